@@ -121,7 +121,7 @@ def measure(name: str, args: argparse.Namespace) -> None:
     """Train, draw, print."""
     exact = Mixture.of({"gaussian": 1, "mixture": 3}[name])
     start = time.perf_counter()
-    model = motes.fit(exact.draw(args.rows, 2), "table", changes=args.set, seed=args.seed, verbose=False).inner
+    model = motes.fit(exact.draw(args.rows, 2), "table", changes=args.set, seed=args.seed, verbose=False)
     fitted = time.perf_counter()
     squares = errors(exact, model, 5, args.each, args.draws, args.every)
     drawn = time.perf_counter()

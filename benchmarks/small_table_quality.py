@@ -39,7 +39,7 @@ train, test = (pd.read_parquet(f"{folder}/{part}.parquet") for part in ("train",
 usage = lambda: sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
 before = usage()
 model = motes.fit(train, "table", verbose=False)
-told = {"cpu": round(usage() - before, 1), "steps": model.inner.training.steps, "best": model.inner.training.best}
+told = {"cpu": round(usage() - before, 1), "steps": model.training.steps, "best": model.training.best}
 log_p = model.score_samples(test)
 if draw:
     model.sample(draw, seed=1).to_parquet(f"{folder}/drawn.parquet")

@@ -46,7 +46,7 @@ def main() -> None:
     arguments = parser.parse_args()
     train, test = read(arguments.folder, arguments.table)
     rows, target = test.reset_index(drop=True), TARGETS[arguments.table]
-    model = motes.fit(train, "table", seed=arguments.seed, verbose=False).inner
+    model = motes.fit(train, "table", seed=arguments.seed, verbose=False)
     print(f"{arguments.table}: {len(rows):,} test rows")
     print(f"{'':<12}{'motes':^33}{'columns alone':^33}")
     print(f"{'known':<12}" + 2 * f"{'shape':>9}{'trend':>9}{'XGB':>9}{'':6}" + f"{'s':>6}")

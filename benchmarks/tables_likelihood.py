@@ -203,7 +203,7 @@ def main() -> None:
             fitted = motes.fit(
                 learn, "table", changes=arguments.changes, columns=columns_of(x), seed=seed, verbose=False
             )
-            model = fitted.inner
+            model = fitted
             seconds = time.perf_counter() - begin
             print("    " + shown(model.score_samples(fresh), seconds), end="", flush=True)
         print(flush=True)

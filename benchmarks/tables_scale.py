@@ -32,14 +32,14 @@ def parted():
 
 def drawn(path, n):
     """Seconds, and MiB beyond those of 10,000 rows, for n rows."""
-    model = motes.load(path).inner
+    model = motes.load(path)
     model.sample(10_000, seed=1)
     return measured(lambda: model.sample(n, seed=2))
 
 
 def scored(path, n):
     """The same of log-likelihoods."""
-    model, (_, fresh) = motes.load(path).inner, parted()
+    model, (_, fresh) = motes.load(path), parted()
     model.score_samples(fresh[:1000])
     rows = fresh.iloc[np.arange(n) % len(fresh)].reset_index(drop=True)
     return measured(lambda: model.score_samples(rows))
@@ -74,7 +74,7 @@ def main() -> None:
     arguments = parser.parse_args()
     learn, fresh = parted()
     begin = time.perf_counter()
-    model = motes.fit(learn, "table", changes=arguments.changes, verbose=False).inner
+    model = motes.fit(learn, "table", changes=arguments.changes, verbose=False)
     print(f"fit of {len(learn):,} x {learn.shape[1]}: {time.perf_counter() - begin:.1f} s", flush=True)
     found = evaluate_tables(model.sample(10_000, seed=7), as_frame(fresh), as_frame(learn), model.schema, seed=3)
     print(f"C2ST {found.details.classifier.accuracy}, of real rows {found.details.classifier.reference}", flush=True)

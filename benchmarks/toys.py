@@ -38,10 +38,10 @@ EXACT = 10_000  # samples with the exact denoiser, each of which costs as much a
 
 def quality(shape: str, model: motes.Model) -> dict[str, float]:
     """Strays and nats of a trained model."""
-    exact, inner = motes.truth(shape), model.inner
+    exact = motes.truth(shape)
     edges = np.quantile(exact.log_density(exact.sample(200_000, seed=77)), SHARES)
     below = lambda x: [float(share) for share in (exact.log_density(x)[:, None] < edges).mean(axis=0)]
-    perfect = inner.with_denoiser(exact.oracle(inner.denoiser.schedule, inner.standardiser))
+    perfect = model.with_denoiser(exact.oracle(model.denoiser.schedule, model.standardiser))
     x = exact.sample(SCORED, seed=3)
     ratio = exact.log_density(x) - model.score_samples(x)
     terms = ratio + np.exp(-ratio) - 1

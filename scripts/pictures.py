@@ -28,7 +28,7 @@ def main() -> None:
 
 def film() -> None:
     x = motes.make_shape("swiss_roll", 10_000)
-    model = motes.fit(x).inner
+    model = motes.fit(x)
     grid = film_grid(model, x)
     view = ModelView(model, evenly(len(grid), 40), grid)
     forward, reverse = view.forward(x, seed=1), view.reverse(len(x), seed=1)
@@ -40,8 +40,8 @@ def film() -> None:
 def guidance() -> None:
     x, labels = motes.make_labelled_shape("pinwheel", 10_000)
     changes = {"schedule.sigma_max": 40.0}
-    model = motes.fit(x, changes=changes, labels=labels).inner
-    short = motes.fit(x, changes=changes | {"training.steps": 150}, labels=labels).inner
+    model = motes.fit(x, changes=changes, labels=labels)
+    short = motes.fit(x, changes=changes | {"training.steps": 150}, labels=labels)
     classes = np.arange(5000) % 5
     draw = lambda guidance=None: (model.sample(len(classes), label=classes, how={"guidance": guidance}), classes)
     clouds = {
@@ -87,7 +87,7 @@ def predicted() -> None:
     model = motes.fit(theta, columns=names, given=simulate(theta), bounds=bounds)
     truth = np.array([[1.2, 0.35, 1.9]])
     seen = simulate(truth)[0]
-    draws = model.inner.sample(5_000, given=seen)
+    draws = model.sample(5_000, given=seen)
     shown = dict(zip(names, draws.T, strict=True))
     marks = dict(zip(names, truth[0], strict=True))
     left = plots.pairs(shown, contours=(0.5, 0.9), truth=marks)
@@ -119,7 +119,7 @@ def predicted() -> None:
 def pairs() -> None:
     """Five columns of penguins, of a model of all columns, beside the real ones."""
     real = motes.data.as_frame(motes.dataset("penguins"))
-    synthetic = motes.fit("penguins").inner.sample(len(real))
+    synthetic = motes.fit("penguins").draw(len(real))
     names = ("species", "bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g")
     ours, theirs = ({name: rows[name] for name in names} for rows in (synthetic, real))
     plots.pairs(ours, theirs, title=f"{len(synthetic)} synthetic rows", style="dark").savefig(OUT / "pairs.png")
@@ -131,7 +131,7 @@ def diagnosis(shape: str, recipe: str, names: tuple[str, ...]) -> None:
     print(found)
     with TemporaryDirectory() as folder:
         album = Album(Path(folder), Drawing(), shape)
-        for path in diagnosis_figures(model.inner, found, motes.truth(shape), album, t=None):
+        for path in diagnosis_figures(model, found, motes.truth(shape), album, t=None):
             if path.stem in names:
                 (OUT / path.name).write_bytes(path.read_bytes())
 

@@ -168,7 +168,7 @@ def small_model() -> PointModel:
 def labelled_model() -> PointModel:
     """The moons, of two classes, as little trained."""
     size = {"training.steps": 40, "training.batch": 64, "network.width": 16, "network.depth": 2, "grid.steps": 6}
-    return motes.fit("moons", changes=size | {"data.label": "class", "data.rows": 400}, seed=2, verbose=False).inner
+    return motes.fit("moons", changes=size | {"data.label": "class", "data.rows": 400}, seed=2, verbose=False)
 
 
 @pytest.fixture(scope="session")
@@ -184,7 +184,7 @@ def dated():
     hours = [f"{day}T{k % 24:02}" for k, day in enumerate(days)]
     with untrained():
         model = motes.fit({"day": np.array(days, "M8[D]"), "at": np.array(hours, "M8[s]")}, changes=TINY, verbose=False)
-    return TableSubject("dated", model.inner)
+    return TableSubject("dated", model)
 
 
 @pytest.fixture(scope="session")

@@ -12,14 +12,13 @@ import jax
 import numpy as np
 from scipy import stats
 
-import motes
 from motes.data._tables import Standardiser
 from motes.diffusion._continuous import VarianceExploding
 from motes.diffusion._denoiser import Denoiser
 from motes.diffusion._schedules import Schedule
 from motes.models._contexts import Context
 from motes.models._novelty import NoveltyDetector
-from motes.models._points import PointModel
+from motes.models._posteriors import PosteriorModel
 from motes.models._priors import Prior
 from motes.recipes import load_recipe
 from motes.tables.kinds._curves import Straight
@@ -80,4 +79,4 @@ def exact_model():
     spread, axes = np.linalg.eigh(POSTERIOR / np.outer(units.scale, units.scale))
     denoiser = Exact(FAR, units.scale, units.mean, unit, centre, spread, axes)
     recipe = load_recipe("default", {"schedule.sigma_max": FAR.sigma_max, "grid.steps": 64, "sampler.kind": "heun"})
-    return motes.Model(PointModel(denoiser, units, ("u", "v"), recipe, context=context))
+    return PosteriorModel(denoiser, units, ("u", "v"), recipe, context=context)

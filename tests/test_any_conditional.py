@@ -18,7 +18,6 @@ from motes.errors import DataError, RecipeError, UsageError
 from motes.learning._conditions import AnyConditional, Conditions
 from motes.learning._denoisers import X0Predictor
 from motes.learning._rows import OnDevice, Rows
-from motes.models._point_conditions import unlikely_conditions
 from motes.models._points import PointModel
 from motes.recipes import load_recipe
 
@@ -64,10 +63,8 @@ def exact():
         "any",
         {"schedule.sigma_max": FAR.sigma_max, "grid.steps": 64, "sampler.kind": "heun", "data.given": ["a", "b", "c"]},
     )
-    return motes.Model(
-        PointModel(denoiser, Standardiser(np.zeros(5), SCALE), NAMES, recipe),
-        pd.DataFrame(np.zeros((0, 5)), columns=NAMES),
-    )
+    template = pd.DataFrame(np.zeros((0, 5)), columns=NAMES)
+    return PointModel(denoiser, Standardiser(np.zeros(5), SCALE), NAMES, recipe, template=template)
 
 
 MASKS = {
@@ -200,7 +197,7 @@ def test_conditions_that_no_row_of_the_training_combines_are_warned_of_and_other
     found = 0
     for number, row in enumerate(rows_of(150, 1)):
         known = [("a", "b"), ("rate", "a"), ("rate", "shift", "a")][number % 3]
-        found += bool(unlikely_conditions(model.inner, {name: float(row[names.index(name)]) for name in known}))
+        found += bool(model.unlikely_conditions({name: float(row[names.index(name)]) for name in known}))
     assert found <= 5
 
 
@@ -210,13 +207,13 @@ def test_columns_of_both_are_one_table_that_travels(tmp_path):
     rows = pd.DataFrame(np.hstack([theta, x]), columns=list(NAMES))
     apart = motes.fit(rows[["u", "v"]], "any", given=rows[["a", "b", "c"]], changes=SMALL, verbose=False)
     named = motes.fit(rows, "any", changes=SMALL | {"data.given": ["a", "b", "c"]}, verbose=False)
-    assert apart.columns == named.columns == NAMES and apart.inner.recipe == named.inner.recipe
-    assert apart.inner.context is None and apart.inner.denoiser.dim == 5
+    assert apart.columns == named.columns == NAMES and apart.recipe == named.recipe
+    assert apart.context is None and apart.denoiser.dim == 5
     named.save(tmp_path / "model.safetensors")
     again = motes.load(tmp_path / "model.safetensors")
     given = {"a": 0.5, "v": -0.2}
     pd.testing.assert_frame_equal(again.sample(5, given=given), named.sample(5, given=given))
-    np.testing.assert_allclose(apart.inner.sample(5), named.inner.sample(5), atol=1e-6)
+    np.testing.assert_allclose(apart.sample(5), named.sample(5), atol=1e-6)
     assert not np.allclose(named.sample(5, given={"a": 0.5}), named.sample(5, given={"a": -0.5}))
     np.testing.assert_array_equal(named.score_samples(rows[:5], given=[]), named.score_samples(rows[:5]))
     # An interval is a condition on the joint distribution.
@@ -234,7 +231,7 @@ def test_bounds_hold_and_count_in_log_p():
     rows = np.array([[0.5, 0.5, 0.1, 0.2], [1.5, 0.5, 0.1, 0.2]])
     assert np.isneginf(model.score_samples(rows, given=["given0", "given1"])).tolist() == [False, True]
     # Of columns without bounds given those with: the slopes of the map are not in it.
-    units = model.inner.standardiser
+    units = model.standardiser
     some = units.of(np.array([False, False, True, True]))
     np.testing.assert_allclose(some.log_det(rows[:1, 2:]), -np.log(units.scale[2:]).sum())
     assert units.of(np.array([True, False, False, False])).support == Support(np.zeros(1), np.ones(1))

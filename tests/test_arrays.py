@@ -75,11 +75,11 @@ def test_two_columns_with_a_mask_are_learned_as_a_table_of_what_is_seen():
     [
         (lambda: motes.fit(hiding(X), "default"), "nan in row 4, column 'y'"),
         (lambda: motes.fit(X, labels=hiding(np.arange(60) % 2, MASK[:, 1])), "label of row 4 is None"),
-        (lambda: motes.fit(X, weights=hiding(np.ones(60), MASK[:, 1])), "weight of row 4 is nan"),
+        (lambda: motes.fit(X, weights=hiding(np.ones(60), MASK[:, 1])), "weight of row 4 of the data is nan"),
         (lambda: motes.truth("moons").log_density(hiding(X)), "all finite"),
         (lambda: motes.sliced_w2(hiding(X), X), "nan in row 3, column 1"),
         (lambda: motes.evaluation.mmd_squared(X, hiding(X)), "nan in row 3, column 1"),
-        (lambda: Schema.fit({"a": X[:, 0]}, weights=hiding(np.ones(60), MASK[:, 1])), "weights"),
+        (lambda: Schema.fit({"a": X[:, 0]}, weights=hiding(np.ones(60), MASK[:, 1])), "weight of row 4"),
     ],
     ids=["points", "labels", "weights", "density", "distance", "kernel", "schema"],
 )  # fmt: skip
@@ -103,7 +103,7 @@ def posterior():
 
 @pytest.mark.slow
 def test_masked_observations_are_missing_ones(posterior):
-    hidden, seen = posterior.inner.context.rows(hiding(X[3], MASK[3]))[0][0]
+    hidden, seen = posterior.context.rows(hiding(X[3], MASK[3]))[0][0]
     assert np.isnan(seen)
     assert hidden == X[3, 0]
     with pytest.raises(DataError, match="column 'given0': got nan"):

@@ -20,8 +20,8 @@ from motes.learning import _averages as averages
 from motes.learning._averages import EVEN, LENGTHS, LONGEST, SHORTEST, gamma_of, inner_product, rates, sigma_rel_of
 from motes.learning._times import UniformTimes
 from motes.learning._training import train
+from motes.models._loading import load
 from motes.models._point_fitting import fit_points
-from motes.models._tables import read_model
 
 # --- profiles ------------------------------------------------------------------------------------------------------
 
@@ -163,7 +163,7 @@ def test_a_model_takes_another_length_and_is_saved_with_it(small_model, tmp_path
     longer = small_model.averaged_over(0.2)
     assert not np.array_equal(longer.sample(20), small_model.sample(20))
     longer.save(tmp_path / "longer.safetensors")
-    again = read_model(tmp_path / "longer.safetensors")
+    again = load(tmp_path / "longer.safetensors")
     assert again.length == 0.2
     assert np.array_equal(again.sample(20), longer.sample(20))
     with pytest.raises(UsageError, match="this model has no averages"):
@@ -180,7 +180,7 @@ def saved(small_model, tmp_path_factory):
 
 
 def test_averages_are_found_beside_a_loaded_model(saved, small_model):
-    ours, theirs = read_model(saved).averaged_over(0.07), small_model.averaged_over(0.07)
+    ours, theirs = load(saved).averaged_over(0.07), small_model.averaged_over(0.07)
     assert np.array_equal(ours.sample(20), theirs.sample(20))
 
 
@@ -189,12 +189,12 @@ def test_averages_of_another_model_are_refused(saved, small_model, tmp_path):
     other.save(tmp_path / "model.safetensors")
     small_model.save_averages(tmp_path)
     with pytest.raises(ModelFileError, match="belongs to another model"):
-        read_model(tmp_path).averaged_over(0.1)
+        load(tmp_path).averaged_over(0.1)
 
 
 @pytest.mark.slow
 def test_lengths_are_compared_on_unseen_points(saved):
-    model = read_model(saved)
+    model = load(saved)
     model.averages.weights[:-2] += 0.5  # early weights that are worth nothing: only a short average forgets them
     found = compare_ema_lengths(model, lengths=(0.05, 0.25))
     assert found.lengths == (None, 0.05, 0.25)
@@ -215,7 +215,7 @@ def test_the_command_tries_lengths_and_writes_the_best(saved, motes_command, mon
     assert lines[0].split()[:3] == ["length", "excess", "loss"]
     assert lines[1].split()[0] == "present"
     (best,) = [line.split()[0] for line in lines if line.endswith("best")]
-    assert read_model("best.safetensors").length == float(best)
+    assert load("best.safetensors").length == float(best)
     code, out, _ = motes_command("ema", saved / "model.safetensors", "--out", "one.safetensors", "--length", "0.12")
     assert (code, out) == (0, "the average over 0.12 of the training in one.safetensors\n")
 

@@ -219,8 +219,8 @@ def test_an_export_without_room_for_a_temporary_file_says_so(small_model, monkey
 
 
 def test_a_model_is_saved_and_loaded_by_a_name_without_a_suffix(small_model, tmp_path):
-    motes.Model(small_model).save(tmp_path / "model")
+    small_model.save(tmp_path / "model")
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
     assert motes.load(tmp_path / "model").columns == ("x", "y")
     with pytest.raises(UsageError, match=r"ends in '\.pt'; expected a name that ends in \.safetensors"):
-        motes.Model(small_model).save(tmp_path / "model.pt")
+        small_model.save(tmp_path / "model.pt")

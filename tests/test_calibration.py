@@ -235,7 +235,7 @@ def test_a_model_is_asked_for_draws_of_each_row(posterior):
     theta = rng.normal(size=(60, 2))
     x = theta + rng.normal(size=(60, 2))
     found = motes.calibration(posterior, theta, x, draws=19, seed=3)
-    drawn = posterior.inner.sample(19, given=x, seed=3)
+    drawn = posterior.sample(19, given=x, seed=3)
     np.testing.assert_array_equal(found.ranks[:, :2], (drawn < theta[:, None]).sum(axis=1))
     frame = pd.DataFrame(theta, columns=["x", "y"])
     again = motes.calibration(posterior, frame, pd.DataFrame(x, columns=["given0", "given1"]), draws=19, seed=3)
@@ -266,7 +266,7 @@ def test_a_model_is_asked_at_observations(posterior):
 def test_misuse_is_told(posterior, small_model):
     theta = np.random.default_rng(5).normal(size=(60, 2))
     for model, rows, x, error, says in [
-        (motes.Model(small_model), theta, theta, UsageError, "conditioned on nothing"),
+        (small_model, theta, theta, UsageError, "conditioned on nothing"),
         (posterior, theta[:20], theta[:20], UsageError, "got 20 simulations; expected at least 50"),
         (posterior, theta[:59], theta, DataError, r"theta has shape \(59, 2\); expected \(60, 2\)"),
         (posterior, np.where(theta == theta[3, 1], np.nan, theta), theta, DataError, "not a finite number"),

@@ -17,8 +17,8 @@ from motes.diffusion._labelled import LabelledOracle
 from motes.diffusion._oracles import GaussianOracle, MixtureOracle
 from motes.errors import DataError, RecipeError, UsageError
 from motes.models._going_on import FitSession
+from motes.models._loading import load
 from motes.models._point_fitting import PointData, fit_points
-from motes.models._tables import read_model
 from motes.sampling import DPMSolver2M, Heun, sample
 from motes.sampling._grids import KarrasGrid
 from motes.sampling._guidance import Guided
@@ -210,14 +210,6 @@ def test_samples_of_a_class_are_of_that_class(moons):
     np.testing.assert_allclose(mixed[1::2], moons.sample(6, label=1, seed=21)[1::2], atol=1e-5)
 
 
-@pytest.mark.slow
-def test_a_label_comes_with_samples_that_scoring_agrees_with(moons):
-    points, log_prob = moons.sample(50, label="1", seed=4, return_log_prob=True)
-    np.testing.assert_array_equal(log_prob, moons.score_samples(points, label=1))
-    with pytest.raises(UsageError, match="no log p"):
-        moons.sample(5, label=1, how={"guidance": 2.0}, return_log_prob=True)
-
-
 def test_the_least_loss_knows_of_the_labels(monkeypatch):
     from motes.diagnosis._evaluating import least_loss
     from motes.models._sources import read_points
@@ -240,7 +232,7 @@ def test_a_model_with_classes_travels(tmp_path):
     model = fit_points(PointData(x, labels=np.array(["low", "high"])[numbers]), changes=SMALL)
     assert model.classes.names == ("high", "low")
     model.save(tmp_path / "model.safetensors")
-    again = read_model(tmp_path / "model.safetensors")
+    again = load(tmp_path / "model.safetensors")
     assert again.classes == model.classes
     np.testing.assert_array_equal(again.sample(20, label="low"), model.sample(20, label="low"))
     how = motes.Sampling(guidance=motes.Guidance(2.0, low=0.2, high=0.8, weak=model))
@@ -327,13 +319,13 @@ def test_a_column_of_labels_is_learned_sampled_and_scored(motes_command, quick_r
         "train", "t.csv", "--out", "run", "--no-figures", "--recipe=default", "--set=data.label=level", *QUICK
     )
     assert code == 0, err
-    assert read_model("run").columns == ("a", "b")
+    assert load("run").columns == ("a", "b")
     code, out, err = motes_command("sample", "run", "-n", "4", "--label", "low", "--guidance", "2")
     assert (code, len(out.splitlines())) == (0, 5), err
     code, out, err = motes_command("score", "run", "t.csv", "--out", "s.csv", "--label", "high")
     assert code == 0, err
     labelled = motes.read_table("t.csv", label="level")
-    expected = read_model("run").score_samples(labelled.x, label="high")
+    expected = load("run").score_samples(labelled.x, label="high")
     np.testing.assert_allclose(np.loadtxt("s.csv", skiprows=1), expected)
     code, out, err = motes_command("sample", "run", "-n", "4", "--guidance", "2")  # each row has a class of its own
     assert (code, out.splitlines()[0]) == (0, "a,b,level"), err
@@ -354,7 +346,7 @@ def test_a_shape_with_classes_is_trained_on_them(motes_command, quick_run):
         "train", "moons", "--out", "run", "--no-figures", "--set=data.label=class", "--set=data.rows=300", *QUICK
     )
     assert code == 0, err
-    assert read_model("run").classes.names == (0, 1)
+    assert load("run").classes.names == (0, 1)
     assert motes_command("sample", "run", "-n", "2", "--label", "1", "--quiet")[0] == 0
     code, _, err = motes_command("train", "swiss_roll", "--out", "b", "--set=data.label=class")
     assert code == 2

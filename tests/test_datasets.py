@@ -14,10 +14,10 @@ from motes.data._blocks import Blocks
 from motes.data._datasets import DATASETS, read_dataset
 from motes.data._files import read_frame
 from motes.models._going_on import FitSession
+from motes.models._loading import load
 from motes.models._point_fitting import fit_points
 from motes.models._references import source_of
 from motes.models._sources import read_points
-from motes.models._tables import read_model
 from tables import TINY, untrained
 
 WORDS = [f"--set={key}={json.dumps(value)}" for key, value in (TINY | {"table.steps": 2}).items()]
@@ -150,7 +150,7 @@ def run(tmp_path_factory):
 
 @pytest.mark.slow
 def test_a_run_remembers_the_name(run, motes_command):
-    model = read_model(run)
+    model = load(run)
     assert model.source == "penguins"
     assert "motes train penguins --recipe recipe.toml" in (run / "recipe.toml").read_text()
     origin = source_of(model)
@@ -162,14 +162,14 @@ def test_a_run_remembers_the_name(run, motes_command):
 @pytest.mark.slow
 def test_the_same_rows_in_a_file_are_known_again(run, tmp_path):
     motes.dataset("penguins").to_csv(tmp_path / "p.csv", index=False)
-    found = source_of(read_model(run), str(tmp_path / "p.csv"))
-    assert found.known and len(found.training) == len(source_of(read_model(run), "penguins").training)
+    found = source_of(load(run), str(tmp_path / "p.csv"))
+    assert found.known and len(found.training) == len(source_of(load(run), "penguins").training)
 
 
 @pytest.mark.slow
 def test_another_table_is_compared_with_the_rows_of_the_training(run, tmp_path):
     motes.dataset("penguins").assign(year=2008).to_csv(tmp_path / "other.csv", index=False)
-    other = source_of(read_model(run), str(tmp_path / "other.csv"))
+    other = source_of(load(run), str(tmp_path / "other.csv"))
     assert other.known and len(other.held_out) == 344  # none is taken for a row of the training
 
 

@@ -68,7 +68,8 @@ def quick(quick_tables, monkeypatch):
     monkeypatch.setattr("motes.runs._answers.SAMPLES", 200)
     to_score = importlib.import_module("motes.runs._answers").rows_to_score
     monkeypatch.setattr("motes.runs._answers.rows_to_score", lambda *given: to_score(*given).take(np.arange(50)))
-    of_few("motes.diagnosis._evaluating", "evaluate", 200)
+    of_few("motes.diagnosis._evaluating", "evaluate_point_model", 200)
+    of_few("motes.diagnosis._evaluating", "evaluate_table_model", 200)
     of_few("motes.diagnosis._after", "diagnose_model", 100)
     monkeypatch.setattr("motes.diagnosis._evaluating._log_prob", lambda *given: None)
     monkeypatch.setattr("motes.diagnosis._evaluating._excess", lambda *given: None)

@@ -80,8 +80,8 @@ def handed_on(monkeypatch, of_letters):
     def double(frame, recipe, **options):
         calls.append(SimpleNamespace(frame=frame, recipe=recipe, **options))
         losses = np.full(options["changes"]["table.steps"], len(calls), np.float32)
-        of_letters.model_.inner.training = SimpleNamespace(losses=losses, interrupted=len(calls) == 3, state=None)
-        return of_letters.model_.inner
+        of_letters.model_.training = SimpleNamespace(losses=losses, interrupted=len(calls) == 3, state=None)
+        return of_letters.model_
 
     monkeypatch.setattr("motes._estimator.fit_table", double)
     return calls
@@ -491,16 +491,14 @@ def test_what_fit_hands_on(handed_on, letters, of_letters):
     assert first.frame.columns["y"].cells() == y.tolist() and first.frame.columns["a"].cells() == X.a.tolist()
     assert model.history_.tolist() == [1] * 4
     model.partial_fit(X[:9])  # of which the classes are not known
-    assert handed_on[1].session.start is of_letters.model_.inner and handed_on[1].session.more
+    assert handed_on[1].session.start is of_letters.model_ and handed_on[1].session.more
     assert handed_on[1].frame.columns["y"].cells() == [None] * 9 and handed_on[1].frame.names == ("a", "b", "y")
     assert model.history_.tolist() == [1] * 4 + [2] * 4 and model.n_iter_ == 8
     with pytest.warns(ConvergenceWarning, match="interrupted after 4 steps"):
         model.fit(X, y)
     assert handed_on[2].session.start is None and model.history_.tolist() == [3] * 4
     model.set_params(warm_start=True).fit(X, y)
-    assert (
-        handed_on[3].session.start is of_letters.model_.inner and not handed_on[3].session.more and model.n_iter_ == 8
-    )
+    assert handed_on[3].session.start is of_letters.model_ and not handed_on[3].session.more and model.n_iter_ == 8
 
 
 @pytest.mark.slow
@@ -532,7 +530,7 @@ def test_the_recipe_in_a_file_is_whole(people, tmp_path):
     assert motes.load(tmp_path / "m.safetensors").kind == "table"
     with untrained():
         assert again.fit(X).n_iter_ == 30
-    assert [column.kind for column in again.model_.inner.schema.columns] == ["ordered", "ordered"]
+    assert [column.kind for column in again.model_.schema.columns] == ["ordered", "ordered"]
     assert again.recipe.table.width == again.model_.recipe.table.width == TINY["table.width"]
 
 

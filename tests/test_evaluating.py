@@ -7,7 +7,7 @@ import pytest
 
 import motes
 from motes.data._tables import Standardiser
-from motes.diagnosis._evaluating import evaluate, least_loss
+from motes.diagnosis._evaluating import least_loss
 from motes.evaluation import _point_tests as point_tests
 from motes.evaluation._entries import Entry
 from motes.evaluation._irreducible import BOUND, EXACT
@@ -31,7 +31,7 @@ def perfect():
 
 @pytest.mark.slow
 def test_exact_samples_are_like_a_real_draw(perfect):
-    found = evaluate(perfect, n=2000)
+    found = perfect.evaluate(n=2000)
     # All verdicts are one family of tests: a false alarm with one seed in twenty.
     assert found.headline == "No difference between synthetic and real rows was found." and found.severity == "good"
     assert (found.source, found.evaluated_against) == ("eight_gaussians", "a fresh draw")
@@ -44,7 +44,7 @@ def test_exact_samples_are_like_a_real_draw(perfect):
 
 
 def test_json_and_text_are_the_same_record(perfect):
-    found = evaluate(perfect, n=200)
+    found = perfect.evaluate(n=200)
     plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert (plain["kind"], plain["rows"], plain["headline"]) == ("points", dict(found.rows), found.headline)
     assert plain["date"] and plain["version"]
@@ -59,14 +59,14 @@ def test_json_and_text_are_the_same_record(perfect):
 
 @pytest.mark.slow
 def test_the_likelihood_is_beside_that_of_the_exact_distribution(perfect):
-    entry = next(one for one in evaluate(perfect, n=1000).entries if one.name == "negative_log_likelihood")
+    entry = next(one for one in perfect.evaluate(n=1000).entries if one.name == "negative_log_likelihood")
     # The same rows under the same distribution, by the flow and by its formula.
     assert entry.value == pytest.approx(entry.reference_value, abs=1e-3)
     assert abs(entry.reference_value - motes.truth("eight_gaussians").entropy().value) < 0.2  # 1,000 rows
 
 
 def test_samples_of_another_distribution_are_not(perfect):
-    found = evaluate(perfect, motes.make_shape("circles", 4000, seed=1) * 4, n=2000)
+    found = perfect.evaluate(motes.make_shape("circles", 4000, seed=1) * 4, n=2000)
     verdicts = {entry.name: entry.verdict for entry in found.entries}
     assert "a classifier is right in" in verdicts["c2st"].text and verdicts["c2st"].severity == "large"
     assert "of the data has no sample near" in verdicts["coverage"].text
@@ -174,9 +174,9 @@ def test_the_worst_entry_wins_and_the_headline_names_what_differs():
 
 def test_too_few_rows_are_an_error(perfect):
     with pytest.raises(motes.errors.UsageError, match="9 rows of the data to compare with"):
-        evaluate(perfect, np.random.default_rng(0).normal(size=(18, 2)))
+        perfect.evaluate(np.random.default_rng(0).normal(size=(18, 2)))
     with pytest.raises(motes.errors.UsageError, match="3 columns; the model has 2: x, y"):
-        evaluate(perfect, np.random.default_rng(0).normal(size=(100, 3)))
+        perfect.evaluate(np.random.default_rng(0).normal(size=(100, 3)))
 
 
 @pytest.mark.slow

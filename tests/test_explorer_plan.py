@@ -15,8 +15,6 @@ from motes.diagnosis._after import diagnose_model
 from motes.diagnosis._prior import PRIOR_NATS, prior_kl
 from motes.errors import MotesError, UsageError
 from motes.explorer import Answers, Limits, Request, Shelf, Subject, Trainings
-from motes.models._point_conditions import sample_given
-from motes.models._points import PointModel
 
 LIMITS = Limits(points=500, steps=16, cells=8)
 SMALL = {"training.steps": 60, "training.batch": 64, "network.width": 16, "network.depth": 2, "data.rows": 400}
@@ -255,7 +253,7 @@ def test_a_class_that_there_is_not_is_refused(answers, wrong):
 @pytest.mark.parametrize(("axis", "column"), [(0, "x"), (1, "y")])
 def test_points_on_a_line_are_those_of_the_library(answers, labelled_model, axis, column):
     found = answers.ask(what="given", model="labelled", axis=axis, value=0.3, seed=4, label=1, guidance=1.0)
-    points, effective = sample_given(labelled_model, 600, {column: 0.3}, seed=4, label=1)
+    points, effective = labelled_model.draw_given(600, {column: 0.3}, seed=4, label=1)
     assert np.array_equal(found.arrays["points"], points) and found.header["effective"] == effective
     assert (points[:, axis] == 0.3).all() and found.header["column"] == column
     along, density = found.arrays["along"], found.arrays["density"]
@@ -279,7 +277,7 @@ def test_a_recipe_and_a_model_are_those_that_are_shown(answers, small_model, tmp
     assert motes.recipes.parse(tomllib.loads(text)) == small_model.recipe
     found = answers.ask(what="export", model="small", form="model", seed=0).header["base64"]
     (tmp_path / "model.safetensors").write_bytes(b64decode(found))
-    same = PointModel.load(tmp_path / "model.safetensors")
+    same = motes.load(tmp_path / "model.safetensors")
     assert np.array_equal(same.sample(20, seed=1), small_model.sample(20, seed=1))
 
 

@@ -74,7 +74,7 @@ def test_one_fixed_cell_changes_the_others(answers, subject):
 def test_what_is_unmasked_is_a_row_of_the_library(answers, subject):
     drawn = answers.ask(what="reveal", table="penguins", row=ROW, seed=3).header["drawn"]
     frame = {name: [ROW.get(name)] for name in subject.model.columns}
-    (whole,) = subject.model.impute(frame, seed=3)
+    (whole,) = subject.model.impute_frames(frame, seed=3)
     assert dict(drawn) == {name: whole.columns[name].cells()[0] for name in whole.names if name not in ROW}
     order = answers.ask(what="table", table="penguins").header["about"]["order"]
     assert [name for name, _ in drawn] == [name for name in order if name not in ROW]

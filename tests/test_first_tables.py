@@ -208,7 +208,7 @@ def test_an_odd_column_of_pandas_comes_back_or_says_what_to_do(name):
 def samples(model, frame):
     rows = model.sample(30)
     assert [*rows] == [*frame] and len(rows) == 30
-    schema = model.inner.schema
+    schema = model.schema
     for column in schema.learned:
         labels = getattr(schema.kinds[schema.learned.index(column)], "labels", None)
         assert labels is None or set(rows[column].dropna().astype(str)) <= set(map(str, labels))
@@ -229,13 +229,13 @@ def filled(model, frame):
     assert [*whole] == [*frame]
     for column in frame:
         known = frame[column].notna()
-        if column in model.inner.schema.learned:
+        if column in model.schema.learned:
             assert whole[column].notna().all()
         pd.testing.assert_series_equal(whole.loc[known, column], frame.loc[known, column], check_dtype=False)
 
 
 def predicted(model, frame):
-    schema = model.inner.schema
+    schema = model.schema
     column = schema.learned[-1]
     found = model.predict(frame.drop(columns=column) if len(frame.columns) > 1 else frame, column)
     assert len(found) == len(frame) and not found.isna().any().any()
@@ -243,7 +243,7 @@ def predicted(model, frame):
 
 def evaluated(model, frame, tmp_path):
     found = model.evaluate(frame, n=100)
-    assert found.headline and len(found.entries) >= len(model.inner.schema.learned)
+    assert found.headline and len(found.entries) >= len(model.schema.learned)
     page = model.report(tmp_path / "r.html", frame, n=100).read_text()
     assert page.startswith("<!doctype html>")
 
@@ -256,7 +256,7 @@ def diagnosed(model, frame):
         with pytest.raises(UsageError, match="expected at least"):
             model.diagnose(some)
     else:
-        assert model.diagnose(some).columns == model.inner.schema.learned
+        assert model.diagnose(some).columns == model.schema.learned
 
 
 def kept(model, frame, tmp_path):

@@ -44,7 +44,7 @@ def in_a_fork(call):
 
 
 def test_a_fork_refuses_points_at_every_door(small_model, tmp_path):
-    model, x = motes.Model(small_model), motes.make_shape("moons", 40)
+    model, x = small_model, motes.make_shape("moons", 40)
     model.save(tmp_path / "model")
     calls = {
         "fit": lambda: motes.fit(x, verbose=False),

@@ -168,7 +168,7 @@ def test_tables_go_on_as_a_run_does(tmp_path):
     resumed = fit_table(ROWS, changes=changes | {"table.steps": 40}, seed=1, session=session)
     model = estimator(20, warm_start=True).fit(ROWS)
     model.set_params(max_steps=40).fit(ROWS)
-    again = model.model_.inner
+    again = model.model_
     assert bits(again.models) == bits(resumed.models) and bits(again.orders.bias) == bits(resumed.orders.bias)
     np.testing.assert_array_equal(model.history_, resumed.training.losses)
     np.testing.assert_array_equal(again.training.looks, resumed.training.looks)
@@ -188,17 +188,17 @@ def test_a_table_in_two_fits_is_that_of_one_where_its_rate_is_the_same(monkeypat
     two = estimator(20, random_state=None, warm_start=True).fit(rows)  # with one seed for both
     one = estimator(40, random_state=two.model_.seed).fit(rows)
     two.set_params(max_steps=40).fit(rows)
-    assert bits(one.model_.inner.models) == bits(two.model_.inner.models)
+    assert bits(one.model_.models) == bits(two.model_.models)
     np.testing.assert_array_equal(one.history_, two.history_)
 
 
 def test_more_rows_keep_the_optimiser_and_the_averages(first):
-    start = first.model_.inner.training.state
+    start = first.model_.training.state
     more = DiffusionModel(max_steps=20, changes=FEW, random_state=1).fit(ROWS)
     more.set_params(max_steps=5, changes=FEW | STILL).partial_fit(table(90, 7))
     assert more.n_iter_ == 25 and len(more.history_) == 25
     np.testing.assert_array_equal(more.history_[:20], first.history_)
-    state = more.model_.inner.training.state
+    state = more.model_.training.state
     before, after = start.arrays, state.arrays
     decay = np.prod([min(0.9, (1 + step) / (10 + step)) for step in range(20, 25)])
     for leaf in (".embed", ".line_bias"):
@@ -218,13 +218,13 @@ def test_members_and_base_stay_however_many_rows_come(first):
     """Few rows would have several members, many one; and a training that goes on is of the members that there are."""
     copy = pickle.loads(pickle.dumps(first))
     copy.set_params(max_steps=2, changes=FEW | STILL).partial_fit(table(2300, 5))
-    ours, theirs = copy.model_.inner.models, first.model_.inner.models
+    ours, theirs = copy.model_.models, first.model_.models
     assert bits(ours.base) == bits(theirs.base) and len(ours.base.means) == 5
     many = DiffusionModel(max_steps=2, changes=FEW | {"table.batch": 64}, random_state=1).fit(table(2300, 5))
-    base = many.model_.inner.models.base
+    base = many.model_.models.base
     assert len(base.means) == 1
     for rows in (ROWS, ROWS[:5]):  # so few that none are left out
-        assert bits(many.partial_fit(rows).model_.inner.models.base) == bits(base)
+        assert bits(many.partial_fit(rows).model_.models.base) == bits(base)
     assert many.n_iter_ == 6 and np.isfinite(many.history_).all()
 
 
@@ -241,7 +241,7 @@ def test_files_pickles_and_clones_have_no_state(first, tmp_path):
         one.set_params(max_steps=3, changes=FEW | STILL).partial_fit(ROWS)
         assert one.n_iter_ == 23 and one.model_.training.state.numbers["course/step"] == 3
         np.testing.assert_array_equal(one.history_[:20], first.history_)
-        weights = first.model_.inner.models.network.embed
+        weights = first.model_.models.network.embed
         np.testing.assert_allclose(of_networks(one, ".network.embed"), weights, atol=1e-6)
 
 

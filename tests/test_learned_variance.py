@@ -21,8 +21,8 @@ from motes.learning._losses import Hybrid
 from motes.learning._networks import ResidualMLP
 from motes.learning._times import StepTimes
 from motes.learning._training import train
+from motes.models._loading import load
 from motes.models._point_fitting import fit_points
-from motes.models._tables import read_model
 from motes.sampling import Ancestral
 from motes.sampling._grids import UniformGrid
 from motes.sampling._loop import ReverseProcess, sample
@@ -262,7 +262,7 @@ def test_a_model_learns_samples_and_is_saved_with_its_variance(tmp_path):
     x = motes.make_shape("moons", 400, seed=3)
     model = fit_points(x, "ddpm", changes=changes)
     model.save(tmp_path / "model.safetensors")
-    again = read_model(tmp_path / "model.safetensors")
+    again = load(tmp_path / "model.safetensors")
     assert np.array_equal(again.sample(20), model.sample(20))
     assert np.array_equal(again.bound(x[:5]).nats, model.bound(x[:5], variance="learned").nats)
     assert not np.array_equal(model.bound(x[:5], variance="beta").nats, model.bound(x[:5]).nats)

@@ -246,14 +246,6 @@ def test_a_model_trained_in_other_units_is_shifted_by_their_jacobian():
 
 
 @pytest.mark.slow
-def test_samples_come_with_the_log_prob_that_scoring_gives_them(small_model):
-    points, log_prob = small_model.sample(30, seed=2, return_log_prob=True)
-    assert np.array_equal(points, small_model.sample(30, seed=2))
-    np.testing.assert_allclose(log_prob, small_model.score_samples(points), atol=1e-9)
-    assert log_prob.dtype == np.float64
-
-
-@pytest.mark.slow
 def test_the_bound_lies_below_the_likelihood_on_average():
     # They are of two distributions, of the chain of noisy steps and of the flow, so it need not be so for every row.
     # With the exact denoiser both are near that of the data, and the bound gives away what a hundred steps cost.

@@ -154,7 +154,7 @@ def test_the_mixture_of_numbers_is_fitted_to_the_values_alone():
         some = frame.where(rng.random(frame.shape) < share)
         with untrained():
             found = [
-                motes.fit(some, changes=TINY | {"table.missing": missing}, verbose=False).inner.models.base
+                motes.fit(some, changes=TINY | {"table.missing": missing}, verbose=False).models.base
                 for missing in ("learn", "ignore")
             ]
         for one, other in zip(*([base.log_weights, base.means, base.covariances] for base in found), strict=True):
@@ -193,4 +193,4 @@ def test_rows_of_which_most_entries_are_missing_are_worth_as_few(model):
     frame = pd.DataFrame({c: np.where(rng.random(5000) < 0.9, np.nan, rng.normal(size=5000)) for c in "xyz"})
     with untrained():
         found = motes.fit(frame, changes=TINY, verbose=False)
-    assert len(found.inner.models.base.means) == 5
+    assert len(found.models.base.means) == 5

@@ -38,7 +38,7 @@ def learned():
 
 @pytest.mark.slow
 def test_the_posterior_is_the_one_given_what_was_observed(learned):
-    assert learned.inner.context.gaps == GAPS and learned.inner.context.inputs == 5
+    assert learned.context.gaps == GAPS and learned.context.inputs == 5
     theta, x = simulated(600, 23)
     seen = with_gaps(x, 24)
     exact, found = log_posterior(theta, seen), learned.score_samples(theta, given=seen)
@@ -70,9 +70,9 @@ def test_gaps_travel_and_units_are_those_of_what_is_there(tmp_path):
     model = motes.fit(theta, given=gaps, changes=SMALL, verbose=False)
     model.save(tmp_path / "model.safetensors")
     again = motes.load(tmp_path / "model.safetensors")
-    assert again.inner.context == model.inner.context
+    assert again.context == model.context
     np.testing.assert_array_equal(again.sample(5, given=gaps), model.sample(5, given=gaps))
-    context = model.inner.context.forward(gaps)
+    context = model.context.forward(gaps)
     assert context.shape == (300, 5)
     np.testing.assert_array_equal(context[:, 3:], np.isnan(gaps)[:, [0, 2]])
     for column, out in zip(context[:, :3].T, np.isnan(gaps).T, strict=True):

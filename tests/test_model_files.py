@@ -255,14 +255,14 @@ def test_a_changed_file_that_is_not_refused_answers_in_numbers(files, tmp_path_f
     name, model = check(files, path, data)
     if model is None:
         return
-    observed = {"given": [[0.5] * len(model.inner.context)]} if name == "posterior" else {}
+    observed = {"given": [[0.5] * len(model.context)]} if name == "posterior" else {}
     # Weights of 1e30 are numbers, by which the network of a table leaves the range of floats; that is an error.
     with suppress(ModelFileError) if model.kind == "table" else nullcontext():
-        assert len(model.inner.sample(2, **observed)) and model.sample(2, **observed) is not None
+        assert len(model.sample(2, **observed)) and model.sample(2, **observed) is not None
     if model.kind == "points":
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
-            points = model.inner.sample(2, **observed)
+            points = model.sample(2, **observed)
         # Weights of 1e30 are numbers, by which a network leaves the range of floats; that is said.
         assert np.isfinite(points).all() or any("not finite" in str(one.message) for one in said)
 
@@ -350,7 +350,7 @@ def test_what_cannot_be_is_said(name, files, tmp_path):
 def test_averages_beside_a_model_are_checked_as_well(files, tmp_path):
     model = motes.fit(motes.make_shape("moons", 120, seed=3), changes=SMALL | {"training.steps": 8}, verbose=False)
     model.save(tmp_path / "model.safetensors")
-    model.inner.save_averages(tmp_path)
+    model.save_averages(tmp_path)
     tensors, about = read_checkpoint(tmp_path / "averages.safetensors")
     for wrong in ({"weights": np.zeros(3)}, {"steps": np.zeros(7, np.int64)}, {"lengths": np.full(2, np.nan)}):
         signed(tmp_path / "averages.safetensors", tensors | wrong, about)

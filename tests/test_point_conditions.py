@@ -7,8 +7,7 @@ import motes
 from motes.data._tables import Standardiser
 from motes.diffusion._oracles import GaussianOracle
 from motes.errors import DataError, UsageError
-from motes.models._point_conditions import box_of, impute_points, sample_given, unlikely_conditions
-from motes.models._points import PointModel
+from motes.models._points import PointModel, box_of
 
 ROWS = 4000
 MEAN, SCALE = np.array([5.0, -30.0]), np.array([2.0, 10.0])
@@ -23,7 +22,7 @@ def gaussian(small_model):
 
 
 def test_a_box_is_in_the_units_of_the_data(small_model):
-    low, high = box_of(small_model, {"y": 0.25, "x": (None, 1)})
+    low, high = box_of(small_model.columns, {"y": 0.25, "x": (None, 1)})
     np.testing.assert_array_equal(low, [-np.inf, 0.25])
     np.testing.assert_array_equal(high, [1.0, 0.25])
 
@@ -43,28 +42,28 @@ def test_a_box_is_in_the_units_of_the_data(small_model):
 )
 def test_what_is_no_box_is_refused(small_model, given, message):
     with pytest.raises(UsageError, match=message):
-        sample_given(small_model, 5, given)
+        small_model.sample(5, given=given)
 
 
 @pytest.mark.parametrize("given", [["x"], np.array([0.5, 1.0]), 0.5])
 def test_given_has_to_be_a_dict(small_model, given):
     with pytest.raises(UsageError, match=rf"given: got {type(given).__name__}; expected a dict.*Choose from: x, y"):
-        motes.Model(small_model).sample(5, given=given)
+        small_model.sample(5, given=given)
 
 
 def test_a_condition_far_from_the_training_is_warned_of_by_name(small_model):
     mean, sd = small_model.standardiser.mean, small_model.standardiser.scale
     at = lambda k: float(mean[0] + k * sd[0])
-    assert unlikely_conditions(small_model, {"x": at(4.9), "y": (None, float(mean[1]))}) == []
-    assert unlikely_conditions(small_model, {"x": (at(-9), at(9))}) == []
+    assert small_model.unlikely_conditions({"x": at(4.9), "y": (None, float(mean[1]))}) == []
+    assert small_model.unlikely_conditions({"x": (at(-9), at(9))}) == []
     for given in ({"x": at(7.0)}, {"x": (at(7.0), None)}, {"x": (None, at(-7.0))}):
-        (message,) = unlikely_conditions(small_model, given)
+        (message,) = small_model.unlikely_conditions(given)
         assert message.startswith("the condition on 'x' is 7 standard deviations")
 
 
 @pytest.mark.slow
 def test_a_known_number_moves_the_other_column_as_it_should(gaussian):
-    x, effective = sample_given(gaussian, ROWS, {"x": 7.0}, seed=1)
+    x, effective = gaussian.draw_given(ROWS, {"x": 7.0}, seed=1)
     assert (x[:, 0] == 7.0).all() and 0.3 * ROWS < effective <= ROWS
     # z_0 = (7 - 5) / 2 = 1, so that z_1 has mean 0.8 and deviation 0.6.
     error = 0.6 / np.sqrt(effective)
@@ -75,12 +74,12 @@ def test_a_known_number_moves_the_other_column_as_it_should(gaussian):
 
 def test_an_interval_holds_for_every_row_and_a_seed_is_a_draw(gaussian):
     given = {"y": (-25.0, None), "x": (None, 5.0)}
-    x, effective = sample_given(gaussian, 300, given, seed=1)
+    x, effective = gaussian.draw_given(300, given, seed=1)
     assert (x[:, 0] <= 5.0).all() and (x[:, 1] >= -25.0).all() and effective <= 300
-    np.testing.assert_array_equal(sample_given(gaussian, 300, given, seed=1)[0], x)
-    assert not np.array_equal(sample_given(gaussian, 300, given, seed=2)[0], x)
+    np.testing.assert_array_equal(gaussian.draw_given(300, given, seed=1)[0], x)
+    assert not np.array_equal(gaussian.draw_given(300, given, seed=2)[0], x)
     with pytest.raises(UsageError, match="sampler"):
-        sample_given(gaussian, 300, {"x": 5.0}, how={"sampler": "heun"})
+        gaussian.draw_given(300, {"x": 5.0}, how={"sampler": "heun"})
 
 
 def test_imputed_coordinates_follow_the_known_ones_to_the_bit(gaussian):
@@ -88,22 +87,22 @@ def test_imputed_coordinates_follow_the_known_ones_to_the_bit(gaussian):
     x[:200, 0], x[200:, 1] = 7.0, -20.1
     x[0], x[1, 0] = (0.1, 0.2), 0.1  # which does not come back to the bit from its standardised value
     told = []
-    whole = impute_points(gaussian, x, seed=0, on_block=told.append)
+    whole = gaussian.impute(x, seed=0, on_block=told.append)
     np.testing.assert_array_equal(whole[~np.isnan(x)], x[~np.isnan(x)])
     assert np.isfinite(whole).all() and told[-1] == 399
     error = 4 * 0.6 / np.sqrt(200) + 0.02
     assert abs((whole[2:200, 1].mean() + 30.0) / 10.0 - 0.8) < error  # z_0 = 1
     assert abs((whole[200:, 0].mean() - 5.0) / 2.0 - 0.8 * 0.99) < error  # z_1 = 0.99
-    np.testing.assert_array_equal(impute_points(gaussian, x, seed=0), whole)
-    assert not np.array_equal(impute_points(gaussian, x, seed=1), whole)
-    np.testing.assert_array_equal(impute_points(gaussian, x[:1]), x[:1])
+    np.testing.assert_array_equal(gaussian.impute(x, seed=0), whole)
+    assert not np.array_equal(gaussian.impute(x, seed=1), whole)
+    np.testing.assert_array_equal(gaussian.impute(x[:1]), x[:1])
 
 
 def test_rows_that_cannot_be_filled_in_are_named(small_model):
     with pytest.raises(DataError, match=r"shape \(2, 3\); expected \(rows, 2\)"):
-        impute_points(small_model, np.zeros((2, 3)))
-    with pytest.raises(DataError, match="'f', row 2, column 'y': got inf"):
-        impute_points(small_model, [[0, 0], [0, np.inf]], name="'f'")
+        small_model.impute(np.zeros((2, 3)))
+    with pytest.raises(DataError, match="the data, row 2, column 'y': got inf"):
+        small_model.impute([[0, 0], [0, np.inf]])
 
 
 @pytest.mark.slow

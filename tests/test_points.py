@@ -14,9 +14,9 @@ from scipy import stats
 from tests.conftest import SMALL
 
 import motes
+from motes.models._loading import load
 from motes.models._point_fitting import PointData, fit_points
 from motes.models._points import PointModel
-from motes.models._tables import read_model
 from motes.sampling import DDIM, DPMSolver2S, DPMSolver3M, Heun
 from motes.sampling._options import Sampling
 
@@ -29,7 +29,7 @@ def saved(small_model, tmp_path_factory):
 
 
 def test_a_loaded_model_samples_the_same_points_to_the_bit(small_model, saved):
-    loaded = read_model(saved)
+    loaded = load(saved)
     assert np.array_equal(loaded.sample(300, seed=5), small_model.sample(300, seed=5))
     assert loaded.recipe == small_model.recipe
     assert (loaded.columns, loaded.source, loaded.seed) == (("x", "y"), "moons", 1)
@@ -185,7 +185,7 @@ def test_any_damaged_byte_is_one_typed_error(saved, tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "damaged.safetensors"
     path.write_bytes(whole[:place] + bytes([byte]) + whole[place + 1 :])
     with pytest.raises(motes.errors.ModelFileError):
-        read_model(path)
+        load(path)
 
 
 @pytest.mark.parametrize("part", [0, 1, 7, 100, 0.5, 0.99])
@@ -194,7 +194,7 @@ def test_a_torn_file_is_one_typed_error(saved, tmp_path, part):
     torn = tmp_path / "torn.safetensors"
     torn.write_bytes(whole[: int(part * len(whole)) if isinstance(part, float) else part])
     with pytest.raises(motes.errors.ModelFileError):
-        read_model(torn)
+        load(torn)
 
 
 def changed(saved, path, about=(), drop=(), tensors=()):
@@ -215,23 +215,23 @@ def changed(saved, path, about=(), drop=(), tensors=()):
 def test_other_formats_and_misfits_are_named(saved, tmp_path, small_model):
     path = tmp_path / "other.safetensors"
     with pytest.raises(motes.errors.ModelFileError, match=r"format 99.*reads format 4"):
-        read_model(changed(saved, path, about={"format": "99"}))
+        load(changed(saved, path, about={"format": "99"}))
     name = next(name for name in load_file(saved) if "network" in name)
     with pytest.raises(motes.errors.ModelFileError, match="lacks the weights"):
-        read_model(changed(saved, path, drop=[name]))
+        load(changed(saved, path, drop=[name]))
     with pytest.raises(motes.errors.ModelFileError, match=r"weights .* are float32 \(3,\)"):
-        read_model(changed(saved, path, tensors={name: np.zeros(3, np.float32)}))
+        load(changed(saved, path, tensors={name: np.zeros(3, np.float32)}))
     with pytest.raises(motes.errors.ModelFileError, match="does not ask for: more"):
-        read_model(changed(saved, path, tensors={"more": np.zeros(3, np.float32)}))
+        load(changed(saved, path, tensors={"more": np.zeros(3, np.float32)}))
     with pytest.raises(motes.errors.ModelFileError, match="not a whole model"):
-        read_model(changed(saved, path, about={"recipe": '{"training": {"stepz": 1}}'}))
+        load(changed(saved, path, about={"recipe": '{"training": {"stepz": 1}}'}))
     save_file({"a": np.zeros(2, np.float32)}, path)
     with pytest.raises(motes.errors.ModelFileError, match="not a model of motes"):
-        read_model(path)
+        load(path)
     with pytest.raises(motes.errors.ModelFileError, match="there is no model file"):
-        read_model(tmp_path / "nowhere.safetensors")
+        load(tmp_path / "nowhere.safetensors")
     with pytest.raises(motes.errors.ModelFileError):
-        read_model(tmp_path)  # a folder
+        load(tmp_path)  # a folder
 
 
 def test_saving_leaves_the_old_file_or_the_new_one(small_model, tmp_path, monkeypatch):
@@ -253,7 +253,7 @@ def test_three_columns_and_their_names_come_back(tmp_path):
     x = np.random.default_rng(0).normal(size=(200, 3)) * [1, 10, 100]
     model = fit_points(PointData(x, ["a", "b", "c"]), changes=SMALL)
     model.save(tmp_path / "m.safetensors")
-    loaded = read_model(tmp_path / "m.safetensors")
+    loaded = load(tmp_path / "m.safetensors")
     assert loaded.columns == ("a", "b", "c")
     assert loaded.sample(5).shape == (5, 3)
 

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,7 +56,7 @@ X = np.array([[0.5, -1.0, 0.2], [-1.5, 0.4, 1.0], [2.0, 1.0, -0.5]])
 
 def test_the_exact_posterior_is_drawn_of_each_observation(exact):
     n = 4000
-    drawn = exact.inner.sample(n, given=X, seed=3)
+    drawn = exact.sample(n, given=X, seed=3)
     assert drawn.shape == (3, n, 2)
     for one, x in zip(drawn, X, strict=True):
         error = np.sqrt(np.diag(POSTERIOR) / n)
@@ -63,7 +64,7 @@ def test_the_exact_posterior_is_drawn_of_each_observation(exact):
         white = np.linalg.solve(np.linalg.cholesky(POSTERIOR), (one - GAIN @ x).T)
         assert np.abs(np.cov(white) - np.eye(2)).max() < Z * np.sqrt(2 / n) + 0.01
     # The first observation alone: the same random numbers, and no axis for observations.
-    np.testing.assert_allclose(exact.inner.sample(n, given=X[0], seed=3), drawn[0], atol=1e-5)
+    np.testing.assert_allclose(exact.sample(n, given=X[0], seed=3), drawn[0], atol=1e-5)
 
 
 def test_the_exact_log_p_is_that_of_the_posterior(exact):
@@ -74,31 +75,24 @@ def test_the_exact_log_p_is_that_of_the_posterior(exact):
     np.testing.assert_allclose(exact.score_samples(theta, given=x[:1]), log_posterior(theta, one), atol=1e-3)
 
 
-@pytest.mark.slow
-def test_draws_come_with_their_log_p(exact):
-    points, log_prob = exact.inner.sample(5, given=X[:2], seed=1, return_log_prob=True)
-    assert points.shape == (2, 5, 2) and log_prob.shape == (2, 5)
-    expected = [log_posterior(some, np.broadcast_to(x, (5, 3))) for some, x in zip(points, X, strict=False)]
-    np.testing.assert_allclose(log_prob, expected, atol=1e-3)
-
-
 def test_an_observation_has_names_in_any_order_and_any_kind_of_table(exact):
-    one = exact.inner.sample(4, given=X[0])
+    one = exact.sample(4, given=X[0])
     named = {"c": X[0, 2], "a": X[0, 0], "b": X[0, 1]}
     frame = pd.DataFrame(X, columns=["a", "b", "c"])[["b", "c", "a"]]
     for given in (list(X[0]), named, pd.Series(named), frame.iloc[0]):
-        np.testing.assert_array_equal(exact.inner.sample(4, given=given), one)
-    many = exact.inner.sample(4, given=X)
+        np.testing.assert_array_equal(exact.sample(4, given=given), one)
+    many = exact.sample(4, given=X)
     for given in (frame, {name: frame[name].to_list() for name in "cab"}):
-        np.testing.assert_array_equal(exact.inner.sample(4, given=given), many)
-    assert exact.inner.sample(4, given=frame[:1]).shape == (1, 4, 2)
+        np.testing.assert_array_equal(exact.sample(4, given=given), many)
+    assert exact.sample(4, given=frame[:1]).shape == (1, 4, 2)
 
 
 def test_samples_are_tables_as_the_training_rows_were(exact):
-    model = motes.Model(exact.inner, pd.DataFrame({"u": [0.0], "v": [0.0]})[:0])
+    model = copy(exact)
+    model.template = pd.DataFrame({"u": [0.0], "v": [0.0]})[:0]
     one, many = model.sample(4, given=X[0]), model.sample(4, given=X)
     assert list(one) == ["u", "v"] and len(many) == 3
-    for some, points in zip(many, exact.inner.sample(4, given=X), strict=True):
+    for some, points in zip(many, exact.sample(4, given=X), strict=True):
         np.testing.assert_array_equal(some.to_numpy(), points)
 
 
@@ -253,10 +247,10 @@ def test_a_posterior_travels(tmp_path):
     skewed = pd.DataFrame({"p": np.exp(2 * x[:, 0]), "q": np.sinh(3 * x[:, 1]), "r": x[:, 2]})
     model = motes.fit(pd.DataFrame(theta, columns=["u", "v"]), given=skewed, changes=SMALL, verbose=False)
     assert model.kind == "points" and model.columns == ("u", "v")
-    assert model.inner.context.columns == ("p", "q", "r")
+    assert model.context.columns == ("p", "q", "r")
     model.save(tmp_path / "model.safetensors")
     again = motes.load(tmp_path / "model.safetensors")
-    assert again.inner.context == model.inner.context
+    assert again.context == model.context
     pd.testing.assert_frame_equal(again.sample(5, given=skewed)[7], model.sample(5, given=skewed)[7])
 
 
@@ -292,7 +286,7 @@ def test_classes_and_observations_go_together(tmp_path):
     theta, x = simulated(300, 5)
     labels = np.where(theta[:, 0] > 0, "high", "low")
     model = motes.fit(theta, given=x, labels=labels, changes=SMALL, verbose=False)
-    assert model.inner.denoiser.classes == 2 and model.inner.denoiser.context == 3
+    assert model.denoiser.classes == 2 and model.denoiser.context == 3
     high, low = (model.sample(50, given=X[0], label=label) for label in ("high", "low"))
     together = model.sample(50, given=X[0])
     assert not np.allclose(high, low) and not np.allclose(high, together)
@@ -357,7 +351,7 @@ def test_a_training_goes_on_in_the_same_units():
     theta, x = simulated(300, 5)
     start = motes.fit(theta, given=x, changes=SMALL, verbose=False)
     more = motes.fit(theta[:200], given=2 * x[:200], start=start, changes=SMALL, verbose=False)
-    assert more.inner.context == start.inner.context
+    assert more.context == start.context
     with pytest.raises(UsageError, match=r"columns p, q, r; start is conditioned on given0, given1, given2"):
         motes.fit(theta, given=dict(zip("pqr", x.T, strict=True)), start=start, changes=SMALL, verbose=False)
     with pytest.raises(UsageError, match="not a model of this recipe"):
@@ -407,7 +401,6 @@ MISUSE = {
     "a label": (lambda m: m.sample(5, given=X[0], label=1), UsageError, "knows no classes"),
     "guidance": (lambda m: m.sample(5, given=X[0], how={"guidance": 2.0}), UsageError, "this model knows none"),
     "several chains": (lambda m: m.chain(5, [0], given=X), UsageError, "got 3 observations; expected one"),
-    "a picture with data": (lambda m: m.plot(X, given=X[0], n=5), UsageError, r"Mark the true parameters: truth="),
     "the truth of a part": (
         lambda m: m.plot(given=X[0], truth=[1.0], n=5),
         UsageError,
@@ -415,8 +408,6 @@ MISUSE = {
     ),
     "the truth of another": (lambda m: m.plot(given=X[0], truth={"w": 1.0}, n=5), UsageError, "unknown column 'w'"),
     "a picture of several": (lambda m: m.plot(given=X, n=5), UsageError, "got 3 observations; expected one"),
-    "filling in": (lambda m: m.impute([[0.0, np.nan]]), UsageError, "impute: this model is of points given a"),
-    "a bound": (lambda m: m.bound([[0.0, 0.0]]), UsageError, "bound: this model is of points given a"),
 }
 
 
@@ -431,7 +422,7 @@ def test_a_picture_of_a_posterior_shows_its_draws_in_pairs_and_the_truth(exact):
     figure = exact.plot(given=X[0], truth={"v": 0.3, "u": -9.0}, n=500, seed=2)
     one, pair, other = figure.axes
     np.testing.assert_allclose(
-        sorted(pair.collections[0].get_offsets()[:, 0]), sorted(exact.inner.sample(500, given=X[0], seed=2)[:, 0])
+        sorted(pair.collections[0].get_offsets()[:, 0]), sorted(exact.sample(500, given=X[0], seed=2)[:, 0])
     )
     assert [line.get_xydata().tolist() for line in pair.get_lines()] == [[[-9.0, 0.3]]]
     assert pair.get_xlim()[0] < -9.0 and len(pair.collections) == 3  # points, and a line for each of two shares
@@ -461,10 +452,10 @@ def test_what_cannot_be_conditioned_on_is_refused(small_model):
         motes.fit(theta, "table", given=x, verbose=False)
     with pytest.raises(UsageError, match="got given for 'moons'; expected rows in memory"):
         motes.fit("moons", given=x, verbose=False)
-    with pytest.raises(UsageError, match="conditioned on nothing"):
+    with pytest.raises(UsageError, match="given: got list; expected a dict"):
         small_model.sample(5, given=[0.0])
     with pytest.raises(UsageError, match="conditioned on nothing"):
-        motes.Model(small_model).score_samples([[0.0, 0.0]], given=[0.0])
+        small_model.score_samples([[0.0, 0.0]], given=[0.0])
 
 
 @pytest.mark.slow
@@ -546,7 +537,7 @@ def test_a_bounded_posterior_stays_within_its_prior_and_travels(tmp_path):
     assert (drawn >= 0).all() and (drawn[..., 0] <= 1).all() and (drawn[..., 1] > 1).any()
     model.save(tmp_path / "model.safetensors")
     again = motes.load(tmp_path / "model.safetensors")
-    assert again.inner.standardiser.support == model.inner.standardiser.support
+    assert again.standardiser.support == model.standardiser.support
     np.testing.assert_array_equal(again.sample(500, given=[[-0.5, -0.5], [1.5, 1.5]]), drawn)
     np.testing.assert_array_equal(again.score_samples([[1.1, 0.5]], given=[0.5, 0.5]), [-np.inf])
 
@@ -622,7 +613,7 @@ def test_a_file_of_simulations_is_learned_sampled_and_scored(motes_command, simu
         *("averages.safetensors", "history.jsonl", "metrics.json", "model.safetensors", "recipe.toml")
     ]
     model = motes.load("run")
-    assert model.columns == ("u", "v") and model.inner.context.columns == ("b", "a", "c")
+    assert model.columns == ("u", "v") and model.context.columns == ("b", "a", "c")
     # As in memory, of a frame with the columns named in the recipe.
     theta, x = simulations
     code, out, err = motes_command("sample", "run", "-n", "4", "--given", "a=0.5", "--given", "c=-1", "--given", "b=2")
@@ -673,7 +664,7 @@ def test_columns_of_a_frame_are_given_by_the_recipe(simulations, tmp_path):
     apart = motes.fit(rows[["u", "v"]], "default", given=rows[["a", "b", "c"]], changes=SMALL, verbose=False)
     assert list(named.sample(2, given=X[0])) == ["u", "v"]
     np.testing.assert_allclose(named.sample(9, given=X[0]), apart.sample(9, given=X[0]), atol=1e-6)
-    assert named.inner.fingerprint == apart.inner.fingerprint
+    assert named.fingerprint == apart.fingerprint
     with pytest.raises(UsageError, match="names columns of a file or a data frame; got an array"):
         motes.fit(simulations[0], changes=SMALL | {"data.given": ["a"]}, verbose=False)
 
@@ -690,7 +681,7 @@ def test_a_network_is_conditioned_on_the_ends_of_a_narrow_posteriors_interval(tm
     changes = {"training.steps": 2, "network.width": 16, "network.depth": 1, "network.members": 1}
     bounds = {"a": (2, 6), "b": (-1, 1)}
     found = motes.fit(theta, given=x, columns=["a", "b", "c"], bounds=bounds, changes=changes, verbose=False)
-    inner = found.inner
+    inner = found
     assert inner.context.edges == (0,)  # b is seen in too much noise, and c has no ends
     context = inner.context.forward(np.array([[2.3, 0.0, 0.0], [4.0, 0.0, 0.0]]))
     assert context.shape == (2, 5) and inner.context.inputs == 5
@@ -801,7 +792,7 @@ def test_the_recipe_for_posteriors_gives_the_same_bits_with_members_and_dropout(
         return motes.fit(theta, "posterior", given=x, changes=changes, seed=seed, verbose=False)
 
     one, same, other = fitted(1), fitted(1), fitted(2)
-    assert one.inner.recipe.network.members == 2 and one.inner.recipe.network.dropout == 0.2
+    assert one.recipe.network.members == 2 and one.recipe.network.dropout == 0.2
     np.testing.assert_array_equal(one.training.losses, same.training.losses)
     np.testing.assert_array_equal(one.sample(20, given=x[0], seed=4), same.sample(20, given=x[0], seed=4))
     assert (one.training.losses != other.training.losses).any()

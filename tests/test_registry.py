@@ -24,7 +24,6 @@ from motes.learning._losses import EDM, LOSSES
 from motes.learning._networks import NETWORKS, ResidualMLP
 from motes.learning._times import TIMES, Draw, Times
 from motes.models._point_fitting import PointData, fit_points
-from motes.models._points import PointModel
 from motes.recipes import PointRecipe, load_recipe, parse
 from motes.recipes import _registry as registry
 from motes.recipes._reading import SECTIONS, kinds_of
@@ -174,7 +173,7 @@ def test_a_model_of_parts_of_your_own_is_trained_saved_and_read(tmp_path):
     model = fit_points(motes.make_shape("moons", 200, seed=0), changes=changes, seed=1)
     path = tmp_path / "model.safetensors"
     model.save(path)
-    again = PointModel.load(path)
+    again = motes.load(path)
     assert again.recipe == model.recipe
     points = model.sample(4, seed=2)
     assert np.isfinite(points).all()
@@ -374,7 +373,7 @@ def wind():
 def test_a_column_kind_of_your_own_is_inferred_fitted_saved_and_read(tmp_path):
     motes.register("column", "angle")(Angle)
     table = motes.fit(wind(), columns={"wind": "angle"}, changes=TINY, seed=0)
-    assert [column.kind for column in table.inner.schema.columns] == ["angle", "categorical"]
+    assert [column.kind for column in table.schema.columns] == ["angle", "categorical"]
     same = [table.score_samples({"wind": [at], "gust": ["no"]}) for at in (10.0, 370.0)]
     assert same[0] == same[1] and np.isfinite(same[0]).all()
     drawn = np.array(table.sample(50, seed=1)["wind"], float)

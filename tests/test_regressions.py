@@ -6,10 +6,7 @@ from tests.conftest import SMALL
 from tests.linear_simulator import GAIN, NOISE, POSTERIOR, PRIOR, A, log_posterior, simulated
 
 import motes
-from motes.models import _several
 from motes.models._regressions import Regression
-from motes.models._several import sample_several
-from motes.sampling._composition import Composed
 
 
 def test_the_regression_of_a_linear_simulator_is_its_posterior():
@@ -86,22 +83,22 @@ def untrained_model():
 def test_what_is_linear_and_normal_is_exact_before_any_training(untrained_model, tmp_path):
     model, (at, seen) = untrained_model, simulated(50, 4)
     np.testing.assert_allclose(model.score_samples(at, given=seen), log_posterior(at, seen), atol=0.1)
-    drawn, last = model.inner.chain(4000, [64], given=seen[0])
+    drawn, last = model.chain(4000, [64], given=seen[0])
     np.testing.assert_array_equal(last[0], drawn)
     np.testing.assert_allclose(drawn.mean(axis=0), GAIN @ seen[0], atol=0.05)
     np.testing.assert_allclose(np.cov(drawn.T), POSTERIOR, atol=0.02)
-    many = model.inner.sample(500, given=seen[:3])
+    many = model.sample(500, given=seen[:3])
     np.testing.assert_allclose(many.mean(axis=1), seen[:3] @ GAIN.T, atol=0.1)
     model.save(tmp_path / "model.safetensors")
     again = motes.load(tmp_path / "model.safetensors")
-    np.testing.assert_array_equal(again.inner.sample(50, given=seen[0]), model.inner.sample(50, given=seen[0]))
+    np.testing.assert_array_equal(again.sample(50, given=seen[0]), model.sample(50, given=seen[0]))
 
 
 @pytest.mark.slow
 def test_several_observations_are_composed_in_one_unit(untrained_model):
     theta = np.array([1.5, -1.2])
     x = theta @ A.T + np.random.default_rng(0).multivariate_normal(np.zeros(3), NOISE, 6)
-    drawn = sample_several(untrained_model.inner, 4000, x, seed=1)
+    drawn = untrained_model.draw_iid(4000, x, seed=1)
     precision = np.linalg.inv(PRIOR) + 6 * A.T @ np.linalg.inv(NOISE) @ A
     mean = np.linalg.solve(precision, A.T @ np.linalg.inv(NOISE) @ x.sum(axis=0))
     deviation = np.sqrt(np.diag(np.linalg.inv(precision)))
@@ -111,19 +108,7 @@ def test_several_observations_are_composed_in_one_unit(untrained_model):
     assert np.abs(np.cov(white) - np.eye(2)).max() < 0.15
 
 
-def test_each_posterior_is_composed_about_its_own_prediction(untrained_model, monkeypatch):
-    # Posteriors of one covariance have the same product about one prediction, so the origins themselves are looked at.
-    made = []
-    monkeypatch.setattr(_several, "Composed", lambda *parts: made.append(parts) or Composed(*parts))
-    x = np.random.default_rng(1).normal(size=(3, 3))
-    sample_several(untrained_model.inner, 2, x, seed=0)
-    context = untrained_model.inner.context
-    means = context.regression.mean(context.forward(x))
-    np.testing.assert_allclose(made[0][4] @ context.regression.root, means - means.mean(axis=0), atol=1e-6)
-    assert np.ptp(made[0][4], axis=0).min() > 0.1
-
-
 def test_units_of_their_own_are_left_alone_without_standardising():
     theta, x = simulated(100, 5)
     model = motes.fit(theta, given=x, changes=SMALL | {"data.standardise": False}, verbose=False)
-    assert model.inner.context.regression is None
+    assert model.context.regression is None

@@ -20,9 +20,8 @@ from motes.diffusion._oracles import GaussianOracle
 from motes.diffusion._schedules import Schedule
 from motes.errors import UsageError
 from motes.models._contexts import Context
-from motes.models._points import PointModel
+from motes.models._posteriors import PosteriorModel, _prior_of
 from motes.models._priors import Prior
-from motes.models._several import _prior_of, sample_several
 from motes.recipes import load_recipe
 from motes.sampling._composition import Composed, NoisyPrior, added_precisions
 from motes.tables.kinds._curves import Straight
@@ -78,7 +77,7 @@ def exact():
 
 def test_draws_given_all_observations_are_those_of_the_exact_posterior(exact):
     x, n = observations(8), 4000
-    drawn = sample_several(exact.inner, n, x, seed=1)
+    drawn = exact.draw_iid(n, x, seed=1)
     mean, covariance = together(x)
     assert drawn.shape == (n, 2)
     # Covariances of the single posteriors are known from 1,000 draws each.
@@ -94,8 +93,8 @@ def test_draws_given_all_observations_are_those_of_the_exact_posterior(exact):
 @pytest.mark.slow
 def test_one_observation_is_a_posterior_as_ever(exact):
     x = observations(1)
-    one = exact.inner.sample(200, given=x[0])
-    np.testing.assert_allclose(sample_several(exact.inner, 200, x), one, atol=2e-3)
+    one = exact.sample(200, given=x[0])
+    np.testing.assert_allclose(exact.draw_iid(200, x), one, atol=2e-3)
     np.testing.assert_allclose(exact.sample(200, given=x, iid=True).to_numpy(), one, atol=2e-3)
 
 
@@ -182,7 +181,7 @@ def model_within(noise):
     prior = Prior((0.1 / 0.3,), ((variance,),), units.intervals)
     context = Context(("x",), (Straight(0.0, 1.0),), prior, (False,))
     recipe = load_recipe("default", {"grid.steps": 64, "sampler.kind": "heun"})
-    return PointModel(denoiser, units, ("theta",), recipe, context=context)
+    return PosteriorModel(denoiser, units, ("theta",), recipe, context=context)
 
 
 @pytest.mark.slow(but=["1.2-0.1"])
@@ -190,7 +189,7 @@ def model_within(noise):
 def test_a_uniform_prior_counts_once_and_the_posterior_of_all_is_a_truncated_normal(noise, theta):
     m = 8
     x = theta + noise * np.random.default_rng(0).normal(size=(m, 1))
-    drawn = sample_several(model_within(noise), 2000, x, seed=1)
+    drawn = model_within(noise).draw_iid(2000, x, seed=1)
     deviation = noise / np.sqrt(m)
     exact = stats.truncnorm(*((np.array([0.0, 2.0]) - x.mean()) / deviation), loc=x.mean(), scale=deviation)
     assert abs(drawn.mean() - exact.mean()) < 0.12 * exact.std()
@@ -248,10 +247,11 @@ def test_bounds_make_a_uniform_prior_one_that_is_composed():
     with pytest.warns(UserWarning, match=r"the prior of x, y is not normal, nor uniform .* bounds=\{\.\.\.\}"):
         free.sample(2, given=x[:2], iid=True)
     bounded = motes.fit(theta, given=x, bounds={"x": (0, 1), "y": (0, 1)}, changes=SMALL, verbose=False)
-    assert bounded.inner.context.prior.odd == () and bounded.inner.context.prior.uniform.all()
-    root = bounded.inner.context.regression.root
+    assert bounded.context.prior.odd == () and bounded.context.prior.uniform.all()
+    root = bounded.context.regression.root
     np.testing.assert_array_equal(root, np.diag(np.diag(root)))
-    frame = motes.Model(bounded.inner, pd.DataFrame({"x": [0.0], "y": [0.0]})[:0]).sample(3, given=x[:2], iid=True)
+    bounded.template = pd.DataFrame({"x": [0.0], "y": [0.0]})[:0]
+    frame = bounded.sample(3, given=x[:2], iid=True)
     assert list(frame) == ["x", "y"] and frame.shape == (3, 2)
 
 
@@ -260,7 +260,7 @@ def test_misuse_is_told(exact, small_model):
     for call, says in [
         (lambda: exact.sample(2, iid=True), "got no observation"),
         (lambda: exact.sample(2, given=observations(2), iid=True, how={"guidance": 2.0}), "without guidance"),
-        (lambda: motes.Model(small_model).sample(2, iid=True), "conditioned on nothing"),
+        (lambda: small_model.sample(2, iid=True), "conditioned on nothing"),
         (lambda: exact.sample(2, given=observations(2), iid=True, label=1), "knows no classes"),
     ]:
         with pytest.raises(UsageError, match=says):

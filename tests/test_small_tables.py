@@ -36,7 +36,7 @@ def test_a_network_that_unseen_rows_do_not_need_is_not_kept():
     rows, fresh = noise(150, 1), noise(2000, 2)
     model = motes.fit(rows, verbose=False)
     alone = motes.fit(rows, changes=MIXTURE, verbose=False)
-    assert model.inner.training.best <= 50 and model.inner.training.steps <= 150  # six looks, 25 steps apart
+    assert model.training.best <= 50 and model.training.steps <= 150  # six looks, 25 steps apart
     assert model.score_samples(fresh).mean() > alone.score_samples(fresh).mean() - 0.013
 
 
@@ -51,7 +51,7 @@ def test_customers_are_learned_beyond_the_mixture_and_the_training_stops_in_time
     assert possible.mean() > 0.9 and np.isfinite(log_p[possible]).all()
     gain = log_p[possible] - log_p_alone[possible]
     assert gain.mean() > 0.3 + 4 * gain.std() / np.sqrt(len(gain))
-    assert model.inner.training.steps <= 1.5 * model.inner.training.best
+    assert model.training.steps <= 1.5 * model.training.best
 
 
 @pytest.mark.slow

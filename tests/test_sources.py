@@ -8,10 +8,10 @@ from motes.data._frames import as_frame
 from motes.data._writing import write_frame
 from motes.evaluation._modes import mode_coverage
 from motes.models._going_on import FitSession
+from motes.models._loading import load
 from motes.models._point_fitting import fit_points
 from motes.models._references import source_of
 from motes.models._sources import read_points
-from motes.models._tables import read_model
 
 RECIPE = motes.load_recipe("default")
 
@@ -130,7 +130,7 @@ def test_another_file_is_compared_with_all_its_rows(model, file):
 
 def test_a_model_remembers_its_rows_on_disk(model, file, tmp_path):
     model.save(tmp_path / "m.safetensors")
-    assert source_of(read_model(tmp_path / "m.safetensors")).known
+    assert source_of(load(tmp_path / "m.safetensors")).known
 
 
 def test_rows_that_are_appended_or_moved_leave_the_others_where_they_are(model, file):

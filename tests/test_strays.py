@@ -4,6 +4,8 @@ The share of samples below the 0.001 quantile of the true log-density is 0.001 f
 KL(p || q) = E_p[log(p / q) + q / p - 1], whose terms are all at least 0, is what -log q is above the entropy.
 """
 
+import json
+
 import numpy as np
 import pytest
 
@@ -38,5 +40,17 @@ def test_the_likelihood_is_near_the_entropy(trained):
 def test_the_sampler_adds_few_strays_of_its_own(trained):
     model, exact = trained
     edge = np.quantile(exact.log_density(exact.sample(100_000, seed=1)), 1e-3)
-    perfect = model.inner.with_denoiser(exact.oracle(model.inner.denoiser.schedule, model.inner.standardiser))
+    perfect = model.with_denoiser(exact.oracle(model.denoiser.schedule, model.standardiser))
     assert (exact.log_density(perfect.sample(DRAWS, seed=2)) < edge).mean() < 1e-3 + 0.2 * STRAYS
+
+
+@pytest.mark.slow
+def test_what_train_finds_evaluate_finds(motes_command, tmp_path):
+    # Both take the same samples; `evaluate` takes more measures, and may find more.
+    assert motes_command("train", "swiss_roll", "--no-figures", "--out", "run")[0] == 0
+    quick = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    whole = {entry["name"]: entry for entry in json.loads(motes_command("evaluate", "run", "--json")[1])["entries"]}
+    for entry in quick["entries"]:
+        other = whole[entry["name"]]
+        assert entry["value"] == other["value"] and entry["p_value"] >= other["p_value"] - 1e-9
+        assert entry["severity"] in ("good", other["severity"])

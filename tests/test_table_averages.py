@@ -11,8 +11,8 @@ from motes.errors import ModelFileError, UsageError
 from motes.learning._averages import LENGTHS, gamma_of
 from motes.learning._weights import weights_of, with_weights
 from motes.models._going_on import FitSession
+from motes.models._loading import load
 from motes.models._table_fitting import fit_table
-from motes.models._tables import read_model
 
 pytestmark = pytest.mark.brief
 
@@ -102,8 +102,8 @@ def test_another_length_has_biases_and_inequalities_of_its_own():
     model = motes.fit(rows, changes=changes, verbose=False)
     other = model.averaged_over(0.1)
     drawn = other.sample(1000)
-    assert (drawn.low <= drawn.high).all() and other.inner.constraint.inequalities
-    biases = [np.concatenate([np.ravel(one) for one in each.inner.orders.bias]) for each in (model, other)]
+    assert (drawn.low <= drawn.high).all() and other.constraint.inequalities
+    biases = [np.concatenate([np.ravel(one) for one in each.orders.bias]) for each in (model, other)]
     assert np.abs(biases[0] - biases[1]).max() > 1e-6
     # Calibration gives each label its share of the training rows.
     counts = drawn.a.value_counts(normalize=True)[list("xyz")], rows.a.value_counts(normalize=True)[list("xyz")]
@@ -118,7 +118,7 @@ def run(tmp_path_factory):
     """The folder of a run on a file, as far as averages are concerned."""
     folder = tmp_path_factory.mktemp("run")
     table(400).to_csv(folder / "t.csv", index=False)
-    model = motes.fit(str(folder / "t.csv"), "table", changes=CHANGES | {"table.averages": 16}, verbose=False).inner
+    model = motes.fit(str(folder / "t.csv"), "table", changes=CHANGES | {"table.averages": 16}, verbose=False)
     model.save(folder / "model.safetensors")
     model.save_averages(folder)
     return folder, model
@@ -127,13 +127,13 @@ def run(tmp_path_factory):
 @pytest.mark.slow
 def test_averages_are_found_beside_a_loaded_table(run, tmp_path):
     folder, model = run
-    ours, theirs = read_model(folder).averaged_over(0.07), model.averaged_over(0.07)
+    ours, theirs = load(folder).averaged_over(0.07), model.averaged_over(0.07)
     np.testing.assert_array_equal(ours.score_samples(table(50)), theirs.score_samples(table(50)))
     assert not np.array_equal(ours.score_samples(table(50)), model.score_samples(table(50)))
     assert (ours.length, model.length) == (0.07, None)
     ours.save(tmp_path / "model.safetensors")
     again = motes.load(tmp_path)
-    assert again.inner.length == 0.07 and again.averages is None
+    assert again.length == 0.07 and again.averages is None
     model.save_averages(tmp_path)
     with untrained():
         fit_table(table(120), changes=CHANGES, seed=1).save(tmp_path / "model.safetensors")
@@ -144,7 +144,7 @@ def test_averages_are_found_beside_a_loaded_table(run, tmp_path):
 @pytest.mark.slow
 def test_lengths_are_compared_by_nats_of_held_out_rows(run):
     folder, _ = run
-    model = read_model(folder)
+    model = load(folder)
     model.averages.weights[:-2] += 0.5  # early weights that are worth nothing: only a short average forgets them
     found = compare_ema_lengths(model, lengths=(0.05, 0.25))
     assert found.lengths == (None, 0.05, 0.25) and found.measure == "-log p in nats a row"
@@ -162,6 +162,6 @@ def test_the_command_compares_lengths_of_a_table_and_writes_the_best(run, motes_
     lines = out.splitlines()
     assert "-log p in nats a row" in lines[0] and lines[1].split()[0] == "present"
     (best,) = [line.split()[0] for line in lines if line.endswith("best")]
-    assert read_model("best.safetensors").length == float(best)
+    assert load("best.safetensors").length == float(best)
     code, out, err = motes_command("ema", "best.safetensors")
     assert code == 2 and "no averages to choose from" in err and "--set table.averages=32" in err

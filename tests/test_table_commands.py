@@ -12,9 +12,9 @@ import pytest
 import motes
 from motes._progress import Reporter
 from motes.data._files import read_frame
-from motes.models._evidence import evidence_of
+from motes.models._loading import load
 from motes.models._references import source_of
-from motes.models._tables import TableModel, read_model
+from motes.models._tables import TableModel, evidence_of
 from motes.runs._options import Options
 from motes.runs._run import train_run
 
@@ -72,7 +72,7 @@ def trained(people, tmp_path_factory):
         patch.setattr("motes.runs._run.SAMPLES", 200)
         _, found = train_run(str(path), folder / "run", "table", TINY, Options(), reporter)
     path.rename(folder / "run" / "people.csv")
-    model = read_model(folder / "run")
+    model = load(folder / "run")
     model.source = str(folder / "run" / "people.csv")
     model.save(folder / "run" / "model.safetensors")
     return folder / "run", found, reporter.lines
@@ -85,7 +85,7 @@ def run(trained):
 
 @pytest.fixture(scope="module")
 def model(run):
-    return read_model(run)
+    return load(run)
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
@@ -461,7 +461,7 @@ def test_ctrl_c_keeps_what_was_learned(run, motes_command, tmp_path):
     }
     steps = (tmp_path / "here" / "history.jsonl").read_text().count('"loss"')
     assert 0 < steps == len(made.training.losses) < 100_000
-    assert len(read_model(tmp_path / "here").sample(3)) == 3
+    assert len(load(tmp_path / "here").sample(3)) == 3
 
 
 def test_an_interrupt_before_the_first_step_stands_in_nobodys_way(run, motes_command, monkeypatch, tmp_path):
@@ -498,7 +498,7 @@ def test_a_diverging_table_names_the_step_and_leaves_the_last_good_model(
     code, _, err = motes_command("train", run / "people.csv", "--out", "here", *words, "--no-figures")
     assert code == 1 and re.search(message, " ".join(err.split()))
     assert "table.learning_rate" in err and "model.safetensors" in err
-    kept = read_model(tmp_path / "here")
+    kept = load(tmp_path / "here")
     assert len(kept.sample(3)) == 3 and np.isfinite(kept.score_samples(read_frame(run / "people.csv"))).any()
 
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from motes.learning.tables._fitting import order_of
+from motes.models._loading import load
 from motes.models._table_fitting import fit_table
-from motes.models._tables import read_model
 from motes.tables._schema import Schema
 from tables import TINY, untrained
 
@@ -124,7 +124,7 @@ def test_what_follows_comes_after_that_from_which_it_follows(model):
 @pytest.mark.slow
 def test_a_file_keeps_them_and_an_option_leaves_them_out(model, data, tmp_path):
     model.save(tmp_path / "m.safetensors")
-    again = read_model(tmp_path / "m.safetensors")
+    again = load(tmp_path / "m.safetensors")
     assert again.schema.related == model.schema.related
     np.testing.assert_allclose(again.score_samples(data.head(20)), model.score_samples(data.head(20)), atol=1e-6)
     with untrained():

@@ -175,7 +175,7 @@ def test_the_model_of_a_file_is_diagnosed_with_its_held_out_rows(tmp_path):
     table(2400, 4).to_csv(path, index=False)  # as many as those of `model`, whose programs serve here as well
     model = motes.fit(str(path), "table", changes=TINY | PLAIN | {"table.steps": 20}, verbose=False)
     found = model.diagnose()
-    origin = source_of(model.inner)
+    origin = source_of(model)
     assert found.rows == len(origin.held_out)
     assert found.evaluated_against == f"held-out rows of {path}"
     assert found.training is not None
@@ -184,15 +184,13 @@ def test_the_model_of_a_file_is_diagnosed_with_its_held_out_rows(tmp_path):
     np.testing.assert_allclose(examples.log_prob, np.sort(log_prob)[:10], rtol=1e-5)
     worst = origin.held_out.take(np.argsort(log_prob)[:10])
     assert [float(row[0]) for row in examples.unlikely] == pytest.approx(worst["a"].astype(float), rel=1e-5)
-    paths = keep_diagnosis(found, model.inner, None, tmp_path / "out", t=None, drawing=Drawing("light"), seed=0)
+    paths = keep_diagnosis(found, model, None, tmp_path / "out", t=None, drawing=Drawing("light"), seed=0)
     assert [one.name for one in paths] == ["diagnosis.json", "column_gains.png"]
     numbers = json.loads(paths[0].read_text())
     assert numbers["columns"]["a"]["model"] == pytest.approx(found.model[found.columns.index("a")])
     assert numbers["held_out"] == found.held_out
     drawing = Drawing("dark", format="svg")
-    drawn = [
-        one.name for one in draw_run(model.inner, origin, tmp_path / "out", Reporter(True), drawing=drawing, seed=0)
-    ]
+    drawn = [one.name for one in draw_run(model, origin, tmp_path / "out", Reporter(True), drawing=drawing, seed=0)]
     assert drawn == ["marginals.svg", "pairs.svg"]  # there is no history of a training in the folder
 
 

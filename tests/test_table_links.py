@@ -11,8 +11,8 @@ from motes.learning.tables._links import log_linked
 from motes.learning.tables._model import ordered
 from motes.learning.tables._network import Rows
 from motes.learning.tables._rows import Scale
+from motes.models._loading import load
 from motes.models._table_fitting import fit_table
-from motes.models._tables import read_model
 from motes.sampling._rows import log_prob_parts
 from motes.tables._schema import Schema
 from tables import TINY, of_random_weights, untrained
@@ -162,7 +162,7 @@ def test_of_several_relations_each_has_its_share():
 @pytest.mark.slow
 def test_relations_are_kept_on_disk(model, data, tmp_path):
     model.save(tmp_path / "model.safetensors")
-    again = read_model(tmp_path / "model.safetensors")
+    again = load(tmp_path / "model.safetensors")
     assert again.schema.relations == model.schema.relations
     np.testing.assert_array_equal(again.score_samples(data[:20]), model.score_samples(data[:20]))
 

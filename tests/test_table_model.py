@@ -6,8 +6,9 @@ import pytest
 
 from motes.errors import DataError, ModelFileError, UsageError
 from motes.learning.tables._fitting import options_of
+from motes.models._loading import load
 from motes.models._table_fitting import fit_table
-from motes.models._tables import TableModel, read_model
+from motes.models._tables import TableModel
 from motes.recipes import load_recipe
 from motes.tables._conditions import Not
 from tables import TINY, untrained
@@ -189,14 +190,14 @@ def test_a_label_given_the_others_is_bayes_rule(labels, data, truth):
 @pytest.mark.slow
 def test_a_file_gives_the_same_model(model, data, tmp_path):
     model.save(tmp_path / "m.safetensors")
-    same = read_model(tmp_path / "m.safetensors")
+    same = load(tmp_path / "m.safetensors")
     assert isinstance(same, TableModel)
     np.testing.assert_array_equal(same.score_samples(data.head(99)), model.score_samples(data.head(99)))
     np.testing.assert_array_equal(cells(same.sample(50, seed=1), "x"), cells(model.sample(50, seed=1), "x"))
     assert (same.seed, same.fingerprint, same.source) == (model.seed, model.fingerprint, model.source)
     (tmp_path / "m.safetensors").write_bytes(b"nothing")
     with pytest.raises(ModelFileError):
-        read_model(tmp_path / "m.safetensors")
+        load(tmp_path / "m.safetensors")
 
 
 @pytest.mark.slow

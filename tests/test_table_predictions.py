@@ -76,7 +76,7 @@ def test_numbers_and_dates_are_those_of_every_value_scored(model, data, column, 
         known = [name for name in known if name != "gone"]
     p = exact(model, some, column, domain, known)
     hidden = [name for name in data if name not in (*known, "same")]
-    found = model.predict(some.assign(**dict.fromkeys(hidden)), column, draws=512, quantiles=(0.25, 0.75))
+    found = model.predict_frame(some.assign(**dict.fromkeys(hidden)), column, draws=512, quantiles=(0.25, 0.75))
     x = domain.astype("M8[us]").astype(np.int64) / 86_400e6 if column == "when" else domain.astype(float)
     mean = p @ x
     sd = np.sqrt(p @ x**2 - mean**2)
@@ -174,7 +174,8 @@ def _blocks(model, data):
 def test_an_impossible_entry_counts_as_not_observed(model, data):
     some = data.head(30)
     strange = some.assign(size=some["size"].where(some.index != 3, "XXL"), same=some.same.where(some.index != 5, 8))
-    found, gone = model.predict(strange, "x"), model.predict(some.assign(size=some["size"].where(some.index != 3)), "x")
+    found = model.predict_frame(strange, "x")
+    gone = model.predict_frame(some.assign(size=some["size"].where(some.index != 3)), "x")
     assert (found.ignored, gone.ignored) == (2, 0)
     np.testing.assert_array_equal(values(found, "mean"), values(gone, "mean"))
 

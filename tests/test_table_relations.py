@@ -10,10 +10,10 @@ import pytest
 
 import motes.models._table_fillings
 from motes.errors import UsageError
-from motes.models._evidence import evidence_of
 from motes.models._going_on import FitSession
+from motes.models._loading import load
 from motes.models._table_fitting import fit_table
-from motes.models._tables import TableModel, read_model
+from motes.models._tables import TableModel, evidence_of
 from motes.sampling._constraint import Constraint
 from motes.tables._conditions import NotMissing
 from motes.tables._relations import Inequality
@@ -278,7 +278,7 @@ def test_log_p_of_a_condition_and_its_rows_are_those_of_the_scores(pair, given, 
 
 def test_known_values_that_break_an_inequality_leave_the_rest_free(pair):
     broken = pd.DataFrame({"a": [5], "b": [2]})
-    rows = pair.sample(40, given={"a": 5, "b": 2}, seed=1)
+    rows = pair.draw(40, given={"a": 5, "b": 2}, seed=1)
     assert len(rows) == 40
     assert rows.log_evidence == pytest.approx(pair.score_samples(broken)[0])
     assert rows.log_evidence == pytest.approx(free(pair).score_samples(broken)[0] - np.log(301))
@@ -291,7 +291,7 @@ def test_known_values_that_break_an_inequality_leave_the_rest_free(pair):
 def test_a_file_and_a_pickle_give_the_same_model_and_draw_nothing(pair, tmp_path, monkeypatch):
     monkeypatch.setattr("motes.sampling._constraint.draw_block", None)
     pair.save(tmp_path / "m.safetensors")
-    for same in (read_model(tmp_path / "m.safetensors"), pickle.loads(pickle.dumps(pair))):
+    for same in (load(tmp_path / "m.safetensors"), pickle.loads(pickle.dumps(pair))):
         np.testing.assert_array_equal(same.score_samples(PAIRS), pair.score_samples(PAIRS))
         assert whole_of(same) == whole_of(pair)
     monkeypatch.undo()

@@ -98,7 +98,7 @@ def test_probabilities_of_labels_keep_the_rules_as_log_p_does(ruled):
     assert bad.sum() == 3 * len(rows)
     assert (p[bad] > 0).all() if soft else (p[bad] == 0).all()
     found = model.predict(rows, "maker")
-    np.testing.assert_array_equal(np.stack([found.columns[f"p({one})"].values for one in makers], axis=1), p)
+    np.testing.assert_array_equal(found[[f"p({one})" for one in makers]], p)
     page = TableSubject("cars", model)
     bars = dict(zip([one.column for one in page.bars], page.conditionals({"car": rows.car[0]}), strict=True))
     np.testing.assert_allclose(np.sort(bars["maker"]), np.sort(p[0]), atol=1e-6)

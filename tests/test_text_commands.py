@@ -16,9 +16,9 @@ from motes import cli
 from motes._pipeline import suited
 from motes.data._files import read_frame
 from motes.data._text_options import TextOptions
+from motes.models._loading import load
 from motes.models._references import source_of
 from motes.models._sources import read_rows
-from motes.models._tables import read_model
 from tables import untrained
 
 MOTES = [sys.executable, "-m", "motes"]
@@ -72,10 +72,10 @@ def here(run, motes_command, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_remembers_how_its_source_was_read(run):
-    assert read_model(run).recipe.text == TEXT
+    assert load(run).recipe.text == TEXT
     written = tomllib.loads((run / "recipe.toml").read_text())["text"]
     assert written == {key: list(value) if isinstance(value, tuple) else value for key, value in vars(TEXT).items()}
-    types = read_model(run).schema.types
+    types = load(run).schema.types
     assert types == {"größe": "whole", "preis": "real", "tag": "date", "ort": "label"}
 
 
@@ -118,7 +118,7 @@ def test_commands_read_as_the_run_did_unless_an_option_says_otherwise(words, her
 @pytest.mark.slow
 def test_evaluate_without_a_source_reads_as_the_training_did(run, monkeypatch):
     monkeypatch.chdir(run.parent)
-    source = source_of(read_model(run))
+    source = source_of(load(run))
     assert source.known and source.held_out is not None
     assert len(source.training) + len(source.held_out) == ROWS
 
@@ -136,7 +136,7 @@ def test_what_the_training_found_out_reads_rows_that_alone_have_two_readings(mot
     (tmp_path / "t.csv").write_text("day,pay,n\n" + rows)
     with untrained():
         assert motes_command("train", "t.csv", "--out", "run", *TINY)[0] == 0
-    assert read_model("run").recipe.text == TextOptions(decimal=".", date_format=("%d.%m.%Y",))
+    assert load("run").recipe.text == TextOptions(decimal=".", date_format=("%d.%m.%Y",))
     (tmp_path / "one.csv").write_text('day,pay,n\n05.03.2020,"$1,110",2\n06.03.2020,"$1,120",2\n')
     code, _, err = motes_command("score", "run", "one.csv", "--out", "s.csv", "-q")
     assert code == 0, err
@@ -293,13 +293,13 @@ def test_the_column_of_classes_is_in_the_samples(motes_command, tmp_path):
     samples = read_frame("run/samples.csv")
     assert samples.names == ("x", "y", "species")
     share = np.mean(np.array(samples.columns["species"].cells()) == "a")
-    assert abs(share - read_model("run").classes.weights[0]) < 0.02  # 4 standard errors
+    assert abs(share - load("run").classes.weights[0]) < 0.02  # 4 standard errors
     assert motes_command("sample", "run", "-n", "50", "--out", "s.csv", "-q")[0] == 0
     assert set(read_frame("s.csv").columns["species"].cells()) == {"a", "b"}
     assert motes_command("sample", "run", "-n", "5", "--label", "b", "--out", "b.csv", "-q")[0] == 0
     assert read_frame("b.csv").columns["species"].cells() == ["b"] * 5
     assert motes_command("score", "run", "s.csv", "--out", "l.csv", "-q")[0] == 0
-    model = read_model("run")  # each row is one of its class
+    model = load("run")  # each row is one of its class
     labels = np.array(read_frame("s.csv").columns["species"].cells())
     x = np.stack([read_frame("s.csv").columns[name].values for name in "xy"], axis=1)
     np.testing.assert_array_equal(model.sample(50, label=labels), x)

@@ -30,7 +30,6 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from motes._model import Model
 from motes._pipeline import warn_if_interrupted
 from motes.data._arrays import check_even, plain
 from motes.data._frames import Frame, as_frame, joined, unique_names
@@ -41,9 +40,9 @@ from motes.data._templates import keep, kept, template_of, without, without_valu
 from motes.errors import ModelFileError, UsageError, check_count, check_seed
 from motes.learning._checkpoints import complete_name, read_checkpoint, reading, write_checkpoint
 from motes.models._going_on import FitSession
-from motes.models._points import model_path
+from motes.models._loading import model_path, of_parts
 from motes.models._table_fitting import fit_table
-from motes.models._tables import TableModel, of_checkpoint
+from motes.models._tables import TableModel
 from motes.recipes import Recipe
 from motes.sampling._rows import log_prob_rows
 
@@ -72,7 +71,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             on keeps that of the first.
 
     Attributes:
-        model_: the `motes.Model` of the columns of X and, where `fit` was given labels, of one more for y, the last.
+        model_: the `motes.TableModel` of the columns of X and, where `fit` was given labels, of one for y, the last.
         n_features_in_, feature_names_in_: columns of X, and their names where they have any.
         classes_: the distinct labels in their order, where `fit` was given labels.
         n_iter_: steps of training, of all fits that went on from one another.
@@ -148,7 +147,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         return self._fit(X, y, sample_weight, FitSession(start=self._before, more=True))
 
     def _fit(self, X: Any, y: Any, sample_weight: ArrayLike | None, session: FitSession) -> Self:
-        start = session.table_start
+        start = session.start_as(TableModel)
         X = self._validated(X, reset=start is None)
         n = X.shape[0]
         labels = None if y is None else _labels(y, n)
@@ -181,7 +180,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         before: NDArray[np.float32] = self.history_ if apart else training.losses[:0]
         self.history_: NDArray[np.float32] = np.concatenate([before, training.losses])
         self.n_iter_ = len(self.history_)
-        self.model_, self._target = Model(model), target
+        self.model_, self._target = model, target
         if target is not None:
             self.classes_ = target.classes
         elif hasattr(self, "classes_"):
@@ -195,34 +194,27 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
     # --- rows of the model ---
 
     @property
-    def _table(self) -> TableModel:
-        """The model inside of the model."""
-        inner = self.model_.inner
-        assert isinstance(inner, TableModel)  # `fit` and `load` make no other
-        return inner
-
-    @property
     def _before(self) -> TableModel | None:
         """What the last fit learned."""
-        return self._table if hasattr(self, "model_") else None
+        return self.model_ if hasattr(self, "model_") else None
 
     @property
     def _columns(self) -> tuple[str, ...]:
         """Names of the columns of X, those that are dropped included."""
-        schema = self._table.schema
+        schema = self.model_.schema
         names = schema.input_columns or schema.names
         return names if self._target is None else names[:-1]
 
     @property
     def _kept(self) -> tuple[str, ...]:
         """Names of those that are not dropped."""
-        names = self._table.schema.names
+        names = self.model_.schema.names
         return names if self._target is None else names[:-1]
 
     @property
     def _dropped(self) -> list[int]:
         """Places of the others."""
-        dropped = self._table.schema.dropped
+        dropped = self.model_.schema.dropped
         return [place for place, name in enumerate(self._columns) if name in dropped]
 
     def _frame(self, X: Any, codes: NDArray[np.integer] | None = None) -> Frame:
@@ -295,7 +287,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         requested = self._given(given)
         seed = check_seed(_seed(self.random_state if random_state is None else random_state))
         if y is None:
-            parts, places = [self._table.sample(n, given=requested, seed=seed, exact=exact)], np.arange(n)
+            parts, places = [self.model_.draw(n, given=requested, seed=seed, exact=exact)], np.arange(n)
         else:
             target = self._asked(y)
             codes = target.codes(y, n, refuse=True)
@@ -303,16 +295,16 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
                 raise UsageError(
                     f"got y and given[{target.column!r}], which are the same column. Leave one of them out."
                 )
-            parts, alone = [], target.column in self._table.schema.kept
+            parts, alone = [], target.column in self.model_.schema.kept
             for code in np.unique(codes).tolist():  # each with random numbers of its own
                 mine = int(np.random.SeedSequence([seed, 271828, code]).generate_state(1)[0])
                 condition = requested if alone else requested | {target.column: target.names[code]}
                 count = int((codes == code).sum())
-                parts.append(self._table.sample(count, given=condition, seed=mine, exact=exact))
+                parts.append(self.model_.draw(count, given=condition, seed=mine, exact=exact))
             places = np.argsort(np.argsort(codes, kind="stable"), kind="stable")
         frame = joined(parts, n).take(places)
         if placeholders:
-            frame = self._table.schema.with_placeholders(frame)
+            frame = self.model_.schema.with_placeholders(frame)
         rows = frame.select(self._kept).like(self.template_)
         return (rows, sum(part.effective for part in parts)) if return_effective else rows
 
@@ -333,25 +325,25 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         check_is_fitted(self)
         X = self._validated(X)
         if y is None:
-            return self._table.score_samples(self._frame(X), orders=orders, smooth=smooth)
+            return self.model_.score_samples(self._frame(X), orders=orders, smooth=smooth)
         target = self._asked(y)
         codes = target.codes(y, X.shape[0])
-        joint = self._table.score_samples(self._frame(X, codes), orders=orders, smooth=smooth)
+        joint = self.model_.score_samples(self._frame(X, codes), orders=orders, smooth=smooth)
         return np.where(codes >= 0, joint - self._log_p(target)[codes], joint if smooth else -np.inf)
 
     def _log_p(self, target: Target) -> Array:
         """log p(y) of each class, (c,), by the model."""
-        schema, count = self._table.schema, len(target.classes)
+        schema, count = self.model_.schema, len(target.classes)
         if target.column in schema.kept:
             return np.zeros(count)
         nothing = Series("real", np.full(count, np.nan), np.ones(count, bool))
         frame = target.beside(Frame(dict.fromkeys(self._kept, nothing)), np.arange(count))
         encoded = schema.encode(frame, unseen="mark")
-        rows, at = self._table.reader.read(encoded), schema.parts_of(target.column)
+        rows, at = self.model_.reader.read(encoded), schema.parts_of(target.column)
         # Missing entries may have a code of their own, and would then be observed.
         observed: Any = np.zeros_like(rows.observed)
         observed[:, at] = rows.observed[:, at]
-        log_p = log_prob_rows(self._table.unmasker, rows._replace(observed=observed))
+        log_p = log_prob_rows(self.model_.unmasker, rows._replace(observed=observed))
         return np.where(observed.any(axis=1), log_p + encoded.log_unit[:, at].sum(axis=1), -np.inf)
 
     def score(self, X: Any, y: Any = None) -> float:
@@ -365,9 +357,9 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             True
         """
         check_is_fitted(self)
-        found = self._table.likelihood(self._frame(self._validated(X)), smooth=True)
+        found = self.model_.likelihood(self._frame(self._validated(X)), smooth=True)
         if count := int(found.impossible.sum()):
-            mass = f"1/{self._table.schema.rows + 1:,}"
+            mass = f"1/{self.model_.schema.rows + 1:,}"
             warnings.warn(
                 f"{count:,} entries, in {np.count_nonzero(found.impossible):,} of {len(found.impossible):,} rows, are "
                 f"none that the training could have held: each counts with the mass {mass}.",
@@ -398,7 +390,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         if self._target is not None:  # drawn where other entries of the row are; elsewhere any class will do
             whole = ~np.any([series.missing for series in frame.columns.values()], axis=0)
             frame = self._target.beside(frame, np.where(whole, 0, -1))
-        tables = self._table.impute(frame, draws=1 if draws is None else draws, seed=seed)
+        tables = self.model_.impute_frames(frame, draws=1 if draws is None else draws, seed=seed)
         made = [table.select(self._kept).like(X) for table in tables]
         if hasattr(X, "iloc"):  # pandas, or what has its manners
             for table in made:
@@ -429,9 +421,9 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         check_is_fitted(self)
         X, target = self._validated(X), self._asked(None)
         made = np.zeros((X.shape[0], len(target.classes)))
-        if target.column in self._table.schema.kept:
+        if target.column in self.model_.schema.kept:
             return made + 1.0
-        p, labels = self._table.predict_proba(self._frame(X), target.column)
+        p, labels = self.model_.predict_proba(self._frame(X), target.column)
         place = {name: code for code, name in enumerate(target.names)}
         made[:, [place[label] for label in labels]] = p
         return made
@@ -475,7 +467,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             ['no', 'yes']
         """
         check_is_fitted(self)
-        tensors, about = self._table.parts()
+        tensors, about = self.model_.parts()
         mine = {"columns": self.columns, "warm_start": self.warm_start, "random_state": self.random_state}
         try:
             about["estimator"] = json.dumps(mine)
@@ -506,7 +498,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         """
         path = model_path(path)
         tensors, about = read_checkpoint(path)
-        model = of_checkpoint(tensors, about, path)
+        model = of_parts(tensors, about, path)
         if not isinstance(model, TableModel):
             raise ModelFileError(f"'{path}' is a model of points; expected one of a table. Use `motes.load`.")
         with reading(path):
@@ -520,7 +512,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
                 if made._target.column != model.columns[-1]:
                     raise ValueError("its last column is not that of its classes")
                 made.classes_ = made._target.classes
-        made.model_, made.n_iter_ = Model(model), len(made.history_)
+        made.model_, made.n_iter_ = model, len(made.history_)
         made.n_features_in_ = len(made._columns)
         if not isinstance(made.template_, np.ndarray):
             made.feature_names_in_ = np.array(made._columns, dtype=object)

@@ -10,14 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from motes._model import Model
 from motes._pipeline import NATS, are_points, prepared, suited, trained, warn_if_interrupted
 from motes._progress import Reporter, watching
 from motes.data._arrays import plain
 from motes.data._frames import Frame, as_frame
 from motes.data._points import points_of
 from motes.data._series import TYPE_WORDS
-from motes.data._shapes import SHAPES
 from motes.data._supports import bounds_texts
 from motes.data._tables import Table
 from motes.data._templates import template_of, without, without_values
@@ -25,10 +23,9 @@ from motes.diagnosis._before import diagnose
 from motes.errors import UsageError
 from motes.models._contexts import context_table
 from motes.models._going_on import FitSession
+from motes.models._model import Model
 from motes.models._point_fitting import PointData, fit_points
-from motes.models._points import PointModel
 from motes.models._table_fitting import fit_table
-from motes.models._tables import TableModel
 from motes.recipes import PointRecipe, Recipe, TableRecipe, load_recipe
 
 Changes = Sequence[str] | Mapping[str, Any]
@@ -99,15 +96,14 @@ def fit(
         ['age', 'smoker']
     """
     seed = (0 if start is None else start.seed) if seed is None else seed
-    before = None if start is None else start.inner
     reporter = Reporter(quiet=not verbose) if verbose is not None else Reporter.where_seen()
     if isinstance(data, str | Path):
         beside = {"labels": labels, "given": given, "bounds": bounds, "weights": weights}
         what = next((name for name, part in beside.items() if part is not None), None)
         if what is not None:
             raise UsageError(f"got {what} for '{data}'; expected rows in memory with them. Read the file first.")
-        made = _fit_source(str(data), recipe, changes, columns, before, seed, reporter, on_progress)
-        warn_if_interrupted(made.inner)
+        made = _fit_source(str(data), recipe, changes, columns, start, seed, reporter, on_progress)
+        warn_if_interrupted(made)
         return made
     template, data = data, plain(data)
     is_array = isinstance(data, np.ndarray | list | tuple)
@@ -120,13 +116,14 @@ def fit(
         _refuse_in_table(given, labels)
         kinds = _kinds(columns if names is None else None)
         with watching(reporter, on_progress, unit=NATS) as show:
-            session = FitSession(on_progress=show, source=source, start=before)
+            session = FitSession(on_progress=show, source=source, start=start)
             table = fit_table(frame, chosen, columns=kinds, weights=weights, seed=seed, session=session)
         for warning in table.schema.warnings if start is None else ():
             reporter.warn(warning)
         warn_if_interrupted(table)
         template = _template(template, frame.names, table.columns)
-        return Model(table, without_values(template, [*table.schema.identifiers]))
+        table.template = without_values(template, [*table.schema.identifiers])
+        return table
     if isinstance(columns, Mapping):
         raise UsageError(f"columns = {dict(columns)}: what columns are is for tables. Give recipe='table', or names.")
     if columns is not None and not is_array:
@@ -137,10 +134,11 @@ def fit(
     if start is None:
         _warn_of_simulations(points, chosen, reporter)
     with watching(reporter, on_progress) as show:
-        session = FitSession(on_progress=show, source=source, start=before)
+        session = FitSession(on_progress=show, source=source, start=start)
         fitted = fit_points(points, chosen, seed=seed, session=session)
     warn_if_interrupted(fitted)
-    return Model(fitted, _template(template, () if is_array else frame.names, fitted.columns))
+    fitted.template = _template(template, () if is_array else frame.names, fitted.columns)
+    return fitted
 
 
 def _warn_of_simulations(points: PointData, recipe: PointRecipe, reporter: Reporter) -> None:
@@ -192,7 +190,7 @@ def _fit_source(
     recipe: str | Path | Recipe | None,
     changes: Changes,
     columns: Any,
-    start: PointModel | TableModel | None,
+    start: Model | None,
     seed: int,
     reporter: Reporter,
     on_progress: Callable[[Any], None] | None,
@@ -208,8 +206,7 @@ def _fit_source(
     elif columns is not None:
         raise UsageError(f"columns are for rows in memory, or for a table; '{name}' is of points.")
     ready = prepared(name, chosen, seed)
-    found = trained(ready, seed, reporter, start=start, on_progress=on_progress)
-    return Model(found, np.empty((0, 2)) if name in SHAPES else None)
+    return trained(ready, seed, reporter, start=start, on_progress=on_progress)
 
 
 def _kinds(columns: Any) -> Mapping[str, Any]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from motes._progress import Reporter, watching
 from motes.data._datasets import DATASETS
 from motes.data._files import read_frame, refuse_address, suffix_of, width_of
@@ -19,11 +21,10 @@ from motes.errors import DataError
 from motes.learning._resuming import Keeper
 from motes.models._columns import columns_of
 from motes.models._going_on import FitSession
+from motes.models._model import Model
 from motes.models._point_fitting import fit_points
-from motes.models._points import PointModel
 from motes.models._sources import Source, divided, read_points, read_rows
 from motes.models._table_fitting import fit_table
-from motes.models._tables import TableModel
 from motes.recipes import PointRecipe, TableRecipe, load_recipe
 from motes.tables._schema import Schema
 from motes.tables.kinds._columns import column_messages
@@ -121,11 +122,11 @@ def trained(
     seed: int,
     reporter: Reporter,
     *,
-    start: PointModel | TableModel | None = None,
+    start: Model | None = None,
     keeper: Keeper | None = None,
     least: float | None = None,
     on_progress: Callable[[Any], None] | None = None,
-) -> PointModel | TableModel:
+) -> Model:
     """Train, with warnings and progress shown.
 
     Args:
@@ -144,21 +145,20 @@ def trained(
     for warning in ready.warnings:
         reporter.warn(warning)
     rows, recipe = ready.origin.training, ready.recipe
-    model: PointModel | TableModel
+    model: Model
     with watching(reporter, on_progress, unit="" if ready.schema is None else NATS, least=least) as show:
         session = FitSession(keeper, show, source=ready.origin.name, start=start)
         if ready.schema is None:
             model = fit_points(rows, recipe, seed=seed, session=session)
         else:
             model = fit_table(rows, recipe, schema=ready.schema, seed=seed, session=session)
+    model.template = np.empty((0, 2)) if ready.origin.name in SHAPES else Frame({})
     if model.training is not None and model.training.interrupted and not len(model.training.losses):
         raise KeyboardInterrupt
     return model
 
 
-def warn_if_interrupted(
-    model: PointModel | TableModel, category: type[Warning] = UserWarning, stacklevel: int = 3
-) -> None:
+def warn_if_interrupted(model: Model, category: type[Warning] = UserWarning, stacklevel: int = 3) -> None:
     """Warn that Ctrl-C ended a training early, and that the model has what was learned until then.
 
     Raises:

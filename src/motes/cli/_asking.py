@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -29,15 +29,13 @@ from motes.cli._common import (
 )
 from motes.cli._options import Numbers, PointOptions, RowsOut, Scores
 from motes.data._text_options import TextOptions
-from motes.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from motes.data._writing import Write
-    from motes.models._evidence import Evidence
-    from motes.models._tables import RowLikelihood
+    from motes.models._tables import Evidence, RowLikelihood
     from motes.sampling._likelihood import Likelihood
 
 
@@ -68,11 +66,11 @@ def sample(
     from motes._progress import Reporter
     from motes.cli._condition_words import conditions, observations
     from motes.data._writing import check_writable
-    from motes.models._tables import read_model
+    from motes.models._loading import load
     from motes.runs._samples import Request, types_of, write_samples
 
     rows.check()
-    trained = read_model(model)
+    trained = load(model)
     refuse_others(trained, points=points.given, tables={"--exact": exact, "--placeholders": placeholders})
     if rows.out is not None:
         check_writable(rows.out, types_of(trained))
@@ -133,13 +131,13 @@ def impute(
     start_jax()
     from motes._progress import Reporter
     from motes.data._writing import check_writable
-    from motes.models._tables import TableModel, read_model
+    from motes.models._loading import load
     from motes.runs._answers import impute_file
+    from motes.runs._samples import types_of
 
     check_rows_out(out, overwrite)
-    trained = read_by(read_model(model), text, file)
-    if isinstance(trained, TableModel):
-        check_writable(out, trained.schema.types)
+    trained = read_by(load(model), text, file)
+    check_writable(out, types_of(trained))
     rows, entries = impute_file(trained, str(file), out, draws=draws, seed=seed, reporter=Reporter(quiet))
     print(f"{entries:,} entries filled in, {rows:,} rows in {out}")
     return 0
@@ -163,17 +161,13 @@ def predict(
     """One column of a table given the others of each row: probabilities of labels, mean and quantiles of numbers."""
     start_jax()
     from motes._progress import Reporter
+    from motes.models._loading import load_as
     from motes.models._table_predictions import DRAWS, QUANTILES
-    from motes.models._tables import TableModel, read_model
+    from motes.models._tables import TableModel
     from motes.runs._answers import predict_file
 
     rows.check()
-    trained = read_by(read_model(model), text, file)
-    if not isinstance(trained, TableModel):
-        raise UsageError(
-            f"'{model}' is a model of points, and `motes predict` is for models of tables. "
-            "`motes impute` fills in missing coordinates of points."
-        )
+    trained = read_by(load_as(TableModel, model, "`motes predict`"), text, file)
     count, ignored = predict_file(
         trained, str(file), column, _written(rows.out), quantiles=numbers.quantile or QUANTILES,
         draws=DRAWS if numbers.draws is None else numbers.draws, seed=seed, reporter=Reporter(quiet),
@@ -203,20 +197,21 @@ def score(
     start_jax()
     from motes._progress import Reporter
     from motes.data._writing import check_writable
-    from motes.models._tables import RowLikelihood, TableModel, read_model
+    from motes.models._loading import load
     from motes.runs._answers import score_file
 
     check_writable(scores.out, {})
     check_out(scores.out, scores.overwrite)
-    trained = read_by(read_model(model), text, source)
+    trained: Any = read_by(load(model), text, source)
     refuse_others(
         trained,
         points={"--label": label is not None},
         tables={"--orders": scores.orders != 1, "--smooth": scores.smooth},
     )
-    found = score_file(trained, source, Reporter(quiet), label=label, orders=scores.orders, smooth=scores.smooth)
-    if isinstance(found, RowLikelihood):
-        assert isinstance(trained, TableModel)  # whose rows have it
+    of_table = trained.kind == "table"
+    options = {"orders": scores.orders, "smooth": scores.smooth} if of_table else {"label": label}
+    found: Any = score_file(trained, source, Reporter(quiet), **options)
+    if of_table:
         _say_table_scores(found, scores, trained.schema.rows)
     else:
         _say_point_scores(found, scores.out)

@@ -15,10 +15,9 @@ from motes.errors import UsageError
 from motes.runs._drawing import Drawing
 
 if TYPE_CHECKING:
-    from motes.models._points import PointModel
-    from motes.models._tables import TableModel
+    from motes.models._model import Model
 
-    AnyModel = TypeVar("AnyModel", PointModel, TableModel, PointModel | TableModel)
+AnyModel = TypeVar("AnyModel", bound="Model")
 
 app = App(
     name="motes",
@@ -109,9 +108,7 @@ def check_rows_out(out: Path, overwrite: bool) -> None:
     check_out(out, overwrite)
 
 
-def refuse_others(
-    model: "PointModel | TableModel", *, points: Mapping[str, object], tables: Mapping[str, object]
-) -> None:
+def refuse_others(model: "Model", *, points: Mapping[str, object], tables: Mapping[str, object]) -> None:
     """Refuse options that models of the other kind have.
 
     Args:
@@ -122,11 +119,7 @@ def refuse_others(
     Raises:
         UsageError: one was given; it names the first.
     """
-    from motes.models._tables import TableModel
-
-    mine, other, options = (
-        ("tables", "points", points) if isinstance(model, TableModel) else ("points", "tables", tables)
-    )
+    mine, other, options = ("tables", "points", points) if model.kind == "table" else ("points", "tables", tables)
     for name, value in options.items():
         if value:
             raise UsageError(f"got {name} for a model of {mine}; {name} is for models of {other}. Leave it out.")

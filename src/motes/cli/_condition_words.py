@@ -1,4 +1,4 @@
-"""Conditions as words of a command line -> what `TableModel.sample` and `motes.models._point_conditions` take.
+"""Conditions as words of a command line -> what the `sample` of a model takes.
 
     age=40    city=Graz,Wien    price=10..500    price=..500    city!=Graz    age=    age!=
 
@@ -16,8 +16,6 @@ from motes.data._files import read_frame
 from motes.data._frames import Frame
 from motes.errors import MotesError, UsageError, unknown
 from motes.models._contexts import Context
-from motes.models._points import PointModel
-from motes.models._tables import TableModel
 from motes.tables._conditions import Among, Between, Missing, Not, NotMissing
 from motes.tables._given import conditions_of
 from motes.tables._schema import Schema
@@ -28,15 +26,15 @@ EXPECTED = "expected COLUMN=VALUE, COLUMN=ONE,ANOTHER, COLUMN=LOW..HIGH, COLUMN!
 Labels = Mapping[str, Any]  # as text -> as its column holds it
 
 
-def conditions(words: Sequence[str], model: PointModel | TableModel) -> dict[str, Any]:
+def conditions(words: Sequence[str], model: Any) -> dict[str, Any]:
     """Column -> condition of what was typed as --given, each checked against its column.
 
     Raises:
         UsageError: no "=", a column that there is not, or one twice; what its column cannot hold.
     """
-    if isinstance(model, PointModel):
-        return point_conditions(words, model.columns) if model.context is None else observation(words, model.context)
-    return table_conditions(words, model.schema)
+    if model.kind == "table":
+        return table_conditions(words, model.schema)
+    return observation(words, model.context) if model.kind == "posterior" else point_conditions(words, model.columns)
 
 
 def table_conditions(words: Sequence[str], schema: Schema) -> dict[str, Any]:
@@ -105,7 +103,7 @@ def observation(words: Sequence[str], context: Context) -> dict[str, Any]:
     return made
 
 
-def observations(words: Sequence[str], path: Path, model: PointModel | TableModel) -> Frame:
+def observations(words: Sequence[str], path: Path, model: Any) -> Frame:
     """The rows of a file, each an observation, as a model of points takes them that is asked given one.
 
     Raises:
@@ -116,7 +114,7 @@ def observations(words: Sequence[str], path: Path, model: PointModel | TableMode
         raise UsageError(
             f"got --given {words[0]} and --iid {path}; expected one of both. Put the observations in a file."
         )
-    if not isinstance(model, PointModel) or model.context is None:
+    if model.kind != "posterior":
         raise UsageError(
             f"--iid {path}: this model is conditioned on nothing. Train one with --given-columns, which names what is "
             "observed."

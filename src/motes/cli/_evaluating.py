@@ -1,7 +1,7 @@
 """`motes evaluate`, `motes diagnose`, `motes plot`: how good a model is, and what it looks like."""
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -51,18 +51,20 @@ def evaluate(
     """Measure how far a model's samples are from real rows, each number beside that of two real draws."""
     start_jax()
     from motes._progress import Reporter
-    from motes.diagnosis._evaluating import evaluate
-    from motes.models._tables import read_model
+    from motes.models._loading import load
     from motes.plots.report import check_page, write_page
     from motes.runs._plots import draw_evaluation, refuse_evaluation
 
-    trained, reporter = read_by(read_model(model), text, source), Reporter(printed.quiet)
+    reporter = Reporter(printed.quiet)
+    trained: Any = read_by(load(model), text, source)
     if written.report is not None:
         check_page(written.report)
     if written.out is not None and not written.overwrite:
         refuse_evaluation(written.out)
     refuse_others(trained, points={}, tables={"--target": target, "--show-rows": written.show_rows})
-    found = evaluate(trained, source, n=n, target=target, seed=seed, reporter=reporter)
+    found = trained.evaluate(
+        source, n=n, seed=seed, verbose=not printed.quiet, **({} if target is None else {"target": target})
+    )
     if written.report is not None:
         write_page(found, written.report, show_rows=written.show_rows)
         reporter.say(f"report in {written.report}")
@@ -97,30 +99,26 @@ def diagnose(
     """
     start_jax()
     from motes._progress import Reporter
-    from motes.diagnosis._after import diagnose_model
-    from motes.diagnosis._of_tables import table_diagnosis
-    from motes.diagnosis._posteriors import ROWS as MOST
-    from motes.diagnosis._posteriors import diagnose_posteriors
     from motes.diagnosis._split import ROWS
-    from motes.models._points import PointModel
-    from motes.models._tables import TableModel, read_model
+    from motes.models._loading import load
     from motes.runs._plots import keep_diagnosis, refuse_diagnosis
 
     if folder.out is not None and not folder.overwrite:
         refuse_diagnosis(folder.out)
-    trained, reporter = read_by(read_model(model), text, source), Reporter(printed.quiet)
+    reporter = Reporter(printed.quiet)
+    trained: Any = read_by(load(model), text, source)
     refuse_others(trained, points={"-n": n, "--t": folder.t}, tables={})
     found: Diagnosis | TableDiagnosis | Calibration
-    if isinstance(trained, PointModel) and trained.context is not None:
-        reporter.say("drawing the posterior of each row")
-        found = diagnose_posteriors(trained, source, n=min(n or MOST, MOST), seed=seed)
-    elif isinstance(trained, TableModel):
-        reporter.say("scoring rows that the model has not seen")
-        found = table_diagnosis(trained, source, seed=seed)
-    else:
+    if trained.kind == "points":
         n = ROWS if n is None else n
         with reporter.counting("diagnosing", 5 * n, "rows") as count:
-            found = diagnose_model(trained, source, n=n, seed=seed, on_block=count)
+            found = trained.diagnose(source, n=n, seed=seed, on_block=count)
+    else:
+        of_posteriors = trained.kind == "posterior"
+        reporter.say(
+            "drawing the posterior of each row" if of_posteriors else "scoring rows that the model has not seen"
+        )
+        found = trained.diagnose(source, seed=seed, **({"n": n} if n and of_posteriors else {}))
     print_result(found, found.to_dict(), printed.json)
     if folder.out is not None:
         options = folder.drawing
@@ -145,21 +143,20 @@ def plot(
     start_jax()
     from motes._progress import Reporter
     from motes.cli._condition_words import conditions
-    from motes.models._points import PointModel
+    from motes.models._loading import load
     from motes.models._references import source_of
-    from motes.models._tables import read_model
     from motes.runs._plots import draw_posterior, draw_run, refuse_pictures
 
     if pictures.video and find_spec("imageio_ffmpeg") is None:
         raise UsageError("--video needs imageio-ffmpeg: pip install imageio-ffmpeg. Without --video it is a GIF.")
-    trained = read_by(read_model(model), text, source)
+    trained: Any = read_by(load(model), text, source)
     home = model if model.is_dir() else model.parent
     out = pictures.out or home
     if out.resolve() != home.resolve() and not pictures.overwrite:
         refuse_pictures(out)
     refuse_others(trained, points={"--video": pictures.video}, tables={})
     reporter, look = Reporter(quiet), pictures.drawing
-    if isinstance(trained, PointModel) and trained.context is not None:
+    if trained.kind == "posterior":
         if source is not None or pictures.video:
             what = f"the data '{source}'" if source is not None else "--video"
             raise UsageError(f"got {what}; expected --given alone: the picture is of draws given one observation.")

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -13,7 +13,7 @@ from motes.cli._signals import loading, terminated_by_sigterm
 from motes.errors import Terminated, UsageError
 
 if TYPE_CHECKING:
-    from motes.models._points import PointModel
+    pass
 
 SERVER = ("starlette", "uvicorn", "websockets")  # packages of the page's server
 
@@ -77,16 +77,13 @@ def explore(
     return code
 
 
-def _trained(shape: str, quiet: bool) -> "PointModel":
+def _trained(shape: str, quiet: bool) -> Any:
     """A model of a shape that has none at hand, by the default recipe."""
     from motes._pipeline import prepared, trained
     from motes._progress import Reporter
-    from motes.models._points import PointModel
     from motes.recipes import load_recipe
 
-    model = trained(prepared(shape, load_recipe("default"), 0), 0, Reporter(quiet))
-    assert isinstance(model, PointModel)  # as the recipe says
-    return model
+    return trained(prepared(shape, load_recipe("default"), 0), 0, Reporter(quiet))
 
 
 def _open(address: str, folder: str) -> None:

@@ -40,6 +40,7 @@ def _settings(option: str) -> list[str]:
     from motes.recipes import load_recipe
     from motes.recipes._registry import keys_of
 
-    key, recipe = option.removeprefix("--").replace("-", "_"), load_recipe("default")
-    found = [section for section in recipe.SECTIONS if key in keys_of(type(getattr(recipe, section)))]
+    key, recipes = option.removeprefix("--").replace("-", "_"), (load_recipe("default"), load_recipe("table"))
+    parts = {section: getattr(recipe, section) for recipe in recipes for section in recipe.SECTIONS}
+    found = [section for section, part in parts.items() if key in keys_of(type(part))]
     return [f"{section}.{key}" for section in sorted(found, key=lambda one: one not in ("training", "table"))]

@@ -69,13 +69,14 @@ class PointOptions:
 
     def how(self) -> "Sampling":
         """As a model takes it."""
-        from motes.models._tables import load_points
+        from motes.models._loading import load_as
+        from motes.models._points import GaussianModel
         from motes.sampling._guidance import Guidance
         from motes.sampling._options import Sampling
 
         guide = None
         if self.guidance is not None:
-            weak = load_points(self.weak, "--weak") if self.weak else None
+            weak = load_as(GaussianModel, self.weak, "--weak") if self.weak else None
             guide = Guidance(self.guidance, *self.guidance_interval, weak)
         return Sampling(self.sampler, self.steps, self.grid, guide)
 

@@ -30,8 +30,7 @@ from motes.errors import UsageError
 
 if TYPE_CHECKING:
     from motes.evaluation._record import Evaluation
-    from motes.models._points import PointModel
-    from motes.models._tables import TableModel
+    from motes.models._model import Model
     from motes.runs._scores import HeldOutScore
 
 
@@ -79,7 +78,7 @@ def train(
         return _report(out, *train_run(source, out, chosen, changes, options, Reporter(quiet)))
 
 
-def _report(out: Path, model: "PointModel | TableModel", found: "Evaluation[Any] | HeldOutScore | None") -> int:
+def _report(out: Path, model: "Model", found: "Evaluation[Any] | HeldOutScore | None") -> int:
     """Print what is known of the model of a run; the exit code."""
     if found is None:
         assert model.training is not None  # it was trained just now
@@ -158,13 +157,13 @@ def ema(
     from motes._progress import Reporter
     from motes.diagnosis._ema_lengths import LENGTHS, compare_ema_lengths
     from motes.learning._checkpoints import check_name
-    from motes.models._tables import read_model
+    from motes.models._loading import load
 
     if length is not None and out is None:
         raise UsageError(f"--length {length:g} says which average to write; say where with --out FILE.")
     if out is not None:
         check_name(out)
-    trained = read_by(read_model(model), text, source)
+    trained = read_by(load(model), text, source)
     if length is None:
         with Reporter(quiet).counting("comparing", len(LENGTHS) + 1, "lengths") as count:
             found = compare_ema_lengths(trained, source, seed=seed, on_length=count)

@@ -13,6 +13,7 @@ from motes.data._frames import Frame, as_frame
 from motes.data._readings import doubt, is_code, is_number, ways_of
 from motes.data._series import TYPE_WORDS, Series, of_values
 from motes.data._tables import Array, Table, as_table
+from motes.data._text_lines import default_columns
 from motes.data._text_options import TextOptions
 from motes.data._writing import write_frame
 from motes.errors import DataError, UsageError, unknown
@@ -155,3 +156,31 @@ def frame_of(table: Table, label: str = "label") -> Frame:
     if table.labels is None:
         return points
     return Frame({**points.columns, label: of_values(table.labels.astype(object), label, "the labels")})
+
+
+def order_of(ours: tuple[str, ...], theirs: tuple[str, ...], name: str) -> list[int]:
+    """Places of the model's columns among `theirs`. Columns that never had names are taken as they come."""
+    if len(theirs) != len(ours):
+        raise UsageError(f"{name} has {len(theirs)} columns; the model has {len(ours)}: {', '.join(ours)}.")
+    if set(theirs) != set(ours):
+        if default_columns(len(ours)) in (theirs, ours):
+            return list(range(len(ours)))
+        missing = next(column for column in ours if column not in theirs)
+        raise UsageError(f"{name} has no column '{missing}'; the model has {', '.join(ours)}.")
+    return [theirs.index(column) for column in ours]
+
+
+def matrix_of(columns: tuple[str, ...], frame: Frame, name: str) -> Array:
+    """Rows as numbers (n, d) in the order of a model's columns, NaN where an entry is missing.
+
+    Raises:
+        UsageError: other columns than the model's.
+        DataError: a column of anything but numbers.
+    """
+    made = []
+    for column, j in zip(columns, order_of(columns, frame.names, name), strict=True):
+        series = frame.columns[frame.names[j]]
+        if series.type not in ("real", "whole") and not series.missing.all():
+            raise DataError(f"{name}, column '{column}': got {TYPE_WORDS[series.type]}; expected numbers.")
+        made.append(np.where(series.missing, np.nan, series.values.astype(np.float64)))
+    return np.stack(made, axis=1)

@@ -119,12 +119,12 @@ def diagnose_model(
 
     Example:
         >>> from motes.diagnosis import diagnose_model
-        >>> diagnose_model(model.inner, "moons", n=64).split.rows
+        >>> diagnose_model(model, "moons", n=64).split.rows
         64
     """
     check_process()
     origin, real, _ = compared_with(model, source, n)
-    samples = model.sample(n, seed=seed, on_block=on_block)
+    samples = model.draw(n, seed=seed, on_block=on_block)
     setting = Setting.of(model, origin, n, seed)
     split = split_error(setting, (lambda done: on_block(n + done)) if on_block else None)
     excess, compared = excess_of(model, origin, real, seed)

@@ -33,16 +33,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data._arrays import plain
-from motes.data._frames import as_frame
 from motes.errors import DataError, UsageError, check_count, check_seed
 from motes.evaluation._posteriors import FALSE_ALARMS, JOINT, calibration_verdicts, detectable_width
 from motes.evaluation._results import Metric, share
 from motes.evaluation._text import p_value
 from motes.evaluation._verdicts import Verdict
-from motes.models._columns import matrix_of
-from motes.models._contexts import Context
-from motes.models._points import PointModel
+from motes.models._posteriors import PosteriorModel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -197,11 +193,11 @@ class Calibration:
         }
 
 
-def calibration(model: Any, theta: Any, x: Any, *, draws: int = 99, seed: int = 0) -> Calibration:
+def calibration(model: PosteriorModel, theta: Any, x: Any, *, draws: int = 99, seed: int = 0) -> Calibration:
     """Check a model of points given x on simulations that it has not seen.
 
     Args:
-        model: trained by `motes.fit(theta, given=x)`; or the `PointModel` inside.
+        model: trained by `motes.fit(theta, given=x)`.
         theta: parameters, drawn from the prior (m, d), in any kind of table.
         x: what was simulated with them, (m, c) or a table; at least 50 rows, and some hundred to see little.
         draws: of the posterior of each row.
@@ -219,34 +215,31 @@ def calibration(model: Any, theta: Any, x: Any, *, draws: int = 99, seed: int = 
         >>> motes.calibration(posterior, theta, x, draws=19).columns
         ('x', 'y')
     """
-    inner, context, rows, observed = simulations_of(model, theta, x, "calibration")
+    rows, observed = simulations_of(model, theta, x, "calibration")
     draws, seed = check_count(draws, "draws"), check_seed(seed)
-    drawn = inner.sample(draws, given=observed, seed=seed)
-    x = context.mapped(observed)
-    return calibration_of(inner.columns, rows, drawn, x, np.random.default_rng([seed, 173205]))
+    drawn = model.draw(draws, observed, seed=seed)
+    x = model.context.mapped(observed)
+    return calibration_of(model.columns, rows, drawn, x, np.random.default_rng([seed, 173205]))
 
 
-def simulations_of(model: Any, theta: Any, x: Any, call: str) -> tuple[PointModel, Context, Array, Array]:
-    """The model inside, what it is conditioned on, parameters (m, d) and what was simulated with them (m, c).
+def simulations_of(model: PosteriorModel, theta: Any, x: Any, call: str) -> tuple[Array, Array]:
+    """Parameters (m, d) and what was simulated with them (m, c).
 
     Raises:
         UsageError: a model that is conditioned on nothing, or too few rows; `call` says what for.
         DataError: rows that cannot be used.
     """
-    inner = getattr(model, "inner", model)
-    if not isinstance(inner, PointModel) or inner.context is None:
+    if not isinstance(model, PosteriorModel):
         raise UsageError(f"{call}: this model is conditioned on nothing. Train one: motes.fit(theta, given=x).")
-    theta = plain(theta, "theta")
-    nameless = isinstance(theta, np.ndarray | list | tuple)
-    rows = np.asarray(theta, np.float64) if nameless else matrix_of(inner, as_frame(theta, name="theta"), "theta")
-    observed, _ = inner.context.rows(x)
-    if rows.ndim != 2 or rows.shape != (len(observed), inner.dim):
-        raise DataError(f"theta has shape {rows.shape}; expected ({len(observed)}, {inner.dim}), a row for each of x.")
+    rows = model.matrix(theta, "theta")
+    observed, _ = model.context.rows(x)
+    if rows.ndim != 2 or rows.shape != (len(observed), model.dim):
+        raise DataError(f"theta has shape {rows.shape}; expected ({len(observed)}, {model.dim}), a row for each of x.")
     if not np.isfinite(rows).all():
         raise DataError("theta holds an entry that is not a finite number. Leave out such rows.")
     if len(rows) < FEWEST:
         raise UsageError(f"got {len(rows)} simulations; expected at least {FEWEST}, and some hundred to see little.")
-    return inner, inner.context, rows, observed
+    return rows, observed
 
 
 def calibration_of(

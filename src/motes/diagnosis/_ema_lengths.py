@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import singledispatch
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from motes.data._tables import Table
 from motes.errors import UsageError
 from motes.evaluation._excess import excess_loss, noise_levels
 from motes.evaluation._irreducible import expected_loss
+from motes.models._model import Model
 from motes.models._points import PointModel
-from motes.models._references import source_of
+from motes.models._references import point_source, table_source
 from motes.models._tables import TableModel
 
 LENGTHS = (0.02, 0.03, 0.045, 0.07, 0.1, 0.14, 0.19, 0.25)  # as shares of the training
@@ -35,7 +37,7 @@ class EmaLengths:
 
     Example:
         >>> from motes.diagnosis import compare_ema_lengths
-        >>> found = compare_ema_lengths(model.inner, "moons", lengths=(0.1, 0.2))
+        >>> found = compare_ema_lengths(model, "moons", lengths=(0.1, 0.2))
         >>> found.lengths, len(found.losses)
         ((None, 0.1), 2)
     """
@@ -64,7 +66,7 @@ class EmaLengths:
 
 
 def compare_ema_lengths(
-    model: PointModel | TableModel,
+    model: Model,
     source: str | ArrayLike | Table | None = None,
     *,
     lengths: tuple[float, ...] = LENGTHS,
@@ -89,17 +91,14 @@ def compare_ema_lengths(
 
     Example:
         >>> from motes.diagnosis import compare_ema_lengths
-        >>> compare_ema_lengths(model.inner, "moons", lengths=(0.1, 0.2)).best in (None, 0.1, 0.2)
+        >>> compare_ema_lengths(model, "moons", lengths=(0.1, 0.2)).best in (None, 0.1, 0.2)
         True
     """
     stored = model.averages
     if stored is not None:
         lengths = tuple(length for length in lengths if stored.can_make(length))
     tried = (None, *lengths)
-    if isinstance(model, TableModel):
-        found, measure, against = _of_table(model, source, tried, seed, on_length)
-    else:
-        found, measure, against = _of_points(model, source, tried, seed, on_length)
+    found, measure, against = _losses(model, source, tried, seed, on_length)
     losses, errors = zip(*found, strict=True)
     return EmaLengths(against, measure, tried, losses, errors)
 
@@ -107,10 +106,18 @@ def compare_ema_lengths(
 Found = tuple[list[tuple[float, float]], str, str]  # losses with their errors; what they are; against which rows
 
 
+@singledispatch
+def _losses(
+    model: Model, source: Any, tried: tuple[float | None, ...], seed: int, on_length: Callable[[int], None] | None
+) -> Found:
+    raise UsageError(f"got a {type(model).__name__}; expected a model of points or of a table.")
+
+
+@_losses.register
 def _of_points(
     model: PointModel, source: Any, tried: tuple[float | None, ...], seed: int, on_length: Callable[[int], None] | None
 ) -> Found:
-    origin = source_of(model, source)
+    origin = point_source(model, source)
     rows = model.standardiser.forward(origin.real(ROWS)[0])
     schedule, key = model.denoiser.schedule, seed_key(seed, "lengths")
     exact = origin.truth.oracle(schedule, model.standardiser) if origin.truth else None
@@ -130,11 +137,12 @@ def _of_points(
     return found, measure, f"{origin.evaluated_against} of {origin.name}"
 
 
+@_losses.register
 def _of_table(
     model: TableModel, source: Any, tried: tuple[float | None, ...], seed: int, on_length: Callable[[int], None] | None
 ) -> Found:
     model.check_averages()  # before the rows are read and scored
-    origin = source_of(model, source)
+    origin = table_source(model, source)
     if origin.held_out is None:
         raise UsageError(
             f"'{origin.name}' has no rows that the model has not seen. Give a file of such rows as SOURCE."

@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 from motes._progress import Reporter
 from motes._seeds import seed_key
 from motes.data._frames import Frame
-from motes.diagnosis._posteriors import ROWS as ROWS_OF_POSTERIORS
-from motes.diagnosis._posteriors import evaluate_posteriors, refuse_given
 from motes.errors import UsageError, check_process, unknown
 from motes.evaluation._excess import ExcessLoss, excess_loss, noise_levels
 from motes.evaluation._irreducible import Estimate, expected_loss
@@ -19,9 +17,10 @@ from motes.evaluation._record import Evaluation
 from motes.evaluation._table_details import TableDetails
 from motes.evaluation._tables import evaluate_tables, with_unlikely
 from motes.learning._networks import StepGated
+from motes.models._model import Model
 from motes.models._point_fitting import standardiser_of
 from motes.models._points import PointModel
-from motes.models._references import compared_with, source_of
+from motes.models._references import compared_with, table_source
 from motes.models._sources import PointSource, Source
 from motes.models._tables import TableModel
 from motes.recipes import PointRecipe
@@ -35,95 +34,79 @@ CLASSES = 10  # whose irreducible loss is taken; of more, so many are drawn
 LEAST_LOSS_PAIRS = 1e8  # of draws with atoms: less than a second
 
 
-def evaluate(
-    model: PointModel | TableModel,
-    source: Any = None,
-    *,
-    given: Any = None,
-    n: int = 10_000,
-    target: str | None = None,
-    seed: int = 0,
-    reporter: Reporter | None = None,
-) -> Evaluation[Any]:
-    """Sample the model and compare with real rows: a fresh draw of a shape, held-out rows of a file, or other rows.
+def evaluate_point_model(
+    model: PointModel, source: Any = None, *, n: int = 10_000, seed: int = 0, reporter: Reporter
+) -> Evaluation[PointDetails]:
+    """Sample the model and compare with real points: a fresh draw of a shape, held-out rows of a file, or others.
 
     Args:
         model: trained.
         source: a shape, a data set, a file, or rows in memory; None takes what the model was trained on.
-        given: what was observed with each row in memory, of a model that is conditioned on it.
-        n: samples; of points fewer, where there are not so many real ones, or rows that posteriors are taken of.
-        target: of a table: a column that is predicted, after training on synthetic and on real rows.
+        n: samples; fewer, where there are not so many real ones.
         seed: of the samples and of the metrics.
-        reporter: shows the progress; None: nothing is shown.
+        reporter: shows the progress.
+
+    Raises:
+        UsageError: rows that are not to be had, or too few of them.
+        DataError: rows that cannot be used, or with other columns than the model's.
+    """
+    check_process()
+    origin, reference, _ = compared_with(model, source, n)
+    with reporter.counting("sampling", len(reference), "rows") as count:
+        samples = model.draw(len(reference), seed=seed, on_block=count)
+    reporter.say("comparing")
+    return compare_points(model, origin, samples, seed=seed)
+
+
+def evaluate_table_model(
+    model: TableModel,
+    source: Any = None,
+    *,
+    n: int = 10_000,
+    target: str | None = None,
+    seed: int = 0,
+    reporter: Reporter,
+) -> Evaluation[TableDetails]:
+    """Sample the model and compare with real rows: held-out rows of a file, or others.
+
+    Args:
+        model: trained.
+        source: a data set, a file, or rows in memory; None takes what the model was trained on.
+        n: samples.
+        target: a column that is predicted, after training on synthetic and on real rows.
+        seed: of the samples and of the metrics.
+        reporter: shows the progress.
 
     Raises:
         UsageError: rows that are not to be had, too few of them, or a target that was not learned.
         DataError: rows that cannot be used, or with other columns than the model's.
     """
     check_process()
-    reporter = reporter or Reporter(quiet=True)
-    if isinstance(model, PointModel) and model.context is not None:
-        reporter.say("drawing the posterior of each row")
-        posteriors = evaluate_posteriors(model, source, given, n=min(n, ROWS_OF_POSTERIORS), seed=seed)
-        return replace(posteriors, about=_about(model))
-    refuse_given(given)
-    if isinstance(model, TableModel):
-        _check_target(model, target)
-        origin: Source[Any] = source_of(model, source)
-        for rows in (origin.training, origin.held_out):
-            if rows is not None:  # a column of another type is refused before the work
-                model.schema.encode(rows, name=f"'{origin.name}'", unseen="mark")
-    else:
-        origin, reference, _ = compared_with(model, source, n)
-        n = len(reference)
+    _check_target(model, target)
+    origin = table_source(model, source)
+    for rows in (origin.training, origin.held_out):
+        if rows is not None:  # a column of another type is refused before the work
+            model.schema.encode(rows, name=f"'{origin.name}'", unseen="mark")
     with reporter.counting("sampling", n, "rows") as count:
-        samples = model.sample(n, seed=seed, on_block=count)
+        samples = model.draw(n, seed=seed, on_block=count)
     reporter.say("comparing")
-    return evaluated(model, origin, samples, target=target, seed=seed)
+    return compare_table(model, origin, samples, target=target, seed=seed)
 
 
-def evaluated(
-    model: PointModel | TableModel,
-    origin: Source[Any],
-    samples: Any,
-    *,
-    target: str | None = None,
-    seed: int = 0,
-    brief: bool = False,
-) -> Evaluation[Any]:
-    """Compare samples of a model with real rows.
-
-    Args:
-        model: trained.
-        origin: the real rows.
-        samples: points (n, d), or a `Frame` of a table.
-        target: as in `evaluate`.
-        seed: of the metrics.
-        brief: of points: the quick measures alone, as in `evaluate_points`.
-    """
-    found: Evaluation[Any]
-    if isinstance(model, TableModel):
-        found = _table_evaluated(model, origin, samples, target, seed)
-    else:
-        assert isinstance(origin, PointSource)  # or it would be the source of a table
-        found = _points_evaluated(model, origin, samples, seed, brief)
-    return replace(found, source=origin.name, notes=(*origin.notes, *found.notes), about=_about(model))
-
-
-def _about(model: PointModel | TableModel) -> dict[str, Any]:
+def about(model: Model) -> dict[str, Any]:
     """What a report says of a model."""
     return {
-        "model": f"{'points' if isinstance(model, PointModel) else 'a table'} of {len(model.columns)} columns, "
-        f"{model.parameters:,} parameters",
+        "model": f"{type(model).__name__} of {len(model.columns)} columns, {model.parameters:,} parameters",
         "trained on": model.source or "rows in memory",
         "seed of the training": model.seed,
         "recipe": model.recipe.to_dict(),
     }
 
 
-def _points_evaluated(
-    model: PointModel, origin: PointSource, samples: Array, seed: int, brief: bool
+def compare_points(
+    model: PointModel, origin: PointSource, samples: Array, *, seed: int = 0, brief: bool = False
 ) -> Evaluation[PointDetails]:
+    """Compare samples (n, d) of a model with real points; `brief`: by the quick measures alone."""
     reference, other = origin.real(len(samples))
     found = evaluate_points(
         samples[: len(reference)],
@@ -146,24 +129,27 @@ def _points_evaluated(
         notes = (
             "these are the quick measures alone. `motes evaluate` or Model.evaluate takes all, and may find more.",
         )
-    return replace(found, evaluated_against=origin.evaluated_against, notes=notes)
+    found = replace(found, evaluated_against=origin.evaluated_against)
+    return replace(found, source=origin.name, notes=(*origin.notes, *notes), about=about(model))
 
 
-def _table_evaluated(
-    model: TableModel, origin: Source[Frame], samples: Frame, target: str | None, seed: int
+def compare_table(
+    model: TableModel, origin: Source[Frame], samples: Frame, *, target: str | None = None, seed: int = 0
 ) -> Evaluation[TableDetails]:
-    """`evaluate_tables` with log p of some rows, where they are held-out and training rows of this model."""
+    """Compare drawn rows of a model with real ones, with log p of some where they are those of its own training."""
     training = model.schema.frame(origin.training)
     held_out = None if origin.held_out is None else model.schema.frame(origin.held_out)
-    if held_out is None or not origin.known:
-        return evaluate_tables(samples, held_out, training, model.schema, target=target, seed=seed)
-    unseen, seen = (
-        rows.take(np.random.default_rng([seed, 8128]).permutation(len(rows))[:LIKELIHOOD_ROWS])
-        for rows in (held_out, training)
-    )
-    log_prob = model.score_samples(unseen), model.score_samples(seen)
+    log_prob = None
+    if held_out is not None and origin.known:
+        unseen, seen = (
+            rows.take(np.random.default_rng([seed, 8128]).permutation(len(rows))[:LIKELIHOOD_ROWS])
+            for rows in (held_out, training)
+        )
+        log_prob = model.score_samples(unseen), model.score_samples(seen)
     found = evaluate_tables(samples, held_out, training, model.schema, target=target, log_prob=log_prob, seed=seed)
-    return with_unlikely(found, unseen, log_prob[0])
+    if log_prob is not None:
+        found = with_unlikely(found, unseen, log_prob[0])
+    return replace(found, source=origin.name, notes=(*origin.notes, *found.notes), about=about(model))
 
 
 def _check_target(model: TableModel, target: str | None) -> None:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from motes.diagnosis._calibration import simulations_of
 from motes.errors import UsageError, check_count, check_seed
+from motes.models._posteriors import PosteriorModel
 
 Array = NDArray[np.float64]
 
@@ -95,12 +96,12 @@ class LocalCalibration:
 
 
 def local_calibration(
-    model: Any, theta: Any, x: Any, *, given: Any, draws: int = 19, seed: int = 0
+    model: PosteriorModel, theta: Any, x: Any, *, given: Any, draws: int = 19, seed: int = 0
 ) -> LocalCalibration:
     """Check the posterior of single observations on simulations that a model has not seen.
 
     Args:
-        model: trained by `motes.fit(theta, given=x)`; or the `PointModel` inside.
+        model: trained by `motes.fit(theta, given=x)`.
         theta: parameters, drawn from the prior (k, d), in any kind of table.
         x: what was simulated with them, (k, c) or a table; at least 50 rows, and some thousand to see little.
         given: the observations: one (c,), or m of them (m, c), or a table.
@@ -119,13 +120,14 @@ def local_calibration(
         >>> motes.diagnosis.local_calibration(posterior, theta, x, given=[0.0, 0.5], draws=9).simulations
         200
     """
-    inner, context, rows, observed = simulations_of(model, theta, x, "local_calibration")
+    rows, observed = simulations_of(model, theta, x, "local_calibration")
+    context = model.context
     draws, seed = check_count(draws, "draws"), check_seed(seed)
     if draws < 2:
         raise UsageError(f"draws = {draws}; expected at least 2.")
     at, _ = context.rows(given)
-    drawn = inner.sample(draws, given=observed, seed=seed)
-    there = inner.sample(AT, given=at, seed=seed)
+    drawn = model.draw(draws, observed, seed=seed)
+    there = model.draw(AT, at, seed=seed)
     rng = np.random.default_rng([seed, 244949])
     return local_calibration_of((rows, drawn, context.forward(observed)), (there, context.forward(at)), rng)
 

@@ -19,7 +19,7 @@ from motes.data._frames import Frame
 from motes.diagnosis._bins import few_bins
 from motes.diagnosis._findings import Finding, headline, named
 from motes.errors import UsageError, check_process
-from motes.models._references import source_of
+from motes.models._references import table_source
 from motes.models._tables import TableModel
 from motes.recipes._tables import Table
 from motes.tables._parts import IMPOSSIBLE, Encoded
@@ -134,7 +134,7 @@ def table_diagnosis(model: TableModel, source: Any, *, seed: int = 0) -> TableDi
         DataError: rows that cannot be used.
     """
     check_process()
-    origin = source_of(model, source)
+    origin = table_source(model, source)
     if origin.held_out is None:
         raise UsageError(
             f"got the rows of the training alone ({origin.name}); expected rows that the model has not seen. Give "
@@ -164,7 +164,7 @@ def diagnose_table(
     Example:
         >>> from motes.data import as_frame
         >>> from motes.diagnosis import diagnose_table
-        >>> diagnose_table(table.inner, as_frame(people), None, evaluated_against="the same rows").rows
+        >>> diagnose_table(table, as_frame(people), None, evaluated_against="the same rows").rows
         40
     """
     rng = np.random.default_rng([seed, 693147])

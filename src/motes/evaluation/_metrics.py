@@ -88,6 +88,13 @@ def paired(a: ArrayLike, b: ArrayLike, real_a: ArrayLike, real_b: ArrayLike, see
     return pair, real
 
 
+SLOW = (
+    "energy_distance",
+    "mmd_squared",
+    "w2",
+)  # that a quick evaluation leaves out, beside modes and metrics of one's own
+
+
 def metrics_of(pair: Pair, modes: Modes | None, brief: bool) -> list[Metric]:
     """Every metric, or, `brief`, those that are quick."""
     return [metric for metric, _ in _metrics(pair, modes, brief)]

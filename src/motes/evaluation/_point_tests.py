@@ -94,19 +94,22 @@ class Family:
 
     Attributes:
         exchanged: by metric.
-        z: of what was drawn, by metric.
-        largest: (1 + p,), the largest z of each exchange, what was drawn first.
+        z: (1 + p,) by metric, of each exchange, what was drawn first.
+        largest: (1 + p,), the largest z of each exchange.
+        left_out: how many metrics are not taken, that belong to the same family: a quick evaluation then finds nothing
+            that the whole one would not find. Each is as far out as a metric that was taken at most as often.
     """
 
     exchanged: Mapping[str, Exchanged]
-    z: Mapping[str, float]
+    z: Mapping[str, Array]
     largest: Array
+    left_out: int = 0
 
     @classmethod
-    def of(cls, exchanged: Mapping[str, Exchanged]) -> Family:
+    def of(cls, exchanged: Mapping[str, Exchanged], left_out: int = 0) -> Family:
         """Of at least one metric."""
         z = {name: _scores(_far(one)) for name, one in exchanged.items()}
-        return cls(exchanged, {name: float(far[0]) for name, far in z.items()}, np.stack(list(z.values())).max(0))
+        return cls(exchanged, z, np.stack(list(z.values())).max(0), left_out)
 
     @property
     def p_value(self) -> float:
@@ -115,12 +118,18 @@ class Family:
 
     def p_of(self, name: str) -> float:
         """Of one metric, adjusted for the others."""
-        return float(np.mean(self.largest >= self.z[name] - 1e-9))
+        return min(float(self._p_values(name, self.z[name][:1])[0]), 1.0)
+
+    def _p_values(self, name: str, z: Array) -> Array:
+        """P(some metric of the family is as far out), at most, for each z (k,) of one metric; what was drawn counts."""
+        far_out = lambda values: (len(values) - np.searchsorted(np.sort(values[1:]), z - 1e-9)) / len(values)
+        return np.asarray(far_out(self.largest) + self.left_out * (far_out(self.z[name]) if self.left_out else 0))
 
     def tested(self, name: str, adjust: Adjustment) -> Tested:
         """The test of one metric, adjusted for all tests of the evaluation."""
         one = self.exchanged[name]
-        edge = float(np.quantile(self.largest[1:], 1 - ALPHA / adjust.factor, method="higher"))
+        places = np.sort(np.append(self.largest[1:], self.z[name][1:]))
+        edge = float(places[np.flatnonzero(self._p_values(name, places) * adjust.factor >= ALPHA)[-1]])
         low = bool(one.values[0] < one.values.mean())
         around: Literal["reference", "square"] = "square" if one.scale == "root" else "reference"
         return Tested(adjust(self.p_of(name)), _detectable(one, edge), low, _chance(one, edge), around)
@@ -189,7 +198,10 @@ def _scores(values: Array) -> Array:
 
 def tests_of(family: Family, singles: Mapping[str, Single]) -> dict[str, Tested]:
     """All tests of an evaluation, by metric; a false alarm in at most 5 of 100."""
-    adjust = weighted_holm({"exchanges": family.p_value} | {k: one.p_value for k, one in singles.items()}, WEIGHTS)
+    p_values = {"exchanges": family.p_value} | {name: one.p_value for name, one in singles.items()}
+    adjust = weighted_holm(
+        p_values | (dict.fromkeys(WEIGHTS.keys() - p_values, 1.0) if family.left_out else {}), WEIGHTS
+    )
     found = {name: family.tested(name, adjust["exchanges"]) for name in family.z}
     for name, one in singles.items():
         edge = adjust[name].sigmas

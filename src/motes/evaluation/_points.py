@@ -17,8 +17,9 @@ from motes.data._text_lines import default_columns
 from motes.evaluation._bars import Bars, bars_of, quantiles_of
 from motes.evaluation._entries import Entry, entries_text
 from motes.evaluation._excess import ExcessLoss
-from motes.evaluation._metrics import metrics_of, metrics_permuted, negative_log_likelihood, paired
+from motes.evaluation._metrics import SLOW, metrics_of, metrics_permuted, negative_log_likelihood, paired
 from motes.evaluation._modes import Modes
+from motes.evaluation._own_metrics import OWN
 from motes.evaluation._pairs import Pair
 from motes.evaluation._point_tests import (
     Exchanged,
@@ -174,7 +175,8 @@ def _tested(pair: Pair, real: Pair, modes: Modes | None, fit: Fit, brief: bool) 
         value = Metric("excess_loss", excess.nats, excess.nats - half, excess.nats + half)
         rows.append(Row(value, Metric("excess_loss", 0.0, 0.0, 0.0)))
         singles["excess_loss"] = of_excess(excess.nats, excess.nats_error, UNLEARNED)
-    return rows, tests_of(Family.of(exchanged), singles)
+    left_out = len(SLOW) + 2 * (modes is not None) + len(OWN) if brief else 0
+    return rows, tests_of(Family.of(exchanged, left_out), singles)
 
 
 def _entry(row: Row, tested: Tested, width: int) -> Entry:

@@ -135,7 +135,7 @@ def export(subject: Subject, form: str, seed: int, on_block: Callable[[int], Non
         with TemporaryDirectory(prefix="motes-explorer-") as folder:
             path = Path(folder) / ("model.safetensors" if form == "model" else "film.gif")
             if form == "model":
-                subject.as_model().save(path)
+                subject.model.save(path)
             else:
                 _film(subject, path, seed, on_block)
             return {"base64": b64encode(path.read_bytes()).decode()}

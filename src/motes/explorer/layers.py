@@ -22,7 +22,6 @@ from motes.diffusion._later import Later
 from motes.errors import UsageError
 from motes.explorer.messages import Answer
 from motes.explorer.subjects import PLACES, Subject
-from motes.models._point_conditions import sample_given, unlikely_conditions
 from motes.sampling import log_likelihood
 from motes.sampling._paths import flow_path
 
@@ -125,8 +124,8 @@ def sample_on_line(subject: Subject, axis: int, value: float, seed: int, on_bloc
     if subject.has_layers is False:
         raise UsageError(f"'{subject.name}' has {model.dim} columns; the line is for models of two.")
     how = {} if subject.guidance == 1 else {"guidance": subject.guidance}
-    points, effective = sample_given(
-        model, POINTS, {column: value}, seed=seed, label=subject.label_name, how=how, on_block=on_block
+    points, effective = model.draw_given(
+        POINTS, {column: value}, seed=seed, label=subject.label_name, how=how, on_block=on_block
     )
     found = {"points": points}
     if subject.oracle is not None:
@@ -138,4 +137,4 @@ def sample_on_line(subject: Subject, axis: int, value: float, seed: int, on_bloc
         density = np.exp(log_p - log_p.max())
         found |= {"along": along, "density": density / np.trapezoid(density, along)}
     said = {"axis": axis, "value": value, "column": column, "effective": effective}
-    return Answer(said | {"warnings": unlikely_conditions(model, {column: value})}, found)
+    return Answer(said | {"warnings": model.unlikely_conditions({column: value})}, found)

@@ -18,7 +18,6 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from motes._model import Model
 from motes.data import DATASETS, SHAPES, make_shape
 from motes.data._datasets import is_here
 from motes.data._text_lines import default_columns
@@ -26,9 +25,8 @@ from motes.diffusion import Denoiser, Given, Oracle
 from motes.errors import MotesError, UsageError, unknown
 from motes.explorer.origins import OneClass, Sketch, some_rows
 from motes.explorer.tables import TableSubject
-from motes.models import PointModel, TableModel
+from motes.models import PointModel, TableModel, load
 from motes.models._sources import PointSource, read_points
-from motes.models._tables import read_model
 from motes.recipes._reading import kinds_of
 from motes.sampling import Guided, Sampler
 
@@ -81,7 +79,7 @@ class Subject:
 
     Example:
         >>> from motes.explorer import Subject
-        >>> subject = Subject("moons", model.inner)
+        >>> subject = Subject("moons", model)
         >>> subject.name, subject.has_layers
         ('moons', True)
     """
@@ -112,7 +110,7 @@ class Subject:
         Example:
             >>> from motes.explorer import Subject
             >>> changes = {"training.steps": 2, "data.label": "class"}
-            >>> moons = Subject("moons", motes.fit("moons", changes=changes, verbose=False).inner)
+            >>> moons = Subject("moons", motes.fit("moons", changes=changes, verbose=False))
             >>> moons.of_class(1, guidance=2.0).data(5, seed=0).shape
             (5, 2)
         """
@@ -210,16 +208,6 @@ class Subject:
             (5, 2)
         """
         return np.random.default_rng([seed, 1]).standard_normal((n, self.model.dim))
-
-    def as_model(self) -> Model:
-        """The same as a `motes.Model`, whose samples are arrays.
-
-        Example:
-            >>> from motes.explorer import Shelf
-            >>> Shelf().subject("moons").as_model().sample(3).shape
-            (3, 2)
-        """
-        return Model(self.model, np.empty((0, self.model.dim)))
 
     # --- the clock and the scale ---
 
@@ -385,7 +373,7 @@ class Shelf:
 
     Example:
         >>> from motes.explorer import Shelf, Subject
-        >>> Shelf(Subject("mine", model.inner)).names[0]
+        >>> Shelf(Subject("mine", model)).names[0]
         'mine'
     """
 
@@ -408,7 +396,7 @@ class Shelf:
             >>> Shelf().subject("moons").model.source
             'moons'
         """
-        python = f'motes.explorer.Shelf().subject("{name}").as_model()'
+        python = f'motes.explorer.Shelf().subject("{name}").model'
         return self._find("model", name, self.names, self._subjects, lambda model: Subject(name, model, python=python))
 
     def table(self, name: str) -> TableSubject:
@@ -433,7 +421,7 @@ class Shelf:
         with self._lock:
             if name not in loaded:
                 with resources.as_file(OURS / f"{name}.safetensors") as path:
-                    loaded[name] = show(read_model(path))
+                    loaded[name] = show(load(path))
             return loaded[name]
 
 
@@ -471,13 +459,13 @@ def open_subject(source: str, train: Callable[[str], PointModel]) -> Subject | T
     if source in SHAPES:
         return Subject(source, train(source), python=f'motes.fit("{source}")')
     _check_source(source)
-    model, path = read_model(Path(source)), Path(source)
+    model, path = load(source), Path(source)
     name = path.parent.name if path.name == "model.safetensors" else path.stem
     python = f"motes.load({json.dumps(source)})"
     if isinstance(model, TableModel):
         return TableSubject(name or model.source or "your table", model, python=python)
-    if model.context is not None or model.standardiser.support is not None:
-        kind = "points given observations" if model.context is not None else "points within bounds"
+    if not isinstance(model, PointModel) or model.standardiser.support is not None:
+        kind = "points within bounds" if isinstance(model, PointModel) else "points given observations"
         raise UsageError(f"'{source}' is a model of {kind}; the explorer shows other points. Give a model of these.")
     return Subject(name or model.source or "your model", model, python=python)
 

@@ -183,7 +183,7 @@ class TableSubject:
 
     Example:
         >>> from motes.explorer import TableSubject
-        >>> subject = TableSubject("people", table.inner)
+        >>> subject = TableSubject("people", table)
         >>> [column["name"] for column in subject.about()["columns"]]
         ['age', 'smoker']
     """
@@ -217,7 +217,7 @@ class TableSubject:
 
         Example:
             >>> from motes.explorer import TableSubject
-            >>> about = TableSubject("people", table.inner).about()
+            >>> about = TableSubject("people", table).about()
             >>> about["columns"][1]["texts"]
             ['no', 'yes']
         """
@@ -249,7 +249,7 @@ class TableSubject:
 
         Example:
             >>> from motes.explorer import TableSubject
-            >>> TableSubject("people", table.inner).frame({"smoker": "no"}).columns["age"].missing.tolist()
+            >>> TableSubject("people", table).frame({"smoker": "no"}).columns["age"].missing.tolist()
             [True]
         """
         schema = self.model.schema
@@ -267,7 +267,7 @@ class TableSubject:
 
         Example:
             >>> from motes.explorer import TableSubject
-            >>> ages, smokers = TableSubject("people", table.inner).conditionals({"age": 31})
+            >>> ages, smokers = TableSubject("people", table).conditionals({"age": 31})
             >>> float(ages.max()), float(smokers.sum().round(5))
             (1.0, 1.0)
         """
@@ -292,7 +292,7 @@ class TableSubject:
 
         Example:
             >>> from motes.explorer import TableSubject
-            >>> found = TableSubject("people", table.inner).log_probs({"age": 31, "smoker": "no"})
+            >>> found = TableSubject("people", table).log_probs({"age": 31, "smoker": "no"})
             >>> sorted(found)
             ['age', 'smoker']
         """
@@ -305,8 +305,8 @@ class TableSubject:
 
         Example:
             >>> from motes.explorer import TableSubject
-            >>> subject, known = TableSubject("people", table.inner), {"age": 31}
-            >>> expected = table.inner.score_samples({"age": [31], "smoker": [None]})
+            >>> subject, known = TableSubject("people", table), {"age": 31}
+            >>> expected = table.score_samples({"age": [31], "smoker": [None]})
             >>> bool(np.isclose(subject.log_prob(known, subject.log_probs(known)), expected[0]))
             True
         """
@@ -330,10 +330,10 @@ class TableSubject:
 
         Example:
             >>> from motes.explorer import TableSubject
-            >>> list(TableSubject("people", table.inner).reveal({"smoker": "no"}, seed=0))
+            >>> list(TableSubject("people", table).reveal({"smoker": "no"}, seed=0))
             ['age']
         """
-        (row,) = self.model.impute(self.frame(given), seed=seed, name=ROW)
+        (row,) = self.model.impute_frames(self.frame(given), seed=seed, name=ROW)
         order = dict.fromkeys(self.model.schema.parts[j].column for j in self.model.order)
         return {name: plain(row.columns[name].cells()[0]) for name in order if name not in given}
 

@@ -1,4 +1,4 @@
-"""A trained model of points, and one of a table: what is inside a `motes.Model`, with its own arrays and options."""
+"""Trained models: of points, of posteriors and of tables."""
 
 import lazy_loader
 

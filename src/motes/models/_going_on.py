@@ -15,8 +15,7 @@ import numpy as np
 
 from motes.errors import UsageError
 from motes.learning._resuming import GoingOn, Session, State
-from motes.models._points import PointModel
-from motes.models._tables import TableModel
+from motes.models._model import Model
 from motes.recipes import Recipe
 
 OF_OTHER_THINGS = ("about", "sampler", "grid", "text")  # what of a recipe has no bearing on the training
@@ -53,7 +52,7 @@ class FitSession(Session):
     """
 
     source: str = ""
-    start: PointModel | TableModel | None = None
+    start: Model | None = None
     more: bool = False
 
     @property
@@ -61,26 +60,14 @@ class FitSession(Session):
         """Of the rows, in messages."""
         return f"'{self.source}'" if self.source else "the data"
 
-    @property
-    def point_start(self) -> PointModel | None:
-        """The start, where points are learned.
+    def start_as(self, kind: type[Any]) -> Any:
+        """The start, where a model of this kind is learned.
 
         Raises:
-            UsageError: it is of a table.
+            UsageError: it is of another kind.
         """
-        if isinstance(self.start, TableModel):
-            raise UsageError("start is a model of a table; expected one of points, as the recipe says.")
-        return self.start
-
-    @property
-    def table_start(self) -> TableModel | None:
-        """The start, where a table is learned.
-
-        Raises:
-            UsageError: it is of points.
-        """
-        if isinstance(self.start, PointModel):
-            raise UsageError("start is a model of points; expected one of a table, as the recipe says.")
+        if self.start is not None and not isinstance(self.start, kind):
+            raise UsageError(f"start is a {type(self.start).__name__}; expected a {kind.__name__}, as the recipe says.")
         return self.start
 
     def going_on(self, state: State | None) -> "FitSession":

@@ -26,7 +26,8 @@ from motes.learning._stopping import with_validation
 from motes.learning._training import train
 from motes.models._contexts import Context, context_table
 from motes.models._going_on import FitSession, ahead_of, mark, run_of
-from motes.models._points import PointModel
+from motes.models._points import GaussianModel, PointModel
+from motes.models._posteriors import PosteriorModel
 from motes.models._priors import Prior
 from motes.models._provenance import Provenance
 from motes.models._regressions import Regression
@@ -76,7 +77,7 @@ def fit_points(
     changes: Sequence[str] | Mapping[str, Any] = (),
     seed: int = 0,
     session: FitSession = FitSession(),
-) -> PointModel:
+) -> PointModel | PosteriorModel:
     """Train a model of points on the rows of `data`.
 
     Args:
@@ -98,7 +99,7 @@ def fit_points(
         TrainingError: the training diverged; `result` is the model of the last good weights.
     """
     check_process()
-    chosen, seed, start = load_recipe(recipe, changes), check_seed(seed), session.point_start
+    chosen, seed, start = load_recipe(recipe, changes), check_seed(seed), session.start_as(GaussianModel)
     if not isinstance(chosen, PointRecipe):
         raise RecipeError(
             "got a recipe for tables, with data.encode = true; expected one for points. Use recipe 'default', or "
@@ -116,9 +117,10 @@ def fit_points(
     if training.validation:
         rows = with_validation(rows, training.validation, seed_key(seed, "validation"))
 
-    def model_of(trained: Trained) -> PointModel:
+    def model_of(trained: Trained) -> PointModel | PosteriorModel:
         mark(trained, run)
-        return PointModel(
+        kind = PointModel if points.context is None else PosteriorModel
+        return kind(
             trained.averaged if training.weights == "averaged" else trained.last,
             points.units,
             whole.columns,
@@ -146,7 +148,7 @@ def fit_points(
         raise
 
 
-def _training_of(start: PointModel | None, recipe: PointRecipe) -> Trained | None:
+def _training_of(start: GaussianModel | None, recipe: PointRecipe) -> Trained | None:
     """What the training left whose weights are those of the start, if its state is one of a training by this recipe."""
     if start is None or start.training is None:
         return None
@@ -173,7 +175,7 @@ def _whole(data: PointData, recipe: PointRecipe) -> tuple[Table, PointRecipe]:
     return _labelled(replace(whole, given=observed), data.labels, recipe), recipe
 
 
-def choose_options(recipe: PointRecipe, rows: int, start: PointModel | None = None) -> PointRecipe:
+def choose_options(recipe: PointRecipe, rows: int, start: GaussianModel | None = None) -> PointRecipe:
     """Return the recipe with the options chosen that it leaves to the data: dropout, and what rows regress on.
 
     They are those of `start`, where there is one. Few rows are learned as they are: a mean over the batch has little
@@ -185,7 +187,7 @@ def choose_options(recipe: PointRecipe, rows: int, start: PointModel | None = No
     return _suiting(recipe, "dropout", start, lambda: FEW_DROPOUT if rows < FEW else 0.0)
 
 
-def _suiting(recipe: PointRecipe, option: str, start: PointModel | None, suits: Callable[[], float]) -> PointRecipe:
+def _suiting(recipe: PointRecipe, option: str, start: GaussianModel | None, suits: Callable[[], float]) -> PointRecipe:
     """The recipe with an option of its network, which is that of `start` or what suits, where nothing is said of it."""
     network = recipe.network
     if not isinstance(network, Residual) or getattr(network, option) is not None:
@@ -212,7 +214,7 @@ class _Points(NamedTuple):
     context: Context | None
 
 
-def _with_scales(recipe: PointRecipe, points: _Points, start: PointModel | None) -> PointRecipe:
+def _with_scales(recipe: PointRecipe, points: _Points, start: GaussianModel | None) -> PointRecipe:
     """The recipe with learned scales, which are those of `start` or suit the rows where nothing is said of them."""
 
     def suits() -> int:  # where widths cannot be predicted, more numbers are learned by heart
@@ -223,7 +225,7 @@ def _with_scales(recipe: PointRecipe, points: _Points, start: PointModel | None)
 
 
 def _as_learned(
-    whole: Table, weights: ArrayLike | None, start: PointModel | None, recipe: PointRecipe, seed: int
+    whole: Table, weights: ArrayLike | None, start: GaussianModel | None, recipe: PointRecipe, seed: int
 ) -> _Points:
     """The distinct rows with a weight above 0, in the units of the network, each with what the network is given."""
     table, heavy = _distinct(whole, weights)
@@ -336,7 +338,7 @@ def _counting(n: int, weights: ArrayLike | None) -> tuple[NDArray[np.int64], Arr
     return rows, numbers[rows]
 
 
-def _classes(table: Table, weights: Array | None, start: PointModel | None) -> Classes | None:
+def _classes(table: Table, weights: Array | None, start: GaussianModel | None) -> Classes | None:
     """Those of `start`, if it knows any, or those that occur."""
     if table.labels is None:
         return None
@@ -348,7 +350,7 @@ def _context(
     z: Array,
     units: Standardiser,
     weights: Array | None,
-    start: PointModel | None,
+    start: GaussianModel | None,
     recipe: PointRecipe,
 ) -> tuple[Context | None, Array | None, Array]:
     """What points are conditioned on: as `start` has it, or as the rows say. `z` (n, d) are the points in `units`.
@@ -379,7 +381,7 @@ def _context(
     return context, context.with_ends(numbers), left
 
 
-def _first(start: PointModel | None, recipe: PointRecipe, points: _Points, seed: int) -> Denoiser:
+def _first(start: GaussianModel | None, recipe: PointRecipe, points: _Points, seed: int) -> Denoiser:
     """The denoiser that training begins with."""
     dim, classes, context = points.rows.x.shape[1], points.classes, points.context
     counts = [len(classes) if classes else 0, context.inputs if context else 0]

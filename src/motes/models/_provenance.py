@@ -16,9 +16,8 @@ class Provenance:
 
     Example:
         >>> from motes.models import PointModel, Provenance
-        >>> inner = model.inner
-        >>> known = Provenance("moons", inner.fingerprint, seed=0)
-        >>> same = PointModel(inner.denoiser, inner.standardiser, inner.columns, inner.recipe, provenance=known)
+        >>> known = Provenance("moons", model.fingerprint, seed=0)
+        >>> same = PointModel(model.denoiser, model.standardiser, model.columns, model.recipe, provenance=known)
         >>> same.source
         'moons'
     """

@@ -68,7 +68,7 @@ def fit_table(
         TrainingError: the training diverged; `result` is the model of the last good weights.
     """
     check_process()
-    chosen, seed, start = load_recipe(recipe, changes), check_seed(seed), session.table_start
+    chosen, seed, start = load_recipe(recipe, changes), check_seed(seed), session.start_as(TableModel)
     if not isinstance(chosen, TableRecipe):
         raise RecipeError(
             "this recipe is for points, and the data is a table. Use recipe 'table', or motes.fit for points."

@@ -9,24 +9,24 @@ of the columns: what is known is seen first.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, final
 
 import equinox as eqx
 import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from motes._progress import Reporter
 from motes.data._blocks import Blocks
-from motes.data._frames import Frame, joined
-from motes.data._templates import KEY
+from motes.data._frames import Frame, as_frame, joined
+from motes.data._templates import KEY, template_of, without
 from motes.errors import DataError, ModelFileError, UsageError, check_count, check_process
-from motes.learning._averages import Averages
-from motes.learning._checkpoints import arrays_of, complete_name, filled, read_checkpoint, reading, write_checkpoint
+from motes.learning._checkpoints import arrays_of, filled, reading
 from motes.learning._weights import weights_of, with_weights
 from motes.learning.tables._course import Trained
 from motes.learning.tables._fitting import options_of
@@ -35,8 +35,7 @@ from motes.learning.tables._links import Linker
 from motes.learning.tables._model import MaskedModel, knows_labels, skeleton_of
 from motes.learning.tables._rows import Reader
 from motes.models._checks import check_origin, check_table
-from motes.models._kept_averages import checked, read_averages, run_name, write_averages
-from motes.models._points import PointModel, model_path
+from motes.models._model import ROWS, Model, OnBlock, with_index
 from motes.models._provenance import Provenance, provenance_of, texts_of
 from motes.models._table_adjusting import adjusted
 from motes.models._table_draws import Drawn, draw_blocks
@@ -50,18 +49,49 @@ from motes.models._table_predictions import (
     rows_without,
 )
 from motes.recipes import TableRecipe
-from motes.sampling._constraint import Constraint, observed_sides
+from motes.sampling._constraint import Constraint, broken_by, observed_sides
 from motes.sampling._orders import AnyOrder
 from motes.sampling._unmasking import Unmasker
 from motes.tables._checks import check_schema
+from motes.tables._given import Conditions, conditions_of
 from motes.tables._parts import IMPOSSIBLE
 from motes.tables._schema import Schema
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from motes.diagnosis._of_tables import TableDiagnosis
+    from motes.evaluation._record import Evaluation
+    from motes.evaluation._table_details import TableDetails
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.integer]
 
 
 FORMAT = "3"  # of what a file holds of a table
+RARE = -9.2  # log probability of a condition, below which a warning names it: one row in 10,000
+USUAL = 256  # drawn rows, to which the density of known numbers is compared
+FAR = np.log(20)  # nats below all of these: as rare as RARE, one row in about 5,000
+
+
+class Evidence(NamedTuple):
+    """What is known of a condition after rows were drawn under it.
+
+    Attributes:
+        log_prob: log p of the condition, in nats of the data's units; None of points, where it is not computed.
+        density: columns of which the value is a density, not a probability.
+        effective: how many independent rows those that were drawn are worth.
+        warnings: why the answer should not be believed, a sentence each.
+
+    Example:
+        >>> table.evidence({"smoker": "yes"}, n=64).density
+        ()
+    """
+
+    log_prob: float | None
+    density: tuple[str, ...]
+    effective: float
+    warnings: tuple[str, ...]
 
 
 class RowLikelihood(NamedTuple):
@@ -73,7 +103,7 @@ class RowLikelihood(NamedTuple):
         impossible: (n,), how many entries are none that the training could have held.
 
     Example:
-        >>> found = table.inner.likelihood({"age": [31, 99], "smoker": ["yes", "no"]})
+        >>> found = table.likelihood({"age": [31, 99], "smoker": ["yes", "no"]})
         >>> found.log_prob.shape, found.impossible.tolist()
         ((2,), [0, 1])
     """
@@ -86,22 +116,21 @@ class RowLikelihood(NamedTuple):
         return f"RowLikelihood({len(self.log_prob):,} rows, mean log p {self.log_prob.mean():.4g})"
 
 
-class TableModel:
-    """What was learned of a table.
+@final
+class TableModel(Model):
+    """A trained model of a table of any columns.
 
     Attributes:
         orders: what was learned, in the model's own order of the parts and in any other.
-        recipe: what it was trained by.
-        source, fingerprint, seed: its `Provenance`.
-        training: losses, where it was trained in this process; None where it was loaded.
-        folder: where it was loaded from; None where it was trained in this process.
-        length: of the average that its weights are, where `averaged_over` made it; None for the recipe's own.
 
     Example:
-        >>> inner = table.inner
-        >>> inner.columns, [column.kind for column in inner.schema.columns]
+        >>> table.columns, [column.kind for column in table.schema.columns]
         (('age', 'smoker'), ['integer', 'categorical'])
     """
+
+    kind = "table"
+    recipe: TableRecipe
+    _how_to_keep = "; of a table with --set table.averages=32."
 
     def __init__(
         self,
@@ -110,18 +139,11 @@ class TableModel:
         *,
         provenance: Provenance = Provenance(),
         training: Trained | None = None,
+        template: Any = None,
     ):
+        super().__init__(recipe, provenance, training, Frame({}) if template is None else template)
         self.orders = orders
-        self.recipe = recipe
-        self.source, self.fingerprint, self.seed = provenance.source, provenance.fingerprint, provenance.seed
-        self.training = training
-        self.folder: Path | None = None
-        self.length: float | None = None
         self._lowest: dict[tuple[tuple[str, ...], int], float] = {}
-
-    def __repr__(self) -> str:
-        on = f" of {self.source}" if self.source else ""
-        return f"TableModel{on} ({len(self.columns)} columns, {self.parameters:,} parameters)"
 
     @property
     def schema(self) -> Schema:
@@ -153,7 +175,7 @@ class TableModel:
         """A row that the training could have held: the first code of every part.
 
         Example:
-            >>> table.inner.example["smoker"].tolist()
+            >>> table.example["smoker"].tolist()
             ['no']
         """
         return self.schema.decode(*np.zeros((3, 1, len(self.schema.parts))))
@@ -173,16 +195,11 @@ class TableModel:
         """The model's distribution: members in its own order, with its biases."""
         return self.orders.own
 
-    # --- averages ---
+    @property
+    def _averaged(self) -> int:
+        return int(weights_of(self.models.network).size)
 
-    @cached_property
-    def averages(self) -> Averages | None:
-        """What its training stored to make averages of any length from, read from its folder where it was loaded."""
-        if self.training is not None or self.folder is None:
-            return self.training.averages if self.training else None
-        return read_averages(self.folder, self._run, int(weights_of(self.models.network).size))
-
-    def averaged_over(self, sigma_rel: float) -> TableModel:
+    def averaged_over(self, sigma_rel: float) -> Self:
         """The same model with another average of its weights, over this share of its training, such as 0.1.
 
         It is the standard deviation of the steps that count, as a share of all steps that were taken: it ends at the
@@ -194,7 +211,7 @@ class TableModel:
 
         Example:
             >>> longer = motes.fit(people, changes={"table.steps": 2, "table.averages": 2}, verbose=False)
-            >>> longer.inner.averaged_over(0.1).length
+            >>> longer.averaged_over(0.1).length
             0.1
         """
         found = self.check_averages().over(sigma_rel)
@@ -210,41 +227,6 @@ class TableModel:
         copied.orders, copied.length, copied._lowest = orders, sigma_rel, {}
         return copied
 
-    def check_averages(self) -> Averages:
-        """The averages that its training stored.
-
-        Raises:
-            UsageError: there are none.
-            ModelFileError: they are damaged, or of another model.
-
-        Example:
-            >>> longer = motes.fit(people, changes={"table.steps": 2, "table.averages": 2}, verbose=False)
-            >>> type(longer.inner.check_averages()).__name__
-            'Averages'
-        """
-        return checked(self.averages, "; of a table with --set table.averages=32.")
-
-    def save_averages(self, folder: Path) -> None:
-        """Write what `averaged_over` needs beside the model file, where its training has kept anything.
-
-        Raises:
-            OSError: the folder is not there, cannot be written, or is full.
-
-        Example:
-            >>> from pathlib import Path
-            >>> Path("run").mkdir()
-            >>> longer = motes.fit(people, changes={"table.steps": 2, "table.averages": 2}, verbose=False)
-            >>> longer.inner.save_averages(Path("run"))
-            >>> [path.name for path in Path("run").iterdir()]
-            ['averages.safetensors']
-        """
-        if self.averages is not None:
-            write_averages(self.averages, folder, self._run)
-
-    @property
-    def _run(self) -> str:
-        return run_name(self.recipe, self.fingerprint, self.seed)
-
     # --- drawing ---
 
     def sample(
@@ -255,25 +237,90 @@ class TableModel:
         seed: int = 0,
         exact: bool = False,
         placeholders: bool = False,
-        on_block: Callable[[int], None] | None = None,
-    ) -> Drawn:
-        """Draw `n` new rows. `Frame.like` gives them the type of any table of these columns.
+        on_block: OnBlock = None,
+    ) -> Any:
+        """Draw `n` new rows, in the kind of table that the training rows had. The same seed gives the same rows.
+
+        Rows that were trained on as an array, a data frame or a dict come back as one. Where the training rows were
+        read from a file, the rows are a `Frame`: `to_pandas()`, `to_polars()`, `to_arrow()`, `to_numpy()`.
 
         Args:
             n: how many.
             given: what is known of them: column -> a value; a set: one of its values; (low, high), one of which may be
-                None; None: missing; `Not(value)`.
+                None; None: missing; `Not(value)` of `motes.tables`.
             seed: of the draws.
             exact: under conditions, weigh rows by the model's own order and draw them again; see docs/conditions.md.
-            placeholders: number the rows in columns that are set aside, as in `name-000001`; otherwise these are empty.
+            placeholders: number the rows in columns that are set aside (ids, names, e-mail addresses), as in
+                `name-000001`; otherwise these are empty. See docs/tables.md.
             on_block: called with the number of rows drawn so far.
+
+        A `UserWarning` names a condition that is so improbable that the answer is a guess; `evidence` has its number.
 
         Raises:
             UsageError: what does not fit the columns or the model, or has probability 0.
             DataError: a value that its column cannot hold.
 
         Example:
-            >>> table.inner.sample(5, given={"smoker": {"yes", "no"}}).names
+            >>> rows = table.sample(5, given={"smoker": "yes", "age": (30, None)})
+            >>> set(rows["smoker"]), bool(min(rows["age"]) >= 30)
+            ({'yes'}, True)
+        """
+        rows = self.draw(n, given=given, seed=seed, exact=exact, placeholders=placeholders, on_block=on_block)
+        for message in self._evidence_of(given or {}, rows).warnings:
+            warnings.warn(message, UserWarning, stacklevel=2)
+        return self._native(rows)
+
+    def evidence(self, given: Mapping[str, Any], *, n: int = 8192, seed: int = 0, exact: bool = False) -> Evidence:
+        """How probable a condition is, and how many rows `n` drawn ones under it are worth.
+
+        Raises:
+            UsageError: conditions that do not fit.
+            DataError: a value that its column cannot hold.
+
+        Example:
+            >>> found = table.evidence({"smoker": "yes"}, n=64)
+            >>> bool(0.1 < np.exp(found.log_prob) < 0.4), round(found.effective)  # a quarter of the rows
+            (True, 64)
+        """
+        return self._evidence_of(given, self.draw(n, given=given, seed=seed, exact=exact))
+
+    def _evidence_of(self, given: Mapping[str, Any], rows: Drawn) -> Evidence:
+        if not given:
+            return Evidence(0.0, (), float(len(rows)), ())
+        return evidence_of(self, given, [rows.log_evidence], rows.effective)
+
+    def chain(self, n: int, record: Sequence[int], *, seed: int = 0, on_block: OnBlock = None) -> tuple[Any, Any]:
+        """As `sample`, with the rows at some places of the reverse process: the samples, and a table for each place.
+
+        A place is the number of columns that are revealed; the others are missing.
+
+        Example:
+            >>> rows, before = table.chain(5, [0, 1])
+            >>> len(before)
+            2
+        """
+        rows = self.draw(n, seed=seed, on_block=on_block)
+        revealed = dict.fromkeys(self.schema.parts[j].column for j in self.order.tolist())
+        order = [*(name for name in self.schema.names if name not in revealed), *revealed]
+        places = [int(place) for place in record]
+        if any(not 0 <= place <= len(order) for place in places):
+            raise UsageError(f"record = {places}; expected numbers of columns, from 0 to {len(order)}.")
+        return self._native(rows), [self._native(rows.without(order[place:])) for place in places]
+
+    def draw(
+        self,
+        n: int,
+        *,
+        given: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        exact: bool = False,
+        placeholders: bool = False,
+        on_block: Callable[[int], None] | None = None,
+    ) -> Drawn:
+        """The rows of `sample` as a `Frame`, with what is known of the conditions.
+
+        Example:
+            >>> table.draw(5, given={"smoker": {"yes", "no"}}).names
             ('age', 'smoker')
         """
         check_process()
@@ -297,26 +344,17 @@ class TableModel:
     def blocks(
         self, n: int, *, given: Mapping[str, Any] | None = None, seed: int = 0, exact: bool = False
     ) -> Iterator[Drawn]:
-        """The rows of `sample`, some at a time: they need never be in memory together.
+        """The rows of `draw`, some at a time: they need never be in memory together.
 
         A block of candidates of which none meets the conditions comes as no rows.
 
         Example:
-            >>> sum(len(block) for block in table.inner.blocks(100))
+            >>> sum(len(block) for block in table.blocks(100))
             100
         """
         return draw_blocks(self.orders, n, given or {}, seed, exact=exact)
 
     # --- scoring ---
-
-    def score_samples(self, data: Any, *, orders: int = 1, smooth: bool = False) -> Array:
-        """log p of the observed entries of each row, (n,), in nats of the data's units; a mass for discrete columns.
-
-        Example:
-            >>> table.inner.score_samples({"age": [31], "smoker": ["yes"]}).shape
-            (1,)
-        """
-        return self.likelihood(data, orders=orders, smooth=smooth).log_prob
 
     def likelihood(
         self,
@@ -339,7 +377,7 @@ class TableModel:
             name: what messages call the data.
 
         Example:
-            >>> found = table.inner.likelihood({"age": [31, 47], "smoker": ["yes", None]}, orders=2)
+            >>> found = table.likelihood({"age": [31, 47], "smoker": ["yes", None]}, orders=2)
             >>> found.log_prob.shape
             (2,)
         """
@@ -375,7 +413,7 @@ class TableModel:
 
         Example:
             >>> from motes.data import as_frame
-            >>> bool((table.inner.score_columns(as_frame(people), ["smoker"]) <= 0).all())
+            >>> bool((table.score_columns(as_frame(people), ["smoker"]) <= 0).all())
             True
         """
         encoded, constraint = self.schema.encode(rows), self.constraint
@@ -390,16 +428,42 @@ class TableModel:
         """The least log p of these columns among so many drawn rows, always the same ones; it is computed once.
 
         Example:
-            >>> table.inner.lowest(("smoker",), rows=64) <= 0
+            >>> table.lowest(("smoker",), rows=64) <= 0
             True
         """
         if (columns, rows) not in self._lowest:
-            self._lowest[columns, rows] = float(self.score_columns(self.sample(rows), columns).min())
+            self._lowest[columns, rows] = float(self.score_columns(self.draw(rows), columns).min())
         return self._lowest[columns, rows]
 
     # --- filling in ---
 
-    def impute(
+    def impute(self, data: Any, *, draws: int | None = None, seed: int = 0, on_block: OnBlock = None) -> Any:
+        """Fill in the missing entries by draws given the observed ones of each row, which come back to the bit.
+
+        Args:
+            data: rows (n, d) with missing entries, in any kind of table, and so they come back.
+            draws: a list of as many tables, whose spread is what is not known; None gives one table.
+            seed: of the draws.
+            on_block: called with the number of rows filled in so far, of all draws together.
+
+        Raises:
+            DataError: an entry that its column cannot hold; the message names the row and the column.
+
+        Example:
+            >>> table.impute({"age": [31, 47], "smoker": ["no", None]})["age"].tolist()
+            [31, 47]
+            >>> draws = table.impute({"age": [31, 47], "smoker": ["no", None]}, draws=3)
+            >>> len(draws), [one["smoker"][0] for one in draws]  # what is known comes back
+            (3, ['no', 'no', 'no'])
+        """
+        count, kind = 1 if draws is None else check_count(draws, "draws"), template_of(data)
+        frame = self.schema.named(data)
+        tables = self.impute_frames(frame, draws=count, seed=seed, on_block=on_block)
+        kind = without(kind, [j for j, name in enumerate(frame.names) if name not in tables[0].columns])
+        made = [with_index(one.like(kind), data) for one in tables]
+        return made[0] if draws is None else made
+
+    def impute_frames(
         self,
         data: Any,
         *,
@@ -408,7 +472,7 @@ class TableModel:
         on_block: Callable[[int], None] | None = None,
         name: str = "the data",
     ) -> list[Frame]:
-        """Fill in the missing entries, `draws` times, each time with a draw given the observed ones of the row.
+        """The tables of `impute` as frames.
 
         Args:
             data: rows (n); what is observed comes back to the bit, in the columns and the order that they have here.
@@ -421,7 +485,7 @@ class TableModel:
             DataError: an entry that its column cannot hold; the message names row and column.
 
         Example:
-            >>> frames = table.inner.impute({"age": [31, 47], "smoker": ["no", None]}, draws=3)
+            >>> frames = table.impute_frames({"age": [31, 47], "smoker": ["no", None]}, draws=3)
             >>> len(frames), frames[0]["age"].tolist()
             (3, [31, 47])
         """
@@ -440,12 +504,12 @@ class TableModel:
         on_block: Callable[[int], None] | None = None,
         name: str = "the data",
     ) -> Iterator[Iterator[Frame]]:
-        """The tables of `impute` block by block, one after the other; `rows` have the columns of the schema.
+        """The tables of `impute_frames` block by block, one after the other; `rows` have the columns of the schema.
 
         Example:
             >>> from motes.data import Blocks, as_frame
             >>> rows = Blocks.of_frame(as_frame({"age": [31, 47], "smoker": ["no", None]}))
-            >>> [sum(len(block) for block in filled) for filled in table.inner.fillings(rows, draws=2)]
+            >>> [sum(len(block) for block in filled) for filled in table.fillings(rows, draws=2)]
             [2, 2]
         """
         return fill_blocks(self.orders, rows, draws, seed, on_block, name)
@@ -460,9 +524,7 @@ class TableModel:
         quantiles: Sequence[float] = QUANTILES,
         draws: int = DRAWS,
         seed: int = 0,
-        on_block: Callable[[int], None] | None = None,
-        name: str = "the data",
-    ) -> Predicted:
+    ) -> Any:
         """The distribution of one column given the other observed entries of each row.
 
         Args:
@@ -472,20 +534,40 @@ class TableModel:
             quantiles: of a number or a date, shares between 0 and 1.
             draws: of a number or a date, for each row, from which its figures are computed.
             seed: of the draws.
-            on_block: called with the number of rows done so far.
-            name: what messages call the data.
 
         Returns:
-            n rows. Of labels: "label", the most probable one, and "p(a)" for each label a. Of numbers: "mean", "sd" and
-            a column such as "q0.05" for each quantile, in the data's units. Quantiles are values that the column can
-            hold. Of dates the same, with "sd" in days.
+            n rows, in the kind of table of `data`. Of labels: "label", the likeliest one, and "p(a)" for each label a.
+            Of numbers: "mean", "sd" and a column such as "q0.05" for each quantile, in the data's units. Quantiles are
+            values that the column can hold. Of dates the same, with "sd" in days.
 
         Raises:
             UsageError: a column that there is not or that does not vary, or quantiles that are no shares.
             DataError: another column too few or too many, no rows, or entries of another type.
 
         Example:
-            >>> table.inner.predict({"smoker": ["no"]}, "age", quantiles=(0.1, 0.9)).names
+            >>> sorted(table.predict({"age": [31, 47]}, "smoker"))
+            ['label', 'p(no)', 'p(yes)']
+            >>> sorted(table.predict({"smoker": ["no"]}, "age", quantiles=(0.1, 0.9)))
+            ['mean', 'q0.1', 'q0.9', 'sd']
+        """
+        found = self.predict_frame(data, column, quantiles=quantiles, draws=draws, seed=seed)
+        return with_index(found.as_kind_of(data), data)
+
+    def predict_frame(
+        self,
+        data: Any,
+        column: str,
+        *,
+        quantiles: Sequence[float] = QUANTILES,
+        draws: int = DRAWS,
+        seed: int = 0,
+        on_block: Callable[[int], None] | None = None,
+        name: str = "the data",
+    ) -> Predicted:
+        """The table of `predict` as a frame, with the number of entries that were ignored.
+
+        Example:
+            >>> table.predict_frame({"smoker": ["no"]}, "age", quantiles=(0.1, 0.9)).names
             ('mean', 'sd', 'q0.1', 'q0.9')
         """
         check_process()
@@ -504,12 +586,12 @@ class TableModel:
         on_block: Callable[[int], None] | None = None,
         name: str = "the data",
     ) -> Iterator[Predicted]:
-        """The rows of `predict`, some at a time; `rows` are those of `table_predictions.rows_without`.
+        """The rows of `predict_frame`, some at a time; `rows` are those of `table_predictions.rows_without`.
 
         Example:
             >>> from motes.data import Blocks, as_frame
             >>> rows = Blocks.of_frame(as_frame(people).without(["smoker"]))
-            >>> [block.names for block in table.inner.predictions(rows, "smoker")]
+            >>> [block.names for block in table.predictions(rows, "smoker")]
             [('label', 'p(no)', 'p(yes)')]
         """
         return predict_blocks(self.orders, rows, column, quantiles, draws, seed, on_block, name)
@@ -524,34 +606,112 @@ class TableModel:
             DataError: as `predict`.
 
         Example:
-            >>> p, labels = table.inner.predict_proba({"age": [31, 47]}, "smoker")
+            >>> p, labels = table.predict_proba({"age": [31, 47]}, "smoker")
             >>> p.sum(axis=1).round(3).tolist(), labels
             ([1.0, 1.0], ['no', 'yes'])
         """
         check_process()
         return label_probabilities(self.orders, data, column, name)
 
-    # --- on disk ---
+    # --- how good it is ---
 
-    def save(self, path: str | Path) -> None:
-        """Write one `.safetensors` file, whole or not at all.
+    def evaluate(
+        self,
+        data: Any = None,
+        *,
+        n: int = ROWS,
+        target: str | None = None,
+        seed: int = 0,
+        verbose: bool = False,
+    ) -> Evaluation[TableDetails]:
+        """Compare samples with real rows: rows held out of the training, or other rows.
+
+        Args:
+            data: a data set, a file or rows in memory; None takes what the model was trained on.
+            n: samples.
+            target: a column that is predicted, after training on synthetic and on real rows.
+            seed: of the samples and of the metrics.
+            verbose: show progress.
 
         Raises:
-            UsageError: a name that does not end in .safetensors.
-            OSError: the folder is not there, cannot be written, or is full.
+            UsageError: rows that are not to be had: a table that was in memory has to be given again.
+            DataError: rows with other columns, or that cannot be used.
 
         Example:
-            >>> table.inner.save("people.safetensors")
-            >>> motes.load("people.safetensors").columns
+            >>> table.evaluate({"age": [31, 47, 25, 62] * 5, "smoker": ["no", "yes", "no", "no"] * 5}, n=50).samples
+            50
+        """
+        from motes.diagnosis._evaluating import evaluate_table_model
+
+        return evaluate_table_model(self, data, n=n, target=target, seed=seed, reporter=Reporter(not verbose))
+
+    def diagnose(self, data: Any = None, *, seed: int = 0) -> TableDiagnosis:
+        """Find out what is wrong with the model and how to fix it, and what the model knows of each column.
+
+        Args:
+            data: as in `evaluate`, of which up to 2,000 rows are scored.
+            seed: of all that is drawn.
+
+        Raises:
+            UsageError: rows that are not to be had, or too few of them.
+
+        Example:
+            >>> fresh = {"age": [31, 47, 25, 62] * 5, "smoker": ["no", "yes", "no", "no"] * 5}
+            >>> table.diagnose(fresh).columns
             ('age', 'smoker')
         """
-        write_checkpoint(complete_name(path), *self.parts())
+        from motes.diagnosis._of_tables import table_diagnosis
+
+        return table_diagnosis(self, data, seed=seed)
+
+    def plot(self, data: Any = None, *, n: int = 2000, seed: int = 0, style: str = "light") -> Figure:
+        """A picture of samples: the distribution of each column.
+
+        Args:
+            data: real rows, in any kind of table: drawn as areas.
+            n: samples.
+            seed: of the samples.
+            style: "light" or "dark".
+
+        Example:
+            >>> len(table.plot(n=100).axes)
+            2
+        """
+        from motes import plots
+
+        shown = self.schema.contents(self.draw(check_count(n, "samples"), seed=seed))
+        real = None if data is None else as_frame(data).select(shown.names)
+        ours, theirs = ({name: rows[name] for name in shown.names} for rows in (shown, real or shown))
+        return plots.marginals(ours, None if real is None else theirs, title=f"{n:,} samples", style=style)
+
+    def report(self, path: str | Path, data: Any = None, *, show_rows: bool = False, **options: Any) -> Path:
+        """Write the evaluation as one HTML page; returns its path. `options` are those of `evaluate`.
+
+        The page shows no real row, unless `show_rows` asks for ten training rows and the ten held-out rows that the
+        model finds least likely.
+
+        Raises:
+            UsageError: as `evaluate`; a name that does not end in .html, or a folder that is not there or cannot be
+                written to.
+            DataError: as `evaluate`.
+
+        Example:
+            >>> fresh = {"age": [31, 47, 25, 62] * 5, "smoker": ["no", "yes", "no", "no"] * 5}
+            >>> table.report("report.html", fresh, n=50).name
+            'report.html'
+        """
+        from motes.plots.report import check_page, write_page
+
+        check_page(path)
+        return write_page(self.evaluate(data, **options), path, show_rows=show_rows)
+
+    # --- on disk ---
 
     def parts(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
         """Arrays and texts by name, of which `of_parts` makes the same model.
 
         Example:
-            >>> tensors, about = table.inner.parts()
+            >>> tensors, about = table.parts()
             >>> sorted(about)[:3]
             ['fingerprint', 'recipe', 'schema']
         """
@@ -566,7 +726,7 @@ class TableModel:
 
     @classmethod
     def of_parts(cls, tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> TableModel:
-        """What `parts` gave, perhaps with what `motes.Model` or an estimator added; `path` is where it comes from.
+        """What `parts` gave, perhaps with what `Model.save` or an estimator added; `path` is where it comes from.
 
         Raises:
             ModelFileError: anything else.
@@ -574,7 +734,7 @@ class TableModel:
         Example:
             >>> from pathlib import Path
             >>> from motes.models import TableModel
-            >>> TableModel.of_parts(*table.inner.parts(), Path("people.safetensors")).columns
+            >>> TableModel.of_parts(*table.parts(), Path("people.safetensors")).columns
             ('age', 'smoker')
         """
         import tomllib
@@ -614,46 +774,77 @@ class TableModel:
 
     def __getstate__(self) -> dict[str, Any]:
         # Arrays of NumPy, so that it can be read where there is another device, or none.
-        return dict(zip(("tensors", "about"), self.parts(), strict=True))
+        return dict(zip(("tensors", "about"), self.parts(), strict=True)) | {"template": self.template}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         made = TableModel.of_parts(dict(state["tensors"]), state["about"], Path("pickle"))
-        self.__dict__.update(vars(made), folder=None)
-
-
-def read_model(path: str | Path) -> PointModel | TableModel:
-    """Read a model file, or the one in the folder of a run. No code in it is run.
-
-    Raises:
-        ModelFileError: no such file, another format, or any damage.
-    """
-    path = model_path(path)
-    return of_checkpoint(*read_checkpoint(path), path)
-
-
-def of_checkpoint(tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> PointModel | TableModel:
-    """The model of the arrays and texts of a file.
-
-    Raises:
-        ModelFileError: it is damaged.
-    """
-    return (TableModel if "schema" in about else PointModel).of_parts(tensors, about, path)
-
-
-def load_points(path: str | Path, requested: str) -> PointModel:
-    """Read the model file of points.
-
-    Raises:
-        UsageError: it is that of a table, to which what is asked does not apply.
-        ModelFileError: as `read_model`.
-    """
-    model = read_model(path)
-    if isinstance(model, TableModel):
-        raise UsageError(
-            f"got '{path}', a model of a table; expected a model of points, for `{requested}`. Give another one."
-        )
-    return model
+        self.__dict__.update(vars(made), folder=None, template=state["template"])
 
 
 def _log_mean(logs: Array) -> float:
     return float(np.logaddexp.reduce(logs) - np.log(len(logs))) if len(logs) else 0.0
+
+
+def evidence_of(
+    model: TableModel, given: Mapping[str, Any], log_evidence: Sequence[float], effective: float
+) -> Evidence:
+    """How likely a condition is, and what to say where it is hardly ever met.
+
+    Args:
+        model: that drew the rows.
+        given: the condition.
+        log_evidence: of each block of rows.
+        effective: the sum over the blocks.
+    """
+    check_process()
+    log_prob = float(np.logaddexp.reduce(log_evidence) - np.log(len(log_evidence)))
+    requested = conditions_of(model.schema, given)
+    valued = [
+        name for name, one in requested.row.columns.items() if not one.missing[0] and name in model.schema.learned
+    ]
+    density, warnings = _densities(model.schema, requested.row), list(_broken(model, requested, valued))
+    if not density:
+        return Evidence(log_prob, (), effective, (*warnings, *_rare(given, log_prob)))
+    known = float(model.score_columns(requested.row, valued)[0])
+    least = model.lowest(tuple(valued), USUAL)
+    warnings += _rare(requested.others, log_prob - known) if requested.others else []
+    if known < least - FAR:
+        warnings.append(
+            f"the log density of {_named(valued)} is {known:.2f} nats, and {least:.2f} is the lowest among {USUAL} "
+            "drawn rows: the training held hardly any such row, so that the answer is a guess."
+        )
+    return Evidence(log_prob, density, effective, tuple(warnings))
+
+
+def _broken(model: TableModel, requested: Conditions, valued: Sequence[str]) -> Iterator[str]:
+    """The rules of all training rows that known values break."""
+    sides = observed_sides(model.schema, valued, requested.row, model.schema.encode(requested.row))
+    for rule in model.constraint.rules if sides else ():
+        if rule.shares[0] == 0 and broken_by((rule,), sides).any():
+            yield f"what is given breaks {rule.words} of the training, so that rules say nothing of the other columns."
+
+
+def _rare(columns: Mapping[str, Any], log_prob: float) -> Iterator[str]:
+    if log_prob < RARE:
+        yield (
+            f"the condition on {_named(columns)} has probability {np.exp(log_prob):.2g}, below 1 in 10,000: the "
+            "training held hardly any such row. The answer is a guess."
+        )
+
+
+def _named(columns: Any) -> str:
+    return ", ".join(f"'{name}'" for name in columns)
+
+
+def _densities(schema: Schema, row: Frame) -> tuple[str, ...]:
+    """The columns of which the value of one row has a density and no probability."""
+    encoded = schema.encode(row)
+    found = []
+    for j, part in enumerate(schema.parts):
+        code = int(encoded.codes[0, j])
+        if part.smooth and part.edges is not None and encoded.observed[0, j] and code < len(part.edges) - 1:
+            wide = part.edges[code] < part.edges[code + 1]
+            # A rounded number counts by its density too: in the data's units, its mass over the width of its cell.
+            if wide and (encoded.low[0, j] == encoded.high[0, j] or encoded.log_unit[0, j] != 0):
+                found.append(part.column)
+    return tuple(dict.fromkeys(found))

@@ -3,8 +3,9 @@
 Tables go block by block, so that their rows need never be in memory together.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from functools import singledispatch
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,7 @@ from motes.data._series import Series
 from motes.data._tables import Table
 from motes.data._writing import Write, writing
 from motes.errors import UsageError
-from motes.models._columns import matrix_of
-from motes.models._point_conditions import impute_draws
+from motes.models._model import Model
 from motes.models._points import PointModel
 from motes.models._references import rows_to_score
 from motes.models._table_predictions import rows_without
@@ -31,75 +31,89 @@ from motes.sampling._likelihood import Likelihood
 NUMBERED = "draw"  # the column that says which of several draws a row is of
 
 
-def score_file(
-    model: PointModel | TableModel,
-    source: str,
-    reporter: Reporter,
-    *,
-    label: str | None = None,
-    orders: int = 1,
-    smooth: bool = False,
-) -> Likelihood | RowLikelihood:
+@singledispatch
+def score_file(model: Any, source: str, reporter: Reporter, **options: Any) -> Likelihood | RowLikelihood:
     """log p of the rows of a file; or, of points, of fresh ones of a shape.
 
     Args:
         model: trained.
         source: of the rows.
         reporter: shows the progress.
-        label: of points: their class.
-        orders, smooth: of a table; see `motes.Model.likelihood`.
+        options: of `likelihood`: the `label` of points; `orders` and `smooth` of a table.
 
     Raises:
         UsageError: no such file.
         DataError: a file that cannot be used.
     """
-    if isinstance(model, TableModel):
-        rows = _rows_for(model, source)
-        with reporter.counting("scoring", rows.rows, "rows") as count:
-            return model.likelihood(rows, orders=orders, smooth=smooth, on_block=count, name=f"'{source}'")
     points = rows_to_score(source, model, SAMPLES)
-    given = None if points.given is None else points.given.x
+    given: dict[str, Any] = {} if points.given is None else {"given": points.given.x}
     with reporter.counting("scoring", len(points), "rows") as count:
-        return model.likelihood(points.x, label=label, given=given, on_block=count)
+        found: Likelihood = model.likelihood(points.x, on_block=count, **given, **options)
+    return found
 
 
-def impute_file(
-    model: PointModel | TableModel, source: str, out: Path, *, draws: int, seed: int, reporter: Reporter
-) -> tuple[int, int]:
+@score_file.register
+def _(model: TableModel, source: str, reporter: Reporter, **options: Any) -> Likelihood | RowLikelihood:
+    rows = _rows_for(model, source)
+    with reporter.counting("scoring", rows.rows, "rows") as count:
+        return model.likelihood(rows, on_block=count, name=f"'{source}'", **options)
+
+
+def impute_file(model: Model, source: str, out: Path, *, draws: int, seed: int, reporter: Reporter) -> tuple[int, int]:
     """Write the rows of a file with their missing entries filled in to `out`: how many rows, and how many entries.
 
     Of several draws each is the whole table, one below the other, with a column `draw` that counts from 1.
 
     Raises:
-        UsageError: no such file, or a column `draw` already.
+        UsageError: no such file, a model of posteriors, or a column `draw` already.
         DataError: a file that cannot be used.
         OSError: `out` cannot be written.
     """
     if draws > 1 and NUMBERED in model.columns:
         raise UsageError(f"the table has a column '{NUMBERED}', which several draws need for their number. Rename it.")
-    options: dict[str, Any] = {"seed": seed, "name": f"'{source}'"}
-    tables: Iterable[Iterable[Frame]]
-    if isinstance(model, TableModel):
-        blocks = _rows_for(model, source)
-        names = model.schema.here(next(Blocks.of_file(source, model.recipe.text.fitting(source)).read()))
-        counts = [_counts(_holes(part, model.schema.learned)) for part in blocks.read()]
-    else:
-        model.refuse_context("impute")
-        frame = read_frame(source, model.recipe.text.fitting(source))
-        x = matrix_of(model, frame, options["name"])
-        counts = [_counts(np.isnan(x).T)]
+    counts, fill = _to_fill(model, source, draws, seed)
     rows, partial, entries = (sum(some) for some in zip(*counts, strict=True))
     with writing(out) as write, reporter.counting("filling in", max(partial * draws, 1), "rows") as count:
-        if isinstance(model, TableModel):
-            filled_in = model.fillings(blocks, draws=draws, on_block=count, **options)
-            tables = ((part.select(names) for part in parts) for parts in filled_in)
-        else:
-            filled = impute_draws(model, x, draws, on_block=count, **options)
-            tables = ([as_frame(Table(points, model.columns))] for points in filled)
-        for number, parts in enumerate(tables, 1):
+        for number, parts in enumerate(fill(count), 1):
             for part in parts:
                 write(part if draws == 1 else _numbered(part, number))
     return rows * draws, entries
+
+
+Counts = list[tuple[int, int, int]]
+Filled = Callable[[Callable[[int], None]], Iterable[Iterable[Frame]]]
+
+
+@singledispatch
+def _to_fill(model: Model, source: str, draws: int, seed: int) -> tuple[Counts, Filled]:
+    """What `_counts` says of some rows of a file at a time, and a function that fills them in, table by table."""
+    raise UsageError(
+        f"this is a {type(model).__name__}, which has a distribution for each observation. Expected a model of points "
+        "alone, or of a table."
+    )
+
+
+@_to_fill.register
+def _(model: TableModel, source: str, draws: int, seed: int) -> tuple[Counts, Filled]:
+    blocks = _rows_for(model, source)
+    names = model.schema.here(next(Blocks.of_file(source, model.recipe.text.fitting(source)).read()))
+
+    def fill(count: Callable[[int], None]) -> Iterable[Iterable[Frame]]:
+        tables = model.fillings(blocks, draws=draws, seed=seed, on_block=count, name=f"'{source}'")
+        return ((part.select(names) for part in parts) for parts in tables)
+
+    return [_counts(_holes(part, model.schema.learned)) for part in blocks.read()], fill
+
+
+@_to_fill.register
+def _(model: PointModel, source: str, draws: int, seed: int) -> tuple[Counts, Filled]:
+    x = model.matrix(read_frame(source, model.recipe.text.fitting(source)), f"'{source}'")
+
+    def fill(count: Callable[[int], None]) -> Iterable[Iterable[Frame]]:
+        tables = model.impute_draws(x, draws, seed=seed, on_block=count, name=f"'{source}'")
+        return ([as_frame(Table(points, model.columns))] for points in tables)
+
+    return [_counts(np.isnan(x).T)], fill
 
 
 def predict_file(

@@ -61,7 +61,7 @@ def diagnosis_figures(
         >>> from motes.runs import Album, Drawing, diagnosis_figures
         >>> found = model.diagnose("moons", n=64)
         >>> album = Album(Path("."), Drawing("light"), "moons")
-        >>> [path.name for path in diagnosis_figures(model.inner, found, None, album, t=None)]
+        >>> [path.name for path in diagnosis_figures(model, found, None, album, t=None)]
         ['excess.png', 'error_split.png']
     """
     excess, dim = found.excess, model.dim

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from motes.models._points import PointModel
-    from motes.models._tables import TableModel
+    from motes.models._model import Model
     from motes.plots import Style
     from motes.recipes import Recipe
 
@@ -123,7 +122,7 @@ class Album:
         return path
 
 
-def origin_words(model: PointModel | TableModel, seed: int) -> str:
+def origin_words(model: Model, seed: int) -> str:
     """Where the rows of a figure come from: what the model was trained on, by which recipe, and the seed."""
     source = Path(model.source).name if model.source else "rows in memory"
     seeds = f"seed {model.seed}" if model.seed == seed else f"trained with seed {model.seed}, drawn with seed {seed}"

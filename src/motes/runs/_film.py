@@ -51,7 +51,7 @@ class ModelView:
 
     Example:
         >>> from motes.runs import ModelView
-        >>> view = ModelView(model.inner, places=[0, 24, 48])
+        >>> view = ModelView(model, places=[0, 24, 48])
         >>> view.times.round(3).tolist()
         [1.0, 0.656, 0.0]
     """
@@ -81,7 +81,7 @@ class ModelView:
 
         Example:
             >>> from motes.runs import ModelView
-            >>> ModelView(model.inner, places=[0, 32]).drawn(((-3.0, 3.0), (-2.0, 2.0))).limits
+            >>> ModelView(model, places=[0, 32]).drawn(((-3.0, 3.0), (-2.0, 2.0))).limits
             ((-3.0, 3.0), (-2.0, 2.0))
         """
         return plots.View(limits, self.steps, self.columns, self.note)
@@ -91,7 +91,7 @@ class ModelView:
 
         Example:
             >>> from motes.runs import ModelView
-            >>> ModelView(model.inner, places=[0, 16, 32]).forward(motes.make_shape("moons", 50), seed=0).shape
+            >>> ModelView(model, places=[0, 16, 32]).forward(motes.make_shape("moons", 50), seed=0).shape
             (3, 50, 2)
         """
         z = self.model.standardiser.forward(x)
@@ -103,11 +103,11 @@ class ModelView:
 
         Example:
             >>> from motes.runs import ModelView
-            >>> ModelView(model.inner, places=[0, 16, 32]).reverse(50, seed=0).shape
+            >>> ModelView(model, places=[0, 16, 32]).reverse(50, seed=0).shape
             (3, 50, 2)
         """
         model = self.model if denoiser is None else self.model.with_denoiser(denoiser)
-        z = model.standardiser.forward(model.chain(n, self.places, seed=seed, how=Sampling(grid=self.grid))[1])
+        z = model.standardiser.forward(model.draw_chain(n, self.places, seed=seed, how=Sampling(grid=self.grid))[1])
         return model.standardiser.inverse(z / self.zoom)[..., :2]
 
 
@@ -151,7 +151,7 @@ def film_grid(model: PointModel, x: Array) -> NDArray[np.float32]:
 
     Example:
         >>> from motes.runs import film_grid
-        >>> grid = film_grid(model.inner, motes.make_shape("moons", 100))
+        >>> grid = film_grid(model, motes.make_shape("moons", 100))
         >>> float(grid[0]), float(grid[-1]), len(grid)
         (1.0, 0.0, 101)
     """

@@ -2,22 +2,25 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import singledispatch
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from motes._model import CONTOURS
 from motes._progress import Reporter
+from motes.data._frames import Frame
 from motes.diagnosis._after import Diagnosis
 from motes.diagnosis._calibration import Calibration
 from motes.diagnosis._of_tables import TableDiagnosis
 from motes.errors import UsageError
-from motes.evaluation._posteriors import PosteriorDetails
+from motes.evaluation._points import PointDetails
 from motes.evaluation._record import Evaluation
-from motes.models._points import PointModel
-from motes.models._references import source_of
-from motes.models._sources import PointSource, Source
+from motes.evaluation._table_details import TableDetails
+from motes.models._model import Model
+from motes.models._posteriors import CONTOURS, PosteriorModel
+from motes.models._references import point_source, table_source
+from motes.models._sources import Source
 from motes.models._tables import TableModel
 from motes.runs._checkpoints import snapshots_in
 from motes.runs._drawing import Album, Drawing, origin_words
@@ -33,6 +36,9 @@ from motes.runs._folder import (
     write,
 )
 
+if TYPE_CHECKING:
+    from motes.runs._film import Film
+
 DRAWS = 5000  # of a posterior
 NAMED = 4  # entries of an observation in the title of a figure
 
@@ -40,7 +46,7 @@ NAMED = 4  # entries of an observation in the title of a figure
 
 
 def draw_run(
-    model: PointModel | TableModel,
+    model: Model,
     origin: Source[Any],
     out: Path,
     reporter: Reporter,
@@ -62,25 +68,14 @@ def draw_run(
         home: the folder of the run, for what its history and its checkpoint say of the training; `out` if left out.
         video: an .mp4 instead of a .gif.
     """
-    from motes.runs._film import shoot
-    from motes.runs._point_figures import HOLD, animate, loss_figure, snapshots, stills
-    from motes.runs._table_figures import table_figures
+    from motes.runs._point_figures import HOLD, animate, loss_figure
 
     begin, home = time.perf_counter(), home or out
     album = Album(out / "figures", drawing, origin_words(model, seed))
     album.folder.mkdir(parents=True, exist_ok=True)
-    history, paths, film = history_in(home), [], None
-    shots = snapshots_in(home, model) if isinstance(model, PointModel) else []
-    there = {"loss": bool(history), "snapshots": bool(shots)}
-    names = [name for name in (FIGURES if isinstance(model, PointModel) else TABLE_FIGURES) if there.get(name, True)]
-    with reporter.counting("figures", len(names), "figures") as count:
-        if isinstance(model, TableModel):
-            some = table_figures(model, origin, album, seed=seed)
-        else:
-            assert isinstance(origin, PointSource)  # or it would be the source of a table
-            x = origin.training.x
-            film = shoot(model, x, seed=seed)
-            some = chain(stills(film, x, album, seed=seed), snapshots(film, shots, album, seed=seed))
+    history, paths = history_in(home), []
+    count_of, some, film = _figures(model, origin, album, home, seed)
+    with reporter.counting("figures", count_of + bool(history), "figures") as count:
         for path in chain(some, loss_figure(history, album)):
             paths.append(path)
             count(len(paths))
@@ -94,8 +89,30 @@ def draw_run(
     return paths
 
 
+@singledispatch
+def _figures(model: Any, origin: Any, album: Album, home: Path, seed: int) -> "tuple[int, Iterable[Path], Film | None]":
+    """How many figures there are beside the loss, the figures as they are drawn, and what the animation shows."""
+    from motes.runs._film import shoot
+    from motes.runs._point_figures import snapshots, stills
+
+    shots, x = snapshots_in(home, model), origin.training.x
+    there = {"loss": False, "snapshots": bool(shots)}
+    film = shoot(model, x, seed=seed)
+    some = chain(stills(film, x, album, seed=seed), snapshots(film, shots, album, seed=seed))
+    return sum(there.get(name, True) for name in FIGURES), some, film
+
+
+@_figures.register(TableModel)
+def _(
+    model: TableModel, origin: Source[Frame], album: Album, home: Path, seed: int
+) -> "tuple[int, Iterable[Path], Film | None]":
+    from motes.runs._table_figures import table_figures
+
+    return len(TABLE_FIGURES) - 1, table_figures(model, origin, album, seed=seed), None
+
+
 def draw_posterior(
-    model: PointModel,
+    model: PosteriorModel,
     given: Mapping[str, Any],
     out: Path,
     reporter: Reporter,
@@ -118,10 +135,9 @@ def draw_posterior(
     from motes.runs._point_figures import loss_figure
 
     begin, album = time.perf_counter(), Album(out / "figures", drawing, origin_words(model, seed))
-    assert model.context is not None  # or nothing would have been observed
-    for warning in model.context.novel(model.context.rows(given)[0]):
+    for warning in model.doubts(given):
         reporter.warn(warning)
-    drawn = model.sample(DRAWS, given=given, seed=seed)
+    drawn = model.draw(DRAWS, given, seed=seed)
     album.folder.mkdir(parents=True, exist_ok=True)
     words = [f"{name} = {value:g}" for name, value in given.items()]
     title = "given " + ", ".join(words[:NAMED]) + (", …" if len(words) > NAMED else "")
@@ -134,7 +150,7 @@ def draw_posterior(
 
 def draw_evaluation(
     found: Evaluation[Any],
-    model: PointModel | TableModel,
+    model: Model,
     source: str | None,
     out: Path,
     *,
@@ -146,21 +162,33 @@ def draw_evaluation(
     Of points of the plane: real and synthetic ones side by side, with the difference of their densities. Of a table:
     each column, and pairs of them, of rows that are drawn with `seed`.
     """
+    make_folder(out)
+    return list(_evaluation_figures(found.details, model, source, Album(out, drawing, origin_words(model, seed)), seed))
+
+
+@singledispatch
+def _evaluation_figures(details: Any, model: Any, source: str | None, album: Album, seed: int) -> Iterable[Path]:
+    """None, of posteriors."""
+    return ()
+
+
+@_evaluation_figures.register
+def _(details: PointDetails, model: Any, source: str | None, album: Album, seed: int) -> Iterable[Path]:
     from motes.runs._point_figures import comparisons
+
+    return comparisons(details, album)
+
+
+@_evaluation_figures.register
+def _(details: TableDetails, model: Any, source: str | None, album: Album, seed: int) -> Iterable[Path]:
     from motes.runs._table_figures import table_figures
 
-    make_folder(out)
-    album = Album(out, drawing, origin_words(model, seed))
-    if isinstance(model, TableModel):
-        return list(table_figures(model, source_of(model, source), album, seed=seed))
-    if isinstance(found.details, PosteriorDetails):
-        return []
-    return list(comparisons(found.details, album))
+    return table_figures(model, table_source(model, source), album, seed=seed)
 
 
 def keep_diagnosis(
     found: Diagnosis | TableDiagnosis | Calibration,
-    model: PointModel | TableModel,
+    model: Model,
     source: str | None,
     out: Path,
     *,
@@ -173,21 +201,32 @@ def keep_diagnosis(
     `t` is the time of the figure of scores, of points; None takes that of the largest excess loss. `seed` is that of
     the diagnosis.
     """
-    from motes.runs._diagnosis_figures import diagnosis_figures, gains_figure
-
     make_folder(out)
     numbers, album = out / DIAGNOSIS[0], Album(out, drawing, origin_words(model, seed))
     write(numbers, json.dumps(found.to_dict(), indent=2) + "\n")
-    if isinstance(found, TableDiagnosis):
-        return [numbers, gains_figure(found, album)]
-    if isinstance(found, Calibration):
-        from motes.plots import rank_curves
+    return [numbers, *_diagnosis_figures(found, model, source, album, t)]
 
-        ranks = dict(zip(found.names, found.ranks.T, strict=True))
-        return [numbers, album.save(rank_curves(ranks, found.draws, style=album.look), "ranks")]
-    assert isinstance(model, PointModel)  # of which the diagnosis is
-    distribution = source_of(model, source).truth
-    return [numbers, *diagnosis_figures(model, found, distribution, album, t=t)]
+
+@singledispatch
+def _diagnosis_figures(found: Any, model: Any, source: str | None, album: Album, t: float | None) -> Iterable[Path]:
+    from motes.runs._diagnosis_figures import diagnosis_figures
+
+    return diagnosis_figures(model, found, point_source(model, source).truth, album, t=t)
+
+
+@_diagnosis_figures.register
+def _(found: TableDiagnosis, model: Model, source: str | None, album: Album, t: float | None) -> Iterable[Path]:
+    from motes.runs._diagnosis_figures import gains_figure
+
+    return [gains_figure(found, album)]
+
+
+@_diagnosis_figures.register
+def _(found: Calibration, model: Model, source: str | None, album: Album, t: float | None) -> Iterable[Path]:
+    from motes.plots import rank_curves
+
+    ranks = dict(zip(found.names, found.ranks.T, strict=True))
+    return [album.save(rank_curves(ranks, found.draws, style=album.look), "ranks")]
 
 
 def refuse_evaluation(out: Path) -> None:

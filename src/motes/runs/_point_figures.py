@@ -28,7 +28,7 @@ def stills(film: Film, x: Array, album: Album, *, seed: int) -> Iterator[Path]:
     """Write the data, the samples, both with their difference, rows of the forward process and the reverse chain."""
     view, box = film.view, plots.limits_of(x[:, :2], robust=0.0, equal=film.view.columns is None)
     count = film.reverse.shape[1]
-    samples = view.model.sample(count, seed=seed)[:, :2]  # the film may have come there by other steps
+    samples = view.model.draw(count, seed=seed)[:, :2]  # the film may have come there by other steps
     for name, points in (("data", x[:, :2]), ("samples", samples)):
         axes = plots.scatter(points, columns=view.columns, title=name, limits=box, style=album.look)
         yield album.save(axes, name, _points(points))

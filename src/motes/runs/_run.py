@@ -11,19 +11,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import singledispatch
 from pathlib import Path
 from typing import Any
 
 from motes._pipeline import Prepared, prepared, trained
 from motes._progress import Reporter
+from motes.data._frames import Frame
 from motes.data._writing import write_frame
-from motes.diagnosis._evaluating import evaluated, least_loss
+from motes.diagnosis._evaluating import compare_points, compare_table, least_loss
 from motes.errors import TrainingError
 from motes.evaluation._irreducible import Estimate
 from motes.evaluation._record import Evaluation
 from motes.learning._history import running_loss
-from motes.models._points import PointModel
-from motes.models._sources import PointSource
+from motes.models._model import Model
+from motes.models._posteriors import PosteriorModel
+from motes.models._sources import PointSource, Source
 from motes.models._tables import TableModel
 from motes.plots.report import write_page
 from motes.recipes import PointRecipe, Recipe, load_recipe
@@ -42,7 +45,7 @@ def train_run(
     changes: Sequence[str] | Mapping[str, Any],
     options: Options,
     reporter: Reporter,
-) -> tuple[PointModel | TableModel, Evaluation[Any] | HeldOutScore | None]:
+) -> tuple[Model, Evaluation[Any] | HeldOutScore | None]:
     """Train on `source` and leave everything in the folder `out`; returns the model and how good it is.
 
     After Ctrl-C during the training, the model, the recipe and the history of what was learned are there, and there is
@@ -71,7 +74,7 @@ def train_run(
         try:
             model = trained(ready, options.seed, reporter, keeper=checkpoints, least=least and least.mean)
         except TrainingError as error:
-            if isinstance(error.result, PointModel | TableModel):
+            if isinstance(error.result, Model):
                 _write_learned(error.result, out, least)
                 error.args = (f"{error} They are in '{out / MODEL}'.",)
             raise
@@ -83,8 +86,7 @@ def train_run(
         best = "" if learned.best is None else f"; the weights after {learned.best:,.0f} were the best"
         reporter.say(f"trained {learned.steps:,} steps in {learned.seconds:.1f} s{best}")
         named = checkpoints.about["named"]
-        if isinstance(model, PointModel) and model.context is not None:
-            assert isinstance(ready.origin, PointSource)  # of points
+        if isinstance(model, PosteriorModel):
             score = held_out_score(model, ready.origin)
             write(out / METRICS, json.dumps(_about(model, ready, named, least) | score.to_dict(), indent=2) + "\n")
             checkpoints.finish()
@@ -92,7 +94,7 @@ def train_run(
         rows, samples = drawn(model, Request(SAMPLES, seed=options.seed), reporter)
         write_frame(out / "samples.csv", rows)
         reporter.say("comparing with rows that it has not seen")
-        found = evaluated(model, ready.origin, samples, seed=options.seed, brief=True)
+        found = _compared(model, ready.origin, samples, options.seed)
         about = _about(model, ready, named, least)
         write(out / METRICS, json.dumps(about | found.to_dict(), indent=2) + "\n")
         checkpoints.finish()
@@ -100,6 +102,16 @@ def train_run(
             write_page(found, out / "report.html")
             draw_run(model, ready.origin, out, reporter, drawing=options.drawing, seed=options.seed)
     return model, found
+
+
+@singledispatch
+def _compared(model: Any, origin: Any, samples: Any, seed: int) -> Evaluation[Any]:
+    return compare_points(model, origin, samples, seed=seed, brief=True)
+
+
+@_compared.register
+def _(model: TableModel, origin: Source[Frame], samples: Frame, seed: int) -> Evaluation[Any]:
+    return compare_table(model, origin, samples, seed=seed)
 
 
 def _least(ready: Prepared, seed: int, reporter: Reporter) -> Estimate | None:
@@ -116,13 +128,13 @@ def _least(ready: Prepared, seed: int, reporter: Reporter) -> Estimate | None:
     return found
 
 
-def _write_learned(model: PointModel | TableModel, out: Path, least: Estimate | None) -> None:
+def _write_learned(model: Model, out: Path, least: Estimate | None) -> None:
     model.save(out / MODEL)
     write(out / HISTORY, "".join(json.dumps(line) + "\n" for line in history(model, least)))
     model.save_averages(out)
 
 
-def history(model: PointModel | TableModel, least: Estimate | None = None) -> list[dict[str, float]]:
+def history(model: Model, least: Estimate | None = None) -> list[dict[str, float]]:
     """The mean losses of some windows of steps, and how far they are above the least; and each look at unseen rows."""
     training = model.training
     assert training is not None  # it was trained just now
@@ -135,7 +147,7 @@ def history(model: PointModel | TableModel, least: Estimate | None = None) -> li
     return lines + [{"step": int(step), "held_out": float(f"{loss:.6g}")} for step, loss in training.looks.tolist()]
 
 
-def _about(model: PointModel | TableModel, ready: Prepared, recipe: str, least: Estimate | None) -> dict[str, Any]:
+def _about(model: Model, ready: Prepared, recipe: str, least: Estimate | None) -> dict[str, Any]:
     """What the metrics say of the training."""
     training = model.training
     assert training is not None  # it was trained just now

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from functools import partial
+from functools import singledispatch
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,11 @@ from motes.data._frames import Frame, as_frame
 from motes.data._series import of_values
 from motes.data._tables import Table
 from motes.data._writing import Write
-from motes.models._evidence import Evidence, evidence_of
-from motes.models._point_conditions import sample_given, unlikely_conditions
+from motes.errors import UsageError
+from motes.models._model import Model
 from motes.models._points import PointModel
-from motes.models._several import prior_warnings, sample_several
-from motes.models._tables import TableModel
+from motes.models._posteriors import PosteriorModel
+from motes.models._tables import Evidence, TableModel, evidence_of
 from motes.sampling._options import Sampling
 
 SAMPLES = 10_000  # that a run draws
@@ -29,7 +29,7 @@ class Request:
 
     Attributes:
         n: how many.
-        given: conditions; see `motes.Model.sample`.
+        given: conditions; see `sample` of the model.
         seed: of the draw.
         exact: of a table: weigh rows by the model's own order.
         placeholders: of a table: number the rows in columns that are set aside.
@@ -48,46 +48,56 @@ class Request:
     label: Any = None
 
 
-def drawn(model: PointModel | TableModel, request: Request, reporter: Reporter) -> tuple[Frame, Any]:
+@singledispatch
+def drawn(model: Model, request: Request, reporter: Reporter) -> tuple[Frame, Any]:
     """Samples as a table, points with the column of their class; and what the model itself gives: points (n, d).
 
     Where no class of points is requested, each row's is drawn: a class is as frequent as it was in the training.
     Conditions are for `write_samples`.
     """
+    raise UsageError(f"a {type(model).__name__} draws points given an observation; see `write_samples`.")
+
+
+@drawn.register
+def _(model: TableModel, request: Request, reporter: Reporter) -> tuple[Frame, Any]:
+    with reporter.counting("sampling", request.n, "rows") as count:
+        rows = model.draw(request.n, seed=request.seed, on_block=count)
+    return rows, rows
+
+
+@drawn.register
+def _(model: PointModel, request: Request, reporter: Reporter) -> tuple[Frame, Any]:
     n, seed, label = request.n, request.seed, request.label
     with reporter.counting("sampling", n, "rows") as count:
-        if isinstance(model, TableModel):
-            rows = model.sample(n, seed=seed, on_block=count)
-            return rows, rows
         if model.classes is None:
-            points = model.sample(n, seed=seed, on_block=count, label=label, how=request.how)
+            points = model.draw(n, seed=seed, on_block=count, label=label, how=request.how)
             return as_frame(Table(points, model.columns)), points
         names = np.array(model.classes.names)
         labels = np.full(n, label)
         if label is None:
             labels = np.random.default_rng([seed, 662607]).choice(names, n, p=model.classes.weights)
-        points = model.sample(n, seed=seed, on_block=count, label=labels, how=request.how)
+        points = model.draw(n, seed=seed, on_block=count, label=labels, how=request.how)
     classes = of_values(names[model.classes.numbers(labels, n)], LABEL, "the samples")
     return Frame({**as_frame(Table(points, model.columns)).columns, class_column(model): classes}), points
 
 
-def class_column(model: PointModel) -> str:
+def class_column(model: Model) -> str:
     """The column that the class of each sample is in."""
     return model.recipe.data.label or LABEL
 
 
-def types_of(model: PointModel | TableModel) -> Mapping[str, Any]:
+def types_of(model: Any) -> Mapping[str, Any]:
     """Column -> type of the samples, where it is not that of real numbers."""
-    if isinstance(model, TableModel):
-        return model.schema.types
+    if model.kind == "table":
+        types: Mapping[str, Any] = model.schema.types
+        return types
     if model.classes is None:
         return {}
     return {class_column(model): of_values(np.array(model.classes.names), LABEL, "the classes").type}
 
 
-def write_samples(
-    model: PointModel | TableModel, request: Request, write: Write, reporter: Reporter
-) -> Evidence | None:
+@singledispatch
+def write_samples(model: Model, request: Request, write: Write, reporter: Reporter) -> Evidence | None:
     """Draw rows, under conditions or none, and write them, a table's some at a time; what is known of the conditions.
 
     Args:
@@ -96,34 +106,41 @@ def write_samples(
         write: takes some rows.
         reporter: shows the progress.
     """
-    n, given, seed = request.n, request.given, request.seed
-    if isinstance(model, PointModel):
-        if model.context is not None:
-            for warning in (
-                *model.context.novel(model.context.rows(given)[0]),
-                *(prior_warnings(model) if request.iid else ()),
-            ):
-                reporter.warn(warning)
-            draw = partial(sample_several, model) if request.iid else model.sample
-            with reporter.counting("sampling", n, "rows") as count:
-                points = draw(n, given=given, seed=seed, label=request.label, how=request.how, on_block=count)
-            write(as_frame(Table(points, model.columns)))
-            return None
-        if not given:
-            write(drawn(model, request, reporter)[0])
-            return None
-        with reporter.counting("sampling", n, "rows") as count:
-            points, effective = sample_given(
-                model, n, given, seed=seed, on_block=count, label=request.label, how=request.how
-            )
-        write(as_frame(Table(points, model.columns)))
-        return Evidence(None, (), effective, tuple(unlikely_conditions(model, given)))
+    raise TypeError(f"got a {type(model).__name__}")
+
+
+@write_samples.register
+def _(model: PointModel, request: Request, write: Write, reporter: Reporter) -> Evidence | None:
+    if not request.given:
+        write(drawn(model, request, reporter)[0])
+        return None
+    how: dict[str, Any] = {"label": request.label, "seed": request.seed, "how": request.how}
+    with reporter.counting("sampling", request.n, "rows") as count:
+        points, effective = model.draw_given(request.n, request.given, on_block=count, **how)
+    write(as_frame(Table(points, model.columns)))
+    return Evidence(None, (), effective, tuple(model.unlikely_conditions(request.given)))
+
+
+@write_samples.register
+def _(model: PosteriorModel, request: Request, write: Write, reporter: Reporter) -> Evidence | None:
+    for warning in model.doubts(request.given, iid=request.iid):
+        reporter.warn(warning)
+    draw = model.draw_iid if request.iid else model.draw
+    how: dict[str, Any] = {"label": request.label, "seed": request.seed, "how": request.how}
+    with reporter.counting("sampling", request.n, "rows") as count:
+        points = draw(request.n, request.given, on_block=count, **how)
+    write(as_frame(Table(points, model.columns)))
+    return None
+
+
+@write_samples.register
+def _(model: TableModel, request: Request, write: Write, reporter: Reporter) -> Evidence | None:
     effective, log_evidence, done = 0.0, [], 0
-    with reporter.counting("sampling", n, "rows") as count:
-        for rows in model.blocks(n, given=given, seed=seed, exact=request.exact):
+    with reporter.counting("sampling", request.n, "rows") as count:
+        for rows in model.blocks(request.n, given=request.given, seed=request.seed, exact=request.exact):
             write(model.schema.with_placeholders(rows, done + 1) if request.placeholders else rows)
             effective += rows.effective
             log_evidence.append(rows.log_evidence)
             done += len(rows)
             count(done)
-    return evidence_of(model, given, log_evidence, effective) if given else None
+    return evidence_of(model, request.given, log_evidence, effective) if request.given else None

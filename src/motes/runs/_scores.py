@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from motes.data._tables import Table
 from motes.errors import DataError
-from motes.models._points import PointModel
-from motes.models._sources import PointSource
+from motes.models._posteriors import PosteriorModel
+from motes.models._sources import Source
 
 SCORED = 2000  # rows at most
 
@@ -39,7 +40,7 @@ class HeldOutScore:
         return asdict(self)
 
 
-def held_out_score(model: PointModel, origin: PointSource) -> HeldOutScore:
+def held_out_score(model: PosteriorModel, origin: Source[Table]) -> HeldOutScore:
     """That of the held-out rows of a source, or of its training rows where none are held out."""
     rows = origin.training if origin.held_out is None else origin.held_out
     rows = rows.take(np.arange(min(len(rows), SCORED)))

@@ -30,7 +30,7 @@ def table_figures(model: TableModel, origin: Source[Frame], album: Album, *, see
     """
     real = model.schema.contents(origin.training)
     real = real.take(np.sort(np.random.default_rng([seed, 271828]).permutation(len(real))[:ROWS]))
-    synthetic = model.sample(min(ROWS, len(real)), seed=seed)
+    synthetic = model.draw(min(ROWS, len(real)), seed=seed)
     title = f"{len(synthetic):,} synthetic rows"
     ours, theirs = ({name: rows[name] for name in real.names} for rows in (synthetic, real))
     rows = f"{len(synthetic):,} synthetic and {len(real):,} real rows"

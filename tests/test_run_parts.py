@@ -1,0 +1,253 @@
+"""Parts of a run: its folder and its recipe, samples with their classes, the schema of a file."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from tests.tables import TINY, untrained
+
+import motes
+from motes import _pipeline as pipeline
+from motes import cli
+from motes._progress import Reporter
+from motes.cli import _common as common
+from motes.cli._options import PointOptions
+from motes.errors import UsageError
+from motes.evaluation._irreducible import BOUND, EXACT, Estimate
+from motes.models._going_on import FitSession
+from motes.models._point_fitting import PointData, fit_points
+from motes.models._table_fitting import fit_table
+from motes.recipes import load_recipe
+from motes.runs import _checkpoints as checkpoints
+from motes.runs import _point_figures as point_figures
+from motes.runs import _run as runs
+from motes.runs import _samples as samples
+from motes.runs._drawing import Drawing
+from motes.sampling._options import Sampling
+
+pytestmark = pytest.mark.brief
+
+TINIEST = {
+    "network.width": 6, "network.depth": 1, "training.steps": 5, "training.batch": 4, "training.averages": 0,
+    "grid.steps": 4, "data.rows": 60,
+}  # fmt: skip
+QUIET = Reporter(quiet=True)
+LIGHT = Drawing(style="light")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return fit_points(
+        motes.make_shape("moons", 60, seed=0), changes=TINIEST, seed=1, session=FitSession(source="moons")
+    )
+
+
+@pytest.fixture(scope="module")
+def labelled():
+    x, labels = motes.make_labelled_shape("moons", 40, seed=0)
+    weights = np.where(labels == 1, 9.0, 1.0)
+    return fit_points(PointData(x, labels=labels, weights=weights), changes=TINIEST, seed=1)
+
+
+@pytest.fixture(scope="module")
+def table():
+    data = {"x": np.random.default_rng(0).normal(size=60).round(3), "label": ["u", "v", "w"] * 20}
+    with untrained():
+        return fit_table(data, changes=TINY | {"table.steps": 1}, seed=1)
+
+
+@pytest.fixture
+def saved(model, tmp_path):
+    model.save(tmp_path / "model.safetensors")
+    return tmp_path
+
+
+@pytest.fixture
+def saved_table(table, tmp_path):
+    table.save(tmp_path / "model.safetensors")
+    return tmp_path
+
+
+# --- a run ---------------------------------------------------------------------------------------------------------
+
+
+def test_history_says_how_far_losses_are_above_the_least(model):
+    for label, key in ((EXACT, "excess"), (BOUND, "above_bound")):
+        lines = runs.history(model, Estimate(0.25, 0.01, label))
+        assert lines[-1]["step"] == 5
+        np.testing.assert_allclose(lines[-1][key], lines[-1]["loss"] - 0.25, atol=1e-3)
+
+
+def test_a_name_with_a_space_is_quoted_where_a_run_says_how_it_runs_again(tmp_path):
+    checkpoints.write_recipe(tmp_path, checkpoints.Training("my file.csv", "table", load_recipe("table"), 3, ""))
+    assert "motes train 'my file.csv' --recipe recipe.toml --seed 3\n" in (tmp_path / "recipe.toml").read_text()
+
+
+def test_a_folder_with_a_run_is_refused_and_replaced_where_that_is_asked_for(tmp_path):
+    (tmp_path / "model.safetensors").write_text("")
+    with pytest.raises(UsageError, match="holds another run"):
+        checkpoints.prepare(tmp_path, overwrite=False)
+    checkpoints.prepare(tmp_path, overwrite=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_steps_may_change_where_a_run_goes_on(tmp_path):
+    recipe = load_recipe("default", TINIEST)
+    texts = checkpoints.Training("moons", "default", recipe, 3, "rows").about
+    same = checkpoints.Training("moons", "default", load_recipe(recipe, {"training.steps": 9}), 3, "rows")
+    checkpoints._check_same(tmp_path, same, texts)
+    for other, says in (
+        (replace(same, seed=4), "got --seed 4"),
+        (replace(same, recipe=load_recipe(recipe, {"training.batch": 5})), "got training.batch = 5"),
+        (replace(same, fingerprint="others"), "are not those that the run"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            checkpoints._check_same(tmp_path, other, texts)
+
+
+# --- from a source to a model --------------------------------------------------------------------------------------
+
+
+def test_a_warning_is_said_even_when_quiet(capsys):
+    Reporter(quiet=True).warn("watch out")
+    Reporter(quiet=True).say("nothing")
+    assert "warning: watch out" in (err := capsys.readouterr().err) and "nothing" not in err
+
+
+def test_the_schema_of_a_file_follows_the_recipe(tmp_path):
+    path = tmp_path / "t.csv"
+    rows = [f"{k},{k % 3 or ''},{k + (k % 3)}" for k in np.random.default_rng(0).integers(0, 150, 200)]
+    path.write_text("\n".join(["a,b,sum", *rows]))
+    made = {
+        key: pipeline.prepared(str(path), load_recipe("table", {f"table.{key}": value}), 0).schema
+        for key, value in (("bins", 5), ("relations", False), ("missing", "ignore"))
+    }
+    assert max(part.count for part in made["bins"].parts) == 5 < max(part.count for part in made["missing"].parts)
+    assert made["bins"].relations and not made["relations"].relations
+    assert [schema.missing_shares[1] > 0 for schema in made.values()] == [True, True, False]
+
+
+def test_what_a_draw_changes_of_a_recipe():
+    recipe = load_recipe("default", TINIEST)
+    sampler, grid = recipe.sampler_and_grid(Sampling(sampler="heun", steps=7, grid="log_snr"))
+    assert type(sampler).__name__ == "Heun" and len(grid) == 8
+    np.testing.assert_allclose(np.diff(recipe.make_schedule().log_snr(grid[:-1]), 2), 0, atol=1e-3)
+    assert recipe.sampler_and_grid(Sampling(grid=[1.0, 0.25, 0.0]))[1].tolist() == [1.0, 0.25, 0.0]
+
+
+# --- samples -------------------------------------------------------------------------------------------------------
+
+
+def test_classes_are_drawn_as_frequent_as_they_were(labelled):
+    frame, points = samples.drawn(labelled, samples.Request(400, seed=3), QUIET)
+    drawn = np.array(frame.columns["label"].cells())
+    assert points.shape == (400, 2) and abs((drawn == 1).mean() - 0.9) < 0.06
+    again, _ = samples.drawn(labelled, samples.Request(400, seed=3), QUIET)
+    other, _ = samples.drawn(labelled, samples.Request(400, seed=4), QUIET)
+    assert again.columns["label"].cells() == drawn.tolist() != other.columns["label"].cells()
+    one, _ = samples.drawn(labelled, samples.Request(5, label=0), QUIET)
+    assert one.columns["label"].cells() == [0] * 5
+
+
+# --- figures -------------------------------------------------------------------------------------------------------
+
+
+def test_clouds_of_a_view_are_blends_of_points_and_noise(model):
+    view = point_figures.ModelView(model, [0, 2, 4])
+    x = motes.make_shape("moons", 500, seed=4)
+    noisy, _, clean = view.forward(x, seed=1)
+    np.testing.assert_allclose(clean, x, atol=1e-9)
+    assert not np.allclose(noisy, view.forward(x, seed=2)[0])
+    z = model.standardiser.forward(noisy)
+    assert abs(z.std() - 1) < 0.1 and abs(np.corrcoef(z[:, 0], x[:, 0])[0, 1]) < 0.3
+
+
+# --- commands ------------------------------------------------------------------------------------------------------
+
+
+def command(*words):
+    return cli._run([str(word) for word in words], debug=True)
+
+
+def test_motes_columns_warns_of_row_numbers(tmp_path, capsys):
+    (tmp_path / "t.csv").write_text("number,b\n" + "".join(f"{k},{k % 3}\n" for k in range(60)))
+    assert command("columns", tmp_path / "t.csv") == 0
+    assert "nearly every row has its own value: 'number'." in capsys.readouterr().err
+
+
+def test_a_seed_of_the_command_line_is_whole():
+    read = lambda text: common.whole(int, [SimpleNamespace(value=text)])
+    assert [read("7"), read("1e6")] == [7, 1_000_000]
+    for text in ("1.5", "many", "1e30"):
+        with pytest.raises(ValueError, match="expected a whole number"):
+            read(text)
+
+
+def test_guidance_of_the_command_line():
+    how = PointOptions(guidance=2.0, guidance_interval=(0.25, 0.75)).how()
+    assert (how.guidance.weight, how.guidance.low, how.guidance.high) == (2.0, 0.25, 0.75)
+    with pytest.raises(UsageError, match="--weak and --guidance-interval are about guidance"):
+        PointOptions(guidance_interval=(0.25, 0.75))
+
+
+def test_a_file_that_is_there_is_replaced_only_where_that_is_asked_for(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("")
+    with pytest.raises(UsageError, match="is there already"):
+        common.check_out(path, overwrite=False)
+    common.check_out(path, overwrite=True)
+    for wrong, says in ((tmp_path, "is a folder"), (tmp_path / "no" / "rows.csv", "there is no folder")):
+        with pytest.raises(UsageError, match=says):
+            common.check_out(wrong, overwrite=True)
+
+
+def test_options_of_the_other_kind_are_refused(model, table):
+    for one, points, tables in ((table, {"--steps": 3}, {}), (model, {}, {"--exact": True})):
+        with pytest.raises(UsageError, match="is for models of"):
+            common.refuse_others(one, points=points, tables=tables)
+    common.refuse_others(table, points={"--steps": None}, tables={"--exact": True})
+
+
+# --- Python --------------------------------------------------------------------------------------------------------
+
+
+def test_motes_fit_warns_of_row_numbers(capsys):
+    people = {"number": list(range(60)), "label": ["u", "v", "w"] * 20}
+    with untrained():
+        motes.fit(people, changes=TINY | {"table.steps": 1}, verbose=False)
+    assert "nearly every row has its own value: 'number'." in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_the_estimator_warns_of_row_numbers():
+    rows = np.array([[k, k % 3] for k in range(60)], float)
+    with untrained(), pytest.warns(UserWarning, match="nearly every row has its own value: 'x'"):
+        motes.DiffusionModel(max_steps=1, changes=TINY).fit(rows)
+
+
+# --- files ---------------------------------------------------------------------------------------------------------
+
+
+def test_several_draws_are_numbered(model, tmp_path):
+    from motes.runs._answers import impute_file
+
+    (tmp_path / "t.csv").write_text("x,y\n0.5,\n,0.25\n")
+    rows, entries = impute_file(
+        model, str(tmp_path / "t.csv"), tmp_path / "o.csv", draws=2, seed=0, reporter=QUIET
+    )  # fmt: skip
+    lines = (tmp_path / "o.csv").read_text().splitlines()
+    assert (rows, entries, lines[0]) == (4, 2, "draw,x,y")
+    assert [line.partition(",")[0] for line in lines[1:]] == ["1", "1", "2", "2"]
+
+
+def test_progress_says_how_far_the_loss_is_above_the_least(capsys):
+    from motes._progress import watching
+    from motes.learning._course import Progress
+
+    with watching(Reporter(), least=0.25) as show:
+        show(Progress(10, 10, 1.0, 1.0))
+    assert "loss 1.0000 (+0.7500)" in capsys.readouterr().err
+    with watching(Reporter(), least=0.7) as show:  # a mean over a few steps may be below it
+        show(Progress(10, 10, 0.6987, 1.0))
+    said = capsys.readouterr().err
+    assert "loss 0.6987 (the least possible, within its noise)" in said and "-0" not in said
