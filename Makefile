@@ -23,10 +23,10 @@ help:
 
 .PHONY: venv venv-test
 venv:
-	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .demo "-e .[tables,explore]" "motes.runs._point_figures,motes.runs._run,sklearn.neighbors,pandas,pyarrow,motes.explorer"
+	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .demo "-e .[tables,explore]" "motes.cli.figures,motes.cli.run,sklearn.neighbors,pandas,pyarrow,motes.explorer"
 
 venv-test:
-	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .test "-e .[test]" "motes.runs._point_figures,motes.runs._run,sklearn.neighbors,motes.explorer,pytest,xdist"
+	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .test "-e .[test]" "motes.cli.figures,motes.cli.run,sklearn.neighbors,motes.explorer,pytest,xdist"
 
 demo: venv
 	@$(BIN)/motes train swiss_roll --out runs/demo --overwrite --seed $(SEED)
@@ -56,7 +56,7 @@ format: venv-test
 	$(BIN)/ruff format .
 
 notebook:
-	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .notebook "-e .[notebook]" "motes.runs._run,jupytext,ipykernel,jupyterlab"
+	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .notebook "-e .[notebook]" "motes.cli.run,jupytext,ipykernel,jupyterlab"
 	@$(BIN)/jupytext --quiet --to notebook --output docs/tutorial.ipynb docs/tutorial.py
 	@echo "Open it with: $(BIN)/jupyter lab docs/tutorial.ipynb"
 
@@ -71,11 +71,11 @@ release: venv-test
 	$(BIN)/uv build -q
 
 test-peers:
-	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.runs._point_figures,motes.runs._run,torch,diffusers,flow_matching,zuko,statsmodels,plotnine,ForestDiffusion,xgboost,sdmetrics,pytest"
+	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.cli.figures,motes.cli.run,torch,diffusers,flow_matching,zuko,statsmodels,plotnine,ForestDiffusion,xgboost,sdmetrics,pytest"
 	.venv-bench/bin/python -m pytest -W ignore tests/peers/test_diffusers.py
 
 bench:
-	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.runs._point_figures,motes.runs._run,torch,diffusers,flow_matching,zuko,statsmodels,plotnine,ForestDiffusion,xgboost,sdmetrics,pytest"
+	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.cli.figures,motes.cli.run,torch,diffusers,flow_matching,zuko,statsmodels,plotnine,ForestDiffusion,xgboost,sdmetrics,pytest"
 	.venv-bench/bin/python benchmarks/tutorial_speed.py
 	.venv-bench/bin/python benchmarks/metrics_speed.py
 	.venv-bench/bin/python benchmarks/default_recipe.py

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 import motes
-from motes.models import TableModel
+from motes.tables.model import TableModel
 
 D = 6
 NAMES = [f"x{j}" for j in range(D)]

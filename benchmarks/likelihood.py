@@ -22,12 +22,12 @@ from tutorial_speed import best_threads
 
 import motes
 
-R_MIN = 1e-3  # the least noise, in standard deviations of the data, as `motes.sampling.log_likelihood` has it
+R_MIN = 1e-3  # the least noise, in standard deviations of the data, as `motes.points.log_likelihood` has it
 CENTRE, BEND = math.log(0.3), 3.0  # of its coordinates, u = CENTRE + BEND sinh(v) with u = log r
 
 
 class Network(torch.nn.Module):
-    """`motes.learning.ResidualMLP`, with the weights of a trained one."""
+    """`motes.points.ResidualMLP`, with the weights of a trained one."""
 
     def __init__(self, network):
         super().__init__()
@@ -105,7 +105,7 @@ class CondOT(Flow):
 
 
 class Bent(Flow):
-    """The coordinates of `motes.sampling.log_likelihood`."""
+    """The coordinates of `motes.points.log_likelihood`."""
 
     def scale(self, r: float) -> float:
         return math.sqrt(1 + r**2)

@@ -15,8 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import motes
-from motes.diffusion import Schedule
-from motes.sampling import (
+from motes.points import (
     DDIM,
     Adaptive,
     Ancestral,
@@ -33,6 +32,7 @@ from motes.sampling import (
     LogSNRGrid,
     PredictorCorrector,
     Sampler,
+    Schedule,
     StochasticHeun,
     UniformGrid,
 )

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 import motes
-from motes.sampling import ReverseProcess
+from motes.points import ReverseProcess
 
 STEPS = 79 * 20  # twenty epochs
 POINTS, CHAIN = 10_000, 100

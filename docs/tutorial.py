@@ -41,10 +41,21 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import motes
-from motes import diffusion, plots
-from motes.diffusion import CosineBetas, LinearBetas, QuadBetas, SigmoidBetas
-from motes.learning import NoisePredictor, Simple, StepGatedMLP, StepTimes, Training, variational_bound
-from motes.sampling import Ancestral, ReverseProcess, UniformGrid
+from motes import points as diffusion
+from motes import plots
+from motes.points import CosineBetas
+from motes.points import LinearBetas
+from motes.points import QuadBetas
+from motes.points import SigmoidBetas
+from motes.points import NoisePredictor
+from motes.points import Simple
+from motes.points import StepGatedMLP
+from motes.points import StepTimes
+from motes.points import Training
+from motes.points import variational_bound
+from motes.points import Ancestral
+from motes.points import ReverseProcess
+from motes.points import UniformGrid
 
 OUT = Path(".")  # where the film goes
 

@@ -10,7 +10,9 @@ from PIL import Image
 
 import motes
 from motes import plots
-from motes.runs import Album, Drawing, ModelView, diagnosis_figures, evenly, film_grid
+from motes.cli.drawing import Album, Drawing
+from motes.cli.figures import diagnosis_figures
+from motes.plots import ModelView, evenly, film_grid
 
 OUT = Path(__file__).parents[1] / "docs" / "images"
 

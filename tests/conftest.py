@@ -29,7 +29,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # The machine code of a test need not be the fastest: most of a test's time is its compiler's. Without optimisation a
-# program compiles in 0.37 of the time. Programs that train keep theirs (`learning/_programs.py`) but in modules marked
+# program compiles in 0.37 of the time. Programs that train keep theirs (`training/programs.py`) but in modules marked
 # `brief`; all programs of modules marked `optimised` do, which run longer than they compile. The older code generator
 # saves another 14 per cent, where XLA still has it.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
@@ -42,13 +42,13 @@ if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
 from tests.trained import learned_posterior  # noqa: F401, a fixture
 
 import motes
+from fits import fit_points
 from motes import cli
-from motes.cli import _imports as imports
-from motes.evaluation._own_metrics import OWN
-from motes.models._going_on import FitSession
-from motes.models._point_fitting import fit_points
-from motes.models._points import PointModel
+from motes.cli import imports
+from motes.evaluation.metrics import OWN
+from motes.points.model import PointModel
 from motes.tables.kinds import KINDS
+from motes.training.model import FitSession
 
 CACHE = ("JAX_COMPILATION_CACHE", "JAX_PERSISTENT_CACHE")
 
@@ -124,13 +124,13 @@ def brief_trainings(request):
 def quick_run(monkeypatch):
     """The same for one test, whose runs in this process draw few samples as well."""
     briefly(monkeypatch)
-    monkeypatch.setattr("motes.runs._run.SAMPLES", 200)
+    monkeypatch.setattr("motes.cli.run.SAMPLES", 200)
 
 
 def briefly(patch: pytest.MonkeyPatch) -> None:
     """What a training costs that nobody asks the quality of."""
-    patch.setattr("motes.learning._programs.LEVEL", 0)
-    patch.setattr("motes.diagnosis._evaluating.LEAST_LOSS_PAIRS", 0)
+    patch.setattr("motes.training.programs.LEVEL", 0)
+    patch.setattr("motes.evaluation.models.LEAST_LOSS_PAIRS", 0)
 
 
 def crowded() -> bool:
@@ -145,7 +145,7 @@ def crowded() -> bool:
 @pytest.fixture
 def own_kinds(monkeypatch):
     """What a test registers is forgotten after it."""
-    from motes.recipes import PointRecipe
+    from motes.points import PointRecipe
 
     monkeypatch.setattr(PointRecipe, "KINDS", copy.deepcopy(PointRecipe.KINDS))
     columns, commands = dict(KINDS), {*cli.app}
@@ -176,7 +176,7 @@ def dated():
     """A table that the explorer shows: the working days of a year, and moments at full hours of them."""
     import numpy as np
 
-    from motes.explorer import TableSubject
+    from motes.explorer.tables import TableSubject
     from tables import TINY, untrained
 
     days = [f"2024-{month:02}-{day:02}" for month in range(1, 13) for day in range(1, 29)]
@@ -224,7 +224,9 @@ def chromium():
 @pytest.fixture(scope="module")
 def answers(small_model):
     """What the explorer answers of the small model; a module may have its own."""
-    from motes.explorer import Answers, Limits, Shelf, Subject
+    from motes.explorer.answers import Answers
+    from motes.explorer.guard import Limits
+    from motes.explorer.subjects import Shelf, Subject
 
     return Answers(Shelf(Subject("small", small_model)), Limits())
 

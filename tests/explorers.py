@@ -12,7 +12,7 @@ import numpy as np
 import uvicorn
 from websockets.sync.client import connect
 
-from motes.explorer import application, server_config
+from motes.explorer.server import application, server_config
 
 TOKEN = "the-token-of-this-start"
 

@@ -12,16 +12,13 @@ import jax
 import numpy as np
 from scipy import stats
 
-from motes.data._tables import Standardiser
-from motes.diffusion._continuous import VarianceExploding
-from motes.diffusion._denoiser import Denoiser
-from motes.diffusion._schedules import Schedule
-from motes.models._contexts import Context
-from motes.models._novelty import NoveltyDetector
-from motes.models._posteriors import PosteriorModel
-from motes.models._priors import Prior
+from motes.data.curves import Straight
+from motes.data.tables import Standardiser
+from motes.points.denoisers import Denoiser
+from motes.points.posterior import Context, NoveltyDetector, Prior
+from motes.points.posterior_model import PosteriorModel
+from motes.points.schedules import Schedule, VarianceExploding
 from motes.recipes import load_recipe
-from motes.tables.kinds._curves import Straight
 
 PRIOR = np.array([[1.0, 0.3], [0.3, 0.5]])
 A = np.array([[1.0, 0.5], [-0.4, 1.2], [0.3, 0.3]])

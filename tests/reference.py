@@ -13,12 +13,21 @@ import jax.numpy as jnp
 import numpy as np
 from hypothesis import settings
 
-from motes.diffusion._continuous import CosineVP, FunctionSchedule, LinearVP, RectifiedFlow, VarianceExploding
-from motes.diffusion._denoiser import Denoiser
-from motes.diffusion._discrete import CosineBetas, DiscreteVP, LinearBetas, SigmoidBetas
-from motes.diffusion._knots import KnotSchedule
-from motes.diffusion._schedules import Schedule
-from motes.learning._options import Training
+from motes.points.denoisers import Denoiser
+from motes.points.schedules import (
+    CosineBetas,
+    CosineVP,
+    DiscreteVP,
+    FunctionSchedule,
+    KnotSchedule,
+    LinearBetas,
+    LinearVP,
+    RectifiedFlow,
+    Schedule,
+    SigmoidBetas,
+    VarianceExploding,
+)
+from motes.points.training import Training
 
 # Property tests: always the same examples, and no limit on the first one, which compiles.
 property_test = settings(derandomize=True, deadline=None, max_examples=30)

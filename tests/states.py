@@ -5,8 +5,7 @@ import json
 import jax
 import numpy as np
 
-from motes.learning._checkpoints import read_checkpoint, write_checkpoint
-from motes.learning._resuming import State
+from motes.training.checkpoints import State, read_checkpoint, write_checkpoint
 
 
 class Ended(Exception):

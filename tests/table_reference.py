@@ -1,6 +1,6 @@
 """A model of a table without a network: independent parts, uniform within their codes.
 
-It uses `Part` and `Encoded` as `motes.tables._parts` states them, and nothing else.
+It uses `Part` and `Encoded` as `motes.tables.parts` states them, and nothing else.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ def log_density(low, high, y):
 
 
 def log_prob(schema, rows, **options):
-    """log p of each row, (n,), by the contract of `motes.tables._parts`."""
+    """log p of each row, (n,), by the contract of `motes.tables.parts`."""
     encoded = schema.encode(rows, **options)
     total = np.zeros(len(encoded))
     for j, part in enumerate(schema.parts):

@@ -9,9 +9,9 @@ import jax
 import numpy as np
 import pytest
 
-from motes.learning.tables._course import Progress, Trained
-from motes.models._tables import TableModel
-from motes.sampling._constraint import Constraint
+from motes.tables.model import TableModel
+from motes.tables.sampling import Constraint
+from motes.tables.training import TableProgress, TrainedTable
 
 TINY = {
     "table.width": 8,
@@ -34,11 +34,13 @@ def untrained() -> Iterator[None]:
 
     def train(models, layout, plan, data, split, options, *, seed, session):
         if session.on_progress:
-            session.on_progress(Progress(options.steps, options.steps, 1.0, np.nan, 1.0))
-        return Trained(models.network, np.linspace(2, 1, options.steps, dtype=np.float32), np.zeros((0, 2)), None, 0.0)
+            session.on_progress(TableProgress(options.steps, options.steps, 1.0, np.nan, 1.0))
+        return TrainedTable(
+            models.network, np.linspace(2, 1, options.steps, dtype=np.float32), np.zeros((0, 2)), None, 0.0
+        )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("motes.learning.tables._fitting.train", train)
+        patch.setattr("motes.tables.training.train", train)
         yield
 
 

@@ -10,15 +10,12 @@ from tests.linear_simulator import NOISE, PRIOR, A, simulated
 from tests.reference import Z
 
 import motes
-from motes.data._supports import Support
-from motes.data._tables import Standardiser
-from motes.diffusion._continuous import CosineVP, VarianceExploding
-from motes.diffusion._denoiser import Given
+from motes.data.tables import Standardiser, Support
 from motes.errors import DataError, RecipeError, UsageError
-from motes.learning._conditions import AnyConditional, Conditions
-from motes.learning._denoisers import X0Predictor
-from motes.learning._rows import OnDevice, Rows
-from motes.models._points import PointModel
+from motes.points.denoisers import AnyConditional, Conditions, Given, X0Predictor
+from motes.points.model import PointModel
+from motes.points.schedules import CosineVP, VarianceExploding
+from motes.points.training import OnDevice, Rows
 from motes.recipes import load_recipe
 
 COVARIANCE = np.block([[PRIOR, PRIOR @ A.T], [A @ PRIOR, A @ PRIOR @ A.T + NOISE]])  # of (theta, x)

@@ -12,7 +12,7 @@ import pytest
 
 import motes
 from motes.data import as_frame
-from motes.data._templates import packed, template_of, unpacked
+from motes.data.templates import packed, template_of, unpacked
 from motes.errors import DataError
 from motes.tables import Schema
 

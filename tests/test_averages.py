@@ -13,15 +13,15 @@ from tests.conftest import SMALL
 from tests.reference import Point, TrainingBy, half_distance
 
 import motes
-from motes.diagnosis._ema_lengths import compare_ema_lengths
-from motes.diffusion._continuous import VarianceExploding
+from fits import fit_points
 from motes.errors import ModelFileError, UsageError
-from motes.learning import _averages as averages
-from motes.learning._averages import EVEN, LENGTHS, LONGEST, SHORTEST, gamma_of, inner_product, rates, sigma_rel_of
-from motes.learning._times import UniformTimes
-from motes.learning._training import train
-from motes.models._loading import load
-from motes.models._point_fitting import fit_points
+from motes.evaluation.averages import compare_ema_lengths
+from motes.loading import load
+from motes.points.schedules import VarianceExploding
+from motes.points.times import UniformTimes
+from motes.points.training import train
+from motes.training import averages
+from motes.training.averages import EVEN, LENGTHS, LONGEST, SHORTEST, gamma_of, inner_product, rates, sigma_rel_of
 
 # --- profiles ------------------------------------------------------------------------------------------------------
 
@@ -87,7 +87,7 @@ def wander(steps=1600, *, averages=32, on_progress=None):
 def test_any_length_is_what_tracking_it_would_have_given(monkeypatch):
     made = wander()
     lengths = (0.03, 0.075, 0.14, 0.2)
-    monkeypatch.setattr("motes.learning._training.LENGTHS", lengths)
+    monkeypatch.setattr("motes.points.training.LENGTHS", lengths)
     tracked = wander(averages=1).averages
     assert tracked.lengths.tolist() == list(lengths)
     spread = np.linalg.norm(tracked.weights[0] - tracked.weights[-1])
@@ -130,7 +130,7 @@ def test_averages_change_nothing_else_and_none_are_kept_where_none_are_asked_for
     assert without.averages is None
     with pytest.raises(UsageError, match="no averages were kept"):
         without.averaged_over(0.1)
-    monkeypatch.setattr("motes.learning._training.PATIENCE", 1e-9)  # eight steps a call
+    monkeypatch.setattr("motes.points.training.PATIENCE", 1e-9)  # eight steps a call
     assert np.array_equal(wander().averages.weights, with_them.averages.weights)
 
 
@@ -208,7 +208,7 @@ def test_lengths_are_compared_on_unseen_points(saved):
 
 @pytest.mark.slow
 def test_the_command_tries_lengths_and_writes_the_best(saved, motes_command, monkeypatch):
-    monkeypatch.setattr("motes.diagnosis._ema_lengths.ROWS", 1024)
+    monkeypatch.setattr("motes.evaluation.averages.ROWS", 1024)
     code, out, _ = motes_command("ema", saved, "--out", "best.safetensors", "-q")
     assert code == 0
     lines = out.splitlines()

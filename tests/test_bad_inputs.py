@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 import motes
+from motes.cli.folders import checkpoints_in, history_in, seed_of
 from motes.errors import DataError, RecipeError, UsageError
-from motes.explorer import Answers, Limits, Shelf, Subject
-from motes.learning._checkpoints import write_checkpoint
-from motes.runs._checkpoints import checkpoints_in, seed_of
-from motes.runs._folder import history_in
+from motes.explorer.answers import Answers
+from motes.explorer.guard import Limits
+from motes.explorer.subjects import Shelf, Subject
+from motes.training.checkpoints import write_checkpoint
 
 RNG = np.random.default_rng(0)
 POINTS = RNG.normal(size=(60, 2))

@@ -7,14 +7,14 @@ import pytest
 from scipy import stats
 from tests.reference import Z, float64
 
-from motes.sampling._boxes import Box, Gaussian, as_covariance, draw, ends_apart, ends_in_turn, log_mass, observe
+from motes.points.particles import Box, FullGaussian, as_covariance, draw, ends_apart, ends_in_turn, log_mass, observe
 
 D = 4
 RNG = np.random.default_rng(0)
 FACTOR = RNG.standard_normal((D, D))
 MEAN, COVARIANCE = RNG.standard_normal(D), FACTOR @ FACTOR.T
 X = RNG.standard_normal(D)
-GAUSSIAN = Gaussian(MEAN, COVARIANCE)
+GAUSSIAN = FullGaussian(MEAN, COVARIANCE)
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def _double():
 
 
 def gaussian():
-    return Gaussian(*map(jnp.asarray, GAUSSIAN))
+    return FullGaussian(*map(jnp.asarray, GAUSSIAN))
 
 
 def box(low, high):
@@ -77,10 +77,10 @@ def test_probabilities_of_intervals_apart_and_in_turn():
     assert log_mass(requested, ends_apart(gaussian(), requested)) == pytest.approx(each.sum(), abs=1e-9)
     conditioned, _ = observe(gaussian(), requested.low, requested.known)
     found = log_mass(requested, ends_in_turn(conditioned, requested, jnp.asarray(X)))
-    conditioned = Gaussian(*map(np.asarray, conditioned))
+    conditioned = FullGaussian(*map(np.asarray, conditioned))
     first = mass(LOW[0], HIGH[0], conditioned.mean[0], np.sqrt(conditioned.covariance[0, 0]))
     # The third given the first two.
-    two, _ = observe(Gaussian(*map(jnp.asarray, conditioned)), jnp.asarray(X), jnp.arange(D) < 2)
+    two, _ = observe(FullGaussian(*map(jnp.asarray, conditioned)), jnp.asarray(X), jnp.arange(D) < 2)
     third = mass(LOW[2], HIGH[2], two.mean[2], np.sqrt(two.covariance[2, 2]))
     assert found == pytest.approx(first + third, abs=1e-9)
 
@@ -94,7 +94,7 @@ def test_draws_weighted_by_the_probabilities_met_are_the_law_in_the_box():
     np.testing.assert_allclose(jax.vmap(ends_in_turn, (None, None, 0))(conditioned, requested, x).a, ends.a)
     assert ((x >= LOW) & (x <= HIGH)).all()
     weights = np.exp(jax.vmap(log_mass, (None, 0))(requested, ends))
-    conditioned = Gaussian(*map(np.asarray, conditioned))
+    conditioned = FullGaussian(*map(np.asarray, conditioned))
     every = RNG.multivariate_normal(conditioned.mean[:3], conditioned.covariance[:3, :3], 400_000)
     exact = every[((LOW[:3] <= every) & (every <= HIGH[:3])).all(axis=1)]
     chance = Z * np.sqrt(1 / len(exact) + (weights**2).sum() / weights.sum() ** 2)

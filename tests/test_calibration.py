@@ -7,9 +7,8 @@ from tests.conftest import SMALL
 from tests.reference import Z
 
 import motes
-from motes.diagnosis._calibration import Calibration, calibration_of
-from motes.diagnosis._local import local_calibration_of
 from motes.errors import DataError, UsageError
+from motes.evaluation.posteriors import Calibration, calibration_of, local_calibration_of
 
 NAMES = ("a", "b")
 
@@ -248,7 +247,7 @@ def test_a_model_is_asked_at_observations(posterior):
     rng = np.random.default_rng(5)
     theta = rng.normal(size=(60, 2))
     x = theta + rng.normal(size=(60, 2))
-    local_calibration = motes.diagnosis.local_calibration
+    local_calibration = motes.evaluation.local_calibration
     found = local_calibration(posterior, theta, x, given=x[:3], draws=4, seed=3)
     assert found.p_values.shape == (3,) and found.simulations == 60
     again = local_calibration(

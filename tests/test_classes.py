@@ -10,20 +10,19 @@ from tests.conftest import SMALL
 from tests.reference import SCHEDULES, Z
 
 import motes
-from motes.data._classes import Classes
-from motes.diffusion._continuous import VarianceExploding
-from motes.diffusion._denoiser import Given
-from motes.diffusion._labelled import LabelledOracle
-from motes.diffusion._oracles import GaussianOracle, MixtureOracle
+from fits import fit_points
+from motes.data.points import Classes
 from motes.errors import DataError, RecipeError, UsageError
-from motes.models._going_on import FitSession
-from motes.models._loading import load
-from motes.models._point_fitting import PointData, fit_points
-from motes.sampling import DPMSolver2M, Heun, sample
-from motes.sampling._grids import KarrasGrid
-from motes.sampling._guidance import Guided
-from motes.sampling._likelihood import log_likelihood
-from motes.sampling._loop import ReverseProcess
+from motes.loading import load
+from motes.points import DPMSolver2M, Heun, sample
+from motes.points.denoisers import Given
+from motes.points.exact import GaussianOracle, LabelledOracle, MixtureOracle
+from motes.points.fitting import PointData
+from motes.points.guidance import Guided
+from motes.points.likelihood import log_likelihood
+from motes.points.sampling import KarrasGrid, ReverseProcess
+from motes.points.schedules import VarianceExploding
+from motes.training.model import FitSession
 
 SCHEDULE = VarianceExploding(200.0, 7.0)  # so much noise that the prior is that of every class
 WEIGHTS = np.array([0.2, 0.5, 0.3])
@@ -211,11 +210,11 @@ def test_samples_of_a_class_are_of_that_class(moons):
 
 
 def test_the_least_loss_knows_of_the_labels(monkeypatch):
-    from motes.diagnosis._evaluating import least_loss
-    from motes.models._sources import read_points
+    from motes.evaluation.models import least_loss
+    from motes.evaluation.sources import read_points
     from motes.recipes import load_recipe
 
-    monkeypatch.setattr("motes.diagnosis._evaluating.LEAST_LOSS_PAIRS", 0)  # as few draws as there ever are
+    monkeypatch.setattr("motes.evaluation.models.LEAST_LOSS_PAIRS", 0)  # as few draws as there ever are
     # Known classes leave less to be guessed; with every label withheld there is no difference.
     least = {}
     for dropout in (0.0, 1.0):

@@ -20,13 +20,13 @@ import numpy as np
 import pytest
 
 import motes
-from motes import _progress as progress
-from motes.cli._signals import loading
-from motes.runs._folder import FIGURES
-from motes.sampling._samplers import SAMPLERS
+from motes import progress
+from motes.cli.common import loading
+from motes.cli.folders import FIGURES
+from motes.points.samplers import SAMPLERS
 
 MOTES = [sys.executable, "-c", "from motes.cli import main; main()"]
-SOON = "from motes import _progress; _progress.SOON = 0.5; from motes.cli import main; main()"  # of the first line
+SOON = "from motes import progress; progress.SOON = 0.5; from motes.cli import main; main()"  # of the first line
 QUICK = ["--set=training.steps=40", "--set=training.batch=64", "--set=training.ema=0.8", "--set=grid.steps=5"]
 
 
@@ -48,19 +48,19 @@ def run_folder(tmp_path_factory, environment):
 @pytest.fixture
 def few_samples(monkeypatch):
     """Runs in this process draw and compare few rows, and of the least loss they have a rough idea."""
-    monkeypatch.setattr("motes.runs._run.SAMPLES", 300)
-    monkeypatch.setattr("motes.diagnosis._evaluating.LEAST_LOSS_PAIRS", 1e6)
+    monkeypatch.setattr("motes.cli.run.SAMPLES", 300)
+    monkeypatch.setattr("motes.evaluation.models.LEAST_LOSS_PAIRS", 1e6)
 
 
 @pytest.fixture
 def small_figures(monkeypatch):
     """Figures and films in this process have few points, frames and cells."""
-    from motes.runs import _film as film
+    from motes.plots import chains as film
 
     monkeypatch.setattr(film, "FRAMES", 7)
     monkeypatch.setattr(film, "shoot", partial(film.shoot, n=300))
-    monkeypatch.setattr("motes.runs._point_figures.SNAPSHOT_POINTS", 200)
-    monkeypatch.setattr("motes.runs._diagnosis_figures.GRID", 24)
+    monkeypatch.setattr("motes.cli.figures.SNAPSHOT_POINTS", 200)
+    monkeypatch.setattr("motes.cli.figures.GRID", 24)
 
 
 @pytest.mark.slow
@@ -256,8 +256,8 @@ def test_score_writes_a_log_likelihood_per_row(run_folder, motes_command, tmp_pa
 
 @pytest.mark.slow
 def test_score_draws_a_shape_afresh_and_tells_what_it_cannot_know(run_folder, motes_command, monkeypatch, tmp_path):
-    monkeypatch.setattr("motes.runs._answers.SAMPLES", 50)
-    monkeypatch.setattr("motes.sampling._likelihood.HALVINGS", 2)
+    monkeypatch.setattr("motes.cli.answers.SAMPLES", 50)
+    monkeypatch.setattr("motes.points.likelihood.HALVINGS", 2)
     code, out, _ = motes_command("score", run_folder[0], "moons", "--out", "s.csv")
     assert code == 0
     assert "50 rows in s.csv" in out
@@ -573,8 +573,8 @@ def test_diagnose_of_three_columns_has_no_figure_of_scores(motes_command, tmp_pa
     assert {path.name for path in (tmp_path / "look").iterdir()} == {"diagnosis.json", "excess.png", "error_split.png"}
 
 
-@pytest.mark.slow(but=["motes.runs._run.prepared"])
-@pytest.mark.parametrize("phase", ["motes.runs._run.prepared", "motes.runs._run.drawn", "motes.runs._run.draw_run"])
+@pytest.mark.slow(but=["motes.cli.run.prepared"])
+@pytest.mark.parametrize("phase", ["motes.cli.run.prepared", "motes.cli.run.drawn", "motes.cli.run.draw_run"])
 def test_ctrl_c_outside_the_training_says_what_is_kept(phase, motes_command, few_samples, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from motes.cli._condition_words import point_conditions, table_conditions
+from motes.cli.condition_words import point_conditions, table_conditions
 from motes.errors import UsageError
-from motes.tables._conditions import Among, Between, Missing, Not, NotMissing
-from motes.tables._schema import Schema
+from motes.tables.parts import Among, Between, Missing, Not, NotMissing
+from motes.tables.schema import Schema
 
 ROWS = 400
 

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from scipy.integrate import trapezoid
 
-from motes.explorer import TableSubject
-from motes.models._table_fitting import fit_table
-from motes.sampling._rows import log_prob_parts
+from fits import fit_table
+from motes.explorer.tables import TableSubject
+from motes.tables.sampling import log_prob_parts
 from tables import TINY, of_random_weights, untrained
 
 pytestmark = pytest.mark.brief

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from motes._precision import float64
-from motes.diffusion._cut_normal import draw, log_mass, moments
+from motes.points.exact import draw, log_mass, moments
+from motes.training.programs import float64
 
 INF = np.inf
 INTERVALS = [

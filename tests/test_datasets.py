@@ -10,14 +10,12 @@ import pytest
 from sklearn import datasets
 
 import motes
-from motes.data._blocks import Blocks
-from motes.data._datasets import DATASETS, read_dataset
-from motes.data._files import read_frame
-from motes.models._going_on import FitSession
-from motes.models._loading import load
-from motes.models._point_fitting import fit_points
-from motes.models._references import source_of
-from motes.models._sources import read_points
+from fits import fit_points
+from motes.data.datasets import DATASETS, read_dataset
+from motes.data.files import Blocks, read_frame
+from motes.evaluation.sources import read_points, source_of
+from motes.loading import load
+from motes.training.model import FitSession
 from tables import TINY, untrained
 
 WORDS = [f"--set={key}={json.dumps(value)}" for key, value in (TINY | {"table.steps": 2}).items()]
@@ -68,7 +66,7 @@ def test_no_shape_and_no_data_set_have_one_name():
 @pytest.mark.slow
 def test_nothing_is_loaded_or_opened_before_a_table_is_read():
     code = (
-        "import sys; from motes.data._datasets import DATASETS, read_dataset as read; "
+        "import sys; from motes.data.datasets import DATASETS, read_dataset as read; "
         "seen = lambda: [name for name in ('sklearn', 'pandas', 'pyarrow', 'jax') if name in sys.modules]; "
         "print(seen()); read('penguins'); print(seen()); read('iris'); print('sklearn' in seen())"
     )
@@ -143,7 +141,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("penguins")
     with pytest.MonkeyPatch.context() as patch, untrained():
         patch.chdir(folder)
-        patch.setattr("motes.runs._run.SAMPLES", 200)
+        patch.setattr("motes.cli.run.SAMPLES", 200)
         assert cli._run(["train", "penguins", "--no-figures", "-q", *WORDS], debug=True) == 0
     return folder / "runs" / "penguins"
 

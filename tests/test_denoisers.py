@@ -6,16 +6,9 @@ import numpy as np
 import pytest
 from tests.reference import CONTINUOUS, SCHEDULES, ExactGaussian, ExactMixture, Silent, float64
 
-from motes.diffusion._oracles import GaussianOracle
-from motes.diffusion._process import eps_from_x0, score_from_x0, v_from_x0, velocity_from_x0
-from motes.learning._denoisers import (
-    DENOISERS,
-    NoisePredictor,
-    Preconditioned,
-    VelocityPredictor,
-    VPredictor,
-    X0Predictor,
-)
+from motes.points.denoisers import DENOISERS, NoisePredictor, Preconditioned, VelocityPredictor, VPredictor, X0Predictor
+from motes.points.exact import GaussianOracle
+from motes.points.process import eps_from_x0, score_from_x0, v_from_x0, velocity_from_x0
 
 ALL = SCHEDULES | CONTINUOUS
 each = pytest.mark.parametrize("schedule", ALL.values(), ids=ALL)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import motes
-from motes.diagnosis._before import diagnose
-from motes.diagnosis._prior import as_options, gaussian_kl, prior_kl
+from motes.evaluation.findings import as_options, gaussian_kl, prior_kl
+from motes.pipeline import diagnose
 
 
 def names(*arguments, **options):

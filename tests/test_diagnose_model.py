@@ -7,21 +7,17 @@ import numpy as np
 import pytest
 
 import motes
-from motes.data._identity import fingerprint_of
-from motes.data._points import frame_of
-from motes.data._tables import Standardiser
-from motes.diagnosis._after import _by_part, _memorising, _modes, diagnose_model
-from motes.diagnosis._causes import visits
-from motes.diagnosis._findings import Finding
-from motes.diagnosis._learned import undertrained
-from motes.diagnosis._split import ErrorSplit, Part
-from motes.diffusion._blurred_oracles import EmpiricalOracle
-from motes.evaluation._excess import ExcessLoss, noise_levels
-from motes.models._going_on import FitSession
-from motes.models._point_fitting import fit_points
-from motes.models._points import PointModel, Provenance
-from motes.models._references import compared_with
-from motes.models._sources import read_points
+from fits import fit_points
+from motes.data.points import fingerprint_of, frame_of
+from motes.data.tables import Standardiser
+from motes.evaluation.causes import ErrorPart, ErrorSplit, undertrained, visits
+from motes.evaluation.diagnosis import _by_part, _memorising, _modes, diagnose_model
+from motes.evaluation.findings import Finding
+from motes.evaluation.losses import ExcessLoss, noise_levels
+from motes.evaluation.sources import compared_with, read_points
+from motes.points.exact import EmpiricalOracle
+from motes.points.model import PointModel
+from motes.training.model import FitSession, Provenance
 
 N = 2048
 PARTS = ("prior", "learning", "discretisation")
@@ -180,7 +176,7 @@ def test_misplaced_mass_follows_from_where_the_error_is():
     origin = read_points("eight_gaussians", model.recipe, 0)
     samples = origin.real(2000)[0]
     samples = samples[samples[:, 0] > 0]  # three of eight modes, and half of two
-    split = lambda part: ErrorSplit(2000, 1.0, 0.01, {name: Part(0.9 * (name == part), 0.01) for name in PARTS})
+    split = lambda part: ErrorSplit(2000, 1.0, 0.01, {name: ErrorPart(0.9 * (name == part), 0.01) for name in PARTS})
     start = Finding("prior_mismatch", 1.0, "", "--set schedule.sigma_max=10")
     copies = Finding("duplicate_rows", 0.1, "", "")
 
@@ -273,7 +269,7 @@ def test_visits_of_a_noise_level_are_those_of_the_density():
 
 
 def test_findings_are_in_the_order_of_the_parts_of_the_error():
-    parts = {"prior": Part(0.1, 0.01), "learning": Part(0.3, 0.01), "discretisation": Part(0.5, 0.4)}
+    parts = {"prior": ErrorPart(0.1, 0.01), "learning": ErrorPart(0.3, 0.01), "discretisation": ErrorPart(0.5, 0.4)}
     split = ErrorSplit(100, 1.0, 0.1, parts)
     found = [Finding(name, 1.0, "", "") for name in ("coarse_grid", "prior_mismatch", "wrong_times", "duplicate_rows")]
     order = [finding.name for finding in _by_part(found, split)]
@@ -283,7 +279,7 @@ def test_findings_are_in_the_order_of_the_parts_of_the_error():
     two = [found[0], found[1]]
     assert _by_part(two, doubtful) == two
     # Steps through noise levels that the network does not know may be wild, whatever the grid.
-    wild = replace(split, parts=parts | {"discretisation": Part(9e5, 1.0)})
+    wild = replace(split, parts=parts | {"discretisation": ErrorPart(9e5, 1.0)})
     for one in (wild, doubtful):
         assert [finding.name for finding in _by_part(found[:3], one)][1:] in (
             ["prior_mismatch", "coarse_grid"], ["wrong_times", "coarse_grid"],

@@ -18,12 +18,11 @@ import numpy as np
 import pytest
 
 import motes
-import motes.diagnosis._evaluating
+import motes.evaluation.models
 from motes import cli
-from motes.evaluation._irreducible import EXACT, Estimate
-from motes.recipes import load_recipe
-from motes.recipes._reading import SECTIONS, kinds_of
-from motes.recipes._registry import keys_of
+from motes.evaluation.losses import EXACT, Estimate
+from motes.recipes.loading import SECTIONS, kinds_of
+from motes.training.recipe import keys_of
 from tables import TINY, untrained
 
 ROOT = Path(__file__).parents[1]
@@ -43,9 +42,11 @@ def blocks(path):
 @pytest.fixture
 def quick_tables(monkeypatch):
     """Tables are not trained, and their networks are small: of a table's training other tests speak."""
-    small = lambda recipe, changes=(): load_recipe(load_recipe(recipe, changes), TINY | {"table.steps": 2})
-    monkeypatch.setattr("motes.models._table_fitting.load_recipe", small)
-    monkeypatch.setattr("motes.runs._run.SAMPLES", 200)
+    few = {key.removeprefix("table."): value for key, value in (TINY | {"table.steps": 2}).items()}
+    real = importlib.import_module("motes.tables.fitting").options_of
+    small = lambda table, *given, **options: real(replace(table, **few), *given, **options)
+    monkeypatch.setattr("motes.tables.fitting.options_of", small)
+    monkeypatch.setattr("motes.cli.run.SAMPLES", 200)
     with untrained():
         yield
 
@@ -54,40 +55,41 @@ def quick_tables(monkeypatch):
 def quick(quick_tables, monkeypatch):
     """Little is learned, drawn and compared, and no picture is made. Commands and their options are as they stand."""
 
-    def short(recipe, changes=()):
-        whole = load_recipe(recipe, changes)
+    choose = importlib.import_module("motes.points.fitting").choose_options
+
+    def short(whole, *given):
         if getattr(whole.network, "members", 1) > 1:  # of posteriors, which are drawn from a thousand times
-            whole = load_recipe(whole, {"network.members": 1, "grid.steps": 4})
-        return replace(whole, training=replace(whole.training, steps=5))
+            whole = whole.changed({"network.members": 1, "grid.steps": 4})
+        return choose(replace(whole, training=replace(whole.training, steps=5)), *given)
 
     def of_few(module, name, n):
         real = getattr(importlib.import_module(module), name)
         monkeypatch.setattr(f"{module}.{name}", lambda *given, **options: real(*given, **options | {"n": n}))
 
-    monkeypatch.setattr("motes.models._point_fitting.load_recipe", short)
-    monkeypatch.setattr("motes.runs._answers.SAMPLES", 200)
-    to_score = importlib.import_module("motes.runs._answers").rows_to_score
-    monkeypatch.setattr("motes.runs._answers.rows_to_score", lambda *given: to_score(*given).take(np.arange(50)))
-    of_few("motes.diagnosis._evaluating", "evaluate_point_model", 200)
-    of_few("motes.diagnosis._evaluating", "evaluate_table_model", 200)
-    of_few("motes.diagnosis._after", "diagnose_model", 100)
-    monkeypatch.setattr("motes.diagnosis._evaluating._log_prob", lambda *given: None)
-    monkeypatch.setattr("motes.diagnosis._evaluating._excess", lambda *given: None)
-    monkeypatch.setattr("motes.runs._run.least_loss", lambda *given, **options: Estimate(1.0, 0.0, EXACT))
-    for module in ("_run", "_plots"):
-        monkeypatch.setattr(f"motes.runs.{module}.draw_run", lambda *given, **options: [])
-    monkeypatch.setattr("motes.runs._diagnosis_figures.diagnosis_figures", lambda *given, **options: [])
-    monkeypatch.setattr("motes.explorer.serve", lambda shelf, *, on_start, **options: on_start("http://here"))
+    monkeypatch.setattr("motes.points.fitting.choose_options", short)
+    monkeypatch.setattr("motes.cli.answers.SAMPLES", 200)
+    to_score = importlib.import_module("motes.cli.answers").rows_to_score
+    monkeypatch.setattr("motes.cli.answers.rows_to_score", lambda *given: to_score(*given).take(np.arange(50)))
+    of_few("motes.evaluation.models", "evaluate_point_model", 200)
+    of_few("motes.evaluation.models", "evaluate_table_model", 200)
+    of_few("motes.evaluation.diagnosis", "diagnose_model", 100)
+    monkeypatch.setattr("motes.evaluation.models._log_prob", lambda *given: None)
+    monkeypatch.setattr("motes.evaluation.models._excess", lambda *given: None)
+    monkeypatch.setattr("motes.cli.run.least_loss", lambda *given, **options: Estimate(1.0, 0.0, EXACT))
+    for module in ("run", "plots"):
+        monkeypatch.setattr(f"motes.cli.{module}.draw_run", lambda *given, **options: [])
+    monkeypatch.setattr("motes.cli.figures.diagnosis_figures", lambda *given, **options: [])
+    monkeypatch.setattr("motes.explorer.server.serve", lambda shelf, *, on_start, **options: on_start("http://here"))
     monkeypatch.setattr(cli.exploring, "_open", lambda address: None)
     monkeypatch.setattr(cli.exploring, "_leave", lambda code: None)
-    real_tables = motes.diagnosis._evaluating.evaluate_tables
+    real_tables = motes.evaluation.models.evaluate_tables
     kept = []
 
     def once(*given, **options):
         kept.extend([] if kept else [real_tables(*given, **options)])
         return kept[0]
 
-    monkeypatch.setattr("motes.diagnosis._evaluating.evaluate_tables", once)
+    monkeypatch.setattr("motes.evaluation.models.evaluate_tables", once)
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +219,7 @@ def test_the_examples_of_a_page_run(page, quick, own_kinds, monkeypatch, tmp_pat
 
 def test_the_page_on_findings_names_every_one():
     page = (ROOT / "docs" / "diagnosis.md").read_text(encoding="utf-8")
-    code = "".join(path.read_text() for path in (ROOT / "src" / "motes" / "diagnosis").glob("*.py"))
+    code = "".join(path.read_text() for path in (ROOT / "src" / "motes" / "evaluation").glob("*.py"))
     names = set(re.findall(r'Finding\(\s*"(\w+)"', code))
     assert len(names) > 10
     assert names <= set(re.findall(r"`(\w+)`", page))

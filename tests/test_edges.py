@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from motes.data._edges import LEAST, SMOOTH, log_density, quantile, shares
+from motes.data.tables import LEAST, SMOOTH, log_density, quantile, shares
 
 ENDS = np.array([LEAST, 1e-15, 1e-12, 1e-9, 1e-6, 1e-3, 0.01, 0.03, 0.1, 0.25, 0.4, 0.5])
 

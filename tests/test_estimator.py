@@ -5,7 +5,6 @@ rows, which is what answers are compared with. Every table is a program to compi
 """
 
 import pickle
-from types import SimpleNamespace
 
 import joblib
 import numpy as np
@@ -15,18 +14,17 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tests.tables import TINY, untrained
 
 import motes
+from fits import fit_points
 from motes import DiffusionModel
-from motes.data._frames import as_frame
-from motes.data._targets import Target
+from motes.data.frames import as_frame
 from motes.errors import DataError, ModelFileError, MotesError, UsageError
-from motes.models._point_fitting import fit_points
+from motes.estimator import ClassColumn
 from motes.tables import Between, Not
 
 pytestmark = pytest.mark.brief
@@ -70,21 +68,6 @@ def fitted(*arguments, **options):
 @pytest.fixture(scope="module")
 def of_letters(letters):
     return fitted(*letters)
-
-
-@pytest.fixture
-def handed_on(monkeypatch, of_letters):
-    """What `fit` hands to `fit_table`, call by call, which gives the model of the letters back."""
-    calls = []
-
-    def double(frame, recipe, **options):
-        calls.append(SimpleNamespace(frame=frame, recipe=recipe, **options))
-        losses = np.full(options["changes"]["table.steps"], len(calls), np.float32)
-        of_letters.model_.training = SimpleNamespace(losses=losses, interrupted=len(calls) == 3, state=None)
-        return of_letters.model_
-
-    monkeypatch.setattr("motes._estimator.fit_table", double)
-    return calls
 
 
 # --- one that was trained ---------------------------------------------------------------------------------------------
@@ -276,12 +259,12 @@ LABELS = {
 @pytest.mark.parametrize("kind", LABELS)
 def test_labels_of_any_type_are_labels_of_a_table_and_back(kind):
     y = LABELS[kind](np.arange(60) % 4 == 0)
-    target = Target.of(y, {"x", "y"})
+    target = ClassColumn.of(y, {"x", "y"})
     assert target.column == "y_"
     np.testing.assert_array_equal(target.classes, np.unique(y))
     np.testing.assert_array_equal(target.classes[target.codes(y, 60)], y)
     np.testing.assert_array_equal(target.codes(y[0], 3), target.codes(y[[0, 0, 0]], 3))
-    again = Target.unpacked(target.packed())
+    again = ClassColumn.unpacked(target.packed())
     np.testing.assert_array_equal(again.classes, target.classes)
     assert again.classes.dtype == y.dtype and (again.column, again.names) == ("y_", target.names)
     column = target.beside(as_frame(np.eye(60)), target.codes(y, 60)).columns["y_"]
@@ -475,30 +458,6 @@ def test_a_dropped_column_is_in_no_answer(people, kind, tmp_path):
         pd.testing.assert_frame_equal(model.set_output(transform="pandas").transform(X), X[["size", "city"]])
     if kind == "objects":  # places are those of the columns that came
         assert (model.sample(9, given={2: "Wien"})[:, 1] == "Wien").all()
-
-
-def test_what_fit_hands_on(handed_on, letters, of_letters):
-    X, y = letters
-    changes = {"table.width": 9}
-    weights = np.arange(60.0)
-    model = DiffusionModel("table", max_steps=4, changes=changes, columns={"a": "categorical"}, random_state=6)
-    model.fit(X, y, weights)
-    first = handed_on[0]
-    assert (first.recipe, first.seed, first.session.start) == ("table", 6, None)
-    assert first.columns == {"a": "categorical", "y": "categorical"}
-    assert first.changes == {"table.width": 9, "table.steps": 4} and changes == {"table.width": 9}
-    np.testing.assert_array_equal(first.weights, weights)
-    assert first.frame.columns["y"].cells() == y.tolist() and first.frame.columns["a"].cells() == X.a.tolist()
-    assert model.history_.tolist() == [1] * 4
-    model.partial_fit(X[:9])  # of which the classes are not known
-    assert handed_on[1].session.start is of_letters.model_ and handed_on[1].session.more
-    assert handed_on[1].frame.columns["y"].cells() == [None] * 9 and handed_on[1].frame.names == ("a", "b", "y")
-    assert model.history_.tolist() == [1] * 4 + [2] * 4 and model.n_iter_ == 8
-    with pytest.warns(ConvergenceWarning, match="interrupted after 4 steps"):
-        model.fit(X, y)
-    assert handed_on[2].session.start is None and model.history_.tolist() == [3] * 4
-    model.set_params(warm_start=True).fit(X, y)
-    assert handed_on[3].session.start is of_letters.model_ and not handed_on[3].session.more and model.n_iter_ == 8
 
 
 @pytest.mark.slow

@@ -6,18 +6,17 @@ import numpy as np
 import pytest
 
 import motes
-from motes.data._tables import Standardiser
-from motes.diagnosis._evaluating import least_loss
-from motes.evaluation import _point_tests as point_tests
-from motes.evaluation._entries import Entry
-from motes.evaluation._irreducible import BOUND, EXACT
-from motes.evaluation._point_verdicts import MEASURES, verdict
-from motes.evaluation._record import Evaluation
-from motes.evaluation._results import Metric, Row
-from motes.evaluation._verdicts import NO_DIFFERENCE, Verdict
-from motes.models._point_fitting import fit_points
-from motes.models._points import PointModel, Provenance
-from motes.models._sources import read_points
+from fits import fit_points
+from motes.data.tables import Standardiser
+from motes.evaluation import points as point_tests
+from motes.evaluation.losses import BOUND, EXACT
+from motes.evaluation.models import least_loss
+from motes.evaluation.points import MEASURES, verdict
+from motes.evaluation.records import Entry, Evaluation
+from motes.evaluation.results import NO_DIFFERENCE, Metric, Row, Verdict
+from motes.evaluation.sources import read_points
+from motes.points.model import PointModel
+from motes.training.model import Provenance
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +180,7 @@ def test_too_few_rows_are_an_error(perfect):
 
 @pytest.mark.slow
 def test_the_least_loss_is_exact_for_a_shape_and_a_bound_for_rows(tmp_path, monkeypatch):
-    monkeypatch.setattr("motes.diagnosis._evaluating.LEAST_LOSS_PAIRS", 1e7)
+    monkeypatch.setattr("motes.evaluation.models.LEAST_LOSS_PAIRS", 1e7)
     recipe = motes.load_recipe("default", {"data.rows": 500})
     source = read_points("moons", recipe, 0)
     exact = least_loss(source, recipe)

@@ -7,12 +7,10 @@ import numpy as np
 import pytest
 from tests.reference import CONTINUOUS, ExactGaussian, float64
 
-from motes.diffusion._blurred_oracles import BoxesOracle, EmpiricalOracle
-from motes.diffusion._oracles import GaussianOracle
-from motes.sampling import SAMPLERS, sample
-from motes.sampling._grids import LogSNRGrid
-from motes.sampling._likelihood import log_likelihood
-from motes.sampling._loop import ReverseProcess
+from motes.points import SAMPLERS, sample
+from motes.points.exact import BoxesOracle, EmpiricalOracle, GaussianOracle
+from motes.points.likelihood import log_likelihood
+from motes.points.sampling import LogSNRGrid, ReverseProcess
 
 each = pytest.mark.parametrize("schedule", CONTINUOUS.values(), ids=CONTINUOUS)
 MEAN, STD = 0.3, 0.5

@@ -8,14 +8,12 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 from tests.reference import SCHEDULES, Z
 
-from motes.diagnosis._learned import _mixture
-from motes.diffusion._continuous import VarianceExploding
-from motes.diffusion._denoiser import Denoiser
-from motes.diffusion._discrete import DiscreteVP
-from motes.diffusion._oracles import GaussianOracle
-from motes.diffusion._schedules import Schedule
 from motes.errors import UsageError
-from motes.evaluation._excess import excess_loss, noise_levels
+from motes.evaluation.causes import _mixture
+from motes.evaluation.losses import excess_loss, noise_levels
+from motes.points.denoisers import Denoiser
+from motes.points.exact import GaussianOracle
+from motes.points.schedules import DiscreteVP, Schedule, VarianceExploding
 
 KEY = jax.random.key(0)
 VE = VarianceExploding(10.0, 7.0)

@@ -24,30 +24,22 @@ from websockets.exceptions import ConnectionClosed
 
 import motes
 from explorers import TOKEN, parts, serving, wait_for
-from motes.cli import exploring
+from fits import fit_points
+from motes.cli import listing as exploring
 from motes.data import read_frame
-from motes.data._distributions import Atoms
-from motes.diffusion import GaussianOracle
-from motes.diffusion._later import Later
+from motes.data.shapes import Atoms
 from motes.errors import DataError, MotesError, UsageError
-from motes.explorer import (
-    Answer,
-    Answers,
-    Limits,
-    Request,
-    Shelf,
-    Subject,
-    Trainings,
-    is_loopback,
-    open_subject,
-    serve,
-    shipped,
-)
-from motes.learning._networks import LogScales
-from motes.models._point_fitting import fit_points
-from motes.sampling._divergence import on_grid
-from motes.sampling._likelihood import log_likelihood
-from motes.sampling._paths import flow_path
+from motes.explorer.answers import Answers
+from motes.explorer.guard import Limits, is_loopback
+from motes.explorer.messages import Answer, Request
+from motes.explorer.server import serve
+from motes.explorer.subjects import Shelf, Subject, open_subject, shipped
+from motes.explorer.training import Trainings
+from motes.points import GaussianOracle
+from motes.points.exact import Later
+from motes.points.likelihood import log_likelihood, on_grid
+from motes.points.networks import LogScales
+from motes.points.samplers import flow_path
 
 FILES = Path(motes.explorer.__file__).parent
 PAGE = {file.name: file.read_bytes() for file in (FILES / "page").iterdir()}
@@ -320,7 +312,7 @@ def test_real_points_are_mixed_with_noise_as_the_process_says(answers, small_mod
     t, alpha, sigma = (part[300] for part in subject.clock)
     z = small_model.standardiser.forward(found["points"])
     eps = found["noise"] / small_model.standardiser.scale
-    mixed = np.asarray(motes.diffusion.q_sample(small_model.denoiser.schedule, z, t, eps))
+    mixed = np.asarray(motes.points.q_sample(small_model.denoiser.schedule, z, t, eps))
     mean, zoom = small_model.standardiser.mean, np.hypot(alpha, sigma)
     page = mean + alpha / zoom * (found["points"] - mean) + sigma / zoom * found["noise"]  # as the page does it
     assert page == pytest.approx(subject.shown(mixed[None], np.array([t]))[0], abs=1e-5)
@@ -450,7 +442,7 @@ def test_a_page_asks_and_is_answered(client):
     with client.socket() as page:
         header, _ = talk(page, what="hello")
         assert header["models"][0] == "small" and header["limits"] == LIMITS.to_json() and header["number"] == 1
-        assert {one["name"] for one in header["samplers"]} == set(motes.sampling.SAMPLERS)
+        assert {one["name"] for one in header["samplers"]} == set(motes.points.SAMPLERS)
         header, arrays = talk(page, what="chain", model="small", n=10, seed=0, sampler="euler", steps=4)
         assert arrays["points"].shape == (5, 10, 2) and arrays["points"].dtype == np.float32
         assert (
@@ -615,7 +607,7 @@ def test_the_command_opens_what_is_asked_for(motes_command, monkeypatch):
     def served(shelf, *, host, port, on_start):
         on_start(f"http://{host}:{port}/?token=x {shelf.names[0]}")
 
-    monkeypatch.setattr("motes.explorer.serve", served)
+    monkeypatch.setattr("motes.explorer.server.serve", served)
     assert motes_command("explore", "moons")[:2] == (0, "http://127.0.0.1:0/?token=x moons\n") and len(seen) == 1
     code, out, err = motes_command("explore", "--host", "0.0.0.0", "--port", "81", "--no-browser")
     assert code == 0 and out == "http://0.0.0.0:81/?token=x swiss_roll\n" and "warning: --host 0.0.0.0" in err
@@ -1055,7 +1047,7 @@ def test_what_is_learned_by_heart_is_found(answers, small_model):
     """A density with a peak on each training row, against one that is the truth."""
     rows, units = answers.shelf.subject("small").origin.training.x, small_model.standardiser
     peaks = Atoms(rows, np.full(len(rows), 1 / len(rows)), 0.01, np.full(len(rows), -1))
-    model, found = exactly(motes.evaluation.Truth("peaks", peaks), small_model)
+    model, found = exactly(motes.points.Truth("peaks", peaks), small_model)
     assert found["sure"] and found["gap"] > 0.3
     away = np.linalg.norm(units.forward(model.sample(300, seed=0))[:, None] - units.forward(rows), axis=2).min(axis=1)
     assert found["nearest"]["drawn"] == pytest.approx(np.median(away), abs=1e-4)

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from motes.errors import UsageError
-from motes.explorer import Answers, Limits, Shelf, Subject
-from motes.sampling._paths import flow_path
+from motes.explorer.answers import Answers
+from motes.explorer.guard import Limits
+from motes.explorer.subjects import Shelf, Subject
+from motes.points.samplers import flow_path
 
 PLACE = 500
 

@@ -17,10 +17,12 @@ import pytest
 import motes
 from explorers import TOKEN, serving
 from motes.errors import MotesError, UsageError
-from motes.explorer import Answers, Limits, Shelf, Subject
-from motes.recipes import Checked, number
-from motes.recipes._reading import kinds_of
-from motes.recipes._registry import keys_of, members_of
+from motes.explorer.answers import Answers
+from motes.explorer.guard import Limits
+from motes.explorer.subjects import Shelf, Subject
+from motes.ranges import Checked, number
+from motes.recipes.loading import kinds_of
+from motes.training.recipe import keys_of, members_of
 from test_explorer_plan import SMALL, look
 
 pytestmark = pytest.mark.usefixtures("own_kinds")

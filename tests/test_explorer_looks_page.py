@@ -6,7 +6,9 @@ from urllib.parse import quote
 import pytest
 
 from browsers import IN_CHROMIUM, QUICK, SEEN, picture, until
-from motes.explorer import Answers, Limits, Shelf, Subject
+from motes.explorer.answers import Answers
+from motes.explorer.guard import Limits
+from motes.explorer.subjects import Shelf, Subject
 
 pytestmark = IN_CHROMIUM
 SCREENS = {1440: 900, 1024: 768, 390: 844}

@@ -8,8 +8,10 @@ import pytest
 import motes
 from browsers import IN_CHROMIUM, QUICK, easel, go, lit, picture, state, until
 from explorers import TOKEN, serving, wait_for
-from motes.explorer import Answers, Limits, Shelf, Subject
-from motes.models._points import PointModel
+from motes.explorer.answers import Answers
+from motes.explorer.guard import Limits
+from motes.explorer.subjects import Shelf, Subject
+from motes.points.model import PointModel
 
 pytestmark = IN_CHROMIUM
 

@@ -11,10 +11,14 @@ from PIL import Image
 
 import motes
 from explorers import wait_for
-from motes.diagnosis._after import diagnose_model
-from motes.diagnosis._prior import PRIOR_NATS, prior_kl
 from motes.errors import MotesError, UsageError
-from motes.explorer import Answers, Limits, Request, Shelf, Subject, Trainings
+from motes.evaluation.diagnosis import diagnose_model
+from motes.evaluation.findings import PRIOR_NATS, prior_kl
+from motes.explorer.answers import Answers
+from motes.explorer.guard import Limits
+from motes.explorer.messages import Request
+from motes.explorer.subjects import Shelf, Subject
+from motes.explorer.training import Trainings
 
 LIMITS = Limits(points=500, steps=16, cells=8)
 SMALL = {"training.steps": 60, "training.batch": 64, "network.width": 16, "network.depth": 2, "data.rows": 400}

@@ -8,7 +8,9 @@ import pytest
 
 from browsers import IN_CHROMIUM, QUICK, opened, picture, until
 from explorers import serving
-from motes.explorer import Answers, Limits, Shelf
+from motes.explorer.answers import Answers
+from motes.explorer.guard import Limits
+from motes.explorer.subjects import Shelf
 
 pytestmark = IN_CHROMIUM
 READY = "Boolean(explorer.table.answer) && explorer.table.cards.every((card) => card.p)"

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 
 import motes
-from motes.data._datasets import read_dataset
+from motes.data.datasets import read_dataset
 from motes.errors import DataError, UsageError
-from motes.explorer import Answers, Limits, Shelf, TableSubject, open_subject, shipped_tables
+from motes.explorer.answers import Answers
+from motes.explorer.guard import Limits
+from motes.explorer.subjects import Shelf, open_subject, shipped_tables
+from motes.explorer.tables import TableSubject
 
 ROW = {"species": "Gentoo", "flipper_length_mm": 215}
 
@@ -145,7 +148,7 @@ def test_a_date_is_typed_within_its_ends_and_a_click_on_a_bar_gives_one_that_can
 
 
 def test_a_warm_answer_takes_one_compiled_program(subject):
-    from motes.sampling import _conditionals
+    from motes.tables import orders as _conditionals
 
     for row in ({}, ROW, {"sex": "male"}):
         subject.conditionals(row)

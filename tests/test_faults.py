@@ -6,8 +6,8 @@ import pytest
 from tests.conftest import benchmark
 
 import motes
-from motes.diagnosis import Diagnosis
-from motes.recipes import recipe_names
+from motes.evaluation import Diagnosis
+from motes.recipe_files import recipe_names
 
 pytestmark = pytest.mark.optimised
 

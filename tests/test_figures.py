@@ -14,7 +14,7 @@ import pytest
 from matplotlib import pyplot as plt
 from PIL import Image
 
-from motes import plots
+from motes import plots, rasters
 from motes.plots import View
 
 RNG = np.random.default_rng(0)
@@ -613,7 +613,7 @@ def dots(text):
 
 
 def test_braille_keeps_its_size_and_its_alphabet():
-    text = plots.braille(CLOUD, width=17, height=5)
+    text = rasters.braille(CLOUD, width=17, height=5)
     assert [len(line) for line in text.split("\n")] == [17] * 5
     assert all(0x2800 <= ord(character) < 0x2900 for character in text.replace("\n", ""))
 
@@ -621,7 +621,7 @@ def test_braille_keeps_its_size_and_its_alphabet():
 @pytest.mark.parametrize(("n", "width", "height"), [(200, 24, 12), (20_000, 24, 12), (20_000, 40, 12)])
 def test_braille_draws_a_ring_round_and_hollow(n, width, height):
     angle = np.random.default_rng(0).uniform(0, 2 * np.pi, n)
-    picture = dots(plots.braille(np.stack([np.cos(angle), np.sin(angle)], axis=1), width=width, height=height))
+    picture = dots(rasters.braille(np.stack([np.cos(angle), np.sin(angle)], axis=1), width=width, height=height))
     down, across = np.nonzero(picture)
     assert abs(np.ptp(down) - np.ptp(across)) <= 1
     middle = np.array(picture.shape) // 2
@@ -629,7 +629,7 @@ def test_braille_draws_a_ring_round_and_hollow(n, width, height):
 
 
 def test_braille_is_the_right_way_up():
-    picture = dots(plots.braille([[0, 0], [2, 2], [2, 0]]))
+    picture = dots(rasters.braille([[0, 0], [2, 2], [2, 0]]))
     down, across = np.nonzero(picture)
     corners = set(zip((down >= 24).tolist(), (across >= 24).tolist(), strict=True))
     assert (False, True) in corners  # upper right
@@ -637,7 +637,7 @@ def test_braille_is_the_right_way_up():
 
 
 def test_the_terminal_needs_no_matplotlib():
-    code = "import sys, motes.plots; motes.plots.braille([[0, 1]]); assert 'matplotlib' not in sys.modules"
+    code = "import sys, motes.rasters; motes.rasters.braille([[0, 1]]); assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -647,7 +647,7 @@ NAN = np.where(np.arange(500)[:, None] == 7, np.nan, CLOUD)
 REFUSED = {
     "three columns": (lambda: plots.scatter(np.zeros((5, 3))), r"\(5, 3\); expected \(n, 2\)"),
     "one dimension": (lambda: plots.limits_of(np.zeros(5)), r"\(5,\); expected \(n, 2\)"),
-    "no points": (lambda: plots.braille(np.zeros((0, 2))), "no points"),
+    "no points": (lambda: rasters.braille(np.zeros((0, 2))), "no points"),
     "NaN": (lambda: plots.row([CLOUD, NAN], [0, 1]), r"clouds\[1\] has NaN or infinity in 1 of 500 rows"),
     "infinity": (lambda: plots.scatter(CLOUD / 0.0), "NaN or infinity in 500 of 500"),
     "unknown style": (lambda: plots.scatter(CLOUD, style="drak"), "'drak'; expected one of 'dark', 'light'"),

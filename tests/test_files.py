@@ -14,15 +14,13 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 from tests.reference import property_test
 
-from motes.data._blocks import Blocks
-from motes.data._files import SUFFIXES, read_frame
-from motes.data._frames import as_frame
-from motes.data._points import read_table
-from motes.data._text_options import TextOptions
-from motes.data._texts import text_in_parts
-from motes.data._writing import write_frame, writing
+from motes.data.files import SUFFIXES, Blocks, read_frame, write_frame, writing
+from motes.data.frames import as_frame
+from motes.data.points import read_table
+from motes.data.text import text_in_parts
 from motes.errors import DataError, UsageError
-from motes.tables._schema import Schema
+from motes.tables.schema import Schema
+from motes.text_options import TextOptions
 
 MIXED = (
     "n,word,day,time,flag,none\n"
@@ -262,7 +260,7 @@ def test_a_ragged_line_does_not_end_the_process_with_it(file):
     """pyarrow must have no thread at work when a process that has JAX's ends."""
     path = file("a,b\n" + "1,2\n" * 50 + "1,2,3\n")
     code = (
-        "import jax.numpy as jnp; jnp.ones(3).block_until_ready()\nfrom motes.data._files import read_frame\n"
+        "import jax.numpy as jnp; jnp.ones(3).block_until_ready()\nfrom motes.data.files import read_frame\n"
         f"try: read_frame({str(path)!r})\nexcept ValueError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -310,8 +308,8 @@ SEVERAL_LINES = pytest.mark.filterwarnings("ignore:.*cells go over several lines
 def test_parts_of_a_text_are_the_whole(name, size, file, monkeypatch):
     path = file(PARTS[name])
     whole = read_frame(path)
-    monkeypatch.setattr("motes.data._text_layout.PART", size)
-    monkeypatch.setattr("motes.data._blocks.BLOCK", 7)
+    monkeypatch.setattr("motes.data.text.PART", size)
+    monkeypatch.setattr("motes.data.files.BLOCK", 7)
     blocks = Blocks.of_file(path)
     parts = [*blocks.read()]
     assert blocks.rows == len(whole) == sum(map(len, parts)) and max(map(len, parts)) <= 7
@@ -322,7 +320,7 @@ def test_parts_of_a_text_are_the_whole(name, size, file, monkeypatch):
 
 @SEVERAL_LINES
 def test_a_text_in_parts_is_not_read_whole_unless_it_must_be(file, monkeypatch):
-    monkeypatch.setattr("motes.data._text_layout.PART", 200)
+    monkeypatch.setattr("motes.data.text.PART", 200)
     for name, content in PARTS.items():
         if "and a word" not in name:  # +3 is a number for some releases of pyarrow
             must = name == "a number, and then a word"
@@ -330,7 +328,7 @@ def test_a_text_in_parts_is_not_read_whole_unless_it_must_be(file, monkeypatch):
 
 
 def test_what_is_wrong_in_a_late_part_is_said(file, monkeypatch):
-    monkeypatch.setattr("motes.data._text_layout.PART", 200)
+    monkeypatch.setattr("motes.data.text.PART", 200)
     lines = PARTS["whole numbers, then halves"].splitlines()
     lines[77] = "1,2,3"
     with pytest.raises(DataError, match=r"line 78 of '.*' has 3 cells; expected 2"):

@@ -10,10 +10,10 @@ import polars.testing
 import pyarrow as pa
 import pytest
 
-from motes.data._frames import Frame, as_frame
-from motes.data._tables import Table
+from motes.data.frames import Frame, as_frame
+from motes.data.tables import Table
 from motes.errors import DataError, UsageError
-from motes.tables._schema import Schema
+from motes.tables.schema import Schema
 
 DAY = datetime.date(2024, 2, 29)
 NOON = datetime.datetime(2024, 2, 29, 12, 30, 0, 250)

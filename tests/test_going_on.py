@@ -10,13 +10,12 @@ from tests.states import Memory, bits
 from tests.tables import TINY
 
 import motes
+from fits import fit_points, fit_table
 from motes import DiffusionModel
 from motes.errors import TrainingError, UsageError
-from motes.learning._optimisers import with_inputs
-from motes.learning._weights import weights_of
-from motes.models._going_on import FitSession
-from motes.models._point_fitting import fit_points
-from motes.models._table_fitting import fit_table
+from motes.training.averages import weights_of
+from motes.training.model import FitSession
+from motes.training.optimisers import with_inputs
 
 pytestmark = pytest.mark.brief
 
@@ -182,7 +181,7 @@ def test_tables_go_on_as_a_run_does(tmp_path):
 @pytest.mark.slow
 def test_a_table_in_two_fits_is_that_of_one_where_its_rate_is_the_same(monkeypatch):
     constant = lambda make, rate, warm, falls, *more: with_inputs(make, rate, 0, np.inf, *more)
-    monkeypatch.setattr("motes.learning.tables._step.with_inputs", constant)
+    monkeypatch.setattr("motes.tables.training.with_inputs", constant)
     # No look falls on step 20 in one fit, where the first of two fits ends with one; so no rows say when to stop.
     rows = table(8)
     two = estimator(20, random_state=None, warm_start=True).fit(rows)  # with one seed for both

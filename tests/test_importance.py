@@ -11,10 +11,23 @@ from scipy import integrate, special, stats
 from tests.reference import SCHEDULES, Point, TrainingBy, Z
 
 import motes
-from motes.learning._importance import CELLS, ENOUGH, RECENT, UNIFORM, Seen, chances, nothing_seen, seen_with
-from motes.learning._times import DRAWS, LogitNormalTimes, LogNormalTimes, StepTimes, UniformTimes
-from motes.learning._training import train
-from motes.models._point_fitting import fit_points
+from fits import fit_points
+from motes.points.times import (
+    CELLS,
+    DRAWS,
+    ENOUGH,
+    RECENT,
+    UNIFORM,
+    LogitNormalTimes,
+    LogNormalTimes,
+    LossMemory,
+    StepTimes,
+    UniformTimes,
+    chances,
+    nothing_seen,
+    seen_with,
+)
+from motes.points.training import train
 
 STEPS = SCHEDULES["cosine"]  # T = 50: its steps do not fall on the cells
 EXPLODING = SCHEDULES["exploding"]
@@ -57,7 +70,7 @@ def peak(t):
 
 def uneven(seed=0):
     """What might have been seen: cells up to 30 times as dear as others."""
-    return Seen(jnp.asarray(np.random.default_rng(seed).uniform(0.03, 1, CELLS) ** 4), jnp.full(CELLS, 50.0))
+    return LossMemory(jnp.asarray(np.random.default_rng(seed).uniform(0.03, 1, CELLS) ** 4), jnp.full(CELLS, 50.0))
 
 
 def batches(times, memory, count, n, schedule=EXPLODING, seed=0):
@@ -181,7 +194,7 @@ def test_other_draws_carry_nothing():
 def test_a_recipe_draws_by_importance(kind):
     changes = {"times.kind": kind, "times.draw": "importance"}
     recipe = motes.load_recipe("ddpm" if kind == "steps" else "default", changes)
-    assert isinstance(recipe.times.init(), Seen)
+    assert isinstance(recipe.times.init(), LossMemory)
     assert motes.recipes.parse(recipe.to_dict()) == recipe
 
 

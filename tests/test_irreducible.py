@@ -7,18 +7,17 @@ from tests.conftest import SMALL
 from tests.reference import SCHEDULES, Z
 
 import motes
-from motes.data._tables import Standardiser
-from motes.diffusion._blurred_oracles import EmpiricalOracle
-from motes.diffusion._denoiser import Denoiser
-from motes.diffusion._oracles import GaussianOracle, MixtureOracle, Oracle
-from motes.diffusion._schedules import Schedule
+from fits import fit_points
+from motes.data.tables import Standardiser
 from motes.errors import UsageError
-from motes.evaluation._irreducible import BOUND, EXACT, LEARNED, expected_loss, irreducible_loss
-from motes.evaluation._truth import truth
-from motes.learning._losses import EDM, LOSSES, Simple
-from motes.learning._times import LogNormalTimes, StepTimes
-from motes.models._going_on import FitSession
-from motes.models._point_fitting import fit_points
+from motes.evaluation.losses import BOUND, EXACT, LEARNED, expected_loss, irreducible_loss
+from motes.points.denoisers import Denoiser
+from motes.points.exact import EmpiricalOracle, GaussianOracle, MixtureOracle, Oracle
+from motes.points.losses import EDM, LOSSES, Simple
+from motes.points.schedules import Schedule
+from motes.points.shape_truth import truth
+from motes.points.times import LogNormalTimes, StepTimes
+from motes.training.model import FitSession
 
 WEIGHTED = [kind for kind in LOSSES if kind != "hybrid"]  # a squared error, with a weight that is a function of t
 KEY = jax.random.key(0)

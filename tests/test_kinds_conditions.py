@@ -10,8 +10,8 @@ from tests.table_reference import log_prob, random_entries
 
 from motes.errors import DataError, UsageError
 from motes.tables import Schema
-from motes.tables._conditions import Among, Between, Missing, Not, NotMissing
-from motes.tables._given import conditions_of
+from motes.tables.draws import conditions_of
+from motes.tables.parts import Among, Between, Missing, Not, NotMissing
 
 N = 2000
 

@@ -9,10 +9,10 @@ from scipy import stats
 from tests.reference import Z
 from tests.table_reference import log_prob, random_entries
 
+from motes.data.curves import Asinh, Power, Straight, fit_curve
 from motes.errors import DataError, UsageError
 from motes.tables import Schema
-from motes.tables.kinds._curves import Asinh, Power, Straight, fit_curve
-from motes.tables.kinds._grids import decimals_of
+from motes.tables.kinds.lines import decimals_of
 
 RNG = np.random.default_rng(5)
 N = 3000

@@ -10,22 +10,20 @@ from tests.conftest import SMALL
 from tests.reference import ExactGaussian, Silent, TrainingBy, Z, assert_moments, normal_logpdf, tutorial_tables
 
 import motes
-from motes.diffusion._discrete import DiscreteVP, LinearBetas
-from motes.diffusion._oracles import GaussianOracle
-from motes.diffusion._process import log_variance_between
+from fits import fit_points
 from motes.errors import RecipeError, UsageError
-from motes.evaluation._irreducible import EXACT, expected_loss
-from motes.learning._bounds import step_term, variational_bound
-from motes.learning._denoisers import LearnedVariance, NoisePredictor, VelocityPredictor, VPredictor, X0Predictor
-from motes.learning._losses import Hybrid
-from motes.learning._networks import ResidualMLP
-from motes.learning._times import StepTimes
-from motes.learning._training import train
-from motes.models._loading import load
-from motes.models._point_fitting import fit_points
-from motes.sampling import Ancestral
-from motes.sampling._grids import UniformGrid
-from motes.sampling._loop import ReverseProcess, sample
+from motes.evaluation.losses import EXACT, expected_loss
+from motes.loading import load
+from motes.points import Ancestral
+from motes.points.denoisers import LearnedVariance, NoisePredictor, VelocityPredictor, VPredictor, X0Predictor
+from motes.points.exact import GaussianOracle
+from motes.points.losses import Hybrid, step_term, variational_bound
+from motes.points.networks import ResidualMLP
+from motes.points.process import log_variance_between
+from motes.points.sampling import ReverseProcess, UniformGrid, sample
+from motes.points.schedules import DiscreteVP, LinearBetas
+from motes.points.times import StepTimes
+from motes.points.training import train
 
 BETAS = LinearBetas(12, 0.02, 0.5).betas
 SCHEDULE = DiscreteVP(BETAS)

@@ -8,14 +8,13 @@ from tests.conftest import SMALL
 from tests.reference import SCHEDULES, ExactGaussian, ExactMixture, Z, float64, mixture_flow
 
 import motes
-from motes.data._tables import Standardiser
-from motes.diffusion._continuous import VarianceExploding
-from motes.diffusion._oracles import GaussianOracle, MixtureOracle
-from motes.learning._bounds import variational_bound
-from motes.models._point_fitting import fit_points
-from motes.models._points import PointModel
-from motes.sampling._divergence import Hutchinson
-from motes.sampling._likelihood import log_likelihood
+from fits import fit_points
+from motes.data.tables import Standardiser
+from motes.points.exact import GaussianOracle, MixtureOracle
+from motes.points.likelihood import Hutchinson, log_likelihood
+from motes.points.losses import variational_bound
+from motes.points.model import PointModel
+from motes.points.schedules import VarianceExploding
 
 pytestmark = pytest.mark.optimised  # what single precision costs is that of the programs of a user
 
@@ -131,7 +130,7 @@ def test_the_grid_agrees_with_the_adaptive_solver(trained):
 @pytest.mark.slow
 def test_a_network_in_single_precision_costs_far_less_than_the_tolerance(trained, monkeypatch):
     # Both on the same two grids: it is the tolerance that decides about the precision.
-    monkeypatch.setattr("motes.sampling._likelihood.HALVINGS", 1)
+    monkeypatch.setattr("motes.points.likelihood.HALVINGS", 1)
     x = motes.make_shape("moons", 60, seed=5)
     single, double = (trained.likelihood(x, tolerance=tolerance).log_prob for tolerance in (1e-4, 0.99e-4))
     assert 0 < np.abs(single - double).max() < 1e-5
@@ -146,7 +145,7 @@ def test_a_tolerance_out_of_reach_is_owned_up_to(monkeypatch):
     x = model.standardiser.forward(motes.make_shape("moons", 20, seed=1))
 
     def halved(times):
-        monkeypatch.setattr("motes.sampling._likelihood.HALVINGS", times)
+        monkeypatch.setattr("motes.points.likelihood.HALVINGS", times)
         return log_likelihood(model.denoiser, x, tolerance=1e-9)
 
     found, finer = halved(1), halved(4)

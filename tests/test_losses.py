@@ -8,13 +8,11 @@ import pytest
 from scipy import stats
 from tests.reference import CONTINUOUS, SCHEDULES, ExactGaussian, ExactMixture, Point, Silent, TrainingBy, Z, float64
 
-from motes.diffusion._continuous import LinearVP
-from motes.diffusion._discrete import DiscreteVP
-from motes.learning._bounds import variational_bound
-from motes.learning._denoisers import NoisePredictor, Preconditioned
-from motes.learning._losses import EDM, ELBO, SNR, X0, MinSNR, Simple, TruncatedSNR
-from motes.learning._times import DRAWS, LogitNormalTimes, LogNormalTimes, StepTimes, UniformTimes, stratified
-from motes.learning._training import train
+from motes.points.denoisers import NoisePredictor, Preconditioned
+from motes.points.losses import EDM, ELBO, SNR, X0, MinSNR, Simple, TruncatedSNR, variational_bound
+from motes.points.schedules import DiscreteVP, LinearVP
+from motes.points.times import DRAWS, LogitNormalTimes, LogNormalTimes, StepTimes, UniformTimes, stratified
+from motes.points.training import train
 
 ALL = SCHEDULES | CONTINUOUS
 each = pytest.mark.parametrize("schedule", ALL.values(), ids=ALL)

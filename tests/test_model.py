@@ -12,12 +12,12 @@ from tests.conftest import SMALL
 from tests.tables import TINY, untrained
 
 import motes
-from motes.data._frames import as_frame
+from motes.data.frames import as_frame
 from motes.errors import DataError, UsageError
-from motes.learning._weights import weights_of
-from motes.models._points import PointModel
-from motes.models._tables import TableModel
-from motes.sampling import SAMPLERS
+from motes.points import SAMPLERS
+from motes.points.model import PointModel
+from motes.tables.model import TableModel
+from motes.training.averages import weights_of
 
 pytestmark = pytest.mark.brief
 
@@ -406,7 +406,7 @@ def test_a_model_shows_itself_on_one_screen(people, moons):
         assert repr(model).startswith(f"{name}({len(model.columns)} columns, ")
         assert f"<caption>motes.{name}</caption>" in model._repr_html_()
         assert len(repr(model)) < 120
-    betas = motes.diffusion.DiscreteVP(np.full(1000, 0.01))
+    betas = motes.points.DiscreteVP(np.full(1000, 0.01))
     for one in (motes.truth("moons"), motes.truth("checkerboard"), betas, people.schema):
         assert "\n" not in repr(one) and len(repr(one)) < 500
 

@@ -25,7 +25,7 @@ from tests.tables import TINY, untrained
 
 import motes
 from motes.errors import ModelFileError
-from motes.learning._checkpoints import read_checkpoint, write_checkpoint
+from motes.training.checkpoints import read_checkpoint, write_checkpoint
 
 SECONDS, BYTES = 2.0, 500_000_000
 DEEP = 20_000

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 from tests.reference import float64
 
-from motes.learning._networks import InSingle, ResidualMLP, StepGatedMLP, softplus
+from motes.points.networks import InSingle, ResidualMLP, StepGatedMLP, softplus
 
 STEPS = 100
 

@@ -17,23 +17,23 @@ from tests.reference import cosine_alphas_bar, karras_levels
 from tests.tables import TINY, untrained
 
 import motes
-from motes._pipeline import prepared
-from motes._seeds import seed_key
-from motes.data._files import read_frame
-from motes.diffusion._continuous import VarianceExploding
-from motes.diffusion._oracles import GaussianOracle
+from fits import fit_points, fit_table
+from motes.data.files import read_frame
 from motes.errors import RecipeError
-from motes.learning._denoisers import LearnedVariance
-from motes.learning._networks import ResidualMLP, each_alone, thinned
-from motes.learning._weights import weights_of
-from motes.learning.tables import _step
-from motes.models._point_fitting import PointData, fit_points
-from motes.models._sources import read_points
-from motes.models._table_fitting import fit_table
+from motes.evaluation.sources import read_points
+from motes.pipeline import prepared
+from motes.points.denoisers import LearnedVariance
+from motes.points.exact import GaussianOracle
+from motes.points.fitting import PointData
+from motes.points.networks import ResidualMLP, each_alone, thinned
+from motes.points.samplers import DPMSolver2M
+from motes.points.schedules import VarianceExploding
 from motes.recipes import load_recipe
-from motes.recipes._reading import SECTIONS, kinds_of
-from motes.recipes._registry import keys_of
-from motes.sampling._dpm import DPMSolver2M
+from motes.recipes.loading import SECTIONS, kinds_of
+from motes.seeds import seed_key
+from motes.tables import training as _step
+from motes.training.averages import weights_of
+from motes.training.recipe import keys_of
 
 EFFECTS = {}
 

@@ -13,11 +13,9 @@ from scipy import stats
 from scipy.special import logsumexp
 from tests.reference import CENTRES, LOG_WEIGHTS, SCHEDULES, WIDTHS, ExactGaussian, ExactMixture, float64
 
-from motes.diffusion._blurred_oracles import BoxesOracle, EmpiricalOracle
-from motes.diffusion._continuous import VarianceExploding
-from motes.diffusion._discrete import CosineBetas
-from motes.diffusion._oracles import Exact, GaussianOracle, MixtureOracle, Oracle
-from motes.diffusion._process import eps_from_x0, score_from_x0, x0_from_score
+from motes.points.exact import BoxesOracle, EmpiricalOracle, Exact, GaussianOracle, MixtureOracle, Oracle
+from motes.points.process import eps_from_x0, score_from_x0, x0_from_score
+from motes.points.schedules import CosineBetas, VarianceExploding
 
 VP, VE = SCHEDULES["linear"], SCHEDULES["exploding"]
 both = pytest.mark.parametrize("schedule", [VP, VE], ids=["discrete", "exploding"])
@@ -348,8 +346,8 @@ def test_at_time_1_of_a_wide_schedule_the_mean_is_left():
 def test_a_hundred_thousand_atoms_fit_in_a_gibibyte():
     code = (
         "import numpy as np\n"
-        "from motes.diffusion._blurred_oracles import EmpiricalOracle\n"
-        "from motes.diffusion._continuous import VarianceExploding\n"
+        "from motes.points.exact import EmpiricalOracle\n"
+        "from motes.points.schedules import VarianceExploding\n"
         "rng = np.random.default_rng(0)\n"
         "oracle = EmpiricalOracle(rng.standard_normal((100_000, 2)), VarianceExploding())\n"
         "assert np.isfinite(oracle.denoise(rng.standard_normal((3_000, 2)), 0.4)).all()\n"

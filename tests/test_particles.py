@@ -10,15 +10,12 @@ import pytest
 from scipy import stats
 from tests.reference import Z
 
-from motes.diffusion._continuous import VarianceExploding
-from motes.diffusion._denoiser import Denoiser, Given
-from motes.diffusion._discrete import CosineBetas
-from motes.diffusion._labelled import LabelledOracle
-from motes.diffusion._oracles import GaussianOracle, MixtureOracle
-from motes.diffusion._schedules import Schedule
 from motes.errors import UsageError
-from motes.sampling._grids import KarrasGrid, UniformGrid
-from motes.sampling._particles import conditional_rows, conditional_sample
+from motes.points.denoisers import Denoiser, Given
+from motes.points.exact import GaussianOracle, LabelledOracle, MixtureOracle
+from motes.points.particles import conditional_rows, conditional_sample
+from motes.points.sampling import KarrasGrid, UniformGrid
+from motes.points.schedules import CosineBetas, Schedule, VarianceExploding
 
 pytestmark = pytest.mark.optimised
 

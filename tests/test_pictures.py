@@ -5,11 +5,11 @@ import pytest
 from tests.conftest import SMALL
 
 import motes
-from motes.data._tables import Standardiser
-from motes.models._points import PointModel
+from motes.cli.drawing import origin_words
+from motes.data.tables import Standardiser
+from motes.plots.chains import Distances, ModelView, film_grid
+from motes.points.model import PointModel
 from motes.recipes import load_recipe
-from motes.runs._drawing import origin_words
-from motes.runs._film import Distances, ModelView, film_grid
 
 RECIPES = ("default", "ddpm", "tutorial")
 

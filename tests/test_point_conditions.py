@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import motes
-from motes.data._tables import Standardiser
-from motes.diffusion._oracles import GaussianOracle
+from motes.data.tables import Standardiser
 from motes.errors import DataError, UsageError
-from motes.models._points import PointModel, box_of
+from motes.points.exact import GaussianOracle
+from motes.points.model import PointModel, box_of
 
 ROWS = 4000
 MEAN, SCALE = np.array([5.0, -30.0]), np.array([2.0, 10.0])

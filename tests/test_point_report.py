@@ -9,7 +9,7 @@ import pytest
 
 import motes
 from motes.errors import UsageError
-from motes.evaluation._points import evaluate_points
+from motes.evaluation.points import evaluate_points
 from motes.plots import page, write_page
 from motes.plots.svg import histogram, tick_text
 from pages import Page, check_alone, check_heard, check_numbers
@@ -110,9 +110,7 @@ def test_the_loss_is_drawn_beside_the_irreducible_one():
 @pytest.mark.slow
 def test_a_page_in_the_wrong_place_is_refused_before_the_work(tmp_path, monkeypatch):
     model = motes.fit(motes.make_shape("moons", 60), changes={"training.steps": 2}, verbose=False)
-    monkeypatch.setattr(
-        "motes.diagnosis._evaluating.evaluate", lambda *given, **options: pytest.fail("it was evaluated")
-    )
+    monkeypatch.setattr("motes.evaluation.models.evaluate", lambda *given, **options: pytest.fail("it was evaluated"))
     with pytest.raises(UsageError, match=r"expected a name that ends in \.html"):
         model.report(tmp_path / "report.pdf")
     with pytest.raises(UsageError, match="there is no folder"):

@@ -11,25 +11,13 @@ from scipy.stats import binom, norm
 from threadpoolctl import threadpool_limits
 
 import motes
-from motes.evaluation import (
-    Modes,
-    c2st,
-    energy_distance,
-    evaluate_points,
-    mmd_squared,
-    mode_coverage,
-    sliced_w2,
-    w2,
-)
-from motes.evaluation import _permutations as permutations
-from motes.evaluation._coverage import Prdc, prdc_of
-from motes.evaluation._families import ALPHA
-from motes.evaluation._metrics import metrics_permuted
-from motes.evaluation._pairs import Pair
-from motes.evaluation._permutations import Permutations
-from motes.evaluation._point_tests import Exchanged, Family, Single, _scores, _value_of, of_excess, of_likelihoods
-from motes.evaluation._point_tests import tests_of as all_tests
-from motes.evaluation._verdicts import NO_DIFFERENCE
+from motes.evaluation import Modes, c2st, energy_distance, evaluate_points, mmd_squared, mode_coverage, sliced_w2, w2
+from motes.evaluation import pairs as permutations
+from motes.evaluation.metrics import Prdc, metrics_permuted, prdc_of
+from motes.evaluation.pairs import Pair, Permutations
+from motes.evaluation.points import Exchanged, PointFamily, Single, _scores, _value_of, of_excess, of_likelihoods
+from motes.evaluation.points import tests_of as all_tests
+from motes.evaluation.results import ALPHA, NO_DIFFERENCE
 
 EIGHT = Modes.at(motes.truth("eight_gaussians").modes)
 
@@ -111,16 +99,16 @@ def test_permuted_values_are_those_of_the_metrics_of_exchanged_rows(n, m):
 def test_a_family_of_one_is_an_ordinary_permutation_test():
     values = np.array([3.0, 1.0, 5.0, 2.0, 0.0])
     for worse, count in (("high", 2), ("low", 4), ("both", 4)):
-        assert Family.of({"one": Exchanged(values, worse)}).p_of("one") == count / 5
+        assert PointFamily.of({"one": Exchanged(values, worse)}).p_of("one") == count / 5
 
 
 def test_metrics_that_say_the_same_cost_nothing_and_others_cost_at_most_bonferroni():
     values = np.random.default_rng(0).standard_normal((20, 1000))
     values[:, 0] = 1.0
     values[0, 0] = 2.8
-    alone = Family.of({"0": Exchanged(values[0], "high")}).p_of("0")
-    again = Family.of({str(k): Exchanged(values[0] * (k + 1), "high") for k in range(5)}).p_of("0")
-    many = Family.of({str(k): Exchanged(one, "high") for k, one in enumerate(values)}).p_of("0")
+    alone = PointFamily.of({"0": Exchanged(values[0], "high")}).p_of("0")
+    again = PointFamily.of({str(k): Exchanged(values[0] * (k + 1), "high") for k in range(5)}).p_of("0")
+    many = PointFamily.of({str(k): Exchanged(one, "high") for k, one in enumerate(values)}).p_of("0")
     assert again == alone < many <= 20 * alone
 
 
@@ -129,13 +117,14 @@ def test_a_metric_with_heavy_tails_does_not_drown_another():
     calm, wild = rng.standard_normal(200), rng.standard_cauchy(200) ** 2
     calm[0] = 9.0
     assert (
-        Family.of({"calm": Exchanged(calm, "high"), "wild": Exchanged(wild, "high", scale="root")}).p_of("calm") <= 0.01
+        PointFamily.of({"calm": Exchanged(calm, "high"), "wild": Exchanged(wild, "high", scale="root")}).p_of("calm")
+        <= 0.01
     )
 
 
 def test_equal_values_say_nothing():
     same = np.full(200, 0.3)
-    found = Family.of({"same": Exchanged(same + 1e-17 * np.arange(200), "high")})
+    found = PointFamily.of({"same": Exchanged(same + 1e-17 * np.arange(200), "high")})
     assert found.p_of("same") == 1
     assert all_tests(found, {})["same"].detectable is None
 
@@ -153,7 +142,7 @@ def test_a_score_is_reached_from_its_value_on():
 def test_single_tests_join_the_family_by_holm():
     values = np.random.default_rng(2).standard_normal(200)
     values[0] = 0.0
-    family = Family.of({"one": Exchanged(values, "high")})
+    family = PointFamily.of({"one": Exchanged(values, "high")})
     found = all_tests(
         family, {"c2st_boosting": Single(0.001, 0.01, 0.5, 0.53), "excess_loss": Single(0.4, 0.02, 0.2, 0.205)}
     )

@@ -14,11 +14,12 @@ from scipy import stats
 from tests.conftest import SMALL
 
 import motes
-from motes.models._loading import load
-from motes.models._point_fitting import PointData, fit_points
-from motes.models._points import PointModel
-from motes.sampling import DDIM, DPMSolver2S, DPMSolver3M, Heun
-from motes.sampling._options import Sampling
+from fits import fit_points
+from motes.loading import load
+from motes.points import DDIM, DPMSolver2S, DPMSolver3M, Heun
+from motes.points.fitting import PointData
+from motes.points.guidance import Sampling
+from motes.points.model import PointModel
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +51,6 @@ def test_a_column_alone_is_learned_sampled_and_scored():
     samples = model.sample(1000, seed=4)[:, 0]
     assert samples.shape == (1000,)
     assert 0.4 < (samples > 0).mean() < 0.6
-
-
-def test_a_recipe_for_tables_is_not_followed_for_points():
-    with pytest.raises(motes.errors.RecipeError, match=r"data\.encode = true; expected one for points"):
-        fit_points(motes.make_shape("moons", 40), "table")
 
 
 @pytest.mark.parametrize("name", ["model.pkl", "model.v2"])
@@ -201,7 +197,7 @@ def changed(saved, path, about=(), drop=(), tensors=()):
     """The file with some of its metadata and tensors changed, and a checksum that fits again."""
     import struct
 
-    from motes.learning._checkpoints import _digest
+    from motes.training.checkpoints import _digest
 
     raw = saved.read_bytes()
     (size,) = struct.unpack("<Q", raw[:8])
@@ -260,10 +256,10 @@ def test_three_columns_and_their_names_come_back(tmp_path):
 
 def test_an_exact_denoiser_can_take_the_place_of_the_learned_one(small_model, tmp_path):
     # For data that is one point, E[x_0 | x_t] is that point, and every sample must be it.
-    from motes.diffusion._denoiser import Denoiser
+    from motes.points.denoisers import Denoiser
 
     class Dot(Denoiser):
-        schedule: motes.diffusion.Schedule
+        schedule: motes.points.Schedule
 
         def __call__(self, x_t, t):
             return 0 * x_t + jax.numpy.array([0.5, -2.0])

@@ -8,10 +8,14 @@ import pytest
 from tests.linear_simulator import exact_model, simulated
 
 import motes
-from motes.diagnosis._posteriors import diagnose_posteriors, evaluate_posteriors
 from motes.errors import UsageError
-from motes.evaluation._posteriors import PosteriorDetails, evaluation_of_posteriors
-from motes.evaluation._results import Metric
+from motes.evaluation.posteriors import (
+    PosteriorDetails,
+    diagnose_posteriors,
+    evaluate_posteriors,
+    evaluation_of_posteriors,
+)
+from motes.evaluation.results import Metric
 from motes.plots import page
 
 

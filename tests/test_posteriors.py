@@ -17,33 +17,19 @@ from tests.linear_simulator import FAR, GAIN, POSTERIOR, PRIOR, exact_model, log
 from tests.reference import Z
 
 import motes
-from motes.data._edges import SMOOTH, log_density, quantile
-from motes.data._supports import Support
-from motes.data._tables import Standardiser, as_table
-from motes.diffusion._continuous import VarianceExploding
-from motes.diffusion._denoiser import Denoiser, Given
-from motes.diffusion._oracles import GaussianOracle
-from motes.diffusion._schedules import Schedule
+from fits import fit_points
+from motes.data.curves import Asinh, Power, Straight
+from motes.data.tables import SMOOTH, Standardiser, Support, as_table, log_density, quantile
 from motes.errors import DataError, RecipeError, UsageError
-from motes.learning._denoisers import Conditional, NoisePredictor
-from motes.learning._rows import OnDevice, Rows
-from motes.models._contexts import Context, context_table
-from motes.models._point_fitting import (
-    FEW,
-    FEW_DROPOUT,
-    SCALES,
-    PointData,
-    _as_learned,
-    _with_scales,
-    choose_options,
-    fit_points,
-)
-from motes.models._points import PointModel
-from motes.models._priors import Prior
-from motes.models._regressions import widths_are_predictable
+from motes.points.denoisers import Conditional, Denoiser, Given, NoisePredictor
+from motes.points.exact import GaussianOracle
+from motes.points.fitting import FEW, FEW_DROPOUT, SCALES, PointData, _as_learned, _with_scales, choose_options
+from motes.points.guidance import Guided
+from motes.points.model import PointModel
+from motes.points.posterior import Context, Prior, context_table, widths_are_predictable
+from motes.points.schedules import Schedule, VarianceExploding
+from motes.points.training import OnDevice, Rows
 from motes.recipes import load_recipe
-from motes.sampling._guidance import Guided
-from motes.tables.kinds._curves import Asinh, Power, Straight
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.reference import CONTINUOUS, DISCRETE, SCHEDULES, ExactGaussian, float64, normal_logpdf, property_test
 
-from motes.diffusion import _process as process
+from motes.points import process
 
 ALL = SCHEDULES | CONTINUOUS
 each = pytest.mark.parametrize("schedule", ALL.values(), ids=ALL)

@@ -4,8 +4,9 @@ import warnings
 
 import pytest
 
-from motes.data import Blocks, TextOptions, read_frame
+from motes.data import Blocks, read_frame
 from motes.errors import DataError
+from motes.text_options import TextOptions
 
 ROWS = [f"{i / 2},{i % 5},n{i % 7}" for i in range(500)]
 MANY = [f"{i / 2},{i % 5},n{i % 7}" for i in range(120_000)]
@@ -73,7 +74,7 @@ def test_quotes_in_their_place_need_no_word(cell, row, table):
 
 @pytest.mark.parametrize("size", [64, 1000])
 def test_parts_of_a_file_are_held_to_the_same(size, table, monkeypatch):
-    monkeypatch.setattr("motes.data._text_layout.PART", size)
+    monkeypatch.setattr("motes.data.text.PART", size)
     with pytest.raises(DataError, match=r"a quote opens"):
         Blocks.of_file(table({10: '10.5,3,"n0'}))
     with pytest.warns(UserWarning, match="2 cells go over several lines; the longest has 3, in row 400"):

@@ -8,16 +8,16 @@ import jax
 import numpy as np
 import pytest
 
-from motes.diffusion._continuous import FunctionSchedule, VarianceExploding
-from motes.diffusion._discrete import LinearBetas, QuadBetas, SigmoidBetas
 from motes.errors import RecipeError, UsageError
-from motes.learning._losses import MinSNR, Simple
-from motes.learning._networks import Residual, ResidualMLP, StepGated, StepGatedMLP
-from motes.learning._times import LogitNormalTimes, LogNormalTimes, UniformTimes
-from motes.recipes import PointRecipe, load_recipe, parse, recipe_names, recipe_text
-from motes.recipes._reading import SECTIONS, kinds_of
-from motes.recipes._registry import keys_of
-from motes.sampling import SAMPLERS, Heun, PredictorCorrector
+from motes.points import SAMPLERS, Heun, PointRecipe, PredictorCorrector
+from motes.points.losses import MinSNR, Simple
+from motes.points.networks import Residual, ResidualMLP, StepGated, StepGatedMLP
+from motes.points.schedules import FunctionSchedule, LinearBetas, QuadBetas, SigmoidBetas, VarianceExploding
+from motes.points.times import LogitNormalTimes, LogNormalTimes, UniformTimes
+from motes.recipe_files import recipe_names, recipe_text
+from motes.recipes import load_recipe, parse
+from motes.recipes.loading import SECTIONS, kinds_of
+from motes.training.recipe import keys_of
 
 each_recipe = pytest.mark.parametrize("name", recipe_names())
 

@@ -15,27 +15,28 @@ import numpy as np
 import pytest
 
 import motes
+from fits import fit_points
 from motes import cli
-from motes._ranges import Checked, number
-from motes.diffusion._discrete import Betas
-from motes.diffusion._process import q_sample
-from motes.learning._denoisers import DENOISERS, Prediction, X0Predictor
-from motes.learning._losses import EDM, LOSSES
-from motes.learning._networks import NETWORKS, ResidualMLP
-from motes.learning._times import TIMES, Draw, Times
-from motes.models._point_fitting import PointData, fit_points
-from motes.recipes import PointRecipe, load_recipe, parse
-from motes.recipes import _registry as registry
-from motes.recipes._reading import SECTIONS, kinds_of
-from motes.sampling import SAMPLERS, Heun
-from motes.sampling._grids import GRIDS
+from motes.points import SAMPLERS, Heun, PointRecipe
+from motes.points.denoisers import DENOISERS, Prediction, X0Predictor
+from motes.points.fitting import PointData
+from motes.points.losses import EDM, LOSSES
+from motes.points.networks import NETWORKS, ResidualMLP
+from motes.points.process import q_sample
+from motes.points.sampling import GRIDS
+from motes.points.schedules import Betas
+from motes.points.times import TIMES, Draw, Times
+from motes.ranges import Checked, number
+from motes.recipes import load_recipe, parse
+from motes.recipes.loading import SECTIONS, kinds_of
 from motes.tables.kinds import KINDS
+from motes.training import recipe as registry
 
 pytestmark = pytest.mark.usefixtures("own_kinds")
 TINY = {"table.steps": 5, "table.width": 16, "table.depth": 1, "table.components": 1}
 
 
-class SquareRoot(motes.diffusion.Schedule):
+class SquareRoot(motes.points.Schedule):
     """sigma_t = top t^2, alpha_t = 1."""
 
     top: float = number(5.0, 0, 100, open_low=True)
@@ -83,7 +84,7 @@ class Early(Times):
         return jnp.maximum(self.share * u, 1e-3)
 
 
-class Halfway(motes.sampling.Sampler):
+class Halfway(motes.points.Sampler):
     order: ClassVar[int] = 1
     evaluations: ClassVar[int] = 1
     stochastic: ClassVar[bool] = False
@@ -254,7 +255,7 @@ class Unhashable(Halving):
     places: list = dataclasses.field(default_factory=list)
 
 
-class NoStep(motes.sampling.Sampler):
+class NoStep(motes.points.Sampler):
     order: ClassVar[int] = 1
     evaluations: ClassVar[int] = 1
     stochastic: ClassVar[bool] = False
@@ -299,7 +300,7 @@ class NoPlace(Gap):
         (decorated("grid", "mine", lambda schedule: None), r"expected a class with @dataclass"),
         (
             decorated("schedule", "mine", Halving),
-            r"got Halving for \[schedule\]; expected a subclass of motes.diffusion.Schedule",
+            r"got Halving for \[schedule\]; expected a subclass of motes.points.Schedule",
         ),
         (decorated("network", "mine", Halving), r"expected a method network\(dim_in"),
         (decorated("network", "mine", ResidualMLP), r"expected a method network\(dim_in"),
@@ -307,7 +308,7 @@ class NoPlace(Gap):
         (decorated("grid", "mine", NetOptions), r"expected a method __call__\(schedule"),
         (decorated("denoiser", "mine", Halving), "expected a subclass of .*Prediction"),
         (decorated("times", "mine", Halving), "expected a subclass of .*Times"),
-        (decorated("sampler", "mine", Halving), "expected a subclass of motes.sampling.Sampler"),
+        (decorated("sampler", "mine", Halving), "expected a subclass of motes.points.Sampler"),
         (decorated("sampler", "mine", NoStep), r"got NoStep for \[sampler\], which lacks step; expected a subclass of"),
         (decorated("sampler", "mine", OrderIsAKey), "got a field `order` in OrderIsAKey; expected a ClassVar"),
         (decorated("column", "mine", Halving), "expected a subclass of motes.tables.kinds.Kind"),
@@ -440,7 +441,7 @@ def test_a_metric_that_gives_no_number_is_named():
 # --- a sampler that is wrong -----------------------------------------------------------------------------------------
 
 
-class Wrong(motes.sampling.DDIM):
+class Wrong(motes.points.DDIM):
     fault: str = "none"
 
     def step(self, denoiser, x_t, t, s, state, key):
@@ -571,7 +572,7 @@ def test_a_file_that_cannot_be_imported_is_explained(motes_command, words, says)
     Path("bad.py").write_text("import motes\n\n1 / 0\n")
     Path("worse.py").write_text("def (\n")
     Path("taken.py").write_text("import motes\n@motes.register('loss', 'edm')\nclass A: pass\n")
-    Path("clash.py").write_text("from motes.cli import app\n@app.command\ndef sample(): pass\n")
+    Path("clash.py").write_text("from motes.cli.common import app\n@app.command\ndef sample(): pass\n")
     code, out, err = motes_command("samplers", *words)
     assert (code, out) == (2, "")
     assert says in err
@@ -580,7 +581,7 @@ def test_a_file_that_cannot_be_imported_is_explained(motes_command, words, says)
 
 def test_a_command_of_your_own_is_carried_out_and_its_error_named(motes_command):
     Path("twice.py").write_text(
-        "from motes.cli import app\n\n\n@app.command\ndef twice(number: int, /) -> int:\n"
+        "from motes.cli.common import app\n\n\n@app.command\ndef twice(number: int, /) -> int:\n"
         '    """Print twice a number."""\n    print(2 * number)\n    return 1 // number\n'
     )
     for _ in range(2):  # a file that is run again replaces its commands
@@ -601,8 +602,8 @@ def test_a_sampler_and_a_grid_of_your_own_are_listed(capsys):
 
 def test_the_names_of_recipes_cost_no_jax():
     code = (
-        "import sys; from motes.recipes import recipe_about, recipe_names, recipe_text; "
-        "from motes.recipes._files import split_change; "
+        "import sys; from motes.recipe_files import recipe_about, recipe_names, recipe_text; "
+        "from motes.recipe_files import split_change; "
         "[recipe_about(name) for name in recipe_names()]; split_change('a.b=1'); print('jax' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

@@ -6,7 +6,7 @@ from tests.conftest import SMALL
 from tests.linear_simulator import GAIN, NOISE, POSTERIOR, PRIOR, A, log_posterior, simulated
 
 import motes
-from motes.models._regressions import Regression
+from motes.points.posterior import Regression
 
 
 def test_the_regression_of_a_linear_simulator_is_its_posterior():

@@ -6,14 +6,12 @@ import pytest
 from scipy import stats
 from tests.reference import Z
 
-from motes.diffusion._continuous import VarianceExploding
-from motes.diffusion._denoiser import Given
-from motes.diffusion._labelled import LabelledOracle
-from motes.diffusion._oracles import GaussianOracle
-from motes.sampling import DPMSolver3M
-from motes.sampling._grids import KarrasGrid
-from motes.sampling._loop import BLOCK, ReverseProcess, sample
-from motes.sampling._rejection import ATTEMPTS, rows_inside
+from motes.points import DPMSolver3M
+from motes.points.denoisers import Given
+from motes.points.exact import GaussianOracle, LabelledOracle
+from motes.points.particles import ATTEMPTS, rows_inside
+from motes.points.sampling import BLOCK, KarrasGrid, ReverseProcess, sample
+from motes.points.schedules import VarianceExploding
 
 VE = VarianceExploding(80.0, 7.0)
 MEAN, COVARIANCE = np.zeros(2), np.array([[1.0, 0.6], [0.6, 1.0]])

@@ -18,22 +18,21 @@ from tests.states import Ended, Memory, bits
 from tests.tables import TINY
 
 import motes
-from motes._progress import Reporter
-from motes.diagnosis._evaluating import LEAST_LOSS_PAIRS
+from fits import fit_points, fit_table
+from motes.cli.answers import SAMPLES
+from motes.cli.drawing import Options
+from motes.cli.folders import Checkpoints, RunTraining, checkpoints_in, keeping_checkpoints, locked, seed_of
+from motes.cli.run import train_run
 from motes.errors import ModelFileError, Terminated, TrainingError, UsageError
-from motes.learning import _training as training
-from motes.learning._batches import Batches
-from motes.learning._checkpoints import read_checkpoint
-from motes.learning._resuming import State, interruptible
-from motes.learning._weights import weights_of
-from motes.models._going_on import FitSession
-from motes.models._point_fitting import PointData, fit_points
-from motes.models._table_fitting import fit_table
+from motes.evaluation.models import LEAST_LOSS_PAIRS
+from motes.points import training
+from motes.points.fitting import PointData
+from motes.progress import Reporter
 from motes.recipes import load_recipe
-from motes.runs._checkpoints import Checkpoints, Training, checkpoints_in, keeping_checkpoints, seed_of
-from motes.runs._folder import locked
-from motes.runs._options import Options
-from motes.runs._run import SAMPLES, train_run
+from motes.training.averages import weights_of
+from motes.training.batches import Batches
+from motes.training.checkpoints import State, interruptible, read_checkpoint
+from motes.training.model import FitSession
 
 pytestmark = pytest.mark.brief
 
@@ -112,7 +111,7 @@ def test_tables_are_learned_to_the_same_bits(name, tmp_path, monkeypatch):
     fit = lambda keeper: fit_table(table(n), changes=changes, seed=1, session=FitSession(keeper), **options)
     whole = fit(None)
     assert whole.training.best > 0 or name == "an early stop"
-    monkeypatch.setattr("motes.learning.tables._training.PATIENCE", 1e-9)  # a step a call, after the first ones
+    monkeypatch.setattr("motes.tables.training.PATIENCE", 1e-9)  # a step a call, after the first ones
     last = len(whole.training.losses)
     again = ended_and_resumed(fit, tmp_path, sorted(random.Random(name).sample(range(1, last), 2)))
     assert bits(whole.models) == bits(again.models)
@@ -259,13 +258,13 @@ def test_the_last_two_are_kept_and_the_last_one_of_a_complete_run(tmp_path):
 
 def test_checkpoints_take_at_most_two_per_cent_of_the_time(tmp_path, monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("motes.runs._checkpoints.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("motes.cli.folders.time.perf_counter", lambda: now[0])
     keeper = checkpoints(tmp_path, every=30.0)
     now[0] = 129.0
     assert not keeper.due()
     now[0] = 130.0
     assert keeper.due()
-    monkeypatch.setattr("motes.runs._checkpoints.write_checkpoint", lambda *some: now.__setitem__(0, now[0] + 2.0))
+    monkeypatch.setattr("motes.cli.folders.write_checkpoint", lambda *some: now.__setitem__(0, now[0] + 2.0))
     keeper.save(8, state_of(8))  # takes two seconds, which are two per cent of a hundred
     now[0] = 132.0 + 99.0
     assert not keeper.due()
@@ -314,7 +313,7 @@ def test_files_and_their_folder_are_flushed_before_and_after_the_rename(tmp_path
 
 def test_a_folder_has_one_training_at_a_time_and_says_whose(tmp_path):
     code = (
-        "import sys, pathlib; from motes.runs._folder import locked\n"
+        "import sys, pathlib; from motes.cli.folders import locked\n"
         "with locked(pathlib.Path('.'), print):\n    print('locked', flush=True)\n    sys.stdin.read()"
     )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -341,7 +340,7 @@ def run(out, steps=60, reporter=None, samples=200, **options):
     recipe = out / "recipe.toml" if options.get("resume") else "default"
     changes, reporter = RUN | {"training.steps": steps}, reporter or Told()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("motes.runs._run.SAMPLES", samples)
+        patch.setattr("motes.cli.run.SAMPLES", samples)
         return train_run("moons", out, recipe, changes, Options(**options), reporter)
 
 
@@ -469,7 +468,7 @@ def test_what_is_gone_on_with_is_the_same_training(cut, tmp_path):
 
 
 def test_a_training_that_breaks_down_leaves_no_checkpoint(tmp_path):
-    training = Training("moons", "default", load_recipe("default", RUN), 0, "")
+    training = RunTraining("moons", "default", load_recipe("default", RUN), 0, "")
 
     def broken():
         with keeping_checkpoints(tmp_path / "run", training, Options(), Told()) as keeper:
@@ -485,7 +484,7 @@ def test_a_training_that_breaks_down_leaves_no_checkpoint(tmp_path):
 def test_a_run_of_a_table_goes_on(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        "motes.runs._run.evaluated", lambda *some, **options: SimpleNamespace(to_dict=dict)
+        "motes.cli.run.evaluated", lambda *some, **options: SimpleNamespace(to_dict=dict)
     )  # which takes long
     table(120).to_csv("t.csv", index=False)
     changes = TINY | {"table.steps": 40, "table.learning_rate": 0.02, "table.averages": 4}
@@ -548,8 +547,8 @@ def long(tmp_path_factory):
     """A complete run of many steps, as a process of its own takes them."""
     out = tmp_path_factory.mktemp("runs") / "long"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("motes.learning._programs.LEVEL", 1)
-        patch.setattr("motes.diagnosis._evaluating.LEAST_LOSS_PAIRS", LEAST_LOSS_PAIRS)
+        patch.setattr("motes.training.programs.LEVEL", 1)
+        patch.setattr("motes.evaluation.models.LEAST_LOSS_PAIRS", LEAST_LOSS_PAIRS)
         run(out, steps=30_000, samples=SAMPLES)
     return out
 

@@ -8,23 +8,22 @@ import pytest
 from tests.tables import TINY, untrained
 
 import motes
-from motes import _pipeline as pipeline
-from motes import cli
-from motes._progress import Reporter
-from motes.cli import _common as common
-from motes.cli._options import PointOptions
+from fits import fit_points, fit_table
+from motes import cli, pipeline
+from motes.cli import answers as samples
+from motes.cli import common
+from motes.cli import figures as point_figures
+from motes.cli import folders as checkpoints
+from motes.cli import run as runs
+from motes.cli.drawing import Drawing
+from motes.cli.options import PointOptions
 from motes.errors import UsageError
-from motes.evaluation._irreducible import BOUND, EXACT, Estimate
-from motes.models._going_on import FitSession
-from motes.models._point_fitting import PointData, fit_points
-from motes.models._table_fitting import fit_table
+from motes.evaluation.losses import BOUND, EXACT, Estimate
+from motes.points.fitting import PointData
+from motes.points.guidance import Sampling
+from motes.progress import Reporter
 from motes.recipes import load_recipe
-from motes.runs import _checkpoints as checkpoints
-from motes.runs import _point_figures as point_figures
-from motes.runs import _run as runs
-from motes.runs import _samples as samples
-from motes.runs._drawing import Drawing
-from motes.sampling._options import Sampling
+from motes.training.model import FitSession
 
 pytestmark = pytest.mark.brief
 
@@ -80,7 +79,7 @@ def test_history_says_how_far_losses_are_above_the_least(model):
 
 
 def test_a_name_with_a_space_is_quoted_where_a_run_says_how_it_runs_again(tmp_path):
-    checkpoints.write_recipe(tmp_path, checkpoints.Training("my file.csv", "table", load_recipe("table"), 3, ""))
+    checkpoints.write_recipe(tmp_path, checkpoints.RunTraining("my file.csv", "table", load_recipe("table"), 3, ""))
     assert "motes train 'my file.csv' --recipe recipe.toml --seed 3\n" in (tmp_path / "recipe.toml").read_text()
 
 
@@ -94,8 +93,8 @@ def test_a_folder_with_a_run_is_refused_and_replaced_where_that_is_asked_for(tmp
 
 def test_only_steps_may_change_where_a_run_goes_on(tmp_path):
     recipe = load_recipe("default", TINIEST)
-    texts = checkpoints.Training("moons", "default", recipe, 3, "rows").about
-    same = checkpoints.Training("moons", "default", load_recipe(recipe, {"training.steps": 9}), 3, "rows")
+    texts = checkpoints.RunTraining("moons", "default", recipe, 3, "rows").about
+    same = checkpoints.RunTraining("moons", "default", load_recipe(recipe, {"training.steps": 9}), 3, "rows")
     checkpoints._check_same(tmp_path, same, texts)
     for other, says in (
         (replace(same, seed=4), "got --seed 4"),
@@ -140,13 +139,13 @@ def test_what_a_draw_changes_of_a_recipe():
 
 
 def test_classes_are_drawn_as_frequent_as_they_were(labelled):
-    frame, points = samples.drawn(labelled, samples.Request(400, seed=3), QUIET)
+    frame, points = samples.drawn(labelled, samples.SampleRequest(400, seed=3), QUIET)
     drawn = np.array(frame.columns["label"].cells())
     assert points.shape == (400, 2) and abs((drawn == 1).mean() - 0.9) < 0.06
-    again, _ = samples.drawn(labelled, samples.Request(400, seed=3), QUIET)
-    other, _ = samples.drawn(labelled, samples.Request(400, seed=4), QUIET)
+    again, _ = samples.drawn(labelled, samples.SampleRequest(400, seed=3), QUIET)
+    other, _ = samples.drawn(labelled, samples.SampleRequest(400, seed=4), QUIET)
     assert again.columns["label"].cells() == drawn.tolist() != other.columns["label"].cells()
-    one, _ = samples.drawn(labelled, samples.Request(5, label=0), QUIET)
+    one, _ = samples.drawn(labelled, samples.SampleRequest(5, label=0), QUIET)
     assert one.columns["label"].cells() == [0] * 5
 
 
@@ -229,7 +228,7 @@ def test_the_estimator_warns_of_row_numbers():
 
 
 def test_several_draws_are_numbered(model, tmp_path):
-    from motes.runs._answers import impute_file
+    from motes.cli.answers import impute_file
 
     (tmp_path / "t.csv").write_text("x,y\n0.5,\n,0.25\n")
     rows, entries = impute_file(
@@ -241,8 +240,8 @@ def test_several_draws_are_numbered(model, tmp_path):
 
 
 def test_progress_says_how_far_the_loss_is_above_the_least(capsys):
-    from motes._progress import watching
-    from motes.learning._course import Progress
+    from motes.points.training import Progress
+    from motes.progress import watching
 
     with watching(Reporter(), least=0.25) as show:
         show(Progress(10, 10, 1.0, 1.0))

@@ -20,10 +20,7 @@ from tests.reference import (
 )
 
 import motes
-from motes.diffusion._denoiser import Denoiser
-from motes.diffusion._oracles import GaussianOracle
-from motes.diffusion._schedules import Schedule
-from motes.sampling import (
+from motes.points import (
     DDIM,
     SAMPLERS,
     Adaptive,
@@ -44,7 +41,10 @@ from motes.sampling import (
     StochasticHeun,
     sample,
 )
-from motes.sampling._grids import KarrasGrid, LogSNRGrid, QuadraticGrid, UniformGrid
+from motes.points.denoisers import Denoiser
+from motes.points.exact import GaussianOracle
+from motes.points.sampling import KarrasGrid, LogSNRGrid, QuadraticGrid, UniformGrid
+from motes.points.schedules import Schedule
 
 VP = SCHEDULES["linear"]
 VE = SCHEDULES["exploding"]

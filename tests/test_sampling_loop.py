@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 from tests.reference import SCHEDULES, ExactGaussian, Z, assert_moments, float64
 
-from motes.diffusion._continuous import RectifiedFlow
-from motes.diffusion._discrete import DiscreteVP
-from motes.sampling import Ancestral, Heun, Sampler, sample
-from motes.sampling._grids import UniformGrid
-from motes.sampling._loop import ReverseProcess
+from motes.points import Ancestral, Heun, Sampler, sample
+from motes.points.sampling import ReverseProcess, UniformGrid
+from motes.points.schedules import DiscreteVP, RectifiedFlow
 
 VP = SCHEDULES["linear"]
 VE = SCHEDULES["exploding"]

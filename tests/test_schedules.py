@@ -20,10 +20,20 @@ from tests.reference import (
     tutorial_tables,
 )
 
-from motes.diffusion._continuous import CosineVP, FunctionSchedule, LinearVP, RectifiedFlow, VarianceExploding
-from motes.diffusion._discrete import CosineBetas, DiscreteVP, LinearBetas, QuadBetas, SigmoidBetas
-from motes.diffusion._knots import KnotSchedule
-from motes.sampling._grids import KarrasGrid, UniformGrid
+from motes.points.sampling import KarrasGrid, UniformGrid
+from motes.points.schedules import (
+    CosineBetas,
+    CosineVP,
+    DiscreteVP,
+    FunctionSchedule,
+    KnotSchedule,
+    LinearBetas,
+    LinearVP,
+    QuadBetas,
+    RectifiedFlow,
+    SigmoidBetas,
+    VarianceExploding,
+)
 
 BETAS = {"linear": LinearBetas, "quad": QuadBetas, "sigmoid": SigmoidBetas}
 each_discrete = pytest.mark.parametrize("schedule", [SCHEDULES[name] for name in DISCRETE], ids=DISCRETE)

@@ -18,7 +18,7 @@ from tests.reference import property_test
 from tests.table_reference import log_prob, random_entries
 
 import motes
-from motes.data._frames import as_frame
+from motes.data.frames import as_frame
 from motes.errors import DataError, UsageError
 from motes.tables import Schema
 from motes.tables.kinds import KINDS
@@ -552,5 +552,5 @@ def test_a_column_of_every_kind_goes_in_and_comes_out(kind):
 
 def test_the_room_loads_little():
     heavy = ("jax", "pandas", "polars", "pyarrow", "scipy.stats", "sklearn")
-    code = f"import sys, motes.tables; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, motes.data; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

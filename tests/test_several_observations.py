@@ -13,18 +13,16 @@ from tests.linear_simulator import GAIN, NOISE, POSTERIOR, PRIOR, A, exact_model
 
 import motes
 from motes.data import Standardiser, Support
-from motes.data._edges import SMOOTH, log_density, quantile, shares
-from motes.diffusion._continuous import CosineVP, VarianceExploding
-from motes.diffusion._denoiser import Denoiser, Given
-from motes.diffusion._oracles import GaussianOracle
-from motes.diffusion._schedules import Schedule
+from motes.data.curves import Straight
+from motes.data.tables import SMOOTH, log_density, quantile, shares
 from motes.errors import UsageError
-from motes.models._contexts import Context
-from motes.models._posteriors import PosteriorModel, _prior_of
-from motes.models._priors import Prior
+from motes.points.denoisers import Denoiser, Given
+from motes.points.exact import GaussianOracle
+from motes.points.guidance import Composed, NoisyPrior, added_precisions
+from motes.points.posterior import Context, Prior
+from motes.points.posterior_model import PosteriorModel, _prior_of
+from motes.points.schedules import CosineVP, Schedule, VarianceExploding
 from motes.recipes import load_recipe
-from motes.sampling._composition import Composed, NoisyPrior, added_precisions
-from motes.tables.kinds._curves import Straight
 
 THETA = np.array([1.5, -1.2])
 

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from sklearn.datasets import make_circles, make_moons, make_s_curve, make_swiss_roll
 
-from motes.data._shapes import SHAPES, make_labelled_shape, make_shape
+from motes.data.shapes import SHAPES, make_labelled_shape, make_shape
 from motes.errors import UsageError
 
 each = pytest.mark.parametrize("name", SHAPES)

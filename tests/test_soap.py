@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from motes.learning._options import Training
-from motes.learning._soap import scale_by_soap
+from motes.points.training import Training
+from motes.training.optimisers import scale_by_soap
 
 SHAPES = ((4, 3), (4,), (3, 4))
 SIZE = 28

@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 
 import motes
-from motes.data._frames import as_frame
-from motes.data._writing import write_frame
-from motes.evaluation._modes import mode_coverage
-from motes.models._going_on import FitSession
-from motes.models._loading import load
-from motes.models._point_fitting import fit_points
-from motes.models._references import source_of
-from motes.models._sources import read_points
+from fits import fit_points
+from motes.data.files import write_frame
+from motes.data.frames import as_frame
+from motes.evaluation.metrics import mode_coverage
+from motes.evaluation.sources import read_points, source_of
+from motes.loading import load
+from motes.training.model import FitSession
 
 RECIPE = motes.load_recipe("default")
 

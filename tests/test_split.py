@@ -8,18 +8,15 @@ import pytest
 from tests.conftest import SMALL
 
 import motes
-from motes.data._tables import Standardiser
-from motes.diagnosis._prior import as_options
-from motes.diagnosis._setting import Setting, Steps, squared_distances
-from motes.diagnosis._split import split_error
-from motes.diagnosis._steps import coarse_grid, steps_fix
-from motes.diffusion import GaussianOracle
+from fits import fit_points
+from motes.data.tables import Standardiser
 from motes.evaluation import sliced_w2
-from motes.models._going_on import FitSession
-from motes.models._point_fitting import fit_points
-from motes.models._points import PointModel, Provenance
-from motes.models._references import source_of
-from motes.models._sources import read_points
+from motes.evaluation.causes import Setting, Steps, coarse_grid, split_error, squared_distances, steps_fix
+from motes.evaluation.findings import as_options
+from motes.evaluation.sources import read_points, source_of
+from motes.points import GaussianOracle
+from motes.points.model import PointModel
+from motes.training.model import FitSession, Provenance
 
 N = 2048
 
@@ -145,7 +142,7 @@ def test_fine_steps_do_not_depend_on_the_recipes_own():
 
 
 def test_steps_whose_halves_change_the_distance_are_a_doubt(monkeypatch):
-    monkeypatch.setattr("motes.diagnosis._setting.FINE", (2, 4))
+    monkeypatch.setattr("motes.evaluation.causes.FINE", (2, 4))
     model = exact_model("eight_gaussians", changes={"grid.steps": 2})
     found = split_of(model, source_of(model), N)
     assert any("half as many steps as the finest, 4, change the squared distance" in doubt for doubt in found.doubts)

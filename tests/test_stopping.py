@@ -9,19 +9,17 @@ from tests.conftest import SMALL
 from tests.reference import Z
 
 import motes
-from motes._seeds import seed_key
+from fits import fit_points
 from motes.errors import DataError, RecipeError, UsageError
-from motes.learning import _training as training
-from motes.learning._losses import EDM
-from motes.learning._options import Training
-from motes.learning._rows import Rows
-from motes.learning._stopping import validation_rows
-from motes.learning._times import LogNormalTimes
-from motes.learning._training import train
-from motes.learning._weights import weights_of
-from motes.models._going_on import FitSession
-from motes.models._point_fitting import PointData, fit_points
+from motes.points import training
+from motes.points.fitting import PointData
+from motes.points.losses import EDM
+from motes.points.times import LogNormalTimes
+from motes.points.training import Rows, Training, train, validation_rows
 from motes.recipes import load_recipe
+from motes.seeds import seed_key
+from motes.training.averages import weights_of
+from motes.training.model import FitSession
 from test_training import X, train_point
 
 # --- sample weights --------------------------------------------------------------------------------------------------

@@ -17,15 +17,15 @@ from tests.tables import TINY
 
 import motes
 from motes import cli
-from motes._progress import Reporter
+from motes.cli.drawing import Options
+from motes.cli.folders import checkpoints_in
+from motes.cli.run import train_run
 from motes.data import read_frame
 from motes.errors import MotesError, UsageError
-from motes.learning import _training as point_training
-from motes.learning._checkpoints import read_checkpoint
-from motes.learning.tables import _training as table_training
-from motes.runs._checkpoints import checkpoints_in
-from motes.runs._options import Options
-from motes.runs._run import train_run
+from motes.points import training as point_training
+from motes.progress import Reporter
+from motes.tables import training as table_training
+from motes.training.checkpoints import read_checkpoint
 from storage import Died, Disk
 
 pytestmark = pytest.mark.brief
@@ -45,7 +45,7 @@ def train(kind, out, **options):
     recipe, changes = (out / "recipe.toml", {}) if options.get("resume") else (name, changes_of(kind))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(out.parent)
-        patch.setattr("motes.runs._run.SAMPLES", SAMPLES)
+        patch.setattr("motes.cli.run.SAMPLES", SAMPLES)
         for module in (point_training, table_training):
             patch.setattr(module, "PATIENCE", 1e-9)
         options = Options(figures=False, seed=1, checkpoint_every=0.0, **options)

@@ -6,13 +6,12 @@ import pytest
 from tests.tables import TINY, untrained
 
 import motes
-from motes.diagnosis._ema_lengths import compare_ema_lengths
+from fits import fit_table
 from motes.errors import ModelFileError, UsageError
-from motes.learning._averages import LENGTHS, gamma_of
-from motes.learning._weights import weights_of, with_weights
-from motes.models._going_on import FitSession
-from motes.models._loading import load
-from motes.models._table_fitting import fit_table
+from motes.evaluation.averages import compare_ema_lengths
+from motes.loading import load
+from motes.training.averages import LENGTHS, gamma_of, weights_of, with_weights
+from motes.training.model import FitSession
 
 pytestmark = pytest.mark.brief
 
@@ -48,7 +47,7 @@ def kept():
     keeper = EveryStep()
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (("FIRST", 1), ("PATIENCE", 1e-9)):  # a step a call
-            patch.setattr(f"motes.learning.tables._training.{name}", value)
+            patch.setattr(f"motes.tables.training.{name}", value)
         model = fit_table(table(120), changes=CHANGES | {"table.averages": 30}, seed=1, session=FitSession(keeper))
     return model, np.stack([keeper.weights[step] for step in range(1, STEPS + 1)]).astype(np.float64)
 
@@ -84,9 +83,9 @@ def test_averages_change_nothing_else_and_there_are_none_by_default():
 @pytest.mark.slow
 def test_averages_move_the_normals_by_the_share_that_suits_few_rows(monkeypatch):
     changes = CHANGES | {"table.averages": 4, "table.steps": 20}
-    monkeypatch.setattr("motes.learning.tables._training.SHARES", (1.0,))
+    monkeypatch.setattr("motes.tables.training.SHARES", (1.0,))
     whole = fit_table(table(120), changes=changes, seed=1).averaged_over(0.1).models.network
-    monkeypatch.setattr("motes.learning.tables._training.SHARES", (0.25,))
+    monkeypatch.setattr("motes.tables.training.SHARES", (0.25,))
     less = fit_table(table(120), changes=changes, seed=1).averaged_over(0.1).models.network
     assert np.abs(whole.lines).max() > 0
     np.testing.assert_allclose(less.lines, 0.25 * whole.lines, atol=1e-7)

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 
 import motes
-from motes._progress import Reporter
-from motes.data._files import read_frame
-from motes.models._loading import load
-from motes.models._references import source_of
-from motes.models._tables import TableModel, evidence_of
-from motes.runs._options import Options
-from motes.runs._run import train_run
+from motes.cli.drawing import Options
+from motes.cli.run import train_run
+from motes.data.files import read_frame
+from motes.evaluation.sources import source_of
+from motes.loading import load
+from motes.progress import Reporter
+from motes.tables.model import TableModel, evidence_of
 
 pytestmark = pytest.mark.brief
 
@@ -69,7 +69,7 @@ def trained(people, tmp_path_factory):
     people.to_csv(path, index=False)
     reporter = Recorder()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("motes.runs._run.SAMPLES", 200)
+        patch.setattr("motes.cli.run.SAMPLES", 200)
         _, found = train_run(str(path), folder / "run", "table", TINY, Options(), reporter)
     path.rename(folder / "run" / "people.csv")
     model = load(folder / "run")
@@ -241,7 +241,7 @@ def test_the_spread_over_orders_is_a_column(people, run, model, motes_command):
 
 def test_predictions_of_a_label_are_those_of_python(people, run, model, motes_command, monkeypatch):
     people.drop(columns="city").to_parquet("some.parquet", row_group_size=20)
-    monkeypatch.setattr("motes.data._blocks.BLOCK", 12)
+    monkeypatch.setattr("motes.data.files.BLOCK", 12)
     code, message, err = motes_command("predict", run, "some.parquet", "--column", "city", "--out", "city.csv")
     assert code == 0 and "'city' predicted in 39 rows in city.csv" in message and "predicting: 39/39 rows" in err
     found, (p, labels) = pd.read_csv("city.csv"), model.predict_proba(people, "city")
@@ -339,16 +339,16 @@ def test_a_parquet_file_is_read_block_by_block_and_never_whole(people, run, mote
         raise AssertionError("a whole file is read")
 
     for block in (1000, 12):
-        monkeypatch.setattr("motes.data._blocks.BLOCK", block)
+        monkeypatch.setattr("motes.data.files.BLOCK", block)
         if block == 12:
-            monkeypatch.setattr("motes.data._blocks.read_frame", never)
+            monkeypatch.setattr("motes.data.files.read_frame", never)
         code, _, err = motes_command("score", run, "people.parquet", "--out", "log_prob.csv", "--overwrite")
         assert code == 0, err
         scores.append(pd.read_csv("log_prob.csv").log_prob)
     np.testing.assert_allclose(*scores, rtol=1e-5)
     code, message, err = motes_command("impute", run, "people.parquet", "--out", "twice.parquet", "--draws", 2)
     assert code == 0 and "4 entries filled in, 78 rows" in message, err
-    monkeypatch.setattr("motes.data._blocks.read_frame", read_frame)
+    monkeypatch.setattr("motes.data.files.read_frame", read_frame)
     twice = pd.read_parquet("twice.parquet")
     assert twice.draw.tolist() == [1] * ROWS + [2] * ROWS
     for draw, half in twice.drop(columns="draw").groupby(twice.draw):
@@ -472,11 +472,11 @@ def test_an_interrupt_before_the_first_step_stands_in_nobodys_way(run, motes_com
         raise motes.errors.TrainingError("the loss was not finite")
 
     for trouble, expected in ((interrupted, 130), (interrupted, 130), (broken, 1), (broken, 1)):
-        monkeypatch.setattr("motes._pipeline.fit_table", trouble)
+        monkeypatch.setattr("motes.pipeline.fit_table", trouble)
         code, _, _ = motes_command("train", run / "people.csv", "--out", "here")
         assert code == expected
     assert not list((tmp_path / "here").iterdir())
-    monkeypatch.setattr("motes.runs._answers.impute_file", interrupted)
+    monkeypatch.setattr("motes.cli.answers.impute_file", interrupted)
     code, _, err = motes_command("impute", run, run / "people.csv", "--out", "whole.csv")
     assert code == 130 and "motes plot" not in err
 
@@ -493,7 +493,7 @@ def test_an_interrupt_before_the_first_step_stands_in_nobodys_way(run, motes_com
 def test_a_diverging_table_names_the_step_and_leaves_the_last_good_model(
     run, motes_command, monkeypatch, tmp_path, changes, worse, message
 ):
-    monkeypatch.setattr("motes.learning.tables._training.WORSE", worse)
+    monkeypatch.setattr("motes.tables.training.WORSE", worse)
     words = [f"--set={key}={str(value).lower()}" for key, value in (TINY | changes).items()]
     code, _, err = motes_command("train", run / "people.csv", "--out", "here", *words, "--no-figures")
     assert code == 1 and re.search(message, " ".join(err.split()))

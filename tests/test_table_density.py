@@ -7,25 +7,18 @@ import pytest
 from scipy import integrate, stats
 from scipy.special import logsumexp
 
-from motes.learning.tables._base import Base, components_given, in_order
-from motes.learning.tables._base_fit import (
-    Shape,
+from motes.tables.base import (
+    Base,
+    MixtureShape,
     base_of_pairs,
     choose_shape,
+    components_given,
     first_gates,
     fit_base,
+    in_order,
     log_mass_of,
 )
-from motes.learning.tables._density import (
-    CLOSE,
-    CLOSE_WEIGHT,
-    Near,
-    Normals,
-    log_mass,
-    log_mixture,
-    log_value,
-    moved,
-)
+from motes.tables.network import CLOSE, CLOSE_WEIGHT, Near, Normals, log_mass, log_mixture, log_value, moved
 
 CELLS = [(0.0, 0.1), (-3.0, -2.0), (2.0, 5.0), (-1e4, 0.3), (1.5, 1e4), (-1e4, 1e4), (7.0, 7.5), (0.4, 0.40001)]
 
@@ -191,7 +184,7 @@ def test_gates_begin_where_the_entries_are_likeliest():
     rng = np.random.default_rng(0)
     x = rng.uniform(-1.7, 1.7, (2000, 2))
     y = np.column_stack([x, x[:, 1] + 0.01 * rng.standard_normal(2000)])
-    base = fit_base(y, np.ones(len(y)), y.shape[1], Shape(1, 0.0, 1e-6), 0)
+    base = fit_base(y, np.ones(len(y)), y.shape[1], MixtureShape(1, 0.0, 1e-6), 0)
     even = np.full(y.shape, -np.log(3.4))
     gates = first_gates(base, y, y, y, even, np.ones(2000))
     assert gates[0] > 0.9
@@ -211,7 +204,7 @@ def labelled(n):
 @pytest.mark.slow
 def test_a_base_knows_the_mean_of_each_label_and_forgets_it_where_the_label_is_hidden():
     label, y = labelled(3000)
-    base = fit_base(y, np.ones(len(y)), 3, Shape(1, 0.0, 1e-6), 0)
+    base = fit_base(y, np.ones(len(y)), 3, MixtureShape(1, 0.0, 1e-6), 0)
     in_turn = in_order(base, jnp.array([3, 4, 0, 1, 2]))
     rows = np.array([np.flatnonzero(label == k)[0] for k in range(3)])
     visible = jnp.zeros((3, 5), bool)
@@ -247,12 +240,17 @@ def test_gates_begin_with_the_labels_known():
     number = np.where(label, 1.0, -1.0)[:, None] + 0.02 * rng.standard_normal((1500, 1))
     y = np.column_stack([number, label - label.mean()])
     even = stats.norm.logpdf(number, scale=1.0)
-    base = fit_base(y, np.ones(len(y)), 1, Shape(1, 0.0, 1e-6), 0)
+    base = fit_base(y, np.ones(len(y)), 1, MixtureShape(1, 0.0, 1e-6), 0)
     assert first_gates(base, y, number, number, even, np.ones(1500))[0] < 0.05
     shuffled = np.column_stack([number, rng.permutation(y[:, 1])])
     assert (
         first_gates(
-            fit_base(shuffled, np.ones(1500), 1, Shape(1, 0.0, 1e-6), 0), shuffled, number, number, even, np.ones(1500)
+            fit_base(shuffled, np.ones(1500), 1, MixtureShape(1, 0.0, 1e-6), 0),
+            shuffled,
+            number,
+            number,
+            even,
+            np.ones(1500),
         )[0]
         > 0.2
     )
@@ -281,14 +279,14 @@ def test_a_base_does_not_end_in_a_bad_optimum():
     ).mean()
     fresh, best = y[40_000:], (np.log(weights), means, covariances)
     for seed in range(4):
-        base = fit_base(y[:40_000], np.ones(40_000), 6, Shape(3, 0.0, 1e-4), seed)
+        base = fit_base(y[:40_000], np.ones(40_000), 6, MixtureShape(3, 0.0, 1e-4), seed)
         assert log_density(fresh, base) > log_density(fresh, best) - 0.02
 
 
 @pytest.mark.slow
 def test_the_density_of_a_fitted_base_integrates_to_one():
     y = np.random.default_rng(0).standard_normal((500, 1)) * 0.3 + 1
-    base = fit_base(y, np.ones(len(y)), 1, Shape(2, 0.3, 1e-2), 0)
+    base = fit_base(y, np.ones(len(y)), 1, MixtureShape(2, 0.3, 1e-2), 0)
     normals = Normals(base.log_weights, base.means[:, 0], jnp.sqrt(base.covariances[:, 0, 0]))
     density = lambda x: float(jnp.exp(log_mixture(normals, *(jnp.float32(v) for v in (x, x, 0.0)))))
     assert integrate.quad(density, -2, 4, limit=200)[0] == pytest.approx(1.0, abs=1e-4)
@@ -310,5 +308,7 @@ def test_gates_do_not_depend_on_where_a_column_stands():
     x = np.random.default_rng(1).standard_normal(1500)
     y = np.stack([x, x + 0.05 * np.random.default_rng(2).standard_normal(1500)], axis=1)
     even = stats.norm.logpdf(y)
-    gates = first_gates(fit_base(y, np.ones(len(y)), y.shape[1], Shape(1, 0.0, 1e-6), 0), y, y, y, even, np.ones(1500))
+    gates = first_gates(
+        fit_base(y, np.ones(len(y)), y.shape[1], MixtureShape(1, 0.0, 1e-6), 0), y, y, y, even, np.ones(1500)
+    )
     assert gates.max() < 0.1

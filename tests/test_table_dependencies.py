@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from motes.learning.tables._fitting import order_of
-from motes.models._loading import load
-from motes.models._table_fitting import fit_table
-from motes.tables._schema import Schema
+from fits import fit_table
+from motes.loading import load
+from motes.tables.schema import Schema
+from motes.tables.training import order_of
 from tables import TINY, untrained
 
 ANIMALS = {"mouse": "mammal", "horse": "mammal", "crow": "bird", "robin": "bird", "owl": "bird", "frog": "amphibian"}

@@ -10,27 +10,26 @@ import pandas as pd
 import pytest
 
 import motes
-from motes._progress import Reporter
-from motes.data._frames import as_frame
-from motes.diagnosis._bins import few_bins
-from motes.diagnosis._of_tables import (
+from fits import fit_table
+from motes.cli.drawing import Drawing
+from motes.cli.figures import linked_columns
+from motes.cli.plots import draw_run, keep_diagnosis
+from motes.data.frames import as_frame
+from motes.errors import UsageError
+from motes.evaluation.sources import source_of
+from motes.evaluation.table_diagnosis import (
     TableDiagnosis,
     _of_orders,
     _overlearned,
     _worse_than_mixture,
     diagnose_table,
+    few_bins,
 )
-from motes.errors import UsageError
-from motes.learning.tables._course import moved_by
-from motes.learning.tables._layout import layout_of
-from motes.learning.tables._network import MaskedNetwork
-from motes.learning.tables._training import SHARES, _best_share
-from motes.models._references import source_of
-from motes.models._table_fitting import fit_table
-from motes.runs._drawing import Drawing
-from motes.runs._plots import draw_run, keep_diagnosis
-from motes.runs._table_figures import linked_columns
-from motes.tables._schema import Schema
+from motes.progress import Reporter
+from motes.tables.layout import layout_of
+from motes.tables.network import MaskedNetwork
+from motes.tables.schema import Schema
+from motes.tables.training import SHARES, _best_share, moved_by
 from tables import untrained
 
 pytestmark = pytest.mark.brief

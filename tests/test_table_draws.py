@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from motes.models._table_fitting import fit_table
-from motes.tables._conditions import Not
+from fits import fit_table
+from motes.tables.parts import Not
 from tables import TINY, of_random_weights, untrained
 
 pytestmark = pytest.mark.brief

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from motes.evaluation import _families as families
-from motes.evaluation._families import family_of, weighted_holm
-from motes.evaluation._marginals import share_difference, signed_root
-from motes.evaluation._shares import compare_shares
+from motes.evaluation import results as families
+from motes.evaluation.marginals import compare_shares, share_difference, signed_root
+from motes.evaluation.results import family_of, weighted_holm
 
 
 def rng_of(seed):

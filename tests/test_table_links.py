@@ -7,14 +7,12 @@ import pandas as pd
 import pytest
 from scipy.special import logsumexp
 
-from motes.learning.tables._links import log_linked
-from motes.learning.tables._model import ordered
-from motes.learning.tables._network import Rows
-from motes.learning.tables._rows import Scale
-from motes.models._loading import load
-from motes.models._table_fitting import fit_table
-from motes.sampling._rows import log_prob_parts
-from motes.tables._schema import Schema
+from fits import fit_table
+from motes.loading import load
+from motes.tables.layout import log_linked
+from motes.tables.network import EncodedRows, Scale, ordered
+from motes.tables.sampling import log_prob_parts
+from motes.tables.schema import Schema
 from tables import TINY, of_random_weights, untrained
 
 pytestmark = pytest.mark.brief
@@ -110,7 +108,7 @@ def test_part_by_part_is_the_network_at_once_where_relations_give_places(model, 
 
     seen = unmasker.start(len(rows))
     for k, j in enumerate(map(int, unmasker.order)):
-        entry = Rows(*(part[:, j] for part in read))
+        entry = EncodedRows(*(part[:, j] for part in read))
         visible = np.isin(np.arange(4), unmasker.order[:k]) & observed
         each = [np.asarray(at_once(member, read, visible))[:, j] for member in members]
         expected, here = logsumexp(each, axis=0) - np.log(count), observed[:, j]

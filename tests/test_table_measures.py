@@ -11,16 +11,34 @@ from sklearn.metrics import balanced_accuracy_score, r2_score, roc_auc_score
 from threadpoolctl import threadpool_limits
 
 from motes.errors import UsageError
-from motes.evaluation import _interactions as interactions
-from motes.evaluation import _utility as use
-from motes.evaluation._associations import Layout, associations, compare_associations, ranked
-from motes.evaluation._interactions import compare_interactions
-from motes.evaluation._marginals import distance_by_chance, kolmogorov_smirnov, total_variation, wasserstein_1
-from motes.evaluation._privacy import Points, closest_records, count_copies, distances_to, fingerprints
-from motes.evaluation._table_likelihoods import likelihoods
-from motes.evaluation._two_sample import c2st_of_columns
-from motes.evaluation._utility import Task, utility, weighted_auc
-from motes.evaluation._views import NormalScores
+from motes.evaluation import associations as interactions
+from motes.evaluation import privacy as use
+from motes.evaluation.associations import (
+    FeatureLayout,
+    associations,
+    compare_associations,
+    compare_interactions,
+    ranked,
+)
+from motes.evaluation.marginals import (
+    NormalScores,
+    distance_by_chance,
+    kolmogorov_smirnov,
+    total_variation,
+    wasserstein_1,
+)
+from motes.evaluation.metrics import c2st_of_columns
+from motes.evaluation.points import likelihoods
+from motes.evaluation.privacy import (
+    Points,
+    Task,
+    closest_records,
+    count_copies,
+    distances_to,
+    fingerprints,
+    utility,
+    weighted_auc,
+)
 
 N = 300
 
@@ -116,7 +134,7 @@ DISCRETE, LEVELS = np.array([False, False, True, True]), (0, 0, 3, 3)
 
 def designs(a, b):
     both = np.concatenate([a, b])
-    layout = Layout(DISCRETE, LEVELS, np.isnan(both).any(axis=0))
+    layout = FeatureLayout(DISCRETE, LEVELS, np.isnan(both).any(axis=0))
     design = layout.design(ranked(both, DISCRETE))
     return layout, design[: len(a)], design[len(a) :]
 
@@ -220,7 +238,7 @@ def test_a_detectable_association_is_found_in_80_of_100_cases():
         x = rng_of(5000 + k).normal(size=(n, 2))
         return np.stack([x[:, 0], rho * x[:, 0] + np.sqrt(1 - rho**2) * x[:, 1]], axis=1)
 
-    layout = Layout(np.zeros(2, bool), (0, 0), np.zeros(2, bool))
+    layout = FeatureLayout(np.zeros(2, bool), (0, 0), np.zeros(2, bool))
 
     def compare(a, b, k):
         design = layout.design(ranked(np.concatenate([a, b]), layout.discrete))

@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fits import fit_table
 from motes.errors import DataError, ModelFileError, UsageError
-from motes.learning.tables._fitting import options_of
-from motes.models._loading import load
-from motes.models._table_fitting import fit_table
-from motes.models._tables import TableModel
+from motes.loading import load
 from motes.recipes import load_recipe
-from motes.tables._conditions import Not
+from motes.tables.model import TableModel
+from motes.tables.parts import Not
+from motes.tables.training import options_of
 from tables import TINY, untrained
 
 QUICK = {"table.steps": 600, "table.width": 48, "table.depth": 1, "table.batch": 256}

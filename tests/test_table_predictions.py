@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
+from fits import fit_table
 from motes.errors import DataError, UsageError
-from motes.models._table_fitting import fit_table
-from motes.sampling._rows import log_prob_parts
+from motes.tables.sampling import log_prob_parts
 from tables import TINY, of_random_weights, untrained
 
 pytestmark = pytest.mark.brief
@@ -165,8 +165,8 @@ def test_every_option_does_what_it_says(model, data):
 
 
 def _blocks(model, data):
-    from motes.data._blocks import Blocks
-    from motes.models._table_predictions import rows_without
+    from motes.data.files import Blocks
+    from motes.tables.predictions import rows_without
 
     return Blocks.of_frame(rows_without(model.schema, data, "x", "the data"))
 

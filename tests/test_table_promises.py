@@ -5,9 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from motes.learning.tables._fitting import held_out
-from motes.learning.tables._plan import Data
-from motes.models._table_fitting import fit_table
+from fits import fit_table
+from motes.tables.training import TableRows, held_out
 from tables import TINY, untrained
 
 pytestmark = pytest.mark.brief
@@ -56,15 +55,15 @@ def test_copies_of_a_row_are_on_one_side_of_the_split():
 
 def test_rare_rows_are_left_out_whole_and_of_many_at_most_two_thousand():
     once = np.ones(11_000, np.int64)
-    split = held_out(Data(None, 3.0 * once, once, None), 5, 0)
+    split = held_out(TableRows(None, 3.0 * once, once, None), 5, 0)
     assert set(split.hold.ravel()) == {0.0, 3.0} == set(split.learn.ravel())
     assert ((split.hold > 0).sum(1) == 2000).all() and not (split.hold * split.learn).any()
     assert ((split.learn > 0).sum(1) == 8800).all()
     many = np.ones(100_000, np.int64)
-    assert (held_out(Data(None, 1.0 * many, many, None), 1, 0).hold > 0).sum() == 2000
+    assert (held_out(TableRows(None, 1.0 * many, many, None), 1, 0).hold > 0).sum() == 2000
     # The weight of a row of labels is divided: there are only so many different ones.
     few = np.array([5000, 3000, 2000])
-    split = held_out(Data(None, 1.0 * few, few, None), 5, 0)
+    split = held_out(TableRows(None, 1.0 * few, few, None), 5, 0)
     np.testing.assert_array_equal(split.hold + split.learn, np.tile(few, (5, 1)))
     np.testing.assert_array_equal(split.hold.sum(0), few)
     np.testing.assert_array_equal(split.hold.sum(1), 2000)

@@ -8,16 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import motes.models._table_fillings
+import motes.tables.draws
+from fits import fit_table
 from motes.errors import UsageError
-from motes.models._going_on import FitSession
-from motes.models._loading import load
-from motes.models._table_fitting import fit_table
-from motes.models._tables import TableModel, evidence_of
-from motes.sampling._constraint import Constraint
-from motes.tables._conditions import NotMissing
-from motes.tables._relations import Inequality
-from motes.tables._schema import Schema
+from motes.loading import load
+from motes.tables.model import TableModel, evidence_of
+from motes.tables.parts import NotMissing
+from motes.tables.relations import Inequality
+from motes.tables.sampling import Constraint
+from motes.tables.schema import Schema
+from motes.training.model import FitSession
 from tables import TINY, untrained
 
 pytestmark = pytest.mark.brief
@@ -192,7 +192,7 @@ def test_the_share_that_keeps_it_is_that_of_the_calibrated_model(monkeypatch):
     a = np.random.default_rng(0).integers(0, 6, 300)
     frame = pd.DataFrame({"a": a, "b": a + np.random.default_rng(1).integers(0, 5, 300)})
     bent = lambda self, *_: [part + np.random.default_rng(2).normal(0, 3, part.shape) for part in self.no_bias]
-    monkeypatch.setattr("motes.models._table_fitting.Unmasker.calibrated", bent)
+    monkeypatch.setattr("motes.tables.fitting.Unmasker.calibrated", bent)
     with untrained():
         model = fit_table(frame, changes=TINY | {"table.bins": 64, "table.calibrate": True}, seed=1)
     assert np.exp(model.score_samples(PAIRS)).sum() == pytest.approx(1, abs=0.04)
@@ -289,7 +289,7 @@ def test_known_values_that_break_an_inequality_leave_the_rest_free(pair):
 
 @pytest.mark.slow
 def test_a_file_and_a_pickle_give_the_same_model_and_draw_nothing(pair, tmp_path, monkeypatch):
-    monkeypatch.setattr("motes.sampling._constraint.draw_block", None)
+    monkeypatch.setattr("motes.tables.sampling.draw_block", None)
     pair.save(tmp_path / "m.safetensors")
     for same in (load(tmp_path / "m.safetensors"), pickle.loads(pickle.dumps(pair))):
         np.testing.assert_array_equal(same.score_samples(PAIRS), pair.score_samples(PAIRS))
@@ -336,7 +336,7 @@ def test_dates_and_real_numbers_are_kept(model, data):
 @pytest.mark.long
 def test_the_share_that_keeps_them_counts_numbers_beyond_the_observed_range(monkeypatch):
     # Draws are cut to the range, and log p is not. The difference is 0.003 here; 262,144 rows tell P(C) to 0.0008.
-    monkeypatch.setattr("motes.sampling._constraint.DRAWN", (262_144, 262_144))
+    monkeypatch.setattr("motes.tables.sampling.DRAWN", (262_144, 262_144))
     rng = np.random.default_rng(0)
     low = rng.normal(0, 1, 300)
     few = pd.DataFrame({"low": low, "high": low + rng.exponential(1, 300)})
@@ -407,8 +407,8 @@ def test_equal_known_values_keep_their_inequality_to_the_bit(model, data, monkey
     rows["high"] = rows.low.clip(data.high.min(), data.low.max())
     rows["low"] = rows.high
     calls = []
-    draw = motes.models._table_fillings.draw_block
-    monkeypatch.setattr("motes.models._table_fillings.draw_block", lambda *words: calls.append(1) or draw(*words))
+    draw = motes.tables.draws.draw_block
+    monkeypatch.setattr("motes.tables.draws.draw_block", lambda *words: calls.append(1) or draw(*words))
     model.impute(rows, seed=1)
     assert len(calls) == 1
     model.impute(rows.assign(low=rows.high + 1e-9), seed=1)  # broken: nothing is drawn again
@@ -423,7 +423,7 @@ def test_equal_known_values_keep_their_inequality_to_the_bit(model, data, monkey
 @pytest.mark.slow
 def test_a_row_that_no_draw_mends_is_filled_in(model, data, monkeypatch):
     monkeypatch.setattr(Constraint, "accepted", lambda self, sides, hopeless, u: np.zeros(len(u), bool))
-    monkeypatch.setattr("motes.models._table_fillings.TRIES", 3)
+    monkeypatch.setattr("motes.tables.draws.TRIES", 3)
     holes = data.head(30).assign(end=pd.NaT)
     assert not model.impute(holes, seed=1)[0].columns["end"].missing.any()
 
@@ -471,7 +471,7 @@ def test_a_missing_entry_with_a_code_keeps_its_inequality(data):
 
 @pytest.mark.slow
 def test_inequalities_that_the_model_breaks_most_are_left_out(monkeypatch):
-    monkeypatch.setattr("motes.sampling._constraint.LEAST", 0.6)
+    monkeypatch.setattr("motes.tables.sampling.LEAST", 0.6)
     rng = np.random.default_rng(0)
     steps = np.cumsum(rng.binomial(2, 0.3, (1200, 6)), axis=1) + rng.integers(0, 4, (1200, 1))
     with untrained():
@@ -482,7 +482,7 @@ def test_inequalities_that_the_model_breaks_most_are_left_out(monkeypatch):
     assert whole_of(model) >= 0.6
     assert Inequality("a", "f") in model.constraint.rules  # whose columns lie farthest apart
     # One more is broken too often.
-    monkeypatch.setattr("motes.sampling._constraint.LEAST", whole_of(model) + 1e-6)
+    monkeypatch.setattr("motes.tables.sampling.LEAST", whole_of(model) + 1e-6)
     with untrained():
         fewer = fit_table(pd.DataFrame(steps, columns=list("abcdef")), changes=TINY | {"table.bins": 64}, seed=1)
     assert len(fewer.constraint.rules) == len(model.constraint.rules) - 1
@@ -516,7 +516,7 @@ def test_interrupting_the_estimate_keeps_the_model(pair, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("motes.models._table_adjusting.estimated", stop)
+    monkeypatch.setattr("motes.tables.draws.estimated", stop)
     a = np.random.default_rng(1).integers(0, 6, 300)
     with untrained():
         model = fit_table(pd.DataFrame({"a": a, "b": a + np.arange(300) % 4}), changes=TINY)

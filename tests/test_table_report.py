@@ -7,15 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from motes.data._frames import as_frame
+from motes.data.frames import as_frame
 from motes.errors import DataError, UsageError
-from motes.evaluation import _interactions as interactions
-from motes.evaluation._bars import bars_of
-from motes.evaluation._tables import evaluate_tables
+from motes.evaluation import associations as interactions
+from motes.evaluation.marginals import bars_of
+from motes.evaluation.tables import evaluate_tables
 from motes.plots import page, write_page
 from motes.plots.report import _environment
 from motes.plots.svg import element, heat_map, ticks
-from motes.tables._schema import Schema
+from motes.tables.schema import Schema
 from pages import Page, check_alone, check_heard, check_numbers
 
 N = 400
@@ -265,7 +265,7 @@ def test_the_same_seed_gives_the_same_and_another_one_another_choice(good, parts
 
 
 def test_more_rows_than_are_compared_are_named(fast, monkeypatch):
-    from motes.evaluation import _table_tests as table_tests
+    from motes.evaluation import tables as table_tests
 
     for name, least in (("ROWS", 100), ("NEAREST", 50), ("DISTANCES", 0), ("PRODUCTS", 0), ("PAIR_ROWS", 250)):
         monkeypatch.setattr(table_tests, name, least)

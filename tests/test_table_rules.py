@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 import motes
-from motes.explorer import TableSubject
-from motes.models._table_fitting import fit_table
-from motes.models._tables import TableModel
-from motes.sampling._constraint import Constraint
+from fits import fit_table
+from motes.explorer.tables import TableSubject
 from motes.tables import Schema
+from motes.tables.model import TableModel
+from motes.tables.sampling import Constraint
 from tables import TINY, untrained
 
 pytestmark = pytest.mark.brief

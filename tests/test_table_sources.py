@@ -4,12 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from motes.data._frames import as_frame
-from motes.data._identity import content_keys, held_out_of
-from motes.models._columns import columns_of
-from motes.models._sources import divided
+from motes.data.frames import as_frame
+from motes.data.points import content_keys, held_out_of
+from motes.evaluation.sources import columns_of, divided
 from motes.recipes import load_recipe
-from motes.tables.kinds._columns import column_messages
+from motes.tables.kinds.columns import column_messages
 
 ROWS = 3000
 

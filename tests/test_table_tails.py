@@ -8,7 +8,7 @@ import pytest
 
 import motes
 from motes.errors import ModelFileError
-from motes.learning._checkpoints import read_checkpoint, write_checkpoint
+from motes.training.checkpoints import read_checkpoint, write_checkpoint
 
 ROWS, DRAWN = 20_000, 200_000
 

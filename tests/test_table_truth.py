@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from motes.models._table_fitting import fit_table
+from fits import fit_table
 from tables import TINY, untrained
 
 SHORT = {"table.steps": 300, "table.width": 48, "table.depth": 1, "table.batch": 256}

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from tests.reference import property_test
 
-from motes.data._points import read_table, write_table
-from motes.data._replacing import replacing
-from motes.data._tables import Standardiser, as_table, default_columns
+from motes.data.points import read_table, write_table
+from motes.data.readings import default_columns
+from motes.data.tables import Standardiser, as_table
 from motes.errors import DataError, UsageError
+from motes.replacing import replacing
 
 X = np.array([[1.5, -2.0], [3.0, 4.25], [0.0, 1e-3]])
 

@@ -8,18 +8,23 @@ import pytest
 from tests.reference import TrainingBy, Z
 
 import motes
-from motes.diffusion import (
+from motes.errors import RecipeError
+from motes.points import (
+    EDM,
     CosineVP,
     Denoiser,
     EmpiricalOracle,
     GaussianOracle,
     Given,
     LabelledOracle,
+    LogNormalTimes,
+    Rows,
     Schedule,
+    Simple,
+    UniformTimes,
     VarianceExploding,
+    train,
 )
-from motes.errors import RecipeError
-from motes.learning import EDM, LogNormalTimes, Rows, Simple, UniformTimes, train
 from motes.recipes import load_recipe
 
 LABELS = np.arange(64) % 2

@@ -13,12 +13,11 @@ from tests.conftest import SMALL
 
 import motes
 from motes import cli
-from motes._pipeline import suited
-from motes.data._files import read_frame
-from motes.data._text_options import TextOptions
-from motes.models._loading import load
-from motes.models._references import source_of
-from motes.models._sources import read_rows
+from motes.data.files import read_frame
+from motes.evaluation.sources import read_rows, source_of
+from motes.loading import load
+from motes.pipeline import suited
+from motes.text_options import TextOptions
 from tables import untrained
 
 MOTES = [sys.executable, "-m", "motes"]
@@ -56,7 +55,7 @@ def run(tmp_path_factory):
     (folder / "t.csv").write_bytes(german())
     with pytest.MonkeyPatch.context() as patch, untrained():
         patch.chdir(folder)
-        patch.setattr("motes.runs._run.SAMPLES", 40)
+        patch.setattr("motes.cli.run.SAMPLES", 40)
         assert cli._run(["train", "t.csv", "--out", "run", *TINY, *OPTIONS], debug=True) == 0
     return folder / "run"
 
@@ -131,7 +130,7 @@ def test_the_recipe_of_a_run_reads_its_source_again(here, run):
 
 @pytest.mark.slow
 def test_what_the_training_found_out_reads_rows_that_alone_have_two_readings(motes_command, tmp_path, monkeypatch):
-    monkeypatch.setattr("motes.runs._run.SAMPLES", 40)
+    monkeypatch.setattr("motes.cli.run.SAMPLES", 40)
     rows = "".join(f'{k % 28 + 1:02d}.03.2020,"$1,{k + 100}.50",{k % 5}\n' for k in range(ROWS))
     (tmp_path / "t.csv").write_text("day,pay,n\n" + rows)
     with untrained():

@@ -12,15 +12,14 @@ import pandas as pd
 import pytest
 
 import motes
-from motes.data import _text_layout as text_layout
-from motes.data._blocks import Blocks
-from motes.data._files import read_frame, width_of
-from motes.data._points import read_table
-from motes.data._readings import Dates, Numbers, chosen, doubt, ways_of
-from motes.data._text_options import TextOptions
-from motes.data._texts import text_in_parts
+from motes.data import text as text_layout
+from motes.data.files import Blocks, read_frame, width_of
+from motes.data.points import read_table
+from motes.data.readings import Dates, NumberFormat, chosen, doubt, ways_of
+from motes.data.text import text_in_parts
 from motes.errors import DataError, UsageError
-from motes.tables._schema import Schema
+from motes.tables.schema import Schema
+from motes.text_options import TextOptions
 
 NONE = TextOptions()
 
@@ -133,8 +132,8 @@ def test_a_question_mark_among_labels_stays_one_unless_it_is_named(file):
 @pytest.mark.parametrize("digits", ["01234", "00", "0x25", "-0X1f", str(2**63), "123456789012345678901"])
 @pytest.mark.parametrize("last", [0, 4000])
 def test_digits_that_are_a_name_remain_labels_wherever_they_are(file, monkeypatch, digits, last):
-    monkeypatch.setattr("motes.data._text_layout.START", 200)
-    monkeypatch.setattr("motes.data._text_layout.PART", 400)
+    monkeypatch.setattr("motes.data.text.START", 200)
+    monkeypatch.setattr("motes.data.text.PART", 400)
     rows = ["80331", "90210", *["1020"] * last, digits]
     path = file("zip,n\n" + "".join(f"{row},{i}\n" for i, row in enumerate(rows)))
     columns, notes = message(path)
@@ -182,7 +181,7 @@ def test_texts_that_are_neither_are_left_alone():
     assert doubt(["01234", "80331"]) is None
     assert ways_of(["31/12/2020", "12/31/2020"], NONE) == frozenset()
     assert chosen(ways_of(["12 %", "$5"], NONE), NONE) is None
-    assert chosen(ways_of(["12 %", "13 %"], NONE), NONE) == Numbers("", "%")
+    assert chosen(ways_of(["12 %", "13 %"], NONE), NONE) == NumberFormat("", "%")
     assert chosen(ways_of(["29.02.2021"], NONE), NONE) is None  # which does not exist
     assert chosen(ways_of(["31.12.2020"], NONE), NONE) == Dates("%d.%m.%Y")
 
@@ -203,7 +202,7 @@ def test_another_separator_is_refused_with_the_option_that_reads_it(file, sep, s
 @pytest.mark.parametrize("encoding", ["utf-16", "latin-1", "utf-16-le"])
 @pytest.mark.parametrize("size", [8, 2**22])
 def test_other_encodings_are_refused_with_the_option_and_read_with_it(file, monkeypatch, encoding, size):
-    monkeypatch.setattr("motes.data._text_layout.PART", size)
+    monkeypatch.setattr("motes.data.text.PART", size)
     path = file("größe,ort\n1.5,Köln\n2.5,Graz\n".encode(encoding))
     with pytest.raises(DataError, match=r"expected (text in )?UTF-8.*--encoding"):
         read_frame(path)
@@ -317,15 +316,15 @@ def test_parts_are_read_as_the_whole_is_and_memory_stays_flat(file):
 
 def test_an_odd_quote_costs_no_more_than_a_few_looks_at_the_rest(file, monkeypatch):
     # Of a text with an odd quote no end of a line is certain any more: the rest was looked at again with every part.
-    monkeypatch.setattr("motes.data._text_layout.PART", 2**10)
-    monkeypatch.setattr("motes.data._text_layout.LONGEST", 2**12)
+    monkeypatch.setattr("motes.data.text.PART", 2**10)
+    monkeypatch.setattr("motes.data.text.LONGEST", 2**12)
     looked = []
     last_end = text_layout.last_end
-    monkeypatch.setattr("motes.data._text_layout.last_end", lambda raw: looked.append(len(raw)) or last_end(raw))
+    monkeypatch.setattr("motes.data.text.last_end", lambda raw: looked.append(len(raw)) or last_end(raw))
     lines = [f"pipe {k},{k}" for k in range(20_000)]
     lines[50] = '5" pipe,50'
     path = file("name,x\n" + "\n".join(lines) + "\n")
-    parts = b"".join(part for part, _ in text_layout.Layout.of(path, NONE).parts())
+    parts = b"".join(part for part, _ in text_layout.TextLayout.of(path, NONE).parts())
     assert parts == path.read_bytes()
     assert sum(looked) < path.stat().st_size
 
@@ -386,7 +385,7 @@ def test_dates_that_two_stated_formats_read_differently_are_said(file):
 
 @pytest.mark.parametrize("size", [64, 400, 100_000])
 def test_mixed_dates_are_the_same_part_by_part(file, monkeypatch, size):
-    monkeypatch.setattr("motes.data._text_layout.PART", size)
+    monkeypatch.setattr("motes.data.text.PART", size)
     days, cells = mixed()
     blocks = Blocks.of_file(file(column(*cells)), TextOptions(date_format=FORMATS))
     assert [day for part in blocks.read() for day in part.columns["a"].cells()] == days

@@ -16,17 +16,15 @@ from tests.conftest import SMALL
 from tests.reference import Point, TrainingBy, half_distance
 
 import motes
-from motes._seeds import seed_key
-from motes.diffusion._continuous import VarianceExploding
-from motes.learning import _options as options
-from motes.learning import _training as training
-from motes.learning._divergence import Guard, times_the_first
-from motes.learning._options import Training
-from motes.learning._rows import Rows
-from motes.learning._times import LogNormalTimes
-from motes.learning._training import train
-from motes.models._point_fitting import fit_points
+from fits import fit_points
+from motes.points import training
+from motes.points import training as options
+from motes.points.schedules import VarianceExploding
+from motes.points.times import LogNormalTimes
+from motes.points.training import Rows, Training, train
 from motes.recipes import load_recipe
+from motes.seeds import seed_key
+from motes.training.optimisers import DivergenceMonitor, times_the_first
 
 
 def train_point(x, steps=40, *, loss=half_distance, weights=None, held=None, on_progress=None, **options):
@@ -262,7 +260,7 @@ def test_weights_that_overflow_at_the_last_step_are_a_divergence(monkeypatch):
 
 
 def test_a_peak_of_the_loss_is_no_divergence():
-    guard = Guard(times_the_first, 1000)
+    guard = DivergenceMonitor(times_the_first, 1000)
     assert guard.fault(0, np.full(8, 1.0, np.float32), True) is None
     assert guard.fault(8, np.full(99, 1e9, np.float32), True) is None and not guard.sound
     assert guard.fault(107, np.array([2.9], np.float32), True) is None and guard.sound
@@ -278,7 +276,7 @@ def test_the_limit_is_above_the_first_loss_whatever_its_sign(first, limit):
 
 @pytest.mark.slow
 def test_a_diverging_run_names_the_step_and_leaves_the_last_good_model(motes_command, monkeypatch, tmp_path):
-    monkeypatch.setattr("motes.diagnosis._evaluating.LEAST_LOSS_PAIRS", 1e6)  # which is not what is looked at
+    monkeypatch.setattr("motes.evaluation.models.LEAST_LOSS_PAIRS", 1e6)  # which is not what is looked at
     # D5.5, in fewer steps: its loss is finite, its samples were not, and it ended in "This should not happen".
     code, _, err = motes_command(
         "train", "swiss_roll", "--out", "here", "--set", "training.learning_rate=3", "--set", "training.clip_norm=1e9",
@@ -351,7 +349,7 @@ def test_training_learns_eight_gaussians_better_than_one_gaussian():
 @pytest.mark.slow
 def test_two_processes_agree_to_the_bit(small_model):
     code = (
-        "import motes; from motes.models._point_fitting import fit_points;"
+        "import motes; from fits import fit_points;"
         f"model = fit_points(motes.make_shape('moons', 400, seed=3), changes={SMALL}, seed=1);"
         "print(model.sample(64).tobytes().hex())"
     )

@@ -9,17 +9,15 @@ from scipy import stats
 from tests.reference import float64
 
 import motes
-from motes.data._distributions import Atoms
-from motes.data._shapes import SHAPES, distribution
-from motes.data._tables import Standardiser
-from motes.diffusion._continuous import VarianceExploding
-from motes.diffusion._discrete import CosineBetas
-from motes.diffusion._process import q_sample
+from motes.data.shapes import SHAPES, Atoms, distribution
+from motes.data.tables import Standardiser
 from motes.errors import UsageError
 from motes.evaluation import sliced_w2
-from motes.evaluation._truth import MOST_PAIRS, truth
-from motes.sampling import Heun
-from motes.sampling._grids import KarrasGrid
+from motes.points import Heun
+from motes.points.process import q_sample
+from motes.points.sampling import KarrasGrid
+from motes.points.schedules import CosineBetas, VarianceExploding
+from motes.points.shape_truth import MOST_PAIRS, truth
 
 each = pytest.mark.parametrize("name", SHAPES)
 pytestmark = pytest.mark.optimised
@@ -110,7 +108,7 @@ def test_entropies_that_are_known():
 
 def test_where_a_grid_would_be_too_fine_monte_carlo_takes_over(monkeypatch):
     by_grid = truth("moons").entropy()
-    monkeypatch.setattr("motes.evaluation._truth.MOST_PAIRS", MOST_PAIRS / 1e6)
+    monkeypatch.setattr("motes.points.shape_truth.MOST_PAIRS", MOST_PAIRS / 1e6)
     by_draws = truth("moons").entropy()
     assert by_draws.error > by_grid.error
     # The stated error is three standard errors: a false alarm in 370, of a fixed seed.
@@ -130,7 +128,7 @@ def test_a_board_without_noise_has_a_hard_edge():
 def test_the_quadrature_has_the_error_that_it_states(name, monkeypatch):
     x = np.concatenate([motes.make_shape(name, 300, seed=4), cells(name, 15)[0]])
     coarse = np.exp(truth(name).log_density(x))
-    monkeypatch.setattr("motes.data._distributions.PANEL", 0.8)
+    monkeypatch.setattr("motes.data.shapes.PANEL", 0.8)
     fine = np.exp(truth(name).log_density(x))
     assert np.abs(coarse - fine).max() < 1e-7 * fine.max()
 

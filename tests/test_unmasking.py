@@ -7,17 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from motes.learning.tables._base_fit import Shape, fit_base
-from motes.learning.tables._calibration import bias_of
-from motes.learning.tables._layout import layout_of
-from motes.learning.tables._model import MaskedModel, on_axes, ordered
-from motes.learning.tables._network import MaskedNetwork, Rows
-from motes.learning.tables._rows import Reader
-from motes.learning.tables._step import decayed, masked_loss, random_orders
-from motes.sampling._choosing import picked, spread_evenly
-from motes.sampling._rows import again, draw_block, log_prob_parts
-from motes.sampling._unmasking import Unmasker, Within, cut_normal
-from motes.tables._schema import Schema
+from motes.tables.base import MixtureShape, fit_base
+from motes.tables.layout import layout_of
+from motes.tables.masking import bias_of
+from motes.tables.network import EncodedRows, MaskedModel, MaskedNetwork, Reader, on_axes, ordered
+from motes.tables.sampling import again, draw_block, log_prob_parts
+from motes.tables.schema import Schema
+from motes.tables.training import decayed, masked_loss, random_orders
+from motes.tables.unmasking import Unmasker, Within, cut_normal, picked, spread_evenly
 
 ORDER = np.array([3, 0, 2, 1])
 
@@ -48,7 +45,7 @@ class Made:
         encoded = self.schema.encode(self.data)
         self.rows, self.unit = self.reader.read(encoded), encoded.log_unit
         y = np.asarray(on_axes(self.layout, encoded.y, encoded.codes))
-        base = fit_base(y, np.ones(len(y)), len(self.layout.lines), Shape(2, 0.1, 1e-3), 0)
+        base = fit_base(y, np.ones(len(y)), len(self.layout.lines), MixtureShape(2, 0.1, 1e-3), 0)
 
         def member(seed):
             network = MaskedNetwork(self.layout, 16, 1, 1 + 3 * 4, 0.0, key=jax.random.key(seed))
@@ -81,7 +78,7 @@ def test_part_by_part_is_the_network_at_once(made):
     rows = jax.tree.map(lambda part: part[:n], made.rows)
     seen = made.unmasker.start(n)
     for k, j in enumerate(ORDER):
-        found = made.unmasker.log_prob(seen, k, Rows(*(part[:, j] for part in rows)))
+        found = made.unmasker.log_prob(seen, k, EncodedRows(*(part[:, j] for part in rows)))
         visible = np.zeros((n, 4), bool)
         visible[:, ORDER[:k]] = True
         each = [np.asarray(at_once(model, made.layout, rows, visible))[:, j] for model in made.members]
@@ -94,7 +91,7 @@ def test_part_by_part_is_the_network_at_once(made):
 def test_rows_with_observed_entries_of_their_own_are_as_in_an_order_in_which_these_come_first(made):
     patterns = np.array([*itertools.product([False, True], repeat=4)])
     observed = np.repeat(patterns, 3, axis=0)
-    rows = Rows(*(part[: len(observed)] for part in made.rows))
+    rows = EncodedRows(*(part[: len(observed)] for part in made.rows))
     entry = lambda j: [part[:, j] for part in (rows.codes, rows.y, rows.u)]
     mixed = made.unmasker.of_rows(observed)
     seen = mixed.start(len(observed))
@@ -155,7 +152,7 @@ def test_the_density_of_two_columns_integrates_to_one(scale):
     schema = Schema.fit(data)
     layout, reader = layout_of(schema.parts, labels=True), Reader.of(schema)
     encoded = schema.encode(data)
-    base = fit_base(np.asarray(encoded.y), np.ones(300), 2, Shape(3, 0.1, 1e-2), 0)
+    base = fit_base(np.asarray(encoded.y), np.ones(300), 2, MixtureShape(3, 0.1, 1e-2), 0)
     network = MaskedNetwork(layout, 16, 1, 1 + 3 * 5, 0.0, key=jax.random.key(0))
     model = jax.tree.map(lambda part: part[None], MaskedModel(network, base))
     unmasker = Unmasker.of(model, layout, reader, np.array([0, 1]), [schema.draw_range(j) for j in range(2)])

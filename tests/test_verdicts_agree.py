@@ -9,7 +9,7 @@ from tests.linear_simulator import exact_model, simulated
 import motes
 from motes.data import as_frame
 from motes.evaluation import evaluate_points, evaluate_tables
-from motes.evaluation._points import Fit
+from motes.evaluation.points import Fit
 from motes.plots import page
 from motes.tables import Schema
 
@@ -116,18 +116,22 @@ def intervals_agree(details):
 
 
 def test_shares_of_an_error_are_shown_where_they_are_shares():
-    from motes.diagnosis import ErrorSplit
-    from motes.diagnosis._split import Part
+    from motes.evaluation import ErrorSplit
+    from motes.evaluation.causes import ErrorPart
 
-    apart = ErrorSplit(100, 0.01, 0.002, {"learning": Part(0.0081, 0.001), "discretisation": Part(-0.00001, 0.001)})
+    apart = ErrorSplit(
+        100, 0.01, 0.002, {"learning": ErrorPart(0.0081, 0.001), "discretisation": ErrorPart(-0.00001, 0.001)}
+    )
     assert "20%" in str(apart) and "81%" in str(apart)
     # D14: two real draws 233 %, discretisation -132 %.
-    noise = ErrorSplit(100, 0.003, 0.007, {"learning": Part(0.0, 0.001), "discretisation": Part(-0.004, 0.003)})
+    noise = ErrorSplit(
+        100, 0.003, 0.007, {"learning": ErrorPart(0.0, 0.001), "discretisation": ErrorPart(-0.004, 0.003)}
+    )
     assert "%" not in str(noise) and "Noise takes a part below 0" in str(noise)
 
 
 def test_the_first_column_of_a_table_is_not_said_to_be_unpredictable():
-    from motes.diagnosis import TableDiagnosis
+    from motes.evaluation import TableDiagnosis
 
     none = np.zeros(2)
     found = TableDiagnosis("fresh rows", 400, ("sex", "mass"), "sex", none, none, none, none, 0.0, None, 0.0, ())

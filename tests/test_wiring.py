@@ -11,25 +11,22 @@ from tests.states import Memory, bits
 from tests.tables import TINY, untrained
 
 import motes
-from motes.data._frames import as_frame
-from motes.data._identity import held_out_of
-from motes.diffusion._continuous import VarianceExploding
-from motes.diffusion._denoiser import Given
+from fits import fit_points, fit_table
+from motes.data.frames import as_frame
+from motes.data.points import held_out_of
 from motes.errors import TrainingError
-from motes.learning._course import _recent_mean
-from motes.learning._denoisers import Conditional, NoisePredictor
-from motes.learning._losses import LOSSES
-from motes.learning._networks import ResidualMLP, StepGated
-from motes.learning._resuming import State, named
-from motes.learning._rows import OnDevice, Rows
-from motes.learning._times import DRAWS, LogNormalTimes, UniformTimes
-from motes.learning._training import train
-from motes.models._going_on import FitSession
-from motes.models._point_fitting import PointData, fit_points
-from motes.models._sources import read_points
-from motes.models._table_fitting import fit_table
+from motes.evaluation.sources import read_points
+from motes.points.denoisers import Conditional, Given, NoisePredictor
+from motes.points.fitting import PointData
+from motes.points.guidance import Guidance
+from motes.points.losses import LOSSES
+from motes.points.networks import ResidualMLP, StepGated
+from motes.points.schedules import VarianceExploding
+from motes.points.times import DRAWS, LogNormalTimes, UniformTimes
+from motes.points.training import OnDevice, Rows, _recent_mean, train
 from motes.recipes import load_recipe
-from motes.sampling._guidance import Guidance
+from motes.training.checkpoints import State, named
+from motes.training.model import FitSession
 
 LEVELS = VarianceExploding(10.0)
 TINIEST = {

@@ -9,46 +9,34 @@ import numpy as np
 import pytest
 
 import motes
-from motes.data._classes import Classes
-from motes.data._frames import as_frame, joined
-from motes.data._identity import fingerprint_of
-from motes.data._tables import Table
-from motes.data._text_options import TextOptions
-from motes.diagnosis._prior import prior_kl
-from motes.diffusion._continuous import RectifiedFlow, VarianceExploding
-from motes.diffusion._denoiser import Denoiser, Given
-from motes.diffusion._labelled import LabelledOracle
-from motes.diffusion._oracles import GaussianOracle
-from motes.diffusion._process import q_posterior
-from motes.diffusion._schedules import Schedule
+from motes.data.frames import as_frame, joined
+from motes.data.points import Classes, fingerprint_of
+from motes.data.tables import Table
 from motes.errors import UsageError
-from motes.evaluation._entries import Entry
-from motes.evaluation._excess import ExcessLoss, excess_loss
-from motes.evaluation._points import evaluate_points
-from motes.evaluation._results import Metric
-from motes.evaluation._text import between
-from motes.evaluation._verdicts import Verdict
+from motes.evaluation.findings import prior_kl
+from motes.evaluation.losses import ExcessLoss, excess_loss
+from motes.evaluation.points import evaluate_points
+from motes.evaluation.records import Entry
+from motes.evaluation.results import Metric, Verdict, between
 from motes.plots import page
 from motes.plots import svg as charts
-from motes.plots.arrays import counts
 from motes.plots.canvas import as_style
 from motes.plots.film import Captions
+from motes.points.denoisers import Denoiser, Given
+from motes.points.exact import GaussianOracle, LabelledOracle
+from motes.points.guidance import Guided
+from motes.points.likelihood import Hutchinson, log_likelihood
+from motes.points.particles import rows_inside, sample_inside
+from motes.points.process import q_posterior
+from motes.points.samplers import DDIM, DPMSolver2M, DPMSolver3M, EulerMaruyama, Heun, Past, StochasticHeun, langevin
+from motes.points.sampling import KarrasGrid, ReverseProcess
+from motes.points.schedules import RectifiedFlow, Schedule, VarianceExploding
+from motes.rasters import counts
 from motes.recipes import load_recipe
-from motes.sampling._chains import DDIM
-from motes.sampling._diffusion import EulerMaruyama, StochasticHeun
-from motes.sampling._divergence import Hutchinson
-from motes.sampling._dpm import DPMSolver2M, DPMSolver3M, Past
-from motes.sampling._flow import Heun
-from motes.sampling._grids import KarrasGrid
-from motes.sampling._guidance import Guided
-from motes.sampling._inside import sample_inside
-from motes.sampling._langevin import langevin
-from motes.sampling._likelihood import log_likelihood
-from motes.sampling._loop import ReverseProcess, cores
-from motes.sampling._rejection import rows_inside
-from motes.tables._schema import Schema
-from motes.tables.kinds._grids import Grid
-from motes.tables.kinds._lines import joined_ranges
+from motes.tables.kinds.lines import Grid, joined_ranges
+from motes.tables.schema import Schema
+from motes.text_options import TextOptions
+from motes.training.programs import cores
 
 LEVELS = VarianceExploding(10.0)
 NORMAL = GaussianOracle([0.0], [[1.0]], LEVELS)
@@ -176,7 +164,7 @@ def test_log_p_of_a_gaussian_knows_the_least_noise():
 
 def test_a_small_tolerance_is_in_double_precision(monkeypatch):
     asked = []
-    monkeypatch.setattr("motes.sampling._likelihood._in_double", lambda one, *, single: asked.append(single) or one)
+    monkeypatch.setattr("motes.points.likelihood._in_double", lambda one, *, single: asked.append(single) or one)
     for tolerance in (1e-4, 1e-6):
         log_likelihood(NORMAL, [[0.5]], tolerance=tolerance)
     assert asked == [True, False]

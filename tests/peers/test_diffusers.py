@@ -20,20 +20,10 @@ from diffusers import (
     HeunDiscreteScheduler,
 )
 
-from motes.diffusion._denoiser import Denoiser
-from motes.diffusion._discrete import LinearBetas
-from motes.diffusion._schedules import Schedule
-from motes.sampling import (
-    DDIM,
-    Ancestral,
-    DPMSolver1S,
-    DPMSolver2M,
-    DPMSolver2MSDE,
-    DPMSolver3M,
-    Euler,
-    Heun,
-)
-from motes.sampling._grids import UniformGrid
+from motes.points import DDIM, Ancestral, DPMSolver1S, DPMSolver2M, DPMSolver2MSDE, DPMSolver3M, Euler, Heun
+from motes.points.denoisers import Denoiser
+from motes.points.sampling import UniformGrid
+from motes.points.schedules import LinearBetas, Schedule
 
 STEPS = 100
 SCHEDULE = LinearBetas(STEPS, 1e-3, 0.1).schedule()  # where float32, in which diffusers has its tables, keeps digits

@@ -8,15 +8,10 @@ from typing import TextIO, cast
 from cyclopts import CycloptsError
 from rich.console import Console
 
-from motes.cli import _asking as asking
-from motes.cli import _evaluating as evaluating
-from motes.cli import _exploring as exploring
-from motes.cli import _listing as listing
-from motes.cli import _training as training
-from motes.cli._common import app, note
-from motes.cli._imports import fault_of_imports, without_imports
-from motes.cli._misuse import misuse
-from motes.cli._output import StandardOutput
+from motes.cli import asking, evaluating, listing, training
+from motes.cli import listing as exploring
+from motes.cli.common import StandardOutput, app, misuse, note
+from motes.cli.imports import fault_of_imports, without_imports
 from motes.errors import MotesError
 
 __all__ = ["app", "asking", "evaluating", "exploring", "listing", "main", "training"]

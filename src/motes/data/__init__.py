@@ -3,6 +3,27 @@
 `SHAPES` is name -> shape of points, for `make_shape`; `DATASETS` is name -> data set, for `dataset`.
 """
 
-import lazy_loader
+from motes.data.datasets import DATASETS, dataset
+from motes.data.files import Blocks, read_frame, write_frame
+from motes.data.frames import Frame, as_frame
+from motes.data.points import read_table, write_table
+from motes.data.shapes import SHAPES, make_labelled_shape, make_shape
+from motes.data.tables import Standardiser, Support, Table
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)  # the names are in __init__.pyi
+__all__ = [
+    "DATASETS",
+    "SHAPES",
+    "Blocks",
+    "Frame",
+    "Standardiser",
+    "Support",
+    "Table",
+    "as_frame",
+    "dataset",
+    "make_labelled_shape",
+    "make_shape",
+    "read_frame",
+    "read_table",
+    "write_frame",
+    "write_table",
+]

@@ -1,5 +1,71 @@
-"""How good is it? Two sets of rows in, numbers with intervals out; and what is true of a shape."""
+"""Metrics, tests and verdicts; evaluations and diagnoses of models."""
 
-import lazy_loader
+from motes.evaluation.averages import EmaLengths, compare_ema_lengths
+from motes.evaluation.causes import ErrorSplit
+from motes.evaluation.diagnosis import Diagnosis, diagnose_model
+from motes.evaluation.findings import Finding
+from motes.evaluation.losses import ExcessLoss, LossCurve, excess_loss, irreducible_loss, noise_levels
+from motes.evaluation.marginals import kolmogorov_smirnov, total_variation, wasserstein_1
+from motes.evaluation.metrics import (
+    ModeCoverage,
+    Modes,
+    PointMetric,
+    Prdc,
+    c2st,
+    c2st_boosting,
+    compare,
+    energy_distance,
+    mmd_squared,
+    mode_coverage,
+    negative_log_likelihood,
+    prdc,
+    sliced_w2,
+    w2,
+)
+from motes.evaluation.points import evaluate_points
+from motes.evaluation.posteriors import Calibration, LocalCalibration, calibration, local_calibration
+from motes.evaluation.records import Evaluation
+from motes.evaluation.results import Metric
+from motes.evaluation.table_diagnosis import TableDiagnosis, diagnose_table
+from motes.evaluation.tables import evaluate_tables
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)  # the names are in __init__.pyi
+__all__ = [
+    "Calibration",
+    "Diagnosis",
+    "EmaLengths",
+    "ErrorSplit",
+    "Evaluation",
+    "ExcessLoss",
+    "Finding",
+    "LocalCalibration",
+    "LossCurve",
+    "Metric",
+    "ModeCoverage",
+    "Modes",
+    "PointMetric",
+    "Prdc",
+    "TableDiagnosis",
+    "c2st",
+    "c2st_boosting",
+    "calibration",
+    "compare",
+    "compare_ema_lengths",
+    "diagnose_model",
+    "diagnose_table",
+    "energy_distance",
+    "evaluate_points",
+    "evaluate_tables",
+    "excess_loss",
+    "irreducible_loss",
+    "kolmogorov_smirnov",
+    "local_calibration",
+    "mmd_squared",
+    "mode_coverage",
+    "negative_log_likelihood",
+    "noise_levels",
+    "prdc",
+    "sliced_w2",
+    "total_variation",
+    "w2",
+    "wasserstein_1",
+]

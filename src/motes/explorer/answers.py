@@ -18,9 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from motes._seeds import seed_key
-from motes.data._classes import MOST
-from motes.diffusion import Denoiser
+from motes.data.points import MOST
 from motes.errors import UsageError
 from motes.explorer.export import FORMS, export
 from motes.explorer.guard import Limits
@@ -31,9 +29,10 @@ from motes.explorer.samples import ROWS, Chain, distances, draw, memorisation, n
 from motes.explorer.subjects import PLACES, Shelf, Subject, require_origin, samplers, shapes
 from motes.explorer.tables import TableSubject, known_cells, row_answer
 from motes.explorer.training import diagnose_subject
-from motes.recipes._reading import kinds_of
-from motes.sampling import EulerMaruyama
-from motes.sampling._paths import flow_path, sampled_paths
+from motes.points import Denoiser, EulerMaruyama
+from motes.points.samplers import flow_path, sampled_paths
+from motes.recipes.loading import kinds_of
+from motes.seeds import seed_key
 
 Array = NDArray[np.float64]
 OnBlock = Callable[[int], None]
@@ -51,7 +50,9 @@ class Answers:
         limits: of a question.
 
     Example:
-        >>> from motes.explorer import Answers, Limits, Shelf
+        >>> from motes.explorer.answers import Answers
+        >>> from motes.explorer.guard import Limits
+        >>> from motes.explorer.subjects import Shelf
         >>> answers = Answers(Shelf(), Limits())
         >>> answers.ask(what="cloud", model="moons", n=5, seed=0).arrays["points"].shape
         (5, 2)
@@ -95,7 +96,10 @@ class Answers:
             MotesError: a question that has no answer.
 
         Example:
-            >>> from motes.explorer import Answers, Limits, Request, Shelf
+            >>> from motes.explorer.answers import Answers
+            >>> from motes.explorer.guard import Limits
+            >>> from motes.explorer.messages import Request
+            >>> from motes.explorer.subjects import Shelf
             >>> request = Request("table", 1, "", {"table": "penguins"})
             >>> Answers(Shelf(), Limits()).answer(request, lambda done: None).header["about"]["name"]
             'penguins'
@@ -109,7 +113,9 @@ class Answers:
             MotesError: no question, or one that has no answer.
 
         Example:
-            >>> from motes.explorer import Answers, Limits, Shelf
+            >>> from motes.explorer.answers import Answers
+            >>> from motes.explorer.guard import Limits
+            >>> from motes.explorer.subjects import Shelf
             >>> Answers(Shelf(), Limits()).ask(what="hello").header["tables"]
             ['penguins']
         """

@@ -19,11 +19,10 @@ import numpy as np
 from markupsafe import escape
 from numpy.typing import ArrayLike, NDArray
 
-from motes.diffusion import Denoiser, Given
 from motes.errors import UsageError
 from motes.explorer.subjects import Subject, require_origin
-from motes.learning import Preconditioned, ResidualMLP
-from motes.learning._denoisers import Conditional, InContext
+from motes.points import Denoiser, Given, Preconditioned, ResidualMLP
+from motes.points.denoisers import Conditional, InContext
 
 POINTS = 2_000  # real ones, at most
 STYLE, PAGE = "page/style.css", "alone/alone.html"
@@ -149,7 +148,7 @@ def export(subject: Subject, form: str, seed: int, on_block: Callable[[int], Non
 def _film(subject: Subject, path: Path, seed: int, on_block: Callable[[int], None]) -> None:
     """Real points that dissolve, and noise that becomes points: the film of a run, with fewer points and pixels."""
     from motes import plots
-    from motes.runs._film import shoot
+    from motes.plots.chains import shoot
 
     require_origin(subject)
     film = shoot(subject.model, subject.data(FILM_POINTS, seed), n=FILM_POINTS, seed=seed)

@@ -47,7 +47,7 @@ class Limits:
         seconds: that a request may take to arrive.
 
     Example:
-        >>> from motes.explorer import Limits
+        >>> from motes.explorer.guard import Limits
         >>> Limits(points=5_000).points
         5000
     """
@@ -79,7 +79,7 @@ class Limits:
         """By name.
 
         Example:
-            >>> from motes.explorer import Limits
+            >>> from motes.explorer.guard import Limits
             >>> Limits().to_json()["sockets"]
             16
         """
@@ -185,7 +185,7 @@ def is_loopback(host: str) -> bool:
     """Whether only this machine reaches a server that listens at `host`.
 
     Example:
-        >>> from motes.explorer import is_loopback
+        >>> from motes.explorer.guard import is_loopback
         >>> is_loopback("127.0.0.1"), is_loopback("0.0.0.0")
         (True, False)
     """

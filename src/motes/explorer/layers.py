@@ -17,13 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.diffusion import Denoiser, Oracle
-from motes.diffusion._later import Later
 from motes.errors import UsageError
 from motes.explorer.messages import Answer
 from motes.explorer.subjects import PLACES, Subject
-from motes.sampling import log_likelihood
-from motes.sampling._paths import flow_path
+from motes.points import Denoiser, Oracle, log_likelihood
+from motes.points.exact import Later
+from motes.points.samplers import flow_path
 
 Array = NDArray[np.float64]
 OnBlock = Callable[[int], None]

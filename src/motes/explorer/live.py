@@ -17,22 +17,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from motes._seeds import seed_key
-from motes.data._classes import Classes
-from motes.data._identity import fingerprint_of
-from motes.data._points import frame_of
+from motes.data.points import Classes, fingerprint_of, frame_of
 from motes.errors import MotesError, UsageError
-from motes.evaluation._irreducible import expected_loss
+from motes.evaluation.losses import expected_loss
+from motes.evaluation.sources import PointSource
 from motes.explorer.origins import Sketch
 from motes.explorer.subjects import Subject
-from motes.learning import Rows
-from motes.learning._resuming import State
-from motes.learning._training import ROOM, Stepwise
-from motes.learning._weights import with_weights
-from motes.models import PointModel, Provenance
-from motes.models._point_fitting import choose_options, standardiser_of
-from motes.models._sources import PointSource
-from motes.recipes import PointRecipe
+from motes.points import PointModel, PointRecipe, Rows
+from motes.points.fitting import choose_options, standardiser_of
+from motes.points.training import ROOM, Stepwise
+from motes.seeds import seed_key
+from motes.training import Provenance
+from motes.training.averages import with_weights
+from motes.training.checkpoints import State
 
 # --- _live ---
 

@@ -29,7 +29,7 @@ class Answer(NamedTuple):
     """Words and numbers, and arrays by name.
 
     Example:
-        >>> from motes.explorer import Answer
+        >>> from motes.explorer.messages import Answer
         >>> Answer({"t": 0.5}).header["t"]
         0.5
     """
@@ -41,7 +41,7 @@ class Answer(NamedTuple):
         """The frame. A number that is not finite becomes null in a header, for JSON has no word for it.
 
         Example:
-            >>> from motes.explorer import Answer
+            >>> from motes.explorer.messages import Answer
             >>> len(Answer({}, {"points": np.zeros((5, 2))}).to_bytes()) % 4
             0
         """
@@ -74,7 +74,7 @@ class Request:
         live: the training of the page that asks, which it may ask about.
 
     Example:
-        >>> from motes.explorer import Request
+        >>> from motes.explorer.messages import Request
         >>> Request("cloud", 1, "", {"n": 5}).options["n"]
         5
     """
@@ -93,7 +93,7 @@ class Request:
             UsageError: it is none.
 
         Example:
-            >>> from motes.explorer import Request
+            >>> from motes.explorer.messages import Request
             >>> Request.of('{"what": "cloud", "number": 3, "n": 5}', ["cloud"]).number
             3
         """
@@ -115,7 +115,7 @@ class Request:
             UsageError: it is none, or out of range.
 
         Example:
-            >>> from motes.explorer import Request
+            >>> from motes.explorer.messages import Request
             >>> Request("cloud", 1, "", {"n": 5}).whole("n", 1, 10)
             5
         """
@@ -131,7 +131,7 @@ class Request:
             UsageError: it is none, or out of range.
 
         Example:
-            >>> from motes.explorer import Request
+            >>> from motes.explorer.messages import Request
             >>> Request("open", 1, "", {"guidance": 2}).real("guidance", 0, 10)
             2.0
         """
@@ -147,7 +147,7 @@ class Request:
             UsageError: it is none.
 
         Example:
-            >>> from motes.explorer import Request
+            >>> from motes.explorer.messages import Request
             >>> Request("probe", 1, "", {"at": [1, 2]}).point("at")
             (1.0, 2.0)
         """
@@ -163,7 +163,7 @@ class Request:
             UsageError: they are none, or too many.
 
         Example:
-            >>> from motes.explorer import Request
+            >>> from motes.explorer.messages import Request
             >>> Request("train", 1, "", {"sketch": [[1, 2], [3, 4]]}).points("sketch", most=10)
             [(1.0, 2.0), (3.0, 4.0)]
         """
@@ -180,7 +180,7 @@ class Request:
             UsageError: they are none.
 
         Example:
-            >>> from motes.explorer import Request
+            >>> from motes.explorer.messages import Request
             >>> Request("train", 1, "", {"colours": [0, 3]}).choices("colours", count=2, most=4)
             [0, 3]
         """
@@ -199,7 +199,7 @@ class Request:
             UsageError: it is none of them.
 
         Example:
-            >>> from motes.explorer import Request
+            >>> from motes.explorer.messages import Request
             >>> Request("score", 1, "", {"of": "both"}).word("of", ["learned", "both"])
             'both'
         """

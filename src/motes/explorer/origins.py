@@ -13,15 +13,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motes.data import SHAPES, Frame, Table, TextOptions, make_labelled_shape
-from motes.data._distributions import Atoms
-from motes.data._series import Series
-from motes.data._text_lines import TextInMemory, collected, default_columns, header_of
-from motes.data._texts import read_text
+from motes.data import SHAPES, Frame, Table, make_labelled_shape
+from motes.data.arrays import Series
+from motes.data.readings import TextInMemory, collected, default_columns, header_of
+from motes.data.shapes import Atoms
+from motes.data.text import read_text
 from motes.errors import DataError, UsageError
-from motes.evaluation import Truth
+from motes.evaluation.sources import PointSource, reference_seeds
 from motes.explorer.guard import Limits
-from motes.models._sources import PointSource, reference_seeds
+from motes.points import Truth
+from motes.text_options import TextOptions
 
 Array = NDArray[np.float64]
 

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from motes._seeds import seed_key
 from motes.data import SHAPES
 from motes.errors import UsageError
-from motes.evaluation._transport import sliced_w2_value
+from motes.evaluation.metrics import sliced_w2_value
+from motes.evaluation.sources import PointSource
 from motes.explorer.messages import Answer
 from motes.explorer.subjects import Subject, require_origin
-from motes.models._sources import PointSource
-from motes.sampling import Sampling, sample
+from motes.points import Sampling, sample
+from motes.seeds import seed_key
 
 Array = NDArray[np.float64]
 OnBlock = Callable[[int], None]

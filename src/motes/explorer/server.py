@@ -226,7 +226,8 @@ def application(
         answers: what has been computed already; None: nothing has.
 
     Example:
-        >>> from motes.explorer import Shelf, application
+        >>> from motes.explorer.subjects import Shelf
+        >>> from motes.explorer.server import application
         >>> app = application(Shelf(), token="secret")
         >>> [route.path for route in app.routes][-1]
         '/socket'
@@ -312,7 +313,8 @@ def serve(
         UsageError: an address that cannot be listened at.
 
     Example:
-        >>> from motes.explorer import Shelf, serve
+        >>> from motes.explorer.subjects import Shelf
+        >>> from motes.explorer.server import serve
         >>> serve(Shelf(), host="192.0.2.1")  # no address of this machine
         Traceback (most recent call last):
             ...
@@ -338,7 +340,9 @@ def server_config(app: Starlette, limits: Limits) -> uvicorn.Config:
     """Configure uvicorn to serve the application within limits; `serve` does so.
 
     Example:
-        >>> from motes.explorer import Limits, Shelf, application, server_config
+        >>> from motes.explorer.guard import Limits
+        >>> from motes.explorer.subjects import Shelf
+        >>> from motes.explorer.server import application, server_config
         >>> server_config(application(Shelf(), token="secret"), Limits()).ws_max_size
         65536
     """

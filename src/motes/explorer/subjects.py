@@ -19,16 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data import DATASETS, SHAPES, make_shape
-from motes.data._datasets import is_here
-from motes.data._text_lines import default_columns
-from motes.diffusion import Denoiser, Given, Oracle
+from motes.data.datasets import is_here
+from motes.data.readings import default_columns
 from motes.errors import MotesError, UsageError, unknown
+from motes.evaluation.sources import PointSource, read_points
 from motes.explorer.origins import OneClass, Sketch, some_rows
 from motes.explorer.tables import TableSubject
-from motes.models import PointModel, TableModel, load
-from motes.models._sources import PointSource, read_points
-from motes.recipes._reading import kinds_of
-from motes.sampling import Guided, Sampler
+from motes.loading import load
+from motes.points import Denoiser, Given, Guided, Oracle, PointModel, Sampler
+from motes.recipes.loading import kinds_of
+from motes.tables.model import TableModel
 
 Array = NDArray[np.float64]
 T = TypeVar("T", "Subject", TableSubject)
@@ -43,7 +43,7 @@ def shipped() -> list[str]:
     """Names of the shapes whose trained models come with motes.
 
     Example:
-        >>> from motes.explorer import shipped
+        >>> from motes.explorer.subjects import shipped
         >>> "moons" in shipped()
         True
     """
@@ -54,7 +54,7 @@ def shipped_tables() -> list[str]:
     """Names of the tables whose trained models come with motes.
 
     Example:
-        >>> from motes.explorer import shipped_tables
+        >>> from motes.explorer.subjects import shipped_tables
         >>> shipped_tables()
         ['penguins']
     """
@@ -78,7 +78,7 @@ class Subject:
         UsageError: fewer columns.
 
     Example:
-        >>> from motes.explorer import Subject
+        >>> from motes.explorer.subjects import Subject
         >>> subject = Subject("moons", model)
         >>> subject.name, subject.has_layers
         ('moons', True)
@@ -108,7 +108,7 @@ class Subject:
             UsageError: it knows no such class.
 
         Example:
-            >>> from motes.explorer import Subject
+            >>> from motes.explorer.subjects import Subject
             >>> changes = {"training.steps": 2, "data.label": "class"}
             >>> moons = Subject("moons", motes.fit("moons", changes=changes, verbose=False))
             >>> moons.of_class(1, guidance=2.0).data(5, seed=0).shape
@@ -143,7 +143,7 @@ class Subject:
         """What `n` points are conditioned on; None: nothing.
 
         Example:
-            >>> from motes.explorer import Shelf
+            >>> from motes.explorer.subjects import Shelf
             >>> Shelf().subject("moons").known(3) is None
             True
         """
@@ -186,7 +186,7 @@ class Subject:
         """Up to `n` real points (m, d), in the data's units: of a shape a fresh draw, of a file its training rows.
 
         Example:
-            >>> from motes.explorer import Shelf
+            >>> from motes.explorer.subjects import Shelf
             >>> moons = Shelf().subject("moons")
             >>> moons.data(5, seed=0).shape
             (5, 2)
@@ -202,7 +202,7 @@ class Subject:
         """The noise that is added to `data`, (n, d), in standardised units.
 
         Example:
-            >>> from motes.explorer import Shelf
+            >>> from motes.explorer.subjects import Shelf
             >>> moons = Shelf().subject("moons")
             >>> moons.noise(5, seed=0).shape
             (5, 2)
@@ -219,7 +219,7 @@ class Subject:
         picture changes as evenly under one schedule as under another, and longer where the shape is.
 
         Example:
-            >>> from motes.explorer import Shelf
+            >>> from motes.explorer.subjects import Shelf
             >>> moons = Shelf().subject("moons")
             >>> t, alpha, sigma = moons.clock
             >>> float(t[0]), float(sigma[0]), float(t[-1])
@@ -235,7 +235,7 @@ class Subject:
         """The places of times on the clock, from 0 to PLACES, as real numbers.
 
         Example:
-            >>> from motes.explorer import Shelf
+            >>> from motes.explorer.subjects import Shelf
             >>> moons = Shelf().subject("moons")
             >>> t = moons.clock[0]
             >>> moons.places(t[[0, 10]]).round().tolist()
@@ -255,7 +255,7 @@ class Subject:
         """sqrt(alpha_t^2 + sigma_t^2), by which x_t is divided.
 
         Example:
-            >>> from motes.explorer import Shelf
+            >>> from motes.explorer.subjects import Shelf
             >>> moons = Shelf().subject("moons")
             >>> float(moons.zoom(0.0))
             1.0
@@ -267,7 +267,7 @@ class Subject:
         """Standardised points x_t (..., n, d) at times t (...,) as they are drawn, (..., n, 2).
 
         Example:
-            >>> from motes.explorer import Shelf
+            >>> from motes.explorer.subjects import Shelf
             >>> moons = Shelf().subject("moons")
             >>> moons.shown(np.zeros((3, 2)), 0.5).shape
             (3, 2)
@@ -278,7 +278,7 @@ class Subject:
         """Drawn points (n, 2) as x_t in standardised units, of a model of two columns.
 
         Example:
-            >>> from motes.explorer import Shelf
+            >>> from motes.explorer.subjects import Shelf
             >>> moons = Shelf().subject("moons")
             >>> u = moons.data(4, seed=0)
             >>> bool(np.allclose(moons.shown(moons.standardised(u, 0.5), 0.5), u, atol=1e-4))
@@ -310,7 +310,7 @@ class Subject:
         """What the page says of it.
 
         Example:
-            >>> from motes.explorer import Shelf
+            >>> from motes.explorer.subjects import Shelf
             >>> moons = Shelf().subject("moons")
             >>> moons.about()["columns"]
             ['x', 'y']
@@ -372,7 +372,7 @@ class Shelf:
         opens: "points" or "table", what a page shows first.
 
     Example:
-        >>> from motes.explorer import Shelf, Subject
+        >>> from motes.explorer.subjects import Shelf, Subject
         >>> Shelf(Subject("mine", model)).names[0]
         'mine'
     """
@@ -392,11 +392,11 @@ class Shelf:
             UsageError: there is none of that name. A name is never taken for a path.
 
         Example:
-            >>> from motes.explorer import Shelf
+            >>> from motes.explorer.subjects import Shelf
             >>> Shelf().subject("moons").model.source
             'moons'
         """
-        python = f'motes.explorer.Shelf().subject("{name}").model'
+        python = f'motes.explorer.subjects.Shelf().subject("{name}").model'
         return self._find("model", name, self.names, self._subjects, lambda model: Subject(name, model, python=python))
 
     def table(self, name: str) -> TableSubject:
@@ -406,11 +406,11 @@ class Shelf:
             UsageError: there is none of that name. A name is never taken for a path.
 
         Example:
-            >>> from motes.explorer import Shelf
+            >>> from motes.explorer.subjects import Shelf
             >>> Shelf().table("penguins").model.source
             'penguins'
         """
-        python = f'motes.explorer.Shelf().table("{name}").model'
+        python = f'motes.explorer.subjects.Shelf().table("{name}").model'
         return self._find(
             "table", name, self.tables, self._tables, lambda model: TableSubject(name, model, python=python)
         )
@@ -448,7 +448,7 @@ def open_subject(source: str, train: Callable[[str], PointModel]) -> Subject | T
         ModelFileError: no model.
 
     Example:
-        >>> from motes.explorer import open_subject
+        >>> from motes.explorer.subjects import open_subject
         >>> open_subject("moons", train=motes.fit).model.source
         'moons'
     """

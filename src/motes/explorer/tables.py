@@ -2,7 +2,7 @@
 
     p(x_j | visible) for every hidden column j,    log p(visible)
 
-All of it is the library's: the conditionals of `motes.sampling._conditionals`, the chain rule of
+All of it is the library's: the conditionals of `motes.tables.orders`, the chain rule of
 `TableModel.score_samples`, and rows that `TableModel.impute` fills in. The distribution of a column is drawn as bars,
 each of which is one label, or a part of the line of a column of numbers or of a date's first part.
 """
@@ -20,17 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data import Frame
-from motes.data._series import Series
+from motes.data.arrays import Series
 from motes.errors import UsageError, unknown
-from motes.models import TableModel
-from motes.sampling._conditionals import Conditionals, Pieces, pieces_of
-from motes.sampling._constraint import observed_sides
 from motes.tables import Encoded
-from motes.tables._conditions import one_value
 from motes.tables.kinds import Kind
-from motes.tables.kinds._dates import Date
-from motes.tables.kinds._labels import Categorical
-from motes.tables.kinds._lines import Few, Line
+from motes.tables.kinds.dates import Date
+from motes.tables.kinds.labels import Categorical
+from motes.tables.kinds.lines import Binning, Few
+from motes.tables.model import TableModel
+from motes.tables.orders import Conditionals, Pieces, pieces_of
+from motes.tables.parts import one_value
+from motes.tables.sampling import observed_sides
 
 Array = NDArray[np.float64]
 
@@ -65,7 +65,7 @@ class Bars:
         return np.bincount(self.of_piece, masses, len(self.texts)).astype(np.float64)
 
 
-def cuts_of(line: Line | None, masses: Array, scale: Any) -> Array:
+def cuts_of(line: Binning | None, masses: Array, scale: Any) -> Array:
     """Where the bars of a line end, in y: at equal distances, but for the outer ones, and never within a value."""
     if line is None or scale is None or isinstance(line, Few):
         return np.zeros(0)
@@ -95,7 +95,7 @@ def bars_of(kind: Kind, pieces: Pieces, cuts: Array, *, missing: bool) -> Bars:
     return Bars(kind.column, word, of_piece.astype(np.int64), tuple(texts), tuple(values))
 
 
-def _together(line: Line | None, pieces: Pieces, cuts: Array, count: int) -> NDArray[np.int64]:
+def _together(line: Binning | None, pieces: Pieces, cuts: Array, count: int) -> NDArray[np.int64]:
     """In which bar each of the first `count` pieces lies: a point, and each of a few values, has one of its own."""
     low, high, codes = pieces.low[:count], pieces.high[:count], pieces.codes[:count]
     if isinstance(line, Few):
@@ -182,7 +182,7 @@ class TableSubject:
         python: the expression whose value is the model in Python; "" where there is none.
 
     Example:
-        >>> from motes.explorer import TableSubject
+        >>> from motes.explorer.tables import TableSubject
         >>> subject = TableSubject("people", table)
         >>> [column["name"] for column in subject.about()["columns"]]
         ['age', 'smoker']
@@ -216,7 +216,7 @@ class TableSubject:
         """What the page says of it, and the columns with what their bars stand for.
 
         Example:
-            >>> from motes.explorer import TableSubject
+            >>> from motes.explorer.tables import TableSubject
             >>> about = TableSubject("people", table).about()
             >>> about["columns"][1]["texts"]
             ['no', 'yes']
@@ -248,7 +248,7 @@ class TableSubject:
             DataError: a value that its column cannot hold.
 
         Example:
-            >>> from motes.explorer import TableSubject
+            >>> from motes.explorer.tables import TableSubject
             >>> TableSubject("people", table).frame({"smoker": "no"}).columns["age"].missing.tolist()
             [True]
         """
@@ -266,7 +266,7 @@ class TableSubject:
         """p of each bar of each column given the known cells; of a known cell 1 in its own bar.
 
         Example:
-            >>> from motes.explorer import TableSubject
+            >>> from motes.explorer.tables import TableSubject
             >>> ages, smokers = TableSubject("people", table).conditionals({"age": 31})
             >>> float(ages.max()), float(smokers.sum().round(5))
             (1.0, 1.0)
@@ -291,7 +291,7 @@ class TableSubject:
         Their sum is log p of all of them, but for what inequalities between columns add.
 
         Example:
-            >>> from motes.explorer import TableSubject
+            >>> from motes.explorer.tables import TableSubject
             >>> found = TableSubject("people", table).log_probs({"age": 31, "smoker": "no"})
             >>> sorted(found)
             ['age', 'smoker']
@@ -304,7 +304,7 @@ class TableSubject:
         """log p of the known cells, of which `each` is what `log_probs` says.
 
         Example:
-            >>> from motes.explorer import TableSubject
+            >>> from motes.explorer.tables import TableSubject
             >>> subject, known = TableSubject("people", table), {"age": 31}
             >>> expected = table.score_samples({"age": [31], "smoker": [None]})
             >>> bool(np.isclose(subject.log_prob(known, subject.log_probs(known)), expected[0]))
@@ -329,7 +329,7 @@ class TableSubject:
         """A draw of every hidden cell given the known ones, in the model's order.
 
         Example:
-            >>> from motes.explorer import TableSubject
+            >>> from motes.explorer.tables import TableSubject
             >>> list(TableSubject("people", table).reveal({"smoker": "no"}, seed=0))
             ['age']
         """

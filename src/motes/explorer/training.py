@@ -19,22 +19,23 @@ from typing import Any
 import numpy as np
 
 from motes.data import SHAPES, Table
-from motes.data._tables import as_table
-from motes.diagnosis import Finding, diagnose, diagnose_model
-from motes.diagnosis._prior import PRIOR_NATS, prior_kl
-from motes.diffusion import DiscreteVP, KnotSchedule
-from motes.diffusion._knots import MOST_KNOTS
+from motes.data.tables import as_table
 from motes.errors import UsageError
+from motes.evaluation import Finding, diagnose_model
+from motes.evaluation.findings import PRIOR_NATS, prior_kl
+from motes.evaluation.sources import PointSource, divided, read_points
 from motes.explorer.guard import Limits
 from motes.explorer.live import Live
 from motes.explorer.messages import Answer, Request
 from motes.explorer.origins import Sketch, Upload, read_upload
 from motes.explorer.subjects import Subject, require_origin
-from motes.models._sources import PointSource, divided, read_points
-from motes.recipes import PointRecipe, load_recipe
-from motes.recipes._files import split_change
-from motes.recipes._reading import kinds_of
-from motes.recipes._registry import keys_of, members_of
+from motes.pipeline import diagnose
+from motes.points import DiscreteVP, KnotSchedule, PointRecipe
+from motes.points.schedules import MOST_KNOTS
+from motes.recipe_files import split_change
+from motes.recipes import load_recipe
+from motes.recipes.loading import kinds_of
+from motes.training.recipe import keys_of, members_of
 
 RECIPES = ("default", "ddpm", "tutorial")
 CHANGES, LONGEST, LARGEST = 60, 40, 1e6  # of a request: how many, letters of a text, size of a number
@@ -58,7 +59,9 @@ class Trainings:
         limits: of a training, and how many there may be.
 
     Example:
-        >>> from motes.explorer import Limits, Request, Trainings
+        >>> from motes.explorer.guard import Limits
+        >>> from motes.explorer.messages import Request
+        >>> from motes.explorer.training import Trainings
         >>> asked = Request("train", 1, "", {"recipe": "default", "seed": 0, "shape": "moons"})
         >>> live = Trainings(Limits()).start(asked, on_news=lambda: None)
         >>> live.recipe.training.steps, live.done
@@ -79,7 +82,8 @@ class Trainings:
             UsageError: there is none.
 
         Example:
-            >>> from motes.explorer import Limits, Trainings
+            >>> from motes.explorer.guard import Limits
+            >>> from motes.explorer.training import Trainings
             >>> Trainings(Limits(trainings=1)).take_seat("a visitor")
         """
         with self._lock:
@@ -93,7 +97,8 @@ class Trainings:
         """Free the seat of a visitor.
 
         Example:
-            >>> from motes.explorer import Limits, Trainings
+            >>> from motes.explorer.guard import Limits
+            >>> from motes.explorer.training import Trainings
             >>> Trainings(Limits()).leave_seat("a visitor")
         """
         with self._lock:
@@ -106,7 +111,8 @@ class Trainings:
             DataError: it is no such file, or too large.
 
         Example:
-            >>> from motes.explorer import Limits, Trainings
+            >>> from motes.explorer.guard import Limits
+            >>> from motes.explorer.training import Trainings
             >>> word, file = Trainings(Limits()).upload(b"a,b\\n1,2\\n3,4\\n")
             >>> file.columns
             ('a', 'b')
@@ -125,7 +131,9 @@ class Trainings:
             MotesError: what cannot be trained.
 
         Example:
-            >>> from motes.explorer import Limits, Request, Trainings
+            >>> from motes.explorer.guard import Limits
+            >>> from motes.explorer.messages import Request
+            >>> from motes.explorer.training import Trainings
             >>> asked = Request("train", 1, "", {"recipe": "ddpm", "seed": 0, "shape": "rings"})
             >>> live = Trainings(Limits()).start(asked, on_news=lambda: None)
             >>> live.origin.name
@@ -143,7 +151,9 @@ class Trainings:
             MotesError: what cannot be trained.
 
         Example:
-            >>> from motes.explorer import Limits, Request, Trainings
+            >>> from motes.explorer.guard import Limits
+            >>> from motes.explorer.messages import Request
+            >>> from motes.explorer.training import Trainings
             >>> asked = Request("plan", 1, "", {"recipe": "default", "seed": 0, "shape": "moons"})
             >>> sorted(Trainings(Limits()).preview(asked).arrays)
             ['alpha', 'betas', 'log_snr', 'sigma', 't']
@@ -158,7 +168,9 @@ class Trainings:
             MotesError: an unknown word, or a recipe by which this training cannot go on.
 
         Example:
-            >>> from motes.explorer import Limits, Request, Trainings
+            >>> from motes.explorer.guard import Limits
+            >>> from motes.explorer.messages import Request
+            >>> from motes.explorer.training import Trainings
             >>> asked, trainings = {"recipe": "default", "seed": 0, "shape": "moons"}, Trainings(Limits())
             >>> live = trainings.start(Request("train", 1, "", asked), on_news=lambda: None)
             >>> trainings.control(live, Request("train", 2, "", {"do": "pause"}))
@@ -279,7 +291,7 @@ def _is_plain(value: object) -> bool:
 def _check_size(recipe: PointRecipe, limits: Limits, changed: Collection[str]) -> None:
     """Refuse more work than a page may ask for, whether a change says so or the recipe itself.
 
-    Every number of a recipe has a range (`motes.recipes.number`). Whole numbers cost time and memory, and have a lower
+    Every number of a recipe has a range (`motes.ranges.number`). Whole numbers cost time and memory, and have a lower
     maximum here. A number without a range, which a kind of your own may have, cannot be set.
 
     Raises:

@@ -5,9 +5,52 @@ No global matplotlib state is touched, and pyplot is never imported: every funct
 and leaves no figure behind. What a function returns shows itself in a notebook. `write_page` makes a report of an
 evaluation: one page without JavaScript, and with nothing to fetch.
 
-`STYLES` is name -> `Style`: light and dark. Names load on first use, so that `braille` needs no matplotlib.
+`STYLES` is name -> `Style`: light and dark.
 """
 
-import lazy_loader
+from motes.plots.canvas import STYLES, Style, footnote, rc, resize
+from motes.plots.chains import ModelView, evenly, film_grid
+from motes.plots.curves import excess_curve, loss_curve, schedule_curves
+from motes.plots.diagnosis import column_gains, error_split, rank_curves
+from motes.plots.fields import density_map, density_row, score_fields, time_heading
+from motes.plots.film import frames, save_animation, save_gif, save_mp4
+from motes.plots.points import comparison, grid, row, scatter, sheet
+from motes.plots.report import page, write_page
+from motes.plots.tables import marginals, pairs
+from motes.rasters import View, limits_of
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)  # the names are in __init__.pyi
+__all__ = [
+    "STYLES",
+    "ModelView",
+    "Style",
+    "View",
+    "column_gains",
+    "comparison",
+    "density_map",
+    "density_row",
+    "error_split",
+    "evenly",
+    "excess_curve",
+    "film_grid",
+    "footnote",
+    "frames",
+    "grid",
+    "limits_of",
+    "loss_curve",
+    "marginals",
+    "page",
+    "pairs",
+    "rank_curves",
+    "rc",
+    "resize",
+    "row",
+    "save_animation",
+    "save_gif",
+    "save_mp4",
+    "scatter",
+    "schedule_curves",
+    "score_fields",
+    "sheet",
+    "time_heading",
+    "write_page",
+]

@@ -10,8 +10,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
-from motes.plots.arrays import INTERVAL, Curve, as_curves
 from motes.plots.canvas import BODY, Style, as_style, dress, new_axes, new_figure, small_print, write_on
+from motes.rasters import INTERVAL, Curve, as_curves
 
 _WINDOWS = 400  # of the values behind a running mean, at most
 
@@ -102,7 +102,7 @@ def schedule_curves(
         style: 'dark', 'light' or a `Style`.
 
     Example:
-        >>> from motes.diffusion import CosineVP
+        >>> from motes.points import CosineVP
         >>> from motes.plots import schedule_curves
         >>> t, schedule = np.linspace(0.01, 1, 50), CosineVP()
         >>> axes = schedule_curves(t, schedule.alpha(t), schedule.sigma(t))

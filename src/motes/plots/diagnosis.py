@@ -13,7 +13,6 @@ from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import ArrayLike
 
-from motes.plots.arrays import INTERVAL
 from motes.plots.canvas import (
     BODY,
     Style,
@@ -27,6 +26,7 @@ from motes.plots.canvas import (
     write_on,
 )
 from motes.plots.tables import short
+from motes.rasters import INTERVAL
 
 REAL_DRAWS = "two real draws"  # the name of a bar
 _ROUNDING = 1e-4  # of the largest part: what float32 may lose in a sum

@@ -16,8 +16,8 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from motes.plots.arrays import Box, Curve, Limits, Points, as_field, as_grid, as_limits, as_points, time_text
 from motes.plots.canvas import BODY, Style, as_style, colour_bar, dress, dress_text, fit, new_axes, new_figure, plane
+from motes.rasters import Box, Curve, Limits, Points, as_field, as_grid, as_limits, as_points, time_text
 
 Field = NDArray[np.float64]
 

@@ -23,7 +23,8 @@ from matplotlib.colors import to_rgb
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from motes.plots.arrays import (
+from motes.plots.canvas import Style, as_style
+from motes.rasters import (
     Limits,
     Points,
     Process,
@@ -37,7 +38,6 @@ from motes.plots.arrays import (
     limits_of,
     time_text,
 )
-from motes.plots.canvas import Style, as_style
 
 _SHADES = 12  # of each colour: a GIF has 256 in all, and smooth letters need no more
 # Runs of (text, is a subscript); a subscript theta has no letter of its own in Unicode.

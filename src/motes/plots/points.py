@@ -14,7 +14,8 @@ from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
-from motes.plots.arrays import (
+from motes.plots.canvas import Style, as_style, colour_bar, dress, dress_text, footnote, new_axes, new_figure, plane
+from motes.rasters import (
     Box,
     Limits,
     Points,
@@ -30,7 +31,6 @@ from motes.plots.arrays import (
     limits_of,
     time_text,
 )
-from motes.plots.canvas import Style, as_style, colour_bar, dress, dress_text, footnote, new_axes, new_figure, plane
 
 Columns = tuple[str, str]
 

@@ -7,16 +7,17 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from motes.data._replacing import replacing
 from motes.errors import UsageError
-from motes.evaluation._entries import SECTIONS
-from motes.evaluation._points import PointDetails
-from motes.evaluation._record import Details, Evaluation
-from motes.evaluation._table_details import TableDetails
-from motes.evaluation._text import between, capital, number, p_value
+from motes.evaluation import Evaluation
+from motes.evaluation.points import PointDetails
+from motes.evaluation.records import SECTIONS, Details
+from motes.evaluation.results import between, capital, number, p_value
+from motes.evaluation.table_results import TableDetails
+from motes.replacing import replacing
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+
 
 SEVERITIES = {
     "good": "No difference detected",

@@ -6,19 +6,16 @@ from typing import NamedTuple
 import numpy as np
 from markupsafe import Markup
 
-from motes.data._text_lines import default_columns
-from motes.evaluation._entries import Entry
-from motes.evaluation._excess import ExcessLoss
-from motes.evaluation._points import PointDetails
-from motes.evaluation._privacy import ClosestRecords, Copies
-from motes.evaluation._results import Array, Metric
-from motes.evaluation._table_results import AssociationResult, ClassifierResult, ColumnResult, LikelihoodResult
-from motes.evaluation._text import between, number, shown
-from motes.evaluation._utility import Utility
-from motes.evaluation._verdicts import Verdict
+from motes.data.readings import default_columns
+from motes.evaluation import ExcessLoss, Metric
+from motes.evaluation.points import PointDetails
+from motes.evaluation.privacy import ClosestRecords, Copies, Utility
+from motes.evaluation.records import Entry
+from motes.evaluation.results import Array, Verdict, between, number, shown
+from motes.evaluation.table_results import AssociationResult, ClassifierResult, ColumnResult, LikelihoodResult
 from motes.plots import svg
-from motes.plots.arrays import density_difference, limits_of
 from motes.plots.svg import Mark
+from motes.rasters import density_difference, limits_of
 
 
 def two(value: float, sign: str = "") -> str:

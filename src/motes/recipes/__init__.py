@@ -3,6 +3,9 @@
 Names load on first use, so that the texts of the recipes cost no JAX.
 """
 
-import lazy_loader
+from motes.recipes.loading import load_recipe, parse
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)  # the names are in __init__.pyi
+__all__ = [
+    "load_recipe",
+    "parse",
+]

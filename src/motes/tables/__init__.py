@@ -1,5 +1,20 @@
-"""A table <-> codes for masked diffusion: its schema, and what rows of it can be conditioned on."""
+"""Masked diffusion of tables, whole: column kinds, schema, network, training, sampling, models.
 
-import lazy_loader
+This door names what reads a table, which needs no JAX: `motes columns` is quick. The model is `motes.TableModel`.
+"""
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)  # the names are in __init__.pyi
+from motes.tables import kinds
+from motes.tables.parts import Among, Between, Encoded, Missing, Not, NotMissing, Part
+from motes.tables.schema import Schema
+
+__all__ = [
+    "Among",
+    "Between",
+    "Encoded",
+    "Missing",
+    "Not",
+    "NotMissing",
+    "Part",
+    "Schema",
+    "kinds",
+]

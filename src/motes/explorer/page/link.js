@@ -1,4 +1,4 @@
-// The socket: questions as JSON, answers as binary frames of float32 (see _frames.py).
+// The socket: questions as JSON, answers as binary frames of float32 (see data/frames.py).
 
 export class Link {
   /** @param {(why: string) => void} onEnd called once, when there is nobody to ask any more. */

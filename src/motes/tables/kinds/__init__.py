@@ -3,6 +3,11 @@
 `KINDS` is name -> class; `DROP` is the name by which a column is left out, and so is no kind.
 """
 
-import lazy_loader
+from motes.tables.kinds.base import Kind
+from motes.tables.kinds.columns import DROP, KINDS
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)  # the names are in __init__.pyi
+__all__ = [
+    "DROP",
+    "KINDS",
+    "Kind",
+]

@@ -1,0 +1,340 @@
+"""Answers of a model about files: draws, scores, missing entries and predictions."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import KW_ONLY, asdict, dataclass, field
+from functools import singledispatch
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.data import Blocks, Frame, Table, as_frame, read_frame
+from motes.data.arrays import Series, of_values
+from motes.data.files import Write, writing
+from motes.errors import DataError, UsageError
+from motes.evaluation.sources import Source, rows_to_score
+from motes.points import Likelihood, PointModel, PosteriorModel, Sampling
+from motes.progress import Reporter
+from motes.tables.model import Evidence, RowLikelihood, TableModel, evidence_of
+from motes.tables.predictions import rows_without
+from motes.training import Model
+
+SAMPLES = 10_000  # that a run draws
+LABEL = "label"  # the column of the classes of points that were trained on with labels in memory
+
+
+@dataclass(frozen=True)
+class SampleRequest:
+    """The rows that are requested of a model.
+
+    Attributes:
+        n: how many.
+        given: conditions; see `sample` of the model.
+        seed: of the draw.
+        exact: of a table: weigh rows by the model's own order.
+        placeholders: of a table: number the rows in columns that are set aside.
+        iid: of points: `given` holds independent observations of one row.
+        how, label: of points.
+    """
+
+    n: int
+    _: KW_ONLY
+    given: Any = field(default_factory=dict)
+    seed: int = 0
+    exact: bool = False
+    placeholders: bool = False
+    iid: bool = False
+    how: Sampling | None = None
+    label: Any = None
+
+
+@singledispatch
+def drawn(model: Model, request: SampleRequest, reporter: Reporter) -> tuple[Frame, Any]:
+    """Samples as a table, points with the column of their class; and what the model itself gives: points (n, d).
+
+    Where no class of points is requested, each row's is drawn: a class is as frequent as it was in the training.
+    Conditions are for `write_samples`.
+    """
+    raise UsageError(f"a {type(model).__name__} draws points given an observation; see `write_samples`.")
+
+
+@drawn.register
+def _(model: TableModel, request: SampleRequest, reporter: Reporter) -> tuple[Frame, Any]:
+    with reporter.counting("sampling", request.n, "rows") as count:
+        rows = model.draw(request.n, seed=request.seed, on_block=count)
+    return rows, rows
+
+
+@drawn.register
+def _(model: PointModel, request: SampleRequest, reporter: Reporter) -> tuple[Frame, Any]:
+    n, seed, label = request.n, request.seed, request.label
+    with reporter.counting("sampling", n, "rows") as count:
+        if model.classes is None:
+            points = model.draw(n, seed=seed, on_block=count, label=label, how=request.how)
+            return as_frame(Table(points, model.columns)), points
+        names = np.array(model.classes.names)
+        labels = np.full(n, label)
+        if label is None:
+            labels = np.random.default_rng([seed, 662607]).choice(names, n, p=model.classes.weights)
+        points = model.draw(n, seed=seed, on_block=count, label=labels, how=request.how)
+    classes = of_values(names[model.classes.numbers(labels, n)], LABEL, "the samples")
+    return Frame({**as_frame(Table(points, model.columns)).columns, class_column(model): classes}), points
+
+
+def class_column(model: Model) -> str:
+    """The column that the class of each sample is in."""
+    return model.recipe.data.label or LABEL
+
+
+def types_of(model: Any) -> Mapping[str, Any]:
+    """Column -> type of the samples, where it is not that of real numbers."""
+    if model.kind == "table":
+        types: Mapping[str, Any] = model.schema.types
+        return types
+    if model.classes is None:
+        return {}
+    return {class_column(model): of_values(np.array(model.classes.names), LABEL, "the classes").type}
+
+
+@singledispatch
+def write_samples(model: Model, request: SampleRequest, write: Write, reporter: Reporter) -> Evidence | None:
+    """Draw rows, under conditions or none, and write them, a table's some at a time; what is known of the conditions.
+
+    Args:
+        model: trained.
+        request: how many rows, and under which conditions.
+        write: takes some rows.
+        reporter: shows the progress.
+    """
+    raise TypeError(f"got a {type(model).__name__}")
+
+
+@write_samples.register
+def _(model: PointModel, request: SampleRequest, write: Write, reporter: Reporter) -> Evidence | None:
+    if not request.given:
+        write(drawn(model, request, reporter)[0])
+        return None
+    how: dict[str, Any] = {"label": request.label, "seed": request.seed, "how": request.how}
+    with reporter.counting("sampling", request.n, "rows") as count:
+        points, effective = model.draw_given(request.n, request.given, on_block=count, **how)
+    write(as_frame(Table(points, model.columns)))
+    return Evidence(None, (), effective, tuple(model.unlikely_conditions(request.given)))
+
+
+@write_samples.register
+def _(model: PosteriorModel, request: SampleRequest, write: Write, reporter: Reporter) -> Evidence | None:
+    for warning in model.doubts(request.given, iid=request.iid):
+        reporter.warn(warning)
+    draw = model.draw_iid if request.iid else model.draw
+    how: dict[str, Any] = {"label": request.label, "seed": request.seed, "how": request.how}
+    with reporter.counting("sampling", request.n, "rows") as count:
+        points = draw(request.n, request.given, on_block=count, **how)
+    write(as_frame(Table(points, model.columns)))
+    return None
+
+
+@write_samples.register
+def _(model: TableModel, request: SampleRequest, write: Write, reporter: Reporter) -> Evidence | None:
+    effective, log_evidence, done = 0.0, [], 0
+    with reporter.counting("sampling", request.n, "rows") as count:
+        for rows in model.blocks(request.n, given=request.given, seed=request.seed, exact=request.exact):
+            write(model.schema.with_placeholders(rows, done + 1) if request.placeholders else rows)
+            effective += rows.effective
+            log_evidence.append(rows.log_evidence)
+            done += len(rows)
+            count(done)
+    return evidence_of(model, request.given, log_evidence, effective) if request.given else None
+
+
+# --- What a trained model answers about the rows of a file ----------------------------------------------------------
+#
+# What a trained model answers about the rows of a file: scored, filled in and predicted, with progress shown.
+#
+# Tables go block by block, so that their rows need never be in memory together.
+
+
+NUMBERED = "draw"  # the column that says which of several draws a row is of
+
+
+@singledispatch
+def score_file(model: Any, source: str, reporter: Reporter, **options: Any) -> Likelihood | RowLikelihood:
+    """log p of the rows of a file; or, of points, of fresh ones of a shape.
+
+    Args:
+        model: trained.
+        source: of the rows.
+        reporter: shows the progress.
+        options: of `likelihood`: the `label` of points; `orders` and `smooth` of a table.
+
+    Raises:
+        UsageError: no such file.
+        DataError: a file that cannot be used.
+    """
+    points = rows_to_score(source, model, SAMPLES)
+    given: dict[str, Any] = {} if points.given is None else {"given": points.given.x}
+    with reporter.counting("scoring", len(points), "rows") as count:
+        found: Likelihood = model.likelihood(points.x, on_block=count, **given, **options)
+    return found
+
+
+@score_file.register
+def _(model: TableModel, source: str, reporter: Reporter, **options: Any) -> Likelihood | RowLikelihood:
+    rows = _rows_for(model, source)
+    with reporter.counting("scoring", rows.rows, "rows") as count:
+        return model.likelihood(rows, on_block=count, name=f"'{source}'", **options)
+
+
+def impute_file(model: Model, source: str, out: Path, *, draws: int, seed: int, reporter: Reporter) -> tuple[int, int]:
+    """Write the rows of a file with their missing entries filled in to `out`: how many rows, and how many entries.
+
+    Of several draws each is the whole table, one below the other, with a column `draw` that counts from 1.
+
+    Raises:
+        UsageError: no such file, a model of posteriors, or a column `draw` already.
+        DataError: a file that cannot be used.
+        OSError: `out` cannot be written.
+    """
+    if draws > 1 and NUMBERED in model.columns:
+        raise UsageError(f"the table has a column '{NUMBERED}', which several draws need for their number. Rename it.")
+    counts, fill = _to_fill(model, source, draws, seed)
+    rows, partial, entries = (sum(some) for some in zip(*counts, strict=True))
+    with writing(out) as write, reporter.counting("filling in", max(partial * draws, 1), "rows") as count:
+        for number, parts in enumerate(fill(count), 1):
+            for part in parts:
+                write(part if draws == 1 else _numbered(part, number))
+    return rows * draws, entries
+
+
+Counts = list[tuple[int, int, int]]
+Filled = Callable[[Callable[[int], None]], Iterable[Iterable[Frame]]]
+
+
+@singledispatch
+def _to_fill(model: Model, source: str, draws: int, seed: int) -> tuple[Counts, Filled]:
+    """What `_counts` says of some rows of a file at a time, and a function that fills them in, table by table."""
+    raise UsageError(
+        f"this is a {type(model).__name__}, which has a distribution for each observation. Expected a model of points "
+        "alone, or of a table."
+    )
+
+
+@_to_fill.register
+def _(model: TableModel, source: str, draws: int, seed: int) -> tuple[Counts, Filled]:
+    blocks = _rows_for(model, source)
+    names = model.schema.here(next(Blocks.of_file(source, model.recipe.text.fitting(source)).read()))
+
+    def fill(count: Callable[[int], None]) -> Iterable[Iterable[Frame]]:
+        tables = model.fillings(blocks, draws=draws, seed=seed, on_block=count, name=f"'{source}'")
+        return ((part.select(names) for part in parts) for parts in tables)
+
+    return [_counts(_holes(part, model.schema.learned)) for part in blocks.read()], fill
+
+
+@_to_fill.register
+def _(model: PointModel, source: str, draws: int, seed: int) -> tuple[Counts, Filled]:
+    x = model.matrix(read_frame(source, model.recipe.text.fitting(source)), f"'{source}'")
+
+    def fill(count: Callable[[int], None]) -> Iterable[Iterable[Frame]]:
+        tables = model.impute_draws(x, draws, seed=seed, on_block=count, name=f"'{source}'")
+        return ([as_frame(Table(points, model.columns))] for points in tables)
+
+    return [_counts(np.isnan(x).T)], fill
+
+
+def predict_file(
+    model: TableModel,
+    source: str,
+    column: str,
+    written: AbstractContextManager[Write],
+    *,
+    quantiles: Sequence[float],
+    draws: int,
+    seed: int,
+    reporter: Reporter,
+) -> tuple[int, int]:
+    """Write what `TableModel.predict` says of each row of a file: how many rows, and how many entries were ignored.
+
+    Raises:
+        UsageError: no such file, a column that there is not or that does not vary, or quantiles that are no shares.
+        DataError: a file that cannot be used.
+        OSError: what is to be written cannot be.
+    """
+    name, ignored = f"'{source}'", 0
+    file = Blocks.of_file(source, model.recipe.text.fitting(source))
+    rows = file.each(lambda frame: rows_without(model.schema, frame, column, name))
+    with written as write, reporter.counting("predicting", rows.rows, "rows") as count:
+        parts = model.predictions(rows, column, quantiles=quantiles, draws=draws, seed=seed, on_block=count, name=name)
+        for part in parts:
+            write(part)
+            ignored += part.ignored
+    return rows.rows, ignored
+
+
+def _rows_for(model: TableModel, source: str) -> Blocks:
+    """The rows of a file with the columns of a model."""
+    file = Blocks.of_file(source, model.recipe.text.fitting(source))
+    return file.each(lambda frame: model.schema.frame(frame, name=f"'{source}'"))
+
+
+def _holes(rows: Frame, columns: Sequence[str]) -> NDArray[np.bool_]:
+    """Where entries are missing, (columns, rows)."""
+    return np.stack([rows.columns[name].missing for name in columns])
+
+
+def _counts(holes: NDArray[np.bool_]) -> tuple[int, int, int]:
+    """How many rows there are, how many have missing entries, and how many entries that are."""
+    return holes.shape[1], int(holes.any(axis=0).sum()), int(holes.sum())
+
+
+def _numbered(frame: Frame, number: int) -> Frame:
+    """With a column that says which draw it is."""
+    n = len(frame)
+    return Frame({NUMBERED: Series("whole", np.full(n, number), np.zeros(n, bool)), **frame.columns})
+
+
+# --- How good a model of points given what was observed is ----------------------------------------------------------
+#
+# How good a model of points given what was observed is: log p of rows that it has not seen, given theirs.
+
+
+SCORED = 2000  # rows at most
+
+
+@dataclass(frozen=True)
+class HeldOutScore:
+    """The mean log p of rows given what was observed with each, in nats of the data's units.
+
+    Attributes:
+        rows: how many.
+        evaluated_against: which rows.
+        log_prob: their mean.
+        standard_error: of the mean.
+    """
+
+    rows: int
+    evaluated_against: str
+    log_prob: float
+    standard_error: float
+
+    def __str__(self) -> str:
+        return (
+            f"mean log p given what was observed, of {self.rows:,} of {self.evaluated_against}: {self.log_prob:.4f} ± "
+            f"{self.standard_error:.2g} nats"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def held_out_score(model: PosteriorModel, origin: Source[Table]) -> HeldOutScore:
+    """That of the held-out rows of a source, or of its training rows where none are held out."""
+    rows = origin.training if origin.held_out is None else origin.held_out
+    rows = rows.take(np.arange(min(len(rows), SCORED)))
+    if rows.given is None:
+        raise DataError(f"{origin.name} has no columns {', '.join(model.columns)} are given. Name them: data.given.")
+    log_prob = model.score_samples(rows.x, given=rows.given.x, label=rows.labels)
+    error = float(log_prob.std() / np.sqrt(len(log_prob)))
+    return HeldOutScore(len(log_prob), origin.evaluated_against, float(log_prob.mean()), error)

@@ -1,0 +1,369 @@
+"""What commands share: the application, output, misuse and signals."""
+
+import errno
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TextIO, TypeVar
+
+from cyclopts import (
+    App,
+    CycloptsError,
+    MissingArgumentError,
+    Parameter,
+    UnknownCommandError,
+    UnknownOptionError,
+    UnusedCliTokensError,
+)
+
+from motes.cli.drawing import Drawing
+from motes.errors import Terminated, UsageError, unknown
+from motes.text_options import TextOptions
+
+if TYPE_CHECKING:
+    from motes.training import Model
+
+
+AnyModel = TypeVar("AnyModel", bound="Model")
+
+app = App(
+    name="motes",
+    help="Diffusion models for points and tables: train one in seconds, watch it work, sample it.",
+    help_epilogue="Exit codes: 0 done, 1 failed or output lost, 2 misuse, 130 interrupted, 143 ended by "
+    "SIGTERM. `--debug` shows where an error came from. `--import FILE.py` runs a file that registers classes of your "
+    "own for recipes.",
+    version=lambda: _version(),
+    version_flags=["--version"],
+    help_flags=["--help", "-h"],
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+)
+
+
+def whole(type_: object, tokens: Any) -> int:
+    """A whole number, such as 1000000 or 1e6; 1.5 is none."""
+    text = tokens[0].value
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        number = Decimal(text)  # of which 1e23 is the whole number that it says
+        if number == number.to_integral_value() and number.adjusted() < DIGITS:
+            return int(number)
+    except InvalidOperation:
+        pass
+    raise ValueError(f"got {text}; expected a whole number.")
+
+
+DIGITS = 20  # of a whole number: more than any option has
+Drawn = Annotated[Drawing, Parameter(name="*")]
+Seed = Annotated[int, Parameter(converter=whole, help="The same seed gives the same result.")]
+Quiet = Annotated[bool, Parameter(alias="-q", negative="", help="Say nothing but results and errors.")]
+Json = Annotated[bool, Parameter(negative="", help="Print JSON.")]
+FILES = ".csv, .tsv, .parquet, .npy or .npz file"
+TABLE = f"{FILES}, or a data set by its name (see `motes datasets`)"
+Run = Annotated[Path, Parameter(help="A run's folder, or its model.safetensors.")]
+Reference = Annotated[
+    str | None,
+    Parameter(help=f"What to compare with; what it was trained on if left out: a {TABLE}. Of points also a shape."),
+]
+Replace = Annotated[bool, Parameter(negative="", help="Replace the file that is there.")]
+Given = Annotated[
+    list[str],
+    Parameter(
+        negative="",
+        help="A condition on the rows: COLUMN=VALUE or COLUMN=LOW..HIGH, such as price=..500; for tables also "
+        "COLUMN=ONE,ANOTHER, COLUMN!=VALUE, and COLUMN= for a missing entry. Repeatable.",
+    ),
+]
+Label = Annotated[str | None, Parameter(help="Of points: a class that the model was trained with (data.label).")]
+Text = Annotated[TextOptions, Parameter(name="*", negative="", allow_leading_hyphen=True)]  # --na -
+Changes = Annotated[
+    list[str],
+    Parameter(
+        name="--set",
+        negative="",
+        help="Change one value of the recipe, such as training.steps=8000, for a table table.steps=2000. Repeatable.",
+    ),
+]
+
+
+def check_out(out: Path, overwrite: bool) -> None:
+    """Refuse a file that cannot be written, or that is there already, before the work.
+
+    Raises:
+        UsageError: no such folder, a folder, or a file that nobody asked to replace.
+    """
+    if not out.parent.is_dir():
+        raise UsageError(f"'{out}': there is no folder '{out.parent}'. Make it first.")
+    if out.is_dir():
+        raise UsageError(f"'{out}' is a folder; expected the name of a file.")
+    if out.exists() and not overwrite:
+        raise UsageError(f"'{out}' is there already. Choose another --out, or replace it with --overwrite.")
+
+
+def check_rows_out(out: Path, overwrite: bool) -> None:
+    """`check_out` of a file that rows are written to.
+
+    Raises:
+        UsageError: as `check_out`, or a kind of file that is not written.
+    """
+    from motes.data.files import check_writable
+
+    check_writable(out, {})
+    check_out(out, overwrite)
+
+
+def refuse_others(model: "Model", *, points: Mapping[str, object], tables: Mapping[str, object]) -> None:
+    """Refuse options that models of the other kind have.
+
+    Args:
+        model: of points or of a table.
+        points, tables: names of the options of either kind, and what was given of each: None, False or nothing where
+            nothing was.
+
+    Raises:
+        UsageError: one was given; it names the first.
+    """
+    mine, other, options = ("tables", "points", points) if model.kind == "table" else ("points", "tables", tables)
+    for name, value in options.items():
+        if value:
+            raise UsageError(f"got {name} for a model of {mine}; {name} is for models of {other}. Leave it out.")
+
+
+def text_changes(text: TextOptions) -> Iterator[str]:
+    """The changes of a recipe that reading options are: a run remembers them."""
+    from json import dumps
+
+    for name, value in asdict(text).items():
+        if value != getattr(TextOptions(), name):
+            yield f"text.{name}={dumps(value)}"  # which TOML writes alike
+
+
+def read_by(model: "AnyModel", text: TextOptions, source: str | Path | None) -> "AnyModel":
+    """The model, which reads files as those of its training, but for the options that were given for this `source`.
+
+    Raises:
+        UsageError: options for what is no text file.
+    """
+    text.check_for(source or model.source or "the model's own rows")
+    model.recipe = replace(model.recipe, text=text.over(model.recipe.text))
+    return model
+
+
+def note(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"motes {version('motes')}"
+
+
+def start_jax() -> None:
+    """Keep compiled programs from one command to the next; a cache that cannot be used does no harm."""
+    import warnings
+
+    from platformdirs import user_cache_dir
+
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(user_cache_dir("motes")) / "compiled"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+    warnings.filterwarnings("ignore", message=".*persistent compilation cache.*")
+
+
+def print_result(result: object, plain: Any, as_json: bool) -> None:
+    from json import dumps
+
+    print(dumps(plain, indent=2) if as_json else result)
+
+
+# --- Standard output, of which no line is lost without an error -----------------------------------------------------
+
+
+NAME = "standard output"
+
+
+class StandardOutput:
+    """Standard output, whose errors name it.
+
+    Args:
+        stream: to write to; None where the shell has closed it.
+    """
+
+    def __init__(self, stream: TextIO | None):
+        self.closed_by_shell = stream is None
+        # Something has to be in its place, or the next file that is opened would be.
+        self.stream = open(os.devnull, "w") if stream is None else stream  # noqa: SIM115
+
+    def write(self, text: str) -> int:
+        """Write, or raise an OSError with a name."""
+        if self.closed_by_shell:
+            raise OSError(errno.EBADF, "it is closed", NAME)
+        with _named():
+            return self.stream.write(text)
+
+    def flush(self) -> None:
+        """Flush, or raise an OSError with a name."""
+        with _named():
+            self.stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        error.filename = NAME
+        raise
+
+
+# --- What the parser of the command line finds wrong, as all errors -------------------------------------------------
+#
+# What the parser of the command line finds wrong, as all errors: what it got, what was expected, what to do.
+
+
+def misuse(error: CycloptsError) -> str:
+    """The sentences for an error of the parser."""
+    commands = " ".join(("motes", *(error.command_chain or ())))
+    help_ = f"See `{commands} --help`."
+    match error:
+        case UnknownCommandError(unused_tokens=[got, *_], app=app) if app is not None:
+            names = [name for name in app if not name.startswith("-")]
+            return f"{unknown('command', got, names)} {help_}"
+        case MissingArgumentError(argument=argument) if argument is not None:
+            given = error.keyword or next((token.keyword for token in argument.tokens if token.keyword), None)
+            name, about = given or argument.name, (argument.parameter.help or "").rstrip(".")
+            if given:
+                return f"got {name} without a value; expected one. {about}. {help_}"
+            return f"got no {name}; expected {about[:1].lower()}{about[1:]}. {help_}"
+        case UnknownOptionError():
+            got = error.token.keyword or error.token.value
+            if got == "-":
+                return (
+                    f"got '-'; expected a file: no data is read from standard input. Save it as a .csv first. {help_}"
+                )
+            names = sorted({name for one in error.argument_collection for name in one.names if name.startswith("--")})
+            if "--recipe" in names and (settings := _settings(got)):
+                say = " or ".join(f"--set {setting}=..." for setting in settings)
+                return f"unknown option '{got}': it is a value of the recipe. Use {say}. {help_}"
+            return f"{unknown('option', got, names)} {help_}"
+        case UnusedCliTokensError(unused_tokens=[got, *_]):
+            return f"got '{got}', which is one word too many; expected options after the last file or name. {help_}"
+    return f"{str(error).removeprefix('Invalid value for ')} {help_}"
+
+
+def _settings(option: str) -> list[str]:
+    """The values of recipes, as section.key, that are called like an option."""
+    from motes.recipes import load_recipe
+    from motes.training.recipe import keys_of
+
+    key, recipes = option.removeprefix("--").replace("-", "_"), (load_recipe("default"), load_recipe("table"))
+    parts = {section: getattr(recipe, section) for recipe in recipes for section in recipe.SECTIONS}
+    found = [section for section, part in parts.items() if key in keys_of(type(part))]
+    return [f"{section}.{key}" for section in sorted(found, key=lambda one: one not in ("training", "table"))]
+
+
+# --- What Ctrl-C and SIGTERM do to a command that has something to keep ---------------------------------------------
+
+
+SHOW_CURSOR = "\x1b[?25h"
+LONGEST = 4.5  # seconds from SIGTERM to the end: who sends it soon sends SIGKILL
+
+
+@contextmanager
+def ending_whole() -> Iterator[None]:
+    """SIGTERM raises `Terminated`, at the latest a few seconds later; a second Ctrl-C ends the process at once.
+
+    A training keeps the first of either until the steps under way are done (`learning.resuming.interruptible`).
+    Python runs its own handlers between two of its instructions, which may be many seconds apart while a program is
+    compiled. So there is a thread that the system tells of signals. What is on the disk is whole at any moment.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals only ever reach the main thread
+        return
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    before = signal.getsignal(signal.SIGTERM)
+    former = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(read,), daemon=True).start()
+    if before is signal.SIG_DFL:  # who ignores it has his reasons
+        signal.signal(signal.SIGTERM, _terminated)
+    try:
+        yield
+    finally:
+        if before is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, before)
+        signal.set_wakeup_fd(former)
+        os.close(write)  # which ends the thread
+
+
+@contextmanager
+def terminated_by_sigterm() -> Iterator[None]:
+    """SIGTERM raises `Terminated`, for what ends soon on its own once it is asked, as a server does."""
+    before = signal.getsignal(signal.SIGTERM)
+    if before is not signal.SIG_DFL or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Ctrl-C waits until modules are loaded: in the midst of loading, JAX's library would abort the process.
+
+    Raises:
+        KeyboardInterrupt: at the end, where it was pressed meanwhile.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
+
+
+def _terminated(number: int, frame: object) -> None:
+    raise Terminated("ended by SIGTERM.")
+
+
+def _watch(read: int) -> None:
+    """Read the numbers of signals from a pipe, until it is closed."""
+    interrupts = 0
+    while numbers := os.read(read, 64):
+        interrupts += numbers.count(signal.SIGINT)
+        if interrupts > 1:
+            _leave(130)
+        if signal.SIGTERM in numbers:
+            late = threading.Timer(LONGEST, _leave, (143,))
+            late.daemon = True
+            late.start()
+    os.close(read)
+
+
+def _leave(code: int) -> None:
+    """End the process, whatever its main thread does."""
+    if sys.stderr.isatty():
+        sys.stderr.write(SHOW_CURSOR)  # a progress bar has hidden it
+        sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,87 @@
+"""`--import FILE.py`: classes and commands of your own, there before a command is carried out.
+
+It is the one way in which a command runs code that is not of motes. A recipe or a model file never does.
+"""
+
+import sys
+import traceback
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+from cyclopts import CommandCollisionError
+
+from motes.cli.common import app, start_jax
+from motes.errors import UsageError
+
+OPTION = "--import"
+_FILES: dict[str, Path] = {}  # as a traceback calls them -> as the command line does
+_COMMANDS: dict[str, set[str]] = {}  # of each of them
+
+
+def without_imports(words: list[str]) -> list[str]:
+    """The words of a command line without `--import FILE.py`, whose files are run in their order.
+
+    Raises:
+        UsageError: no file, or an error in it.
+    """
+    rest: list[str] = []
+    left = iter(words)
+    for word in left:
+        name, equals, file = word.partition("=")
+        if name != OPTION:
+            rest.append(word)
+            continue
+        file = file if equals else next(left, "")
+        if not file:
+            raise UsageError(f"got {OPTION} without a file; expected {OPTION} FILE.py, which registers classes.")
+        run_file(Path(file))
+    return rest
+
+
+def run_file(path: Path) -> None:
+    """Run a Python file as a module of its own.
+
+    Raises:
+        UsageError: there is no such file, or an error in it, with its line.
+    """
+    if path.suffix != ".py" or not path.is_file():
+        raise UsageError(f"got {OPTION} {path}; expected a Python file that is there, such as my_parts.py.")
+    start_jax()
+    place = str(path.resolve())
+    _FILES[place] = path
+    for command in _COMMANDS.pop(place, ()):  # of the file as it was, as in a notebook
+        del app[command]
+    before = {*app}
+    name = f"motes_import_{path.stem}"
+    spec = spec_from_file_location(name, path.resolve())
+    assert spec is not None and spec.loader is not None  # it ends in .py
+    sys.modules[name] = module = module_from_spec(spec)  # where dataclasses look for the types of their fields
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UsageError(f"{OPTION} {_line(path, error)}: {_said(error)}") from error
+    _COMMANDS[place] = {*app} - before
+
+
+def _line(path: Path, error: Exception) -> str:
+    """The file, and its line where the error is."""
+    here = [one.lineno for one in traceback.extract_tb(error.__traceback__) if one.filename == str(path.resolve())]
+    line = error.lineno if isinstance(error, SyntaxError) else next(reversed(here), None)
+    return f"{path}" if line is None else f"{path}, line {line}"
+
+
+def fault_of_imports(error: Exception) -> str | None:
+    """What an error says that came up in a file of --import, and where; None: it came up elsewhere."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.filename in _FILES:
+            where = f"{_FILES[frame.filename]}, line {frame.lineno}"
+            return f"{where}: {_said(error)}\nThe error is in this file, not in motes."
+    return None
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, UsageError):
+        return str(error)
+    if isinstance(error, CommandCollisionError):
+        return f"{error} It is a command of motes; expected a name of your own."
+    return f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"

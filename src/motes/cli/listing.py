@@ -1,0 +1,215 @@
+"""Commands that list what there is, and the command that serves the explorer."""
+
+import os
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from motes.cli.common import Quiet, Seed, app, loading, note, start_jax, terminated_by_sigterm, whole
+from motes.cli.drawing import FORMATS
+from motes.errors import Terminated, UsageError, unknown
+
+
+@app.command
+def shapes(
+    name: Annotated[str | None, Parameter(help="Only this one.")] = None,
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="Write the pictures to a .png, .svg or .pdf file instead.")] = None,
+    n: Annotated[int, Parameter(alias="-n", converter=whole, help="Points in each picture.")] = 4000,
+    noise: Annotated[float | None, Parameter(help="Blur; each shape's own if left out.")] = None,
+    style: Annotated[Literal["dark", "light"], Parameter(help="Look of the pictures.")] = "dark",
+    seed: Seed = 0,
+) -> int:
+    """List the shapes that can be trained on, with a picture each."""
+    from motes.data import SHAPES, make_labelled_shape, make_shape
+    from motes.rasters import braille
+
+    if name is not None and name not in SHAPES:
+        raise UsageError(unknown("shape", name, SHAPES))
+    chosen = [SHAPES[name]] if name else list(SHAPES.values())
+    if out is not None:
+        from motes.plots import sheet
+        from motes.replacing import replacing
+
+        if out.suffix.lower().removeprefix(".") not in FORMATS:
+            raise UsageError(f"'{out}' ends in '{out.suffix}'; expected a name that ends in .png, .svg or .pdf.")
+        clouds: dict[str, Any] = {
+            shape.name: (make_labelled_shape if shape.classes else make_shape)(shape.name, n, seed=seed, noise=noise)
+            for shape in chosen
+        }
+        with replacing(out) as temporary:
+            sheet(clouds, style=style).savefig(temporary)
+        print(f"{len(chosen)} shapes in {out}")
+        return 0
+    pictures = [braille(make_shape(shape.name, n, seed=seed, noise=noise)) for shape in chosen]
+    for shape, picture in zip(chosen, pictures, strict=True):
+        classes = f"{shape.classes} classes" if shape.classes else "no classes"
+        print(f"{shape.name}: {shape.about} (noise {shape.noise:g}, {classes})")
+        print(picture + "\n")
+    return 0
+
+
+@app.command
+def datasets() -> int:
+    """List the small tables that can be trained on by name; nothing is downloaded."""
+    from motes.data import DATASETS
+
+    print(f"{'data set':<14} {'rows':>5} {'columns':>7}  {'to predict':<12} {'comes with':<28} each row is")
+    for one in DATASETS.values():
+        print(f"{one.name:<14} {one.rows:>5,} {one.columns:>7}  {one.target:<12} {one.source:<28} {one.about}")
+    print(
+        "\n`motes columns NAME` shows the columns, and `motes train NAME` learns them. A name may stand wherever a file"
+    )
+    print('of rows may, and wins over a file of that name. In Python motes.dataset("NAME") is a pandas frame.')
+    return 0
+
+
+@app.command
+def recipes(
+    name: Annotated[str | None, Parameter(help="Print the file of this one, to start your own from.")] = None,
+    /,
+) -> int:
+    """List the recipes, or print one."""
+    from motes.recipe_files import recipe_about, recipe_names, recipe_text
+
+    if name is not None:
+        print(recipe_text(name), end="")
+        return 0
+    for known in recipe_names():
+        print(f"{known:<10} {recipe_about(known)}")
+    print(
+        "\nmotes recipes NAME prints one; motes train SOURCE --recipe NAME --set section.key=value uses and changes it."
+    )
+    return 0
+
+
+@app.command
+def samplers() -> int:
+    """List the samplers: how exact each is, what a step costs, and when to pick it."""
+    from motes.recipes.loading import kinds_of
+
+    print(f"{'sampler':<19} {'order':>5} {'evaluations':>11} {'noise':>5}  when to pick it")
+    for name, sampler in kinds_of("sampler").items():
+        one = sampler()
+        cost = "adaptive" if one.evaluations is None else f"{one.evaluations} a step"
+        print(f"{name:<19} {one.order:>5} {cost:>11} {'yes' if one.stochastic else 'no':>5}  {one.when}")
+    print("order: the error falls as 1 / steps^order; where noise is drawn, that of the distribution of the points.\n")
+    for name, grid in kinds_of("grid").items():
+        about = (grid.__doc__ or "").partition("\n")[0]
+        about = "" if about.startswith(f"{grid.__name__}(") else about  # what a dataclass without a docstring says
+        print(f"grid {name:<15} {about}".rstrip())
+    print(
+        "\nmotes sample MODEL --sampler NAME --steps N --grid NAME uses them. Options, and times of your own, are set"
+    )
+    print("in a recipe: --set sampler.kind=ddim --set sampler.eta=0.5.")
+    return 0
+
+
+# --- `motes explore`: the page on which diffusion can be touched ----------------------------------------------------
+
+
+if TYPE_CHECKING:
+    pass
+
+SERVER = ("starlette", "uvicorn", "websockets")  # packages of the page's server
+
+
+@app.command
+def explore(
+    model: Annotated[
+        str, Parameter(help="A shape (see `motes shapes`), a run's folder, or its model.safetensors.")
+    ] = "swiss_roll",
+    /,
+    *,
+    host: Annotated[str, Parameter(help="Listen at this address of the machine; others then reach the page.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, Parameter(converter=whole, help="Listen at this port; 0 takes a free one.")] = 0,
+    browser: Annotated[bool, Parameter(help="Open the page in the browser.")] = True,
+    quiet: Quiet = False,
+) -> int:
+    """Open a page on which a model's points move: scrub time, compare samplers, see what was learned beside the truth.
+
+    It runs until Ctrl-C, on this machine alone unless --host says otherwise, and asks nothing of any other.
+    """
+    if not quiet:
+        note("motes: preparing the first picture; the address follows in some ten seconds ...")
+    start_jax()
+    try:
+        with loading():
+            from motes.explorer.guard import is_loopback
+            from motes.explorer.server import serve
+            from motes.explorer.subjects import Shelf, open_subject
+    except ModuleNotFoundError as error:
+        if error.name not in SERVER:
+            raise
+        raise UsageError(
+            f"the explorer needs {error.name}, which is not installed: pip install {' '.join(SERVER)}."
+        ) from None
+
+    def ready(address: str) -> None:
+        print(address, flush=True)
+        if not quiet:
+            note("motes: the page is at this address until Ctrl-C.")
+        if browser:
+            _open(address, folder)
+
+    if not 0 <= port <= 65_535:
+        raise UsageError(f"got --port {port}; expected 0 (a free one) to 65535.")
+    if not is_loopback(host):
+        note(
+            f"warning: --host {host} lets other machines in. Whoever knows the whole address, with its token, may use "
+            "this machine to compute; nothing on the way is encrypted."
+        )
+    shelf = Shelf(open_subject(model, lambda shape: _trained(shape, quiet)))
+    code = 0
+    # `_leave` ends the process at once, so the folder has to go before it.
+    try:
+        with TemporaryDirectory(prefix="motes-explore-") as folder, terminated_by_sigterm():
+            serve(shelf, host=host, port=port, on_start=ready)
+    except KeyboardInterrupt:
+        pass  # how it is ended
+    except Terminated as error:
+        code = error.exit_code
+    _leave(code)
+    return code
+
+
+def _trained(shape: str, quiet: bool) -> Any:
+    """A model of a shape that has none at hand, by the default recipe."""
+    from motes.pipeline import prepared, trained
+    from motes.progress import Reporter
+    from motes.recipes import load_recipe
+
+    return trained(prepared(shape, load_recipe("default"), 0), 0, Reporter(quiet))
+
+
+def _open(address: str, folder: str) -> None:
+    """In a thread: a browser that hangs holds nothing up.
+
+    Other users of the machine see the browser's command line. So it names a file that only this user can read, and the
+    file leads on to the address with its token.
+    """
+    import threading
+    import webbrowser
+    from html import escape
+
+    page = Path(folder, "explore.html")
+    text = (
+        f'<!doctype html><meta charset="utf-8"><title>motes</title><meta name="referrer" content="no-referrer">'
+        f'<meta http-equiv="refresh" content="0; url={escape(address)}"><a href="{escape(address)}">the explorer</a>\n'
+    )
+    with open(os.open(page, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+    threading.Thread(target=webbrowser.open, args=(page.as_uri(),), daemon=True).start()
+
+
+def _leave(code: int) -> None:
+    """End the process at once: a thread may compute for many seconds yet, and nothing is left to be kept."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,162 @@
+"""A whole run, from a source to a folder of results.
+
+    model.safetensors  averages.safetensors  recipe.toml  samples.csv  history.jsonl  metrics.json  report.html
+    figures/*.png  diffusion.gif  checkpoints/*.safetensors
+
+What was learned is written first, so that nothing that fails or is interrupted later can lose it; and checkpoints of a
+training while it lasts, so that it can go on however it ended.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import singledispatch
+from pathlib import Path
+from typing import Any
+
+from motes.cli.answers import SAMPLES, HeldOutScore, SampleRequest, drawn, held_out_score
+from motes.cli.drawing import Options
+from motes.cli.folders import ABOVE, HISTORY, LEAST, METRICS, MODEL, RunTraining, keeping_checkpoints, write
+from motes.cli.plots import draw_run
+from motes.data import Frame, write_frame
+from motes.errors import TrainingError
+from motes.evaluation import Evaluation
+from motes.evaluation.losses import Estimate
+from motes.evaluation.models import compare_points, compare_table, least_loss
+from motes.evaluation.sources import PointSource, Source
+from motes.pipeline import Prepared, prepared, trained
+from motes.plots import write_page
+from motes.points import PointRecipe, PosteriorModel
+from motes.progress import Reporter
+from motes.recipes import load_recipe
+from motes.tables.model import TableModel
+from motes.training import Model, Recipe
+from motes.training.batches import running_loss
+
+
+def train_run(
+    source: str,
+    out: Path,
+    recipe: str | Path | Recipe,
+    changes: Sequence[str] | Mapping[str, Any],
+    options: Options,
+    reporter: Reporter,
+) -> tuple[Model, Evaluation[Any] | HeldOutScore | None]:
+    """Train on `source` and leave everything in the folder `out`; returns the model and how good it is.
+
+    After Ctrl-C during the training, the model, the recipe and the history of what was learned are there, and there is
+    no evaluation. Of points that are given something it is a `HeldOutScore`, and there are no samples and figures: they
+    would be of one observation.
+
+    Raises:
+        UsageError, DataError, RecipeError: nothing was begun.
+        TrainingError: the training diverged; the last good model is there.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from motes.progress import Reporter
+        >>> from motes.cli.drawing import Options
+        >>> from motes.cli.run import train_run
+        >>> motes.write_table("points.csv", motes.make_shape("moons", 200), ["x", "y"])
+        >>> options, quiet = Options(figures=False), Reporter(quiet=True)
+        >>> changes = {"training.steps": 2}
+        >>> trained, found = train_run("points.csv", Path("run"), "default", changes, options, quiet)
+        >>> sorted(path.name for path in Path("run").iterdir() if path.is_file())
+        ['averages.safetensors', 'history.jsonl', 'metrics.json', 'model.safetensors', 'recipe.toml', 'samples.csv']
+    """
+    ready = prepared(source, load_recipe(recipe, changes), options.seed)
+    training = RunTraining(source, str(recipe), ready.recipe, options.seed, ready.fingerprint)
+    with keeping_checkpoints(out, training, options, reporter) as checkpoints:
+        least = _least(ready, options.seed, reporter)
+        try:
+            model = trained(ready, options.seed, reporter, keeper=checkpoints, least=least and least.mean)
+        except TrainingError as error:
+            if isinstance(error.result, Model):
+                _write_learned(error.result, out, least)
+                error.args = (f"{error} They are in '{out / MODEL}'.",)
+            raise
+        _write_learned(model, out, least)
+        learned = model.training
+        assert learned is not None  # it was trained just now
+        if learned.interrupted:
+            return model, None
+        best = "" if learned.best is None else f"; the weights after {learned.best:,.0f} were the best"
+        reporter.say(f"trained {learned.steps:,} steps in {learned.seconds:.1f} s{best}")
+        named = checkpoints.about["named"]
+        if isinstance(model, PosteriorModel):
+            score = held_out_score(model, ready.origin)
+            write(out / METRICS, json.dumps(_about(model, ready, named, least) | score.to_dict(), indent=2) + "\n")
+            checkpoints.finish()
+            return model, score
+        rows, samples = drawn(model, SampleRequest(SAMPLES, seed=options.seed), reporter)
+        write_frame(out / "samples.csv", rows)
+        reporter.say("comparing with rows that it has not seen")
+        found = _compared(model, ready.origin, samples, options.seed)
+        about = _about(model, ready, named, least)
+        write(out / METRICS, json.dumps(about | found.to_dict(), indent=2) + "\n")
+        checkpoints.finish()
+        if options.figures:
+            write_page(found, out / "report.html")
+            draw_run(model, ready.origin, out, reporter, drawing=options.drawing, seed=options.seed)
+    return model, found
+
+
+@singledispatch
+def _compared(model: Any, origin: Any, samples: Any, seed: int) -> Evaluation[Any]:
+    return compare_points(model, origin, samples, seed=seed, brief=True)
+
+
+@_compared.register
+def _(model: TableModel, origin: Source[Frame], samples: Frame, seed: int) -> Evaluation[Any]:
+    return compare_table(model, origin, samples, seed=seed)
+
+
+def _least(ready: Prepared, seed: int, reporter: Reporter) -> Estimate | None:
+    """How low the loss of points can go; None where it is not known."""
+    origin, recipe = ready.origin, ready.recipe
+    if not isinstance(origin, PointSource) or origin.training.given is not None:
+        return None
+    if not isinstance(recipe, PointRecipe) or recipe.conditions.learned:
+        return None
+    found = least_loss(origin, recipe, seed=seed)
+    reporter.say(
+        f"{LEAST[found.label]} {found.mean:.4f} ± {found.error:.1g}; what the loss has above it is in brackets"
+    )
+    return found
+
+
+def _write_learned(model: Model, out: Path, least: Estimate | None) -> None:
+    model.save(out / MODEL)
+    write(out / HISTORY, "".join(json.dumps(line) + "\n" for line in history(model, least)))
+    model.save_averages(out)
+
+
+def history(model: Model, least: Estimate | None = None) -> list[dict[str, float]]:
+    """The mean losses of some windows of steps, and how far they are above the least; and each look at unseen rows."""
+    training = model.training
+    assert training is not None  # it was trained just now
+    lines: list[dict[str, float]] = []
+    for step, loss in zip(*running_loss(training.losses), strict=True):
+        line = {"step": int(step), "loss": float(f"{loss:.6g}")}
+        if least is not None:
+            line[ABOVE[least.label]] = float(f"{loss - least.mean:.4g}")
+        lines.append(line)
+    return lines + [{"step": int(step), "held_out": float(f"{loss:.6g}")} for step, loss in training.looks.tolist()]
+
+
+def _about(model: Model, ready: Prepared, recipe: str, least: Estimate | None) -> dict[str, Any]:
+    """What the metrics say of the training."""
+    training = model.training
+    assert training is not None  # it was trained just now
+    made: dict[str, Any] = {
+        "recipe": recipe,
+        "train_seconds": training.seconds,
+        "training_rows": len(ready.origin.training),
+        "steps": training.steps,
+        "parameters": model.parameters,
+        "loss": float(training.losses[-500:].mean()),
+    }
+    if least is not None:
+        made |= {"least_loss": least.mean, "least_loss_error": least.error, "least_loss_is": least.label}
+    return made

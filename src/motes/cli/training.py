@@ -1,0 +1,186 @@
+"""`motes train`, `motes columns`, `motes ema`: what is learned."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from motes.cli.common import (
+    TABLE,
+    Changes,
+    Json,
+    Quiet,
+    Reference,
+    Run,
+    Seed,
+    Text,
+    app,
+    ending_whole,
+    loading,
+    note,
+    print_result,
+    read_by,
+    start_jax,
+    text_changes,
+    whole,
+)
+from motes.cli.options import Learning, RunOptions
+from motes.errors import UsageError
+from motes.text_options import TextOptions
+
+if TYPE_CHECKING:
+    from motes.cli.answers import HeldOutScore
+    from motes.evaluation import Evaluation
+    from motes.training import Model
+
+
+@app.command
+def train(
+    source: Annotated[
+        str, Parameter(help=f"A shape (see `motes shapes`), or a {TABLE}. A name wins over a file of that name.")
+    ],
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="Folder of the results; runs/SOURCE if left out.")] = None,
+    learning: Learning = Learning(),
+    changes: Changes = [],  # noqa: B006 - never changed
+    seed: Annotated[
+        int | None,
+        Parameter(
+            converter=whole,
+            help="The same seed gives the same result; 0 if left out, or with --resume that of the run.",
+        ),
+    ] = None,
+    run: RunOptions = RunOptions(),
+    text: Text = TextOptions(),
+    quiet: Quiet = False,
+) -> int:
+    """Train a model on points or on a table, and leave it with its samples, metrics and pictures in a folder."""
+    start_jax()
+    with loading():
+        from motes.cli.drawing import Options
+        from motes.cli.folders import seed_of
+        from motes.cli.run import train_run
+        from motes.pipeline import suited
+        from motes.progress import Reporter
+
+    options = Options(**vars(run))
+    changes, recipe = [*changes, *learning.changes(), *text_changes(text)], learning.recipe
+    folder = Path("runs") / Path(source).stem
+    out = out or (folder if run.resume else _free(folder))
+    if run.resume:
+        before = seed_of(out)
+        seed, chosen = before if seed is None else seed, recipe or str(out / "recipe.toml")
+    else:
+        chosen = recipe or ("posterior" if learning.given_columns else suited(source, changes))
+    options = replace(options, seed=seed or 0)
+    with ending_whole():
+        return _report(out, *train_run(source, out, chosen, changes, options, Reporter(quiet)))
+
+
+def _report(out: Path, model: "Model", found: "Evaluation[Any] | HeldOutScore | None") -> int:
+    """Print what is known of the model of a run; the exit code."""
+    if found is None:
+        assert model.training is not None  # it was trained just now
+        total = model.recipe.training_steps
+        of = "" if total is None else f" of {total:,}"
+        note(
+            f"Interrupted after {model.training.steps:,}{of} steps. What was learned is in "
+            f"'{out / 'model.safetensors'}'; --resume goes on with the training."
+        )
+        return 130
+    print(found)
+    print(f"\nresults in {out}")
+    return 0
+
+
+@app.command
+def columns(
+    file: Annotated[Path, Parameter(help=f"A {TABLE}.")],
+    /,
+    *,
+    changes: Annotated[
+        list[str],
+        Parameter(name="--set", negative="", help="Say what a column is, such as columns.age=integer. Repeatable."),
+    ] = [],  # noqa: B006 - never changed
+    text: Text = TextOptions(),
+    json: Json = False,
+) -> int:
+    """Show what each column of a table will be treated as, and why."""
+    from motes.data import read_frame
+    from motes.evaluation.sources import overrides_of
+    from motes.recipe_files import split_change
+    from motes.tables import Schema
+    from motes.tables.kinds.columns import column_messages
+
+    overrides = overrides_of([split_change(change) for change in changes])
+    schema = Schema.fit(read_frame(file, text), overrides, name=f"'{file}'")
+    described, learned = schema.described(), len(schema.learned)
+    if json:
+        print_result(
+            None, {"rows": schema.rows, "learned": learned, "columns": described, "relations": schema.related}, True
+        )
+        return 0
+    table = [("column", "kind", "becomes", "missing", "why")]
+    table += [
+        (" ".join(c["name"].split()), c["kind"], c["becomes"], f"{c['missing']:.0%}", c["why"]) for c in described
+    ]
+    widths = [max(len(row[j]) for row in table) for j in range(4)]
+    for row in table:
+        print("  ".join(entry.ljust(width) for entry, width in zip(row, (*widths, 0), strict=True)).rstrip())
+    print(f"\n{schema.rows:,} rows; {learned} of {len(described)} columns are learned.")
+    if schema.dropped:
+        print(f"Dropped, as you say: {', '.join(schema.dropped)}.")
+    for message in schema.related:
+        print(f"Found: {message}.")
+    for warning in column_messages(schema.columns, shell=True):
+        note(f"warning: {warning}")
+    return 0
+
+
+@app.command
+def ema(
+    model: Run,
+    source: Reference = None,
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="A .safetensors file for the model with the new average.")] = None,
+    length: Annotated[
+        float | None, Parameter(help="Of the average, from 0.02 to 0.25 of the training; the best one if left out.")
+    ] = None,
+    seed: Seed = 0,
+    text: Text = TextOptions(),
+    quiet: Quiet = False,
+) -> int:
+    """Average a model's weights over another length of its training; tries several, if none is given."""
+    start_jax()
+    from motes.evaluation import compare_ema_lengths
+    from motes.evaluation.averages import LENGTHS
+    from motes.loading import load
+    from motes.progress import Reporter
+    from motes.training.checkpoints import check_name
+
+    if length is not None and out is None:
+        raise UsageError(f"--length {length:g} says which average to write; say where with --out FILE.")
+    if out is not None:
+        check_name(out)
+    trained = read_by(load(model), text, source)
+    if length is None:
+        with Reporter(quiet).counting("comparing", len(LENGTHS) + 1, "lengths") as count:
+            found = compare_ema_lengths(trained, source, seed=seed, on_length=count)
+        print(found)
+        length = found.best
+    if out is not None:
+        trained.averaged_over(length).save(out)
+        print(f"the average over {length:g} of the training in {out}")
+    return 0
+
+
+def _free(folder: Path) -> Path:
+    """The folder, or the first of folder-2, folder-3, ... that is free: a default never stands in the way."""
+    number, free = 1, folder
+    while free.exists():
+        number += 1
+        free = folder.with_name(f"{folder.name}-{number}")
+    return free

@@ -1,0 +1,363 @@
+"""Arrays and columns: what is accepted as numbers, and `Series`, a column with its type and its missing entries."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.errors import DataError
+
+
+def plain(data: Any, name: str = "the data") -> Any:
+    """Convert arrays to plain NumPy arrays; return anything else unchanged.
+
+    Arrays of JAX, PyTorch and others of the DLPack protocol are copied to NumPy. Masked entries become missing ones. A
+    structured array becomes a dict of its columns.
+
+    Raises:
+        DataError: a structured array of more than one dimension, or masked rows of different lengths; the message calls
+            the data `name`.
+    """
+    if isinstance(data, list | tuple) and any(isinstance(row, np.ma.MaskedArray) for row in data):
+        check_even(data, name)
+        data = np.ma.stack([np.ma.asarray(row) for row in data])
+    if not isinstance(data, np.ndarray):
+        if not (hasattr(data, "__dlpack__") and hasattr(data, "__array__")):
+            return data
+        data = np.asarray(data)
+        if data.dtype.kind == "V" and data.dtype.names is None:  # bfloat16 and other narrow floats
+            data = data.astype(np.float32)
+    if data.dtype.names is not None:
+        if data.ndim != 1:
+            raise DataError(f"{name} is a structured array of shape {data.shape}; expected (rows,).")
+        return {column: plain(data[column], name) for column in data.dtype.names}
+    return _without_mask(data) if isinstance(data, np.ma.MaskedArray) else np.asarray(data)
+
+
+def check_weights(weights: Any, n: int, name: str = "the data") -> NDArray[np.float64]:
+    """The weights of n rows as numbers, (n,).
+
+    Raises:
+        DataError: no n finite numbers of at least 0 of which one is more; the message names the row.
+    """
+    given = np.asarray(plain(weights))
+    try:
+        made = given.astype(np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"the weights of {name} are of type {given.dtype}; expected a number for each row.") from None
+    if made.shape != (n,):
+        raise DataError(f"the weights of {name} have shape {made.shape}; expected ({n},), a number for each row.")
+    good = np.isfinite(made) & (made >= 0)
+    if not good.all():
+        row = int(good.argmin())
+        raise DataError(f"the weight of row {row + 1} of {name} is {made[row]:g}; expected a finite number at least 0.")
+    if not made.any():
+        raise DataError(f"all weights of {name} are 0; expected at least one row that counts.")
+    return made
+
+
+def _without_mask(data: np.ma.MaskedArray[Any, Any]) -> NDArray[Any]:
+    gone = np.ma.getmaskarray(data)
+    if not gone.any():
+        return np.asarray(data.data)
+    # NumPy's whole numbers, truths and texts have no missing entry.
+    made = np.array(data.data, dtype=None if data.dtype.kind in "fcmM" else object)
+    made[gone] = {"m": "NaT", "M": "NaT", "O": None}.get(made.dtype.kind, np.nan)
+    return made
+
+
+def rows_of(data: Any, name: str) -> NDArray[Any]:
+    """Convert rows in nested lists to an array.
+
+    Raises:
+        DataError: rows of different lengths, or a cell that is a list; the message names the row.
+    """
+    if not isinstance(data, list | tuple):
+        return np.asarray(data)
+    if len(data) and isinstance(data[0], Mapping):
+        raise DataError(
+            f"{name}, row 1 is a dict; expected its entries in a list, or one dict of columns. pandas.DataFrame(rows) "
+            "makes columns of them."
+        )
+    check_even(data, name)
+    try:
+        made = np.asarray(data)
+    except ValueError:
+        row = next(i for i, one in enumerate(data) if any(isinstance(entry, list | tuple) for entry in one))
+        raise DataError(f"{name}, row {row + 1} has a list in a cell; expected a single value in each.") from None
+    # [1, "a"] holds a number, and is no row of two texts.
+    return np.asarray(data, dtype=object) if made.dtype.kind in "US" else made
+
+
+def check_even(rows: Any, name: str) -> None:
+    """Refuse rows of different lengths.
+
+    Raises:
+        DataError: it names the first row whose length differs.
+    """
+    has_length = lambda row: hasattr(row, "__len__") and not isinstance(row, str) and row is not np.ma.masked
+    lengths = [len(row) if has_length(row) else None for row in rows]
+    for i, length in enumerate(lengths):
+        if length != lengths[0]:
+            got, first = (_said(one) for one in (length, lengths[0]))
+            raise DataError(f"{name}, row {i + 1} has {got}, and row 1 has {first}; expected as many in each.")
+
+
+def _said(length: int | None) -> str:
+    return "a single value" if length is None else f"{length} entr{'y' if length == 1 else 'ies'}"
+
+
+# --- The cells of one column as NumPy values with a mask of the missing ones ----------------------------------------
+#
+# The cells of one column as NumPy values with a mask of the missing ones, and what is read from any NumPy array.
+# The cells of one column as NumPy values with a mask of the missing ones, and what is read from any NumPy array.
+# The cells of one column as NumPy values with a mask of the missing ones, and what is read from any NumPy array.
+#
+# Frames, files and the tables of other libraries are made of them.
+
+
+Type = Literal["real", "whole", "truth", "label", "date", "other"]
+Label = str | int | float | bool
+Mask = NDArray[np.bool_]
+
+TYPE_WORDS: dict[Type, str] = {
+    "real": "numbers",
+    "whole": "whole numbers",
+    "truth": "true or false",
+    "label": "text",
+    "date": "dates",
+    "other": "something else",
+}
+EPOCH = datetime.datetime(1970, 1, 1)
+DAY = 86_400_000_000  # microseconds
+
+
+@dataclass(frozen=True)
+class Series:
+    """The cells of one column: `values` (n,), and `missing` (n,), where a value says nothing.
+
+    Attributes:
+        type: "real" is float64, "whole" int64, "truth" bool, "label" int64 codes into `labels`, "date" int64
+            microseconds since 1970 (UTC where there is a time zone). "other" is what no column can be: nothing is
+            wrong with it as long as nobody reads it.
+        labels: of a "label", all different; the order means something where `ordered`. Of "other", what is wrong.
+        days: a "date" without times of day.
+    """
+
+    type: Type
+    values: NDArray[Any]
+    missing: Mask
+    labels: tuple[Label, ...] = ()
+    ordered: bool = False
+    days: bool = False
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def known(self) -> NDArray[Any]:
+        """The values that are not missing."""
+        return self.values if not self.missing.any() else self.values[~self.missing]
+
+    def take(self, rows: NDArray[np.integer] | slice) -> Series:
+        """Some of the cells."""
+        return replace(self, values=self.values[rows], missing=self.missing[rows])
+
+    def room(self, n: int) -> Series:
+        """A column of the same kind with room for n cells, which are nothing yet."""
+        return replace(self, values=np.empty(n, self.values.dtype), missing=np.empty(n, bool))
+
+    def cells(self) -> list[Any]:
+        """Plain Python values; None where missing."""
+        if self.type == "date":
+            made = [EPOCH + datetime.timedelta(microseconds=int(value)) for value in self.values]
+            plain: list[Any] = [value.date() for value in made] if self.days else list(made)
+        elif self.type == "label":
+            plain = [self.labels[code] if code < len(self.labels) else None for code in self.values.tolist()]
+        else:
+            plain = self.values.tolist()
+        if not self.missing.any():
+            return plain
+        return [None if gone else value for value, gone in zip(plain, self.missing.tolist(), strict=True)]
+
+    def entries(self) -> NDArray[Any]:
+        """The entries, (n,): NaN where a number is missing, None where anything else is."""
+        if self.type in ("real", "whole", "truth"):
+            return np.where(self.missing, np.nan, self.values) if self.missing.any() else self.values
+        made = np.empty(len(self), object)
+        made[:] = self.cells()
+        return made
+
+
+def of_values(values: NDArray[Any], column: str, name: str) -> Series:
+    """A column of a NumPy array, (n,): NaN, NaT, None and empty text are missing.
+
+    Raises:
+        DataError: a dtype that is no column's, or objects of several types; the message names the row.
+    """
+    kind, nothing = values.dtype.kind, np.zeros(len(values), bool)
+    if kind == "b":
+        return Series("truth", values, nothing)
+    if kind in "iu":
+        if kind == "u" and len(values) and values.max() > np.iinfo(np.int64).max:
+            row = int(values.argmax())
+            raise DataError(f"{name}, row {row + 1}, column '{column}': {values[row]} is too large for a whole number.")
+        return Series("whole", values.astype(np.int64), nothing)
+    if kind == "f":
+        return Series("real", values.astype(np.float64, copy=False), np.isnan(values))
+    if kind == "M":
+        gone = np.isnat(values)
+        warn_of_finer(is_finer(values) & ~gone, column, name)
+        micro = values.astype("M8[us]").astype(np.int64)
+        days = np.datetime_data(values.dtype)[0] in ("Y", "M", "W", "D")
+        return Series("date", np.where(gone, 0, micro), gone, days=days)
+    if kind in "UO":
+        return _of_objects(values.astype(object), column, name)
+    raise DataError(
+        f"column '{column}' of {name} is of type {values.dtype}; expected numbers, true or false, text or dates. "
+        "Convert it."
+    )
+
+
+def warn_of_finer(finer: Mask, column: str, name: str) -> None:
+    """Say which dates (n,) are cut to microseconds, if any are."""
+    if finer.any():
+        warnings.warn(
+            f"{name}, row {int(finer.argmax()) + 1}, column '{column}': a date that is finer than a microsecond is cut "
+            f"to one; there are {int(finer.sum()):,}.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def _of_objects(values: NDArray[Any], column: str, name: str) -> Series:
+    gone = np.fromiter((is_missing(value) for value in values), bool, len(values))
+    type_: Type | None = None
+    days, first = True, 0
+    for i in np.flatnonzero(~gone).tolist():
+        type_here = _type_of(values[i])
+        if type_here is None or (type_ is not None and type_here != type_ and {type_here, type_} != {"real", "whole"}):
+            among = f" among {TYPE_WORDS[type_]} (row {first + 1} holds {values[first]!r})" if type_ else ""
+            raise DataError(
+                f"{name}, row {i + 1}, column '{column}': {values[i]!r} of type {type(values[i]).__name__}{among}. "
+                "Expected one type in a column: numbers, true or false, text or dates."
+            )
+        if type_ is None:
+            first = i
+        type_ = "real" if type_ and type_here != type_ else type_here
+        days = days and not isinstance(values[i], datetime.datetime | np.datetime64)
+    here = values[~gone].tolist()
+    if type_ == "real" and any(isinstance(value, decimal.Decimal) for value in here):
+        warnings.warn(
+            f"{name}, column '{column}': decimals are read as float64, and synthetic rows hold floats. Tables of Arrow "
+            "or polars with a decimal type get that type back.",
+            UserWarning,
+            stacklevel=2,
+        )
+    if type_ is None:
+        return Series("real", np.full(len(values), np.nan), gone)
+    if type_ == "label":
+        return coded([str(value) for value in here], gone)
+    dtype: Any = {"real": np.float64, "whole": np.int64, "truth": bool, "date": "M8[us]"}[type_]
+    if type_ == "date":
+        finer = np.zeros(len(values), bool)
+        finer[~gone] = [
+            is_finer(value) if isinstance(value, np.datetime64) else getattr(value, "nanosecond", 0) for value in here
+        ]
+        warn_of_finer(finer, column, name)
+        _check_zones(values, gone, column, name)
+    made = np.full(len(values), np.nan if type_ == "real" else 0, dtype=np.int64 if type_ == "date" else dtype)
+    try:
+        filled = np.array([_naive(value) for value in here] if type_ == "date" else here, dtype=dtype)
+    except OverflowError:
+        raise DataError(f"column '{column}' of {name} holds a whole number that is too large for 64 bits.") from None
+    made[~gone] = filled.astype(made.dtype)
+    return Series(type_, made, gone, days=days and type_ == "date")
+
+
+def _check_zones(values: NDArray[Any], gone: Mask, column: str, name: str) -> None:
+    """Say that times with a time zone are read in UTC.
+
+    Raises:
+        DataError: some have one and some have none.
+    """
+    has = np.array([getattr(value, "tzinfo", None) is not None for value in values])
+    rows = np.flatnonzero(~gone)
+    if len(odd := rows[has[rows] != has[rows[0]]]):
+        one, other = sorted((odd[0], rows[0]), key=lambda row: not has[row])
+        raise DataError(
+            f"{name}, column '{column}': row {one + 1} holds a time with a time zone, {values[one]}, and row "
+            f"{other + 1} one without, {values[other]}; expected one of these in a column. Say the "
+            "time zone of all of them."
+        )
+    if has.any():
+        warnings.warn(
+            f"{name}, column '{column}': times with a time zone are read in UTC, and synthetic rows hold UTC without a "
+            "time zone. Columns of pandas, polars and Arrow that have a type with a time zone get that type back.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def _type_of(value: Any) -> Type | None:
+    if isinstance(value, bool | np.bool_):
+        return "truth"
+    if isinstance(value, int | np.integer):
+        return "whole"
+    if isinstance(value, float | np.floating | decimal.Decimal):
+        return "real"
+    if isinstance(value, str):
+        return "label"
+    return "date" if isinstance(value, datetime.date | np.datetime64) else None
+
+
+def is_finer(dates: Any) -> Any:
+    """Whether one of NumPy's dates, or each of several, says more than microseconds. NaT, unlike itself, counts too."""
+    return dates != dates.astype("M8[us]")
+
+
+def moment_of(text: str) -> np.datetime64:
+    """A date as text says it, in UTC where it names a time zone.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        made = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        made = None
+    if made is None or made.tzinfo is None:
+        return np.datetime64(text)
+    return np.datetime64(made.astimezone(datetime.UTC).replace(tzinfo=None))
+
+
+def _naive(value: Any) -> Any:
+    zone = getattr(value, "tzinfo", None)
+    return value.astimezone(datetime.UTC).replace(tzinfo=None) if zone is not None else value
+
+
+def is_missing(value: Any) -> bool:
+    """Whether an object stands for a missing cell: None, NaN, NaT, pandas' NA, NumPy's masked, or empty text."""
+    if value is None or value is np.ma.masked or (isinstance(value, str) and not value):
+        return True
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    if isinstance(value, np.datetime64):
+        return bool(np.isnat(value))
+    return isinstance(value, float | np.floating) and bool(np.isnan(value))
+
+
+def coded(here: Sequence[str], gone: Mask) -> Series:
+    """Texts, those of the cells that are not `gone`, as codes into their sorted labels."""
+    labels = sorted(set(here))
+    index = {label: code for code, label in enumerate(labels)}
+    codes = np.zeros(len(gone), np.int64)
+    codes[~gone] = np.fromiter((index[label] for label in here), np.int64, len(here))
+    return Series("label", codes, gone, tuple(labels))

@@ -1,0 +1,413 @@
+"""Files in and out: CSV, Parquet and other tables, whole, in blocks and replaced in one step."""
+
+from __future__ import annotations
+
+import csv
+import re
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.data.arrays import TYPE_WORDS, Series, Type, of_values
+from motes.data.datasets import named
+from motes.data.frames import Frame, as_frame, joined, unique_names
+from motes.data.readings import header_of, is_number
+from motes.data.tables import load_npy
+from motes.data.text import read_text, text_in_parts
+from motes.errors import DataError, UsageError
+from motes.replacing import replacing
+from motes.text_options import SEPARATORS, TextOptions
+
+SUFFIXES = (".csv", ".tsv", ".parquet", ".npy", ".npz")
+BUFFER = 2**20  # bytes of a column of Parquet
+
+
+def suffix_of(path: str | Path) -> str:
+    """The suffix of a file that can be read and written, in lower case.
+
+    Raises:
+        UsageError: another one.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UsageError(f"'{path}' ends in '{suffix}'; expected a name that ends in {', '.join(SUFFIXES)}.")
+    return suffix
+
+
+def read_frame(path: str | Path, text: TextOptions = TextOptions()) -> Frame:
+    """Read the columns of a file or a data set. Empty cells are missing; in text so are NA, NaN, null and their like.
+
+    Args:
+        path: of the file.
+        text: how it is written, where it is text.
+
+    Raises:
+        UsageError: no such file or data set, another suffix, or text options for what is no text.
+        DataError: a file that cannot be read: ragged lines, two columns of one name, another encoding than was named, a
+            column of no kind that is known; the message names the line or the column.
+
+    Warns:
+        UserWarning: a column is read otherwise than it is written, such as "12 %" as 12.
+
+    Example:
+        >>> from motes.data import read_frame
+        >>> read_frame("penguins").names[:3]
+        ('species', 'island', 'bill_length_mm')
+    """
+    text.check_for(path)
+    if (frame := named(path)) is not None:
+        return frame
+    path = Path(path)
+    suffix = suffix_of(path)
+    with reading(path):
+        if suffix in SEPARATORS:
+            return read_text(path, text)
+        if suffix == ".parquet":
+            return _read_parquet(path)
+        return as_frame(load_npy(path), name=f"'{path}'") if suffix == ".npy" else _read_npz(path)
+
+
+def refuse_address(source: str | Path) -> None:
+    """Refuse what is not on this machine.
+
+    Raises:
+        UsageError: an address, such as that of a page on the web.
+    """
+    if found := re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/+", str(source)):  # of which a Path leaves one /
+        address = f"{found[1]}://{str(source)[found.end() :]}"
+        raise UsageError(f"got the address {address}; expected a file on this machine. Download it first.")
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """What goes wrong with the file itself, in words."""
+    refuse_address(path)
+    if not path.is_file():
+        raise UsageError(f"there is no file '{path}'.")
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"'{path}' cannot be read: {error.strerror or str(error).strip().rstrip('.')}.") from None
+
+
+def width_of(path: Path, text: TextOptions) -> int:
+    """How many columns a file has; of a text without reading more than its first line.
+
+    Raises:
+        UsageError, DataError: as `read_frame`.
+    """
+    if suffix_of(path) not in SEPARATORS:
+        return len(read_frame(path, text).names)
+    with reading(path):
+        return len(header_of(path, text).names)
+
+
+# --- Parquet and NumPy ----------------------------------------------------------------------------------------------
+
+
+def _read_parquet(path: Path) -> Frame:
+    with parquet_file(path) as file:
+        made: dict[str, Series] = {}
+        for name in file.schema_arrow.names:  # one at a time, so that the file is never in memory twice
+            made |= as_frame(file.read(columns=[name]), name=f"'{path}'").columns
+        return Frame(made)
+
+
+@contextmanager
+def parquet_file(path: Path) -> Iterator[Any]:
+    """A `pyarrow.parquet.ParquetFile` with a name of its own for each column.
+
+    Raises:
+        UsageError: no such file.
+        DataError: a file that cannot be read, or two columns of one name.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        # Of a group of rows no more than is being read: some files are one single group.
+        with reading(path), parquet.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER) as file:
+            unique_names(file.schema_arrow.names, f"'{path}'")
+            yield file
+    except pa.ArrowInvalid as error:
+        raise DataError(f"'{path}' is not a Parquet file: {str(error).rstrip('.')}.") from None
+
+
+def _read_npz(path: Path) -> Frame:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        if other := [name for name, one in arrays.items() if not isinstance(one, np.ndarray)]:
+            raise ValueError(other[0])
+    except OSError:
+        raise
+    except MemoryError as error:
+        raise DataError(f"'{path}' says that it holds more than fits in memory ({error}), or is damaged.") from None
+    except Exception:  # of the archive, of its compression, or of the header of an array, which is read as Python code
+        raise DataError(
+            f"'{path}' is not an archive of arrays, as numpy.savez writes it without pickling, or it is damaged."
+        ) from None
+    if len(arrays) == 1 and next(iter(arrays.values())).ndim == 2:
+        return as_frame(next(iter(arrays.values())), name=f"'{path}'")
+    shapes = {array.shape for array in arrays.values()}
+    if len(shapes) != 1 or len(next(iter(shapes))) != 1:
+        contents = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise DataError(f"'{path}' holds {contents or 'nothing'}; expected columns of the same length, or one matrix.")
+    return Frame({name: of_values(array, name, f"'{path}'") for name, array in arrays.items()})
+
+
+# --- A `Frame`, or many blocks of rows one after the other, -> files ------------------------------------------------
+#
+# A `Frame`, or many blocks of rows one after the other, -> files: `.csv`, `.tsv`, `.parquet`, `.npy`, `.npz`.
+
+
+Write = Callable[[Frame], None]
+
+
+def check_writable(path: str | Path, types: Mapping[str, Type]) -> None:
+    """Refuse what a file has no room for, before any work is done.
+
+    Args:
+        path: of the file.
+        types: of each column, by its name.
+
+    Raises:
+        UsageError: another suffix; a column that is named by a number, in text; text or dates in a `.npy` file.
+    """
+    suffix = suffix_of(path)
+    if suffix in SEPARATORS and (numbers := [name for name in types if is_number(name)]):
+        raise UsageError(f"a column named '{numbers[0]}' would be read back as a cell. Give it a word.")
+    if suffix == ".npy" and (other := [name for name, type_ in types.items() if type_ in ("label", "date")]):
+        raise UsageError(
+            f"'{path}': column '{other[0]}' holds {TYPE_WORDS[types[other[0]]]}, and a .npy file numbers alone. "
+            "Write a .npz, .parquet or .csv file."
+        )
+
+
+def write_frame(path: str | Path, frame: Frame) -> None:
+    """Write the columns to a file, whole or not at all. A missing cell is an empty one, in NumPy's files NaN.
+
+    Raises:
+        UsageError: as `check_writable`.
+        OSError: the folder does not exist or cannot be written.
+
+    Example:
+        >>> from motes.data import as_frame, read_frame, write_frame
+        >>> write_frame("people.csv", as_frame({"age": [31, 47], "name": ["Ada", "Max"]}))
+        >>> read_frame("people.csv")
+        age  name
+         31   Ada
+         47   Max
+        2 rows of 2 columns
+    """
+    with writing(path) as write:
+        write(frame)
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[Write]:
+    """A function that appends rows to a new file, which is there once all of them are.
+
+    Text and Parquet are written block by block, so that the rows need never be in memory together; NumPy's files at the
+    end.
+
+    Raises:
+        UsageError: as `check_writable`.
+        OSError: the folder does not exist or cannot be written.
+    """
+    path = Path(path)
+    check_writable(path, {})
+    ways = {".parquet": _parquet, ".npy": _at_once(_write_npy), ".npz": _at_once(_write_npz)}
+    way = ways.get(suffix := suffix_of(path))
+    with replacing(path) as temporary:
+        if way is None:
+            with temporary.open("w", newline="", encoding="utf-8") as file:
+                yield _checked(path, text_to(file, SEPARATORS[suffix]))
+        else:
+            with way(temporary) as write:
+                yield _checked(path, write)
+
+
+def _checked(path: Path, write: Write) -> Write:
+    def checked(frame: Frame) -> None:
+        check_writable(path, {name: series.type for name, series in frame.columns.items()})
+        write(frame)
+
+    return checked
+
+
+def text_to(file: Any, separator: str = ",") -> Write:
+    """A function that writes rows to an open text file, below one header; each number in full."""
+    writer, begun = csv.writer(file, delimiter=separator, lineterminator="\n"), False
+
+    def write(frame: Frame) -> None:
+        nonlocal begun
+        if not begun:
+            writer.writerow(frame.names)
+        begun = True
+        writer.writerows(zip(*(series.cells() for series in frame.columns.values()), strict=True))
+
+    return write
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[Write]:
+    """Each block is a row group."""
+    from pyarrow import parquet
+
+    from motes.data.natives import to_arrow_table
+
+    file: Any = None
+
+    def write(frame: Frame) -> None:
+        nonlocal file
+        table = to_arrow_table(frame.columns)
+        if file is None:
+            file = parquet.ParquetWriter(path, table.schema)
+        file.write_table(table)
+
+    try:
+        yield write
+    finally:
+        if file is not None:
+            file.close()
+
+
+def _at_once(save: Callable[[Path, Frame], None]) -> Callable[[Path], Any]:
+    """A format that tells the number of rows before them."""
+
+    @contextmanager
+    def way(path: Path) -> Iterator[Write]:
+        parts: list[Frame] = []
+        yield parts.append
+        save(path, joined(parts, sum(map(len, parts))))
+
+    return way
+
+
+def _write_npy(path: Path, frame: Frame) -> None:
+    with path.open("wb") as file:
+        np.save(file, frame.like(np.empty((0, 0))))
+
+
+def _write_npz(path: Path, frame: Frame) -> None:
+    with zipfile.ZipFile(path, "w") as archive:  # numpy.savez knows no column called "file"
+        for name, series in frame.columns.items():
+            with archive.open(f"{name}.npy", "w") as file:
+                np.lib.format.write_array(file, _npz_array(series), allow_pickle=False)
+
+
+def _npz_array(series: Series) -> NDArray[Any]:
+    if series.type == "label":
+        return np.array(["" if cell is None else str(cell) for cell in series.cells()], dtype=np.str_)
+    if series.type == "date":
+        micro = np.where(series.missing, np.datetime64("NaT", "us"), series.values.astype("M8[us]"))
+        return micro.astype("M8[D]") if series.days else micro
+    return np.where(series.missing, np.nan, series.values) if series.missing.any() else series.values
+
+
+# --- Rows that come block by block, as often as they are requested --------------------------------------------------
+#
+# Rows that come block by block, as often as they are requested: of a file there need never be more in memory.
+
+
+BLOCK = 65_536  # rows that are worked on before the next ones
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Rows of a table.
+
+    Attributes:
+        rows: how many there are.
+        read: goes through them from the first on, BLOCK at a time.
+        whole: all of them at once.
+
+    Example:
+        >>> from motes.data import Blocks
+        >>> [len(block) for block in Blocks.of_file("penguins").read()]
+        [344]
+    """
+
+    rows: int
+    read: Callable[[], Iterator[Frame]]
+    whole: Callable[[], Frame]
+
+    def __repr__(self) -> str:
+        return f"Blocks({self.rows:,} rows)"
+
+    @classmethod
+    def of_frame(cls, frame: Frame) -> Blocks:
+        """Rows that are in memory.
+
+        Example:
+            >>> from motes.data import Blocks, as_frame
+            >>> Blocks.of_frame(as_frame(people)).rows
+            40
+        """
+        return cls(len(frame), lambda: _cut([frame]), lambda: frame)
+
+    @classmethod
+    def of_file(cls, path: str | Path, text: TextOptions = TextOptions()) -> Blocks:
+        """Those of a data set, or of a file; of Parquet and of large texts they are read when they are requested.
+
+        `text` says how a text is written.
+
+        Raises:
+            UsageError, DataError: as `motes.data.files.read_frame`.
+
+        Example:
+            >>> from motes.data import Blocks
+            >>> Blocks.of_file("penguins").rows
+            344
+        """
+        text.check_for(path)
+        if (frame := named(path)) is not None:
+            return cls.of_frame(frame)
+        path = Path(path)
+        suffix, whole = suffix_of(path), partial(read_frame, path, text)
+        if suffix in SEPARATORS:
+            with reading(path):
+                parts = text_in_parts(path, text)
+            if parts is not None:
+                rows, read = parts
+                return cls(rows, lambda: _cut(read()), whole)
+        elif suffix == ".parquet":
+            with parquet_file(path) as file:
+                rows = file.metadata.num_rows
+            if rows:
+                return cls(rows, partial(_of_parquet, path), whole)
+        return cls.of_frame(whole())
+
+    def each(self, change: Callable[[Frame], Frame]) -> Blocks:
+        """The rows of every block after a `change`, which keeps them in their order.
+
+        Example:
+            >>> from motes.data import Blocks, as_frame
+            >>> ages = Blocks.of_frame(as_frame(people)).each(lambda block: block.select(["age"]))
+            >>> ages.whole().names
+            ('age',)
+        """
+        return Blocks(self.rows, lambda: map(change, self.read()), lambda: change(self.whole()))
+
+
+def _cut(frames: Iterable[Frame]) -> Iterator[Frame]:
+    """Their rows, BLOCK at most at a time."""
+    for frame in frames:
+        for start in range(0, max(len(frame), 1), BLOCK):
+            yield frame.take(slice(start, start + BLOCK))
+
+
+def _of_parquet(path: Path) -> Iterator[Frame]:
+    from pyarrow import Table
+
+    with parquet_file(path) as file:
+        for batch in file.iter_batches(BLOCK):
+            yield as_frame(Table.from_batches([batch]), name=f"'{path}'")

@@ -1,0 +1,398 @@
+"""Frames: named columns of any kind, from every kind of table, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from html import escape
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.data.arrays import TYPE_WORDS, Series, of_values, plain, rows_of
+from motes.data.readings import default_columns
+from motes.data.tables import Table, check_matrix
+from motes.errors import DataError, UsageError
+from motes.text_options import TextOptions
+
+ROWS = 10
+COLUMNS = 12
+WIDTH = 24  # characters of an entry
+
+
+def preview_text(columns: Mapping[str, Series], n: int) -> str:
+    """The first rows of `columns`, name -> `Series` of n entries, one line each, and how many there are."""
+    head, rows = _cells(columns)
+    widths = [max(len(line[j]) for line in (head, *rows)) for j in range(len(head))]
+    lines = ["  ".join(entry.rjust(width) for entry, width in zip(line, widths, strict=True)) for line in (head, *rows)]
+    return "\n".join([*lines, _size(columns, n)])
+
+
+def preview_html(columns: Mapping[str, Series], n: int) -> str:
+    """The same as an HTML table."""
+    head, rows = _cells(columns)
+    cells = lambda line, tag: "".join(f"<{tag}>{escape(entry)}</{tag}>" for entry in line)
+    body = "".join(f"<tr>{cells(line, 'td')}</tr>" for line in rows)
+    return f"<table><thead><tr>{cells(head, 'th')}</tr></thead>{body}</table><p>{_size(columns, n)}</p>"
+
+
+def _cells(columns: Mapping[str, Series]) -> tuple[list[str], list[list[str]]]:
+    some = list(columns.items())[:COLUMNS]
+    entries = [[_text(value) for value in series.take(slice(ROWS)).cells()] for _, series in some]
+    more = len(columns) > COLUMNS
+    head = [_cut(name) for name, _ in some] + ["…"] * more
+    return head, [[*row, *["…"] * more] for row in zip(*entries, strict=True)]
+
+
+def _text(value: Any) -> str:
+    if value is None or value != value:
+        return ""
+    return _cut(f"{value:.6g}" if isinstance(value, float) else str(value))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"
+
+
+def _size(columns: Mapping[str, Series], n: int) -> str:
+    return f"{n:,} rows of {len(columns):,} columns"
+
+
+# --- Any frame <-> named columns of NumPy values, each with a mask of its missing entries ---------------------------
+#
+# A NumPy array, a pandas, polars or Arrow table, anything else that narwhals knows, and a `Table` all become a `Frame`,
+# and the rest of motes knows only that. `Frame.like` goes back to the type, the names and the dtypes of the input.
+
+
+@dataclass(frozen=True, repr=False)
+class Frame:
+    """Named columns of the same length: rows that belong to no library yet.
+
+    Attributes:
+        columns: by their names.
+        text: of rows that were read from a whole text file: how it is written, as far as its reader found that out.
+
+    Example:
+        >>> from motes.data import as_frame
+        >>> rows = as_frame({"age": [31, 47], "name": ["Ada", "Max"]})
+        >>> rows
+        age  name
+         31   Ada
+         47   Max
+        2 rows of 2 columns
+        >>> rows["age"].tolist()
+        [31, 47]
+    """
+
+    columns: Mapping[str, Series]
+    text: TextOptions = field(default=TextOptions(), kw_only=True)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()))) if self.columns else 0
+
+    def __repr__(self) -> str:
+        return preview_text(self.columns, len(self))
+
+    def _repr_html_(self) -> str:
+        return preview_html(self.columns, len(self))
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        """The entries of one column, (n,): numbers with NaN where missing, or objects with None.
+
+        Raises:
+            DataError: there is no such column.
+        """
+        return self.select([name]).columns[name].entries()
+
+    def to_pandas(self) -> Any:
+        """These rows as a pandas table.
+
+        Raises:
+            UsageError: pandas is not installed; `to_polars` and `to_arrow` say the same of theirs.
+
+        Example:
+            >>> from motes.data import as_frame
+            >>> as_frame({"age": [31, 47], "name": ["Ada", "Max"]}).to_pandas().shape
+            (2, 2)
+        """
+        return self._built("pandas")
+
+    def to_polars(self) -> Any:
+        """These rows as a polars table.
+
+        Example:
+            >>> from motes.data import as_frame
+            >>> as_frame({"age": [31, 47], "name": ["Ada", "Max"]}).to_polars().shape
+            (2, 2)
+        """
+        return self._built("polars")
+
+    def to_arrow(self) -> Any:
+        """These rows as an Arrow table.
+
+        Example:
+            >>> from motes.data import as_frame
+            >>> as_frame({"age": [31, 47], "name": ["Ada", "Max"]}).to_arrow().column_names
+            ['age', 'name']
+        """
+        return self._built("pyarrow")
+
+    def to_numpy(self) -> NDArray[Any]:
+        """These rows as an array (n, d): of floats where all columns are numbers, of objects otherwise.
+
+        Example:
+            >>> from motes.data import as_frame
+            >>> as_frame({"age": [31, 47], "height": [1.7, 1.8]}).to_numpy().tolist()
+            [[31.0, 1.7], [47.0, 1.8]]
+        """
+        numbers = all(series.type in ("real", "whole", "truth") for series in self.columns.values())
+        return _matrix(self, np.dtype(float if numbers else object))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self.to_numpy(), dtype)
+
+    def _built(self, library: str) -> Any:
+        from motes.data.natives import built  # here and below: narwhals loads with the first table of a library
+
+        return built(self.columns, library)
+
+    def as_kind_of(self, data: Any) -> Any:
+        """These rows in the library of another table, whose columns need not be the same; a `Frame` for an array.
+
+        Example:
+            >>> import pandas as pd
+            >>> from motes.data import as_frame
+            >>> type(as_frame({"age": [31, 47]}).as_kind_of(pd.DataFrame({"other": [1]}))).__name__
+            'DataFrame'
+        """
+        data = plain(data)
+        if isinstance(data, Frame | Table | np.ndarray | list | tuple):
+            return self
+        if isinstance(data, Mapping):
+            return self.like(data)
+        from motes.data.natives import library_of
+
+        return self._built(library_of(data))
+
+    def without(self, names: Sequence[str]) -> Frame:
+        """The same rows, of which nothing is known in these columns.
+
+        Example:
+            >>> from motes.data import as_frame
+            >>> as_frame({"age": [31, 47], "name": ["Ada", "Max"]}).without(["name"])["name"].tolist()
+            [None, None]
+        """
+        gone = np.ones(len(self), bool)
+        return Frame({k: replace(one, missing=gone) if k in names else one for k, one in self.columns.items()})
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the columns, in their order."""
+        return tuple(self.columns)
+
+    def take(self, rows: NDArray[np.integer] | slice) -> Frame:
+        """Some of the rows.
+
+        Example:
+            >>> from motes.data import as_frame
+            >>> as_frame({"age": [31, 47, 25]}).take(slice(1, None))["age"].tolist()
+            [47, 25]
+        """
+        return Frame({name: series.take(rows) for name, series in self.columns.items()})
+
+    def select(self, names: Sequence[str]) -> Frame:
+        """These columns, in this order.
+
+        Raises:
+            DataError: a column that is not there.
+
+        Example:
+            >>> from motes.data import as_frame
+            >>> as_frame({"age": [31, 47], "name": ["Ada", "Max"]}).select(["name"]).names
+            ('name',)
+        """
+        if gone := [name for name in names if name not in self.columns]:
+            raise DataError(f"there is no column '{gone[0]}'. Columns: {', '.join(self.names)}.")
+        return Frame({name: self.columns[name] for name in names})
+
+    def like(self, template: Any) -> Any:
+        """These rows in the type of `template`, with its names and dtypes; a pandas index does not come back.
+
+        Where a dtype has no room for a cell, such as a missing one or a half among whole numbers, a wider one takes its
+        place.
+
+        Raises:
+            DataError: columns other than the template's, or text in a matrix of numbers.
+            UsageError: no frame that motes knows.
+
+        Example:
+            >>> import pandas as pd
+            >>> from motes.data import as_frame
+            >>> as_frame({"age": [31, 47]}).like(pd.DataFrame({"age": np.zeros(1)})).dtypes.to_dict()
+            {'age': dtype('float64')}
+        """
+        if isinstance(template, Frame):
+            return self
+        if isinstance(template, Table):
+            return Table(_matrix(self, np.dtype(np.float64)), self.names)
+        if isinstance(template, np.ndarray | list | tuple):  # which name no columns
+            return _matrix(self, rows_of(template, "the template").dtype)
+        if isinstance(template, Mapping):
+            return {name: _entries(series, template.get(name)) for name, series in self.columns.items()}
+        from motes.data.natives import collected, names_of, to_native
+
+        template = collected(template, "the template")
+        if (names := tuple(names_of(template))) != self.names:
+            raise DataError(f"columns {', '.join(self.names)}; the template has {', '.join(names)}.")
+        return to_native(self.columns, template)
+
+
+def joined(frames: Iterable[Frame], n: int) -> Frame:
+    """Rows of the same columns, n in all, one frame below the other; they are taken one at a time.
+
+    Raises:
+        DataError: columns of other names or types.
+    """
+    made: dict[str, Series] = {}
+    end = 0
+    for frame in frames:
+        if len(frame) == n:  # all of them, as they are
+            return frame
+        begin, end = end, end + len(frame)
+        if not begin:
+            made = {name: one.room(n) for name, one in frame.columns.items()}
+        for name, whole in made.items():
+            part = frame.columns.get(name)
+            if part is None or part.type != whole.type or frame.names != tuple(made):
+                raise DataError(f"column '{name}' is not the same in all of these tables.")
+            values = part.values
+            if part.labels != whole.labels:
+                made[name] = whole = replace(whole, labels=tuple(dict.fromkeys(whole.labels + part.labels)))
+                place = {label: code for code, label in enumerate(whole.labels)}
+                values = np.array([place[label] for label in part.labels] or [0])[values]
+            whole.values[begin:end], whole.missing[begin:end] = values, part.missing
+    return Frame(made)
+
+
+def as_frame(data: Any, columns: Sequence[str] | None = None, *, name: str = "the data") -> Frame:
+    """Columns of any table.
+
+    Args:
+        data: an array (n, d) of NumPy, JAX or PyTorch, of numbers, text or objects, rows as nested lists, a dict of
+            columns, a structured array, a pandas, polars or Arrow table, any other that narwhals knows, or a `Table`.
+            What the mask of a masked array hides is missing.
+        columns: d names for an array, which has none of its own; None takes x, y or x0, x1, ...
+        name: what messages call the source.
+
+    Raises:
+        DataError: no table, two columns of one name, or a cell that does not fit its column; the message names the
+            row and the column.
+
+    Example:
+        >>> from motes.data import as_frame
+        >>> as_frame([[31, "Ada"], [47, "Max"]], columns=["age", "name"])
+        age  name
+         31   Ada
+         47   Max
+        2 rows of 2 columns
+    """
+    if isinstance(data, Frame):
+        return data
+    if isinstance(data, Table):
+        data, columns = data.x, columns or data.columns
+    data = plain(data, name)
+    if isinstance(data, np.ndarray | list | tuple):
+        return _of_array(data, columns, name)
+    if isinstance(data, Mapping):
+        return _of_mapping(data, name)
+    if columns is not None:
+        raise UsageError(f"{name} names its own columns; `columns` is for arrays.")
+    from motes.data.natives import collected, names_of, of_native
+
+    table = collected(data, name)
+    names = unique_names(names_of(table), name)
+    return Frame(dict(zip(names, of_native(table, names, name), strict=True)))
+
+
+def _of_mapping(data: Mapping[str, Any], name: str) -> Frame:
+    """A dict of columns, (n,) each."""
+    made = {}
+    for column, values in data.items():
+        values = plain(values, name)
+        if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__iter__"):
+            raise DataError(
+                f"{name}, column '{column}': got {values!r} of type {type(values).__name__}; expected a list or an "
+                "array of its entries."
+            )
+        entries = rows_of(values if isinstance(values, np.ndarray) else list(values), f"{name}, column '{column}'")
+        if entries.ndim != 1:
+            raise DataError(f"{name}, column '{column}' has shape {entries.shape}; expected (rows,).")
+        made[str(column)] = of_values(entries, str(column), name)
+        first = next(iter(made))
+        if len(entries) != len(made[first]):
+            raise DataError(
+                f"{name}, column '{column}' has {len(entries)} entries, and '{first}' has {len(made[first])}; expected "
+                "as many in each."
+            )
+    return Frame(made)
+
+
+def unique_names(names: Sequence[str], name: str) -> tuple[str, ...]:
+    """The names themselves.
+
+    Raises:
+        DataError: two of them are the same.
+    """
+    seen: dict[str, int] = {}
+    for j, column in enumerate(names, start=1):
+        if column in seen:
+            raise DataError(
+                f"{name} has two columns named '{column}' (columns {seen[column]} and {j}); give each its own name."
+            )
+        seen[column] = j
+    return tuple(names)
+
+
+def _of_array(data: Any, columns: Sequence[str] | None, name: str) -> Frame:
+    matrix = rows_of(data, name)
+    check_matrix(matrix, name)
+    names = default_columns(matrix.shape[1]) if columns is None else tuple(map(str, columns))
+    if len(names) != matrix.shape[1]:
+        raise DataError(f"{name} has {matrix.shape[1]} columns but {len(names)} names: {', '.join(names)}.")
+    unique_names(names, name)
+    return Frame({key: of_values(matrix[:, j], key, name) for j, key in enumerate(names)})
+
+
+def _matrix(frame: Frame, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The rows as an array (n, d) of `dtype`."""
+    if dtype.kind in "OUS":
+        made = np.empty((len(frame), len(frame.columns)), dtype=object)
+        for j, series in enumerate(frame.columns.values()):
+            made[:, j] = series.cells()
+        if dtype.kind == "O":
+            return made
+        gone = np.stack([series.missing for series in frame.columns.values()], axis=1)
+        return np.where(gone, "", made).astype(str)
+    matrix = np.empty((len(frame), len(frame.columns)))
+    for j, (column, series) in enumerate(frame.columns.items()):
+        if series.type in ("label", "date"):
+            raise DataError(f"column '{column}' holds {TYPE_WORDS[series.type]}, and an array of {dtype} cannot.")
+        matrix[:, j] = np.where(series.missing, np.nan, series.values)
+    return _fitted(matrix, dtype)
+
+
+def _entries(series: Series, template: Any) -> NDArray[Any]:
+    """The entries of a column, in the dtype of `template`, if that is an array of numbers that can hold them."""
+    entries = series.entries()
+    numbers = isinstance(template, np.ndarray) and template.dtype.kind in "fiub" and entries.dtype.kind in "fiub"
+    return _fitted(entries, template.dtype) if numbers else entries
+
+
+def _fitted(entries: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Numbers in a dtype of numbers; as they are where that would cut them or wrap them round."""
+    if dtype.kind == "f":
+        return entries.astype(dtype)
+    with np.errstate(invalid="ignore"):
+        cut = entries.astype(dtype)
+    return cut if np.array_equal(cut, entries) else entries

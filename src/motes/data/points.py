@@ -1,0 +1,364 @@
+"""Points in files and frames: reading, writing, classes of rows, and the split by the contents of a row."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from motes.data.arrays import TYPE_WORDS, Mask, Series, of_values
+from motes.data.files import read_frame, write_frame
+from motes.data.frames import Frame, as_frame
+from motes.data.readings import default_columns, doubt, is_code, is_number, ways_of
+from motes.data.tables import Array, Table, as_table
+from motes.errors import DataError, UsageError, check_seed, unknown
+from motes.text_options import TextOptions
+
+SHOWN = 40  # letters of what is no number
+
+
+def read_table(
+    path: str | Path,
+    *,
+    label: str | None = None,
+    given: Sequence[str] = (),
+    to_learn: bool = True,
+    text: TextOptions = TextOptions(),
+) -> Table:
+    """Read two or more numeric columns: text with or without a header line, Parquet, NumPy's files, or a data set.
+
+    Args:
+        path: of the file, or the name of the data set.
+        label: the column, of any texts, that holds the labels of the rows.
+        given: columns of numbers that the others are conditioned on; they are the table's `given`.
+        to_learn: from these rows; otherwise one row will do, a column may be constant, and `label` may be missing.
+        text: how text is written.
+
+    Raises:
+        UsageError: no such file or data set, another suffix, no such column, or text options for what is no text.
+        DataError: a ragged line, an entry that is not a finite number, too few rows, or a constant column; the message
+            names the line of a ragged line, and otherwise the row.
+
+    Example:
+        >>> from pathlib import Path
+        >>> size = Path("points.csv").write_text("x;y\\n1,5;2\\n3;4\\n")
+        >>> motes.read_table("points.csv", text=motes.TextOptions(sep=";", decimal=",")).x.tolist()
+        [[1.5, 2.0], [3.0, 4.0]]
+    """
+    table = points_of(read_frame(path, text), f"'{path}'", label, given, to_learn=to_learn)
+    if len(table.columns) < 2 and not given:  # what is made of a file is drawn in the plane
+        raise DataError(f"'{path}' has 1 column; expected two or more numeric columns. In Python one will do.")
+    return table
+
+
+def write_table(path: str | Path, x: Array, columns: Sequence[str]) -> None:
+    """Write rows (n, d) to a file, each number in full: `.csv`, `.tsv`, `.parquet`, `.npy` or `.npz`.
+
+    Raises:
+        UsageError: another suffix, not one name for each column, or in text a column that is named by a number.
+        OSError: the folder does not exist or cannot be written.
+
+    Example:
+        >>> from pathlib import Path
+        >>> motes.write_table("points.csv", np.array([[1.0, 2.5]]), ["x", "y"])
+        >>> print(Path("points.csv").read_text().strip())
+        x,y
+        1.0,2.5
+    """
+    if len(columns) != x.shape[1]:
+        raise UsageError(f"{x.shape[1]} columns but {len(columns)} names: {', '.join(columns)}.")
+    write_frame(path, as_frame(dict(zip(columns, x.T, strict=True))))
+
+
+def points_of(
+    frame: Frame, name: str, label: str | None = None, given: Sequence[str] = (), *, to_learn: bool = True
+) -> Table:
+    """Columns of numbers as points, the column `label` as their classes, and those of `given` as what they are given.
+
+    This is what `read_table` makes of such a file.
+
+    Raises:
+        UsageError: no such column.
+        DataError: a column of anything but numbers, and what `as_table` raises.
+    """
+    if label and label not in frame.columns and to_learn:
+        raise UsageError(f"{name}: " + unknown("label column", label, frame.names))
+    labels = None
+    if label and label in frame.columns:
+        series = frame.columns[label]
+        _check_observed(series, label, name, "a label")
+        labels = np.array(series.cells()).astype(str)
+        frame = frame.select([column for column in frame.names if column != label])
+    observed = None
+    if given:
+        lacking = [column for column in given if column not in frame.columns]
+        if lacking:
+            raise UsageError(f"{name}: " + unknown("given column", lacking[0], frame.names))
+        rest = [column for column in frame.names if column not in given]
+        if not rest:
+            raise UsageError(
+                f"{name}: all columns are given; expected one or more to learn. Leave some out of `given`."
+            )
+        observed = numbers_of(frame.select(list(given)), name, to_learn=to_learn, missing=True)
+        frame = frame.select(rest)
+    return replace(numbers_of(frame, name, to_learn=to_learn), labels=labels, given=observed)
+
+
+def numbers_of(frame: Frame, name: str, *, to_learn: bool, missing: bool = False) -> Table:
+    """Columns of numbers; with `missing`, entries may be missing, and are NaN.
+
+    Raises:
+        DataError: a column of anything else, a missing entry that may not be, and what `as_table` raises.
+    """
+    for column, series in frame.columns.items():
+        _check_numbers(series, column, name, to_learn=to_learn, missing=missing)
+    columns = [np.where(one.missing, np.nan, one.values.astype(np.float64)) for one in frame.columns.values()]
+    return as_table(np.stack(columns, axis=1), frame.names, name=name, to_learn=to_learn, missing=missing)
+
+
+def _check_observed(series: Series, column: str, name: str, expected: str) -> None:
+    if series.missing.any():
+        row, more = int(series.missing.argmax()) + 1, int(series.missing.sum())
+        raise DataError(
+            f"{name}, row {row:,}, column '{column}': got a missing entry ({more:,} in all); expected {expected}."
+        )
+
+
+def _check_numbers(series: Series, column: str, name: str, *, to_learn: bool, missing: bool) -> None:
+    if series.type in ("real", "whole"):
+        return None if missing else _check_observed(series, column, name, "a number")
+    where, got, why = f"{name}, column '{column}'", TYPE_WORDS[series.type], None
+    odd = [label for label in series.labels if not is_number(str(label)) or is_code(str(label))]
+    if odd and series.type == "label":
+        rows = {label: int((series.values == code).argmax()) + 1 for code, label in enumerate(series.labels)}
+        first = min(odd, key=lambda label: rows[label])
+        where, got = f"{name}, row {rows[first]:,}, column '{column}'", f"'{str(first)[:SHOWN]}'"
+        texts = list(map(str, series.labels))
+        why = doubt(texts) if ways_of(texts, TextOptions()) else None  # all are numbers, and which is not certain
+    if missing:
+        advice = "Give it as numbers, such as 0 and 1 for each of its labels; or learn all columns by recipe 'table'."
+    elif to_learn:
+        advice = f"Learn it by recipe 'table', or name it as the label of the rows: data.label = '{column}'."
+    else:
+        advice = "Leave the column out: this model is of points."
+    raise DataError(f"{where}: got {got}; expected numbers. " + (f"The column holds {why}. " if why else "") + advice)
+
+
+def frame_of(table: Table, label: str = "label") -> Frame:
+    """Points as a table, with what they are given, and with their classes in a column `label`, where there are any."""
+    points = as_frame(table)
+    if table.given is not None:
+        points = Frame({**points.columns, **as_frame(table.given).columns})
+    if table.labels is None:
+        return points
+    return Frame({**points.columns, label: of_values(table.labels.astype(object), label, "the labels")})
+
+
+def order_of(ours: tuple[str, ...], theirs: tuple[str, ...], name: str) -> list[int]:
+    """Places of the model's columns among `theirs`. Columns that never had names are taken as they come."""
+    if len(theirs) != len(ours):
+        raise UsageError(f"{name} has {len(theirs)} columns; the model has {len(ours)}: {', '.join(ours)}.")
+    if set(theirs) != set(ours):
+        if default_columns(len(ours)) in (theirs, ours):
+            return list(range(len(ours)))
+        missing = next(column for column in ours if column not in theirs)
+        raise UsageError(f"{name} has no column '{missing}'; the model has {', '.join(ours)}.")
+    return [theirs.index(column) for column in ours]
+
+
+def matrix_of(columns: tuple[str, ...], frame: Frame, name: str) -> Array:
+    """Rows as numbers (n, d) in the order of a model's columns, NaN where an entry is missing.
+
+    Raises:
+        UsageError: other columns than the model's.
+        DataError: a column of anything but numbers.
+    """
+    made = []
+    for column, j in zip(columns, order_of(columns, frame.names, name), strict=True):
+        series = frame.columns[frame.names[j]]
+        if series.type not in ("real", "whole") and not series.missing.all():
+            raise DataError(f"{name}, column '{column}': got {TYPE_WORDS[series.type]}; expected numbers.")
+        made.append(np.where(series.missing, np.nan, series.values.astype(np.float64)))
+    return np.stack(made, axis=1)
+
+
+# --- The classes of rows: names <-> the numbers 0, 1, ... that a network is told ------------------------------------
+
+
+Name = str | int
+MOST = 1000
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Their names, in order, and how many training rows each had, or what their weights add up to."""
+
+    names: tuple[Name, ...]
+    counts: tuple[float, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @classmethod
+    def of(cls, labels: ArrayLike, weights: NDArray[np.float64] | None = None) -> Classes:
+        """Those that occur among `labels` (n,), whole numbers or texts, of rows with these weights (n,), or 1 each.
+
+        Raises:
+            DataError: anything else, fewer than two classes, or more than a thousand.
+        """
+        array = np.asarray(labels)
+        if array.ndim != 1 or array.dtype.kind not in "iubUO":
+            raise DataError(
+                f"the labels have shape {array.shape} and type {array.dtype}; expected (n,), whole numbers or texts."
+            )
+        if array.dtype.kind == "O":
+            for i, label in enumerate(array):
+                if not isinstance(label, str | int | np.integer):
+                    raise DataError(f"the label of row {i + 1} is {label!r}; expected a whole number or a text.")
+        names, places = np.unique(array.astype(str) if array.dtype.kind == "O" else array, return_inverse=True)
+        counts = np.bincount(places, weights)
+        if not 2 <= len(names) <= MOST:
+            raise DataError(
+                f"the labels have {len(names)} class{'es' * (len(names) != 1)} in {len(array)} rows; expected 2 to "
+                f"{MOST:,}. A label is the name of a group of rows."
+            )
+        return cls(tuple(_plain(name) for name in names), tuple(counts.tolist()))
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """How frequent each class was, (c,), with sum 1."""
+        return np.array(self.counts) / sum(self.counts)
+
+    def number(self, name: object) -> int:
+        """Which class is called `name`; '1' and 1 are the same.
+
+        Raises:
+            UsageError: none is.
+        """
+        names = [str(known) for known in self.names]
+        if str(name) not in names:
+            raise UsageError(unknown("label", str(name), names))
+        return names.index(str(name))
+
+    def numbers(self, labels: Any, n: int) -> NDArray[np.int32]:
+        """The classes of `n` rows, (n,): from one name for all of them, or from a name for each.
+
+        Raises:
+            UsageError: an unknown name, or another number of them.
+        """
+        if np.ndim(labels) == 0:
+            return np.full(n, self.number(labels), np.int32)
+        if np.shape(labels) != (n,):
+            raise UsageError(f"the labels have shape {np.shape(labels)}; expected one, or ({n},), one for each row.")
+        names, places = np.unique(np.asarray(labels).astype(str), return_inverse=True)
+        return np.array([self.number(name) for name in names], np.int32)[places]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"names": self.names, "counts": self.counts}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Classes:
+        """What `to_dict` gave."""
+        return cls(tuple(values["names"]), tuple(values["counts"]))
+
+
+def _plain(name: Any) -> Name:
+    return str(name) if isinstance(name, str) else int(name)
+
+
+# --- By what rows are known again: their content, and nothing else --------------------------------------------------
+#
+#     a row is held out    where    hash(its content, seed) < share
+#
+# Rows that are appended, removed or moved leave all others where they are, and equal rows are always on the same side.
+# The hash of a label is that of its text, so that another label changes no other row.
+
+
+Words = NDArray[np.uint64]
+
+EXACT = 2**53  # from which whole numbers are no longer exact as floats
+
+
+def content_keys(frame: Frame) -> Words:
+    """64 bits of each row, (n,), equal for equal rows, whatever other rows and in which order the columns are."""
+    columns = sorted(frame.columns.items())
+    return words_of([(_words(series), series.missing) for _, series in columns], len(frame))
+
+
+def fingerprint_of(frame: Frame) -> str:
+    """By which all rows of a table are known again, in any order of rows and of columns.
+
+    Example:
+        >>> from motes.data.frames import as_frame
+        >>> a, b = as_frame({"x": [1, 2], "y": ["a", "b"]}), as_frame({"y": ["b", "a"], "x": [2, 1]})
+        >>> fingerprint_of(a) == fingerprint_of(b)
+        True
+    """
+    return hashlib.sha256(np.sort(content_keys(frame)).tobytes()).hexdigest()[:16]
+
+
+def held_out_of(frame: Frame, share: float, seed: int, least: int = 0) -> Mask:
+    """Which rows (n,) of a table are held out, by the equation of this module.
+
+    Args:
+        frame: n rows; the order of rows and of columns has no bearing.
+        share: from 0 to 1; the share of distinct rows that are held out is a binomial one around it.
+        seed: of the choice.
+        least: rows that are held out: where the share gives fewer, those with the smallest hashes. A row that is
+            appended then never makes another one held out, but one that is removed may.
+
+    Example:
+        >>> from motes.data.frames import as_frame
+        >>> rows = as_frame([[1.0], [2.0], [1.0], [3.0]])
+        >>> out = held_out_of(rows, 0.5, seed=0)
+        >>> bool(out[0] == out[2])
+        True
+    """
+    start = mixed(np.array([check_seed(seed)], np.uint64) + np.uint64(0x9E3779B97F4A7C15))
+    words = mixed(content_keys(frame) ^ start)
+    out = words.astype(np.float64) < share * 2.0**64
+    return words <= np.sort(words)[least - 1] if share and out.sum() < least <= len(words) else out
+
+
+def _words(series: Series) -> NDArray[np.int64]:
+    """64 bits of each entry that is not missing: of a label those of its text, of a number those of the float."""
+    known = series.known
+    if series.type == "label":
+        texts = [hashlib.blake2b(str(label).encode(), digest_size=8).digest() for label in series.labels]
+        table = np.frombuffer(b"".join(texts) or bytes(8), np.int64)
+        return table[known]
+    if series.type == "date":
+        return known.astype(np.int64)
+    floats = known.astype(np.float64) + 0.0  # -0.0 is 0.0, and 3 is 3.0
+    if series.type != "whole":
+        return floats.view(np.int64)
+    return np.where(np.abs(floats) < EXACT, floats.view(np.int64), known.astype(np.int64))
+
+
+def words_of(columns: Iterable[tuple[NDArray[Any], Mask]], n: int) -> NDArray[np.uint64]:
+    """64 bits of each of n rows, (n,): equal for equal cells, and as good as random otherwise.
+
+    Args:
+        columns: the known entries (m,) and the mask of the missing ones (n,) of each column.
+        n: how many rows.
+    """
+    words = np.zeros(n, np.uint64)
+    for known, missing in columns:
+        values = known + 0.0 if known.dtype.kind == "f" else known.astype(np.int64)  # -0.0 is 0.0
+        words = mixed(words + np.uint64(0x9E3779B97F4A7C15))
+        words[~missing] ^= values.view(np.uint64)
+        words[missing] ^= np.uint64(0x5851F42D4C957F2D)  # which no cell is likely to hold
+    return mixed(words)
+
+
+def mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """A scrambling of 64 bits in which each depends on all (Steele et al. 2014, SplitMix64)."""
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))

@@ -1,0 +1,398 @@
+"""Toy shapes in the plane, and the exact distributions that they are drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.errors import UsageError, check_count, check_seed, unknown
+
+Array = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+ORDER = 8  # nodes of Gauss and Legendre in a panel
+PANEL = 3.0  # length of a panel of a curve, in units of the noise
+FEWEST = 16  # panels of a curve: enough for its own bends, whatever the noise
+MOST = 200_000  # nodes of a shape
+
+
+@dataclass(frozen=True)
+class Atoms:
+    """`nodes` (m, 2) with `weights` (m,) that sum to 1, blurred by `spread`; `labels` (m,) say whose class each is."""
+
+    nodes: Array
+    weights: Array
+    spread: float
+    labels: Labels
+
+    def __repr__(self) -> str:
+        return f"Atoms({len(self.nodes):,} nodes, spread={self.spread:g})"
+
+    def divided(self, scale: float) -> Atoms:
+        """The distribution of x / scale."""
+        return replace(self, nodes=self.nodes / scale, spread=self.spread / scale)
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Uniform on boxes with corners `lows`, `highs` (m, 2) and `weights` (m,), blurred by `spread`; labels as above."""
+
+    lows: Array
+    highs: Array
+    weights: Array
+    spread: float
+    labels: Labels
+
+    def __repr__(self) -> str:
+        return f"Boxes({len(self.lows):,} boxes, spread={self.spread:g})"
+
+    def divided(self, scale: float) -> Boxes:
+        """The distribution of x / scale."""
+        return replace(self, lows=self.lows / scale, highs=self.highs / scale, spread=self.spread / scale)
+
+
+Distribution = Atoms | Boxes
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A curve u -> (x, y) for u from `low` to `high`, with the density of u (up to a factor); None is uniform."""
+
+    at: Callable[[Array], Array]
+    low: float
+    high: float
+    density: Callable[[Array], Array] | None = None
+
+
+def blurred_points(points: Array, spread: float) -> Atoms:
+    """Equally likely points (m, 2), each a class of its own."""
+    count = len(points)
+    return Atoms(points, np.full(count, 1 / count), spread, np.arange(count))
+
+
+def blurred_curves(curves: Sequence[Curve], spread: float, labels: Sequence[int] | None = None) -> Atoms:
+    """Equally likely curves, each a class of its own unless `labels` says otherwise, by quadrature.
+
+    Raises:
+        UsageError: no noise, so no density; or so little that more than `MOST` nodes would be needed.
+    """
+    if spread == 0:
+        raise UsageError("a curve without noise has no density: its points fill no area. Ask for noise > 0.")
+    tables = [_by_length(curve) for curve in curves]
+    counts = [max(FEWEST, int(np.ceil(length[-1] / (PANEL * spread)))) for _, length in tables]
+    if ORDER * sum(counts) > MOST:
+        least = ORDER * sum(length[-1] for _, length in tables) / (PANEL * MOST)
+        raise UsageError(
+            f"noise = {spread:g} is too little for a quadrature of {MOST:,} nodes. Ask for noise > {least:.1g}."
+        )
+    nodes, weights = zip(
+        *(_quadrature(curve, *table, count) for curve, table, count in zip(curves, tables, counts, strict=True)),
+        strict=True,
+    )
+    whose = np.arange(len(curves)) if labels is None else np.asarray(labels)
+    return Atoms(
+        np.concatenate(nodes),
+        np.concatenate(weights) / len(curves),
+        spread,
+        np.repeat(whose, [len(part) for part in nodes]),
+    )
+
+
+def _by_length(curve: Curve) -> tuple[Array, Array]:
+    """Many u from end to end, and the length of the curve up to each."""
+    u = np.linspace(curve.low, curve.high, 4001)
+    return u, np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(curve.at(u), axis=0), axis=1))])
+
+
+def _quadrature(curve: Curve, u: Array, length: Array, panels: int) -> tuple[Array, Array]:
+    """Nodes (m, 2) and weights (m,) that sum to 1: Gauss and Legendre's rule in each of `panels` of equal length."""
+    edges = np.interp(np.linspace(0, length[-1], panels + 1), length, u)
+    place, weight = np.polynomial.legendre.leggauss(ORDER)
+    half = np.diff(edges)[:, None] / 2
+    at = (edges[:-1, None] + half * (1 + place)).ravel()
+    weights = (half * weight).ravel()
+    if curve.density is not None:
+        weights = weights * curve.density(at)
+    return curve.at(at), weights / weights.sum()
+
+
+# --- The zoo of 2-D shapes: name -> points --------------------------------------------------------------------------
+#
+# Every shape is a clean curve, set of centres or region, blurred by isotropic Gaussian noise:
+#
+#     x = clean(u) + noise * eps,    eps ~ N(0, I)
+#
+# so that any noise level makes sense. `swiss_roll`, `s_curve` and `moons` are drawn by scikit-learn exactly as the
+# tutorial draws them, with its seeds; there the noise is added before the tutorial's division by 10.
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One entry of the zoo.
+
+    `make(n, noise, seed)` returns points (n, 2) and labels (n,) or None; `blurred(noise)` is the distribution that they
+    are drawn from, said exactly. `noise` is the default standard deviation of the blur, in the units in which the shape
+    is made; `scale` is what the drawn points are divided by afterwards.
+    """
+
+    name: str
+    about: str
+    noise: float
+    classes: int | None
+    make: Callable[[int, float, int], tuple[Array, Labels | None]]
+    blurred: Callable[[float], Distribution]
+    scale: float = 1.0
+
+
+def make_shape(name: str, n: int, *, seed: int = 0, noise: float | None = None) -> Array:
+    """Draw `n` points of the shape `name`.
+
+    Args:
+        name: a key of `SHAPES`, such as "swiss_roll".
+        n: how many points, at least 1.
+        seed: the same seed gives the same points.
+        noise: standard deviation of the blur, in the shape's units before its `scale`; None takes the default.
+
+    Returns:
+        Points of shape (n, 2), float64, in random order.
+
+    Raises:
+        UsageError: an unknown name, or `n`, `seed` or `noise` out of range.
+
+    Example:
+        >>> x = motes.make_shape("swiss_roll", 1000)
+        >>> x.shape, bool((x == motes.make_shape("swiss_roll", 1000, seed=0)).all())
+        ((1000, 2), True)
+    """
+    return _draw(name, n, seed, noise)[0]
+
+
+def make_labelled_shape(name: str, n: int, *, seed: int = 0, noise: float | None = None) -> tuple[Array, Labels]:
+    """As `make_shape`, with the class of each point, (n,) integers from 0.
+
+    Raises:
+        UsageError: as `make_shape`; also for a shape without natural classes.
+
+    Example:
+        >>> x, labels = motes.make_labelled_shape("moons", 1000)
+        >>> x.shape, sorted(set(labels.tolist()))
+        ((1000, 2), [0, 1])
+    """
+    x, labels = _draw(name, n, seed, noise)
+    if labels is None:
+        those = ", ".join(shape.name for shape in SHAPES.values() if shape.classes)
+        raise UsageError(f"'{name}' has no natural classes. Shapes that have them: {those}.")
+    return x, labels
+
+
+def distribution(name: str, noise: float | None = None) -> Distribution:
+    """The distribution that `make_shape` draws from, in the units of the drawn points.
+
+    scikit-learn spaces the clean points of `moons` and `circles` evenly; the distribution is that of many points.
+
+    Raises:
+        UsageError: an unknown name, a `noise` out of range, or one that leaves a curve without a density.
+    """
+    shape = _shape(name)
+    try:
+        return shape.blurred(_noise(shape, noise)).divided(shape.scale)
+    except UsageError as error:
+        raise UsageError(f"'{name}': {error}") from None
+
+
+def _shape(name: str) -> Shape:
+    if name not in SHAPES:
+        raise UsageError(unknown("shape", name, SHAPES))
+    return SHAPES[name]
+
+
+def _noise(shape: Shape, noise: float | None) -> float:
+    if noise is None:
+        return shape.noise
+    if not (isinstance(noise, int | float | np.number) and np.isfinite(noise) and noise >= 0):
+        raise UsageError(f"noise = {noise}; expected a finite standard deviation >= 0.")
+    return float(noise)
+
+
+def _draw(name: str, n: int, seed: int, noise: float | None) -> tuple[Array, Labels | None]:
+    shape = _shape(name)
+    n, seed = check_count(n, "points"), check_seed(seed)
+    x, labels = shape.make(n, _noise(shape, noise), seed)
+    return x / shape.scale, labels
+
+
+# --- drawn by scikit-learn, imported late: it is slow to load and a model file needs none of it ------------------
+
+
+def _swiss_roll(n: int, noise: float, seed: int) -> tuple[Array, None]:
+    from sklearn.datasets import make_swiss_roll
+
+    return make_swiss_roll(n, noise=noise, random_state=seed)[0][:, [0, 2]], None
+
+
+def _s_curve(n: int, noise: float, seed: int) -> tuple[Array, None]:
+    from sklearn.datasets import make_s_curve
+
+    return make_s_curve(n, noise=noise, random_state=seed)[0][:, [0, 2]], None
+
+
+def _moons(n: int, noise: float, seed: int) -> tuple[Array, Labels]:
+    from sklearn.datasets import make_moons
+
+    x, labels = make_moons(n, noise=noise, random_state=seed)
+    return x, labels.astype(np.int64)
+
+
+def _circles(n: int, noise: float, seed: int) -> tuple[Array, Labels]:
+    from sklearn.datasets import make_circles
+
+    x, labels = make_circles(n, noise=noise, factor=0.5, random_state=seed)
+    return x, labels.astype(np.int64)
+
+
+# --- drawn here ---------------------------------------------------------------------------------------------------
+
+
+def _blur(clean: Array, noise: float, rng: np.random.Generator) -> Array:
+    return clean + noise * rng.standard_normal(clean.shape)
+
+
+def _plane(x: NDArray[np.floating], y: NDArray[np.floating]) -> Array:
+    return np.stack([x, y], axis=1, dtype=np.float64)  # (n, 2)
+
+
+def _polar(radius: NDArray[np.floating] | float, angle: NDArray[np.floating]) -> Array:
+    return _plane(radius * np.cos(angle), radius * np.sin(angle))
+
+
+CHECKERBOARD_SQUARES = [(i, j) for i in range(4) for j in range(4) if (i + j) % 2 == 0]
+PINWHEEL_ARMS = 5
+RING_RADII = (0.75, 1.5, 2.25, 3.0)
+
+
+def _checkerboard(n: int, noise: float, seed: int) -> tuple[Array, Labels]:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(len(CHECKERBOARD_SQUARES), size=n)
+    corners = np.array(CHECKERBOARD_SQUARES, dtype=float)[labels] - 2.0  # a 4 x 4 board on [-2, 2]^2
+    return _blur(corners + rng.random((n, 2)), noise, rng), labels
+
+
+def _eight_gaussians(n: int, noise: float, seed: int) -> tuple[Array, Labels]:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(8, size=n)
+    return _blur(_polar(2.0, labels * (2 * np.pi / 8)), noise, rng), labels
+
+
+def _pinwheel(n: int, noise: float, seed: int) -> tuple[Array, Labels]:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(PINWHEEL_ARMS, size=n)
+    # A point of an arm lies at a Gaussian radius, and the arm bends by a quarter turn a radius squared or so:
+    # the angle grows with exp(radius - 1), as in Johnson et al. 2016 (structured variational autoencoders).
+    radius = 1.0 + 0.3 * rng.standard_normal(n)
+    angle = labels * (2 * np.pi / PINWHEEL_ARMS) + 0.25 * np.exp(radius)
+    return _blur(_polar(radius, angle), noise, rng), labels
+
+
+def _two_spirals(n: int, noise: float, seed: int) -> tuple[Array, Labels]:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(2, size=n)
+    turn = 3 * np.pi * np.sqrt(rng.random(n))  # sqrt: even along the arm, since its speed grows with the radius
+    return _blur(_polar(turn / 3, turn + np.pi * labels), noise, rng), labels
+
+
+def _rings(n: int, noise: float, seed: int) -> tuple[Array, Labels]:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(len(RING_RADII), size=n)
+    radius = np.array(RING_RADII)[labels]
+    return _blur(_polar(radius, 2 * np.pi * rng.random(n)), noise, rng), labels
+
+
+# --- the distributions, in the same order -------------------------------------------------------------------------
+
+
+def _swiss_roll_exactly(noise: float) -> Atoms:
+    return blurred_curves([Curve(lambda t: _polar(t, t), 1.5 * np.pi, 4.5 * np.pi)], noise, [-1])
+
+
+def _s_curve_exactly(noise: float) -> Atoms:
+    upper = Curve(lambda t: _plane(np.sin(t), np.cos(t) - 1), 0, 1.5 * np.pi)
+    lower = Curve(lambda t: _plane(np.sin(t), 1 - np.cos(t)), -1.5 * np.pi, 0)
+    return blurred_curves([upper, lower], noise, [-1, -1])
+
+
+def _moons_exactly(noise: float) -> Atoms:
+    outer = Curve(lambda a: _polar(1.0, a), 0, np.pi)
+    inner = Curve(lambda a: np.array([1.0, 0.5]) - _polar(1.0, a), 0, np.pi)
+    return blurred_curves([outer, inner], noise)
+
+
+def _circle(radius: float) -> Curve:
+    return Curve(lambda a: _polar(radius, a), 0, 2 * np.pi)
+
+
+def _circles_exactly(noise: float) -> Atoms:
+    return blurred_curves([_circle(1.0), _circle(0.5)], noise)
+
+
+def _checkerboard_exactly(noise: float) -> Boxes:
+    lows = np.array(CHECKERBOARD_SQUARES, dtype=float) - 2.0
+    count = len(lows)
+    return Boxes(lows, lows + 1, np.full(count, 1 / count), noise, np.arange(count))
+
+
+def _eight_gaussians_exactly(noise: float) -> Atoms:
+    if noise == 0:
+        raise UsageError("eight points without noise have no density. Ask for noise > 0.")
+    return blurred_points(_polar(2.0, np.arange(8) * (2 * np.pi / 8)), noise)
+
+
+def _pinwheel_exactly(noise: float) -> Atoms:
+    def arm(label: int) -> Curve:
+        turn = label * (2 * np.pi / PINWHEEL_ARMS)
+        # 7 standard deviations of the radius hold all of it but 3e-12.
+        return Curve(
+            lambda r: _polar(r, turn + 0.25 * np.exp(r)),
+            1.0 - 7 * 0.3,
+            1.0 + 7 * 0.3,
+            lambda r: np.exp(-(((r - 1.0) / 0.3) ** 2) / 2),
+        )
+
+    return blurred_curves([arm(label) for label in range(PINWHEEL_ARMS)], noise)
+
+
+def _two_spirals_exactly(noise: float) -> Atoms:
+    def arm(label: int) -> Curve:
+        return Curve(lambda turn: _polar(turn / 3, turn + np.pi * label), 0, 3 * np.pi, lambda turn: turn)
+
+    return blurred_curves([arm(0), arm(1)], noise)
+
+
+def _rings_exactly(noise: float) -> Atoms:
+    return blurred_curves([_circle(radius) for radius in RING_RADII], noise)
+
+
+SHAPES: dict[str, Shape] = {
+    shape.name: shape
+    for shape in [
+        Shape(
+            "swiss_roll",
+            "a rolled-up strip, seen from its side",
+            0.1,
+            None,
+            _swiss_roll,
+            _swiss_roll_exactly,
+            scale=10.0,
+        ),
+        Shape("s_curve", "an S, seen from its side", 0.1, None, _s_curve, _s_curve_exactly, scale=10.0),
+        Shape("moons", "two interleaving half circles", 0.1, 2, _moons, _moons_exactly),
+        Shape("circles", "a circle in a circle", 0.05, 2, _circles, _circles_exactly),
+        Shape("checkerboard", "the dark squares of a 4 x 4 board", 0.0, 8, _checkerboard, _checkerboard_exactly),
+        Shape("eight_gaussians", "eight blobs on a circle", 0.2, 8, _eight_gaussians, _eight_gaussians_exactly),
+        Shape("pinwheel", "five bent arms", 0.05, PINWHEEL_ARMS, _pinwheel, _pinwheel_exactly),
+        Shape("two_spirals", "two spiral arms", 0.1, 2, _two_spirals, _two_spirals_exactly),
+        Shape("rings", "four rings, one in another", 0.08, 4, _rings, _rings_exactly),
+    ]
+}

@@ -1,0 +1,555 @@
+"""Tables of numbers: their bounds and the units of a network, in both directions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from motes.data.arrays import plain, rows_of
+from motes.data.readings import default_columns, is_number
+from motes.errors import DataError, UsageError, unknown
+
+Array = NDArray[np.float64]
+
+SMOOTH = 0.05  # s
+LEAST = 2.0**-53  # of (0, 1): a number at an end counts as that far inside
+OUT = 40.0  # times s below 0, where F is 0 in float64
+NEAR = 1e-9  # a step of Newton's method after which the next one changes nothing
+
+
+def quantile(below: Array, above: Array) -> Array:
+    """y = F^-1(u) of u = `below` = 1 - `above`. Both are asked for, since 1 - u has no digits left near 1."""
+    least = np.clip(np.minimum(below, above), LEAST, 0.5)
+    # log F is concave. Newton's method goes to the left of the root at once, and then rises to it.
+    y = least.copy()
+    for _ in range(60):
+        log_cdf = _log_cdf(y)
+        step = (np.log(least) - log_cdf) * np.exp(log_cdf - log_density(y))
+        y += step
+        if not (np.abs(step) > NEAR).any():
+            break
+    return np.where(below <= above, y, 1 - y)
+
+
+def shares(y: Array) -> tuple[Array, Array]:
+    """F(y) and 1 - F(y)."""
+    low = np.exp(_log_cdf(np.minimum(y, 1 - y)))
+    return np.where(y <= 0.5, low, 1 - low), np.where(y <= 0.5, 1 - low, low)
+
+
+def log_density(y: Array) -> Array:
+    """log f(y)."""
+    from scipy.special import log_ndtr
+
+    inner = np.minimum(y, 1 - y)
+    near = log_ndtr(inner / SMOOTH)
+    return np.asarray(near + np.log1p(-np.exp(log_ndtr((inner - 1) / SMOOTH) - near)))
+
+
+def _log_cdf(y: Array) -> Array:
+    """log F(y) of y <= 1/2."""
+    y = np.maximum(y, -OUT * SMOOTH)
+    near = _log_g(y / SMOOTH)
+    return np.asarray(np.log(SMOOTH) + near + np.log1p(-np.exp(_log_g((y - 1) / SMOOTH) - near)))
+
+
+def _log_g(z: Array) -> Array:
+    """log G(z), below 0 by the ratio of Phi to phi, of which neither is 0."""
+    from scipy.special import erfcx, ndtr
+
+    low, high = np.minimum(z, 0.0), np.maximum(z, 0.0)
+    density = lambda z: np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+    below = -(low**2) / 2 - np.log(2 * np.pi) / 2 + np.log1p(low * np.sqrt(np.pi / 2) * erfcx(-low / np.sqrt(2)))
+    return np.where(z < 0, below, np.log(high * ndtr(high) + density(high)))
+
+
+# --- Columns that stay within bounds: increasing maps of an interval to the whole line ------------------------------
+#
+#     low < x < high    y = F^-1((x - low) / (high - low))
+#     low < x           y = log(x - low)
+#           x < high    y = -log(high - x)
+#
+# F is the distribution function of U(0, 1) + N(0, s^2) (`data/tables.py`): a column that is uniform on its interval
+# stays uniform, with smooth edges in the place of two jumps. Whatever y a model draws, x is within the bounds.
+
+
+EXPECTED = "expected COLUMN=LOW..HIGH, COLUMN=LOW.. or COLUMN=..HIGH, such as rate=0..1"
+
+
+@dataclass(frozen=True)
+class Support:
+    """Where the columns of points can be.
+
+    Attributes:
+        low, high: (d,), infinite where a column has no such bound.
+
+    Example:
+        >>> from motes.data import Support
+        >>> unit = Support(np.array([0.0]), np.array([1.0]))
+        >>> unit.inverse(np.array([[-9.0], [0.3], [0.5], [9.0]])).round(3).tolist()
+        [[0.0], [0.3], [0.5], [1.0]]
+    """
+
+    low: Array
+    high: Array
+
+    def __repr__(self) -> str:
+        return f"Support({int((np.isfinite(self.low) | np.isfinite(self.high)).sum())} of {len(self.low)} bounded)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Support) and all(map(np.array_equal, (self.low, self.high), (other.low, other.high)))
+
+    @classmethod
+    def of(cls, bounds: Sequence[str], columns: Sequence[str]) -> Support | None:
+        """That of a recipe's `data.bounds`; None without any.
+
+        Raises:
+            UsageError: a text that says no bounds, a column that there is not, or one twice.
+
+        Example:
+            >>> from motes.data import Support
+            >>> Support.of(["rate=0..1", "size=0.."], ["rate", "shift", "size"]).low.tolist()
+            [0.0, -inf, 0.0]
+        """
+        if not bounds:
+            return None
+        low, high = np.full((2, len(columns)), [[-np.inf], [np.inf]])
+        seen = set()
+        for text in bounds:
+            name, equals, ends = text.partition("=")
+            low_text, dots, high_text = ends.partition("..")
+            if not equals or not dots:
+                raise UsageError(f"data.bounds: got '{text}'; {EXPECTED}.")
+            if name not in columns:
+                raise UsageError(f"data.bounds: {unknown('column', name, columns)}")
+            if name in seen:
+                raise UsageError(f"data.bounds: column '{name}' has bounds twice. Give them once.")
+            seen.add(name)
+            j = list(columns).index(name)
+            low[j], high[j] = _end(low_text, -np.inf, text), _end(high_text, np.inf, text)
+            if not low[j] < high[j] or (np.isinf(low[j]) and np.isinf(high[j])):
+                raise UsageError(f"data.bounds: got '{text}'; expected low < high, one of which may be left out.")
+        return cls(low, high)
+
+    def inside(self, x: Array) -> NDArray[np.bool_]:
+        """Whether each row of x (n, d) is within the bounds, (n,).
+
+        Example:
+            >>> from motes.data import Support
+            >>> Support(np.array([0.0]), np.array([1.0])).inside(np.array([[0.5], [1.5]])).tolist()
+            [True, False]
+        """
+        return np.asarray(((x >= self.low) & (x <= self.high)).all(axis=-1))
+
+    def check(self, x: Array, columns: Sequence[str], name: str) -> None:
+        """Refuse rows to learn from that are not within the bounds.
+
+        Raises:
+            DataError: one of x (n, d) is not; the message names the row and the column.
+
+        Example:
+            >>> from motes.data import Support
+            >>> Support(np.array([0.0]), np.array([1.0])).check(np.array([[0.5], [1.5]]), ["rate"], "the data")
+            Traceback (most recent call last):
+                ...
+            motes.errors.DataError: the data, row 2, column 'rate': got 1.5; expected 0 to 1, as its bounds say. ...
+        """
+        out = np.argwhere((x < self.low) | (x > self.high))
+        if len(out):
+            i, j = out[0]
+            raise DataError(
+                f"{name}, row {i + 1}, column '{columns[j]}': got {x[i, j]:g}; expected {self.low[j]:g} to "
+                f"{self.high[j]:g}, as its bounds say. Remove such rows ({len(out):,} entries), or widen the bounds."
+            )
+
+    def forward(self, x: Array) -> Array:
+        """x (n, d) -> y (n, d). A number beyond its bounds counts as one at the nearer bound.
+
+        Example:
+            >>> from motes.data import Support
+            >>> Support(np.array([0.0]), np.array([np.inf])).forward(np.array([[1.0]])).tolist()
+            [[0.0]]
+        """
+        y = np.array(x, np.float64)
+        both, below, above = self._kinds
+        low, high = self.low[both], self.high[both]
+        y[..., both] = quantile((y[..., both] - low) / (high - low), (high - y[..., both]) / (high - low))
+        y[..., below] = np.log(self._above(y[..., below] - self.low[below]))
+        y[..., above] = -np.log(self._above(self.high[above] - y[..., above]))
+        return y
+
+    def inverse(self, y: Array) -> Array:
+        """y (..., d) -> x (..., d), within the bounds whatever y is.
+
+        Example:
+            >>> from motes.data import Support
+            >>> Support(np.array([0.0]), np.array([np.inf])).inverse(np.array([[0.0], [-1000.0]])).tolist()
+            [[1.0], [0.0]]
+        """
+        x = np.array(y, np.float64)
+        both, below, above = self._kinds
+        low, high = self.low[both], self.high[both]
+        with np.errstate(over="ignore"):
+            of_low, of_high = shares(x[..., both])
+            x[..., both] = np.where(of_low < of_high, low + (high - low) * of_low, high - (high - low) * of_high)
+            x[..., below] = self.low[below] + np.exp(x[..., below])
+            x[..., above] = self.high[above] - np.exp(-x[..., above])
+        return np.clip(x, np.maximum(self.low, -MOST), np.minimum(self.high, MOST))
+
+    def log_slope(self, x: Array) -> Array:
+        """log |dy/dx| of each row of x (n, d), summed over the columns, (n,).
+
+        Example:
+            >>> from motes.data import Support
+            >>> Support(np.array([0.0]), np.array([1.0])).log_slope(np.array([[0.5]])).round(4).tolist()
+            [0.0]
+        """
+        both, below, above = self._kinds
+        y = self.forward(x)
+        found = np.zeros(x.shape)
+        found[..., both] = -log_density(y[..., both]) - np.log((self.high - self.low)[both])
+        found[..., below], found[..., above] = -y[..., below], y[..., above]
+        total: Array = found.sum(axis=-1)
+        return total
+
+    @property
+    def both(self) -> NDArray[np.bool_]:
+        """Whether each column has both bounds, (d,).
+
+        Example:
+            >>> from motes.data import Support
+            >>> Support(np.array([0.0, 0.0]), np.array([1.0, np.inf])).both.tolist()
+            [True, False]
+        """
+        return self._kinds[0]
+
+    @property
+    def _kinds(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Columns with both bounds, with a lower one alone, and with an upper one alone, (d,) each."""
+        low, high = np.isfinite(self.low), np.isfinite(self.high)
+        return low & high, low & ~high, high & ~low
+
+    @staticmethod
+    def _above(distance: Array) -> Array:
+        return np.maximum(distance, np.finfo(np.float64).tiny)
+
+
+MOST = float(np.finfo(np.float64).max)
+
+
+def bounds_texts(bounds: Mapping[str, Any]) -> tuple[str, ...]:
+    """`data.bounds` of a recipe, of column -> (low, high), one of which may be None.
+
+    Raises:
+        UsageError: anything else.
+
+    Example:
+        >>> from motes.data.tables import bounds_texts
+        >>> bounds_texts({"rate": (0, 1), "size": (0, None)})
+        ('rate=0.0..1.0', 'size=0.0..')
+    """
+    if not isinstance(bounds, Mapping):
+        raise UsageError(f"bounds: got {type(bounds).__name__}; expected a dict, such as {{'rate': (0, 1)}}.")
+    made = []
+    for name, ends in bounds.items():
+        if not isinstance(ends, tuple | list) or len(ends) != 2:
+            raise UsageError(f"bounds of '{name}': got {ends!r}; expected (low, high), one of which may be None.")
+        made.append(f"{name}={'..'.join('' if end is None else repr(_number(end, name)) for end in ends)}")
+    return tuple(made)
+
+
+def _number(end: Any, name: str) -> float:
+    if isinstance(end, bool) or not isinstance(end, int | float | np.number) or not np.isfinite(end):
+        raise UsageError(f"bounds of '{name}': got {end!r}; expected a finite number. An open end is None.")
+    return float(end)
+
+
+def _end(text: str, open_end: float, whole: str) -> float:
+    if not text.strip():
+        return open_end
+    try:
+        end = float(text)
+    except ValueError:
+        end = np.nan
+    if not np.isfinite(end):
+        raise UsageError(f"data.bounds: got '{whole}'; {EXPECTED}.")
+    return end
+
+
+# --- Matrices of numbers with named columns <-> standardised ones ---------------------------------------------------
+#
+# A model learns standardised columns, and everything it gives back is in the data's own units:
+#
+#     z = (x - mean) / scale,    log p(x) = log p(z) - sum_j log scale_j
+#
+# Columns with bounds are mapped to the whole line first (`data/tables.py`), and the slopes of that map count as well.
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of numbers, `x` of shape (n, d) in float64, with the names of the d columns.
+
+    `labels` (n,) are the classes of the rows, and `given` holds the n rows of what they are conditioned on.
+
+    Example:
+        >>> from motes.data import Table
+        >>> points = Table(np.array([[1.0, 2.0], [3.0, 4.0]]), ("height", "width"))
+        >>> len(points), points.columns
+        (2, ('height', 'width'))
+    """
+
+    x: Array
+    columns: tuple[str, ...]
+    labels: NDArray[np.str_] | NDArray[np.int64] | None = None
+    given: Table | None = None
+
+    def __repr__(self) -> str:
+        return f"Table({len(self.x):,} rows of {len(self.columns)} columns)"
+
+    def take(self, rows: NDArray[np.integer]) -> Table:
+        """Some of the rows.
+
+        Example:
+            >>> from motes.data import Table
+            >>> points = Table(np.array([[1.0, 2.0], [3.0, 4.0]]), ("height", "width"))
+            >>> points.take(np.array([1])).x.tolist()
+            [[3.0, 4.0]]
+        """
+        labels, given = self.labels, self.given
+        return replace(
+            self,
+            x=self.x[rows],
+            labels=None if labels is None else labels[rows],
+            given=None if given is None else given.take(rows),
+        )
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True)
+class Standardiser:
+    """The invertible map between the data's units and standardised ones; `mean` and `scale` have shape (d,).
+
+    With a `support` they are those of the columns on the whole line.
+
+    Example:
+        >>> from motes.data import Standardiser
+        >>> Standardiser(mean=np.array([10.0]), scale=np.array([2.0])).forward(np.array([[14.0]])).tolist()
+        [[2.0]]
+    """
+
+    mean: Array
+    scale: Array
+    support: Support | None = None
+
+    def __repr__(self) -> str:
+        return f"Standardiser({len(self.mean)} columns)"
+
+    @classmethod
+    def fit(cls, x: Array, weights: Array | None = None, support: Support | None = None) -> Standardiser:
+        """Mean and standard deviation of each column of `x` (n, d), on the whole line where it has a `support`.
+
+        `weights` (n,) say how often each row counts; without them it is once.
+
+        Example:
+            >>> from motes.data import Standardiser
+            >>> units = Standardiser.fit(np.array([[8.0], [12.0]]))
+            >>> units.mean.tolist(), units.scale.tolist()
+            ([10.0], [2.0])
+        """
+        y = x if support is None else support.forward(x)
+        if weights is None:
+            return cls(y.mean(axis=0), y.std(axis=0), support)
+        share = weights / weights.sum()
+        mean = share @ y
+        return cls(mean, np.sqrt(share @ (y - mean) ** 2), support)
+
+    @classmethod
+    def identity(cls, dim: int) -> Standardiser:
+        """Leaves the data as it is.
+
+        Example:
+            >>> from motes.data import Standardiser
+            >>> Standardiser.identity(2).forward(np.array([[3.0, 4.0]])).tolist()
+            [[3.0, 4.0]]
+        """
+        return cls(np.zeros(dim), np.ones(dim))
+
+    def of(self, some: NDArray[np.bool_]) -> Standardiser:
+        """That of some of the columns (d,) alone.
+
+        Example:
+            >>> from motes.data import Standardiser
+            >>> Standardiser(np.zeros(2), np.array([1.0, 2.0])).of(np.array([False, True])).scale.tolist()
+            [2.0]
+        """
+        support = None if self.support is None else Support(self.support.low[some], self.support.high[some])
+        return Standardiser(self.mean[some], self.scale[some], support)
+
+    @property
+    def intervals(self) -> tuple[tuple[float, float] | None, ...]:
+        """The bounds of each column in standardised units, within which it has its shape; None where it has not both.
+
+        Example:
+            >>> from motes.data import Standardiser, Support
+            >>> support = Support(np.array([0.0, 0.0]), np.array([8.0, np.inf]))
+            >>> Standardiser(np.array([0.5, 0.0]), np.array([0.25, 1.0]), support).intervals
+            ((-2.0, 2.0), None)
+        """
+        both = [False] * len(self.mean) if self.support is None else self.support.both
+        ends = zip(-self.mean / self.scale, (1 - self.mean) / self.scale, both, strict=True)
+        return tuple((float(low), float(high)) if bounded else None for low, high, bounded in ends)
+
+    def forward(self, x: Array) -> Array:
+        """Data units (n, d) -> standardised (n, d).
+
+        Example:
+            >>> from motes.data import Standardiser
+            >>> Standardiser.fit(np.array([[8.0], [12.0]])).forward(np.array([[14.0]])).tolist()
+            [[2.0]]
+        """
+        y = x if self.support is None else self.support.forward(x)
+        return (y - self.mean) / self.scale
+
+    def inverse(self, z: ArrayLike) -> Array:
+        """Standardised (..., d) -> data units (..., d), in float64.
+
+        Example:
+            >>> from motes.data import Standardiser
+            >>> Standardiser.fit(np.array([[8.0], [12.0]])).inverse([[2.0]]).tolist()
+            [[14.0]]
+        """
+        x = np.array(z, dtype=np.float64)
+        x *= self.scale  # in place: a million rows are worth it
+        x += self.mean
+        return x if self.support is None else self.support.inverse(x)
+
+    def log_det(self, x: Array) -> Array:
+        """log |dz/dx| of each row of x (n, d), (n,): what makes a standardised log-density one in the data's units.
+
+        Minus infinity beyond the bounds of a column.
+
+        Example:
+            >>> from motes.data import Standardiser
+            >>> Standardiser(mean=np.array([10.0]), scale=np.array([2.0])).log_det(np.array([[14.0]])).round(3).tolist()
+            [-0.693]
+        """
+        linear = np.full(len(x), -np.log(self.scale).sum())
+        if self.support is None:
+            return linear
+        return np.where(self.support.inside(x), linear + self.support.log_slope(x), -np.inf)
+
+
+def as_table(
+    x: ArrayLike,
+    columns: Sequence[str] | None = None,
+    *,
+    name: str = "the data",
+    to_learn: bool = True,
+    missing: bool = False,
+) -> Table:
+    """Check a matrix and name its columns.
+
+    Args:
+        x: numbers of shape (n, d) with n >= 2 rows and d >= 1 columns.
+        columns: d names; None takes x, y or x0, x1, ...
+        name: what messages call the source.
+        to_learn: from these rows; otherwise one row will do, and a column may be constant.
+        missing: what points are conditioned on: entries may be NaN, which are missing, and a column may be constant.
+
+    Raises:
+        DataError: not a matrix of finite numbers, too few rows or columns, or a constant column; the message
+            names the row and the column.
+    """
+    entries = rows_of(plain(x, name), name)
+    try:
+        if entries.dtype.kind not in "biufOUS":
+            raise TypeError(f"values of type {entries.dtype}")
+        matrix = entries.astype(np.float64, copy=False)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"{name} holds something that is not a number ({error}). Expected a matrix of numbers."
+        ) from None
+    check_matrix(matrix, name)
+    rows, dim = matrix.shape
+    names = default_columns(dim) if columns is None else tuple(columns)
+    if len(names) != dim:
+        raise DataError(f"{name} has {dim} columns but {len(names)} names: {', '.join(names)}.")
+    for column in names:
+        if is_number(str(column)):
+            raise DataError(
+                f"{name} has a column named '{column}', which a file cannot tell from a cell. Give it a word."
+            )
+    if not dim:
+        raise DataError(f"{name} has no columns; expected at least one of numbers.")
+    if rows < 1 + to_learn:
+        raise DataError(f"{name} has {rows} row{'s' * (rows != 1)}; expected at least {1 + to_learn}.")
+    bad = np.argwhere(np.isinf(matrix) if missing else ~np.isfinite(matrix))
+    if len(bad):
+        row, column = bad[0]
+        raise DataError(
+            f"{name} holds {matrix[row, column]} in row {row + 1}, column '{names[column]}' "
+            f"({len(bad)} such cell{'s' * (len(bad) > 1)} in all). Remove or fill in these rows first."
+        )
+    if to_learn:
+        _check_spread(matrix, names, name, constant=missing)
+    return Table(matrix, names)
+
+
+def check_matrix(matrix: NDArray, name: str) -> None:
+    """Refuse an array that is not (rows, columns).
+
+    Raises:
+        DataError: it says how to make rows of one column of a vector.
+    """
+    if matrix.ndim != 2:
+        cure = " Give one column of numbers as data.reshape(-1, 1)." if matrix.ndim == 1 else ""
+        raise DataError(f"{name} has shape {matrix.shape}; expected (rows, columns).{cure}")
+
+
+def _check_spread(matrix: Array, names: tuple[str, ...], name: str, *, constant: bool) -> None:
+    for column, entries in zip(names, matrix.T, strict=True):
+        known = entries[~np.isnan(entries)]
+        if not len(known):
+            raise DataError(f"column '{column}' of {name} is missing in all {len(matrix)} rows. Remove it.")
+        with np.errstate(over="ignore", invalid="ignore"):
+            deviation = known.std()
+        # A spread below rounding of the column's own size is no spread.
+        if deviation <= 1e-14 * np.abs(known).max() and not constant:
+            raise DataError(
+                f"column '{column}' of {name} is constant ({known[0]:g} in all {len(known)} rows), "
+                "so it cannot be standardised. Remove it."
+            )
+        if not np.isfinite(deviation):
+            raise DataError(
+                f"column '{column}' of {name} reaches {np.abs(known).max():g}, too large to standardise. Rescale it."
+            )
+
+
+def load_npy(path: Path) -> NDArray:
+    """The one array of a `.npy` file.
+
+    Raises:
+        DataError: no such file of NumPy's, or one that is pickled.
+    """
+    try:
+        with path.open("rb") as file:
+            x = np.load(file, allow_pickle=False)
+            if not isinstance(x, np.ndarray):
+                raise ValueError("it holds several arrays; expected one, as numpy.save writes it")
+    except OSError:
+        raise
+    except MemoryError as error:
+        raise DataError(f"'{path}' says that it holds more than fits in memory ({error}), or is damaged.") from None
+    except Exception:  # a damaged header is read as Python code, which fails in many ways
+        raise DataError(
+            f"'{path}' is not a NumPy file of one array of numbers, as numpy.save writes it without pickling, or it is "
+            "damaged."
+        ) from None
+    return x

@@ -1,0 +1,157 @@
+"""How long an average of the weights is best? Several lengths, compared on rows that the model has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from motes.data import Table
+from motes.errors import UsageError
+from motes.evaluation.losses import excess_loss, expected_loss, noise_levels
+from motes.evaluation.sources import point_source, table_source
+from motes.points import PointModel
+from motes.seeds import seed_key
+from motes.tables.model import TableModel
+from motes.training import Model
+
+LENGTHS = (0.02, 0.03, 0.045, 0.07, 0.1, 0.14, 0.19, 0.25)  # as shares of the training
+ROWS = 8192  # real rows that a length is compared on
+
+
+@dataclass(frozen=True)
+class EmaLengths:
+    """What a model loses with other averages of its weights.
+
+    Attributes:
+        evaluated_against: the unseen rows, in words.
+        measure: what `losses` are, in words.
+        lengths: of the averages; None for the weights that the model has.
+        losses, errors: one for each length, and its standard error. All have the same rows, and of points the same
+            times and noise, so that their differences are known better than that.
+
+    Example:
+        >>> from motes.evaluation import compare_ema_lengths
+        >>> found = compare_ema_lengths(model, "moons", lengths=(0.1, 0.2))
+        >>> found.lengths, len(found.losses)
+        ((None, 0.1), 2)
+    """
+
+    evaluated_against: str
+    measure: str
+    lengths: tuple[float | None, ...]
+    losses: tuple[float, ...]
+    errors: tuple[float, ...]
+
+    def __repr__(self) -> str:
+        return f"EmaLengths({len(self.lengths)} lengths, the best {self.best})"
+
+    @property
+    def best(self) -> float:
+        """The length of least loss, the present weights left out."""
+        return min((loss, length) for loss, length in zip(self.losses, self.lengths, strict=True) if length)[1]
+
+    def __str__(self) -> str:
+        lines = [
+            f"{'present' if length is None else format(length, 'g'):>7}  {loss:>10.5f} ± {error:.5f}"
+            + ("  best" if length == self.best else "")
+            for length, loss, error in zip(self.lengths, self.losses, self.errors, strict=True)
+        ]
+        return "\n".join([f" length  {self.measure}, on {self.evaluated_against}", *lines])
+
+
+def compare_ema_lengths(
+    model: Model,
+    source: str | ArrayLike | Table | None = None,
+    *,
+    lengths: tuple[float, ...] = LENGTHS,
+    seed: int = 0,
+    on_length: Callable[[int], None] | None = None,
+) -> EmaLengths:
+    """How good averages of the weights over other lengths are (Karras et al. 2024, section 3), on unseen rows.
+
+    Of a table it is -log p in nats a row. Of points it is the network's error in nats a row where their distribution is
+    known, otherwise the loss of the training.
+
+    Args:
+        model: with averages, as `motes train` leaves them; of a table where table.averages says so.
+        source: what to compare with; None takes what the model was trained on, of a table its held-out rows.
+        lengths: to try, as shares of the training; one that too little was stored for is left out.
+        seed: of rows, times and noise.
+        on_length: called with the number of lengths tried so far, the present weights first.
+
+    Raises:
+        UsageError: no averages, a length out of range, or data that is not to be had.
+        DataError: data that cannot be used.
+
+    Example:
+        >>> from motes.evaluation import compare_ema_lengths
+        >>> compare_ema_lengths(model, "moons", lengths=(0.1, 0.2)).best in (None, 0.1, 0.2)
+        True
+    """
+    stored = model.averages
+    if stored is not None:
+        lengths = tuple(length for length in lengths if stored.can_make(length))
+    tried = (None, *lengths)
+    found, measure, against = _losses(model, source, tried, seed, on_length)
+    losses, errors = zip(*found, strict=True)
+    return EmaLengths(against, measure, tried, losses, errors)
+
+
+Found = tuple[list[tuple[float, float]], str, str]  # losses with their errors; what they are; against which rows
+
+
+@singledispatch
+def _losses(
+    model: Model, source: Any, tried: tuple[float | None, ...], seed: int, on_length: Callable[[int], None] | None
+) -> Found:
+    raise UsageError(f"got a {type(model).__name__}; expected a model of points or of a table.")
+
+
+@_losses.register
+def _of_points(
+    model: PointModel, source: Any, tried: tuple[float | None, ...], seed: int, on_length: Callable[[int], None] | None
+) -> Found:
+    origin = point_source(model, source)
+    rows = model.standardiser.forward(origin.real(ROWS)[0])
+    schedule, key = model.denoiser.schedule, seed_key(seed, "lengths")
+    exact = origin.truth.oracle(schedule, model.standardiser) if origin.truth else None
+    t, _ = noise_levels(schedule, model.lowest_noise)
+    found: list[tuple[float, float]] = []
+    for length in tried:
+        denoiser = model.denoiser if length is None else model.averaged_over(length).denoiser
+        if exact is not None:
+            excess = excess_loss(denoiser, exact, rows, t, key=key)
+            found.append((excess.nats, excess.nats_error))
+        else:
+            loss = expected_loss(denoiser, model.recipe.loss, rows, model.recipe.times, key=key)
+            found.append((loss.mean, loss.error))
+        if on_length:
+            on_length(len(found))
+    measure = "excess loss in nats a row" if exact is not None else "loss"
+    return found, measure, f"{origin.evaluated_against} of {origin.name}"
+
+
+@_losses.register
+def _of_table(
+    model: TableModel, source: Any, tried: tuple[float | None, ...], seed: int, on_length: Callable[[int], None] | None
+) -> Found:
+    model.check_averages()  # before the rows are read and scored
+    origin = table_source(model, source)
+    if origin.held_out is None:
+        raise UsageError(
+            f"'{origin.name}' has no rows that the model has not seen. Give a file of such rows as SOURCE."
+        )
+    rows = origin.held_out.take(np.random.default_rng([seed, 8128]).permutation(len(origin.held_out))[:ROWS])
+    found: list[tuple[float, float]] = []
+    for length in tried:
+        one = model if length is None else model.averaged_over(length)
+        nats = -one.score_samples(rows, smooth=True)
+        found.append((float(nats.mean()), float(nats.std() / np.sqrt(len(nats)))))
+        if on_length:
+            on_length(len(found))
+    return found, "-log p in nats a row", f"{len(rows):,} held-out rows of {origin.name}"

@@ -1,0 +1,416 @@
+"""Findings, and what can be known to go wrong before any training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.data import Standardiser, Support, Table
+from motes.errors import MotesError
+from motes.points import LinearVP, PointRecipe, RectifiedFlow, Schedule, VarianceExploding
+from motes.points.schedules import BetasBetween
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong.
+
+    Attributes:
+        name: short and fixed, to look for in a program.
+        value: the number that gave it away.
+        meaning: what it means, one sentence.
+        fix: the options of `motes train` that fix it; "" where only the data can.
+
+    Example:
+        >>> finding = motes.diagnose(motes.make_shape("moons", 1000), "tutorial")[0]
+        >>> finding.name, finding.fix.split()[:2]
+        ('prior_mismatch', ['--set', 'data.standardise=true'])
+    """
+
+    name: str
+    value: float
+    meaning: str
+    fix: str
+
+    def __repr__(self) -> str:
+        return f"Finding({self.name!r}, {self.value:.3g})"
+
+    def __str__(self) -> str:
+        fix = f" Fix it with {self.fix}" if self.fix else ""
+        return f"{self.name} = {self.value:.3g}. {self.meaning}{fix}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON.
+
+        Example:
+            >>> finding = motes.diagnose(motes.make_shape("moons", 1000), "tutorial")[0]
+            >>> sorted(finding.to_dict())
+            ['fix', 'meaning', 'name', 'value']
+        """
+        return asdict(self)
+
+
+def headline(findings: Sequence[Finding]) -> str:
+    """The first words of a diagnosis.
+
+    Example:
+        >>> headline([])
+        'Nothing is wrong that can be seen'
+    """
+    count = len(findings)
+    return f"{count} finding{'s' if count > 1 else ''}" if count else "Nothing is wrong that can be seen"
+
+
+def named(findings: Sequence[Finding]) -> str:
+    """How many findings there are, and which.
+
+    Example:
+        >>> named([])
+        'no finding'
+    """
+    names = ", ".join(finding.name for finding in findings)
+    return f"{headline(findings)} ({names})" if findings else "no finding"
+
+
+# --- How far the distribution that training ends in is from the one that sampling starts from -----------------------
+#
+#     KL(q(x_1) || p(x_1)) = KL(g || p) + KL(q(x_1) || g),    p = N(0, prior_std^2 I)
+#
+# g is the Gaussian with mean and covariance of q(x_1). The first part is a formula. The second one, which no covariance
+# can see, is a mean over draws: q(x_1) is a mixture of one Gaussian around each row.
+
+
+Array = NDArray[np.float64]
+
+ATOMS = 1000  # rows that stand for all, and draws
+BLOCK = 250  # draws that are compared with all atoms at once
+PRIOR_NATS = 0.02  # a start that is wrong by less is lost among 10,000 samples
+SIGMAS = (10.0, 20.0, 40.0, 80.0, 160.0, 320.0)  # of schedule.sigma_max
+
+
+def as_learned(x: Array, recipe: PointRecipe) -> Array:
+    """Rows (n, d) in the units that a recipe trains in."""
+    return Standardiser.fit(x).forward(x) if recipe.data.standardise else x
+
+
+def gaussian_kl(x: Array, recipe: PointRecipe) -> float:
+    """KL in nats from the Gaussian with the mean and covariance of q(x_1) to the prior, of rows (n, d) of the data."""
+    return _gaussian_kl(as_learned(x, recipe), recipe.make_schedule())
+
+
+def prior_kl(x: Array, recipe: PointRecipe) -> float:
+    """KL in nats from q(x_1) to the prior, with rows `x` (n, d), in the data's units, as the distribution of x_0.
+
+    Up to 1,000 of the rows stand for all. It is the same at each call.
+    """
+    schedule, rng = recipe.make_schedule(), np.random.default_rng(0)
+    z = as_learned(x, recipe)
+    z = z[np.sort(rng.permutation(len(z))[:ATOMS])]
+    return _gaussian_kl(z, schedule) + _beyond_gaussian(z, schedule, rng)
+
+
+def _moments(z: Array, schedule: Schedule) -> tuple[Array, Array]:
+    """Mean and covariance of q(x_1)."""
+    alpha, sigma = float(schedule.alpha(1.0)), float(schedule.sigma(1.0))
+    return alpha * z.mean(axis=0), alpha**2 * np.cov(z.T, bias=True) + sigma**2 * np.eye(z.shape[1])
+
+
+def _gaussian_kl(z: Array, schedule: Schedule) -> float:
+    prior, (mean, covariance) = float(schedule.prior_std), _moments(z, schedule)
+    ratio = covariance / prior**2
+    _, log_det = np.linalg.slogdet(ratio)
+    return float(0.5 * (np.trace(ratio) + (mean @ mean) / prior**2 - z.shape[1] - log_det))
+
+
+def _beyond_gaussian(z: Array, schedule: Schedule, rng: np.random.Generator) -> float:
+    """The mean of log q - log g over draws from q; 0 where noise brings it below."""
+    alpha, sigma = float(schedule.alpha(1.0)), float(schedule.sigma(1.0))
+    mean, covariance = _moments(z, schedule)
+    draws = alpha * z[rng.integers(len(z), size=ATOMS)] + sigma * rng.standard_normal((ATOMS, z.shape[1]))
+    log_q = np.concatenate([_log_mixture(part, alpha * z, sigma) for part in np.split(draws, ATOMS // BLOCK)])
+    away = draws - mean
+    squares = np.einsum("ij,ij->i", away, np.linalg.solve(covariance, away.T).T)
+    log_g = -0.5 * (squares + np.linalg.slogdet(covariance)[1] + z.shape[1] * np.log(2 * np.pi))
+    return max(float(np.mean(log_q - log_g)), 0.0)
+
+
+def _log_mixture(x: Array, centres: Array, sigma: float) -> Array:
+    """log of the mean of N(x; centre, sigma^2 I) over centres, (m,)."""
+    from scipy.spatial.distance import cdist
+    from scipy.special import logsumexp
+
+    exponents = -0.5 * (cdist(x, centres) / sigma) ** 2
+    d = x.shape[1]
+    return np.asarray(logsumexp(exponents, axis=1)) - np.log(len(centres)) - d * np.log(sigma * np.sqrt(2 * np.pi))
+
+
+def prior_fix(x: Array, recipe: PointRecipe) -> str:
+    """The options after which the recipe ends in its prior, tried on rows (n, d) of the data; "" where none do."""
+    for changes in _candidates(recipe):
+        other = changed(recipe, changes)
+        if other is not None and prior_kl(x, other) < PRIOR_NATS / 2:
+            return as_options(changes)
+    return ""
+
+
+def changed(recipe: PointRecipe, changes: Mapping[str, Any]) -> PointRecipe | None:
+    """A recipe with these changes; None where it does not take them."""
+    try:
+        return recipe.changed(changes)
+    except MotesError:
+        return None
+
+
+def as_options(changes: Mapping[str, Any]) -> str:
+    """Changes of a recipe as the command line writes them.
+
+    Example:
+        >>> as_options({"data.standardise": True, "training.steps": 100})
+        '--set data.standardise=true --set training.steps=100'
+    """
+    return " ".join(f"--set {key}={_word(value)}" for key, value in changes.items())
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else f"{value:.6g}"
+
+
+def _candidates(recipe: PointRecipe) -> list[dict[str, Any]]:
+    """Changes that may end a recipe in noise, the smallest first; data that is not standardised is that first."""
+    found = _schedules(recipe)
+    if recipe.data.standardise:
+        return found
+    scaled = {"data.standardise": True}
+    return [scaled, *(scaled | changes for changes in found), *found]
+
+
+def quad_betas(steps: int) -> dict[str, Any]:
+    """The betas of `ddpm`, which has 100 steps: their sum is the same for any number of them."""
+    return {"schedule.start": 2e-3 / steps, "schedule.end": min(15 / steps, 0.999)}
+
+
+def _schedules(recipe: PointRecipe) -> list[dict[str, Any]]:
+    part = recipe.schedule
+    if isinstance(part, VarianceExploding):
+        return [{"schedule.sigma_max": sigma} for sigma in SIGMAS if sigma > part.sigma_max]
+    if recipe.steps is not None:
+        quad = quad_betas(recipe.steps)
+        own = [quad] if isinstance(part, BetasBetween) and recipe.kind("schedule") == "quad" else []
+        return [*own, {"schedule.kind": "quad"} | quad, {"schedule.kind": "cosine"}]
+    if isinstance(part, LinearVP):
+        return [{"schedule.beta_min": 0.1, "schedule.beta_max": 20.0}, {"schedule.beta_max": 40.0}]
+    if isinstance(part, RectifiedFlow):
+        return [{"schedule.alpha_1": 0.01}, {"schedule.alpha_1": 0.001}]
+    return [{"schedule.kind": "continuous_cosine", "schedule.alpha_1": alpha} for alpha in (0.01, 0.001)]
+
+
+# --- What can be known to go wrong with a run before it is trained --------------------------------------------------
+
+
+def find_problems(table: Table, recipe: PointRecipe) -> list[Finding]:
+    """Return the findings of all checks, the worst kind first."""
+    return [finding for check in CHECKS for finding in check(table, recipe)]
+
+
+# --- the checks; each yields nothing where all is well --------------------------------------------------------------
+
+PURE_NOISE = 1e-3  # a signal-to-noise ratio below it: such a step teaches and fixes nothing
+WASTED = 0.05  # share of the steps that may be pure noise
+SCALES = (0.3, 3.0)  # standard deviations that a network can be given as they are
+LEVELS = 10  # a column of fewer different values is no continuous one
+SIMULATIONS = 200  # of fewer no posterior is learned
+UNIFORM = (0.02, 1.2)  # Kolmogorov's distance of a column from a uniform one: at most a + b / sqrt(rows)
+DUPLICATES = 0.01  # share of the rows that may be copies
+MEMORY = (0.01, 0.25)  # length of the average of the weights, as a share of the training
+BEST = 1 / 8  # the one that a fix gives it
+FEWEST_STEPS = 100  # a shorter training is too short, whatever is averaged
+
+
+def _prior_mismatch(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
+    value = prior_kl(table.x, recipe)
+    if value > PRIOR_NATS:
+        left = float(recipe.make_schedule().alpha(1.0)) ** 2
+        yield Finding(
+            "prior_mismatch",
+            value,
+            f"Training ends in another distribution than sampling starts from: {left:.0%} of the signal's power is "
+            f"left at t = 1, and the two are {value:.2g} nats apart.",
+            prior_fix(table.x, recipe),
+        )
+
+
+def _noise_range(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
+    if recipe.steps is None:
+        return
+    power = float(np.mean(as_learned(table.x, recipe).var(axis=0)))
+    wasted = _wasted(recipe, power)
+    if wasted > WASTED:
+        yield Finding(
+            "wasted_steps",
+            wasted,
+            f"In {wasted:.0%} of the steps less than {PURE_NOISE:g} of the power is signal, so the others are coarser "
+            "than they need be.",
+            _shorter(table, recipe, power),
+        )
+
+
+def _wasted(recipe: PointRecipe, power: float) -> float:
+    """The share of a recipe's steps that are pure noise, where the columns have this power on average."""
+    assert recipe.steps is not None
+    log_snr = np.asarray(recipe.make_schedule().log_snr(np.arange(1, recipe.steps + 1) / recipe.steps))
+    return float(np.mean(log_snr + math.log(power) < math.log(PURE_NOISE)))
+
+
+def _shorter(table: Table, recipe: PointRecipe, power: float) -> str:
+    """The largest last beta with half as many steps of pure noise as are let pass, or the betas of `ddpm`."""
+    part, steps = recipe.schedule, recipe.steps
+    assert steps is not None
+    if isinstance(part, BetasBetween):
+        ends = part.end * 0.8 ** np.arange(1, 40)
+        changes: list[dict[str, Any]] = [{"schedule.end": float(f"{end:.2g}")} for end in ends if end > part.start]
+    else:
+        changes = [{"schedule.kind": "quad"} | quad_betas(steps)]
+    for change in changes:
+        changed = recipe.changed(change)
+        if _wasted(changed, power) <= WASTED / 2:
+            return as_options(change) if prior_kl(table.x, changed) < PRIOR_NATS else ""
+    return ""
+
+
+def _unscaled_columns(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
+    if recipe.data.standardise:
+        return
+    spread = table.x.std(axis=0)
+    worst = int(np.argmax(np.abs(np.log(spread))))
+    if not SCALES[0] < spread[worst] < SCALES[1]:
+        yield Finding(
+            "unscaled_columns",
+            float(spread[worst]),
+            f"Column '{table.columns[worst]}' has standard deviation {spread[worst]:.3g}; noise and network are "
+            "made for 1.",
+            "--set data.standardise=true",
+        )
+
+
+def _degenerate_columns(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
+    n = len(table.x)
+    levels = [len(np.unique(column)) for column in table.x.T]
+    whole = (table.x == np.round(table.x)).all(axis=0).tolist()
+    few = int(np.argmin([level if level < LEVELS or one else np.inf for level, one in zip(levels, whole, strict=True)]))
+    if levels[few] < min(LEVELS, n) or (whole[few] and levels[few] < n / 2):
+        only = "whole numbers only" if whole[few] else f"only {levels[few]} different values"
+        yield Finding(
+            "degenerate_column",
+            levels[few],
+            f"Column '{table.columns[few]}' has {only}; samples will fall between them.",
+            "",
+        )
+    z = Standardiser.fit(table.x).forward(table.x)
+    together = np.abs(np.triu(z.T @ z / len(z), 1))
+    a, b = np.unravel_index(np.argmax(together), together.shape)
+    if together[a, b] > 1 - 1e-6:
+        yield Finding(
+            "dependent_columns",
+            float(together[a, b]),
+            f"Columns '{table.columns[a]}' and '{table.columns[b]}' say the same, so the data lies on a plane and has "
+            "no density.",
+            "",
+        )
+
+
+def _duplicate_rows(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
+    rows = table.x if table.given is None else np.hstack([table.x, table.given.x])
+    share = 1 - len(np.unique(rows, axis=0)) / len(rows)
+    if share > DUPLICATES:
+        yield Finding(
+            "duplicate_rows",
+            share,
+            f"{share:.0%} of the rows are copies of others, and a model will learn to repeat them.",
+            "",
+        )
+
+
+def _few_simulations(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
+    if table.given is not None and len(table.x) < SIMULATIONS:
+        yield Finding(
+            "few_simulations",
+            len(table.x),
+            f"{len(table.x)} rows with what was observed are too few to learn how one depends on the other; expected "
+            f"at least {SIMULATIONS}, better 1,000 or more.",
+            "",
+        )
+
+
+def _bounds_left_out(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
+    """Columns that look uniform between two ends, as a prior is, and have no bounds."""
+    from scipy.stats import kstest
+
+    if table.given is None or len(table.x) < SIMULATIONS:
+        return
+    support = Support.of(recipe.data.bounds, table.columns)
+    found = {}
+    for j, (name, column) in enumerate(zip(table.columns, table.x.T, strict=True)):
+        bounded = support is not None and (np.isfinite(support.low[j]) or np.isfinite(support.high[j]))
+        low, high = float(column.min()), float(column.max())
+        if not bounded and high > low and not (column == np.round(column)).all():
+            found[name] = kstest((column - low) / (high - low), "uniform").statistic, f"{low:.4g} to {high:.4g}"
+    most = UNIFORM[0] + UNIFORM[1] / np.sqrt(len(table.x))
+    ends = {name: end for name, (distance, end) in found.items() if distance < most}
+    if ends:
+        said = ", ".join(f"'{name}' ({end})" for name, end in ends.items())
+        yield Finding(
+            "bounds_left_out",
+            len(ends),
+            f"Columns that look uniform between two ends: {said}. Without bounds many draws will be beyond them. Give "
+            f"the ends of the prior, in Python as fit(..., bounds={{'{next(iter(ends))}': (LOW, HIGH)}}).",
+            "--set 'data.bounds=[" + ", ".join(f'"{name}=LOW..HIGH"' for name in ends) + "]'",
+        )
+
+
+def _average_of_weights(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
+    part, steps = recipe.training, recipe.training.steps
+    length = 1 / max(1 - part.ema, 1e-12)
+    share = length / steps
+    if part.weights == "averaged" and share > MEMORY[1] and steps >= FEWEST_STEPS:
+        yield Finding(
+            "ema_too_long",
+            share,
+            f"The average of the weights remembers {length:,.0f} of {steps:,} steps, so it still holds the first, "
+            "untrained ones.",
+            as_options(ema_fitting(part.ema, steps)),
+        )
+    if part.decay == "constant" and (part.weights == "last" or share < MEMORY[0]):
+        averaged = {"training.weights": "averaged"} if part.weights == "last" else {}
+        yield Finding(
+            "ema_too_short",
+            0.0 if part.weights == "last" else share,
+            "The learning rate never falls and hardly any steps are averaged, so the samples carry the jitter of the "
+            "last steps.",
+            as_options(averaged | ema_fitting(part.ema, steps) | {"training.decay": "cosine"}),
+        )
+
+
+def ema_fitting(ema: float, steps: int) -> dict[str, Any]:
+    """The change to a decay that suits so many steps of training; nothing where it does."""
+    if MEMORY[0] <= 1 / max(1 - ema, 1e-12) / steps <= MEMORY[1]:
+        return {}
+    return {"training.ema": max(1 - 1 / (BEST * steps), 0.0)}
+
+
+CHECKS: tuple[Callable[[Table, PointRecipe], Iterator[Finding]], ...] = (
+    _unscaled_columns,
+    _prior_mismatch,
+    _noise_range,
+    _degenerate_columns,
+    _duplicate_rows,
+    _few_simulations,
+    _bounds_left_out,
+    _average_of_weights,
+)

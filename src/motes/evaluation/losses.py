@@ -1,0 +1,330 @@
+"""The excess of a denoiser over the exact one, noise level by noise level, and the irreducible loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from numpy.typing import NDArray
+
+from motes.errors import UsageError
+from motes.points import Denoiser, DiscreteVP, EmpiricalOracle, Oracle, Schedule, Times, q_sample
+from motes.points.exact import ROWS
+from motes.points.losses import Loss
+from motes.training.programs import training_program
+
+Array = NDArray[np.float64]
+
+LEVELS = 25
+
+
+@dataclass(frozen=True)
+class ExcessLoss:
+    """Squared errors of the noise, the sum over columns, at each of m noise levels.
+
+    Attributes:
+        t: the times (m,), and `noise`, r = sigma_t / alpha_t at each, rising.
+        loss, least: of the denoiser, and of what it is held against, (m,).
+        excess: what is between them, (m,), and `error`, its standard error.
+        nats_of_row: excess integrated over log r for each of the n rows, (n,).
+
+    Example:
+        >>> from motes.points import GaussianOracle, VarianceExploding
+        >>> from motes.evaluation import excess_loss, noise_levels
+        >>> schedule = VarianceExploding(sigma_max=10.0)
+        >>> exact, wrong = (GaussianOracle([0.0], [[variance]], schedule) for variance in (1.0, 4.0))
+        >>> x0 = np.random.default_rng(0).standard_normal((100, 1))
+        >>> found = excess_loss(wrong, exact, x0, noise_levels(schedule, 0.01, 5)[0], key=jax.random.key(0))
+        >>> found.excess.shape, found.nats > 0
+        ((5,), True)
+    """
+
+    t: Array
+    noise: Array
+    loss: Array
+    least: Array
+    excess: Array
+    error: Array
+    nats_of_row: Array
+
+    def __repr__(self) -> str:
+        return f"ExcessLoss({len(self.t)} noise levels, {self.nats:.3g} nats)"
+
+    def to_dict(self) -> dict[str, list[float]]:
+        """For JSON: the curves by noise level.
+
+        Example:
+            >>> sorted(model.diagnose("moons", n=64).excess.to_dict())
+            ['error', 'excess', 'least', 'loss', 'noise']
+        """
+        return {name: getattr(self, name).tolist() for name in ("noise", "loss", "least", "excess", "error")}
+
+    @property
+    def nats(self) -> float:
+        """A bound on what the network's error costs, in nats a row."""
+        return float(self.nats_of_row.mean())
+
+    @property
+    def nats_error(self) -> float:
+        """Its standard error."""
+        return float(self.nats_of_row.std() / np.sqrt(len(self.nats_of_row)))
+
+    @property
+    def worst(self) -> float:
+        """The noise level that adds most."""
+        return float(self.noise[np.argmax(self.excess)])
+
+
+def noise_levels(schedule: Schedule, lowest: float, count: int = LEVELS) -> tuple[Array, Array]:
+    """Times, and the noise level at each, about equally far apart in log r, from `lowest` to that of t = 1.
+
+    Of a discrete schedule they are its own steps, because a network may know no others.
+
+    Example:
+        >>> from motes.points import VarianceExploding
+        >>> from motes.evaluation import noise_levels
+        >>> t, noise = noise_levels(VarianceExploding(sigma_max=10.0), lowest=0.1, count=3)
+        >>> noise.round(2).tolist()
+        [0.1, 1.0, 10.0]
+    """
+    highest = float(np.exp(-np.asarray(schedule.log_snr(1.0)) / 2))
+    noise = np.geomspace(lowest, highest, count)
+    t = np.asarray(schedule.t_of_log_snr(-2 * np.log(noise)), np.float64)
+    if isinstance(schedule, DiscreteVP):
+        t = np.unique(np.clip(np.round(t * schedule.steps), 1, None)) / schedule.steps
+    t[-1] = 1.0
+    return t, np.exp(-np.asarray(schedule.log_snr(t), np.float64) / 2)
+
+
+def excess_loss(
+    denoiser: Denoiser,
+    reference: Oracle,
+    x0: ArrayLike,
+    t: ArrayLike,
+    *,
+    key: jax.Array,
+    exact: bool = True,
+    repeats: int = 1,
+) -> ExcessLoss:
+    """The loss of a denoiser above that of an oracle, on the same rows and noise.
+
+    Args:
+        denoiser: learned, or any other.
+        reference: what it is held against, under the same schedule.
+        x0: rows that the denoiser was not trained on, in its units (n, d), n >= 2.
+        t: times (m,), rising, above 0, m >= 2.
+        key: of the noise.
+        exact: `reference` knows the distribution of the rows. Then the excess is E |eps_hat - eps*|^2, which is the
+            same, never below 0, and less noisy than a difference of losses.
+        repeats: noises for each row at each time; the errors are those of independent rows, not of noises.
+
+    Raises:
+        UsageError: shapes other than these.
+
+    Example:
+        >>> from motes.points import GaussianOracle, VarianceExploding
+        >>> from motes.evaluation import excess_loss, noise_levels
+        >>> schedule = VarianceExploding(sigma_max=10.0)
+        >>> exact = GaussianOracle([0.0], [[1.0]], schedule)
+        >>> x0 = np.random.default_rng(0).standard_normal((100, 1))
+        >>> found = excess_loss(exact, exact, x0, noise_levels(schedule, 0.01, 5)[0], key=jax.random.key(0))
+        >>> round(found.nats, 3)
+        0.0
+    """
+    rows, times = np.asarray(x0), np.asarray(t, np.float64)
+    if repeats < 1:
+        raise UsageError(f"repeats = {repeats}; expected at least 1.")
+    if rows.ndim != 2 or len(rows) < 2:
+        raise UsageError(f"x0 has shape {rows.shape}; expected (n, d) with n >= 2.")
+    if times.ndim != 1 or len(times) < 2 or not (np.diff(times) > 0).all() or not (times[0] > 0 and times[-1] <= 1):
+        raise UsageError(f"t = {t}; expected at least 2 rising times above 0, up to 1.")
+    count = repeats * len(rows)
+    padded = np.pad(np.tile(rows, (repeats, 1)), ((0, -count % ROWS), (0, 0)), mode="edge")
+    blocks = [
+        _errors(denoiser, reference, jnp.asarray(padded[i : i + ROWS], float), jnp.asarray(times, float), key, i)
+        for i in np.arange(0, count, ROWS)
+    ]
+    all_draws = np.concatenate(blocks, axis=2)[..., :count].astype(np.float64)  # (3, m, repeats n)
+    loss, least, apart = all_draws.reshape(3, len(times), repeats, len(rows)).mean(axis=2)  # (m, n) each
+    above = apart if exact else loss - least
+    noise = np.exp(-np.asarray(denoiser.schedule.log_snr(times), np.float64) / 2)
+    return ExcessLoss(
+        times,
+        noise,
+        loss.mean(axis=1),
+        least.mean(axis=1),
+        above.mean(axis=1),
+        above.std(axis=1) / np.sqrt(len(rows)),
+        np.trapezoid(above, np.log(noise), axis=0),
+    )
+
+
+@eqx.filter_jit
+def _errors(
+    denoiser: Denoiser, reference: Oracle, x0: jax.Array, times: jax.Array, key: jax.Array, first: ArrayLike
+) -> jax.Array:
+    """|eps_hat - eps|^2, |eps* - eps|^2 and |eps_hat - eps*|^2 at each time for each row, (3, m, n)."""
+
+    def at(t: jax.Array, number: jax.Array) -> jax.Array:
+        noise = jax.random.normal(jax.random.fold_in(jax.random.fold_in(key, number), first), x0.shape)
+
+        def one(pair: tuple[jax.Array, jax.Array]) -> jax.Array:
+            row, eps = pair
+            x_t = q_sample(denoiser.schedule, row, t, eps)
+            ours, best = denoiser.eps(x_t, t), reference.eps(x_t, t)
+            return jnp.stack([jnp.sum(a**2) for a in (ours - eps, best - eps, ours - best)])
+
+        return jax.lax.map(one, (x0, noise), batch_size=256).T
+
+    found: jax.Array = jax.lax.map(lambda pair: at(*pair), (times, jnp.arange(len(times))))  # (m, 3, n)
+    return jnp.swapaxes(found, 0, 1)
+
+
+# --- The loss that is left when the denoiser is exact: how low a training curve can go ------------------------------
+#
+#     L*(t) = E loss(oracle, x_0, t, eps),    x_0 from the data, eps ~ N(0, I)
+#     Var[x_0 | x_t] = (sigma_t / alpha_t)^2 (1 + sigma_t^2 d score(x_t)/dx_t)      (column by column; Tweedie's
+#         formula)
+#
+# Given x_t the exact denoiser misses x_0 by that much on average, so the mean is taken over x_t alone: it needs about a
+# twentieth of the draws (in the plane; where columns are many, pairs of x_0 and eps are drawn after all).
+#
+# What a network's loss has above it, at the same t, is what it has not learned. Where the distribution is unknown, an
+# `EmpiricalOracle` of the training rows gives a lower bound instead, which only a network that has learned its rows by
+# heart could reach.
+
+
+EXACT = "irreducible"
+BOUND = "a bound for memorising"
+LEARNED = "learned"
+
+FEW_COLUMNS = 8  # a divergence of more costs more than it saves
+
+
+class Estimate(NamedTuple):
+    """A mean, its standard error, and what it is the mean of: `EXACT`, `BOUND` or `LEARNED`."""
+
+    mean: float
+    error: float
+    label: str
+
+
+@dataclass(frozen=True)
+class LossCurve:
+    """At each time of `t` (m,) the mean loss (m,) and its standard error (m,); the same rows and noise at each.
+
+    Example:
+        >>> from motes.points import GaussianOracle, VarianceExploding
+        >>> from motes.evaluation import irreducible_loss
+        >>> from motes.points import X0
+        >>> oracle = GaussianOracle([0.0], [[1.0]], VarianceExploding(sigma_max=1.0))
+        >>> x0 = np.random.default_rng(0).standard_normal((1000, 1))
+        >>> curve = irreducible_loss(oracle, X0(), x0, [0.5, 1.0], key=jax.random.key(0))
+        >>> curve.mean.shape, curve.label
+        ((2,), 'irreducible')
+    """
+
+    t: Array
+    mean: Array
+    error: Array
+    label: str
+
+    def __repr__(self) -> str:
+        return f"LossCurve({len(self.t)} times, {self.label})"
+
+
+def irreducible_loss(
+    denoiser: Denoiser, loss: Loss, x0: ArrayLike, t: ArrayLike, *, key: jax.Array, draws: int = 10_000
+) -> LossCurve:
+    """The loss of a denoiser at each of some times; for an exact one, the least that any can have.
+
+    In the precision that JAX computes in: noise below 1e-6 of the data is lost in the rounding of float32, for an
+    exact denoiser as for a learned one.
+
+    Args:
+        denoiser: exact, in standardised units. A learned one gives its own loss, on the same rows and noise.
+        loss: the sum of its terms; for an exact denoiser a weighted squared error of x_0, as `EDM` is, or
+            a sum of such errors of each column, as `Hybrid` is.
+        x0: rows of the data, standardised (n, d).
+        t: times (m,) in (0, 1].
+        key: of the rows and the noise.
+        draws: pairs of a row and a noise at each time; every row comes equally often, give or take one.
+
+    Raises:
+        UsageError: times out of range, or shapes other than these.
+
+    Example:
+        >>> from motes.points import GaussianOracle, VarianceExploding
+        >>> from motes.evaluation import irreducible_loss
+        >>> from motes.points import X0
+        >>> oracle = GaussianOracle([0.0], [[1.0]], VarianceExploding(sigma_max=1.0))
+        >>> x0 = np.random.default_rng(0).standard_normal((1000, 1))
+        >>> curve = irreducible_loss(oracle, X0(), x0, [1.0], key=jax.random.key(0))
+        >>> curve.mean.round(1).tolist()  # Var[x_0 | x_t] at t = 1
+        [0.5]
+    """
+    times = np.atleast_1d(np.asarray(t, dtype=np.float64))
+    if times.ndim != 1 or not ((times > 0) & (times <= 1)).all():
+        raise UsageError(f"t = {t}; expected times above 0, up to 1.")
+    values = np.stack([_losses(denoiser, loss, x0, jnp.full(draws, time), key) for time in times])  # (m, draws)
+    return LossCurve(times, values.mean(axis=1), values.std(axis=1) / np.sqrt(draws), _label(denoiser))
+
+
+def expected_loss(
+    denoiser: Denoiser, loss: Loss, x0: ArrayLike, times: Times, *, key: jax.Array, draws: int = 50_000
+) -> Estimate:
+    """`irreducible_loss` averaged over the times that training draws: how low the training curve can go."""
+    key_times, key_losses = jax.random.split(key)
+    values = _losses(denoiser, loss, x0, times(denoiser.schedule, key_times, draws), key_losses)
+    # An upper bound where the times are stratified.
+    return Estimate(float(values.mean()), float(values.std() / np.sqrt(draws)), _label(denoiser))
+
+
+def _label(denoiser: Denoiser) -> str:
+    if not isinstance(denoiser, Oracle):
+        return LEARNED
+    by_heart = isinstance(denoiser, EmpiricalOracle) and not denoiser.spread.any()
+    return BOUND if by_heart else EXACT
+
+
+def _losses(denoiser: Denoiser, loss: Loss, x0: ArrayLike, t: jax.Array, key: jax.Array) -> Array:
+    """One loss for each time (m,), each on a row and a noise of its own."""
+    x = np.asarray(x0)
+    if x.ndim != 2 or not len(x):
+        raise UsageError(f"x0 has shape {x.shape}; expected (n, d) with n >= 1.")
+    key_rows, key_eps = jax.random.split(key)
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key_rows)))  # nothing to compile
+    rows = x[np.resize(rng.permutation(len(x)), len(t))]
+    more = -len(t) % ROWS
+    rows, padded = np.pad(rows, ((0, more), (0, 0)), mode="edge"), jnp.pad(t, (0, more), mode="edge")
+    parts = [
+        _block(denoiser, loss, jnp.asarray(rows[i : i + ROWS], float), padded[i : i + ROWS], key_eps, jnp.asarray(i))
+        for i in range(0, len(rows), ROWS)
+    ]
+    return np.concatenate(parts)[: len(t)].astype(np.float64)
+
+
+@training_program
+def _block(denoiser: Denoiser, loss: Loss, x0: jax.Array, t: jax.Array, key: jax.Array, start: jax.Array) -> jax.Array:
+    eps = jax.random.normal(jax.random.fold_in(key, start), x0.shape)
+
+    def one(row: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        exact_and_few = isinstance(denoiser, Oracle) and x0.shape[1] <= FEW_COLUMNS
+        at = _given_x_t(denoiser, *row) if exact_and_few else row
+        return sum(loss(denoiser, *at).values(), start=jnp.zeros(()))
+
+    return jax.lax.map(one, (x0, t, eps), batch_size=256)
+
+
+def _given_x_t(oracle: Denoiser, x0: jax.Array, t: jax.Array, eps: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Another x_0 and eps of the same x_t, which the oracle misses by as much as it misses all such x_0 on average."""
+    assert isinstance(oracle, Oracle)
+    alpha, sigma = oracle.schedule.alpha(t), oracle.schedule.sigma(t)
+    x_t = alpha * x0 + sigma * eps
+    missed = oracle(x_t, t) + jnp.sqrt(oracle.variance(x_t, t))
+    return missed, t, (x_t - alpha * missed) / sigma

@@ -1,0 +1,1183 @@
+"""Metrics of two samples of points, and those of your own."""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from motes.errors import UsageError
+from motes.evaluation.pairs import BLOCKS, FOLDS, Pair, Permutations, checked, p_value_of
+from motes.evaluation.results import Array, Metric, Row, Z, root, share
+
+if TYPE_CHECKING:
+    from motes.evaluation.points import Worse
+
+
+RESAMPLES = 50
+STREAM = 100  # of `Pair.rng`, for resamples; the metrics of motes have those below it
+
+
+@dataclass(frozen=True)
+class PointMetric(abc.ABC):
+    """A metric of points. Derive a class from it, and register it: `@motes.register("metric", "a_name")`.
+
+    Attributes:
+        about: what it measures, in a phrase.
+        section: of the evaluation: "distances", "tests", "coverage" or "modes".
+        worse: which values speak for a difference: "high", "low" or "both".
+        small, large: a difference from the reference value below `small` is small, from `large` on large.
+        seen: what its test would have found, with {} for a number.
+        words: a difference in words, with {0} for the value and {1} for the reference value.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> from motes.evaluation import PointMetric
+        >>> @motes.register("metric", "mean_gap")
+        ... @dataclass(frozen=True)
+        ... class MeanGap(PointMetric):
+        ...     about = "distance of the means, in standard deviations of the data"
+        ...     def __call__(self, a, b):
+        ...         return float(np.linalg.norm(a.mean(axis=0) - b.mean(axis=0)))
+        >>> made, real, *others = (motes.make_shape("moons", 100, seed=seed) for seed in range(4))
+        >>> row = motes.compare(made + 1.0, real, *others)[-1]
+        >>> row.metric.name, row.metric > row.reference
+        ('mean_gap', True)
+    """
+
+    about: ClassVar[str]
+    section: ClassVar[str] = "tests"
+    worse: ClassVar[Worse] = "high"
+    small: ClassVar[float] = 0.05
+    large: ClassVar[float] = 0.2
+    seen: ClassVar[str] = "a difference of {}"
+    words: ClassVar[str] = "{0:.3g}, where a real draw has {1:.3g}"
+
+    @abc.abstractmethod
+    def __call__(self, a: Array, b: Array) -> float:
+        """The value for points `a` (n, d) and real points `b` (m, d), each column in standard deviations of `b`.
+
+        Example:
+            >>> from motes.evaluation import PointMetric
+            >>> class Gap(PointMetric):
+            ...     about = "distance of the means"
+            ...     def __call__(self, a, b):
+            ...         return float(np.linalg.norm(a.mean(axis=0) - b.mean(axis=0)))
+            >>> Gap()(np.zeros((3, 2)), np.ones((3, 2))).__round__(3)
+            1.414
+        """
+
+
+OWN: dict[str, PointMetric] = {}
+
+
+def own_metrics_of(pair: Pair) -> list[Metric]:
+    """Those that are registered, in that order, each with its interval."""
+    if not OWN:
+        return []
+    rng, (a, b) = pair.rng(STREAM), pair.scaled
+    resamples = [(rng.integers(len(a), size=len(a)), rng.integers(len(b), size=len(b))) for _ in range(RESAMPLES)]
+    found = []
+    for name, own in OWN.items():
+        value = _value(name, own, a, b)
+        half = Z * float(np.std([_value(name, own, a[i], b[j]) for i, j in resamples], ddof=1))
+        found.append(Metric(name, value, value - half, value + half))
+    return found
+
+
+def own_metrics_permuted(pair: Pair) -> dict[str, Array]:
+    """Those that are registered, of all permutations (1 + p,), what was drawn first."""
+    x, first = np.concatenate(pair.scaled), pair.permutations.rows
+    return {name: np.array([_value(name, own, x[mine], x[~mine]) for mine in first]) for name, own in OWN.items()}
+
+
+def _value(name: str, own: PointMetric, a: Array, b: Array) -> float:
+    value = own(a, b)
+    if not np.ndim(value) == 0 or not np.isfinite(value):
+        raise UsageError(f"got {value} from the metric '{name}'; expected a finite number. Correct its __call__.")
+    return float(value)
+
+
+# --- Are synthetic rows where real ones are, and the other way round? By nearest neighbours -------------------------
+#
+# Around each row of a set lies a ball that reaches to its k-th neighbour in that set; the balls together stand for the
+# set's support.
+#
+# precision  share of synthetic rows within some real ball     recall    share of real rows within some synthetic ball
+# density    mean number of real balls around such a row / k   coverage  share of real balls with a synthetic row in
+#     them
+#
+# Precision and recall are those of Kynkäänniemi et al. 2019, density and coverage those of Naeem et al. 2020. Columns
+# are divided by the reference's standard deviation first.
+
+
+Counts = NDArray[np.int64]
+
+
+class Prdc(NamedTuple):
+    """Precision, recall, density and coverage. Density is about 1 for two real draws, and may go beyond.
+
+    Example:
+        >>> from motes.evaluation import Prdc
+        >>> Prdc._fields
+        ('precision', 'recall', 'density', 'coverage')
+    """
+
+    precision: Metric
+    recall: Metric
+    density: Metric
+    coverage: Metric
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={float(value):.3g}" for name, value in zip(self._fields, self, strict=True))
+        return f"Prdc({shown})"
+
+
+def prdc(a: ArrayLike, b: ArrayLike, *, neighbours: int = 5) -> Prdc:
+    """Precision, recall, density and coverage of the synthetic points `a` against the real ones `b`.
+
+    Args:
+        a, b: points (n, d) and (m, d); columns are scaled by the spread of `b` first.
+        neighbours: k. For two real draws of equal sizes coverage is about 1 - 2^-k (Naeem et al. 2020).
+
+    Returns:
+        Four metrics. Their intervals add the noise of both sets: of the rows counted, and of the balls, each taken away
+        in turn (the jackknife) while the others keep their radii. They are too wide near 1; those of precision and
+        recall are a little too narrow elsewhere, where one ball may hold many rows (measured with n = 300: they hold
+        the mean 87 to 98 times in 100).
+
+    Raises:
+        ValueError: arrays that are not (n, d) and (m, d) with finite entries, or no more than `neighbours` rows in one.
+
+    Example:
+        >>> from motes.evaluation import prdc
+        >>> a, b = motes.make_shape("moons", 200), motes.make_shape("moons", 200, seed=1)
+        >>> found = prdc(a[a[:, 1] > 0.5], b)  # the upper part alone: precise, and without the rest
+        >>> found.precision > 0.9, found.recall < 0.9
+        (True, True)
+    """
+    return prdc_of(Pair.of(a, b), neighbours)
+
+
+def prdc_of(pair: Pair, neighbours: int = 5) -> Prdc:
+    from scipy.spatial import cKDTree
+
+    a, b = pair.scaled
+    n, m, k = len(a), len(b), neighbours
+    if k < 1 or min(n, m) <= k:
+        raise ValueError(f"{k} neighbours among sets of {n} and {m} rows; expected at least 1 and more rows than that.")
+    tree_a, tree_b = cKDTree(a), cKDTree(b)
+    real = _Balls(b, tree_b, tree_a, k)
+    synthetic = _Balls(a, tree_a, tree_b, k)
+    density = real.around.mean() / k
+    half = Z * np.sqrt((real.around / k).var() / n + (real.inside * (m / (k * n))).var() / m)
+    return Prdc(
+        _share("precision", real.around > 0, real.alone_around),
+        _share("recall", synthetic.around > 0, synthetic.alone_around),
+        Metric("density", float(density), float(max(density - half, 0)), float(density + half)),
+        _share("coverage", real.inside > 0, real.alone_inside),
+    )
+
+
+def prdc_permuted(pair: Pair, neighbours: int = 5) -> Array:
+    """All four of all permutations, (4, 1 + p), what was drawn first; a ball that holds many rows is cut short."""
+    from scipy.spatial import cKDTree
+
+    # In random order, so that which of several rows at one place is the nearest has nothing to do with its set.
+    order = pair.rng(12).permutation(len(pair.a) + len(pair.b))
+    x = np.concatenate(pair.scaled)[order]
+    # Among so many neighbours are nearly always `neighbours` of the row's own set.
+    near = cKDTree(x).query(x, min(5 * neighbours, len(x) - 1) + 1, workers=-1)[1][:, 1:]
+    found = []
+    for first in pair.permutations.rows[:, order]:
+        own = first[near] == first[:, None]
+        inside = ~own & (own.cumsum(axis=1, dtype=np.int8) < neighbours)  # in the ball around the row
+        around, hit = inside.sum(axis=1)[~first], np.zeros(len(x), bool)
+        hit[near[inside]] = True
+        density = around.sum() / (neighbours * np.count_nonzero(first))
+        found.append((hit[first].mean(), hit[~first].mean(), density, np.mean(around > 0)))
+    return np.array(found).T
+
+
+def _share(name: str, hit: NDArray[np.bool_], alone: Counts) -> Metric:
+    # Each row counted is drawn; and so is each of the other set, without which `alone` of them would not be hit.
+    value, n = float(hit.mean()), len(hit)
+    return share(name, value, value * (1 - value) / n + float((alone / n).var()) * len(alone), n)
+
+
+class _Balls:
+    """Which points lie in which balls, counted from both sides.
+
+    `around`: balls around each point; `alone_around`: for each ball the points that lie in no other.
+    `inside`: points in each ball; `alone_inside`: for each point the balls that hold no other.
+    """
+
+    def __init__(self, centres: Array, tree: object, points: object, k: int, block: int = 1000):
+        n = points.n  # type: ignore[attr-defined]
+        # The k-th neighbour itself is in the ball, whichever way its distance is rounded.
+        radii = tree.query(centres, k + 1, workers=-1)[0][:, -1] * (1 + 1e-12)  # type: ignore[attr-defined]
+        self.around, self.inside = np.zeros(n, np.int64), np.zeros(len(centres), np.int64)
+        owner, self.alone_inside = np.zeros(n, np.int64), np.zeros(n, np.int64)
+        for i in range(0, len(centres), block):
+            found = points.query_ball_point(  # type: ignore[attr-defined]
+                centres[i : i + block], radii[i : i + block], workers=-1
+            )
+            lengths = np.array([len(those) for those in found])
+            flat = np.concatenate([np.asarray(those, dtype=np.int64) for those in found])
+            balls = np.repeat(np.arange(i, i + len(found)), lengths)
+            self.inside[i : i + block] = lengths
+            self.around += np.bincount(flat, minlength=n)
+            np.add.at(owner, flat, balls)  # for a point in one ball alone: that ball
+            self.alone_inside += np.bincount(flat[np.repeat(lengths == 1, lengths)], minlength=n)
+        self.alone_around = np.bincount(owner[self.around == 1], minlength=len(centres))
+
+
+# --- What it costs to carry one set of points onto another ----------------------------------------------------------
+#
+# W2^2(a, b) = min over matchings of the mean of |a_i - b_j|^2
+# SW2^2(a, b) = mean over directions u of W2^2(a u, b u)
+#
+# Both are taken over the reference's standard deviation. Their intervals follow from the dual problem: to first order
+# W2^2 moves with its sample as the mean of a potential over the rows does (del Barrio & Loubes 2019). That holds for
+# distributions that differ; near 0 the value is mostly what any two samples are apart, as the reference value shows.
+
+
+EXACT_ROWS = 2000  # of an exact matching: 32 MB and a few seconds
+DIRECTIONS = 200
+TESTED = 12  # every so many of these is looked at in all permutations
+
+
+def sliced_w2(a: ArrayLike, b: ArrayLike, *, directions: int = DIRECTIONS, seed: int = 0) -> Metric:
+    """Sliced 2-Wasserstein distance over the standard deviation of `b`; 0 for equal sets.
+
+    Args:
+        a, b: points (n, d) and (m, d). `b` sets the scale, the square root of its mean variance per column.
+        directions: how many; evenly spread over the half circle for d = 2, random for d > 2.
+        seed: of the random directions.
+
+    Raises:
+        ValueError: arrays that are not (n, d) and (m, d) with finite entries, or a `b` whose rows are all equal.
+
+    Example:
+        >>> a, b = motes.make_shape("moons", 500), motes.make_shape("moons", 500, seed=1)
+        >>> motes.sliced_w2(a, a), motes.sliced_w2(a + 1.0, b) > motes.sliced_w2(a, b)
+        (Metric(name='sliced_w2', value=0.0, low=0.0, high=0.0, p_value=None), True)
+    """
+    return sliced_w2_of(Pair.of(a, b, seed), directions)
+
+
+def sliced_w2_of(pair: Pair, directions: int = DIRECTIONS) -> Metric:
+    a, b, scale = pair.a, pair.b, pair.scale
+    if directions < 1:
+        raise ValueError(f"directions = {directions}; expected at least 1.")
+    axes = directions_in(a.shape[1], directions, pair.rng_for_any_points(1))
+    squares, f, g = np.zeros(axes.shape[1]), np.zeros(len(a)), np.zeros(len(b))
+    for k, u in enumerate(axes.T):
+        squares[k], f_u, g_u = _on_a_line(a @ u, b @ u)
+        f += f_u
+        g += g_u
+    return _over_scale("sliced_w2", float(squares.mean()), f / len(squares), g / len(squares), b, scale)
+
+
+def sliced_w2_value(a: ArrayLike, b: ArrayLike, *, directions: int = DIRECTIONS) -> float:
+    """The value of `sliced_w2` without its interval, of two sets of one size (n, d): what is shown while it moves.
+
+    Raises:
+        ValueError: as `sliced_w2`, or sets of different sizes.
+    """
+    pair = Pair.of(a, b)
+    if len(pair.a) != len(pair.b):
+        raise ValueError(f"got {len(pair.a)} and {len(pair.b)} points; expected as many of each. Use sliced_w2.")
+    axes = directions_in(pair.a.shape[1], directions, pair.rng_for_any_points(1))
+    p, q = (np.sort(axes.T @ x.T, axis=1) for x in (pair.a, pair.b))  # (directions, n)
+    return float(np.sqrt(np.mean((p - q) ** 2) / pair.scale))
+
+
+def sliced_w2_permuted(pair: Pair) -> Array:
+    """The square along some of the directions, of all permutations (1 + p,), what was drawn first."""
+    x, first = np.concatenate([pair.a, pair.b]), pair.permutations.rows
+    axes = directions_in(x.shape[1], DIRECTIONS, pair.rng_for_any_points(1))[:, ::TESTED]
+    n, m = len(pair.a), len(pair.b)
+    i, j, width = _matched(n, m)
+    squares = np.zeros(len(first))
+    for u in axes.T:
+        p = x @ u
+        rank = np.argsort(p, kind="stable")
+        p = p[rank]
+        for k, mine in enumerate(np.ascontiguousarray(first.T[rank].T)):
+            ours, theirs = p.compress(mine), p.compress(~mine)
+            gap = ours - theirs if n == m else ours[i] - theirs[j]  # the first is much quicker
+            squares[k] += gap @ gap / n if n == m else gap @ (width * gap)
+    return np.asarray(squares / axes.shape[1] / pair.scale)
+
+
+def directions_in(dim: int, count: int, rng: np.random.Generator) -> Array:
+    """Unit vectors (dim, count): evenly spread over the half circle in the plane, random beyond it, one on a line."""
+    if dim == 1:
+        return np.ones((1, 1))
+    if dim == 2:
+        angle = np.pi * (np.arange(count) + 0.5) / count
+        return np.stack([np.cos(angle), np.sin(angle)])
+    axes = rng.standard_normal((dim, count))
+    return axes / np.linalg.norm(axes, axis=0)
+
+
+def _on_a_line(p: Array, q: Array) -> tuple[float, Array, Array]:
+    """W2^2 of two sets on a line, and the potentials at p and at q, up to a constant."""
+    # The best transport matches quantiles; both quantile functions are steps, so the integral is a sum.
+    rank_p, rank_q = np.argsort(p, kind="stable"), np.argsort(q, kind="stable")
+    p, q = p[rank_p], q[rank_q]
+    i, j, width = _matched(len(p), len(q))
+    gap = p[i] - q[j]
+    square = float(np.sum(width * gap**2))
+    away_p = np.asarray(np.bincount(i, width * gap) * len(p), dtype=np.float64)  # mean over each row's share
+    away_q = np.asarray(np.bincount(j, width * gap) * -len(q), dtype=np.float64)
+    f, g = np.zeros(len(p)), np.zeros(len(q))
+    f[rank_p[1:]] = np.cumsum(np.diff(p) * (away_p[1:] + away_p[:-1]))  # f' = 2 (x - T(x)), by trapezia
+    g[rank_q[1:]] = np.cumsum(np.diff(q) * (away_q[1:] + away_q[:-1]))
+    return square, f, g
+
+
+def _matched(n: int, m: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:
+    """Which of n ranked rows meets which of m, and the share of probability that each two have in common."""
+    if n == m:
+        return np.arange(n), np.arange(n), np.full(n, 1 / n)
+    edges = np.union1d(np.arange(n + 1) / n, np.arange(m + 1) / m)
+    middle, width = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
+    return (middle * n).astype(np.intp), (middle * m).astype(np.intp), width
+
+
+def w2(a: ArrayLike, b: ArrayLike) -> Metric:
+    """Exact 2-Wasserstein distance over the standard deviation of `b`, for small sets; 0 for equal sets.
+
+    Args:
+        a, b: points (n, d) and (m, d); the least common multiple of n and m is at most 2000. `b` sets the scale, as in
+            `sliced_w2`.
+
+    Raises:
+        ValueError: as `sliced_w2`, or sets too large for an exact matching.
+
+    Example:
+        >>> from motes.evaluation import w2
+        >>> w2([[0.0], [2.0]], [[1.0], [3.0]]).value  # moved by 1, which is the standard deviation
+        1.0
+    """
+    return w2_of(Pair.of(a, b))
+
+
+def w2_of(pair: Pair) -> Metric:
+    from scipy.optimize import linear_sum_assignment
+    from scipy.spatial.distance import cdist
+
+    a, b, scale = pair.a, pair.b, pair.scale
+    n, m = len(a), len(b)
+    rows = math.lcm(n, m)
+    if rows > EXACT_ROWS:
+        copies = "" if n == m else f" (each row copied until both sets have {rows})"
+        raise ValueError(
+            f"{n} against {m} points are too many to match exactly{copies}; the limit is {EXACT_ROWS}. "
+            "Take fewer rows, as many of each set, or use sliced_w2."
+        )
+    # Sets of different sizes: as many copies of each row as make them equal.
+    cost = cdist(np.repeat(a, rows // n, axis=0), np.repeat(b, rows // m, axis=0), "sqeuclidean")
+    match: NDArray[np.intp] = linear_sum_assignment(cost)[1]
+    matched: Array = cost[np.arange(rows), match]
+    # u_i + v_j <= cost_ij, with equality where matched: shortest paths (Bellman-Ford).
+    lengths, u = cost[:, match] - matched, np.zeros(rows)
+    for _ in range(rows):
+        shorter = np.minimum(u, (u + lengths).min(axis=1))
+        done = np.allclose(shorter, u, rtol=0, atol=1e-12 * max(cost.max(), 1e-300))
+        u = shorter
+        if done:
+            break
+    v = np.empty(rows)
+    v[match] = matched - u
+    f, g = u.reshape(n, -1).mean(axis=1), v.reshape(m, -1).mean(axis=1)
+    return _over_scale("w2", float(matched.mean()), f, g, b, scale)
+
+
+def w2_permuted(pair: Pair) -> Array:
+    """The square of a row of each block, of all permutations (1 + p,), what was drawn first."""
+    from scipy.optimize import linear_sum_assignment
+    from scipy.spatial.distance import cdist
+
+    rows = pair.permutations.one_each
+    x, first = np.concatenate([pair.a, pair.b])[rows], pair.permutations.rows[:, rows]
+    cost = cdist(x, x, "sqeuclidean")
+    squares = []
+    for mine in first:
+        between = cost[np.ix_(mine, ~mine)]
+        squares.append(between[linear_sum_assignment(between)].mean())
+    return np.array(squares) / pair.scale
+
+
+def _over_scale(name: str, square: float, f: Array, g: Array, b: Array, scale: float) -> Metric:
+    # The scale is drawn too: it moves as the mean over rows of b of the squared distance from their centre.
+    ratio = square / scale
+    g = g - ratio * ((b - b.mean(axis=0)) ** 2).mean(axis=1)
+    half = Z * float(np.sqrt(f.var() / len(f) + g.var() / len(g))) / scale
+    return root(name, ratio, ratio - half, ratio + half)
+
+
+# --- Which modes a sample has, where the modes are known: by their centres, or by labelled points -------------------
+#
+# distance = 1/2 sum over modes of |share in the sample - true share|, the total variation
+
+
+MISSED_BELOW = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Modes:
+    """Where the modes are. Make one with `Modes.at` or `Modes.labelled`.
+
+    Attributes:
+        points, labels: (p, d), and the mode of each, (p,), from 0. A row belongs to the mode of the nearest one.
+        shares: the true share of each mode, (modes,).
+        counted: rows that `shares` were counted from, or None where they are exact.
+        unit: what columns are divided by before distances are taken, (d,).
+
+    Example:
+        >>> from motes.evaluation import Modes
+        >>> modes = Modes.at([[-1.0, 0.0], [1.0, 0.0]])
+        >>> modes.shares.tolist()
+        [0.5, 0.5]
+    """
+
+    points: Array
+    labels: NDArray[np.int64]
+    shares: Array
+    counted: int | None
+    unit: Array
+
+    def __repr__(self) -> str:
+        return f"Modes({len(self.shares)} modes in {self.points.shape[1]} columns)"
+
+    @classmethod
+    def at(cls, centres: ArrayLike, shares: ArrayLike | None = None) -> Modes:
+        """Modes around `centres` (modes, d), distances in the data's units; equal `shares` if None are given.
+
+        Raises:
+            ValueError: centres that are not (modes, d), or shares that are not one for each and 1 in all.
+
+        Example:
+            >>> from motes.evaluation import Modes
+            >>> Modes.at([[-1.0, 0.0], [1.0, 0.0]], shares=[0.25, 0.75]).shares.tolist()
+            [0.25, 0.75]
+        """
+        points = checked("set of centres", centres)
+        true = np.full(len(points), 1 / len(points)) if shares is None else np.asarray(shares, dtype=np.float64)
+        if true.shape != (len(points),) or not (true >= 0).all() or abs(true.sum() - 1) > 1e-9:
+            raise ValueError(f"shares are {true.tolist()}; expected {len(points)} of them, none below 0, 1 in all.")
+        return cls(points, np.arange(len(points)), true, None, np.ones(points.shape[1]))
+
+    @classmethod
+    def labelled(cls, x: ArrayLike, labels: ArrayLike) -> Modes:
+        """Modes as real points `x` (p, d) with whole `labels` (p,) from 0 have them; columns are over their spread.
+
+        Raises:
+            ValueError: labels that are not whole numbers from 0, one for each point.
+
+        Example:
+            >>> from motes.evaluation import Modes
+            >>> Modes.labelled(*motes.make_labelled_shape("moons", 1000)).shares.round(1).tolist()
+            [0.5, 0.5]
+        """
+        points, of = checked("labelled set", x), np.asarray(labels)
+        if of.shape != (len(points),) or of.dtype.kind not in "iu" or of.min() < 0:
+            raise ValueError(f"labels are {of.dtype} {of.shape}; expected whole numbers from 0, {len(points)} of them.")
+        spread = points.std(axis=0)
+        return cls(
+            points, of.astype(np.int64), np.bincount(of) / len(of), len(of), np.where(spread > 0, spread, 1.0)
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ModeCoverage:
+    """The share of each mode, their distance from the true shares, and how many modes are missed.
+
+    Example:
+        >>> from motes.evaluation import Modes, mode_coverage
+        >>> found = mode_coverage([[-1.1, 0.0], [-0.9, 0.1]], Modes.at([[-1.0, 0.0], [1.0, 0.0]]))
+        >>> [float(share) for share in found.shares], float(found.missed)
+        ([1.0, 0.0], 1.0)
+    """
+
+    shares: tuple[Metric, ...]
+    distance: Metric
+    missed: Metric
+
+    def __repr__(self) -> str:
+        return f"ModeCoverage({len(self.shares)} modes, {float(self.missed):g} missed)"
+
+
+def mode_coverage(a: ArrayLike, modes: Modes, *, missed_below: float = MISSED_BELOW, seed: int = 0) -> ModeCoverage:
+    """Count the rows of `a` (n, d) by mode; every row counts for the nearest, however far it is.
+
+    Args:
+        a: points (n, d).
+        modes: where they are.
+        missed_below: a mode is missed if its share is below this part of the true one.
+        seed: of the bootstrap behind the interval of the distance.
+
+    Returns:
+        Shares with Wilson's intervals. The distance with an interval that holds the true one at least 95 times in 100,
+        because the triangle inequality bounds the error by the distance between drawn shares and true ones. The number
+        of modes missed, from those certainly missed to those not certainly there.
+
+    Raises:
+        ValueError: points of another shape than the modes' or with entries that are not finite.
+
+    Example:
+        >>> from motes.evaluation import Modes, mode_coverage
+        >>> centres = motes.truth("eight_gaussians").modes
+        >>> int(mode_coverage(motes.make_shape("eight_gaussians", 1000), Modes.at(centres)).missed)
+        0
+    """
+    pair = Pair.of(a, modes.points, seed)
+    n = len(pair.a)
+    counts = np.bincount(_nearest(pair.a, modes), minlength=len(modes.shares))
+    found, true = counts / n, modes.shares
+    shares = tuple(share(f"share_of_mode_{k}", p, p * (1 - p) / n, n) for k, p in enumerate(found.tolist()))
+    rng = pair.rng(6)
+    error = rng.multinomial(n, found, size=2000) / n - found
+    if modes.counted is not None:
+        error -= rng.multinomial(modes.counted, true, size=2000) / modes.counted - true
+    distance, noise = _total_variation(found - true), float(np.quantile(_total_variation(error), 0.95))
+    least = missed_below * true
+    missed, surely, maybe = (
+        float(sum(value < bound for value, bound in zip(values, least, strict=True)))
+        for values in (found, [s.high for s in shares], [s.low for s in shares])
+    )
+    return ModeCoverage(
+        shares,
+        Metric("mode_distance", float(distance), max(float(distance) - noise, 0.0), min(float(distance) + noise, 1.0)),
+        Metric("modes_missed", missed, surely, maybe),
+    )
+
+
+def modes_permuted(pair: Pair, modes: Modes, missed_below: float = MISSED_BELOW) -> Array:
+    """The distance and the number of modes missed, of all permutations (2, 1 + p), what was drawn first."""
+    shuffled, of = pair.permutations, _nearest(np.concatenate([pair.a, pair.b]), modes)
+    counts = np.zeros((shuffled.first.shape[1], len(modes.shares)))
+    np.add.at(counts, (shuffled.block, of), 1)
+    found = shuffled.first @ counts / len(pair.a)
+    return np.stack([_total_variation(found - modes.shares), np.sum(found < missed_below * modes.shares, axis=1)])
+
+
+def _nearest(x: Array, modes: Modes) -> NDArray[np.int64]:
+    """The mode of each row."""
+    from scipy.spatial import cKDTree
+
+    return modes.labels[cKDTree(modes.points / modes.unit).query(x / modes.unit)[1]]
+
+
+def _total_variation(difference: Array) -> Array:
+    return np.abs(difference).sum(axis=-1) / 2
+
+
+# --- How far apart two distributions are, by what each row is to every other ----------------------------------------
+#
+# D^2 = E k(a, a') + E k(b, b') - 2 E k(a, b)
+#
+# with k(x, y) = -|x - y| this is the energy distance (Székely & Rizzo 2013), with Gaussian kernels the maximum mean
+# discrepancy (Gretton et al. 2012, eq. 3); the theory of both is one (Sejdinovic et al. 2013). It is 0 only for equal
+# distributions. Every column is divided by the reference's standard deviation first.
+
+
+Blocks = NDArray[np.intp]
+Kernel = Callable[[Array], Array]  # squared distances -> k, both of any shape
+
+MEDIAN_ROWS = 1000
+UNIT_ROWS = 500
+WIDTHS = 5  # of the Gaussian kernels: 1/4, 1/2, 1, 2, 4 times the median
+
+
+def energy_distance(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
+    """Energy distance sqrt(2 E|a - b| - E|a - a'| - E|b - b'|), as SciPy's on a line; tests for equality.
+
+    Args:
+        a, b: points (n, d) and (m, d), at least 2 of each; columns are scaled by the spread of `b` first.
+        seed: of the permutations behind the p-value, and of the parts that sets of more than 10,000 rows are cut into.
+
+    Returns:
+        The value counts each row's distance 0 to itself, as SciPy does, and so is above 0 for two real draws;
+        the interval reaches down to the unbiased square's.
+
+    Raises:
+        ValueError: arrays that are not (n, d) and (m, d) with finite entries, or a single row.
+
+    Example:
+        >>> from motes.evaluation import energy_distance
+        >>> a, b = motes.make_shape("moons", 200), motes.make_shape("moons", 200, seed=1)
+        >>> energy_distance(a + 1.0, b) > energy_distance(a, b)
+        True
+    """
+    return energy_of(Pair.of(a, b, seed))
+
+
+def mmd_squared(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
+    """Squared maximum mean discrepancy, unbiased: its mean is 0 for equal distributions, so it may be a little below 0.
+
+    The kernel is the mean of five Gaussians, exp(-|x - y|^2 / (2 w^2)), whose widths w are 1/4, 1/2, 1, 2 and 4 times
+    the median distance between rows of `b` (of at most 1000 rows), so that the kernel depends on the reference alone.
+    The interval takes the kernel as given; over draws of `b` too, which draw the kernel anew, it holds the value less
+    often the farther apart the distributions are (measured with n = 150: 97 times in 100 at 0, 92 near, 85 far).
+
+    Args, raises: as `energy_distance`.
+
+    Example:
+        >>> from motes.evaluation import mmd_squared
+        >>> a, b = motes.make_shape("moons", 200), motes.make_shape("moons", 200, seed=1)
+        >>> mmd_squared(a + 1.0, b) > mmd_squared(a, b)
+        True
+    """
+    return mmd_of(Pair.of(a, b, seed))
+
+
+def energy_of(pair: Pair) -> Metric:
+    return energy_and_mmd_of(pair, mmd=False)[0]
+
+
+def mmd_of(pair: Pair) -> Metric:
+    return energy_and_mmd_of(pair, energy=False)[0]
+
+
+def energy_and_mmd_of(pair: Pair, *, energy: bool = True, mmd: bool = True) -> list[Metric]:
+    """Both (or one) in a single pass over the distances."""
+    return [metric for metric, _ in energy_and_mmd_permuted(pair, energy=energy, mmd=mmd)]
+
+
+def energy_and_mmd_permuted(pair: Pair, *, energy: bool = True, mmd: bool = True) -> list[tuple[Metric, Array]]:
+    """Both (or one), each with the biased square of all permutations (1 + p,), what was drawn first."""
+    n, m = len(pair.a), len(pair.b)
+    if min(n, m) < 2:
+        raise ValueError(f"sets of {n} and {m} rows; expected at least 2 of each, to see how rows of one set differ.")
+    kernels = ([_minus_distance] if energy else []) + ([gaussians(_median(pair))] if mmd else [])
+    results = []
+    for kernel, s in zip(kernels, _statistics(pair, kernels), strict=True):
+        half = Z * s.deviation
+        p_value = p_value_of(s.permuted, 1e-12 * (abs(s.within_a) + abs(s.within_b)))
+        if kernel is _minus_distance:
+            # Each row beside itself, at distance 0, makes the means within a set smaller by 1/n and 1/m of themselves.
+            biased = s.square - s.within_a / n - s.within_b / m
+            metric = root("energy_distance", biased, s.square - half, biased + half, p_value)
+        else:
+            metric = Metric("mmd_squared", s.square, s.square - half, s.square + half, p_value)
+        results.append((metric, s.permuted))
+    return results
+
+
+def gaussians(median: float) -> Kernel:
+    """The mean of Gaussian kernels of widths 1/4, 1/2, 1, 2 and 4 times `median`."""
+
+    def kernel(squares: Array) -> Array:
+        # Half the width is the fourth power, so the exponential is taken once, of the widest.
+        k = np.exp(squares * (-0.5 / (4 * median) ** 2))
+        total = k.copy()
+        for _ in range(WIDTHS - 1):
+            k *= k
+            k *= k
+            total += k
+        total /= WIDTHS
+        return total
+
+    return kernel
+
+
+def _minus_distance(squares: Array) -> Array:
+    return -np.sqrt(squares)
+
+
+def _median(pair: Pair) -> float:
+    from scipy.spatial.distance import pdist
+
+    b = pair.scaled[1]
+    b = b if len(b) <= MEDIAN_ROWS else b[pair.rng(2).permutation(len(b))[:MEDIAN_ROWS]]
+    distances = pdist(b)
+    return float(np.median(distances)) or float(distances.mean()) or 1.0  # many equal rows; all equal
+
+
+@dataclass(frozen=True)
+class _Statistic:
+    square: float  # unbiased
+    within_a: float  # mean k between different rows
+    within_b: float
+    deviation: float  # standard deviation of `square`
+    permuted: Array  # (1 + p,), biased
+
+
+def _statistics(pair: Pair, kernels: list[Kernel]) -> list[_Statistic]:
+    """D^2 for each kernel: of many rows a mean over parts of at most 10,000 of them (Zaremba et al. 2013)."""
+    shuffled, (a, b) = pair.permutations, pair.scaled
+    n, m = len(a), len(b)
+    order = np.lexsort((shuffled.block, shuffled.part))  # rows of one part together, and in it those of one block
+    sums, orders = [], []
+    for rows in np.split(order, np.flatnonzero(np.diff(shuffled.part[order])) + 1):
+        mine, theirs = rows[rows < n], rows[rows >= n]
+        blocks = shuffled.block[mine], shuffled.block[theirs]
+        sums.append(_means(a[mine], b[theirs - n], blocks, shuffled.first.astype(np.float64), kernels))
+        orders.append(theirs - n)
+    b = b[np.concatenate(orders)]
+    results = []
+    for k in range(len(kernels)):
+        aa, ab, bb, ba = (np.concatenate([part[k][i] for part in sums]) for i in range(4))
+        within_a, within_b, between = (
+            float(np.mean([part[k][i].mean() for part in sums])) for i in (0, 2, 1)
+        )  # fmt: skip
+        # To first order D^2 moves as twice the mean over rows of these (Hoeffding); near 0, where the second order
+        # counts, their noise overstates the variance by up to 2, which keeps the interval on the safe side.
+        of_b = bb - ba + (_moved_by_units(pair, b) / 2 if kernels[k] is _minus_distance else 0)
+        variance = 4 * (aa - ab).var(ddof=1) / n + 4 * of_b.var(ddof=1) / m
+        square = within_a + within_b - 2 * between
+        permuted = np.mean([part[k][4] for part in sums], axis=0)
+        results.append(_Statistic(square, within_a, within_b, float(np.sqrt(variance)), permuted))
+    return results
+
+
+def _moved_by_units(pair: Pair, b: Array) -> Array:
+    """How each row of `b` moves the squared energy distance through the units that it helps to set: (m,).
+
+    It moves log s_c, the log of the unit of column c, by (b_c^2 - 1) / 2, and |z| by z_c^2 / |z| for each unit of that.
+    Gaussian kernels, whose widths follow the units of `b`, get no such term: their interval is that of a given kernel.
+    """
+    from scipy.spatial.distance import cdist
+
+    rng, slope = pair.rng(10), np.zeros(b.shape[1])
+    x, y = (points[rng.permutation(len(points))[:UNIT_ROWS]] for points in pair.scaled)
+    for p, q, sign in ((x, x, 1), (y, y, 1), (x, y, -2)):
+        distance = cdist(p, q)
+        weight = np.divide(1, distance, out=np.zeros_like(distance), where=distance > 0)
+        total = weight.sum(axis=1) @ p**2 + weight.sum(axis=0) @ q**2 - 2 * np.sum(p * (weight @ q), axis=0)
+        slope += sign * total / (len(p) * (len(q) - (p is q)))
+    return (b**2 - 1) @ slope / 2
+
+
+def _means(
+    a: Array, b: Array, blocks: tuple[Blocks, Blocks], first: Array, kernels: list[Kernel]
+) -> list[tuple[Array, Array, Array, Array, Array]]:
+    """For each kernel, each row's mean k to: other rows of a and all of b (rows of a); other rows of b and all of a.
+
+    And D^2 of all permutations (1 + p,), with each row beside itself.
+
+    Args:
+        a, b: rows, those of one block together.
+        blocks: of these rows.
+        first: (1 + p, blocks), 1 for a block of the first set.
+        kernels: of squared distances.
+    """
+    n, m, count = len(a), len(b), first.shape[1]
+    sums = [(np.zeros(n), np.zeros(n), np.zeros(m), np.zeros(m)) for _ in kernels]
+    between = [np.zeros((count, count)) for _ in kernels]  # sums over the rows of each two blocks, half of each
+    for (x, of_x), (y, of_y), own, other in (
+        ((a, blocks[0]), (a, blocks[0]), 0, 0), ((b, blocks[1]), (b, blocks[1]), 2, 2),
+        ((a, blocks[0]), (b, blocks[1]), 1, 3),
+    ):  # fmt: skip
+        for rows, columns, squares in _squares(x, y, half=x is y):
+            (rise, top), (run, left) = _starts(of_x[rows]), _starts(of_y[columns])
+            for kernel, total, pairs in zip(kernels, sums, between, strict=True):
+                k, share = kernel(squares), 1.0
+                if x is y and rows == columns:
+                    np.fill_diagonal(k, 0)
+                    share = 0.5
+                else:
+                    total[other][columns] += k.sum(axis=0)
+                total[own][rows] += k.sum(axis=1)
+                pairs[np.ix_(top, left)] += share * np.add.reduceat(np.add.reduceat(k, run, axis=1), rise, axis=0)
+    sizes = np.bincount(np.concatenate(blocks), minlength=count)
+    return [
+        (aa / (n - 1), ab / m, bb / (m - 1), ba / n, _permuted(pairs, kernel, sizes, first))
+        for kernel, (aa, ab, bb, ba), pairs in zip(kernels, sums, between, strict=True)
+    ]
+
+
+def _starts(blocks: Blocks) -> tuple[Blocks, Blocks]:
+    """Where each block begins among rows that are sorted by block, and which one it is."""
+    starts = np.flatnonzero(np.append(True, np.diff(blocks) != 0))
+    return starts, blocks[starts]
+
+
+def _permuted(pairs: Array, kernel: Kernel, sizes: Blocks, first: Array) -> Array:
+    """D^2 of blocks of these sizes divided in other ways, with each row beside itself."""
+    k = pairs + pairs.T + np.diag(sizes * float(kernel(np.zeros(1))[0]))
+    second = 1 - first
+    n, m = np.maximum(first @ sizes, 1), np.maximum(second @ sizes, 1)
+    to_first, to_second = first @ k, second @ k
+    aa, bb, ab = np.sum(to_first * first, 1) / n**2, np.sum(to_second * second, 1) / m**2, np.sum(to_first * second, 1)
+    return np.asarray(aa + bb - 2 * ab / (n * m))
+
+
+def _squares(x: Array, y: Array, half: bool) -> Iterator[tuple[slice, slice, Array]]:
+    """Squared distances in tiles that fit a cache; `half` leaves out those below the diagonal."""
+    from scipy.spatial.distance import cdist
+
+    size = 512
+    for i in range(0, len(x), size):
+        for j in range(i if half else 0, len(y), size):
+            rows, columns = slice(i, min(i + size, len(x))), slice(j, min(j + size, len(y)))
+            yield rows, columns, cdist(x[rows], y[columns], "sqeuclidean")
+
+
+# --- Can a classifier tell the sets apart? (Lopez-Paz & Oquab 2017) -------------------------------------------------
+#
+# C2ST = the share of held-out rows whose set a classifier names rightly: 1/2 if the distributions are equal.
+
+
+Indices = NDArray[np.intp]
+SHUFFLES = 5  # of a column, for its permutation importance
+SHUFFLED_ROWS = 4000
+
+
+@dataclass(frozen=True)
+class Discrimination:
+    """How well boosted trees distinguish two sets, and by which columns.
+
+    Attributes:
+        accuracy: as `c2st_boosting` gives it.
+        importance: permutation importance of each column, (d,): how much lower the accuracy is when the column is
+            shuffled in the held-out rows. Of two columns that have the same information it is low.
+    """
+
+    accuracy: Metric
+    importance: Array
+
+
+def c2st(a: ArrayLike, b: ArrayLike, *, neighbours: int = 50, folds: int = FOLDS, seed: int = 0) -> Metric:
+    """How often a vote among nearest neighbours tells a from b, cross-validated; a test for equality.
+
+    Args:
+        a, b: points (n, d) and (m, d); columns are scaled by the spread of `b` first.
+        neighbours: that vote, at most a tenth of the points.
+        folds: of the cross-validation, from 2 to 50.
+        seed: of the folds, of which rows are taken where n and m differ, and of the permutations behind the p-value.
+
+    Returns:
+        Balanced accuracy, a tie counting one half: 0.5 where they cannot be told apart, 1 where they are plainly
+        different. Folds share training rows, so the interval is wider than that of as many independent answers, by as
+        much as the permuted accuracies are.
+
+    Raises:
+        ValueError: arrays that are not (n, d) and (m, d) with finite entries, fewer than 2 rows for each fold, or
+            another option out of range.
+
+    Example:
+        >>> a, b = motes.make_shape("moons", 200), motes.make_shape("moons", 200, seed=1)
+        >>> motes.c2st(a, b).p_value > 0.05, motes.c2st(a + 1.0, b).p_value < 0.05
+        (True, True)
+    """
+    return c2st_of(Pair.of(a, b, seed), neighbours, folds)
+
+
+def c2st_of(pair: Pair, neighbours: int = 50, folds: int = FOLDS) -> Metric:
+    return c2st_permuted(pair, neighbours, folds)[0]
+
+
+def c2st_permuted(pair: Pair, neighbours: int = 50, folds: int = FOLDS) -> tuple[Metric, Array]:
+    """The accuracy, and those of all permutations (1 + p,), itself first."""
+    from scipy.spatial import cKDTree
+
+    if neighbours < 1:
+        raise ValueError(f"neighbours = {neighbours}; expected at least 1.")
+    _check_folds(min(len(pair.a), len(pair.b)), folds)
+    shuffled = pair.permutations
+    if folds != FOLDS:
+        shuffled = Permutations.of(len(pair.a), len(pair.b), pair.rng(5), folds)
+    # In random order, so that which of several rows at one place is the nearest has nothing to do with its set.
+    used = pair.rng(11).permutation(np.flatnonzero(shuffled.fold[shuffled.block] >= 0))
+    x, block = np.concatenate(pair.scaled)[used], shuffled.block[used]
+    fold, labels = shuffled.fold[block], shuffled.first[:, block].T.astype(np.int8)  # (rows, 1 + permutations)
+    neighbours = min(neighbours, max(len(x) // 10, 1))
+    # Neighbours do not depend on labels, so the same ones vote for all permutations.
+    right = np.zeros(labels.shape[1])  # a tie counts one half
+    for f in range(folds):
+        train, test = np.flatnonzero(fold != f), np.flatnonzero(fold == f)
+        nearest = cKDTree(x[train]).query(x[test], neighbours, workers=-1)[1].reshape(len(test), neighbours)
+        known, votes = labels[train], np.zeros((len(test), labels.shape[1]), dtype=np.int32)
+        for column in nearest.T:
+            votes += known[column]
+        votes = np.sign(2 * votes - neighbours)  # 1: the first set, -1: the second, 0: a tie
+        right += np.sum(1 + votes * (2 * labels[test] - 1), axis=0) / 2
+    accuracy, of_chance = right[0] / len(x), right[1:].var() / (len(x) / 4)
+    variance = accuracy * (1 - accuracy) / len(x) * max(of_chance, 1)
+    return share("c2st", accuracy, variance, len(x), p_value_of(right)), right / len(x)
+
+
+def c2st_boosting(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
+    """As `c2st`, by trees boosted on one half of the rows and asked about the other; they find one column in a hundred.
+
+    One half only, because answers from several folds depend on each other, and a test that overlooks that calls one in
+    ten pairs of equal sets different (measured with n = m = 100). How many rows of a class are among those given its
+    name is hypergeometric; the p-value is Lancaster's mid-p of that: half the chance of what was found and all of what
+    is more.
+
+    Args:
+        a, b: points (n, d) and (m, d), at least 4 of each.
+        seed: of the halves, and of which rows are taken where n and m differ.
+
+    Raises:
+        ValueError: as `c2st`.
+
+    Example:
+        >>> from motes.evaluation import c2st_boosting
+        >>> a, b = motes.make_shape("moons", 100), motes.make_shape("moons", 100, seed=1)
+        >>> c2st_boosting(a + 1.0, b) > 0.7
+        True
+    """
+    return c2st_boosting_of(Pair.of(a, b, seed))
+
+
+def c2st_boosting_of(pair: Pair) -> Metric:
+    from threadpoolctl import threadpool_limits
+
+    x, y, fold = _folded(pair.scaled, 2, pair.rng(9))
+    train, test = fold == 0, fold == 1
+    with threadpool_limits(1, "openmp"):  # two threads on two busy cores were ten times as slow for 300 rows
+        second = _boosted(None).fit(x[train], y[train]).predict_proba(x[test])[:, 1]
+    return _named(second, y[test])
+
+
+def c2st_of_columns(
+    a: Array, b: Array, discrete: NDArray[np.bool_], rng: np.random.Generator, *, shuffles: int = SHUFFLES
+) -> Discrimination:
+    """As `c2st_boosting`, for columns of numbers and of codes with missing entries, and their permutation importance.
+
+    Args:
+        a, b: numbers, and codes from 0 to at most 254 in the columns that are `discrete`, (n, d) and (m, d); NaN where
+            missing, which a tree can split by.
+        discrete: (d,).
+        rng: of the halves, of which rows are taken where n and m differ, and of the shuffles.
+        shuffles: of each column, in at most 4000 of the held-out rows; 0 leaves the importance 0.
+    """
+    from threadpoolctl import threadpool_limits
+
+    x, y, fold = _folded((a, b), 2, rng)
+    train, truth, importance = fold == 0, y[fold == 1], np.zeros(x.shape[1])
+    known = np.flatnonzero(~np.isnan(x[train]).all(axis=0))  # trees refuse a column without an observed entry
+    if not len(known):
+        return Discrimination(_named(np.full(len(truth), 0.5), truth), importance)
+    test = x[fold == 1][:, known]
+    with threadpool_limits(1, "openmp"):
+        trees = _boosted(discrete[known]).fit(x[train][:, known], y[train])
+        accuracy = _named(trees.predict_proba(test)[:, 1], truth)
+        test, truth = test[:SHUFFLED_ROWS], truth[:SHUFFLED_ROWS]
+        before = _right(trees.predict_proba(test)[:, 1], truth)
+        for k, j in enumerate(known):
+            column = test[:, k].copy()
+            for _ in range(shuffles):
+                test[:, k] = rng.permutation(column)
+                importance[j] += (before - _right(trees.predict_proba(test)[:, 1], truth)) / shuffles
+            test[:, k] = column
+    return Discrimination(accuracy, importance)
+
+
+def _boosted(discrete: NDArray[np.bool_] | None) -> Any:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    return HistGradientBoostingClassifier(
+        max_iter=50, max_leaf_nodes=15, early_stopping=False, random_state=0, categorical_features=discrete
+    )
+
+
+def _right(second: Array, truth: Indices) -> float:
+    """Share of rows whose set is named rightly by the probability of the second, a tie counting one half."""
+    return float(np.mean(1 + np.sign(_beyond_half(second)) * (2 * truth - 1)) / 2)
+
+
+def _named(second: Array, truth: Indices) -> Metric:
+    from scipy.stats import hypergeom
+
+    n, named, accuracy = len(truth), _beyond_half(second) > 0, _right(second, truth)
+    count, null = np.sum(truth[named]), hypergeom(n, truth.sum(), named.sum())
+    p_value = float(null.sf(count) + null.pmf(count) / 2)
+    return share("c2st_boosting", accuracy, accuracy * (1 - accuracy) / n, n, p_value)
+
+
+def _beyond_half(second: Array) -> Array:
+    # Trees too small to split say 1/2.
+    return np.where(np.abs(second - 0.5) < 1e-9, 0.0, second - 0.5)
+
+
+def _folded(sets: tuple[Array, Array], folds: int, rng: np.random.Generator) -> tuple[Array, Indices, Indices]:
+    """As many rows of both sets, shuffled; the set of each, 0 or 1; its fold, with as many of both sets."""
+    n = min(map(len, sets))
+    _check_folds(n, folds)
+    x = np.concatenate([rng.permutation(points)[:n] for points in sets])
+    y, fold = np.repeat([0, 1], n), np.tile(np.arange(n) % folds, 2)
+    # Shuffled, so that which of several rows at one place is the nearest has nothing to do with its set.
+    order = rng.permutation(2 * n)
+    return x[order], y[order], fold[order]
+
+
+def _check_folds(n: int, folds: int) -> None:
+    most = BLOCKS // 4
+    if not 2 <= folds <= most:
+        raise ValueError(f"folds = {folds}; expected from 2 to {most}.")
+    if n < 2 * folds:
+        raise ValueError(f"{n} rows are too few for {folds} folds; expected at least {2 * folds} of each.")
+
+
+# --- How good is a sample? Two arrays in, numbers with their intervals out ------------------------------------------
+#
+# `compare` gives them all, each beside its reference value.
+
+
+__all__ = [  # noqa: RUF022 - in the order of use
+    "Metric", "Row", "compare", "two_draws",
+    "sliced_w2", "w2", "energy_distance", "mmd_squared", "c2st", "c2st_boosting",
+    "prdc", "Prdc",
+    "mode_coverage", "ModeCoverage", "Modes", "negative_log_likelihood",
+]  # fmt: skip
+
+
+def compare(
+    a: ArrayLike,
+    b: ArrayLike,
+    real_a: ArrayLike,
+    real_b: ArrayLike,
+    *,
+    modes: Modes | None = None,
+    brief: bool = False,
+    seed: int = 0,
+) -> list[Row]:
+    """Every metric of the sample `a` (n, d) against the real `b` (m, d), each beside its reference value.
+
+    That is the same figure between two real draws: what even a perfect model gets from samples of these sizes. A shape
+    is drawn afresh for it; a table is divided by `two_draws`. `real_b` may be `b` itself, `real_a` may not.
+
+    Args:
+        a, b: samples, and the real points that they are compared with.
+        real_a, real_b: real draws, (n, d) and (m, d).
+        modes: where they are, if that is known; adds `mode_distance` and `modes_missed`.
+        brief: sliced_w2, c2st, precision, recall, density and coverage alone.
+        seed: of the metrics' own randomness; it has no bearing on a sample made with the same seed.
+
+    Returns:
+        Rows in the order sliced_w2, w2, energy_distance, mmd_squared, c2st, c2st_boosting, precision, recall, density,
+        coverage, then what was registered as a "metric". `w2` takes at most 200 rows of each set, drawn at random; all
+        others take every row.
+
+    Raises:
+        ValueError: arrays of other shapes, entries that are not finite, real draws of other sizes, fewer than 10 rows,
+            or real points that are all equal.
+
+    Example:
+        >>> made, real, *others = (motes.make_shape("moons", 100, seed=seed) for seed in range(4))
+        >>> rows = motes.compare(made, real, *others)
+        >>> [row.metric.name for row in rows[:3]]
+        ['sliced_w2', 'w2', 'energy_distance']
+    """
+    pair, real = paired(a, b, real_a, real_b, seed)
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):  # the threads of these small matrices wait for each other: 7 s, not 20, on busy cores
+        both = [metrics_of(one, modes, brief) for one in (pair, real)]
+        return [Row(metric, beside) for metric, beside in zip(*both, strict=True)]
+
+
+def paired(a: ArrayLike, b: ArrayLike, real_a: ArrayLike, real_b: ArrayLike, seed: int) -> tuple[Pair, Pair]:
+    """Samples and real points, and two real draws.
+
+    Raises:
+        ValueError: as `compare`.
+    """
+    pair, real = Pair.of(a, b, seed), Pair.of(real_a, real_b, seed)
+    sizes = [x.shape for x in (pair.a, pair.b, real.a, real.b)]
+    if sizes[:2] != sizes[2:]:
+        raise ValueError(
+            f"got real draws of {sizes[2]} and {sizes[3]} for points of {sizes[0]} and {sizes[1]}; expected equal "
+            "sizes. Draw as many real rows, or compare as many samples."
+        )
+    return pair, real
+
+
+SLOW = (
+    "energy_distance",
+    "mmd_squared",
+    "w2",
+)  # that a quick evaluation leaves out, beside modes and metrics of one's own
+
+
+def metrics_of(pair: Pair, modes: Modes | None, brief: bool) -> list[Metric]:
+    """Every metric, or, `brief`, those that are quick."""
+    return [metric for metric, _ in _metrics(pair, modes, brief)]
+
+
+def _metrics(pair: Pair, modes: Modes | None, brief: bool) -> Iterator[tuple[Metric, Array | None]]:
+    """Each with its values for all permutations, where these are by the way."""
+    yield sliced_w2_of(pair), None
+    if not brief:
+        yield w2_of(pair.one_each), None
+        yield from energy_and_mmd_permuted(pair)
+    yield c2st_permuted(pair)
+    if not brief:
+        yield c2st_boosting_of(pair), None
+    yield from ((metric, None) for metric in prdc_of(pair))
+    if brief:
+        return
+    if modes is not None:
+        by_mode = mode_coverage(pair.a, modes, seed=pair.seed)
+        yield from ((by_mode.distance, None), (by_mode.missed, None))
+    yield from ((metric, None) for metric in own_metrics_of(pair))
+
+
+def metrics_permuted(pair: Pair, modes: Modes | None, brief: bool) -> tuple[list[Metric], dict[str, Array]]:
+    """Every metric, and by its name the values for all permutations, what was drawn first; of distances the squares.
+
+    Boosted trees have none: they would have to learn anew for each.
+    """
+    both = list(_metrics(pair, modes, brief))
+    permuted = {metric.name: values for metric, values in both if values is not None}
+    permuted["sliced_w2"] = sliced_w2_permuted(pair)
+    permuted |= dict(zip(Prdc._fields, prdc_permuted(pair), strict=True))
+    if not brief:
+        permuted["w2"] = w2_permuted(pair)
+        if modes is not None:
+            permuted |= dict(zip(("mode_distance", "modes_missed"), modes_permuted(pair, modes), strict=True))
+        permuted |= own_metrics_permuted(pair)
+    return [metric for metric, _ in both], permuted
+
+
+def two_draws(x: ArrayLike, n: int, m: int, *, seed: int = 0) -> tuple[Array, Array]:
+    """Two real draws without a common row from a table `x` (rows, d): `n` rows and `m` rows, for reference values.
+
+    Raises:
+        ValueError: fewer than n + m rows, or n or m below 1.
+    """
+    pair = Pair.of(x, x, seed)
+    if min(n, m) < 1 or n + m > len(pair.b):
+        raise ValueError(f"draws of {n} and {m} rows from {len(pair.b)}; expected at least 1 each and no more in all.")
+    rows = pair.b[pair.rng(8).permutation(len(pair.b))]
+    return rows[:n], rows[n : n + m]
+
+
+def negative_log_likelihood(log_prob: ArrayLike) -> Metric:
+    """Mean of -log p over held-out rows, in the units of `log_prob` (nats per row), with its normal interval.
+
+    Args:
+        log_prob: log p of each row, (n,), at least 2.
+
+    Raises:
+        ValueError: another shape, or entries that are not finite.
+
+    Example:
+        >>> from motes.evaluation import negative_log_likelihood
+        >>> negative_log_likelihood([-1.0, -2.0, -3.0]).value
+        2.0
+    """
+    values = np.asarray(log_prob, dtype=np.float64)
+    if values.ndim != 1 or len(values) < 2:
+        raise ValueError(f"log-probabilities of shape {values.shape}; expected (n,), one for each of at least 2 rows.")
+    if not np.isfinite(values).all():
+        row = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise ValueError(f"the log-probability of row {row} is {values[row]}; expected finite ones.")
+    from scipy.stats import t
+
+    values = np.sort(values)
+    mean, n = -float(values.mean()), len(values)
+    half = float(t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n))
+    return Metric("negative_log_likelihood", mean, mean - half, mean + half)

@@ -1,0 +1,680 @@
+"""The evaluation of points: metrics, tests and verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import ndtr, ndtri
+
+from motes.data.readings import default_columns
+from motes.errors import UsageError
+from motes.evaluation.losses import ExcessLoss
+from motes.evaluation.marginals import Histogram, bars_of, quantiles_of
+from motes.evaluation.metrics import OWN, SLOW, Modes, metrics_of, metrics_permuted, negative_log_likelihood, paired
+from motes.evaluation.pairs import Pair
+from motes.evaluation.records import Entry, Evaluation, entries_text
+from motes.evaluation.results import (
+    ALPHA,
+    NO_DIFFERENCE,
+    POWER,
+    Adjustment,
+    Array,
+    Metric,
+    Row,
+    Severity,
+    Verdict,
+    Z,
+    graded,
+    optional,
+    weighted_holm,
+)
+
+
+@dataclass(frozen=True)
+class Likelihoods:
+    """Log-likelihoods of held-out and of training rows.
+
+    Attributes:
+        held_out, training: means with 95 % intervals; None where fewer than 2 rows have a density above 0.
+        difference: training minus held-out, with its interval; None as above.
+        impossible: rows of density 0, (held out, training); the means leave them out.
+        rows: of finite log-likelihood, (held out, training).
+        p_values: one-sided, of training rows that are no more likely (Welch's t-test), and of as many impossible
+            training rows (Fisher's exact test; 1 where no held-out row is impossible).
+    """
+
+    held_out: Metric | None
+    training: Metric | None
+    difference: Metric | None
+    impossible: tuple[int, int]
+    rows: tuple[int, int]
+    p_values: tuple[float, float]
+
+
+def likelihoods(held_out: ArrayLike, training: ArrayLike) -> Likelihoods:
+    """Compare log p of held-out rows (m,) and of training rows (k,); minus infinity for a row of density 0.
+
+    Raises:
+        UsageError: arrays of another shape, NaN, or plus infinity.
+
+    Example:
+        >>> found = likelihoods([-3.0, -2.0, -4.0], [-1.0, -2.0, -1.5])
+        >>> float(found.difference), round(found.p_values[0], 3)
+        (1.5, 0.052)
+    """
+    from scipy.stats import fisher_exact
+
+    finite, impossible = [], []
+    for name, given in (("held-out", held_out), ("training", training)):
+        values = np.asarray(given, np.float64)
+        if values.ndim != 1 or np.isnan(values).any() or (values == np.inf).any():
+            raise UsageError(
+                f"log_prob of the {name} rows: got shape {values.shape}; expected (rows,), numbers or -inf."
+            )
+        finite.append(values[np.isfinite(values)])
+        impossible.append(len(values) - len(finite[-1]))
+    rows = len(finite[0]), len(finite[1])
+    table = [[impossible[0], rows[0]], [impossible[1], rows[1]]]
+    p_impossible = float(fisher_exact(table, alternative="greater").pvalue) if impossible[0] else 1.0
+    lost = impossible[0], impossible[1]
+    if min(rows) < 2:
+        return Likelihoods(None, None, None, lost, rows, (1.0, p_impossible))
+    means, squares = [], []
+    for values in finite:
+        error = float(values.std(ddof=1) / np.sqrt(len(values)))
+        means.append(_mean(values, error))
+        squares.append(error**2)
+    gap, p_value = welch(float(means[1] - means[0]), squares, rows)
+    return Likelihoods(means[0], means[1], gap, lost, rows, (p_value, p_impossible))
+
+
+def _mean(values: Array, error: float) -> Metric:
+    from scipy.stats import t
+
+    mean, half = float(values.mean()), float(t.isf(0.025, len(values) - 1)) * error
+    return Metric("log_likelihood", mean, mean - half, mean + half)
+
+
+def welch(gap: float, squares: list[float], rows: tuple[int, int]) -> tuple[Metric, float]:
+    """The difference with its interval, and its p-value."""
+    from scipy.stats import t
+
+    error = float(np.sqrt(sum(squares)))
+    if error == 0:
+        return Metric("difference", gap, gap, gap), float(gap <= 0)
+    degrees = sum(squares) ** 2 / sum(square**2 / (n - 1) for square, n in zip(squares, rows, strict=True))
+    half = float(t.isf(0.025, degrees)) * error
+    return Metric("difference", gap, gap - half, gap + half), float(t.sf(gap / error, degrees))
+
+
+# --- Is a metric of points further from that of two real draws than chance would have it? One family of tests -------
+#
+# Is a metric of points further from that of two real draws than chance would have it? One family of tests.
+# Is a metric of points further from that of two real draws than chance would have it? One family of tests.
+# Is a metric of points further from that of two real draws than chance would have it? One family of tests.
+# Is a metric of points further from that of two real draws than chance would have it? One family of tests.
+#
+#     T_k  metric k of two sets of rows, taken again for every exchange of rows between them (`Permutations`)
+#     z_k  normal score of the rank of T_k among the exchanges; of the first in rank more, the deviations by which it is
+#          beyond the second
+#     p_k  share of the exchanges in which the largest z of all metrics is at least z_k (Westfall & Young 1993, ch. 2)
+#
+# If samples are real draws, every exchange is as likely as what was drawn. So some p_k is below 0.05 in at most 5 of
+# 100 evaluations, whatever the distribution and however heavy its tails. No interval, no normal distribution and no
+# bound over metrics is used; metrics that say nearly the same cost nearly nothing. Boosted trees, which would have to
+# learn anew for each exchange, and what is known of the model have tests of their own; Holm's method joins them to the
+# family.
+#
+# Ranks keep a metric with heavy tails from drowning the others, and find what is most extreme even where few rows say
+# so. A test finds a difference `detectable` in about 80 of 100 cases: one that moves T by as much as lies between its
+# mean and the edge of the family, and 0.84 deviations beyond it. A square is about a sum of m chi-squared variables,
+# whose skewness is (8 / m)^(1/2); the noise of its root under a difference is that of one of them, (var T / 2 m)^(1/4).
+
+
+WEIGHTS = {"exchanges": 0.8, "c2st_boosting": 0.1, "negative_log_likelihood": 0.05, "excess_loss": 0.05}
+SOLVED = 0.001  # nats: the error of a log p that an equation was solved for is below it
+
+Worse = Literal["high", "low", "both"]
+Scale = Literal["plain", "root", "square"]
+
+
+class Exchanged(NamedTuple):
+    """A metric of all exchanges.
+
+    Attributes:
+        values: (1 + p,), what was drawn first; of a distance its square.
+        worse: which values speak for a difference.
+        scale: "root" where the values are squares of the metric, "square" where the metric is a square itself.
+        origin: where there is no difference, of what `detectable` is to be counted from.
+    """
+
+    values: Array
+    worse: Worse
+    scale: Scale = "plain"
+    origin: float = 0.0
+
+
+class Tested(NamedTuple):
+    """The test of one metric.
+
+    Attributes:
+        p_value: adjusted for all metrics of the evaluation.
+        detectable: the value of a distance or an accuracy, or the difference of a share, that is found in 80 of 100
+            cases; None where that is unknown.
+        low: the value is below what chance gives.
+        chance: the ends of the values for which no difference is found, counted from what `around` says: the value that
+            was found, its reference value, or the square of that, where they are squares.
+    """
+
+    p_value: float
+    detectable: float | None
+    low: bool = False
+    chance: tuple[float, float] = (-np.inf, np.inf)
+    around: Literal["value", "reference", "square"] = "value"
+
+    def range(self, value: float, reference: float) -> tuple[float, float]:
+        """The values for which no difference is found, from and to."""
+        low, high = self.chance
+        if self.around == "square":
+            return low, float(np.sqrt(max(reference**2 + high, 0.0)))
+        centre = value if self.around == "value" else reference
+        return centre + low, centre + high
+
+
+class Single(NamedTuple):
+    """A test beside the family: its p-value, and by how many `error` what is `found` is above `origin`."""
+
+    p_value: float
+    error: float
+    origin: float
+    found: float
+
+
+@dataclass(frozen=True)
+class PointFamily:
+    """The exchanges of all metrics.
+
+    Attributes:
+        exchanged: by metric.
+        z: (1 + p,) by metric, of each exchange, what was drawn first.
+        largest: (1 + p,), the largest z of each exchange.
+        left_out: how many metrics are not taken, that belong to the same family: a quick evaluation then finds nothing
+            that the whole one would not find. Each is as far out as a metric that was taken at most as often.
+    """
+
+    exchanged: Mapping[str, Exchanged]
+    z: Mapping[str, Array]
+    largest: Array
+    left_out: int = 0
+
+    @classmethod
+    def of(cls, exchanged: Mapping[str, Exchanged], left_out: int = 0) -> PointFamily:
+        """Of at least one metric."""
+        z = {name: _scores(_far(one)) for name, one in exchanged.items()}
+        return cls(exchanged, z, np.stack(list(z.values())).max(0), left_out)
+
+    @property
+    def p_value(self) -> float:
+        """The smallest of all metrics."""
+        return min(self.p_of(name) for name in self.z)
+
+    def p_of(self, name: str) -> float:
+        """Of one metric, adjusted for the others."""
+        return min(float(self._p_values(name, self.z[name][:1])[0]), 1.0)
+
+    def _p_values(self, name: str, z: Array) -> Array:
+        """P(some metric of the family is as far out), at most, for each z (k,) of one metric; what was drawn counts."""
+        far_out = lambda values: (len(values) - np.searchsorted(np.sort(values[1:]), z - 1e-9)) / len(values)
+        return np.asarray(far_out(self.largest) + self.left_out * (far_out(self.z[name]) if self.left_out else 0))
+
+    def tested(self, name: str, adjust: Adjustment) -> Tested:
+        """The test of one metric, adjusted for all tests of the evaluation."""
+        one = self.exchanged[name]
+        places = np.sort(np.append(self.largest[1:], self.z[name][1:]))
+        edge = float(places[np.flatnonzero(self._p_values(name, places) * adjust.factor >= ALPHA)[-1]])
+        low = bool(one.values[0] < one.values.mean())
+        around: Literal["reference", "square"] = "square" if one.scale == "root" else "reference"
+        return Tested(adjust(self.p_of(name)), _detectable(one, edge), low, _chance(one, edge), around)
+
+
+def _detectable(one: Exchanged, edge: float) -> float | None:
+    """What a test finds in 80 of 100 cases that asks for a z of `edge`."""
+    if _constant(one.values):
+        return None
+    far = _far(one)
+    asked = _value_of(far, edge)
+    if one.scale == "plain":
+        middle = 0.0 if one.worse == "both" else far.mean()
+        return float(one.origin + asked - middle + ndtri(POWER) * one.values.std())
+    variables = max(8 / max(_skewness(one.values) ** 2, 1e-9), 1.0)
+    noise = ndtri(POWER) ** 2 * one.values.std() / np.sqrt(2 * variables)
+    distance = np.sqrt(max(asked**3 - one.values.mean(), 0.0) + noise) + np.sqrt(noise)
+    return float(distance if one.scale == "root" else distance**2)
+
+
+def _chance(one: Exchanged, edge: float) -> tuple[float, float]:
+    """From the mean of the exchanges to the ends of the values with a z of at most `edge`."""
+    centre, asked = float(one.values.mean()), _value_of(_far(one), edge)
+    if one.scale != "plain":
+        return -np.inf, asked**3 - centre
+    if one.worse == "both":
+        return -asked, asked
+    return (-np.inf, asked - centre) if one.worse == "high" else (-asked - centre, np.inf)
+
+
+def _skewness(values: Array) -> float:
+    away = (values - values.mean()) / values.std()
+    return float(np.mean(away**3))
+
+
+def _far(one: Exchanged) -> Array:
+    """What speaks for a difference where it is large: the values as they are counted, of a square its cube root."""
+    values = one.values if one.scale == "plain" else np.cbrt(one.values)
+    return {"high": values, "low": -values, "both": np.abs(values - values.mean())}[one.worse]
+
+
+def _value_of(far: Array, score: float) -> float:
+    """From where on the first of `far` has a score among the others, as `_scores` gives it."""
+    others = np.sort(far[1:])
+    places = ndtri((np.arange(len(others)) + 1.5) / len(far))  # of a value that is just above each of them
+    beyond = max(score - float(places[-1]), 0.0)
+    return float(np.interp(score, places, others) + beyond * far.std())
+
+
+def _constant(values: Array) -> bool:
+    """Equal but for rounding is equal."""
+    return bool(values.std() <= 1e-12 * np.abs(values).max())
+
+
+def _scores(values: Array) -> Array:
+    """How extreme each value is among all, in standard deviations of a normal distribution."""
+    from scipy.stats import rankdata
+
+    if _constant(values):
+        return np.zeros(len(values))
+    scores = ndtri((rankdata(values) - 0.5) / len(values))
+    second, first = np.argpartition(values, -2)[-2:]
+    scores[first] += (values[first] - values[second]) / values.std()
+    return np.asarray(scores)
+
+
+def tests_of(family: PointFamily, singles: Mapping[str, Single]) -> dict[str, Tested]:
+    """All tests of an evaluation, by metric; a false alarm in at most 5 of 100."""
+    p_values = {"exchanges": family.p_value} | {name: one.p_value for name, one in singles.items()}
+    adjust = weighted_holm(
+        p_values | (dict.fromkeys(WEIGHTS.keys() - p_values, 1.0) if family.left_out else {}), WEIGHTS
+    )
+    found = {name: family.tested(name, adjust["exchanges"]) for name in family.z}
+    for name, one in singles.items():
+        edge = adjust[name].sigmas
+        detectable = one.origin + (edge + float(ndtri(POWER))) * one.error if one.error else None
+        chance = -np.inf, one.origin + edge * one.error - one.found
+        found[name] = Tested(adjust[name](one.p_value), detectable, chance=chance)
+    return found
+
+
+def of_trees(accuracy: Metric, rows: int) -> Single:
+    """A classifier that was asked about so many rows."""
+    assert accuracy.p_value is not None  # a classifier tests
+    return Single(accuracy.p_value, float(0.5 / np.sqrt(rows)), 0.5, float(accuracy))
+
+
+def of_likelihoods(ours: Array, best: Array, *, paired: bool) -> Single:
+    """log p of rows by the model and, `paired`, of the same rows by the exact distribution; or of others, (m,), (k,).
+
+    Of the same rows, what is below `SOLVED` is the solver's.
+    """
+    from scipy.stats import t
+
+    if not paired:
+        squares = [float(x.var(ddof=1) / len(x)) for x in (ours, best)]
+        gap = float(best.mean() - ours.mean())
+        _, p_value = welch(gap, squares, (len(ours), len(best)))
+        return Single(p_value, float(np.sqrt(sum(squares))), 0.0, gap)
+    lost = best - ours - SOLVED
+    error = float(lost.std(ddof=1) / np.sqrt(len(lost)))
+    if error == 0:
+        return Single(float(lost.mean() <= 0), 0.0, SOLVED, float(lost.mean()) + SOLVED)
+    return Single(float(t.sf(lost.mean() / error, len(lost) - 1)), error, SOLVED, float(lost.mean()) + SOLVED)
+
+
+def of_excess(nats: float, error: float, most: float) -> Single:
+    """An excess loss, with its standard error: is it above `most`?"""
+    if error == 0:
+        return Single(float(nats <= most), 0.0, most, nats)
+    return Single(float(ndtr(-(nats - most) / error)), error, most, nats)
+
+
+# --- What each metric of points measures, and what it says beside its reference value, in words ---------------------
+#
+# A difference is one that its test finds (`motes.evaluation.points`). A metric of motes has its line in
+# `MEASURES`, and in `motes.evaluation.metrics` the function that takes it; one's own metrics are in
+# `motes.evaluation.metrics`.
+
+
+UNLEARNED = 0.2  # nats: an excess loss that surely costs a row more is a difference
+FEW = ", for the value is that of so few rows that chance could bring them"
+
+
+class Measure(NamedTuple):
+    """A metric of points.
+
+    Attributes:
+        section: a key of `SECTIONS` of the record.
+        about: what it measures.
+        grade: by which sizes a difference is small or large, a key of `GRADES`, or both sizes; "missed": each is large.
+        words: a difference in words, of the metric and its reference value.
+        seen: what the test would have found, with {} for a number; "" where that is unknown.
+        worse: which of its values speak for a difference.
+        scale: of its permuted values; see `Exchanged`.
+        origin: its value where there is no difference, for one that is not 0 there and that `seen` is counted from.
+    """
+
+    section: str
+    about: str
+    grade: str | tuple[float, float]
+    words: Callable[[Metric, Metric], str]
+    seen: str
+    worse: Worse = "high"
+    scale: Scale = "plain"
+    origin: float = 0.0
+
+
+def measure_of(name: str) -> Measure:
+    """What is known of a metric of motes, or of one's own."""
+    if name in MEASURES:
+        return MEASURES[name]
+    own = OWN[name]
+    return Measure(own.section, own.about, (own.small, own.large), own.words.format, own.seen, own.worse)
+
+
+def verdict(row: Row, tested: Tested, columns: int) -> Verdict:
+    """`NO_DIFFERENCE` with what the test could detect, or how the samples differ from a real draw, in a few words.
+
+    Args:
+        row: a metric and its reference value.
+        tested: its test.
+        columns: of the points, which share a difference in nats.
+    """
+    metric, reference = row.metric, row.reference
+    measure, p_value = measure_of(metric.name), tested.p_value
+    if p_value >= ALPHA:
+        if tested.detectable is None or not measure.seen:
+            return Verdict("good", NO_DIFFERENCE, p_value)
+        seen = measure.seen.format(f"{tested.detectable:.{3 if measure.grade == 'accuracy' else 2}g}")
+        far = measure.scale == "root" and metric - reference > 2 * tested.detectable
+        return Verdict("good", NO_DIFFERENCE + FEW * far, p_value, tested.detectable, seen)
+    if measure.grade == "accuracy" and tested.low:
+        return Verdict("moderate", "closer to the real rows than a real draw is: copies?", p_value, tested.detectable)
+    severity = _severity(measure, metric, reference, columns)
+    return Verdict(severity, measure.words(metric, reference), p_value, tested.detectable)
+
+
+def _severity(measure: Measure, metric: Metric, reference: Metric, columns: int) -> Severity:
+    size = abs(float(metric) - float(reference))
+    match measure.grade:
+        case "missed":
+            return "large"
+        case "accuracy":
+            size = metric - 0.5
+        case "density":
+            size = size / reference if reference > 0 else size
+        case "likelihood":
+            size /= columns
+    return graded(size, measure.grade)
+
+
+def _times(metric: Metric, reference: Metric) -> str:
+    return f"{metric / reference:.2g} times as far as a real draw" if reference > 0 else "further than a real draw"
+
+
+def _told_apart(metric: Metric, reference: Metric) -> str:
+    return f"a classifier is right in {100 * metric:.0f} of 100 cases"
+
+
+def _by_chance(metric: Metric, reference: Metric) -> str:
+    return "further than chance would have it"
+
+
+def _denser(metric: Metric, reference: Metric) -> str:
+    where = "bunched up" if metric > reference else "thinner"
+    return f"{where} where the data is: {metric / reference:.2g} times a real draw"
+
+
+def _outside(m: Metric, r: Metric) -> str:
+    return f"{1 - m:.1%} lies outside the data (real draw: {1 - r:.1%})"
+
+
+def _not_reached(m: Metric, r: Metric) -> str:
+    return f"{1 - m:.1%} of the data lies outside the samples (real draw: {1 - r:.1%})"
+
+
+def _uncovered(m: Metric, r: Metric) -> str:
+    return f"{1 - m:.1%} of the data has no sample near (real draw: {1 - r:.1%})"
+
+
+def _misplaced(m: Metric, r: Metric) -> str:
+    return f"{m:.1%} is in the wrong mode (real draw: {r:.1%})"
+
+
+def _missed(m: Metric, r: Metric) -> str:
+    return f"modes without a sample: {m:.0f}"
+
+
+def _less_likely(m: Metric, r: Metric) -> str:
+    return f"the negative log-likelihood is {m - r:.2g} nats above that of a real draw"
+
+
+def _unlearned(m: Metric, r: Metric) -> str:
+    return f"the network's loss is above the irreducible one by at most {m:.2g} nats a row"
+
+
+DISTANCE, SHARE = "a difference of {} standard deviations", "a difference of {}"
+
+MEASURES = {
+    "sliced_w2": Measure(
+        "distances", "sliced 2-Wasserstein distance, in standard deviations of the data", "distance", _times, DISTANCE,
+        scale="root",
+    ),
+    "w2": Measure(
+        "distances", "2-Wasserstein distance of at most 200 rows, in standard deviations of the data", "distance",
+        _times, DISTANCE, scale="root",
+    ),
+    "energy_distance": Measure(
+        "tests", "energy distance of standardised columns", "distance", _by_chance, "an energy distance of {}",
+        scale="root",
+    ),
+    "mmd_squared": Measure(
+        "tests", "squared maximum mean discrepancy of Gaussian kernels", "mmd", _by_chance, "a squared MMD of {}",
+        scale="square",
+    ),
+    "c2st": Measure(
+        "tests", "accuracy of a nearest-neighbour classifier (C2ST); 0.5 is guessing", "accuracy", _told_apart,
+        "an accuracy of {}", "both", origin=0.5,
+    ),
+    "c2st_boosting": Measure(
+        "tests", "accuracy of boosted trees (C2ST); 0.5 is guessing", "accuracy", _told_apart, "an accuracy of {}"
+    ),
+    "precision": Measure("coverage", "share of the samples inside the data", "share", _outside, SHARE, "low"),
+    "recall": Measure("coverage", "share of the data inside the samples", "share", _not_reached, SHARE, "low"),
+    "density": Measure(
+        "coverage", "how densely samples lie around real points", "density", _denser, SHARE, "both"
+    ),
+    "coverage": Measure(
+        "coverage", "share of the real points with a sample near", "share", _uncovered, SHARE, "low"
+    ),
+    # An exchange brings half of a difference with it here, so that it does not say what the test could detect.
+    "mode_distance": Measure("modes", "share of the samples in the wrong mode", "share", _misplaced, ""),
+    "modes_missed": Measure("modes", "modes without a sample", "missed", _missed, ""),
+    "negative_log_likelihood": Measure(
+        "fit", "mean of -log p of real points, in nats per row", "likelihood", _less_likely,
+        "a difference of {} nats per row",
+    ),
+    "excess_loss": Measure(
+        "fit", "the network's loss above the irreducible one, in nats per row at most; above 0.2 is a difference",
+        "likelihood", _unlearned, "an excess of {} nats per row",
+    ),
+}  # fmt: skip
+
+
+# --- Do samples resemble real points? Every metric beside its reference value, that of two real draws ---------------
+#
+# found = evaluate_points(samples, reference, other)
+# print(found)
+
+
+@dataclass(frozen=True)
+class PointColumn:
+    """One column of points.
+
+    Attributes:
+        name: of the column.
+        quantiles: minimum, quartiles and maximum of synthetic and of real numbers.
+        bars: the histograms of both.
+    """
+
+    name: str
+    quantiles: tuple[tuple[float, ...], tuple[float, ...]]
+    bars: Histogram
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        ours, theirs = self.quantiles
+        return {"name": self.name, "quantiles": {"synthetic": list(ours), "real": list(theirs)}}
+
+
+@dataclass(frozen=True)
+class PointDetails:
+    """What charts of points need.
+
+    Attributes:
+        columns: each by itself.
+        synthetic, real: points of the plane, (n, 2) and (m, 2); None where there are other than two columns.
+        excess: the network's loss above the irreducible one at each noise level; None where that is unknown.
+    """
+
+    columns: tuple[PointColumn, ...]
+    synthetic: Array | None
+    real: Array | None
+    excess: ExcessLoss | None
+
+    @property
+    def kind(self) -> Literal["points"]:
+        """Of the model."""
+        return "points"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"columns": [column.to_dict() for column in self.columns], "excess": optional(self.excess)}
+
+    def blocks(self, entries: Sequence[Entry]) -> list[str]:
+        """The numbers as blocks of text: a line for each of the entries of the record."""
+        return [entries_text(entries)]
+
+
+class Fit(NamedTuple):
+    """How well a model fits real points.
+
+    Attributes:
+        log_prob: log p in nats of real points, (m,), by the model, and (k,) that of real points by the exact
+            distribution, or where that is unknown of other real points by the model; None: unknown.
+        excess: what the network's loss has above the irreducible one; None: unknown.
+        paired: both of `log_prob` are those of the same points.
+    """
+
+    log_prob: tuple[ArrayLike, ArrayLike] | None = None
+    excess: ExcessLoss | None = None
+    paired: bool = False
+
+
+def evaluate_points(
+    samples: ArrayLike,
+    reference: ArrayLike,
+    other: ArrayLike,
+    *,
+    columns: Sequence[str] = (),
+    modes: Modes | None = None,
+    fit: Fit = Fit(),
+    brief: bool = False,
+    seed: int = 0,
+) -> Evaluation[PointDetails]:
+    """Compare samples with real points.
+
+    Args:
+        samples: of a model, (n, d).
+        reference: the real points that they are compared with, (n, d), at least 10.
+        other: another real draw, (n, d), for the reference values.
+        columns: names; x and y, or x0, x1, ..., if left out.
+        modes: where they are, if that is known.
+        fit: log p of real points, and the loss of the network, where they are known.
+        brief: the sliced distance, the nearest-neighbour classifier, precision, recall, density and coverage alone,
+            which take two seconds for 10,000 rows.
+        seed: of the metrics' own randomness.
+
+    Raises:
+        ValueError: arrays of other shapes, entries that are not finite, fewer than 10 rows, or real points that are all
+            equal.
+
+    Example:
+        >>> from motes.evaluation import evaluate_points
+        >>> draws = [motes.make_shape("moons", 200, seed=seed) for seed in range(3)]
+        >>> evaluate_points(*draws).headline
+        'No difference between synthetic and real rows was found.'
+    """
+    ours, theirs = np.asarray(samples, np.float64), np.asarray(reference, np.float64)
+    rows, tested = _tested(*paired(ours, theirs, other, theirs, seed), modes, fit, brief)
+    width = ours.shape[1]
+    plane = width == 2
+    details = PointDetails(
+        tuple(
+            _column(name, a, b) for name, a, b in zip(columns or default_columns(width), ours.T, theirs.T, strict=True)
+        ),
+        ours if plane else None,
+        theirs if plane else None,
+        fit.excess,
+    )
+    sizes = {"synthetic": len(ours), "real": len(theirs)}
+    entries = tuple(_entry(row, tested[row.metric.name], width) for row in rows)
+    return Evaluation("", "real points", sizes, entries, details, (), seed, brief)
+
+
+def _tested(pair: Pair, real: Pair, modes: Modes | None, fit: Fit, brief: bool) -> tuple[list[Row], dict[str, Tested]]:
+    """Every metric beside its reference value, and the test of each by its name."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):  # the threads of these small matrices wait for each other
+        metrics, permuted = metrics_permuted(pair, modes, brief)
+        rows = [Row(*both) for both in zip(metrics, metrics_of(real, modes, brief), strict=True)]
+    exchanged = {}
+    for name, values in permuted.items():
+        one = measure_of(name)
+        exchanged[name] = Exchanged(values, one.worse, one.scale, one.origin)
+    singles: dict[str, Single] = {}
+    for metric in metrics:
+        if metric.name not in exchanged:
+            singles[metric.name] = of_trees(metric, min(len(pair.a), len(pair.b)))
+    if fit.log_prob is not None:
+        ours, best = (np.asarray(log_prob, np.float64) for log_prob in fit.log_prob)
+        rows.append(Row(negative_log_likelihood(ours), negative_log_likelihood(best)))
+        singles["negative_log_likelihood"] = of_likelihoods(ours, best, paired=fit.paired)
+    if (excess := fit.excess) is not None:
+        half = Z * excess.nats_error
+        value = Metric("excess_loss", excess.nats, excess.nats - half, excess.nats + half)
+        rows.append(Row(value, Metric("excess_loss", 0.0, 0.0, 0.0)))
+        singles["excess_loss"] = of_excess(excess.nats, excess.nats_error, UNLEARNED)
+    left_out = len(SLOW) + 2 * (modes is not None) + len(OWN) if brief else 0
+    return rows, tests_of(PointFamily.of(exchanged, left_out), singles)
+
+
+def _entry(row: Row, tested: Tested, width: int) -> Entry:
+    measure, said = measure_of(row.metric.name), verdict(row, tested, width)
+    chance = tested.range(row.metric, row.reference)
+    return Entry.of(measure.section, row.metric.name, measure.about, said, row.metric, row.reference, chance)
+
+
+def _column(name: str, synthetic: Array, real: Array) -> PointColumn:
+    return PointColumn(name, (quantiles_of(synthetic), quantiles_of(real)), bars_of(synthetic, real, ()))

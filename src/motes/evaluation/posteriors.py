@@ -1,0 +1,675 @@
+"""Evaluation of posteriors: held-out scores, ranks and local calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from motes.errors import DataError, UsageError, check_count, check_process, check_seed
+from motes.evaluation.models import about
+from motes.evaluation.records import Entry, Evaluation, entries_text
+from motes.evaluation.results import NO_DIFFERENCE, POWER, Metric, Verdict, graded, p_value, share
+from motes.evaluation.sources import simulations_of_source
+from motes.points import PosteriorModel
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+Array = NDArray[np.float64]
+
+JOINT = "all columns"
+FALSE_ALARMS = 0.025  # probability of one or more of right posteriors: in 200 repeats more than 5 % once in 80 times
+MEASURES = {
+    "width": "width of the draws, by normal scores of ranks; 1 is right",
+    "ranks": "are ranks of true values among draws uniform?",
+}
+
+
+@dataclass(frozen=True)
+class PosteriorDetails:
+    """What was compared: the ranks of true values among draws, whose shares are in the entries.
+
+    Attributes:
+        columns: names of the columns.
+        draws: of the posterior of each row.
+        coverage: level -> column -> how often intervals of this level hold the true value.
+    """
+
+    columns: tuple[str, ...]
+    draws: int
+    coverage: Mapping[float, Mapping[str, Metric]]
+
+    @property
+    def kind(self) -> Literal["posteriors"]:
+        """Of the model."""
+        return "posteriors"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        coverage = {
+            f"{level:g}": {name: one.to_dict() for name, one in found.items()} for level, found in self.coverage.items()
+        }
+        return {"columns": list(self.columns), "draws": self.draws, "coverage": coverage}
+
+    def blocks(self, entries: Sequence[Entry]) -> list[str]:
+        """The numbers as blocks of text: a line for each of the entries of the record."""
+        return [entries_text(entries)]
+
+
+def evaluation_of_posteriors(
+    widths: Mapping[str, Metric],
+    p_values: Mapping[str, float],
+    log_prob: Array,
+    details: PosteriorDetails,
+    *,
+    seed: int,
+) -> Evaluation[PosteriorDetails]:
+    """The record of what was found.
+
+    Args:
+        widths: of each column, and of all together if there are several, each with its p-value.
+        p_values: that the ranks are uniform, of each column and then of all together.
+        log_prob: log p of the true rows, each given what was observed with it, (m,), in nats.
+        details: for charts and tables.
+        seed: of the draws.
+    """
+    entries = []
+    for name, verdict in calibration_verdicts(widths, p_values, len(log_prob)).items():
+        what, _, column = name.partition(" of ")
+        width = widths[column] if what == "width" else None
+        chance = None if width is None else (width / width.high, width / width.low)
+        reference = None if width is None else 1.0
+        entries.append(Entry.of("calibration", name, MEASURES[what], verdict, width, reference, chance))
+    mean, half = float(-log_prob.mean()), 1.96 * float(log_prob.std(ddof=1) / np.sqrt(len(log_prob)))
+    about = "mean of -log p of rows given what was observed with each, in nats per row; less is better"
+    said = Verdict("good", f"± {half:.2g} (95 %); nothing to compare it with")
+    entries.append(Entry.of("fit", "negative_log_likelihood", about, said, mean, None))
+    rows = {"synthetic": len(log_prob) * details.draws, "real": len(log_prob)}
+    return Evaluation("", "rows with what was observed", rows, tuple(entries), details, (), seed)
+
+
+def calibration_verdicts(
+    widths: Mapping[str, Metric], p_values: Mapping[str, float], simulations: int
+) -> dict[str, Verdict]:
+    """Of each width and of all ranks, by their names; p-values are adjusted for all of them.
+
+    Args:
+        widths: of each column, and of all together if there are several, with their p-values.
+        p_values: that the ranks are uniform, of each column, and then of all columns together.
+        simulations: how many there are.
+    """
+    tests, columns = len(widths) + len(p_values), len(p_values) - 1
+    found = {}
+    for name, p in p_values.items():
+        joint = name == JOINT
+        if (width := widths.get(name)) is not None:
+            found[f"width of {name}"] = _of_width(width, tests, simulations * (columns if joint else 1))
+        adjusted = min(1.0, tests * p)
+        differs = Verdict("moderate", "miscalibrated" if joint else "shifted or of another form", adjusted)
+        found[f"ranks of {name}"] = differs if adjusted < FALSE_ALARMS else Verdict("good", NO_DIFFERENCE, adjusted)
+    return found
+
+
+def _of_width(width: Metric, tests: int, simulations: int) -> Verdict:
+    p_value = min(1.0, tests * (1.0 if width.p_value is None else width.p_value))
+    detectable = detectable_width(simulations, tests)
+    seen = f"a width that is {detectable:.0%} off"
+    if p_value >= FALSE_ALARMS:
+        return Verdict("good", NO_DIFFERENCE, p_value, detectable, seen)
+    text = f"{abs(1 - width):.0%} too {'narrow (over-confident)' if width < 1 else 'wide (under-confident)'}"
+    return Verdict(graded(abs(1 - width), "width"), text, p_value, detectable, seen)
+
+
+def detectable_width(simulations: int, tests: int) -> float:
+    """How far from 1 a width is that one of so many tests finds in 80 of 100 cases."""
+    return float((ndtri(POWER) - ndtri(FALSE_ALARMS / tests / 2)) / np.sqrt(2 * simulations))
+
+
+# --- Are posteriors as wide as they should be? Checked by simulations whose parameters are known --------------------
+#
+#     theta ~ p(theta),  x ~ p(x | theta),  theta_1, ..., theta_L ~ model given x
+#
+# Where the model is the posterior, theta is one more draw of it, so that its rank among the L draws is uniform on 0,
+# ..., L: in each column (simulation-based calibration, Talts et al. 2018), and in the distance to a point, which sees
+# all columns together (TARP, Lemos et al. 2023). An interval of level a then holds theta with probability a.
+#
+#     u = (rank + a uniform number) / (L + 1),    z = Phi^-1(u),    width = 1 / (standard deviation of z)
+#
+# z is standard normal then. Kolmogorov's test of u finds shifts, and the chi-squared test of the squares of z finds
+# posteriors that are too narrow or too wide. A rank is bounded, so that a few far misses do not move the width.
+#
+# The width of all d columns together is taken from the rank of theta by the Mahalanobis distance to the mean of theta
+# and the draws, in which theta is one of L + 1 that may be exchanged:
+#
+#     q = F^-1(u),    F of chi-squared with d degrees of freedom,    width^2 = m d / (sum of q)
+#
+# The sum of q is chi-squared with m d degrees of freedom, in any units and for any form of the posterior.
+#
+# Posteriors that are a little too narrow in every column are found by it with far fewer simulations.
+#
+# The point of a row is the true theta of the most similar x among the rows before it. A posterior that does not depend
+# on x passes every test whose points know nothing of x either. Only rows before it, so that the ranks stay independent.
+
+
+LEVELS = (0.5, 0.8, 0.9, 0.95)  # of intervals
+FEWEST = 50  # simulations
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """How far the ranks of the true parameters among draws are from uniform.
+
+    Attributes:
+        columns: names of the d columns.
+        ranks: of each simulation, in each column and then in the distance to a point, (m, d + 1), from 0 to `draws`.
+        draws: L.
+        widths: of each column, 1 / the standard deviation of the normal scores of its ranks: 1 is right, 0.8 is 20 %
+            too narrow. Of several columns one more, of all together. With the p-value of the hypothesis that it is 1,
+            and an interval at the level of all tests together (Bonferroni): it excludes 1 exactly where a difference
+            is found.
+        p_values: of the hypothesis that the ranks are uniform, (d + 1,).
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> theta = rng.normal(size=(200, 2))
+        >>> x = theta + rng.normal(size=(200, 2))
+        >>> posterior = motes.fit(theta, given=x, changes={"training.steps": 2}, verbose=False)
+        >>> found = motes.calibration(posterior, theta, x, draws=19)
+        >>> found.ranks.shape, len(found.coverage(0.9))
+        ((200, 3), 3)
+    """
+
+    columns: tuple[str, ...]
+    ranks: NDArray[np.int64]
+    draws: int
+    widths: tuple[Metric, ...]
+    p_values: Array
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns, and all of them together."""
+        return (*self.columns, JOINT)
+
+    @property
+    def p_value(self) -> float:
+        """Of the hypothesis that all widths are 1 and all ranks uniform (Bonferroni)."""
+        return min(one.p_value or 0.0 for one in self.verdicts.values())
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether these simulations show no miscalibration, with false alarms in 2.5 % of right posteriors."""
+        return self.p_value >= FALSE_ALARMS
+
+    @property
+    def verdicts(self) -> dict[str, Verdict]:
+        """What an evaluation says of each width, "width of rate", and of all ranks, "ranks of rate"."""
+        widths = dict(zip(self.names, self.widths, strict=False))
+        return calibration_verdicts(widths, dict(zip(self.names, self.p_values.tolist(), strict=True)), len(self.ranks))
+
+    def coverage(self, level: float) -> dict[str, Metric]:
+        """How often an interval of this level holds the true value: of each column, central; of all, by the distance.
+
+        Raises:
+            ValueError: a level that is not between 0 and 1.
+
+        Example:
+            >>> from motes.evaluation import Calibration
+            >>> ranks = np.arange(100)[:, None] * [1, 1]
+            >>> found = Calibration(("rate",), ranks, 99, (), np.ones(2))
+            >>> print(found.coverage(0.9)["rate"])
+            0.9 (0.8256 to 0.9448)
+        """
+        if not 0 < level < 1:
+            raise ValueError(f"level = {level}; expected a number between 0 and 1.")
+        # A rank stands for the places from r / (L + 1) to (r + 1) / (L + 1), of which a part may be inside.
+        low, high = np.full((2, len(self.names)), [[(1 - level) / 2], [(1 + level) / 2]])
+        low[-1], high[-1] = 0.0, level  # a ball around the point, and not a ring
+        first, last = self.ranks / (self.draws + 1), (self.ranks + 1) / (self.draws + 1)
+        part = np.clip(np.minimum(last, high) - np.maximum(first, low), 0, None) * (self.draws + 1)
+        n = len(part)
+        return {
+            name: share("coverage", float(column.mean()), float(column.var() / n), n)
+            for name, column in zip(self.names, part.T, strict=True)
+        }
+
+    @property
+    def findings(self) -> list[str]:
+        """A sentence for each column whose posteriors differ, and for all together if they do, and what to do."""
+        found, said = self.verdicts, []
+        widths = dict(zip(self.names, self.widths, strict=False))
+        for name in self.names:
+            wrong = [one.text for key, one in found.items() if key.endswith(f" of {name}") and one.differs]
+            whose = f"the joint posterior of {JOINT} is" if name == JOINT else f"posteriors of '{name}' are"
+            if wrong:
+                said.append(f"{whose} {wrong[0]}. Train {_remedy(widths.get(name))}.")
+        return said
+
+    def plot(self, style: str = "light") -> Axes:
+        """The ranks of each column, and of all together, beside the band in which uniform ones lie.
+
+        Example:
+            >>> from motes.evaluation import Calibration
+            >>> found = Calibration(("rate",), np.arange(100)[:, None] * [1, 1], 99, (), np.ones(2))
+            >>> [line.get_label() for line in found.plot().get_lines()][1:]
+            ['rate', 'all columns']
+        """
+        from motes.plots import rank_curves
+
+        return rank_curves(dict(zip(self.names, self.ranks.T, strict=True)), self.draws, style=style)
+
+    def __repr__(self) -> str:
+        return f"Calibration({len(self.ranks):,} simulations, {self.draws} draws each, p = {self.p_value:.2g})"
+
+    def __str__(self) -> str:
+        cover = {level: self.coverage(level) for level in LEVELS}
+        head = f"{'':<16}{'width':>22}{'p':>9}{'p of ranks':>12}"
+        lines = [head + "".join(f"{f'{level:.0%} holds':>12}" for level in LEVELS)]
+        found = self.verdicts
+        for name, width in zip_longest(self.names, self.widths):
+            own = "" if width is None else f"{width:.3f} ({width.low:.3f} to {width.high:.3f})"
+            p = "" if width is None else p_value(found[f"width of {name}"].p_value)
+            lines.append(
+                f"{name[:15]:<16}{own:>22}{p:>9}{p_value(found[f'ranks of {name}'].p_value):>12}"
+                + "".join(f"{float(cover[level][name]):>12.1%}" for level in LEVELS)
+            )
+        m, rate = len(self.ranks), f"{FALSE_ALARMS:.1%} of right posteriors"
+        fine = f"no miscalibration detected in {m:,} simulations (p = {self.p_value:.2g}; false alarms: {rate}). "
+        fine += f"The tests could detect widths that are {detectable_width(m, len(found)):.0%} or more off."
+        return "\n".join([*lines, "", *(self.findings or [fine])])
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON.
+
+        Example:
+            >>> from motes.evaluation import Calibration
+            >>> sorted(Calibration(("rate",), np.zeros((9, 2), int), 9, (), np.ones(2)).to_dict())
+            ['columns', 'coverage', 'draws', 'findings', 'p_value', 'p_values', 'simulations', 'widths']
+        """
+        return {
+            "columns": self.columns,
+            "simulations": len(self.ranks),
+            "draws": self.draws,
+            "p_value": self.p_value,
+            "p_values": dict(zip(self.names, self.p_values.tolist(), strict=True)),
+            "widths": {name: width.to_dict() for name, width in zip(self.names, self.widths, strict=False)},
+            "coverage": {
+                f"{level:g}": {name: one.to_dict() for name, one in self.coverage(level).items()} for level in LEVELS
+            },
+            "findings": self.findings,
+        }
+
+
+def calibration(model: PosteriorModel, theta: Any, x: Any, *, draws: int = 99, seed: int = 0) -> Calibration:
+    """Check a model of points given x on simulations that it has not seen.
+
+    Args:
+        model: trained by `motes.fit(theta, given=x)`.
+        theta: parameters, drawn from the prior (m, d), in any kind of table.
+        x: what was simulated with them, (m, c) or a table; at least 50 rows, and some hundred to see little.
+        draws: of the posterior of each row.
+        seed: of the draws.
+
+    Raises:
+        UsageError: a model that is conditioned on nothing, or too few rows.
+        DataError: rows that cannot be used.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> theta = rng.normal(size=(200, 2))
+        >>> x = theta + rng.normal(size=(200, 2))
+        >>> posterior = motes.fit(theta, given=x, changes={"training.steps": 2}, verbose=False)
+        >>> motes.calibration(posterior, theta, x, draws=19).columns
+        ('x', 'y')
+    """
+    rows, observed = simulations_of(model, theta, x, "calibration")
+    draws, seed = check_count(draws, "draws"), check_seed(seed)
+    drawn = model.draw(draws, observed, seed=seed)
+    x = model.context.mapped(observed)
+    return calibration_of(model.columns, rows, drawn, x, np.random.default_rng([seed, 173205]))
+
+
+def simulations_of(model: PosteriorModel, theta: Any, x: Any, call: str) -> tuple[Array, Array]:
+    """Parameters (m, d) and what was simulated with them (m, c).
+
+    Raises:
+        UsageError: a model that is conditioned on nothing, or too few rows; `call` says what for.
+        DataError: rows that cannot be used.
+    """
+    if not isinstance(model, PosteriorModel):
+        raise UsageError(f"{call}: this model is conditioned on nothing. Train one: motes.fit(theta, given=x).")
+    rows = model.matrix(theta, "theta")
+    observed, _ = model.context.rows(x)
+    if rows.ndim != 2 or rows.shape != (len(observed), model.dim):
+        raise DataError(f"theta has shape {rows.shape}; expected ({len(observed)}, {model.dim}), a row for each of x.")
+    if not np.isfinite(rows).all():
+        raise DataError("theta holds an entry that is not a finite number. Leave out such rows.")
+    if len(rows) < FEWEST:
+        raise UsageError(f"got {len(rows)} simulations; expected at least {FEWEST}, and some hundred to see little.")
+    return rows, observed
+
+
+def calibration_of(
+    columns: tuple[str, ...], theta: Array, drawn: Array, x: Array, rng: np.random.Generator
+) -> Calibration:
+    """That of parameters theta (m, d), and of draws (m, L, d) from the posterior of each.
+
+    Args:
+        columns: d names.
+        theta: the parameters that each observation was simulated with.
+        drawn: what a model thinks they are.
+        x: what was simulated (m, c), each column of about the same spread.
+        rng: breaks ties, spreads ranks for the tests, and makes the points of the first rows.
+    """
+    from scipy import stats
+    from scipy.special import ndtri
+
+    scale = np.where(theta.std(axis=0) > 0, theta.std(axis=0), 1.0)
+    away = lambda values, point: np.linalg.norm((values - point) / scale, axis=-1)
+    points, d = _points(theta, x, rng), len(columns)
+    both = np.concatenate([theta[:, None], drawn], axis=1)
+    both = np.concatenate([both, away(both, points[:, None])[..., None], _mahalanobis(both)[..., None]], axis=2)
+    true, others = both[:, :1], both[:, 1:]
+    equal = (others == true).sum(axis=1)
+    ranks = (others < true).sum(axis=1) + rng.integers(0, equal + 1)
+    # A uniform place within the rank makes the tests of a continuous uniform distribution exact.
+    places = (ranks + rng.random(ranks.shape)) / (drawn.shape[1] + 1)
+    p_values = np.array([stats.kstest(column, "uniform").pvalue for column in places.T[:-1]])
+    scores = ndtri(np.maximum(places[:, :d], np.finfo(np.float64).tiny))
+    totals = [((column - column.mean()) ** 2).sum() for column in scores.T]
+    free = [len(theta) - 1] * d
+    if d > 1:  # of one column it would be the same test twice
+        totals.append(stats.chi2.ppf(places[:, -1], d).sum())
+        free.append(len(theta) * d)
+    tests = len(totals) + len(p_values)
+    widths = tuple(_width(float(total), n, tests) for total, n in zip(totals, free, strict=True))
+    return Calibration(columns, ranks[:, :-1], drawn.shape[1], widths, p_values)
+
+
+def _mahalanobis(values: Array) -> Array:
+    """Distances of values (m, l, d) to the mean of their row, by its covariance, (m, l)."""
+    with np.errstate(all="ignore"):  # draws that are not finite, of which sampling warns, say nothing here
+        away = values - values.mean(axis=1, keepdims=True)
+        away = np.nan_to_num(away / away.std(axis=1, keepdims=True), nan=0.0, posinf=0.0, neginf=0.0)
+    inverse = np.linalg.pinv(np.swapaxes(away, 1, 2) @ away, hermitian=True)
+    return np.asarray(((away @ inverse) * away).sum(axis=2))
+
+
+def _points(theta: Array, x: Array, rng: np.random.Generator) -> Array:
+    """What distances are taken to, (m, d): the theta of a similar x among earlier rows, in rounds of twice as many."""
+    from scipy.spatial import cKDTree
+
+    m = len(theta)
+    points = theta.mean(axis=0) + theta.std(axis=0) * rng.standard_normal(theta.shape)
+    for start, end in ((m // 8, m // 4), (m // 4, m // 2), (m // 2, m)):
+        points[start:end] = theta[cKDTree(x[:start]).query(x[start:end])[1]]
+    return points
+
+
+def _width(total: float, free: int, tests: int) -> Metric:
+    """The root of free / total, a chi-squared number of so many degrees of freedom; the interval for so many tests."""
+    from scipy import stats
+
+    below, above = stats.chi2.cdf(total, free), stats.chi2.sf(total, free)
+    level = FALSE_ALARMS / tests / 2
+    value, low, high = np.sqrt(np.array([free, *stats.chi2.ppf([level, 1 - level], free)]) / total).tolist()
+    return Metric("width", value, low, high, float(min(1.0, 2 * min(below, above))))
+
+
+def _remedy(width: Metric | None) -> str:
+    if width is not None and width.high < 1:
+        return "on more simulations, or stop earlier: training.validation = 0.1"
+    if width is not None and width.low > 1:
+        return "for more steps, training.steps, or with a wider network, network.width"
+    return "for more steps, training.steps, or on more simulations"
+
+
+# --- Is the posterior of one observation right? A local two-sample test (l-C2ST, Linhart et al. 2023) ---------------
+#
+#     f(theta, x)    learned to tell the true theta_i of simulation i from draws of the model given x_i
+#     T(x_o)         the mean of f(theta, x_o)^2 over draws theta of the model given x_o
+#
+# Simulation-based calibration is an average over all observations, in which errors of two observations may cancel. A
+# classifier that has learned of all simulations can be asked at one. Where the model is the posterior, the true theta_i
+# and the draws given x_i are exchangeable, whatever x_i is. So T is taken again with a draw in the place of the true
+# theta_i, at random in each simulation, and the share of these values that is at least as large is an exact p-value.
+#
+# f is the least-squares classifier, with a ridge, on products of features of theta, in deviations of the draws given
+# x_i, and of x. It is linear in what is exchanged, so that all exchanges together cost one solution.
+
+
+EXCHANGES = 999
+AT = 1000  # draws given the observation
+WAVES, OF_X = 24, 10  # random features of theta and of x
+RIDGE = 1e-2  # of the mean square of a feature
+FAR = 4.0  # deviations; what is further counts as that
+LEVEL = 0.01  # of each observation, at which its posterior is called wrong
+
+
+@dataclass(frozen=True, eq=False)
+class LocalCalibration:
+    """How far the model is from the posterior of each of some observations, as far as simulations tell.
+
+    Attributes:
+        p_values: of the hypothesis that the model is the posterior, (m,), by what was learned for each observation.
+        statistics: T (m,), in units of its mean over the exchanges: 1 is chance.
+        simulations: that were learned from.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> theta = rng.normal(size=(200, 2))
+        >>> x = theta + rng.normal(size=(200, 2))
+        >>> posterior = motes.fit(theta, given=x, changes={"training.steps": 2}, verbose=False)
+        >>> found = motes.evaluation.local_calibration(posterior, theta, x, given=[[0.0, 0.5], [1.0, -1.0]], draws=9)
+        >>> found.p_values.shape
+        (2,)
+    """
+
+    p_values: Array
+    statistics: Array
+    simulations: int
+
+    @property
+    def findings(self) -> list[str]:
+        """A sentence for each observation whose posterior is wrong, at the level 0.01."""
+        return [
+            f"the posterior of observation {i + 1} is wrong (p = {p:.2g}): a classifier tells draws from true "
+            f"parameters, {t:.2g} times as well as chance. Train on more simulations near it, or for more steps."
+            for i, (p, t) in enumerate(zip(self.p_values, self.statistics, strict=True))
+            if p < LEVEL
+        ]
+
+    def __repr__(self) -> str:
+        return f"LocalCalibration({len(self.p_values)} observations, smallest p = {self.p_values.min():.2g})"
+
+    def __str__(self) -> str:
+        lines = [f"{'observation':<14}{'statistic':>10}{'p':>8}"]
+        lines += [
+            f"{i + 1:<14}{t:>10.2f}{p:>8.2g}"
+            for i, (t, p) in enumerate(zip(self.statistics, self.p_values, strict=True))
+        ]
+        fine = f"no error shows in {self.simulations:,} simulations"
+        return "\n".join([*lines, "", *(self.findings or [fine])])
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON.
+
+        Example:
+            >>> from motes.evaluation import LocalCalibration
+            >>> sorted(LocalCalibration(np.ones(1), np.ones(1), 100).to_dict())
+            ['findings', 'p_values', 'simulations', 'statistics']
+        """
+        return {
+            "p_values": self.p_values.tolist(),
+            "statistics": self.statistics.tolist(),
+            "simulations": self.simulations,
+            "findings": self.findings,
+        }
+
+
+def local_calibration(
+    model: PosteriorModel, theta: Any, x: Any, *, given: Any, draws: int = 19, seed: int = 0
+) -> LocalCalibration:
+    """Check the posterior of single observations on simulations that a model has not seen.
+
+    Args:
+        model: trained by `motes.fit(theta, given=x)`.
+        theta: parameters, drawn from the prior (k, d), in any kind of table.
+        x: what was simulated with them, (k, c) or a table; at least 50 rows, and some thousand to see little.
+        given: the observations: one (c,), or m of them (m, c), or a table.
+        draws: of the posterior of each simulation, at least 2.
+        seed: of all that is drawn.
+
+    Raises:
+        UsageError: a model that is conditioned on nothing, or too few rows or draws.
+        DataError: rows that cannot be used.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> theta = rng.normal(size=(200, 2))
+        >>> x = theta + rng.normal(size=(200, 2))
+        >>> posterior = motes.fit(theta, given=x, changes={"training.steps": 2}, verbose=False)
+        >>> motes.evaluation.local_calibration(posterior, theta, x, given=[0.0, 0.5], draws=9).simulations
+        200
+    """
+    rows, observed = simulations_of(model, theta, x, "local_calibration")
+    context = model.context
+    draws, seed = check_count(draws, "draws"), check_seed(seed)
+    if draws < 2:
+        raise UsageError(f"draws = {draws}; expected at least 2.")
+    at, _ = context.rows(given)
+    drawn = model.draw(draws, observed, seed=seed)
+    there = model.draw(AT, at, seed=seed)
+    rng = np.random.default_rng([seed, 244949])
+    return local_calibration_of((rows, drawn, context.forward(observed)), (there, context.forward(at)), rng)
+
+
+def local_calibration_of(
+    simulated: tuple[Array, Array, Array], at: tuple[Array, Array], rng: np.random.Generator
+) -> LocalCalibration:
+    """That of simulations and of draws given observations.
+
+    Args:
+        simulated: true parameters (k, d), draws given each simulation (k, L, d), and what was simulated (k, c).
+        at: draws given each observation (m, A, d), and the observations (m, c).
+        rng: of the features and the exchanges.
+    """
+    theta, drawn, x = simulated
+    groups = np.concatenate([theta[:, None], drawn], axis=1)  # (k, L + 1, d), exchangeable in each row
+    features = _Features(theta.shape[1], x, rng)
+    phi = features(groups, x)  # (k, L + 1, F)
+    phi -= phi.mean(axis=1, keepdims=True)
+    k, members, size = phi.shape
+    flat = phi.reshape(-1, size)
+    gram = flat.T @ flat / len(flat)
+    gram[np.diag_indices(size)] += RIDGE * np.trace(gram) / size
+    # Which member of each group is taken for the true one; the first row: the true one is.
+    picked = np.concatenate([np.zeros((1, k), np.int64), rng.integers(0, members, (EXCHANGES, k))])
+    sums = np.stack([phi[np.arange(k), row].sum(axis=0) for row in picked])  # (1 + E, F)
+    weights = np.linalg.solve(gram, sums.T)  # (F, 1 + E)
+    found = []
+    for draws, one in zip(at[0], at[1], strict=True):
+        here = features(draws[None], one[None])[0]
+        found.append((((here - here.mean(axis=0)) @ weights) ** 2).mean(axis=0))
+    values = np.array(found)  # (m, 1 + E)
+    # What is equal but for rounding counts as equal, against the model that is right.
+    p_values = (values >= values[:, :1] * (1 - 1e-9)).mean(axis=1)
+    return LocalCalibration(p_values, values[:, 0] / values[:, 1:].mean(axis=1), k)
+
+
+class _Features:
+    """Products of features of theta, in deviations of the rows of its group, and of x."""
+
+    def __init__(self, d: int, x: Array, rng: np.random.Generator):
+        self.waves, self.shifts = rng.normal(size=(d, WAVES)) * rng.uniform(0.5, 2, WAVES), _phases(rng, WAVES)
+        self.mean, self.scale = x.mean(axis=0), np.where(x.std(axis=0) > 0, x.std(axis=0), 1.0)
+        self.x_waves, self.x_shifts = rng.normal(size=(x.shape[1], OF_X)) / np.sqrt(x.shape[1]), _phases(rng, OF_X)
+        self.pairs = np.triu_indices(d)
+
+    def __call__(self, groups: Array, x: Array) -> Array:
+        """Of groups (k, n, d), each given a row of x (k, c): (k, n, F)."""
+        deviation = groups.std(axis=1, keepdims=True)
+        r = (groups - groups.mean(axis=1, keepdims=True)) / np.where(deviation > 0, deviation, 1.0)
+        r = np.clip(r, -FAR, FAR)
+        first, second = self.pairs
+        of_theta = [r, r[..., first] * r[..., second], np.sqrt(2) * np.cos(r @ self.waves + self.shifts)]
+        waves = np.cos((x - self.mean) / self.scale @ self.x_waves + self.x_shifts)
+        of_x = np.concatenate([np.ones((len(x), 1)), np.sqrt(2) * waves], axis=1)
+        both = np.concatenate(of_theta, axis=2)[..., None] * of_x[:, None, None, :]
+        return both.reshape(*groups.shape[:2], -1)
+
+
+def _phases(rng: np.random.Generator, count: int) -> Array:
+    return rng.uniform(0, 2 * np.pi, count)
+
+
+# --- How good a model of points given what was observed is ----------------------------------------------------------
+#
+# How good a model of points given what was observed is: calibration and log p, as an evaluation and as a diagnosis.
+
+
+ROWS = 2000  # at most
+
+
+def rows_of(model: PosteriorModel, data: Any, given: Any, n: int) -> tuple[Any, Any, str, str]:
+    """At most `n` rows, what was observed with each, the name of their source, and what they are in words.
+
+    Raises:
+        UsageError: rows without what was observed, or a source that is not there.
+        DataError: rows that cannot be used.
+    """
+    if data is None or isinstance(data, str):
+        if given is not None:
+            raise UsageError("got given without rows in memory; a file has both. Leave given out, or give the rows.")
+        table, name, against = simulations_of_source(model, data)
+        if table.given is None:
+            raise DataError(f"'{name}' has no columns that were observed. Give a file that has them.")
+        return table.x[:n], table.given.x[:n], name, against
+    if given is None:
+        raise UsageError(
+            f"this model is of points given {', '.join(model.context.columns)}; got rows without them. Give both: "
+            "evaluate(theta, given=x), diagnose(theta, given=x)."
+        )
+    return data, given, "rows in memory", "rows with what was observed"
+
+
+def diagnose_posteriors(
+    model: PosteriorModel, data: Any = None, given: Any = None, *, n: int = ROWS, seed: int = 0
+) -> Calibration:
+    """Whether posteriors are as wide as they should be, and what to do; see `calibration`.
+
+    Args:
+        model: trained.
+        data: rows (m, d) in memory, or a file; None: the held-out rows of the file that it was trained on.
+        given: what was observed with each row in memory.
+        n: rows of a file, at most.
+        seed: of the draws.
+
+    Raises:
+        UsageError: rows that are not to be had, or fewer than 50.
+        DataError: rows that cannot be used.
+    """
+    check_process()
+    theta, x, _, _ = rows_of(model, data, given, min(n, ROWS))
+    return calibration(model, theta, x, seed=seed)
+
+
+def evaluate_posteriors(
+    model: PosteriorModel, data: Any = None, given: Any = None, *, n: int = ROWS, seed: int = 0
+) -> Evaluation[PosteriorDetails]:
+    """The same as a record, with log p of the rows; the arguments are those of `diagnose_posteriors`."""
+    theta, x, name, against = rows_of(model, data, given, min(n, ROWS))
+    check_process()
+    found = calibration(model, theta, x, seed=seed)
+    log_prob = model.score_samples(np.asarray(theta, np.float64), given=x)
+    details = PosteriorDetails(found.columns, found.draws, {level: found.coverage(level) for level in LEVELS})
+    widths = dict(zip(found.names, found.widths, strict=False))
+    p_values = dict(zip(found.names, found.p_values.tolist(), strict=True))
+    record = evaluation_of_posteriors(widths, p_values, log_prob, details, seed=seed)
+    return replace(record, source=name, evaluated_against=against, about=about(model))

@@ -1,0 +1,415 @@
+"""Privacy and utility of synthetic rows: distances to the closest records, copies, and classifiers trained on them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.evaluation.results import Array, Metric, Z, optional, share
+
+Codes = NDArray[np.int64]
+
+NEAR = 0.05  # the DCR share where nothing is given away
+DOUBT = 0.05  # p below which two references for copies count as different
+BLOCK = 4_000_000  # distances at a time
+QUANTILES = {"5 % quantile": 0.05, "median": 0.5}
+
+
+@dataclass(frozen=True)
+class Points:
+    """Rows as the distance sees them: numbers `z` (n, p), NaN where missing, and codes (n, q), -1 where missing."""
+
+    z: Array
+    codes: Codes
+
+    def __len__(self) -> int:
+        return len(self.z)
+
+    def take(self, rows: NDArray[np.intp]) -> "Points":
+        """These rows."""
+        return Points(self.z[rows], self.codes[rows])
+
+
+@dataclass(frozen=True)
+class ClosestRecords:
+    """Synthetic rows and held-out rows, each with the training row closest to it.
+
+    Attributes:
+        synthetic, held_out: distances (n,) and (m,), rising.
+        share: the DCR share, of the synthetic rows nearer than 95 % of the held-out ones, which is 0.05 where nothing
+            is given away; with its 95 % interval, which allows for few held-out rows, and the one-sided p-value of
+            0.05 or less.
+    """
+
+    synthetic: Array
+    held_out: Array
+    share: Metric
+
+    def quantiles(self) -> dict[str, tuple[float, float]]:
+        """Of the distances: name -> (synthetic, held out)."""
+        return {
+            name: (float(np.quantile(self.synthetic, q)), float(np.quantile(self.held_out, q)))
+            for name, q in QUANTILES.items()
+        }
+
+    def detectable(self, level: float) -> float | None:
+        """The smallest share that is significant at this level; None if no share is."""
+        n = len(self.synthetic)
+        counts = np.unique(np.linspace(1, n, min(n, 1000)).astype(np.int64))
+        enough = counts[_p_values(counts, _edge(self.held_out)[1], n, len(self.held_out)) < level]
+        return float(enough[0] / n) if len(enough) else None
+
+
+def closest_records(synthetic: Points, held_out: Points, training: Points) -> ClosestRecords:
+    """How much nearer the synthetic rows are to the training rows than held-out rows are.
+
+    Raises:
+        ValueError: no rows in one of the sets.
+    """
+    n, m = len(synthetic), len(held_out)
+    if not (n and m and len(training)):
+        raise ValueError(f"got {n}, {m} and {len(training)} rows; expected some of each.")
+    ours, theirs = (np.sort(distances_to(points, training)) for points in (synthetic, held_out))
+    # Rows at the very distance of the edge count one half for the share and not at all for the test, which is cautious.
+    edge, first = _edge(theirs)
+    below, upto = (int(np.searchsorted(ours, edge, side=side)) for side in ("left", "right"))
+    value = (below + upto) / (2 * n)
+    variance = value * (1 - value) / n + value**2 * (1 - NEAR) / NEAR / m  # of the share, and of the edge
+    p_value = float(_p_values(np.array([below]), first, n, m)[0])
+    return ClosestRecords(ours, theirs, share("dcr_share", value, variance, n, p_value))
+
+
+def _edge(held_out: Array) -> tuple[float, int]:
+    """The distance below which rows count as near, and the place of the first held-out row there, counted from 1."""
+    edge = held_out[max(int(np.ceil(NEAR * len(held_out))), 1) - 1]
+    return float(edge), int(np.searchsorted(held_out, edge, side="left")) + 1
+
+
+def _p_values(below: NDArray[np.int64], first: int, n: int, m: int) -> Array:
+    """Negative hypergeometric: `below` of n rows or more come before the `first` of m, all orders being alike."""
+    from scipy.stats import hypergeom
+
+    return np.where(below == 0, 1.0, hypergeom.cdf(first - 1, n + m, m, below + first - 1))
+
+
+def distances_to(points: Points, training: Points) -> Array:
+    """From each of `points` to the training row closest to it, (n,)."""
+    a, b = _filled(points.z), _filled(training.z)
+    squares = (b**2).sum(axis=1)
+    nearest = np.empty(len(a))
+    step = max(BLOCK // len(b), 1)
+    for i in range(0, len(a), step):
+        block = slice(i, i + step)
+        apart = squares - 2 * (a[block] @ b.T)  # but for the square of the point itself
+        for codes, others in zip(points.codes[block].T, training.codes.T, strict=True):
+            apart += codes[:, None] != others
+        place = apart.argmin(axis=1)
+        differ = (points.codes[block] != training.codes[place]).sum(axis=1)
+        nearest[block] = np.sqrt(((a[block] - b[place]) ** 2).sum(axis=1) + differ)  # again, without cancellation
+    return nearest
+
+
+def _filled(z: Array) -> Array:
+    """A missing number stands at the mean, 0, and in a column of its own beside it."""
+    gone = np.isnan(z)
+    return np.concatenate([np.where(gone, 0.0, z), gone], axis=1)
+
+
+# --- copies ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Rows that equal a training row in every entry.
+
+    Attributes:
+        synthetic, held_out: how many, and of how many.
+        repeated: training rows that equal another training row, and how many training rows there are.
+        share: of the synthetic rows, less that of the `reference`; with its 95 % interval and the one-sided p-value of
+            0 or less (Fisher's exact test).
+        copied: (n,), which synthetic rows are copies; `known` (m,), which held-out rows.
+        reference: chance copies among real rows, and of how many, from `held_out` and `repeated`.
+    """
+
+    synthetic: tuple[int, int]
+    held_out: tuple[int, int]
+    repeated: tuple[int, int]
+    share: Metric
+    copied: NDArray[np.bool_]
+    known: NDArray[np.bool_]
+    reference: tuple[int, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: how many of how many rows."""
+        found = {"synthetic": self.synthetic, "held_out": self.held_out, "training": self.repeated}
+        return {name: {"copies": count, "rows": rows} for name, (count, rows) in found.items()}
+
+    def detectable(self, level: float) -> int | None:
+        """The number of copies from which the test is significant at this level; None if no number is."""
+        from scipy.stats import hypergeom
+
+        (_, n), (c, total) = self.synthetic, self.reference
+        counts = np.unique(np.linspace(0, n, min(n, 1000) + 1).astype(np.int64))
+        enough = counts[hypergeom.sf(counts - 1, n + total, counts + c, n) < level]
+        return int(enough[0]) if len(enough) else None
+
+
+def count_copies(synthetic: Array, held_out: Array, training: Array) -> Copies:
+    """Are copies of training rows more frequent among synthetic rows than among new real ones?
+
+    A training row that equals another one is as good a sign of chance copies as a held-out row that equals one; such
+    rows come in pairs, so they count one half. Where held-out rows and repeated rows tell different stories, as where
+    rows were held out by their distinct values, the one with more copies is the reference.
+
+    Args:
+        synthetic, held_out, training: rows (n, d), (m, d) and (k, d) of numbers and codes; NaN equals NaN.
+    """
+    from scipy.stats import fisher_exact
+
+    from motes.evaluation.marginals import share_difference
+
+    own, counts = np.unique(fingerprints(training), return_counts=True)
+    copied, known = (np.isin(fingerprints(x), own) for x in (synthetic, held_out))
+    n, m, k = len(synthetic), len(held_out), len(training)
+    ours, theirs, twins = int(copied.sum()), int(known.sum()), int(counts[counts > 1].sum())
+    references = [(theirs, m), (-(-twins // 2), -(-k // 2))]
+    odds = fisher_exact(np.array([[c, total - c] for c, total in references])).pvalue if m else 1.0
+    if m and odds < DOUBT:
+        reference = max(references, key=lambda one: one[0] / one[1])
+    else:
+        reference = references[0][0] + references[1][0], references[0][1] + references[1][1]
+    c, total = reference
+    p_value = fisher_exact([[ours, n - ours], [c, total - c]], alternative="greater").pvalue
+    gap, low, high = (float(x) for x in share_difference(ours, n, c, total))
+    metric = Metric("copies", gap, low, high, float(p_value))
+    return Copies((ours, n), (theirs, m), (twins, k), metric, copied, known, reference)
+
+
+def fingerprints(x: Array) -> NDArray[np.uint64]:
+    """Rows (n, d) -> 64 bits each, equal for equal rows; NaN equals NaN. Two others meet once in 10^19 pairs.
+
+    Numbers are equal if they agree in 40 of their 52 binary digits, about 12 decimal ones: a number that was computed
+    may differ in its last digit from the same number that was read.
+    """
+    words = np.zeros(len(x), np.uint64)
+    for column in x.T:
+        plain = np.where(np.isnan(column), np.nan, column + 0.0)  # one NaN, one 0
+        bits = np.ascontiguousarray(plain).view(np.uint64)
+        words = _mixed(words ^ _mixed((bits + np.uint64(1 << 11)) >> np.uint64(12)))
+    return words
+
+
+def _mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Every bit depends on every other: a step of SplitMix64 (Steele et al. 2014)."""
+    with np.errstate(over="ignore"):
+        bits = bits + np.uint64(0x9E3779B97F4A7C15)
+        bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return bits ^ (bits >> np.uint64(31))
+
+
+# --- Utility --------------------------------------------------------------------------------------------------------
+#
+# Utility: can one learn from synthetic rows what real rows teach? Train on synthetic rows, test on real ones.
+#
+#     relative utility = (score after training on synthetic rows - chance) / (score after training on real rows -
+#         chance)
+#
+# The score is the area under the ROC curve for labels (of each against the rest, on average; chance is 1/2), R^2 for
+# numbers (chance is 0). Both models are boosted trees, learn from as many rows, and are tested on the same held-out
+# ones.
+
+
+FOLDS = 5  # models of each set, each without a fifth of its rows: they show what the choice of the rows does
+RESAMPLES = 299
+SURE = 2.3263478740408408  # a standard normal lies above it with probability 0.01
+
+
+@dataclass(frozen=True)
+class Task:
+    """Rows to learn from or to be tested on: `x` (n, d), `y` (n,), codes or numbers."""
+
+    x: Array
+    y: Array
+
+
+@dataclass(frozen=True)
+class Utility:
+    """How well the target is predicted from the other columns.
+
+    Attributes:
+        target: its name.
+        score: "AUC" or "R^2".
+        synthetic, real: scores on held-out rows, of models trained on synthetic and on real rows.
+        relative: relative utility; None where real rows teach nothing to speak of.
+        difference: synthetic minus real, with its 95 % interval and the one-sided p-value of 0 or more.
+        more: other scores by name, (synthetic, real).
+        rows: trained on, and tested on.
+    """
+
+    target: str
+    score: str
+    synthetic: Metric
+    real: Metric
+    relative: Metric | None
+    difference: Metric
+    more: dict[str, tuple[float, float]]
+    rows: tuple[int, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "target": self.target,
+            "score": self.score,
+            "synthetic": self.synthetic.to_dict(),
+            "real": self.real.to_dict(),
+            "difference": self.difference.to_dict(),
+            "relative_utility": optional(self.relative),
+            "more": {name: {"synthetic": ours, "real": theirs} for name, (ours, theirs) in self.more.items()},
+        }
+
+
+def utility(
+    synthetic: Task,
+    real: Task,
+    test: Task,
+    discrete: NDArray[np.bool_],
+    *,
+    target: str,
+    classes: int | None,
+    rng: np.random.Generator,
+) -> Utility:
+    """Train on `synthetic` and on `real`, as many rows of each, and test on `test`.
+
+    The intervals hold the noise of the test rows (by resampling them) and that of the training rows (the jackknife over
+    fifths of them, which for trees is on the wide side).
+
+    Args:
+        synthetic, real: to train on; the rows of the longer one are cut to those of the other.
+        test: held-out real rows.
+        discrete: which columns of x are codes, (d,).
+        target: the name of y.
+        classes: y is codes from 0 to classes - 1; None where it is numbers.
+        rng: of the folds and the resampling.
+
+    Raises:
+        ValueError: fewer rows than folds to train on, or a target that does not vary over the test rows.
+    """
+    n = min(len(synthetic.y), len(real.y))
+    if n < 2 * FOLDS:
+        raise ValueError(f"got {n} rows to train on; expected at least {2 * FOLDS}.")
+    if len(np.unique(test.y)) < 2:
+        raise ValueError(f"target '{target}' has one value in all {len(test.y)} held-out rows.")
+    weights = rng.multinomial(len(test.y), np.full(len(test.y), 1 / len(test.y)), RESAMPLES).astype(np.float64)
+    weights = np.concatenate([np.ones((1, len(test.y))), weights])  # the rows as they are come first
+    weights = weights[[np.ptp(test.y[row > 0]) > 0 for row in weights]]
+    found = []
+    for task in (synthetic, real):
+        rows = rng.permutation(len(task.y))[:n]
+        guesses = _guesses(Task(task.x[rows], task.y[rows]), test.x, discrete, classes)
+        scores = np.stack([_scores(guess, test.y, weights, classes) for guess in guesses])  # (folds, resamples)
+        noise = (FOLDS - 1) * scores[:, 0].var()
+        found.append((scores.mean(axis=0), noise, guesses))
+    (ours, our_noise, our_guesses), (theirs, their_noise, their_guesses) = found
+    ours, theirs = (
+        np.append(s[0], s[1:] + rng.normal(0, np.sqrt(noise), len(s) - 1))
+        for s, noise in ((ours, our_noise), (theirs, their_noise))
+    )
+    name, chance = ("AUC", 0.5) if classes else ("R^2", 0.0)
+    gap, error = float(ours[0] - theirs[0]), float((ours - theirs)[1:].std())
+    return Utility(
+        target,
+        name,
+        _interval(name, ours),
+        _interval(name, theirs),
+        _relative(ours - chance, theirs - chance),
+        Metric("utility_difference", gap, gap - Z * error, gap + Z * error, _p_value(gap, error)),
+        {} if classes is None else _more(our_guesses, their_guesses, test.y),
+        (n, len(test.y)),
+    )
+
+
+def weighted_auc(score: Array, positive: NDArray[np.bool_], weights: Array) -> Array:
+    """The area under the ROC curve of `score` (n,) for each set of weights (b, n), (b,); NaN without both classes."""
+    order = np.argsort(score, kind="stable")
+    starts = np.flatnonzero(np.append(True, np.diff(score[order]) > 0))  # of rows with one score
+    ahead = np.add.reduceat(weights[:, order] * positive[order], starts, axis=1)
+    others = np.add.reduceat(weights[:, order] * ~positive[order], starts, axis=1)
+    below = np.cumsum(others, axis=1) - others / 2  # a tie counts one half
+    with np.errstate(invalid="ignore"):
+        return np.sum(ahead * below, axis=1) / (ahead.sum(axis=1) * others.sum(axis=1))
+
+
+def _guesses(task: Task, x: Array, discrete: NDArray[np.bool_], classes: int | None) -> list[Array]:
+    """What each model says of the rows `x`: probabilities (m, classes), or numbers (m,)."""
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from threadpoolctl import threadpool_limits
+
+    trees: Any = HistGradientBoostingRegressor if classes is None else HistGradientBoostingClassifier
+    guesses = []
+    for fold in range(FOLDS):
+        mine = np.arange(len(task.y)) % FOLDS != fold
+        y = task.y[mine]
+        if classes is not None and len(np.unique(y)) == 1:  # nothing to learn
+            guesses.append(np.repeat(np.eye(classes)[None, int(y[0])], len(x), axis=0))
+            continue
+        known = ~np.isnan(task.x[mine]).all(axis=0)  # trees refuse a column without an observed entry
+        features = discrete[known]
+        model = trees(max_leaf_nodes=15, early_stopping=False, random_state=0, categorical_features=features)
+        with threadpool_limits(1, "openmp"):
+            model.fit(task.x[mine][:, known], y)
+            guess = model.predict(x[:, known]) if classes is None else model.predict_proba(x[:, known])
+        if classes is not None:
+            all_classes = np.zeros((len(x), classes))
+            all_classes[:, model.classes_.astype(np.intp)] = guess
+            guess = all_classes
+        guesses.append(guess)
+    return guesses
+
+
+def _scores(guess: Array, y: Array, weights: Array, classes: int | None) -> Array:
+    """(b,), one for each set of weights (b, n)."""
+    if classes is None:
+        total = weights.sum(axis=1)
+        mean = weights @ y / total
+        spread = weights @ y**2 / total - mean**2
+        return np.asarray(1 - (weights @ (y - guess) ** 2) / total / spread)
+    present = np.unique(y).astype(np.intp)
+    if len(present) == 2 and classes == 2:
+        return weighted_auc(guess[:, 1], y == 1, weights)
+    each = np.stack([weighted_auc(guess[:, k], y == k, weights) for k in present])
+    return np.asarray(np.nanmean(each, axis=0))
+
+
+def _more(ours: list[Array], theirs: list[Array], y: Array) -> dict[str, tuple[float, float]]:
+    def accuracy(guess: Array) -> float:
+        return float(np.mean(guess.argmax(axis=1) == y))
+
+    def balanced(guess: Array) -> float:
+        return float(np.mean([np.mean(guess[y == k].argmax(axis=1) == k) for k in np.unique(y)]))
+
+    return {
+        name: (float(np.mean([score(g) for g in ours])), float(np.mean([score(g) for g in theirs])))
+        for name, score in (("accuracy", accuracy), ("balanced accuracy", balanced))
+    }
+
+
+def _interval(name: str, values: Array) -> Metric:
+    half = Z * float(values[1:].std())
+    return Metric(name, float(values[0]), float(values[0]) - half, float(values[0]) + half)
+
+
+def _relative(ours: Array, theirs: Array) -> Metric | None:
+    if theirs[0] <= SURE * theirs[1:].std():
+        return None
+    with np.errstate(divide="ignore"):
+        low, high = np.quantile(ours[1:] / theirs[1:], [0.025, 0.975])
+    value = float(ours[0] / theirs[0])
+    return Metric("relative_utility", value, float(min(low, value)), float(max(high, value)))
+
+
+def _p_value(gap: float, error: float) -> float:
+    from scipy.stats import norm
+
+    return float(norm.cdf(gap / error)) if error > 0 else float(gap >= 0)

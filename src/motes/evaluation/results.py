@@ -1,0 +1,393 @@
+"""Results of metrics: values with intervals, families of tests and the words of a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
+
+Array = NDArray[np.float64]
+
+Z = 1.959963984540054  # a standard normal lies within +-Z with probability 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class Metric(float):
+    """A float (so it adds, compares, formats and goes into JSON as `value`) that knows its name and its interval.
+
+    Attributes:
+        name: of the metric, as in a table of results.
+        value: the number itself.
+        low, high: its 95 % interval.
+        p_value: of the hypothesis that both sets come from one distribution, for a metric that tests it; else None.
+
+    Example:
+        >>> distance = motes.sliced_w2(motes.make_shape("moons", 200), motes.make_shape("moons", 200, seed=1))
+        >>> distance.name, distance.low <= distance <= distance.high, distance.p_value
+        ('sliced_w2', True, None)
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    p_value: float | None = None
+
+    def __new__(cls, name: str, value: float, low: float, high: float, p_value: float | None = None) -> Metric:
+        return super().__new__(cls, value)
+
+    def __getnewargs__(self) -> tuple[str, float, float, float, float | None]:  # type: ignore[override]
+        return self.name, self.value, self.low, self.high, self.p_value  # what copy and pickle call __new__ with
+
+    def to_dict(self) -> dict[str, float | None]:
+        """For JSON: the number, its interval and the p-value.
+
+        Example:
+            >>> motes.sliced_w2([[0.0, 0.0], [2.0, 2.0]], [[0.0, 0.0], [2.0, 2.0]]).to_dict()
+            {'value': 0.0, 'low': 0.0, 'high': 0.0, 'p_value': None}
+        """
+        return {"value": self.value, "low": self.low, "high": self.high, "p_value": self.p_value}
+
+    def __str__(self) -> str:
+        test = "" if self.p_value is None else f", p = {self.p_value:.3g}"
+        return f"{self.value:.4g} ({self.low:.4g} to {self.high:.4g}{test})"
+
+
+def corrected(metric: Metric, sigmas: float, neutral: float, differs: bool) -> Metric:
+    """A metric with the interval of a test among others, which excludes `neutral` exactly where a difference is found.
+
+    Args:
+        metric: with its 95 % interval.
+        sigmas: from where on a standard normal number is significant in that test.
+        neutral: the value where nothing differs.
+        differs: whether the test, which may be an exact one, finds a difference.
+    """
+    low, high = (metric.value + (end - metric.value) * sigmas / Z for end in (metric.low, metric.high))
+    if not differs:
+        low, high = min(low, neutral), max(high, neutral)
+    elif metric.value > neutral:
+        low = max(low, float(np.nextafter(neutral, np.inf)))
+    elif metric.value < neutral:
+        high = min(high, float(np.nextafter(neutral, -np.inf)))
+    return replace(metric, low=float(low), high=float(high))
+
+
+class Written(Protocol):
+    """A result that can be written down."""
+
+    def to_dict(self) -> Mapping[str, Any]:
+        """For JSON."""
+
+
+def optional(one: Written | None) -> dict[str, Any] | None:
+    """A result for JSON; None where there is none."""
+    return None if one is None else dict(one.to_dict())
+
+
+@dataclass(frozen=True)
+class Row:
+    """A metric beside its reference value, that of two real draws."""
+
+    metric: Metric
+    reference: Metric
+
+
+def share(name: str, value: float, variance: float, n: int, p_value: float | None = None) -> Metric:
+    """A share of rows with Wilson's interval, for as many rows as would give it this variance; never outside [0, 1].
+
+    Args:
+        name, value, p_value: as in `Metric`.
+        variance: of the share; where the share is 0 or 1, which have none, `n` rows are counted as independent.
+        n: rows.
+    """
+    spread = value * (1 - value)
+    rows = spread / variance if spread > 0 and variance > 0 else n
+    centre = (value + Z**2 / (2 * rows)) / (1 + Z**2 / rows)
+    half = Z / (1 + Z**2 / rows) * np.sqrt(spread / rows + (Z / (2 * rows)) ** 2)
+    low, high = max(min(centre - half, value), 0.0), min(max(centre + half, value), 1.0)
+    return Metric(name, float(value), float(low), float(high), p_value)
+
+
+def root(name: str, square: float, low: float, high: float, p_value: float | None = None) -> Metric:
+    """The square root of a square and of its interval, cut at 0."""
+    value, low, high = (float(np.sqrt(max(s, 0.0))) for s in (square, low, high))
+    return Metric(name, value, low, high, p_value)
+
+
+# --- How the numbers of an evaluation are written, and a table of texts for a terminal ------------------------------
+
+
+def number(value: float | None) -> str:
+    """To four digits or to the unit; a dash for none.
+
+    Example:
+        >>> number(3.14159), number(12345.6), number(None)
+        ('3.142', '12,346', '-')
+    """
+    if value is None or np.isnan(value):
+        return "-"
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
+
+
+def shown(kind: str, value: float) -> str:
+    """A number of a column as text: of a date the day, and the time where it has one."""
+    if kind != "date":
+        return number(value)
+    moment = np.datetime64(round(value), "us")
+    return str(moment.astype("M8[D]" if value % 86_400e6 == 0 else "M8[s]"))
+
+
+def p_value(value: float | None, equals: str = "") -> str:
+    """A p-value; "= " in front of one that is not "< 0.001", where it follows a p."""
+    return "-" if value is None else "< 0.001" if value < 0.001 else f"{equals}{value:.2g}"
+
+
+def between(ends: tuple[float, float] | None) -> str:
+    """A range, of which one end may be infinite.
+
+    Example:
+        >>> between((0.46, 0.54)), between((-np.inf, 0.061)), between((0.95, np.inf))
+        ('0.46 to 0.54', 'up to 0.061', '0.95 or more')
+    """
+    if ends is None:
+        return "-"
+    low, high = ends
+    if np.isinf(low):
+        return "any" if np.isinf(high) else f"up to {number(high)}"
+    return f"{number(low)} or more" if np.isinf(high) else f"{number(low)} to {number(high)}"
+
+
+def difference(gap: float, low: float, high: float) -> str:
+    """A difference with its interval; a dash for NaN."""
+    return "-" if np.isnan(gap) else f"{gap:+.3f} ({low:+.3f} to {high:+.3f})"
+
+
+def with_interval(metric: Metric | None) -> str:
+    """A value with its interval; p-values of single tests are not shown, for those of verdicts are adjusted."""
+    return "-" if metric is None else f"{metric.value:.4g} ({metric.low:.4g} to {metric.high:.4g})"
+
+
+def aligned(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table of texts, each column as wide as its longest entry."""
+    table = [head, *lines]
+    widths = [max(len(line[i]) for line in table) for i in range(len(head))]
+    return "\n".join("  ".join(f"{text:<{width}}" for text, width in zip(line, widths, strict=True)).rstrip()
+                     for line in table)  # fmt: skip
+
+
+def listed(parts: Sequence[str]) -> str:
+    """One thing, another and a third.
+
+    Example:
+        >>> listed(["shares", "pairs", "rows"])
+        'shares, pairs and rows'
+    """
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + f" and {parts[-1]}" if parts else ""
+
+
+def capital(text: str) -> str:
+    """With a capital letter in front."""
+    return text[:1].upper() + text[1:]
+
+
+# --- What one comparison says: how large a difference is, and what its test could detect ----------------------------
+
+
+Severity = Literal["good", "unknown", "small", "moderate", "large"]
+SEVERITIES: tuple[Severity, ...] = ("good", "unknown", "small", "moderate", "large")
+DIFFERENCES: tuple[Severity, ...] = ("small", "moderate", "large")
+
+NO_DIFFERENCE = "no difference detected"
+
+GRADES = {  # a difference below the first is small, from the second on large
+    "share": (0.02, 0.1),
+    "association": (0.05, 0.2),
+    "accuracy": (0.05, 0.2),  # beyond one half
+    "utility": (0.05, 0.2),  # that is lost
+    "likelihood": (0.05, 0.25),  # nats per row and learned column
+    "dcr": (0.02, 0.1),  # beyond 5 %
+    "copies": (0.01, 0.05),  # beyond the copies that are to be expected
+    "distance": (0.05, 0.2),  # standard deviations of the data, beyond the reference value
+    "width": (0.05, 0.2),  # of posteriors, beyond 1
+    "mmd": (0.005, 0.05),  # beyond the reference value
+    "density": (0.1, 0.5),  # as a share of the reference value
+}
+
+
+def graded(size: float, of: str | tuple[float, float]) -> Severity:
+    """The severity of a difference that was found, by its size, and by the sizes or the key of `GRADES`."""
+    small, large = GRADES[of] if isinstance(of, str) else of
+    return DIFFERENCES[int(size >= small) + int(size >= large)]
+
+
+def worst(severities: Iterable[Severity]) -> Severity:
+    """The largest of some severities; "good" if there is none."""
+    return max(severities, key=SEVERITIES.index, default="good")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one comparison says.
+
+    Attributes:
+        severity: the size of the difference; "good" if none was found, "unknown" if there are too few rows.
+        text: the difference in words.
+        p_value: of a table adjusted for all its tests; None where nothing was tested.
+        detectable: the difference that the test finds in 80 of 100 cases.
+        seen: `detectable` in words.
+    """
+
+    severity: Severity
+    text: str
+    p_value: float | None = None
+    detectable: float | None = None
+    seen: str = ""
+
+    @property
+    def differs(self) -> bool:
+        """A difference was found."""
+        return self.severity in DIFFERENCES
+
+    @property
+    def with_severity(self) -> str:
+        """The text, with the severity of a difference in front."""
+        return f"{self.severity}: {self.text}" if self.differs else self.text
+
+    @property
+    def with_power(self) -> str:
+        """As `with_severity`, with what the test could detect."""
+        return f"{self.with_severity}{self._power}"
+
+    @property
+    def sentence(self) -> str:
+        """The text with what the test could detect."""
+        return f"{capital(self.text)}{self._power}."
+
+    @property
+    def _power(self) -> str:
+        return f" (the test could detect {self.seen} or more)" if self.seen else ""
+
+
+# --- Many tests of one table, and one probability of a false alarm for all of them ----------------------------------
+#
+#     P(some test is as far out as this one | no difference) = P(some U_i <= u),    U_i = p(Z_i) / w_i,    Z ~ N(0, C)
+#
+# C holds the correlations of the tests and w_i the weight of test i (Westfall & Young 1993, ch. 2; for normal Z
+# Conneely & Boehnke 2007). Correlated tests then cost less than Bonferroni's bound, which forgets C. The sections of a
+# report are joined by Holm's method with weights, which needs no correlations.
+
+
+ALPHA = 0.05  # probability of one false alarm or more among all tests of a table
+POWER = 0.8  # a difference counts as detectable if the tests find it with this probability
+DRAWS = 4999
+BLOCK = 500  # draws at a time
+
+
+@dataclass(frozen=True)
+class Adjustment:
+    """What turns a p-value within a section into one within the whole table: max(p * factor, least)."""
+
+    factor: float
+    least: float
+
+    @property
+    def sigmas(self) -> float:
+        """From where on a standard normal number is significant, in a one-sided test."""
+        return -float(ndtri(ALPHA / self.factor))
+
+    def __call__(self, p_value: float) -> float:
+        """The adjusted p-value, to be compared with `ALPHA`."""
+        return float(min(max(p_value * self.factor, self.least), 1.0))
+
+
+def weighted_holm(p_values: Mapping[str, float], weights: Mapping[str, float]) -> dict[str, Adjustment]:
+    """Holm's method with weights (Holm 1979, section 4).
+
+    Args:
+        p_values: the smallest p-value of each section.
+        weights: of these sections and perhaps of others; a section of twice the weight is tested at twice the level.
+
+    Example:
+        >>> adjust = weighted_holm({"a": 0.01, "b": 0.5}, {"a": 3.0, "b": 1.0})
+        >>> round(adjust["a"](0.01), 4), adjust["b"](0.5)  # 0.01 * 4 / 3, then 0.5 * 1 / 1
+        (0.0133, 0.5)
+    """
+    order = sorted(p_values, key=lambda name: p_values[name] / weights[name])
+    left, least, adjustments = sum(weights[name] for name in order), 0.0, {}
+    for name in order:
+        adjustments[name] = Adjustment(left / weights[name], least)
+        least = adjustments[name](p_values[name])
+        left -= weights[name]
+    return adjustments
+
+
+@dataclass(frozen=True)
+class Family:
+    """Contrasts, each standard normal where there is no difference, in tests; `family_of` makes it.
+
+    Attributes:
+        test: (c,), the test that each contrast belongs to; a test looks at the largest |z| of its contrasts.
+        effective: (c,), how many independent contrasts the test of this contrast is worth.
+        weights: (c,), of that test.
+        least: (DRAWS,), rising: the smallest weighted p-value of draws without any difference.
+    """
+
+    test: NDArray[np.intp]
+    effective: Array
+    weights: Array
+    least: Array
+
+    def p_values(self, z: Array) -> Array:
+        """Of contrasts z (c,): the probability that some contrast of the family is as far out, (c,)."""
+        count = np.searchsorted(self.least, self._weighted(z) * (1 + 1e-9), side="right")
+        return np.asarray((1 + count) / (1 + len(self.least)))
+
+    def critical(self, level: float) -> Array:
+        """|z| (c,) from which a contrast is significant at the `level` of the family."""
+        place = int(np.floor(level * (1 + len(self.least)))) - 1  # as many draws may be as far out
+        weighted = self.least[place] if place >= 0 else self.least[0] * level * (1 + len(self.least))
+        p = np.minimum(weighted * self.weights, 1.0)
+        return np.asarray(-ndtri(-np.expm1(np.log1p(-np.minimum(p, 1 - 1e-12)) / self.effective) / 2))
+
+    def _weighted(self, z: Array) -> Array:
+        return _p_of(np.abs(z), self.effective) / self.weights
+
+
+def family_of(features: Array, test: Sequence[int], weights: Sequence[float], rng: np.random.Generator) -> Family:
+    """The family of contrasts that are differences of means.
+
+    Args:
+        features: (n, c), rows of which the contrasts are means; 0 where a row says nothing. A contrast without spread
+            among them is taken as independent of all others.
+        test: (c,), the test of each contrast, counted from 0.
+        weights: (c,), of that test.
+        rng: of the draws.
+    """
+    which, weight = np.asarray(test, np.intp), np.asarray(weights, np.float64)
+    size = np.sqrt((features**2).sum(axis=0))
+    unit = np.divide(features, size, out=np.zeros(features.shape), where=size > 0).astype(np.float32)
+    order = np.argsort(which, kind="stable")
+    starts = np.flatnonzero(np.append(True, np.diff(which[order]) > 0))
+    largest = np.empty((DRAWS, len(starts)))  # |z| of each test
+    for begin in range(0, DRAWS, BLOCK):
+        rows = slice(begin, min(begin + BLOCK, DRAWS))
+        count = rows.stop - rows.start
+        z = rng.standard_normal((count, len(unit)), np.float32) @ unit
+        z[:, size == 0] = rng.standard_normal((count, int((size == 0).sum())), np.float32)
+        largest[rows] = np.maximum.reduceat(np.abs(z[:, order]), starts, axis=1)
+    single = np.diff(np.append(starts, len(order))) == 1
+    # m such that m independent contrasts have the same 95 % quantile: 0.95 = P(|Z| < z)^m.
+    edge = np.quantile(largest, 0.95, axis=0)
+    effective = np.where(single, 1.0, np.maximum(np.log(0.95) / np.log1p(-2 * ndtr(-edge)), 1.0))
+    least = np.sort((_p_of(largest, effective) / weight[order][starts]).min(axis=1))
+    back = np.searchsorted(which[order][starts], which)
+    return Family(which, effective[back], weight, least)
+
+
+def _p_of(z: Array, effective: Array) -> Array:
+    """P(the largest of `effective` independent |Z| >= z)."""
+    return np.asarray(-np.expm1(effective * np.log1p(-np.minimum(2 * ndtr(-z), 1 - 1e-15))))

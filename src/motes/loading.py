@@ -1,0 +1,106 @@
+"""From a model file to the model. No code in a file is run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.data import SHAPES, Frame
+from motes.data.points import Classes
+from motes.data.templates import KEY, kept
+from motes.errors import NoModelError, UsageError
+from motes.points import GaussianModel, PointModel, PointRecipe, PosteriorModel
+from motes.points.checks import check_classes, check_context, check_network, checked_columns, checked_units
+from motes.points.model import skeleton_of
+from motes.points.posterior import Context
+from motes.tables.model import TableModel
+from motes.training import Model
+from motes.training.checkpoints import SUFFIX, filled, read_checkpoint, reading
+from motes.training.model import check_origin, provenance_of
+
+
+def load(path: str | Path) -> Model:
+    """Read a model file, or the one in the folder of a run. No code in it is run.
+
+    Raises:
+        NoModelError: no such file.
+        ModelFileError: another format, any damage, or a part of your own that is not registered.
+
+    Example:
+        >>> model.save("moons.safetensors")
+        >>> motes.load("moons.safetensors").sample(3).shape
+        (3, 2)
+    """
+    path = model_path(path)
+    return of_parts(*read_checkpoint(path), path)
+
+
+def load_as(kind: type[Any], path: str | Path, requested: str) -> Any:
+    """The same, where it has to be of one kind.
+
+    Raises:
+        UsageError: it is of another kind, to which what is asked does not apply.
+        NoModelError, ModelFileError: as `load`.
+    """
+    model = load(path)
+    if not isinstance(model, kind):
+        raise UsageError(
+            f"got '{path}', a {type(model).__name__}; expected a {kind.__name__}, for {requested}. Give another one."
+        )
+    return model
+
+
+def of_parts(tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> Model:
+    """The model of the arrays and texts of a file, `Model.parts` with what `Model.save` or an estimator added.
+
+    Raises:
+        ModelFileError: it is damaged.
+    """
+    model = TableModel.of_parts(tensors, about, path) if "schema" in about else _of_points(tensors, about, path)
+    with reading(path), np.errstate(all="ignore"):
+        # That of an estimator with classes has no column for these, and the rows of its model have one.
+        template = None if "estimator.target" in tensors else kept(tensors, about)
+        if template is not None or model.source not in SHAPES:
+            model.template = Frame({}) if template is None else template
+        model._native(model.example)
+    return model
+
+
+def _of_points(tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> GaussianModel:
+    tensors = {name: array for name, array in tensors.items() if name != KEY}
+    with reading(path):
+        provenance, length = provenance_of(about)
+        check_origin(provenance, length)
+        recipe = PointRecipe.parse(json.loads(about["recipe"]), "its recipe")
+        columns = checked_columns(about["columns"])
+        if (classes := Classes.from_dict(labels) if (labels := json.loads(about["classes"])) else None) is not None:
+            check_classes(classes)
+        observed = json.loads(about["context"])
+        if (context := Context.from_dict(observed) if observed else None) is not None:
+            check_context(context, columns)
+        standardiser = checked_units(tensors, columns)
+        check_network(recipe, len(tensors))
+        denoiser = filled(skeleton_of(recipe, len(columns), classes, context), tensors, path)
+    kind = PointModel if context is None else PosteriorModel
+    model = kind(denoiser, standardiser, columns, recipe, classes=classes, context=context, provenance=provenance)
+    model.folder, model.length = path.parent, length
+    return model
+
+
+def model_path(path: str | Path) -> Path:
+    """The model file itself, where `path` is the folder of a run.
+
+    Raises:
+        NoModelError: it is not there.
+    """
+    path = Path(path)
+    path = path / "model.safetensors" if path.is_dir() else path
+    path = path if path.suffix or path.is_file() else path.with_name(path.name + SUFFIX)
+    if not path.is_file():
+        raise NoModelError(f"there is no model file '{path}'. `motes train` makes one.")
+    return path

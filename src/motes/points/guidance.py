@@ -1,0 +1,305 @@
+"""Classifier-free guidance, products of posteriors, and the options of a draw."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from motes.data.tables import SMOOTH
+from motes.errors import UsageError, unknown
+from motes.points.denoisers import Denoiser, Given
+from motes.points.exact import moments
+from motes.points.sampling import Sampler
+from motes.points.schedules import Schedule
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """How far samples are led away from a weaker denoiser, and when.
+
+    Attributes:
+        weight: 1 leaves the model as it is; 2 to 4 makes points more typical of their class, and less various.
+        low, high: the times between which it is used, 0 = data, 1 = noise.
+        weak: a worse copy of the model of points, to be led away from that ("autoguidance"); None: from all classes
+            together.
+
+    Raises:
+        UsageError: numbers out of range.
+
+    Example:
+        >>> x, labels = motes.make_labelled_shape("moons", 200)
+        >>> labelled = motes.fit(x, labels=labels, changes={"training.steps": 2}, verbose=False)
+        >>> labelled.sample(3, label=1, how={"guidance": motes.Guidance(2.0, high=0.8)}).shape
+        (3, 2)
+    """
+
+    weight: float
+    low: float = 0.0
+    high: float = 1.0
+    weak: Any = None
+
+    def __post_init__(self) -> None:
+        weight: object = self.weight  # of which nobody has checked the type
+        if isinstance(weight, bool) or not isinstance(weight, int | float | np.number) or not 0 <= weight < math.inf:
+            raise UsageError(f"guidance weight = {weight!r}; expected a finite number at least 0. 1 is no guidance.")
+        if not 0 <= self.low < self.high <= 1:
+            raise UsageError(
+                f"guidance from t = {self.low} to {self.high}; expected 0 <= low < high <= 1, 0 being data and 1 noise."
+            )
+
+
+class Guided(Denoiser):
+    """The equation above where low <= t <= high (Kynkaanniemi et al. 2024), and `strong` elsewhere.
+
+    Args:
+        strong: the denoiser that is guided.
+        weak: what it is led away from.
+        weight: how far; 0 is `weak`, 1 is `strong`.
+        low, high: the interval of t.
+        weak_knows: whether `weak` is given the class as well, as in autoguidance.
+
+    Example:
+        >>> from motes.points import GaussianOracle, VarianceExploding
+        >>> from motes.points import Guided
+        >>> schedule = VarianceExploding(sigma_max=1.0)
+        >>> strong, weak = (GaussianOracle([mean], [[1.0]], schedule) for mean in (1.0, 0.0))
+        >>> print(strong(jnp.array([0.0]), 1.0), Guided(strong, weak, 3.0)(jnp.array([0.0]), 1.0))
+        [0.5] [1.5]
+    """
+
+    strong: Denoiser
+    weak: Denoiser
+    weight: jax.Array
+    low: jax.Array
+    high: jax.Array
+    weak_knows: bool = eqx.field(static=True)
+    schedule: Schedule
+
+    def __init__(
+        self,
+        strong: Denoiser,
+        weak: Denoiser,
+        weight: float,
+        *,
+        low: float = 0.0,
+        high: float = 1.0,
+        weak_knows: bool = False,
+    ):
+        self.strong, self.weak, self.weak_knows, self.schedule = strong, weak, weak_knows, strong.schedule
+        # As arrays, so that another weight is not another program.
+        self.weight, self.low, self.high = jnp.array(weight), jnp.array(low), jnp.array(high)
+
+    def given(self, known: Given) -> Guided:
+        strong = self.strong.given(known)
+        # The class is what it is led away from; what else is known holds on both sides.
+        less = known if self.weak_knows else known._replace(label=None)
+        weak = self.weak.given(less) if jax.tree.leaves(less) else self.weak
+        return eqx.tree_at(lambda guided: (guided.strong, guided.weak), self, (strong, weak))
+
+    def __call__(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        return self.x0_and_eps(x_t, t)[0]
+
+    def x0_and_eps(self, x_t: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        weight = jnp.where((self.low <= t) & (t <= self.high), self.weight, 1.0)
+        strong, weak = self.strong.x0_and_eps(x_t, t), self.weak.x0_and_eps(x_t, t)
+        x0, eps = (b + weight * (a - b) for a, b in zip(strong, weak, strict=True))
+        return x0, eps
+
+
+# --- Several independent observations of one point ------------------------------------------------------------------
+#
+# Several independent observations of one point: posteriors given each of them, composed into the one given all.
+#
+#     p(x_0 | x_t, c_1, ..., c_m)  is proportional to  p(x_0 | x_t)^(1 - m) prod_i p(x_0 | x_t, c_i)
+#
+# The prior is in each posterior, and has to count once (Geffner et al. 2023). Where the factors are taken for Gaussians
+# of precisions P + r I and P + L_i + r I, with r = alpha_t^2 / sigma_t^2 and the denoisers' means (Linhart et al.
+# 2024), the product is a Gaussian as well, and its mean is the composed denoiser:
+#
+#     Lambda x0_hat = (1 - m) (P + r I) x0_hat_prior + sum_i (P + L_i + r I) x0_hat_i,
+#     Lambda = P + sum_i L_i + r I
+#
+# L_i is what an observation adds to the precision. It is exact for Gaussian posteriors under a Gaussian prior. Each
+# denoiser may have a zero of its own.
+
+
+Array = NDArray[np.float64]
+
+AT_ONCE = 16  # observations, of which a network is asked together
+
+
+class NoisyPrior(eqx.Module):
+    """A prior of normal and uniform columns in noise, y = x_0 + tau e, whose mean and precision given y are exact.
+
+        x_0 ~ N(mean, precision^-1)    mean given y less y: (P + r I)^-1 P (mean - y),    P = precision
+        x_0 ~ U(low, high) + N(0, s^2)    -S E[W] tau^2,    S^2 = s^2 + tau^2
+
+    W is a normal variable that is cut to ((y - high) / S, (y - low) / S). By Tweedie's formula the mean follows from
+    the slope of log p(y), -E[W] / S, and the precision from its curvature, P = (1 - Var[W]) / (s^2 + tau^2 Var[W]).
+
+    Args:
+        mean: of the normal columns (d,).
+        precision: of the normal columns (d, d), 0 in the rows and columns of others.
+        low, high: of the uniform columns (d,); not finite of others.
+    """
+
+    mean: jax.Array
+    precision: jax.Array
+    low: jax.Array
+    high: jax.Array
+
+    def __init__(self, mean: Array, precision: Array, low: Array | None = None, high: Array | None = None):
+        nowhere = np.full(len(mean), np.inf)
+        ends = -nowhere if low is None else low, nowhere if high is None else high
+        self.mean, self.precision, self.low, self.high = map(jnp.asarray, (mean, precision, *ends))
+
+    def __call__(self, y: jax.Array, tau: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """(P + r I) (E[x_0 | y] - y), (d,), and P (d, d), of y (d,) and its noise tau, which may be 0."""
+        uniform = jnp.isfinite(self.low)
+        low, high = jnp.where(uniform, self.low, -1.0), jnp.where(uniform, self.high, 1.0)
+        s = SMOOTH * (high - low)
+        width = jnp.sqrt(s**2 + tau**2)
+        mean, variance = moments((y - high) / width, (high - low) / width)
+        below = s**2 + tau**2 * variance
+        moved = jnp.where(uniform, -width * mean / below, self.precision @ (self.mean - y))
+        return moved, self.precision + jnp.diag(jnp.where(uniform, (1 - variance) / below, 0.0))
+
+
+class Composed(Denoiser):
+    """The equation above.
+
+    Args:
+        denoiser: of points given one observation.
+        known: what is known of each of m observations, arrays with a leading m.
+        added: L_i (m, d, d).
+        prior: of the points.
+        origins: of each observation (m, d), what the denoiser has less than the points that are drawn; None: nothing.
+    """
+
+    denoiser: Denoiser
+    known: Given
+    added: jax.Array
+    prior: NoisyPrior
+    origins: jax.Array
+    schedule: Schedule
+
+    def __init__(self, denoiser: Denoiser, known: Given, added: Array, prior: NoisyPrior, origins: Array | None = None):
+        self.denoiser, self.known, self.schedule = denoiser, known, denoiser.schedule
+        self.added, self.prior = jnp.asarray(added), prior
+        self.origins = jnp.zeros(added.shape[:2]) if origins is None else jnp.asarray(origins)
+
+    def __call__(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        alpha, r = self.schedule.alpha(t), jnp.exp(self.schedule.log_snr(t))
+        y = x_t / alpha
+        moved_prior, precision = self.prior(y, 1 / jnp.sqrt(r))
+        precision = precision + r * jnp.eye(x_t.size)
+
+        def moved(part: tuple[Given, jax.Array, jax.Array]) -> jax.Array:
+            known, added, origin = part
+            return (precision + added) @ (self.denoiser.given(known)(x_t - alpha * origin, t) + origin - y)
+
+        # All means are taken from y, or large numbers would cancel where there is little noise.
+        total = jax.lax.map(moved, (self.known, self.added, self.origins), batch_size=AT_ONCE).sum(axis=0)
+        total = total - (len(self.added) - 1) * moved_prior
+        return y + jnp.linalg.solve(precision + self.added.sum(axis=0), total)
+
+
+def added_precisions(precisions: Array, priors: Array, unit: Array) -> Array:
+    """What posteriors of these precisions (m, d, d) have more than the prior where each of them is, `priors` (m, d, d).
+
+    A posterior may be wider than its prior in a direction, in the units of `unit` (d, d). It adds nothing there: a
+    product of such Gaussians, divided by the prior's, would not be one.
+    """
+    root = np.linalg.cholesky(unit)
+    white = np.linalg.inv(root)
+    more = white @ (precisions - priors) @ white.T
+    sizes, axes = np.linalg.eigh((more + np.swapaxes(more, 1, 2)) / 2)
+    kept = np.einsum("mij,mj,mkj->mik", axes, np.maximum(sizes, 0.0), axes)
+    return np.asarray(root @ kept @ root.T)
+
+
+# --- How a sample is drawn, where that differs from the recipe ------------------------------------------------------
+#
+# How a sample is drawn, where that differs from the recipe: one object for every call that draws points.
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How points are drawn; what is None is as the recipe says.
+
+    Attributes:
+        sampler: a name (see `motes samplers`), or a sampler with its options, such as `DDIM(eta=0.5)`.
+        steps: of the grid.
+        grid: a name such as "karras", or times (N+1,) that fall from 1 to 0.
+        guidance: a weight, by which points become more typical of their class, or a `Guidance`; None: no guidance.
+
+    Raises:
+        UsageError: a value of another type, steps beside times, or a weight below 0.
+
+    Example:
+        >>> how = motes.Sampling(sampler="ddim", steps=8)
+        >>> (model.sample(3, how=how) == model.sample(3, how={"sampler": "ddim", "steps": 8})).all().item()
+        True
+    """
+
+    sampler: str | Sampler | None = None
+    steps: int | None = None
+    grid: ArrayLike | None = None
+    guidance: float | Guidance | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.sampler is None or isinstance(self.sampler, str | Sampler)):
+            raise UsageError(
+                f"sampler = {self.sampler!r}; expected a name, such as 'heun' (see `motes samplers`), or a sampler "
+                "with its options, such as Heun()."
+            )
+        if self.grid is not None and not isinstance(self.grid, str):
+            if self.steps is not None:
+                raise UsageError(
+                    f"steps = {self.steps} beside a grid of times: the times say how many steps there are."
+                )
+            object.__setattr__(self, "grid", _times(self.grid))
+        if not (self.guidance is None or isinstance(self.guidance, Guidance)):
+            Guidance(self.guidance)  # which checks the weight
+
+    @classmethod
+    def of(cls, how: Sampling | Mapping[str, Any] | None) -> Sampling:
+        """`how` itself, or what a mapping names, such as {"steps": 50}; None: all as the recipe says.
+
+        Raises:
+            UsageError: a key that is no field, or another type.
+
+        Example:
+            >>> motes.Sampling.of({"sampler": "ddim", "steps": 8})
+            Sampling(sampler='ddim', steps=8, grid=None, guidance=None)
+        """
+        if how is None or isinstance(how, Sampling):
+            return how or cls()
+        if not isinstance(how, Mapping):
+            raise UsageError(
+                f"how = {how!r}; expected motes.Sampling(...), or a mapping such as {{'sampler': 'heun', 'steps': 50}}."
+            )
+        names = [one.name for one in fields(cls)]
+        for name in how:
+            if name not in names:
+                raise UsageError(unknown("option", str(name), names, " in `how`"))
+        return cls(**how)
+
+
+def _times(grid: ArrayLike) -> tuple[float, ...]:
+    """As a tuple, so that two objects can be compared."""
+    try:
+        times = np.asarray(grid, float)
+    except (TypeError, ValueError):
+        times = np.empty(())
+    if times.ndim != 1:
+        raise UsageError(f"grid = {grid!r}; expected a name, such as 'karras', or times (N+1,) that fall from 1 to 0.")
+    return tuple(times.tolist())

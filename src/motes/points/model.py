@@ -1,0 +1,898 @@
+"""Trained models of points: columns of real numbers, by Gaussian diffusion.
+
+A `PointModel` is of the points alone; a `PosteriorModel` (`points/posterior_model.py`) of points given what was
+observed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, final
+
+import equinox as eqx
+import jax
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from motes.data import Standardiser, Table, as_frame
+from motes.data.arrays import plain
+from motes.data.points import Classes, matrix_of
+from motes.data.tables import as_table
+from motes.data.templates import template_of
+from motes.errors import DataError, UsageError, check_count, check_process, check_seed, unknown
+from motes.points.denoisers import AnyConditional, Denoiser, Given
+from motes.points.guidance import Guidance, Guided, Sampling
+from motes.points.likelihood import TOLERANCE, Hutchinson, Likelihood, Solver, log_likelihood
+from motes.points.losses import Bound, Variance, variational_bound
+from motes.points.networks import StepGatedMLP
+from motes.points.particles import conditional_rows, sample_inside
+from motes.points.posterior import Context, NoveltyDetector
+from motes.points.recipe import PointRecipe
+from motes.points.samplers import Ancestral
+from motes.points.sampling import ReverseProcess, sample
+from motes.points.training import Trained
+from motes.progress import Reporter
+from motes.seeds import seed_key
+from motes.training import Model, Provenance
+from motes.training.averages import weights_of, with_weights
+from motes.training.checkpoints import arrays_of
+from motes.training.model import ROWS, OnBlock, plain_given, texts_of, with_index
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from motes.evaluation import Diagnosis, Evaluation
+    from motes.evaluation.points import PointDetails
+
+
+Array = NDArray[np.float64]
+How = Sampling | Mapping[str, Any] | None
+Divergence = Literal["exact", "rademacher", "gaussian"]
+
+FAR = 5.0  # standard deviations
+OWN = 2000  # rows of a model with which conditions are compared
+
+
+class GaussianModel(Model):
+    """What models of points and of posteriors share: a denoiser, in standardised units, and how it is asked.
+
+    Attributes:
+        denoiser: E[x_0 | x_t], in standardised units.
+        standardiser: between those and the data's units.
+        classes: those of its rows, where it was trained with labels; otherwise None.
+        context: what its points are conditioned on; None of a `PointModel`.
+
+    Example:
+        >>> model.columns, model.dim, model.source
+        (('x', 'y'), 2, '')
+    """
+
+    recipe: PointRecipe
+    _how_to_keep: ClassVar[str] = " beside the model, unless training.averages = 0."
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        standardiser: Standardiser,
+        columns: Sequence[str],
+        recipe: PointRecipe,
+        *,
+        classes: Classes | None = None,
+        context: Context | None = None,
+        provenance: Provenance = Provenance(),
+        training: Trained | None = None,
+        template: Any = None,
+    ):
+        super().__init__(recipe, provenance, training, np.empty((0, len(columns))) if template is None else template)
+        self.denoiser, self.standardiser, self.classes, self.context = denoiser, standardiser, classes, context
+        self._columns = tuple(columns)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the d columns."""
+        return self._columns
+
+    @property
+    def dim(self) -> int:
+        """Number of columns."""
+        return len(self.columns)
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained numbers."""
+        return int(weights_of(self.denoiser).size)
+
+    @property
+    def _averaged(self) -> int:
+        return self.parameters
+
+    @property
+    def grid(self) -> NDArray[np.float32]:
+        """The times that its sampler stops at, from 1 down to 0, (N+1,)."""
+        return np.asarray(self.recipe.make_grid())
+
+    @property
+    def example(self) -> Array:
+        """A row (1, d) in the data's units: the one in the middle.
+
+        Example:
+            >>> model.example.shape
+            (1, 2)
+        """
+        return self.standardiser.inverse(np.zeros((1, self.dim)))
+
+    @property
+    def lowest_noise(self) -> float:
+        """sigma_t / alpha_t at the last time that its sampler asks the network about."""
+        return float(np.exp(-np.asarray(self.denoiser.schedule.log_snr(self.grid[-2])) / 2))
+
+    def with_denoiser(self, denoiser: Denoiser, *, length: float | None = None) -> Self:
+        """The same model with other weights, or with an exact denoiser, in the place of its own.
+
+        `length` is that of the average which the weights are, where it is not the recipe's.
+
+        Example:
+            >>> exact = motes.truth("moons").oracle(model.denoiser.schedule, model.standardiser)
+            >>> model.with_denoiser(exact).sample(3).shape
+            (3, 2)
+        """
+        made = copy(self)
+        vars(made).pop("_own", None)
+        vars(made).update(denoiser=denoiser, length=length)
+        return made
+
+    def averaged_over(self, sigma_rel: float) -> Self:
+        """The same model with another average of its weights, over this share of its training, from 0.02 to 0.25.
+
+        It is the standard deviation of the steps that count, as a share of all (Karras et al. 2024, section 3).
+
+        Raises:
+            UsageError: a length out of range, or no averages were kept: `training.averages` says how many are.
+            ModelFileError: they are damaged, or of another model.
+
+        Example:
+            >>> model.averaged_over(0.1).length
+            0.1
+        """
+        found = self.check_averages().over(sigma_rel)
+        return self.with_denoiser(with_weights(self.denoiser, found), length=sigma_rel)
+
+    # --- how its denoiser is asked ---
+
+    def reverse_process(self, how: Sampling | Mapping[str, Any] | None, given: Given | None) -> ReverseProcess:
+        """What points are drawn by of which that much is known: as the recipe says, but for `how`.
+
+        Raises:
+            UsageError, RecipeError: names, numbers or times that do not fit; guidance away from nothing.
+
+        Example:
+            >>> process = model.reverse_process({"sampler": "heun", "steps": 8}, given=None)
+            >>> type(process.sampler).__name__, process.grid.shape
+            ('Heun', (9,))
+        """
+        how = Sampling.of(how)
+        sampler, grid = self.recipe.sampler_and_grid(how)
+        return ReverseProcess(self._guided(how.guidance, given), sampler, grid, self.dim)
+
+    def _guided(self, guidance: float | Guidance | None, given: Given | None) -> Denoiser:
+        """The denoiser, or the guided one of rows of which that much is known.
+
+        Raises:
+            UsageError: nothing to be led away from.
+        """
+        if guidance is None:
+            return self.denoiser
+        how = guidance if isinstance(guidance, Guidance) else Guidance(guidance)
+        weak: PointModel | None = how.weak
+        if weak is None and (given is None or given.label is None):
+            why = "no label says which. Give a label" if self.classes else "this model knows none. Train with labels"
+            raise UsageError(
+                f"guidance {how.weight:g} leads away from all classes to one, and {why}, or lead away from a worse "
+                "copy of the model: Guidance(weight, weak=model), --weak MODEL."
+            )
+        if weak is None:
+            return Guided(self.denoiser, self.denoiser, how.weight, low=how.low, high=how.high)
+        if (
+            (weak.columns, weak.denoiser.schedule, weak.classes and weak.classes.names, weak.context)
+            != (
+                self.columns,
+                self.denoiser.schedule,
+                self.classes and self.classes.names,
+                self.context,
+            )
+            or (weak.standardiser.scale != self.standardiser.scale).any()
+            or (weak.standardiser.support != self.standardiser.support)
+        ):
+            raise UsageError(
+                "the weak model is no worse copy of this one: expected the same data, columns, classes and schedule, "
+                "and fewer steps of training, a smaller network, or more averaging."
+            )
+        return Guided(
+            self.denoiser, weak.denoiser, how.weight, low=how.low, high=how.high, weak_knows=given is not None
+        )
+
+    def _classes_of(self, label: Any, n: int) -> NDArray[np.int32] | None:
+        """The number of the class of each of n rows."""
+        if label is None:
+            return None
+        if self.classes is None:
+            raise UsageError(
+                f"label = {label}, but this model knows no classes. Train one with labels: data.label names their "
+                "column ('class' for a shape); in Python `fit` takes them beside the rows."
+            )
+        return self.classes.numbers(label, n)
+
+    def _draw(
+        self, n: int, known: Given | None, how: How, seed: int, record: Sequence[int] = (), on_block: OnBlock = None
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Points (n, d) of which so much is known, and at some places on the way, in the units of the network."""
+        process = self.reverse_process(how, known)
+        return sample(process, n, key=seed_key(seed, "sample"), given=known, record=record, on_block=on_block)
+
+    def _flow_options(
+        self, divergence: Divergence, probes: int, seed: int, solver: Solver, tolerance: float, on_block: OnBlock
+    ) -> dict[str, Any]:
+        """Options of `log_likelihood`.
+
+        Raises:
+            UsageError: a network that knows only the schedule's steps.
+        """
+        if isinstance(getattr(self.denoiser, "network", None), StepGatedMLP):
+            raise UsageError(
+                "got a network of kind 'step_gated', which knows only the schedule's own steps; expected one that "
+                "knows all times between them, or its flow jumps and has no density. Train with network.kind = "
+                "'residual'; the variational bound, model.bound in Python, is there for this one."
+            )
+        random = None if divergence == "exact" else Hutchinson(divergence, seed_key(seed, "likelihood"), probes)
+        return {"divergence": random or "exact", "solver": solver, "tolerance": tolerance, "on_block": on_block}
+
+    # --- rows in ---
+
+    def matrix(self, data: Any, name: str = "the data") -> Array:
+        """Rows in any kind of table as numbers (n, d), in the order of the model's columns, NaN where missing.
+
+        Raises:
+            UsageError: other columns than the model's.
+            DataError: a column of anything but numbers.
+
+        Example:
+            >>> model.matrix({"y": [1.0], "x": [0.0]}).tolist()
+            [[0.0, 1.0]]
+        """
+        data = plain(data)
+        if isinstance(data, Table | list | tuple) or (isinstance(data, np.ndarray) and data.dtype.kind in "fiub"):
+            return data.x if isinstance(data, Table) else np.asarray(data, np.float64)
+        return matrix_of(self.columns, as_frame(data, self.columns if isinstance(data, np.ndarray) else None), name)
+
+    def _rows(self, data: Any) -> Array:
+        """The same, without missing entries.
+
+        Raises:
+            DataError: rows that cannot be used.
+        """
+        return as_table(self.matrix(data), self.columns, to_learn=False).x
+
+    # --- on disk ---
+
+    def check_described(self) -> None:
+        """Refuse to save a denoiser that the recipe does not describe: `load` could not build it again.
+
+        Raises:
+            UsageError: it is one.
+
+        Example:
+            >>> exact = motes.truth("moons").oracle(model.denoiser.schedule, model.standardiser)
+            >>> model.with_denoiser(exact).check_described()
+            Traceback (most recent call last):
+                ...
+            motes.errors.UsageError: this model's denoiser is not the one that its recipe describes, ...
+        """
+        described: Any = jax.tree.structure(skeleton_of(self.recipe, self.dim, self.classes, self.context))
+        if described != jax.tree.structure(self.denoiser):
+            raise UsageError(
+                "this model's denoiser is not the one that its recipe describes, and a file holds only what a recipe "
+                "can build again. Save its arrays with equinox.tree_serialise_leaves instead."
+            )
+
+    def parts(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+        """Arrays and texts by name, of which `motes.points.of_parts` makes the same model.
+
+        Raises:
+            UsageError: as `check_described`.
+
+        Example:
+            >>> tensors, about = model.parts()
+            >>> sorted(about)[:3]
+            ['classes', 'columns', 'context']
+        """
+        self.check_described()
+        tensors = arrays_of(self.denoiser)
+        tensors["standardiser.mean"] = self.standardiser.mean
+        tensors["standardiser.scale"] = self.standardiser.scale
+        if self.standardiser.support is not None:
+            tensors["support.low"], tensors["support.high"] = vars(self.standardiser.support).values()
+        about = {
+            "recipe": json.dumps(self.recipe.to_dict()),
+            "columns": json.dumps(self.columns),
+            "classes": json.dumps(self.classes.to_dict() if self.classes else None),
+            "context": json.dumps(self.context.to_dict() if self.context else None),
+        }
+        return tensors, about | texts_of(self)
+
+
+@final
+class PointModel(GaussianModel):
+    """A trained model of points.
+
+    Example:
+        >>> model = motes.fit(motes.make_shape("moons", 200), changes={"training.steps": 2}, verbose=False)
+        >>> model.columns, model.sample(3).shape
+        (('x', 'y'), (3, 2))
+    """
+
+    kind = "points"
+
+    # --- samples ---
+
+    def sample(
+        self,
+        n: int,
+        *,
+        given: Mapping[str, Any] | None = None,
+        label: Any = None,
+        seed: int = 0,
+        how: How = None,
+        on_block: OnBlock = None,
+    ) -> Any:
+        """Draw `n` new points, in the kind of table that the training rows had. The same seed gives the same points.
+
+        Rows that were trained on as an array, a data frame or a dict come back as one. Where the training rows were
+        read from a file, the rows are a `Frame`: `to_pandas()`, `to_polars()`, `to_arrow()`, `to_numpy()`.
+
+        Args:
+            n: how many.
+            given: conditions, column -> a number or (low, high), one of which may be None.
+            label: the class of all the points, or one for each (n,); None draws from all classes together.
+            seed: of the draw.
+            how: in the place of the recipe's: `motes.Sampling(sampler=, steps=, grid=, guidance=)`, or a mapping such
+                as {"sampler": "ddim", "steps": 50}; see docs/samplers.md.
+            on_block: called with the number of points drawn so far.
+
+        A `UserWarning` names a condition that is so improbable that the answer is a guess.
+
+        Raises:
+            UsageError, RecipeError: what does not fit the columns or the model.
+
+        Example:
+            >>> model.sample(3).shape, model.sample(3, given={"x": (0.0, None)})[:, 0].min() >= 0
+            ((3, 2), True)
+        """
+        if plain_given(given):
+            return self._native(self.draw(n, label=label, seed=seed, how=how, on_block=on_block))
+        known: Any = given
+        for message in self.unlikely_conditions(known):
+            warnings.warn(message, UserWarning, stacklevel=2)
+        return self._native(self.draw_given(n, known, label=label, seed=seed, how=how, on_block=on_block)[0])
+
+    def draw(self, n: int, *, label: Any = None, seed: int = 0, how: How = None, on_block: OnBlock = None) -> Array:
+        """The points of `sample` without conditions, (n, d), whatever kind of table the training rows had.
+
+        Example:
+            >>> model.draw(3, seed=1, how={"sampler": "heun", "steps": 8}).shape
+            (3, 2)
+        """
+        return self.draw_chain(n, (), label=label, seed=seed, how=how, on_block=on_block)[0]
+
+    def draw_given(
+        self,
+        n: int,
+        given: Mapping[str, Any],
+        *,
+        label: Any = None,
+        seed: int = 0,
+        how: How = None,
+        on_block: OnBlock = None,
+    ) -> tuple[Array, float]:
+        """The points of `sample` under conditions, (n, d), and their effective sample size.
+
+        They are in a box of the standardised units, low <= z <= high with z = (x - mean) / scale: a known number is an
+        interval of width 0. Rows of such a box come by rejection or by particles, whichever is cheaper.
+
+        Raises:
+            UsageError: what does not fit the columns or the model, or a sampler where only particles can do it.
+
+        Example:
+            >>> points, effective = model.draw_given(50, {"x": 0.5})
+            >>> points.shape
+            (50, 2)
+        """
+        check_process()
+        n, seed = check_count(n, "points"), check_seed(seed)
+        how, (low, high) = Sampling.of(how), box_of(self.columns, given)
+        if self.recipe.conditions.learned and ((low == high) | (np.isinf(low) & np.isinf(high))).all():
+            rows = np.broadcast_to(np.where(low == high, low, np.nan), (n, self.dim))
+            return self._filled(rows, seed=seed, how=how, on_block=on_block), float(n)
+        known, forward = self.given(label, n), self.standardiser.forward
+        z, effective = sample_inside(
+            self.reverse_process(how, known),
+            (forward(low), forward(high)),
+            n,
+            key=seed_key(seed, "sample"),
+            given=known,
+            only=how.sampler is not None,
+            on_block=on_block,
+        )
+        # Rounding may put a point just beyond an end; a known number comes back to the bit.
+        return np.clip(self.standardiser.inverse(z), low, high), effective
+
+    def unlikely_conditions(self, given: Mapping[str, Any]) -> list[str]:
+        """A sentence for each condition that is unlike the training; of recipe `any` also for all of them together.
+
+        A condition is far if it lies more than 5 standard deviations from the mean of the training. A model that has
+        learned any conditional distribution is also asked for 2,000 rows of the joint one, with which the given numbers
+        are compared: like ones are warned of in at most about 1 % of cases.
+
+        Nothing is said by a model that was trained on columns as they are: it does not know their means.
+
+        Example:
+            >>> model.unlikely_conditions({"x": 0.5})
+            []
+        """
+        box = box_of(self.columns, given)
+        if not self.recipe.data.standardise:
+            return []
+        low, high = (self.standardiser.forward(end) for end in box)
+        away = np.maximum(np.maximum(low, -high), 0.0)
+        far = [
+            f"the condition on '{self.columns[j]}' is {away[j]:.0f} standard deviations from the mean of the training, "
+            "which held no such point. The answer is a guess."
+            for j in np.flatnonzero(away > FAR)
+        ]
+        return far or (self._novel(*box) if self.recipe.conditions.learned else [])
+
+    @cached_property
+    def _own(self) -> Array:
+        """Rows of the joint distribution (n, d), in standardised units, with which conditions are compared."""
+        return self.standardiser.forward(self._filled(np.full((OWN, self.dim), np.nan)))
+
+    def _novel(self, low: Array, high: Array) -> list[str]:
+        """How the numbers of a box differ from rows of the model itself."""
+        there = low == high
+        if not there.any():
+            return []
+        units, own = self.standardiser.of(there), self._own[:, there]
+        own = own[np.isfinite(own).all(axis=1)]
+        if len(own) < OWN // 2:  # sampling warns of rows that are not finite
+            return []
+        detector = NoveltyDetector.fit(own, np.ones(own.shape, bool))
+        names = [name for name, known in zip(self.columns, there, strict=True) if known]
+        ends = lambda j: units.inverse(np.repeat(detector.ends[j][:, None], len(names), axis=1))[:, j]
+        row = low[None, there]
+        return detector.describe(units.forward(row), row, names, ends, lambda _: "the condition", f"{OWN:,} draws")
+
+    def chain(
+        self,
+        n: int,
+        record: Sequence[int],
+        *,
+        label: Any = None,
+        seed: int = 0,
+        how: How = None,
+        on_block: OnBlock = None,
+    ) -> tuple[Any, Any]:
+        """As `sample`, with the points at some places of the reverse process: the samples, and a table for each place.
+
+        A place counts steps from the start, 0; it is one of `grid`, and points there are noisy. Of an array they are
+        one array (places, n, d). All are in the data's units, so noise looks as wide as the data.
+
+        Example:
+            >>> points, noisy = model.chain(5, [0, 16])
+            >>> noisy.shape
+            (2, 5, 2)
+        """
+        points, kept = self.draw_chain(n, record, label=label, seed=seed, how=how, on_block=on_block)
+        return self._native(points), stacked([self._native(one) for one in kept])
+
+    def draw_chain(
+        self,
+        n: int,
+        record: Sequence[int],
+        *,
+        label: Any = None,
+        seed: int = 0,
+        how: How = None,
+        on_block: OnBlock = None,
+    ) -> tuple[Array, Array]:
+        """The points of `chain` as arrays, (n, d) and (len(record), n, d).
+
+        Example:
+            >>> x, noisy = model.draw_chain(3, [0, 8], how={"sampler": "heun", "steps": 8})
+            >>> noisy.shape, bool((noisy[1] == x).all())
+            ((2, 3, 2), True)
+        """
+        check_process()
+        n = check_count(n, "points")
+        points, kept = self._draw(n, self.given(label, n), how, seed, record, on_block)
+        return self.standardiser.inverse(points), self.standardiser.inverse(kept)
+
+    def given(self, label: Any, n: int) -> Given | None:
+        """What the denoiser is told of `n` rows of one class, or of one each; None without a label.
+
+        Raises:
+            UsageError: an unknown label, or a model without classes.
+
+        Example:
+            >>> model.given(None, n=3) is None
+            True
+        """
+        numbers = self._classes_of(label, n)
+        return None if numbers is None else Given(numbers)  # type: ignore[arg-type]
+
+    def observed(self, rows: NDArray[np.float64]) -> Given:
+        """What a denoiser that has learned any conditional distribution takes of rows (n, d), NaN where not known.
+
+        Example:
+            >>> theta = motes.make_shape("moons", 200)
+            >>> both = motes.fit(theta, "any", given=theta[:, :1], changes={"training.steps": 2}, verbose=False)
+            >>> both.observed(np.array([[np.nan, 0.5, 0.1]])).context.shape
+            (1, 6)
+        """
+        there = ~np.isnan(rows)
+        # What is not known is not looked at; a number that is in the training is within all bounds.
+        z = self.standardiser.forward(np.where(there, rows, self.standardiser.inverse(np.zeros(self.dim))))
+        return Given(context=np.hstack([np.where(there, z, 0.0), there]))  # type: ignore[arg-type]
+
+    # --- likelihood ---
+
+    def likelihood(
+        self,
+        data: Any,
+        *,
+        given: str | Sequence[str] = (),
+        label: Any = None,
+        divergence: Divergence = "exact",
+        probes: int = 32,
+        seed: int = 0,
+        solver: Solver = "grid",
+        tolerance: float = TOLERANCE,
+        on_block: OnBlock = None,
+    ) -> Likelihood:
+        """log p of each row by the probability flow, in nats of the data's units, with its errors.
+
+        It is the distribution that `sample` draws from where the sampler is Heun's, but for that sampler's own error;
+        `bound` is about the chain of noisy steps, which is another distribution.
+
+        Args:
+            data: n rows, in any kind of table.
+            given: of a model by recipe "any": columns, given which log p of the others is taken.
+            label: log p(x | label), one class for all rows or one for each (n,).
+            divergence: "exact", or an estimate from `probes` directions; see `motes.points.log_likelihood`.
+            probes: directions of a random divergence.
+            seed: of them.
+            solver, tolerance: of the flow.
+            on_block: called with the number of rows scored so far.
+
+        Raises:
+            DataError: rows that cannot be used; the message names the row and the column.
+            UsageError: an argument out of range, an unknown label, or a network that knows only the schedule's steps.
+
+        Example:
+            >>> found = model.likelihood(motes.make_shape("moons", 3))
+            >>> found.log_prob.shape, found.error.shape
+            ((3,), (3,))
+            >>> bool(model.likelihood([[0.0, 1.0]], divergence="rademacher", probes=8).standard_error > 0)
+            True
+        """
+        check_process()
+        if not plain_given(given or None) and not self.recipe.conditions.learned:
+            raise UsageError(
+                "got an observation, but this model is conditioned on nothing. Train one with it: "
+                "motes.fit(theta, given=x)."
+            )
+        rows = self._rows(data)
+        try:
+            options = self._flow_options(divergence, probes, seed, solver, tolerance, on_block)
+            if names := self._names_of(given):
+                return self._likelihood_given(rows, np.isin(self.columns, names), **options)
+            z, known = self.standardiser.forward(rows), self.given(label, len(rows))
+            found = log_likelihood(self.denoiser, z, given=known, **options)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        return found._replace(log_prob=found.log_prob + self.standardiser.log_det(rows))
+
+    def _names_of(self, given: Any) -> tuple[str, ...]:
+        """The columns that log p is given, of a model that has learned any conditional distribution."""
+        names = (given,) if isinstance(given, str) else tuple(given or ())
+        for name in names:
+            if name not in self.columns:
+                raise UsageError(unknown("given column", str(name), self.columns))
+        if len(set(names)) == self.dim:
+            raise UsageError("all columns are given; expected one or more whose log p is to be taken.")
+        return names
+
+    def _likelihood_given(self, rows: NDArray[np.float64], there: NDArray[np.bool_], **options: Any) -> Likelihood:
+        """log p of the other columns given those that are `there` (d,)."""
+        z, known = self.standardiser.forward(rows), self.observed(np.where(there, rows, np.nan))
+        # Observed columns are taken for normal ones beside the flow, at 0, where their log-density is known.
+        assert isinstance(self.denoiser, AnyConditional)  # as its recipe says
+        apart = AnyConditional(self.denoiser.denoiser, self.dim, apart=True)
+        found = log_likelihood(apart, np.where(there, 0.0, z), given=known, **options)
+        normal = -0.5 * math.log(2 * math.pi) * there.sum()
+        return found._replace(log_prob=found.log_prob - normal + self.standardiser.of(~there).log_det(rows[:, ~there]))
+
+    def bound(self, data: Any, *, variance: Variance | None = None, seed: int = 0, draws: int = 1) -> Bound:
+        """The variational bound on -log p(x) of rows (n, d), term by term, in nats of the data's units.
+
+        Args:
+            data: rows, in any kind of table.
+            variance: of a reverse step, "beta", "posterior" or "learned"; None takes that of the recipe's sampler, and
+                with another sampler than ancestral the learned one, or beta where none was learned.
+            seed: of the noise.
+            draws: of it, for each step.
+
+        Raises:
+            UsageError: a recipe whose schedule has no steps; a variance that there is not.
+
+        Example:
+            >>> steps = motes.fit(motes.make_shape("moons", 200), "ddpm", changes={"training.steps": 2}, verbose=False)
+            >>> bound = steps.bound(motes.make_shape("moons", 3), variance="posterior")
+            >>> bound.nats.shape, bound.kl.shape
+            ((3,), (3, 99))
+            >>> steps.bound([[0.5, 0.2]]).nats.shape
+            (1,)
+        """
+        check_process()
+        if self.recipe.steps is None:
+            raise UsageError(
+                "the bound is a sum over steps, and this model's schedule has none. Train with recipe 'ddpm'."
+            )
+        rows = self._rows(data)
+        z = self.standardiser.forward(rows)
+        part = self.recipe.sampler
+        if variance is None:
+            own: Variance = "learned" if self.recipe.denoiser.variance == "learned" else "beta"
+            variance = part.variance if isinstance(part, Ancestral) else own
+        try:
+            bound = variational_bound(self.denoiser, z, key=seed_key(seed, "bound"), variance=variance, draws=draws)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        # Only the decoder speaks of x_0 itself, so the change of units belongs to its term.
+        log_det = self.standardiser.log_det(rows).astype(bound.reconstruction.dtype)
+        return bound._replace(reconstruction=bound.reconstruction - log_det)
+
+    # --- classes ---
+
+    def predict_proba(self, data: Any, *, on_block: OnBlock = None) -> tuple[Array, list[Any]]:
+        """p(label | x) of each row, (n, classes), and the labels.
+
+        By Bayes' rule from log p(x | label) and how frequent each class was in training.
+
+        Raises:
+            UsageError: a model without classes.
+            DataError: rows that cannot be used.
+
+        Example:
+            >>> x, labels = motes.make_labelled_shape("moons", 200)
+            >>> labelled = motes.fit(x, labels=labels, changes={"training.steps": 2}, verbose=False)
+            >>> labelled.predict_proba(x[:3])[0].sum(axis=1).round(3).tolist()
+            [1.0, 1.0, 1.0]
+        """
+        check_process()
+        rows = self._rows(data)
+        if self.classes is None:
+            raise UsageError("this model knows no classes. Train one with labels, which `fit` takes beside the rows.")
+        n, count = len(rows), len(self.classes)
+        known = Given(np.repeat(np.arange(count, dtype=np.int32), n))  # type: ignore[arg-type]
+        tell = (lambda done: on_block(done // count)) if on_block else None
+        z = np.tile(self.standardiser.forward(rows), (count, 1))
+        log_prob = log_likelihood(self.denoiser, z, given=known, on_block=tell).log_prob.reshape(count, n)
+        p = np.asarray(softmax(log_prob + np.log(self.classes.weights)[:, None], axis=0).T)
+        return p, list(self.classes.names)
+
+    def predict(self, data: Any) -> NDArray[Any]:
+        """The likeliest label of each row, (n,).
+
+        Raises:
+            UsageError, DataError: as `predict_proba`.
+
+        Example:
+            >>> x, labels = motes.make_labelled_shape("moons", 200)
+            >>> labelled = motes.fit(x, labels=labels, changes={"training.steps": 2}, verbose=False)
+            >>> labelled.predict(x[:3]).shape
+            (3,)
+        """
+        p, labels = self.predict_proba(data)
+        return np.array(labels)[p.argmax(axis=1)]
+
+    # --- what is missing ---
+
+    def impute(self, data: Any, *, draws: int | None = None, seed: int = 0, on_block: OnBlock = None) -> Any:
+        """Fill in the missing entries by draws given the observed ones of each row, which come back to the bit.
+
+        Args:
+            data: rows (n, d) with missing entries, in any kind of table.
+            draws: a list of as many tables; None gives one table.
+            seed: of the draws.
+            on_block: called with the number of rows filled in so far, of all draws together.
+
+        Raises:
+            DataError: another number of columns, or an infinite number.
+            UsageError: a row that is impossible to the model.
+
+        Example:
+            >>> model.impute([[0.5, np.nan], [0.1, 0.2]]).shape
+            (2, 2)
+        """
+        count, kind = 1 if draws is None else check_count(draws, "draws"), template_of(data)
+        filled = self.impute_draws(self.matrix(data), count, seed=seed, on_block=on_block)
+        made = [with_index(as_frame(Table(one, self.columns)).like(kind), data) for one in filled]
+        return made[0] if draws is None else made
+
+    def impute_draws(
+        self, x: Array, draws: int, *, seed: int = 0, on_block: OnBlock = None, name: str = "the data"
+    ) -> Iterator[Array]:
+        """The tables of `impute` as arrays (n, d), one after the other; `on_block` counts the rows of all draws.
+
+        Example:
+            >>> [one.shape for one in model.impute_draws(np.array([[0.5, np.nan]]), 2)]
+            [(1, 2), (1, 2)]
+        """
+        check_process()
+        x = np.array(x, np.float64)
+        if x.ndim != 2 or x.shape[1] != self.dim:
+            raise DataError(f"{name} has shape {x.shape}; expected (rows, {self.dim}).")
+        if np.isinf(x).any():
+            row, j = np.argwhere(np.isinf(x))[0]
+            raise DataError(
+                f"{name}, row {row + 1}, column '{self.columns[j]}': got {x[row, j]}; expected a finite number."
+            )
+        holes = int(np.isnan(x).any(axis=1).sum())
+        for number, word in enumerate(np.random.SeedSequence([check_seed(seed), 577215]).generate_state(draws)):
+            tell = None if on_block is None else (lambda done, before=number * holes: on_block(before + done))
+            yield self._imputed(x.copy(), int(word), tell)
+
+    def _imputed(self, x: Array, seed: int, on_block: OnBlock) -> Array:
+        known = ~np.isnan(x)
+        rows = np.flatnonzero(~known.all(axis=1))
+        if not len(rows):
+            return x
+        if self.recipe.conditions.learned:
+            x[rows] = self._filled(x[rows], seed=seed, on_block=on_block)
+            return x
+        z = self.standardiser.forward(np.where(known, x, 0.0))[rows]
+        key, grid = seed_key(check_seed(seed), "impute"), self.recipe.make_grid()
+        drawn, _ = conditional_rows(self.denoiser, z, known[rows], key=key, grid=grid, on_block=on_block)
+        x[rows] = np.where(known[rows], x[rows], self.standardiser.inverse(drawn[:, 0]))
+        return x
+
+    def _filled(self, rows: Array, *, seed: int = 0, how: How = None, on_block: OnBlock = None) -> Array:
+        """Entries of rows (n, d) that are NaN, given the others, by a network that has learned to be given them."""
+        process, key = self.reverse_process(how, None), seed_key(check_seed(seed), "sample")
+        z, _ = sample(process, len(rows), key=key, given=self.observed(rows), on_block=on_block)
+        return np.where(np.isnan(rows), self.standardiser.inverse(z), rows)
+
+    # --- how good it is ---
+
+    def evaluate(
+        self, data: Any = None, *, n: int = ROWS, seed: int = 0, verbose: bool = False
+    ) -> Evaluation[PointDetails]:
+        """Compare samples with real points: held out of the training, a fresh draw of a shape, or other ones.
+
+        Args:
+            data: a shape, a data set, a file or rows in memory; None takes what the model was trained on.
+            n: samples, at most.
+            seed: of the samples and of the metrics.
+            verbose: show progress.
+
+        Raises:
+            UsageError: rows that are not to be had.
+            DataError: rows with other columns, or that cannot be used.
+
+        Example:
+            >>> found = model.evaluate(motes.make_shape("moons", 200, seed=1), n=200)
+            >>> found.severity  # two steps of training are too few
+            'large'
+        """
+        from motes.evaluation.models import evaluate_point_model
+
+        return evaluate_point_model(self, self._source(data), n=n, seed=seed, reporter=Reporter(not verbose))
+
+    def diagnose(self, data: Any = None, *, n: int = 8192, seed: int = 0, on_block: OnBlock = None) -> Diagnosis:
+        """Find out what is wrong with the model and how to fix it, and where the error of the samples is from.
+
+        Args:
+            data: as in `evaluate`.
+            n: samples, at most.
+            seed: of all that is drawn.
+            on_block: called with the number of points drawn so far.
+
+        Raises:
+            UsageError: rows that are not to be had, or too few of them.
+
+        Example:
+            >>> model.diagnose("moons", n=64).split.rows
+            64
+        """
+        from motes.evaluation import diagnose_model
+
+        return diagnose_model(self, self._source(data), n=n, seed=seed, on_block=on_block)
+
+    def plot(self, data: Any = None, *, n: int = 2000, seed: int = 0, style: str = "light") -> Axes | Figure:
+        """A picture of samples: points of the plane, or the distribution of each column.
+
+        Args:
+            data: real rows of more than two columns, in any kind of table: drawn as areas.
+            n: samples.
+            seed: of the samples.
+            style: "light" or "dark".
+
+        Example:
+            >>> axes = model.plot(n=100)
+            >>> axes.get_title()
+            '100 samples'
+        """
+        from motes import plots
+
+        points, title = self.draw(check_count(n, "samples"), seed=seed), f"{n:,} samples"
+        if self.dim == 2:
+            self._refuse("data", data, "Draw the data with motes.plots.scatter.")
+            return plots.scatter(points, title=title, style=style)
+        shown = dict(zip(self.columns, points.T, strict=True))
+        real = None if data is None else dict(zip(self.columns, self.matrix(data).T, strict=True))
+        return plots.marginals(shown, real, title=title, style=style)
+
+    def _source(self, data: Any) -> Any:
+        return data if data is None or isinstance(data, str | Path) else self.matrix(data)
+
+
+def box_of(columns: Sequence[str], given: Mapping[str, Any]) -> tuple[Array, Array]:
+    """The ends (d,) of the box of what is known, in the data's units; infinite where nothing is.
+
+    Args:
+        columns: of the points.
+        given: column -> a number, or (low, high), both included, of which one may be None.
+
+    Raises:
+        UsageError: a column that there is not, something else than finite numbers, or low > high.
+    """
+    if not isinstance(given, Mapping):
+        raise UsageError(
+            f"given: got {type(given).__name__}; expected a dict, column -> condition, such as "
+            f"{{'{columns[-1]}': 0.5}}. Choose from: {', '.join(columns)}."
+        )
+    low, high = np.full((2, len(columns)), [[-np.inf], [np.inf]])
+    for name, value in given.items():
+        if name not in columns:
+            raise UsageError(unknown("column", str(name), columns))
+        j, interval = columns.index(name), isinstance(value, tuple)
+        ends = value if interval else (value, value)
+        if len(ends) != 2 or ends == (None, None) or (not interval and value is None):
+            raise UsageError(f"column '{name}': got {value!r}; expected a number, or (low, high).")
+        for at, end in ((low, ends[0]), (high, ends[1])):
+            if end is None:
+                continue
+            if isinstance(end, bool) or not isinstance(end, int | float | np.number) or not np.isfinite(end):
+                raise UsageError(f"column '{name}': got {end!r}; expected a finite number. An open end is None.")
+            at[j] = end
+        if low[j] > high[j]:
+            raise UsageError(f"column '{name}': got {low[j]:g} to {high[j]:g}; expected low <= high.")
+    return low, high
+
+
+def stacked(tables: list[Any]) -> Any:
+    """Arrays as one array, other tables as a list."""
+    return np.stack(tables) if tables and isinstance(tables[0], np.ndarray) else tables
+
+
+def skeleton_of(recipe: PointRecipe, dim: int, classes: Classes | None, context: Context | None) -> Denoiser:
+    """The denoiser of a recipe with shapes in the place of arrays."""
+    counts = (len(classes) if classes else 0, context.inputs if context else 0)
+    return eqx.filter_eval_shape(recipe.make_denoiser, dim, jax.random.key(0), *counts)

@@ -1,0 +1,314 @@
+"""Networks: (x (d,), time ()) -> (d,), some with a third input, or more numbers. They know nothing of diffusion."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from motes.ranges import Checked, number
+
+LEAST_SQUARE = 1e-6  # e of a scale: one of a thousandth of the deviations of the context still differs from 0
+
+
+@jax.custom_jvp
+def softplus(x: jax.Array) -> jax.Array:
+    """log(1 + exp(x)), within float32 rounding of 1. `jax.nn.softplus` is exact in the tail and 5 times as slow."""
+    return jnp.maximum(x, 0) + jnp.log(1 + jnp.exp(-jnp.abs(x)))
+
+
+@softplus.defjvp
+def _softplus_jvp(primals, tangents):  # type: ignore[no-untyped-def]
+    (x,), (dx,) = primals, tangents
+    return softplus(x), jax.nn.sigmoid(x) * dx
+
+
+class Architecture(Protocol):
+    """What a recipe says of a network: a frozen dataclass whose method makes one."""
+
+    def network(
+        self, dim_in: int, dim_out: int, *, context: int, steps: int | None, key: jax.Array
+    ) -> Callable[..., jax.Array]:
+        """A fresh network, (x (dim_in,), time ()) -> (dim_out,).
+
+        Args:
+            dim_in: columns of a point.
+            dim_out: as many, or twice as many where the network says how wide a reverse step is, too.
+            context: above 0, the network takes a third input (context,): the class, one-hot, or zeros for none, and
+                then the numbers that points are conditioned on.
+            steps: T of a discrete schedule, where time is k/T; None for one without steps.
+            key: of the initial weights.
+        """
+
+
+@dataclass(frozen=True)
+class StepGated(Checked):
+    """A `StepGatedMLP`, the tutorial's network."""
+
+    width: int = number(128, 1, 16_384)
+    depth: int = number(3, 1, 256)
+
+    def network(self, dim_in: int, dim_out: int, *, context: int, steps: int | None, key: jax.Array) -> StepGatedMLP:
+        """A fresh network for points of `dim_in` columns and a schedule of `steps` steps; it has no third input."""
+        if steps is None or context:
+            raise ValueError(
+                f"StepGated got steps = {steps} and context = {context}; expected a schedule of steps, and no context."
+            )
+        return StepGatedMLP(dim_in, steps, self.width, self.depth, outputs=dim_out, key=key)
+
+
+def _size(network: eqx.Module) -> int:
+    """How many numbers are trained."""
+    return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(network, eqx.is_array)))
+
+
+class StepGatedMLP(eqx.Module):
+    """The tutorial's network: each hidden layer is a Linear times a learned row per step, then a softplus.
+
+    Its time is k/T, and picks row k - 1; any other time picks the nearest.
+    For d = 2, T = 100, width 128 and depth 3 it has 72,066 parameters.
+
+    Example:
+        >>> from motes.points import StepGatedMLP
+        >>> network = StepGatedMLP(dim=2, steps=100, key=jax.random.key(0))
+        >>> sum(leaf.size for leaf in jax.tree.leaves(network))
+        72066
+    """
+
+    layers: tuple[eqx.nn.Linear, ...]
+    gates: tuple[jax.Array, ...]  # each (T, width), drawn from U(0, 1)
+    out: eqx.nn.Linear
+
+    def __init__(
+        self,
+        dim: int,
+        steps: int,
+        width: int = StepGated.width,
+        depth: int = StepGated.depth,
+        *,
+        outputs: int | None = None,
+        key: jax.Array,
+    ):
+        keys = jax.random.split(key, 2 * depth + 1)
+        sizes = [dim] + [width] * depth
+        self.layers = tuple(eqx.nn.Linear(sizes[i], width, key=keys[i]) for i in range(depth))
+        self.gates = tuple(jax.random.uniform(k, (steps, width)) for k in keys[depth : 2 * depth])
+        self.out = eqx.nn.Linear(width, outputs or dim, key=keys[-1])
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({_size(self):,} parameters)"
+
+    def __call__(self, x: jax.Array, time: jax.Array) -> jax.Array:
+        steps = self.gates[0].shape[0]
+        row = jnp.clip(jnp.round(time * steps).astype(int) - 1, 0, steps - 1)
+        for layer, gate in zip(self.layers, self.gates, strict=True):
+            x = softplus(gate[row] * layer(x))
+        return self.out(x)
+
+
+@dataclass(frozen=True)
+class Residual(Checked):
+    """A `ResidualMLP`, whose hidden layers are residual, with features of the time."""
+
+    width: int = number(64, 1, 16_384)
+    depth: int = number(4, 1, 256)
+    dropout: float | None = number(None, 0, 0.9)  # share of the units that training leaves out; None: suits the rows
+    members: int = number(1, 1, 256)  # networks that learn the same rows, each by itself, and whose mean is the answer
+    scales: int | None = number(None, 0, 1000)  # logarithms of learned scales of the context; None: suits the rows
+
+    def network(
+        self, dim_in: int, dim_out: int, *, context: int, steps: int | None, key: jax.Array
+    ) -> ResidualMLP | Ensemble:
+        """A fresh network for points of `dim_in` columns, and of `context` numbers that they are conditioned on."""
+        scales = (self.scales or 0) if context else 0
+        dropout = self.dropout or 0.0
+        of = lambda key: ResidualMLP(
+            dim_in, self.width, self.depth, context, dropout=dropout, scales=scales, outputs=dim_out, key=key
+        )
+        if self.members == 1:
+            return of(key)
+        return Ensemble(tuple(map(of, jax.random.split(key, self.members))))
+
+
+class ResidualMLP(eqx.Module):
+    """A small MLP whose hidden layers are residual, h + gelu(W h + b), and whose input is x with features of the time.
+
+    The features are the time itself and the sine and cosine of four octaves of it, the slowest with period 8: made for
+    log(sigma) / 4 and for t in [0, 1] alike. Features of x of this kind made the fit worse: they memorise.
+
+    With `context` = c it takes a vector (c,) as well, zeros where it is left out, and the logarithms of `scales`
+    numbers learned from it (`LogScales`). With `bits`, as in training, random bytes (droppable,), that `dropout` of the
+    units is left out, before and after each hidden layer (Srivastava et al. 2014).
+
+    Example:
+        >>> from motes.points import ResidualMLP
+        >>> network = ResidualMLP(dim=2, width=16, depth=2, key=jax.random.key(0))
+        >>> network(jnp.array([1.0, -1.0]), jnp.array(0.3)).shape
+        (2,)
+    """
+
+    into: eqx.nn.Linear
+    hidden: tuple[eqx.nn.Linear, ...]
+    out: eqx.nn.Linear
+    scales: LogScales | None
+    context: int = eqx.field(static=True)
+    dropout: float = eqx.field(static=True)
+
+    def __init__(
+        self,
+        dim: int,
+        width: int = Residual.width,
+        depth: int = Residual.depth,
+        context: int = 0,
+        *,
+        dropout: float = 0.0,
+        scales: int = 0,
+        outputs: int | None = None,
+        key: jax.Array,
+    ):
+        keys = jax.random.split(key, depth + 2)
+        features = jax.eval_shape(_time_features, jnp.zeros(())).size
+        self.into = _linear(dim + features + context + scales, width, keys[0])
+        self.scales = LogScales(context, scales, key=jax.random.fold_in(key, depth)) if scales else None
+        self.context, self.dropout = context, dropout
+        self.hidden = tuple(_linear(width, width, k) for k in keys[1:-1])
+        # From zero, so that the first output is the one that knows nothing, whatever the input.
+        self.out = jax.tree.map(jnp.zeros_like, eqx.nn.Linear(width, outputs or dim, key=keys[-1]))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({_size(self):,} parameters)"
+
+    @property
+    def droppable(self) -> int:
+        """How many units may be left out: those before and after each hidden layer."""
+        return 2 * sum(len(layer.weight) for layer in self.hidden)
+
+    def __call__(
+        self, x: jax.Array, time: jax.Array, context: jax.Array | None = None, *, bits: jax.Array | None = None
+    ) -> jax.Array:
+        context = jnp.zeros(self.context, x.dtype) if context is None else context
+        scales = [] if self.scales is None else [self.scales(context)]
+        h = jax.nn.gelu(self.into(jnp.concatenate([x, _time_features(time), context, *scales])))
+        count = 2 * len(self.hidden)
+        parts = [None] * count if bits is None else [*bits.reshape(count, -1)]
+        for layer, before, after in zip(self.hidden, parts[::2], parts[1::2], strict=True):
+            h = h + _thin(jax.nn.gelu(layer(_thin(h, self.dropout, before))), self.dropout, after)
+        return self.out(h)
+
+
+class LogScales(eqx.Module):
+    """The logarithms of scales of what is observed, as the standard deviation of several measurements is one.
+
+        log s_i = 1/2 log(e + sum_j a_ij (w_j . c + b_j)^2),    a_i a softmax
+
+    A posterior is often as wide as observations are spread, over orders of magnitude. Layers that add what they are
+    given hardly learn a spread, and less so its logarithm.
+    """
+
+    forms: eqx.nn.Linear  # w and b, two forms for each scale
+    shares: jax.Array  # (scales, 2 scales), a before the softmax
+
+    def __init__(self, context: int, scales: int, *, key: jax.Array):
+        into, mixed = jax.random.split(key)
+        self.forms = _linear(context, 2 * scales, into)
+        self.shares = jax.random.normal(mixed, (scales, 2 * scales))
+
+    def __call__(self, context: jax.Array) -> jax.Array:
+        return jnp.log(LEAST_SQUARE + jax.nn.softmax(self.shares, axis=1) @ self.forms(context) ** 2) / 2
+
+
+class Ensemble(eqx.Module):
+    """Networks whose mean is the answer: what few rows leave open, each fills in otherwise, and the mean less so.
+
+    One after another, since a product of stacked matrices takes longer on a CPU.
+    """
+
+    members: tuple[ResidualMLP, ...]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self.members)} members, {_size(self):,} parameters)"
+
+    def __call__(self, x: jax.Array, time: jax.Array, context: jax.Array | None = None) -> jax.Array:
+        return jnp.stack([member(x, time, context) for member in self.members]).mean(axis=0)
+
+
+class InSingle(eqx.Module):
+    """A network that computes in single precision, whatever the precision that it is asked and answers in."""
+
+    network: Callable[..., jax.Array]
+
+    def __init__(self, network: Callable[..., jax.Array]):
+        in_single = lambda leaf: leaf.astype(jnp.float32) if eqx.is_inexact_array(leaf) else leaf
+        self.network = jax.tree.map(in_single, network)
+
+    def __call__(self, x: jax.Array, *given: jax.Array) -> jax.Array:
+        single = (part.astype(jnp.float32) for part in (x, *given))
+        return self.network(*single).astype(x.dtype)
+
+
+class Thinned(eqx.Module):
+    """A network with units left out, others for each draw of the random bytes."""
+
+    network: ResidualMLP
+    bits: jax.Array
+
+    def __call__(self, x: jax.Array, time: jax.Array, context: jax.Array | None = None) -> jax.Array:
+        return self.network(x, time, context, bits=self.bits)
+
+
+M = TypeVar("M", bound=eqx.Module)
+
+
+def each_alone(module: M) -> list[M]:
+    """`module`, or where it has an ensemble in it the module with one member in its place, for each member."""
+    is_ensemble = lambda part: isinstance(part, Ensemble)
+    ensembles = [part for part in jax.tree.leaves(module, is_leaf=is_ensemble) if is_ensemble(part)]
+    if not ensembles:
+        return [module]
+    with_member = lambda k: jax.tree.map(
+        lambda part: part.members[k] if is_ensemble(part) else part, module, is_leaf=is_ensemble
+    )
+    return [with_member(k) for k in range(len(ensembles[0].members))]
+
+
+def droppable(module: eqx.Module) -> int:
+    """How many random bytes say which units of a network in it are left out; 0: none are."""
+    networks = filter(_is_dropping, jax.tree.leaves(module, is_leaf=_is_dropping))
+    return max((one.droppable for one in networks), default=0)
+
+
+def thinned(module: M, bits: jax.Array) -> M:
+    """`module`, in which every network that has a dropout leaves units out."""
+    return jax.tree.map(lambda part: Thinned(part, bits) if _is_dropping(part) else part, module, is_leaf=_is_dropping)
+
+
+def _is_dropping(part: Any) -> bool:
+    return isinstance(part, ResidualMLP) and part.dropout > 0
+
+
+def _thin(h: jax.Array, dropout: float, bits: jax.Array | None) -> jax.Array:
+    if bits is None or not dropout:
+        return h
+    out = round(256 * dropout)
+    return jnp.where(bits >= out, h * (256 / (256 - out)), 0)
+
+
+def _time_features(time: jax.Array) -> jax.Array:
+    angle = time * (math.pi / 4) * jnp.array([1, 2, 4, 8], time.dtype)
+    return jnp.concatenate([jnp.atleast_1d(time), jnp.sin(angle), jnp.cos(angle)])
+
+
+def _linear(into: int, out: int, key: jax.Array) -> eqx.nn.Linear:
+    """A Linear with weights N(0, 1 / into) and no bias at first."""
+    layer = eqx.nn.Linear(into, out, key=key)
+    weight = jax.random.normal(key, (out, into)) / math.sqrt(into)
+    return eqx.tree_at(lambda linear: (linear.weight, linear.bias), layer, (weight, jnp.zeros(out)))
+
+
+NETWORKS: dict[str, type] = {"step_gated": StepGated, "residual": Residual}
+"""`[network]` of a recipe: each has a method `network` that makes one."""

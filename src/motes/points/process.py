@@ -1,0 +1,221 @@
+"""The forward process, its posterior, and five ways to say the same thing.
+
+    x_t = alpha_t x_0 + sigma_t eps,    velocity = alpha_t' x_0 + sigma_t' eps
+
+Every function acts on one point (d,), or on any array that broadcasts against its times. For a `DiscreteVP` schedule,
+s = k/T and t = (k+1)/T give the one-step formulas of Ho et al. 2020; any s < t of any schedule is as good.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from motes.points.schedules import Schedule
+
+
+class Gaussian(NamedTuple):
+    """An isotropic Gaussian N(mean, variance I).
+
+    Example:
+        >>> from motes.points import Gaussian, LinearVP, q_transition
+        >>> step = q_transition(LinearVP(), jnp.zeros(2), 0.4, 0.5)
+        >>> isinstance(step, Gaussian), step.mean.shape, step.variance.shape
+        (True, (2,), ())
+    """
+
+    mean: jax.Array
+    variance: jax.Array
+
+
+def q_sample(schedule: Schedule, x0: jax.Array, t: ArrayLike, eps: jax.Array) -> jax.Array:
+    """x_t = alpha_t x_0 + sigma_t eps, Ho et al. 2020, eq. 4.
+
+    Example:
+        >>> from motes.points import VarianceExploding, q_sample
+        >>> x0, eps = jnp.array([1.0, -1.0]), jnp.array([0.5, 0.5])
+        >>> print(q_sample(VarianceExploding(sigma_max=10.0), x0, 1.0, eps))  # x_0 + 10 eps
+        [6. 4.]
+    """
+    return schedule.alpha(t) * x0 + schedule.sigma(t) * eps
+
+
+def q_transition(schedule: Schedule, x_s: jax.Array, s: ArrayLike, t: ArrayLike) -> Gaussian:
+    """q(x_t | x_s) for s < t. One step of a discrete schedule: mean sqrt(1 - beta) x_s, variance beta (eq. 2).
+
+    From s = 0 it is q(x_t | x_0): mean alpha_t x_0, variance sigma_t^2 (eq. 4).
+
+    Example:
+        >>> from motes.points import LinearBetas, q_transition
+        >>> schedule = LinearBetas(steps=4, start=0.1, end=0.4).schedule()
+        >>> step = q_transition(schedule, jnp.array([1.0, 2.0]), 0.5, 0.75)  # the third step, of beta 0.3
+        >>> print(step.mean.round(4), step.variance.round(4))  # sqrt(1 - 0.3) x_s
+        [0.8367 1.6733 ] 0.3
+    """
+    factor = schedule.alpha(t) / schedule.alpha(s)
+    return Gaussian(factor * x_s, _added_share(schedule, s, t) * schedule.sigma(t) ** 2)
+
+
+def q_posterior(schedule: Schedule, x_t: jax.Array, x0: jax.Array, t: ArrayLike, s: ArrayLike) -> Gaussian:
+    """q(x_s | x_t, x_0) for s < t (eq. 7; for any s and t: Kingma et al. 2021, appendix A.2). At s = 0 it is x_0.
+
+    Example:
+        >>> from motes.points import VarianceExploding, q_posterior
+        >>> x_t, x0 = jnp.array([3.0, 3.0]), jnp.array([1.0, -1.0])
+        >>> back = q_posterior(VarianceExploding(), x_t, x0, 0.5, 0.0)
+        >>> print(back.mean, back.variance)  # at s = 0 it is x_0
+        [ 1. -1.] 0.0
+    """
+    # Every sigma over another: near the data their squares alone can be too small for float32.
+    factor, kept = schedule.alpha(t) / schedule.alpha(s), (schedule.sigma(s) / schedule.sigma(t)) ** 2
+    share = _added_share(schedule, s, t)
+    return Gaussian(factor * kept * x_t + schedule.alpha(s) * share * x0, share * schedule.sigma(s) ** 2)
+
+
+def log_variance_between(schedule: Schedule, share: jax.Array | float, t: ArrayLike, s: ArrayLike) -> jax.Array:
+    """share log beta + (1 - share) log of the posterior's variance, for s < t (Nichol & Dhariwal 2021, eq. 15).
+
+    beta is the variance of q(x_t | x_s). At s = 0, where the posterior's variance is 0, that of the step before takes
+    its place, from min(2t, 1) to t, as in `DiscreteVP.posterior_log_variance_clipped`; beta, where there is none.
+    """
+    nothing, last, before = jnp.zeros(()), jnp.asarray(s) <= 0, jnp.minimum(2 * jnp.asarray(t), 1)
+    beta = q_transition(schedule, nothing, s, t).variance
+    least = q_posterior(schedule, nothing, nothing, jnp.where(last, before, t), jnp.where(last, t, s)).variance
+    return share * jnp.log(beta) + (1 - share) * jnp.log(jnp.where(last & (before <= t), beta, least))
+
+
+def _added_share(schedule: Schedule, s: ArrayLike, t: ArrayLike) -> jax.Array:
+    # Variance of x_t given x_s over sigma_t^2. With the log-SNR it does not lose its digits when s is close to t.
+    return -jnp.expm1(schedule.log_snr(t) - schedule.log_snr(s))
+
+
+# x_0, eps, v, the score and the velocity carry the same information once x_t is known; x_0 is the hub. What gives eps
+# without a division by sigma_t gives it directly, too.
+
+
+def eps_from_x0(schedule: Schedule, x_t: jax.Array, x0: jax.Array, t: ArrayLike) -> jax.Array:
+    """eps = (x_t - alpha_t x_0) / sigma_t, for t > 0.
+
+    Example:
+        >>> from motes.points import VarianceExploding, eps_from_x0
+        >>> print(eps_from_x0(VarianceExploding(sigma_max=10.0), jnp.array([6.0]), jnp.array([1.0]), 1.0))
+        [0.5]
+    """
+    return (x_t - schedule.alpha(t) * x0) / schedule.sigma(t)
+
+
+def x0_from_eps(schedule: Schedule, x_t: jax.Array, eps: jax.Array, t: ArrayLike) -> jax.Array:
+    """x_0 = (x_t - sigma_t eps) / alpha_t.
+
+    Example:
+        >>> from motes.points import VarianceExploding, x0_from_eps
+        >>> print(x0_from_eps(VarianceExploding(sigma_max=10.0), jnp.array([6.0]), jnp.array([0.5]), 1.0))
+        [1.]
+    """
+    return (x_t - schedule.sigma(t) * eps) / schedule.alpha(t)
+
+
+def v_from_x0(schedule: Schedule, x_t: jax.Array, x0: jax.Array, t: ArrayLike) -> jax.Array:
+    """v = alpha_t eps - sigma_t x_0, for t > 0 (Salimans & Ho 2022, section 4).
+
+    Example:
+        >>> from motes.points import VarianceExploding, v_from_x0
+        >>> print(v_from_x0(VarianceExploding(sigma_max=10.0), jnp.array([6.0]), jnp.array([1.0]), 1.0))  # 0.5 - 10 * 1
+        [-9.5]
+    """
+    return schedule.alpha(t) * eps_from_x0(schedule, x_t, x0, t) - schedule.sigma(t) * x0
+
+
+def x0_from_v(schedule: Schedule, x_t: jax.Array, v: jax.Array, t: ArrayLike) -> jax.Array:
+    """x_0 = (alpha_t x_t - sigma_t v) / (alpha_t^2 + sigma_t^2); the divisor is 1 where variance is preserved.
+
+    Example:
+        >>> from motes.points import VarianceExploding, x0_from_v
+        >>> print(x0_from_v(VarianceExploding(sigma_max=10.0), jnp.array([6.0]), jnp.array([-9.5]), 1.0).round(4))
+        [1.]
+    """
+    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+    return (alpha * x_t - sigma * v) / (alpha**2 + sigma**2)
+
+
+def eps_from_v(schedule: Schedule, x_t: jax.Array, v: jax.Array, t: ArrayLike) -> jax.Array:
+    """eps = (sigma_t x_t + alpha_t v) / (alpha_t^2 + sigma_t^2).
+
+    Example:
+        >>> from motes.points import VarianceExploding, eps_from_v
+        >>> print(eps_from_v(VarianceExploding(sigma_max=10.0), jnp.array([6.0]), jnp.array([-9.5]), 1.0).round(4))
+        [0.5]
+    """
+    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+    return (sigma * x_t + alpha * v) / (alpha**2 + sigma**2)
+
+
+def score_from_x0(schedule: Schedule, x_t: jax.Array, x0: jax.Array, t: ArrayLike) -> jax.Array:
+    """grad log q(x_t | x_0) = (alpha_t x_0 - x_t) / sigma_t^2, for t > 0; with E[x_0 | x_t] it is that of q(x_t).
+
+    Example:
+        >>> from motes.points import VarianceExploding, score_from_x0
+        >>> schedule = VarianceExploding(sigma_max=10.0)
+        >>> print(score_from_x0(schedule, jnp.array([6.0]), jnp.array([1.0]), 1.0))  # -eps / 10
+        [-0.05]
+    """
+    return (schedule.alpha(t) * x0 - x_t) / schedule.sigma(t) ** 2
+
+
+def x0_from_score(schedule: Schedule, x_t: jax.Array, score: jax.Array, t: ArrayLike) -> jax.Array:
+    """x_0 = (x_t + sigma_t^2 score) / alpha_t: Tweedie's formula where `score` is that of q(x_t).
+
+    Example:
+        >>> from motes.points import VarianceExploding, x0_from_score
+        >>> print(x0_from_score(VarianceExploding(sigma_max=10.0), jnp.array([6.0]), jnp.array([-0.05]), 1.0).round(4))
+        [1.]
+    """
+    return (x_t + schedule.sigma(t) ** 2 * score) / schedule.alpha(t)
+
+
+def velocity_from_x0(schedule: Schedule, x_t: jax.Array, x0: jax.Array, t: ArrayLike) -> jax.Array:
+    """alpha_t' x_0 + sigma_t' eps, for t > 0; with E[x_0 | x_t] it is dx_t/dt on the probability flow.
+
+    Lipman et al. 2023, eq. 15 and theorem 1; the flow is that of Song et al. 2021, eq. 13.
+
+    Example:
+        >>> from motes.points import RectifiedFlow, velocity_from_x0
+        >>> print(velocity_from_x0(RectifiedFlow(), jnp.array([2.0]), jnp.array([1.0]), 0.5).round(3))
+        [2.]
+    """
+    alpha_rate, sigma_rate = schedule.rates(t)
+    return alpha_rate * x0 + sigma_rate * eps_from_x0(schedule, x_t, x0, t)
+
+
+def x0_from_velocity(schedule: Schedule, x_t: jax.Array, velocity: jax.Array, t: ArrayLike) -> jax.Array:
+    """x_0 = (sigma_t' x_t - sigma_t velocity) / (alpha_t sigma_t' - alpha_t' sigma_t).
+
+    Example:
+        >>> from motes.points import RectifiedFlow, velocity_from_x0, x0_from_velocity
+        >>> velocity = velocity_from_x0(RectifiedFlow(), jnp.array([2.0]), jnp.array([1.0]), 0.5)
+        >>> print(x0_from_velocity(RectifiedFlow(), jnp.array([2.0]), velocity, 0.5).round(3))
+        [1.]
+    """
+    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+    alpha_rate, sigma_rate = schedule.rates(t)
+    # Divided through by sigma_t', which is infinite at t = 0 where variance is preserved and 0 where it explodes.
+    delay = jnp.where(sigma > 0, sigma / sigma_rate, 0)
+    return (x_t - delay * velocity) / (alpha - alpha_rate * delay)
+
+
+def eps_from_velocity(schedule: Schedule, x_t: jax.Array, velocity: jax.Array, t: ArrayLike) -> jax.Array:
+    """eps = (alpha_t velocity - alpha_t' x_t) / (alpha_t sigma_t' - alpha_t' sigma_t), for t > 0.
+
+    Example:
+        >>> from motes.points import RectifiedFlow, eps_from_velocity, q_sample, velocity_from_x0
+        >>> x_t = q_sample(RectifiedFlow(), jnp.array([1.0]), 0.5, jnp.array([-2.0]))
+        >>> velocity = velocity_from_x0(RectifiedFlow(), x_t, jnp.array([1.0]), 0.5)
+        >>> print(eps_from_velocity(RectifiedFlow(), x_t, velocity, 0.5).round(3))
+        [-2.]
+    """
+    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+    alpha_rate, sigma_rate = schedule.rates(t)
+    return (alpha * velocity - alpha_rate * x_t) / (alpha * sigma_rate - alpha_rate * sigma)

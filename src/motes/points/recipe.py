@@ -1,0 +1,353 @@
+"""A run with points, written down: schedule, network, loss, optimiser, sampler."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import jax
+
+from motes.errors import RecipeError, UsageError
+from motes.points.denoisers import (
+    DENOISERS,
+    AnyConditional,
+    Conditions,
+    Denoiser,
+    Preconditioned,
+    PredictEDM,
+    Prediction,
+)
+from motes.points.guidance import Sampling
+from motes.points.losses import EDM, ELBO, LOSSES, Hybrid, Loss
+from motes.points.networks import NETWORKS, Architecture, Residual, StepGated
+from motes.points.samplers import SAMPLERS, Ancestral, DPMSolver3M
+from motes.points.sampling import GRIDS, GivenGrid, Grid, KarrasGrid, LogSNRGrid, Sampler, UniformGrid
+from motes.points.schedules import CONTINUOUS, DISCRETE, Betas, DiscreteVP, Schedule, VarianceExploding
+from motes.points.schedules import KNOT_SCHEDULES as KNOTS
+from motes.points.times import TIMES, LogNormalTimes, StepTimes, Times, UniformTimes
+from motes.points.training import Training
+from motes.training import Recipe
+from motes.training.programs import brief_program
+from motes.training.recipe import Kinds, subclass_of, with_method
+
+
+@dataclass(frozen=True, repr=False)
+class PointRecipe(Recipe):
+    """A whole run with points: it trains a `PointModel` or a `PosteriorModel`.
+
+    Raises:
+        RecipeError: sections that do not fit together, or an object that no recipe can name.
+
+    Example:
+        >>> motes.load_recipe("default", {"training.steps": 100})
+        PointRecipe(schedule exploding, network residual, denoiser edm, loss edm, sampler dpmpp_3m)
+    """
+
+    schedule: Schedule | Betas = VarianceExploding()
+    network: Architecture = Residual()
+    denoiser: Prediction = PredictEDM()
+    loss: Loss = EDM()
+    times: Times = LogNormalTimes()
+    conditions: Conditions = Conditions()
+    training: Training = Training()
+    sampler: Sampler = DPMSolver3M()
+    grid: Grid = KarrasGrid()
+
+    SECTIONS: ClassVar[tuple[str, ...]] = (
+        "data", "schedule", "network", "denoiser", "loss", "times", "conditions", "training", "sampler", "grid", "text",
+    )  # fmt: skip
+    KINDS: ClassVar[Mapping[str, Kinds]] = {
+        kinds.section: kinds
+        for kinds in (
+            Kinds(
+                "schedule",
+                DISCRETE | CONTINUOUS | KNOTS,
+                subclass_of(Schedule, Betas),
+                "a subclass of motes.points.Schedule, or of motes.points.Betas",
+            ),
+            Kinds(
+                "network",
+                NETWORKS,
+                with_method("network"),
+                "a method network(dim_in, dim_out, *, context, steps, key)",
+            ),
+            Kinds("denoiser", DENOISERS, subclass_of(Prediction), "a subclass of motes.points.Prediction"),
+            Kinds("loss", LOSSES, with_method("__call__"), "a method __call__(denoiser, x0, t, eps)"),
+            Kinds("times", TIMES, subclass_of(Times), "a subclass of motes.points.Times"),
+            Kinds("sampler", SAMPLERS, subclass_of(Sampler), "a subclass of motes.points.Sampler"),
+            Kinds("grid", GRIDS, with_method("__call__"), "a method __call__(schedule)"),
+        )
+    }
+    TRAINING: ClassVar[str] = "training"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.data.encode:
+            raise RecipeError("got data.encode = true for points; expected false. Choose a recipe for a table.")
+        self._check_steps()
+        self._check_elbo()
+        self._check_grid()
+        if isinstance(self.network, StepGated) and self.steps is not None:
+            self._check_steps_alone(self.steps)
+        if self.training.validation and self.training.weights == "last":
+            raise RecipeError(
+                f"training.validation = {self.training.validation:g} evaluates the averaged weights, and "
+                "training.weights = 'last'. Set weights = 'averaged', or validation = 0."
+            )
+        if getattr(self.network, "members", 1) > 1 and self.training.last_batch == "partial":
+            raise RecipeError(
+                "network.members > 1 shares whole batches among members, and training.last_batch = 'partial' leaves "
+                "one short. Set last_batch = 'fill', or members = 1."
+            )
+        if self.training.target == "stable" and not getattr(self.loss, "squared", False):
+            raise RecipeError(
+                "training.target = 'stable' needs a loss that is a squared error of x_0, and loss.kind = "
+                f"'{self.kind('loss')}' is none. Set training.target = 'row', or another loss."
+            )
+        self._check_variance()
+        self._check_conditions()
+
+    def __repr__(self) -> str:
+        sections = ("schedule", "network", "denoiser", "loss", "sampler")
+        return f"PointRecipe({', '.join(f'{section} {self.kind(section)}' for section in sections)})"
+
+    # --- what it makes ---
+
+    @property
+    def steps(self) -> int | None:
+        """T of a discrete schedule, None for one without steps."""
+        schedule = self.make_schedule()
+        return schedule.steps if isinstance(schedule, DiscreteVP) else None
+
+    def make_schedule(self) -> Schedule:
+        """The schedule of `[schedule]`.
+
+        Raises:
+            RecipeError: betas that make none.
+
+        Example:
+            >>> motes.load_recipe("ddpm").make_schedule().steps
+            100
+        """
+        return self._schedule
+
+    @cached_property
+    def _schedule(self) -> Schedule:
+        if isinstance(self.schedule, Schedule):
+            return self.schedule
+        try:
+            return self.schedule.schedule()
+        except ValueError as error:
+            raise RecipeError(f"[schedule]: {error}") from None
+
+    def make_denoiser(self, dim: int, key: jax.Array, classes: int = 0, context: int = 0) -> Denoiser:
+        """A fresh network of `[network]`, wrapped as `[denoiser]` says.
+
+        Args:
+            dim: columns of the points.
+            key: of the initial weights.
+            classes: how many classes the points are in; 0: none.
+            context: how many numbers each point is conditioned on.
+
+        Where the recipe learns conditional distributions, there are no classes and no context of another kind.
+
+        Raises:
+            RecipeError: a network that does not suit these points.
+
+        Example:
+            >>> denoiser = motes.load_recipe("default").make_denoiser(dim=2, key=jax.random.key(0))
+            >>> denoiser(jnp.zeros(2), jnp.array(0.5)).shape
+            (2,)
+        """
+        inputs = 2 * dim if self.conditions.learned else classes + context
+        try:
+            network = _network(self.network, dim, self.denoiser.outputs(dim), inputs, self.steps, key)
+        except ValueError as error:
+            raise RecipeError(f"[network]: {error}") from None
+        if self.conditions.learned:
+            return AnyConditional(self.denoiser.wraps(network=network, schedule=self.make_schedule()), dim)
+        return self.denoiser.denoiser(network, self.make_schedule(), classes, context)
+
+    def make_grid(self) -> jax.Array:
+        """The times of `[grid]`, (N+1,) from 1 down to 0.
+
+        Raises:
+            RecipeError: options that do not fit the schedule.
+
+        Example:
+            >>> print(motes.load_recipe("default", {"grid.kind": "uniform", "grid.steps": 4}).make_grid())
+            [1. 0.75 0.5 0.25 0.  ]
+        """
+        try:
+            return self.grid(self.make_schedule())
+        except ValueError as error:
+            raise RecipeError(f"[grid]: {error}") from None
+
+    def sampler_and_grid(self, how: Sampling) -> tuple[Sampler, jax.Array]:
+        """Return the sampler and the times of a draw: those of the recipe, but for `how`.
+
+        Raises:
+            RecipeError: names or numbers that there are not, or that do not fit the model.
+            UsageError: a sampler that asks a network of steps at other times, or a grid whose times are not there.
+
+        Example:
+            >>> motes.load_recipe("default").sampler_and_grid(motes.Sampling(sampler="heun", steps=7))[0]
+            Heun()
+        """
+        changes: dict[str, Any] = {}
+        sampler, grid = how.sampler, how.grid
+        if isinstance(sampler, str):
+            changes["sampler.kind"] = sampler
+        if isinstance(grid, str) and grid == "given" and not isinstance(self.grid, GivenGrid):
+            raise UsageError(
+                "grid 'given' needs its times: in Python give them, grid=[1.0, 0.4, 0.0], or train with them."
+            )
+        if isinstance(grid, str):
+            changes["grid.kind"] = grid
+        elif isinstance(grid, tuple):
+            changes |= {"grid.kind": "given", "grid.times": list(grid)}
+        if how.steps is not None:
+            changes["grid.steps"] = how.steps
+        try:
+            chosen = self.changed(changes)
+        except RecipeError as error:  # of the names and numbers of this draw: the recipe itself is right
+            raise RecipeError(str(error).removeprefix("the recipe: ")) from None
+        if not isinstance(sampler, Sampler):
+            return chosen.sampler, chosen.make_grid()
+        if sampler.off_grid and isinstance(chosen.network, StepGated):
+            raise UsageError(
+                "this model's network, 'step_gated', knows only the schedule's own steps, and "
+                f"{type(sampler).__name__} asks it at times between them. Choose a sampler that does not, such as Heun "
+                "or DDIM."
+            )
+        return sampler, chosen.make_grid()
+
+    # --- what does not fit together ---
+
+    def _check_steps(self) -> None:
+        """What needs a schedule of steps has one."""
+        for section, part in (("network", self.network), ("times", self.times)):
+            if isinstance(part, StepGated | StepTimes) and self.steps is None:
+                raise RecipeError(
+                    f"{section}.kind = '{self.kind(section)}' needs a schedule of steps, and schedule.kind = "
+                    f"'{self.kind('schedule')}' has none. Set schedule.kind to linear, quad, sigmoid or cosine."
+                )
+
+    def _check_elbo(self) -> None:
+        """The weight of the variational bound is one where t is uniform, and is a number everywhere."""
+        if not isinstance(self.loss, ELBO):
+            return
+        if not isinstance(self.times, UniformTimes):
+            raise RecipeError(
+                f"loss.kind = 'elbo' is the variational bound where t is drawn uniformly, and times.kind = "
+                f"'{self.kind('times')}' draws it otherwise. Set times.kind = 'uniform', or another loss."
+            )
+        if isinstance(self.schedule, VarianceExploding):
+            raise RecipeError(
+                "loss.kind = 'elbo' weights by how fast the noise comes in, which for schedule.kind = 'exploding' is "
+                "beyond all numbers near t = 0. Set schedule.kind to 'continuous_linear', 'continuous_cosine', "
+                "'rectified_flow' or one with steps."
+            )
+
+    def _check_grid(self) -> None:
+        """The grid has steps, and falls."""
+        if isinstance(self.grid, UniformGrid) and self.grid.steps is None and self.steps is None:
+            raise RecipeError("grid.kind = 'uniform' needs grid.steps with a schedule that has no steps of its own.")
+        top = self.schedule.sigma_max if isinstance(self.schedule, VarianceExploding) else math.inf
+        if isinstance(self.grid, KarrasGrid | LogSNRGrid) and self.grid.sigma_min >= top:
+            raise RecipeError(
+                f"grid.sigma_min = {self.grid.sigma_min:g}; expected less than schedule.sigma_max = {top:g}, "
+                "where the grid starts."
+            )
+
+    def _check_variance(self) -> None:
+        """What the variance of a reverse step needs to be learned, and to be sampled with."""
+        learned, hybrid = self.denoiser.variance == "learned", isinstance(self.loss, Hybrid)
+        if hybrid and not learned:
+            raise RecipeError(
+                "loss.kind = 'hybrid' teaches the variance of a reverse step, and denoiser.variance = 'fixed' learns "
+                "none. Set denoiser.variance = 'learned', or another loss."
+            )
+        if learned and not hybrid:
+            raise RecipeError(
+                "denoiser.variance = 'learned' is taught by the variational bound, and loss.kind = "
+                f"'{self.kind('loss')}' has none. Set loss.kind = 'hybrid', or denoiser.variance = 'fixed'."
+            )
+        if learned and not (self.steps and isinstance(self.times, StepTimes)):
+            raise RecipeError(
+                "denoiser.variance = 'learned' is taught step by step, and here are schedule.kind = "
+                f"'{self.kind('schedule')}' and times.kind = '{self.kind('times')}'. Set schedule.kind to linear, "
+                "quad, sigmoid or cosine, and times.kind = 'steps'."
+            )
+        if learned and issubclass(self.denoiser.wraps, Preconditioned):
+            raise RecipeError(
+                "denoiser.variance = 'learned' takes a network that is given x_t and t as they are, and denoiser.kind "
+                "= 'edm' scales them. Set denoiser.kind = 'eps', 'x0', 'v' or 'velocity'."
+            )
+        if learned and self.data.label:
+            raise RecipeError(
+                "denoiser.variance = 'learned' goes with no labels. Set denoiser.variance = 'fixed', or leave out "
+                "data.label."
+            )
+        if isinstance(self.sampler, Ancestral) and self.sampler.variance == "learned" and not learned:
+            raise RecipeError(
+                "sampler.variance = 'learned' needs a network that learns it: set denoiser.variance = 'learned' and "
+                "loss.kind = 'hybrid', or sampler.variance = 'beta' or 'posterior'."
+            )
+
+    def _check_conditions(self) -> None:
+        """What has no place for observed columns."""
+        if not self.conditions.learned:
+            return
+        if isinstance(self.network, StepGated):
+            raise RecipeError(
+                "[conditions] shows the network observed columns, and network.kind = 'step_gated' takes none. Set "
+                "network.kind = 'residual'."
+            )
+        if self.denoiser.variance == "learned":
+            raise RecipeError("[conditions] goes with denoiser.variance = 'fixed' alone. Set it.")
+        if self.data.label is not None:
+            raise RecipeError(
+                f"[conditions] goes with no classes, and data.label = '{self.data.label}'. Leave data.label out."
+            )
+
+    def _check_steps_alone(self, steps: int) -> None:
+        """What a network needs that knows nothing but the schedule's own steps."""
+        if issubclass(self.denoiser.wraps, Preconditioned):
+            raise RecipeError(
+                "network.kind = 'step_gated' takes the number of a step, and denoiser.kind = 'edm' gives it a noise "
+                "level. Set denoiser.kind = 'eps', 'x0', 'v' or 'velocity'; or network.kind = 'residual', which takes "
+                "any time."
+            )
+        if self.sampler.off_grid:
+            off_grid = [kind for kind, cls in self.KINDS["sampler"].classes.items() if getattr(cls, "off_grid", False)]
+            raise RecipeError(
+                f"network.kind = 'step_gated' knows only the schedule's own steps, and sampler.kind = "
+                f"'{self.kind('sampler')}' asks it at times between them. Any other sampler fits but "
+                f"{', '.join(off_grid)}; or set network.kind = 'residual', which takes any time."
+            )
+        times: tuple[float, ...] = (0.5 / steps,)  # on no step
+        if isinstance(self.grid, UniformGrid):
+            count = self.grid.steps or steps
+            times = tuple(k / count for k in range(count + 1))
+        elif isinstance(self.grid, GivenGrid):
+            times = self.grid.times
+        if not on_steps(times, steps) or not isinstance(self.times, StepTimes):
+            raise RecipeError(
+                "network.kind = 'step_gated' knows only the schedule's own steps: it needs times.kind = 'steps' and "
+                f"grid.kind = 'uniform' with grid.steps left out or a divisor of {steps}, or 'given' with times that "
+                f"are multiples of 1/{steps}. Or set network.kind = 'residual', which takes any time."
+            )
+
+
+def on_steps(times: Iterable[float], steps: int) -> bool:
+    """Whether each of `times` is k / `steps` for a whole k, to the precision of float32."""
+    return all(abs(t * steps - round(t * steps)) < 1e-4 for t in times)
+
+
+@brief_program  # one program for all the little draws of the initial weights
+def _network(part: Architecture, dim_in: int, dim_out: int, context: int, steps: int | None, key: jax.Array) -> Any:
+    return part.network(dim_in, dim_out, context=context, steps=steps, key=key)

@@ -1,0 +1,784 @@
+"""Coordinates in which all schedules are one: y = x / alpha, r = sigma / alpha, lambda = -log r.
+
+    dy/dr = (y - x0_hat) / r = eps_hat,              the probability flow (Karras et al. 2022, eq. 1 with s = 1)
+    dy = 2 eps_hat dr + sqrt(2 r) dW,                the reverse diffusion, r falling; W over -dr
+    y_r = y_0 + r eps                                in distribution
+
+`y` is a point (d,). As lambda grows to s = 0, where r = 0 and lambda is infinite, the flow is dy/dlambda = x0_hat - y.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from motes.points.denoisers import Denoiser, VarianceDenoiser
+from motes.points.losses import Variance, check_knows_variance, check_variance
+from motes.points.process import q_posterior, q_transition
+from motes.points.sampling import Sampler, State
+from motes.points.schedules import Schedule
+from motes.ranges import number
+
+
+def level(schedule: Schedule, t: jax.Array) -> jax.Array:
+    """r at time t, 0 at t = 0."""
+    return schedule.sigma(t) / schedule.alpha(t)
+
+
+def time_of_level(schedule: Schedule, r: jax.Array) -> jax.Array:
+    """The time in [0, 1] at which the level is r; 1 where r is above that of t = 1."""
+    return schedule.t_of_log_snr(-2 * jnp.log(r))
+
+
+def log_step(schedule: Schedule, t: jax.Array, s: jax.Array) -> jax.Array:
+    """h = lambda_s - lambda_t > 0, so that r_s = exp(-h) r_t; infinite at s = 0."""
+    return (schedule.log_snr(s) - schedule.log_snr(t)) / 2
+
+
+def finite_log_step(schedule: Schedule, t: jax.Array, s: jax.Array) -> jax.Array:
+    """`log_step`, with 1 in the place of infinity where the result is not going to be used."""
+    return jnp.where(s > 0, log_step(schedule, t, jnp.where(s > 0, s, t / 2)), 1.0)
+
+
+def x0_at(denoiser: Denoiser, y: jax.Array, t: jax.Array) -> jax.Array:
+    """x0_hat (d,) at the point y (d,)."""
+    return denoiser(denoiser.schedule.alpha(t) * y, t)
+
+
+def eps_at(denoiser: Denoiser, y: jax.Array, t: jax.Array) -> jax.Array:
+    """eps_hat (d,) at the point y (d,), for t > 0."""
+    return denoiser.eps(denoiser.schedule.alpha(t) * y, t)
+
+
+# --- Chains of Gaussian steps: x_s is drawn from a Gaussian that x_t and x0_hat give --------------------------------
+#
+#     y_s = x0_hat + sqrt(r_s^2 - c^2) eps_hat + c z,    c = eta r_s sqrt(1 - r_s^2 / r_t^2),    z ~ N(0, I)
+#
+# (Song et al. 2021, DDIM, eqs. 12 and 16, in the coordinates of `points/samplers.py`.) With eta = 1 it is
+# q(x_s | x_t, x0_hat) of Ho et al. 2020, with eta = 0 a step of the probability flow. Any s < t will do: on every k-th
+# step of a discrete schedule these are the samplers of Nichol & Dhariwal 2021, section 4, and of DDIM.
+
+
+class Ancestral(Sampler):
+    """Draw x_s from q(x_s | x_t, x0_hat), Ho et al. 2020, algorithm 2.
+
+    Args:
+        variance: "beta", that of q(x_t | x_s); "posterior", that of q(x_s | x_t, x_0); or "learned", what the denoiser
+            itself says.
+        noiseless_last: leave the noise out of the last step, to s = 0, as the algorithm says.
+
+    Example:
+        >>> from motes.points import Ancestral
+        >>> model.sample(3, how={"sampler": Ancestral("posterior"), "steps": 8}).shape
+        (3, 2)
+    """
+
+    order: ClassVar[int] = 1
+    evaluations: ClassVar[int] = 1
+    stochastic: ClassVar[bool] = True
+    when: ClassVar[str] = "to follow DDPM; many steps"
+    variance: Variance = eqx.field(static=True, default="beta")
+    noiseless_last: bool = eqx.field(static=True, default=True)
+
+    def __check_init__(self) -> None:
+        check_variance(self.variance)
+
+    def check(self, denoiser: Denoiser) -> None:
+        if self.variance == "learned":
+            check_knows_variance(denoiser)
+
+    def step(
+        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
+    ) -> tuple[jax.Array, State]:
+        mean, variance = q_posterior(denoiser.schedule, x_t, denoiser(x_t, t), t, s)
+        if self.variance == "beta":
+            variance = q_transition(denoiser.schedule, x_t, s, t).variance
+        elif self.variance == "learned":
+            assert isinstance(denoiser, VarianceDenoiser)  # `check` has seen to it
+            variance = jnp.exp(denoiser.log_variance(x_t, t, s))
+        if self.noiseless_last:
+            variance = jnp.where(s > 0, variance, 0.0)
+        return mean + jnp.sqrt(variance) * jax.random.normal(key, x_t.shape), state
+
+
+class DDIM(Sampler):
+    """The equation above, Song et al. 2021 (DDIM), eq. 12.
+
+    Args:
+        eta: from 0, no noise, to 1, that of ancestral sampling with the posterior's variance.
+
+    Example:
+        >>> from motes.points import DDIM
+        >>> model.sample(3, how={"sampler": DDIM(eta=0.5), "steps": 8}).shape
+        (3, 2)
+    """
+
+    order: ClassVar[int] = 1
+    evaluations: ClassVar[int] = 1
+    when: ClassVar[str] = "to follow DDIM; eta says how much noise, 0 none and 1 that of ancestral"
+    eta: float = number(0.0, 0, 1)
+
+    @property
+    def stochastic(self) -> bool:
+        return self.eta > 0
+
+    def step(
+        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
+    ) -> tuple[jax.Array, State]:
+        schedule = denoiser.schedule
+        alpha_s, r_s = schedule.alpha(s), level(schedule, s)
+        y, x0 = x_t / schedule.alpha(t), denoiser(x_t, t)
+        h = log_step(schedule, t, s)
+        fresh = self.eta**2 * -jnp.expm1(-2 * h)  # c^2 / r_s^2
+        # (y - x0_hat) / r_t is eps_hat, and r_s / r_t = exp(-h) is 0 at s = 0: the last step ends in x0_hat.
+        y_s = x0 + jnp.exp(-h) * jnp.sqrt(1 - fresh) * (y - x0)
+        if self.stochastic:
+            y_s = y_s + r_s * jnp.sqrt(fresh) * jax.random.normal(key, x_t.shape)
+        return alpha_s * y_s, state
+
+
+CHAINS: dict[str, type[Sampler]] = {
+    "ancestral": Ancestral,
+    "ddim": DDIM,
+}
+"""`[sampler]` of a recipe."""
+
+
+# --- The probability flow, solved: nothing is drawn at random but the start -----------------------------------------
+#
+#     dy/dr = eps_hat(y, r),    from r_1 down to 0
+#
+# in the coordinates of `points/samplers.py` (Karras et al. 2022, eq. 1; Song et al. 2021, eq. 13). The last step of
+# all, to s = 0, is Euler's, which ends in x0_hat.
+
+
+class Euler(Sampler):
+    """Euler's method. In these coordinates it is DDIM with eta = 0, and DPM-Solver++(1S): three names of one step.
+
+    Example:
+        >>> from motes.points import Euler
+        >>> Euler.order, model.sample(3, how={"sampler": Euler(), "steps": 8}).shape
+        (1, (3, 2))
+    """
+
+    order: ClassVar[int] = 1
+    evaluations: ClassVar[int] = 1
+    stochastic: ClassVar[bool] = False
+    when: ClassVar[str] = "to see what a first order gives; the same step as ddim and dpmpp_1s"
+
+    def step(
+        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
+    ) -> tuple[jax.Array, State]:
+        schedule = denoiser.schedule
+        y, width = x_t / schedule.alpha(t), level(schedule, s) - level(schedule, t)
+        return schedule.alpha(s) * (y + width * denoiser.eps(x_t, t)), state
+
+
+class Heun(Sampler):
+    """Heun's method on the probability flow, Karras et al. 2022, algorithm 1; the last step, to s = 0, is Euler's.
+
+    Example:
+        >>> from motes.points import Heun
+        >>> Heun.order, model.sample(3, how={"sampler": Heun(), "steps": 8}).shape
+        (2, (3, 2))
+    """
+
+    order: ClassVar[int] = 2
+    evaluations: ClassVar[int] = 2
+    stochastic: ClassVar[bool] = False
+    when: ClassVar[str] = "robust, and without a memory; 64 evaluations and more"
+
+    def step(
+        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
+    ) -> tuple[jax.Array, State]:
+        schedule = denoiser.schedule
+        y = heun(denoiser, x_t / schedule.alpha(t), t, s)
+        return schedule.alpha(s) * y, state
+
+
+def heun(denoiser: Denoiser, y: jax.Array, t: jax.Array, s: jax.Array) -> jax.Array:
+    """One step of Heun's method from y (d,) at time t to time s < t; to s = 0 Euler's."""
+    schedule = denoiser.schedule
+    width, slope = level(schedule, s) - level(schedule, t), eps_at(denoiser, y, t)
+    euler = y + width * slope
+    return jax.lax.cond(
+        s > 0,
+        lambda: y + width * (slope + eps_at(denoiser, euler, s)) / 2,
+        lambda: euler,
+    )
+
+
+class GradientEstimation(Sampler):
+    """Euler's method with gamma eps_hat + (1 - gamma) eps_hat of the step before (Permenter & Yuan 2023, algorithm 2).
+
+    The first step and the last are Euler's, the last so that it ends in x0_hat.
+
+    Args:
+        gamma: 1 is Euler's method; the paper takes 2. With 1.5 and equal steps in r it is Adams and Bashforth's method
+            of second order, and nearly so on other smooth grids; with any other the order is 1.
+
+    Example:
+        >>> from motes.points import GradientEstimation
+        >>> model.sample(3, how={"sampler": GradientEstimation(gamma=2.0), "steps": 8}).shape
+        (3, 2)
+    """
+
+    order: ClassVar[int] = 1
+    evaluations: ClassVar[int] = 1
+    stochastic: ClassVar[bool] = False
+    when: ClassVar[str] = "8 to 64 evaluations; where dpmpp_3m is in doubt"
+    gamma: float = number(1.5, -100, 100)
+
+    def init(self, x_t: jax.Array, grid: jax.Array) -> State:
+        return jnp.zeros_like(x_t), jnp.zeros((), bool)  # eps_hat of the step before, and whether there was one
+
+    def step(
+        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
+    ) -> tuple[jax.Array, State]:
+        schedule, (before, known) = denoiser.schedule, state
+        eps = denoiser.eps(x_t, t)
+        slope = jnp.where(known & (s > 0), self.gamma * eps + (1 - self.gamma) * before, eps)
+        y = x_t / schedule.alpha(t) + (level(schedule, s) - level(schedule, t)) * slope
+        return schedule.alpha(s) * y, (eps, jnp.ones((), bool))
+
+
+class Adaptive(Sampler):
+    """Tsitouras' method of order 5 with steps of its own size (Diffrax), from each time of the grid to the next.
+
+    A grid of one step, 1 to 0, leaves all of it to the solver. Each row has its own steps; a block is done when its
+    slowest row is.
+
+    Args:
+        rtol: error that a step may add, relative to y. float32 allows little below 1e-5.
+        atol: the same, in standardised units.
+
+    Example:
+        >>> from motes.points import Adaptive
+        >>> model.sample(3, how={"sampler": Adaptive(rtol=1e-3, atol=1e-3), "grid": [1.0, 0.0]}).shape
+        (3, 2)
+    """
+
+    order: ClassVar[int] = 5
+    evaluations: ClassVar[None] = None
+    stochastic: ClassVar[bool] = False
+    off_grid: ClassVar[bool] = True
+    when: ClassVar[str] = "an error that is requested instead of a number of steps; as a reference"
+    rtol: float = number(1e-4, 0, 1, open_low=True)
+    atol: float = number(1e-4, 0, 1, open_low=True)
+
+    def step(
+        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
+    ) -> tuple[jax.Array, State]:
+        import diffrax  # slow to load, and wanted here alone
+
+        schedule = denoiser.schedule
+        r_t, r_s = level(schedule, t), level(schedule, s)
+
+        def flow(minus_r: ArrayLike, y: jax.Array, args: None) -> jax.Array:
+            # eps_hat goes to 0 with r, and its digits do so sooner; below this level they no longer count.
+            r = jnp.maximum(-jnp.asarray(minus_r), LEAST)
+            return -eps_at(denoiser, y, time_of_level(schedule, r))
+
+        solution = diffrax.diffeqsolve(
+            diffrax.ODETerm(flow),
+            diffrax.Tsit5(),
+            t0=-r_t,
+            t1=-r_s,
+            dt0=None,
+            y0=x_t / schedule.alpha(t),
+            stepsize_controller=diffrax.PIDController(rtol=self.rtol, atol=self.atol),
+        )
+        return schedule.alpha(s) * solution.ys[-1], state
+
+
+LEAST = 1e-3
+
+
+FLOWS: dict[str, type[Sampler]] = {
+    "euler": Euler,
+    "heun": Heun,
+    "gradient_estimation": GradientEstimation,
+    "adaptive": Adaptive,
+}
+"""`[sampler]` of a recipe."""
+
+
+# --- DPM-Solver++: the linear part of the flow solved exactly, x0_hat interpolated (Lu et al. 2022b) ----------------
+#
+#     y_s = e^{-h} y_t + int_0^h e^{-(h-u)} x0_hat(lambda_t + u) du,    h = lambda_s - lambda_t
+#
+# in the coordinates of `points/samplers.py`, where h is infinite at s = 0; the last step is the first-order one, which
+# ends in x0_hat. The multistep ones interpolate through what the steps before have seen. A step that is not there, at
+# the beginning, is so far away that it drops out of the formulas.
+
+
+def constant_step(y: jax.Array, x0: jax.Array, h: jax.Array) -> jax.Array:
+    """y_s where x0_hat stays what it is: first order (eq. 10 with k = 1); x0_hat itself at h = inf."""
+    return x0 + jnp.exp(-h) * (y - x0)
+
+
+FAR = 1e30  # large, and its double still finite in float32
+
+
+class Past(NamedTuple):
+    """What a step has seen: x0_hat (d,) and the step h to it from the one before."""
+
+    x0: jax.Array
+    h: jax.Array
+
+
+def _nothing(x_t: jax.Array) -> Past:
+    return Past(jnp.zeros_like(x_t), jnp.asarray(FAR, x_t.dtype))
+
+
+class DPMSolver1S(Sampler):
+    """DPM-Solver++ of first order: DDIM with eta = 0, under another name.
+
+    Example:
+        >>> from motes.points import DPMSolver1S
+        >>> DPMSolver1S.order, model.sample(3, how={"sampler": DPMSolver1S(), "steps": 8}).shape
+        (1, (3, 2))
+    """
+
+    order: ClassVar[int] = 1
+    evaluations: ClassVar[int] = 1
+    stochastic: ClassVar[bool] = False
+    when: ClassVar[str] = "to see what a first order gives; the same step as ddim and euler"
+
+    def step(
+        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
+    ) -> tuple[jax.Array, State]:
+        schedule = denoiser.schedule
+        y = constant_step(x_t / schedule.alpha(t), denoiser(x_t, t), log_step(schedule, t, s))
+        return schedule.alpha(s) * y, state
+
+
+class DPMSolver2S(Sampler):
+    """DPM-Solver++(2S), algorithm 1 with r = 1/2: x0_hat in the middle of the step, in lambda, stands for all of it.
+
+    Example:
+        >>> from motes.points import DPMSolver2S
+        >>> DPMSolver2S.order, model.sample(3, how={"sampler": DPMSolver2S(), "steps": 8}).shape
+        (2, (3, 2))
+    """
+
+    order: ClassVar[int] = 2
+    evaluations: ClassVar[int] = 2
+    stochastic: ClassVar[bool] = False
+    off_grid: ClassVar[bool] = True
+    when: ClassVar[str] = "second order without a memory; twice the price of dpmpp_2m"
+
+    def step(
+        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
+    ) -> tuple[jax.Array, State]:
+        schedule = denoiser.schedule
+        y, x0, h = x_t / schedule.alpha(t), denoiser(x_t, t), log_step(schedule, t, s)
+
+        def second_order() -> jax.Array:
+            middle = time_of_level(schedule, jnp.sqrt(level(schedule, t) * level(schedule, s)))
+            there = constant_step(y, x0, log_step(schedule, t, middle))
+            return constant_step(y, x0_at(denoiser, there, middle), h)
+
+        return schedule.alpha(s) * jax.lax.cond(s > 0, second_order, lambda: constant_step(y, x0, h)), state
+
+
+class DPMSolver2M(Sampler):
+    """DPM-Solver++(2M), algorithm 2: a line through x0_hat now and one step before, taken in the middle of the step.
+
+    Example:
+        >>> from motes.points import DPMSolver2M
+        >>> DPMSolver2M.order, model.sample(3, how={"sampler": DPMSolver2M(), "steps": 8}).shape
+        (2, (3, 2))
+    """
+
+    order: ClassVar[int] = 2
+    evaluations: ClassVar[int] = 1
+    stochastic: ClassVar[bool] = False
+    when: ClassVar[str] = "few evaluations, 8 to 64, on any grid"
+
+    def init(self, x_t: jax.Array, grid: jax.Array) -> State:
+        return _nothing(x_t)
+
+    def step(
+        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
+    ) -> tuple[jax.Array, State]:
+        schedule, x0 = denoiser.schedule, denoiser(x_t, t)
+        h = finite_log_step(schedule, t, s)
+        middle = jnp.where(s > 0, x0 + h / (2 * state.h) * (x0 - state.x0), x0)
+        y = constant_step(x_t / schedule.alpha(t), middle, log_step(schedule, t, s))
+        return schedule.alpha(s) * y, Past(x0, h)
+
+
+class DPMSolver2MSDE(Sampler):
+    """SDE-DPM-Solver++(2M), section 5: 2M on the reverse diffusion instead of the flow.
+
+    dy = (1 + eta) (x0_hat - y) dlambda + sqrt(2 eta) r dW, W over lambda, has the distribution of the forward process
+    at every level, whatever eta is.
+
+    Args:
+        eta: from 0, the flow, to 1, the diffusion that ancestral sampling follows.
+
+    Example:
+        >>> from motes.points import DPMSolver2MSDE
+        >>> model.sample(3, how={"sampler": DPMSolver2MSDE(eta=0.5), "steps": 8}).shape
+        (3, 2)
+    """
+
+    order: ClassVar[int] = 2
+    evaluations: ClassVar[int] = 1
+    when: ClassVar[str] = "fresh noise on the way, which forgets early errors; 64 evaluations and more"
+    eta: float = number(1.0, 0, 1)
+
+    @property
+    def stochastic(self) -> bool:
+        return self.eta > 0
+
+    def init(self, x_t: jax.Array, grid: jax.Array) -> State:
+        return _nothing(x_t)
+
+    def step(
+        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
+    ) -> tuple[jax.Array, State]:
+        schedule, x0 = denoiser.schedule, denoiser(x_t, t)
+        h, true_h = finite_log_step(schedule, t, s), log_step(schedule, t, s)
+        middle = jnp.where(s > 0, x0 + h / (2 * state.h) * (x0 - state.x0), x0)
+        y = constant_step(x_t / schedule.alpha(t), middle, (1 + self.eta) * true_h)
+        if self.stochastic:
+            std = level(schedule, s) * jnp.sqrt(-jnp.expm1(-2 * self.eta * true_h))
+            y = y + std * jax.random.normal(key, x_t.shape)
+        return schedule.alpha(s) * y, Past(x0, h)
+
+
+class DPMSolver3M(Sampler):
+    """DPM-Solver++(3M): a parabola through x0_hat now and at two steps before, integrated exactly.
+
+    With a = [now, -1], b = [-1, -2] the slopes and c = (a - b) / (h_1 + h_2) the second divided difference,
+    x0_hat(u) = x0 + a u + c u (u + h_1). The one of diffusers has half of the term of u^2, which leaves it of second
+    order; a test here measures the third.
+
+    Example:
+        >>> from motes.points import DPMSolver3M
+        >>> DPMSolver3M.order, model.sample(3, how={"sampler": DPMSolver3M(), "steps": 8}).shape
+        (3, (3, 2))
+    """
+
+    order: ClassVar[int] = 3
+    evaluations: ClassVar[int] = 1
+    stochastic: ClassVar[bool] = False
+    when: ClassVar[str] = "the fewest evaluations, 16 to 64, on a grid that is dense near the data"
+
+    def init(self, x_t: jax.Array, grid: jax.Array) -> State:
+        return _nothing(x_t), _nothing(x_t)
+
+    def step(
+        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
+    ) -> tuple[jax.Array, State]:
+        schedule, x0 = denoiser.schedule, denoiser(x_t, t)
+        one, two = state
+        h = finite_log_step(schedule, t, s)
+        a, b = (x0 - one.x0) / one.h, (one.x0 - two.x0) / two.h
+        c = (a - b) / (one.h + two.h)
+        first = h + jnp.expm1(-h)  # int_0^h e^{-(h-u)} u du
+        second = h**2 - 2 * first  # the same with u^2
+        curve = (a + c * one.h) * first + c * second
+        y = constant_step(x_t / schedule.alpha(t), x0, log_step(schedule, t, s)) + jnp.where(s > 0, curve, 0.0)
+        return schedule.alpha(s) * y, (Past(x0, h), one)
+
+
+DPM_SOLVERS: dict[str, type[Sampler]] = {
+    "dpmpp_1s": DPMSolver1S,
+    "dpmpp_2s": DPMSolver2S,
+    "dpmpp_2m": DPMSolver2M,
+    "dpmpp_3m": DPMSolver3M,
+    "dpmpp_2m_sde": DPMSolver2MSDE,
+}
+"""`[sampler]` of a recipe."""
+
+
+# --- The reverse diffusion, solved: fresh noise at every step, so that errors are forgotten on the way --------------
+#
+#     dy = 2 eps_hat dr + sqrt(2 r) dW,    r from r_1 down to 0, W over -dr
+#
+# in the coordinates of `points/samplers.py` (Song et al. 2021, eq. 6; Karras et al. 2022, eq. 6 with beta = 1/sigma).
+# The distribution of y at every r is that of the forward process. `Churn` walks up and down the levels instead. The
+# last step of all, to s = 0, ends in x0_hat and draws nothing.
+
+
+class EulerMaruyama(Sampler):
+    """The equation above, one step at a time; its noise has the variance r_t^2 - r_s^2.
+
+    Example:
+        >>> from motes.points import EulerMaruyama
+        >>> EulerMaruyama.stochastic, model.sample(3, how={"sampler": EulerMaruyama(), "steps": 8}).shape
+        (True, (3, 2))
+    """
+
+    order: ClassVar[int] = 1
+    evaluations: ClassVar[int] = 1
+    stochastic: ClassVar[bool] = True
+    when: ClassVar[str] = "the plainest solver of the reverse diffusion; hundreds of steps"
+
+    def step(
+        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
+    ) -> tuple[jax.Array, State]:
+        schedule = denoiser.schedule
+        r_t, r_s = level(schedule, t), level(schedule, s)
+        y, eps = x_t / schedule.alpha(t), denoiser.eps(x_t, t)
+        noise = jnp.sqrt(r_t**2 - r_s**2) * jax.random.normal(key, x_t.shape)
+        # To s = 0 the drift alone would go past x0_hat, to the other side, and rely on the noise to bring it back.
+        return schedule.alpha(s) * jnp.where(s > 0, y + 2 * (r_s - r_t) * eps + noise, y - r_t * eps), state
+
+
+class StochasticHeun(Sampler):
+    """Heun's method on the reverse diffusion, its linear part solved exactly: weak order 2.
+
+    In lambda it is dy = 2 (x0_hat - y) dlambda + sqrt(2) r dW. A first step keeps x0_hat as it is, with all the noise
+    in it; a second takes x0_hat to run straight to the one that is found there (the stochastic exponential Runge-Kutta
+    idea of Gonzalez et al. 2023, SEEDS, with the end for its second node).
+
+    Example:
+        >>> from motes.points import StochasticHeun
+        >>> model.sample(3, how={"sampler": StochasticHeun(), "steps": 8}).shape
+        (3, 2)
+    """
+
+    order: ClassVar[int] = 2
+    evaluations: ClassVar[int] = 2
+    stochastic: ClassVar[bool] = True
+    when: ClassVar[str] = "the reverse diffusion to a high accuracy"
+
+    def step(
+        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
+    ) -> tuple[jax.Array, State]:
+        schedule = denoiser.schedule
+        x0 = denoiser(x_t, t)
+
+        def second_order() -> jax.Array:
+            h = finite_log_step(schedule, t, s)
+            noise = level(schedule, s) * jnp.sqrt(-jnp.expm1(-2 * h)) * jax.random.normal(key, x_t.shape)
+            y = constant_step(x_t / schedule.alpha(t), x0, 2 * h) + noise
+            share = 1 + jnp.expm1(-2 * h) / (2 * h)  # int_0^h 2 e^{-2(h-u)} u/h du
+            return y + share * (x0_at(denoiser, y, s) - x0)
+
+        return schedule.alpha(s) * jax.lax.cond(s > 0, second_order, lambda: x0), state
+
+
+class Churn(Sampler):
+    """Add noise, from r_t up to (1 + gamma) r_t, then Heun's step down to r_s (Karras et al. 2022, algorithm 2).
+
+    gamma = min(churn / N, sqrt(2) - 1) for N steps. The level never goes above that of t = 1.
+
+    Args:
+        churn: S_churn, how much noise is added over all the steps.
+        from_level: S_tmin, the r below which none is added.
+        to_level: S_tmax, the r above which none is added.
+        noise: S_noise, the factor of what is added; a little above 1 makes up for a denoiser that takes away too much.
+
+    Example:
+        >>> from motes.points import Churn
+        >>> model.sample(3, how={"sampler": Churn(churn=4.0, noise=1.003), "steps": 8}).shape
+        (3, 2)
+    """
+
+    order: ClassVar[int] = 2
+    evaluations: ClassVar[int] = 2
+    off_grid: ClassVar[bool] = True
+    when: ClassVar[str] = "fresh noise with heun's method; 128 evaluations and more"
+    churn: float = number(10.0, 0, 1e6)
+    from_level: float = number(0.0, 0, 1e9)
+    to_level: float = number(1e6, 0, 1e9)
+    noise: float = number(1.0, 0, 100)
+
+    def __check_init__(self) -> None:
+        if self.from_level > self.to_level:
+            raise ValueError(
+                f"from_level = {self.from_level:g}, to_level = {self.to_level:g}; expected from_level <= to_level."
+            )
+
+    @property
+    def stochastic(self) -> bool:
+        return self.churn > 0
+
+    def init(self, x_t: jax.Array, grid: jax.Array) -> State:
+        return jnp.minimum(self.churn / (len(grid) - 1), 2**0.5 - 1)
+
+    def step(
+        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
+    ) -> tuple[jax.Array, State]:
+        schedule, gamma = denoiser.schedule, state
+        r, y = level(schedule, t), x_t / schedule.alpha(t)
+        inside = (gamma > 0) & (self.from_level <= r) & (r <= self.to_level) & (s > 0)
+        up = jnp.where(inside, time_of_level(schedule, (1 + gamma) * r), t)
+        # Outside, not even the root of a rounding error.
+        variance = jnp.where(inside, jnp.maximum(level(schedule, up) ** 2 - r**2, 0.0), 0.0)
+        y = y + self.noise * jnp.sqrt(variance) * jax.random.normal(key, x_t.shape)
+        return schedule.alpha(s) * heun(denoiser, y, up, s), state
+
+
+DIFFUSIONS: dict[str, type[Sampler]] = {
+    "euler_maruyama": EulerMaruyama,
+    "stochastic_heun": StochasticHeun,
+    "churn": Churn,
+}
+"""`[sampler]` of a recipe."""
+
+
+# --- Langevin steps: a walk that stays at one level and leaves its distribution as it is ----------------------------
+#
+#     y <- y - delta eps_hat / r + sqrt(2 delta) z,    delta = 2 (snr r)^2,    z ~ N(0, I)
+#
+# in the coordinates of `points/samplers.py`, where -eps_hat / r is the score. snr is what Song et al. 2021 (algorithms
+# 4 and 5) call so, with the norms that they measure replaced by those that are expected: a point must not depend on
+# others. A step of finite length settles in a distribution that is too wide, by about (snr r)^2 in its variance.
+
+
+LENGTHS = 0, 0.99  # of snr
+
+
+def langevin(denoiser: Denoiser, y: jax.Array, t: jax.Array, steps: int, snr: float, key: jax.Array) -> jax.Array:
+    """`steps` Langevin steps of y (d,) at the level of time t > 0, each of the length 2 (snr r)^2."""
+    r = level(denoiser.schedule, t)
+
+    def step(y: jax.Array, key: jax.Array) -> tuple[jax.Array, None]:
+        kick = 2 * snr * r * jax.random.normal(key, y.shape)
+        return y - 2 * snr**2 * r * eps_at(denoiser, y, t) + kick, None
+
+    return jax.lax.scan(step, y, jax.random.split(key, steps))[0]
+
+
+class AnnealedLangevin(Sampler):
+    """Langevin steps at each level in turn, and nothing else to get from one to the next (Song & Ermon 2019, alg. 1).
+
+    To s = 0 it ends in x0_hat.
+
+    Args:
+        corrections: Langevin steps at each level.
+        snr: how long each is, see above.
+
+    Example:
+        >>> from motes.points import AnnealedLangevin
+        >>> model.sample(3, how={"sampler": AnnealedLangevin(corrections=2), "steps": 8}).shape
+        (3, 2)
+    """
+
+    order: ClassVar[int] = 1
+    stochastic: ClassVar[bool] = True
+    when: ClassVar[str] = "to see what the score alone can do; hundreds of levels"
+    corrections: int = number(5, 1, 10_000)
+    snr: float = number(0.3, *LENGTHS, open_low=True)
+
+    @property
+    def evaluations(self) -> int:
+        return self.corrections
+
+    def step(
+        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
+    ) -> tuple[jax.Array, State]:
+        schedule = denoiser.schedule
+        y = x_t / schedule.alpha(t)
+        y = jax.lax.cond(
+            s > 0, lambda: langevin(denoiser, y, s, self.corrections, self.snr, key), lambda: denoiser(x_t, t)
+        )
+        return schedule.alpha(s) * y, state
+
+
+class PredictorCorrector(Sampler):
+    """A step of another sampler, then Langevin steps at the level where it ends (Song et al. 2021, algorithms 2 to 5).
+
+    Args:
+        corrections: Langevin steps after each step but the last.
+        snr: how long each is, see above.
+        predictor: the sampler that gets from t to s.
+
+    Example:
+        >>> from motes.points import Heun, PredictorCorrector
+        >>> model.sample(3, how={"sampler": PredictorCorrector(predictor=Heun()), "steps": 8}).shape
+        (3, 2)
+    """
+
+    order: ClassVar[int] = 1
+    stochastic: ClassVar[bool] = True
+    when: ClassVar[str] = "to follow score SDEs; fixes what a coarse predictor gets wrong"
+    corrections: int = number(1, 1, 10_000)
+    snr: float = number(0.16, *LENGTHS, open_low=True)
+    predictor: Sampler = Ancestral("posterior")
+
+    @property
+    def evaluations(self) -> int | None:
+        inner = self.predictor.evaluations
+        return None if inner is None else inner + self.corrections
+
+    def init(self, x_t: jax.Array, grid: jax.Array) -> State:
+        return self.predictor.init(x_t, grid)
+
+    def step(
+        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
+    ) -> tuple[jax.Array, State]:
+        predict, correct = jax.random.split(key)
+        x_s, state = self.predictor.step(denoiser, x_t, t, s, state, predict)
+        alpha = denoiser.schedule.alpha(s)
+        corrected = lambda: alpha * langevin(denoiser, x_s / alpha, s, self.corrections, self.snr, correct)
+        return jax.lax.cond(s > 0, corrected, lambda: x_s), state
+
+
+LANGEVIN: dict[str, type[Sampler]] = {
+    "predictor_corrector": PredictorCorrector,
+    "langevin": AnnealedLangevin,
+}
+"""`[sampler]` of a recipe."""
+
+
+# --- Every sampler by its name in recipes, on the command line and in `Model.sample` --------------------------------
+
+
+SAMPLERS: dict[str, type[Sampler]] = {
+    **CHAINS,
+    **FLOWS,
+    **DPM_SOLVERS,
+    **DIFFUSIONS,
+    **LANGEVIN,
+}
+
+
+# --- The way of single points through time --------------------------------------------------------------------------
+#
+# The way of single points through time: by the flow in either direction, or by a sampler from any time on.
+
+
+@eqx.filter_jit
+def flow_path(denoiser: Denoiser, x: jax.Array, times: jax.Array) -> jax.Array:
+    """Where the probability flow carries x (d,) from the first of `times` (k,) on, (k, d).
+
+    By Heun's method. The times fall, towards data and down to 0, or rise from above 0, towards noise.
+    """
+    schedule = denoiser.schedule
+
+    def move(y: jax.Array, step: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        t, s = step
+        y = heun(denoiser, y, t, s)
+        return y, schedule.alpha(s) * y
+
+    _, path = jax.lax.scan(move, x / schedule.alpha(times[0]), (times[:-1], times[1:]))
+    return jnp.concatenate([x[None], path])
+
+
+@eqx.filter_jit
+def sampled_paths(denoiser: Denoiser, sampler: Sampler, x: jax.Array, times: jax.Array, keys: jax.Array) -> jax.Array:
+    """Where a sampler carries x (d,) along `times` (k,), which fall: once for each key (m,), (m, k, d)."""
+
+    @jax.vmap
+    def one(key: jax.Array) -> jax.Array:
+        def move(carry: tuple[jax.Array, jax.Array], step: tuple[jax.Array, ...]) -> tuple[tuple, jax.Array]:
+            (x_t, state), (t, s, number) = carry, step
+            x_s, state = sampler.step(denoiser, x_t, t, s, state, jax.random.fold_in(key, number))
+            return (x_s, state), x_s
+
+        steps = (times[:-1], times[1:], jnp.arange(len(times) - 1))
+        _, path = jax.lax.scan(move, (x, sampler.init(x, times)), steps)
+        return jnp.concatenate([x[None], path])
+
+    return one(keys)

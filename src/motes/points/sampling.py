@@ -1,0 +1,497 @@
+"""The times that a sampler stops at: t_0 = 1 > t_1 > ... > t_N = 0."""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from numpy.typing import NDArray
+
+from motes.errors import MotesError, UsageError
+from motes.points.denoisers import Denoiser, Given
+from motes.points.schedules import DiscreteVP, Schedule
+from motes.ranges import Checked, check_fields, number
+from motes.training.programs import cores, float64
+
+Grid = Callable[[Schedule], jax.Array]
+"""Times (N+1,) that fall from 1 to 0, given a schedule. ValueError: options that do not fit it."""
+
+
+@dataclass(frozen=True)
+class UniformGrid(Checked):
+    """Equal steps in t.
+
+    1, (N-1)/N, ..., 1/N, 0: with N = T, every step of a discrete schedule; with N a divisor of T, every (T/N)-th.
+
+    Example:
+        >>> from motes.points import LinearVP
+        >>> from motes.points import UniformGrid
+        >>> print(UniformGrid(steps=4)(LinearVP()))
+        [1. 0.75 0.5 0.25 0.  ]
+    """
+
+    steps: int | None = number(None, 1, 100_000)  # N; None: those of the schedule
+
+    def __call__(self, schedule: Schedule) -> jax.Array:
+        steps = self.steps
+        if steps is None:
+            if not isinstance(schedule, DiscreteVP):
+                raise ValueError(f"steps = None; expected a number, since {type(schedule).__name__} has no steps.")
+            steps = schedule.steps
+        return jnp.arange(steps, -1, -1) / steps
+
+
+@dataclass(frozen=True)
+class QuadraticGrid(Checked):
+    """Equal steps in sqrt(t).
+
+    1, ((N-1)/N)^2, ..., 1/N^2, 0: dense near the data, as in Song et al. 2021 (DDIM), appendix D.2.
+
+    Example:
+        >>> from motes.points import LinearVP
+        >>> from motes.points import QuadraticGrid
+        >>> print(QuadraticGrid(steps=4)(LinearVP()))
+        [1. 0.5625 0.25 0.0625 0.]
+    """
+
+    steps: int = number(64, 1, 100_000)  # N
+
+    def __call__(self, schedule: Schedule) -> jax.Array:
+        return (jnp.arange(self.steps, -1, -1) / self.steps) ** 2
+
+
+@dataclass(frozen=True)
+class KarrasGrid(Checked):
+    """Equal steps in (sigma_t / alpha_t)^(1/rho), then 0.
+
+    Karras et al. 2022, eq. 5: with r = sigma_t / alpha_t, r^(1/rho) is equally spaced from the level of t = 1 to
+    `sigma_min`; then comes 0.
+
+    Example:
+        >>> from motes.points import VarianceExploding
+        >>> from motes.points import KarrasGrid
+        >>> schedule = VarianceExploding(sigma_max=10.0)
+        >>> print(schedule.sigma(KarrasGrid(steps=4, sigma_min=0.1)(schedule)).round(2))
+        [10. 2.93 0.66 0.1 0.]
+    """
+
+    steps: int = number(48, 1, 100_000)  # N
+    sigma_min: float = number(0.004, 0, 1e9, open_low=True)  # the last noise level r before 0
+    rho: float = number(7.0, 0, 1000, open_low=True)  # how much the steps bunch up near the data
+
+    def __call__(self, schedule: Schedule) -> jax.Array:
+        times, largest = _karras(schedule, self.steps, self.sigma_min, self.rho)
+        _check_sigma_min(self.sigma_min, largest)
+        return times
+
+
+@dataclass(frozen=True)
+class LogSNRGrid(Checked):
+    """Equal steps in the log-SNR, then 0.
+
+    From the log-SNR of t = 1 to that of r = `sigma_min`, r = sigma_t / alpha_t (Lu et al. 2022); then comes 0.
+
+    Example:
+        >>> from motes.points import VarianceExploding
+        >>> from motes.points import LogSNRGrid
+        >>> schedule = VarianceExploding(sigma_max=10.0)
+        >>> print(schedule.sigma(LogSNRGrid(steps=3, sigma_min=0.1)(schedule)).round(2))  # equal ratios, then 0
+        [10. 1. 0.1 0.]
+    """
+
+    steps: int = number(64, 1, 100_000)  # N
+    sigma_min: float = number(0.004, 0, 1e9, open_low=True)  # the last noise level r before 0
+
+    def __call__(self, schedule: Schedule) -> jax.Array:
+        times, largest = _log_snr(schedule, self.steps, self.sigma_min)
+        _check_sigma_min(self.sigma_min, largest)
+        return times
+
+
+@dataclass(frozen=True)
+class GivenGrid:
+    """Times of your own."""
+
+    times: tuple[float, ...] = (1.0, 0.0)
+
+    def __post_init__(self) -> None:
+        if not _falls(self.times):
+            raise ValueError(f"times = {list(self.times)}; expected numbers that fall from 1 to 0.")
+
+    def __call__(self, schedule: Schedule) -> jax.Array:
+        return jnp.asarray(self.times, float)
+
+
+GRIDS: dict[str, type] = {
+    "uniform": UniformGrid,
+    "quadratic": QuadraticGrid,
+    "karras": KarrasGrid,
+    "log_snr": LogSNRGrid,
+    "given": GivenGrid,
+}
+"""`[grid]` of a recipe."""
+
+
+def refined(grid: ArrayLike, parts: int) -> jax.Array:
+    """Each step of `grid` (N+1,) divided into `parts` that are equal in t: (N parts + 1,)."""
+    times = np.asarray(grid, np.float64)
+    places = np.arange(parts * (len(times) - 1) + 1) / parts
+    return jnp.asarray(np.interp(places, np.arange(len(times)), times))
+
+
+def check_grid(times: Sequence[float] | ArrayLike) -> None:
+    """Raise ValueError unless `times` (N+1,) fall from 1 to 0, N >= 1."""
+    if not _falls(times):
+        raise ValueError(f"the grid is {np.asarray(times)}; expected times that fall from 1 to 0.")
+
+
+def _falls(times: Sequence[float] | ArrayLike) -> bool:
+    t = np.asarray(times)
+    return t.ndim == 1 and len(t) > 1 and t[0] == 1 and t[-1] == 0 and bool((np.diff(t) < 0).all())
+
+
+def _check_sigma_min(sigma_min: float, largest: jax.Array) -> None:
+    if not 0 < sigma_min < largest:
+        raise ValueError(f"sigma_min = {sigma_min:g}; expected above 0 and below the first noise level, {largest:g}.")
+
+
+@eqx.filter_jit  # one program instead of a dozen small ones
+def _karras(schedule: Schedule, steps: int, sigma_min: float, rho: float) -> tuple[jax.Array, jax.Array]:
+    largest = jnp.exp(-schedule.log_snr(1.0) / 2)
+    part = jnp.arange(steps) / max(steps - 1, 1)
+    ratio = (largest ** (1 / rho) + part * (sigma_min ** (1 / rho) - largest ** (1 / rho))) ** rho
+    times = schedule.t_of_log_snr(-2 * jnp.log(ratio))
+    return jnp.append(times.at[0].set(1.0), 0.0), largest
+
+
+@eqx.filter_jit
+def _log_snr(schedule: Schedule, steps: int, sigma_min: float) -> tuple[jax.Array, jax.Array]:
+    first = schedule.log_snr(1.0)
+    part = jnp.arange(steps) / max(steps - 1, 1)
+    times = schedule.t_of_log_snr(first + part * (-2 * jnp.log(sigma_min) - first))
+    return jnp.append(times.at[0].set(1.0), 0.0), jnp.exp(-first / 2)
+
+
+# --- From noise to points: one loop, and a sampler is one step of it ------------------------------------------------
+#
+#     x_s, state = sampler.step(denoiser, x_t, t, s, state, key),    s < t
+#
+# To add a sampler, subclass `Sampler`; the files beside this one hold those that there are; `points/samplers.py` names
+# them. The loop works in padded blocks, several at a time, so that one compiled program serves any number of rows; each
+# row has a key of its own, so that its answer does not depend on the rows beside it or on the block size.
+
+
+State = Any
+A = TypeVar("A")
+B = TypeVar("B")
+FEW, BLOCK = 512, 2048  # 300,000 rows take 1.4 times as long in blocks of FEW, and ten a quarter
+
+
+class Sampler(eqx.Module):
+    """One way to go from x_t to x_s.
+
+    Raises:
+        ValueError: a field that `motes.ranges.number` declares is out of its range.
+
+    Example:
+        >>> from typing import ClassVar
+        >>> from motes.points import Sampler
+        >>> class Jump(Sampler):
+        ...     order: ClassVar[int] = 1
+        ...     evaluations: ClassVar[int] = 1
+        ...     stochastic: ClassVar[bool] = False
+        ...     def step(self, denoiser, x_t, t, s, state, key):
+        ...         x0_hat, eps_hat = denoiser.x0_and_eps(x_t, t)
+        ...         return denoiser.schedule.alpha(s) * x0_hat + denoiser.schedule.sigma(s) * eps_hat, state
+        >>> Jump().order
+        1
+    """
+
+    order: eqx.AbstractClassVar[int]
+    """Order of convergence of what it solves, which a test measures: of each point where nothing is drawn at random on
+    the way, otherwise of the distribution of the points (the weak order)."""
+    off_grid: ClassVar[bool] = False
+    """Whether it asks the denoiser at times that are not in the grid. A network that knows only steps has no answer."""
+    when: ClassVar[str] = ""
+    """When to pick it, in a line."""
+
+    def __check_init__(self) -> None:
+        check_fields(self)
+
+    @property
+    @abstractmethod
+    def evaluations(self) -> int | None:
+        """How often a step asks the denoiser; the last one, to s = 0, asks once and gives x0_hat. None: as it needs."""
+
+    @property
+    @abstractmethod
+    def stochastic(self) -> bool:
+        """Whether anything is drawn at random on the way."""
+
+    def check(self, denoiser: Denoiser) -> None:
+        """Raise UsageError where `denoiser` does not know what the sampler asks for.
+
+        Example:
+            >>> from motes.points import GaussianOracle, LinearBetas
+            >>> from motes.points import NoisePredictor
+            >>> from motes.points import Ancestral
+            >>> untaught = NoisePredictor(lambda x, t: x, LinearBetas(4).schedule())
+            >>> Ancestral("learned").check(untaught)
+            Traceback (most recent call last):
+                ...
+            motes.errors.UsageError: variance = 'learned' is the denoiser's own, and NoisePredictor ...
+        """
+        return
+
+    def init(self, x_t: jax.Array, grid: jax.Array) -> State:
+        """What the sampler remembers from step to step; nothing unless it says so. `grid` holds all the times.
+
+        Example:
+            >>> from motes.points import DDIM
+            >>> DDIM().init(jnp.zeros(2), jnp.array([1.0, 0.5, 0.0])) is None
+            True
+        """
+        return None
+
+    @abstractmethod
+    def step(
+        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
+    ) -> tuple[jax.Array, State]:
+        """One point (d,) from time t to time s < t.
+
+        Example:
+            >>> from motes.points import GaussianOracle, VarianceExploding
+            >>> from motes.points import DDIM
+            >>> oracle = GaussianOracle([0.0], [[1.0]], VarianceExploding(sigma_max=1.0))
+            >>> x_s, _ = DDIM().step(oracle, jnp.array([2.0]), jnp.array(1.0), jnp.array(0.0), None, jax.random.key(0))
+            >>> print(x_s)  # at s = 0 it is x0_hat
+            [1.]
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class ReverseProcess:
+    """The way from noise to points: a denoiser, the step of a sampler, and the times it stops at.
+
+    Attributes:
+        denoiser: learned or exact.
+        sampler: the step.
+        grid: times (N+1,) from 1 down to 0.
+        dim: d, the columns of the points.
+        block: rows that are worked on at once; None: as many as are quick for how many are drawn. Points are the same.
+
+    Raises:
+        ValueError: another grid, or a block without rows.
+        UsageError: a denoiser that does not know what the sampler asks for.
+
+    Example:
+        >>> from motes.points import Heun, KarrasGrid, ReverseProcess
+        >>> grid = KarrasGrid(steps=16)(model.denoiser.schedule)
+        >>> process = ReverseProcess(model.denoiser, Heun(), grid, dim=2)
+        >>> points, _ = motes.sample(process, 100, key=jax.random.key(0))  # in standardised units
+        >>> points.shape
+        (100, 2)
+    """
+
+    denoiser: Denoiser
+    sampler: Sampler
+    grid: jax.Array
+    dim: int
+    block: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.block is not None and self.block < 1:
+            raise ValueError(f"block = {self.block} rows; expected at least 1.")
+        check_grid(self.grid)
+        self.sampler.check(self.denoiser)
+
+    def __repr__(self) -> str:
+        return f"ReverseProcess({self.denoiser!r}, {self.sampler!r}, {len(self.grid) - 1} steps)"
+
+
+# Types in quotes: `from __future__ import annotations` does not know what Equinox's abstract variables are, and
+# `help(motes.sample)` is to be read.
+def sample(
+    process: ReverseProcess,
+    n: int,
+    *,
+    key: jax.Array,
+    given: Given | None = None,
+    start: ArrayLike | None = None,
+    record: Sequence[int] = (),
+    skip: int = 0,
+    on_block: Callable[[int], None] | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Draw `n` points, in the units that the denoiser was trained in.
+
+    Args:
+        process: denoiser, sampler, grid and number of columns.
+        n: how many points, at least 1.
+        key: the same key gives the same points; the first m of n are those of a draw of m.
+        given: what is known of each row, arrays with a leading n.
+        start: the points at t = 1, (n, d); None draws them from the prior N(0, prior_std^2 I).
+        record: places in the grid to keep the points at; 0 is the start, N the end.
+        skip: go on after so many points of the same key, as if they had been drawn before these.
+        on_block: called with the number of rows done so far, after each block.
+
+    Returns:
+        Points (n, d), and the recorded chain (len(record), n, d).
+
+    Raises:
+        ValueError: fewer than one point, a place that the grid has not, or arrays of another shape.
+
+    Example:
+        >>> from motes.points import GaussianOracle, VarianceExploding
+        >>> from motes.points import Heun, KarrasGrid, ReverseProcess
+        >>> oracle = GaussianOracle([0.0, 0.0], np.eye(2), VarianceExploding(sigma_max=80.0))
+        >>> process = ReverseProcess(oracle, Heun(), KarrasGrid(steps=16)(oracle.schedule), dim=2)
+        >>> x, chain = motes.sample(process, 100, key=jax.random.key(0), record=[0, 8])
+        >>> x.shape, chain.shape
+        ((100, 2), (2, 100, 2))
+    """
+    _check_rows(process, n, given, start, record)
+    dim, grid = process.dim, process.grid
+    block = process.block or (FEW if n <= BLOCK else BLOCK)
+    # Slot r of the chain is for the r-th place; the slot after the last one takes what nobody requested.
+    places = sorted(set(record))
+    slots = np.full(len(grid), len(places), dtype=np.int32)
+    slots[places] = np.arange(len(places))
+    points, chain = np.empty((n, dim), np.float32), np.empty((len(places), n, dim), np.float32)
+    double = jnp.result_type(float) == jnp.float64
+
+    def work(first: int) -> int:
+        rows = slice(first, min(first + block, n))
+        padded = np.minimum(np.arange(first, first + block), n - 1)
+        known = jax.tree.map(partial(np.take, indices=padded, axis=0), given)
+        with float64(double):  # which is a thread's own
+            keys = _keys(key, np.int32(skip + first), block)
+            if start is None:
+                x = _prior(process.denoiser.schedule, keys, dim)
+            else:
+                x = jnp.asarray(np.asarray(start)[padded], float)
+            x, kept = _draw_block(process.denoiser, process.sampler, grid, x, known, keys, slots, len(places))
+            points[rows] = np.asarray(x)[: rows.stop - first]
+            chain[:, rows] = np.asarray(kept)[: len(places), : rows.stop - first]
+        return rows.stop
+
+    with _faults_named(process):
+        for done in on_all_cores(work, range(0, n, block)):
+            if on_block:
+                on_block(done)
+    if lost := int((~np.isfinite(points)).any(axis=1).sum()):
+        who = type(process.sampler).__name__
+        said = f"{lost:,} of {n:,} points are not finite: {who} or the network lost them."
+        warnings.warn(f"{said} Take more steps or another sampler.", stacklevel=2)
+    return points, chain[[places.index(place) for place in record]]
+
+
+def _check_rows(
+    process: ReverseProcess, n: int, given: Given | None, start: ArrayLike | None, record: Sequence[int]
+) -> None:
+    if n < 1:
+        raise ValueError(f"n = {n} points requested; at least 1 is needed.")
+    last = len(process.grid) - 1
+    for place in record:
+        if not 0 <= place <= last:
+            raise ValueError(f"record names place {place} of the grid; its places run from 0 to {last}.")
+    if start is not None and np.shape(start) != (n, process.dim):
+        raise ValueError(f"the start has shape {np.shape(start)}; expected ({n}, {process.dim}).")
+    for known in jax.tree.leaves(given):
+        if len(known) != n:
+            raise ValueError(f"something is known of {len(known)} rows; expected of {n}.")
+
+
+@contextmanager
+def _faults_named(process: ReverseProcess) -> Iterator[None]:
+    """Say of an error in here what is wrong with the step of the sampler, where that is what is wrong."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:  # those of JAX, too, about what cannot be compiled
+        if (fault := None if isinstance(error, MotesError) else _fault(process)) is not None:
+            raise UsageError(fault) from error
+        raise
+
+
+def _fault(process: ReverseProcess) -> str | None:
+    """What is wrong with a step of the sampler, where that is what is wrong."""
+    sampler, name = process.sampler, type(process.sampler).__name__
+    point, time = jnp.zeros(process.dim), jnp.asarray(0.5)
+    try:
+        state = jax.eval_shape(sampler.init, point, process.grid)
+        made = jax.eval_shape(partial(sampler.step, process.denoiser), point, time, time / 2, state, jax.random.key(0))
+    except Exception as error:  # of the sampler itself, whatever it is
+        said = str(error).partition("\n")[0]
+        return (
+            f"got {type(error).__name__} in {name}.step: {said}; expected step(denoiser, x_t, t, s, state, key) of "
+            "arrays that JAX can trace, with jnp.where in the place of `if`. Correct it."
+        )
+    shapes = lambda tree: jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape)}", tree)
+    wanted, got = shapes((point, state)), shapes(made)
+    if got == wanted:
+        return None
+    return f"got {got} from {name}.step; expected {wanted}: the point at s, and a state like that of init. Return both."
+
+
+def on_all_cores(work: Callable[[A], B], parts: Sequence[A], *, compiled: bool = False) -> Iterator[B]:
+    """`work(part)` of each part, in their order, several at a time.
+
+    The first is done alone unless the program is `compiled`, so that no two threads compile the same one. A program of
+    matrices as narrow as those here hardly occupies more than a core.
+    """
+    alone = 0 if compiled else 1
+    yield from map(work, parts[:alone])
+    with ThreadPoolExecutor(cores()) as pool:
+        yield from pool.map(work, parts[alone:])
+
+
+@eqx.filter_jit
+def _keys(key: jax.Array, first: ArrayLike, block: int) -> jax.Array:
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(block))
+
+
+@eqx.filter_jit
+def _prior(schedule: Schedule, keys: jax.Array, dim: int) -> jax.Array:
+    return schedule.prior_std * jax.vmap(lambda key: jax.random.normal(key, (dim,)))(keys)
+
+
+@eqx.filter_jit
+def _draw_block(
+    denoiser: Denoiser,
+    sampler: Sampler,
+    grid: jax.Array,
+    x: jax.Array,
+    given: Given | None,
+    keys: jax.Array,
+    slots: ArrayLike,
+    records: int,
+) -> tuple[jax.Array, jax.Array]:
+    slots = jnp.asarray(slots)
+
+    @partial(jax.vmap, in_axes=(0, 0, None, None, 0, 0))
+    def step(
+        known: Given | None, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
+    ) -> tuple[jax.Array, State]:
+        return sampler.step(denoiser if known is None else denoiser.given(known), x_t, t, s, state, key)
+
+    def move(carry: Any, at: Any) -> Any:
+        x_t, state, chain = carry
+        t, s, number, slot = at
+        x_s, state = step(given, x_t, t, s, state, jax.vmap(jax.random.fold_in, (0, None))(keys, number))
+        return (x_s, state, chain.at[slot].set(x_s)), None
+
+    chain = jnp.zeros((records + 1, *x.shape)).at[slots[0]].set(x)
+    numbers = jnp.arange(1, len(grid))
+    state = jax.vmap(sampler.init, (0, None))(x, grid)
+    (x, _, chain), _ = jax.lax.scan(move, (x, state, chain), (grid[:-1], grid[1:], numbers, slots[1:]))
+    return x, chain

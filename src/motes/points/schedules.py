@@ -1,0 +1,737 @@
+"""Noise schedules: how much of a point is left at time t, and how much noise there is.
+
+    x_t = alpha_t x_0 + sigma_t eps,    eps ~ N(0, I)
+
+A schedule gives alpha_t and sigma_t at any t: as a formula in t, from a table of betas with T steps, or as a curve
+through points.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from numpy.typing import NDArray
+
+from motes.ranges import Checked, check_fields, number
+
+Table = NDArray[np.float64]
+
+
+class Schedule(eqx.Module):
+    """alpha_t and sigma_t; a new schedule is these two and the inverse of its log-SNR.
+
+    Raises:
+        ValueError: a field that `motes.ranges.number` declares is out of its range.
+
+    Example:
+        >>> from motes.points import Schedule
+        >>> class Straight(Schedule):
+        ...     def alpha(self, t):
+        ...         return 1 - 0.99 * jnp.asarray(t, float)
+        ...     def sigma(self, t):
+        ...         return 0.99 * jnp.asarray(t, float)
+        ...     def t_of_log_snr(self, log_snr):
+        ...         return jax.nn.sigmoid(-log_snr / 2) / 0.99
+        >>> print(Straight().alpha(0.5), Straight().t_of_log_snr(Straight().log_snr(0.5)))
+        0.505 0.5
+    """
+
+    def __check_init__(self) -> None:
+        check_fields(self)
+
+    @abstractmethod
+    def alpha(self, t: ArrayLike) -> jax.Array:
+        """Factor of the signal at time `t` in [0, 1].
+
+        Example:
+            >>> from motes.points import RectifiedFlow
+            >>> print(RectifiedFlow().alpha(jnp.array([0.0, 0.5, 1.0])).round(3))
+            [1. 0.505 0.01 ]
+        """
+
+    @abstractmethod
+    def sigma(self, t: ArrayLike) -> jax.Array:
+        """Standard deviation of the noise at time `t` in [0, 1]; 0 at t = 0.
+
+        Example:
+            >>> from motes.points import RectifiedFlow
+            >>> print(RectifiedFlow().sigma(jnp.array([0.0, 0.5, 1.0])).round(3))
+            [0. 0.495 0.99]
+        """
+
+    @abstractmethod
+    def t_of_log_snr(self, log_snr: ArrayLike) -> jax.Array:
+        """The time in [0, 1] at which log(alpha_t^2 / sigma_t^2) equals `log_snr`.
+
+        Example:
+            >>> from motes.points import RectifiedFlow
+            >>> print(RectifiedFlow().t_of_log_snr(0.0).round(3))  # as much noise as signal
+            0.505
+        """
+
+    def log_snr(self, t: ArrayLike) -> jax.Array:
+        """log(alpha_t^2 / sigma_t^2), in nats; falls from +inf at t = 0.
+
+        Example:
+            >>> from motes.points import VarianceExploding
+            >>> print(VarianceExploding(sigma_max=10.0).log_snr(1.0).round(3))  # log 1 / 10^2
+            -4.605
+        """
+        return 2 * (jnp.log(self.alpha(t)) - jnp.log(self.sigma(t)))
+
+    def rates(self, t: ArrayLike) -> tuple[jax.Array, jax.Array]:
+        """alpha_t' and sigma_t', the derivatives in t. Where variance is preserved sigma_t' is infinite at t = 0.
+
+        Example:
+            >>> from motes.points import RectifiedFlow
+            >>> alpha_rate, sigma_rate = RectifiedFlow().rates(0.3)
+            >>> print(alpha_rate.round(3), sigma_rate.round(3))
+            -0.99 0.99
+        """
+        t = jnp.asarray(t, float)
+        _, slopes = jax.jvp(lambda t: (self.alpha(t), self.sigma(t)), (t,), (jnp.ones_like(t),))
+        return slopes
+
+    @property
+    def prior_std(self) -> jax.Array:
+        """Standard deviation of x_1 for data of unit variance: a sampler starts from N(0, prior_std^2 I)."""
+        return jnp.sqrt(self.alpha(1.0) ** 2 + self.sigma(1.0) ** 2)
+
+
+HALVINGS = 32  # t to 2e-10
+
+
+def t_by_halving(schedule: Schedule, log_snr: ArrayLike) -> jax.Array:
+    """The time in [0, 1] at which the log-SNR of a schedule is `log_snr`, found numerically."""
+    target = jnp.asarray(log_snr, float)
+
+    def halve(_: jax.Array, bracket: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        early, late = bracket
+        middle = (early + late) / 2
+        too_early = schedule.log_snr(middle) > target
+        return jnp.where(too_early, middle, early), jnp.where(too_early, late, middle)
+
+    early, late = jax.lax.fori_loop(0, HALVINGS, halve, (jnp.zeros_like(target), jnp.ones_like(target)))
+    t = (early + late) / 2
+    # Newton's steps in log t: the last digits, and a derivative. Where sigma_t is a power of t, one is exact.
+    for _ in range(2):
+        now, slope = jax.jvp(schedule.log_snr, (t,), (t,))  # d/d log t
+        better = t * jnp.exp((target - now) / slope)
+        t = jnp.minimum(jnp.where(jnp.isnan(better), t, better), 1)
+    return t
+
+
+# --- Schedules without steps: alpha_t and sigma_t are formulas in t, or functions of your own -----------------------
+#
+#     x_t = alpha_t x_0 + sigma_t eps,    t in [0, 1]
+#
+# `LinearVP` (Song et al. 2021), `CosineVP`, `RectifiedFlow` (Liu et al. 2022), and `FunctionSchedule` for any other. A
+# schedule that is drawn as points is in `points/schedules.py`.
+# Each ends a little short of pure noise, so that alpha_1 > 0 and the log-SNR is finite at t = 1. Near t = 1 they are
+# written in 1 - t, which floating point knows to the last digit, so that a small alpha_t keeps its own.
+# `VarianceExploding` keeps alpha_t = 1 and lets sigma_t grow (Karras et al. 2022).
+
+
+Curve = Callable[[jax.Array], ArrayLike]
+"""t (any shape) -> alpha_t or sigma_t, of the same shape or a number; written with `jax.numpy`."""
+
+
+SIGNALS = 1e-30, 0.999999  # of alpha_1: what float32 can tell from 0 and from 1
+
+
+class LinearVP(Schedule):
+    """Noise comes in at the rate beta(t) = beta_min + t (beta_max - beta_min); alpha_t^2 + sigma_t^2 = 1.
+
+    -log alpha_t^2 = beta_min t + (beta_max - beta_min) t^2 / 2 (Song et al. 2021, eq. 32 and 33). It is what the linear
+    betas of Ho et al. 2020 become as their steps grow in number.
+
+    Args:
+        beta_min, beta_max: rates at t = 0 and t = 1.
+
+    Raises:
+        ValueError: rates that are not finite numbers above 0, or that leave no signal that float32 can tell from 0.
+
+    Example:
+        >>> from motes.points import LinearVP
+        >>> schedule = LinearVP()
+        >>> print(schedule.alpha(jnp.array([0.0, 0.5, 1.0])).round(4))
+        [1. 0.2812 0.0066]
+    """
+
+    beta_min: float = number(0.1, 0, 1e4, open_low=True)
+    beta_max: float = number(20.0, 0, 1e4, open_low=True)
+
+    def __check_init__(self) -> None:
+        if 2 * 80 < self._integrated_beta < math.inf:
+            raise ValueError(
+                f"beta_min = {self.beta_min:g}, beta_max = {self.beta_max:g} leave alpha_1 = "
+                f"exp(-{self._integrated_beta / 2:.0f}) of the signal, which is 0 in float32. Smaller ones will do: "
+                "exp(-5) is noise already."
+            )
+
+    @property
+    def _integrated_beta(self) -> float:
+        return (self.beta_min + self.beta_max) / 2
+
+    def _integrated_beta_at(self, t: ArrayLike) -> jax.Array:
+        t = jnp.asarray(t, float)
+        return t * (self.beta_min + t * (self.beta_max - self.beta_min) / 2)
+
+    def alpha(self, t: ArrayLike) -> jax.Array:
+        return jnp.exp(-self._integrated_beta_at(t) / 2)
+
+    def sigma(self, t: ArrayLike) -> jax.Array:
+        return jnp.sqrt(-jnp.expm1(-self._integrated_beta_at(t)))
+
+    def t_of_log_snr(self, log_snr: ArrayLike) -> jax.Array:
+        # alpha^2 = 1 / (1 + exp(-log_snr)), so the integrated beta is a softplus; t is the root of a quadratic, in the
+        # form that does not cancel.
+        integrated_beta = jnp.minimum(jax.nn.softplus(-jnp.asarray(log_snr, float)), self._integrated_beta)
+        root = jnp.sqrt(self.beta_min**2 + 2 * (self.beta_max - self.beta_min) * integrated_beta)
+        return jnp.where(
+            integrated_beta < self._integrated_beta, jnp.minimum(2 * integrated_beta / (self.beta_min + root), 1.0), 1.0
+        )
+
+
+class CosineVP(Schedule):
+    """alpha_t = cos(theta t), sigma_t = sin(theta t), theta a little less than pi/2; log-SNR = -2 log tan(theta t).
+
+    It is what the cosine betas of Nichol & Dhariwal 2021 become as their steps grow in number, but for their offset.
+
+    Args:
+        alpha_1: what is left of the signal at t = 1, from 1e-30 to 0.999999; 0.01 is noise already.
+
+    Raises:
+        ValueError: another alpha_1.
+
+    Example:
+        >>> from motes.points import CosineVP
+        >>> schedule = CosineVP()
+        >>> print((schedule.alpha(0.3) ** 2 + schedule.sigma(0.3) ** 2).round(4), schedule.alpha(1.0).round(4))
+        1.0 0.01
+    """
+
+    alpha_1: float = number(0.01, *SIGNALS)
+
+    @property
+    def _theta(self) -> float:
+        return math.acos(self.alpha_1)
+
+    def alpha(self, t: ArrayLike) -> jax.Array:
+        return jnp.sin(math.asin(self.alpha_1) + self._theta * (1 - jnp.asarray(t, float)))
+
+    def sigma(self, t: ArrayLike) -> jax.Array:
+        return jnp.sin(self._theta * jnp.asarray(t, float))
+
+    def t_of_log_snr(self, log_snr: ArrayLike) -> jax.Array:
+        return jnp.clip(jnp.arctan(jnp.exp(-jnp.asarray(log_snr, float) / 2)) / self._theta, 0, 1)
+
+
+class RectifiedFlow(Schedule):
+    """alpha_t = 1 - t, sigma_t = t, with t stretched so that it ends at alpha_1: straight lines from data to noise.
+
+    Liu et al. 2022, eq. 1; Lipman et al. 2023, eq. 22, with data and noise the other way round.
+
+    Args:
+        alpha_1: what is left of the signal at t = 1, from 1e-30 to 0.999999; 0.01 is noise already.
+
+    Raises:
+        ValueError: another alpha_1.
+
+    Example:
+        >>> from motes.points import RectifiedFlow
+        >>> schedule = RectifiedFlow()
+        >>> print(schedule.alpha(0.5).round(3), schedule.sigma(0.5).round(3))
+        0.505 0.495
+    """
+
+    alpha_1: float = number(0.01, *SIGNALS)
+
+    def alpha(self, t: ArrayLike) -> jax.Array:
+        t = jnp.asarray(t, float)
+        return (1 - t) + self.alpha_1 * t
+
+    def sigma(self, t: ArrayLike) -> jax.Array:
+        return (1 - self.alpha_1) * jnp.asarray(t, float)
+
+    def t_of_log_snr(self, log_snr: ArrayLike) -> jax.Array:
+        return jnp.clip(jax.nn.sigmoid(-jnp.asarray(log_snr, float) / 2) / (1 - self.alpha_1), 0, 1)
+
+
+class FunctionSchedule(Schedule):
+    """alpha_t and sigma_t from two functions of t; the inverse of their log-SNR is found numerically.
+
+    Args:
+        alpha_of: alpha_t, from 1 at t = 0 to above 0 at t = 1.
+        sigma_of: sigma_t, from 0 at t = 0.
+
+    Raises:
+        ValueError: functions that are not so at t = 0, 1/256, ..., 1, in the precision at hand, or whose log-SNR does
+            not fall from each of these times to the next.
+
+    Example:
+        >>> from motes.points import FunctionSchedule
+        >>> schedule = FunctionSchedule(lambda t: jnp.ones_like(t), lambda t: 50 * t**2)
+        >>> print(schedule.t_of_log_snr(schedule.log_snr(0.25)).round(4))
+        0.25
+    """
+
+    alpha_of: Curve = eqx.field(static=True)
+    sigma_of: Curve = eqx.field(static=True)
+
+    def __check_init__(self) -> None:
+        t = np.arange(KNOTS + 1) / KNOTS
+        with jax.ensure_compile_time_eval():  # inside a program that is being compiled, too
+            alpha, sigma, log_snr = (np.asarray(curve(t)) for curve in (self.alpha, self.sigma, self.log_snr))
+        _check_all(t, np.isfinite(alpha) & (alpha > 0), "alpha", alpha, "a finite number above 0")
+        _check_all(t[1:], np.isfinite(sigma[1:]) & (sigma[1:] > 0), "sigma", sigma[1:], "a finite number above 0")
+        if abs(alpha[0] - 1) > 1e-5:
+            raise ValueError(f"alpha(0) = {alpha[0]:g}; expected 1, the data as it is. Divide alpha by alpha(0).")
+        if sigma[0] != 0:
+            raise ValueError(
+                f"sigma(0) = {sigma[0]:g}; expected 0 exactly, the data without noise. Subtract sigma(0), or, where it "
+                "is rounding, write sigma without a difference of nearly equal numbers."
+            )
+        falls = np.diff(log_snr) < 0
+        _check_all(t[1:], falls, "the log-SNR", log_snr[1:], "less than just before: noise must win all the way")
+
+    def alpha(self, t: ArrayLike) -> jax.Array:
+        return _on(self.alpha_of, t)
+
+    def sigma(self, t: ArrayLike) -> jax.Array:
+        return _on(self.sigma_of, t)
+
+    def t_of_log_snr(self, log_snr: ArrayLike) -> jax.Array:
+        return t_by_halving(self, log_snr)
+
+
+KNOTS = 256  # times at which functions are checked, t = 0 apart
+
+
+def _on(curve: Curve, t: ArrayLike) -> jax.Array:
+    return jnp.broadcast_to(jnp.asarray(curve(jnp.asarray(t, float)), float), jnp.shape(t))
+
+
+def _check_all(t: np.ndarray, good: np.ndarray, what: str, values: np.ndarray, expected: str) -> None:
+    if not good.all():
+        first = int(np.argmin(good))
+        raise ValueError(f"{what} is {values[first]:g} at t = {t[first]:g}; expected {expected}.")
+
+
+class VarianceExploding(Schedule):
+    """alpha_t = 1 and sigma_t = sigma_max * t^rho: uniform steps in t are Karras et al. 2022's grid (eq. 5) down to 0.
+
+    Args:
+        sigma_max: noise at t = 1, in units of the (standardised) data.
+        rho: how much the steps bunch up near the data.
+
+    Raises:
+        ValueError: numbers that are not finite and above 0.
+
+    Example:
+        >>> from motes.points import VarianceExploding
+        >>> schedule = VarianceExploding(sigma_max=80.0)
+        >>> print(schedule.alpha(1.0), schedule.sigma(jnp.array([0.0, 0.5, 1.0])).round(3))
+        1.0 [ 0.     0.625 80.   ]
+    """
+
+    sigma_max: float = number(10.0, 0, 1e9, open_low=True)
+    rho: float = number(7.0, 0, 1000, open_low=True)
+
+    def alpha(self, t: ArrayLike) -> jax.Array:
+        return jnp.ones_like(t, dtype=float)
+
+    def sigma(self, t: ArrayLike) -> jax.Array:
+        return self.sigma_max * jnp.asarray(t, float) ** self.rho
+
+    def t_of_log_snr(self, log_snr: ArrayLike) -> jax.Array:
+        return jnp.clip((jnp.exp(-jnp.asarray(log_snr) / 2) / self.sigma_max) ** (1 / self.rho), 0, 1)
+
+
+CONTINUOUS: dict[str, type] = {
+    "exploding": VarianceExploding,
+    "continuous_linear": LinearVP,
+    "continuous_cosine": CosineVP,
+    "rectified_flow": RectifiedFlow,
+}
+"""`[schedule]` of a recipe: each has a method `schedule` that makes a `Schedule`."""
+
+
+# --- Variance-preserving schedules of T steps, from a table of betas (Ho et al. 2020) -------------------------------
+#
+#     alpha_t^2 = product of (1 - beta_i) for i <= k,    sigma_t^2 = 1 - alpha_t^2
+#
+# after step k = 0 ... T-1, at t = (k+1)/T.
+
+
+# --- betas: one per step, float64 (T,) -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Betas(Checked, ABC):
+    """The betas of a discrete schedule, and the schedule that they make.
+
+    Example:
+        >>> from motes.points import LinearBetas
+        >>> LinearBetas(steps=4, start=0.1, end=0.4).betas.round(3).tolist()
+        [0.1, 0.2, 0.3, 0.4]
+    """
+
+    steps: int = number(100, 1, 100_000)
+
+    @property
+    @abstractmethod
+    def betas(self) -> Table:
+        """beta_k, float64 (T,)."""
+
+    def schedule(self) -> DiscreteVP:
+        """The schedule of these betas.
+
+        Raises:
+            ValueError: they leave no signal that float32 can tell from 0.
+
+        Example:
+            >>> from motes.points import LinearBetas
+            >>> LinearBetas(steps=4, start=0.1, end=0.4).schedule().alphas_bar.round(3).tolist()
+            [0.9, 0.72, 0.504, 0.302]
+        """
+        return DiscreteVP(self.betas)
+
+
+@dataclass(frozen=True)
+class BetasBetween(Betas, ABC):
+    """Betas that rise from `start` to `end`."""
+
+    start: float = number(1e-4, 0, 0.999999, open_low=True)
+    end: float = number(0.1, 0, 0.999999, open_low=True)
+
+
+@dataclass(frozen=True)
+class LinearBetas(BetasBetween):
+    """Equally spaced from `start` to `end`.
+
+    Example:
+        >>> from motes.points import LinearBetas
+        >>> LinearBetas(steps=4, start=0.1, end=0.4).betas.round(3).tolist()
+        [0.1, 0.2, 0.3, 0.4]
+    """
+
+    @property
+    def betas(self) -> Table:
+        return np.linspace(self.start, self.end, self.steps)
+
+
+@dataclass(frozen=True)
+class QuadBetas(BetasBetween):
+    """Squares of equally spaced square roots.
+
+    Example:
+        >>> from motes.points import QuadBetas
+        >>> QuadBetas(steps=4, start=0.1, end=0.4).betas.round(3).tolist()
+        [0.1, 0.178, 0.278, 0.4]
+    """
+
+    @property
+    def betas(self) -> Table:
+        return np.linspace(self.start**0.5, self.end**0.5, self.steps) ** 2
+
+
+@dataclass(frozen=True)
+class SigmoidBetas(BetasBetween):
+    """A logistic curve over [-6, 6], from near `start` to near `end`; neither end is reached.
+
+    Example:
+        >>> from motes.points import SigmoidBetas
+        >>> SigmoidBetas(steps=4, start=0.1, end=0.4).betas.round(3).tolist()
+        [0.101, 0.136, 0.364, 0.399]
+    """
+
+    @property
+    def betas(self) -> Table:
+        return 1 / (1 + np.exp(-np.linspace(-6, 6, self.steps))) * (self.end - self.start) + self.start
+
+
+@dataclass(frozen=True)
+class CosineBetas(Betas):
+    """alpha-bar(t) = f(t) / f(0), f(t) = cos^2((t + offset) / (1 + offset) * pi/2), Nichol & Dhariwal 2021, eq. 17.
+
+    Example:
+        >>> from motes.points import CosineBetas
+        >>> CosineBetas(steps=4).betas.round(3).tolist()
+        [0.153, 0.417, 0.708, 0.999]
+    """
+
+    offset: float = number(0.008, 0, 10)
+    max_beta: float = number(0.999, 0, 0.999999, open_low=True)
+
+    @property
+    def betas(self) -> Table:
+        t = np.arange(self.steps + 1) / self.steps
+        f = np.cos((t + self.offset) / (1 + self.offset) * np.pi / 2) ** 2
+        return np.minimum(1 - f[1:] / f[:-1], self.max_beta)
+
+
+class DiscreteVP(Schedule):
+    """A variance-preserving schedule of T steps, alpha_t^2 + sigma_t^2 = 1, from its betas.
+
+    Every table has one entry per step k, in float64 (T,). Between the steps alpha_t follows the process that adds
+    noise at a constant rate within each step, so that alpha and sigma are exact at t = k/T and defined everywhere.
+
+    Args:
+        betas: (T,), each in (0, 1).
+
+    Raises:
+        ValueError: betas that are not T >= 1 numbers in (0, 1), or that leave no signal that float32 can tell from 0.
+
+    Example:
+        >>> from motes.points import DiscreteVP
+        >>> schedule = DiscreteVP([0.1, 0.2, 0.3, 0.4])
+        >>> schedule.steps, schedule.alphas_bar.round(4).tolist()
+        (4, [0.9, 0.72, 0.504, 0.3024])
+        >>> print((schedule.alpha(0.5) ** 2).round(4))  # after two of four steps
+        0.72
+    """
+
+    _betas: tuple[float, ...] = eqx.field(static=True)  # a tuple, so that compiled programs can be told apart by it
+
+    def __init__(self, betas: ArrayLike):
+        table = np.asarray(betas, dtype=np.float64)
+        if table.ndim != 1 or len(table) < 1:
+            raise ValueError(f"betas have shape {table.shape}; expected (T,) with T >= 1.")
+        for k, beta in enumerate(table):
+            if not 0 < beta < 1:
+                raise ValueError(f"beta at step {k} is {beta:g}; expected a number between 0 and 1.")
+        integrated_beta = -np.log1p(-table).sum()
+        if integrated_beta > 2 * 80:
+            raise ValueError(
+                f"these betas leave alpha_T = exp(-{integrated_beta / 2:.0f}) of the signal, which is 0 in float32. "
+                "Fewer steps or smaller betas will do: exp(-5) is noise already."
+            )
+        self._betas = tuple(table.tolist())
+
+    def __repr__(self) -> str:
+        return f"DiscreteVP({self.steps:,} steps, betas from {self._betas[0]:g} to {self._betas[-1]:g})"
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return len(self._betas)
+
+    def t_of_step(self, k: ArrayLike) -> jax.Array:
+        """(k+1)/T, the time after step k = 0 ... T-1.
+
+        Example:
+            >>> from motes.points import DiscreteVP
+            >>> print(DiscreteVP([0.1, 0.2, 0.3, 0.4]).t_of_step(jnp.arange(4)))
+            [0.25 0.5 0.75 1.  ]
+        """
+        return (jnp.asarray(k) + 1) / self.steps
+
+    # How much noise has come in: -log alpha_t^2 at t = 0, 1/T, ..., 1, (T+1,). Sums of log1p keep the first steps,
+    # where 1 - alpha_t^2 is tiny, exact to the last digit.
+    @property
+    def _integrated_beta(self) -> Table:
+        return np.concatenate([[0.0], -np.cumsum(np.log1p(-self.betas))])
+
+    def _integrated_beta_at(self, t: ArrayLike) -> jax.Array:
+        knots = jnp.asarray(self._integrated_beta)
+        place = jnp.clip(jnp.asarray(t, knots.dtype), 0, 1) * self.steps
+        k = jnp.minimum(place.astype(int), self.steps - 1)
+        return knots[k] + (place - k) * (knots[k + 1] - knots[k])
+
+    def alpha(self, t: ArrayLike) -> jax.Array:
+        return jnp.exp(-self._integrated_beta_at(t) / 2)
+
+    def sigma(self, t: ArrayLike) -> jax.Array:
+        return jnp.sqrt(-jnp.expm1(-self._integrated_beta_at(t)))
+
+    def rates(self, t: ArrayLike) -> tuple[jax.Array, jax.Array]:
+        # At a step they are those just after it, at t = 1 just before: there autodiff of the clip would halve them.
+        rate = jnp.asarray(np.diff(self._integrated_beta) * self.steps)  # of the integrated beta, within each step
+        k = jnp.clip((jnp.asarray(t, rate.dtype) * self.steps).astype(int), 0, self.steps - 1)
+        alpha, sigma = self.alpha(t), self.sigma(t)
+        return -alpha * rate[k] / 2, alpha**2 * rate[k] / (2 * sigma)
+
+    def t_of_log_snr(self, log_snr: ArrayLike) -> jax.Array:
+        # alpha^2 = 1 / (1 + exp(-log_snr)), so the integrated beta is a softplus of -log_snr.
+        knots = jnp.asarray(self._integrated_beta)
+        integrated_beta = jax.nn.softplus(-jnp.asarray(log_snr, knots.dtype))
+        return jnp.interp(integrated_beta, knots, jnp.linspace(0, 1, self.steps + 1))
+
+    # --- the tables of Ho et al. 2020, section 2 ---
+
+    @property
+    def betas(self) -> Table:
+        """beta_k, the variance that step k adds."""
+        return np.array(self._betas)
+
+    @property
+    def alphas_bar(self) -> Table:
+        """Product of (1 - beta_i) for i <= k; equal to alpha_t^2."""
+        return np.exp(-self._integrated_beta[1:])
+
+    @property
+    def alphas_bar_prev(self) -> Table:
+        """alphas_bar of the step before, 1 for the first."""
+        return np.exp(-self._integrated_beta[:-1])
+
+    @property
+    def sqrt_alphas_bar(self) -> Table:
+        """alpha_t: the factor of x_0 in x_t."""
+        return np.exp(-self._integrated_beta[1:] / 2)
+
+    @property
+    def sqrt_one_minus_alphas_bar(self) -> Table:
+        """sigma_t: the factor of eps in x_t."""
+        return np.sqrt(self._one_minus_alphas_bar)
+
+    @property
+    def log_one_minus_alphas_bar(self) -> Table:
+        """log sigma_t^2."""
+        return np.log(self._one_minus_alphas_bar)
+
+    @property
+    def _one_minus_alphas_bar(self) -> Table:
+        return -np.expm1(-self._integrated_beta[1:])
+
+    @property
+    def posterior_mean_coef_1(self) -> Table:
+        """Factor of x_0 in the mean of q(x_{k-1} | x_k, x_0), eq. 7."""
+        return self.betas * np.sqrt(self.alphas_bar_prev) / self._one_minus_alphas_bar
+
+    @property
+    def posterior_mean_coef_2(self) -> Table:
+        """Factor of x_k in the mean of q(x_{k-1} | x_k, x_0), eq. 7."""
+        return -np.expm1(-self._integrated_beta[:-1]) * np.sqrt(1 - self.betas) / self._one_minus_alphas_bar
+
+    @property
+    def posterior_variance(self) -> Table:
+        """Variance of q(x_{k-1} | x_k, x_0), eq. 7; 0 at the first step, where x_0 itself is known."""
+        return self.betas * -np.expm1(-self._integrated_beta[:-1]) / self._one_minus_alphas_bar
+
+    @property
+    def posterior_log_variance_clipped(self) -> Table:
+        """Log of the posterior variance, its first entry (log 0) replaced by the second (for T = 1: log beta_0)."""
+        variance = self.posterior_variance
+        variance[0] = variance[1] if self.steps > 1 else self.betas[0]
+        return np.log(variance)
+
+
+DISCRETE: dict[str, type] = {
+    "linear": LinearBetas,
+    "quad": QuadBetas,
+    "sigmoid": SigmoidBetas,
+    "cosine": CosineBetas,
+}
+"""`[schedule]` of a recipe: each has a method `schedule` that makes a `Schedule`."""
+
+
+# --- A schedule that is drawn: alpha_t and sigma_t through points at equally spaced times ---------------------------
+#
+#     alpha(k/K) = a_k,    sigma(k/K) = s_k,    k = 1 ... K;    alpha(0) = 1, sigma(0) = 0
+#
+# Between two points each is a cubic that rises or falls all the way where the points do (Fritsch & Carlson 1980). So
+# the log-SNR falls wherever it falls from point to point, and both curves have a continuous slope.
+
+
+LEAST, MOST = 1e-3, 1e3  # of a value: near 0, float32 keeps the digits of a sum of cubics no longer
+FEWEST_KNOTS, MOST_KNOTS = 2, 64
+
+
+class KnotSchedule(Schedule):
+    """alpha_t and sigma_t through their values at t = 1/K, 2/K, ..., 1.
+
+    Args:
+        alphas: alpha at these times, K numbers: from at most 1 they never rise, and stay at 0.001 or above.
+        sigmas: sigma at these times, K numbers that rise from above 0 to at most 1000.
+
+    Raises:
+        ValueError: other numbers, or not as many alphas as sigmas, 2 to 64 of each.
+
+    Example:
+        >>> from motes.points import KnotSchedule
+        >>> schedule = KnotSchedule(alphas=(0.9, 0.4, 0.05), sigmas=(0.3, 0.8, 1.0))
+        >>> print(schedule.alpha(1 / 3).round(3), schedule.sigma(1.0).round(3))
+        0.9 1.0
+    """
+
+    alphas: tuple[float, ...] = eqx.field(static=True, default=(0.92, 0.71, 0.39, 0.01))
+    sigmas: tuple[float, ...] = eqx.field(static=True, default=(0.38, 0.71, 0.92, 1.0))
+
+    def __check_init__(self) -> None:
+        for name, values in (("alphas", self.alphas), ("sigmas", self.sigmas)):
+            if not FEWEST_KNOTS <= len(values) <= MOST_KNOTS or not all(map(math.isfinite, values)):
+                raise ValueError(
+                    f"{name} = {_shown(values)}; expected {FEWEST_KNOTS} to {MOST_KNOTS} finite numbers, one for each "
+                    "of as many equally spaced times."
+                )
+        if len(self.alphas) != len(self.sigmas):
+            raise ValueError(
+                f"alphas = {_shown(self.alphas)}, beside {len(self.sigmas)} sigmas; expected as many of one as of the "
+                "other."
+            )
+        if any(after > before for before, after in pairwise((1.0, *self.alphas))) or self.alphas[-1] < LEAST:
+            raise ValueError(
+                f"alphas = {_shown(self.alphas)}; expected numbers from 1 down to {LEAST:g}, none above the one before."
+            )
+        if any(after <= before for before, after in pairwise((0.0, *self.sigmas))) or self.sigmas[-1] > MOST:
+            raise ValueError(
+                f"sigmas = {_shown(self.sigmas)}; expected numbers above 0 and up to {MOST:g}, each above the one "
+                "before."
+            )
+
+    def alpha(self, t: ArrayLike) -> jax.Array:
+        return _through((1.0, *self.alphas), t)
+
+    def sigma(self, t: ArrayLike) -> jax.Array:
+        return _through((0.0, *self.sigmas), t)
+
+    def t_of_log_snr(self, log_snr: ArrayLike) -> jax.Array:
+        return t_by_halving(self, log_snr)
+
+
+def _shown(values: tuple[float, ...]) -> str:
+    text = ", ".join(f"{value:g}" for value in values[:8])
+    return f"[{text}{', ...' if len(values) > 8 else ''}]"
+
+
+def _through(values: tuple[float, ...], t: ArrayLike) -> jax.Array:
+    """The monotone cubic through `values` at t = 0, 1/K, ..., 1."""
+    knots = len(values) - 1
+    y, slopes = jnp.asarray(values, float), jnp.asarray(_slopes(values), float)
+    place = jnp.asarray(t, float) * knots
+    k = jnp.clip(place.astype(int), 0, knots - 1)
+    s, rest = place - k, k + 1 - place  # s + rest = 1; as two differences each keeps its digits near 0
+    return (
+        (1 + 2 * s) * rest**2 * y[k]
+        + (1 + 2 * rest) * s**2 * y[k + 1]
+        + s * rest * (rest * slopes[k] - s * slopes[k + 1])
+    )
+
+
+@cache
+def _slopes(values: tuple[float, ...]) -> NDArray[np.float64]:
+    """The slope at each knot, per distance of two knots."""
+    from scipy.interpolate import PchipInterpolator
+
+    places, rises = np.arange(len(values), dtype=float), np.diff(values)
+    slopes = np.array(PchipInterpolator(places, values).derivative()(places))
+    # At the ends these may be 0, where some noise has to come in at any time: a network of velocities divides by it.
+    for end in (0, -1):
+        if abs(slopes[end]) < abs(rises[end]) / 3:
+            slopes[end] = rises[end] / 3
+    return slopes
+
+
+KNOT_SCHEDULES: dict[str, type] = {"knots": KnotSchedule}
+"""`[schedule]` of a recipe: each has a method `schedule` that makes a `Schedule`."""

@@ -1,0 +1,341 @@
+"""Arrays before they are drawn: checked points, a box to draw them in, the time in words; and points as text.
+
+Only numpy: the terminal's pictures must not wait for matplotlib.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Points = NDArray[np.float64]
+Curve = NDArray[np.float64]
+Process = Literal["forward", "reverse"]
+Limits = tuple[tuple[float, float], tuple[float, float]]
+"""((x_low, x_high), (y_low, y_high)), in the data's units."""
+
+Box = Limits | tuple[float, float]
+"""The same, or (low, high) for both axes."""
+
+INTERVAL = 1.96  # standard errors to each side of a 95 % interval
+
+
+@dataclass(frozen=True)
+class View:
+    """What the pictures of one diffusion have in common: a box, and how times and axes are named.
+
+    Attributes:
+        limits: (low, high) for both axes, or ((x_low, x_high), (y_low, y_high)); None: a box around what is drawn.
+        steps: T of a discrete schedule; times are then written t = k/T, k noising steps done.
+        columns: names of the two columns. Without them the two coordinates share a unit, so the aspect is equal and no
+            ticks are drawn; named columns have units of their own, so each axis gets its own scale.
+        note: small print, such as how the points were scaled.
+
+    Example:
+        >>> from motes.plots import View, row
+        >>> x = motes.make_shape("moons", 200)
+        >>> figure = row([x, 2 * x], [0.0, 0.5], view=View((-4, 4), steps=100))
+        >>> figure.axes[1].get_title().endswith("t = 50/100")
+        True
+    """
+
+    limits: Box | None = None
+    steps: int | None = None
+    columns: tuple[str, str] | None = None
+    note: str = ""
+
+
+_PAD = 0.05  # of the longer side, on each side: a speck on the edge is still a whole speck
+_SMOOTH = 1 / 45  # standard deviation of the kernel of a density, as a share of the side of its raster
+_FENCE = 0.3  # how far beyond the inner range a point may lie and still count, in inner ranges
+
+
+def as_points(x: ArrayLike, name: str = "x") -> Points:
+    """Return `x` as a float array of shape (n, 2), or say what is wrong with it."""
+    points = np.asarray(x, dtype=np.float64)
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise ValueError(
+            f"{name} has shape {points.shape}; expected (n, 2), one point a row. "
+            "Of a wider table pick two columns, for example x[:, [0, 2]]."
+        )
+    if len(points) == 0:
+        raise ValueError(f"{name} has no points; expected at least one row.")
+    bad = int((~np.isfinite(points)).any(axis=1).sum())
+    if bad:
+        raise ValueError(
+            f"{name} has NaN or infinity in {bad} of {len(points)} rows; expected finite numbers. "
+            "Drop or fill those rows first; in samples it means that the sampler diverged."
+        )
+    return points
+
+
+def as_clouds(clouds: Iterable[ArrayLike], times: ArrayLike, name: str) -> tuple[list[Points], NDArray[np.float64]]:
+    """Return the clouds, each (n, 2), and one time in [0, 1] for each of them."""
+    points = [as_points(x, f"{name}[{i}]") for i, x in enumerate(clouds)]
+    at = np.asarray(times, dtype=np.float64)
+    if not points:
+        raise ValueError(f"{name} is empty; expected at least one cloud of shape (n, 2).")
+    if at.shape != (len(points),):
+        raise ValueError(
+            f"{name} holds {len(points)} clouds and its times have shape {at.shape}; expected one time for each cloud."
+        )
+    if not ((at >= 0) & (at <= 1)).all():
+        raise ValueError(
+            f"the times of {name} run from {at.min():g} to {at.max():g}; expected 0 (data) to 1 (noise). "
+            "Divide the numbers of steps by how many steps there are."
+        )
+    return points, at
+
+
+def as_curves(named: dict[str, ArrayLike]) -> list[Curve]:
+    """The arrays, each checked to be finite, of shape (n,), and as long as the first."""
+    curves = {name: np.asarray(values, dtype=np.float64) for name, values in named.items()}
+    first = next(iter(curves))
+    for name, curve in curves.items():
+        if curve.ndim != 1 or len(curve) == 0 or len(curve) != len(curves[first]):
+            raise ValueError(
+                f"{name} has shape {curve.shape} and {first} has shape {curves[first].shape}; "
+                "expected one value each, both of shape (n,) with n at least 1."
+            )
+        bad = np.flatnonzero(~np.isfinite(curve))
+        if len(bad):
+            raise ValueError(
+                f"{name} is {curve[bad[0]]} at position {bad[0]}; expected finite numbers. "
+                f"To see the curve up to there, pass the first {bad[0]} values."
+            )
+    return list(curves.values())
+
+
+def as_grid(grid: tuple[ArrayLike, ArrayLike]) -> tuple[Curve, Curve]:
+    """Return the coordinates (nx,) and (ny,) of a grid, each checked to rise."""
+    if len(grid) != 2:
+        raise ValueError(f"grid has {len(grid)} parts; expected two, the coordinates x and y: grid=(x, y).")
+    axes = {name: np.asarray(axis, dtype=np.float64) for name, axis in zip("xy", grid, strict=True)}
+    for name, axis in axes.items():
+        if axis.ndim != 1 or len(axis) < 2:
+            raise ValueError(
+                f"{name} has shape {axis.shape}; expected the coordinates of the grid along one side, shape (n{name},) "
+                "with at least 2 of them. Of a meshgrid pass the two arrays that it was made from."
+            )
+        if not (np.isfinite(axis).all() and (np.diff(axis) > 0).all()):
+            raise ValueError(f"{name} does not rise everywhere, or is not finite; expected rising coordinates.")
+    return axes["x"], axes["y"]
+
+
+def as_field(values: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray[np.float64]:
+    """Return values on a grid, of a shape that starts with (nx, ny); -inf may be among them, NaN and +inf may not."""
+    field = np.asarray(values, dtype=np.float64)
+    if field.shape != shape:
+        raise ValueError(
+            f"{name} has shape {field.shape}; expected {shape}: x along the first axis and y along the second, "
+            "as np.meshgrid(x, y, indexing='ij') lays out a grid."
+        )
+    bad = int((np.isnan(field) | (field == np.inf)).sum())
+    if bad:
+        raise ValueError(f"{name} has NaN or +infinity in {bad} of {field.size} places; expected numbers.")
+    return field
+
+
+def as_process(process: str) -> Process:
+    """Return the name of the process, or say which names there are."""
+    if process not in get_args(Process):
+        raise ValueError(f"process is {process!r}; expected one of {', '.join(map(repr, get_args(Process)))}.")
+    return cast(Process, process)
+
+
+def limits_of(*clouds: ArrayLike, robust: float = 0.02, equal: bool = True) -> Limits:
+    """Return one box for all `clouds`, so that panels drawn in it can be compared.
+
+    Args:
+        clouds: each of shape (n, 2).
+        robust: the share of points at each end of an axis that may be outliers, 0 to 0.5. The box reaches out
+            for them, but no further than 0.3 of the range of the others; 0 holds every point.
+        equal: make both sides equally long, for points whose two coordinates share a unit.
+
+    Returns:
+        ((x_low, x_high), (y_low, y_high)).
+
+    Example:
+        >>> from motes.plots import limits_of
+        >>> (low, high), _ = limits_of([[0.0, 0.0], [1.0, 0.5]], robust=0.0)
+        >>> low <= 0.0, high >= 1.0
+        (True, True)
+    """
+    if not clouds:
+        raise ValueError("limits_of got no points; expected at least one cloud of shape (n, 2).")
+    if not 0 <= robust < 0.5:
+        raise ValueError(f"robust is {robust}; expected a share of at least 0 and below 0.5.")
+    reach = np.array([_reach(as_points(x, f"cloud {i}"), robust) for i, x in enumerate(clouds)])  # (clouds, 2, 2)
+    low, high = reach[:, 0].min(axis=0), reach[:, 1].max(axis=0)
+    side = high - low
+    # A column that never changes, or a single point, still needs a box with an inside.
+    side = np.where(side > 1e-9 * np.maximum(abs(low), abs(high)), side, 0.0)
+    if equal:
+        side = np.full(2, side.max())
+    side = np.where(side > 0, side, 1.0) * (1 + 2 * _PAD)
+    middle = (low + high) / 2
+    (x_low, y_low), (x_high, y_high) = (middle - side / 2).tolist(), (middle + side / 2).tolist()
+    return (x_low, x_high), (y_low, y_high)
+
+
+def _reach(x: Points, robust: float) -> Points:
+    """The lowest and the highest of each column, shape (2, 2), held to a fence around the inner points."""
+    n = len(x)
+    # Of fewer than 20 points none is an outlier: a picture that left one out would be wrong more often than right.
+    outliers = 0 if robust == 0 or n < 20 else max(1, int(robust * n))
+    columns = np.sort(x, axis=0)
+    inner_low, inner_high = columns[outliers], columns[n - 1 - outliers]
+    slack = _FENCE * (inner_high - inner_low)
+    return np.stack([np.maximum(columns[0], inner_low - slack), np.minimum(columns[-1], inner_high + slack)])
+
+
+def as_limits(limits: Limits | tuple[float, float]) -> Limits:
+    """Return limits for both axes; a single (low, high) serves for both."""
+    box = np.asarray(limits, dtype=np.float64)
+    if box.shape == (2,):
+        box = np.stack([box, box])
+    if box.shape != (2, 2) or not np.isfinite(box).all() or not (box[:, 0] < box[:, 1]).all():
+        raise ValueError(
+            f"limits are {limits!r}; expected (low, high) for both axes, or ((x_low, x_high), (y_low, y_high))."
+        )
+    (x_low, x_high), (y_low, y_high) = box.tolist()
+    return (x_low, x_high), (y_low, y_high)
+
+
+def time_text(t: float, steps: int | None = None) -> str:
+    """Return the time of a cloud in words: '0.37', or '37/100' of a schedule of `steps` = 100 steps.
+
+    The numerator counts noising steps done, so 0/100 is the data; a time between two steps is refused, because a
+    title that rounded it would lie.
+    """
+    if steps is None:
+        return f"{t:.3g}".replace("e-0", "e-")
+    if steps < 1:
+        raise ValueError(f"steps is {steps}; expected the number of noising steps in the schedule, at least 1.")
+    step = round(t * steps)
+    if abs(t * steps - step) > 1e-3:
+        raise ValueError(
+            f"t = {t:g} is no step of a schedule of {steps}; expected a multiple of 1/{steps}. "
+            "Leave `steps` out for a schedule in continuous time."
+        )
+    return f"{step}/{steps}"
+
+
+def counts(x: Points, limits: Limits, width: int, height: int) -> NDArray[np.float64]:
+    """Count the points in each cell of a (height, width) raster over `limits`; row 0 is at the top.
+
+    Points outside are left out.
+    """
+    (x_low, x_high), (y_low, y_high) = limits
+    # Clipped before the cast: an outlier at 1e30 would overflow an integer and might land inside.
+    across = np.clip(np.floor((x[:, 0] - x_low) * (width / (x_high - x_low))), -1, width).astype(np.int64)
+    down = np.clip(np.floor((y_high - x[:, 1]) * (height / (y_high - y_low))), -1, height).astype(np.int64)
+    inside = (across >= 0) & (across < width) & (down >= 0) & (down < height)
+    cells = down[inside] * width + across[inside]
+    return np.bincount(cells, minlength=width * height).reshape(height, width).astype(np.float64)
+
+
+def fill(limits: Limits, width: float, height: float) -> Limits:
+    """Widen `limits` on one axis until a `width` by `height` raster has square cells; the middle stays."""
+    (x_low, x_high), (y_low, y_high) = limits
+    unit = max((x_high - x_low) / width, (y_high - y_low) / height)
+    x_mid, y_mid = (x_low + x_high) / 2, (y_low + y_high) / 2
+    return (
+        (x_mid - unit * width / 2, x_mid + unit * width / 2),
+        (y_mid - unit * height / 2, y_mid + unit * height / 2),
+    )
+
+
+def bell(sigma: float) -> NDArray[np.float64]:
+    """A Gaussian kernel of standard deviation `sigma` cells, summing to one, shape (2 r + 1,)."""
+    radius = max(1, math.ceil(3 * sigma))
+    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    return np.asarray(kernel / kernel.sum())
+
+
+def blur(image: NDArray[np.floating], kernel: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Convolve both axes of `image` with `kernel`; beyond the edge is nothing. The dtype stays."""
+    radius = len(kernel) // 2
+    weights: Sequence[float] = kernel.tolist()  # Python floats, so that float32 stays float32
+    for axis in (0, 1):
+        length = image.shape[axis]
+        padded = np.pad(image, [(radius, radius) if i == axis else (0, 0) for i in (0, 1)])
+        total = np.zeros_like(image)
+        for offset, weight in enumerate(weights):
+            window = slice(offset, offset + length)
+            total += weight * (padded[window] if axis == 0 else padded[:, window])
+        image = total
+    return image
+
+
+def density_difference(ours: Points, theirs: Points, limits: Limits, cells: int) -> tuple[NDArray[np.float64], float]:
+    """The density of `ours` less that of `theirs`, as shares of the highest of `theirs`, smoothed, on a raster.
+
+    Returns:
+        The difference (cells, cells), row 0 at the top; and how large it becomes by chance: twice its largest standard
+        error, were both draws of one distribution.
+    """
+    kernel = bell(_SMOOTH * cells)
+    parts = [counts(x, limits, cells, cells) / len(x) for x in (ours, theirs)]
+    ours_density, theirs_density = (blur(part, kernel) for part in parts)
+    top = max(float(theirs_density.max()), 1e-300)
+    # Of independent counts, the variance of a weighted sum of them; both sets as draws of the mean of the two.
+    both = (len(ours) * parts[0] + len(theirs) * parts[1]) / (len(ours) + len(theirs))
+    variance = blur(both, kernel**2) * (1 / len(ours) + 1 / len(theirs))
+    return (ours_density - theirs_density) / top, 2 * float(np.sqrt(variance.max())) / top
+
+
+# --- points as text ---------------------------------------------------------------------------------------------------
+
+_BLANK = 0x2800
+# The bit of each dot in a braille character, by row and column: the fourth row was added to the code later.
+_BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
+_SHARE = 0.3  # of the density in the densest tenth of the picture, below which a dot stays dark
+
+
+def braille(x: ArrayLike, *, width: int = 24, height: int = 12) -> str:
+    """Draw points as `height` lines of `width` braille characters.
+
+    The aspect is equal where a terminal's character is twice as tall as wide, as most are. A dot is set where the
+    points are dense, so that 10,000 points still show their shape and not the outline of their noise.
+
+    Args:
+        x: points, shape (n, 2).
+        width, height: in characters, at least 1.
+
+    Example:
+        >>> from motes.rasters import braille
+        >>> print(braille(motes.make_shape("rings", 10_000), width=12, height=6))
+        ⠀⠀⢀⡠⠤⠒⠲⠤⣄⡀⠀⠀
+        ⠀⡰⢋⡴⣫⣭⣭⣑⢦⡑⣆⠀
+        ⢠⠃⡟⣾⣿⡿⢷⣿⣧⢳⢸⡀
+        ⠸⡇⣧⢿⣿⣷⣾⣻⡟⡼⢸⠃
+        ⠀⠱⣌⠳⣭⣛⣛⡭⠞⣡⠏⠀
+        ⠀⠀⠈⠙⠲⠲⠶⠒⠋⠀⠀⠀
+    """
+    points = as_points(x)
+    if width < 1 or height < 1:
+        raise ValueError(f"width is {width} and height is {height}; expected at least one character each.")
+    columns, rows = 2 * width, 4 * height
+    view = fill(limits_of(points), columns, rows)
+    dots = _dots(counts(points, view, columns, rows))
+    cells = dots.reshape(height, 4, width, 2).transpose(0, 2, 1, 3)  # (height, width, 4, 2)
+    codes = _BLANK + (cells * _BITS).sum(axis=(2, 3))
+    return "\n".join("".join(map(chr, line)) for line in codes.tolist())
+
+
+def _dots(hits: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which dots to set: all that were hit while points are few, the dense ones when they are many."""
+    taken = hits[hits > 0]
+    if not len(taken):
+        return np.zeros(hits.shape, dtype=np.bool_)
+    smooth = blur(hits, bell(0.5))  # or chance alone would punch holes into an even crowd
+    dense = float(np.quantile(smooth[hits > 0], 0.9))
+    # Below one point a dot the threshold is off: the fewer the points, the more each of them matters.
+    threshold = _SHARE * dense * min(1.0, max(0.0, (taken.mean() - 1) / 2))
+    return np.asarray((hits > 0) & (smooth >= threshold))

@@ -1,0 +1,98 @@
+"""What is registered and is no part of a recipe: kinds of a table's columns, and metrics of points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from motes.errors import UsageError, unknown
+from motes.evaluation import PointMetric
+from motes.evaluation.metrics import OWN
+from motes.evaluation.points import MEASURES
+from motes.evaluation.records import SECTIONS
+from motes.points import PointRecipe
+from motes.tables.kinds import DROP, Kind
+from motes.tables.kinds.columns import BUILT_IN, IDENTIFIER, add_kind
+from motes.tables.schema import PARTS
+from motes.training.recipe import check_class
+
+C = TypeVar("C", bound=type)
+
+TAKEN = {"column": {*BUILT_IN, IDENTIFIER, DROP}, "metric": {*MEASURES}}
+
+
+def adding(section: str, kind: str) -> Callable[[C], C]:
+    """The decorator that `motes.register` gives for a section of `TAKEN`.
+
+    Raises:
+        UsageError: the name of what comes with motes; the decorator raises it for a class that does not suit.
+    """
+    if kind in TAKEN[section]:
+        raise UsageError(f"got {section}.kind = '{kind}', which is a part of motes; expected a name of your own.")
+
+    def add(cls: C) -> C:
+        (_add_column if section == "column" else _add_metric)(kind, cls)
+        return cls
+
+    return add
+
+
+def _add_column(kind: str, cls: type[Kind]) -> None:
+    check_class("column", cls, lambda cls: issubclass(cls, Kind), "a subclass of motes.tables.kinds.Kind")
+    if cls.__name__ in {part.__name__ for part in PARTS}:
+        raise UsageError(f"got a class called {cls.__name__}, as one of motes is; expected another name.")
+    cls.name = kind
+    add_kind(cls)
+
+
+def _add_metric(kind: str, cls: type[PointMetric]) -> None:
+    check_class("metric", cls, lambda cls: issubclass(cls, PointMetric), "a subclass of motes.evaluation.PointMetric")
+    about = getattr(cls, "about", None)
+    if cls.section not in SECTIONS or not isinstance(about, str):
+        raise UsageError(
+            f"got {cls.__name__} with section = {cls.section!r} and about = {about!r}; expected one of "
+            f"{', '.join(SECTIONS)}, and what it measures in a phrase."
+        )
+    OWN[kind] = cls()
+
+
+BESIDE = ("column", "metric")  # are registered, and are no parts of a recipe
+
+
+def register(section: str, kind: str) -> Callable[[C], C]:
+    """A class decorator: recipes know the class as `kind` of a section, in TOML and on the command line.
+
+    The class is a frozen dataclass or an Equinox module. Its fields are the keys of the section, and all have defaults.
+    The type of a key is int, float, bool, str, a `Literal` of texts, a tuple such as `tuple[float, ...]`, or one of
+    these or None; a field of another type is no key. Where a kind is registered again, as in a notebook, the newer
+    class takes the place of the older one.
+
+    A "column" is a kind of a table's columns, a subclass of `motes.tables.kinds.Kind`; columns are asked whether they
+    are of it before the kinds of motes are, and `columns` and `[columns]` may name it. A "metric" of points is a
+    subclass of `motes.evaluation.PointMetric`; `motes.compare` and `evaluate` take it.
+
+    Args:
+        section: "schedule", "network", "denoiser", "loss", "times", "sampler" or "grid", or "column" or "metric".
+        kind: its name.
+
+    Raises:
+        UsageError: another section, the name of a built-in kind, or a class that does not suit the section.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> @motes.register("grid", "halving")
+        ... @dataclass(frozen=True)
+        ... class Halving:
+        ...     steps: int = 8
+        ...     def __call__(self, schedule):
+        ...         return jnp.append(0.5 ** jnp.arange(self.steps), 0.0)
+        >>> motes.load_recipe("default", {"grid.kind": "halving", "grid.steps": 4}).grid
+        Halving(steps=4)
+    """
+    if section not in (*PointRecipe.KINDS, *BESIDE):
+        raise UsageError(unknown("section", str(section), (*PointRecipe.KINDS, *BESIDE)))
+    if not (isinstance(kind, str) and kind.isidentifier()):
+        raise UsageError(f"got the kind {kind!r}; expected a name of letters, digits and underscores, such as 'mine'.")
+    if section in BESIDE:
+        return adding(section, kind)
+    return PointRecipe.KINDS[section].register(kind)

@@ -1,0 +1,350 @@
+"""A Gaussian mixture of the numbers of a table, and what each component says of a number given what comes before it.
+
+Its axes are the numbers, and the codes of labels of few values (`layout.Levels`): a normal of both is a regression of
+the numbers on the labels that are known.
+
+For one component in one order of the columns, covariance = L L^T, the visible numbers x are whitened one by one,
+
+    e_k = (x_k - m_k - sum over l < k of L_kl e_l) / L_kk,    e_k = 0 where x_k is hidden,
+    x_j | visible ~ N(m_j + sum over visible k of L_jk e_k,  sum over hidden k <= j of L_jk^2)
+
+This is exact when the visible numbers are the first ones of the order. A hidden number in between is not learned from
+those behind it: then it is an approximation from which the network corrects, and the density stays normalised.
+"""
+
+import warnings
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cholesky, solve_triangular
+from scipy.special import log_ndtr, logsumexp
+from threadpoolctl import threadpool_limits
+
+from motes.training.batches import systematic
+from motes.training.programs import put
+
+
+class Base(NamedTuple):
+    """A mixture of C normals with A axes.
+
+    Attributes:
+        log_weights: (C,).
+        means: (C, A).
+        covariances: (C, A, A).
+    """
+
+    log_weights: jax.Array
+    means: jax.Array
+    covariances: jax.Array
+
+
+class OrderedBase(NamedTuple):
+    """A base in one order of its axes; or in an order of each of n rows, with n in front of every shape.
+
+    Attributes:
+        order: place in the order -> axis, (A,).
+        log_weights: (C,).
+        means: (C, A), in the order, as are the factors.
+        factors: (C, A, A), lower triangular.
+    """
+
+    order: jax.Array
+    log_weights: jax.Array
+    means: jax.Array
+    factors: jax.Array
+
+
+class Components(NamedTuple):
+    """What each component says of each axis, (n, A, C)."""
+
+    log_weights: jax.Array
+    means: jax.Array
+    sds: jax.Array
+
+
+def in_order(base: Base, order: jax.Array) -> OrderedBase:
+    """The base with its axes in an order (A,)."""
+    covariances = base.covariances[:, order][:, :, order]
+    factors = jnp.linalg.cholesky(covariances) if covariances.size else covariances
+    return OrderedBase(order, base.log_weights, base.means[:, order], factors)
+
+
+def in_orders(base: Base, orders: jax.Array) -> OrderedBase:
+    """The base with its axes in an order of each row, (n, A)."""
+    return jax.vmap(in_order, (None, 0))(base, orders)
+
+
+def components_given(base: OrderedBase, y: jax.Array, visible: jax.Array) -> Components:
+    """The normals of every axis given those that are visible and come before it in the order.
+
+    Args:
+        base: in an order.
+        y: (n, A), in the base's own order, as are the answers.
+        visible: (n, A), which of them are seen.
+    """
+    x, seen = y[:, base.order], visible[:, base.order]
+    deviations = jnp.where(seen[:, None], x[:, None] - base.means, 0.0)  # (n, C, A)
+    whitened = _whitened(base.factors, deviations, seen)
+    means = base.means + jnp.einsum("nck,cjk->ncj", whitened, base.factors)
+    variances = jnp.einsum("nk,cjk->ncj", 1.0 - seen, jnp.square(base.factors))
+    # Of a visible number the variance is none; nobody asks for it.
+    sds = jnp.sqrt(jnp.where(seen[:, None], 1.0, variances))
+    diagonal = jnp.diagonal(base.factors, axis1=1, axis2=2)
+    terms = -0.5 * jnp.square(whitened) - jnp.log(diagonal)
+    log_weights = jax.nn.log_softmax(base.log_weights + (terms * seen[:, None]).sum(-1), axis=-1)  # (n, C)
+    back = jnp.argsort(base.order)
+    means, sds = (jnp.moveaxis(part[:, :, back], 1, 2) for part in (means, sds))
+    return Components(jnp.broadcast_to(log_weights[:, None], means.shape), means, sds)
+
+
+def _whitened(factors: jax.Array, deviations: jax.Array, seen: jax.Array) -> jax.Array:
+    """e (n, C, A) of the module's equation."""
+    size = factors.shape[-1]
+
+    def step(k: jax.Array, made: jax.Array) -> jax.Array:
+        row = factors[:, k]  # (C, A)
+        rest = deviations[:, :, k] - (made * row).sum(-1)
+        return made.at[:, :, k].set(jnp.where(seen[:, k, None], rest / row[:, k], 0.0))
+
+    return jax.lax.fori_loop(0, size, step, jnp.zeros_like(deviations))
+
+
+# --- Which Gaussian mixture is the base of a table's numbers --------------------------------------------------------
+#
+# scikit-learn fits it. Left-out rows, given their labels, choose the number of components; of few rows also how much
+# their covariances share, and a ridge:
+#
+#     covariance_c <- (1 - share) covariance_c + share sum_k w_k covariance_k + ridge I
+#
+# The first L of the A axes are numbers; the others are codes of labels.
+
+
+Array = NDArray[np.float64]
+
+FEW = 3000  # rows, up to which left-out ones choose
+COUNTS = (1, 2, 3, 4, 6, 8, 12)
+SHARES = (0.0, 0.1, 0.3, 0.6)
+RIDGES = (1e-4, 1e-3, 1e-2, 3e-2, 0.1, 0.2)
+MOST = 20_000  # rows that many components are fitted to
+GATES = (0.002, 0.999)  # of the first experts, between which training begins
+STARTS = 4  # of a mixture, of which the best is kept: one in three ends in a bad optimum, and with k-means all may
+LEAST = 1e-4  # ridge of the mixture of many rows
+LEAST_VARIANCE = 0.05  # of a correlation matrix from pairs, in any direction
+PAIRS = 1.0  # so many rows of a standard normal, without correlation, are added
+
+
+class MixtureShape(NamedTuple):
+    """What is chosen of a mixture: components, the share of their covariances that is common, and the ridge."""
+
+    components: int
+    share: float
+    ridge: float
+
+
+def choose_shape(y: Array, weights: Array, lines: int, hold: Array, most: int, seed: int) -> MixtureShape:
+    """Choose the shape under which the first `lines` numbers of left-out rows are likeliest given the others.
+
+    Args:
+        y: rows (n, A).
+        weights: how many rows each stands for, (n,).
+        lines: how many axes are numbers.
+        hold: what of these weights is left out at a time, (folds, n).
+        most: components, at most.
+        seed: of the fits.
+    """
+    if not y.shape[1]:
+        return MixtureShape(1, 0.0, LEAST)
+    with threadpool_limits(1):  # the threads of these small matrices wait for each other
+        if len(y) > FEW:
+            return MixtureShape(_count_of_many(y, weights, lines, most, seed), 0.0, LEAST)
+        return _shape_of_few(y, weights, lines, hold, most, seed)
+
+
+def _shape_of_few(y: Array, weights: Array, lines: int, hold: Array, most: int, seed: int) -> MixtureShape:
+    """The best of all shapes, until more components have been worse twice."""
+    best, found, fell = MixtureShape(1, 0.0, 0.1), -np.inf, 0
+    rng = np.random.default_rng([seed, 662607])
+    folds = [(drawn(rng, weights - out), np.flatnonzero(out), out[out > 0]) for out in hold]
+    for count in (count for count in COUNTS if count <= most and count * 10 <= len(y)):
+        grid = {
+            MixtureShape(count, share, ridge): 0.0 for share in (SHARES if count > 1 else (0.0,)) for ridge in RIDGES
+        }
+        for learn, fold, heavy in folds:
+            raw = _mixture(y[learn], lines, count, seed)
+            for shape in grid:
+                grid[shape] += heavy @ _log_density(y[fold], lines, *_shared(raw, shape))
+        shape = max(grid, key=lambda shape: grid[shape])
+        fell = 0 if grid[shape] > found else fell + 1
+        if grid[shape] > found:
+            best, found = shape, grid[shape]
+        if fell == 2:
+            break
+    return best
+
+
+def _count_of_many(y: Array, weights: Array, lines: int, most: int, seed: int) -> int:
+    """The fewest components of which left-out rows of y (n, A) are as likely as of the best number, to one error."""
+    rng = np.random.default_rng([seed, 662608])
+    order = rng.permutation(len(y))
+    fresh, rest = order[: FEW // 2], order[FEW // 2 :]
+    learn = rest[drawn(rng, weights[rest], MOST // 2)]
+    counts = [*(count for count in COUNTS if count < most), most]
+    found = np.stack([_log_density(y[fresh], lines, *_mixture(y[learn], lines, count, seed)) for count in counts])
+    mean = partial(np.average, axis=1, weights=weights[fresh])
+    short = found[mean(found).argmax()] - found
+    error = np.sqrt(mean((short - mean(short)[:, None]) ** 2) / len(fresh))
+    return counts[int((mean(short) <= error).argmax())]
+
+
+def drawn(rng: np.random.Generator, weights: Array, most: int = MOST) -> NDArray[np.int64]:
+    """The numbers of as many rows as weights (n,) count, at most so many: scikit-learn's mixture takes no weights."""
+    return systematic(rng, weights, min(round(weights.sum()), most))
+
+
+def fit_base(y: Array, weights: Array, lines: int, shape: MixtureShape, seed: int) -> Base:
+    """The mixture of y (n, A) of such a shape, where each row stands for as many as its weight (n,) says."""
+    y = y[drawn(np.random.default_rng(seed), weights)]
+    if not y.shape[1]:
+        return Base(*(put(np.zeros((shape.components,) + (0,) * k)) for k in (0, 1, 2)))
+    with threadpool_limits(1):
+        weights_, means, covariances = _shared(_mixture(y, lines, shape.components, seed), shape)
+    return Base(put(np.log(weights_)), put(means), put(covariances))
+
+
+def base_of_pairs(y: Array, observed: NDArray[np.bool_], weights: Array) -> Base:
+    """One normal of y (n, A), by the rows in which each pair is `observed` (n, A).
+
+    A pair that hardly any row has is not correlated. Eigenvalues are at least `LEAST_VARIANCE`: pairs of different
+    rows may contradict one another. Each row counts by its weight (n,).
+    """
+    heavy = observed * weights[:, None]
+    mean = (heavy * y).sum(0) / (heavy.sum(0) + PAIRS)
+    apart = np.where(observed, y - mean, 0.0)
+    sd = np.sqrt(((heavy * np.square(apart)).sum(0) + PAIRS) / (heavy.sum(0) + PAIRS))
+    pairs = heavy.T @ observed
+    shrunk = (heavy * apart / sd).T @ (apart / sd) / (pairs + PAIRS)
+    np.fill_diagonal(shrunk, 1.0)
+    values, vectors = np.linalg.eigh(shrunk)
+    covariance = (vectors * np.maximum(values, LEAST_VARIANCE)) @ vectors.T * np.outer(sd, sd)
+    return Base(put(np.zeros(1)), put(mean[None]), put(covariance[None]))
+
+
+def _mixture(y: Array, lines: int, components: int, seed: int) -> tuple[Array, Array, Array]:
+    """Weights (C,), means (C, A) and covariances (C, A, A) of rows y (n, A).
+
+    The components are those of the numbers, the first `lines` axes: with the labels among what is fitted, components
+    would tell labels apart and know less of the numbers. Means and covariances with the labels follow in one step.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a base need not be the best one
+        found = GaussianMixture(
+            components,
+            reg_covar=LEAST,
+            max_iter=40,
+            n_init=STARTS if components > 1 else 1,
+            init_params="k-means++",
+            random_state=seed,
+        ).fit(y[:, :lines])
+    if y.shape[1] == lines:
+        return found.weights_, found.means_, found.covariances_
+    share = found.predict_proba(y[:, :lines])  # (n, C)
+    rows = share.sum(axis=0) + np.finfo(float).tiny
+    means = (share.T @ y) / rows[:, None]
+    apart = y - means[:, None]  # (C, n, A)
+    covariances = np.einsum("nc,cni,cnj->cij", share, apart, apart, optimize=True) / rows[:, None, None]
+    return rows / rows.sum(), means, covariances + LEAST * np.eye(y.shape[1])
+
+
+def _shared(raw: tuple[Array, Array, Array], shape: MixtureShape) -> tuple[Array, Array, Array]:
+    weights, means, covariances = raw
+    common = np.einsum("c,cij->ij", weights, covariances)
+    ridge = shape.ridge * np.eye(means.shape[1])
+    return weights, means, (1 - shape.share) * covariances + shape.share * common + ridge
+
+
+def _log_density(y: Array, lines: int, weights: Array, means: Array, covariances: Array) -> Array:
+    """(n,), of the first `lines` axes of rows y (n, A) given the others."""
+    given = slice(lines, None)
+    joint = _log_joint(y, weights, means, covariances)
+    return joint - _log_joint(y[:, given], weights, means[:, given], covariances[:, given, given])
+
+
+def _log_joint(y: Array, weights: Array, means: Array, covariances: Array) -> Array:
+    """(n,), of rows y (n, A); 0 where there is no axis."""
+    if not y.shape[1]:  # LAPACK of before SciPy 1.14 refuses a matrix without rows
+        return np.zeros(len(y))
+    terms = []
+    for weight, mean, covariance in zip(weights, means, covariances, strict=True):
+        factor = cholesky(covariance, lower=True)
+        e = solve_triangular(factor, (y - mean).T, lower=True)
+        terms.append(np.log(weight) - 0.5 * (e**2).sum(0) - np.log(np.diag(factor)).sum())
+    return np.asarray(logsumexp(terms, axis=0)) - 0.5 * y.shape[1] * np.log(2 * np.pi)
+
+
+def first_gates(base: Base, y: Array, low: Array, high: Array, log_even: Array, weights: Array) -> Array:
+    """The share g of the codes in each number, (L,), with which rows are likeliest before any training.
+
+    The numbers are taken in the order of the columns and in the reverse, after the labels: of a number that comes first
+    neither codes nor normals know more, and the gate would mean nothing where it comes last.
+
+    Args:
+        base: of L numbers and some labels.
+        y: places on its axes, (n, A).
+        low, high: cells of the numbers, (n, L).
+        log_even: log p of the entries by their codes alone, (n, L).
+        weights: how many rows each stands for, (n,).
+    """
+    lines = low.shape[1]
+    log_normal = np.concatenate(
+        [_log_in_turn(base, y, low, high, order) for order in (np.arange(lines), np.arange(lines)[::-1])]
+    )
+    log_even, weights = np.concatenate([log_even, log_even]), np.concatenate([weights, weights])
+    gates = np.full(lines, 0.5)
+    for _ in range(50):  # expectation and maximisation
+        first, second = np.log(gates) + log_even, np.log1p(-gates) + log_normal
+        gates = np.clip(np.average(np.exp(first - np.logaddexp(first, second)), axis=0, weights=weights), *GATES)
+    return gates
+
+
+def _log_in_turn(base: Base, y: Array, low: Array, high: Array, order: NDArray[np.integer]) -> Array:
+    """log p (n, L) of numbers by the base alone, each given the labels and the numbers before it in an order (L,)."""
+    weights, means, covariances = (np.array(part, dtype=np.float64) for part in base)
+    turns = np.append(np.arange(low.shape[1], y.shape[1]), order)
+    means, covariances = means[:, turns], covariances[:, turns][:, :, turns]
+    log_weights = np.repeat(weights[None], len(y), axis=0)  # (n, C), given what comes before
+    factors = np.linalg.cholesky(covariances)
+    centred = y[:, turns] - means[:, None]
+    e = np.stack([solve_triangular(L, one.T, lower=True).T for L, one in zip(factors, centred, strict=True)], 1)
+    log_normal = np.empty_like(low)
+    for k, axis in enumerate(turns):
+        sd = np.asarray(factors[:, k, k], np.float64)
+        if axis < low.shape[1]:
+            mean = y[:, axis, None] - sd * e[:, :, k]
+            terms = log_mass_of(low[:, axis, None], high[:, axis, None], mean, sd)
+            log_weights -= logsumexp(log_weights, axis=1, keepdims=True)
+            log_normal[:, axis] = logsumexp(log_weights + terms, axis=1)
+        log_weights += -0.5 * e[:, :, k] ** 2 - np.log(sd)
+    return log_normal
+
+
+def log_mass_of(low: Array, high: Array, mean: Array, sd: Array) -> Array:
+    """log of the mass of a normal in a cell, of its density where the cell is a point."""
+    a, b = (low - mean) / sd, (high - mean) / sd
+    flip = a + b > 0
+    a, b = np.where(flip, -b, a), np.where(flip, -a, b)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mass = log_ndtr(b) + np.log(-np.expm1(np.minimum(log_ndtr(a) - log_ndtr(b), 0.0)))
+        narrow = (high - low) / sd < 1e-3
+        point = (
+            -0.5 * ((a + b) / 2) ** 2
+            - 0.5 * np.log(2 * np.pi)
+            + np.where(high > low, np.log((high - low) / sd), -np.log(sd))
+        )
+    return np.where(narrow, point, mass)

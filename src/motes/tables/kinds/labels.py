@@ -1,0 +1,341 @@
+"""Kinds of labels: a code for each that was seen.
+
+A label has the probability of its code. Where there are very many labels, those that hardly any row holds share one
+code, within which each has its share of their rows.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from motes.data.arrays import Label, Series, Type
+from motes.data.readings import doubt
+from motes.errors import DataError, UsageError
+from motes.tables.kinds.base import Kind, Sample, Values
+from motes.tables.parts import (
+    HERE,
+    IMPOSSIBLE,
+    Among,
+    Array,
+    Between,
+    Codes,
+    Entries,
+    Mask,
+    Not,
+    Part,
+    Restriction,
+    SetOfValues,
+    one_value,
+)
+
+MANY = 256  # labels, beyond which the rare ones share a code
+RARE = 2  # rows that hold a rare label, at most
+MOST = 10_000  # codes
+
+
+@dataclass(frozen=True, repr=False)
+class Categorical(Kind):
+    """Labels without an order.
+
+    Attributes:
+        labels: (l,), as the training saw them: those with a code of their own, then the rare ones.
+        counts: (l,), how many rows hold each.
+        own: how many have a code of their own.
+        type, input_ordered: of the input series.
+    """
+
+    labels: tuple[Label, ...]
+    counts: Array
+    own: int
+    type: Type
+    input_ordered: bool = False
+
+    name = "categorical"
+    discrete: ClassVar[bool] = True
+
+    @classmethod
+    def infer(cls, sample: Sample) -> str | None:
+        if sample.series.type != "label" or sample.series.ordered:
+            return None
+        return f"{len(sample.seen[0]):,} labels"
+
+    @classmethod
+    def warnings(cls, sample: Sample, options: Mapping[str, Any]) -> list[str]:
+        series = sample.series
+        if series.type != "label":
+            return []
+        seen, _ = _seen(sample)
+        row_of = lambda label: int(sample.rows[np.argmax(series.values == series.labels.index(label))]) + 1
+        return [why for why in (doubt(seen, row_of), _nearly_equal(seen)) if why]
+
+    @classmethod
+    def fit(cls, sample: Sample, options: Mapping[str, Any]) -> Self:
+        labels, counts = _seen(sample)
+        order = np.arange(len(labels))
+        rare = np.zeros(len(labels), bool)
+        if len(labels) > MANY:
+            rare = counts <= RARE
+            spare = (~rare).sum() - (MOST - 1)
+            if spare > 0:
+                rare[np.argsort(np.where(rare, np.inf, counts), kind="stable")[:spare]] = True
+        order = np.concatenate([order[~rare], order[rare]])
+        names = tuple(labels[place] for place in order)
+        series = sample.series
+        return cls(sample.column, names, counts[order], int((~rare).sum()), series.type, series.ordered)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        rows = self.counts[: self.own]
+        if self.own < len(self.labels):
+            rows = np.append(rows, self.counts[self.own :].sum())
+        return (Part(self.column, self.column, rows / rows.sum()),)
+
+    def read(self, series: Series, name: str) -> Values:
+        """Places among `labels`; `IMPOSSIBLE` where the label was not seen."""
+        if series.missing.all():
+            return np.zeros(0, np.int64)
+        index = {label: place for place, label in enumerate(self.labels)}
+        if series.type == "date":
+            self.check_type(series, (), f"one of its labels, such as {self.labels[0]}", name)
+        if series.type == "label":
+            table = np.array([index.get(label, IMPOSSIBLE) for label in series.labels], np.int64)
+            return table[series.known]
+        found, inverse = np.unique(series.known, return_inverse=True)
+        return np.array([index.get(label, IMPOSSIBLE) for label in found.tolist()], np.int64)[inverse]
+
+    def encode(self, values: Values) -> list[Entries]:
+        codes = np.minimum(values, self.own)
+        unit = np.zeros(len(self.labels))
+        rare = self.counts[self.own :]
+        unit[self.own :] = np.log(rare / rare.sum()) if len(rare) else 0.0
+        return [Entries.of_codes(codes, unit[values])]
+
+    def of_labels(self, shares: Array) -> Array:
+        """Shares of the codes (n, K) -> shares of the labels (n, l): rare ones divide that of their code."""
+        if self.own == len(self.labels):
+            return shares
+        rare = self.counts[self.own :] / self.counts[self.own :].sum()
+        return np.concatenate([shares[:, : self.own], shares[:, self.own :] * rare], axis=1)
+
+    def expected(self, value: Any) -> str:
+        shown = ", ".join(str(label) for label in self.labels[:8])
+        more = ", ..." if len(self.labels) > 8 else ""
+        return f"one of the {len(self.labels):,} labels of the training: {shown}{more}"
+
+    def decode(self, codes: Codes, y: Array, u: Array) -> Values:
+        places = codes[:, 0].astype(np.int64)
+        rare = places == self.own
+        if rare.any():
+            upto = np.cumsum(self.counts[self.own :])
+            chosen = np.searchsorted(upto, u[rare, 0] * upto[-1], side="right")
+            places[rare] = self.own + np.minimum(chosen, len(upto) - 1)
+        return places
+
+    def series(self, values: Values, missing: Mask) -> Series:
+        if self.type != "label":  # numbers that were taken for labels
+            dtype = {"truth": np.bool_, "whole": np.int64}.get(self.type, np.float64)
+            return Series(self.type, np.array(self.labels, dtype)[values], missing)
+        return Series("label", values, missing, self.labels, self.input_ordered)
+
+    def draw_range(self, part: int) -> tuple[float, float] | None:
+        return None
+
+    def restrict(self, condition: SetOfValues) -> Restriction:
+        chosen = self._chosen(condition)
+        if not chosen.any():
+            raise DataError(f"{HERE}, column '{self.column}': got {condition}; no label of the training fulfils it.")
+        rows = self.counts * chosen
+        if self.own < len(self.labels):
+            rare = rows[self.own :].sum() / self.counts[self.own :].sum()
+            return SomeLabels(np.append(chosen[: self.own], rare), self.own, self.counts[self.own :], rows[self.own :])
+        return SomeLabels(chosen.astype(np.float64), self.own, rows[:0], rows[:0])
+
+    def _chosen(self, condition: Any) -> Mask:
+        """Which labels (l,) fulfil a condition, or are this value."""
+        chosen = np.zeros(len(self.labels), bool)
+        match condition:
+            case Among(values):
+                chosen[[self._place(value) for value in values]] = True
+            case Between():
+                raise UsageError(
+                    f"column '{self.column}' is {self.name}, without an order: got an interval from {condition.low} to "
+                    f"{condition.high}; expected one label, or several as a set."
+                )
+            case Not(inner):
+                chosen = ~self._chosen(inner)
+            case _:
+                chosen[self._place(condition)] = True
+        return chosen
+
+    def _place(self, value: Any) -> int:
+        """The place of a label that is given.
+
+        Raises:
+            DataError: it was not seen.
+        """
+        place = int(self.read(one_value(self.column, value), HERE)[0])
+        if place == IMPOSSIBLE:
+            raise DataError(f"{HERE}, column '{self.column}': got {value!r}; expected {self.expected(value)}.")
+        return place
+
+    @property
+    def becomes(self) -> str:
+        rare = len(self.labels) - self.own
+        return f"{self.own:,} labels" + (f", {rare:,} rare ones together" if rare else "")
+
+
+@dataclass(frozen=True, repr=False)
+class Boolean(Categorical):
+    """Two labels."""
+
+    name = "boolean"
+
+    @classmethod
+    def infer(cls, sample: Sample) -> str | None:
+        values = sample.series.values
+        return f"true in {values.mean():.0%} of the rows" if sample.series.type == "truth" else None
+
+    @classmethod
+    def fit(cls, sample: Sample, options: Mapping[str, Any]) -> Self:
+        made = super().fit(sample, options)
+        if len(made.labels) > 2:
+            raise DataError(
+                f"column '{sample.column}' of {sample.name} has {len(made.labels):,} values; a boolean column has two. "
+                'Set its kind to "categorical".'
+            )
+        return made
+
+
+@dataclass(frozen=True, repr=False)
+class Ordered(Categorical):
+    """Labels in an order: code k is the interval from k - 1/2 to k + 1/2 of y, standardised."""
+
+    name = "ordered"
+    options = ("order",)
+
+    @classmethod
+    def option(cls, column: str, key: str, value: Any) -> tuple[Any, ...]:
+        fits = isinstance(value, list | tuple) and len(value) > 1 and len(set(map(str, value))) == len(value)
+        if not fits or not all(isinstance(label, str | int | float) for label in value):
+            raise UsageError(f"column '{column}': order = {value!r}; expected two labels or more, each once.")
+        return tuple(value)
+
+    @classmethod
+    def infer(cls, sample: Sample) -> str | None:
+        if sample.series.type != "label" or not sample.series.ordered:
+            return None
+        return f"{len(sample.seen[0]):,} labels, in order"
+
+    @classmethod
+    def warnings(cls, sample: Sample, options: Mapping[str, Any]) -> list[str]:
+        seen, _ = _seen(sample)
+        never = [str(label) for label in options.get("order", ()) if label not in seen]
+        return [f"never seen, so never given back: {', '.join(never)}"] if never else []
+
+    @classmethod
+    def fit(cls, sample: Sample, options: Mapping[str, Any]) -> Self:
+        labels, counts = _seen(sample)
+        if (order := options.get("order")) is not None:
+            if strange := [label for label in labels if label not in order]:
+                raise DataError(
+                    f"column '{sample.column}' of {sample.name} holds '{strange[0]}'; "
+                    f"expected one of the {len(order)} labels of its order: {', '.join(map(str, order))}."
+                )
+            places = [labels.index(label) for label in order if label in labels]
+            labels, counts = [labels[place] for place in places], counts[places]
+        series = sample.series
+        return cls(sample.column, tuple(labels), counts, len(labels), series.type, series.ordered)
+
+    @property
+    def edges(self) -> Array:
+        """(L+1,), of y."""
+        share, k = self.counts / self.counts.sum(), np.arange(len(self.labels))
+        mean = share @ k
+        deviation = np.sqrt(share @ (k - mean) ** 2) or 1.0
+        return (np.arange(len(k) + 1) - 0.5 - mean) / deviation
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        return (Part(self.column, self.column, self.counts / self.counts.sum(), self.edges, ordered=True),)
+
+    def encode(self, values: Values) -> list[Entries]:
+        low, high = self.edges[:-1][values], self.edges[1:][values]
+        return [Entries(values.astype(np.int32), (low + high) / 2, low, high, np.zeros(len(values)))]
+
+    def draw_range(self, part: int) -> tuple[float, float] | None:
+        return float(self.edges[0]), float(self.edges[-1])
+
+    def _chosen(self, condition: Any) -> Mask:
+        if not isinstance(condition, Between):
+            return super()._chosen(condition)
+        first = 0 if condition.low is None else self._place(condition.low)
+        last = len(self.labels) - 1 if condition.high is None else self._place(condition.high)
+        if first > last:
+            raise DataError(
+                f"{HERE}, column '{self.column}': got {condition.low} to {condition.high}; "
+                f"expected the first label before the last. The order is {', '.join(map(str, self.labels))}."
+            )
+        return (np.arange(len(self.labels)) >= first) & (np.arange(len(self.labels)) <= last)
+
+
+@dataclass(frozen=True)
+class SomeLabels(Restriction):
+    """Some of the labels.
+
+    Attributes:
+        remains: (K,), the share of each code that remains.
+        own: how many labels have a code of their own.
+        rare, chosen: (r,), the rows of each label that shares a code, and 0 instead where the label does not remain.
+    """
+
+    remains: Array
+    own: int
+    rare: Array
+    chosen: Array
+
+    def allowed(self, part: int, codes: Codes, y: Array) -> Mask:
+        return self.remains > 0
+
+    def interval(self, part: int, codes: Codes, y: Array) -> tuple[Any, Any]:
+        return -np.inf, np.inf
+
+    def holds(self, codes: Codes, y: Array) -> Mask:
+        return self.remains[codes[:, 0]] > 0
+
+    def shares(self) -> Array | None:
+        return self.remains if len(self.rare) else None
+
+    def narrowed(self, codes: Codes, u: Array) -> Array:
+        if not self.chosen.any():
+            return u
+        upto = np.cumsum(self.chosen)
+        place = np.minimum(np.searchsorted(upto, u * upto[-1], side="right"), np.flatnonzero(self.chosen)[-1])
+        middle = (np.cumsum(self.rare) - self.rare / 2) / self.rare.sum()  # of what `decode` takes for each label
+        return np.where(codes == self.own, middle[place], u)
+
+
+def _nearly_equal(labels: Sequence[Label]) -> str | None:
+    """Two labels that differ in case or spaces alone, in a phrase."""
+    first: dict[str, Label] = {}
+    for label in labels:
+        other = first.setdefault(" ".join(str(label).casefold().split()), label)
+        if other != label:
+            return f"'{other}' and '{label}' are different labels. Write them alike if they mean the same"
+    return None
+
+
+def _seen(sample: Sample) -> tuple[list[Label], Array]:
+    """The labels that occur, in their order, and how many rows hold each."""
+    series = sample.series
+    if series.type == "date":
+        raise DataError(
+            f"column '{sample.column}' of {sample.name} holds dates; expected labels. Set its kind to \"date\"."
+        )
+    places, counts = sample.seen
+    seen = [series.labels[place] for place in places] if series.type == "label" else places.tolist()
+    return seen, counts
+
+
+KINDS: tuple[type[Kind], ...] = (Boolean, Ordered, Categorical)

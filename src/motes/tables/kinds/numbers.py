@@ -1,0 +1,423 @@
+"""A column of numbers on one line, and conditions on it.
+
+    log p(x) = log (mass of the cell x - delta/2 to x + delta/2) - log delta
+
+for numbers that were rounded to steps of delta (a density per unit); without log delta for whole numbers (a mass); the
+density itself for numbers that were not rounded.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.data.arrays import Series, Type
+from motes.errors import DataError, UsageError
+from motes.tables.kinds.base import ENOUGH, Kind, Sample, Values, number, shown
+from motes.tables.kinds.lines import (
+    DECIMALS,
+    FAR,
+    ROWS,
+    WHOLE,
+    Binning,
+    Few,
+    Grid,
+    common_step,
+    complement,
+    decimals_of,
+    fit_continuum,
+    in_ranges,
+    is_each_whole,
+    is_whole,
+    joined_ranges,
+)
+from motes.tables.parts import (
+    HERE,
+    IMPOSSIBLE,
+    Among,
+    Array,
+    Between,
+    Codes,
+    Entries,
+    Mask,
+    Not,
+    Part,
+    Restriction,
+    SetOfValues,
+    one_value,
+)
+
+
+@dataclass(frozen=True, repr=False)
+class Number(Kind):
+    """A column of numbers on one line.
+
+    Attributes:
+        line: of the places of the grid, or of the numbers themselves where there is none.
+        grid: of numbers of equal distance.
+        type: of the input series.
+    """
+
+    line: Binning
+    grid: Grid | None
+    type: Type
+
+    unit: ClassVar[float] = 1.0  # exponent of delta in log p
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        return (self.line.part(self.column, self.column),)
+
+    @property
+    def lines(self) -> tuple[Binning | None, ...]:
+        return (self.line,)
+
+    def read(self, series: Series, name: str) -> Values:
+        self.check_type(series, ("real", "whole", "truth"), "numbers", name)
+        if series.missing.all():
+            return np.zeros(0)
+        return series.known.astype(np.int64) if series.type == "truth" else series.known
+
+    def encode(self, values: Values) -> list[Entries]:
+        if self.grid is None:
+            return [self.line.encode(values.astype(np.float64, copy=False))]
+        made = self.line.encode(self.grid.places_of(values))
+        codes = np.where(self._strange(values), IMPOSSIBLE, made.codes).astype(np.int32)
+        unit = made.log_unit - self.unit * np.log(self.grid.width)
+        return [Entries(codes, made.y, made.low, made.high, unit)]
+
+    @classmethod
+    def widen(cls) -> str:
+        """What to do about a number beyond those that are allowed."""
+        ends = [end for end in ("low", "high") if end in cls.options]
+        what = f"set {' and '.join(ends)} of this column" if len(ends) == 2 else 'set the kind of this column to "real"'
+        return f"; {what} to allow for more"
+
+    def _strange(self, values: Values) -> Mask:
+        """Where numbers (m,) have no place on the grid."""
+        return ~np.isfinite(values)
+
+    def expected(self, value: Any) -> str:
+        if not np.isfinite(float(value)):
+            return "a finite number; leave the entry empty, which says that it is missing, or remove the row"
+        line = self.line
+        if isinstance(line, Few) and not line.lattice:
+            shown = ", ".join(f"{x:g}" for x in line.at[:8])
+            return f"one of the {len(line.at)} numbers of the training: {shown}{', ...' if len(line.at) > 8 else ''}"
+        ends = np.array([line.low, line.high])
+        low, high = ends if self.grid is None else self.grid.numbers(ends)
+        return f"a number from {low:g} to {high:g}, as in the training{self.widen()}"
+
+    def decode(self, codes: Codes, y: Array, u: Array) -> Values:
+        x = self.line.decode(codes[:, 0], y[:, 0])
+        return x if self.grid is None else self.grid.numbers(x)
+
+    def series(self, values: Values, missing: Mask) -> Series:
+        dtype = {"real": np.float64, "truth": np.bool_}.get(self.type, np.int64)
+        return Series(self.type, values.astype(dtype), missing)
+
+    def draw_range(self, part: int) -> tuple[float, float] | None:
+        return self.line.draw_range
+
+    def beyond(self, values: Values) -> str:
+        x = values if self.grid is None else self.grid.places_of(values)
+        within = (x[0] >= self.line.low) & (x[0] <= self.line.high)
+        return "" if within else self.expected(values[0])
+
+    def restrict(self, condition: SetOfValues) -> Restriction:
+        ranges = self._ranges(condition)
+        low, high = self.line.low, self.line.high
+        if ((ranges[:, 0] <= high) & (ranges[:, 1] >= low)).any():
+            allowed, first, last = self.line.within(ranges)
+        else:
+            allowed = np.zeros(0, bool)
+        if not allowed.any():
+            ends = np.array([low, high])
+            low, high = ends if self.grid is None else self.grid.numbers(ends)
+            raise DataError(
+                f"{HERE}, column '{self.column}': got {condition}; expected a set with a number of the training in it, "
+                f"which are from {low:g} to {high:g}{self.widen()}."
+            )
+        return SomeNumbers(self.line, ranges, allowed, first, last)
+
+    def _ranges(self, condition: Any) -> NDArray[Any]:
+        """The closed intervals (r, 2) of the line's numbers, disjoint and rising, that fulfil a condition."""
+        match condition:
+            case Among(values):
+                return joined_ranges([self._one(value) for value in values])
+            case Between(low, high):
+                return self._between(low, high)
+            case Not(inner):
+                return complement(self._ranges(inner))
+        return joined_ranges([self._one(condition)])
+
+    def _one(self, value: Any) -> tuple[Any, Any]:
+        """One value as an interval.
+
+        Raises:
+            DataError: the column cannot hold it, or a density has no mass there.
+        """
+        x = self.read(one_value(self.column, value), HERE)
+        here = f"{HERE}, column '{self.column}': got {value}; expected"
+        if self.encode(x)[0].codes[0] == IMPOSSIBLE:
+            raise DataError(f"{here} {self.expected(x[0])}.")
+        if self.grid is not None:
+            k = int(self.grid.places_of(x)[0])
+            if not np.isclose(float(self.grid.numbers(np.array([k]))[0]), float(x[0]), rtol=1e-9, atol=0):
+                raise DataError(f"{here} a number of {self.grid.places} decimals, or an interval: (low, high).")
+            return k, k
+        if not self.line.has_mass(float(x[0])):
+            raise DataError(f"{here} an interval, (low, high): a single real number has no probability.")
+        return float(x[0]), float(x[0])
+
+    def _between(self, low: Any, high: Any) -> NDArray[Any]:
+        ends = [None if end is None else self.read(one_value(self.column, end), HERE)[0] for end in (low, high)]
+        if ends[0] is not None and ends[1] is not None and ends[0] > ends[1]:
+            raise UsageError(f"column '{self.column}': got {low} to {high}; expected low <= high.")
+        if self.grid is None:
+            return np.array([[-np.inf if ends[0] is None else ends[0], np.inf if ends[1] is None else ends[1]]])
+        first = -FAR if ends[0] is None else self.grid.first_from(ends[0])
+        last = FAR if ends[1] is None else self.grid.last_upto(ends[1])
+        if first > last:
+            raise DataError(
+                f"{HERE}, column '{self.column}': got {low} to {high}; expected an interval with a value in it: "
+                f"numbers of this column are {self.grid.width:g} apart."
+            )
+        return np.array([[first, last]], np.int64)
+
+    @property
+    def becomes(self) -> str:
+        return self.line.words
+
+
+@dataclass(frozen=True)
+class SomeNumbers(Restriction):
+    """The numbers of some closed intervals.
+
+    Attributes:
+        line: of the column.
+        ranges: (r, 2), intervals of its numbers, disjoint and rising.
+        codes: (K,), the slots with such a number.
+        low, high: the first and the last end of y.
+    """
+
+    line: Binning
+    ranges: NDArray[Any]
+    codes: Mask
+    low: float
+    high: float
+
+    def allowed(self, part: int, codes: Codes, y: Array) -> Mask:
+        return self.codes
+
+    def interval(self, part: int, codes: Codes, y: Array) -> tuple[Any, Any]:
+        return self.low, self.high
+
+    def holds(self, codes: Codes, y: Array) -> Mask:
+        return in_ranges(self.line.decode(codes[:, 0], y[:, 0]), self.ranges)
+
+
+# --- Kinds of numbers, whole and real: what they are inferred from, and how they are fitted -------------------------
+
+
+ATOM = 0.2  # share of the rows that hold one and the same real number, from which it is said
+HUGE = 1e150  # whose square is no float
+
+
+@dataclass(frozen=True, repr=False)
+class Integer(Number):
+    """Whole numbers, however they are stored."""
+
+    name = "integer"
+    options = ("low", "high", "step")
+    unit = 0.0
+
+    @classmethod
+    def option(cls, column: str, key: str, value: Any) -> float:
+        return number(column, key, value, whole=True, low=1 if key == "step" else None)
+
+    @classmethod
+    def infer(cls, sample: Sample) -> str | None:
+        if sample.series.type not in ("real", "whole") or not is_whole(sample.series.values):
+            return None
+        seen, _ = sample.seen
+        step = common_step(seen) if len(sample) >= ENOUGH else 1
+        steps = f" in steps of {step}" if step > 1 else ""
+        return f"{len(seen):,} distinct whole numbers from {int(seen[0])} to {int(seen[-1])}{steps}"
+
+    @classmethod
+    def fit(cls, sample: Sample, options: Mapping[str, Any]) -> Self:
+        series = sample.series
+        _check_numbers(sample)
+        if not is_each_whole(sample.seen[0]).all():
+            odd = int(np.argmin(is_each_whole(series.values)))
+            raise _refused(sample, odd, 'a whole number; set its kind to "real"')
+        x, counts = sample.seen[0].astype(np.int64), sample.seen[1]
+        low, high = options.get("low"), options.get("high")
+        ends = [end for end in (low, high) if end is not None]
+        step = options.get("step") or (
+            common_step(np.union1d(x, np.array(ends, np.int64))) if len(series) >= ENOUGH else 1
+        )
+        grid = Grid.of(x, 0, step)
+        _check_within(cls, sample, low, high)
+        if ((x - grid.origin) % step).any():
+            off = int(np.argmax((series.values.astype(np.int64) - grid.origin) % step != 0))
+            raise _refused(sample, off, f"a multiple of {step}, counted from {grid.origin}")
+        if (line := grid.line(x, counts, sample.bins, low, high)) is not None:
+            return cls(sample.column, line, grid, series.type)
+        line = fit_continuum(x.astype(np.float64), counts, sample.bins, low=low, high=high)
+        # The ends as floats, none of them beyond the whole number itself.
+        ends = [float(end) for end in (x[0], x[-1])]
+        least = ends[0] if int(ends[0]) >= x[0] else float(np.nextafter(ends[0], np.inf))
+        most = ends[1] if int(ends[1]) <= x[-1] else float(np.nextafter(ends[1], -np.inf))
+        line = replace(line, low=max(least, line.low), high=min(most, line.high))
+        return cls(sample.column, line, None, series.type)
+
+    def _strange(self, values: Values) -> Mask:
+        if self.grid is None or values.dtype.kind == "i":
+            odd = np.zeros(len(values), bool)
+        else:
+            odd = ~is_each_whole(values)
+        if self.grid is not None and self.grid.step > 1:
+            whole = np.where(odd, 0, values)
+            if whole.dtype.kind == "f":  # as a float a whole number beyond 2^53 would become another one
+                whole = np.clip(np.rint(whole), -WHOLE, WHOLE).astype(np.int64)
+            odd |= (whole - self.grid.origin) % self.grid.step != 0
+        return odd
+
+    def expected(self, value: Any) -> str:
+        x = float(value)
+        if np.isfinite(x) and (x != round(x) or abs(x) > WHOLE):
+            return "a whole number"
+        grid = self.grid
+        if grid is not None and np.isfinite(x) and (int(value) - grid.origin) % grid.step:
+            return (
+                f"a multiple of {grid.step}, counted from {grid.origin}, as all were in the training; "
+                "set step = 1 of this column to allow for others"
+            )
+        return super().expected(value).replace("a number from", "a whole number from")
+
+    def decode(self, codes: Codes, y: Array, u: Array) -> Values:
+        x = super().decode(codes, y, u)
+        return x if x.dtype.kind == "i" else np.rint(x).astype(np.int64)
+
+
+@dataclass(frozen=True, repr=False)
+class Real(Number):
+    """Real numbers, to the decimals that were seen."""
+
+    name = "real"
+    options: ClassVar[tuple[str, ...]] = ("low", "high", "decimals")
+
+    @classmethod
+    def option(cls, column: str, key: str, value: Any) -> float:
+        if key == "decimals":
+            return number(column, key, value, whole=True, low=1, high=DECIMALS)
+        return number(column, key, value)
+
+    @classmethod
+    def infer(cls, sample: Sample) -> str | None:
+        if sample.series.type != "real":
+            return None
+        x = sample.series.values
+        decimals = decimals_of(x)
+        places = f", {decimals} decimal{'s' if decimals > 1 else ''}" if decimals else ""
+        low, high = x.min(), x.max()
+        zeros = float((x == 0).mean())
+        where = f", 0 in {zeros:.0%}" if zeros >= 0.05 else ""
+        return f"numbers from {low:.4g} to {high:.4g}{where}{places}"
+
+    @classmethod
+    def warnings(cls, sample: Sample, options: Mapping[str, Any]) -> list[str]:
+        made: list[str] = []
+        if sample.series.type != "real":
+            return made
+        (x, counts), n = sample.seen, len(sample)
+        if (largest := np.abs(x).max()) >= HUGE:
+            made.append(f"reaches {largest:g}")
+        most = int(counts.argmax())
+        if not _decimals(sample, options) and max(1, ATOM * n) < counts[most] < ROWS < n:
+            made.append(f"{x[most]:g} in {counts[most] / n:.0%} of the rows, which a density only comes near")
+        return made
+
+    @classmethod
+    def fit(cls, sample: Sample, options: Mapping[str, Any]) -> Self:
+        series = sample.series
+        _check_numbers(sample)
+        low, high = (options.get(key, end) for key, end in zip(("low", "high"), cls.ends, strict=True))
+        _check_within(cls, sample, low, high)
+        x, counts = sample.seen[0].astype(np.float64), sample.seen[1]
+        if places := _decimals(sample, options):
+            grid = Grid.of(x, places, None if len(series) >= ENOUGH else 1)
+            if (line := grid.line(x, counts, sample.bins, low, high)) is not None:
+                return cls(sample.column, line, grid, "real")
+        line = fit_continuum(x, counts, sample.bins, low=low, high=high)
+        return cls(sample.column, line, None, "real")
+
+
+@dataclass(frozen=True, repr=False)
+class Positive(Real):
+    """Real numbers of at least 0."""
+
+    name = "positive"
+    options = ("high", "decimals")
+    ends = (0.0, None)
+
+    @classmethod
+    def infer(cls, sample: Sample) -> str | None:
+        return None  # that no number below 0 was seen does not say that there is none
+
+
+@dataclass(frozen=True, repr=False)
+class Bounded(Real):
+    """Real numbers of an interval, from 0 to 1 if nothing else is said, whose ends belong to it."""
+
+    name = "bounded"
+    options = ("low", "high", "decimals")
+    ends = (0.0, 1.0)
+
+    @classmethod
+    def infer(cls, sample: Sample) -> str | None:
+        if sample.series.type != "real":
+            return None
+        x, _ = sample.seen
+        if not (0 <= x[0] < 0.01 and 0.99 < x[-1] <= 1 and len(x) > ENOUGH):
+            return None
+        return f"between 0 and 1, from {x[0]:.2g} to {x[-1]:.2g}"
+
+
+def _decimals(sample: Sample, options: Mapping[str, Any]) -> int | None:
+    """To which real numbers are rounded: as it was said, or as all of them are."""
+    if "decimals" in options or sample.series.type != "real":
+        return options.get("decimals")
+    return decimals_of(sample.series.values)
+
+
+# --- refusals -------------------------------------------------------------------------------------------------------
+
+
+def _refused(sample: Sample, place: int, expected: str) -> DataError:
+    """Of the entry at this place among those that are not missing."""
+    row = int(sample.rows[place]) + 1
+    return DataError(
+        f"{sample.name}, row {row}, column '{sample.column}': got {shown(sample.series, place)}; expected {expected}."
+    )
+
+
+def _check_numbers(sample: Sample) -> None:
+    if sample.series.type not in ("real", "whole", "truth"):
+        raise _refused(sample, 0, 'numbers; set its kind to "categorical" or "date", or convert the column')
+
+
+def _check_within(kind: type[Number], sample: Sample, low: float | None, high: float | None) -> None:
+    x = sample.series.values
+    out = np.flatnonzero((x < (-np.inf if low is None else low)) | (x > (np.inf if high is None else high)))
+    if len(out):
+        limits = (("at least", low), ("at most", high))
+        ends = [f"{word} {end:g}" for word, end in limits if end is not None]
+        raise _refused(sample, int(out[0]), f"a number of {' and '.join(ends)}{kind.widen()}")
+
+
+KINDS: tuple[type[Kind], ...] = (Integer, Bounded, Real, Positive)

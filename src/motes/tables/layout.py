@@ -1,0 +1,527 @@
+"""Where the codes of columns lie in a network's input and output, and which relations link them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import register_dataclass
+from numpy.typing import NDArray
+
+from motes.tables.kinds.lines import tail_shares
+from motes.tables.kinds.numbers import Number
+from motes.tables.missing import PATTERNS, MissingPatterns
+from motes.tables.parts import IMPOSSIBLE, Encoded, Part
+from motes.tables.relations import BROKEN, Dependency, Relation
+from motes.tables.schema import Schema
+
+Array = NDArray[np.float64]
+
+WAVES = 24
+DECAY = 1.5  # 4 memorises: held-out rows of Magic are 0.17 nats less likely
+SIZES = (8, 40, 160, 1024)  # parts of up to so many codes share an array; larger ones share the last
+SMALL = 512  # numbers of codes of all parts in one array, up to which they share it: fewer programs
+GRID = 24  # codes from which a grid of single values is given a density as well,
+HALVED = 6  # times, that the outermost bins are halved: with 4, Default's bills had 1.3 times too many rows beyond .999
+BINS = 32  # of a line, at most, on which calibration tilts its density
+RANKS = tail_shares(BINS, HALVED)  # where they end
+UNHEARD = 1e-6  # the rate of missing entries where a pattern has none, and 1 less it where all are
+FAR = 1e3  # standard deviations, where infinity is: an infinite end has no gradient
+NEVER = -1e30  # a log probability that is none, with a slope of 0
+HEAVY = 0.1  # unless one of them holds so large a share of the rows
+LEVELS = 8  # codes of a part without a density, up to which the base knows them,
+AXES = 24  # and axes of all these parts together, at most: the parts of the fewest codes come first
+
+
+class Bins(NamedTuple):
+    """Unions of neighbouring codes of the L parts with a density, about as heavy as one another, T of each.
+
+    Attributes:
+        of_code: the bin of each code, (L, K); T for a code without a place on the line.
+        edges: between the bins, (L, T+1), from -FAR to FAR; at FAR where there are fewer.
+    """
+
+    of_code: NDArray[np.int32]
+    edges: NDArray[np.float32]
+
+
+class Links(NamedTuple):
+    """Exact relations: what J parts are where some others are visible, R relations of each.
+
+    Attributes:
+        parts: which parts have relations, (J,).
+        others: the parts that must be visible, (J, R, p).
+        log_odds: of the relation in the training rows, (J, R); `NEVER` for one that only pads.
+        log_least: log of the odds against the relation that there are at least, (J, R); `NEVER` for none.
+    """
+
+    parts: NDArray[np.int32]
+    others: NDArray[np.bool_]
+    log_odds: NDArray[np.float32]
+    log_least: NDArray[np.float32]
+
+
+class Patterns(NamedTuple):
+    """Which of p parts are missing together: a mixture of C components, see `motes.tables.missing`.
+
+    Attributes:
+        codes: the code of missing entries of each part, (p,); -1 where there is none.
+        log_weights: of the components, (C,); C is 0 where no part has missing entries.
+        rates: with which the components miss each part, (C, p).
+        log_odds: of a missing entry by the masses of the codes alone, (p,).
+    """
+
+    codes: NDArray[np.int32]
+    log_weights: NDArray[np.float32]
+    rates: NDArray[np.float32]
+    log_odds: NDArray[np.float32]
+
+
+class Levels(NamedTuple):
+    """Codes of parts without a density that the base knows: every code but the last is an axis of it, behind the lines.
+
+    An axis has the value 1 - m where the code is there, and -m where it is not; m is the code's mass.
+
+    Attributes:
+        axis: of each part and code, (p, LEVELS - 1); -1 where there is none.
+        parts, codes, masses: of each axis, (M,).
+    """
+
+    axis: NDArray[np.int32]
+    parts: NDArray[np.int32]
+    codes: NDArray[np.int32]
+    masses: NDArray[np.float32]
+
+
+@register_dataclass
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Parts of about the same number of codes, padded to the largest.
+
+    Attributes:
+        parts: their places among all parts, (G,).
+        log_masses: (G, K), minus infinity beyond the codes of a part.
+        basis: (G, K, WAVES), zero for codes without a place on a line.
+        free: (G, K), 1 for a code that holds one value, which the smooth basis alone would not give.
+        loose: whether there is a free code.
+    """
+
+    parts: NDArray[np.int32]
+    log_masses: NDArray[np.float32]
+    basis: NDArray[np.float32]
+    free: NDArray[np.float32]
+    loose: bool = field(metadata={"static": True})
+
+
+@register_dataclass
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """All parts of a table.
+
+    Its arrays are arguments of compiled programs, so that tables of the same shapes share these.
+
+    Attributes:
+        sizes: number of codes of each part, (p,).
+        groups: the parts by size, those with free codes apart from the others.
+        lines: places of the parts with a density, (L,).
+        levels: of other parts, which the base knows as well.
+        bins: of the lines, on which calibration tilts their densities.
+        links: the exact relations between parts.
+        patterns: of missing entries.
+        axes: the part of each axis of the base, (A,): the lines, then the levels.
+        on_line: (p,), which parts lie on a line.
+        loose: places of the parts with free codes, (F,).
+        free: (S,), which codes of the loose groups are free, padding included; at least one.
+        offsets: (p,), where the codes of each loose part begin among these; 0 for others.
+        line_links: (L,), the place of each line among the parts with relations; J for the others.
+        valued: (p,), how many codes the base knows by their values: of lines all but that of missing entries.
+        near: how many relations give places for normals, of each line at most; 0 where no line has any.
+    """
+
+    sizes: NDArray[np.int32]
+    groups: tuple[Group, ...]
+    lines: NDArray[np.int32]
+    levels: Levels
+    bins: Bins
+    links: Links
+    patterns: Patterns
+    axes: NDArray[np.int32]
+    on_line: NDArray[np.bool_]
+    loose: NDArray[np.int32]
+    free: NDArray[np.float32]
+    offsets: NDArray[np.int32]
+    line_links: NDArray[np.int32]
+    valued: NDArray[np.int32]
+    near: int = field(metadata={"static": True})
+
+    @property
+    def parts(self) -> int:
+        """p."""
+        return len(self.sizes)
+
+    @cached_property
+    def on_device(self) -> "Layout":
+        """The same where programs run, so that its arrays go there once."""
+        return jax.device_put(self)
+
+    def known(self, codes: Any, observed: Any) -> Any:
+        """Where the base knows the entries (n, p): those that are observed, but for the missing numbers among these."""
+        return observed & (codes < self.valued)
+
+    def axes_of(self, j: int) -> NDArray[np.int32]:
+        """The axes of part j, (LEVELS - 1,); A where there are fewer."""
+        if j in self.lines:
+            own = np.append(self.line_place[j], np.full(LEVELS - 2, -1))
+        else:
+            own = self.levels.axis[j]
+        return np.where(own < 0, len(self.axes), own).astype(np.int32)
+
+    @cached_property
+    def log_masses(self) -> Array:
+        """(p, K): of each code of each part, minus infinity beyond its codes."""
+        made = np.full((self.parts, self.sizes.max()), -np.inf)
+        for group in self.groups:
+            made[group.parts, : group.log_masses.shape[1]] = group.log_masses
+        return made
+
+    @cached_property
+    def line_place(self) -> NDArray[np.int32]:
+        """(p,): the place of each part among the lines; -1 for the others."""
+        made = np.full(self.parts, -1, np.int32)
+        made[self.lines] = np.arange(len(self.lines))
+        return made
+
+
+def layout_of(
+    parts: Sequence[Part],
+    links: Links | None = None,
+    patterns: MissingPatterns | None = None,
+    *,
+    labels: bool,
+) -> Layout:
+    """Arrays of the parts of a table, and of what holds between them; `labels`: the base knows those of few values.
+
+    Labels help where rows are few. Of many rows the network learns better what they say of the numbers: with them in
+    the base the pair trends of Magic were off by 1.2 per cent in the place of 0.7.
+    """
+    sizes = [len(part.masses) for part in parts]
+    kinds = _group_kinds(sizes, [bool(_free(part).any()) for part in parts])
+    groups = []
+    for kind in sorted(set(kinds)):
+        places = np.array([j for j, one in enumerate(kinds) if one == kind])
+        padded = max(sizes[j] for j in places)
+        groups.append(_group([parts[int(j)] for j in places], places, padded))
+    lines = np.array([j for j, part in enumerate(parts) if has_density(part)], np.int32)
+    none = Links(np.zeros(0, np.int32), np.zeros((0, 0, len(parts)), bool), *np.zeros((2, 0, 0), np.float32))
+    links = none if links is None else links
+    bins, levels = _bins([parts[j] for j in lines], max(sizes)), _levels(parts, len(lines), known=labels)
+    line_links = _line_links(lines, links)
+    linked = line_links[line_links < len(links.parts)]
+    loose = [group for group in groups if group.loose]
+    return Layout(
+        np.array(sizes, np.int32),
+        tuple(groups),
+        lines,
+        levels,
+        bins,
+        links,
+        _patterns(parts, patterns),
+        axes=np.concatenate([lines, levels.parts]),
+        on_line=np.array([part.edges is not None and len(part.edges) > 1 for part in parts]),
+        loose=np.concatenate([group.parts for group in loose] or [np.zeros(0, np.int32)]),
+        free=np.concatenate([group.free.ravel() for group in loose] or [np.zeros(1, np.float32)]),
+        offsets=_offsets(loose, len(parts)),
+        line_links=line_links,
+        valued=np.array([size - (part.missing and has_density(part)) for size, part in zip(sizes, parts, strict=True)]),
+        near=int((links.log_odds[linked] > NEVER).sum(axis=1).max(initial=0)),
+    )
+
+
+def _group_kinds(sizes: Sequence[int], loose: Sequence[bool]) -> list[tuple[int, bool]]:
+    """Which group each part is in, by its number of codes, and by whether some of them are free."""
+    if len(sizes) * max(sizes) <= SMALL:
+        return [(0, any(loose))] * len(sizes)
+    made = [(int(np.searchsorted(SIZES, size)), free) for size, free in zip(sizes, loose, strict=True)]
+    own = [j for j, free in enumerate(loose) if free]
+    if len(own) * max((sizes[j] for j in own), default=0) <= SMALL:
+        made = [(0, True) if j in own else kind for j, kind in enumerate(made)]
+    return made
+
+
+def _offsets(loose: Sequence[Group], parts: int) -> NDArray[np.int32]:
+    """(p,): where the codes of each part of these groups begin in one long table of them, padding included."""
+    made, start = np.zeros(parts, np.int32), 0
+    for group in loose:
+        count, padded = group.log_masses.shape
+        made[group.parts] = start + padded * np.arange(count)
+        start += padded * count
+    return made
+
+
+def _line_links(lines: NDArray[np.int32], links: Links) -> NDArray[np.int32]:
+    """(L,): the place of each line among the parts with relations; J for the others."""
+    place = {int(j): i for i, j in enumerate(links.parts)}
+    return np.array([place.get(int(j), len(place)) for j in lines], np.int32)
+
+
+def _patterns(parts: Sequence[Part], missing: MissingPatterns | None) -> Patterns:
+    codes = np.array([part.count - 1 if part.missing else -1 for part in parts], np.int32)
+    shares = np.array([part.masses[-1] if part.missing else 0.5 for part in parts])
+    log_odds = (np.log(shares) - np.log1p(-shares)).astype(np.float32)
+    if missing is None or not (codes >= 0).any():
+        return Patterns(codes, np.zeros(0, np.float32), np.zeros((0, len(parts)), np.float32), log_odds)
+    log_weights, rates = np.full(PATTERNS + 1, NEVER, np.float32), np.zeros((PATTERNS + 1, len(parts)), np.float32)
+    log_weights[: len(missing.weights)] = np.log(missing.weights)
+    # The coded columns, in their order, have one such part each.
+    rates[: len(missing.weights), codes >= 0] = missing.rates[:, missing.rates.any(axis=0)]
+    return Patterns(codes, log_weights, np.clip(rates, UNHEARD, 1 - UNHEARD), log_odds)
+
+
+def _levels(parts: Sequence[Part], lines: int, *, known: bool) -> Levels:
+    axis = np.full((len(parts), LEVELS - 1), -1, np.int32)
+    found: list[tuple[int, int, float]] = []
+    few = [j for j, part in enumerate(parts) if part.count <= LEVELS and not has_density(part)]
+    for j in sorted(few, key=lambda j: parts[j].count) if known and lines else ():
+        count = parts[j].count - 1
+        if len(found) + count <= AXES:
+            axis[j, :count] = lines + len(found) + np.arange(count)
+            found += [(j, code, float(parts[j].masses[code])) for code in range(count)]
+    made = np.array(found).reshape(-1, 3)
+    return Levels(axis, made[:, 0].astype(np.int32), made[:, 1].astype(np.int32), made[:, 2].astype(np.float32))
+
+
+def _bins(parts: Sequence[Part], codes: int) -> Bins:
+    of_code = np.full((len(parts), codes), BINS, np.int32)
+    edges = np.full((len(parts), BINS + 1), FAR, np.float32)
+    for i, part in enumerate(parts):
+        assert part.edges is not None
+        ends = rank_edges(part)
+        # A code belongs to the bin in which the middle of its ranks lies; bins without a code are left out.
+        _, place = np.unique(np.searchsorted(RANKS, (ends[1:] + ends[:-1]) / 2), return_inverse=True)
+        first = np.flatnonzero(np.diff(place, prepend=-1))
+        of_code[i, : len(place)] = place
+        edges[i, 0], edges[i, 1 : len(first)] = -FAR, part.edges[first[1:]]
+    return Bins(of_code, edges)
+
+
+def _free(part: Part) -> NDArray[np.float32]:
+    """(K,), 1 for a code that holds one value, a label, or missing entries."""
+    free = np.ones(part.count, np.float32)
+    if part.single is not None:
+        free[: len(part.single)] = part.single
+    return free
+
+
+def has_density(part: Part) -> bool:
+    """Whether a part has normals beside its codes: its bins need them, a grid of values without a heavy one may."""
+    values = part.masses[: part.count - part.missing]
+    few = part.edges is not None and len(values) >= GRID and bool(values.max() <= HEAVY * values.sum())
+    return part.smooth or few
+
+
+def rank_edges(part: Part) -> Array:
+    """The share of the training rows below each edge of a part on a line, (L+1,)."""
+    assert part.edges is not None
+    masses = part.masses[: len(part.edges) - 1]
+    return np.append(0.0, np.cumsum(masses)) / masses.sum()
+
+
+def _group(parts: Sequence[Part], places: NDArray[np.intp], padded: int) -> Group:
+    log_masses = np.full((len(parts), padded), -np.inf, np.float32)
+    basis = np.zeros((len(parts), padded, WAVES), np.float32)
+    free = np.zeros((len(parts), padded), np.float32)
+    waves = np.arange(1, WAVES + 1)
+    for i, part in enumerate(parts):
+        log_masses[i, : len(part.masses)] = np.log(part.masses)
+        free[i, : part.count] = _free(part)
+        if part.edges is None:
+            continue
+        ends = rank_edges(part)
+        middle = (ends[1:] + ends[:-1]) / 2
+        basis[i, : len(middle)] = np.cos(np.pi * middle[:, None] * waves) / np.sqrt(1 + (waves / DECAY) ** 2)
+    return Group(places.astype(np.int32), log_masses, basis, free, bool(free.any()))
+
+
+# --- Exact relations between numbers and dependencies of labels, as a part of a row's probability -------------------
+#
+#     p(x_j | visible) = pi_0 q(x_j | visible) + sum over r of pi_r [x_j = what relation r gives of the visible columns]
+#
+# q is the density of `tables/network.py`. The shares pi are a softmax of the network's numbers rho_r beside a 0 for
+# pi_0. A relation takes part once all its other columns are visible and what it gives is a value that column j can
+# hold. A dependency takes part once the column that decides is visible and its label is one of those from which j
+# follows.
+#
+# The odds against a relation that hardly any training row breaks are exp(-rho_r) of the network and a few times those
+# of these rows. So it is broken often enough for rejection to bring about the share of the training rows.
+
+
+Integers = NDArray[np.int32]
+
+SURE = 1e-6  # the least share that a relation leaves to other values, at first
+SOFT = 4.0  # times the training rows' odds against a rule that some of them break: q may give what it gives, too
+EQUAL = 1e-3  # of a step, up to which two numbers are the same
+
+
+class Derived(NamedTuple):
+    """What a relation gives for a part, of n rows; (n,) each.
+
+    Attributes:
+        codes, y, numbers: of the value.
+        possible: whether the part can hold it, and the other columns are known.
+    """
+
+    codes: NDArray[np.int32]
+    y: Array
+    numbers: Array
+    possible: NDArray[np.bool_]
+
+    def take(self, rows: NDArray[np.integer]) -> "Derived":
+        """Of some rows."""
+        return Derived(self.codes[rows], self.y[rows], self.numbers[rows], self.possible[rows])
+
+    @property
+    def places(self) -> Array:
+        """y as far as the network looks, and 0 where there is none."""
+        return np.clip(np.where(self.possible, self.y, 0.0), -FAR, FAR)
+
+
+def shares_of(links: Any, derived: Sequence[Derived]) -> tuple[Array, Array]:
+    """The shares pi of some relations (..., n, R), and pi_0 (..., n), from their rho (..., n, R) or more of them."""
+    could = np.stack([one.possible for one in derived], -1)
+    odds = np.where(could, np.exp(np.asarray(links[..., : len(derived)], np.float64)), 0.0)
+    rest = 1 / (1 + odds.sum(-1))
+    return odds * rest[..., None], rest
+
+
+@dataclass(frozen=True)
+class Linker:
+    """The relations and dependencies of a schema, by the part that they give.
+
+    Attributes:
+        schema: of the table.
+        of_part: part -> its relations, or its dependencies.
+    """
+
+    schema: Schema
+    of_part: dict[int, list[Relation | Dependency]]
+
+    @classmethod
+    def of(cls, schema: Schema) -> "Linker":
+        """Of all relations and dependencies of a schema."""
+        made: dict[int, list[Relation | Dependency]] = {}
+        every: list[Relation | Dependency] = [*schema.relations, *schema.dependencies]
+        for relation in every:
+            for column in relation.targets:
+                made.setdefault(schema.parts_of(column).start, []).append(relation)
+        return cls(schema, dict(sorted(made.items())))
+
+    @property
+    def links(self) -> Links:
+        """The same as arrays."""
+        p, most = len(self.schema.parts), max(map(len, self.of_part.values()), default=0)
+        others = np.zeros((len(self.of_part), most, p), bool)
+        log_odds, log_least = np.full((2, len(self.of_part), most), NEVER, np.float32)
+        for i, (j, relations) in enumerate(self.of_part.items()):
+            for r, relation in enumerate(relations):
+                others[i, r, self._others(j, relation)] = True
+                share = np.clip(relation.share, 1e-4, 1 - SURE)
+                log_odds[i, r] = np.log(share / (1 - share))
+                if 0 < relation.shares[0] <= BROKEN:
+                    log_least[i, r] = np.log(SOFT) - log_odds[i, r]
+        return Links(np.array([*self.of_part], np.int32), others, log_odds, log_least)
+
+    def _others(self, j: int, relation: Relation | Dependency) -> list[int]:
+        target = self.schema.parts[j].column
+        return [self.schema.parts_of(column).start for column in relation.columns if column != target]
+
+    def derived(self, j: int, codes: NDArray[np.integer], y: Array, visible: NDArray[np.bool_]) -> Iterator[Derived]:
+        """What each relation of part j gives.
+
+        Args:
+            j: a part with relations.
+            codes, y: (n, p), of the rows.
+            visible: (n, p), which entries are known.
+        """
+        for relation in self.of_part[j]:
+            others = self._others(j, relation)
+            known = np.logical_and.reduce([self._known(i, codes, visible) for i in others])
+            if isinstance(relation, Dependency):
+                decides = codes[:, others[0]]
+                known &= decides < len(relation.codes)  # others are rare labels that share a code
+                follows = np.where(known, relation.codes[np.where(known, decides, 0)], -1)
+                nothing = np.zeros(len(codes))
+                yield Derived(np.maximum(follows, 0), nothing, nothing, follows >= 0)
+                continue
+            target = self._kind(j)
+            assert target.grid is not None
+            values = {self.schema.parts[i].column: self._numbers(i, codes, y, known) for i in others}
+            x = np.where(known, relation.value(target.column, values), 0.0)
+            numbers = target.grid.numbers(target.grid.places_of(x))
+            entries = target.encode(numbers)[0]
+            possible = known & (entries.codes != IMPOSSIBLE)
+            found = np.where(possible, entries.codes, 0).astype(np.int32)
+            # A value that the column does not give back, such as one that was never seen among few, is none.
+            again = target.decode(found[:, None], entries.y[:, None], entries.y[:, None])
+            possible &= np.abs(again - x) < EQUAL * target.grid.width
+            yield Derived(found, entries.y, again, possible)
+
+    def _known(self, i: int, codes: NDArray[np.integer], visible: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """(n,), where part i is visible and not missing."""
+        part = self.schema.parts[i]
+        return visible[:, i] & (codes[:, i] >= 0) & (codes[:, i] < part.count - part.missing)
+
+    def _numbers(self, i: int, codes: NDArray[np.integer], y: Array, known: NDArray[np.bool_]) -> Array:
+        """The numbers of part i (n,), where they are known."""
+        inside = np.where(known, codes[:, i], 0)[:, None].astype(np.int32)
+        return self._kind(i).decode(inside, y[:, i : i + 1], y[:, i : i + 1]).astype(np.float64)
+
+    def _equal(self, j: int, found: Derived, encoded: Encoded, here: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Where part j is what a relation gives, (n,)."""
+        if isinstance(self.of_part[j][0], Dependency):
+            return found.codes == encoded.codes[:, j]
+        grid = self._kind(j).grid
+        assert grid is not None
+        return np.abs(found.numbers - self._numbers(j, encoded.codes, encoded.y, here)) < EQUAL * grid.width
+
+    def _kind(self, j: int) -> Number:
+        kind = self.schema.kinds[self.schema.learned.index(self.schema.parts[j].column)]
+        assert isinstance(kind, Number)
+        return kind
+
+    def read(self, encoded: Encoded, observed: NDArray[np.bool_]) -> tuple[Integers, Integers, NDArray[np.float32]]:
+        """What the relations say of n rows.
+
+        Bit r of entry (i, j) says whether relation r of part j holds in row i, and whether it could, (n, p) each;
+        and the places (n, p, R) that the relations give.
+        """
+        holds, could = (np.zeros(encoded.codes.shape, np.int32) for _ in range(2))
+        given = np.zeros((*encoded.codes.shape, max(map(len, self.of_part.values()), default=0)), np.float32)
+        for j in self.of_part:
+            here = self._known(j, encoded.codes, observed)
+            for r, found in enumerate(self.derived(j, encoded.codes, encoded.y, observed)):
+                same = found.possible & here & self._equal(j, found, encoded, here)
+                holds[:, j] |= same.astype(np.int32) << r
+                could[:, j] |= found.possible.astype(np.int32) << r
+                given[:, j, r] = found.places
+        return holds, could, given
+
+
+def softened(rho: jax.Array, log_least: Any) -> jax.Array:
+    """The network's rho with the least odds against the relations (..., R) added to its own."""
+    return -jnp.logaddexp(-rho, log_least)
+
+
+def bits_of(words: jax.Array, count: int) -> jax.Array:
+    """The first bits of words (...), (..., count), bool."""
+    return (words[..., None] >> jnp.arange(count)) & 1 > 0
+
+
+def log_linked(rho: jax.Array, could: jax.Array, holds: jax.Array, log_q: jax.Array) -> jax.Array:
+    """log p (...) of the module's equation, from rho (..., R), what could hold and does (..., R), and log q (...)."""
+    rho = jnp.where(could, rho, NEVER)
+    log_rest = -jax.nn.logsumexp(jnp.pad(rho, [(0, 0)] * (rho.ndim - 1) + [(1, 0)]), axis=-1)
+    linked = jax.nn.logsumexp(jnp.where(holds & could, rho, NEVER), axis=-1)
+    return log_rest + jnp.logaddexp(log_q, linked)

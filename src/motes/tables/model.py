@@ -1,0 +1,837 @@
+"""A trained model of a table of any columns, in the data's own units and types.
+
+    p(x) = product over columns of p(x_j | those before it),    in one order, which is the model's distribution
+
+It is a `Schema` between the table and codes, and the members that were learned of the codes. It answers for any subset
+of the columns: what is known is seen first.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, final
+
+import equinox as eqx
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.data import Blocks, Frame, as_frame
+from motes.data.frames import joined
+from motes.data.templates import KEY, template_of, without
+from motes.errors import DataError, ModelFileError, UsageError, check_count, check_process
+from motes.progress import Reporter
+from motes.tables.checks import check_table
+from motes.tables.draws import DrawnRows, RowConditions, adjusted, conditions_of, draw_blocks, fill_blocks
+from motes.tables.layout import Linker, layout_of
+from motes.tables.network import MaskedModel, Reader, knows_labels, skeleton_of
+from motes.tables.orders import AnyOrder
+from motes.tables.parts import IMPOSSIBLE
+from motes.tables.predictions import DRAWS, QUANTILES, Predicted, label_probabilities, predict_blocks, rows_without
+from motes.tables.recipe import TableRecipe
+from motes.tables.sampling import Constraint, broken_by, observed_sides
+from motes.tables.schema import Schema, check_schema
+from motes.tables.training import TrainedTable, options_of
+from motes.tables.unmasking import Unmasker
+from motes.training import Model, Provenance
+from motes.training.averages import weights_of, with_weights
+from motes.training.checkpoints import arrays_of, filled, reading
+from motes.training.model import ROWS, OnBlock, check_origin, provenance_of, texts_of, with_index
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from motes.evaluation import Evaluation, TableDiagnosis
+    from motes.evaluation.table_results import TableDetails
+
+
+Array = NDArray[np.float64]
+Integers = NDArray[np.integer]
+
+
+FORMAT = "3"  # of what a file holds of a table
+RARE = -9.2  # log probability of a condition, below which a warning names it: one row in 10,000
+USUAL = 256  # drawn rows, to which the density of known numbers is compared
+FAR = np.log(20)  # nats below all of these: as rare as RARE, one row in about 5,000
+
+
+class Evidence(NamedTuple):
+    """What is known of a condition after rows were drawn under it.
+
+    Attributes:
+        log_prob: log p of the condition, in nats of the data's units; None of points, where it is not computed.
+        density: columns of which the value is a density, not a probability.
+        effective: how many independent rows those that were drawn are worth.
+        warnings: why the answer should not be believed, a sentence each.
+
+    Example:
+        >>> table.evidence({"smoker": "yes"}, n=64).density
+        ()
+    """
+
+    log_prob: float | None
+    density: tuple[str, ...]
+    effective: float
+    warnings: tuple[str, ...]
+
+
+class RowLikelihood(NamedTuple):
+    """log p of rows.
+
+    Attributes:
+        log_prob: (n,), nats a row, in the data's units.
+        spread: (n,), the standard deviation over orders; NaN with one order.
+        impossible: (n,), how many entries are none that the training could have held.
+
+    Example:
+        >>> found = table.likelihood({"age": [31, 99], "smoker": ["yes", "no"]})
+        >>> found.log_prob.shape, found.impossible.tolist()
+        ((2,), [0, 1])
+    """
+
+    log_prob: Array
+    spread: Array
+    impossible: NDArray[np.int64]
+
+    def __repr__(self) -> str:
+        return f"RowLikelihood({len(self.log_prob):,} rows, mean log p {self.log_prob.mean():.4g})"
+
+
+@final
+class TableModel(Model):
+    """A trained model of a table of any columns.
+
+    Attributes:
+        orders: what was learned, in the model's own order of the parts and in any other.
+
+    Example:
+        >>> table.columns, [column.kind for column in table.schema.columns]
+        (('age', 'smoker'), ['integer', 'categorical'])
+    """
+
+    kind = "table"
+    recipe: TableRecipe
+    _how_to_keep = "; of a table with --set table.averages=32."
+
+    def __init__(
+        self,
+        orders: AnyOrder,
+        recipe: TableRecipe,
+        *,
+        provenance: Provenance = Provenance(),
+        training: TrainedTable | None = None,
+        template: Any = None,
+    ):
+        super().__init__(recipe, provenance, training, Frame({}) if template is None else template)
+        self.orders = orders
+        self._lowest: dict[tuple[tuple[str, ...], int], float] = {}
+
+    @property
+    def schema(self) -> Schema:
+        """Between the table and codes."""
+        return self.orders.schema
+
+    @property
+    def models(self) -> MaskedModel:
+        """The members, with a leading axis."""
+        return self.orders.models
+
+    @property
+    def order(self) -> Integers:
+        """Place -> part, in which rows are drawn and scored, (p,)."""
+        return self.orders.order
+
+    @property
+    def constraint(self) -> Constraint:
+        """The rules between columns that rows keep."""
+        return self.orders.constraint
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of all columns."""
+        return self.schema.names
+
+    @property
+    def example(self) -> Frame:
+        """A row that the training could have held: the first code of every part.
+
+        Example:
+            >>> table.example["smoker"].tolist()
+            ['no']
+        """
+        return self.schema.decode(*np.zeros((3, 1, len(self.schema.parts))))
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers were learned."""
+        return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(self.models, eqx.is_array)))
+
+    @property
+    def reader(self) -> Reader:
+        """Between entries and what the network takes."""
+        return self.orders.reader
+
+    @property
+    def unmasker(self) -> Unmasker:
+        """The model's distribution: members in its own order, with its biases."""
+        return self.orders.own
+
+    @property
+    def _averaged(self) -> int:
+        return int(weights_of(self.models.network).size)
+
+    def averaged_over(self, sigma_rel: float) -> Self:
+        """The same model with another average of its weights, over this share of its training, such as 0.1.
+
+        It is the standard deviation of the steps that count, as a share of all steps that were taken: it ends at the
+        last one, also where validation rows found earlier weights best. Biases and rules are set anew.
+
+        Raises:
+            UsageError: a length out of range, or no averages were kept.
+            ModelFileError: they are damaged, or of another model.
+
+        Example:
+            >>> longer = motes.fit(people, changes={"table.steps": 2, "table.averages": 2}, verbose=False)
+            >>> longer.averaged_over(0.1).length
+            0.1
+        """
+        found = self.check_averages().over(sigma_rel)
+        models = MaskedModel(with_weights(self.models.network, found), self.models.base)
+        orders = replace(self.orders, models=models)
+        calibrate = self.recipe.table.calibrate
+        made = adjusted(orders.plain, self.schema, self.seed, calibrate=calibrate)
+        if made.interrupted:
+            raise KeyboardInterrupt
+        orders = replace(orders, schema=made.schema, bias=tuple(made.bias), constraint=made.constraint)
+        copied = copy(self)
+        vars(copied).pop("averages", None)
+        copied.orders, copied.length, copied._lowest = orders, sigma_rel, {}
+        return copied
+
+    # --- drawing ---
+
+    def sample(
+        self,
+        n: int,
+        *,
+        given: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        exact: bool = False,
+        placeholders: bool = False,
+        on_block: OnBlock = None,
+    ) -> Any:
+        """Draw `n` new rows, in the kind of table that the training rows had. The same seed gives the same rows.
+
+        Rows that were trained on as an array, a data frame or a dict come back as one. Where the training rows were
+        read from a file, the rows are a `Frame`: `to_pandas()`, `to_polars()`, `to_arrow()`, `to_numpy()`.
+
+        Args:
+            n: how many.
+            given: what is known of them: column -> a value; a set: one of its values; (low, high), one of which may be
+                None; None: missing; `Not(value)` of `motes.tables`.
+            seed: of the draws.
+            exact: under conditions, weigh rows by the model's own order and draw them again; see docs/conditions.md.
+            placeholders: number the rows in columns that are set aside (ids, names, e-mail addresses), as in
+                `name-000001`; otherwise these are empty. See docs/tables.md.
+            on_block: called with the number of rows drawn so far.
+
+        A `UserWarning` names a condition that is so improbable that the answer is a guess; `evidence` has its number.
+
+        Raises:
+            UsageError: what does not fit the columns or the model, or has probability 0.
+            DataError: a value that its column cannot hold.
+
+        Example:
+            >>> rows = table.sample(5, given={"smoker": "yes", "age": (30, None)})
+            >>> set(rows["smoker"]), bool(min(rows["age"]) >= 30)
+            ({'yes'}, True)
+        """
+        rows = self.draw(n, given=given, seed=seed, exact=exact, placeholders=placeholders, on_block=on_block)
+        for message in self._evidence_of(given or {}, rows).warnings:
+            warnings.warn(message, UserWarning, stacklevel=2)
+        return self._native(rows)
+
+    def evidence(self, given: Mapping[str, Any], *, n: int = 8192, seed: int = 0, exact: bool = False) -> Evidence:
+        """How probable a condition is, and how many rows `n` drawn ones under it are worth.
+
+        Raises:
+            UsageError: conditions that do not fit.
+            DataError: a value that its column cannot hold.
+
+        Example:
+            >>> found = table.evidence({"smoker": "yes"}, n=64)
+            >>> bool(0.1 < np.exp(found.log_prob) < 0.4), round(found.effective)  # a quarter of the rows
+            (True, 64)
+        """
+        return self._evidence_of(given, self.draw(n, given=given, seed=seed, exact=exact))
+
+    def _evidence_of(self, given: Mapping[str, Any], rows: DrawnRows) -> Evidence:
+        if not given:
+            return Evidence(0.0, (), float(len(rows)), ())
+        return evidence_of(self, given, [rows.log_evidence], rows.effective)
+
+    def chain(self, n: int, record: Sequence[int], *, seed: int = 0, on_block: OnBlock = None) -> tuple[Any, Any]:
+        """As `sample`, with the rows at some places of the reverse process: the samples, and a table for each place.
+
+        A place is the number of columns that are revealed; the others are missing.
+
+        Example:
+            >>> rows, before = table.chain(5, [0, 1])
+            >>> len(before)
+            2
+        """
+        rows = self.draw(n, seed=seed, on_block=on_block)
+        revealed = dict.fromkeys(self.schema.parts[j].column for j in self.order.tolist())
+        order = [*(name for name in self.schema.names if name not in revealed), *revealed]
+        places = [int(place) for place in record]
+        if any(not 0 <= place <= len(order) for place in places):
+            raise UsageError(f"record = {places}; expected numbers of columns, from 0 to {len(order)}.")
+        return self._native(rows), [self._native(rows.without(order[place:])) for place in places]
+
+    def draw(
+        self,
+        n: int,
+        *,
+        given: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        exact: bool = False,
+        placeholders: bool = False,
+        on_block: Callable[[int], None] | None = None,
+    ) -> DrawnRows:
+        """The rows of `sample` as a `Frame`, with what is known of the conditions.
+
+        Example:
+            >>> table.draw(5, given={"smoker": {"yes", "no"}}).names
+            ('age', 'smoker')
+        """
+        check_process()
+        effective, evidence, total = 0.0, [], 0
+
+        def counted() -> Iterator[Frame]:
+            nonlocal effective, total
+            for rows in self.blocks(n, given=given, seed=seed, exact=exact):
+                effective += rows.effective
+                evidence.append(rows.log_evidence)
+                total += len(rows)
+                if on_block is not None:
+                    on_block(total)
+                yield rows
+
+        made = joined(counted(), check_count(n, "rows"))
+        if placeholders:
+            made = self.schema.with_placeholders(made)
+        return DrawnRows(made.columns, effective, _log_mean(np.array(evidence)))
+
+    def blocks(
+        self, n: int, *, given: Mapping[str, Any] | None = None, seed: int = 0, exact: bool = False
+    ) -> Iterator[DrawnRows]:
+        """The rows of `draw`, some at a time: they need never be in memory together.
+
+        A block of candidates of which none meets the conditions comes as no rows.
+
+        Example:
+            >>> sum(len(block) for block in table.blocks(100))
+            100
+        """
+        return draw_blocks(self.orders, n, given or {}, seed, exact=exact)
+
+    # --- scoring ---
+
+    def likelihood(
+        self,
+        data: Any,
+        *,
+        orders: int = 1,
+        smooth: bool = False,
+        seed: int = 0,
+        on_block: Callable[[int], None] | None = None,
+        name: str = "the data",
+    ) -> RowLikelihood:
+        """log p of rows by the chain rule.
+
+        Args:
+            data: n rows, or `Blocks` of them, which need never be in memory as a whole.
+            orders: of the columns, of whose p the mean is taken; 1: the model's own, which is its distribution.
+            smooth: give an entry that the training could not have held the mass 1 / (rows + 1) instead of 0.
+            seed: of the other orders.
+            on_block: called with the number of rows scored so far.
+            name: what messages call the data.
+
+        Example:
+            >>> found = table.likelihood({"age": [31, 47], "smoker": ["yes", None]}, orders=2)
+            >>> found.log_prob.shape
+            (2,)
+        """
+        check_process()
+        orders = check_count(orders, "orders")
+        rows = data if isinstance(data, Blocks) else Blocks.of_frame(self.schema.frame(data, name=name))
+        unmaskers = [self.unmasker, *(self.orders.random(seed, k) for k in range(1, orders))]
+        found, impossible, done = [], [], 0
+        for part in rows.read():
+            encoded = self.schema.encode(part, name=name, unseen="mark")
+            if not len(encoded):
+                continue
+            strange = (encoded.codes == IMPOSSIBLE).sum(axis=1) + encoded.other
+            loss = np.log(self.schema.rows + 1.0) if smooth else np.inf
+            each = np.stack([self.orders.log_prob(one, encoded) for one in unmaskers])
+            if columns := self.constraint.columns:
+                each += self.constraint.log_factor(observed_sides(self.schema, columns, part, encoded))
+            found.append(np.where(strange > 0, each - np.where(strange > 0, strange, 1) * loss, each))
+            impossible.append(strange)
+            done += len(encoded)
+            if on_block is not None:
+                on_block(done)
+        if not found:
+            raise DataError(f"{name} has no rows; expected at least 1.")
+        every = np.concatenate(found, axis=1)
+        mean = np.logaddexp.reduce(every, axis=0) - np.log(orders)
+        with np.errstate(invalid="ignore"):
+            spread = every.std(axis=0) if orders > 1 else np.full(every.shape[1], np.nan)
+        return RowLikelihood(mean, spread, np.concatenate(impossible).astype(np.int64))
+
+    def score_columns(self, rows: Frame, columns: Collection[str]) -> Array:
+        """log p of some columns of rows (n,), as `score_samples`, where nothing is known of the others.
+
+        Example:
+            >>> from motes.data import as_frame
+            >>> bool((table.score_columns(as_frame(people), ["smoker"]) <= 0).all())
+            True
+        """
+        encoded, constraint = self.schema.encode(rows), self.constraint
+        here = np.array([part.column in columns for part in self.schema.parts])
+        encoded = replace(encoded, observed=encoded.observed & here)
+        found: Array = self.orders.log_prob(self.unmasker, encoded)
+        if constraint.columns:
+            found = found + constraint.log_factor(observed_sides(self.schema, constraint.columns, rows, encoded))
+        return found
+
+    def lowest(self, columns: tuple[str, ...], rows: int) -> float:
+        """The least log p of these columns among so many drawn rows, always the same ones; it is computed once.
+
+        Example:
+            >>> table.lowest(("smoker",), rows=64) <= 0
+            True
+        """
+        if (columns, rows) not in self._lowest:
+            self._lowest[columns, rows] = float(self.score_columns(self.draw(rows), columns).min())
+        return self._lowest[columns, rows]
+
+    # --- filling in ---
+
+    def impute(self, data: Any, *, draws: int | None = None, seed: int = 0, on_block: OnBlock = None) -> Any:
+        """Fill in the missing entries by draws given the observed ones of each row, which come back to the bit.
+
+        Args:
+            data: rows (n, d) with missing entries, in any kind of table, and so they come back.
+            draws: a list of as many tables, whose spread is what is not known; None gives one table.
+            seed: of the draws.
+            on_block: called with the number of rows filled in so far, of all draws together.
+
+        Raises:
+            DataError: an entry that its column cannot hold; the message names the row and the column.
+
+        Example:
+            >>> table.impute({"age": [31, 47], "smoker": ["no", None]})["age"].tolist()
+            [31, 47]
+            >>> draws = table.impute({"age": [31, 47], "smoker": ["no", None]}, draws=3)
+            >>> len(draws), [one["smoker"][0] for one in draws]  # what is known comes back
+            (3, ['no', 'no', 'no'])
+        """
+        count, kind = 1 if draws is None else check_count(draws, "draws"), template_of(data)
+        frame = self.schema.named(data)
+        tables = self.impute_frames(frame, draws=count, seed=seed, on_block=on_block)
+        kind = without(kind, [j for j, name in enumerate(frame.names) if name not in tables[0].columns])
+        made = [with_index(one.like(kind), data) for one in tables]
+        return made[0] if draws is None else made
+
+    def impute_frames(
+        self,
+        data: Any,
+        *,
+        draws: int = 1,
+        seed: int = 0,
+        on_block: Callable[[int], None] | None = None,
+        name: str = "the data",
+    ) -> list[Frame]:
+        """The tables of `impute` as frames.
+
+        Args:
+            data: rows (n); what is observed comes back to the bit, in the columns and the order that they have here.
+            draws: how many tables; their spread is what is not known.
+            seed: of the draws.
+            on_block: called with the number of rows filled in so far, of all draws together.
+            name: what messages call the data.
+
+        Raises:
+            DataError: an entry that its column cannot hold; the message names row and column.
+
+        Example:
+            >>> frames = table.impute_frames({"age": [31, 47], "smoker": ["no", None]}, draws=3)
+            >>> len(frames), frames[0]["age"].tolist()
+            (3, [31, 47])
+        """
+        check_process()
+        given = self.schema.named(data, name=name)
+        rows, names = Blocks.of_frame(self.schema.frame(given, name=name)), self.schema.here(given)
+        parts = self.fillings(rows, draws=draws, seed=seed, on_block=on_block, name=name)
+        return [joined(part, rows.rows).select(names) for part in parts]
+
+    def fillings(
+        self,
+        rows: Blocks,
+        *,
+        draws: int = 1,
+        seed: int = 0,
+        on_block: Callable[[int], None] | None = None,
+        name: str = "the data",
+    ) -> Iterator[Iterator[Frame]]:
+        """The tables of `impute_frames` block by block, one after the other; `rows` have the columns of the schema.
+
+        Example:
+            >>> from motes.data import Blocks, as_frame
+            >>> rows = Blocks.of_frame(as_frame({"age": [31, 47], "smoker": ["no", None]}))
+            >>> [sum(len(block) for block in filled) for filled in table.fillings(rows, draws=2)]
+            [2, 2]
+        """
+        return fill_blocks(self.orders, rows, draws, seed, on_block, name)
+
+    # --- one column given the others ---
+
+    def predict(
+        self,
+        data: Any,
+        column: str,
+        *,
+        quantiles: Sequence[float] = QUANTILES,
+        draws: int = DRAWS,
+        seed: int = 0,
+    ) -> Any:
+        """The distribution of one column given the other observed entries of each row.
+
+        Args:
+            data: n rows. They need not have `column`; what they hold there is not looked at. Missing entries stay
+                hidden. An entry that the training could not have held counts as not observed.
+            column: one of the columns that vary.
+            quantiles: of a number or a date, shares between 0 and 1.
+            draws: of a number or a date, for each row, from which its figures are computed.
+            seed: of the draws.
+
+        Returns:
+            n rows, in the kind of table of `data`. Of labels: "label", the likeliest one, and "p(a)" for each label a.
+            Of numbers: "mean", "sd" and a column such as "q0.05" for each quantile, in the data's units. Quantiles are
+            values that the column can hold. Of dates the same, with "sd" in days.
+
+        Raises:
+            UsageError: a column that there is not or that does not vary, or quantiles that are no shares.
+            DataError: another column too few or too many, no rows, or entries of another type.
+
+        Example:
+            >>> sorted(table.predict({"age": [31, 47]}, "smoker"))
+            ['label', 'p(no)', 'p(yes)']
+            >>> sorted(table.predict({"smoker": ["no"]}, "age", quantiles=(0.1, 0.9)))
+            ['mean', 'q0.1', 'q0.9', 'sd']
+        """
+        found = self.predict_frame(data, column, quantiles=quantiles, draws=draws, seed=seed)
+        return with_index(found.as_kind_of(data), data)
+
+    def predict_frame(
+        self,
+        data: Any,
+        column: str,
+        *,
+        quantiles: Sequence[float] = QUANTILES,
+        draws: int = DRAWS,
+        seed: int = 0,
+        on_block: Callable[[int], None] | None = None,
+        name: str = "the data",
+    ) -> Predicted:
+        """The table of `predict` as a frame, with the number of entries that were ignored.
+
+        Example:
+            >>> table.predict_frame({"smoker": ["no"]}, "age", quantiles=(0.1, 0.9)).names
+            ('mean', 'sd', 'q0.1', 'q0.9')
+        """
+        check_process()
+        rows = Blocks.of_frame(rows_without(self.schema, data, column, name))
+        parts = list(predict_blocks(self.orders, rows, column, quantiles, draws, seed, on_block, name))
+        return Predicted(joined(parts, rows.rows).columns, sum(part.ignored for part in parts))
+
+    def predictions(
+        self,
+        rows: Blocks,
+        column: str,
+        *,
+        quantiles: Sequence[float] = QUANTILES,
+        draws: int = DRAWS,
+        seed: int = 0,
+        on_block: Callable[[int], None] | None = None,
+        name: str = "the data",
+    ) -> Iterator[Predicted]:
+        """The rows of `predict_frame`, some at a time; `rows` are those of `table_predictions.rows_without`.
+
+        Example:
+            >>> from motes.data import Blocks, as_frame
+            >>> rows = Blocks.of_frame(as_frame(people).without(["smoker"]))
+            >>> [block.names for block in table.predictions(rows, "smoker")]
+            [('label', 'p(no)', 'p(yes)')]
+        """
+        return predict_blocks(self.orders, rows, column, quantiles, draws, seed, on_block, name)
+
+    def predict_proba(self, data: Any, column: str, *, name: str = "the data") -> tuple[Array, list[Any]]:
+        """p(label | the other observed entries) of each row, (n, l), and the l labels of a categorical column.
+
+        `data` is as in `predict`.
+
+        Raises:
+            UsageError: a column that is not learned, or has no labels.
+            DataError: as `predict`.
+
+        Example:
+            >>> p, labels = table.predict_proba({"age": [31, 47]}, "smoker")
+            >>> p.sum(axis=1).round(3).tolist(), labels
+            ([1.0, 1.0], ['no', 'yes'])
+        """
+        check_process()
+        return label_probabilities(self.orders, data, column, name)
+
+    # --- how good it is ---
+
+    def evaluate(
+        self,
+        data: Any = None,
+        *,
+        n: int = ROWS,
+        target: str | None = None,
+        seed: int = 0,
+        verbose: bool = False,
+    ) -> Evaluation[TableDetails]:
+        """Compare samples with real rows: rows held out of the training, or other rows.
+
+        Args:
+            data: a data set, a file or rows in memory; None takes what the model was trained on.
+            n: samples.
+            target: a column that is predicted, after training on synthetic and on real rows.
+            seed: of the samples and of the metrics.
+            verbose: show progress.
+
+        Raises:
+            UsageError: rows that are not to be had: a table that was in memory has to be given again.
+            DataError: rows with other columns, or that cannot be used.
+
+        Example:
+            >>> table.evaluate({"age": [31, 47, 25, 62] * 5, "smoker": ["no", "yes", "no", "no"] * 5}, n=50).samples
+            50
+        """
+        from motes.evaluation.models import evaluate_table_model
+
+        return evaluate_table_model(self, data, n=n, target=target, seed=seed, reporter=Reporter(not verbose))
+
+    def diagnose(self, data: Any = None, *, seed: int = 0) -> TableDiagnosis:
+        """Find out what is wrong with the model and how to fix it, and what the model knows of each column.
+
+        Args:
+            data: as in `evaluate`, of which up to 2,000 rows are scored.
+            seed: of all that is drawn.
+
+        Raises:
+            UsageError: rows that are not to be had, or too few of them.
+
+        Example:
+            >>> fresh = {"age": [31, 47, 25, 62] * 5, "smoker": ["no", "yes", "no", "no"] * 5}
+            >>> table.diagnose(fresh).columns
+            ('age', 'smoker')
+        """
+        from motes.evaluation.table_diagnosis import table_diagnosis
+
+        return table_diagnosis(self, data, seed=seed)
+
+    def plot(self, data: Any = None, *, n: int = 2000, seed: int = 0, style: str = "light") -> Figure:
+        """A picture of samples: the distribution of each column.
+
+        Args:
+            data: real rows, in any kind of table: drawn as areas.
+            n: samples.
+            seed: of the samples.
+            style: "light" or "dark".
+
+        Example:
+            >>> len(table.plot(n=100).axes)
+            2
+        """
+        from motes import plots
+
+        shown = self.schema.contents(self.draw(check_count(n, "samples"), seed=seed))
+        real = None if data is None else as_frame(data).select(shown.names)
+        ours, theirs = ({name: rows[name] for name in shown.names} for rows in (shown, real or shown))
+        return plots.marginals(ours, None if real is None else theirs, title=f"{n:,} samples", style=style)
+
+    def report(self, path: str | Path, data: Any = None, *, show_rows: bool = False, **options: Any) -> Path:
+        """Write the evaluation as one HTML page; returns its path. `options` are those of `evaluate`.
+
+        The page shows no real row, unless `show_rows` asks for ten training rows and the ten held-out rows that the
+        model finds least likely.
+
+        Raises:
+            UsageError: as `evaluate`; a name that does not end in .html, or a folder that is not there or cannot be
+                written to.
+            DataError: as `evaluate`.
+
+        Example:
+            >>> fresh = {"age": [31, 47, 25, 62] * 5, "smoker": ["no", "yes", "no", "no"] * 5}
+            >>> table.report("report.html", fresh, n=50).name
+            'report.html'
+        """
+        from motes.plots import write_page
+        from motes.plots.report import check_page
+
+        check_page(path)
+        return write_page(self.evaluate(data, **options), path, show_rows=show_rows)
+
+    # --- on disk ---
+
+    def parts(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+        """Arrays and texts by name, of which `of_parts` makes the same model.
+
+        Example:
+            >>> tensors, about = table.parts()
+            >>> sorted(about)[:3]
+            ['fingerprint', 'recipe', 'schema']
+        """
+        arrays, about = self.schema.to_state()
+        tensors = arrays_of(self.models) | {f"schema.{name}": array for name, array in arrays.items()}
+        tensors["order"] = np.asarray(self.orders.order, np.int32)
+        tensors |= {f"bias.{g}": np.asarray(one) for g, one in enumerate(self.orders.bias)}
+        if self.constraint.rules:
+            tensors |= {"cases.patterns": self.constraint.patterns, "cases.counts": self.constraint.counts}
+        texts = {"schema": json.dumps(about), "recipe": self.recipe.to_toml()}
+        return tensors, texts | texts_of(self) | {"table": FORMAT}
+
+    @classmethod
+    def of_parts(cls, tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> TableModel:
+        """What `parts` gave, perhaps with what `Model.save` or an estimator added; `path` is where it comes from.
+
+        Raises:
+            ModelFileError: anything else.
+
+        Example:
+            >>> from pathlib import Path
+            >>> from motes.tables.model import TableModel
+            >>> TableModel.of_parts(*table.parts(), Path("people.safetensors")).columns
+            ('age', 'smoker')
+        """
+        import tomllib
+
+        if about.get("table") != FORMAT:
+            got = about.get("table", "1")
+            raise ModelFileError(
+                f"'{path}' is a model of a table in format {got}; this version of motes reads format {FORMAT}. "
+                "Train it again."
+            )
+        tensors = {name: array for name, array in tensors.items() if name != KEY and not name.startswith("estimator.")}
+        with reading(path):
+            provenance, length = provenance_of(about)
+            check_origin(provenance, length)
+            arrays = {
+                name.removeprefix("schema."): tensors.pop(name) for name in [*tensors] if name.startswith("schema.")
+            }
+            schema = Schema.from_state(arrays, json.loads(about["schema"]))
+            recipe, order = TableRecipe.parse(tomllib.loads(about["recipe"])), tensors.pop("order")
+            bias = [tensors.pop(f"bias.{g}") for g in range(sum(name.startswith("bias.") for name in tensors))]
+            constraint = Constraint.none()
+            if schema.rules:
+                constraint = Constraint.counted(schema, tensors.pop("cases.patterns"), tensors.pop("cases.counts"))
+            worth = schema.rows if len(tensors["network.hidden"]) == 1 else 0  # several members learned few entries
+            labels = knows_labels(schema.parts, tensors["base.means"])
+            skeleton = skeleton_of(
+                layout_of(schema.parts, Linker.of(schema).links, schema.missing_patterns, labels=labels),
+                tensors,
+                options_of(recipe.table, worth, len(schema.parts))[0].dropout,
+            )
+            models = filled(skeleton, tensors, path)
+            orders = AnyOrder(schema, models, np.asarray(order), tuple(bias), constraint)
+            check_table(orders, check_schema(schema))
+        made = cls(orders, recipe, provenance=provenance)
+        made.folder, made.length = path.parent, length
+        return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Arrays of NumPy, so that it can be read where there is another device, or none.
+        return dict(zip(("tensors", "about"), self.parts(), strict=True)) | {"template": self.template}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        made = TableModel.of_parts(dict(state["tensors"]), state["about"], Path("pickle"))
+        self.__dict__.update(vars(made), folder=None, template=state["template"])
+
+
+def _log_mean(logs: Array) -> float:
+    return float(np.logaddexp.reduce(logs) - np.log(len(logs))) if len(logs) else 0.0
+
+
+def evidence_of(
+    model: TableModel, given: Mapping[str, Any], log_evidence: Sequence[float], effective: float
+) -> Evidence:
+    """How likely a condition is, and what to say where it is hardly ever met.
+
+    Args:
+        model: that drew the rows.
+        given: the condition.
+        log_evidence: of each block of rows.
+        effective: the sum over the blocks.
+    """
+    check_process()
+    log_prob = float(np.logaddexp.reduce(log_evidence) - np.log(len(log_evidence)))
+    requested = conditions_of(model.schema, given)
+    valued = [
+        name for name, one in requested.row.columns.items() if not one.missing[0] and name in model.schema.learned
+    ]
+    density, warnings = _densities(model.schema, requested.row), list(_broken(model, requested, valued))
+    if not density:
+        return Evidence(log_prob, (), effective, (*warnings, *_rare(given, log_prob)))
+    known = float(model.score_columns(requested.row, valued)[0])
+    least = model.lowest(tuple(valued), USUAL)
+    warnings += _rare(requested.others, log_prob - known) if requested.others else []
+    if known < least - FAR:
+        warnings.append(
+            f"the log density of {_named(valued)} is {known:.2f} nats, and {least:.2f} is the lowest among {USUAL} "
+            "drawn rows: the training held hardly any such row, so that the answer is a guess."
+        )
+    return Evidence(log_prob, density, effective, tuple(warnings))
+
+
+def _broken(model: TableModel, requested: RowConditions, valued: Sequence[str]) -> Iterator[str]:
+    """The rules of all training rows that known values break."""
+    sides = observed_sides(model.schema, valued, requested.row, model.schema.encode(requested.row))
+    for rule in model.constraint.rules if sides else ():
+        if rule.shares[0] == 0 and broken_by((rule,), sides).any():
+            yield f"what is given breaks {rule.words} of the training, so that rules say nothing of the other columns."
+
+
+def _rare(columns: Mapping[str, Any], log_prob: float) -> Iterator[str]:
+    if log_prob < RARE:
+        yield (
+            f"the condition on {_named(columns)} has probability {np.exp(log_prob):.2g}, below 1 in 10,000: the "
+            "training held hardly any such row. The answer is a guess."
+        )
+
+
+def _named(columns: Any) -> str:
+    return ", ".join(f"'{name}'" for name in columns)
+
+
+def _densities(schema: Schema, row: Frame) -> tuple[str, ...]:
+    """The columns of which the value of one row has a density and no probability."""
+    encoded = schema.encode(row)
+    found = []
+    for j, part in enumerate(schema.parts):
+        code = int(encoded.codes[0, j])
+        if part.smooth and part.edges is not None and encoded.observed[0, j] and code < len(part.edges) - 1:
+            wide = part.edges[code] < part.edges[code + 1]
+            # A rounded number counts by its density too: in the data's units, its mass over the width of its cell.
+            if wide and (encoded.low[0, j] == encoded.high[0, j] or encoded.log_unit[0, j] != 0):
+                found.append(part.column)
+    return tuple(dict.fromkeys(found))

@@ -1,0 +1,700 @@
+"""One network for all columns of a table: the visible parts of a row in, the distributions of all others out.
+
+    h_0 = sum over visible j of (E_j[code_j] + C_j basis(u_j) + a_j y_j) + sum over hidden j of H_j
+    h_{i+1} = h_i + W_i gelu(V_i norm(h_i) + b_i)
+
+A number that is visible comes at full precision: as its place y on the line and its rank u, not only as its code. The
+output of part j is linear in norm(h): a logit for each code, smooth along the line where there is one, and the numbers
+that move its density, if it has one. All outputs are zero at first: training starts from the marginals and the base.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.tables.base import Base, Components, OrderedBase, components_given, in_order
+from motes.tables.kinds.lines import Binning
+from motes.tables.layout import (
+    DECAY,
+    FAR,
+    NEVER,
+    WAVES,
+    Group,
+    Layout,
+    Linker,
+    bits_of,
+    has_density,
+    log_linked,
+    rank_edges,
+    softened,
+)
+from motes.tables.parts import IMPOSSIBLE, Array, Encoded, Part, Repeats
+from motes.tables.schema import Schema
+from motes.training.programs import put
+
+SHARED = 8
+REACH = 8.0  # standard deviations, beyond which a visible number is not told from one at this distance
+
+
+class EncodedRows(NamedTuple):
+    """n encoded rows, (n, p) each and `given` (n, p, R), or one part of them, (n,); see `motes.tables.parts.Encoded`.
+
+    Attributes:
+        codes, y, low, high, observed: as there.
+        u: the share of the training rows below y.
+        cell: high - low, which single precision would lose of a narrow one.
+        inner: log of what an even spread over the code has at the value: a share of it, or a density in y.
+        holds, could: bit r says whether relation r of the part holds, and whether it could; see `tables/layout.py`.
+        given: the places that the part's relations give; 0 where there is none.
+        alone: the value is a code of its own without width (a label, an atom, missing), which no density holds.
+    """
+
+    codes: jax.Array
+    y: jax.Array
+    u: jax.Array
+    low: jax.Array
+    high: jax.Array
+    cell: jax.Array
+    inner: jax.Array
+    holds: jax.Array
+    could: jax.Array
+    given: jax.Array
+    alone: jax.Array
+    observed: jax.Array
+
+
+class Heads(NamedTuple):
+    """The output layers in the form in which rows use them.
+
+    Attributes:
+        codes: of each group of parts; (G, K, H), or (G, WAVES, H) where no code is free, see `code_logits`.
+        code_bias: (G, K), the log-masses of the marginals included.
+        lines, line_bias: (L, Q, H) and (L, Q).
+        links, link_bias: (J, R, H) and (J, R).
+    """
+
+    codes: tuple[jax.Array, ...]
+    code_bias: tuple[jax.Array, ...]
+    lines: jax.Array
+    line_bias: jax.Array
+    links: jax.Array
+    link_bias: jax.Array
+
+
+class MaskedNetwork(eqx.Module):
+    """The network of the module's equation.
+
+    Args:
+        layout: the parts of the table.
+        width: H, of the state.
+        depth: blocks.
+        line_outputs: Q, numbers for each density.
+        dropout: share of the units that training leaves out.
+        key: of the first weights; None: shapes in the place of arrays.
+    """
+
+    hidden: jax.Array  # (p, H)
+    embed: jax.Array  # (S, H), S codes of the loose groups
+    waves: jax.Array  # (p, WAVES, H)
+    slopes: jax.Array  # (p, H)
+    into: tuple[jax.Array, ...]  # (H, F)
+    bias: tuple[jax.Array, ...]  # (F,)
+    back: tuple[jax.Array, ...]  # (F, H)
+    out_waves: tuple[jax.Array, ...]  # (G, WAVES, H)
+    out_free: tuple[jax.Array, ...]  # (G, K, H); of a group without free codes (G, 0, H)
+    out_bias: tuple[jax.Array, ...]  # (G, K)
+    lines: jax.Array  # (L, Q, H)
+    line_bias: jax.Array  # (L, Q)
+    links: jax.Array  # (J, R, H)
+    link_bias: jax.Array  # (J, R)
+    dropout: float = eqx.field(static=True)
+
+    def __init__(
+        self, layout: Layout, width: int, depth: int, line_outputs: int, dropout: float, *, key: jax.Array | None
+    ):
+        p, total, lines = layout.parts, len(layout.free), len(layout.lines)
+        rng = None if key is None else np.random.default_rng(np.asarray(jax.random.key_data(key)))  # compiles nothing
+
+        def zeros(shape: tuple[int, ...]) -> Any:
+            return jax.ShapeDtypeStruct(shape, np.float32) if rng is None else put(np.zeros(shape))
+
+        def draw(shape: tuple[int, ...], scale: float) -> Any:
+            return zeros(shape) if rng is None else put(scale * rng.standard_normal(shape))
+
+        inner, share = 2 * width, 1 / math.sqrt(p)
+        self.hidden = draw((p, width), share)
+        self.embed = draw((total, width), share)
+        self.waves = draw((p, WAVES, width), share)
+        self.slopes = draw((p, width), share)
+        self.into = tuple(draw((width, inner), 1 / math.sqrt(width)) for _ in range(depth))
+        self.bias = tuple(zeros((inner,)) for _ in range(depth))
+        self.back = tuple(draw((inner, width), 0.5 / math.sqrt(inner)) for _ in range(depth))
+        self.out_waves = tuple(zeros((len(g.parts), WAVES, width)) for g in layout.groups)
+        self.out_free = tuple(
+            zeros((len(g.parts), g.log_masses.shape[1] if g.loose else 0, width)) for g in layout.groups
+        )
+        self.out_bias = tuple(zeros(g.log_masses.shape) for g in layout.groups)
+        self.lines = zeros((lines, line_outputs, width))
+        self.line_bias = zeros((lines, line_outputs))
+        self.links = zeros((*layout.links.log_odds.shape, width))
+        self.link_bias = zeros(layout.links.log_odds.shape) if key is None else put(layout.links.log_odds)
+        self.dropout = dropout
+
+    @property
+    def units(self) -> int:
+        """Of the state and of the blocks, some of which training leaves out."""
+        return self.hidden.shape[-1] + sum(part.shape[-1] for part in self.bias)
+
+    def state(self, layout: Layout, rows: EncodedRows, visible: jax.Array, bits: jax.Array | None = None) -> jax.Array:
+        """norm(h), (n, H), of rows of which the parts `visible` (n, p) are seen.
+
+        With random `bits`, bytes (n / SHARED, units), units are left out.
+        """
+        at = layout.loose
+        h = jnp.where(visible[..., None], jnp.clip(rows.y, -REACH, REACH)[..., None] * self.slopes, self.hidden).sum(1)
+        if len(at):
+            place = layout.offsets[at] + jnp.where(visible[:, at], rows.codes[:, at], 0)
+            known = jnp.asarray(layout.free)[place] * visible[:, at]
+            h = h + (known[..., None] * self.embed[place]).sum(1)
+        on_line = visible & jnp.asarray(layout.on_line)
+        h = h + jnp.einsum("npr,prh->nh", waves_of(rows.u) * on_line[..., None], self.waves)
+        first = 0
+        for into, bias, back in zip(self.into, self.bias, self.back, strict=True):
+            mine = None if bits is None else bits[:, first : first + len(bias)]
+            h = h + thinned(jax.nn.gelu(normed(h) @ into + bias), self.dropout, mine) @ back
+            first += len(bias)
+        return thinned(normed(h), self.dropout, None if bits is None else bits[:, first:])
+
+    def heads(self, layout: Layout) -> Heads:
+        """The output layers; free and smooth parts of a code's weights are one here."""
+        codes = tuple(
+            jnp.asarray(g.free)[..., None] * free + jnp.einsum("gkr,grh->gkh", jnp.asarray(g.basis), waves)
+            if g.loose
+            else waves
+            for g, free, waves in zip(layout.groups, self.out_free, self.out_waves, strict=True)
+        )
+        bias = tuple(jnp.asarray(g.log_masses) + b for g, b in zip(layout.groups, self.out_bias, strict=True))
+        return Heads(codes, bias, self.lines, self.line_bias, self.links, self.link_bias)
+
+
+def code_logits(group: Group, codes: jax.Array, bias: jax.Array, state: jax.Array) -> jax.Array:
+    """The logits (n, G, K) of a group's codes; without free ones the basis takes them from a few numbers a part."""
+    if group.loose:
+        return jnp.einsum("nh,gkh->ngk", state, codes) + bias
+    return jnp.einsum("ngr,gkr->ngk", jnp.einsum("nh,grh->ngr", state, codes), jnp.asarray(group.basis)) + bias
+
+
+def waves_of(u: jax.Array) -> jax.Array:
+    """The smooth basis at ranks u (...), (..., WAVES)."""
+    waves = jnp.arange(1, WAVES + 1)
+    return jnp.cos(math.pi * u[..., None] * waves) / jnp.sqrt(1 + (waves / DECAY) ** 2)
+
+
+def normed(h: jax.Array) -> jax.Array:
+    """h (..., H) over its root mean square (Zhang & Sennrich 2019, eq. 4, without a gain)."""
+    return h * jax.lax.rsqrt(jnp.square(h).mean(-1, keepdims=True) + 1e-6)
+
+
+def thinned(h: jax.Array, dropout: float, bits: jax.Array | None) -> jax.Array:
+    """h (n, F) with that share of its units left out, and the others the larger for it (Srivastava et al. 2014).
+
+    SHARED rows have a mask together, from random bytes (n / SHARED, F).
+    """
+    if bits is None or not dropout:
+        return h
+    out = round(256 * dropout)
+    return h * jnp.repeat((bits >= out) * (256 / (256 - out)), SHARED, axis=0)[: len(h)]
+
+
+# --- What one row is worth under the outputs of the network: codes, and densities beside them -----------------------
+#
+# A part on a line has two experts and a gate g between them, all given the visible parts:
+#
+#     p(x_j | visible) = g_j a(x_j) + (1 - g_j) sum_c w_c N(x_j; m_c, s_c^2)
+#
+# a is the softmax over the codes of the part, spread evenly over each code; the normals are those of the base, moved by
+# the network, and some of the network's own. Where relation r gives the value y_r (see `tables/layout.py`), some more
+# normals begin at y_r: a value may be near to what a relation gives, and not only equal to it. A missing entry is a
+# code on which both experts agree: it has the probability a(missing), whatever the gate, and the normals have 1 -
+# a(missing) in all. The first and the last cell of a lattice with ends reach to infinity. A value on a lattice has the
+# mass of its cell, a real number a density in y, and a value that is a code of its own the probability of the code. All
+# are exact, so p is normalised.
+
+
+HALF_LOG_TWO_PI = 0.9189385332046727
+SHIFT, STRETCH, WEIGHT = 6.0, 4.0, 12.0  # how far the network moves a mean (in sds), a log sd, a log weight
+NARROW = 0.3  # of a cell, in standard deviations, up to which a parabola is the normal density to 1e-6
+ROOT_TWO = 2**0.5
+TINY = 1e-30  # the least mass of a cell under one normal
+WIDE = 100.0  # the standard deviation of a normal that never moves,
+LOG_WIDE = -14.0  # and its log weight: one in a million
+LOG_REST = math.log1p(-math.exp(LOG_WIDE))  # of the other normals together
+CERTAIN = -1e-6  # log of the probability of a missing entry, at most: what it leaves to values has a logarithm
+FINEST = 1e-4  # the least standard deviation of a normal
+
+
+class Normals(NamedTuple):
+    """A mixture of normals for each of some numbers; (..., C) each, the weights sum to 1."""
+
+    log_weights: jax.Array
+    means: jax.Array
+    sds: jax.Array
+
+
+class Near(NamedTuple):
+    """What R relations give for some numbers, (..., R): places y_r, and whether there is one."""
+
+    y: jax.Array
+    could: jax.Array
+
+
+def moved(base: Components, outputs: jax.Array, near: Near) -> tuple[jax.Array, Normals]:
+    """log g and log (1 - g), (n, L, 2), and the normals (n, L, N + 1), from outputs (n, L, 1 + 3 N).
+
+    N counts the components of the base, the network's own normals and those near the places that relations give.
+    The last normal is wide, has next to no weight, and never moves: without it a number far from all others would be
+    impossible but in name.
+    """
+    gate, numbers = outputs[..., 0], outputs[..., 1:]
+    gate = jnp.stack([jax.nn.log_sigmoid(gate), jax.nn.log_sigmoid(-gate)], -1)
+    weight, shift, stretch = jnp.split(numbers, 3, axis=-1)
+    close = near.y.shape[-1] * len(CLOSE)
+    own = weight.shape[-1] - base.means.shape[-1] - close
+    each = lambda part: jnp.repeat(part, len(CLOSE), -1)
+    pad = lambda part, start, rest: jnp.concatenate(
+        [part, *(jnp.broadcast_to(one, (*part.shape[:-1], count)) for one, count in ((start, own), (rest, close)))], -1
+    )
+    places = jnp.linspace(-1.5, 1.5, own) if own > 1 else jnp.zeros(own)
+    log_weights = pad(base.log_weights, OWN_WEIGHT, jnp.where(each(near.could), CLOSE_WEIGHT, NEVER))
+    log_weights = log_weights + WEIGHT * jnp.tanh(weight / WEIGHT)
+    spread = pad(base.sds, 1.0, jnp.tile(jnp.array(CLOSE), near.y.shape[-1]))
+    sds = spread * jnp.exp(STRETCH * jnp.tanh(stretch / STRETCH))
+    means = pad(base.means, places, each(near.y)) + spread * SHIFT * jnp.tanh(shift / SHIFT)
+    last = lambda value: jnp.full((*means.shape[:-1], 1), value)
+    log_weights = jnp.concatenate([jax.nn.log_softmax(log_weights, -1) + LOG_REST, last(LOG_WIDE)], -1)
+    means, sds = jnp.concatenate([means, last(0.0)], -1), jnp.concatenate([jnp.maximum(sds, FINEST), last(WIDE)], -1)
+    return gate, Normals(log_weights, means, sds)
+
+
+OWN_WEIGHT = -7.0  # of the network's own normals at first: at -4 they cost more than training wins back
+CLOSE = (0.005, 0.05)  # standard deviations of the normals near what a relation gives, at first,
+CLOSE_WEIGHT = -3.0  # and their log weights
+
+
+def masses(normals: Normals, edges: jax.Array) -> jax.Array:
+    """The mass of each normal (..., C), by its weight, between neighbouring edges (..., T+1), (..., T, C)."""
+    z = (edges[..., None] - normals.means[..., None, :]) / (ROOT_TWO * normals.sds[..., None, :])
+    return 0.5 * jnp.exp(normals.log_weights)[..., None, :] * jnp.diff(jax.lax.erf(z), axis=-2)
+
+
+def log_mixture(normals: Normals, low: jax.Array, high: jax.Array, cell: jax.Array) -> jax.Array:
+    """log of the mass between low and high (...), `cell` apart, or of the density where that is 0."""
+    terms = log_mass(low[..., None], high[..., None], normals.means, normals.sds, cell[..., None])
+    return jax.nn.logsumexp(normals.log_weights + terms, axis=-1)
+
+
+def log_mass(low: jax.Array, high: jax.Array, mean: jax.Array, sd: jax.Array, cell: jax.Array) -> jax.Array:
+    """log of the mass of N(mean, sd^2) from low to high; of the density at low where they are the same.
+
+    `cell` is high - low, where it has more digits than these.
+    """
+    a, b = (low - mean) / sd, (high - mean) / sd
+    width = cell / sd  # b - a would lose the digits of a narrow cell far away
+    narrow = width < NARROW
+    middle = jnp.where(narrow, (a + b) / 2, 0.0)
+    square = jnp.square(middle)
+    curve = jnp.where(narrow, (square - 1) * jnp.square(width) / 24, 0.0)  # log(1 + c) = c to 1e-5 here
+    slim = jnp.log(jnp.where(cell > 0, jnp.where(narrow, width, 1.0), 1 / sd)) - 0.5 * square - HALF_LOG_TWO_PI + curve
+    # On the side of the mean where the error function has digits.
+    a, b = jnp.where(narrow, -1.0, a) / ROOT_TWO, jnp.where(narrow, 1.0, b) / ROOT_TWO
+    a, b = jnp.where(a + b > 0, a, -b), jnp.where(a + b > 0, b, -a)
+    mass = jnp.maximum(0.5 * (jax.lax.erfc(a) - jax.lax.erfc(b)), TINY)
+    return jnp.where(narrow, slim, jnp.log(mass))
+
+
+def log_present(log_missing: jax.Array) -> jax.Array:
+    """log of the probability that an entry has a value (...), from that of a missing one."""
+    return jnp.log(-jnp.expm1(jnp.minimum(log_missing, CERTAIN)))
+
+
+def log_value(
+    gate: jax.Array, log_code: jax.Array, inner: jax.Array, log_normal: jax.Array, on_code: jax.Array
+) -> jax.Array:
+    """log p of a value of a part with both experts, (...).
+
+    Args:
+        gate: log g and log (1 - g), (..., 2).
+        log_code: log probability of the value's code.
+        inner: log of the share (or density) that an even spread over the code has at the value.
+        log_normal: log of the same of the normals.
+        on_code: whether the value is a code of its own without width (an atom, or missing), which no density holds.
+    """
+    first = gate[..., 0] + log_code + inner
+    second = gate[..., 1] + jnp.where(on_code, 0.0, log_normal)
+    return jnp.where(on_code, first, jnp.logaddexp(first, second))
+
+
+# --- A network and a base together ----------------------------------------------------------------------------------
+#
+# A network and a base together: the distributions of all hidden parts of a row, given the visible ones.
+
+
+class MaskedModel(eqx.Module):
+    """What is learned of a table."""
+
+    network: MaskedNetwork
+    base: Base
+
+    def log_probs(
+        self,
+        layout: Layout,
+        heads: Heads,
+        base: OrderedBase,
+        rows: EncodedRows,
+        visible: jax.Array,
+        bits: jax.Array | None = None,
+    ) -> jax.Array:
+        """log p of every entry given the visible ones, (n, p): masses of values on a lattice, densities in y of others.
+
+        Args:
+            layout: of the table.
+            heads: the network's output layers.
+            base: in an order in which the visible numbers come first.
+            rows: n rows.
+            visible: (n, p).
+            bits: where units of the network are left out, as in training; see `MaskedNetwork.state`.
+        """
+        state, could = self.network.state(layout, rows, visible, bits), possible(layout, rows, visible)
+        made = jnp.zeros(rows.codes.shape)
+        log_missing = jnp.full(rows.codes.shape, NEVER)
+        odds = missing_log_odds(layout, seen_missing(layout, rows.codes, visible))
+        for group, codes, bias in zip(layout.groups, heads.codes, heads.code_bias, strict=True):
+            own = jnp.asarray(layout.patterns.codes)[group.parts]
+            logits = code_logits(group, codes, bias, state) + at_missing(own, odds[:, group.parts], bias.shape[-1])
+            take = lambda code, logits=logits: jnp.take_along_axis(logits, code[..., None], -1)[..., 0]
+            total = jax.nn.logsumexp(logits, -1)
+            made = made.at[:, group.parts].set(take(rows.codes[:, group.parts]) - total)
+            absent = jnp.where(own < 0, NEVER, take(jnp.broadcast_to(own, total.shape)) - total)
+            log_missing = log_missing.at[:, group.parts].set(absent)
+        if len(layout.lines):
+            made = self._with_normals(layout, heads, base, rows, visible, could, state, made, log_missing)
+        return linked(layout, heads, rows, could, state, made) if len(layout.links.parts) else made
+
+    def _with_normals(
+        self,
+        layout: Layout,
+        heads: Heads,
+        base: OrderedBase,
+        rows: EncodedRows,
+        visible: jax.Array,
+        could: jax.Array,
+        state: jax.Array,
+        made: jax.Array,
+        log_missing: jax.Array,
+    ) -> jax.Array:
+        """`made` (n, p), the log probabilities of codes, with those of both experts where a part has a density.
+
+        `log_missing` (n, p) are those of missing entries.
+        """
+        lines = jnp.asarray(layout.lines)
+        at = lambda part: part[:, lines]
+        given = components_given(
+            base, on_axes(layout, rows.y, rows.codes), layout.known(rows.codes, visible)[:, layout.axes]
+        )
+        normals_base = Components(*(part[:, : len(lines)] for part in given))
+        outputs = jnp.einsum("nh,lqh->nlq", state, heads.lines) + heads.line_bias
+        gate, normals = moved(
+            normals_base, outputs, Near(at(rows.given)[..., : layout.near], could_of_lines(layout, could))
+        )
+        missing = rows.codes == jnp.asarray(layout.patterns.codes)
+        gate = jnp.stack([jnp.where(at(missing), 0.0, gate[..., 0]), gate[..., 1] + log_present(at(log_missing))], -1)
+        low, high, cell = (jnp.where(at(rows.alone), 0.0, at(part)) for part in (rows.low, rows.high, rows.cell))
+        log_normal = log_mixture(normals, low, high, cell)
+        return made.at[:, lines].set(log_value(gate, at(made), at(rows.inner), log_normal, at(rows.alone)))
+
+
+def linked(
+    layout: Layout, heads: Heads, rows: EncodedRows, could: jax.Array, state: jax.Array, made: jax.Array
+) -> jax.Array:
+    """log p (n, p) of all entries, with the exact relations of those parts that have some."""
+    parts, most = layout.links.parts, could.shape[-1]
+    rho = softened(jnp.einsum("nh,jrh->njr", state, heads.links) + heads.link_bias, jnp.asarray(layout.links.log_least))
+    found = log_linked(rho, could, bits_of(rows.holds[:, parts], most), made[:, parts])
+    return made.at[:, parts].set(found)
+
+
+def possible(layout: Layout, rows: EncodedRows, visible: jax.Array) -> jax.Array:
+    """Which relations give a value, (n, J, R): their other columns are visible, and the part can hold it."""
+    parts, others, log_odds, _ = layout.links
+    hidden = jnp.einsum("np,jrp->njr", ~visible * 1.0, jnp.asarray(others, jnp.float32))
+    return (hidden < 0.5) & bits_of(rows.could[:, parts], log_odds.shape[1])
+
+
+def could_of_lines(layout: Layout, could: jax.Array) -> jax.Array:
+    """The same of the parts with a density, (n, L, R'), where R' is 0 if none of them has relations."""
+    padded = jnp.pad(could, ((0, 0), (0, 1), (0, 0)))
+    return padded[:, layout.line_links, : layout.near]
+
+
+def seen_missing(layout: Layout, codes: jax.Array, visible: jax.Array) -> jax.Array:
+    """log of the joint probability of each component of the missing patterns and what is visible, (n, C)."""
+    own, log_weights, rates, _ = layout.patterns
+    found, there = visible & (codes == own), visible & (codes != own)
+    return jnp.asarray(log_weights) + found @ jnp.log(rates).T + there @ jnp.log1p(-rates).T
+
+
+def missing_log_odds(layout: Layout, log_joint: jax.Array) -> jax.Array:
+    """By how much what is visible moves the log odds that each part is missing, (n, p), given `seen_missing` (n, C)."""
+    _, log_weights, rates, log_odds = layout.patterns
+    if not len(log_weights):
+        return jnp.zeros((len(log_joint), len(log_odds)))
+    share = jax.nn.softmax(log_joint, -1)
+    return jnp.log(share @ rates) - jnp.log(share @ (1 - rates)) - log_odds
+
+
+def at_missing(codes: jax.Array, log_odds: jax.Array, count: int) -> jax.Array:
+    """`log_odds` (...) at the logits (..., count) of missing entries, 0 at the others; codes of -1 are none."""
+    return log_odds[..., None] * (jnp.arange(count) == codes[..., None])
+
+
+def on_axes(layout: Layout, y: Any, codes: Any) -> Any:
+    """The place of each row on the axes of the base, (n, A), from places on lines and codes (n, p), of NumPy or JAX."""
+    levels = layout.levels
+    there = (codes[:, levels.parts] == levels.codes) * 1.0
+    xp: Any = np if isinstance(y, np.ndarray) else jnp  # NumPy compiles nothing
+    return xp.concatenate([y[:, layout.lines], there - levels.masses], axis=1)
+
+
+def ordered(base: Base, order: jax.Array, layout: Layout) -> OrderedBase:
+    """The base in an order of the parts, (p,)."""
+    rank = jnp.argsort(order)[layout.axes]
+    return in_order(base, jnp.argsort(rank))
+
+
+def each_member(work: Callable[..., Any]) -> Callable[..., Any]:
+    """`work` for each member, whose arrays have a leading axis. Members come in turn: a batch of matrices is slow."""
+
+    def all_of(*members: Any) -> Any:
+        if jax.tree.leaves(members)[0].shape[0] == 1:
+            alone = work(*jax.tree.map(lambda part: part[0], members))
+            return jax.tree.map(lambda part: part[None], alone)
+        return jax.lax.map(lambda member: work(*member), members)
+
+    return all_of
+
+
+def base_alone(models: MaskedModel) -> MaskedModel:
+    """Members without what their networks say of the visible parts; how much each number follows the base stays."""
+    network = models.network
+    gate = network.line_bias * (np.arange(network.line_bias.shape[-1]) == 0)
+    outputs = lambda network: (
+        network.out_waves, network.out_free, network.out_bias, network.lines, network.links, network.line_bias,
+    )  # fmt: skip
+    nothing = jax.tree.map(lambda part: np.zeros(part.shape, part.dtype), outputs(network)[:-1])
+    return MaskedModel(eqx.tree_at(outputs, network, (*nothing, gate)), models.base)
+
+
+def knows_labels(parts: Sequence[Part], means: Any) -> bool:
+    """Whether a base with such means (..., A) has axes beside those of the parts with a density."""
+    return bool(means.shape[-1] > sum(map(has_density, parts)))
+
+
+def skeleton_of(layout: Layout, tensors: Mapping[str, Any], dropout: float) -> MaskedModel:
+    """The shapes of the members whose arrays `tensors` are, for `filled`.
+
+    Raises:
+        KeyError, ValueError: arrays that are not those of a model.
+    """
+    members, _, width = tensors["network.hidden"].shape
+    _, _, outputs = tensors["network.line_bias"].shape
+    if not members * width:
+        raise ValueError("it has no network")
+    depth = sum(name.startswith("network.into") for name in tensors)
+    network = MaskedNetwork(layout, width, depth, outputs, dropout, key=None)
+    _, components, _ = tensors["base.means"].shape
+    axes = len(layout.axes)
+    shapes: Any = [jax.ShapeDtypeStruct((components, *(axes,) * k), np.float32) for k in range(3)]
+    base = Base(*shapes)
+    shape = lambda part: jax.ShapeDtypeStruct((members, *part.shape), part.dtype)
+    return jax.tree.map(shape, MaskedModel(network, base))
+
+
+# --- Encoded entries -> what the network and the densities take of them ---------------------------------------------
+#
+# Within a code the first expert spreads its probability evenly over y, from one end of the code to the other. A code
+# that reaches to infinity ends, for that, where the training rows do; what lies beyond is the second expert's alone.
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The codes of one part on its line.
+
+    Attributes:
+        ends: (L+1,), the edges, finite.
+        ranks: (L+1,), the share of the training rows below each.
+        points: (L,), which codes have no width.
+        first, last: whether the first and the last code end there, so that their cells reach to infinity.
+        repeats: values within the codes that come again and again.
+        upto: (V+1,), the cumulative sum of their shares.
+    """
+
+    ends: Array
+    ranks: Array
+    points: NDArray[np.bool_]
+    first: bool
+    last: bool
+    repeats: Repeats
+    upto: Array
+
+    @classmethod
+    def of(cls, part: Part, drawn: tuple[float, float] | None) -> "Scale":
+        """Of a part with edges, drawn from within `drawn`."""
+        assert part.edges is not None
+        ends = part.edges.copy()
+        first, last = bool(np.isfinite(ends[0])), bool(np.isfinite(ends[-1]))
+        if drawn is not None:
+            ends[0], ends[-1] = (ends[0] if first else drawn[0]), (ends[-1] if last else drawn[1])
+        none = Repeats(np.zeros(len(ends) - 1), np.zeros(0), np.zeros(0))
+        repeats = part.repeats or none
+        upto = np.append(0.0, np.cumsum(repeats.within))
+        return cls(ends, rank_edges(part), np.diff(ends) <= 0, first, last, repeats, upto)
+
+    def rank(self, codes: NDArray[np.integer], y: Array) -> Array:
+        """The share of the training rows below y (n,)."""
+        width = self.ends[codes + 1] - self.ends[codes]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            within = np.where(width > 0, (y - self.ends[codes]) / width, 0.5)
+        return self.ranks[codes] + np.clip(within, 0.0, 1.0) * (self.ranks[codes + 1] - self.ranks[codes])
+
+    def inner(self, codes: NDArray[np.integer], low: Array, high: Array) -> Array:
+        """log of the share of a code, or of the density in it, that low to high (n,) have."""
+        a, b = self.ends[codes], self.ends[codes + 1]
+        cell, width = high > low, b - a
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = np.where(
+                cell, (np.minimum(high, b) - np.maximum(low, a)) / width, ((low >= a) & (low <= b)) / width
+            )
+            share = np.clip(share, 0.0, np.where(cell, 1.0, np.inf))
+            if len(self.repeats.y):
+                again = self.repeats.again[codes]
+                share = again * (self._below(high) - self._below(low)) + (1 - again) * share
+            return np.where(width > 0, np.log(share), 0.0)
+
+    def inside(self, low: Any, high: Any) -> Array:
+        """The share of each code between low and high, numbers or (n,), as (1, L) or (n, L); 1 of a point."""
+        a, b = np.atleast_1d(low)[:, None], np.atleast_1d(high)[:, None]
+        width = np.where(self.points, 1.0, np.diff(self.ends))
+        share = np.clip((np.minimum(b, self.ends[1:]) - np.maximum(a, self.ends[:-1])) / width, 0.0, 1.0)
+        if len(self.repeats.y):
+            first, last = (self._below(np.clip(end, self.ends[:-1], self.ends[1:])) for end in (a, b))
+            share = self.repeats.again * np.maximum(last - first, 0.0) + (1 - self.repeats.again) * share
+        return np.where(self.points, 1.0, share)
+
+    def placed(self, codes: NDArray[np.integer], u: Array, low: Any, high: Any) -> Array:
+        """Places (n,) in codes, between low and high, by uniform numbers u (n,)."""
+        first, last = np.maximum(self.ends[codes], low), np.minimum(self.ends[codes + 1], high)
+        last = np.maximum(last, first)
+        if not len(self.repeats.y):
+            return first + u * (last - first)
+        below, above = self._below(first), self._below(last)
+        width = np.maximum(self.ends[codes + 1] - self.ends[codes], 1e-300)
+        again = self.repeats.again[codes] * (above - below)
+        even = (1 - self.repeats.again[codes]) * (last - first) / width
+        share = again / np.maximum(again + even, 1e-300)
+        chosen = u < share
+        v = np.where(chosen, u / np.maximum(share, 1e-300), (u - share) / np.maximum(1 - share, 1e-300))
+        spot = np.searchsorted(self.upto, below + v * (above - below), side="right") - 1
+        spot = np.clip(spot, 0, len(self.repeats.y) - 1)
+        return np.where(chosen, self.repeats.y[spot], first + v * (last - first))
+
+    def _below(self, y: Array) -> Array:
+        """The cumulative share of the repeated values below y (...)."""
+        return self.upto[np.searchsorted(self.repeats.y, y)]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What a network takes of the rows of a schema."""
+
+    scales: tuple[Scale | None, ...]
+    lines: tuple[Binning | None, ...]
+    smooth: tuple[bool, ...]
+    linker: Linker
+
+    @classmethod
+    def of(cls, schema: Schema) -> "Reader":
+        """For the parts of a schema."""
+        parts = schema.parts
+        scales = tuple(
+            None if part.edges is None else Scale.of(part, schema.draw_range(j)) for j, part in enumerate(parts)
+        )
+        lines = tuple(line for kind in schema.kinds for line in kind.lines)
+        return cls(scales, lines, tuple(part.smooth for part in parts), Linker.of(schema))
+
+    def read(self, encoded: Encoded) -> EncodedRows:
+        """n encoded rows; an entry that is impossible counts as not observed."""
+        n, p = encoded.codes.shape
+        observed = encoded.observed & (encoded.codes != IMPOSSIBLE)
+        codes = np.where(observed, encoded.codes, 0)
+        made = {name: np.zeros((n, p), np.float32) for name in ("y", "u", "low", "high", "cell", "inner")}
+        alone = np.ones((n, p), bool)
+        for j, scale in enumerate(self.scales):
+            if scale is None:
+                continue
+            one = self.entry(j, codes[:, j], encoded.y[:, j], encoded.low[:, j], encoded.high[:, j])
+            for name, values in made.items():
+                values[:, j] = one[name]
+            alone[:, j] = one["alone"]
+        holds, could, given = self.linker.read(encoded, observed)
+        fields: dict[str, Any] = {"codes": codes, "alone": alone, "observed": observed, **made}
+        fields |= {"holds": holds, "could": could, "given": given}
+        return EncodedRows(**fields)
+
+    def entry(self, j: int, codes: NDArray[np.integer], y: Array, low: Array, high: Array) -> dict[str, NDArray]:
+        """The fields of `EncodedRows` for part j on a line, (n,) each."""
+        scale = self.scales[j]
+        assert scale is not None
+        y, low, high = (np.clip(part, -FAR, FAR) for part in (y, low, high))  # single precision goes no further
+        count = len(scale.points)
+        place = np.minimum(codes, count - 1)
+        alone = (codes >= count) | scale.points[place]
+        inner = np.where(alone, 0.0, scale.inner(place, low, high)) if self.smooth[j] else np.zeros(len(codes))
+        low = np.where(scale.first & (place == 0) & (low <= scale.ends[0]), -FAR, low)
+        high = np.where(scale.last & (place == count - 1) & (high >= scale.ends[-1]), FAR, high)
+        return {
+            "y": np.where(codes < count, y, 0.0), "u": scale.rank(place, y), "low": low, "high": high,
+            "cell": high - low, "inner": inner, "alone": alone,
+        }  # fmt: skip
+
+    def settle(self, j: int, codes: NDArray[np.integer], y: Array) -> tuple[NDArray[np.int32], Array, Array]:
+        """The value of part j nearest to each place in a code, (n,): its code, its own place, and its rank.
+
+        Codes without a place, such as the one for missing entries, stay as they are.
+        """
+        line, scale = self.lines[j], self.scales[j]
+        if scale is None:
+            return codes.astype(np.int32), np.zeros(len(codes)), np.zeros(len(codes))
+        count = len(scale.points)
+        here = codes < count
+        inside = np.minimum(codes, count - 1)
+        if line is None:  # ordered labels
+            found, places = inside, (scale.ends[inside] + scale.ends[inside + 1]) / 2
+        else:
+            entries = line.encode(line.decode(inside, y))
+            found, places = entries.codes, entries.y
+        ranks = scale.rank(found, places)
+        return np.where(here, found, codes).astype(np.int32), np.where(here, places, 0.0), ranks
+
+    def code_at(self, j: int, y: Array) -> NDArray[np.int32]:
+        """The code in which places (n,) lie."""
+        scale = self.scales[j]
+        assert scale is not None
+        code = np.searchsorted(scale.ends, y, side="right") - 1
+        return np.clip(code, 0, len(scale.points) - 1).astype(np.int32)

@@ -1,0 +1,273 @@
+"""log p of rows in one order of the parts, exact, and conditional distributions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.data import Frame
+from motes.tables.layout import Layout, layout_of
+from motes.tables.network import EncodedRows, MaskedModel, Reader, Scale, base_alone, each_member, knows_labels, ordered
+from motes.tables.parts import Array, Codes, Encoded, Mask, Part
+from motes.tables.relations import Relation
+from motes.tables.sampling import Block, Constraint, log_prob_parts, observed_sides
+from motes.tables.schema import Schema
+from motes.tables.unmasking import Unmasker
+
+
+@dataclass(frozen=True, eq=False)
+class AnyOrder:
+    """What was learned of a table, and the orders in which its parts are drawn and scored.
+
+    Attributes:
+        schema: between the table and codes.
+        models: the members, with a leading axis.
+        order: place -> part, (p,), the model's own.
+        bias: of the codes of each group in that order, (M, G, K).
+        constraint: the rules that rows keep; no order knows of it.
+    """
+
+    schema: Schema
+    models: MaskedModel
+    order: NDArray[np.integer]
+    bias: tuple[Any, ...]
+    constraint: Constraint
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The parts as arrays."""
+        labels = knows_labels(self.schema.parts, self.models.base.means)
+        return layout_of(self.schema.parts, self.reader.linker.links, self.schema.missing_patterns, labels=labels)
+
+    @cached_property
+    def reader(self) -> Reader:
+        """Between entries and what the network takes."""
+        return Reader.of(self.schema)
+
+    @cached_property
+    def own(self) -> Unmasker:
+        """The model's distribution: members in its own order, with its biases."""
+        return self.plain.with_bias(self.bias)
+
+    @cached_property
+    def plain(self) -> Unmasker:
+        """Members in the model's own order, without its biases, which are for rows of which nothing is known."""
+        return self._in(self.order)
+
+    def first(self, columns: Sequence[str]) -> Unmasker:
+        """The order in which the parts of these columns come first, the others as in the model's own; no biases."""
+        place = {column: k for k, column in enumerate(columns)}
+        rank = [place.get(self.schema.parts[j].column, len(place)) for j in self.order]
+        return self._in(self.order[np.argsort(rank, kind="stable")])
+
+    def random(self, seed: int, k: int) -> Unmasker:
+        """The k-th other order: columns at random, their parts together."""
+        columns = self.schema.learned
+        return self.first([columns[i] for i in np.random.default_rng([seed, 662607, k]).permutation(len(columns))])
+
+    def log_prob(self, unmasker: Unmasker, encoded: Encoded) -> Array:
+        """log p of the observed and possible entries in the data's units, (n,)."""
+        return self.log_prob_parts(unmasker, encoded).sum(axis=1)
+
+    def log_prob_parts(self, unmasker: Unmasker, encoded: Encoded) -> Array:
+        """The same of each entry given those before it in the order, (n, p); 0 of the others."""
+        rows = self.reader.read(encoded)
+        return log_prob_parts(unmasker, rows) + np.where(rows.observed, encoded.log_unit, 0.0)
+
+    def log_prob_alone(self, encoded: Encoded) -> Array:
+        """log p of each observed and possible entry where nothing but its own column is known, (n, p); 0 of others."""
+        made: Array = np.zeros(encoded.codes.shape)
+        for column in self.schema.learned:
+            own = np.zeros(len(self.schema.parts), bool)
+            own[self.schema.parts_of(column)] = True
+            made += self.log_prob_parts(self.of_the_base, replace(encoded, observed=encoded.observed & own))
+        return made
+
+    @cached_property
+    def of_the_base(self) -> Unmasker:
+        """In the model's own order, of the base mixture alone: labels by their shares, numbers by the mixture."""
+        return Unmasker.of(base_alone(self.models), self.layout, self.reader, self.order, self._ranges)
+
+    def _in(self, order: NDArray[np.integer]) -> Unmasker:
+        return Unmasker.of(self.models, self.layout, self.reader, order, self._ranges)
+
+    @cached_property
+    def _ranges(self) -> list[tuple[float, float] | None]:
+        return [self.schema.draw_range(j) for j in range(len(self.schema.parts))]
+
+
+def log_possible(unmasker: Unmasker, schema: Schema, block: Block, parts: Mask) -> Array:
+    """log of the probability of all that is ever drawn of some parts (p,), given those before, summed, (n,).
+
+    Numbers are drawn within their range, and no date that does not exist: rows have p over this probability.
+    """
+    n, p = block.codes.shape
+    total, visible = np.zeros(n), np.zeros((n, p), bool)
+    seen, everywhere = unmasker.start(n), np.ones(n, bool)
+    for k, j in enumerate(map(int, unmasker.order)):
+        before = slice(schema.parts_of(schema.parts[j].column).start, j)
+        shares = schema.allowed(j, block.codes[:, before], block.y[:, before]) if before.start < j else None
+        within = unmasker.everything(j)
+        if shares is not None:
+            within = within._replace(shares=np.asarray(shares, float))
+        if parts[j] and (shares is not None or unmasker.spots[k][1].line):
+            total += unmasker.log_within(seen, k, within, unmasker.derived(j, block.codes, block.y, visible))
+        visible[:, j] = True
+        if k < p - 1:
+            codes, y = block.codes[:, j], block.y[:, j]
+            scale = unmasker.reader.scales[j]
+            place = 0.0 if scale is None else scale.rank(np.minimum(codes, len(scale.points) - 1), y)
+            seen = unmasker.show(seen, k, codes, y, np.broadcast_to(place, n), everywhere)
+    return total
+
+
+# --- The distributions of all hidden columns of one row at once, each given the visible entries ---------------------
+#
+#     p(low < x_j < high | visible) = g_j a(code) share(low, high) + (1 - g_j) sum_c w_c (Phi_c(high) - Phi_c(low))
+#
+# Each part is divided into pieces: its codes, cut where a chart has an edge. A row of the compiled program holds the
+# k-th piece of every part, so that one pass of the network gives all of them. The masses of a part sum to 1.
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """What one part is divided into, from the lowest to the highest; m of them.
+
+    Attributes:
+        codes: (m,), the code that each lies in.
+        low, high: (m,), its ends in y; the first and the last of a line reach to infinity. Equal for a point.
+        y: (m,), the middle of each, within what is drawn.
+    """
+
+    codes: Codes
+    low: Array
+    high: Array
+    y: Array
+
+
+def pieces_of(part: Part, scale: Scale | None, cuts: Array) -> Pieces:
+    """A part divided at its codes and, where its codes hold many values, at `cuts` (c,), which rise."""
+    if scale is None:
+        nothing = np.zeros(part.count)
+        return Pieces(np.arange(part.count, dtype=np.int32), nothing, nothing, nothing)
+    codes: list[int] = []
+    low: list[float] = []
+    high: list[float] = []
+    for code, (a, b) in enumerate(zip(scale.ends[:-1], scale.ends[1:], strict=True)):
+        inside = cuts[(cuts > a) & (cuts < b)] if part.smooth else cuts[:0]
+        ends = [a, *inside.tolist(), b]
+        codes += [code] * (len(ends) - 1)
+        low += ends[:-1]
+        high += ends[1:]
+    first, last = np.array(low), np.array(high)
+    y = (first + last) / 2
+    wide = np.flatnonzero(last > first)
+    if len(wide):  # what lies beyond the training rows belongs to the outer pieces
+        first[wide[0]], last[wide[-1]] = -np.inf, np.inf
+    if part.missing:
+        codes, (first, last, y) = [*codes, part.count - 1], (np.append(one, 0.0) for one in (first, last, y))
+    return Pieces(np.array(codes, np.int32), first, last, y)
+
+
+class Conditionals:
+    """Of one table; its program is compiled once.
+
+    Args:
+        orders: the model.
+        pieces: of each part, p of them.
+    """
+
+    def __init__(self, orders: AnyOrder, pieces: Sequence[Pieces]):
+        self.orders, self.pieces = orders, tuple(pieces)
+        p, most = len(self.pieces), max(len(one.codes) for one in self.pieces)
+        self._real = np.zeros((most, p), bool)
+        names = {"y": np.float32, "u": np.float32, "low": np.float32, "high": np.float32, "cell": np.float32}
+        self._fields: dict[str, NDArray[Any]] = {name: np.zeros((most, p), kind) for name, kind in names.items()}
+        self._fields |= {"inner": np.zeros((most, p), np.float32), "codes": np.zeros((most, p), np.int32)}
+        self._fields["alone"] = np.ones((most, p), bool)
+        reader = orders.reader
+        for j, one in enumerate(self.pieces):
+            m = len(one.codes)
+            self._real[:m, j] = True
+            self._fields["codes"][:m, j] = one.codes
+            if reader.scales[j] is not None:
+                for name, values in reader.entry(j, one.codes, one.y, one.low, one.high).items():
+                    self._fields[name][:m, j] = values
+
+    def masses(self, frame: Frame, encoded: Encoded) -> list[Array]:
+        """p of each piece (m,) of each part given what one row shows; those of a part that it shows say nothing.
+
+        Args:
+            frame: the row, with the columns of the schema.
+            encoded: the same; what is not observed in it is hidden.
+        """
+        orders, row = self.orders, self.orders.reader.read(encoded)
+        visible = np.asarray(row.observed)[0]
+        order = orders.order[np.argsort(~visible[orders.order], kind="stable")]
+        rows, layout = self._rows(row, encoded, visible), orders.layout.on_device
+        log_p = np.asarray(_log_probs(orders.models, layout, rows, visible, order))
+        made = np.exp(np.where(self._real, log_p, -np.inf).astype(np.float64))
+        made *= self._kept(frame, encoded)
+        return [column[: len(one.codes)] / column.sum() for column, one in zip(made.T, self.pieces, strict=True)]
+
+    def _rows(self, row: EncodedRows, encoded: Encoded, visible: Mask) -> EncodedRows:
+        """The k-th piece of each hidden part, and what is visible, (K, p)."""
+        most = len(self._real)
+        fields: dict[str, Any] = {
+            name: np.where(visible, np.asarray(getattr(row, name)), own) for name, own in self._fields.items()
+        }
+        # What a relation gives of the visible columns lies in one of the pieces.
+        holds, could, given = (np.repeat(np.asarray(part), most, axis=0) for part in (row.holds, row.could, row.given))
+        for j in self.orders.reader.linker.of_part:
+            if visible[j]:
+                continue
+            one = self.pieces[j]
+            for r, found in enumerate(self.orders.reader.linker.derived(j, encoded.codes, encoded.y, visible[None])):
+                within = (one.codes == found.codes[0]) & (one.low <= found.y[0])
+                within &= (found.y[0] < one.high) | (one.low == one.high)
+                holds[: len(within), j] |= (within & found.possible[0]).astype(np.int32) << r
+                could[:, j] |= found.possible.astype(np.int32) << r
+                given[:, j, r] = found.places
+        fields |= {"holds": holds, "could": could, "given": given, "observed": np.broadcast_to(visible, holds.shape)}
+        return EncodedRows(**fields)
+
+    def _kept(self, frame: Frame, encoded: Encoded) -> Array:
+        """f of the pieces (K, p) by the rules between columns, at the middle of each piece.
+
+        Relations are in the pieces already, of which their value is hardly ever the middle.
+        """
+        orders, made = self.orders, np.ones(self._real.shape)
+        schema, rules = orders.schema, orders.constraint.rules
+        constraint = orders.constraint.without(np.array([isinstance(rule, Relation) for rule in rules], bool))
+        if not constraint.columns:
+            return made
+        sides = observed_sides(schema, constraint.columns, frame, encoded)
+        for column in constraint.columns:
+            at = schema.parts_of(column)
+            if encoded.observed[0, at.start] or at.stop - at.start > 1:
+                continue
+            one, kind = self.pieces[at.start], schema.kinds[schema.learned.index(column)]
+            here = one.codes < schema.parts[at.start].count - schema.parts[at.start].missing
+            codes, y = np.where(here, one.codes, 0)[:, None], one.y[:, None]
+            values = np.where(here, kind.decode(codes, y, np.zeros(y.shape)).astype(np.float64), np.nan)
+            made[: len(values), at.start] = constraint.weights(values[None], sides, column)[0]
+        return made
+
+
+@jax.jit
+def _log_probs(models: MaskedModel, layout: Layout, rows: EncodedRows, visible: Any, order: Any) -> jax.Array:
+    """log p of each entry (K, p) given the visible parts (p,), the mean of the members' p."""
+
+    def one(model: MaskedModel) -> jax.Array:
+        seen = jnp.broadcast_to(visible, rows.codes.shape)
+        return model.log_probs(layout, model.network.heads(layout), ordered(model.base, order, layout), rows, seen)
+
+    found = each_member(one)(models)
+    return jax.nn.logsumexp(found, 0) - jnp.log(len(found))

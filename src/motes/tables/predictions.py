@@ -1,0 +1,256 @@
+"""One column of a table given the other observed entries of each row.
+
+    p(x_j | visible)
+
+The probabilities of labels come from one pass. A number or a date is described by several draws for each row, made in
+one block: the uniform numbers of rows that expect the same are spread evenly (`unmasking.spread_evenly`), so that the
+error falls nearly with the number of draws and not with its root. Labels and draws are weighed by the rules that relate
+them to observed columns, so that none breaks a rule that all training rows keep.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.data import Blocks, Frame, as_frame
+from motes.data.arrays import DAY, Series, plain
+from motes.errors import DataError, UsageError, check_count, check_seed, unknown
+from motes.tables.kinds.base import Kind
+from motes.tables.kinds.dates import Date
+from motes.tables.kinds.labels import Categorical
+from motes.tables.layout import Derived
+from motes.tables.network import EncodedRows
+from motes.tables.orders import AnyOrder
+from motes.tables.parts import IMPOSSIBLE, Array, Encoded
+from motes.tables.sampling import last_codes, observed_sides
+from motes.tables.schema import Schema
+from motes.tables.unmasking import FEW, ROWS, Unmasker
+
+QUANTILES = (0.05, 0.5, 0.95)
+DRAWS = 256  # for each row
+
+
+@dataclass(frozen=True, repr=False)
+class Predicted(Frame):
+    """What is predicted of each row.
+
+    Attributes:
+        ignored: how many entries the training could not have held, so that they count as not observed.
+    """
+
+    ignored: int = 0
+
+
+def rows_without(schema: Schema, data: Any, column: str, name: str) -> Frame:
+    """The rows of `data` with the columns of the schema, and nothing known of `column`, which `data` need not have.
+
+    Raises:
+        UsageError: a column that is not learned.
+        DataError: another column too few or too many.
+    """
+    _kind_of(schema, column)  # which checks the name
+    # An array names no columns, so that it has to have all of them.
+    data = plain(data, name)
+    nameless = isinstance(data, np.ndarray | list | tuple)
+    frame = schema.frame(data, name=name) if nameless else as_frame(data, name=name)
+    n = len(frame)
+    nothing = Series("real", np.full(n, np.nan), np.ones(n, bool))
+    return schema.frame(Frame({**frame.columns, column: nothing}), name=name)
+
+
+def label_probabilities(orders: AnyOrder, data: Any, column: str, name: str) -> tuple[Array, list[Any]]:
+    """See `TableModel.predict_proba`."""
+    schema = orders.schema
+    frame = rows_without(schema, data, column, name)
+    kind = _kind_of(schema, column)
+    if not isinstance(kind, Categorical):
+        raise UsageError(f"column '{column}' is {kind.name}; expected one of labels. Use `predict`, which takes any.")
+    return _probabilities(orders, frame, schema.encode(frame, name=name, unseen="mark"), kind), list(kind.labels)
+
+
+def predict_blocks(
+    orders: AnyOrder,
+    rows: Blocks,
+    column: str,
+    quantiles: Sequence[float],
+    draws: int,
+    seed: int,
+    on_block: Callable[[int], None] | None,
+    name: str,
+) -> Iterator[Predicted]:
+    """Predictions for rows of `rows_without`, some at a time; see `TableModel.predict`."""
+    quantiles, draws, seed = _checked(quantiles), check_count(draws, "draws"), check_seed(seed)
+    kind, done = _kind_of(orders.schema, column), 0
+
+    def predicted(count: int) -> None:
+        nonlocal done
+        done += count
+        if on_block is not None:
+            on_block(done)
+
+    number = 0
+    for block in rows.read():
+        for start in range(0, len(block), ROWS):
+            part = block.take(slice(start, start + ROWS))
+            encoded = orders.schema.encode(part, name=name, unseen="mark")
+            if isinstance(kind, Categorical):
+                columns = _of_labels(kind, _probabilities(orders, part, encoded, kind))
+                predicted(len(part))
+            else:
+                word = int(np.random.SeedSequence([seed, number, 141421]).generate_state(1)[0])
+                values = _draws(orders, encoded, column, draws, word, predicted)
+                if column in orders.constraint.columns:
+                    sides = observed_sides(orders.schema, orders.constraint.columns, part, encoded)
+                    values = orders.constraint.reweighted(values, sides, column)
+                columns = _of_draws(kind, values, quantiles)
+            ignored = int((encoded.codes == IMPOSSIBLE).sum() + encoded.other.sum())
+            yield Predicted(columns, ignored)
+            number += 1
+    if not number:
+        raise DataError(f"{name} has no rows; expected at least 1.")
+
+
+def _kind_of(schema: Schema, column: str) -> Kind:
+    """The kind of a column that is learned; another one is refused."""
+    if column in schema.kept:
+        one = schema.kept[column].cells()[0]
+        raise UsageError(
+            f"column '{column}' is {one} in all rows of the training; expected a column that varies. "
+            f"Choose from: {', '.join(schema.learned)}."
+        )
+    schema.check_not_aside(column)
+    if column not in schema.learned:
+        raise UsageError(unknown("column", column, schema.learned))
+    return schema.kinds[schema.learned.index(column)]
+
+
+def _checked(quantiles: Sequence[float]) -> tuple[float, ...]:
+    try:
+        made = tuple(float(share) for share in quantiles)
+    except (TypeError, ValueError):
+        made = (np.nan,)
+    if not all(0 < share < 1 for share in made):
+        raise UsageError(f"quantiles = {quantiles!r}; expected numbers between 0 and 1, such as (0.05, 0.5, 0.95).")
+    return made
+
+
+def _others(orders: AnyOrder, encoded: Encoded, at: slice) -> EncodedRows:
+    """The rows, of which the parts `at` are hidden."""
+    rows = orders.reader.read(encoded)
+    observed = rows.observed.copy()
+    observed[:, at] = False
+    return rows._replace(observed=observed)
+
+
+def _probabilities(orders: AnyOrder, frame: Frame, encoded: Encoded, kind: Categorical) -> Array:
+    """p(label | the other observed entries) of each row of a frame that is `encoded`, (n, l)."""
+    at = orders.schema.parts_of(kind.column)
+    part = orders.schema.parts[at.start]
+    unmasker = orders.first([other for other in orders.schema.learned if other != kind.column])
+    p = kind.of_labels(last_codes(unmasker, _others(orders, encoded, at), part.count - part.missing))
+    if kind.column not in orders.constraint.columns:
+        return p
+    places = np.broadcast_to(np.arange(len(kind.labels)), p.shape)
+    sides = observed_sides(orders.schema, orders.constraint.columns, frame, encoded)
+    p = p * orders.constraint.weights(places, sides, kind.column)
+    return p / p.sum(axis=1, keepdims=True)
+
+
+# --- draws of numbers and dates ---------------------------------------------------------------------------------------
+
+
+def _draws(
+    orders: AnyOrder, encoded: Encoded, column: str, draws: int, seed: int, predicted: Callable[[int], None]
+) -> NDArray[Any]:
+    """Values of a column given the others of each row, (n, draws)."""
+    schema = orders.schema
+    kind, at = _kind_of(schema, column), schema.parts_of(column)
+    rows, made = _others(orders, encoded, at), []
+    in_order = orders.first([*(name for name in schema.learned if name != column), column])
+    for start in range(0, len(encoded), FEW):
+        few = np.arange(start, min(start + FEW, len(encoded)))
+        rng = np.random.Generator(np.random.Philox(key=[seed, start]))
+        take = lambda part, few=few: part[np.resize(few, FEW)]
+        # Places in double precision: a relation is between the numbers themselves.
+        known = take(rows.codes), take(encoded.y), take(np.asarray(rows.observed))
+        # The numbers that a row has come first in its order, for the Gaussian mixture is exact then.
+        unmasker = in_order.of_rows(orders.layout.known(known[0], known[-1]))
+        derived = unmasker.derived(at.start, *known)
+        copies = len(few) * draws
+        codes, y = _draw_few(schema, unmasker, jax.tree.map(take, rows), derived, at, copies, draws, rng)
+        made.append(kind.decode(codes, y, np.zeros(y.shape)).reshape(len(few), draws))
+        predicted(len(few))
+    return np.concatenate(made)
+
+
+def _draw_few(
+    schema: Schema,
+    unmasker: Unmasker,
+    rows: EncodedRows,
+    derived: Sequence[Derived],
+    at: slice,
+    count: int,
+    draws: int,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.int32], Array]:
+    """`draws` codes and places (count, q) of the parts `at` for one row after the other of FEW."""
+    seen, order = unmasker.start(FEW), list(map(int, unmasker.order))
+    first = order.index(at.start)
+    for k, j in enumerate(order[:first]):
+        seen = unmasker.show(seen, k, rows.codes[:, j], rows.y[:, j], rows.u[:, j], rows.observed[:, j])
+    size = FEW if count < ROWS else unmasker.most_rows  # rather a few small blocks than a padded one
+    q = at.stop - at.start
+    codes, y = np.zeros((count, q), np.int32), np.zeros((count, q))
+    everywhere = np.ones(size, bool)
+    for start in range(0, count, size):
+        which = np.minimum(np.arange(start, start + size), count - 1) // draws
+        copies = jax.tree.map(lambda part, which=which: jnp.take(part, which, axis=1), seen)
+        here = unmasker.take(which)
+        mine_codes, mine_y = np.zeros((size, q), np.int32), np.zeros((size, q))
+        for i in range(q):
+            j = at.start + i
+            within = here.everything(j)
+            if schema.parts[j].missing:
+                within = within._replace(shares=np.append(within.shares[:-1], 0.0))
+            if i and (possible := schema.allowed(j, mine_codes[:, :i], mine_y[:, :i])) is not None:
+                within = within._replace(shares=possible.astype(float))
+            given = [one.take(which) for one in derived] if not i else []
+            found = here.draw(copies, first + i, within, rng, given)
+            mine_codes[:, i], mine_y[:, i], ranks, _ = found
+            if i < q - 1:
+                copies = here.show(copies, first + i, mine_codes[:, i], mine_y[:, i], ranks, everywhere)
+        some = slice(start, start + size)
+        codes[some], y[some] = mine_codes[: len(codes[some])], mine_y[: len(y[some])]
+    return codes, y
+
+
+# --- what is said of them ---------------------------------------------------------------------------------------------
+
+
+def _of_labels(kind: Categorical, p: Array) -> dict[str, Series]:
+    """The most probable label of each row, and the probability of each label."""
+    nothing = np.zeros(len(p), bool)
+    each = {f"p({label})": Series("real", p[:, k], nothing) for k, label in enumerate(kind.labels)}
+    return {"label": kind.series(p.argmax(axis=1), nothing), **each}
+
+
+def _of_draws(kind: Kind, values: NDArray[Any], quantiles: Sequence[float]) -> dict[str, Series]:
+    """Mean, standard deviation and quantiles of draws (n, draws) of each row."""
+    nothing = np.zeros(len(values), bool)
+    apart = (values - values[:, :1]).astype(np.float64)  # with the digits of large whole numbers and dates
+    mean, sd = apart.mean(axis=1), apart.std(axis=1)
+    if isinstance(kind, Date):
+        unit = DAY if kind.days else 1
+        middle = kind.series(values[:, 0] + unit * np.rint(mean / unit).astype(np.int64), nothing)
+        sd = sd / DAY
+    else:
+        middle = Series("real", values[:, 0] + mean, nothing)
+    made = {"mean": middle, "sd": Series("real", sd, nothing)}
+    for share in quantiles:  # values that the column can hold
+        made[f"q{share:g}"] = kind.series(np.quantile(values, share, axis=1, method="inverted_cdf"), nothing)
+    return made

@@ -1,0 +1,573 @@
+"""Rows drawn under conditions, and the constraints that the rules of a schema set."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.data import Frame
+from motes.tables.layout import Derived, shares_of
+from motes.tables.network import EncodedRows
+from motes.tables.parts import IMPOSSIBLE, Array, Codes, Encoded, Mask, Restriction
+from motes.tables.relations import Rule
+from motes.tables.schema import Schema
+from motes.tables.unmasking import ROWS, Unmasker, Within
+from motes.training.programs import cores
+
+T = TypeVar("T")
+
+
+class Block(NamedTuple):
+    """Some drawn rows.
+
+    Attributes:
+        codes, y, u: (n, p), for `Schema.decode`.
+        log_weights: (n,); all the same where the rows need not be drawn again.
+    """
+
+    codes: NDArray[np.int32]
+    y: Array
+    u: Array
+    log_weights: Array
+
+
+def draw_block(
+    unmasker: Unmasker,
+    schema: Schema,
+    rows: int,
+    seed: int,
+    block: int,
+    known: EncodedRows | None = None,
+    conditions: Mapping[str, Restriction] | None = None,
+    *,
+    exact: bool = False,
+) -> Block:
+    """One block of rows.
+
+    Args:
+        unmasker: in an order in which the known parts come first, or with such an order of each row.
+        schema: of the table.
+        rows: n, of the compiled program.
+        seed, block: of the random numbers.
+        known: (n, p), entries that are observed are seen and not drawn.
+        conditions: column -> what is left of it.
+        exact: each row asks all members for every part, so that `log_within` is exact. What is left out of a part by
+            its range or by its column's earlier parts has the same share under all members otherwise.
+    """
+    p = unmasker.layout.parts
+    rng = np.random.Generator(np.random.Philox(key=[seed, block]))
+    codes, y, log_weights = np.zeros((rows, p), np.int32), np.zeros((rows, p)), np.zeros(rows)
+    u_rare = rng.random((rows, p))
+    seen, visible = unmasker.start(rows), np.zeros((rows, p), bool)
+    if known is not None:
+        visible = np.array(known.observed)
+        codes, y = np.where(visible, known.codes, 0), np.where(visible, known.y, 0.0).astype(np.float64)
+        for k, j in enumerate(map(int, unmasker.order)):
+            if visible[:, j].any():
+                seen = unmasker.show(seen, k, codes[:, j], y[:, j], known.u[:, j], visible[:, j])
+    for k, j in enumerate(map(int, unmasker.order)):
+        hidden = ~visible[:, j]
+        if not hidden.any():
+            continue
+        within, restriction = _within(unmasker, schema, j, codes, y, conditions or {})
+        derived = unmasker.derived(j, codes, y, visible)
+        split = restriction is None and unmasker.ranks is None and not exact
+        found = unmasker.draw(seen, k, within, rng, derived, split=split)
+        new_codes, new_y, ranks, log_within = found
+        codes[hidden, j], y[hidden, j], visible[:, j] = new_codes[hidden], new_y[hidden], True
+        if restriction is not None:
+            log_weights[hidden] += log_within[hidden]
+            if restriction.shares() is not None:
+                u_rare[hidden, j] = restriction.narrowed(codes[:, j], u_rare[:, j])[hidden]
+        if k < p - 1:
+            seen = unmasker.show(seen, k, codes[:, j], y[:, j], ranks, hidden)
+    for column, restriction in (conditions or {}).items():
+        at = schema.parts_of(column)
+        log_weights = np.where(restriction.holds(codes[:, at], y[:, at]), log_weights, -np.inf)
+    return Block(codes, y, u_rare, log_weights)
+
+
+def _within(
+    unmasker: Unmasker,
+    schema: Schema,
+    j: int,
+    codes: NDArray[np.int32],
+    y: Array,
+    conditions: Mapping[str, Restriction],
+) -> tuple[Within, Restriction | None]:
+    """What of part j may be drawn after the earlier parts of its column, and what says so, if anything does."""
+    column = schema.parts[j].column
+    at = schema.parts_of(column)
+    before = slice(at.start, j)
+    within = unmasker.everything(j)
+    possible = schema.allowed(j, codes[:, before], y[:, before]) if j > at.start else None
+    if possible is not None:
+        within = within._replace(shares=np.asarray(possible, float))
+    restriction = conditions.get(column)
+    if restriction is None:
+        return within, None
+    allowed = restriction.allowed(j - at.start, codes[:, before], y[:, before]).astype(float)
+    share = restriction.shares()
+    if share is not None and j == at.start:
+        allowed = allowed * share
+    low, high = restriction.interval(j - at.start, codes[:, before], y[:, before])
+    low, high = np.maximum(low, within.low), np.minimum(high, within.high)
+    scale = unmasker.reader.scales[j]
+    if scale is not None:  # of a code at the end of the interval a part remains
+        inside = scale.inside(low, high)
+        part = np.ones((len(inside), unmasker.layout.sizes[j]))
+        part[:, : inside.shape[1]] = inside
+        allowed = allowed * (part if len(part) > 1 else part[0])
+    return Within(within.shares * allowed, low, high), restriction
+
+
+def again(block: Block, n: int, seed: int, number: int) -> tuple[NDArray[np.intp], float, float]:
+    """Which rows of a block stand for its n rows, their effective number, and the log of the mean weight."""
+    weights = block.log_weights
+    top = weights.max()
+    if not np.isfinite(top):
+        return np.zeros(0, np.intp), 0.0, -np.inf
+    share = np.exp(weights - top)
+    mean = top + np.log(share.mean())
+    if np.ptp(weights) < 1e-5:
+        return np.arange(n), float(n), float(mean)
+    share /= share.sum()
+    effective = float(1 / (share**2).sum())
+    rng = np.random.default_rng([seed, 299792, number])
+    # Systematic resampling, the rows of it in any order.
+    places = (np.arange(n) + rng.random()) / n
+    chosen = np.minimum(np.searchsorted(np.cumsum(share), places), len(share) - 1)
+    return rng.permutation(chosen), effective, float(mean)
+
+
+def log_prob_rows(unmasker: Unmasker, rows: EncodedRows) -> Array:
+    """log p of the observed entries of n rows, (n,), by the chain rule in the order."""
+    return log_prob_parts(unmasker, rows).sum(axis=1)
+
+
+def log_prob_parts(unmasker: Unmasker, rows: EncodedRows) -> Array:
+    """log p of each observed entry given the observed ones before it in the order, (n, p); 0 of the others."""
+    n = len(rows.codes)
+    made = np.zeros(rows.codes.shape)
+    for start in range(0, n, ROWS):
+        some = slice(start, start + ROWS)
+        take = lambda part, some=some: _padded(part[some], ROWS)
+        count = len(made[some])
+        made[some] = _log_prob_block(unmasker, EncodedRows(*map(take, rows)), count)[:count]
+    return made
+
+
+def _log_prob_block(unmasker: Unmasker, rows: EncodedRows, count: int) -> Array:
+    made = np.zeros(rows.codes.shape)
+    seen = unmasker.start(len(made))
+    last = unmasker.layout.parts - 1
+    for k, j in enumerate(map(int, unmasker.order)):
+        here = rows.observed[:, j]
+        if here.any():
+            entry = jax.tree.map(lambda part, j=j: np.asarray(part)[:, j], rows)
+            made[:, j] = np.where(here, unmasker.log_prob(seen, k, entry, count), 0.0)
+            if k < last:
+                seen = unmasker.show(seen, k, entry.codes, entry.y, entry.u, here)
+    return made
+
+
+def _with_dependencies(shares: Array, links: Any, derived: Sequence[Derived]) -> Array:
+    """p (n, K), the mean over members, from softmaxes (M, n, K) and from rho (M, n, R) of the dependencies."""
+    if not derived:
+        return np.asarray(shares.mean(0))
+    pi, rest = shares_of(links, derived)
+    made = shares * rest[..., None]
+    for r, one in enumerate(derived):
+        made[:, np.arange(len(one.codes)), one.codes] += pi[..., r]
+    return np.asarray(made.mean(0))
+
+
+def _padded(part: Any, n: int) -> Any:
+    """A part of fewer than n rows, with its first row again and again at its end."""
+    return part if len(part) == n else np.concatenate([part, np.repeat(part[:1], n - len(part), axis=0)])
+
+
+def in_turn(work: Callable[[int], T], count: int) -> Iterator[T]:
+    """work(0), work(1), ... in this order, two at a time: one computes while the other is on the way to values."""
+    with ThreadPoolExecutor(min(2, cores())) as pool:
+        waiting = [pool.submit(work, number) for number in range(min(3, count))]
+        try:
+            for number in range(count):
+                yield waiting.pop(0).result()
+                if number + 3 < count:
+                    waiting.append(pool.submit(work, number + 3))
+        finally:
+            for one in waiting:
+                one.cancel()
+
+
+def last_codes(unmasker: Unmasker, rows: EncodedRows, count: int) -> Array:
+    """The distribution (n, count) of the first codes of the last part, of labels, given what is observed."""
+    n = len(rows.codes)
+    made = []
+    for start in range(0, n, ROWS):
+        some = jax.tree.map(lambda part, start=start: _padded(part[start : start + ROWS], ROWS), rows)
+        seen = unmasker.start(ROWS)
+        for k, j in enumerate(map(int, unmasker.order[:-1])):
+            codes, y, u, here = (part[:, j] for part in (some.codes, some.y, some.u, some.observed))
+            seen = unmasker.show(seen, k, codes, y, u, here)
+        j = int(unmasker.order[-1])
+        derived = unmasker.derived(j, *(np.asarray(part) for part in (some.codes, some.y, some.observed)))
+        views = unmasker.view(seen, len(unmasker.order) - 1, derived)
+        made.append(
+            _with_dependencies(np.exp(np.asarray(views.log_codes, np.float64)), views.links, derived)[:, :count]
+        )
+    found = np.concatenate(made)[:n]
+    return found / found.sum(axis=1, keepdims=True)
+
+
+# --- The rules between columns as a part of a model's distribution --------------------------------------------------
+#
+#     m(x) = (1 - e) p(x) f(x) / Z + e p(x),    f(x) = product over rules i of f_i(case of x),    Z = E_p f
+#
+# p is the network's distribution. A rule sorts rows into cases, of which case 0 breaks it: an inequality, an exact
+# relation, a label that follows from another one. f_i of each case is such that m has the training rows' shares of all
+# cases (iterative proportional fitting: Deming & Stephan 1940), over the cases of rows drawn from p after the training.
+# It is 0 for a rule that all training rows keep. The share e = 1 / (training rows + 1) leaves a probability to later
+# rows that break such a rule; no synthetic row does.
+#
+# Of a row with missing entries, f and Z are those of the rules of which all columns are known.
+
+
+DRAWN = 4096, 32_768  # rows for Z, at least and at most: at 0.98 its log has a standard error of 0.002 and 0.0008
+FOR_EACH = 16  # of them for each training row, between these two,
+ERROR = 5e-4  # unless fewer tell it so well,
+BREACHES = 16  # and each soft rule is broken so often among them, or would be if they broke it as training rows do
+HALF = 0.5  # a breach more than there are and should be, for few of them are chance
+PRIOR = 10.0  # rows that say of a code that rules do not change its share
+LEAST = 0.05  # of rows that keep all rules: each requested row takes as many draws as one of them
+STRAIGHT = 0.98  # of the rows: if no fewer are kept, all shares of codes are what they were
+ROUNDS = 20  # of iterative proportional fitting
+MOST = 2.5  # times as frequent as without rules the cases of all rules together become, at most
+
+
+class Side(NamedTuple):
+    """A column of a rule, (n,) each.
+
+    Attributes:
+        values: numbers, microseconds of dates, or places of labels; NaN where the entry is missing.
+        known: where something is known of the entry: a missing one with a code of its own is known.
+    """
+
+    values: Array
+    known: Mask
+
+    def at(self, rows: NDArray[np.integer]) -> "Side":
+        """Some rows of it."""
+        return Side(self.values[rows], self.known[rows])
+
+
+Sides = Mapping[str, Side]
+
+
+@dataclass(frozen=True, eq=False)
+class Constraint:
+    """The rules, and how often rows drawn from the network's distribution are of which cases.
+
+    Attributes:
+        rules: k of them.
+        patterns: (r, k), the distinct rows of the table that says of which cases each drawn row is.
+        counts: (r,), how many drawn rows have each pattern.
+        loose: e, the weight of the part without rules.
+    """
+
+    rules: tuple[Rule, ...]
+    patterns: NDArray[np.int32]
+    counts: NDArray[np.integer]
+    loose: float
+
+    @classmethod
+    def of(cls, schema: Schema, cases: NDArray[np.integer]) -> "Constraint":
+        """By the cases of drawn rows (n, k) under the rules of a schema."""
+        return cls.counted(schema, *np.unique(cases, axis=0, return_counts=True))
+
+    @classmethod
+    def counted(cls, schema: Schema, patterns: NDArray[np.integer], counts: NDArray[np.integer]) -> "Constraint":
+        """By the distinct patterns of the drawn rows."""
+        return cls(schema.rules, patterns.astype(np.int32), counts, 1 / (schema.rows + 1))
+
+    @classmethod
+    def none(cls) -> "Constraint":
+        """Without rules: m = p."""
+        return cls((), np.zeros((0, 0), np.int32), np.zeros(0, np.int64), 0.0)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the rules."""
+        return columns_of(self.rules)
+
+    @property
+    def words(self) -> str:
+        """All rules, such as "start <= end in all rows, low <= high in nearly all rows"."""
+        return ", ".join(rule.words for rule in self.rules)
+
+    @property
+    def strict(self) -> Mask:
+        """Which rules (k,) all training rows keep."""
+        return np.array([rule.shares[0] == 0 for rule in self.rules], bool)
+
+    def without(self, which: Mask) -> "Constraint":
+        """The same without some rules (k,)."""
+        left = tuple(rule for rule, out in zip(self.rules, which, strict=True) if not out)
+        return replace(self, rules=left, patterns=self.patterns[:, ~which])
+
+    @property
+    def bends(self) -> bool:
+        """Whether so many rows from p are left out that the shares of codes change."""
+        return bool(self.rules) and self.log_share(np.ones(len(self.rules), bool)) < np.log(STRAIGHT)
+
+    @cached_property
+    def factors(self) -> list[Array]:
+        """f_i of each case, of each rule; the last one, 1, is that of a row with a missing entry, whose case is -1."""
+        made = [np.append(float(rule.shares[0] > 0), np.ones(len(rule.shares))) for rule in self.rules]
+        most = MOST ** (1 / max(sum(len(rule.shares) > 2 for rule in self.rules), 1))
+        for _ in range(ROUNDS):
+            for i, rule in enumerate(self.rules):
+                weights = self.counts * np.exp(self._log_f(made, self.patterns))
+                here = self.patterns[:, i] >= 0
+                now = np.bincount(self.patterns[here, i], weights[here], len(rule.shares)).astype(np.float64)
+                made[i][:-1] = _closer(made[i][:-1], now, np.array(rule.shares), most)
+        return made
+
+    def _log_f(self, factors: list[Array], cases: NDArray[np.integer], known: Mask | None = None) -> Array:
+        """log f of rows of some cases (n, k), by the rules that are `known` (k,)."""
+        total = np.zeros(len(cases))
+        with np.errstate(divide="ignore"):
+            for i, factor in enumerate(factors):
+                if known is None or known[i]:
+                    total += np.log(factor)[cases[:, i]]
+        return total
+
+    def log_weights(self, cases: NDArray[np.integer]) -> Array:
+        """log f of rows of some cases (n, k)."""
+        return self._log_f(self.factors, cases)
+
+    def log_share(self, which: Mask) -> float:
+        """log Z by some rules `which` (k,): the share of rows from p that keep them, if all training rows do."""
+        weights = np.exp(self._log_f(self.factors, self.patterns, which))
+        return float(np.log(self.counts @ weights / self.counts.sum()))
+
+    def log_factor(self, sides: Sides) -> Array:
+        """log m(x) - log p(x) of rows, (n,)."""
+        return np.logaddexp(np.log1p(-self.loose) + self._log_kept(sides), np.log(self.loose))
+
+    def _log_kept(self, sides: Sides) -> Array:
+        """log f(x) / Z of rows, (n,)."""
+        cases, known = cases_of(self.rules, sides), _known_by(self.rules, sides)
+        distinct, place = np.unique(known, axis=0, return_inverse=True)
+        made = np.zeros(len(cases))
+        for number, which in enumerate(distinct):
+            here = place.ravel() == number
+            made[here] = self._log_f(self.factors, cases[here], which) - self.log_share(which)
+        return made
+
+    def accepted(self, sides: Sides, hopeless: bool | Mask, u: Array) -> Mask:
+        """Which candidates from p rejection accepts, so that they become rows of p f / Z; (n,).
+
+        Args:
+            sides: of complete rows.
+            hopeless: where the known values break a rule that all rows keep, so that any candidate is accepted.
+            u: (n,), uniform numbers.
+        """
+        most = sum(float(np.log(factor.max())) for factor in self.factors)
+        kept = u < np.exp(self.log_weights(cases_of(self.rules, sides)) - most)
+        return np.logical_or(kept, hopeless)
+
+    def thinned(self, block: Block, schema: Schema, known: Sides, seed: int, number: int) -> tuple[Block, float]:
+        """The rows of a block that rejection accepts, and log of the mean of m(x) / p(x) over all of its rows.
+
+        Args:
+            block: candidates from p, under conditions or without.
+            schema: of the table.
+            known: columns whose value is given, (1,) each.
+            seed, number: of the random numbers.
+        """
+        n = len(block.codes)
+        drawn = drawn_sides(schema, self.columns, block.codes, block.y, block.u)
+        given = {column: side.at(np.zeros(n, np.intp)) for column, side in known.items()}
+        sides = {**drawn, **given}
+        hopeless = bool(self.broken(known).any()) if known else False
+        here = self.accepted(sides, hopeless, np.random.default_rng([seed, 602214, number]).random(n))
+        log_mean = float(np.logaddexp.reduce(self.log_factor(sides)) - np.log(n))
+        return Block(block.codes[here], block.y[here], block.u[here], block.log_weights[here]), log_mean
+
+    def broken(self, sides: Sides) -> Mask:
+        """Which rows (n,) break, by what is known of them, a rule that all training rows keep."""
+        return np.logical_or.reduce(broken_by(self.rules, sides) & self.strict, axis=1)
+
+    def reweighted(self, draws: NDArray[Any], sides: Sides, column: str) -> NDArray[Any]:
+        """Draws of one column from p given the others, as draws from p f / Z.
+
+        Each row's draws are resampled by their weights f, which are the same for all of them in most rows.
+
+        Args:
+            draws: (n, r), r of each row.
+            sides: of the other columns, (n,) each.
+            column: whose draws they are.
+        """
+        r, made = draws.shape[1], draws.copy()
+        weights = self.weights(draws, sides, column)
+        for row in np.flatnonzero(np.ptp(weights, axis=1) > 0):
+            order = np.argsort(draws[row], kind="stable")
+            upto = np.cumsum(weights[row, order])
+            chosen = np.searchsorted(upto, (np.arange(r) + 0.5) / r * upto[-1])
+            made[row] = draws[row, order[np.minimum(chosen, r - 1)]]
+        return made
+
+    def weights(self, values: NDArray[Any], sides: Sides, column: str) -> Array:
+        """f of rows in which one column has each of some values, (n, r); arguments as those of `reweighted`.
+
+        It is 1 in a row that breaks a rule, which all training rows keep, with any of the values.
+        """
+        n, r = values.shape
+        whole = {name: side.at(np.repeat(np.arange(n), r)) for name, side in sides.items()}
+        whole[column] = Side(values.ravel().astype(np.float64), np.ones(n * r, bool))
+        found = np.exp(self.log_weights(cases_of(self.rules, whole))).reshape(n, r)
+        return np.where(found.any(axis=1, keepdims=True), found, 1.0)
+
+
+def _closer(factor: Array, now: Array, shares: Array, most: float) -> Array:
+    """f_i (c,) with which cases that have the weights `now` (c,) have the `shares` (c,), as far as it may go.
+
+    A rule is never broken more often than without it, and no case becomes so frequent that rejection takes forever.
+    """
+    kept = now[1:].sum()
+    if not kept:
+        return factor
+    with np.errstate(divide="ignore", invalid="ignore"):
+        times = np.where(now > 0, shares / now * kept / shares[1:].sum(), 1.0)
+    made = factor * times
+    made[1:] = np.minimum(made[1:], most * (now[1:] / kept) @ made[1:]) if len(made) > 2 else 1.0
+    if shares[0]:
+        breaches = now[0] / factor[0], shares[0] * kept / shares[1:].sum()  # of p, and as many as there should be
+        made[0] = min((breaches[1] + HALF) / (breaches[0] + HALF), 1.0)
+    return made
+
+
+def columns_of(rules: Sequence[Rule]) -> tuple[str, ...]:
+    """The columns of some rules, each once."""
+    return tuple(dict.fromkeys(column for rule in rules for column in rule.columns))
+
+
+def cases_of(rules: Sequence[Rule], sides: Sides) -> NDArray[np.integer]:
+    """The case of each row under each rule, (n, k)."""
+    values = {column: side.values for column, side in sides.items()}
+    return _of_each([rule.cases(values) for rule in rules], sides)
+
+
+def broken_by(rules: Sequence[Rule], sides: Sides) -> Mask:
+    """Which rows break which rule, (n, k); a missing entry, or a column that is not there, breaks none."""
+    n = len(next(iter(sides.values())).values) if sides else 0
+    nothing = Side(np.full(n, np.nan), np.zeros(n, bool))
+    whole = {column: sides.get(column, nothing) for column in columns_of(rules)}
+    return cases_of(rules, whole) == 0
+
+
+def _known_by(rules: Sequence[Rule], sides: Sides) -> Mask:
+    """Of which rules (n, k) all columns are known."""
+    return _of_each([np.logical_and.reduce([sides[column].known for column in rule.columns]) for rule in rules], sides)
+
+
+def _of_each(columns: list[NDArray[Any]], sides: Sides) -> NDArray[Any]:
+    n = len(next(iter(sides.values())).values) if sides else 0
+    return np.stack(columns, axis=1) if columns else np.zeros((n, 0), bool)
+
+
+def observed_sides(schema: Schema, columns: Sequence[str], frame: Frame, encoded: Encoded) -> dict[str, Side]:
+    """Some columns of rows of a schema, `frame`, that are `encoded`; an impossible entry is not known."""
+    made = {}
+    for column in columns:
+        series, at = frame.columns[column], schema.parts_of(column)
+        values = np.full(len(frame), np.nan)
+        values[~series.missing] = schema.kinds[schema.learned.index(column)].read(series, "the data")
+        known = encoded.observed[:, at.start] & (encoded.codes[:, at] != IMPOSSIBLE).all(axis=1)
+        made[column] = Side(np.where(known, values, np.nan), known)
+    return made
+
+
+def drawn_sides(schema: Schema, columns: Sequence[str], codes: Codes, y: Array, u: Array) -> dict[str, Side]:
+    """Some columns of drawn rows, (n, p) for `Schema.decode`."""
+    made = {}
+    for column in columns:
+        at = schema.parts_of(column)
+        kind, first = schema.kinds[schema.learned.index(column)], schema.parts[at.start]
+        gone = (codes[:, at.start] == first.count - 1) & first.missing
+        mine = np.where(gone[:, None], 0, codes[:, at])
+        values = kind.decode(mine, np.where(gone[:, None], 0.0, y[:, at]), u[:, at])
+        made[column] = Side(np.where(gone, np.nan, values.astype(np.float64)), np.ones(len(codes), bool))
+    return made
+
+
+class RuleEstimate(NamedTuple):
+    """What rows drawn from a trained model say of the rules.
+
+    Attributes:
+        schema: with the rules that the model can keep.
+        constraint: of these.
+        changes: for each part (K,), how many times as frequent each code is among rows that keep them.
+    """
+
+    schema: Schema
+    constraint: Constraint
+    changes: list[Array]
+
+
+def estimated(unmasker: Unmasker, schema: Schema, seed: int) -> RuleEstimate:
+    """The constraint of a trained model.
+
+    So that rejection accepts a share of at least `LEAST`, the rule that most of the drawn rows break is left out, as
+    often as needed.
+
+    Args:
+        unmasker: the network's distribution p.
+        schema: of the table.
+        seed: of the draws.
+    """
+    if not schema.rules:
+        return RuleEstimate(schema, Constraint.none(), [np.ones(part.count) for part in schema.parts])
+    # log p of a row counts numbers beyond the observed range, so that Z has to count them, too.
+    whole = replace(unmasker, ranges=[None] * unmasker.layout.parts)
+    word = int(np.random.SeedSequence([seed, 667430]).generate_state(1)[0])
+    rules, rows = schema.rules, int(np.clip(FOR_EACH * schema.rows, *DRAWN))
+    columns, blocks, of_cases = columns_of(rules), [], []
+    for number in range(-(-rows // ROWS)):
+        block = draw_block(whole, schema, ROWS, word, number)
+        blocks.append(block.codes)
+        of_cases.append(cases_of(rules, drawn_sides(schema, columns, block.codes, block.y, block.u)))
+        if _is_enough(np.concatenate(of_cases), rules):
+            break
+    codes, cases = np.concatenate(blocks), np.concatenate(of_cases)
+    while (~(cases == 0).any(axis=1)).mean() < LEAST:
+        most = np.arange(len(schema.rules)) == (cases == 0).mean(axis=0).argmax()
+        schema, cases = schema.without(schema.rules[int(most.argmax())]), cases[:, ~most]
+    constraint = Constraint.of(schema, cases) if schema.rules else Constraint.none()
+    weights = np.exp(constraint.log_weights(cases)) if schema.rules else np.ones(len(cases))
+    return RuleEstimate(
+        schema, constraint, [_change(codes[:, j], weights, part.count) for j, part in enumerate(schema.parts)]
+    )
+
+
+def _is_enough(cases: NDArray[np.integer], rules: Sequence[Rule]) -> bool:
+    """Whether drawn rows (n, k) say well enough how many keep the rules, and there are no shares of other cases."""
+    breaches = np.maximum((cases == 0).sum(axis=0), [len(cases) * rule.shares[0] for rule in rules])
+    soft = [rule.shares[0] > 0 for rule in rules]
+    if cases.max() > 1 or (breaches[soft] < BREACHES).any():
+        return False
+    kept = float((cases > 0).all(axis=1).mean())
+    return kept > 0 and np.sqrt((1 - kept) / kept / len(cases)) < ERROR
+
+
+def _change(codes: Codes, weights: Array, count: int) -> Array:
+    """How many times as frequent each of so many codes (n,) is if rows count by their `weights` (n,), (count,)."""
+    before, after = np.bincount(codes, minlength=count), np.bincount(codes, weights / weights.mean(), count)
+    return (after + PRIOR) / (before + PRIOR)

@@ -1,0 +1,690 @@
+"""Drawing rows: parts are unmasked in order, and each value is chosen from its conditional distribution."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_ndtr, ndtri_exp
+
+from motes.errors import ModelFileError
+from motes.tables.base import OrderedBase, in_orders
+from motes.tables.layout import BINS, FAR, Derived, Layout, bits_of, shares_of
+from motes.tables.masking import (
+    FLOOR,
+    ObservedCodes,
+    Outlook,
+    Place,
+    PreparedModel,
+    Revealed,
+    Spot,
+    bias_of,
+    log_prob_of,
+    nothing_seen,
+    outlook,
+    prepare,
+    seen_after,
+)
+from motes.tables.network import TINY, EncodedRows, MaskedModel, Near, Reader, each_member, masses
+from motes.training.programs import drawing_program, put
+
+GOLDEN = 2654435769  # 2^32 over the golden ratio
+EVEN = 1e-6  # by which rows that expect the same come in any order
+ONE = 1 - 1e-6  # so that rounding does not reach beyond the last of several
+
+
+class Choice(NamedTuple):
+    """What was chosen for n rows, (n,) each.
+
+    Attributes:
+        link: a relation, counted from 1; 0: none,
+        codes: or a code,
+        normal, means, sds: or a normal,
+        low, high: of which the part between these.
+        rest: what is left of the uniform number that chose it, itself uniform.
+        log_within: the log probability of what may be drawn.
+    """
+
+    link: jax.Array
+    codes: jax.Array
+    normal: jax.Array
+    means: jax.Array
+    sds: jax.Array
+    low: jax.Array
+    high: jax.Array
+    rest: jax.Array
+    log_within: jax.Array
+
+
+class Chances(NamedTuple):
+    """What is random in a choice. NumPy draws it: JAX would compile a program for each kind of number.
+
+    Attributes:
+        member, link, ties: uniform numbers, (n,).
+        shift: 32 bits, ().
+    """
+
+    member: Any
+    link: Any
+    ties: Any
+    shift: Any
+
+    @classmethod
+    def of(cls, rng: np.random.Generator, n: int) -> "Chances":
+        """Of n rows."""
+        member, link, ties = rng.random((3, n), np.float32)
+        return cls(member, link, ties, np.asarray(rng.integers(2**32, dtype=np.uint32)))
+
+
+class Binned(NamedTuple):
+    """A density by bins: of each member and row, what each expert has of each bin."""
+
+    bins: jax.Array
+    """(K,), the bin of each code; BINS where it has none."""
+    ends: jax.Array
+    """(n, T+1), the edges of the bins within the interval that may be drawn."""
+    code_shares: jax.Array
+    """(M, n, T+1), of the codes."""
+    normal_parts: jax.Array
+    """(M, n, T, C), of each normal."""
+
+
+def _binned(
+    views: Outlook, lattice: tuple[jax.Array, jax.Array] | None, log_codes: jax.Array, low: Any, high: Any
+) -> Binned | None:
+    """The shares of the bins; None where the part has no density."""
+    if views.normals is None or views.tilt is None or lattice is None:
+        return None
+    edges, of_code = lattice
+    n = log_codes.shape[1]
+    bins = jnp.pad(of_code, (0, max(0, log_codes.shape[-1] - len(of_code))), constant_values=BINS)
+    bins = bins[: log_codes.shape[-1]]
+    first, last = (jnp.broadcast_to(end, (n,))[:, None] for end in (low, high))
+    ends = jnp.clip(edges, first, last)  # (n, T+1)
+    tilt, total = views.tilt
+    by = jnp.exp(views.gate[..., 1:] + tilt[..., :-1] - total[..., None])[..., None]
+    normal_parts = by * masses(views.normals, ends)  # (M, n, T, C)
+    code_shares = jnp.exp(log_codes + views.gate[..., :1]) @ jax.nn.one_hot(bins, BINS + 1)
+    return Binned(bins, ends, code_shares, normal_parts)
+
+
+@drawing_program()
+def choose(
+    views: Outlook,
+    back: Any,
+    lattice: tuple[jax.Array, jax.Array] | None,
+    log_shares: Any,
+    low: Any,
+    high: Any,
+    could: Any,
+    fits: Any,
+    chances: Chances,
+) -> Choice:
+    """Choose one part of each of n rows.
+
+    Args:
+        views: of the members, (M, n, ...); with `back` each row asked one of them, and they are (M, m, ...).
+        back: place of each row among these rows of all members, (n,).
+        lattice: edges of the bins (T+1,) and the bin of each code (K,); None for a part without a density.
+        log_shares: (K,) or (n, K), of each code that may be drawn.
+        low, high: the interval that may.
+        could, fits: which relations give a value, and one that may be drawn, (n, R).
+        chances: what is random.
+    """
+    if back is not None:
+        views = jax.tree.map(lambda part: part.reshape(1, -1, *part.shape[2:])[:, back], views)
+    members, n = views.gate.shape[:2]
+    log_codes = views.log_codes + log_shares  # (M, n, K)
+    binned = _binned(views, lattice, log_codes, low, high)
+    if binned is None:
+        shares = jnp.exp(log_codes)
+    else:
+        shares = binned.code_shares + jnp.pad(binned.normal_parts.sum(-1), ((0, 0), (0, 0), (0, 1)))
+    both = jnp.log(shares.sum(-1))
+    link = jnp.zeros(n, jnp.int32)
+    if views.links is not None:
+        rho = jnp.concatenate([both[..., None], jnp.where(fits, views.links, -jnp.inf)], -1)
+        log_rest = jnp.logaddexp(0.0, jax.nn.logsumexp(jnp.where(could, views.links, -jnp.inf), -1))
+        within = jax.nn.logsumexp(rho, -1) - log_rest
+    else:
+        within = both
+    log_within = jax.nn.logsumexp(within, 0) - jnp.log(members)
+    member = jnp.zeros(n, int) if members == 1 else picked(jnp.exp(_below_0(within.T)), chances.member)[0]
+    if views.links is not None:
+        link = picked(jnp.exp(_below_0(_of_member(rho, member))), chances.link)[0]
+    # Rows that expect about the same get numbers spread evenly: their shares are nearer to what is expected of them.
+    shares = _of_member(shares, member)
+    expected = (shares @ jnp.arange(shares.shape[-1])) / shares.sum(-1)
+    expected = expected + EVEN * chances.ties
+    chosen, rest = picked(shares, spread_evenly(expected, chances.shift))
+    if views.normals is None or binned is None:
+        none = jnp.zeros(n)
+        return Choice(link, chosen, none > 0, none, none, none, none, rest, log_within)
+    of_member = lambda part: _of_member(part, member)
+    binned = binned._replace(code_shares=of_member(binned.code_shares), normal_parts=of_member(binned.normal_parts))
+    normal, codes, component, rest = _in_bin(binned, of_member(log_codes), shares, chosen, rest)
+    means, sds = (_own(of_member(part), component) for part in (views.normals.means, views.normals.sds))
+    low, high = (_own(binned.ends, jnp.minimum(chosen, BINS - 1) + end) for end in (0, 1))
+    return Choice(link, codes, normal, means, sds, low, high, rest, log_within)
+
+
+def _in_bin(
+    binned: Binned, log_codes: jax.Array, shares: jax.Array, chosen: jax.Array, rest: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Whether a normal is chosen within the chosen bins, then which code and which normal, and what is left of `rest`.
+
+    All are of one member, without the axis of the members, and (n,).
+    """
+    share = _own(binned.code_shares, chosen) / jnp.maximum(_own(shares, chosen), TINY)
+    normal = rest >= share
+    rest = jnp.where(normal, (rest - share) / jnp.maximum(1 - share, TINY), rest / jnp.maximum(share, TINY))
+    rest = jnp.clip(rest, 0.0, ONE)
+    codes, rest_of_code = picked(jnp.where(binned.bins == chosen[:, None], jnp.exp(log_codes), 0.0), rest)
+    inside = jnp.minimum(chosen, BINS - 1)
+    parts = jnp.take_along_axis(binned.normal_parts, inside[:, None, None], 1)[:, 0]  # (n, C)
+    component, rest_of_normal = picked(parts, rest)
+    return normal, codes, component, jnp.where(normal, rest_of_normal, rest_of_code)
+
+
+def _of_member(part: jax.Array, member: jax.Array) -> jax.Array:
+    """Of (M, n, ...), what the member (n,) of each row has."""
+    return jnp.take_along_axis(part, member.reshape(1, len(member), *(1,) * (part.ndim - 2)), 0)[0]
+
+
+def _own(part: jax.Array, which: jax.Array) -> jax.Array:
+    """Of (n, K), the entry (n,) of each row that `which` (n,) says."""
+    return jnp.take_along_axis(part, which[:, None], -1)[:, 0]
+
+
+def _below_0(log_weights: jax.Array) -> jax.Array:
+    """Logarithms (..., K) of which the largest is 0."""
+    return log_weights - log_weights.max(-1, keepdims=True)
+
+
+def spread_evenly(expected: jax.Array, start: Any) -> jax.Array:
+    """Uniform numbers (n,), such that those of rows with neighbouring `expected` (n,) are spread evenly.
+
+    They are a Kronecker sequence with a random start along the rank of the rows (Owen 2013, chapter 17): each of them
+    is uniform, and with the rank they fill the unit square more evenly than independent ones would. `start` is 32
+    random bits.
+    """
+    rank = jnp.argsort(jnp.argsort(expected)).astype(jnp.uint32)
+    return ((start + rank * jnp.uint32(GOLDEN)) >> 8).astype(jnp.float32) * 2.0**-24
+
+
+def picked(weights: jax.Array, u: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """One of K in proportion to its weight, (n, K) -> (n,), by uniform numbers (n,), and what is left of these."""
+    upto = jnp.cumsum(weights, -1)
+    mark = u * ONE * upto[:, -1]
+    chosen = jnp.minimum((upto <= mark[:, None]).sum(-1), weights.shape[-1] - 1).astype(jnp.int32)
+    take = lambda part: jnp.take_along_axis(part, chosen[:, None], -1)[:, 0]
+    own = take(weights)
+    return chosen, jnp.clip((mark - take(upto) + own) / jnp.maximum(own, 1e-30), 0.0, ONE)
+
+
+# --- Rows of a table, revealed part by part -------------------------------------------------------------------------
+#
+# Rows of a table, revealed part by part: drawn, or scored, each part given those that are there already.
+#
+#     x_j ~ g_j a(. | visible) + (1 - g_j) sum_c w_c N(. | visible),    log p(x) = sum over j of log p(x_j | those
+#         before)
+#
+# This is the reverse of masked diffusion at its finest: one part a step. A compiled program chooses a code or a normal.
+# The place within it is drawn in float64 and moved to the nearest value of the column; the next step sees it there.
+# Blocks of rows have random numbers of their own, so that the same seed gives the same rows, however many are drawn.
+
+
+Array = NDArray[np.float64]
+ROWS = 1024  # of one compiled program
+FEW = 256  # of the one in which each row has an order, where its matrices are large
+CALIBRATED = 8  # blocks of rows that calibration draws
+MATRICES = 2**25  # numbers in the matrices of a block of rows, at most, if more rows than FEW are to share it
+COARSE = 2.0**-10  # below which the digits of single precision are drawn anew
+
+
+class Within(NamedTuple):
+    """What of a part may be drawn.
+
+    Attributes:
+        shares: (K,) or (n, K), the share of each code that may.
+        low, high: the interval of y that may, numbers or (n,); of labels it says nothing.
+    """
+
+    shares: Array
+    low: Any
+    high: Any
+
+
+@dataclass
+class _Calibrating:
+    """A block of rows that calibration draws: what is seen of it, its entries, and what relations give the next."""
+
+    seen: ObservedCodes
+    codes: NDArray[np.int32]
+    y: Array
+    visible: NDArray[np.bool_]
+    derived: Sequence[Derived]
+
+    @classmethod
+    def of(cls, seen: ObservedCodes, parts: int) -> "_Calibrating":
+        """Of rows of which nothing is known."""
+        shape = seen.total.shape[1], parts
+        return cls(seen, np.zeros(shape, np.int32), np.zeros(shape), np.zeros(shape, bool), [])
+
+
+@dataclass(frozen=True, eq=False)
+class Unmasker:
+    """A model in one order of its parts, ready to draw and to score.
+
+    Attributes:
+        layout: of the table.
+        reader: between places and codes.
+        prepared: the members.
+        order: place -> part, (p,).
+        spots: where each part of the order is.
+        ranges: the interval of y in which each part is drawn; None for labels.
+        plain: the logits of each group without biases.
+        ranks: (n, A + 1), the place of each axis of the base in an order of each row, and A for an axis that there is
+            not; None: all have the order of the parts.
+        kept: what programs are given of each part again and again, where they run.
+    """
+
+    layout: Layout
+    reader: Reader
+    prepared: PreparedModel
+    order: NDArray[np.integer]
+    spots: list[tuple[Place, Spot]]
+    ranges: Sequence[tuple[float, float] | None]
+    plain: tuple[jax.Array, ...]
+    ranks: NDArray[np.integer] | None = None
+    kept: dict[Any, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        models: MaskedModel,
+        layout: Layout,
+        reader: Reader,
+        order: NDArray[np.integer],
+        ranges: Sequence[tuple[float, float] | None],
+    ) -> "Unmasker":
+        """Members made ready for an order."""
+        prepared = _prepared(models, layout.on_device, jax.device_put(order))
+        spots, plain = spots_of(layout, order), prepared.heads.code_bias
+        return cls(layout, reader, prepared, np.asarray(order), spots, ranges, plain)
+
+    def of_rows(self, observed: NDArray[np.bool_]) -> "Unmasker":
+        """The same model for n rows, each with an order in which its observed numbers, of (n, p), come first.
+
+        What is observed has to be shown before anything is drawn, all of it in the order of the parts.
+        """
+        turns = _axes_in_turn(self.layout, self.order)
+        seen = observed[:, self.layout.axes[turns]]
+        orders = turns[np.argsort(~seen, axis=1, kind="stable")]
+        base = _base_of_rows(self.prepared.model, jax.device_put(orders))
+        ranks = np.pad(np.argsort(orders, axis=1), ((0, 0), (0, 1)), constant_values=len(turns))
+        return replace(self, prepared=self.prepared._replace(base=base), ranks=ranks)
+
+    def take(self, rows: NDArray[np.integer]) -> "Unmasker":
+        """For some of the rows of `of_rows`, perhaps several times each."""
+        assert self.ranks is not None
+        base = jax.tree.map(lambda part: jnp.take(part, rows, axis=1), self.prepared.base)
+        return replace(self, prepared=self.prepared._replace(base=base), ranks=self.ranks[rows])
+
+    @property
+    def most_rows(self) -> int:
+        """Rows of a block in which each has an order: a matrix of each takes memory."""
+        members, (components, axes) = len(self.plain[0]), self.prepared.base.means.shape[-2:]
+        return ROWS if ROWS * members * components * axes**2 <= MATRICES else FEW
+
+    def everything(self, j: int) -> Within:
+        """All of part j that is ever drawn."""
+        return self._once(("everything", j, self.ranges[j]), lambda: self._everything(j))
+
+    def _everything(self, j: int) -> Within:
+        scale, drawn = self.reader.scales[j], self.ranges[j]
+        low, high = (-FAR, FAR) if drawn is None or scale is None else drawn
+        if scale is not None:
+            low, high = (-FAR if scale.first else low), (FAR if scale.last else high)
+        return Within(np.ones(self.layout.sizes[j]), low, high)
+
+    def _once(self, name: Any, make: Callable[[], Any]) -> Any:
+        """What is made of the parts alone, and stays: to bring it to where programs run takes longer than to use it."""
+        if name not in self.kept:
+            self.kept[name] = make()
+        return self.kept[name]
+
+    def start(self, rows: int) -> ObservedCodes:
+        """Rows of which nothing is known."""
+        return _nothing_seen(self.layout.on_device, self.prepared, rows)
+
+    def show(self, seen: ObservedCodes, k: int, codes: Any, y: Any, u: Any, here: Any) -> ObservedCodes:
+        """The part in place k of the order is seen in the rows `here`."""
+        place, _ = self._turn(k)
+        made: Any = map(np.asarray, (codes, y, u, here), (np.int32, np.float32, np.float32, bool))
+        entry = Revealed(*made)
+        return _show(self.layout.on_device, self.prepared, seen, place, entry)
+
+    def draw(
+        self,
+        seen: ObservedCodes,
+        k: int,
+        within: Within,
+        rng: np.random.Generator,
+        derived: Sequence[Derived],
+        *,
+        split: bool = False,
+    ) -> tuple[Any, Any, Any, Array]:
+        """Draw the part in place k of the order: codes, places, ranks and log p of what is within, (n,) each.
+
+        Args:
+            seen: of the parts before.
+            k: the place.
+            within: what may be drawn.
+            rng: of what is random.
+            derived: what the part's relations give, where it has any.
+            split: each row asks one member, as many rows each, and log p is that of the member. Where anything may be
+                drawn the distribution is the same as with all members asked for every row, at a fraction of the work.
+        """
+        j = int(self.order[k])
+        made = self._choice(seen, k, within, rng, derived, split=split)
+        link, codes, normal, means, sds, low, high, rest, log_within = (np.asarray(part) for part in made)
+        scale = self.reader.scales[j]
+        u = (rest + rng.random(len(codes)) * COARSE) % 1.0  # with all digits, and as uniform as before
+        if scale is None:
+            for r, one in enumerate(derived, 1):
+                codes = np.where(link == r, one.codes, codes)
+            return codes, np.zeros(len(codes)), np.zeros(len(codes)), log_within.astype(np.float64)
+        inside = np.minimum(codes, len(scale.points) - 1)
+        y = scale.placed(inside, u, within.low, within.high)
+        if normal.any():
+            which = np.flatnonzero(normal)
+            mean, sd, a, b = (part[which].astype(float) for part in (means, sds, low, high))
+            y[which] = cut_normal(mean, sd, a, b, u[which])
+            y = np.clip(y, scale.ends[0], scale.ends[-1])
+            codes = np.array(codes)
+            codes[which] = self.reader.code_at(j, y[which])
+        if np.isnan(y).any() or codes.min(initial=0) < 0:
+            raise ModelFileError(
+                f"the network gives no numbers for part {j + 1} of the columns: its weights lead beyond the range of "
+                "floats. The model file is damaged, or its training diverged. Train anew."
+            )
+        for r, one in enumerate(derived, 1):
+            codes, y = np.where(link == r, one.codes, codes), np.where(link == r, one.y, y)
+        return *self.reader.settle(j, codes, y), log_within.astype(np.float64)
+
+    def log_within(self, seen: ObservedCodes, k: int, within: Within, derived: Sequence[Derived]) -> Array:
+        """log p of what is within, (n,), for the part in place k of the order; arguments as those of `draw`."""
+        return np.asarray(self._choice(seen, k, within, np.random.default_rng(0), derived).log_within, np.float64)
+
+    def _choice(
+        self,
+        seen: ObservedCodes,
+        k: int,
+        within: Within,
+        rng: np.random.Generator,
+        derived: Sequence[Derived],
+        *,
+        split: bool = False,
+    ) -> Choice:
+        j, (_, spot) = int(self.order[k]), self._turn(k)
+        padded, most = self.layout.groups[spot.group].log_masses.shape[1], self.layout.links.log_odds.shape[1]
+        allowed = lambda: _allowed(within, padded)
+        shares, low, high = (
+            self._once(("allowed", j, self.ranges[j]), allowed) if within is self.everything(j) else allowed()
+        )
+        fits = (
+            _fitting(derived, within, most) if derived else self._once("fits", lambda: put(np.zeros((1, most)), bool))
+        )
+        if split:
+            rows = self.shares_of_members(seen, rng)
+            views, back = self.view(seen, k, derived, rows), np.argsort(rows.ravel()[: seen.total.shape[1]])
+        else:
+            views, back = self.view(seen, k, derived), None
+        return choose(
+            views, back, self._bins(j), shares, low, high, self._near(derived).could, fits,
+            Chances.of(rng, seen.total.shape[1]),
+        )  # fmt: skip
+
+    def shares_of_members(self, seen: ObservedCodes, rng: np.random.Generator) -> NDArray[np.int32]:
+        """Which rows each member is asked for, (M, n / M): all at random, some of them twice if M does not divide n."""
+        members, n = seen.total.shape[:2]
+        size = -(-n // members)
+        return np.resize(rng.permutation(n), (members, size)).astype(np.int32)
+
+    def _bins(self, j: int) -> tuple[jax.Array, jax.Array] | None:
+        """The edges (T+1,) of the bins of part j, and the bin of each of its codes (K,); None: it has no density."""
+        line = self.layout.line_place[j]
+        if line < 0:
+            return None
+        bins = self.layout.bins
+        return self._once(("bins", j), lambda: jax.device_put((bins.edges[line], bins.of_code[line])))
+
+    def _turn(self, k: int) -> tuple[Place, Spot]:
+        """Where the part in place k of the order is, in all rows or in each."""
+        place, spot = self.spots[k]
+        if self.ranks is None:
+            return place, spot
+        ranks = self.ranks[:, self.layout.axes_of(int(self.order[k]))].T
+        return place._replace(ranks=put(ranks, np.int32)), spot
+
+    def _near(self, derived: Sequence[Derived]) -> Near:
+        """What relations give, (n, R), of at most R; (1, R) where there are none."""
+        most = self.layout.links.log_odds.shape[1]
+        if not derived:
+            return self._once(
+                "near", lambda: Near(*jax.device_put((np.zeros((1, most), np.float32), np.zeros((1, most), bool))))
+            )
+        y, could = np.zeros((len(derived[0].codes), most), np.float32), np.zeros((len(derived[0].codes), most), bool)
+        for r, one in enumerate(derived):
+            y[:, r], could[:, r] = one.places, one.possible
+        return Near(*jax.device_put((y, could)))
+
+    def log_prob(self, seen: ObservedCodes, k: int, entry: EncodedRows, first: int | None = None) -> Array:
+        """log p of the part in place k of the order, (n,), given what is seen; the mean of the members' p.
+
+        With `first` only of so many rows, the others being padding.
+        """
+        place, spot = self.spots[k]
+        if spot.linked:  # a relation takes part once all its other parts are before it
+            others = self.layout.links.others[int(place.link)]
+            ready = ~others[:, self.order[k:]].any(axis=1)
+            entry = entry._replace(could=entry.could & int((ready << np.arange(len(ready))).sum()))
+        near = Near(entry.given, bits_of(entry.could, entry.given.shape[-1])) if spot.linked else self._near([])
+        members, n = seen.total.shape[:2]
+        made, size = np.zeros(n), -(-n // members)
+        for start in range(0, first or n, size):  # by the program that draws, which asks each member for so many rows
+            rows = np.arange(start, start + size) % n
+            some = EncodedRows(*(part[rows] for part in entry))
+            views = self._view(seen, k, near, np.tile(rows, (members, 1)).astype(np.int32))
+            found = np.asarray(_log_prob(views, self._bins(int(self.order[k])), some), np.float64)
+            made[start : start + size] = found[: n - start]
+        return made
+
+    def view(
+        self, seen: ObservedCodes, k: int, derived: Sequence[Derived], rows: NDArray[np.integer] | None = None
+    ) -> Outlook:
+        """The members' distributions of the part in place k, (M, n, ...), or of `rows` (M, m) of each member.
+
+        Arguments as those of `draw`.
+        """
+        return self._view(seen, k, self._near(derived), rows)
+
+    def _view(self, seen: ObservedCodes, k: int, near: Near, rows: NDArray[np.integer] | None) -> Outlook:
+        place, spot = self._turn(k)
+        return _view(self.layout.on_device, self.prepared, seen, place, spot, near, rows)
+
+    def derived(self, j: int, codes: NDArray[np.integer], y: Array, visible: NDArray[np.bool_]) -> list[Derived]:
+        """What the relations of part j give of the visible entries (n, p); nothing for a part without relations."""
+        linker = self.reader.linker
+        return [*linker.derived(j, codes, y, visible)] if j in linker.of_part else []
+
+    def calibrated(self, shares: Sequence[Array], seed: int) -> list[jax.Array]:
+        """The biases (M, G, K) of each group with which codes of drawn rows have these shares; see `calibration`."""
+        rng = np.random.default_rng([seed, 112358])
+        made = [np.array(bias) for bias in self.no_bias]
+        unmasker, p = self, self.layout.parts
+        blocks = [_Calibrating.of(self.start(ROWS), p) for _ in range(CALIBRATED)]  # of the programs that draw
+        for k, j in enumerate(map(int, self.order)):
+            place, spot = self.spots[k]
+            padded = self.layout.groups[spot.group].log_masses.shape[1]
+            target = np.pad(shares[j], (0, padded - len(shares[j])))
+            views, targets, rests = [], [], []
+            for block in blocks:
+                rows = self.shares_of_members(block.seen, rng)
+                block.derived = self.derived(j, block.codes, block.y, block.visible)
+                views.append(jax.tree.map(np.asarray, unmasker.view(block.seen, k, block.derived, rows)))
+                each = [one.take(rows) for one in block.derived]
+                left, rest = _left(views[-1], each, target)
+                targets.append(left)
+                rests.append(rest)
+            joined = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *views)
+            wanted, rest = np.mean(targets, axis=0), np.concatenate(rests, axis=1)
+            bias, tilt = bias_of(self.layout, joined, place, spot, wanted, rest)
+            made[spot.group][:, int(place.member)] = bias
+            if tilt is not None:
+                made[-1][:, int(place.line)] = tilt
+            unmasker = unmasker.with_bias(made)
+            for block in blocks:
+                within = unmasker.everything(j)
+                codes, y, u, _ = unmasker.draw(block.seen, k, within, rng, block.derived, split=True)
+                block.codes[:, j], block.y[:, j], block.visible[:, j] = codes, y, True
+                if k < p - 1:
+                    block.seen = unmasker.show(block.seen, k, codes, y, u, np.ones(ROWS, bool))
+        return jax.device_put(made)
+
+    @property
+    def no_bias(self) -> list[jax.Array]:
+        """Biases that change nothing: of the codes of each group (M, G, K), and of the bins of the lines (M, L, T)."""
+        every = (*self.plain, self.prepared.tilt)
+        return [put(np.zeros(bias.shape)) for bias in every]
+
+    def with_bias(self, bias: Sequence[Any]) -> "Unmasker":
+        """The same model with biases, as `no_bias` has them, in the place of those that it has now."""
+        moved = tuple(put(np.add(a, b)) for a, b in zip(self.plain, bias[:-1], strict=True))
+        heads = self.prepared.heads._replace(code_bias=moved)
+        return replace(self, prepared=self.prepared._replace(heads=heads, tilt=put(bias[-1])))
+
+
+def spots_of(layout: Layout, order: NDArray[np.integer]) -> list[tuple[Place, Spot]]:
+    """Where each part of an order is."""
+    lines = layout.line_place
+    rank = np.append(np.argsort(_axes_in_turn(layout, order)), len(layout.axes))
+    made = []
+    for j in map(int, order):
+        group = next(g for g, one in enumerate(layout.groups) if j in one.parts)
+        member = int(np.flatnonzero(layout.groups[group].parts == j)[0])
+        on = bool(lines[j] >= 0)
+        number = lambda value: put(value, np.int32)
+        linked = np.flatnonzero(layout.links.parts == j)
+        link = int(linked[0]) if len(linked) else 0
+        axes = layout.axes_of(j)
+        place = Place(
+            number(j), number(member), number(max(int(lines[j]), 0)), number(rank[axes]),
+            number((axes < len(layout.axes)).sum()), number(link),
+        )  # fmt: skip
+        made.append((place, Spot(group, on, bool(len(linked)))))
+    return made
+
+
+def _axes_in_turn(layout: Layout, order: NDArray[np.integer]) -> NDArray[np.integer]:
+    """The axes of the base, (A,), in the order of their parts (p,)."""
+    return np.argsort(np.argsort(order)[layout.axes], kind="stable")
+
+
+def cut_normal(mean: Array, sd: Array, low: Array, high: Array, u: Array) -> Array:
+    """Quantiles u of N(mean, sd^2) between low and high, (n,) each. Far tails keep their digits."""
+    a, b = (low - mean) / sd, (high - mean) / sd
+    flip = a + b > 0
+    a, b, u = np.where(flip, -b, a), np.where(flip, -a, b), np.where(flip, 1 - u, u)
+    log_a, log_b = log_ndtr(a), log_ndtr(b)
+    z = ndtri_exp(log_b + np.log(u + (1 - u) * np.exp(np.minimum(log_a - log_b, 0.0))))
+    return np.clip(mean + sd * np.where(flip, -z, z), low, high)
+
+
+# --- compiled ---------------------------------------------------------------------------------------------------------
+
+
+def _left(view: Outlook, derived: Sequence[Derived], shares: Array) -> tuple[Array, Array]:
+    """Of the shares of a part's codes (K,) what its relations do not give each member, (M, K), and (M, m) what of rows.
+
+    Args:
+        view: of m rows of each member.
+        derived: what relations give these rows, (M, m).
+        shares: (K,), of the codes.
+    """
+    members, m = view.gate.shape[:2]
+    if not derived:
+        return np.tile(shares, (members, 1)), np.ones((members, m))
+    assert view.links is not None
+    pi, rest = shares_of(view.links, derived)
+    given = [
+        sum(np.bincount(one.codes[i], pi[i, :, r], len(shares)) / m for r, one in enumerate(derived))
+        for i in range(members)
+    ]
+    return np.maximum(shares - np.array(given), FLOOR * shares), rest
+
+
+def _allowed(within: Within, padded: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """What may be drawn of a part: the log of the share of each code, padded, and the ends of the interval."""
+    shares = np.zeros((*within.shares.shape[:-1], padded))
+    shares[..., : within.shares.shape[-1]] = within.shares
+    with np.errstate(divide="ignore"):
+        logs = put(np.log(shares))
+    return logs, put(np.clip(within.low, -FAR, FAR)), put(np.clip(within.high, -FAR, FAR))
+
+
+def _fitting(derived: Sequence[Derived], within: Within, most: int) -> NDArray[np.bool_]:
+    """Which of at most so many relations give a value that may be drawn, (n, most)."""
+    n = len(derived[0].codes)
+    fits = np.zeros((n, most), bool)
+    for r, one in enumerate(derived):
+        allowed = np.broadcast_to(within.shares, (n, within.shares.shape[-1]))[np.arange(n), one.codes] > 0
+        fits[:, r] = one.possible & allowed & (one.y >= within.low) & (one.y <= within.high)
+    return fits
+
+
+@drawing_program()
+def _prepared(models: MaskedModel, layout: Layout, order: jax.Array) -> PreparedModel:
+    return prepare(models, layout, order)
+
+
+@drawing_program(static=(2,))
+def _nothing_seen(layout: Layout, prepared: PreparedModel, rows: int) -> ObservedCodes:
+    return nothing_seen(layout, prepared, rows)
+
+
+@drawing_program()
+def _base_of_rows(models: MaskedModel, orders: jax.Array) -> OrderedBase:
+    """(M, n, ...), of orders (n, A)."""
+    return each_member(lambda model: in_orders(model.base, orders))(models)
+
+
+@drawing_program()
+def _show(layout: Layout, prepared: PreparedModel, seen: ObservedCodes, place: Place, entry: Revealed) -> ObservedCodes:
+    return seen_after(layout, prepared, seen, place, entry)
+
+
+@drawing_program(static=(4,))
+def _view(
+    layout: Layout, prepared: PreparedModel, seen: ObservedCodes, place: Place, spot: Spot, near: Near, rows: Any
+) -> Outlook:
+    if rows is None:
+        return each_member(lambda prepared, seen: outlook(layout, prepared, seen, place, spot, near))(prepared, seen)
+    near = Near(*(jnp.broadcast_to(part, (seen.total.shape[1], part.shape[1])) for part in near))
+
+    def one(prepared: PreparedModel, seen: ObservedCodes, rows: jax.Array) -> Outlook:
+        mine, there = jax.tree.map(lambda part: part[rows], (seen, near))
+        return outlook(layout, prepared, mine, place, spot, there)
+
+    return each_member(one)(prepared, seen, rows)
+
+
+@drawing_program()
+def _log_prob(views: Outlook, bins: Any, entry: EncodedRows) -> jax.Array:
+    """log of the members' mean p of the entries of one part, (n,)."""
+    found = each_member(lambda view: log_prob_of(view, None if bins is None else bins[1], entry))(views)
+    return jax.nn.logsumexp(found, 0) - jnp.log(len(found))
