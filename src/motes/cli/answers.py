@@ -148,9 +148,7 @@ def _(model: TableModel, request: SampleRequest, write: Write, reporter: Reporte
     return evidence_of(model, request.given, log_evidence, effective) if request.given else None
 
 
-# --- What a trained model answers about the rows of a file ----------------------------------------------------------
-#
-# What a trained model answers about the rows of a file: scored, filled in and predicted, with progress shown.
+# --- What a trained model answers about the rows of a file: scored, filled in and predicted, with progress shown ----
 #
 # Tables go block by block, so that their rows need never be in memory together.
 
@@ -294,9 +292,7 @@ def _numbered(frame: Frame, number: int) -> Frame:
     return Frame({NUMBERED: Series("whole", np.full(n, number), np.zeros(n, bool)), **frame.columns})
 
 
-# --- How good a model of points given what was observed is ----------------------------------------------------------
-#
-# How good a model of points given what was observed is: log p of rows that it has not seen, given theirs.
+# --- How good a model of points given what was observed is: log p of rows that it has not seen, given theirs --------
 
 
 SCORED = 2000  # rows at most

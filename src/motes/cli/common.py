@@ -229,9 +229,7 @@ def _named() -> Iterator[None]:
         raise
 
 
-# --- What the parser of the command line finds wrong, as all errors -------------------------------------------------
-#
-# What the parser of the command line finds wrong, as all errors: what it got, what was expected, what to do.
+# --- What the parser of the command line finds wrong, as all errors: what it got, what was expected, what to do -----
 
 
 def misuse(error: CycloptsError) -> str:

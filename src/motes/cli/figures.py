@@ -126,9 +126,7 @@ def animate(film: Film, path: Path, *, style: plots.Style, on_frame: Callable[[i
         plots.save_animation(counted_frames(), path)
 
 
-# --- The figures of a model of a table ------------------------------------------------------------------------------
-#
-# The figures of a model of a table: distributions of its columns, and pairs of those that belong together.
+# --- The figures of a model of a table: distributions of its columns, and pairs of those that belong together -------
 
 
 ROWS = 2000  # synthetic and real rows of a figure, at most
@@ -177,9 +175,7 @@ def _next(found: NDArray[np.float64], chosen: list[int]) -> int:
     return int(strength.argmax())
 
 
-# --- The figures of a diagnosis -------------------------------------------------------------------------------------
-#
-# The figures of a diagnosis: what was found out is evaluated on grids here, and shown by `motes.plots`.
+# --- The figures of a diagnosis: what was found out is evaluated on grids here, and shown by `motes.plots` ----------
 #
 # Points of the plane are shown in the data's units, u, and where a schedule lets x_t grow, after division by
 # sqrt(alpha_t^2 + sigma_t^2). Scores and densities are those of the points as shown: grad log q(u) and log q(u).

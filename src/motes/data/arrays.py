@@ -114,11 +114,7 @@ def _said(length: int | None) -> str:
     return "a single value" if length is None else f"{length} entr{'y' if length == 1 else 'ies'}"
 
 
-# --- The cells of one column as NumPy values with a mask of the missing ones ----------------------------------------
-#
-# The cells of one column as NumPy values with a mask of the missing ones, and what is read from any NumPy array.
-# The cells of one column as NumPy values with a mask of the missing ones, and what is read from any NumPy array.
-# The cells of one column as NumPy values with a mask of the missing ones, and what is read from any NumPy array.
+# --- The cells of one column, from any NumPy array: values with a mask of the missing ones --------------------------
 #
 # Frames, files and the tables of other libraries are made of them.
 

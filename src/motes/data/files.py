@@ -163,9 +163,7 @@ def _read_npz(path: Path) -> Frame:
     return Frame({name: of_values(array, name, f"'{path}'") for name, array in arrays.items()})
 
 
-# --- A `Frame`, or many blocks of rows one after the other, -> files ------------------------------------------------
-#
-# A `Frame`, or many blocks of rows one after the other, -> files: `.csv`, `.tsv`, `.parquet`, `.npy`, `.npz`.
+# --- A `Frame`, or many blocks of rows one after the other, -> files: `.csv`, `.tsv`, `.parquet`, `.npy`, `.npz` ----
 
 
 Write = Callable[[Frame], None]
@@ -313,9 +311,7 @@ def _npz_array(series: Series) -> NDArray[Any]:
     return np.where(series.missing, np.nan, series.values) if series.missing.any() else series.values
 
 
-# --- Rows that come block by block, as often as they are requested --------------------------------------------------
-#
-# Rows that come block by block, as often as they are requested: of a file there need never be more in memory.
+# --- Rows that come block by block, as often as they are requested: of a file there need never be more in memory ----
 
 
 BLOCK = 65_536  # rows that are worked on before the next ones

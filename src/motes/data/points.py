@@ -304,7 +304,7 @@ def fingerprint_of(frame: Frame) -> str:
 
 
 def held_out_of(frame: Frame, share: float, seed: int, least: int = 0) -> Mask:
-    """Which rows (n,) of a table are held out, by the equation of this module.
+    """Which rows (n,) of a table are held out, by the equation of this section.
 
     Args:
         frame: n rows; the order of rows and of columns has no bearing.

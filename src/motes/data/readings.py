@@ -1,4 +1,11 @@
-"""What the text of a file may mean: numbers, dates, separators and lines."""
+"""What the text of a file may mean: numbers, dates, separators and lines.
+
+The texts of a column become numbers or dates where all of them agree with one way of writing these.
+
+    "12 %"  "$1,234.00"  "1.234,56"  "(5.00)"  "17.05.2020"  "05/17/2020 3:30 PM"  "17 May 2020"
+
+A text such as "1,234" or "05/06/2020" has two readings. A column has a reading only if one is left for all its texts.
+"""
 
 import codecs
 import csv

@@ -1,4 +1,13 @@
-"""Toy shapes in the plane, and the exact distributions that they are drawn from."""
+"""Toy shapes in the plane, and the exact distributions that they are drawn from.
+
+A shape is a clean distribution plus isotropic Gaussian noise.
+
+    x = clean + spread * eps,    eps ~ N(0, I)
+
+The clean distribution is uniform on boxes, or a sum over atoms: the centres of blobs, or the nodes and weights of a
+quadrature rule along a curve. Between nodes 3/8 of the noise apart the blurred curve's density is that of the sum
+within 1e-7 of its largest value (the tests measure it).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,14 @@
-"""Tables of numbers: their bounds and the units of a network, in both directions."""
+"""Tables of numbers: their bounds and the units of a network, in both directions.
+
+Bounded columns are mapped by a uniform distribution with smooth edges, U(0, 1) + N(0, s^2):
+
+    F(y) = s (G(y / s) - G((y - 1) / s)),    G(z) = z Phi(z) + phi(z)
+    f(y) = Phi(y / s) - Phi((y - 1) / s)
+
+F^-1 maps (0, 1) to the whole line. It hardly differs from the identity but near 0 and 1, so that a column keeps its
+shape inside its bounds; Phi^-1 would bend all of it. F(1 - y) = 1 - F(y): everything is computed on the lower half, in
+logarithms, and is right to the last digits at both ends.
+"""
 
 from __future__ import annotations
 
@@ -74,8 +84,8 @@ def _log_g(z: Array) -> Array:
 #     low < x           y = log(x - low)
 #           x < high    y = -log(high - x)
 #
-# F is the distribution function of U(0, 1) + N(0, s^2) (`data/tables.py`): a column that is uniform on its interval
-# stays uniform, with smooth edges in the place of two jumps. Whatever y a model draws, x is within the bounds.
+# F is the distribution function of U(0, 1) + N(0, s^2), see above: a column that is uniform on its interval stays
+# uniform, with smooth edges in the place of two jumps. Whatever y a model draws, x is within the bounds.
 
 
 EXPECTED = "expected COLUMN=LOW..HIGH, COLUMN=LOW.. or COLUMN=..HIGH, such as rate=0..1"
@@ -287,7 +297,7 @@ def _end(text: str, open_end: float, whole: str) -> float:
 #
 #     z = (x - mean) / scale,    log p(x) = log p(z) - sum_j log scale_j
 #
-# Columns with bounds are mapped to the whole line first (`data/tables.py`), and the slopes of that map count as well.
+# Columns with bounds are mapped to the whole line first (see above), and the slopes of that map count as well.
 
 
 @dataclass(frozen=True)

@@ -162,11 +162,7 @@ def _skip_blank(row: Any) -> str:
     return "error" if row.text is None or row.text.strip() else "skip"
 
 
-# --- Quotes that open in a text file of rows and columns ------------------------------------------------------------
-#
-# Quotes that open in a text file of rows and columns, and swallow the rows behind them until one closes.
-# Quotes that open in a text file of rows and columns, and swallow the rows behind them until one closes.
-# Quotes that open in a text file of rows and columns, and swallow the rows behind them until one closes.
+# --- Quotes that open in a text file of rows and columns, and swallow the rows behind them until one closes ---------
 
 
 CELL = re.compile(rb'[^"]*+(?:""[^"]*+)*+"')  # what follows an opening quote, up to the closing one

@@ -1,4 +1,13 @@
-"""Associations between pairs of columns, and their differences between two tables."""
+"""Associations between pairs of columns, and their differences between two tables.
+
+An association is measured from 0 (not at all) to 1 (one column tells the other).
+
+numbers           Spearman's rank correlation, from -1 to 1
+labels            Cramér's V, without its bias (Bergsma 2013, eq. 5 to 8)
+one of each       sqrt(1 - (1 - eta^2) (n - 1) / (n - K)), eta the correlation ratio of the ranks (Kelley 1935)
+
+A pair is taken over the rows where both entries are known. All of them are functions of sums of products over rows.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -215,14 +224,10 @@ def _cramers_v(n: Array, starts: NDArray[np.intp]) -> Array:
         return np.sqrt(np.clip(phi_squared / least, 0, 1))
 
 
-# --- Do the columns of two tables go together in the same way? A test of every pair ---------------------------------
+# --- Do the columns of two tables go together in the same way? A test of every pair, and all pairs as one family ----
 #
-# Do the columns of two tables go together in the same way? A test of every pair, and all pairs as one family.
-# Do the columns of two tables go together in the same way? A test of every pair, and all pairs as one family.
-# Do the columns of two tables go together in the same way? A test of every pair, and all pairs as one family.
-#
-#     G_fg = (E[f g] - E[f] E[g]) / (s_f s_g),        Q_ij = sum over features f of column i, g of column j of (G -
-#         G')^2
+#     G_fg = (E[f g] - E[f] E[g]) / (s_f s_g)
+#     Q_ij = sum over features f of column i, g of column j of (G - G')^2
 #
 # A number is one feature, its rank, with s its standard deviation; a label is the feature 1[x = k], with s = sqrt(p_k).
 # Then G is the rank correlation of two numbers, and the sum of G^2 is eta^2 or phi^2 of pairs with labels. Where there

@@ -145,11 +145,9 @@ def _size(recipe: PointRecipe) -> Iterator[Cause]:
     yield Cause("network_too_small", f"a network of width {own['width']} and depth {own['depth']} is small", better)
 
 
-# --- What samples of a model are compared with ----------------------------------------------------------------------
+# --- What samples of a model are compared with, what they start from, and steps that are fine enough ----------------
 #
-# What samples of a model are compared with, what they start from, and steps so fine that halves change nothing.
-# What samples of a model are compared with, what they start from, and steps so fine that halves change nothing.
-# What samples of a model are compared with, what they start from, and steps so fine that halves change nothing.
+# Steps are fine enough where halves of them change nothing.
 
 
 FINE = (64, 128, 256, 512)  # steps of the reference grid: the fewest whose halves change nothing

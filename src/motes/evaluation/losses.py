@@ -1,4 +1,11 @@
-"""The excess of a denoiser over the exact one, noise level by noise level, and the irreducible loss."""
+"""The excess of a denoiser over the exact one, noise level by noise level, and the irreducible loss.
+
+    excess(r) = E |eps_hat - eps|^2 - E |eps* - eps|^2,    eps* the exact answer, r = sigma_t / alpha_t
+
+    KL(q(x_0) || p(x_0)) <= integral of excess(r) d log r + KL(q(x_1) || p(x_1))
+
+for the reverse SDE's p (Song et al. 2021, "Maximum likelihood training of score-based diffusion models", theorem 1).
+"""
 
 from __future__ import annotations
 
@@ -188,8 +195,7 @@ def _errors(
 # --- The loss that is left when the denoiser is exact: how low a training curve can go ------------------------------
 #
 #     L*(t) = E loss(oracle, x_0, t, eps),    x_0 from the data, eps ~ N(0, I)
-#     Var[x_0 | x_t] = (sigma_t / alpha_t)^2 (1 + sigma_t^2 d score(x_t)/dx_t)      (column by column; Tweedie's
-#         formula)
+#     Var[x_0 | x_t] = (sigma_t / alpha_t)^2 (1 + sigma_t^2 d score(x_t)/dx_t)    (of each column; Tweedie's formula)
 #
 # Given x_t the exact denoiser misses x_0 by that much on average, so the mean is taken over x_t alone: it needs about a
 # twentieth of the draws (in the plane; where columns are many, pairs of x_0 and eps are drawn after all).

@@ -1,9 +1,10 @@
 """Differences of one column between two tables.
 
-    KS = sup |F_a - F_b|,    TV = half the sum of |p_a - p_b|,    W1 = the integral of |F_a - F_b|
+    KS = max over x of |F_a(x) - F_b(x)|        TV = 1/2 sum over labels k of |p_a(k) - p_b(k)|
 
-KS of numbers and TV of labels are shares of rows; W1 is in standard deviations. They are above 0 for any two draws;
-`distance_by_chance` says by how much. Tests are made of shares.
+Both are shares of rows: KS of numbers, TV of labels. W1, the integral of |F_a - F_b|, says it in standard deviations.
+They are above 0 for any two draws; `distance_by_chance` says by how much. Tests are made of
+shares, in the section "Every column as shares of rows".
 """
 
 from __future__ import annotations
@@ -195,7 +196,7 @@ def _finite(x: ArrayLike) -> NDArray[np.float64]:
 
 # --- Frames of one table -> arrays that can be compared -------------------------------------------------------------
 #
-# Frames of one table -> arrays that can be compared: numbers as they are, labels as codes that all frames share.
+# Numbers as they are, labels as codes that all frames share.
 
 
 OTHERS = "all others"
@@ -370,7 +371,7 @@ def _dates(column: Column, series: Series, name: str) -> Array:
 
 # --- A column as a picture takes it ---------------------------------------------------------------------------------
 #
-# A column as a picture takes it: bars of labels, or a histogram of real and synthetic numbers in the same bins.
+# Bars of labels, or a histogram of real and synthetic numbers in the same bins.
 #
 # A histogram reaches from the smallest to the largest number of both tables, so that the worst rows are seen. Where
 # tails are so long that the bulk would be one bar, its scale is asinh((x - median) / s): even in the bulk, logarithmic
@@ -465,8 +466,7 @@ def quantiles_of(x: Array) -> tuple[float, ...]:
 # --- Every column as shares of rows: is the share among synthetic rows that among real ones? ------------------------
 #
 #     label k              the share of x = k
-#     number               the shares of x <= t, thresholds t far into both tails, and of x = a, values a that come
-#         often
+#     number               the shares of x <= t, thresholds t far into both tails, and of x = a, frequent values a
 #     missing entries      their share
 #
 # All contrasts (synthetic minus real) are one family, with one probability of a false alarm. A label is a test of its

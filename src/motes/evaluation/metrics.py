@@ -1,4 +1,11 @@
-"""Metrics of two samples of points, and those of your own."""
+"""Metrics of two samples of points, and those of your own.
+
+A metric of your own is in `compare`, `evaluate` and every report, after those of motes.
+
+It is a function of two sets of points. Its test takes it again for every exchange of rows between the sets, as that of
+each metric does (`motes.evaluation.points`); its interval is normal, with the deviation that the bootstrap gives (Efron
+1979).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""Two samples to compare, and their permutations."""
+"""Two samples to compare, and their permutations.
+
+If both sets are drawn from one distribution, every exchange of rows between them is as likely as what was drawn. So a
+value that is among the most extreme 5 % of such exchanges is seen with probability 0.05, whatever the distribution and
+however heavy its tails: the test is exact. To be quick, rows are exchanged in blocks that are put together at random.
+All metrics see the same exchanges; the largest of several values then has its exact distribution too.
+"""
 
 from __future__ import annotations
 

@@ -113,11 +113,6 @@ def welch(gap: float, squares: list[float], rows: tuple[int, int]) -> tuple[Metr
 
 # --- Is a metric of points further from that of two real draws than chance would have it? One family of tests -------
 #
-# Is a metric of points further from that of two real draws than chance would have it? One family of tests.
-# Is a metric of points further from that of two real draws than chance would have it? One family of tests.
-# Is a metric of points further from that of two real draws than chance would have it? One family of tests.
-# Is a metric of points further from that of two real draws than chance would have it? One family of tests.
-#
 #     T_k  metric k of two sets of rows, taken again for every exchange of rows between them (`Permutations`)
 #     z_k  normal score of the rank of T_k among the exchanges; of the first in rank more, the deviations by which it is
 #          beyond the second

@@ -1,4 +1,8 @@
-"""Evaluation of posteriors: held-out scores, ranks and local calibration."""
+"""Evaluation of posteriors: held-out scores, ranks and local calibration.
+
+A width is 1 / the standard deviation of the normal scores of ranks, so that 1 is right; the other test of each column
+is that its ranks are uniform. All of them, and the same two of all columns together, are one family (Bonferroni).
+"""
 
 from __future__ import annotations
 
@@ -611,7 +615,7 @@ def _phases(rng: np.random.Generator, count: int) -> Array:
 
 # --- How good a model of points given what was observed is ----------------------------------------------------------
 #
-# How good a model of points given what was observed is: calibration and log p, as an evaluation and as a diagnosis.
+# Calibration and log p, as an evaluation and as a diagnosis.
 
 
 ROWS = 2000  # at most

@@ -1,4 +1,8 @@
-"""Results of metrics: values with intervals, families of tests and the words of a verdict."""
+"""Results of metrics: values with intervals, families of tests and the words of a verdict.
+
+An interval tells the noise that the drawing of the rows gave the number. It does not take away what a finite sample
+adds to any distance; the *reference value* shows that: the same figure between two real draws of the same sizes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Sources of rows by name: what a model is trained on, held out and compared with."""
+"""Sources of rows by name: what a model is trained on, held out and compared with.
+
+A shape is drawn afresh as often as one likes. The rows of a file or a data set are all there is, so a part of them is
+held out, by their content (`motes.data.points`), and every evaluation uses that part.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -239,9 +243,7 @@ def _frame(rows: Table | Frame) -> Frame:
     return frame_of(rows) if isinstance(rows, Table) else rows
 
 
-# --- What a model is evaluated against ------------------------------------------------------------------------------
-#
-# What a model is evaluated against: the rows that it has not seen of its own data, or others that are given.
+# --- What a model is evaluated against: the rows that it has not seen of its own data, or others that are given -----
 #
 # A model knows the rows of its training by their fingerprint, and a file is divided as it was for the training.
 

@@ -1,4 +1,11 @@
-"""Results of a table's evaluation, in detail."""
+"""Results of a table's evaluation, in detail.
+
+Each result can be written down: `to_dict` gives plain lists, numbers and texts for JSON, None for what is not a number;
+`text` is a block for a terminal, empty where there is nothing to show. Verdicts are in the entries of the record.
+
+All tests of a table are one family: if there is no difference anywhere, they raise one false alarm or more with
+probability 0.05. Each p-value of a verdict is adjusted for that. A difference that is found is graded by its size.
+"""
 
 from __future__ import annotations
 

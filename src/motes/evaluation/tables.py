@@ -273,9 +273,7 @@ def _sigmas(adjust: Adjustment) -> float:
     return float(ndtri(POWER)) + adjust.sigmas
 
 
-# --- Each column by itself ------------------------------------------------------------------------------------------
-#
-# Each column by itself: distances, the share that differs most clearly, moments, quantiles and a picture.
+# --- Each column by itself: distances, the share that differs most clearly, moments, quantiles and a picture --------
 
 
 def columns_of(
@@ -550,11 +548,9 @@ class Comparison:
         return self.view.merged(most)
 
 
-# --- Does a synthetic table resemble a real one? Every verdict is a test of a difference ----------------------------
+# --- Does a synthetic table resemble a real one? --------------------------------------------------------------------
 #
-# Does a synthetic table resemble a real one? Every verdict is a test of a difference, and all of them are one family.
-# Does a synthetic table resemble a real one? Every verdict is a test of a difference, and all of them are one family.
-# Does a synthetic table resemble a real one? Every verdict is a test of a difference, and all of them are one family.
+# Every verdict is a test of a difference, and all of them are one family.
 #
 #     found = evaluate_tables(samples, held_out, training, schema, target="income")
 #     print(found)

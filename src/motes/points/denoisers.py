@@ -1,8 +1,10 @@
 """Denoisers: the one interface that networks and exact answers share.
 
-    denoiser(x_t, t) = E[x_0 | x_t]
+    x0_hat = denoiser(x_t, t),    E[x_0 | x_t] or an estimate of it
 
-A network is wrapped by a denoiser that says what it predicts: x_0, eps, v, the velocity or a preconditioned mixture.
+A denoiser acts on one point, x_t of shape (d,), at one time; `vmap` it for more. The same estimate can be read as eps,
+v, score or velocity. Exact denoisers (`points/exact.py`) can stand in for learned ones anywhere. A network is wrapped
+by a denoiser that says what it predicts: x_0, eps, v, the velocity or a preconditioned mixture.
 """
 
 from abc import abstractmethod
@@ -172,8 +174,6 @@ class VarianceDenoiser(Denoiser):
 
 # --- A network plus a schedule: learned denoisers -------------------------------------------------------------------
 #
-# x0_hat = denoiser(x_t, t), an estimate of E[x_0 | x_t]
-#
 # They differ in what the network estimates: eps, x_0, v or the velocity, from x_t and t as they are, or,
 # preconditioned, the part of x_0 that x_t itself does not tell. Any of them works under any schedule; what is easy to
 # learn depends on it: x_t should keep a spread near 1 (not so where noise explodes), and so should the target (a
@@ -198,8 +198,7 @@ class Learned(Denoiser):
         """The same denoiser with `context` (c,) as the third input of its network.
 
         Example:
-            >>> from motes.points import VarianceExploding
-            >>> from motes.points import NoisePredictor
+            >>> from motes.points import NoisePredictor, VarianceExploding
             >>> denoiser = NoisePredictor(lambda x, t, context: x * context[0], VarianceExploding(sigma_max=1.0))
             >>> print(denoiser.in_context(jnp.array([0.25])).eps(jnp.array([2.0]), 1.0))
             [0.5]
@@ -211,8 +210,7 @@ class NoisePredictor(Learned):
     """The network gives eps_hat from x_t and t (Ho et al. 2020).
 
     Example:
-        >>> from motes.points import VarianceExploding
-        >>> from motes.points import NoisePredictor
+        >>> from motes.points import NoisePredictor, VarianceExploding
         >>> denoiser = NoisePredictor(lambda x, t: jnp.full_like(x, 0.5), VarianceExploding(sigma_max=10.0))
         >>> print(denoiser(jnp.array([6.0]), 1.0))  # 6 - 10 * 0.5
         [1.]
@@ -233,8 +231,7 @@ class X0Predictor(Learned):
     """The network gives x0_hat from x_t and t (Salimans & Ho 2022, section 4).
 
     Example:
-        >>> from motes.points import VarianceExploding
-        >>> from motes.points import X0Predictor
+        >>> from motes.points import VarianceExploding, X0Predictor
         >>> denoiser = X0Predictor(lambda x, t: jnp.ones_like(x), VarianceExploding(sigma_max=10.0))
         >>> print(denoiser(jnp.array([6.0]), 1.0), denoiser.eps(jnp.array([6.0]), 1.0))
         [1.] [0.5]
@@ -251,8 +248,7 @@ class VPredictor(Learned):
     """The network gives v_hat from x_t and t (Salimans & Ho 2022, section 4).
 
     Example:
-        >>> from motes.points import VarianceExploding
-        >>> from motes.points import VPredictor
+        >>> from motes.points import VPredictor, VarianceExploding
         >>> denoiser = VPredictor(lambda x, t: jnp.full_like(x, -9.5), VarianceExploding(sigma_max=10.0))
         >>> print(denoiser(jnp.array([6.0]), 1.0).round(4), denoiser.eps(jnp.array([6.0]), 1.0).round(4))
         [1.] [0.5]
@@ -276,8 +272,7 @@ class VelocityPredictor(Learned):
     """The network gives the velocity of the probability flow from x_t and t (Lipman et al. 2023; Liu et al. 2022).
 
     Example:
-        >>> from motes.points import RectifiedFlow
-        >>> from motes.points import VelocityPredictor
+        >>> from motes.points import RectifiedFlow, VelocityPredictor
         >>> denoiser = VelocityPredictor(lambda x, t: jnp.full_like(x, 2.0), RectifiedFlow())
         >>> print(denoiser(jnp.array([2.0]), 0.5).round(3))  # a straight line back from x_t
         [1.]
@@ -304,8 +299,7 @@ class Preconditioned(Learned):
     x0_hat = c_skip y + c_out F(c_in y, log(r) / 4), for data of standard deviation `sigma_data`.
 
     Example:
-        >>> from motes.points import VarianceExploding
-        >>> from motes.points import Preconditioned
+        >>> from motes.points import Preconditioned, VarianceExploding
         >>> untrained = Preconditioned(lambda x, time: jnp.zeros_like(x), VarianceExploding(sigma_max=1.0))
         >>> print(untrained(jnp.array([2.0]), 1.0))  # that of N(0, 1), for data of unit variance
         [1.0]
@@ -505,7 +499,7 @@ DENOISERS: dict[str, type] = {
 
 # --- Any columns of a point given any others ------------------------------------------------------------------------
 #
-# Any columns of a point given any others: one network, which is shown some columns as they are and learns the others.
+# One network, which is shown some columns as they are and learns the others.
 #
 #     E[x_0 | x_t, x_0 where m = 1],    m in {0, 1}^d the observed mask
 #
@@ -560,14 +554,13 @@ class Conditions(Checked):
 
 
 class AnyConditional(Denoiser):
-    """The equation above; `given` takes the context (2 d,): the points, of which the observed columns count, and m.
+    """E[x_0 | x_t, x_0 where m = 1]; `given` takes the context (2 d,): the points, known where m = 1, and m.
 
     Without it nothing is observed. Its answer in observed columns is what was observed; with `apart` it is that of
     N(0, 1), which is independent of the others, and whose log-density is known.
 
     Example:
-        >>> from motes.points import Given, VarianceExploding
-        >>> from motes.points import AnyConditional, X0Predictor
+        >>> from motes.points import AnyConditional, Given, VarianceExploding, X0Predictor
         >>> network = lambda x, t, context: 0 * x
         >>> denoiser = AnyConditional(X0Predictor(network, VarianceExploding()), dim=2)
         >>> known = denoiser.given(Given(context=jnp.array([0.0, 0.5, 0.0, 1.0])))  # the second column is 0.5

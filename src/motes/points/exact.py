@@ -1,4 +1,15 @@
-"""Exact denoisers: of Gaussians, mixtures, finite sets, boxes and labelled rows; they stand in for any network."""
+"""Exact denoisers: of Gaussians, mixtures, finite sets, boxes and labelled rows; they stand in for any network.
+
+    q_t(x_t) = E_{x_0} N(x_t; alpha_t x_0, sigma_t^2 I),
+    E[x_0 | x_t] = (x_t + sigma_t^2 grad log q_t(x_t)) / alpha_t        (Tweedie's formula)
+
+Each stands wherever a learned denoiser does. All is computed in log-space and is finite for t from 0 to 1, for points
+far from the data too, in float32 and float64.
+
+Where the data has no density of full support (atoms, sharp boxes, singular covariances) q_t has none at t = 0 either.
+There a standard deviation below `FLOOR` counts as `FLOOR`: the denoiser gives its limit, the nearest point of the data,
+and `log_prob` and `score` are those of data blurred by `FLOOR`, large but finite.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +52,7 @@ class Oracle(VarianceDenoiser):
     """A denoiser that is exact. A new one is one method, `exact`.
 
     Example:
-        >>> from motes.points import GaussianOracle, VarianceExploding
-        >>> from motes.points import Heun, KarrasGrid, ReverseProcess
+        >>> from motes.points import GaussianOracle, Heun, KarrasGrid, ReverseProcess, VarianceExploding
         >>> oracle = GaussianOracle([3.0, 0.0], np.eye(2), VarianceExploding(sigma_max=80.0))
         >>> process = ReverseProcess(oracle, Heun(), KarrasGrid(steps=16)(oracle.schedule), dim=2)
         >>> x, _ = motes.sample(process, 1000, key=jax.random.key(0))
@@ -492,11 +502,9 @@ def _draw_far(u: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
     return high - step
 
 
-# --- Exact denoisers of a finite data set ---------------------------------------------------------------------------
+# --- Exact denoisers of a finite data set, of a curve by quadrature, and of boxes -----------------------------------
 #
-# Exact denoisers of a finite data set, of a curve by quadrature, and of boxes, blurred by Gaussian noise or not.
-# Exact denoisers of a finite data set, of a curve by quadrature, and of boxes, blurred by Gaussian noise or not.
-# Exact denoisers of a finite data set, of a curve by quadrature, and of boxes, blurred by Gaussian noise or not.
+# Blurred by Gaussian noise or not:
 #
 # x_0 = u + spread z,    u one of the atoms, or uniform on one of the boxes,    z a standard normal
 

@@ -1,4 +1,14 @@
-"""Classifier-free guidance, products of posteriors, and the options of a draw."""
+"""Classifier-free guidance, products of posteriors, and the options of a draw.
+
+Guidance leads away from a weaker denoiser, by more than the whole way to a stronger one.
+
+    x0_hat = weak + weight (strong - weak)
+
+With `strong` that of a class and `weak` that of all classes it is classifier-free guidance (Ho & Salimans 2022, eq. 6,
+whose w is weight - 1), with `weak` a worse copy of `strong` it is autoguidance (Karras et al. 2024, eq. 3). A weight of
+1 is `strong` itself. With another weight the points have no distribution that could be written down: it is a picture of
+what is typical of a class, sharper than the class is.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +67,7 @@ class Guidance:
 
 
 class Guided(Denoiser):
-    """The equation above where low <= t <= high (Kynkaanniemi et al. 2024), and `strong` elsewhere.
+    """weak + weight (strong - weak) where low <= t <= high (Kynkaanniemi et al. 2024), and `strong` elsewhere.
 
     Args:
         strong: the denoiser that is guided.
@@ -67,8 +77,7 @@ class Guided(Denoiser):
         weak_knows: whether `weak` is given the class as well, as in autoguidance.
 
     Example:
-        >>> from motes.points import GaussianOracle, VarianceExploding
-        >>> from motes.points import Guided
+        >>> from motes.points import GaussianOracle, Guided, VarianceExploding
         >>> schedule = VarianceExploding(sigma_max=1.0)
         >>> strong, weak = (GaussianOracle([mean], [[1.0]], schedule) for mean in (1.0, 0.0))
         >>> print(strong(jnp.array([0.0]), 1.0), Guided(strong, weak, 3.0)(jnp.array([0.0]), 1.0))
@@ -116,7 +125,7 @@ class Guided(Denoiser):
 
 # --- Several independent observations of one point ------------------------------------------------------------------
 #
-# Several independent observations of one point: posteriors given each of them, composed into the one given all.
+# Posteriors given each of them, composed into the one given all.
 #
 #     p(x_0 | x_t, c_1, ..., c_m)  is proportional to  p(x_0 | x_t)^(1 - m) prod_i p(x_0 | x_t, c_i)
 #
@@ -174,7 +183,7 @@ class NoisyPrior(eqx.Module):
 
 
 class Composed(Denoiser):
-    """The equation above.
+    """E[x_0 | x_t, all observations], composed from the denoisers given each of them.
 
     Args:
         denoiser: of points given one observation.
@@ -226,9 +235,7 @@ def added_precisions(precisions: Array, priors: Array, unit: Array) -> Array:
     return np.asarray(root @ kept @ root.T)
 
 
-# --- How a sample is drawn, where that differs from the recipe ------------------------------------------------------
-#
-# How a sample is drawn, where that differs from the recipe: one object for every call that draws points.
+# --- How a sample is drawn, where that differs from the recipe: one object for every call that draws points ---------
 
 
 @dataclass(frozen=True)

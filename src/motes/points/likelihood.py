@@ -63,8 +63,7 @@ class Hutchinson(eqx.Module):
         ValueError: another kind, or fewer probes.
 
     Example:
-        >>> from motes.points import GaussianOracle, VarianceExploding
-        >>> from motes.points import Hutchinson, log_likelihood
+        >>> from motes.points import GaussianOracle, Hutchinson, VarianceExploding, log_likelihood
         >>> oracle = GaussianOracle(np.zeros(2), np.eye(2), VarianceExploding(sigma_max=80.0))
         >>> divergence = Hutchinson("rademacher", jax.random.key(0), probes=8)
         >>> found = log_likelihood(oracle, [[0.5, 0.2]], divergence=divergence)
@@ -263,7 +262,7 @@ def adaptively(flow: Flow, x: jax.Array, given: Given | None, tolerance: jax.Arr
 #
 #     log p(x) = log N(z_1; 0, I) + divergence integral - d log tau
 #
-# `points/likelihood.py` is about one row. Rows go in padded blocks, several at a time. Each row halves its own steps
+# All above is about one row. Here rows go in padded blocks, several at a time. Each row halves its own steps
 # until two grids agree, so that its answer does not depend on the rows beside it.
 
 
@@ -283,8 +282,7 @@ class Likelihood(NamedTuple):
     """Nats per row, all (n,) in float64.
 
     Example:
-        >>> from motes.points import GaussianOracle, VarianceExploding
-        >>> from motes.points import log_likelihood
+        >>> from motes.points import GaussianOracle, VarianceExploding, log_likelihood
         >>> oracle = GaussianOracle([0.0], [[1.0]], VarianceExploding(sigma_max=80.0))
         >>> found = log_likelihood(oracle, [[0.0], [1.0]])
         >>> found._fields, found.log_prob.shape
@@ -335,8 +333,7 @@ def log_likelihood(
         ValueError: another shape, or an argument out of range.
 
     Example:
-        >>> from motes.points import GaussianOracle, VarianceExploding
-        >>> from motes.points import log_likelihood
+        >>> from motes.points import GaussianOracle, VarianceExploding, log_likelihood
         >>> oracle = GaussianOracle([0.0], [[1.0]], VarianceExploding(sigma_max=80.0))
         >>> log_likelihood(oracle, [[0.0], [1.0]]).log_prob.round(3).tolist()  # log N(x; 0, 1)
         [-0.919, -1.419]

@@ -1,9 +1,13 @@
-"""The variational bound of Sohl-Dickstein et al. 2015, term by term (Ho et al. 2020, eq. 5).
+"""Losses: what training minimises, the variational bound, and targets with less noise than x_0.
 
-    -log p(x_0) <= KL(q(x_T|x_0) || p(x_T)) + sum_k KL(q(x_{k-1}|x_k,x_0) || p(x_{k-1}|x_k)) - log p(x_0|x_1)
-                   prior                      one per step                                    reconstruction
+    L_simple = E |eps - eps_hat(alpha_t x_0 + sigma_t eps, t)|^2        (Ho et al. 2020, eq. 14)
 
-Points are real numbers, so the decoder p(x_0|x_1) is the Gaussian of the last reverse step, not images' 8-bit one.
+and its relatives E w |x_0 - x0_hat(x_t, t)|^2, which differ in the weight w and have the same optimum, E[x_0 | x_t].
+With SNR = alpha_t^2 / sigma_t^2, L_simple is that of w = SNR, since alpha_t (x_0 - x0_hat) = sigma_t (eps_hat - eps).
+
+A loss acts on one row and returns named terms; the trainer sums the terms and takes the mean over rows. Anything of
+this signature is a loss: `loss(denoiser, x0 (d,), t (), eps (d,)) -> {"name": ()}`. One that is a squared error of
+x_0 says so, `squared`: the mean of x_0 over the rows of a batch is then as good a target (`stable_target`).
 """
 
 from __future__ import annotations
@@ -25,6 +29,161 @@ from motes.points.process import log_variance_between, q_posterior, q_sample, q_
 from motes.points.schedules import DiscreteVP, Schedule
 from motes.ranges import check_fields, number
 
+Loss = Callable[[Denoiser, jax.Array, jax.Array, jax.Array], dict[str, jax.Array]]
+
+
+class Simple(eqx.Module):
+    """Squared error of the noise, the mean over columns: the simple loss.
+
+    Example:
+        >>> from motes.points import GaussianOracle, Simple, VarianceExploding
+        >>> denoiser = GaussianOracle([0.0], [[1.0]], VarianceExploding(sigma_max=1.0))
+        >>> terms = Simple()(denoiser, jnp.array([1.0]), jnp.array(1.0), jnp.array([0.0]))  # x_t = 1, eps_hat = 0.5
+        >>> print(terms["eps"].round(4))
+        0.25
+    """
+
+    squared: ClassVar[bool] = True
+
+    def __call__(self, denoiser: Denoiser, x0: jax.Array, t: jax.Array, eps: jax.Array) -> dict[str, jax.Array]:
+        x_t = q_sample(denoiser.schedule, x0, t, eps)
+        return {"eps": jnp.mean((denoiser.eps(x_t, t) - eps) ** 2)}
+
+
+# --- squared errors of x_0 with a weight --------------------------------------------------------------------------
+
+
+class Weighted(eqx.Module):
+    """Squared error of x_0 times a weight, the mean over columns; a new one is its weight.
+
+    Example:
+        >>> from motes.points import VarianceExploding, Weighted
+        >>> class Flat(Weighted):
+        ...     def weight(self, schedule, t):
+        ...         return jnp.ones_like(t)
+        >>> print(Flat().weight(VarianceExploding(), jnp.array(0.5)))
+        1.0
+    """
+
+    squared: ClassVar[bool] = True
+
+    def __check_init__(self) -> None:
+        check_fields(self)
+
+    @abstractmethod
+    def weight(self, schedule: Schedule, t: jax.Array) -> jax.Array:
+        """w, a number, at the time t ().
+
+        Example:
+            >>> from motes.points import SNR, VarianceExploding
+            >>> print(SNR().weight(VarianceExploding(sigma_max=2.0), jnp.array(1.0)).round(4))  # 1 / 2^2
+            0.25
+        """
+
+    def __call__(self, denoiser: Denoiser, x0: jax.Array, t: jax.Array, eps: jax.Array) -> dict[str, jax.Array]:
+        x_t = q_sample(denoiser.schedule, x0, t, eps)
+        return {"x0": self.weight(denoiser.schedule, t) * jnp.mean((denoiser(x_t, t) - x0) ** 2)}
+
+
+def snr(schedule: Schedule, t: jax.Array) -> jax.Array:
+    """alpha_t^2 / sigma_t^2."""
+    return jnp.exp(schedule.log_snr(t))
+
+
+class EDM(Weighted):
+    """w = SNR + 1 = (r^2 + 1) / r^2 with r = sigma_t / alpha_t.
+
+    It makes a fresh network's loss 1 at every t, for data of unit variance (Karras et al. 2022, table 1).
+
+    Example:
+        >>> from motes.points import EDM, VarianceExploding
+        >>> print(EDM().weight(VarianceExploding(sigma_max=2.0), jnp.array(1.0)).round(4))
+        1.25
+    """
+
+    def weight(self, schedule: Schedule, t: jax.Array) -> jax.Array:
+        return 1 + snr(schedule, t)
+
+
+class X0(Weighted):
+    """w = 1: the error of x_0 as it is. Little noise counts for next to nothing.
+
+    Example:
+        >>> from motes.points import X0, VarianceExploding
+        >>> print(X0().weight(VarianceExploding(), jnp.array(1.0)))
+        1.0
+    """
+
+    def weight(self, schedule: Schedule, t: jax.Array) -> jax.Array:
+        return jnp.ones_like(t)
+
+
+class SNR(Weighted):
+    """w = SNR: `Simple`, computed from x0_hat.
+
+    Example:
+        >>> from motes.points import SNR, VarianceExploding
+        >>> print(SNR().weight(VarianceExploding(sigma_max=2.0), jnp.array(1.0)).round(4))
+        0.25
+    """
+
+    def weight(self, schedule: Schedule, t: jax.Array) -> jax.Array:
+        return snr(schedule, t)
+
+
+class TruncatedSNR(Weighted):
+    """w = max(SNR, 1), so that nearly pure noise counts too (Salimans & Ho 2022, section 4).
+
+    Example:
+        >>> from motes.points import TruncatedSNR, VarianceExploding
+        >>> print(TruncatedSNR().weight(VarianceExploding(sigma_max=2.0), jnp.array(1.0)))
+        1.0
+    """
+
+    def weight(self, schedule: Schedule, t: jax.Array) -> jax.Array:
+        return jnp.maximum(snr(schedule, t), 1)
+
+
+class MinSNR(Weighted):
+    """w = min(SNR, gamma), so that little noise does not count for all (Hang et al. 2023).
+
+    Example:
+        >>> from motes.points import MinSNR, VarianceExploding
+        >>> print(MinSNR(gamma=5.0).weight(VarianceExploding(), jnp.array(0.1)))
+        5.0
+    """
+
+    gamma: float = number(5.0, 0, 1e9, open_low=True)
+
+    def weight(self, schedule: Schedule, t: jax.Array) -> jax.Array:
+        return jnp.minimum(snr(schedule, t), self.gamma)
+
+
+class ELBO(Weighted):
+    """w = -(dSNR/dt) / 2: the variational bound of infinitely many steps (Kingma et al. 2021, section 5).
+
+    With t uniform on [s, 1] the expected loss times (1 - s) is the part of the bound between these times, in nats a
+    column. With any other distribution of t it is another loss.
+
+    Example:
+        >>> from motes.points import ELBO, RectifiedFlow
+        >>> print(ELBO().weight(RectifiedFlow(), jnp.array(0.5)).round(2))
+        4.12
+    """
+
+    def weight(self, schedule: Schedule, t: jax.Array) -> jax.Array:
+        alpha_rate, sigma_rate = schedule.rates(t)
+        return snr(schedule, t) * (sigma_rate / schedule.sigma(t) - alpha_rate / schedule.alpha(t))
+
+
+# --- The variational bound of Sohl-Dickstein et al. 2015, term by term (Ho et al. 2020, eq. 5) ----------------------
+#
+#     -log p(x_0) <= KL(q(x_T|x_0) || p(x_T)) + sum_k KL(q(x_{k-1}|x_k,x_0) || p(x_{k-1}|x_k)) - log p(x_0|x_1)
+#                    prior                      one per step                                    reconstruction
+#
+# Points are real numbers, so the decoder p(x_0|x_1) is the Gaussian of the last reverse step, not images' 8-bit one.
+
+
 Variance = Literal["beta", "posterior", "learned"]
 SHARES = {"beta": 1.0, "posterior": 0.0}  # of log beta in the log of the variance
 
@@ -33,8 +192,7 @@ class Bound(NamedTuple):
     """Terms in nats, one row per point; smaller is better. `kl[:, k-1]` belongs to the step from x_{k+1} to x_k.
 
     Example:
-        >>> from motes.points import GaussianOracle, LinearBetas
-        >>> from motes.points import variational_bound
+        >>> from motes.points import GaussianOracle, LinearBetas, variational_bound
         >>> oracle = GaussianOracle([0.0], [[1.0]], LinearBetas(4, 0.1, 0.5).schedule())
         >>> bound = variational_bound(oracle, np.zeros((3, 1)), key=jax.random.key(0))
         >>> bound.nats.shape, bound.bits_per_dim.shape
@@ -78,8 +236,7 @@ def variational_bound(
         ValueError: another variance.
 
     Example:
-        >>> from motes.points import GaussianOracle, LinearBetas
-        >>> from motes.points import variational_bound
+        >>> from motes.points import GaussianOracle, LinearBetas, variational_bound
         >>> oracle = GaussianOracle([0.0], [[1.0]], LinearBetas(100).schedule())
         >>> x0 = np.random.default_rng(0).standard_normal((500, 1))
         >>> bound = variational_bound(oracle, x0, key=jax.random.key(0))
@@ -162,174 +319,6 @@ def _terms(
         return 0.5 * jnp.sum(q.mean**2 + q.variance - 1 - jnp.log(q.variance))
 
     return jax.vmap(prior)(x0), jax.lax.map(step, jnp.arange(schedule.steps))  # (n,), (T, n)
-
-
-# --- What training minimises, term by term --------------------------------------------------------------------------
-#
-#     L_simple = E |eps - eps_hat(alpha_t x_0 + sigma_t eps, t)|^2        (Ho et al. 2020, eq. 14)
-#
-# and its relatives E w |x_0 - x0_hat(x_t, t)|^2, which differ in the weight w and have the same optimum, E[x_0 | x_t].
-# With SNR = alpha_t^2 / sigma_t^2, L_simple is that of w = SNR, since alpha_t (x_0 - x0_hat) = sigma_t (eps_hat - eps).
-#
-# A loss acts on one row and returns named terms; the trainer sums the terms and takes the mean over rows. Anything of
-# this signature is a loss: `loss(denoiser, x0 (d,), t (), eps (d,)) -> {"name": ()}`. One that is a squared error of
-# x_0 says so, `squared`: the mean of x_0 over the rows of a batch is then as good a target (`motes.points.losses`).
-
-
-Loss = Callable[[Denoiser, jax.Array, jax.Array, jax.Array], dict[str, jax.Array]]
-
-
-class Simple(eqx.Module):
-    """Squared error of the noise, the mean over columns: the simple loss.
-
-    Example:
-        >>> from motes.points import GaussianOracle, VarianceExploding
-        >>> from motes.points import Simple
-        >>> denoiser = GaussianOracle([0.0], [[1.0]], VarianceExploding(sigma_max=1.0))
-        >>> terms = Simple()(denoiser, jnp.array([1.0]), jnp.array(1.0), jnp.array([0.0]))  # x_t = 1, eps_hat = 0.5
-        >>> print(terms["eps"].round(4))
-        0.25
-    """
-
-    squared: ClassVar[bool] = True
-
-    def __call__(self, denoiser: Denoiser, x0: jax.Array, t: jax.Array, eps: jax.Array) -> dict[str, jax.Array]:
-        x_t = q_sample(denoiser.schedule, x0, t, eps)
-        return {"eps": jnp.mean((denoiser.eps(x_t, t) - eps) ** 2)}
-
-
-# --- squared errors of x_0 with a weight --------------------------------------------------------------------------
-
-
-class Weighted(eqx.Module):
-    """Squared error of x_0 times a weight, the mean over columns; a new one is its weight.
-
-    Example:
-        >>> from motes.points import VarianceExploding
-        >>> from motes.points import Weighted
-        >>> class Flat(Weighted):
-        ...     def weight(self, schedule, t):
-        ...         return jnp.ones_like(t)
-        >>> print(Flat().weight(VarianceExploding(), jnp.array(0.5)))
-        1.0
-    """
-
-    squared: ClassVar[bool] = True
-
-    def __check_init__(self) -> None:
-        check_fields(self)
-
-    @abstractmethod
-    def weight(self, schedule: Schedule, t: jax.Array) -> jax.Array:
-        """w, a number, at the time t ().
-
-        Example:
-            >>> from motes.points import VarianceExploding
-            >>> from motes.points import SNR
-            >>> print(SNR().weight(VarianceExploding(sigma_max=2.0), jnp.array(1.0)).round(4))  # 1 / 2^2
-            0.25
-        """
-
-    def __call__(self, denoiser: Denoiser, x0: jax.Array, t: jax.Array, eps: jax.Array) -> dict[str, jax.Array]:
-        x_t = q_sample(denoiser.schedule, x0, t, eps)
-        return {"x0": self.weight(denoiser.schedule, t) * jnp.mean((denoiser(x_t, t) - x0) ** 2)}
-
-
-def snr(schedule: Schedule, t: jax.Array) -> jax.Array:
-    """alpha_t^2 / sigma_t^2."""
-    return jnp.exp(schedule.log_snr(t))
-
-
-class EDM(Weighted):
-    """w = SNR + 1 = (r^2 + 1) / r^2 with r = sigma_t / alpha_t.
-
-    It makes a fresh network's loss 1 at every t, for data of unit variance (Karras et al. 2022, table 1).
-
-    Example:
-        >>> from motes.points import VarianceExploding
-        >>> from motes.points import EDM
-        >>> print(EDM().weight(VarianceExploding(sigma_max=2.0), jnp.array(1.0)).round(4))
-        1.25
-    """
-
-    def weight(self, schedule: Schedule, t: jax.Array) -> jax.Array:
-        return 1 + snr(schedule, t)
-
-
-class X0(Weighted):
-    """w = 1: the error of x_0 as it is. Little noise counts for next to nothing.
-
-    Example:
-        >>> from motes.points import VarianceExploding
-        >>> from motes.points import X0
-        >>> print(X0().weight(VarianceExploding(), jnp.array(1.0)))
-        1.0
-    """
-
-    def weight(self, schedule: Schedule, t: jax.Array) -> jax.Array:
-        return jnp.ones_like(t)
-
-
-class SNR(Weighted):
-    """w = SNR: `Simple`, computed from x0_hat.
-
-    Example:
-        >>> from motes.points import VarianceExploding
-        >>> from motes.points import SNR
-        >>> print(SNR().weight(VarianceExploding(sigma_max=2.0), jnp.array(1.0)).round(4))
-        0.25
-    """
-
-    def weight(self, schedule: Schedule, t: jax.Array) -> jax.Array:
-        return snr(schedule, t)
-
-
-class TruncatedSNR(Weighted):
-    """w = max(SNR, 1), so that nearly pure noise counts too (Salimans & Ho 2022, section 4).
-
-    Example:
-        >>> from motes.points import VarianceExploding
-        >>> from motes.points import TruncatedSNR
-        >>> print(TruncatedSNR().weight(VarianceExploding(sigma_max=2.0), jnp.array(1.0)))
-        1.0
-    """
-
-    def weight(self, schedule: Schedule, t: jax.Array) -> jax.Array:
-        return jnp.maximum(snr(schedule, t), 1)
-
-
-class MinSNR(Weighted):
-    """w = min(SNR, gamma), so that little noise does not count for all (Hang et al. 2023).
-
-    Example:
-        >>> from motes.points import VarianceExploding
-        >>> from motes.points import MinSNR
-        >>> print(MinSNR(gamma=5.0).weight(VarianceExploding(), jnp.array(0.1)))
-        5.0
-    """
-
-    gamma: float = number(5.0, 0, 1e9, open_low=True)
-
-    def weight(self, schedule: Schedule, t: jax.Array) -> jax.Array:
-        return jnp.minimum(snr(schedule, t), self.gamma)
-
-
-class ELBO(Weighted):
-    """w = -(dSNR/dt) / 2: the variational bound of infinitely many steps (Kingma et al. 2021, section 5).
-
-    With t uniform on [s, 1] the expected loss times (1 - s) is the part of the bound between these times, in nats a
-    column. With any other distribution of t it is another loss.
-
-    Example:
-        >>> from motes.points import RectifiedFlow
-        >>> from motes.points import ELBO
-        >>> print(ELBO().weight(RectifiedFlow(), jnp.array(0.5)).round(2))
-        4.12
-    """
-
-    def weight(self, schedule: Schedule, t: jax.Array) -> jax.Array:
-        alpha_rate, sigma_rate = schedule.rates(t)
-        return snr(schedule, t) * (sigma_rate / schedule.sigma(t) - alpha_rate / schedule.alpha(t))
 
 
 # --- the variance of a reverse step as well ----------------------------------------------------------------------

@@ -303,7 +303,7 @@ class GaussianModel(Model):
             )
 
     def parts(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-        """Arrays and texts by name, of which `motes.points.of_parts` makes the same model.
+        """Arrays and texts by name, of which `motes.loading` makes the same model.
 
         Raises:
             UsageError: as `check_described`.

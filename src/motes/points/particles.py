@@ -1,4 +1,13 @@
-"""Sampling under conditions by rejection or by sequential Monte Carlo."""
+"""Sampling under conditions by rejection or by sequential Monte Carlo.
+
+The first section conditions a Gaussian distribution of one row, on some coordinates exactly and on others as intervals.
+
+    x ~ N(mean, covariance),    low <= x <= high
+
+All goes one coordinate after another, each by a step of the Kalman filter, so that no matrix is ever inverted and one
+compiled program serves any set of coordinates. Intervals are drawn in turn, each given the coordinates before it (the
+sampler of Geweke, Hajivassiliou and Keane: Geweke 1991); the product of their probabilities makes up for that.
+"""
 
 from __future__ import annotations
 
@@ -169,13 +178,11 @@ def _conditioned(
 
 # --- Populations of particles that go from noise to data under a condition ------------------------------------------
 #
-# Populations of particles that go from noise to data under a condition, and are weighed against each other on the way.
-# Populations of particles that go from noise to data under a condition, and are weighed against each other on the way.
-# Populations of particles that go from noise to data under a condition, and are weighed against each other on the way.
+# They are weighed against each other on the way.
 #
 #     w_s = w_t  p(box | x_s) / p(box | x_s, x_t)
 #
-# `points/particles.py` says what they are for, and draws rows from them.
+# The next section says what they are for, and draws rows from them.
 
 
 Array = NDArray[Any]
@@ -428,8 +435,7 @@ def conditional_sample(
         ValueError: another grid.
 
     Example:
-        >>> from motes.points import GaussianOracle, VarianceExploding
-        >>> from motes.points import KarrasGrid, conditional_sample
+        >>> from motes.points import GaussianOracle, KarrasGrid, VarianceExploding, conditional_sample
         >>> oracle = GaussianOracle(np.zeros(2), [[1.0, 0.8], [0.8, 1.0]], VarianceExploding(sigma_max=80.0))
         >>> options = {"key": jax.random.key(0), "grid": KarrasGrid(steps=16)(oracle.schedule)}
         >>> bounds = [1.0, -np.inf], [1.0, np.inf]
@@ -498,8 +504,7 @@ def conditional_rows(
         ValueError: another grid.
 
     Example:
-        >>> from motes.points import GaussianOracle, VarianceExploding
-        >>> from motes.points import KarrasGrid, conditional_rows
+        >>> from motes.points import GaussianOracle, KarrasGrid, VarianceExploding, conditional_rows
         >>> oracle = GaussianOracle(np.zeros(2), [[1.0, 0.8], [0.8, 1.0]], VarianceExploding(sigma_max=80.0))
         >>> options = {"key": jax.random.key(0), "grid": KarrasGrid(steps=16)(oracle.schedule)}
         >>> rows, ess = conditional_rows(oracle, [[1.0, 0.0]], [[True, False]], draws=5, particles=32, **options)

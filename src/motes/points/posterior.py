@@ -1,4 +1,12 @@
-"""Posteriors: what rows are given, the prior, a linear regression and a detector of novel observations."""
+"""Posteriors: what rows are given, the prior, a linear regression and a detector of novel observations.
+
+The prior, in the units of the network, has normal and uniform columns:
+
+    z ~ N(mean, covariance),    or column by column z_j ~ U(low, high) + N(0, s^2 (high - low)^2)
+
+A normal prior is one there, and so is a log-normal one with its lower bound. A uniform one with both of its bounds is
+uniform there, with smooth edges (`motes.data.tables`).
+"""
 
 from __future__ import annotations
 
@@ -134,7 +142,7 @@ NARROWEST = 1e-3  # standard deviation of what is left, as a share of that of th
 
 @dataclass(frozen=True, eq=False)
 class Regression:
-    """The equation above.
+    """The linear regression z = c A + b + u L, and its inverse.
 
     Attributes:
         slope: A (c, d).
@@ -231,9 +239,7 @@ def widths_are_predictable(left: Array, context: Array) -> bool:
 
 # --- Is an observation unlike the rows of the training? Novelty detection -------------------------------------------
 #
-# Is an observation unlike the rows of the training? Novelty detection, column by column and for all columns together.
-# Is an observation unlike the rows of the training? Novelty detection, column by column and for all columns together.
-# Is an observation unlike the rows of the training? Novelty detection, column by column and for all columns together.
+# Column by column and for all columns together.
 #
 #     column j        x_j is beyond the smallest or the largest value of the training
 #     all columns     d(x) = distance of (x - mean) W to the nearest of K centres,    W W^T = covariance^-1

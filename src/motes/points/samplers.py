@@ -1,10 +1,11 @@
-"""Coordinates in which all schedules are one: y = x / alpha, r = sigma / alpha, lambda = -log r.
+"""Samplers, in coordinates in which all schedules are one: y = x / alpha, r = sigma / alpha, lambda = -log r.
 
     dy/dr = (y - x0_hat) / r = eps_hat,              the probability flow (Karras et al. 2022, eq. 1 with s = 1)
     dy = 2 eps_hat dr + sqrt(2 r) dW,                the reverse diffusion, r falling; W over -dr
     y_r = y_0 + r eps                                in distribution
 
-`y` is a point (d,). As lambda grows to s = 0, where r = 0 and lambda is infinite, the flow is dy/dlambda = x0_hat - y.
+`y` is a point (d,). In lambda, infinite at s = 0 where r = 0, the flow is dy/dlambda = x0_hat - y. A sampler is
+one step of the loop in `points/sampling.py`.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def eps_at(denoiser: Denoiser, y: jax.Array, t: jax.Array) -> jax.Array:
 #
 #     y_s = x0_hat + sqrt(r_s^2 - c^2) eps_hat + c z,    c = eta r_s sqrt(1 - r_s^2 / r_t^2),    z ~ N(0, I)
 #
-# (Song et al. 2021, DDIM, eqs. 12 and 16, in the coordinates of `points/samplers.py`.) With eta = 1 it is
+# (Song et al. 2021, DDIM, eqs. 12 and 16, in the coordinates above.) With eta = 1 it is
 # q(x_s | x_t, x0_hat) of Ho et al. 2020, with eta = 0 a step of the probability flow. Any s < t will do: on every k-th
 # step of a discrete schedule these are the samplers of Nichol & Dhariwal 2021, section 4, and of DDIM.
 
@@ -106,7 +107,7 @@ class Ancestral(Sampler):
 
 
 class DDIM(Sampler):
-    """The equation above, Song et al. 2021 (DDIM), eq. 12.
+    """A Gaussian step with as much noise as `eta` says, Song et al. 2021 (DDIM), eq. 12.
 
     Args:
         eta: from 0, no noise, to 1, that of ancestral sampling with the posterior's variance.
@@ -152,7 +153,7 @@ CHAINS: dict[str, type[Sampler]] = {
 #
 #     dy/dr = eps_hat(y, r),    from r_1 down to 0
 #
-# in the coordinates of `points/samplers.py` (Karras et al. 2022, eq. 1; Song et al. 2021, eq. 13). The last step of
+# in the coordinates above (Karras et al. 2022, eq. 1; Song et al. 2021, eq. 13). The last step of
 # all, to s = 0, is Euler's, which ends in x0_hat.
 
 
@@ -311,7 +312,7 @@ FLOWS: dict[str, type[Sampler]] = {
 #
 #     y_s = e^{-h} y_t + int_0^h e^{-(h-u)} x0_hat(lambda_t + u) du,    h = lambda_s - lambda_t
 #
-# in the coordinates of `points/samplers.py`, where h is infinite at s = 0; the last step is the first-order one, which
+# in the coordinates above, where h is infinite at s = 0; the last step is the first-order one, which
 # ends in x0_hat. The multistep ones interpolate through what the steps before have seen. A step that is not there, at
 # the beginning, is so far away that it drops out of the formulas.
 
@@ -503,13 +504,13 @@ DPM_SOLVERS: dict[str, type[Sampler]] = {
 #
 #     dy = 2 eps_hat dr + sqrt(2 r) dW,    r from r_1 down to 0, W over -dr
 #
-# in the coordinates of `points/samplers.py` (Song et al. 2021, eq. 6; Karras et al. 2022, eq. 6 with beta = 1/sigma).
+# in the coordinates above (Song et al. 2021, eq. 6; Karras et al. 2022, eq. 6 with beta = 1/sigma).
 # The distribution of y at every r is that of the forward process. `Churn` walks up and down the levels instead. The
 # last step of all, to s = 0, ends in x0_hat and draws nothing.
 
 
 class EulerMaruyama(Sampler):
-    """The equation above, one step at a time; its noise has the variance r_t^2 - r_s^2.
+    """The reverse diffusion by the method of Euler and Maruyama; its noise has the variance r_t^2 - r_s^2.
 
     Example:
         >>> from motes.points import EulerMaruyama
@@ -631,7 +632,7 @@ DIFFUSIONS: dict[str, type[Sampler]] = {
 #
 #     y <- y - delta eps_hat / r + sqrt(2 delta) z,    delta = 2 (snr r)^2,    z ~ N(0, I)
 #
-# in the coordinates of `points/samplers.py`, where -eps_hat / r is the score. snr is what Song et al. 2021 (algorithms
+# in the coordinates above, where -eps_hat / r is the score. snr is what Song et al. 2021 (algorithms
 # 4 and 5) call so, with the norms that they measure replaced by those that are expected: a point must not depend on
 # others. A step of finite length settles in a distribution that is too wide, by about (snr r)^2 in its variance.
 
@@ -744,9 +745,7 @@ SAMPLERS: dict[str, type[Sampler]] = {
 }
 
 
-# --- The way of single points through time --------------------------------------------------------------------------
-#
-# The way of single points through time: by the flow in either direction, or by a sampler from any time on.
+# --- The way of single points through time: by the flow in either direction, or by a sampler from any time on -------
 
 
 @eqx.filter_jit

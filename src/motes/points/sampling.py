@@ -1,4 +1,4 @@
-"""The times that a sampler stops at: t_0 = 1 > t_1 > ... > t_N = 0."""
+"""Grids, the times t_0 = 1 > t_1 > ... > t_N = 0 that a sampler stops at, and the loop from noise to points."""
 
 from __future__ import annotations
 
@@ -35,8 +35,7 @@ class UniformGrid(Checked):
     1, (N-1)/N, ..., 1/N, 0: with N = T, every step of a discrete schedule; with N a divisor of T, every (T/N)-th.
 
     Example:
-        >>> from motes.points import LinearVP
-        >>> from motes.points import UniformGrid
+        >>> from motes.points import LinearVP, UniformGrid
         >>> print(UniformGrid(steps=4)(LinearVP()))
         [1. 0.75 0.5 0.25 0.  ]
     """
@@ -59,8 +58,7 @@ class QuadraticGrid(Checked):
     1, ((N-1)/N)^2, ..., 1/N^2, 0: dense near the data, as in Song et al. 2021 (DDIM), appendix D.2.
 
     Example:
-        >>> from motes.points import LinearVP
-        >>> from motes.points import QuadraticGrid
+        >>> from motes.points import LinearVP, QuadraticGrid
         >>> print(QuadraticGrid(steps=4)(LinearVP()))
         [1. 0.5625 0.25 0.0625 0.]
     """
@@ -79,8 +77,7 @@ class KarrasGrid(Checked):
     `sigma_min`; then comes 0.
 
     Example:
-        >>> from motes.points import VarianceExploding
-        >>> from motes.points import KarrasGrid
+        >>> from motes.points import KarrasGrid, VarianceExploding
         >>> schedule = VarianceExploding(sigma_max=10.0)
         >>> print(schedule.sigma(KarrasGrid(steps=4, sigma_min=0.1)(schedule)).round(2))
         [10. 2.93 0.66 0.1 0.]
@@ -103,8 +100,7 @@ class LogSNRGrid(Checked):
     From the log-SNR of t = 1 to that of r = `sigma_min`, r = sigma_t / alpha_t (Lu et al. 2022); then comes 0.
 
     Example:
-        >>> from motes.points import VarianceExploding
-        >>> from motes.points import LogSNRGrid
+        >>> from motes.points import LogSNRGrid, VarianceExploding
         >>> schedule = VarianceExploding(sigma_max=10.0)
         >>> print(schedule.sigma(LogSNRGrid(steps=3, sigma_min=0.1)(schedule)).round(2))  # equal ratios, then 0
         [10. 1. 0.1 0.]
@@ -187,9 +183,9 @@ def _log_snr(schedule: Schedule, steps: int, sigma_min: float) -> tuple[jax.Arra
 #
 #     x_s, state = sampler.step(denoiser, x_t, t, s, state, key),    s < t
 #
-# To add a sampler, subclass `Sampler`; the files beside this one hold those that there are; `points/samplers.py` names
-# them. The loop works in padded blocks, several at a time, so that one compiled program serves any number of rows; each
-# row has a key of its own, so that its answer does not depend on the rows beside it or on the block size.
+# To add a sampler, subclass `Sampler`; `points/samplers.py` has those that there are. The loop works in padded blocks,
+# several at a time, so that one compiled program serves any number of rows; each row has a key of its own, so that its
+# answer does not depend on the rows beside it or on the block size.
 
 
 State = Any
@@ -243,9 +239,7 @@ class Sampler(eqx.Module):
         """Raise UsageError where `denoiser` does not know what the sampler asks for.
 
         Example:
-            >>> from motes.points import GaussianOracle, LinearBetas
-            >>> from motes.points import NoisePredictor
-            >>> from motes.points import Ancestral
+            >>> from motes.points import Ancestral, GaussianOracle, LinearBetas, NoisePredictor
             >>> untaught = NoisePredictor(lambda x, t: x, LinearBetas(4).schedule())
             >>> Ancestral("learned").check(untaught)
             Traceback (most recent call last):
@@ -271,8 +265,7 @@ class Sampler(eqx.Module):
         """One point (d,) from time t to time s < t.
 
         Example:
-            >>> from motes.points import GaussianOracle, VarianceExploding
-            >>> from motes.points import DDIM
+            >>> from motes.points import DDIM, GaussianOracle, VarianceExploding
             >>> oracle = GaussianOracle([0.0], [[1.0]], VarianceExploding(sigma_max=1.0))
             >>> x_s, _ = DDIM().step(oracle, jnp.array([2.0]), jnp.array(1.0), jnp.array(0.0), None, jax.random.key(0))
             >>> print(x_s)  # at s = 0 it is x0_hat
@@ -352,8 +345,7 @@ def sample(
         ValueError: fewer than one point, a place that the grid has not, or arrays of another shape.
 
     Example:
-        >>> from motes.points import GaussianOracle, VarianceExploding
-        >>> from motes.points import Heun, KarrasGrid, ReverseProcess
+        >>> from motes.points import GaussianOracle, Heun, KarrasGrid, ReverseProcess, VarianceExploding
         >>> oracle = GaussianOracle([0.0, 0.0], np.eye(2), VarianceExploding(sigma_max=80.0))
         >>> process = ReverseProcess(oracle, Heun(), KarrasGrid(steps=16)(oracle.schedule), dim=2)
         >>> x, chain = motes.sample(process, 100, key=jax.random.key(0), record=[0, 8])

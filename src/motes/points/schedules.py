@@ -135,8 +135,7 @@ def t_by_halving(schedule: Schedule, log_snr: ArrayLike) -> jax.Array:
 #
 #     x_t = alpha_t x_0 + sigma_t eps,    t in [0, 1]
 #
-# `LinearVP` (Song et al. 2021), `CosineVP`, `RectifiedFlow` (Liu et al. 2022), and `FunctionSchedule` for any other. A
-# schedule that is drawn as points is in `points/schedules.py`.
+# `LinearVP` (Song et al. 2021), `CosineVP`, `RectifiedFlow` (Liu et al. 2022), and `FunctionSchedule` for any other.
 # Each ends a little short of pure noise, so that alpha_1 > 0 and the log-SNR is finite at t = 1. Near t = 1 they are
 # written in 1 - t, which floating point knows to the last digit, so that a small alpha_t keeps its own.
 # `VarianceExploding` keeps alpha_t = 1 and lets sigma_t grow (Karras et al. 2022).
@@ -371,10 +370,7 @@ CONTINUOUS: dict[str, type] = {
 #
 #     alpha_t^2 = product of (1 - beta_i) for i <= k,    sigma_t^2 = 1 - alpha_t^2
 #
-# after step k = 0 ... T-1, at t = (k+1)/T.
-
-
-# --- betas: one per step, float64 (T,) -----------------------------------------------------------------------------
+# after step k = 0 ... T-1, at t = (k+1)/T. The betas, one per step, are float64 (T,).
 
 
 @dataclass(frozen=True)

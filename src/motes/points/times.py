@@ -1,9 +1,9 @@
-"""Times at which the loss is large are drawn more often (Nichol & Dhariwal 2021, section 3.3).
+"""Distributions of the times of a batch, and how they are drawn: uniform numbers u, placed on the time axis.
 
-    E f(u) = E_p [f(u) / p(u)],    p(u) ~ sqrt(E[L^2 | u]),    u in (0, 1)
+    t = place(u),    u ~ U(0, 1)
 
-Of all densities of u that p has the least variance. Here it is constant on each of `CELLS` equal cells of u, so that it
-is as good for any distribution of t. A share of it is uniform: no cell is forgotten, and no weight 1 / p is large.
+A distribution of t is its quantile function `place`, which may know the schedule. How the u of a batch are drawn is
+another matter: independently, in pairs, one in each part of the range, or more often where the loss is large.
 """
 
 from abc import abstractmethod
@@ -17,60 +17,6 @@ from jax.scipy.special import ndtri
 
 from motes.points.schedules import DiscreteVP, Schedule
 from motes.ranges import check_fields, number
-
-CELLS = 64
-ENOUGH = 10  # losses in every cell before any is preferred
-RECENT = 500  # losses of a cell that its mean reaches back over: they fall as training goes on
-UNIFORM = 0.1  # share of p: no weight is above 10
-
-
-class LossMemory(NamedTuple):
-    """What is remembered of the losses in each cell."""
-
-    squares: jax.Array  # (CELLS,), the mean of their squares
-    number: jax.Array  # of losses (CELLS,)
-
-
-def nothing_seen() -> LossMemory:
-    """What is remembered before the first batch."""
-    return LossMemory(jnp.zeros(CELLS), jnp.zeros(CELLS))
-
-
-def preferred(v: jax.Array, seen: LossMemory) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Draws from p for uniform `v` (n,) in [0, 1): u (n,), 1 / p(u) (n,), and the cell of each (n,)."""
-    p = chances(seen)
-    ends = jnp.cumsum(p)
-    cell = jnp.clip(jnp.searchsorted(ends, v, side="right"), 0, CELLS - 1)
-    within = jnp.clip((v - (ends[cell] - p[cell])) / p[cell], 0, 1)
-    return (cell + within) / CELLS, 1 / (CELLS * p[cell]), cell
-
-
-def seen_with(seen: LossMemory, cell: jax.Array, losses: jax.Array, counts: jax.Array) -> LossMemory:
-    """`seen`, with the losses (n,) of draws from the cells (n,) beside, where `counts` (n,) is true."""
-    squares = jnp.where(counts, losses**2, 0)
-    into = jnp.zeros((2, CELLS)).at[:, cell].add(jnp.stack([squares, counts.astype(squares.dtype)]))
-    total, fresh = into
-    number = seen.number + fresh
-    # The plain mean while losses are few; afterwards one that forgets.
-    share = fresh / jnp.maximum(jnp.minimum(number, RECENT), jnp.maximum(fresh, 1))
-    return LossMemory(seen.squares + share * (total / jnp.maximum(fresh, 1) - seen.squares), number)
-
-
-def chances(seen: LossMemory) -> jax.Array:
-    """The probability of each cell, (CELLS,): equal until all have been seen often enough."""
-    root = jnp.sqrt(seen.squares)
-    total = root.sum()
-    known = (seen.number.min() >= ENOUGH) & (total > 0)
-    preferred = root / jnp.where(known, total, 1)
-    return jnp.where(known, (1 - UNIFORM) * preferred + UNIFORM / CELLS, 1 / CELLS)
-
-
-# --- How the times of a batch are drawn: numbers u in (0, 1), each uniform, placed on the time axis -----------------
-#
-#     t = place(u),    u ~ U(0, 1)
-#
-# A distribution of t is its quantile function `place`, which may know the schedule. How the u of a batch are drawn is
-# another matter: independently, in pairs, one in each part of the range, or more often where the loss is large.
 
 
 def uniform(key: jax.Array, n: int, levels: int | None = None) -> jax.Array:
@@ -120,8 +66,7 @@ class Times(eqx.Module):
         ValueError: an unknown `draw`, or a field that `motes.ranges.number` declares is out of its range.
 
     Example:
-        >>> from motes.points import VarianceExploding
-        >>> from motes.points import Draw, Times
+        >>> from motes.points import Draw, Times, VarianceExploding
         >>> class Square(Times):
         ...     draw: Draw = "stratified"
         ...     def place(self, schedule, u):
@@ -141,8 +86,7 @@ class Times(eqx.Module):
         """t for each u in [0, 1]: where u is uniform, t has the distribution.
 
         Example:
-            >>> from motes.points import VarianceExploding
-            >>> from motes.points import UniformTimes
+            >>> from motes.points import UniformTimes, VarianceExploding
             >>> print(UniformTimes(least=0.2).place(VarianceExploding(), jnp.array([0.0, 0.5, 1.0])))
             [0.2 0.6 1. ]
         """
@@ -151,8 +95,7 @@ class Times(eqx.Module):
         """How many values t has; None for a continuous distribution.
 
         Example:
-            >>> from motes.points import LinearBetas, VarianceExploding
-            >>> from motes.points import StepTimes, UniformTimes
+            >>> from motes.points import LinearBetas, StepTimes, UniformTimes, VarianceExploding
             >>> StepTimes().levels(LinearBetas(100).schedule()), UniformTimes().levels(VarianceExploding())
             (100, None)
         """
@@ -175,8 +118,7 @@ class Times(eqx.Module):
         """`n` times: the mean of weight f(t) over them is, on average over keys, that of f under the distribution.
 
         Example:
-            >>> from motes.points import VarianceExploding
-            >>> from motes.points import UniformTimes
+            >>> from motes.points import UniformTimes, VarianceExploding
             >>> times = UniformTimes()
             >>> drawn = times.batch(VarianceExploding(), jax.random.key(0), 8, times.init())
             >>> drawn.t.shape, drawn.weight
@@ -194,8 +136,7 @@ class Times(eqx.Module):
         """What is remembered after a batch: `losses` (n,) are without weights, where `counts` (n,) is true.
 
         Example:
-            >>> from motes.points import VarianceExploding
-            >>> from motes.points import UniformTimes
+            >>> from motes.points import UniformTimes, VarianceExploding
             >>> times = UniformTimes()
             >>> drawn = times.batch(VarianceExploding(), jax.random.key(0), 8, times.init())
             >>> times.learn(None, drawn, jnp.ones(8), jnp.ones(8, bool)) is None  # where no time is preferred
@@ -208,8 +149,7 @@ class StepTimes(Times):
     """Every step of a discrete schedule is equally likely; t = (k+1)/T.
 
     Example:
-        >>> from motes.points import LinearBetas
-        >>> from motes.points import StepTimes
+        >>> from motes.points import LinearBetas, StepTimes
         >>> print(jnp.sort(StepTimes()(LinearBetas(4).schedule(), jax.random.key(0), 4)))
         [0.25 0.5 0.75 1.  ]
     """
@@ -228,8 +168,7 @@ class LogNormalTimes(Times):
     """log(sigma_t / alpha_t) ~ N(mean, std^2) (Karras et al. 2022, table 1).
 
     Example:
-        >>> from motes.points import VarianceExploding
-        >>> from motes.points import LogNormalTimes
+        >>> from motes.points import LogNormalTimes, VarianceExploding
         >>> t = LogNormalTimes(mean=0.0).place(VarianceExploding(), jnp.array(0.5))  # the median
         >>> print(VarianceExploding().log_snr(t).round(3))
         0.0
@@ -247,8 +186,7 @@ class UniformTimes(Times):
     """t ~ U(least, 1). At t = 0 itself there is nothing to learn, and weights may be infinite.
 
     Example:
-        >>> from motes.points import VarianceExploding
-        >>> from motes.points import UniformTimes
+        >>> from motes.points import UniformTimes, VarianceExploding
         >>> print(UniformTimes()(VarianceExploding(), jax.random.key(0), 1000).mean().round(2))
         0.5
     """
@@ -264,8 +202,7 @@ class LogitNormalTimes(Times):
     """log(t / (1 - t)) ~ N(mean, std^2): most times are neither data nor noise (Esser et al. 2024, section 3.1).
 
     Example:
-        >>> from motes.points import RectifiedFlow
-        >>> from motes.points import LogitNormalTimes
+        >>> from motes.points import LogitNormalTimes, RectifiedFlow
         >>> print(LogitNormalTimes().place(RectifiedFlow(), jnp.array([0.1, 0.5, 0.9])).round(2))
         [0.22 0.5 0.78]
     """
@@ -298,3 +235,58 @@ def _steps(schedule: Schedule) -> DiscreteVP:
 def _normal(u: jax.Array) -> jax.Array:
     """The quantile of N(0, 1) at u, kept finite."""
     return ndtri(jnp.clip(u, 1e-6, 1 - 1e-6))
+
+
+# --- Times at which the loss is large, more often (Nichol & Dhariwal 2021, section 3.3) -----------------------------
+#
+#     E f(u) = E_p [f(u) / p(u)],    p(u) ~ sqrt(E[L^2 | u]),    u in (0, 1)
+#
+# Of all densities of u that p has the least variance. Here it is constant on each of `CELLS` equal cells of u, so that
+# it is as good for any distribution of t. A share of it is uniform: no cell is forgotten, and no weight 1 / p is large.
+
+
+CELLS = 64
+ENOUGH = 10  # losses in every cell before any is preferred
+RECENT = 500  # losses of a cell that its mean reaches back over: they fall as training goes on
+UNIFORM = 0.1  # share of p: no weight is above 10
+
+
+class LossMemory(NamedTuple):
+    """What is remembered of the losses in each cell."""
+
+    squares: jax.Array  # (CELLS,), the mean of their squares
+    number: jax.Array  # of losses (CELLS,)
+
+
+def nothing_seen() -> LossMemory:
+    """What is remembered before the first batch."""
+    return LossMemory(jnp.zeros(CELLS), jnp.zeros(CELLS))
+
+
+def preferred(v: jax.Array, seen: LossMemory) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Draws from p for uniform `v` (n,) in [0, 1): u (n,), 1 / p(u) (n,), and the cell of each (n,)."""
+    p = chances(seen)
+    ends = jnp.cumsum(p)
+    cell = jnp.clip(jnp.searchsorted(ends, v, side="right"), 0, CELLS - 1)
+    within = jnp.clip((v - (ends[cell] - p[cell])) / p[cell], 0, 1)
+    return (cell + within) / CELLS, 1 / (CELLS * p[cell]), cell
+
+
+def seen_with(seen: LossMemory, cell: jax.Array, losses: jax.Array, counts: jax.Array) -> LossMemory:
+    """`seen`, with the losses (n,) of draws from the cells (n,) beside, where `counts` (n,) is true."""
+    squares = jnp.where(counts, losses**2, 0)
+    into = jnp.zeros((2, CELLS)).at[:, cell].add(jnp.stack([squares, counts.astype(squares.dtype)]))
+    total, fresh = into
+    number = seen.number + fresh
+    # The plain mean while losses are few; afterwards one that forgets.
+    share = fresh / jnp.maximum(jnp.minimum(number, RECENT), jnp.maximum(fresh, 1))
+    return LossMemory(seen.squares + share * (total / jnp.maximum(fresh, 1) - seen.squares), number)
+
+
+def chances(seen: LossMemory) -> jax.Array:
+    """The probability of each cell, (CELLS,): equal until all have been seen often enough."""
+    root = jnp.sqrt(seen.squares)
+    total = root.sum()
+    known = (seen.number.min() >= ENOUGH) & (total > 0)
+    preferred = root / jnp.where(known, total, 1)
+    return jnp.where(known, (1 - UNIFORM) * preferred + UNIFORM / CELLS, 1 / CELLS)

@@ -119,7 +119,7 @@ def _soap(shapes: tuple[tuple[int, ...], ...]) -> Callable[..., optax.GradientTr
 
 # --- Rows as a learner meets them -----------------------------------------------------------------------------------
 #
-# Rows as a learner meets them: the class and the context that it is given with each, and the loss that it has there.
+# The class and the context that it is given with each, and the loss that it has there.
 #
 # Training and early stopping see rows in this one way, so that their losses can be compared.
 
@@ -716,8 +716,7 @@ def train(
         ModelFileError: the keeper's state is that of another training.
 
     Example:
-        >>> from motes.points import VarianceExploding
-        >>> from motes.points import EDM, LogNormalTimes, Preconditioned, ResidualMLP, Training
+        >>> from motes.points import EDM, LogNormalTimes, Preconditioned, ResidualMLP, Training, VarianceExploding
         >>> network = ResidualMLP(dim=2, width=16, depth=1, key=jax.random.key(0))
         >>> trained = motes.train(
         ...     Preconditioned(network, VarianceExploding()),

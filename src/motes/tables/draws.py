@@ -297,9 +297,7 @@ def _shifted(work: Callable[[int], DrawnRows], first: int, number: int) -> Drawn
     return work(first + number)
 
 
-# --- What is set once the members of a table are learned, from rows that they draw ----------------------------------
-#
-# What is set once the members of a table are learned, from rows that they draw: biases of codes, and rules.
+# --- What is set once the members of a table are learned, from rows that they draw: biases of codes, and rules ------
 
 
 CHANGES = 0.2, 5.0  # of a share by rejection, that calibration makes up for

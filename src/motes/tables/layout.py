@@ -1,4 +1,11 @@
-"""Where the codes of columns lie in a network's input and output, and which relations link them."""
+"""Where the codes of columns lie in a network's input and output, and which relations link them.
+
+Part j has K_j codes. Parts of about the same size share one padded array, so that a table of 200 columns is a few
+products of matrices and not 200. A part on a line (numbers, dates, ordered labels) has a place u in [0, 1] for each
+code, its mid-rank over the training rows, where the smooth basis is evaluated:
+
+    basis_r(u) = cos(pi r u) / sqrt(1 + (r / DECAY)^2),    r = 1, ..., WAVES
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field

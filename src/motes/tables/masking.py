@@ -288,8 +288,8 @@ def log_prob_of(view: Outlook, bin_of: jax.Array | None, entry: EncodedRows) -> 
 # A part that is drawn after others inherits their errors: its mean prediction over drawn rows is not the share of each
 # code among the training rows. Biases correct that. One for each bin t of a line tilts both experts,
 #
-#     mean over drawn rows of  g a_t exp(b_t) / sum_s a_s exp(b_s) + (1 - g) q_t exp(b_t) / sum_s q_s exp(b_s)  =
-#         share_t
+#     mean over drawn rows of  g a_t exp(b_t) / sum_s a_s exp(b_s) + (1 - g) q_t exp(b_t) / sum_s q_s exp(b_s)
+#         = share_t
 #
 # of the values; the bias of missing entries, on which both experts agree, gives these their share. One for each code
 # moves the first expert within the bins. They belong to the model: rows are drawn and scored with them, so that the

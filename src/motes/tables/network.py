@@ -341,9 +341,7 @@ def log_value(
     return jnp.where(on_code, first, jnp.logaddexp(first, second))
 
 
-# --- A network and a base together ----------------------------------------------------------------------------------
-#
-# A network and a base together: the distributions of all hidden parts of a row, given the visible ones.
+# --- A network and a base together: the distributions of all hidden parts of a row, given the visible ones ----------
 
 
 class MaskedModel(eqx.Module):

@@ -1,4 +1,10 @@
-"""The codes of a column and what may be asked of a column: values, intervals, sets and missing entries."""
+"""The codes of a column and what may be asked of a column: values, intervals, sets and missing entries.
+
+    log p(value) = log p(code) + log (mass of [low, high] within the code) + log_unit
+
+or, where low == high and the code has a width, + log (density at y within the code) + log_unit. Most columns of a table
+are one part. A date is several, of which the first is the coarsest.
+"""
 
 from __future__ import annotations
 

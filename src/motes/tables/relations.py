@@ -1,4 +1,13 @@
-"""Relations between columns: sums, differences, order, and labels that follow from others."""
+"""Relations between columns: sums, differences, order, and labels that follow from others.
+
+    w_1 x_1 + ... + w_m x_m = constant    in a share of the rows, and in more than chance brings about
+    x_a <= x_b (<= x_a + most)            in all rows or nearly all, although rows lie close to the border
+
+A relation gives each of its columns from the others. Only numbers of equal distance (whole or rounded ones) have them:
+of a density a single value has no share. Inequalities hold between two columns of numbers, or two of dates.
+
+What holds in all rows, or in all but a few, is a rule: synthetic rows keep it as often as the training rows did.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,13 @@
-"""Rows drawn under conditions, and the constraints that the rules of a schema set."""
+"""Rows drawn under conditions, and the constraints that the rules of a schema set.
+
+Known values are seen first. Columns of which something else is known come next, each within what is left of it, and
+then the others. A row drawn so has the weight
+
+    w = product over conditioned columns of p(condition on j | those before)
+
+and rows are drawn again by their weights (sequential importance resampling: Gordon, Salmond & Smith 1993). The mean of
+w times p(known values) is the probability of the whole condition.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor

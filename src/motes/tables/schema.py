@@ -1,4 +1,8 @@
-"""The schema of a table: its columns, their kinds, and rows as codes and back."""
+"""The schema of a table: its columns, their kinds, and rows as codes and back.
+
+Missing entries of a column may have a code of their own: the first part then has the K codes of its kind, 0 to K - 1,
+and the code K for a missing entry.
+"""
 
 from __future__ import annotations
 
@@ -296,11 +300,7 @@ def _one(series: Series) -> Series:
     return replace(one, values=np.zeros_like(one.values)) if one.missing[0] else one
 
 
-# --- Whether a schema that was read from a file is one that a fit could have made -----------------------------------
-#
-# Whether a schema that was read from a file is one that a fit could have made, before anything relies on it.
-# Whether a schema that was read from a file is one that a fit could have made, before anything relies on it.
-# Whether a schema that was read from a file is one that a fit could have made, before anything relies on it.
+# --- Whether a schema that was read from a file is one that a fit could have made, before anything relies on it -----
 
 
 SUM = 1e-6  # by which shares may miss 1

@@ -1,4 +1,9 @@
-"""Drawing rows: parts are unmasked in order, and each value is chosen from its conditional distribution."""
+"""Drawing rows: parts are unmasked in order, and each value is chosen from its conditional distribution.
+
+First, one part of each of n rows is chosen: a code, a normal, or what a relation gives. A member of the model is chosen
+by what it has within the interval that may be drawn, a bin by its share, and within the bin a code or a normal. One
+uniform number does both last steps: what choosing leaves of it is uniform again.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -225,12 +230,10 @@ def picked(weights: jax.Array, u: jax.Array) -> tuple[jax.Array, jax.Array]:
     return chosen, jnp.clip((mark - take(upto) + own) / jnp.maximum(own, 1e-30), 0.0, ONE)
 
 
-# --- Rows of a table, revealed part by part -------------------------------------------------------------------------
+# --- Rows of a table, revealed part by part: drawn, or scored, each part given those that are there already ---------
 #
-# Rows of a table, revealed part by part: drawn, or scored, each part given those that are there already.
-#
-#     x_j ~ g_j a(. | visible) + (1 - g_j) sum_c w_c N(. | visible),    log p(x) = sum over j of log p(x_j | those
-#         before)
+#     x_j ~ g_j a(. | visible) + (1 - g_j) sum_c w_c N(. | visible)
+#     log p(x) = sum over j of log p(x_j | those before)
 #
 # This is the reverse of masked diffusion at its finest: one part a step. A compiled program chooses a code or a normal.
 # The place within it is drawn in float64 and moved to the nearest value of the column; the next step sees it there.

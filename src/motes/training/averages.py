@@ -1,4 +1,11 @@
-"""Averages of weights over a training, and weights as one vector."""
+"""Averages of weights over a training, and weights as one vector.
+
+    average(t) = int_0^t p(u) weights(u) du,    p(u) = (gamma + 1) u^gamma / t^(gamma + 1),    u in steps
+
+The length of p is its standard deviation as a share of t: sigma_rel = sqrt((gamma + 1) / (gamma + 3)) / (gamma + 2).
+Training keeps the averages of two lengths and stores them now and then. Any other profile is then put together from the
+stored ones by least squares, and so is its average.
+"""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,10 @@
-"""Batches of row numbers, drawn epoch by epoch, and the history of a run."""
+"""Batches of row numbers, drawn epoch by epoch, and the history of a run.
+
+An epoch is one order of all rows, cut into batches; the next epoch has another order.
+
+Where in it a training stands is a few numbers: the random state from which the rows at hand were drawn, the rows that
+were left over then, and how many of all these have been given since.
+"""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,10 @@
-"""The state of a training and model files: safetensors with JSON, written in one step, and how a training resumes."""
+"""The state of a training and model files: safetensors with JSON, written in one step, and how a training resumes.
+
+    train(steps) = train(steps, from the state after k steps of it),    to the bit, for every k
+
+A loop says what its state is, as arrays and numbers by name; a `Keeper` says when it is written, and where. With other
+rows it goes on without what belongs to the rows: the position in their order, and the looks at validation rows.
+"""
 
 import hashlib
 import json

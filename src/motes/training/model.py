@@ -94,9 +94,7 @@ def check_origin(provenance: Provenance, length: float | None) -> None:
 
 # --- The averages of its weights that a training leaves beside the model file ---------------------------------------
 #
-# The averages of its weights that a training leaves beside the model file, from which any other length is made.
-# The averages of its weights that a training leaves beside the model file, from which any other length is made.
-# The averages of its weights that a training leaves beside the model file, from which any other length is made.
+# Any other length is made from them.
 
 
 AVERAGES = "averages.safetensors"
@@ -148,11 +146,7 @@ def checked(averages: Averages | None, option: str) -> Averages:
     return averages
 
 
-# --- What every trained model answers -------------------------------------------------------------------------------
-#
-# What every trained model answers, in the units, types and kind of table of the rows that it was trained on.
-# What every trained model answers, in the units, types and kind of table of the rows that it was trained on.
-# What every trained model answers, in the units, types and kind of table of the rows that it was trained on.
+# --- What every trained model answers, in the units, types and kind of table of the rows that it was trained on -----
 
 
 Array = NDArray[np.float64]

@@ -1,4 +1,9 @@
-"""Optimisers, and the divergence of a training."""
+"""Optimisers, and the divergence of a training.
+
+Their numbers are inputs of a compiled program, so that other numbers need no other program.
+
+    rate(k) = r k / w for k < w, then r (1 + cos(pi min((k - w) / f, 1))) / 2
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -124,11 +129,7 @@ def _out_of(matrix: jax.Array, left: jax.Array, right: jax.Array) -> jax.Array:
     return left @ matrix @ right.T
 
 
-# --- Has a training diverged? It has in one of three forms ----------------------------------------------------------
-#
-# Has a training diverged? It has in one of three forms, and each is named by the step at which it began.
-# Has a training diverged? It has in one of three forms, and each is named by the step at which it began.
-# Has a training diverged? It has in one of three forms, and each is named by the step at which it began.
+# --- Has a training diverged? It has in one of three forms, and each is named by the step at which it began ---------
 #
 # a loss that is not finite
 # a weight, or an average of one, that is not finite

@@ -158,9 +158,7 @@ def _is_plain(annotation: Any) -> bool:
     return annotation in (int, float, bool, str)
 
 
-# --- A run, written down in sections --------------------------------------------------------------------------------
-#
-# A run, written down in sections: what recipes of points and of tables share, from TOML to objects and back.
+# --- A run, written down in sections: what recipes of points and of tables share, from TOML to objects and back -----
 #
 # A recipe has a section for each part. A section with kinds holds an object of the class that `KINDS` has under its
 # kind; the fields of the class are the keys of the section.
