@@ -1,7 +1,5 @@
 """From a model file to the model. No code in a file is run."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -6,8 +6,6 @@ class Robust:
     __post_init__ = check_fields
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import fields
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints

@@ -1,7 +1,5 @@
 """What is registered and is no part of a recipe: kinds of a table's columns, and metrics of points."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import TypeVar
 

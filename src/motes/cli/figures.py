@@ -1,7 +1,5 @@
 """Figures of a run: of points, of tables and of diagnoses."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path

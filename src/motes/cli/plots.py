@@ -8,19 +8,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from motes.cli import folders
 from motes.cli.drawing import Album, Drawing, origin_words
-from motes.cli.folders import (
-    DIAGNOSIS,
-    EVALUATION,
-    FIGURES,
-    PICTURES,
-    TABLE_FIGURES,
-    history_in,
-    make_folder,
-    present,
-    snapshots_in,
-    write,
-)
 from motes.data import Frame
 from motes.errors import UsageError
 from motes.evaluation import Calibration, Diagnosis, Evaluation, TableDiagnosis
@@ -71,7 +60,7 @@ def draw_run(
     begin, home = time.perf_counter(), home or out
     album = Album(out / "figures", drawing, origin_words(model, seed))
     album.folder.mkdir(parents=True, exist_ok=True)
-    history, paths = history_in(home), []
+    history, paths = folders.history_in(home), []
     count_of, some, film = _figures(model, origin, album, home, seed)
     with reporter.counting("figures", count_of + bool(history), "figures") as count:
         for path in chain(some, loss_figure(history, album)):
@@ -93,11 +82,11 @@ def _figures(model: Any, origin: Any, album: Album, home: Path, seed: int) -> "t
     from motes.cli.figures import snapshots, stills
     from motes.plots.chains import shoot
 
-    shots, x = snapshots_in(home, model), origin.training.x
+    shots, x = folders.snapshots_in(home, model), origin.training.x
     there = {"loss": False, "snapshots": bool(shots)}
     film = shoot(model, x, seed=seed)
     some = chain(stills(film, x, album, seed=seed), snapshots(film, shots, album, seed=seed))
-    return sum(there.get(name, True) for name in FIGURES), some, film
+    return sum(there.get(name, True) for name in folders.FIGURES), some, film
 
 
 @_figures.register(TableModel)
@@ -106,7 +95,7 @@ def _(
 ) -> "tuple[int, Iterable[Path], Film | None]":
     from motes.cli.figures import table_figures
 
-    return len(TABLE_FIGURES) - 1, table_figures(model, origin, album, seed=seed), None
+    return len(folders.TABLE_FIGURES) - 1, table_figures(model, origin, album, seed=seed), None
 
 
 def draw_posterior(
@@ -141,7 +130,7 @@ def draw_posterior(
     title = "given " + ", ".join(words[:NAMED]) + (", …" if len(words) > NAMED else "")
     columns = dict(zip(model.columns, drawn.T, strict=True))
     figure = pairs(columns, contours=CONTOURS, title=title, seed=seed, style=album.look)
-    paths = [album.save(figure, "pairs", f"{DRAWS:,} draws"), *loss_figure(history_in(home or out), album)]
+    paths = [album.save(figure, "pairs", f"{DRAWS:,} draws"), *loss_figure(folders.history_in(home or out), album)]
     reporter.say(f"drew {len(paths)} figures in {time.perf_counter() - begin:.1f} s")
     return paths
 
@@ -160,7 +149,7 @@ def draw_evaluation(
     Of points of the plane: real and synthetic ones side by side, with the difference of their densities. Of a table:
     each column, and pairs of them, of rows that are drawn with `seed`.
     """
-    make_folder(out)
+    folders.make_folder(out)
     return list(_evaluation_figures(found.details, model, source, Album(out, drawing, origin_words(model, seed)), seed))
 
 
@@ -199,9 +188,9 @@ def keep_diagnosis(
     `t` is the time of the figure of scores, of points; None takes that of the largest excess loss. `seed` is that of
     the diagnosis.
     """
-    make_folder(out)
-    numbers, album = out / DIAGNOSIS[0], Album(out, drawing, origin_words(model, seed))
-    write(numbers, json.dumps(found.to_dict(), indent=2) + "\n")
+    folders.make_folder(out)
+    numbers, album = out / folders.DIAGNOSIS[0], Album(out, drawing, origin_words(model, seed))
+    folders.write(numbers, json.dumps(found.to_dict(), indent=2) + "\n")
     return [numbers, *_diagnosis_figures(found, model, source, album, t)]
 
 
@@ -229,19 +218,19 @@ def _(found: Calibration, model: Model, source: str | None, album: Album, t: flo
 
 def refuse_evaluation(out: Path) -> None:
     """Raise UsageError where the folder holds figures of an evaluation that would be overwritten."""
-    if there := present(out, EVALUATION):
+    if there := folders.present(out, folders.EVALUATION):
         raise UsageError(f"'{out}' holds {there[0].name}. Choose another --out, or replace it with --overwrite.")
 
 
 def refuse_diagnosis(out: Path) -> None:
     """Raise UsageError where the folder holds a diagnosis that would be overwritten."""
-    if there := present(out, DIAGNOSIS):
+    if there := folders.present(out, folders.DIAGNOSIS):
         raise UsageError(f"'{out}' holds {there[0].name}. Choose another --out, or replace it with --overwrite.")
 
 
 def refuse_pictures(out: Path) -> None:
     """Raise UsageError where the folder holds pictures that would be overwritten."""
-    if there := present(out, PICTURES):
+    if there := folders.present(out, folders.PICTURES):
         raise UsageError(
             f"'{out}' holds other pictures ({there[0].relative_to(out)}). "
             "Choose another --out, or replace them with --overwrite."

@@ -7,8 +7,6 @@ What was learned is written first, so that nothing that fails or is interrupted 
 training while it lasts, so that it can go on however it ended.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from functools import singledispatch

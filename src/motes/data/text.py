@@ -9,25 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from motes.data import readings
 from motes.data.arrays import Series
 from motes.data.frames import Frame, as_frame
-from motes.data.readings import (
-    AnyDates,
-    NumberFormat,
-    TextFile,
-    Way,
-    chosen,
-    header_of,
-    is_code,
-    lines_of,
-    not_encoded,
-    not_utf8,
-    open_text,
-    say,
-    say_read,
-    two_readings,
-    ways_of,
-)
 from motes.errors import DataError
 from motes.text_options import TextOptions
 
@@ -43,14 +27,14 @@ Types = dict[str, Any]  # column -> Arrow's type
 class TextLayout:
     """How a text is written, the names of its columns, and the lines before the first row."""
 
-    path: TextFile
+    path: readings.TextFile
     options: TextOptions
     names: tuple[str, ...]
     skip: int
 
     @classmethod
-    def of(cls, path: TextFile, options: TextOptions) -> "TextLayout":
-        return cls(path, options, *header_of(path, options))
+    def of(cls, path: readings.TextFile, options: TextOptions) -> "TextLayout":
+        return cls(path, options, *readings.header_of(path, options))
 
     def parsed(
         self,
@@ -92,7 +76,7 @@ class TextLayout:
 
     def parts(self) -> Iterator[tuple[bytes, bool]]:
         """The bytes of the text, cut where lines end, and whether they are its first ones."""
-        with open_text(self.path, self.options) as file:
+        with readings.open_text(self.path, self.options) as file:
             rest, first = b"", True
             while more := file.read(PART):
                 rest += more
@@ -117,7 +101,7 @@ class TextLayout:
                 table = self.parsed(io.BytesIO(part), raw, first=first, lenient=True)
                 for name in set(self.names) - found:
                     like = compute.match_substring_regex(table[name], CODE)
-                    if any(is_code(entry.decode()) for entry in table[name].filter(like).unique().to_pylist()):
+                    if any(readings.is_code(entry.decode()) for entry in table[name].filter(like).unique().to_pylist()):
                         found.add(name)
         return found
 
@@ -221,7 +205,7 @@ class LongCells:
             )
         for name, (cells, longest, row) in self._found.items():
             some = "1 cell goes" if cells == 1 else f"{cells:,} cells go"
-            say(
+            readings.say(
                 f"'{layout.path}', column '{name}': {some} over several lines; the longest has {longest:,}, in row "
                 f"{row:,}. If it should not, a quote is missing or too many there, and rows are part of the cell."
             )
@@ -239,13 +223,13 @@ def _open_quote(text: bytes, separator: str) -> int | None:
 
 
 def _all_of(layout: TextLayout) -> bytes:
-    with open_text(layout.path, layout.options) as file:
+    with readings.open_text(layout.path, layout.options) as file:
         whole: bytes = file.read()
     return whole
 
 
 def _last_line(layout: TextLayout) -> bytes:
-    with open_text(layout.path, layout.options) as file:
+    with readings.open_text(layout.path, layout.options) as file:
         if layout.options.encoding is None:
             size = file.seek(0, 2)
             file.seek(max(size - TAIL, 0))
@@ -259,10 +243,11 @@ def _last_line(layout: TextLayout) -> bytes:
 
 
 NO_ROWS = "names its columns and has no rows."
-Ways = Mapping[str, frozenset[Way]]  # column of text -> the ways of writing numbers or dates with which it agrees
+# Column of text -> the ways of writing numbers or dates with which it agrees.
+Ways = Mapping[str, frozenset[readings.Way]]
 
 
-def read_text(path: TextFile, options: TextOptions) -> Frame:
+def read_text(path: readings.TextFile, options: TextOptions) -> Frame:
     """The columns of a whole text, in a file or in memory.
 
     Raises:
@@ -275,7 +260,7 @@ def read_text(path: TextFile, options: TextOptions) -> Frame:
     try:
         table, codes = _whole(pa, layout)
     except UnicodeError as error:
-        raise not_encoded(path, options, error) from None
+        raise readings.not_encoded(path, options, error) from None
     except pa.ArrowInvalid as error:
         _find(path, options, lambda line, cells: _ragged(layout, line, cells))
         if "skip initial" in str(error):  # the header, and not so much as a line's end after it
@@ -289,7 +274,7 @@ def read_text(path: TextFile, options: TextOptions) -> Frame:
     quoted.add(table)
     quoted.say()
     made: dict[str, Series] = {}
-    ways: dict[str, frozenset[Way]] = {}
+    ways: dict[str, frozenset[readings.Way]] = {}
     ambiguous: dict[str, str] = {}
     left, types_read = dict(zip(names, table.columns, strict=True)), dict(zip(names, table.schema.types, strict=True))
     del table
@@ -313,7 +298,7 @@ def _whole(pa: Any, layout: TextLayout) -> tuple[Any, set[str]]:
     text = pa.dictionary(pa.int32(), pa.string())
     codes = layout.codes()
     labels = dict.fromkeys(codes, text)
-    with open_text(layout.path, layout.options) as file:
+    with readings.open_text(layout.path, layout.options) as file:
         try:
             types = _types(pa, [layout.parsed(start_of(file), {}, lenient=True).schema])
             file.seek(0)
@@ -365,7 +350,7 @@ def text_in_parts(path: Path, options: TextOptions) -> tuple[int, Callable[[], I
         return None
     layout = TextLayout.of(path, options)
     rows, schemas, quoted = 0, list[Any](), LongCells(layout)
-    ways, ambiguous = dict[str, frozenset[Way]](), dict[str, str]()
+    ways, ambiguous = dict[str, frozenset[readings.Way]](), dict[str, str]()
     try:
         codes = layout.codes()
         labels = dict.fromkeys(codes, pa.string())
@@ -402,17 +387,17 @@ def text_in_parts(path: Path, options: TextOptions) -> tuple[int, Callable[[], I
 
 
 def _add_ambiguous(
-    ambiguous: dict[str, str], name: str, texts: Sequence[str], ways: frozenset[Way], options: TextOptions
+    ambiguous: dict[str, str], name: str, texts: Sequence[str], ways: frozenset[readings.Way], options: TextOptions
 ) -> None:
     """Keep a text of a column that two of the stated date formats read as different dates."""
-    dates = name not in ambiguous and any(isinstance(way, AnyDates) for way in ways)
-    if dates and (words := two_readings(texts, options.date_format)) is not None:
+    dates = name not in ambiguous and any(isinstance(way, readings.AnyDates) for way in ways)
+    if dates and (words := readings.two_readings(texts, options.date_format)) is not None:
         ambiguous[name] = words
 
 
 def _say_ways(
     layout: TextLayout, ways: Ways, codes: set[str], types: Mapping[str, str], ambiguous: Mapping[str, str]
-) -> dict[str, Way]:
+) -> dict[str, readings.Way]:
     """How each column is read that is read otherwise than it is written, after saying so.
 
     Args:
@@ -423,33 +408,35 @@ def _say_ways(
         ambiguous: column -> a text of it that two date formats fit, in words.
     """
     options, where = layout.options, f"'{layout.path}'"
-    found = {name: way for name, all_ in ways.items() if (way := chosen(all_, options)) is not None}
+    found = {name: way for name, all_ in ways.items() if (way := readings.chosen(all_, options)) is not None}
     for name in layout.names:
         way = found.get(name)
-        if isinstance(way, AnyDates | NumberFormat):
-            say_read(layout.path, name, way, options)
-            if isinstance(way, AnyDates) and name in ambiguous:
-                say(
+        if isinstance(way, readings.AnyDates | readings.NumberFormat):
+            readings.say_read(layout.path, name, way, options)
+            if isinstance(way, readings.AnyDates) and name in ambiguous:
+                readings.say(
                     f"{where}, column '{name}': entries {ambiguous[name]}, which make different dates of them. "
                     "The first --date-format counts."
                 )
         elif name in codes and way is None:
-            say(f"{where}, column '{name}': read as labels: 0, 0x or + in front, or more than 64 bits: a name.")
-        elif way is None and chosen(ways.get(name, ()), replace(options, decimal=None)) is not None:
+            readings.say(
+                f"{where}, column '{name}': read as labels: 0, 0x or + in front, or more than 64 bits: a name."
+            )
+        elif way is None and readings.chosen(ways.get(name, ()), replace(options, decimal=None)) is not None:
             other = "," if options.decimal == "." else "."
-            say(
+            readings.say(
                 f"{where}, column '{name}': no numbers with the decimal sign '{options.decimal}'. Say --decimal {other}"
             )
     plain = [name for name, type_ in types.items() if type_ == "real"]
-    commas = [name for name, way in found.items() if isinstance(way, NumberFormat) and way.decimal == ","]
+    commas = [name for name, way in found.items() if isinstance(way, readings.NumberFormat) and way.decimal == ","]
     if commas and plain and options.decimal is None:
-        say(
+        readings.say(
             f"{where}: column '{commas[0]}' is read with the decimal sign ',' and column '{plain[0]}' with '.'. If one "
             "is wrong, say --decimal , or --decimal ."
         )
-    dates = any(isinstance(way, AnyDates) for way in found.values()) or "date" in types.values()
+    dates = any(isinstance(way, readings.AnyDates) for way in found.values()) or "date" in types.values()
     if options.date_format and not dates:
-        say(f"{where}: no column agrees with the date format {' or '.join(options.date_format)}.")
+        readings.say(f"{where}: no column agrees with the date format {' or '.join(options.date_format)}.")
     return found
 
 
@@ -457,13 +444,18 @@ def _say_zones(layout: TextLayout, types: Types) -> None:
     """Say of which columns the times have a time zone, which is not given back."""
     for name, kind in types.items():
         if getattr(kind, "tz", None) is not None:
-            say(f"'{layout.path}', column '{name}': times with a time zone are read in UTC, and given back in UTC.")
+            readings.say(
+                f"'{layout.path}', column '{name}': times with a time zone are read in UTC, and given back in UTC."
+            )
 
 
-def _found(options: TextOptions, found: Mapping[str, Way], types: Mapping[str, str]) -> TextOptions:
+def _found(options: TextOptions, found: Mapping[str, readings.Way], types: Mapping[str, str]) -> TextOptions:
     """The options by which later rows, which may be few, are read as these were."""
-    forms = (*options.date_format, *(form for way in found.values() if isinstance(way, AnyDates) for form in way.forms))
-    signs = {way.decimal for way in found.values() if isinstance(way, NumberFormat) and way.decimal}
+    forms = (
+        *options.date_format,
+        *(form for way in found.values() if isinstance(way, readings.AnyDates) for form in way.forms),
+    )
+    signs = {way.decimal for way in found.values() if isinstance(way, readings.NumberFormat) and way.decimal}
     certain = len(signs) == 1 and ("real" not in types.values() or signs == {"."})
     decimal = options.decimal or (signs.pop() if certain else None)
     return replace(options, decimal=decimal, date_format=tuple(dict.fromkeys(forms)))
@@ -476,13 +468,13 @@ def _texts(series: Series, options: TextOptions) -> list[str]:
     return [str(label) for label in series.labels]
 
 
-def _ways(series: Series, texts: Sequence[str], options: TextOptions) -> frozenset[Way]:
+def _ways(series: Series, texts: Sequence[str], options: TextOptions) -> frozenset[readings.Way]:
     """Those with which these texts of a column agree."""
-    ways = ways_of(texts, options)
-    return ways if series.type == "label" else frozenset(way for way in ways if isinstance(way, AnyDates))
+    ways = readings.ways_of(texts, options)
+    return ways if series.type == "label" else frozenset(way for way in ways if isinstance(way, readings.AnyDates))
 
 
-def _read(series: Series, way: Way | None) -> Series:
+def _read(series: Series, way: readings.Way | None) -> Series:
     """A column in the way in which it is written; None: as it is."""
     if way is None:
         return series
@@ -496,15 +488,15 @@ def _read(series: Series, way: Way | None) -> Series:
     gone = series.missing | np.isnan(made)
     if way.type == "real":
         return Series("real", np.where(gone, np.nan, made), gone)
-    return Series(way.type, np.where(gone, 0, made), gone, days=isinstance(way, AnyDates) and way.days)
+    return Series(way.type, np.where(gone, 0, made), gone, days=isinstance(way, readings.AnyDates) and way.days)
 
 
 # --- what is wrong --------------------------------------------------------------------------------------------------
 
 
-def _find(path: TextFile, options: TextOptions, complaint: Callable[[int, list[str]], str | None]) -> None:
+def _find(path: readings.TextFile, options: TextOptions, complaint: Callable[[int, list[str]], str | None]) -> None:
     """Go through a file again, by lines, for the first one of which there is something to say."""
-    for line, cells in lines_of(path, options):
+    for line, cells in readings.lines_of(path, options):
         if message := complaint(line, cells):
             raise DataError(message)
 
@@ -525,6 +517,6 @@ def _ragged(layout: TextLayout, line: int, cells: list[str]) -> str | None:
 
 def _not_utf8(layout: TextLayout, line: int, cells: list[str]) -> str | None:
     for name, cell in zip(layout.names, cells, strict=False):
-        if message := not_utf8([cell]):
+        if message := readings.not_utf8([cell]):
             return f"line {line} of '{layout.path}', column '{name}': {message}"
     return None

@@ -12,25 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.data import Table
 from motes.errors import check_process
-from motes.evaluation.causes import (
-    DISCRETISATION,
-    EXACT,
-    EXCESS_ROWS,
-    LEARNING,
-    PRIOR,
-    ROWS,
-    SURE,
-    ErrorSplit,
-    Setting,
-    coarse_grid,
-    excess_of,
-    learning,
-    less,
-    more,
-    see,
-    split_error,
-    undertrained,
-)
+from motes.evaluation import causes
 from motes.evaluation.findings import Finding, as_options, find_problems, headline, named
 from motes.evaluation.losses import ExcessLoss
 from motes.evaluation.metrics import mode_coverage
@@ -67,7 +49,7 @@ class Diagnosis:
     findings: list[Finding]
     excess: ExcessLoss
     reference: str
-    split: ErrorSplit
+    split: causes.ErrorSplit
     notes: list[str]
 
     def __repr__(self) -> str:
@@ -83,7 +65,7 @@ class Diagnosis:
         nats, error = self.excess.nats, f"(± {self.excess.nats_error:.1g})"
         if nats < 0:
             return f"The network's loss is below that of {self.reference}, by {-nats:.2g} {error} nats a row."
-        sign = "at most " if self.reference == EXACT else ""
+        sign = "at most " if self.reference == causes.EXACT else ""
         return (
             f"The network's loss above {self.reference} costs {sign}{nats:.2g} {error} nats a row, most of it at noise "
             f"level {self.excess.worst:.2g}."
@@ -112,7 +94,7 @@ def diagnose_model(
     model: PointModel,
     source: str | ArrayLike | Table | None = None,
     *,
-    n: int = ROWS,
+    n: int = causes.ROWS,
     seed: int = 0,
     on_block: Callable[[int], None] | None = None,
 ) -> Diagnosis:
@@ -137,19 +119,19 @@ def diagnose_model(
     check_process()
     origin, real, _ = compared_with(model, source, n)
     samples = model.draw(n, seed=seed, on_block=on_block)
-    setting = Setting.of(model, origin, n, seed)
-    split = split_error(setting, (lambda done: on_block(n + done)) if on_block else None)
-    excess, compared = excess_of(model, origin, real, seed)
+    setting = causes.Setting.of(model, origin, n, seed)
+    split = causes.split_error(setting, (lambda done: on_block(n + done)) if on_block else None)
+    excess, compared = causes.excess_of(model, origin, real, seed)
     notes, unseen = [], origin.held_out is not None or origin.truth is not None
     findings = list(_with_truth(find_problems(origin.training, model.recipe), model, origin, real, split, seed))
-    findings += coarse_grid(setting, split)
+    findings += causes.coarse_grid(setting, split)
     if origin.known and unseen:
         findings += _memorising(model, origin, samples, real)
-        findings += learning(model, origin, real, excess, findings, seed)
+        findings += causes.learning(model, origin, real, excess, findings, seed)
     else:
         why = "the rows it was trained on are not to be had" if unseen else "no rows were kept from the training"
         notes.append(f"Overtraining and memorising were not looked for: {why}.")
-        findings += undertrained(model, excess, 0.0, findings)
+        findings += causes.undertrained(model, excess, 0.0, findings)
     findings = _by_part(_without_followers(findings), split)
     findings += _modes(model, origin, samples, findings, split, seed)
     return Diagnosis(origin.name, origin.evaluated_against, findings, excess, compared, split, notes)
@@ -167,11 +149,11 @@ def _part_of(finding: Finding) -> str:
     if finding.name in OF_THE_DATA:
         return ""
     if finding.name == "prior_mismatch":
-        return PRIOR
-    return DISCRETISATION if finding.name in OF_THE_STEPS else LEARNING
+        return causes.PRIOR
+    return causes.DISCRETISATION if finding.name in OF_THE_STEPS else causes.LEARNING
 
 
-def _by_part(findings: list[Finding], split: ErrorSplit) -> list[Finding]:
+def _by_part(findings: list[Finding], split: causes.ErrorSplit) -> list[Finding]:
     """Those about the data, then those of the largest part of the error, and so on."""
     # Steps through noise levels that the network does not know may be wild: that says nothing of the grid.
     unknown_levels = any(finding.name == "wrong_times" for finding in findings)
@@ -179,7 +161,7 @@ def _by_part(findings: list[Finding], split: ErrorSplit) -> list[Finding]:
     def size(finding: Finding) -> float:
         if not (name := _part_of(finding)):
             return math.inf
-        if unknown_levels and name == DISCRETISATION:
+        if unknown_levels and name == causes.DISCRETISATION:
             return -1.0
         part = split.parts.get(name)
         return part.value if part is not None and not split.doubts and part.surely_above(0.0) else 0.0
@@ -194,7 +176,7 @@ def _without_followers(findings: list[Finding]) -> list[Finding]:
 
 
 def _with_truth(
-    findings: list[Finding], model: PointModel, origin: PointSource, real: Array, split: ErrorSplit, seed: int
+    findings: list[Finding], model: PointModel, origin: PointSource, real: Array, split: causes.ErrorSplit, seed: int
 ) -> Iterator[Finding]:
     """The prior's finding with the exact distance, where the distribution is known, and what it does to the samples."""
     for finding in findings:
@@ -202,7 +184,7 @@ def _with_truth(
             yield finding
             continue
         value = finding.value if origin.truth is None else _exact_prior_kl(model, origin, real, seed)
-        part = split.parts[PRIOR]
+        part = split.parts[causes.PRIOR]
         message = (
             f"Alone it moves the samples by a sliced W2 of {math.sqrt(part.value):.2g} (two real draws: "
             f"{math.sqrt(split.reference_value):.2g})."
@@ -215,7 +197,7 @@ def _with_truth(
 def _exact_prior_kl(model: PointModel, origin: PointSource, real: Array, seed: int) -> float:
     """KL in nats from q(x_1) to the prior: the mean of log q - log p over real points with noise."""
     assert origin.truth is not None  # or nothing would be exact
-    schedule, z = model.denoiser.schedule, model.standardiser.forward(real[:EXCESS_ROWS])
+    schedule, z = model.denoiser.schedule, model.standardiser.forward(real[: causes.EXCESS_ROWS])
     eps = np.random.default_rng([seed, 577215]).standard_normal(z.shape)
     x = float(schedule.alpha(1.0)) * z + float(schedule.sigma(1.0)) * eps
     log_q = np.asarray(origin.truth.oracle(schedule, model.standardiser).rows(x, 1.0).log_prob, np.float64)
@@ -246,19 +228,19 @@ def _memorising(model: PointModel, origin: PointSource, samples: Array, unseen: 
     nearer = (np.searchsorted(order_ours, real, "left") + np.searchsorted(order_ours, real, "right")) / 2 / len(ours)
     value = float(further.mean())
     error = math.hypot(further.std() / math.sqrt(len(ours)), nearer.std() / math.sqrt(len(real)))
-    if value - SURE * error > CLOSER:
+    if value - causes.SURE * error > CLOSER:
         copies = float(np.mean(ours < 1e-3 * np.median(real)))
         yield Finding(
             "memorising",
             value,
             f"A sample is nearer to the rows of the training than a row that was not in it in {value:.0%} of cases "
             f"(50% expected), and {copies:.0%} of the samples are copies.",
-            less(model),
+            causes.less(model),
         )
 
 
 def _modes(
-    model: PointModel, origin: PointSource, samples: Array, found: list[Finding], split: ErrorSplit, seed: int
+    model: PointModel, origin: PointSource, samples: Array, found: list[Finding], split: causes.ErrorSplit, seed: int
 ) -> Iterator[Finding]:
     """Samples in the wrong modes: what follows from the first of the other findings, if there are any."""
     modes = origin.modes
@@ -274,17 +256,17 @@ def _modes(
         "misplaced_mass",
         float(coverage.distance),
         f"{coverage.distance:.1%} of the samples are in the wrong mode; mode {worst} has {coverage.shares[worst]:.1%} "
-        f"where it should have {modes.shares[worst]:.1%}.{see(cause) or _where(split)}",
-        "" if cause or _largest(split) != LEARNING else as_options(more(model)),
+        f"where it should have {modes.shares[worst]:.1%}.{causes.see(cause) or _where(split)}",
+        "" if cause or _largest(split) != causes.LEARNING else as_options(causes.more(model)),
     )
 
 
-def _largest(split: ErrorSplit) -> str:
+def _largest(split: causes.ErrorSplit) -> str:
     """The part of the error that is surely there and largest; "" where none is."""
     sure = {} if split.doubts else {name: part.value for name, part in split.parts.items() if part.surely_above(0.0)}
     return max(sure, key=lambda name: sure[name], default="")
 
 
-def _where(split: ErrorSplit) -> str:
+def _where(split: causes.ErrorSplit) -> str:
     name = _largest(split)
     return f" Most of the error is of {name}." if name else ""

@@ -1,7 +1,5 @@
 """Findings, and what can be known to go wrong before any training."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass

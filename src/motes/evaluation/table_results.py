@@ -7,8 +7,6 @@ All tests of a table are one family: if there is no difference anywhere, they ra
 probability 0.05. Each p-value of a verdict is adjusted for that. A difference that is found is graded by its size.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal

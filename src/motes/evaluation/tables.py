@@ -15,44 +15,10 @@ from motes.data import Frame
 from motes.data.arrays import Mask
 from motes.errors import UsageError, check_seed
 from motes.errors import unknown as unknown_errors
-from motes.evaluation.associations import (
-    Associations,
-    FeatureLayout,
-    Interactions,
-    compare_associations,
-    compare_interactions,
-    ranked,
-)
-from motes.evaluation.marginals import (
-    Contrast,
-    NormalScores,
-    SharedColumns,
-    Shares,
-    bars_of,
-    compare_shares,
-    counted,
-    distance_by_chance,
-    kolmogorov_smirnov,
-    moments_of,
-    quantiles_of,
-    total_variation,
-    view_of,
-    wasserstein_1,
-)
+from motes.evaluation import associations, marginals, privacy, table_results
 from motes.evaluation.metrics import Discrimination, c2st_of_columns
 from motes.evaluation.pairs import OWN_STREAM
 from motes.evaluation.points import Likelihoods, likelihoods
-from motes.evaluation.privacy import (
-    NEAR,
-    ClosestRecords,
-    Copies,
-    Points,
-    Task,
-    Utility,
-    closest_records,
-    count_copies,
-    utility,
-)
 from motes.evaluation.records import Entry, Evaluation
 from motes.evaluation.results import (
     ALPHA,
@@ -68,17 +34,6 @@ from motes.evaluation.results import (
     shown,
     weighted_holm,
 )
-from motes.evaluation.table_results import (
-    AssociationResult,
-    ClassifierResult,
-    ColumnResult,
-    Examples,
-    LikelihoodResult,
-    PairResult,
-    PrivacyResult,
-    TableDetails,
-    UtilityResult,
-)
 from motes.tables import Schema
 
 SHIFTED, STRETCHED = 0.1, 1.1  # from which a mean and a standard deviation are said to differ
@@ -87,7 +42,7 @@ Moments = tuple[tuple[float, float], tuple[float, float]]
 
 
 def of_column(
-    contrast: Contrast | None,
+    contrast: marginals.Contrast | None,
     beyond: float,
     moments: Moments | None,
     kind: str,
@@ -115,7 +70,7 @@ def of_column(
     return Verdict(graded(size, "share"), text, p_value, detectable, seen)
 
 
-def of_missing(contrast: Contrast, adjust: Adjustment, detectable: float | None) -> Verdict:
+def of_missing(contrast: marginals.Contrast, adjust: Adjustment, detectable: float | None) -> Verdict:
     """The share of missing entries of a column."""
     p_value = adjust(contrast.p_value)
     seen = "" if detectable is None else f"a difference of {detectable:.2g} in the share of missing entries"
@@ -130,7 +85,7 @@ def not_modelled(real: float) -> Verdict:
     return Verdict("unknown", f"not modelled, because table.missing is ignore (real {real:.1%})")
 
 
-def _share(contrast: Contrast, kind: str) -> str:
+def _share(contrast: marginals.Contrast, kind: str) -> str:
     ours, theirs, text = contrast.synthetic, contrast.real, contrast.text
     if contrast.of == "label":
         if ours == 0:
@@ -155,7 +110,9 @@ def _shape(moments: Moments) -> str:
     return said
 
 
-def of_associations(found: Interactions, largest: tuple[PairResult, ...], adjust: Adjustment) -> Verdict:
+def of_associations(
+    found: associations.Interactions, largest: tuple[table_results.PairResult, ...], adjust: Adjustment
+) -> Verdict:
     """All pairs of columns; `largest` with adjusted p-values, the most significant first."""
     detectable = float(np.median(found.detectable(ALPHA / adjust.factor, float(ndtri(POWER)))))
     seen = f"a difference of {detectable:.2g} in an association (median over pairs)" if detectable > 0 else ""
@@ -191,7 +148,7 @@ def of_classifier(accuracy: Metric, rows: int, columns: tuple[tuple[str, float],
     return Verdict(graded(accuracy - 0.5, "accuracy"), text, p_value, detectable, seen)
 
 
-def of_utility(found: Utility, adjust: Adjustment) -> Verdict:
+def of_utility(found: privacy.Utility, adjust: Adjustment) -> Verdict:
     """What synthetic rows teach about a target."""
     difference = found.difference
     p_value = adjust(1.0 if difference.p_value is None else difference.p_value)
@@ -237,18 +194,19 @@ def joint_p_value(p_values: tuple[float, float]) -> float:
     return first if second == 1 else min(2 * min(first, second), 1.0)
 
 
-def of_records(found: ClosestRecords, adjust: Adjustment) -> Verdict:
+def of_records(found: privacy.ClosestRecords, adjust: Adjustment) -> Verdict:
     """The DCR share."""
     p_value = adjust(1.0 if found.share.p_value is None else found.share.p_value)
     detectable = found.detectable(ALPHA / adjust.factor)
     seen = "" if detectable is None else f"a share of {detectable:.1%}"
     ours = f"{found.share:.1%} ({found.share.low:.1%} to {found.share.high:.1%}) of the synthetic rows"
-    text = f"{ours} are nearer to a training row than {1 - NEAR:.0%} of the held-out rows are; {NEAR:.0%} is neutral"
-    severity = graded(found.share - NEAR, "dcr") if p_value < ALPHA else "good"
+    far, near = f"{1 - privacy.NEAR:.0%}", f"{privacy.NEAR:.0%}"
+    text = f"{ours} are nearer to a training row than {far} of the held-out rows are; {near} is neutral"
+    severity = graded(found.share - privacy.NEAR, "dcr") if p_value < ALPHA else "good"
     return Verdict(severity, text, p_value, detectable, seen)
 
 
-def of_copies(found: Copies, adjust: Adjustment) -> Verdict:
+def of_copies(found: privacy.Copies, adjust: Adjustment) -> Verdict:
     """Synthetic rows that equal a training row."""
     (ours, n), (theirs, m), (twins, k) = found.synthetic, found.held_out, found.repeated
     p_value = adjust(1.0 if found.share.p_value is None else found.share.p_value)
@@ -277,14 +235,14 @@ def _sigmas(adjust: Adjustment) -> float:
 
 
 def columns_of(
-    view: SharedColumns,
+    view: marginals.SharedColumns,
     synthetic: Array,
     real: Array,
-    shares: Shares,
+    shares: marginals.Shares,
     hidden: Mask,
     adjust: Adjustment,
     rng: np.random.Generator,
-) -> tuple[ColumnResult, ...]:
+) -> tuple[table_results.ColumnResult, ...]:
     """The results of all columns.
 
     Args:
@@ -302,15 +260,15 @@ def columns_of(
 
 
 def _column(
-    view: SharedColumns,
+    view: marginals.SharedColumns,
     j: int,
     synthetic: Array,
     real: Array,
-    shares: Shares,
+    shares: marginals.Shares,
     hidden: bool,
     adjust: Adjustment,
     rng: np.random.Generator,
-) -> ColumnResult:
+) -> table_results.ColumnResult:
     column, labels, discrete = view.columns[j], view.labels[j], bool(view.discrete[j])
     ours, theirs = (x[~np.isnan(x)] for x in (synthetic, real))
     missing = 1 - len(ours) / len(synthetic), 1 - len(theirs) / len(real)
@@ -318,10 +276,10 @@ def _column(
     if len(ours) and len(theirs):
         distance, reference_value = _distance(ours, theirs, len(labels), discrete, rng)
         if not discrete:
-            w1 = wasserstein_1(ours, theirs)
-            moments = moments_of(ours), moments_of(theirs)
-            quantiles = quantiles_of(ours), quantiles_of(theirs)
-        bars = bars_of(ours, theirs, labels)
+            w1 = marginals.wasserstein_1(ours, theirs)
+            moments = marginals.moments_of(ours), marginals.moments_of(theirs)
+            quantiles = marginals.quantiles_of(ours), marginals.quantiles_of(theirs)
+        bars = marginals.bars_of(ours, theirs, labels)
     level = ALPHA / adjust.factor
     contrast = shares.of(j, ("label", "number"))
     if len(ours) == 0 < len(theirs) or len(theirs) == 0 < len(ours):
@@ -334,7 +292,7 @@ def _column(
     missing_verdict = not_modelled(missing[1]) if hidden else None
     if gaps is not None:
         missing_verdict = of_missing(gaps, adjust, shares.detectable(j, ("missing",), level))
-    return ColumnResult(
+    return table_results.ColumnResult(
         column.name, column.kind, discrete, distance, reference_value, w1, moments, quantiles, contrast, missing, gaps,
         verdict, missing_verdict, bars,
     )  # fmt: skip
@@ -346,10 +304,12 @@ def _distance(
     """Total variation of labels, Kolmogorov-Smirnov of numbers; and the mean of that for two draws."""
     n, m = len(ours), len(theirs)
     if discrete:
-        counts = [counted(x, labels) for x in (ours, theirs)]
-        return total_variation(*counts), distance_by_chance(counts[0] + counts[1], n, m, rng, ordered=False)
+        counts = [marginals.counted(x, labels) for x in (ours, theirs)]
+        return marginals.total_variation(*counts), marginals.distance_by_chance(
+            counts[0] + counts[1], n, m, rng, ordered=False
+        )
     both = np.unique(np.concatenate([ours, theirs]), return_counts=True)[1]
-    return kolmogorov_smirnov(ours, theirs), distance_by_chance(both, n, m, rng, ordered=True)
+    return marginals.kolmogorov_smirnov(ours, theirs), marginals.distance_by_chance(both, n, m, rng, ordered=True)
 
 
 # --- The tests that a table is put to, with as many rows of each set as each of them can take -----------------------
@@ -372,8 +332,8 @@ class Pairs(NamedTuple):
     """All pairs of the columns `names`; for a column with missing entries one more says where these are."""
 
     names: tuple[str, ...]
-    values: Associations
-    tests: Interactions
+    values: associations.Associations
+    tests: associations.Interactions
 
 
 class Comparison:
@@ -385,7 +345,7 @@ class Comparison:
         notes: what was left out or taken otherwise, a sentence each.
     """
 
-    def __init__(self, view: SharedColumns, seed: int):
+    def __init__(self, view: marginals.SharedColumns, seed: int):
         self.view, self.seed, self.notes = view, seed, list[str]()
         self.synthetic, self.held_out, self.training = view.x.values()
         self.real = np.concatenate([self.training, self.held_out])
@@ -405,10 +365,10 @@ class Comparison:
 
     # --- with all rows ---
 
-    def shares(self) -> Shares:
+    def shares(self) -> marginals.Shares:
         """Every column as shares of rows."""
         kinds = [column.kind for column in self.view.columns]
-        return compare_shares(
+        return marginals.compare_shares(
             self.view, self.synthetic, self.real, self.hidden.tolist(), lambda j, x: shown(kinds[j], x), self.rng(1)
         )
 
@@ -423,7 +383,7 @@ class Comparison:
         x = {name: np.concatenate([rows, np.isnan(rows[:, patterns])], axis=1) for name, rows in x.items()}
         discrete = np.append(self.view.discrete, np.ones(len(patterns), bool))
         names = (*self.view.names, *(f"{self.view.names[j]} missing" for j in patterns))
-        layout = FeatureLayout(
+        layout = associations.FeatureLayout(
             discrete, (*levels, *(2 for _ in patterns)), np.append(gaps, np.zeros(len(patterns), bool))
         )
         most = int(np.clip(PRODUCTS / layout.width**2, 1000, PAIR_ROWS))
@@ -435,14 +395,14 @@ class Comparison:
                     f"associations of {name} rows are those of {most:,} rows, drawn from {len(rows):,} at random."
                 )
             sets.append(self._some(rows, most, use))
-        design = layout.design(ranked(np.concatenate(sets), discrete))
+        design = layout.design(associations.ranked(np.concatenate(sets), discrete))
         both = design[: len(sets[0])], design[len(sets[0]) :]
-        tests = compare_interactions(layout, *both, self.rng(20))
-        return Pairs(names, compare_associations(layout, *both, self.rng(4)), tests)
+        tests = associations.compare_interactions(layout, *both, self.rng(20))
+        return Pairs(names, associations.compare_associations(layout, *both, self.rng(4)), tests)
 
-    def copies(self) -> Copies:
+    def copies(self) -> privacy.Copies:
         """Exact copies of training rows."""
-        return count_copies(self.synthetic, self.held_out, self.training)
+        return privacy.count_copies(self.synthetic, self.held_out, self.training)
 
     # --- with held-out rows ---
 
@@ -461,7 +421,7 @@ class Comparison:
         reference = c2st_of_columns(training, held_out, self.view.discrete, self.rng(10), shuffles=0)
         return found, reference.accuracy, n
 
-    def utility(self, target: str) -> Utility | Verdict:
+    def utility(self, target: str) -> privacy.Utility | Verdict:
         """A target learned from synthetic and from training rows.
 
         Raises:
@@ -473,16 +433,18 @@ class Comparison:
         y, classes = self._target(target, {name: self.view.x[name][rows[name], j] for name in x}, bool(discrete[j]))
         others = np.arange(len(self.view.names)) != j
 
-        def task(name: str, most: int) -> Task:
+        def task(name: str, most: int) -> privacy.Task:
             known = np.flatnonzero(~np.isnan(y[name]))[:most]
-            return Task(x[name][rows[name][known]][:, others], y[name][known])
+            return privacy.Task(x[name][rows[name][known]][:, others], y[name][known])
 
         synthetic, real = task("synthetic", TASK_ROWS), task("training", TASK_ROWS)
         test = task("held_out", TASK_ROWS // 2)
         if len(test.y) < FEWEST:
             return unknown(len(test.y), FEWEST, f"held-out rows with a value of '{target}'")
         try:
-            return utility(synthetic, real, test, discrete[others], target=target, classes=classes, rng=self.rng(14))
+            return privacy.utility(
+                synthetic, real, test, discrete[others], target=target, classes=classes, rng=self.rng(14)
+            )
         except ValueError as error:
             return Verdict("unknown", f"could not be determined: {error}")
 
@@ -492,7 +454,7 @@ class Comparison:
         if len(seen) < 2:
             raise UsageError(f"target '{target}' has one value in the training rows; expected a column that varies.")
         if not discrete and len(seen) > 2:
-            scores = NormalScores.of(x["training"])
+            scores = marginals.NormalScores.of(x["training"])
             return {name: scores(values) for name, values in x.items()}, None
         if len(seen) > CLASSES:
             self.notes.append(f"of target '{target}' the {CLASSES} most frequent of {len(seen)} labels are learned.")
@@ -503,7 +465,7 @@ class Comparison:
             codes[name] = np.where(classes[code] == values, code.astype(np.float64), np.nan)
         return codes, len(classes)
 
-    def records(self, copies: Copies) -> ClosestRecords | Verdict:
+    def records(self, copies: privacy.Copies) -> privacy.ClosestRecords | Verdict:
         """Distances to the closest training row, of rows that are no copies: these are counted apart."""
         most = int(np.clip(DISTANCES / 2 / len(self.training), 500, NEAREST))
         synthetic = self._some(self._with_gaps(self.synthetic, 15)[~copies.copied], most, 16)
@@ -516,13 +478,15 @@ class Comparison:
             self.notes.append(
                 f"the closest of all {len(self.training):,} training rows is sought for {most:,} rows of each set."
             )
-        scores = [NormalScores.of(column) for column in self.training[:, ~self.view.discrete].T]
-        return closest_records(*(self._points(rows, scores) for rows in (synthetic, held_out, self.training)))
+        scores = [marginals.NormalScores.of(column) for column in self.training[:, ~self.view.discrete].T]
+        return privacy.closest_records(*(self._points(rows, scores) for rows in (synthetic, held_out, self.training)))
 
-    def _points(self, x: Array, scores: list[NormalScores]) -> Points:
+    def _points(self, x: Array, scores: list[marginals.NormalScores]) -> privacy.Points:
         numbers, codes = x[:, ~self.view.discrete], x[:, self.view.discrete]
         z = [score(column) for score, column in zip(scores, numbers.T, strict=True)]
-        return Points(np.stack(z, axis=1) if z else numbers, np.where(np.isnan(codes), -1, codes).astype(np.int64))
+        return privacy.Points(
+            np.stack(z, axis=1) if z else numbers, np.where(np.isnan(codes), -1, codes).astype(np.int64)
+        )
 
     # --- rows ---
 
@@ -587,7 +551,7 @@ def evaluate_tables(
     target: str | None = None,
     log_prob: tuple[ArrayLike, ArrayLike] | None = None,
     seed: int = 0,
-) -> Evaluation[TableDetails]:
+) -> Evaluation[table_results.TableDetails]:
     """Compare synthetic rows with real ones: columns, associations, a classifier, utility, likelihood, privacy.
 
     The more synthetic rows there are, the smaller the differences of shares that can be seen: with ten times as many as
@@ -626,7 +590,7 @@ def evaluate_tables(
     frames = {"synthetic": samples, "held_out": held_out, "training": training}
     _check(samples, training, schema, target)
     like = None if log_prob is None else likelihoods(*log_prob)
-    view = view_of(schema, frames)
+    view = marginals.view_of(schema, frames)
     compare = Comparison(view, seed)
     with threadpool_limits(1):  # the threads of small matrices wait for each other
         shares, pairs, classifier, copies = compare.shares(), compare.pairs(), compare.classifier(), compare.copies()
@@ -636,15 +600,15 @@ def evaluate_tables(
         p_values["associations"] = pairs.tests.p_value
     if not isinstance(classifier, Verdict):
         p_values["classifier"] = _p(classifier[0].accuracy)
-    if isinstance(use, Utility):
+    if isinstance(use, privacy.Utility):
         p_values["utility"] = _p(use.difference)
     if like is not None and like.difference is not None:
         p_values["likelihood"] = joint_p_value(like.p_values)
-    if isinstance(records, ClosestRecords):
+    if isinstance(records, privacy.ClosestRecords):
         p_values["dcr"] = _p(records.share)
     adjust = weighted_holm(p_values, WEIGHTS)
     shares = shares.corrected(adjust["columns"])
-    details = TableDetails(
+    details = table_results.TableDetails(
         columns=columns_of(
             view, compare.synthetic, compare.real, shares, compare.hidden, adjust["columns"], compare.rng(18)
         ),
@@ -687,7 +651,7 @@ def _p(metric: Metric) -> float:
 # --- the record -----------------------------------------------------------------------------------------------------
 
 
-def _entries(found: TableDetails) -> Iterator[Entry]:
+def _entries(found: table_results.TableDetails) -> Iterator[Entry]:
     for column in found.columns:
         measure = "total variation distance" if column.discrete else "Kolmogorov-Smirnov distance"
         yield Entry.of("columns", column.name, measure, column.verdict, column.distance, column.reference_value)
@@ -713,7 +677,7 @@ def _entries(found: TableDetails) -> Iterator[Entry]:
     private, (copies, n), (theirs, m) = found.privacy, found.privacy.copies.synthetic, found.privacy.copies.held_out
     share = None if private.records is None else private.records.share
     measure = "share of synthetic rows nearer to a training row than 95 % of the held-out rows"
-    yield Entry.of("dcr", "dcr_share", measure, private.records_verdict, share, None if share is None else NEAR)
+    yield Entry.of("dcr", "dcr_share", measure, private.records_verdict, share, None if share is None else privacy.NEAR)
     measure, reference = "share of synthetic rows that equal a training row", theirs / m if m else None
     yield Entry("copies", "copies", measure, private.copies_verdict, copies / n, reference_value=reference)
 
@@ -721,7 +685,7 @@ def _entries(found: TableDetails) -> Iterator[Entry]:
 # --- results with verdicts ------------------------------------------------------------------------------------------
 
 
-def _associations(found: Pairs, adjust: Adjustment) -> AssociationResult:
+def _associations(found: Pairs, adjust: Adjustment) -> table_results.AssociationResult:
     names, values, tests = found
     places = list(zip(*np.triu_indices(len(names), 1), strict=True))
     largest = []
@@ -729,33 +693,35 @@ def _associations(found: Pairs, adjust: Adjustment) -> AssociationResult:
         i, j = places[pair]
         both = float(values.a[i, j]), float(values.b[i, j])
         p_value = adjust(float(tests.p_values[pair]))
-        largest.append(PairResult((names[i], names[j]), *both, float(tests.distance[pair]), p_value))
+        largest.append(table_results.PairResult((names[i], names[j]), *both, float(tests.distance[pair]), p_value))
     verdict = of_associations(tests, tuple(largest), adjust)
-    return AssociationResult(names, values.a, values.b, values.mean, values.mean_by_chance, tuple(largest), verdict)
+    return table_results.AssociationResult(
+        names, values.a, values.b, values.mean, values.mean_by_chance, tuple(largest), verdict
+    )
 
 
 def _classifier(
     names: tuple[str, ...], found: tuple[Discrimination, Metric, int] | Verdict, adjust: Adjustments
-) -> ClassifierResult:
+) -> table_results.ClassifierResult:
     if isinstance(found, Verdict):
-        return ClassifierResult(None, None, (), found)
+        return table_results.ClassifierResult(None, None, (), found)
     trees, reference, rows = found
     order = np.argsort(-trees.importance, kind="stable")
     columns = tuple((names[j], float(trees.importance[j])) for j in order)
     verdict = of_classifier(trees.accuracy, rows, columns, adjust["classifier"])
     accuracy = corrected(trees.accuracy, adjust["classifier"].sigmas, 0.5, verdict.differs)
-    return ClassifierResult(accuracy, reference, columns, verdict)
+    return table_results.ClassifierResult(accuracy, reference, columns, verdict)
 
 
-def _utility(target: str, found: Utility | Verdict, adjust: Adjustments) -> UtilityResult:
+def _utility(target: str, found: privacy.Utility | Verdict, adjust: Adjustments) -> table_results.UtilityResult:
     if isinstance(found, Verdict):
-        return UtilityResult(target, None, found)
+        return table_results.UtilityResult(target, None, found)
     verdict = of_utility(found, adjust["utility"])
     difference = corrected(found.difference, adjust["utility"].sigmas, 0.0, verdict.differs)
-    return UtilityResult(target, replace(found, difference=difference), verdict)
+    return table_results.UtilityResult(target, replace(found, difference=difference), verdict)
 
 
-def _likelihood(found: Likelihoods, width: int, adjust: Adjustments) -> LikelihoodResult:
+def _likelihood(found: Likelihoods, width: int, adjust: Adjustments) -> table_results.LikelihoodResult:
     difference = found.difference
     if difference is None:
         verdict = unknown(min(found.rows), 2, "rows with a density above 0")
@@ -763,28 +729,32 @@ def _likelihood(found: Likelihoods, width: int, adjust: Adjustments) -> Likeliho
         verdict = of_likelihood(difference, found.impossible, found.p_values, width, adjust["likelihood"])
         differs = verdict.differs and found.p_values[0] <= found.p_values[1]
         difference = corrected(difference, adjust["likelihood"].sigmas, 0.0, differs)
-    return LikelihoodResult(found.held_out, found.training, difference, found.impossible, verdict)
+    return table_results.LikelihoodResult(found.held_out, found.training, difference, found.impossible, verdict)
 
 
-def _privacy(records: ClosestRecords | Verdict, copies: Copies, adjust: Adjustments) -> PrivacyResult:
+def _privacy(
+    records: privacy.ClosestRecords | Verdict, copies: privacy.Copies, adjust: Adjustments
+) -> table_results.PrivacyResult:
     copied = of_copies(copies, adjust["copies"])
     if isinstance(records, Verdict):
-        return PrivacyResult(None, records, copies, copied)
+        return table_results.PrivacyResult(None, records, copies, copied)
     share, adjusted = records.share, adjust["dcr"]
-    found = replace(records, share=corrected(share, adjusted.sigmas, NEAR, adjusted(_p(share)) < ALPHA))
-    return PrivacyResult(found, of_records(found, adjusted), copies, copied)
+    found = replace(records, share=corrected(share, adjusted.sigmas, privacy.NEAR, adjusted(_p(share)) < ALPHA))
+    return table_results.PrivacyResult(found, of_records(found, adjusted), copies, copied)
 
 
-def _examples(schema: Schema, frames: Mapping[str, Frame], rng: np.random.Generator) -> Examples:
+def _examples(schema: Schema, frames: Mapping[str, Frame], rng: np.random.Generator) -> table_results.Examples:
     """Some synthetic and some training rows as text."""
     texts = []
     for name in ("synthetic", "training"):
         frame = schema.contents(frames[name])
         texts.append(_texts(frame.take(np.sort(rng.permutation(len(frame))[:EXAMPLES]))))
-    return Examples(tuple(column.name for column in schema.compared), texts[0], texts[1])
+    return table_results.Examples(tuple(column.name for column in schema.compared), texts[0], texts[1])
 
 
-def with_unlikely(found: Evaluation[TableDetails], held_out: Frame, log_prob: ArrayLike) -> Evaluation[TableDetails]:
+def with_unlikely(
+    found: Evaluation[table_results.TableDetails], held_out: Frame, log_prob: ArrayLike
+) -> Evaluation[table_results.TableDetails]:
     """The record with those of the held-out rows (m) as examples that have the lowest `log_prob` (m,)."""
     values = np.asarray(log_prob, np.float64)
     lowest = np.argsort(values, kind="stable")[:EXAMPLES]

@@ -4,8 +4,6 @@ All of it in float32 but the likelihoods, which the library integrates in double
 coordinates of `Subject.shown`.
 """
 
-from __future__ import annotations
-
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping

@@ -3,8 +3,6 @@
 The page without a server has the model inside, and its forward pass in plain JavaScript.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from base64 import b64encode

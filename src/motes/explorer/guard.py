@@ -5,8 +5,6 @@ be a name of this machine, so that no foreign name can be pointed here; the Orig
 be this page; and a token, new at each start, has to be in the address.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import secrets
 from collections.abc import Collection

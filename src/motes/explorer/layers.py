@@ -6,8 +6,6 @@ u is what is drawn. Its velocity along the angle a, by which the clock goes, is 
 noise; so is eps_hat, the score times its noise. log p is integrated in double precision.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from functools import partial
 

@@ -4,8 +4,6 @@ It is the training of `motes.fit`, to the bit: the same batches, times and noise
 may be changed on the way: it then goes on from its whole state, the optimiser's with it.
 """
 
-from __future__ import annotations
-
 import itertools
 import threading
 import time

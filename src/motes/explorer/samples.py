@@ -3,8 +3,6 @@
 A chain is drawn by a sampler of the library and kept in float32.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

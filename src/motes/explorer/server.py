@@ -8,8 +8,6 @@ answered, or reads slowly, costs no memory, and the answers of all pages come fr
 for ends when it is closed.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import secrets

@@ -462,12 +462,16 @@ def open_subject(source: str, train: Callable[[str], PointModel]) -> Subject | T
     model, path = load(source), Path(source)
     name = path.parent.name if path.name == "model.safetensors" else path.stem
     python = f"motes.load({json.dumps(source)})"
-    if isinstance(model, TableModel):
-        return TableSubject(name or model.source or "your table", model, python=python)
-    if not isinstance(model, PointModel) or model.standardiser.support is not None:
-        kind = "points within bounds" if isinstance(model, PointModel) else "points given observations"
-        raise UsageError(f"'{source}' is a model of {kind}; the explorer shows other points. Give a model of these.")
-    return Subject(name or model.source or "your model", model, python=python)
+    match model:
+        case TableModel():
+            return TableSubject(name or model.source or "your table", model, python=python)
+        case PointModel() if model.standardiser.support is None:
+            return Subject(name or model.source or "your model", model, python=python)
+        case PointModel():
+            kind = "points within bounds"
+        case _:
+            kind = "points given observations"
+    raise UsageError(f"'{source}' is a model of {kind}; the explorer shows other points. Give a model of these.")
 
 
 def _check_source(source: str) -> None:

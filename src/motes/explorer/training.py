@@ -4,8 +4,6 @@ A page names a recipe of motes and changes of its keys. Findings and their fixes
 such changes as well.
 """
 
-from __future__ import annotations
-
 import math
 import secrets
 import shlex

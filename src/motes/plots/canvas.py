@@ -4,8 +4,6 @@ There are two styles, one small dataclass each. `dark` is a sunbeam in a dark ro
 is ink on paper, for print.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass

@@ -19,10 +19,9 @@ from math import pi
 import numpy as np
 from numpy.typing import NDArray
 
-from motes import plots
 from motes.data.readings import default_columns
 from motes.points import Denoiser, PointModel, Sampling
-from motes.rasters import Limits
+from motes.rasters import Limits, View, limits_of
 
 Array = NDArray[np.float64]
 
@@ -74,7 +73,7 @@ class ModelView:
         self.angles = np.arctan2(self._sigma, self._alpha).ravel()
         self.note = "" if np.allclose(self.zoom, 1, atol=1e-4) else "shown: xₜ / √(αₜ² + σₜ²)"
 
-    def drawn(self, limits: Limits) -> plots.View:
+    def drawn(self, limits: Limits) -> View:
         """As figures take it, in a box.
 
         Example:
@@ -82,7 +81,7 @@ class ModelView:
             >>> ModelView(model, places=[0, 32]).drawn(((-3.0, 3.0), (-2.0, 2.0))).limits
             ((-3.0, 3.0), (-2.0, 2.0))
         """
-        return plots.View(limits, self.steps, self.columns, self.note)
+        return View(limits, self.steps, self.columns, self.note)
 
     def forward(self, x: Array, *, seed: int) -> Array:
         """Clouds of q(x_t | x_0) for the points `x` (n, d): (len(places), n, 2). A point keeps its noise throughout.
@@ -138,7 +137,7 @@ def shoot(model: PointModel, x: Array, *, n: int = 10_000, seed: int = 0) -> Fil
     n = min(n, len(x))
     forward = view.forward(x[:n], seed=seed)
     reverse = view.reverse(n, seed=seed)
-    limits = plots.limits_of(forward[0], forward[-1], reverse[0], equal=view.columns is None)
+    limits = limits_of(forward[0], forward[-1], reverse[0], equal=view.columns is None)
     return Film(view, forward, reverse, limits, [places.index(place) for place in at])
 
 

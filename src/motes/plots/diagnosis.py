@@ -13,18 +13,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import ArrayLike
 
-from motes.plots.canvas import (
-    BODY,
-    Style,
-    as_style,
-    dress,
-    dress_text,
-    new_axes,
-    new_figure,
-    settle,
-    small_print,
-    write_on,
-)
+from motes.plots import canvas
 from motes.plots.tables import short
 from motes.rasters import INTERVAL
 
@@ -40,7 +29,7 @@ def error_split(
     total: float,
     error: Mapping[str, float] | None = None,
     ax: Axes | None = None,
-    style: str | Style = "dark",
+    style: str | canvas.Style = "dark",
 ) -> Axes:
     """Draw from top to bottom how a distance comes about: two real draws, each part on top of it, and the total.
 
@@ -64,12 +53,12 @@ def error_split(
         >>> type(axes).__name__
         'NotebookAxes'
     """
-    look = as_style(style)
+    look = canvas.as_style(style)
     bars = _as_bars(parts, reference_value, total)
     errors = _as_errors(error or {}, bars)
     own = ax is None
     if ax is None:
-        ax = new_axes(new_figure(6.4, 0.9 + 0.42 * len(bars), look), 1, 1, 1)
+        ax = canvas.new_axes(canvas.new_figure(6.4, 0.9 + 0.42 * len(bars), look), 1, 1, 1)
     ends = np.cumsum([bars[REAL_DRAWS], *(bars[name] for name in parts)])
     starts = dict(zip(bars, [0.0, *ends[:-1].tolist(), 0.0], strict=True))
     colours = {REAL_DRAWS: look.muted, "total": look.foreground}
@@ -81,26 +70,28 @@ def error_split(
         tip = max(starts[name], end + INTERVAL * errors.get(name, 0.0))
         share = f" · {_signed(100 * value / bars['total'], '.0f')} %" if bars["total"] > 0 else ""
         text = _signed(value, ".3g") + share
-        written = write_on(ax, text, (tip, row), look.foreground, look, anchor=("left", "center"), shift=(7, 0), rim=0)
+        written = canvas.write_on(
+            ax, text, (tip, row), look.foreground, look, anchor=("left", "center"), shift=(7, 0), rim=0
+        )
         tips.append((tip, written))
     for row, end in enumerate(ends.tolist()):  # each bar starts where the one above it ended
         ax.plot([end, end], [row + _BAR / 2, row + 1 - _BAR / 2], color=look.muted, linewidth=0.7, zorder=1)
     ax.axvline(0, color=look.muted, linewidth=0.7, zorder=1)
-    dress(ax, look, size=BODY)
+    canvas.dress(ax, look, size=canvas.BODY)
     ax.spines["left"].set_visible(False)
     ax.set_yticks(range(len(bars)), list(bars))
-    ax.tick_params(axis="y", length=0, labelsize=BODY, labelcolor=look.foreground)
+    ax.tick_params(axis="y", length=0, labelsize=canvas.BODY, labelcolor=look.foreground)
     ax.set_ylim(len(bars) - 0.5, -0.5)
     drawn = ax.get_xlim()
     ax.set_xlim(_reach(ax, drawn, tips))
     if own:
-        settle(ax)  # long names take their room from the bars
+        canvas.settle(ax)  # long names take their room from the bars
         ax.set_xlim(_reach(ax, drawn, tips))
     ax.locator_params(axis="x", nbins=6)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _signed(value, "g")))
     ax.set_xlabel("squared sliced W2, in variances of the data")
     if errors:
-        small_print(ax, "whiskers: 95 % interval", look)
+        canvas.small_print(ax, "whiskers: 95 % interval", look)
     return ax
 
 
@@ -137,13 +128,13 @@ def _as_errors(error: Mapping[str, float], bars: Mapping[str, float]) -> dict[st
     return {name: float(value) for name, value in error.items()}
 
 
-def _draw_bar(ax: Axes, row: int, start: float, value: float, colour: str, look: Style) -> None:
+def _draw_bar(ax: Axes, row: int, start: float, value: float, colour: str, look: canvas.Style) -> None:
     """One bar; hollow and hatched if it takes away."""
     face, hatch = (look.background, "/////") if value < 0 else (colour, None)
     ax.barh(row, value, _BAR, left=start, facecolor=face, edgecolor=colour, hatch=hatch, linewidth=0.8, zorder=2)
 
 
-def _whisker(ax: Axes, row: int, end: float, error: float | None, look: Style) -> None:
+def _whisker(ax: Axes, row: int, end: float, error: float | None, look: canvas.Style) -> None:
     if error is None:
         return
     # The rim keeps it visible on the bar that it ends.
@@ -179,7 +170,7 @@ _NAMES, _HEAD, _LINE = 3, 0.04, 0.065  # names in a line of the legend; what it 
 
 
 def rank_curves(
-    ranks: Mapping[str, ArrayLike], draws: int, *, ax: Axes | None = None, style: str | Style = "light"
+    ranks: Mapping[str, ArrayLike], draws: int, *, ax: Axes | None = None, style: str | canvas.Style = "light"
 ) -> Axes:
     """Draw the empirical CDF of ranks minus the uniform one: 0 everywhere where the draws are calibrated.
 
@@ -201,14 +192,14 @@ def rank_curves(
         >>> ax.get_xlabel()
         'normalised rank'
     """
-    look = as_style(style)
+    look = canvas.as_style(style)
     found = {name: np.asarray(values) for name, values in ranks.items()}
     for name, values in found.items():
         if values.ndim != 1 or not len(values) or values.min() < 0 or values.max() > draws:
             raise ValueError(f"the ranks of '{name}' are not (m,) numbers from 0 to {draws}, m at least 1.")
     if not found:
         raise ValueError("got no ranks; expected those of one column at least.")
-    ax = new_axes(new_figure(5.2, 3.4, look), 1, 1, 1) if ax is None else ax
+    ax = canvas.new_axes(canvas.new_figure(5.2, 3.4, look), 1, 1, 1) if ax is None else ax
     place = np.arange(draws + 2) / (draws + 1)
     least = min(len(values) for values in found.values())
     half = _BAND / np.sqrt(least)
@@ -222,9 +213,9 @@ def rank_curves(
     ax.set(xlim=(0, 1), xlabel="normalised rank", ylabel="empirical CDF minus uniform")
     reach, lines = 1.05 * max(half, *(abs(limit) for limit in ax.get_ylim())), -(-len(found) // _NAMES)
     ax.set_ylim(-reach, 2 * reach / (1 - _HEAD - _LINE * lines) - reach)
-    dress(ax, look, size=9.5)
+    canvas.dress(ax, look, size=9.5)
     ax.legend(frameon=False, fontsize=8.5, labelcolor=look.foreground, loc="upper right", ncols=_NAMES)
-    small_print(ax, f"{least:,} simulations, 95 % band", look)
+    canvas.small_print(ax, f"{least:,} simulations, 95 % band", look)
     return ax
 
 
@@ -240,7 +231,7 @@ def column_gains(
     mixture: ArrayLike | None = None,
     *,
     title: str | None = None,
-    style: str | Style = "light",
+    style: str | canvas.Style = "light",
 ) -> Figure:
     """Bars: how many nats a row likelier a model makes each column than the column's own distribution does.
 
@@ -261,15 +252,15 @@ def column_gains(
         >>> [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
         ['income', 'age']
     """
-    look = as_style(style)
+    look = canvas.as_style(style)
     values, errors = np.asarray(gain, float), np.asarray(error, float)
     simple = None if mixture is None else np.asarray(mixture, float)
     for what, one in (("gain", values), ("error", errors), ("mixture", simple)):
         if one is not None and one.shape != (len(names),):
             raise ValueError(f"{what} has shape {one.shape}; expected ({len(names)},), one number a column.")
     order = np.argsort(-values, kind="stable")[:COLUMNS]
-    figure = new_figure(6.4, 0.27 * len(order) + 1.3, look)
-    ax = new_axes(figure, 1, 1, 1)
+    figure = canvas.new_figure(6.4, 0.27 * len(order) + 1.3, look)
+    ax = canvas.new_axes(figure, 1, 1, 1)
     places = np.arange(len(order))
     ax.barh(places, values[order], height=0.7, color=look.accent, alpha=0.75)
     ax.errorbar(values[order], places, xerr=2 * errors[order], fmt="none", ecolor=look.foreground, elinewidth=0.9)
@@ -284,13 +275,13 @@ def column_gains(
     ax.invert_yaxis()
     ax.margins(y=0.02)
     ax.set_xlabel("nats a row that the columns before it say of it")
-    dress(ax, look, size=9.5)
+    canvas.dress(ax, look, size=9.5)
     heading = [title] if title else []
     if len(names) > COLUMNS:
         heading.append(f"{COLUMNS} of {len(names)} columns")
     if heading:
-        dress_text(ax.set_title(" · ".join(heading), loc="left", pad=6), look.foreground, 10.5)
+        canvas.dress_text(ax.set_title(" · ".join(heading), loc="left", pad=6), look.foreground, 10.5)
     legend = figure.legend(keys, words, loc="outside upper right", frameon=False, ncols=2)
     for text in legend.get_texts():
-        dress_text(text, look.foreground, 9)
+        canvas.dress_text(text, look.foreground, 9)
     return figure

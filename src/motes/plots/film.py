@@ -23,21 +23,8 @@ from matplotlib.colors import to_rgb
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from motes import rasters
 from motes.plots.canvas import Style, as_style
-from motes.rasters import (
-    Limits,
-    Points,
-    Process,
-    View,
-    as_clouds,
-    as_limits,
-    bell,
-    blur,
-    counts,
-    fill,
-    limits_of,
-    time_text,
-)
 
 _SHADES = 12  # of each colour: a GIF has 256 in all, and smooth letters need no more
 # Runs of (text, is a subscript); a subscript theta has no letter of its own in Unicode.
@@ -60,7 +47,7 @@ class Captions:
         self.letters = _shades(look.background, look.foreground)
         self.marks = _shades(look.background, look.accent)
 
-    def draw(self, process: Process, t: float, text: str) -> NDArray[np.uint8]:
+    def draw(self, process: rasters.Process, t: float, text: str) -> NDArray[np.uint8]:
         """The foot at time `t`, which reads `text`; shape (height, size, 3)."""
         white = Image.new("L", (self.size, self.height))
         amber = Image.new("L", (self.size, self.height))
@@ -69,7 +56,7 @@ class Captions:
         letters, marks = _levels(white), _levels(amber)
         return np.asarray(np.where(marks[..., None] > 0, self.marks[marks], self.letters[letters]))
 
-    def _words(self, draw: ImageDraw.ImageDraw, process: Process, text: str) -> None:
+    def _words(self, draw: ImageDraw.ImageDraw, process: rasters.Process, text: str) -> None:
         size, base = self.size, round(0.056 * self.size)
         body = _font("DejaVuSans", size)
         maths, small = _font("DejaVuSerif-Italic", size), _font("DejaVuSerif-Italic", round(0.7 * size))
@@ -354,7 +341,7 @@ def frames(
     reverse: Sequence[ArrayLike] | NDArray[np.floating],
     reverse_times: ArrayLike,
     *,
-    view: View = View(),
+    view: rasters.View = rasters.View(),
     size: int = 480,
     hold: int = 10,
     style: str | Style = "dark",
@@ -386,37 +373,37 @@ def frames(
         (4, (160, 160, 3))
     """
     look = as_style(style)
-    out, out_times = as_clouds(forward, forward_times, "forward")
-    back, back_times = as_clouds(reverse, reverse_times, "reverse")
+    out, out_times = rasters.as_clouds(forward, forward_times, "forward")
+    back, back_times = rasters.as_clouds(reverse, reverse_times, "reverse")
     if (np.diff(out_times) < 0).any() or (np.diff(back_times) > 0).any():
         raise ValueError("times run the wrong way; expected forward_times rising and reverse_times falling.")
     if size < 160 or size % 2:
         raise ValueError(f"size is {size}; expected an even number of pixels, at least 160 (480 is usual).")
     if hold < 0:
         raise ValueError(f"hold is {hold}; expected a number of frames, 0 or more.")
-    box = limits_of(out[0], out[-1]) if view.limits is None else as_limits(view.limits)
-    scenes: list[tuple[Points, float, Process]] = []
+    box = rasters.limits_of(out[0], out[-1]) if view.limits is None else rasters.as_limits(view.limits)
+    scenes: list[tuple[rasters.Points, float, rasters.Process]] = []
     scenes += [(x, t, "forward") for x, t in zip(out, out_times.tolist(), strict=True)]
     scenes += [(x, t, "reverse") for x, t in zip(back, back_times.tolist(), strict=True)]
-    captions = [(process, t, time_text(t, view.steps)) for _, t, process in scenes]
+    captions = [(process, t, rasters.time_text(t, view.steps)) for _, t, process in scenes]
     fixed = replace(view, limits=box)
     return _film([x for x, _, _ in scenes], captions, fixed, size, hold, look)
 
 
 def _film(
-    clouds: list[Points],
-    captions: list[tuple[Process, float, str]],
-    view: View,
+    clouds: list[rasters.Points],
+    captions: list[tuple[rasters.Process, float, str]],
+    view: rasters.View,
     size: int,
     hold: int,
     look: Style,
 ) -> Iterator[Frame]:
     foot, columns = caption_height(size), view.columns
     assert view.limits is not None  # `frames` has set them
-    box = as_limits(view.limits)
+    box = rasters.as_limits(view.limits)
     # Square pixels: what the box leaves free of the wider side shows more of the room, not a stretched cloud. Columns
     # of a table have no common unit that could be stretched.
-    shown = box if columns else fill(box, size, size - foot)
+    shown = box if columns else rasters.fill(box, size, size - foot)
     room = _Room(clouds[0], shown, size, size - foot, look)
     writer = Captions(size, look, f"{columns[0]} × {columns[1]}" if columns else view.note)
     last = len(clouds) - 1
@@ -429,21 +416,21 @@ def _film(
 class _Room:
     """The dark room: a fixed view and a fixed exposure, so that no frame flickers against the next."""
 
-    def __init__(self, first: Points, view: Limits, width: int, height: int, look: Style):
+    def __init__(self, first: rasters.Points, view: rasters.Limits, width: int, height: int, look: Style):
         self.width, self.height, self.view = width, height, view
         self.palette = _palette(look)
         # Few points are stars in the dark; only a crowd fills the air with light.
         self.glow = 0.34 * look.glow * min(1.0, (len(first) / 5000) ** 0.3)
         # A speck of 100 points may be larger than one of 100,000; both are set against the size of the frame.
         sigma = float(np.clip(0.7 * (10_000 / len(first)) ** 0.25, 0.5, 2.4)) * width / 480
-        kernel = bell(max(sigma, 0.4))
+        kernel = rasters.bell(max(sigma, 0.4))
         self.speck = kernel / kernel.max()  # a lone speck has brightness 1 at its middle
         self.spread = _spread(height), _spread(width)
         light = self._specks(first)
         self.exposure = max(2.5, 1.3 * float(np.quantile(light[light > 0.5], 0.99))) if light.max() > 0.5 else 2.5
         self.crowd = max(1e-6, float(self._haze(first).max()))
 
-    def draw(self, cloud: Points) -> Frame:
+    def draw(self, cloud: rasters.Points) -> Frame:
         """One cloud as a picture, shape (height, width, 3)."""
         light = self._specks(cloud)
         light *= _GAIN
@@ -457,13 +444,13 @@ class _Room:
         light *= 255
         return self.palette[light.astype(np.uint8)]
 
-    def _specks(self, cloud: Points) -> NDArray[np.float32]:
-        hits = counts(cloud, self.view, self.width, self.height).astype(np.float32)
-        return np.asarray(blur(hits, self.speck), dtype=np.float32)
+    def _specks(self, cloud: rasters.Points) -> NDArray[np.float32]:
+        hits = rasters.counts(cloud, self.view, self.width, self.height).astype(np.float32)
+        return np.asarray(rasters.blur(hits, self.speck), dtype=np.float32)
 
-    def _haze(self, cloud: Points) -> NDArray[np.float32]:
+    def _haze(self, cloud: rasters.Points) -> NDArray[np.float32]:
         down, across = self.spread
-        hits = counts(cloud, self.view, across.shape[1], down.shape[1]).astype(np.float32)
+        hits = rasters.counts(cloud, self.view, across.shape[1], down.shape[1]).astype(np.float32)
         return np.asarray(down @ hits @ across.T)
 
 

@@ -14,23 +14,8 @@ from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
+from motes import rasters
 from motes.plots.canvas import Style, as_style, colour_bar, dress, dress_text, footnote, new_axes, new_figure, plane
-from motes.rasters import (
-    Box,
-    Limits,
-    Points,
-    View,
-    as_clouds,
-    as_limits,
-    as_points,
-    as_process,
-    bell,
-    blur,
-    counts,
-    density_difference,
-    limits_of,
-    time_text,
-)
 
 Columns = tuple[str, str]
 
@@ -44,7 +29,7 @@ def scatter(
     *,
     labels: ArrayLike | None = None,
     ax: Axes | None = None,
-    limits: Box | None = None,
+    limits: rasters.Box | None = None,
     title: str | None = None,
     columns: Columns | None = None,
     style: str | Style = "dark",
@@ -69,9 +54,9 @@ def scatter(
         'two moons'
     """
     look = as_style(style)
-    points = as_points(x)
+    points = rasters.as_points(x)
     classes = None if labels is None else _as_labels(labels, len(points))
-    box = limits_of(points, equal=columns is None) if limits is None else as_limits(limits)
+    box = rasters.limits_of(points, equal=columns is None) if limits is None else rasters.as_limits(limits)
     if ax is None:
         ax = new_axes(new_figure(5.0, 5.0, look), 1, 1, 1)
     draw_points(ax, points, classes, box, look, inches=4.5)
@@ -91,7 +76,7 @@ def row(
     times: ArrayLike,
     *,
     process: str = "forward",
-    view: View = View(),
+    view: rasters.View = rasters.View(),
     style: str | Style = "dark",
 ) -> Figure:
     """Draw one panel a cloud, all in the same box, each titled with the time of what it shows.
@@ -110,8 +95,8 @@ def row(
         >>> len(figure.axes)
         3
     """
-    points, at = as_clouds(clouds, times, "clouds")
-    return _table({"": points}, at, as_process(process), view, as_style(style))
+    points, at = rasters.as_clouds(clouds, times, "clouds")
+    return _table({"": points}, at, rasters.as_process(process), view, as_style(style))
 
 
 def grid(
@@ -119,7 +104,7 @@ def grid(
     times: ArrayLike,
     *,
     process: str = "reverse",
-    view: View = View(),
+    view: rasters.View = rasters.View(),
     style: str | Style = "dark",
 ) -> Figure:
     """Draw one row a training snapshot, every panel in the same box, the times above the first row.
@@ -139,16 +124,16 @@ def grid(
     """
     if not rows:
         raise ValueError("grid got no rows; expected at least one title with its clouds.")
-    checked = {title: as_clouds(clouds, times, f"rows[{title!r}]") for title, clouds in rows.items()}
+    checked = {title: rasters.as_clouds(clouds, times, f"rows[{title!r}]") for title, clouds in rows.items()}
     _, at = next(iter(checked.values()))
     points = {title: clouds for title, (clouds, _) in checked.items()}
-    return _table(points, at, as_process(process), view, as_style(style))
+    return _table(points, at, rasters.as_process(process), view, as_style(style))
 
 
 def sheet(
     shapes: Mapping[str, ArrayLike | tuple[ArrayLike, ArrayLike]],
     *,
-    limits: Box | None = None,
+    limits: rasters.Box | None = None,
     style: str | Style = "dark",
 ) -> Figure:
     """Draw a contact sheet: one panel a shape, under its name.
@@ -172,10 +157,10 @@ def sheet(
     figure = new_figure(2.0 * across, 2.25 * down, look)
     for i, (name, shape) in enumerate(shapes.items(), start=1):
         x, labels = shape if isinstance(shape, tuple) else (shape, None)
-        points = as_points(x, name)
+        points = rasters.as_points(x, name)
         classes = None if labels is None else _as_labels(labels, len(points))
         ax = new_axes(figure, down, across, i)
-        box = limits_of(points) if limits is None else as_limits(limits)
+        box = rasters.limits_of(points) if limits is None else rasters.as_limits(limits)
         draw_points(ax, points, classes, box, look, inches=2.0)
         dress(ax, look, size=10)
         frame_points(ax, box, None, look)
@@ -190,7 +175,11 @@ def _across(n: int) -> int:
 
 
 def _table(
-    rows: Mapping[str, Sequence[Points]], times: NDArray[np.float64], process: str, view: View, look: Style
+    rows: Mapping[str, Sequence[rasters.Points]],
+    times: NDArray[np.float64],
+    process: str,
+    view: rasters.View,
+    look: Style,
 ) -> Figure:
     """Panels of one box: a row for each of `rows`, by its title, and a column for each of `times`.
 
@@ -200,7 +189,7 @@ def _table(
     lines = 2 if single and len(times) > 6 else len(rows)
     across, columns = (math.ceil(len(times) / lines) if single else len(times)), view.columns
     every = [cloud for clouds in rows.values() for cloud in clouds]
-    box = limits_of(*every, equal=columns is None) if view.limits is None else as_limits(view.limits)
+    box = rasters.limits_of(*every, equal=columns is None) if view.limits is None else rasters.as_limits(view.limits)
     inches = min(max(15 / across, 1.5), 3.0 if lines == 1 else 2.4)
     size = 9 + inches  # points: a wide panel can carry a larger title
     titled = lines if single else 1
@@ -219,7 +208,7 @@ def _table(
             below = at + across < len(rows) * len(times)
             ax.tick_params(labelleft=at % across == 0, labelbottom=not below)
             if i == 0:
-                ax.set_title(f"{_SYMBOL[process]}{gap}t = {time_text(t, view.steps)}", pad=5)
+                ax.set_title(f"{_SYMBOL[process]}{gap}t = {rasters.time_text(t, view.steps)}", pad=5)
             if j == 0 and title:
                 ax.set_ylabel(_narrow(title), rotation=0, ha="right", va="center", labelpad=8)
     if columns is not None:
@@ -230,7 +219,9 @@ def _table(
     return figure
 
 
-def draw_points(ax: Axes, x: Points, classes: NDArray[np.str_] | None, box: Limits, look: Style, inches: float) -> None:
+def draw_points(
+    ax: Axes, x: rasters.Points, classes: NDArray[np.str_] | None, box: rasters.Limits, look: Style, inches: float
+) -> None:
     """The specks, and in a style that glows the light around them; `inches` is the side of the panel."""
     n = len(x)
     # Area in square points. The exponent is below 1: more points may cover more of the panel, but not in proportion.
@@ -261,9 +252,9 @@ def draw_points(ax: Axes, x: Points, classes: NDArray[np.str_] | None, box: Limi
     )
 
 
-def _crowd(x: Points, box: Limits) -> NDArray[np.float64]:
+def _crowd(x: rasters.Points, box: rasters.Limits) -> NDArray[np.float64]:
     """How crowded it is around each point, from 0 to 1 at the most crowded place; shape (n,)."""
-    raster = blur(counts(x, box, _CELLS, _CELLS), bell(2.0))
+    raster = rasters.blur(rasters.counts(x, box, _CELLS, _CELLS), rasters.bell(2.0))
     (x_low, x_high), (y_low, y_high) = box
     across = np.clip((x[:, 0] - x_low) / (x_high - x_low) * _CELLS, 0, _CELLS - 1).astype(np.int64)
     down = np.clip((y_high - x[:, 1]) / (y_high - y_low) * _CELLS, 0, _CELLS - 1).astype(np.int64)
@@ -271,11 +262,11 @@ def _crowd(x: Points, box: Limits) -> NDArray[np.float64]:
     return np.asarray(np.sqrt(crowd / max(float(crowd.max()), 1e-12)))
 
 
-def _glow(ax: Axes, x: Points, box: Limits, look: Style, colour: tuple[float, ...]) -> None:
+def _glow(ax: Axes, x: rasters.Points, box: rasters.Limits, look: Style, colour: tuple[float, ...]) -> None:
     """Light the air around the points: a soft picture under them."""
     if look.glow == 0:
         return
-    light = blur(counts(x, box, _CELLS, _CELLS), bell(4.0))
+    light = rasters.blur(rasters.counts(x, box, _CELLS, _CELLS), rasters.bell(4.0))
     image = np.empty((_CELLS, _CELLS, 4))
     image[..., :3] = colour
     # Light that stopped at the edge would show the panel as a box.
@@ -293,7 +284,7 @@ def _glow(ax: Axes, x: Points, box: Limits, look: Style, colour: tuple[float, ..
     )
 
 
-def frame_points(ax: Axes, box: Limits, columns: Columns | None, look: Style) -> None:
+def frame_points(ax: Axes, box: rasters.Limits, columns: Columns | None, look: Style) -> None:
     ax.set(xlim=box[0], ylim=box[1])
     if columns is None:
         plane(ax, look)
@@ -348,7 +339,7 @@ def comparison(
     synthetic: ArrayLike,
     *,
     columns: Columns | None = None,
-    limits: Box | None = None,
+    limits: rasters.Box | None = None,
     style: str | Style = "dark",
 ) -> Figure:
     """Draw real points, synthetic points, and the difference of their densities, on the same axes.
@@ -369,8 +360,8 @@ def comparison(
         ['500 real points', '300 synthetic points', 'synthetic - real density']
     """
     look = as_style(style)
-    theirs, ours = as_points(real, "real"), as_points(synthetic, "synthetic")
-    box = limits_of(theirs, ours, equal=columns is None) if limits is None else as_limits(limits)
+    theirs, ours = rasters.as_points(real, "real"), rasters.as_points(synthetic, "synthetic")
+    box = rasters.limits_of(theirs, ours, equal=columns is None) if limits is None else rasters.as_limits(limits)
     figure = new_figure(3 * PANEL + 0.9, PANEL + 0.5, look)
     axes = [new_axes(figure, 1, 3, i) for i in (1, 2, 3)]
     for ax, points, name in zip(axes, (theirs, ours), ("real", "synthetic"), strict=False):
@@ -384,7 +375,7 @@ def comparison(
     return figure
 
 
-def _panel(ax: Axes, title: str, box: Limits, columns: Columns | None, look: Style, *, first: bool) -> None:
+def _panel(ax: Axes, title: str, box: rasters.Limits, columns: Columns | None, look: Style, *, first: bool) -> None:
     dress(ax, look, size=11)
     frame_points(ax, box, columns, look)
     ax.tick_params(labelleft=first)
@@ -394,8 +385,10 @@ def _panel(ax: Axes, title: str, box: Limits, columns: Columns | None, look: Sty
     ax.set_title(title, pad=6)
 
 
-def _difference(ax: Axes, ours: Points, theirs: Points, box: Limits, look: Style) -> tuple[AxesImage, float]:
-    share, chance = density_difference(ours, theirs, box, CELLS)
+def _difference(
+    ax: Axes, ours: rasters.Points, theirs: rasters.Points, box: rasters.Limits, look: Style
+) -> tuple[AxesImage, float]:
+    share, chance = rasters.density_difference(ours, theirs, box, CELLS)
     top = max(BEYOND_CHANCE * chance, float(np.abs(share).max()))
     (left, right), (low, high) = box
     image = ax.imshow(

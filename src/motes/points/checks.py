@@ -1,7 +1,5 @@
 """What a model file says, checked before anything is made of it: whatever passes is a model that answers in numbers."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from typing import Any

@@ -18,15 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.points.process import (
-    eps_from_v,
-    eps_from_velocity,
-    eps_from_x0,
-    log_variance_between,
-    x0_from_eps,
-    x0_from_v,
-    x0_from_velocity,
-)
+from motes.points import process
 from motes.points.schedules import Schedule
 from motes.ranges import Checked, number
 
@@ -82,7 +74,7 @@ class Denoiser(eqx.Module):
             [1.] [1.]
         """
         x0 = self(x_t, t)
-        return x0, eps_from_x0(self.schedule, x_t, x0, t)
+        return x0, process.eps_from_x0(self.schedule, x_t, x0, t)
 
     def eps(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
         """eps_hat (d,) for x_t (d,) at time t > 0: the same estimate, said as noise.
@@ -224,7 +216,7 @@ class NoisePredictor(Learned):
 
     def x0_and_eps(self, x_t: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
         eps = self.network(x_t, t)
-        return x0_from_eps(self.schedule, x_t, eps, t), eps
+        return process.x0_from_eps(self.schedule, x_t, eps, t), eps
 
 
 class X0Predictor(Learned):
@@ -262,7 +254,7 @@ class VPredictor(Learned):
 
     def x0_and_eps(self, x_t: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
         v = self.v(x_t, t)
-        return x0_from_v(self.schedule, x_t, v, t), eps_from_v(self.schedule, x_t, v, t)
+        return process.x0_from_v(self.schedule, x_t, v, t), process.eps_from_v(self.schedule, x_t, v, t)
 
     def v(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
         return self.network(x_t, t)
@@ -286,7 +278,7 @@ class VelocityPredictor(Learned):
 
     def x0_and_eps(self, x_t: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
         u = self.velocity(x_t, t)
-        return x0_from_velocity(self.schedule, x_t, u, t), eps_from_velocity(self.schedule, x_t, u, t)
+        return process.x0_from_velocity(self.schedule, x_t, u, t), process.eps_from_velocity(self.schedule, x_t, u, t)
 
     def velocity(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
         return self.network(x_t, t)
@@ -406,7 +398,7 @@ class LearnedVariance(VarianceDenoiser):
 
     def log_variance(self, x_t: jax.Array, t: jax.Array, s: jax.Array) -> jax.Array:
         v = Half(self.network, second=True)(x_t, t)
-        return log_variance_between(self.schedule, (v + 1) / 2, t, s)
+        return process.log_variance_between(self.schedule, (v + 1) / 2, t, s)
 
     @property
     def _mean(self) -> Denoiser:

@@ -1,7 +1,5 @@
 """Recipes by name or from a TOML file, and classes of your own that they may name."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """What a file of a table's model says, checked before anything is made of it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Draws from a table's model and entries filled in: conditions, calibration of shares, blocks of rows."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial

@@ -1,7 +1,5 @@
 """log p of rows in one order of the parts, exact, and conditional distributions."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property

@@ -18,16 +18,8 @@ from motes.data import Frame, Table, as_frame
 from motes.data.records import check_types
 from motes.data.templates import keep
 from motes.errors import ModelFileError, UsageError, check_seed
+from motes.training import checkpoints
 from motes.training.averages import Averages
-from motes.training.checkpoints import (
-    GoingOn,
-    Session,
-    State,
-    complete_name,
-    read_checkpoint,
-    reading,
-    write_checkpoint,
-)
 from motes.training.recipe import Recipe
 
 
@@ -112,7 +104,7 @@ def write_averages(averages: Averages, folder: Path, run: str) -> None:
     Raises:
         OSError: the folder is not there, cannot be written, or is full.
     """
-    write_checkpoint(folder / AVERAGES, vars(averages), {"run": run})
+    checkpoints.write_checkpoint(folder / AVERAGES, vars(averages), {"run": run})
 
 
 def read_averages(folder: Path, run: str, parameters: int) -> Averages | None:
@@ -124,8 +116,8 @@ def read_averages(folder: Path, run: str, parameters: int) -> Averages | None:
     path = folder / AVERAGES
     if not path.is_file():
         return None
-    tensors, about = read_checkpoint(path)
-    with reading(path):
+    tensors, about = checkpoints.read_checkpoint(path)
+    with checkpoints.reading(path):
         found = Averages(**tensors)
         check_types(found)
         if about.get("run") != run or found.weights.shape != (*found.steps.shape, parameters):
@@ -403,7 +395,7 @@ class Model(ABC):
         """
         tensors, about = self.parts()
         keep(self.template, tensors, about)
-        write_checkpoint(complete_name(path), tensors, about)
+        checkpoints.write_checkpoint(checkpoints.complete_name(path), tensors, about)
 
     # --- rows in and out ---
 
@@ -443,7 +435,7 @@ OF_OTHER_THINGS = ("about", "sampler", "grid", "text")  # what of a recipe has n
 class Resumable(Protocol):
     """What a training of points or of a table leaves."""
 
-    state: State | None
+    state: checkpoints.State | None
     interrupted: bool
 
 
@@ -455,12 +447,12 @@ class Ahead(NamedTuple):
         steps: at which it ends, counted from its first one.
     """
 
-    state: State | None
+    state: checkpoints.State | None
     steps: int
 
 
 @dataclass(frozen=True)
-class FitSession(Session):
+class FitSession(checkpoints.Session):
     """How a model is fitted, beside what it learns.
 
     Attributes:
@@ -489,9 +481,9 @@ class FitSession(Session):
             raise UsageError(f"start is a {type(self.start).__name__}; expected a {kind.__name__}, as the recipe says.")
         return self.start
 
-    def going_on(self, state: State | None) -> FitSession:
+    def going_on(self, state: checkpoints.State | None) -> FitSession:
         """The same, of a training that goes on from `state`, unless a keeper has one of its own."""
-        return self if self.keeper or state is None else replace(self, keeper=GoingOn(state))
+        return self if self.keeper or state is None else replace(self, keeper=checkpoints.GoingOn(state))
 
 
 def run_of(recipe: Recipe, seed: int, *rows: Any) -> str:

@@ -1,7 +1,5 @@
 """Compiled programs: their cache, their precision and the processors that they use."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager

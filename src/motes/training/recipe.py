@@ -4,8 +4,6 @@ A recipe has a section for each part. A section with kinds holds an object of th
 kind; the fields of the class are the keys of the section.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
