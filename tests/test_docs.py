@@ -21,6 +21,7 @@ import motes
 import motes.evaluation.models
 from motes import cli
 from motes.evaluation.losses import EXACT, Estimate
+from motes.explorer.tables import typed
 from motes.recipes.loading import SECTIONS, kinds_of
 from motes.training.recipe import keys_of
 from tables import TINY, untrained
@@ -130,6 +131,31 @@ def test_the_commands_of_a_page_run_in_an_empty_folder(path, quick, trained, own
                 file.write(text)
         elif language == "sh":
             follow(text.splitlines(), trained)
+
+
+def test_the_column_kind_from_nothing_answers_as_those_of_motes_do(own_kinds, tmp_path):
+    # `Grade` inherits from `Kind` alone. The network is a new one: each grade has its share of the rows.
+    code = [text for language, text in fenced(ROOT / "docs" / "extending.md") if text.startswith("# my_parts.py")]
+    there = {"__name__": "my_parts"}
+    for text in (code[0], *(text for text in code if "class Grade" in text)):
+        exec(text, there)
+    rows = {"grade": [*"AABBBBFF", None, None] * 10, "hours": list(range(100))}
+    with untrained():
+        table = motes.fit(rows, changes=TINY, seed=0, verbose=False)
+    assert table.schema.columns[0].kind == "grade"
+    p, labels = table.predict_proba({"hours": [3.0]}, "grade")
+    assert labels == list("ABCDEF") and p.sum() == pytest.approx(1)
+    assert p[0, 1] == pytest.approx(2 * p[0, 0], rel=1e-3) and 0 < p[0, 2] < 0.02
+    said = table.predict({"hours": [3.0]}, "grade")
+    assert list(said["label"]) == ["B"] and said["p(B)"][0] == pytest.approx(p[0, 1])
+    drawn = table.sample(50, given={"grade": motes.tables.Not(motes.tables.Between("B", "E"))}, seed=1)["grade"]
+    assert set(drawn) == {"A", "F"}
+    assert typed(table.schema.kinds[0]) == {"input": "label", "labels": list("ABCDEF")}  # of the explorer
+    with pytest.raises(motes.errors.DataError, match="got 'Z'; expected a grade from A to F"):
+        table.sample(3, given={"grade": "Z"})
+    table.save(tmp_path / "grades.safetensors")
+    again = motes.load(tmp_path / "grades.safetensors")
+    assert list(again.sample(5, seed=2)["grade"]) == list(table.sample(5, seed=2)["grade"])
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)

@@ -110,7 +110,7 @@ def test_the_loss_is_drawn_beside_the_irreducible_one():
 @pytest.mark.slow
 def test_a_page_in_the_wrong_place_is_refused_before_the_work(tmp_path, monkeypatch):
     model = motes.fit(motes.make_shape("moons", 60), changes={"training.steps": 2}, verbose=False)
-    monkeypatch.setattr("motes.evaluation.models.evaluate", lambda *given, **options: pytest.fail("it was evaluated"))
+    monkeypatch.setattr(type(model), "evaluate", lambda *given, **options: pytest.fail("it was evaluated"))
     with pytest.raises(UsageError, match=r"expected a name that ends in \.html"):
         model.report(tmp_path / "report.pdf")
     with pytest.raises(UsageError, match="there is no folder"):

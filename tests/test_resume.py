@@ -484,7 +484,7 @@ def test_a_training_that_breaks_down_leaves_no_checkpoint(tmp_path):
 def test_a_run_of_a_table_goes_on(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        "motes.cli.run.evaluated", lambda *some, **options: SimpleNamespace(to_dict=dict)
+        "motes.cli.run._compared", lambda *some, **options: SimpleNamespace(to_dict=dict)
     )  # which takes long
     table(120).to_csv("t.csv", index=False)
     changes = TINY | {"table.steps": 40, "table.learning_rate": 0.02, "table.averages": 4}

@@ -25,7 +25,6 @@ from motes.errors import UsageError, unknown
 from motes.tables import Encoded
 from motes.tables.kinds import Kind
 from motes.tables.kinds.dates import Date
-from motes.tables.kinds.labels import Categorical
 from motes.tables.kinds.lines import Binning, Few
 from motes.tables.model import TableModel
 from motes.tables.orders import Conditionals, Pieces, pieces_of
@@ -82,8 +81,10 @@ def bars_of(kind: Kind, pieces: Pieces, cuts: Array, *, missing: bool) -> Bars:
     """The pieces of a column's first part, put together."""
     word = kind.name
     last = len(pieces.codes) - missing
-    if isinstance(kind, Categorical):
-        labels = list(kind.labels[: kind.own])
+    if kind.discrete:
+        labels = kind.label_cells()
+        if len(labels) > last:  # the last code is that of all rare labels
+            labels = labels[: last - 1]
         texts = [str(label) for label in labels] + ["rare ones"] * (last - len(labels))
         values: list[Any] = [plain(label) for label in labels] + [None] * (last - len(labels))
         of_piece = np.arange(last)
@@ -155,10 +156,11 @@ def _text(value: Any) -> str:
 
 def typed(kind: Kind) -> dict[str, Any]:
     """How a page lets a cell be typed: `input`, and the labels to choose from, or the first and the last date."""
-    if isinstance(kind, Categorical) and len(kind.labels) <= LABELS:
-        return {"input": "label", "labels": [plain(label) for label in kind.labels]}
-    if isinstance(kind, Categorical):
-        return {"input": "text"}
+    if kind.discrete:
+        labels = kind.label_cells()
+        if len(labels) > LABELS:
+            return {"input": "text"}
+        return {"input": "label", "labels": [plain(label) for label in labels]}
     if isinstance(kind, Date):
         unit, word = ("D", "date") if kind.days else ("ms", "time")
         first, last = (str(np.datetime64(end, "us").astype(f"M8[{unit}]")) for end in (kind.first, kind.last))

@@ -22,7 +22,6 @@ from motes.data.arrays import DAY, Series, plain
 from motes.errors import DataError, UsageError, check_count, check_seed, unknown
 from motes.tables.kinds.base import Kind
 from motes.tables.kinds.dates import Date
-from motes.tables.kinds.labels import Categorical
 from motes.tables.layout import Derived
 from motes.tables.network import EncodedRows
 from motes.tables.orders import AnyOrder
@@ -68,9 +67,9 @@ def label_probabilities(orders: AnyOrder, data: Any, column: str, name: str) -> 
     schema = orders.schema
     frame = rows_without(schema, data, column, name)
     kind = _kind_of(schema, column)
-    if not isinstance(kind, Categorical):
+    if not kind.discrete:
         raise UsageError(f"column '{column}' is {kind.name}; expected one of labels. Use `predict`, which takes any.")
-    return _probabilities(orders, frame, schema.encode(frame, name=name, unseen="mark"), kind), list(kind.labels)
+    return _probabilities(orders, frame, schema.encode(frame, name=name, unseen="mark"), kind), kind.label_cells()
 
 
 def predict_blocks(
@@ -98,7 +97,7 @@ def predict_blocks(
         for start in range(0, len(block), ROWS):
             part = block.take(slice(start, start + ROWS))
             encoded = orders.schema.encode(part, name=name, unseen="mark")
-            if isinstance(kind, Categorical):
+            if kind.discrete:
                 columns = _of_labels(kind, _probabilities(orders, part, encoded, kind))
                 predicted(len(part))
             else:
@@ -147,7 +146,7 @@ def _others(orders: AnyOrder, encoded: Encoded, at: slice) -> EncodedRows:
     return rows._replace(observed=observed)
 
 
-def _probabilities(orders: AnyOrder, frame: Frame, encoded: Encoded, kind: Categorical) -> Array:
+def _probabilities(orders: AnyOrder, frame: Frame, encoded: Encoded, kind: Kind) -> Array:
     """p(label | the other observed entries) of each row of a frame that is `encoded`, (n, l)."""
     at = orders.schema.parts_of(kind.column)
     part = orders.schema.parts[at.start]
@@ -155,9 +154,9 @@ def _probabilities(orders: AnyOrder, frame: Frame, encoded: Encoded, kind: Categ
     p = kind.of_labels(last_codes(unmasker, _others(orders, encoded, at), part.count - part.missing))
     if kind.column not in orders.constraint.columns:
         return p
-    places = np.broadcast_to(np.arange(len(kind.labels)), p.shape)
+    values = np.broadcast_to(kind.outcomes, p.shape)
     sides = observed_sides(orders.schema, orders.constraint.columns, frame, encoded)
-    p = p * orders.constraint.weights(places, sides, kind.column)
+    p = p * orders.constraint.weights(values, sides, kind.column)
     return p / p.sum(axis=1, keepdims=True)
 
 
@@ -232,11 +231,11 @@ def _draw_few(
 # --- what is said of them ---------------------------------------------------------------------------------------------
 
 
-def _of_labels(kind: Categorical, p: Array) -> dict[str, Series]:
+def _of_labels(kind: Kind, p: Array) -> dict[str, Series]:
     """The most probable label of each row, and the probability of each label."""
     nothing = np.zeros(len(p), bool)
-    each = {f"p({label})": Series("real", p[:, k], nothing) for k, label in enumerate(kind.labels)}
-    return {"label": kind.series(p.argmax(axis=1), nothing), **each}
+    each = {f"p({label})": Series("real", p[:, k], nothing) for k, label in enumerate(kind.label_cells())}
+    return {"label": kind.series(kind.outcomes[p.argmax(axis=1)], nothing), **each}
 
 
 def _of_draws(kind: Kind, values: NDArray[Any], quantiles: Sequence[float]) -> dict[str, Series]:

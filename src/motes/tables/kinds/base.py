@@ -1,4 +1,8 @@
-"""What a column kind is: it is inferred from entries with a reason, fitted, and maps entries to codes and back."""
+"""What a column kind is: it is inferred from entries with a reason, fitted, and maps entries to codes and back.
+
+`Part`, `Entries`, `Restriction` and the conditions are those of `motes.tables.parts`, `Series` that of
+`motes.data.arrays`.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +58,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class Kind(abc.ABC):
-    """A fitted column kind. Its entries are `Values` in the dtype of `series`, one after the other.
+    """A fitted column kind. Its entries are `Values`, an array (m,) of whatever `read` makes of them.
+
+    A kind of your own is a frozen dataclass. Its fields are what it learned; a model file holds them, so they are
+    numbers, texts, arrays, tuples, mappings or dataclasses of motes, annotated as such. `name` is set by
+    `motes.register`.
 
     Attributes:
         column: the name of the column.
@@ -74,7 +82,7 @@ class Kind(abc.ABC):
     ends: ClassVar[tuple[float | None, float | None]] = (None, None)
     """Where low and high are if nothing is said."""
     discrete: ClassVar[bool] = False
-    """Whether its entries are labels, which are compared by their shares."""
+    """Whether its entries are labels, which are compared by their shares; then it has one part, see `outcomes`."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.column!r}, {self.becomes})"
@@ -186,6 +194,41 @@ class Kind(abc.ABC):
             >>> kind.decode(np.array([[1], [0]], np.int32), np.zeros((2, 1)), np.full((2, 1), 0.5)).tolist()
             [1, 0]
         """
+
+    @property
+    def outcomes(self) -> Values:
+        """The values of a `discrete` kind, (l,), whose probabilities `of_labels` gives: one for each code.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> Schema.fit(people).kinds[1].outcomes.tolist()
+            [0, 1]
+        """
+        if len(self.parts) > 1:
+            raise NotImplementedError(f"{type(self).__name__} is discrete and has {len(self.parts)} parts; expected 1.")
+        codes = np.arange(self.parts[0].count, dtype=np.int32)[:, None]
+        return self.decode(codes, np.zeros(codes.shape), np.full(codes.shape, 0.5))
+
+    def of_labels(self, shares: Array) -> Array:
+        """Shares of the codes (n, K) -> shares of the outcomes (n, l) of a `discrete` kind.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> Schema.fit(people).kinds[1].of_labels(np.array([[0.25, 0.75]])).tolist()
+            [[0.25, 0.75]]
+        """
+        return shares
+
+    def label_cells(self) -> list[Any]:
+        """The outcomes as plain Python values.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> Schema.fit(people).kinds[1].label_cells()
+            ['no', 'yes']
+        """
+        values = self.outcomes
+        return self.series(values, np.zeros(len(values), bool)).cells()
 
     @abc.abstractmethod
     def series(self, values: Values, missing: Mask) -> Series:

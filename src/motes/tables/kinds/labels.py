@@ -112,6 +112,11 @@ class Categorical(Kind):
         unit[self.own :] = np.log(rare / rare.sum()) if len(rare) else 0.0
         return [Entries.of_codes(codes, unit[values])]
 
+    @property
+    def outcomes(self) -> Values:
+        """All labels, by their places."""
+        return np.arange(len(self.labels))
+
     def of_labels(self, shares: Array) -> Array:
         """Shares of the codes (n, K) -> shares of the labels (n, l): rare ones divide that of their code."""
         if self.own == len(self.labels):
