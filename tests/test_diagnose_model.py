@@ -177,8 +177,8 @@ def test_misplaced_mass_follows_from_where_the_error_is():
     samples = origin.real(2000)[0]
     samples = samples[samples[:, 0] > 0]  # three of eight modes, and half of two
     split = lambda part: ErrorSplit(2000, 1.0, 0.01, {name: ErrorPart(0.9 * (name == part), 0.01) for name in PARTS})
-    start = Finding("prior_mismatch", 1.0, "", "--set schedule.sigma_max=10")
-    copies = Finding("duplicate_rows", 0.1, "", "")
+    start = Finding("prior_mismatch", 1.0, "", {"schedule.sigma_max": 10.0})
+    copies = Finding("duplicate_rows", 0.1, "")
 
     def found(others, part):
         (finding,) = _modes(model, origin, samples, others, split(part), 0)
@@ -247,7 +247,7 @@ def test_two_causes_are_undone_together_and_follow_from_what_was_found_before():
     assert finding.fix == "--set training.steps=4000 --set network.width=64"
     model, long = (
         untaught({"training.ema": 0.99999}),
-        Finding("ema_too_long", 25.0, "Long.", "--set training.ema=0.998"),
+        Finding("ema_too_long", 25.0, "Long.", {"training.ema": 0.998}),
     )
     (finding,) = undertrained(model, found_excess(model, np.full(500, 1.0)), 0.0, [long])
     assert finding.name == "undertrained" and "See ema_too_long" in finding.meaning and not finding.fix
@@ -271,7 +271,7 @@ def test_visits_of_a_noise_level_are_those_of_the_density():
 def test_findings_are_in_the_order_of_the_parts_of_the_error():
     parts = {"prior": ErrorPart(0.1, 0.01), "learning": ErrorPart(0.3, 0.01), "discretisation": ErrorPart(0.5, 0.4)}
     split = ErrorSplit(100, 1.0, 0.1, parts)
-    found = [Finding(name, 1.0, "", "") for name in ("coarse_grid", "prior_mismatch", "wrong_times", "duplicate_rows")]
+    found = [Finding(name, 1.0, "") for name in ("coarse_grid", "prior_mismatch", "wrong_times", "duplicate_rows")]
     order = [finding.name for finding in _by_part(found, split)]
     # 0.5 +- 0.4 may be nothing.
     assert order == ["duplicate_rows", "wrong_times", "prior_mismatch", "coarse_grid"]

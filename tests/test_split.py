@@ -12,7 +12,6 @@ from fits import fit_points
 from motes.data.tables import Standardiser
 from motes.evaluation import sliced_w2
 from motes.evaluation.causes import Setting, Steps, coarse_grid, split_error, squared_distances, steps_fix
-from motes.evaluation.findings import as_options
 from motes.evaluation.sources import read_points, source_of
 from motes.points import GaussianOracle
 from motes.points.model import PointModel
@@ -203,7 +202,7 @@ def test_a_fix_of_the_steps_is_one_that_the_recipe_takes_and_that_helps(steps):
     recipe, changes, expected = STEPS[steps]
     model = exact_model("eight_gaussians", recipe, changes)
     setting = Setting.of(model, source_of(model), 1024, 0)
-    assert steps_fix(setting) == as_options(expected)
+    assert steps_fix(setting) == expected
     fixed = Steps.of(motes.load_recipe(model.recipe, expected))
     (fine, _), own = setting.fine, Steps.of(model.recipe)
     before, after, least = squared_distances(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.errors import MotesError
-from motes.evaluation.findings import Finding, as_options, changed, ema_fitting
+from motes.evaluation.findings import Finding, changed, ema_fitting
 from motes.evaluation.losses import ExcessLoss, excess_loss, noise_levels
 from motes.evaluation.metrics import directions_in
 from motes.evaluation.points import UNLEARNED
@@ -401,7 +401,7 @@ def undertrained(model: PointModel, excess: ExcessLoss, gap: float, found: list[
         excess.nats,
         f"The network's error costs up to {excess.nats:.2g} nats a row, most of it at noise level "
         f"{excess.worst:.2g}{why}.{see(cause)}",
-        "" if cause else as_options(changes or more(model)),
+        {} if cause else changes or more(model),
     )
 
 
@@ -410,11 +410,11 @@ def more(model: PointModel) -> dict[str, Any]:
     return {"training.steps": 2 * model.recipe.training.steps} | _wider(model, 2)
 
 
-def less(model: PointModel) -> str:
+def less(model: PointModel) -> dict[str, Any]:
     """An eighth of the training, of half the network."""
     part = model.recipe.training
     steps = max(part.steps // 8, 1)
-    return as_options({"training.steps": steps} | ema_fitting(part.ema, steps) | _wider(model, 0.5))
+    return {"training.steps": steps} | ema_fitting(part.ema, steps) | _wider(model, 0.5)
 
 
 def _wider(model: PointModel, factor: float) -> dict[str, Any]:
@@ -609,9 +609,9 @@ def coarse_grid(setting: Setting, split: ErrorSplit) -> Iterator[Finding]:
     )
 
 
-def steps_fix(setting: Setting) -> str:
-    """The first options of several that leave next to nothing of the steps' error, or those that leave least; "" where
-    none halve it."""
+def steps_fix(setting: Setting) -> dict[str, Any]:
+    """The first changes of several that leave next to nothing of the steps' error, or those that leave least; none
+    where none halve it."""
     few, (fine, _) = setting.few(CHECKED), setting.fine
     assert fine is not None and few.denoiser is not None  # or there would be no such part of the error
     recipe = setting.model.recipe
@@ -624,11 +624,12 @@ def steps_fix(setting: Setting) -> str:
     square = lambda steps: squared_distances([few.sampled(few.denoiser, few.starts[1], steps)], few.reference)[0][0]
     least = square(fine)
     own = square(Steps.of(recipe)) - least
-    best, left = "", HALVED if own > 0 else 0.0
+    best: dict[str, Any] = {}
+    left = HALVED if own > 0 else 0.0
     for changes, steps in tried:
         share = (square(steps) - least) / max(own, 1e-300)
         if share < left:
-            best, left = as_options(changes), share
+            best, left = changes, share
         if left < MOSTLY:
             break
     return best

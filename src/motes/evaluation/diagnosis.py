@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from motes.data import Table
 from motes.errors import check_process
 from motes.evaluation import causes
-from motes.evaluation.findings import Finding, as_options, find_problems, headline, named
+from motes.evaluation.findings import Finding, find_problems, headline, named
 from motes.evaluation.losses import ExcessLoss
 from motes.evaluation.metrics import mode_coverage
 from motes.evaluation.sources import PointSource, compared_with
@@ -257,7 +257,7 @@ def _modes(
         float(coverage.distance),
         f"{coverage.distance:.1%} of the samples are in the wrong mode; mode {worst} has {coverage.shares[worst]:.1%} "
         f"where it should have {modes.shares[worst]:.1%}.{causes.see(cause) or _where(split)}",
-        "" if cause or _largest(split) != causes.LEARNING else as_options(causes.more(model)),
+        {} if cause or _largest(split) != causes.LEARNING else causes.more(model),
     )
 
 

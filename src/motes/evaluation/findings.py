@@ -1,8 +1,10 @@
 """Findings, and what can be known to go wrong before any training."""
 
+import json
 import math
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,18 +24,23 @@ class Finding:
         name: short and fixed, to look for in a program.
         value: the number that gave it away.
         meaning: what it means, one sentence.
-        fix: the options of `motes train` that fix it; "" where only the data can.
+        changes: those of the recipe that fix it, as `motes.load_recipe` takes them; none where only the data can.
 
     Example:
         >>> finding = motes.diagnose(motes.make_shape("moons", 1000), "tutorial")[0]
-        >>> finding.name, finding.fix.split()[:2]
-        ('prior_mismatch', ['--set', 'data.standardise=true'])
+        >>> finding.name, finding.changes["data.standardise"], finding.fix.split()[:2]
+        ('prior_mismatch', True, ['--set', 'data.standardise=true'])
     """
 
     name: str
     value: float
     meaning: str
-    fix: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def fix(self) -> str:
+        """The changes as options of `motes train`; "" without any."""
+        return as_options(self.changes)
 
     def __repr__(self) -> str:
         return f"Finding({self.name!r}, {self.value:.3g})"
@@ -50,7 +57,7 @@ class Finding:
             >>> sorted(finding.to_dict())
             ['fix', 'meaning', 'name', 'value']
         """
-        return asdict(self)
+        return {"name": self.name, "value": self.value, "meaning": self.meaning, "fix": self.fix}
 
 
 def headline(findings: Sequence[Finding]) -> str:
@@ -147,13 +154,13 @@ def _log_mixture(x: Array, centres: Array, sigma: float) -> Array:
     return np.asarray(logsumexp(exponents, axis=1)) - np.log(len(centres)) - d * np.log(sigma * np.sqrt(2 * np.pi))
 
 
-def prior_fix(x: Array, recipe: PointRecipe) -> str:
-    """The options after which the recipe ends in its prior, tried on rows (n, d) of the data; "" where none do."""
+def prior_fix(x: Array, recipe: PointRecipe) -> dict[str, Any]:
+    """The changes after which the recipe ends in its prior, tried on rows (n, d) of the data; none where none do."""
     for changes in _candidates(recipe):
         other = changed(recipe, changes)
         if other is not None and prior_kl(x, other) < PRIOR_NATS / 2:
-            return as_options(changes)
-    return ""
+            return changes
+    return {}
 
 
 def changed(recipe: PointRecipe, changes: Mapping[str, Any]) -> PointRecipe | None:
@@ -171,12 +178,14 @@ def as_options(changes: Mapping[str, Any]) -> str:
         >>> as_options({"data.standardise": True, "training.steps": 100})
         '--set data.standardise=true --set training.steps=100'
     """
-    return " ".join(f"--set {key}={_word(value)}" for key, value in changes.items())
+    return " ".join("--set " + shlex.quote(f"{key}={_word(value)}") for key, value in changes.items())
 
 
 def _word(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, list):
+        return json.dumps(value, ensure_ascii=False)
     return value if isinstance(value, str) else f"{value:.6g}"
 
 
@@ -191,7 +200,12 @@ def _candidates(recipe: PointRecipe) -> list[dict[str, Any]]:
 
 def quad_betas(steps: int) -> dict[str, Any]:
     """The betas of `ddpm`, which has 100 steps: their sum is the same for any number of them."""
-    return {"schedule.start": 2e-3 / steps, "schedule.end": min(15 / steps, 0.999)}
+    return {"schedule.start": rounded(2e-3 / steps), "schedule.end": rounded(min(15 / steps, 0.999))}
+
+
+def rounded(value: float) -> float:
+    """A value of an option that can be read: six digits."""
+    return float(f"{value:.6g}")
 
 
 def _schedules(recipe: PointRecipe) -> list[dict[str, Any]]:
@@ -266,7 +280,7 @@ def _wasted(recipe: PointRecipe, power: float) -> float:
     return float(np.mean(log_snr + math.log(power) < math.log(PURE_NOISE)))
 
 
-def _shorter(table: Table, recipe: PointRecipe, power: float) -> str:
+def _shorter(table: Table, recipe: PointRecipe, power: float) -> dict[str, Any]:
     """The largest last beta with half as many steps of pure noise as are let pass, or the betas of `ddpm`."""
     part, steps = recipe.schedule, recipe.steps
     assert steps is not None
@@ -278,8 +292,8 @@ def _shorter(table: Table, recipe: PointRecipe, power: float) -> str:
     for change in changes:
         changed = recipe.changed(change)
         if _wasted(changed, power) <= WASTED / 2:
-            return as_options(change) if prior_kl(table.x, changed) < PRIOR_NATS else ""
-    return ""
+            return change if prior_kl(table.x, changed) < PRIOR_NATS else {}
+    return {}
 
 
 def _unscaled_columns(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
@@ -293,7 +307,7 @@ def _unscaled_columns(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
             float(spread[worst]),
             f"Column '{table.columns[worst]}' has standard deviation {spread[worst]:.3g}; noise and network are "
             "made for 1.",
-            "--set data.standardise=true",
+            {"data.standardise": True},
         )
 
 
@@ -308,7 +322,6 @@ def _degenerate_columns(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
             "degenerate_column",
             levels[few],
             f"Column '{table.columns[few]}' has {only}; samples will fall between them.",
-            "",
         )
     z = Standardiser.fit(table.x).forward(table.x)
     together = np.abs(np.triu(z.T @ z / len(z), 1))
@@ -319,7 +332,6 @@ def _degenerate_columns(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
             float(together[a, b]),
             f"Columns '{table.columns[a]}' and '{table.columns[b]}' say the same, so the data lies on a plane and has "
             "no density.",
-            "",
         )
 
 
@@ -331,7 +343,6 @@ def _duplicate_rows(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
             "duplicate_rows",
             share,
             f"{share:.0%} of the rows are copies of others, and a model will learn to repeat them.",
-            "",
         )
 
 
@@ -342,7 +353,6 @@ def _few_simulations(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
             len(table.x),
             f"{len(table.x)} rows with what was observed are too few to learn how one depends on the other; expected "
             f"at least {SIMULATIONS}, better 1,000 or more.",
-            "",
         )
 
 
@@ -368,7 +378,7 @@ def _bounds_left_out(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
             len(ends),
             f"Columns that look uniform between two ends: {said}. Without bounds many draws will be beyond them. Give "
             f"the ends of the prior, in Python as fit(..., bounds={{'{next(iter(ends))}': (LOW, HIGH)}}).",
-            "--set 'data.bounds=[" + ", ".join(f'"{name}=LOW..HIGH"' for name in ends) + "]'",
+            {"data.bounds": [f"{name}=LOW..HIGH" for name in ends]},
         )
 
 
@@ -382,7 +392,7 @@ def _average_of_weights(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
             share,
             f"The average of the weights remembers {length:,.0f} of {steps:,} steps, so it still holds the first, "
             "untrained ones.",
-            as_options(ema_fitting(part.ema, steps)),
+            ema_fitting(part.ema, steps),
         )
     if part.decay == "constant" and (part.weights == "last" or share < MEMORY[0]):
         averaged = {"training.weights": "averaged"} if part.weights == "last" else {}
@@ -391,7 +401,7 @@ def _average_of_weights(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
             0.0 if part.weights == "last" else share,
             "The learning rate never falls and hardly any steps are averaged, so the samples carry the jitter of the "
             "last steps.",
-            as_options(averaged | ema_fitting(part.ema, steps) | {"training.decay": "cosine"}),
+            averaged | ema_fitting(part.ema, steps) | {"training.decay": "cosine"},
         )
 
 
@@ -399,7 +409,7 @@ def ema_fitting(ema: float, steps: int) -> dict[str, Any]:
     """The change to a decay that suits so many steps of training; nothing where it does."""
     if MEMORY[0] <= 1 / max(1 - ema, 1e-12) / steps <= MEMORY[1]:
         return {}
-    return {"training.ema": max(1 - 1 / (BEST * steps), 0.0)}
+    return {"training.ema": rounded(max(1 - 1 / (BEST * steps), 0.0))}
 
 
 CHECKS: tuple[Callable[[Table, PointRecipe], Iterator[Finding]], ...] = (

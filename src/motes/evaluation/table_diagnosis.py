@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from motes.data import Frame
 from motes.errors import UsageError, check_process
-from motes.evaluation.findings import Finding, headline, named
+from motes.evaluation.findings import Finding, headline, named, rounded
 from motes.evaluation.sources import table_source
 from motes.tables import Encoded
 from motes.tables.model import TableModel
@@ -50,7 +50,7 @@ def few_bins(unseen: Frame, training: Frame, columns: tuple[str, ...], log_prob:
         lost[worst],
         f"With {bins} bins at most '{worst}' is learned too coarsely: a histogram of {TableOptions.bins} bins makes "
         "unseen values likelier, by so many nats a row.",
-        f"--set table.bins={TableOptions.bins}",
+        {"table.bins": TableOptions.bins},
     )
 
 
@@ -288,7 +288,7 @@ def _worse_than_alone(found: TableDiagnosis, model: TableModel) -> Iterator[Find
             float(found.gain[k]),
             f"Given the columns before it, '{found.columns[k]}' is less likely than by its own distribution, in nats a "
             "row: the network has learned its training rows by heart.",
-            f"--set table.weight_decay={_more(model)}",
+            {"table.weight_decay": _more(model)},
         )
 
 
@@ -305,7 +305,7 @@ def _overlearned(to_seen: Array, to_unseen: Array, model: TableModel) -> Iterato
             gap,
             "The network makes training rows likelier than unseen ones by so many nats more than the mixture alone "
             "does, and unseen rows no likelier. More rows help as well.",
-            f"--set table.weight_decay={_more(model)}",
+            {"table.weight_decay": _more(model)},
         )
 
 
@@ -316,7 +316,7 @@ def _worse_than_mixture(to_unseen: Array, model: TableModel) -> Iterator[Finding
             "worse_than_mixture",
             loss,
             "The mixture alone makes unseen rows likelier than the network does, by so many nats a row.",
-            f"--set table.weight_decay={_more(model)}",
+            {"table.weight_decay": _more(model)},
         )
 
 
@@ -329,7 +329,7 @@ def _of_orders(found: TableDiagnosis, model: TableModel) -> Iterator[Finding]:
             "The log-likelihood of a row depends on the order of the columns, by so many nats (standard deviation): "
             f"{model.recipe.table.fixed:.0%} of the training was in one order. Conditions are answered as exactly as "
             "that, unless they are asked with --exact.",
-            f"--set table.fixed={TableOptions.fixed:g}",
+            {"table.fixed": TableOptions.fixed},
         )
 
 
@@ -343,10 +343,9 @@ def _impossible(encoded: Encoded, impossible: NDArray[np.bool_], model: TableMod
             share,
             f"So large a share of the unseen rows holds values that the training could not have held{where}. It takes "
             "more rows, or a wider range such as --set 'columns.NAME={kind=\"real\", low=0, high=100}'.",
-            "",
         )
 
 
-def _more(model: TableModel) -> str:
+def _more(model: TableModel) -> float:
     """A weight decay by which a network that has learned its rows by heart errs at most half as much."""
-    return f"{max(ENOUGH, 3 * (model.recipe.table.weight_decay or 0)):g}"
+    return rounded(max(ENOUGH, 3 * (model.recipe.table.weight_decay or 0)))

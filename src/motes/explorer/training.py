@@ -6,7 +6,6 @@ such changes as well.
 
 import math
 import secrets
-import shlex
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
@@ -30,7 +29,6 @@ from motes.explorer.subjects import Subject, require_origin
 from motes.pipeline import diagnose
 from motes.points import DiscreteVP, KnotSchedule, PointRecipe
 from motes.points.schedules import MOST_KNOTS
-from motes.recipe_files import split_change
 from motes.recipes import load_recipe
 from motes.recipes.loading import kinds_of
 from motes.training.recipe import keys_of, members_of
@@ -382,25 +380,19 @@ def _knots(recipe: PointRecipe) -> dict[str, list[float]]:
 
 def _describe_finding(finding: Finding, recipe: PointRecipe, limits: Limits) -> dict[str, Any]:
     """A finding as a page shows it: its fix as changes of a recipe, or {}, and why they cannot be set here, or ""."""
-    changes = _parse_fix(finding.fix)
     try:
-        _check_changes(changes)
+        changes = _check_changes(finding.changes)
         _check_size(recipe.changed(changes), limits, changes)
         beyond = ""
     except UsageError as error:
         beyond = str(error)
-    return {"name": finding.name, "meaning": finding.meaning, "fix": finding.fix, "changes": changes, "beyond": beyond}
-
-
-def _parse_fix(options: str) -> dict[str, Any]:
-    """The changes of a recipe that the options of `motes train` say.
-
-    Example:
-        >>> _parse_fix("--set data.standardise=true --set schedule.end=0.2")
-        {'data.standardise': True, 'schedule.end': 0.2}
-    """
-    words = shlex.split(options)
-    return dict(split_change(word) for word in words if word != "--set")
+    return {
+        "name": finding.name,
+        "meaning": finding.meaning,
+        "fix": finding.fix,
+        "changes": finding.changes,
+        "beyond": beyond,
+    }
 
 
 def diagnose_subject(subject: Subject, limits: Limits, on_block: Callable[[int], None]) -> dict[str, Any]:
