@@ -251,13 +251,13 @@ def diagnosis_figures(
 class _Plane:
     """A grid over the points as they are shown at time t."""
 
-    def __init__(self, model: PointModel, x: Array, t: float, seed: int = 2):
+    def __init__(self, model: PointModel, x: Array, t: float):
         schedule = model.denoiser.schedule
         alpha, sigma = float(schedule.alpha(t)), float(schedule.sigma(t))
         self.t, self.zoom = t, float(np.hypot(alpha, sigma))
         self.model, self.noise = model, sigma / alpha
         z = model.standardiser.forward(x)
-        eps = np.random.default_rng(seed).standard_normal(z.shape)
+        eps = np.random.default_rng(2).standard_normal(z.shape)
         self.points = model.standardiser.inverse((alpha * z + sigma * eps) / self.zoom)
 
     def axes(self, cells: int, limits: tuple[tuple[float, float], tuple[float, float]]) -> tuple[Array, Array]:

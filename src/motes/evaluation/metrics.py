@@ -171,7 +171,10 @@ def prdc(a: ArrayLike, b: ArrayLike, *, neighbours: int = 5) -> Prdc:
     return prdc_of(Pair.of(a, b), neighbours)
 
 
-def prdc_of(pair: Pair, neighbours: int = 5) -> Prdc:
+NEIGHBOURS = 5
+
+
+def prdc_of(pair: Pair, neighbours: int = NEIGHBOURS) -> Prdc:
     from scipy.spatial import cKDTree
 
     a, b = pair.scaled
@@ -191,22 +194,22 @@ def prdc_of(pair: Pair, neighbours: int = 5) -> Prdc:
     )
 
 
-def prdc_permuted(pair: Pair, neighbours: int = 5) -> Array:
+def prdc_permuted(pair: Pair) -> Array:
     """All four of all permutations, (4, 1 + p), what was drawn first; a ball that holds many rows is cut short."""
     from scipy.spatial import cKDTree
 
     # In random order, so that which of several rows at one place is the nearest has nothing to do with its set.
     order = pair.rng(12).permutation(len(pair.a) + len(pair.b))
     x = np.concatenate(pair.scaled)[order]
-    # Among so many neighbours are nearly always `neighbours` of the row's own set.
-    near = cKDTree(x).query(x, min(5 * neighbours, len(x) - 1) + 1, workers=-1)[1][:, 1:]
+    # Among so many neighbours are nearly always `NEIGHBOURS` of the row's own set.
+    near = cKDTree(x).query(x, min(5 * NEIGHBOURS, len(x) - 1) + 1, workers=-1)[1][:, 1:]
     found = []
     for first in pair.permutations.rows[:, order]:
         own = first[near] == first[:, None]
-        inside = ~own & (own.cumsum(axis=1, dtype=np.int8) < neighbours)  # in the ball around the row
+        inside = ~own & (own.cumsum(axis=1, dtype=np.int8) < NEIGHBOURS)  # in the ball around the row
         around, hit = inside.sum(axis=1)[~first], np.zeros(len(x), bool)
         hit[near[inside]] = True
-        density = around.sum() / (neighbours * np.count_nonzero(first))
+        density = around.sum() / (NEIGHBOURS * np.count_nonzero(first))
         found.append((hit[first].mean(), hit[~first].mean(), density, np.mean(around > 0)))
     return np.array(found).T
 
@@ -217,6 +220,9 @@ def _share(name: str, hit: NDArray[np.bool_], alone: Counts) -> Metric:
     return share(name, value, value * (1 - value) / n + float((alone / n).var()) * len(alone), n)
 
 
+BALLS = 1000  # looked at in one call
+
+
 class _Balls:
     """Which points lie in which balls, counted from both sides.
 
@@ -224,20 +230,20 @@ class _Balls:
     `inside`: points in each ball; `alone_inside`: for each point the balls that hold no other.
     """
 
-    def __init__(self, centres: Array, tree: object, points: object, k: int, block: int = 1000):
+    def __init__(self, centres: Array, tree: object, points: object, k: int):
         n = points.n  # type: ignore[attr-defined]
         # The k-th neighbour itself is in the ball, whichever way its distance is rounded.
         radii = tree.query(centres, k + 1, workers=-1)[0][:, -1] * (1 + 1e-12)  # type: ignore[attr-defined]
         self.around, self.inside = np.zeros(n, np.int64), np.zeros(len(centres), np.int64)
         owner, self.alone_inside = np.zeros(n, np.int64), np.zeros(n, np.int64)
-        for i in range(0, len(centres), block):
+        for i in range(0, len(centres), BALLS):
             found = points.query_ball_point(  # type: ignore[attr-defined]
-                centres[i : i + block], radii[i : i + block], workers=-1
+                centres[i : i + BALLS], radii[i : i + BALLS], workers=-1
             )
             lengths = np.array([len(those) for those in found])
             flat = np.concatenate([np.asarray(those, dtype=np.int64) for those in found])
             balls = np.repeat(np.arange(i, i + len(found)), lengths)
-            self.inside[i : i + block] = lengths
+            self.inside[i : i + BALLS] = lengths
             self.around += np.bincount(flat, minlength=n)
             np.add.at(owner, flat, balls)  # for a point in one ball alone: that ball
             self.alone_inside += np.bincount(flat[np.repeat(lengths == 1, lengths)], minlength=n)
@@ -523,13 +529,12 @@ class ModeCoverage:
         return f"ModeCoverage({len(self.shares)} modes, {float(self.missed):g} missed)"
 
 
-def mode_coverage(a: ArrayLike, modes: Modes, *, missed_below: float = MISSED_BELOW, seed: int = 0) -> ModeCoverage:
+def mode_coverage(a: ArrayLike, modes: Modes, *, seed: int = 0) -> ModeCoverage:
     """Count the rows of `a` (n, d) by mode; every row counts for the nearest, however far it is.
 
     Args:
         a: points (n, d).
         modes: where they are.
-        missed_below: a mode is missed if its share is below this part of the true one.
         seed: of the bootstrap behind the interval of the distance.
 
     Returns:
@@ -556,7 +561,7 @@ def mode_coverage(a: ArrayLike, modes: Modes, *, missed_below: float = MISSED_BE
     if modes.counted is not None:
         error -= rng.multinomial(modes.counted, true, size=2000) / modes.counted - true
     distance, noise = _total_variation(found - true), float(np.quantile(_total_variation(error), 0.95))
-    least = missed_below * true
+    least = MISSED_BELOW * true
     missed, surely, maybe = (
         float(sum(value < bound for value, bound in zip(values, least, strict=True)))
         for values in (found, [s.high for s in shares], [s.low for s in shares])
@@ -568,13 +573,13 @@ def mode_coverage(a: ArrayLike, modes: Modes, *, missed_below: float = MISSED_BE
     )
 
 
-def modes_permuted(pair: Pair, modes: Modes, missed_below: float = MISSED_BELOW) -> Array:
+def modes_permuted(pair: Pair, modes: Modes) -> Array:
     """The distance and the number of modes missed, of all permutations (2, 1 + p), what was drawn first."""
     shuffled, of = pair.permutations, _nearest(np.concatenate([pair.a, pair.b]), modes)
     counts = np.zeros((shuffled.first.shape[1], len(modes.shares)))
     np.add.at(counts, (shuffled.block, of), 1)
     found = shuffled.first @ counts / len(pair.a)
-    return np.stack([_total_variation(found - modes.shares), np.sum(found < missed_below * modes.shares, axis=1)])
+    return np.stack([_total_variation(found - modes.shares), np.sum(found < MISSED_BELOW * modes.shares, axis=1)])
 
 
 def _nearest(x: Array, modes: Modes) -> NDArray[np.int64]:

@@ -8,9 +8,7 @@ file appears whole or not at all.
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from itertools import chain
@@ -25,6 +23,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from motes import rasters
 from motes.plots.canvas import Style, as_style
+from motes.replacing import replacing
 
 _SHADES = 12  # of each colour: a GIF has 256 in all, and smooth letters need no more
 # Runs of (text, is a subscript); a subscript theta has no letter of its own in Unicode.
@@ -168,7 +167,7 @@ def save_gif(frames: Iterable[Frame], path: str | os.PathLike[str], *, fps: floa
     clock = np.round(100 * np.array([0, *ends]) / fps)
     durations = (10 * np.maximum(1, np.diff(clock))).astype(int).tolist()  # milliseconds
     first, *others = book.images()
-    with _replacing(path) as half:
+    with replacing(path) as half:
         first.save(
             half,
             format="GIF",
@@ -204,7 +203,7 @@ def save_mp4(frames: Iterable[Frame], path: str | os.PathLike[str], *, fps: floa
     checked = _checked(frames)
     first = next(checked)
     height, width = first.shape[0] // 2 * 2, first.shape[1] // 2 * 2
-    with _replacing(path) as half:
+    with replacing(path) as half:
         writer = ffmpeg.write_frames(
             str(half),
             (width, height),
@@ -260,17 +259,6 @@ def _checked(frames: Iterable[Frame]) -> Iterator[Frame]:
         yield frame
     if shape is None:
         raise ValueError("got no frames; expected at least one. An iterator that was already used up has none left.")
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to, which becomes `path` when all went well and vanishes otherwise."""
-    half = path.with_name(f".{path.stem}-{uuid.uuid4().hex}{path.suffix}")
-    try:
-        yield half
-        os.replace(half, path)
-    finally:
-        half.unlink(missing_ok=True)
 
 
 class _ColourBook:

@@ -139,13 +139,6 @@ GRIDS: dict[str, type] = {
 """`[grid]` of a recipe."""
 
 
-def refined(grid: ArrayLike, parts: int) -> jax.Array:
-    """Each step of `grid` (N+1,) divided into `parts` that are equal in t: (N parts + 1,)."""
-    times = np.asarray(grid, np.float64)
-    places = np.arange(parts * (len(times) - 1) + 1) / parts
-    return jnp.asarray(np.interp(places, np.arange(len(times)), times))
-
-
 def check_grid(times: Sequence[float] | ArrayLike) -> None:
     """Raise ValueError unless `times` (N+1,) fall from 1 to 0, N >= 1."""
     if not _falls(times):

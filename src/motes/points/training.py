@@ -659,14 +659,17 @@ def _next(done: int, every: int) -> int:
     return done + every - done % every
 
 
-def _recent_mean(losses: list[NDArray[np.float32]], window: int = 500) -> float:
+RECENT = 500  # steps whose mean loss is shown
+
+
+def _recent_mean(losses: list[NDArray[np.float32]]) -> float:
     recent, have = [], 0
     for part in reversed(losses):
         recent.append(part)
         have += len(part)
-        if have >= window:
+        if have >= RECENT:
             break
-    return float(np.concatenate(recent[::-1])[-window:].mean())
+    return float(np.concatenate(recent[::-1])[-RECENT:].mean())
 
 
 # --- The compiled training loop -------------------------------------------------------------------------------------

@@ -201,20 +201,19 @@ def numbers_of(kinds: Sequence[Kind]) -> list[Number]:
     return [kind for kind in kinds if isinstance(kind, Number) and kind.grid is not None]
 
 
-def relations_in(frame: Frame, kinds: Sequence[Kind], seed: int = 0) -> tuple[Relation, ...]:
+def relations_in(frame: Frame, kinds: Sequence[Kind]) -> tuple[Relation, ...]:
     """The exact relations of the numbers of a table, the most frequent first.
 
     Args:
         frame: n training rows.
         kinds: of its columns.
-        seed: of the rows that are looked at first.
     """
     some = numbers_of(kinds)
     some = [kind for kind in some if np.abs(frame.columns[kind.column].known.astype(np.float64)).max(initial=0) < LIMIT]
     if len(some) < 2:
         return ()
     names = [kind.column for kind in some]
-    rows = np.random.default_rng([seed, 271828]).permutation(len(frame))
+    rows = np.random.default_rng([0, 271828]).permutation(len(frame))
     columns = {name: _values(frame, name) for name in names}
     steps = {kind.column: kind.grid.width for kind in some if kind.grid is not None}
     rare = {name: _rare(columns[name]) for name in names}
@@ -528,17 +527,16 @@ class Dependency:
         return (self.column,)
 
 
-def dependencies_in(frame: Frame, kinds: Sequence[Kind], seed: int = 0) -> tuple[Dependency, ...]:
+def dependencies_in(frame: Frame, kinds: Sequence[Kind]) -> tuple[Dependency, ...]:
     """The dependencies between the columns of labels of a table, those of the most rows first.
 
     Args:
         frame: n training rows.
         kinds: of its columns.
-        seed: of the rows that are looked at first.
     """
     some = [kind for kind in kinds if isinstance(kind, Categorical) and not isinstance(kind, Ordered)]
     codes = {kind.column: _codes(frame, kind) for kind in some}
-    order = np.random.default_rng([seed, 161803]).permutation(len(frame))
+    order = np.random.default_rng([0, 161803]).permutation(len(frame))
     made = (_looked_for(a, b, codes[a.column], codes[b.column], order) for a, b in permutations(some, 2))
     found = [one for one in made if one is not None]
     return tuple(few_of_each(sorted(found, key=lambda one: -one.rows)))

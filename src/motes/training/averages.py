@@ -42,11 +42,6 @@ def gamma_of(sigma_rel: float) -> float:
     return float(np.roots([1, 7, 16 - square, 12 - square]).real.max())
 
 
-def sigma_rel_of(gamma: float) -> float:
-    """The length of the profile with this power."""
-    return math.sqrt((gamma + 1) / (gamma + 3)) / (gamma + 2)
-
-
 def rates(lengths: Iterable[float], step: jax.Array) -> jax.Array:
     """1 - beta for each length at step 1, 2, ...: average += rate (weights - average), beta = (1 - 1/step)^(gamma+1).
 
