@@ -302,11 +302,10 @@ def test_links_lead_somewhere(path):
         assert (path.parent / target).exists(), target
 
 
-@pytest.mark.slow
 def test_the_walk_from_the_shell_to_the_model_names_what_is_there():
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("### From the shell to the model")[2]
     places = re.findall(r"^\| `([\w/]+\.py)` \| ([^|]+) \|", text, re.MULTILINE)
-    assert len(places) > 10
+    assert 5 < len(places) <= 9
     for file, names in places:
         tree = ast.parse((ROOT / "src" / "motes" / file).read_text(encoding="utf-8"))
         for name in re.findall(r"`([\w.]+)`", names):

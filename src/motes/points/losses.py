@@ -351,19 +351,6 @@ class Hybrid(eqx.Module):
         return {"eps": jnp.mean((eps_hat - eps) ** 2), "vlb": self.weight * schedule.steps * jnp.mean(term)}
 
 
-LOSSES: dict[str, type] = {
-    "simple": Simple,
-    "edm": EDM,
-    "x0": X0,
-    "snr": SNR,
-    "truncated_snr": TruncatedSNR,
-    "elbo": ELBO,
-    "min_snr": MinSNR,
-    "hybrid": Hybrid,
-}
-"""`[loss]` of a recipe."""
-
-
 # --- Targets with less noise than x_0: its mean over the rows of the batch, given x_t -------------------------------
 #
 #     x_0*_i = sum_j w_ij x_j,    w_ij ~ exp(-|x_t_i - alpha_t x_j|^2 / (2 sigma_t^2)),    j over the batch
@@ -444,3 +431,16 @@ class Constant(Denoiser):
 
     def __call__(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
         return self.x0
+
+
+LOSSES: dict[str, type] = {
+    "simple": Simple,
+    "edm": EDM,
+    "x0": X0,
+    "snr": SNR,
+    "truncated_snr": TruncatedSNR,
+    "elbo": ELBO,
+    "min_snr": MinSNR,
+    "hybrid": Hybrid,
+}
+"""`[loss]` of a recipe."""

@@ -25,8 +25,7 @@ from motes.points.losses import EDM, ELBO, LOSSES, Hybrid, Loss
 from motes.points.networks import NETWORKS, Architecture, Residual, StepGated
 from motes.points.samplers import SAMPLERS, Ancestral, DPMSolver3M
 from motes.points.sampling import GRIDS, GivenGrid, Grid, KarrasGrid, LogSNRGrid, Sampler, UniformGrid
-from motes.points.schedules import CONTINUOUS, DISCRETE, Betas, DiscreteVP, Schedule, VarianceExploding
-from motes.points.schedules import KNOT_SCHEDULES as KNOTS
+from motes.points.schedules import SCHEDULES, Betas, DiscreteVP, Schedule, VarianceExploding
 from motes.points.times import TIMES, LogNormalTimes, StepTimes, Times, UniformTimes
 from motes.points.training import Training
 from motes.training import Recipe
@@ -64,7 +63,7 @@ class PointRecipe(Recipe):
         for kinds in (
             Kinds(
                 "schedule",
-                DISCRETE | CONTINUOUS | KNOTS,
+                SCHEDULES,
                 subclass_of(Schedule, Betas),
                 "a subclass of motes.points.Schedule, or of motes.points.Betas",
             ),

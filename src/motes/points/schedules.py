@@ -135,14 +135,10 @@ def t_by_halving(schedule: Schedule, log_snr: ArrayLike) -> jax.Array:
 #
 #     x_t = alpha_t x_0 + sigma_t eps,    t in [0, 1]
 #
-# `LinearVP` (Song et al. 2021), `CosineVP`, `RectifiedFlow` (Liu et al. 2022), and `FunctionSchedule` for any other.
-# Each ends a little short of pure noise, so that alpha_1 > 0 and the log-SNR is finite at t = 1. Near t = 1 they are
-# written in 1 - t, which floating point knows to the last digit, so that a small alpha_t keeps its own.
-# `VarianceExploding` keeps alpha_t = 1 and lets sigma_t grow (Karras et al. 2022).
-
-
-Curve = Callable[[jax.Array], ArrayLike]
-"""t (any shape) -> alpha_t or sigma_t, of the same shape or a number; written with `jax.numpy`."""
+# `LinearVP` (Song et al. 2021), `CosineVP` and `RectifiedFlow` (Liu et al. 2022) end a little short of pure noise, so
+# that alpha_1 > 0 and the log-SNR is finite at t = 1. Near t = 1 they are written in 1 - t, which floating point knows
+# to the last digit, so that a small alpha_t keeps its own. `VarianceExploding` keeps alpha_t = 1 and lets sigma_t grow
+# (Karras et al. 2022). `FunctionSchedule` is any other.
 
 
 SIGNALS = 1e-30, 0.999999  # of alpha_1: what float32 can tell from 0 and from 1
@@ -267,66 +263,6 @@ class RectifiedFlow(Schedule):
         return jnp.clip(jax.nn.sigmoid(-jnp.asarray(log_snr, float) / 2) / (1 - self.alpha_1), 0, 1)
 
 
-class FunctionSchedule(Schedule):
-    """alpha_t and sigma_t from two functions of t; the inverse of their log-SNR is found numerically.
-
-    Args:
-        alpha_of: alpha_t, from 1 at t = 0 to above 0 at t = 1.
-        sigma_of: sigma_t, from 0 at t = 0.
-
-    Raises:
-        ValueError: functions that are not so at t = 0, 1/256, ..., 1, in the precision at hand, or whose log-SNR does
-            not fall from each of these times to the next.
-
-    Example:
-        >>> from motes.points import FunctionSchedule
-        >>> schedule = FunctionSchedule(lambda t: jnp.ones_like(t), lambda t: 50 * t**2)
-        >>> print(schedule.t_of_log_snr(schedule.log_snr(0.25)).round(4))
-        0.25
-    """
-
-    alpha_of: Curve = eqx.field(static=True)
-    sigma_of: Curve = eqx.field(static=True)
-
-    def __check_init__(self) -> None:
-        t = np.arange(KNOTS + 1) / KNOTS
-        with jax.ensure_compile_time_eval():  # inside a program that is being compiled, too
-            alpha, sigma, log_snr = (np.asarray(curve(t)) for curve in (self.alpha, self.sigma, self.log_snr))
-        _check_all(t, np.isfinite(alpha) & (alpha > 0), "alpha", alpha, "a finite number above 0")
-        _check_all(t[1:], np.isfinite(sigma[1:]) & (sigma[1:] > 0), "sigma", sigma[1:], "a finite number above 0")
-        if abs(alpha[0] - 1) > 1e-5:
-            raise ValueError(f"alpha(0) = {alpha[0]:g}; expected 1, the data as it is. Divide alpha by alpha(0).")
-        if sigma[0] != 0:
-            raise ValueError(
-                f"sigma(0) = {sigma[0]:g}; expected 0 exactly, the data without noise. Subtract sigma(0), or, where it "
-                "is rounding, write sigma without a difference of nearly equal numbers."
-            )
-        falls = np.diff(log_snr) < 0
-        _check_all(t[1:], falls, "the log-SNR", log_snr[1:], "less than just before: noise must win all the way")
-
-    def alpha(self, t: ArrayLike) -> jax.Array:
-        return _on(self.alpha_of, t)
-
-    def sigma(self, t: ArrayLike) -> jax.Array:
-        return _on(self.sigma_of, t)
-
-    def t_of_log_snr(self, log_snr: ArrayLike) -> jax.Array:
-        return t_by_halving(self, log_snr)
-
-
-KNOTS = 256  # times at which functions are checked, t = 0 apart
-
-
-def _on(curve: Curve, t: ArrayLike) -> jax.Array:
-    return jnp.broadcast_to(jnp.asarray(curve(jnp.asarray(t, float)), float), jnp.shape(t))
-
-
-def _check_all(t: np.ndarray, good: np.ndarray, what: str, values: np.ndarray, expected: str) -> None:
-    if not good.all():
-        first = int(np.argmin(good))
-        raise ValueError(f"{what} is {values[first]:g} at t = {t[first]:g}; expected {expected}.")
-
-
 class VarianceExploding(Schedule):
     """alpha_t = 1 and sigma_t = sigma_max * t^rho: uniform steps in t are Karras et al. 2022's grid (eq. 5) down to 0.
 
@@ -357,13 +293,67 @@ class VarianceExploding(Schedule):
         return jnp.clip((jnp.exp(-jnp.asarray(log_snr) / 2) / self.sigma_max) ** (1 / self.rho), 0, 1)
 
 
-CONTINUOUS: dict[str, type] = {
-    "exploding": VarianceExploding,
-    "continuous_linear": LinearVP,
-    "continuous_cosine": CosineVP,
-    "rectified_flow": RectifiedFlow,
-}
-"""`[schedule]` of a recipe: each has a method `schedule` that makes a `Schedule`."""
+Curve = Callable[[jax.Array], ArrayLike]
+"""t (any shape) -> alpha_t or sigma_t, of the same shape or a number; written with `jax.numpy`."""
+
+CHECKED = 256  # times at which functions are checked, t = 0 apart
+
+
+class FunctionSchedule(Schedule):
+    """alpha_t and sigma_t from two functions of t; the inverse of their log-SNR is found numerically.
+
+    Args:
+        alpha_of: alpha_t, from 1 at t = 0 to above 0 at t = 1.
+        sigma_of: sigma_t, from 0 at t = 0.
+
+    Raises:
+        ValueError: functions that are not so at t = 0, 1/256, ..., 1, in the precision at hand, or whose log-SNR does
+            not fall from each of these times to the next.
+
+    Example:
+        >>> from motes.points import FunctionSchedule
+        >>> schedule = FunctionSchedule(lambda t: jnp.ones_like(t), lambda t: 50 * t**2)
+        >>> print(schedule.t_of_log_snr(schedule.log_snr(0.25)).round(4))
+        0.25
+    """
+
+    alpha_of: Curve = eqx.field(static=True)
+    sigma_of: Curve = eqx.field(static=True)
+
+    def __check_init__(self) -> None:
+        t = np.arange(CHECKED + 1) / CHECKED
+        with jax.ensure_compile_time_eval():  # inside a program that is being compiled, too
+            alpha, sigma, log_snr = (np.asarray(curve(t)) for curve in (self.alpha, self.sigma, self.log_snr))
+        _check_all(t, np.isfinite(alpha) & (alpha > 0), "alpha", alpha, "a finite number above 0")
+        _check_all(t[1:], np.isfinite(sigma[1:]) & (sigma[1:] > 0), "sigma", sigma[1:], "a finite number above 0")
+        if abs(alpha[0] - 1) > 1e-5:
+            raise ValueError(f"alpha(0) = {alpha[0]:g}; expected 1, the data as it is. Divide alpha by alpha(0).")
+        if sigma[0] != 0:
+            raise ValueError(
+                f"sigma(0) = {sigma[0]:g}; expected 0 exactly, the data without noise. Subtract sigma(0), or, where it "
+                "is rounding, write sigma without a difference of nearly equal numbers."
+            )
+        falls = np.diff(log_snr) < 0
+        _check_all(t[1:], falls, "the log-SNR", log_snr[1:], "less than just before: noise must win all the way")
+
+    def alpha(self, t: ArrayLike) -> jax.Array:
+        return _on(self.alpha_of, t)
+
+    def sigma(self, t: ArrayLike) -> jax.Array:
+        return _on(self.sigma_of, t)
+
+    def t_of_log_snr(self, log_snr: ArrayLike) -> jax.Array:
+        return t_by_halving(self, log_snr)
+
+
+def _on(curve: Curve, t: ArrayLike) -> jax.Array:
+    return jnp.broadcast_to(jnp.asarray(curve(jnp.asarray(t, float)), float), jnp.shape(t))
+
+
+def _check_all(t: np.ndarray, good: np.ndarray, what: str, values: np.ndarray, expected: str) -> None:
+    if not good.all():
+        first = int(np.argmin(good))
+        raise ValueError(f"{what} is {values[first]:g} at t = {t[first]:g}; expected {expected}.")
 
 
 # --- Variance-preserving schedules of T steps, from a table of betas (Ho et al. 2020) -------------------------------
@@ -623,15 +613,6 @@ class DiscreteVP(Schedule):
         return np.log(variance)
 
 
-DISCRETE: dict[str, type] = {
-    "linear": LinearBetas,
-    "quad": QuadBetas,
-    "sigmoid": SigmoidBetas,
-    "cosine": CosineBetas,
-}
-"""`[schedule]` of a recipe: each has a method `schedule` that makes a `Schedule`."""
-
-
 # --- A schedule that is drawn: alpha_t and sigma_t through points at equally spaced times ---------------------------
 #
 #     alpha(k/K) = a_k,    sigma(k/K) = s_k,    k = 1 ... K;    alpha(0) = 1, sigma(0) = 0
@@ -729,5 +710,15 @@ def _slopes(values: tuple[float, ...]) -> NDArray[np.float64]:
     return slopes
 
 
-KNOT_SCHEDULES: dict[str, type] = {"knots": KnotSchedule}
-"""`[schedule]` of a recipe: each has a method `schedule` that makes a `Schedule`."""
+SCHEDULES: dict[str, type] = {
+    "linear": LinearBetas,
+    "quad": QuadBetas,
+    "sigmoid": SigmoidBetas,
+    "cosine": CosineBetas,
+    "exploding": VarianceExploding,
+    "continuous_linear": LinearVP,
+    "continuous_cosine": CosineVP,
+    "rectified_flow": RectifiedFlow,
+    "knots": KnotSchedule,
+}
+"""`[schedule]` of a recipe: a `Schedule`, or `Betas`, whose method `schedule` makes one."""

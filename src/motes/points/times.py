@@ -215,15 +215,6 @@ class LogitNormalTimes(Times):
         return jax.nn.sigmoid(self.mean + self.std * _normal(u))
 
 
-TIMES: dict[str, type] = {
-    "steps": StepTimes,
-    "log_normal": LogNormalTimes,
-    "uniform": UniformTimes,
-    "logit_normal": LogitNormalTimes,
-}
-"""`[times]` of a recipe."""
-
-
 def _steps(schedule: Schedule) -> DiscreteVP:
     if not isinstance(schedule, DiscreteVP):
         raise TypeError(
@@ -290,3 +281,12 @@ def chances(seen: LossMemory) -> jax.Array:
     known = (seen.number.min() >= ENOUGH) & (total > 0)
     preferred = root / jnp.where(known, total, 1)
     return jnp.where(known, (1 - UNIFORM) * preferred + UNIFORM / CELLS, 1 / CELLS)
+
+
+TIMES: dict[str, type] = {
+    "steps": StepTimes,
+    "log_normal": LogNormalTimes,
+    "uniform": UniformTimes,
+    "logit_normal": LogitNormalTimes,
+}
+"""`[times]` of a recipe."""

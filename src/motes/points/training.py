@@ -1,4 +1,10 @@
-"""The training of points: rows, options, the loop, validation, and the weights that are kept."""
+"""The training of points: options, rows and their losses, early stopping, the state, and the compiled loop.
+
+    minimise over the weights    E loss(denoiser, x_0, t, eps),    x_0 a row, t ~ times, eps ~ N(0, I)
+
+`train`, in the last section, is the loop: `Stepwise` takes some steps at a time by one compiled program, `_advance`;
+`TrainingState` remembers what they lead to. `OnDevice.losses` gives the loss of each row of a batch.
+"""
 
 from __future__ import annotations
 
