@@ -8,26 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from motes.cli.common import (
+from motes.cli.common import app, check_out, check_rows_out, note, read_by, refuse_others, start_jax, whole
+from motes.cli.options import (
     FILES,
     TABLE,
     Given,
     Label,
+    Numbers,
+    PointOptions,
     Quiet,
     Replace,
+    RowsOut,
     Run,
+    Scores,
     Seed,
     Text,
-    app,
-    check_out,
-    check_rows_out,
-    note,
-    read_by,
-    refuse_others,
-    start_jax,
-    whole,
 )
-from motes.cli.options import Numbers, PointOptions, RowsOut, Scores
 from motes.text_options import TextOptions
 
 if TYPE_CHECKING:

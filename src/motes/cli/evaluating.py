@@ -5,22 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from motes.cli.common import (
-    Given,
-    Quiet,
-    Reference,
-    Run,
-    Seed,
-    Text,
-    app,
-    note,
-    print_result,
-    read_by,
-    refuse_others,
-    start_jax,
-    whole,
-)
-from motes.cli.options import DiagnosisOut, EvaluationOut, Pictures, Printed
+from motes.cli.common import app, note, print_result, read_by, refuse_others, start_jax, whole
+from motes.cli.options import DiagnosisOut, EvaluationOut, Given, Pictures, Printed, Quiet, Reference, Run, Seed, Text
 from motes.errors import UsageError
 from motes.text_options import TextOptions
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from motes.cli.common import Quiet, Seed, app, loading, note, start_jax, terminated_by_sigterm, whole
+from motes.cli.common import app, loading, note, start_jax, terminated_by_sigterm, whole
 from motes.cli.drawing import FORMATS
+from motes.cli.options import Quiet, Seed
 from motes.errors import Terminated, UsageError, unknown
 
 

@@ -1,4 +1,4 @@
-"""Options that travel together: each class is a group of them on the command line."""
+"""Options that commands share; each class is a group of them that travel together."""
 
 import json
 from dataclasses import dataclass
@@ -7,12 +7,44 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from motes.cli.common import FILES, Drawn, Json, Label, Quiet, Replace, check_rows_out, whole
+from motes.cli.common import check_rows_out, whole
 from motes.cli.drawing import Drawing, Options
 from motes.errors import UsageError
+from motes.text_options import TextOptions
 
 if TYPE_CHECKING:
     from motes.points import Sampling
+
+Drawn = Annotated[Drawing, Parameter(name="*")]
+Seed = Annotated[int, Parameter(converter=whole, help="The same seed gives the same result.")]
+Quiet = Annotated[bool, Parameter(alias="-q", negative="", help="Say nothing but results and errors.")]
+Json = Annotated[bool, Parameter(negative="", help="Print JSON.")]
+FILES = ".csv, .tsv, .parquet, .npy or .npz file"
+TABLE = f"{FILES}, or a data set by its name (see `motes datasets`)"
+Run = Annotated[Path, Parameter(help="A run's folder, or its model.safetensors.")]
+Reference = Annotated[
+    str | None,
+    Parameter(help=f"What to compare with; what it was trained on if left out: a {TABLE}. Of points also a shape."),
+]
+Replace = Annotated[bool, Parameter(negative="", help="Replace the file that is there.")]
+Given = Annotated[
+    list[str],
+    Parameter(
+        negative="",
+        help="A condition on the rows: COLUMN=VALUE or COLUMN=LOW..HIGH, such as price=..500; for tables also "
+        "COLUMN=ONE,ANOTHER, COLUMN!=VALUE, and COLUMN= for a missing entry. Repeatable.",
+    ),
+]
+Label = Annotated[str | None, Parameter(help="Of points: a class that the model was trained with (data.label).")]
+Text = Annotated[TextOptions, Parameter(name="*", negative="", allow_leading_hyphen=True)]  # --na -
+Changes = Annotated[
+    list[str],
+    Parameter(
+        name="--set",
+        negative="",
+        help="Change one value of the recipe, such as training.steps=8000, for a table table.steps=2000. Repeatable.",
+    ),
+]
 
 
 @Parameter(name="*")

@@ -6,26 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from motes.cli.common import (
-    TABLE,
-    Changes,
-    Json,
-    Quiet,
-    Reference,
-    Run,
-    Seed,
-    Text,
-    app,
-    ending_whole,
-    loading,
-    note,
-    print_result,
-    read_by,
-    start_jax,
-    text_changes,
-    whole,
-)
-from motes.cli.options import Learning, RunOptions
+from motes.cli.common import app, ending_whole, loading, note, print_result, read_by, start_jax, text_changes, whole
+from motes.cli.options import TABLE, Changes, Json, Learning, Quiet, Reference, Run, RunOptions, Seed, Text
 from motes.errors import UsageError
 from motes.text_options import TextOptions
 

@@ -442,7 +442,7 @@ def _over_scale(name: str, square: float, f: Array, g: Array, b: Array, scale: f
 # distance = 1/2 sum over modes of |share in the sample - true share|, the total variation
 
 
-MISSED_BELOW = 0.1
+MISSED_BELOW = 0.1  # of its true share a mode has to have
 
 
 @dataclass(frozen=True, eq=False)
