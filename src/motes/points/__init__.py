@@ -1,4 +1,9 @@
-"""Gaussian diffusion of points, whole: schedules, process, networks, training, samplers, likelihoods, models.
+"""Gaussian diffusion of points, whole: from the schedule to the trained model.
+
+A schedule says how points become noise (`schedules`, `process`). A denoiser with a network in it (`denoisers`,
+`networks`) estimates a point from its noisy copy, and is trained (`training`) by a loss at random times (`losses`,
+`times`). A sampler goes from noise back to points on a grid of times (`sampling`, `samplers`). The other modules build
+on these: exact denoisers, guidance, likelihoods, conditions, posteriors, and the models that users see.
 
 `GRIDS` and `SAMPLERS` are name -> class; `Draw` names the ways in which the times of a batch are drawn.
 """

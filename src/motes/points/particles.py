@@ -625,19 +625,16 @@ def rows_inside(
 # --- Rows in a box, by whatever is cheaper: by rejection where it is not rare, otherwise by particles ---------------
 
 
-NumpyArray = NDArray[np.float64]
-
-
 def sample_inside(
     process: ReverseProcess,
-    bounds: tuple[NumpyArray, NumpyArray],
+    bounds: tuple[Array, Array],
     n: int,
     *,
     key: jax.Array,
     given: Given | None = None,
     only: bool = False,
     on_block: Callable[[int], None] | None = None,
-) -> tuple[NumpyArray, float]:
+) -> tuple[Array, float]:
     """Draw `n` rows with low <= z <= high: (n, d), and how many independent ones they are worth.
 
     Args:

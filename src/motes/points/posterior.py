@@ -133,10 +133,8 @@ def _independent(covariance: Array, share: Array) -> NDArray[np.bool_]:
 
 RIDGES = 10.0 ** np.arange(9)  # in rows whose context is as wide as that of the others, and whose points are 0
 ROWS, COMPARED, NEIGHBOURS = 5000, 1000, 10  # of so many rows so many are compared with so many that are near
-LEAST, SIGNIFICANT = (
-    0.25,
-    4.0,
-)  # the rank correlation, and that times the root of the rows, from which widths are predictable
+LEAST = 0.25  # the rank correlation from which widths are predictable,
+SIGNIFICANT = 4.0  # and the same times the root of the rows
 NARROWEST = 1e-3  # standard deviation of what is left, as a share of that of the points
 
 

@@ -1,6 +1,13 @@
-"""Masked diffusion of tables, whole: column kinds, schema, network, training, sampling, models.
+"""Masked diffusion of tables, whole: from the columns to the trained model.
 
-This door names what reads a table, which needs no JAX: `motes columns` is quick. The model is `motes.TableModel`.
+A column kind (`kinds`) turns entries into codes of parts (`parts`), and a `Schema` does so for all columns, with what
+relates them (`relations`, `missing`). A network and a Gaussian mixture (`network`, `base`) give the distributions of
+the masked parts of a row from its visible ones, with all parts in a few arrays (`layout`); `training` learns them. A
+row is drawn by unmasking its parts in an order (`masking`, `unmasking`), under conditions and rules (`sampling`,
+`draws`); log p and conditional distributions come the same way (`orders`, `predictions`). `motes.TableModel` is what
+users see.
+
+What is imported here reads tables, and needs no JAX, so that `motes columns` is quick.
 """
 
 from motes.tables import kinds

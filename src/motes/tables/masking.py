@@ -297,7 +297,6 @@ def log_prob_of(view: Outlook, bin_of: jax.Array | None, entry: EncodedRows) -> 
 
 
 ROUNDS = 12  # of the fixed point
-FLOOR = 0.05  # of a share, that is kept whatever else has it
 LEAST = 1e-12  # a share that is none
 CALIBRATION_REACH = 2.0  # nats, that a bias is at most
 MOST = 0.5  # of the rows, that the codes have on average where they are moved within the bins

@@ -1,4 +1,10 @@
-"""The training of tables: the plan of the parts, batches, the steps, validation, and the weights that are kept."""
+"""The training of tables: options, the state, the loss and its compiled steps, the loop, and the members it leaves.
+
+    loss = mean over rows of  p / (p - m) * sum over hidden j of -log p(x_j | the first m parts of an order)
+
+`fit`, in the last section, chooses the base, the orders and the options, and calls `train`, the loop. Few rows train
+several members, each without one fold of the rows; many rows train one.
+"""
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -385,11 +391,9 @@ def _raveled(networks: MaskedNetwork) -> NDArray[np.float32]:
 
 # --- The loss of a table, and the compiled program of some steps ----------------------------------------------------
 #
-#     loss = mean over rows of  p / (p - m) * sum over hidden j of -log p(x_j | the first m parts of an order)
-#
-# With m uniform on 0 .. p - 1 it is a bound on -log p(x) for a random order (Hoogeboom et al. 2022, section 2). Rows of
-# one group share an order, so that the base is brought into it once. A share of the groups has the order in which rows
-# are drawn and scored; the others have random ones, for questions with any columns known.
+# The equation at the top: with m uniform on 0 .. p - 1 it is a bound on -log p(x) for a random order (Hoogeboom et al.
+# 2022, section 2). Rows of one group share an order, so that the base is brought into it once. A share of the groups
+# has the order in which rows are drawn and scored; the others have random ones, for questions with any columns known.
 
 
 CHUNK = 25  # steps of one call of the compiled program, at most

@@ -19,7 +19,6 @@ from motes.errors import ModelFileError
 from motes.tables.base import OrderedBase, in_orders
 from motes.tables.layout import BINS, FAR, Derived, Layout, bits_of, shares_of
 from motes.tables.masking import (
-    FLOOR,
     ObservedCodes,
     Outlook,
     Place,
@@ -245,6 +244,7 @@ ROWS = 1024  # of one compiled program
 FEW = 256  # of the one in which each row has an order, where its matrices are large
 CALIBRATED = 8  # blocks of rows that calibration draws
 MATRICES = 2**25  # numbers in the matrices of a block of rows, at most, if more rows than FEW are to share it
+FLOOR = 0.05  # of a share, that is kept whatever else has it
 COARSE = 2.0**-10  # below which the digits of single precision are drawn anew
 
 
