@@ -309,7 +309,8 @@ def in_array(name, number):
 
 WRONG = {
     "a mean that is none": ("points", in_array("standardiser.mean", np.nan), "standardiser"),
-    "a scale of 0": ("points", in_array("standardiser.scale", 0.0), "standardiser.scale"),
+    "a scale of 0, as of a constant column": ("points", in_array("standardiser.scale", 0.0), "network"),
+    "scales of 0": ("points", lambda t, a: (t | {"standardiser.scale": np.zeros(2)}, a), "standardiser.scale"),
     "a scale below 0": ("bounds", in_array("standardiser.scale", -1.0), "standardiser.scale"),
     "a mean of three": ("points", lambda t, a: (t | {"standardiser.mean": np.zeros(3)}, a), r"expected \(2,\)"),
     "a weight that is none": ("points", in_array("network.out.bias", np.inf), "not all finite"),

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from motes.data import Frame, Table, as_frame
-from motes.data.arrays import TYPE_WORDS, plain
+from motes.data.arrays import TYPE_WORDS, check_weights, plain
 from motes.data.points import points_of
 from motes.data.tables import bounds_texts
 from motes.data.templates import template_of, without, without_values
 from motes.errors import UsageError
+from motes.evaluation.findings import constant_columns
 from motes.pipeline import NATS, are_points, diagnose, prepared, suited, trained, warn_if_interrupted
 from motes.points import PointRecipe
 from motes.points.fitting import PointData, fit_points
@@ -131,7 +132,7 @@ def fit(
     rows = data if whole else points_of(frame, "the data", chosen.data.label, chosen.data.given)
     points = PointData(rows, columns, labels, weights, given)
     if start is None:
-        _warn_of_simulations(points, chosen, reporter)
+        _warn_of_points(points, chosen, reporter)
     with watching(reporter, on_progress) as show:
         session = FitSession(on_progress=show, source=source, start=start)
         fitted = fit_points(points, chosen, seed=seed, session=session)
@@ -140,13 +141,19 @@ def fit(
     return fitted
 
 
-def _warn_of_simulations(points: PointData, recipe: PointRecipe, reporter: Reporter) -> None:
-    """Warn of what can be known to go wrong with points that are given what was observed."""
+def _warn_of_points(points: PointData, recipe: PointRecipe, reporter: Reporter) -> None:
+    """Warn of constant columns, and of what can be known to go wrong with points that are given what was observed."""
     table = points.table
     observed = table.given if points.given is None else context_table(points.given, len(table), table.columns)
-    if observed is not None and not recipe.conditions.learned:
-        for finding in diagnose(replace(table, given=observed), recipe):
-            reporter.warn(str(finding))
+    table = replace(table, given=observed)
+    if points.weights is not None:
+        table = table.take(np.flatnonzero(check_weights(points.weights, len(table))))
+    if recipe.conditions.learned or observed is None:
+        found = [one for part in (table, table.given) if part is not None for one in constant_columns(part)]
+    else:
+        found = diagnose(table, recipe)
+    for finding in found:
+        reporter.warn(str(finding))
 
 
 def _template(data: Any, names: Sequence[str], kept: Sequence[str]) -> Any:

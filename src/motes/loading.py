@@ -78,12 +78,13 @@ def _of_points(tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path:
         columns = checked_columns(about["columns"])
         if (classes := Classes.from_dict(labels) if (labels := json.loads(about["classes"])) else None) is not None:
             check_classes(classes)
+        standardiser = checked_units(tensors, columns)
+        dim = int(standardiser.varies.sum())
         observed = json.loads(about["context"])
         if (context := Context.from_dict(observed) if observed else None) is not None:
-            check_context(context, columns)
-        standardiser = checked_units(tensors, columns)
+            check_context(context, columns, dim)
         check_network(recipe, len(tensors))
-        denoiser = filled(skeleton_of(recipe, len(columns), classes, context), tensors, path)
+        denoiser = filled(skeleton_of(recipe, dim, classes, context), tensors, path)
     kind = PointModel if context is None else PosteriorModel
     model = kind(denoiser, standardiser, columns, recipe, classes=classes, context=context, provenance=provenance)
     model.folder, model.length = path.parent, length

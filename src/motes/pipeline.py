@@ -17,10 +17,10 @@ from motes.data.files import refuse_address, suffix_of, width_of
 from motes.data.tables import as_table
 from motes.errors import DataError, RecipeError
 from motes.evaluation import Finding
-from motes.evaluation.findings import find_problems
+from motes.evaluation.findings import constant_columns, find_problems
 from motes.evaluation.sources import Source, columns_of, divided, read_points, read_rows
 from motes.points import PointRecipe
-from motes.points.fitting import fit_points
+from motes.points.fitting import fit_points, standardiser_of
 from motes.progress import Reporter, watching
 from motes.recipes import load_recipe
 from motes.tables import Schema
@@ -99,6 +99,7 @@ def prepared(source: str, recipe: PointRecipe | TableRecipe, seed: int) -> Prepa
     """
     if isinstance(recipe, PointRecipe):
         points = read_points(source, recipe, seed)
+        standardiser_of(points.training, recipe)  # which refuses what cannot be learned, before anything is written
         return Prepared(recipe, points, tuple(map(str, diagnose(points.training, recipe))))
     frame = read_rows(source, recipe)
     recipe = replace(recipe, text=frame.text)
@@ -193,7 +194,8 @@ def diagnose(
 
     Returns:
         Findings, the worst kind first: the scale, the prior, the noise range, the columns, the rows, the average of the
-        weights; where rows are given what was observed, also how many there are, and bounds that were left out.
+        weights; where rows are given what was observed, also how many there are, and bounds that were left out. Last
+        come constant columns, which a model keeps aside.
 
     Raises:
         RecipeError: a recipe for a table.
@@ -208,4 +210,4 @@ def diagnose(
     if not isinstance(chosen, PointRecipe):
         raise RecipeError("got a recipe for a table; expected one for points, such as 'default'.")
     table = data if isinstance(data, Table) else as_table(data, columns)
-    return find_problems(table, chosen)
+    return [*find_problems(table, chosen), *constant_columns(table)]

@@ -37,13 +37,13 @@ SMOOTHED = 40  # of the windows of a training's history, over one of which the m
 
 def stills(film: Film, x: Array, album: Album, *, seed: int) -> Iterator[Path]:
     """Write the data, the samples, both with their difference, rows of the forward process and the reverse chain."""
-    view, box = film.view, plots.limits_of(x[:, :2], robust=0.0, equal=film.view.columns is None)
-    count = film.reverse.shape[1]
-    samples = view.model.draw(count, seed=seed)[:, :2]  # the film may have come there by other steps
-    for name, points in (("data", x[:, :2]), ("samples", samples)):
+    view, x = film.view, x[:, film.view.shown]
+    box, count = plots.limits_of(x, robust=0.0, equal=view.columns is None), film.reverse.shape[1]
+    samples = view.model.draw(count, seed=seed)[:, view.shown]  # the film may have come there by other steps
+    for name, points in (("data", x), ("samples", samples)):
         axes = plots.scatter(points, columns=view.columns, title=name, limits=box, style=album.look)
         yield album.save(axes, name, _points(points))
-    figure = plots.comparison(x[:, :2], samples, columns=view.columns, limits=box, style=album.look)
+    figure = plots.comparison(x, samples, columns=view.columns, limits=box, style=album.look)
     yield album.save(figure, "comparison", f"{len(x):,} real and {len(samples):,} synthetic points")
     for name, clouds, order in (("forward", film.forward, film.panels[::-1]), ("reverse", film.reverse, film.panels)):
         shown = view.drawn(film.limits)

@@ -128,8 +128,7 @@ def draw_posterior(
     album.folder.mkdir(parents=True, exist_ok=True)
     words = [f"{name} = {value:g}" for name, value in given.items()]
     title = "given " + ", ".join(words[:NAMED]) + (", …" if len(words) > NAMED else "")
-    columns = dict(zip(model.columns, drawn.T, strict=True))
-    figure = pairs(columns, contours=CONTOURS, title=title, seed=seed, style=album.look)
+    figure = pairs(model.varying(drawn), contours=CONTOURS, title=title, seed=seed, style=album.look)
     paths = [album.save(figure, "pairs", f"{DRAWS:,} draws"), *loss_figure(folders.history_in(home or out), album)]
     reporter.say(f"drew {len(paths)} figures in {time.perf_counter() - begin:.1f} s")
     return paths

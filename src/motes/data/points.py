@@ -36,13 +36,13 @@ def read_table(
         path: of the file, or the name of the data set.
         label: the column, of any texts, that holds the labels of the rows.
         given: columns of numbers that the others are conditioned on; they are the table's `given`.
-        to_learn: from these rows; otherwise one row will do, a column may be constant, and `label` may be missing.
+        to_learn: from these rows; otherwise one row will do, and `label` may be missing.
         text: how text is written.
 
     Raises:
         UsageError: no such file or data set, another suffix, no such column, or text options for what is no text.
-        DataError: a ragged line, an entry that is not a finite number, too few rows, or a constant column; the message
-            names the line of a ragged line, and otherwise the row.
+        DataError: a ragged line, an entry that is not a finite number, or too few rows; the message names the line of a
+            ragged line, and otherwise the row.
 
     Example:
         >>> from pathlib import Path

@@ -30,6 +30,7 @@ SMOOTH = 0.05  # s
 LEAST = 2.0**-53  # of (0, 1): a number at an end counts as that far inside
 OUT = 40.0  # times s below 0, where F is 0 in float64
 NEAR = 1e-9  # a step of Newton's method after which the next one changes nothing
+ROUNDING = 1e-14  # of a column's largest number: a spread below it is no spread
 
 
 def quantile(below: Array, above: Array) -> Array:
@@ -298,6 +299,7 @@ def _end(text: str, open_end: float, whole: str) -> float:
 #     z = (x - mean) / scale,    log p(x) = log p(z) - sum_j log scale_j
 #
 # Columns with bounds are mapped to the whole line first (see above), and the slopes of that map count as well.
+# A constant column has no z: its scale is 0 and its mean its value, which is given back; p(x) = 0 at another value.
 
 
 @dataclass(frozen=True)
@@ -346,12 +348,16 @@ class Table:
 class Standardiser:
     """The invertible map between the data's units and standardised ones; `mean` and `scale` have shape (d,).
 
-    With a `support` they are those of the columns on the whole line.
+    With a `support` they are those of the columns on the whole line. A column of scale 0 is constant and kept aside: of
+    d columns v vary.
 
     Example:
         >>> from motes.data import Standardiser
         >>> Standardiser(mean=np.array([10.0]), scale=np.array([2.0])).forward(np.array([[14.0]])).tolist()
         [[2.0]]
+        >>> kept = Standardiser(mean=np.array([10.0, 3.0]), scale=np.array([2.0, 0.0]))
+        >>> kept.forward(np.array([[14.0, 3.0]])).tolist(), kept.inverse([[2.0]]).tolist()
+        ([[2.0]], [[14.0, 3.0]])
     """
 
     mean: Array
@@ -365,7 +371,7 @@ class Standardiser:
     def fit(cls, x: Array, weights: Array | None = None, support: Support | None = None) -> Standardiser:
         """Mean and standard deviation of each column of `x` (n, d), on the whole line where it has a `support`.
 
-        `weights` (n,) say how often each row counts; without them it is once.
+        `weights` (n,) say how often each row counts; without them it is once. Constant columns need no bounds.
 
         Example:
             >>> from motes.data import Standardiser
@@ -373,12 +379,18 @@ class Standardiser:
             >>> units.mean.tolist(), units.scale.tolist()
             ([10.0], [2.0])
         """
+        least, most = x.min(axis=0), x.max(axis=0)
+        constant = most - least <= ROUNDING * np.maximum(np.abs(least), np.abs(most))
+        if support is not None:
+            support = Support(np.where(constant, -np.inf, support.low), np.where(constant, np.inf, support.high))
         y = x if support is None else support.forward(x)
         if weights is None:
-            return cls(y.mean(axis=0), y.std(axis=0), support)
-        share = weights / weights.sum()
-        mean = share @ y
-        return cls(mean, np.sqrt(share @ (y - mean) ** 2), support)
+            mean, scale = y.mean(axis=0), y.std(axis=0)
+        else:
+            share = weights / weights.sum()
+            mean = share @ y
+            scale = np.sqrt(share @ (y - mean) ** 2)
+        return cls(np.where(constant, least, mean), np.where(constant, 0.0, scale), support)
 
     @classmethod
     def identity(cls, dim: int) -> Standardiser:
@@ -403,8 +415,31 @@ class Standardiser:
         return Standardiser(self.mean[some], self.scale[some], support)
 
     @property
+    def varies(self) -> NDArray[np.bool_]:
+        """Whether each column (d,) has a standardised one; others are constant.
+
+        Example:
+            >>> from motes.data import Standardiser
+            >>> Standardiser.fit(np.array([[8.0, 3.0], [12.0, 3.0]])).varies.tolist()
+            [True, False]
+        """
+        return np.asarray(self.scale != 0)
+
+    def differs(self, x: Array) -> NDArray[np.bool_]:
+        """Whether each entry of x (..., d) is in a constant column and is another value, by more than rounding.
+
+        Example:
+            >>> from motes.data import Standardiser
+            >>> Standardiser.fit(np.array([[8.0, 3.0], [12.0, 3.0]])).differs(np.array([[14.0, 4.0]])).tolist()
+            [[False, True]]
+        """
+        return ~self.varies & (np.abs(x - self.mean) > ROUNDING * np.abs(self.mean))
+
+    @property
     def intervals(self) -> tuple[tuple[float, float] | None, ...]:
         """The bounds of each column in standardised units, within which it has its shape; None where it has not both.
+
+        Of the v columns that vary.
 
         Example:
             >>> from motes.data import Standardiser, Support
@@ -412,12 +447,13 @@ class Standardiser:
             >>> Standardiser(np.array([0.5, 0.0]), np.array([0.25, 1.0]), support).intervals
             ((-2.0, 2.0), None)
         """
-        both = [False] * len(self.mean) if self.support is None else self.support.both
-        ends = zip(-self.mean / self.scale, (1 - self.mean) / self.scale, both, strict=True)
+        some = self.of(self.varies)
+        both = [False] * len(some.mean) if some.support is None else some.support.both
+        ends = zip(-some.mean / some.scale, (1 - some.mean) / some.scale, both, strict=True)
         return tuple((float(low), float(high)) if bounded else None for low, high, bounded in ends)
 
     def forward(self, x: Array) -> Array:
-        """Data units (n, d) -> standardised (n, d).
+        """Data units (n, d) -> standardised (n, v).
 
         Example:
             >>> from motes.data import Standardiser
@@ -425,10 +461,12 @@ class Standardiser:
             [[2.0]]
         """
         y = x if self.support is None else self.support.forward(x)
+        if not (some := self.varies).all():  # in the order of memory of rows without the others
+            return (np.compress(some, y, axis=-1) - self.mean[some]) / self.scale[some]
         return (y - self.mean) / self.scale
 
     def inverse(self, z: ArrayLike) -> Array:
-        """Standardised (..., d) -> data units (..., d), in float64.
+        """Standardised (..., v) -> data units (..., d), in float64.
 
         Example:
             >>> from motes.data import Standardiser
@@ -436,6 +474,10 @@ class Standardiser:
             [[14.0]]
         """
         x = np.array(z, dtype=np.float64)
+        if not (some := self.varies).all():
+            whole = np.zeros((*x.shape[:-1], len(some)))
+            whole[..., some] = x
+            x = whole
         x *= self.scale  # in place: a million rows are worth it
         x += self.mean
         return x if self.support is None else self.support.inverse(x)
@@ -443,17 +485,19 @@ class Standardiser:
     def log_det(self, x: Array) -> Array:
         """log |dz/dx| of each row of x (n, d), (n,): what makes a standardised log-density one in the data's units.
 
-        Minus infinity beyond the bounds of a column.
+        Minus infinity beyond the bounds of a column, and at another value than that of a constant one.
 
         Example:
             >>> from motes.data import Standardiser
             >>> Standardiser(mean=np.array([10.0]), scale=np.array([2.0])).log_det(np.array([[14.0]])).round(3).tolist()
             [-0.693]
         """
-        linear = np.full(len(x), -np.log(self.scale).sum())
-        if self.support is None:
-            return linear
-        return np.where(self.support.inside(x), linear + self.support.log_slope(x), -np.inf)
+        slope = np.full(len(x), -np.log(self.scale[self.varies]).sum())
+        possible = ~self.differs(x).any(axis=-1)
+        if self.support is not None:
+            possible &= self.support.inside(x)
+            slope += self.support.log_slope(x)
+        return np.where(possible, slope, -np.inf)
 
 
 def as_table(
@@ -470,12 +514,12 @@ def as_table(
         x: numbers of shape (n, d) with n >= 2 rows and d >= 1 columns.
         columns: d names; None takes x, y or x0, x1, ...
         name: what messages call the source.
-        to_learn: from these rows; otherwise one row will do, and a column may be constant.
-        missing: what points are conditioned on: entries may be NaN, which are missing, and a column may be constant.
+        to_learn: from these rows; otherwise one row will do.
+        missing: what points are conditioned on: entries may be NaN, which are missing.
 
     Raises:
-        DataError: not a matrix of finite numbers, too few rows or columns, or a constant column; the message
-            names the row and the column.
+        DataError: not a matrix of finite numbers, too few rows or columns, or a column that is missing or too large to
+            be standardised; the message names the row and the column.
     """
     entries = rows_of(plain(x, name), name)
     try:
@@ -508,7 +552,7 @@ def as_table(
             f"({len(bad)} such cell{'s' * (len(bad) > 1)} in all). Remove or fill in these rows first."
         )
     if to_learn:
-        _check_spread(matrix, names, name, constant=missing)
+        _check_spread(matrix, names, name)
     return Table(matrix, names)
 
 
@@ -523,19 +567,13 @@ def check_matrix(matrix: NDArray, name: str) -> None:
         raise DataError(f"{name} has shape {matrix.shape}; expected (rows, columns).{cure}")
 
 
-def _check_spread(matrix: Array, names: tuple[str, ...], name: str, *, constant: bool) -> None:
+def _check_spread(matrix: Array, names: tuple[str, ...], name: str) -> None:
     for column, entries in zip(names, matrix.T, strict=True):
         known = entries[~np.isnan(entries)]
         if not len(known):
             raise DataError(f"column '{column}' of {name} is missing in all {len(matrix)} rows. Remove it.")
         with np.errstate(over="ignore", invalid="ignore"):
             deviation = known.std()
-        # A spread below rounding of the column's own size is no spread.
-        if deviation <= 1e-14 * np.abs(known).max() and not constant:
-            raise DataError(
-                f"column '{column}' of {name} is constant ({known[0]:g} in all {len(known)} rows), "
-                "so it cannot be standardised. Remove it."
-            )
         if not np.isfinite(deviation):
             raise DataError(
                 f"column '{column}' of {name} reaches {np.abs(known).max():g}, too large to standardise. Rescale it."

@@ -268,7 +268,8 @@ def _fine(setting: Setting, steps: int) -> Steps:
 def _starts(model: PointModel, x: Array, key: jax.Array) -> tuple[Array, Array]:
     """Points at t = 1, from the prior and from noised real points `x`, with the same noise."""
     schedule = model.denoiser.schedule
-    z, eps = model.standardiser.forward(x), np.asarray(jax.random.normal(key, x.shape), np.float64)
+    z = model.standardiser.forward(x)
+    eps = np.asarray(jax.random.normal(key, z.shape), np.float64)
     alpha, sigma, prior = float(schedule.alpha(1.0)), float(schedule.sigma(1.0)), float(schedule.prior_std)
     return prior * eps, alpha * z + sigma * eps
 

@@ -4,7 +4,7 @@ import json
 import math
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -227,8 +227,26 @@ def _schedules(recipe: PointRecipe) -> list[dict[str, Any]]:
 
 
 def find_problems(table: Table, recipe: PointRecipe) -> list[Finding]:
-    """Return the findings of all checks, the worst kind first."""
-    return [finding for check in CHECKS for finding in check(table, recipe)]
+    """Return the findings of all checks on the columns that vary, the worst kind first."""
+    varies = Standardiser.fit(table.x).varies
+    columns = tuple(name for name, one in zip(table.columns, varies, strict=True) if one)
+    some = replace(table, x=table.x[:, varies], columns=columns)
+    return [finding for check in CHECKS for finding in check(some, recipe)] if columns else []
+
+
+def constant_columns(table: Table) -> list[Finding]:
+    """A finding for each column that a model keeps aside."""
+    units = Standardiser.fit(table.x)
+    return [
+        Finding(
+            "constant_column",
+            value,
+            f"Column '{name}' is constant ({value:g}) and kept aside: samples have this value, and another one is "
+            "impossible.",
+        )
+        for name, value, varies in zip(table.columns, units.mean.tolist(), units.varies, strict=True)
+        if not varies
+    ]
 
 
 # --- the checks; each yields nothing where all is well --------------------------------------------------------------

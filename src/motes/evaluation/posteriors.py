@@ -335,8 +335,8 @@ def calibration(model: PosteriorModel, theta: Any, x: Any, *, draws: int = 99, s
     rows, observed = simulations_of(model, theta, x, "calibration")
     draws, seed = check_count(draws, "draws"), check_seed(seed)
     drawn = model.draw(draws, observed, seed=seed)
-    x = model.context.mapped(observed)
-    return calibration_of(model.columns, rows, drawn, x, np.random.default_rng([seed, 173205]))
+    x, varies, names = model.context.mapped(observed), model.standardiser.varies, tuple(model.varying(rows))
+    return calibration_of(names, rows[:, varies], drawn[..., varies], x, np.random.default_rng([seed, 173205]))
 
 
 def simulations_of(model: PosteriorModel, theta: Any, x: Any, call: str) -> tuple[Array, Array]:
@@ -350,10 +350,12 @@ def simulations_of(model: PosteriorModel, theta: Any, x: Any, call: str) -> tupl
         raise UsageError(f"{call}: this model is conditioned on nothing. Train one: motes.fit(theta, given=x).")
     rows = model.matrix(theta, "theta")
     observed, _ = model.context.rows(x)
-    if rows.ndim != 2 or rows.shape != (len(observed), model.dim):
-        raise DataError(f"theta has shape {rows.shape}; expected ({len(observed)}, {model.dim}), a row for each of x.")
+    expected = len(observed), len(model.columns)
+    if rows.ndim != 2 or rows.shape != expected:
+        raise DataError(f"theta has shape {rows.shape}; expected {expected}, a row for each of x.")
     if not np.isfinite(rows).all():
         raise DataError("theta holds an entry that is not a finite number. Leave out such rows.")
+    model.check_constants(rows, "theta")
     if len(rows) < FEWEST:
         raise UsageError(f"got {len(rows)} simulations; expected at least {FEWEST}, and some hundred to see little.")
     return rows, observed
@@ -548,10 +550,11 @@ def local_calibration(
     if draws < 2:
         raise UsageError(f"draws = {draws}; expected at least 2.")
     at, _ = context.rows(given)
-    drawn = model.draw(draws, observed, seed=seed)
-    there = model.draw(AT, at, seed=seed)
+    varies = model.standardiser.varies
+    drawn = model.draw(draws, observed, seed=seed)[..., varies]
+    there = model.draw(AT, at, seed=seed)[..., varies]
     rng = np.random.default_rng([seed, 244949])
-    return local_calibration_of((rows, drawn, context.forward(observed)), (there, context.forward(at)), rng)
+    return local_calibration_of((rows[:, varies], drawn, context.forward(observed)), (there, context.forward(at)), rng)
 
 
 def local_calibration_of(

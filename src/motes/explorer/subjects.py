@@ -75,7 +75,7 @@ class Subject:
         guidance: the weight by which points are led to that class; 1 is none.
 
     Raises:
-        UsageError: fewer columns.
+        UsageError: fewer columns, or constant ones.
 
     Example:
         >>> from motes.explorer.subjects import Subject
@@ -98,6 +98,9 @@ class Subject:
     ):
         if model.dim < 2:
             raise UsageError(f"got a model of {model.dim} column; expected at least two, which the page draws.")
+        if model.constants:
+            kept = ", ".join(model.constants)
+            raise UsageError(f"got a model of constant columns: {kept}. The page draws others: train one without them.")
         self.name, self.model, self.key, self._origin = name, model, key or name, origin
         self.family, self.python, self.label, self.guidance = family or self.key, python, label, guidance
 

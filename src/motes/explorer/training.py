@@ -19,7 +19,7 @@ from motes.data import SHAPES, Table
 from motes.data.tables import as_table
 from motes.errors import UsageError
 from motes.evaluation import Finding, diagnose_model
-from motes.evaluation.findings import PRIOR_NATS, prior_kl
+from motes.evaluation.findings import PRIOR_NATS, constant_columns, prior_kl
 from motes.evaluation.sources import PointSource, divided, read_points
 from motes.explorer.guard import Limits
 from motes.explorer.live import Live
@@ -189,6 +189,8 @@ class Trainings:
             if places[0] == places[1]:
                 raise UsageError("got one column twice; expected two columns. Choose another.")
             table = as_table(file.x[:, places], [file.columns[k] for k in places], name="the file")
+            if kept := constant_columns(table):
+                raise UsageError(f"{kept[0].meaning} Expected two columns that vary. Choose another.")
             return PointSource(**vars(divided("your file", table, recipe, seed)))
         if "sketch" in request.options:
             noise = recipe.data.noise

@@ -37,7 +37,8 @@ class ModelView:
     """How a model's points are shown at some places of a grid, its own or another, which runs from noise to data.
 
     Attributes:
-        columns: names of the two that are drawn; None for points of the plane.
+        shown: places of the two columns that are drawn, the first ones that are not constant.
+        columns: their names; None for points of the plane.
         grid: times (N+1,).
         places: the places.
         times: t of each, falling.
@@ -56,9 +57,11 @@ class ModelView:
     def __init__(self, model: PointModel, places: Sequence[int], grid: NDArray[np.float32] | None = None):
         self.model = model
         self.grid = model.grid if grid is None else grid
+        varies = model.standardiser.varies
+        self.shown = np.argsort(~varies, kind="stable")[:2]
         # The plane needs no names; columns of a table have their own units, so their axes are scaled on their own.
-        plane = model.columns == default_columns(2)
-        self.columns = None if plane else (model.columns[0], model.columns[1])
+        plane = model.columns == default_columns(2) and varies.all()
+        self.columns = None if plane else (model.columns[self.shown[0]], model.columns[self.shown[1]])
         self.places = list(places)
         self.times = self.grid[self.places].astype(float)
         # T, where every time is that of a step.
@@ -93,7 +96,7 @@ class ModelView:
         """
         z = self.model.standardiser.forward(x)
         eps = np.random.default_rng([seed, 1]).standard_normal(z.shape)
-        return self.model.standardiser.inverse((self._alpha * z + self._sigma * eps) / self.zoom)[..., :2]
+        return self.model.standardiser.inverse((self._alpha * z + self._sigma * eps) / self.zoom)[..., self.shown]
 
     def reverse(self, n: int, *, seed: int, denoiser: Denoiser | None = None) -> Array:
         """Clouds of a reverse chain of `n` points, (len(places), n, 2); by another denoiser if one is given.
@@ -105,7 +108,7 @@ class ModelView:
         """
         model = self.model if denoiser is None else self.model.with_denoiser(denoiser)
         z = model.standardiser.forward(model.draw_chain(n, self.places, seed=seed, how=Sampling(grid=self.grid))[1])
-        return model.standardiser.inverse(z / self.zoom)[..., :2]
+        return model.standardiser.inverse(z / self.zoom)[..., self.shown]
 
 
 @dataclass(frozen=True)

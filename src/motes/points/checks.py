@@ -46,8 +46,8 @@ def checked_units(tensors: dict[str, NDArray[Any]], columns: Sequence[str]) -> S
     support = Support(taken("support.low"), taken("support.high")) if "support.low" in tensors else None
     _require(support is None or bool((support.low < support.high).all()), "its bounds do not rise")
     mean, scale = taken("standardiser.mean"), taken("standardiser.scale")
-    finite = (np.abs(mean) < LARGEST).all() and (scale < LARGEST).all() and (scale > 0).all()
-    _require(bool(finite), "'standardiser.scale' is not above 0 everywhere, or its numbers are not finite")
+    finite = (np.abs(mean) < LARGEST).all() and (scale < LARGEST).all() and (scale >= 0).all() and (scale > 0).any()
+    _require(bool(finite), "'standardiser.scale' is below 0, or 0 everywhere, or its numbers are not finite")
     return Standardiser(mean, scale, support)
 
 
@@ -74,13 +74,13 @@ def check_network(recipe: PointRecipe, arrays: int) -> None:
     _require(layers <= arrays, f"its recipe asks for {layers:,} layers, and it has {arrays:,} arrays")
 
 
-def check_context(context: Context, columns: Sequence[str]) -> None:
-    """Refuse a context that cannot be that of points of these columns.
+def check_context(context: Context, columns: Sequence[str], d: int) -> None:
+    """Refuse a context that cannot be that of points of these columns, of which d vary.
 
     Raises:
         ValueError: it cannot.
     """
-    names, d = context.columns, len(columns)
+    names = context.columns
     for part in (context, context.prior, context.regression, context.novelty):
         if part is not None:
             check_types(part)

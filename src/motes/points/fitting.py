@@ -216,10 +216,12 @@ def _as_learned(
     table, heavy = _distinct(whole, weights)
     classes = _classes(table, heavy, start)
     units = start.standardiser if start else standardiser_of(table, recipe, heavy)
+    if start:
+        start.check_constants(table.x, "the data")
     z = units.forward(table.x)
     context, numbers, left = _context(table, z, units, heavy, start, recipe)
     labels = None if classes is None else classes.numbers(table.labels, len(z))
-    masks = _masks(table, recipe, seed)
+    masks = _masks(table, units.varies, recipe, seed)
     return _Points(Rows(left, labels, heavy, context=numbers, masks=masks), units, classes, context)
 
 
@@ -239,8 +241,8 @@ def _given_named(recipe: PointRecipe, observed: Table | None) -> PointRecipe:
     return replace(recipe, data=replace(recipe.data, given=observed.columns))
 
 
-def _masks(table: Table, recipe: PointRecipe, seed: int) -> NDArray[np.bool_] | None:
-    """Observed masks to learn with; None where no conditional distribution is learned."""
+def _masks(table: Table, varies: NDArray[np.bool_], recipe: PointRecipe, seed: int) -> NDArray[np.bool_] | None:
+    """Observed masks of the columns that vary, to learn with; None where no conditional distribution is learned."""
     part, given = recipe.conditions, recipe.data.given
     if not part.learned:
         return None
@@ -253,25 +255,27 @@ def _masks(table: Table, recipe: PointRecipe, seed: int) -> NDArray[np.bool_] | 
             "Give fit(theta, given=x), or --given-columns; or set conditions.posterior and conditions.likelihood to 0."
         )
     rng = np.random.default_rng(np.asarray(jax.random.key_data(seed_key(seed, "masks"))))
-    return part.masks(np.isin(table.columns, given), rng)
+    return part.masks(np.isin(table.columns, given)[varies], rng)
 
 
 def standardiser_of(table: Table, recipe: PointRecipe, weights: Array | None = None) -> Standardiser:
     """Between the units of `table` and those that a recipe trains in.
 
     Raises:
-        DataError: a column that does not vary over the rows that count, or a row beyond the bounds.
+        DataError: no column that varies over the rows that count, or a row beyond the bounds.
         UsageError: bounds that are none.
     """
     support = Support.of(recipe.data.bounds, table.columns)
     if support is not None:
         support.check(table.x, table.columns, "the data")
-    if not recipe.data.standardise:
-        return replace(Standardiser.identity(table.x.shape[1]), support=support)
     found = Standardiser.fit(table.x, weights, support)
-    for name, scale in zip(table.columns, found.scale, strict=True):
-        if not scale > 0:
-            raise DataError(f"column '{name}' does not vary over the rows that count. Remove it.")
+    if not found.varies.any():
+        raise DataError(
+            f"all columns are constant over the rows that count: {', '.join(table.columns)}. There is nothing to "
+            "learn; expected at least one that varies."
+        )
+    if not recipe.data.standardise:
+        return replace(found, mean=np.where(found.varies, 0.0, found.mean), scale=found.varies.astype(np.float64))
     return found
 
 
@@ -338,7 +342,7 @@ def _context(
     start: GaussianModel | None,
     recipe: PointRecipe,
 ) -> tuple[Context | None, Array | None, Array]:
-    """What points are conditioned on: as `start` has it, or as the rows say. `z` (n, d) are the points in `units`.
+    """What points are conditioned on: as `start` has it, or as the rows say. `z` (n, v) are the points in `units`.
 
     Beside it what the network is given of each row (n, c), and what there is to learn of z.
     """
@@ -352,7 +356,8 @@ def _context(
             "Give these."
         )
     standardise = recipe.data.standardise
-    prior = Prior.fit(z, points.columns, weights, units.intervals)
+    columns = [name for name, varies in zip(points.columns, units.varies, strict=True) if varies]
+    prior = Prior.fit(z, columns, weights, units.intervals)
     context = before or Context.fit(table, prior, weights, standardise=standardise)
     numbers = context.mapped(table.x)
     if not standardise:

@@ -102,8 +102,51 @@ class GaussianModel(Model):
 
     @property
     def dim(self) -> int:
-        """Number of columns."""
-        return len(self.columns)
+        """Number of columns that the network has learned: all but constant ones."""
+        return int(self.standardiser.varies.sum())
+
+    @property
+    def constants(self) -> dict[str, float]:
+        """Columns that were constant in the training, with their values: kept aside, and given back with all samples.
+
+        log p of a row with another value is minus infinity.
+
+        Example:
+            >>> rows = {"x": np.arange(100.0), "c": np.full(100, 3.0)}
+            >>> kept = motes.fit(rows, "default", changes={"training.steps": 2}, verbose=False)
+            >>> kept.constants, kept.sample(2)["c"].tolist(), kept.score_samples({"x": [5.0], "c": [4.0]}).tolist()
+            ({'c': 3.0}, [3.0, 3.0], [-inf])
+        """
+        units = self.standardiser
+        kept = zip(self.columns, units.mean.tolist(), units.varies, strict=True)
+        return {name: value for name, value, varies in kept if not varies}
+
+    def varying(self, points: Array) -> dict[str, Array]:
+        """Column -> its numbers (...,) in points (..., d), of the columns that are not constant.
+
+        Example:
+            >>> [*model.varying(np.zeros((3, 2)))]
+            ['x', 'y']
+        """
+        parts = zip(self.columns, np.moveaxis(points, -1, 0), self.standardiser.varies, strict=True)
+        return {name: part for name, part, varies in parts if varies}
+
+    def check_constants(self, x: Array, name: str) -> None:
+        """Refuse rows x (n, d) of another value in a constant column.
+
+        Raises:
+            DataError: it names the row and the column.
+
+        Example:
+            >>> model.check_constants(np.zeros((3, 2)), "the data")
+        """
+        different = np.argwhere(self.standardiser.differs(x))
+        if len(different):
+            (i, j), expected = different[0], self.standardiser.mean
+            raise DataError(
+                f"{name}, row {i + 1}, column '{self.columns[j]}': got {x[i, j]:g}; expected {expected[j]:g}, as in "
+                "all rows of the training, which kept this column aside. Leave out such rows, or train a model on them."
+            )
 
     @property
     def parameters(self) -> int:
@@ -417,8 +460,14 @@ class PointModel(GaussianModel):
         check_process()
         n, seed = check_count(n, "points"), check_seed(seed)
         how, (low, high) = Sampling.of(how), box_of(self.columns, given)
+        constants = self.constants
+        for j in np.flatnonzero(self.standardiser.differs(np.clip(self.standardiser.mean, low, high))):
+            name = self.columns[j]
+            raise UsageError(
+                f"column '{name}': got {given[name]!r}; expected {constants[name]:g}, its only value in the training."
+            )
         if self.recipe.conditions.learned and ((low == high) | (np.isinf(low) & np.isinf(high))).all():
-            rows = np.broadcast_to(np.where(low == high, low, np.nan), (n, self.dim))
+            rows = np.broadcast_to(np.where(low == high, low, np.nan), (n, len(self.columns)))
             return self._filled(rows, seed=seed, how=how, on_block=on_block), float(n)
         known, forward = self.given(label, n), self.standardiser.forward
         z, effective = sample_inside(
@@ -452,23 +501,25 @@ class PointModel(GaussianModel):
         low, high = (self.standardiser.forward(end) for end in box)
         away = np.maximum(np.maximum(low, -high), 0.0)
         far = [
-            f"the condition on '{self.columns[j]}' is {away[j]:.0f} standard deviations from the mean of the training, "
+            f"the condition on '{name}' is {one:.0f} standard deviations from the mean of the training, "
             "which held no such point. The answer is a guess."
-            for j in np.flatnonzero(away > FAR)
+            for name, one in zip(self.varying(box[0]), away, strict=True)
+            if one > FAR
         ]
         return far or (self._novel(*box) if self.recipe.conditions.learned else [])
 
     @cached_property
     def _own(self) -> Array:
         """Rows of the joint distribution (n, d), in standardised units, with which conditions are compared."""
-        return self.standardiser.forward(self._filled(np.full((OWN, self.dim), np.nan)))
+        return self.standardiser.forward(self._filled(np.full((OWN, len(self.columns)), np.nan)))
 
     def _novel(self, low: Array, high: Array) -> list[str]:
         """How the numbers of a box differ from rows of the model itself."""
-        there = low == high
+        varies = self.standardiser.varies
+        there = (low == high) & varies
         if not there.any():
             return []
-        units, own = self.standardiser.of(there), self._own[:, there]
+        units, own = self.standardiser.of(there), self._own[:, there[varies]]
         own = own[np.isfinite(own).all(axis=1)]
         if len(own) < OWN // 2:  # sampling warns of rows that are not finite
             return []
@@ -548,6 +599,7 @@ class PointModel(GaussianModel):
         there = ~np.isnan(rows)
         # What is not known is not looked at; a number that is in the training is within all bounds.
         z = self.standardiser.forward(np.where(there, rows, self.standardiser.inverse(np.zeros(self.dim))))
+        there = there[:, self.standardiser.varies]
         return Given(context=np.hstack([np.where(there, z, 0.0), there]))  # type: ignore[arg-type]
 
     # --- likelihood ---
@@ -568,7 +620,8 @@ class PointModel(GaussianModel):
         """log p of each row by the probability flow, in nats of the data's units, with its errors.
 
         It is the distribution that `sample` draws from where the sampler is Heun's, but for that sampler's own error;
-        `bound` is about the chain of noisy steps, which is another distribution.
+        `bound` is about the chain of noisy steps, which is another distribution. It is minus infinity beyond
+        bounds, and where a constant column has another value than in the training.
 
         Args:
             data: n rows, in any kind of table.
@@ -614,8 +667,8 @@ class PointModel(GaussianModel):
         for name in names:
             if name not in self.columns:
                 raise UsageError(unknown("given column", str(name), self.columns))
-        if len(set(names)) == self.dim:
-            raise UsageError("all columns are given; expected one or more whose log p is to be taken.")
+        if {*self.columns} - {*self.constants} <= {*names}:
+            raise UsageError("all columns are given, or constant; expected one or more whose log p is to be taken.")
         return names
 
     def _likelihood_given(self, rows: NDArray[np.float64], there: NDArray[np.bool_], **options: Any) -> Likelihood:
@@ -623,9 +676,9 @@ class PointModel(GaussianModel):
         z, known = self.standardiser.forward(rows), self.observed(np.where(there, rows, np.nan))
         # Observed columns are taken for normal ones beside the flow, at 0, where their log-density is known.
         assert isinstance(self.denoiser, AnyConditional)  # as its recipe says
-        apart = AnyConditional(self.denoiser.denoiser, self.dim, apart=True)
-        found = log_likelihood(apart, np.where(there, 0.0, z), given=known, **options)
-        normal = -0.5 * math.log(2 * math.pi) * there.sum()
+        apart, observed = AnyConditional(self.denoiser.denoiser, self.dim, apart=True), there[self.standardiser.varies]
+        found = log_likelihood(apart, np.where(observed, 0.0, z), given=known, **options)
+        normal = -0.5 * math.log(2 * math.pi) * observed.sum()
         return found._replace(log_prob=found.log_prob - normal + self.standardiser.of(~there).log_det(rows[:, ~there]))
 
     def bound(self, data: Any, *, variance: Variance | None = None, seed: int = 0, draws: int = 1) -> Bound:
@@ -724,7 +777,7 @@ class PointModel(GaussianModel):
             on_block: called with the number of rows filled in so far, of all draws together.
 
         Raises:
-            DataError: another number of columns, or an infinite number.
+            DataError: another number of columns, an infinite number, or another one in a constant column.
             UsageError: a row that is impossible to the model.
 
         Example:
@@ -747,13 +800,15 @@ class PointModel(GaussianModel):
         """
         check_process()
         x = np.array(x, np.float64)
-        if x.ndim != 2 or x.shape[1] != self.dim:
-            raise DataError(f"{name} has shape {x.shape}; expected (rows, {self.dim}).")
+        if x.ndim != 2 or x.shape[1] != len(self.columns):
+            raise DataError(f"{name} has shape {x.shape}; expected (rows, {len(self.columns)}).")
         if np.isinf(x).any():
             row, j = np.argwhere(np.isinf(x))[0]
             raise DataError(
                 f"{name}, row {row + 1}, column '{self.columns[j]}': got {x[row, j]}; expected a finite number."
             )
+        self.check_constants(x, name)
+        x = np.where(np.isnan(x) & ~self.standardiser.varies, self.standardiser.mean, x)
         holes = int(np.isnan(x).any(axis=1).sum())
         for number, word in enumerate(np.random.SeedSequence([check_seed(seed), 577215]).generate_state(draws)):
             tell = None if on_block is None else (lambda done, before=number * holes: on_block(before + done))
@@ -769,7 +824,8 @@ class PointModel(GaussianModel):
             return x
         z = self.standardiser.forward(np.where(known, x, 0.0))[rows]
         key, grid = seed_key(check_seed(seed), "impute"), self.recipe.make_grid()
-        drawn, _ = conditional_rows(self.denoiser, z, known[rows], key=key, grid=grid, on_block=on_block)
+        some = known[rows][:, self.standardiser.varies]
+        drawn, _ = conditional_rows(self.denoiser, z, some, key=key, grid=grid, on_block=on_block)
         x[rows] = np.where(known[rows], x[rows], self.standardiser.inverse(drawn[:, 0]))
         return x
 
@@ -826,7 +882,7 @@ class PointModel(GaussianModel):
         return diagnose_model(self, self._source(data), n=n, seed=seed, on_block=on_block)
 
     def plot(self, data: Any = None, *, n: int = 2000, seed: int = 0, style: str = "light") -> Axes | Figure:
-        """A picture of samples: points of the plane, or the distribution of each column.
+        """A picture of samples: points of the plane, or the distribution of each column that is not constant.
 
         Args:
             data: real rows of more than two columns, in any kind of table: drawn as areas.
@@ -841,12 +897,11 @@ class PointModel(GaussianModel):
         """
         from motes import plots
 
-        points, title = self.draw(check_count(n, "samples"), seed=seed), f"{n:,} samples"
+        shown, title = self.varying(self.draw(check_count(n, "samples"), seed=seed)), f"{n:,} samples"
         if self.dim == 2:
             self._refuse("data", data, "Draw the data with motes.plots.scatter.")
-            return plots.scatter(points, title=title, style=style)
-        shown = dict(zip(self.columns, points.T, strict=True))
-        real = None if data is None else dict(zip(self.columns, self.matrix(data).T, strict=True))
+            return plots.scatter(np.stack([*shown.values()], axis=1), title=title, style=style)
+        real = None if data is None else self.varying(self.matrix(data))
         return plots.marginals(shown, real, title=title, style=style)
 
     def _source(self, data: Any) -> Any:

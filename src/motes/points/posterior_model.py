@@ -193,7 +193,7 @@ class PosteriorModel(GaussianModel):
         labels = label if np.ndim(label) == 0 else np.tile(np.asarray(label), len(rows))
         known = self.given(labels, n * len(rows), np.repeat(rows, n, axis=0))
         points, kept = self._draw(n * len(rows), known, how, seed, record, on_block)
-        shape = (n, self.dim) if one else (len(rows), n, self.dim)
+        shape = (n, len(self.columns)) if one else (len(rows), n, len(self.columns))
         whole = [
             self.standardiser.inverse(self.context.whole(np.asarray(z, np.float64), _numbers(known)))
             for z in (points, kept)
@@ -235,6 +235,8 @@ class PosteriorModel(GaussianModel):
         on_block: OnBlock = None,
     ) -> Likelihood:
         """log p(row | what was observed) by the probability flow, in nats of the data's units, with its errors.
+
+        It is minus infinity beyond bounds, and where a constant column has another value than in the training.
 
         Args:
             data: n rows, in any kind of table.
@@ -339,7 +341,7 @@ class PosteriorModel(GaussianModel):
         points = self.draw(check_count(n, "samples"), given, seed=seed)
         if points.ndim > 2:
             raise UsageError(f"plot: got {len(points)} observations; expected one, such as given=x[0].")
-        columns, marks = dict(zip(self.columns, points.T, strict=True)), self._marks(truth)
+        columns, marks = self.varying(points), self._marks(truth)
         return plots.pairs(columns, contours=CONTOURS, truth=marks, title=f"{n:,} samples", seed=seed, style=style)
 
     def _source(self, data: Any) -> Any:
@@ -367,7 +369,8 @@ class PosteriorModel(GaussianModel):
                 f"plot: got truth = {truth!r}; expected a number for each of {', '.join(self.columns)}, such as "
                 "truth=theta[0]."
             )
-        return dict(zip(names, numbers.tolist(), strict=True))
+        constants = self.constants
+        return {name: mark for name, mark in zip(names, numbers.tolist(), strict=True) if name not in constants}
 
     # --- several observations of one point ---
 
@@ -434,8 +437,8 @@ def _drawn(model: PosteriorModel, rows: Array, label: Any, seed: int, zero: Arra
     """Draws u (m, DRAWS, d) of the posterior of each observation."""
     word = int(np.random.SeedSequence([seed, 141421]).generate_state(1)[0])
     drawn = model.draw(DRAWS, rows, label=label, seed=word)
-    z = model.standardiser.forward(drawn.reshape(-1, model.dim))
-    return np.asarray(np.linalg.solve(root, (z - zero).T).T.reshape(drawn.shape), np.float64)
+    z = model.standardiser.forward(drawn.reshape(-1, drawn.shape[-1]))
+    return np.asarray(np.linalg.solve(root, (z - zero).T).T.reshape(*drawn.shape[:2], model.dim), np.float64)
 
 
 def _added(prior: NoisyPrior, whole: Array, drawn: Array) -> Array:

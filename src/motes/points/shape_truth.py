@@ -250,6 +250,8 @@ def _oracle(distribution: Distribution, schedule: Schedule, standardiser: Standa
         raise UsageError(
             "got units with bounds; expected none for the exact denoiser of a shape. Leave out data.bounds."
         )
+    if not standardiser.varies.all():
+        raise UsageError("got units with a constant column; expected two that vary, as those of a shape do.")
     spread = distribution.spread / standardiser.scale
     if isinstance(distribution, Atoms):
         return EmpiricalOracle(standardiser.forward(distribution.nodes), schedule, distribution.weights, spread)
