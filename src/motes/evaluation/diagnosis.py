@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.data import Table
-from motes.errors import check_process
 from motes.evaluation import causes
 from motes.evaluation.findings import Finding, find_problems, headline, named
 from motes.evaluation.losses import ExcessLoss
@@ -116,7 +115,6 @@ def diagnose_model(
         >>> diagnose_model(model, "moons", n=64).split.rows
         64
     """
-    check_process()
     origin, real, _ = compared_with(model, source, n)
     samples = model.draw(n, seed=seed, on_block=on_block)
     setting = causes.Setting.of(model, origin, n, seed)

@@ -23,7 +23,7 @@ from motes.errors import UsageError
 from motes.points import Denoiser, DiscreteVP, EmpiricalOracle, Oracle, Schedule, Times, q_sample
 from motes.points.exact import ROWS
 from motes.points.losses import Loss
-from motes.training.programs import training_program
+from motes.training.programs import blocks, training_program
 
 Array = NDArray[np.float64]
 
@@ -151,12 +151,11 @@ def excess_loss(
     if times.ndim != 1 or len(times) < 2 or not (np.diff(times) > 0).all() or not (times[0] > 0 and times[-1] <= 1):
         raise UsageError(f"t = {t}; expected at least 2 rising times above 0, up to 1.")
     count = repeats * len(rows)
-    padded = np.pad(np.tile(rows, (repeats, 1)), ((0, -count % ROWS), (0, 0)), mode="edge")
-    blocks = [
-        _errors(denoiser, reference, jnp.asarray(padded[i : i + ROWS], float), jnp.asarray(times, float), key, i)
-        for i in np.arange(0, count, ROWS)
+    parts = [
+        _errors(denoiser, reference, block, jnp.asarray(times, float), key, i)
+        for i, block in zip(np.arange(0, count, ROWS), blocks(np.tile(rows, (repeats, 1)), ROWS), strict=True)
     ]
-    all_draws = np.concatenate(blocks, axis=2)[..., :count].astype(np.float64)  # (3, m, repeats n)
+    all_draws = np.concatenate(parts, axis=2)[..., :count].astype(np.float64)  # (3, m, repeats n)
     loss, least, apart = all_draws.reshape(3, len(times), repeats, len(rows)).mean(axis=2)  # (m, n) each
     above = apart if exact else loss - least
     noise = np.exp(-np.asarray(denoiser.schedule.log_snr(times), np.float64) / 2)
@@ -306,11 +305,9 @@ def _losses(denoiser: Denoiser, loss: Loss, x0: ArrayLike, t: jax.Array, key: ja
     key_rows, key_eps = jax.random.split(key)
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key_rows)))  # nothing to compile
     rows = x[np.resize(rng.permutation(len(x)), len(t))]
-    more = -len(t) % ROWS
-    rows, padded = np.pad(rows, ((0, more), (0, 0)), mode="edge"), jnp.pad(t, (0, more), mode="edge")
     parts = [
-        _block(denoiser, loss, jnp.asarray(rows[i : i + ROWS], float), padded[i : i + ROWS], key_eps, jnp.asarray(i))
-        for i in range(0, len(rows), ROWS)
+        _block(denoiser, loss, block, times, key_eps, jnp.asarray(i * ROWS))
+        for i, (block, times) in enumerate(zip(blocks(rows, ROWS), blocks(t, ROWS), strict=True))
     ]
     return np.concatenate(parts)[: len(t)].astype(np.float64)
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data import Frame
-from motes.errors import UsageError, check_process, unknown
+from motes.errors import UsageError, unknown
 from motes.evaluation.losses import Estimate, ExcessLoss, excess_loss, expected_loss, noise_levels
 from motes.evaluation.points import Fit, PointDetails, evaluate_points
 from motes.evaluation.records import Evaluation
@@ -47,7 +47,6 @@ def evaluate_point_model(
         UsageError: rows that are not to be had, or too few of them.
         DataError: rows that cannot be used, or with other columns than the model's.
     """
-    check_process()
     origin, reference, _ = compared_with(model, source, n)
     with reporter.counting("sampling", len(reference), "rows") as count:
         samples = model.draw(len(reference), seed=seed, on_block=count)
@@ -78,7 +77,6 @@ def evaluate_table_model(
         UsageError: rows that are not to be had, too few of them, or a target that was not learned.
         DataError: rows that cannot be used, or with other columns than the model's.
     """
-    check_process()
     _check_target(model, target)
     origin = table_source(model, source)
     for rows in (origin.training, origin.held_out):

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from motes.errors import DataError, UsageError, check_count, check_process, check_seed
+from motes.errors import DataError, UsageError, check_count, check_seed
 from motes.evaluation.models import about
 from motes.evaluation.records import Entry, Evaluation, entries_text
 from motes.evaluation.results import NO_DIFFERENCE, POWER, Metric, Verdict, graded, p_value, share
@@ -662,7 +662,6 @@ def diagnose_posteriors(
         UsageError: rows that are not to be had, or fewer than 50.
         DataError: rows that cannot be used.
     """
-    check_process()
     theta, x, _, _ = rows_of(model, data, given, min(n, ROWS))
     return calibration(model, theta, x, seed=seed)
 
@@ -672,7 +671,6 @@ def evaluate_posteriors(
 ) -> Evaluation[PosteriorDetails]:
     """The same as a record, with log p of the rows; the arguments are those of `diagnose_posteriors`."""
     theta, x, name, against = rows_of(model, data, given, min(n, ROWS))
-    check_process()
     found = calibration(model, theta, x, seed=seed)
     log_prob = model.score_samples(np.asarray(theta, np.float64), given=x)
     details = PosteriorDetails(found.columns, found.draws, {level: found.coverage(level) for level in LEVELS})

@@ -6,7 +6,7 @@ u is what is drawn. Its velocity along the angle a, by which the clock goes, is 
 noise; so is eps_hat, the score times its noise. log p is integrated in double precision.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import equinox as eqx
@@ -21,6 +21,7 @@ from motes.explorer.subjects import PLACES, Subject
 from motes.points import Denoiser, Oracle, log_likelihood
 from motes.points.exact import Later
 from motes.points.samplers import flow_path
+from motes.training.programs import blocks
 
 Array = NDArray[np.float64]
 OnBlock = Callable[[int], None]
@@ -40,15 +41,9 @@ ALONG = 240  # places of the line at which the exact density is computed
 
 def scores(denoiser: Denoiser, z: Array, t: float) -> tuple[Array, Array]:
     """E[x_0 | x_t] and the score of rows x_t (n, d) at time t > 0, (n, d) each, in standardised units."""
-    parts = [_scores(denoiser, block, jnp.asarray(t)) for block in _blocks(z)]
+    parts = [_scores(denoiser, block, jnp.asarray(t)) for block in blocks(z, BLOCK)]
     x0, score = (np.concatenate([np.asarray(part[k], float) for part in parts])[: len(z)] for k in (0, 1))
     return x0, score
-
-
-def _blocks(rows: Array) -> Iterator[jax.Array]:
-    """Rows in blocks of one size; the last row fills up the last block."""
-    padded = np.pad(rows, ((0, -len(rows) % BLOCK), (0, 0)), mode="edge")
-    return (jnp.asarray(padded[i : i + BLOCK]) for i in range(0, len(padded), BLOCK))
 
 
 @eqx.filter_jit
@@ -96,7 +91,7 @@ def carried_grid(subject: Subject, denoiser: Denoiser, on_block: OnBlock) -> tup
     times = np.interp(places, np.arange(PLACES + 1), subject.clock[0])
     start = subject.standardised(subject.model.standardiser.inverse(grid_at_noise()), float(times[0]))
     made = []
-    for block in _blocks(start):
+    for block in blocks(start, BLOCK):
         made.append(_carried(denoiser, block, jnp.asarray(times)))
         on_block(0)
     z = np.concatenate([np.asarray(part, float) for part in made])[: len(start)]

@@ -12,7 +12,7 @@ from motes.data.points import MOST, Classes
 from motes.data.records import check_types
 from motes.points.posterior import Context
 from motes.points.recipe import PointRecipe
-from motes.training.model import _is_covariance, _require
+from motes.training.model import is_covariance, require
 
 LARGEST = 1e300  # of a mean or a scale: some scales further away there are still floats
 
@@ -25,7 +25,7 @@ def checked_columns(text: str) -> tuple[str, ...]:
     """
     names = json.loads(text)
     fine = isinstance(names, list) and len(names) > 0 and all(isinstance(name, str) for name in names)
-    _require(fine and len({*names}) == len(names), "its columns have no names, or the same one")
+    require(fine and len({*names}) == len(names), "its columns have no names, or the same one")
     return tuple(names)
 
 
@@ -44,10 +44,10 @@ def checked_units(tensors: dict[str, NDArray[Any]], columns: Sequence[str]) -> S
         return array
 
     support = Support(taken("support.low"), taken("support.high")) if "support.low" in tensors else None
-    _require(support is None or bool((support.low < support.high).all()), "its bounds do not rise")
+    require(support is None or bool((support.low < support.high).all()), "its bounds do not rise")
     mean, scale = taken("standardiser.mean"), taken("standardiser.scale")
     finite = (np.abs(mean) < LARGEST).all() and (scale < LARGEST).all() and (scale >= 0).all() and (scale > 0).any()
-    _require(bool(finite), "'standardiser.scale' is below 0, or 0 everywhere, or its numbers are not finite")
+    require(bool(finite), "'standardiser.scale' is below 0, or 0 everywhere, or its numbers are not finite")
     return Standardiser(mean, scale, support)
 
 
@@ -59,8 +59,8 @@ def check_classes(classes: Classes) -> None:
     """
     check_types(classes)
     names = {str(name) for name in classes.names}
-    _require(len(names) == len(classes.names) == len(classes.counts) and 2 <= len(names) <= MOST, "its classes")
-    _require(min(classes.counts) >= 0 and sum(classes.counts) > 0, "how many rows its classes had")
+    require(len(names) == len(classes.names) == len(classes.counts) and 2 <= len(names) <= MOST, "its classes")
+    require(min(classes.counts) >= 0 and sum(classes.counts) > 0, "how many rows its classes had")
 
 
 def check_network(recipe: PointRecipe, arrays: int) -> None:
@@ -71,7 +71,7 @@ def check_network(recipe: PointRecipe, arrays: int) -> None:
     """
     network = recipe.network
     layers = getattr(network, "depth", 0) * getattr(network, "members", 1)
-    _require(layers <= arrays, f"its recipe asks for {layers:,} layers, and it has {arrays:,} arrays")
+    require(layers <= arrays, f"its recipe asks for {layers:,} layers, and it has {arrays:,} arrays")
 
 
 def check_context(context: Context, columns: Sequence[str], d: int) -> None:
@@ -84,26 +84,26 @@ def check_context(context: Context, columns: Sequence[str], d: int) -> None:
     for part in (context, context.prior, context.regression, context.novelty):
         if part is not None:
             check_types(part)
-    _require(0 < len(context) == len({*names}) and not {*names} & {*columns}, "the columns that it is given")
+    require(0 < len(context) == len({*names}) and not {*names} & {*columns}, "the columns that it is given")
     alike = len(context.curves) == len(context.gaps) == len(context)
-    _require(alike, "what it knows of the columns that it is given")
+    require(alike, "what it knows of the columns that it is given")
     prior = context.prior
     covariance = np.array(prior.covariance)
-    _require(len(prior.mean) == len(prior.intervals) == d and covariance.shape == (d, d), "the prior of its points")
-    _require(all(ends is None or ends[0] < ends[1] for ends in prior.intervals), "the intervals of its prior")
-    _require(_is_covariance(covariance), "the covariance of its prior")
-    _require(all(0 <= edge < d and prior.intervals[edge] is not None for edge in context.edges), "its edges")
+    require(len(prior.mean) == len(prior.intervals) == d and covariance.shape == (d, d), "the prior of its points")
+    require(all(ends is None or ends[0] < ends[1] for ends in prior.intervals), "the intervals of its prior")
+    require(is_covariance(covariance), "the covariance of its prior")
+    require(all(0 <= edge < d and prior.intervals[edge] is not None for edge in context.edges), "its edges")
     if (regression := context.regression) is not None:
         known = len(context) + sum(context.gaps)
         shapes = [part.shape for part in (regression.slope, regression.offset, regression.root)]
-        _require(shapes == [(known, d), (d,), (d, d)], "the shapes of its regression")
+        require(shapes == [(known, d), (d,), (d, d)], "the shapes of its regression")
         finite = all(np.isfinite(part).all() for part in vars(regression).values())
-        _require(finite and _is_covariance(regression.root), "the numbers of its regression")
+        require(finite and is_covariance(regression.root), "the numbers of its regression")
     if (novelty := context.novelty) is not None:
         known = len(context) + sum(context.gaps)
         ends = novelty.ends.shape == novelty.tails.shape == (len(context), 2)
         axes = novelty.mean.shape == (known,) and novelty.axes.shape in ((known,), (known, known))
         centres = novelty.centres.ndim == 2 and novelty.centres.shape[1] == known and len(novelty.centres) > 0
-        _require(ends and axes and centres and novelty.rows > 0, "the shapes of its novelty detector")
+        require(ends and axes and centres and novelty.rows > 0, "the shapes of its novelty detector")
         arrays = (novelty.ends, novelty.tails, novelty.mean, novelty.axes, novelty.centres)
-        _require(all(bool(np.isfinite(part).all()) for part in arrays), "the numbers of its novelty detector")
+        require(all(bool(np.isfinite(part).all()) for part in arrays), "the numbers of its novelty detector")

@@ -62,12 +62,17 @@ def provenance_of(about: Mapping[str, str]) -> tuple[Provenance, float | None]:
     return Provenance(about["source"], about["fingerprint"], int(about["seed"])), length
 
 
-def _require(holds: bool, otherwise: str) -> None:
+def require(holds: bool, otherwise: str) -> None:
+    """Refuse what a model file says.
+
+    Raises:
+        ValueError: it does not hold.
+    """
     if not holds:
         raise ValueError(otherwise)
 
 
-def _is_covariance(matrix: NDArray[np.float64]) -> bool:
+def is_covariance(matrix: NDArray[np.float64]) -> bool:
     """Whether a square matrix is symmetric and positive definite."""
     if not np.isfinite(matrix).all() or not np.allclose(matrix, matrix.T, rtol=1e-4, atol=1e-6):
         return False
@@ -81,7 +86,7 @@ def check_origin(provenance: Provenance, length: float | None) -> None:
         ValueError: it is none.
     """
     check_seed(provenance.seed)
-    _require(length is None or 0 < length < 1, f"an average over {length} of the training")
+    require(length is None or 0 < length < 1, f"an average over {length} of the training")
 
 
 # --- The averages of its weights that a training leaves beside the model file ---------------------------------------

@@ -1,7 +1,7 @@
 """Compiled programs: their cache, their precision and the processors that they use."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import cache, wraps
 from importlib import import_module
@@ -11,7 +11,9 @@ from typing import Any, TypeVar, cast
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from numpy.typing import DTypeLike
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -111,6 +113,16 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+# --- One size of blocks, so that all of them need one program -------------------------------------------------------
+
+
+def blocks(rows: ArrayLike, size: int) -> Iterator[jax.Array]:
+    """Rows (n, ...) in blocks (size, ...); the last row fills up the last block."""
+    x = np.asarray(rows)
+    padded = np.pad(x, ((0, -len(x) % size), *[(0, 0)] * (x.ndim - 1)), mode="edge")
+    return (jnp.asarray(padded[i : i + size], float) for i in range(0, len(padded), size))
 
 
 # --- Double precision, for as long as it is requested, and arrays brought to where JAX computes ---------------------
