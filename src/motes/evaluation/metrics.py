@@ -13,18 +13,14 @@ import abc
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.errors import UsageError
 from motes.evaluation.pairs import BLOCKS, FOLDS, Pair, Permutations, checked, p_value_of
-from motes.evaluation.results import Array, Metric, Row, Z, root, share
-
-if TYPE_CHECKING:
-    from motes.evaluation.points import Worse
-
+from motes.evaluation.results import Array, Metric, Row, Worse, Z, root, share
 
 RESAMPLES = 50
 STREAM = 100  # of `Pair.rng`, for resamples; the metrics of motes have those below it

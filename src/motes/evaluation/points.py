@@ -27,6 +27,7 @@ from motes.evaluation.results import (
     Row,
     Severity,
     Verdict,
+    Worse,
     Z,
     graded,
     optional,
@@ -133,7 +134,6 @@ def welch(gap: float, squares: list[float], rows: tuple[int, int]) -> tuple[Metr
 WEIGHTS = {"exchanges": 0.8, "c2st_boosting": 0.1, "negative_log_likelihood": 0.05, "excess_loss": 0.05}
 SOLVED = 0.001  # nats: the error of a log p that an equation was solved for is below it
 
-Worse = Literal["high", "low", "both"]
 Scale = Literal["plain", "root", "square"]
 
 
@@ -346,7 +346,7 @@ def of_excess(nats: float, error: float, most: float) -> Single:
 
 # --- What each metric of points measures, and what it says beside its reference value, in words ---------------------
 #
-# A difference is one that its test finds (`motes.evaluation.points`). A metric of motes has its line in
+# A difference is one that its test finds (see above). A metric of motes has its line in
 # `MEASURES`, and in `motes.evaluation.metrics` the function that takes it; one's own metrics are in
 # `motes.evaluation.metrics`.
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 Array = NDArray[np.float64]
+Worse = Literal["high", "low", "both"]  # which values speak for a difference
 
 Z = 1.959963984540054  # a standard normal lies within +-Z with probability 0.95
 

@@ -22,6 +22,7 @@ from motes.errors import UsageError
 Array = NDArray[np.float64]
 Codes = NDArray[np.int32]
 Mask = NDArray[np.bool_]
+Values = NDArray[Any]  # entries of a column, as its kind takes them
 
 IMPOSSIBLE = -1  # the code of an observed entry that the part cannot hold, such as an unseen label
 

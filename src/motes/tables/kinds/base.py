@@ -10,21 +10,15 @@ import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from motes.data.arrays import TYPE_WORDS, Series
 from motes.errors import DataError, UsageError
-from motes.tables.parts import Array, Codes, Entries, Mask, Part, Restriction, SetOfValues
-
-if TYPE_CHECKING:
-    from motes.tables.kinds.lines import Binning
-
-
-Values = NDArray[Any]
-ENOUGH = 20  # rows: that all are even, say, is then no accident
+from motes.tables.kinds.lines import Binning, distinct
+from motes.tables.parts import Array, Codes, Entries, Mask, Part, Restriction, SetOfValues, Values
 
 
 @dataclass(frozen=True)
@@ -340,12 +334,3 @@ def shown(series: Series, row: int) -> str:
 def entry_at(series: Series, row: int) -> Any:
     """One entry as a plain Python value."""
     return series.take(slice(row, row + 1)).cells()[0]
-
-
-def distinct(values: Values, weights: Array) -> tuple[Values, Array]:
-    """The distinct values (d,), rising, and how many rows each stands for."""
-    if len(values) and (weights == weights[0]).all():
-        seen, counts = np.unique(values, return_counts=True)
-        return seen, counts.astype(np.float64) * weights[0]
-    seen, inverse = np.unique(values, return_inverse=True)
-    return seen, np.bincount(inverse, weights, len(seen)).astype(np.float64)

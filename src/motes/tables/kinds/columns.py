@@ -17,9 +17,9 @@ import numpy as np
 from motes.data.arrays import Mask, Series, Type
 from motes.errors import DataError, UsageError, unknown
 from motes.tables.kinds import dates, labels, numbers
-from motes.tables.kinds.base import ENOUGH, Kind, Sample, Values, entry_at
-from motes.tables.kinds.lines import common_step, is_whole
-from motes.tables.parts import Array
+from motes.tables.kinds.base import Kind, Sample, entry_at
+from motes.tables.kinds.lines import ENOUGH, common_step, is_whole
+from motes.tables.parts import Array, Values
 
 DISTINCT = 0.9  # share of the entries, at least, that differ from one another
 NAMES = frozenset(

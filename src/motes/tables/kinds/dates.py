@@ -12,8 +12,20 @@ from numpy.typing import NDArray
 
 from motes.data.arrays import DAY, Series, is_finer, moment_of
 from motes.errors import DataError, UsageError
-from motes.tables.kinds.base import ENOUGH, Kind, Sample, Values, distinct, shown
-from motes.tables.kinds.lines import FAR, Binning, Few, Grid, complement, few, fit_grid, in_ranges, joined_ranges
+from motes.tables.kinds.base import Kind, Sample, shown
+from motes.tables.kinds.lines import (
+    ENOUGH,
+    FAR,
+    Binning,
+    Few,
+    Grid,
+    complement,
+    distinct,
+    few,
+    fit_grid,
+    in_ranges,
+    joined_ranges,
+)
 from motes.tables.parts import (
     HERE,
     IMPOSSIBLE,
@@ -27,6 +39,7 @@ from motes.tables.parts import (
     Part,
     Restriction,
     SetOfValues,
+    Values,
     one_value,
 )
 

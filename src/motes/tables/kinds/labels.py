@@ -13,7 +13,7 @@ import numpy as np
 from motes.data.arrays import Label, Series, Type
 from motes.data.readings import doubt
 from motes.errors import DataError, UsageError
-from motes.tables.kinds.base import Kind, Sample, Values
+from motes.tables.kinds.base import Kind, Sample
 from motes.tables.parts import (
     HERE,
     IMPOSSIBLE,
@@ -27,6 +27,7 @@ from motes.tables.parts import (
     Part,
     Restriction,
     SetOfValues,
+    Values,
     one_value,
 )
 

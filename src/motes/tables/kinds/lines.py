@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data.curves import Straight, Transform, fit_curve, standardised
-from motes.tables.kinds.base import ENOUGH, Values, distinct
-from motes.tables.parts import IMPOSSIBLE, Array, Codes, Entries, Mask, Part, Repeats
+from motes.tables.parts import IMPOSSIBLE, Array, Codes, Entries, Mask, Part, Repeats, Values
 
 Numbers = NDArray[Any]  # int64 on a lattice, otherwise float64
+ENOUGH = 20  # rows: that all are even, say, is then no accident
 Integers = NDArray[np.int64]
 
 ROWS = 20  # that hold a value which has a slot of its own
@@ -734,3 +734,12 @@ def common_step(seen: NDArray[Any]) -> int:
     """The largest step of which all whole numbers `seen`, rising, are multiples, counted from one of them."""
     # Without a sign a difference of two numbers of 64 bits is one as well.
     return max(int(np.gcd.reduce(np.diff(seen.astype(np.int64).view(np.uint64)))), 1)
+
+
+def distinct(values: Values, weights: Array) -> tuple[Values, Array]:
+    """The distinct values (d,), rising, and how many rows each stands for."""
+    if len(values) and (weights == weights[0]).all():
+        seen, counts = np.unique(values, return_counts=True)
+        return seen, counts.astype(np.float64) * weights[0]
+    seen, inverse = np.unique(values, return_inverse=True)
+    return seen, np.bincount(inverse, weights, len(seen)).astype(np.float64)

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from motes.data.arrays import Series, Type
 from motes.errors import DataError, UsageError
-from motes.tables.kinds.base import ENOUGH, Kind, Sample, Values, number, shown
+from motes.tables.kinds.base import Kind, Sample, number, shown
 from motes.tables.kinds.lines import (
     DECIMALS,
+    ENOUGH,
     FAR,
     ROWS,
     WHOLE,
@@ -46,6 +47,7 @@ from motes.tables.parts import (
     Part,
     Restriction,
     SetOfValues,
+    Values,
     one_value,
 )
 
