@@ -63,7 +63,6 @@ def circle_in(graph):
     return []
 
 
-@pytest.mark.slow
 def test_no_modules_import_each_other_in_a_circle():
     graph = imports_in(PACKAGE, allowed_down())
     assert "motes.data.arrays" in graph["motes.data.frames"]  # imports are seen at all
@@ -91,7 +90,6 @@ def test_a_circle_is_found_however_it_is_hidden(tmp_path, back):
     assert set(circle_in(imports_in(package))) == {"p._a", "p._b", "p._c"}
 
 
-@pytest.mark.slow
 def test_files_that_docstrings_name_are_there():
     named = re.compile(r"`([\w/]+\.py)`")
     for path in sorted(PACKAGE.rglob("*.py")):

@@ -1,6 +1,8 @@
-"""The classes of a table's rows as one more column of it.
+"""`DiffusionModel`: a diffusion model of a table, with the manners of a scikit-learn estimator.
 
-rows (n, d), classes (n,)  ->  columns (n, d + 1), of which the last holds labels
+    p(row, y) = p(row | y) p(y),    where the class y of a row is one more column of the table
+
+`ClassColumn` is that column: rows (n, d) and classes (n,) become columns (n, d + 1), the last of labels.
 """
 
 from __future__ import annotations
@@ -145,9 +147,7 @@ def check_labels(labels: Classes) -> None:
         ) from None
 
 
-# --- `DiffusionModel`: a diffusion model of a table, with the manners of a scikit-learn estimator -------------------
-#
-#     p(row, y) = p(row | y) p(y),    where the class y of a row is one more column of the table
+# --- The estimator --------------------------------------------------------------------------------------------------
 #
 # model = DiffusionModel().fit(table)
 # model.sample(1000, given={"age": 40})

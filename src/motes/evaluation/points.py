@@ -346,9 +346,8 @@ def of_excess(nats: float, error: float, most: float) -> Single:
 
 # --- What each metric of points measures, and what it says beside its reference value, in words ---------------------
 #
-# A difference is one that its test finds (see above). A metric of motes has its line in
-# `MEASURES`, and in `motes.evaluation.metrics` the function that takes it; one's own metrics are in
-# `motes.evaluation.metrics`.
+# A difference is one that its test finds (see above). A metric of motes has its line in `MEASURES`, and in
+# `motes.evaluation.metrics` the function that takes it; metrics of your own are there as well.
 
 
 UNLEARNED = 0.2  # nats: an excess loss that surely costs a row more is a difference

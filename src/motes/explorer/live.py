@@ -29,8 +29,6 @@ from motes.training import Provenance
 from motes.training.averages import with_weights
 from motes.training.checkpoints import State
 
-# --- _live ---
-
 TRAINING = "training"  # of the model under way, as the page calls it
 LOOK = 0.4  # seconds between two snapshots
 STRIDE = 0.2  # seconds of steps at a time
