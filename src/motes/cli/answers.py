@@ -227,7 +227,8 @@ def _(model: TableModel, source: str, draws: int, seed: int) -> tuple[Counts, Fi
         tables = model.fillings(blocks, draws=draws, seed=seed, on_block=count, name=f"'{source}'")
         return ((part.select(names) for part in parts) for parts in tables)
 
-    return [_counts(_holes(part, model.schema.learned)) for part in blocks.read()], fill
+    holes = (np.stack([part.columns[name].missing for name in model.schema.learned]) for part in blocks.read())
+    return [*map(_counts, holes)], fill
 
 
 @_to_fill.register
@@ -274,11 +275,6 @@ def _rows_for(model: TableModel, source: str) -> Blocks:
     """The rows of a file with the columns of a model."""
     file = Blocks.of_file(source, model.recipe.text.fitting(source))
     return file.each(lambda frame: model.schema.frame(frame, name=f"'{source}'"))
-
-
-def _holes(rows: Frame, columns: Sequence[str]) -> NDArray[np.bool_]:
-    """Where entries are missing, (columns, rows)."""
-    return np.stack([rows.columns[name].missing for name in columns])
 
 
 def _counts(holes: NDArray[np.bool_]) -> tuple[int, int, int]:

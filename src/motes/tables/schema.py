@@ -839,7 +839,7 @@ class Schema:
         made |= {name: one.nothing(len(codes)) for name, one in self.identifiers.items()}
         return Frame({name: made[name] for name in self.names})
 
-    def put(self, made: Frame, given: Any, *, name: str = "the data") -> Frame:
+    def put(self, made: Frame, given: Any) -> Frame:
         """`made`, which `decode` gave, with the observed entries of `given` in their places, to the bit.
 
         Raises:
@@ -852,6 +852,7 @@ class Schema:
             >>> Schema.fit(people).put(drawn, {"age": [62, None], "smoker": [None, None]})["age"].tolist()
             [62, 47]
         """
+        name = "the data"
         frame = self.frame(given, name=name)
         self._other(frame, name, refuse=True)
         columns = dict(made.columns)
