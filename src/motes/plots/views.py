@@ -18,9 +18,9 @@ from motes.plots.svg import Mark
 from motes.rasters import density_difference, limits_of
 
 
-def two(value: float) -> str:
+def two(value: float, sign: str = "") -> str:
     """Two digits behind the point; a dash for NaN."""
-    return "-" if np.isnan(value) else f"{value:.2f}"
+    return "-" if np.isnan(value) else f"{value:{sign}.2f}"
 
 
 def three(value: float | None) -> str:
