@@ -189,7 +189,8 @@ def test_the_classifier_is_the_exact_one(moons):
     truth = motes.truth("moons")
     log_p = np.stack([truth.of_class(label).log_density(x) for label in (0, 1)], axis=1)
     exact = np.exp(log_p - np.logaddexp(*log_p.T)[:, None])
-    found = moons.predict_proba(x)
+    found, names = moons.predict_proba(x)
+    assert names == [0, 1]
     np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-12)
     assert np.abs(found - exact).mean() < 0.01
     assert (found.argmax(axis=1) == labels).mean() > 0.99

@@ -232,7 +232,7 @@ def test_a_posterior_travels(tmp_path):
     theta, x = simulated(300, 5)
     skewed = pd.DataFrame({"p": np.exp(2 * x[:, 0]), "q": np.sinh(3 * x[:, 1]), "r": x[:, 2]})
     model = motes.fit(pd.DataFrame(theta, columns=["u", "v"]), given=skewed, changes=SMALL, verbose=False)
-    assert model.kind == "points" and model.columns == ("u", "v")
+    assert model.kind == "posterior" and model.columns == ("u", "v")
     assert model.context.columns == ("p", "q", "r")
     model.save(tmp_path / "model.safetensors")
     again = motes.load(tmp_path / "model.safetensors")
@@ -632,8 +632,8 @@ def test_a_file_of_simulations_is_learned_sampled_and_scored(motes_command, simu
         (["evaluate", "run"], "simulations; expected at least 50"),
         (["plot", "run"], "points given b, a, c; got no observation"),
         (["plot", "run", "s.csv", "--given", "a=1"], "got the data 's.csv'; expected --given alone"),
-        (["impute", "run", "s.csv", "--out", "i.csv"], "impute: this model is of points given b, a, c"),
-        (["score", "run", "moons", "--out", "q.csv"], "this model is of points given b, a, c"),
+        (["impute", "run", "s.csv", "--out", "i.csv"], "impute: this is a model of points given observations"),
+        (["score", "run", "moons", "--out", "q.csv"], "this is a model of points given observations"),
         (["train", "s.csv", "--given-columns", "a,d"], "unknown given column 'd'"),
         (["train", "s.csv", "--given-columns", "a,,b"], "expected names with commas between"),
         (["train", "s.csv", "--given-columns", "a,b,c,u,v"], "all columns are given"),

@@ -99,7 +99,7 @@ OF_TABLES = {
     "members": (120, {"table.averages": 7}, {}),
     "one network": (2400, {"table.batch": 128}, {}),
     "weights": (120, {}, {"weights": 1 + np.random.default_rng(1).random(120)}),  # as many codes as without them
-    "an early stop": (120, {"table.check_every": 10, "table.patience": 1, "table.learning_rate": 0.3}, {}),
+    "an early stop": (120, {"table.check_every": 5, "table.patience": 1, "table.learning_rate": 0.6}, {}),
 }
 
 

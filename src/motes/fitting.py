@@ -157,7 +157,12 @@ def _warn_of_points(points: PointData, recipe: PointRecipe, reporter: Reporter) 
 
 
 def _template(data: Any, names: Sequence[str], kept: Sequence[str]) -> Any:
-    """The kind of table that `data` is, without those of its columns that a model does not have, such as labels."""
+    """The kind of table that `data` is, without those of its columns that a model does not have, such as labels.
+
+    Of more columns than `data` has, as where recipe "any" joins `given` to named ones, it is a `Frame`.
+    """
+    if names and not {*kept} <= {*names}:
+        return Frame({})
     return without(template_of(data), [j for j, name in enumerate(names) if name not in kept])
 
 

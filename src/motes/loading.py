@@ -48,7 +48,7 @@ def load_as(kind: type[Any], path: str | Path, requested: str) -> Any:
     model = load(path)
     if not isinstance(model, kind):
         raise UsageError(
-            f"got '{path}', a {type(model).__name__}; expected a {kind.__name__}, for {requested}. Give another one."
+            f"got '{path}', a model of {model.about}; expected one of {kind.about}, for {requested}. Give another one."
         )
     return model
 

@@ -213,8 +213,8 @@ Filled = Callable[[Callable[[int], None]], Iterable[Iterable[Frame]]]
 def _to_fill(model: Model, source: str, draws: int, seed: int) -> tuple[Counts, Filled]:
     """What `_counts` says of some rows of a file at a time, and a function that fills them in, table by table."""
     raise UsageError(
-        f"this is a {type(model).__name__}, which has a distribution for each observation. Expected a model of points "
-        "alone, or of a table."
+        f"impute: this is a model of {model.about}, and has a distribution for each observation. Expected a model of "
+        "points alone, or of a table."
     )
 
 

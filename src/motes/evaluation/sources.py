@@ -263,7 +263,7 @@ def source_of(model: Model, given: Any = None) -> Source[Any]:
         DataError: rows that cannot be used, or with other columns than the model's.
     """
     raise UsageError(
-        f"this is a {type(model).__name__}, which has a distribution for each observation. Expected a model of points "
+        f"this is a model of {model.about}, and has a distribution for each observation. Expected a model of points "
         "alone; sample(n, given=...) and score_samples(theta, given=...) take an observation."
     )
 

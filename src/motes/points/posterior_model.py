@@ -54,6 +54,7 @@ class PosteriorModel(GaussianModel):
     """
 
     kind = "posterior"
+    about = "points given observations"
     context: Context
 
     # --- samples ---

@@ -115,6 +115,7 @@ class TableModel(Model):
     """
 
     kind = "table"
+    about = "a table"
     recipe: TableRecipe
     _how_to_keep = "; of a table with --set table.averages=32."
 

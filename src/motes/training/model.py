@@ -180,6 +180,7 @@ class Model(ABC):
     """
 
     kind: ClassVar[str]
+    about: ClassVar[str]  # what it is of, in messages
 
     def __init__(self, recipe: Recipe, provenance: Provenance, training: Any, template: Any):
         self.recipe = recipe
@@ -483,7 +484,8 @@ class FitSession(checkpoints.Session):
             UsageError: it is of another kind.
         """
         if self.start is not None and not isinstance(self.start, kind):
-            raise UsageError(f"start is a {type(self.start).__name__}; expected a {kind.__name__}, as the recipe says.")
+            got = self.start.about
+            raise UsageError(f"start is a model of {got}; expected one of {kind.about}, as the recipe says.")
         return self.start
 
     def going_on(self, state: checkpoints.State | None) -> FitSession:
