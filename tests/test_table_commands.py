@@ -258,14 +258,14 @@ def test_predictions_of_a_number_take_every_option(people, run, model, motes_com
     code, message, err = motes_command(*words)
     assert (code, err) == (0, "")
     usual = pd.read_csv(pd.io.common.StringIO(message))
-    ours = model.predict(people, "income")
+    ours = model.predict_frame(people, "income")
     assert tuple(usual) == ours.names == ("mean", "sd", "q0.05", "q0.5", "q0.95")
     np.testing.assert_allclose(usual.to_numpy(), np.stack([ours.columns[name].values for name in usual], axis=1))
     options = ("--quantile", 0.25, "--quantile", 0.8, "--draws", 40, "--seed", 3)
     code, message, err = motes_command(*words, *options)
     assert (code, err) == (0, "")
     changed = pd.read_csv(pd.io.common.StringIO(message))
-    ours = model.predict(people, "income", quantiles=(0.25, 0.8), draws=40, seed=3)
+    ours = model.predict_frame(people, "income", quantiles=(0.25, 0.8), draws=40, seed=3)
     assert tuple(changed) == ours.names == ("mean", "sd", "q0.25", "q0.8")
     np.testing.assert_allclose(changed.to_numpy(), np.stack([ours.columns[name].values for name in changed], axis=1))
     assert (changed["mean"] != usual["mean"]).all()
@@ -278,7 +278,7 @@ def test_what_cannot_be_predicted_is_refused(people, run, motes_command, small_m
     assert code == 0 and np.load("h.npy").shape == (ROWS, 5) and "predicted in 39 rows" in message
     assert err.startswith("warning: 1 impossible entries, which training could not have held, count as not observed")
     for words, exit_code, expected in (
-        (("--column", "citty"), 2, "unknown column 'citty'. Did you mean 'city'? Choose from: number, age, income"),
+        (("--column", "citty"), 2, "unknown column 'citty'. Did you mean 'city'? Choose from: age, income"),
         (("--column", "h", "--quantile", 1.5), 2, "expected numbers between 0 and 1"),
         (("--column", "h", "--draws", 0), 2, "0 draws"),
         (("--column", "h", "--draws", 1.5), 2, "1.5; expected a whole number"),
@@ -293,7 +293,7 @@ def test_what_cannot_be_predicted_is_refused(people, run, motes_command, small_m
     assert code == 1 and "'fewer.csv' has no column 'age'" in err
     small_model.save("points.safetensors")
     code, _, err = motes_command("predict", "points.safetensors", "strange.csv", "--column", "x")
-    assert code == 2 and "is a model of points, and `motes predict` is for models of tables" in err
+    assert code == 2 and "a model of points; expected one of a table, for `motes predict`" in err
 
 
 # --- files ----------------------------------------------------------------------------------------------------------

@@ -128,7 +128,7 @@ def test_what_is_predicted_of_a_column_knows_its_relation(data):
     with untrained():
         plain = fit_table(data, changes=TINY, seed=1)  # the relation has its share of the training rows, 0.8
     some = data.iloc[:30]
-    found = plain.predict(some, "c", quantiles=(0.3, 0.5, 0.7), draws=64)
+    found = plain.predict_frame(some, "c", quantiles=(0.3, 0.5, 0.7), draws=64)
     for name in ("q0.3", "q0.5", "q0.7"):
         np.testing.assert_array_equal(found.columns[name].values, some.a + some.b)
 

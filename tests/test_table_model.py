@@ -162,7 +162,7 @@ def test_missing_entries_are_filled_in_and_the_others_stay(model, data):
     holes = data.head(600).copy()
     holes.loc[::2, "size"] = None
     holes.loc[1::3, "x"] = np.nan
-    first, second = model.impute(holes, draws=2, seed=1)
+    first, second = model.impute_frames(holes, draws=2, seed=1)
     for column in data:
         known = holes[column].notna().to_numpy()
         assert (cells(first, column)[known] == holes[column][known]).all()

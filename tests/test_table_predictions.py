@@ -95,14 +95,14 @@ def test_numbers_and_dates_are_those_of_every_value_scored(model, data, column, 
 def test_labels_are_those_of_every_value_scored(model, data):
     known = ["x", "count", "amount", "when", "gone"]
     p = exact(model, data.head(40), "size", np.array(["L", "M", "S"]), known)
-    found = model.predict(data.head(40).assign(y=None), "size")
+    found = model.predict_frame(data.head(40).assign(y=None), "size")
     np.testing.assert_allclose(np.stack([values(found, f"p({s})") for s in "LMS"], axis=1), p, atol=1e-4)
 
 
 @pytest.mark.slow
 def test_a_label_comes_with_the_probabilities_of_predict_proba(model, data):
     p, labels = model.predict_proba(data.head(300), "size")
-    found = model.predict(data.head(300), "size")
+    found = model.predict_frame(data.head(300), "size")
     assert found.names == ("label", "p(L)", "p(M)", "p(S)") and labels == ["L", "M", "S"]
     mine = np.stack([values(found, f"p({label})") for label in labels], axis=1)
     np.testing.assert_array_equal(mine, p)
@@ -114,9 +114,9 @@ def test_a_label_comes_with_the_probabilities_of_predict_proba(model, data):
 @pytest.mark.slow
 def test_the_column_itself_is_not_looked_at(model, data):
     for column in ("size", "count", "x"):
-        usual = model.predict(data.head(20), column)
+        usual = model.predict_frame(data.head(20), column)
         for other in (data.head(20).drop(columns=column), data.head(20).assign(**{column: "never seen"})):
-            found = model.predict(other, column)
+            found = model.predict_frame(other, column)
             assert all((values(found, name) == values(usual, name)).all() for name in usual.names)
     assert (model.predict_proba(data.head(20).drop(columns="size"), "size")[0] > 0).all()
 
@@ -129,7 +129,7 @@ def test_an_interval_covers_a_known_conditional():
     with untrained():
         model = fit_table(pd.DataFrame({"x": x, "y": 0.8 * x + 0.6 * rng.standard_normal(ROWS)}), changes=TINY)
     x = rng.standard_normal(1000)
-    found = model.predict(pd.DataFrame({"x": x}), "y")
+    found = model.predict_frame(pd.DataFrame({"x": x}), "y")
     low, high = (norm.cdf((values(found, name) - 0.8 * x) / 0.6) for name in ("q0.05", "q0.95"))
     assert np.mean(high - low) == pytest.approx(0.9, abs=0.02)
     assert np.sqrt(np.mean((values(found, "mean") - 0.8 * x) ** 2)) < 0.06
@@ -139,7 +139,7 @@ def test_an_interval_covers_a_known_conditional():
 
 @pytest.mark.slow
 def test_what_is_said_has_the_types_of_the_column(model, data):
-    counts, dates = (model.predict(data.head(9), column) for column in ("count", "when"))
+    counts, dates = (model.predict_frame(data.head(9), column) for column in ("count", "when"))
     assert counts.names == dates.names == ("mean", "sd", "q0.05", "q0.5", "q0.95")
     assert [counts.columns[name].type for name in counts.names] == ["real", "real", "whole", "whole", "whole"]
     assert [dates.columns[name].type for name in dates.names] == ["date", "real", "date", "date", "date"]
@@ -151,14 +151,14 @@ def test_what_is_said_has_the_types_of_the_column(model, data):
 @pytest.mark.slow
 def test_every_option_does_what_it_says(model, data):
     some, done = data.head(60), []
-    usual = model.predict(some, "x", on_block=done.append)
+    usual = model.predict_frame(some, "x", on_block=done.append)
     assert done[-1] == 60 and done == sorted(done)
-    same, other, few = (model.predict(some, "x", **options) for options in ({}, {"seed": 1}, {"draws": 1}))
+    same, other, few = (model.predict_frame(some, "x", **options) for options in ({}, {"seed": 1}, {"draws": 1}))
     assert (values(usual, "mean") == values(same, "mean")).all()
     assert (values(usual, "mean") != values(other, "mean")).any()
     assert (values(few, "sd") == 0).all() and (values(few, "q0.05") == values(few, "q0.95")).all()
-    assert model.predict(some, "x", quantiles=()).names == ("mean", "sd")
-    low, high = (values(model.predict(some, "x", quantiles=(0.1, 0.9)), name) for name in ("q0.1", "q0.9"))
+    assert model.predict_frame(some, "x", quantiles=()).names == ("mean", "sd")
+    low, high = (values(model.predict_frame(some, "x", quantiles=(0.1, 0.9)), name) for name in ("q0.1", "q0.9"))
     assert (low > values(usual, "q0.05")).mean() > 0.95 and (low < high).all()
     blocks = list(model.predictions(_blocks(model, some), "x"))
     assert (values(blocks[0], "mean") == values(usual, "mean")).all()
@@ -182,26 +182,26 @@ def test_an_impossible_entry_counts_as_not_observed(model, data):
 
 def test_what_does_not_fit_is_refused_by_name(model, data):
     with pytest.raises(UsageError, match=r"unknown column 'counts'. Did you mean 'count'\? Choose from: size, x, y"):
-        model.predict(data, "counts")
+        model.predict_frame(data, "counts")
     with pytest.raises(UsageError, match="column 'same' is 7 in all rows of the training; expected a column that"):
-        model.predict(data, "same")
+        model.predict_frame(data, "same")
     with pytest.raises(UsageError, match=r"column 'count' is integer; expected one of labels\. Use `predict`"):
         model.predict_proba(data, "count")
     for shares in ((0.0,), (0.5, 1.0), (np.nan,), ("a",), 0.5):
         with pytest.raises(UsageError, match="expected numbers between 0 and 1"):
-            model.predict(data, "x", quantiles=shares)
+            model.predict_frame(data, "x", quantiles=shares)
     with pytest.raises(UsageError, match="0 draws"):
-        model.predict(data, "x", draws=0)
+        model.predict_frame(data, "x", draws=0)
     with pytest.raises(UsageError, match="seed = -1"):
-        model.predict(data, "x", seed=-1)
+        model.predict_frame(data, "x", seed=-1)
     with pytest.raises(DataError, match="no rows"):
-        model.predict(data.head(0), "x")
+        model.predict_frame(data.head(0), "x")
     with pytest.raises(DataError, match="has no column 'y'"):
-        model.predict(data.drop(columns="y"), "x")
+        model.predict_frame(data.drop(columns="y"), "x")
     with pytest.raises(DataError, match="has a column 'z'"):
-        model.predict(data.assign(z=1), "x")
+        model.predict_frame(data.assign(z=1), "x")
     with pytest.raises(DataError, match="row 1, column 'x': got 'a'"):
-        model.predict(data.head(3).assign(x="a"), "y")
+        model.predict_frame(data.head(3).assign(x="a"), "y")
 
 
 @pytest.mark.slow
@@ -210,7 +210,7 @@ def test_rows_of_an_array_have_all_columns():
     x = rng.standard_normal((400, 2)) @ np.array([[1.0, 0.9], [0.0, 0.4]])
     with untrained():
         model = fit_table(x, changes=TINY)
-    found = model.predict(x[:50], "y")
+    found = model.predict_frame(x[:50], "y")
     assert np.corrcoef(values(found, "mean"), x[:50, 0])[0, 1] > 0.98
     with pytest.raises(DataError):
-        model.predict(x[:50, :1], "y")
+        model.predict_frame(x[:50, :1], "y")

@@ -391,7 +391,7 @@ def test_missing_entries_are_filled_in_so_that_rows_keep_them(model, data):
     holes.loc[2::3, ["start", "high", "label"]] = [pd.NaT, np.nan, None]
     # What is known breaks an inequality already: the rest is filled in as it comes.
     holes.loc[5, ["end", "low", "high", "label"]] = [holes.end.min(), 2.0, 1.0, None]
-    once, again, loose = (one.impute(holes, seed=1)[0].like(data) for one in (model, model, free(model)))
+    once, again, loose = (one.impute_frames(holes, seed=1)[0].like(data) for one in (model, model, free(model)))
     pd.testing.assert_frame_equal(once, again)
     broken = lambda rows: (rows.start > rows.end) | (rows.low > rows.high)
     assert not once.isna().any().any()
@@ -409,9 +409,9 @@ def test_equal_known_values_keep_their_inequality_to_the_bit(model, data, monkey
     calls = []
     draw = motes.tables.draws.draw_block
     monkeypatch.setattr("motes.tables.draws.draw_block", lambda *words: calls.append(1) or draw(*words))
-    model.impute(rows, seed=1)
+    model.impute_frames(rows, seed=1)
     assert len(calls) == 1
-    model.impute(rows.assign(low=rows.high + 1e-9), seed=1)  # broken: nothing is drawn again
+    model.impute_frames(rows.assign(low=rows.high + 1e-9), seed=1)  # broken: nothing is drawn again
     assert len(calls) == 2
     kept = np.log(900 / 901 / whole_of(model) + 1 / 901)
     for low in rows.low[:8]:
@@ -425,25 +425,25 @@ def test_a_row_that_no_draw_mends_is_filled_in(model, data, monkeypatch):
     monkeypatch.setattr(Constraint, "accepted", lambda self, sides, hopeless, u: np.zeros(len(u), bool))
     monkeypatch.setattr("motes.tables.draws.TRIES", 3)
     holes = data.head(30).assign(end=pd.NaT)
-    assert not model.impute(holes, seed=1)[0].columns["end"].missing.any()
+    assert not model.impute_frames(holes, seed=1)[0].columns["end"].missing.any()
 
 
 @pytest.mark.slow
 def test_predictions_keep_them(model, data):
     some = data.head(30).copy()
     some.loc[:9, "start"] = pd.NaT  # which leaves the date free
-    found = model.predict(some, "end", quantiles=(0.02, 0.5))
-    loose = free(model).predict(some, "end", quantiles=(0.02, 0.5))
+    found = model.predict_frame(some, "end", quantiles=(0.02, 0.5))
+    loose = free(model).predict_frame(some, "end", quantiles=(0.02, 0.5))
     start = some.start.to_numpy()[10:].astype("datetime64[us]").astype(np.int64)
     assert (values(found, "q0.02")[10:] >= start).all()
     assert (values(loose, "q0.02")[10:] < start).mean() > 0.2
     np.testing.assert_array_equal(values(found, "mean")[:10], values(loose, "mean")[:10])
     # Below the border nothing is left; above it everything has the same share more.
-    numbers, before = (one.predict(some, "high", quantiles=(0.5,), draws=2048) for one in (model, free(model)))
+    numbers, before = (one.predict_frame(some, "high", quantiles=(0.5,), draws=2048) for one in (model, free(model)))
     assert (values(numbers, "mean") >= some.low).all()
     assert (values(numbers, "mean") >= values(before, "mean") - 1e-9).all()
     some["low"], some["high"] = 2.0, 1.0  # broken already
-    found, loose = (values(one.predict(some, "end"), "mean") for one in (model, free(model)))
+    found, loose = (values(one.predict_frame(some, "end"), "mean") for one in (model, free(model)))
     np.testing.assert_array_equal(found, loose)
 
 
