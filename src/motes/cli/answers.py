@@ -89,7 +89,7 @@ def class_column(model: Model) -> str:
 
 
 def types_of(model: Any) -> Mapping[str, Any]:
-    """Column -> type of the samples, where it is not that of real numbers."""
+    """Column -> type of the samples, for columns of anything but real numbers."""
     if model.kind == "table":
         types: Mapping[str, Any] = model.schema.types
         return types
@@ -322,7 +322,7 @@ class HeldOutScore:
 
 
 def held_out_score(model: PosteriorModel, origin: Source[Table]) -> HeldOutScore:
-    """That of the held-out rows of a source, or of its training rows where none are held out."""
+    """Score the held-out rows of a source, or its training rows where none are held out."""
     rows = origin.training if origin.held_out is None else origin.held_out
     rows = rows.take(np.arange(min(len(rows), SCORED)))
     if rows.given is None:

@@ -83,10 +83,9 @@ def _figures(model: Any, origin: Any, album: Album, home: Path, seed: int) -> "t
     from motes.plots.chains import shoot
 
     shots, x = folders.snapshots_in(home, model), origin.training.x
-    there = {"loss": False, "snapshots": bool(shots)}
     film = shoot(model, x, seed=seed)
     some = chain(stills(film, x, album, seed=seed), snapshots(film, shots, album, seed=seed))
-    return sum(there.get(name, True) for name in folders.FIGURES), some, film
+    return len(folders.FIGURES) - 1 - (not shots), some, film
 
 
 @_figures.register(TableModel)

@@ -637,6 +637,7 @@ def rows_of(model: PosteriorModel, data: Any, given: Any, n: int) -> tuple[Any, 
         table, name, against = simulations_of_source(model, data)
         if table.given is None:
             raise DataError(f"'{name}' has no columns that were observed. Give a file that has them.")
+        n = min(n, ROWS)
         return table.x[:n], table.given.x[:n], name, against
     if given is None:
         raise UsageError(
@@ -662,7 +663,7 @@ def diagnose_posteriors(
         UsageError: rows that are not to be had, or fewer than 50.
         DataError: rows that cannot be used.
     """
-    theta, x, _, _ = rows_of(model, data, given, min(n, ROWS))
+    theta, x, _, _ = rows_of(model, data, given, n)
     return calibration(model, theta, x, seed=seed)
 
 
@@ -670,7 +671,7 @@ def evaluate_posteriors(
     model: PosteriorModel, data: Any = None, given: Any = None, *, n: int = ROWS, seed: int = 0
 ) -> Evaluation[PosteriorDetails]:
     """The same as a record, with log p of the rows; the arguments are those of `diagnose_posteriors`."""
-    theta, x, name, against = rows_of(model, data, given, min(n, ROWS))
+    theta, x, name, against = rows_of(model, data, given, n)
     found = calibration(model, theta, x, seed=seed)
     log_prob = model.score_samples(np.asarray(theta, np.float64), given=x)
     details = PosteriorDetails(found.columns, found.draws, {level: found.coverage(level) for level in LEVELS})

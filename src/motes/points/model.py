@@ -43,7 +43,7 @@ from motes.seeds import seed_key
 from motes.training import Model, Provenance
 from motes.training.averages import weights_of, with_weights
 from motes.training.checkpoints import arrays_of
-from motes.training.model import ROWS, OnBlock, plain_given, texts_of, with_index
+from motes.training.model import ROWS, OnBlock, texts_of, with_index
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -235,7 +235,9 @@ class GaussianModel(Model):
         if guidance is None:
             return self.denoiser
         how = guidance if isinstance(guidance, Guidance) else Guidance(guidance)
-        weak: PointModel | None = how.weak
+        weak: GaussianModel | None = how.weak
+        if weak is not None and not isinstance(weak, GaussianModel):
+            raise UsageError(f"guidance: got weak = {weak!r}; expected a model of points, a worse copy of this one.")
         if weak is None and (given is None or given.label is None):
             why = "no label says which. Give a label" if self.classes else "this model knows none. Train with labels"
             raise UsageError(
@@ -419,7 +421,7 @@ class PointModel(GaussianModel):
             >>> model.sample(3).shape, model.sample(3, given={"x": (0.0, None)})[:, 0].min() >= 0
             ((3, 2), True)
         """
-        if plain_given(given):
+        if given is None or (isinstance(given, Mapping) and not given):
             return self._native(self.draw(n, label=label, seed=seed, how=how, on_block=on_block))
         known: Any = given
         for message in self.unlikely_conditions(known):
@@ -646,7 +648,9 @@ class PointModel(GaussianModel):
             True
         """
         check_process()
-        if not plain_given(given or None) and not self.recipe.conditions.learned:
+        named = [] if given is None else [*given] if isinstance(given, Mapping) else given
+        names = tuple(np.atleast_1d(named).ravel().tolist())
+        if names and not self.recipe.conditions.learned:
             raise UsageError(
                 "got an observation, but this model is conditioned on nothing. Train one with it: "
                 "motes.fit(theta, given=x)."
@@ -654,7 +658,8 @@ class PointModel(GaussianModel):
         rows = self._rows(data)
         try:
             options = self._flow_options(divergence, probes, seed, solver, tolerance, on_block)
-            if names := self._names_of(given):
+            if names:
+                self._check_given(names)
                 return self._likelihood_given(rows, np.isin(self.columns, names), **options)
             z, known = self.standardiser.forward(rows), self.given(label, len(rows))
             found = log_likelihood(self.denoiser, z, given=known, **options)
@@ -662,15 +667,13 @@ class PointModel(GaussianModel):
             raise UsageError(str(error)) from None
         return found._replace(log_prob=found.log_prob + self.standardiser.log_det(rows))
 
-    def _names_of(self, given: Any) -> tuple[str, ...]:
-        """The columns that log p is given, of a model that has learned any conditional distribution."""
-        names = (given,) if isinstance(given, str) else tuple(given or ())
+    def _check_given(self, names: tuple[Any, ...]) -> None:
+        """Refuse columns that log p cannot be given, of a model that has learned any conditional distribution."""
         for name in names:
             if name not in self.columns:
                 raise UsageError(unknown("given column", str(name), self.columns))
         if {*self.columns} - {*self.constants} <= {*names}:
             raise UsageError("all columns are given, or constant; expected one or more whose log p is to be taken.")
-        return names
 
     def _likelihood_given(self, rows: NDArray[np.float64], there: NDArray[np.bool_], **options: Any) -> Likelihood:
         """log p of the other columns given those that are `there` (d,)."""
@@ -900,7 +903,8 @@ class PointModel(GaussianModel):
 
         shown, title = self.varying(self.draw(check_count(n, "samples"), seed=seed)), f"{n:,} samples"
         if self.dim == 2:
-            self._refuse("data", data, "Draw the data with motes.plots.scatter.")
+            if data is not None:
+                raise UsageError("got data, and this model is of the plane. Draw the data with motes.plots.scatter.")
             return plots.scatter(np.stack([*shown.values()], axis=1), title=title, style=style)
         real = None if data is None else self.varying(self.matrix(data))
         return plots.marginals(shown, real, title=title, style=style)

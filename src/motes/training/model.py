@@ -97,23 +97,8 @@ def check_origin(provenance: Provenance, length: float | None) -> None:
 AVERAGES = "averages.safetensors"
 
 
-def run_name(recipe: Recipe, fingerprint: str, seed: int) -> str:
-    """What tells a training from any other, however its files are read now."""
-    written = {section: part for section, part in recipe.to_dict().items() if section != "text"}
-    return json.dumps([written, fingerprint, seed])
-
-
-def write_averages(averages: Averages, folder: Path, run: str) -> None:
-    """Write the averages of a training, where `run` tells it from any other.
-
-    Raises:
-        OSError: the folder is not there, cannot be written, or is full.
-    """
-    checkpoints.write_checkpoint(folder / AVERAGES, vars(averages), {"run": run})
-
-
 def read_averages(folder: Path, run: str, parameters: int) -> Averages | None:
-    """What `write_averages` wrote for a model of so many weights; None: there is nothing.
+    """Read what `Model.save_averages` wrote for a model of so many weights; None: there is nothing.
 
     Raises:
         ModelFileError: damage, or those of another training.
@@ -130,17 +115,6 @@ def read_averages(folder: Path, run: str, parameters: int) -> Averages | None:
         if found.steps.shape != found.lengths.shape or not len(found.steps) or found.steps.min() < 1:
             raise ValueError("steps and lengths of its averages")
     return found
-
-
-def checked(averages: Averages | None, option: str) -> Averages:
-    """The averages that there are; `option` is the one that keeps them, as a message says.
-
-    Raises:
-        UsageError: there are none.
-    """
-    if averages is None:
-        raise UsageError(f"this model has no averages to choose from. `motes train` leaves them in {AVERAGES}{option}")
-    return averages
 
 
 # --- What every trained model answers, in the units, types and kind of table of the rows that it was trained on -----
@@ -342,7 +316,11 @@ class Model(ABC):
             >>> type(model.check_averages()).__name__
             'Averages'
         """
-        return checked(self.averages, self._how_to_keep)
+        if self.averages is None:
+            raise UsageError(
+                f"this model has no averages to choose from. `motes train` leaves them in {AVERAGES}{self._how_to_keep}"
+            )
+        return self.averages
 
     def save_averages(self, folder: Path) -> None:
         """Write what `averaged_over` needs beside the model file, where its training has kept anything.
@@ -358,7 +336,7 @@ class Model(ABC):
             ['averages.safetensors']
         """
         if self.averages is not None:
-            write_averages(self.averages, folder, self._run)
+            checkpoints.write_checkpoint(folder / AVERAGES, vars(self.averages), {"run": self._run})
 
     _how_to_keep: ClassVar[str]  # the end of the message where no averages were kept
 
@@ -369,7 +347,9 @@ class Model(ABC):
 
     @property
     def _run(self) -> str:
-        return run_name(self.recipe, self.fingerprint, self.seed)
+        """What tells its training from any other, however its files are read now."""
+        written = {section: part for section, part in self.recipe.to_dict().items() if section != "text"}
+        return json.dumps([written, self.fingerprint, self.seed])
 
     # --- on disk ---
 
@@ -410,21 +390,12 @@ class Model(ABC):
         frame = rows if isinstance(rows, Frame) else as_frame(Table(rows, self.columns))
         return frame.like(self.template)
 
-    def _refuse(self, name: str, value: Any, instead: str) -> None:
-        if value is not None:
-            raise UsageError(f"got {name} = {value!r}, and this is a {type(self).__name__}. {instead}")
-
 
 def with_index(table: Any, like: Any) -> Any:
     """A pandas table with the index of another one."""
     if hasattr(table, "iloc") and hasattr(like, "iloc"):
         table.index = like.index
     return table
-
-
-def plain_given(given: Any) -> bool:
-    """Whether nothing is given."""
-    return given is None or (isinstance(given, Mapping) and not given)
 
 
 # --- How a training goes on from a model, which has the complete state of its own training --------------------------
