@@ -21,7 +21,7 @@ def step_cost(averages: int, steps: int, seed: int) -> tuple[float, float]:
         motes.make_shape("moons", 10_000),
         changes={"training.steps": steps, "training.averages": averages},
         seed=seed,
-        on_progress=lambda now: seen.append((now.step, now.seconds, time.process_time())),
+        on_progress=lambda now: seen.append((now.done, now.seconds, time.process_time())),
     )
     first = next(row for row in seen if row[0] >= steps // 10)
     taken = seen[-1][0] - first[0]

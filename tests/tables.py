@@ -9,9 +9,10 @@ import jax
 import numpy as np
 import pytest
 
+from motes.progress import Progress
 from motes.tables.model import TableModel
 from motes.tables.sampling import Constraint
-from motes.tables.training import TableProgress, TrainedTable
+from motes.tables.training import TrainedTable
 
 TINY = {
     "table.width": 8,
@@ -33,8 +34,7 @@ def untrained() -> Iterator[None]:
     """
 
     def train(models, layout, plan, data, split, options, *, seed, session):
-        if session.on_progress:
-            session.on_progress(TableProgress(options.steps, options.steps, 1.0, np.nan, 1.0))
+        session.on_progress(Progress(options.steps, options.steps, 1.0, seconds=1.0))
         return TrainedTable(
             models.network, np.linspace(2, 1, options.steps, dtype=np.float32), np.zeros((0, 2)), None, 0.0
         )

@@ -20,6 +20,7 @@ from motes.loading import load
 from motes.points.schedules import VarianceExploding
 from motes.points.times import UniformTimes
 from motes.points.training import train
+from motes.progress import silent
 from motes.training import averages
 from motes.training.averages import EVEN, LENGTHS, LONGEST, SHORTEST, gamma_of, inner_product, rates
 
@@ -69,7 +70,7 @@ def test_the_recursion_weighs_each_step_by_its_part_of_the_profile():
 # --- what training stores ------------------------------------------------------------------------------------------
 
 
-def wander(steps=1600, *, averages=32, on_progress=None):
+def wander(steps=1600, *, averages=32, on_progress=silent):
     """A point that walks from one corner to the data and jitters there, as weights do."""
     x = np.random.default_rng(0).standard_normal((256, 3))
     return train(
@@ -144,7 +145,7 @@ def test_a_length_out_of_range_is_an_error(length):
 def test_an_interrupted_run_still_has_averages():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # test runners may be deaf to it
     try:
-        stop = lambda progress: os.kill(os.getpid(), signal.SIGINT) if progress.step >= 100 else None
+        stop = lambda progress: os.kill(os.getpid(), signal.SIGINT) if progress.done >= 100 else None
         result = wander(steps=10**6, on_progress=stop)
     finally:
         signal.signal(signal.SIGINT, before)

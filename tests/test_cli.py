@@ -134,10 +134,10 @@ def test_plain_lines_tell_the_progress_where_there_is_no_terminal(run_folder):
 @pytest.mark.slow
 def test_long_work_says_something_soon_and_then_ever_more_rarely(capsys, monkeypatch):
     monkeypatch.setattr(progress, "SOON", 0.02)
-    with progress.Reporter().counting("training", 10**9, "steps") as count:
+    with progress.Reporter().counting("training", "steps") as count:
         begin = time.perf_counter()
         while time.perf_counter() - begin < 0.5:
-            count(1)
+            count(progress.Progress(1, 10**9))
     lines = capsys.readouterr().err.splitlines()
     assert 2 <= len(lines) <= 5  # at 0.02, 0.04, ... 0.32 seconds
     assert all(line.startswith("training: 1/1,000,000,000 steps") for line in lines)
@@ -158,9 +158,9 @@ def test_a_warning_breaks_between_words_in_a_terminal_and_nowhere_else(capsys, m
 def test_the_time_that_is_left_says_nothing_of_compiling(capsys, monkeypatch):
     clock = iter([0.0, 100.0, 101.0, 102.0])  # a program is compiled for 100 seconds, then each part takes one
     monkeypatch.setattr(progress, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
-    with progress.Reporter().counting("training", 3, "steps") as count:
+    with progress.Reporter().counting("training", "steps") as count:
         for done in (1, 2, 3):
-            count(done)
+            count(progress.Progress(done, 3))
     assert capsys.readouterr().err.splitlines() == [
         "training: 1/3 steps",
         "training: 2/3 steps, 1 s left",

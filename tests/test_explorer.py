@@ -40,6 +40,7 @@ from motes.points.exact import Later
 from motes.points.likelihood import log_likelihood, on_grid
 from motes.points.networks import LogScales
 from motes.points.samplers import flow_path
+from motes.progress import Progress
 
 FILES = Path(motes.explorer.__file__).parent
 PAGE = {file.name: file.read_bytes() for file in (FILES / "page").iterdir()}
@@ -504,11 +505,11 @@ class Slow(Answers):
         super().__init__(shelf, LIMITS)
         self.begun, self.ended, self.go = [], [], threading.Event()
 
-    def answer(self, request, on_block):
+    def answer(self, request, on_progress):
         self.begun.append(request.number)
         try:
             while not self.go.wait(0.005):
-                on_block(0)
+                on_progress(Progress(0))
         finally:
             self.ended.append(request.number)
         return Answer({})

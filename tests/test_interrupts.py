@@ -20,7 +20,7 @@ import motes
 first, kind = int(sys.argv[1]), sys.argv[2]
 
 def press(now):
-    if now.step >= first:
+    if now.done >= first:
         os.kill(os.getpid(), signal.SIGINT)
 
 rng = np.random.default_rng(0)
@@ -60,7 +60,7 @@ def ended(kind, first, environment):
 def test_a_signal_while_points_are_learned_is_a_warning():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # test runners may be deaf to it
     try:
-        press = lambda now: os.kill(os.getpid(), signal.SIGINT) if now.step else None
+        press = lambda now: os.kill(os.getpid(), signal.SIGINT) if now.done else None
         with pytest.warns(UserWarning, match=r"^interrupted after \d+ steps of training; the model is what") as found:
             model = motes.fit(motes.make_shape("moons", 200), changes=SMALL, verbose=False, on_progress=press)
     finally:

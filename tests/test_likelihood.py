@@ -208,7 +208,7 @@ def test_a_row_does_not_depend_on_its_neighbours(trained):
 @pytest.mark.slow
 def test_blocks_are_counted_as_they_are_done(trained):
     done = []
-    trained.score_samples(motes.make_shape("moons", 1200, seed=5), on_block=done.append)
+    trained.score_samples(motes.make_shape("moons", 1200, seed=5), on_progress=lambda now: done.append(now.done))
     assert done[-1] == 1200
     assert done == sorted(done)
 

@@ -182,7 +182,7 @@ def test_progress_reaches_the_callback():
     seen = []
     motes.fit(motes.make_shape("moons", 100), changes=POINTS, verbose=False, on_progress=seen.append)
     few(PEOPLE, on_progress=seen.append)
-    assert {now.steps for now in seen} == {40, 2} and seen[-1].step == 2
+    assert {now.total for now in seen} == {40, 2} and seen[-1].done == 2
 
 
 @pytest.mark.slow
@@ -279,8 +279,8 @@ def test_samplers_and_conditions_of_points(moons):
 @pytest.mark.slow
 def test_progress_counts_the_rows_of_all_draws(moons):
     seen = []
-    moons.impute(np.array([[0.5, np.nan]] * 3), draws=3, on_block=seen.append)
-    assert seen == sorted(seen) and seen[-1] == 9
+    moons.impute(np.array([[0.5, np.nan]] * 3), draws=3, on_progress=lambda now: seen.append(now[:2]))
+    assert seen == sorted(seen) and seen[-1] == (9, 9)
 
 
 @pytest.mark.slow

@@ -87,7 +87,7 @@ def test_imputed_coordinates_follow_the_known_ones_to_the_bit(gaussian):
     x[:200, 0], x[200:, 1] = 7.0, -20.1
     x[0], x[1, 0] = (0.1, 0.2), 0.1  # which does not come back to the bit from its standardised value
     told = []
-    whole = gaussian.impute(x, seed=0, on_block=told.append)
+    whole = gaussian.impute(x, seed=0, on_progress=lambda now: told.append(now.done))
     np.testing.assert_array_equal(whole[~np.isnan(x)], x[~np.isnan(x)])
     assert np.isfinite(whole).all() and told[-1] == 399
     error = 4 * 0.6 / np.sqrt(200) + 0.02

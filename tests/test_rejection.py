@@ -24,7 +24,7 @@ PROCESS = ReverseProcess(NORMAL, DPMSolver3M(), GRID, 2)
 def inside(low, high, n):
     done = []
     box = np.array([low, -np.inf]), np.array([high, np.inf])
-    return rows_inside(PROCESS, box, n, key=KEY, on_block=done.append), done
+    return rows_inside(PROCESS, box, n, key=KEY, on_progress=lambda now: done.append(now.done)), done
 
 
 @pytest.mark.parametrize(("low", "high"), [(-0.5, 1.0), (1.0, np.inf), (-2.0, -1.5)])

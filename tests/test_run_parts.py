@@ -240,13 +240,12 @@ def test_several_draws_are_numbered(model, tmp_path):
 
 
 def test_progress_says_how_far_the_loss_is_above_the_least(capsys):
-    from motes.points.training import Progress
-    from motes.progress import watching
+    from motes.progress import Progress, watching
 
     with watching(Reporter(), least=0.25) as show:
-        show(Progress(10, 10, 1.0, 1.0))
+        show(Progress(10, 10, 1.0, seconds=1.0))
     assert "loss 1.0000 (+0.7500)" in capsys.readouterr().err
     with watching(Reporter(), least=0.7) as show:  # a mean over a few steps may be below it
-        show(Progress(10, 10, 0.6987, 1.0))
+        show(Progress(10, 10, 0.6987, seconds=1.0))
     said = capsys.readouterr().err
     assert "loss 0.6987 (the least possible, within its noise)" in said and "-0" not in said

@@ -88,7 +88,7 @@ def test_a_place_recorded_twice_is_returned_twice():
 
 def test_blocks_are_counted_as_they_are_done():
     done = []
-    small(21, on_block=done.append)
+    small(21, on_progress=lambda now: done.append(now.done))
     assert done == [8, 16, 21]
 
 

@@ -124,7 +124,7 @@ def test_a_shift_is_its_square_and_the_error_is_the_scatter():
 def test_it_counts_as_it_goes():
     counts = []
     model = exact_model("eight_gaussians", changes={"grid.steps": 2})
-    split_of(model, source_of(model), 100, on_block=counts.append)
+    split_of(model, source_of(model), 100, on_progress=lambda now: counts.append(now.done))
     assert counts == [100, 200, 300, 400]
 
 

@@ -151,7 +151,7 @@ def test_what_is_said_has_the_types_of_the_column(model, data):
 @pytest.mark.slow
 def test_every_option_does_what_it_says(model, data):
     some, done = data.head(60), []
-    usual = model.predict_frame(some, "x", on_block=done.append)
+    usual = model.predict_frame(some, "x", on_progress=lambda now: done.append(now.done))
     assert done[-1] == 60 and done == sorted(done)
     same, other, few = (model.predict_frame(some, "x", **options) for options in ({}, {"seed": 1}, {"draws": 1}))
     assert (values(usual, "mean") == values(same, "mean")).all()

@@ -22,12 +22,13 @@ from motes.points import training as options
 from motes.points.schedules import VarianceExploding
 from motes.points.times import LogNormalTimes
 from motes.points.training import Rows, Training, train
+from motes.progress import silent
 from motes.recipes import load_recipe
 from motes.seeds import seed_key
 from motes.training.optimisers import DivergenceMonitor, times_the_first
 
 
-def train_point(x, steps=40, *, loss=half_distance, weights=None, held=None, on_progress=None, **options):
+def train_point(x, steps=40, *, loss=half_distance, weights=None, held=None, on_progress=silent, **options):
     settings = {"rule": optax.sgd(0.3), "batch": len(x), "ema": 0.9} | options
     return train(
         Point(jnp.zeros(2), VarianceExploding(20.0)),
@@ -190,7 +191,7 @@ def test_the_steps_of_snapshots_are_round_and_each_is_twice_the_one_before(optio
 def test_progress_tells_the_running_mean_and_the_end():
     told = []
     result = train_point(X, steps=700, on_progress=told.append)
-    assert told[-1].step == told[-1].steps == 700
+    assert told[-1].done == told[-1].total == 700
     np.testing.assert_allclose(told[-1].loss, result.losses[-500:].mean(), rtol=1e-5)
 
 
@@ -300,7 +301,7 @@ def test_ctrl_c_stops_after_the_steps_under_way_and_keeps_them():
     before = signal.getsignal(signal.SIGINT)
 
     def press(progress):
-        if progress.step >= 16:
+        if progress.done >= 16:
             os.kill(os.getpid(), signal.SIGINT)
 
     result = train_point(X, steps=10**9, on_progress=press)

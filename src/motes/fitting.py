@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from motes.pipeline import NATS, are_points, diagnose, prepared, suited, trained
 from motes.points import PointRecipe
 from motes.points.fitting import PointData, fit_points
 from motes.points.posterior import context_table
-from motes.progress import Reporter, watching
+from motes.progress import OnProgress, Reporter, silent, watching
 from motes.recipes import load_recipe
 from motes.tables.fitting import fit_table
 from motes.tables.recipe import TableRecipe
@@ -45,7 +45,7 @@ def fit(
     seed: int | None = None,
     source: str = "",
     verbose: bool | None = None,
-    on_progress: Callable[[Any], None] | None = None,
+    on_progress: OnProgress = silent,
 ) -> Model:
     """Train a model on the rows of `data`.
 
@@ -75,7 +75,7 @@ def fit(
             seed of `start`.
         source: what data in memory is called in the model file and in messages.
         verbose: show the recipe and the progress. None: in a terminal and in a notebook.
-        on_progress: called a few times a second with a `Progress`: `step`, `steps`, `loss`, `held_out`, `seconds`.
+        on_progress: called a few times a second with a `Progress`: `done`, `total`, `loss`, `held_out`, `seconds`.
 
     Returns:
         The model, with its losses in `model.training`. Ctrl-C ends the training with a `UserWarning`, and the model has
@@ -204,7 +204,7 @@ def _fit_source(
     start: Model | None,
     seed: int,
     reporter: Reporter,
-    on_progress: Callable[[Any], None] | None,
+    on_progress: OnProgress,
 ) -> Model:
     """A model of a shape, a data set or a file, as `motes train` makes it."""
     if recipe is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from motes.evaluation.findings import constant_columns, find_problems
 from motes.evaluation.sources import Source, columns_of, divided, read_points, read_rows
 from motes.points import PointRecipe
 from motes.points.fitting import fit_points, standardiser_of
-from motes.progress import Reporter, watching
+from motes.progress import OnProgress, Reporter, silent, watching
 from motes.recipes import load_recipe
 from motes.tables import Schema
 from motes.tables.fitting import fit_table
@@ -128,7 +128,7 @@ def trained(
     start: Model | None = None,
     keeper: Keeper | None = None,
     least: float | None = None,
-    on_progress: Callable[[Any], None] | None = None,
+    on_progress: OnProgress = silent,
 ) -> Model:
     """Train, with warnings and progress shown.
 

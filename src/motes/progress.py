@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any, Protocol
+from contextlib import contextmanager
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -13,13 +13,40 @@ LINES = 10  # plain lines from start to end where there is no terminal,
 SOON = 5.0  # and one after so many seconds, after twice as many, and so on
 
 
-class Count(Protocol):
-    """`count(done, note)`: how many parts are done, and a word on them."""
+class Progress(NamedTuple):
+    """How far work has come.
 
-    def __call__(self, done: int, note: str = "") -> None: ...
+    Attributes:
+        done: the rows, frames or other parts that are finished; of a training, the steps.
+        total: how many there are; None where that is not known.
+        loss: of a training: the mean over recent steps; of a table, in nats per row.
+        held_out: of a training: the newest loss of validation rows, where there are any.
+        seconds: of a training: how long it has taken, with earlier processes.
+    """
+
+    done: int
+    total: int | None = None
+    loss: float = float("nan")
+    held_out: float | None = None
+    seconds: float = 0.0
+
+    def after(self, before: int, total: int) -> "Progress":
+        """The progress of work with `total` parts, of which `before` were done before these.
+
+        Example:
+            >>> from motes.progress import Progress
+            >>> Progress(3, total=10).after(10, 30)[:2]
+            (13, 30)
+        """
+        return self._replace(done=before + self.done, total=total)
 
 
-def _silent(done: int, note: str = "") -> None: ...
+OnProgress = Callable[[Progress], None]
+"""What `on_progress` of any work is: called now and then. What it raises ends the work."""
+
+
+def silent(now: Progress) -> None:
+    """Report nothing."""
 
 
 class Reporter:
@@ -52,11 +79,16 @@ class Reporter:
         self.console.print(f"warning: {text}", markup=False)
 
     @contextmanager
-    def counting(self, label: str, total: int, unit: str) -> Iterator[Count]:
-        """Yields the `Count` of work that has `total` parts, such as steps, rows or frames."""
+    def counting(
+        self, label: str, unit: str, *, total: int | None = None, note: Callable[[Progress], str] = lambda now: ""
+    ) -> Iterator[OnProgress]:
+        """Yields the `on_progress` of work whose parts are called `unit`, such as steps, rows or frames.
+
+        `total` says how many there are where the work does not know it, and `note` adds a word on each `Progress`.
+        """
         begin = time.perf_counter()
         if self.quiet:
-            yield _silent
+            yield silent
         elif self.console.is_terminal:
             columns = (
                 TextColumn("{task.description}"),
@@ -67,58 +99,48 @@ class Reporter:
             )
             with Bar(*columns, console=self.console, transient=True) as bar:
                 task = bar.add_task(label, total=total, note="")
-
-                def move(done: int, note: str = "") -> None:
-                    bar.update(task, completed=done, note=note)
-
-                yield move
+                yield lambda now: bar.update(task, completed=now.done, total=total or now.total, note=note(now))
         else:
             printed, due, first = 0, SOON, (0, 0.0)
 
-            def line(done: int, note: str = "") -> None:
+            def line(now: Progress) -> None:
                 nonlocal printed, due, first
-                seconds = time.perf_counter() - begin
+                done, whole, seconds = now.done, total or now.total or 1, time.perf_counter() - begin
                 first = first if first[0] else (done, seconds)
-                if done * LINES // total > printed or (done and seconds > due):
-                    printed, due = done * LINES // total, max(due, 2 * seconds)
+                if done * LINES // whole > printed or (done and seconds > due):
+                    printed, due = done * LINES // whole, max(due, 2 * seconds)
                     # What comes before the first parts are done, such as compiling, says nothing of the rest.
                     done_since, since = done - first[0], seconds - first[1]
-                    after = f", {since * (total - done) / done_since:.0f} s left" if done_since and done < total else ""
-                    self.say(f"{label}: {done:,}/{total:,} {unit} {note}".rstrip() + after)
+                    after = f", {since * (whole - done) / done_since:.0f} s left" if done_since and done < whole else ""
+                    self.say(f"{label}: {done:,}/{whole:,} {unit} {note(now)}".rstrip() + after)
 
             yield line
 
 
 @contextmanager
 def watching(
-    reporter: Reporter,
-    also: Callable[[Any], None] | None = None,
-    *,
-    unit: str = "",
-    least: float | None = None,
-) -> Iterator[Callable[[Any], None]]:
+    reporter: Reporter, also: OnProgress = silent, *, unit: str = "", least: float | None = None
+) -> Iterator[OnProgress]:
     """Yields the `on_progress` of a training whose progress is shown; `also` is called as well.
 
     `unit` is that of the loss, and `least` how low its mean can go: what is above it is shown in brackets. The loss is
     that of a few steps, whose noise may take it below the least.
-
-    How many steps there are is known once the rows are read.
     """
-    with ExitStack() as open_:
-        counts: list[Count] = []
 
-        def show(now: Any) -> None:
-            if not counts:
-                counts.append(open_.enter_context(reporter.counting("training", now.steps, "steps")))
-            if now.step:
-                known = now.held_out is not None and now.held_out == now.held_out
-                held = f", held out {now.held_out:.4f}" if known else ""
-                above = ""
-                if least is not None:
-                    gap = now.loss - least
-                    above = f" ({gap:+.4f})" if gap >= 0 else " (the least possible, within its noise)"
-                counts[0](now.step, f"loss {now.loss:.4f}{above}{held}{unit}, {now.step / now.seconds:,.0f} steps/s")
-            if also is not None:
-                also(now)
+    def note(now: Progress) -> str:
+        if not now.done:
+            return ""
+        held = "" if now.held_out is None else f", held out {now.held_out:.4f}"
+        above = ""
+        if least is not None:
+            gap = now.loss - least
+            above = f" ({gap:+.4f})" if gap >= 0 else " (the least possible, within its noise)"
+        return f"loss {now.loss:.4f}{above}{held}{unit}, {now.done / now.seconds:,.0f} steps/s"
+
+    with reporter.counting("training", "steps", note=note) as count:
+
+        def show(now: Progress) -> None:
+            count(now)
+            also(now)
 
         yield show

@@ -16,7 +16,7 @@ from motes.data.files import Write, writing
 from motes.errors import DataError, UsageError
 from motes.evaluation.sources import Source, rows_to_score
 from motes.points import Likelihood, PointModel, PosteriorModel, Sampling
-from motes.progress import Reporter
+from motes.progress import OnProgress, Progress, Reporter
 from motes.tables.model import Evidence, RowLikelihood, TableModel, evidence_of
 from motes.tables.predictions import rows_without
 from motes.training import Model
@@ -62,23 +62,23 @@ def drawn(model: Model, request: SampleRequest, reporter: Reporter) -> tuple[Fra
 
 @drawn.register
 def _(model: TableModel, request: SampleRequest, reporter: Reporter) -> tuple[Frame, Any]:
-    with reporter.counting("sampling", request.n, "rows") as count:
-        rows = model.draw(request.n, seed=request.seed, on_block=count)
+    with reporter.counting("sampling", "rows") as count:
+        rows = model.draw(request.n, seed=request.seed, on_progress=count)
     return rows, rows
 
 
 @drawn.register
 def _(model: PointModel, request: SampleRequest, reporter: Reporter) -> tuple[Frame, Any]:
     n, seed, label = request.n, request.seed, request.label
-    with reporter.counting("sampling", n, "rows") as count:
+    with reporter.counting("sampling", "rows") as count:
         if model.classes is None:
-            points = model.draw(n, seed=seed, on_block=count, label=label, how=request.how)
+            points = model.draw(n, seed=seed, on_progress=count, label=label, how=request.how)
             return as_frame(Table(points, model.columns)), points
         names = np.array(model.classes.names)
         labels = np.full(n, label)
         if label is None:
             labels = np.random.default_rng([seed, 662607]).choice(names, n, p=model.classes.weights)
-        points = model.draw(n, seed=seed, on_block=count, label=labels, how=request.how)
+        points = model.draw(n, seed=seed, on_progress=count, label=labels, how=request.how)
     classes = of_values(names[model.classes.numbers(labels, n)], LABEL, "the samples")
     return Frame({**as_frame(Table(points, model.columns)).columns, class_column(model): classes}), points
 
@@ -117,8 +117,8 @@ def _(model: PointModel, request: SampleRequest, write: Write, reporter: Reporte
         write(drawn(model, request, reporter)[0])
         return None
     how: dict[str, Any] = {"label": request.label, "seed": request.seed, "how": request.how}
-    with reporter.counting("sampling", request.n, "rows") as count:
-        points, effective = model.draw_given(request.n, request.given, on_block=count, **how)
+    with reporter.counting("sampling", "rows") as count:
+        points, effective = model.draw_given(request.n, request.given, on_progress=count, **how)
     write(as_frame(Table(points, model.columns)))
     return Evidence(None, (), effective, tuple(model.unlikely_conditions(request.given)))
 
@@ -129,8 +129,8 @@ def _(model: PosteriorModel, request: SampleRequest, write: Write, reporter: Rep
         reporter.warn(warning)
     draw = model.draw_iid if request.iid else model.draw
     how: dict[str, Any] = {"label": request.label, "seed": request.seed, "how": request.how}
-    with reporter.counting("sampling", request.n, "rows") as count:
-        points = draw(request.n, request.given, on_block=count, **how)
+    with reporter.counting("sampling", "rows") as count:
+        points = draw(request.n, request.given, on_progress=count, **how)
     write(as_frame(Table(points, model.columns)))
     return None
 
@@ -138,13 +138,13 @@ def _(model: PosteriorModel, request: SampleRequest, write: Write, reporter: Rep
 @write_samples.register
 def _(model: TableModel, request: SampleRequest, write: Write, reporter: Reporter) -> Evidence | None:
     effective, log_evidence, done = 0.0, [], 0
-    with reporter.counting("sampling", request.n, "rows") as count:
+    with reporter.counting("sampling", "rows") as count:
         for rows in model.blocks(request.n, given=request.given, seed=request.seed, exact=request.exact):
             write(model.schema.with_placeholders(rows, done + 1) if request.placeholders else rows)
             effective += rows.effective
             log_evidence.append(rows.log_evidence)
             done += len(rows)
-            count(done)
+            count(Progress(done, request.n))
     return evidence_of(model, request.given, log_evidence, effective) if request.given else None
 
 
@@ -172,16 +172,16 @@ def score_file(model: Any, source: str, reporter: Reporter, **options: Any) -> L
     """
     points = rows_to_score(source, model, SAMPLES)
     given: dict[str, Any] = {} if points.given is None else {"given": points.given.x}
-    with reporter.counting("scoring", len(points), "rows") as count:
-        found: Likelihood = model.likelihood(points.x, on_block=count, **given, **options)
+    with reporter.counting("scoring", "rows") as count:
+        found: Likelihood = model.likelihood(points.x, on_progress=count, **given, **options)
     return found
 
 
 @score_file.register
 def _(model: TableModel, source: str, reporter: Reporter, **options: Any) -> Likelihood | RowLikelihood:
     rows = _rows_for(model, source)
-    with reporter.counting("scoring", rows.rows, "rows") as count:
-        return model.likelihood(rows, on_block=count, name=f"'{source}'", **options)
+    with reporter.counting("scoring", "rows") as count:
+        return model.likelihood(rows, on_progress=count, name=f"'{source}'", **options)
 
 
 def impute_file(model: Model, source: str, out: Path, *, draws: int, seed: int, reporter: Reporter) -> tuple[int, int]:
@@ -198,7 +198,7 @@ def impute_file(model: Model, source: str, out: Path, *, draws: int, seed: int, 
         raise UsageError(f"the table has a column '{NUMBERED}', which several draws need for their number. Rename it.")
     counts, fill = _to_fill(model, source, draws, seed)
     rows, partial, entries = (sum(some) for some in zip(*counts, strict=True))
-    with writing(out) as write, reporter.counting("filling in", max(partial * draws, 1), "rows") as count:
+    with writing(out) as write, reporter.counting("filling in", "rows", total=partial * draws) as count:
         for number, parts in enumerate(fill(count), 1):
             for part in parts:
                 write(part if draws == 1 else _numbered(part, number))
@@ -206,7 +206,7 @@ def impute_file(model: Model, source: str, out: Path, *, draws: int, seed: int, 
 
 
 Counts = list[tuple[int, int, int]]
-Filled = Callable[[Callable[[int], None]], Iterable[Iterable[Frame]]]
+Filled = Callable[[OnProgress], Iterable[Iterable[Frame]]]
 
 
 @singledispatch
@@ -223,8 +223,8 @@ def _(model: TableModel, source: str, draws: int, seed: int) -> tuple[Counts, Fi
     blocks = _rows_for(model, source)
     names = model.schema.here(next(Blocks.of_file(source, model.recipe.text.fitting(source)).read()))
 
-    def fill(count: Callable[[int], None]) -> Iterable[Iterable[Frame]]:
-        tables = model.fillings(blocks, draws=draws, seed=seed, on_block=count, name=f"'{source}'")
+    def fill(count: OnProgress) -> Iterable[Iterable[Frame]]:
+        tables = model.fillings(blocks, draws=draws, seed=seed, on_progress=count, name=f"'{source}'")
         return ((part.select(names) for part in parts) for parts in tables)
 
     holes = (np.stack([part.columns[name].missing for name in model.schema.learned]) for part in blocks.read())
@@ -235,8 +235,8 @@ def _(model: TableModel, source: str, draws: int, seed: int) -> tuple[Counts, Fi
 def _(model: PointModel, source: str, draws: int, seed: int) -> tuple[Counts, Filled]:
     x = model.matrix(read_frame(source, model.recipe.text.fitting(source)), f"'{source}'")
 
-    def fill(count: Callable[[int], None]) -> Iterable[Iterable[Frame]]:
-        tables = model.impute_draws(x, draws, seed=seed, on_block=count, name=f"'{source}'")
+    def fill(count: OnProgress) -> Iterable[Iterable[Frame]]:
+        tables = model.impute_draws(x, draws, seed=seed, on_progress=count, name=f"'{source}'")
         return ([as_frame(Table(points, model.columns))] for points in tables)
 
     return [_counts(np.isnan(x).T)], fill
@@ -263,8 +263,10 @@ def predict_file(
     name, ignored = f"'{source}'", 0
     file = Blocks.of_file(source, model.recipe.text.fitting(source))
     rows = file.each(lambda frame: rows_without(model.schema, frame, column, name))
-    with written as write, reporter.counting("predicting", rows.rows, "rows") as count:
-        parts = model.predictions(rows, column, quantiles=quantiles, draws=draws, seed=seed, on_block=count, name=name)
+    with written as write, reporter.counting("predicting", "rows") as count:
+        parts = model.predictions(
+            rows, column, quantiles=quantiles, draws=draws, seed=seed, on_progress=count, name=name
+        )
         for part in parts:
             write(part)
             ignored += part.ignored

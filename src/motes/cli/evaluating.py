@@ -96,8 +96,8 @@ def diagnose(
     found: Diagnosis | TableDiagnosis | Calibration
     if trained.kind == "points":
         n = ROWS if n is None else n
-        with reporter.counting("diagnosing", 5 * n, "rows") as count:
-            found = trained.diagnose(source, n=n, seed=seed, on_block=count)
+        with reporter.counting("diagnosing", "rows") as count:
+            found = trained.diagnose(source, n=n, seed=seed, on_progress=count)
     else:
         of_posteriors = trained.kind == "posterior"
         reporter.say(

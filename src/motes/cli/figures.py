@@ -1,7 +1,7 @@
 """Figures of a run: of points, of tables and of diagnoses."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import equinox as eqx
@@ -25,6 +25,7 @@ from motes.plots import ModelView
 from motes.plots.chains import Film
 from motes.points import Denoiser, Oracle, PointModel, Truth
 from motes.points.networks import StepGated
+from motes.progress import OnProgress, Progress, silent
 from motes.rasters import Limits
 from motes.tables.model import TableModel
 
@@ -100,7 +101,7 @@ def _points(x: Array) -> str:
     return f"{len(x):,} points"
 
 
-def animate(film: Film, path: Path, *, style: plots.Style, on_frame: Callable[[int], None] | None = None) -> None:
+def animate(film: Film, path: Path, *, style: plots.Style, on_progress: OnProgress = silent) -> None:
     """Write forward then reverse as a `.gif` or `.mp4`."""
 
     def counted_frames() -> Iterator[NDArray[np.uint8]]:
@@ -115,8 +116,7 @@ def animate(film: Film, path: Path, *, style: plots.Style, on_frame: Callable[[i
         )
         for number, frame in enumerate(frames, 1):
             yield frame
-            if on_frame:
-                on_frame(number)
+            on_progress(Progress(number, 2 * (len(film.view.places) + HOLD)))
 
     with warnings.catch_warnings():
         # JAX warns of any fork; the one that starts the video's encoder runs nothing of JAX.

@@ -18,7 +18,7 @@ from motes.evaluation.sources import Source, point_source, table_source
 from motes.evaluation.table_results import TableDetails
 from motes.points import PosteriorModel
 from motes.points.posterior_model import CONTOURS
-from motes.progress import Reporter
+from motes.progress import Progress, Reporter
 from motes.tables.model import TableModel
 from motes.training import Model
 
@@ -55,22 +55,22 @@ def draw_run(
         home: the folder of the run, for what its history and its checkpoint say of the training; `out` if left out.
         video: an .mp4 instead of a .gif.
     """
-    from motes.cli.figures import HOLD, animate, loss_figure
+    from motes.cli.figures import animate, loss_figure
 
     begin, home = time.perf_counter(), home or out
     album = Album(out / "figures", drawing, origin_words(model, seed))
     album.folder.mkdir(parents=True, exist_ok=True)
     history, paths = folders.history_in(home), []
     count_of, some, film = _figures(model, origin, album, home, seed)
-    with reporter.counting("figures", count_of + bool(history), "figures") as count:
+    with reporter.counting("figures", "figures") as count:
         for path in chain(some, loss_figure(history, album)):
             paths.append(path)
-            count(len(paths))
+            count(Progress(len(paths), count_of + bool(history)))
     said = f"drew {len(paths)} figures"
     if film is not None:
         paths.append(out / ("diffusion.mp4" if video else "diffusion.gif"))
-        with reporter.counting("animation", 2 * (len(film.view.places) + HOLD), "frames") as count:
-            animate(film, paths[-1], style=drawing.look, on_frame=count)
+        with reporter.counting("animation", "frames") as count:
+            animate(film, paths[-1], style=drawing.look, on_progress=count)
         said += f" and {paths[-1].name}"
     reporter.say(f"{said} in {time.perf_counter() - begin:.1f} s")
     return paths

@@ -138,7 +138,6 @@ def ema(
     """Average a model's weights over another length of its training; tries several, if none is given."""
     start_jax()
     from motes.evaluation import compare_ema_lengths
-    from motes.evaluation.averages import LENGTHS
     from motes.loading import load
     from motes.progress import Reporter
     from motes.training.checkpoints import check_name
@@ -149,8 +148,8 @@ def ema(
         check_name(out)
     trained = read_by(load(model), text, source)
     if length is None:
-        with Reporter(quiet).counting("comparing", len(LENGTHS) + 1, "lengths") as count:
-            found = compare_ema_lengths(trained, source, seed=seed, on_length=count)
+        with Reporter(quiet).counting("comparing", "lengths") as count:
+            found = compare_ema_lengths(trained, source, seed=seed, on_progress=count)
         print(found)
         length = found.best
     if out is not None:

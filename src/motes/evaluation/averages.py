@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any
@@ -15,6 +14,7 @@ from motes.errors import UsageError
 from motes.evaluation.losses import excess_loss, expected_loss, noise_levels
 from motes.evaluation.sources import point_source, table_source
 from motes.points import PointModel
+from motes.progress import OnProgress, Progress, silent
 from motes.seeds import seed_key
 from motes.tables.model import TableModel
 from motes.training import Model
@@ -70,7 +70,7 @@ def compare_ema_lengths(
     *,
     lengths: tuple[float, ...] = LENGTHS,
     seed: int = 0,
-    on_length: Callable[[int], None] | None = None,
+    on_progress: OnProgress = silent,
 ) -> EmaLengths:
     """How good averages of the weights over other lengths are (Karras et al. 2024, section 3), on unseen rows.
 
@@ -82,7 +82,7 @@ def compare_ema_lengths(
         source: what to compare with; None takes what the model was trained on, of a table its held-out rows.
         lengths: to try, as shares of the training; one that too little was stored for is left out.
         seed: of rows, times and noise.
-        on_length: called with the number of lengths tried so far, the present weights first.
+        on_progress: called with the number of lengths tried so far, the present weights first.
 
     Raises:
         UsageError: no averages, a length out of range, or data that is not to be had.
@@ -97,7 +97,7 @@ def compare_ema_lengths(
     if stored is not None:
         lengths = tuple(length for length in lengths if stored.can_make(length))
     tried = (None, *lengths)
-    found, measure, against = _losses(model, source, tried, seed, on_length)
+    found, measure, against = _losses(model, source, tried, seed, on_progress)
     losses, errors = zip(*found, strict=True)
     return EmaLengths(against, measure, tried, losses, errors)
 
@@ -106,15 +106,13 @@ Found = tuple[list[tuple[float, float]], str, str]  # losses with their errors; 
 
 
 @singledispatch
-def _losses(
-    model: Model, source: Any, tried: tuple[float | None, ...], seed: int, on_length: Callable[[int], None] | None
-) -> Found:
+def _losses(model: Model, source: Any, tried: tuple[float | None, ...], seed: int, on_progress: OnProgress) -> Found:
     raise UsageError(f"got a {type(model).__name__}; expected a model of points or of a table.")
 
 
 @_losses.register
 def _of_points(
-    model: PointModel, source: Any, tried: tuple[float | None, ...], seed: int, on_length: Callable[[int], None] | None
+    model: PointModel, source: Any, tried: tuple[float | None, ...], seed: int, on_progress: OnProgress
 ) -> Found:
     origin = point_source(model, source)
     rows = model.standardiser.forward(origin.real(ROWS)[0])
@@ -130,15 +128,14 @@ def _of_points(
         else:
             loss = expected_loss(denoiser, model.recipe.loss, rows, model.recipe.times, key=key)
             found.append((loss.mean, loss.error))
-        if on_length:
-            on_length(len(found))
+        on_progress(Progress(len(found), len(tried)))
     measure = "excess loss in nats a row" if exact is not None else "loss"
     return found, measure, f"{origin.evaluated_against} of {origin.name}"
 
 
 @_losses.register
 def _of_table(
-    model: TableModel, source: Any, tried: tuple[float | None, ...], seed: int, on_length: Callable[[int], None] | None
+    model: TableModel, source: Any, tried: tuple[float | None, ...], seed: int, on_progress: OnProgress
 ) -> Found:
     model.check_averages()  # before the rows are read and scored
     origin = table_source(model, source)
@@ -152,6 +149,5 @@ def _of_table(
         one = model if length is None else model.averaged_over(length)
         nats = -one.score_samples(rows, smooth=True)
         found.append((float(nats.mean()), float(nats.std() / np.sqrt(len(nats)))))
-        if on_length:
-            on_length(len(found))
+        on_progress(Progress(len(found), len(tried)))
     return found, "-log p in nats a row", f"{len(rows):,} held-out rows of {origin.name}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -39,6 +39,7 @@ from motes.points import (
     sample,
 )
 from motes.points.networks import Residual, StepGated
+from motes.progress import OnProgress, silent
 from motes.seeds import seed_key
 
 Array = NDArray[np.float64]
@@ -217,13 +218,11 @@ class Setting:
             return None
         return self.exact or self.model.denoiser
 
-    def sampled(
-        self, denoiser: Denoiser, start: Array, steps: Steps, on_block: Callable[[int], None] | None = None
-    ) -> Array:
+    def sampled(self, denoiser: Denoiser, start: Array, steps: Steps, on_progress: OnProgress = silent) -> Array:
         """What a denoiser makes of `start` by these steps, (n, d) in the data's units."""
         process = ReverseProcess(denoiser, steps.sampler, steps.grid, self.model.dim)
         key = seed_key(self.seed, "split")
-        points, _ = sample(process, len(start), key=key, start=start, on_block=on_block)
+        points, _ = sample(process, len(start), key=key, start=start, on_progress=on_progress)
         return self.model.standardiser.inverse(points)
 
     @cached_property
@@ -538,12 +537,12 @@ def _bar(value: float, longest: float) -> str:
     return "█" * round(30 * max(value, 0) / longest) if np.isfinite(value) and 0 < longest < np.inf else ""
 
 
-def split_error(setting: Setting, on_block: Callable[[int], None] | None = None) -> ErrorSplit:
+def split_error(setting: Setting, on_progress: OnProgress = silent) -> ErrorSplit:
     """Split the distance of a model's samples to real points.
 
     Args:
         setting: the model, its data, and what its samples start from.
-        on_block: called with the number of rows sampled so far, of 4 times those of a set at most.
+        on_progress: called with the number of rows sampled so far, of 4 times those of a set at most.
     """
     model, n, (prior, noised) = setting.model, len(setting.reference), setting.starts
     own, (fine, doubts) = Steps.of(model.recipe), setting.fine
@@ -553,7 +552,7 @@ def split_error(setting: Setting, on_block: Callable[[int], None] | None = None)
         plan |= {LEARNING: (setting.exact, noised, own), DISCRETISATION: (setting.exact, noised, fine)}
     elif fine is not None:
         plan |= {DISCRETISATION: (model.denoiser, noised, fine)}
-    counted = lambda number: None if on_block is None else lambda done: on_block(number * n + done)
+    counted = lambda number: lambda now: on_progress(now.after(number * n, len(plan) * n))
     sets = [setting.sampled(*how, counted(number)) for number, how in enumerate(plan.values())]
     names = [*plan][1:]
     if setting.exact is None:

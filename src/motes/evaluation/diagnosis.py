@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from motes.evaluation.losses import ExcessLoss
 from motes.evaluation.metrics import mode_coverage
 from motes.evaluation.sources import PointSource, compared_with
 from motes.points import PointModel
+from motes.progress import OnProgress, silent
 
 Array = NDArray[np.float64]
 
@@ -95,7 +96,7 @@ def diagnose_model(
     *,
     n: int = causes.ROWS,
     seed: int = 0,
-    on_block: Callable[[int], None] | None = None,
+    on_progress: OnProgress = silent,
 ) -> Diagnosis:
     """Find out what is wrong with a trained model, and where the error of its samples comes from.
 
@@ -104,7 +105,7 @@ def diagnose_model(
         source: a shape, a file or an array to compare with; None takes what it was trained on.
         n: rows of each set of samples, fewer where there are not so many real ones.
         seed: of all that is drawn.
-        on_block: called with the number of rows sampled so far, of `5 n` at most.
+        on_progress: called with the number of rows sampled so far, of `5 n` at most.
 
     Raises:
         UsageError: data that is not to be had, has other columns than the model, or too few rows.
@@ -116,9 +117,10 @@ def diagnose_model(
         64
     """
     origin, real, _ = compared_with(model, source, n)
-    samples = model.draw(n, seed=seed, on_block=on_block)
+    counted = lambda before: lambda now: on_progress(now.after(before, 5 * n))
+    samples = model.draw(n, seed=seed, on_progress=counted(0))
     setting = causes.Setting.of(model, origin, n, seed)
-    split = causes.split_error(setting, (lambda done: on_block(n + done)) if on_block else None)
+    split = causes.split_error(setting, counted(n))
     excess, compared = causes.excess_of(model, origin, real, seed)
     notes, unseen = [], origin.held_out is not None or origin.truth is not None
     findings = list(_with_truth(find_problems(origin.training, model.recipe), model, origin, real, split, seed))

@@ -48,8 +48,8 @@ def evaluate_point_model(
         DataError: rows that cannot be used, or with other columns than the model's.
     """
     origin, reference, _ = compared_with(model, source, n)
-    with reporter.counting("sampling", len(reference), "rows") as count:
-        samples = model.draw(len(reference), seed=seed, on_block=count)
+    with reporter.counting("sampling", "rows") as count:
+        samples = model.draw(len(reference), seed=seed, on_progress=count)
     reporter.say("comparing")
     return compare_points(model, origin, samples, seed=seed)
 
@@ -82,8 +82,8 @@ def evaluate_table_model(
     for rows in (origin.training, origin.held_out):
         if rows is not None:  # a column of another type is refused before the work
             model.schema.encode(rows, name=f"'{origin.name}'", unseen="mark")
-    with reporter.counting("sampling", n, "rows") as count:
-        samples = model.draw(n, seed=seed, on_block=count)
+    with reporter.counting("sampling", "rows") as count:
+        samples = model.draw(n, seed=seed, on_progress=count)
     reporter.say("comparing")
     return compare_table(model, origin, samples, target=target, seed=seed)
 

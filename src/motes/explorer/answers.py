@@ -29,11 +29,11 @@ from motes.explorer.tables import TableSubject, known_cells, row_answer
 from motes.explorer.training import diagnose_subject
 from motes.points import Denoiser, EulerMaruyama
 from motes.points.samplers import flow_path, sampled_paths
+from motes.progress import OnProgress
 from motes.recipes.loading import kinds_of
 from motes.seeds import seed_key
 
 Array = NDArray[np.float64]
-OnBlock = Callable[[int], None]
 
 LEGS = 48  # steps of a path from its point to data, and as many to noise
 WEIGHTS = ("last", "averaged")
@@ -58,7 +58,7 @@ class Answers:
 
     def __init__(self, shelf: Shelf, limits: Limits):
         self.shelf, self.limits, self._kept = shelf, limits, _Kept(limits.kept)
-        self._kinds: dict[str, Callable[[Request, OnBlock], Answer]] = {
+        self._kinds: dict[str, Callable[[Request, OnProgress], Answer]] = {
             "hello": self._hello,
             "open": self._open,
             "cloud": self._cloud,
@@ -83,12 +83,12 @@ class Answers:
         """What can be asked for."""
         return self._kinds
 
-    def answer(self, request: Request, on_block: OnBlock) -> Answer:
+    def answer(self, request: Request, on_progress: OnProgress) -> Answer:
         """Compute one.
 
         Args:
             request: of a kind in `kinds`.
-            on_block: called now and then; what it raises ends the work.
+            on_progress: called now and then; what it raises ends the work.
 
         Raises:
             MotesError: a question that has no answer.
@@ -102,7 +102,7 @@ class Answers:
             >>> Answers(Shelf(), Limits()).answer(request, lambda done: None).header["about"]["name"]
             'penguins'
         """
-        return self._kinds[request.what](request, on_block)
+        return self._kinds[request.what](request, on_progress)
 
     def ask(self, **options: Any) -> Answer:
         """Answer a question in words, as a page asks it.
@@ -122,16 +122,16 @@ class Answers:
 
     # --- kinds ---
 
-    def _hello(self, request: Request, on_block: OnBlock) -> Answer:
+    def _hello(self, request: Request, on_progress: OnProgress) -> Answer:
         shelf, known = self.shelf, {"samplers": samplers(), "shapes": shapes(), "limits": self.limits.to_json()}
         return Answer({"models": shelf.names, "tables": shelf.tables, "opens": shelf.opens, **known})
 
-    def _open(self, request: Request, on_block: OnBlock) -> Answer:
+    def _open(self, request: Request, on_progress: OnProgress) -> Answer:
         subject = self._subject(request)
         t, alpha, sigma = subject.clock
         return Answer({"about": subject.about()}, {"t": t, "alpha": alpha, "sigma": sigma})
 
-    def _cloud(self, request: Request, on_block: OnBlock) -> Answer:
+    def _cloud(self, request: Request, on_progress: OnProgress) -> Answer:
         """Real points and their noise, from which the page mixes x_t."""
         subject, n, seed = self._subject(request), self._count(request), self._seed(request)
         require_origin(subject)
@@ -139,8 +139,8 @@ class Answers:
         noise = subject.noise(len(x), seed) * subject.model.standardiser.scale
         return Answer({}, {"points": x[:, :2], "noise": noise[:, :2]})
 
-    def _chain(self, request: Request, on_block: OnBlock) -> Answer:
-        chain = self._chain_of(request, on_block)
+    def _chain(self, request: Request, on_progress: OnProgress) -> Answer:
+        chain = self._chain_of(request, on_progress)
         subject = self._subject(request)
         points = subject.shown(chain.points.astype(float), chain.times)
         one = kinds_of("sampler")[chain.sampler]()
@@ -149,21 +149,21 @@ class Answers:
             {"clock": subject.places(chain.times), "stops": chain.stops, "points": points},
         )
 
-    def _distance(self, request: Request, on_block: OnBlock) -> Answer:
+    def _distance(self, request: Request, on_progress: OnProgress) -> Answer:
         """How far the points of a chain are from real points with as much noise, and how far two real sets are."""
-        subject, chain = self._subject(request), self._chain_of(request, on_block)
+        subject, chain = self._subject(request), self._chain_of(request, on_progress)
         require_origin(subject)
         n, times = chain.points.shape[1], chain.times
         key = ("distance", subject.key, chain.sampler, chain.steps, n, self._seed(request))
         rows = ("real", subject.family, times.tobytes(), n)
 
         def compute() -> Answer:
-            real = self._kept.get(rows, lambda: real_points(subject, times, n, on_block))
-            return distances(subject, chain, real, on_block)
+            real = self._kept.get(rows, lambda: real_points(subject, times, n, on_progress))
+            return distances(subject, chain, real, on_progress)
 
         return self._kept.get(key, compute)
 
-    def _score(self, request: Request, on_block: OnBlock) -> Answer:
+    def _score(self, request: Request, on_progress: OnProgress) -> Answer:
         """Arrows, (cells^2, 2) of each side, whose lengths are of one size from data to noise; see `vectors`."""
         subject, of = self._subject(request), request.word("of", SIDES)
         quantity = request.word("quantity", QUANTITIES) if "quantity" in request.options else "score"
@@ -174,7 +174,7 @@ class Answers:
         found = {name: vectors(subject, quantity, *scores(one, z, t), t) for name, one in _sides(subject, of)}
         return Answer({"t": t}, {"at": at, **found})
 
-    def _density(self, request: Request, on_block: OnBlock) -> Answer:
+    def _density(self, request: Request, on_progress: OnProgress) -> Answer:
         """log p of what is drawn, (cells, cells) of each side, row by row from the bottom."""
         subject, of = self._subject(request), request.word("of", SIDES)
         t = self._time(request, subject)
@@ -184,7 +184,7 @@ class Answers:
         square = (len(at[0]), len(at[0]))
 
         def compute(denoiser: Denoiser) -> Answer:
-            return Answer({}, {"log_p": log_density(subject, denoiser, u, t, on_block).reshape(square)})
+            return Answer({}, {"log_p": log_density(subject, denoiser, u, t, on_progress).reshape(square)})
 
         found = {
             name: self._kept.get(("density", subject.key, name, t, len(u)), partial(compute, one)).arrays["log_p"]
@@ -192,13 +192,13 @@ class Answers:
         }
         return Answer({"t": t}, {"at": at, **found})
 
-    def _warped(self, request: Request, on_block: OnBlock) -> Answer:
+    def _warped(self, request: Request, on_progress: OnProgress) -> Answer:
         """A grid that the flow carries from noise to data: (stops, 2 lines dots, 2) of each side."""
         subject, of = self._subject(request), request.word("of", SIDES)
         _check_layers(subject, of)
 
         def compute(denoiser: Denoiser) -> Answer:
-            clock, points = carried_grid(subject, denoiser, on_block)
+            clock, points = carried_grid(subject, denoiser, on_progress)
             return Answer({}, {"clock": clock, "points": points})
 
         found = {
@@ -208,7 +208,7 @@ class Answers:
         clock = next(iter(found.values()))["clock"]
         return Answer({"dots": DOTS}, {"clock": clock, **{name: one["points"] for name, one in found.items()}})
 
-    def _probe(self, request: Request, on_block: OnBlock) -> Answer:
+    def _probe(self, request: Request, on_progress: OnProgress) -> Answer:
         """What is known at one point: E[x_0 | x_t], the score, log p."""
         subject = self._subject(request)
         t = self._time(request, subject)
@@ -222,11 +222,11 @@ class Answers:
             x0, score = scores(denoiser, subject.standardised(u, later), later)
             found[side] = {"x0": units.inverse(x0)[0].tolist(), "score": (score * zoom / units.scale)[0].tolist()}
             guided = side == "learned" and subject.guidance != 1  # of guided points there is no density
-            log_p = np.nan if guided else log_density(subject, denoiser, u, later, on_block)[0]
+            log_p = np.nan if guided else log_density(subject, denoiser, u, later, on_progress)[0]
             found[side]["log_p"] = float(log_p)
         return Answer(found)
 
-    def _paths(self, request: Request, on_block: OnBlock) -> Answer:
+    def _paths(self, request: Request, on_progress: OnProgress) -> Answer:
         """The way of one point: by the flow to the data and to noise, and many random ways to the data.
 
         Of each side (2 LEGS + 1, 2), from data to noise; `futures` (many, LEGS + 1, 2), from the point to data. Said is
@@ -253,42 +253,44 @@ class Answers:
         end = next(found[name] for name in ("learned", "exact") if name in found)[0]
         return Answer({"place": place, "nearest": nearest_row(subject, end)}, found)
 
-    def _memory(self, request: Request, on_block: OnBlock) -> Answer:
+    def _memory(self, request: Request, on_progress: OnProgress) -> Answer:
         """Whether the training points are known by heart."""
         subject, about = self._whole(request), self._whole(request).about()
-        chain = draw(subject, str(about["sampler"]), len(subject.model.grid) - 1, ROWS, self._seed(request), on_block)
+        chain = draw(
+            subject, str(about["sampler"]), len(subject.model.grid) - 1, ROWS, self._seed(request), on_progress
+        )
         units = subject.model.standardiser
 
         def log_prob(x: Array) -> Array:
-            return log_density(subject, subject.denoiser, x, 0.0, on_block)
+            return log_density(subject, subject.denoiser, x, 0.0, on_progress)
 
         return Answer(memorisation(subject, units.inverse(chain.points[-1]), log_prob))
 
-    def _export(self, request: Request, on_block: OnBlock) -> Answer:
+    def _export(self, request: Request, on_progress: OnProgress) -> Answer:
         """A file to take away."""
         form = request.word("form", FORMS)
         subject = self._subject(request) if form == "page" else self._whole(request)
-        return Answer(export(subject, form, self._seed(request), on_block))
+        return Answer(export(subject, form, self._seed(request), on_progress))
 
-    def _diagnose(self, request: Request, on_block: OnBlock) -> Answer:
+    def _diagnose(self, request: Request, on_progress: OnProgress) -> Answer:
         """What is wrong with a model that is trained."""
-        return Answer(diagnose_subject(self._whole(request), self.limits, on_block))
+        return Answer(diagnose_subject(self._whole(request), self.limits, on_progress))
 
-    def _given(self, request: Request, on_block: OnBlock) -> Answer:
+    def _given(self, request: Request, on_progress: OnProgress) -> Answer:
         """Points given one coordinate."""
         subject, axis = self._subject(request), request.whole("axis", 0, 1)
         value = request.real("value", *subject.box[axis])
-        return sample_on_line(subject, axis, value, self._seed(request), on_block)
+        return sample_on_line(subject, axis, value, self._seed(request), on_progress)
 
-    def _table(self, request: Request, on_block: OnBlock) -> Answer:
+    def _table(self, request: Request, on_progress: OnProgress) -> Answer:
         return Answer({"about": self._table_subject(request).about()})
 
-    def _row(self, request: Request, on_block: OnBlock) -> Answer:
+    def _row(self, request: Request, on_progress: OnProgress) -> Answer:
         """log p of the cells that are known, and p of every bar of the others."""
         subject = self._table_subject(request)
-        return Answer(*row_answer(subject, known_cells(request.options.get("row"), len(subject.bars)), on_block))
+        return Answer(*row_answer(subject, known_cells(request.options.get("row"), len(subject.bars)), on_progress))
 
-    def _reveal(self, request: Request, on_block: OnBlock) -> Answer:
+    def _reveal(self, request: Request, on_progress: OnProgress) -> Answer:
         """A draw of all other cells, in the model's order."""
         subject = self._table_subject(request)
         drawn = subject.reveal(known_cells(request.options.get("row"), len(subject.bars)), self._seed(request))
@@ -329,12 +331,12 @@ class Answers:
         sides = np.array([low + (np.arange(cells) + 0.5) / cells * (high - low) for low, high in subject.box])
         return sides, np.stack(np.meshgrid(*sides), axis=-1).reshape(-1, 2)
 
-    def _chain_of(self, request: Request, on_block: OnBlock) -> Chain:
+    def _chain_of(self, request: Request, on_progress: OnProgress) -> Chain:
         subject, n, seed = self._subject(request), self._count(request), self._seed(request)
         sampler = request.word("sampler", kinds_of("sampler"))
         steps = request.whole("steps", 1, self.limits.steps)
         key = ("chain", subject.key, sampler, steps, n, seed)
-        return self._kept.get(key, lambda: draw(subject, sampler, steps, n, seed, on_block))
+        return self._kept.get(key, lambda: draw(subject, sampler, steps, n, seed, on_progress))
 
 
 def _along(subject: Subject, way: jax.Array, times: Array) -> Array:

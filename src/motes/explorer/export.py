@@ -6,7 +6,7 @@ The page without a server has the model inside, and its forward pass in plain Ja
 import json
 import re
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +21,7 @@ from motes.errors import UsageError
 from motes.explorer.subjects import Subject, require_origin
 from motes.points import Denoiser, Given, Preconditioned, ResidualMLP
 from motes.points.denoisers import Conditional, InContext
+from motes.progress import OnProgress, Progress
 
 POINTS = 2_000  # real ones, at most
 STYLE, PAGE = "page/style.css", "alone/alone.html"
@@ -117,7 +118,7 @@ def _in_one(module: str) -> str:
     return re.sub(r"^export ", "", re.sub(r"^import .*\n", "", module, flags=re.MULTILINE), flags=re.MULTILINE)
 
 
-def export(subject: Subject, form: str, seed: int, on_block: Callable[[int], None]) -> dict[str, Any]:
+def export(subject: Subject, form: str, seed: int, on_progress: OnProgress) -> dict[str, Any]:
     """A file of that form: `text`, or bytes as `base64`.
 
     Raises:
@@ -134,7 +135,7 @@ def export(subject: Subject, form: str, seed: int, on_block: Callable[[int], Non
             if form == "model":
                 subject.model.save(path)
             else:
-                _film(subject, path, seed, on_block)
+                _film(subject, path, seed, on_progress)
             return {"base64": b64encode(path.read_bytes()).decode()}
     except OSError as error:
         raise UsageError(
@@ -143,14 +144,14 @@ def export(subject: Subject, form: str, seed: int, on_block: Callable[[int], Non
         ) from None
 
 
-def _film(subject: Subject, path: Path, seed: int, on_block: Callable[[int], None]) -> None:
+def _film(subject: Subject, path: Path, seed: int, on_progress: OnProgress) -> None:
     """Real points that dissolve, and noise that becomes points: the film of a run, with fewer points and pixels."""
     from motes import plots
     from motes.plots.chains import shoot
 
     require_origin(subject)
     film = shoot(subject.model, subject.data(FILM_POINTS, seed), n=FILM_POINTS, seed=seed)
-    on_block(0)
+    on_progress(Progress(0))
 
     def frames() -> Iterator[NDArray[np.uint8]]:
         times = film.view.times
@@ -158,7 +159,7 @@ def _film(subject: Subject, path: Path, seed: int, on_block: Callable[[int], Non
             film.forward[::-1], times[::-1], film.reverse, times, view=film.view.drawn(film.limits), size=FILM_SIZE
         )
         for frame in made:
-            on_block(0)
+            on_progress(Progress(0))
             yield frame
 
     plots.save_gif(frames(), path)

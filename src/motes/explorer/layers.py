@@ -6,7 +6,6 @@ u is what is drawn. Its velocity along the angle a, by which the clock goes, is 
 noise; so is eps_hat, the score times its noise. log p is integrated in double precision.
 """
 
-from collections.abc import Callable
 from functools import partial
 
 import equinox as eqx
@@ -21,10 +20,10 @@ from motes.explorer.subjects import PLACES, Subject
 from motes.points import Denoiser, Oracle, log_likelihood
 from motes.points.exact import Later
 from motes.points.samplers import flow_path
+from motes.progress import OnProgress, Progress
 from motes.training.programs import blocks
 
 Array = NDArray[np.float64]
-OnBlock = Callable[[int], None]
 
 BLOCK = 512  # rows of a compiled program
 LEVEL = 0.02  # of the noise, in standard deviations, below which a likelihood holds the score
@@ -51,7 +50,7 @@ def _scores(denoiser: Denoiser, x: jax.Array, t: jax.Array) -> tuple[jax.Array, 
     return jax.vmap(lambda row: (denoiser(row, t), denoiser.score(row, t)))(x)
 
 
-def log_density(subject: Subject, denoiser: Denoiser, u: Array, t: float, on_block: OnBlock) -> Array:
+def log_density(subject: Subject, denoiser: Denoiser, u: Array, t: float, on_progress: OnProgress) -> Array:
     """log p of drawn points u (n, 2) at time t, (n,), in nats of the data's units; by its flow where it is learned."""
     units, zoom = subject.model.standardiser, float(subject.zoom(t))
     if t >= LATEST:
@@ -61,7 +60,7 @@ def log_density(subject: Subject, denoiser: Denoiser, u: Array, t: float, on_blo
         log_q = np.asarray(denoiser.rows(subject.standardised(u, t), t).log_prob, float)
         return log_q + subject.model.dim * np.log(zoom) + units.log_det(u)
     later = denoiser if t <= subject.earliest else Later.of(denoiser, np.float32(t))
-    found = log_likelihood(later, units.forward(u), tolerance=TOLERANCE, r_min=LEVEL, on_block=on_block)
+    found = log_likelihood(later, units.forward(u), tolerance=TOLERANCE, r_min=LEVEL, on_progress=on_progress)
     return found.log_prob + units.log_det(u)
 
 
@@ -85,7 +84,7 @@ def grid_at_noise() -> Array:
     return np.concatenate([np.stack([along, beside], axis=1), np.stack([beside, along], axis=1)])
 
 
-def carried_grid(subject: Subject, denoiser: Denoiser, on_block: OnBlock) -> tuple[Array, Array]:
+def carried_grid(subject: Subject, denoiser: Denoiser, on_progress: OnProgress) -> tuple[Array, Array]:
     """Places of the clock (STOPS,), which fall, and where the flow has carried the grid by then, (STOPS, n, 2)."""
     places = np.linspace(PLACES, 0, STOPS)
     times = np.interp(places, np.arange(PLACES + 1), subject.clock[0])
@@ -93,7 +92,7 @@ def carried_grid(subject: Subject, denoiser: Denoiser, on_block: OnBlock) -> tup
     made = []
     for block in blocks(start, BLOCK):
         made.append(_carried(denoiser, block, jnp.asarray(times)))
-        on_block(0)
+        on_progress(Progress(0))
     z = np.concatenate([np.asarray(part, float) for part in made])[: len(start)]
     return places, subject.shown(z.swapaxes(0, 1), times)
 
@@ -103,7 +102,7 @@ def _carried(denoiser: Denoiser, x: jax.Array, times: jax.Array) -> jax.Array:
     return jax.vmap(partial(flow_path, denoiser, times=times))(x)
 
 
-def sample_on_line(subject: Subject, axis: int, value: float, seed: int, on_block: OnBlock) -> Answer:
+def sample_on_line(subject: Subject, axis: int, value: float, seed: int, on_progress: OnProgress) -> Answer:
     """Points (n, 2) given one coordinate, and where it is known p(other | coordinate) along the line.
 
     They are `model.sample(n, given={column: value}, seed=seed)`, with the class and the guidance that are shown.
@@ -117,7 +116,7 @@ def sample_on_line(subject: Subject, axis: int, value: float, seed: int, on_bloc
         raise UsageError(f"'{subject.name}' has {model.dim} columns; the line is for models of two.")
     how = {} if subject.guidance == 1 else {"guidance": subject.guidance}
     points, effective = model.draw_given(
-        POINTS, {column: value}, seed=seed, label=subject.label_name, how=how, on_block=on_block
+        POINTS, {column: value}, seed=seed, label=subject.label_name, how=how, on_progress=on_progress
     )
     found = {"points": points}
     if subject.oracle is not None:

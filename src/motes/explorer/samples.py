@@ -17,10 +17,10 @@ from motes.evaluation.sources import PointSource
 from motes.explorer.messages import Answer
 from motes.explorer.subjects import Subject, require_origin
 from motes.points import Sampling, sample
+from motes.progress import OnProgress, Progress
 from motes.seeds import seed_key
 
 Array = NDArray[np.float64]
-OnBlock = Callable[[int], None]
 
 STOPS = 65  # places of a chain that are kept, at most
 COMPARED = 2_000  # points of a distance
@@ -43,7 +43,7 @@ class Chain(NamedTuple):
     """x_t in standardised units, (k, n, d)."""
 
 
-def draw(subject: Subject, sampler: str, steps: int, n: int, seed: int, on_block: OnBlock) -> Chain:
+def draw(subject: Subject, sampler: str, steps: int, n: int, seed: int, on_progress: OnProgress) -> Chain:
     """The chain whose end is `model.sample(n, seed=seed, how={"sampler": sampler, "steps": steps})`.
 
     Of a class that is shown it has the `label`, and its guidance. Samplers of one seed start from the same noise.
@@ -59,7 +59,7 @@ def draw(subject: Subject, sampler: str, steps: int, n: int, seed: int, on_block
     last = len(process.grid) - 1
     stops = np.unique(np.linspace(0, last, min(STOPS, last + 1)).round().astype(int))
     key = seed_key(seed, "sample")
-    _, points = sample(process, n, key=key, given=known, record=stops.tolist(), on_block=on_block)
+    _, points = sample(process, n, key=key, given=known, record=stops.tolist(), on_progress=on_progress)
     return Chain(sampler, last, stops, np.asarray(process.grid, float)[stops], points)
 
 
@@ -74,7 +74,7 @@ class RealPoints(NamedTuple):
     """The distance between two such sets, (k,)."""
 
 
-def real_points(subject: Subject, times: Array, n: int, on_block: OnBlock) -> RealPoints:
+def real_points(subject: Subject, times: Array, n: int, on_progress: OnProgress) -> RealPoints:
     """Up to `n` real points for a chain whose stops have these times."""
     assert subject.origin is not None  # it has been checked
     real, other = (subject.model.standardiser.forward(x) for x in subject.origin.real(COMPARED))
@@ -87,17 +87,17 @@ def real_points(subject: Subject, times: Array, n: int, on_block: OnBlock) -> Re
         sets = [(alpha * x[:n] + sigma * noise) / zoom for x, noise in zip((real, other), noises, strict=True)]
         found.append(sets[0])
         between.append(sliced_w2_value(sets[1], sets[0], directions=DIRECTIONS))
-        on_block(0)
+        on_progress(Progress(0))
     return RealPoints(looks, np.stack(found), np.array(between))
 
 
-def distances(subject: Subject, chain: Chain, real: RealPoints, on_block: OnBlock) -> Answer:
+def distances(subject: Subject, chain: Chain, real: RealPoints, on_progress: OnProgress) -> Answer:
     """Of a chain, at some of its stops."""
     zoom, found = subject.zoom(chain.times), []
     for k, blurred in zip(real.looks, real.blurred, strict=True):
         drawn = chain.points[k, : len(blurred)].astype(float) / zoom[k]
         found.append(sliced_w2_value(drawn, blurred, directions=DIRECTIONS))
-        on_block(0)
+        on_progress(Progress(0))
     clock = subject.places(chain.times[real.looks])
     return Answer(
         {"compared": real.blurred.shape[1]}, {"clock": clock, "distance": np.array(found), "reference": real.reference}

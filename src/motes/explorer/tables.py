@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from motes.data import Frame
 from motes.data.arrays import Series
 from motes.errors import UsageError, unknown
+from motes.progress import OnProgress, Progress
 from motes.tables import Encoded
 from motes.tables.kinds import Kind
 from motes.tables.kinds.dates import Date
@@ -357,11 +358,11 @@ def known_cells(row: object, most: int) -> dict[str, Any]:
 
 
 def row_answer(
-    subject: TableSubject, given: Mapping[str, Any], on_block: Callable[[int], None]
+    subject: TableSubject, given: Mapping[str, Any], on_progress: OnProgress
 ) -> tuple[dict[str, Any], dict[str, Array]]:
     """What the page draws of a row: log p, and p of all bars one column after the other."""
     heights = subject.conditionals(given)
-    on_block(0)
+    on_progress(Progress(0))
     if not given:
         return {"log_p": None, "cells": {}}, {"p": np.concatenate(heights)}
     each = subject.log_probs(given)

@@ -29,6 +29,7 @@ from motes.explorer.subjects import Subject, require_origin
 from motes.pipeline import diagnose
 from motes.points import DiscreteVP, KnotSchedule, PointRecipe
 from motes.points.schedules import MOST_KNOTS
+from motes.progress import OnProgress
 from motes.recipes import load_recipe
 from motes.recipes.loading import kinds_of
 from motes.training.recipe import keys_of, members_of
@@ -397,7 +398,7 @@ def _describe_finding(finding: Finding, recipe: PointRecipe, limits: Limits) -> 
     }
 
 
-def diagnose_subject(subject: Subject, limits: Limits, on_block: Callable[[int], None]) -> dict[str, Any]:
+def diagnose_subject(subject: Subject, limits: Limits, on_progress: OnProgress) -> dict[str, Any]:
     """The findings of `model.diagnose`, where the error of the samples comes from, and what was not looked at.
 
     Raises:
@@ -405,7 +406,7 @@ def diagnose_subject(subject: Subject, limits: Limits, on_block: Callable[[int],
     """
     origin = require_origin(subject)
     source = origin.name if origin.name in SHAPES else origin.training
-    found = diagnose_model(subject.model, source, n=DIAGNOSIS_ROWS, on_block=on_block)
+    found = diagnose_model(subject.model, source, n=DIAGNOSIS_ROWS, on_progress=on_progress)
     parts = {name: part.value for name, part in found.split.parts.items()}
     return {
         "findings": [_describe_finding(finding, subject.model.recipe, limits) for finding in found.findings],

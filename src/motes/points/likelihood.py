@@ -31,6 +31,7 @@ from motes.points.denoisers import Denoiser, Given, Learned, LearnedVariance
 from motes.points.networks import InSingle
 from motes.points.sampling import on_all_cores
 from motes.points.schedules import DiscreteVP
+from motes.progress import OnProgress, Progress, silent
 from motes.training.programs import float64
 
 Field = Callable[[jax.Array, jax.Array], jax.Array]
@@ -310,7 +311,7 @@ def log_likelihood(
     solver: Solver = "grid",
     tolerance: float = TOLERANCE,
     r_min: float = R_MIN,
-    on_block: Callable[[int], None] | None = None,
+    on_progress: OnProgress = silent,
 ) -> Likelihood:
     """log p of rows x (n, d), in the units that the denoiser was trained in.
 
@@ -327,7 +328,7 @@ def log_likelihood(
         tolerance: in nats per row; `error` tells where the finest grid did not reach it. From 1e-4 up a network
             computes in single precision, which is 1e-6 nats or less of the error; all the rest is in double precision.
         r_min: the noise level, in standard deviations of the data, below which the score is held.
-        on_block: called with the number of rows done so far, after each block.
+        on_progress: called with the number of rows done so far, after each block.
 
     Raises:
         ValueError: another shape, or an argument out of range.
@@ -352,7 +353,7 @@ def log_likelihood(
         raise ValueError(f"r_min = {r_min:g}; expected above 0 and below the noise at t = 1, {noise:g}.")
     flow = Flow(denoiser, r_min, end, divergence)
     with np.errstate(over="ignore", invalid="ignore"):  # the error of such rows says it
-        found = (_on_grids if solver == "grid" else _adaptive)(flow, rows, given, tolerance, on_block or _nothing)
+        found = (_on_grids if solver == "grid" else _adaptive)(flow, rows, given, tolerance, on_progress)
     finite = np.isfinite(found.log_prob)
     return Likelihood(
         np.where(finite, found.log_prob, np.nan), np.where(finite, found.error, np.inf), found.standard_error
@@ -384,9 +385,6 @@ def _check(divergence: object, solver: str, tolerance: float) -> None:
         raise ValueError(f"tolerance = {tolerance}; expected a number of nats above 0.")
 
 
-def _nothing(done: int) -> None: ...
-
-
 class _Carried(NamedTuple):
     """Where points have come to, and what the flow did on the way."""
 
@@ -406,9 +404,7 @@ class _Carried(NamedTuple):
         return np.asarray(moved + np.abs(self.integral.mean(axis=1) - other.integral.mean(axis=1)))
 
 
-def _on_grids(
-    flow: Flow, rows: Array, given: Given | None, tolerance: float, on_block: Callable[[int], None]
-) -> Likelihood:
+def _on_grids(flow: Flow, rows: Array, given: Given | None, tolerance: float, on_progress: OnProgress) -> Likelihood:
     steps = max(
         math.ceil((float(flow.end) - flow.begin) / STEP), 2 * len(GREGORY)
     )  # enough for the weights of both ends
@@ -425,21 +421,19 @@ def _on_grids(
             error[some] = found[-1].away(before) / shrinks
             again.append(some[~(error[some] <= tolerance)] if halving < HALVINGS else some[:0])
             done += len(some) - len(again[-1])
-            on_block(done)
+            on_progress(Progress(done, len(rows)))
         left = np.concatenate(again)
         if not len(left):
             break
     return _likelihood(flow, _Carried(z, integral), error)
 
 
-def _adaptive(
-    flow: Flow, rows: Array, given: Given | None, tolerance: float, on_block: Callable[[int], None]
-) -> Likelihood:
+def _adaptive(flow: Flow, rows: Array, given: Given | None, tolerance: float, on_progress: OnProgress) -> Likelihood:
     parts, done, every, tolerances = [], 0, np.arange(len(rows)), [10 * tolerance, tolerance]
     for some, (loose, tight) in _in_blocks(adaptively, flow, rows, given, every, tolerances):
         parts.append(_likelihood(flow, tight, tight.away(loose)))
         done += len(some)
-        on_block(done)
+        on_progress(Progress(done, len(rows)))
     return Likelihood(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 

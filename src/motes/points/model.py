@@ -38,12 +38,12 @@ from motes.points.recipe import PointRecipe
 from motes.points.samplers import Ancestral
 from motes.points.sampling import ReverseProcess, sample
 from motes.points.training import Trained
-from motes.progress import Reporter
+from motes.progress import OnProgress, Progress, Reporter, silent
 from motes.seeds import seed_key
 from motes.training import Model, Provenance
 from motes.training.averages import weights_of, with_weights
 from motes.training.checkpoints import arrays_of
-from motes.training.model import ROWS, OnBlock, texts_of, with_index
+from motes.training.model import ROWS, texts_of, with_index
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -277,14 +277,20 @@ class GaussianModel(Model):
         return self.classes.numbers(label, n)
 
     def _draw(
-        self, n: int, known: Given | None, how: How, seed: int, record: Sequence[int] = (), on_block: OnBlock = None
+        self,
+        n: int,
+        known: Given | None,
+        how: How,
+        seed: int,
+        record: Sequence[int] = (),
+        on_progress: OnProgress = silent,
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Points (n, d) of which so much is known, and at some places on the way, in the units of the network."""
         process = self.reverse_process(how, known)
-        return sample(process, n, key=seed_key(seed, "sample"), given=known, record=record, on_block=on_block)
+        return sample(process, n, key=seed_key(seed, "sample"), given=known, record=record, on_progress=on_progress)
 
     def _flow_options(
-        self, divergence: Divergence, probes: int, seed: int, solver: Solver, tolerance: float, on_block: OnBlock
+        self, divergence: Divergence, probes: int, seed: int, solver: Solver, tolerance: float, on_progress: OnProgress
     ) -> dict[str, Any]:
         """Options of `log_likelihood`.
 
@@ -298,7 +304,7 @@ class GaussianModel(Model):
                 "'residual'; the variational bound, model.bound in Python, is there for this one."
             )
         random = None if divergence == "exact" else Hutchinson(divergence, seed_key(seed, "likelihood"), probes)
-        return {"divergence": random or "exact", "solver": solver, "tolerance": tolerance, "on_block": on_block}
+        return {"divergence": random or "exact", "solver": solver, "tolerance": tolerance, "on_progress": on_progress}
 
     # --- rows in ---
 
@@ -396,7 +402,7 @@ class PointModel(GaussianModel):
         label: Any = None,
         seed: int = 0,
         how: How = None,
-        on_block: OnBlock = None,
+        on_progress: OnProgress = silent,
     ) -> Any:
         """Draw `n` new points, in the kind of table that the training rows had. The same seed gives the same points.
 
@@ -410,7 +416,7 @@ class PointModel(GaussianModel):
             seed: of the draw.
             how: in the place of the recipe's: `motes.Sampling(sampler=, steps=, grid=, guidance=)`, or a mapping such
                 as {"sampler": "ddim", "steps": 50}; see docs/samplers.md.
-            on_block: called with the number of points drawn so far.
+            on_progress: called with the number of points drawn so far.
 
         A `UserWarning` names a condition that is so improbable that the answer is a guess.
 
@@ -422,20 +428,22 @@ class PointModel(GaussianModel):
             ((3, 2), True)
         """
         if given is None or (isinstance(given, Mapping) and not given):
-            return self._native(self.draw(n, label=label, seed=seed, how=how, on_block=on_block))
+            return self._native(self.draw(n, label=label, seed=seed, how=how, on_progress=on_progress))
         known: Any = given
         for message in self.unlikely_conditions(known):
             warnings.warn(message, UserWarning, stacklevel=2)
-        return self._native(self.draw_given(n, known, label=label, seed=seed, how=how, on_block=on_block)[0])
+        return self._native(self.draw_given(n, known, label=label, seed=seed, how=how, on_progress=on_progress)[0])
 
-    def draw(self, n: int, *, label: Any = None, seed: int = 0, how: How = None, on_block: OnBlock = None) -> Array:
+    def draw(
+        self, n: int, *, label: Any = None, seed: int = 0, how: How = None, on_progress: OnProgress = silent
+    ) -> Array:
         """The points of `sample` without conditions, (n, d), whatever kind of table the training rows had.
 
         Example:
             >>> model.draw(3, seed=1, how={"sampler": "heun", "steps": 8}).shape
             (3, 2)
         """
-        return self.draw_chain(n, (), label=label, seed=seed, how=how, on_block=on_block)[0]
+        return self.draw_chain(n, (), label=label, seed=seed, how=how, on_progress=on_progress)[0]
 
     def draw_given(
         self,
@@ -445,7 +453,7 @@ class PointModel(GaussianModel):
         label: Any = None,
         seed: int = 0,
         how: How = None,
-        on_block: OnBlock = None,
+        on_progress: OnProgress = silent,
     ) -> tuple[Array, float]:
         """The points of `sample` under conditions, (n, d), and their effective sample size.
 
@@ -471,7 +479,7 @@ class PointModel(GaussianModel):
             )
         if self.recipe.conditions.learned and ((low == high) | (np.isinf(low) & np.isinf(high))).all():
             rows = np.broadcast_to(np.where(low == high, low, np.nan), (n, len(self.columns)))
-            return self._filled(rows, seed=seed, how=how, on_block=on_block), float(n)
+            return self._filled(rows, seed=seed, how=how, on_progress=on_progress), float(n)
         known, forward = self.given(label, n), self.standardiser.forward
         z, effective = sample_inside(
             self.reverse_process(how, known),
@@ -480,7 +488,7 @@ class PointModel(GaussianModel):
             key=seed_key(seed, "sample"),
             given=known,
             only=how.sampler is not None,
-            on_block=on_block,
+            on_progress=on_progress,
         )
         # Rounding may put a point just beyond an end; a known number comes back to the bit.
         return np.clip(self.standardiser.inverse(z), low, high), effective
@@ -540,7 +548,7 @@ class PointModel(GaussianModel):
         label: Any = None,
         seed: int = 0,
         how: How = None,
-        on_block: OnBlock = None,
+        on_progress: OnProgress = silent,
     ) -> tuple[Any, Any]:
         """As `sample`, with the points at some places of the reverse process: the samples, and a table for each place.
 
@@ -552,7 +560,7 @@ class PointModel(GaussianModel):
             >>> noisy.shape
             (2, 5, 2)
         """
-        points, kept = self.draw_chain(n, record, label=label, seed=seed, how=how, on_block=on_block)
+        points, kept = self.draw_chain(n, record, label=label, seed=seed, how=how, on_progress=on_progress)
         return self._native(points), stacked([self._native(one) for one in kept])
 
     def draw_chain(
@@ -563,7 +571,7 @@ class PointModel(GaussianModel):
         label: Any = None,
         seed: int = 0,
         how: How = None,
-        on_block: OnBlock = None,
+        on_progress: OnProgress = silent,
     ) -> tuple[Array, Array]:
         """The points of `chain` as arrays, (n, d) and (len(record), n, d).
 
@@ -574,7 +582,7 @@ class PointModel(GaussianModel):
         """
         check_process()
         n = check_count(n, "points")
-        points, kept = self._draw(n, self.given(label, n), how, seed, record, on_block)
+        points, kept = self._draw(n, self.given(label, n), how, seed, record, on_progress)
         return self.standardiser.inverse(points), self.standardiser.inverse(kept)
 
     def given(self, label: Any, n: int) -> Given | None:
@@ -618,7 +626,7 @@ class PointModel(GaussianModel):
         seed: int = 0,
         solver: Solver = "grid",
         tolerance: float = TOLERANCE,
-        on_block: OnBlock = None,
+        on_progress: OnProgress = silent,
     ) -> Likelihood:
         """log p of each row by the probability flow, in nats of the data's units, with its errors.
 
@@ -634,7 +642,7 @@ class PointModel(GaussianModel):
             probes: directions of a random divergence.
             seed: of them.
             solver, tolerance: of the flow.
-            on_block: called with the number of rows scored so far.
+            on_progress: called with the number of rows scored so far.
 
         Raises:
             DataError: rows that cannot be used; the message names the row and the column.
@@ -657,7 +665,7 @@ class PointModel(GaussianModel):
             )
         rows = self._rows(data)
         try:
-            options = self._flow_options(divergence, probes, seed, solver, tolerance, on_block)
+            options = self._flow_options(divergence, probes, seed, solver, tolerance, on_progress)
             if names:
                 self._check_given(names)
                 return self._likelihood_given(rows, np.isin(self.columns, names), **options)
@@ -727,7 +735,7 @@ class PointModel(GaussianModel):
 
     # --- classes ---
 
-    def predict_proba(self, data: Any, *, on_block: OnBlock = None) -> tuple[Array, list[Any]]:
+    def predict_proba(self, data: Any, *, on_progress: OnProgress = silent) -> tuple[Array, list[Any]]:
         """p(label | x) of each row, (n, classes), and the labels.
 
         By Bayes' rule from log p(x | label) and how frequent each class was in training.
@@ -748,9 +756,9 @@ class PointModel(GaussianModel):
             raise UsageError("this model knows no classes. Train one with labels, which `fit` takes beside the rows.")
         n, count = len(rows), len(self.classes)
         known = Given(np.repeat(np.arange(count, dtype=np.int32), n))  # type: ignore[arg-type]
-        tell = (lambda done: on_block(done // count)) if on_block else None
+        tell = lambda now: on_progress(Progress(now.done // count, n))
         z = np.tile(self.standardiser.forward(rows), (count, 1))
-        log_prob = log_likelihood(self.denoiser, z, given=known, on_block=tell).log_prob.reshape(count, n)
+        log_prob = log_likelihood(self.denoiser, z, given=known, on_progress=tell).log_prob.reshape(count, n)
         p = np.asarray(softmax(log_prob + np.log(self.classes.weights)[:, None], axis=0).T)
         return p, list(self.classes.names)
 
@@ -771,14 +779,14 @@ class PointModel(GaussianModel):
 
     # --- what is missing ---
 
-    def impute(self, data: Any, *, draws: int | None = None, seed: int = 0, on_block: OnBlock = None) -> Any:
+    def impute(self, data: Any, *, draws: int | None = None, seed: int = 0, on_progress: OnProgress = silent) -> Any:
         """Fill in the missing entries by draws given the observed ones of each row, which come back to the bit.
 
         Args:
             data: rows (n, d) with missing entries, in any kind of table.
             draws: a list of as many tables; None gives one table.
             seed: of the draws.
-            on_block: called with the number of rows filled in so far, of all draws together.
+            on_progress: called with the number of rows filled in so far, of all draws together.
 
         Raises:
             DataError: another number of columns, an infinite number, or another one in a constant column.
@@ -789,14 +797,14 @@ class PointModel(GaussianModel):
             (2, 2)
         """
         count, kind = 1 if draws is None else check_count(draws, "draws"), template_of(data)
-        filled = self.impute_draws(self.matrix(data), count, seed=seed, on_block=on_block)
+        filled = self.impute_draws(self.matrix(data), count, seed=seed, on_progress=on_progress)
         made = [with_index(as_frame(Table(one, self.columns)).like(kind), data) for one in filled]
         return made[0] if draws is None else made
 
     def impute_draws(
-        self, x: Array, draws: int, *, seed: int = 0, on_block: OnBlock = None, name: str = "the data"
+        self, x: Array, draws: int, *, seed: int = 0, on_progress: OnProgress = silent, name: str = "the data"
     ) -> Iterator[Array]:
-        """The tables of `impute` as arrays (n, d), one after the other; `on_block` counts the rows of all draws.
+        """The tables of `impute` as arrays (n, d), one after the other; `on_progress` counts the rows of all draws.
 
         Example:
             >>> [one.shape for one in model.impute_draws(np.array([[0.5, np.nan]]), 2)]
@@ -815,28 +823,28 @@ class PointModel(GaussianModel):
         x = np.where(np.isnan(x) & ~self.standardiser.varies, self.standardiser.mean, x)
         holes = int(np.isnan(x).any(axis=1).sum())
         for number, word in enumerate(np.random.SeedSequence([check_seed(seed), 577215]).generate_state(draws)):
-            tell = None if on_block is None else (lambda done, before=number * holes: on_block(before + done))
+            tell = lambda now, before=number * holes: on_progress(now.after(before, draws * holes))
             yield self._imputed(x.copy(), int(word), tell)
 
-    def _imputed(self, x: Array, seed: int, on_block: OnBlock) -> Array:
+    def _imputed(self, x: Array, seed: int, on_progress: OnProgress) -> Array:
         known = ~np.isnan(x)
         rows = np.flatnonzero(~known.all(axis=1))
         if not len(rows):
             return x
         if self.recipe.conditions.learned:
-            x[rows] = self._filled(x[rows], seed=seed, on_block=on_block)
+            x[rows] = self._filled(x[rows], seed=seed, on_progress=on_progress)
             return x
         z = self.standardiser.forward(np.where(known, x, 0.0))[rows]
         key, grid = seed_key(check_seed(seed), "impute"), self.recipe.make_grid()
         some = known[rows][:, self.standardiser.varies]
-        drawn, _ = conditional_rows(self.denoiser, z, some, key=key, grid=grid, on_block=on_block)
+        drawn, _ = conditional_rows(self.denoiser, z, some, key=key, grid=grid, on_progress=on_progress)
         x[rows] = np.where(known[rows], x[rows], self.standardiser.inverse(drawn[:, 0]))
         return x
 
-    def _filled(self, rows: Array, *, seed: int = 0, how: How = None, on_block: OnBlock = None) -> Array:
+    def _filled(self, rows: Array, *, seed: int = 0, how: How = None, on_progress: OnProgress = silent) -> Array:
         """Entries of rows (n, d) that are NaN, given the others, by a network that has learned to be given them."""
         process, key = self.reverse_process(how, None), seed_key(check_seed(seed), "sample")
-        z, _ = sample(process, len(rows), key=key, given=self.observed(rows), on_block=on_block)
+        z, _ = sample(process, len(rows), key=key, given=self.observed(rows), on_progress=on_progress)
         return np.where(np.isnan(rows), self.standardiser.inverse(z), rows)
 
     # --- how good it is ---
@@ -865,14 +873,16 @@ class PointModel(GaussianModel):
 
         return evaluate_point_model(self, self._source(data), n=n, seed=seed, reporter=Reporter(not verbose))
 
-    def diagnose(self, data: Any = None, *, n: int = 8192, seed: int = 0, on_block: OnBlock = None) -> Diagnosis:
+    def diagnose(
+        self, data: Any = None, *, n: int = 8192, seed: int = 0, on_progress: OnProgress = silent
+    ) -> Diagnosis:
         """Find out what is wrong with the model and how to fix it, and where the error of the samples is from.
 
         Args:
             data: as in `evaluate`.
             n: samples, at most.
             seed: of all that is drawn.
-            on_block: called with the number of points drawn so far.
+            on_progress: called with the number of points drawn so far.
 
         Raises:
             UsageError: rows that are not to be had, or too few of them.
@@ -883,7 +893,7 @@ class PointModel(GaussianModel):
         """
         from motes.evaluation import diagnose_model
 
-        return diagnose_model(self, self._source(data), n=n, seed=seed, on_block=on_block)
+        return diagnose_model(self, self._source(data), n=n, seed=seed, on_progress=on_progress)
 
     def plot(self, data: Any = None, *, n: int = 2000, seed: int = 0, style: str = "light") -> Axes | Figure:
         """A picture of samples: points of the plane, or the distribution of each column that is not constant.

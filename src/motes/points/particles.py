@@ -29,6 +29,7 @@ from motes.points import exact as cut_normal
 from motes.points.denoisers import Denoiser, Given
 from motes.points.samplers import level
 from motes.points.sampling import ReverseProcess, check_grid, on_all_cores, sample
+from motes.progress import OnProgress, Progress, silent
 from motes.training.programs import float64
 
 LOG_2PI = cut_normal.LOG_2PI
@@ -217,7 +218,7 @@ def populations(
     key: jax.Array,
     grid: jax.Array,
     particles: int,
-    on_block: Callable[[int], None],
+    on_progress: OnProgress,
 ) -> Iterator[Population]:
     """A population for each row of the bounds (m, d), block by block."""
     check_grid(grid)
@@ -239,7 +240,7 @@ def populations(
     starts = range(0, m, block)
     for start, found in zip(starts, on_all_cores(work, starts), strict=True):
         yield found
-        on_block(min(start + block, m) * particles)
+        on_progress(Progress(min(start + block, m) * particles, m * particles))
 
 
 @eqx.filter_jit
@@ -412,7 +413,7 @@ def conditional_sample(
     grid: jax.Array,
     particles: int = 512,
     given: Given | None = None,
-    on_block: Callable[[int], None] | None = None,
+    on_progress: OnProgress = silent,
 ) -> Conditioned:
     """Draw `n` rows with low <= z <= high, in the units that the denoiser was trained in.
 
@@ -428,7 +429,7 @@ def conditional_sample(
         grid: times (N+1,) from 1 down to 0. A Gaussian distribution is exact on any.
         particles: in a population, at least 2. More of them make rare events better, and more populations do too.
         given: the class of the row, for the denoiser: arrays without a leading n.
-        on_block: called with the number of particles done so far.
+        on_progress: called with the number of particles done so far.
 
     Raises:
         UsageError: a box that is none, or one that no particle survives in.
@@ -451,7 +452,7 @@ def conditional_sample(
     rows = lambda part: np.broadcast_to(part, (count, *np.shape(part)))
     conditioned = jax.tree.map(rows, given)
     key, place_key = jax.random.split(key)
-    parts = list(populations(denoiser, rows(low), rows(high), conditioned, key, grid, particles, on_block or _nothing))
+    parts = list(populations(denoiser, rows(low), rows(high), conditioned, key, grid, particles, on_progress))
     found = Population(*(np.concatenate(part) for part in zip(*parts, strict=True)))
     evidence = np.asarray(found.log_evidence, np.float64)
     if not np.isfinite(evidence).any():
@@ -479,7 +480,7 @@ def conditional_rows(
     grid: jax.Array,
     draws: int = 1,
     particles: int = 128,
-    on_block: Callable[[int], None] | None = None,
+    on_progress: OnProgress = silent,
 ) -> tuple[Array, NDArray[np.float64]]:
     """Draw the coordinates that are not known of each row, `draws` times: imputation by a plain model.
 
@@ -493,7 +494,7 @@ def conditional_rows(
         grid: times (N+1,) from 1 down to 0.
         draws: k, at most `particles`.
         particles: in the population of a row.
-        on_block: called with the number of rows done so far.
+        on_progress: called with the number of rows done so far.
 
     Returns:
         Rows (n, k, d), known coordinates bit for bit, and the effective sample size (n,) of the particles that the k
@@ -522,7 +523,7 @@ def conditional_rows(
         raise UsageError(f"draws = {draws} from {particles} particles a row; expected at most that many.")
     low, high = _checked_box(np.where(known, values, -np.inf), np.where(known, values, np.inf))
     drawn, ess, first = np.empty((len(low), draws, low.shape[1]), low.dtype), np.empty(len(low)), 0
-    for found in populations(denoiser, low, high, None, key, grid, particles, _nothing):
+    for found in populations(denoiser, low, high, None, key, grid, particles, silent):
         for i, (rows, log_weights, evidence, ancestors, decided, place) in enumerate(zip(*found, strict=True), first):
             if not np.isfinite(evidence):
                 raise UsageError(f"none of {particles} particles survived for row {i}: look at its known coordinates.")
@@ -530,11 +531,8 @@ def conditional_rows(
             drawn[i] = _exactly(rows[_choose(weights, draws, place)], low[i], high[i])
             ess[i] = 1 / np.max(_shared(weights, ancestors, decided))
         first += len(found.rows)
-        (on_block or _nothing)(first)
+        on_progress(Progress(first, len(low)))
     return drawn, ess
-
-
-def _nothing(done: int) -> None: ...
 
 
 def _checked_box(low: ArrayLike, high: ArrayLike) -> tuple[Array, Array]:
@@ -592,7 +590,7 @@ def rows_inside(
     *,
     key: jax.Array,
     given: Given | None = None,
-    on_block: Callable[[int], None] | None = None,
+    on_progress: OnProgress = silent,
 ) -> NDArray[np.float32] | None:
     """Draw `n` rows with low <= z <= high; None where the box is too rare for that, as that of a known number is.
 
@@ -602,7 +600,7 @@ def rows_inside(
         n: how many rows.
         key: the same key gives the same rows.
         given: as for `sample`; rows that are drawn take in turn what is known of each of n.
-        on_block: called with the number of rows found so far.
+        on_progress: called with the number of rows found so far.
     """
     low, high = bounds
     if (low == high).any():
@@ -617,8 +615,7 @@ def rows_inside(
         rows, _ = sample(process, m, key=key, given=known, skip=drawn)
         kept.append(rows[((low <= rows) & (rows <= high)).all(axis=1)])
         found, drawn = found + len(kept[-1]), drawn + m
-        if on_block:
-            on_block(min(found, n))
+        on_progress(Progress(min(found, n), n))
     return np.concatenate(kept)[:n] if found >= n else None
 
 
@@ -633,7 +630,7 @@ def sample_inside(
     key: jax.Array,
     given: Given | None = None,
     only: bool = False,
-    on_block: Callable[[int], None] | None = None,
+    on_progress: OnProgress = silent,
 ) -> tuple[Array, float]:
     """Draw `n` rows with low <= z <= high: (n, d), and how many independent ones they are worth.
 
@@ -645,7 +642,7 @@ def sample_inside(
         key: the same key gives the same rows.
         given: as for `sample`.
         only: refuse rather than to draw without the sampler, as particles do.
-        on_block: called with the number of rows found so far.
+        on_progress: called with the number of rows found so far.
 
     Raises:
         UsageError: a label for each row, or a box too rare for the sampler.
@@ -656,7 +653,7 @@ def sample_inside(
             "Ask label by label."
         )
     drawn: NDArray[np.floating] | None
-    drawn = rows_inside(process, bounds, n, key=key, given=given, on_block=on_block)
+    drawn = rows_inside(process, bounds, n, key=key, given=given, on_progress=on_progress)
     effective = float(n)
     if drawn is None:
         if only:
@@ -665,8 +662,10 @@ def sample_inside(
                 "they are drawn by particles, which have a sampler of their own. Leave it out."
             )
         one = jax.tree.map(lambda part: part[0], given)
-        counted = None if on_block is None else (lambda done: on_block(min(done, n)))  # particles are no rows
-        found = conditional_sample(process.denoiser, bounds, n, key=key, grid=process.grid, given=one, on_block=counted)
+        counted = lambda now: on_progress(Progress(min(now.done, n), n))  # particles are no rows
+        found = conditional_sample(
+            process.denoiser, bounds, n, key=key, grid=process.grid, given=one, on_progress=counted
+        )
         # Rows of one particle stand side by side.
         order = np.random.default_rng(np.asarray(jax.random.key_data(key))).permutation(n)
         drawn, effective = found.rows[order], min(found.ess, float(n))

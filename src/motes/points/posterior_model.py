@@ -23,9 +23,9 @@ from motes.points.likelihood import TOLERANCE, Likelihood, Solver, log_likelihoo
 from motes.points.model import Divergence, GaussianModel, How, stacked
 from motes.points.posterior import Context, Prior
 from motes.points.sampling import sample
-from motes.progress import Reporter
+from motes.progress import OnProgress, Reporter, silent
 from motes.seeds import seed_key
-from motes.training.model import ROWS, OnBlock
+from motes.training.model import ROWS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,7 +68,7 @@ class PosteriorModel(GaussianModel):
         label: Any = None,
         seed: int = 0,
         how: How = None,
-        on_block: OnBlock = None,
+        on_progress: OnProgress = silent,
     ) -> Any:
         """Draw `n` new points given what was observed, in the kind of table that the training rows had.
 
@@ -82,7 +82,7 @@ class PosteriorModel(GaussianModel):
             seed: of the draw.
             how: in the place of the recipe's: `motes.Sampling(sampler=, steps=, grid=, guidance=)`, or a mapping such
                 as {"sampler": "ddim", "steps": 50}; see docs/samplers.md.
-            on_block: called with the number of points drawn so far.
+            on_progress: called with the number of points drawn so far.
 
         A `UserWarning` says where an observation is unlike those of the training, so that the answer is a guess.
 
@@ -101,7 +101,7 @@ class PosteriorModel(GaussianModel):
         for message in self.doubts(given, iid=iid):
             warnings.warn(message, UserWarning, stacklevel=2)
         draw = self.draw_iid if iid else self.draw
-        points = draw(n, given, label=label, seed=seed, how=how, on_block=on_block)
+        points = draw(n, given, label=label, seed=seed, how=how, on_progress=on_progress)
         return self._native(points) if points.ndim == 2 else stacked([self._native(some) for some in points])
 
     def doubts(self, given: Any, *, iid: bool = False) -> list[str]:
@@ -127,7 +127,7 @@ class PosteriorModel(GaussianModel):
         return messages
 
     def draw(
-        self, n: int, given: Any, *, label: Any = None, seed: int = 0, how: How = None, on_block: OnBlock = None
+        self, n: int, given: Any, *, label: Any = None, seed: int = 0, how: How = None, on_progress: OnProgress = silent
     ) -> Array:
         """The points of `sample`, (n, d) or (m, n, d), whatever kind of table the training rows had.
 
@@ -137,7 +137,7 @@ class PosteriorModel(GaussianModel):
             >>> posterior.draw(3, [0.5]).shape
             (3, 2)
         """
-        return self.draw_chain(n, (), given, label=label, seed=seed, how=how, on_block=on_block)[0]
+        return self.draw_chain(n, (), given, label=label, seed=seed, how=how, on_progress=on_progress)[0]
 
     def chain(
         self,
@@ -148,7 +148,7 @@ class PosteriorModel(GaussianModel):
         label: Any = None,
         seed: int = 0,
         how: How = None,
-        on_block: OnBlock = None,
+        on_progress: OnProgress = silent,
     ) -> tuple[Any, Any]:
         """As `sample` given one observation, with the points at some places of the reverse process.
 
@@ -164,7 +164,7 @@ class PosteriorModel(GaussianModel):
             >>> noisy.shape
             (2, 5, 2)
         """
-        points, kept = self.draw_chain(n, record, given, label=label, seed=seed, how=how, on_block=on_block)
+        points, kept = self.draw_chain(n, record, given, label=label, seed=seed, how=how, on_progress=on_progress)
         if points.ndim > 2:
             raise UsageError(f"chain: got {len(points)} observations; expected one, such as given=x[0].")
         return self._native(points), stacked([self._native(one) for one in kept])
@@ -178,7 +178,7 @@ class PosteriorModel(GaussianModel):
         label: Any = None,
         seed: int = 0,
         how: How = None,
-        on_block: OnBlock = None,
+        on_progress: OnProgress = silent,
     ) -> tuple[Array, Array]:
         """The points of `chain` as arrays; of m observations they are (m, n, d) and (len(record), m, n, d).
 
@@ -193,7 +193,7 @@ class PosteriorModel(GaussianModel):
         rows, one = self.context.rows(given)
         labels = label if np.ndim(label) == 0 else np.tile(np.asarray(label), len(rows))
         known = self.given(labels, n * len(rows), np.repeat(rows, n, axis=0))
-        points, kept = self._draw(n * len(rows), known, how, seed, record, on_block)
+        points, kept = self._draw(n * len(rows), known, how, seed, record, on_progress)
         shape = (n, len(self.columns)) if one else (len(rows), n, len(self.columns))
         whole = [
             self.standardiser.inverse(self.context.whole(np.asarray(z, np.float64), _numbers(known)))
@@ -233,7 +233,7 @@ class PosteriorModel(GaussianModel):
         seed: int = 0,
         solver: Solver = "grid",
         tolerance: float = TOLERANCE,
-        on_block: OnBlock = None,
+        on_progress: OnProgress = silent,
     ) -> Likelihood:
         """log p(row | what was observed) by the probability flow, in nats of the data's units, with its errors.
 
@@ -247,7 +247,7 @@ class PosteriorModel(GaussianModel):
             probes: directions of a random divergence.
             seed: of them.
             solver, tolerance: of the flow.
-            on_block: called with the number of rows scored so far.
+            on_progress: called with the number of rows scored so far.
 
         Raises:
             DataError: rows that cannot be used; the message names the row and the column.
@@ -266,7 +266,7 @@ class PosteriorModel(GaussianModel):
         if self.context.regression is not None:
             z, log_det = self.context.left(z, _numbers(known)), log_det + self.context.regression.log_det
         try:
-            options = self._flow_options(divergence, probes, seed, solver, tolerance, on_block)
+            options = self._flow_options(divergence, probes, seed, solver, tolerance, on_progress)
             found = log_likelihood(self.denoiser, z, given=known, **options)
         except ValueError as error:
             raise UsageError(str(error)) from None
@@ -376,7 +376,7 @@ class PosteriorModel(GaussianModel):
     # --- several observations of one point ---
 
     def draw_iid(
-        self, n: int, given: Any, *, label: Any = None, seed: int = 0, how: How = None, on_block: OnBlock = None
+        self, n: int, given: Any, *, label: Any = None, seed: int = 0, how: How = None, on_progress: OnProgress = silent
     ) -> Array:
         """Draw `n` points given all of m observations, which are independent given the point: (n, d), an array.
 
@@ -405,7 +405,7 @@ class PosteriorModel(GaussianModel):
         with_arrays = jax.tree.map(jax.numpy.asarray, known)
         composed = Composed(self.denoiser, with_arrays, added, noisy, np.linalg.solve(root, (means - zero).T).T)
         process = replace(self.reverse_process(how, None), denoiser=composed)
-        points, _ = sample(process, n, key=seed_key(seed, "sample"), on_block=on_block)
+        points, _ = sample(process, n, key=seed_key(seed, "sample"), on_progress=on_progress)
         return self.standardiser.inverse(np.asarray(points, np.float64) @ root + zero)
 
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from motes.errors import MotesError, UsageError
 from motes.points.denoisers import Denoiser, Given
 from motes.points.schedules import DiscreteVP, Schedule
+from motes.progress import OnProgress, Progress, silent
 from motes.ranges import Checked, check_fields, number
 from motes.training.programs import cores, float64
 
@@ -317,7 +318,7 @@ def sample(
     start: ArrayLike | None = None,
     record: Sequence[int] = (),
     skip: int = 0,
-    on_block: Callable[[int], None] | None = None,
+    on_progress: OnProgress = silent,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Draw `n` points, in the units that the denoiser was trained in.
 
@@ -329,7 +330,7 @@ def sample(
         start: the points at t = 1, (n, d); None draws them from the prior N(0, prior_std^2 I).
         record: places in the grid to keep the points at; 0 is the start, N the end.
         skip: go on after so many points of the same key, as if they had been drawn before these.
-        on_block: called with the number of rows done so far, after each block.
+        on_progress: called with the number of rows done so far, after each block.
 
     Returns:
         Points (n, d), and the recorded chain (len(record), n, d).
@@ -372,8 +373,7 @@ def sample(
 
     with _faults_named(process):
         for done in on_all_cores(work, range(0, n, block)):
-            if on_block:
-                on_block(done)
+            on_progress(Progress(done, n))
     if lost := int((~np.isfinite(points)).any(axis=1).sum()):
         who = type(process.sampler).__name__
         said = f"{lost:,} of {n:,} points are not finite: {who} or the network lost them."

@@ -26,6 +26,7 @@ from motes.points.denoisers import Denoiser, Given
 from motes.points.losses import Constant, Loss, Target, in_groups, stable_target
 from motes.points.networks import droppable, each_alone, thinned
 from motes.points.times import Times
+from motes.progress import OnProgress, Progress, silent
 from motes.ranges import Checked, number
 from motes.training.averages import LENGTHS, Averages, rates, shapes_of, weights_of, with_weights
 from motes.training.batches import Batches, systematic
@@ -439,16 +440,6 @@ def _loss(denoiser: Denoiser, loss: Loss, times: Times, rows: OnDevice, draws: _
 # --- All that changes while a training goes on, and what is made of it at the end -----------------------------------
 
 
-class Progress(NamedTuple):
-    """Where training stands: `loss` is the mean over the last `window` steps."""
-
-    step: int
-    steps: int
-    loss: float
-    seconds: float
-    held_out: float | None = None  # the newest loss of held-out rows, where there are any
-
-
 class Snapshot(NamedTuple):
     """Both kinds of weights after `step` steps."""
 
@@ -603,7 +594,7 @@ class TrainingState:
     def progress(self) -> Progress:
         """Where it stands."""
         unseen = self.watch.last if self.watch else None
-        return Progress(self.done, self.steps, _recent_mean(self.losses), self.seconds, unseen)
+        return Progress(self.done, self.steps, _recent_mean(self.losses), unseen, self.seconds)
 
     def result(self, interrupted: bool = False) -> Trained:
         """What was learned so far."""
@@ -699,7 +690,7 @@ def train(
     times: Times,
     options: Training = Training(),
     keeper: Keeper | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: OnProgress = silent,
 ) -> Trained:
     """Train `denoiser` on rows.
 
@@ -754,8 +745,7 @@ def train(
             if keeper is not None and guard.sound and keeper.due():
                 keeper.save(course.done, course.kept())
                 saved = course.done
-            if on_progress:
-                on_progress(course.progress())
+            on_progress(course.progress())
         _refuse(guard.fault_at_end(course.done), course)
         if keeper is not None and course.done > saved:
             keeper.save(course.done, course.kept())

@@ -12,6 +12,7 @@ from motes.data import Blocks, Frame
 from motes.data.arrays import Series
 from motes.data.readings import default_columns
 from motes.errors import DataError, UsageError, check_count, check_seed, unknown
+from motes.progress import OnProgress, Progress
 from motes.tables.network import EncodedRows
 from motes.tables.orders import AnyOrder, log_possible
 from motes.tables.parts import (
@@ -355,7 +356,7 @@ def fill_blocks(
     rows: Blocks,
     draws: int,
     seed: int,
-    on_block: Callable[[int], None] | None,
+    on_progress: OnProgress,
     name: str,
 ) -> Iterator[Iterator[Frame]]:
     """The rows with their missing entries filled in, `draws` times: each time all rows, block by block.
@@ -365,7 +366,7 @@ def fill_blocks(
         rows: with the columns of the schema.
         draws: how many tables.
         seed: of the draws.
-        on_block: called with the number of rows filled in so far, of all draws together.
+        on_progress: called with the number of rows filled in so far, of all draws together.
         name: what messages call the rows.
 
     Raises:
@@ -377,8 +378,7 @@ def fill_blocks(
     def filled(count: int) -> None:
         nonlocal done
         done += count
-        if on_block is not None:
-            on_block(done)
+        on_progress(Progress(done))
 
     for word in np.random.SeedSequence([seed, 577215]).generate_state(draws):
         yield _filled(orders, rows, int(word), filled, name)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from motes.data import Blocks, Frame, as_frame
 from motes.data.frames import joined
 from motes.data.templates import KEY, template_of, without
 from motes.errors import DataError, ModelFileError, UsageError, check_count, check_process
-from motes.progress import Reporter
+from motes.progress import OnProgress, Progress, Reporter, silent
 from motes.tables.checks import check_table
 from motes.tables.draws import DrawnRows, RowConditions, adjusted, conditions_of, draw_blocks, fill_blocks
 from motes.tables.layout import Linker, layout_of
@@ -41,7 +41,7 @@ from motes.tables.unmasking import Unmasker
 from motes.training import Model, Provenance
 from motes.training.averages import weights_of, with_weights
 from motes.training.checkpoints import arrays_of, filled, reading
-from motes.training.model import ROWS, OnBlock, check_origin, provenance_of, texts_of, with_index
+from motes.training.model import ROWS, check_origin, provenance_of, texts_of, with_index
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -224,7 +224,7 @@ class TableModel(Model):
         seed: int = 0,
         exact: bool = False,
         placeholders: bool = False,
-        on_block: OnBlock = None,
+        on_progress: OnProgress = silent,
     ) -> Any:
         """Draw `n` new rows, in the kind of table that the training rows had. The same seed gives the same rows.
 
@@ -239,7 +239,7 @@ class TableModel(Model):
             exact: under conditions, weigh rows by the model's own order and draw them again; see docs/conditions.md.
             placeholders: number the rows in columns that are set aside (ids, names, e-mail addresses), as in
                 `name-000001`; otherwise these are empty. See docs/tables.md.
-            on_block: called with the number of rows drawn so far.
+            on_progress: called with the number of rows drawn so far.
 
         A `UserWarning` names a condition that is so improbable that the answer is a guess; `evidence` has its number.
 
@@ -252,7 +252,7 @@ class TableModel(Model):
             >>> set(rows["smoker"]), bool(min(rows["age"]) >= 30)
             ({'yes'}, True)
         """
-        rows = self.draw(n, given=given, seed=seed, exact=exact, placeholders=placeholders, on_block=on_block)
+        rows = self.draw(n, given=given, seed=seed, exact=exact, placeholders=placeholders, on_progress=on_progress)
         for message in self._evidence_of(given or {}, rows).warnings:
             warnings.warn(message, UserWarning, stacklevel=2)
         return self._native(rows)
@@ -276,7 +276,9 @@ class TableModel(Model):
             return Evidence(0.0, (), float(len(rows)), ())
         return evidence_of(self, given, [rows.log_evidence], rows.effective)
 
-    def chain(self, n: int, record: Sequence[int], *, seed: int = 0, on_block: OnBlock = None) -> tuple[Any, Any]:
+    def chain(
+        self, n: int, record: Sequence[int], *, seed: int = 0, on_progress: OnProgress = silent
+    ) -> tuple[Any, Any]:
         """As `sample`, with the rows at some places of the reverse process: the samples, and a table for each place.
 
         A place is the number of columns that are revealed; the others are missing.
@@ -286,7 +288,7 @@ class TableModel(Model):
             >>> len(before)
             2
         """
-        rows = self.draw(n, seed=seed, on_block=on_block)
+        rows = self.draw(n, seed=seed, on_progress=on_progress)
         revealed = dict.fromkeys(self.schema.parts[j].column for j in self.order.tolist())
         order = [*(name for name in self.schema.names if name not in revealed), *revealed]
         places = [int(place) for place in record]
@@ -302,7 +304,7 @@ class TableModel(Model):
         seed: int = 0,
         exact: bool = False,
         placeholders: bool = False,
-        on_block: Callable[[int], None] | None = None,
+        on_progress: OnProgress = silent,
     ) -> DrawnRows:
         """The rows of `sample` as a `Frame`, with what is known of the conditions.
 
@@ -319,8 +321,7 @@ class TableModel(Model):
                 effective += rows.effective
                 evidence.append(rows.log_evidence)
                 total += len(rows)
-                if on_block is not None:
-                    on_block(total)
+                on_progress(Progress(total, n))
                 yield rows
 
         made = joined(counted(), check_count(n, "rows"))
@@ -350,7 +351,7 @@ class TableModel(Model):
         orders: int = 1,
         smooth: bool = False,
         seed: int = 0,
-        on_block: Callable[[int], None] | None = None,
+        on_progress: OnProgress = silent,
         name: str = "the data",
     ) -> RowLikelihood:
         """log p of rows by the chain rule.
@@ -360,7 +361,7 @@ class TableModel(Model):
             orders: of the columns, of whose p the mean is taken; 1: the model's own, which is its distribution.
             smooth: give an entry that the training could not have held the mass 1 / (rows + 1) instead of 0.
             seed: of the other orders.
-            on_block: called with the number of rows scored so far.
+            on_progress: called with the number of rows scored so far.
             name: what messages call the data.
 
         Example:
@@ -385,8 +386,7 @@ class TableModel(Model):
             found.append(np.where(strange > 0, each - np.where(strange > 0, strange, 1) * loss, each))
             impossible.append(strange)
             done += len(encoded)
-            if on_block is not None:
-                on_block(done)
+            on_progress(Progress(done, rows.rows))
         if not found:
             raise DataError(f"{name} has no rows; expected at least 1.")
         every = np.concatenate(found, axis=1)
@@ -424,14 +424,14 @@ class TableModel(Model):
 
     # --- filling in ---
 
-    def impute(self, data: Any, *, draws: int | None = None, seed: int = 0, on_block: OnBlock = None) -> Any:
+    def impute(self, data: Any, *, draws: int | None = None, seed: int = 0, on_progress: OnProgress = silent) -> Any:
         """Fill in the missing entries by draws given the observed ones of each row, which come back to the bit.
 
         Args:
             data: rows (n, d) with missing entries, in any kind of table, and so they come back.
             draws: a list of as many tables, whose spread is what is not known; None gives one table.
             seed: of the draws.
-            on_block: called with the number of rows filled in so far, of all draws together.
+            on_progress: called with the number of rows filled in so far, of all draws together.
 
         Raises:
             DataError: an entry that its column cannot hold; the message names the row and the column.
@@ -445,7 +445,7 @@ class TableModel(Model):
         """
         count, kind = 1 if draws is None else check_count(draws, "draws"), template_of(data)
         frame = self.schema.named(data)
-        tables = self.impute_frames(frame, draws=count, seed=seed, on_block=on_block)
+        tables = self.impute_frames(frame, draws=count, seed=seed, on_progress=on_progress)
         kind = without(kind, [j for j, name in enumerate(frame.names) if name not in tables[0].columns])
         made = [with_index(one.like(kind), data) for one in tables]
         return made[0] if draws is None else made
@@ -456,7 +456,7 @@ class TableModel(Model):
         *,
         draws: int = 1,
         seed: int = 0,
-        on_block: Callable[[int], None] | None = None,
+        on_progress: OnProgress = silent,
         name: str = "the data",
     ) -> list[Frame]:
         """The tables of `impute` as frames.
@@ -465,7 +465,7 @@ class TableModel(Model):
             data: rows (n); what is observed comes back to the bit, in the columns and the order that they have here.
             draws: how many tables; their spread is what is not known.
             seed: of the draws.
-            on_block: called with the number of rows filled in so far, of all draws together.
+            on_progress: called with the number of rows filled in so far, of all draws together.
             name: what messages call the data.
 
         Raises:
@@ -479,7 +479,7 @@ class TableModel(Model):
         check_process()
         given = self.schema.named(data, name=name)
         rows, names = Blocks.of_frame(self.schema.frame(given, name=name)), self.schema.here(given)
-        parts = self.fillings(rows, draws=draws, seed=seed, on_block=on_block, name=name)
+        parts = self.fillings(rows, draws=draws, seed=seed, on_progress=on_progress, name=name)
         return [joined(part, rows.rows).select(names) for part in parts]
 
     def fillings(
@@ -488,7 +488,7 @@ class TableModel(Model):
         *,
         draws: int = 1,
         seed: int = 0,
-        on_block: Callable[[int], None] | None = None,
+        on_progress: OnProgress = silent,
         name: str = "the data",
     ) -> Iterator[Iterator[Frame]]:
         """The tables of `impute_frames` block by block, one after the other; `rows` have the columns of the schema.
@@ -499,7 +499,7 @@ class TableModel(Model):
             >>> [sum(len(block) for block in filled) for filled in table.fillings(rows, draws=2)]
             [2, 2]
         """
-        return fill_blocks(self.orders, rows, draws, seed, on_block, name)
+        return fill_blocks(self.orders, rows, draws, seed, on_progress, name)
 
     # --- one column given the others ---
 
@@ -548,7 +548,7 @@ class TableModel(Model):
         quantiles: Sequence[float] = QUANTILES,
         draws: int = DRAWS,
         seed: int = 0,
-        on_block: Callable[[int], None] | None = None,
+        on_progress: OnProgress = silent,
         name: str = "the data",
     ) -> Predicted:
         """The table of `predict` as a frame, with the number of entries that were ignored.
@@ -559,7 +559,7 @@ class TableModel(Model):
         """
         check_process()
         rows = Blocks.of_frame(rows_without(self.schema, data, column, name))
-        parts = list(predict_blocks(self.orders, rows, column, quantiles, draws, seed, on_block, name))
+        parts = list(predict_blocks(self.orders, rows, column, quantiles, draws, seed, on_progress, name))
         return Predicted(joined(parts, rows.rows).columns, sum(part.ignored for part in parts))
 
     def predictions(
@@ -570,7 +570,7 @@ class TableModel(Model):
         quantiles: Sequence[float] = QUANTILES,
         draws: int = DRAWS,
         seed: int = 0,
-        on_block: Callable[[int], None] | None = None,
+        on_progress: OnProgress = silent,
         name: str = "the data",
     ) -> Iterator[Predicted]:
         """The rows of `predict_frame`, some at a time; `rows` are those of `table_predictions.rows_without`.
@@ -581,7 +581,7 @@ class TableModel(Model):
             >>> [block.names for block in table.predictions(rows, "smoker")]
             [('label', 'p(no)', 'p(yes)')]
         """
-        return predict_blocks(self.orders, rows, column, quantiles, draws, seed, on_block, name)
+        return predict_blocks(self.orders, rows, column, quantiles, draws, seed, on_progress, name)
 
     def predict_proba(self, data: Any, column: str, *, name: str = "the data") -> tuple[Array, list[Any]]:
         """p(label | the other observed entries) of each row, (n, l), and the l labels of a categorical column.

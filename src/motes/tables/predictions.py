@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from motes.data import Blocks, Frame, as_frame
 from motes.data.arrays import DAY, Series, plain
 from motes.errors import DataError, UsageError, check_count, check_seed, unknown
+from motes.progress import OnProgress, Progress
 from motes.tables.kinds.base import Kind
 from motes.tables.kinds.dates import Date
 from motes.tables.layout import Derived
@@ -79,7 +80,7 @@ def predict_blocks(
     quantiles: Sequence[float],
     draws: int,
     seed: int,
-    on_block: Callable[[int], None] | None,
+    on_progress: OnProgress,
     name: str,
 ) -> Iterator[Predicted]:
     """Predictions for rows of `rows_without`, some at a time; see `TableModel.predict`."""
@@ -89,8 +90,7 @@ def predict_blocks(
     def predicted(count: int) -> None:
         nonlocal done
         done += count
-        if on_block is not None:
-            on_block(done)
+        on_progress(Progress(done, rows.rows))
 
     number = 0
     for block in rows.read():

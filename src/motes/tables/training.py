@@ -21,6 +21,7 @@ from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from motes.errors import TrainingError
+from motes.progress import Progress
 from motes.tables.base import Base, base_of_pairs, choose_shape, first_gates, fit_base
 from motes.tables.layout import Layout
 from motes.tables.network import CLOSE, SHARED, EncodedRows, MaskedModel, MaskedNetwork, each_member, on_axes, ordered
@@ -110,16 +111,6 @@ class Plan(NamedTuple):
 
 
 # --- All that changes while the members of a table are trained, and what is made of it at the end -------------------
-
-
-class TableProgress(NamedTuple):
-    """Where a training is: nats a row, of training and validation rows (NaN: none were looked at yet)."""
-
-    step: int
-    steps: int
-    loss: float
-    held_out: float
-    seconds: float
 
 
 @dataclass
@@ -288,11 +279,11 @@ class TableTrainingState:
         """Of the training, that of earlier processes included."""
         return time.perf_counter() - self._began
 
-    def progress(self) -> TableProgress:
+    def progress(self) -> Progress:
         """Where it stands."""
         loss = float(self.losses[-1].mean()) if self.losses else float("nan")
-        latest = self.checks[-1][1] if self.checks else float("nan")
-        return TableProgress(self.step, self.steps, loss, latest, self.seconds)
+        latest = self.checks[-1][1] if self.checks else None
+        return Progress(self.step, self.steps, loss, latest, self.seconds)
 
     @property
     def learned(self) -> MaskedNetwork:
@@ -651,7 +642,7 @@ def train(
     course = _begun(program, models, data, split, options, seed, looks)
     if session.keeper is not None and session.keeper.state is not None:
         course.go_on(session.keeper.state)
-    _tell(session, course)
+    session.on_progress(course.progress())
     guard = DivergenceMonitor(lambda first: first + WORSE * layout.parts, options.steps, course.joined)
     interrupted, stride, saved = False, _Stride(), course.step
     draws = lru_cache(maxsize=1)(lambda begin, shape: Draws.of(plan, models.network, options, shape, seed, begin))
@@ -674,7 +665,7 @@ def train(
                     course.look()
                 if guard.sound:
                     saved = _save(session, course, saved, if_due=True)
-                _tell(session, course)
+                session.on_progress(course.progress())
             _refuse(guard.fault_at_end(course.step), course)
             _save(session, course, saved)
             interrupted = bool(stop)
@@ -768,11 +759,6 @@ class _Stride:
         self._calls += 1
         if self._calls > 1:
             self.steps = int(np.clip(count * PATIENCE / seconds, 1, CHUNK))
-
-
-def _tell(session: Session, course: TableTrainingState) -> None:
-    if session.on_progress is not None:
-        session.on_progress(course.progress())
 
 
 def _save(session: Session, course: TableTrainingState, saved: int, *, if_due: bool = False) -> int:

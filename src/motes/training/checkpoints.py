@@ -11,7 +11,7 @@ import json
 import signal
 import struct
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.errors import ModelFileError, MotesError, UnknownKindError, UsageError, check_process
+from motes.progress import OnProgress, silent
 from motes.replacing import replacing
 
 T = TypeVar("T")
@@ -137,7 +138,7 @@ class Session:
     """
 
     keeper: Keeper | None = None
-    on_progress: Callable[[Any], None] | None = None
+    on_progress: OnProgress = silent
 
 
 class Stop:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from motes.data import Frame, Table, as_frame
 from motes.data.records import check_types
 from motes.data.templates import keep
 from motes.errors import ModelFileError, UsageError, check_seed
+from motes.progress import OnProgress, silent
 from motes.training import checkpoints
 from motes.training.averages import Averages
 from motes.training.recipe import Recipe
@@ -121,7 +122,6 @@ def read_averages(folder: Path, run: str, parameters: int) -> Averages | None:
 
 
 Array = NDArray[np.float64]
-OnBlock = Callable[[int], None] | None
 ROWS = 10_000  # that an evaluation draws
 
 
@@ -201,7 +201,7 @@ class Model(ABC):
         return f"<table><caption>motes.{type(self).__name__}</caption>{cells}</table>"
 
     @abstractmethod
-    def sample(self, n: int, *, given: Any = None, seed: int = 0, on_block: OnBlock = None) -> Any:
+    def sample(self, n: int, *, given: Any = None, seed: int = 0, on_progress: OnProgress = silent) -> Any:
         """Draw `n` new rows, in the kind of table that the training rows had. The same seed gives the same rows.
 
         Rows that were trained on as an array, a data frame or a dict come back as one. Where the training rows were
@@ -213,7 +213,7 @@ class Model(ABC):
         """
 
     @abstractmethod
-    def likelihood(self, data: Any, *, seed: int = 0, on_block: OnBlock = None) -> Any:
+    def likelihood(self, data: Any, *, seed: int = 0, on_progress: OnProgress = silent) -> Any:
         """log p of each row, in nats of the data's units, with what is known of its error.
 
         Example:
