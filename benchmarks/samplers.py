@@ -40,7 +40,7 @@ from motes.points import (
 SHAPES = ("swiss_roll", "s_curve", "moons")
 BUDGETS = (4, 8, 16, 32, 64, 128)
 SAMPLERS: dict[str, Sampler] = {
-    "ddim (euler, dpmpp_1s)": DDIM(),
+    "ddim (euler)": DDIM(),
     "gradient_estimation, gamma 2": GradientEstimation(2.0),
     "gradient_estimation, gamma 1.5": GradientEstimation(1.5),
     "heun": Heun(),
@@ -57,7 +57,7 @@ SAMPLERS: dict[str, Sampler] = {
     "langevin": AnnealedLangevin(),
 }
 DRAWN = (
-    "ddim (euler, dpmpp_1s)",
+    "ddim (euler)",
     "heun",
     "dpmpp_2m",
     "dpmpp_3m",

@@ -54,8 +54,8 @@ class Torch:
     """Training and sampling as PyTorch users write them."""
 
     def __init__(self, schedule, x):
-        self.alpha = torch.tensor(schedule.sqrt_alphas_bar, dtype=torch.float32)
-        self.sigma = torch.tensor(schedule.sqrt_one_minus_alphas_bar, dtype=torch.float32)
+        self.alpha = torch.tensor(np.sqrt(schedule.alphas_bar), dtype=torch.float32)
+        self.sigma = torch.tensor(np.sqrt(1 - schedule.alphas_bar), dtype=torch.float32)
         self.beta = torch.tensor(schedule.betas, dtype=torch.float32)
         self.x = torch.tensor(x, dtype=torch.float32)
         self.network = Network()

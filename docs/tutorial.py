@@ -141,7 +141,7 @@ for name, x_T in (("100 steps", walk), ("one leap ", leap)):
     slope = [np.polyfit(x[:, j], x_T[:, j], 1)[0] for j in (0, 1)]
     rest = (x_T - slope * x).std(axis=0)
     print(name, " factor of x_0", np.round(slope, 2), " noise", rest.round(2))
-print(f"alpha_T = {schedule.sqrt_alphas_bar[-1]:.3f}, sigma_T = {schedule.sqrt_one_minus_alphas_bar[-1]:.3f}")
+print(f"alpha_T = {schedule.alpha(1.0):.3f}, sigma_T = {schedule.sigma(1.0):.3f}")
 
 # %% [markdown]
 # How much of the signal is left is best said as its logarithm,
@@ -151,7 +151,7 @@ print(f"alpha_T = {schedule.sqrt_alphas_bar[-1]:.3f}, sigma_T = {schedule.sqrt_o
 # %%
 print("log-SNR at t/T = 0.01, 0.5, 1:", np.asarray(schedule.log_snr(jnp.array([0.01, 0.5, 1.0]))).round(2), "nats")
 times = np.linspace(0, 1, T + 1)
-plots.schedule_curves(times[1:], schedule.sqrt_alphas_bar, schedule.sqrt_one_minus_alphas_bar)
+plots.schedule_curves(times[1:], schedule.alpha(times[1:]), schedule.sigma(times[1:]))
 
 # %% [markdown]
 # Four ways to choose the betas. Three go from a start to an end (linear, quadratic, logistic); here all run from
@@ -171,7 +171,7 @@ with plots.rc("dark"):
         made = diffusion.DiscreteVP(betas)
         axes[0].semilogy(times[1:], made.betas, label=kind)
         axes[1].plot(times, np.append(1, made.alphas_bar))
-        axes[2].plot(times[1:], np.log(made.alphas_bar) - made.log_one_minus_alphas_bar)
+        axes[2].plot(times[1:], made.log_snr(times[1:]))
         print(f"{kind:<8} alpha_bar_T = {made.alphas_bar[-1]:.2g}")
     for ax, name in zip(axes, (r"$\beta_t$", r"$\bar\alpha_t$", "log-SNR, nats"), strict=True):
         ax.set(title=name, xlabel="$t/T$")
@@ -206,25 +206,27 @@ plots.row(forward, steps_shown / T, process="forward", view=view)
 # \qquad
 # \tilde\beta_t = \frac{1-\bar\alpha_{t-1}}{1-\bar\alpha_t}\,\beta_t.$$
 #
-# The schedule keeps these as tables. `q_posterior` computes the same at any two times.
+# Here they are as tables. `q_posterior` computes the same at any two times.
 
 # %%
+bar, bar_before = schedule.alphas_bar, np.append(1, schedule.alphas_bar[:-1])
+coef_1 = schedule.betas * np.sqrt(bar_before) / (1 - bar)
+coef_2 = np.sqrt(1 - schedule.betas) * (1 - bar_before) / (1 - bar)
+posterior_variance = schedule.betas * (1 - bar_before) / (1 - bar)
+
 print("   t      beta     coef_1    coef_2   posterior variance")
 for t in (1, 2, 10, 50, 100):
     k = t - 1
-    print(
-        f"{t:4d}  {schedule.betas[k]:.2e}  {schedule.posterior_mean_coef_1[k]:.5f}  "
-        f"{schedule.posterior_mean_coef_2[k]:.5f}  {schedule.posterior_variance[k]:.2e}"
-    )
+    print(f"{t:4d}  {schedule.betas[k]:.2e}  {coef_1[k]:.5f}  {coef_2[k]:.5f}  {posterior_variance[k]:.2e}")
 
 x_50 = diffusion.q_sample(schedule, few, 50 / T, few_eps)
 posterior = diffusion.q_posterior(schedule, x_50, few, 50 / T, 49 / T)
-by_table = schedule.posterior_mean_coef_1[49] * few + schedule.posterior_mean_coef_2[49] * x_50
+by_table = coef_1[49] * few + coef_2[49] * x_50
 print("largest difference between q_posterior and the tables:", float(jnp.abs(posterior.mean - by_table).max()))
 
 # %% [markdown]
 # At $t = 1$ the posterior has variance 0: it is $\mathbf{x}_0$ itself. Where its logarithm is wanted, the first entry
-# is replaced by the second (`posterior_log_variance_clipped`).
+# is replaced by the second.
 #
 # ## 4. What to minimise: the variational bound
 #
@@ -408,7 +410,7 @@ def both_sides(t):
 
 from_2 = np.arange(2, T + 1)
 kl_terms, simple_terms = (np.asarray(side) for side in jax.lax.map(both_sides, jnp.asarray(from_2)))
-betas, tilde = schedule.betas[1:], schedule.posterior_variance[1:]
+betas, tilde = schedule.betas[1:], posterior_variance[1:]
 weights = betas**2 / (2 * tilde * (1 - betas) * (1 - schedule.alphas_bar[1:]))
 d = 2
 print("   t   KL term   weight   d * simple   weight * d * simple")

@@ -14,6 +14,7 @@ from motes.evaluation.findings import prior_kl
 from motes.explorer.answers import Answers
 from motes.explorer.guard import Limits
 from motes.explorer.subjects import Shelf, Subject
+from motes.points.schedules import KnotSchedule
 
 pytestmark = [IN_CHROMIUM]
 PLANNED = "Boolean(explorer.planner.plan)"
@@ -131,7 +132,7 @@ def test_knots_give_way_to_the_one_that_is_moved(visit):
         }""")
         assert found[0]["alphas"] == [1, 0.4, 0.4] and found[1]["alphas"] == [1, 0.001, 0.001]
         for one in found:
-            motes.points.KnotSchedule(tuple(one["alphas"]), tuple(one["sigmas"]))  # which refuses what is none
+            KnotSchedule(tuple(one["alphas"]), tuple(one["sigmas"]))  # which refuses what is none
 
 
 @pytest.mark.slow

@@ -7,12 +7,13 @@ from typing import Literal, get_args, get_origin
 import jax
 import numpy as np
 import pytest
+from tests.reference import CONTINUOUS
 
 from motes.errors import RecipeError, UsageError
 from motes.points import SAMPLERS, Heun, PointRecipe, PredictorCorrector
 from motes.points.losses import MinSNR, Simple
 from motes.points.networks import Residual, ResidualMLP, StepGated, StepGatedMLP
-from motes.points.schedules import FunctionSchedule, LinearBetas, QuadBetas, SigmoidBetas, VarianceExploding
+from motes.points.schedules import LinearBetas, QuadBetas, SigmoidBetas, VarianceExploding
 from motes.points.times import LogitNormalTimes, LogNormalTimes, UniformTimes
 from motes.recipe_files import recipe_names, recipe_text
 from motes.recipes import load_recipe, parse
@@ -325,7 +326,7 @@ def test_a_wrong_change_says_what_is_right(change, says):
 
 @pytest.mark.parametrize("times", [[1.0], [1.0, 0.5], [1.0, 0.5, 0.5, 0.0], [0.0, 1.0]])
 def test_times_of_your_own_fall_from_1_to_0(times):
-    with pytest.raises(RecipeError, match=r"grid.times = .*; expected numbers that fall from 1 to 0"):
+    with pytest.raises(RecipeError, match=r"the grid is .*; expected times that fall from 1 to 0"):
         load_recipe("default", {"grid.kind": "given", "grid.times": times})
 
 
@@ -415,8 +416,8 @@ def test_betas_that_leave_no_signal_are_explained():
             r"got predictor = Heun.* in \[sampler\] of kind 'predictor_",
         ),
         (
-            {"schedule": FunctionSchedule(lambda t: 1 - t / 2, lambda t: t)},
-            r"FunctionSchedule for \[schedule\].*Register",
+            {"schedule": CONTINUOUS["functions"]},
+            r"Functions for \[schedule\].*Register",
         ),
         ({"loss": Simple}, "got a type|got a _ModuleMeta"),
     ],

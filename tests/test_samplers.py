@@ -27,7 +27,6 @@ from motes.points import (
     Ancestral,
     AnnealedLangevin,
     Churn,
-    DPMSolver1S,
     DPMSolver2M,
     DPMSolver2MSDE,
     DPMSolver2S,
@@ -106,7 +105,7 @@ FLOWS = [  # samplers whose order a test measures, with the numbers of steps bet
     (GradientEstimation(2.0), (192, 768)),
 ]
 # Others are one of these without their noise, as DDIM(0) and Churn(0) are, or have their own tests here.
-OTHERWISE = {"adaptive", "ancestral", "churn", "ddim", "dpmpp_1s", "dpmpp_2m_sde", "euler_maruyama", "langevin",
+OTHERWISE = {"adaptive", "ancestral", "churn", "ddim", "dpmpp_2m_sde", "euler_maruyama", "langevin",
              "predictor_corrector", "stochastic_heun"}  # fmt: skip
 
 
@@ -149,7 +148,7 @@ def test_the_adaptive_solver_keeps_to_its_tolerance(solved):
     assert 20 < requested[0] < requested[1] < 600
 
 
-@of_each([Euler(), DDIM(), DPMSolver1S(), DPMSolver2S(), DPMSolver2M(), DPMSolver3M(), Heun(), GradientEstimation()])
+@of_each([Euler(), DDIM(), DPMSolver2S(), DPMSolver2M(), DPMSolver3M(), Heun(), GradientEstimation()])
 def test_a_linear_flow_is_solved_exactly_in_any_number_of_steps(sampler):
     # For data that is one point c the flow is a straight line, y = c + r eps with the same eps at every level.
     c, denoiser = 0.5, ExactGaussian(VE, 0.5, 0.0)
@@ -268,14 +267,13 @@ def test_a_covariance_of_full_shape_is_reproduced():
 # --- what is the same as what ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow(but=["DPMSolver1S()-DDIM(eta=0.0)-exploding"])
+@pytest.mark.slow(but=["DDIM(eta=0.0)-Euler()-exploding"])
 @each_schedule
 @pytest.mark.parametrize(
     ("one", "other"),
     [
         (DDIM(1.0), Ancestral("posterior")),
         (DDIM(0.0), Euler()),
-        (DPMSolver1S(), DDIM(0.0)),
         (DPMSolver2MSDE(0.0), DPMSolver2M()),
         (GradientEstimation(1.0), Euler()),
         (Churn(0.0), Heun()),
@@ -385,7 +383,7 @@ def same_family(samplers):
     ]
 
 
-@pytest.mark.slow(but=["DPMSolver1S()"])
+@pytest.mark.slow(but=["Euler()"])
 @of_each(same_family([kind() for kind in SAMPLERS.values() if kind is not Adaptive]))
 def test_a_step_asks_as_often_as_it_says_and_when_it_says(sampler):
     denoiser = Counted(ExactGaussian(VE, 0.5, 0.7))

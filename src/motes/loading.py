@@ -12,9 +12,9 @@ from motes.data import SHAPES, Frame
 from motes.data.points import Classes
 from motes.data.templates import KEY, kept
 from motes.errors import NoModelError, UsageError
-from motes.points import GaussianModel, PointModel, PointRecipe, PosteriorModel
+from motes.points import PointModel, PointRecipe, PosteriorModel
 from motes.points.checks import check_classes, check_context, check_network, checked_columns, checked_units
-from motes.points.model import skeleton_of
+from motes.points.model import GaussianModel, skeleton_of
 from motes.points.posterior import Context
 from motes.tables.model import TableModel
 from motes.training import Model

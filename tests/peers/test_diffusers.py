@@ -20,7 +20,7 @@ from diffusers import (
     HeunDiscreteScheduler,
 )
 
-from motes.points import DDIM, Ancestral, DPMSolver1S, DPMSolver2M, DPMSolver2MSDE, DPMSolver3M, Euler, Heun
+from motes.points import DDIM, Ancestral, DPMSolver2M, DPMSolver2MSDE, DPMSolver3M, Euler, Heun
 from motes.points.denoisers import Denoiser
 from motes.points.sampling import UniformGrid
 from motes.points.schedules import LinearBetas, Schedule
@@ -101,7 +101,7 @@ CASES = {
     "Euler": (Euler(), lambda: EulerDiscreteScheduler(**COMMON), {}),
     "Heun": (Heun(), lambda: HeunDiscreteScheduler(**COMMON), {}),
     "DPM-Solver++, 1": (
-        DPMSolver1S(),
+        DDIM(),
         lambda: DPMSolverMultistepScheduler(solver_order=1, final_sigmas_type="zero", **COMMON),
         {},
     ),

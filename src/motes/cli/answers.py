@@ -15,7 +15,8 @@ from motes.data.arrays import Series, of_values
 from motes.data.files import Write, writing
 from motes.errors import DataError, UsageError
 from motes.evaluation.sources import Source, rows_to_score
-from motes.points import Likelihood, PointModel, PosteriorModel, Sampling
+from motes.points import PointModel, PosteriorModel, Sampling
+from motes.points.likelihood import Likelihood
 from motes.progress import OnProgress, Progress, Reporter
 from motes.tables.model import Evidence, RowLikelihood, TableModel, evidence_of
 from motes.tables.predictions import rows_without

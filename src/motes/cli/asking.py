@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from motes.data.files import Write
-    from motes.points import Likelihood
+    from motes.points.likelihood import Likelihood
     from motes.tables.model import Evidence, RowLikelihood
 
 

@@ -101,7 +101,8 @@ class PointOptions:
     def how(self) -> "Sampling":
         """As a model takes it."""
         from motes.loading import load_as
-        from motes.points import GaussianModel, Guidance, Sampling
+        from motes.points import Guidance, Sampling
+        from motes.points.model import GaussianModel
 
         guide = None
         if self.guidance is not None:

@@ -226,7 +226,7 @@ class LossCurve:
     Example:
         >>> from motes.points import GaussianOracle, VarianceExploding
         >>> from motes.evaluation import irreducible_loss
-        >>> from motes.points import X0
+        >>> from motes.points.losses import X0
         >>> oracle = GaussianOracle([0.0], [[1.0]], VarianceExploding(sigma_max=1.0))
         >>> x0 = np.random.default_rng(0).standard_normal((1000, 1))
         >>> curve = irreducible_loss(oracle, X0(), x0, [0.5, 1.0], key=jax.random.key(0))
@@ -266,7 +266,7 @@ def irreducible_loss(
     Example:
         >>> from motes.points import GaussianOracle, VarianceExploding
         >>> from motes.evaluation import irreducible_loss
-        >>> from motes.points import X0
+        >>> from motes.points.losses import X0
         >>> oracle = GaussianOracle([0.0], [[1.0]], VarianceExploding(sigma_max=1.0))
         >>> x0 = np.random.default_rng(0).standard_normal((1000, 1))
         >>> curve = irreducible_loss(oracle, X0(), x0, [1.0], key=jax.random.key(0))

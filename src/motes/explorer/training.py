@@ -27,8 +27,8 @@ from motes.explorer.messages import Answer, Request
 from motes.explorer.origins import Sketch, Upload, read_upload
 from motes.explorer.subjects import Subject, require_origin
 from motes.pipeline import diagnose
-from motes.points import DiscreteVP, KnotSchedule, PointRecipe
-from motes.points.schedules import MOST_KNOTS
+from motes.points import DiscreteVP, PointRecipe
+from motes.points.schedules import MOST_KNOTS, KnotSchedule
 from motes.progress import OnProgress
 from motes.recipes import load_recipe
 from motes.recipes.loading import kinds_of

@@ -5,58 +5,41 @@ A schedule says how points become noise (`schedules`, `process`). A denoiser wit
 `times`). A sampler goes from noise back to points on a grid of times (`sampling`, `samplers`). The other modules build
 on these: exact denoisers, guidance, likelihoods, conditions, posteriors, and the models that users see.
 
-`GRIDS` and `SAMPLERS` are name -> class; `Draw` names the ways in which the times of a batch are drawn.
+`SAMPLERS` is name -> class; `Draw` names the ways in which the times of a batch are drawn.
 """
 
 from motes.points.denoisers import (
-    AnyConditional,
-    Conditions,
     Denoiser,
     Given,
-    LearnedVariance,
     NoisePredictor,
     Preconditioned,
     Prediction,
-    VarianceDenoiser,
     VelocityPredictor,
     VPredictor,
     X0Predictor,
 )
 from motes.points.exact import BoxesOracle, EmpiricalOracle, GaussianOracle, LabelledOracle, MixtureOracle, Oracle
 from motes.points.guidance import Guidance, Guided, Sampling
-from motes.points.likelihood import Hutchinson, Likelihood, log_likelihood
+from motes.points.likelihood import Hutchinson, log_likelihood
 from motes.points.losses import (
     EDM,
-    ELBO,
-    SNR,
-    X0,
-    Bound,
     Hybrid,
-    MinSNR,
     Simple,
-    TruncatedSNR,
     Weighted,
     variational_bound,
 )
-from motes.points.model import GaussianModel, PointModel
+from motes.points.model import PointModel
 from motes.points.networks import ResidualMLP, StepGatedMLP
 from motes.points.particles import conditional_rows, conditional_sample
 from motes.points.posterior_model import PosteriorModel
 from motes.points.process import (
-    Gaussian,
-    eps_from_v,
-    eps_from_velocity,
     eps_from_x0,
     q_posterior,
     q_sample,
     q_transition,
     score_from_x0,
     v_from_x0,
-    velocity_from_x0,
-    x0_from_eps,
-    x0_from_score,
     x0_from_v,
-    x0_from_velocity,
 )
 from motes.points.recipe import PointRecipe
 from motes.points.samplers import (
@@ -66,7 +49,6 @@ from motes.points.samplers import (
     Ancestral,
     AnnealedLangevin,
     Churn,
-    DPMSolver1S,
     DPMSolver2M,
     DPMSolver2MSDE,
     DPMSolver2S,
@@ -79,10 +61,8 @@ from motes.points.samplers import (
     StochasticHeun,
 )
 from motes.points.sampling import (
-    GRIDS,
     KarrasGrid,
     LogSNRGrid,
-    QuadraticGrid,
     ReverseProcess,
     Sampler,
     UniformGrid,
@@ -93,8 +73,6 @@ from motes.points.schedules import (
     CosineBetas,
     CosineVP,
     DiscreteVP,
-    FunctionSchedule,
-    KnotSchedule,
     LinearBetas,
     LinearVP,
     QuadBetas,
@@ -104,29 +82,21 @@ from motes.points.schedules import (
     VarianceExploding,
 )
 from motes.points.shape_truth import Truth, truth
-from motes.points.times import Draw, LogitNormalTimes, LogNormalTimes, StepTimes, Times, UniformTimes
-from motes.points.training import Rows, Trained, Training, train
+from motes.points.times import Draw, LogNormalTimes, StepTimes, Times, UniformTimes
+from motes.points.training import Rows, Training, train
 
 __all__ = [
     "DDIM",
     "EDM",
-    "ELBO",
-    "GRIDS",
     "SAMPLERS",
-    "SNR",
-    "X0",
     "Adaptive",
     "Ancestral",
     "AnnealedLangevin",
-    "AnyConditional",
     "Betas",
-    "Bound",
     "BoxesOracle",
     "Churn",
-    "Conditions",
     "CosineBetas",
     "CosineVP",
-    "DPMSolver1S",
     "DPMSolver2M",
     "DPMSolver2MSDE",
     "DPMSolver2S",
@@ -137,9 +107,6 @@ __all__ = [
     "EmpiricalOracle",
     "Euler",
     "EulerMaruyama",
-    "FunctionSchedule",
-    "Gaussian",
-    "GaussianModel",
     "GaussianOracle",
     "Given",
     "GradientEstimation",
@@ -149,16 +116,11 @@ __all__ = [
     "Hutchinson",
     "Hybrid",
     "KarrasGrid",
-    "KnotSchedule",
     "LabelledOracle",
-    "LearnedVariance",
-    "Likelihood",
     "LinearBetas",
     "LinearVP",
     "LogNormalTimes",
     "LogSNRGrid",
-    "LogitNormalTimes",
-    "MinSNR",
     "MixtureOracle",
     "NoisePredictor",
     "Oracle",
@@ -169,7 +131,6 @@ __all__ = [
     "Prediction",
     "PredictorCorrector",
     "QuadBetas",
-    "QuadraticGrid",
     "RectifiedFlow",
     "ResidualMLP",
     "ReverseProcess",
@@ -183,22 +144,17 @@ __all__ = [
     "StepTimes",
     "StochasticHeun",
     "Times",
-    "Trained",
     "Training",
-    "TruncatedSNR",
     "Truth",
     "UniformGrid",
     "UniformTimes",
     "VPredictor",
-    "VarianceDenoiser",
     "VarianceExploding",
     "VelocityPredictor",
     "Weighted",
     "X0Predictor",
     "conditional_rows",
     "conditional_sample",
-    "eps_from_v",
-    "eps_from_velocity",
     "eps_from_x0",
     "log_likelihood",
     "q_posterior",
@@ -210,9 +166,5 @@ __all__ = [
     "truth",
     "v_from_x0",
     "variational_bound",
-    "velocity_from_x0",
-    "x0_from_eps",
-    "x0_from_score",
     "x0_from_v",
-    "x0_from_velocity",
 ]

@@ -147,7 +147,8 @@ class VarianceDenoiser(Denoiser):
     """A denoiser that knows as well how wide a reverse step should be.
 
     Example:
-        >>> from motes.points import GaussianOracle, VarianceDenoiser, VarianceExploding
+        >>> from motes.points import GaussianOracle, VarianceExploding
+        >>> from motes.points.denoisers import VarianceDenoiser
         >>> isinstance(GaussianOracle([0.0], [[1.0]], VarianceExploding()), VarianceDenoiser)
         True
     """
@@ -507,7 +508,7 @@ class Conditions(Checked):
     """How often training shows which columns; only the ratios of the four count, and all 0: none is ever shown.
 
     Example:
-        >>> from motes.points import Conditions
+        >>> from motes.points.denoisers import Conditions
         >>> half = Conditions(joint=1.0, posterior=1.0)
         >>> half.masks(np.array([False, True]), np.random.default_rng(0)).mean(axis=0).round(1).tolist()
         [0.0, 0.5]
@@ -533,7 +534,7 @@ class Conditions(Checked):
         """Many masks (m, d), in any order; `observed` (d,) are the columns of `given`.
 
         Example:
-            >>> from motes.points import Conditions
+            >>> from motes.points.denoisers import Conditions
             >>> Conditions(random=1.0).masks(np.array([False, True, True]), np.random.default_rng(0)).shape
             (4096, 3)
         """
@@ -552,7 +553,8 @@ class AnyConditional(Denoiser):
     N(0, 1), which is independent of the others, and whose log-density is known.
 
     Example:
-        >>> from motes.points import AnyConditional, Given, VarianceExploding, X0Predictor
+        >>> from motes.points import Given, VarianceExploding, X0Predictor
+        >>> from motes.points.denoisers import AnyConditional
         >>> network = lambda x, t, context: 0 * x
         >>> denoiser = AnyConditional(X0Predictor(network, VarianceExploding()), dim=2)
         >>> known = denoiser.given(Given(context=jnp.array([0.0, 0.5, 0.0, 1.0])))  # the second column is 0.5

@@ -75,7 +75,8 @@ class Weighted(eqx.Module):
         """w, a number, at the time t ().
 
         Example:
-            >>> from motes.points import SNR, VarianceExploding
+            >>> from motes.points import VarianceExploding
+            >>> from motes.points.losses import SNR
             >>> print(SNR().weight(VarianceExploding(sigma_max=2.0), jnp.array(1.0)).round(4))  # 1 / 2^2
             0.25
         """
@@ -109,7 +110,8 @@ class X0(Weighted):
     """w = 1: the error of x_0 as it is. Little noise counts for next to nothing.
 
     Example:
-        >>> from motes.points import X0, VarianceExploding
+        >>> from motes.points import VarianceExploding
+        >>> from motes.points.losses import X0
         >>> print(X0().weight(VarianceExploding(), jnp.array(1.0)))
         1.0
     """
@@ -122,7 +124,8 @@ class SNR(Weighted):
     """w = SNR: `Simple`, computed from x0_hat.
 
     Example:
-        >>> from motes.points import SNR, VarianceExploding
+        >>> from motes.points import VarianceExploding
+        >>> from motes.points.losses import SNR
         >>> print(SNR().weight(VarianceExploding(sigma_max=2.0), jnp.array(1.0)).round(4))
         0.25
     """
@@ -135,7 +138,8 @@ class TruncatedSNR(Weighted):
     """w = max(SNR, 1), so that nearly pure noise counts too (Salimans & Ho 2022, section 4).
 
     Example:
-        >>> from motes.points import TruncatedSNR, VarianceExploding
+        >>> from motes.points import VarianceExploding
+        >>> from motes.points.losses import TruncatedSNR
         >>> print(TruncatedSNR().weight(VarianceExploding(sigma_max=2.0), jnp.array(1.0)))
         1.0
     """
@@ -148,7 +152,8 @@ class MinSNR(Weighted):
     """w = min(SNR, gamma), so that little noise does not count for all (Hang et al. 2023).
 
     Example:
-        >>> from motes.points import MinSNR, VarianceExploding
+        >>> from motes.points import VarianceExploding
+        >>> from motes.points.losses import MinSNR
         >>> print(MinSNR(gamma=5.0).weight(VarianceExploding(), jnp.array(0.1)))
         5.0
     """
@@ -166,7 +171,8 @@ class ELBO(Weighted):
     column. With any other distribution of t it is another loss.
 
     Example:
-        >>> from motes.points import ELBO, RectifiedFlow
+        >>> from motes.points import RectifiedFlow
+        >>> from motes.points.losses import ELBO
         >>> print(ELBO().weight(RectifiedFlow(), jnp.array(0.5)).round(2))
         4.12
     """

@@ -21,7 +21,8 @@ class Gaussian(NamedTuple):
     """An isotropic Gaussian N(mean, variance I).
 
     Example:
-        >>> from motes.points import Gaussian, LinearVP, q_transition
+        >>> from motes.points import LinearVP, q_transition
+        >>> from motes.points.process import Gaussian
         >>> step = q_transition(LinearVP(), jnp.zeros(2), 0.4, 0.5)
         >>> isinstance(step, Gaussian), step.mean.shape, step.variance.shape
         (True, (2,), ())
@@ -111,7 +112,8 @@ def x0_from_eps(schedule: Schedule, x_t: jax.Array, eps: jax.Array, t: ArrayLike
     """x_0 = (x_t - sigma_t eps) / alpha_t.
 
     Example:
-        >>> from motes.points import VarianceExploding, x0_from_eps
+        >>> from motes.points import VarianceExploding
+        >>> from motes.points.process import x0_from_eps
         >>> print(x0_from_eps(VarianceExploding(sigma_max=10.0), jnp.array([6.0]), jnp.array([0.5]), 1.0))
         [1.]
     """
@@ -145,7 +147,8 @@ def eps_from_v(schedule: Schedule, x_t: jax.Array, v: jax.Array, t: ArrayLike) -
     """eps = (sigma_t x_t + alpha_t v) / (alpha_t^2 + sigma_t^2).
 
     Example:
-        >>> from motes.points import VarianceExploding, eps_from_v
+        >>> from motes.points import VarianceExploding
+        >>> from motes.points.process import eps_from_v
         >>> print(eps_from_v(VarianceExploding(sigma_max=10.0), jnp.array([6.0]), jnp.array([-9.5]), 1.0).round(4))
         [0.5]
     """
@@ -169,7 +172,8 @@ def x0_from_score(schedule: Schedule, x_t: jax.Array, score: jax.Array, t: Array
     """x_0 = (x_t + sigma_t^2 score) / alpha_t: Tweedie's formula where `score` is that of q(x_t).
 
     Example:
-        >>> from motes.points import VarianceExploding, x0_from_score
+        >>> from motes.points import VarianceExploding
+        >>> from motes.points.process import x0_from_score
         >>> print(x0_from_score(VarianceExploding(sigma_max=10.0), jnp.array([6.0]), jnp.array([-0.05]), 1.0).round(4))
         [1.]
     """
@@ -182,7 +186,8 @@ def velocity_from_x0(schedule: Schedule, x_t: jax.Array, x0: jax.Array, t: Array
     Lipman et al. 2023, eq. 15 and theorem 1; the flow is that of Song et al. 2021, eq. 13.
 
     Example:
-        >>> from motes.points import RectifiedFlow, velocity_from_x0
+        >>> from motes.points import RectifiedFlow
+        >>> from motes.points.process import velocity_from_x0
         >>> print(velocity_from_x0(RectifiedFlow(), jnp.array([2.0]), jnp.array([1.0]), 0.5).round(3))
         [2.]
     """
@@ -194,7 +199,8 @@ def x0_from_velocity(schedule: Schedule, x_t: jax.Array, velocity: jax.Array, t:
     """x_0 = (sigma_t' x_t - sigma_t velocity) / (alpha_t sigma_t' - alpha_t' sigma_t).
 
     Example:
-        >>> from motes.points import RectifiedFlow, velocity_from_x0, x0_from_velocity
+        >>> from motes.points import RectifiedFlow
+        >>> from motes.points.process import velocity_from_x0, x0_from_velocity
         >>> velocity = velocity_from_x0(RectifiedFlow(), jnp.array([2.0]), jnp.array([1.0]), 0.5)
         >>> print(x0_from_velocity(RectifiedFlow(), jnp.array([2.0]), velocity, 0.5).round(3))
         [1.]
@@ -210,7 +216,8 @@ def eps_from_velocity(schedule: Schedule, x_t: jax.Array, velocity: jax.Array, t
     """eps = (alpha_t velocity - alpha_t' x_t) / (alpha_t sigma_t' - alpha_t' sigma_t), for t > 0.
 
     Example:
-        >>> from motes.points import RectifiedFlow, eps_from_velocity, q_sample, velocity_from_x0
+        >>> from motes.points import RectifiedFlow, q_sample
+        >>> from motes.points.process import eps_from_velocity, velocity_from_x0
         >>> x_t = q_sample(RectifiedFlow(), jnp.array([1.0]), 0.5, jnp.array([-2.0]))
         >>> velocity = velocity_from_x0(RectifiedFlow(), x_t, jnp.array([1.0]), 0.5)
         >>> print(eps_from_velocity(RectifiedFlow(), x_t, velocity, 0.5).round(3))

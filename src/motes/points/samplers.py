@@ -15,6 +15,7 @@ from typing import ClassVar, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax import Array
 from jax.typing import ArrayLike
 
 from motes.points.denoisers import Denoiser, VarianceDenoiser
@@ -25,32 +26,32 @@ from motes.points.schedules import Schedule
 from motes.ranges import number
 
 
-def level(schedule: Schedule, t: jax.Array) -> jax.Array:
+def level(schedule: Schedule, t: Array) -> Array:
     """r at time t, 0 at t = 0."""
     return schedule.sigma(t) / schedule.alpha(t)
 
 
-def time_of_level(schedule: Schedule, r: jax.Array) -> jax.Array:
+def time_of_level(schedule: Schedule, r: Array) -> Array:
     """The time in [0, 1] at which the level is r; 1 where r is above that of t = 1."""
     return schedule.t_of_log_snr(-2 * jnp.log(r))
 
 
-def log_step(schedule: Schedule, t: jax.Array, s: jax.Array) -> jax.Array:
+def log_step(schedule: Schedule, t: Array, s: Array) -> Array:
     """h = lambda_s - lambda_t > 0, so that r_s = exp(-h) r_t; infinite at s = 0."""
     return (schedule.log_snr(s) - schedule.log_snr(t)) / 2
 
 
-def finite_log_step(schedule: Schedule, t: jax.Array, s: jax.Array) -> jax.Array:
+def finite_log_step(schedule: Schedule, t: Array, s: Array) -> Array:
     """`log_step`, with 1 in the place of infinity where the result is not going to be used."""
     return jnp.where(s > 0, log_step(schedule, t, jnp.where(s > 0, s, t / 2)), 1.0)
 
 
-def x0_at(denoiser: Denoiser, y: jax.Array, t: jax.Array) -> jax.Array:
+def x0_at(denoiser: Denoiser, y: Array, t: Array) -> Array:
     """x0_hat (d,) at the point y (d,)."""
     return denoiser(denoiser.schedule.alpha(t) * y, t)
 
 
-def eps_at(denoiser: Denoiser, y: jax.Array, t: jax.Array) -> jax.Array:
+def eps_at(denoiser: Denoiser, y: Array, t: Array) -> Array:
     """eps_hat (d,) at the point y (d,), for t > 0."""
     return denoiser.eps(denoiser.schedule.alpha(t) * y, t)
 
@@ -92,9 +93,7 @@ class Ancestral(Sampler):
         if self.variance == "learned":
             check_knows_variance(denoiser)
 
-    def step(
-        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
-    ) -> tuple[jax.Array, State]:
+    def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
         mean, variance = q_posterior(denoiser.schedule, x_t, denoiser(x_t, t), t, s)
         if self.variance == "beta":
             variance = q_transition(denoiser.schedule, x_t, s, t).variance
@@ -127,9 +126,7 @@ class DDIM(Sampler):
     def stochastic(self) -> bool:
         return self.eta > 0
 
-    def step(
-        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
-    ) -> tuple[jax.Array, State]:
+    def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
         schedule = denoiser.schedule
         alpha_s, r_s = schedule.alpha(s), level(schedule, s)
         y, x0 = x_t / schedule.alpha(t), denoiser(x_t, t)
@@ -142,13 +139,6 @@ class DDIM(Sampler):
         return alpha_s * y_s, state
 
 
-CHAINS: dict[str, type[Sampler]] = {
-    "ancestral": Ancestral,
-    "ddim": DDIM,
-}
-"""`[sampler]` of a recipe."""
-
-
 # --- The probability flow, solved: nothing is drawn at random but the start -----------------------------------------
 #
 #     dy/dr = eps_hat(y, r),    from r_1 down to 0
@@ -158,7 +148,7 @@ CHAINS: dict[str, type[Sampler]] = {
 
 
 class Euler(Sampler):
-    """Euler's method. In these coordinates it is DDIM with eta = 0, and DPM-Solver++(1S): three names of one step.
+    """Euler's method. In these coordinates it is DDIM with eta = 0, and DPM-Solver++ of first order.
 
     Example:
         >>> from motes.points import Euler
@@ -169,11 +159,9 @@ class Euler(Sampler):
     order: ClassVar[int] = 1
     evaluations: ClassVar[int] = 1
     stochastic: ClassVar[bool] = False
-    when: ClassVar[str] = "to see what a first order gives; the same step as ddim and dpmpp_1s"
+    when: ClassVar[str] = "to see what a first order gives; the same step as ddim"
 
-    def step(
-        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
-    ) -> tuple[jax.Array, State]:
+    def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
         schedule = denoiser.schedule
         y, width = x_t / schedule.alpha(t), level(schedule, s) - level(schedule, t)
         return schedule.alpha(s) * (y + width * denoiser.eps(x_t, t)), state
@@ -193,15 +181,13 @@ class Heun(Sampler):
     stochastic: ClassVar[bool] = False
     when: ClassVar[str] = "robust, and without a memory; 64 evaluations and more"
 
-    def step(
-        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
-    ) -> tuple[jax.Array, State]:
+    def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
         schedule = denoiser.schedule
         y = heun(denoiser, x_t / schedule.alpha(t), t, s)
         return schedule.alpha(s) * y, state
 
 
-def heun(denoiser: Denoiser, y: jax.Array, t: jax.Array, s: jax.Array) -> jax.Array:
+def heun(denoiser: Denoiser, y: Array, t: Array, s: Array) -> Array:
     """One step of Heun's method from y (d,) at time t to time s < t; to s = 0 Euler's."""
     schedule = denoiser.schedule
     width, slope = level(schedule, s) - level(schedule, t), eps_at(denoiser, y, t)
@@ -234,17 +220,18 @@ class GradientEstimation(Sampler):
     when: ClassVar[str] = "8 to 64 evaluations; where dpmpp_3m is in doubt"
     gamma: float = number(1.5, -100, 100)
 
-    def init(self, x_t: jax.Array, grid: jax.Array) -> State:
+    def init(self, x_t: Array, grid: Array) -> State:
         return jnp.zeros_like(x_t), jnp.zeros((), bool)  # eps_hat of the step before, and whether there was one
 
-    def step(
-        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
-    ) -> tuple[jax.Array, State]:
+    def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
         schedule, (before, known) = denoiser.schedule, state
         eps = denoiser.eps(x_t, t)
         slope = jnp.where(known & (s > 0), self.gamma * eps + (1 - self.gamma) * before, eps)
         y = x_t / schedule.alpha(t) + (level(schedule, s) - level(schedule, t)) * slope
         return schedule.alpha(s) * y, (eps, jnp.ones((), bool))
+
+
+LEAST = 1e-3  # level below which the digits of eps_hat no longer count
 
 
 class Adaptive(Sampler):
@@ -271,16 +258,14 @@ class Adaptive(Sampler):
     rtol: float = number(1e-4, 0, 1, open_low=True)
     atol: float = number(1e-4, 0, 1, open_low=True)
 
-    def step(
-        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
-    ) -> tuple[jax.Array, State]:
+    def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
         import diffrax  # slow to load, and wanted here alone
 
         schedule = denoiser.schedule
         r_t, r_s = level(schedule, t), level(schedule, s)
 
-        def flow(minus_r: ArrayLike, y: jax.Array, args: None) -> jax.Array:
-            # eps_hat goes to 0 with r, and its digits do so sooner; below this level they no longer count.
+        def flow(minus_r: ArrayLike, y: Array, args: None) -> Array:
+            # eps_hat goes to 0 with r, and its digits do so sooner.
             r = jnp.maximum(-jnp.asarray(minus_r), LEAST)
             return -eps_at(denoiser, y, time_of_level(schedule, r))
 
@@ -296,18 +281,6 @@ class Adaptive(Sampler):
         return schedule.alpha(s) * solution.ys[-1], state
 
 
-LEAST = 1e-3
-
-
-FLOWS: dict[str, type[Sampler]] = {
-    "euler": Euler,
-    "heun": Heun,
-    "gradient_estimation": GradientEstimation,
-    "adaptive": Adaptive,
-}
-"""`[sampler]` of a recipe."""
-
-
 # --- DPM-Solver++: the linear part of the flow solved exactly, x0_hat interpolated (Lu et al. 2022b) ----------------
 #
 #     y_s = e^{-h} y_t + int_0^h e^{-(h-u)} x0_hat(lambda_t + u) du,    h = lambda_s - lambda_t
@@ -317,7 +290,7 @@ FLOWS: dict[str, type[Sampler]] = {
 # the beginning, is so far away that it drops out of the formulas.
 
 
-def constant_step(y: jax.Array, x0: jax.Array, h: jax.Array) -> jax.Array:
+def constant_step(y: Array, x0: Array, h: Array) -> Array:
     """y_s where x0_hat stays what it is: first order (eq. 10 with k = 1); x0_hat itself at h = inf."""
     return x0 + jnp.exp(-h) * (y - x0)
 
@@ -328,34 +301,12 @@ FAR = 1e30  # large, and its double still finite in float32
 class Past(NamedTuple):
     """What a step has seen: x0_hat (d,) and the step h to it from the one before."""
 
-    x0: jax.Array
-    h: jax.Array
+    x0: Array
+    h: Array
 
 
-def _nothing(x_t: jax.Array) -> Past:
+def _nothing(x_t: Array) -> Past:
     return Past(jnp.zeros_like(x_t), jnp.asarray(FAR, x_t.dtype))
-
-
-class DPMSolver1S(Sampler):
-    """DPM-Solver++ of first order: DDIM with eta = 0, under another name.
-
-    Example:
-        >>> from motes.points import DPMSolver1S
-        >>> DPMSolver1S.order, model.sample(3, how={"sampler": DPMSolver1S(), "steps": 8}).shape
-        (1, (3, 2))
-    """
-
-    order: ClassVar[int] = 1
-    evaluations: ClassVar[int] = 1
-    stochastic: ClassVar[bool] = False
-    when: ClassVar[str] = "to see what a first order gives; the same step as ddim and euler"
-
-    def step(
-        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
-    ) -> tuple[jax.Array, State]:
-        schedule = denoiser.schedule
-        y = constant_step(x_t / schedule.alpha(t), denoiser(x_t, t), log_step(schedule, t, s))
-        return schedule.alpha(s) * y, state
 
 
 class DPMSolver2S(Sampler):
@@ -373,13 +324,11 @@ class DPMSolver2S(Sampler):
     off_grid: ClassVar[bool] = True
     when: ClassVar[str] = "second order without a memory; twice the price of dpmpp_2m"
 
-    def step(
-        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
-    ) -> tuple[jax.Array, State]:
+    def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
         schedule = denoiser.schedule
         y, x0, h = x_t / schedule.alpha(t), denoiser(x_t, t), log_step(schedule, t, s)
 
-        def second_order() -> jax.Array:
+        def second_order() -> Array:
             middle = time_of_level(schedule, jnp.sqrt(level(schedule, t) * level(schedule, s)))
             there = constant_step(y, x0, log_step(schedule, t, middle))
             return constant_step(y, x0_at(denoiser, there, middle), h)
@@ -401,12 +350,10 @@ class DPMSolver2M(Sampler):
     stochastic: ClassVar[bool] = False
     when: ClassVar[str] = "few evaluations, 8 to 64, on any grid"
 
-    def init(self, x_t: jax.Array, grid: jax.Array) -> State:
+    def init(self, x_t: Array, grid: Array) -> State:
         return _nothing(x_t)
 
-    def step(
-        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
-    ) -> tuple[jax.Array, State]:
+    def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
         schedule, x0 = denoiser.schedule, denoiser(x_t, t)
         h = finite_log_step(schedule, t, s)
         middle = jnp.where(s > 0, x0 + h / (2 * state.h) * (x0 - state.x0), x0)
@@ -438,12 +385,10 @@ class DPMSolver2MSDE(Sampler):
     def stochastic(self) -> bool:
         return self.eta > 0
 
-    def init(self, x_t: jax.Array, grid: jax.Array) -> State:
+    def init(self, x_t: Array, grid: Array) -> State:
         return _nothing(x_t)
 
-    def step(
-        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
-    ) -> tuple[jax.Array, State]:
+    def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
         schedule, x0 = denoiser.schedule, denoiser(x_t, t)
         h, true_h = finite_log_step(schedule, t, s), log_step(schedule, t, s)
         middle = jnp.where(s > 0, x0 + h / (2 * state.h) * (x0 - state.x0), x0)
@@ -472,12 +417,10 @@ class DPMSolver3M(Sampler):
     stochastic: ClassVar[bool] = False
     when: ClassVar[str] = "the fewest evaluations, 16 to 64, on a grid that is dense near the data"
 
-    def init(self, x_t: jax.Array, grid: jax.Array) -> State:
+    def init(self, x_t: Array, grid: Array) -> State:
         return _nothing(x_t), _nothing(x_t)
 
-    def step(
-        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
-    ) -> tuple[jax.Array, State]:
+    def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
         schedule, x0 = denoiser.schedule, denoiser(x_t, t)
         one, two = state
         h = finite_log_step(schedule, t, s)
@@ -488,16 +431,6 @@ class DPMSolver3M(Sampler):
         curve = (a + c * one.h) * first + c * second
         y = constant_step(x_t / schedule.alpha(t), x0, log_step(schedule, t, s)) + jnp.where(s > 0, curve, 0.0)
         return schedule.alpha(s) * y, (Past(x0, h), one)
-
-
-DPM_SOLVERS: dict[str, type[Sampler]] = {
-    "dpmpp_1s": DPMSolver1S,
-    "dpmpp_2s": DPMSolver2S,
-    "dpmpp_2m": DPMSolver2M,
-    "dpmpp_3m": DPMSolver3M,
-    "dpmpp_2m_sde": DPMSolver2MSDE,
-}
-"""`[sampler]` of a recipe."""
 
 
 # --- The reverse diffusion, solved: fresh noise at every step, so that errors are forgotten on the way --------------
@@ -523,9 +456,7 @@ class EulerMaruyama(Sampler):
     stochastic: ClassVar[bool] = True
     when: ClassVar[str] = "the plainest solver of the reverse diffusion; hundreds of steps"
 
-    def step(
-        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
-    ) -> tuple[jax.Array, State]:
+    def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
         schedule = denoiser.schedule
         r_t, r_s = level(schedule, t), level(schedule, s)
         y, eps = x_t / schedule.alpha(t), denoiser.eps(x_t, t)
@@ -552,13 +483,11 @@ class StochasticHeun(Sampler):
     stochastic: ClassVar[bool] = True
     when: ClassVar[str] = "the reverse diffusion to a high accuracy"
 
-    def step(
-        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
-    ) -> tuple[jax.Array, State]:
+    def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
         schedule = denoiser.schedule
         x0 = denoiser(x_t, t)
 
-        def second_order() -> jax.Array:
+        def second_order() -> Array:
             h = finite_log_step(schedule, t, s)
             noise = level(schedule, s) * jnp.sqrt(-jnp.expm1(-2 * h)) * jax.random.normal(key, x_t.shape)
             y = constant_step(x_t / schedule.alpha(t), x0, 2 * h) + noise
@@ -604,12 +533,10 @@ class Churn(Sampler):
     def stochastic(self) -> bool:
         return self.churn > 0
 
-    def init(self, x_t: jax.Array, grid: jax.Array) -> State:
+    def init(self, x_t: Array, grid: Array) -> State:
         return jnp.minimum(self.churn / (len(grid) - 1), 2**0.5 - 1)
 
-    def step(
-        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
-    ) -> tuple[jax.Array, State]:
+    def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
         schedule, gamma = denoiser.schedule, state
         r, y = level(schedule, t), x_t / schedule.alpha(t)
         inside = (gamma > 0) & (self.from_level <= r) & (r <= self.to_level) & (s > 0)
@@ -618,14 +545,6 @@ class Churn(Sampler):
         variance = jnp.where(inside, jnp.maximum(level(schedule, up) ** 2 - r**2, 0.0), 0.0)
         y = y + self.noise * jnp.sqrt(variance) * jax.random.normal(key, x_t.shape)
         return schedule.alpha(s) * heun(denoiser, y, up, s), state
-
-
-DIFFUSIONS: dict[str, type[Sampler]] = {
-    "euler_maruyama": EulerMaruyama,
-    "stochastic_heun": StochasticHeun,
-    "churn": Churn,
-}
-"""`[sampler]` of a recipe."""
 
 
 # --- Langevin steps: a walk that stays at one level and leaves its distribution as it is ----------------------------
@@ -640,11 +559,11 @@ DIFFUSIONS: dict[str, type[Sampler]] = {
 LENGTHS = 0, 0.99  # of snr
 
 
-def langevin(denoiser: Denoiser, y: jax.Array, t: jax.Array, steps: int, snr: float, key: jax.Array) -> jax.Array:
+def langevin(denoiser: Denoiser, y: Array, t: Array, steps: int, snr: float, key: Array) -> Array:
     """`steps` Langevin steps of y (d,) at the level of time t > 0, each of the length 2 (snr r)^2."""
     r = level(denoiser.schedule, t)
 
-    def step(y: jax.Array, key: jax.Array) -> tuple[jax.Array, None]:
+    def step(y: Array, key: Array) -> tuple[Array, None]:
         kick = 2 * snr * r * jax.random.normal(key, y.shape)
         return y - 2 * snr**2 * r * eps_at(denoiser, y, t) + kick, None
 
@@ -676,9 +595,7 @@ class AnnealedLangevin(Sampler):
     def evaluations(self) -> int:
         return self.corrections
 
-    def step(
-        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
-    ) -> tuple[jax.Array, State]:
+    def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
         schedule = denoiser.schedule
         y = x_t / schedule.alpha(t)
         y = jax.lax.cond(
@@ -713,12 +630,10 @@ class PredictorCorrector(Sampler):
         inner = self.predictor.evaluations
         return None if inner is None else inner + self.corrections
 
-    def init(self, x_t: jax.Array, grid: jax.Array) -> State:
+    def init(self, x_t: Array, grid: Array) -> State:
         return self.predictor.init(x_t, grid)
 
-    def step(
-        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
-    ) -> tuple[jax.Array, State]:
+    def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
         predict, correct = jax.random.split(key)
         x_s, state = self.predictor.step(denoiser, x_t, t, s, state, predict)
         alpha = denoiser.schedule.alpha(s)
@@ -726,37 +641,41 @@ class PredictorCorrector(Sampler):
         return jax.lax.cond(s > 0, corrected, lambda: x_s), state
 
 
-LANGEVIN: dict[str, type[Sampler]] = {
+# --- Every sampler by its name in recipes, on the command line and in `Model.sample` --------------------------------
+
+
+SAMPLERS: dict[str, type[Sampler]] = {
+    "ancestral": Ancestral,
+    "ddim": DDIM,
+    "euler": Euler,
+    "heun": Heun,
+    "gradient_estimation": GradientEstimation,
+    "adaptive": Adaptive,
+    "dpmpp_2s": DPMSolver2S,
+    "dpmpp_2m": DPMSolver2M,
+    "dpmpp_3m": DPMSolver3M,
+    "dpmpp_2m_sde": DPMSolver2MSDE,
+    "euler_maruyama": EulerMaruyama,
+    "stochastic_heun": StochasticHeun,
+    "churn": Churn,
     "predictor_corrector": PredictorCorrector,
     "langevin": AnnealedLangevin,
 }
 """`[sampler]` of a recipe."""
 
 
-# --- Every sampler by its name in recipes, on the command line and in `Model.sample` --------------------------------
-
-
-SAMPLERS: dict[str, type[Sampler]] = {
-    **CHAINS,
-    **FLOWS,
-    **DPM_SOLVERS,
-    **DIFFUSIONS,
-    **LANGEVIN,
-}
-
-
 # --- The way of single points through time: by the flow in either direction, or by a sampler from any time on -------
 
 
 @eqx.filter_jit
-def flow_path(denoiser: Denoiser, x: jax.Array, times: jax.Array) -> jax.Array:
+def flow_path(denoiser: Denoiser, x: Array, times: Array) -> Array:
     """Where the probability flow carries x (d,) from the first of `times` (k,) on, (k, d).
 
     By Heun's method. The times fall, towards data and down to 0, or rise from above 0, towards noise.
     """
     schedule = denoiser.schedule
 
-    def move(y: jax.Array, step: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    def move(y: Array, step: tuple[Array, Array]) -> tuple[Array, Array]:
         t, s = step
         y = heun(denoiser, y, t, s)
         return y, schedule.alpha(s) * y
@@ -766,12 +685,12 @@ def flow_path(denoiser: Denoiser, x: jax.Array, times: jax.Array) -> jax.Array:
 
 
 @eqx.filter_jit
-def sampled_paths(denoiser: Denoiser, sampler: Sampler, x: jax.Array, times: jax.Array, keys: jax.Array) -> jax.Array:
+def sampled_paths(denoiser: Denoiser, sampler: Sampler, x: Array, times: Array, keys: Array) -> Array:
     """Where a sampler carries x (d,) along `times` (k,), which fall: once for each key (m,), (m, k, d)."""
 
     @jax.vmap
-    def one(key: jax.Array) -> jax.Array:
-        def move(carry: tuple[jax.Array, jax.Array], step: tuple[jax.Array, ...]) -> tuple[tuple, jax.Array]:
+    def one(key: Array) -> Array:
+        def move(carry: tuple[Array, Array], step: tuple[Array, ...]) -> tuple[tuple, Array]:
             (x_t, state), (t, s, number) = carry, step
             x_s, state = sampler.step(denoiser, x_t, t, s, state, jax.random.fold_in(key, number))
             return (x_s, state), x_s

@@ -15,6 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
@@ -25,7 +26,7 @@ from motes.progress import OnProgress, Progress, silent
 from motes.ranges import Checked, check_fields, number
 from motes.training.programs import cores, float64
 
-Grid = Callable[[Schedule], jax.Array]
+Grid = Callable[[Schedule], Array]
 """Times (N+1,) that fall from 1 to 0, given a schedule. ValueError: options that do not fit it."""
 
 
@@ -43,7 +44,7 @@ class UniformGrid(Checked):
 
     steps: int | None = number(None, 1, 100_000)  # N; None: those of the schedule
 
-    def __call__(self, schedule: Schedule) -> jax.Array:
+    def __call__(self, schedule: Schedule) -> Array:
         steps = self.steps
         if steps is None:
             if not isinstance(schedule, DiscreteVP):
@@ -59,14 +60,15 @@ class QuadraticGrid(Checked):
     1, ((N-1)/N)^2, ..., 1/N^2, 0: dense near the data, as in Song et al. 2021 (DDIM), appendix D.2.
 
     Example:
-        >>> from motes.points import LinearVP, QuadraticGrid
+        >>> from motes.points import LinearVP
+        >>> from motes.points.sampling import QuadraticGrid
         >>> print(QuadraticGrid(steps=4)(LinearVP()))
         [1. 0.5625 0.25 0.0625 0.]
     """
 
     steps: int = number(64, 1, 100_000)  # N
 
-    def __call__(self, schedule: Schedule) -> jax.Array:
+    def __call__(self, schedule: Schedule) -> Array:
         return (jnp.arange(self.steps, -1, -1) / self.steps) ** 2
 
 
@@ -88,10 +90,8 @@ class KarrasGrid(Checked):
     sigma_min: float = number(0.004, 0, 1e9, open_low=True)  # the last noise level r before 0
     rho: float = number(7.0, 0, 1000, open_low=True)  # how much the steps bunch up near the data
 
-    def __call__(self, schedule: Schedule) -> jax.Array:
-        times, largest = _karras(schedule, self.steps, self.sigma_min, self.rho)
-        _check_sigma_min(self.sigma_min, largest)
-        return times
+    def __call__(self, schedule: Schedule) -> Array:
+        return _times_of_levels(schedule, self.steps, self.sigma_min, self.rho)
 
 
 @dataclass(frozen=True)
@@ -110,10 +110,8 @@ class LogSNRGrid(Checked):
     steps: int = number(64, 1, 100_000)  # N
     sigma_min: float = number(0.004, 0, 1e9, open_low=True)  # the last noise level r before 0
 
-    def __call__(self, schedule: Schedule) -> jax.Array:
-        times, largest = _log_snr(schedule, self.steps, self.sigma_min)
-        _check_sigma_min(self.sigma_min, largest)
-        return times
+    def __call__(self, schedule: Schedule) -> Array:
+        return _times_of_levels(schedule, self.steps, self.sigma_min)
 
 
 @dataclass(frozen=True)
@@ -123,10 +121,9 @@ class GivenGrid:
     times: tuple[float, ...] = (1.0, 0.0)
 
     def __post_init__(self) -> None:
-        if not _falls(self.times):
-            raise ValueError(f"times = {list(self.times)}; expected numbers that fall from 1 to 0.")
+        check_grid(self.times)
 
-    def __call__(self, schedule: Schedule) -> jax.Array:
+    def __call__(self, schedule: Schedule) -> Array:
         return jnp.asarray(self.times, float)
 
 
@@ -142,35 +139,29 @@ GRIDS: dict[str, type] = {
 
 def check_grid(times: Sequence[float] | ArrayLike) -> None:
     """Raise ValueError unless `times` (N+1,) fall from 1 to 0, N >= 1."""
-    if not _falls(times):
-        raise ValueError(f"the grid is {np.asarray(times)}; expected times that fall from 1 to 0.")
-
-
-def _falls(times: Sequence[float] | ArrayLike) -> bool:
     t = np.asarray(times)
-    return t.ndim == 1 and len(t) > 1 and t[0] == 1 and t[-1] == 0 and bool((np.diff(t) < 0).all())
+    if t.ndim != 1 or len(t) < 2 or t[0] != 1 or t[-1] != 0 or not (np.diff(t) < 0).all():
+        raise ValueError(f"the grid is {t}; expected times that fall from 1 to 0.")
 
 
-def _check_sigma_min(sigma_min: float, largest: jax.Array) -> None:
+def _times_of_levels(schedule: Schedule, steps: int, sigma_min: float, rho: float | None = None) -> Array:
+    times, largest = _from_noise(schedule, steps, sigma_min, rho)
     if not 0 < sigma_min < largest:
         raise ValueError(f"sigma_min = {sigma_min:g}; expected above 0 and below the first noise level, {largest:g}.")
+    return times
 
 
 @eqx.filter_jit  # one program instead of a dozen small ones
-def _karras(schedule: Schedule, steps: int, sigma_min: float, rho: float) -> tuple[jax.Array, jax.Array]:
-    largest = jnp.exp(-schedule.log_snr(1.0) / 2)
-    part = jnp.arange(steps) / max(steps - 1, 1)
-    ratio = (largest ** (1 / rho) + part * (sigma_min ** (1 / rho) - largest ** (1 / rho))) ** rho
-    times = schedule.t_of_log_snr(-2 * jnp.log(ratio))
-    return jnp.append(times.at[0].set(1.0), 0.0), largest
-
-
-@eqx.filter_jit
-def _log_snr(schedule: Schedule, steps: int, sigma_min: float) -> tuple[jax.Array, jax.Array]:
+def _from_noise(schedule: Schedule, steps: int, sigma_min: float, rho: float | None) -> tuple[Array, Array]:
+    """Times at which r falls to `sigma_min` in equal steps of r^(1/rho), or of log r, and r at t = 1."""
     first = schedule.log_snr(1.0)
-    part = jnp.arange(steps) / max(steps - 1, 1)
-    times = schedule.t_of_log_snr(first + part * (-2 * jnp.log(sigma_min) - first))
-    return jnp.append(times.at[0].set(1.0), 0.0), jnp.exp(-first / 2)
+    part, largest = jnp.arange(steps) / max(steps - 1, 1), jnp.exp(-first / 2)
+    if rho is None:
+        log_snr = first + part * (-2 * jnp.log(sigma_min) - first)
+    else:
+        low, high = sigma_min ** (1 / rho), largest ** (1 / rho)
+        log_snr = -2 * jnp.log((high + part * (low - high)) ** rho)
+    return jnp.append(schedule.t_of_log_snr(log_snr).at[0].set(1.0), 0.0), largest
 
 
 # --- From noise to points: one loop, and a sampler is one step of it ------------------------------------------------
@@ -242,7 +233,7 @@ class Sampler(eqx.Module):
         """
         return
 
-    def init(self, x_t: jax.Array, grid: jax.Array) -> State:
+    def init(self, x_t: Array, grid: Array) -> State:
         """What the sampler remembers from step to step; nothing unless it says so. `grid` holds all the times.
 
         Example:
@@ -253,9 +244,7 @@ class Sampler(eqx.Module):
         return None
 
     @abstractmethod
-    def step(
-        self, denoiser: Denoiser, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
-    ) -> tuple[jax.Array, State]:
+    def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
         """One point (d,) from time t to time s < t.
 
         Example:
@@ -293,7 +282,7 @@ class ReverseProcess:
 
     denoiser: Denoiser
     sampler: Sampler
-    grid: jax.Array
+    grid: Array
     dim: int
     block: int | None = None
 
@@ -313,7 +302,7 @@ def sample(
     process: ReverseProcess,
     n: int,
     *,
-    key: jax.Array,
+    key: Array,
     given: Given | None = None,
     start: ArrayLike | None = None,
     record: Sequence[int] = (),
@@ -441,12 +430,12 @@ def on_all_cores(work: Callable[[A], B], parts: Sequence[A], *, compiled: bool =
 
 
 @eqx.filter_jit
-def _keys(key: jax.Array, first: ArrayLike, block: int) -> jax.Array:
+def _keys(key: Array, first: ArrayLike, block: int) -> Array:
     return jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(block))
 
 
 @eqx.filter_jit
-def _prior(schedule: Schedule, keys: jax.Array, dim: int) -> jax.Array:
+def _prior(schedule: Schedule, keys: Array, dim: int) -> Array:
     return schedule.prior_std * jax.vmap(lambda key: jax.random.normal(key, (dim,)))(keys)
 
 
@@ -454,19 +443,17 @@ def _prior(schedule: Schedule, keys: jax.Array, dim: int) -> jax.Array:
 def _draw_block(
     denoiser: Denoiser,
     sampler: Sampler,
-    grid: jax.Array,
-    x: jax.Array,
+    grid: Array,
+    x: Array,
     given: Given | None,
-    keys: jax.Array,
+    keys: Array,
     slots: ArrayLike,
     records: int,
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[Array, Array]:
     slots = jnp.asarray(slots)
 
     @partial(jax.vmap, in_axes=(0, 0, None, None, 0, 0))
-    def step(
-        known: Given | None, x_t: jax.Array, t: jax.Array, s: jax.Array, state: State, key: jax.Array
-    ) -> tuple[jax.Array, State]:
+    def step(known: Given | None, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
         return sampler.step(denoiser if known is None else denoiser.given(known), x_t, t, s, state, key)
 
     def move(carry: Any, at: Any) -> Any:

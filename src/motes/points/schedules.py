@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
@@ -26,9 +25,11 @@ from motes.ranges import Checked, check_fields, number
 
 Table = NDArray[np.float64]
 
+HALVINGS = 32  # t to 2e-10
+
 
 class Schedule(eqx.Module):
-    """alpha_t and sigma_t; a new schedule is these two and the inverse of its log-SNR.
+    """alpha_t and sigma_t; a new schedule is these two functions of t, alpha from 1 and sigma from 0.
 
     Raises:
         ValueError: a field that `motes.ranges.number` declares is out of its range.
@@ -40,8 +41,6 @@ class Schedule(eqx.Module):
         ...         return 1 - 0.99 * jnp.asarray(t, float)
         ...     def sigma(self, t):
         ...         return 0.99 * jnp.asarray(t, float)
-        ...     def t_of_log_snr(self, log_snr):
-        ...         return jax.nn.sigmoid(-log_snr / 2) / 0.99
         >>> print(Straight().alpha(0.5), Straight().t_of_log_snr(Straight().log_snr(0.5)))
         0.505 0.5
     """
@@ -50,7 +49,7 @@ class Schedule(eqx.Module):
         check_fields(self)
 
     @abstractmethod
-    def alpha(self, t: ArrayLike) -> jax.Array:
+    def alpha(self, t: ArrayLike) -> Array:
         """Factor of the signal at time `t` in [0, 1].
 
         Example:
@@ -60,7 +59,7 @@ class Schedule(eqx.Module):
         """
 
     @abstractmethod
-    def sigma(self, t: ArrayLike) -> jax.Array:
+    def sigma(self, t: ArrayLike) -> Array:
         """Standard deviation of the noise at time `t` in [0, 1]; 0 at t = 0.
 
         Example:
@@ -69,17 +68,32 @@ class Schedule(eqx.Module):
             [0. 0.495 0.99]
         """
 
-    @abstractmethod
-    def t_of_log_snr(self, log_snr: ArrayLike) -> jax.Array:
-        """The time in [0, 1] at which log(alpha_t^2 / sigma_t^2) equals `log_snr`.
+    def t_of_log_snr(self, log_snr: ArrayLike) -> Array:
+        """The time in [0, 1] at which log(alpha_t^2 / sigma_t^2) equals `log_snr`; found numerically unless overridden.
 
         Example:
             >>> from motes.points import RectifiedFlow
             >>> print(RectifiedFlow().t_of_log_snr(0.0).round(3))  # as much noise as signal
             0.505
         """
+        target = jnp.asarray(log_snr, float)
 
-    def log_snr(self, t: ArrayLike) -> jax.Array:
+        def halve(_: Array, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
+            early, late = bracket
+            middle = (early + late) / 2
+            too_early = self.log_snr(middle) > target
+            return jnp.where(too_early, middle, early), jnp.where(too_early, late, middle)
+
+        early, late = jax.lax.fori_loop(0, HALVINGS, halve, (jnp.zeros_like(target), jnp.ones_like(target)))
+        t = (early + late) / 2
+        # Newton's steps in log t: the last digits, and a derivative. Where sigma_t is a power of t, one is exact.
+        for _ in range(2):
+            now, slope = jax.jvp(self.log_snr, (t,), (t,))  # d/d log t
+            better = t * jnp.exp((target - now) / slope)
+            t = jnp.minimum(jnp.where(jnp.isnan(better), t, better), 1)
+        return t
+
+    def log_snr(self, t: ArrayLike) -> Array:
         """log(alpha_t^2 / sigma_t^2), in nats; falls from +inf at t = 0.
 
         Example:
@@ -89,7 +103,7 @@ class Schedule(eqx.Module):
         """
         return 2 * (jnp.log(self.alpha(t)) - jnp.log(self.sigma(t)))
 
-    def rates(self, t: ArrayLike) -> tuple[jax.Array, jax.Array]:
+    def rates(self, t: ArrayLike) -> tuple[Array, Array]:
         """alpha_t' and sigma_t', the derivatives in t. Where variance is preserved sigma_t' is infinite at t = 0.
 
         Example:
@@ -103,42 +117,19 @@ class Schedule(eqx.Module):
         return slopes
 
     @property
-    def prior_std(self) -> jax.Array:
+    def prior_std(self) -> Array:
         """Standard deviation of x_1 for data of unit variance: a sampler starts from N(0, prior_std^2 I)."""
         return jnp.sqrt(self.alpha(1.0) ** 2 + self.sigma(1.0) ** 2)
 
 
-HALVINGS = 32  # t to 2e-10
-
-
-def t_by_halving(schedule: Schedule, log_snr: ArrayLike) -> jax.Array:
-    """The time in [0, 1] at which the log-SNR of a schedule is `log_snr`, found numerically."""
-    target = jnp.asarray(log_snr, float)
-
-    def halve(_: jax.Array, bracket: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        early, late = bracket
-        middle = (early + late) / 2
-        too_early = schedule.log_snr(middle) > target
-        return jnp.where(too_early, middle, early), jnp.where(too_early, late, middle)
-
-    early, late = jax.lax.fori_loop(0, HALVINGS, halve, (jnp.zeros_like(target), jnp.ones_like(target)))
-    t = (early + late) / 2
-    # Newton's steps in log t: the last digits, and a derivative. Where sigma_t is a power of t, one is exact.
-    for _ in range(2):
-        now, slope = jax.jvp(schedule.log_snr, (t,), (t,))  # d/d log t
-        better = t * jnp.exp((target - now) / slope)
-        t = jnp.minimum(jnp.where(jnp.isnan(better), t, better), 1)
-    return t
-
-
-# --- Schedules without steps: alpha_t and sigma_t are formulas in t, or functions of your own -----------------------
+# --- Schedules without steps: alpha_t and sigma_t are formulas in t -------------------------------------------------
 #
 #     x_t = alpha_t x_0 + sigma_t eps,    t in [0, 1]
 #
 # `LinearVP` (Song et al. 2021), `CosineVP` and `RectifiedFlow` (Liu et al. 2022) end a little short of pure noise, so
 # that alpha_1 > 0 and the log-SNR is finite at t = 1. Near t = 1 they are written in 1 - t, which floating point knows
 # to the last digit, so that a small alpha_t keeps its own. `VarianceExploding` keeps alpha_t = 1 and lets sigma_t grow
-# (Karras et al. 2022). `FunctionSchedule` is any other.
+# (Karras et al. 2022).
 
 
 SIGNALS = 1e-30, 0.999999  # of alpha_1: what float32 can tell from 0 and from 1
@@ -178,17 +169,17 @@ class LinearVP(Schedule):
     def _integrated_beta(self) -> float:
         return (self.beta_min + self.beta_max) / 2
 
-    def _integrated_beta_at(self, t: ArrayLike) -> jax.Array:
+    def _integrated_beta_at(self, t: ArrayLike) -> Array:
         t = jnp.asarray(t, float)
         return t * (self.beta_min + t * (self.beta_max - self.beta_min) / 2)
 
-    def alpha(self, t: ArrayLike) -> jax.Array:
+    def alpha(self, t: ArrayLike) -> Array:
         return jnp.exp(-self._integrated_beta_at(t) / 2)
 
-    def sigma(self, t: ArrayLike) -> jax.Array:
+    def sigma(self, t: ArrayLike) -> Array:
         return jnp.sqrt(-jnp.expm1(-self._integrated_beta_at(t)))
 
-    def t_of_log_snr(self, log_snr: ArrayLike) -> jax.Array:
+    def t_of_log_snr(self, log_snr: ArrayLike) -> Array:
         # alpha^2 = 1 / (1 + exp(-log_snr)), so the integrated beta is a softplus; t is the root of a quadratic, in the
         # form that does not cancel.
         integrated_beta = jnp.minimum(jax.nn.softplus(-jnp.asarray(log_snr, float)), self._integrated_beta)
@@ -222,13 +213,13 @@ class CosineVP(Schedule):
     def _theta(self) -> float:
         return math.acos(self.alpha_1)
 
-    def alpha(self, t: ArrayLike) -> jax.Array:
+    def alpha(self, t: ArrayLike) -> Array:
         return jnp.sin(math.asin(self.alpha_1) + self._theta * (1 - jnp.asarray(t, float)))
 
-    def sigma(self, t: ArrayLike) -> jax.Array:
+    def sigma(self, t: ArrayLike) -> Array:
         return jnp.sin(self._theta * jnp.asarray(t, float))
 
-    def t_of_log_snr(self, log_snr: ArrayLike) -> jax.Array:
+    def t_of_log_snr(self, log_snr: ArrayLike) -> Array:
         return jnp.clip(jnp.arctan(jnp.exp(-jnp.asarray(log_snr, float) / 2)) / self._theta, 0, 1)
 
 
@@ -252,14 +243,14 @@ class RectifiedFlow(Schedule):
 
     alpha_1: float = number(0.01, *SIGNALS)
 
-    def alpha(self, t: ArrayLike) -> jax.Array:
+    def alpha(self, t: ArrayLike) -> Array:
         t = jnp.asarray(t, float)
         return (1 - t) + self.alpha_1 * t
 
-    def sigma(self, t: ArrayLike) -> jax.Array:
+    def sigma(self, t: ArrayLike) -> Array:
         return (1 - self.alpha_1) * jnp.asarray(t, float)
 
-    def t_of_log_snr(self, log_snr: ArrayLike) -> jax.Array:
+    def t_of_log_snr(self, log_snr: ArrayLike) -> Array:
         return jnp.clip(jax.nn.sigmoid(-jnp.asarray(log_snr, float) / 2) / (1 - self.alpha_1), 0, 1)
 
 
@@ -283,77 +274,14 @@ class VarianceExploding(Schedule):
     sigma_max: float = number(10.0, 0, 1e9, open_low=True)
     rho: float = number(7.0, 0, 1000, open_low=True)
 
-    def alpha(self, t: ArrayLike) -> jax.Array:
+    def alpha(self, t: ArrayLike) -> Array:
         return jnp.ones_like(t, dtype=float)
 
-    def sigma(self, t: ArrayLike) -> jax.Array:
+    def sigma(self, t: ArrayLike) -> Array:
         return self.sigma_max * jnp.asarray(t, float) ** self.rho
 
-    def t_of_log_snr(self, log_snr: ArrayLike) -> jax.Array:
+    def t_of_log_snr(self, log_snr: ArrayLike) -> Array:
         return jnp.clip((jnp.exp(-jnp.asarray(log_snr) / 2) / self.sigma_max) ** (1 / self.rho), 0, 1)
-
-
-Curve = Callable[[jax.Array], ArrayLike]
-"""t (any shape) -> alpha_t or sigma_t, of the same shape or a number; written with `jax.numpy`."""
-
-CHECKED = 256  # times at which functions are checked, t = 0 apart
-
-
-class FunctionSchedule(Schedule):
-    """alpha_t and sigma_t from two functions of t; the inverse of their log-SNR is found numerically.
-
-    Args:
-        alpha_of: alpha_t, from 1 at t = 0 to above 0 at t = 1.
-        sigma_of: sigma_t, from 0 at t = 0.
-
-    Raises:
-        ValueError: functions that are not so at t = 0, 1/256, ..., 1, in the precision at hand, or whose log-SNR does
-            not fall from each of these times to the next.
-
-    Example:
-        >>> from motes.points import FunctionSchedule
-        >>> schedule = FunctionSchedule(lambda t: jnp.ones_like(t), lambda t: 50 * t**2)
-        >>> print(schedule.t_of_log_snr(schedule.log_snr(0.25)).round(4))
-        0.25
-    """
-
-    alpha_of: Curve = eqx.field(static=True)
-    sigma_of: Curve = eqx.field(static=True)
-
-    def __check_init__(self) -> None:
-        t = np.arange(CHECKED + 1) / CHECKED
-        with jax.ensure_compile_time_eval():  # inside a program that is being compiled, too
-            alpha, sigma, log_snr = (np.asarray(curve(t)) for curve in (self.alpha, self.sigma, self.log_snr))
-        _check_all(t, np.isfinite(alpha) & (alpha > 0), "alpha", alpha, "a finite number above 0")
-        _check_all(t[1:], np.isfinite(sigma[1:]) & (sigma[1:] > 0), "sigma", sigma[1:], "a finite number above 0")
-        if abs(alpha[0] - 1) > 1e-5:
-            raise ValueError(f"alpha(0) = {alpha[0]:g}; expected 1, the data as it is. Divide alpha by alpha(0).")
-        if sigma[0] != 0:
-            raise ValueError(
-                f"sigma(0) = {sigma[0]:g}; expected 0 exactly, the data without noise. Subtract sigma(0), or, where it "
-                "is rounding, write sigma without a difference of nearly equal numbers."
-            )
-        falls = np.diff(log_snr) < 0
-        _check_all(t[1:], falls, "the log-SNR", log_snr[1:], "less than just before: noise must win all the way")
-
-    def alpha(self, t: ArrayLike) -> jax.Array:
-        return _on(self.alpha_of, t)
-
-    def sigma(self, t: ArrayLike) -> jax.Array:
-        return _on(self.sigma_of, t)
-
-    def t_of_log_snr(self, log_snr: ArrayLike) -> jax.Array:
-        return t_by_halving(self, log_snr)
-
-
-def _on(curve: Curve, t: ArrayLike) -> jax.Array:
-    return jnp.broadcast_to(jnp.asarray(curve(jnp.asarray(t, float)), float), jnp.shape(t))
-
-
-def _check_all(t: np.ndarray, good: np.ndarray, what: str, values: np.ndarray, expected: str) -> None:
-    if not good.all():
-        first = int(np.argmin(good))
-        raise ValueError(f"{what} is {values[first]:g} at t = {t[first]:g}; expected {expected}.")
 
 
 # --- Variance-preserving schedules of T steps, from a table of betas (Ho et al. 2020) -------------------------------
@@ -513,7 +441,7 @@ class DiscreteVP(Schedule):
         """T."""
         return len(self._betas)
 
-    def t_of_step(self, k: ArrayLike) -> jax.Array:
+    def t_of_step(self, k: ArrayLike) -> Array:
         """(k+1)/T, the time after step k = 0 ... T-1.
 
         Example:
@@ -529,32 +457,30 @@ class DiscreteVP(Schedule):
     def _integrated_beta(self) -> Table:
         return np.concatenate([[0.0], -np.cumsum(np.log1p(-self.betas))])
 
-    def _integrated_beta_at(self, t: ArrayLike) -> jax.Array:
+    def _integrated_beta_at(self, t: ArrayLike) -> Array:
         knots = jnp.asarray(self._integrated_beta)
         place = jnp.clip(jnp.asarray(t, knots.dtype), 0, 1) * self.steps
         k = jnp.minimum(place.astype(int), self.steps - 1)
         return knots[k] + (place - k) * (knots[k + 1] - knots[k])
 
-    def alpha(self, t: ArrayLike) -> jax.Array:
+    def alpha(self, t: ArrayLike) -> Array:
         return jnp.exp(-self._integrated_beta_at(t) / 2)
 
-    def sigma(self, t: ArrayLike) -> jax.Array:
+    def sigma(self, t: ArrayLike) -> Array:
         return jnp.sqrt(-jnp.expm1(-self._integrated_beta_at(t)))
 
-    def rates(self, t: ArrayLike) -> tuple[jax.Array, jax.Array]:
+    def rates(self, t: ArrayLike) -> tuple[Array, Array]:
         # At a step they are those just after it, at t = 1 just before: there autodiff of the clip would halve them.
         rate = jnp.asarray(np.diff(self._integrated_beta) * self.steps)  # of the integrated beta, within each step
         k = jnp.clip((jnp.asarray(t, rate.dtype) * self.steps).astype(int), 0, self.steps - 1)
         alpha, sigma = self.alpha(t), self.sigma(t)
         return -alpha * rate[k] / 2, alpha**2 * rate[k] / (2 * sigma)
 
-    def t_of_log_snr(self, log_snr: ArrayLike) -> jax.Array:
+    def t_of_log_snr(self, log_snr: ArrayLike) -> Array:
         # alpha^2 = 1 / (1 + exp(-log_snr)), so the integrated beta is a softplus of -log_snr.
         knots = jnp.asarray(self._integrated_beta)
         integrated_beta = jax.nn.softplus(-jnp.asarray(log_snr, knots.dtype))
         return jnp.interp(integrated_beta, knots, jnp.linspace(0, 1, self.steps + 1))
-
-    # --- the tables of Ho et al. 2020, section 2 ---
 
     @property
     def betas(self) -> Table:
@@ -565,52 +491,6 @@ class DiscreteVP(Schedule):
     def alphas_bar(self) -> Table:
         """Product of (1 - beta_i) for i <= k; equal to alpha_t^2."""
         return np.exp(-self._integrated_beta[1:])
-
-    @property
-    def alphas_bar_prev(self) -> Table:
-        """alphas_bar of the step before, 1 for the first."""
-        return np.exp(-self._integrated_beta[:-1])
-
-    @property
-    def sqrt_alphas_bar(self) -> Table:
-        """alpha_t: the factor of x_0 in x_t."""
-        return np.exp(-self._integrated_beta[1:] / 2)
-
-    @property
-    def sqrt_one_minus_alphas_bar(self) -> Table:
-        """sigma_t: the factor of eps in x_t."""
-        return np.sqrt(self._one_minus_alphas_bar)
-
-    @property
-    def log_one_minus_alphas_bar(self) -> Table:
-        """log sigma_t^2."""
-        return np.log(self._one_minus_alphas_bar)
-
-    @property
-    def _one_minus_alphas_bar(self) -> Table:
-        return -np.expm1(-self._integrated_beta[1:])
-
-    @property
-    def posterior_mean_coef_1(self) -> Table:
-        """Factor of x_0 in the mean of q(x_{k-1} | x_k, x_0), eq. 7."""
-        return self.betas * np.sqrt(self.alphas_bar_prev) / self._one_minus_alphas_bar
-
-    @property
-    def posterior_mean_coef_2(self) -> Table:
-        """Factor of x_k in the mean of q(x_{k-1} | x_k, x_0), eq. 7."""
-        return -np.expm1(-self._integrated_beta[:-1]) * np.sqrt(1 - self.betas) / self._one_minus_alphas_bar
-
-    @property
-    def posterior_variance(self) -> Table:
-        """Variance of q(x_{k-1} | x_k, x_0), eq. 7; 0 at the first step, where x_0 itself is known."""
-        return self.betas * -np.expm1(-self._integrated_beta[:-1]) / self._one_minus_alphas_bar
-
-    @property
-    def posterior_log_variance_clipped(self) -> Table:
-        """Log of the posterior variance, its first entry (log 0) replaced by the second (for T = 1: log beta_0)."""
-        variance = self.posterior_variance
-        variance[0] = variance[1] if self.steps > 1 else self.betas[0]
-        return np.log(variance)
 
 
 # --- A schedule that is drawn: alpha_t and sigma_t through points at equally spaced times ---------------------------
@@ -636,7 +516,7 @@ class KnotSchedule(Schedule):
         ValueError: other numbers, or not as many alphas as sigmas, 2 to 64 of each.
 
     Example:
-        >>> from motes.points import KnotSchedule
+        >>> from motes.points.schedules import KnotSchedule
         >>> schedule = KnotSchedule(alphas=(0.9, 0.4, 0.05), sigmas=(0.3, 0.8, 1.0))
         >>> print(schedule.alpha(1 / 3).round(3), schedule.sigma(1.0).round(3))
         0.9 1.0
@@ -646,35 +526,26 @@ class KnotSchedule(Schedule):
     sigmas: tuple[float, ...] = eqx.field(static=True, default=(0.38, 0.71, 0.92, 1.0))
 
     def __check_init__(self) -> None:
-        for name, values in (("alphas", self.alphas), ("sigmas", self.sigmas)):
-            if not FEWEST_KNOTS <= len(values) <= MOST_KNOTS or not all(map(math.isfinite, values)):
-                raise ValueError(
-                    f"{name} = {_shown(values)}; expected {FEWEST_KNOTS} to {MOST_KNOTS} finite numbers, one for each "
-                    "of as many equally spaced times."
-                )
-        if len(self.alphas) != len(self.sigmas):
+        if not FEWEST_KNOTS <= len(self.alphas) == len(self.sigmas) <= MOST_KNOTS:
             raise ValueError(
-                f"alphas = {_shown(self.alphas)}, beside {len(self.sigmas)} sigmas; expected as many of one as of the "
-                "other."
+                f"got {len(self.alphas)} alphas and {len(self.sigmas)} sigmas; expected as many of one as of the "
+                f"other, {FEWEST_KNOTS} to {MOST_KNOTS}."
             )
-        if any(after > before for before, after in pairwise((1.0, *self.alphas))) or self.alphas[-1] < LEAST:
+        if not (np.diff([1.0, *self.alphas]) <= 0).all() or self.alphas[-1] < LEAST:
             raise ValueError(
                 f"alphas = {_shown(self.alphas)}; expected numbers from 1 down to {LEAST:g}, none above the one before."
             )
-        if any(after <= before for before, after in pairwise((0.0, *self.sigmas))) or self.sigmas[-1] > MOST:
+        if not (np.diff([0.0, *self.sigmas]) > 0).all() or self.sigmas[-1] > MOST:
             raise ValueError(
                 f"sigmas = {_shown(self.sigmas)}; expected numbers above 0 and up to {MOST:g}, each above the one "
                 "before."
             )
 
-    def alpha(self, t: ArrayLike) -> jax.Array:
+    def alpha(self, t: ArrayLike) -> Array:
         return _through((1.0, *self.alphas), t)
 
-    def sigma(self, t: ArrayLike) -> jax.Array:
+    def sigma(self, t: ArrayLike) -> Array:
         return _through((0.0, *self.sigmas), t)
-
-    def t_of_log_snr(self, log_snr: ArrayLike) -> jax.Array:
-        return t_by_halving(self, log_snr)
 
 
 def _shown(values: tuple[float, ...]) -> str:
@@ -682,7 +553,7 @@ def _shown(values: tuple[float, ...]) -> str:
     return f"[{text}{', ...' if len(values) > 8 else ''}]"
 
 
-def _through(values: tuple[float, ...], t: ArrayLike) -> jax.Array:
+def _through(values: tuple[float, ...], t: ArrayLike) -> Array:
     """The monotone cubic through `values` at t = 0, 1/K, ..., 1."""
     knots = len(values) - 1
     y, slopes = jnp.asarray(values, float), jnp.asarray(_slopes(values), float)

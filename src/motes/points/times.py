@@ -66,7 +66,8 @@ class Times(eqx.Module):
         ValueError: an unknown `draw`, or a field that `motes.ranges.number` declares is out of its range.
 
     Example:
-        >>> from motes.points import Draw, Times, VarianceExploding
+        >>> from motes.points import Times, VarianceExploding
+        >>> from motes.points.times import Draw
         >>> class Square(Times):
         ...     draw: Draw = "stratified"
         ...     def place(self, schedule, u):
@@ -202,7 +203,8 @@ class LogitNormalTimes(Times):
     """log(t / (1 - t)) ~ N(mean, std^2): most times are neither data nor noise (Esser et al. 2024, section 3.1).
 
     Example:
-        >>> from motes.points import LogitNormalTimes, RectifiedFlow
+        >>> from motes.points import RectifiedFlow
+        >>> from motes.points.times import LogitNormalTimes
         >>> print(LogitNormalTimes().place(RectifiedFlow(), jnp.array([0.1, 0.5, 0.9])).round(2))
         [0.22 0.5 0.78]
     """
