@@ -45,7 +45,7 @@ import motes
 from fits import fit_points
 from motes import cli
 from motes.cli import imports
-from motes.evaluation.metrics import OWN
+from motes.evaluation.metrics import METRICS
 from motes.points.model import PointModel
 from motes.tables.kinds import KINDS
 from motes.training.model import FitSession
@@ -148,12 +148,13 @@ def own_kinds(monkeypatch):
     from motes.points import PointRecipe
 
     monkeypatch.setattr(PointRecipe, "KINDS", copy.deepcopy(PointRecipe.KINDS))
-    columns, commands = dict(KINDS), {*cli.app}
+    columns, metrics, commands = dict(KINDS), dict(METRICS), {*cli.app}
     monkeypatch.setattr(imports, "_COMMANDS", {})
     yield
     for name in {*cli.app} - commands:
         del cli.app[name]
-    OWN.clear()
+    METRICS.clear()
+    METRICS.update(metrics)
     KINDS.clear()
     KINDS.update(columns)
 

@@ -10,13 +10,16 @@ from fits import fit_points
 from motes.data.tables import Standardiser
 from motes.evaluation import points as point_tests
 from motes.evaluation.losses import BOUND, EXACT
+from motes.evaluation.metrics import METRICS
 from motes.evaluation.models import least_loss
-from motes.evaluation.points import MEASURES, verdict
+from motes.evaluation.points import OF_THE_MODEL, verdict
 from motes.evaluation.records import Entry, Evaluation
 from motes.evaluation.results import NO_DIFFERENCE, Metric, Row, Verdict
 from motes.evaluation.sources import read_points
 from motes.points.model import PointModel
 from motes.training.model import Provenance
+
+MEASURES = METRICS | OF_THE_MODEL
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +121,7 @@ CHANCE, FOUND, BELOW = (
     ],
 )
 def test_a_verdict_says_which_way_and_how_much(beside, tested, severity, words):
-    found = verdict(beside, tested, 2)
+    found = verdict(MEASURES[beside.metric.name], beside, tested, 2)
     assert found.severity == severity and words in found.text
     assert (found.p_value, found.detectable) == (
         tested.p_value,
@@ -139,7 +142,7 @@ def test_a_verdict_says_which_way_and_how_much(beside, tested, severity, words):
     ],
 )
 def test_a_verdict_without_a_difference_says_what_the_test_could_detect(name, detectable, seen):
-    found = verdict(row(name, 0.5, 0.5), point_tests.Tested(0.2, detectable), 2)
+    found = verdict(MEASURES[name], row(name, 0.5, 0.5), point_tests.Tested(0.2, detectable), 2)
     assert found.seen == seen
     assert not seen or found.sentence == f"No difference detected (the test could detect {seen} or more)."
 

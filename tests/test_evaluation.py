@@ -32,7 +32,6 @@ from motes.evaluation import (
     w2,
 )
 from motes.evaluation import pairs as permutations
-from motes.evaluation.metrics import two_draws
 from motes.evaluation.pairs import Pair
 
 with warnings.catch_warnings():
@@ -348,7 +347,6 @@ ERRORS = [
     (lambda: sliced_w2(normal(3), normal(3), directions=0), "directions = 0"),
     (lambda: c2st(normal(30), normal(30), neighbours=0), "neighbours = 0"),
     (lambda: c2st(normal(30), normal(30), folds=51), "folds = 51; expected from 2 to 50"),
-    (lambda: two_draws(normal(9), 5, 5), "draws of 5 and 5 rows from 9"),
     (lambda: negative_log_likelihood([1.0]), "at least 2 rows"),
     (lambda: negative_log_likelihood([0.0, -np.inf]), "row 1 is -inf"),
     (lambda: Modes.at([[0.0], [1.0]], [0.5, 0.6]), "1 in all"),
@@ -394,15 +392,6 @@ def test_a_mode_with_too_small_a_share_is_not_missed_but_is_misplaced_mass():
     x, labels = motes.make_labelled_shape("eight_gaussians", 4000, seed=1)
     found = mode_coverage(x[(labels != 2) | (np.arange(4000) % 2 == 0)], EIGHT)
     assert found.missed == 0 and abs(found.shares[2] - 1 / 15) < 0.025 and found.distance.low > 0
-
-
-def test_two_draws_from_a_table_have_no_row_in_common():
-    x = np.arange(40.0).reshape(20, 2)
-    first, second = two_draws(x, 8, 12, seed=3)
-    assert first.shape == (8, 2) and second.shape == (12, 2)
-    assert np.array_equal(np.sort(np.concatenate([first, second])[:, 0]), x[:, 0])
-    again = two_draws(np.random.default_rng(0).permutation(x), 8, 12, seed=3)
-    assert np.array_equal(first, again[0]) and not np.array_equal(first, two_draws(x, 8, 12, seed=4)[0])
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 import motes
 from motes.evaluation import Modes, c2st, energy_distance, evaluate_points, mmd_squared, mode_coverage, sliced_w2, w2
 from motes.evaluation import pairs as permutations
-from motes.evaluation.metrics import Prdc, metrics_permuted, prdc_of
+from motes.evaluation.metrics import METRICS, metrics_for
 from motes.evaluation.pairs import Pair, Permutations
 from motes.evaluation.points import Exchanged, PointFamily, Single, _scores, _value_of, of_excess, of_likelihoods
 from motes.evaluation.points import tests_of as all_tests
@@ -27,6 +27,10 @@ def one_thread():
     """Small matrices gain nothing from a second thread, and lose much where tests run side by side."""
     with threadpool_limits(1):
         yield
+
+
+def exchanged(pair):
+    return {one.name: one.exchanged(pair) for one in metrics_for(pair) if not one.alone}
 
 
 def drawn(seed, n=200, dim=2):
@@ -70,26 +74,27 @@ def test_a_row_of_each_block_is_enough_for_an_exact_distance(n, m):
 @pytest.mark.parametrize(("n", "m"), [(60, 60), (80, 50)])
 def test_permuted_values_are_those_of_the_metrics_of_exchanged_rows(n, m):
     a, b = drawn(1, n), 1.3 * drawn(2, m)
-    pair = Pair.of(a, b)
-    metrics, permuted = metrics_permuted(pair, EIGHT, brief=False)
+    pair = Pair.of(a, b, modes=EIGHT)
+    permuted = exchanged(pair)
     pooled = np.concatenate([pair.a, pair.b])
     for k in (0, 1, 7):
         first = pair.permutations.rows[k]
         x, y = pooled[first], pooled[~first]
-        exchanged = Pair(x, y, 0)
+        other = Pair(x, y, 0)
         scaled = np.concatenate(pair.scaled)
-        vars(exchanged)["scaled"] = scaled[first], scaled[~first]  # all exchanges have the units of what was drawn
-        for name, value in zip(Prdc._fields, prdc_of(exchanged), strict=True):
+        vars(other)["scaled"] = scaled[first], scaled[~first]  # all exchanges have the units of what was drawn
+        for name in ("precision", "recall", "density", "coverage"):
             within = 0.06 if name == "density" else 0.005  # a ball of many rows is cut short
-            assert permuted[name][k] == pytest.approx(value, abs=within), name
+            assert permuted[name][k] == pytest.approx(METRICS[name].measured(other), abs=within), name
         found = mode_coverage(x, EIGHT)
         assert permuted["mode_distance"][k] == pytest.approx(found.distance, abs=1e-12)
         assert permuted["modes_missed"][k] == found.missed
-    assert permuted["c2st"][0] == pytest.approx(float(metrics[4]), abs=1e-12)
-    assert np.sqrt(permuted["energy_distance"][0]) == pytest.approx(float(metrics[2]), abs=1e-9)
-    assert np.sqrt(permuted["sliced_w2"][0]) == pytest.approx(float(metrics[0]), rel=0.02)  # along fewer directions
+    metrics = {name: float(METRICS[name].measured(pair)) for name in permuted}
+    assert permuted["c2st"][0] == pytest.approx(metrics["c2st"], abs=1e-12)
+    assert np.sqrt(permuted["energy_distance"][0]) == pytest.approx(metrics["energy_distance"], abs=1e-9)
+    assert np.sqrt(permuted["sliced_w2"][0]) == pytest.approx(metrics["sliced_w2"], rel=0.02)  # fewer directions
     assert np.sqrt(permuted["w2"][0]) == pytest.approx(
-        float(metrics[1]) * np.sqrt(pair.one_each.scale / pair.scale), rel=1e-9
+        metrics["w2"] * np.sqrt(pair.one_each.scale / pair.scale), rel=1e-9
     )
 
 
@@ -286,7 +291,7 @@ def test_what_would_have_been_seen_is_seen_in_80_of_100_cases(rows):
 @pytest.mark.slow
 def test_p_values_of_all_metrics_are_those_of_the_same_exchanges():
     pair = Pair.of(drawn(13), drawn(14))
-    _, permuted = metrics_permuted(pair, None, brief=False)
+    permuted = exchanged(pair)
     assert {len(values) for values in permuted.values()} == {1 + permutations.PERMUTATIONS}
     # Metrics that look at the same thing go together over exchanges: energy distance and MMD, precision and density.
     for one, other in itertools.pairwise(("energy_distance", "mmd_squared")):

@@ -5,8 +5,8 @@ from typing import TypeVar
 
 from motes.errors import UsageError, unknown
 from motes.evaluation import PointMetric
-from motes.evaluation.metrics import OWN
-from motes.evaluation.points import MEASURES
+from motes.evaluation.metrics import METRICS, metric
+from motes.evaluation.points import OF_THE_MODEL
 from motes.evaluation.records import SECTIONS
 from motes.points import PointRecipe
 from motes.tables.kinds import DROP, Kind
@@ -16,7 +16,7 @@ from motes.training.recipe import check_class
 
 C = TypeVar("C", bound=type)
 
-TAKEN = {"column": {*BUILT_IN, IDENTIFIER, DROP}, "metric": {*MEASURES}}
+TAKEN = {"column": {*BUILT_IN, IDENTIFIER, DROP}, "metric": {*METRICS, *OF_THE_MODEL}}
 
 
 def adding(section: str, kind: str) -> Callable[[C], C]:
@@ -51,7 +51,7 @@ def _add_metric(kind: str, cls: type[PointMetric]) -> None:
             f"got {cls.__name__} with section = {cls.section!r} and about = {about!r}; expected one of "
             f"{', '.join(SECTIONS)}, and what it measures in a phrase."
         )
-    OWN[kind] = cls()
+    metric(kind)(cls)
 
 
 BESIDE = ("column", "metric")  # are registered, and are no parts of a recipe

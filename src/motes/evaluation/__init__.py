@@ -8,7 +8,6 @@ from motes.evaluation.losses import ExcessLoss, LossCurve, excess_loss, irreduci
 from motes.evaluation.marginals import kolmogorov_smirnov, total_variation, wasserstein_1
 from motes.evaluation.metrics import (
     ModeCoverage,
-    Modes,
     PointMetric,
     Prdc,
     c2st,
@@ -22,6 +21,7 @@ from motes.evaluation.metrics import (
     sliced_w2,
     w2,
 )
+from motes.evaluation.pairs import Modes
 from motes.evaluation.points import evaluate_points
 from motes.evaluation.posteriors import Calibration, LocalCalibration, calibration, local_calibration
 from motes.evaluation.records import Evaluation

@@ -9,8 +9,10 @@ All metrics see the same exchanges; the largest of several values then has its e
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +23,7 @@ from motes.evaluation.results import Array
 PERMUTATIONS = 199
 BLOCKS = 200  # of each set, at most
 FOLDS = 5
+T = TypeVar("T")
 PART_ROWS = 10_000  # of a set, within which every row may meet every other
 
 
@@ -93,15 +96,84 @@ OWN_STREAM = 0x6D6F746573  # "motes": default_rng(seed) itself belongs to whoeve
 
 
 @dataclass(frozen=True, eq=False)
+class Modes:
+    """Where the modes are. Make one with `Modes.at` or `Modes.labelled`.
+
+    Attributes:
+        points, labels: (p, d), and the mode of each, (p,), from 0. A row belongs to the mode of the nearest one.
+        shares: the true share of each mode, (modes,).
+        counted: rows that `shares` were counted from, or None where they are exact.
+        unit: what columns are divided by before distances are taken, (d,).
+
+    Example:
+        >>> from motes.evaluation import Modes
+        >>> modes = Modes.at([[-1.0, 0.0], [1.0, 0.0]])
+        >>> modes.shares.tolist()
+        [0.5, 0.5]
+    """
+
+    points: Array
+    labels: NDArray[np.int64]
+    shares: Array
+    counted: int | None
+    unit: Array
+
+    def __repr__(self) -> str:
+        return f"Modes({len(self.shares)} modes in {self.points.shape[1]} columns)"
+
+    @classmethod
+    def at(cls, centres: ArrayLike, shares: ArrayLike | None = None) -> Modes:
+        """Modes around `centres` (modes, d), distances in the data's units; equal `shares` if None are given.
+
+        Raises:
+            ValueError: centres that are not (modes, d), or shares that are not one for each and 1 in all.
+
+        Example:
+            >>> from motes.evaluation import Modes
+            >>> Modes.at([[-1.0, 0.0], [1.0, 0.0]], shares=[0.25, 0.75]).shares.tolist()
+            [0.25, 0.75]
+        """
+        points = checked("set of centres", centres)
+        true = np.full(len(points), 1 / len(points)) if shares is None else np.asarray(shares, dtype=np.float64)
+        if true.shape != (len(points),) or not (true >= 0).all() or abs(true.sum() - 1) > 1e-9:
+            raise ValueError(f"shares are {true.tolist()}; expected {len(points)} of them, none below 0, 1 in all.")
+        return cls(points, np.arange(len(points)), true, None, np.ones(points.shape[1]))
+
+    @classmethod
+    def labelled(cls, x: ArrayLike, labels: ArrayLike) -> Modes:
+        """Modes as real points `x` (p, d) with whole `labels` (p,) from 0 have them; columns are over their spread.
+
+        Raises:
+            ValueError: labels that are not whole numbers from 0, one for each point.
+
+        Example:
+            >>> from motes.evaluation import Modes
+            >>> Modes.labelled(*motes.make_labelled_shape("moons", 1000)).shares.round(1).tolist()
+            [0.5, 0.5]
+        """
+        points, of = checked("labelled set", x), np.asarray(labels)
+        if of.shape != (len(points),) or of.dtype.kind not in "iu" or of.min() < 0:
+            raise ValueError(f"labels are {of.dtype} {of.shape}; expected whole numbers from 0, {len(points)} of them.")
+        spread = points.std(axis=0)
+        return cls(
+            points, of.astype(np.int64), np.bincount(of) / len(of), len(of), np.where(spread > 0, spread, 1.0)
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
 class Pair:
-    """`a` (n, d) and the reference `b` (m, d), sorted by row, in the units of the data; and the seed of the metrics."""
+    """`a` (n, d) and the reference `b` (m, d), sorted by row, in the units of the data; and the seed of the metrics.
+
+    `modes` says where they are, if that is known.
+    """
 
     a: Array
     b: Array
     seed: int
+    modes: Modes | None = None
 
     @classmethod
-    def of(cls, a: ArrayLike, b: ArrayLike, seed: int = 0) -> Pair:
+    def of(cls, a: ArrayLike, b: ArrayLike, seed: int = 0, modes: Modes | None = None) -> Pair:
         """Check and sort.
 
         Raises:
@@ -112,7 +184,7 @@ class Pair:
             raise ValueError(f"points have shapes {a.shape} and {b.shape}; expected (n, d) and (m, d).")
         if seed < 0:
             raise ValueError(f"seed = {seed}; expected a whole number from 0.")
-        return cls(_sorted(checked("first set", a)), _sorted(checked("second set", b)), seed)
+        return cls(_sorted(checked("first set", a)), _sorted(checked("second set", b)), seed, modes)
 
     def rng(self, use: int) -> np.random.Generator:
         """A generator of the metrics' own; `use` tells one purpose from another.
@@ -122,6 +194,17 @@ class Pair:
         5 %).
         """
         return np.random.default_rng([OWN_STREAM, use, self.seed, self._fingerprint])
+
+    def once(self, function: Callable[[Pair], T]) -> T:
+        """What a function makes of the pair, computed at the first call: several metrics share one computation."""
+        if function not in self._made:
+            self._made[function] = function(self)
+        found: T = self._made[function]
+        return found
+
+    @cached_property
+    def _made(self) -> dict[Callable[[Pair], Any], Any]:
+        return {}
 
     def rng_for_any_points(self, use: int) -> np.random.Generator:
         """As `rng`, but the same for all points, as directions should be for a sample and for a real draw."""

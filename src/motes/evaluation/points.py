@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -14,8 +14,8 @@ from motes.data.readings import default_columns
 from motes.errors import UsageError
 from motes.evaluation.losses import ExcessLoss
 from motes.evaluation.marginals import Histogram, bars_of, quantiles_of
-from motes.evaluation.metrics import OWN, SLOW, Modes, metrics_of, metrics_permuted, negative_log_likelihood, paired
-from motes.evaluation.pairs import Pair
+from motes.evaluation.metrics import Measure, metrics_for, negative_log_likelihood, paired
+from motes.evaluation.pairs import Modes, Pair
 from motes.evaluation.records import Entry, Evaluation, entries_text
 from motes.evaluation.results import (
     ALPHA,
@@ -25,7 +25,7 @@ from motes.evaluation.results import (
     Array,
     Metric,
     Row,
-    Severity,
+    Scale,
     Verdict,
     Worse,
     Z,
@@ -133,8 +133,6 @@ def welch(gap: float, squares: list[float], rows: tuple[int, int]) -> tuple[Metr
 
 WEIGHTS = {"exchanges": 0.8, "c2st_boosting": 0.1, "negative_log_likelihood": 0.05, "excess_loss": 0.05}
 SOLVED = 0.001  # nats: the error of a log p that an equation was solved for is below it
-
-Scale = Literal["plain", "root", "square"]
 
 
 class Exchanged(NamedTuple):
@@ -344,175 +342,61 @@ def of_excess(nats: float, error: float, most: float) -> Single:
     return Single(float(ndtr(-(nats - most) / error)), error, most, nats)
 
 
-# --- What each metric of points measures, and what it says beside its reference value, in words ---------------------
+# --- What a metric says beside its reference value, in words --------------------------------------------------------
 #
-# A difference is one that its test finds (see above). A metric of motes has its line in `MEASURES`, and in
-# `motes.evaluation.metrics` the function that takes it; metrics of your own are there as well.
+# A difference is one that its test finds (see above).
 
 
 UNLEARNED = 0.2  # nats: an excess loss that surely costs a row more is a difference
 FEW = ", for the value is that of so few rows that chance could bring them"
 
 
-class Measure(NamedTuple):
-    """A metric of points.
+class NegativeLogLikelihood(Measure):
+    name = "negative_log_likelihood"
+    section = "fit"
+    about = "mean of -log p of real points, in nats per row"
+    small, large = 0.05, 0.25
+    seen = "a difference of {} nats per row"
 
-    Attributes:
-        section: a key of `SECTIONS` of the record.
-        about: what it measures.
-        grade: by which sizes a difference is small or large, a key of `GRADES`, or both sizes; "missed": each is large.
-        words: a difference in words, of the metric and its reference value.
-        seen: what the test would have found, with {} for a number; "" where that is unknown.
-        worse: which of its values speak for a difference.
-        scale: of its permuted values; see `Exchanged`.
-        origin: its value where there is no difference, for one that is not 0 there and that `seen` is counted from.
-    """
+    def in_words(self, value: Metric, reference: Metric) -> str:
+        return f"the negative log-likelihood is {value - reference:.2g} nats above that of a real draw"
 
-    section: str
-    about: str
-    grade: str | tuple[float, float]
-    words: Callable[[Metric, Metric], str]
-    seen: str
-    worse: Worse = "high"
-    scale: Scale = "plain"
-    origin: float = 0.0
+    def size(self, value: float, reference: float, columns: int) -> float:
+        return abs(value - reference) / columns
 
 
-def measure_of(name: str) -> Measure:
-    """What is known of a metric of motes, or of one's own."""
-    if name in MEASURES:
-        return MEASURES[name]
-    own = OWN[name]
-    return Measure(own.section, own.about, (own.small, own.large), own.words.format, own.seen, own.worse)
+class Excess(NegativeLogLikelihood):
+    name = "excess_loss"
+    about = "the network's loss above the irreducible one, in nats per row at most; above 0.2 is a difference"
+    seen = "an excess of {} nats per row"
+
+    def in_words(self, value: Metric, reference: Metric) -> str:
+        return f"the network's loss is above the irreducible one by at most {value:.2g} nats a row"
 
 
-def verdict(row: Row, tested: Tested, columns: int) -> Verdict:
+OF_THE_MODEL = {one.name: one() for one in (NegativeLogLikelihood, Excess)}
+
+
+def verdict(measure: Measure, row: Row, tested: Tested, columns: int) -> Verdict:
     """`NO_DIFFERENCE` with what the test could detect, or how the samples differ from a real draw, in a few words.
 
     Args:
-        row: a metric and its reference value.
+        measure: what is measured.
+        row: its value and its reference value.
         tested: its test.
         columns: of the points, which share a difference in nats.
     """
-    metric, reference = row.metric, row.reference
-    measure, p_value = measure_of(metric.name), tested.p_value
+    value, reference, p_value = row.metric, row.reference, tested.p_value
     if p_value >= ALPHA:
         if tested.detectable is None or not measure.seen:
             return Verdict("good", NO_DIFFERENCE, p_value)
-        seen = measure.seen.format(f"{tested.detectable:.{3 if measure.grade == 'accuracy' else 2}g}")
-        far = measure.scale == "root" and metric - reference > 2 * tested.detectable
+        far = measure.scale == "root" and value - reference > 2 * tested.detectable
+        seen = measure.seen.format(f"{tested.detectable:.{measure.digits}g}")
         return Verdict("good", NO_DIFFERENCE + FEW * far, p_value, tested.detectable, seen)
-    if measure.grade == "accuracy" and tested.low:
-        return Verdict("moderate", "closer to the real rows than a real draw is: copies?", p_value, tested.detectable)
-    severity = _severity(measure, metric, reference, columns)
-    return Verdict(severity, measure.words(metric, reference), p_value, tested.detectable)
-
-
-def _severity(measure: Measure, metric: Metric, reference: Metric, columns: int) -> Severity:
-    size = abs(float(metric) - float(reference))
-    match measure.grade:
-        case "missed":
-            return "large"
-        case "accuracy":
-            size = metric - 0.5
-        case "density":
-            size = size / reference if reference > 0 else size
-        case "likelihood":
-            size /= columns
-    return graded(size, measure.grade)
-
-
-def _times(metric: Metric, reference: Metric) -> str:
-    return f"{metric / reference:.2g} times as far as a real draw" if reference > 0 else "further than a real draw"
-
-
-def _told_apart(metric: Metric, reference: Metric) -> str:
-    return f"a classifier is right in {100 * metric:.0f} of 100 cases"
-
-
-def _by_chance(metric: Metric, reference: Metric) -> str:
-    return "further than chance would have it"
-
-
-def _denser(metric: Metric, reference: Metric) -> str:
-    where = "bunched up" if metric > reference else "thinner"
-    return f"{where} where the data is: {metric / reference:.2g} times a real draw"
-
-
-def _outside(m: Metric, r: Metric) -> str:
-    return f"{1 - m:.1%} lies outside the data (real draw: {1 - r:.1%})"
-
-
-def _not_reached(m: Metric, r: Metric) -> str:
-    return f"{1 - m:.1%} of the data lies outside the samples (real draw: {1 - r:.1%})"
-
-
-def _uncovered(m: Metric, r: Metric) -> str:
-    return f"{1 - m:.1%} of the data has no sample near (real draw: {1 - r:.1%})"
-
-
-def _misplaced(m: Metric, r: Metric) -> str:
-    return f"{m:.1%} is in the wrong mode (real draw: {r:.1%})"
-
-
-def _missed(m: Metric, r: Metric) -> str:
-    return f"modes without a sample: {m:.0f}"
-
-
-def _less_likely(m: Metric, r: Metric) -> str:
-    return f"the negative log-likelihood is {m - r:.2g} nats above that of a real draw"
-
-
-def _unlearned(m: Metric, r: Metric) -> str:
-    return f"the network's loss is above the irreducible one by at most {m:.2g} nats a row"
-
-
-DISTANCE, SHARE = "a difference of {} standard deviations", "a difference of {}"
-
-MEASURES = {
-    "sliced_w2": Measure(
-        "distances", "sliced 2-Wasserstein distance, in standard deviations of the data", "distance", _times, DISTANCE,
-        scale="root",
-    ),
-    "w2": Measure(
-        "distances", "2-Wasserstein distance of at most 200 rows, in standard deviations of the data", "distance",
-        _times, DISTANCE, scale="root",
-    ),
-    "energy_distance": Measure(
-        "tests", "energy distance of standardised columns", "distance", _by_chance, "an energy distance of {}",
-        scale="root",
-    ),
-    "mmd_squared": Measure(
-        "tests", "squared maximum mean discrepancy of Gaussian kernels", "mmd", _by_chance, "a squared MMD of {}",
-        scale="square",
-    ),
-    "c2st": Measure(
-        "tests", "accuracy of a nearest-neighbour classifier (C2ST); 0.5 is guessing", "accuracy", _told_apart,
-        "an accuracy of {}", "both", origin=0.5,
-    ),
-    "c2st_boosting": Measure(
-        "tests", "accuracy of boosted trees (C2ST); 0.5 is guessing", "accuracy", _told_apart, "an accuracy of {}"
-    ),
-    "precision": Measure("coverage", "share of the samples inside the data", "share", _outside, SHARE, "low"),
-    "recall": Measure("coverage", "share of the data inside the samples", "share", _not_reached, SHARE, "low"),
-    "density": Measure(
-        "coverage", "how densely samples lie around real points", "density", _denser, SHARE, "both"
-    ),
-    "coverage": Measure(
-        "coverage", "share of the real points with a sample near", "share", _uncovered, SHARE, "low"
-    ),
-    # An exchange brings half of a difference with it here, so that it does not say what the test could detect.
-    "mode_distance": Measure("modes", "share of the samples in the wrong mode", "share", _misplaced, ""),
-    "modes_missed": Measure("modes", "modes without a sample", "missed", _missed, ""),
-    "negative_log_likelihood": Measure(
-        "fit", "mean of -log p of real points, in nats per row", "likelihood", _less_likely,
-        "a difference of {} nats per row",
-    ),
-    "excess_loss": Measure(
-        "fit", "the network's loss above the irreducible one, in nats per row at most; above 0.2 is a difference",
-        "likelihood", _unlearned, "an excess of {} nats per row",
-    ),
-}  # fmt: skip
+    if tested.low and measure.below:
+        return Verdict("moderate", measure.below, p_value, tested.detectable)
+    severity = graded(measure.size(value, reference, columns), (measure.small, measure.large))
+    return Verdict(severity, measure.in_words(value, reference), p_value, tested.detectable)
 
 
 # --- Do samples resemble real points? Every metric beside its reference value, that of two real draws ---------------
@@ -620,7 +504,7 @@ def evaluate_points(
         'No difference between synthetic and real rows was found.'
     """
     ours, theirs = np.asarray(samples, np.float64), np.asarray(reference, np.float64)
-    rows, tested = _tested(*paired(ours, theirs, other, theirs, seed), modes, fit, brief)
+    entries = _entries(*paired(ours, theirs, other, theirs, seed, modes), fit, brief)
     width = ours.shape[1]
     plane = width == 2
     details = PointDetails(
@@ -632,42 +516,38 @@ def evaluate_points(
         fit.excess,
     )
     sizes = {"synthetic": len(ours), "real": len(theirs)}
-    entries = tuple(_entry(row, tested[row.metric.name], width) for row in rows)
     return Evaluation("", "real points", sizes, entries, details, (), seed, brief)
 
 
-def _tested(pair: Pair, real: Pair, modes: Modes | None, fit: Fit, brief: bool) -> tuple[list[Row], dict[str, Tested]]:
-    """Every metric beside its reference value, and the test of each by its name."""
+def _entries(pair: Pair, real: Pair, fit: Fit, brief: bool) -> tuple[Entry, ...]:
+    """Every metric beside its reference value, with its verdict."""
     from threadpoolctl import threadpool_limits
 
+    taken = metrics_for(pair, brief)
     with threadpool_limits(1):  # the threads of these small matrices wait for each other
-        metrics, permuted = metrics_permuted(pair, modes, brief)
-        rows = [Row(*both) for both in zip(metrics, metrics_of(real, modes, brief), strict=True)]
-    exchanged = {}
-    for name, values in permuted.items():
-        one = measure_of(name)
-        exchanged[name] = Exchanged(values, one.worse, one.scale, one.origin)
-    singles: dict[str, Single] = {}
-    for metric in metrics:
-        if metric.name not in exchanged:
-            singles[metric.name] = of_trees(metric, min(len(pair.a), len(pair.b)))
+        rows: dict[Measure, Row] = {one: Row(one.measured(pair), one.measured(real)) for one in taken}
+        exchanged = {
+            one.name: Exchanged(one.exchanged(pair), one.worse, one.scale, one.origin) for one in taken if not one.alone
+        }
+    singles = {one.name: of_trees(rows[one].metric, min(len(pair.a), len(pair.b))) for one in taken if one.alone}
     if fit.log_prob is not None:
         ours, best = (np.asarray(log_prob, np.float64) for log_prob in fit.log_prob)
-        rows.append(Row(negative_log_likelihood(ours), negative_log_likelihood(best)))
+        both = Row(negative_log_likelihood(ours), negative_log_likelihood(best))
+        rows[OF_THE_MODEL["negative_log_likelihood"]] = both
         singles["negative_log_likelihood"] = of_likelihoods(ours, best, paired=fit.paired)
     if (excess := fit.excess) is not None:
         half = Z * excess.nats_error
         value = Metric("excess_loss", excess.nats, excess.nats - half, excess.nats + half)
-        rows.append(Row(value, Metric("excess_loss", 0.0, 0.0, 0.0)))
+        rows[OF_THE_MODEL["excess_loss"]] = Row(value, Metric("excess_loss", 0.0, 0.0, 0.0))
         singles["excess_loss"] = of_excess(excess.nats, excess.nats_error, UNLEARNED)
-    left_out = len(SLOW) + 2 * (modes is not None) + len(OWN) if brief else 0
-    return rows, tests_of(PointFamily.of(exchanged, left_out), singles)
-
-
-def _entry(row: Row, tested: Tested, width: int) -> Entry:
-    measure, said = measure_of(row.metric.name), verdict(row, tested, width)
-    chance = tested.range(row.metric, row.reference)
-    return Entry.of(measure.section, row.metric.name, measure.about, said, row.metric, row.reference, chance)
+    left_out = sum(not one.alone for one in metrics_for(pair)) - len(exchanged)
+    tested = tests_of(PointFamily.of(exchanged, left_out), singles)
+    entries = []
+    for measure, row in rows.items():
+        test, (value, reference) = tested[measure.name], (row.metric, row.reference)
+        said, chance = verdict(measure, row, test, pair.a.shape[1]), test.range(value, reference)
+        entries.append(Entry.of(measure.section, measure.name, measure.about, said, value, reference, chance))
+    return tuple(entries)
 
 
 def _column(name: str, synthetic: Array, real: Array) -> PointColumn:

@@ -16,6 +16,7 @@ from scipy.special import ndtr, ndtri
 
 Array = NDArray[np.float64]
 Worse = Literal["high", "low", "both"]  # which values speak for a difference
+Scale = Literal["plain", "root", "square"]
 
 Z = 1.959963984540054  # a standard normal lies within +-Z with probability 0.95
 

@@ -31,7 +31,7 @@ from motes.data.points import content_keys, fingerprint_of, frame_of, held_out_o
 from motes.data.readings import default_columns
 from motes.data.tables import as_table
 from motes.errors import DataError, RecipeError, UsageError, check_count, unknown
-from motes.evaluation.metrics import Modes
+from motes.evaluation.pairs import Modes
 from motes.points import EmpiricalOracle, Oracle, PointModel, PointRecipe, PosteriorModel, Schedule, Truth, truth
 from motes.tables.kinds import DROP
 from motes.tables.kinds.base import Sample
