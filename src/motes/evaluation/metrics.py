@@ -54,12 +54,24 @@ class Measure:
     scale: ClassVar[Scale] = "plain"
     origin: ClassVar[float] = 0.0
 
-    def in_words(self, value: Metric, reference: Metric) -> str:
-        """A difference in words."""
+    def in_words(self, value: float, reference: float) -> str:
+        """A difference in words.
+
+        Example:
+            >>> from motes.evaluation.metrics import METRICS
+            >>> METRICS["modes_missed"].in_words(3.0, 0.0)
+            'modes without a sample: 3'
+        """
         return self.words.format(value, reference)
 
     def size(self, value: float, reference: float, columns: int) -> float:
-        """Of a difference, for `small` and `large`; `columns` of the points share a difference in nats."""
+        """Of a difference, for `small` and `large`; `columns` of the points share a difference in nats.
+
+        Example:
+            >>> from motes.evaluation.metrics import METRICS
+            >>> METRICS["c2st"].size(0.75, 0.5, columns=2)
+            0.25
+        """
         return abs(value - reference)
 
 
@@ -110,7 +122,14 @@ class PointMetric(Measure, abc.ABC):
         """
 
     def measured(self, pair: Pair) -> Metric:
-        """The value with a normal interval, whose deviation the bootstrap gives (Efron 1979)."""
+        """The value with a normal interval, whose deviation the bootstrap gives (Efron 1979).
+
+        Example:
+            >>> from motes.evaluation.metrics import METRICS
+            >>> from motes.evaluation.pairs import Pair
+            >>> METRICS["w2"].measured(Pair.of([[0.0], [2.0]], [[1.0], [3.0]])).value
+            1.0
+        """
         rng, (a, b) = pair.rng(STREAM), pair.scaled
         resamples = [(rng.integers(len(a), size=len(a)), rng.integers(len(b), size=len(b))) for _ in range(RESAMPLES)]
         value = self._value(a, b)
@@ -118,7 +137,15 @@ class PointMetric(Measure, abc.ABC):
         return Metric(self.name, value, value - half, value + half)
 
     def exchanged(self, pair: Pair) -> Array:
-        """The values of all permutations (1 + p,), what was drawn first; of a `scale` other than "plain" squares."""
+        """The values of all permutations (1 + p,), what was drawn first; of a `scale` other than "plain" squares.
+
+        Example:
+            >>> from motes.evaluation.metrics import METRICS
+            >>> from motes.evaluation.pairs import Pair
+            >>> pair = Pair.of(motes.make_shape("moons", 50), motes.make_shape("moons", 50, seed=1))
+            >>> METRICS["precision"].exchanged(pair).shape
+            (200,)
+        """
         x = np.concatenate(pair.scaled)
         return np.array([self._value(x[mine], x[~mine]) for mine in pair.permutations.rows])
 
@@ -224,7 +251,7 @@ class _Distance(_Exact):
     scale = "root"
     seen = "a difference of {} standard deviations"
 
-    def in_words(self, value: Metric, reference: Metric) -> str:
+    def in_words(self, value: float, reference: float) -> str:
         return f"{value / reference:.2g} times as far as a real draw" if reference > 0 else "further than a real draw"
 
 
@@ -735,7 +762,7 @@ class _Accuracy(_Exact):
     small, large = 0.05, 0.2  # beyond one half
     seen, digits = "an accuracy of {}", 3
 
-    def in_words(self, value: Metric, reference: Metric) -> str:
+    def in_words(self, value: float, reference: float) -> str:
         return f"a classifier is right in {100 * value:.0f} of 100 cases"
 
     def size(self, value: float, reference: float, columns: int) -> float:
@@ -967,7 +994,7 @@ class _Neighbours(_Exact):
     small, large = 0.02, 0.1
     worse: ClassVar[Worse] = "low"
 
-    def in_words(self, value: Metric, reference: Metric) -> str:
+    def in_words(self, value: float, reference: float) -> str:
         return self.words.format(1 - value, 1 - reference)
 
     def measured(self, pair: Pair) -> Metric:
@@ -997,7 +1024,7 @@ class _Density(_Neighbours):
     worse = "both"
     small, large = 0.1, 0.5
 
-    def in_words(self, value: Metric, reference: Metric) -> str:
+    def in_words(self, value: float, reference: float) -> str:
         where = "bunched up" if value > reference else "thinner"
         return f"{where} where the data is: {value / reference:.2g} times a real draw"
 

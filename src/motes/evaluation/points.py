@@ -358,7 +358,7 @@ class NegativeLogLikelihood(Measure):
     small, large = 0.05, 0.25
     seen = "a difference of {} nats per row"
 
-    def in_words(self, value: Metric, reference: Metric) -> str:
+    def in_words(self, value: float, reference: float) -> str:
         return f"the negative log-likelihood is {value - reference:.2g} nats above that of a real draw"
 
     def size(self, value: float, reference: float, columns: int) -> float:
@@ -370,7 +370,7 @@ class Excess(NegativeLogLikelihood):
     about = "the network's loss above the irreducible one, in nats per row at most; above 0.2 is a difference"
     seen = "an excess of {} nats per row"
 
-    def in_words(self, value: Metric, reference: Metric) -> str:
+    def in_words(self, value: float, reference: float) -> str:
         return f"the network's loss is above the irreducible one by at most {value:.2g} nats a row"
 
 
