@@ -10,8 +10,8 @@ from PIL import Image
 
 import motes
 from motes import plots
-from motes.cli.drawing import Album, Drawing
-from motes.cli.figures import diagnosis_figures
+from motes.cli.figures import Album, diagnosis_figures
+from motes.cli.options import Drawing
 from motes.plots import ModelView, evenly, film_grid
 
 OUT = Path(__file__).parents[1] / "docs" / "images"

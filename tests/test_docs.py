@@ -77,7 +77,7 @@ def quick(quick_tables, monkeypatch):
     monkeypatch.setattr("motes.evaluation.models._log_prob", lambda *given: None)
     monkeypatch.setattr("motes.evaluation.models._excess", lambda *given: None)
     monkeypatch.setattr("motes.cli.run.least_loss", lambda *given, **options: Estimate(1.0, 0.0, EXACT))
-    for module in ("run", "plots"):
+    for module in ("run", "figures"):
         monkeypatch.setattr(f"motes.cli.{module}.draw_run", lambda *given, **options: [])
     monkeypatch.setattr("motes.cli.figures.diagnosis_figures", lambda *given, **options: [])
     monkeypatch.setattr("motes.explorer.server.serve", lambda shelf, *, on_start, **options: on_start("http://here"))

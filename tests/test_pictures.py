@@ -5,7 +5,7 @@ import pytest
 from tests.conftest import SMALL
 
 import motes
-from motes.cli.drawing import origin_words
+from motes.cli.figures import origin_words
 from motes.data.tables import Standardiser
 from motes.plots.chains import Distances, ModelView, film_grid
 from motes.points.model import PointModel

@@ -20,8 +20,8 @@ from tests.tables import TINY
 import motes
 from fits import fit_points, fit_table
 from motes.cli.answers import SAMPLES
-from motes.cli.drawing import Options
 from motes.cli.folders import Checkpoints, RunTraining, checkpoints_in, keeping_checkpoints, locked, seed_of
+from motes.cli.options import Options
 from motes.cli.run import train_run
 from motes.errors import ModelFileError, Terminated, TrainingError, UsageError
 from motes.evaluation.models import LEAST_LOSS_PAIRS
@@ -484,7 +484,7 @@ def test_a_training_that_breaks_down_leaves_no_checkpoint(tmp_path):
 def test_a_run_of_a_table_goes_on(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        "motes.cli.run._compared", lambda *some, **options: SimpleNamespace(to_dict=dict)
+        "motes.cli.run.compare_table", lambda *some, **options: SimpleNamespace(to_dict=dict)
     )  # which takes long
     table(120).to_csv("t.csv", index=False)
     changes = TINY | {"table.steps": 40, "table.learning_rate": 0.02, "table.averages": 4}

@@ -15,8 +15,7 @@ from motes.cli import common
 from motes.cli import figures as point_figures
 from motes.cli import folders as checkpoints
 from motes.cli import run as runs
-from motes.cli.drawing import Drawing
-from motes.cli.options import PointOptions
+from motes.cli.options import Drawing, PointOptions
 from motes.errors import UsageError
 from motes.evaluation.losses import BOUND, EXACT, Estimate
 from motes.points.fitting import PointData
@@ -139,13 +138,13 @@ def test_what_a_draw_changes_of_a_recipe():
 
 
 def test_classes_are_drawn_as_frequent_as_they_were(labelled):
-    frame, points = samples.drawn(labelled, samples.SampleRequest(400, seed=3), QUIET)
+    frame, points = samples.drawn(labelled, 400, QUIET, seed=3)
     drawn = np.array(frame.columns["label"].cells())
     assert points.shape == (400, 2) and abs((drawn == 1).mean() - 0.9) < 0.06
-    again, _ = samples.drawn(labelled, samples.SampleRequest(400, seed=3), QUIET)
-    other, _ = samples.drawn(labelled, samples.SampleRequest(400, seed=4), QUIET)
+    again, _ = samples.drawn(labelled, 400, QUIET, seed=3)
+    other, _ = samples.drawn(labelled, 400, QUIET, seed=4)
     assert again.columns["label"].cells() == drawn.tolist() != other.columns["label"].cells()
-    one, _ = samples.drawn(labelled, samples.SampleRequest(5, label=0), QUIET)
+    one, _ = samples.drawn(labelled, 5, QUIET, label=0)
     assert one.columns["label"].cells() == [0] * 5
 
 
@@ -194,11 +193,12 @@ def test_a_file_that_is_there_is_replaced_only_where_that_is_asked_for(tmp_path)
     path = tmp_path / "rows.csv"
     path.write_text("")
     with pytest.raises(UsageError, match="is there already"):
-        common.check_out(path, overwrite=False)
-    common.check_out(path, overwrite=True)
-    for wrong, says in ((tmp_path, "is a folder"), (tmp_path / "no" / "rows.csv", "there is no folder")):
+        common.check_rows_out(path, overwrite=False)
+    common.check_rows_out(path, overwrite=True)
+    (tmp_path / "folder.csv").mkdir()
+    for wrong, says in (("folder.csv", "is a folder"), ("no/rows.csv", "there is no folder"), ("a.txt", "ends in")):
         with pytest.raises(UsageError, match=says):
-            common.check_out(wrong, overwrite=True)
+            common.check_rows_out(tmp_path / wrong, overwrite=True)
 
 
 def test_options_of_the_other_kind_are_refused(model, table):

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import motes
-from motes.cli.drawing import Options
+from motes.cli.options import Options
 from motes.cli.run import train_run
 from motes.data.files import read_frame
 from motes.evaluation.sources import source_of

@@ -11,9 +11,8 @@ import pytest
 
 import motes
 from fits import fit_table
-from motes.cli.drawing import Drawing
-from motes.cli.figures import linked_columns
-from motes.cli.plots import draw_run, keep_diagnosis
+from motes.cli.figures import draw_run, keep_diagnosis, linked_columns
+from motes.cli.options import Drawing
 from motes.data.frames import as_frame
 from motes.errors import UsageError
 from motes.evaluation.sources import source_of

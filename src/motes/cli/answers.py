@@ -2,13 +2,11 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import KW_ONLY, asdict, dataclass, field
-from functools import singledispatch
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from motes.data import Blocks, Frame, Table, as_frame, read_frame
 from motes.data.arrays import Series, of_values
@@ -26,60 +24,31 @@ SAMPLES = 10_000  # that a run draws
 LABEL = "label"  # the column of the classes of points that were trained on with labels in memory
 
 
-@dataclass(frozen=True)
-class SampleRequest:
-    """The rows that are requested of a model.
-
-    Attributes:
-        n: how many.
-        given: conditions; see `sample` of the model.
-        seed: of the draw.
-        exact: of a table: weigh rows by the model's own order.
-        placeholders: of a table: number the rows in columns that are set aside.
-        iid: of points: `given` holds independent observations of one row.
-        how, label: of points.
-    """
-
-    n: int
-    _: KW_ONLY
-    given: Any = field(default_factory=dict)
-    seed: int = 0
-    exact: bool = False
-    placeholders: bool = False
-    iid: bool = False
-    how: Sampling | None = None
-    label: Any = None
-
-
-@singledispatch
-def drawn(model: Model, request: SampleRequest, reporter: Reporter) -> tuple[Frame, Any]:
+def drawn(
+    model: PointModel | TableModel,
+    n: int,
+    reporter: Reporter,
+    *,
+    seed: int = 0,
+    label: Any = None,
+    how: Sampling | None = None,
+) -> tuple[Frame, Any]:
     """Samples as a table, points with the column of their class; and what the model itself gives: points (n, d).
 
     Where no class of points is requested, each row's is drawn: a class is as frequent as it was in the training.
-    Conditions are for `write_samples`.
     """
-    raise UsageError(f"a {type(model).__name__} draws points given an observation; see `write_samples`.")
-
-
-@drawn.register
-def _(model: TableModel, request: SampleRequest, reporter: Reporter) -> tuple[Frame, Any]:
     with reporter.counting("sampling", "rows") as count:
-        rows = model.draw(request.n, seed=request.seed, on_progress=count)
-    return rows, rows
-
-
-@drawn.register
-def _(model: PointModel, request: SampleRequest, reporter: Reporter) -> tuple[Frame, Any]:
-    n, seed, label = request.n, request.seed, request.label
-    with reporter.counting("sampling", "rows") as count:
+        if isinstance(model, TableModel):
+            rows = model.draw(n, seed=seed, on_progress=count)
+            return rows, rows
         if model.classes is None:
-            points = model.draw(n, seed=seed, on_progress=count, label=label, how=request.how)
+            points = model.draw(n, seed=seed, on_progress=count, label=label, how=how)
             return as_frame(Table(points, model.columns)), points
         names = np.array(model.classes.names)
         labels = np.full(n, label)
         if label is None:
             labels = np.random.default_rng([seed, 662607]).choice(names, n, p=model.classes.weights)
-        points = model.draw(n, seed=seed, on_progress=count, label=labels, how=request.how)
+        points = model.draw(n, seed=seed, on_progress=count, label=labels, how=how)
     classes = of_values(names[model.classes.numbers(labels, n)], LABEL, "the samples")
     return Frame({**as_frame(Table(points, model.columns)).columns, class_column(model): classes}), points
 
@@ -99,54 +68,59 @@ def types_of(model: Any) -> Mapping[str, Any]:
     return {class_column(model): of_values(np.array(model.classes.names), LABEL, "the classes").type}
 
 
-@singledispatch
-def write_samples(model: Model, request: SampleRequest, write: Write, reporter: Reporter) -> Evidence | None:
+def write_samples(
+    model: Any,
+    n: int,
+    write: Write,
+    reporter: Reporter,
+    *,
+    given: Any = None,
+    seed: int = 0,
+    exact: bool = False,
+    placeholders: bool = False,
+    iid: bool = False,
+    label: Any = None,
+    how: Sampling | None = None,
+) -> Evidence | None:
     """Draw rows, under conditions or none, and write them, a table's some at a time; what is known of the conditions.
 
     Args:
         model: trained.
-        request: how many rows, and under which conditions.
+        n: how many.
         write: takes some rows.
         reporter: shows the progress.
+        given: conditions; see `sample` of the model.
+        seed: of the draw.
+        exact: of a table: weigh rows by the model's own order.
+        placeholders: of a table: number the rows in columns that are set aside.
+        iid: of points: `given` holds independent observations of one row.
+        label, how: of points.
     """
-    raise TypeError(f"got a {type(model).__name__}")
-
-
-@write_samples.register
-def _(model: PointModel, request: SampleRequest, write: Write, reporter: Reporter) -> Evidence | None:
-    if not request.given:
-        write(drawn(model, request, reporter)[0])
+    if model.kind == "points" and not given:
+        write(drawn(model, n, reporter, seed=seed, label=label, how=how)[0])
         return None
-    how: dict[str, Any] = {"label": request.label, "seed": request.seed, "how": request.how}
+    if model.kind == "posterior":
+        for warning in model.doubts(given, iid=iid):
+            reporter.warn(warning)
+    options: dict[str, Any] = {"label": label, "seed": seed, "how": how}
     with reporter.counting("sampling", "rows") as count:
-        points, effective = model.draw_given(request.n, request.given, on_progress=count, **how)
+        if model.kind == "table":
+            effective, log_evidence, done = 0.0, [], 0
+            for rows in model.blocks(n, given=given, seed=seed, exact=exact):
+                write(model.schema.with_placeholders(rows, done + 1) if placeholders else rows)
+                effective += rows.effective
+                log_evidence.append(rows.log_evidence)
+                done += len(rows)
+                count(Progress(done, n))
+            return evidence_of(model, given, log_evidence, effective) if given else None
+        if model.kind == "posterior":
+            points = (model.draw_iid if iid else model.draw)(n, given, on_progress=count, **options)
+            found = None
+        else:
+            points, effective = model.draw_given(n, given, on_progress=count, **options)
+            found = Evidence(None, (), effective, tuple(model.unlikely_conditions(given)))
     write(as_frame(Table(points, model.columns)))
-    return Evidence(None, (), effective, tuple(model.unlikely_conditions(request.given)))
-
-
-@write_samples.register
-def _(model: PosteriorModel, request: SampleRequest, write: Write, reporter: Reporter) -> Evidence | None:
-    for warning in model.doubts(request.given, iid=request.iid):
-        reporter.warn(warning)
-    draw = model.draw_iid if request.iid else model.draw
-    how: dict[str, Any] = {"label": request.label, "seed": request.seed, "how": request.how}
-    with reporter.counting("sampling", "rows") as count:
-        points = draw(request.n, request.given, on_progress=count, **how)
-    write(as_frame(Table(points, model.columns)))
-    return None
-
-
-@write_samples.register
-def _(model: TableModel, request: SampleRequest, write: Write, reporter: Reporter) -> Evidence | None:
-    effective, log_evidence, done = 0.0, [], 0
-    with reporter.counting("sampling", "rows") as count:
-        for rows in model.blocks(request.n, given=request.given, seed=request.seed, exact=request.exact):
-            write(model.schema.with_placeholders(rows, done + 1) if request.placeholders else rows)
-            effective += rows.effective
-            log_evidence.append(rows.log_evidence)
-            done += len(rows)
-            count(Progress(done, request.n))
-    return evidence_of(model, request.given, log_evidence, effective) if request.given else None
+    return found
 
 
 # --- What a trained model answers about the rows of a file: scored, filled in and predicted, with progress shown ----
@@ -157,7 +131,6 @@ def _(model: TableModel, request: SampleRequest, write: Write, reporter: Reporte
 NUMBERED = "draw"  # the column that says which of several draws a row is of
 
 
-@singledispatch
 def score_file(model: Any, source: str, reporter: Reporter, **options: Any) -> Likelihood | RowLikelihood:
     """log p of the rows of a file; or, of points, of fresh ones of a shape.
 
@@ -171,18 +144,17 @@ def score_file(model: Any, source: str, reporter: Reporter, **options: Any) -> L
         UsageError: no such file.
         DataError: a file that cannot be used.
     """
-    points = rows_to_score(source, model, SAMPLES)
-    given: dict[str, Any] = {} if points.given is None else {"given": points.given.x}
+    rows: Any
+    if model.kind == "table":
+        rows, options["name"] = _rows_for(model, source), f"'{source}'"
+    else:
+        points = rows_to_score(source, model, SAMPLES)
+        rows = points.x
+        if points.given is not None:
+            options["given"] = points.given.x
     with reporter.counting("scoring", "rows") as count:
-        found: Likelihood = model.likelihood(points.x, on_progress=count, **given, **options)
+        found: Likelihood | RowLikelihood = model.likelihood(rows, on_progress=count, **options)
     return found
-
-
-@score_file.register
-def _(model: TableModel, source: str, reporter: Reporter, **options: Any) -> Likelihood | RowLikelihood:
-    rows = _rows_for(model, source)
-    with reporter.counting("scoring", "rows") as count:
-        return model.likelihood(rows, on_progress=count, name=f"'{source}'", **options)
 
 
 def impute_file(model: Model, source: str, out: Path, *, draws: int, seed: int, reporter: Reporter) -> tuple[int, int]:
@@ -197,50 +169,35 @@ def impute_file(model: Model, source: str, out: Path, *, draws: int, seed: int, 
     """
     if draws > 1 and NUMBERED in model.columns:
         raise UsageError(f"the table has a column '{NUMBERED}', which several draws need for their number. Rename it.")
-    counts, fill = _to_fill(model, source, draws, seed)
-    rows, partial, entries = (sum(some) for some in zip(*counts, strict=True))
+    text, name = model.recipe.text.fitting(source), f"'{source}'"
+    options: dict[str, Any] = {"seed": seed, "name": name}
+    tables: Callable[[OnProgress], Iterable[Iterable[Frame]]]
+    if isinstance(model, TableModel):
+        blocks, schema, fillings = _rows_for(model, source), model.schema, model.fillings
+        names = schema.here(next(Blocks.of_file(source, text).read()))
+        holes = [np.stack([part.columns[one].missing for one in schema.learned]) for part in blocks.read()]
+        tables = lambda count: (
+            (part.select(names) for part in parts)
+            for parts in fillings(blocks, draws=draws, on_progress=count, **options)
+        )
+    elif isinstance(model, PointModel):
+        x, columns, fill = model.matrix(read_frame(source, text), name), model.columns, model.impute_draws
+        holes = [np.isnan(x).T]
+        tables = lambda count: (
+            [as_frame(Table(points, columns))] for points in fill(x, draws, on_progress=count, **options)
+        )
+    else:
+        raise UsageError(
+            f"impute: this is a model of {model.about}, and has a distribution for each observation. Expected a model "
+            "of points alone, or of a table."
+        )
+    rows = sum(part.shape[1] for part in holes)
+    partial, entries = sum(int(part.any(axis=0).sum()) for part in holes), sum(int(part.sum()) for part in holes)
     with writing(out) as write, reporter.counting("filling in", "rows", total=partial * draws) as count:
-        for number, parts in enumerate(fill(count), 1):
+        for number, parts in enumerate(tables(count), 1):
             for part in parts:
                 write(part if draws == 1 else _numbered(part, number))
     return rows * draws, entries
-
-
-Counts = list[tuple[int, int, int]]
-Filled = Callable[[OnProgress], Iterable[Iterable[Frame]]]
-
-
-@singledispatch
-def _to_fill(model: Model, source: str, draws: int, seed: int) -> tuple[Counts, Filled]:
-    """What `_counts` says of some rows of a file at a time, and a function that fills them in, table by table."""
-    raise UsageError(
-        f"impute: this is a model of {model.about}, and has a distribution for each observation. Expected a model of "
-        "points alone, or of a table."
-    )
-
-
-@_to_fill.register
-def _(model: TableModel, source: str, draws: int, seed: int) -> tuple[Counts, Filled]:
-    blocks = _rows_for(model, source)
-    names = model.schema.here(next(Blocks.of_file(source, model.recipe.text.fitting(source)).read()))
-
-    def fill(count: OnProgress) -> Iterable[Iterable[Frame]]:
-        tables = model.fillings(blocks, draws=draws, seed=seed, on_progress=count, name=f"'{source}'")
-        return ((part.select(names) for part in parts) for parts in tables)
-
-    holes = (np.stack([part.columns[name].missing for name in model.schema.learned]) for part in blocks.read())
-    return [*map(_counts, holes)], fill
-
-
-@_to_fill.register
-def _(model: PointModel, source: str, draws: int, seed: int) -> tuple[Counts, Filled]:
-    x = model.matrix(read_frame(source, model.recipe.text.fitting(source)), f"'{source}'")
-
-    def fill(count: OnProgress) -> Iterable[Iterable[Frame]]:
-        tables = model.impute_draws(x, draws, seed=seed, on_progress=count, name=f"'{source}'")
-        return ([as_frame(Table(points, model.columns))] for points in tables)
-
-    return [_counts(np.isnan(x).T)], fill
 
 
 def predict_file(
@@ -278,11 +235,6 @@ def _rows_for(model: TableModel, source: str) -> Blocks:
     """The rows of a file with the columns of a model."""
     file = Blocks.of_file(source, model.recipe.text.fitting(source))
     return file.each(lambda frame: model.schema.frame(frame, name=f"'{source}'"))
-
-
-def _counts(holes: NDArray[np.bool_]) -> tuple[int, int, int]:
-    """How many rows there are, how many have missing entries, and how many entries that are."""
-    return holes.shape[1], int(holes.any(axis=0).sum()), int(holes.sum())
 
 
 def _numbered(frame: Frame, number: int) -> Frame:

@@ -1,14 +1,16 @@
 """What commands share: the application, output, misuse and signals."""
 
 import errno
+import json
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from decimal import Decimal, InvalidOperation
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
@@ -16,6 +18,7 @@ from cyclopts import (
     App,
     CycloptsError,
     MissingArgumentError,
+    Parameter,
     UnknownCommandError,
     UnknownOptionError,
     UnusedCliTokensError,
@@ -36,9 +39,10 @@ app = App(
     help_epilogue="Exit codes: 0 done, 1 failed or output lost, 2 misuse, 130 interrupted, 143 ended by "
     "SIGTERM. `--debug` shows where an error came from. `--import FILE.py` runs a file that registers classes of your "
     "own for recipes.",
-    version=lambda: _version(),
+    version=lambda: f"motes {version('motes')}",
     version_flags=["--version"],
     help_flags=["--help", "-h"],
+    default_parameter=Parameter(negative=""),
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
@@ -63,30 +67,29 @@ def whole(type_: object, tokens: Any) -> int:
 DIGITS = 20  # of a whole number: more than any option has
 
 
-def check_out(out: Path, overwrite: bool) -> None:
-    """Refuse a file that cannot be written, or that is there already, before the work.
+def check_rows_out(out: Path | None, overwrite: bool, types: Mapping[str, Any] | None = None) -> None:
+    """Refuse a file that rows cannot be written to, before the work.
+
+    Args:
+        out: the file; None: standard output.
+        overwrite: whether it may be there already.
+        types: of the columns, where they are known; see `check_writable`.
 
     Raises:
-        UsageError: no such folder, a folder, or a file that nobody asked to replace.
+        UsageError: no such folder, a folder, a file that nobody asked to replace, or a kind of file that is not
+            written.
     """
+    from motes.data.files import check_writable
+
+    if out is None:
+        return
+    check_writable(out, types or {})
     if not out.parent.is_dir():
         raise UsageError(f"'{out}': there is no folder '{out.parent}'. Make it first.")
     if out.is_dir():
         raise UsageError(f"'{out}' is a folder; expected the name of a file.")
     if out.exists() and not overwrite:
         raise UsageError(f"'{out}' is there already. Choose another --out, or replace it with --overwrite.")
-
-
-def check_rows_out(out: Path, overwrite: bool) -> None:
-    """`check_out` of a file that rows are written to.
-
-    Raises:
-        UsageError: as `check_out`, or a kind of file that is not written.
-    """
-    from motes.data.files import check_writable
-
-    check_writable(out, {})
-    check_out(out, overwrite)
 
 
 def refuse_others(model: "Model", *, points: Mapping[str, object], tables: Mapping[str, object]) -> None:
@@ -106,15 +109,6 @@ def refuse_others(model: "Model", *, points: Mapping[str, object], tables: Mappi
             raise UsageError(f"got {name} for a model of {mine}; {name} is for models of {other}. Leave it out.")
 
 
-def text_changes(text: TextOptions) -> Iterator[str]:
-    """The changes of a recipe that reading options are: a run remembers them."""
-    from json import dumps
-
-    for name, value in asdict(text).items():
-        if value != getattr(TextOptions(), name):
-            yield f"text.{name}={dumps(value)}"  # which TOML writes alike
-
-
 def read_by(model: "AnyModel", text: TextOptions, source: str | Path | None) -> "AnyModel":
     """The model, which reads files as those of its training, but for the options that were given for this `source`.
 
@@ -130,12 +124,6 @@ def note(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def _version() -> str:
-    from importlib.metadata import version
-
-    return f"motes {version('motes')}"
-
-
 def start_jax() -> None:
     """Keep compiled programs from one command to the next; a cache that cannot be used does no harm."""
     import warnings
@@ -148,10 +136,9 @@ def start_jax() -> None:
     warnings.filterwarnings("ignore", message=".*persistent compilation cache.*")
 
 
-def print_result(result: object, plain: Any, as_json: bool) -> None:
-    from json import dumps
-
-    print(dumps(plain, indent=2) if as_json else result)
+def print_result(result: Any, as_json: bool) -> None:
+    """Print what a model was found to be, in words or as JSON."""
+    print(json.dumps(result.to_dict(), indent=2) if as_json else result)
 
 
 # --- Standard output, of which no line is lost without an error -----------------------------------------------------
@@ -205,12 +192,14 @@ def misuse(error: CycloptsError) -> str:
     commands = " ".join(("motes", *(error.command_chain or ())))
     help_ = f"See `{commands} --help`."
     match error:
-        case UnknownCommandError(unused_tokens=[got, *_], app=app) if app is not None:
+        case UnknownCommandError(unused_tokens=[got, *_]):
             names = [name for name in app if not name.startswith("-")]
             return f"{unknown('command', got, names)} {help_}"
         case MissingArgumentError(argument=argument) if argument is not None:
             given = error.keyword or next((token.keyword for token in argument.tokens if token.keyword), None)
-            name, about = given or argument.name, (argument.parameter.help or "").rstrip(".")
+            helped = app[commands.split()[-1]].assemble_argument_collection(parse_docstring=True)
+            about = next(one.parameter.help or "" for one in helped if one.name == argument.name).rstrip(".")
+            name = given or argument.name
             if given:
                 return f"got {name} without a value; expected one. {about}. {help_}"
             return f"got no {name}; expected {about[:1].lower()}{about[1:]}. {help_}"

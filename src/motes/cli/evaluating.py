@@ -1,17 +1,15 @@
 """`motes evaluate`, `motes diagnose`, `motes plot`: how good a model is, and what it looks like."""
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from motes.cli.common import app, note, print_result, read_by, refuse_others, start_jax, whole
-from motes.cli.options import DiagnosisOut, EvaluationOut, Given, Pictures, Printed, Quiet, Reference, Run, Seed, Text
+from motes.cli.options import Count, Drawing, Drawn, Given, Json, Quiet, Reference, Run, Seed, Text
 from motes.errors import UsageError
 from motes.text_options import TextOptions
-
-if TYPE_CHECKING:
-    from motes.evaluation import Calibration, Diagnosis, TableDiagnosis
 
 
 @app.command
@@ -20,42 +18,54 @@ def evaluate(
     source: Reference = None,
     /,
     *,
-    n: Annotated[int, Parameter(alias="-n", converter=whole, help="Samples, and real points, at most.")] = 10_000,
-    target: Annotated[
-        str | None,
-        Parameter(
-            help="Of a table: a column that is predicted from the others, after training on synthetic and on real rows."
-        ),
-    ] = None,
-    written: EvaluationOut = EvaluationOut(),
+    n: Count = 10_000,
+    target: str | None = None,
+    report: Path | None = None,
+    show_rows: bool = False,
+    out: Path | None = None,
+    overwrite: bool = False,
+    drawing: Drawn = Drawing(),
     seed: Seed = 0,
     text: Text = TextOptions(),
-    printed: Printed = Printed(),
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> int:
-    """Measure how far a model's samples are from real rows, each number beside that of two real draws."""
+    """Measure how far a model's samples are from real rows, each number beside that of two real draws.
+
+    Args:
+        n: Samples, and real points, at most.
+        target: Of a table: a column that is predicted from the others, after training on synthetic and on real rows.
+        report: An .html file for the whole report.
+        show_rows: Of a table: show real rows in the report; none are shown otherwise.
+        out: Folder for figures; none if left out.
+        overwrite: Replace the figures of an evaluation there.
+    """
     start_jax()
-    from motes.cli.plots import draw_evaluation, refuse_evaluation
+    from motes.cli.figures import draw_evaluation
+    from motes.cli.folders import EVALUATION, refuse_files
     from motes.loading import load
     from motes.plots import write_page
     from motes.plots.report import check_page
     from motes.progress import Reporter
 
-    reporter = Reporter(printed.quiet)
+    if show_rows and report is None:
+        raise UsageError("--show-rows is about the report; say where to write it with --report FILE.html.")
+    reporter = Reporter(quiet)
     trained: Any = read_by(load(model), text, source)
-    if written.report is not None:
-        check_page(written.report)
-    if written.out is not None and not written.overwrite:
-        refuse_evaluation(written.out)
-    refuse_others(trained, points={}, tables={"--target": target, "--show-rows": written.show_rows})
+    if report is not None:
+        check_page(report)
+    if out is not None and not overwrite:
+        refuse_files(out, EVALUATION)
+    refuse_others(trained, points={}, tables={"--target": target, "--show-rows": show_rows})
     found = trained.evaluate(
-        source, n=n, seed=seed, verbose=not printed.quiet, **({} if target is None else {"target": target})
+        source, n=n, seed=seed, verbose=not quiet, **({} if target is None else {"target": target})
     )
-    if written.report is not None:
-        write_page(found, written.report, show_rows=written.show_rows)
-        reporter.say(f"report in {written.report}")
-    print_result(found, found.to_dict(), printed.json)
-    if written.out is not None:
-        paths = draw_evaluation(found, trained, source, written.out, drawing=written.drawing, seed=seed)
+    if report is not None:
+        write_page(found, report, show_rows=show_rows)
+        reporter.say(f"report in {report}")
+    print_result(found, json)
+    if out is not None:
+        paths = draw_evaluation(found, trained, source, out, drawing=drawing, seed=seed)
         for path in paths:
             reporter.say(str(path))
         if not paths:
@@ -69,45 +79,52 @@ def diagnose(
     source: Reference = None,
     /,
     *,
-    n: Annotated[
-        int | None,
-        Parameter(alias="-n", converter=whole, help="Of points: samples, and real points, at most; 8192 if left out."),
-    ] = None,
-    folder: DiagnosisOut = DiagnosisOut(),
+    n: Annotated[int | None, Parameter(alias="-n", converter=whole)] = None,
+    out: Path | None = None,
+    overwrite: bool = False,
+    t: float | None = None,
+    drawing: Drawn = Drawing(),
     seed: Seed = 0,
     text: Text = TextOptions(),
-    printed: Printed = Printed(),
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> int:
     """Find out what is wrong with a model and how to fix it.
 
     Of points: where the error of the samples comes from. Of a table: what the model knows of each column.
+
+    Args:
+        n: Of points: samples, and real points, at most; 8192 if left out.
+        out: Folder for figures and numbers; none if left out.
+        overwrite: Replace the diagnosis that is in the folder.
+        t: Of points: the time of the score figure; the worst one if left out.
     """
     start_jax()
-    from motes.cli.plots import keep_diagnosis, refuse_diagnosis
-    from motes.evaluation.causes import ROWS
+    from motes.cli.figures import keep_diagnosis
+    from motes.cli.folders import DIAGNOSIS, refuse_files
     from motes.loading import load
     from motes.progress import Reporter
 
-    if folder.out is not None and not folder.overwrite:
-        refuse_diagnosis(folder.out)
-    reporter = Reporter(printed.quiet)
+    if t is not None and not 0 < t <= 1:
+        raise UsageError(f"--t {t:g}; expected a time above 0 (data), up to 1 (noise).")
+    if t is not None and out is None:
+        raise UsageError("--t is the time of a figure; say where to draw it with --out FOLDER.")
+    if out is not None and not overwrite:
+        refuse_files(out, DIAGNOSIS)
+    reporter = Reporter(quiet)
     trained: Any = read_by(load(model), text, source)
-    refuse_others(trained, points={"-n": n, "--t": folder.t}, tables={})
-    found: Diagnosis | TableDiagnosis | Calibration
+    refuse_others(trained, points={"-n": n, "--t": t}, tables={})
+    options: dict[str, Any] = {} if n is None else {"n": n}
     if trained.kind == "points":
-        n = ROWS if n is None else n
         with reporter.counting("diagnosing", "rows") as count:
-            found = trained.diagnose(source, n=n, seed=seed, on_progress=count)
+            found = trained.diagnose(source, seed=seed, on_progress=count, **options)
     else:
-        of_posteriors = trained.kind == "posterior"
-        reporter.say(
-            "drawing the posterior of each row" if of_posteriors else "scoring rows that the model has not seen"
-        )
-        found = trained.diagnose(source, seed=seed, **({"n": n} if n and of_posteriors else {}))
-    print_result(found, found.to_dict(), printed.json)
-    if folder.out is not None:
-        options = folder.drawing
-        for path in keep_diagnosis(found, trained, source, folder.out, t=folder.t, drawing=options, seed=seed):
+        of_table = trained.kind == "table"
+        reporter.say("scoring rows that the model has not seen" if of_table else "drawing the posterior of each row")
+        found = trained.diagnose(source, seed=seed, **options)
+    print_result(found, json)
+    if out is not None:
+        for path in keep_diagnosis(found, trained, source, out, t=t, drawing=drawing, seed=seed):
             reporter.say(str(path))
     return 0
 
@@ -115,46 +132,55 @@ def diagnose(
 @app.command
 def plot(
     model: Run,
-    source: Annotated[str | None, Parameter(help="The data; what it was trained on if left out.")] = None,
+    source: str | None = None,
     /,
     *,
     given: Given = [],  # noqa: B006 - never changed
-    pictures: Pictures = Pictures(),
+    out: Path | None = None,
+    overwrite: bool = False,
+    video: bool = False,
+    drawing: Drawn = Drawing(),
     seed: Seed = 0,
     text: Text = TextOptions(),
     quiet: Quiet = False,
 ) -> int:
-    """Draw the pictures of a model; of points also the animation, and given observations one of draws in pairs."""
+    """Draw the pictures of a model; of points also the animation, and given observations one of draws in pairs.
+
+    Args:
+        source: The data; what it was trained on if left out.
+        out: Folder of the pictures; that of the model if left out.
+        overwrite: Replace the pictures of another model there.
+        video: Of points: an MP4 instead of a GIF (pip install imageio-ffmpeg).
+    """
     start_jax()
     from motes.cli.condition_words import conditions
-    from motes.cli.plots import draw_posterior, draw_run, refuse_pictures
+    from motes.cli.figures import draw_posterior, draw_run
+    from motes.cli.folders import PICTURES, refuse_files
     from motes.evaluation.sources import source_of
     from motes.loading import load
     from motes.progress import Reporter
 
-    if pictures.video and find_spec("imageio_ffmpeg") is None:
+    if video and find_spec("imageio_ffmpeg") is None:
         raise UsageError("--video needs imageio-ffmpeg: pip install imageio-ffmpeg. Without --video it is a GIF.")
     trained: Any = read_by(load(model), text, source)
     home = model if model.is_dir() else model.parent
-    out = pictures.out or home
-    if out.resolve() != home.resolve() and not pictures.overwrite:
-        refuse_pictures(out)
-    refuse_others(trained, points={"--video": pictures.video}, tables={})
-    reporter, look = Reporter(quiet), pictures.drawing
+    folder = out or home
+    if folder.resolve() != home.resolve() and not overwrite:
+        refuse_files(folder, PICTURES)
+    refuse_others(trained, points={"--video": video}, tables={})
+    options: dict[str, Any] = {"drawing": drawing, "seed": seed, "home": home}
     if trained.kind == "posterior":
-        if source is not None or pictures.video:
+        if source is not None or video:
             what = f"the data '{source}'" if source is not None else "--video"
             raise UsageError(f"got {what}; expected --given alone: the picture is of draws given one observation.")
-        known = conditions(given, trained)
-        paths = draw_posterior(trained, known, out, reporter, drawing=look, seed=seed, home=home)
+        paths = draw_posterior(trained, conditions(given, trained), folder, Reporter(quiet), **options)
+    elif given:
+        raise UsageError(
+            f"got --given {given[0]}; expected a model of points that was trained with --given-columns. Draw rows "
+            "under conditions with `motes sample`."
+        )
     else:
-        if given:
-            raise UsageError(
-                f"got --given {given[0]}; expected a model of points that was trained with --given-columns. Draw rows "
-                "under conditions with `motes sample`."
-            )
-        origin = source_of(trained, source)
-        paths = draw_run(trained, origin, out, reporter, drawing=look, seed=seed, home=home, video=pictures.video)
+        paths = draw_run(trained, source_of(trained, source), folder, Reporter(quiet), video=video, **options)
     for path in paths:
         print(path)
     return 0

@@ -1,39 +1,254 @@
-"""Figures of a run: of points, of tables and of diagnoses."""
+"""Figures of a run, of an evaluation and of a diagnosis, in a folder."""
 
+import json
+import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from motes import plots
-from motes.cli.drawing import Album
-from motes.cli.folders import ABOVE, LEAST
+from motes.cli import folders
+from motes.cli.options import Drawing
 from motes.data import SHAPES, Frame
 from motes.data.readings import default_columns
-from motes.evaluation import Diagnosis, TableDiagnosis
+from motes.evaluation import Calibration, Diagnosis, Evaluation, TableDiagnosis
 from motes.evaluation.associations import associations
 from motes.evaluation.marginals import view_of
 from motes.evaluation.points import PointDetails
-from motes.evaluation.sources import Source
+from motes.evaluation.sources import Source, point_source, table_source
+from motes.evaluation.table_results import TableDetails
 from motes.plots import ModelView
-from motes.plots.chains import Film
-from motes.points import Denoiser, Oracle, PointModel, Truth
+from motes.plots.chains import Film, shoot
+from motes.points import Denoiser, Oracle, PointModel, PosteriorModel, Truth
 from motes.points.networks import StepGated
-from motes.progress import OnProgress, Progress, silent
+from motes.points.posterior_model import CONTOURS
+from motes.progress import OnProgress, Progress, Reporter, silent
 from motes.rasters import Limits
+from motes.recipe_files import recipe_names
+from motes.recipes import load_recipe
+from motes.replacing import replacing
 from motes.tables.model import TableModel
+from motes.training import Model, Recipe
 
 Array = NDArray[np.float64]
 
+DRAWS = 5000  # of a posterior
+NAMED = 4  # entries of an observation in the title of a figure
 SNAPSHOT_POINTS = 2_000
 HOLD = 30  # frames that the film rests at either end
 SMOOTHED = 40  # of the windows of a training's history, over one of which the mean of its loss is taken
+CHOSEN = ("network.dropout", "network.scales", "training.target")  # for the data, where a recipe leaves them out
+
+
+@dataclass(frozen=True)
+class Album:
+    """A folder of figures that look alike.
+
+    Attributes:
+        folder: where they are.
+        drawing: how they look.
+        about: where their rows come from.
+    """
+
+    folder: Path
+    drawing: Drawing
+    about: str
+
+    @property
+    def look(self) -> plots.Style:
+        """The style of the figures, with axes or without."""
+        style, axes = plots.STYLES[self.drawing.style], self.drawing.axes
+        return style if axes is None else replace(style, axes=axes)
+
+    def save(self, drawn: Figure | Axes, name: str, rows: str = "") -> Path:
+        """Write a figure under a name without its suffix; `rows` says how many rows are on it. Returns the path."""
+        figure = drawn if isinstance(drawn, Figure) else drawn.figure
+        assert isinstance(figure, Figure)  # the axes were made just now
+        if self.drawing.size is not None:
+            plots.resize(figure, self.drawing.size)
+        if self.look.axes:
+            plots.footnote(figure, " · ".join(part for part in (self.about, rows) if part), self.look)
+        path = self.folder / f"{name}.{self.drawing.format}"
+        with replacing(path) as temporary:
+            figure.savefig(temporary, dpi=self.drawing.dpi)
+        return path
+
+
+def origin_words(model: Model, seed: int) -> str:
+    """Where the rows of a figure come from: what the model was trained on, by which recipe, and the seed."""
+    source = Path(model.source).name if model.source else "rows in memory"
+    seeds = f"seed {model.seed}" if model.seed == seed else f"trained with seed {model.seed}, drawn with seed {seed}"
+    return f"{source} · {recipe_words(model.recipe)} · {seeds}"
+
+
+def recipe_words(recipe: Recipe) -> str:
+    """Name the built-in recipe closest to this one, and count the options that differ.
+
+    Options that the built-in recipe leaves to the data are not counted: a trained model states the values that were
+    chosen for it.
+
+    Example:
+        >>> recipe_words(motes.load_recipe("ddpm", {"training.steps": 10}))
+        'recipe ddpm with 1 change'
+    """
+    own = folders.flat(recipe.to_dict())
+    changes = {}
+    for name in recipe_names():
+        theirs = folders.flat(load_recipe(name).to_dict())
+        ignored = {"about", *(key for key in CHOSEN if key not in theirs)}
+        changes[name] = sum(own.get(key) != theirs.get(key) for key in (own.keys() | theirs.keys()) - ignored)
+    name = min(changes, key=lambda one: changes[one])
+    count = changes[name]
+    return f"recipe {name}" + (f" with {count} change{'s' * (count > 1)}" if count else "")
+
+
+# --- The figures of a run, of an evaluation and of a diagnosis -----------------------------------------------------
+
+
+def draw_run(
+    model: PointModel | TableModel,
+    origin: Source[Any],
+    out: Path,
+    reporter: Reporter,
+    *,
+    drawing: Drawing,
+    seed: int,
+    home: Path | None = None,
+    video: bool = False,
+) -> list[Path]:
+    """Write every figure of a model into `out`/figures, and the animation of points beside it; returns their paths.
+
+    Args:
+        model: trained.
+        origin: real rows.
+        out: the folder.
+        reporter: shows the progress.
+        drawing: how figures look.
+        seed: of what is drawn for the figures.
+        home: the folder of the run, for what its history and its checkpoint say of the training; `out` if left out.
+        video: an .mp4 instead of a .gif.
+    """
+    begin, home = time.perf_counter(), home or out
+    album = Album(out / "figures", drawing, origin_words(model, seed))
+    album.folder.mkdir(parents=True, exist_ok=True)
+    history, paths, film = folders.history_in(home), list[Path](), None
+    some: Iterable[Path]
+    if isinstance(model, PointModel):
+        shots, x = folders.snapshots_in(home, model), origin.training.x
+        film = shoot(model, x, seed=seed)
+        some = chain(stills(film, x, album, seed=seed), snapshots(film, shots, album, seed=seed))
+        total = len(folders.FIGURES) - (not shots) - (not history)
+    else:
+        some = table_figures(model, origin, album, seed=seed)
+        total = len(folders.TABLE_FIGURES) - (not history)
+    with reporter.counting("figures", "figures") as count:
+        for path in chain(some, loss_figure(history, album)):
+            paths.append(path)
+            count(Progress(len(paths), total))
+    said = f"drew {len(paths)} figures"
+    if film is not None:
+        paths.append(out / ("diffusion.mp4" if video else "diffusion.gif"))
+        with reporter.counting("animation", "frames") as count:
+            animate(film, paths[-1], style=album.look, on_progress=count)
+        said += f" and {paths[-1].name}"
+    reporter.say(f"{said} in {time.perf_counter() - begin:.1f} s")
+    return paths
+
+
+def draw_posterior(
+    model: PosteriorModel,
+    given: Mapping[str, Any],
+    out: Path,
+    reporter: Reporter,
+    *,
+    drawing: Drawing,
+    seed: int,
+    home: Path | None = None,
+) -> list[Path]:
+    """Write the pairs of columns of a model given one observation, and its loss, into `out`/figures; returns the paths.
+
+    Args:
+        model: of points that are conditioned on something.
+        given: column -> what was observed.
+        out, reporter, drawing, seed, home: as for `draw_run`.
+
+    Raises:
+        UsageError: no observation, or other columns.
+    """
+    begin, album = time.perf_counter(), Album(out / "figures", drawing, origin_words(model, seed))
+    for warning in model.doubts(given):
+        reporter.warn(warning)
+    drawn = model.draw(DRAWS, given, seed=seed)
+    album.folder.mkdir(parents=True, exist_ok=True)
+    words = [f"{name} = {value:g}" for name, value in given.items()]
+    title = "given " + ", ".join(words[:NAMED]) + (", …" if len(words) > NAMED else "")
+    figure = plots.pairs(model.varying(drawn), contours=CONTOURS, title=title, seed=seed, style=album.look)
+    paths = [album.save(figure, "pairs", f"{DRAWS:,} draws"), *loss_figure(folders.history_in(home or out), album)]
+    reporter.say(f"drew {len(paths)} figures in {time.perf_counter() - begin:.1f} s")
+    return paths
+
+
+def draw_evaluation(
+    found: Evaluation[Any],
+    model: Any,
+    source: str | None,
+    out: Path,
+    *,
+    drawing: Drawing,
+    seed: int,
+) -> list[Path]:
+    """Write the figures of an evaluation into the folder `out`; returns their paths.
+
+    Of points of the plane: real and synthetic ones side by side, with the difference of their densities. Of a table:
+    each column, and pairs of them, of rows that are drawn with `seed`.
+    """
+    folders.make_folder(out)
+    album = Album(out, drawing, origin_words(model, seed))
+    if isinstance(found.details, PointDetails):
+        return list(comparisons(found.details, album))
+    if isinstance(found.details, TableDetails):
+        return list(table_figures(model, table_source(model, source), album, seed=seed))
+    return []
+
+
+def keep_diagnosis(
+    found: Diagnosis | TableDiagnosis | Calibration,
+    model: Any,
+    source: str | None,
+    out: Path,
+    *,
+    t: float | None,
+    drawing: Drawing,
+    seed: int,
+) -> list[Path]:
+    """Write the figures and numbers of a diagnosis into the folder `out`; returns their paths.
+
+    `t` is the time of the figure of scores, of points; None takes that of the largest excess loss. `seed` is that of
+    the diagnosis.
+    """
+    folders.make_folder(out)
+    numbers, album = out / folders.DIAGNOSIS[0], Album(out, drawing, origin_words(model, seed))
+    folders.write(numbers, json.dumps(found.to_dict(), indent=2) + "\n")
+    if isinstance(found, TableDiagnosis):
+        return [numbers, gains_figure(found, album)]
+    if isinstance(found, Calibration):
+        ranks = dict(zip(found.names, found.ranks.T, strict=True))
+        return [numbers, album.save(plots.rank_curves(ranks, found.draws, style=album.look), "ranks")]
+    return [numbers, *diagnosis_figures(model, found, point_source(model, source).truth, album, t=t)]
+
+
+# --- The figures of a model of points ---------------------------------------------------------------------------------
 
 
 def stills(film: Film, x: Array, album: Album, *, seed: int) -> Iterator[Path]:
@@ -71,9 +286,12 @@ def loss_figure(history: Sequence[Mapping[str, float]], album: Album) -> Iterato
     if not lines:
         return
     best, label = None, ""
-    for name, key in ABOVE.items():
+    for name, key in folders.ABOVE.items():
         if key in lines[0]:
-            best, label = float(np.median([line["loss"] - line[key] for line in lines if key in line])), LEAST[name]
+            best, label = (
+                float(np.median([line["loss"] - line[key] for line in lines if key in line])),
+                folders.LEAST[name],
+            )
     looks = [(line["step"], line["held_out"]) for line in history if "held_out" in line]
     axes = plots.loss_curve(
         [line["step"] for line in lines],
@@ -207,8 +425,8 @@ def diagnosis_figures(
 
     Example:
         >>> from pathlib import Path
-        >>> from motes.cli.drawing import Album, Drawing
-        >>> from motes.cli.figures import diagnosis_figures
+        >>> from motes.cli.figures import Album, diagnosis_figures
+        >>> from motes.cli.options import Drawing
         >>> found = model.diagnose("moons", n=64)
         >>> album = Album(Path("."), Drawing("light"), "moons")
         >>> [path.name for path in diagnosis_figures(model, found, None, album, t=None)]

@@ -13,7 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from motes.cli.drawing import FORMATS, Options, flat
+from motes.cli.options import FORMATS, Options
 from motes.errors import DataError, ModelFileError, MotesError, Terminated, TrainingError, UsageError
 from motes.evaluation.losses import BOUND, EXACT
 from motes.points import Denoiser, PointModel
@@ -123,6 +123,18 @@ def remove_unfinished(out: Path, names: Sequence[str]) -> None:
 def present(out: Path, names: Sequence[str]) -> list[Path]:
     """The paths of those files that there are."""
     return [out / name for name in names if (out / name).exists()]
+
+
+def refuse_files(out: Path, names: Sequence[str]) -> None:
+    """Refuse a folder in which one of these files would be overwritten.
+
+    Raises:
+        UsageError: it holds one.
+    """
+    if there := present(out, names):
+        raise UsageError(
+            f"'{out}' holds {there[0].relative_to(out)}. Choose another --out, or replace it with --overwrite."
+        )
 
 
 def history_in(out: Path) -> list[dict[str, float]]:
@@ -437,6 +449,16 @@ def _aside(path: Path) -> Path:
     """A free name next to a checkpoint that cannot be read, under which it is no checkpoint."""
     names = (path.with_suffix(f".damaged{number or ''}") for number in count())
     return next(name for name in names if not name.exists())
+
+
+def flat(recipe: dict[str, Any]) -> dict[str, Any]:
+    """section.key -> value."""
+    made: dict[str, Any] = {}
+    for section, values in recipe.items():
+        made |= (
+            {f"{section}.{key}": one for key, one in values.items()} if isinstance(values, dict) else {section: values}
+        )
+    return made
 
 
 def _check_same(out: Path, training: RunTraining, texts: Mapping[str, str]) -> None:

@@ -4,28 +4,35 @@ import os
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from motes.cli.common import app, loading, note, start_jax, terminated_by_sigterm, whole
-from motes.cli.drawing import FORMATS
-from motes.cli.options import Quiet, Seed
+from motes.cli.common import app, loading, note, start_jax, terminated_by_sigterm
+from motes.cli.options import FORMATS, Count, Quiet, Seed, Whole
 from motes.errors import Terminated, UsageError, unknown
 
 
 @app.command
 def shapes(
-    name: Annotated[str | None, Parameter(help="Only this one.")] = None,
+    name: str | None = None,
     /,
     *,
-    out: Annotated[Path | None, Parameter(help="Write the pictures to a .png, .svg or .pdf file instead.")] = None,
-    n: Annotated[int, Parameter(alias="-n", converter=whole, help="Points in each picture.")] = 4000,
-    noise: Annotated[float | None, Parameter(help="Blur; each shape's own if left out.")] = None,
-    style: Annotated[Literal["dark", "light"], Parameter(help="Look of the pictures.")] = "dark",
+    out: Path | None = None,
+    n: Count = 4000,
+    noise: float | None = None,
+    style: Literal["dark", "light"] = "dark",
     seed: Seed = 0,
 ) -> int:
-    """List the shapes that can be trained on, with a picture each."""
+    """List the shapes that can be trained on, with a picture each.
+
+    Args:
+        name: Only this one.
+        out: Write the pictures to a .png, .svg or .pdf file instead.
+        n: Points in each picture.
+        noise: Blur; each shape's own if left out.
+        style: Look of the pictures.
+    """
     from motes.data import SHAPES, make_labelled_shape, make_shape
     from motes.rasters import braille
 
@@ -71,10 +78,14 @@ def datasets() -> int:
 
 @app.command
 def recipes(
-    name: Annotated[str | None, Parameter(help="Print the file of this one, to start your own from.")] = None,
+    name: str | None = None,
     /,
 ) -> int:
-    """List the recipes, or print one."""
+    """List the recipes, or print one.
+
+    Args:
+        name: Print the file of this one, to start your own from.
+    """
     from motes.recipe_files import recipe_about, recipe_names, recipe_text
 
     if name is not None:
@@ -113,29 +124,28 @@ def samplers() -> int:
 # --- `motes explore`: the page on which diffusion can be touched ----------------------------------------------------
 
 
-if TYPE_CHECKING:
-    pass
-
 SERVER = ("starlette", "uvicorn", "websockets")  # packages of the page's server
 
 
 @app.command
 def explore(
-    model: Annotated[
-        str, Parameter(help="A shape (see `motes shapes`), a run's folder, or its model.safetensors.")
-    ] = "swiss_roll",
+    model: str = "swiss_roll",
     /,
     *,
-    host: Annotated[str, Parameter(help="Listen at this address of the machine; others then reach the page.")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, Parameter(converter=whole, help="Listen at this port; 0 takes a free one.")] = 0,
-    browser: Annotated[bool, Parameter(help="Open the page in the browser.")] = True,
+    host: str = "127.0.0.1",
+    port: Whole = 0,
+    browser: Annotated[bool, Parameter(negative="--no-browser")] = True,
     quiet: Quiet = False,
 ) -> int:
     """Open a page on which a model's points move: scrub time, compare samplers, see what was learned beside the truth.
 
     It runs until Ctrl-C, on this machine alone unless --host says otherwise, and asks nothing of any other.
+
+    Args:
+        model: A shape (see `motes shapes`), a run's folder, or its model.safetensors.
+        host: Listen at this address of the machine; others then reach the page.
+        port: Listen at this port; 0 takes a free one.
+        browser: Open the page in the browser.
     """
     if not quiet:
         note("motes: preparing the first picture; the address follows in some ten seconds ...")

@@ -9,23 +9,22 @@ training while it lasts, so that it can go on however it ended.
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import singledispatch
 from pathlib import Path
 from typing import Any
 
-from motes.cli.answers import SAMPLES, HeldOutScore, SampleRequest, drawn, held_out_score
-from motes.cli.drawing import Options
+from motes.cli.answers import SAMPLES, HeldOutScore, drawn, held_out_score
+from motes.cli.figures import draw_run
 from motes.cli.folders import ABOVE, HISTORY, LEAST, METRICS, MODEL, RunTraining, keeping_checkpoints, write
-from motes.cli.plots import draw_run
-from motes.data import Frame, write_frame
+from motes.cli.options import Options
+from motes.data import write_frame
 from motes.errors import TrainingError
 from motes.evaluation import Evaluation
 from motes.evaluation.losses import Estimate
 from motes.evaluation.models import compare_points, compare_table, least_loss
-from motes.evaluation.sources import PointSource, Source
+from motes.evaluation.sources import PointSource
 from motes.pipeline import Prepared, prepared, trained
 from motes.plots import write_page
-from motes.points import PointRecipe, PosteriorModel
+from motes.points import PointModel, PointRecipe, PosteriorModel
 from motes.progress import Reporter
 from motes.recipes import load_recipe
 from motes.tables.model import TableModel
@@ -54,7 +53,7 @@ def train_run(
     Example:
         >>> from pathlib import Path
         >>> from motes.progress import Reporter
-        >>> from motes.cli.drawing import Options
+        >>> from motes.cli.options import Options
         >>> from motes.cli.run import train_run
         >>> motes.write_table("points.csv", motes.make_shape("moons", 200), ["x", "y"])
         >>> options, quiet = Options(figures=False), Reporter(quiet=True)
@@ -87,10 +86,16 @@ def train_run(
             write(out / METRICS, json.dumps(_about(model, ready, named, least) | score.to_dict(), indent=2) + "\n")
             checkpoints.finish()
             return model, score
-        rows, samples = drawn(model, SampleRequest(SAMPLES, seed=options.seed), reporter)
+        assert isinstance(model, PointModel | TableModel)  # the others end above
+        rows, samples = drawn(model, SAMPLES, reporter, seed=options.seed)
         write_frame(out / "samples.csv", rows)
         reporter.say("comparing with rows that it has not seen")
-        found = _compared(model, ready.origin, samples, options.seed)
+        found: Evaluation[Any]
+        if isinstance(model, TableModel):
+            found = compare_table(model, ready.origin, samples, seed=options.seed)
+        else:
+            assert isinstance(ready.origin, PointSource)  # as its recipe says
+            found = compare_points(model, ready.origin, samples, seed=options.seed, brief=True)
         about = _about(model, ready, named, least)
         write(out / METRICS, json.dumps(about | found.to_dict(), indent=2) + "\n")
         checkpoints.finish()
@@ -98,16 +103,6 @@ def train_run(
             write_page(found, out / "report.html")
             draw_run(model, ready.origin, out, reporter, drawing=options.drawing, seed=options.seed)
     return model, found
-
-
-@singledispatch
-def _compared(model: Any, origin: Any, samples: Any, seed: int) -> Evaluation[Any]:
-    return compare_points(model, origin, samples, seed=seed, brief=True)
-
-
-@_compared.register
-def _(model: TableModel, origin: Source[Frame], samples: Frame, seed: int) -> Evaluation[Any]:
-    return compare_table(model, origin, samples, seed=seed)
 
 
 def _least(ready: Prepared, seed: int, reporter: Reporter) -> Estimate | None:

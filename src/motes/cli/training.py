@@ -1,13 +1,14 @@
 """`motes train`, `motes columns`, `motes ema`: what is learned."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from motes.cli.common import app, ending_whole, loading, note, print_result, read_by, start_jax, text_changes, whole
-from motes.cli.options import TABLE, Changes, Json, Learning, Quiet, Reference, Run, RunOptions, Seed, Text
+from motes.cli.common import app, ending_whole, loading, note, read_by, start_jax, whole
+from motes.cli.options import TABLE, Json, Options, Quiet, Reference, Run, Seed, Text, text_changes
 from motes.errors import UsageError
 from motes.text_options import TextOptions
 
@@ -24,39 +25,46 @@ def train(
     ],
     /,
     *,
-    out: Annotated[Path | None, Parameter(help="Folder of the results; runs/SOURCE if left out.")] = None,
-    learning: Learning = Learning(),
-    changes: Changes = [],  # noqa: B006 - never changed
-    seed: Annotated[
-        int | None,
-        Parameter(
-            converter=whole,
-            help="The same seed gives the same result; 0 if left out, or with --resume that of the run.",
-        ),
-    ] = None,
-    run: RunOptions = RunOptions(),
+    out: Path | None = None,
+    recipe: str | None = None,
+    given_columns: str | None = None,
+    changes: Annotated[list[str], Parameter(name="--set")] = [],  # noqa: B006 - never changed
+    seed: Annotated[int | None, Parameter(converter=whole)] = None,
+    run: Annotated[Options, Parameter(name="*")] = Options(),
     text: Text = TextOptions(),
     quiet: Quiet = False,
 ) -> int:
-    """Train a model on points or on a table, and leave it with its samples, metrics and pictures in a folder."""
+    """Train a model on points or on a table, and leave it with its samples, metrics and pictures in a folder.
+
+    Args:
+        out: Folder of the results; runs/SOURCE if left out.
+        recipe: A name (see `motes recipes`), or a .toml file; the one that suits SOURCE if left out.
+        given_columns: Learn points given these columns of a file, such as x1,x2: p(the other columns | these);
+            data.given.
+        changes: Change one value of the recipe, such as training.steps=8000, for a table table.steps=2000. Repeatable.
+        seed: The same seed gives the same result; 0 if left out, or with --resume that of the run.
+    """
     start_jax()
     with loading():
-        from motes.cli.drawing import Options
         from motes.cli.folders import seed_of
         from motes.cli.run import train_run
         from motes.pipeline import suited
         from motes.progress import Reporter
 
-    options = Options(**vars(run))
-    changes, recipe = [*changes, *learning.changes(), *text_changes(text)], learning.recipe
+    changes = [*changes, *text_changes(text)]
+    if given_columns is not None:
+        names = [name.strip() for name in given_columns.split(",")]
+        if not all(names):
+            raise UsageError(f"--given-columns {given_columns}: expected names with commas between, such as x1,x2.")
+        changes.append(f"data.given={json.dumps(names)}")
     folder = Path("runs") / Path(source).stem
     out = out or (folder if run.resume else _free(folder))
     if run.resume:
         before = seed_of(out)
         seed, chosen = before if seed is None else seed, recipe or str(out / "recipe.toml")
     else:
-        chosen = recipe or ("posterior" if learning.given_columns else suited(source, changes))
-    options = replace(options, seed=seed or 0)
+        chosen = recipe or ("posterior" if given_columns else suited(source, changes))
+    options = replace(run, seed=seed or 0)
     with ending_whole():
         return _report(out, *train_run(source, out, chosen, changes, options, Reporter(quiet)))
 
@@ -82,14 +90,15 @@ def columns(
     file: Annotated[Path, Parameter(help=f"A {TABLE}.")],
     /,
     *,
-    changes: Annotated[
-        list[str],
-        Parameter(name="--set", negative="", help="Say what a column is, such as columns.age=integer. Repeatable."),
-    ] = [],  # noqa: B006 - never changed
+    changes: Annotated[list[str], Parameter(name="--set")] = [],  # noqa: B006 - never changed
     text: Text = TextOptions(),
-    json: Json = False,
+    as_json: Annotated[Json, Parameter(name="--json")] = False,
 ) -> int:
-    """Show what each column of a table will be treated as, and why."""
+    """Show what each column of a table will be treated as, and why.
+
+    Args:
+        changes: Say what a column is, such as columns.age=integer. Repeatable.
+    """
     from motes.data import read_frame
     from motes.evaluation.sources import overrides_of
     from motes.recipe_files import split_change
@@ -99,10 +108,9 @@ def columns(
     overrides = overrides_of([split_change(change) for change in changes])
     schema = Schema.fit(read_frame(file, text), overrides, name=f"'{file}'")
     described, learned = schema.described(), len(schema.learned)
-    if json:
-        print_result(
-            None, {"rows": schema.rows, "learned": learned, "columns": described, "relations": schema.related}, True
-        )
+    if as_json:
+        found = {"rows": schema.rows, "learned": learned, "columns": described, "relations": schema.related}
+        print(json.dumps(found, indent=2))
         return 0
     table = [("column", "kind", "becomes", "missing", "why")]
     table += [
@@ -127,15 +135,18 @@ def ema(
     source: Reference = None,
     /,
     *,
-    out: Annotated[Path | None, Parameter(help="A .safetensors file for the model with the new average.")] = None,
-    length: Annotated[
-        float | None, Parameter(help="Of the average, from 0.02 to 0.25 of the training; the best one if left out.")
-    ] = None,
+    out: Path | None = None,
+    length: float | None = None,
     seed: Seed = 0,
     text: Text = TextOptions(),
     quiet: Quiet = False,
 ) -> int:
-    """Average a model's weights over another length of its training; tries several, if none is given."""
+    """Average a model's weights over another length of its training; tries several, if none is given.
+
+    Args:
+        out: A .safetensors file for the model with the new average.
+        length: Of the average, from 0.02 to 0.25 of the training; the best one if left out.
+    """
     start_jax()
     from motes.evaluation import compare_ema_lengths
     from motes.loading import load

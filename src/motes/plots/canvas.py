@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from io import BytesIO
 from threading import Lock
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -19,7 +20,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.patheffects import withStroke
+from matplotlib.legend import Legend
 from matplotlib.text import Text
 
 # The same in every style, so that a class keeps its colour. The colours were chosen by a search: each is seen on white
@@ -270,35 +271,12 @@ def plane(ax: Axes, look: Style, *, first: bool = True) -> None:
         spine.set_visible(False)
 
 
-def settle(ax: Axes) -> None:
-    """Lay the figure out, so that its axes are as large as they will be."""
-    figure = ax.figure
-    assert isinstance(figure, Figure)
-    with _FORMULAS:
-        figure.draw_without_rendering()
-
-
-def write_on(
-    ax: Axes,
-    text: str,
-    at: tuple[float, float],
-    colour: str,
-    look: Style,
-    *,
-    anchor: tuple[str, str],
-    shift: tuple[float, float] = (0, 0),
-    rim: float = 5,
-) -> Text:
-    """Write on a curve, in its colour, `shift` points off it, with a rim that keeps it legible across lines.
-
-    `anchor` says which point of the text is there, such as ("left", "top").
-    """
-    ha, va = anchor
-    label = ax.annotate(text, at, xytext=shift, textcoords="offset points", ha=ha, va=va, zorder=5)
-    dress_text(label, colour, BODY + (3 if "$" in text else 0))
-    if rim:
-        label.set_path_effects([withStroke(linewidth=rim, foreground=look.background)])
-    return label
+def add_legend(on: Axes | Figure, look: Style, *, size: float = BODY - 1, **options: Any) -> Legend:
+    """A legend without a frame, in the colours of a style; `options` are those of matplotlib's `legend`."""
+    legend: Legend = on.legend(frameon=False, **options)
+    for text in legend.get_texts():
+        dress_text(text, look.foreground, size)
+    return legend
 
 
 def small_print(ax: Axes, text: str, look: Style) -> None:

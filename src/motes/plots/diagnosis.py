@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import ArrayLike
 
@@ -20,6 +20,7 @@ from motes.rasters import INTERVAL
 REAL_DRAWS = "two real draws"  # the name of a bar
 _ROUNDING = 1e-4  # of the largest part: what float32 may lose in a sum
 _BAR = 0.58  # height of a bar, where a row is 1 high
+_TEXT = 0.45  # of the axis, behind the longest bar, for what is written there
 
 
 def error_split(
@@ -56,40 +57,42 @@ def error_split(
     look = canvas.as_style(style)
     bars = _as_bars(parts, reference_value, total)
     errors = _as_errors(error or {}, bars)
-    own = ax is None
     if ax is None:
         ax = canvas.new_axes(canvas.new_figure(6.4, 0.9 + 0.42 * len(bars), look), 1, 1, 1)
-    ends = np.cumsum([bars[REAL_DRAWS], *(bars[name] for name in parts)])
-    starts = dict(zip(bars, [0.0, *ends[:-1].tolist(), 0.0], strict=True))
-    colours = {REAL_DRAWS: look.muted, "total": look.foreground}
-    tips: list[tuple[float, Text]] = []  # the right end of each bar, and what is written there
-    for row, (name, value) in enumerate(bars.items()):
-        end = starts[name] + value
-        _draw_bar(ax, row, starts[name], value, colours.get(name, look.accent), look)
-        _whisker(ax, row, end, errors.get(name), look)
-        tip = max(starts[name], end + INTERVAL * errors.get(name, 0.0))
-        share = f" · {_signed(100 * value / bars['total'], '.0f')} %" if bars["total"] > 0 else ""
+    values = np.array([*bars.values()])
+    ends = np.append(np.cumsum(values[:-1]), values[-1])
+    starts = ends - values
+    colours = [look.muted, *[look.accent] * len(parts), look.foreground]
+    drawn = ax.barh(range(len(bars)), values, _BAR, left=starts, color=colours, edgecolor=colours, zorder=2)
+    for bar, value, colour in zip(drawn, values, colours, strict=True):
+        if value < 0:
+            bar.set(facecolor=look.background, edgecolor=colour, hatch="/////")
+    rim = [withStroke(linewidth=3.2, foreground=look.background)]  # which keeps a whisker visible on its bar
+    for row, name in enumerate(bars):
+        if name in errors:
+            whisker: dict[str, Any] = {"color": look.foreground, "linewidth": 1.2, "capsize": 2.5, "zorder": 4}
+            ax.errorbar(ends[row], row, xerr=INTERVAL * errors[name], path_effects=rim, **whisker)
+    tips = [max(start, end + INTERVAL * errors.get(n, 0.0)) for n, start, end in zip(bars, starts, ends, strict=True)]
+    for row, (tip, value) in enumerate(zip(tips, values, strict=True)):
+        share = f" · {_signed(100 * value / values[-1], '.0f')} %" if values[-1] > 0 else ""
         text = _signed(value, ".3g") + share
-        written = canvas.write_on(
-            ax, text, (tip, row), look.foreground, look, anchor=("left", "center"), shift=(7, 0), rim=0
-        )
-        tips.append((tip, written))
-    for row, end in enumerate(ends.tolist()):  # each bar starts where the one above it ended
-        ax.plot([end, end], [row + _BAR / 2, row + 1 - _BAR / 2], color=look.muted, linewidth=0.7, zorder=1)
+        written = ax.annotate(text, (tip, row), xytext=(7, 0), textcoords="offset points", va="center")
+        canvas.dress_text(written, look.foreground, canvas.BODY)
+    # Each bar starts where the one above it ended.
+    rows = np.arange(len(parts) + 1)
+    edges = np.stack([rows + _BAR / 2, rows + 1 - _BAR / 2])
+    ax.plot(np.tile(ends[:-1], (2, 1)), edges, color=look.muted, linewidth=0.7, zorder=1)
     ax.axvline(0, color=look.muted, linewidth=0.7, zorder=1)
     canvas.dress(ax, look, size=canvas.BODY)
     ax.spines["left"].set_visible(False)
     ax.set_yticks(range(len(bars)), list(bars))
     ax.tick_params(axis="y", length=0, labelsize=canvas.BODY, labelcolor=look.foreground)
     ax.set_ylim(len(bars) - 0.5, -0.5)
-    drawn = ax.get_xlim()
-    ax.set_xlim(_reach(ax, drawn, tips))
-    if own:
-        canvas.settle(ax)  # long names take their room from the bars
-        ax.set_xlim(_reach(ax, drawn, tips))
+    low, high = min(0.0, *starts, *ends), max(tips)
+    ax.set_xlim(low - 0.03 * (high - low) * (low < 0), high + _TEXT * (high - low))
     ax.locator_params(axis="x", nbins=6)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _signed(value, "g")))
-    ax.set_xlabel("squared sliced W2, in variances of the data")
+    ax.set_xlabel("squared sliced W2, in variances of the data", loc="right")
     if errors:
         canvas.small_print(ax, "whiskers: 95 % interval", look)
     return ax
@@ -126,34 +129,6 @@ def _as_errors(error: Mapping[str, float], bars: Mapping[str, float]) -> dict[st
         if not np.isfinite(value) or value < 0:
             raise ValueError(f"the error of {name} is {value}; expected a standard error, finite and 0 or more.")
     return {name: float(value) for name, value in error.items()}
-
-
-def _draw_bar(ax: Axes, row: int, start: float, value: float, colour: str, look: canvas.Style) -> None:
-    """One bar; hollow and hatched if it takes away."""
-    face, hatch = (look.background, "/////") if value < 0 else (colour, None)
-    ax.barh(row, value, _BAR, left=start, facecolor=face, edgecolor=colour, hatch=hatch, linewidth=0.8, zorder=2)
-
-
-def _whisker(ax: Axes, row: int, end: float, error: float | None, look: canvas.Style) -> None:
-    if error is None:
-        return
-    # The rim keeps it visible on the bar that it ends.
-    bar = ax.errorbar(
-        end, row, xerr=INTERVAL * error, color=look.foreground, linewidth=1.2, capsize=2.5, capthick=1.2, zorder=4
-    )
-    for line in (*bar.lines[1], *bar.lines[2]):
-        line.set_path_effects([withStroke(linewidth=3.2, foreground=look.background)])
-
-
-def _reach(ax: Axes, drawn: tuple[float, float], tips: list[tuple[float, Text]]) -> tuple[float, float]:
-    """Limits of the axis that hold what is drawn and leave room for every text behind its bar."""
-    left, right = drawn
-    left -= 0.03 * (right - left) if left < 0 else 0.0
-    width = ax.bbox.width
-    for tip, text in tips:
-        free = 1 - (text.get_window_extent().width + 0.2 * ax.figure.dpi) / width
-        right = max(right, left + (tip - left) / max(free, 0.2))
-    return left, right
 
 
 def _signed(value: float, spec: str) -> str:
@@ -214,7 +189,7 @@ def rank_curves(
     reach, lines = 1.05 * max(half, *(abs(limit) for limit in ax.get_ylim())), -(-len(found) // _NAMES)
     ax.set_ylim(-reach, 2 * reach / (1 - _HEAD - _LINE * lines) - reach)
     canvas.dress(ax, look, size=9.5)
-    ax.legend(frameon=False, fontsize=8.5, labelcolor=look.foreground, loc="upper right", ncols=_NAMES)
+    canvas.add_legend(ax, look, size=8.5, loc="upper right", ncols=_NAMES)
     canvas.small_print(ax, f"{least:,} simulations, 95 % band", look)
     return ax
 
@@ -281,7 +256,5 @@ def column_gains(
         heading.append(f"{COLUMNS} of {len(names)} columns")
     if heading:
         canvas.dress_text(ax.set_title(" · ".join(heading), loc="left", pad=6), look.foreground, 10.5)
-    legend = figure.legend(keys, words, loc="outside upper right", frameon=False, ncols=2)
-    for text in legend.get_texts():
-        canvas.dress_text(text, look.foreground, 9)
+    canvas.add_legend(figure, look, size=9, handles=keys, labels=words, loc="outside upper right", ncols=2)
     return figure

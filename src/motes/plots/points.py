@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
 from motes import rasters
-from motes.plots.canvas import Style, as_style, colour_bar, dress, dress_text, footnote, new_axes, new_figure, plane
+from motes.plots import canvas
 
 Columns = tuple[str, str]
 
@@ -32,7 +32,7 @@ def scatter(
     limits: rasters.Box | None = None,
     title: str | None = None,
     columns: Columns | None = None,
-    style: str | Style = "dark",
+    style: str | canvas.Style = "dark",
 ) -> Axes:
     """Draw a cloud of points.
 
@@ -53,14 +53,14 @@ def scatter(
         >>> axes.get_title()
         'two moons'
     """
-    look = as_style(style)
+    look = canvas.as_style(style)
     points = rasters.as_points(x)
     classes = None if labels is None else _as_labels(labels, len(points))
     box = rasters.limits_of(points, equal=columns is None) if limits is None else rasters.as_limits(limits)
     if ax is None:
-        ax = new_axes(new_figure(5.0, 5.0, look), 1, 1, 1)
+        ax = canvas.new_axes(canvas.new_figure(5.0, 5.0, look), 1, 1, 1)
     draw_points(ax, points, classes, box, look, inches=4.5)
-    dress(ax, look, size=11)
+    canvas.dress(ax, look, size=11)
     frame_points(ax, box, columns, look)
     if columns is not None:
         ax.set(xlabel=columns[0], ylabel=columns[1])
@@ -77,7 +77,7 @@ def row(
     *,
     process: str = "forward",
     view: rasters.View = rasters.View(),
-    style: str | Style = "dark",
+    style: str | canvas.Style = "dark",
 ) -> Figure:
     """Draw one panel a cloud, all in the same box, each titled with the time of what it shows.
 
@@ -96,7 +96,7 @@ def row(
         3
     """
     points, at = rasters.as_clouds(clouds, times, "clouds")
-    return _table({"": points}, at, rasters.as_process(process), view, as_style(style))
+    return _table({"": points}, at, rasters.as_process(process), view, canvas.as_style(style))
 
 
 def grid(
@@ -105,7 +105,7 @@ def grid(
     *,
     process: str = "reverse",
     view: rasters.View = rasters.View(),
-    style: str | Style = "dark",
+    style: str | canvas.Style = "dark",
 ) -> Figure:
     """Draw one row a training snapshot, every panel in the same box, the times above the first row.
 
@@ -127,14 +127,14 @@ def grid(
     checked = {title: rasters.as_clouds(clouds, times, f"rows[{title!r}]") for title, clouds in rows.items()}
     _, at = next(iter(checked.values()))
     points = {title: clouds for title, (clouds, _) in checked.items()}
-    return _table(points, at, rasters.as_process(process), view, as_style(style))
+    return _table(points, at, rasters.as_process(process), view, canvas.as_style(style))
 
 
 def sheet(
     shapes: Mapping[str, ArrayLike | tuple[ArrayLike, ArrayLike]],
     *,
     limits: rasters.Box | None = None,
-    style: str | Style = "dark",
+    style: str | canvas.Style = "dark",
 ) -> Figure:
     """Draw a contact sheet: one panel a shape, under its name.
 
@@ -151,18 +151,18 @@ def sheet(
     """
     if not shapes:
         raise ValueError("sheet got no shapes; expected at least one name with its points.")
-    look = as_style(style)
+    look = canvas.as_style(style)
     across = _across(len(shapes))
     down = math.ceil(len(shapes) / across)
-    figure = new_figure(2.0 * across, 2.25 * down, look)
+    figure = canvas.new_figure(2.0 * across, 2.25 * down, look)
     for i, (name, shape) in enumerate(shapes.items(), start=1):
         x, labels = shape if isinstance(shape, tuple) else (shape, None)
         points = rasters.as_points(x, name)
         classes = None if labels is None else _as_labels(labels, len(points))
-        ax = new_axes(figure, down, across, i)
+        ax = canvas.new_axes(figure, down, across, i)
         box = rasters.limits_of(points) if limits is None else rasters.as_limits(limits)
         draw_points(ax, points, classes, box, look, inches=2.0)
-        dress(ax, look, size=10)
+        canvas.dress(ax, look, size=10)
         frame_points(ax, box, None, look)
         ax.set_title(name, pad=3)
     return figure
@@ -179,7 +179,7 @@ def _table(
     times: NDArray[np.float64],
     process: str,
     view: rasters.View,
-    look: Style,
+    look: canvas.Style,
 ) -> Figure:
     """Panels of one box: a row for each of `rows`, by its title, and a column for each of `times`.
 
@@ -196,14 +196,14 @@ def _table(
     scaled = 0.3 if columns is not None or look.axes else 0.0
     named = 0.0 if columns is None else 0.1
     margin = scaled + named + (1.2 if any(rows) else 0.0)
-    figure = new_figure(margin + inches * across, scaled + named + (inches * lines) + 0.5 * titled, look)
+    figure = canvas.new_figure(margin + inches * across, scaled + named + (inches * lines) + 0.5 * titled, look)
     gap = ", " if across <= 6 else "\n"  # beside each other where there is room, otherwise in two legible lines
     for i, (title, clouds) in enumerate(rows.items()):
         for j, (cloud, t) in enumerate(zip(clouds, times.tolist(), strict=True)):
             at = i * across + j
-            ax = new_axes(figure, lines, across, 1 + at)
+            ax = canvas.new_axes(figure, lines, across, 1 + at)
             draw_points(ax, cloud, None, box, look, inches)
-            dress(ax, look, size=size)
+            canvas.dress(ax, look, size=size)
             frame_points(ax, box, columns, look)
             below = at + across < len(rows) * len(times)
             ax.tick_params(labelleft=at % across == 0, labelbottom=not below)
@@ -213,14 +213,19 @@ def _table(
                 ax.set_ylabel(_narrow(title), rotation=0, ha="right", va="center", labelpad=8)
     if columns is not None:
         for text in (figure.supxlabel(columns[0]), figure.supylabel(columns[1])):
-            dress_text(text, look.foreground, size)
+            canvas.dress_text(text, look.foreground, size)
     if view.note:
-        footnote(figure, view.note, look)
+        canvas.footnote(figure, view.note, look)
     return figure
 
 
 def draw_points(
-    ax: Axes, x: rasters.Points, classes: NDArray[np.str_] | None, box: rasters.Limits, look: Style, inches: float
+    ax: Axes,
+    x: rasters.Points,
+    classes: NDArray[np.str_] | None,
+    box: rasters.Limits,
+    look: canvas.Style,
+    inches: float,
 ) -> None:
     """The specks, and in a style that glows the light around them; `inches` is the side of the panel."""
     n = len(x)
@@ -262,7 +267,7 @@ def _crowd(x: rasters.Points, box: rasters.Limits) -> NDArray[np.float64]:
     return np.asarray(np.sqrt(crowd / max(float(crowd.max()), 1e-12)))
 
 
-def _glow(ax: Axes, x: rasters.Points, box: rasters.Limits, look: Style, colour: tuple[float, ...]) -> None:
+def _glow(ax: Axes, x: rasters.Points, box: rasters.Limits, look: canvas.Style, colour: tuple[float, ...]) -> None:
     """Light the air around the points: a soft picture under them."""
     if look.glow == 0:
         return
@@ -284,10 +289,10 @@ def _glow(ax: Axes, x: rasters.Points, box: rasters.Limits, look: Style, colour:
     )
 
 
-def frame_points(ax: Axes, box: rasters.Limits, columns: Columns | None, look: Style) -> None:
+def frame_points(ax: Axes, box: rasters.Limits, columns: Columns | None, look: canvas.Style) -> None:
     ax.set(xlim=box[0], ylim=box[1])
     if columns is None:
-        plane(ax, look)
+        canvas.plane(ax, look)
         return
     ax.set_aspect("auto")
     ax.set_box_aspect(1)
@@ -301,7 +306,7 @@ def _as_labels(labels: ArrayLike, n: int) -> NDArray[np.str_]:
     return names.astype(str)
 
 
-def _palette(classes: NDArray[np.str_], look: Style) -> dict[str, str]:
+def _palette(classes: NDArray[np.str_], look: canvas.Style) -> dict[str, str]:
     names = sorted(set(classes.tolist()), key=lambda name: (len(name), name))  # so that '10' comes after '9'
     if len(names) <= len(look.classes):
         return dict(zip(names, look.classes, strict=False))
@@ -309,7 +314,7 @@ def _palette(classes: NDArray[np.str_], look: Style) -> dict[str, str]:
     return {name: to_hex(wheel(0.08 + 0.84 * i / (len(names) - 1))) for i, name in enumerate(names)}
 
 
-def _legend(ax: Axes, classes: NDArray[np.str_], look: Style) -> None:
+def _legend(ax: Axes, classes: NDArray[np.str_], look: canvas.Style) -> None:
     palette = _palette(classes, look)
     if len(palette) > _LEGEND_ENTRIES:
         return
@@ -317,9 +322,7 @@ def _legend(ax: Axes, classes: NDArray[np.str_], look: Style) -> None:
         Line2D([], [], linestyle="", marker="o", markersize=6, markeredgewidth=0, color=colour, label=name)
         for name, colour in palette.items()
     ]
-    legend = ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, handletextpad=0.2)
-    for text in legend.get_texts():
-        dress_text(text, look.foreground, 10)
+    canvas.add_legend(ax, look, handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), handletextpad=0.2)
 
 
 def _narrow(title: str) -> str:
@@ -340,7 +343,7 @@ def comparison(
     *,
     columns: Columns | None = None,
     limits: rasters.Box | None = None,
-    style: str | Style = "dark",
+    style: str | canvas.Style = "dark",
 ) -> Figure:
     """Draw real points, synthetic points, and the difference of their densities, on the same axes.
 
@@ -359,11 +362,11 @@ def comparison(
         >>> [axes.get_title() for axes in figure.axes]
         ['500 real points', '300 synthetic points', 'synthetic - real density']
     """
-    look = as_style(style)
+    look = canvas.as_style(style)
     theirs, ours = rasters.as_points(real, "real"), rasters.as_points(synthetic, "synthetic")
     box = rasters.limits_of(theirs, ours, equal=columns is None) if limits is None else rasters.as_limits(limits)
-    figure = new_figure(3 * PANEL + 0.9, PANEL + 0.5, look)
-    axes = [new_axes(figure, 1, 3, i) for i in (1, 2, 3)]
+    figure = canvas.new_figure(3 * PANEL + 0.9, PANEL + 0.5, look)
+    axes = [canvas.new_axes(figure, 1, 3, i) for i in (1, 2, 3)]
     for ax, points, name in zip(axes, (theirs, ours), ("real", "synthetic"), strict=False):
         draw_points(ax, points, None, box, look, PANEL)
         _panel(ax, f"{len(points):,} {name} points", box, columns, look, first=ax is axes[0])
@@ -371,12 +374,14 @@ def comparison(
     axes[1].title.set_color(look.synthetic)
     drawn, chance = _difference(axes[2], ours, theirs, box, look)
     _panel(axes[2], "synthetic - real density", box, columns, look, first=False)
-    colour_bar(axes[2], drawn, f"share of the peak density\n(± {chance:.2g} expected by chance)", look)
+    canvas.colour_bar(axes[2], drawn, f"share of the peak density\n(± {chance:.2g} expected by chance)", look)
     return figure
 
 
-def _panel(ax: Axes, title: str, box: rasters.Limits, columns: Columns | None, look: Style, *, first: bool) -> None:
-    dress(ax, look, size=11)
+def _panel(
+    ax: Axes, title: str, box: rasters.Limits, columns: Columns | None, look: canvas.Style, *, first: bool
+) -> None:
+    canvas.dress(ax, look, size=11)
     frame_points(ax, box, columns, look)
     ax.tick_params(labelleft=first)
     if columns is not None:
@@ -386,7 +391,7 @@ def _panel(ax: Axes, title: str, box: rasters.Limits, columns: Columns | None, l
 
 
 def _difference(
-    ax: Axes, ours: rasters.Points, theirs: rasters.Points, box: rasters.Limits, look: Style
+    ax: Axes, ours: rasters.Points, theirs: rasters.Points, box: rasters.Limits, look: canvas.Style
 ) -> tuple[AxesImage, float]:
     share, chance = rasters.density_difference(ours, theirs, box, CELLS)
     top = max(BEYOND_CHANCE * chance, float(np.abs(share).max()))
@@ -404,6 +409,6 @@ def _difference(
     return image, chance
 
 
-def _diverging(look: Style) -> Colormap:
+def _diverging(look: canvas.Style) -> Colormap:
     """From too few, in the colour of real rows, by the background to too many, in that of synthetic ones."""
     return LinearSegmentedColormap.from_list("motes-difference", [look.real, look.background, look.synthetic], N=255)

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from motes.plots.canvas import Style, as_style, dress, dress_text, new_axes, new_figure
+from motes.plots.canvas import Style, add_legend, as_style, dress, dress_text, new_axes, new_figure
 from motes.plots.fields import CELLS, LINES, as_shares, levels_of, smoothed
 
 COLUMNS = 16  # that are shown, at most
@@ -230,9 +230,7 @@ def key(figure: Figure, look: Style, *, both: bool = True, shares: Sequence[floa
         names.append(f"{100 * share:g} %{'' if both else ' of the rows'}")
     # Without real rows nothing is drawn above the diagonal of a matrix of pairs, so there is room inside the figure.
     place = {"loc": "outside upper right", "ncols": len(keys)} if both else {"loc": "upper right"}
-    legend = figure.legend(keys, names, frameon=False, **place)
-    for text in legend.get_texts():
-        dress_text(text, look.foreground, 9)
+    add_legend(figure, look, size=9, handles=keys, labels=names, **place)
 
 
 # --- pairs of columns -------------------------------------------------------------------------------------------------
