@@ -131,6 +131,13 @@ TYPE_WORDS: dict[Type, str] = {
     "date": "dates",
     "other": "something else",
 }
+CURES = {  # what makes a column of a type that no column has
+    "duration": "Convert it to numbers, such as seconds", "timedelta": "Convert it to numbers, such as seconds",
+    "time": "Convert it to numbers, such as minutes", "period": "Convert it to dates by .dt.to_timestamp()",
+    "interval": "Convert it to numbers, such as the middle", "list": "Give each part a column",
+    "array": "Give each part a column", "struct": "Give each part a column", "binary": "Convert it to text",
+    "complex": "Give the real and the imaginary part a column each",
+}  # fmt: skip
 EPOCH = datetime.datetime(1970, 1, 1)
 DAY = 86_400_000_000  # microseconds
 
@@ -216,9 +223,15 @@ def of_values(values: NDArray[Any], column: str, name: str) -> Series:
         return Series("date", np.where(gone, 0, micro), gone, days=days)
     if kind in "UO":
         return _of_objects(values.astype(object), column, name)
-    raise DataError(
-        f"column '{column}' of {name} is of type {values.dtype}; expected numbers, true or false, text or dates. "
-        "Convert it."
+    raise unsuitable(column, name, values.dtype)
+
+
+def unsuitable(column: str, name: str, *kinds: Any) -> DataError:
+    """What is to be said of a column of a type that no column has; it goes by several names."""
+    text = " ".join(map(str, kinds)).lower()
+    cure = next((cure for kind, cure in CURES.items() if kind in text), "Convert it")
+    return DataError(
+        f"column '{column}' of {name} is of type {kinds[0]}; expected numbers, true or false, text or dates. {cure}."
     )
 
 

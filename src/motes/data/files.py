@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from motes.data.arrays import TYPE_WORDS, Series, Type, of_values
 from motes.data.datasets import named
 from motes.data.frames import Frame, as_frame, joined, unique_names
-from motes.data.readings import header_of, is_number
+from motes.data.readings import is_number
 from motes.data.tables import load_npy
-from motes.data.text import read_text, text_in_parts
+from motes.data.text import header_of, read_text, text_in_parts
 from motes.errors import DataError, UsageError
 from motes.replacing import replacing
 from motes.text_options import SEPARATORS, TextOptions
@@ -260,13 +260,11 @@ def _parquet(path: Path) -> Iterator[Write]:
     """Each block is a row group."""
     from pyarrow import parquet
 
-    from motes.data.natives import to_arrow_table
-
     file: Any = None
 
     def write(frame: Frame) -> None:
         nonlocal file
-        table = to_arrow_table(frame.columns)
+        table = frame.to_arrow()
         if file is None:
             file = parquet.ParquetWriter(path, table.schema)
         file.write_table(table)

@@ -1,31 +1,23 @@
-"""What the text of a file may mean: numbers, dates, separators and lines.
+"""What the texts of a column may mean beyond what pyarrow reads: numbers with units and signs, and dates.
 
-The texts of a column become numbers or dates where all of them agree with one way of writing these.
+They become numbers or dates where all of them agree with one way of writing these.
 
     "12 %"  "$1,234.00"  "1.234,56"  "(5.00)"  "17.05.2020"  "05/17/2020 3:30 PM"  "17 May 2020"
 
 A text such as "1,234" or "05/06/2020" has two readings. A column has a reading only if one is left for all its texts.
 """
 
-import codecs
-import csv
 import datetime
-import io
 import re
 import unicodedata
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from motes.errors import DataError
 from motes.text_options import DECIMALS, TextOptions
 
 CODES = {
@@ -78,6 +70,10 @@ class NumberFormat:
         unit = f" without '{self.unit}'" if self.unit else ""
         return f"numbers{unit}" + (f" with the decimal sign '{self.decimal}'" if self.decimal else "")
 
+    def is_requested(self, options: TextOptions) -> bool:
+        """Whether the options say that numbers are written so."""
+        return not self.unit and options.decimal is not None
+
     def value(self, text: str) -> float | None:
         taken = _amount(text)
         return None if taken is None or taken[0] != self.unit else taken[1].get(self.decimal)
@@ -85,41 +81,7 @@ class NumberFormat:
 
 @dataclass(frozen=True)
 class Dates:
-    """Dates in one format of `datetime.strptime`."""
-
-    form: str
-
-    type: ClassVar[Literal["date"]] = "date"
-
-    @property
-    def words(self) -> str:
-        return f"dates, {self.form}"
-
-    @property
-    def forms(self) -> tuple[str, ...]:
-        return (self.form,)
-
-    @property
-    def days(self) -> bool:
-        """There are no times of day."""
-        return not any(sign in self.form for sign in ("%H", "%I", "%M", "%S", "%X", "%c"))
-
-    def value(self, text: str) -> int | None:
-        """Microseconds since 1970, UTC where there is a time zone."""
-        try:
-            moment = datetime.datetime.strptime(text.strip(), self.form)
-        except ValueError:
-            return None
-        if text.isdigit() and moment.strftime(self.form) != text:
-            return None  # seven digits, say, of which the month could be one or two
-        if moment.tzinfo is not None:
-            moment = moment.astimezone(datetime.UTC).replace(tzinfo=None)
-        return int(np.datetime64(moment, "us").astype(np.int64))
-
-
-@dataclass(frozen=True)
-class MixedDates:
-    """Dates in several formats; where a text fits more than one, the first counts."""
+    """Dates in a format of `datetime.strptime`, or in several; where a text fits more than one, the first counts."""
 
     forms: tuple[str, ...]
 
@@ -132,15 +94,30 @@ class MixedDates:
     @property
     def days(self) -> bool:
         """There are no times of day."""
-        return all(Dates(form).days for form in self.forms)
+        return not any(sign in form for form in self.forms for sign in ("%H", "%I", "%M", "%S", "%X", "%c"))
+
+    def is_requested(self, options: TextOptions) -> bool:
+        """Whether the options say that dates are written so."""
+        return {*self.forms} <= {*options.date_format}
 
     def value(self, text: str) -> int | None:
         """Microseconds since 1970, UTC where there is a time zone."""
-        return next((value for form in self.forms if (value := Dates(form).value(text)) is not None), None)
+        return next((value for form in self.forms if (value := _moment(text, form)) is not None), None)
 
 
-AnyDates = Dates | MixedDates
-Way = Plain | NumberFormat | AnyDates
+def _moment(text: str, form: str) -> int | None:
+    try:
+        moment = datetime.datetime.strptime(text.strip(), form)
+    except ValueError:
+        return None
+    if text.isdigit() and moment.strftime(form) != text:
+        return None  # seven digits, say, of which the month could be one or two
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(datetime.UTC).replace(tzinfo=None)
+    return int(np.datetime64(moment, "us").astype(np.int64))
+
+
+Way = Plain | NumberFormat | Dates
 
 
 def ways_of(texts: Iterable[str], options: TextOptions) -> frozenset[Way]:
@@ -148,7 +125,7 @@ def ways_of(texts: Iterable[str], options: TextOptions) -> frozenset[Way]:
 
     Example:
         >>> ways_of(["31/12/2020", "01/02/2021"], TextOptions())
-        frozenset({Dates(form='%d/%m/%Y')})
+        frozenset({Dates(forms=('%d/%m/%Y',))})
     """
     left: frozenset[Way] | None = None
     for text in texts:
@@ -164,15 +141,12 @@ def ways_of(texts: Iterable[str], options: TextOptions) -> frozenset[Way]:
 def chosen(ways: Iterable[Way], options: TextOptions) -> Way | None:
     """The one way that a column is read, of those that are left; None: there is none, or no telling which."""
     if options.decimal is not None:
-        ways = {way for way in ways if isinstance(way, AnyDates) or way.decimal in ("", options.decimal)}
+        ways = {way for way in ways if isinstance(way, Dates) or way.decimal in ("", options.decimal)}
     ways = set(ways)
-    if Plain() in ways:
-        return Plain()
-    for form in options.date_format:
-        if Dates(form) in ways:
-            return Dates(form)
-    if mixed := [way for way in ways if isinstance(way, MixedDates)]:
-        return mixed[0]
+    stated = [Dates((form,)) for form in options.date_format] + [Dates(options.date_format)]
+    for way in (Plain(), *stated):
+        if way in ways:
+            return way
     if unsigned := [way for way in ways if isinstance(way, NumberFormat) and not way.decimal]:
         return unsigned[0]
     alike = {repr(way).replace("%B", "%b"): way for way in ways}  # the month May is as long in both
@@ -187,33 +161,33 @@ def doubt(labels: Sequence[Any], row_of: Callable[[Any], int] | None = None) -> 
     `row_of` says in which row of the data a label is.
     """
     texts = [str(label) for label in labels]
-    found = [_ways(text, TextOptions()) for text in texts]
     if any(map(is_code, texts)):
         return None
-    count = Counter(way for ways in found for way in ways)
-    most = max(count.values(), default=0)
-    if len(formats := _formats(texts, found)) > 1:
-        return _several_formats(texts, found, formats)
-    if message := _unit_doubt(texts, found):
+    found = {text: _ways(text, TextOptions()) for text in texts}
+    dates = {text: {way.forms[0] for way in ways if isinstance(way, Dates)} for text, ways in found.items()}
+    if len(formats := _formats({text: forms for text, forms in dates.items() if forms}, len(texts))) > 1:
+        return _several_formats([text for text in texts if not dates[text]], formats)
+    if message := _unit_doubt(found):
         return message
+    count = Counter(way for ways in found.values() for way in ways)
+    most = max(count.values(), default=0)
     if not most or 2 * most < len(texts):
         return None
     best = [way for way in count if count[way] == most]
-    message = "dates" if isinstance(best[0], Dates) else "numbers"
-    if odd := [label for label, ways in zip(labels, found, strict=True) if not ways & set(best)]:
-        option = _na_options([str(label) for label in odd])
+    what = "dates" if isinstance(best[0], Dates) else "numbers"
+    if odd := [label for label in labels if not found[str(label)] & set(best)]:
         row = "" if row_of is None else f" in row {row_of(odd[0]):,}"
         return (
-            f"{message} but for {len(odd):,} of its labels, such as '{odd[0]}'{row}, and so taken for labels. If these "
-            f"mean that an entry is missing, leave it empty, or read the file with {option}"
+            f"{what} but for {len(odd):,} of its labels, such as '{odd[0]}'{row}, and so taken for labels. If these "
+            f"mean that an entry is missing, leave it empty, or read the file with {_na_options(odd)}"
             f"{_in_python('na', [str(label) for label in odd[:EXAMPLES]])}"
         )
     if Plain() in best:
         return None  # numbers may be names, and whoever made texts of them may know
     if chosen(best, TextOptions()) is not None:
-        return f"{message} written as text, such as '{texts[0]}', and so taken for labels. Convert the column"
-    if message == "dates":
-        forms = sorted(way.form for way in best if isinstance(way, Dates))
+        return f"{what} written as text, such as '{texts[0]}', and so taken for labels. Convert the column"
+    if what == "dates":
+        forms = sorted(way.forms[0] for way in best if isinstance(way, Dates))
         options = " or ".join(f"--date-format {_quoted(form)}" for form in forms)
         return (
             f"dates such as '{texts[0]}', in an order that is not certain, and so taken for labels. Say it: {options}"
@@ -225,16 +199,17 @@ def doubt(labels: Sequence[Any], row_of: Callable[[Any], int] | None = None) -> 
     )
 
 
-def _unit_doubt(texts: Sequence[str], found: Sequence[frozenset[Way]]) -> str | None:
+def _unit_doubt(found: Mapping[str, frozenset[Way]]) -> str | None:
     """What is to be said of texts that are all numbers with a unit, of which there are several or none is known."""
-    matches = [WORD.fullmatch(text) for text in texts]
-    if len(texts) > 1 and len(words := {match[1] if match else "" for match in matches}) == 1 and (word := words.pop()):
-        return f"numbers with '{word}' after them, such as '{texts[0]}', and so taken for labels. Leave '{word}' out"
+    words = {match[1] if (match := WORD.fullmatch(text)) else "" for text in found}
+    if len(found) > 1 and len(words) == 1 and (word := words.pop()):
+        first = next(iter(found))
+        return f"numbers with '{word}' after them, such as '{first}', and so taken for labels. Leave '{word}' out"
     units: dict[str, list[str]] = {}
-    for text, ways in zip(texts, found, strict=True):
+    for text, ways in found.items():
         for unit in {way.unit for way in ways if isinstance(way, NumberFormat)}:
             units.setdefault(unit, []).append(text)
-    if len(units) < 2 or sum(map(len, units.values())) < len(texts):
+    if len(units) < 2 or sum(map(len, units.values())) < len(found):
         return None
     seen = [
         f"{len(some):,} of the labels have {f'{unit!r}' if unit else 'none'}, such as '{some[0]}'"
@@ -243,20 +218,15 @@ def _unit_doubt(texts: Sequence[str], found: Sequence[frozenset[Way]]) -> str | 
     return f"numbers with several units, and so taken for labels: {', '.join(seen)}. Convert them to one unit"
 
 
-def _formats(texts: Sequence[str], found: Sequence[frozenset[Way]]) -> list[tuple[list[str], list[str]]]:
-    """The formats of which each text has one, the most frequent first, if most texts are dates.
+def _formats(left: dict[str, set[str]], n: int) -> list[tuple[list[str], list[str]]]:
+    """The formats of which each date among n texts has one, the most frequent first, if most texts are dates.
 
     Each format comes with those that fit its texts as well, and with these texts.
     """
-    left = {text: {way.form for way in ways if isinstance(way, Dates)} for text, ways in zip(texts, found, strict=True)}
-    left = {text: forms for text, forms in left.items() if forms}
-    if 2 * len(left) < len(texts):
-        return []
-    made = []
-    while left:
+    made: list[tuple[list[str], list[str]]] = []
+    while left and (made or 2 * len(left) >= n):
         count = Counter(form for forms in left.values() for form in forms)
-        forms = sorted(count, key=lambda form: ("%B" in form, form))  # May is both %b and %B
-        best = max(forms, key=lambda form: count[form])
+        best = max(sorted(count, key=lambda form: ("%B" in form, form)), key=count.__getitem__)  # May is both %b and %B
         some = [text for text, forms in left.items() if best in forms]
         alike = set.intersection(*(left[text] for text in some)) - {best, best.replace("%b", "%B")}
         made.append(([best, *sorted(alike)], some))
@@ -264,23 +234,21 @@ def _formats(texts: Sequence[str], found: Sequence[frozenset[Way]]) -> list[tupl
     return made
 
 
-def _several_formats(
-    texts: Sequence[str], found: Sequence[frozenset[Way]], formats: Sequence[tuple[list[str], list[str]]]
-) -> str:
+def _several_formats(odd: Sequence[str], formats: Sequence[tuple[list[str], list[str]]]) -> str:
     seen = ", ".join(
         f"{' or '.join(forms)} ({len(some):,} of the labels, such as '{some[0]}')" for forms, some in formats
     )
     options = " ".join(f"--date-format {_quoted(forms[0])}" for forms, _ in formats)
     message = f"dates in several formats, and so taken for labels: {seen}. Read the file with {options}"
-    if odd := [text for text, ways in zip(texts, found, strict=True) if not any(isinstance(w, Dates) for w in ways)]:
+    if odd:
         message += f", and name what means a missing entry: {_na_options(odd)}"
     if unsure := [forms for forms, _ in formats if len(forms) > 1]:
         message += f". Take {' or '.join(unsure[0])}, whichever is meant"
     return message + _in_python("date_format", [forms[0] for forms, _ in formats])
 
 
-def _na_options(odd: Sequence[str]) -> str:
-    return " ".join(f"--na={_quoted(text)}" for text in odd[:EXAMPLES]) + (" ..." if len(odd) > EXAMPLES else "")
+def _na_options(odd: Sequence[Any]) -> str:
+    return " ".join(f"--na={_quoted(str(one))}" for one in odd[:EXAMPLES]) + (" ..." if len(odd) > EXAMPLES else "")
 
 
 def _in_python(option: str, value: Any) -> str:
@@ -291,7 +259,7 @@ def _in_python(option: str, value: Any) -> str:
 def two_readings(texts: Iterable[str], forms: Sequence[str]) -> str | None:
     """The first text that two of the formats read as different dates, in words; None if there is none."""
     for text in texts if len(forms) > 1 else ():
-        found = {form: value for form in forms if (value := Dates(form).value(text)) is not None}
+        found = {form: value for form in forms if (value := _moment(text, form)) is not None}
         if len(set(found.values())) > 1:
             return f"such as '{text}', fit {' and '.join(found)}"
     return None
@@ -316,9 +284,9 @@ def is_code(text: str) -> bool:
     text = text.strip()
     if HEX.fullmatch(text) or PHONE.fullmatch(text):
         return True
-    if not text.isascii() or not text.lstrip("+-").isdigit():
-        return False
     digits = text.lstrip("+-")
+    if not text.isascii() or not digits.isdigit():
+        return False
     return (len(text) > 1 and text[0] == "0") or len(digits) > 19 or int(digits) >= 2**63
 
 
@@ -326,11 +294,11 @@ def is_code(text: str) -> bool:
 
 
 def _ways(text: str, options: TextOptions) -> frozenset[Way]:
-    found: set[Way] = {Dates(form) for form in options.date_format}
-    if len(options.date_format) > 1:
-        found.add(MixedDates(options.date_format))
+    found: set[Way] = {Dates((form,)) for form in options.date_format}
+    if options.date_format:
+        found.add(Dates(options.date_format))
     if len(text) <= LONGEST and any(map(str.isdigit, text)):
-        found |= {Dates(form) for form in _forms(text.strip())}
+        found |= {Dates((form,)) for form in _forms(text.strip())}
         found.add(Plain())
         if (taken := _amount(text)) is not None:
             unit, values = taken
@@ -415,205 +383,6 @@ def _clock(text: str) -> str | None:
 
 def _quoted(text: str) -> str:
     return text if re.fullmatch(r"[\w.-]+", text) else f"'{text}'"
-
-
-# --- The lines of a text file of rows and columns: its encoding, its comments, the names of its columns -------------
-
-
-LOOKED_AT = 4096  # bytes, by which a file that is no text is known
-SHOWN = 20  # bytes of what is no text
-_said: ContextVar[list[str] | None] = ContextVar("said", default=None)  # where `say` leaves its texts; None: it warns
-MARKS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16", b"PK\x03\x04": "a zip archive, such as .xlsx"}
-
-
-@dataclass(frozen=True)
-class TextInMemory:
-    """A text in memory, which is opened as a file is.
-
-    Attributes:
-        name: what messages call it.
-        content: its bytes.
-    """
-
-    name: str
-    content: bytes
-
-    def __str__(self) -> str:
-        return self.name
-
-    def open(
-        self, mode: str = "r", *, newline: str | None = None, encoding: str | None = None, errors: str | None = None
-    ) -> Any:
-        """As `Path.open`."""
-        raw = io.BytesIO(self.content)
-        return raw if "b" in mode else io.TextIOWrapper(raw, encoding, errors, newline)
-
-
-TextFile = Path | TextInMemory
-
-
-class Header(NamedTuple):
-    """The names of the columns, and how many lines come before the first row."""
-
-    names: tuple[str, ...]
-    skip: int
-
-
-def open_text(path: TextFile, options: TextOptions) -> Any:
-    """The bytes of a text, in UTF-8."""
-    file = path.open("rb")
-    return file if options.encoding is None else codecs.EncodedFile(file, "utf-8", options.encoding)
-
-
-def check_text(path: TextFile, options: TextOptions) -> None:
-    """Refuse a file that is no text, or one in an encoding that shows at its start.
-
-    Raises:
-        DataError: it says what the file is.
-    """
-    if options.encoding is not None:
-        return
-    with path.open("rb") as file:
-        start = file.read(LOOKED_AT)
-    for mark, what in MARKS.items():
-        if start.startswith(mark):
-            cure = "Read it with --encoding utf-16, or save it as UTF-8" if what == "UTF-16" else "Export it as .csv"
-            raise DataError(f"got '{path}', which is {what}; expected text in UTF-8. {cure}.")
-    if b"\0" in start:
-        raise DataError(
-            f"got '{path}', which holds a byte 0 at place {start.index(0) + 1}; expected text in UTF-8. If it is text "
-            "in another encoding, name it, such as --encoding utf-16."
-        )
-
-
-def lines_of(path: TextFile, options: TextOptions) -> Iterator[tuple[int, list[str]]]:
-    """The number and the entries of each line that is not blank; bytes that are no UTF-8 are kept as surrogates.
-
-    Raises:
-        DataError: no text, or a line of which no entries can be made.
-    """
-    check_text(path, options)
-    errors = "surrogateescape" if options.encoding is None else "strict"
-    with path.open(newline="", encoding=options.encoding or "utf-8-sig", errors=errors) as file:
-        reader = csv.reader(file, delimiter=options.separator(str(path)))
-        before = 0
-        try:
-            for entries in reader:
-                before = reader.line_num
-                if "".join(entries).strip() or len(entries) > 1:
-                    yield before, entries
-        except csv.Error as error:
-            if "field limit" not in str(error) or reader.line_num <= before + 1:
-                raise DataError(f"line {reader.line_num} of '{path}' is no row of cells: {error}.") from None
-            raise DataError(
-                f"line {before + 1} of '{path}' has a cell of more than {csv.field_size_limit():,} characters, over "
-                f"{reader.line_num - before:,} lines or more: a quote opens there that is closed late or never. Remove "
-                "that quote, or close it."
-            ) from None
-        except UnicodeError as error:
-            raise not_encoded(path, options, error) from None
-
-
-def not_encoded(path: TextFile, options: TextOptions, error: Exception) -> DataError:
-    """What is to be said of a text in another encoding than the one that was named."""
-    return DataError(f"got '{path}', which is no text in {options.encoding} ({error}). Name another --encoding.")
-
-
-def not_utf8(entries: Sequence[str]) -> str | None:
-    """What is to be said of entries of `lines_of` of which one is no UTF-8; None where all are."""
-    for entry in entries:
-        if any("\udc80" <= letter <= "\udcff" for letter in entry):
-            got = entry.encode("utf-8", "surrogateescape")
-            more = "..." if len(got) > SHOWN else ""
-            return (
-                f"got {got[:SHOWN]!r}{more}; expected UTF-8 text. Save the file as UTF-8, or name its encoding, such "
-                "as --encoding latin-1."
-            )
-    return None
-
-
-def header_of(path: TextFile, options: TextOptions) -> Header:
-    """The names of the columns, from the first line that is neither blank nor a comment.
-
-    A line without a number names the columns. Otherwise it is a row, and the names are x, y or x0, x1, ... Lines at the
-    start with a "#" are comments; but the last of them names the columns if it has as many entries as the next line.
-
-    Raises:
-        DataError: a name twice, entries that another character separates, or nothing there.
-    """
-    comments: list[tuple[int, list[str]]] = []
-    for line, entries in lines_of(path, options):
-        if entries[0].lstrip().startswith("#"):
-            comments.append((line, entries))
-            continue
-        if comments and len(comments[-1][1]) == len(entries) > 1:
-            line, entries = comments.pop()
-        break
-    else:
-        if not comments:
-            raise DataError(f"'{path}' is empty; expected rows and columns.")
-        line, entries = comments.pop()
-    if comments:
-        say(f"'{path}': {len(comments)} lines of comments before the columns are left out, from line {comments[0][0]}.")
-    if message := not_utf8(entries):
-        raise DataError(f"line {line} of '{path}', the names of its columns: {message}")
-    names, named = _names(entries, path, options)
-    return Header(names, line if named else line - 1)
-
-
-def _names(first: Sequence[str], path: TextFile, options: TextOptions) -> tuple[tuple[str, ...], bool]:
-    """The names of the columns of a text whose first line has the entries `first`, and whether that line names them."""
-    named = not any(is_number(entry) or _decimal_comma(entry, options) for entry in first)
-    names = [entry.strip() for entry in first] if named else list(default_columns(len(first)))
-    separator = options.separator(str(path))
-    for other in {",", ";", "\t", "|"} - {separator}:
-        if len(names) == 1 and other in first[0]:
-            shown = other.replace("\t", "\\t")
-            raise DataError(
-                f"got '{path}' with one column, {first[0][:SHOWN]!r}, that has '{shown}' in it; expected {separator!r} "
-                f"between entries. If '{shown}' separates them, say --sep '{shown}'."
-            )
-    if unnamed := [j for j, name in enumerate(names) if not name]:
-        for j in unnamed:
-            names[j] = f"column {j + 1}"
-        say(f"'{path}': column {unnamed[0] + 1} has no name, and is called '{names[unnamed[0]]}'.")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"'{path}' has two columns named '{twice}'; give each its own name.")
-    return tuple(names), named
-
-
-def _decimal_comma(entry: str, options: TextOptions) -> bool:
-    return options.decimal == "," and is_number(entry.replace(",", "."))
-
-
-def say(text: str) -> None:
-    """Warn that something is read otherwise than it is written. Python says the same text once."""
-    said = _said.get()
-    if said is None:
-        warnings.warn(text, UserWarning, stacklevel=1)
-    else:
-        said.append(text)
-
-
-@contextmanager
-def collected() -> Iterator[list[str]]:
-    """A list of what `say` is given in this thread meanwhile, in the place of warnings, which belong to all threads."""
-    texts: list[str] = []
-    token = _said.set(texts)
-    try:
-        yield texts
-    finally:
-        _said.reset(token)
-
-
-def say_read(path: TextFile, column: str, way: NumberFormat | AnyDates, options: TextOptions) -> None:
-    """Say how a column is read, where nobody requested that."""
-    requested = (
-        {*way.forms} <= {*options.date_format} if isinstance(way, AnyDates) else not way.unit and options.decimal
-    )
-    if not requested:
-        say(f"'{path}', column '{column}': read as {way.words}.")
 
 
 def default_columns(dim: int) -> tuple[str, ...]:

@@ -1,133 +1,300 @@
-"""Text files into columns: the layout of the lines, quotes and the cells."""
+"""Text files of rows and columns. pyarrow parses them as text, and says what a column is.
 
+A column is of the first type that all of its entries have: whole numbers, true or false, days, times, numbers, or one
+of the forms of `motes.data.readings`. Without one its entries are labels.
+"""
+
+import codecs
+import csv
 import io
-import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from motes.data import readings
-from motes.data.arrays import Series
-from motes.data.frames import Frame, as_frame
+from motes.data.arrays import Series, unsuitable
+from motes.data.frames import Frame, unique_names
+from motes.data.readings import (
+    Dates,
+    NumberFormat,
+    Way,
+    chosen,
+    default_columns,
+    is_code,
+    is_number,
+    two_readings,
+    ways_of,
+)
 from motes.errors import DataError
 from motes.text_options import TextOptions
 
+PART = 2**22  # bytes that are parsed at once
 LONGEST = 2**24  # bytes of one row, beyond which the rest of a text is no longer cut into parts
-START = 2**20  # bytes by which the types of columns are known
-PART = 2**22  # bytes that are in memory at once, where rows come part by part
-CODE = r"^\s*(0\d+|[+-]?0[xX][0-9a-fA-F]+|[+-]?\d{19,}|\+\d{8,})\s*$"  # what may be a name, and is no number then
-CODE_AT_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:[+-]?0[xX]|0\d|[+-]?\d{19}|\+\d{8})")
-Types = dict[str, Any]  # column -> Arrow's type
+LOOKED_AT = 4096  # bytes, by which a file that is no text is known
+SHOWN = 20  # bytes of what is no text
+END = "\3"  # the cells of a row that is put behind the last one: an open quote would swallow it
+CODE = r"^(0\d+|[+-]?0[xX][0-9a-fA-F]+|[+-]?\d{19,}|\+\d{8,})$"  # what may be a name, and is no number then
+CLOCK = r"^\d\d?:\d\d(:\d\d)?$"
+MARKS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16", b"PK\x03\x04": "a zip archive, such as .xlsx"}
+Say = Callable[[str], None]
+
+
+def warn(text: str) -> None:
+    """Warn that something is read otherwise than it is written. Python says the same text once."""
+    warnings.warn(text, UserWarning, stacklevel=1)
 
 
 @dataclass(frozen=True)
-class TextLayout:
-    """How a text is written, the names of its columns, and the lines before the first row."""
+class TextInMemory:
+    """A text in memory, which is opened as a file is.
 
-    path: readings.TextFile
-    options: TextOptions
+    Attributes:
+        name: what messages call it.
+        content: its bytes.
+    """
+
+    name: str
+    content: bytes
+
+    def __str__(self) -> str:
+        return self.name
+
+    def open(self, mode: str) -> Any:
+        """Its bytes, for reading."""
+        return io.BytesIO(self.content)
+
+
+TextFile = Path | TextInMemory
+
+
+# --- lines: the encoding, comments, the names of the columns ----------------------------------------------------------
+
+
+class Header(NamedTuple):
+    """The names of the columns, and how many lines come before the first row."""
+
     names: tuple[str, ...]
     skip: int
 
-    @classmethod
-    def of(cls, path: readings.TextFile, options: TextOptions) -> "TextLayout":
-        return cls(path, options, *readings.header_of(path, options))
 
-    def parsed(
-        self,
-        source: Any,
-        types: Types,
-        *,
-        encode: bool = False,
-        first: bool = True,
-        lenient: bool = False,
-    ) -> Any:
-        """What pyarrow makes of a part of the text, or of all of it: its first one or another.
+def header_of(path: TextFile, options: TextOptions, say: Say = warn) -> Header:
+    """The names of the columns, from the first line that is neither blank nor a comment.
 
-        Args:
-            source: of the part.
-            types: of columns; those of others are found.
-            encode: make a dictionary of words.
-            first: it begins where the file does.
-            lenient: leave out lines that are no rows.
-        """
-        from pyarrow import csv
+    A line without a number names the columns. Otherwise it is a row, and the names are x, y or x0, x1, ... Lines at the
+    start with a "#" are comments; but the last of them names the columns if it has as many entries as the next line.
 
-        handler = _skip if lenient else _skip_blank
-        missing = [*csv.ConvertOptions().null_values, *self.options.na]
-        # Without threads: after an error one is left behind, which now and then ends the process with it.
-        return csv.read_csv(
-            source,
-            csv.ReadOptions(column_names=self.names, skip_rows=self.skip if first else 0, use_threads=False),
-            csv.ParseOptions(
-                delimiter=self.options.separator(str(self.path)), newlines_in_values=True, invalid_row_handler=handler
-            ),
-            csv.ConvertOptions(
-                strings_can_be_null=True,
-                auto_dict_encode=encode,
-                column_types=types,
-                null_values=missing,
-                decimal_point=self.options.decimal or ".",
-            ),
+    Raises:
+        DataError: a name twice, entries that another character separates, or nothing there.
+    """
+    comments: list[tuple[int, list[str]]] = []
+    for line, entries in _lines(path, options):
+        if entries[0].lstrip().startswith("#"):
+            comments.append((line, entries))
+            continue
+        if comments and len(comments[-1][1]) == len(entries) > 1:
+            line, entries = comments.pop()
+        break
+    else:
+        if not comments:
+            raise DataError(f"'{path}' is empty; expected rows and columns.")
+        line, entries = comments.pop()
+    if comments:
+        say(f"'{path}': {len(comments)} lines of comments before the columns are left out, from line {comments[0][0]}.")
+    if message := _not_utf8(entries):
+        raise DataError(f"line {line} of '{path}', the names of its columns: {message}")
+    separator = options.separator(str(path))
+    for other in {",", ";", "\t", "|"} - {separator}:
+        if len(entries) == 1 and other in entries[0]:
+            shown = other.replace("\t", "\\t")
+            raise DataError(
+                f"got '{path}' with one column, {entries[0][:SHOWN]!r}, that has '{shown}' in it; expected "
+                f"{separator!r} between entries. If '{shown}' separates them, say --sep '{shown}'."
+            )
+    if any(is_number(entry.replace(options.decimal or ".", ".")) for entry in entries):
+        return Header(default_columns(len(entries)), line - 1)
+    names = [entry.strip() or f"column {j}" for j, entry in enumerate(entries, start=1)]
+    if unnamed := [name for entry, name in zip(entries, names, strict=True) if not entry.strip()]:
+        say(f"'{path}': {unnamed[0]} has no name, and is called '{unnamed[0]}'.")
+    return Header(unique_names(names, f"'{path}'"), line)
+
+
+def _lines(path: TextFile, options: TextOptions) -> Iterator[tuple[int, list[str]]]:
+    """The number and the entries of each line that is not blank; bytes that are no UTF-8 are kept as surrogates.
+
+    Raises:
+        DataError: no text, or a line of which no entries can be made.
+    """
+    if options.encoding is None:
+        _check_utf8(path)
+    errors = "surrogateescape" if options.encoding is None else "strict"
+    with path.open("rb") as raw, io.TextIOWrapper(raw, options.encoding or "utf-8-sig", errors, newline="") as file:
+        reader, before = csv.reader(file, delimiter=options.separator(str(path))), 0
+        try:
+            for entries in reader:
+                before = reader.line_num
+                if "".join(entries).strip() or len(entries) > 1:
+                    yield before, entries
+        except csv.Error as error:
+            if "field limit" not in str(error) or reader.line_num <= before + 1:
+                raise DataError(f"line {reader.line_num} of '{path}' is no row of cells: {error}.") from None
+            raise DataError(
+                f"line {before + 1} of '{path}' has a cell of more than {csv.field_size_limit():,} characters, over "
+                f"{reader.line_num - before:,} lines or more: a quote opens there that is closed late or never. Remove "
+                "that quote, or close it."
+            ) from None
+        except UnicodeError as error:
+            raise _not_encoded(path, options, error) from None
+
+
+def _check_utf8(path: TextFile) -> None:
+    """Refuse a file that is no text, or one in an encoding that shows at its start.
+
+    Raises:
+        DataError: it says what the file is.
+    """
+    with path.open("rb") as file:
+        start = file.read(LOOKED_AT)
+    for mark, what in MARKS.items():
+        if start.startswith(mark):
+            cure = "Read it with --encoding utf-16, or save it as UTF-8" if what == "UTF-16" else "Export it as .csv"
+            raise DataError(f"got '{path}', which is {what}; expected text in UTF-8. {cure}.")
+    if b"\0" in start:
+        raise DataError(
+            f"got '{path}', which holds a byte 0 at place {start.index(0) + 1}; expected text in UTF-8. If it is text "
+            "in another encoding, name it, such as --encoding utf-16."
         )
 
-    def parts(self) -> Iterator[tuple[bytes, bool]]:
-        """The bytes of the text, cut where lines end, and whether they are its first ones."""
-        with readings.open_text(self.path, self.options) as file:
-            rest, first = b"", True
+
+def _not_encoded(path: TextFile, options: TextOptions, error: Exception) -> DataError:
+    return DataError(f"got '{path}', which is no text in {options.encoding} ({error}). Name another --encoding.")
+
+
+def _not_utf8(entries: Sequence[str]) -> str | None:
+    """What is to be said of entries of which one is no UTF-8; None where all are."""
+    for entry in entries:
+        if any("\udc80" <= letter <= "\udcff" for letter in entry):
+            got = entry.encode("utf-8", "surrogateescape")
+            more = "..." if len(got) > SHOWN else ""
+            return (
+                f"got {got[:SHOWN]!r}{more}; expected UTF-8 text. Save the file as UTF-8, or name its encoding, such "
+                "as --encoding latin-1."
+            )
+    return None
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text of rows and columns, and where to say what is read otherwise than it is written."""
+
+    path: TextFile
+    options: TextOptions
+    header: Header
+    say: Say
+
+    @classmethod
+    def of(cls, path: TextFile, options: TextOptions, say: Say) -> "Text":
+        return cls(path, options, header_of(path, options, say), say)
+
+    def tables(self) -> Iterator[Any]:
+        """The rows as Arrow tables of text, part by part.
+
+        Raises:
+            DataError: a row of another length, bytes that are no text, or a quote that nothing closes; with its line.
+        """
+        import pyarrow as pa
+
+        rows = 0
+        try:
+            for part, line in self._parts():
+                table = self._parse(part, line)
+                last = table.columns[-1][-1].as_py() if len(table) else None
+                if last != END:
+                    raise self._open_quote(rows + len(table), line + part.rstrip().count(b"\n") + 1, last or "")
+                rows += len(table) - 1
+                yield table.slice(0, len(table) - 1)
+        except UnicodeError as error:
+            raise _not_encoded(self.path, self.options, error) from None
+        except pa.ArrowInvalid as error:
+            for line, cells in _lines(self.path, self.options):
+                if message := self._fault(line, cells):
+                    raise DataError(message) from None
+            raise DataError(f"'{self.path}' is not a text of rows and columns: {str(error).rstrip('.')}.") from None
+        if not rows:
+            raise DataError(f"'{self.path}' names its columns and has no rows.")
+
+    def _parts(self) -> Iterator[tuple[bytes, int]]:
+        """The bytes of the text in UTF-8, cut where rows end, and how many lines are before them."""
+        with self.path.open("rb") as raw:
+            encoding = self.options.encoding
+            file = raw if encoding is None else codecs.EncodedFile(raw, "utf-8", encoding)
+            rest, line = b"", 0
             while more := file.read(PART):
                 rest += more
-                if end := last_end(rest):
-                    yield rest[:end], first
-                    rest, first = rest[end:], False
+                if end := _last_end(rest):
+                    yield rest[:end], line
+                    line += rest.count(b"\n", 0, end)
+                    rest = rest[end:]
                 elif len(rest) > LONGEST:  # an odd quote, such as that of 5" pipes: to look again would be quadratic
                     rest += file.read()
             if rest:
-                yield rest, first
+                yield rest, line
 
-    def codes(self) -> set[str]:
-        """The columns in which digits are a name, such as 01234, of which a number would lose some."""
+    def _parse(self, part: bytes, line: int) -> Any:
         import pyarrow as pa
-        from pyarrow import compute
+        from pyarrow import csv
 
-        found: set[str] = set()
-        may_hold = _may_hold_codes(self.options.separator(str(self.path)))
-        raw = dict.fromkeys(self.names, pa.binary())  # which may be no UTF-8
-        for part, first in self.parts():
-            if may_hold(part):
-                table = self.parsed(io.BytesIO(part), raw, first=first, lenient=True)
-                for name in set(self.names) - found:
-                    like = compute.match_substring_regex(table[name], CODE)
-                    if any(readings.is_code(entry.decode()) for entry in table[name].filter(like).unique().to_pylist()):
-                        found.add(name)
-        return found
+        names, separator = self.header.names, self.options.separator(str(self.path))
+        end = separator.join([END] * len(names))
+        # Without threads: after an error one is left behind, which now and then ends the process with it.
+        return csv.read_csv(
+            io.BytesIO(b"%b\n%b" % (part, end.encode())),
+            csv.ReadOptions(column_names=names, skip_rows=0 if line else self.header.skip, use_threads=False),
+            csv.ParseOptions(delimiter=separator, newlines_in_values=True, invalid_row_handler=_skip_blank),
+            csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()),
+                strings_can_be_null=True,
+                null_values=[*csv.ConvertOptions().null_values, *self.options.na],
+            ),
+        )
+
+    def _open_quote(self, row: int, end: int, cell: str) -> DataError:
+        """What is to be said of the last cell, which goes on up to the line `end`."""
+        lines = cell.partition(END)[0].rstrip().count("\n")
+        swallows = f": the {lines:,} lines after it would be part of that cell" if lines else ""
+        return DataError(
+            f"row {row:,} of '{self.path}' (line {end - lines:,}): a quote opens in the last column, "
+            f"'{self.header.names[-1]}', and nothing closes it before the end of the file{swallows}. Remove the quote, "
+            'or write the cell in quotes with "" for a quote in it.'
+        )
+
+    def _fault(self, line: int, cells: list[str]) -> str | None:
+        """What is wrong with a line."""
+        names, skip = self.header
+        if line <= skip:
+            return None
+        if len(cells) == len(names):
+            name = next((name for name, cell in zip(names, cells, strict=True) if _not_utf8([cell])), None)
+            return name and f"line {line} of '{self.path}', column '{name}': {_not_utf8(cells)}"
+        got = f"{len(cells)} cell{'s' * (len(cells) != 1)}; expected {len(names)}."
+        if len(names) == 1 and skip == 1:
+            got += f" Line 1 has 1, '{names[0]}'; if it is a title, remove all lines above the names of the columns."
+        if not (breaks := sum(cell.count("\n") for cell in cells)):
+            return f"line {line} of '{self.path}' has {got}"
+        return (
+            f"the row that ends in line {line} of '{self.path}' has {got} It goes over {breaks + 1:,} lines, for a "
+            "quote opens in it that is closed late or never. Remove that quote, or close it."
+        )
 
 
-def _may_hold_codes(separator: str) -> Callable[[bytes], bool]:
-    """Looks for what may be a code in raw text: nearly always there is none, and nothing has to be parsed for it."""
-    starts = (separator, f"{separator} ", "\n", '"')
-    # One pattern for each start: a literal is found about ten times faster than one of several letters.
-    found = [
-        re.compile(re.escape(start.encode()) + rb"(?:[+-]?0[xX]|0\d|[+-]?\d{19}|\+\d{8})").search for start in starts
-    ]
-    return lambda part: any(search(part) for search in found) or CODE_AT_START.match(part) is not None
-
-
-def is_small(path: Path) -> bool:
-    """Whether a text is no larger than one part."""
-    return path.stat().st_size <= PART
-
-
-def start_of(file: Any) -> io.BytesIO:
-    """The first lines. (pyarrow's own reader by blocks leaves a thread behind, which can end the process with it.)"""
-    raw = file.read(START)
-    return io.BytesIO(raw if not file.read(1) else raw[: raw.rfind(b"\n") + 1] or raw)
-
-
-def last_end(raw: bytes) -> int:
+def _last_end(raw: bytes) -> int:
     """Where the last row ends that is whole, 0 where none is: a line's end between quotes is part of a cell."""
     end = raw.rfind(b"\n") + 1
     quotes = raw.count(b'"', 0, end)
@@ -138,116 +305,156 @@ def last_end(raw: bytes) -> int:
     return end
 
 
-def _skip(row: Any) -> str:
-    return "skip"
-
-
 def _skip_blank(row: Any) -> str:
     return "error" if row.text is None or row.text.strip() else "skip"
 
 
-# --- Quotes that open in a text file of rows and columns, and swallow the rows behind them until one closes ---------
+# --- columns ----------------------------------------------------------------------------------------------------------
 
 
-CELL = re.compile(rb'[^"]*+(?:""[^"]*+)*+"')  # what follows an opening quote, up to the closing one
-TAIL = 2**16  # bytes at the end of a file, in which its last line is looked for
+class Column:
+    """What a column of text is, by the entries that were looked at.
 
+    Attributes:
+        types: of Arrow, which all of them have, the plainest first; None: all are missing.
+        ways: those of `readings` with which all agree, where they need one.
+        is_code: some are digits that are a name.
+        is_clock: all are times of day.
+        is_mixed: later ones took the last type away, so that the earlier ones have to be looked at again.
+        ambiguous: one that two of the stated date formats read as different dates, in words.
+        breaks: how many go over several lines, the lines of the longest, and its row.
+    """
 
-class LongCells:
-    """The cells that go over several lines, found in one part of a text after another."""
+    def __init__(self, name: str, text: Text, *, in_parts: bool):
+        self.name, self.text, self._in_parts = name, text, in_parts
+        self.types: list[Any] | None = None
+        self.ways: frozenset[Way] | None = None
+        self.is_code, self.is_clock, self.is_mixed = False, True, False
+        self.ambiguous: str | None = None
+        self.breaks, self._rows = (0, 0, 0), 0
 
-    def __init__(self, layout: TextLayout):
-        self.layout = layout
-        self._rows = 0
-        self._found: dict[str, tuple[int, int, int]] = {}  # column -> cells, lines of the longest, and its row
-        self._at_end = False
+    def look(self, entries: Any) -> Any:
+        """Look at the entries of the next rows, text of Arrow, and give them in the first of the types; None: of none.
 
-    def add(self, table: Any) -> None:
-        """Look at the rows of the next part, an Arrow table."""
-        from pyarrow import compute, types
-
-        self._at_end = False
-        for name in table.column_names:
-            column = table[name]
-            if types.is_dictionary(column.type):
-                hold = [compute.match_substring(chunk.dictionary, "\n") for chunk in column.chunks]
-                if not any(compute.any(one).as_py() for one in hold):
-                    continue
-                column = column.cast(column.type.value_type)
-            if not types.is_string(column.type):
-                continue
-            breaks = compute.count_substring(column, "\n")
-            if cells := compute.sum(compute.greater(breaks, 0)).as_py():
-                most = compute.max(breaks).as_py()
-                before, longest, row = self._found.get(name, (0, 0, 0))
-                if most + 1 > longest:
-                    longest, row = most + 1, self._rows + compute.index(breaks, most).as_py() + 1
-                self._found[name] = before + cells, longest, row
-                self._at_end |= bool(breaks[-1].as_py())
-        self._rows += len(table)
-
-    def say(self) -> None:
-        """Warn of cells of several lines, and refuse a quote that is still open at the end of the file.
-
-        Raises:
-            DataError: it names the line and the row in which the quote opens.
+        One of the types is enough where there are no later rows.
         """
-        layout = self.layout
-        text = _all_of(layout) if self._at_end else _last_line(layout)  # the last cell may be all that follows a quote
-        opened = _open_quote(text, layout.options.separator(str(layout.path)))
-        if opened is not None:
-            line, lines = text.count(b"\n", 0, opened) + 1, text.count(b"\n", opened, len(text.rstrip())) + 1
-            where = f"row {self._rows:,} of '{layout.path}'" + (f" (line {line:,})" if self._at_end else "")
-            swallows = f": the {lines - 1:,} lines after it would be part of that cell" if lines > 1 else ""
-            raise DataError(
-                f"{where}: a quote opens in the last column, '{layout.names[-1]}', and nothing closes it before the "
-                f'end of the file{swallows}. Remove the quote, or write the cell in quotes with "" for a quote in it.'
-            )
-        for name, (cells, longest, row) in self._found.items():
-            some = "1 cell goes" if cells == 1 else f"{cells:,} cells go"
-            readings.say(
-                f"'{layout.path}', column '{name}': {some} over several lines; the longest has {longest:,}, in row "
-                f"{row:,}. If it should not, a quote is missing or too many there, and rows are part of the cell."
-            )
+        import pyarrow as pa
+        from pyarrow import compute
+
+        options, before = self.text.options, self._rows
+        self._rows += len(entries)
+        if entries.null_count == len(entries):
+            return None
+        plain = compute.utf8_trim_whitespace(entries)
+        types = self._likely_types(plain.drop_null()[0].as_py()) if self.types is None else self.types
+        made = ((kind, self._cast(plain, kind)) for kind in types)
+        left = dict(islice((pair for pair in made if pair[1] is not None), None if self._in_parts else 1))
+        self.is_code = self.is_code or _has_codes(plain, is_number=bool(left))
+        left = {} if self.is_code else left
+        # Digits that are a name agree with no other way than that of a date.
+        self.is_mixed = bool(self.types) and not left and (not self.is_code or bool(options.date_format))
+        self.types = [*left]
+        if left and not (options.date_format and self.types[0] == pa.int64()):
+            return left[self.types[0]]
+        self.is_clock &= compute.all(compute.match_substring_regex(plain, CLOCK)).as_py()
+        if self.ways != frozenset():
+            texts = entries.drop_null().unique().to_pylist()
+            agreed = ways_of(texts, options)
+            self.ways = agreed if self.ways is None else self.ways & agreed
+            if self.ambiguous is None and any(isinstance(way, Dates) for way in self.ways):
+                self.ambiguous = two_readings(texts, options.date_format)
+        lines = compute.count_substring(entries, "\n")
+        if most := compute.max(lines).as_py():
+            cells, longest, row = self.breaks
+            if most + 1 > longest:
+                longest, row = most + 1, before + compute.index(lines, most).as_py() + 1
+            self.breaks = cells + compute.sum(compute.greater(lines, 0)).as_py(), longest, row
+        return next(iter(left.values()), None)
+
+    def _likely_types(self, text: str) -> list[Any]:
+        """Those that its first entry may have."""
+        import pyarrow as pa
+
+        if is_number(text.replace(self.text.options.decimal or ".", ".")):
+            return [pa.int64(), *([pa.bool_()] if text in ("0", "1") else []), pa.float64()]
+        return [pa.bool_(), pa.date32(), *(pa.timestamp(unit, zone) for zone in (None, "UTC") for unit in ("us", "ns"))]
+
+    def _cast(self, plain: Any, kind: Any) -> Any:
+        """Entries of a type; None where some are of another."""
+        import pyarrow as pa
+        from pyarrow import compute
+
+        if kind == pa.float64() and self.text.options.decimal == ",":
+            if compute.any(compute.match_substring(plain, ".")).as_py():
+                return None
+            plain = compute.replace_substring(plain, ",", ".")
+        try:
+            return plain.cast(kind)
+        except pa.ArrowInvalid:
+            return None
+
+    @cached_property
+    def way(self) -> Way | None:
+        """In which the entries are written, where they are of none of Arrow's types, or dates by the stated format."""
+        ways = self.ways or ()
+        return chosen([way for way in ways if isinstance(way, Dates)] if self.types else ways, self.text.options)
+
+    @property
+    def is_real(self) -> bool:
+        """Of numbers as Arrow knows them."""
+        return self.way is None and self._type == "double"
+
+    @property
+    def is_date(self) -> bool:
+        """Of dates, however they are written."""
+        return isinstance(self.way, Dates) or self._type.startswith(("date", "time"))
+
+    @property
+    def _type(self) -> str:
+        return str(self.types[0]) if self.types else ""
+
+    def read(self, entries: Any, made: Any = None) -> Series:
+        """The entries of rows as what the column is; `made` is what `look` gave of them."""
+        import pyarrow as pa
+        from pyarrow import compute
+
+        from motes.data.natives import of_arrow
+
+        where = f"'{self.text.path}'"
+        if self.types is None:
+            entries = pa.nulls(len(entries))
+        elif self.types and self.way is None:
+            entries = self._cast(compute.utf8_trim_whitespace(entries), self.types[0]) if made is None else made
+        elif self.is_clock and self.way is None:
+            nothing = np.zeros(len(entries), np.int64)
+            return Series("other", nothing, nothing > 0, (str(unsuitable(self.name, where, "Time")),))
+        series = of_arrow(entries, self.name, where)
+        return series if self.way is None else _read(series, self.way)
 
 
-def _open_quote(text: bytes, separator: str) -> int | None:
-    """Where in a text a cell begins with a quote that nothing closes; None: nowhere."""
-    opening = re.compile(rb'(?:\A(?:\xef\xbb\xbf)?|[\r\n%b])"' % re.escape(separator.encode()))
-    at = 0
-    while (opened := opening.search(text, at)) is not None:
-        if (closed := CELL.match(text, opened.end())) is None:
-            return opened.end()
-        at = closed.end()
-    return None
+def _has_codes(plain: Any, *, is_number: bool) -> bool:
+    """Whether some entries are digits that are a name."""
+    from pyarrow import compute
+
+    if is_number:  # and so begins with a digit or a sign; to look for patterns takes several times as long
+        first = compute.or_(compute.starts_with(plain, "0"), compute.starts_with(plain, "+"))
+        plain = plain.filter(compute.or_(first, compute.greater_equal(compute.binary_length(plain), 19)))
+    like = plain.filter(compute.match_substring_regex(plain, CODE)) if len(plain) else plain
+    return any(map(is_code, like.unique().to_pylist()))
 
 
-def _all_of(layout: TextLayout) -> bytes:
-    with readings.open_text(layout.path, layout.options) as file:
-        whole: bytes = file.read()
-    return whole
+def _read(labels: Series, way: Way) -> Series:
+    """Labels in the way in which they are written."""
+    # What stands where an entry is missing need not be in this way.
+    values = [0 if (value := way.value(str(label))) is None else value for label in labels.labels] or [0]
+    made = np.array(values, np.float64 if way.type == "real" else np.int64)[labels.values]
+    gone = labels.missing | np.isnan(made)
+    if way.type == "real":
+        return Series("real", np.where(gone, np.nan, made), gone)
+    return Series(way.type, np.where(gone, 0, made), gone, days=isinstance(way, Dates) and way.days)
 
 
-def _last_line(layout: TextLayout) -> bytes:
-    with readings.open_text(layout.path, layout.options) as file:
-        if layout.options.encoding is None:
-            size = file.seek(0, 2)
-            file.seek(max(size - TAIL, 0))
-        end: bytes = file.read().rstrip(b"\r\n")
-    return end.rpartition(b"\n")[2]
-
-
-# --- Text of rows and columns -> frames, as a whole or block by block -----------------------------------------------
-#
-# pyarrow reads it.
-
-
-NO_ROWS = "names its columns and has no rows."
-# Column of text -> the ways of writing numbers or dates with which it agrees.
-Ways = Mapping[str, frozenset[readings.Way]]
-
-
-def read_text(path: readings.TextFile, options: TextOptions) -> Frame:
+def read_text(path: TextFile, options: TextOptions, say: Say = warn) -> Frame:
     """The columns of a whole text, in a file or in memory.
 
     Raises:
@@ -255,268 +462,89 @@ def read_text(path: readings.TextFile, options: TextOptions) -> Frame:
     """
     import pyarrow as pa
 
-    layout = TextLayout.of(path, options)
-    names = layout.names
-    try:
-        table, codes = _whole(pa, layout)
-    except UnicodeError as error:
-        raise readings.not_encoded(path, options, error) from None
-    except pa.ArrowInvalid as error:
-        _find(path, options, lambda line, cells: _ragged(layout, line, cells))
-        if "skip initial" in str(error):  # the header, and not so much as a line's end after it
-            raise DataError(f"'{path}' {NO_ROWS}") from None
-        raise DataError(f"'{path}' is not a text of rows and columns: {str(error).rstrip('.')}.") from None
-    if not len(table):
-        raise DataError(f"'{path}' {NO_ROWS}")
-    if any("binary" in str(kind) for kind in table.schema.types):  # what pyarrow makes of bytes that are no text
-        _find(path, options, lambda line, cells: _not_utf8(layout, line, cells))
-    quoted = LongCells(layout)
-    quoted.add(table)
-    quoted.say()
-    made: dict[str, Series] = {}
-    ways: dict[str, frozenset[readings.Way]] = {}
-    ambiguous: dict[str, str] = {}
-    left, types_read = dict(zip(names, table.columns, strict=True)), dict(zip(names, table.schema.types, strict=True))
+    text = Text.of(path, options, say)
+    table = pa.concat_tables(text.tables())
+    entries = dict(zip(text.header.names, table.columns, strict=True))
     del table
-    for name in names:  # one at a time, so that what Arrow holds of it can go
-        made[name] = as_frame(pa.table({name: left.pop(name)}), name=f"'{path}'").columns[name]
-        if texts := _texts(made[name], options):
-            ways[name] = _ways(made[name], texts, options)
-            _add_ambiguous(ambiguous, name, texts, ways[name], options)
-    _say_zones(layout, types_read)
-    types = {name: one.type for name, one in made.items()}
-    found = _say_ways(layout, ways, codes, types, ambiguous)
-    read = {name: _read(one, found.get(name)) for name, one in made.items()}
-    return Frame(read, text=_found(options, found, types))
-
-
-def _whole(pa: Any, layout: TextLayout) -> tuple[Any, set[str]]:
-    """The text as an Arrow table, and its columns of codes.
-
-    Its types are those of its start: pyarrow keeps all of a text whose types are open.
-    """
-    text = pa.dictionary(pa.int32(), pa.string())
-    codes = layout.codes()
-    labels = dict.fromkeys(codes, text)
-    with readings.open_text(layout.path, layout.options) as file:
-        try:
-            types = _types(pa, [layout.parsed(start_of(file), {}, lenient=True).schema])
-            file.seek(0)
-            return layout.parsed(file, (types or {}) | labels), codes
-        except pa.ArrowInvalid:  # the start was cut within a cell, or is unlike the rest
-            file.seek(0)
-            return layout.parsed(file, labels, encode=True), codes
-
-
-def _types(pa: Any, schemas: Sequence[Any]) -> Types | None:
-    """What pyarrow would make of columns of which it made these in parts, where that is known; None where it is not.
-
-    A column without a cell is left to it.
-    """
-    made: Types = {}
-    text = pa.dictionary(pa.int32(), pa.string())
-    wider = [(pa.int64(), pa.float64()), (pa.date32(), pa.timestamp("s")), (pa.timestamp("s"), pa.timestamp("ns"))]
-    wider += [(pa.date32(), pa.timestamp("ns"))]
-    for name in schemas[0].names:
-        kinds = {schema.field(name).type for schema in schemas}
-        kinds = {text if kind in (pa.string(), text) else kind for kind in kinds} - {pa.null()}
-        for narrow, wide in wider:
-            if wide in kinds:
-                kinds.discard(narrow)
-        if len(kinds) > 1:
-            return None
-        if kinds:
-            made[name] = kinds.pop()
-    return made
-
-
-def _type_of(pa: Any, kind: Any) -> str:
-    """The type of a series that an Arrow type becomes, of those that matter here."""
-    return "real" if pa.types.is_floating(kind) else "date" if pa.types.is_temporal(kind) else ""
-
-
-# --- part by part ---------------------------------------------------------------------------------------------------
+    found, made = {name: Column(name, text, in_parts=False) for name in entries}, {}
+    for name, column in found.items():  # one at a time, so that the text of each can go
+        typed = column.look(entries[name])
+        made[name] = column.read(entries.pop(name), typed)
+    _say(text, found)
+    return Frame(made, text=_found(options, found))
 
 
 def text_in_parts(path: Path, options: TextOptions) -> tuple[int, Callable[[], Iterator[Frame]]] | None:
     """How many rows a large text has, and what goes through them in parts that fit in memory.
 
     It has gone through them once then, to know what each column is. None where that takes the whole text: it is small,
-    something is wrong with it, or the parts of a column are unlike each other.
-    """
-    import pyarrow as pa
+    or the parts of a column are unlike each other.
 
-    if is_small(path):
+    Raises:
+        DataError: as `read_text`.
+    """
+    if path.stat().st_size <= PART:
         return None
-    layout = TextLayout.of(path, options)
-    rows, schemas, quoted = 0, list[Any](), LongCells(layout)
-    ways, ambiguous = dict[str, frozenset[readings.Way]](), dict[str, str]()
-    try:
-        codes = layout.codes()
-        labels = dict.fromkeys(codes, pa.string())
-        for part, first in layout.parts():
-            table = layout.parsed(io.BytesIO(part), labels, first=first)
-            rows += len(table)
-            schemas.append(table.schema)
-            quoted.add(table)
-            open_ = [name for name in layout.names if ways.get(name) != frozenset()]
-            for name, one in as_frame(table.select(open_), name=f"'{path}'").columns.items():
-                if texts := _texts(one, options):
-                    agreed = _ways(one, texts, options)
-                    ways[name] = ways.get(name, agreed) & agreed
-                    _add_ambiguous(ambiguous, name, texts, ways[name], options)
-    except (pa.ArrowInvalid, DataError, UnicodeError):
-        return None
-    types = _types(pa, schemas) if rows else None
-    if types is None or any("binary" in str(kind) for kind in types.values()):
-        return None
-    quoted.say()
-    _say_zones(layout, types)
-    types_here = {name: _type_of(pa, kind) for name, kind in types.items()}
-    found = _say_ways(layout, ways, codes, types_here, ambiguous)
+    text, rows = Text.of(path, options, warn), 0
+    found = {name: Column(name, text, in_parts=True) for name in text.header.names}
+    for table in text.tables():
+        rows += len(table)
+        for name, column in found.items():
+            column.look(table[name])
+            if column.is_mixed:
+                return None
+    _say(text, found)
 
     def read() -> Iterator[Frame]:
-        for part, first in layout.parts():
-            series = as_frame(layout.parsed(io.BytesIO(part), types, first=first), name=f"'{path}'").columns
-            yield Frame({name: _read(one, found.get(name)) for name, one in series.items()})
+        for table in text.tables():
+            yield Frame({name: column.read(table[name]) for name, column in found.items()})
 
     return rows, read
 
 
-# --- what texts say ------------------------------------------------------------------------------------------------
-
-
-def _add_ambiguous(
-    ambiguous: dict[str, str], name: str, texts: Sequence[str], ways: frozenset[readings.Way], options: TextOptions
-) -> None:
-    """Keep a text of a column that two of the stated date formats read as different dates."""
-    dates = name not in ambiguous and any(isinstance(way, readings.AnyDates) for way in ways)
-    if dates and (words := readings.two_readings(texts, options.date_format)) is not None:
-        ambiguous[name] = words
-
-
-def _say_ways(
-    layout: TextLayout, ways: Ways, codes: set[str], types: Mapping[str, str], ambiguous: Mapping[str, str]
-) -> dict[str, readings.Way]:
-    """How each column is read that is read otherwise than it is written, after saying so.
-
-    Args:
-        layout: of the file.
-        ways: those with which each column of text agrees.
-        codes: columns in which digits are a name.
-        types: of the other columns, as they are written.
-        ambiguous: column -> a text of it that two date formats fit, in words.
-    """
-    options, where = layout.options, f"'{layout.path}'"
-    found = {name: way for name, all_ in ways.items() if (way := readings.chosen(all_, options)) is not None}
-    for name in layout.names:
-        way = found.get(name)
-        if isinstance(way, readings.AnyDates | readings.NumberFormat):
-            readings.say_read(layout.path, name, way, options)
-            if isinstance(way, readings.AnyDates) and name in ambiguous:
-                readings.say(
-                    f"{where}, column '{name}': entries {ambiguous[name]}, which make different dates of them. "
-                    "The first --date-format counts."
-                )
-        elif name in codes and way is None:
-            readings.say(
-                f"{where}, column '{name}': read as labels: 0, 0x or + in front, or more than 64 bits: a name."
+def _say(text: Text, found: Mapping[str, Column]) -> None:
+    """Say which columns are read otherwise than they are written, and which options fit none."""
+    options = text.options
+    for name, column in found.items():
+        way, where = column.way, f"'{text.path}', column '{name}':"
+        if column.breaks[0]:
+            count, longest, row = column.breaks
+            cells = "1 cell goes" if count == 1 else f"{count:,} cells go"
+            text.say(
+                f"{where} {cells} over several lines; the longest has {longest:,}, in row {row:,}. If it should not, a "
+                "quote is missing or too many there, and rows are part of the cell."
             )
-        elif way is None and readings.chosen(ways.get(name, ()), replace(options, decimal=None)) is not None:
+        if way is None and column.types and getattr(column.types[0], "tz", None):
+            text.say(f"{where} times with a time zone are read in UTC, and given back in UTC.")
+        if isinstance(way, Dates | NumberFormat) and not way.is_requested(options):
+            text.say(f"{where} read as {way.words}.")
+        if isinstance(way, Dates) and column.ambiguous:
+            text.say(
+                f"{where} entries {column.ambiguous}, which make different dates of them. The first --date-format "
+                "counts."
+            )
+        if column.is_code and way is None:
+            text.say(f"{where} read as labels: 0, 0x or + in front, or more than 64 bits: a name.")
+        elif not column.types and way is None and chosen(column.ways or (), replace(options, decimal=None)) is not None:
             other = "," if options.decimal == "." else "."
-            readings.say(
-                f"{where}, column '{name}': no numbers with the decimal sign '{options.decimal}'. Say --decimal {other}"
-            )
-    plain = [name for name, type_ in types.items() if type_ == "real"]
-    commas = [name for name, way in found.items() if isinstance(way, readings.NumberFormat) and way.decimal == ","]
+            text.say(f"{where} no numbers with the decimal sign '{options.decimal}'. Say --decimal {other}")
+    plain = [name for name, column in found.items() if column.is_real]
+    commas = [name for name, column in found.items() if getattr(column.way, "decimal", "") == ","]
     if commas and plain and options.decimal is None:
-        readings.say(
-            f"{where}: column '{commas[0]}' is read with the decimal sign ',' and column '{plain[0]}' with '.'. If one "
-            "is wrong, say --decimal , or --decimal ."
+        text.say(
+            f"'{text.path}': column '{commas[0]}' is read with the decimal sign ',' and column '{plain[0]}' with '.'. "
+            "If one is wrong, say --decimal , or --decimal ."
         )
-    dates = any(isinstance(way, readings.AnyDates) for way in found.values()) or "date" in types.values()
-    if options.date_format and not dates:
-        readings.say(f"{where}: no column agrees with the date format {' or '.join(options.date_format)}.")
-    return found
+    if options.date_format and not any(column.is_date for column in found.values()):
+        forms = " or ".join(options.date_format)
+        text.say(f"'{text.path}': no column agrees with the date format {forms}.")
 
 
-def _say_zones(layout: TextLayout, types: Types) -> None:
-    """Say of which columns the times have a time zone, which is not given back."""
-    for name, kind in types.items():
-        if getattr(kind, "tz", None) is not None:
-            readings.say(
-                f"'{layout.path}', column '{name}': times with a time zone are read in UTC, and given back in UTC."
-            )
-
-
-def _found(options: TextOptions, found: Mapping[str, readings.Way], types: Mapping[str, str]) -> TextOptions:
+def _found(options: TextOptions, found: Mapping[str, Column]) -> TextOptions:
     """The options by which later rows, which may be few, are read as these were."""
-    forms = (
-        *options.date_format,
-        *(form for way in found.values() if isinstance(way, readings.AnyDates) for form in way.forms),
-    )
-    signs = {way.decimal for way in found.values() if isinstance(way, readings.NumberFormat) and way.decimal}
-    certain = len(signs) == 1 and ("real" not in types.values() or signs == {"."})
+    ways = [column.way for column in found.values()]
+    forms = [*options.date_format, *(form for way in ways if isinstance(way, Dates) for form in way.forms)]
+    signs = {way.decimal for way in ways if isinstance(way, NumberFormat) and way.decimal}
+    certain = len(signs) == 1 and (signs == {"."} or not any(column.is_real for column in found.values()))
     decimal = options.decimal or (signs.pop() if certain else None)
     return replace(options, decimal=decimal, date_format=tuple(dict.fromkeys(forms)))
-
-
-def _texts(series: Series, options: TextOptions) -> list[str]:
-    """The distinct entries of a column that may be written in a way of its own; of whole numbers only a date may be."""
-    if series.type == "whole" and options.date_format:
-        return [str(value) for value in np.unique(series.known)]
-    return [str(label) for label in series.labels]
-
-
-def _ways(series: Series, texts: Sequence[str], options: TextOptions) -> frozenset[readings.Way]:
-    """Those with which these texts of a column agree."""
-    ways = readings.ways_of(texts, options)
-    return ways if series.type == "label" else frozenset(way for way in ways if isinstance(way, readings.AnyDates))
-
-
-def _read(series: Series, way: readings.Way | None) -> Series:
-    """A column in the way in which it is written; None: as it is."""
-    if way is None:
-        return series
-    texts, codes = list(map(str, series.labels)), series.values
-    if series.type == "whole":
-        distinct, codes = np.unique(series.values, return_inverse=True)
-        texts = list(map(str, distinct))
-    # What stands where an entry is missing need not be in this way.
-    values = [0 if (value := way.value(text)) is None else value for text in texts] or [0]
-    made = np.array(values, np.float64 if way.type == "real" else np.int64)[codes]
-    gone = series.missing | np.isnan(made)
-    if way.type == "real":
-        return Series("real", np.where(gone, np.nan, made), gone)
-    return Series(way.type, np.where(gone, 0, made), gone, days=isinstance(way, readings.AnyDates) and way.days)
-
-
-# --- what is wrong --------------------------------------------------------------------------------------------------
-
-
-def _find(path: readings.TextFile, options: TextOptions, complaint: Callable[[int, list[str]], str | None]) -> None:
-    """Go through a file again, by lines, for the first one of which there is something to say."""
-    for line, cells in readings.lines_of(path, options):
-        if message := complaint(line, cells):
-            raise DataError(message)
-
-
-def _ragged(layout: TextLayout, line: int, cells: list[str]) -> str | None:
-    if line <= layout.skip or len(cells) == len(layout.names):
-        return None
-    got = f"{len(cells)} cell{'s' * (len(cells) != 1)}; expected {len(layout.names)}."
-    if len(layout.names) == 1 and layout.skip == 1:
-        got += f" Line 1 has 1, '{layout.names[0]}'; if it is a title, remove all lines above the names of the columns."
-    if not (breaks := sum(cell.count("\n") for cell in cells)):
-        return f"line {line} of '{layout.path}' has {got}"
-    return (
-        f"the row that ends in line {line} of '{layout.path}' has {got} It goes over {breaks + 1:,} lines, for a quote "
-        "opens in it that is closed late or never. Remove that quote, or close it."
-    )
-
-
-def _not_utf8(layout: TextLayout, line: int, cells: list[str]) -> str | None:
-    for name, cell in zip(layout.names, cells, strict=False):
-        if message := readings.not_utf8([cell]):
-            return f"line {line} of '{layout.path}', column '{name}': {message}"
-    return None

@@ -13,11 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motes.data import SHAPES, Frame, Table, make_labelled_shape
+from motes.data import SHAPES, Table, make_labelled_shape
 from motes.data.arrays import Series
-from motes.data.readings import TextInMemory, collected, default_columns, header_of
+from motes.data.readings import default_columns
 from motes.data.shapes import Atoms
-from motes.data.text import read_text
+from motes.data.text import TextInMemory, header_of, read_text
 from motes.errors import DataError, UsageError
 from motes.evaluation.sources import PointSource, reference_seeds
 from motes.explorer.guard import Limits
@@ -149,8 +149,10 @@ def read_upload(data: bytes, limits: Limits) -> Upload:
     Raises:
         DataError: it is no such file, or too large.
     """
-    with collected() as notes:
-        frame = _frame(TextInMemory(FILE, data), TextOptions(sep=_separator(data)), limits)
+    file, text, notes = TextInMemory(FILE, data), TextOptions(sep=_separator(data)), list[str]()
+    if (width := len(header_of(file, text, notes.append).names)) > limits.columns:
+        raise DataError(f"{FILE} has {width} columns; expected at most {limits.columns}.")
+    frame = read_text(file, text, notes.append)
     if not FEWEST_ROWS <= len(frame) <= limits.rows:
         raise DataError(f"{FILE} has {len(frame):,} rows; expected {FEWEST_ROWS} to {limits.rows:,}.")
     columns = {name: series.values for name, series in frame.columns.items() if _holds_numbers(series)}
@@ -159,13 +161,6 @@ def read_upload(data: bytes, limits: Limits) -> Upload:
     if others := [name for name in frame.columns if name not in columns]:
         notes.append(f"Columns that do not hold numbers alone are left out: {', '.join(others)}.")
     return Upload(tuple(columns), np.array(list(columns.values()), float).T, tuple(dict.fromkeys(notes)))
-
-
-def _frame(file: TextInMemory, text: TextOptions, limits: Limits) -> Frame:
-    width = len(header_of(file, text).names)
-    if width > limits.columns:
-        raise DataError(f"{FILE} has {width} columns; expected at most {limits.columns}.")
-    return read_text(file, text)
 
 
 def _separator(data: bytes) -> str:
