@@ -62,11 +62,11 @@ def test_labels_of_other_libraries_come_back(library):
 
 def test_labels_without_an_order_have_no_places_and_those_with_one_rise():
     _, schema = fitted(list("abcabb"))
-    assert schema.parts[0].edges is None and not schema.parts[0].ordered and schema.draw_range(0) is None
+    assert schema.parts[0].edges is None and schema.draw_range(0) is None
     frame, schema = fitted(SIZES)
     (part,) = schema.parts
     encoded = schema.encode(frame)
-    assert part.ordered and part.count == 3
+    assert part.count == 3
     assert np.isclose(encoded.y.mean(), 0) and np.isclose(encoded.y.std(), 1)
     assert (np.diff(part.edges) > 0).all()
     assert np.array_equal(encoded.low[:, 0], part.edges[encoded.codes[:, 0]])

@@ -17,6 +17,7 @@ import pytest
 import motes
 from fits import fit_points
 from motes import cli
+from motes.explorer.tables import TableSubject
 from motes.points import SAMPLERS, Heun, PointRecipe
 from motes.points.denoisers import DENOISERS, Prediction, X0Predictor
 from motes.points.fitting import PointData
@@ -31,6 +32,7 @@ from motes.recipes import load_recipe, parse
 from motes.recipes.loading import SECTIONS, kinds_of
 from motes.tables.kinds import KINDS
 from motes.training import recipe as registry
+from tables import untrained
 
 pytestmark = pytest.mark.usefixtures("own_kinds")
 TINY = {"table.steps": 5, "table.width": 16, "table.depth": 1, "table.components": 1}
@@ -399,6 +401,37 @@ def test_a_column_kind_of_your_own_is_asked_first():
             return "numbers of both signs" if sample.series.values.dtype.kind == "f" else None
 
     assert next(iter(KINDS)) == "signed" and motes.tables.Schema.fit(wind()).columns[0].kind == "signed"
+
+
+def test_a_discrete_kind_of_several_parts_is_refused_when_it_is_fitted():
+    @motes.register("column", "moments")
+    class Moments(KINDS["date"]):
+        discrete = True
+
+    days = np.datetime64("2021-01-04") + 7 * np.arange(300) + np.arange(300) % 2  # a week and one of two weekdays
+    with pytest.raises(motes.errors.UsageError, match=r"'when'.* is discrete and has 2 parts; expected one part"):
+        motes.tables.Schema.fit({"when": days, "gust": ["no", "yes"] * 150})
+
+
+def test_a_kind_of_your_own_is_never_asked_for_a_column_of_which_nothing_is_known():
+    @motes.register("column", "sure")
+    class Sure(KINDS["integer"]):
+        def read(self, series, name):
+            assert series.type == "whole" and not series.missing.all()
+            return series.known
+
+    rows = {"low": np.arange(200) % 40, "high": np.arange(200) % 40 + np.arange(200) % 7, "b": ["no", "yes"] * 100}
+    with untrained():
+        table = motes.fit(rows, columns={"low": "sure"}, changes=TINY, seed=0, verbose=False)
+    assert table.constraint.columns == ("low", "high")
+    unknown = {"low": [None] * 3, "high": [4, 5, None], "b": ["no", None, None]}
+    assert np.isfinite(table.score_samples(unknown)).all()
+    assert None not in table.impute(unknown)["low"]
+    for column, given in (("low", {"b": "no"}), ("b", {"high": 4})):
+        assert len(table.predict({k: v for k, v in unknown.items() if k != column}, column)) > 1
+        assert len(table.sample(3, given=given)["low"]) == 3
+    subject = TableSubject("rows", table)
+    assert len(subject.conditionals({"b": "no"})) == 3 and np.isfinite(sum(subject.log_probs({"b": "no"}).values()))
 
 
 def test_a_metric_of_your_own_is_taken_tested_and_reported():

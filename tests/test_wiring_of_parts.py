@@ -33,7 +33,7 @@ from motes.points.sampling import KarrasGrid, ReverseProcess
 from motes.points.schedules import RectifiedFlow, Schedule, VarianceExploding
 from motes.rasters import counts
 from motes.recipes import load_recipe
-from motes.tables.kinds.lines import Grid, joined_ranges
+from motes.tables.kinds.lines import Grid
 from motes.tables.schema import Schema
 from motes.text_options import TextOptions
 from motes.training.programs import cores
@@ -234,10 +234,6 @@ def test_the_most_frequent_of_several_relations_comes_first():
     found = Schema.fit({"a": A, "b": B, "c": half}).relations
     shares = [one.share for one in found]
     assert len(shares) > 1 and shares == sorted(shares, reverse=True)
-
-
-def test_intervals_that_overlap_are_one():
-    assert joined_ranges([(5, 9), (0, 3), (2, 4), (9, 12)]).tolist() == [[0, 4], [5, 12]]
 
 
 def test_neighbours_of_a_grid_are_a_step_apart():

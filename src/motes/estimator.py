@@ -447,8 +447,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         schema, count = self.model_.schema, len(target.classes)
         if target.column in schema.kept:
             return np.zeros(count)
-        nothing = Series("real", np.full(count, np.nan), np.ones(count, bool))
-        frame = target.beside(Frame(dict.fromkeys(self._kept, nothing)), np.arange(count))
+        frame = target.beside(Frame(dict.fromkeys(self._kept, Series.unknown(count))), np.arange(count))
         encoded = schema.encode(frame, unseen="mark")
         rows, at = self.model_.reader.read(encoded), schema.parts_of(target.column)
         # Missing entries may have a code of their own, and would then be observed.

@@ -161,6 +161,11 @@ class Series:
     ordered: bool = False
     days: bool = False
 
+    @classmethod
+    def unknown(cls, n: int) -> Series:
+        """A column of n missing cells, whose type says nothing."""
+        return cls("real", np.full(n, np.nan), np.ones(n, bool))
+
     def __len__(self) -> int:
         return len(self.values)
 

@@ -25,8 +25,7 @@ from motes.errors import UsageError, unknown
 from motes.progress import OnProgress, Progress
 from motes.tables import Encoded
 from motes.tables.kinds import Kind
-from motes.tables.kinds.dates import Date
-from motes.tables.kinds.lines import Binning, Few
+from motes.tables.kinds.lines import Binning
 from motes.tables.model import TableModel
 from motes.tables.orders import Conditionals, Pieces, pieces_of
 from motes.tables.parts import one_value
@@ -67,7 +66,7 @@ class Bars:
 
 def cuts_of(line: Binning | None, masses: Array, scale: Any) -> Array:
     """Where the bars of a line end, in y: at equal distances, but for the outer ones, and never within a value."""
-    if line is None or scale is None or isinstance(line, Few):
+    if line is None or scale is None or not line.smooth:
         return np.zeros(0)
     upto = np.cumsum(masses[: len(scale.points)])
     low = scale.ends[:-1][np.searchsorted(upto, OUTER * upto[-1])]
@@ -100,7 +99,7 @@ def bars_of(kind: Kind, pieces: Pieces, cuts: Array, *, missing: bool) -> Bars:
 def _together(line: Binning | None, pieces: Pieces, cuts: Array, count: int) -> NDArray[np.int64]:
     """In which bar each of the first `count` pieces lies: a point, and each of a few values, has one of its own."""
     low, high, codes = pieces.low[:count], pieces.high[:count], pieces.codes[:count]
-    if isinstance(line, Few):
+    if line is not None and not line.smooth:
         shares = np.arange(1, BARS) / BARS if count > 2 * BARS else np.arange(1, count) / count
         place = np.searchsorted(shares, (codes + 0.5) / count)
     else:
@@ -112,12 +111,12 @@ def _together(line: Binning | None, pieces: Pieces, cuts: Array, count: int) -> 
 
 def _said(kind: Kind, pieces: Pieces, of_piece: NDArray[np.int64]) -> tuple[list[str], list[Any]]:
     """The words and a value of each bar of numbers or dates."""
-    texts, values = [], []
+    texts, values, line = [], [], kind.lines[0]
     for bar in range(int(of_piece[-1]) + 1):
         mine = np.flatnonzero(of_piece == bar)
         first, last, middle = int(mine[0]), int(mine[-1]), int(mine[len(mine) // 2])
         ends, value = [pieces.low[first], pieces.high[last]], _value(kind, pieces.codes[middle], pieces.y[middle])
-        few = isinstance(kind.lines[0], Few)  # a value for each piece, and nothing beside them
+        few = line is not None and not line.smooth  # a value for each piece, and nothing beside them
         width = EDGE * (ends[1] - ends[0]) if np.isfinite(ends).all() else 0.0
         low = _value(kind, pieces.codes[first], ends[0] + width) if few or np.isfinite(ends[0]) else None
         high = _value(kind, pieces.codes[last], ends[1] - width, end=-1) if few or np.isfinite(ends[1]) else None
@@ -128,10 +127,10 @@ def _said(kind: Kind, pieces: Pieces, of_piece: NDArray[np.int64]) -> tuple[list
 
 def _value(kind: Kind, code: Any, y: float, end: int = 0) -> Any:
     """The cell at a place of the first part; a date in several parts has the first or the last (-1) day there is."""
-    codes, places = np.zeros((1, len(kind.parts)), np.int32), np.zeros((1, len(kind.parts)))
+    q = len(kind.parts)
+    codes, places = np.zeros((1, q), np.int32), np.zeros((1, q))
     codes[0, 0], places[0, 0] = code, y
-    days = kind.allowed(1, codes, places) if isinstance(kind, Date) else None
-    if days is not None:
+    if q > 1 and (days := kind.allowed(1, codes, places)) is not None:
         codes[0, 1] = np.flatnonzero(days[0])[end]
     found = kind.decode(codes, places, np.full(codes.shape, 0.5))
     return plain(kind.series(found, np.zeros(1, bool)).cells()[0])
@@ -162,11 +161,12 @@ def typed(kind: Kind) -> dict[str, Any]:
         if len(labels) > LABELS:
             return {"input": "text"}
         return {"input": "label", "labels": [plain(label) for label in labels]}
-    if isinstance(kind, Date):
-        unit, word = ("D", "date") if kind.days else ("ms", "time")
-        first, last = (str(np.datetime64(end, "us").astype(f"M8[{unit}]")) for end in (kind.first, kind.last))
-        return {"input": word, "first": first, "last": last}
-    return {"input": "number"}
+    if kind.extremes is None:
+        return {"input": "number"}
+    ends = kind.series(kind.extremes, np.zeros(2, bool))
+    unit, word = ("D", "date") if ends.days else ("ms", "time")
+    first, last = ends.values.astype("M8[us]").astype(f"M8[{unit}]").astype(str).tolist()
+    return {"input": word, "first": first, "last": last}
 
 
 def plain(value: Any) -> Any:
@@ -259,8 +259,7 @@ class TableSubject:
         for column in given:
             if column not in schema.learned:
                 raise UsageError(unknown("column", column[:80], schema.learned))
-        nothing = Series("real", np.full(1, np.nan), np.ones(1, bool))
-        made = {name: one_value(name, given[name]) if name in given else nothing for name in schema.names}
+        made = {name: one_value(name, given[name]) if name in given else Series.unknown(1) for name in schema.names}
         frame = schema.frame(Frame(made), name=ROW)
         schema.encode(frame, name=ROW)  # which refuses what cannot be
         return frame

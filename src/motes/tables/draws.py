@@ -102,8 +102,7 @@ def _checked(schema: Schema, given: Mapping[Any, Any]) -> RowConditions:
         else:
             schema.restrict(name, condition)
             others[name] = condition
-    nothing = Series("real", np.full(1, np.nan), np.ones(1, bool))
-    row = Frame({name: values.get(name, nothing) for name in schema.names})
+    row = Frame({name: values.get(name, Series.unknown(1)) for name in schema.names})
     schema.encode(row, name=HERE)  # which checks the values
     return RowConditions(row, others)
 

@@ -18,8 +18,8 @@ import numpy as np
 from jax.tree_util import register_dataclass
 from numpy.typing import NDArray
 
+from motes.tables.kinds import Kind
 from motes.tables.kinds.lines import tail_shares
-from motes.tables.kinds.numbers import Number
 from motes.tables.missing import PATTERNS, MissingPatterns
 from motes.tables.parts import IMPOSSIBLE, Encoded, Part
 from motes.tables.relations import BROKEN, Dependency, Relation
@@ -463,16 +463,15 @@ class Linker:
                 yield Derived(np.maximum(follows, 0), nothing, nothing, follows >= 0)
                 continue
             target = self._kind(j)
-            assert target.grid is not None
+            assert target.step is not None  # as it has a relation
             values = {self.schema.parts[i].column: self._numbers(i, codes, y, known) for i in others}
             x = np.where(known, relation.value(target.column, values), 0.0)
-            numbers = target.grid.numbers(target.grid.places_of(x))
-            entries = target.encode(numbers)[0]
+            entries = target.encode(target.nearest(x))[0]
             possible = known & (entries.codes != IMPOSSIBLE)
             found = np.where(possible, entries.codes, 0).astype(np.int32)
             # A value that the column does not give back, such as one that was never seen among few, is none.
             again = target.decode(found[:, None], entries.y[:, None], entries.y[:, None])
-            possible &= np.abs(again - x) < EQUAL * target.grid.width
+            possible &= np.abs(again - x) < EQUAL * target.step
             yield Derived(found, entries.y, again, possible)
 
     def _known(self, i: int, codes: NDArray[np.integer], visible: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -489,14 +488,12 @@ class Linker:
         """Where part j is what a relation gives, (n,)."""
         if isinstance(self.of_part[j][0], Dependency):
             return found.codes == encoded.codes[:, j]
-        grid = self._kind(j).grid
-        assert grid is not None
-        return np.abs(found.numbers - self._numbers(j, encoded.codes, encoded.y, here)) < EQUAL * grid.width
+        step = self._kind(j).step
+        assert step is not None
+        return np.abs(found.numbers - self._numbers(j, encoded.codes, encoded.y, here)) < EQUAL * step
 
-    def _kind(self, j: int) -> Number:
-        kind = self.schema.kinds[self.schema.learned.index(self.schema.parts[j].column)]
-        assert isinstance(kind, Number)
-        return kind
+    def _kind(self, j: int) -> Kind:
+        return self.schema.kinds[self.schema.learned.index(self.schema.parts[j].column)]
 
     def read(self, encoded: Encoded, observed: NDArray[np.bool_]) -> tuple[Integers, Integers, NDArray[np.float32]]:
         """What the relations say of n rows.

@@ -26,7 +26,7 @@ from motes.data.frames import joined
 from motes.data.templates import KEY, template_of, without
 from motes.errors import DataError, ModelFileError, UsageError, check_count, check_process
 from motes.progress import OnProgress, Progress, Reporter, silent
-from motes.tables.checks import check_table
+from motes.tables.checks import check_schema, check_table
 from motes.tables.draws import DrawnRows, RowConditions, adjusted, conditions_of, draw_blocks, fill_blocks
 from motes.tables.layout import Linker, layout_of
 from motes.tables.network import MaskedModel, Reader, knows_labels, skeleton_of
@@ -35,7 +35,7 @@ from motes.tables.parts import IMPOSSIBLE
 from motes.tables.predictions import DRAWS, QUANTILES, Predicted, label_probabilities, predict_blocks, rows_without
 from motes.tables.recipe import TableRecipe
 from motes.tables.sampling import Constraint, broken_by, observed_sides
-from motes.tables.schema import Schema, check_schema
+from motes.tables.schema import Schema
 from motes.tables.training import TrainedTable, options_of
 from motes.tables.unmasking import Unmasker
 from motes.training import Model, Provenance
@@ -741,6 +741,7 @@ class TableModel(Model):
                 name.removeprefix("schema."): tensors.pop(name) for name in [*tensors] if name.startswith("schema.")
             }
             schema = Schema.from_state(arrays, json.loads(about["schema"]))
+            rows_of_codes = check_schema(schema)
             recipe, order = TableRecipe.parse(tomllib.loads(about["recipe"])), tensors.pop("order")
             bias = [tensors.pop(f"bias.{g}") for g in range(sum(name.startswith("bias.") for name in tensors))]
             constraint = Constraint.none()
@@ -755,7 +756,7 @@ class TableModel(Model):
             )
             models = filled(skeleton, tensors, path)
             orders = AnyOrder(schema, models, np.asarray(order), tuple(bias), constraint)
-            check_table(orders, check_schema(schema))
+            check_table(orders, rows_of_codes)
         made = cls(orders, recipe, provenance=provenance)
         made.folder, made.length = path.parent, length
         return made

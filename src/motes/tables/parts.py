@@ -38,7 +38,6 @@ class Part:
             row has a share of half a row.
         edges: (L+1,), nondecreasing: code k < L is the interval edges[k] to edges[k+1] of y. An interval without width
             is a point mass. None: labels, which have no places.
-        ordered: the order of the codes means something (but for the missing one).
         smooth: a density within the codes: some code holds more than one value.
         single: (L,), which codes hold one value alone; None: all of them.
         repeats: which values within the codes come again and again; None: a code is spread evenly.
@@ -54,7 +53,6 @@ class Part:
     column: str
     masses: Array
     edges: Array | None = None
-    ordered: bool = False
     smooth: bool = False
     single: Mask | None = None
     repeats: Repeats | None = None
@@ -243,12 +241,12 @@ class Restriction(abc.ABC):
     def allowed(self, part: int, codes: Codes, y: Array) -> Mask:
         """Which codes of a part remain, (K,) or (n, K), after the codes and places of the earlier parts, (n, part)."""
 
-    @abc.abstractmethod
     def interval(self, part: int, codes: Codes, y: Array) -> tuple[Any, Any]:
         """The ends of y that remain within the allowed codes, two numbers or two arrays (n,); infinite: no end.
 
         Of several intervals they are the first end and the last: `holds` says what lies between.
         """
+        return -np.inf, np.inf
 
     @abc.abstractmethod
     def holds(self, codes: Codes, y: Array) -> Mask:
@@ -264,51 +262,42 @@ class Restriction(abc.ABC):
 
 
 @dataclass(frozen=True)
-class Presence(Restriction):
-    """Whether there is a value.
-
-    Attributes:
-        counts: of the codes of each part, without the one for missing entries.
-        coded: there is one.
-        missing: the entry is to be missing; otherwise to have a value.
-    """
+class AnyValue(Restriction):
+    """All values; `counts` are those of the codes of each part."""
 
     counts: tuple[int, ...]
-    coded: bool
-    missing: bool
 
     def allowed(self, part: int, codes: Codes, y: Array) -> Mask:
-        values = np.full(self.counts[part], not self.missing)
-        return np.append(values, self.missing) if self.coded and part == 0 else values
-
-    def interval(self, part: int, codes: Codes, y: Array) -> tuple[Any, Any]:
-        return -np.inf, np.inf
+        return np.ones(self.counts[part], bool)
 
     def holds(self, codes: Codes, y: Array) -> Mask:
-        return (codes[:, 0] == self.counts[0]) == self.missing
+        return np.ones(len(codes), bool)
 
 
 @dataclass(frozen=True)
 class WithMissing(Restriction):
-    """Of the values of a column whose first part has a code for missing entries as well, the last one.
+    """What remains of a column whose first part has a code for missing entries, the last one.
 
     Attributes:
-        inner: what remains of the other codes.
-        count: of these in the first part.
+        inner: what remains of the values.
+        count: of their codes in the first part.
+        missing: missing entries alone remain.
     """
 
     inner: Restriction
     count: int
+    missing: bool = False
 
     def allowed(self, part: int, codes: Codes, y: Array) -> Mask:
         values = self.inner.allowed(part, self._values(codes), y)
-        return np.append(values, False) if part == 0 else values
+        return np.append(values & (not self.missing), self.missing) if part == 0 else values
 
     def interval(self, part: int, codes: Codes, y: Array) -> tuple[Any, Any]:
         return self.inner.interval(part, self._values(codes), y)
 
     def holds(self, codes: Codes, y: Array) -> Mask:
-        return (codes[:, 0] < self.count) & self.inner.holds(self._values(codes), y)
+        gone = codes[:, 0] >= self.count
+        return gone if self.missing else ~gone & self.inner.holds(self._values(codes), y)
 
     def _values(self, codes: Codes) -> Codes:
         """Another code in the place of the one for missing entries, which `inner` does not know."""

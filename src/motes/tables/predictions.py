@@ -18,11 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data import Blocks, Frame, as_frame
-from motes.data.arrays import DAY, Series, plain
+from motes.data.arrays import Series, plain
 from motes.errors import DataError, UsageError, check_count, check_seed, unknown
 from motes.progress import OnProgress, Progress
 from motes.tables.kinds.base import Kind
-from motes.tables.kinds.dates import Date
 from motes.tables.layout import Derived
 from motes.tables.network import EncodedRows
 from motes.tables.orders import AnyOrder
@@ -58,9 +57,7 @@ def rows_without(schema: Schema, data: Any, column: str, name: str) -> Frame:
     data = plain(data, name)
     nameless = isinstance(data, np.ndarray | list | tuple)
     frame = schema.frame(data, name=name) if nameless else as_frame(data, name=name)
-    n = len(frame)
-    nothing = Series("real", np.full(n, np.nan), np.ones(n, bool))
-    return schema.frame(Frame({**frame.columns, column: nothing}), name=name)
+    return schema.frame(Frame({**frame.columns, column: Series.unknown(len(frame))}), name=name)
 
 
 def label_probabilities(orders: AnyOrder, data: Any, column: str, name: str) -> tuple[Array, list[Any]]:
@@ -241,15 +238,8 @@ def _of_labels(kind: Kind, p: Array) -> dict[str, Series]:
 def _of_draws(kind: Kind, values: NDArray[Any], quantiles: Sequence[float]) -> dict[str, Series]:
     """Mean, standard deviation and quantiles of draws (n, draws) of each row."""
     nothing = np.zeros(len(values), bool)
-    apart = (values - values[:, :1]).astype(np.float64)  # with the digits of large whole numbers and dates
-    mean, sd = apart.mean(axis=1), apart.std(axis=1)
-    if isinstance(kind, Date):
-        unit = DAY if kind.days else 1
-        middle = kind.series(values[:, 0] + unit * np.rint(mean / unit).astype(np.int64), nothing)
-        sd = sd / DAY
-    else:
-        middle = Series("real", values[:, 0] + mean, nothing)
-    made = {"mean": middle, "sd": Series("real", sd, nothing)}
+    mean, sd = kind.mean_and_sd(values)
+    made = {"mean": mean, "sd": Series("real", sd, nothing)}
     for share in quantiles:  # values that the column can hold
         made[f"q{share:g}"] = kind.series(np.quantile(values, share, axis=1, method="inverted_cdf"), nothing)
     return made

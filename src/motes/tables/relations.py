@@ -9,6 +9,7 @@ of a density a single value has no share. Inequalities hold between two columns 
 What holds in all rows, or in all but a few, is a rule: synthetic rows keep it as often as the training rows did.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, permutations
@@ -20,10 +21,7 @@ from numpy.typing import NDArray
 from motes.data import Frame
 from motes.data.arrays import DAY
 from motes.tables.kinds.base import Kind
-from motes.tables.kinds.dates import Date
-from motes.tables.kinds.labels import Categorical, Ordered
-from motes.tables.kinds.numbers import Number
-from motes.tables.parts import Array
+from motes.tables.parts import Array, Codes
 
 LOOKED = 2000  # rows in which relations are looked for; all rows check what was found there
 SHARE = 0.02  # of the rows, that a relation holds in at least,
@@ -46,6 +44,8 @@ EACH = 20  # rows to each gap between two ends, from which all gaps have their s
 ENDLESS = 1e20  # microseconds: no two dates are so far apart
 LIMIT = 2.0**52  # up to which sums of float64 are exact
 
+R = TypeVar("R", "Relation", "Dependency")
+
 
 class Rule(Protocol):
     """What holds in all rows, or in all but a few.
@@ -67,17 +67,6 @@ class Rule(Protocol):
 
     def cases(self, values: Mapping[str, Array]) -> NDArray[np.integer]:
         """The case of each row (n,), from the values of its columns, (n,) each; a NaN breaks nothing, and may be -1."""
-
-
-class Giving(Protocol):
-    """What gives columns from others."""
-
-    @property
-    def targets(self) -> tuple[str, ...]:
-        """The columns that it gives."""
-
-
-R = TypeVar("R", bound=Giving)
 
 
 @dataclass(frozen=True)
@@ -196,11 +185,6 @@ def rows_of(share: float) -> str:
     return f"in {min(max(share, 0.01), 0.99):.0%} of the rows" if share <= 1 - BROKEN else "in nearly all rows"
 
 
-def numbers_of(kinds: Sequence[Kind]) -> list[Number]:
-    """The columns of numbers of equal distance, which can have relations."""
-    return [kind for kind in kinds if isinstance(kind, Number) and kind.grid is not None]
-
-
 def relations_in(frame: Frame, kinds: Sequence[Kind]) -> tuple[Relation, ...]:
     """The exact relations of the numbers of a table, the most frequent first.
 
@@ -208,14 +192,12 @@ def relations_in(frame: Frame, kinds: Sequence[Kind]) -> tuple[Relation, ...]:
         frame: n training rows.
         kinds: of its columns.
     """
-    some = numbers_of(kinds)
-    some = [kind for kind in some if np.abs(frame.columns[kind.column].known.astype(np.float64)).max(initial=0) < LIMIT]
-    if len(some) < 2:
+    steps = {kind.column: kind.step for kind in kinds if kind.measure == "number" and kind.step is not None}
+    columns = {name: _values(frame, name) for name in steps}
+    names = [name for name, x in columns.items() if np.abs(x).max(initial=0, where=~np.isnan(x)) < LIMIT]
+    if len(names) < 2:
         return ()
-    names = [kind.column for kind in some]
     rows = np.random.default_rng([0, 271828]).permutation(len(frame))
-    columns = {name: _values(frame, name) for name in names}
-    steps = {kind.column: kind.grid.width for kind in some if kind.grid is not None}
     rare = {name: _rare(columns[name]) for name in names}
     mixed = np.roll(rows, len(rows) // 2)
     looked = rows[:LOOKED]
@@ -239,7 +221,7 @@ def few_of_each(found: Iterable[R]) -> Iterator[R]:
 
 
 def _values(frame: Frame, column: str) -> Array:
-    """The numbers of a column (n,), NaN where missing."""
+    """The numbers of a column, or microseconds of dates, (n,) as float64, NaN where missing."""
     series = frame.columns[column]
     return np.where(series.missing, np.nan, series.values.astype(np.float64))
 
@@ -384,9 +366,9 @@ def inequalities_in(frame: Frame, kinds: Sequence[Kind], sums: Iterable[set[str]
         sums: columns of relations that are rules, which say more of a gap than its own shares would.
     """
     made = []
-    for family in (Number, Date):
-        some = [kind for kind in kinds if isinstance(kind, family)]
-        values = {kind.column: _places(frame, kind.column) for kind in some}
+    for measure in ("number", "date"):
+        some = [kind for kind in kinds if kind.measure == measure]
+        values = {kind.column: _values(frame, kind.column) for kind in some}
         for low, high in permutations(some, 2):
             pair = {low.column, high.column}
             known = any(pair <= columns for columns in sums)
@@ -409,16 +391,16 @@ def _inequality(low: Kind, high: Kind, x_low: Array, x_high: Array, *, gaps: boo
     if _beyond(gap[gap >= 0]) < max(EXPECTED, FEWER * broken):
         return []
     plain = Inequality(low.column, high.column, 1 - broken / len(gap))
-    width, kept = _width(low, high), gap[gap >= 0]
-    if not gaps or width is None:
+    if not gaps or low.step is None or high.step is None:
         return [plain]
+    width, kept, dates = min(low.step, high.step), gap[gap >= 0], high.measure == "date"
     steps, counts = np.unique(np.rint(kept / width), return_counts=True)
     half, sharp = np.diff(steps).min() / 2, _beyond(kept.max() - kept) >= EXPECTED
     if sharp and len(kept) >= EACH * len(steps) and counts[-1] >= np.median(counts) / 2:
         # The gap ends sharply on both sides, and takes a few values: each has its share.
         last = steps[-1] + half
-        most = f"{steps[-1] * width / DAY:g} days" if isinstance(high, Date) else f"{steps[-1] * width:g}"
-    elif isinstance(high, Date) and (few := int(np.append(counts[:-1] < EACH, True).argmax())) > 1:
+        most = f"{steps[-1] * width / DAY:g} days" if dates else f"{steps[-1] * width:g}"
+    elif dates and (few := int(np.append(counts[:-1] < EACH, True).argmax())) > 1:
         # The first gaps between two dates have theirs, and all others together.
         steps, counts = steps[: few + 1], np.append(counts[:few], counts[few:].sum())
         last, most = ENDLESS, ""
@@ -426,19 +408,6 @@ def _inequality(low: Kind, high: Kind, x_low: Array, x_high: Array, *, gaps: boo
         return [plain]
     ends = width * np.concatenate([[steps[0] - half], steps[:-1] / 2 + steps[1:] / 2, [last]])
     return [replace(plain, ends=tuple(ends.tolist()), within=tuple((counts / len(gap)).tolist()), most=most)]
-
-
-def _width(low: Kind, high: Kind) -> float | None:
-    """Of what all gaps between two columns are multiples; None: of nothing."""
-    if isinstance(low, Number) and isinstance(high, Number):
-        return None if low.grid is None or high.grid is None else min(low.grid.width, high.grid.width)
-    return 1.0  # microseconds
-
-
-def _places(frame: Frame, column: str) -> Array:
-    """Numbers or dates of a column (n,) as float64, NaN where missing."""
-    series = frame.columns[column]
-    return np.where(series.missing, np.nan, series.values.astype(np.int64 if series.type == "date" else np.float64))
 
 
 def _by_chance(low: Array, high: Array) -> float:
@@ -474,8 +443,6 @@ ROWS = 10  # of one label, at least
 MOST = 0.05  # of the rows of one label, at most, break a dependency; of all rows BROKEN
 TARGETS = 8  # labels that a message shows, at most
 TINY = 1e-300  # a share that is none
-
-Codes = NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -534,7 +501,7 @@ def dependencies_in(frame: Frame, kinds: Sequence[Kind]) -> tuple[Dependency, ..
         frame: n training rows.
         kinds: of its columns.
     """
-    some = [kind for kind in kinds if isinstance(kind, Categorical) and not isinstance(kind, Ordered)]
+    some = [kind for kind in kinds if kind.own_labels]
     codes = {kind.column: _codes(frame, kind) for kind in some}
     order = np.random.default_rng([0, 161803]).permutation(len(frame))
     made = (_looked_for(a, b, codes[a.column], codes[b.column], order) for a, b in permutations(some, 2))
@@ -542,23 +509,24 @@ def dependencies_in(frame: Frame, kinds: Sequence[Kind]) -> tuple[Dependency, ..
     return tuple(few_of_each(sorted(found, key=lambda one: -one.rows)))
 
 
-def _codes(frame: Frame, kind: Categorical) -> Codes:
+def _codes(frame: Frame, kind: Kind) -> Codes:
     """(n,), -1 where the entry is missing or shares a code with other rare labels."""
     series = frame.columns[kind.column]
     made = np.full(len(frame), -1, np.int32)
     entries = kind.encode(kind.read(series, "the data"))[0].codes
-    made[~series.missing] = np.where(entries < kind.own, entries, -1)
+    made[~series.missing] = np.where(entries < len(kind.own_labels), entries, -1)
     return made
 
 
-def _looked_for(a: Categorical, b: Categorical, x: Codes, y: Codes, order: NDArray[np.integer]) -> Dependency | None:
+def _looked_for(a: Kind, b: Kind, x: Codes, y: Codes, order: NDArray[np.integer]) -> Dependency | None:
     """How b follows from a, if it does."""
-    if not 0 < a.own * b.own <= LARGEST:  # 0: all labels of a column are rare, and share one code
+    shape = len(a.own_labels), len(b.own_labels)
+    if math.prod(shape) > LARGEST:
         return None
-    counts = _counts(x, y, order[:DEPENDENCY_ROWS], a.own, b.own)
+    counts = _counts(x, y, order[:DEPENDENCY_ROWS], *shape)
     domain = _domain(counts, MOST)
     if len(order) > DEPENDENCY_ROWS and domain.any():
-        counts = _counts(x, y, order, a.own, b.own)
+        counts = _counts(x, y, order, *shape)
         domain &= _domain(counts, MOST)
     if (counts.sum(1) - counts.max(1))[domain].sum() > BROKEN * len(order):
         domain = _domain(counts, 0.0)
@@ -594,11 +562,11 @@ def _domain(counts: NDArray[np.int64], most: float) -> NDArray[np.bool_]:
     return alone & (total >= ROWS) & (-largest * np.log(np.maximum(usual, TINY)) >= SURE)
 
 
-def _words(a: Categorical, b: Categorical, codes: Codes, everywhere: bool) -> str:
+def _words(a: Kind, b: Kind, codes: Codes, everywhere: bool) -> str:
     """The dependency as a sentence."""
     if everywhere:
         return f"{b.column} follows from {a.column}"
     here = np.flatnonzero(codes >= 0)
-    cases = [f"{b.labels[codes[k]]} where {a.column} is {a.labels[k]}" for k in here[:TARGETS]]
+    cases = [f"{b.own_labels[codes[k]]} where {a.column} is {a.own_labels[k]}" for k in here[:TARGETS]]
     more = f", and so on for {len(here) - TARGETS:,} more" if len(here) > TARGETS else ""
     return f"{b.column} is {', '.join(cases)}{more}"

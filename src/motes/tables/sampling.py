@@ -498,7 +498,8 @@ def observed_sides(schema: Schema, columns: Sequence[str], frame: Frame, encoded
     for column in columns:
         series, at = frame.columns[column], schema.parts_of(column)
         values = np.full(len(frame), np.nan)
-        values[~series.missing] = schema.kinds[schema.learned.index(column)].read(series, "the data")
+        if not series.missing.all():  # a column of which nothing is known has no type
+            values[~series.missing] = schema.kinds[schema.learned.index(column)].read(series, "the data")
         known = encoded.observed[:, at.start] & (encoded.codes[:, at] != IMPOSSIBLE).all(axis=1)
         made[column] = Side(np.where(known, values, np.nan), known)
     return made

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -20,7 +20,7 @@ from motes.data import Frame, as_frame
 from motes.data.arrays import Series, Type, check_weights, plain
 from motes.data.curves import Asinh, Power, Straight
 from motes.data.points import content_keys
-from motes.data.records import Arrays, check_types, from_json, to_json
+from motes.data.records import Arrays, from_json, to_json
 from motes.errors import DataError, UsageError
 from motes.tables.kinds.base import Kind, Sample, shown
 from motes.tables.kinds.columns import (
@@ -28,7 +28,6 @@ from motes.tables.kinds.columns import (
     IDENTIFIER,
     KINDS,
     MISSING,
-    ROOM,
     Column,
     Identifier,
     check_finite,
@@ -39,13 +38,12 @@ from motes.tables.kinds.columns import (
     differs,
     kept_of,
 )
-from motes.tables.kinds.dates import Calendar, Date
-from motes.tables.kinds.labels import Categorical
+from motes.tables.kinds.dates import Calendar
 from motes.tables.kinds.lines import Continuum, Few, Grid, Lattice
-from motes.tables.kinds.numbers import Number
-from motes.tables.missing import PATTERNS, MissingPatterns
+from motes.tables.missing import MissingPatterns
 from motes.tables.parts import (
     IMPOSSIBLE,
+    AnyValue,
     Array,
     Codes,
     Condition,
@@ -56,7 +54,6 @@ from motes.tables.parts import (
     Not,
     NotMissing,
     Part,
-    Presence,
     Restriction,
     WithMissing,
 )
@@ -93,11 +90,6 @@ class CodedColumn:
         return first, *rest
 
     @property
-    def missing_code(self) -> int | None:
-        """Of the first part; None: missing entries have no code."""
-        return self.parts[0].count - 1 if self.missing_share else None
-
-    @property
     def becomes(self) -> str:
         """What the column is for the network, in words."""
         return self.kind.becomes + (", missing" if self.missing_share else "")
@@ -108,17 +100,15 @@ class CodedColumn:
         Raises:
             DataError: with `refuse` in place of such a code; the message names the row.
         """
+        if series.missing.all():  # a column of which nothing is known has no type
+            return [Entries.of_codes(np.zeros(0, np.int32)) for _ in self.parts]
         entries = self.kind.encode(self.kind.read(series, name))
-        if refuse:
-            for part in entries:
-                if len(part.codes) and part.codes.min() == IMPOSSIBLE:
-                    place = int(np.argmax(part.codes == IMPOSSIBLE))
-                    raise self._refused(series, int(np.flatnonzero(~series.missing)[place]), name)
+        strange = np.logical_or.reduce([part.codes == IMPOSSIBLE for part in entries])
+        if refuse and strange.any():
+            row = int(np.flatnonzero(~series.missing)[strange.argmax()])
+            got, expected = shown(series, row), self.kind.expected(series.values[row])
+            raise DataError(f"{name}, row {row + 1}, column '{self.kind.column}': got {got}; expected {expected}.")
         return entries
-
-    def _refused(self, series: Series, row: int, name: str) -> DataError:
-        got, expected = shown(series, row), self.kind.expected(series.values[row])
-        return DataError(f"{name}, row {row + 1}, column '{self.kind.column}': got {got}; expected {expected}.")
 
     def decode(self, codes: Codes, y: Array, u: Array, gone: Mask) -> Series:
         """Codes, places and uniform numbers (n, q) -> n entries, missing where `gone` (n,) or where the code says so.
@@ -127,29 +117,20 @@ class CodedColumn:
             DataError: a code that there is not, or a place that is NaN.
         """
         if self.missing_share:
-            gone = gone | (codes[:, 0] == self.missing_code)
-        if gone.any():
-            codes = np.where(gone[:, None], 0, codes)
-        self._check(codes, y, gone)
-        return self.kind.series(self.kind.decode(codes, np.where(gone[:, None], 0.0, y), u), gone)
-
-    def _check(self, codes: Codes, y: Array, gone: Mask) -> None:
+            gone = gone | (codes[:, 0] == self.parts[0].count - 1)
+        codes = np.where(gone[:, None], 0, codes)
         for j, part in enumerate(self.parts):
             most = part.count - part.missing
-            if len(codes) and (codes[:, j].min() < 0 or codes[:, j].max() >= most):
-                row = int(np.argmax((codes[:, j] < 0) | (codes[:, j] >= most)))
+            strange = (codes[:, j] < 0) | (codes[:, j] >= most)
+            if strange.any():
+                row = int(strange.argmax())
                 raise DataError(f"row {row + 1}, '{part.name}': got code {codes[row, j]}; expected 0 to {most - 1}.")
-            if part.smooth and np.isnan(y[~gone, j].sum()):
-                row = int(np.argmax(np.isnan(y[:, j]) & ~gone))
-                raise DataError(f"row {row + 1}, '{part.name}': got y = nan; expected a number.")
+            if part.smooth and (nowhere := np.isnan(y[:, j]) & ~gone).any():
+                raise DataError(f"row {int(nowhere.argmax()) + 1}, '{part.name}': got y = nan; expected a number.")
+        return self.kind.series(self.kind.decode(codes, np.where(gone[:, None], 0.0, y), u), gone)
 
     def put(self, made: Series, series: Series, name: str) -> Series:
-        """`made`, with the entries of `series` in their places, to the bit, where they are not missing.
-
-        Raises:
-            DataError: an entry that the column cannot hold.
-        """
-        self.encode(series, name, refuse=True)
+        """`made`, with the entries of `series` where they are not missing; the column can hold them."""
         here = ~series.missing
         if not here.any():
             return made
@@ -167,106 +148,24 @@ class CodedColumn:
         counts, coded = tuple(part.count for part in self.kind.parts), bool(self.missing_share)
         if isinstance(condition, Not) and isinstance(condition.condition, Missing | NotMissing):
             condition = NotMissing() if isinstance(condition.condition, Missing) else Missing()
-        if isinstance(condition, Missing) and not coded:
+        missing = isinstance(condition, Missing)
+        if missing and not coded:
             raise UsageError(
                 f"column '{self.kind.column}': missing entries were not learned, so that none can be requested. The "
                 'training rows had none, or were learned with table.missing = "ignore". Leave the column out.'
             )
-        if isinstance(condition, Missing | NotMissing):
-            return Presence(counts, coded, missing=isinstance(condition, Missing))
-        inner = self.kind.restrict(condition)
-        return WithMissing(inner, counts[0]) if coded else inner
+        inner = AnyValue(counts) if isinstance(condition, Missing | NotMissing) else self.kind.restrict(condition)
+        return WithMissing(inner, counts[0], missing) if coded else inner
 
 
-# --- From rows to what a schema knows of each column: what it is, its fitted kind, or its one value -----------------
+# --- Rows to learn from ---------------------------------------------------------------------------------------------
 
 
 REPEATED = 100_000  # rows, to which whole weights are whole numbers of copies; beyond it, up to four times the rows
 
 
-@dataclass(frozen=True)
-class WeightedRows:
-    """Rows to learn from.
-
-    Attributes:
-        frame: n rows.
-        places: (n,), where they are in the data, counted from 0; several may be in one.
-        weights: (n,), above 0, how many rows each stands for.
-    """
-
-    frame: Frame
-    places: NDArray[np.int64]
-    weights: Array
-
-
-@dataclass(frozen=True)
-class FittedColumns:
-    """What the rows say of each column; the fields are those of `Schema`."""
-
-    columns: tuple[Column, ...]
-    kinds: tuple[Kind, ...]
-    missing_shares: tuple[float, ...]
-    missing_patterns: MissingPatterns
-    kept: Mapping[str, Series]
-    identifiers: Mapping[str, Identifier]
-
-
-def fit_columns(
-    rows: WeightedRows, given: Mapping[str, Mapping[str, Any]], missing: str, bins: int, name: str
-) -> FittedColumns:
-    """Decide what each column is, and learn its codes.
-
-    Args:
-        rows: to learn from.
-        given: column -> what `checked_override` gives of it.
-        missing: "learn" or "ignore", for columns of which `given` says nothing else.
-        bins: codes of a numeric part, at most.
-        name: what messages call the data.
-
-    Raises:
-        DataError: nothing to learn, or an entry that does not fit.
-    """
-    weights = rows.weights
-    columns, kinds, missing_shares = [], [], []
-    identifiers: dict[str, Identifier] = {}
-    for column, series in rows.frame.columns.items():
-        out = (
-            f"columns={{{column!r}: {DROP!r}}} in Python, --set {shlex.quote(f'columns.{column}={DROP}')} in the shell"
-        )
-        check_known(series, f" Or leave the column out: {out}.")
-        check_finite(series, column, name)
-        here = np.flatnonzero(~series.missing)
-        sample = Sample(column, series.take(here), rows.places[here], weights[here], bins, name)
-        found, options = column_of(sample, len(series) - len(here), given.get(column, {}), missing)
-        columns.append(found)
-        if found.kind == IDENTIFIER and not found.constant:
-            identifiers[column] = Identifier.of(sample)
-        elif found.learned:
-            kinds.append(KINDS[found.kind].fit(sample, options))
-            missing_shares.append(float(weights[series.missing].sum() / weights.sum()) if found.coded else 0.0)
-    if not kinds:
-        if identifiers:
-            some = next(column for column in columns if column.kind == IDENTIFIER)
-            names = ", ".join(f"'{one}'" for one in identifiers)
-            raise DataError(
-                f"nearly every row of {name} has its own value in {names}, and no "
-                "other column varies, so there is nothing to learn. Add columns, or say what one is, such as "
-                f'columns.{some.name} = "{some.alternative or "categorical"}".'
-                + "".join(f" Column '{some.name}': {message}." for message in some.warnings)
-            )
-        raise DataError(
-            f"no column of {name} varies, so there is nothing to learn. Give rows in which a column has several values."
-        )
-    kept = {column.name: _one(rows.frame.columns[column.name]) for column in columns if column.constant}
-    coded = [
-        rows.frame.columns[kind.column].missing & (share > 0) for kind, share in zip(kinds, missing_shares, strict=True)
-    ]
-    patterns = MissingPatterns.fit(np.stack(coded, axis=1), weights)
-    return FittedColumns(tuple(columns), tuple(kinds), tuple(missing_shares), patterns, kept, identifiers)
-
-
-def weighted(frame: Frame, weights: ArrayLike | None, name: str) -> WeightedRows:
-    """Repeat rows as their weights say; what is left of a weight is then that of each copy.
+def weighted(frame: Frame, weights: ArrayLike | None, name: str) -> tuple[NDArray[np.int64], Array]:
+    """Repeat rows as their weights say: which rows, counted from 0, and what is left of a weight for each copy.
 
     Whole weights leave 1, so that whatever counts rows counts weights as well.
 
@@ -280,12 +179,12 @@ def weighted(frame: Frame, weights: ArrayLike | None, name: str) -> WeightedRows
     """
     rows = np.arange(len(frame))
     if weights is None:
-        return WeightedRows(frame, rows, np.ones(len(frame)))
+        return rows, np.ones(len(frame))
     heavy = counting(check_weights(weights, len(frame), name))
     most = min(1.0, max(REPEATED, 4 * len(frame)) / heavy.sum())
     copies = np.where(heavy > 0, np.maximum(np.round(heavy * most), 1), 0).astype(np.int64)
     rows = np.repeat(rows, copies)
-    return WeightedRows(frame.take(rows), rows, (heavy / np.maximum(copies, 1))[rows])
+    return rows, (heavy / np.maximum(copies, 1))[rows]
 
 
 def counting(weights: Array) -> Array:
@@ -300,132 +199,36 @@ def _one(series: Series) -> Series:
     return replace(one, values=np.zeros_like(one.values)) if one.missing[0] else one
 
 
-# --- Whether a schema that was read from a file is one that a fit could have made, before anything relies on it -----
-
-
-SUM = 1e-6  # by which shares may miss 1
-
-
-def check_schema(schema: Schema) -> Encoded:
-    """Refuse a schema that contradicts itself; the answer is a row of every code of every part.
-
-    These rows are decoded and encoded again. So whatever a kind is made of, rows that a model draws are rows that it
-    can read.
+def _fit_kind(column: Column, sample: Sample, options: Mapping[str, Any]) -> Kind:
+    """The fitted kind of a column.
 
     Raises:
-        ArithmeticError, LookupError, TypeError, ValueError: it does.
+        DataError: entries that are not of this kind.
+        UsageError: a kind of someone's own that contradicts itself.
     """
-    check_types(schema)
-    learned, kept = schema.learned, schema.kept
-    _require(len({*schema.names}) == len(schema.names), "two columns have one name")
-    apart = [*learned, *kept, *schema.identifiers]
-    _require(sorted(apart) == sorted(schema.names), "a column is neither learned nor constant nor set aside, or both")
-    _require(len(learned) > 0 and schema.rows > 0, "there is nothing that was learned")
-    shares = schema.missing_shares
-    _require(len(shares) == len(learned) and all(0 <= share < 1 for share in shares), "shares of missing entries")
-    _check_patterns(schema.missing_patterns, np.array(shares))
-    for one in kept.values():
-        _check_constant(one)
-    for aside in schema.identifiers.values():
-        _check_identifier(aside)
-    with np.errstate(all="ignore"):
-        for part in schema.parts:
-            _check_part(part)
-        _check_relations(schema)
-        return _there_and_back(schema)
+    kind = KINDS[column.kind].fit(sample, options)
+    if kind.discrete and len(kind.parts) > 1:
+        raise UsageError(
+            f"column '{column.name}': the kind '{kind.name}' is discrete and has {len(kind.parts)} parts; expected one "
+            "part, whose codes are its labels. Give it one part, or `discrete = False`."
+        )
+    return kind
 
 
-def _require(holds: bool, otherwise: str) -> None:
-    if not holds:
-        raise ValueError(f"its schema is malformed: {otherwise}")
-
-
-def _check_constant(one: Series) -> None:
-    """A column that does not vary has one cell."""
-    _require(one.values.shape == one.missing.shape == (1,), "a constant column has no single cell")
-    one.cells()  # which raises where it is none
-
-
-def _check_identifier(aside: Identifier) -> None:
-    """Placeholders are text, or whole numbers that their type holds."""
-    most = {"label": 1, "whole": 2**63 - ROOM, "real": 2**53 - ROOM}.get(aside.type, 0)
-    _require(abs(aside.first) < most, "the placeholders of a column")
-
-
-def _check_patterns(patterns: MissingPatterns, shares: Array) -> None:
-    """Columns are missing together as often as they are by themselves."""
-    weights, rates = patterns.weights, patterns.rates
-    shaped = weights.ndim == 1 and rates.shape == (len(weights), len(shares)) and len(weights) <= PATTERNS + 1
-    _require(shaped, "which entries are missing together")
-    fine = (weights > 0).all() and abs(weights.sum() - 1) < SUM and ((rates >= 0) & (rates <= 1)).all()
-    fine &= ((rates > 0).any(axis=0) == (shares > 0)).all() and (abs(weights @ rates - shares) < SUM).all()
-    _require(bool(fine), "which entries are missing together")
-
-
-def _check_part(part: Part) -> None:
-    """What `Part` says of its arrays."""
-    masses, count = part.masses, part.count - part.missing
-    fine = masses.ndim == 1 and count > 0 and (masses > 0).all() and abs(masses.sum() - 1) < SUM
-    _require(bool(fine), f"the shares of '{part.name}'")
-    if part.edges is not None:
-        rising = part.edges.shape == (count + 1,) and (part.edges[:-1] <= part.edges[1:]).all()  # not so with NaN
-        _require(bool(rising), f"the ends of '{part.name}' do not rise")
-    _require(part.single is None or part.single.shape == (count,), f"the codes of '{part.name}'")
-    if (repeats := part.repeats) is not None:
-        shares = repeats.again.shape == (count,) and ((repeats.again >= 0) & (repeats.again <= 1)).all()
-        values = repeats.y.shape == repeats.within.shape and (np.diff(repeats.y) >= 0).all()
-        _require(bool(shares and values and (repeats.within > 0).all()), f"the repeated values of '{part.name}'")
-
-
-def _check_relations(schema: Schema) -> None:
-    """What holds between columns names columns that are learned, and are of the kinds that can have it."""
-    kinds = {kind.column: kind for kind in schema.kinds}
-    rules = schema.rules
-    for relation in (*schema.relations, *(rule for rule in rules if isinstance(rule, Relation))):
-        numbers = [kinds.get(column) for column in relation.columns]
-        gridded = all(isinstance(kind, Number) and kind.grid is not None for kind in numbers)
-        _require(gridded and len({*relation.columns}) == len(numbers) > 1, "a relation of other columns than numbers")
-        fits = len(relation.weights) == len(numbers) and all(relation.weights)
-        _require(fits and 0 <= relation.share <= 1 and relation.step > 0, "the weights of a relation")
-    for one in schema.inequalities:
-        pair = kinds.get(one.low), kinds.get(one.high)
-        alike = any(all(isinstance(kind, family) for kind in pair) for family in (Number, Date))
-        _require(alike and one.low != one.high, "an inequality of other columns than numbers or dates")
-        gaps = len(one.ends) == (len(one.within) + 1 if one.within else 0) and (np.diff(one.ends) > 0).all()
-        fits = bool(gaps) and all(share > 0 for share in one.within) and abs(sum(one.shares) - 1) < SUM
-        _require(fits and 0 <= one.share <= 1, "the gaps of an inequality")
-    for dependency in (*schema.dependencies, *(rule for rule in rules if isinstance(rule, Dependency))):
-        given, column = (kinds.get(name) for name in dependency.columns)
-        _require(isinstance(given, Categorical) and isinstance(column, Categorical), "a dependency of no labels")
-        assert given is not None and column is not None  # as they are labels
-        codes = dependency.codes
-        most = given.parts[0].count
-        inside = codes.ndim == 1 and len(codes) <= most and ((codes >= -1) & (codes < column.parts[0].count)).all()
-        fits = 0 <= dependency.broken <= dependency.rows <= dependency.total > 0
-        _require(bool(inside) and given is not column and fits, "the codes of a dependency")
-
-
-def _there_and_back(schema: Schema) -> Encoded:
-    rows = np.arange(max(part.count for part in schema.parts))[:, None]
-    codes = np.minimum(rows, [part.count - part.missing - 1 for part in schema.parts])
-    y = np.zeros(codes.shape)
-    for j, part in enumerate(schema.parts):
-        ends = schema.draw_range(j)
-        if part.edges is not None and ends is not None:
-            _require(bool(np.isfinite(ends).all()) and ends[0] <= ends[1], f"the range of '{part.name}'")
-            inside = np.clip(part.edges, *ends)
-            y[:, j] = ((inside[:-1] + inside[1:]) / 2)[codes[:, j]]
-    frame = schema.decode(codes, y, np.full(codes.shape, 0.5))
-    for series in frame.columns.values():
-        series.take(slice(0, 1)).cells()
-    encoded = schema.encode(frame, unseen="mark")
-    counts = np.array([part.count for part in schema.parts])
-    # A day that a month has not becomes another one, which may be none of the training.
-    alone = np.array([len(kind.parts) == 1 for kind in schema.kinds for _ in kind.parts])
-    _require(bool(((encoded.codes >= np.where(alone, 0, -1)) & (encoded.codes < counts)).all()), "its codes")
-    places = np.stack([encoded.y, encoded.log_unit])
-    _require(bool(np.isfinite(places).all() and (encoded.low <= encoded.high).all()), "its places")
-    return encoded
+def _nothing_to_learn(columns: Sequence[Column], name: str) -> DataError:
+    """No column varies, or only those that are set aside."""
+    aside = [column for column in columns if column.kind == IDENTIFIER and not column.constant]
+    if not aside:
+        return DataError(
+            f"no column of {name} varies, so there is nothing to learn. Give rows in which a column has several values."
+        )
+    first = aside[0]
+    return DataError(
+        f"nearly every row of {name} has its own value in {', '.join(repr(column.name) for column in aside)}, and no "
+        "other column varies, so there is nothing to learn. Add columns, or say what one is, such as "
+        f'columns.{first.name} = "{first.alternative or "categorical"}".'
+        + "".join(f" Column '{first.name}': {message}." for message in first.warnings)
+    )
 
 
 # --- The classes of what a schema consists of, which a model file names ---------------------------------------------
@@ -435,11 +238,6 @@ PARTS: tuple[type, ...] = (
     Asinh, Calendar, Column, Continuum, Dependency, Few, Grid, Identifier, Inequality, Lattice, MissingPatterns, Power,
     Relation, Series, Straight,
 )  # fmt: skip
-
-
-def classes_of_parts() -> dict[str, type]:
-    """Return the classes of all parts by their names; a kind may have been registered since the last call."""
-    return {part.__name__: part for part in (*PARTS, *KINDS.values())}
 
 
 # --- A whole table <-> the codes of its parts -----------------------------------------------------------------------
@@ -545,14 +343,40 @@ class Schema:
         if missing not in MISSING:
             raise UsageError(f"missing = {missing!r}; expected {' or '.join(map(repr, MISSING))}.")
         given = {column: checked_override(column, value, names) for column, value in overrides.items()}
-        rows = weighted(frame.select(names), weights, name)
-        found = fit_columns(rows, given, missing, int(bins), name)
-        frame, kinds = rows.frame, found.kinds
-        input_columns = input_columns if len(names) < len(input_columns) else ()
+        rows, heavy = weighted(frame, weights, name)
+        frame = frame.select(names) if weights is None else frame.select(names).take(rows)
+        columns: list[Column] = []
+        kinds: list[Kind] = []
+        identifiers: dict[str, Identifier] = {}
+        gone: list[Mask] = []  # of each kind, where an entry has the code for missing ones
+        for column, series in frame.columns.items():
+            check_known(
+                series,
+                f" Or leave the column out: columns={{{column!r}: {DROP!r}}} in Python, "
+                f"--set {shlex.quote(f'columns.{column}={DROP}')} in the shell.",
+            )
+            check_finite(series, column, name)
+            here = np.flatnonzero(~series.missing)
+            sample = Sample(column, series.take(here), rows[here], heavy[here], int(bins), name)
+            found, options = column_of(sample, len(series) - len(here), given.get(column, {}), missing)
+            columns.append(found)
+            if found.learned:
+                kinds.append(_fit_kind(found, sample, options))
+                gone.append(series.missing & found.coded)
+            elif not found.constant:
+                identifiers[column] = Identifier.of(sample)
+        if not kinds:
+            raise _nothing_to_learn(columns, name)
         made = cls(
-            found.columns, kinds, found.missing_shares, found.missing_patterns, found.kept, len(frame), input_columns,
-            identifiers=found.identifiers,
-        )  # fmt: skip
+            tuple(columns),
+            tuple(kinds),
+            tuple(float(heavy[one].sum() / heavy.sum()) for one in gone),
+            MissingPatterns.fit(np.stack(gone, axis=1), heavy),
+            {column.name: _one(frame.columns[column.name]) for column in columns if column.constant},
+            len(frame),
+            input_columns if len(names) < len(input_columns) else (),
+            identifiers=identifiers,
+        )
         if not relations:
             return made
         frame = frame.take(np.argsort(content_keys(frame), kind="stable"))  # so that the same rows are looked at first
@@ -770,8 +594,8 @@ class Schema:
                 codes[here, j], observed[here, j] = part.codes, True
                 for field in FIELDS:
                     fields[field][here, j] = getattr(part, field)
-            if coded.missing_code is not None:
-                codes[gone, at.start], observed[gone, at.start] = coded.missing_code, True
+            if coded.missing_share:
+                codes[gone, at.start], observed[gone, at.start] = coded.parts[0].count - 1, True
         return Encoded(codes, observed, **fields, other=other)
 
     def valued(self, encoded: Encoded) -> Mask:
@@ -854,7 +678,7 @@ class Schema:
         """
         name = "the data"
         frame = self.frame(given, name=name)
-        self._other(frame, name, refuse=True)
+        self.encode(frame, name=name)  # which checks the entries
         columns = dict(made.columns)
         for column, coded in self._coded.items():
             columns[column] = coded.put(columns[column], frame.columns[column], name)
@@ -976,34 +800,20 @@ class Schema:
             ['columns', 'dependencies']
         """
         arrays: Arrays = {}
-        fields = (
-            "columns",
-            "kinds",
-            "missing_shares",
-            "missing_patterns",
-            "kept",
-            "rows",
-            "input_columns",
-            "relations",
-            "dependencies",
-            "identifiers",
-            "rules",
-        )
-        return arrays, {field: to_json(getattr(self, field), arrays) for field in fields}
+        return arrays, {one.name: to_json(getattr(self, one.name), arrays) for one in dataclasses.fields(self)}
 
     @classmethod
     def from_state(cls, arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> Schema:
-        """What `to_state` gave.
+        """What `to_state` gave; `motes.tables.checks.check_schema` says whether a fit could have made it.
 
         Raises:
-            ArithmeticError, LookupError, TypeError, ValueError: anything else; see `check_schema`.
+            ArithmeticError, LookupError, TypeError, ValueError: anything else.
 
         Example:
             >>> from motes.tables import Schema
             >>> Schema.from_state(*Schema.fit(people).to_state()).names
             ('age', 'smoker')
         """
-        classes = classes_of_parts()
-        made = cls(**{field: from_json(value, arrays, classes) for field, value in dict(about).items()})
-        check_schema(made)
-        return made
+        # A kind may have been registered since the last call.
+        classes = {part.__name__: part for part in (*PARTS, *KINDS.values())}
+        return cls(**{field: from_json(value, arrays, classes) for field, value in dict(about).items()})

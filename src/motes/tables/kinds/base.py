@@ -10,15 +10,30 @@ import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data.arrays import TYPE_WORDS, Series
+from motes.data.arrays import TYPE_WORDS, Label, Series
 from motes.errors import DataError, UsageError
-from motes.tables.kinds.lines import Binning, distinct
-from motes.tables.parts import Array, Codes, Entries, Mask, Part, Restriction, SetOfValues, Values
+from motes.tables.kinds.lines import Binning, Numbers, complement, distinct
+from motes.tables.parts import (
+    HERE,
+    IMPOSSIBLE,
+    Among,
+    Array,
+    Between,
+    Codes,
+    Entries,
+    Mask,
+    Not,
+    Part,
+    Restriction,
+    SetOfValues,
+    Values,
+    one_value,
+)
 
 
 @dataclass(frozen=True)
@@ -77,6 +92,8 @@ class Kind(abc.ABC):
     """Where low and high are if nothing is said."""
     discrete: ClassVar[bool] = False
     """Whether its entries are labels, which are compared by their shares; then it has one part, see `outcomes`."""
+    measure: ClassVar[Literal["number", "date"] | None] = None
+    """What the values measure; columns of the same measure can be compared. None: they have no order."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.column!r}, {self.becomes})"
@@ -198,8 +215,6 @@ class Kind(abc.ABC):
             >>> Schema.fit(people).kinds[1].outcomes.tolist()
             [0, 1]
         """
-        if len(self.parts) > 1:
-            raise NotImplementedError(f"{type(self).__name__} is discrete and has {len(self.parts)} parts; expected 1.")
         codes = np.arange(self.parts[0].count, dtype=np.int32)[:, None]
         return self.decode(codes, np.zeros(codes.shape), np.full(codes.shape, 0.5))
 
@@ -270,6 +285,48 @@ class Kind(abc.ABC):
             [False, True]
         """
 
+    # --- what other columns have to do with it ---
+
+    @property
+    def step(self) -> float | None:
+        """The distance of neighbouring values, numbers or microseconds; None: there is none."""
+        return None
+
+    def nearest(self, x: Array) -> Values:
+        """The values nearest to numbers (n,), of a kind with a `step`.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> Schema.fit(people).kinds[0].nearest(np.array([30.2])).tolist()
+            [30]
+        """
+        return x
+
+    @property
+    def own_labels(self) -> tuple[Label, ...]:
+        """Labels without an order that have a code of their own, the first ones: other columns can follow from them."""
+        return ()
+
+    # --- how a page and predictions show it ---
+
+    @property
+    def extremes(self) -> Values | None:
+        """The first and the last value, (2,), where a page offers a calendar; None: it offers none."""
+        return None
+
+    def mean_and_sd(self, values: Values) -> tuple[Series, Array]:
+        """The mean of each row of values (n, r) as a column, and their standard deviations, (n,).
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> mean, sd = Schema.fit(people).kinds[0].mean_and_sd(np.array([[30, 40]]))
+            >>> mean.values.tolist(), sd.tolist()
+            ([35.0], [5.0])
+        """
+        apart = (values - values[:, :1]).astype(np.float64)  # with the digits of large whole numbers and dates
+        mean = values[:, 0] + apart.mean(axis=1)
+        return Series("real", mean, np.zeros(len(values), bool)), apart.std(axis=1)
+
     def beyond(self, values: Values) -> str:
         """What was expected instead of a value (1,) that is possible, but never drawn; otherwise "".
 
@@ -300,13 +357,86 @@ class Kind(abc.ABC):
                 ...
             motes.errors.DataError: the data, row 1, column 'age': got 'old'; expected a whole ...
         """
-        if series.type in types or series.missing.all():
-            return
-        row = int(np.argmin(series.missing))
-        raise DataError(
-            f"{name}, row {row + 1}, column '{self.column}': got {shown(series, row)}; "
-            f"expected {expected}, and this column is {TYPE_WORDS[series.type]}. Convert the column first."
-        )
+        if series.type not in types:
+            row = int(np.argmin(series.missing))
+            raise DataError(
+                f"{name}, row {row + 1}, column '{self.column}': got {shown(series, row)}; "
+                f"expected {expected}, and this column is {TYPE_WORDS[series.type]}. Convert the column first."
+            )
+
+    def one(self, value: Any) -> Values:
+        """One value of a condition as `read` gives it, (1,).
+
+        Raises:
+            DataError: the column cannot hold it.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> Schema.fit(people).kinds[1].one("yes").tolist()
+            [1]
+        """
+        series = one_value(self.column, value)
+        x = self.read(series, HERE)
+        if any(entries.codes[0] == IMPOSSIBLE for entries in self.encode(x)):
+            raise DataError(f"{HERE}, column '{self.column}': got {shown(series, 0)}; expected {self.expected(x[0])}.")
+        return x
+
+
+class Measured(Kind):
+    """Values that measure something: of them a condition leaves closed intervals."""
+
+    @abc.abstractmethod
+    def point(self, x: Values, value: Any) -> float:
+        """The place of one value x (1,), which a condition calls `value`; an integer where places are.
+
+        Raises:
+            DataError: it has no probability.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> Schema.fit(people).kinds[0].point(np.array([31]), 31)
+            31
+        """
+
+    @abc.abstractmethod
+    def between(self, low: Any, high: Any) -> Numbers:
+        """The places from one value to another, both included, (1, 2); None: there is no such end.
+
+        Raises:
+            DataError: no value lies there.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> Schema.fit(people).kinds[0].between(31, 47).tolist()
+            [[31, 47]]
+        """
+
+    def ranges(self, condition: Any) -> Numbers:
+        """The closed intervals (r, 2) of places, disjoint and rising, that fulfil a condition, or are one value.
+
+        Raises:
+            DataError, UsageError: those of `restrict`.
+
+        Example:
+            >>> from motes.tables import Among, Schema
+            >>> Schema.fit(people).kinds[0].ranges(Among((47, 31))).tolist()
+            [[31, 31], [47, 47]]
+        """
+        match condition:
+            case Not(inner):
+                return complement(self.ranges(inner))
+            case Between(low, high):
+                read = lambda end: None if end is None else self.read(one_value(self.column, end), HERE)[0]
+                first, last = read(low), read(high)
+                if first is not None and last is not None and first > last:
+                    raise UsageError(f"column '{self.column}': got {low} to {high}; expected low <= high.")
+                return self.between(first, last)
+            case Among(values):
+                pass
+            case _:
+                values = (condition,)
+        places = np.unique([self.point(self.one(value), value) for value in values])
+        return np.repeat(places[:, None], 2, axis=1)
 
 
 def number(column: str, key: str, value: Any, *, whole: bool = False, low: int | None = None, high: int = 0) -> float:

@@ -11,36 +11,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data.arrays import DAY, Series, is_finer, moment_of
-from motes.errors import DataError, UsageError
-from motes.tables.kinds.base import Kind, Sample, shown
+from motes.errors import DataError
+from motes.tables.kinds.base import Kind, Measured, Sample, shown
 from motes.tables.kinds.lines import (
     ENOUGH,
     FAR,
     Binning,
     Few,
     Grid,
-    complement,
+    Numbers,
     distinct,
     few,
     fit_grid,
     in_ranges,
-    joined_ranges,
 )
 from motes.tables.parts import (
     HERE,
     IMPOSSIBLE,
-    Among,
     Array,
-    Between,
     Codes,
     Entries,
     Mask,
-    Not,
     Part,
     Restriction,
     SetOfValues,
     Values,
-    one_value,
 )
 
 Integers = NDArray[np.int64]
@@ -145,7 +140,7 @@ WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", 
 
 
 @dataclass(frozen=True, repr=False)
-class Date(Kind):
+class Date(Measured):
     """Dates and times of day, microseconds since 1970.
 
     Attributes:
@@ -174,6 +169,8 @@ class Date(Kind):
     days: bool
 
     name = "date"
+    measure = "date"
+    step = 1.0
 
     @classmethod
     def infer(cls, sample: Sample) -> str | None:
@@ -225,8 +222,8 @@ class Date(Kind):
 
     def read(self, series: Series, name: str) -> Values:
         self.check_type(series, ("date", "label"), "dates", name)
-        if series.type != "label" or series.missing.all():
-            return series.known if series.type == "date" else np.zeros(0, np.int64)
+        if series.type == "date":
+            return series.known
         return _parsed(series, np.flatnonzero(~series.missing), self.column, name)
 
     def encode(self, values: Values) -> list[Entries]:
@@ -325,7 +322,7 @@ class Date(Kind):
         return int(early), int(late)
 
     def restrict(self, condition: SetOfValues) -> Restriction:
-        ranges = self._ranges(condition)
+        ranges = self.ranges(condition)
         inside = np.clip(ranges, self.first, self.last)
         inside = inside[_meets(ranges[:, 0], ranges[:, 1], np.array([[self.first, self.last]]))]
         if not len(inside):
@@ -335,28 +332,23 @@ class Date(Kind):
             )
         return SomeDates(self, inside)
 
-    def _ranges(self, condition: Any) -> Integers:
-        """The closed intervals (r, 2) of microseconds that fulfil a condition."""
-        match condition:
-            case Among(values):
-                return joined_ranges([self._one(value) for value in values])
-            case Between(low, high):
-                ends = [None if end is None else self._moment(end) for end in (low, high)]
-                if ends[0] is not None and ends[1] is not None and ends[0] > ends[1]:
-                    raise UsageError(f"column '{self.column}': got {low} to {high}; expected low <= high.")
-                return np.array([[-FAR if ends[0] is None else ends[0], FAR if ends[1] is None else ends[1]]])
-            case Not(inner):
-                return complement(self._ranges(inner))
-        return joined_ranges([self._one(condition)])
+    def point(self, x: Values, value: Any) -> float:
+        return int(x[0])
 
-    def _one(self, value: Any) -> tuple[int, int]:
-        moment = self._moment(value)
-        if any(entries.codes[0] == IMPOSSIBLE for entries in self.encode(np.array([moment]))):
-            raise DataError(f"{HERE}, column '{self.column}': got {value}; expected {self.expected(moment)}.")
-        return moment, moment
+    def between(self, low: Any, high: Any) -> Numbers:
+        return np.array([[-FAR if low is None else low, FAR if high is None else high]])
 
-    def _moment(self, value: Any) -> int:
-        return int(self.read(one_value(self.column, value), HERE)[0])
+    # --- how it is shown ---
+
+    @property
+    def extremes(self) -> Values:
+        return np.array([self.first, self.last])
+
+    def mean_and_sd(self, values: Values) -> tuple[Series, Array]:
+        mean, sd = super().mean_and_sd(values - values[:, :1])
+        unit = DAY if self.days else 1
+        moments = values[:, 0] + unit * np.rint(mean.values / unit).astype(np.int64)
+        return self.series(moments, mean.missing), sd / DAY
 
 
 @dataclass(frozen=True)

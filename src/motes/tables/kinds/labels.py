@@ -28,7 +28,6 @@ from motes.tables.parts import (
     Restriction,
     SetOfValues,
     Values,
-    one_value,
 )
 
 MANY = 256  # labels, beyond which the rare ones share a code
@@ -95,8 +94,6 @@ class Categorical(Kind):
 
     def read(self, series: Series, name: str) -> Values:
         """Places among `labels`; `IMPOSSIBLE` where the label was not seen."""
-        if series.missing.all():
-            return np.zeros(0, np.int64)
         index = {label: place for place, label in enumerate(self.labels)}
         if series.type == "date":
             self.check_type(series, (), f"one of its labels, such as {self.labels[0]}", name)
@@ -163,7 +160,7 @@ class Categorical(Kind):
         chosen = np.zeros(len(self.labels), bool)
         match condition:
             case Among(values):
-                chosen[[self._place(value) for value in values]] = True
+                chosen[[int(self.one(value)[0]) for value in values]] = True
             case Between():
                 raise UsageError(
                     f"column '{self.column}' is {self.name}, without an order: got an interval from {condition.low} to "
@@ -172,19 +169,12 @@ class Categorical(Kind):
             case Not(inner):
                 chosen = ~self._chosen(inner)
             case _:
-                chosen[self._place(condition)] = True
+                chosen[self.one(condition)] = True
         return chosen
 
-    def _place(self, value: Any) -> int:
-        """The place of a label that is given.
-
-        Raises:
-            DataError: it was not seen.
-        """
-        place = int(self.read(one_value(self.column, value), HERE)[0])
-        if place == IMPOSSIBLE:
-            raise DataError(f"{HERE}, column '{self.column}': got {value!r}; expected {self.expected(value)}.")
-        return place
+    @property
+    def own_labels(self) -> tuple[Label, ...]:
+        return self.labels[: self.own]
 
     @property
     def becomes(self) -> str:
@@ -264,7 +254,7 @@ class Ordered(Categorical):
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        return (Part(self.column, self.column, self.counts / self.counts.sum(), self.edges, ordered=True),)
+        return (Part(self.column, self.column, self.counts / self.counts.sum(), self.edges),)
 
     def encode(self, values: Values) -> list[Entries]:
         low, high = self.edges[:-1][values], self.edges[1:][values]
@@ -276,14 +266,18 @@ class Ordered(Categorical):
     def _chosen(self, condition: Any) -> Mask:
         if not isinstance(condition, Between):
             return super()._chosen(condition)
-        first = 0 if condition.low is None else self._place(condition.low)
-        last = len(self.labels) - 1 if condition.high is None else self._place(condition.high)
+        first = 0 if condition.low is None else int(self.one(condition.low)[0])
+        last = len(self.labels) - 1 if condition.high is None else int(self.one(condition.high)[0])
         if first > last:
             raise DataError(
                 f"{HERE}, column '{self.column}': got {condition.low} to {condition.high}; "
                 f"expected the first label before the last. The order is {', '.join(map(str, self.labels))}."
             )
         return (np.arange(len(self.labels)) >= first) & (np.arange(len(self.labels)) <= last)
+
+    @property
+    def own_labels(self) -> tuple[Label, ...]:
+        return ()
 
 
 @dataclass(frozen=True)
@@ -303,9 +297,6 @@ class SomeLabels(Restriction):
 
     def allowed(self, part: int, codes: Codes, y: Array) -> Mask:
         return self.remains > 0
-
-    def interval(self, part: int, codes: Codes, y: Array) -> tuple[Any, Any]:
-        return -np.inf, np.inf
 
     def holds(self, codes: Codes, y: Array) -> Mask:
         return self.remains[codes[:, 0]] > 0

@@ -7,7 +7,6 @@ a cell of width 1; `Continuum` bins real numbers. A value that many rows hold ha
 """
 
 import abc
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -88,7 +87,7 @@ class Binning(abc.ABC):
 
     def part(self, name: str, column: str) -> Part:
         """The slots as a part of a column."""
-        return Part(name, column, self.masses, self.edges, True, self.smooth, self.single, self.repeats)
+        return Part(name, column, self.masses, self.edges, self.smooth, self.single, self.repeats)
 
     def has_mass(self, x: float) -> bool:
         """Whether one number has a probability, and not only a density."""
@@ -251,17 +250,6 @@ def in_ranges(x: Numbers, ranges: Numbers) -> Mask:
         return np.zeros(len(x), bool)
     at = np.searchsorted(ranges[:, 0], x, side="right") - 1
     return (at >= 0) & (x <= ranges[np.maximum(at, 0), 1])
-
-
-def joined_ranges(ranges: Sequence[tuple[Any, Any]]) -> Numbers:
-    """Closed intervals, in any order, as disjoint and rising ones (r, 2)."""
-    made: list[list[Any]] = []
-    for low, high in sorted(ranges):
-        if made and low <= made[-1][1]:
-            made[-1][1] = max(high, made[-1][1])
-        else:
-            made.append([low, high])
-    return np.array(made)
 
 
 def complement(ranges: Numbers) -> Numbers:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data.arrays import Series, Type
-from motes.errors import DataError, UsageError
-from motes.tables.kinds.base import Kind, Sample, number, shown
+from motes.errors import DataError
+from motes.tables.kinds.base import Kind, Measured, Sample, number, shown
 from motes.tables.kinds.lines import (
     DECIMALS,
     ENOUGH,
@@ -25,35 +25,30 @@ from motes.tables.kinds.lines import (
     Binning,
     Few,
     Grid,
+    Numbers,
     common_step,
-    complement,
     decimals_of,
     fit_continuum,
     in_ranges,
     is_each_whole,
     is_whole,
-    joined_ranges,
 )
 from motes.tables.parts import (
     HERE,
     IMPOSSIBLE,
-    Among,
     Array,
-    Between,
     Codes,
     Entries,
     Mask,
-    Not,
     Part,
     Restriction,
     SetOfValues,
     Values,
-    one_value,
 )
 
 
 @dataclass(frozen=True, repr=False)
-class Number(Kind):
+class Number(Measured):
     """A column of numbers on one line.
 
     Attributes:
@@ -67,6 +62,14 @@ class Number(Kind):
     type: Type
 
     unit: ClassVar[float] = 1.0  # exponent of delta in log p
+    measure = "number"
+
+    @property
+    def step(self) -> float | None:
+        return None if self.grid is None else self.grid.width
+
+    def nearest(self, x: Array) -> Values:
+        return x if self.grid is None else self.grid.numbers(self.grid.places_of(x))
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -78,8 +81,6 @@ class Number(Kind):
 
     def read(self, series: Series, name: str) -> Values:
         self.check_type(series, ("real", "whole", "truth"), "numbers", name)
-        if series.missing.all():
-            return np.zeros(0)
         return series.known.astype(np.int64) if series.type == "truth" else series.known
 
     def encode(self, values: Values) -> list[Entries]:
@@ -129,7 +130,7 @@ class Number(Kind):
         return "" if within else self.expected(values[0])
 
     def restrict(self, condition: SetOfValues) -> Restriction:
-        ranges = self._ranges(condition)
+        ranges = self.ranges(condition)
         low, high = self.line.low, self.line.high
         if ((ranges[:, 0] <= high) & (ranges[:, 1] >= low)).any():
             allowed, first, last = self.line.within(ranges)
@@ -144,44 +145,21 @@ class Number(Kind):
             )
         return SomeNumbers(self.line, ranges, allowed, first, last)
 
-    def _ranges(self, condition: Any) -> NDArray[Any]:
-        """The closed intervals (r, 2) of the line's numbers, disjoint and rising, that fulfil a condition."""
-        match condition:
-            case Among(values):
-                return joined_ranges([self._one(value) for value in values])
-            case Between(low, high):
-                return self._between(low, high)
-            case Not(inner):
-                return complement(self._ranges(inner))
-        return joined_ranges([self._one(condition)])
-
-    def _one(self, value: Any) -> tuple[Any, Any]:
-        """One value as an interval.
-
-        Raises:
-            DataError: the column cannot hold it, or a density has no mass there.
-        """
-        x = self.read(one_value(self.column, value), HERE)
+    def point(self, x: Values, value: Any) -> float:
         here = f"{HERE}, column '{self.column}': got {value}; expected"
-        if self.encode(x)[0].codes[0] == IMPOSSIBLE:
-            raise DataError(f"{here} {self.expected(x[0])}.")
         if self.grid is not None:
-            k = int(self.grid.places_of(x)[0])
-            if not np.isclose(float(self.grid.numbers(np.array([k]))[0]), float(x[0]), rtol=1e-9, atol=0):
+            if not np.isclose(float(self.nearest(x)[0]), float(x[0]), rtol=1e-9, atol=0):
                 raise DataError(f"{here} a number of {self.grid.places} decimals, or an interval: (low, high).")
-            return k, k
+            return int(self.grid.places_of(x)[0])
         if not self.line.has_mass(float(x[0])):
             raise DataError(f"{here} an interval, (low, high): a single real number has no probability.")
-        return float(x[0]), float(x[0])
+        return float(x[0])
 
-    def _between(self, low: Any, high: Any) -> NDArray[Any]:
-        ends = [None if end is None else self.read(one_value(self.column, end), HERE)[0] for end in (low, high)]
-        if ends[0] is not None and ends[1] is not None and ends[0] > ends[1]:
-            raise UsageError(f"column '{self.column}': got {low} to {high}; expected low <= high.")
+    def between(self, low: Any, high: Any) -> Numbers:
         if self.grid is None:
-            return np.array([[-np.inf if ends[0] is None else ends[0], np.inf if ends[1] is None else ends[1]]])
-        first = -FAR if ends[0] is None else self.grid.first_from(ends[0])
-        last = FAR if ends[1] is None else self.grid.last_upto(ends[1])
+            return np.array([[-np.inf if low is None else low, np.inf if high is None else high]])
+        first = -FAR if low is None else self.grid.first_from(low)
+        last = FAR if high is None else self.grid.last_upto(high)
         if first > last:
             raise DataError(
                 f"{HERE}, column '{self.column}': got {low} to {high}; expected an interval with a value in it: "
