@@ -85,7 +85,7 @@ def main() -> None:
             entries = json.loads((out / "metrics.json").read_text())["entries"]
             own = {entry["name"]: entry["value"] for entry in entries}
             rows.append(
-                [own["c2st"], own["sliced_w2"], *compared(shape, seed, motes.read_table(out / "samples.csv").x)]
+                [own["c2st"], own["sliced_w2"], *compared(shape, seed, motes.data.read_table(out / "samples.csv").x)]
             )
         print(f"{shape:<12}" + "".join(f"{value:9.4f}" for value in np.median(rows, axis=0)), flush=True)
     print(f"shell to samples.csv: cold {statistics.median(cold):.1f} s, warm {statistics.median(reached):.1f} s")

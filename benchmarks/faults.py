@@ -233,8 +233,8 @@ def cases(only: str) -> Iterator[tuple[str, Fault, str]]:
 
 
 CLEAN_SEEDS = {
-    "default": dict.fromkeys((*motes.SHAPES, "table", "alike"), 4),
-    "ddpm": {source: 4 for source in motes.SHAPES if source != "rings"},  # whose 0.4 nats are truly missing
+    "default": dict.fromkeys((*motes.data.SHAPES, "table", "alike"), 4),
+    "ddpm": {source: 4 for source in motes.data.SHAPES if source != "rings"},  # whose 0.4 nats are truly missing
     "posterior": {"simulations": 3},
     "any": {"simulations": 6},
     "table": dict.fromkeys(("penguins", "iris", "wine", "diabetes", "table"), 3),

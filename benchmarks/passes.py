@@ -1,6 +1,6 @@
 """What do fewer of LLVM's passes do to a training program: how soon is it there, and how fast is it?
 
-The very program of `motes.train` is compiled as it is and with all passes, in turns, and 500 steps are
+The very program of `motes.points.train` is compiled as it is and with all passes, in turns, and 500 steps are
 taken with each; medians, and the ratio of ours to the other.
 
     python benchmarks/passes.py
@@ -16,7 +16,7 @@ import numpy as np
 
 import motes
 
-training = sys.modules[motes.train.__module__]  # where `train` looks its program up
+training = sys.modules[motes.points.train.__module__]  # where `train` looks its program up
 TURNS, STEPS = 5, 500
 
 
@@ -28,7 +28,7 @@ def timed(program, recipe, dim, rows):
     def run(steps):
         training._advance = program
         begin = time.perf_counter()
-        motes.train(
+        motes.points.train(
             denoiser,
             np.random.default_rng(0).standard_normal((rows, dim)),
             key=key,

@@ -104,7 +104,7 @@ class Motes:
         self.denoiser = recipe.make_denoiser(2, jax.random.key(0))
 
     def train(self, steps: int) -> float:
-        trained = motes.train(
+        trained = motes.points.train(
             self.denoiser,
             self.x,
             key=jax.random.key(1),
@@ -117,7 +117,7 @@ class Motes:
     def sample(self) -> float:
         begin = time.perf_counter()
         process = ReverseProcess(self.denoiser, self.recipe.sampler, self.recipe.make_grid(), dim=2)
-        motes.sample(process, POINTS, key=jax.random.key(2))
+        motes.points.sample(process, POINTS, key=jax.random.key(2))
         return time.perf_counter() - begin
 
 

@@ -484,7 +484,7 @@ options = Training(
     clip_norm=1.0,
     ema=0.9,
 )
-trained = motes.train(
+trained = motes.points.train(
     fresh_denoiser, x, key=jax.random.key(4), loss=Simple(), times=StepTimes("antithetic"), options=options
 )
 recent = trained.losses[-1000:].mean()
@@ -534,7 +534,7 @@ grid = UniformGrid(T)(schedule)  # 1, 0.99, ..., 0.01, 0
 N = 4_096  # two blocks of the sampler, which works on 2,048 points at once
 reverse = ReverseProcess(trained.last, original, grid, dim=2)
 # The samples (n, 2), and the chain at every place of the grid (T + 1, n, 2).
-samples, chain = motes.sample(reverse, N, key=jax.random.key(5), record=range(T + 1))
+samples, chain = motes.points.sample(reverse, N, key=jax.random.key(5), record=range(T + 1))
 places = T - steps_shown[::-1]  # from t = T down to 0
 plots.row(chain[places][:, :3000], np.asarray(grid)[places], process="reverse", view=view)
 
@@ -545,7 +545,7 @@ plots.row(chain[places][:, :3000], np.asarray(grid)[places], process="reverse", 
 
 # %%
 less_noise = ReverseProcess(trained.last, Ancestral("posterior", noiseless_last=False), grid, dim=2)
-smaller, _ = motes.sample(less_noise, 2_048, key=jax.random.key(5))
+smaller, _ = motes.points.sample(less_noise, 2_048, key=jax.random.key(5))
 near = plots.limits_of(x, robust=0.0)
 side_by_side({"variance beta": samples[:2048], "variance of the posterior": smaller, "data": x[:2048]}, near)
 
@@ -556,7 +556,7 @@ side_by_side({"variance beta": samples[:2048], "variance of the posterior": smal
 rows = {}
 for shot in trained.snapshots:
     earlier = ReverseProcess(shot.last, original, grid, dim=2, block=1_000)
-    _, rows[f"step {shot.step:,}"] = motes.sample(earlier, 1_000, key=jax.random.key(5), record=places.tolist())
+    _, rows[f"step {shot.step:,}"] = motes.points.sample(earlier, 1_000, key=jax.random.key(5), record=places.tolist())
 plots.grid(rows, np.asarray(grid)[places], process="reverse", view=view)
 
 # %% [markdown]
@@ -711,7 +711,7 @@ for name, denoiser, b in (("last", trained.last, learned), ("averaged", trained.
 
 # %%
 noiseless = ReverseProcess(trained.last, Ancestral("beta", noiseless_last=True), grid, dim=2)
-clean, _ = motes.sample(noiseless, 2_048, key=jax.random.key(5))
+clean, _ = motes.points.sample(noiseless, 2_048, key=jax.random.key(5))
 blur = (samples[:2_048] - clean).std()
 print(f"the last step adds noise of standard deviation {blur:.4f}; sqrt(beta_1) = {np.sqrt(schedule.betas[0]):.4f}")
 print(f"the same with a schedule that starts at 1e-4: {np.sqrt(1e-4):.4f}; the moons' own blur is 0.1")

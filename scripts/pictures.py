@@ -40,14 +40,14 @@ def film() -> None:
 
 
 def guidance() -> None:
-    x, labels = motes.make_labelled_shape("pinwheel", 10_000)
+    x, labels = motes.data.make_labelled_shape("pinwheel", 10_000)
     changes = {"schedule.sigma_max": 40.0}
     model = motes.fit(x, changes=changes, labels=labels)
     short = motes.fit(x, changes=changes | {"training.steps": 150}, labels=labels)
     classes = np.arange(5000) % 5
     draw = lambda guidance=None: (model.sample(len(classes), label=classes, how={"guidance": guidance}), classes)
     clouds = {
-        "fresh points": motes.make_labelled_shape("pinwheel", len(classes), seed=5),
+        "fresh points": motes.data.make_labelled_shape("pinwheel", len(classes), seed=5),
         "the model": draw(),
         "guidance 3": draw(3.0),
         "by a worse copy": draw(motes.Guidance(2.0, weak=short)),

@@ -163,7 +163,7 @@ def test_a_worse_copy_is_told_the_class_as_well():
 @pytest.fixture(scope="module")
 def moons():
     """Trained for a few seconds with labels; 4,000 rows."""
-    x, labels = motes.make_labelled_shape("moons", 4000, seed=11)
+    x, labels = motes.data.make_labelled_shape("moons", 4000, seed=11)
     return fit_points(
         PointData(x, labels=labels), changes={"training.steps": 1500}, seed=2, session=FitSession(source="moons")
     )
@@ -172,7 +172,7 @@ def moons():
 @pytest.mark.slow
 def test_the_learned_classes_have_the_exact_densities(moons):
     truth = motes.truth("moons")
-    x, labels = motes.make_labelled_shape("moons", 400, seed=12)
+    x, labels = motes.data.make_labelled_shape("moons", 400, seed=12)
     exact = np.where(labels == 0, *(truth.of_class(label).log_density(x) for label in (0, 1)))
     found = moons.score_samples(x, label=labels)
     # The mean over fresh points is the excess in nats: from above 0 but for chance, and small.
@@ -185,7 +185,7 @@ def test_the_learned_classes_have_the_exact_densities(moons):
 
 @pytest.mark.slow
 def test_the_classifier_is_the_exact_one(moons):
-    x, labels = motes.make_labelled_shape("moons", 400, seed=13)
+    x, labels = motes.data.make_labelled_shape("moons", 400, seed=13)
     truth = motes.truth("moons")
     log_p = np.stack([truth.of_class(label).log_density(x) for label in (0, 1)], axis=1)
     exact = np.exp(log_p - np.logaddexp(*log_p.T)[:, None])
@@ -228,7 +228,7 @@ def test_the_least_loss_knows_of_the_labels(monkeypatch):
 
 
 def test_a_model_with_classes_travels(tmp_path):
-    x, numbers = motes.make_labelled_shape("moons", 300, seed=3)
+    x, numbers = motes.data.make_labelled_shape("moons", 300, seed=3)
     model = fit_points(PointData(x, labels=np.array(["low", "high"])[numbers]), changes=SMALL)
     assert model.classes.names == ("high", "low")
     model.save(tmp_path / "model.safetensors")
@@ -243,7 +243,7 @@ def test_a_model_with_classes_travels(tmp_path):
 
 def test_labels_are_withheld_as_often_as_the_recipe_says():
     # Trained with every label withheld, a network cannot tell classes apart: its labels were never seen.
-    x, labels = motes.make_labelled_shape("moons", 300, seed=3)
+    x, labels = motes.data.make_labelled_shape("moons", 300, seed=3)
     model = fit_points(PointData(x, labels=labels), changes=SMALL | {"training.label_dropout": 1.0})
     into = model.denoiser.denoiser.network.into.weight
     fresh = fit_points(
@@ -312,7 +312,7 @@ QUICK = [f"--set={name}={value}" for name, value in SMALL.items()]
 
 @pytest.mark.slow
 def test_a_column_of_labels_is_learned_sampled_and_scored(motes_command, quick_run, tmp_path):
-    x, numbers = motes.make_labelled_shape("moons", 300, seed=3)
+    x, numbers = motes.data.make_labelled_shape("moons", 300, seed=3)
     rows = [f"{a},{['low', 'high'][y]},{b}" for (a, b), y in zip(x.tolist(), numbers, strict=True)]
     (tmp_path / "t.csv").write_text("a,level,b\n" + "\n".join(rows) + "\n")
     code, _, err = motes_command(
@@ -324,7 +324,7 @@ def test_a_column_of_labels_is_learned_sampled_and_scored(motes_command, quick_r
     assert (code, len(out.splitlines())) == (0, 5), err
     code, out, err = motes_command("score", "run", "t.csv", "--out", "s.csv", "--label", "high")
     assert code == 0, err
-    labelled = motes.read_table("t.csv", label="level")
+    labelled = motes.data.read_table("t.csv", label="level")
     expected = load("run").score_samples(labelled.x, label="high")
     np.testing.assert_allclose(np.loadtxt("s.csv", skiprows=1), expected)
     code, out, err = motes_command("sample", "run", "-n", "4", "--guidance", "2")  # each row has a class of its own

@@ -90,7 +90,7 @@ def test_its_metrics_history_and_samples_can_be_read(run_folder):
     assert {"train_seconds", "steps", "parameters", "seed", "source", "entries"} <= metrics.keys()
     assert (metrics["steps"], metrics["seed"], metrics["source"]) == (40, 3, "moons")
     assert metrics["parameters"] == motes.load(out / "model.safetensors").parameters
-    table = motes.read_table(out / "samples.csv")
+    table = motes.data.read_table(out / "samples.csv")
     assert table.columns == ("x", "y")
     assert table.x.shape == (10_000, 2)
     history = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
@@ -224,7 +224,7 @@ def test_sample_writes_files_and_standard_output(run_folder, motes_command, tmp_
     model = run_folder[0] / "model.safetensors"
     code, out, _ = motes_command("sample", model, "-n", 7, "--out", "s.csv", "--seed", 5)
     assert code == 0
-    rows = motes.read_table(tmp_path / "s.csv").x
+    rows = motes.data.read_table(tmp_path / "s.csv").x
     assert np.array_equal(rows, motes.load(model).sample(7, seed=5))
     assert motes_command("sample", model, "-n", 7, "--out", "s.npy", "--seed", 5)[0] == 0
     assert np.array_equal(np.load(tmp_path / "s.npy"), rows)
@@ -238,7 +238,7 @@ def test_score_writes_a_log_likelihood_per_row(run_folder, motes_command, tmp_pa
     model = run_folder[0] / "model.safetensors"
     x = motes.make_shape("moons", 30, seed=9)
     # The same names in another order: the header decides.
-    motes.write_table(tmp_path / "x.csv", x[:, ::-1], ["y", "x"])
+    motes.data.write_table(tmp_path / "x.csv", x[:, ::-1], ["y", "x"])
     code, out, err = motes_command("score", model, "x.csv", "--out", "s.csv")
     assert code == 0, err
     lines = (tmp_path / "s.csv").read_text().splitlines()
@@ -314,7 +314,7 @@ def test_shapes_lists_each_with_a_picture(motes_command, tmp_path):
     code, out, _ = motes_command("shapes", "-n", 500)
     assert code == 0
     blocks = out.strip().split("\n\n")
-    assert [block.split(":")[0] for block in blocks] == list(motes.SHAPES)
+    assert [block.split(":")[0] for block in blocks] == list(motes.data.SHAPES)
     for block in blocks:
         assert sum("⠀" < char <= "⣿" for char in block) > 20  # braille dots
     code, out, _ = motes_command("shapes", "--out", "all.png", "-n", 500)
@@ -473,12 +473,12 @@ def test_rows_that_cannot_be_scored_are_named(text, message, run_folder, motes_c
 @pytest.mark.slow
 def test_a_file_of_four_columns_is_a_table_and_is_learned_with_its_names(motes_command, few_samples, tmp_path):
     x = np.random.default_rng(0).normal(size=(300, 4)) * [1, 10, 100, 1000]
-    motes.write_table(tmp_path / "four.csv", x, ["age", "height", "weight", "steps a day"])
+    motes.data.write_table(tmp_path / "four.csv", x, ["age", "height", "weight", "steps a day"])
     quick = ("table.steps=25", "table.width=16", "table.depth=1", "table.components=1", "table.calibrate=false")
     code, _out, err = motes_command("train", "four.csv", *(f"--set={change}" for change in quick))
     assert code == 0, err
     run = tmp_path / "runs" / "four"
-    made = motes.read_table(run / "samples.csv")
+    made = motes.data.read_table(run / "samples.csv")
     assert made.columns == ("age", "height", "weight", "steps a day")
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["evaluated_against"] == "training rows and held-out rows" and 10 < metrics["rows"]["held_out"] < 60

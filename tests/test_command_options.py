@@ -21,7 +21,7 @@ ROWS = {"x": np.random.default_rng(0).normal(size=60).round(3), "label": ["u", "
 def saved(tmp_path_factory):
     """A model of points with classes, one of a table, and a file of rows with holes for each."""
     folder = tmp_path_factory.mktemp("saved")
-    x, labels = motes.make_labelled_shape("moons", 60, seed=0)
+    x, labels = motes.data.make_labelled_shape("moons", 60, seed=0)
     points = motes.fit(x, "default", labels=labels, changes=POINTS, seed=1, verbose=False)
     points.save(folder / "points")
     with untrained():
@@ -105,7 +105,7 @@ def test_scores_of_rows_are_those_of_python(ask, model, saved, words, options):
 
 def test_scores_of_points_given_a_class_are_those_of_python(model, saved, motes_command):
     x = motes.make_shape("moons", 4, seed=5)
-    motes.write_table("xy.csv", x, ["x", "y"])
+    motes.data.write_table("xy.csv", x, ["x", "y"])
     code, _, err = motes_command("score", saved / "points.safetensors", "xy.csv", "--label", 1, "--out", "scores.npy")
     assert code == 0, err
     np.testing.assert_allclose(np.load("scores.npy")[:, 0], model("points").score_samples(x, label=1), rtol=1e-5)

@@ -60,7 +60,7 @@ def test_the_list_says_what_is_there(motes_command):
 
 
 def test_no_shape_and_no_data_set_have_one_name():
-    assert not set(motes.SHAPES) & set(DATASETS)
+    assert not set(motes.data.SHAPES) & set(DATASETS)
 
 
 @pytest.mark.slow
@@ -99,7 +99,7 @@ def test_a_wrong_name_is_told_with_all_the_right_ones(words, kinds, run, motes_c
     code, _, err = motes_command(*words)
     assert code == 2
     assert f"unknown {kinds} 'pengins'. Did you mean 'penguins'?" in err
-    shapes = motes.SHAPES if "shape" in kinds else []
+    shapes = motes.data.SHAPES if "shape" in kinds else []
     assert all(name in err for name in [*shapes, *DATASETS]) and "Or give a file" in err
 
 

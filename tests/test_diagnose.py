@@ -96,7 +96,7 @@ def test_options_are_what_a_recipe_reads():
 
 
 @pytest.mark.parametrize("recipe", ["default", "ddpm"])
-@pytest.mark.parametrize("shape", motes.SHAPES)
+@pytest.mark.parametrize("shape", motes.data.SHAPES)
 def test_nothing_is_found_where_nothing_is(recipe, shape):
     assert names(motes.make_shape(shape, 10_000, seed=5), recipe) == []
 

@@ -47,7 +47,7 @@ def diagnosed(moons):
 
 @pytest.mark.slow
 @pytest.mark.long(but=["moons"])
-@pytest.mark.parametrize("shape", motes.SHAPES)
+@pytest.mark.parametrize("shape", motes.data.SHAPES)
 def test_nothing_is_wrong_with_the_default_recipe(shape, request):
     found = request.getfixturevalue("diagnosed") if shape == "moons" else diagnose_model(trained(shape), n=N)
     assert names(found) == []

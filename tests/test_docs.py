@@ -203,7 +203,7 @@ def test_the_lines_of_the_readme_learn_what_they_say(quick_tables, monkeypatch, 
 
 @pytest.mark.slow
 def test_the_lines_on_classes_run(quick, monkeypatch):
-    whole = motes.make_labelled_shape
+    whole = motes.data.make_labelled_shape
     monkeypatch.setattr(motes, "make_labelled_shape", lambda name, n: whole(name, n // 50))  # each row is integrated
     exec(compile(blocks(ROOT / "docs" / "classes.md"), "classes.md", "exec"), {})
 

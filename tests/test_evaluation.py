@@ -376,8 +376,9 @@ EIGHT = Modes.at([[2 * np.cos(k * np.pi / 4), 2 * np.sin(k * np.pi / 4)] for k i
 @pytest.mark.parametrize("removed", [(), (2,), (0, 3, 7)])
 @pytest.mark.parametrize("by", ["centres", "labels"])
 def test_modes_removed_from_eight_gaussians_are_missed(removed, by):
-    x, labels = motes.make_labelled_shape("eight_gaussians", 4000, seed=1)
-    modes = EIGHT if by == "centres" else Modes.labelled(*motes.make_labelled_shape("eight_gaussians", 4000, seed=2))
+    labelled = lambda seed: motes.data.make_labelled_shape("eight_gaussians", 4000, seed=seed)
+    x, labels = labelled(1)
+    modes = EIGHT if by == "centres" else Modes.labelled(*labelled(2))
     found = mode_coverage(x[~np.isin(labels, removed)], modes)
     assert found.missed == found.missed.low == found.missed.high == len(removed)
     # Each mode removed leaves 1/8, which the others share. Shares of 2500 rows: deviations up to 0.007 each.
@@ -389,7 +390,7 @@ def test_modes_removed_from_eight_gaussians_are_missed(removed, by):
 
 
 def test_a_mode_with_too_small_a_share_is_not_missed_but_is_misplaced_mass():
-    x, labels = motes.make_labelled_shape("eight_gaussians", 4000, seed=1)
+    x, labels = motes.data.make_labelled_shape("eight_gaussians", 4000, seed=1)
     found = mode_coverage(x[(labels != 2) | (np.arange(4000) % 2 == 0)], EIGHT)
     assert found.missed == 0 and abs(found.shares[2] - 1 / 15) < 0.025 and found.distance.low > 0
 

@@ -996,7 +996,7 @@ def test_a_file_in_memory_is_read_as_one_on_a_disk(tmp_path):
     path.write_text(text)
     _, found = Trainings(Limits()).upload(text.encode())
     with pytest.warns(UserWarning, match="read as"):
-        frame = read_frame(path, motes.TextOptions(sep=";"))
+        frame = read_frame(path, motes.data.TextOptions(sep=";"))
     assert found.columns == ("a", "b") and found.x.tolist() == [[1.5, 2.5], [3.25, 4.0], [5.0, 6.5]]
     assert all(np.array_equal(frame.columns[name].values, found.x[:, k]) for k, name in enumerate(("a", "b")))
     assert Trainings(Limits()).upload(b"1;2\n3;4\n")[1].columns == ("x", "y")

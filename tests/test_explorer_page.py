@@ -476,7 +476,7 @@ def test_the_page_without_a_server_computes_what_the_library_does(visit, chromiu
         noise.ravel().tolist(),
     )
     process = model.reverse_process({"sampler": "heun", "steps": 32}, None)
-    expected, _ = motes.sample(process, len(noise), key=jax.random.key(0), start=noise)
+    expected, _ = motes.points.sample(process, len(noise), key=jax.random.key(0), start=noise)
     away = np.abs(np.reshape(ends, (-1, 2)) - expected).max(axis=1)
     assert np.quantile(away, 0.95) < 1e-3  # where the flow divides, the last digit decides
     assert np.median(away) < 1e-4

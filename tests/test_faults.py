@@ -30,7 +30,7 @@ def test_the_clean_trainings_are_a_hundred_of_all_recipes_but_the_tutorial():
     chosen = list(faults.clean(1000))
     assert len(set(chosen)) == 100
     assert {recipe for recipe, _, _ in chosen} == set(recipe_names()) - {"tutorial"}
-    assert {source for recipe, source, _ in chosen if recipe == "default"} >= set(motes.SHAPES)
+    assert {source for recipe, source, _ in chosen if recipe == "default"} >= set(motes.data.SHAPES)
     assert len({source for recipe, source, _ in chosen if recipe == "table"}) == 5
 
 

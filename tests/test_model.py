@@ -135,7 +135,7 @@ def test_a_shape_and_a_data_set_go_by_their_names(quick_tables):
     model = motes.fit("moons", changes=POINTS, seed=4, verbose=False)
     assert (model.kind, model.source) == ("points", "moons") and isinstance(model.sample(3), np.ndarray)
     table = few("penguins")
-    assert table.kind == "table" and isinstance(table.sample(3), motes.Frame)
+    assert table.kind == "table" and isinstance(table.sample(3), motes.data.Frame)
     assert isinstance(model.evaluate(n=100), motes.evaluation.Evaluation)
 
 
@@ -285,7 +285,7 @@ def test_progress_counts_the_rows_of_all_draws(moons):
 
 @pytest.mark.slow
 def test_classes_of_points():
-    x, labels = motes.make_labelled_shape("moons", 300, seed=1)
+    x, labels = motes.data.make_labelled_shape("moons", 300, seed=1)
     model = motes.fit(x, labels=labels, changes=POINTS, verbose=False)
     p, names = model.predict_proba(x[:5])
     assert names == [0, 1] and p.shape == (5, 2)

@@ -99,7 +99,7 @@ def noise():
 @pytest.fixture
 def table_file(tmp_path):
     """400 rows of two columns of real numbers and their class, in a file."""
-    x, labels = motes.make_labelled_shape("moons", 400, seed=0)
+    x, labels = motes.data.make_labelled_shape("moons", 400, seed=0)
     path = tmp_path / "t.csv"
     lines = [f"{a:.6f},{b:.6f},{'uv'[label]}" for (a, b), label in zip(x, labels, strict=True)]
     path.write_text("\n".join(["a,b,c", *lines]))

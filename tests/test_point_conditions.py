@@ -110,12 +110,12 @@ def test_the_commands_answer_for_points(small_model, motes_command, tmp_path):
     small_model.save(tmp_path / "m.safetensors")
     code, message, err = motes_command("sample", "m.safetensors", "-n", 40, "--given", "x=0.5", "--out", "s.csv", "-q")
     assert code == 0 and message == "40 rows in s.csv\n", err
-    assert (motes.read_table("s.csv", to_learn=False).x[:, 0] == 0.5).all()
+    assert (motes.data.read_table("s.csv", to_learn=False).x[:, 0] == 0.5).all()
     text = "y,x\n0.25,\n,0.5\n0.125,1\n"
     (tmp_path / "holes.csv").write_text(text)
     code, message, err = motes_command("impute", "m.safetensors", "holes.csv", "--out", "w.csv", "--draws", 2)
     assert code == 0 and "2 entries filled in, 6 rows in w.csv" in message and "filling in: 4/4 rows" in err
-    whole = motes.read_table("w.csv", to_learn=False)
+    whole = motes.data.read_table("w.csv", to_learn=False)
     assert whole.columns == ("draw", "x", "y")
     assert whole.x[[0, 3], 2].tolist() == [0.25] * 2 and whole.x[[1, 4], 1].tolist() == [0.5] * 2
     assert whole.x[2].tolist() == [1.0, 1.0, 0.125] and whole.x[0, 1] != whole.x[3, 1]

@@ -11,7 +11,7 @@ import motes
 
 PROGRAM = """
 import sys, jax, motes
-print(motes.cache_programs(*sys.argv[1:]))
+print(motes.training.cache_programs(*sys.argv[1:]))
 print(float(jax.jit(lambda x: 3 * x)(14.0)))
 """
 
@@ -45,5 +45,5 @@ def test_a_folder_that_cannot_be_written_to_does_no_harm(user_environment, tmp_p
 def test_a_cache_of_your_own_stays(tmp_path):
     before = jax.config.values["jax_compilation_cache_dir"]
     assert before is not None  # that of the tests
-    assert motes.cache_programs(tmp_path) == Path(before)
+    assert motes.training.cache_programs(tmp_path) == Path(before)
     assert jax.config.values["jax_compilation_cache_dir"] == before

@@ -43,7 +43,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def labelled():
-    x, labels = motes.make_labelled_shape("moons", 40, seed=0)
+    x, labels = motes.data.make_labelled_shape("moons", 40, seed=0)
     weights = np.where(labels == 1, 9.0, 1.0)
     return fit_points(PointData(x, labels=labels, weights=weights), changes=TINIEST, seed=1)
 

@@ -22,7 +22,7 @@ def rows(x):
 @pytest.fixture
 def file(tmp_path):
     path = tmp_path / "table.csv"
-    motes.write_table(path, np.random.default_rng(0).normal(size=(300, 3)), ["a", "b", "c"])
+    motes.data.write_table(path, np.random.default_rng(0).normal(size=(300, 3)), ["a", "b", "c"])
     return path
 
 
@@ -45,7 +45,7 @@ def test_the_blur_of_the_recipe_is_that_of_the_reference():
 
 def test_the_rows_of_a_file_are_divided_once_and_for_all(file):
     source = read_points(str(file), RECIPE, 5)
-    whole = motes.read_table(file).x
+    whole = motes.data.read_table(file).x
     assert 20 <= len(source.held_out) <= 45  # 30 on average
     assert rows(source.training.x) | rows(source.held_out.x) == rows(whole)
     assert not rows(source.training.x) & rows(source.held_out.x)
@@ -110,7 +110,7 @@ def test_its_own_file_is_divided_as_for_the_training(model, file):
 
 def test_its_own_file_is_known_by_another_name_and_with_columns_in_another_order(model, file):
     moved = file.with_name("moved.csv")
-    motes.write_table(moved, motes.read_table(file).x[:, [2, 0, 1]], ["c", "a", "b"])
+    motes.data.write_table(moved, motes.data.read_table(file).x[:, [2, 0, 1]], ["c", "a", "b"])
     source = source_of(model, str(moved))
     assert source.known
     assert np.array_equal(source.held_out.x, read_points(str(file), RECIPE, 5).held_out.x)
@@ -118,7 +118,7 @@ def test_its_own_file_is_known_by_another_name_and_with_columns_in_another_order
 
 def test_another_file_is_compared_with_all_its_rows(model, file):
     other = file.with_name("other.csv")
-    motes.write_table(other, np.random.default_rng(1).normal(size=(200, 3)), ["a", "b", "c"])
+    motes.data.write_table(other, np.random.default_rng(1).normal(size=(200, 3)), ["a", "b", "c"])
     source = source_of(model, str(other))
     assert not source.known
     assert len(source.training) + len(source.held_out) == 200
@@ -133,14 +133,14 @@ def test_a_model_remembers_its_rows_on_disk(model, file, tmp_path):
 
 
 def test_rows_that_are_appended_or_moved_leave_the_others_where_they_are(model, file):
-    first, whole = read_points(str(file), RECIPE, 5), motes.read_table(file).x
+    first, whole = read_points(str(file), RECIPE, 5), motes.data.read_table(file).x
     moved = file.with_name("moved.csv")
-    motes.write_table(moved, whole[::-1], ["a", "b", "c"])
+    motes.data.write_table(moved, whole[::-1], ["a", "b", "c"])
     again = source_of(model, str(moved))
     assert again.known
     assert np.array_equal(again.training.x, first.training.x)  # in an order of its own: the training would be the same
     more = np.concatenate([np.random.default_rng(7).normal(size=(100, 3)), whole])
-    motes.write_table(file, more, ["a", "b", "c"])
+    motes.data.write_table(file, more, ["a", "b", "c"])
     changed = source_of(model)
     assert not changed.known
     assert "has changed since the training" in changed.notes[0]
@@ -150,7 +150,7 @@ def test_rows_that_are_appended_or_moved_leave_the_others_where_they_are(model, 
 
 @pytest.mark.parametrize("suffix", [".tsv", ".parquet", ".npz"])
 def test_points_are_read_from_every_kind_of_file(suffix, file):
-    x = motes.read_table(file).x
+    x = motes.data.read_table(file).x
     other = file.with_suffix(suffix)
     write_frame(other, as_frame(x, ["a", "b", "c"]))
     again = read_points(str(other), RECIPE, 5)
@@ -161,12 +161,12 @@ def test_points_are_read_from_every_kind_of_file(suffix, file):
 
 def test_an_array_is_known_again(model, file):
     assert source_of(model, read_points(str(file), RECIPE, 5).training).known
-    assert not source_of(model, motes.read_table(file).x).known
+    assert not source_of(model, motes.data.read_table(file).x).known
 
 
 def test_a_file_that_has_gone_or_has_other_columns_is_told(model, file):
     wrong = file.with_name("wrong.csv")
-    motes.write_table(wrong, np.random.default_rng(1).normal(size=(50, 3)), ["a", "b", "d"])
+    motes.data.write_table(wrong, np.random.default_rng(1).normal(size=(50, 3)), ["a", "b", "d"])
     with pytest.raises(motes.errors.UsageError, match="no column 'c'; the model has a, b, c"):
         source_of(model, str(wrong))
     file.unlink()
@@ -177,9 +177,9 @@ def test_a_file_that_has_gone_or_has_other_columns_is_told(model, file):
 @pytest.mark.parametrize("shape", ["moons", "eight_gaussians", "checkerboard"])
 def test_modes_of_a_shape_are_those_of_its_classes(shape):
     modes = read_points(shape, RECIPE, 0).modes
-    x, labels = motes.make_labelled_shape(shape, 4000, seed=8)
+    x, labels = motes.data.make_labelled_shape(shape, 4000, seed=8)
     found = mode_coverage(x, modes)
-    assert len(modes.shares) == motes.SHAPES[shape].classes
+    assert len(modes.shares) == motes.data.SHAPES[shape].classes
     assert found.distance.low < 0.01  # 0 in 95 of 100 draws
     np.testing.assert_allclose(np.sort(found.shares), np.sort(np.bincount(labels) / len(x)), atol=0.01)
 

@@ -194,7 +194,7 @@ def test_progress_tells_the_held_out_loss():
 
 @pytest.mark.slow
 def test_labels_are_held_out_too():
-    x, labels = motes.make_labelled_shape("moons", 90, seed=7)
+    x, labels = motes.data.make_labelled_shape("moons", 90, seed=7)
     changes = SMALL | {"training.check_every": 30, "training.validation": 0.2}
     model = fit_points(PointData(x, labels=labels, weights=np.ones(90)), changes=changes)
     np.testing.assert_array_equal(model.training.held_out.steps, [0, 30, 60])

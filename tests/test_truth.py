@@ -150,13 +150,13 @@ def test_samples_of_the_truth_are_like_the_drawn_points(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["moons", "checkerboard", "eight_gaussians", "two_spirals"])
 def test_the_likeliest_label_is_nearly_always_the_true_one(name):
-    x, labels = motes.make_labelled_shape(name, 2000, seed=6)
+    x, labels = motes.data.make_labelled_shape(name, 2000, seed=6)
     assert (truth(name).labels(x) == labels).mean() > 0.97
 
 
 def test_modes_are_where_they_are():
     assert np.allclose(np.linalg.norm(truth("eight_gaussians").modes, axis=1), 2)
-    x, labels = motes.make_labelled_shape("checkerboard", 5000)
+    x, labels = motes.data.make_labelled_shape("checkerboard", 5000)
     means = [x[labels == k].mean(axis=0) for k in range(8)]
     assert np.allclose(truth("checkerboard").modes, means, atol=0.1)
     assert truth("rings").modes is None

@@ -33,7 +33,7 @@ TINIEST = {
     "network.width": 6, "network.depth": 1, "training.steps": 2, "training.batch": 4, "training.averages": 0,
     "grid.steps": 4,
 }  # fmt: skip
-MOONS, CLASSES = motes.make_labelled_shape("moons", 12, seed=0)
+MOONS, CLASSES = motes.data.make_labelled_shape("moons", 12, seed=0)
 
 
 def points(data=MOONS, seed=1, **changes):
@@ -248,7 +248,7 @@ def test_the_seed_and_the_noise_of_labelled_points_are_the_recipes():
         recipe = load_recipe("default", {"data.rows": 20, "data.label": "class", "data.noise": noise})
         return read_points("moons", recipe, seed).training.x
 
-    assert np.array_equal(read(3, 0.2), motes.make_labelled_shape("moons", 20, seed=3, noise=0.2)[0])
+    assert np.array_equal(read(3, 0.2), motes.data.make_labelled_shape("moons", 20, seed=3, noise=0.2)[0])
     assert not np.array_equal(read(3, 0.2), read(4, 0.2))
 
 

@@ -596,7 +596,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         """Read a model of a table, whoever saved it: an estimator, `motes.Model` or the command line.
 
         No code in the file is run. `recipe` is the one that was followed, whole. Rows of a model that was trained from
-        a file are a `motes.Frame`.
+        a file are a `motes.data.Frame`.
 
         Raises:
             ModelFileError: no such file, another format, or any damage.

@@ -25,7 +25,7 @@ class TextOptions:
         UsageError: a value that the option cannot have.
 
     Example:
-        >>> motes.TextOptions(sep=";", decimal=",").separator("table.csv")
+        >>> motes.data.TextOptions(sep=";", decimal=",").separator("table.csv")
         ';'
     """
 
@@ -66,7 +66,7 @@ class TextOptions:
         """What separates the entries of a file.
 
         Example:
-            >>> motes.TextOptions().separator("table.csv"), motes.TextOptions(sep=";").separator("table.csv")
+            >>> motes.data.TextOptions().separator("table.csv"), motes.data.TextOptions(sep=";").separator("table.csv")
             (',', ';')
         """
         return self.sep or SEPARATORS[Path(path).suffix.lower()]
@@ -75,7 +75,7 @@ class TextOptions:
         """These options, and those of `other` where they are left out here.
 
         Example:
-            >>> motes.TextOptions(sep=";").over(motes.TextOptions(sep="|", decimal=","))
+            >>> motes.data.TextOptions(sep=";").over(motes.data.TextOptions(sep="|", decimal=","))
             TextOptions(sep=';', decimal=',', na=(), date_format=(), encoding=None)
         """
         given = {one.name: getattr(self, one.name) for one in fields(self) if getattr(self, one.name) != one.default}
@@ -85,7 +85,7 @@ class TextOptions:
         """These options for a text file, and none for any other: what a run remembers says nothing of Parquet.
 
         Example:
-            >>> motes.TextOptions(sep=";").fitting("table.parquet") == motes.TextOptions()
+            >>> motes.data.TextOptions(sep=";").fitting("table.parquet") == motes.data.TextOptions()
             True
         """
         return self if Path(path).suffix.lower() in SEPARATORS else TextOptions()
@@ -97,7 +97,7 @@ class TextOptions:
             UsageError: it names the first option.
 
         Example:
-            >>> motes.TextOptions(sep=";").check_for("table.parquet")
+            >>> motes.data.TextOptions(sep=";").check_for("table.parquet")
             Traceback (most recent call last):
                 ...
             motes.errors.UsageError: got sep = ';' for 'table.parquet'; expected a text file, a .csv ...

@@ -9,6 +9,7 @@ from motes.data.frames import Frame, as_frame
 from motes.data.points import read_table, write_table
 from motes.data.shapes import SHAPES, make_labelled_shape, make_shape
 from motes.data.tables import Standardiser, Support, Table
+from motes.text_options import TextOptions
 
 __all__ = [
     "DATASETS",
@@ -18,6 +19,7 @@ __all__ = [
     "Standardiser",
     "Support",
     "Table",
+    "TextOptions",
     "as_frame",
     "dataset",
     "make_labelled_shape",

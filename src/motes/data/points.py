@@ -47,7 +47,7 @@ def read_table(
     Example:
         >>> from pathlib import Path
         >>> size = Path("points.csv").write_text("x;y\\n1,5;2\\n3;4\\n")
-        >>> motes.read_table("points.csv", text=motes.TextOptions(sep=";", decimal=",")).x.tolist()
+        >>> motes.data.read_table("points.csv", text=motes.data.TextOptions(sep=";", decimal=",")).x.tolist()
         [[1.5, 2.0], [3.0, 4.0]]
     """
     table = points_of(read_frame(path, text), f"'{path}'", label, given, to_learn=to_learn)
@@ -65,7 +65,7 @@ def write_table(path: str | Path, x: Array, columns: Sequence[str]) -> None:
 
     Example:
         >>> from pathlib import Path
-        >>> motes.write_table("points.csv", np.array([[1.0, 2.5]]), ["x", "y"])
+        >>> motes.data.write_table("points.csv", np.array([[1.0, 2.5]]), ["x", "y"])
         >>> print(Path("points.csv").read_text().strip())
         x,y
         1.0,2.5

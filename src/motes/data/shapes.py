@@ -186,7 +186,7 @@ def make_labelled_shape(name: str, n: int, *, seed: int = 0, noise: float | None
         UsageError: as `make_shape`; also for a shape without natural classes.
 
     Example:
-        >>> x, labels = motes.make_labelled_shape("moons", 1000)
+        >>> x, labels = motes.data.make_labelled_shape("moons", 1000)
         >>> x.shape, sorted(set(labels.tolist()))
         ((1000, 2), [0, 1])
     """

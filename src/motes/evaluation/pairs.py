@@ -148,7 +148,7 @@ class Modes:
 
         Example:
             >>> from motes.evaluation import Modes
-            >>> Modes.labelled(*motes.make_labelled_shape("moons", 1000)).shares.round(1).tolist()
+            >>> Modes.labelled(*motes.data.make_labelled_shape("moons", 1000)).shares.round(1).tolist()
             [0.5, 0.5]
         """
         points, of = checked("labelled set", x), np.asarray(labels)

@@ -48,7 +48,7 @@ def scatter(
 
     Example:
         >>> from motes.plots import scatter
-        >>> x, labels = motes.make_labelled_shape("moons", 200)
+        >>> x, labels = motes.data.make_labelled_shape("moons", 200)
         >>> axes = scatter(x, labels=labels, title="two moons")
         >>> axes.get_title()
         'two moons'

@@ -55,7 +55,7 @@ class Oracle(VarianceDenoiser):
         >>> from motes.points import GaussianOracle, Heun, KarrasGrid, ReverseProcess, VarianceExploding
         >>> oracle = GaussianOracle([3.0, 0.0], np.eye(2), VarianceExploding(sigma_max=80.0))
         >>> process = ReverseProcess(oracle, Heun(), KarrasGrid(steps=16)(oracle.schedule), dim=2)
-        >>> x, _ = motes.sample(process, 1000, key=jax.random.key(0))
+        >>> x, _ = motes.points.sample(process, 1000, key=jax.random.key(0))
         >>> x.mean(axis=0).round().tolist()
         [3.0, -0.0]
     """

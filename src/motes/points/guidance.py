@@ -45,7 +45,7 @@ class Guidance:
         UsageError: numbers out of range.
 
     Example:
-        >>> x, labels = motes.make_labelled_shape("moons", 200)
+        >>> x, labels = motes.data.make_labelled_shape("moons", 200)
         >>> labelled = motes.fit(x, labels=labels, changes={"training.steps": 2}, verbose=False)
         >>> labelled.sample(3, label=1, how={"guidance": motes.Guidance(2.0, high=0.8)}).shape
         (3, 2)

@@ -745,7 +745,7 @@ class PointModel(GaussianModel):
             DataError: rows that cannot be used.
 
         Example:
-            >>> x, labels = motes.make_labelled_shape("moons", 200)
+            >>> x, labels = motes.data.make_labelled_shape("moons", 200)
             >>> labelled = motes.fit(x, labels=labels, changes={"training.steps": 2}, verbose=False)
             >>> labelled.predict_proba(x[:3])[0].sum(axis=1).round(3).tolist()
             [1.0, 1.0, 1.0]
@@ -769,7 +769,7 @@ class PointModel(GaussianModel):
             UsageError, DataError: as `predict_proba`.
 
         Example:
-            >>> x, labels = motes.make_labelled_shape("moons", 200)
+            >>> x, labels = motes.data.make_labelled_shape("moons", 200)
             >>> labelled = motes.fit(x, labels=labels, changes={"training.steps": 2}, verbose=False)
             >>> labelled.predict(x[:3]).shape
             (3,)

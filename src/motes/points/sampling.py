@@ -275,7 +275,7 @@ class ReverseProcess:
         >>> from motes.points import Heun, KarrasGrid, ReverseProcess
         >>> grid = KarrasGrid(steps=16)(model.denoiser.schedule)
         >>> process = ReverseProcess(model.denoiser, Heun(), grid, dim=2)
-        >>> points, _ = motes.sample(process, 100, key=jax.random.key(0))  # in standardised units
+        >>> points, _ = motes.points.sample(process, 100, key=jax.random.key(0))  # in standardised units
         >>> points.shape
         (100, 2)
     """
@@ -297,7 +297,7 @@ class ReverseProcess:
 
 
 # Types in quotes: `from __future__ import annotations` does not know what Equinox's abstract variables are, and
-# `help(motes.sample)` is to be read.
+# `help(motes.points.sample)` is to be read.
 def sample(
     process: ReverseProcess,
     n: int,
@@ -331,7 +331,7 @@ def sample(
         >>> from motes.points import GaussianOracle, Heun, KarrasGrid, ReverseProcess, VarianceExploding
         >>> oracle = GaussianOracle([0.0, 0.0], np.eye(2), VarianceExploding(sigma_max=80.0))
         >>> process = ReverseProcess(oracle, Heun(), KarrasGrid(steps=16)(oracle.schedule), dim=2)
-        >>> x, chain = motes.sample(process, 100, key=jax.random.key(0), record=[0, 8])
+        >>> x, chain = motes.points.sample(process, 100, key=jax.random.key(0), record=[0, 8])
         >>> x.shape, chain.shape
         ((100, 2), (2, 100, 2))
     """

@@ -197,7 +197,7 @@ class Truth:
             UsageError: a shape without natural classes.
 
         Example:
-            >>> x, labels = motes.make_labelled_shape("moons", 1000)
+            >>> x, labels = motes.data.make_labelled_shape("moons", 1000)
             >>> bool((motes.truth("moons").labels(x) == labels).mean() > 0.95)
             True
         """

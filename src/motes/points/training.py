@@ -151,7 +151,7 @@ class Rows:
 
     Example:
         >>> from motes.points import Rows
-        >>> x, labels = motes.make_labelled_shape("moons", 200)
+        >>> x, labels = motes.data.make_labelled_shape("moons", 200)
         >>> rows = Rows(x, labels)
         >>> seen = Rows(x[50:], labels[50:], held=rows[np.arange(50)])
         >>> len(seen.x), len(seen.held.x)
@@ -718,7 +718,7 @@ def train(
     Example:
         >>> from motes.points import EDM, LogNormalTimes, Preconditioned, ResidualMLP, Training, VarianceExploding
         >>> network = ResidualMLP(dim=2, width=16, depth=1, key=jax.random.key(0))
-        >>> trained = motes.train(
+        >>> trained = motes.points.train(
         ...     Preconditioned(network, VarianceExploding()),
         ...     motes.make_shape("moons", 200),
         ...     key=jax.random.key(1),

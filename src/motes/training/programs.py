@@ -91,7 +91,7 @@ def cache_programs(folder: str | Path | None = None) -> Path:
         The folder in use.
 
     Example:
-        >>> folder = motes.cache_programs()
+        >>> folder = motes.training.cache_programs()
     """
     import warnings
 
