@@ -45,7 +45,7 @@ def test_a_row_is_unmasked_column_by_column(visit, answers):
             answered(page, list(row(page)))
         assert list(row(page)) == order
         subject = answers.shelf.table("penguins")
-        log_p = subject.model.score_samples(subject.frame(row(page)))[0]
+        log_p = subject.model.score_samples({name: [cell] for name, cell in row(page).items()})[0]
         assert page.evaluate("explorer.table.answer.header.log_p") == pytest.approx(log_p, abs=1e-5)
         assert page.locator("#table-known").inner_text() == "the whole row" and page.locator("#unmask").is_disabled()
         page.locator("#undo").click()

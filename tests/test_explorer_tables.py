@@ -15,6 +15,10 @@ from motes.explorer.subjects import Shelf, open_subject, shipped_tables
 from motes.explorer.tables import TableSubject
 
 ROW = {"species": "Gentoo", "flipper_length_mm": 215}
+FULL = {
+    "species": "Gentoo", "island": "Biscoe", "bill_length_mm": 47.2, "bill_depth_mm": 15.0, "flipper_length_mm": 215,
+    "body_mass_g": 5000, "sex": "female", "year": 2008,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -45,26 +49,32 @@ def test_the_model_is_small():
     assert path.stat().st_size <= 300_000
 
 
-def test_log_p_of_a_row_is_that_of_the_library(answers, subject):
-    found = answers.ask(what="row", table="penguins", row=ROW).header
-    frame = {name: [ROW.get(name)] for name in subject.model.columns}
-    assert found["log_p"] == pytest.approx(subject.model.score_samples(frame)[0], abs=1e-6)
-    assert sum(found["cells"].values()) == pytest.approx(found["log_p"], abs=1e-6) and list(found["cells"]) == list(ROW)
+def test_log_p_of_a_row_is_the_chain_rule_over_its_bars(answers, subject):
+    order, bars = subject.about()["order"], {one.column: k for k, one in enumerate(subject.bars)}
+    first, second = [(name, FULL[name]) for name in order if name in ("species", "sex")]
+    found = answers.ask(what="row", table="penguins", row=dict([first, second])).header
+    assert sum(found["cells"].values()) == pytest.approx(found["log_p"], abs=1e-6)
+    for (name, value), before in ((first, {}), (second, dict([first]))):
+        p = subject.conditionals(before)[bars[name]][subject.bars[bars[name]].texts.index(value)]
+        assert found["cells"][name] == pytest.approx(np.log(p), abs=0.1)  # the model's order has biases of its own
+    whole = answers.ask(what="row", table="penguins", row=FULL).header["log_p"]
+    assert whole == pytest.approx(subject.model.score_samples({name: [FULL[name]] for name in FULL})[0], abs=1e-6)
     assert answers.ask(what="row", table="penguins", row={}).header == {"log_p": None, "cells": {}}
 
 
 @pytest.mark.slow
 def test_bars_are_those_of_predictions(answers, subject):
-    p = answers.ask(what="row", table="penguins", row=ROW).arrays["p"]
-    assert len(p) == sum(len(one.texts) for one in subject.bars)
-    known, labels = subject.model.predict_proba(subject.frame(ROW), "sex")
+    """Of the entries that are not missing, which is what a prediction is about."""
+    rest = {name: [value] for name, value in FULL.items()}
     bars = [one.column for one in subject.bars]
-    start = sum(len(one.texts) for one in subject.bars[: bars.index("sex")])
-    assert p[start : start + len(labels)] == pytest.approx(known[0], abs=1e-5)
-    drawn = subject.model.predict(subject.frame(ROW), "body_mass_g", draws=2_000)
-    mass = subject.conditionals(ROW)[bars.index("body_mass_g")]
-    values = np.array(subject.bars[bars.index("body_mass_g")].values, float)
-    assert mass @ values == pytest.approx(drawn["mean"][0], rel=0.02)
+    p = subject.conditionals({name: FULL[name] for name in FULL if name != "sex"})[bars.index("sex")]
+    known, labels = subject.model.predict_proba(rest, "sex")
+    assert list(subject.bars[bars.index("sex")].texts) == [*labels, "missing"]
+    assert p[:-1] / p[:-1].sum() == pytest.approx(known[0], abs=1e-5)
+    drawn = subject.model.predict(rest, "body_mass_g", draws=2_000)
+    mass = subject.conditionals({name: FULL[name] for name in FULL if name != "body_mass_g"})[bars.index("body_mass_g")]
+    values = np.array(subject.bars[bars.index("body_mass_g")].values[:-1], float)
+    assert mass[:-1] @ values / mass[:-1].sum() == pytest.approx(drawn["mean"][0], rel=0.02)
 
 
 def test_one_fixed_cell_changes_the_others(answers, subject):
@@ -76,18 +86,38 @@ def test_one_fixed_cell_changes_the_others(answers, subject):
 
 def test_what_is_unmasked_is_a_row_of_the_library(answers, subject):
     drawn = answers.ask(what="reveal", table="penguins", row=ROW, seed=3).header["drawn"]
-    frame = {name: [ROW.get(name)] for name in subject.model.columns}
-    (whole,) = subject.model.impute_frames(frame, seed=3)
+    whole = subject.model.draw(1, given=ROW, seed=3)
     assert dict(drawn) == {name: whole.columns[name].cells()[0] for name in whole.names if name not in ROW}
     order = answers.ask(what="table", table="penguins").header["about"]["order"]
     assert [name for name, _ in drawn] == [name for name in order if name not in ROW]
     full = ROW | dict(drawn)
     assert answers.ask(what="reveal", table="penguins", row=full, seed=3).header["drawn"] == []
-    assert np.isfinite(answers.ask(what="row", table="penguins", row=full).header["log_p"])
+    log_p = answers.ask(what="row", table="penguins", row=full).header["log_p"]
+    frame = {name: [full[name]] for name in subject.model.columns}
+    assert log_p == pytest.approx(subject.model.score_samples(frame)[0], abs=1e-6)
+
+
+def test_a_missing_entry_is_known_and_an_absent_one_is_not(answers, subject):
+    """Of the penguins 11 have no sex, and the measurements of 2 of these are missing together."""
+    about = {one["name"]: one for one in answers.ask(what="table", table="penguins").header["about"]["columns"]}
+    assert about["sex"]["missing"] and about["sex"]["texts"][-1] == "missing" and not about["species"]["missing"]
+    absent, missing, measured = {}, {"body_mass_g": None}, {"body_mass_g": 4000}
+    at = [one.column for one in subject.bars].index("sex")
+    p = [subject.conditionals(row)[at][-1] for row in (measured, absent, missing)]
+    assert p[0] < p[1] < 0.1 < 0.5 < p[2]
+    assert p[1] == pytest.approx(11 / 344, abs=0.02)
+    found = answers.ask(what="row", table="penguins", row=missing)
+    assert found.header["log_p"] == pytest.approx(np.log(2 / 344), abs=1)
+    drawn = [
+        dict(answers.ask(what="reveal", table="penguins", row=missing, seed=seed).header["drawn"]) for seed in range(5)
+    ]
+    assert sum(row["sex"] is None for row in drawn) > 2
+    with pytest.raises(UsageError, match="'species': missing entries were not learned"):
+        answers.ask(what="row", table="penguins", row={"species": None})
 
 
 WRONG = [
-    None, [], "x", {"species": None}, {"species": ["Gentoo"]}, {"species": {}}, {"species": "x" * 500},
+    None, [], "x", {"species": ["Gentoo"]}, {"species": {}}, {"species": "x" * 500},
     {f"column {k}": 1 for k in range(100)},
 ]  # fmt: skip
 

@@ -290,6 +290,75 @@ def density_difference(ours: Points, theirs: Points, limits: Limits, cells: int)
     return (ours_density - theirs_density) / top, 2 * float(np.sqrt(variance.max())) / top
 
 
+# --- histograms -------------------------------------------------------------------------------------------------------
+
+BINS = 30
+LONG_BINS = 40  # on an asinh scale
+LONG = 20.0  # a range is long from so many times that of the middle half of the rows
+
+
+def histogram_bins(*samples: NDArray[np.float64]) -> tuple[Curve, Curve]:
+    """Edges of bins over the whole range of some numbers, (k + 1,), and their places in a picture, from 0 to 1.
+
+    Where tails are so long that the bulk would be one bar, the scale is asinh((x - median) / s): even in the bulk,
+    logarithmic far out.
+    """
+    both = np.concatenate(samples)
+    low, high = float(both.min()), float(both.max())
+    if low == high:
+        half = max(abs(low), 1.0) / 2
+        return np.array([low - half, low + half]), np.array([0.0, 1.0])
+    seen = np.unique(both)
+    steps = np.diff(seen)
+    step = float(steps.min())
+    if high / 2 - low / 2 < (BINS + 1) * step / 2 and np.allclose(steps / step, np.rint(steps / step)):
+        return _even(np.arange(low - step / 2, high + step, step))  # a bar for each number
+    cuts = np.array([np.quantile(x, [0.25, 0.5, 0.75], method="inverted_cdf") for x in samples])
+    core = float(cuts[:, 2].max() - cuts[:, 0].min())
+    if high / 2 - low / 2 > LONG * core / 2:
+        centre = float(cuts[:, 1].mean())
+        away = np.abs(both - centre)
+        scale = core or float(np.median(away[away > 0]))
+        ends = np.arcsinh((np.array([low, high]) - centre) / scale)
+        places = np.linspace(0, 1, LONG_BINS + 1)
+        edges = centre + scale * np.sinh(ends[0] + places * (ends[1] - ends[0]))
+        edges[0], edges[-1] = low, high
+        return edges, places
+    if (np.rint(seen) == seen).all():  # as many whole numbers in each bin
+        step = float(np.ceil((high - low + 1) / BINS))
+        return _even(np.arange(low - 0.5, high + step, step))
+    return _even(np.linspace(low, high, BINS + 1))
+
+
+def _even(edges: Curve) -> tuple[Curve, Curve]:
+    return edges, (edges - edges[0]) / (edges[-1] - edges[0])
+
+
+def is_even(edges: Curve, places: Curve) -> bool:
+    """Whether places are a linear scale of the edges, which may be near the largest floats."""
+    return bool(np.allclose(places, (edges / 2 - edges[0] / 2) / (edges[-1] / 2 - edges[0] / 2), atol=1e-6))
+
+
+def ticks_of_long_range(edges: Curve, places: Curve, letters: float) -> list[tuple[float, str]]:
+    """Place and text of both ends, and of 0 and powers of ten between them, the largest first, as far as there is room.
+
+    `letters` is how many letters fit along the axis.
+    """
+    powers = 10.0 ** np.arange(-12, 301)
+    rounds = np.concatenate([-powers[::-1], [0.0], powers])
+    rounds = rounds[(rounds > edges[0]) & (rounds < edges[-1])]
+    room = lambda text: (len(text) + 1) / letters
+    chosen = [(at, f"{edge:.3g}") for at, edge in ((0.0, edges[0]), (1.0, edges[-1]))]
+    taken = [(0.0, room(chosen[0][1])), (1 - room(chosen[1][1]), 1.0)]  # the ends are written inwards
+    for value in rounds[np.argsort(-np.abs(rounds), kind="stable")].tolist():
+        at, text = float(np.interp(value, edges, places)), f"{value:g}"
+        left, right = at - room(text) / 2, at + room(text) / 2
+        if all(left > last or right < first for first, last in taken):
+            chosen.append((at, text))
+            taken.append((left, right))
+    return chosen
+
+
 # --- points as text ---------------------------------------------------------------------------------------------------
 
 _BLANK = 0x2800

@@ -22,6 +22,7 @@ from motes.data import Frame
 from motes.data.arrays import TYPE_WORDS, Mask, Series, moment_of, plain
 from motes.errors import DataError
 from motes.evaluation.results import ALPHA, POWER, Adjustment, Array, Family, Metric, Z, corrected, family_of
+from motes.rasters import histogram_bins
 from motes.tables import Schema
 from motes.tables.kinds import KINDS
 from motes.tables.kinds.columns import Column
@@ -373,14 +374,9 @@ def _dates(column: Column, series: Series, name: str) -> Array:
 #
 # Bars of labels, or a histogram of real and synthetic numbers in the same bins.
 #
-# A histogram reaches from the smallest to the largest number of both tables, so that the worst rows are seen. Where
-# tails are so long that the bulk would be one bar, its scale is asinh((x - median) / s): even in the bulk, logarithmic
-# far out.
+# A histogram reaches from the smallest to the largest number of both tables, so that the worst rows are seen.
 
 
-BINS = 30
-LONG_BINS = 40  # on an asinh scale
-LONG = 20.0  # a range is long from so many times that of the middle half of the rows
 MOST_LABELS = 12
 
 
@@ -403,42 +399,9 @@ def bars_of(synthetic: Array, real: Array, labels: tuple[str, ...]) -> Histogram
     """Of known entries (n,) and (m,): codes of `labels`, or numbers where there are none."""
     if labels:
         return _of_labels(synthetic, real, labels)
-    edges, places = _edges(synthetic, real)
+    edges, places = histogram_bins(synthetic, real)
     shares = [np.histogram(x, edges)[0] / len(x) for x in (real, synthetic)]
     return Histogram(shares[0], shares[1], edges=edges, places=places)
-
-
-def _edges(synthetic: Array, real: Array) -> tuple[Array, Array]:
-    """Edges of the bins in the units of the numbers, (k + 1,), and their places in a picture, from 0 to 1."""
-    both = np.concatenate([synthetic, real])
-    low, high = float(both.min()), float(both.max())
-    if low == high:
-        half = max(abs(low), 1.0) / 2
-        return np.array([low - half, low + half]), np.array([0.0, 1.0])
-    seen = np.unique(both)
-    steps = np.diff(seen)
-    step = float(steps.min())
-    if high / 2 - low / 2 < (BINS + 1) * step / 2 and np.allclose(steps / step, np.rint(steps / step)):
-        return _even(np.arange(low - step / 2, high + step, step))  # a bar for each number
-    cuts = np.array([np.quantile(x, [0.25, 0.5, 0.75], method="inverted_cdf") for x in (synthetic, real)])
-    core = float(cuts[:, 2].max() - cuts[:, 0].min())
-    if high / 2 - low / 2 > LONG * core / 2:
-        centre = float(cuts[:, 1].mean())
-        away = np.abs(both - centre)
-        scale = core or float(np.median(away[away > 0]))
-        ends = np.arcsinh((np.array([low, high]) - centre) / scale)
-        places = np.linspace(0, 1, LONG_BINS + 1)
-        edges = centre + scale * np.sinh(ends[0] + places * (ends[1] - ends[0]))
-        edges[0], edges[-1] = low, high
-        return edges, places
-    if (np.rint(seen) == seen).all():  # as many whole numbers in each bar
-        step = float(np.ceil((high - low + 1) / BINS))
-        return _even(np.arange(low - 0.5, high + step, step))
-    return _even(np.linspace(low, high, BINS + 1))
-
-
-def _even(edges: Array) -> tuple[Array, Array]:
-    return edges, (edges - edges[0]) / (edges[-1] - edges[0])
 
 
 def _of_labels(synthetic: Array, real: Array, labels: tuple[str, ...]) -> Histogram:

@@ -3,8 +3,9 @@
     p(x_j | visible) for every hidden column j,    log p(visible)
 
 All of it is the library's: the conditionals of `motes.tables.orders`, the chain rule of
-`TableModel.score_samples`, and rows that `TableModel.impute` fills in. The distribution of a column is drawn as bars,
-each of which is one label, or a part of the line of a column of numbers or of a date's first part.
+`TableModel.score_samples`, and rows
+that `TableModel.draw` draws given the known cells. The distribution of a column is drawn as bars, each of which is one
+label, or a part of the line of a column of numbers or of a date's first part; the last one may be missing entries.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,7 @@ from motes.data import Frame
 from motes.data.arrays import Series
 from motes.errors import UsageError, unknown
 from motes.progress import OnProgress, Progress
-from motes.tables import Encoded
+from motes.tables import Encoded, Missing
 from motes.tables.kinds import Kind
 from motes.tables.kinds.lines import Binning
 from motes.tables.model import TableModel
@@ -228,7 +230,7 @@ class TableSubject:
         columns = []
         for kind, one in zip(schema.kinds, self.bars, strict=True):
             said = {"name": one.column, "kind": one.kind, "texts": list(one.texts), "values": list(one.values)}
-            columns.append(said | typed(kind))
+            columns.append(said | {"missing": schema.parts[schema.parts_of(one.column).start].missing} | typed(kind))
         order = [schema.parts[j].column for j in self.model.order]
         return {
             "name": self.name,
@@ -244,10 +246,10 @@ class TableSubject:
     # --- what is computed ---
 
     def frame(self, given: Mapping[str, Any]) -> Frame:
-        """One row of which these cells are known.
+        """One row of which these cells are known; None is a missing entry, which is known as well.
 
         Raises:
-            UsageError: a column that does not vary, or no single value.
+            UsageError: a column that does not vary, no single value, or a missing entry where none was learned.
             DataError: a value that its column cannot hold.
 
         Example:
@@ -259,7 +261,10 @@ class TableSubject:
         for column in given:
             if column not in schema.learned:
                 raise UsageError(unknown("column", column[:80], schema.learned))
-        made = {name: one_value(name, given[name]) if name in given else Series.unknown(1) for name in schema.names}
+            if given[column] is None:
+                schema.restrict(column, Missing())  # which refuses what was not learned
+        cell = lambda name: Series.unknown(1) if given.get(name) is None else one_value(name, given[name])
+        made = {name: cell(name) for name in schema.names}
         frame = schema.frame(Frame(made), name=ROW)
         schema.encode(frame, name=ROW)  # which refuses what cannot be
         return frame
@@ -278,7 +283,9 @@ class TableSubject:
         schema, masses, made = self.model.schema, found.masses(frame, encoded), []
         for one in bars:
             j = schema.parts_of(one.column).start
-            if encoded.observed[0, j]:
+            if one.column in given and given[one.column] is None:
+                made.append(np.eye(len(one.texts))[-1])  # the bar of missing entries is the last one
+            elif encoded.observed[0, j]:
                 pieces = found.pieces[j]
                 own = pieces.codes == encoded.codes[0, j]
                 own &= (pieces.low <= encoded.y[0, j]) & ((encoded.y[0, j] < pieces.high) | (pieces.low == pieces.high))
@@ -328,14 +335,15 @@ class TableSubject:
         return frame, replace(encoded, observed=encoded.observed & here)
 
     def reveal(self, given: Mapping[str, Any], seed: int) -> dict[str, Any]:
-        """A draw of every hidden cell given the known ones, in the model's order.
+        """A draw of every hidden cell given the known ones, in the model's order; None: the entry is missing.
 
         Example:
             >>> from motes.explorer.tables import TableSubject
             >>> list(TableSubject("people", table).reveal({"smoker": "no"}, seed=0))
             ['age']
         """
-        (row,) = self.model.impute_frames(self.frame(given), seed=seed, name=ROW)
+        self.frame(given)  # which refuses what cannot be
+        row = self.model.draw(1, given=given, seed=seed)
         order = dict.fromkeys(self.model.schema.parts[j].column for j in self.model.order)
         return {name: plain(row.columns[name].cells()[0]) for name in order if name not in given}
 
@@ -349,8 +357,8 @@ def known_cells(row: object, most: int) -> dict[str, Any]:
     Raises:
         UsageError: it says something else.
     """
-    cells: dict[str, Any] = row if isinstance(row, dict) and len(row) <= most else {"": None}
-    kinds = str, int, float, bool
+    cells: dict[str, Any] = row if isinstance(row, dict) and len(row) <= most else {"": []}
+    kinds = str, int, float, bool, NoneType
     if not all(isinstance(value, kinds) and len(str(value)) <= LONGEST for value in cells.values()):
         raise UsageError(f"got row = {json.dumps(row)[:60]}; expected columns with one word or number each.")
     return dict(cells)

@@ -6,12 +6,14 @@ in the place of 0.2 s, as 1.3 MB of SVG, in colours that cannot follow a reader'
 
 import math
 import re
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
+
+from motes.rasters import is_even, ticks_of_long_range
 
 LETTER = 6.2  # width of one, in the units of a picture
 
@@ -44,12 +46,10 @@ def picture(
     return element("svg", *parts, attributes=attributes)
 
 
-def shape(name: str, classes: str, **places: float | str) -> Markup:
+def shape(name: str, classes: str, *children: str, **places: float | str) -> Markup:
     """A shape; lengths are written to a tenth."""
-    attributes = {"class": classes} | {
-        key: value if isinstance(value, str) else f"{value:.1f}" for key, value in places.items()
-    }
-    return element(name, attributes=attributes)
+    texts = {key: value if isinstance(value, str) else f"{value:.1f}" for key, value in places.items()}
+    return element(name, *children, attributes={"class": classes} | texts)
 
 
 def written(said: str, x: float, y: float, anchor: str) -> Markup:
@@ -81,11 +81,6 @@ def tick_text(value: float, span: float) -> str:
 def shortened(text: str, most: int) -> str:
     """At most so many letters."""
     return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def room_of(text: str) -> float:
-    """The width of a text with a gap beside it."""
-    return (len(text) + 1) * LETTER
 
 
 # --- charts -----------------------------------------------------------------------------------------------------------
@@ -149,120 +144,90 @@ def histogram(
 
 def _ticks_at(edges: Array, places: Array) -> list[tuple[float, str]]:
     """Where round numbers are, and how they are written."""
+    if not is_even(edges, places):
+        return [(at * WIDTH, text) for at, text in ticks_of_long_range(edges, places, WIDTH / LETTER)]
     low, high = float(edges[0]), float(edges[-1])
-    even = np.allclose(places, (edges / 2 - low / 2) / (high / 2 - low / 2), atol=1e-6)
-    if even:
-        length, whole = high - low, np.allclose((edges - 0.5) % 1, 0)  # bars around whole numbers
-        return [
-            ((value - low) / length * WIDTH, tick_text(value, max(length, 2.5) if whole else length))
-            for value in ticks(low, high)
-            if not whole or value == round(value)
-        ]
-    # The ends, and between them powers of ten and 0, the largest first, as far as there is room.
-    powers = 10.0 ** np.arange(-12, 301)
-    rounds = np.concatenate([-powers[::-1], [0.0], powers])
-    rounds = rounds[(rounds > low) & (rounds < high)]
-    places_of = np.interp(rounds, edges, places) * WIDTH
-    chosen = [(0.0, f"{low:.3g}"), (float(WIDTH), f"{high:.3g}")]
-    first, last = (room_of(text) for _, text in chosen)
-    taken = [(0.0, first), (WIDTH - last, float(WIDTH))]  # the ends are written inwards
-    for i in np.argsort(-np.abs(rounds), kind="stable").tolist():
-        at, text = float(places_of[i]), f"{rounds[i]:g}"
-        span = at - room_of(text) / 2, at + room_of(text) / 2
-        if all(span[0] > right or span[1] < left for left, right in taken):
-            chosen.append((at, text))
-            taken.append(span)
-    return chosen
+    length, whole = high - low, np.allclose((edges - 0.5) % 1, 0)  # bars around whole numbers
+    return [
+        ((value - low) / length * WIDTH, tick_text(value, max(length, 2.5) if whole else length))
+        for value in ticks(low, high)
+        if not whole or value == round(value)
+    ]
 
 
-def label_bars(labels: Sequence[str], real: Array, synthetic: Array, said: str) -> Markup:
-    """Two bars for each label: real above synthetic."""
-    step, left = 30.0, 112.0
-    top = max(float(real.max()), float(synthetic.max())) or 1.0
-    room = WIDTH - left - 44
+def bars(
+    labels: Sequence[str],
+    groups: Sequence[tuple[str, Sequence[float], Sequence[str]]],
+    said: str,
+    *,
+    width: float = WIDTH,
+) -> Markup:
+    """Bars for each label, one of each group below the other.
+
+    Args:
+        labels: what the bars are of, (k,).
+        groups: of each the class of its colour, its values (k,), and how they are written.
+        said: what is on the picture, for those who cannot see it.
+        width: of the picture.
+    """
+    left, thick, letters = 0.35 * width, 12.0, round(0.35 * width / LETTER)
+    step, room = thick * len(groups) + 8, 0.65 * width - 50
+    top = max(max(values) for _, values, _ in groups) or 1.0
     parts = []
-    for i, (label, theirs, ours) in enumerate(zip(labels, real, synthetic, strict=True)):
+    for i, label in enumerate(labels):
         y = 4 + i * step
-        parts += [
-            written(shortened(label, 17), left - 8, y + 15, "end"),
-            shape("rect", "real-bar", x=left, y=y, width=max(theirs / top * room, 0.5), height=11),
-            shape("rect", "synthetic-bar", x=left, y=y + 12, width=max(ours / top * room, 0.5), height=11),
-            written(f"{theirs:.1%}", left + theirs / top * room + 5, y + 9.5, "start"),
-            written(f"{ours:.1%}", left + ours / top * room + 5, y + 21.5, "start"),
-        ]
-    return picture(WIDTH, 6 + len(labels) * step, said, parts)
+        parts.append(written(shortened(label, letters), left - 8, y + thick * len(groups) / 2 + 4, "end"))
+        for j, (colour, values, texts) in enumerate(groups):
+            length = max(values[i] / top * room, 0.5)
+            parts.append(shape("rect", colour, x=left, y=y + j * thick, width=length, height=thick - 1))
+            parts.append(written(texts[i], left + length + 5, y + j * thick + 9.5, "start"))
+    return picture(width, 6 + len(labels) * step, said, parts)
+
+
+def _dots(given: Sequence[tuple[Mark, float]], at: Callable[[float], float], radius: float) -> list[Markup]:
+    """Each value as a dot on its interval, at a height."""
+    parts = []
+    for mark, y in given:
+        parts.append(shape("line", f"whisker {mark.colour}", x1=at(mark.low), x2=at(mark.high), y1=y, y2=y))
+        parts.append(shape("circle", f"dot {mark.colour}", cx=at(mark.value), cy=y, r=radius))
+    return parts
 
 
 def interval(mark: Mark, reach: float, said: str) -> Markup:
     """A difference between -reach and reach with its interval, and a tick at 0; as high as a line of text."""
-    width = 120
-
-    def at(value: float) -> float:
-        return float(np.clip(value / reach, -1, 1) + 1) / 2 * (width - 8) + 4
-
+    at = lambda value: 4 + 56 * (float(np.clip(value / reach, -1, 1)) + 1)
     parts = [
-        shape("line", "axis", x1=4, x2=width - 4, y1=9, y2=9),
+        shape("line", "axis", x1=4, x2=116, y1=9, y2=9),
         shape("line", "reference", x1=at(0), x2=at(0), y1=2, y2=16),
-        shape("line", f"whisker {mark.colour}", x1=at(mark.low), x2=at(mark.high), y1=9, y2=9),
-        shape("circle", f"dot {mark.colour}", cx=at(mark.value), cy=9, r=3.6),
+        *_dots([(mark, 9)], at, 3.6),
     ]
-    return picture(width, 18, said, parts, classes="inline")
-
-
-def marks(given: Sequence[Mark], low: float, high: float, said: str, *, centre: float | None = None) -> Markup:
-    """Values with their intervals under each other on one axis from `low` to `high`; a dashed line at `centre`."""
-    width, left, step = WIDE, 170.0, 30.0
-    room, bottom = width - left - 70, 8 + len(given) * step
-
-    def at(value: float) -> float:
-        return left + float(np.clip((value - low) / ((high - low) or 1.0), 0, 1)) * room
-
-    parts = [shape("line", "axis", x1=left, x2=left + room, y1=bottom, y2=bottom)]
-    parts += [written(tick_text(value, high - low), at(value), bottom + 16, "middle") for value in ticks(low, high)]
-    if centre is not None and low <= centre <= high:
-        parts.append(shape("line", "reference dashed", x1=at(centre), x2=at(centre), y1=2, y2=bottom))
-    for i, mark in enumerate(given):
-        y = 8 + step / 2 + i * step
-        parts += [
-            written(shortened(mark.label, 26), left - 12, y + 4, "end"),
-            shape("line", f"whisker {mark.colour}", x1=at(mark.low), x2=at(mark.high), y1=y, y2=y),
-            shape("circle", f"dot {mark.colour}", cx=at(mark.value), cy=y, r=5),
-            written(f"{mark.value:.4g}", left + room + 12, y + 4, "start"),
-        ]
-    return picture(width, bottom + 22, said, parts)
-
-
-def bars(labels: Sequence[str], values: Sequence[float], said: str) -> Markup:
-    """A bar for each value, the longest first."""
-    width, left, step = WIDE, 170.0, 22.0
-    top, room = max(max(values), 1e-12), width - left - 70
-    parts = []
-    for i, (label, value) in enumerate(zip(labels, values, strict=True)):
-        y, length = 4 + i * step, max(value / top * room, 0.5)
-        parts += [
-            written(shortened(label, 26), left - 12, y + 12, "end"),
-            shape("rect", "synthetic-bar", x=left, y=y + 2, width=length, height=13),
-            written(f"{100 * value:.1f}", left + length + 6, y + 12, "start"),
-        ]
-    return picture(width, 8 + len(labels) * step, said, parts)
+    return picture(120, 18, said, parts, classes="inline")
 
 
 def versus(mark: Mark, reference: Mark, said: str) -> Markup:
     """A value above its reference value, each with its interval, on an axis of their own; as high as two lines."""
-    width, ends = 150, [mark.low, mark.high, reference.low, reference.high, mark.value, reference.value]
+    ends = [mark.low, mark.high, reference.low, reference.high, mark.value, reference.value]
     low, high = min(ends), max(ends)
+    at = lambda value: 6 + (value - low) / ((high - low) or 1.0) * 138
+    parts = [shape("line", "axis", x1=6, x2=144, y1=y, y2=y) for y in (8, 22)]
+    parts += _dots([(mark, 8), (reference, 22)], at, 3.6)
+    return picture(150, 30, said, parts, classes="inline versus")
 
-    def at(value: float) -> float:
-        return 6 + (value - low) / ((high - low) or 1.0) * (width - 12)
 
-    parts = []
-    for y, one in ((8, mark), (22, reference)):
-        parts += [
-            shape("line", "axis", x1=6, x2=width - 6, y1=y, y2=y),
-            shape("line", f"whisker {one.colour}", x1=at(one.low), x2=at(one.high), y1=y, y2=y),
-            shape("circle", f"dot {one.colour}", cx=at(one.value), cy=y, r=3.6),
-        ]
-    return picture(width, 30, said, parts, classes="inline versus")
+def marks(given: Sequence[Mark], low: float, high: float, said: str, *, centre: float | None = None) -> Markup:
+    """Values with their intervals under each other on one axis from `low` to `high`; a dashed line at `centre`."""
+    left, step = 170.0, 30.0
+    room, bottom = WIDE - left - 70, 8 + len(given) * step
+    at = lambda value: left + float(np.clip((value - low) / ((high - low) or 1.0), 0, 1)) * room
+    parts = [shape("line", "axis", x1=left, x2=left + room, y1=bottom, y2=bottom)]
+    parts += [written(tick_text(value, high - low), at(value), bottom + 16, "middle") for value in ticks(low, high)]
+    if centre is not None and low <= centre <= high:
+        parts.append(shape("line", "reference dashed", x1=at(centre), x2=at(centre), y1=2, y2=bottom))
+    rows = [(mark, 8 + step / 2 + i * step) for i, mark in enumerate(given)]
+    for mark, y in rows:
+        parts.append(written(shortened(mark.label, 26), left - 12, y + 4, "end"))
+        parts.append(written(f"{mark.value:.4g}", left + room + 12, y + 4, "start"))
+    return picture(WIDE, bottom + 22, said, [*parts, *_dots(rows, at, 5)])
 
 
 def curves(x: Array, lines: Sequence[tuple[Array, str]], said: str) -> Markup:
@@ -319,23 +284,24 @@ def heat_map(values: Array, names: Sequence[str], said: str, *, differences: boo
             box = {"x": left + j * side, "y": y, "width": side - 1, "height": side - 1}
             tip = element("title", f"{name}, {names[j]}: {value:.3f}", attributes={})
             shade = _shade(value) if differences else min(abs(value), 1)
-            attributes = {"class": f"field {'plus' if value >= 0 else 'minus'}", "fill-opacity": f"{shade:.3f}"}
-            attributes |= {key: f"{number:.1f}" for key, number in box.items()}
-            parts.append(element("rect", tip, attributes=attributes))
+            colour = f"field {'plus' if value >= 0 else 'minus'}"
+            parts.append(shape("rect", colour, tip, **{"fill-opacity": f"{shade:.3f}"}, **box))
             if differences and side >= 28:
                 dark = " on-dark" if shade > 0.6 else ""
                 size = " roomy" if side >= 32 else ""
-                inside = {"class": f"number{size}{dark}", "x": f"{box['x'] + side / 2 - 0.5:.1f}",
-                          "y": f"{y + side / 2 + 3.5:.1f}", "text-anchor": "middle"}  # fmt: skip
-                parts.append(element("text", _hundredths(value), attributes=inside))
+                place: dict[str, Any] = {
+                    "x": box["x"] + side / 2 - 0.5,
+                    "y": y + side / 2 + 3.5,
+                    "text-anchor": "middle",
+                }
+                parts.append(shape("text", f"number{size}{dark}", _hundredths(value), **place))
     whole = left + d * side + 4 if differences else width
     return picture(whole, top + d * side + 4, said, parts, shrinks=not differences)
 
 
 def colour_scale() -> Markup:
     """The colours of differences, from most negative to most positive."""
-    said = "Colours from below -0.5 to above 0.5."
-    return _scale(STEPS, SHADES, "field minus", "field plus", said, shrinks=False)
+    return _scale(STEPS, SHADES, "field minus", "field plus", "Colours from below -0.5 to above 0.5.", shrinks=False)
 
 
 def _scale(
@@ -344,9 +310,8 @@ def _scale(
     """Fields of a colour for each step to both sides of 0, with the numbers between them."""
     side, parts = 46.0, list[Markup]()
     for i, (colour, shade) in enumerate([*((minus, one) for one in shades[:0:-1]), *((plus, one) for one in shades)]):
-        attributes = {"class": colour, "fill-opacity": f"{shade:g}", "x": f"{i * side:.1f}", "y": "2",
-                      "width": f"{side:.1f}", "height": "12"}  # fmt: skip
-        parts.append(element("rect", attributes=attributes))
+        box = {"x": i * side, "y": 2.0, "width": side, "height": 12.0}
+        parts.append(shape("rect", colour, **{"fill-opacity": f"{shade:g}"}, **box))
     for i, value in enumerate([*(-step for step in reversed(steps)), *steps], start=1):
         parts.append(written(f"{value:g}".replace("-", "−"), i * side, 28.0, "middle"))
     return picture((2 * len(steps) + 1) * side, 34, said, parts, shrinks=shrinks)
@@ -414,9 +379,8 @@ def difference_map(share: Array, low: Array, high: Array, said: str) -> Markup:
             for begin, end in edges.reshape(-1, 2).tolist():
                 wide = (end - begin) * side
                 runs.append(f"M{LEFT + begin * side:.1f},{TOP + i * side:.1f}h{wide:.1f}v{side:.1f}h{-wide:.1f}z")
-        attributes = {"class": "more-synthetic" if value > 0 else "more-real", "d": "".join(runs),
-                      "fill-opacity": f"{DENSITY_SHADES[int(abs(value))]:g}"}  # fmt: skip
-        parts.append(element("path", attributes=attributes))
+        look = {"d": "".join(runs), "fill-opacity": f"{DENSITY_SHADES[int(abs(value))]:g}"}
+        parts.append(shape("path", "more-synthetic" if value > 0 else "more-real", **look))
     return _plane(parts, low, high - low, said)
 
 

@@ -17,16 +17,15 @@ from numpy.typing import NDArray
 
 from motes.plots.canvas import Style, add_legend, as_style, dress, dress_text, new_axes, new_figure
 from motes.plots.fields import CELLS, LINES, as_shares, levels_of, smoothed
+from motes.rasters import histogram_bins, is_even, ticks_of_long_range
 
 COLUMNS = 16  # that are shown, at most
 ACROSS = 4  # panels
-BINS = 30
 LABELS = 8  # that are shown, at most; the others together
 LONG = 16  # characters of a label
 FILL = 0.7  # opacity of the bars
-LONG_TAILS = 20.0  # a range is long from so many times that of the middle half of the rows
 LEAST = 0.015  # height of a bar that stands for few rows, as a share of the highest
-APART = 0.2  # of the axis, from one tick to the next
+TICK_LETTERS = 25.0  # that fit along the axis of a histogram
 
 
 def marginals(
@@ -101,7 +100,9 @@ def _histogram(ax: Axes, x: NDArray[Any], real: NDArray[Any] | None, look: Style
     every = x if real is None else np.concatenate([x, real])
     if not len(every):
         return
-    edges, places = _bins(every)
+    edges, places = histogram_bins(*([x] if real is None else [x, real]))
+    even = is_even(edges, places)
+    places = edges if even else places
     share = lambda values: np.histogram(values, edges)[0] / max(len(values), 1)
     _both(ax, share(x), None if real is None else share(real), places, look)
     ax.set_yticks([])
@@ -110,11 +111,11 @@ def _histogram(ax: Axes, x: NDArray[Any], real: NDArray[Any] | None, look: Style
         ends = np.array([edges[0], (edges[0] + edges[-1]) / 2, edges[-1]])
         words = np.array(ends * 1e6, "M8[us]").astype("M8[D]").astype(str)
         ax.set_xticks(np.interp(ends, edges, places), words, fontsize=7)
-    elif places is edges:
+    elif even:
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=bool((every == np.round(every)).all())))
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
     else:
-        _long_ticks(ax, edges, places)
+        ax.set_xticks(*zip(*ticks_of_long_range(edges, places, TICK_LETTERS), strict=True))
 
 
 def _both(
@@ -132,46 +133,6 @@ def _both(
         ax.stairs(seen(theirs), edges, fill=True, color=look.real, alpha=FILL)
         ax.stairs(seen(ours), edges, color=look.synthetic, linewidth=1.4)
     ax.set_ylim(0, 1.05 * top)
-
-
-def _bins(every: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Edges of bins over the whole range, and their places on the axis.
-
-    These are the edges themselves, or, where the tails are so long that the bulk would be one bar, even places from 0
-    to 1 on a scale asinh((x - median) / s).
-    """
-    low, high = float(every.min()), float(every.max())
-    if low == high:
-        edges = np.array([low - 0.5, low + 0.5])
-        return edges, edges
-    lower, middle, upper = np.quantile(every, [0.25, 0.5, 0.75])
-    away = np.abs(every - middle)
-    scale = float(upper - lower) or float(np.median(away[away > 0]))
-    if high - low > LONG_TAILS * scale:
-        ends = np.arcsinh((np.array([low, high]) - middle) / scale)
-        places = np.linspace(0, 1, BINS + 1)
-        edges = middle + scale * np.sinh(ends[0] + places * (ends[1] - ends[0]))
-        edges[0], edges[-1] = low, high
-        return edges, places
-    if (every == np.round(every)).all():
-        step = np.ceil((high - low + 1) / BINS)
-        edges = np.arange(low - 0.5, high + step, step)
-    else:
-        edges = np.linspace(low, high, BINS + 1)
-    return edges, edges
-
-
-def _long_ticks(ax: Axes, edges: NDArray[np.float64], places: NDArray[np.float64]) -> None:
-    """The ends, and between them 0 and powers of ten, the largest first, as far as there is room."""
-    powers = 10.0 ** np.arange(-12, 301)
-    rounds = np.concatenate([-powers[::-1], [0.0], powers])
-    rounds = rounds[(rounds > edges[0]) & (rounds < edges[-1])]
-    chosen = [(0.0, float(edges[0])), (1.0, float(edges[-1]))]
-    for value in rounds[np.argsort(-np.abs(rounds), kind="stable")].tolist():
-        at = float(np.interp(value, edges, places))
-        if all(abs(at - other) > APART for other, _ in chosen):
-            chosen.append((at, value))
-    ax.set_xticks([at for at, _ in chosen], [_plain(value) for _, value in chosen])
 
 
 def _plain(value: float) -> str:

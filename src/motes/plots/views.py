@@ -105,7 +105,9 @@ def cards(columns: tuple[ColumnResult, ...]) -> Iterator[Card]:
                 for label, theirs, ours in zip(bars.labels, bars.real, bars.synthetic, strict=True)
             )
             said = f"Shares of {column.name}, real and synthetic: {shares}."
-            picture = svg.label_bars(bars.labels, bars.real, bars.synthetic, said)
+            both = (("real-bar", bars.real), ("synthetic-bar", bars.synthetic))
+            groups = [(colour, values.tolist(), [f"{one:.1%}" for one in values]) for colour, values in both]
+            picture = svg.bars(bars.labels, groups, said)
         yield Card(column.name, column.verdict if column.verdict.differs else None, moments, picture)
 
 
@@ -184,7 +186,9 @@ def importance(result: ClassifierResult) -> Markup | None:
     if not important or not result.verdict.differs:
         return None
     said = "; ".join(f"{name} {100 * value:.1f}" for name, value in important)
-    return svg.bars([name for name, _ in important], [value for _, value in important], f"Importance: {said}.")
+    names, values = zip(*important, strict=True)
+    group = ("synthetic-bar", values, [f"{100 * value:.1f}" for value in values])
+    return svg.bars(names, [group], f"Importance: {said}.", width=svg.WIDE)
 
 
 def scores(use: Utility) -> Marks:

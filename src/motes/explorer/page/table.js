@@ -169,7 +169,7 @@ export class TableView {
   /** For who does not see it. */
   get summary() {
     if (!this.answer) return "";
-    const known = Object.entries(this.row).map(([name, value]) => `${name} ${value}`).join(", ");
+    const known = Object.entries(this.row).map(([name, value]) => `${name} ${value ?? "missing"}`).join(", ");
     return `The row: ${known || "nothing is known"}.`;
   }
 }
@@ -185,6 +185,7 @@ class Card {
       this.input = make("select", "", { id: name });
       this.input.append(make("option", "unknown", { value: "" }));
       column.labels.forEach((label, k) => this.input.append(make("option", String(label), { value: k })));
+      if (column.missing) this.input.append(make("option", "missing", { value: "missing" }));
     } else {
       this.input = make("input", "", { id: name, placeholder: "unknown", ...INPUTS[column.input] });
       if (column.first) Object.assign(this.input, { min: column.first, max: column.last });
@@ -209,7 +210,7 @@ class Card {
   #listen() {
     const { view, column } = this;
     this.input.addEventListener("change", () => {
-      const text = this.input.value, of = { label: () => column.labels[Number(text)], number: () => Number(text) };
+      const text = this.input.value, of = { label: () => (text === "missing" ? null : column.labels[Number(text)]), number: () => Number(text) };
       if (!this.input.checkValidity()) view.note(`${column.name}: ${this.input.validationMessage}`);
       else if (text === "") view.free(column.name);
       else view.fix(column.name, (of[column.input] ?? (() => text))());
@@ -219,8 +220,9 @@ class Card {
       view.free(column.name);
     });
     this.canvas.addEventListener("click", (event) => {
-      const bar = this.#bar(event), value = column.values[bar];
-      if (value === null || value === undefined) this.input.focus();
+      const bar = this.#bar(event), value = column.values[bar], missing = column.missing && bar === column.texts.length - 1;
+      if (missing) view.fix(column.name, null);
+      else if (value === null || value === undefined) this.input.focus();
       else view.fix(column.name, value);
     });
     this.canvas.addEventListener("pointermove", (event) => {
@@ -246,8 +248,9 @@ class Card {
     this.known = known;
     this.hide.hidden = !known;
     this.element.classList.toggle("known", known);
-    if (column.input === "label") this.input.value = known ? String(column.labels.indexOf(value)) : "";
-    else this.input.value = known ? String(value) : "";
+    if (column.input === "label") this.input.value = value === null ? "missing" : known ? String(column.labels.indexOf(value)) : "";
+    else this.input.value = known && value !== null ? String(value) : "";
+    this.input.placeholder = value === null ? "missing" : "unknown";
   }
 
   take(p, nats) {
