@@ -88,7 +88,7 @@ def wander(steps=1600, *, averages=32, on_progress=silent):
 def test_any_length_is_what_tracking_it_would_have_given(monkeypatch):
     made = wander()
     lengths = (0.03, 0.075, 0.14, 0.2)
-    monkeypatch.setattr("motes.points.training.LENGTHS", lengths)
+    monkeypatch.setattr("motes.training.loop.LENGTHS", lengths)
     tracked = wander(averages=1).averages
     assert tracked.lengths.tolist() == list(lengths)
     spread = np.linalg.norm(tracked.weights[0] - tracked.weights[-1])
@@ -131,7 +131,7 @@ def test_averages_change_nothing_else_and_none_are_kept_where_none_are_asked_for
     assert without.averages is None
     with pytest.raises(UsageError, match="no averages were kept"):
         without.averaged_over(0.1)
-    monkeypatch.setattr("motes.points.training.PATIENCE", 1e-9)  # eight steps a call
+    monkeypatch.setattr("motes.training.loop.PATIENCE", 1e-9)  # a step a call
     assert np.array_equal(wander().averages.weights, with_them.averages.weights)
 
 

@@ -459,7 +459,7 @@ def batch():
 
 @effect("training.last_batch")
 def last_batch():
-    left = {how: trained(batch=5, last_batch=how).state.arrays["batches/left"] for how in ("fill", "partial")}
+    left = {how: trained(batch=5, last_batch=how).state.arrays["batches/0/left"] for how in ("fill", "partial")}
     assert {how: len(rows) for how, rows in left.items()} == {"fill": 2, "partial": 0}  # of 12 rows in 3 batches of 5
 
 
@@ -553,11 +553,11 @@ def label_dropout():
 
 @effect("training.validation")
 def validation():
-    assert trained().held_out is None
+    assert trained().best is None
     # With a quarter of 12 rows held out 9 are learned, with a half 6: what is left of them after steps of 4 rows.
     for share, left in ((0.25, 1), (0.5, 2)):
         found = trained(validation=share)
-        assert found.held_out is not None and len(found.state.arrays["batches/left"]) == left, share
+        assert found.best is not None and len(found.state.arrays["batches/0/left"]) == left, share
 
 
 @effect("training.check_every")

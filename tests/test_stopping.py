@@ -128,15 +128,15 @@ def overfitted():
 
 def test_training_stops_before_its_end_and_keeps_the_best(overfitted):
     trained = overfitted.training
-    seen = trained.held_out
+    steps, losses = trained.looks.T
     assert trained.steps < 4000
     assert not trained.interrupted
-    np.testing.assert_array_equal(seen.steps, np.arange(0, trained.steps + 1, 50))
-    assert trained.steps == seen.best + 4 * 50
-    assert seen.losses[seen.steps == seen.best] == seen.losses.min()
+    np.testing.assert_array_equal(steps, np.arange(0, trained.steps + 1, 50))
+    assert trained.steps == trained.best + 4 * 50
+    assert losses[steps == trained.best] == losses.min()
     # What was best is what is left, to the bit: a training that ends there.
-    assert seen.best > 0
-    again = fit_points(atoms(), changes=STOPPING | {"training.steps": seen.best}, seed=0)
+    assert trained.best > 0
+    again = fit_points(atoms(), changes=STOPPING | {"training.steps": int(trained.best)}, seed=0)
     np.testing.assert_array_equal(weights_of(again.denoiser), weights_of(overfitted.denoiser))
 
 
@@ -151,8 +151,8 @@ def test_looking_changes_nothing_of_the_training():
         for held in (None, Rows(x[:20]))
     )
     np.testing.assert_array_equal(plain.losses, looked.losses)
-    np.testing.assert_array_equal(looked.held_out.steps, [0, 25, 50, 60])
-    assert plain.held_out is None
+    np.testing.assert_array_equal(looked.looks[:, 0], [0, 25, 50, 60])
+    assert plain.best is None and not len(plain.looks)
 
 
 def test_a_share_for_validation_needs_rows_that_are_held_out():
@@ -164,7 +164,7 @@ def test_the_held_out_loss_is_the_expected_one_of_the_averaged_weights():
     # The loss of `Point` has no noise: half the squared distance to the rows, by their weights.
     rows, weights = np.array([[1.0, 1.0], [2.0, 0.0], [0.0, 5.0]]), np.array([1.0, 3.0, 0.0])
     trained = train_point(X, steps=30, held=Rows(rows, weights=weights), check_every=10, patience=99)
-    for step, found in zip(trained.held_out.steps, trained.held_out.losses, strict=True):
+    for step, found in trained.looks:
         where = np.asarray(train_point(X, steps=int(step)).averaged.where) if step else np.zeros(2)
         expected = np.average(0.5 * ((rows - where) ** 2).sum(axis=1), weights=weights)
         np.testing.assert_allclose(found, expected, rtol=1e-5)
@@ -175,21 +175,21 @@ def test_snapshots_and_averages_end_with_the_best():
     far = np.array([[-9.0, 9.0]])  # away from where the rows pull, so that the first weights are the best
     options = {"check_every": 5, "patience": 3, "averages": 4}
     trained = train_point(X, steps=60, held=Rows(far), **options)
-    assert trained.held_out.best == 0
+    assert trained.best == 0
     assert trained.steps == 15
     assert trained.snapshots == []
     assert trained.averages is None
     np.testing.assert_array_equal(trained.averaged.where, np.zeros(2))
     near = X.mean(axis=0)[None]
     trained = train_point(X, steps=60, held=Rows(near), **options)
-    assert trained.averages.steps.max() == trained.held_out.best == trained.snapshots[-1].step
+    assert trained.averages.steps.max() == trained.best == trained.snapshots[-1].step
     np.testing.assert_array_equal(trained.snapshots[-1].averaged.where, trained.averaged.where)
 
 
 def test_progress_tells_the_held_out_loss():
     told = []
     trained = train_point(X, steps=20, held=Rows(X), check_every=10, patience=9, on_progress=told.append)
-    assert told[-1].held_out == trained.held_out.losses[-1]
+    assert told[-1].held_out == trained.looks[-1, 1]
 
 
 @pytest.mark.slow
@@ -197,8 +197,8 @@ def test_labels_are_held_out_too():
     x, labels = motes.data.make_labelled_shape("moons", 90, seed=7)
     changes = SMALL | {"training.check_every": 30, "training.validation": 0.2}
     model = fit_points(PointData(x, labels=labels, weights=np.ones(90)), changes=changes)
-    np.testing.assert_array_equal(model.training.held_out.steps, [0, 30, 60])
-    assert np.isfinite(model.training.held_out.losses).all()
+    np.testing.assert_array_equal(model.training.looks[:, 0], [0, 30, 60])
+    assert np.isfinite(model.training.looks).all()
     assert np.isfinite(model.sample(5, label=1)).all()
 
 

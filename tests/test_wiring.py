@@ -23,7 +23,7 @@ from motes.points.losses import LOSSES
 from motes.points.networks import ResidualMLP, StepGated
 from motes.points.schedules import VarianceExploding
 from motes.points.times import DRAWS, LogNormalTimes, UniformTimes
-from motes.points.training import OnDevice, Rows, _recent_mean, train
+from motes.points.training import OnDevice, Rows, train
 from motes.recipes import load_recipe
 from motes.training.checkpoints import State, named
 from motes.training.model import FitSession
@@ -76,7 +76,7 @@ def test_the_memory_of_a_training_is_that_of_its_losses():
         scale: train_point(40, loss=lambda d, x, t, e, scale=scale: {"a": scale + 0.0 * d.where[0]}, times=times)
         for scale in (1.0, 3.0)
     }
-    memories = [bits(train.state.arrays["state/.times.squares"]) for train in seen.values()]
+    memories = [bits(train.state.arrays["state/.memory.squares"]) for train in seen.values()]
     assert memories[0] != memories[1]
 
 
@@ -89,10 +89,6 @@ def test_a_training_keeps_its_state_on_the_way(tmp_path):
 def test_after_one_step_every_average_is_its_weights():
     one = train_point(1, loss=lambda d, x, t, e: {"a": jnp.sum((d.where - x) ** 2)}, averages=1)
     np.testing.assert_allclose(one.averages.weights, [one.last.where] * 2, rtol=1e-6)
-
-
-def test_the_loss_that_is_told_is_the_mean_of_the_last_500():
-    assert _recent_mean([np.zeros(300, np.float32), np.ones(300, np.float32)]) == pytest.approx(300 / 500)
 
 
 def test_held_out_rows_count_by_their_weights():

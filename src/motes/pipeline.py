@@ -28,7 +28,7 @@ from motes.tables.fitting import fit_table
 from motes.tables.kinds.columns import column_messages
 from motes.tables.recipe import TableRecipe
 from motes.training import Model, Recipe
-from motes.training.checkpoints import Keeper
+from motes.training.checkpoints import Checkpointer
 from motes.training.model import FitSession
 
 NATS = " nats a row"  # of the loss of a table
@@ -126,7 +126,7 @@ def trained(
     reporter: Reporter,
     *,
     start: Model | None = None,
-    keeper: Keeper | None = None,
+    keeper: Checkpointer | None = None,
     least: float | None = None,
     on_progress: OnProgress = silent,
 ) -> Model:

@@ -19,7 +19,7 @@ class Progress(NamedTuple):
     Attributes:
         done: the rows, frames or other parts that are finished; of a training, the steps.
         total: how many there are; None where that is not known.
-        loss: of a training: the mean over recent steps; of a table, in nats per row.
+        loss: of a training: the mean over the newest tenth of its steps; of a table, in nats per row.
         held_out: of a training: the newest loss of validation rows, where there are any.
         seconds: of a training: how long it has taken, with earlier processes.
     """

@@ -201,7 +201,7 @@ class RunTraining:
 
 
 class Checkpoints:
-    """Keeps the state of a training in the folder of a run: a `motes.training.checkpoints.Keeper`.
+    """Keeps the state of a training in the folder of a run: a `motes.training.checkpoints.Checkpointer`.
 
     Args:
         out: the folder.
@@ -345,12 +345,13 @@ def snapshots_in(out: Path, model: PointModel) -> list[tuple[int, Denoiser]]:
         recipe, rows = json.loads(texts["recipe"]), (int(texts["seed"]), texts["fingerprint"])
         if not _is_said(recipe, model.recipe.to_dict()) or rows != (model.seed, model.fingerprint):
             return []
-        end = int(state.arrays.get("best/.step", state.numbers["course/step"]))  # of the weights that are kept
+        best = state.arrays.get("best/.step")
+        end = state.numbers["course/step"] if best is None else int(best.max())  # of the weights that are kept
         which = 0 if model.recipe.training.weights == "averaged" else 1
         shots = state.part("course").part("snapshots").arrays
         before = [step for step in sorted(map(int, shots)) if step < end]
         return [
-            *((step, with_weights(model.denoiser, shots[str(step)][which])) for step in before),
+            *((step, with_weights(model.denoiser, shots[str(step)].reshape(2, -1)[which])) for step in before),
             (end, model.denoiser),
         ]
     return []

@@ -21,13 +21,14 @@ from motes.evaluation.losses import expected_loss
 from motes.evaluation.sources import PointSource
 from motes.explorer.origins import Sketch
 from motes.explorer.subjects import Subject
-from motes.points import PointModel, PointRecipe, Rows
+from motes.points import Denoiser, PointModel, PointRecipe, Rows
 from motes.points.fitting import choose_options, standardiser_of
-from motes.points.training import ROOM, Stepwise
+from motes.points.training import point_task
 from motes.seeds import seed_key
 from motes.training import Provenance
 from motes.training.averages import with_weights
 from motes.training.checkpoints import State
+from motes.training.loop import TrainingState
 
 TRAINING = "training"  # of the model under way, as the page calls it
 LOOK = 0.4  # seconds between two snapshots
@@ -80,7 +81,7 @@ class Live:
         self._model = self._described(recipe=recipe)
         numbers = None if classes is None else classes.numbers(table.labels, len(table))
         self._rows = Rows(units.forward(table.x), numbers)
-        self._stepwise = self._following(recipe, None)
+        self._course = self._following(recipe, None)
         self._python, self.changes = python, list[int]()
         self._on_news, self._changed = on_news, threading.Condition()
         self._wanted, self._pace, self._closed = 0, 0, False
@@ -134,18 +135,18 @@ class Live:
     @property
     def plays(self) -> bool:
         """Whether steps are wanted."""
-        return self._wanted > 0 and self._stepwise.course.goes_on and not self._closed
+        return self._wanted > 0 and self._course.goes_on and not self._closed
 
     @property
     def done(self) -> int:
         """Steps that were taken."""
-        return self._stepwise.course.done
+        return self._course.done
 
     # --- what the visitor sees ---
 
     def news(self, since: int) -> tuple[dict[str, Any], NDArray[np.float32]]:
         """Where it stands, and the losses after the first `since` steps."""
-        losses = self._stepwise.course.losses
+        losses = self._course.losses
         after = np.concatenate([*losses, np.zeros(0, np.float32)])[since:]
         about = {
             "run": self.number,
@@ -211,10 +212,10 @@ class Live:
                 continue
             begin = time.perf_counter()
             most = max(round(pace * STRIDE), 1) if pace else stride
-            count = self._stepwise.go(min(most, wanted))
+            count = self._course.advance(min(most, wanted))
             lasted = time.perf_counter() - begin
             if not pace and not fresh:  # the first call compiles, which says nothing of the next one
-                stride = int(np.clip(count * STRIDE / lasted, 1, ROOM))
+                stride = max(int(count * STRIDE / lasted), 1)
             fresh = False
             with self._changed:
                 self._wanted = max(self._wanted - count, 0)
@@ -231,24 +232,24 @@ class Live:
     def _follow(self, recipe: PointRecipe) -> None:
         """Go on by another recipe."""
         self._keep()
-        self._stepwise = self._following(recipe, self._stepwise.course.kept())
+        self._course = self._following(recipe, self._course.complete())
         self.recipe, self._model = recipe, self._described(recipe=recipe)
         self.changes = [*self.changes, self.done]
         if self._wanted:
             self._wanted = recipe.training.steps
         self._on_news()
 
-    def _following(self, recipe: PointRecipe, state: State | None) -> Stepwise:
+    def _following(self, recipe: PointRecipe, state: State | None) -> TrainingState[Denoiser]:
         """The training by a recipe, from its beginning or from a state."""
-        return Stepwise(
+        task = point_task(
             self._model.denoiser,
             self._rows,
             key=seed_key(self._model.seed, "training"),
             loss=recipe.loss,
             times=recipe.times,
             options=recipe.training,
-            state=state,
         )
+        return TrainingState(task, state)
 
     def _least(self) -> float:
         """The loss of the exact denoiser: no network gets below it."""
@@ -260,8 +261,8 @@ class Live:
         return expected_loss(subject.oracle, recipe.loss, x0, recipe.times, key=key, draws=FLOOR_DRAWS).mean
 
     def _keep(self) -> None:
-        state = self._stepwise.course.state
-        kept = {**self.snapshots, self.done: Snapshot(np.asarray(state.weights), np.asarray(state.average))}
+        now = self._course.weights
+        kept = {**self.snapshots, self.done: Snapshot(np.asarray(now.last)[0], np.asarray(now.average)[0])}
         if len(kept) > SNAPSHOTS:
             steps = sorted(kept)
             kept = {step: kept[step] for step in [*steps[:-1:2], steps[-1]]}

@@ -20,9 +20,10 @@ from motes.points.networks import Residual, StepGated
 from motes.points.posterior import Context, Prior, Regression, context_table
 from motes.points.posterior_model import PosteriorModel
 from motes.points.recipe import PointRecipe
-from motes.points.training import Rows, Trained, train, with_validation
+from motes.points.training import Rows, point_task, with_validation
 from motes.seeds import seed_key
-from motes.training import Provenance
+from motes.training import Provenance, Trained
+from motes.training.loop import train
 from motes.training.model import FitSession, ahead_of, mark, run_of
 
 Array = NDArray[np.float64]
@@ -102,7 +103,7 @@ def fit_points(
     if training.validation:
         rows = with_validation(rows, training.validation, seed_key(seed, "validation"))
 
-    def model_of(trained: Trained) -> PointModel | PosteriorModel:
+    def model_of(trained: Trained[Denoiser]) -> PointModel | PosteriorModel:
         mark(trained, run)
         kind = PointModel if points.context is None else PosteriorModel
         return kind(
@@ -117,23 +118,22 @@ def fit_points(
         )
 
     try:
-        return model_of(train(
+        task = point_task(
             denoiser,
             rows,
             key=seed_key(seed, "training"),
             loss=chosen.loss,
             times=chosen.times,
             options=replace(training, steps=ahead.steps),
-            keeper=session.going_on(ahead.state).keeper,
-            on_progress=session.on_progress,
-        ))  # fmt: skip
+        )
+        return model_of(train(task, session.going_on(ahead.state)))
     except TrainingError as error:
         if isinstance(error.result, Trained):
             error.result = model_of(error.result)
         raise
 
 
-def _training_of(start: GaussianModel | None, recipe: PointRecipe) -> Trained | None:
+def _training_of(start: GaussianModel | None, recipe: PointRecipe) -> Trained[Denoiser] | None:
     """What the training left whose weights are those of the start, if its state is one of a training by this recipe."""
     if start is None or start.training is None:
         return None

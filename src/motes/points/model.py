@@ -37,10 +37,9 @@ from motes.points.posterior import Context, NoveltyDetector
 from motes.points.recipe import PointRecipe
 from motes.points.samplers import Ancestral
 from motes.points.sampling import ReverseProcess, sample
-from motes.points.training import Trained
 from motes.progress import OnProgress, Progress, Reporter, silent
 from motes.seeds import seed_key
-from motes.training import Model, Provenance
+from motes.training import Model, Provenance, Trained
 from motes.training.averages import weights_of, with_weights
 from motes.training.checkpoints import arrays_of
 from motes.training.model import ROWS, texts_of, with_index
@@ -89,7 +88,7 @@ class GaussianModel(Model):
         classes: Classes | None = None,
         context: Context | None = None,
         provenance: Provenance = Provenance(),
-        training: Trained | None = None,
+        training: Trained[Denoiser] | None = None,
         template: Any = None,
     ):
         super().__init__(recipe, provenance, training, np.empty((0, len(columns))) if template is None else template)

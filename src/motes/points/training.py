@@ -1,16 +1,15 @@
-"""The training of points: options, rows and their losses, early stopping, the state, and the compiled loop.
+"""The training of points: options, rows and their losses, validation, and what the training loop is given.
 
     minimise over the weights    E loss(denoiser, x_0, t, eps),    x_0 a row, t ~ times, eps ~ N(0, I)
 
-`train`, in the last section, is the loop: `Stepwise` takes some steps at a time by one compiled program, `_advance`;
-`TrainingState` remembers what they lead to. `OnDevice.losses` gives the loss of each row of a batch.
+`PointObjective` is what `motes.training.loop` minimises: `OnDevice.losses` gives the loss of each row of a batch, and
+`train` carries it out.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, Literal, NamedTuple
 
@@ -21,17 +20,19 @@ import optax
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from motes.errors import TrainingError, UsageError
+from motes.errors import UsageError
 from motes.points.denoisers import Denoiser, Given
 from motes.points.losses import Constant, Loss, Target, in_groups, stable_target
 from motes.points.networks import droppable, each_alone, thinned
 from motes.points.times import Times
-from motes.progress import OnProgress, Progress, silent
+from motes.progress import OnProgress, silent
 from motes.ranges import Checked, number
-from motes.training.averages import LENGTHS, Averages, rates, shapes_of, weights_of, with_weights
+from motes.training.averages import shapes_of, weights_of, with_weights
 from motes.training.batches import Batches, systematic
-from motes.training.checkpoints import BATCHES, WATCH, Keeper, State, interruptible, named, tree_state
-from motes.training.optimisers import DivergenceMonitor, rising_and_falling, scale_by_soap, times_the_first, with_inputs
+from motes.training.checkpoints import Checkpointer, Session
+from motes.training.loop import Task, Trained, Validation, Weights
+from motes.training.loop import train as carry_out
+from motes.training.optimisers import rising_and_falling, scale_by_soap, times_the_first, with_inputs
 from motes.training.programs import training_program
 
 SNAPSHOT_RATIO = 2  # of the steps of a snapshot to those of the one before
@@ -323,362 +324,138 @@ def validation_rows(x: NDArray[Any], share: float, key: jax.Array) -> NDArray[np
     return np.flatnonzero(np.isin(value, chosen))
 
 
-class HeldOut(NamedTuple):
-    """The losses of the averaged weights on held-out rows."""
-
-    steps: NDArray[np.int64]
-    """After how many steps each was taken, (k,), from 0 on."""
-    losses: NDArray[np.float64]
-    """(k,)."""
-
-    @property
-    def best(self) -> int:
-        """The step after which the loss was least; these weights are the ones that are kept."""
-        return int(self.steps[self.losses.argmin()])
-
-
-class EarlyStopping:
-    """Looks at the weights now and then, and remembers the best.
-
-    Args:
-        held: the rows.
-        denoiser: whose weights they are.
-        loss: per row.
-        times: their distribution is that of the times.
-        key: of the times, the noise and the withheld labels.
-        options: how often it looks, its patience, and how often labels are withheld.
-    """
-
-    def __init__(
-        self,
-        held: Rows,
-        denoiser: Denoiser,
-        loss: Loss,
-        times: Times,
-        key: jax.Array,
-        options: Training,
-    ):
-        self.every, self._patience = options.check_every, options.patience
-        self._steps: list[int] = []
-        self._losses: list[float] = []
-        self.best: Any = None
-        self._since = 0  # the look from which patience counts
-        m = len(held.x)
-        draws = -(-LOOK_ROWS // m)
-        weights = np.ones(m) if held.weights is None else np.asarray(held.weights, np.float64)
-        blocks = -(-m * draws // BLOCK)
-        pad = blocks * BLOCK - m * draws
-        index = np.pad(np.tile(np.arange(m, dtype=np.int32), draws), (0, pad))
-        share = np.pad(np.tile(weights / (weights.sum() * draws), draws), (0, pad))
-        # By NumPy, since these draws are made once, and a program for them would take far longer to compile.
-        rng = np.random.default_rng([*np.asarray(jax.random.key_data(key)), APART])
-        count = blocks * BLOCK
-        rows = OnDevice.of(held, options.label_dropout)
-        # Every part of the range of times in equal measure, in an order that has nothing to do with the rows.
-        u = (rng.permutation(count) + rng.random(count)) / count
-        eps, chances = rng.standard_normal((count, held.x.shape[1])), rng.random(count)
-        in_blocks = lambda part: jax.device_put(part.reshape(blocks, BLOCK, *part.shape[1:]))
-        kept = (in_blocks(part.astype(jnp.result_type(float))) for part in (share, u, eps, chances))
-        self._loss = partial(_loss, denoiser, loss, times, rows, _Draws(in_blocks(index), *kept))
-
-    def look(self, state: Any, step: int, weights: jax.Array) -> None:
-        """Evaluate `weights`; `state` is kept where they are the best so far."""
-        value = float(self._loss(weights))
-        value = value if np.isfinite(value) else np.inf
-        if not self._losses or value < min(self._losses):
-            self.best = state
-        self._steps.append(step)
-        self._losses.append(value)
-
-    @property
-    def last(self) -> float:
-        """The newest loss."""
-        return self._losses[-1]
-
-    @property
-    def in_vain(self) -> bool:
-        """Whether patience is at its end."""
-        return len(self._losses) - max(int(np.argmin(self._losses)), self._since) > self._patience
-
-    @property
-    def seen(self) -> HeldOut:
-        """All looks so far."""
-        return HeldOut(np.array(self._steps, np.int64), np.array(self._losses))
-
-    @property
-    def state(self) -> State:
-        """All looks so far, and from which one patience counts; `best` is not in it."""
-        seen = self.seen
-        return State({"steps": seen.steps, "losses": seen.losses}, {"since": self._since})
-
-    def go_on(self, state: State, best: Any, *, anew: bool) -> None:
-        """Go on where another watch of the same rows was. `best` was its best state; `anew`: with all the patience."""
-        self._steps, self._losses = state.arrays["steps"].tolist(), state.arrays["losses"].tolist()
-        self.best, self._since = best, len(self._losses) - 1 if anew else state.numbers["since"]
-
-
 class _Draws(NamedTuple):
     row: jax.Array  # its number, (blocks, BLOCK)
-    share: jax.Array  # of the mean
     u: jax.Array  # what places its time
     eps: jax.Array  # (blocks, BLOCK, d)
     chances: jax.Array  # of withheld labels, (blocks, BLOCK)
 
 
+def _validation(held: Rows, objective: PointObjective, options: Training) -> Validation:
+    """The validation by held-out rows, each with some times and noise that stay the same."""
+    m = len(held.x)
+    draws = -(-LOOK_ROWS // m)
+    weights = np.ones(m) if held.weights is None else np.asarray(held.weights, np.float64)
+    blocks = -(-m * draws // BLOCK)
+    count = blocks * BLOCK
+    pad = count - m * draws
+    index = np.pad(np.tile(np.arange(m, dtype=np.int32), draws), (0, pad))
+    shares = np.pad(np.tile(weights / (weights.sum() * draws), draws), (0, pad))
+    # By NumPy, since these draws are made once, and a program for them would take far longer to compile.
+    rng = np.random.default_rng([*np.asarray(jax.random.key_data(objective.key)), APART])
+    # Every part of the range of times in equal measure, in an order that has nothing to do with the rows.
+    u = (rng.permutation(count) + rng.random(count)) / count
+    eps, chances = rng.standard_normal((count, held.x.shape[1])), rng.random(count)
+    in_blocks = lambda part: jax.device_put(part.reshape(blocks, BLOCK, *part.shape[1:]))
+    numbers = (in_blocks(part.astype(jnp.result_type(float))) for part in (u, eps, chances))
+    unseen, drawn = (
+        objective._replace(rows=OnDevice.of(held, options.label_dropout)),
+        _Draws(in_blocks(index), *numbers),
+    )
+
+    def losses(weights: Any) -> NDArray[np.float64]:
+        return np.asarray(_losses(unseen, drawn, np.asarray(weights)[0]), np.float64).reshape(1, count)
+
+    return Validation(losses, shares[None], options.check_every, options.patience)
+
+
 @training_program
-def _loss(denoiser: Denoiser, loss: Loss, times: Times, rows: OnDevice, draws: _Draws, weights: jax.Array) -> jax.Array:
-    """The mean loss, block by block."""
-    model = with_weights(denoiser, weights)
+def _losses(objective: PointObjective, draws: _Draws, weights: ArrayLike) -> jax.Array:
+    """The loss of each draw, block by block, (blocks, BLOCK)."""
+    model = with_weights(objective.denoiser, weights)
 
     def block(some: _Draws) -> jax.Array:
-        t = times.place(denoiser.schedule, some.u)
-        return jnp.sum(some.share * rows.losses(model, loss, some.row, t, some.eps, some.chances))
+        t = objective.times.place(model.schedule, some.u)
+        return objective.rows.losses(model, objective.row_loss, some.row, t, some.eps, some.chances)
 
-    return jax.lax.map(block, draws).sum()
-
-
-# --- All that changes while a training goes on, and what is made of it at the end -----------------------------------
+    return jax.lax.map(block, draws)
 
 
-class Snapshot(NamedTuple):
-    """Both kinds of weights after `step` steps."""
-
-    step: int
-    averaged: Denoiser
-    last: Denoiser
+# --- What the training loop is given --------------------------------------------------------------------------------
 
 
-@dataclass(repr=False)
-class Trained:
-    """What training leaves: `averaged` holds the moving average of the weights, `last` the weights themselves.
+class PointObjective(NamedTuple):
+    """The loss of a denoiser on batches of rows; see `motes.training.loop.Objective`."""
 
-    With held-out rows both are those of the step `held_out.best`, as are the last of `snapshots` and of `averages`.
+    denoiser: Denoiser
+    row_loss: Loss
+    times: Times
+    rows: OnDevice
+    key: jax.Array
+    stable: bool  # the target of a row is its mean over the batch
 
-    Example:
-        >>> trained = model.training
-        >>> trained.steps, len(trained.losses), trained.interrupted
-        (2, 2, False)
+    @property
+    def members(self) -> None:
+        """Nothing: a denoiser has its members inside."""
+
+    def loss(
+        self, weights: jax.Array, member: None, rows: jax.Array, draws: None, state: Weights
+    ) -> tuple[jax.Array, Any]:
+        """The mean loss of the rows that are not -1, and what the times remember."""
+        model, index, counts = with_weights(self.denoiser, weights), jnp.maximum(rows, 0), rows >= 0
+        time_key, noise_key, label_key, thin_key = jax.random.split(jax.random.fold_in(self.key, state.step), 4)
+        drawn = self.times.batch(self.denoiser.schedule, time_key, len(index), state.memory)
+        eps = jax.random.normal(noise_key, (len(index), self.rows.x.shape[1]))  # (batch, d)
+        chances = jax.random.uniform(label_key, (len(index),))  # of withheld labels
+        among = counts if self.stable else None
+        per_row = self.rows.losses(model, self.row_loss, index, drawn.t, eps, chances, thin=thin_key, among=among)
+        seen = self.times.learn(state.memory, drawn, per_row, counts)
+        weighted = per_row if drawn.weight is None else drawn.weight * per_row
+        return jnp.mean(weighted, where=counts), seen
+
+
+def point_task(
+    denoiser: Denoiser,
+    data: NDArray[np.floating] | Rows,
+    *,
+    key: jax.Array,
+    loss: Loss,
+    times: Times,
+    options: Training = Training(),
+) -> Task[Denoiser]:
+    """What `train`, with these arguments, gives the training loop.
+
+    Raises:
+        UsageError: a share of rows for validation, where no rows are held out.
     """
-
-    averaged: Denoiser
-    last: Denoiser
-    losses: NDArray[np.float32]  # one per step
-    seconds: float
-    interrupted: bool = False
-    snapshots: list[Snapshot] = field(default_factory=list)
-    averages: Averages | None = None  # from which `averaged_over` makes its own
-    held_out: HeldOut | None = None  # the losses of held-out rows, where there were any
-    state: State | None = None  # the complete one, after the last step
-
-    def __repr__(self) -> str:
-        end = f", loss {self.losses[-500:].mean():.4g}" if self.steps else ""
-        return f"Trained({self.steps:,} steps in {self.seconds:.1f} s{end}{', interrupted' * self.interrupted})"
-
-    @property
-    def steps(self) -> int:
-        """Steps that were taken."""
-        return len(self.losses)
-
-    @property
-    def looks(self) -> NDArray[np.float64]:
-        """(checks, 2): step and loss of the held-out rows."""
-        if self.held_out is None:
-            return np.zeros((0, 2))
-        return np.stack([self.held_out.steps, self.held_out.losses], axis=1)
-
-    @property
-    def best(self) -> int | None:
-        """The step of the weights that are kept; None where no rows were held out."""
-        return None if self.held_out is None else self.held_out.best
-
-    def averaged_over(self, sigma_rel: float) -> Denoiser:
-        """With an average of the weights whose length is this share of the training (Karras et al. 2024, section 3).
-
-        Raises:
-            UsageError: a length out of range, or no averages were kept.
-
-        Example:
-            >>> type(model.training.averaged_over(0.1)).__name__
-            'Preconditioned'
-        """
-        if self.averages is None:
-            raise UsageError("no averages were kept in this training. Train with averages = 32, and at least a step.")
-        return with_weights(self.last, self.averages.over(sigma_rel))
-
-
-class Weights(NamedTuple):
-    """All that a step of training changes."""
-
-    weights: jax.Array  # (p,)
-    average: jax.Array  # (p,)
-    powers: jax.Array  # (lengths, p), averages with profiles that are powers
-    optimiser: optax.OptState
-    times: Any  # what they remember
-    step: jax.Array
-
-
-class TrainingState:
-    """All that changes while a training goes on, and what is made of it."""
-
-    def __init__(
-        self,
-        denoiser: Denoiser,
-        state: Weights,
-        options: Training,
-        batches: Batches,
-        watch: EarlyStopping | None,
-        *,
-        lengths: tuple[float, ...],
-    ):
-        self.denoiser, self.state, self.batches, self.watch, self.lengths = denoiser, state, batches, watch, lengths
-        self.steps, self.snapshot_steps = options.steps, options.snapshot_steps()
-        self.store_every = -(-options.steps // options.averages) if options.averages else options.steps
-        self.done = 0
-        self.losses: list[NDArray[np.float32]] = []
-        self.snapshots: list[tuple[int, Any, Any]] = []  # step, averaged and last weights
-        self.stored: dict[int, NDArray[np.float32]] = {}  # step -> powers
-        self._begin = time.perf_counter()
-        self._sound = (state, 0, 0)  # state, steps, and parts of the losses
-
-    def begin(self, kept: State | None) -> None:
-        """Begin, or go on where a training was whose complete state is `kept`, with the same rows or with others."""
-        if kept is not None:
-            self._go_on(kept)
-            self.mark_sound()
-        if self.watch and not (kept is not None and kept.has(WATCH)):
-            self.watch.look(self.state, self.done, self.state.average)
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether steps are left, and patience."""
-        return self.done < self.steps and not (self.watch and self.watch.in_vain)
-
-    def next_stop(self, most: int) -> int:
-        """The step after which something is to be done; `most` steps from here at the latest."""
-        every = [self.store_every, *([self.watch.every] if self.watch else [])]
-        shots = [step for step in self.snapshot_steps if step > self.done]
-        return min(self.steps, self.done + most, *(_next(self.done, one) for one in every), *shots[:1])
-
-    def took(self, state: Weights, losses: NDArray[np.float32]) -> None:
-        """Steps with these losses, (k,), have led to this state."""
-        self.state, self.done = state, self.done + len(losses)
-        self.losses.append(losses)
-        if self.done in self.snapshot_steps:
-            self.snapshots.append((self.done, state.average, state.weights))
-        if self.lengths and self.done % self.store_every == 0:
-            self.stored[self.done] = np.asarray(state.powers)
-        if self.watch and (self.done % self.watch.every == 0 or self.done == self.steps):
-            self.watch.look(state, self.done, state.average)
-
-    def mark_sound(self) -> None:
-        """What was learned so far is good, as far as losses tell."""
-        self._sound = (self.state, self.done, len(self.losses))
-
-    def back_to_sound(self) -> None:
-        """Forget what came after it was good."""
-        self.state, self.done, parts = self._sound
-        self.losses = self.losses[:parts]
-        self.snapshots = [shot for shot in self.snapshots if shot[0] <= self.done]
-        self.stored = {step: powers for step, powers in self.stored.items() if step <= self.done}
-
-    @property
-    def joined(self) -> NDArray[np.float32]:
-        """The losses of all steps."""
-        return np.concatenate(self.losses) if self.losses else np.zeros(0, np.float32)
-
-    @property
-    def seconds(self) -> float:
-        """Of the training, that of earlier processes included."""
-        return time.perf_counter() - self._begin
-
-    def progress(self) -> Progress:
-        """Where it stands."""
-        unseen = self.watch.last if self.watch else None
-        return Progress(self.done, self.steps, _recent_mean(self.losses), unseen, self.seconds)
-
-    def result(self, interrupted: bool = False) -> Trained:
-        """What was learned so far."""
-        best = self.watch.best if self.watch else self.state
-        end = int(best.step)
-        until = {step: powers for step, powers in self.stored.items() if step <= end} | {end: np.asarray(best.powers)}
-        with_flat = lambda flat: with_weights(self.denoiser, flat)
-        return Trained(
-            with_flat(best.average),
-            with_flat(best.weights),
-            self.joined,
-            self.seconds,
-            interrupted,
-            [Snapshot(step, *map(with_flat, both)) for step, *both in self._snapshots_until(best, end)],
-            Averages.of(self.lengths, until) if self.lengths and end else None,
-            self.watch.seen if self.watch else None,
-            self.kept(),
+    rows = data if isinstance(data, Rows) else Rows(data)
+    if options.validation and rows.held is None:
+        raise UsageError(
+            f"options.validation = {options.validation:g}, and no rows are held out. Give them, Rows(x, held=...), "
+            "or leave validation at 0."
         )
-
-    def _snapshots_until(self, best: Weights, end: int) -> list[tuple[int, Any, Any]]:
-        """Those up to the step `end`, of which the last has the weights that are kept."""
-        shots = [shot for shot in self.snapshots if shot[0] < end]
-        return [*shots, (end, best.average, best.weights)] if end and self.snapshot_steps else shots
-
-    def kept(self) -> State:
-        """The complete state."""
-        parts = {"state": tree_state(self.state), BATCHES: self.batches.state}
-        if self.watch:
-            parts |= {WATCH: self.watch.state, "best": tree_state(self.watch.best)}
-        shots = {str(step): both for step, *both in self.snapshots}
-        arrays = {"losses": self.joined}
-        arrays |= {f"snapshots/{step}": np.stack([np.asarray(one) for one in both]) for step, both in shots.items()}
-        arrays |= {f"stored/{step}": powers for step, powers in self.stored.items()}
-        return named(
-            parts | {"course": State(arrays, {"step": self.done, "steps": self.steps, "seconds": self.seconds})}
-        )
-
-    def _go_on(self, kept: State) -> None:
-        own = kept.part("course")
-        state = kept.tree("state", self.state)
-        if kept.has(BATCHES):
-            self.batches.go_on(kept.part(BATCHES))
-        if self.watch and kept.has("best"):
-            best = kept.tree("best", state)
-            if kept.has(WATCH):
-                self.watch.go_on(kept.part(WATCH), best, anew=own.numbers["steps"] != self.steps)
-            else:  # the best weights for other rows are among those that these rows compare
-                self.watch.look(best, int(best.step), best.average)
-        self.state, self.done, self.losses = state, own.numbers["step"], [own.arrays["losses"]]
-        self._begin -= own.numbers["seconds"]
-        # A file has its arrays in an order of its own.
-        in_order = lambda name: sorted((int(step), one) for step, one in own.part(name).arrays.items())
-        self.snapshots = [(step, *both) for step, both in in_order("snapshots")]
-        self.stored = dict(in_order("stored"))
+    on_device = OnDevice.of(rows, options.label_dropout)
+    objective = PointObjective(denoiser, loss, times, on_device, key, options.stable_target(loss))
+    return Task(
+        objective,
+        np.asarray(weights_of(denoiser))[None],
+        lambda weights: with_weights(denoiser, np.asarray(weights)[0]),
+        options.make_optimiser(shapes_of(denoiser)),
+        [_batches(np.random.default_rng(np.asarray(jax.random.key_data(key))), rows, options)],
+        options.steps,
+        options.ema,
+        options.averages,
+        times_the_first,
+        "a smaller learning rate, a smaller clip_norm, standardised data",
+        validation=None if rows.held is None else _validation(rows.held, objective, options),
+        memory=times.init(),
+        snapshots=options.snapshot_steps(),
+    )
 
 
-def _next(done: int, every: int) -> int:
-    """The next multiple of `every` after `done`."""
-    return done + every - done % every
+def _batches(rng: np.random.Generator, data: Rows, options: Training) -> Batches:
+    """Row numbers, one epoch after another; -1 marks the empty places of a partial batch."""
+    n, batch, weights = len(data.x), options.batch, data.weights
 
+    def epoch(rng: np.random.Generator) -> NDArray[np.integer]:
+        rows = rng.permutation(n) if weights is None else systematic(rng, weights)
+        if options.last_batch == "partial":
+            rows = np.pad(rows, (0, -len(rows) % batch), constant_values=-1)
+            # Places stand for parts of the range of times, so the empty ones must not be the last.
+            rows[-batch:] = rng.permutation(rows[-batch:])
+        return rows
 
-RECENT = 500  # steps whose mean loss is shown
-
-
-def _recent_mean(losses: list[NDArray[np.float32]]) -> float:
-    recent, have = [], 0
-    for part in reversed(losses):
-        recent.append(part)
-        have += len(part)
-        if have >= RECENT:
-            break
-    return float(np.concatenate(recent[::-1])[-RECENT:].mean())
-
-
-# --- The compiled training loop -------------------------------------------------------------------------------------
-#
-# One program runs many steps before anything crosses back to Python: it draws times and noise, takes the gradient,
-# updates the weights and their moving average, for as many steps as it is requested. Parameters travel as one flat
-# vector, so that the optimiser and the average are a handful of operations however many layers there are.
-
-
-ROOM = 512  # steps for which there is room in one call
-FIRST = 8  # steps of the first call, and of any at least
-PATIENCE = 0.25  # seconds between looks at the clock, the keyboard and the loss
+    return Batches(rng, epoch, batch)
 
 
 def train(
@@ -689,9 +466,9 @@ def train(
     loss: Loss,
     times: Times,
     options: Training = Training(),
-    keeper: Keeper | None = None,
+    keeper: Checkpointer | None = None,
     on_progress: OnProgress = silent,
-) -> Trained:
+) -> Trained[Denoiser]:
     """Train `denoiser` on rows.
 
     Args:
@@ -705,7 +482,7 @@ def train(
             which chooses between `averaged` and `last`; here both are returned.
         keeper: keeps the complete state now and then and at the end, and may have one to go on from: that of a training
             with the same arguments, of which `options.steps` alone may differ. With other steps patience counts anew.
-        on_progress: called a few times a second.
+        on_progress: called before the first step, and then a few times a second.
 
     Ctrl-C stops after the steps under way and returns what was learned, with `interrupted` set; a second one raises
     KeyboardInterrupt at once.
@@ -729,167 +506,5 @@ def train(
         >>> trained.losses.shape
         (2,)
     """
-    stepwise = Stepwise(
-        denoiser, data, key=key, loss=loss, times=times, options=options, state=None if keeper is None else keeper.state
-    )
-    course = stepwise.course
-    guard = stepwise.guard
-    saved, stride, compiled = course.done, FIRST, False
-    with interruptible() as stop:
-        while course.goes_on and not stop:
-            tick = time.perf_counter()
-            count = stepwise.go(stride)
-            if compiled:  # the first call compiles, which says nothing of the next one
-                stride = int(np.clip(count * PATIENCE / (time.perf_counter() - tick), FIRST, ROOM))
-            compiled = True
-            if keeper is not None and guard.sound and keeper.due():
-                keeper.save(course.done, course.kept())
-                saved = course.done
-            on_progress(course.progress())
-        _refuse(guard.fault_at_end(course.done), course)
-        if keeper is not None and course.done > saved:
-            keeper.save(course.done, course.kept())
-    return course.result(interrupted=bool(stop) and course.done < options.steps)
-
-
-class Stepwise:
-    """A training that is carried out some steps at a time; the arguments are those of `train`.
-
-    Args:
-        state: to go on from; None: the training begins.
-
-    Attributes:
-        course: where it stands.
-        guard: says when it has diverged.
-    """
-
-    def __init__(
-        self,
-        denoiser: Denoiser,
-        data: NDArray[np.floating] | Rows,
-        *,
-        key: jax.Array,
-        loss: Loss,
-        times: Times,
-        options: Training = Training(),
-        state: State | None = None,
-    ):
-        rows = data if isinstance(data, Rows) else Rows(data)
-        if options.validation and rows.held is None:
-            raise UsageError(
-                f"options.validation = {options.validation:g}, and no rows are held out. Give them, Rows(x, held=...), "
-                "or leave validation at 0."
-            )
-        lengths = LENGTHS if options.averages else ()
-        on_device = OnDevice.of(rows, options.label_dropout)
-        optimiser = options.make_optimiser(shapes_of(denoiser))
-        moves = np.asarray(1 - options.ema, jnp.result_type(float))  # an input of the program, as all such numbers
-        stable = options.stable_target(loss)
-        self._task = _Task(denoiser, loss, times, optimiser, moves, lengths, on_device, key, stable)
-        batches = _batches(np.random.default_rng(np.asarray(jax.random.key_data(key))), rows, options)
-        watch = None if rows.held is None else EarlyStopping(rows.held, denoiser, loss, times, key, options)
-        self.course = TrainingState(denoiser, self._task.start(), options, batches, watch, lengths=lengths)
-        self.course.begin(state)
-        self.guard = DivergenceMonitor(times_the_first, options.steps, self.course.joined)
-
-    def go(self, most: int) -> int:
-        """Take at most so many steps, up to `ROOM`; give how many.
-
-        Raises:
-            TrainingError: the training diverged.
-        """
-        course, guard = self.course, self.guard
-        count = course.next_stop(min(most, ROOM)) - course.done
-        index = np.stack([next(course.batches) for _ in range(count)])
-        index = np.pad(index, ((0, ROOM - count), (0, 0)))
-        after, losses, finite = _advance(self._task, course.state, index, np.int32(count))
-        fresh = np.asarray(losses)[:count]
-        _refuse(guard.fault(course.done, fresh, bool(finite)), course)
-        course.took(after, fresh)
-        if guard.sound:
-            course.mark_sound()
-        return count
-
-
-class _Task(NamedTuple):
-    """What is the same at every step of a training."""
-
-    denoiser: Denoiser
-    loss: Loss
-    times: Times
-    optimiser: optax.GradientTransformation
-    moves: NDArray[np.floating]  # the share of the way to the weights by which their average moves at a step, ()
-    lengths: tuple[float, ...]  # of the averages that are stored
-    rows: OnDevice
-    key: jax.Array
-    stable: bool  # the target of a row is its mean over the batch
-
-    def start(self) -> Weights:
-        """Before the first step."""
-        flat = weights_of(self.denoiser)
-        powers = jnp.zeros((len(self.lengths), flat.size), flat.dtype)
-        return Weights(flat, flat, powers, self.optimiser.init(flat), self.times.init(), jnp.zeros((), int))
-
-
-def _refuse(fault: str | None, course: TrainingState) -> None:
-    """End a training that has diverged, with the weights that it had before.
-
-    Raises:
-        TrainingError: there is a fault.
-    """
-    if fault is None:
-        return
-    course.back_to_sound()
-    raise TrainingError(
-        f"the training diverged: {fault}. Usual remedies: a smaller learning rate, a smaller clip_norm, "
-        f"standardised data. The weights of step {course.done:,} are kept.",
-        course.result(),
-    )
-
-
-def _batches(rng: np.random.Generator, data: Rows, options: Training) -> Batches:
-    """Row numbers, one epoch after another; -1 marks the empty places of a partial batch."""
-    n, batch, weights = len(data.x), options.batch, data.weights
-
-    def epoch(rng: np.random.Generator) -> NDArray[np.integer]:
-        rows = rng.permutation(n) if weights is None else systematic(rng, weights)
-        if options.last_batch == "partial":
-            rows = np.pad(rows, (0, -len(rows) % batch), constant_values=-1)
-            # Places stand for parts of the range of times, so the empty ones must not be the last.
-            rows[-batch:] = rng.permutation(rows[-batch:])
-        return rows
-
-    return Batches(rng, epoch, batch)
-
-
-@training_program
-def _advance(task: _Task, state: Weights, index: ArrayLike, count: ArrayLike) -> tuple[Weights, jax.Array, jax.Array]:
-    """`count` steps of training on the batches `index` (ROOM, batch); their losses; whether all weights are finite."""
-    denoiser, loss, times, optimiser, moves, lengths, rows, key, stable = task
-
-    def objective(weights: jax.Array, places: jax.Array, state: Weights) -> tuple[jax.Array, Any]:
-        model, index, counts = with_weights(denoiser, weights), jnp.maximum(places, 0), places >= 0
-        time_key, noise_key, label_key, thin_key = jax.random.split(jax.random.fold_in(key, state.step), 4)
-        drawn = times.batch(denoiser.schedule, time_key, len(index), state.times)
-        eps = jax.random.normal(noise_key, (len(index), rows.x.shape[1]))  # (batch, d)
-        chances = jax.random.uniform(label_key, (len(index),))  # of withheld labels
-        among = counts if stable else None
-        per_row = rows.losses(model, loss, index, drawn.t, eps, chances, thin=thin_key, among=among)  # (batch,)
-        seen = times.learn(state.times, drawn, per_row, counts)
-        weighted = per_row if drawn.weight is None else drawn.weight * per_row
-        return jnp.mean(weighted, where=counts), seen
-
-    index = jnp.asarray(index)
-
-    def step(i: jax.Array, carry: tuple[Weights, jax.Array]) -> tuple[Weights, jax.Array]:
-        state, losses = carry
-        (value, seen), slope = jax.value_and_grad(objective, has_aux=True)(state.weights, index[i], state)
-        change, memory = optimiser.update(slope, state.optimiser, state.weights)
-        weights = optax.apply_updates(state.weights, change)
-        average = (1 - moves) * state.average + moves * weights
-        powers = state.powers + rates(lengths, state.step + 1)[:, None] * (weights - state.powers)
-        return Weights(weights, average, powers, memory, seen, state.step + 1), losses.at[i].set(value)
-
-    state, losses = jax.lax.fori_loop(0, count, step, (state, jnp.zeros(len(index))))
-    finite = [jnp.isfinite(part).all() for part in (state.weights, state.average, state.powers)]
-    return state, losses, jnp.stack(finite).all()
+    task = point_task(denoiser, data, key=key, loss=loss, times=times, options=options)
+    return carry_out(task, Session(keeper, on_progress))

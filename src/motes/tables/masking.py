@@ -23,7 +23,6 @@ from motes.tables.network import (
     Near,
     Normals,
     at_missing,
-    each_member,
     log_mixture,
     log_present,
     log_value,
@@ -34,7 +33,7 @@ from motes.tables.network import (
     ordered,
     waves_of,
 )
-from motes.training.programs import brief_program, put, training_program
+from motes.training.programs import brief_program, each_member, put, training_program
 
 
 class ObservedCodes(NamedTuple):

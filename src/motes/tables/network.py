@@ -9,7 +9,7 @@ that move its density, if it has one. All outputs are zero at first: training st
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -474,18 +474,6 @@ def ordered(base: Base, order: jax.Array, layout: Layout) -> OrderedBase:
     """The base in an order of the parts, (p,)."""
     rank = jnp.argsort(order)[layout.axes]
     return in_order(base, jnp.argsort(rank))
-
-
-def each_member(work: Callable[..., Any]) -> Callable[..., Any]:
-    """`work` for each member, whose arrays have a leading axis. Members come in turn: a batch of matrices is slow."""
-
-    def all_of(*members: Any) -> Any:
-        if jax.tree.leaves(members)[0].shape[0] == 1:
-            alone = work(*jax.tree.map(lambda part: part[0], members))
-            return jax.tree.map(lambda part: part[None], alone)
-        return jax.lax.map(lambda member: work(*member), members)
-
-    return all_of
 
 
 def base_alone(models: MaskedModel) -> MaskedModel:

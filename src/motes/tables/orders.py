@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from motes.data import Frame
 from motes.tables.layout import Layout, layout_of
-from motes.tables.network import EncodedRows, MaskedModel, Reader, Scale, base_alone, each_member, knows_labels, ordered
+from motes.tables.network import EncodedRows, MaskedModel, Reader, Scale, base_alone, knows_labels, ordered
 from motes.tables.parts import Array, Codes, Encoded, Mask, Part
 from motes.tables.relations import Relation
 from motes.tables.sampling import Block, Constraint, log_prob_parts, observed_sides
 from motes.tables.schema import Schema
 from motes.tables.unmasking import Unmasker
+from motes.training.programs import each_member
 
 
 @dataclass(frozen=True, eq=False)

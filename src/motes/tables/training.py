@@ -24,12 +24,12 @@ from motes.errors import TrainingError
 from motes.progress import Progress
 from motes.tables.base import Base, base_of_pairs, choose_shape, first_gates, fit_base
 from motes.tables.layout import Layout
-from motes.tables.network import CLOSE, SHARED, EncodedRows, MaskedModel, MaskedNetwork, each_member, on_axes, ordered
+from motes.tables.network import CLOSE, SHARED, EncodedRows, MaskedModel, MaskedNetwork, on_axes, ordered
 from motes.training.averages import LENGTHS, Averages, rates
 from motes.training.batches import Batches, systematic
 from motes.training.checkpoints import BATCHES, WATCH, Arrays, Session, State, interruptible, named, tree_state
 from motes.training.optimisers import DivergenceMonitor, rising_and_falling, with_inputs
-from motes.training.programs import training_program
+from motes.training.programs import each_member, training_program
 
 
 @dataclass(frozen=True)
@@ -640,8 +640,8 @@ def train(
     if held is not None:
         looks = Looks(partial(_checked, layout, options.fixed, base, held, plan), np.asarray(held.shares, np.float64))
     course = _begun(program, models, data, split, options, seed, looks)
-    if session.keeper is not None and session.keeper.state is not None:
-        course.go_on(session.keeper.state)
+    if session.kept is not None:
+        course.go_on(session.kept)
     session.on_progress(course.progress())
     guard = DivergenceMonitor(lambda first: first + WORSE * layout.parts, options.steps, course.joined)
     interrupted, stride, saved = False, _Stride(), course.step
@@ -948,9 +948,8 @@ def fit(
         models = _begun_fitting(data, layout, network, split, seed)
     else:
         split, models = held_out(data, len(start.base.means), seed), start
-    keeper = session.keeper
-    if keeper is not None and keeper.state is not None:  # to the bit, whatever machine fitted it
-        models = MaskedModel(models.network, keeper.state.tree("base", models.base))
+    if session.kept is not None:  # to the bit, whatever machine fitted it
+        models = MaskedModel(models.network, session.kept.tree("base", models.base))
     try:
         trained = train(models, layout, plan, data, split, options, seed=seed, session=session)
     except TrainingError as error:

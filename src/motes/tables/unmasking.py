@@ -32,8 +32,8 @@ from motes.tables.masking import (
     prepare,
     seen_after,
 )
-from motes.tables.network import TINY, EncodedRows, MaskedModel, Near, Reader, each_member, masses
-from motes.training.programs import drawing_program, put
+from motes.tables.network import TINY, EncodedRows, MaskedModel, Near, Reader, masses
+from motes.training.programs import drawing_program, each_member, put
 
 GOLDEN = 2654435769  # 2^32 over the golden ratio
 EVEN = 1e-6  # by which rows that expect the same come in any order

@@ -10,7 +10,7 @@ stored ones by least squares, and so is its average.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -137,3 +137,9 @@ def with_weights(denoiser: D, flat: JaxArrayLike) -> D:
     """`denoiser` with its weights taken from the vector `flat` (p,)."""
     weights, rest = eqx.partition(denoiser, eqx.is_inexact_array)
     return eqx.combine(ravel_pytree(weights)[1](jnp.asarray(flat)), rest)
+
+
+def ravelled(networks: Any) -> NDArray[np.float32]:
+    """The weights (p,) of a network, or of several with a leading axis, as `weights_of` has them."""
+    weights = eqx.filter(networks, eqx.is_inexact_array)
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(weights)])  # NumPy compiles nothing

@@ -2,8 +2,8 @@
 
     train(steps) = train(steps, from the state after k steps of it),    to the bit, for every k
 
-A loop says what its state is, as arrays and numbers by name; a `Keeper` says when it is written, and where. With other
-rows it goes on without what belongs to the rows: the position in their order, and the looks at validation rows.
+A loop says what its state is, as arrays and numbers by name; a `Checkpointer` says when it is written, and where. With
+other rows it goes on without what belongs to the rows: the position in their order, and the looks at validation rows.
 """
 
 import hashlib
@@ -97,7 +97,7 @@ def named(parts: Mapping[str, State]) -> State:
     )
 
 
-class Keeper(Protocol):
+class Checkpointer(Protocol):
     """Keeps states of one training.
 
     Attributes:
@@ -113,20 +113,6 @@ class Keeper(Protocol):
         """Keep the state after `step` steps. Whatever this raises ends the training."""
 
 
-class GoingOn:
-    """A keeper of nothing, with a state to go on from."""
-
-    def __init__(self, state: State | None):
-        self.state = state
-
-    def due(self) -> bool:
-        """Never."""
-        return False
-
-    def save(self, step: int, state: State) -> None:
-        """What the training leaves has its last state."""
-
-
 @dataclass(frozen=True)
 class Session:
     """How a training is carried out, which has no bearing on what is learned.
@@ -134,11 +120,18 @@ class Session:
     Attributes:
         keeper: keeps the complete state now and then and at the end, and may have one to go on from: that of a training
             with the same arguments, of which the steps alone may differ. With other steps patience counts anew.
-        on_progress: called with where the training is, a few times a second.
+        on_progress: called with where the training is, before the first step and then a few times a second.
+        state: to go on from where there is no keeper; None: the training begins.
     """
 
-    keeper: Keeper | None = None
+    keeper: Checkpointer | None = None
     on_progress: OnProgress = silent
+    state: State | None = None
+
+    @property
+    def kept(self) -> State | None:
+        """The state to go on from, if there is one."""
+        return self.state if self.keeper is None else self.keeper.state
 
 
 class Stop:

@@ -108,6 +108,18 @@ def cache_programs(folder: str | Path | None = None) -> Path:
     return Path(jax.config.values["jax_compilation_cache_dir"])
 
 
+def each_member(work: Callable[..., Any]) -> Callable[..., Any]:
+    """`work` for each member, whose arrays have a leading axis. Members come in turn: a batch of matrices is slow."""
+
+    def all_of(*members: Any) -> Any:
+        if jax.tree.leaves(members)[0].shape[0] == 1:
+            alone = work(*jax.tree.map(lambda part: part[0], members))
+            return jax.tree.map(lambda part: part[None], alone)
+        return jax.lax.map(lambda member: work(*member), members)
+
+    return all_of
+
+
 def cores() -> int:
     """How many processors this process may use: a container or `taskset` may give it fewer than there are."""
     if hasattr(os, "sched_getaffinity"):
