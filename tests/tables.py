@@ -12,7 +12,8 @@ import pytest
 from motes.progress import Progress
 from motes.tables.model import TableModel
 from motes.tables.sampling import Constraint
-from motes.tables.training import TrainedTable
+from motes.tables.training import members_with
+from motes.training import Trained
 
 TINY = {
     "table.width": 8,
@@ -33,15 +34,19 @@ def untrained() -> Iterator[None]:
     labels are independent, each with its share of the weights.
     """
 
-    def train(models, layout, plan, data, split, options, *, seed, session):
-        session.on_progress(Progress(options.steps, options.steps, 1.0, seconds=1.0))
-        return TrainedTable(
-            models.network, np.linspace(2, 1, options.steps, dtype=np.float32), np.zeros((0, 2)), None, 0.0
-        )
+    def train(task, session):
+        session.on_progress(Progress(task.steps, task.steps, 1.0, seconds=1.0))
+        network = task.network(task.weights)
+        return Trained(network, network, np.linspace(2, 1, task.steps, dtype=np.float32), 0.0)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("motes.tables.training.train", train)
         yield
+
+
+def kept_network(model: TableModel, which: str = "last"):
+    """The members with the last weights of their training, or with the average of these."""
+    return members_with(model.models.network, model.training.state.arrays[f"state/.{which}"])
 
 
 def of_random_weights(model: TableModel) -> TableModel:

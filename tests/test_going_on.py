@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from tests.conftest import SMALL
 from tests.states import Memory, bits
-from tests.tables import TINY
+from tests.tables import TINY, kept_network
 
 import motes
 from fits import fit_points, fit_table
@@ -46,12 +46,6 @@ ROWS = table(120)
 
 def estimator(steps, **options):
     return DiffusionModel(max_steps=steps, **{"changes": FEW, "random_state": 1} | options)
-
-
-def of_networks(model, name):
-    """An array of the state of the training of a model or an estimator."""
-    model = getattr(model, "model_", model)
-    return model.training.state.part("state").arrays[name]
 
 
 # --- points -----------------------------------------------------------------------------------------------------------
@@ -200,10 +194,9 @@ def test_more_rows_keep_the_optimiser_and_the_averages(first):
     state = more.model_.training.state
     before, after = start.arrays, state.arrays
     decay = np.prod([min(0.9, (1 + step) / (10 + step)) for step in range(20, 25)])
-    for leaf in (".embed", ".line_bias"):
-        last, average = (before[f"state/.{which}{leaf}"] for which in ("network", "averaged"))
-        np.testing.assert_allclose(after[f"state/.network{leaf}"], last, atol=1e-6)
-        np.testing.assert_allclose(after[f"state/.averaged{leaf}"], last + decay * (average - last), atol=1e-6)
+    last, average = (before[f"state/.{which}"] for which in ("last", "average"))
+    np.testing.assert_allclose(after["state/.last"], last, atol=1e-6)
+    np.testing.assert_allclose(after["state/.average"], last + decay * (average - last), atol=1e-6)
     (name,) = (name for name in before if name.endswith(".nu"))
     assert (after[name] >= 0.99**5 * before[name] * (1 - 1e-5)).all() and before[name].max() > 0
     counts = [one for name, one in after.items() if name.startswith("state/.optimiser") and name.endswith(".count")]
@@ -241,7 +234,7 @@ def test_files_pickles_and_clones_have_no_state(first, tmp_path):
         assert one.n_iter_ == 23 and one.model_.training.state.numbers["course/step"] == 3
         np.testing.assert_array_equal(one.history_[:20], first.history_)
         weights = first.model_.models.network.embed
-        np.testing.assert_allclose(of_networks(one, ".network.embed"), weights, atol=1e-6)
+        np.testing.assert_allclose(kept_network(one.model_).embed, weights, atol=1e-6)
 
 
 @pytest.mark.slow(only=["change2"])

@@ -110,7 +110,7 @@ def test_tables_are_learned_to_the_same_bits(name, tmp_path, monkeypatch):
     fit = lambda keeper: fit_table(table(n), changes=changes, seed=1, session=FitSession(keeper), **options)
     whole = fit(None)
     assert whole.training.best > 0 or name == "an early stop"
-    monkeypatch.setattr("motes.tables.training.PATIENCE", 1e-9)  # a step a call, after the first ones
+    monkeypatch.setattr("motes.training.loop.PATIENCE", 1e-9)  # a step a call, after the first ones
     last = len(whole.training.losses)
     again = ended_and_resumed(fit, tmp_path, sorted(random.Random(name).sample(range(1, last), 2)))
     assert bits(whole.models) == bits(again.models)
@@ -172,7 +172,7 @@ def test_patience_counts_anew_with_more_steps(tmp_path):
 def test_the_state_of_another_training_is_refused(tmp_path):
     x, keeper = motes.make_shape("moons", 300, seed=3), Memory(tmp_path)
     fit_points(x, changes=POINTS, seed=1, session=FitSession(keeper))
-    with pytest.raises(ModelFileError, match=r"state.*weights: got float32 .*expected float32"):
+    with pytest.raises(ModelFileError, match=r"state.*last: got float32 .*expected float32"):
         fit_points(x, changes=POINTS | {"network.width": 8}, seed=1, session=FitSession(Memory(tmp_path, keeper.kept)))
 
 

@@ -10,6 +10,7 @@ from fits import fit_table
 from motes.errors import ModelFileError, UsageError
 from motes.evaluation.averages import compare_ema_lengths
 from motes.loading import load
+from motes.tables.training import members_with
 from motes.training.averages import LENGTHS, gamma_of, weights_of, with_weights
 from motes.training.model import FitSession
 
@@ -38,7 +39,7 @@ class EveryStep:
         return True
 
     def save(self, step, state):
-        self.weights[step] = state.arrays["state/.network.embed"]
+        self.weights[step] = state.arrays["state/.last"]
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +48,10 @@ def kept():
     keeper = EveryStep()
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (("FIRST", 1), ("PATIENCE", 1e-9)):  # a step a call
-            patch.setattr(f"motes.tables.training.{name}", value)
+            patch.setattr(f"motes.training.loop.{name}", value)
         model = fit_table(table(120), changes=CHANGES | {"table.averages": 30}, seed=1, session=FitSession(keeper))
-    return model, np.stack([keeper.weights[step] for step in range(1, STEPS + 1)]).astype(np.float64)
+    weights = [members_with(model.models.network, keeper.weights[step]).embed for step in range(1, STEPS + 1)]
+    return model, np.stack(weights).astype(np.float64)
 
 
 def tracked(weights, length):

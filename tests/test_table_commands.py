@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -444,15 +445,15 @@ def test_options_of_points_are_refused_before_the_work(run, motes_command, tmp_p
 def test_ctrl_c_keeps_what_was_learned(run, motes_command, tmp_path):
     class Interrupted(Reporter):
         @contextmanager
-        def counting(self, label, total, unit):
-            def count(done, note=""):
-                raise KeyboardInterrupt
-
-            yield count
+        def counting(self, label, unit, **options):
+            yield lambda now: signal.raise_signal(signal.SIGINT) if now.done else None
 
     long = TINY | {"table.steps": 100_000}
-    reporter = Interrupted(quiet=True)
-    made, found = train_run(str(run / "people.csv"), tmp_path / "here", "table", long, Options(), reporter)
+    reporter, before = Interrupted(quiet=True), signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        made, found = train_run(str(run / "people.csv"), tmp_path / "here", "table", long, Options(), reporter)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert found is None and made.training.interrupted
     assert {path.name for path in (tmp_path / "here").iterdir()} - {"checkpoints"} == {
         "model.safetensors",

@@ -28,7 +28,7 @@ from motes.progress import Reporter
 from motes.tables.layout import layout_of
 from motes.tables.network import MaskedNetwork
 from motes.tables.schema import Schema
-from motes.tables.training import SHARES, _best_share, moved_by
+from motes.tables.training import SHARES, best_share, moved_by
 from tables import untrained
 
 pytestmark = pytest.mark.brief
@@ -224,8 +224,8 @@ def test_validation_rows_choose_how_much_a_network_moves_the_normals():
     network = jax.tree.map(lambda part: np.asarray(part)[None] + 0.1, network)
     for share in SHARES:
         # What such rows would say if that share were best.
-        nats = lambda networks, share=share: np.abs(np.asarray(networks.lines - share * network.lines)).sum((1, 2, 3))
-        assert _best_share(network, SimpleNamespace(nats=nats, mean=np.mean)) == share
+        nats = lambda networks, share=share: float(np.abs(np.asarray(networks.lines - share * network.lines)).sum())
+        assert best_share(network, nats) == share
         found = moved_by(network, share)
         np.testing.assert_allclose(found.lines, share * network.lines, rtol=1e-6)
         np.testing.assert_allclose(found.line_bias[..., 1:], share * network.line_bias[..., 1:], rtol=1e-6)

@@ -14,16 +14,16 @@ from motes.errors import TrainingError, UsageError, check_process, check_seed
 from motes.tables.draws import adjusted
 from motes.tables.layout import Linker, layout_of
 from motes.tables.model import TableModel
-from motes.tables.network import EncodedRows, MaskedModel, Reader, knows_labels
+from motes.tables.network import EncodedRows, MaskedModel, MaskedNetwork, Reader, knows_labels
 from motes.tables.orders import AnyOrder
 from motes.tables.parts import Encoded
 from motes.tables.recipe import TableRecipe
 from motes.tables.relations import Dependency, Inequality, Relation
 from motes.tables.sampling import broken_by, columns_of, observed_sides
 from motes.tables.schema import Schema, counting
-from motes.tables.training import FEW, Plan, TableRows, TrainedTable, fit, options_of, plan_of
+from motes.tables.training import FEW, Plan, TableRows, fit, options_of, plan_of
 from motes.tables.unmasking import Unmasker
-from motes.training import Provenance
+from motes.training import Provenance, Trained
 from motes.training.model import FitSession, ahead_of, mark, run_of
 
 PIECES = 10_000_000  # into which the weights of all rows are divided, at most
@@ -75,7 +75,7 @@ def fit_table(
     run = run_of(chosen, seed, table.keys, table.data.weights)
     ahead = ahead_of(_training_of(start, chosen), run, options.steps, "table.steps", more=session.more)
 
-    def model_of(models: MaskedModel, trained: TrainedTable) -> TableModel:
+    def model_of(models: MaskedModel, trained: Trained[MaskedNetwork]) -> TableModel:
         mark(trained, run)
         ranges = [schema.draw_range(j) for j in range(layout.parts)]
         unmasker = Unmasker.of(models, layout, table.reader, table.plan.order, ranges)
@@ -108,11 +108,11 @@ def _check_start(start: TableModel, recipe: TableRecipe) -> None:
             )
 
 
-def _training_of(start: TableModel | None, recipe: TableRecipe) -> TrainedTable | None:
+def _training_of(start: TableModel | None, recipe: TableRecipe) -> Trained[MaskedNetwork] | None:
     """What the training left whose weights are those of the start, if it kept averages where this one does."""
     if start is None or start.training is None:
         return None
-    own = start.training.networks is start.models.network
+    own = start.training.averaged is start.models.network
     alike = bool(start.recipe.table.averages) == bool(recipe.table.averages)
     return start.training if own and alike else None
 

@@ -29,16 +29,16 @@ from motes.progress import OnProgress, Progress, Reporter, silent
 from motes.tables.checks import check_schema, check_table
 from motes.tables.draws import DrawnRows, RowConditions, adjusted, conditions_of, draw_blocks, fill_blocks
 from motes.tables.layout import Linker, layout_of
-from motes.tables.network import MaskedModel, Reader, knows_labels, skeleton_of
+from motes.tables.network import MaskedModel, MaskedNetwork, Reader, knows_labels, skeleton_of
 from motes.tables.orders import AnyOrder
 from motes.tables.parts import IMPOSSIBLE
 from motes.tables.predictions import DRAWS, QUANTILES, Predicted, label_probabilities, predict_blocks, rows_without
 from motes.tables.recipe import TableRecipe
 from motes.tables.sampling import Constraint, broken_by, observed_sides
 from motes.tables.schema import Schema
-from motes.tables.training import TrainedTable, options_of
+from motes.tables.training import options_of
 from motes.tables.unmasking import Unmasker
-from motes.training import Model, Provenance
+from motes.training import Model, Provenance, Trained
 from motes.training.averages import weights_of, with_weights
 from motes.training.checkpoints import arrays_of, filled, reading
 from motes.training.model import ROWS, check_origin, provenance_of, texts_of, with_index
@@ -125,7 +125,7 @@ class TableModel(Model):
         recipe: TableRecipe,
         *,
         provenance: Provenance = Provenance(),
-        training: TrainedTable | None = None,
+        training: Trained[MaskedNetwork] | None = None,
         template: Any = None,
     ):
         super().__init__(recipe, provenance, training, Frame({}) if template is None else template)
@@ -189,8 +189,8 @@ class TableModel(Model):
     def averaged_over(self, sigma_rel: float) -> Self:
         """The same model with another average of its weights, over this share of its training, such as 0.1.
 
-        It is the standard deviation of the steps that count, as a share of all steps that were taken: it ends at the
-        last one, also where validation rows found earlier weights best. Biases and rules are set anew.
+        It is the standard deviation of the steps that count, as a share of all steps. With one member it ends at the step
+        that validation rows found best, with several members at the last one. Biases and rules are set anew.
 
         Raises:
             UsageError: a length out of range, or no averages were kept.

@@ -1,14 +1,13 @@
-"""The training of tables: options, the state, the loss and its compiled steps, the loop, and the members it leaves.
+"""The training of tables: options, the loss, what the training loop is given, and the members it leaves.
 
     loss = mean over rows of  p / (p - m) * sum over hidden j of -log p(x_j | the first m parts of an order)
 
-`fit`, in the last section, chooses the base, the orders and the options, and calls `train`, the loop. Few rows train
-several members, each without one fold of the rows; many rows train one.
+`fit`, in the last section, chooses the base, and calls the loop of `motes.training`. Few rows train several members,
+each without one fold of the rows; many rows train one.
 """
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -21,14 +20,15 @@ from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from motes.errors import TrainingError
-from motes.progress import Progress
 from motes.tables.base import Base, base_of_pairs, choose_shape, first_gates, fit_base
 from motes.tables.layout import Layout
 from motes.tables.network import CLOSE, SHARED, EncodedRows, MaskedModel, MaskedNetwork, on_axes, ordered
-from motes.training.averages import LENGTHS, Averages, rates
+from motes.training import Trained
+from motes.training.averages import ravelled, with_weights
 from motes.training.batches import Batches, systematic
-from motes.training.checkpoints import BATCHES, WATCH, Arrays, Session, State, interruptible, named, tree_state
-from motes.training.optimisers import DivergenceMonitor, rising_and_falling, with_inputs
+from motes.training.checkpoints import Session
+from motes.training.loop import Task, Validation, Weights, train
+from motes.training.optimisers import rising_and_falling, with_inputs
 from motes.training.programs import each_member, training_program
 
 
@@ -110,277 +110,7 @@ class Plan(NamedTuple):
     units: Any
 
 
-# --- All that changes while the members of a table are trained, and what is made of it at the end -------------------
-
-
-@dataclass
-class TrainedTable:
-    """What a training gives.
-
-    Attributes:
-        networks: the members', with a leading axis.
-        losses: of each step, the mean over members, (steps,).
-        looks: (checks, 2): step and nats a row of the validation rows.
-        best: the step of the weights that are kept, the mean over members; None where no rows were looked at.
-        interrupted: by Ctrl-C.
-        state: the complete one, after the last step.
-        averages: of the last weights of all members, up to the last step; None where none were kept.
-    """
-
-    networks: MaskedNetwork
-    losses: NDArray[np.float32]
-    looks: NDArray[np.float64]
-    best: float | None
-    seconds: float
-    interrupted: bool = False
-    state: State | None = None
-    averages: Averages | None = None
-
-    def __repr__(self) -> str:
-        end = f", loss {self.losses[-1]:.4g}" if len(self.losses) else ""
-        return f"Trained({len(self.losses):,} steps in {self.seconds:.1f} s{end})"
-
-    @property
-    def steps(self) -> int:
-        """Steps that were taken."""
-        return len(self.losses)
-
-
-class Members(NamedTuple):
-    """Of all members, with a leading axis.
-
-    Attributes:
-        network, averaged: the last weights, and their average.
-        optimiser: its state.
-        step: steps taken, (M,).
-        powers: averages with profiles that are powers, (M, l, ...); None where none are kept.
-    """
-
-    network: MaskedNetwork
-    averaged: MaskedNetwork
-    optimiser: Any
-    step: jax.Array
-    powers: MaskedNetwork | None
-
-
-LONGER = 1.5  # times the step of the best weights, at which training ends once weights are surely worse
-TWICE = 2  # looks without a better one, at least, before that
-
-
-class Looks(NamedTuple):
-    """Looks at the validation rows.
-
-    Attributes:
-        nats: of each row, of each member's network, (members, n).
-        shares: of the rows in the mean, (members, n); they sum to 1 for each member.
-    """
-
-    nats: Callable[[MaskedNetwork], NDArray[np.float64]]
-    shares: NDArray[np.float64]
-
-    def mean(self, nats: NDArray[np.float64]) -> float:
-        """Nats per row."""
-        return float((self.shares * nats).sum(axis=1).mean())
-
-    def gain(self, before: NDArray[np.float64], after: NDArray[np.float64]) -> tuple[float, float]:
-        """By how many nats per row the same rows are likelier after than before, and its standard error."""
-        mean, shares = self.mean(before - after), self.shares / len(before)
-        return mean, float(np.sqrt((np.square(shares * (before - after - mean))).sum()))
-
-
-class TableTrainingState:
-    """All that changes while a training goes on, and what is made of it.
-
-    Args:
-        state: to begin with.
-        base: that the networks are trained for.
-        steps: of the training, at most.
-        streams: the rows of each member.
-        looks: at the validation rows; None: there are none.
-        averages: how often over the training `state.powers` are stored; 0: never.
-    """
-
-    def __init__(
-        self, state: Members, base: Any, steps: int, streams: list[Batches], looks: Looks | None, *, averages: int
-    ):
-        self.state, self.base, self.steps, self.streams, self.looks = state, base, steps, streams, looks
-        self.store_every = -(-steps // averages) if averages else steps
-        self.stored: dict[int, NDArray[np.float32]] = {}  # step -> powers (l, p) of all members
-        self.step = 0
-        self.losses: list[NDArray[np.float32]] = []
-        self.checks: list[tuple[int, float]] = []
-        members = len(streams)
-        self.best, self.kept, self.kept_step = np.full(members, np.inf), state.network, np.zeros(members)
-        self.least: NDArray[np.float64] | None = None  # nats (members, n) of the look that was best for all together
-        self.least_step = 0
-        self.waited, self.worse = 0, False  # looks without a better one; whether the last was worse by a standard error
-        self._began = time.perf_counter()
-        self._sound = (state, 0, 0)  # state, steps, and parts of the losses
-
-    def mark_sound(self) -> None:
-        """What was learned so far is good, as far as losses tell."""
-        self._sound = (self.state, self.step, len(self.losses))
-
-    def back_to_sound(self) -> None:
-        """Forget what came after it was good."""
-        self.state, self.step, parts = self._sound
-        self.losses = self.losses[:parts]
-        self.stored = {step: powers for step, powers in self.stored.items() if step <= self.step}
-
-    def took(self, state: Members, losses: NDArray[np.float32]) -> None:
-        """Steps with these losses, (k,), have led to this state."""
-        self.state, self.step = state, self.step + len(losses)
-        self.losses.append(losses)
-        if state.powers is not None and self.step % self.store_every == 0:
-            self.stored[self.step] = _flat(state.powers)
-
-    def first_look(self) -> None:
-        """Look at the validation rows, if that was not done before: the mixture alone may be best."""
-        if self.checks:
-            return
-        if self.step:  # with other rows the best weights so far are among those to compare
-            self._compare(self.kept, self.kept_step)
-        self.look()
-
-    def look(self) -> None:
-        """Look at the validation rows, where there are any."""
-        self._compare(self.state.averaged, np.full(len(self.streams), self.step))
-
-    def _compare(self, networks: MaskedNetwork, steps: NDArray[Any]) -> None:
-        """Keep the networks, of the weights after so many steps (members,), whose validation rows are likelier.
-
-        When training ends, all members together say: each alone has too few rows.
-        """
-        if self.looks is None:
-            return
-        rows = self.looks.nats(networks)
-        found = (self.looks.shares * rows).sum(axis=1)
-        better = found < self.best
-        self.kept = _better_of(better, networks, self.kept)
-        self.best, self.kept_step = np.where(better, found, self.best), np.where(better, steps, self.kept_step)
-        step, mean = int(steps.mean()), float(found.mean())
-        self.checks.append((step, mean))
-        if self.least is None or mean < self.looks.mean(self.least):
-            self.least, self.least_step, self.waited, self.worse = rows, step, 0, False
-        else:
-            by, error = self.looks.gain(rows, self.least)
-            self.waited, self.worse = self.waited + 1, by > error
-
-    def is_over(self, patience: int) -> bool:
-        """Whether later weights are not expected to be better than the best ones.
-
-        At first a network may lose what it gains later, so that the mixture has to be best for `patience` looks.
-        """
-        worse = self.least_step and self.worse and self.waited >= TWICE and self.step >= LONGER * self.least_step
-        return self.waited >= patience or bool(worse)
-
-    @property
-    def seconds(self) -> float:
-        """Of the training, that of earlier processes included."""
-        return time.perf_counter() - self._began
-
-    def progress(self) -> Progress:
-        """Where it stands."""
-        loss = float(self.losses[-1].mean()) if self.losses else float("nan")
-        latest = self.checks[-1][1] if self.checks else None
-        return Progress(self.step, self.steps, loss, latest, self.seconds)
-
-    @property
-    def learned(self) -> MaskedNetwork:
-        """The weights that are the model: the best of each member by its validation rows, or those of the end.
-
-        The mixture alone is among those that are compared, so weights that unseen rows find worse are never the model.
-        """
-        return self.kept if self.checks else self.state.averaged
-
-    def result(self, interrupted: bool, share: float) -> TrainedTable:
-        """What was learned so far; its networks move the normals of the base by a share of what they say."""
-        return TrainedTable(
-            moved_by(self.learned, share),
-            self.joined,
-            np.array(self.checks).reshape(-1, 2),
-            float(self.kept_step.mean()) if self.checks else None,
-            self.seconds,
-            interrupted,
-            self.complete(),
-            self._averages(share),
-        )
-
-    def _averages(self, share: float) -> Averages | None:
-        if self.state.powers is None or not self.step:
-            return None
-        ones = jax.tree.map(lambda part: np.ones(part.shape, part.dtype), self.state.network)
-        scale = _raveled(moved_by(ones, share))
-        stored = self.stored | {self.step: _flat(self.state.powers)}
-        return Averages.of(LENGTHS, {step: powers * scale for step, powers in stored.items()})
-
-    @property
-    def joined(self) -> NDArray[np.float32]:
-        """The losses of all steps."""
-        return np.concatenate(self.losses) if self.losses else np.zeros(0, np.float32)
-
-    def complete(self) -> State:
-        """The complete state, with the base that the networks were trained for."""
-        parts = {"state": tree_state(self.state), "kept": tree_state(self.kept), "base": tree_state(self.base)}
-        parts[BATCHES] = named({str(member): stream.state for member, stream in enumerate(self.streams)})
-        if self.least is not None:
-            looks = {"checks": np.array(self.checks), "best": self.best, "least": self.least}
-            parts[WATCH] = State(looks, {"waited": self.waited, "worse": self.worse, "least_step": self.least_step})
-        arrays: Arrays = {"losses": self.joined, "kept_step": self.kept_step}
-        arrays |= {f"stored/{step}": powers for step, powers in self.stored.items()}
-        numbers = {"step": self.step, "steps": self.steps, "seconds": self.seconds}
-        return named(parts | {"course": State(arrays, numbers)})
-
-    def go_on(self, kept: State) -> None:
-        """Go on where a training was whose complete state this is, with the same rows or with others."""
-        course = kept.part("course")
-        arrays, numbers = course
-        self.state, self.kept = kept.tree("state", self.state), kept.tree("kept", self.kept)
-        self.step, self.losses, self.kept_step = numbers["step"], [arrays["losses"]], arrays["kept_step"]
-        self._began -= numbers["seconds"]
-        self.mark_sound()
-        # A file has its arrays in an order of its own.
-        self.stored = dict(sorted((int(step), one) for step, one in course.part("stored").arrays.items()))
-        if kept.has(BATCHES):
-            for member, stream in enumerate(self.streams):
-                stream.go_on(kept.part(BATCHES).part(str(member)))
-        if kept.has(WATCH):
-            looks = kept.part(WATCH)
-            self.checks = [(int(step), loss) for step, loss in looks.arrays["checks"].tolist()]
-            self.best, self.least = looks.arrays["best"], looks.arrays["least"]
-            self.least_step = looks.numbers["least_step"]
-            if numbers["steps"] == self.steps:
-                self.waited, self.worse = looks.numbers["waited"], looks.numbers["worse"]
-
-
-def _better_of(better: NDArray[np.bool_], new: MaskedNetwork, old: MaskedNetwork) -> MaskedNetwork:
-    """For each member the new network where it is better, (members,)."""
-    where = lambda a, b: np.where(better.reshape(-1, *(1,) * (a.ndim - 1)), a, b)  # NumPy compiles nothing
-    return jax.tree.map(where, new, old)
-
-
-def moved_by(networks: MaskedNetwork, share: float) -> MaskedNetwork:
-    """Networks that move the normals of the base by a share of what they say."""
-    if share == 1:
-        return networks
-    gates = np.arange(networks.line_bias.shape[-1]) == 0
-    lines, bias = np.asarray(networks.lines), np.asarray(networks.line_bias)  # NumPy compiles nothing
-    moves = lines * np.asarray(share, lines.dtype), bias * np.where(gates, 1.0, share).astype(bias.dtype)
-    return eqx.tree_at(lambda networks: (networks.lines, networks.line_bias), networks, moves)
-
-
-def _flat(powers: MaskedNetwork) -> NDArray[np.float32]:
-    """The weights (l, p) of all members, of averages (M, l, ...). NumPy does it, which compiles nothing."""
-    powers = jax.tree.map(np.asarray, powers)
-    return np.stack([_raveled(jax.tree.map(lambda part, k=k: part[:, k], powers)) for k in range(len(LENGTHS))])
-
-
-def _raveled(networks: MaskedNetwork) -> NDArray[np.float32]:
-    """The weights (p,) in the order of `weights_of`."""
-    return np.concatenate([np.ravel(part) for part in jax.tree.leaves(networks)])
-
-
-# --- The loss of a table, and the compiled program of some steps ----------------------------------------------------
+# --- The loss of a table, and what is random in its batches ---------------------------------------------------------
 #
 # The equation at the top: with m uniform on 0 .. p - 1 it is a bound on -log p(x) for a random order (Hoogeboom et al.
 # 2022, section 2). Rows of one group share an order, so that the base is brought into it once. A share of the groups
@@ -388,24 +118,6 @@ def _raveled(networks: MaskedNetwork) -> NDArray[np.float32]:
 
 
 CHUNK = 25  # steps of one call of the compiled program, at most
-
-
-class Program(NamedTuple):
-    """What a program that trains is given beside its state. The numbers are inputs: others need no other program."""
-
-    layout: Layout
-    ema: NDArray[np.floating]  # ()
-    optimiser: optax.GradientTransformation  # of the network's weights, as one vector
-
-    @classmethod
-    def of(cls, layout: Layout, networks: MaskedNetwork, options: TrainingOptions) -> "Program":
-        """For members with such networks."""
-        warm = min(50, options.steps // 4)
-        flags = jax.tree.map(lambda part, yes: np.full(part.size // len(part), yes), networks, decayed(networks))
-        decays = options.weight_decay * np.concatenate(jax.tree.leaves(flags))
-        numbers: Any = (options.learning_rate, warm, options.steps - warm, decays, options.clip_norm)
-        ema = np.asarray(options.ema, jnp.result_type(float))
-        return cls(layout, ema, with_inputs(_adamw, *numbers))
 
 
 def _adamw(rate: Any, warm: Any, falls: Any, decays: Any, clip_norm: Any) -> optax.GradientTransformation:
@@ -419,7 +131,7 @@ def _adamw(rate: Any, warm: Any, falls: Any, decays: Any, clip_norm: Any) -> opt
 
 
 class Draws(NamedTuple):
-    """What is random in a chunk of steps. NumPy draws it, and the program that trains compiles in less time.
+    """What is random in a chunk of steps, or in one of them.
 
     Attributes:
         orders: of the parts, (CHUNK, members, groups, p).
@@ -492,70 +204,7 @@ def masked_loss(
     return jax.vmap(group, (0, 0, 0, None if bits is None else 0))(rows, orders, prefix, bits).mean()
 
 
-@training_program
-def advance(
-    program: Program, state: Members, base: Any, data: EncodedRows, index: ArrayLike, window: ArrayLike, draws: Draws
-) -> Any:
-    """Some steps of all members: those of a chunk from `window[0]` on, `window[1]` of them.
-
-    `index` (CHUNK, members, groups, n) has the rows of the first of these steps first, and room for a whole chunk.
-    The weights of a member are one vector here: each array of the network would have programs of its own for every part
-    of the optimiser.
-    """
-    raveled, whole = _as_vectors(state.network)
-
-    def member(state: Any, base: Any, index: jax.Array, draws: Draws) -> Any:
-        rows = jax.tree.map(lambda part: part[index], data)
-        loss, slopes = jax.value_and_grad(
-            lambda weights: masked_loss(
-                MaskedModel(whole(weights), base), program.layout, rows, draws.orders, draws.prefix, draws.bits
-            )
-        )(state.network)
-        updates, optimiser = program.optimiser.update(slopes, state.optimiser, state.network)
-        network = state.network + updates
-        decay = jnp.minimum(program.ema, (1 + state.step) / (10 + state.step))
-        averaged = decay * state.averaged + (1 - decay) * network
-        powers = None
-        if state.powers is not None:
-            powers = state.powers + rates(LENGTHS, state.step + 1)[:, None] * (network - state.powers)
-        return Members(network, averaged, optimiser, state.step + 1, powers), loss
-
-    index, window = jnp.asarray(index), jnp.asarray(window)
-
-    def step(i: jax.Array, carry: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
-        state, losses = carry
-        now = jax.tree.map(lambda part: jnp.asarray(part)[window[0] + i], draws)
-        state, loss = each_member(member)(state, base, index[i], now)
-        return state, losses.at[i].set(loss)
-
-    powers = None if state.powers is None else raveled(state.powers, 2)
-    state = Members(raveled(state.network), raveled(state.averaged), state.optimiser, state.step, powers)
-    end: Any
-    end, losses = jax.lax.fori_loop(0, window[1], step, (state, jnp.zeros(index.shape[:2])))
-    finite = jnp.stack([jnp.isfinite(part).all() for part in (end.network, end.averaged)]).all()
-    if powers is not None:
-        finite, powers = finite & jnp.isfinite(end.powers).all(), whole(end.powers)
-    return end._replace(network=whole(end.network), averaged=whole(end.averaged), powers=powers), losses, finite
-
-
-def _as_vectors(networks: MaskedNetwork) -> tuple[Callable[..., Any], Callable[[Any], Any]]:
-    """From the networks of members to vectors (M, ..., P), and from vectors (..., P) to networks."""
-    leaves, tree = jax.tree.flatten(networks)
-    ends = np.cumsum([part.size // len(part) for part in leaves])[:-1].tolist()
-
-    def raveled(networks: MaskedNetwork, lead: int = 1) -> Any:
-        parts = [part.reshape(*part.shape[:lead], -1) for part in jax.tree.leaves(networks)]
-        return jnp.concatenate(parts, -1)
-
-    def whole(vectors: Any) -> Any:
-        parts = jnp.split(vectors, ends, -1)
-        shapes = [(*vectors.shape[:-1], *part.shape[1:]) for part in leaves]
-        return jax.tree.unflatten(tree, [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)])
-
-    return raveled, whole
-
-
-# --- How a table is learned: the loop around the compiled steps, and the validation rows that it looks at -----------
+# --- What the training loop is given --------------------------------------------------------------------------------
 #
 # Few rows are learned by several members, each without one fold of the rows, which says when it stops; many rows by
 # one.
@@ -563,11 +212,10 @@ def _as_vectors(networks: MaskedNetwork) -> tuple[Callable[..., Any], Callable[[
 
 PREFIXES = 8  # of a validation row, at most, that each check looks at
 OTHERS = 2  # orders beside that of drawing, in which validation rows are looked at
-FIRST = 5  # steps of the first call, before it is known how long one takes
-PATIENCE = 0.5  # seconds between looks at the clock and the keyboard
 LONGEST = 65_536  # rows between two orders, at most, where fewer rows than that count for more
 PADDED = 512  # of which the number of rows is a multiple, in the compiled program
 WORSE = 3.0  # nats a part: losses that stay so far above the first ones are those of a training that diverged
+LONGER = 1.5  # times the step of the best weights, at which training ends once weights are surely worse
 SHARES = (1.0, 0.5, 0.25, 0.0)  # of what the network moves the normals of the base by, where rows are few
 
 
@@ -585,36 +233,34 @@ class _HeldOut(NamedTuple):
     shares: Any
 
 
-@training_program
-def _held_out(layout: Layout, networks: MaskedNetwork, base: Any, held: "_HeldOut", order: jax.Array) -> jax.Array:
-    """Nats (members, n) of the validation rows, by the parts after their prefixes."""
+class TableObjective(NamedTuple):
+    """The loss of a network on batches of rows; see `motes.training.loop.Objective`."""
 
-    def member(network: MaskedNetwork, base: Any, held: "_HeldOut") -> jax.Array:
-        model, place = MaskedModel(network, base), jnp.argsort(order)
-        heads, prepared = network.heads(layout), ordered(base, order, layout)
+    layout: Layout
+    network: MaskedNetwork  # of one member, whose weights are given
+    rows: EncodedRows
+    members: Base  # of all members, with a leading axis
 
-        def one(prefix: jax.Array) -> jax.Array:
-            visible = (place < prefix[:, None]) & held.rows.observed
-            found = model.log_probs(layout, heads, prepared, held.rows, visible)
-            return jnp.where((place == prefix[:, None]) & held.rows.observed, found, 0.0).sum(1)
+    def loss(
+        self, weights: jax.Array, member: Base, rows: jax.Array, draws: Draws, state: Weights
+    ) -> tuple[jax.Array, None]:
+        """The loss of the module's equation."""
+        index = rows.reshape(len(draws.orders), -1)  # (groups, n)
+        batch = jax.tree.map(lambda part: part[index], self.rows)
+        model = MaskedModel(with_weights(self.network, weights), member)
+        return masked_loss(model, self.layout, batch, *draws), None
 
-        return jax.lax.map(one, held.prefix.T).mean(0) * layout.parts
 
-    return each_member(member)(networks, base, held)
-
-
-def train(
+def table_task(
     models: MaskedModel,
     layout: Layout,
     plan: Plan,
     data: TableRows,
     split: Split,
     options: TrainingOptions,
-    *,
     seed: int,
-    session: Session = Session(),
-) -> TrainedTable:
-    """Train the members.
+) -> Task[MaskedNetwork]:
+    """What is given to the training loop.
 
     Args:
         models: of all members, with a leading axis: networks to begin with, and their bases.
@@ -623,113 +269,50 @@ def train(
         split: the rows of each member.
         options: of the training.
         seed: of everything random.
-        session: its keeper, and its `on_progress`, which is called before the first step too. A state that it goes on
-            from may be that of a training with the same arguments but `options.steps`, or one with other rows.
-
-    Ctrl-C ends the training after the steps under way, with what it has; so does a KeyboardInterrupt in `on_progress`.
-
-    Raises:
-        TrainingError: the training diverged; its `result` is what was learned before.
-        ModelFileError: the keeper's state is that of another training.
     """
-    layout = layout.on_device
-    program, base = Program.of(layout, models.network, options), models.base
-    rows = jax.device_put(_padded(data.rows))
-    held = _validation(data, split.hold, layout.parts, seed)
-    looks = None
-    if held is not None:
-        looks = Looks(partial(_checked, layout, options.fixed, base, held, plan), np.asarray(held.shares, np.float64))
-    course = _begun(program, models, data, split, options, seed, looks)
-    if session.kept is not None:
-        course.go_on(session.kept)
-    session.on_progress(course.progress())
-    guard = DivergenceMonitor(lambda first: first + WORSE * layout.parts, options.steps, course.joined)
-    interrupted, stride, saved = False, _Stride(), course.step
-    draws = lru_cache(maxsize=1)(lambda begin, shape: Draws.of(plan, models.network, options, shape, seed, begin))
-    try:
-        with interruptible() as stop:
-            course.first_look()
-            while course.step < options.steps and not course.is_over(options.patience) and not stop:
-                some, tick = _next_rows(course, options.groups, stride.steps), time.perf_counter()
-                within = np.array([course.step - some.begin, some.count], np.int32)
-                state, loss, finite = advance(
-                    program, course.state, base, rows, some.index, within, draws(some.begin, some.index.shape)
-                )
-                fresh = np.asarray(loss)[: some.count].mean(1, dtype=np.float32)
-                _refuse(guard.fault(course.step, fresh, bool(finite)), course)
-                course.took(state, fresh)
-                if guard.sound:
-                    course.mark_sound()
-                stride.took(some.count, time.perf_counter() - tick)
-                if course.step == some.end and some.holds_a_look(options):
-                    course.look()
-                if guard.sound:
-                    saved = _save(session, course, saved, if_due=True)
-                session.on_progress(course.progress())
-            _refuse(guard.fault_at_end(course.step), course)
-            _save(session, course, saved)
-            interrupted = bool(stop)
-    except KeyboardInterrupt:
-        interrupted = True
-    if looks is None or not course.checks or len(split.learn) == 1:
-        return course.result(interrupted, 1.0)
-    return course.result(interrupted, _best_share(course.learned, looks))
-
-
-def _refuse(fault: str | None, course: TableTrainingState) -> None:
-    """End a training that has diverged, with the weights that it had before.
-
-    Raises:
-        TrainingError: there is a fault.
-    """
-    if fault is None:
-        return
-    course.back_to_sound()
-    raise TrainingError(
-        f"the training diverged: {fault}. Usual remedies: a smaller table.learning_rate, a smaller table.clip_norm. "
-        f"The weights of step {course.step:,} are kept, or better ones before it.",
-        course.result(False, 1.0),
+    networks, groups = models.network, options.groups
+    one = jax.tree.map(lambda part: np.asarray(part)[0], networks)  # NumPy compiles nothing
+    objective = TableObjective(layout.on_device, one, jax.device_put(_padded(data.rows)), models.base)
+    shape = CHUNK, len(split.learn), groups, options.batch // groups
+    chunk = lru_cache(maxsize=1)(lambda begin: Draws.of(plan, networks, options, shape, seed, begin))
+    held = _held_out_rows(data, split.hold, layout.parts, seed)
+    return Task(
+        objective,
+        vectors_of(networks),
+        partial(members_with, networks),
+        _optimiser(networks, options),
+        _batches(split.learn, groups * shape[-1], seed),
+        options.steps,
+        options.ema,
+        options.averages,
+        lambda first: first + WORSE * layout.parts,
+        "a smaller table.learning_rate, a smaller table.clip_norm",
+        validation=None if held is None else _validation(objective, held, plan, options),
+        ema_warmup=9.0,
+        draw=lambda step: jax.tree.map(lambda part: part[step % CHUNK], chunk(step - step % CHUNK)),
+        chunk=CHUNK,
     )
 
 
-def _begun(
-    program: Program,
-    models: MaskedModel,
-    data: TableRows,
-    split: Split,
-    options: TrainingOptions,
-    seed: int,
-    looks: Looks | None,
-) -> TableTrainingState:
-    """A training before its first step."""
-    networks = models.network
-    powers = None
-    if options.averages:
-        empty = lambda part: np.zeros((len(part), len(LENGTHS), *part.shape[1:]), part.dtype)
-        powers = jax.device_put(jax.tree.map(empty, networks))
-    state = Members(networks, networks, _opened(program.optimiser, networks), jnp.zeros(len(split.learn), int), powers)
-    streams = _batches(split.learn, options.groups * (options.batch // options.groups), seed)
-    return TableTrainingState(state, models.base, options.steps, streams, looks, averages=options.averages)
+def vectors_of(networks: MaskedNetwork) -> NDArray[np.float32]:
+    """The weights (M, p) of members with a leading axis."""
+    return np.concatenate([np.reshape(part, (len(part), -1)) for part in jax.tree.leaves(networks)], axis=1)
 
 
-@dataclass(frozen=True)
-class _Some:
-    """The rows of the next steps.
+def members_with(networks: MaskedNetwork, vectors: Any) -> MaskedNetwork:
+    """Members of the same shapes, with a leading axis, that have the weights (M, p)."""
+    leaves, tree = jax.tree.flatten(networks)
+    ends = np.cumsum([part.size // len(part) for part in leaves])[:-1]
+    parts = np.split(np.asarray(vectors), ends, axis=1)
+    return jax.tree.unflatten(tree, [part.reshape(like.shape) for part, like in zip(parts, leaves, strict=True)])
 
-    Attributes:
-        index: (CHUNK, members, groups, n), of which the first `count` hold.
-        count: how many steps.
-        begin, end: of the chunk in which these are.
-    """
 
-    index: NDArray[np.integer]
-    count: int
-    begin: int
-    end: int
-
-    def holds_a_look(self, options: TrainingOptions) -> bool:
-        """Whether validation rows are looked at where this chunk ends."""
-        return self.end % options.check_every < self.end - self.begin or self.end == options.steps
+def _optimiser(networks: MaskedNetwork, options: TrainingOptions) -> optax.GradientTransformation:
+    """Of the weights of one member, as one vector."""
+    warm = min(50, options.steps // 4)
+    flags = jax.tree.map(lambda part, yes: np.full(part.size // len(part), yes), networks, decayed(networks))
+    decays: Any = options.weight_decay * np.concatenate(jax.tree.leaves(flags))
+    return with_inputs(_adamw, options.learning_rate, warm, options.steps - warm, decays, options.clip_norm)
 
 
 def _padded(rows: EncodedRows) -> EncodedRows:
@@ -738,65 +321,33 @@ def _padded(rows: EncodedRows) -> EncodedRows:
     return jax.tree.map(lambda part: np.pad(np.asarray(part), ((0, more), *[(0, 0)] * (np.ndim(part) - 1))), rows)
 
 
-def _next_rows(course: TableTrainingState, groups: int, most: int) -> _Some:
-    """The rows of the next steps, at most so many of one chunk."""
-    begin = course.step - course.step % CHUNK
-    end = min(begin + CHUNK, course.steps)
-    count = min(most, end - course.step, course.store_every - course.step % course.store_every)
-    index = np.stack([[next(stream) for stream in course.streams] for _ in range(count)])
-    index = np.pad(index, ((0, CHUNK - count), *[(0, 0)] * 2))
-    return _Some(index.reshape(CHUNK, len(course.streams), groups, -1), count, begin, end)
+def moved_by(networks: MaskedNetwork, share: float) -> MaskedNetwork:
+    """Networks that move the normals of the base by a share of what they say."""
+    if share == 1:
+        return networks
+    gates = np.arange(networks.line_bias.shape[-1]) == 0
+    lines, bias = np.asarray(networks.lines), np.asarray(networks.line_bias)  # NumPy compiles nothing
+    moves = lines * np.asarray(share, lines.dtype), bias * np.where(gates, 1.0, share).astype(bias.dtype)
+    return eqx.tree_at(lambda networks: (networks.lines, networks.line_bias), networks, moves)
 
 
-class _Stride:
-    """How many steps one call of the compiled program takes."""
-
-    def __init__(self) -> None:
-        self.steps, self._calls = FIRST, 0
-
-    def took(self, count: int, seconds: float) -> None:
-        """So many steps took so long. The first call compiles, which says nothing of the next one."""
-        self._calls += 1
-        if self._calls > 1:
-            self.steps = int(np.clip(count * PATIENCE / seconds, 1, CHUNK))
+def _moved_by_best(trained: Trained[MaskedNetwork], validation: Validation) -> Trained[MaskedNetwork]:
+    """What was learned, with networks that move the normals of the base by the share that suits validation rows."""
+    share = best_share(trained.averaged, lambda some: validation.mean(validation.losses(vectors_of(some))))
+    averages = trained.averages
+    if averages is not None:
+        ones = jax.tree.map(lambda part: np.ones(part.shape, part.dtype), trained.averaged)
+        averages = replace(averages, weights=averages.weights * ravelled(moved_by(ones, share)))
+    return replace(trained, averaged=moved_by(trained.averaged, share), averages=averages)
 
 
-def _save(session: Session, course: TableTrainingState, saved: int, *, if_due: bool = False) -> int:
-    """Keep the complete state if that of another step was `saved` last; returns the step of the last one now."""
-    keeper = session.keeper
-    if keeper is None or course.step == saved or (if_due and not keeper.due()):
-        return saved
-    keeper.save(course.step, course.complete())
-    return course.step
-
-
-def _best_share(networks: MaskedNetwork, looks: Looks) -> float:
+def best_share(networks: MaskedNetwork, nats: Callable[[MaskedNetwork], float]) -> float:
     """How much of what networks move the normals of the base by makes validation rows likeliest, one of `SHARES`.
 
     Where rows are few, the base alone may be better than what is learned on top of it: of penguins, the numbers of
     unseen rows were likelier by 0.2 nats a row with a quarter of it.
     """
-    return min(SHARES, key=lambda share: looks.mean(looks.nats(moved_by(networks, share))))
-
-
-def _checked(
-    layout: Layout, fixed: float, base: Any, held: _HeldOut, plan: Plan, networks: MaskedNetwork
-) -> NDArray[np.float64]:
-    """Nats of the validation rows, (members, n): in the order of drawing and in others, as often as in training."""
-    found = lambda order: -np.asarray(_held_out(layout, networks, base, held, order), np.float64)
-    mean = fixed * found(plan.order) if fixed else np.zeros((1, 1))
-    if fixed < 1:
-        others = random_orders(plan.units, np.random.default_rng(OTHERS), (OTHERS,))
-        mean = mean + (1 - fixed) * np.mean([found(order) for order in others], axis=0)
-    return mean
-
-
-def _opened(optimiser: optax.GradientTransformation, networks: MaskedNetwork) -> Any:
-    """The first state of each member's optimiser, which is nothing but zeros."""
-    members = len(networks.hidden)
-    count = sum(part.size // members for part in jax.tree.leaves(networks))
-    state = jax.eval_shape(optimiser.init, jax.ShapeDtypeStruct((count,), networks.hidden.dtype))
-    return jax.device_put(jax.tree.map(lambda part: np.zeros((members, *part.shape), part.dtype), state))
+    return min(SHARES, key=lambda share: nats(moved_by(networks, share)))
 
 
 def _batches(learn: NDArray[np.float64], size: int, seed: int) -> list[Batches]:
@@ -809,7 +360,7 @@ def _batches(learn: NDArray[np.float64], size: int, seed: int) -> list[Batches]:
     return [one(weights, np.random.default_rng([seed, 161803, member])) for member, weights in enumerate(learn)]
 
 
-def _validation(data: TableRows, hold: NDArray[np.float64], parts: int, seed: int) -> _HeldOut | None:
+def _held_out_rows(data: TableRows, hold: NDArray[np.float64], parts: int, seed: int) -> _HeldOut | None:
     """The validation rows of each member, and the prefixes of each row at which it is looked at, evenly spread."""
     if not len(hold):
         return None
@@ -822,6 +373,41 @@ def _validation(data: TableRows, hold: NDArray[np.float64], parts: int, seed: in
     rows = jax.tree.map(lambda part: np.asarray(part)[index], data.rows)
     shares = (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
     return jax.device_put(_HeldOut(rows, np.minimum(prefix, parts - 1), shares))
+
+
+def _validation(objective: TableObjective, held: _HeldOut, plan: Plan, options: TrainingOptions) -> Validation:
+    """The validation by held-out rows, in the order of drawing and in others, as often as in training."""
+    others = random_orders(plan.units, np.random.default_rng(OTHERS), (OTHERS,))
+    layout, network, _, bases = objective
+
+    def losses(weights: Any) -> NDArray[np.float64]:
+        found = lambda order: -np.asarray(_log_probs(layout, network, bases, held, order, weights), np.float64)
+        mean = options.fixed * found(plan.order) if options.fixed else np.zeros((1, 1))
+        if options.fixed < 1:
+            mean = mean + (1 - options.fixed) * np.mean([found(order) for order in others], axis=0)
+        return mean
+
+    return Validation(losses, np.asarray(held.shares, np.float64), options.check_every, options.patience, LONGER)
+
+
+@training_program
+def _log_probs(
+    layout: Layout, network: MaskedNetwork, bases: Base, held: _HeldOut, order: jax.Array, weights: ArrayLike
+) -> jax.Array:
+    """log p (members, n) of the validation rows, by the parts after their prefixes."""
+
+    def member(weights: jax.Array, base: Base, held: _HeldOut) -> jax.Array:
+        model, place = MaskedModel(with_weights(network, weights), base), jnp.argsort(order)
+        heads, prepared = model.network.heads(layout), ordered(base, order, layout)
+
+        def one(prefix: jax.Array) -> jax.Array:
+            visible = (place < prefix[:, None]) & held.rows.observed
+            found = model.log_probs(layout, heads, prepared, held.rows, visible)
+            return jnp.where((place == prefix[:, None]) & held.rows.observed, found, 0.0).sum(1)
+
+        return jax.lax.map(one, held.prefix.T).mean(0) * layout.parts
+
+    return each_member(member)(weights, bases, held)
 
 
 # --- From encoded rows to the members of a trained model ------------------------------------------------------------
@@ -929,14 +515,15 @@ def fit(
     seed: int,
     start: MaskedModel | None = None,
     session: Session = Session(),
-) -> tuple[MaskedModel, TrainedTable]:
+) -> tuple[MaskedModel, Trained[MaskedNetwork]]:
     """The members that learn rows, with a leading axis, and how they were trained.
 
     Args:
         data: the rows.
         layout, plan: of the table.
         network, options: of the model and its training.
-        seed, session: as for `train`.
+        seed: of everything random.
+        session: as of `motes.training.loop.train`.
         start: members to go on from, of the same layout, in the place of new ones.
 
     Raises:
@@ -949,14 +536,17 @@ def fit(
     else:
         split, models = held_out(data, len(start.base.means), seed), start
     if session.kept is not None:  # to the bit, whatever machine fitted it
-        models = MaskedModel(models.network, session.kept.tree("base", models.base))
+        models = MaskedModel(models.network, session.kept.tree("members", models.base))
+    task = table_task(models, layout, plan, data, split, options, seed)
     try:
-        trained = train(models, layout, plan, data, split, options, seed=seed, session=session)
+        trained = train(task, session)
     except TrainingError as error:
-        if isinstance(error.result, TrainedTable):
-            error.result = MaskedModel(error.result.networks, models.base), error.result
+        if isinstance(error.result, Trained):
+            error.result = MaskedModel(error.result.averaged, models.base), error.result
         raise
-    return MaskedModel(trained.networks, models.base), trained
+    if trained.best is not None and task.validation is not None and len(split.learn) > 1:
+        trained = _moved_by_best(trained, task.validation)
+    return MaskedModel(trained.averaged, models.base), trained
 
 
 def _begun_fitting(data: TableRows, layout: Layout, network: NetworkOptions, split: Split, seed: int) -> MaskedModel:
