@@ -202,7 +202,7 @@ def test_sigterm_keeps_the_state_before_its_handler_ends_the_training(kind, tmp_
         raise Terminated("ended by SIGTERM.")
 
     def press(now):
-        if now.step >= 20 and not keeper.saved:
+        if now.done >= 20 and not keeper.saved:
             signal.raise_signal(signal.SIGTERM)
 
     class Late(Memory):

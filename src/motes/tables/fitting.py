@@ -71,7 +71,7 @@ def fit_table(
     worth = table.data.worth
     labels = worth < FEW if start is None else knows_labels(schema.parts, start.models.base.means)
     layout = layout_of(schema.parts, Linker.of(schema).links, schema.missing_patterns, labels=labels)
-    network, options = options_of(chosen.table, worth, layout.parts)
+    options = options_of(chosen.table, worth, layout.parts)
     run = run_of(chosen, seed, table.keys, table.data.weights)
     ahead = ahead_of(_training_of(start, chosen), run, options.steps, "table.steps", more=session.more)
 
@@ -88,7 +88,7 @@ def fit_table(
 
     try:
         return model_of(*fit(
-            table.data, layout, table.plan, network, replace(options, steps=ahead.steps), seed=seed,
+            table.data, layout, table.plan, replace(options, steps=ahead.steps), seed=seed,
             start=None if start is None else start.models, session=session.going_on(ahead.state),
         ))  # fmt: skip
     except TrainingError as error:

@@ -189,8 +189,8 @@ class TableModel(Model):
     def averaged_over(self, sigma_rel: float) -> Self:
         """The same model with another average of its weights, over this share of its training, such as 0.1.
 
-        It is the standard deviation of the steps that count, as a share of all steps. With one member it ends at the step
-        that validation rows found best, with several members at the last one. Biases and rules are set anew.
+        It is the standard deviation of the steps that count, as a share of all steps. With one member it ends at the
+        step that validation rows found best, with several members at the last one. Biases and rules are set anew.
 
         Raises:
             UsageError: a length out of range, or no averages were kept.
@@ -752,7 +752,7 @@ class TableModel(Model):
             skeleton = skeleton_of(
                 layout_of(schema.parts, Linker.of(schema).links, schema.missing_patterns, labels=labels),
                 tensors,
-                options_of(recipe.table, worth, len(schema.parts))[0].dropout,
+                options_of(recipe.table, worth, len(schema.parts)).dropout,
             )
             models = filled(skeleton, tensors, path)
             orders = AnyOrder(schema, models, np.asarray(order), tuple(bias), constraint)

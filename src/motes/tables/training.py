@@ -23,6 +23,7 @@ from motes.errors import TrainingError
 from motes.tables.base import Base, base_of_pairs, choose_shape, first_gates, fit_base
 from motes.tables.layout import Layout
 from motes.tables.network import CLOSE, SHARED, EncodedRows, MaskedModel, MaskedNetwork, on_axes, ordered
+from motes.tables.recipe import TableOptions
 from motes.training import Trained
 from motes.training.averages import ravelled, with_weights
 from motes.training.batches import Batches, systematic
@@ -31,36 +32,20 @@ from motes.training.loop import Task, Validation, Weights, train
 from motes.training.optimisers import rising_and_falling, with_inputs
 from motes.training.programs import each_member, training_program
 
+GROUPS = 8  # of the rows of a step, each with an order of its own
 
-@dataclass(frozen=True)
-class TrainingOptions:
-    """Of a training.
 
-    Attributes:
-        steps: at most.
-        batch: rows of a step.
-        groups: orders of a step.
-        fixed: share of the groups that have the order in which rows are drawn.
-        learning_rate: at its highest; it falls to nothing by a cosine.
-        ema: the decay of the average of the weights, which is the model.
-        clip_norm: of the gradient.
-        weight_decay: of weights that many codes share, in units of the learning rate (Loshchilov & Hutter 2019).
-        check_every: steps between two looks at the validation rows.
-        patience: looks without a better one after which the training stops.
-        averages: how often over the training two averages are stored, from which one of any length can be made.
-    """
+@dataclass(frozen=True, kw_only=True)
+class ChosenOptions(TableOptions):
+    """The options of a table, with a value for each of those that may be left to the data."""
 
+    width: int
+    depth: int
+    dropout: float
     steps: int
     batch: int
-    groups: int
-    fixed: float
-    learning_rate: float
-    ema: float
-    clip_norm: float
     weight_decay: float
     check_every: int
-    patience: int
-    averages: int = 0
 
 
 class TableRows(NamedTuple):
@@ -145,7 +130,7 @@ class Draws(NamedTuple):
 
     @classmethod
     def of(
-        cls, plan: Plan, network: MaskedNetwork, options: TrainingOptions, shape: tuple[int, ...], seed: int, begin: int
+        cls, plan: Plan, network: MaskedNetwork, options: ChosenOptions, shape: tuple[int, ...], seed: int, begin: int
     ) -> "Draws":
         """Of the chunk that begins with step `begin`, whose rows have the `shape` (CHUNK, members, groups, n)."""
         rng, (_, _, groups, n), p = np.random.default_rng([seed, 271828, begin]), shape, len(plan.units)
@@ -257,7 +242,7 @@ def table_task(
     plan: Plan,
     data: TableRows,
     split: Split,
-    options: TrainingOptions,
+    options: ChosenOptions,
     seed: int,
 ) -> Task[MaskedNetwork]:
     """What is given to the training loop.
@@ -270,10 +255,10 @@ def table_task(
         options: of the training.
         seed: of everything random.
     """
-    networks, groups = models.network, options.groups
+    networks = models.network
     one = jax.tree.map(lambda part: np.asarray(part)[0], networks)  # NumPy compiles nothing
     objective = TableObjective(layout.on_device, one, jax.device_put(_padded(data.rows)), models.base)
-    shape = CHUNK, len(split.learn), groups, options.batch // groups
+    shape = CHUNK, len(split.learn), GROUPS, options.batch // GROUPS
     chunk = lru_cache(maxsize=1)(lambda begin: Draws.of(plan, networks, options, shape, seed, begin))
     held = _held_out_rows(data, split.hold, layout.parts, seed)
     return Task(
@@ -281,7 +266,7 @@ def table_task(
         vectors_of(networks),
         partial(members_with, networks),
         _optimiser(networks, options),
-        _batches(split.learn, groups * shape[-1], seed),
+        _batches(split.learn, options.batch, seed),
         options.steps,
         options.ema,
         options.averages,
@@ -307,7 +292,7 @@ def members_with(networks: MaskedNetwork, vectors: Any) -> MaskedNetwork:
     return jax.tree.unflatten(tree, [part.reshape(like.shape) for part, like in zip(parts, leaves, strict=True)])
 
 
-def _optimiser(networks: MaskedNetwork, options: TrainingOptions) -> optax.GradientTransformation:
+def _optimiser(networks: MaskedNetwork, options: ChosenOptions) -> optax.GradientTransformation:
     """Of the weights of one member, as one vector."""
     warm = min(50, options.steps // 4)
     flags = jax.tree.map(lambda part, yes: np.full(part.size // len(part), yes), networks, decayed(networks))
@@ -375,7 +360,7 @@ def _held_out_rows(data: TableRows, hold: NDArray[np.float64], parts: int, seed:
     return jax.device_put(_HeldOut(rows, np.minimum(prefix, parts - 1), shares))
 
 
-def _validation(objective: TableObjective, held: _HeldOut, plan: Plan, options: TrainingOptions) -> Validation:
+def _validation(objective: TableObjective, held: _HeldOut, plan: Plan, options: ChosenOptions) -> Validation:
     """The validation by held-out rows, in the order of drawing and in others, as often as in training."""
     others = random_orders(plan.units, np.random.default_rng(OTHERS), (OTHERS,))
     layout, network, _, bases = objective
@@ -429,24 +414,6 @@ EPOCHS = 64  # in which rows are learned,
 BRIEF = 200, 1200  # in so many steps at least and at most if the table is small,
 STEPS = 1200, 2500  # and otherwise,
 SLIM = 12  # with up to so many parts
-
-
-@dataclass(frozen=True)
-class NetworkOptions:
-    """Of the network.
-
-    Attributes:
-        width, depth: of the state, and blocks.
-        dropout: share of the units that training leaves out.
-        components: of the base, at most.
-        own: normals of the network's own.
-    """
-
-    width: int
-    depth: int
-    dropout: float
-    components: int
-    own: int
 
 
 def members_of(data: TableRows) -> int:
@@ -509,8 +476,7 @@ def fit(
     data: TableRows,
     layout: Layout,
     plan: Plan,
-    network: NetworkOptions,
-    options: TrainingOptions,
+    options: ChosenOptions,
     *,
     seed: int,
     start: MaskedModel | None = None,
@@ -521,7 +487,7 @@ def fit(
     Args:
         data: the rows.
         layout, plan: of the table.
-        network, options: of the model and its training.
+        options: of the model and its training.
         seed: of everything random.
         session: as of `motes.training.loop.train`.
         start: members to go on from, of the same layout, in the place of new ones.
@@ -532,7 +498,7 @@ def fit(
     """
     if start is None:
         split = held_out(data, members_of(data), seed)
-        models = _begun_fitting(data, layout, network, split, seed)
+        models = _begun_fitting(data, layout, options, split, seed)
     else:
         split, models = held_out(data, len(start.base.means), seed), start
     if session.kept is not None:  # to the bit, whatever machine fitted it
@@ -549,11 +515,11 @@ def fit(
     return MaskedModel(trained.averaged, models.base), trained
 
 
-def _begun_fitting(data: TableRows, layout: Layout, network: NetworkOptions, split: Split, seed: int) -> MaskedModel:
+def _begun_fitting(data: TableRows, layout: Layout, options: ChosenOptions, split: Split, seed: int) -> MaskedModel:
     """New members: their bases, and networks that change nothing of these yet."""
-    bases = _bases(data, layout, network.components, split, seed)
-    outputs = 1 + 3 * (bases[0].means.shape[0] + network.own + layout.near * len(CLOSE))
-    make = lambda key: MaskedNetwork(layout, network.width, network.depth, outputs, network.dropout, key=key)
+    bases = _bases(data, layout, options.components, split, seed)
+    outputs = 1 + 3 * (bases[0].means.shape[0] + options.own + layout.near * len(CLOSE))
+    make = lambda key: MaskedNetwork(layout, options.width, options.depth, outputs, options.dropout, key=key)
     keys = [jax.random.fold_in(jax.random.key(seed), member) for member in range(len(split.learn))]
     networks = _gated(stacked(map(make, keys)), bases, layout, data, split.hold if len(split.hold) else split.learn)
     return MaskedModel(networks, stacked(bases))
@@ -610,37 +576,25 @@ def _gated(
     return eqx.tree_at(lambda networks: networks.line_bias, networks, jax.device_put(first))
 
 
-def options_of(table: Any, n: int, parts: int) -> tuple[NetworkOptions, TrainingOptions]:
-    """Of a network and its training, from a recipe's section [table]; what it leaves open suits n complete rows.
+def options_of(table: TableOptions, n: int, parts: int) -> ChosenOptions:
+    """A recipe's section [table] with what it leaves open chosen for n complete rows.
 
     A step of a table of many parts takes longer, so there are fewer of them. Of a small table the rate falls to nothing
     within as many epochs as it takes to learn it: 3,000 customers were best learned after 100 steps of 1,200, by 0.36
     nats less than at the end of 300.
     """
-    few, small = n < FEW, n < SMALL
-    groups = 8
-    batch = table.batch or int(np.clip(n // 2, 32, 256) if few else np.clip(ENTRIES / parts, *BATCH))
-    suits = lambda given, rows: rows if given is None else given
-    network = NetworkOptions(
-        width=suits(table.width, 128 if small else 192),
-        depth=suits(table.depth, 1 if small else 2),
-        dropout=suits(table.dropout, 0.25 if small else 0.1),
-        components=table.components,
-        own=table.own,
-    )
-    return network, TrainingOptions(
-        steps=suits(table.steps, _steps(EPOCHS * n / batch, parts, small=small)),
-        batch=max(batch // groups, 1) * groups,
-        groups=groups,
-        fixed=table.fixed,
-        learning_rate=table.learning_rate,
-        ema=table.ema,
-        clip_norm=table.clip_norm,
-        weight_decay=suits(table.weight_decay, 1.0 if small else 0.1),
-        check_every=suits(table.check_every, 25 if small else 100),
-        patience=table.patience,
-        averages=table.averages,
-    )
+    small = n < SMALL
+    batch = table.batch or int(np.clip(n // 2, 32, 256) if n < FEW else np.clip(ENTRIES / parts, *BATCH))
+    suits = {
+        "width": 128 if small else 192,
+        "depth": 1 if small else 2,
+        "dropout": 0.25 if small else 0.1,
+        "steps": _steps(EPOCHS * n / batch, parts, small=small),
+        "weight_decay": 1.0 if small else 0.1,
+        "check_every": 25 if small else 100,
+    }
+    given = {key: value for key, value in vars(table).items() if value is not None}
+    return ChosenOptions(**suits | given | {"batch": max(batch // GROUPS, 1) * GROUPS})
 
 
 def _steps(wanted: float, parts: int, *, small: bool) -> int:

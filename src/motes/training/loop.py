@@ -11,7 +11,7 @@ are. Members are a leading axis of all arrays; devices would be one of the rows 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -70,20 +70,6 @@ class Objective(Protocol):
 # --- Validation: the loss of rows that are held out of the training -------------------------------------------------
 
 
-class Best(NamedTuple):
-    """The weights of each member that are kept, and the steps after which they were there."""
-
-    last: Any  # (M, p)
-    average: Any  # (M, p)
-    powers: Any  # (M, lengths, p)
-    step: Any  # (M,)
-
-    @classmethod
-    def of(cls, state: Weights) -> Self:
-        """Those of a state."""
-        return cls(state.last, state.average, state.powers, state.step)
-
-
 class Validation:
     """Evaluates the averaged weights on held-out rows now and then, and keeps the best ones of each member.
 
@@ -108,7 +94,7 @@ class Validation:
         self.losses, self.shares, self.every = losses, shares, every
         self._patience, self._longer = patience, longer
         self.looks: list[tuple[int, float]] = []  # steps, and the loss
-        self.best: Best | None = None
+        self.best: Weights | None = None  # of each member
         self._values = np.full(len(shares), np.inf)  # of each member's best
         self._least: NDArray[np.float64] | None = None  # losses (M, n) that were best for all members together
         self._least_step, self._waited, self._worse = 0, 0, False
@@ -117,7 +103,7 @@ class Validation:
         """The mean loss of the rows."""
         return float((self.shares * losses).sum(axis=1).mean())
 
-    def look(self, now: Best) -> None:
+    def look(self, now: Weights) -> None:
         """Evaluate the weights, and keep those of the members that are better than before."""
         rows = self.losses(now.average)
         found = (self.shares * rows).sum(axis=1)
@@ -147,7 +133,7 @@ class Validation:
         arrays = {"looks": np.array(self.looks), "values": self._values, "least": self._least}
         return State(arrays, {"waited": self._waited, "worse": self._worse, "least_step": self._least_step})
 
-    def go_on(self, state: State, best: Best, *, anew: bool) -> None:
+    def go_on(self, state: State, best: Weights, *, anew: bool) -> None:
         """Go on where another one with the same rows was, with its best weights; `anew`: with all the patience."""
         self.looks = [(int(step), loss) for step, loss in state.arrays["looks"].tolist()]
         self.best, self._values, self._least = best, state.arrays["values"], state.arrays["least"]
@@ -296,7 +282,7 @@ class TrainingState(Generic[N]):
         self._sound = (self.weights, self.done, len(self.losses))
         self._monitor = DivergenceMonitor(task.limit, task.steps, self.joined)
         if self._validation and not (kept and kept.has(WATCH)):
-            self._validation.look(Best.of(self.weights))
+            self._validation.look(self.weights)
 
     @property
     def goes_on(self) -> bool:
@@ -333,7 +319,7 @@ class TrainingState(Generic[N]):
         if lengths and self.done % self._store_every == 0:
             self._stored[self.done] = np.asarray(after.powers)
         if self._validation and (self.done % self._validation.every == 0 or self.done == task.steps):
-            self._validation.look(Best.of(after))
+            self._validation.look(after)
         if self.sound:
             self._sound = (after, self.done, len(self.losses))
         return count
@@ -386,9 +372,8 @@ class TrainingState(Generic[N]):
     def result(self, interrupted: bool = False) -> Trained[N]:
         """What was learned so far."""
         task, validation = self.task, self._validation
-        now = Best.of(self.weights)
-        best = validation.best if validation and validation.best else now
-        ends = best if len(best.step) == 1 else now  # members may have different best steps
+        best = validation.best if validation and validation.best else self.weights
+        ends = best if len(best.step) == 1 else self.weights  # members may have different best steps
         end = int(ends.step[0])
         shots = {step: both for step, both in self._snapshots.items() if step < end}
         if end and task.snapshots:
@@ -428,7 +413,7 @@ class TrainingState(Generic[N]):
             for member, stream in enumerate(self.task.streams):
                 stream.go_on(kept.part(BATCHES).part(str(member)))
         if self._validation and kept.has("best"):
-            best = kept.tree("best", Best.of(state))
+            best = kept.tree("best", state)
             if kept.has(WATCH):
                 self._validation.go_on(kept.part(WATCH), best, anew=course.numbers["steps"] != self.task.steps)
             else:  # the best weights for other rows are among those that these rows compare
