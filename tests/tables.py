@@ -12,8 +12,9 @@ import pytest
 from motes.progress import Progress
 from motes.tables.model import TableModel
 from motes.tables.sampling import Constraint
-from motes.tables.training import members_with
+from motes.tables.training import TableObjective, members_with
 from motes.training import Trained
+from motes.training.loop import train as trained
 
 TINY = {
     "table.width": 8,
@@ -35,12 +36,14 @@ def untrained() -> Iterator[None]:
     """
 
     def train(task, session):
+        if not isinstance(task.objective, TableObjective):
+            return trained(task, session)
         session.on_progress(Progress(task.steps, task.steps, 1.0, seconds=1.0))
         network = task.network(task.weights)
         return Trained(network, network, np.linspace(2, 1, task.steps, dtype=np.float32), 0.0)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("motes.tables.training.train", train)
+        patch.setattr("motes.training.model.train", train)
         yield
 
 

@@ -30,7 +30,7 @@ from motes.progress import Reporter
 from motes.recipes import load_recipe
 from motes.training.averages import weights_of
 from motes.training.batches import Batches
-from motes.training.checkpoints import State, interruptible, read_checkpoint
+from motes.training.checkpoints import State, interruptible, read_checkpoint, write_checkpoint
 from motes.training.model import FitSession
 
 pytestmark = pytest.mark.brief
@@ -98,7 +98,7 @@ OF_TABLES = {
     "members": (120, {"table.averages": 7}, {}),
     "one network": (2400, {"table.batch": 128}, {}),
     "weights": (120, {}, {"weights": 1 + np.random.default_rng(1).random(120)}),  # as many codes as without them
-    "an early stop": (120, {"table.check_every": 5, "table.patience": 1, "table.learning_rate": 0.6}, {}),
+    "an early stop": (120, {"table.check_every": 25, "table.patience": 1, "table.learning_rate": 0.6}, {}),
 }
 
 
@@ -291,6 +291,14 @@ def test_a_write_that_fails_leaves_the_last_state_whole_and_the_training_goes_on
     assert read_checkpoint(checkpoints_in(tmp_path)[0])[0]["a"].tolist() == [8] * 3
     keeper.save(24, state_of(24))
     assert len(warnings) == 1 and len(checkpoints_in(tmp_path)) == 2
+
+
+def test_a_part_of_an_array_is_written_as_it_is(tmp_path):
+    whole = np.arange(24.0).reshape(4, 6)
+    parts = {"columns": whole[:, 1:3], "turned": whole.T, "number": np.float64(3)}
+    write_checkpoint(tmp_path / "a.safetensors", parts, {})
+    found, _ = read_checkpoint(tmp_path / "a.safetensors")
+    assert all(np.array_equal(found[name], part) and found[name].shape == part.shape for name, part in parts.items())
 
 
 def test_files_and_their_folder_are_flushed_before_and_after_the_rename(tmp_path, monkeypatch):

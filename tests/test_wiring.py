@@ -141,7 +141,7 @@ def test_a_state_for_other_rows_has_nothing_of_the_earlier_ones():
 def test_a_table_that_breaks_down_says_so():
     data = {"a": [*"uvwuvwuuv"], "b": [*"uuvvwwuvu"]}
     with pytest.raises(TrainingError, match=r"diverged.*a smaller table\.learning_rate.*step \d+ are kept"):
-        fit_table(data, changes=TINY | {"table.steps": 60, "table.learning_rate": 1e30}, seed=1)
+        fit_table(data, changes=TINY | {"table.steps": 60, "table.learning_rate": 1000.0}, seed=1)
 
 
 # --- networks and denoisers ----------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from motes.data import Standardiser, Support, Table
 from motes.data.arrays import check_weights, plain
 from motes.data.points import Classes, content_keys, fingerprint_of, frame_of
 from motes.data.tables import as_table
-from motes.errors import DataError, RecipeError, TrainingError, UsageError, check_process, check_seed, unknown
+from motes.errors import DataError, RecipeError, UsageError, check_process, check_seed, unknown
 from motes.points.denoisers import Denoiser
 from motes.points.model import GaussianModel, PointModel
 from motes.points.networks import Residual, StepGated
@@ -23,8 +23,8 @@ from motes.points.recipe import PointRecipe
 from motes.points.training import Rows, point_task, with_validation
 from motes.seeds import seed_key
 from motes.training import Provenance, Trained
-from motes.training.loop import train
-from motes.training.model import FitSession, ahead_of, mark, run_of
+from motes.training.loop import Task
+from motes.training.model import FitSession, fit_model, run_of
 
 Array = NDArray[np.float64]
 
@@ -99,12 +99,10 @@ def fit_points(
     rows, training = points.rows, chosen.training
     run = run_of(chosen, seed, rows.x, rows.labels, rows.weights, rows.context, rows.masks)
     denoiser = _first(start, chosen, points, seed)
-    ahead = ahead_of(_training_of(start, chosen), run, training.steps, "training.steps", more=session.more)
     if training.validation:
         rows = with_validation(rows, training.validation, seed_key(seed, "validation"))
 
     def model_of(trained: Trained[Denoiser]) -> PointModel | PosteriorModel:
-        mark(trained, run)
         kind = PointModel if points.context is None else PosteriorModel
         return kind(
             trained.averaged if training.weights == "averaged" else trained.last,
@@ -117,20 +115,18 @@ def fit_points(
             training=trained,
         )
 
-    try:
-        task = point_task(
+    def task(steps: int) -> Task[Denoiser]:
+        return point_task(
             denoiser,
             rows,
             key=seed_key(seed, "training"),
             loss=chosen.loss,
             times=chosen.times,
-            options=replace(training, steps=ahead.steps),
+            options=replace(training, steps=steps),
         )
-        return model_of(train(task, session.going_on(ahead.state)))
-    except TrainingError as error:
-        if isinstance(error.result, Trained):
-            error.result = model_of(error.result)
-        raise
+
+    before = _training_of(start, chosen)
+    return fit_model(task, model_of, session, run=run, steps=training.steps, key="training.steps", before=before)
 
 
 def _training_of(start: GaussianModel | None, recipe: PointRecipe) -> Trained[Denoiser] | None:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from motes.data import Frame, as_frame
 from motes.data.arrays import check_weights
 from motes.data.points import content_keys, fingerprint_of
-from motes.errors import TrainingError, UsageError, check_process, check_seed
+from motes.errors import UsageError, check_process, check_seed
 from motes.tables.draws import adjusted
 from motes.tables.layout import Linker, layout_of
 from motes.tables.model import TableModel
@@ -21,10 +21,21 @@ from motes.tables.recipe import TableRecipe
 from motes.tables.relations import Dependency, Inequality, Relation
 from motes.tables.sampling import broken_by, columns_of, observed_sides
 from motes.tables.schema import Schema, counting
-from motes.tables.training import FEW, Plan, TableRows, fit, options_of, plan_of
+from motes.tables.training import (
+    FEW,
+    Plan,
+    TableRows,
+    held_out,
+    members_of,
+    new_members,
+    options_of,
+    plan_of,
+    table_task,
+)
 from motes.tables.unmasking import Unmasker
 from motes.training import Provenance, Trained
-from motes.training.model import FitSession, ahead_of, mark, run_of
+from motes.training.loop import Task
+from motes.training.model import FitSession, fit_model, run_of
 
 PIECES = 10_000_000  # into which the weights of all rows are divided, at most
 NETWORK = "bins", "missing", "relations", "width", "depth", "dropout", "components", "own"  # keys of the network
@@ -73,10 +84,19 @@ def fit_table(
     layout = layout_of(schema.parts, Linker.of(schema).links, schema.missing_patterns, labels=labels)
     options = options_of(chosen.table, worth, layout.parts)
     run = run_of(chosen, seed, table.keys, table.data.weights)
-    ahead = ahead_of(_training_of(start, chosen), run, options.steps, "table.steps", more=session.more)
+    if start is None:
+        split = held_out(table.data, members_of(table.data), seed)
+        first = new_members(table.data, layout, options, split, seed)
+    else:
+        split, first = held_out(table.data, len(start.models.base.means), seed), start.models
+    if session.kept is not None:  # to the bit, whatever machine fitted it
+        first = MaskedModel(first.network, session.kept.tree("members", first.base))
 
-    def model_of(models: MaskedModel, trained: Trained[MaskedNetwork]) -> TableModel:
-        mark(trained, run)
+    def task(steps: int) -> Task[MaskedNetwork]:
+        return table_task(first, layout, table.plan, table.data, split, replace(options, steps=steps), seed)
+
+    def model_of(trained: Trained[MaskedNetwork]) -> TableModel:
+        models = MaskedModel(trained.averaged, first.base)
         ranges = [schema.draw_range(j) for j in range(layout.parts)]
         unmasker = Unmasker.of(models, layout, table.reader, table.plan.order, ranges)
         kept = replace(schema, rules=table.rules)
@@ -86,15 +106,8 @@ def fit_table(
         provenance = Provenance(session.source, table.fingerprint, seed)
         return TableModel(orders, chosen, provenance=provenance, training=trained)
 
-    try:
-        return model_of(*fit(
-            table.data, layout, table.plan, replace(options, steps=ahead.steps), seed=seed,
-            start=None if start is None else start.models, session=session.going_on(ahead.state),
-        ))  # fmt: skip
-    except TrainingError as error:
-        if isinstance(error.result, tuple):
-            error.result = model_of(*error.result)
-        raise
+    before = _training_of(start, chosen)
+    return fit_model(task, model_of, session, run=run, steps=options.steps, key="table.steps", before=before)
 
 
 def _check_start(start: TableModel, recipe: TableRecipe) -> None:

@@ -2,8 +2,8 @@
 
     loss = mean over rows of  p / (p - m) * sum over hidden j of -log p(x_j | the first m parts of an order)
 
-`fit`, in the last section, chooses the base, and calls the loop of `motes.training`. Few rows train several members,
-each without one fold of the rows; many rows train one.
+`table_task` is what the loop of `motes.training` is given. Few rows train several members, each without one fold of the
+rows; many rows train one.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +19,6 @@ import optax
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from motes.errors import TrainingError
 from motes.tables.base import Base, base_of_pairs, choose_shape, first_gates, fit_base
 from motes.tables.layout import Layout
 from motes.tables.network import CLOSE, SHARED, EncodedRows, MaskedModel, MaskedNetwork, on_axes, ordered
@@ -27,8 +26,7 @@ from motes.tables.recipe import TableOptions
 from motes.training import Trained
 from motes.training.averages import ravelled, with_weights
 from motes.training.batches import Batches, systematic
-from motes.training.checkpoints import Session
-from motes.training.loop import Task, Validation, Weights, train
+from motes.training.loop import Task, Validation, Weights
 from motes.training.optimisers import rising_and_falling, with_inputs
 from motes.training.programs import each_member, training_program
 
@@ -261,6 +259,11 @@ def table_task(
     shape = CHUNK, len(split.learn), GROUPS, options.batch // GROUPS
     chunk = lru_cache(maxsize=1)(lambda begin: Draws.of(plan, networks, options, shape, seed, begin))
     held = _held_out_rows(data, split.hold, layout.parts, seed)
+    validation = None if held is None else _validation(objective, held, plan, options)
+
+    def finish(trained: Trained[MaskedNetwork]) -> Trained[MaskedNetwork]:
+        return trained if validation is None or len(split.learn) == 1 else _with_best_share(trained, validation)
+
     return Task(
         objective,
         vectors_of(networks),
@@ -272,9 +275,10 @@ def table_task(
         options.averages,
         lambda first: first + WORSE * layout.parts,
         "a smaller table.learning_rate, a smaller table.clip_norm",
-        validation=None if held is None else _validation(objective, held, plan, options),
+        validation=validation,
         ema_warmup=9.0,
         draw=lambda step: jax.tree.map(lambda part: part[step % CHUNK], chunk(step - step % CHUNK)),
+        finish=finish,
         chunk=CHUNK,
     )
 
@@ -316,7 +320,7 @@ def moved_by(networks: MaskedNetwork, share: float) -> MaskedNetwork:
     return eqx.tree_at(lambda networks: (networks.lines, networks.line_bias), networks, moves)
 
 
-def _moved_by_best(trained: Trained[MaskedNetwork], validation: Validation) -> Trained[MaskedNetwork]:
+def _with_best_share(trained: Trained[MaskedNetwork], validation: Validation) -> Trained[MaskedNetwork]:
     """What was learned, with networks that move the normals of the base by the share that suits validation rows."""
     share = best_share(trained.averaged, lambda some: validation.mean(validation.losses(vectors_of(some))))
     averages = trained.averages
@@ -472,50 +476,7 @@ def order_of(
     return np.lexsort((np.arange(len(units)), place[units])).astype(np.int32)
 
 
-def fit(
-    data: TableRows,
-    layout: Layout,
-    plan: Plan,
-    options: ChosenOptions,
-    *,
-    seed: int,
-    start: MaskedModel | None = None,
-    session: Session = Session(),
-) -> tuple[MaskedModel, Trained[MaskedNetwork]]:
-    """The members that learn rows, with a leading axis, and how they were trained.
-
-    Args:
-        data: the rows.
-        layout, plan: of the table.
-        options: of the model and its training.
-        seed: of everything random.
-        session: as of `motes.training.loop.train`.
-        start: members to go on from, of the same layout, in the place of new ones.
-
-    Raises:
-        TrainingError: as `train`; its `result` is what this would have returned.
-        ModelFileError: as `train`.
-    """
-    if start is None:
-        split = held_out(data, members_of(data), seed)
-        models = _begun_fitting(data, layout, options, split, seed)
-    else:
-        split, models = held_out(data, len(start.base.means), seed), start
-    if session.kept is not None:  # to the bit, whatever machine fitted it
-        models = MaskedModel(models.network, session.kept.tree("members", models.base))
-    task = table_task(models, layout, plan, data, split, options, seed)
-    try:
-        trained = train(task, session)
-    except TrainingError as error:
-        if isinstance(error.result, Trained):
-            error.result = MaskedModel(error.result.averaged, models.base), error.result
-        raise
-    if trained.best is not None and task.validation is not None and len(split.learn) > 1:
-        trained = _moved_by_best(trained, task.validation)
-    return MaskedModel(trained.averaged, models.base), trained
-
-
-def _begun_fitting(data: TableRows, layout: Layout, options: ChosenOptions, split: Split, seed: int) -> MaskedModel:
+def new_members(data: TableRows, layout: Layout, options: ChosenOptions, split: Split, seed: int) -> MaskedModel:
     """New members: their bases, and networks that change nothing of these yet."""
     bases = _bases(data, layout, options.components, split, seed)
     outputs = 1 + 3 * (bases[0].means.shape[0] + options.own + layout.near * len(CLOSE))

@@ -198,10 +198,11 @@ def write_checkpoint(path: Path, tensors: Mapping[str, NDArray], about: Mapping[
     from safetensors.numpy import save
 
     check_name(path)
+    tensors = {name: np.asarray(one, order="C") for name, one in tensors.items()}  # safetensors takes no views
     texts = {"format": FORMAT, "motes": version("motes"), **about}
     texts["sha256"] = _digest(tensors, texts)
     with replacing(path, durable=True) as temporary:
-        temporary.write_bytes(save(dict(tensors), metadata=texts))
+        temporary.write_bytes(save(tensors, metadata=texts))
 
 
 def check_name(path: Path) -> None:

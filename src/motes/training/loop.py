@@ -166,6 +166,7 @@ class Task(Generic[N]):
         snapshots: the steps after which the weights are kept.
         draw: what is random at a step for each member, with a leading axis; as long as NumPy draws it, programs compile
             in less time.
+        finish: what is changed of the result.
         chunk: steps of one call of the compiled program, at most.
     """
 
@@ -184,6 +185,7 @@ class Task(Generic[N]):
     ema_warmup: float = 0.0
     snapshots: Sequence[int] = ()
     draw: Callable[[int], Any] = lambda step: None
+    finish: Callable[["Trained[N]"], "Trained[N]"] = lambda trained: trained
     chunk: int = 512
 
 
@@ -380,7 +382,7 @@ class TrainingState(Generic[N]):
             shots[end] = ends.average, ends.last
         stored = {step: powers for step, powers in self._stored.items() if step < end} | {end: np.asarray(ends.powers)}
         vectors = lambda powers: np.stack([ravelled(task.network(powers[:, k])) for k in range(powers.shape[1])])
-        return Trained(
+        trained = Trained(
             task.network(best.average),
             task.network(best.last),
             self.joined,
@@ -394,6 +396,7 @@ class TrainingState(Generic[N]):
             else None,
             self.complete(),
         )
+        return task.finish(trained)
 
     def complete(self) -> State:
         """The complete state."""

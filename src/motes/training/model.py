@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from motes.data import Frame, Table, as_frame
 from motes.data.records import check_types
 from motes.data.templates import keep
-from motes.errors import ModelFileError, UsageError, check_seed
+from motes.errors import ModelFileError, TrainingError, UsageError, check_seed
 from motes.progress import OnProgress, silent
 from motes.training import checkpoints
 from motes.training.averages import Averages
+from motes.training.loop import Task, Trained, train
 from motes.training.recipe import Recipe
 
 
@@ -406,26 +407,10 @@ def with_index(table: Any, like: Any) -> Any:
 # no state, as in a model that was loaded    `steps` steps of a new training, which begins from the weights
 
 
+N = TypeVar("N")
+M = TypeVar("M", bound=Model)
+
 OF_OTHER_THINGS = ("about", "sampler", "grid", "text")  # what of a recipe has no bearing on the training
-
-
-class Resumable(Protocol):
-    """What a training of points or of a table leaves."""
-
-    state: checkpoints.State | None
-    interrupted: bool
-
-
-class Ahead(NamedTuple):
-    """What is ahead of a training that goes on.
-
-    Attributes:
-        state: to go on from; None: there is none.
-        steps: at which it ends, counted from its first one.
-    """
-
-    state: checkpoints.State | None
-    steps: int
 
 
 @dataclass(frozen=True)
@@ -459,10 +444,6 @@ class FitSession(checkpoints.Session):
             raise UsageError(f"start is a model of {got}; expected one of {kind.about}, as the recipe says.")
         return self.start
 
-    def going_on(self, state: checkpoints.State | None) -> FitSession:
-        """The same, of a training that goes on from `state`, unless a keeper has one of its own."""
-        return replace(self, state=state)
-
 
 def run_of(recipe: Recipe, seed: int, *rows: Any) -> str:
     """The same for trainings that differ in nothing but their steps; `rows`: all that they learn from."""
@@ -475,34 +456,52 @@ def run_of(recipe: Recipe, seed: int, *rows: Any) -> str:
     return found.hexdigest()
 
 
-def mark(trained: Resumable, run: str) -> None:
-    """Write into a state of which training it is."""
-    if trained.state is not None:
-        trained.state.numbers["run"] = run
-
-
-def ahead_of(trained: Resumable | None, run: str, steps: int, key: str, *, more: bool = False) -> Ahead:
-    """What is ahead of a training that goes on from what another one left.
+def fit_model(
+    task: Callable[[int], Task[N]],
+    model: Callable[[Trained[N]], M],
+    session: FitSession,
+    *,
+    run: str,
+    steps: int,
+    key: str,
+    before: Trained[N] | None,
+) -> M:
+    """Train a model, from its beginning or from where another training ended.
 
     Args:
-        trained: of the other one; None, or without a state, where the weights alone are there.
-        run: `run_of` this one.
-        steps: as its recipe says.
+        task: the steps of the training -> what is trained.
+        model: what was learned -> the model that has it.
+        session: how it is carried out.
+        run: `run_of` this training.
+        steps: as the recipe says.
         key: of these steps in the recipe, for messages.
-        more: take so many steps more, though it is the same training.
+        before: what the training of the start left; None, or without a state, where the weights alone are there.
 
     Raises:
         UsageError: all steps of the same training were taken already.
+        TrainingError: the training diverged; `result` is the model of the last good weights.
+        ModelFileError: the state to go on from is that of another training.
     """
-    if trained is None or trained.state is None:
-        return Ahead(None, steps)
-    state = trained.state
-    done, total, same = state.numbers["course/step"], state.numbers["course/steps"], state.numbers["run"] == run
-    if more or not same:
-        return Ahead(state if same else state.with_other_rows(), done + steps)
-    if steps < done or (steps in (done, total) and not trained.interrupted):
-        raise UsageError(
-            f"got {key} = {steps:,}, which are the steps of the whole training with these rows, and it is complete "
-            f"after {done:,}. Give more, such as {key} = {2 * total}."
-        )
-    return Ahead(state, steps)
+    if before is not None and before.state is not None:
+        state = before.state
+        done, total, same = state.numbers["course/step"], state.numbers["course/steps"], state.numbers["run"] == run
+        if session.more or not same:
+            state, steps = state if same else state.with_other_rows(), done + steps
+        elif steps < done or (steps in (done, total) and not before.interrupted):
+            raise UsageError(
+                f"got {key} = {steps:,}, which are the steps of the whole training with these rows, and it is complete "
+                f"after {done:,}. Give more, such as {key} = {2 * total}."
+            )
+        session = replace(session, state=state)
+
+    def made(trained: Trained[N]) -> M:
+        if trained.state is not None:
+            trained.state.numbers["run"] = run
+        return model(trained)
+
+    try:
+        return made(train(task(steps), session))
+    except TrainingError as error:
+        if isinstance(error.result, Trained):
+            error.result = made(error.result)
+        raise
