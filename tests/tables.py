@@ -43,7 +43,7 @@ def untrained() -> Iterator[None]:
         return Trained(network, network, np.linspace(2, 1, task.steps, dtype=np.float32), 0.0)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("motes.training.model.train", train)
+        patch.setattr("motes.training.loop.train", train)
         yield
 
 

@@ -197,7 +197,7 @@ def test_more_rows_keep_the_optimiser_and_the_averages(first):
     last, average = (before[f"state/.{which}"] for which in ("last", "average"))
     np.testing.assert_allclose(after["state/.last"], last, atol=1e-6)
     np.testing.assert_allclose(after["state/.average"], last + decay * (average - last), atol=1e-6)
-    (name,) = (name for name in before if name.endswith(".nu"))
+    (name,) = (name for name in before if name.startswith("state/") and name.endswith(".nu"))
     assert (after[name] >= 0.99**5 * before[name] * (1 - 1e-5)).all() and before[name].max() > 0
     counts = [one for name, one in after.items() if name.startswith("state/.optimiser") and name.endswith(".count")]
     assert counts and all((count == 25).all() for count in counts)

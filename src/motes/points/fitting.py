@@ -23,8 +23,8 @@ from motes.points.recipe import PointRecipe
 from motes.points.training import Rows, point_task, with_validation
 from motes.seeds import seed_key
 from motes.training import Provenance, Trained
-from motes.training.loop import Task
-from motes.training.model import FitSession, fit_model, run_of
+from motes.training.loop import Task, fit_model
+from motes.training.model import FitSession, run_of
 
 Array = NDArray[np.float64]
 

@@ -34,8 +34,8 @@ from motes.tables.training import (
 )
 from motes.tables.unmasking import Unmasker
 from motes.training import Provenance, Trained
-from motes.training.loop import Task
-from motes.training.model import FitSession, fit_model, run_of
+from motes.training.loop import Task, fit_model
+from motes.training.model import FitSession, run_of
 
 PIECES = 10_000_000  # into which the weights of all rows are divided, at most
 NETWORK = "bins", "missing", "relations", "width", "depth", "dropout", "components", "own"  # keys of the network

@@ -122,11 +122,13 @@ class Session:
             with the same arguments, of which the steps alone may differ. With other steps patience counts anew.
         on_progress: called with where the training is, before the first step and then a few times a second.
         state: to go on from where there is no keeper; None: the training begins.
+        more: take the recipe's steps on top of those of the start, though all rows are the same.
     """
 
     keeper: Checkpointer | None = None
     on_progress: OnProgress = silent
     state: State | None = None
+    more: bool = False
 
     @property
     def kept(self) -> State | None:

@@ -10,7 +10,7 @@ are. Members are a leading axis of all arrays; devices would be one of the rows 
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import jax
@@ -29,6 +29,7 @@ from motes.training.optimisers import DivergenceMonitor
 from motes.training.programs import each_member, training_program
 
 N = TypeVar("N")
+M = TypeVar("M")
 
 FIRST = 8  # steps of the first call of the program
 PATIENCE = 0.25  # seconds between looks at the clock, the keyboard and the loss
@@ -513,3 +514,54 @@ def train(task: Task[N], session: Session = Session()) -> Trained[N]:
         if keeper is not None and course.done > saved:
             keeper.save(course.done, course.complete())
     return course.result(interrupted=bool(stop) and course.done < task.steps)
+
+
+def fit_model(
+    task: Callable[[int], Task[N]],
+    model: Callable[[Trained[N]], M],
+    session: Session,
+    *,
+    run: str,
+    steps: int,
+    key: str,
+    before: Trained[N] | None,
+) -> M:
+    """Train a model, from its beginning or from where another training ended.
+
+    Args:
+        task: the steps of the training -> what is trained.
+        model: what was learned -> the model that has it.
+        session: how it is carried out.
+        run: `run_of` this training.
+        steps: as the recipe says.
+        key: of these steps in the recipe, for messages.
+        before: what the training of the start left; None, or without a state, where the weights alone are there.
+
+    Raises:
+        UsageError: all steps of the same training were taken already.
+        TrainingError: the training diverged; `result` is the model of the last good weights.
+        ModelFileError: the state to go on from is that of another training.
+    """
+    if before is not None and before.state is not None:
+        state = before.state
+        done, total, same = state.numbers["course/step"], state.numbers["course/steps"], state.numbers["run"] == run
+        if session.more or not same:
+            state, steps = state if same else state.with_other_rows(), done + steps
+        elif steps < done or (steps in (done, total) and not before.interrupted):
+            raise UsageError(
+                f"got {key} = {steps:,}, which are the steps of the whole training with these rows, and it is complete "
+                f"after {done:,}. Give more, such as {key} = {2 * total}."
+            )
+        session = replace(session, state=state)
+
+    def made(trained: Trained[N]) -> M:
+        if trained.state is not None:
+            trained.state.numbers["run"] = run
+        return model(trained)
+
+    try:
+        return made(train(task(steps), session))
+    except TrainingError as error:
+        if isinstance(error.result, Trained):
+            error.result = made(error.result)
+        raise

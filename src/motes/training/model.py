@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from motes.data import Frame, Table, as_frame
 from motes.data.records import check_types
 from motes.data.templates import keep
-from motes.errors import ModelFileError, TrainingError, UsageError, check_seed
+from motes.errors import ModelFileError, UsageError, check_seed
 from motes.progress import OnProgress, silent
 from motes.training import checkpoints
 from motes.training.averages import Averages
-from motes.training.loop import Task, Trained, train
 from motes.training.recipe import Recipe
 
 
@@ -407,9 +406,6 @@ def with_index(table: Any, like: Any) -> Any:
 # no state, as in a model that was loaded    `steps` steps of a new training, which begins from the weights
 
 
-N = TypeVar("N")
-M = TypeVar("M", bound=Model)
-
 OF_OTHER_THINGS = ("about", "sampler", "grid", "text")  # what of a recipe has no bearing on the training
 
 
@@ -421,12 +417,10 @@ class FitSession(checkpoints.Session):
         source: what the rows are called in the model file and in messages.
         start: a model of the same columns and network to go on from, with its units, its classes or its schema, and
             with the complete state of its training. A model that was loaded has its weights alone.
-        more: take the recipe's steps on top of those of the start, though all rows are the same.
     """
 
     source: str = ""
     start: Model | None = None
-    more: bool = False
 
     @property
     def name(self) -> str:
@@ -454,54 +448,3 @@ def run_of(recipe: Recipe, seed: int, *rows: Any) -> str:
     for part in rows:
         found.update(b"none" if part is None else np.ascontiguousarray(part).tobytes())
     return found.hexdigest()
-
-
-def fit_model(
-    task: Callable[[int], Task[N]],
-    model: Callable[[Trained[N]], M],
-    session: FitSession,
-    *,
-    run: str,
-    steps: int,
-    key: str,
-    before: Trained[N] | None,
-) -> M:
-    """Train a model, from its beginning or from where another training ended.
-
-    Args:
-        task: the steps of the training -> what is trained.
-        model: what was learned -> the model that has it.
-        session: how it is carried out.
-        run: `run_of` this training.
-        steps: as the recipe says.
-        key: of these steps in the recipe, for messages.
-        before: what the training of the start left; None, or without a state, where the weights alone are there.
-
-    Raises:
-        UsageError: all steps of the same training were taken already.
-        TrainingError: the training diverged; `result` is the model of the last good weights.
-        ModelFileError: the state to go on from is that of another training.
-    """
-    if before is not None and before.state is not None:
-        state = before.state
-        done, total, same = state.numbers["course/step"], state.numbers["course/steps"], state.numbers["run"] == run
-        if session.more or not same:
-            state, steps = state if same else state.with_other_rows(), done + steps
-        elif steps < done or (steps in (done, total) and not before.interrupted):
-            raise UsageError(
-                f"got {key} = {steps:,}, which are the steps of the whole training with these rows, and it is complete "
-                f"after {done:,}. Give more, such as {key} = {2 * total}."
-            )
-        session = replace(session, state=state)
-
-    def made(trained: Trained[N]) -> M:
-        if trained.state is not None:
-            trained.state.numbers["run"] = run
-        return model(trained)
-
-    try:
-        return made(train(task(steps), session))
-    except TrainingError as error:
-        if isinstance(error.result, Trained):
-            error.result = made(error.result)
-        raise
