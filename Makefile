@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SEED ?= 0
 TABLES ?=
 
-.PHONY: help demo test check format notebook test-all test-lowest test-peers release bench clean
+.PHONY: help demo test check format notebook test-all test-lowest test-peers mutants release bench clean
 
 help:
 	@echo "make demo      install, train on a swiss roll, and say what to open and what to type next"
@@ -18,6 +18,7 @@ help:
 	@echo "make test-lowest  the suite with the oldest supported dependencies alone"
 	@echo "make release   the wheel and the sdist, of sources that passed make test-all"
 	@echo "make test-peers  the samplers against those of diffusers (in .venv-bench)"
+	@echo "make mutants   the share of 300 random mutants of the source that the quick tests notice: hours"
 	@echo "make bench     the benchmarks, against PyTorch (in .venv-bench); with TABLES=FOLDER also the protocol of tables,"
 	@echo "               on NAME-train.parquet and NAME-test.parquet of that folder (see benchmarks/tables_protocol.py)"
 
@@ -93,3 +94,7 @@ bench:
 
 clean:
 	rm -rf $(VENV) .venv-newest .venv-oldest .venv-3.13 .venv-bench .cache dist runs
+
+mutants:
+	@sh scripts/make_venv.sh "$(PYTHON)" .venv-mutants .mutants "-e .[mutants]" "motes.cli.run,cosmic_ray,coverage,pytest"
+	.venv-mutants/bin/python benchmarks/mutants.py
