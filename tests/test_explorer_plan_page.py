@@ -160,6 +160,17 @@ def test_a_fix_is_applied_and_trained_with(visit):
 
 
 @pytest.mark.slow
+def test_diagnose_says_what_the_model_was_compared_with_and_what_was_found(visit, answers):
+    with visit() as page:
+        page.locator("#diagnose").scroll_into_view_if_needed()
+        page.locator("#diagnose").click()
+        until(page, "document.getElementById('diagnose-note').textContent.startsWith('Evaluated small against')", 120)
+        found = answers.ask(what="diagnose", model="small").header["findings"]
+        assert "two real sets" in page.locator("#diagnose-note").inner_text()
+        assert page.locator("#found li").count() == max(len(found), 1)
+
+
+@pytest.mark.slow
 def test_a_recipe_is_chosen_and_kept_in_the_address(visit):
     with visit("#model=small&n=500&show=data,euler.4&learn=circles&recipe=ddpm&set=training.steps%3D500"
                "&set=network.width%3D16&set=nothing&set=../x%3D1&set=loss.kind%3D%22min_snr%22") as page:  # fmt: skip

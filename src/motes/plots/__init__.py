@@ -12,7 +12,7 @@ from motes.plots.canvas import STYLES, Style, footnote, rc, resize
 from motes.plots.chains import ModelView, evenly, film_grid
 from motes.plots.curves import excess_curve, loss_curve, schedule_curves
 from motes.plots.diagnosis import column_gains, error_split, rank_curves
-from motes.plots.fields import density_map, density_row, score_fields, time_heading
+from motes.plots.fields import density_row, score_fields, time_heading
 from motes.plots.film import frames, save_animation, save_gif, save_mp4
 from motes.plots.points import comparison, grid, row, scatter, sheet
 from motes.plots.report import page, write_page
@@ -26,7 +26,6 @@ __all__ = [
     "View",
     "column_gains",
     "comparison",
-    "density_map",
     "density_row",
     "error_split",
     "evenly",

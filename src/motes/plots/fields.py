@@ -1,4 +1,4 @@
-"""Fields on the plane: log-densities as maps of light, lines around the smallest regions that hold shares, and scores.
+"""Fields on the plane: log-densities as maps of light, and scores.
 
 Densities are bright where points are likely, in nats. Scores are arrows: a learned field, the exact one, and how they
 differ.
@@ -7,148 +7,22 @@ differ.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from motes.plots.canvas import BODY, Style, as_style, colour_bar, dress, dress_text, fit, new_axes, new_figure, plane
-from motes.rasters import Box, Curve, Limits, Points, as_field, as_grid, as_limits, as_points, time_text
+from motes.rasters import Curve, Limits, as_field, as_grid, time_text
 
 Field = NDArray[np.float64]
-
-LINES: tuple[tuple[float, tuple[float, ...]] | Literal["solid"], ...] = (
-    "solid",
-    (0, (4, 2)),
-    (0, (1, 1.5)),
-)  # of the contours, from the innermost out
-CELLS = 64  # along each side, in which points are counted
-NARROWER = 0.45  # times the width of the kernel that suits a normal distribution, since there may be several modes
-LEAST = 0.7  # width of the kernel, in cells
-QUARTER = 0.6373  # of a standard deviation: the shortest interval that holds a quarter of a normal distribution
-
-
-def levels_of(x: Curve, y: Curve, log_p: Field, shares: Sequence[float]) -> list[float]:
-    """The log-density (nx, ny) at the rim of the smallest region that holds each share of the mass on the grid."""
-    cells = np.outer(np.gradient(x), np.gradient(y)).ravel()
-    log_p = log_p.ravel()
-    order = np.argsort(-log_p)
-    mass = np.cumsum(np.exp(log_p[order] - log_p.max()) * cells[order])
-    rims = log_p[order[np.searchsorted(mass, np.asarray(shares) * mass[-1])]]
-    return (rims - 1e-6).tolist()  # just below: where the density is flat, its rim is the edge of the flat
-
-
-def as_shares(contours: Sequence[float]) -> list[float]:
-    """The shares in rising order.
-
-    Raises:
-        ValueError: too many, or one that is not between 0 and 1.
-    """
-    shares = sorted(float(share) for share in contours)
-    if len(shares) > len(LINES) or not all(0 < share < 1 for share in shares):
-        raise ValueError(
-            f"contours are {tuple(contours)}; expected at most {len(LINES)} shares of the mass, between 0 and 1."
-        )
-    return shares
-
-
-def legend_of(shares: Sequence[float]) -> str:
-    """Say what the contours are."""
-    *others, last = (f"{100 * share:g} %" for share in shares)
-    names = f"{', '.join(others)} and {last}" if others else last
-    return f"contour{'s' if others else ''} of {names} of the mass"
-
-
-def smoothed(x: NDArray[np.float64], y: NDArray[np.float64], limits: Sequence[tuple[float, float]]) -> Field:
-    """The log-density of points with coordinates x and y (n,), but for a constant: counts, smoothed by a normal kernel.
-
-    On `CELLS` by `CELLS` cells between the `limits` of x and of y.
-    """
-    from scipy.ndimage import gaussian_filter
-
-    counts, *_ = np.histogram2d(x, y, CELLS, limits)
-    width = [
-        NARROWER * len(x) ** (-1 / 6) * _kernel_width(values) / (high - low) * CELLS
-        for values, (low, high) in zip((x, y), limits, strict=True)
-    ]
-    dense = gaussian_filter(counts, np.maximum(width, LEAST), mode="constant")
-    with np.errstate(divide="ignore"):
-        return np.asarray(np.log(dense))
-
-
-def _kernel_width(values: NDArray[np.float64]) -> float:
-    """The standard deviation of normal values, and where there are several modes about that of the narrowest one.
-
-    By the shortest interval that holds a quarter of them.
-    """
-    ordered = np.sort(values)
-    span = len(ordered) // 4
-    return float((ordered[span:] - ordered[: len(ordered) - span]).min()) / QUARTER
-
 
 # --- log-densities ----------------------------------------------------------------------------------------------------
 
 _FLOOR = 12.0  # nats below the maximum: a density of 6e-6 of the highest one
-
-
-def density_map(
-    grid: tuple[ArrayLike, ArrayLike],
-    log_p: ArrayLike,
-    *,
-    points: ArrayLike | None = None,
-    contours: Sequence[float] = (),
-    floor: float = _FLOOR,
-    title: str | None = None,
-    ax: Axes | None = None,
-    style: str | Style = "dark",
-) -> Axes:
-    """Draw a log-density, from the background at `floor` nats below its maximum to the brightest at the maximum.
-
-    Args:
-        grid: coordinates x and y, shapes (nx,) and (ny,), rising; they share a unit, so the aspect is equal.
-        log_p: in nats, shape (nx, ny); -inf, where the density is 0, is drawn as background.
-        points: shape (n, 2), drawn on top as specks; those outside the grid are left out.
-        contours: shares of the mass on the grid, each between 0 and 1 and at most 3, such as (0.5, 0.9): a line around
-            the smallest region that holds each. The grid must reach as far as the density does.
-        floor: nats below the maximum, above 0.
-        title: drawn above.
-        ax: axes to draw on; they are returned. Without them a new figure is made.
-        style: 'dark', 'light' or a `Style`.
-
-    Raises:
-        ValueError: shapes other than these, NaN or +inf, a density that is 0 everywhere, a share out of range.
-
-    Example:
-        >>> from motes.plots import density_map
-        >>> x = y = np.linspace(-3, 3, 32)
-        >>> log_p = -(x[:, None] ** 2 + y**2) / 2
-        >>> density_map((x, y), log_p, contours=(0.5, 0.9), title="N(0, I)").get_title()
-        'N(0, I)'
-    """
-    look = as_style(style)
-    at_x, at_y = as_grid(grid)
-    field = as_field(log_p, (len(at_x), len(at_y)), "log_p")
-    scale = _scale([field], ["log_p"], floor)
-    cloud = None if points is None else as_points(points, "points")
-    shares = as_shares(contours)
-    own = ax is None
-    if ax is None:
-        ax = new_axes(new_figure(5.0, 5.0, look), 1, 1, 1)
-    mesh = _draw(ax, at_x, at_y, field, scale, cloud, shares, look)
-    dress(ax, look, size=11)
-    plane(ax, look)
-    colour_bar(ax, mesh, "log p, nats", look)
-    if title is not None:
-        ax.set_title(title, pad=8)
-    if shares:
-        dress_text(ax.set_xlabel(legend_of(shares)), look.muted, 9)
-    if own:
-        fit([ax], 4.6)
-    return ax
 
 
 def density_row(
@@ -156,19 +30,22 @@ def density_row(
     maps: Sequence[ArrayLike] | NDArray[np.floating],
     titles: Sequence[str],
     *,
-    points: ArrayLike | None = None,
-    contours: Sequence[float] = (),
     floor: float = _FLOOR,
     style: str | Style = "dark",
 ) -> Figure:
     """Draw several log-densities on one grid and one scale, so that equal colours are equal densities.
 
+    A map goes from the background at `floor` nats below the maximum of all to the brightest colour at the maximum.
+
     Args:
-        grid: coordinates x and y, shapes (nx,) and (ny,), rising.
-        maps: log-densities in nats, shape (m, nx, ny).
+        grid: coordinates x and y, shapes (nx,) and (ny,), rising; they share a unit, so the aspect is equal.
+        maps: log-densities in nats, shape (m, nx, ny); -inf, where the density is 0, is drawn as background.
         titles: what each of them is.
-        points, contours, style: as for `density_map`, the same points in every panel.
         floor: nats below the maximum of them all, above 0.
+        style: 'dark', 'light' or a `Style`.
+
+    Raises:
+        ValueError: shapes other than these, NaN or +inf, a density that is 0 everywhere.
 
     Example:
         >>> from motes.plots import density_row
@@ -184,72 +61,35 @@ def density_row(
         raise ValueError(
             f"density_row got {len(maps)} maps and {len(titles)} titles; expected at least one map, a title for each."
         )
-    names = [f"maps[{i}]" for i in range(len(maps))]
-    fields = [as_field(field, (len(at_x), len(at_y)), name) for field, name in zip(maps, names, strict=True)]
-    scale = _scale(fields, names, floor)
-    cloud = None if points is None else as_points(points, "points")
-    shares = as_shares(contours)
+    if not (floor > 0 and np.isfinite(floor)):
+        raise ValueError(f"floor is {floor}; expected nats below the maximum, above 0 (12 is usual).")
+    fields = [as_field(field, (len(at_x), len(at_y)), f"maps[{i}]") for i, field in enumerate(maps)]
+    for i, field in enumerate(fields):
+        if not np.isfinite(field).any():
+            raise ValueError(f"maps[{i}] is -inf everywhere; expected a density above 0 somewhere on the grid.")
+    top = max(float(field.max()) for field in fields)
     inches = min(max(12 / len(fields), 2.0), 3.6)
     figure = new_figure(5.0, 5.0, look)
     axes = [new_axes(figure, 1, len(fields), i) for i in range(1, 1 + len(fields))]
     for ax, field, title in zip(axes, fields, titles, strict=True):
-        mesh = _draw(ax, at_x, at_y, field, scale, cloud, shares, look)
+        # A colour for -inf as well, the background's: between grid points colours are mixed.
+        shown = np.where(np.isfinite(field), field, top - floor)
+        mesh = _shaded(ax, at_x, at_y, shown, look.density, (top - floor, top))
         dress(ax, look, size=9 + inches / 2)
+        ax.set(xlim=at_x[[0, -1]], ylim=at_y[[0, -1]])
         plane(ax, look, first=ax is axes[0])
         ax.set_title(title, pad=6)
     colour_bar(axes[-1], mesh, "log p, nats", look)  # one scale, one bar
-    note = figure.supxlabel(legend_of(shares)) if shares else None
-    if note:
-        dress_text(note, look.muted, 9)
-    fit(axes, inches, note=note)
+    fit(axes, inches)
     return figure
 
 
-def _scale(fields: Sequence[Field], names: Sequence[str], floor: float) -> tuple[float, float]:
-    """The log-densities of the background and of the brightest colour."""
-    if not (floor > 0 and np.isfinite(floor)):
-        raise ValueError(f"floor is {floor}; expected nats below the maximum, above 0 (12 is usual).")
-    for field, name in zip(fields, names, strict=True):
-        if not np.isfinite(field).any():
-            raise ValueError(f"{name} is -inf everywhere; expected a density above 0 somewhere on the grid.")
-    top = max(float(field.max()) for field in fields)
-    return top - floor, top
-
-
-def _draw(
-    ax: Axes,
-    x: Curve,
-    y: Curve,
-    log_p: Field,
-    scale: tuple[float, float],
-    points: Points | None,
-    shares: Sequence[float],
-    look: Style,
-) -> QuadMesh:
-    mesh = ax.pcolormesh(
-        x,
-        y,
-        # A colour for -inf as well, the background's: between grid points colours are mixed.
-        np.where(np.isfinite(log_p), log_p, scale[0]).T,
-        cmap=look.density,
-        vmin=scale[0],
-        vmax=scale[1],
-        shading="gouraud",
-        rasterized=True,
-        zorder=1,
+def _shaded(ax: Axes, x: Curve, y: Curve, values: Field, colours: Colormap, ends: tuple[float, float]) -> QuadMesh:
+    """A map of values (nx, ny), smooth between the points of the grid."""
+    low, high = ends
+    return ax.pcolormesh(
+        x, y, values.T, cmap=colours, vmin=low, vmax=high, shading="gouraud", rasterized=True, zorder=1
     )
-    levels = levels_of(x, y, log_p, shares)
-    for level, dashes in zip(levels, LINES, strict=False):
-        # Where the density ends at once, halfway between the last point that has one and the first that has none.
-        known = np.where(np.isfinite(log_p), log_p, 2 * level - log_p.max())
-        ax.contour(x, y, known.T, [level], colors=[look.background], linewidths=1.1, linestyles=[dashes], zorder=2)
-    if points is not None:
-        size = 30.0 * (100 / len(points)) ** 0.62
-        ax.scatter(
-            points[:, 0], points[:, 1], s=size, color=look.contrast, alpha=0.7, linewidths=0, rasterized=True, zorder=3
-        )
-    ax.set(xlim=x[[0, -1]], ylim=y[[0, -1]])
-    return mesh
 
 
 # --- score fields -----------------------------------------------------------------------------------------------------
@@ -269,8 +109,6 @@ def score_fields(
     *,
     log_p: ArrayLike | None = None,
     heading: str = "",
-    titles: tuple[str, str] = ("learned score", "exact score"),
-    limits: Box | None = None,
     style: str | Style = "dark",
 ) -> Figure:
     """Draw a learned score field, the exact one and their difference side by side, on the same axes.
@@ -287,9 +125,6 @@ def score_fields(
         log_p: the log-density of the points in nats, shape (nx, ny), drawn under both fields; None: it is unknown, and
             arrows are everywhere.
         heading: drawn above all, such as `time_heading` of the time of both fields.
-        titles: what the two fields are.
-        limits: (low, high) for both axes, or ((x_low, x_high), (y_low, y_high)); by default the grid and
-            half a step around it.
         style: 'dark', 'light' or a `Style`.
 
     Raises:
@@ -310,7 +145,7 @@ def score_fields(
     density = None if log_p is None else as_field(log_p, shape[:2], "log_p")
     weight = np.ones(shape[:2]) if density is None else np.exp(density - density.max())
     likely = weight >= (0.0 if density is None else np.exp(-_LIKELY))
-    box = (_cells(at_x), _cells(at_y)) if limits is None else as_limits(limits)
+    box = _cells(at_x), _cells(at_y)
     rms = float(np.sqrt(np.average((true**2).sum(axis=-1), weights=weight)))
     if rms == 0:
         raise ValueError("exact is 0 everywhere; expected a score field, of which the difference can be a share.")
@@ -319,7 +154,7 @@ def score_fields(
     longest = max(float(np.linalg.norm(field[likely], axis=-1).max()) for field in (ours, true))
     figure = new_figure(5.0, 5.0, look)
     axes = [new_axes(figure, 1, 3, i) for i in (1, 2, 3)]
-    for ax, field, title in zip(axes, fields, (*titles, "difference"), strict=True):
+    for ax, field, title in zip(axes, fields, ("learned score", "exact score", "difference"), strict=True):
         if density is not None and ax is not axes[-1]:
             under = np.maximum(density - density.max(), -_LIKELY) / _LIKELY + 1
             _heat(ax, at_x, at_y, under, 1.0, look)
@@ -355,7 +190,7 @@ def _as_scores(values: ArrayLike, shape: tuple[int, ...], name: str) -> Field:
     return field
 
 
-def time_heading(t: float | None = None, *, steps: int | None = None, noise: float | None = None) -> str:
+def time_heading(t: float, *, steps: int | None = None, noise: float | None = None) -> str:
     """A time and a noise level as text.
 
     Args:
@@ -364,21 +199,15 @@ def time_heading(t: float | None = None, *, steps: int | None = None, noise: flo
         noise: sigma_t/alpha_t at that time.
 
     Raises:
-        ValueError: steps without a time, a time that is no step, or numbers below 0 or not finite.
+        ValueError: a time that is no step, or numbers below 0 or not finite.
 
     Example:
         >>> from motes.plots import time_heading
         >>> time_heading(0.04, steps=100)
         '$t$ = 4/100'
     """
-    if steps is not None and t is None:
-        raise ValueError(f"steps is {steps} without a time; expected t as well.")
-    parts = []
-    if t is not None:
-        parts.append(f"$t$ {_said(t, 't')}" if steps is None else f"$t$ = {time_text(t, steps)}")
-    if noise is not None:
-        parts.append(rf"$\sigma_t/\alpha_t$ {_said(noise, 'noise')}")
-    return ",   ".join(parts)
+    text = f"$t$ {_said(t, 't')}" if steps is None else f"$t$ = {time_text(t, steps)}"
+    return text if noise is None else rf"{text},   $\sigma_t/\alpha_t$ {_said(noise, 'noise')}"
 
 
 def _said(value: float, name: str) -> str:
@@ -437,14 +266,6 @@ def _heat(ax: Axes, x: Curve, y: Curve, values: Field, top: float, look: Style) 
     """A map from the background's colour at 0 to a warm one at `top`."""
     # Out to the rim of the outermost cells, where the panel ends.
     (left, right), (low, high) = _cells(x), _cells(y)
-    return ax.pcolormesh(
-        np.concatenate([[left], x, [right]]),
-        np.concatenate([[low], y, [high]]),
-        np.pad(values, 1, mode="edge").T,
-        cmap=ListedColormap(look.density(np.linspace(0, _WARM, 256)), name="motes-warm"),
-        vmin=0,
-        vmax=top,
-        shading="gouraud",
-        rasterized=True,
-        zorder=1,
-    )
+    x, y = np.concatenate([[left], x, [right]]), np.concatenate([[low], y, [high]])
+    warm = ListedColormap(look.density(np.linspace(0, _WARM, 256)), name="motes-warm")
+    return _shaded(ax, x, y, np.pad(values, 1, mode="edge"), warm, (0, top))

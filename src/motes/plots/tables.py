@@ -6,7 +6,7 @@ Of pairs, synthetic rows are below the diagonal, real ones above it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,10 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from motes.plots.canvas import Style, add_legend, as_style, dress, dress_text, new_axes, new_figure
-from motes.plots.fields import CELLS, LINES, as_shares, levels_of, smoothed
 from motes.rasters import histogram_bins, is_even, ticks_of_long_range
+
+Numbers = NDArray[np.float64]
 
 COLUMNS = 16  # that are shown, at most
 ACROSS = 4  # panels
@@ -26,6 +28,15 @@ LONG = 16  # characters of a label
 FILL = 0.7  # opacity of the bars
 LEAST = 0.015  # height of a bar that stands for few rows, as a share of the highest
 TICK_LETTERS = 25.0  # that fit along the axis of a histogram
+LINES: tuple[tuple[float, tuple[float, ...]] | Literal["solid"], ...] = (
+    "solid",
+    (0, (4, 2)),
+    (0, (1, 1.5)),
+)  # of the contours, from the innermost out
+CELLS = 64  # along each side, in which points are counted
+NARROWER = 0.45  # times the width of the kernel that suits a normal distribution, since there may be several modes
+NARROWEST = 0.7  # width of the kernel, in cells
+QUARTER = 0.6373  # of a standard deviation: the shortest interval that holds a quarter of a normal distribution
 
 
 def marginals(
@@ -118,9 +129,7 @@ def _histogram(ax: Axes, x: NDArray[Any], real: NDArray[Any] | None, look: Style
         ax.set_xticks(*zip(*ticks_of_long_range(edges, places, TICK_LETTERS), strict=True))
 
 
-def _both(
-    ax: Axes, ours: NDArray[np.float64], theirs: NDArray[np.float64] | None, edges: NDArray[np.float64], look: Style
-) -> None:
+def _both(ax: Axes, ours: Numbers, theirs: Numbers | None, edges: Numbers, look: Style) -> None:
     """Real shares as an area and synthetic ones as a line; without real ones synthetic ones as an area.
 
     A bin that holds few rows is still seen.
@@ -141,7 +150,7 @@ def _plain(value: float) -> str:
     return text.replace("-", "\u2212", 1) if text.startswith("-") else text
 
 
-def seconds_of(x: NDArray[Any]) -> NDArray[np.float64]:
+def seconds_of(x: NDArray[Any]) -> Numbers:
     """Dates as seconds since 1970."""
     return np.array([np.datetime64(value, "us") for value in x.tolist()], "M8[us]").astype(np.int64) / 1e6
 
@@ -271,6 +280,53 @@ def pairs(
     return figure
 
 
+def levels_of(log_p: Numbers, shares: Sequence[float]) -> list[float]:
+    """The log-density on a grid at the rim of the smallest region that holds each share of the mass."""
+    ordered = np.sort(log_p.ravel())[::-1]
+    mass = np.cumsum(np.exp(ordered - ordered[0]))
+    rims = ordered[np.searchsorted(mass, np.asarray(shares) * mass[-1])]
+    return (rims - 1e-6).tolist()  # just below: where the density is flat, its rim is the edge of the flat
+
+
+def as_shares(contours: Sequence[float]) -> list[float]:
+    """The shares in rising order.
+
+    Raises:
+        ValueError: too many, or one that is not between 0 and 1.
+    """
+    shares = sorted(float(share) for share in contours)
+    if len(shares) > len(LINES) or not all(0 < share < 1 for share in shares):
+        raise ValueError(
+            f"contours are {tuple(contours)}; expected at most {len(LINES)} shares of the mass, between 0 and 1."
+        )
+    return shares
+
+
+def smoothed(x: Numbers, y: Numbers, limits: Sequence[tuple[float, float]]) -> Numbers:
+    """The log-density of points with coordinates x and y (n,), but for a constant: counts, smoothed by a normal kernel.
+
+    On `CELLS` by `CELLS` cells between the `limits` of x and of y.
+    """
+    counts, *_ = np.histogram2d(x, y, CELLS, limits)
+    width = [
+        NARROWER * len(x) ** (-1 / 6) * _kernel_width(values) / (high - low) * CELLS
+        for values, (low, high) in zip((x, y), limits, strict=True)
+    ]
+    dense = gaussian_filter(counts, np.maximum(width, NARROWEST), mode="constant")
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(dense))
+
+
+def _kernel_width(values: Numbers) -> float:
+    """The standard deviation of normal values, and where there are several modes about that of the narrowest one.
+
+    By the shortest interval that holds a quarter of them.
+    """
+    ordered = np.sort(values)
+    span = len(ordered) // 4
+    return float((ordered[span:] - ordered[: len(ordered) - span]).min()) / QUARTER
+
+
 class _Scale:
     """How the entries of a column become places on an axis."""
 
@@ -299,7 +355,7 @@ class _Scale:
         """Whether entries are numbers, and neither labels nor dates."""
         return self.labels is None and not self.dates
 
-    def places(self, entries: NDArray[Any], rng: np.random.Generator) -> NDArray[np.float64]:
+    def places(self, entries: NDArray[Any], rng: np.random.Generator) -> Numbers:
         """(n,), NaN where missing."""
         known = is_known(entries)
         made = np.full(len(entries), np.nan)
@@ -335,7 +391,7 @@ def _lines(ax: Axes, across: Side, up: Side, shares: Sequence[float], look: Styl
     limits = [across[0].limits, up[0].limits]
     at_x, at_y = (np.linspace(*ends, 2 * CELLS + 1)[1::2] for ends in limits)
     log_p = smoothed(x, y, limits)
-    for level, dashes in zip(levels_of(at_x, at_y, log_p, shares), LINES, strict=False):
+    for level, dashes in zip(levels_of(log_p, shares), LINES, strict=False):
         # As deep outside as the rim is below the maximum, or the line would lie far out where the density ends at once.
         field = np.maximum(log_p, 2 * level - log_p.max())
         ax.contour(at_x, at_y, field.T, [level], colors=[look.foreground], linewidths=1.1, linestyles=[dashes])
