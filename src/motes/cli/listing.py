@@ -152,9 +152,7 @@ def explore(
     start_jax()
     try:
         with loading():
-            from motes.explorer.guard import is_loopback
-            from motes.explorer.server import serve
-            from motes.explorer.subjects import Shelf, open_subject
+            from motes.explorer import Shelf, is_loopback, open_subject, serve
     except ModuleNotFoundError as error:
         if error.name not in SERVER:
             raise

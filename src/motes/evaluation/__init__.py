@@ -1,13 +1,11 @@
 """Metrics, tests and verdicts; evaluations and diagnoses of models."""
 
-from motes.evaluation.averages import EmaLengths, compare_ema_lengths
+from motes.evaluation.averages import compare_ema_lengths
 from motes.evaluation.causes import ErrorSplit
 from motes.evaluation.diagnosis import Diagnosis, diagnose_model
 from motes.evaluation.findings import Finding
-from motes.evaluation.losses import ExcessLoss, LossCurve, excess_loss, irreducible_loss, noise_levels
-from motes.evaluation.marginals import kolmogorov_smirnov, total_variation, wasserstein_1
+from motes.evaluation.losses import ExcessLoss, excess_loss, noise_levels
 from motes.evaluation.metrics import (
-    ModeCoverage,
     PointMetric,
     Prdc,
     c2st,
@@ -23,24 +21,20 @@ from motes.evaluation.metrics import (
 )
 from motes.evaluation.pairs import Modes
 from motes.evaluation.points import evaluate_points
-from motes.evaluation.posteriors import Calibration, LocalCalibration, calibration, local_calibration
+from motes.evaluation.posteriors import Calibration, calibration, local_calibration
 from motes.evaluation.records import Evaluation
 from motes.evaluation.results import Metric
-from motes.evaluation.table_diagnosis import TableDiagnosis, diagnose_table
+from motes.evaluation.table_diagnosis import TableDiagnosis
 from motes.evaluation.tables import evaluate_tables
 
 __all__ = [
     "Calibration",
     "Diagnosis",
-    "EmaLengths",
     "ErrorSplit",
     "Evaluation",
     "ExcessLoss",
     "Finding",
-    "LocalCalibration",
-    "LossCurve",
     "Metric",
-    "ModeCoverage",
     "Modes",
     "PointMetric",
     "Prdc",
@@ -51,13 +45,10 @@ __all__ = [
     "compare",
     "compare_ema_lengths",
     "diagnose_model",
-    "diagnose_table",
     "energy_distance",
     "evaluate_points",
     "evaluate_tables",
     "excess_loss",
-    "irreducible_loss",
-    "kolmogorov_smirnov",
     "local_calibration",
     "mmd_squared",
     "mode_coverage",
@@ -65,7 +56,5 @@ __all__ = [
     "noise_levels",
     "prdc",
     "sliced_w2",
-    "total_variation",
     "w2",
-    "wasserstein_1",
 ]

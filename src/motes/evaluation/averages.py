@@ -33,12 +33,6 @@ class EmaLengths:
         lengths: of the averages; None for the weights that the model has.
         losses, errors: one for each length, and its standard error. All have the same rows, and of points the same
             times and noise, so that their differences are known better than that.
-
-    Example:
-        >>> from motes.evaluation import compare_ema_lengths
-        >>> found = compare_ema_lengths(model, "moons", lengths=(0.1, 0.2))
-        >>> found.lengths, len(found.losses)
-        ((None, 0.1), 2)
     """
 
     evaluated_against: str

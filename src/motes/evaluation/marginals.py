@@ -41,11 +41,6 @@ def kolmogorov_smirnov(a: ArrayLike, b: ArrayLike) -> Metric:
 
     Raises:
         ValueError: other shapes, or entries that are not finite.
-
-    Example:
-        >>> from motes.evaluation import kolmogorov_smirnov
-        >>> kolmogorov_smirnov([1.0, 2.0, 3.0], [2.0, 3.0, 4.0]).value.__round__(4)
-        0.3333
     """
     from scipy.stats import ks_2samp
 
@@ -64,11 +59,6 @@ def wasserstein_1(a: ArrayLike, b: ArrayLike) -> float:
 
     Raises:
         ValueError: as `kolmogorov_smirnov`.
-
-    Example:
-        >>> from motes.evaluation import wasserstein_1
-        >>> wasserstein_1([1.0, 3.0], [0.0, 2.0])
-        1.0
     """
     from scipy.stats import wasserstein_distance
 
@@ -94,11 +84,6 @@ def total_variation(a: ArrayLike, b: ArrayLike) -> Metric:
 
     Raises:
         ValueError: other shapes, or no rows.
-
-    Example:
-        >>> from motes.evaluation import total_variation
-        >>> total_variation([30, 70], [50, 50]).value.__round__(4)
-        0.2
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if a.ndim != 1 or a.shape != b.shape or a.sum() < 1 or b.sum() < 1:

@@ -466,15 +466,6 @@ class LocalCalibration:
         p_values: of the hypothesis that the model is the posterior, (m,), by what was learned for each observation.
         statistics: T (m,), in units of its mean over the exchanges: 1 is chance.
         simulations: that were learned from.
-
-    Example:
-        >>> rng = np.random.default_rng(0)
-        >>> theta = rng.normal(size=(200, 2))
-        >>> x = theta + rng.normal(size=(200, 2))
-        >>> posterior = motes.fit(theta, given=x, changes={"training.steps": 2}, verbose=False)
-        >>> found = motes.evaluation.local_calibration(posterior, theta, x, given=[[0.0, 0.5], [1.0, -1.0]], draws=9)
-        >>> found.p_values.shape
-        (2,)
     """
 
     p_values: Array
@@ -504,13 +495,7 @@ class LocalCalibration:
         return "\n".join([*lines, "", *(self.findings or [fine])])
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON.
-
-        Example:
-            >>> from motes.evaluation import LocalCalibration
-            >>> sorted(LocalCalibration(np.ones(1), np.ones(1), 100).to_dict())
-            ['findings', 'p_values', 'simulations', 'statistics']
-        """
+        """For JSON."""
         return {
             "p_values": self.p_values.tolist(),
             "statistics": self.statistics.tolist(),

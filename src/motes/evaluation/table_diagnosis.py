@@ -212,12 +212,6 @@ def diagnose_table(
     Raises:
         UsageError: fewer than 10 unseen rows.
         DataError: rows with other columns.
-
-    Example:
-        >>> from motes.data import as_frame
-        >>> from motes.evaluation import diagnose_table
-        >>> diagnose_table(table, as_frame(people), None, evaluated_against="the same rows").rows
-        40
     """
     rng = np.random.default_rng([seed, 693147])
     if len(unseen) < FEWEST:

@@ -18,9 +18,9 @@ from motes.points.denoisers import (
     VPredictor,
     X0Predictor,
 )
-from motes.points.exact import BoxesOracle, EmpiricalOracle, GaussianOracle, LabelledOracle, MixtureOracle, Oracle
+from motes.points.exact import EmpiricalOracle, GaussianOracle, LabelledOracle, MixtureOracle, Oracle
 from motes.points.guidance import Guidance, Guided, Sampling
-from motes.points.likelihood import Hutchinson, log_likelihood
+from motes.points.likelihood import log_likelihood
 from motes.points.losses import (
     EDM,
     Hybrid,
@@ -33,13 +33,7 @@ from motes.points.networks import ResidualMLP, StepGatedMLP
 from motes.points.particles import conditional_rows, conditional_sample
 from motes.points.posterior_model import PosteriorModel
 from motes.points.process import (
-    eps_from_x0,
-    q_posterior,
     q_sample,
-    q_transition,
-    score_from_x0,
-    v_from_x0,
-    x0_from_v,
 )
 from motes.points.recipe import PointRecipe
 from motes.points.samplers import (
@@ -93,7 +87,6 @@ __all__ = [
     "Ancestral",
     "AnnealedLangevin",
     "Betas",
-    "BoxesOracle",
     "Churn",
     "CosineBetas",
     "CosineVP",
@@ -113,7 +106,6 @@ __all__ = [
     "Guidance",
     "Guided",
     "Heun",
-    "Hutchinson",
     "Hybrid",
     "KarrasGrid",
     "LabelledOracle",
@@ -155,16 +147,10 @@ __all__ = [
     "X0Predictor",
     "conditional_rows",
     "conditional_sample",
-    "eps_from_x0",
     "log_likelihood",
-    "q_posterior",
     "q_sample",
-    "q_transition",
     "sample",
-    "score_from_x0",
     "train",
     "truth",
-    "v_from_x0",
     "variational_bound",
-    "x0_from_v",
 ]

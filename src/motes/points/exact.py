@@ -627,12 +627,6 @@ class BoxesOracle(Oracle):
 
     Raises:
         ValueError: shapes or numbers other than these.
-
-    Example:
-        >>> from motes.points import BoxesOracle, VarianceExploding
-        >>> oracle = BoxesOracle([[0.0, 0.0]], [[1.0, 2.0]], [1.0], VarianceExploding(sigma_max=10.0))
-        >>> print(jnp.exp(oracle.log_prob(jnp.array([0.5, 0.5]), 0.0)).round(3))  # uniform on an area of 2
-        0.5
     """
 
     schedule: Schedule

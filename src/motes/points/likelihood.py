@@ -62,14 +62,6 @@ class Hutchinson(eqx.Module):
 
     Raises:
         ValueError: another kind, or fewer probes.
-
-    Example:
-        >>> from motes.points import GaussianOracle, Hutchinson, VarianceExploding, log_likelihood
-        >>> oracle = GaussianOracle(np.zeros(2), np.eye(2), VarianceExploding(sigma_max=80.0))
-        >>> divergence = Hutchinson("rademacher", jax.random.key(0), probes=8)
-        >>> found = log_likelihood(oracle, [[0.5, 0.2]], divergence=divergence)
-        >>> round(float(found.log_prob[0]), 2), found.standard_error.shape
-        (-1.98, (1,))
     """
 
     kind: str = eqx.field(static=True)

@@ -48,28 +48,13 @@ def q_transition(schedule: Schedule, x_s: jax.Array, s: ArrayLike, t: ArrayLike)
     """q(x_t | x_s) for s < t. One step of a discrete schedule: mean sqrt(1 - beta) x_s, variance beta (eq. 2).
 
     From s = 0 it is q(x_t | x_0): mean alpha_t x_0, variance sigma_t^2 (eq. 4).
-
-    Example:
-        >>> from motes.points import LinearBetas, q_transition
-        >>> schedule = LinearBetas(steps=4, start=0.1, end=0.4).schedule()
-        >>> step = q_transition(schedule, jnp.array([1.0, 2.0]), 0.5, 0.75)  # the third step, of beta 0.3
-        >>> print(step.mean.round(4), step.variance.round(4))  # sqrt(1 - 0.3) x_s
-        [0.8367 1.6733 ] 0.3
     """
     factor = schedule.alpha(t) / schedule.alpha(s)
     return Gaussian(factor * x_s, _added_share(schedule, s, t) * schedule.sigma(t) ** 2)
 
 
 def q_posterior(schedule: Schedule, x_t: jax.Array, x0: jax.Array, t: ArrayLike, s: ArrayLike) -> Gaussian:
-    """q(x_s | x_t, x_0) for s < t (eq. 7; for any s and t: Kingma et al. 2021, appendix A.2). At s = 0 it is x_0.
-
-    Example:
-        >>> from motes.points import VarianceExploding, q_posterior
-        >>> x_t, x0 = jnp.array([3.0, 3.0]), jnp.array([1.0, -1.0])
-        >>> back = q_posterior(VarianceExploding(), x_t, x0, 0.5, 0.0)
-        >>> print(back.mean, back.variance)  # at s = 0 it is x_0
-        [ 1. -1.] 0.0
-    """
+    """q(x_s | x_t, x_0) for s < t (eq. 7; for any s and t: Kingma et al. 2021, appendix A.2). At s = 0 it is x_0."""
     # Every sigma over another: near the data their squares alone can be too small for float32.
     factor, kept = schedule.alpha(t) / schedule.alpha(s), (schedule.sigma(s) / schedule.sigma(t)) ** 2
     share = _added_share(schedule, s, t)
@@ -98,13 +83,7 @@ def _added_share(schedule: Schedule, s: ArrayLike, t: ArrayLike) -> jax.Array:
 
 
 def eps_from_x0(schedule: Schedule, x_t: jax.Array, x0: jax.Array, t: ArrayLike) -> jax.Array:
-    """eps = (x_t - alpha_t x_0) / sigma_t, for t > 0.
-
-    Example:
-        >>> from motes.points import VarianceExploding, eps_from_x0
-        >>> print(eps_from_x0(VarianceExploding(sigma_max=10.0), jnp.array([6.0]), jnp.array([1.0]), 1.0))
-        [0.5]
-    """
+    """eps = (x_t - alpha_t x_0) / sigma_t, for t > 0."""
     return (x_t - schedule.alpha(t) * x0) / schedule.sigma(t)
 
 
@@ -121,24 +100,12 @@ def x0_from_eps(schedule: Schedule, x_t: jax.Array, eps: jax.Array, t: ArrayLike
 
 
 def v_from_x0(schedule: Schedule, x_t: jax.Array, x0: jax.Array, t: ArrayLike) -> jax.Array:
-    """v = alpha_t eps - sigma_t x_0, for t > 0 (Salimans & Ho 2022, section 4).
-
-    Example:
-        >>> from motes.points import VarianceExploding, v_from_x0
-        >>> print(v_from_x0(VarianceExploding(sigma_max=10.0), jnp.array([6.0]), jnp.array([1.0]), 1.0))  # 0.5 - 10 * 1
-        [-9.5]
-    """
+    """v = alpha_t eps - sigma_t x_0, for t > 0 (Salimans & Ho 2022, section 4)."""
     return schedule.alpha(t) * eps_from_x0(schedule, x_t, x0, t) - schedule.sigma(t) * x0
 
 
 def x0_from_v(schedule: Schedule, x_t: jax.Array, v: jax.Array, t: ArrayLike) -> jax.Array:
-    """x_0 = (alpha_t x_t - sigma_t v) / (alpha_t^2 + sigma_t^2); the divisor is 1 where variance is preserved.
-
-    Example:
-        >>> from motes.points import VarianceExploding, x0_from_v
-        >>> print(x0_from_v(VarianceExploding(sigma_max=10.0), jnp.array([6.0]), jnp.array([-9.5]), 1.0).round(4))
-        [1.]
-    """
+    """x_0 = (alpha_t x_t - sigma_t v) / (alpha_t^2 + sigma_t^2); the divisor is 1 where variance is preserved."""
     alpha, sigma = schedule.alpha(t), schedule.sigma(t)
     return (alpha * x_t - sigma * v) / (alpha**2 + sigma**2)
 
@@ -157,14 +124,7 @@ def eps_from_v(schedule: Schedule, x_t: jax.Array, v: jax.Array, t: ArrayLike) -
 
 
 def score_from_x0(schedule: Schedule, x_t: jax.Array, x0: jax.Array, t: ArrayLike) -> jax.Array:
-    """grad log q(x_t | x_0) = (alpha_t x_0 - x_t) / sigma_t^2, for t > 0; with E[x_0 | x_t] it is that of q(x_t).
-
-    Example:
-        >>> from motes.points import VarianceExploding, score_from_x0
-        >>> schedule = VarianceExploding(sigma_max=10.0)
-        >>> print(score_from_x0(schedule, jnp.array([6.0]), jnp.array([1.0]), 1.0))  # -eps / 10
-        [-0.05]
-    """
+    """grad log q(x_t | x_0) = (alpha_t x_0 - x_t) / sigma_t^2, for t > 0; with E[x_0 | x_t] it is that of q(x_t)."""
     return (schedule.alpha(t) * x0 - x_t) / schedule.sigma(t) ** 2
 
 
