@@ -29,7 +29,7 @@ from motes.cli import listing as exploring
 from motes.data import read_frame
 from motes.data.shapes import Atoms
 from motes.errors import DataError, MotesError, UsageError
-from motes.explorer.answers import Answers
+from motes.explorer.answers import KINDS, Answers
 from motes.explorer.guard import Limits, is_loopback
 from motes.explorer.messages import Answer, Request
 from motes.explorer.server import serve
@@ -251,9 +251,9 @@ WRONG = [
 
 
 @pytest.mark.parametrize("text", WRONG)
-def test_what_is_no_question_is_refused(answers, text):
+def test_what_is_no_question_is_refused(text):
     with pytest.raises(UsageError, match=r"^got "):
-        Request.of(text, answers.kinds)
+        Request.of(text, KINDS)
 
 
 OUT_OF_RANGE = [
@@ -505,11 +505,11 @@ class Slow(Answers):
         super().__init__(shelf, LIMITS)
         self.begun, self.ended, self.go = [], [], threading.Event()
 
-    def answer(self, request, on_progress):
+    def answer(self, request):
         self.begun.append(request.number)
         try:
             while not self.go.wait(0.005):
-                on_progress(Progress(0))
+                request.on_progress(Progress(0))
         finally:
             self.ended.append(request.number)
         return Answer({})

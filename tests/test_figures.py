@@ -663,7 +663,7 @@ REFUSED = {
     "no shapes": (lambda: plots.sheet({}), "no shapes"),
     "loss lengths": (lambda: plots.loss_curve([1, 2], [1]), r"loss has shape \(1,\)"),
     "loss NaN": (lambda: plots.loss_curve([1, 2, 3], [1, 2, np.nan]), "nan at position 2.*the first 2 values"),
-    "best": (lambda: plots.loss_curve([1, 2], [1, 1], best=[1, 1, 1]), "one for each of 2 steps"),
+    "best": (lambda: plots.loss_curve([1, 2], [1, 1], best=np.nan), "best is nan"),
     "schedule": (lambda: plots.schedule_curves([0, 1], [1, -1], [0, 1]), "negative"),
     "film times": (lambda: plots.frames([CLOUD] * 2, [1, 0], [CLOUD], [0]), "wrong way"),
     "film size": (lambda: plots.frames([CLOUD], [0], [CLOUD], [0], size=30), "size is 30"),

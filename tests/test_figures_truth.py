@@ -19,7 +19,7 @@ NOISE = np.geomspace(0.02, 20, 12)
 LEAST = 0.2 + 0.5 / (1 + NOISE)
 LOSS = LEAST + 0.1 * np.exp(-(np.log(NOISE) ** 2)) + 0.01
 PARTS = {"prior": 0.001, "learning": 0.006, "discretisation": -0.0015}
-SPLIT = {"reference_value": 0.002, "total": 0.0075}
+REAL, TOTAL = 0.002, 0.0075
 X, Y = np.linspace(-4, 4, 41), np.linspace(-5, 5, 61)
 POINT = np.stack(np.meshgrid(X, Y, indexing="ij"), axis=-1)  # (41, 61, 2)
 LOG_P = -0.5 * (POINT**2).sum(axis=-1) - np.log(2 * np.pi)  # of a standard normal
@@ -135,11 +135,11 @@ def bars(ax):
 
 @pytest.mark.parametrize("style", STYLES)
 def test_each_bar_starts_where_the_one_above_it_ended_and_the_last_ends_at_the_total(style):
-    ax = plots.error_split(PARTS, **SPLIT, style=style)
+    ax = plots.error_split(PARTS, reference_value=REAL, style=style)
     real, *parts, total = bars(ax)
-    assert real == (0, SPLIT["reference_value"])
-    assert total == (0, SPLIT["total"])
-    end = SPLIT["reference_value"]
+    assert real == (0, REAL)
+    assert total == (0, TOTAL)
+    end = REAL
     for (left, width), value in zip(parts, PARTS.values(), strict=True):
         assert left == pytest.approx(end)
         assert width == pytest.approx(value)
@@ -151,25 +151,25 @@ def test_each_bar_starts_where_the_one_above_it_ended_and_the_last_ends_at_the_t
 
 
 def test_a_bar_that_takes_away_is_hollow():
-    ax = plots.error_split(PARTS, **SPLIT)
+    ax = plots.error_split(PARTS, reference_value=REAL)
     hollow = [patch.get_width() for patch in ax.patches if patch.get_hatch()]
     assert hollow == [pytest.approx(PARTS["discretisation"])]
 
 
 def test_values_and_shares_are_those_of_the_bars():
-    ax = plots.error_split(PARTS, **SPLIT)
+    ax = plots.error_split(PARTS, reference_value=REAL)
     read = [re.fullmatch(r"(−?[\d.]+) · (−?\d+) %", text).groups() for text in texts(ax)]
     values = [float(value.replace("−", "-")) for value, _ in read]
-    assert values == [SPLIT["reference_value"], *PARTS.values(), SPLIT["total"]]
+    assert values == [REAL, *PARTS.values(), TOTAL]
     for (_, share), value in zip(read, values, strict=True):
-        assert float(share.replace("−", "-")) == pytest.approx(100 * value / SPLIT["total"], abs=0.5)
-    none_left = plots.error_split({"a": -0.003}, reference_value=0.002, total=-0.001)
+        assert float(share.replace("−", "-")) == pytest.approx(100 * value / TOTAL, abs=0.5)
+    none_left = plots.error_split({"a": -0.003}, reference_value=0.002)
     assert texts(none_left) == ["0.002", "−0.003", "−0.001"]  # shares of a negative total would mean nothing
 
 
 def test_whiskers_end_each_bar_with_its_95_percent_interval():
     error = {"learning": 0.0004, "discretisation": 0.0002, "total": 0.0005}
-    ax = plots.error_split(PARTS, **SPLIT, error=error)
+    ax = plots.error_split(PARTS, reference_value=REAL, error=error)
     rows = ["two real draws", *PARTS, "total"]
     ends = dict(zip(rows, [left + width for left, width in bars(ax)], strict=True))
     drawn = [segment for lines in ax.collections for segment in lines.get_segments()]
@@ -183,7 +183,7 @@ def test_whiskers_end_each_bar_with_its_95_percent_interval():
 @pytest.mark.parametrize("prior", [0.5, -0.001, -0.4, 1e-7])
 def test_every_bar_and_its_text_are_on_the_page(prior):
     parts = {"the prior is not the distribution of x_1": prior, "learning": 0.02}
-    ax = plots.error_split(parts, reference_value=0.01, total=0.03 + prior, error={"learning": 0.004})
+    ax = plots.error_split(parts, reference_value=0.01, error={"learning": 0.004})
     low, high = ax.get_xlim()
     assert all(low <= min(left, left + width) and max(left, left + width) <= high for left, width in bars(ax))
     assert everything_is_inside(ax.figure)
@@ -377,7 +377,7 @@ def test_equal_fields_have_no_difference():
 
 def every_figure(style):
     yield plots.excess_curve(NOISE, LOSS, LEAST, style=style)
-    yield plots.error_split(PARTS, **SPLIT, style=style)
+    yield plots.error_split(PARTS, reference_value=REAL, style=style)
     yield plots.density_row((X, Y), [LOG_P], ["a"], style=style)
     yield plots.score_fields((X, Y), LEARNED, EXACT, style=style)
 
@@ -421,22 +421,20 @@ REFUSED = {
     "no noise": (lambda: plots.excess_curve(NOISE - NOISE[0], LOSS, LEAST), "above 0.*Leave out t = 0"),
     "one level": (lambda: plots.excess_curve([1.0], [2.0], [1.0]), "expected at least 2 levels"),
     "error sign": (lambda: plots.excess_curve(NOISE, LOSS, LEAST, error=-LOSS), "standard errors of 0 or more"),
-    "no parts": (lambda: plots.error_split({}, reference_value=0, total=0), "parts is empty"),
-    "part NaN": (lambda: plots.error_split({"a": np.nan}, reference_value=0, total=1), "a is nan"),
+    "no parts": (lambda: plots.error_split({}, reference_value=0), "got parts"),
+    "part NaN": (lambda: plots.error_split({"a": np.nan}, reference_value=0), "a is nan"),
     "a part of that name": (
-        lambda: plots.error_split({"two real draws": 1}, reference_value=0, total=1),
-        "called 'two real draws'",
+        lambda: plots.error_split({"two real draws": 1}, reference_value=0),
+        "other names",
     ),
-    "sum": (
-        lambda: plots.error_split(PARTS, reference_value=0.002, total=0.008),
-        "add up to 0.0075 and total is 0.008",
+    "error of no bar": (
+        lambda: plots.error_split(PARTS, reference_value=REAL, error={"priro": 1}),
+        "'priro' is 1; expected.* prior",
     ),
-    "sum too large": (
-        lambda: plots.error_split(PARTS, reference_value=0.002, total=0.007),
-        "0.0075 and total is 0.007",
+    "negative error": (
+        lambda: plots.error_split(PARTS, reference_value=REAL, error={"prior": -1}),
+        "error of 'prior' is -1",
     ),
-    "error of no bar": (lambda: plots.error_split(PARTS, **SPLIT, error={"priro": 1}), "'priro'; expected.*'prior'"),
-    "negative error": (lambda: plots.error_split(PARTS, **SPLIT, error={"prior": -1}), "error of prior is -1"),
     "map shape": (
         lambda: plots.density_row((X, Y), [LOG_P.T], ["a"]),
         r"has shape \(61, 41\); expected \(41, 61\)",
@@ -461,7 +459,7 @@ REFUSED = {
     "exact 0": (lambda: plots.score_fields((X, Y), LEARNED, 0 * EXACT), "exact is 0 everywhere"),
     "density": (lambda: plots.score_fields((X, Y), LEARNED, EXACT, log_p=[1, 2]), r"log_p has shape \(2,\)"),
     "time": (lambda: plots.time_heading(np.nan), "t is nan"),
-    "style": (lambda: plots.error_split(PARTS, **SPLIT, style="drak"), "'drak'; expected one of"),
+    "style": (lambda: plots.error_split(PARTS, reference_value=REAL, style="drak"), "'drak'; expected one of"),
 }
 
 

@@ -50,7 +50,7 @@ FIGURES = {
     ),
     "excess_curve": lambda style: plots.excess_curve(NOISE, LEAST, LEAST, excess=0.02 * LEAST**2, style=style),
     "error_split": lambda style: plots.error_split(
-        {"prior": 0.05, "learning": 0.03}, reference_value=0.02, total=0.1, style=style
+        {"prior": 0.05, "learning": 0.03}, reference_value=0.02, style=style
     ),
     "marginals": lambda style: plots.marginals(SYNTHETIC, REAL, style=style),
     "pairs": lambda style: plots.pairs(SYNTHETIC, REAL, style=style),

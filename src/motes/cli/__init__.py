@@ -46,34 +46,32 @@ def _run(words: list[str], debug: bool) -> int:
         result = app(words or ["--help"], exit_on_error=False, print_error=False, console=Console(soft_wrap=False))
         sys.stdout.flush()  # here, where an error is told as any other
         return result if isinstance(result, int) else 0
-    except CycloptsError as error:
-        code, text = 2, misuse(error)
-        if debug:
-            raise
-    except MotesError as error:
-        code, text = error.exit_code, str(error)
-        if debug:
-            raise
     except BrokenPipeError:
         raise
-    except OSError as error:
-        where = f" '{error.filename}'" if error.filename else ""
-        code, text = 1, f"cannot use{where}: {error.strerror or error}."
+    except (Exception, KeyboardInterrupt) as error:
         if debug:
             raise
-    except KeyboardInterrupt:
-        code, text = 130, "interrupted. The files that were finished are kept."
-        if "train" in words[:1]:
-            text += " `motes plot` makes the pictures, `motes evaluate --report` a report."
-        if debug:
-            raise
-    except MemoryError:
-        code, text = 1, "out of memory. Ask for fewer rows or a smaller network."
-    except Exception as error:
-        if debug:
-            raise
-        code = 1
-        ours = f"{type(error).__name__}: {error}\nThis should not happen; `--debug` shows where."
-        text = fault_of_imports(error) or ours
+        code, text = _fault(error, words)
     note(f"motes: {text}")
     return code
+
+
+def _fault(error: BaseException, words: list[str]) -> tuple[int, str]:
+    """The exit code and the words for an error."""
+    match error:
+        case CycloptsError():
+            return 2, misuse(error)
+        case MotesError():
+            return error.exit_code, str(error)
+        case OSError():
+            where = f" '{error.filename}'" if error.filename else ""
+            return 1, f"cannot use{where}: {error.strerror or error}."
+        case KeyboardInterrupt():
+            text = "interrupted. The files that were finished are kept."
+            if "train" in words[:1]:
+                text += " `motes plot` makes the pictures, `motes evaluate --report` a report."
+            return 130, text
+        case MemoryError():
+            return 1, "out of memory. Ask for fewer rows or a smaller network."
+    ours = f"{type(error).__name__}: {error}\nThis should not happen; `--debug` shows where."
+    return 1, fault_of_imports(error) or ours

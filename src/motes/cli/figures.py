@@ -449,7 +449,6 @@ def diagnosis_figures(
     axes = plots.error_split(
         {name: part.value for name, part in split.parts.items()},
         reference_value=split.reference_value,
-        total=split.total,
         error={name: part.error for name, part in split.parts.items()},
         style=album.look,
     )

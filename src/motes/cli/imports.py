@@ -70,7 +70,7 @@ def _line(path: Path, error: Exception) -> str:
     return f"{path}" if line is None else f"{path}, line {line}"
 
 
-def fault_of_imports(error: Exception) -> str | None:
+def fault_of_imports(error: BaseException) -> str | None:
     """What an error says that came up in a file of --import, and where; None: it came up elsewhere."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if frame.filename in _FILES:
@@ -79,7 +79,7 @@ def fault_of_imports(error: Exception) -> str | None:
     return None
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     if isinstance(error, UsageError):
         return str(error)
     if isinstance(error, CommandCollisionError):

@@ -6,7 +6,7 @@ coordinates of `Subject.shown`.
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from threading import Lock
 from typing import Any
@@ -25,11 +25,11 @@ from motes.explorer.live import TRAINING
 from motes.explorer.messages import Answer, Request
 from motes.explorer.samples import ROWS, Chain, distances, draw, memorisation, nearest_row, real_points
 from motes.explorer.subjects import PLACES, Shelf, Subject, require_origin, samplers, shapes
-from motes.explorer.tables import TableSubject, known_cells, row_answer
+from motes.explorer.tables import TableSubject, known_cells
 from motes.explorer.training import diagnose_subject
 from motes.points import Denoiser, EulerMaruyama
 from motes.points.samplers import flow_path, sampled_paths
-from motes.progress import OnProgress
+from motes.progress import Progress
 from motes.recipes.loading import kinds_of
 from motes.seeds import seed_key
 
@@ -38,6 +38,11 @@ Array = NDArray[np.float64]
 LEGS = 48  # steps of a path from its point to data, and as many to noise
 WEIGHTS = ("last", "averaged")
 SIDES = ("learned", "exact", "both")
+# What can be asked for, each by the method of its name.
+KINDS = (
+    "hello", "open", "cloud", "chain", "distance", "score", "density", "grid", "probe", "paths", "export", "memory",
+    "table", "row", "reveal", "diagnose", "given",
+)  # fmt: skip
 
 
 class Answers:
@@ -58,37 +63,12 @@ class Answers:
 
     def __init__(self, shelf: Shelf, limits: Limits):
         self.shelf, self.limits, self._kept = shelf, limits, _Kept(limits.kept)
-        self._kinds: dict[str, Callable[[Request, OnProgress], Answer]] = {
-            "hello": self._hello,
-            "open": self._open,
-            "cloud": self._cloud,
-            "chain": self._chain,
-            "distance": self._distance,
-            "score": self._score,
-            "density": self._density,
-            "grid": self._warped,
-            "probe": self._probe,
-            "paths": self._paths,
-            "export": self._export,
-            "memory": self._memory,
-            "table": self._table,
-            "row": self._row,
-            "reveal": self._reveal,
-            "diagnose": self._diagnose,
-            "given": self._given,
-        }
 
-    @property
-    def kinds(self) -> Mapping[str, object]:
-        """What can be asked for."""
-        return self._kinds
-
-    def answer(self, request: Request, on_progress: OnProgress) -> Answer:
+    def answer(self, request: Request) -> Answer:
         """Compute one.
 
         Args:
-            request: of a kind in `kinds`.
-            on_progress: called now and then; what it raises ends the work.
+            request: of a kind in `KINDS`.
 
         Raises:
             MotesError: a question that has no answer.
@@ -99,10 +79,11 @@ class Answers:
             >>> from motes.explorer.messages import Request
             >>> from motes.explorer.subjects import Shelf
             >>> request = Request("table", 1, "", {"table": "penguins"})
-            >>> Answers(Shelf(), Limits()).answer(request, lambda done: None).header["about"]["name"]
+            >>> Answers(Shelf(), Limits()).answer(request).header["about"]["name"]
             'penguins'
         """
-        return self._kinds[request.what](request, on_progress)
+        found: Answer = getattr(self, f"_{request.what}")(request)
+        return found
 
     def ask(self, **options: Any) -> Answer:
         """Answer a question in words, as a page asks it.
@@ -117,21 +98,20 @@ class Answers:
             >>> Answers(Shelf(), Limits()).ask(what="hello").header["tables"]
             ['penguins']
         """
-        request = Request.of(json.dumps({"number": 0, **options}), self.kinds)
-        return self.answer(request, lambda done: None)
+        return self.answer(Request.of(json.dumps({"number": 0, **options}), KINDS))
 
     # --- kinds ---
 
-    def _hello(self, request: Request, on_progress: OnProgress) -> Answer:
+    def _hello(self, request: Request) -> Answer:
         shelf, known = self.shelf, {"samplers": samplers(), "shapes": shapes(), "limits": self.limits.to_json()}
         return Answer({"models": shelf.names, "tables": shelf.tables, "opens": shelf.opens, **known})
 
-    def _open(self, request: Request, on_progress: OnProgress) -> Answer:
+    def _open(self, request: Request) -> Answer:
         subject = self._subject(request)
         t, alpha, sigma = subject.clock
         return Answer({"about": subject.about()}, {"t": t, "alpha": alpha, "sigma": sigma})
 
-    def _cloud(self, request: Request, on_progress: OnProgress) -> Answer:
+    def _cloud(self, request: Request) -> Answer:
         """Real points and their noise, from which the page mixes x_t."""
         subject, n, seed = self._subject(request), self._count(request), self._seed(request)
         require_origin(subject)
@@ -139,8 +119,8 @@ class Answers:
         noise = subject.noise(len(x), seed) * subject.model.standardiser.scale
         return Answer({}, {"points": x[:, :2], "noise": noise[:, :2]})
 
-    def _chain(self, request: Request, on_progress: OnProgress) -> Answer:
-        chain = self._chain_of(request, on_progress)
+    def _chain(self, request: Request) -> Answer:
+        chain = self._chain_of(request)
         subject = self._subject(request)
         points = subject.shown(chain.points.astype(float), chain.times)
         one = kinds_of("sampler")[chain.sampler]()
@@ -149,42 +129,42 @@ class Answers:
             {"clock": subject.places(chain.times), "stops": chain.stops, "points": points},
         )
 
-    def _distance(self, request: Request, on_progress: OnProgress) -> Answer:
+    def _distance(self, request: Request) -> Answer:
         """How far the points of a chain are from real points with as much noise, and how far two real sets are."""
-        subject, chain = self._subject(request), self._chain_of(request, on_progress)
+        subject, chain = self._subject(request), self._chain_of(request)
         require_origin(subject)
         n, times = chain.points.shape[1], chain.times
         key = ("distance", subject.key, chain.sampler, chain.steps, n, self._seed(request))
         rows = ("real", subject.family, times.tobytes(), n)
 
         def compute() -> Answer:
-            real = self._kept.get(rows, lambda: real_points(subject, times, n, on_progress))
-            return distances(subject, chain, real, on_progress)
+            real = self._kept.get(rows, lambda: real_points(subject, times, n, request.on_progress))
+            return distances(subject, chain, real, request.on_progress)
 
         return self._kept.get(key, compute)
 
-    def _score(self, request: Request, on_progress: OnProgress) -> Answer:
+    def _score(self, request: Request) -> Answer:
         """Arrows, (cells^2, 2) of each side, whose lengths are of one size from data to noise; see `vectors`."""
         subject, of = self._subject(request), request.word("of", SIDES)
         quantity = request.word("quantity", QUANTITIES) if "quantity" in request.options else "score"
         t = max(self._time(request, subject), subject.earliest)
-        at, u = self._grid(request, subject)
+        at, u = self._cells(request, subject)
         _check_layers(subject, of)
         z = subject.standardised(u, t)
         found = {name: vectors(subject, quantity, *scores(one, z, t), t) for name, one in _sides(subject, of)}
         return Answer({"t": t}, {"at": at, **found})
 
-    def _density(self, request: Request, on_progress: OnProgress) -> Answer:
+    def _density(self, request: Request) -> Answer:
         """log p of what is drawn, (cells, cells) of each side, row by row from the bottom."""
         subject, of = self._subject(request), request.word("of", SIDES)
         t = self._time(request, subject)
-        at, u = self._grid(request, subject)
+        at, u = self._cells(request, subject)
         _check_layers(subject, of)
         _check_density(subject, of)
         square = (len(at[0]), len(at[0]))
 
         def compute(denoiser: Denoiser) -> Answer:
-            return Answer({}, {"log_p": log_density(subject, denoiser, u, t, on_progress).reshape(square)})
+            return Answer({}, {"log_p": log_density(subject, denoiser, u, t, request.on_progress).reshape(square)})
 
         found = {
             name: self._kept.get(("density", subject.key, name, t, len(u)), partial(compute, one)).arrays["log_p"]
@@ -192,13 +172,13 @@ class Answers:
         }
         return Answer({"t": t}, {"at": at, **found})
 
-    def _warped(self, request: Request, on_progress: OnProgress) -> Answer:
+    def _grid(self, request: Request) -> Answer:
         """A grid that the flow carries from noise to data: (stops, 2 lines dots, 2) of each side."""
         subject, of = self._subject(request), request.word("of", SIDES)
         _check_layers(subject, of)
 
         def compute(denoiser: Denoiser) -> Answer:
-            clock, points = carried_grid(subject, denoiser, on_progress)
+            clock, points = carried_grid(subject, denoiser, request.on_progress)
             return Answer({}, {"clock": clock, "points": points})
 
         found = {
@@ -208,7 +188,7 @@ class Answers:
         clock = next(iter(found.values()))["clock"]
         return Answer({"dots": DOTS}, {"clock": clock, **{name: one["points"] for name, one in found.items()}})
 
-    def _probe(self, request: Request, on_progress: OnProgress) -> Answer:
+    def _probe(self, request: Request) -> Answer:
         """What is known at one point: E[x_0 | x_t], the score, log p."""
         subject = self._subject(request)
         t = self._time(request, subject)
@@ -222,11 +202,11 @@ class Answers:
             x0, score = scores(denoiser, subject.standardised(u, later), later)
             found[side] = {"x0": units.inverse(x0)[0].tolist(), "score": (score * zoom / units.scale)[0].tolist()}
             guided = side == "learned" and subject.guidance != 1  # of guided points there is no density
-            log_p = np.nan if guided else log_density(subject, denoiser, u, later, on_progress)[0]
+            log_p = np.nan if guided else log_density(subject, denoiser, u, later, request.on_progress)[0]
             found[side]["log_p"] = float(log_p)
         return Answer(found)
 
-    def _paths(self, request: Request, on_progress: OnProgress) -> Answer:
+    def _paths(self, request: Request) -> Answer:
         """The way of one point: by the flow to the data and to noise, and many random ways to the data.
 
         Of each side (2 LEGS + 1, 2), from data to noise; `futures` (many, LEGS + 1, 2), from the point to data. Said is
@@ -253,44 +233,48 @@ class Answers:
         end = next(found[name] for name in ("learned", "exact") if name in found)[0]
         return Answer({"place": place, "nearest": nearest_row(subject, end)}, found)
 
-    def _memory(self, request: Request, on_progress: OnProgress) -> Answer:
+    def _memory(self, request: Request) -> Answer:
         """Whether the training points are known by heart."""
         subject, about = self._whole(request), self._whole(request).about()
         chain = draw(
-            subject, str(about["sampler"]), len(subject.model.grid) - 1, ROWS, self._seed(request), on_progress
+            subject, str(about["sampler"]), len(subject.model.grid) - 1, ROWS, self._seed(request), request.on_progress
         )
         units = subject.model.standardiser
 
         def log_prob(x: Array) -> Array:
-            return log_density(subject, subject.denoiser, x, 0.0, on_progress)
+            return log_density(subject, subject.denoiser, x, 0.0, request.on_progress)
 
         return Answer(memorisation(subject, units.inverse(chain.points[-1]), log_prob))
 
-    def _export(self, request: Request, on_progress: OnProgress) -> Answer:
+    def _export(self, request: Request) -> Answer:
         """A file to take away."""
         form = request.word("form", FORMS)
         subject = self._subject(request) if form == "page" else self._whole(request)
-        return Answer(export(subject, form, self._seed(request), on_progress))
+        return Answer(export(subject, form, self._seed(request), request.on_progress))
 
-    def _diagnose(self, request: Request, on_progress: OnProgress) -> Answer:
+    def _diagnose(self, request: Request) -> Answer:
         """What is wrong with a model that is trained."""
-        return Answer(diagnose_subject(self._whole(request), self.limits, on_progress))
+        return Answer(diagnose_subject(self._whole(request), self.limits, request.on_progress))
 
-    def _given(self, request: Request, on_progress: OnProgress) -> Answer:
+    def _given(self, request: Request) -> Answer:
         """Points given one coordinate."""
         subject, axis = self._subject(request), request.whole("axis", 0, 1)
         value = request.real("value", *subject.box[axis])
-        return sample_on_line(subject, axis, value, self._seed(request), on_progress)
+        return sample_on_line(subject, axis, value, self._seed(request), request.on_progress)
 
-    def _table(self, request: Request, on_progress: OnProgress) -> Answer:
+    def _table(self, request: Request) -> Answer:
         return Answer({"about": self._table_subject(request).about()})
 
-    def _row(self, request: Request, on_progress: OnProgress) -> Answer:
+    def _row(self, request: Request) -> Answer:
         """log p of the cells that are known, and p of every bar of the others."""
         subject = self._table_subject(request)
-        return Answer(*row_answer(subject, known_cells(request.options.get("row"), len(subject.bars)), on_progress))
+        given = known_cells(request.options.get("row"), len(subject.bars))
+        heights = np.concatenate(subject.conditionals(given))
+        request.on_progress(Progress(0))
+        each = subject.log_probs(given)
+        return Answer({"log_p": subject.log_prob(given, each) if given else None, "cells": each}, {"p": heights})
 
-    def _reveal(self, request: Request, on_progress: OnProgress) -> Answer:
+    def _reveal(self, request: Request) -> Answer:
         """A draw of all other cells, in the model's order."""
         subject = self._table_subject(request)
         drawn = subject.reveal(known_cells(request.options.get("row"), len(subject.bars)), self._seed(request))
@@ -325,18 +309,18 @@ class Answers:
         """One of the times of the clock."""
         return float(subject.clock[0][request.whole("place", 0, PLACES)])
 
-    def _grid(self, request: Request, subject: Subject) -> tuple[Array, Array]:
+    def _cells(self, request: Request, subject: Subject) -> tuple[Array, Array]:
         """The middles of cells along both sides (2, cells), and all points (cells^2, 2), row by row from the bottom."""
         cells = request.whole("cells", 2, self.limits.cells)
         sides = np.array([low + (np.arange(cells) + 0.5) / cells * (high - low) for low, high in subject.box])
         return sides, np.stack(np.meshgrid(*sides), axis=-1).reshape(-1, 2)
 
-    def _chain_of(self, request: Request, on_progress: OnProgress) -> Chain:
+    def _chain_of(self, request: Request) -> Chain:
         subject, n, seed = self._subject(request), self._count(request), self._seed(request)
         sampler = request.word("sampler", kinds_of("sampler"))
         steps = request.whole("steps", 1, self.limits.steps)
         key = ("chain", subject.key, sampler, steps, n, seed)
-        return self._kept.get(key, lambda: draw(subject, sampler, steps, n, seed, on_progress))
+        return self._kept.get(key, lambda: draw(subject, sampler, steps, n, seed, request.on_progress))
 
 
 def _along(subject: Subject, way: jax.Array, times: Array) -> Array:

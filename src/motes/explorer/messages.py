@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from motes.errors import UsageError
+from motes.progress import OnProgress, silent
 
 if TYPE_CHECKING:
     from motes.explorer.live import Live
@@ -72,6 +73,7 @@ class Request:
         slot: a new question takes the place of one that waits in the same slot.
         options: everything that was said.
         live: the training of the page that asks, which it may ask about.
+        on_progress: called now and then while it is answered; what it raises ends the work.
 
     Example:
         >>> from motes.explorer.messages import Request
@@ -84,6 +86,7 @@ class Request:
     slot: str
     options: Mapping[str, Any]
     live: Live | None = None
+    on_progress: OnProgress = silent
 
     @classmethod
     def of(cls, text: str, kinds: Collection[str]) -> Request:

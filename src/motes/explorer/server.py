@@ -31,7 +31,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from motes.errors import MotesError, UsageError
-from motes.explorer.answers import Answers
+from motes.explorer.answers import KINDS, Answers
 from motes.explorer.guard import Guard, Limits, is_everywhere
 from motes.explorer.live import Live
 from motes.explorer.messages import Answer, Request
@@ -99,7 +99,7 @@ class Visit:
                 await self.socket.close(1009)
                 return
             try:
-                request = Request.of(text, [*self.answers.kinds, TRAIN, PLAN])
+                request = Request.of(text, [*KINDS, TRAIN, PLAN])
             except MotesError as error:
                 await self._send(Answer({"number": 0, "error": str(error)}))
                 continue
@@ -139,7 +139,8 @@ class Visit:
             elif request.what == PLAN:
                 found = self.trainings.preview(request)
             else:
-                found = self.answers.answer(request, lambda done: self._stop_if_abandoned(request))
+                stop = lambda now: self._stop_if_abandoned(request)
+                found = self.answers.answer(replace(request, on_progress=stop))
         except MotesError as error:
             found = Answer({"error": str(error)})
         except Abandoned:
@@ -203,7 +204,7 @@ class Visit:
         return Answer({"number": 0, "what": NEWS, **about}, {"losses": losses})
 
 
-KINDS = {
+TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -231,7 +232,7 @@ def application(
         '/socket'
     """
     folder = resources.files("motes") / "explorer" / "page"
-    files = {file.name: file.read_bytes() for file in folder.iterdir() if Path(file.name).suffix in KINDS}
+    files = {file.name: file.read_bytes() for file in folder.iterdir() if Path(file.name).suffix in TYPES}
     answers = answers or Answers(shelf, limits)
     # A thread for each page, which asks one thing at a time: none waits for what another one has asked.
     threads = ThreadPoolExecutor(limits.sockets, thread_name_prefix="explorer")
@@ -241,7 +242,7 @@ def application(
 
     async def page(request: HttpRequest) -> Response:
         name = request.url.path.removeprefix("/") or INDEX
-        return Response(files[name], media_type=KINDS[Path(name).suffix])
+        return Response(files[name], media_type=TYPES[Path(name).suffix])
 
     async def socket(websocket: WebSocket) -> None:
         await websocket.accept()

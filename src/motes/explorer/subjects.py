@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -26,7 +28,7 @@ from motes.evaluation.sources import PointSource, read_points
 from motes.explorer.origins import OneClass, Sketch, some_rows
 from motes.explorer.tables import TableSubject
 from motes.loading import load
-from motes.points import Denoiser, Given, Guided, Oracle, PointModel, Sampler
+from motes.points import Denoiser, Given, Guided, Oracle, PointModel
 from motes.recipes.loading import kinds_of
 from motes.tables.model import TableModel
 
@@ -61,15 +63,17 @@ def shipped_tables() -> list[str]:
     return sorted(name for name in DATASETS if (OURS / f"{name}.safetensors").is_file())
 
 
+@dataclass(eq=False)
 class Subject:
     """A model, and what its samples are compared with.
 
-    Args:
+    Attributes:
         name: that the page calls it by.
         model: of points, of at least two columns. The first two are drawn.
-        origin: what it was trained on; None: it is looked for by the model's own account.
-        key: by which what is computed of it is known; None: the name.
-        family: by which the rows are known that it is compared with, and its schedule; None: the key.
+        origin: the rows that it was trained on, which are looked for by the model's own account; None where they are
+            not at hand.
+        key: by which what is computed of it is known; the name, if left out.
+        family: by which the rows are known that it is compared with, and its schedule; the key, if left out.
         python: the expression whose value is the model in Python; "" where there is none.
         label: the number of the class that is shown, of a model that knows classes; None: all together.
         guidance: the weight by which points are led to that class; 1 is none.
@@ -84,25 +88,27 @@ class Subject:
         ('moons', True)
     """
 
-    def __init__(
-        self,
-        name: str,
-        model: PointModel,
-        *,
-        origin: PointSource | Sketch | OneClass | None = None,
-        key: str | None = None,
-        family: str | None = None,
-        python: str = "",
-        label: int | None = None,
-        guidance: float = 1.0,
-    ):
-        if model.dim < 2:
-            raise UsageError(f"got a model of {model.dim} column; expected at least two, which the page draws.")
-        if model.constants:
-            kept = ", ".join(model.constants)
+    name: str
+    model: PointModel
+    origin: PointSource | Sketch | OneClass | None = None
+    key: str = ""
+    family: str = ""
+    python: str = ""
+    label: int | None = None
+    guidance: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.model.dim < 2:
+            raise UsageError(f"got a model of {self.model.dim} column; expected at least two, which the page draws.")
+        if self.model.constants:
+            kept = ", ".join(self.model.constants)
             raise UsageError(f"got a model of constant columns: {kept}. The page draws others: train one without them.")
-        self.name, self.model, self.key, self._origin = name, model, key or name, origin
-        self.family, self.python, self.label, self.guidance = family or self.key, python, label, guidance
+        self.key = self.key or self.name
+        self.family = self.family or self.key
+        source = self.model.source
+        if self.origin is None and (source in SHAPES or is_here(source)):
+            with suppress(MotesError):
+                self.origin = read_points(source, self.model.recipe, self.model.seed)
 
     def of_class(self, label: int, guidance: float) -> Subject:
         """The same model, showing one of its classes.
@@ -126,16 +132,8 @@ class Subject:
         origin = self.origin
         if origin is not None and not isinstance(origin, OneClass) and origin.training.labels is not None:
             origin = OneClass(origin, classes.names[label])
-        return Subject(
-            self.name,
-            self.model,
-            origin=origin,
-            key=f"{self.key} {label} {guidance:g}",
-            family=f"{self.family} {label}",
-            python=self.python,
-            label=label,
-            guidance=guidance,
-        )
+        key, family = f"{self.key} {label} {guidance:g}", f"{self.family} {label}"
+        return replace(self, origin=origin, key=key, family=family, label=label, guidance=guidance)
 
     @property
     def label_name(self) -> str | int | None:
@@ -151,19 +149,6 @@ class Subject:
             True
         """
         return self.model.given(self.label_name, n)
-
-    @cached_property
-    def origin(self) -> PointSource | Sketch | OneClass | None:
-        """The rows that it was trained on; None where they are not at hand."""
-        if self._origin is not None:
-            return self._origin
-        source = self.model.source
-        if source not in SHAPES and not is_here(source):
-            return None
-        try:
-            return read_points(source, self.model.recipe, self.model.seed)
-        except MotesError:
-            return None
 
     @cached_property
     def denoiser(self) -> Denoiser:
@@ -342,25 +327,14 @@ class Subject:
 
 def samplers() -> list[dict[str, object]]:
     """Every sampler: its name, when to pick it, what a step costs."""
-    made: list[tuple[str, Sampler]] = [(name, kind()) for name, kind in kinds_of("sampler").items()]
-    return [
-        {
-            "name": name,
-            "order": one.order,
-            "evaluations": one.evaluations,
-            "stochastic": bool(one.stochastic),
-            "when": one.when,
-        }
-        for name, one in made
-    ]
+    said = ("order", "evaluations", "stochastic", "when")
+    return [{"name": name} | {one: getattr(kind(), one) for one in said} for name, kind in kinds_of("sampler").items()]
 
 
 def shapes() -> list[dict[str, object]]:
     """Every shape that can be trained on: its name, what it is, the noise that it has, and how many classes."""
-    return [
-        {"name": one.name, "about": one.about, "noise": one.noise, "classes": one.classes or 0}
-        for one in SHAPES.values()
-    ]
+    said = ("name", "about", "noise", "classes")
+    return [{one: getattr(shape, one) or 0 for one in said} for shape in SHAPES.values()]
 
 
 class Shelf:

@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from motes.data import Frame
 from motes.data.arrays import Series
 from motes.errors import UsageError, unknown
-from motes.progress import OnProgress, Progress
 from motes.tables import Encoded, Missing
 from motes.tables.kinds import Kind
 from motes.tables.kinds.lines import Binning
@@ -362,15 +361,3 @@ def known_cells(row: object, most: int) -> dict[str, Any]:
     if not all(isinstance(value, kinds) and len(str(value)) <= LONGEST for value in cells.values()):
         raise UsageError(f"got row = {json.dumps(row)[:60]}; expected columns with one word or number each.")
     return dict(cells)
-
-
-def row_answer(
-    subject: TableSubject, given: Mapping[str, Any], on_progress: OnProgress
-) -> tuple[dict[str, Any], dict[str, Array]]:
-    """What the page draws of a row: log p, and p of all bars one column after the other."""
-    heights = subject.conditionals(given)
-    on_progress(Progress(0))
-    if not given:
-        return {"log_p": None, "cells": {}}, {"p": np.concatenate(heights)}
-    each = subject.log_probs(given)
-    return {"log_p": subject.log_prob(given, each), "cells": each}, {"p": np.concatenate(heights)}

@@ -26,7 +26,7 @@ def loss_curve(
     steps: ArrayLike,
     loss: ArrayLike,
     *,
-    best: float | ArrayLike | None = None,
+    best: float | None = None,
     best_label: str = "irreducible loss",
     held_out: ArrayLike | None = None,
     window: int | None = None,
@@ -41,7 +41,7 @@ def loss_curve(
     Args:
         steps: training steps, shape (n,), rising.
         loss: the loss at each of them, shape (n,), in whatever unit the loss has.
-        best: what no model can beat, a number or one for each step.
+        best: what no model can beat.
         best_label: what that is called.
         held_out: steps and the loss of validation rows at these, (2, k).
         window: how many values the running mean takes, each with those before it; by default n/250, at least 1.
@@ -61,7 +61,8 @@ def loss_curve(
     if window < 1:
         raise ValueError(f"window is {window}; expected at least 1, the number of values in the running mean.")
     mean = _running_mean(values, window)
-    bound = None if best is None else _one_each(best, len(at))
+    if best is not None and not np.isfinite(best):
+        raise ValueError(f"best is {best}; expected a finite number.")
     if ax is None:
         ax = new_axes(new_figure(6.4, 3.8, look), 1, 1, 1)
     behind = values
@@ -70,20 +71,20 @@ def loss_curve(
         ax.plot(last, behind, color=look.muted, alpha=0.5, linewidth=0.7, zorder=1)
     shown = slice(window // 8, None)  # a mean of a handful of values would open the curve with a scribble
     ax.plot(at[shown], mean[shown], color=look.foreground, linewidth=1.8, zorder=3, label="training rows")
-    if bound is not None:
-        named = f"{best_label} {bound[0]:.3g}" if np.ptp(bound) == 0 else best_label
-        ax.plot(at, bound, color=look.accent, linewidth=1.4, linestyle=DASHES, zorder=2, label=named)
+    if best is not None:
+        named, level = f"{best_label} {best:.3g}", [best, best]
+        ax.plot(at[[0, -1]], level, color=look.accent, linewidth=1.4, linestyle=DASHES, zorder=2, label=named)
     looks = np.empty((2, 0)) if held_out is None else np.asarray(held_out, np.float64)
     if looks.ndim != 2 or len(looks) != 2 or not np.isfinite(looks).all():
         raise ValueError(f"held_out has shape {looks.shape}; expected (2, k): finite steps, and the loss at each.")
     if looks.size:
         ax.plot(*looks, color=look.accent, linewidth=1.4, marker="o", markersize=3.5, zorder=4, label="validation rows")
-    loss_axis(ax, np.concatenate([mean[shown], looks[1]] + ([] if bound is None else [bound])), behind)
+    loss_axis(ax, np.concatenate([mean[shown], looks[1]] + ([] if best is None else [[best]])), behind)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     dress(ax, look, size=BODY)
     ax.set(xlabel="training step", ylabel="loss" if window == 1 else f"loss, mean of {_steps(at, window)} steps")
     ax.margins(x=0.01)
-    if looks.size or bound is not None:
+    if looks.size or best is not None:
         add_legend(ax, look, **ABOVE)
     return ax
 
@@ -149,13 +150,6 @@ def _middle(values: Curve) -> tuple[float, float]:
     low, high = np.quantile(known, [0.01, 0.99]) if len(known) else (0.0, 1.0)
     spread = max(float(high - low), 1.0)
     return float(low) - 0.1 * spread, float(high) + 0.1 * spread
-
-
-def _one_each(best: float | ArrayLike, n: int) -> Curve:
-    bound = np.asarray(best, dtype=np.float64)
-    if bound.shape not in ((), (n,)) or not np.isfinite(bound).all():
-        raise ValueError(f"best has shape {bound.shape}; expected one finite number, or one for each of {n} steps.")
-    return np.broadcast_to(bound, (n,)).copy()
 
 
 def _windows(at: Curve, values: Curve) -> tuple[Curve, Curve]:

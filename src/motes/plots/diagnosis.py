@@ -18,7 +18,6 @@ from motes.plots.tables import short
 from motes.rasters import INTERVAL
 
 REAL_DRAWS = "two real draws"  # the name of a bar
-_ROUNDING = 1e-4  # of the largest part: what float32 may lose in a sum
 _BAR = 0.58  # height of a bar, where a row is 1 high
 _TEXT = 0.45  # of the axis, behind the longest bar, for what is written there
 
@@ -27,7 +26,6 @@ def error_split(
     parts: Mapping[str, float],
     *,
     reference_value: float,
-    total: float,
     error: Mapping[str, float] | None = None,
     ax: Axes | None = None,
     style: str | canvas.Style = "dark",
@@ -40,23 +38,30 @@ def error_split(
     Args:
         parts: squared sliced W2 of each cause, in variances of the data, in the order in which they are drawn.
         reference_value: the squared sliced W2 that two samples of the data have between them.
-        total: the squared sliced W2 of the model's samples: `reference_value` and all `parts` together.
         error: standard errors by the name of a part, 'two real draws' or 'total'; whiskers show the 95 % interval.
         ax: axes to draw on; they are returned. Without them a new figure is made.
         style: 'dark', 'light' or a `Style`.
 
     Raises:
-        ValueError: no parts, numbers that are not finite, parts that do not add up, an error of no bar.
+        ValueError: no parts, numbers that are not finite, an error of no bar.
 
     Example:
         >>> from motes.plots import error_split
-        >>> axes = error_split({"network": 0.02, "sampler": 0.01}, reference_value=0.01, total=0.04)
+        >>> axes = error_split({"network": 0.02, "sampler": 0.01}, reference_value=0.01)
         >>> type(axes).__name__
         'NotebookAxes'
     """
     look = canvas.as_style(style)
-    bars = _as_bars(parts, reference_value, total)
-    errors = _as_errors(error or {}, bars)
+    bars = {REAL_DRAWS: reference_value, **parts, "total": reference_value + sum(parts.values())}
+    if len(bars) != len(parts) + 2 or not parts:
+        raise ValueError(f"got parts {', '.join(parts)}; expected some, of other names than those of both other bars.")
+    for name, value in bars.items():
+        if not np.isfinite(value):
+            raise ValueError(f"{name} is {value}; expected a finite squared sliced W2.")
+    errors = dict(error or {})
+    for name, value in errors.items():
+        if name not in bars or not 0 <= value < np.inf:
+            raise ValueError(f"the error of {name!r} is {value}; expected one of {', '.join(bars)}, finite, 0 or more.")
     if ax is None:
         ax = canvas.new_axes(canvas.new_figure(6.4, 0.9 + 0.42 * len(bars), look), 1, 1, 1)
     values = np.array([*bars.values()])
@@ -96,39 +101,6 @@ def error_split(
     if errors:
         canvas.small_print(ax, "whiskers: 95 % interval", look)
     return ax
-
-
-def _as_bars(parts: Mapping[str, float], reference_value: float, total: float) -> dict[str, float]:
-    """All bars from top to bottom, checked to add up."""
-    if not parts:
-        raise ValueError("parts is empty; expected at least one name with its squared sliced W2.")
-    for name in (REAL_DRAWS, "total"):
-        if name in parts:
-            raise ValueError(f"parts has one called {name!r}; expected other names, because that bar is drawn anyway.")
-    bars = {
-        REAL_DRAWS: float(reference_value),
-        **{name: float(value) for name, value in parts.items()},
-        "total": float(total),
-    }
-    for name, value in bars.items():
-        if not np.isfinite(value):
-            raise ValueError(f"{name} is {value}; expected a finite squared sliced W2.")
-    missing = bars["total"] - bars[REAL_DRAWS] - sum(bars[name] for name in parts)
-    if abs(missing) > _ROUNDING * max(map(abs, bars.values())):
-        raise ValueError(
-            f"two real draws and parts add up to {bars['total'] - missing:.6g} and total is {bars['total']:.6g}; "
-            f"expected the same. If {missing:.3g} has no cause of its own, add it as a part, such as 'the rest'."
-        )
-    return bars
-
-
-def _as_errors(error: Mapping[str, float], bars: Mapping[str, float]) -> dict[str, float]:
-    for name, value in error.items():
-        if name not in bars:
-            raise ValueError(f"error has {name!r}; expected names of bars: {', '.join(map(repr, bars))}.")
-        if not np.isfinite(value) or value < 0:
-            raise ValueError(f"the error of {name} is {value}; expected a standard error, finite and 0 or more.")
-    return {name: float(value) for name, value in error.items()}
 
 
 def _signed(value: float, spec: str) -> str:

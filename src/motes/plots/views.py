@@ -133,17 +133,11 @@ def quantiles(name: str, kind: str, found: tuple[tuple[float, ...], tuple[float,
     ]
 
 
-class Maps(NamedTuple):
-    """Matrices of associations, and the note on columns that are left out."""
+def maps(pairs: AssociationResult) -> tuple[Markup, Markup, Markup, str]:
+    """Matrices of associations: their difference, of real and of synthetic rows; and a note on what is left out.
 
-    difference: Markup
-    real: Markup
-    synthetic: Markup
-    left_out: str
-
-
-def maps(pairs: AssociationResult) -> Maps:
-    """Of the columns that differ most, where there are too many for a picture."""
+    The columns that differ most are shown, where there are too many for a picture.
+    """
     gaps = np.nan_to_num(np.abs(pairs.synthetic - pairs.real))
     chosen, left_out = np.arange(len(pairs.names)), ""
     if len(chosen) > svg.MOST_ROWS:
@@ -157,14 +151,10 @@ def maps(pairs: AssociationResult) -> Maps:
 
     gap = (pairs.synthetic - pairs.real)[square]
     difference = svg.heat_map(gap, names, f"Differences of associations. {worst}.", differences=True)
-    return Maps(difference, drawn("Real rows", pairs.real), drawn("Synthetic rows", pairs.synthetic), left_out)
+    return difference, drawn("Real rows", pairs.real), drawn("Synthetic rows", pairs.synthetic), left_out
 
 
-class Marks(NamedTuple):
-    """Values with intervals on one axis, and the sentence that says the same."""
-
-    picture: Markup
-    said: str
+Marks = tuple[Markup, str]  # values with intervals on one axis, and the sentence that says the same
 
 
 def accuracy(result: ClassifierResult) -> Marks:
@@ -177,7 +167,7 @@ def accuracy(result: ClassifierResult) -> Marks:
     low = min(0.45, result.reference.low, result.accuracy.low)
     said = f"Accuracy against held-out rows with intervals: {whole(result.accuracy)} of synthetic rows, "
     said += f"{whole(result.reference)} of training rows."
-    return Marks(svg.marks(given, low, max(1.0, result.accuracy.high), said, centre=0.5), said)
+    return svg.marks(given, low, max(1.0, result.accuracy.high), said, centre=0.5), said
 
 
 def importance(result: ClassifierResult) -> Markup | None:
@@ -201,7 +191,7 @@ def scores(use: Utility) -> Marks:
     picture = svg.marks(given, low, max(1.0, use.synthetic.high, use.real.high), said, centre=chance)
     if use.relative is not None:
         said += f" Relative utility, what is left of what real rows teach beyond chance: {use.relative.value:.3f}."
-    return Marks(picture, said)
+    return picture, said
 
 
 def likelihoods(like: LikelihoodResult) -> Marks:
@@ -212,7 +202,7 @@ def likelihoods(like: LikelihoodResult) -> Marks:
     room = 0.1 * (high - low) or 1.0
     said = f"Nats per row, with intervals: held-out {whole(like.held_out)}, training "
     said += f"{whole(like.training)}; difference {whole(like.difference)}."
-    return Marks(svg.marks(given, low - room, high + room, said), said)
+    return svg.marks(given, low - room, high + room, said), said
 
 
 def distances(records: ClosestRecords) -> tuple[Markup, list[tuple[str, str, str]]]:
