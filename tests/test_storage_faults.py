@@ -22,9 +22,7 @@ from motes.cli.options import Options
 from motes.cli.run import train_run
 from motes.data import read_frame
 from motes.errors import MotesError, UsageError
-from motes.points import training as point_training
 from motes.progress import Reporter
-from motes.tables import training as table_training
 from motes.training.checkpoints import read_checkpoint
 from storage import Died, Disk
 
@@ -46,8 +44,7 @@ def train(kind, out, **options):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(out.parent)
         patch.setattr("motes.cli.run.SAMPLES", SAMPLES)
-        for module in (point_training, table_training):
-            patch.setattr(module, "PATIENCE", 1e-9)
+        patch.setattr("motes.training.loop.PATIENCE", 1e-9)
         options = Options(figures=False, seed=1, checkpoint_every=0.0, **options)
         train_run(source, out, recipe, changes, options, Reporter(quiet=True))
 
