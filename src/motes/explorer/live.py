@@ -262,7 +262,7 @@ class Live:
 
     def _keep(self) -> None:
         now = self._course.weights
-        kept = {**self.snapshots, self.done: Snapshot(np.asarray(now.last)[0], np.asarray(now.average)[0])}
+        kept = {**self.snapshots, self.done: Snapshot(np.ravel(now.last), np.ravel(now.average))}
         if len(kept) > SNAPSHOTS:
             steps = sorted(kept)
             kept = {step: kept[step] for step in [*steps[:-1:2], steps[-1]]}

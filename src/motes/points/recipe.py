@@ -96,11 +96,6 @@ class PointRecipe(Recipe):
                 f"training.validation = {self.training.validation:g} evaluates the averaged weights, and "
                 "training.weights = 'last'. Set weights = 'averaged', or validation = 0."
             )
-        if getattr(self.network, "members", 1) > 1 and self.training.last_batch == "partial":
-            raise RecipeError(
-                "network.members > 1 shares whole batches among members, and training.last_batch = 'partial' leaves "
-                "one short. Set last_batch = 'fill', or members = 1."
-            )
         if self.training.target == "stable" and not getattr(self.loss, "squared", False):
             raise RecipeError(
                 "training.target = 'stable' needs a loss that is a squared error of x_0, and loss.kind = "

@@ -33,7 +33,7 @@ from motes.training.checkpoints import Checkpointer, Session
 from motes.training.loop import Task, Trained, Validation, Weights
 from motes.training.loop import train as carry_out
 from motes.training.optimisers import rising_and_falling, scale_by_soap, times_the_first, with_inputs
-from motes.training.programs import training_program
+from motes.training.programs import each_member, training_program
 
 SNAPSHOT_RATIO = 2  # of the steps of a snapshot to those of the one before
 
@@ -213,39 +213,16 @@ class OnDevice(NamedTuple):
         """The loss of each of the rows `index` (b,) at the times t (b,) with the noise eps (b, d): (b,).
 
         A class is withheld where `chances` (b,), numbers in [0, 1), lie below `dropout`; they pick the masks as well,
-        where there are any. The key `thin`, in training, picks the units that are left out, if any are; each member of
-        an ensemble is then trained by itself, and the loss is the mean of theirs. Of a batch in which the rows `among`
-        (b,) count, each x_0 is estimated by its mean over those that are given the same (`stable_target`); the loss is
-        then the mean of the losses of all x_0 that x_t may come from.
+        where there are any. The key `thin`, in training, picks the units that are left out, if any are. Of a batch in
+        which the rows `among` (b,) count, each x_0 is estimated by its mean over those that are given the same
+        (`stable_target`); the loss is then the mean of the losses of all x_0 that x_t may come from.
         """
 
         def row(denoiser: Denoiser, known: Given | None, *row: jax.Array) -> jax.Array:
             one = denoiser if known is None else denoiser.given(known)
             return jnp.stack(list(loss(one, *row).values())).sum()
 
-        def of(denoiser: Denoiser, index: jax.Array, among: jax.Array | None, thin: jax.Array | None) -> jax.Array:
-            x0, known = self.x[index], self._known(index, chances)
-            if among is None:
-                return of_targets(denoiser, known, x0, eps, thin)
-            schedule = denoiser.schedule
-
-            def target_of(
-                index: jax.Array, known: Given | None, t: jax.Array, eps: jax.Array, among: jax.Array
-            ) -> Target:
-                return stable_target(schedule, self.x[index], t, eps, self._alike(index, known, among))
-
-            target: Target = in_groups(target_of, (index, known, t, eps), among)
-
-            def spread(x0: jax.Array, eps: jax.Array, deviation: jax.Array, t: jax.Array) -> jax.Array:
-                missed = eps - schedule.alpha(t) / schedule.sigma(t) * deviation
-                return row(Constant(schedule, x0), None, x0 + deviation, t, missed)
-
-            losses = of_targets(denoiser, known, target.x0, target.eps, thin)
-            return losses + jax.vmap(spread)(target.x0, target.eps, target.deviation, t)
-
-        def of_targets(
-            denoiser: Denoiser, known: Given | None, x0: jax.Array, eps: jax.Array, thin: jax.Array | None
-        ) -> jax.Array:
+        def of_targets(x0: jax.Array, eps: jax.Array) -> jax.Array:
             rows = known, x0, t, eps
             units = droppable(denoiser)
             if thin is None or not units:
@@ -254,17 +231,21 @@ class OnDevice(NamedTuple):
             of_rows = jnp.repeat(bits, SHARED, axis=0)[: len(t)]
             return jax.vmap(lambda bits, *one: row(thinned(denoiser, bits), *one))(of_rows, *rows)
 
-        if thin is None:
-            return of(denoiser, index, among, None)
-        alone = each_alone(denoiser)
-        keys = jax.random.split(thin, len(alone)) if len(alone) > 1 else [thin]
-        # Each member meets the rows at other times and with other noise, or they would learn nearly the same.
-        shift = len(t) // len(alone)
-        parts = [
-            of(one, jnp.roll(index, k * shift), None if among is None else jnp.roll(among, k * shift), key)
-            for k, (one, key) in enumerate(zip(alone, keys, strict=True))
-        ]
-        return jnp.stack(parts).mean(axis=0)
+        known, schedule = self._known(index, chances), denoiser.schedule
+        if among is None:
+            return of_targets(self.x[index], eps)
+
+        def target_of(index: jax.Array, known: Given | None, t: jax.Array, eps: jax.Array, among: jax.Array) -> Target:
+            return stable_target(schedule, self.x[index], t, eps, self._alike(index, known, among))
+
+        target: Target = in_groups(target_of, (index, known, t, eps), among)
+
+        def spread(x0: jax.Array, eps: jax.Array, deviation: jax.Array, t: jax.Array) -> jax.Array:
+            missed = eps - schedule.alpha(t) / schedule.sigma(t) * deviation
+            return row(Constant(schedule, x0), None, x0 + deviation, t, missed)
+
+        losses = of_targets(target.x0, target.eps)
+        return losses + jax.vmap(spread)(target.x0, target.eps, target.deviation, t)
 
     def _known(self, index: jax.Array, chances: jax.Array) -> Given | None:
         """What the rows `index` (b,) are conditioned on, where they are on anything; `chances` as in `losses`."""
@@ -342,7 +323,7 @@ def _validation(held: Rows, objective: PointObjective, options: Training) -> Val
     index = np.pad(np.tile(np.arange(m, dtype=np.int32), draws), (0, pad))
     shares = np.pad(np.tile(weights / (weights.sum() * draws), draws), (0, pad))
     # By NumPy, since these draws are made once, and a program for them would take far longer to compile.
-    rng = np.random.default_rng([*np.asarray(jax.random.key_data(objective.key)), APART])
+    rng = np.random.default_rng([*objective.members[0], APART])
     # Every part of the range of times in equal measure, in an order that has nothing to do with the rows.
     u = (rng.permutation(count) + rng.random(count)) / count
     eps, chances = rng.standard_normal((count, held.x.shape[1])), rng.random(count)
@@ -354,21 +335,26 @@ def _validation(held: Rows, objective: PointObjective, options: Training) -> Val
     )
 
     def losses(weights: Any) -> NDArray[np.float64]:
-        return np.asarray(_losses(unseen, drawn, np.asarray(weights)[0]), np.float64).reshape(1, count)
+        return np.asarray(_losses(unseen, drawn, weights), np.float64).reshape(-1, count)
 
-    return Validation(losses, shares[None], options.check_every, options.patience)
+    members = len(objective.members)
+    return Validation(losses, np.tile(shares, (members, 1)), options.check_every, options.patience)
 
 
 @training_program
 def _losses(objective: PointObjective, draws: _Draws, weights: ArrayLike) -> jax.Array:
-    """The loss of each draw, block by block, (blocks, BLOCK)."""
-    model = with_weights(objective.denoiser, weights)
+    """The loss of each draw for each member, block by block, (M, blocks, BLOCK)."""
 
-    def block(some: _Draws) -> jax.Array:
-        t = objective.times.place(model.schedule, some.u)
-        return objective.rows.losses(model, objective.row_loss, some.row, t, some.eps, some.chances)
+    def member(weights: jax.Array) -> jax.Array:
+        model = with_weights(objective.denoiser, weights)
 
-    return jax.lax.map(block, draws)
+        def block(some: _Draws) -> jax.Array:
+            t = objective.times.place(model.schedule, some.u)
+            return objective.rows.losses(model, objective.row_loss, some.row, t, some.eps, some.chances)
+
+        return jax.lax.map(block, draws)
+
+    return each_member(member)(weights)
 
 
 # --- What the training loop is given --------------------------------------------------------------------------------
@@ -377,23 +363,20 @@ def _losses(objective: PointObjective, draws: _Draws, weights: ArrayLike) -> jax
 class PointObjective(NamedTuple):
     """The loss of a denoiser on batches of rows; see `motes.training.loop.Objective`."""
 
-    denoiser: Denoiser
+    denoiser: Denoiser  # of one member, whose weights are given
     row_loss: Loss
     times: Times
     rows: OnDevice
-    key: jax.Array
+    members: NDArray[np.uint32]  # the numbers of a key for each
     stable: bool  # the target of a row is its mean over the batch
 
-    @property
-    def members(self) -> None:
-        """Nothing: a denoiser has its members inside."""
-
     def loss(
-        self, weights: jax.Array, member: None, rows: jax.Array, draws: None, state: Weights
+        self, weights: jax.Array, member: jax.Array, rows: jax.Array, draws: None, state: Weights
     ) -> tuple[jax.Array, Any]:
         """The mean loss of the rows that are not -1, and what the times remember."""
         model, index, counts = with_weights(self.denoiser, weights), jnp.maximum(rows, 0), rows >= 0
-        time_key, noise_key, label_key, thin_key = jax.random.split(jax.random.fold_in(self.key, state.step), 4)
+        key = jax.random.wrap_key_data(member)
+        time_key, noise_key, label_key, thin_key = jax.random.split(jax.random.fold_in(key, state.step), 4)
         drawn = self.times.batch(self.denoiser.schedule, time_key, len(index), state.memory)
         eps = jax.random.normal(noise_key, (len(index), self.rows.x.shape[1]))  # (batch, d)
         chances = jax.random.uniform(label_key, (len(index),))  # of withheld labels
@@ -424,14 +407,18 @@ def point_task(
             f"options.validation = {options.validation:g}, and no rows are held out. Give them, Rows(x, held=...), "
             "or leave validation at 0."
         )
+    alone = each_alone(denoiser)
+    keys = np.asarray(jax.random.key_data(key))[None]
+    if len(alone) > 1:
+        keys = np.asarray(jax.random.key_data(jax.random.split(key, len(alone))))
     on_device = OnDevice.of(rows, options.label_dropout)
-    objective = PointObjective(denoiser, loss, times, on_device, key, options.stable_target(loss))
+    objective = PointObjective(alone[0], loss, times, on_device, keys, options.stable_target(loss))
     return Task(
         objective,
-        np.asarray(weights_of(denoiser))[None],
-        lambda weights: with_weights(denoiser, np.asarray(weights)[0]),
-        options.make_optimiser(shapes_of(denoiser)),
-        [_batches(np.random.default_rng(np.asarray(jax.random.key_data(key))), rows, options)],
+        np.stack([weights_of(one) for one in alone]),
+        lambda weights: with_weights(denoiser, np.ravel(weights)),  # those of an ensemble lie one after another
+        options.make_optimiser(shapes_of(alone[0])),
+        [_batches(np.random.default_rng(numbers), rows, options) for numbers in keys],
         options.steps,
         options.ema,
         options.averages,
