@@ -24,7 +24,7 @@ from motes.points.fitting import fit_points, standardiser_of
 from motes.progress import OnProgress, Reporter, silent, watching
 from motes.recipes import load_recipe
 from motes.tables import Schema
-from motes.tables.fitting import fit_table
+from motes.tables.fitting import fit_table, schema_of
 from motes.tables.kinds.columns import column_messages
 from motes.tables.recipe import TableRecipe
 from motes.training import Model, Recipe
@@ -110,13 +110,11 @@ def prepared(source: str, recipe: PointRecipe | TableRecipe, seed: int) -> Prepa
 
 def _schema_of(origin: Source[Frame], frame: Frame, recipe: TableRecipe) -> Schema:
     """The schema of the rows to train on. What does not fit is said with its row in the file."""
-    table = recipe.table
-    options: dict[str, Any] = {"missing": table.missing, "bins": table.bins, "relations": table.relations}
-    options["name"] = f"'{origin.name}'"
+    name = f"'{origin.name}'"
     try:
-        return Schema.fit(origin.training, recipe.columns, **options)
+        return schema_of(origin.training, recipe, name=name)
     except DataError:
-        Schema.fit(frame, recipe.columns, **options)
+        schema_of(frame, recipe, name=name)
         raise
 
 

@@ -77,7 +77,7 @@ def fit_table(
         _check_start(start, chosen)
         schema = start.schema
     elif schema is None:
-        schema = _schema_of(frame, chosen, heavy, session.name)
+        schema = schema_of(frame, chosen, weights=heavy, name=session.name)
     table = _encoded(frame, schema, heavy, session.name)
     worth = table.data.worth
     labels = worth < FEW if start is None else knows_labels(schema.parts, start.models.base.means)
@@ -174,7 +174,14 @@ def _encoded(frame: Frame, schema: Schema, weights: NDArray[np.float64] | None, 
     return _Table(data, keys, reader, plan, kept, fingerprint_of(own))
 
 
-def _schema_of(frame: Frame, recipe: TableRecipe, weights: NDArray[np.float64] | None, name: str) -> Schema:
+def schema_of(
+    frame: Frame, recipe: TableRecipe, *, weights: NDArray[np.float64] | None = None, name: str = "the data"
+) -> Schema:
+    """The schema of rows, as a recipe says.
+
+    Raises:
+        DataError: rows that cannot be used.
+    """
     table = recipe.table
     return Schema.fit(
         frame, recipe.columns, missing=table.missing, bins=table.bins, weights=weights, relations=table.relations,

@@ -97,7 +97,7 @@ class Validation:
         self.looks: list[tuple[int, float]] = []  # steps, and the loss
         self.best: Weights | None = None  # of each member
         self._values = np.full(len(shares), np.inf)  # of each member's best
-        self._least: NDArray[np.float64] | None = None  # losses (M, n) that were best for all members together
+        self._least, self._least_loss = np.zeros_like(shares), np.inf  # that were best for all members together
         self._least_step, self._waited, self._worse = 0, 0, False
 
     def mean(self, losses: NDArray[np.float64]) -> float:
@@ -107,16 +107,16 @@ class Validation:
     def look(self, now: Weights) -> None:
         """Evaluate the weights, and keep those of the members that are better than before."""
         rows = self.losses(now.average)
-        found = (self.shares * rows).sum(axis=1)
-        found = np.where(np.isfinite(found), found, np.inf)
+        found = np.nan_to_num((self.shares * rows).sum(axis=1), nan=np.inf, posinf=np.inf)
         better = found < self._values
         choose = lambda a, b: np.where(better.reshape(-1, *(1,) * (np.ndim(a) - 1)), a, b)  # NumPy compiles nothing
         self.best = now if self.best is None else jax.tree.map(choose, now, self.best)
         self._values = np.minimum(found, self._values)
         step, mean = int(np.mean(now.step)), float(found.mean())
         self.looks.append((step, mean))
-        if self._least is None or mean < self.mean(self._least):
-            self._least, self._least_step, self._waited, self._worse = rows, step, 0, False
+        if mean < self._least_loss:
+            self._least, self._least_loss, self._least_step = rows, mean, step
+            self._waited, self._worse = 0, False
         else:
             by, shares = self.mean(rows - self._least), self.shares / len(rows)
             error = np.sqrt((np.square(shares * (rows - self._least - by))).sum())
@@ -130,15 +130,15 @@ class Validation:
     @property
     def state(self) -> State:
         """All validations so far; `best` is not in it."""
-        assert self._least is not None  # the weights at the start were evaluated
         arrays = {"looks": np.array(self.looks), "values": self._values, "least": self._least}
-        return State(arrays, {"waited": self._waited, "worse": self._worse, "least_step": self._least_step})
+        numbers = {"least_loss": self._least_loss, "least_step": self._least_step}
+        return State(arrays, numbers | {"waited": self._waited, "worse": self._worse})
 
     def go_on(self, state: State, best: Weights, *, anew: bool) -> None:
         """Go on where another one with the same rows was, with its best weights; `anew`: with all the patience."""
         self.looks = [(int(step), loss) for step, loss in state.arrays["looks"].tolist()]
         self.best, self._values, self._least = best, state.arrays["values"], state.arrays["least"]
-        self._least_step = state.numbers["least_step"]
+        self._least_loss, self._least_step = state.numbers["least_loss"], state.numbers["least_step"]
         if not anew:
             self._waited, self._worse = state.numbers["waited"], state.numbers["worse"]
 
