@@ -261,13 +261,16 @@ def test_weights_that_overflow_at_the_last_step_are_a_divergence(monkeypatch):
 
 
 def test_a_peak_of_the_loss_is_no_divergence():
-    guard = DivergenceMonitor(times_the_first, 1000)
-    assert guard.fault(0, np.full(8, 1.0, np.float32), True) is None
-    assert guard.fault(8, np.full(99, 1e9, np.float32), True) is None and not guard.sound
-    assert guard.fault(107, np.array([2.9], np.float32), True) is None and guard.sound
-    assert guard.fault_at_end(108) is None
-    assert guard.fault(108, np.full(99, 1e9, np.float32), True) is None
-    assert "at step 109 of 1,000" in guard.fault(207, np.full(1, 1e9, np.float32), True)
+    monitor = DivergenceMonitor(times_the_first, 1000)
+    begin, peak = np.full(8, 1.0, np.float32), np.full(99, 1e9, np.float32)
+    over = np.r_[begin, peak, np.float32(2.9)]
+    assert monitor.fault(np.r_[begin, peak]) is None and not monitor.is_sound(np.r_[begin, peak])
+    assert monitor.fault(over, ended=True) is None and monitor.is_sound(over)
+    assert monitor.fault(np.r_[over, peak]) is None
+    for later in (np.float32(1e9), np.full(9, 1e9), [1e9, 1.0]):
+        assert "at step 109 of 1,000 and stayed above 3 up to step 208;" in monitor.fault(np.r_[over, peak, later])
+    for some, ends in ((9, False), (10, True)):
+        assert bool(monitor.fault(np.r_[over, peak[:some]], ended=True)) == ends
 
 
 @pytest.mark.parametrize(("first", "limit"), [(1.0, 3.0), (-1.0, 1.0), (0.0, np.inf)])

@@ -269,23 +269,27 @@ class TrainingState(Generic[N]):
 
     Attributes:
         weights: after the last step.
-        done: steps that were taken.
-        losses: of these, in parts.
+        losses: of each step that was taken, the mean over members.
     """
 
     def __init__(self, task: Task[N], kept: State | None = None):
         self.task, self._validation = task, task.validation
-        self.weights, self.done, self.losses = _start(task), 0, list[NDArray[np.float32]]()
+        self.weights, self.losses = _start(task), np.zeros(0, np.float32)
         self._snapshots: dict[int, Any] = {}  # step -> averaged and last weights (2, M, p)
         self._stored: dict[int, Any] = {}  # step -> powers (M, lengths, p)
         self._store_every = -(-task.steps // task.averages) if task.averages else task.steps
         self._begin = time.perf_counter()
         if kept is not None:
             self._go_on(kept)
-        self._sound = (self.weights, self.done, len(self.losses))
-        self._monitor = DivergenceMonitor(task.limit, task.steps, self.joined)
+        self._monitor = DivergenceMonitor(task.limit, task.steps)
+        self._sound = self.weights, self.done
         if self._validation and not (kept and kept.has(WATCH)):
             self._validation.look(self.weights)
+
+    @property
+    def done(self) -> int:
+        """Steps that were taken."""
+        return len(self.losses)
 
     @property
     def goes_on(self) -> bool:
@@ -295,7 +299,7 @@ class TrainingState(Generic[N]):
     @property
     def sound(self) -> bool:
         """Whether the newest loss is no sign of a divergence."""
-        return self._monitor.sound
+        return self._monitor.is_sound(self.losses)
 
     def advance(self, most: int) -> int:
         """Take at most so many steps, up to `task.chunk`; returns how many.
@@ -310,13 +314,12 @@ class TrainingState(Generic[N]):
         stacked = jax.tree.map(lambda *parts: np.stack(parts), *batches)
         decay = np.array([1 - task.ema, task.ema_warmup], jnp.result_type(float))
         lengths = LENGTHS if task.averages else ()
-        after, losses, finite = _advance(
+        after, fresh, finite = _advance(
             task.objective, task.optimiser, lengths, decay, self.weights, stacked, np.int32(count)
         )
-        fresh = np.asarray(losses)[:count].mean(axis=1, dtype=np.float32)
-        self._refuse(self._monitor.fault(done, fresh, bool(finite)))
-        self.weights, self.done = after, done + count
-        self.losses.append(fresh)
+        losses = np.append(self.losses, np.asarray(fresh)[:count].mean(axis=1, dtype=np.float32))
+        self._refuse(self._monitor.fault(losses, finite=bool(finite)))
+        self.weights, self.losses = after, losses
         if self.done in task.snapshots:
             self._snapshots[self.done] = np.stack([after.average, after.last])
         if lengths and self.done % self._store_every == 0:
@@ -324,7 +327,7 @@ class TrainingState(Generic[N]):
         if self._validation and (self.done % self._validation.every == 0 or self.done == task.steps):
             self._validation.look(after)
         if self.sound:
-            self._sound = (after, self.done, len(self.losses))
+            self._sound = after, self.done
         return count
 
     def check_end(self) -> None:
@@ -333,7 +336,7 @@ class TrainingState(Generic[N]):
         Raises:
             TrainingError: they are.
         """
-        self._refuse(self._monitor.fault_at_end(self.done))
+        self._refuse(self._monitor.fault(self.losses, ended=True))
 
     def _next_stop(self, most: int) -> int:
         """The step after which something is to be done; `most` steps from here at the latest."""
@@ -346,21 +349,16 @@ class TrainingState(Generic[N]):
         """End a training that has diverged, with the weights that it had before."""
         if fault is None:
             return
-        self.weights, self.done, parts = self._sound
-        self.losses = self.losses[:parts]
+        self.weights, done = self._sound
+        self.losses = self.losses[:done]
         for kept in (self._snapshots, self._stored):
-            for step in [step for step in kept if step > self.done]:
+            for step in [step for step in kept if step > done]:
                 del kept[step]
         raise TrainingError(
             f"the training diverged: {fault}. Usual remedies: {self.task.remedies}. The weights of step "
-            f"{self.done:,} are kept{', or better ones before it' if self._validation else ''}.",
+            f"{done:,} are kept{', or better ones before it' if self._validation else ''}.",
             self.result(),
         )
-
-    @property
-    def joined(self) -> NDArray[np.float32]:
-        """The losses of all steps."""
-        return np.concatenate([*self.losses, np.zeros(0, np.float32)])
 
     @property
     def seconds(self) -> float:
@@ -370,7 +368,7 @@ class TrainingState(Generic[N]):
     def progress(self) -> Progress:
         """Where it stands."""
         unseen = self._validation.looks[-1][1] if self._validation else None
-        return Progress(self.done, self.task.steps, recent_mean(self.joined), unseen, self.seconds)
+        return Progress(self.done, self.task.steps, recent_mean(self.losses), unseen, self.seconds)
 
     def result(self, interrupted: bool = False) -> Trained[N]:
         """What was learned so far."""
@@ -386,7 +384,7 @@ class TrainingState(Generic[N]):
         trained = Trained(
             task.network(best.average),
             task.network(best.last),
-            self.joined,
+            self.losses,
             self.seconds,
             interrupted,
             np.array(validation.looks) if validation else np.zeros((0, 2)),
@@ -405,7 +403,7 @@ class TrainingState(Generic[N]):
         parts[BATCHES] = named({str(member): one.state for member, one in enumerate(self.task.streams)})
         if self._validation:
             parts |= {WATCH: self._validation.state, "best": tree_state(self._validation.best)}
-        arrays = {"losses": self.joined}
+        arrays = {"losses": self.losses}
         arrays |= {f"snapshots/{step}": both for step, both in self._snapshots.items()}
         arrays |= {f"stored/{step}": powers for step, powers in self._stored.items()}
         numbers = {"step": self.done, "steps": self.task.steps, "seconds": self.seconds}
@@ -422,7 +420,7 @@ class TrainingState(Generic[N]):
                 self._validation.go_on(kept.part(WATCH), best, anew=course.numbers["steps"] != self.task.steps)
             else:  # the best weights for other rows are among those that these rows compare
                 self._validation.look(best)
-        self.weights, self.done, self.losses = state, course.numbers["step"], [course.arrays["losses"]]
+        self.weights, self.losses = state, course.arrays["losses"]
         self._begin -= course.numbers["seconds"]
         # A file has its arrays in an order of its own.
         self._snapshots, self._stored = (

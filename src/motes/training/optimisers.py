@@ -7,6 +7,7 @@ Their numbers are inputs of a compiled program, so that other numbers need no ot
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -14,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 
 class _Rule(eqx.Module):
@@ -147,57 +148,50 @@ def times_the_first(first: float) -> float:
     return first + (TIMES - 1) * abs(first) if first else np.inf
 
 
+@dataclass(frozen=True)
 class DivergenceMonitor:
     """Watches the losses of a training.
 
-    Args:
+    Attributes:
         limit: the least loss of the first steps -> the limit.
         steps: of the training.
-        losses: of earlier steps of this training, (k,).
     """
 
-    def __init__(self, limit: Callable[[float], float], steps: int, losses: ArrayLike = ()):
-        self._limit, self._steps = limit, steps
-        self._first: list[float] = np.asarray(losses, np.float64)[:FIRST].tolist()
-        self._run: list[float] = []  # the newest losses that are above the limit
+    limit: Callable[[float], float]
+    steps: int
 
-    @property
-    def sound(self) -> bool:
-        """The newest loss is not above the limit."""
-        return not self._run
+    def is_sound(self, losses: NDArray[np.float32]) -> bool:
+        """Whether the newest of all losses so far (k,) is below the limit."""
+        return not len(losses) or bool(losses[-1] <= self._limit(losses))
 
-    def fault(self, done: int, losses: NDArray[np.float32], finite: bool) -> str | None:
+    def fault(self, losses: NDArray[np.float32], *, finite: bool = True, ended: bool = False) -> str | None:
         """What is wrong, with its step; None: nothing.
 
         Args:
-            done: steps before these.
-            losses: of the newest steps, (k,).
+            losses: of all steps so far, (k,).
             finite: whether all weights are, after the last of them.
+            ended: no step comes after these.
         """
         if not np.isfinite(losses).all():
             wrong = int(np.argmin(np.isfinite(losses)))
-            return f"the loss was {losses[wrong]} at step {done + wrong + 1:,} of {self._steps:,}"
+            return f"the loss was {losses[wrong]} at step {wrong + 1:,} of {self.steps:,}"
         if not finite:
-            return f"the weights were not finite after step {done + len(losses):,} of {self._steps:,}"
-        self._first += losses[: FIRST - len(self._first)].tolist() if len(self._first) < FIRST else []
-        for step, loss in enumerate(losses.tolist(), start=done + 1):
-            self._run = [*self._run, loss] if loss > self.limit else []
-            if len(self._run) == WINDOW:
-                return self._stayed(step)
-        return None
-
-    def fault_at_end(self, done: int) -> str | None:
-        """What is wrong where the training ends, after `done` steps; None: nothing."""
-        return self._stayed(done) if len(self._run) >= AT_END else None
-
-    @property
-    def limit(self) -> float:
-        """What losses stay below."""
-        return self._limit(min(self._first))
-
-    def _stayed(self, step: int) -> str:
-        begin = step - len(self._run) + 1
+            return f"the weights were not finite after step {len(losses):,} of {self.steps:,}"
+        if not len(losses):
+            return None
+        limit = self._limit(losses)
+        below = np.concatenate([[-1], np.flatnonzero(losses <= limit), [len(losses)]])
+        above = np.diff(below) - 1  # losses in a row
+        least = np.append(np.full(len(above) - 1, WINDOW), AT_END if ended else WINDOW)
+        if not (above >= least).any():
+            return None
+        run = int(np.argmax(above >= least))
+        begin = int(below[run]) + 1
+        end = begin + min(above[run], WINDOW)
         return (
-            f"the loss was {self._run[0]:.3g} at step {begin:,} of {self._steps:,} and stayed above {self.limit:.3g} "
-            f"up to step {step:,}; it began with {min(self._first):.3g}"
+            f"the loss was {losses[begin]:.3g} at step {begin + 1:,} of {self.steps:,} and stayed above {limit:.3g} "
+            f"up to step {end:,}; it began with {losses[:FIRST].min():.3g}"
         )
+
+    def _limit(self, losses: NDArray[np.float32]) -> np.float64:
+        return np.float64(self.limit(float(losses[:FIRST].min())))
