@@ -1,7 +1,6 @@
 """Arrays of other libraries, masks, dtypes, constants: what is hidden is missing, what is lost is said."""
 
 import decimal
-import json
 
 import jax.numpy as jnp
 import numpy as np
@@ -166,10 +165,6 @@ def test_a_type_comes_back_also_by_way_of_a_file(name):
         back = frame.like(one)
         assert repr(type_of(back)) == repr(type_of(data)), name
         assert as_frame(back).columns[frame.names[0]].cells() == frame.columns[frame.names[0]].cells()
-
-
-def test_the_template_of_an_older_file_is_read():
-    assert unpacked("dict", np.frombuffer(json.dumps(["a", "b"]).encode(), np.uint8)) == {"a": None, "b": None}
 
 
 def test_decimals_that_become_floats_are_said():

@@ -64,14 +64,15 @@ def test_no_shape_and_no_data_set_have_one_name():
 
 
 @pytest.mark.slow
-def test_nothing_is_loaded_or_opened_before_a_table_is_read():
+def test_nothing_is_loaded_or_opened_before_a_table_is_read(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b,c,d,e\n1,1.5,x,true,2020-01-01\n2,,y,,\n")
     code = (
-        "import sys; from motes.data.datasets import DATASETS, read_dataset as read; "
+        "import sys; from motes.data import read_frame as read; "
         "seen = lambda: [name for name in ('sklearn', 'pandas', 'pyarrow', 'jax') if name in sys.modules]; "
-        "print(seen()); read('penguins'); print(seen()); read('iris'); print('sklearn' in seen())"
+        "print(seen()); read('penguins'); read('t.csv'); print(seen()); read('iris'); print('sklearn' in seen())"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split("\n") == ["[]", "[]", "True", ""]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.split("\n") == ["[]", "['pyarrow']", "True", ""]
 
 
 def test_without_pandas_the_command_that_works_is_named(monkeypatch):

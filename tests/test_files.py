@@ -9,14 +9,10 @@ import tracemalloc
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pyarrow import parquet
-from tests.reference import property_test
 
 from motes.data.files import SUFFIXES, Blocks, read_frame, write_frame, writing
 from motes.data.frames import as_frame
-from motes.data.points import read_table
 from motes.data.text import text_in_parts
 from motes.errors import DataError, UsageError
 from motes.tables.schema import Schema
@@ -61,22 +57,6 @@ def test_columns_of_all_types_are_read(file, suffix, start, end):
     frame = read_frame(file((start + content).replace("\n", end), f"table{suffix}"))
     assert cells(frame) == CELLS
     assert [series.type for series in frame.columns.values()] == ["whole", "label", "date", "date", "truth", "real"]
-
-
-NUMBERS = "a,b\n1.5,-2\n3,4.25\n0,1e-3\n"
-
-
-@pytest.mark.parametrize(
-    "content",
-    [NUMBERS, NUMBERS[4:], ' a , b\n 1.5 , -2\n+3,4.25\n0,.001\n', '"a","b"\n"1.5","-2"\n"3","4.25"\n"0","1e-3"\n'],
-    ids=["header", "no header", "spaces and signs", "quotes"],
-)  # fmt: skip
-def test_numbers_are_read_as_read_table_reads_them(file, content):
-    path = file(content)
-    frame, table = read_frame(path), read_table(path)
-    assert frame.names == table.columns
-    for j, series in enumerate(frame.columns.values()):
-        assert np.array_equal(series.values, table.x[:, j])
 
 
 @pytest.mark.parametrize(
@@ -180,14 +160,6 @@ def test_archives_hold_columns_or_one_matrix(tmp_path):
         read_frame(tmp_path / "t.npz")
 
 
-def test_another_suffix_and_a_missing_file_are_misuse(tmp_path):
-    for name in ("t.txt", "t", "t.csv.gz"):
-        with pytest.raises(UsageError, match=r"expected a name that ends in \.csv, \.tsv, \.parquet, \.npy, \.npz"):
-            read_frame(tmp_path / name)
-    with pytest.raises(UsageError, match="no file"):
-        read_frame(tmp_path / "t.csv")
-
-
 # --- writing --------------------------------------------------------------------------------------------------------
 
 
@@ -199,26 +171,6 @@ def test_what_is_written_is_read_back(tmp_path, file, suffix):
     assert cells(back) == CELLS
     assert back.columns["day"].days
     assert not back.columns["time"].days
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("files")
-
-
-@pytest.mark.slow
-@property_test
-@given(
-    st.lists(st.tuples(st.floats(-1e300, 1e300), st.integers(-(2**53), 2**53)), min_size=1, max_size=5),
-    st.sampled_from(SUFFIXES),
-)
-def test_numbers_are_read_back_to_the_bit(folder, rows, suffix):
-    frame = as_frame(np.array(rows, dtype=object), ["file", "b"])
-    write_frame(folder / f"t{suffix}", frame)
-    back = read_frame(folder / f"t{suffix}")
-    assert [list(map(float, series.cells())) for series in back.columns.values()] == [
-        list(map(float, column)) for column in zip(*rows, strict=True)
-    ]
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

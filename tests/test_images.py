@@ -4,7 +4,6 @@ After a change on purpose: python tests/test_images.py writes them anew, into te
 """
 
 import io
-from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -100,16 +99,6 @@ def test_a_figure_looks_as_it_did(name, style):
 @pytest.mark.parametrize("style", STYLES)
 def test_the_film_looks_as_it_did(style):
     assert difference(film(style), kept("film", style)) < TOLERANCE
-
-
-@pytest.mark.slow(only=["comparison-light", "excess_curve-dark", "pairs-dark"])
-@pytest.mark.parametrize("style", STYLES)
-@pytest.mark.parametrize("name", FIGURES)
-def test_a_swapped_colour_is_seen(name, style):
-    look = plots.STYLES[style]
-    swapped = replace(look, classes=(look.classes[1], look.classes[0], *look.classes[3:]), accent=look.classes[2],
-                      foreground=look.classes[3], density=look.density.reversed())  # fmt: skip
-    assert difference(picture(figure_of(name, swapped)), kept(name, style)) > FAULT
 
 
 @pytest.mark.parametrize("style", STYLES)

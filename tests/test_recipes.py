@@ -11,10 +11,7 @@ from tests.reference import CONTINUOUS
 
 from motes.errors import RecipeError, UsageError
 from motes.points import SAMPLERS, Heun, PointRecipe, PredictorCorrector
-from motes.points.losses import MinSNR, Simple
-from motes.points.networks import Residual, ResidualMLP, StepGated, StepGatedMLP
-from motes.points.schedules import LinearBetas, QuadBetas, SigmoidBetas, VarianceExploding
-from motes.points.times import LogitNormalTimes, LogNormalTimes, UniformTimes
+from motes.points.losses import Simple
 from motes.recipe_files import recipe_names, recipe_text
 from motes.recipes import load_recipe, parse
 from motes.recipes.loading import SECTIONS, kinds_of
@@ -199,15 +196,6 @@ def test_every_kind_can_be_trained(section, kind):
     assert (np.isfinite(terms) & (terms[0] > 0)).all()
 
 
-def test_the_options_of_a_loss_and_of_times_reach_them():
-    recipe = load_recipe("default", {"loss.kind": "min_snr", "loss.gamma": 2.0})
-    assert recipe.loss == MinSNR(2.0)
-    recipe = load_recipe("default", {"times.kind": "uniform", "times.least": 0.2, "times.draw": "antithetic"})
-    assert recipe.times == UniformTimes(0.2, "antithetic")
-    recipe = load_recipe("default", {"times.kind": "logit_normal", "times.mean": -0.5, "times.std": 2.0})
-    assert recipe.times == LogitNormalTimes(-0.5, 2.0, "stratified")
-
-
 def test_a_recipe_of_a_table_has_the_sections_of_tables_alone():
     table, points = load_recipe("table"), load_recipe("default")
     assert table.to_dict().keys() == {"about", "data", "table"}
@@ -387,17 +375,6 @@ def test_each_part_of_a_recipe_has_the_defaults_of_its_class(section, kind):
     assert made == kinds_of(section)[kind]()
 
 
-@pytest.mark.slow
-def test_the_recipe_and_the_classes_have_one_default():
-    # The numbers of the recipe, and no others in Python.
-    assert LogNormalTimes() == load_recipe("default").times
-    assert VarianceExploding() == load_recipe("default").schedule
-    for betas in (LinearBetas, QuadBetas, SigmoidBetas):
-        assert (betas().steps, betas().start, betas().end) == (100, 1e-4, 0.1)
-    assert (StepGatedMLP(2, 5, key=jax.random.key(0)).out.in_features, StepGated().width) == (128, 128)
-    assert (ResidualMLP(2, key=jax.random.key(0)).out.in_features, Residual().width) == (64, 64)
-
-
 def test_levels_that_make_no_sense_are_explained():
     with pytest.raises(RecipeError, match=r"sampler\.from_level = 2, to_level = 1; expected from_level <= to_level"):
         load_recipe("default", {"sampler.kind": "churn", "sampler.from_level": 2.0, "sampler.to_level": 1.0})
@@ -473,12 +450,6 @@ def test_a_wrong_file_says_what_is_wrong_in_it(file, text, says):
     with pytest.raises(RecipeError, match=says) as error:
         load_recipe(file(text))
     assert "mine.toml" in str(error.value)
-
-
-@pytest.mark.parametrize("text", ["training = 5\n", "[[training]]\nsteps = 5\n"])
-def test_a_section_that_is_none_is_explained_even_with_a_change(file, text):
-    with pytest.raises(RecipeError, match=r"expected a section \[training\]"):
-        load_recipe(file(text), ["training.steps=5"])
 
 
 @pytest.mark.slow

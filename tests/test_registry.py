@@ -18,15 +18,14 @@ import motes
 from fits import fit_points
 from motes import cli
 from motes.explorer.tables import TableSubject
-from motes.points import SAMPLERS, Heun, PointRecipe
-from motes.points.denoisers import DENOISERS, Prediction, X0Predictor
+from motes.points import Heun, PointRecipe
+from motes.points.denoisers import Prediction, X0Predictor
 from motes.points.fitting import PointData
-from motes.points.losses import EDM, LOSSES
-from motes.points.networks import NETWORKS, ResidualMLP
+from motes.points.losses import EDM
+from motes.points.networks import ResidualMLP
 from motes.points.process import q_sample
-from motes.points.sampling import GRIDS
 from motes.points.schedules import Betas
-from motes.points.times import TIMES, Draw, Times
+from motes.points.times import Draw, Times
 from motes.ranges import Checked, number
 from motes.recipes import load_recipe, parse
 from motes.recipes.loading import SECTIONS, kinds_of
@@ -186,16 +185,6 @@ def test_a_model_of_parts_of_your_own_is_trained_saved_and_read(tmp_path):
         fit_points(PointData(motes.make_shape("moons", 200), labels=[0, 1] * 100), changes=changes)
 
 
-def test_the_class_of_each_section_has_its_defaults_in_toml_too():
-    register_all()
-    assert load_recipe("default", ["loss.kind=mine"]).to_dict()["loss"] == {
-        "kind": "mine",
-        "power": 1.0,
-        "of": "x0",
-        "scales": (1.0,),
-    }
-
-
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -216,14 +205,6 @@ def test_a_mistake_in_a_part_of_your_own_says_what_is_right(change, says):
     with pytest.raises(motes.errors.RecipeError) as error:
         load_recipe("default", [f"{change.partition('.')[0]}.kind=mine", change])
     assert says in str(error.value)
-
-
-def test_every_built_in_class_is_registered():
-    for section, built_in in {
-        "network": NETWORKS, "denoiser": DENOISERS, "loss": LOSSES, "times": TIMES, "sampler": SAMPLERS, "grid": GRIDS,
-    }.items():  # fmt: skip
-        assert dict(kinds_of(section)) == built_in
-    assert len(kinds_of("schedule")) == 9
 
 
 # --- what may be registered ------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ Nothing is downloaded. A data set is never named as a shape is. A name means the
 it hides no file that could be read, because a file that is read has a suffix.
 """
 
-import csv
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data.arrays import Series, of_values
+from motes.data.arrays import of_values
 from motes.data.frames import Frame
 from motes.data.shapes import SHAPES
+from motes.data.text import TextInMemory, read_text
 from motes.errors import UsageError, unknown
+from motes.text_options import TextOptions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,21 +113,8 @@ def is_here(source: str) -> bool:
 
 
 def _penguins() -> Frame:
-    text = (resources.files("motes") / "data" / "datasets" / "penguins.csv").read_text(encoding="utf-8")
-    names, *rows = csv.reader(text.splitlines())
-    columns = zip(*rows, strict=True)
-    return Frame({name: _of_cells(cells, name) for name, cells in zip(names, columns, strict=True)})
-
-
-def _of_cells(cells: tuple[str, ...], column: str) -> Series:
-    """A column of whole numbers, of numbers or of text. pyarrow, which reads text files, need not be installed."""
-    for parse in (int, float, str):
-        try:
-            values = np.array([parse(cell) if cell else None for cell in cells], dtype=object)
-        except ValueError:
-            continue
-        return of_values(values, column, "'penguins'")
-    raise AssertionError("every cell is text")
+    content = (resources.files("motes") / "data" / "datasets" / "penguins.csv").read_bytes()
+    return read_text(TextInMemory("penguins.csv", content), TextOptions())
 
 
 # --- shipped with scikit-learn, imported late: it is slow to load ----------------------------------------------------

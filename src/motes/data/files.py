@@ -19,7 +19,6 @@ from motes.data.arrays import TYPE_WORDS, Series, Type, of_values
 from motes.data.datasets import named
 from motes.data.frames import Frame, as_frame, joined, unique_names
 from motes.data.readings import is_number
-from motes.data.tables import load_npy
 from motes.data.text import header_of, read_text, text_in_parts
 from motes.errors import DataError, UsageError
 from motes.replacing import replacing
@@ -71,7 +70,7 @@ def read_frame(path: str | Path, text: TextOptions = TextOptions()) -> Frame:
             return read_text(path, text)
         if suffix == ".parquet":
             return _read_parquet(path)
-        return as_frame(load_npy(path), name=f"'{path}'") if suffix == ".npy" else _read_npz(path)
+        return _read_arrays(path)
 
 
 def refuse_address(source: str | Path) -> None:
@@ -140,27 +139,29 @@ def parquet_file(path: Path) -> Iterator[Any]:
         raise DataError(f"'{path}' is not a Parquet file: {str(error).rstrip('.')}.") from None
 
 
-def _read_npz(path: Path) -> Frame:
+def _read_arrays(path: Path) -> Frame:
+    """One matrix, or columns: the array of a `.npy` file, or those of a `.npz` archive."""
+    archive, name = path.suffix.lower() == ".npz", f"'{path}'"
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        if other := [name for name, one in arrays.items() if not isinstance(one, np.ndarray)]:
-            raise ValueError(other[0])
+        with path.open("rb") as file:
+            made = np.load(file, allow_pickle=False)
+            arrays = {column: made[column] for column in made.files} if archive else {"": made}
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+            raise ValueError
     except OSError:
         raise
     except MemoryError as error:
-        raise DataError(f"'{path}' says that it holds more than fits in memory ({error}), or is damaged.") from None
+        raise DataError(f"{name} says that it holds more than fits in memory ({error}), or is damaged.") from None
     except Exception:  # of the archive, of its compression, or of the header of an array, which is read as Python code
-        raise DataError(
-            f"'{path}' is not an archive of arrays, as numpy.savez writes it without pickling, or it is damaged."
-        ) from None
-    if len(arrays) == 1 and next(iter(arrays.values())).ndim == 2:
-        return as_frame(next(iter(arrays.values())), name=f"'{path}'")
+        what = "an archive of arrays, as numpy.savez" if archive else "a NumPy file of one array, as numpy.save"
+        raise DataError(f"{name} is not {what} writes it without pickling, or it is damaged.") from None
     shapes = {array.shape for array in arrays.values()}
+    if len(arrays) == 1 and (not archive or len(next(iter(shapes))) == 2):
+        return as_frame(next(iter(arrays.values())), name=name)
     if len(shapes) != 1 or len(next(iter(shapes))) != 1:
-        contents = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
-        raise DataError(f"'{path}' holds {contents or 'nothing'}; expected columns of the same length, or one matrix.")
-    return Frame({name: of_values(array, name, f"'{path}'") for name, array in arrays.items()})
+        contents = ", ".join(f"{column} {array.shape}" for column, array in arrays.items())
+        raise DataError(f"{name} holds {contents or 'nothing'}; expected columns of the same length, or one matrix.")
+    return Frame({column: of_values(array, column, name) for column, array in arrays.items()})
 
 
 # --- A `Frame`, or many blocks of rows one after the other, -> files: `.csv`, `.tsv`, `.parquet`, `.npy`, `.npz` ----

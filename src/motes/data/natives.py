@@ -87,44 +87,55 @@ def of_arrow(array: Any, column: str, name: str, kind: Any = None) -> Series:
     Raises:
         DataError: it is neither numbers, true or false, text nor dates.
     """
-    array, kind_of = pa.chunked_array([array]) if isinstance(array, pa.Array) else array, pa.types
-    if kind_of.is_null(array.type):
-        return Series("real", np.full(len(array), np.nan), np.ones(len(array), bool))
-    if kind_of.is_floating(array.type) or kind_of.is_decimal(array.type):
-        values = (array if kind_of.is_float16(array.type) else array.cast(pa.float64())).to_numpy()
-        values = values.astype(np.float64, copy=False)
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.unify_dictionaries().chunks or [pa.nulls(0, array.type)])
+    types, gone = pa.types, _values(array.is_null(), pa.uint8()).astype(bool)
+    if types.is_null(array.type):
+        return Series("real", np.full(len(array), np.nan), gone)
+    if types.is_floating(array.type) or types.is_decimal(array.type):
+        values = _values(array, pa.float64())
+        values = np.where(gone, np.nan, values) if gone.any() else values
         return Series("real", values, np.isnan(values))
-    gone = array.is_null().to_numpy()
-    if kind_of.is_integer(array.type):
-        return Series("whole", of_values(array.fill_null(0).to_numpy(), column, name).values, gone)
-    if kind_of.is_boolean(array.type):
-        return Series("truth", array.fill_null(False).to_numpy(), gone)
-    if kind_of.is_date(array.type):
-        array = array.cast(pa.timestamp("us"))
-        return Series("date", array.cast(pa.int64()).fill_null(0).to_numpy(), gone, days=True)
-    if kind_of.is_timestamp(array.type):
-        ticks = array.cast(pa.int64()).fill_null(0).to_numpy()
+    if types.is_integer(array.type):
+        try:
+            return Series("whole", _values(array, pa.int64()), gone)
+        except pa.ArrowInvalid:
+            return of_values(array.to_numpy(zero_copy_only=False), column, name)  # which says what is too large
+    if types.is_boolean(array.type):
+        return Series("truth", _values(array, pa.uint8()).astype(bool), gone)
+    if types.is_date(array.type):
+        return Series("date", _values(array.cast(pa.timestamp("us")), pa.int64()), gone, days=True)
+    if types.is_timestamp(array.type):
+        ticks = _values(array, pa.int64())
         if array.type.unit != "ns":
             return Series("date", ticks * IN_MICROSECONDS[array.type.unit], gone)
-        warn_of_finer(ticks % 1000 != 0, column, name)
+        warn_of_finer((ticks % 1000 != 0) & ~gone, column, name)
         return Series("date", ticks // 1000, gone)
-    if kind_of.is_dictionary(array.type) or "string" in str(array.type):
+    if types.is_dictionary(array.type) or "string" in str(array.type):
         return _of_text(array, gone)
     raise unsuitable(column, name, kind or array.type, array.type)
+
+
+def _values(array: Any, kind: Any) -> NDArray[Any]:
+    """An array as numbers of a type, 0 where one is missing. (`to_numpy` would load pandas.)"""
+    array, dtype = array.cast(kind), np.dtype(str(kind).replace("double", "float64"))
+    if not len(array):
+        return np.zeros(0, dtype)
+    made = np.frombuffer(array.buffers()[1], dtype, len(array), array.offset * dtype.itemsize)
+    return np.where(_values(array.is_null(), pa.uint8()), 0, made) if array.null_count else made
 
 
 def _of_text(array: Any, gone: NDArray[np.bool_]) -> Series:
     """Text, or a dictionary of anything, whose codes Arrow knows already."""
     encoded = array if pa.types.is_dictionary(array.type) else array.cast(pa.large_string()).dictionary_encode()
-    whole = pa.concat_arrays(encoded.unify_dictionaries().chunks or [pa.array([], encoded.type)])
-    labels = [_label(label) for label in whole.dictionary.to_pylist()]
+    labels = [_label(label) for label in encoded.dictionary.to_pylist()]
     order = list(range(len(labels)))
-    if not whole.type.ordered:
+    if not encoded.type.ordered:
         order.sort(key=lambda code: str(labels[code]))
     ranks = np.zeros(max(len(labels), 1), np.int64)
     ranks[order] = np.arange(len(labels))
-    codes = ranks[whole.indices.fill_null(0).to_numpy(zero_copy_only=False)]
-    return Series("label", codes, gone, tuple(labels[code] for code in order), whole.type.ordered)
+    codes = ranks[_values(encoded.indices, pa.int64()) * ~gone]
+    return Series("label", codes, gone, tuple(labels[code] for code in order), encoded.type.ordered)
 
 
 def _of_pandas_categories(native: Any) -> Series:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -578,26 +577,3 @@ def _check_spread(matrix: Array, names: tuple[str, ...], name: str) -> None:
             raise DataError(
                 f"column '{column}' of {name} reaches {np.abs(known).max():g}, too large to standardise. Rescale it."
             )
-
-
-def load_npy(path: Path) -> NDArray:
-    """The one array of a `.npy` file.
-
-    Raises:
-        DataError: no such file of NumPy's, or one that is pickled.
-    """
-    try:
-        with path.open("rb") as file:
-            x = np.load(file, allow_pickle=False)
-            if not isinstance(x, np.ndarray):
-                raise ValueError("it holds several arrays; expected one, as numpy.save writes it")
-    except OSError:
-        raise
-    except MemoryError as error:
-        raise DataError(f"'{path}' says that it holds more than fits in memory ({error}), or is damaged.") from None
-    except Exception:  # a damaged header is read as Python code, which fails in many ways
-        raise DataError(
-            f"'{path}' is not a NumPy file of one array of numbers, as numpy.save writes it without pickling, or it is "
-            "damaged."
-        ) from None
-    return x

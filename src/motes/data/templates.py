@@ -138,7 +138,6 @@ def unpacked(library: str, raw: NDArray[np.uint8]) -> Any:
             return np.empty((0, width), np.dtype(dtype))
         if library == "dict":
             dtypes = json.loads(data)
-            dtypes = dtypes if isinstance(dtypes, dict) else dict.fromkeys(dtypes)  # of older files
             return {name: None if dtype is None else np.empty(0, np.dtype(dtype)) for name, dtype in dtypes.items()}
         if library == "pandas":
             return _to_pandas(json.loads(data))

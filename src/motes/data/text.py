@@ -349,7 +349,9 @@ class Column:
         types = self._likely_types(plain.drop_null()[0].as_py()) if self.types is None else self.types
         made = ((kind, self._cast(plain, kind)) for kind in types)
         left = dict(islice((pair for pair in made if pair[1] is not None), None if self._in_parts else 1))
-        self.is_code = self.is_code or _has_codes(plain, is_number=bool(left))
+        like = compute.match_substring_regex(plain, CODE)
+        if compute.any(like).as_py():
+            self.is_code = self.is_code or any(map(is_code, plain.filter(like).unique().to_pylist()))
         left = {} if self.is_code else left
         # Digits that are a name agree with no other way than that of a date.
         self.is_mixed = bool(self.types) and not left and (not self.is_code or bool(options.date_format))
@@ -430,17 +432,6 @@ class Column:
             return Series("other", nothing, nothing > 0, (str(unsuitable(self.name, where, "Time")),))
         series = of_arrow(entries, self.name, where)
         return series if self.way is None else _read(series, self.way)
-
-
-def _has_codes(plain: Any, *, is_number: bool) -> bool:
-    """Whether some entries are digits that are a name."""
-    from pyarrow import compute
-
-    if is_number:  # and so begins with a digit or a sign; to look for patterns takes several times as long
-        first = compute.or_(compute.starts_with(plain, "0"), compute.starts_with(plain, "+"))
-        plain = plain.filter(compute.or_(first, compute.greater_equal(compute.binary_length(plain), 19)))
-    like = plain.filter(compute.match_substring_regex(plain, CODE)) if len(plain) else plain
-    return any(map(is_code, like.unique().to_pylist()))
 
 
 def _read(labels: Series, way: Way) -> Series:
