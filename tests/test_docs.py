@@ -80,7 +80,7 @@ def quick(quick_tables, monkeypatch):
     for module in ("run", "figures"):
         monkeypatch.setattr(f"motes.cli.{module}.draw_run", lambda *given, **options: [])
     monkeypatch.setattr("motes.cli.figures.diagnosis_figures", lambda *given, **options: [])
-    monkeypatch.setattr("motes.explorer.server.serve", lambda shelf, *, on_start, **options: on_start("http://here"))
+    monkeypatch.setattr("motes.explorer.serve", lambda shelf, *, on_start, **options: on_start("http://here"))
     monkeypatch.setattr(cli.exploring, "_open", lambda address: None)
     monkeypatch.setattr(cli.exploring, "_leave", lambda code: None)
     real_tables = motes.evaluation.models.evaluate_tables

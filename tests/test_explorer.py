@@ -608,7 +608,7 @@ def test_the_command_opens_what_is_asked_for(motes_command, monkeypatch):
     def served(shelf, *, host, port, on_start):
         on_start(f"http://{host}:{port}/?token=x {shelf.names[0]}")
 
-    monkeypatch.setattr("motes.explorer.server.serve", served)
+    monkeypatch.setattr("motes.explorer.serve", served)
     assert motes_command("explore", "moons")[:2] == (0, "http://127.0.0.1:0/?token=x moons\n") and len(seen) == 1
     code, out, err = motes_command("explore", "--host", "0.0.0.0", "--port", "81", "--no-browser")
     assert code == 0 and out == "http://0.0.0.0:81/?token=x swiss_roll\n" and "warning: --host 0.0.0.0" in err

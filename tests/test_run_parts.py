@@ -1,7 +1,6 @@
 """Parts of a run: its folder and its recipe, samples with their classes, the schema of a file."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,13 +8,12 @@ from tests.tables import TINY, untrained
 
 import motes
 from fits import fit_points, fit_table
-from motes import cli, pipeline
+from motes import pipeline
 from motes.cli import answers as samples
-from motes.cli import common
 from motes.cli import figures as point_figures
 from motes.cli import folders as checkpoints
 from motes.cli import run as runs
-from motes.cli.options import Drawing, PointOptions
+from motes.cli.options import Drawing
 from motes.errors import UsageError
 from motes.evaluation.losses import BOUND, EXACT, Estimate
 from motes.points.fitting import PointData
@@ -53,18 +51,6 @@ def table():
     data = {"x": np.random.default_rng(0).normal(size=60).round(3), "label": ["u", "v", "w"] * 20}
     with untrained():
         return fit_table(data, changes=TINY | {"table.steps": 1}, seed=1)
-
-
-@pytest.fixture
-def saved(model, tmp_path):
-    model.save(tmp_path / "model.safetensors")
-    return tmp_path
-
-
-@pytest.fixture
-def saved_table(table, tmp_path):
-    table.save(tmp_path / "model.safetensors")
-    return tmp_path
 
 
 # --- a run ---------------------------------------------------------------------------------------------------------
@@ -159,63 +145,6 @@ def test_clouds_of_a_view_are_blends_of_points_and_noise(model):
     assert not np.allclose(noisy, view.forward(x, seed=2)[0])
     z = model.standardiser.forward(noisy)
     assert abs(z.std() - 1) < 0.1 and abs(np.corrcoef(z[:, 0], x[:, 0])[0, 1]) < 0.3
-
-
-# --- commands ------------------------------------------------------------------------------------------------------
-
-
-def command(*words):
-    return cli._run([str(word) for word in words], debug=True)
-
-
-def test_motes_columns_warns_of_row_numbers(tmp_path, capsys):
-    (tmp_path / "t.csv").write_text("number,b\n" + "".join(f"{k},{k % 3}\n" for k in range(60)))
-    assert command("columns", tmp_path / "t.csv") == 0
-    assert "nearly every row has its own value: 'number'." in capsys.readouterr().err
-
-
-def test_a_seed_of_the_command_line_is_whole():
-    read = lambda text: common.whole(int, [SimpleNamespace(value=text)])
-    assert [read("7"), read("1e6")] == [7, 1_000_000]
-    for text in ("1.5", "many", "1e30"):
-        with pytest.raises(ValueError, match="expected a whole number"):
-            read(text)
-
-
-def test_guidance_of_the_command_line():
-    how = PointOptions(guidance=2.0, guidance_interval=(0.25, 0.75)).how()
-    assert (how.guidance.weight, how.guidance.low, how.guidance.high) == (2.0, 0.25, 0.75)
-    with pytest.raises(UsageError, match="--weak and --guidance-interval are about guidance"):
-        PointOptions(guidance_interval=(0.25, 0.75))
-
-
-def test_a_file_that_is_there_is_replaced_only_where_that_is_asked_for(tmp_path):
-    path = tmp_path / "rows.csv"
-    path.write_text("")
-    with pytest.raises(UsageError, match="is there already"):
-        common.check_rows_out(path, overwrite=False)
-    common.check_rows_out(path, overwrite=True)
-    (tmp_path / "folder.csv").mkdir()
-    for wrong, says in (("folder.csv", "is a folder"), ("no/rows.csv", "there is no folder"), ("a.txt", "ends in")):
-        with pytest.raises(UsageError, match=says):
-            common.check_rows_out(tmp_path / wrong, overwrite=True)
-
-
-def test_options_of_the_other_kind_are_refused(model, table):
-    for one, points, tables in ((table, {"--steps": 3}, {}), (model, {}, {"--exact": True})):
-        with pytest.raises(UsageError, match="is for models of"):
-            common.refuse_others(one, points=points, tables=tables)
-    common.refuse_others(table, points={"--steps": None}, tables={"--exact": True})
-
-
-# --- Python --------------------------------------------------------------------------------------------------------
-
-
-def test_motes_fit_warns_of_row_numbers(capsys):
-    people = {"number": list(range(60)), "label": ["u", "v", "w"] * 20}
-    with untrained():
-        motes.fit(people, changes=TINY | {"table.steps": 1}, verbose=False)
-    assert "nearly every row has its own value: 'number'." in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_the_estimator_warns_of_row_numbers():

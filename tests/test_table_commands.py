@@ -138,21 +138,6 @@ def test_the_probability_of_a_condition_is_printed_even_when_quiet(people, run, 
     assert (code, err) == (0, "")
 
 
-@pytest.mark.long
-def test_exact_leads_to_the_order_of_the_model(run, model, motes_command):
-    words = ("sample", run, "-n", 30, "--given", "h=0.5", "--given", "age=40", "-q")
-    code, usual, _ = motes_command(*words)
-    changed, exact, err = motes_command(*words, "--exact")
-    assert (code, changed) == (0, 0) and exact != usual
-    drawn = model.sample(30, given={"h": 0.5, "age": 40}, exact=True)
-    assert f"= {drawn.log_evidence:.4f} nats" in err
-    words = ("sample", run, "-n", 30, "--given", "city=Graz,Linz", "--given", "h=0..", "-q")
-    message = [motes_command(*words, *more)[2] for more in ((), ("--exact",))]
-    drawn = [model.sample(30, given={"city": {"Graz", "Linz"}, "h": (0.0, None)}, exact=e) for e in (False, True)]
-    assert drawn[0].log_evidence != drawn[1].log_evidence
-    assert all(f"= {rows.log_evidence:.4f} nats" in err for rows, err in zip(drawn, message, strict=True))
-
-
 def test_what_is_hardly_ever_so_is_warned_of_by_name(model):
     message = lambda given, evidence: evidence_of(model, given, evidence, 10.0)
     assert message({"city": "Graz"}, [-9.0]).warnings == ()
@@ -226,17 +211,6 @@ def test_impossible_entries_are_counted_and_lose_no_table(people, run, model, mo
     np.testing.assert_allclose(smooth[[3, 30]], model.score_samples(gone) - [2 * mass, mass], rtol=1e-5)
 
 
-@pytest.mark.slow
-def test_the_spread_over_orders_is_a_column(people, run, model, motes_command):
-    people[:20].to_csv("some.csv", index=False)
-    code, message, err = motes_command("score", run, "some.csv", "--out", "s.csv", "--orders", 3)
-    assert code == 0 and "spread over 3 orders" in message and "scoring: 20/20 rows" in err
-    found, ours = pd.read_csv("s.csv"), model.likelihood(people[:20], orders=3)
-    assert [*found] == ["log_prob", "spread"]
-    np.testing.assert_allclose(found.to_numpy(), np.stack([ours.log_prob, ours.spread], axis=1), rtol=1e-6)
-    assert (found.spread > 0).all()
-
-
 # --- predicting ------------------------------------------------------------------------------------------------------
 
 
@@ -250,26 +224,6 @@ def test_predictions_of_a_label_are_those_of_python(people, run, model, motes_co
     np.testing.assert_allclose(found.iloc[:, 1:].to_numpy(), p, rtol=1e-5)
     np.testing.assert_allclose(found.iloc[:, 1:].sum(axis=1), 1.0, rtol=1e-6)
     assert found.label.tolist() == [labels[k] for k in p.argmax(axis=1)]
-
-
-@pytest.mark.slow
-def test_predictions_of_a_number_take_every_option(people, run, model, motes_command):
-    people.to_csv("people.csv", index=False)
-    words = ("predict", run, "people.csv", "--column", "income", "-q")
-    code, message, err = motes_command(*words)
-    assert (code, err) == (0, "")
-    usual = pd.read_csv(pd.io.common.StringIO(message))
-    ours = model.predict_frame(people, "income")
-    assert tuple(usual) == ours.names == ("mean", "sd", "q0.05", "q0.5", "q0.95")
-    np.testing.assert_allclose(usual.to_numpy(), np.stack([ours.columns[name].values for name in usual], axis=1))
-    options = ("--quantile", 0.25, "--quantile", 0.8, "--draws", 40, "--seed", 3)
-    code, message, err = motes_command(*words, *options)
-    assert (code, err) == (0, "")
-    changed = pd.read_csv(pd.io.common.StringIO(message))
-    ours = model.predict_frame(people, "income", quantiles=(0.25, 0.8), draws=40, seed=3)
-    assert tuple(changed) == ours.names == ("mean", "sd", "q0.25", "q0.8")
-    np.testing.assert_allclose(changed.to_numpy(), np.stack([ours.columns[name].values for name in changed], axis=1))
-    assert (changed["mean"] != usual["mean"]).all()
 
 
 @pytest.mark.slow

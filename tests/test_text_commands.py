@@ -207,14 +207,6 @@ def test_what_is_not_there_ends_with_2_in_every_command(words, motes_command):
     assert "there is no" in err and len(err.splitlines()) == 1
 
 
-@pytest.mark.slow
-def test_a_missing_source_ends_with_2_and_asks_for_it(run, motes_command):
-    for words in (["evaluate", run], ["score", run, "none.csv", "--out", "s.csv"]):
-        code, _, err = motes_command(*words)
-        assert code == 2
-        assert "'t.csv', is not here. Give it as SOURCE" in err or "there is no file 'none.csv'" in err
-
-
 HOW = ["closed", "full", "full, unbuffered", "pipe"]
 SLOW = ["columns", "t.csv"], ["sample", "RUN", "-n", "9"]  # seconds, of which JAX takes most
 LOST = [
@@ -266,12 +258,6 @@ def test_a_number_of_rows_may_be_written_with_an_exponent(n, rows, run, motes_co
         assert code == 0 and len(out.splitlines()) == rows + 1
     else:
         assert (code, out) == (2, "") and f"got {n}; expected a whole number" in err
-
-
-@pytest.mark.slow
-def test_a_seed_is_whole(run, motes_command):
-    code, out, err = motes_command("sample", run, "-q", "--seed", "1.5")
-    assert (code, out) == (2, "") and "got 1.5; expected a whole number" in err
 
 
 def test_too_few_points_of_a_shape_are_refused_with_what_is_needed(motes_command, tmp_path):

@@ -8,13 +8,13 @@ from typing import TextIO, cast
 from cyclopts import CycloptsError
 from rich.console import Console
 
-from motes.cli import asking, evaluating, listing, training
+from motes.cli import asking, listing, training
 from motes.cli import listing as exploring
 from motes.cli.common import StandardOutput, app, misuse, note
 from motes.cli.imports import fault_of_imports, without_imports
 from motes.errors import MotesError
 
-__all__ = ["app", "asking", "evaluating", "exploring", "listing", "main", "training"]
+__all__ = ["app", "asking", "exploring", "listing", "main", "training"]
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from motes.data.arrays import Series, of_values
 from motes.data.files import Write, writing
 from motes.errors import DataError, UsageError
 from motes.evaluation.sources import Source, rows_to_score
-from motes.points import PointModel, PosteriorModel, Sampling
+from motes.points import PosteriorModel, Sampling
 from motes.points.likelihood import Likelihood
 from motes.progress import OnProgress, Progress, Reporter
 from motes.tables.model import Evidence, RowLikelihood, TableModel, evidence_of
@@ -25,7 +25,7 @@ LABEL = "label"  # the column of the classes of points that were trained on with
 
 
 def drawn(
-    model: PointModel | TableModel,
+    model: Any,
     n: int,
     reporter: Reporter,
     *,
@@ -38,7 +38,7 @@ def drawn(
     Where no class of points is requested, each row's is drawn: a class is as frequent as it was in the training.
     """
     with reporter.counting("sampling", "rows") as count:
-        if isinstance(model, TableModel):
+        if model.kind == "table":
             rows = model.draw(n, seed=seed, on_progress=count)
             return rows, rows
         if model.classes is None:
@@ -157,7 +157,7 @@ def score_file(model: Any, source: str, reporter: Reporter, **options: Any) -> L
     return found
 
 
-def impute_file(model: Model, source: str, out: Path, *, draws: int, seed: int, reporter: Reporter) -> tuple[int, int]:
+def impute_file(model: Any, source: str, out: Path, *, draws: int, seed: int, reporter: Reporter) -> tuple[int, int]:
     """Write the rows of a file with their missing entries filled in to `out`: how many rows, and how many entries.
 
     Of several draws each is the whole table, one below the other, with a column `draw` that counts from 1.
@@ -172,7 +172,7 @@ def impute_file(model: Model, source: str, out: Path, *, draws: int, seed: int, 
     text, name = model.recipe.text.fitting(source), f"'{source}'"
     options: dict[str, Any] = {"seed": seed, "name": name}
     tables: Callable[[OnProgress], Iterable[Iterable[Frame]]]
-    if isinstance(model, TableModel):
+    if model.kind == "table":
         blocks, schema, fillings = _rows_for(model, source), model.schema, model.fillings
         names = schema.here(next(Blocks.of_file(source, text).read()))
         holes = [np.stack([part.columns[one].missing for one in schema.learned]) for part in blocks.read()]
@@ -180,7 +180,7 @@ def impute_file(model: Model, source: str, out: Path, *, draws: int, seed: int, 
             (part.select(names) for part in parts)
             for parts in fillings(blocks, draws=draws, on_progress=count, **options)
         )
-    elif isinstance(model, PointModel):
+    elif model.kind == "points":
         x, columns, fill = model.matrix(read_frame(source, text), name), model.columns, model.impute_draws
         holes = [np.isnan(x).T]
         tables = lambda count: (

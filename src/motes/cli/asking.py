@@ -1,31 +1,41 @@
-"""`motes sample`, `motes score`, `motes impute`, `motes predict`: what a model answers."""
+"""What a model answers, how good it is, and what it looks like.
+
+`motes sample`, `motes score`, `motes impute`, `motes predict`; `motes evaluate`, `motes diagnose`, `motes plot`.
+"""
 
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from importlib.util import find_spec
 from math import exp
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from motes.cli.common import app, check_rows_out, note, read_by, refuse_others, start_jax, whole
+from motes.cli.common import app, check_rows_out, load_model, note, print_result, refuse_others, start_jax, whole
 from motes.cli.options import (
     FILES,
     TABLE,
     Count,
     Data,
+    Drawing,
+    Drawn,
     Given,
+    Json,
     Label,
     PointOptions,
     Quiet,
+    Reference,
     Replace,
     RowsFile,
     Run,
     Seed,
     Text,
     Whole,
-)
+)  # fmt: skip
+from motes.errors import UsageError
+from motes.progress import Reporter
 from motes.text_options import TextOptions
 
 if TYPE_CHECKING:
@@ -62,11 +72,9 @@ def sample(
     start_jax()
     from motes.cli.answers import types_of, write_samples
     from motes.cli.condition_words import conditions, observations
-    from motes.loading import load
-    from motes.progress import Reporter
 
     check_rows_out(out, overwrite)
-    trained = load(model)
+    trained = load_model(model)
     refuse_others(trained, points=points.given, tables={"--exact": exact, "--placeholders": placeholders})
     check_rows_out(out, overwrite, types_of(trained))
     known = conditions(given, trained) if points.iid is None else observations(given, points.iid, trained)
@@ -122,11 +130,9 @@ def impute(
     """
     start_jax()
     from motes.cli.answers import impute_file, types_of
-    from motes.loading import load
-    from motes.progress import Reporter
 
     check_rows_out(out, overwrite)
-    trained = read_by(load(model), text, file)
+    trained = load_model(model, text, file)
     check_rows_out(out, overwrite, types_of(trained))
     rows, entries = impute_file(trained, str(file), out, draws=draws, seed=seed, reporter=Reporter(quiet))
     print(f"{entries:,} entries filled in, {rows:,} rows in {out}")
@@ -157,13 +163,14 @@ def predict(
     """
     start_jax()
     from motes.cli.answers import predict_file
-    from motes.loading import load_as
-    from motes.progress import Reporter
-    from motes.tables.model import TableModel
     from motes.tables.predictions import DRAWS, QUANTILES
 
     check_rows_out(out, overwrite)
-    trained = read_by(load_as(TableModel, model, "`motes predict`"), text, file)
+    trained = load_model(model, text, file)
+    if trained.kind != "table":
+        raise UsageError(
+            f"got '{model}', a model of {trained.about}; expected one of a table, for `motes predict`. Give another."
+        )
     count, ignored = predict_file(
         trained, str(file), column, _written(out), quantiles=quantile or QUANTILES,
         draws=DRAWS if draws is None else draws, seed=seed, reporter=Reporter(quiet),
@@ -198,11 +205,9 @@ def score(
     """
     start_jax()
     from motes.cli.answers import score_file
-    from motes.loading import load
-    from motes.progress import Reporter
 
     check_rows_out(out, overwrite)
-    trained: Any = read_by(load(model), text, source)
+    trained = load_model(model, text, source)
     refuse_others(trained, points={"--label": label is not None}, tables={"--orders": orders != 1, "--smooth": smooth})
     of_table = trained.kind == "table"
     options = {"orders": orders, "smooth": smooth} if of_table else {"label": label}
@@ -249,3 +254,174 @@ def _mean(log_prob: "NDArray[np.float64]") -> str:
     n = len(log_prob)
     error = f" ± {log_prob.std(ddof=1) / n**0.5:.4f}" if n > 1 else ""
     return f"mean log-likelihood {log_prob.mean():.4f}{error} nats per row"
+
+
+# --- how good it is, and what it looks like ---------------------------------------------------------------------------
+
+
+@app.command
+def evaluate(
+    model: Run,
+    source: Reference = None,
+    /,
+    *,
+    n: Count = 10_000,
+    target: str | None = None,
+    report: Path | None = None,
+    show_rows: bool = False,
+    out: Path | None = None,
+    overwrite: bool = False,
+    drawing: Drawn = Drawing(),
+    seed: Seed = 0,
+    text: Text = TextOptions(),
+    json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Measure how far a model's samples are from real rows, each number beside that of two real draws.
+
+    Args:
+        n: Samples, and real points, at most.
+        target: Of a table: a column that is predicted from the others, after training on synthetic and on real rows.
+        report: An .html file for the whole report.
+        show_rows: Of a table: show real rows in the report; none are shown otherwise.
+        out: Folder for figures; none if left out.
+        overwrite: Replace the figures of an evaluation there.
+    """
+    start_jax()
+    from motes.cli.figures import draw_evaluation
+    from motes.cli.folders import EVALUATION, refuse_files
+    from motes.plots import write_page
+    from motes.plots.report import check_page
+
+    if show_rows and report is None:
+        raise UsageError("--show-rows is about the report; say where to write it with --report FILE.html.")
+    reporter = Reporter(quiet)
+    trained = load_model(model, text, source)
+    if report is not None:
+        check_page(report)
+    if out is not None and not overwrite:
+        refuse_files(out, EVALUATION)
+    refuse_others(trained, points={}, tables={"--target": target, "--show-rows": show_rows})
+    found = trained.evaluate(
+        source, n=n, seed=seed, verbose=not quiet, **({} if target is None else {"target": target})
+    )
+    if report is not None:
+        write_page(found, report, show_rows=show_rows)
+        reporter.say(f"report in {report}")
+    print_result(found, json)
+    if out is not None:
+        paths = draw_evaluation(found, trained, source, out, drawing=drawing, seed=seed)
+        for path in paths:
+            reporter.say(str(path))
+        if not paths:
+            note("no figures: they are of points of the plane, and of tables. --report has the columns.")
+    return 0
+
+
+@app.command
+def diagnose(
+    model: Run,
+    source: Reference = None,
+    /,
+    *,
+    n: Annotated[int | None, Parameter(alias="-n", converter=whole)] = None,
+    out: Path | None = None,
+    overwrite: bool = False,
+    t: float | None = None,
+    drawing: Drawn = Drawing(),
+    seed: Seed = 0,
+    text: Text = TextOptions(),
+    json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Find out what is wrong with a model and how to fix it.
+
+    Of points: where the error of the samples comes from. Of a table: what the model knows of each column.
+
+    Args:
+        n: Of points: samples, and real points, at most; 8192 if left out.
+        out: Folder for figures and numbers; none if left out.
+        overwrite: Replace the diagnosis that is in the folder.
+        t: Of points: the time of the score figure; the worst one if left out.
+    """
+    start_jax()
+    from motes.cli.figures import keep_diagnosis
+    from motes.cli.folders import DIAGNOSIS, refuse_files
+
+    if t is not None and not 0 < t <= 1:
+        raise UsageError(f"--t {t:g}; expected a time above 0 (data), up to 1 (noise).")
+    if t is not None and out is None:
+        raise UsageError("--t is the time of a figure; say where to draw it with --out FOLDER.")
+    if out is not None and not overwrite:
+        refuse_files(out, DIAGNOSIS)
+    reporter = Reporter(quiet)
+    trained = load_model(model, text, source)
+    refuse_others(trained, points={"-n": n, "--t": t}, tables={})
+    options: dict[str, Any] = {} if n is None else {"n": n}
+    if trained.kind == "points":
+        with reporter.counting("diagnosing", "rows") as count:
+            found = trained.diagnose(source, seed=seed, on_progress=count, **options)
+    else:
+        of_table = trained.kind == "table"
+        reporter.say("scoring rows that the model has not seen" if of_table else "drawing the posterior of each row")
+        found = trained.diagnose(source, seed=seed, **options)
+    print_result(found, json)
+    if out is not None:
+        for path in keep_diagnosis(found, trained, source, out, t=t, drawing=drawing, seed=seed):
+            reporter.say(str(path))
+    return 0
+
+
+@app.command
+def plot(
+    model: Run,
+    source: str | None = None,
+    /,
+    *,
+    given: Given = [],  # noqa: B006 - never changed
+    out: Path | None = None,
+    overwrite: bool = False,
+    video: bool = False,
+    drawing: Drawn = Drawing(),
+    seed: Seed = 0,
+    text: Text = TextOptions(),
+    quiet: Quiet = False,
+) -> int:
+    """Draw the pictures of a model; of points also the animation, and given observations one of draws in pairs.
+
+    Args:
+        source: The data; what it was trained on if left out.
+        out: Folder of the pictures; that of the model if left out.
+        overwrite: Replace the pictures of another model there.
+        video: Of points: an MP4 instead of a GIF (pip install imageio-ffmpeg).
+    """
+    start_jax()
+    from motes.cli.condition_words import conditions
+    from motes.cli.figures import draw_posterior, draw_run
+    from motes.cli.folders import PICTURES, refuse_files
+    from motes.evaluation.sources import source_of
+
+    if video and find_spec("imageio_ffmpeg") is None:
+        raise UsageError("--video needs imageio-ffmpeg: pip install imageio-ffmpeg. Without --video it is a GIF.")
+    trained = load_model(model, text, source)
+    home = model if model.is_dir() else model.parent
+    folder = out or home
+    if folder.resolve() != home.resolve() and not overwrite:
+        refuse_files(folder, PICTURES)
+    refuse_others(trained, points={"--video": video}, tables={})
+    options: dict[str, Any] = {"drawing": drawing, "seed": seed, "home": home}
+    if trained.kind == "posterior":
+        if source is not None or video:
+            what = f"the data '{source}'" if source is not None else "--video"
+            raise UsageError(f"got {what}; expected --given alone: the picture is of draws given one observation.")
+        paths = draw_posterior(trained, conditions(given, trained), folder, Reporter(quiet), **options)
+    elif given:
+        raise UsageError(
+            f"got --given {given[0]}; expected a model of points that was trained with --given-columns. Draw rows "
+            "under conditions with `motes sample`."
+        )
+    else:
+        paths = draw_run(trained, source_of(trained, source), folder, Reporter(quiet), video=video, **options)
+    for path in paths:
+        print(path)
+    return 0

@@ -12,7 +12,7 @@ from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import Any, TextIO
 
 from cyclopts import (
     App,
@@ -26,12 +26,6 @@ from cyclopts import (
 
 from motes.errors import Terminated, UsageError, unknown
 from motes.text_options import TextOptions
-
-if TYPE_CHECKING:
-    from motes.training import Model
-
-
-AnyModel = TypeVar("AnyModel", bound="Model")
 
 app = App(
     name="motes",
@@ -92,7 +86,7 @@ def check_rows_out(out: Path | None, overwrite: bool, types: Mapping[str, Any] |
         raise UsageError(f"'{out}' is there already. Choose another --out, or replace it with --overwrite.")
 
 
-def refuse_others(model: "Model", *, points: Mapping[str, object], tables: Mapping[str, object]) -> None:
+def refuse_others(model: Any, *, points: Mapping[str, object], tables: Mapping[str, object]) -> None:
     """Refuse options that models of the other kind have.
 
     Args:
@@ -109,12 +103,16 @@ def refuse_others(model: "Model", *, points: Mapping[str, object], tables: Mappi
             raise UsageError(f"got {name} for a model of {mine}; {name} is for models of {other}. Leave it out.")
 
 
-def read_by(model: "AnyModel", text: TextOptions, source: str | Path | None) -> "AnyModel":
-    """The model, which reads files as those of its training, but for the options that were given for this `source`.
+def load_model(path: Path, text: TextOptions = TextOptions(), source: str | Path | None = None) -> Any:
+    """Load the model of a run, which reads files as in its training, but for the options given for this `source`.
 
     Raises:
-        UsageError: options for what is no text file.
+        UsageError: options for what is no text file, or there is no such model.
+        ModelFileError: no model.
     """
+    from motes.loading import load
+
+    model = load(path)
     text.check_for(source or model.source or "the model's own rows")
     model.recipe = replace(model.recipe, text=text.over(model.recipe.text))
     return model
@@ -250,16 +248,12 @@ def ending_whole() -> Iterator[None]:
         return
     read, write = os.pipe()
     os.set_blocking(write, False)
-    before = signal.getsignal(signal.SIGTERM)
     former = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(read,), daemon=True).start()
-    if before is signal.SIG_DFL:  # who ignores it has his reasons
-        signal.signal(signal.SIGTERM, _terminated)
     try:
-        yield
+        with terminated_by_sigterm():
+            yield
     finally:
-        if before is signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, before)
         signal.set_wakeup_fd(former)
         os.close(write)  # which ends the thread
 
@@ -269,7 +263,7 @@ def terminated_by_sigterm() -> Iterator[None]:
     """SIGTERM raises `Terminated`, for what ends soon on its own once it is asked, as a server does."""
     before = signal.getsignal(signal.SIGTERM)
     if before is not signal.SIG_DFL or threading.current_thread() is not threading.main_thread():
-        yield
+        yield  # who ignores it has his reasons
         return
     signal.signal(signal.SIGTERM, _terminated)
     try:

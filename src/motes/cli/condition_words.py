@@ -5,7 +5,7 @@
 A word that is a label as a whole is that label, whatever dots and commas are in it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ import numpy as np
 
 from motes.data import Frame, read_frame
 from motes.errors import MotesError, UsageError, unknown
-from motes.points.posterior import Context
 from motes.tables import Among, Between, Missing, Not, NotMissing, Schema
 from motes.tables.draws import conditions_of
 
@@ -32,7 +31,8 @@ def conditions(words: Sequence[str], model: Any) -> dict[str, Any]:
     """
     if model.kind == "table":
         return table_conditions(words, model.schema)
-    return observation(words, model.context) if model.kind == "posterior" else point_conditions(words, model.columns)
+    observed = model.kind == "posterior"
+    return point_conditions(words, model.context.columns if observed else model.columns, observed=observed)
 
 
 def table_conditions(words: Sequence[str], schema: Schema) -> dict[str, Any]:
@@ -47,11 +47,8 @@ def table_conditions(words: Sequence[str], schema: Schema) -> dict[str, Any]:
         {'x': Between(low=17, high=35), 'y': Not(condition='S')}
     """
     made: dict[str, Any] = {}
-    for word in words:
-        name, negated, text = _divided(word, schema.names)
+    for word, name, negated, text in _divided(words, schema.names):
         schema.check_not_aside(name)
-        if name in made:
-            raise UsageError(f"--given {word}: column '{name}' is given twice. Give one condition for each column.")
         try:
             if negated:
                 made[name] = Not(_condition(text, schema, name)) if text else NotMissing()
@@ -63,17 +60,19 @@ def table_conditions(words: Sequence[str], schema: Schema) -> dict[str, Any]:
     return made
 
 
-def point_conditions(words: Sequence[str], columns: Sequence[str]) -> dict[str, Any]:
+def point_conditions(words: Sequence[str], columns: Sequence[str], *, observed: bool = False) -> dict[str, Any]:
     """column -> a number, or (low, high), one of which may be None.
+
+    Of what was `observed` an empty entry is NaN, and there are no intervals.
 
     Raises:
         UsageError: anything else.
     """
     made: dict[str, Any] = {}
-    for word in words:
-        name, negated, text = _divided(word, columns)
-        if name in made:
-            raise UsageError(f"--given {word}: column '{name}' is given twice. Give one condition for each column.")
+    for word, name, negated, text in _divided(words, columns):
+        if observed and not text and not negated:
+            made[name] = np.nan
+            continue
         if negated or not text or "," in text:
             raise UsageError(
                 f"--given {word}: expected COLUMN=NUMBER or COLUMN=LOW..HIGH, as this is a model of points."
@@ -82,21 +81,7 @@ def point_conditions(words: Sequence[str], columns: Sequence[str]) -> dict[str, 
             made[name] = _number_or_interval(text, name)
         except UsageError as error:
             raise UsageError(f"--given {word}: {error}") from None
-    return made
-
-
-def observation(words: Sequence[str], context: Context) -> dict[str, Any]:
-    """column -> what was observed, of a model that is asked given it.
-
-    Raises:
-        UsageError: anything else.
-    """
-    parts = {word: _divided(word, context.columns) for word in words}
-    missing = {word: name for word, (name, negated, text) in parts.items() if not text and not negated}
-    made = point_conditions([word for word in words if word not in missing], context.columns)
-    made |= dict.fromkeys(missing.values(), np.nan)
-    for name, value in made.items():
-        if isinstance(value, tuple):
+        if observed and isinstance(made[name], tuple):
             raise UsageError(f"--given {name}: got an interval; expected the number that was observed, as {name}=0.5.")
     return made
 
@@ -121,16 +106,24 @@ def observations(words: Sequence[str], path: Path, model: Any) -> Frame:
     return frame.select([name for name in frame.names if name in model.context.columns])
 
 
-def _divided(word: str, columns: Sequence[str]) -> tuple[str, bool, str]:
-    """Column, whether "!=" was said, and the rest. A name may hold these signs itself."""
-    for name in sorted(columns, key=len, reverse=True):
-        for sign in ("!=", "="):
-            if word.startswith(name + sign):
-                return name, sign == "!=", word[len(name + sign) :]
-    name, equals, _ = word.partition("=")
-    if not equals:
-        raise UsageError(f"--given {word}: {EXPECTED}; such as age=40 or price=..500.")
-    raise UsageError(f"--given {word}: " + unknown("column", name.removesuffix("!"), columns))
+def _divided(words: Sequence[str], columns: Sequence[str]) -> Iterator[tuple[str, str, bool, str]]:
+    """Each word with its column, whether "!=" was said, and the rest. A name may hold these signs itself.
+
+    Raises:
+        UsageError: no "=", a column that there is not, or one twice.
+    """
+    longest, seen = sorted(columns, key=len, reverse=True), set()
+    for word in words:
+        signs = ((name, sign) for name in longest for sign in ("!=", "=") if word.startswith(name + sign))
+        name, sign = next(signs, ("", ""))
+        if not sign:
+            typed, equals, _ = word.partition("=")
+            wrong = unknown("column", typed.removesuffix("!"), columns) if equals else f"{EXPECTED}; such as age=40."
+            raise UsageError(f"--given {word}: {wrong}")
+        if name in seen:
+            raise UsageError(f"--given {word}: column '{name}' is given twice. Give one condition for each column.")
+        seen.add(name)
+        yield word, name, sign == "!=", word[len(name + sign) :]
 
 
 def _condition(text: str, schema: Schema, name: str) -> Any:

@@ -117,7 +117,7 @@ def recipe_words(recipe: Recipe) -> str:
 
 
 def draw_run(
-    model: PointModel | TableModel,
+    model: Any,
     origin: Source[Any],
     out: Path,
     reporter: Reporter,
@@ -144,7 +144,7 @@ def draw_run(
     album.folder.mkdir(parents=True, exist_ok=True)
     history, paths, film = folders.history_in(home), list[Path](), None
     some: Iterable[Path]
-    if isinstance(model, PointModel):
+    if model.kind == "points":
         shots, x = folders.snapshots_in(home, model), origin.training.x
         film = shoot(model, x, seed=seed)
         some = chain(stills(film, x, album, seed=seed), snapshots(film, shots, album, seed=seed))

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from motes.cli.common import app, loading, note, start_jax, terminated_by_sigterm
 from motes.cli.options import FORMATS, Count, Quiet, Seed, Whole
 from motes.errors import Terminated, UsageError, unknown
+from motes.progress import Reporter
 
 
 @app.command
@@ -191,7 +192,6 @@ def explore(
 def _trained(shape: str, quiet: bool) -> Any:
     """A model of a shape that has none at hand, by the default recipe."""
     from motes.pipeline import prepared, trained
-    from motes.progress import Reporter
     from motes.recipes import load_recipe
 
     return trained(prepared(shape, load_recipe("default"), 0), 0, Reporter(quiet))

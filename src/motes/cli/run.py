@@ -24,10 +24,9 @@ from motes.evaluation.models import compare_points, compare_table, least_loss
 from motes.evaluation.sources import PointSource
 from motes.pipeline import Prepared, prepared, trained
 from motes.plots import write_page
-from motes.points import PointModel, PointRecipe, PosteriorModel
+from motes.points import PointRecipe
 from motes.progress import Reporter
 from motes.recipes import load_recipe
-from motes.tables.model import TableModel
 from motes.training import Model, Recipe
 from motes.training.batches import running_loss
 
@@ -66,6 +65,7 @@ def train_run(
     training = RunTraining(source, str(recipe), ready.recipe, options.seed, ready.fingerprint)
     with keeping_checkpoints(out, training, options, reporter) as checkpoints:
         least = _least(ready, options.seed, reporter)
+        model: Any  # of any kind
         try:
             model = trained(ready, options.seed, reporter, keeper=checkpoints, least=least and least.mean)
         except TrainingError as error:
@@ -75,23 +75,21 @@ def train_run(
             raise
         _write_learned(model, out, least)
         learned = model.training
-        assert learned is not None  # it was trained just now
         if learned.interrupted:
             return model, None
         best = "" if learned.best is None else f"; the weights after {learned.best:,.0f} were the best"
         reporter.say(f"trained {learned.steps:,} steps in {learned.seconds:.1f} s{best}")
         named = checkpoints.about["named"]
-        if isinstance(model, PosteriorModel):
+        if model.kind == "posterior":
             score = held_out_score(model, ready.origin)
             write(out / METRICS, json.dumps(_about(model, ready, named, least) | score.to_dict(), indent=2) + "\n")
             checkpoints.finish()
             return model, score
-        assert isinstance(model, PointModel | TableModel)  # the others end above
         rows, samples = drawn(model, SAMPLES, reporter, seed=options.seed)
         write_frame(out / "samples.csv", rows)
         reporter.say("comparing with rows that it has not seen")
         found: Evaluation[Any]
-        if isinstance(model, TableModel):
+        if ready.schema is not None:
             found = compare_table(model, ready.origin, samples, seed=options.seed)
         else:
             assert isinstance(ready.origin, PointSource)  # as its recipe says

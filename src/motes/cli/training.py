@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from motes.cli.common import app, ending_whole, loading, note, read_by, start_jax, whole
+from motes.cli.common import app, ending_whole, load_model, loading, note, start_jax, whole
 from motes.cli.options import TABLE, Json, Options, Quiet, Reference, Run, Seed, Text, text_changes
 from motes.errors import UsageError
+from motes.progress import Reporter
 from motes.text_options import TextOptions
 
 if TYPE_CHECKING:
@@ -49,7 +50,6 @@ def train(
         from motes.cli.folders import seed_of
         from motes.cli.run import train_run
         from motes.pipeline import suited
-        from motes.progress import Reporter
 
     changes = [*changes, *text_changes(text)]
     if given_columns is not None:
@@ -149,15 +149,13 @@ def ema(
     """
     start_jax()
     from motes.evaluation import compare_ema_lengths
-    from motes.loading import load
-    from motes.progress import Reporter
     from motes.training.checkpoints import check_name
 
     if length is not None and out is None:
         raise UsageError(f"--length {length:g} says which average to write; say where with --out FILE.")
     if out is not None:
         check_name(out)
-    trained = read_by(load(model), text, source)
+    trained = load_model(model, text, source)
     if length is None:
         with Reporter(quiet).counting("comparing", "lengths") as count:
             found = compare_ema_lengths(trained, source, seed=seed, on_progress=count)

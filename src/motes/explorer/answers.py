@@ -20,10 +20,24 @@ from motes.data.points import MOST
 from motes.errors import UsageError
 from motes.explorer.export import FORMS, export
 from motes.explorer.guard import Limits
-from motes.explorer.layers import DOTS, QUANTITIES, carried_grid, log_density, sample_on_line, scores, vectors
 from motes.explorer.live import TRAINING
 from motes.explorer.messages import Answer, Request
-from motes.explorer.samples import ROWS, Chain, distances, draw, memorisation, nearest_row, real_points
+from motes.explorer.points import (
+    DOTS,
+    QUANTITIES,
+    ROWS,
+    Chain,
+    carried_grid,
+    distances,
+    draw,
+    log_density,
+    memorisation,
+    nearest_row,
+    real_points,
+    sample_on_line,
+    scores,
+    vectors,
+)  # fmt: skip
 from motes.explorer.subjects import PLACES, Shelf, Subject, require_origin, samplers, shapes
 from motes.explorer.tables import TableSubject, known_cells
 from motes.explorer.training import diagnose_subject

@@ -33,6 +33,8 @@ def whole(metric: Metric) -> str:
     return f"{metric.value:.3f} ({metric.low:.3f} to {metric.high:.3f})"
 
 
+Quantiles = tuple[str, str, list[tuple[str, bool]]]
+
 IMPORTANT_SHOWN = 10
 BINS = 30
 
@@ -56,14 +58,6 @@ class Card(NamedTuple):
     verdict: Verdict | None
     caption: str
     picture: Markup
-
-
-class Quantiles(NamedTuple):
-    """A line of the table of quantiles: each with whether it lies beyond the range of the real rows."""
-
-    column: str
-    rows: str
-    values: list[tuple[str, bool]]
 
 
 def lines(columns: tuple[ColumnResult, ...]) -> Iterator[Line]:
@@ -125,11 +119,14 @@ def _moments(column: ColumnResult) -> str:
 
 
 def quantiles(name: str, kind: str, found: tuple[tuple[float, ...], tuple[float, ...]]) -> list[Quantiles]:
-    """Two lines: real rows, and synthetic ones with what is beyond the range of the real rows."""
+    """Two lines, of real and of synthetic rows: the column, which rows, and each quantile with whether it is beyond.
+
+    That is, beyond the range of the real rows.
+    """
     ours, theirs = found
     return [
-        Quantiles(name, "real", [(shown(kind, value), False) for value in theirs]),
-        Quantiles(name, "synthetic", [(shown(kind, q), q < theirs[0] or q > theirs[-1]) for q in ours]),
+        (name, "real", [(shown(kind, value), False) for value in theirs]),
+        (name, "synthetic", [(shown(kind, q), q < theirs[0] or q > theirs[-1]) for q in ours]),
     ]
 
 

@@ -1,0 +1,271 @@
+"""What a page draws of points: samples on their way from noise to data, how they compare, and layers of the plane.
+
+    u = cos(a) x0 + sin(a) eps,    du/da = cos(a) eps - sin(a) x0,    tan(a) = sigma_t / alpha_t
+
+u is what is drawn. Its velocity along the angle a, by which the clock goes, is v, which is of one size from data to
+noise; so is eps_hat, the score times its noise. log p is integrated in double precision; a chain is drawn by a sampler
+of the library and kept in float32.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from motes.data import SHAPES
+from motes.errors import UsageError
+from motes.evaluation.metrics import sliced_w2_value
+from motes.evaluation.sources import PointSource
+from motes.explorer.messages import Answer
+from motes.explorer.subjects import PLACES, Subject, require_origin
+from motes.points import Denoiser, Oracle, Sampling, log_likelihood, sample
+from motes.points.exact import Later
+from motes.points.samplers import flow_path
+from motes.progress import OnProgress, Progress
+from motes.seeds import seed_key
+from motes.training.programs import blocks
+
+Array = NDArray[np.float64]
+
+CHAIN_STOPS = 65  # places of a chain that are kept, at most
+COMPARED = 2_000  # points of a distance
+LOOKS = 17  # times of a distance
+DIRECTIONS = 64
+ROWS = 300  # of each kind, at most
+CONFIDENCE = 2.5  # standard errors of a difference
+
+
+class Chain(NamedTuple):
+    """Points on their way from noise to data."""
+
+    sampler: str
+    steps: int
+    stops: NDArray[np.int64]
+    """How many steps were done, (k,)."""
+    times: Array
+    """After these steps, falling, (k,)."""
+    points: NDArray[np.float32]
+    """x_t in standardised units, (k, n, d)."""
+
+
+def draw(subject: Subject, sampler: str, steps: int, n: int, seed: int, on_progress: OnProgress) -> Chain:
+    """The chain whose end is `model.sample(n, seed=seed, how={"sampler": sampler, "steps": steps})`.
+
+    Of a class that is shown it has the `label`, and its guidance. Samplers of one seed start from the same noise.
+
+    Raises:
+        MotesError: a sampler that the model cannot be sampled by.
+    """
+    model = subject.model
+    own = steps == len(model.grid) - 1  # the recipe's own times, which may be given one by one
+    guidance = None if subject.guidance == 1 else subject.guidance
+    known, how = subject.known(n), Sampling(sampler=sampler, steps=None if own else steps, guidance=guidance)
+    process = model.reverse_process(how, known)
+    last = len(process.grid) - 1
+    stops = np.unique(np.linspace(0, last, min(CHAIN_STOPS, last + 1)).round().astype(int))
+    key = seed_key(seed, "sample")
+    _, points = sample(process, n, key=key, given=known, record=stops.tolist(), on_progress=on_progress)
+    return Chain(sampler, last, stops, np.asarray(process.grid, float)[stops], points)
+
+
+class RealPoints(NamedTuple):
+    """Real points with noise: the same for all models that learn the same rows, and for every moment of a training."""
+
+    looks: NDArray[np.int64]
+    """Stops of a chain at which it is compared, (k,)."""
+    blurred: Array
+    """As they are drawn, in standardised units, (k, n, d)."""
+    reference: Array
+    """The distance between two such sets, (k,)."""
+
+
+def real_points(subject: Subject, times: Array, n: int, on_progress: OnProgress) -> RealPoints:
+    """Up to `n` real points for a chain whose stops have these times."""
+    assert subject.origin is not None  # it has been checked
+    real, other = (subject.model.standardiser.forward(x) for x in subject.origin.real(COMPARED))
+    n = min(len(real), n)
+    noises = np.random.default_rng([subject.model.seed, 2]).standard_normal((2, n, real.shape[1]))
+    looks = np.unique(np.linspace(0, len(times) - 1, min(LOOKS, len(times))).round().astype(int))
+    schedule, found, between = subject.denoiser.schedule, [], []
+    for t in times[looks]:
+        alpha, sigma, zoom = float(schedule.alpha(t)), float(schedule.sigma(t)), float(subject.zoom(t))
+        sets = [(alpha * x[:n] + sigma * noise) / zoom for x, noise in zip((real, other), noises, strict=True)]
+        found.append(sets[0])
+        between.append(sliced_w2_value(sets[1], sets[0], directions=DIRECTIONS))
+        on_progress(Progress(0))
+    return RealPoints(looks, np.stack(found), np.array(between))
+
+
+def distances(subject: Subject, chain: Chain, real: RealPoints, on_progress: OnProgress) -> Answer:
+    """Of a chain, at some of its stops."""
+    zoom, found = subject.zoom(chain.times), []
+    for k, blurred in zip(real.looks, real.blurred, strict=True):
+        drawn = chain.points[k, : len(blurred)].astype(float) / zoom[k]
+        found.append(sliced_w2_value(drawn, blurred, directions=DIRECTIONS))
+        on_progress(Progress(0))
+    clock = subject.places(chain.times[real.looks])
+    return Answer(
+        {"compared": real.blurred.shape[1]}, {"clock": clock, "distance": np.array(found), "reference": real.reference}
+    )
+
+
+def memorisation(subject: Subject, drawn: Array, log_prob: Callable[[Array], Array]) -> dict[str, Any]:
+    """Whether training points are memorised: their likelihood next to that of others, and how near samples are.
+
+    Args:
+        subject: with the rows that it was trained on.
+        drawn: samples (n, d), in the data's units.
+        log_prob: of rows (n, d), in nats.
+
+    Raises:
+        UsageError: no other real rows are here.
+    """
+    origin = require_origin(subject)
+    if isinstance(origin, PointSource) and origin.name not in SHAPES and origin.held_out is None:
+        raise UsageError(f"no rows of '{subject.name}' were held out, so its training rows are compared with nothing.")
+    training = origin.training.x
+    rows = training[np.random.default_rng(0).permutation(len(training))[:ROWS]]
+    fresh = origin.real(ROWS)[0]
+    own, others = log_prob(rows), log_prob(fresh)
+    error = float(np.hypot(*(part.std(ddof=1) / np.sqrt(len(part)) for part in (own, others))))
+    gap = float(own.mean() - others.mean())
+    tree = cKDTree(subject.model.standardiser.forward(training))
+    near = {
+        name: float(np.median(tree.query(subject.model.standardiser.forward(points))[0]))
+        for name, points in (("drawn", drawn[:ROWS]), ("fresh", fresh))
+    }
+    return {
+        "rows": len(training),
+        "training": float(own.mean()),
+        "fresh": float(others.mean()),
+        "gap": gap,
+        "standard_error": error,
+        "nearest": near,
+        "sure": gap > CONFIDENCE * error,
+    }
+
+
+def nearest_row(subject: Subject, point: Array) -> dict[str, Any]:
+    """The training point that is nearest to `point` (2,), in the data's units; {} where the training is not here.
+
+    The distance is in standard deviations.
+    """
+    if subject.origin is None:
+        return {}
+    training, units = subject.origin.training.x, subject.model.standardiser
+    away = np.linalg.norm(units.forward(training) - units.forward(point[None]), axis=1)
+    return {"at": training[away.argmin()].tolist(), "distance": float(away.min()), "rows": len(training)}
+
+
+# --- layers of the plane ----------------------------------------------------------------------------------------------
+
+BLOCK = 512  # rows of a compiled program
+LEVEL = 0.02  # of the noise, in standard deviations, below which a likelihood holds the score
+TOLERANCE = 0.01  # nats of a likelihood
+LATEST = 1 - 1e-3  # from here on x_t is the prior
+QUANTITIES = ("score", "velocity")
+REACH = 2.5  # standard deviations of the noise, on either side, that the grid covers
+LINES = 11  # in either direction
+DOTS = 61  # of a line
+STOPS = 33  # places of the clock that are kept of it
+POINTS = 600  # on the line
+ALONG = 240  # places of the line at which the exact density is computed
+
+
+def scores(denoiser: Denoiser, z: Array, t: float) -> tuple[Array, Array]:
+    """E[x_0 | x_t] and the score of rows x_t (n, d) at time t > 0, (n, d) each, in standardised units."""
+    parts = [_scores(denoiser, block, jnp.asarray(t)) for block in blocks(z, BLOCK)]
+    x0, score = (np.concatenate([np.asarray(part[k], float) for part in parts])[: len(z)] for k in (0, 1))
+    return x0, score
+
+
+@eqx.filter_jit
+def _scores(denoiser: Denoiser, x: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return jax.vmap(lambda row: (denoiser(row, t), denoiser.score(row, t)))(x)
+
+
+def log_density(subject: Subject, denoiser: Denoiser, u: Array, t: float, on_progress: OnProgress) -> Array:
+    """log p of drawn points u (n, 2) at time t, (n,), in nats of the data's units; by its flow where it is learned."""
+    units, zoom = subject.model.standardiser, float(subject.zoom(t))
+    if t >= LATEST:
+        z = units.forward(u)
+        return units.log_det(u) - 0.5 * np.sum(z**2 + np.log(2 * np.pi), axis=1)
+    if isinstance(denoiser, Oracle):
+        log_q = np.asarray(denoiser.rows(subject.standardised(u, t), t).log_prob, float)
+        return log_q + subject.model.dim * np.log(zoom) + units.log_det(u)
+    later = denoiser if t <= subject.earliest else Later.of(denoiser, np.float32(t))
+    found = log_likelihood(later, units.forward(u), tolerance=TOLERANCE, r_min=LEVEL, on_progress=on_progress)
+    return found.log_prob + units.log_det(u)
+
+
+def vectors(subject: Subject, quantity: str, x0: Array, score: Array, t: float) -> Array:
+    """What is drawn at rows x_t, (n, 2), in the data's units, of E[x_0 | x_t] and the score in standardised ones.
+
+    Both point to the data: -eps_hat, and the velocity of what is drawn as the noise goes.
+    """
+    schedule = subject.denoiser.schedule
+    alpha, sigma, zoom = float(schedule.alpha(t)), float(schedule.sigma(t)), float(subject.zoom(t))
+    towards = sigma * score
+    if quantity == "velocity":
+        towards = (alpha * towards + sigma * x0) / zoom
+    return towards * subject.model.standardiser.scale
+
+
+def grid_at_noise() -> Array:
+    """The points of all lines, (2 LINES DOTS, 2), in standard deviations: lines across, then lines that rise."""
+    ends = REACH * np.linspace(-1, 1, LINES), REACH * np.linspace(-1, 1, DOTS)
+    beside, along = (part.ravel() for part in np.meshgrid(*ends, indexing="ij"))
+    return np.concatenate([np.stack([along, beside], axis=1), np.stack([beside, along], axis=1)])
+
+
+def carried_grid(subject: Subject, denoiser: Denoiser, on_progress: OnProgress) -> tuple[Array, Array]:
+    """Places of the clock (STOPS,), which fall, and where the flow has carried the grid by then, (STOPS, n, 2)."""
+    places = np.linspace(PLACES, 0, STOPS)
+    times = np.interp(places, np.arange(PLACES + 1), subject.clock[0])
+    start = subject.standardised(subject.model.standardiser.inverse(grid_at_noise()), float(times[0]))
+    made = []
+    for block in blocks(start, BLOCK):
+        made.append(_carried(denoiser, block, jnp.asarray(times)))
+        on_progress(Progress(0))
+    z = np.concatenate([np.asarray(part, float) for part in made])[: len(start)]
+    return places, subject.shown(z.swapaxes(0, 1), times)
+
+
+@eqx.filter_jit
+def _carried(denoiser: Denoiser, x: jax.Array, times: jax.Array) -> jax.Array:
+    return jax.vmap(partial(flow_path, denoiser, times=times))(x)
+
+
+def sample_on_line(subject: Subject, axis: int, value: float, seed: int, on_progress: OnProgress) -> Answer:
+    """Points (n, 2) given one coordinate, and where it is known p(other | coordinate) along the line.
+
+    They are `model.sample(n, given={column: value}, seed=seed)`, with the class and the guidance that are shown.
+
+    Raises:
+        UsageError: no particle survives there.
+    """
+    model = subject.model
+    column, other = model.columns[axis], 1 - axis
+    if subject.has_layers is False:
+        raise UsageError(f"'{subject.name}' has {model.dim} columns; the line is for models of two.")
+    how = {} if subject.guidance == 1 else {"guidance": subject.guidance}
+    points, effective = model.draw_given(
+        POINTS, {column: value}, seed=seed, label=subject.label_name, how=how, on_progress=on_progress
+    )
+    found = {"points": points}
+    if subject.oracle is not None:
+        low, high = subject.box[other]
+        along = np.linspace(low, high, ALONG)
+        u = np.full((ALONG, 2), value)
+        u[:, other] = along
+        log_p = np.asarray(subject.oracle.rows(model.standardiser.forward(u), 0.0).log_prob, float)
+        density = np.exp(log_p - log_p.max())
+        found |= {"along": along, "density": density / np.trapezoid(density, along)}
+    said = {"axis": axis, "value": value, "column": column, "effective": effective}
+    return Answer(said | {"warnings": model.unlikely_conditions({column: value})}, found)
