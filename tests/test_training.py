@@ -18,13 +18,13 @@ from tests.reference import Point, TrainingBy, half_distance
 import motes
 from fits import fit_points
 from motes.points import training
-from motes.points import training as options
 from motes.points.schedules import VarianceExploding
 from motes.points.times import LogNormalTimes
 from motes.points.training import Rows, Training, train
 from motes.progress import silent
 from motes.recipes import load_recipe
 from motes.seeds import seed_key
+from motes.training import optimisers
 from motes.training.optimisers import DivergenceMonitor, times_the_first
 
 
@@ -144,8 +144,8 @@ def test_how_the_steps_are_cut_into_calls_does_not_matter(monkeypatch, small_mod
 @pytest.mark.slow
 @pytest.mark.parametrize("optimiser", ["adam", "soap"])
 def test_other_numbers_of_a_training_need_no_other_program(monkeypatch, optimiser):
-    made, real = [], options.rising_and_falling
-    monkeypatch.setattr(options, "rising_and_falling", lambda *numbers: made.append(numbers) or real(*numbers))
+    made, real = [], optimisers.rising_and_falling
+    monkeypatch.setattr(optimisers, "rising_and_falling", lambda *numbers: made.append(numbers) or real(*numbers))
     others = {"steps": 30, "learning_rate": 0.02, "warmup": 0, "decay": "constant", "clip_norm": 9.0, "ema": 0.5}
     fit = lambda **more: fit_points(
         motes.make_shape("moons", 400, seed=3),

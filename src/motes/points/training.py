@@ -32,7 +32,7 @@ from motes.training.batches import Batches, systematic
 from motes.training.checkpoints import Checkpointer, Session
 from motes.training.loop import Task, Trained, Validation, Weights
 from motes.training.loop import train as carry_out
-from motes.training.optimisers import rising_and_falling, scale_by_soap, times_the_first, with_inputs
+from motes.training.optimisers import falling, scale_by_soap, times_the_first, with_inputs
 from motes.training.programs import each_member, training_program
 
 SNAPSHOT_RATIO = 2  # of the steps of a snapshot to those of the one before
@@ -86,7 +86,7 @@ class Training(Checked):
             [-0.001, 0.001]
         """
         falls = self.steps - self.warmup if self.decay == "cosine" else np.inf
-        make = _soap(tuple(shapes)) if self.optimiser == "soap" else _adam
+        make = _optimiser(tuple(shapes) if self.optimiser == "soap" else None)
         return with_inputs(make, self.learning_rate, self.warmup, max(falls, 1), self.clip_norm)
 
     def stable_target(self, loss: Loss) -> bool:
@@ -112,17 +112,10 @@ class Training(Checked):
         return (*sorted(rounded - {self.steps}), self.steps) if self.snapshots else ()
 
 
-def _adam(rate: Any, warmup: Any, falls: Any, clip_norm: Any) -> optax.GradientTransformation:
-    return optax.chain(optax.clip_by_global_norm(clip_norm), optax.adam(rising_and_falling(rate, warmup, falls)))
-
-
 @cache  # programs are compared by it
-def _soap(shapes: tuple[tuple[int, ...], ...]) -> Callable[..., optax.GradientTransformation]:
-    def make(rate: Any, warmup: Any, falls: Any, clip_norm: Any) -> optax.GradientTransformation:
-        rates = optax.scale_by_learning_rate(rising_and_falling(rate, warmup, falls))
-        return optax.chain(optax.clip_by_global_norm(clip_norm), scale_by_soap(shapes), rates)
-
-    return make
+def _optimiser(shapes: tuple[tuple[int, ...], ...] | None) -> Callable[..., optax.GradientTransformation]:
+    """SOAP of arrays of these shapes; None: Adam."""
+    return lambda *numbers: falling(*numbers, optax.scale_by_adam() if shapes is None else scale_by_soap(shapes))
 
 
 # --- Rows as a learner meets them -----------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from motes.tables.training import (
     members_of,
     new_members,
     options_of,
-    plan_of,
+    order_of,
     table_task,
 )
 from motes.tables.unmasking import Unmasker
@@ -170,7 +170,7 @@ def _encoded(frame: Frame, schema: Schema, weights: NDArray[np.float64] | None, 
     units = np.array([schema.learned.index(part.column) for part in schema.parts])
     entropies = np.array([-(part.masses * np.log(part.masses)).sum() for part in schema.parts])
     data = TableRows(rows, heavy, _pieces(rows, heavy), valued)
-    plan = plan_of(entropies, units, _follows(schema))
+    plan = Plan(order_of(entropies, units, _follows(schema)), units.astype(np.int32))
     return _Table(data, keys, reader, plan, kept, fingerprint_of(own))
 
 

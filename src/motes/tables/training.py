@@ -27,7 +27,7 @@ from motes.training import Trained
 from motes.training.averages import ravelled, with_weights
 from motes.training.batches import Batches, systematic
 from motes.training.loop import Task, Validation, Weights
-from motes.training.optimisers import rising_and_falling, with_inputs
+from motes.training.optimisers import falling, with_inputs
 from motes.training.programs import each_member, training_program
 
 GROUPS = 8  # of the rows of a step, each with an order of its own
@@ -105,12 +105,8 @@ CHUNK = 25  # steps of one call of the compiled program, at most
 
 def _adamw(rate: Any, warm: Any, falls: Any, decays: Any, clip_norm: Any) -> optax.GradientTransformation:
     """Of one vector of weights, each with a decay of its own."""
-    return optax.chain(
-        optax.clip_by_global_norm(clip_norm),
-        optax.scale_by_adam(b2=0.99),
-        optax.add_decayed_weights(decays),
-        optax.scale_by_learning_rate(rising_and_falling(rate, warm, falls)),
-    )
+    scale = optax.scale_by_adam(b2=0.99), optax.add_decayed_weights(decays)
+    return falling(rate, warm, falls, clip_norm, *scale)
 
 
 class Draws(NamedTuple):
@@ -208,12 +204,10 @@ class _HeldOut(NamedTuple):
     Attributes:
         rows: (members, n, p).
         prefix: how many parts are visible at each look, (members, n, r).
-        shares: of the rows in the mean, (members, n).
     """
 
     rows: EncodedRows
     prefix: Any
-    shares: Any
 
 
 class TableObjective(NamedTuple):
@@ -258,8 +252,7 @@ def table_task(
     objective = TableObjective(layout.on_device, one, jax.device_put(_padded(data.rows)), models.base)
     shape = CHUNK, len(split.learn), GROUPS, options.batch // GROUPS
     chunk = lru_cache(maxsize=1)(lambda begin: Draws.of(plan, networks, options, shape, seed, begin))
-    held = _held_out_rows(data, split.hold, layout.parts, seed)
-    validation = None if held is None else _validation(objective, held, plan, options)
+    validation = _validation(objective, data, split.hold, plan, options, seed)
 
     def finish(trained: Trained[MaskedNetwork]) -> Trained[MaskedNetwork]:
         return trained if validation is None or len(split.learn) == 1 else _with_best_share(trained, validation)
@@ -349,25 +342,30 @@ def _batches(learn: NDArray[np.float64], size: int, seed: int) -> list[Batches]:
     return [one(weights, np.random.default_rng([seed, 161803, member])) for member, weights in enumerate(learn)]
 
 
-def _held_out_rows(data: TableRows, hold: NDArray[np.float64], parts: int, seed: int) -> _HeldOut | None:
-    """The validation rows of each member, and the prefixes of each row at which it is looked at, evenly spread."""
+def _validation(
+    objective: TableObjective,
+    data: TableRows,
+    hold: NDArray[np.float64],
+    plan: Plan,
+    options: ChosenOptions,
+    seed: int,
+) -> Validation | None:
+    """The validation by held-out rows, in the order of drawing and in others, as often as in training.
+
+    Each row is looked at with some prefixes visible, evenly spread.
+    """
     if not len(hold):
         return None
-    count, most = min(PREFIXES, parts), int((hold > 0).sum(axis=1).max())
+    layout, network, _, bases = objective
+    count, most = min(PREFIXES, layout.parts), int((hold > 0).sum(axis=1).max())
     index = np.argsort(hold == 0, axis=1, kind="stable")[:, :most]  # one program for all: some rows may have no share
-    shares = np.take_along_axis(hold, index, axis=1)
     start = np.random.default_rng([seed, 141421]).random((*index.shape, 1))
-    prefix = np.floor(parts * (np.arange(count) + start) / count).astype(np.int32)
+    prefix = np.floor(layout.parts * (np.arange(count) + start) / count).astype(np.int32)
     # NumPy takes the rows: JAX would compile a program for each part of them.
     rows = jax.tree.map(lambda part: np.asarray(part)[index], data.rows)
-    shares = (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
-    return jax.device_put(_HeldOut(rows, np.minimum(prefix, parts - 1), shares))
-
-
-def _validation(objective: TableObjective, held: _HeldOut, plan: Plan, options: ChosenOptions) -> Validation:
-    """The validation by held-out rows, in the order of drawing and in others, as often as in training."""
+    held = jax.device_put(_HeldOut(rows, np.minimum(prefix, layout.parts - 1)))
+    shares = np.take_along_axis(hold, index, axis=1)
     others = random_orders(plan.units, np.random.default_rng(OTHERS), (OTHERS,))
-    layout, network, _, bases = objective
 
     def losses(weights: Any) -> NDArray[np.float64]:
         found = lambda order: -np.asarray(_log_probs(layout, network, bases, held, order, weights), np.float64)
@@ -376,7 +374,8 @@ def _validation(objective: TableObjective, held: _HeldOut, plan: Plan, options: 
             mean = mean + (1 - options.fixed) * np.mean([found(order) for order in others], axis=0)
         return mean
 
-    return Validation(losses, np.asarray(held.shares, np.float64), options.check_every, options.patience, LONGER)
+    shares /= shares.sum(axis=1, keepdims=True)
+    return Validation(losses, shares, options.check_every, options.patience, LONGER)
 
 
 @training_program
@@ -444,11 +443,6 @@ def held_out(data: TableRows, members: int, seed: int) -> Split:
         hold.append(data.weights * drawn / data.pieces)
     held = np.stack(hold)
     return Split(data.weights - held, np.where(np.cumsum(held > 0, axis=1) <= MOST, held, 0.0))
-
-
-def plan_of(entropies: NDArray[np.float64], units: Integers, follows: Mapping[int, Sequence[int]]) -> Plan:
-    """The plan of parts with such entropies (p,), of such columns (p,); `follows` is that of `order_of`."""
-    return Plan(order_of(entropies, units, follows), np.asarray(units, np.int32))
 
 
 def order_of(

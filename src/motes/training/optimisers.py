@@ -51,6 +51,14 @@ def rising_and_falling(rate: Any, warmup: Any, falls: Any) -> optax.Schedule:
     return at
 
 
+def falling(
+    rate: Any, warmup: Any, falls: Any, clip_norm: Any, *scale: optax.GradientTransformation
+) -> optax.GradientTransformation:
+    """An optimiser with clipped gradients and the rate of `rising_and_falling`, which scales steps by `scale`."""
+    rates = optax.scale_by_learning_rate(rising_and_falling(rate, warmup, falls))
+    return optax.chain(optax.clip_by_global_norm(clip_norm), *scale, rates)
+
+
 # --- SOAP -----------------------------------------------------------------------------------------------------------
 #
 # SOAP: Adam in a basis of its own for each matrix of weights (Vyas et al. 2024, arXiv 2409.11321, algorithm 3).
