@@ -41,7 +41,9 @@ with warnings.catch_warnings(record=True) as found:
 for one in found:
     if "interrupted" in str(one.message):
         print(one.category.__name__, one.filename, one.message)
-print(model.training.interrupted, len(model.training.losses) >= first, len(model.sample(3)))
+drawn = model.sample(3)
+rows = len(drawn["a"] if kind == "a table" else drawn)
+print(model.training.interrupted, len(model.training.losses) >= first, rows)
 """
 
 
