@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -172,40 +172,15 @@ def test_the_origin_is_that_of_the_address(client):
 def traversals():
     """Two hundred ways to ask for another file."""
     ups = [
-        "../",
-        "..%2f",
-        "%2e%2e/",
-        "%2e%2e%2f",
-        "..%5c",
-        "..%252f",
-        "..%c0%af",
-        "....//",
-        "..;/",
-        "%2e%2e%5c",
-        "./../",
+        "../", "..%2f", "%2e%2e/", "%2e%2e%2f", "..%5c", "..%252f", "..%c0%af", "....//", "..;/", "%2e%2e%5c", "./../",
         "%2e./",
-    ]
+    ]  # fmt: skip
     files = ["etc/passwd", "guard.py", "models/moons.safetensors", "__init__.py", "page/../guard.py"]
+    starts = [
+        "/", "//", "file:///", "page/", "page/../", "C:%5c", "%00", "index.html%00", "index.html/", "~/", "http://x/",
+    ]  # fmt: skip
     deep = [f"/{up * depth}{file}" for up, depth, file in itertools.product(ups, (1, 3, 8), files)]
-    flat = [
-        f"/{start}{file}"
-        for start, file in itertools.product(
-            [
-                "/",
-                "//",
-                "file:///",
-                "page/",
-                "page/../",
-                "C:%5c",
-                "%00",
-                "index.html%00",
-                "index.html/",
-                "~/",
-                "http://x/",
-            ],
-            ["etc/passwd", "guard.py"],
-        )
-    ]
+    flat = [f"/{start}{file}" for start, file in itertools.product(starts, files[:2])]
     return deep + flat
 
 
@@ -424,7 +399,7 @@ def test_nothing_is_compared_where_the_rows_are_not_here(small_model):
     lost = Subject("lost", elsewhere(small_model, "rows-that-were.csv"))
     answers = Answers(Shelf(lost), LIMITS)
     assert answers.ask(what="open", model="lost").header["about"]["data"] is False
-    for what in ("cloud", "distance"):
+    for what in ("cloud", "distance", "memory"):
         with pytest.raises(UsageError, match="are not here"):
             answers.ask(what=what, model="lost", n=20, seed=0, sampler="euler", steps=4)
     with pytest.raises(UsageError, match="is not known"):
@@ -691,14 +666,6 @@ def test_a_particle_goes_to_data_and_to_noise_as_the_flow_does(answers, small_mo
     }  # fmt: skip
 
 
-def test_the_flow_forth_and_back_ends_where_it_began(answers):
-    subject = answers.shelf.subject("small")
-    times = jnp.linspace(0.5, 1.0, 200)
-    x = jnp.array([0.4, -0.2])
-    forth = flow_path(subject.oracle, x, times)
-    assert np.asarray(flow_path(subject.oracle, forth[-1], times[::-1])[-1]) == pytest.approx(np.asarray(x), abs=0.01)
-
-
 # --- training --------------------------------------------------------------------------------------------------------
 
 CHANGES = {
@@ -717,8 +684,7 @@ def started(changes=(), **asked):
 
 def test_a_training_on_the_page_is_that_of_fit():
     """However it is paced: the same losses and the same weights to the bit."""
-    live = started()
-    try:
+    with closing(started()) as live:
         live.step(1)
         wait_for(lambda: live.done == 1 and not live.plays)
         live.step(7)
@@ -732,16 +698,13 @@ def test_a_training_on_the_page_is_that_of_fit():
         end = live.subject(60, averaged=True).model
         assert np.array_equal(end.sample(50), model.sample(50))
         assert about["floor"] == pytest.approx(0.6, abs=0.5) and about["floor"] < losses.mean()
-    finally:
-        live.close()
     live._thread.join(10)
     assert not live._thread.is_alive()
 
 
 @pytest.mark.slow
 def test_a_training_is_paused_and_goes_on():
-    live = started(WHOLE)
-    try:
+    with closing(started(WHOLE)) as live:
         live.play(100)
         wait_for(lambda: live.done > 20, 60)
         live.pause()
@@ -751,16 +714,13 @@ def test_a_training_is_paused_and_goes_on():
         assert live.done == still and not live.plays
         live.play(0)
         wait_for(lambda: live.done > still)
-    finally:
-        live.close()
     live._thread.join(10)
     assert not live._thread.is_alive() and live.done < 20_000
 
 
 @pytest.mark.slow
 def test_snapshots_are_few_and_evenly_spread():
-    live = started(WHOLE)
-    try:
+    with closing(started(WHOLE)) as live:
         for _ in range(100):
             done = live.done
             live.step(2)
@@ -768,8 +728,6 @@ def test_snapshots_are_few_and_evenly_spread():
         steps = sorted(live.snapshots)
         assert len(steps) <= 48 and steps[0] == 0 and steps[-1] == live.done == 200
         assert max(np.diff(steps)) <= 16
-    finally:
-        live.close()
 
 
 def drawn(points, noise=0.1, rows=300, **asked):
@@ -834,6 +792,13 @@ def test_a_training_has_rows(wrong):
         started(**wrong)
 
 
+def answer_to(page, number):
+    """The answer of that number."""
+    while (found := parts(page.recv(timeout=60)))[0]["number"] != number:
+        pass
+    return found
+
+
 def news_of(page, **until):
     """The next news in which something has a value."""
     while True:
@@ -852,12 +817,10 @@ def test_a_page_trains_and_draws_from_what_is_learned(client):
         header, _ = news_of(page, step=60, plays=False)
         question = dict(what="chain", model="training", n=20, steps=4, seed=0, sampler="euler", weights="averaged")
         page.send(json.dumps(question | {"number": 8, "snapshot": 60}))
-        while (found := parts(page.recv(timeout=60)))[0]["number"] != 8:
-            pass
+        found = answer_to(page, 8)
         assert found[1]["points"].shape == (5, 20, 2)
         page.send(json.dumps(question | {"number": 9, "snapshot": 31}))
-        while (found := parts(page.recv(timeout=60)))[0]["number"] != 9:
-            pass
+        found = answer_to(page, 9)
         assert "expected one of 0, " in found[0]["error"]
     wait_for(lambda: not any(one.name.startswith("explorer-training") for one in threading.enumerate()))
 
@@ -922,15 +885,12 @@ def test_a_network_with_scales_has_no_page_alone(small_model):
 def test_the_python_that_the_page_says_gives_the_same_model():
     known = eval(Shelf().subject("moons").python, {"motes": motes})
     assert np.array_equal(known.sample(20), Shelf().subject("moons").model.sample(20))
-    live = started({"data.noise": 0.2})
-    try:
+    with closing(started({"data.noise": 0.2})) as live:
         live.play(0)
         wait_for(lambda: 60 in live.snapshots and not live.plays, 60)
         end = live.subject(60, averaged=True)
         same = eval(end.python, {"motes": motes})
         assert np.array_equal(same.sample(20), end.model.sample(20))
-    finally:
-        live.close()
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -953,14 +913,12 @@ def test_a_file_is_read_as_columns_of_numbers_and_trained_on(client):
         news_of(page, step=0)
         question = {"what": "open", "number": 4, "model": "training", "snapshot": 0, "weights": "last"}
         page.send(json.dumps(question))
-        while (answer := parts(page.recv(timeout=60)))[0]["number"] != 4:
-            pass
+        answer = answer_to(page, 4)
         about = answer[0]["about"]
         assert about["columns"] == ["y", "x"] and about["data"] and not about["exact"] and not about["python"]
         for wrong in ({"first": 0, "second": 0}, {"first": 0, "second": 2}, {"upload": "nothing"}, {"upload": 5}):
             page.send(json.dumps(run | {"upload": found["upload"], "first": 1, "second": 0, "number": 9} | wrong))
-            while (answer := parts(page.recv(timeout=60)))[0]["number"] != 9:
-                pass
+            answer = answer_to(page, 9)
             assert answer[0]["error"].startswith("got ")
 
 
@@ -1060,12 +1018,6 @@ def test_a_page_is_told_whether_it_is_learned_by_heart(answers):
     found = answers.ask(what="memory", model="small", seed=0).header
     assert found["rows"] == len(answers.shelf.subject("small").origin.training)
     assert found["gap"] == pytest.approx(found["training"] - found["fresh"])
-
-
-def test_without_other_rows_nothing_is_said_of_memory(small_model):
-    lost = Answers(Shelf(Subject("lost", elsewhere(small_model, "gone.csv"))), LIMITS)
-    with pytest.raises(UsageError, match="are not here"):
-        lost.ask(what="memory", model="lost", seed=0)
 
 
 # --- other models ----------------------------------------------------------------------------------------------------

@@ -402,8 +402,7 @@ DEEP = 15.0  # nats below the densest place of slightly blurred data, where the 
 SURE = 1.0  # nats of error up to which it is drawn
 NOISES = (0.0, 0.1, 0.4, 1.5)  # levels of the density maps, in standard deviations of the data
 FLOOR = 7.0  # nats below the highest density, where the maps of densities end
-COARSE = 24  # cells of a side, to see whether a map would be cut off
-WIDER = 8, 1.12  # how often a box may grow, and by how much
+WIDER = 1.05  # than what the points reach, which a density at the floor of its map reaches too
 BACKDROP = 1500  # points by which the box of a figure is chosen
 
 
@@ -507,7 +506,7 @@ def _score(denoiser: Denoiser, x_t: jax.Array, t: jax.Array) -> jax.Array:
 
 def _scores(model: PointModel, exact: Oracle, x: Array, t: float, style: plots.Style) -> Figure:
     plane = _Plane(model, x, t)
-    across, up = plane.axes(GRID, _uncut([plane], exact))
+    across, up = plane.axes(GRID, _box([plane]))
     learned, truth = (plane.score(denoiser, across, up) for denoiser in (model.denoiser, exact))
     heading = plots.time_heading(t, steps=model.recipe.steps, noise=plane.noise)
     log_p = plane.log_density(exact, across, up)
@@ -518,7 +517,7 @@ def _densities(model: PointModel, exact: Oracle, x: Array, style: plots.Style) -
     schedule = model.denoiser.schedule
     times = [0.0 if r == 0 else float(schedule.t_of_log_snr(-2 * np.log(r))) for r in NOISES]
     planes = [_Plane(model, x, t) for t in times]
-    across, up = planes[0].axes(GRID, _uncut(planes, exact))
+    across, up = planes[0].axes(GRID, _box(planes))
     maps = [plane.log_density(exact, across, up) for plane in planes]
     titles = ["data" if plane.noise == 0 else f"noise level {plane.noise:.2g}" for plane in planes]
     if isinstance(model.recipe.network, StepGated):
@@ -533,22 +532,9 @@ def _densities(model: PointModel, exact: Oracle, x: Array, style: plots.Style) -
     return plots.density_row((across, up), [learned, *maps], ["model", *titles], floor=FLOOR, style=style)
 
 
-def _uncut(planes: Sequence[_Plane], exact: Oracle) -> Limits:
-    """A box around the points of all planes that cuts no density off at its edges."""
-    limits = plots.limits_of(*(plane.points for plane in planes))
-    for _ in range(WIDER[0]):
-        coarse = planes[0].axes(COARSE, limits)
-        rims = [plane.log_density(exact, *coarse) for plane in planes]
-        top = max(rim.max() for rim in rims)
-        if all(max(rim[[0, -1]].max(), rim[:, [0, -1]].max()) < top - FLOOR for rim in rims):
-            break
-        limits = _wider(limits)
-    return limits
-
-
-def _wider(limits: Limits) -> Limits:
-    """The box around the same middle, a little larger."""
-    (left, right), (low, high) = (
-        (float((a + b) / 2 - WIDER[1] * (b - a) / 2), float((a + b) / 2 + WIDER[1] * (b - a) / 2)) for a, b in limits
-    )
+def _box(planes: Sequence[_Plane]) -> Limits:
+    """A box around the points of all planes, wide enough to cut no density off at its edges."""
+    box = np.array(plots.limits_of(*(plane.points for plane in planes), robust=0.0))
+    middle, half = box.mean(axis=1), WIDER * np.ptp(box, axis=1) / 2
+    (left, low), (right, high) = (middle - half).tolist(), (middle + half).tolist()
     return (left, right), (low, high)
