@@ -33,7 +33,7 @@ SAMPLES = 40
 
 def changes_of(kind):
     if kind == "points":
-        return SMALL | {"training.steps": 24, "data.rows": 100, "training.averages": 2, "training.snapshots": 1}
+        return SMALL | {"training.steps": 12, "data.rows": 100, "training.averages": 2, "training.snapshots": 1}
     return TINY | {"table.steps": 12, "table.relations": False, "table.averages": 2}
 
 

@@ -7,11 +7,11 @@ from tests.tables import TINY, untrained
 
 import motes
 from fits import fit_table
-from motes.errors import ModelFileError, UsageError
+from motes.errors import ModelFileError
 from motes.evaluation.averages import compare_ema_lengths
 from motes.loading import load
 from motes.tables.training import members_with
-from motes.training.averages import LENGTHS, gamma_of, weights_of, with_weights
+from motes.training.averages import LENGTHS, gamma_of, with_weights
 from motes.training.model import FitSession
 
 pytestmark = pytest.mark.brief
@@ -68,18 +68,6 @@ def test_averages_are_what_tracking_would_have_given(kept):
         ours = with_weights(model.models.network, model.averages.over(length)).embed
         np.testing.assert_allclose(ours, tracked(weights, length), atol=tolerance * spread)
     assert np.abs(tracked(weights, 0.05) - tracked(weights, 0.2)).max() > 0.1 * spread
-
-
-@pytest.mark.slow
-def test_averages_change_nothing_else_and_there_are_none_by_default():
-    few = CHANGES | {"table.steps": 3}
-    plain = fit_table(table(120), changes=few, seed=1)
-    kept = fit_table(table(120), changes=few | {"table.averages": 3}, seed=1)
-    # A step moves a weight by 0.05 or so; two programs may round it otherwise, as those of JAX 0.7 do.
-    np.testing.assert_allclose(weights_of(kept.models.network), weights_of(plain.models.network), atol=1e-5)
-    assert plain.averages is None
-    with pytest.raises(UsageError, match=r"no averages to choose from.*--set table\.averages=32"):
-        plain.averaged_over(0.1)
 
 
 @pytest.mark.slow

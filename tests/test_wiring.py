@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 from tests.reference import Point, TrainingBy
-from tests.states import Memory, bits
+from tests.states import bits
 from tests.tables import TINY, untrained
 
 import motes
@@ -78,12 +78,6 @@ def test_the_memory_of_a_training_is_that_of_its_losses():
     }
     memories = [bits(train.state.arrays["state/.memory.squares"]) for train in seen.values()]
     assert memories[0] != memories[1]
-
-
-def test_a_training_keeps_its_state_on_the_way(tmp_path):
-    keeper = Memory(tmp_path)
-    train_point(30, keeper=keeper)
-    assert len(keeper.saved) > 1 and keeper.saved[-1] == 30
 
 
 def test_after_one_step_every_average_is_its_weights():
