@@ -25,7 +25,7 @@ POINTS = RNG.normal(size=(60, 2))
 def here(tmp_path, monkeypatch):
     """A folder of small files, some of them damaged, in which a command runs."""
     monkeypatch.chdir(tmp_path)
-    motes.data.write_table("pts.csv", POINTS, ["x", "y"])
+    motes.data.write_frame("pts.csv", motes.data.as_frame(POINTS, ["x", "y"]))
     Path("tab.csv").write_text("a,b\n" + "".join(f"{i % 7},{'uv'[i % 2]}\n" for i in range(60)))
     Path("quote.csv").write_text('x,y\n1,2\n3,"4\n' + "5,6\n" * 30)
     Path("ragged.csv").write_text("x,y\n1,2\n3\n")

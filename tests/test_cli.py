@@ -238,7 +238,7 @@ def test_score_writes_a_log_likelihood_per_row(run_folder, motes_command, tmp_pa
     model = run_folder[0] / "model.safetensors"
     x = motes.make_shape("moons", 30, seed=9)
     # The same names in another order: the header decides.
-    motes.data.write_table(tmp_path / "x.csv", x[:, ::-1], ["y", "x"])
+    motes.data.write_frame(tmp_path / "x.csv", motes.data.as_frame(x[:, ::-1], ["y", "x"]))
     code, out, err = motes_command("score", model, "x.csv", "--out", "s.csv")
     assert code == 0, err
     lines = (tmp_path / "s.csv").read_text().splitlines()
@@ -452,7 +452,7 @@ def test_rows_that_cannot_be_scored_are_named(text, message, run_folder, motes_c
 @pytest.mark.slow
 def test_a_file_of_four_columns_is_a_table_and_is_learned_with_its_names(motes_command, few_samples, tmp_path):
     x = np.random.default_rng(0).normal(size=(300, 4)) * [1, 10, 100, 1000]
-    motes.data.write_table(tmp_path / "four.csv", x, ["age", "height", "weight", "steps a day"])
+    motes.data.write_frame(tmp_path / "four.csv", motes.data.as_frame(x, ["age", "height", "weight", "steps a day"]))
     quick = ("table.steps=25", "table.width=16", "table.depth=1", "table.components=1", "table.calibrate=false")
     code, _out, err = motes_command("train", "four.csv", *(f"--set={change}" for change in quick))
     assert code == 0, err

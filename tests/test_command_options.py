@@ -106,7 +106,7 @@ def test_scores_of_rows_are_those_of_python(ask, model, saved, words, options):
 
 def test_scores_of_points_given_a_class_are_those_of_python(model, saved, motes_command):
     x = motes.make_shape("moons", 4, seed=5)
-    motes.data.write_table("xy.csv", x, ["x", "y"])
+    motes.data.write_frame("xy.csv", motes.data.as_frame(x, ["x", "y"]))
     code, _, err = motes_command("score", saved / "points.safetensors", "xy.csv", "--label", 1, "--out", "scores.npy")
     assert code == 0, err
     np.testing.assert_allclose(np.load("scores.npy")[:, 0], model("points").score_samples(x, label=1), rtol=1e-5)

@@ -166,7 +166,7 @@ def test_columns_that_are_all_constant_are_an_error():
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [["--recipe", "default"], ["--given-columns", "a"]])
 def test_a_file_with_a_constant_column(words, motes_command, quick_run, tmp_path):
-    motes.data.write_table(tmp_path / "f.csv", WITH.to_numpy(), ["a", "c", "b"])
+    motes.data.write_frame(tmp_path / "f.csv", motes.data.as_frame(WITH.to_numpy(), ["a", "c", "b"]))
     train = ["train", "f.csv", *words, *(f"--set={key}={value}" for key, value in FEW.items())]
     code, _, err = motes_command(*train)
     assert code == 0 and "Column 'c' is constant (0.3) and kept aside" in err

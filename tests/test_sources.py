@@ -22,7 +22,7 @@ def rows(x):
 @pytest.fixture
 def file(tmp_path):
     path = tmp_path / "table.csv"
-    motes.data.write_table(path, np.random.default_rng(0).normal(size=(300, 3)), ["a", "b", "c"])
+    motes.data.write_frame(path, motes.data.as_frame(np.random.default_rng(0).normal(size=(300, 3)), ["a", "b", "c"]))
     return path
 
 
@@ -110,7 +110,7 @@ def test_its_own_file_is_divided_as_for_the_training(model, file):
 
 def test_its_own_file_is_known_by_another_name_and_with_columns_in_another_order(model, file):
     moved = file.with_name("moved.csv")
-    motes.data.write_table(moved, motes.data.read_table(file).x[:, [2, 0, 1]], ["c", "a", "b"])
+    motes.data.write_frame(moved, motes.data.as_frame(motes.data.read_table(file).x[:, [2, 0, 1]], ["c", "a", "b"]))
     source = source_of(model, str(moved))
     assert source.known
     assert np.array_equal(source.held_out.x, read_points(str(file), RECIPE, 5).held_out.x)
@@ -118,7 +118,7 @@ def test_its_own_file_is_known_by_another_name_and_with_columns_in_another_order
 
 def test_another_file_is_compared_with_all_its_rows(model, file):
     other = file.with_name("other.csv")
-    motes.data.write_table(other, np.random.default_rng(1).normal(size=(200, 3)), ["a", "b", "c"])
+    motes.data.write_frame(other, motes.data.as_frame(np.random.default_rng(1).normal(size=(200, 3)), ["a", "b", "c"]))
     source = source_of(model, str(other))
     assert not source.known
     assert len(source.training) + len(source.held_out) == 200
@@ -135,12 +135,12 @@ def test_a_model_remembers_its_rows_on_disk(model, file, tmp_path):
 def test_rows_that_are_appended_or_moved_leave_the_others_where_they_are(model, file):
     first, whole = read_points(str(file), RECIPE, 5), motes.data.read_table(file).x
     moved = file.with_name("moved.csv")
-    motes.data.write_table(moved, whole[::-1], ["a", "b", "c"])
+    motes.data.write_frame(moved, motes.data.as_frame(whole[::-1], ["a", "b", "c"]))
     again = source_of(model, str(moved))
     assert again.known
     assert np.array_equal(again.training.x, first.training.x)  # in an order of its own: the training would be the same
     more = np.concatenate([np.random.default_rng(7).normal(size=(100, 3)), whole])
-    motes.data.write_table(file, more, ["a", "b", "c"])
+    motes.data.write_frame(file, motes.data.as_frame(more, ["a", "b", "c"]))
     changed = source_of(model)
     assert not changed.known
     assert "has changed since the training" in changed.notes[0]
@@ -166,7 +166,7 @@ def test_an_array_is_known_again(model, file):
 
 def test_a_file_that_has_gone_or_has_other_columns_is_told(model, file):
     wrong = file.with_name("wrong.csv")
-    motes.data.write_table(wrong, np.random.default_rng(1).normal(size=(50, 3)), ["a", "b", "d"])
+    motes.data.write_frame(wrong, motes.data.as_frame(np.random.default_rng(1).normal(size=(50, 3)), ["a", "b", "d"]))
     with pytest.raises(motes.errors.UsageError, match="no column 'c'; the model has a, b, c"):
         source_of(model, str(wrong))
     file.unlink()

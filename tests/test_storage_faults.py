@@ -245,7 +245,7 @@ def test_samples_are_the_old_file_or_the_new(name, how, small_model, tmp_path, m
 @pytest.mark.parametrize("how", ["full", "died"])
 def test_scores_are_the_old_file_or_the_new(how, small_model, tmp_path, monkeypatch):
     small_model.save(tmp_path / "model.safetensors")
-    motes.data.write_table(tmp_path / "rows.csv", motes.make_shape("moons", 30), ["x", "y"])
+    motes.data.write_frame(tmp_path / "rows.csv", motes.data.as_frame(motes.make_shape("moons", 30), ["x", "y"]))
     monkeypatch.chdir(tmp_path)
     out = tmp_path / "out" / "scores.csv"
     out.parent.mkdir()

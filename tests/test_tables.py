@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from tests.reference import property_test
 
-from motes.data.points import read_table, write_table
+from motes.data import as_frame, read_table, write_frame
 from motes.data.readings import default_columns
 from motes.data.tables import Standardiser, as_table
 from motes.errors import DataError, UsageError
@@ -146,7 +146,7 @@ def test_another_suffix_is_refused(file, name):
     with pytest.raises(UsageError, match=r"expected a name that ends in \.csv, \.tsv, \.parquet, \.npy, \.npz\."):
         read_table(file(HEADED, name))
     with pytest.raises(UsageError, match=r"expected a name that ends in \.csv, \.tsv, \.parquet, \.npy, \.npz\."):
-        write_table(file(HEADED, name), X, ["a", "b"])
+        write_frame(file(HEADED, name), as_frame(X, ["a", "b"]))
 
 
 def test_a_missing_file_and_a_folder_are_no_file(tmp_path):
@@ -230,7 +230,7 @@ def folder(tmp_path_factory):
 @given(arrays(float, (4, 2), elements=st.floats(-1e100, 1e100)), st.sampled_from([".csv", ".npy"]))
 def test_what_is_written_is_read_back_to_the_bit(folder, x, suffix):
     assume((x.std(axis=0) > 1e-10 * np.abs(x).max(axis=0)).all())
-    write_table(folder / f"x{suffix}", x, ["first, quoted", "second"])
+    write_frame(folder / f"x{suffix}", as_frame(x, ["first, quoted", "second"]))
     table = read_table(folder / f"x{suffix}")
     assert table.x.tobytes() == x.tobytes()
     if suffix == ".csv":
@@ -239,13 +239,13 @@ def test_what_is_written_is_read_back_to_the_bit(folder, x, suffix):
 
 def test_a_name_for_each_column_is_needed(tmp_path):
     with pytest.raises(ValueError, match="column"):
-        write_table(tmp_path / "x.csv", X, ["a"])
+        write_frame(tmp_path / "x.csv", as_frame(X, ["a"]))
     assert not list(tmp_path.iterdir())
 
 
 def test_writing_into_a_folder_that_is_not_there_is_an_os_error(tmp_path):
     with pytest.raises(FileNotFoundError):
-        write_table(tmp_path / "none" / "x.csv", X, ["a", "b"])
+        write_frame(tmp_path / "none" / "x.csv", as_frame(X, ["a", "b"]))
 
 
 def test_a_file_is_replaced_whole_and_with_ordinary_permissions(tmp_path):

@@ -220,9 +220,9 @@ def score(
 
 
 def _say_point_scores(found: "Likelihood", out: Path) -> None:
-    from motes.data import write_table
+    from motes.data import as_frame, write_frame
 
-    write_table(out, found.log_prob[:, None], ["log_prob"])
+    write_frame(out, as_frame({"log_prob": found.log_prob}))
     print(f"{_mean(found.log_prob)}, {len(found.log_prob):,} rows in {out}")
     if lost := int((~(found.error <= 0.01)).sum()):
         note(f"warning: {lost:,} rows are not exact to 0.01 nats: too far from all data.")
@@ -231,11 +231,10 @@ def _say_point_scores(found: "Likelihood", out: Path) -> None:
 def _say_table_scores(found: "RowLikelihood", out: Path, orders: int, smooth: bool, rows: int) -> None:
     import numpy as np
 
-    from motes.data import write_table
+    from motes.data import as_frame, write_frame
 
     several = orders > 1
-    columns = [found.log_prob, found.spread] if several else [found.log_prob]
-    write_table(out, np.stack(columns, axis=1), ["log_prob", "spread"][: len(columns)])
+    write_frame(out, as_frame({"log_prob": found.log_prob} | ({"spread": found.spread} if several else {})))
     possible = np.isfinite(found.log_prob)
     if possible.any():
         spread = f", spread over {orders} orders {found.spread[possible].mean():.4f}" if several else ""

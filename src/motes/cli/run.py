@@ -54,7 +54,7 @@ def train_run(
         >>> from motes.progress import Reporter
         >>> from motes.cli.options import Options
         >>> from motes.cli.run import train_run
-        >>> motes.data.write_table("points.csv", motes.make_shape("moons", 200), ["x", "y"])
+        >>> motes.data.write_frame("points.csv", motes.data.as_frame(motes.make_shape("moons", 200)))
         >>> options, quiet = Options(figures=False), Reporter(quiet=True)
         >>> changes = {"training.steps": 2}
         >>> trained, found = train_run("points.csv", Path("run"), "default", changes, options, quiet)

@@ -6,7 +6,7 @@
 from motes.data.datasets import DATASETS, dataset
 from motes.data.files import Blocks, read_frame, write_frame
 from motes.data.frames import Frame, as_frame
-from motes.data.points import read_table, write_table
+from motes.data.points import read_table
 from motes.data.shapes import SHAPES, make_labelled_shape, make_shape
 from motes.data.tables import Standardiser, Support, Table
 from motes.text_options import TextOptions
@@ -27,5 +27,4 @@ __all__ = [
     "read_frame",
     "read_table",
     "write_frame",
-    "write_table",
 ]

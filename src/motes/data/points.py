@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.data.arrays import TYPE_WORDS, Mask, Series, of_values
-from motes.data.files import read_frame, write_frame
+from motes.data.files import read_frame
 from motes.data.frames import Frame, as_frame
 from motes.data.readings import default_columns, doubt, is_code, is_number, ways_of
 from motes.data.tables import Array, Table, as_table
@@ -54,25 +54,6 @@ def read_table(
     if len(table.columns) < 2 and not given:  # what is made of a file is drawn in the plane
         raise DataError(f"'{path}' has 1 column; expected two or more numeric columns. In Python one will do.")
     return table
-
-
-def write_table(path: str | Path, x: Array, columns: Sequence[str]) -> None:
-    """Write rows (n, d) to a file, each number in full: `.csv`, `.tsv`, `.parquet`, `.npy` or `.npz`.
-
-    Raises:
-        UsageError: another suffix, not one name for each column, or in text a column that is named by a number.
-        OSError: the folder does not exist or cannot be written.
-
-    Example:
-        >>> from pathlib import Path
-        >>> motes.data.write_table("points.csv", np.array([[1.0, 2.5]]), ["x", "y"])
-        >>> print(Path("points.csv").read_text().strip())
-        x,y
-        1.0,2.5
-    """
-    if len(columns) != x.shape[1]:
-        raise UsageError(f"{x.shape[1]} columns but {len(columns)} names: {', '.join(columns)}.")
-    write_frame(path, as_frame(dict(zip(columns, x.T, strict=True))))
 
 
 def points_of(
