@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from motes.data.arrays import of_values
 from motes.data.frames import Frame
 from motes.data.shapes import SHAPES
-from motes.data.text import TextInMemory, read_text
 from motes.errors import UsageError, unknown
 from motes.text_options import TextOptions
 
@@ -113,6 +112,8 @@ def is_here(source: str) -> bool:
 
 
 def _penguins() -> Frame:
+    from motes.data.text import TextInMemory, read_text
+
     content = (resources.files("motes") / "data" / "datasets" / "penguins.csv").read_bytes()
     return read_text(TextInMemory("penguins.csv", content), TextOptions())
 

@@ -19,7 +19,6 @@ from motes.data.arrays import TYPE_WORDS, Series, Type, of_values
 from motes.data.datasets import named
 from motes.data.frames import Frame, as_frame, joined, unique_names
 from motes.data.readings import is_number
-from motes.data.text import header_of, read_text, text_in_parts
 from motes.errors import DataError, UsageError
 from motes.replacing import replacing
 from motes.text_options import SEPARATORS, TextOptions
@@ -67,6 +66,8 @@ def read_frame(path: str | Path, text: TextOptions = TextOptions()) -> Frame:
     suffix = suffix_of(path)
     with reading(path):
         if suffix in SEPARATORS:
+            from motes.data.text import read_text  # here and below: pyarrow loads with the first file
+
             return read_text(path, text)
         if suffix == ".parquet":
             return _read_parquet(path)
@@ -104,6 +105,8 @@ def width_of(path: Path, text: TextOptions) -> int:
     """
     if suffix_of(path) not in SEPARATORS:
         return len(read_frame(path, text).names)
+    from motes.data.text import header_of
+
     with reading(path):
         return len(header_of(path, text).names)
 
@@ -369,6 +372,8 @@ class Blocks:
         path = Path(path)
         suffix, whole = suffix_of(path), partial(read_frame, path, text)
         if suffix in SEPARATORS:
+            from motes.data.text import text_in_parts
+
             with reading(path):
                 parts = text_in_parts(path, text)
             if parts is not None:

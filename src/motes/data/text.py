@@ -16,20 +16,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+from pyarrow import compute
+from pyarrow import csv as arrow_csv
 
+from motes.data import readings
 from motes.data.arrays import Series, unsuitable
 from motes.data.frames import Frame, unique_names
-from motes.data.readings import (
-    Dates,
-    NumberFormat,
-    Way,
-    chosen,
-    default_columns,
-    is_code,
-    is_number,
-    two_readings,
-    ways_of,
-)
+from motes.data.natives import of_arrow
+from motes.data.readings import Dates, NumberFormat, Way, chosen, is_code, is_number, two_readings, ways_of
 from motes.errors import DataError
 from motes.text_options import TextOptions
 
@@ -116,7 +111,7 @@ def header_of(path: TextFile, options: TextOptions, say: Say = warn) -> Header:
                 f"{separator!r} between entries. If '{shown}' separates them, say --sep '{shown}'."
             )
     if any(is_number(entry.replace(options.decimal or ".", ".")) for entry in entries):
-        return Header(default_columns(len(entries)), line - 1)
+        return Header(readings.default_columns(len(entries)), line - 1)
     names = [entry.strip() or f"column {j}" for j, entry in enumerate(entries, start=1)]
     if unnamed := [name for entry, name in zip(entries, names, strict=True) if not entry.strip()]:
         say(f"'{path}': {unnamed[0]} has no name, and is called '{unnamed[0]}'.")
@@ -209,7 +204,6 @@ class Text:
         Raises:
             DataError: a row of another length, bytes that are no text, or a quote that nothing closes; with its line.
         """
-        import pyarrow as pa
 
         rows = 0
         try:
@@ -248,20 +242,18 @@ class Text:
                 yield rest, line
 
     def _parse(self, part: bytes, line: int) -> Any:
-        import pyarrow as pa
-        from pyarrow import csv
 
         names, separator = self.header.names, self.options.separator(str(self.path))
         end = separator.join([END] * len(names))
         # Without threads: after an error one is left behind, which now and then ends the process with it.
-        return csv.read_csv(
+        return arrow_csv.read_csv(
             io.BytesIO(b"%b\n%b" % (part, end.encode())),
-            csv.ReadOptions(column_names=names, skip_rows=0 if line else self.header.skip, use_threads=False),
-            csv.ParseOptions(delimiter=separator, newlines_in_values=True, invalid_row_handler=_skip_blank),
-            csv.ConvertOptions(
+            arrow_csv.ReadOptions(column_names=names, skip_rows=0 if line else self.header.skip, use_threads=False),
+            arrow_csv.ParseOptions(delimiter=separator, newlines_in_values=True, invalid_row_handler=_skip_blank),
+            arrow_csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()),
                 strings_can_be_null=True,
-                null_values=[*csv.ConvertOptions().null_values, *self.options.na],
+                null_values=[*arrow_csv.ConvertOptions().null_values, *self.options.na],
             ),
         )
 
@@ -338,8 +330,6 @@ class Column:
 
         One of the types is enough where there are no later rows.
         """
-        import pyarrow as pa
-        from pyarrow import compute
 
         options, before = self.text.options, self._rows
         self._rows += len(entries)
@@ -375,7 +365,6 @@ class Column:
 
     def _likely_types(self, text: str) -> list[Any]:
         """Those that its first entry may have."""
-        import pyarrow as pa
 
         if is_number(text.replace(self.text.options.decimal or ".", ".")):
             return [pa.int64(), *([pa.bool_()] if text in ("0", "1") else []), pa.float64()]
@@ -383,8 +372,6 @@ class Column:
 
     def _cast(self, plain: Any, kind: Any) -> Any:
         """Entries of a type; None where some are of another."""
-        import pyarrow as pa
-        from pyarrow import compute
 
         if kind == pa.float64() and self.text.options.decimal == ",":
             if compute.any(compute.match_substring(plain, ".")).as_py():
@@ -417,10 +404,6 @@ class Column:
 
     def read(self, entries: Any, made: Any = None) -> Series:
         """The entries of rows as what the column is; `made` is what `look` gave of them."""
-        import pyarrow as pa
-        from pyarrow import compute
-
-        from motes.data.natives import of_arrow
 
         where = f"'{self.text.path}'"
         if self.types is None:
@@ -451,7 +434,6 @@ def read_text(path: TextFile, options: TextOptions, say: Say = warn) -> Frame:
     Raises:
         DataError: as `motes.data.files.read_frame`.
     """
-    import pyarrow as pa
 
     text = Text.of(path, options, say)
     table = pa.concat_tables(text.tables())
