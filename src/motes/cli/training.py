@@ -100,6 +100,7 @@ def columns(
         changes: Say what a column is, such as columns.age=integer. Repeatable.
     """
     from motes.data import read_frame
+    from motes.evaluation.results import aligned
     from motes.evaluation.sources import overrides_of
     from motes.recipe_files import split_change
     from motes.tables import Schema
@@ -112,13 +113,8 @@ def columns(
         found = {"rows": schema.rows, "learned": learned, "columns": described, "relations": schema.related}
         print(json.dumps(found, indent=2))
         return 0
-    table = [("column", "kind", "becomes", "missing", "why")]
-    table += [
-        (" ".join(c["name"].split()), c["kind"], c["becomes"], f"{c['missing']:.0%}", c["why"]) for c in described
-    ]
-    widths = [max(len(row[j]) for row in table) for j in range(4)]
-    for row in table:
-        print("  ".join(entry.ljust(width) for entry, width in zip(row, (*widths, 0), strict=True)).rstrip())
+    lines = [(" ".join(c["name"].split()), c["kind"], c["becomes"], f"{c['missing']:.0%}", c["why"]) for c in described]
+    print(aligned(("column", "kind", "becomes", "missing", "why"), lines))
     print(f"\n{schema.rows:,} rows; {learned} of {len(described)} columns are learned.")
     if schema.dropped:
         print(f"Dropped, as you say: {', '.join(schema.dropped)}.")

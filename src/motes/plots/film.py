@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -370,35 +369,24 @@ def frames(
     if hold < 0:
         raise ValueError(f"hold is {hold}; expected a number of frames, 0 or more.")
     box = rasters.limits_of(out[0], out[-1]) if view.limits is None else rasters.as_limits(view.limits)
-    scenes: list[tuple[rasters.Points, float, rasters.Process]] = []
-    scenes += [(x, t, "forward") for x, t in zip(out, out_times.tolist(), strict=True)]
-    scenes += [(x, t, "reverse") for x, t in zip(back, back_times.tolist(), strict=True)]
-    captions = [(process, t, rasters.time_text(t, view.steps)) for _, t, process in scenes]
-    fixed = replace(view, limits=box)
-    return _film([x for x, _, _ in scenes], captions, fixed, size, hold, look)
-
-
-def _film(
-    clouds: list[rasters.Points],
-    captions: list[tuple[rasters.Process, float, str]],
-    view: rasters.View,
-    size: int,
-    hold: int,
-    look: Style,
-) -> Iterator[Frame]:
     foot, columns = caption_height(size), view.columns
-    assert view.limits is not None  # `frames` has set them
-    box = rasters.as_limits(view.limits)
     # Square pixels: what the box leaves free of the wider side shows more of the room, not a stretched cloud. Columns
     # of a table have no common unit that could be stretched.
     shown = box if columns else rasters.fill(box, size, size - foot)
-    room = _Room(clouds[0], shown, size, size - foot, look)
-    writer = Captions(size, look, f"{columns[0]} × {columns[1]}" if columns else view.note)
-    last = len(clouds) - 1
-    for i, (cloud, (process, t, text)) in enumerate(zip(clouds, captions, strict=True)):
-        frame = np.concatenate([room.draw(cloud), writer.draw(process, t, text)])
-        for _ in range(1 + hold if i in (0, last) else 1):
-            yield frame.copy()  # whoever draws on one frame must not find it in the next
+    scenes: list[tuple[rasters.Points, rasters.Process, float]] = []
+    scenes += [(x, "forward", t) for x, t in zip(out, out_times.tolist(), strict=True)]
+    scenes += [(x, "reverse", t) for x, t in zip(back, back_times.tolist(), strict=True)]
+    texts = [rasters.time_text(t, view.steps) for _, _, t in scenes]
+
+    def drawn() -> Iterator[Frame]:
+        room = _Room(out[0], shown, size, size - foot, look)
+        captions = Captions(size, look, f"{columns[0]} × {columns[1]}" if columns else view.note)
+        for i, ((cloud, process, t), text) in enumerate(zip(scenes, texts, strict=True)):
+            frame = np.concatenate([room.draw(cloud), captions.draw(process, t, text)])
+            for _ in range(1 + hold if i in (0, len(scenes) - 1) else 1):
+                yield frame.copy()  # whoever draws on one frame must not find it in the next
+
+    return drawn()
 
 
 class _Room:

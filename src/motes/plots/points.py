@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, LinearSegmentedColormap, to_hex, to_rgb, to_rgba_array
+from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb, to_rgba_array
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
@@ -60,12 +60,7 @@ def scatter(
     if ax is None:
         ax = canvas.new_axes(canvas.new_figure(5.0, 5.0, look), 1, 1, 1)
     draw_points(ax, points, classes, box, look, inches=4.5)
-    canvas.dress(ax, look, size=11)
-    frame_points(ax, box, columns, look)
-    if columns is not None:
-        ax.set(xlabel=columns[0], ylabel=columns[1])
-    if title is not None:
-        ax.set_title(title, pad=8)
+    _panel(ax, title, box, columns, look)
     if classes is not None:
         _legend(ax, classes, look)
     return ax
@@ -372,43 +367,27 @@ def comparison(
         _panel(ax, f"{len(points):,} {name} points", box, columns, look, first=ax is axes[0])
     axes[0].title.set_color(look.real)
     axes[1].title.set_color(look.synthetic)
-    drawn, chance = _difference(axes[2], ours, theirs, box, look)
+    share, chance = rasters.density_difference(ours, theirs, box, CELLS)
+    top = max(BEYOND_CHANCE * chance, float(np.abs(share).max()))
+    # From too few, in the colour of real rows, by the background to too many, in that of synthetic ones.
+    ends = [look.real, look.background, look.synthetic]
+    colours = LinearSegmentedColormap.from_list("motes-difference", ends, N=255)
+    scale: dict[str, Any] = {"cmap": colours, "vmin": -top, "vmax": top}
+    extent = (*box[0], *box[1])
+    drawn = axes[2].imshow(share, extent=extent, interpolation="bilinear", aspect="auto", zorder=1, **scale)
     _panel(axes[2], "synthetic - real density", box, columns, look, first=False)
     canvas.colour_bar(axes[2], drawn, f"share of the peak density\n(± {chance:.2g} expected by chance)", look)
     return figure
 
 
 def _panel(
-    ax: Axes, title: str, box: rasters.Limits, columns: Columns | None, look: canvas.Style, *, first: bool
+    ax: Axes, title: str | None, box: rasters.Limits, columns: Columns | None, look: canvas.Style, first: bool = True
 ) -> None:
     canvas.dress(ax, look, size=11)
     frame_points(ax, box, columns, look)
-    ax.tick_params(labelleft=first)
+    if not first:
+        ax.tick_params(labelleft=False)
     if columns is not None:
-        ax.set_xlabel(columns[0])
-        ax.set_ylabel(columns[1] if first else "")
-    ax.set_title(title, pad=6)
-
-
-def _difference(
-    ax: Axes, ours: rasters.Points, theirs: rasters.Points, box: rasters.Limits, look: canvas.Style
-) -> tuple[AxesImage, float]:
-    share, chance = rasters.density_difference(ours, theirs, box, CELLS)
-    top = max(BEYOND_CHANCE * chance, float(np.abs(share).max()))
-    (left, right), (low, high) = box
-    image = ax.imshow(
-        share,
-        extent=(left, right, low, high),
-        cmap=_diverging(look),
-        vmin=-top,
-        vmax=top,
-        interpolation="bilinear",
-        aspect="auto",
-        zorder=1,
-    )
-    return image, chance
-
-
-def _diverging(look: canvas.Style) -> Colormap:
-    """From too few, in the colour of real rows, by the background to too many, in that of synthetic ones."""
-    return LinearSegmentedColormap.from_list("motes-difference", [look.real, look.background, look.synthetic], N=255)
+        ax.set(xlabel=columns[0], ylabel=columns[1] if first else "")
+    if title is not None:
+        ax.set_title(title, pad=6)
