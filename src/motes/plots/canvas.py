@@ -53,8 +53,6 @@ class Style:
     background: str
     foreground: str
     """Text, and the curve that matters."""
-    points: str
-    """Specks that belong to no class."""
     accent: str
     """What the eye should find: the time, a reference line, the second curve."""
     muted: str
@@ -63,8 +61,6 @@ class Style:
     """How brightly a crowd of points lights the air around it, 0 to 1."""
     density: Colormap
     """From empty (the background) to crowded."""
-    contrast: str
-    """What is seen on every colour of `density`."""
     axes: bool
     """Whether points of the plane have a frame and ticks."""
     classes: tuple[str, ...] = CLASSES
@@ -90,11 +86,9 @@ STYLES: dict[str, Style] = {
         name="dark",
         background="#0b0908",
         foreground="#f4ead9",
-        points="#ffe9c4",
         accent="#ffb454",
         muted="#8f8272",
         glow=1.0,
-        contrast="#63b8ff",
         axes=False,
         density=_ramp(
             "dust",
@@ -110,11 +104,9 @@ STYLES: dict[str, Style] = {
         name="light",
         background="#ffffff",
         foreground="#1d2430",
-        points="#1f3d6b",
         accent="#c8541a",
         muted="#747c88",
         glow=0.0,
-        contrast="#d1601c",
         axes=True,
         density=_ramp(
             "ink",
