@@ -41,6 +41,12 @@ def test_so_it_is_in_every_column_and_anywhere_in_a_large_file(cell, row, table)
         read_frame(table({row: cell}, MANY))
 
 
+def test_a_quote_that_is_open_in_the_names_of_the_columns_is_named(tmp_path):
+    (tmp_path / "t.csv").write_text('x,"k\n1,2\n3,4\n')
+    with pytest.raises(DataError, match="The names go over 3 lines: a quote opens in them"):
+        read_frame(tmp_path / "t.csv")
+
+
 def test_an_encoding_of_its_own_makes_no_difference(table):
     path = table({10: '10.5,3,"n0'}, encoding="utf-16")
     with pytest.raises(DataError, match=r"row 11 of .*\(line 12\): a quote opens"):

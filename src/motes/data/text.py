@@ -222,7 +222,9 @@ class Text:
                     raise DataError(message) from None
             raise DataError(f"'{self.path}' is not a text of rows and columns: {str(error).rstrip('.')}.") from None
         if not rows:
-            raise DataError(f"'{self.path}' names its columns and has no rows.")
+            breaks = sum(name.count("\n") for name in self.header.names)
+            quote = f" The names go over {breaks + 1:,} lines: a quote opens in them that is closed late or never."
+            raise DataError(f"'{self.path}' names its columns and has no rows." + (quote if breaks else ""))
 
     def _parts(self) -> Iterator[tuple[bytes, int]]:
         """The bytes of the text in UTF-8, cut where rows end, and how many lines are before them."""
@@ -260,7 +262,8 @@ class Text:
     def _open_quote(self, row: int, end: int, cell: str) -> DataError:
         """What is to be said of the last cell, which goes on up to the line `end`."""
         lines = cell.partition(END)[0].rstrip().count("\n")
-        swallows = f": the {lines:,} lines after it would be part of that cell" if lines else ""
+        after = "line" if lines == 1 else f"{lines:,} lines"
+        swallows = f": the {after} after it would be part of that cell" if lines else ""
         return DataError(
             f"row {row:,} of '{self.path}' (line {end - lines:,}): a quote opens in the last column, "
             f"'{self.header.names[-1]}', and nothing closes it before the end of the file{swallows}. Remove the quote, "
