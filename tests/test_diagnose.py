@@ -5,7 +5,7 @@ import pytest
 
 import motes
 from motes.evaluation.findings import as_options, gaussian_kl, prior_kl
-from motes.pipeline import diagnose
+from motes.fitting import diagnose
 
 
 def names(*arguments, **options):

@@ -21,7 +21,7 @@ from fits import fit_points, fit_table
 from motes.data.files import read_frame
 from motes.errors import RecipeError
 from motes.evaluation.sources import read_points
-from motes.pipeline import prepared
+from motes.fitting import prepared
 from motes.points.denoisers import LearnedVariance
 from motes.points.exact import GaussianOracle
 from motes.points.fitting import PointData

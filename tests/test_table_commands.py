@@ -427,7 +427,7 @@ def test_an_interrupt_before_the_first_step_stands_in_nobodys_way(run, motes_com
         raise motes.errors.TrainingError("the loss was not finite")
 
     for trouble, expected in ((interrupted, 130), (interrupted, 130), (broken, 1), (broken, 1)):
-        monkeypatch.setattr("motes.pipeline.fit_table", trouble)
+        monkeypatch.setattr("motes.fitting.fit_table", trouble)
         code, _, _ = motes_command("train", run / "people.csv", "--out", "here")
         assert code == expected
     assert not list((tmp_path / "here").iterdir())

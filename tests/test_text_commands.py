@@ -15,8 +15,8 @@ import motes
 from motes import cli
 from motes.data.files import read_frame
 from motes.evaluation.sources import read_rows, source_of
+from motes.fitting import suited
 from motes.loading import load
-from motes.pipeline import suited
 from motes.text_options import TextOptions
 from tables import untrained
 

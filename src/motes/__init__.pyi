@@ -15,9 +15,8 @@ from .errors import MotesError
 from .estimator import DiffusionModel
 from .evaluation.metrics import c2st, compare, sliced_w2
 from .evaluation.posteriors import calibration
-from .fitting import fit
+from .fitting import diagnose, fit
 from .loading import load
-from .pipeline import diagnose
 from .points.guidance import Guidance, Sampling
 from .points.model import PointModel
 from .points.posterior_model import PosteriorModel

@@ -35,8 +35,8 @@ from motes.data.frames import joined, unique_names
 from motes.data.natives import collected, in_library, is_frame, names_of
 from motes.data.templates import keep, kept, template_of, without, without_values
 from motes.errors import DataError, ModelFileError, RecipeError, UsageError, check_count, check_seed
+from motes.fitting import warn_if_interrupted
 from motes.loading import model_path, of_parts
-from motes.pipeline import warn_if_interrupted
 from motes.recipes import load_recipe
 from motes.tables.fitting import fit_table
 from motes.tables.model import TableModel

@@ -191,7 +191,7 @@ def explore(
 
 def _trained(shape: str, quiet: bool) -> Any:
     """A model of a shape that has none at hand, by the default recipe."""
-    from motes.pipeline import prepared, trained
+    from motes.fitting import prepared, trained
     from motes.recipes import load_recipe
 
     return trained(prepared(shape, load_recipe("default"), 0), 0, Reporter(quiet))

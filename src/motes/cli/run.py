@@ -22,7 +22,7 @@ from motes.evaluation import Evaluation
 from motes.evaluation.losses import Estimate
 from motes.evaluation.models import compare_points, compare_table, least_loss
 from motes.evaluation.sources import PointSource
-from motes.pipeline import Prepared, prepared, trained
+from motes.fitting import Prepared, prepared, trained
 from motes.plots import write_page
 from motes.points import PointRecipe
 from motes.progress import Reporter

@@ -49,7 +49,7 @@ def train(
     with loading():
         from motes.cli.folders import seed_of
         from motes.cli.run import train_run
-        from motes.pipeline import suited
+        from motes.fitting import suited
 
     changes = [*changes, *text_changes(text)]
     if given_columns is not None:

@@ -26,7 +26,7 @@ from motes.explorer.live import Live
 from motes.explorer.messages import Answer, Request
 from motes.explorer.origins import Sketch, Upload, read_upload
 from motes.explorer.subjects import Subject, require_origin
-from motes.pipeline import diagnose
+from motes.fitting import diagnose
 from motes.points import DiscreteVP, PointRecipe
 from motes.points.schedules import MOST_KNOTS, KnotSchedule
 from motes.progress import OnProgress
