@@ -8,7 +8,7 @@ from tests.tables import TINY, untrained
 
 import motes
 from fits import fit_points, fit_table
-from motes import pipeline
+from motes import fitting
 from motes.cli import answers as samples
 from motes.cli import figures as point_figures
 from motes.cli import folders as checkpoints
@@ -104,7 +104,7 @@ def test_the_schema_of_a_file_follows_the_recipe(tmp_path):
     rows = [f"{k},{k % 3 or ''},{k + (k % 3)}" for k in np.random.default_rng(0).integers(0, 150, 200)]
     path.write_text("\n".join(["a,b,sum", *rows]))
     made = {
-        key: pipeline.prepared(str(path), load_recipe("table", {f"table.{key}": value}), 0).schema
+        key: fitting.prepared(str(path), load_recipe("table", {f"table.{key}": value}), 0).schema
         for key, value in (("bins", 5), ("relations", False), ("missing", "ignore"))
     }
     assert max(part.count for part in made["bins"].parts) == 5 < max(part.count for part in made["missing"].parts)
