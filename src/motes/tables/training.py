@@ -278,7 +278,8 @@ def table_task(
 
 def vectors_of(networks: MaskedNetwork) -> NDArray[np.float32]:
     """The weights (M, p) of members with a leading axis."""
-    return np.concatenate([np.reshape(part, (len(part), -1)) for part in jax.tree.leaves(networks)], axis=1)
+    parts = map(np.asarray, jax.tree.leaves(networks))  # NumPy compiles nothing
+    return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
 
 
 def members_with(networks: MaskedNetwork, vectors: Any) -> MaskedNetwork:

@@ -112,7 +112,7 @@ class Validation:
         choose = lambda a, b: np.where(better.reshape(-1, *(1,) * (np.ndim(a) - 1)), a, b)  # NumPy compiles nothing
         self.best = now if self.best is None else jax.tree.map(choose, now, self.best)
         self._values = np.minimum(found, self._values)
-        step, mean = int(np.mean(now.step)), float(found.mean())
+        step, mean = int(np.asarray(now.step).mean()), float(found.mean())
         self.looks.append((step, mean))
         if mean < self._least_loss:
             self._least, self._least_loss, self._least_step = rows, mean, step
@@ -375,12 +375,16 @@ class TrainingState(Generic[N]):
         task, validation = self.task, self._validation
         best = validation.best if validation and validation.best else self.weights
         ends = best if len(best.step) == 1 else self.weights  # members may have different best steps
-        end = int(ends.step[0])
+        end = int(np.asarray(ends.step)[0])
         shots = {step: both for step, both in self._snapshots.items() if step < end}
         if end and task.snapshots:
             shots[end] = ends.average, ends.last
         stored = {step: powers for step, powers in self._stored.items() if step < end} | {end: np.asarray(ends.powers)}
-        vectors = lambda powers: np.stack([ravelled(task.network(powers[:, k])) for k in range(powers.shape[1])])
+
+        def vectors(powers: Any) -> NDArray[np.float32]:  # as `weights_of` has them, (lengths, p of all members)
+            each = [powers[:, k] for k in range(powers.shape[1])]
+            return np.stack(each)[:, 0] if len(powers) == 1 else np.stack([ravelled(task.network(one)) for one in each])
+
         trained = Trained(
             task.network(best.average),
             task.network(best.last),
@@ -388,7 +392,7 @@ class TrainingState(Generic[N]):
             self.seconds,
             interrupted,
             np.array(validation.looks) if validation else np.zeros((0, 2)),
-            float(np.mean(best.step)) if validation else None,
+            float(np.asarray(best.step).mean()) if validation else None,
             [Snapshot(step, *map(task.network, both)) for step, both in shots.items()],
             Averages.of(LENGTHS, {step: vectors(one) for step, one in stored.items()})
             if task.averages and end
