@@ -98,6 +98,22 @@ def test_cells_are_fixed_with_the_keyboard_alone(visit):
 
 
 @pytest.mark.slow
+def test_a_cell_is_set_to_missing_and_is_known_then(visit, answers):
+    with visit() as page:
+        seen(page)
+        page.get_by_label("sex", exact=True).select_option("missing")
+        answered(page, ["sex"])
+        assert row(page) == {"sex": None}
+        mass = dict(zip((one.column for one in answers.shelf.table("penguins").bars), range(8), strict=True))[
+            "body_mass_g"
+        ]
+        expected = answers.shelf.table("penguins").conditionals({"sex": None})[mass]
+        assert p_of(page, "body_mass_g") == pytest.approx(expected, abs=1e-5) and expected[-1] > 0.05
+        said = page.locator(f"#cells .cell:nth-child({mass + 1}) .small").inner_text()
+        assert said.startswith("half of it from ") and "missing in " in said
+
+
+@pytest.mark.slow
 def test_what_a_cell_cannot_be_is_said(visit):
     with visit() as page:
         seen(page)

@@ -308,7 +308,10 @@ class Card {
     if (over !== undefined && !known) return `${column.texts[over]}: ${percent(p[over])}`;
     if (known) return nats === undefined ? "" : `adds ${number(nats, 3)} nats to log p`;
     if (this.lined) return "";
-    return `half of it from ${this.#at(quantile(p, 0.25))} to ${this.#at(quantile(p, 0.75))}`;
+    const there = column.missing ? p.subarray(0, -1) : p, total = there.reduce((sum, one) => sum + one, 0);
+    const said = total < 0.5 ? [] : [`half of it from ${this.#at(quantile(there, 0.25 * total))} to ${this.#at(quantile(there, 0.75 * total))}`];
+    if (total < 0.995) said.push(`missing in ${percent(1 - total)}`);
+    return said.join("; ");
   }
 
   /** A bar as one word. */
@@ -318,7 +321,7 @@ class Card {
   }
 }
 
-/** The bar in which so large a share of the probability ends. */
+/** The bar in which so much of the probability ends. */
 function quantile(p, share) {
   let upto = 0;
   for (let k = 0; k < p.length; k++) {
