@@ -45,6 +45,9 @@ def test_customers_are_learned_beyond_the_mixture_and_the_training_stops_in_time
     rows, fresh = customers(3000, 1), customers(2000, 2)
     changes = {"table.calibrate": False}
     model = motes.fit(rows, changes=changes, verbose=False)
+    drawn = model.sample(2000, seed=3)
+    total, bmi = drawn.total / (drawn.fee * drawn.seats) - 1, drawn.bmi - drawn.weight / drawn.height**2
+    assert (total.abs() < 0.0101).mean() > 0.75 and (bmi.dropna().abs() < 0.051).all()  # .856; the error of .75 is .01
     alone = motes.fit(rows, changes=changes | MIXTURE, verbose=False)
     log_p, log_p_alone = model.score_samples(fresh), alone.score_samples(fresh)
     possible = np.isfinite(log_p_alone)  # the others hold a value that no training row has

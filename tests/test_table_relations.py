@@ -63,6 +63,26 @@ def test_a_sum_copies_and_a_linear_relation_are_found():
     np.testing.assert_allclose(found.value("minute", {"clock": np.array([1259]), "hour": np.array([12])}), [59])
 
 
+def test_products_and_ratios_that_hold_nearly_are_found():
+    rng = np.random.default_rng(0)
+    fee, seats = np.round(rng.lognormal(3, 0.6, 2000), 2), 1 + rng.negative_binomial(2, 0.2, 2000)
+    height = np.round(rng.normal(1.72, 0.09, 2000), 2)
+    weight = np.round(np.exp(rng.normal(3.2, 0.15, 2000)) * height**2, 1)
+    off = rng.uniform(0.99, 1.01, 2000) * np.where(np.arange(2000) < 20, 3, 1)  # a row in a hundred breaks it
+    frame = {"fee": fee, "seats": seats, "total": np.round(fee * seats * off, 2)}
+    frame |= {"height": height, "weight": weight, "bmi": np.round(weight / height**2, 1)}
+    frame["weight"][20:300] = np.nan
+    schema = Schema.fit(pd.DataFrame(frame))
+    assert "bmi = height^-2 * weight in all rows" in schema.related
+    (total,) = (one for one in schema.relations if one.columns[0] == "total")
+    assert total.words.startswith("total = fee * seats to 0.9%") and 0.85 < total.share_of("seats") < 0.99
+    given = {"total": np.array([61.0]), "seats": np.array([3])}
+    np.testing.assert_allclose(total.value("fee", given), 61 / 3)
+    # With a twentieth of noise it is none, nor is anything else of columns that merely grow together.
+    noisy = {"fee": fee, "seats": seats, "total": np.round(fee * seats * rng.uniform(0.95, 1.05, 2000), 2)}
+    assert not Schema.fit(pd.DataFrame(noisy)).relations
+
+
 @pytest.mark.parametrize(("broken", "rows"), [(1, "nearly all"), (20, "99% of the"), (100, None)])
 def test_a_linear_relation_that_some_rows_break_is_found(broken, rows):
     """In nine of ten groups of 20 rows, and more, no row breaks it; if 5 % do, in a third."""

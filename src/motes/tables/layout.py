@@ -434,9 +434,10 @@ class Linker:
         for i, (j, relations) in enumerate(self.of_part.items()):
             for r, relation in enumerate(relations):
                 others[i, r, self._others(j, relation)] = True
-                share = np.clip(relation.share, 1e-4, 1 - SURE)
+                given = relation.share_of(self.schema.parts[j].column)
+                share = np.clip(given, 1e-4, 1 - SURE)
                 log_odds[i, r] = np.log(share / (1 - share))
-                if 0 < relation.shares[0] <= BROKEN:
+                if 0 < relation.shares[0] <= BROKEN and given == relation.share:
                     log_least[i, r] = np.log(SOFT) - log_odds[i, r]
         return Links(np.array([*self.of_part], np.int32), others, log_odds, log_least)
 
@@ -466,7 +467,9 @@ class Linker:
             assert target.step is not None  # as it has a relation
             values = {self.schema.parts[i].column: self._numbers(i, codes, y, known) for i in others}
             x = np.where(known, relation.value(target.column, values), 0.0)
-            entries = target.encode(target.nearest(x))[0]
+            numbers = target.nearest(x)
+            x = numbers if relation.within else x  # a product need not be a value of the column
+            entries = target.encode(numbers)[0]
             possible = known & (entries.codes != IMPOSSIBLE)
             found = np.where(possible, entries.codes, 0).astype(np.int32)
             # A value that the column does not give back, such as one that was never seen among few, is none.

@@ -1,6 +1,7 @@
 """Relations between columns: sums, differences, order, and labels that follow from others.
 
     w_1 x_1 + ... + w_m x_m = constant    in a share of the rows, and in more than chance brings about
+    x_1 = c x_2^a x_3^b                   nearly: to a few per cent, in most rows
     x_a <= x_b (<= x_a + most)            in all rows or nearly all, although rows lie close to the border
 
 A relation gives each of its columns from the others. Only numbers of equal distance (whole or rounded ones) have them:
@@ -35,6 +36,9 @@ WIDEST = 60  # columns of numbers in which sums of two others are looked for
 EQUAL = 1e-3  # of a step, up to which two numbers are the same
 SEVERAL = 4  # relations of one column, at most
 CLOSE = 1e-9  # unexplained share of a variance, up to which a column is linear in two others,
+CLOSE_LOGS = 1e-3  # and up to which its logarithm is in those of two others,
+POWERS = 0.5, 0.05  # with exponents that are multiples of the first number to the second,
+SPREAD = 0.02  # if the product is so near in 9 of 10 rows, relative to it
 GROUP = 20  # in most groups of so many rows, at least: rows that break the relation are in few of them
 EXPECTED = 12.0  # rows that would lie beyond a border if it were none: one in 3,000 has none there by chance
 BAND = 0.05, 60  # of the rows, and so many at most, that lie in the band along the border which says so
@@ -43,6 +47,7 @@ FEWER = 10.0  # and so many times fewer than would by chance, or if there were n
 EACH = 20  # rows to each gap between two ends, from which all gaps have their shares
 ENDLESS = 1e20  # microseconds: no two dates are so far apart
 LIMIT = 2.0**52  # up to which sums of float64 are exact
+LARGEST_LOG = 700.0  # of a product that has a float64
 
 R = TypeVar("R", "Relation", "Dependency")
 
@@ -71,7 +76,7 @@ class Rule(Protocol):
 
 @dataclass(frozen=True)
 class Relation:
-    """weights . values of columns = constant.
+    """weights . values of columns = constant, or the same of their logarithms.
 
     Attributes:
         columns: (m,), at least two.
@@ -79,6 +84,8 @@ class Relation:
         constant: the right side.
         share: of the training rows in which it holds.
         step: distance of two neighbouring numbers of the first column.
+        within: of logarithms, how far 9 of 10 rows are from it at most, relative to the first column; 0: of the values.
+        rounded: of logarithms, (m,), the share of the rows in which each column is what the others give, rounded.
     """
 
     columns: tuple[str, ...]
@@ -86,6 +93,12 @@ class Relation:
     constant: float
     share: float
     step: float
+    within: float = 0.0
+    rounded: tuple[float, ...] = ()
+
+    def share_of(self, target: str) -> float:
+        """Of the training rows in which the column `target` is exactly what the others give."""
+        return self.rounded[self.columns.index(target)] if self.within else self.share
 
     @property
     def shares(self) -> tuple[float, ...]:
@@ -94,9 +107,11 @@ class Relation:
 
     def cases(self, values: Mapping[str, Array]) -> NDArray[np.integer]:
         """0 where it is broken, otherwise 1, (n,)."""
-        first = self.columns[0]
-        broken = np.abs(self.value(first, values) - values[first]) > self.step / 2
-        return np.where(broken, 0, 1)
+        return np.where(self._misses(self.columns[0], values, self.step), 0, 1)
+
+    def _misses(self, target: str, values: Mapping[str, Array], step: float) -> NDArray[np.bool_]:
+        """Where the column `target`, whose numbers are a step apart, is not what the others give, (n,)."""
+        return np.abs(self.value(target, values) - values[target]) > step * (0.5 + EQUAL)
 
     def value(self, target: str, values: Mapping[str, Array]) -> Array:
         """What the column `target` must be, (n,), where the others have the `values` (n,) each."""
@@ -105,8 +120,8 @@ class Relation:
             if column == target:
                 own = weight
             else:
-                rest = rest - weight * values[column]
-        return rest / own
+                rest = rest - weight * (_logs(values[column]) if self.within else values[column])
+        return np.exp(np.clip(rest / own, -LARGEST_LOG, LARGEST_LOG)) if self.within else rest / own
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -116,6 +131,9 @@ class Relation:
     @property
     def words(self) -> str:
         """The relation as a sentence, solved for the first column."""
+        if self.within:
+            near = rows_of(self.share) if self.shares[0] <= BROKEN else f"to {self.within:.1%} in 90% of the rows"
+            return f"{self.columns[0]} = {self._product} {near}"
         own, rest = self.weights[0], zip(self.columns[1:], self.weights[1:], strict=True)
         terms = [(-weight / own, column) for column, weight in rest]
         terms.sort(key=lambda term: term[0] < 0)  # a sum begins with what is added
@@ -123,6 +141,20 @@ class Relation:
         if self.constant:
             addends.append(_term(self.constant / own, "", first=False))
         return f"{self.columns[0]} = {' '.join(addends)} {rows_of(self.share)}"
+
+    @property
+    def _product(self) -> str:
+        """What the first column is, nearly, such as "weight * height^-2"."""
+        own, rest = self.weights[0], zip(self.columns[1:], self.weights[1:], strict=True)
+        factors = [column if -weight == own else f"{column}^{-weight / own:g}" for column, weight in rest]
+        if self.constant:
+            factors.insert(0, f"{np.exp(self.constant / own):.4g}")
+        return " * ".join(factors)
+
+
+def _logs(x: Array) -> Array:
+    """Natural logarithms (n,) of numbers, NaN where they are not positive."""
+    return np.log(np.where(x > 0, x, np.nan))
 
 
 def _term(weight: float, column: str, *, first: bool) -> str:
@@ -207,6 +239,11 @@ def relations_in(frame: Frame, kinds: Sequence[Kind]) -> tuple[Relation, ...]:
         checked = _checked(relation, columns, steps, rare, rows, mixed)
         if checked is not None:
             found.append((checked.share, checked))
+    positive = [name for name in names[:WIDEST] if np.nanmin(columns[name], initial=np.inf) > 0]
+    for relation in _products(positive, {name: columns[name][looked] for name in positive}, steps):
+        near = _nearness(relation, columns, steps)
+        if near is not None:
+            found.append((near.share, near))
     found.sort(key=lambda pair: (-pair[0], len(pair[1].columns)))
     return tuple(few_of_each([relation for _, relation in found]))
 
@@ -257,7 +294,47 @@ def _stands_out(off: Array) -> NDArray[np.bool_]:
 
 
 def _linear(names: Sequence[str], x: Array, steps: Array) -> Iterator[Relation]:
-    """Columns that are linear in one or two others in all rows or nearly all, with weights other than 1.
+    """Columns that are linear in one or two others in all rows or nearly all, with weights other than 1."""
+    for which, rows in _explained_columns(x, CLOSE):
+        yield from _solved(names, rows, steps, which)
+
+
+def _products(names: Sequence[str], x: Mapping[str, Array], steps: Mapping[str, float]) -> Iterator[Relation]:
+    """Columns of positive numbers that are nearly products of powers of two others."""
+    if len(names) < 3:
+        return
+    logs = np.stack([_logs(x[name]) for name in names], axis=1)
+    unit, most = POWERS
+    for which, rows in _explained_columns(logs, CLOSE_LOGS):
+        if len(which) < 3:
+            continue
+        design = np.column_stack([rows[:, which[1:]], np.ones(len(rows))])
+        found = np.linalg.lstsq(design, rows[:, which[0]], rcond=None)[0][:-1]
+        powers = np.round(found / unit) * unit
+        if (powers != 0).all() and (np.abs(found - powers) <= most).all():
+            columns = tuple(names[i] for i in which)
+            yield Relation(columns, (1.0, *map(float, -powers)), 0.0, 0.0, steps[columns[0]], SPREAD)
+
+
+def _nearness(relation: Relation, columns: Mapping[str, Array], steps: Mapping[str, float]) -> Relation | None:
+    """The product with its constant, its share of all rows and how near the others are, if they are near enough."""
+    first = relation.columns[0]
+    off = _logs(columns[first]) - _logs(relation.value(first, columns))
+    off = off[~np.isnan(off)]
+    constant = float(np.median(off))
+    if abs(constant) < SPREAD * NEAR[-1] / np.sqrt(len(off)):
+        constant = 0.0
+    within = float(np.quantile(np.abs(np.expm1(off - constant)), 0.9))
+    if within > SPREAD or len(np.unique(columns[first])) < DISTINCT:
+        return None
+    made = replace(relation, constant=constant, within=max(within, EQUAL))
+    known = ~np.logical_or.reduce([np.isnan(columns[column]) for column in made.columns])
+    rounded = [1 - made._misses(column, columns, steps[column])[known].mean() for column in made.columns]
+    return replace(made, share=float(rounded[0]), rounded=tuple(map(float, rounded)))
+
+
+def _explained_columns(x: Array, close: float) -> Iterator[tuple[list[int], Array]]:
+    """Columns of x (n, d) with one or two others in which they are linear, and rows (m, d) that show it best.
 
     That is seen in most groups of a few rows, for a row that breaks the relation is in hardly any, or in all rows.
     """
@@ -269,22 +346,22 @@ def _linear(names: Sequence[str], x: Array, steps: Array) -> Iterator[Relation]:
     correlations = [_correlations(group) for group in groups]
     explained: set[frozenset[int]] = set()
     for a, b in combinations(range(x.shape[1]), 2):
-        if (rows := _where_least(groups, [1 - r[:, a, b] ** 2 for r in correlations])) is not None:
+        if (rows := _where_least(groups, [1 - r[:, a, b] ** 2 for r in correlations], close)) is not None:
             explained.add(frozenset((a, b)))
-            yield from _solved(names, rows, steps, [a, b])
+            yield [a, b], rows
     for a, b in combinations(range(x.shape[1]), 2):
         if frozenset((a, b)) in explained:
             continue
         with np.errstate(divide="ignore", invalid="ignore"):
             rests = [1 - _explained(r, a, b) for r in correlations]
-        likely = np.flatnonzero(np.min([np.median(rest, axis=0) for rest in rests], axis=0) < CLOSE)
+        likely = np.flatnonzero(np.min([np.median(rest, axis=0) for rest in rests], axis=0) < close)
         for j in map(int, likely):
             if j in (a, b) or any(known <= {j, a, b} for known in explained):
                 continue
-            rows = _where_least(groups, [rest[:, j] for rest in rests])
+            rows = _where_least(groups, [rest[:, j] for rest in rests], close)
             assert rows is not None
             explained.add(frozenset((j, a, b)))
-            yield from _solved(names, rows, steps, [j, a, b])
+            yield [j, a, b], rows
 
 
 def _correlations(groups: Array) -> Array:
@@ -302,10 +379,10 @@ def _explained(r: Array, a: int, b: int) -> Array:
     return np.where(inside > CLOSE, both / inside, 0.0)
 
 
-def _where_least(groups: Sequence[Array], rests: Sequence[Array]) -> Array | None:
+def _where_least(groups: Sequence[Array], rests: Sequence[Array], close: float) -> Array | None:
     """The rows (m, d) that leave the least, if most groups or all rows leave next to nothing; `rests` (g,) of each."""
     for group, rest in zip(groups, rests, strict=True):
-        if np.median(rest) < CLOSE:
+        if np.median(rest) < close:
             found: Array = group[int(rest.argmin())]
             return found
     return None
@@ -471,6 +548,10 @@ class Dependency:
     def share(self) -> float:
         """Of the rows in the domain in which it holds, with half a row against it."""
         return (self.rows - self.broken + 0.5) / (self.rows + 1)
+
+    def share_of(self, target: str) -> float:
+        """The same, of the only column that it gives."""
+        return self.share
 
     @property
     def shares(self) -> tuple[float, ...]:
