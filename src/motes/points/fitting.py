@@ -151,8 +151,12 @@ def _whole(data: PointData, recipe: PointRecipe) -> tuple[Table, PointRecipe]:
             "`fit(..., given=...)`."
         )
     observed = None if given is None else context_table(given, len(whole), whole.columns)
-    if recipe.conditions.learned:
-        whole, recipe, observed = _joined(whole, observed), _given_named(recipe, observed), None
+    if recipe.conditions.learned and observed is not None:  # all columns are points; any are learned given any others
+        if np.isnan(observed.x).any():
+            raise DataError("given has missing entries, and recipe 'any' learns whole rows. Leave out such rows.")
+        recipe = replace(recipe, data=replace(recipe.data, given=observed.columns))
+        names = *whole.columns, *observed.columns
+        whole, observed = Table(np.hstack([whole.x, observed.x]), names, whole.labels), None
     return _labelled(replace(whole, given=observed), data.labels, recipe), recipe
 
 
@@ -210,7 +214,9 @@ def _as_learned(
 ) -> _Points:
     """The distinct rows with a weight above 0, in the units of the network, each with what the network is given."""
     table, heavy = _distinct(whole, weights)
-    classes = _classes(table, heavy, start)
+    classes = None
+    if table.labels is not None:
+        classes = (start and start.classes) or Classes.of(table.labels, heavy)
     units = start.standardiser if start else standardiser_of(table, recipe, heavy)
     if start:
         start.check_constants(table.x, "the data")
@@ -219,22 +225,6 @@ def _as_learned(
     labels = None if classes is None else classes.numbers(table.labels, len(z))
     masks = _masks(table, units.varies, recipe, seed)
     return _Points(Rows(left, labels, heavy, context=numbers, masks=masks), units, classes, context)
-
-
-def _joined(points: Table, observed: Table | None) -> Table:
-    """All columns as points, where any are learned given any others."""
-    if observed is None:
-        return points
-    if np.isnan(observed.x).any():
-        raise DataError("given has missing entries, and recipe 'any' learns whole rows. Leave out such rows.")
-    return Table(np.hstack([points.x, observed.x]), (*points.columns, *observed.columns), points.labels)
-
-
-def _given_named(recipe: PointRecipe, observed: Table | None) -> PointRecipe:
-    """With the names of the columns of `given`."""
-    if observed is None:
-        return recipe
-    return replace(recipe, data=replace(recipe.data, given=observed.columns))
 
 
 def _masks(table: Table, varies: NDArray[np.bool_], recipe: PointRecipe, seed: int) -> NDArray[np.bool_] | None:
@@ -305,29 +295,14 @@ def _distinct(whole: Table, weights: ArrayLike | None) -> tuple[Table, Array | N
 
     So a weight of 2 is two copies, to the bit.
     """
-    rows, heavy = _counting(len(whole), weights)
-    table = whole.take(rows)
+    heavy = np.ones(len(whole)) if weights is None else check_weights(weights, len(whole))
+    if weights is not None and (heavy > 0).sum() < 2:
+        raise DataError(f"{(heavy > 0).sum()} rows have a weight above 0; expected at least 2.")
+    rows = np.flatnonzero(heavy)
+    table, heavy = whole.take(rows), heavy[rows]
     _, first, which = np.unique(content_keys(frame_of(table, LABEL)), return_index=True, return_inverse=True)
     sums, order = np.bincount(which, heavy), np.argsort(first)
     return table.take(first[order]), None if np.ptp(sums) == 0 else sums[order].astype(np.float64)
-
-
-def _counting(n: int, weights: ArrayLike | None) -> tuple[NDArray[np.int64], Array]:
-    """The numbers of those of `n` rows that count, and their weights."""
-    if weights is None:
-        return np.arange(n), np.ones(n)
-    numbers = check_weights(weights, n)
-    if (numbers > 0).sum() < 2:
-        raise DataError(f"{(numbers > 0).sum()} rows have a weight above 0; expected at least 2.")
-    rows = np.flatnonzero(numbers)
-    return rows, numbers[rows]
-
-
-def _classes(table: Table, weights: Array | None, start: GaussianModel | None) -> Classes | None:
-    """Those of `start`, if it knows any, or those that occur."""
-    if table.labels is None:
-        return None
-    return (start and start.classes) or Classes.of(table.labels, weights)
 
 
 def _context(
