@@ -1,4 +1,4 @@
-"""What is registered and is no part of a recipe: kinds of a table's columns, and metrics of points."""
+"""Classes of your own: parts of recipes, kinds of a table's columns, metrics of points."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -16,23 +16,8 @@ from motes.training.recipe import check_class
 
 C = TypeVar("C", bound=type)
 
+# Names of motes, in the sections that are no parts of a recipe.
 TAKEN = {"column": {*BUILT_IN, IDENTIFIER, DROP}, "metric": {*METRICS, *OF_THE_MODEL}}
-
-
-def adding(section: str, kind: str) -> Callable[[C], C]:
-    """The decorator that `motes.register` gives for a section of `TAKEN`.
-
-    Raises:
-        UsageError: the name of what comes with motes; the decorator raises it for a class that does not suit.
-    """
-    if kind in TAKEN[section]:
-        raise UsageError(f"got {section}.kind = '{kind}', which is a part of motes; expected a name of your own.")
-
-    def add(cls: C) -> C:
-        (_add_column if section == "column" else _add_metric)(kind, cls)
-        return cls
-
-    return add
 
 
 def _add_column(kind: str, cls: type[Kind]) -> None:
@@ -52,9 +37,6 @@ def _add_metric(kind: str, cls: type[PointMetric]) -> None:
             f"{', '.join(SECTIONS)}, and what it measures in a phrase."
         )
     metric(kind)(cls)
-
-
-BESIDE = ("column", "metric")  # are registered, and are no parts of a recipe
 
 
 def register(section: str, kind: str) -> Callable[[C], C]:
@@ -87,10 +69,17 @@ def register(section: str, kind: str) -> Callable[[C], C]:
         >>> motes.load_recipe("default", {"grid.kind": "halving", "grid.steps": 4}).grid
         Halving(steps=4)
     """
-    if section not in (*PointRecipe.KINDS, *BESIDE):
-        raise UsageError(unknown("section", str(section), (*PointRecipe.KINDS, *BESIDE)))
+    if section not in (*PointRecipe.KINDS, *TAKEN):
+        raise UsageError(unknown("section", str(section), (*PointRecipe.KINDS, *TAKEN)))
     if not (isinstance(kind, str) and kind.isidentifier()):
         raise UsageError(f"got the kind {kind!r}; expected a name of letters, digits and underscores, such as 'mine'.")
-    if section in BESIDE:
-        return adding(section, kind)
-    return PointRecipe.KINDS[section].register(kind)
+    if section not in TAKEN:
+        return PointRecipe.KINDS[section].register(kind)
+    if kind in TAKEN[section]:
+        raise UsageError(f"got {section}.kind = '{kind}', which is a part of motes; expected a name of your own.")
+
+    def add(cls: C) -> C:
+        (_add_column if section == "column" else _add_metric)(kind, cls)
+        return cls
+
+    return add

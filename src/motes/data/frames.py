@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data.arrays import TYPE_WORDS, Series, of_values, plain, rows_of
-from motes.data.readings import default_columns
-from motes.data.tables import Table, check_matrix
+from motes.data.tables import Table, names_for
 from motes.errors import DataError, UsageError
 from motes.text_options import TextOptions
 
@@ -356,11 +355,7 @@ def unique_names(names: Sequence[str], name: str) -> tuple[str, ...]:
 
 def _of_array(data: Any, columns: Sequence[str] | None, name: str) -> Frame:
     matrix = rows_of(data, name)
-    check_matrix(matrix, name)
-    names = default_columns(matrix.shape[1]) if columns is None else tuple(map(str, columns))
-    if len(names) != matrix.shape[1]:
-        raise DataError(f"{name} has {matrix.shape[1]} columns but {len(names)} names: {', '.join(names)}.")
-    unique_names(names, name)
+    names = unique_names(names_for(matrix, columns, name), name)
     return Frame({key: of_values(matrix[:, j], key, name) for j, key in enumerate(names)})
 
 

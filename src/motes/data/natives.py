@@ -40,6 +40,11 @@ def collected(data: Any, name: str) -> Any:
     return frame.collect().to_native() if isinstance(frame, nw.LazyFrame) else data
 
 
+def first_rows(data: Any, n: int) -> Any:
+    """The first rows of a table."""
+    return nw.from_native(collected(data, "the data"), eager_only=True).head(n).to_native()
+
+
 def names_of(data: Any) -> list[str]:
     """The names of the columns of a table in memory, as texts; there may be the same twice."""
     return [str(column) for column in getattr(data, "column_names", data.columns)]

@@ -529,11 +529,7 @@ def as_table(
         raise DataError(
             f"{name} holds something that is not a number ({error}). Expected a matrix of numbers."
         ) from None
-    check_matrix(matrix, name)
-    rows, dim = matrix.shape
-    names = default_columns(dim) if columns is None else tuple(columns)
-    if len(names) != dim:
-        raise DataError(f"{name} has {dim} columns but {len(names)} names: {', '.join(names)}.")
+    names, (rows, dim) = names_for(matrix, columns, name), matrix.shape
     for column in names:
         if is_number(str(column)):
             raise DataError(
@@ -555,15 +551,19 @@ def as_table(
     return Table(matrix, names)
 
 
-def check_matrix(matrix: NDArray, name: str) -> None:
-    """Refuse an array that is not (rows, columns).
+def names_for(matrix: NDArray, columns: Sequence[str] | None, name: str) -> tuple[str, ...]:
+    """The names of the columns of an array (rows, columns); None takes x, y or x0, x1, ...
 
     Raises:
-        DataError: it says how to make rows of one column of a vector.
+        DataError: another number of names, or an array of another shape; of a vector it says how to make rows.
     """
     if matrix.ndim != 2:
         cure = " Give one column of numbers as data.reshape(-1, 1)." if matrix.ndim == 1 else ""
         raise DataError(f"{name} has shape {matrix.shape}; expected (rows, columns).{cure}")
+    names = default_columns(matrix.shape[1]) if columns is None else tuple(map(str, columns))
+    if len(names) != matrix.shape[1]:
+        raise DataError(f"{name} has {matrix.shape[1]} columns but {len(names)} names: {', '.join(names)}.")
+    return names
 
 
 def _check_spread(matrix: Array, names: tuple[str, ...], name: str) -> None:

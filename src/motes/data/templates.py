@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from motes.data.arrays import plain
 from motes.data.frames import Frame
-from motes.data.natives import collected, names_of
 from motes.data.tables import Table
 from motes.errors import UsageError
 
@@ -33,13 +32,9 @@ def template_of(data: Any) -> Any:
     if isinstance(data, list | tuple):
         made = np.asarray(data)
         return np.empty((0, *made.shape[1:]), object if made.dtype.kind in "US" else made.dtype)
-    return _head(collected(data, "the data"))
+    from motes.data.natives import first_rows  # here and below: Arrow loads with the first table of a library
 
-
-def _head(table: Any) -> Any:
-    import narwhals.stable.v2 as nw
-
-    return nw.from_native(table, eager_only=True).head(0).to_native()
+    return first_rows(data, 0)
 
 
 def without(table: Any, places: Sequence[int]) -> Any:
@@ -52,6 +47,8 @@ def without(table: Any, places: Sequence[int]) -> Any:
         return table
     if isinstance(table, np.ndarray):
         return np.delete(table, places, axis=1)
+    from motes.data.natives import names_of
+
     kept = [j for j in range(table.shape[1]) if j not in places]
     if hasattr(table, "iloc"):
         return table.iloc[:, kept]

@@ -17,7 +17,6 @@ from motes.data import SHAPES, Table, make_labelled_shape
 from motes.data.arrays import Series
 from motes.data.readings import default_columns
 from motes.data.shapes import Atoms
-from motes.data.text import TextInMemory, header_of, read_text
 from motes.errors import DataError, UsageError
 from motes.evaluation.sources import PointSource, reference_seeds
 from motes.explorer.guard import Limits
@@ -149,6 +148,8 @@ def read_upload(data: bytes, limits: Limits) -> Upload:
     Raises:
         DataError: it is no such file, or too large.
     """
+    from motes.data.text import TextInMemory, header_of, read_text  # pyarrow loads with the first file
+
     file, text, notes = TextInMemory(FILE, data), TextOptions(sep=_separator(data)), list[str]()
     if (width := len(header_of(file, text, notes.append).names)) > limits.columns:
         raise DataError(f"{FILE} has {width} columns; expected at most {limits.columns}.")
