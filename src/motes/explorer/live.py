@@ -39,7 +39,7 @@ FLOOR_DRAWS = 20_000
 _numbers = itertools.count()
 
 
-class Snapshot(NamedTuple):
+class Moment(NamedTuple):
     """Weights after some steps, (p,) each."""
 
     last: NDArray[np.float32]
@@ -86,7 +86,7 @@ class Live:
         self._on_news, self._changed = on_news, threading.Condition()
         self._wanted, self._pace, self._closed = 0, 0, False
         self._next: PointRecipe | None = None
-        self.snapshots: dict[int, Snapshot] = {}
+        self.snapshots: dict[int, Moment] = {}
         self.floor: float | None = None
         self.error: str | None = None
         self._thread = threading.Thread(target=self._run, daemon=True, name=f"explorer-training-{self.number}")
@@ -261,7 +261,7 @@ class Live:
 
     def _keep(self) -> None:
         now = self._course.weights
-        kept = {**self.snapshots, self.done: Snapshot(np.ravel(now.last), np.ravel(now.average))}
+        kept = {**self.snapshots, self.done: Moment(np.ravel(now.last), np.ravel(now.average))}
         if len(kept) > SNAPSHOTS:
             steps = sorted(kept)
             kept = {step: kept[step] for step in [*steps[:-1:2], steps[-1]]}

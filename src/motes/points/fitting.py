@@ -23,7 +23,7 @@ from motes.points.recipe import PointRecipe
 from motes.points.training import Rows, point_task, with_validation
 from motes.seeds import seed_key
 from motes.training import Provenance, Trained
-from motes.training.loop import Task, fit_model
+from motes.training.loop import TrainingTask, fit_model
 from motes.training.model import FitSession, run_of
 
 Array = NDArray[np.float64]
@@ -115,7 +115,7 @@ def fit_points(
             training=trained,
         )
 
-    def task(steps: int) -> Task[Denoiser]:
+    def task(steps: int) -> TrainingTask[Denoiser]:
         return point_task(
             denoiser,
             rows,

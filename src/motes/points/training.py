@@ -30,7 +30,7 @@ from motes.ranges import Checked, number
 from motes.training.averages import shapes_of, weights_of, with_weights
 from motes.training.batches import Batches, systematic
 from motes.training.checkpoints import Checkpointer, Session
-from motes.training.loop import Task, Trained, Validation, Weights
+from motes.training.loop import Trained, TrainingTask, Validation, Weights
 from motes.training.loop import train as carry_out
 from motes.training.optimisers import falling, scale_by_soap, times_the_first, with_inputs
 from motes.training.programs import each_member, training_program
@@ -388,7 +388,7 @@ def point_task(
     loss: Loss,
     times: Times,
     options: Training = Training(),
-) -> Task[Denoiser]:
+) -> TrainingTask[Denoiser]:
     """What `train`, with these arguments, gives the training loop.
 
     Raises:
@@ -406,7 +406,7 @@ def point_task(
         keys = np.asarray(jax.random.key_data(jax.random.split(key, len(alone))))
     on_device = OnDevice.of(rows, options.label_dropout)
     objective = PointObjective(alone[0], loss, times, on_device, keys, options.stable_target(loss))
-    return Task(
+    return TrainingTask(
         objective,
         np.stack([weights_of(one) for one in alone]),
         lambda weights: with_weights(denoiser, np.ravel(weights)),  # those of an ensemble lie one after another

@@ -21,20 +21,10 @@ from motes.tables.recipe import TableRecipe
 from motes.tables.relations import Dependency, Inequality, Relation
 from motes.tables.sampling import broken_by, columns_of, observed_sides
 from motes.tables.schema import Schema, counting
-from motes.tables.training import (
-    FEW,
-    Plan,
-    TableRows,
-    held_out,
-    members_of,
-    new_members,
-    options_of,
-    order_of,
-    table_task,
-)
+from motes.tables.training import FEW, Plan, TableRows, first_members, options_of, order_of, table_task
 from motes.tables.unmasking import Unmasker
 from motes.training import Provenance, Trained
-from motes.training.loop import Task, fit_model
+from motes.training.loop import TrainingTask, fit_model
 from motes.training.model import FitSession, run_of
 
 PIECES = 10_000_000  # into which the weights of all rows are divided, at most
@@ -84,15 +74,11 @@ def fit_table(
     layout = layout_of(schema.parts, Linker.of(schema).links, schema.missing_patterns, labels=labels)
     options = options_of(chosen.table, worth, layout.parts)
     run = run_of(chosen, seed, table.keys, table.data.weights)
-    if start is None:
-        split = held_out(table.data, members_of(table.data), seed)
-        first = new_members(table.data, layout, options, split, seed)
-    else:
-        split, first = held_out(table.data, len(start.models.base.means), seed), start.models
+    first, split = first_members(table.data, layout, options, seed, None if start is None else start.models)
     if session.kept is not None:  # to the bit, whatever machine fitted it
         first = MaskedModel(first.network, session.kept.tree("members", first.base))
 
-    def task(steps: int) -> Task[MaskedNetwork]:
+    def task(steps: int) -> TrainingTask[MaskedNetwork]:
         return table_task(first, layout, table.plan, table.data, split, replace(options, steps=steps), seed)
 
     def model_of(trained: Trained[MaskedNetwork]) -> TableModel:

@@ -26,7 +26,7 @@ from motes.tables.recipe import TableOptions
 from motes.training import Trained
 from motes.training.averages import ravelled, with_weights
 from motes.training.batches import Batches, systematic
-from motes.training.loop import Task, Validation, Weights
+from motes.training.loop import TrainingTask, Validation, Weights
 from motes.training.optimisers import falling, with_inputs
 from motes.training.programs import each_member, training_program
 
@@ -236,7 +236,7 @@ def table_task(
     split: Split,
     options: ChosenOptions,
     seed: int,
-) -> Task[MaskedNetwork]:
+) -> TrainingTask[MaskedNetwork]:
     """What is given to the training loop.
 
     Args:
@@ -257,7 +257,7 @@ def table_task(
     def finish(trained: Trained[MaskedNetwork]) -> Trained[MaskedNetwork]:
         return trained if validation is None or len(split.learn) == 1 else _with_best_share(trained, validation)
 
-    return Task(
+    return TrainingTask(
         objective,
         vectors_of(networks),
         partial(members_with, networks),
@@ -471,14 +471,22 @@ def order_of(
     return np.lexsort((np.arange(len(units)), place[units])).astype(np.int32)
 
 
-def new_members(data: TableRows, layout: Layout, options: ChosenOptions, split: Split, seed: int) -> MaskedModel:
-    """New members: their bases, and networks that change nothing of these yet."""
+def first_members(
+    data: TableRows, layout: Layout, options: ChosenOptions, seed: int, start: MaskedModel | None
+) -> tuple[MaskedModel, Split]:
+    """The members that a training begins with, and the rows of each: those of a start, or new ones.
+
+    The networks of new ones change nothing of their bases yet.
+    """
+    if start is not None:
+        return start, held_out(data, len(start.base.means), seed)
+    split = held_out(data, members_of(data), seed)
     bases = _bases(data, layout, options.components, split, seed)
     outputs = 1 + 3 * (bases[0].means.shape[0] + options.own + layout.near * len(CLOSE))
     make = lambda key: MaskedNetwork(layout, options.width, options.depth, outputs, options.dropout, key=key)
     keys = [jax.random.fold_in(jax.random.key(seed), member) for member in range(len(split.learn))]
     networks = _gated(stacked(map(make, keys)), bases, layout, data, split.hold if len(split.hold) else split.learn)
-    return MaskedModel(networks, stacked(bases))
+    return MaskedModel(networks, stacked(bases)), split
 
 
 def _bases(data: TableRows, layout: Layout, most: int, split: Split, seed: int) -> list[Base]:

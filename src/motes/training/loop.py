@@ -2,10 +2,10 @@
 
     minimise over the weights of each member    E loss(weights, batch)
 
-A `Task` is an objective with all that its training needs; `train` carries it out, and `TrainingState` is where it
-stands. One compiled program, `_advance`, takes many steps before anything crosses back to Python. The weights of a
+A `TrainingTask` is an objective with all that its training needs; `train` carries it out, and `TrainingState` is where
+it stands. One compiled program, `_advance`, takes many steps before anything crosses back to Python. The weights of a
 member are one flat vector, so that the optimiser and the averages are a handful of operations however many layers there
-are. Members are a leading axis of all arrays; devices would be one of the rows of a batch.
+are. Members are a leading axis of all arrays; devices would share the last axis of the rows of a batch.
 """
 
 import time
@@ -63,7 +63,7 @@ class Objective(Protocol):
             weights: (p,).
             member: its part of `members`.
             rows: their numbers, (size,).
-            draws: what `Task.draw` has drawn for this step and member.
+            draws: what `TrainingTask.draw` has drawn for this step and member.
             state: before the step: `memory`, and the number `step`, from which a key is folded.
         """
 
@@ -147,7 +147,7 @@ class Validation:
 
 
 @dataclass(frozen=True, eq=False)
-class Task(Generic[N]):
+class TrainingTask(Generic[N]):
     """What is trained, and how.
 
     Attributes:
@@ -272,7 +272,7 @@ class TrainingState(Generic[N]):
         losses: of each step that was taken, the mean over members.
     """
 
-    def __init__(self, task: Task[N], kept: State | None = None):
+    def __init__(self, task: TrainingTask[N], kept: State | None = None):
         self.task, self._validation = task, task.validation
         self.weights, self.losses = _start(task), np.zeros(0, np.float32)
         self._snapshots: dict[int, Any] = {}  # step -> averaged and last weights (2, M, p)
@@ -433,7 +433,7 @@ class TrainingState(Generic[N]):
         )
 
 
-def _start(task: Task[Any]) -> Weights:
+def _start(task: TrainingTask[Any]) -> Weights:
     """Before the first step."""
     weights, members = jax.device_put(task.weights), len(task.weights)
     powers = np.zeros((members, len(LENGTHS) if task.averages else 0, weights.shape[1]), weights.dtype)
@@ -482,7 +482,7 @@ def _advance(
     return state, losses, jnp.stack(finite).all()
 
 
-def train(task: Task[N], session: Session = Session()) -> Trained[N]:
+def train(task: TrainingTask[N], session: Session = Session()) -> Trained[N]:
     """Train what a task says.
 
     Ctrl-C stops after the steps under way and returns what was learned, with `interrupted` set; a second one raises
@@ -519,7 +519,7 @@ def train(task: Task[N], session: Session = Session()) -> Trained[N]:
 
 
 def fit_model(
-    task: Callable[[int], Task[N]],
+    task: Callable[[int], TrainingTask[N]],
     model: Callable[[Trained[N]], M],
     session: Session,
     *,
