@@ -4,10 +4,11 @@ There are two styles, one small dataclass each. `dark` is a sunbeam in a dark ro
 is ink on paper, for print.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from io import BytesIO
+from textwrap import fill
 from threading import Lock
 from typing import Any
 
@@ -177,22 +178,15 @@ def rc(style: str | Style = "dark") -> AbstractContextManager[None]:
 BODY = 11.0  # of the text of a figure with axes, in points
 _FORMULAS = Lock()  # matplotlib reads all formulas with one parser, whose state two threads would mix up
 _EDGE = 0.1  # free around a figure, in inches
-_GAP = 0.12  # between two panels, and between them and the texts of the figure, in inches
 _TALLEST = 1.4  # height of a box, in widths that are requested
 _FOOT = 0.24  # height of a line of small print, in inches
 _SMALL = 8.5  # of its text, in points
-_REFITS = 4
 _WIDTHS = (2.0, 40.0)  # that a figure may have, in inches
 _MATH = "cm"  # the font of textbooks, set on each text, so that the user's own settings stay
 
 
 class NotebookFigure(Figure):
-    """A figure that a notebook can show although pyplot has never heard of it.
-
-    `fit_width` lays it out anew for another width in inches, where `fit` has laid it out.
-    """
-
-    fit_width: Callable[[float], None] | None = None
+    """A figure that a notebook can show although pyplot has never heard of it."""
 
     def _repr_png_(self) -> bytes:
         return _png(self)
@@ -310,18 +304,14 @@ def footnote(figure: Figure, text: str, style: str | Style = "dark") -> None:
     share = _FOOT / new
     figure.set_size_inches(wide, new)
     engine = figure.get_layout_engine()
-    if isinstance(engine, ConstrainedLayoutEngine):
-        before = engine.get()["rect"]
-        low = share + (1 - share) * before[1]
-        engine.set(rect=(0.0, low, 1.0, 1.0 - low))
-        for label in figure.texts:
-            if label.get_text() and label.get_text() == figure.get_supxlabel():
-                # Which the layout would put at the very bottom.
-                figure.supxlabel(label.get_text(), y=low, size=label.get_fontsize(), color=look.foreground)
-    else:
-        for ax in figure.axes:
-            box = ax.get_position(original=True)
-            ax.set_position((box.x0, share + (1 - share) * box.y0, box.width, (1 - share) * box.height))
+    assert isinstance(engine, ConstrainedLayoutEngine)  # as every figure of this package has
+    before = engine.get()["rect"]
+    low = share + (1 - share) * before[1]
+    engine.set(rect=(0.0, low, 1.0, 1.0 - low))
+    for label in figure.texts:
+        if label.get_text() and label.get_text() == figure.get_supxlabel():
+            # Which the layout would put at the very bottom.
+            figure.supxlabel(label.get_text(), y=low, size=label.get_fontsize(), color=label.get_color())
     for one in figure.texts:
         if one.get_text() != figure.get_supxlabel():
             one.set_y(share + (1 - share) * one.get_position()[1])
@@ -356,54 +346,25 @@ def resize(figure: Figure, width: float) -> None:
         for drawn in ax.collections:
             if isinstance(drawn, PathCollection):  # specks
                 drawn.set_sizes(drawn.get_sizes() * ratio**1.5)
-    if isinstance(figure, NotebookFigure) and figure.fit_width is not None:
-        for _ in range(_REFITS):  # a colour bar widens with its panel
-            figure.fit_width(width)
-    else:
-        figure.set_size_inches(width, ratio * tall)
+    figure.set_size_inches(width, ratio * tall)
 
 
-def fit(axes: Sequence[Axes], width: float, *, heading: Text | None = None, note: Text | None = None) -> None:
-    """Give each of a row of equal axes a box of its limits' aspect, and the figure the size that they and texts need.
-
-    A constrained layout does it the other way round, and where the aspect is fixed it leaves gaps or cuts titles off.
+def fit(axes: Sequence[Axes], width: float, *, lines: int = 0) -> None:
+    """Give a figure of a row of equal axes the size that boxes of so many inches and the texts around them need.
 
     Args:
-        axes: from left to right, all of the same limits, of an equal aspect.
-        width: of each box in inches; less where it would be far taller than wide.
-        heading, note: texts of the figure, to stand above and below.
+        axes: from left to right, all of the same limits, of an equal aspect; a colour bar stands beside the last.
+        width: of each box; less where it would be far taller than wide.
+        lines: of text of the figure, above and below the axes.
     """
     figure = axes[0].figure
     assert isinstance(figure, Figure)
     (x_low, x_high), (y_low, y_high) = axes[0].get_xlim(), axes[0].get_ylim()
     tall = (y_high - y_low) / (x_high - x_low)
-    box = np.array([1.0, tall]) * width * min(1.0, _TALLEST / tall)
-    figure.set_layout_engine("none")
-    figure.set_size_inches(*(3 * box))
-    for ax in axes:
-        ax.set_position((1 / 3, 1 / 3, 1 / 3, 1 / 3))
-    with _FORMULAS:
-        around = [(ax.get_tightbbox(), ax.bbox) for ax in axes]
-        lines = [text.get_window_extent().height if text else -_GAP * figure.dpi for text in (heading, note)]
-    # What stands around each box: left, below, right, above; in inches.
-    margins = [np.abs(np.subtract(all_.extents, ax.extents)) for all_, ax in around if all_ is not None]
-    left, below, right, above = np.array(margins).T / figure.dpi
-    top, bottom = (_EDGE + _GAP + line / figure.dpi for line in lines)
-    start = np.array([_EDGE + left[0], bottom + below.max()])
-    step = box[0] + _GAP + max([0.0, *(right[:-1] + left[1:])])
-    span = np.array([(len(axes) - 1) * step, 0.0]) + box  # of all boxes
-    size = start + span + [right[-1] + _EDGE, above.max() + top]
-    figure.set_size_inches(*size)
-    for i, ax in enumerate(axes):
-        corner = start + np.array([i * step, 0.0])
-        ax.set_position((*(corner / size), *(box / size)))
-    if isinstance(figure, NotebookFigure):
-        around_boxes = size[0] - len(axes) * box[0]
-        figure.fit_width = lambda wide: fit(
-            axes, width * (wide - around_boxes) / (size[0] - around_boxes), heading=heading, note=note
-        )
-    middle = (start[0] + span[0] / 2) / size[0]  # of the boxes, without the colour bar beside them
-    if heading is not None:
-        heading.set(x=middle, y=1 - _EDGE / size[1], va="top")
-    if note is not None:
-        note.set(x=middle, y=_EDGE / size[1], va="bottom")
+    wide = width * min(1.0, _TALLEST / tall)
+    figure.set_layout_engine("compressed", w_pad=0.06, h_pad=0.08)
+    for ax in axes:  # the layout makes no room for a title that is wider than its panel
+        letters = round(wide * 72 / (0.65 * float(ax.title.get_fontsize())))
+        ax.title.set_text(fill(ax.get_title(), max(letters, 4)))
+        lines = max(lines, ax.get_title().count("\n") - 1)
+    figure.set_size_inches(len(axes) * (wide + 0.12) + 1.0, tall * wide + 0.7 + 0.3 * lines)

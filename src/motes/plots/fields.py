@@ -174,7 +174,7 @@ def score_fields(
     if above is not None:
         dress_text(above, look.foreground, BODY + 1)
     dress_text(note, look.muted, BODY - 2)
-    fit(axes, _INCHES, heading=above, note=note)
+    fit(axes, _INCHES, lines=1 + (above is not None))
     return figure
 
 
