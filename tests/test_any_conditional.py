@@ -12,7 +12,8 @@ from tests.reference import Z
 import motes
 from motes.data.tables import Standardiser, Support
 from motes.errors import DataError, RecipeError, UsageError
-from motes.points.denoisers import AnyConditional, Conditions, Given, X0Predictor
+from motes.points.conditional import AnyConditional, Conditions
+from motes.points.denoisers import Given, X0Predictor
 from motes.points.model import PointModel
 from motes.points.schedules import CosineVP, VarianceExploding
 from motes.points.training import OnDevice, Rows

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from tests.reference import CONTINUOUS, SCHEDULES, ExactGaussian, ExactMixture, Silent, float64
 
-from motes.points.denoisers import DENOISERS, NoisePredictor, Preconditioned, VelocityPredictor, VPredictor, X0Predictor
+from motes.points.denoisers import NoisePredictor, Preconditioned, VelocityPredictor, VPredictor, X0Predictor
 from motes.points.exact import GaussianOracle
 from motes.points.process import eps_from_x0, score_from_x0, v_from_x0, velocity_from_x0
+from motes.points.recipe import DENOISERS
 
 ALL = SCHEDULES | CONTINUOUS
 each = pytest.mark.parametrize("schedule", ALL.values(), ids=ALL)

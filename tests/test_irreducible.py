@@ -13,7 +13,8 @@ from motes.errors import UsageError
 from motes.evaluation.losses import BOUND, EXACT, LEARNED, expected_loss, irreducible_loss
 from motes.points.denoisers import Denoiser
 from motes.points.exact import EmpiricalOracle, GaussianOracle, MixtureOracle, Oracle
-from motes.points.losses import EDM, LOSSES, Simple
+from motes.points.losses import EDM, Simple
+from motes.points.recipe import LOSSES
 from motes.points.schedules import Schedule
 from motes.points.shape_truth import truth
 from motes.points.times import LogNormalTimes, StepTimes

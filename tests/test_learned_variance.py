@@ -15,15 +15,14 @@ from motes.errors import RecipeError, UsageError
 from motes.evaluation.losses import EXACT, expected_loss
 from motes.loading import load
 from motes.points import Ancestral
-from motes.points.denoisers import LearnedVariance, NoisePredictor, VelocityPredictor, VPredictor, X0Predictor
+from motes.points.denoisers import NoisePredictor, VelocityPredictor, VPredictor, X0Predictor
 from motes.points.exact import GaussianOracle
-from motes.points.losses import Hybrid, step_term, variational_bound
 from motes.points.networks import ResidualMLP
-from motes.points.process import log_variance_between
 from motes.points.sampling import ReverseProcess, UniformGrid, sample
 from motes.points.schedules import DiscreteVP, LinearBetas
 from motes.points.times import StepTimes
 from motes.points.training import train
+from motes.points.variance import Hybrid, LearnedVariance, log_variance_between, step_term, variational_bound
 
 BETAS = LinearBetas(12, 0.02, 0.5).betas
 SCHEDULE = DiscreteVP(BETAS)

@@ -12,9 +12,9 @@ from fits import fit_points
 from motes.data.tables import Standardiser
 from motes.points.exact import GaussianOracle, MixtureOracle
 from motes.points.likelihood import Hutchinson, log_likelihood
-from motes.points.losses import variational_bound
 from motes.points.model import PointModel
 from motes.points.schedules import VarianceExploding
+from motes.points.variance import variational_bound
 
 pytestmark = pytest.mark.optimised  # what single precision costs is that of the programs of a user
 

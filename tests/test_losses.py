@@ -9,10 +9,11 @@ from scipy import stats
 from tests.reference import CONTINUOUS, SCHEDULES, ExactGaussian, ExactMixture, Point, Silent, TrainingBy, Z, float64
 
 from motes.points.denoisers import NoisePredictor, Preconditioned
-from motes.points.losses import EDM, ELBO, SNR, X0, MinSNR, Simple, TruncatedSNR, variational_bound
+from motes.points.losses import EDM, ELBO, SNR, X0, MinSNR, Simple, TruncatedSNR
 from motes.points.schedules import DiscreteVP, LinearVP
 from motes.points.times import DRAWS, LogitNormalTimes, LogNormalTimes, StepTimes, UniformTimes, stratified
 from motes.points.training import train
+from motes.points.variance import variational_bound
 
 ALL = SCHEDULES | CONTINUOUS
 each = pytest.mark.parametrize("schedule", ALL.values(), ids=ALL)

@@ -22,12 +22,12 @@ from motes.data.files import read_frame
 from motes.errors import RecipeError
 from motes.evaluation.sources import read_points
 from motes.fitting import prepared
-from motes.points.denoisers import LearnedVariance
 from motes.points.exact import GaussianOracle
 from motes.points.fitting import PointData
 from motes.points.networks import ResidualMLP, each_alone, thinned
 from motes.points.samplers import DPMSolver2M
 from motes.points.schedules import VarianceExploding
+from motes.points.variance import LearnedVariance
 from motes.recipes import load_recipe
 from motes.recipes.loading import SECTIONS, kinds_of
 from motes.seeds import seed_key

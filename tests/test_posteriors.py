@@ -21,7 +21,8 @@ from fits import fit_points
 from motes.data.curves import Asinh, Power, Straight
 from motes.data.tables import SMOOTH, Standardiser, Support, as_table, log_density, quantile
 from motes.errors import DataError, RecipeError, UsageError
-from motes.points.denoisers import Conditional, Denoiser, Given, NoisePredictor
+from motes.points.conditional import Conditional
+from motes.points.denoisers import Denoiser, Given, NoisePredictor
 from motes.points.exact import GaussianOracle
 from motes.points.fitting import FEW, FEW_DROPOUT, SCALES, PointData, _as_learned, _with_scales, choose_options
 from motes.points.guidance import Guided

@@ -20,7 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 from motes.errors import UsageError
 from motes.explorer.subjects import Subject, require_origin
 from motes.points import Denoiser, Given, Preconditioned, ResidualMLP
-from motes.points.denoisers import Conditional, InContext
+from motes.points.conditional import Conditional
+from motes.points.denoisers import InContext
 from motes.progress import OnProgress, Progress
 
 POINTS = 2_000  # real ones, at most

@@ -13,7 +13,6 @@ from motes.points.denoisers import (
     Given,
     NoisePredictor,
     Preconditioned,
-    Prediction,
     VelocityPredictor,
     VPredictor,
     X0Predictor,
@@ -21,13 +20,7 @@ from motes.points.denoisers import (
 from motes.points.exact import EmpiricalOracle, GaussianOracle, LabelledOracle, MixtureOracle, Oracle
 from motes.points.guidance import Guidance, Guided, Sampling
 from motes.points.likelihood import log_likelihood
-from motes.points.losses import (
-    EDM,
-    Hybrid,
-    Simple,
-    Weighted,
-    variational_bound,
-)
+from motes.points.losses import EDM, Simple, Weighted
 from motes.points.model import PointModel
 from motes.points.networks import ResidualMLP, StepGatedMLP
 from motes.points.particles import conditional_rows, conditional_sample
@@ -35,7 +28,7 @@ from motes.points.posterior_model import PosteriorModel
 from motes.points.process import (
     q_sample,
 )
-from motes.points.recipe import PointRecipe
+from motes.points.recipe import PointRecipe, Prediction
 from motes.points.samplers import (
     DDIM,
     SAMPLERS,
@@ -78,6 +71,7 @@ from motes.points.schedules import (
 from motes.points.shape_truth import Truth, truth
 from motes.points.times import Draw, LogNormalTimes, StepTimes, Times, UniformTimes
 from motes.points.training import Rows, Training, train
+from motes.points.variance import Hybrid, variational_bound
 
 __all__ = [
     "DDIM",

@@ -27,10 +27,11 @@ import numpy as np
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from motes.points.denoisers import Denoiser, Given, Learned, LearnedVariance
+from motes.points.denoisers import Denoiser, Given, Learned
 from motes.points.networks import InSingle
 from motes.points.sampling import on_all_cores
 from motes.points.schedules import DiscreteVP
+from motes.points.variance import LearnedVariance
 from motes.progress import OnProgress, Progress, silent
 from motes.training.programs import float64
 

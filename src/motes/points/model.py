@@ -27,16 +27,17 @@ from motes.data.points import Classes, matrix_of
 from motes.data.tables import as_table
 from motes.data.templates import template_of
 from motes.errors import DataError, UsageError, check_count, check_process, check_seed, unknown
-from motes.points.denoisers import AnyConditional, Denoiser, Given
+from motes.points.conditional import AnyConditional
+from motes.points.denoisers import Denoiser, Given
 from motes.points.guidance import Guidance, Guided, Sampling
 from motes.points.likelihood import TOLERANCE, Hutchinson, Likelihood, Solver, log_likelihood
-from motes.points.losses import Bound, Variance, variational_bound
 from motes.points.networks import StepGatedMLP
 from motes.points.particles import conditional_rows, sample_inside
 from motes.points.posterior import Context, NoveltyDetector
 from motes.points.recipe import PointRecipe
 from motes.points.samplers import Ancestral
 from motes.points.sampling import ReverseProcess, sample
+from motes.points.variance import Bound, Variance, variational_bound
 from motes.progress import OnProgress, Progress, Reporter, silent
 from motes.seeds import seed_key
 from motes.training import Model, Provenance, Trained

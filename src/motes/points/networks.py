@@ -308,7 +308,3 @@ def _linear(into: int, out: int, key: jax.Array) -> eqx.nn.Linear:
     layer = eqx.nn.Linear(into, out, key=key)
     weight = jax.random.normal(key, (out, into)) / math.sqrt(into)
     return eqx.tree_at(lambda linear: (linear.weight, linear.bias), layer, (weight, jnp.zeros(out)))
-
-
-NETWORKS: dict[str, type] = {"step_gated": StepGated, "residual": Residual}
-"""`[network]` of a recipe: each has a method `network` that makes one."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
+from jax import Array
 from jax.typing import ArrayLike
 
 from motes.points.schedules import Schedule
@@ -28,11 +28,11 @@ class Gaussian(NamedTuple):
         (True, (2,), ())
     """
 
-    mean: jax.Array
-    variance: jax.Array
+    mean: Array
+    variance: Array
 
 
-def q_sample(schedule: Schedule, x0: jax.Array, t: ArrayLike, eps: jax.Array) -> jax.Array:
+def q_sample(schedule: Schedule, x0: Array, t: ArrayLike, eps: Array) -> Array:
     """x_t = alpha_t x_0 + sigma_t eps, Ho et al. 2020, eq. 4.
 
     Example:
@@ -44,7 +44,7 @@ def q_sample(schedule: Schedule, x0: jax.Array, t: ArrayLike, eps: jax.Array) ->
     return schedule.alpha(t) * x0 + schedule.sigma(t) * eps
 
 
-def q_transition(schedule: Schedule, x_s: jax.Array, s: ArrayLike, t: ArrayLike) -> Gaussian:
+def q_transition(schedule: Schedule, x_s: Array, s: ArrayLike, t: ArrayLike) -> Gaussian:
     """q(x_t | x_s) for s < t. One step of a discrete schedule: mean sqrt(1 - beta) x_s, variance beta (eq. 2).
 
     From s = 0 it is q(x_t | x_0): mean alpha_t x_0, variance sigma_t^2 (eq. 4).
@@ -53,7 +53,7 @@ def q_transition(schedule: Schedule, x_s: jax.Array, s: ArrayLike, t: ArrayLike)
     return Gaussian(factor * x_s, _added_share(schedule, s, t) * schedule.sigma(t) ** 2)
 
 
-def q_posterior(schedule: Schedule, x_t: jax.Array, x0: jax.Array, t: ArrayLike, s: ArrayLike) -> Gaussian:
+def q_posterior(schedule: Schedule, x_t: Array, x0: Array, t: ArrayLike, s: ArrayLike) -> Gaussian:
     """q(x_s | x_t, x_0) for s < t (eq. 7; for any s and t: Kingma et al. 2021, appendix A.2). At s = 0 it is x_0."""
     # Every sigma over another: near the data their squares alone can be too small for float32.
     factor, kept = schedule.alpha(t) / schedule.alpha(s), (schedule.sigma(s) / schedule.sigma(t)) ** 2
@@ -61,19 +61,7 @@ def q_posterior(schedule: Schedule, x_t: jax.Array, x0: jax.Array, t: ArrayLike,
     return Gaussian(factor * kept * x_t + schedule.alpha(s) * share * x0, share * schedule.sigma(s) ** 2)
 
 
-def log_variance_between(schedule: Schedule, share: jax.Array | float, t: ArrayLike, s: ArrayLike) -> jax.Array:
-    """share log beta + (1 - share) log of the posterior's variance, for s < t (Nichol & Dhariwal 2021, eq. 15).
-
-    beta is the variance of q(x_t | x_s). At s = 0, where the posterior's variance is 0, that of the step before takes
-    its place, from min(2t, 1) to t, as in `DiscreteVP.posterior_log_variance_clipped`; beta, where there is none.
-    """
-    nothing, last, before = jnp.zeros(()), jnp.asarray(s) <= 0, jnp.minimum(2 * jnp.asarray(t), 1)
-    beta = q_transition(schedule, nothing, s, t).variance
-    least = q_posterior(schedule, nothing, nothing, jnp.where(last, before, t), jnp.where(last, t, s)).variance
-    return share * jnp.log(beta) + (1 - share) * jnp.log(jnp.where(last & (before <= t), beta, least))
-
-
-def _added_share(schedule: Schedule, s: ArrayLike, t: ArrayLike) -> jax.Array:
+def _added_share(schedule: Schedule, s: ArrayLike, t: ArrayLike) -> Array:
     # Variance of x_t given x_s over sigma_t^2. With the log-SNR it does not lose its digits when s is close to t.
     return -jnp.expm1(schedule.log_snr(t) - schedule.log_snr(s))
 
@@ -82,12 +70,12 @@ def _added_share(schedule: Schedule, s: ArrayLike, t: ArrayLike) -> jax.Array:
 # without a division by sigma_t gives it directly, too.
 
 
-def eps_from_x0(schedule: Schedule, x_t: jax.Array, x0: jax.Array, t: ArrayLike) -> jax.Array:
+def eps_from_x0(schedule: Schedule, x_t: Array, x0: Array, t: ArrayLike) -> Array:
     """eps = (x_t - alpha_t x_0) / sigma_t, for t > 0."""
     return (x_t - schedule.alpha(t) * x0) / schedule.sigma(t)
 
 
-def x0_from_eps(schedule: Schedule, x_t: jax.Array, eps: jax.Array, t: ArrayLike) -> jax.Array:
+def x0_from_eps(schedule: Schedule, x_t: Array, eps: Array, t: ArrayLike) -> Array:
     """x_0 = (x_t - sigma_t eps) / alpha_t.
 
     Example:
@@ -99,18 +87,18 @@ def x0_from_eps(schedule: Schedule, x_t: jax.Array, eps: jax.Array, t: ArrayLike
     return (x_t - schedule.sigma(t) * eps) / schedule.alpha(t)
 
 
-def v_from_x0(schedule: Schedule, x_t: jax.Array, x0: jax.Array, t: ArrayLike) -> jax.Array:
+def v_from_x0(schedule: Schedule, x_t: Array, x0: Array, t: ArrayLike) -> Array:
     """v = alpha_t eps - sigma_t x_0, for t > 0 (Salimans & Ho 2022, section 4)."""
     return schedule.alpha(t) * eps_from_x0(schedule, x_t, x0, t) - schedule.sigma(t) * x0
 
 
-def x0_from_v(schedule: Schedule, x_t: jax.Array, v: jax.Array, t: ArrayLike) -> jax.Array:
+def x0_from_v(schedule: Schedule, x_t: Array, v: Array, t: ArrayLike) -> Array:
     """x_0 = (alpha_t x_t - sigma_t v) / (alpha_t^2 + sigma_t^2); the divisor is 1 where variance is preserved."""
     alpha, sigma = schedule.alpha(t), schedule.sigma(t)
     return (alpha * x_t - sigma * v) / (alpha**2 + sigma**2)
 
 
-def eps_from_v(schedule: Schedule, x_t: jax.Array, v: jax.Array, t: ArrayLike) -> jax.Array:
+def eps_from_v(schedule: Schedule, x_t: Array, v: Array, t: ArrayLike) -> Array:
     """eps = (sigma_t x_t + alpha_t v) / (alpha_t^2 + sigma_t^2).
 
     Example:
@@ -123,12 +111,12 @@ def eps_from_v(schedule: Schedule, x_t: jax.Array, v: jax.Array, t: ArrayLike) -
     return (sigma * x_t + alpha * v) / (alpha**2 + sigma**2)
 
 
-def score_from_x0(schedule: Schedule, x_t: jax.Array, x0: jax.Array, t: ArrayLike) -> jax.Array:
+def score_from_x0(schedule: Schedule, x_t: Array, x0: Array, t: ArrayLike) -> Array:
     """grad log q(x_t | x_0) = (alpha_t x_0 - x_t) / sigma_t^2, for t > 0; with E[x_0 | x_t] it is that of q(x_t)."""
     return (schedule.alpha(t) * x0 - x_t) / schedule.sigma(t) ** 2
 
 
-def x0_from_score(schedule: Schedule, x_t: jax.Array, score: jax.Array, t: ArrayLike) -> jax.Array:
+def x0_from_score(schedule: Schedule, x_t: Array, score: Array, t: ArrayLike) -> Array:
     """x_0 = (x_t + sigma_t^2 score) / alpha_t: Tweedie's formula where `score` is that of q(x_t).
 
     Example:
@@ -140,7 +128,7 @@ def x0_from_score(schedule: Schedule, x_t: jax.Array, score: jax.Array, t: Array
     return (x_t + schedule.sigma(t) ** 2 * score) / schedule.alpha(t)
 
 
-def velocity_from_x0(schedule: Schedule, x_t: jax.Array, x0: jax.Array, t: ArrayLike) -> jax.Array:
+def velocity_from_x0(schedule: Schedule, x_t: Array, x0: Array, t: ArrayLike) -> Array:
     """alpha_t' x_0 + sigma_t' eps, for t > 0; with E[x_0 | x_t] it is dx_t/dt on the probability flow.
 
     Lipman et al. 2023, eq. 15 and theorem 1; the flow is that of Song et al. 2021, eq. 13.
@@ -155,7 +143,7 @@ def velocity_from_x0(schedule: Schedule, x_t: jax.Array, x0: jax.Array, t: Array
     return alpha_rate * x0 + sigma_rate * eps_from_x0(schedule, x_t, x0, t)
 
 
-def x0_from_velocity(schedule: Schedule, x_t: jax.Array, velocity: jax.Array, t: ArrayLike) -> jax.Array:
+def x0_from_velocity(schedule: Schedule, x_t: Array, velocity: Array, t: ArrayLike) -> Array:
     """x_0 = (sigma_t' x_t - sigma_t velocity) / (alpha_t sigma_t' - alpha_t' sigma_t).
 
     Example:
@@ -172,7 +160,7 @@ def x0_from_velocity(schedule: Schedule, x_t: jax.Array, velocity: jax.Array, t:
     return (x_t - delay * velocity) / (alpha - alpha_rate * delay)
 
 
-def eps_from_velocity(schedule: Schedule, x_t: jax.Array, velocity: jax.Array, t: ArrayLike) -> jax.Array:
+def eps_from_velocity(schedule: Schedule, x_t: Array, velocity: Array, t: ArrayLike) -> Array:
     """eps = (alpha_t velocity - alpha_t' x_t) / (alpha_t sigma_t' - alpha_t' sigma_t), for t > 0.
 
     Example:

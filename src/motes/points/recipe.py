@@ -6,31 +6,167 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import jax
 
 from motes.errors import RecipeError, UsageError
+from motes.points.conditional import AnyConditional, Conditional, Conditions
 from motes.points.denoisers import (
-    DENOISERS,
-    AnyConditional,
-    Conditions,
     Denoiser,
+    Learned,
+    Network,
+    NoisePredictor,
     Preconditioned,
-    PredictEDM,
-    Prediction,
+    VelocityPredictor,
+    VPredictor,
+    X0Predictor,
 )
 from motes.points.guidance import Sampling
-from motes.points.losses import EDM, ELBO, LOSSES, Hybrid, Loss
-from motes.points.networks import NETWORKS, Architecture, Residual, StepGated
+from motes.points.losses import EDM, ELBO, SNR, X0, Loss, MinSNR, Simple, TruncatedSNR
+from motes.points.networks import Architecture, Residual, StepGated
 from motes.points.samplers import SAMPLERS, Ancestral, DPMSolver3M
-from motes.points.sampling import GRIDS, GivenGrid, Grid, KarrasGrid, LogSNRGrid, Sampler, UniformGrid
-from motes.points.schedules import SCHEDULES, Betas, DiscreteVP, Schedule, VarianceExploding
-from motes.points.times import TIMES, LogNormalTimes, StepTimes, Times, UniformTimes
+from motes.points.sampling import GivenGrid, Grid, KarrasGrid, LogSNRGrid, QuadraticGrid, Sampler, UniformGrid
+from motes.points.schedules import (
+    Betas,
+    CosineBetas,
+    CosineVP,
+    DiscreteVP,
+    KnotSchedule,
+    LinearBetas,
+    LinearVP,
+    QuadBetas,
+    RectifiedFlow,
+    Schedule,
+    SigmoidBetas,
+    VarianceExploding,
+)
+from motes.points.times import LogitNormalTimes, LogNormalTimes, StepTimes, Times, UniformTimes
 from motes.points.training import Training
+from motes.points.variance import Hybrid, LearnedVariance
+from motes.ranges import Checked
 from motes.training import Recipe
 from motes.training.programs import brief_program
 from motes.training.recipe import Kinds, subclass_of, with_method
+
+
+@dataclass(frozen=True)
+class Prediction(Checked):
+    """What the network estimates, `wraps`, and whether it learns how wide a reverse step is, too.
+
+    Example:
+        >>> from motes.points import Prediction, X0Predictor
+        >>> class Mine(Prediction):
+        ...     wraps = X0Predictor
+        >>> Mine().outputs(dim=2)
+        2
+    """
+
+    wraps: ClassVar[type[Learned]]
+    variance: Literal["fixed", "learned"] = "fixed"  # of a reverse step: learned, it is the network's to say
+
+    def outputs(self, dim: int) -> int:
+        """How many numbers the network gives for a point of `dim` columns.
+
+        Example:
+            >>> recipe = motes.load_recipe("ddpm", {"denoiser.variance": "learned", "loss.kind": "hybrid"})
+            >>> recipe.denoiser.outputs(dim=2)
+            4
+        """
+        return 2 * dim if self.variance == "learned" else dim
+
+    def denoiser(self, network: Network, schedule: Schedule, classes: int = 0, context: int = 0) -> Denoiser:
+        """`network` under `schedule`, for points in so many classes that are conditioned on `context` numbers.
+
+        Example:
+            >>> from motes.points import VarianceExploding
+            >>> recipe = motes.load_recipe("default")
+            >>> denoiser = recipe.denoiser.denoiser(lambda x, time: jnp.zeros_like(x), VarianceExploding())
+            >>> type(denoiser).__name__
+            'Preconditioned'
+        """
+        if self.variance == "learned":
+            return LearnedVariance(network=network, schedule=schedule, kind=self.wraps)
+        denoiser = self.wraps(network=network, schedule=schedule)
+        return Conditional(denoiser, classes, context) if classes or context else denoiser
+
+
+class PredictEps(Prediction):
+    """eps_hat."""
+
+    wraps = NoisePredictor
+
+
+class PredictX0(Prediction):
+    """x0_hat."""
+
+    wraps = X0Predictor
+
+
+class PredictV(Prediction):
+    """v_hat."""
+
+    wraps = VPredictor
+
+
+class PredictVelocity(Prediction):
+    """The velocity of the probability flow."""
+
+    wraps = VelocityPredictor
+
+
+class PredictEDM(Prediction):
+    """The part of x0_hat that x_t itself does not tell, scaled to unit variance."""
+
+    wraps = Preconditioned
+
+
+# --- Every part by its name -----------------------------------------------------------------------------------------
+
+
+SCHEDULES: dict[str, type] = {
+    "linear": LinearBetas,
+    "quad": QuadBetas,
+    "sigmoid": SigmoidBetas,
+    "cosine": CosineBetas,
+    "exploding": VarianceExploding,
+    "continuous_linear": LinearVP,
+    "continuous_cosine": CosineVP,
+    "rectified_flow": RectifiedFlow,
+    "knots": KnotSchedule,
+}
+NETWORK = "a method network(dim_in, dim_out, *, context, steps, key)"
+NETWORKS: dict[str, type] = {"step_gated": StepGated, "residual": Residual}
+DENOISERS: dict[str, type] = {
+    "eps": PredictEps,
+    "x0": PredictX0,
+    "v": PredictV,
+    "velocity": PredictVelocity,
+    "edm": PredictEDM,
+}
+LOSSES: dict[str, type] = {
+    "simple": Simple,
+    "edm": EDM,
+    "x0": X0,
+    "snr": SNR,
+    "truncated_snr": TruncatedSNR,
+    "elbo": ELBO,
+    "min_snr": MinSNR,
+    "hybrid": Hybrid,
+}
+TIMES: dict[str, type] = {
+    "steps": StepTimes,
+    "log_normal": LogNormalTimes,
+    "uniform": UniformTimes,
+    "logit_normal": LogitNormalTimes,
+}
+GRIDS: dict[str, type] = {
+    "uniform": UniformGrid,
+    "quadratic": QuadraticGrid,
+    "karras": KarrasGrid,
+    "log_snr": LogSNRGrid,
+    "given": GivenGrid,
+}
 
 
 @dataclass(frozen=True, repr=False)
@@ -61,17 +197,9 @@ class PointRecipe(Recipe):
     KINDS: ClassVar[Mapping[str, Kinds]] = {
         kinds.section: kinds
         for kinds in (
+            Kinds("schedule", SCHEDULES, subclass_of(Schedule, Betas), "a subclass of motes.points.Schedule or Betas"),
             Kinds(
-                "schedule",
-                SCHEDULES,
-                subclass_of(Schedule, Betas),
-                "a subclass of motes.points.Schedule, or of motes.points.Betas",
-            ),
-            Kinds(
-                "network",
-                NETWORKS,
-                with_method("network"),
-                "a method network(dim_in, dim_out, *, context, steps, key)",
+                "network", NETWORKS, with_method("network"), "a method network(dim_in, dim_out, *, context, steps, key)"
             ),
             Kinds("denoiser", DENOISERS, subclass_of(Prediction), "a subclass of motes.points.Prediction"),
             Kinds("loss", LOSSES, with_method("__call__"), "a method __call__(denoiser, x0, t, eps)"),

@@ -19,10 +19,10 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from motes.points.denoisers import Denoiser, VarianceDenoiser
-from motes.points.losses import Variance, check_knows_variance, check_variance
 from motes.points.process import q_posterior, q_transition
 from motes.points.sampling import Sampler, State
 from motes.points.schedules import Schedule
+from motes.points.variance import Variance, check_knows_variance, check_variance
 from motes.ranges import number
 
 

@@ -127,16 +127,6 @@ class GivenGrid:
         return jnp.asarray(self.times, float)
 
 
-GRIDS: dict[str, type] = {
-    "uniform": UniformGrid,
-    "quadratic": QuadraticGrid,
-    "karras": KarrasGrid,
-    "log_snr": LogSNRGrid,
-    "given": GivenGrid,
-}
-"""`[grid]` of a recipe."""
-
-
 def check_grid(times: Sequence[float] | ArrayLike) -> None:
     """Raise ValueError unless `times` (N+1,) fall from 1 to 0, N >= 1."""
     t = np.asarray(times)

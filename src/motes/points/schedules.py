@@ -579,17 +579,3 @@ def _slopes(values: tuple[float, ...]) -> NDArray[np.float64]:
         if abs(slopes[end]) < abs(rises[end]) / 3:
             slopes[end] = rises[end] / 3
     return slopes
-
-
-SCHEDULES: dict[str, type] = {
-    "linear": LinearBetas,
-    "quad": QuadBetas,
-    "sigmoid": SigmoidBetas,
-    "cosine": CosineBetas,
-    "exploding": VarianceExploding,
-    "continuous_linear": LinearVP,
-    "continuous_cosine": CosineVP,
-    "rectified_flow": RectifiedFlow,
-    "knots": KnotSchedule,
-}
-"""`[schedule]` of a recipe: a `Schedule`, or `Betas`, whose method `schedule` makes one."""

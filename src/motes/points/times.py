@@ -283,12 +283,3 @@ def chances(seen: LossMemory) -> jax.Array:
     known = (seen.number.min() >= ENOUGH) & (total > 0)
     preferred = root / jnp.where(known, total, 1)
     return jnp.where(known, (1 - UNIFORM) * preferred + UNIFORM / CELLS, 1 / CELLS)
-
-
-TIMES: dict[str, type] = {
-    "steps": StepTimes,
-    "log_normal": LogNormalTimes,
-    "uniform": UniformTimes,
-    "logit_normal": LogitNormalTimes,
-}
-"""`[times]` of a recipe."""
