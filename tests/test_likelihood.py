@@ -116,9 +116,9 @@ def test_the_stated_error_covers_the_true_one():
 
 
 @pytest.mark.slow
-def test_the_grid_agrees_with_the_adaptive_solver(trained):
+def test_the_grid_of_a_trained_model_agrees_with_a_finer_one(trained):
     x = motes.make_shape("moons", 60, seed=5)
-    reference = trained.likelihood(x, solver="adaptive", tolerance=1e-8)
+    reference = trained.likelihood(x, tolerance=1e-8)
     assert (reference.error < 1e-6).all()
     for tolerance in (1e-3, 1e-5):
         found = trained.likelihood(x, tolerance=tolerance)
@@ -274,7 +274,6 @@ BAD = {
     "no rows": (dict(x=np.zeros((0, 2))), "n >= 1"),
     "not finite": (dict(x=[[0.0, np.nan]]), "finite"),
     "divergence": (dict(divergence="rademacher"), r"expected 'exact' or Hutchinson\(kind, key\)"),
-    "solver": (dict(solver="rk4"), "adaptive"),
     "tolerance": (dict(tolerance=0.0), "tolerance = 0"),
     "r_min": (dict(r_min=30.0), "below the noise at t = 1, 20"),
 }

@@ -42,8 +42,6 @@ Number = int | float | jax.Array
 # u = CENTRE + BEND sinh(v): steps are short where a flow decides where to go, near r = 0.3, and long towards both ends.
 CENTRE, BEND = math.log(0.3), 3.0
 
-MOST_STEPS = 10_000  # adaptive ones
-
 # Weights of the first nodes, and of the last in reverse, that give the trapezoidal rule order 6: Gregory's rule with
 # fourth differences. Between the ends it converges faster than any order where the slope is analytic.
 GREGORY = (95 / 288, 317 / 240, 23 / 30, 793 / 720, 157 / 160)
@@ -195,61 +193,21 @@ def _directions(flow: Flow, x: jax.Array) -> jax.Array:
     return draw(key, (random.probes, len(x))).astype(float)
 
 
-def _total(flow: Flow, integral: jax.Array) -> jax.Array:
-    """By each direction (k,), or all of it (1,)."""
-    return integral.sum(keepdims=True) if flow.probes is None else integral
-
-
-def _of_each(
-    flow: Flow, x: jax.Array, given: Given | None, one: Callable[[Flow, jax.Array], tuple[jax.Array, jax.Array]]
-) -> tuple[jax.Array, jax.Array]:
-    """`one` of the flow of each row and the row."""
-
-    def row(x: jax.Array, known: Given | None) -> tuple[jax.Array, jax.Array]:
-        return one(flow if known is None else flow._replace(denoiser=flow.denoiser.given(known)), x)
-
-    return jax.vmap(row)(x, given)
-
-
 @eqx.filter_jit
 def on_grid(flow: Flow, x: jax.Array, given: Given | None, steps: jax.Array) -> tuple[jax.Array, jax.Array]:
     """z (block, d) and its divergence integral (block, k or 1). One program for any number of steps."""
 
-    def one(flow: Flow, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        directions = _directions(flow, x)
-        z, before = _to_r_min(flow, x, directions)
-        field, weight = partial(_field, flow.denoiser), partial(_gregory, steps)
+    def row(x: jax.Array, known: Given | None) -> tuple[jax.Array, jax.Array]:
+        denoiser = flow.denoiser if known is None else flow.denoiser.given(known)
+        here = flow._replace(denoiser=denoiser)
+        directions = _directions(here, x)
+        z, before = _to_r_min(here, x, directions)
+        field, weight = partial(_field, denoiser), partial(_gregory, steps)
         z, total = _integrate(field, z, directions, flow.begin, (flow.end - flow.begin) / steps, steps, weight)
-        return z, _total(flow, before + total)
+        total = before + total
+        return z, total.sum(keepdims=True) if flow.probes is None else total
 
-    return _of_each(flow, x, given, one)
-
-
-@eqx.filter_jit
-def adaptively(flow: Flow, x: jax.Array, given: Given | None, tolerance: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """As `on_grid`, with steps of each row's own; NaN where they became too many."""
-    import diffrax  # half a second to load, and only here
-
-    def one(flow: Flow, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        directions = _directions(flow, x)
-        z, before = _to_r_min(flow, x, directions)
-        field = partial(_field, flow.denoiser)
-        solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(lambda v, state, _: _slope_and_divergence(field, state[0], jnp.asarray(v), directions)),
-            diffrax.Dopri8(),
-            flow.begin,
-            flow.end,
-            None,
-            (z, jnp.zeros(len(directions))),
-            stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance),
-            adjoint=diffrax.ForwardMode(),
-            max_steps=MOST_STEPS,
-            throw=False,
-        )
-        z, total = (jnp.where(solution.result == diffrax.RESULTS.successful, part[0], jnp.nan) for part in solution.ys)
-        return z, _total(flow, before + total)
-
-    return _of_each(flow, x, given, one)
+    return jax.vmap(row)(x, given)
 
 
 # --- The log-likelihood of points, exact or by Hutchinson's estimate, with the errors of either ---------------------
@@ -261,7 +219,6 @@ def adaptively(flow: Flow, x: jax.Array, given: Given | None, tolerance: jax.Arr
 
 
 Array = NDArray[np.float64]
-Solver = Literal["grid", "adaptive"]
 
 R_MIN = 1e-3  # the least noise, in standard deviations of the data
 TOLERANCE = 1e-4  # nats
@@ -301,7 +258,6 @@ def log_likelihood(
     *,
     given: Given | None = None,
     divergence: Divergence = "exact",
-    solver: Solver = "grid",
     tolerance: float = TOLERANCE,
     r_min: float = R_MIN,
     on_progress: OnProgress = silent,
@@ -316,8 +272,6 @@ def log_likelihood(
         given: what is known of each row, arrays with a leading n; log p is then given that.
         divergence: "exact", one derivative per column, or, for many columns, an estimate from random directions,
             `Hutchinson("rademacher", key)`. It is log p that is unbiased, not p.
-        solver: "grid", or "adaptive", Diffrax's Dopri8: a reference, and far slower. It holds each of its steps to
-            `tolerance`, not log p, and its `error` is the difference to a tenth of that precision.
         tolerance: in nats per row; `error` tells where the finest grid did not reach it. From 1e-4 up a network
             computes in single precision, which is 1e-6 nats or less of the error; all the rest is in double precision.
         r_min: the noise level, in standard deviations of the data, below which the score is held.
@@ -337,7 +291,10 @@ def log_likelihood(
         raise ValueError(f"points have shape {rows.shape}; expected (n, d) with n >= 1 and d >= 1, all finite.")
     if any(len(known) != len(rows) for known in jax.tree.leaves(given)):
         raise ValueError(f"what is given is not of as many rows as there are, {len(rows)}.")
-    _check(divergence, solver, tolerance)
+    if not (isinstance(divergence, Hutchinson) or divergence == "exact"):
+        raise ValueError(f"divergence = {divergence!r}; expected 'exact' or Hutchinson(kind, key).")
+    if not 0 < tolerance < math.inf:
+        raise ValueError(f"tolerance = {tolerance}; expected a number of nats above 0.")
     with float64():
         denoiser = _in_double(denoiser, single=tolerance >= TOLERANCE)
         noise = math.exp(-float(denoiser.schedule.log_snr(1.0)) / 2)
@@ -346,7 +303,7 @@ def log_likelihood(
         raise ValueError(f"r_min = {r_min:g}; expected above 0 and below the noise at t = 1, {noise:g}.")
     flow = Flow(denoiser, r_min, end, divergence)
     with np.errstate(over="ignore", invalid="ignore"):  # the error of such rows says it
-        found = (_on_grids if solver == "grid" else _adaptive)(flow, rows, given, tolerance, on_progress)
+        found = _on_grids(flow, rows, given, tolerance, on_progress)
     finite = np.isfinite(found.log_prob)
     return Likelihood(
         np.where(finite, found.log_prob, np.nan), np.where(finite, found.error, np.inf), found.standard_error
@@ -367,15 +324,6 @@ def _in_double(denoiser: Denoiser, *, single: bool) -> Denoiser:
 
     converted: Denoiser = jax.tree.map(convert, denoiser, is_leaf=has_network)
     return converted
-
-
-def _check(divergence: object, solver: str, tolerance: float) -> None:
-    if not (isinstance(divergence, Hutchinson) or divergence == "exact"):
-        raise ValueError(f"divergence = {divergence!r}; expected 'exact' or Hutchinson(kind, key).")
-    if solver not in ("grid", "adaptive"):
-        raise ValueError(f"solver = {solver!r}; expected 'grid' or 'adaptive'.")
-    if not 0 < tolerance < math.inf:
-        raise ValueError(f"tolerance = {tolerance}; expected a number of nats above 0.")
 
 
 class _Carried(NamedTuple):
@@ -418,27 +366,9 @@ def _on_grids(flow: Flow, rows: Array, given: Given | None, tolerance: float, on
         left = np.concatenate(again)
         if not len(left):
             break
-    return _likelihood(flow, _Carried(z, integral), error)
-
-
-def _adaptive(flow: Flow, rows: Array, given: Given | None, tolerance: float, on_progress: OnProgress) -> Likelihood:
-    parts, done, every, tolerances = [], 0, np.arange(len(rows)), [10 * tolerance, tolerance]
-    for some, (loose, tight) in _in_blocks(adaptively, flow, rows, given, every, tolerances):
-        parts.append(_likelihood(flow, tight, tight.away(loose)))
-        done += len(some)
-        on_progress(Progress(done, len(rows)))
-    return Likelihood(*(np.concatenate(part) for part in zip(*parts, strict=True)))
-
-
-def _likelihood(flow: Flow, carried: _Carried, error: Array) -> Likelihood:
-    values = carried.log_prob(flow)
-    k = values.shape[1]
-    spread = values.std(axis=1, ddof=1) / math.sqrt(k) if k > 1 else np.zeros(len(values))
+    values = _Carried(z, integral).log_prob(flow)
+    spread = values.std(axis=1, ddof=1) / math.sqrt(columns) if columns > 1 else np.zeros(len(values))
     return Likelihood(values.mean(axis=1), error, spread)
-
-
-def _of_rows(given: Given | None, rows: NDArray[np.int64]) -> Given | None:
-    return jax.tree.map(lambda part: np.asarray(part)[rows], given)
 
 
 def _in_blocks(
@@ -460,7 +390,7 @@ def _in_blocks(
     def work(some: NDArray[np.int64]) -> list[_Carried]:
         padded = np.pad(some, (0, block - len(some)), mode="edge")
         with float64():  # which is a thread's own
-            x, known = jnp.asarray(rows[padded]), _of_rows(given, padded)
+            x, known = jnp.asarray(rows[padded]), jax.tree.map(lambda part: np.asarray(part)[padded], given)
             found = [program(flow, x, known, np.asarray(argument)) for argument in arguments]
             return [_Carried(*(np.asarray(part)[: len(some)] for part in carried)) for carried in found]
 

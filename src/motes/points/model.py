@@ -30,7 +30,7 @@ from motes.errors import DataError, UsageError, check_count, check_process, chec
 from motes.points.conditional import AnyConditional
 from motes.points.denoisers import Denoiser, Given
 from motes.points.guidance import Guidance, Guided, Sampling
-from motes.points.likelihood import TOLERANCE, Hutchinson, Likelihood, Solver, log_likelihood
+from motes.points.likelihood import TOLERANCE, Hutchinson, Likelihood, log_likelihood
 from motes.points.networks import StepGatedMLP
 from motes.points.particles import conditional_rows, sample_inside
 from motes.points.posterior import Context, NoveltyDetector
@@ -290,7 +290,7 @@ class GaussianModel(Model):
         return sample(process, n, key=seed_key(seed, "sample"), given=known, record=record, on_progress=on_progress)
 
     def _flow_options(
-        self, divergence: Divergence, probes: int, seed: int, solver: Solver, tolerance: float, on_progress: OnProgress
+        self, divergence: Divergence, probes: int, seed: int, tolerance: float, on_progress: OnProgress
     ) -> dict[str, Any]:
         """Options of `log_likelihood`.
 
@@ -304,7 +304,7 @@ class GaussianModel(Model):
                 "'residual'; the variational bound, model.bound in Python, is there for this one."
             )
         random = None if divergence == "exact" else Hutchinson(divergence, seed_key(seed, "likelihood"), probes)
-        return {"divergence": random or "exact", "solver": solver, "tolerance": tolerance, "on_progress": on_progress}
+        return {"divergence": random or "exact", "tolerance": tolerance, "on_progress": on_progress}
 
     # --- rows in ---
 
@@ -624,7 +624,6 @@ class PointModel(GaussianModel):
         divergence: Divergence = "exact",
         probes: int = 32,
         seed: int = 0,
-        solver: Solver = "grid",
         tolerance: float = TOLERANCE,
         on_progress: OnProgress = silent,
     ) -> Likelihood:
@@ -641,7 +640,7 @@ class PointModel(GaussianModel):
             divergence: "exact", or an estimate from `probes` directions; see `motes.points.log_likelihood`.
             probes: directions of a random divergence.
             seed: of them.
-            solver, tolerance: of the flow.
+            tolerance: of the integration, in nats per row.
             on_progress: called with the number of rows scored so far.
 
         Raises:
@@ -665,7 +664,7 @@ class PointModel(GaussianModel):
             )
         rows = self._rows(data)
         try:
-            options = self._flow_options(divergence, probes, seed, solver, tolerance, on_progress)
+            options = self._flow_options(divergence, probes, seed, tolerance, on_progress)
             if names:
                 self._check_given(names)
                 return self._likelihood_given(rows, np.isin(self.columns, names), **options)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from motes.errors import UsageError, check_count, check_process, check_seed, unknown
 from motes.points.denoisers import Given
 from motes.points.guidance import Composed, NoisyPrior, Sampling, added_precisions
-from motes.points.likelihood import TOLERANCE, Likelihood, Solver, log_likelihood
+from motes.points.likelihood import TOLERANCE, Likelihood, log_likelihood
 from motes.points.model import Divergence, GaussianModel, How, stacked
 from motes.points.posterior import Context, Prior
 from motes.points.sampling import sample
@@ -231,7 +231,6 @@ class PosteriorModel(GaussianModel):
         divergence: Divergence = "exact",
         probes: int = 32,
         seed: int = 0,
-        solver: Solver = "grid",
         tolerance: float = TOLERANCE,
         on_progress: OnProgress = silent,
     ) -> Likelihood:
@@ -246,7 +245,7 @@ class PosteriorModel(GaussianModel):
             divergence: "exact", or an estimate from `probes` directions; see `motes.points.log_likelihood`.
             probes: directions of a random divergence.
             seed: of them.
-            solver, tolerance: of the flow.
+            tolerance: of the integration, in nats per row.
             on_progress: called with the number of rows scored so far.
 
         Raises:
@@ -266,7 +265,7 @@ class PosteriorModel(GaussianModel):
         if self.context.regression is not None:
             z, log_det = self.context.left(z, _numbers(known)), log_det + self.context.regression.log_det
         try:
-            options = self._flow_options(divergence, probes, seed, solver, tolerance, on_progress)
+            options = self._flow_options(divergence, probes, seed, tolerance, on_progress)
             found = log_likelihood(self.denoiser, z, given=known, **options)
         except ValueError as error:
             raise UsageError(str(error)) from None
