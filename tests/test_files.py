@@ -234,6 +234,7 @@ def test_a_wide_text_takes_time_in_proportion_to_its_columns(file):
 
 # --- part by part --------------------------------------------------------------------------------------------------
 
+PIPE, BROKEN = '5" pipe', '"x\ny"'
 WORDS = [f"w{i:03d}" for i in range(80)]
 PARTS = {
     "whole numbers, then halves": "a,b\n" + "".join(f"{i},{i if i < 40 else i / 2}\n" for i in range(80)),
@@ -246,6 +247,7 @@ PARTS = {
     "numbers with a plus, and a word": "a,b\n" + "".join(f"{i},{'x' if i == 70 else f'+{i}'}\n" for i in range(80)),
     "a number, and then a word": "a,b\n" + "".join(f"{i},{'x' if i == 70 else i}\n" for i in range(80)),
     "lines within cells": "a,b\n" + "".join(f'{i},"x\n""{i % 3}""\n"\n' for i in range(80)),
+    "quotes that open no cell": "a,b\n" + "".join(f"{i},{PIPE if i % 9 else BROKEN}\n" for i in range(80)),
     "blank lines": "\ufeffa,b\r\n" + "".join(f"{i},{i % 2 == 0}\r\n\r\n" for i in range(80)),
     "no header": "".join(f"{i},{i / 7}\n" for i in range(80)).rstrip("\n"),
 }

@@ -149,7 +149,7 @@ def chosen(ways: Iterable[Way], options: TextOptions) -> Way | None:
             return way
     if unsigned := [way for way in ways if isinstance(way, NumberFormat) and not way.decimal]:
         return unsigned[0]
-    alike = {repr(way).replace("%B", "%b"): way for way in ways}  # the month May is as long in both
+    alike = {repr(way).replace("%B", "%b"): way for way in sorted(ways, key=repr)}  # May is as long in both
     # A year of two digits is a guess even where day and month are known.
     (text, way), *others = alike.items() or [("", None)]
     return None if others or "%y" in text else way

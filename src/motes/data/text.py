@@ -204,16 +204,15 @@ class Text:
         Raises:
             DataError: a row of another length, bytes that are no text, or a quote that nothing closes; with its line.
         """
-
-        rows = 0
+        rows, parts = 0, self._parts()
         try:
-            for part, line in self._parts():
-                table = self._parse(part, line)
-                last = table.columns[-1][-1].as_py() if len(table) else None
-                if last != END:
-                    raise self._open_quote(rows + len(table), line + part.rstrip().count(b"\n") + 1, last or "")
-                rows += len(table) - 1
-                yield table.slice(0, len(table) - 1)
+            for part, line in parts:
+                try:
+                    table = self._parse(part, line, rows)
+                except (pa.ArrowInvalid, DataError):  # cut within a cell, if quotes open none, such as that of 5" pipes
+                    table = self._parse(b"".join((part, *(more for more, _ in parts))), line, rows)
+                rows += len(table)
+                yield table
         except UnicodeError as error:
             raise _not_encoded(self.path, self.options, error) from None
         except pa.ArrowInvalid as error:
@@ -243,12 +242,12 @@ class Text:
             if rest:
                 yield rest, line
 
-    def _parse(self, part: bytes, line: int) -> Any:
-
+    def _parse(self, part: bytes, line: int, rows: int) -> Any:
+        """A part as an Arrow table, behind so many lines and rows."""
         names, separator = self.header.names, self.options.separator(str(self.path))
         end = separator.join([END] * len(names))
         # Without threads: after an error one is left behind, which now and then ends the process with it.
-        return arrow_csv.read_csv(
+        table = arrow_csv.read_csv(
             io.BytesIO(b"%b\n%b" % (part, end.encode())),
             arrow_csv.ReadOptions(column_names=names, skip_rows=0 if line else self.header.skip, use_threads=False),
             arrow_csv.ParseOptions(delimiter=separator, newlines_in_values=True, invalid_row_handler=_skip_blank),
@@ -258,16 +257,17 @@ class Text:
                 null_values=[*arrow_csv.ConvertOptions().null_values, *self.options.na],
             ),
         )
-
-    def _open_quote(self, row: int, end: int, cell: str) -> DataError:
-        """What is to be said of the last cell, which goes on up to the line `end`."""
-        lines = cell.partition(END)[0].rstrip().count("\n")
+        cell = table.columns[-1][-1].as_py() if len(table) else ""
+        if cell == END:
+            return table.slice(0, len(table) - 1)
+        lines = (cell or "").partition(END)[0].rstrip().count("\n")
         after = "line" if lines == 1 else f"{lines:,} lines"
         swallows = f": the {after} after it would be part of that cell" if lines else ""
-        return DataError(
-            f"row {row:,} of '{self.path}' (line {end - lines:,}): a quote opens in the last column, "
-            f"'{self.header.names[-1]}', and nothing closes it before the end of the file{swallows}. Remove the quote, "
-            'or write the cell in quotes with "" for a quote in it.'
+        opens = line + part.rstrip().count(b"\n") + 1 - lines
+        raise DataError(
+            f"row {rows + len(table):,} of '{self.path}' (line {opens:,}): a quote opens in the last column, "
+            f"'{names[-1]}', and nothing closes it before the end of the file{swallows}. Remove the quote, or write "
+            'the cell in quotes with "" for a quote in it.'
         )
 
     def _fault(self, line: int, cells: list[str]) -> str | None:
@@ -333,7 +333,6 @@ class Column:
 
         One of the types is enough where there are no later rows.
         """
-
         options, before = self.text.options, self._rows
         self._rows += len(entries)
         if entries.null_count == len(entries):
@@ -368,14 +367,12 @@ class Column:
 
     def _likely_types(self, text: str) -> list[Any]:
         """Those that its first entry may have."""
-
         if is_number(text.replace(self.text.options.decimal or ".", ".")):
             return [pa.int64(), *([pa.bool_()] if text in ("0", "1") else []), pa.float64()]
         return [pa.bool_(), pa.date32(), *(pa.timestamp(unit, zone) for zone in (None, "UTC") for unit in ("us", "ns"))]
 
     def _cast(self, plain: Any, kind: Any) -> Any:
         """Entries of a type; None where some are of another."""
-
         if kind == pa.float64() and self.text.options.decimal == ",":
             if compute.any(compute.match_substring(plain, ".")).as_py():
                 return None
@@ -407,7 +404,6 @@ class Column:
 
     def read(self, entries: Any, made: Any = None) -> Series:
         """The entries of rows as what the column is; `made` is what `look` gave of them."""
-
         where = f"'{self.text.path}'"
         if self.types is None:
             entries = pa.nulls(len(entries))
