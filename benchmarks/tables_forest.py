@@ -90,7 +90,7 @@ def measured(made, whole, learn, fresh, schema, seed):
     """TSTR, that of real rows, C2ST, and the share that is near."""
     held, seen, mine = as_frame(fresh), as_frame(learn), as_frame(made)
     found = evaluate_tables(mine, held, seen, schema, target=TARGET, seed=seed)
-    useful, near = found.details.utility.utility, found.details.privacy.records.share
+    useful, near = found.details.utility, found.details.records.share
     told = evaluate_tables(mine, as_frame(whole), seen, schema, seed=seed).details.classifier.accuracy
     return [float(value) for value in (useful.synthetic, useful.real, told, near)]
 

@@ -88,14 +88,15 @@ def test_a_range_an_interval_and_a_verdict_agree(name):
             assert entry.verdict.differs == (entry.verdict.p_value < level), entry
         assert not entry.verdict.differs or "no difference" not in entry.verdict.text
     if found.details.kind == "table":
-        intervals_agree(found.details)
+        intervals_agree(found)
     for text in (str(found), re.sub("<[^>]*>", "", page(found))):
         assert "95 % interval" not in text
     for entry in found.to_dict()["entries"]:
         assert (entry["chance"] is None) or None in entry["chance"] or entry["chance"][0] <= entry["chance"][1]
 
 
-def intervals_agree(details):
+def intervals_agree(found):
+    details, verdicts = found.details, found.verdicts
     for column in details.columns:
         for contrast, verdict in (
             (column.contrast, column.verdict),
@@ -104,15 +105,15 @@ def intervals_agree(details):
             if contrast is not None:
                 assert verdict.differs == (not contrast.low <= 0 <= contrast.high), column.name
                 assert contrast.low <= contrast.difference <= contrast.high
-    for part, metric, neutral in (
-        (details.classifier, details.classifier.accuracy, 0.5),
-        (details.utility, details.utility.utility.difference, 0.0),
-        (details.likelihood, details.likelihood.difference, 0.0),
+    for section, metric, neutral in (
+        ("classifier", details.classifier.accuracy, 0.5),
+        ("utility", details.utility.difference, 0.0),
+        ("likelihood", details.likelihood.difference, 0.0),
+        ("dcr", details.records.share, 0.05),
     ):
-        assert part.verdict.differs == (not metric.low <= neutral <= metric.high), part
-    share = details.privacy.records.share
-    assert f"({share.low:.1%} to {share.high:.1%})" in details.privacy.records_verdict.text  # one interval, not two
-    assert details.privacy.records_verdict.differs == (not share.low <= 0.05 <= share.high)
+        assert verdicts[section].differs == (not metric.low <= neutral <= metric.high), section
+    share = details.records.share
+    assert f"({share.low:.1%} to {share.high:.1%})" in verdicts["dcr"].text  # one interval, not two
 
 
 def test_shares_of_an_error_are_shown_where_they_are_shares():

@@ -30,14 +30,12 @@ class Associations:
 
     Attributes:
         a, b: (d, d), 1 on the diagonal; NaN where there is none, because a column does not vary.
-        error: (d, d), half the width of the 95 % interval of a - b (the jackknife over groups of rows).
         mean: of |a - b| over the pairs, with its 95 % interval.
         mean_by_chance: about what it would be for two draws of one distribution, as normal errors have it.
     """
 
     a: Array
     b: Array
-    error: Array
     mean: Metric
     mean_by_chance: float
 
@@ -161,16 +159,12 @@ def compare_associations(layout: FeatureLayout, a: Array, b: Array, rng: np.rand
         sign * np.stack([np.nan_to_num(layout.associations(total - group) - of)[upper] for group in sums])
         for sums, total, of, sign in zip(groups, whole, (of_a, of_b), (1.0, -1.0), strict=True)
     ]  # by how much each pair changes without each group, (groups, pairs)
-    error = np.full(of_a.shape, np.nan)
     deviation = np.sqrt(sum(_jackknife(change) for change in changes))
-    error[upper] = T_95 * deviation
-    error.T[upper] = error[upper]
     by_chance = float(np.sqrt(2 / np.pi) * deviation.mean()) if len(gap) else 0.0
     value = float(np.abs(gap).mean()) if len(gap) else 0.0
     half = T_95 * float(np.sqrt(sum(_jackknife(np.abs(gap + change).mean(axis=1)) for change in changes)))
-    return Associations(
-        of_a, of_b, error, Metric("association_difference", value, max(value - half, 0.0), value + half), by_chance
-    )
+    mean = Metric("association_difference", value, max(value - half, 0.0), value + half)
+    return Associations(of_a, of_b, mean, by_chance)
 
 
 def block_sums(design: Array, rows: NDArray[np.intp], count: int) -> Array:

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.errors import UsageError
 from motes.evaluation.pairs import BLOCKS, FOLDS, Modes, Pair, Permutations, p_value_of
-from motes.evaluation.results import Array, Metric, Row, Scale, Worse, Z, root, share
+from motes.evaluation.results import Array, Metric, Row, Scale, Worse, Z, mean_of, root, share
 
 RESAMPLES = 50
 STREAM = 100  # of `Pair.rng`, for resamples; the metrics of motes have those below it
@@ -1285,9 +1285,4 @@ def negative_log_likelihood(log_prob: ArrayLike) -> Metric:
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values))[0])
         raise ValueError(f"the log-probability of row {row} is {values[row]}; expected finite ones.")
-    from scipy.stats import t
-
-    values = np.sort(values)
-    mean, n = -float(values.mean()), len(values)
-    half = float(t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n))
-    return Metric("negative_log_likelihood", mean, mean - half, mean + half)
+    return mean_of("negative_log_likelihood", -np.sort(values))

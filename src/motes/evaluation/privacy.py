@@ -6,13 +6,28 @@ A held-out row has no part in the training, so its distance is what an honest ne
 distribution of the data, 5 % of them are nearer to a training row than 95 % of the held-out rows are.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.evaluation.results import Array, Metric, Z, optional, share
+from motes.evaluation.results import (
+    ALPHA,
+    NO_DIFFERENCE,
+    Adjustment,
+    Array,
+    Metric,
+    Verdict,
+    Z,
+    corrected,
+    judged,
+    number,
+    optional,
+    p_of,
+    share,
+    with_interval,
+)
 
 Codes = NDArray[np.int64]
 
@@ -58,6 +73,28 @@ class ClosestRecords:
             name: (float(np.quantile(self.synthetic, q)), float(np.quantile(self.held_out, q)))
             for name, q in QUANTILES.items()
         }
+
+    @property
+    def p_value(self) -> float:
+        """That nothing is given away."""
+        return p_of(self.share)
+
+    @property
+    def values(self) -> tuple[Metric, float]:
+        """The DCR share, and where it is neutral."""
+        return self.share, NEAR
+
+    def judged(self, adjust: Adjustment) -> tuple["ClosestRecords", Verdict]:
+        """With the interval of one test among all those of a table, and the verdict."""
+        p_value, detectable = adjust(self.p_value), self.detectable(ALPHA / adjust.factor)
+        share = corrected(self.share, adjust.sigmas, NEAR, p_value < ALPHA)
+        text = (
+            f"{share:.1%} ({share.low:.1%} to {share.high:.1%}) of the synthetic rows are nearer to a training row "
+            f"than {1 - NEAR:.0%} of the held-out rows are; {NEAR:.0%} is neutral"
+        )
+        seen = "" if detectable is None else f"a share of {detectable:.1%}"
+        said = judged(p_value, share - NEAR, "dcr", text, same=text, detectable=detectable, seen=seen)
+        return replace(self, share=share), said
 
     def detectable(self, level: float) -> float | None:
         """The smallest share that is significant at this level; None if no share is."""
@@ -150,6 +187,30 @@ class Copies:
         """For JSON: how many of how many rows."""
         found = {"synthetic": self.synthetic, "held_out": self.held_out, "training": self.repeated}
         return {name: {"copies": count, "rows": rows} for name, (count, rows) in found.items()}
+
+    @property
+    def p_value(self) -> float:
+        """That copies are as frequent as among real rows."""
+        return p_of(self.share)
+
+    @property
+    def values(self) -> tuple[float, float | None]:
+        """Shares of copies among synthetic and among held-out rows."""
+        (ours, n), (theirs, m) = self.synthetic, self.held_out
+        return ours / n, theirs / m if m else None
+
+    def judged(self, adjust: Adjustment) -> tuple["Copies", Verdict]:
+        """As it is, and the verdict."""
+        (ours, n), (theirs, m), (twins, k) = self.synthetic, self.held_out, self.repeated
+        held = f"{theirs:,} of {m:,} held-out rows are, and " if m else ""
+        text = (
+            f"{ours:,} of {n:,} synthetic rows are copies of training rows "
+            f"({held}{twins:,} of {k:,} training rows equal another)"
+        )
+        detectable = self.detectable(ALPHA / adjust.factor)
+        seen = "" if detectable is None else f"{detectable:,} copies"
+        p_value = adjust(self.p_value)
+        return self, judged(p_value, self.share, "copies", text, same=text, detectable=detectable, seen=seen)
 
     def detectable(self, level: float) -> int | None:
         """The number of copies from which the test is significant at this level; None if no number is."""
@@ -261,6 +322,40 @@ class Utility:
     difference: Metric
     more: dict[str, tuple[float, float]]
     rows: tuple[int, int]
+
+    @property
+    def p_value(self) -> float:
+        """That synthetic rows teach as much."""
+        return p_of(self.difference)
+
+    @property
+    def values(self) -> tuple[Metric, Metric]:
+        """Both scores."""
+        return self.synthetic, self.real
+
+    def judged(self, adjust: Adjustment) -> tuple["Utility", Verdict]:
+        """With the interval of one test among all those of a table, and the verdict."""
+        gap, p_value = self.difference, adjust(self.p_value)
+        detectable = adjust.detectable * (gap.high - gap.low) / (2 * Z)
+        seen = f"a loss of {detectable:.2g} in {self.score}" if detectable > 0 else ""
+        if self.relative is None:
+            text = f"'{self.target}' cannot be predicted from the other columns, not even after training on real rows"
+            said = Verdict("good", text, p_value, detectable, seen)
+        else:
+            taught = f"synthetic rows teach {max(self.relative, 0):.0%} of what real rows teach"
+            text, same = f"{taught} about '{self.target}'", f"{NO_DIFFERENCE} ({taught})"
+            lost = 1 - self.relative
+            said = judged(p_value, lost, "utility", text, same=same, detectable=detectable, seen=seen)
+        return replace(self, difference=corrected(gap, adjust.sigmas, 0.0, said.differs)), said
+
+    @property
+    def text(self) -> str:
+        """The scores after training on either set of rows."""
+        return (
+            f"Utility for '{self.target}': {self.score} {number(self.synthetic)} after training on synthetic rows, "
+            f"{number(self.real)} on real ones; difference {with_interval(self.difference)}"
+            + ("" if self.relative is None else f"; relative utility {number(self.relative)}")
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""

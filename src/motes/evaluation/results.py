@@ -102,6 +102,38 @@ class Row:
     reference: Metric
 
 
+def p_of(metric: Metric) -> float:
+    """The p-value of a metric that tests."""
+    assert metric.p_value is not None  # or it would be no test
+    return metric.p_value
+
+
+def mean_of(name: str, values: Array) -> Metric:
+    """The mean of numbers (n,), at least 2, with Student's interval."""
+    from scipy.stats import t
+
+    mean, half = float(values.mean()), float(t.isf(0.025, len(values) - 1)) * standard_error(values)
+    return Metric(name, mean, mean - half, mean + half)
+
+
+def standard_error(values: Array) -> float:
+    """Of the mean of numbers (n,)."""
+    return float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def welch(gap: float, errors: tuple[float, float], rows: tuple[int, int]) -> tuple[Metric, float]:
+    """A difference of two means with its interval, and the one-sided p-value of 0 or less (Welch's t-test)."""
+    from scipy.stats import t
+
+    squares = [error**2 for error in errors]
+    error = float(np.sqrt(sum(squares)))
+    if error == 0:
+        return Metric("difference", gap, gap, gap), float(gap <= 0)
+    degrees = sum(squares) ** 2 / sum(square**2 / (n - 1) for square, n in zip(squares, rows, strict=True))
+    half = float(t.isf(0.025, degrees)) * error
+    return Metric("difference", gap, gap - half, gap + half), float(t.sf(gap / error, degrees))
+
+
 def share(name: str, value: float, variance: float, n: int, p_value: float | None = None) -> Metric:
     """A share of rows with Wilson's interval, for as many rows as would give it this variance; never outside [0, 1].
 
@@ -217,10 +249,7 @@ GRADES = {  # a difference below the first is small, from the second on large
     "likelihood": (0.05, 0.25),  # nats per row and learned column
     "dcr": (0.02, 0.1),  # beyond 5 %
     "copies": (0.01, 0.05),  # beyond the copies that are to be expected
-    "distance": (0.05, 0.2),  # standard deviations of the data, beyond the reference value
     "width": (0.05, 0.2),  # of posteriors, beyond 1
-    "mmd": (0.005, 0.05),  # beyond the reference value
-    "density": (0.1, 0.5),  # as a share of the reference value
 }
 
 
@@ -278,6 +307,27 @@ class Verdict:
         return f" (the test could detect {self.seen} or more)" if self.seen else ""
 
 
+def judged(
+    p_value: float,
+    size: float,
+    of: str | tuple[float, float],
+    text: str,
+    *,
+    same: str = NO_DIFFERENCE,
+    detectable: float | None = None,
+    seen: str = "",
+    alpha: float = 0.05,
+) -> Verdict:
+    """The verdict of a test: `same`, or where the adjusted `p_value` is below `alpha` the `text`, graded by `size`."""
+    differs = p_value < alpha
+    return Verdict(graded(size, of) if differs else "good", text if differs else same, p_value, detectable, seen)
+
+
+def too_few(got: int, fewest: int, what: str = "held-out rows") -> Verdict:
+    """Too few rows for a test."""
+    return Verdict("unknown", f"could not be determined: got {got:,} {what}; at least {fewest:,} are needed")
+
+
 # --- Many tests of one table, and one probability of a false alarm for all of them ----------------------------------
 #
 #     P(some test is as far out as this one | no difference) = P(some U_i <= u),    U_i = p(Z_i) / w_i,    Z ~ N(0, C)
@@ -304,6 +354,11 @@ class Adjustment:
     def sigmas(self) -> float:
         """From where on a standard normal number is significant, in a one-sided test."""
         return -float(ndtri(ALPHA / self.factor))
+
+    @property
+    def detectable(self) -> float:
+        """How many standard errors a one-sided test finds in 80 of 100 cases."""
+        return float(ndtri(POWER)) + self.sigmas
 
     def __call__(self, p_value: float) -> float:
         """The adjusted p-value, to be compared with `ALPHA`."""

@@ -1,36 +1,53 @@
 """Results of a table's evaluation, in detail.
 
 Each result can be written down: `to_dict` gives plain lists, numbers and texts for JSON, None for what is not a number;
-`text` is a block for a terminal, empty where there is nothing to show. Verdicts are in the entries of the record.
+`text` is a block for a terminal, empty where there is nothing to show. `p_value` is that of its tests; `judged` gives
+the result with the intervals that belong to all tests of the table, and its verdict, which an entry of the record has.
 
 All tests of a table are one family: if there is no difference anywhere, they raise one false alarm or more with
 probability 0.05. Each p-value of a verdict is adjusted for that. A difference that is found is graded by its size.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import ndtri
 
+from motes.errors import UsageError
+from motes.evaluation.associations import Associations, Interactions
 from motes.evaluation.marginals import Contrast, Histogram
 from motes.evaluation.privacy import ClosestRecords, Copies, Utility
 from motes.evaluation.records import Entry, sections_text
 from motes.evaluation.results import (
-    Array,
+    ALPHA,
+    NO_DIFFERENCE,
+    POWER,
+    Adjustment,
     Metric,
     Verdict,
+    Z,
     aligned,
+    corrected,
     difference,
+    judged,
+    mean_of,
     number,
     optional,
+    p_of,
     p_value,
+    standard_error,
+    too_few,
+    welch,
     with_interval,
 )
 
 COLUMN_HEAD = ("column", "kind", "distance", "reference value", "synthetic - real (interval)", "p", "missing",
                "verdict")  # fmt: skip
 PAIR_HEAD = ("pair", "synthetic", "real", "difference beyond chance", "p")
+PAIRS_NAMED = 5
 NAMED = 5  # columns that the text of a classifier names, at most
 
 
@@ -140,44 +157,78 @@ class PairResult:
 
 @dataclass(frozen=True)
 class AssociationResult:
-    """All pairs of columns.
+    """All pairs of columns; for a column with missing entries one more column says where these are.
 
     Attributes:
         names: of the columns.
-        synthetic, real: associations (d, d).
-        difference: mean of the absolute differences over the pairs; `reference_value` is the same for two draws of one
-            distribution.
-        largest: the most significant pairs.
-        verdict: on all of them.
+        found: associations (d, d) of synthetic and of real rows, and their mean difference.
+        tests: of each pair.
+        largest: the most significant pairs, once all tests of the table are known.
     """
 
     names: tuple[str, ...]
-    synthetic: Array
-    real: Array
-    difference: Metric
-    reference_value: float
-    largest: tuple[PairResult, ...]
-    verdict: Verdict
+    found: Associations
+    tests: Interactions
+    largest: tuple[PairResult, ...] = ()
+
+    @property
+    def p_value(self) -> float:
+        """That no pair differs."""
+        return self.tests.p_value
+
+    @property
+    def values(self) -> tuple[Metric, float]:
+        """The mean of the absolute differences, and the same for two draws of one distribution."""
+        return self.found.mean, self.found.mean_by_chance
+
+    def judged(self, adjust: Adjustment) -> tuple["AssociationResult", Verdict]:
+        """With the most significant pairs, and the verdict."""
+        tests, places = self.tests, list(zip(*np.triu_indices(len(self.names), 1), strict=True))
+        largest = []
+        for pair in np.lexsort((-tests.distance, tests.p_values))[:PAIRS_NAMED].tolist():
+            i, j = places[pair]
+            both = float(self.found.a[i, j]), float(self.found.b[i, j])
+            p_value = adjust(float(tests.p_values[pair]))
+            largest.append(PairResult((self.names[i], self.names[j]), *both, float(tests.distance[pair]), p_value))
+        worst, count = largest[0], sum(adjust(float(p)) < ALPHA for p in tests.p_values)
+        if count:
+            size = max([pair.distance for pair in largest if pair.p_value < ALPHA])
+            how = "" if abs(worst.synthetic - worst.real) > worst.distance / 3 else "other values go together; "
+            text = (
+                f"{count} of {len(tests.p_values)} pairs differ, most clearly {worst.columns[0]} and "
+                f"{worst.columns[1]}: {how}association {worst.synthetic:.2f} (real {worst.real:.2f})"
+            )
+        else:
+            size = float(tests.distance.mean())
+            text = f"all pairs together differ, by {size:.2g} on average"
+        detectable = float(np.median(tests.detectable(ALPHA / adjust.factor, float(ndtri(POWER)))))
+        seen = f"a difference of {detectable:.2g} in an association (median over pairs)" if detectable > 0 else ""
+        said = judged(adjust(tests.p_value), size, "association", text, detectable=detectable, seen=seen)
+        return replace(self, largest=tuple(largest)), said
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "names": list(self.names),
-            "synthetic": _matrix(self.synthetic),
-            "real": _matrix(self.real),
-            "mean_difference": self.difference.to_dict(),
-            "reference_value": self.reference_value,
+            "synthetic": [[_plain(value) for value in row] for row in self.found.a.tolist()],
+            "real": [[_plain(value) for value in row] for row in self.found.b.tolist()],
+            "mean_difference": self.found.mean.to_dict(),
+            "reference_value": self.found.mean_by_chance,
             "largest": [pair.to_dict() for pair in self.largest],
         }
 
     @property
     def text(self) -> str:
         """The mean difference, and the most significant pairs."""
+        mean, by_chance = self.values
         return (
-            f"Associations: mean difference {number(self.difference)} "
-            f"(reference value {number(self.reference_value)})\n"
+            f"Associations: mean difference {number(mean)} (reference value {number(by_chance)})\n"
             f"{aligned(PAIR_HEAD, [pair.line for pair in self.largest])}"
         )
+
+
+def _plain(value: float) -> float | None:
+    return None if np.isnan(value) else value
 
 
 @dataclass(frozen=True)
@@ -185,29 +236,55 @@ class ClassifierResult:
     """Two-sample test by a classifier (C2ST).
 
     Attributes:
-        accuracy: on rows that it has not seen; None with too few held-out rows.
+        accuracy: on rows that it has not seen.
         reference: the same for training rows in place of synthetic ones.
         importance: permutation importance of each column, the most discriminative first.
+        rows: of each set.
     """
 
-    accuracy: Metric | None
-    reference: Metric | None
+    accuracy: Metric
+    reference: Metric
     importance: tuple[tuple[str, float], ...]
-    verdict: Verdict
+    rows: int
+
+    @property
+    def p_value(self) -> float:
+        """That it guesses."""
+        return p_of(self.accuracy)
+
+    @property
+    def values(self) -> tuple[Metric, Metric]:
+        """Both accuracies."""
+        return self.accuracy, self.reference
+
+    def judged(self, adjust: Adjustment) -> tuple["ClassifierResult", Verdict]:
+        """With the interval of one test among all those of a table, and the verdict."""
+        right, largest = f"right in {100 * self.accuracy:.0f} of 100 cases", self.importance[0][1]
+        names = [name for name, importance in self.importance[:3] if importance > max(0.1 * largest, 0.002)]
+        by = f", most of all by {', '.join(names)}" if names else ""
+        detectable = min(0.5 + adjust.detectable * 0.5 / np.sqrt(self.rows), 1.0)
+        said = judged(
+            adjust(self.p_value),
+            self.accuracy - 0.5,
+            "accuracy",
+            f"{right}, where guessing is right in 50{by}",
+            same=f"{NO_DIFFERENCE} ({right}; guessing is right in 50)",
+            detectable=detectable,
+            seen=f"an accuracy of {detectable:.2f}",
+        )
+        return replace(self, accuracy=corrected(self.accuracy, adjust.sigmas, 0.5, said.differs)), said
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
-            "accuracy": optional(self.accuracy),
-            "reference_value": optional(self.reference),
+            "accuracy": self.accuracy.to_dict(),
+            "reference_value": self.reference.to_dict(),
             "permutation_importance": dict(self.importance),
         }
 
     @property
     def text(self) -> str:
         """The accuracy, and the most discriminative columns."""
-        if self.accuracy is None:
-            return ""
         names = [f"{name} {importance:+.3f}" for name, importance in self.importance[:NAMED] if importance > 0]
         return (
             f"Classifier: accuracy {with_interval(self.accuracy)}; "
@@ -217,42 +294,55 @@ class ClassifierResult:
 
 
 @dataclass(frozen=True)
-class UtilityResult:
-    """Training on synthetic rows, testing on real ones; `utility` is None where there are too few rows."""
+class Likelihoods:
+    """Log-likelihoods of held-out and of training rows.
 
-    target: str
-    utility: Utility | None
-    verdict: Verdict
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {"target": self.target} if self.utility is None else self.utility.to_dict()
-
-    @property
-    def text(self) -> str:
-        """The scores after training on either set of rows."""
-        if (use := self.utility) is None:
-            return ""
-        return (
-            f"Utility for '{use.target}': {use.score} {number(use.synthetic)} after training on synthetic rows, "
-            f"{number(use.real)} on real ones; difference {with_interval(use.difference)}"
-            + ("" if use.relative is None else f"; relative utility {number(use.relative)}")
-        )
-
-
-@dataclass(frozen=True)
-class LikelihoodResult:
-    """Mean log-likelihood in nats per row of held-out and of training rows; `difference` is training minus held-out.
-
-    `impossible` counts rows of density 0, (held out, training); the means leave them out, and are None where fewer
-    than two rows are left.
+    Attributes:
+        held_out, training: means with 95 % intervals; None where fewer than 2 rows have a density above 0.
+        difference: training minus held-out, with its interval; None as above.
+        impossible: rows of density 0, (held out, training); the means leave them out.
+        rows: of finite log-likelihood, (held out, training).
+        p_values: one-sided, of training rows that are no more likely (Welch's t-test), and of as many impossible
+            training rows (Fisher's exact test; 1 where no held-out row is impossible).
+        columns: that were learned.
     """
 
     held_out: Metric | None
     training: Metric | None
     difference: Metric | None
     impossible: tuple[int, int]
-    verdict: Verdict
+    rows: tuple[int, int]
+    p_values: tuple[float, float]
+    columns: int
+
+    @property
+    def p_value(self) -> float | None:
+        """Of both tests (Bonferroni), the second only where it says something; None where rows are too few."""
+        first, second = self.p_values
+        return None if self.difference is None else first if second == 1 else min(2 * min(first, second), 1.0)
+
+    @property
+    def values(self) -> tuple[Metric | None, float | None]:
+        """The difference, and 0."""
+        return self.difference, None if self.difference is None else 0.0
+
+    def judged(self, adjust: Adjustment | None) -> tuple["Likelihoods", Verdict]:
+        """With the interval of one test among all those of a table, and the verdict."""
+        gap, p_value = self.difference, self.p_value
+        if gap is None or p_value is None or adjust is None:
+            return self, too_few(min(self.rows), 2, "rows with a density above 0")
+        detectable, p_value = adjust.detectable * (gap.high - gap.low) / (2 * Z), adjust(p_value)
+        seen = f"a difference of {detectable:.2g} nats per row"
+        rare = f"{self.impossible[0]:,} held-out rows are impossible to the model"
+        by_mean = self.p_values[0] <= self.p_values[1]
+        if p_value < ALPHA and not by_mean:
+            said = Verdict("moderate", rare, p_value, detectable, seen)
+        else:
+            text = f"training rows are {gap:.2g} nats per row more likely than held-out rows: the model is overfitted"
+            same = "held-out rows are as likely as training rows" + (f" ({rare})" if self.impossible[0] else "")
+            size = gap / self.columns
+            said = judged(p_value, size, "likelihood", text, same=same, detectable=detectable, seen=seen)
+        return replace(self, difference=corrected(gap, adjust.sigmas, 0.0, said.differs and by_mean)), said
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -274,48 +364,36 @@ class LikelihoodResult:
         )
 
 
-@dataclass(frozen=True)
-class PrivacyResult:
-    """Distances to the closest training row, None with too few held-out rows, and rows that equal a training row."""
+def likelihoods(held_out: ArrayLike, training: ArrayLike, columns: int = 1) -> Likelihoods:
+    """Compare log p of held-out rows (m,) and of training rows (k,); minus infinity for a row of density 0.
 
-    records: ClosestRecords | None
-    records_verdict: Verdict
-    copies: Copies
-    copies_verdict: Verdict
+    Raises:
+        UsageError: arrays of another shape, NaN, or plus infinity.
 
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        distances = None
-        if self.records is not None:
-            distances = {
-                name: {"synthetic": ours, "held_out": theirs}
-                for name, (ours, theirs) in self.records.quantiles().items()
-            }
-        return {
-            "dcr_share": None if self.records is None else self.records.share.to_dict(),
-            "distances": distances,
-            "copies": self.copies.to_dict(),
-        }
+    Example:
+        >>> found = likelihoods([-3.0, -2.0, -4.0], [-1.0, -2.0, -1.5])
+        >>> float(found.difference), round(found.p_values[0], 3)
+        (1.5, 0.052)
+    """
+    from scipy.stats import fisher_exact
 
-    @property
-    def text(self) -> str:
-        """Quantiles of the distances, the DCR share and the copies."""
-        lines = []
-        if self.records is not None:
-            found, share = self.records.quantiles(), self.records.share
-            lines = [(name, number(ours), number(theirs)) for name, (ours, theirs) in found.items()]
-            lines.append(("DCR share (interval)", f"{share:.1%} ({share.low:.1%} to {share.high:.1%})", "5.0%"))
-        (ours, n), (theirs, m) = self.copies.synthetic, self.copies.held_out
-        lines.append(("exact copies", f"{ours:,} of {n:,}", f"{theirs:,} of {m:,}"))
-        return "Privacy\n" + aligned(("distance to the closest training row", "synthetic", "held-out"), lines)
-
-
-def _matrix(values: Array) -> list[list[float | None]]:
-    return [[_plain(value) for value in row] for row in values.tolist()]
-
-
-def _plain(value: float) -> float | None:
-    return None if np.isnan(value) else value
+    finite, impossible = [], []
+    for name, given in (("held-out", held_out), ("training", training)):
+        values = np.asarray(given, np.float64)
+        if values.ndim != 1 or np.isnan(values).any() or (values == np.inf).any():
+            raise UsageError(
+                f"log_prob of the {name} rows: got shape {values.shape}; expected (rows,), numbers or -inf."
+            )
+        finite.append(values[np.isfinite(values)])
+        impossible.append(len(values) - len(finite[-1]))
+    rows, lost = (len(finite[0]), len(finite[1])), (impossible[0], impossible[1])
+    table = list(zip(lost, rows, strict=True))
+    p_impossible = float(fisher_exact(table, alternative="greater").pvalue) if lost[0] else 1.0
+    if min(rows) < 2:
+        return Likelihoods(None, None, None, lost, rows, (1.0, p_impossible), columns)
+    unseen, seen = (mean_of("log_likelihood", values) for values in finite)
+    gap, p_value = welch(float(seen - unseen), (standard_error(finite[0]), standard_error(finite[1])), rows)
+    return Likelihoods(unseen, seen, gap, lost, rows, (p_value, p_impossible), columns)
 
 
 # --- The details of a table's evaluation: all its results, and some rows --------------------------------------------
@@ -341,24 +419,26 @@ class Examples:
 
 @dataclass(frozen=True)
 class TableDetails:
-    """What charts and further tables of a synthetic table need.
+    """What charts and further tables of a synthetic table need; None for what could not be determined.
 
     Attributes:
         columns: each by itself.
         associations: pair by pair; None of a single column.
         classifier: all columns together.
-        utility: for one target; None where none was chosen.
-        likelihood: None where it was not given.
-        privacy: distances to the training rows, and copies.
+        utility: for one target, where one was chosen.
+        likelihood: where it was given.
+        records: distances to the training rows.
+        copies: rows that equal a training row.
         examples: ten rows of each, and of the held-out ones that the model finds least likely.
     """
 
     columns: tuple[ColumnResult, ...]
     associations: AssociationResult | None
-    classifier: ClassifierResult
-    utility: UtilityResult | None
-    likelihood: LikelihoodResult | None
-    privacy: PrivacyResult
+    classifier: ClassifierResult | None
+    utility: Utility | None
+    likelihood: Likelihoods | None
+    records: ClosestRecords | None
+    copies: Copies
     examples: Examples
 
     @property
@@ -368,18 +448,34 @@ class TableDetails:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: numbers, texts and lists; no row of the tables."""
+        near = self.records
         return {
             "columns": [column.to_dict() for column in self.columns],
             "associations": optional(self.associations),
-            "classifier": self.classifier.to_dict(),
+            "classifier": optional(self.classifier),
             "utility": optional(self.utility),
             "likelihood": optional(self.likelihood),
-            "privacy": self.privacy.to_dict(),
+            "privacy": {
+                "dcr_share": None if near is None else near.share.to_dict(),
+                "distances": near
+                and {
+                    name: {"synthetic": ours, "held_out": theirs} for name, (ours, theirs) in near.quantiles().items()
+                },
+                "copies": self.copies.to_dict(),
+            },
         }
 
     def blocks(self, entries: Sequence[Entry]) -> list[str]:
         """The numbers as blocks of text: a line for each section and each column, then what there is of the rest."""
         columns = aligned(COLUMN_HEAD, [column.line for column in self.columns])
-        results = (self.associations, self.classifier, self.utility, self.likelihood, self.privacy)
+        results = (self.associations, self.classifier, self.utility, self.likelihood)
         texts = [one.text for one in results if one is not None]
-        return [sections_text(entries), columns, *(text for text in texts if text)]
+        lines = []
+        if self.records is not None:
+            share = self.records.share
+            lines = [(name, number(ours), number(theirs)) for name, (ours, theirs) in self.records.quantiles().items()]
+            lines.append(("DCR share (interval)", f"{share:.1%} ({share.low:.1%} to {share.high:.1%})", "5.0%"))
+        (ours, n), (theirs, m) = self.copies.synthetic, self.copies.held_out
+        lines.append(("exact copies", f"{ours:,} of {n:,}", f"{theirs:,} of {m:,}"))
+        near = "Privacy\n" + aligned(("distance to the closest training row", "synthetic", "held-out"), lines)
+        return [sections_text(entries), columns, *(text for text in texts if text), near]

@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri
 
 from motes.data import Frame
 from motes.data.arrays import Mask
-from motes.errors import UsageError, check_seed
-from motes.errors import unknown as unknown_errors
+from motes.errors import UsageError, check_seed, unknown
 from motes.evaluation import associations, marginals, privacy, table_results
-from motes.evaluation.metrics import Discrimination, c2st_of_columns
+from motes.evaluation.metrics import c2st_of_columns
 from motes.evaluation.pairs import OWN_STREAM
-from motes.evaluation.points import Likelihoods, likelihoods
-from motes.evaluation.records import Entry, Evaluation
+from motes.evaluation.records import SECTIONS, Entry, Evaluation
 from motes.evaluation.results import (
     ALPHA,
     NO_DIFFERENCE,
-    POWER,
     Adjustment,
     Array,
     Metric,
     Verdict,
-    Z,
-    corrected,
-    graded,
+    judged,
     shown,
+    too_few,
     weighted_holm,
 )
 from motes.tables import Schema
@@ -39,50 +34,15 @@ from motes.tables import Schema
 SHIFTED, STRETCHED = 0.1, 1.1  # from which a mean and a standard deviation are said to differ
 
 Moments = tuple[tuple[float, float], tuple[float, float]]
+VALUES: tuple[marginals.Of, ...] = ("label", "number")
 
 
-def of_column(
-    contrast: marginals.Contrast | None,
-    beyond: float,
-    moments: Moments | None,
-    kind: str,
-    adjust: Adjustment,
-    detectable: float | None,
-) -> Verdict:
-    """A column by itself, by the contrast that differs most clearly.
-
-    Args:
-        contrast: None where the column does not vary.
-        beyond: its distance, less what chance gives it.
-        moments: (mean, standard deviation) of synthetic and real numbers.
-        kind: of the column.
-        adjust: for all tests of the table.
-        detectable: the difference of shares that is found in 80 of 100 cases.
-    """
-    if contrast is None:
-        return Verdict("good", NO_DIFFERENCE)
-    p_value = adjust(contrast.p_value)
-    seen = "" if detectable is None else f"a difference of {detectable:.2g} in a share of rows"
-    if p_value >= ALPHA:
-        return Verdict("good", NO_DIFFERENCE, p_value, detectable, seen)
-    size = max(abs(contrast.difference), beyond)
-    text = _share(contrast, kind) + ("" if moments is None or kind == "date" else _shape(moments))
-    return Verdict(graded(size, "share"), text, p_value, detectable, seen)
-
-
-def of_missing(contrast: marginals.Contrast, adjust: Adjustment, detectable: float | None) -> Verdict:
-    """The share of missing entries of a column."""
-    p_value = adjust(contrast.p_value)
-    seen = "" if detectable is None else f"a difference of {detectable:.2g} in the share of missing entries"
-    if p_value >= ALPHA:
-        return Verdict("good", NO_DIFFERENCE, p_value, detectable, seen)
-    text = f"missing in {contrast.synthetic:.1%} of the rows (real {contrast.real:.1%})"
-    return Verdict(graded(abs(contrast.difference), "share"), text, p_value, detectable, seen)
-
-
-def not_modelled(real: float) -> Verdict:
-    """The share of missing entries of a column, where the model was told to ignore them."""
-    return Verdict("unknown", f"not modelled, because table.missing is ignore (real {real:.1%})")
+def _judged(shares: marginals.Shares, one: marginals.Contrast, of: Sequence[marginals.Of], size: float, text: str,
+            where: str, adjust: Adjustment) -> Verdict:  # fmt: skip
+    """On a column, by its contrast that differs most clearly."""
+    detectable = shares.detectable(one.column, of, ALPHA / adjust.factor)
+    seen = "" if detectable is None else f"a difference of {detectable:.2g} in {where}"
+    return judged(adjust(one.p_value), size, "share", text, detectable=detectable, seen=seen)
 
 
 def _share(contrast: marginals.Contrast, kind: str) -> str:
@@ -110,208 +70,6 @@ def _shape(moments: Moments) -> str:
     return said
 
 
-def of_associations(
-    found: associations.Interactions, largest: tuple[table_results.PairResult, ...], adjust: Adjustment
-) -> Verdict:
-    """All pairs of columns; `largest` with adjusted p-values, the most significant first."""
-    detectable = float(np.median(found.detectable(ALPHA / adjust.factor, float(ndtri(POWER)))))
-    seen = f"a difference of {detectable:.2g} in an association (median over pairs)" if detectable > 0 else ""
-    count = sum(adjust(float(p)) < ALPHA for p in found.p_values)
-    p_value = adjust(found.p_value)
-    if p_value >= ALPHA:
-        return Verdict("good", NO_DIFFERENCE, p_value, detectable, seen)
-    if not count:
-        size = float(found.distance.mean())
-        text = f"all pairs together differ, by {size:.2g} on average"
-        return Verdict(graded(size, "association"), text, p_value, detectable, seen)
-    worst = largest[0]
-    size = max(pair.distance for pair in largest if pair.p_value < ALPHA)
-    how = "" if abs(worst.synthetic - worst.real) > worst.distance / 3 else "other values go together; "
-    text = (
-        f"{count} of {len(found.p_values)} pairs differ, most clearly {worst.columns[0]} and {worst.columns[1]}: {how}"
-        f"association {worst.synthetic:.2f} (real {worst.real:.2f})"
-    )
-    return Verdict(graded(size, "association"), text, p_value, detectable, seen)
-
-
-def of_classifier(accuracy: Metric, rows: int, columns: tuple[tuple[str, float], ...], adjust: Adjustment) -> Verdict:
-    """A classifier's accuracy on so many rows; columns with their importance."""
-    p_value = adjust(1.0 if accuracy.p_value is None else accuracy.p_value)
-    detectable = min(0.5 + _sigmas(adjust) * 0.5 / np.sqrt(rows), 1.0)
-    seen = f"an accuracy of {detectable:.2f}"
-    if p_value >= ALPHA:
-        text = f"{NO_DIFFERENCE} (right in {100 * accuracy:.0f} of 100 cases; guessing is right in 50)"
-        return Verdict("good", text, p_value, detectable, seen)
-    names = [name for name, importance in columns[:3] if importance > max(0.1 * columns[0][1], 0.002)]
-    by = f", most of all by {', '.join(names)}" if names else ""
-    text = f"right in {100 * accuracy:.0f} of 100 cases, where guessing is right in 50{by}"
-    return Verdict(graded(accuracy - 0.5, "accuracy"), text, p_value, detectable, seen)
-
-
-def of_utility(found: privacy.Utility, adjust: Adjustment) -> Verdict:
-    """What synthetic rows teach about a target."""
-    difference = found.difference
-    p_value = adjust(1.0 if difference.p_value is None else difference.p_value)
-    detectable = _sigmas(adjust) * (difference.high - difference.low) / (2 * Z)
-    seen = f"a loss of {detectable:.2g} in {found.score}" if detectable > 0 else ""
-    if found.relative is None:
-        text = f"'{found.target}' cannot be predicted from the other columns, not even after training on real rows"
-        return Verdict("good", text, p_value, detectable, seen)
-    relative = f"{max(found.relative, 0):.0%} of what real rows teach"
-    if p_value >= ALPHA:
-        return Verdict("good", f"{NO_DIFFERENCE} (synthetic rows teach {relative})", p_value, detectable, seen)
-    text = f"synthetic rows teach {relative} about '{found.target}'"
-    return Verdict(graded(1 - found.relative, "utility"), text, p_value, detectable, seen)
-
-
-def of_likelihood(difference: Metric, impossible: tuple[int, int], p_values: tuple[float, float], width: int,
-                  adjust: Adjustment) -> Verdict:  # fmt: skip
-    """Are training rows more likely than held-out ones?
-
-    Args:
-        difference: training minus held-out, in nats per row.
-        impossible: rows of density 0, (held out, training).
-        p_values: of the difference, and of the impossible rows.
-        width: number of learned columns.
-        adjust: for all tests of the table.
-    """
-    p_value = adjust(joint_p_value(p_values))
-    detectable = _sigmas(adjust) * (difference.high - difference.low) / (2 * Z)
-    seen = f"a difference of {detectable:.2g} nats per row"
-    rare = f"{impossible[0]:,} held-out rows are impossible to the model"
-    if p_value >= ALPHA:
-        text = "held-out rows are as likely as training rows" + (f" ({rare})" if impossible[0] else "")
-        return Verdict("good", text, p_value, detectable, seen)
-    if p_values[1] < p_values[0]:
-        return Verdict("moderate", rare, p_value, detectable, seen)
-    text = f"training rows are {difference:.2g} nats per row more likely than held-out rows: the model is overfitted"
-    return Verdict(graded(difference / width, "likelihood"), text, p_value, detectable, seen)
-
-
-def joint_p_value(p_values: tuple[float, float]) -> float:
-    """Bonferroni's, of two tests; the second counts only where it says something."""
-    first, second = p_values
-    return first if second == 1 else min(2 * min(first, second), 1.0)
-
-
-def of_records(found: privacy.ClosestRecords, adjust: Adjustment) -> Verdict:
-    """The DCR share."""
-    p_value = adjust(1.0 if found.share.p_value is None else found.share.p_value)
-    detectable = found.detectable(ALPHA / adjust.factor)
-    seen = "" if detectable is None else f"a share of {detectable:.1%}"
-    ours = f"{found.share:.1%} ({found.share.low:.1%} to {found.share.high:.1%}) of the synthetic rows"
-    far, near = f"{1 - privacy.NEAR:.0%}", f"{privacy.NEAR:.0%}"
-    text = f"{ours} are nearer to a training row than {far} of the held-out rows are; {near} is neutral"
-    severity = graded(found.share - privacy.NEAR, "dcr") if p_value < ALPHA else "good"
-    return Verdict(severity, text, p_value, detectable, seen)
-
-
-def of_copies(found: privacy.Copies, adjust: Adjustment) -> Verdict:
-    """Synthetic rows that equal a training row."""
-    (ours, n), (theirs, m), (twins, k) = found.synthetic, found.held_out, found.repeated
-    p_value = adjust(1.0 if found.share.p_value is None else found.share.p_value)
-    detectable = found.detectable(ALPHA / adjust.factor)
-    seen = "" if detectable is None else f"{detectable:,} copies"
-    held = f"{theirs:,} of {m:,} held-out rows are, and " if m else ""
-    text = (
-        f"{ours:,} of {n:,} synthetic rows are copies of training rows "
-        f"({held}{twins:,} of {k:,} training rows equal another)"
-    )
-    severity = graded(float(found.share), "copies") if p_value < ALPHA else "good"
-    return Verdict(severity, text, p_value, detectable, seen)
-
-
-def unknown(got: int, fewest: int, what: str = "held-out rows") -> Verdict:
-    """Too few rows for a test."""
-    return Verdict("unknown", f"could not be determined: got {got:,} {what}; at least {fewest:,} are needed")
-
-
-def _sigmas(adjust: Adjustment) -> float:
-    """How many standard errors a one-sided test finds in 80 of 100 cases."""
-    return float(ndtri(POWER)) + adjust.sigmas
-
-
-# --- Each column by itself: distances, the share that differs most clearly, moments, quantiles and a picture --------
-
-
-def columns_of(
-    view: marginals.SharedColumns,
-    synthetic: Array,
-    real: Array,
-    shares: marginals.Shares,
-    hidden: Mask,
-    adjust: Adjustment,
-    rng: np.random.Generator,
-) -> tuple[table_results.ColumnResult, ...]:
-    """The results of all columns.
-
-    Args:
-        view: what the columns are.
-        synthetic, real: entries (n, d) and (m, d).
-        shares: their contrasts.
-        hidden: (d,), whose missing entries are not modelled.
-        adjust: for all tests of the table.
-        rng: of the simulated distances between two draws.
-    """
-    return tuple(
-        _column(view, j, synthetic[:, j], real[:, j], shares, bool(hidden[j]), adjust, rng)
-        for j in range(len(view.names))
-    )
-
-
-def _column(
-    view: marginals.SharedColumns,
-    j: int,
-    synthetic: Array,
-    real: Array,
-    shares: marginals.Shares,
-    hidden: bool,
-    adjust: Adjustment,
-    rng: np.random.Generator,
-) -> table_results.ColumnResult:
-    column, labels, discrete = view.columns[j], view.labels[j], bool(view.discrete[j])
-    ours, theirs = (x[~np.isnan(x)] for x in (synthetic, real))
-    missing = 1 - len(ours) / len(synthetic), 1 - len(theirs) / len(real)
-    distance, reference_value, w1, moments, quantiles, bars = None, None, None, None, None, None
-    if len(ours) and len(theirs):
-        distance, reference_value = _distance(ours, theirs, len(labels), discrete, rng)
-        if not discrete:
-            w1 = marginals.wasserstein_1(ours, theirs)
-            moments = marginals.moments_of(ours), marginals.moments_of(theirs)
-            quantiles = marginals.quantiles_of(ours), marginals.quantiles_of(theirs)
-        bars = marginals.bars_of(ours, theirs, labels)
-    level = ALPHA / adjust.factor
-    contrast = shares.of(j, ("label", "number"))
-    if len(ours) == 0 < len(theirs) or len(theirs) == 0 < len(ours):
-        verdict = Verdict("large", f"no {'synthetic' if len(theirs) else 'real'} row has a value")
-    else:
-        beyond = 0.0 if distance is None or reference_value is None else distance - reference_value
-        detectable = shares.detectable(j, ("label", "number"), level)
-        verdict = of_column(contrast, beyond, moments, column.kind, adjust, detectable)
-    gaps = shares.of(j, ("missing",))
-    missing_verdict = not_modelled(missing[1]) if hidden else None
-    if gaps is not None:
-        missing_verdict = of_missing(gaps, adjust, shares.detectable(j, ("missing",), level))
-    return table_results.ColumnResult(
-        column.name, column.kind, discrete, distance, reference_value, w1, moments, quantiles, contrast, missing, gaps,
-        verdict, missing_verdict, bars,
-    )  # fmt: skip
-
-
-def _distance(
-    ours: Array, theirs: Array, labels: int, discrete: bool, rng: np.random.Generator
-) -> tuple[Metric, float]:
-    """Total variation of labels, Kolmogorov-Smirnov of numbers; and the mean of that for two draws."""
-    n, m = len(ours), len(theirs)
-    if discrete:
-        counts = [marginals.counted(x, labels) for x in (ours, theirs)]
-        return marginals.total_variation(*counts), marginals.distance_by_chance(
-            counts[0] + counts[1], n, m, rng, ordered=False
-        )
-    both = np.unique(np.concatenate([ours, theirs]), return_counts=True)[1]
-    return marginals.kolmogorov_smirnov(ours, theirs), marginals.distance_by_chance(both, n, m, rng, ordered=True)
-
-
 # --- The tests that a table is put to, with as many rows of each set as each of them can take -----------------------
 
 
@@ -326,14 +84,6 @@ TASK_ROWS = 10_000  # to learn a target from, and half as many to be tested on
 CLASSES = 20  # labels of a target
 DISTANCES = 3e8  # between rows, of synthetic and held-out ones together
 NEAREST = 5000  # rows of each whose closest training row is sought, at least 500
-
-
-class Pairs(NamedTuple):
-    """All pairs of the columns `names`; for a column with missing entries one more says where these are."""
-
-    names: tuple[str, ...]
-    values: associations.Associations
-    tests: associations.Interactions
 
 
 class Comparison:
@@ -372,7 +122,51 @@ class Comparison:
             self.view, self.synthetic, self.real, self.hidden.tolist(), lambda j, x: shown(kinds[j], x), self.rng(1)
         )
 
-    def pairs(self) -> Pairs | None:
+    def columns(self, shares: marginals.Shares, adjust: Adjustment) -> tuple[table_results.ColumnResult, ...]:
+        """Each column by itself: distances, the share that differs most clearly, moments, quantiles and a picture."""
+        rng = self.rng(18)
+        return tuple(self._column(j, shares, adjust, rng) for j in range(len(self.view.names)))
+
+    def _column(
+        self, j: int, shares: marginals.Shares, adjust: Adjustment, rng: np.random.Generator
+    ) -> table_results.ColumnResult:
+        column, labels, discrete = self.view.columns[j], self.view.labels[j], bool(self.view.discrete[j])
+        ours, theirs = (x[~np.isnan(x)] for x in (self.synthetic[:, j], self.real[:, j]))
+        missing = 1 - len(ours) / len(self.synthetic), 1 - len(theirs) / len(self.real)
+        distance, reference_value, w1, moments, quantiles, bars = None, None, None, None, None, None
+        beyond = 0.0
+        if len(ours) and len(theirs):
+            distance, reference_value = _distance(ours, theirs, len(labels), discrete, rng)
+            beyond = distance - reference_value
+            if not discrete:
+                w1 = marginals.wasserstein_1(ours, theirs)
+                moments = marginals.moments_of(ours), marginals.moments_of(theirs)
+                quantiles = marginals.quantiles_of(ours), marginals.quantiles_of(theirs)
+            bars = marginals.bars_of(ours, theirs, labels)
+        contrast, gaps = shares.of(j, VALUES), shares.of(j, ("missing",))
+        verdict, missing_verdict = Verdict("good", NO_DIFFERENCE), None
+        if bool(len(ours)) != bool(len(theirs)):
+            verdict = Verdict("large", f"no {'synthetic' if len(theirs) else 'real'} row has a value")
+        elif contrast is not None:
+            text = _share(contrast, column.kind)
+            text += "" if moments is None or column.kind == "date" else _shape(moments)
+            size = max(abs(contrast.difference), beyond)
+            verdict = _judged(shares, contrast, VALUES, size, text, "a share of rows", adjust)
+        if gaps is not None:
+            text, where = (
+                f"missing in {gaps.synthetic:.1%} of the rows (real {gaps.real:.1%})",
+                "the share of missing entries",
+            )
+            missing_verdict = _judged(shares, gaps, ("missing",), abs(gaps.difference), text, where, adjust)
+        elif self.hidden[j]:
+            said = f"not modelled, because table.missing is ignore (real {missing[1]:.1%})"
+            missing_verdict = Verdict("unknown", said)
+        return table_results.ColumnResult(
+            column.name, column.kind, discrete, distance, reference_value, w1, moments, quantiles, contrast, missing,
+            gaps, verdict, missing_verdict, bars,
+        )  # fmt: skip
+
+    def pairs(self) -> table_results.AssociationResult | None:
         """Associations, and the test of each pair; None for a single column."""
         if len(self.view.names) < 2:
             return None
@@ -398,7 +192,8 @@ class Comparison:
         design = layout.design(associations.ranked(np.concatenate(sets), discrete))
         both = design[: len(sets[0])], design[len(sets[0]) :]
         tests = associations.compare_interactions(layout, *both, self.rng(20))
-        return Pairs(names, associations.compare_associations(layout, *both, self.rng(4)), tests)
+        found = associations.compare_associations(layout, *both, self.rng(4))
+        return table_results.AssociationResult(names, found, tests)
 
     def copies(self) -> privacy.Copies:
         """Exact copies of training rows."""
@@ -406,11 +201,11 @@ class Comparison:
 
     # --- with held-out rows ---
 
-    def classifier(self) -> tuple[Discrimination, Metric, int] | Verdict:
-        """Boosted trees that tell synthetic from held-out rows; training from held-out rows for reference; rows."""
+    def classifier(self) -> table_results.ClassifierResult | Verdict:
+        """Boosted trees that tell synthetic from held-out rows, and for reference training from held-out rows."""
         n = min(len(self.held_out), len(self.synthetic), len(self.training), ROWS)
         if n < FEWEST:
-            return self._too_few(self.held_out)
+            return too_few(len(self.held_out), FEWEST)
         x, _ = self._merged(LABELS_OF_TREES, "the classifier")
         synthetic, held_out, training = (self._some(rows, n, 5 + use) for use, rows in enumerate(x.values()))
         if n < len(self.held_out):
@@ -419,7 +214,9 @@ class Comparison:
         shuffles = int(np.clip(SHUFFLES // len(self.view.names), 1, 5))
         found = c2st_of_columns(synthetic, held_out, self.view.discrete, self.rng(9), shuffles=shuffles)
         reference = c2st_of_columns(training, held_out, self.view.discrete, self.rng(10), shuffles=0)
-        return found, reference.accuracy, n
+        order = np.argsort(-found.importance, kind="stable")
+        importance = tuple((self.view.names[j], float(found.importance[j])) for j in order)
+        return table_results.ClassifierResult(found.accuracy, reference.accuracy, importance, n)
 
     def utility(self, target: str) -> privacy.Utility | Verdict:
         """A target learned from synthetic and from training rows.
@@ -440,7 +237,7 @@ class Comparison:
         synthetic, real = task("synthetic", TASK_ROWS), task("training", TASK_ROWS)
         test = task("held_out", TASK_ROWS // 2)
         if len(test.y) < FEWEST:
-            return unknown(len(test.y), FEWEST, f"held-out rows with a value of '{target}'")
+            return too_few(len(test.y), FEWEST, f"held-out rows with a value of '{target}'")
         try:
             return privacy.utility(
                 synthetic, real, test, discrete[others], target=target, classes=classes, rng=self.rng(14)
@@ -471,7 +268,7 @@ class Comparison:
         synthetic = self._some(self._with_gaps(self.synthetic, 15)[~copies.copied], most, 16)
         held_out = self._some(self.held_out[~copies.known], most, 17)
         if len(held_out) < FEWEST:
-            return self._too_few(held_out)
+            return too_few(len(held_out), FEWEST)
         if not len(synthetic):
             return Verdict("unknown", "could not be determined: all synthetic rows are copies of training rows")
         if max(len(self.synthetic), len(self.held_out)) > most:
@@ -489,9 +286,6 @@ class Comparison:
         )
 
     # --- rows ---
-
-    def _too_few(self, held_out: Array) -> Verdict:
-        return unknown(len(held_out), FEWEST)
 
     def _some(self, x: Array, n: int, use: int) -> Array:
         """n rows in random order, or all if there are fewer."""
@@ -512,6 +306,20 @@ class Comparison:
         return self.view.merged(most)
 
 
+def _distance(
+    ours: Array, theirs: Array, labels: int, discrete: bool, rng: np.random.Generator
+) -> tuple[Metric, float]:
+    """Total variation of labels, Kolmogorov-Smirnov of numbers; and the mean of that for two draws."""
+    n, m = len(ours), len(theirs)
+    if discrete:
+        counts = [marginals.counted(x, labels) for x in (ours, theirs)]
+        return marginals.total_variation(*counts), marginals.distance_by_chance(
+            counts[0] + counts[1], n, m, rng, ordered=False
+        )
+    both = np.unique(np.concatenate([ours, theirs]), return_counts=True)[1]
+    return marginals.kolmogorov_smirnov(ours, theirs), marginals.distance_by_chance(both, n, m, rng, ordered=True)
+
+
 # --- Does a synthetic table resemble a real one? --------------------------------------------------------------------
 #
 # Every verdict is a test of a difference, and all of them are one family.
@@ -524,7 +332,6 @@ class Comparison:
 
 
 FEWEST_TRAINING = 2
-PAIRS_NAMED = 5
 EXAMPLES = 10
 
 # Of the probability of a false alarm. Columns are many tests, and those that a few hundred rows can decide; each other
@@ -538,8 +345,6 @@ WEIGHTS = {
     "utility": 0.02,
     "likelihood": 0.02,
 }
-
-Adjustments = Mapping[str, Adjustment]
 
 
 def evaluate_tables(
@@ -589,40 +394,41 @@ def evaluate_tables(
         held_out = schema.frame(training).take(slice(0))
     frames = {"synthetic": samples, "held_out": held_out, "training": training}
     _check(samples, training, schema, target)
-    like = None if log_prob is None else likelihoods(*log_prob)
-    view = marginals.view_of(schema, frames)
-    compare = Comparison(view, seed)
+    like = None if log_prob is None else table_results.likelihoods(*log_prob, len(schema.learned))
+    compare = Comparison(marginals.view_of(schema, frames), seed)
     with threadpool_limits(1):  # the threads of small matrices wait for each other
-        shares, pairs, classifier, copies = compare.shares(), compare.pairs(), compare.classifier(), compare.copies()
-        use, records = None if target is None else compare.utility(target), compare.records(copies)
-    p_values = {"columns": shares.p_value, "copies": _p(copies.share)}
-    if pairs is not None:
-        p_values["associations"] = pairs.tests.p_value
-    if not isinstance(classifier, Verdict):
-        p_values["classifier"] = _p(classifier[0].accuracy)
-    if isinstance(use, privacy.Utility):
-        p_values["utility"] = _p(use.difference)
-    if like is not None and like.difference is not None:
-        p_values["likelihood"] = joint_p_value(like.p_values)
-    if isinstance(records, privacy.ClosestRecords):
-        p_values["dcr"] = _p(records.share)
+        shares, copies = compare.shares(), compare.copies()
+        found: dict[str, Any] = {
+            "copies": copies,
+            "associations": compare.pairs(),
+            "classifier": compare.classifier(),
+            "utility": None if target is None else compare.utility(target),
+            "likelihood": like,
+            "dcr": compare.records(copies),
+        }
+    found = {key: one for key, one in found.items() if one is not None}
+    p_values = {"columns": shares.p_value} | {key: one.p_value for key, one in found.items() if one.p_value is not None}
     adjust = weighted_holm(p_values, WEIGHTS)
-    shares = shares.corrected(adjust["columns"])
+    columns = compare.columns(shares.corrected(adjust["columns"]), adjust["columns"])
+    measures = MEASURES | {
+        "utility": (target or "", f"{getattr(found.get('utility'), 'score', 'score')} after training"),
+    }
+    entries, parts = list(_column_entries(columns)), dict[str, Any]()
+    for key in (key for key in SECTIONS if key in found):
+        one, values = found[key], (None, None)
+        if isinstance(one, Verdict):
+            said = one
+        else:
+            parts[key], said = one.judged(adjust.get(key))
+            values = parts[key].values
+        entries.append(Entry.of(key, *measures[key], said, *values))
     details = table_results.TableDetails(
-        columns=columns_of(
-            view, compare.synthetic, compare.real, shares, compare.hidden, adjust["columns"], compare.rng(18)
-        ),
-        associations=None if pairs is None else _associations(pairs, adjust["associations"]),
-        classifier=_classifier(view.names, classifier, adjust),
-        utility=None if target is None or use is None else _utility(target, use, adjust),
-        likelihood=None if like is None else _likelihood(like, len(schema.learned), adjust),
-        privacy=_privacy(records, copies, adjust),
-        examples=_examples(schema, frames, compare.rng(19)),
-    )
+        columns, parts.get("associations"), parts.get("classifier"), parts.get("utility"), parts.get("likelihood"),
+        parts.get("dcr"), copies, _examples(schema, frames, compare.rng(19)),
+    )  # fmt: skip
     against = "training rows and held-out rows" if len(held_out) else "training rows"
-    sizes = {name: len(x) for name, x in view.x.items()}
-    notes = (*_set_aside(schema), *compare.notes)
-    return Evaluation("", against, sizes, tuple(_entries(details)), details, notes, seed)
+    sizes = {name: len(x) for name, x in compare.view.x.items()}
+    return Evaluation("", against, sizes, tuple(entries), details, (*_set_aside(schema), *compare.notes), seed)
 
 
 def _set_aside(schema: Schema) -> Iterator[str]:
@@ -636,7 +442,7 @@ def _check(samples: Frame, training: Frame, schema: Schema, target: str | None) 
     if target is not None:
         schema.check_not_aside(target)
     if target is not None and target not in names:
-        raise UsageError(unknown_errors("column", target, names))
+        raise UsageError(unknown("column", target, names))
     if target is not None and len(names) == 1:
         raise UsageError(f"target '{target}' is the only column; expected other columns to predict it from.")
     for name, rows, fewest in (("synthetic", samples, FEWEST), ("training", training, FEWEST_TRAINING)):
@@ -644,103 +450,27 @@ def _check(samples: Frame, training: Frame, schema: Schema, target: str | None) 
             raise UsageError(f"got {len(rows)} {name} rows; expected at least {fewest}.")
 
 
-def _p(metric: Metric) -> float:
-    return 1.0 if metric.p_value is None else metric.p_value
-
-
 # --- the record -----------------------------------------------------------------------------------------------------
 
+MEASURES = {  # what stands in the entry of each section
+    "associations": ("all pairs", "mean absolute difference of the associations"),
+    "classifier": ("c2st_boosting", "accuracy on held-out rows"),
+    "likelihood": (
+        "difference",
+        "mean log-likelihood of training rows less that of held-out rows, in nats per row",
+    ),
+    "dcr": ("dcr_share", "share of synthetic rows nearer to a training row than 95 % of the held-out rows"),
+    "copies": ("copies", "share of synthetic rows that equal a training row"),
+}
 
-def _entries(found: table_results.TableDetails) -> Iterator[Entry]:
-    for column in found.columns:
+
+def _column_entries(columns: Sequence[table_results.ColumnResult]) -> Iterator[Entry]:
+    for column in columns:
         measure = "total variation distance" if column.discrete else "Kolmogorov-Smirnov distance"
         yield Entry.of("columns", column.name, measure, column.verdict, column.distance, column.reference_value)
-    for column in found.columns:
+    for column in columns:
         if column.missing_verdict is not None:
-            ours, theirs = column.missing
-            measure = "share of missing entries"
-            yield Entry("missing", column.name, measure, column.missing_verdict, ours, reference_value=theirs)
-    if (pairs := found.associations) is not None:
-        measure = "mean absolute difference of the associations"
-        yield Entry.of("associations", "all pairs", measure, pairs.verdict, pairs.difference, pairs.reference_value)
-    one = found.classifier
-    yield Entry.of("classifier", "c2st_boosting", "accuracy on held-out rows", one.verdict, one.accuracy, one.reference)
-    if (use := found.utility) is not None:
-        trained = use.utility
-        measure = "score after training" if trained is None else f"{trained.score} after training"
-        scores = (None, None) if trained is None else (trained.synthetic, trained.real)
-        yield Entry.of("utility", use.target, measure, use.verdict, *scores)
-    if (like := found.likelihood) is not None:
-        measure = "mean log-likelihood of training rows less that of held-out rows, in nats per row"
-        reference = None if like.difference is None else 0.0
-        yield Entry.of("likelihood", "difference", measure, like.verdict, like.difference, reference)
-    private, (copies, n), (theirs, m) = found.privacy, found.privacy.copies.synthetic, found.privacy.copies.held_out
-    share = None if private.records is None else private.records.share
-    measure = "share of synthetic rows nearer to a training row than 95 % of the held-out rows"
-    yield Entry.of("dcr", "dcr_share", measure, private.records_verdict, share, None if share is None else privacy.NEAR)
-    measure, reference = "share of synthetic rows that equal a training row", theirs / m if m else None
-    yield Entry("copies", "copies", measure, private.copies_verdict, copies / n, reference_value=reference)
-
-
-# --- results with verdicts ------------------------------------------------------------------------------------------
-
-
-def _associations(found: Pairs, adjust: Adjustment) -> table_results.AssociationResult:
-    names, values, tests = found
-    places = list(zip(*np.triu_indices(len(names), 1), strict=True))
-    largest = []
-    for pair in np.lexsort((-tests.distance, tests.p_values))[:PAIRS_NAMED].tolist():
-        i, j = places[pair]
-        both = float(values.a[i, j]), float(values.b[i, j])
-        p_value = adjust(float(tests.p_values[pair]))
-        largest.append(table_results.PairResult((names[i], names[j]), *both, float(tests.distance[pair]), p_value))
-    verdict = of_associations(tests, tuple(largest), adjust)
-    return table_results.AssociationResult(
-        names, values.a, values.b, values.mean, values.mean_by_chance, tuple(largest), verdict
-    )
-
-
-def _classifier(
-    names: tuple[str, ...], found: tuple[Discrimination, Metric, int] | Verdict, adjust: Adjustments
-) -> table_results.ClassifierResult:
-    if isinstance(found, Verdict):
-        return table_results.ClassifierResult(None, None, (), found)
-    trees, reference, rows = found
-    order = np.argsort(-trees.importance, kind="stable")
-    columns = tuple((names[j], float(trees.importance[j])) for j in order)
-    verdict = of_classifier(trees.accuracy, rows, columns, adjust["classifier"])
-    accuracy = corrected(trees.accuracy, adjust["classifier"].sigmas, 0.5, verdict.differs)
-    return table_results.ClassifierResult(accuracy, reference, columns, verdict)
-
-
-def _utility(target: str, found: privacy.Utility | Verdict, adjust: Adjustments) -> table_results.UtilityResult:
-    if isinstance(found, Verdict):
-        return table_results.UtilityResult(target, None, found)
-    verdict = of_utility(found, adjust["utility"])
-    difference = corrected(found.difference, adjust["utility"].sigmas, 0.0, verdict.differs)
-    return table_results.UtilityResult(target, replace(found, difference=difference), verdict)
-
-
-def _likelihood(found: Likelihoods, width: int, adjust: Adjustments) -> table_results.LikelihoodResult:
-    difference = found.difference
-    if difference is None:
-        verdict = unknown(min(found.rows), 2, "rows with a density above 0")
-    else:
-        verdict = of_likelihood(difference, found.impossible, found.p_values, width, adjust["likelihood"])
-        differs = verdict.differs and found.p_values[0] <= found.p_values[1]
-        difference = corrected(difference, adjust["likelihood"].sigmas, 0.0, differs)
-    return table_results.LikelihoodResult(found.held_out, found.training, difference, found.impossible, verdict)
-
-
-def _privacy(
-    records: privacy.ClosestRecords | Verdict, copies: privacy.Copies, adjust: Adjustments
-) -> table_results.PrivacyResult:
-    copied = of_copies(copies, adjust["copies"])
-    if isinstance(records, Verdict):
-        return table_results.PrivacyResult(None, records, copies, copied)
-    share, adjusted = records.share, adjust["dcr"]
-    found = replace(records, share=corrected(share, adjusted.sigmas, privacy.NEAR, adjusted(_p(share)) < ALPHA))
-    return table_results.PrivacyResult(found, of_records(found, adjusted), copies, copied)
+            yield Entry.of("missing", column.name, "share of missing entries", column.missing_verdict, *column.missing)
 
 
 def _examples(schema: Schema, frames: Mapping[str, Frame], rng: np.random.Generator) -> table_results.Examples:

@@ -12,7 +12,7 @@ from motes.evaluation.points import PointDetails
 from motes.evaluation.privacy import ClosestRecords, Copies, Utility
 from motes.evaluation.records import Entry
 from motes.evaluation.results import Array, Verdict, between, number, shown
-from motes.evaluation.table_results import AssociationResult, ClassifierResult, ColumnResult, LikelihoodResult
+from motes.evaluation.table_results import AssociationResult, ClassifierResult, ColumnResult, Likelihoods
 from motes.plots import svg
 from motes.plots.svg import Mark
 from motes.rasters import density_difference, limits_of
@@ -135,7 +135,8 @@ def maps(pairs: AssociationResult) -> tuple[Markup, Markup, Markup, str]:
 
     The columns that differ most are shown, where there are too many for a picture.
     """
-    gaps = np.nan_to_num(np.abs(pairs.synthetic - pairs.real))
+    ours, theirs = pairs.found.a, pairs.found.b
+    gaps = np.nan_to_num(np.abs(ours - theirs))
     chosen, left_out = np.arange(len(pairs.names)), ""
     if len(chosen) > svg.MOST_ROWS:
         chosen = np.sort(np.argsort(-gaps.max(axis=1), kind="stable")[: svg.MOST_ROWS])
@@ -146,19 +147,18 @@ def maps(pairs: AssociationResult) -> tuple[Markup, Markup, Markup, str]:
     def drawn(title: str, values: Array) -> Markup:
         return svg.heat_map(values[square], names, f"{title}. {worst}.")
 
-    gap = (pairs.synthetic - pairs.real)[square]
+    gap = (ours - theirs)[square]
     difference = svg.heat_map(gap, names, f"Differences of associations. {worst}.", differences=True)
-    return difference, drawn("Real rows", pairs.real), drawn("Synthetic rows", pairs.synthetic), left_out
+    return difference, drawn("Real rows", theirs), drawn("Synthetic rows", ours), left_out
 
 
 Marks = tuple[Markup, str]  # values with intervals on one axis, and the sentence that says the same
 
 
-def accuracy(result: ClassifierResult) -> Marks:
+def accuracy(result: ClassifierResult, verdict: Verdict) -> Marks:
     """Of the classifier, beside its reference value."""
-    assert result.accuracy is not None and result.reference is not None  # or there is nothing to draw
     given = [
-        _mark("synthetic rows", result.accuracy, result.verdict.severity),
+        _mark("synthetic rows", result.accuracy, verdict.severity),
         _mark("training rows", result.reference, "real"),
     ]
     low = min(0.45, result.reference.low, result.accuracy.low)
@@ -167,10 +167,10 @@ def accuracy(result: ClassifierResult) -> Marks:
     return svg.marks(given, low, max(1.0, result.accuracy.high), said, centre=0.5), said
 
 
-def importance(result: ClassifierResult) -> Markup | None:
+def importance(result: ClassifierResult, verdict: Verdict) -> Markup | None:
     """Permutation importance of the most discriminative columns; None where the classifier found no difference."""
     important = [(name, value) for name, value in result.importance[:IMPORTANT_SHOWN] if value > 0]
-    if not important or not result.verdict.differs:
+    if not important or not verdict.differs:
         return None
     said = "; ".join(f"{name} {100 * value:.1f}" for name, value in important)
     names, values = zip(*important, strict=True)
@@ -191,7 +191,7 @@ def scores(use: Utility) -> Marks:
     return picture, said
 
 
-def likelihoods(like: LikelihoodResult) -> Marks:
+def likelihoods(like: Likelihoods) -> Marks:
     """Of held-out beside training rows."""
     assert like.held_out is not None and like.training is not None and like.difference is not None
     given = [_mark("held-out rows", like.held_out, "real"), _mark("training rows", like.training, "synthetic")]
