@@ -13,27 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from motes.cli import options
 from motes.cli.common import app, check_rows_out, load_model, note, print_result, refuse_others, start_jax, whole
-from motes.cli.options import (
-    FILES,
-    TABLE,
-    Count,
-    Data,
-    Drawing,
-    Drawn,
-    Given,
-    Json,
-    Label,
-    PointOptions,
-    Quiet,
-    Reference,
-    Replace,
-    RowsFile,
-    Run,
-    Seed,
-    Text,
-    Whole,
-)  # fmt: skip
 from motes.errors import UsageError
 from motes.progress import Reporter
 from motes.text_options import TextOptions
@@ -49,18 +30,18 @@ if TYPE_CHECKING:
 
 @app.command
 def sample(
-    model: Run,
+    model: options.Run,
     /,
     *,
-    n: Count = 1000,
-    out: RowsFile = None,
-    overwrite: Replace = False,
-    given: Given = [],  # noqa: B006 - never changed
+    n: options.Count = 1000,
+    out: options.RowsFile = None,
+    overwrite: options.Replace = False,
+    given: options.Given = [],  # noqa: B006 - never changed
     exact: bool = False,
     placeholders: bool = False,
-    points: PointOptions = PointOptions(),
-    seed: Seed = 0,
-    quiet: Quiet = False,
+    points: options.PointOptions = options.PointOptions(),
+    seed: options.Seed = 0,
+    quiet: options.Quiet = False,
 ) -> int:
     """Draw new rows from a model: under conditions, of a class, or any.
 
@@ -112,16 +93,16 @@ def _written(out: Path | None) -> "AbstractContextManager[Write]":
 
 @app.command
 def impute(
-    model: Run,
-    file: Data,
+    model: options.Run,
+    file: options.Data,
     /,
     *,
-    out: Annotated[Path, Parameter(help=f"A {FILES} for the whole rows.")],
-    overwrite: Replace = False,
-    draws: Whole = 1,
-    seed: Seed = 0,
-    text: Text = TextOptions(),
-    quiet: Quiet = False,
+    out: Annotated[Path, Parameter(help=f"A {options.FILES} for the whole rows.")],
+    overwrite: options.Replace = False,
+    draws: options.Whole = 1,
+    seed: options.Seed = 0,
+    text: options.Text = TextOptions(),
+    quiet: options.Quiet = False,
 ) -> int:
     """Fill in the missing (empty) entries of a table, each with a draw given the observed entries of its row.
 
@@ -141,18 +122,18 @@ def impute(
 
 @app.command
 def predict(
-    model: Run,
-    file: Data,
+    model: options.Run,
+    file: options.Data,
     /,
     *,
     column: str,
-    out: RowsFile = None,
-    overwrite: Replace = False,
+    out: options.RowsFile = None,
+    overwrite: options.Replace = False,
     quantile: list[float] | None = None,
     draws: Annotated[int | None, Parameter(converter=whole)] = None,
-    seed: Seed = 0,
-    text: Text = TextOptions(),
-    quiet: Quiet = False,
+    seed: options.Seed = 0,
+    text: options.Text = TextOptions(),
+    quiet: options.Quiet = False,
 ) -> int:
     """One column of a table given the others of each row: probabilities of labels, mean and quantiles of numbers.
 
@@ -184,17 +165,17 @@ def predict(
 
 @app.command
 def score(
-    model: Run,
-    source: Annotated[str, Parameter(help=f"A {TABLE}; for points also a shape, which is drawn afresh.")],
+    model: options.Run,
+    source: Annotated[str, Parameter(help=f"A {options.TABLE}; for points also a shape, which is drawn afresh.")],
     /,
     *,
     out: Path,
-    overwrite: Replace = False,
-    orders: Whole = 1,
+    overwrite: options.Replace = False,
+    orders: options.Whole = 1,
     smooth: bool = False,
-    label: Label = None,
-    text: Text = TextOptions(),
-    quiet: Quiet = False,
+    label: options.Label = None,
+    text: options.Text = TextOptions(),
+    quiet: options.Quiet = False,
 ) -> int:
     """How likely a model finds rows: the log-likelihood of each, in nats.
 
@@ -210,8 +191,8 @@ def score(
     trained = load_model(model, text, source)
     refuse_others(trained, points={"--label": label is not None}, tables={"--orders": orders != 1, "--smooth": smooth})
     of_table = trained.kind == "table"
-    options = {"orders": orders, "smooth": smooth} if of_table else {"label": label}
-    found: Any = score_file(trained, source, Reporter(quiet), **options)
+    extra = {"orders": orders, "smooth": smooth} if of_table else {"label": label}
+    found: Any = score_file(trained, source, Reporter(quiet), **extra)
     if of_table:
         _say_table_scores(found, out, orders, smooth, trained.schema.rows)
     else:
@@ -260,21 +241,21 @@ def _mean(log_prob: "NDArray[np.float64]") -> str:
 
 @app.command
 def evaluate(
-    model: Run,
-    source: Reference = None,
+    model: options.Run,
+    source: options.Reference = None,
     /,
     *,
-    n: Count = 10_000,
+    n: options.Count = 10_000,
     target: str | None = None,
     report: Path | None = None,
     show_rows: bool = False,
     out: Path | None = None,
     overwrite: bool = False,
-    drawing: Drawn = Drawing(),
-    seed: Seed = 0,
-    text: Text = TextOptions(),
-    json: Json = False,
-    quiet: Quiet = False,
+    drawing: options.Drawn = options.Drawing(),
+    seed: options.Seed = 0,
+    text: options.Text = TextOptions(),
+    json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> int:
     """Measure how far a model's samples are from real rows, each number beside that of two real draws.
 
@@ -319,19 +300,19 @@ def evaluate(
 
 @app.command
 def diagnose(
-    model: Run,
-    source: Reference = None,
+    model: options.Run,
+    source: options.Reference = None,
     /,
     *,
     n: Annotated[int | None, Parameter(alias="-n", converter=whole)] = None,
     out: Path | None = None,
     overwrite: bool = False,
     t: float | None = None,
-    drawing: Drawn = Drawing(),
-    seed: Seed = 0,
-    text: Text = TextOptions(),
-    json: Json = False,
-    quiet: Quiet = False,
+    drawing: options.Drawn = options.Drawing(),
+    seed: options.Seed = 0,
+    text: options.Text = TextOptions(),
+    json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> int:
     """Find out what is wrong with a model and how to fix it.
 
@@ -356,14 +337,14 @@ def diagnose(
     reporter = Reporter(quiet)
     trained = load_model(model, text, source)
     refuse_others(trained, points={"-n": n, "--t": t}, tables={})
-    options: dict[str, Any] = {} if n is None else {"n": n}
+    extra: dict[str, Any] = {} if n is None else {"n": n}
     if trained.kind == "points":
         with reporter.counting("diagnosing", "rows") as count:
-            found = trained.diagnose(source, seed=seed, on_progress=count, **options)
+            found = trained.diagnose(source, seed=seed, on_progress=count, **extra)
     else:
         of_table = trained.kind == "table"
         reporter.say("scoring rows that the model has not seen" if of_table else "drawing the posterior of each row")
-        found = trained.diagnose(source, seed=seed, **options)
+        found = trained.diagnose(source, seed=seed, **extra)
     print_result(found, json)
     if out is not None:
         for path in keep_diagnosis(found, trained, source, out, t=t, drawing=drawing, seed=seed):
@@ -373,18 +354,18 @@ def diagnose(
 
 @app.command
 def plot(
-    model: Run,
+    model: options.Run,
     source: str | None = None,
     /,
     *,
-    given: Given = [],  # noqa: B006 - never changed
+    given: options.Given = [],  # noqa: B006 - never changed
     out: Path | None = None,
     overwrite: bool = False,
     video: bool = False,
-    drawing: Drawn = Drawing(),
-    seed: Seed = 0,
-    text: Text = TextOptions(),
-    quiet: Quiet = False,
+    drawing: options.Drawn = options.Drawing(),
+    seed: options.Seed = 0,
+    text: options.Text = TextOptions(),
+    quiet: options.Quiet = False,
 ) -> int:
     """Draw the pictures of a model; of points also the animation, and given observations one of draws in pairs.
 
@@ -408,19 +389,19 @@ def plot(
     if folder.resolve() != home.resolve() and not overwrite:
         refuse_files(folder, PICTURES)
     refuse_others(trained, points={"--video": video}, tables={})
-    options: dict[str, Any] = {"drawing": drawing, "seed": seed, "home": home}
+    extra: dict[str, Any] = {"drawing": drawing, "seed": seed, "home": home}
     if trained.kind == "posterior":
         if source is not None or video:
             what = f"the data '{source}'" if source is not None else "--video"
             raise UsageError(f"got {what}; expected --given alone: the picture is of draws given one observation.")
-        paths = draw_posterior(trained, conditions(given, trained), folder, Reporter(quiet), **options)
+        paths = draw_posterior(trained, conditions(given, trained), folder, Reporter(quiet), **extra)
     elif given:
         raise UsageError(
             f"got --given {given[0]}; expected a model of points that was trained with --given-columns. Draw rows "
             "under conditions with `motes sample`."
         )
     else:
-        paths = draw_run(trained, source_of(trained, source), folder, Reporter(quiet), video=video, **options)
+        paths = draw_run(trained, source_of(trained, source), folder, Reporter(quiet), video=video, **extra)
     for path in paths:
         print(path)
     return 0

@@ -10,8 +10,7 @@ evaluation: one page without JavaScript, and with nothing to fetch.
 
 from motes.plots.canvas import STYLES, Style, footnote, rc, resize
 from motes.plots.chains import ModelView, evenly, film_grid
-from motes.plots.curves import excess_curve, loss_curve, schedule_curves
-from motes.plots.diagnosis import column_gains, error_split, rank_curves
+from motes.plots.curves import column_gains, error_split, excess_curve, loss_curve, rank_curves, schedule_curves
 from motes.plots.fields import density_row, score_fields, time_heading
 from motes.plots.film import frames, save_animation, save_gif, save_mp4
 from motes.plots.points import comparison, grid, row, scatter, sheet
