@@ -189,7 +189,7 @@ def test_misplaced_mass_follows_from_where_the_error_is():
     assert "See prior_mismatch" in followed.meaning and not followed.fix
     alone = found([copies], "prior")  # more training would not help
     assert "Most of the error is of prior" in alone.meaning and not alone.fix
-    assert found([], "learning").fix == "--set training.steps=8000 --set network.width=128"
+    assert found([], "learning").fix == "--set training.steps=8000 --set network.width=96"
 
 
 @pytest.mark.slow
@@ -229,7 +229,7 @@ def test_what_a_network_has_not_learned_has_the_cause_that_the_recipe_shows(caus
     (then,) = undertrained(again, found_excess(again, np.full(500, 1.0)), 0.0, [])
     assert then.name == "undertrained"  # nothing of the recipe is to blame any more: more training of a larger network
     steps = 2 * motes.load_recipe("default").training.steps
-    assert then.fix == f"--set training.steps={steps} --set network.width=128"
+    assert then.fix == f"--set training.steps={steps} --set network.width=96"
 
 
 def untaught(recipe):
@@ -244,7 +244,7 @@ def test_two_causes_are_undone_together_and_follow_from_what_was_found_before():
     model = untaught({"training.steps": 300, "network.width": 4})
     (finding,) = undertrained(model, found_excess(model, np.full(500, 1.0)), 0.0, [])
     assert finding.name == "too_few_steps"
-    assert finding.fix == "--set training.steps=4000 --set network.width=64"
+    assert finding.fix == "--set training.steps=4000 --set network.width=48"
     model, long = (
         untaught({"training.ema": 0.99999}),
         Finding("ema_too_long", 25.0, "Long.", {"training.ema": 0.998}),
@@ -260,8 +260,8 @@ def test_visits_of_a_noise_level_are_those_of_the_density():
     noise = np.geomspace(0.004, 10, 25)
     found, log_noise = visits(recipe, noise), np.log(noise)
     edges = np.concatenate([log_noise - np.diff(log_noise)[0] / 2, [log_noise[-1] + np.diff(log_noise)[0] / 2]])
-    shares = np.diff(norm(-1.8, 1.5).cdf(edges))
-    shares[-1] += norm(-1.8, 1.5).sf(edges[-1])  # beyond the last level there is none
+    shares = np.diff(norm(-1.8, 1.2).cdf(edges))
+    shares[-1] += norm(-1.8, 1.2).sf(edges[-1])  # beyond the last level there is none
     exact = shares / np.diff(edges) * (edges[-1] - edges[0])
     np.testing.assert_allclose(found, exact, atol=2 * 25 / 4096)
     uniform = motes.load_recipe("ddpm", {"times.kind": "steps"})

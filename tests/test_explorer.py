@@ -764,7 +764,7 @@ def test_colours_of_a_drawing_are_classes():
 
 WRONG_RUNS = [
     {"training.steps": 0}, {"training.steps": 20_001}, {"network.width": 129}, {"network.depth": 0},
-    {"data.rows": 20_001}, {"training.batch": 1e9}, {"training.batch": 1.5},
+    {"data.rows": 100_001}, {"training.batch": 1e9}, {"training.batch": 1.5},
 ]  # fmt: skip
 WRONG_ROWS = [
     {"shape": "../moons"}, {"shape": None}, {"sketch": [[1, 2, 3]]}, {"sketch": DRAWING},
@@ -926,7 +926,7 @@ BAD_FILES = {
     "": "is empty", "x,y\n": "has no rows", "1,2\n": "1 rows; expected 2 to", "a,b\nc,d\ne,f\n": "0 columns",
     "x,y\n1,z\n2,3\n": "1 columns", "1,2\n3\n": "line 2 of 'the file' has 1 cell; expected 2",
     ",".join("1" * 21): "21 columns", "1,nan\n2,inf\n": "[01] columns", "x,x\n1,2\n3,4\n": "two columns named 'x'",
-    "x,y\n1,2\n" + "3,4\n" * 20_000: "20,001 rows; expected 2 to 20,000", '"' + "x" * 200_000: "no row of cells",
+    "x,y\n1,2\n" + "3,4\n" * 100_000: "100,001 rows; expected 2 to 100,000", '"' + "x" * 200_000: "no row of cells",
 }  # fmt: skip
 
 

@@ -290,6 +290,23 @@ def scales_of_the_context(kind):
     assert (np.abs(one - other) > 0.1).all()
 
 
+@effect("network.residual.octaves")
+def octaves_of_the_columns(kind):
+    make = lambda octaves: changed("network", kind, width=8, depth=1, octaves=octaves).make_denoiser(
+        2, jax.random.key(0)
+    )
+    none, two = (make(octaves).network for octaves in (0, 2))
+    assert two.into.weight.shape[1] == none.into.weight.shape[1] + 2 * 2 * 2
+    x, t = jnp.array([0.3, -1.1]), jnp.array(0.2)
+    place = lambda columns: jnp.zeros_like(two.into.weight).at[:, columns].set(1.0)
+    seen = lambda columns: eqx.tree_at(
+        lambda one: (one.into.weight, one.out.weight), two, (place(columns), jnp.ones((2, 8)))
+    )
+    octave = seen(slice(-4, -2))  # sin 2x of both columns, whose period is pi
+    np.testing.assert_allclose(octave(x, t), octave(x + jnp.pi, t), atol=1e-5)
+    assert (np.abs(octave(x, t) - octave(x + jnp.pi / 2, t)) > 0.01).all()
+
+
 @effect("network.residual.members")
 def members_of_the_network(kind):
     x, t = jnp.ones(2), jnp.array(0.3)

@@ -24,7 +24,17 @@ from motes.errors import DataError, RecipeError, UsageError
 from motes.points.conditional import Conditional
 from motes.points.denoisers import Denoiser, Given, NoisePredictor
 from motes.points.exact import GaussianOracle
-from motes.points.fitting import FEW, FEW_DROPOUT, SCALES, PointData, _as_learned, _with_scales, choose_options
+from motes.points.fitting import (
+    FEW,
+    FEW_DROPOUT,
+    MANY,
+    OCTAVES,
+    SCALES,
+    PointData,
+    _as_learned,
+    _with_scales,
+    choose_options,
+)
 from motes.points.guidance import Guided
 from motes.points.model import PointModel
 from motes.points.posterior import Context, Prior, context_table, widths_are_predictable
@@ -717,6 +727,16 @@ def test_the_dropout_suits_the_rows_unless_something_is_said_of_it():
     assert share(FEW, start=start) == 0.2
     gated = load_recipe("tutorial")
     assert choose_options(gated, FEW - 1, None) == gated
+
+
+def test_many_points_are_seen_in_octaves_unless_something_is_said_of_them():
+    def octaves(rows, recipe="default", changes=(), **more):
+        return choose_options(load_recipe(recipe, changes), rows, **more).network.octaves
+
+    assert octaves(MANY) == OCTAVES > 0 and octaves(MANY - 1) == 0
+    assert octaves(MANY, changes={"network.octaves": 0}) == 0 and octaves(100, changes={"network.octaves": 3}) == 3
+    assert octaves(MANY, "posterior", given=True) == 0 and octaves(MANY, "any", changes={"data.given": ["x"]}) == 0
+    assert motes.load_recipe("default").data.rows >= MANY  # of a shape
 
 
 def test_a_network_learns_scales_of_what_tells_widths_unless_something_is_said_of_them():

@@ -96,7 +96,7 @@ def _times(recipe: PointRecipe, excess: ExcessLoss) -> Iterator[Cause]:
     changes: dict[str, Any] = {"times.kind": "steps"}
     better = None if recipe.steps is None else changed(recipe, changes)
     if better is None:
-        # The middle of the range, and a spread that reaches its ends: for the noise of `default` nearly its own.
+        # The middle of the range, and a spread that reaches its ends.
         own = isinstance(recipe.times, LogNormalTimes)
         changes = {} if own else {"times.kind": "log_normal"}
         changes |= {

@@ -28,7 +28,7 @@ SCORED = 2000  # rows whose likelihood is taken
 EXCESS_ROWS = 1024  # rows whose loss is taken
 LIKELIHOOD_ROWS = 4096  # of a table, whose log p is taken, at most
 CLASSES = 10  # whose irreducible loss is taken; of more, so many are drawn
-LEAST_LOSS_PAIRS = 1e8  # of draws with atoms: less than a second
+LEAST_LOSS_PAIRS = 4e7  # of draws with atoms: less than half a second
 
 
 def evaluate_point_model(

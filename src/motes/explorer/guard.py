@@ -58,7 +58,7 @@ class Limits:
     sockets: int = 16
     trainings: int = 4
     training_steps: int = 20_000
-    rows: int = 20_000
+    rows: int = 100_000
     batch: int = 2_048
     schedule_steps: int = 1_000
     width: int = 128

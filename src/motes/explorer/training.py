@@ -62,7 +62,7 @@ class Trainings:
         >>> asked = Request("train", 1, "", {"recipe": "default", "seed": 0, "shape": "moons"})
         >>> live = Trainings(Limits()).start(asked, on_news=lambda: None)
         >>> live.recipe.training.steps, live.done
-        (5000, 0)
+        (6000, 0)
         >>> live.close()
     """
 

@@ -30,6 +30,8 @@ Array = NDArray[np.float64]
 
 FEW = 3000  # rows, below which units are left out,
 FEW_DROPOUT = 0.1  # this share of them: fewer rows are learned by heart
+MANY = 50_000  # rows, from which on the network sees sines and cosines of them: fewer are memorised,
+OCTAVES = 2  # in this many octaves
 LABEL = "\0label"  # the column of the classes, where rows are compared: a name that no other column has
 SCALES = 32  # that a network learns of what is observed, where that tells how wide posteriors are
 
@@ -94,7 +96,7 @@ def fit_points(
     data = data if isinstance(data, PointData) else PointData(data)
     whole, chosen = _whole(data, chosen)
     points = _as_learned(whole, data.weights, start, chosen, seed)
-    chosen = choose_options(chosen, len(points.rows.x), start)
+    chosen = choose_options(chosen, len(points.rows.x), start, given=points.context is not None)
     chosen = _with_scales(chosen, points, start)
     rows, training = points.rows, chosen.training
     run = run_of(chosen, seed, rows.x, rows.labels, rows.weights, rows.context, rows.masks)
@@ -160,8 +162,10 @@ def _whole(data: PointData, recipe: PointRecipe) -> tuple[Table, PointRecipe]:
     return _labelled(replace(whole, given=observed), data.labels, recipe), recipe
 
 
-def choose_options(recipe: PointRecipe, rows: int, start: GaussianModel | None = None) -> PointRecipe:
-    """Return the recipe with the options chosen that it leaves to the data: dropout, and what rows regress on.
+def choose_options(
+    recipe: PointRecipe, rows: int, start: GaussianModel | None = None, *, given: bool = False
+) -> PointRecipe:
+    """Return the recipe with the options chosen that it leaves to the data: dropout, octaves, and what rows regress on.
 
     They are those of `start`, where there is one. Few rows are learned as they are: a mean over the batch has little
     noise, and a network then learns the rows by heart in fewer steps. With dropout, moons of 1,000 rows are .030 nats
@@ -169,6 +173,8 @@ def choose_options(recipe: PointRecipe, rows: int, start: GaussianModel | None =
     """
     target = recipe.training.target or (start.recipe.training.target if start else "row" if rows < FEW else None)
     recipe = replace(recipe, training=replace(recipe.training, target=target))
+    alone = not (given or recipe.conditions.learned)
+    recipe = _suiting(recipe, "octaves", start, lambda: OCTAVES if rows >= MANY and alone else 0)
     return _suiting(recipe, "dropout", start, lambda: FEW_DROPOUT if rows < FEW else 0.0)
 
 

@@ -51,7 +51,7 @@ class Training(Checked):
         (2000, 512)
     """
 
-    steps: int = number(5000, 1, 10**9)
+    steps: int = number(6000, 1, 10**9)
     batch: int = number(512, 1, 10**7)
     last_batch: Literal["fill", "partial"] = "fill"  # a short last batch: from the next epoch, or left short
     target: Literal["row", "stable"] | None = None  # x_0, or its mean over the batch given x_t; None: suits the loss

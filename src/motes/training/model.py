@@ -377,7 +377,7 @@ class Model(ABC):
         Example:
             >>> model.save("moons.safetensors")
             >>> motes.load("moons.safetensors")
-            PointModel(2 columns, 17,538 parameters)
+            PointModel(2 columns, 10,082 parameters)
         """
         tensors, about = self.parts()
         keep(self.template, tensors, about)

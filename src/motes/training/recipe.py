@@ -169,7 +169,7 @@ Changes = Sequence[str] | Mapping[str, Any]
 class Data(Checked):
     """Where the points come from and how they are scaled."""
 
-    rows: int = number(20_000, 20, 10**8)  # drawn from a shape; a file is taken whole
+    rows: int = number(100_000, 20, 10**8)  # drawn from a shape; a file is taken whole
     noise: float | None = number(None, 0, 1e6)  # blur of a shape; left out: the shape's own
     held_out: float = number(0.1, 0, 0.9)  # share of a file's rows that is not trained on, for evaluation
     encode: bool = False  # a table of any columns, each encoded by its kind; otherwise all are real numbers

@@ -34,6 +34,12 @@ export class Network {
     for (let at = 0; at < points.length; at += 2) {
       input[0] = points[at] / total;
       input[1] = points[at + 1] / total;
+      for (let k = 11, octave = 1; k < input.length; k += 4, octave *= 2) {
+        input[k] = Math.sin(octave * input[0]);
+        input[k + 1] = Math.sin(octave * input[1]);
+        input[k + 2] = Math.cos(octave * input[0]);
+        input[k + 3] = Math.cos(octave * input[1]);
+      }
       through(layers[0], input, h);
       for (let k = 0; k < h.length; k++) h[k] = gelu(h[k]);
       for (let layer = 1; layer < last; layer++) {
