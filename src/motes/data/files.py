@@ -6,7 +6,7 @@ import csv
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -226,23 +226,22 @@ def writing(path: str | Path) -> Iterator[Write]:
     """
     path = Path(path)
     check_writable(path, {})
-    ways = {".parquet": _parquet, ".npy": _at_once(_write_npy), ".npz": _at_once(_write_npz)}
-    way = ways.get(suffix := suffix_of(path))
-    with replacing(path) as temporary:
-        if way is None:
-            with temporary.open("w", newline="", encoding="utf-8") as file:
-                yield _checked(path, text_to(file, SEPARATORS[suffix]))
-        else:
-            with way(temporary) as write:
-                yield _checked(path, write)
+    suffix, parts = suffix_of(path), list[Frame]()
+    with replacing(path) as temporary, ExitStack() as files:
+        append: Write = parts.append  # NumPy's files tell the number of rows before them
+        if suffix in SEPARATORS:
+            file = files.enter_context(temporary.open("w", newline="", encoding="utf-8"))
+            append = text_to(file, SEPARATORS[suffix])
+        elif suffix == ".parquet":
+            append = files.enter_context(_parquet(temporary))
 
+        def write(frame: Frame) -> None:
+            check_writable(path, {name: series.type for name, series in frame.columns.items()})
+            append(frame)
 
-def _checked(path: Path, write: Write) -> Write:
-    def checked(frame: Frame) -> None:
-        check_writable(path, {name: series.type for name, series in frame.columns.items()})
-        write(frame)
-
-    return checked
+        yield write
+        if suffix in (".npy", ".npz"):
+            _write_arrays(temporary, joined(parts, sum(map(len, parts))))
 
 
 def text_to(file: Any, separator: str = ",") -> Write:
@@ -280,28 +279,15 @@ def _parquet(path: Path) -> Iterator[Write]:
             file.close()
 
 
-def _at_once(save: Callable[[Path, Frame], None]) -> Callable[[Path], Any]:
-    """A format that tells the number of rows before them."""
-
-    @contextmanager
-    def way(path: Path) -> Iterator[Write]:
-        parts: list[Frame] = []
-        yield parts.append
-        save(path, joined(parts, sum(map(len, parts))))
-
-    return way
-
-
-def _write_npy(path: Path, frame: Frame) -> None:
-    with path.open("wb") as file:
-        np.save(file, frame.like(np.empty((0, 0))))
-
-
-def _write_npz(path: Path, frame: Frame) -> None:
+def _write_arrays(path: Path, frame: Frame) -> None:
+    if path.suffix.lower() == ".npy":
+        with path.open("wb") as file:
+            np.save(file, frame.like(np.empty((0, 0))))
+        return
     with zipfile.ZipFile(path, "w") as archive:  # numpy.savez knows no column called "file"
         for name, series in frame.columns.items():
-            with archive.open(f"{name}.npy", "w") as file:
-                np.lib.format.write_array(file, _npz_array(series), allow_pickle=False)
+            with archive.open(f"{name}.npy", "w") as column:
+                np.lib.format.write_array(column, _npz_array(series), allow_pickle=False)
 
 
 def _npz_array(series: Series) -> NDArray[Any]:
