@@ -49,7 +49,7 @@ def untrained() -> Iterator[None]:
 
 def kept_network(model: TableModel, which: str = "last"):
     """The members with the last weights of their training, or with the average of these."""
-    return members_with(model.models.network, model.training.state.arrays[f"state/.{which}"])
+    return members_with(model.models.network, model.training.state.arrays[f"state/{which}"])
 
 
 def of_random_weights(model: TableModel) -> TableModel:

@@ -97,10 +97,10 @@ def test_other_points_keep_the_optimiser_and_the_averages(twenty):
     assert on.training.steps == 25 and on.training.averages.steps.max() == 25
     np.testing.assert_array_equal(on.training.losses[:20], twenty.training.losses)
     before, after = (one.training.state.arrays for one in (twenty, on))
-    name = "state/.optimiser[1].moments[0].left"  # SOAP's mean of G G^T, which no gradient makes smaller by more
+    name = "state/optimiser[1].moments[0].left"  # SOAP's mean of G G^T, which no gradient makes smaller by more
     kept, grown = before[name][0].trace(), after[name][0].trace()
     assert grown >= 0.95**5 * kept * (1 - 1e-5) and kept > 0
-    counts = [after[name] for name in after if name.startswith("state/.optimiser") and name.endswith(".count")]
+    counts = [after[name] for name in after if name.startswith("state/optimiser") and name.endswith(".count")]
     assert [count.tolist() for count in counts] == [[25], [25]]
 
 
@@ -194,12 +194,12 @@ def test_more_rows_keep_the_optimiser_and_the_averages(first):
     state = more.model_.training.state
     before, after = start.arrays, state.arrays
     decay = np.prod([min(0.9, (1 + step) / (10 + step)) for step in range(20, 25)])
-    last, average = (before[f"state/.{which}"] for which in ("last", "average"))
-    np.testing.assert_allclose(after["state/.last"], last, atol=1e-6)
-    np.testing.assert_allclose(after["state/.average"], last + decay * (average - last), atol=1e-6)
+    last, average = (before[f"state/{which}"] for which in ("last", "average"))
+    np.testing.assert_allclose(after["state/last"], last, atol=1e-6)
+    np.testing.assert_allclose(after["state/average"], last + decay * (average - last), atol=1e-6)
     (name,) = (name for name in before if name.startswith("state/") and name.endswith(".nu"))
     assert (after[name] >= 0.99**5 * before[name] * (1 - 1e-5)).all() and before[name].max() > 0
-    counts = [one for name, one in after.items() if name.startswith("state/.optimiser") and name.endswith(".count")]
+    counts = [one for name, one in after.items() if name.startswith("state/optimiser") and name.endswith(".count")]
     assert counts and all((count == 25).all() for count in counts)
     more.set_params(max_steps=5).partial_fit(table(90, 7))  # the same rows again: still steps more
     assert more.n_iter_ == 30

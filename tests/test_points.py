@@ -123,7 +123,7 @@ def test_another_sampler_other_steps_and_another_grid_for_one_draw(small_model):
         ({"sampler": "hein"}, motes.errors.RecipeError, "unknown sampler.kind 'hein'. Did you mean 'heun'"),
         ({"grid": "karas"}, motes.errors.RecipeError, "unknown grid.kind 'karas'. Did you mean 'karras'"),
         ({"steps": 0}, motes.errors.RecipeError, "grid.steps = 0; expected a number at least 1"),
-        ({"grid": [1.0, 0.5]}, motes.errors.RecipeError, "expected numbers that fall from 1 to 0"),
+        ({"grid": [1.0, 0.5]}, motes.errors.RecipeError, "expected times that fall from 1 to 0"),
         ({"grid": [1.0, 0.5, 0.0], "steps": 2}, motes.errors.UsageError, "the times say how many steps"),
         (
             {"grid": [[1.0, 0.0]]},
@@ -213,9 +213,9 @@ def test_other_formats_and_misfits_are_named(saved, tmp_path, small_model):
     with pytest.raises(motes.errors.ModelFileError, match=r"format 99.*reads format 4"):
         load(changed(saved, path, about={"format": "99"}))
     name = next(name for name in load_file(saved) if "network" in name)
-    with pytest.raises(motes.errors.ModelFileError, match="lacks the weights"):
+    with pytest.raises(motes.errors.ModelFileError, match="got nothing; its recipe asks for"):
         load(changed(saved, path, drop=[name]))
-    with pytest.raises(motes.errors.ModelFileError, match=r"weights .* are float32 \(3,\)"):
+    with pytest.raises(motes.errors.ModelFileError, match=r"weights .* got float32 \(3,\)"):
         load(changed(saved, path, tensors={name: np.zeros(3, np.float32)}))
     with pytest.raises(motes.errors.ModelFileError, match="does not ask for: more"):
         load(changed(saved, path, tensors={"more": np.zeros(3, np.float32)}))

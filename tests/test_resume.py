@@ -150,8 +150,8 @@ def test_more_steps_go_on_with_what_was_learned(tmp_path):
     assert more.training.steps == 80 and more.training.averages.steps.max() == 80
     # The learning rate is that of the new number of steps: nothing moves where that is next to nothing.
     kept = fit_points(x, changes=POINTS | still, seed=1, session=FitSession(Memory(tmp_path, state)))
-    np.testing.assert_allclose(weights_of(kept.training.last), state.arrays["state/.last"][0], atol=1e-6)
-    assert np.abs(weights_of(more.training.last) - state.arrays["state/.last"][0]).max() > 1e-3
+    np.testing.assert_allclose(weights_of(kept.training.last), state.arrays["state/last"][0], atol=1e-6)
+    assert np.abs(weights_of(more.training.last) - state.arrays["state/last"][0]).max() > 1e-3
 
 
 @pytest.mark.long

@@ -39,7 +39,7 @@ class EveryStep:
         return True
 
     def save(self, step, state):
-        self.weights[step] = state.arrays["state/.last"]
+        self.weights[step] = state.arrays["state/last"]
 
 
 @pytest.fixture(scope="module")

@@ -77,7 +77,7 @@ def test_the_memory_of_a_training_is_that_of_its_losses():
         scale: train_point(40, loss=lambda d, x, t, e, scale=scale: {"a": scale + 0.0 * d.where[0]}, times=times)
         for scale in (1.0, 3.0)
     }
-    memories = [bits(train.state.arrays["state/.memory.squares"]) for train in seen.values()]
+    memories = [bits(train.state.arrays["state/memory.squares"]) for train in seen.values()]
     assert memories[0] != memories[1]
 
 

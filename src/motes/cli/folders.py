@@ -345,7 +345,7 @@ def snapshots_in(out: Path, model: PointModel) -> list[tuple[int, Denoiser]]:
         recipe, rows = json.loads(texts["recipe"]), (int(texts["seed"]), texts["fingerprint"])
         if not _is_said(recipe, model.recipe.to_dict()) or rows != (model.seed, model.fingerprint):
             return []
-        best = state.arrays.get("best/.step")
+        best = state.arrays.get("best/step")
         end = state.numbers["course/step"] if best is None else int(best.max())  # of the weights that are kept
         which = 0 if model.recipe.training.weights == "averaged" else 1
         shots = state.part("course").part("snapshots").arrays

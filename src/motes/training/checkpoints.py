@@ -11,7 +11,7 @@ import json
 import signal
 import struct
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -65,27 +65,16 @@ class State(NamedTuple):
             ModelFileError: other arrays than those of `like`.
         """
         own = self.part(name).arrays
-
-        def take(path: Any, leaf: Any) -> Any:
-            found, key = None, jax.tree_util.keystr(path)
-            if eqx.is_array(leaf):
-                found = own.get(key)
-                if found is None or found.shape != leaf.shape or found.dtype != leaf.dtype:
-                    got = "nothing" if found is None else f"{found.dtype} {found.shape}"
-                    raise ModelFileError(
-                        f"the state of a training, {name}{key}: got {got}; expected {leaf.dtype} {leaf.shape}. It is "
-                        "of another version of motes or of other data: train anew."
-                    )
-            return leaf if found is None else found
-
-        made: T = jax.tree_util.tree_map_with_path(take, like)
-        return jax.device_put(made)
+        otherwise = lambda key, got, expected: (
+            f"the state of a training, {name}/{key}: got {got}; expected {expected}. It is of another version of motes "
+            "or of other data: train anew."
+        )
+        return jax.device_put(_placed(like, own, eqx.is_array, otherwise))
 
 
 def tree_state(tree: Any) -> State:
     """The arrays of a tree, each by its path."""
-    leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(tree, eqx.is_array))
-    return State({jax.tree_util.keystr(path): np.array(leaf, order="C") for path, leaf in leaves}, {})
+    return State(arrays_of(tree), {})
 
 
 def named(parts: Mapping[str, State]) -> State:
@@ -276,38 +265,53 @@ def reading(path: Path) -> Iterator[None]:
         raise ModelFileError(f"'{path}' is not a whole model of motes: {what}") from None
 
 
-def arrays_of(module: eqx.Module) -> dict[str, NDArray]:
-    """The arrays of a module, each by the path of its attribute."""
-    leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(module, eqx.is_array))
-    return {jax.tree_util.keystr(path).lstrip("."): np.asarray(leaf) for path, leaf in leaves}
+def arrays_of(tree: Any) -> Arrays:
+    """The arrays of a tree, each by its path."""
+    leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(tree, eqx.is_array))
+    return {_name_of(path): np.array(leaf, order="C") for path, leaf in leaves}
 
 
 def filled(skeleton: M, tensors: Mapping[str, NDArray], path: Path) -> M:
     """`skeleton` with its arrays from `tensors`, which must be the very ones it wants."""
-
-    def take(key: Any, leaf: Any) -> Any:
-        if not isinstance(leaf, jax.ShapeDtypeStruct):
-            return leaf
-        name = jax.tree_util.keystr(key).lstrip(".")
-        if name not in tensors:
-            raise ModelFileError(f"'{path}' lacks the weights '{name}' that its recipe asks for.")
-        if tensors[name].shape != leaf.shape or tensors[name].dtype != leaf.dtype:
-            got = f"{tensors[name].dtype} {tensors[name].shape}"
-            raise ModelFileError(
-                f"'{path}': weights '{name}' are {got}; its recipe asks for {leaf.dtype} {leaf.shape}."
-            )
-        if not np.isfinite(tensors[name]).all():
-            raise ModelFileError(f"'{path}': weights '{name}' are not all finite.")
-        wanted.add(name)
-        return tensors[name]
-
-    wanted: set[str] = set()
-    module = jax.tree_util.tree_map_with_path(take, skeleton)
+    is_wanted = lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct)
+    otherwise = lambda name, got, expected: f"'{path}': weights '{name}': got {got}; its recipe asks for {expected}."
+    module = _placed(skeleton, tensors, is_wanted, otherwise)
+    leaves = jax.tree_util.tree_leaves_with_path(skeleton)
+    wanted = {_name_of(key) for key, leaf in leaves if is_wanted(leaf)}
     if extra := tensors.keys() - wanted:
         raise ModelFileError(f"'{path}' has weights that its recipe does not ask for: {', '.join(sorted(extra))}.")
+    for name in wanted:
+        if not np.isfinite(tensors[name]).all():
+            raise ModelFileError(f"'{path}': weights '{name}' are not all finite.")
     # A network of your own may hold functions, such as activations, beside its arrays.
     arrays, rest = eqx.partition(module, lambda leaf: isinstance(leaf, np.ndarray))
     return cast(M, eqx.combine(jax.device_put(arrays), rest))
+
+
+def _placed(
+    like: T, arrays: Mapping[str, NDArray], is_wanted: Callable[[Any], bool], otherwise: Callable[[str, str, str], str]
+) -> T:
+    """`like` with its wanted leaves taken from `arrays`, by their paths.
+
+    Raises:
+        ModelFileError: other arrays than those, `otherwise` with the name, what there is and what was expected.
+    """
+
+    def take(path: Any, leaf: Any) -> Any:
+        if not is_wanted(leaf):
+            return leaf
+        found, name = arrays.get(_name_of(path)), _name_of(path)
+        if found is None or (found.shape, found.dtype) != (leaf.shape, leaf.dtype):
+            got = "nothing" if found is None else f"{found.dtype} {found.shape}"
+            raise ModelFileError(otherwise(name, got, f"{leaf.dtype} {leaf.shape}"))
+        return found
+
+    made: T = jax.tree_util.tree_map_with_path(take, like)
+    return made
+
+
+def _name_of(path: Any) -> str:
+    return jax.tree_util.keystr(path).lstrip(".")
 
 
 def _digest(tensors: Mapping[str, NDArray], about: Mapping[str, str]) -> str:
