@@ -224,6 +224,6 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         finalize=printable,
     )
-    filters = (views.two, views.three, views.whole, between, p_value, number, capital)
+    filters = (views.two, views.three, between, p_value, number, capital)
     made.filters |= {one.__name__: one for one in filters}
     return made

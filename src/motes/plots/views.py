@@ -28,11 +28,6 @@ def three(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def whole(metric: Metric) -> str:
-    """A value with its interval."""
-    return f"{metric.value:.3f} ({metric.low:.3f} to {metric.high:.3f})"
-
-
 Quantiles = tuple[str, str, list[tuple[str, bool]]]
 
 IMPORTANT_SHOWN = 10
@@ -46,7 +41,6 @@ class Line(NamedTuple):
     between: str
     picture: Markup
     distance: str
-    w1: str
     missing: str
     verdicts: list[Verdict]
 
@@ -65,20 +59,14 @@ def lines(columns: tuple[ColumnResult, ...]) -> Iterator[Line]:
     gaps = [abs(end) for c in columns if c.contrast for end in (c.contrast.low, c.contrast.high)]
     reach = max([*gaps, 0.01])
     for column in columns:
-        between, picture = "", Markup("")
-        if (contrast := column.contrast) is not None:
-            gap, low, high = contrast.difference, contrast.low, contrast.high
-            between = f"{gap:+.3f} ({low:+.3f} to {high:+.3f})"
-            mark = Mark("", gap, low, high, column.verdict.severity)
-            picture = svg.interval(mark, reach, f"{contrast.text}: {between}")
-        ours, theirs = column.missing
-        ours_said = "not modelled" if column.is_missing_ignored else f"{ours:.1%}"
-        missing = "none" if ours == theirs == 0 else f"{ours_said} ({theirs:.1%})"
+        _, _, distance, reference, between, _, missing, _ = column.line
+        picture = Markup("")
+        if (one := column.contrast) is not None:
+            mark = Mark("", one.difference, one.low, one.high, column.verdict.severity)
+            picture = svg.interval(mark, reach, f"{one.text}: {between}")
         differing = [one for one in (column.verdict, column.missing_verdict) if one is not None and one.differs]
-        distance = "-"
-        if column.distance is not None:
-            distance = f"{three(column.distance)} ({three(column.reference_value)})"
-        yield Line(column, between, picture, distance, three(column.w1), missing, differing or [column.verdict])
+        far = "-" if column.distance is None else f"{distance} ({reference})"
+        yield Line(column, between, picture, far, missing, differing or [column.verdict])
 
 
 def cards(columns: tuple[ColumnResult, ...]) -> Iterator[Card]:
@@ -162,8 +150,7 @@ def accuracy(result: ClassifierResult, verdict: Verdict) -> Marks:
         _mark("training rows", result.reference, "real"),
     ]
     low = min(0.45, result.reference.low, result.accuracy.low)
-    said = f"Accuracy against held-out rows with intervals: {whole(result.accuracy)} of synthetic rows, "
-    said += f"{whole(result.reference)} of training rows."
+    said = f"{result.text.splitlines()[0]}."  # the columns have a picture of their own
     return svg.marks(given, low, max(1.0, result.accuracy.high), said, centre=0.5), said
 
 
@@ -182,13 +169,9 @@ def scores(use: Utility) -> Marks:
     """Of models trained on synthetic and on real rows."""
     chance = 0.5 if use.score == "AUC" else 0.0
     low = min(chance, use.synthetic.low, use.real.low)
-    said = f"{use.score} of '{use.target}', with intervals: {whole(use.synthetic)} after training on synthetic "
-    said += f"rows, {whole(use.real)} on training rows; difference {whole(use.difference)}."
     given = [_mark("synthetic rows", use.synthetic, "synthetic"), _mark("training rows", use.real, "real")]
-    picture = svg.marks(given, low, max(1.0, use.synthetic.high, use.real.high), said, centre=chance)
-    if use.relative is not None:
-        said += f" Relative utility, what is left of what real rows teach beyond chance: {use.relative.value:.3f}."
-    return picture, said
+    said, high = f"{use.text}.", max(1.0, use.synthetic.high, use.real.high)
+    return svg.marks(given, low, high, said, centre=chance), said
 
 
 def likelihoods(like: Likelihoods) -> Marks:
@@ -197,9 +180,7 @@ def likelihoods(like: Likelihoods) -> Marks:
     given = [_mark("held-out rows", like.held_out, "real"), _mark("training rows", like.training, "synthetic")]
     low, high = min(m.low for m in given), max(m.high for m in given)
     room = 0.1 * (high - low) or 1.0
-    said = f"Nats per row, with intervals: held-out {whole(like.held_out)}, training "
-    said += f"{whole(like.training)}; difference {whole(like.difference)}."
-    return svg.marks(given, low - room, high + room, said), said
+    return svg.marks(given, low - room, high + room, like.text), f"{like.text}."
 
 
 def distances(records: ClosestRecords) -> tuple[Markup, list[tuple[str, str, str]]]:
