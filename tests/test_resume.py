@@ -156,7 +156,7 @@ def test_more_steps_go_on_with_what_was_learned(tmp_path):
 
 @pytest.mark.long
 def test_patience_counts_anew_with_more_steps(tmp_path):
-    changes = TINY | {"table.steps": 100, "table.check_every": 25, "table.patience": 1, "table.learning_rate": 0.3}
+    changes = TINY | {"table.steps": 100, "table.check_every": 25, "table.patience": 1, "table.learning_rate": 0.6}
     keeper = Memory(tmp_path)
     stopped = fit_table(table(120), changes=changes, seed=1, session=FitSession(keeper))
     steps, state = len(stopped.training.losses), keeper.kept
