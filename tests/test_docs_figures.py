@@ -39,6 +39,15 @@ def numbers_of(line, name):
 PAGES = [
     (
         "diagnosis.md",
+        "motes evaluate runs/moons",
+        {
+            "sliced_w2": [0.02, 1e-4, 0.01, 1.0, 0.01],
+            "c2st": [0.015, 0.01, 0.01, 0.01, 1.0, 0.01],
+            "coverage": [0.01, 1e-3, 0.005, 1.0, 0.005],
+        },
+    ),
+    (
+        "diagnosis.md",
         "motes diagnose runs/penguins --out look",
         {
             "columns alone": [0.3],
