@@ -125,36 +125,28 @@ class Session:
         return self.state if self.keeper is None else self.keeper.state
 
 
-class Stop:
-    """Whether a signal has asked a training to end."""
-
-    signal: int | None = None
-
-    def __bool__(self) -> bool:
-        return self.signal is not None
-
-
 @contextmanager
-def interruptible() -> Iterator[Stop]:
-    """Keep the first SIGINT or SIGTERM until the steps under way are done, so that no step is torn.
+def interruptible() -> Iterator[list[int]]:
+    """Keep the first SIGINT or SIGTERM until the steps under way are done, so that no step is torn; yields it then.
 
     A second Ctrl-C is an ordinary interrupt. SIGTERM is left alone unless the program has a handler for it, which is
     then called at the end.
     """
-    stop, before = Stop(), _handlers()
+    before = _handlers()
+    asked: list[int] = []
 
     def ask(number: int, frame: object) -> None:
-        stop.signal = number
+        asked.append(number)
         signal.signal(number, before[number])
 
     for number in before:
         signal.signal(number, ask)
     try:
-        yield stop
+        yield asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if stop.signal == signal.SIGTERM:
+    if signal.SIGTERM in asked:
         signal.raise_signal(signal.SIGTERM)
 
 
