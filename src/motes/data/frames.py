@@ -20,28 +20,13 @@ COLUMNS = 12
 WIDTH = 24  # characters of an entry
 
 
-def preview_text(columns: Mapping[str, Series], n: int) -> str:
-    """The first rows of `columns`, name -> `Series` of n entries, one line each, and how many there are."""
-    head, rows = _cells(columns)
-    widths = [max(len(line[j]) for line in (head, *rows)) for j in range(len(head))]
-    lines = ["  ".join(entry.rjust(width) for entry, width in zip(line, widths, strict=True)) for line in (head, *rows)]
-    return "\n".join([*lines, _size(columns, n)])
-
-
-def preview_html(columns: Mapping[str, Series], n: int) -> str:
-    """The same as an HTML table."""
-    head, rows = _cells(columns)
-    cells = lambda line, tag: "".join(f"<{tag}>{escape(entry)}</{tag}>" for entry in line)
-    body = "".join(f"<tr>{cells(line, 'td')}</tr>" for line in rows)
-    return f"<table><thead><tr>{cells(head, 'th')}</tr></thead>{body}</table><p>{_size(columns, n)}</p>"
-
-
-def _cells(columns: Mapping[str, Series]) -> tuple[list[str], list[list[str]]]:
-    some = list(columns.items())[:COLUMNS]
-    entries = [[_text(value) for value in series.take(slice(ROWS)).cells()] for _, series in some]
-    more = len(columns) > COLUMNS
-    head = [_cut(name) for name, _ in some] + ["…"] * more
-    return head, [[*row, *["…"] * more] for row in zip(*entries, strict=True)]
+def _preview(frame: Frame) -> tuple[list[list[str]], str]:
+    """The names and the first rows, as texts, and how many there are."""
+    some = list(frame.columns.items())[:COLUMNS]
+    entries = [[_cut(name), *map(_text, series.take(slice(ROWS)).cells())] for name, series in some]
+    more = ["…"] * (len(frame.columns) > COLUMNS)
+    lines = [[*line, *more] for line in zip(*entries, strict=True)]
+    return lines, f"{len(frame):,} rows of {len(frame.columns):,} columns"
 
 
 def _text(value: Any) -> str:
@@ -52,10 +37,6 @@ def _text(value: Any) -> str:
 
 def _cut(text: str) -> str:
     return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"
-
-
-def _size(columns: Mapping[str, Series], n: int) -> str:
-    return f"{n:,} rows of {len(columns):,} columns"
 
 
 # --- Any frame <-> named columns of NumPy values, each with a mask of its missing entries ---------------------------
@@ -91,10 +72,16 @@ class Frame:
         return len(next(iter(self.columns.values()))) if self.columns else 0
 
     def __repr__(self) -> str:
-        return preview_text(self.columns, len(self))
+        lines, size = _preview(self)
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        texts = ["  ".join(map(str.rjust, line, widths)) for line in lines]
+        return "\n".join([*texts, size])
 
     def _repr_html_(self) -> str:
-        return preview_html(self.columns, len(self))
+        lines, size = _preview(self)
+        row = lambda line, tag: f"<tr>{''.join(f'<{tag}>{escape(entry)}</{tag}>' for entry in line)}</tr>"
+        head, body = ("".join(row(line, tag) for line in some) for tag, some in (("th", lines[:1]), ("td", lines[1:])))
+        return f"<table><thead>{head}</thead>{body}</table><p>{size}</p>"
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """The entries of one column, (n,): numbers with NaN where missing, or objects with None.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -267,9 +267,16 @@ EXACT = 2**53  # from which whole numbers are no longer exact as floats
 
 
 def content_keys(frame: Frame) -> Words:
-    """64 bits of each row, (n,), equal for equal rows, whatever other rows and in which order the columns are."""
-    columns = sorted(frame.columns.items())
-    return words_of([(_words(series), series.missing) for _, series in columns], len(frame))
+    """64 bits of each row, (n,), whatever other rows and in which order the columns are.
+
+    They are equal for equal rows, and as good as random otherwise.
+    """
+    words = np.zeros(len(frame), np.uint64)
+    for _, series in sorted(frame.columns.items()):
+        words = mixed(words + np.uint64(0x9E3779B97F4A7C15))
+        words[~series.missing] ^= _words(series).view(np.uint64)
+        words[series.missing] ^= np.uint64(0x5851F42D4C957F2D)  # which no cell is likely to hold
+    return mixed(words)
 
 
 def fingerprint_of(frame: Frame) -> str:
@@ -320,22 +327,6 @@ def _words(series: Series) -> NDArray[np.int64]:
     if series.type != "whole":
         return floats.view(np.int64)
     return np.where(np.abs(floats) < EXACT, floats.view(np.int64), known.astype(np.int64))
-
-
-def words_of(columns: Iterable[tuple[NDArray[Any], Mask]], n: int) -> NDArray[np.uint64]:
-    """64 bits of each of n rows, (n,): equal for equal cells, and as good as random otherwise.
-
-    Args:
-        columns: the known entries (m,) and the mask of the missing ones (n,) of each column.
-        n: how many rows.
-    """
-    words = np.zeros(n, np.uint64)
-    for known, missing in columns:
-        values = known + 0.0 if known.dtype.kind == "f" else known.astype(np.int64)  # -0.0 is 0.0
-        words = mixed(words + np.uint64(0x9E3779B97F4A7C15))
-        words[~missing] ^= values.view(np.uint64)
-        words[missing] ^= np.uint64(0x5851F42D4C957F2D)  # which no cell is likely to hold
-    return mixed(words)
 
 
 def mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:

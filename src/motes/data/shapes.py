@@ -138,6 +138,9 @@ def _quadrature(curve: Curve, u: Array, length: Array, panels: int) -> tuple[Arr
 # tutorial draws them, with its seeds; there the noise is added before the tutorial's division by 10.
 
 
+Draw = Callable[[int, float, int], tuple[Array, Labels | None]]  # (n, noise, seed) -> points (n, 2), labels (n,)
+
+
 @dataclass(frozen=True)
 class Shape:
     """One entry of the zoo.
@@ -151,7 +154,7 @@ class Shape:
     about: str
     noise: float
     classes: int | None
-    make: Callable[[int, float, int], tuple[Array, Labels | None]]
+    make: Draw
     blurred: Callable[[float], Distribution]
     scale: float = 1.0
 
@@ -236,30 +239,14 @@ def _draw(name: str, n: int, seed: int, noise: float | None) -> tuple[Array, Lab
 # --- drawn by scikit-learn, imported late: it is slow to load and a model file needs none of it ------------------
 
 
-def _swiss_roll(n: int, noise: float, seed: int) -> tuple[Array, None]:
-    from sklearn.datasets import make_swiss_roll
+def _by_sklearn(name: str, **options: float) -> Draw:
+    def draw(n: int, noise: float, seed: int) -> tuple[Array, Labels | None]:
+        from sklearn import datasets
 
-    return make_swiss_roll(n, noise=noise, random_state=seed)[0][:, [0, 2]], None
+        x, labels = getattr(datasets, f"make_{name}")(n, noise=noise, random_state=seed, **options)
+        return (x, labels.astype(np.int64)) if x.shape[1] == 2 else (x[:, [0, 2]], None)
 
-
-def _s_curve(n: int, noise: float, seed: int) -> tuple[Array, None]:
-    from sklearn.datasets import make_s_curve
-
-    return make_s_curve(n, noise=noise, random_state=seed)[0][:, [0, 2]], None
-
-
-def _moons(n: int, noise: float, seed: int) -> tuple[Array, Labels]:
-    from sklearn.datasets import make_moons
-
-    x, labels = make_moons(n, noise=noise, random_state=seed)
-    return x, labels.astype(np.int64)
-
-
-def _circles(n: int, noise: float, seed: int) -> tuple[Array, Labels]:
-    from sklearn.datasets import make_circles
-
-    x, labels = make_circles(n, noise=noise, factor=0.5, random_state=seed)
-    return x, labels.astype(np.int64)
+    return draw
 
 
 # --- drawn here ---------------------------------------------------------------------------------------------------
@@ -391,13 +378,13 @@ SHAPES: dict[str, Shape] = {
             "a rolled-up strip, seen from its side",
             0.1,
             None,
-            _swiss_roll,
+            _by_sklearn("swiss_roll"),
             _swiss_roll_exactly,
             scale=10.0,
         ),
-        Shape("s_curve", "an S, seen from its side", 0.1, None, _s_curve, _s_curve_exactly, scale=10.0),
-        Shape("moons", "two interleaving half circles", 0.1, 2, _moons, _moons_exactly),
-        Shape("circles", "a circle in a circle", 0.05, 2, _circles, _circles_exactly),
+        Shape("s_curve", "an S, seen from its side", 0.1, None, _by_sklearn("s_curve"), _s_curve_exactly, scale=10.0),
+        Shape("moons", "two interleaving half circles", 0.1, 2, _by_sklearn("moons"), _moons_exactly),
+        Shape("circles", "a circle in a circle", 0.05, 2, _by_sklearn("circles", factor=0.5), _circles_exactly),
         Shape("checkerboard", "the dark squares of a 4 x 4 board", 0.0, 8, _checkerboard, _checkerboard_exactly),
         Shape("eight_gaussians", "eight blobs on a circle", 0.2, 8, _eight_gaussians, _eight_gaussians_exactly),
         Shape("pinwheel", "five bent arms", 0.05, PINWHEEL_ARMS, _pinwheel, _pinwheel_exactly),
