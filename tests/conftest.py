@@ -162,7 +162,8 @@ def own_kinds(monkeypatch):
 @pytest.fixture(scope="session")
 def small_model() -> PointModel:
     """The default recipe with next to no training: for everything that is not about quality."""
-    return fit_points(motes.make_shape("moons", 400, seed=3), changes=SMALL, seed=1, session=FitSession(source="moons"))
+    x, changes = motes.make_shape("moons", 400, seed=3), SMALL | {"data.rows": 20_000}  # which the explorer draws
+    return fit_points(x, changes=changes, seed=1, session=FitSession(source="moons"))
 
 
 @pytest.fixture(scope="session")

@@ -18,26 +18,11 @@ from numpy.typing import NDArray
 
 from motes.data.points import MOST
 from motes.errors import UsageError
+from motes.explorer import points
 from motes.explorer.export import FORMS, export
 from motes.explorer.guard import Limits
 from motes.explorer.live import TRAINING
 from motes.explorer.messages import Answer, Request
-from motes.explorer.points import (
-    DOTS,
-    QUANTITIES,
-    ROWS,
-    Chain,
-    carried_grid,
-    distances,
-    draw,
-    log_density,
-    memorisation,
-    nearest_row,
-    real_points,
-    sample_on_line,
-    scores,
-    vectors,
-)  # fmt: skip
 from motes.explorer.subjects import PLACES, Shelf, Subject, require_origin, samplers, shapes
 from motes.explorer.tables import TableSubject, known_cells
 from motes.explorer.training import diagnose_subject
@@ -136,11 +121,11 @@ class Answers:
     def _chain(self, request: Request) -> Answer:
         chain = self._chain_of(request)
         subject = self._subject(request)
-        points = subject.shown(chain.points.astype(float), chain.times)
+        shown = subject.shown(chain.points.astype(float), chain.times)
         one = kinds_of("sampler")[chain.sampler]()
         return Answer(
             {"evaluations": one.evaluations, "stochastic": bool(one.stochastic), "steps": chain.steps},
-            {"clock": subject.places(chain.times), "stops": chain.stops, "points": points},
+            {"clock": subject.places(chain.times), "stops": chain.stops, "points": shown},
         )
 
     def _distance(self, request: Request) -> Answer:
@@ -152,20 +137,22 @@ class Answers:
         rows = ("real", subject.family, times.tobytes(), n)
 
         def compute() -> Answer:
-            real = self._kept.get(rows, lambda: real_points(subject, times, n, request.on_progress))
-            return distances(subject, chain, real, request.on_progress)
+            real = self._kept.get(rows, lambda: points.real_points(subject, times, n, request.on_progress))
+            return points.distances(subject, chain, real, request.on_progress)
 
         return self._kept.get(key, compute)
 
     def _score(self, request: Request) -> Answer:
         """Arrows, (cells^2, 2) of each side, whose lengths are of one size from data to noise; see `vectors`."""
         subject, of = self._subject(request), request.word("of", SIDES)
-        quantity = request.word("quantity", QUANTITIES) if "quantity" in request.options else "score"
+        quantity = request.word("quantity", points.QUANTITIES) if "quantity" in request.options else "score"
         t = max(self._time(request, subject), subject.earliest)
         at, u = self._cells(request, subject)
         _check_layers(subject, of)
         z = subject.standardised(u, t)
-        found = {name: vectors(subject, quantity, *scores(one, z, t), t) for name, one in _sides(subject, of)}
+        found = {
+            name: points.vectors(subject, quantity, *points.scores(one, z, t), t) for name, one in _sides(subject, of)
+        }
         return Answer({"t": t}, {"at": at, **found})
 
     def _density(self, request: Request) -> Answer:
@@ -178,7 +165,8 @@ class Answers:
         square = (len(at[0]), len(at[0]))
 
         def compute(denoiser: Denoiser) -> Answer:
-            return Answer({}, {"log_p": log_density(subject, denoiser, u, t, request.on_progress).reshape(square)})
+            log_p = points.log_density(subject, denoiser, u, t, request.on_progress)
+            return Answer({}, {"log_p": log_p.reshape(square)})
 
         found = {
             name: self._kept.get(("density", subject.key, name, t, len(u)), partial(compute, one)).arrays["log_p"]
@@ -192,15 +180,15 @@ class Answers:
         _check_layers(subject, of)
 
         def compute(denoiser: Denoiser) -> Answer:
-            clock, points = carried_grid(subject, denoiser, request.on_progress)
-            return Answer({}, {"clock": clock, "points": points})
+            clock, grid = points.carried_grid(subject, denoiser, request.on_progress)
+            return Answer({}, {"clock": clock, "points": grid})
 
         found = {
             name: self._kept.get(("grid", subject.key, name), partial(compute, one)).arrays
             for name, one in _sides(subject, of)
         }
         clock = next(iter(found.values()))["clock"]
-        return Answer({"dots": DOTS}, {"clock": clock, **{name: one["points"] for name, one in found.items()}})
+        return Answer({"dots": points.DOTS}, {"clock": clock, **{name: one["points"] for name, one in found.items()}})
 
     def _probe(self, request: Request) -> Answer:
         """What is known at one point: E[x_0 | x_t], the score, log p."""
@@ -213,10 +201,10 @@ class Answers:
         sides = _sides(subject, "both" if subject.oracle is not None else "learned")
         units, zoom = subject.model.standardiser, float(subject.zoom(later))
         for side, denoiser in sides:
-            x0, score = scores(denoiser, subject.standardised(u, later), later)
+            x0, score = points.scores(denoiser, subject.standardised(u, later), later)
             found[side] = {"x0": units.inverse(x0)[0].tolist(), "score": (score * zoom / units.scale)[0].tolist()}
             guided = side == "learned" and subject.guidance != 1  # of guided points there is no density
-            log_p = np.nan if guided else log_density(subject, denoiser, u, later, request.on_progress)[0]
+            log_p = np.nan if guided else points.log_density(subject, denoiser, u, later, request.on_progress)[0]
             found[side]["log_p"] = float(log_p)
         return Answer(found)
 
@@ -245,20 +233,19 @@ class Answers:
             drawn = sampled_paths(denoiser, EulerMaruyama(), start, jnp.asarray(times[0], float), keys)
             found["futures"] = np.stack([_along(subject, way, times[0]) for way in drawn[:many]])
         end = next(found[name] for name in ("learned", "exact") if name in found)[0]
-        return Answer({"place": place, "nearest": nearest_row(subject, end)}, found)
+        return Answer({"place": place, "nearest": points.nearest_row(subject, end)}, found)
 
     def _memory(self, request: Request) -> Answer:
         """Whether the training points are known by heart."""
         subject, about = self._whole(request), self._whole(request).about()
-        chain = draw(
-            subject, str(about["sampler"]), len(subject.model.grid) - 1, ROWS, self._seed(request), request.on_progress
-        )
+        steps, seed = len(subject.model.grid) - 1, self._seed(request)
+        chain = points.draw(subject, str(about["sampler"]), steps, points.ROWS, seed, request.on_progress)
         units = subject.model.standardiser
 
         def log_prob(x: Array) -> Array:
-            return log_density(subject, subject.denoiser, x, 0.0, request.on_progress)
+            return points.log_density(subject, subject.denoiser, x, 0.0, request.on_progress)
 
-        return Answer(memorisation(subject, units.inverse(chain.points[-1]), log_prob))
+        return Answer(points.memorisation(subject, units.inverse(chain.points[-1]), log_prob))
 
     def _export(self, request: Request) -> Answer:
         """A file to take away."""
@@ -274,7 +261,7 @@ class Answers:
         """Points given one coordinate."""
         subject, axis = self._subject(request), request.whole("axis", 0, 1)
         value = request.real("value", *subject.box[axis])
-        return sample_on_line(subject, axis, value, self._seed(request), request.on_progress)
+        return points.sample_on_line(subject, axis, value, self._seed(request), request.on_progress)
 
     def _table(self, request: Request) -> Answer:
         return Answer({"about": self._table_subject(request).about()})
@@ -329,12 +316,12 @@ class Answers:
         sides = np.array([low + (np.arange(cells) + 0.5) / cells * (high - low) for low, high in subject.box])
         return sides, np.stack(np.meshgrid(*sides), axis=-1).reshape(-1, 2)
 
-    def _chain_of(self, request: Request) -> Chain:
+    def _chain_of(self, request: Request) -> points.Chain:
         subject, n, seed = self._subject(request), self._count(request), self._seed(request)
         sampler = request.word("sampler", kinds_of("sampler"))
         steps = request.whole("steps", 1, self.limits.steps)
         key = ("chain", subject.key, sampler, steps, n, seed)
-        return self._kept.get(key, lambda: draw(subject, sampler, steps, n, seed, request.on_progress))
+        return self._kept.get(key, lambda: points.draw(subject, sampler, steps, n, seed, request.on_progress))
 
 
 def _along(subject: Subject, way: jax.Array, times: Array) -> Array:
