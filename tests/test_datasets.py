@@ -113,11 +113,6 @@ def test_in_python_too():
         motes.dataset("moons")
 
 
-def test_a_shape_has_no_columns(motes_command):
-    code, _, err = motes_command("columns", "moons")
-    assert code == 2 and "got 'moons', which is a shape" in err
-
-
 @pytest.mark.slow
 def test_a_name_wins_over_whatever_is_called_so_in_the_folder(motes_command, tmp_path):
     (tmp_path / "iris").write_text("a,b\n1,2\n")

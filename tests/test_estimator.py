@@ -435,12 +435,6 @@ def test_missing_entries_as_a_value_of_their_own():
     np.testing.assert_allclose(found[X.b.isna()], np.log(share * missing_share)[X.b.isna()], atol=1e-5)
 
 
-@pytest.mark.slow
-def test_columns_named_by_numbers(letters):
-    named = fitted(letters[0].set_axis([7, 8], axis=1)).sample(9, given={8: "q"})
-    assert (named[8] == "q").all() and list(named) == [7, 8]
-
-
 @pytest.mark.parametrize("kind", ["pandas", "polars", "Arrow", "objects"])
 def test_a_dropped_column_is_in_no_answer(people, kind, tmp_path):
     X = TYPES[kind](people[["size", "price", "city"]])

@@ -129,24 +129,6 @@ class ClassColumn:
         return cls(column, np.array(plain, kind))
 
 
-def check_labels(labels: Classes) -> None:
-    """Refuse labels (n,) of which one is missing, or that have no order.
-
-    Raises:
-        DataError: it names the row, or the types.
-    """
-    for i, label in enumerate(labels.tolist()):
-        if is_missing(label):
-            raise DataError(f"the label of row {i + 1} is {label!r}; expected a class. Leave out rows without one.")
-    try:
-        np.unique(labels)
-    except TypeError:
-        kinds = " and ".join(sorted({type(label).__name__ for label in labels.tolist()}))
-        raise DataError(
-            f"the labels are of types {kinds}, which have no order; expected one type. Give labels of one type."
-        ) from None
-
-
 # --- The estimator --------------------------------------------------------------------------------------------------
 #
 # model = DiffusionModel().fit(table)
@@ -654,10 +636,23 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
 
 
 def _labels(y: Any, n: int) -> NDArray[Any]:
-    """The class of each row, (n,), of any type whose values have an order."""
+    """The class of each row, (n,), of any type whose values have an order.
+
+    Raises:
+        DataError: one is missing, or they have no order; it names the row, or the types.
+    """
     labels: NDArray[Any] = column_or_1d(plain(y, "y"), warn=True)
     check_consistent_length(labels, np.empty(n))
-    check_labels(labels)
+    for i, label in enumerate(labels.tolist()):
+        if is_missing(label):
+            raise DataError(f"the label of row {i + 1} is {label!r}; expected a class. Leave out rows without one.")
+    try:
+        np.unique(labels)
+    except TypeError:
+        kinds = " and ".join(sorted({type(label).__name__ for label in labels.tolist()}))
+        raise DataError(
+            f"the labels are of types {kinds}, which have no order; expected one type. Give labels of one type."
+        ) from None
     return labels
 
 

@@ -244,13 +244,14 @@ class Text:
 
     def _parse(self, part: bytes, line: int, rows: int) -> Any:
         """A part as an Arrow table, behind so many lines and rows."""
+        skip_blank = lambda row: "error" if row.text is None or row.text.strip() else "skip"
         names, separator = self.header.names, self.options.separator(str(self.path))
         end = separator.join([END] * len(names))
         # Without threads: after an error one is left behind, which now and then ends the process with it.
         table = arrow_csv.read_csv(
             io.BytesIO(b"%b\n%b" % (part, end.encode())),
             arrow_csv.ReadOptions(column_names=names, skip_rows=0 if line else self.header.skip, use_threads=False),
-            arrow_csv.ParseOptions(delimiter=separator, newlines_in_values=True, invalid_row_handler=_skip_blank),
+            arrow_csv.ParseOptions(delimiter=separator, newlines_in_values=True, invalid_row_handler=skip_blank),
             arrow_csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()),
                 strings_can_be_null=True,
@@ -298,10 +299,6 @@ def _last_end(raw: bytes) -> int:
         quotes -= raw.count(b'"', before, end)
         end = before
     return end
-
-
-def _skip_blank(row: Any) -> str:
-    return "error" if row.text is None or row.text.strip() else "skip"
 
 
 # --- columns ----------------------------------------------------------------------------------------------------------
