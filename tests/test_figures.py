@@ -4,7 +4,6 @@ import io
 import re
 import subprocess
 import sys
-import threading
 from dataclasses import replace
 from itertools import pairwise
 
@@ -370,20 +369,6 @@ def test_sheet_names_its_panels_and_gives_each_its_own_box():
 def test_what_is_returned_shows_itself_in_a_notebook():
     for shown in (plots.scatter(CLOUD), plots.row([CLOUD], [0.5]), plots.loss_curve([1, 2], [2, 1])):
         assert shown._repr_png_().startswith(b"\x89PNG")
-
-
-@pytest.mark.slow
-def test_figures_are_drawn_in_threads():
-    shown = []
-    threads = [
-        threading.Thread(target=lambda: shown.append(plots.row(FORWARD[:2], [0, 0.5])._repr_png_())) for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(shown) == 4
-    assert len(set(shown)) == 1
 
 
 def test_rc_gives_your_own_plots_the_look_and_takes_it_back():

@@ -78,10 +78,7 @@ def datasets() -> int:
 
 
 @app.command
-def recipes(
-    name: str | None = None,
-    /,
-) -> int:
+def recipes(name: str | None = None, /) -> int:
     """List the recipes, or print one.
 
     Args:
@@ -94,9 +91,8 @@ def recipes(
         return 0
     for known in recipe_names():
         print(f"{known:<10} {recipe_about(known)}")
-    print(
-        "\nmotes recipes NAME prints one; motes train SOURCE --recipe NAME --set section.key=value uses and changes it."
-    )
+    use = "motes train SOURCE --recipe NAME --set section.key=value uses and changes it."
+    print(f"\nmotes recipes NAME prints one; {use}")
     return 0
 
 
