@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import motes
-from motes.evaluation.findings import as_options, gaussian_kl, prior_kl
+from motes.evaluation.findings import as_options, prior_kl
 from motes.fitting import diagnose
 
 
@@ -17,7 +17,6 @@ def names(*arguments, **options):
 def test_the_tutorials_prior_does_not_match(shape, nats):
     x = motes.make_shape(shape, 10_000)
     found = {finding.name: finding for finding in diagnose(x, "tutorial")}
-    assert gaussian_kl(x, motes.load_recipe("tutorial")) == pytest.approx(nats, abs=0.006)
     # What no covariance sees comes on top; of these shapes with a quarter of their power in noise it is little.
     assert nats - 0.006 < found["prior_mismatch"].value < nats + 0.06
 
@@ -25,7 +24,7 @@ def test_the_tutorials_prior_does_not_match(shape, nats):
 def test_the_kl_of_two_gaussians_is_the_formula():
     # Data whose columns have a known mean and covariance, so the KL of the two Gaussians is known in closed form.
     rng = np.random.default_rng(0)
-    z = rng.normal(size=(5000, 2))
+    z = rng.normal(size=(1000, 2))
     z = (z - z.mean(axis=0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(z.T, bias=True)).T)
     x = z @ np.diag([2.0, 0.5]) + [1.0, -3.0]
     recipe = motes.load_recipe("tutorial")
@@ -33,7 +32,8 @@ def test_the_kl_of_two_gaussians_is_the_formula():
     variances = bar * np.array([4.0, 0.25]) + 1 - bar
     mean2 = bar * np.array([1.0, 9.0])
     exact = 0.5 * np.sum(variances + mean2 - 1 - np.log(variances))
-    assert gaussian_kl(x, recipe) == pytest.approx(exact, rel=1e-4)
+    # Of normal rows the rest is 0 but for 1,000 draws, whose spread is below 0.3 nats: four standard errors.
+    assert prior_kl(x, recipe) == pytest.approx(exact, abs=0.04)
 
 
 @pytest.mark.parametrize("end", [3e-3, 0.01])
@@ -50,7 +50,6 @@ def test_the_kl_of_the_prior_sees_what_no_covariance_sees(end):
     # A mean over 1,000 draws, whose spread is below 1 nat: four standard errors.
     assert prior_kl(x, recipe) == pytest.approx(exact, abs=0.13 * min(exact, 1))
     assert prior_kl(x, recipe) == prior_kl(x, recipe)
-    assert gaussian_kl(x, recipe) < 0.9 * exact
 
 
 STARTS = {
@@ -67,7 +66,6 @@ STARTS = {
 @pytest.mark.parametrize("start", STARTS)
 def test_a_start_that_is_no_noise_is_found_whatever_its_covariance(start):
     x, chosen = motes.make_shape("swiss_roll", 2000), motes.load_recipe(*STARTS[start])
-    assert gaussian_kl(x, chosen) < 0.1
     (finding,) = (one for one in diagnose(x, chosen) if one.name == "prior_mismatch")
     assert "prior_mismatch" not in names(x, motes.load_recipe(chosen, options(finding.fix)))
 

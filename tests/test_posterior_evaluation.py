@@ -9,13 +9,8 @@ from tests.linear_simulator import exact_model, simulated
 
 import motes
 from motes.errors import UsageError
-from motes.evaluation.posteriors import (
-    PosteriorDetails,
-    diagnose_posteriors,
-    evaluate_posteriors,
-    evaluation_of_posteriors,
-)
-from motes.evaluation.results import Metric
+from motes.evaluation import Calibration, Metric
+from motes.evaluation.posteriors import diagnose_posteriors, evaluate_posteriors, evaluation_of_posteriors
 from motes.plots import page
 
 
@@ -50,9 +45,9 @@ def test_exact_posteriors_are_calibrated(exact, found):
 
 def record(width, p, of_ranks=0.5):
     value = {"right": 1.0, "narrow": 0.78, "wide": 1.1}[width]
-    widths = {"a": Metric("width", value, value - 0.05, value + 0.05, p)}
-    details = PosteriorDetails(("a",), 99, {0.9: {"a": Metric("coverage", 0.8, 0.7, 0.88)}})
-    return evaluation_of_posteriors(widths, {"a": of_ranks, "all columns": 0.6}, np.arange(9.0), details, seed=0)
+    widths = (Metric("width", value, value - 0.05, value + 0.05, p),)
+    found = Calibration(("a",), np.zeros((9, 2), int), 99, widths, np.array([of_ranks, 0.6]))
+    return evaluation_of_posteriors(found, np.arange(9.0), seed=0)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ from motes.points import (
     Sampler,
     Schedule,
     Training,
+    Truth,
     sample,
 )
 from motes.points.networks import Residual, StepGated
@@ -306,12 +307,18 @@ EACH = 20  # rows for each of their columns, at least
 AVERAGING = ("ema_too_long", "ema_too_short")
 
 
+def excess_over_exact(model: PointModel, truth: Truth, unseen: Array, seed: int) -> ExcessLoss:
+    """The network's loss on rows above that of the exact denoiser."""
+    schedule, z = model.denoiser.schedule, model.standardiser.forward(unseen)
+    t, _ = noise_levels(schedule, model.lowest_noise)
+    return excess_loss(model.denoiser, truth.oracle(schedule, model.standardiser), z, t, key=seed_key(seed, "excess"))
+
+
 def excess_of(model: PointModel, origin: PointSource, unseen: Array, seed: int) -> tuple[ExcessLoss, str]:
     schedule, z = model.denoiser.schedule, model.standardiser.forward(unseen[:EXCESS_ROWS])
-    t, _ = noise_levels(schedule, model.lowest_noise)
     if origin.truth is not None:
-        exact = origin.truth.oracle(schedule, model.standardiser)
-        return excess_loss(model.denoiser, exact, z, t, key=seed_key(seed, "excess")), EXACT
+        return excess_over_exact(model, origin.truth, unseen[:EXCESS_ROWS], seed), EXACT
+    t, _ = noise_levels(schedule, model.lowest_noise)
     rows = model.standardiser.forward(origin.training.x)
     simple = _mixture(rows, z, schedule), ("a kernel density", _kernels(rows, z, schedule))
     found = [(_above(model, reference, z, t, seed_key(seed, "excess")), name) for name, reference in simple]

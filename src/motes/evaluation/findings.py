@@ -103,11 +103,6 @@ def as_learned(x: Array, recipe: PointRecipe) -> Array:
     return Standardiser.fit(x).forward(x) if recipe.data.standardise else x
 
 
-def gaussian_kl(x: Array, recipe: PointRecipe) -> float:
-    """KL in nats from the Gaussian with the mean and covariance of q(x_1) to the prior, of rows (n, d) of the data."""
-    return _gaussian_kl(as_learned(x, recipe), recipe.make_schedule())
-
-
 def prior_kl(x: Array, recipe: PointRecipe) -> float:
     """KL in nats from q(x_1) to the prior, with rows `x` (n, d), in the data's units, as the distribution of x_0.
 

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from motes.data import Frame
 from motes.errors import UsageError, unknown
-from motes.evaluation.losses import Estimate, ExcessLoss, excess_loss, expected_loss, noise_levels
+from motes.evaluation.causes import excess_over_exact
+from motes.evaluation.losses import Estimate, expected_loss
 from motes.evaluation.points import Fit, PointDetails, evaluate_points
 from motes.evaluation.records import Evaluation
 from motes.evaluation.sources import PointSource, Source, compared_with, table_source
@@ -103,6 +104,7 @@ def compare_points(
 ) -> Evaluation[PointDetails]:
     """Compare samples (n, d) of a model with real points; `brief`: by the quick measures alone."""
     reference, other = origin.real(len(samples))
+    truth = origin.truth
     found = evaluate_points(
         samples[: len(reference)],
         reference,
@@ -113,13 +115,13 @@ def compare_points(
         if brief
         else Fit(
             _log_prob(model, origin, reference, other),
-            _excess(model, origin, reference, seed),
-            paired=origin.truth is not None,
+            None if truth is None else excess_over_exact(model, truth, reference[:EXCESS_ROWS], seed),
+            paired=truth is not None,
         ),
         brief=brief,
         seed=seed,
     )
-    notes = () if origin.truth is not None else (f"the irreducible loss on {origin.name} is unknown.",)
+    notes = () if truth is not None else (f"the irreducible loss on {origin.name} is unknown.",)
     if brief:
         notes = (
             "these are the quick measures alone. `motes evaluate` or Model.evaluate takes all, and may find more.",
@@ -168,16 +170,6 @@ def _log_prob(model: PointModel, origin: PointSource, reference: Array, other: A
     ours = model.score_samples(reference)
     best = origin.truth.log_density(reference) if origin.truth else model.score_samples(other)
     return (ours, best) if np.isfinite(ours).all() and np.isfinite(best).all() else None
-
-
-def _excess(model: PointModel, origin: PointSource, reference: Array, seed: int) -> ExcessLoss | None:
-    """The network's loss above that of the exact denoiser; None where that is unknown."""
-    if origin.truth is None:
-        return None
-    schedule, z = model.denoiser.schedule, model.standardiser.forward(reference[:EXCESS_ROWS])
-    exact = origin.truth.oracle(schedule, model.standardiser)
-    t, _ = noise_levels(schedule, model.lowest_noise)
-    return excess_loss(model.denoiser, exact, z, t, key=seed_key(seed, "excess"))
 
 
 def least_loss(origin: PointSource, recipe: PointRecipe, *, seed: int = 0) -> Estimate:

@@ -6,7 +6,7 @@ is that its ranks are uniform. All of them, and the same two of all columns toge
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,7 +18,7 @@ from scipy.special import ndtri
 from motes.errors import DataError, UsageError, check_count, check_seed
 from motes.evaluation.models import about
 from motes.evaluation.records import Entry, Evaluation, entries_text
-from motes.evaluation.results import NO_DIFFERENCE, POWER, Metric, Verdict, graded, p_value, share
+from motes.evaluation.results import POWER, Metric, Verdict, judged, p_of, p_value, share, standard_error
 from motes.evaluation.sources import simulations_of_source
 from motes.points import PosteriorModel
 
@@ -34,101 +34,30 @@ MEASURES = {
     "width": "width of the draws, by normal scores of ranks; 1 is right",
     "ranks": "are ranks of true values among draws uniform?",
 }
+MODERATE = (0.0, 1.0)  # the sizes by which any difference is moderate
 
 
-@dataclass(frozen=True)
-class PosteriorDetails:
-    """What was compared: the ranks of true values among draws, whose shares are in the entries.
-
-    Attributes:
-        columns: names of the columns.
-        draws: of the posterior of each row.
-        coverage: level -> column -> how often intervals of this level hold the true value.
-    """
-
-    columns: tuple[str, ...]
-    draws: int
-    coverage: Mapping[float, Mapping[str, Metric]]
-
-    @property
-    def kind(self) -> Literal["posteriors"]:
-        """Of the model."""
-        return "posteriors"
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        coverage = {
-            f"{level:g}": {name: one.to_dict() for name, one in found.items()} for level, found in self.coverage.items()
-        }
-        return {"columns": list(self.columns), "draws": self.draws, "coverage": coverage}
-
-    def blocks(self, entries: Sequence[Entry]) -> list[str]:
-        """The numbers as blocks of text: a line for each of the entries of the record."""
-        return [entries_text(entries)]
-
-
-def evaluation_of_posteriors(
-    widths: Mapping[str, Metric],
-    p_values: Mapping[str, float],
-    log_prob: Array,
-    details: PosteriorDetails,
-    *,
-    seed: int,
-) -> Evaluation[PosteriorDetails]:
+def evaluation_of_posteriors(found: Calibration, log_prob: Array, *, seed: int) -> Evaluation[Calibration]:
     """The record of what was found.
 
     Args:
-        widths: of each column, and of all together if there are several, each with its p-value.
-        p_values: that the ranks are uniform, of each column and then of all together.
+        found: the calibration.
         log_prob: log p of the true rows, each given what was observed with it, (m,), in nats.
-        details: for charts and tables.
         seed: of the draws.
     """
     entries = []
-    for name, verdict in calibration_verdicts(widths, p_values, len(log_prob)).items():
+    for name, verdict in found.verdicts.items():
         what, _, column = name.partition(" of ")
-        width = widths[column] if what == "width" else None
+        width = found.width_of.get(column) if what == "width" else None
         chance = None if width is None else (width / width.high, width / width.low)
         reference = None if width is None else 1.0
         entries.append(Entry.of("calibration", name, MEASURES[what], verdict, width, reference, chance))
-    mean, half = float(-log_prob.mean()), 1.96 * float(log_prob.std(ddof=1) / np.sqrt(len(log_prob)))
+    mean, half = float(-log_prob.mean()), 1.96 * standard_error(log_prob)
     about = "mean of -log p of rows given what was observed with each, in nats per row; less is better"
     said = Verdict("good", f"± {half:.2g} (95 %); nothing to compare it with")
     entries.append(Entry.of("fit", "negative_log_likelihood", about, said, mean, None))
-    rows = {"synthetic": len(log_prob) * details.draws, "real": len(log_prob)}
-    return Evaluation("", "rows with what was observed", rows, tuple(entries), details, (), seed)
-
-
-def calibration_verdicts(
-    widths: Mapping[str, Metric], p_values: Mapping[str, float], simulations: int
-) -> dict[str, Verdict]:
-    """Of each width and of all ranks, by their names; p-values are adjusted for all of them.
-
-    Args:
-        widths: of each column, and of all together if there are several, with their p-values.
-        p_values: that the ranks are uniform, of each column, and then of all columns together.
-        simulations: how many there are.
-    """
-    tests, columns = len(widths) + len(p_values), len(p_values) - 1
-    found = {}
-    for name, p in p_values.items():
-        joint = name == JOINT
-        if (width := widths.get(name)) is not None:
-            found[f"width of {name}"] = _of_width(width, tests, simulations * (columns if joint else 1))
-        adjusted = min(1.0, tests * p)
-        differs = Verdict("moderate", "miscalibrated" if joint else "shifted or of another form", adjusted)
-        found[f"ranks of {name}"] = differs if adjusted < FALSE_ALARMS else Verdict("good", NO_DIFFERENCE, adjusted)
-    return found
-
-
-def _of_width(width: Metric, tests: int, simulations: int) -> Verdict:
-    p_value = min(1.0, tests * (1.0 if width.p_value is None else width.p_value))
-    detectable = detectable_width(simulations, tests)
-    seen = f"a width that is {detectable:.0%} off"
-    if p_value >= FALSE_ALARMS:
-        return Verdict("good", NO_DIFFERENCE, p_value, detectable, seen)
-    text = f"{abs(1 - width):.0%} too {'narrow (over-confident)' if width < 1 else 'wide (under-confident)'}"
-    return Verdict(graded(abs(1 - width), "width"), text, p_value, detectable, seen)
+    rows = {"synthetic": len(log_prob) * found.draws, "real": len(log_prob)}
+    return Evaluation("", "rows with what was observed", rows, tuple(entries), found, (), seed)
 
 
 def detectable_width(simulations: int, tests: int) -> float:
@@ -212,10 +141,34 @@ class Calibration:
         return self.p_value >= FALSE_ALARMS
 
     @property
+    def width_of(self) -> dict[str, Metric]:
+        """Each width, by name."""
+        return dict(zip(self.names, self.widths, strict=False))
+
+    @property
     def verdicts(self) -> dict[str, Verdict]:
-        """What an evaluation says of each width, "width of rate", and of all ranks, "ranks of rate"."""
-        widths = dict(zip(self.names, self.widths, strict=False))
-        return calibration_verdicts(widths, dict(zip(self.names, self.p_values.tolist(), strict=True)), len(self.ranks))
+        """What an evaluation says of each width, "width of rate", and of all ranks, "ranks of rate".
+
+        Their p-values are adjusted for all of them (Bonferroni).
+        """
+        tests, found = len(self.widths) + len(self.p_values), {}
+        for name, p in zip(self.names, self.p_values.tolist(), strict=True):
+            joint = name == JOINT
+            if (width := self.width_of.get(name)) is not None:
+                detectable = detectable_width(len(self.ranks) * (len(self.columns) if joint else 1), tests)
+                off, how = abs(1 - width), "narrow (over-confident)" if width < 1 else "wide (under-confident)"
+                found[f"width of {name}"] = judged(
+                    min(1.0, tests * p_of(width)),
+                    off,
+                    "width",
+                    f"{off:.0%} too {how}",
+                    detectable=detectable,
+                    seen=f"a width that is {detectable:.0%} off",
+                    alpha=FALSE_ALARMS,
+                )
+            text = "miscalibrated" if joint else "shifted or of another form"
+            found[f"ranks of {name}"] = judged(min(1.0, tests * p), 0, MODERATE, text, alpha=FALSE_ALARMS)
+        return found
 
     def coverage(self, level: float) -> dict[str, Metric]:
         """How often an interval of this level holds the true value: of each column, central; of all, by the distance.
@@ -244,15 +197,34 @@ class Calibration:
         }
 
     @property
+    def coverages(self) -> dict[float, dict[str, Metric]]:
+        """`coverage` at 50, 80, 90 and 95 %."""
+        return {level: self.coverage(level) for level in LEVELS}
+
+    @property
+    def kind(self) -> Literal["posteriors"]:
+        """Of the model, as the details of an evaluation say it."""
+        return "posteriors"
+
+    def blocks(self, entries: Sequence[Entry]) -> list[str]:
+        """The numbers of an evaluation as blocks of text: a line for each of the entries of the record.
+
+        Example:
+            >>> from motes.evaluation import Calibration
+            >>> Calibration(("rate",), np.zeros((9, 2), int), 9, (), np.ones(2)).blocks([])[0].split()[0]
+            'metric'
+        """
+        return [entries_text(entries)]
+
+    @property
     def findings(self) -> list[str]:
         """A sentence for each column whose posteriors differ, and for all together if they do, and what to do."""
         found, said = self.verdicts, []
-        widths = dict(zip(self.names, self.widths, strict=False))
         for name in self.names:
             wrong = [one.text for key, one in found.items() if key.endswith(f" of {name}") and one.differs]
             whose = f"the joint posterior of {JOINT} is" if name == JOINT else f"posteriors of '{name}' are"
             if wrong:
-                said.append(f"{whose} {wrong[0]}. Train {_remedy(widths.get(name))}.")
+                said.append(f"{whose} {wrong[0]}. Train {_remedy(self.width_of.get(name))}.")
         return said
 
     def plot(self, style: str = "light") -> Axes:
@@ -272,7 +244,7 @@ class Calibration:
         return f"Calibration({len(self.ranks):,} simulations, {self.draws} draws each, p = {self.p_value:.2g})"
 
     def __str__(self) -> str:
-        cover = {level: self.coverage(level) for level in LEVELS}
+        cover = self.coverages
         head = f"{'':<16}{'width':>22}{'p':>9}{'p of ranks':>12}"
         lines = [head + "".join(f"{f'{level:.0%} holds':>12}" for level in LEVELS)]
         found = self.verdicts
@@ -302,9 +274,10 @@ class Calibration:
             "draws": self.draws,
             "p_value": self.p_value,
             "p_values": dict(zip(self.names, self.p_values.tolist(), strict=True)),
-            "widths": {name: width.to_dict() for name, width in zip(self.names, self.widths, strict=False)},
+            "widths": {name: width.to_dict() for name, width in self.width_of.items()},
             "coverage": {
-                f"{level:g}": {name: one.to_dict() for name, one in self.coverage(level).items()} for level in LEVELS
+                f"{level:g}": {name: one.to_dict() for name, one in found.items()}
+                for level, found in self.coverages.items()
             },
             "findings": self.findings,
         }
@@ -654,13 +627,10 @@ def diagnose_posteriors(
 
 def evaluate_posteriors(
     model: PosteriorModel, data: Any = None, given: Any = None, *, n: int = ROWS, seed: int = 0
-) -> Evaluation[PosteriorDetails]:
+) -> Evaluation[Calibration]:
     """The same as a record, with log p of the rows; the arguments are those of `diagnose_posteriors`."""
     theta, x, name, against = rows_of(model, data, given, n)
     found = calibration(model, theta, x, seed=seed)
     log_prob = model.score_samples(np.asarray(theta, np.float64), given=x)
-    details = PosteriorDetails(found.columns, found.draws, {level: found.coverage(level) for level in LEVELS})
-    widths = dict(zip(found.names, found.widths, strict=False))
-    p_values = dict(zip(found.names, found.p_values.tolist(), strict=True))
-    record = evaluation_of_posteriors(widths, p_values, log_prob, details, seed=seed)
+    record = evaluation_of_posteriors(found, log_prob, seed=seed)
     return replace(record, source=name, evaluated_against=against, about=about(model))

@@ -170,16 +170,13 @@ def _together(entries: Sequence[Entry]) -> Verdict:
     p_value = min((one.verdict.p_value for one in entries if one.verdict.p_value is not None), default=None)
     detectable, seen = max((one.verdict.detectable or 0.0, one.verdict.seen) for one in entries)
     open_ = [one for one in entries if one.verdict.severity == "unknown"]
-    if not found and open_:
-        text = "; ".join(f"{one.name}: {one.verdict.text}" for one in open_[:NAMED])
-        more = f"; and {len(open_) - NAMED} more" if len(open_) > NAMED else ""
-        return Verdict("unknown", text + more, p_value, detectable or None, seen)
-    if not found:
+    if not found and not open_:
         return Verdict("good", NO_DIFFERENCE, p_value, detectable or None, seen)
-    shown = "; ".join(f"{one.name}: {one.verdict.text}" for one in found[:NAMED])
-    more = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
-    text = f"{len(found)} of {len(entries)} differ ({shown}{more})"
-    return Verdict(worst(one.verdict.severity for one in found), text, p_value, detectable or None, seen)
+    named = found or open_
+    text = "; ".join(f"{one.name}: {one.verdict.text}" for one in named[:NAMED])
+    text += f"; and {len(named) - NAMED} more" if len(named) > NAMED else ""
+    text = f"{len(found)} of {len(entries)} differ ({text})" if found else text
+    return Verdict(named[0].verdict.severity, text, p_value, detectable or None, seen)
 
 
 def _rank(entry: Entry) -> tuple[int, float]:
@@ -228,7 +225,7 @@ def entries_text(entries: Sequence[Entry]) -> str:
 
 
 class Details(Protocol):
-    """What charts and tables of a report need, as arrays: `PointDetails`, `TableDetails` or `PosteriorDetails`."""
+    """What charts and tables of a report need, as arrays: `PointDetails`, `TableDetails` or `Calibration`."""
 
     @property
     def kind(self) -> Literal["points", "table", "posteriors"]:

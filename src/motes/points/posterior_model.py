@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from motes.evaluation import Calibration, Evaluation
-    from motes.evaluation.posteriors import PosteriorDetails
 
 
 Array = NDArray[np.float64]
@@ -275,7 +274,7 @@ class PosteriorModel(GaussianModel):
 
     def evaluate(
         self, data: Any = None, *, given: Any = None, n: int = ROWS, seed: int = 0, verbose: bool = False
-    ) -> Evaluation[PosteriorDetails]:
+    ) -> Evaluation[Calibration]:
         """How calibrated its posteriors are, and log p of rows that it has not seen.
 
         Args:
