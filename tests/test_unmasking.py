@@ -40,7 +40,7 @@ class Made:
     def __init__(self, members=2, scale=0.3):
         self.data = frame(table())
         self.schema = Schema.fit(self.data)
-        self.layout = layout_of(self.schema.parts, patterns=self.schema.missing_patterns, labels=True)
+        self.layout = layout_of(self.schema, labels=True)
         self.reader = Reader.of(self.schema)
         encoded = self.schema.encode(self.data)
         self.rows, self.unit = self.reader.read(encoded), encoded.log_unit
@@ -150,7 +150,7 @@ def test_the_density_of_two_columns_integrates_to_one(scale):
     x = rng.standard_normal(300)
     data = frame({"a": x, "b": x**2 + 0.5 * rng.standard_normal(300)})
     schema = Schema.fit(data)
-    layout, reader = layout_of(schema.parts, labels=True), Reader.of(schema)
+    layout, reader = layout_of(schema, labels=True), Reader.of(schema)
     encoded = schema.encode(data)
     base = fit_base(np.asarray(encoded.y), np.ones(300), 2, MixtureShape(3, 0.1, 1e-2), 0)
     network = MaskedNetwork(layout, 16, 1, 1 + 3 * 5, 0.0, key=jax.random.key(0))

@@ -41,7 +41,7 @@ from motes.recipes import load_recipe
 from motes.tables.fitting import fit_table
 from motes.tables.model import TableModel
 from motes.tables.recipe import TableRecipe
-from motes.tables.sampling import log_prob_rows
+from motes.tables.sampling import log_prob_parts
 from motes.training import Recipe
 from motes.training.checkpoints import complete_name, read_checkpoint, reading, write_checkpoint
 from motes.training.model import FitSession
@@ -435,7 +435,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         # Missing entries may have a code of their own, and would then be observed.
         observed: Any = np.zeros_like(rows.observed)
         observed[:, at] = rows.observed[:, at]
-        log_p = log_prob_rows(self.model_.unmasker, rows._replace(observed=observed))
+        log_p = log_prob_parts(self.model_.unmasker, rows._replace(observed=observed)).sum(axis=1)
         return np.where(observed.any(axis=1), log_p + encoded.log_unit[:, at].sum(axis=1), -np.inf)
 
     def score(self, X: Any, y: Any = None) -> float:

@@ -155,7 +155,7 @@ def _labels(schema: Schema, name: str) -> Labels | None:
     if name in schema.kept:
         series = schema.kept[name]
         return {str(label): label for label in series.cells()} if series.type in ("label", "truth") else None
-    labels = getattr(schema.kinds[schema.learned.index(name)], "labels", None)
+    labels = getattr(schema.kind_of(name), "labels", None)
     return None if labels is None else {str(label): label for label in labels}
 
 

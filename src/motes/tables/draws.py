@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,7 +38,7 @@ from motes.tables.sampling import (
     drawn_sides,
     estimated,
     in_turn,
-    log_prob_rows,
+    log_prob_parts,
     observed_sides,
 )
 from motes.tables.schema import Schema
@@ -96,7 +95,10 @@ def _checked(schema: Schema, given: Mapping[Any, Any]) -> RowConditions:
         condition = _condition(name, value)
         if condition is None:
             values[name] = one_value(name, value)
-            _check_range(schema, name, values[name])
+            if name in schema.learned:
+                kind = schema.kind_of(name)
+                if message := kind.beyond(kind.read(values[name], HERE)):  # it is never drawn
+                    raise DataError(f"{HERE}, column '{name}': got {values[name].cells()[0]}; expected {message}.")
         elif name in schema.kept:
             _check_kept(schema, name, condition)
         else:
@@ -133,13 +135,6 @@ def _condition(name: str, value: Any) -> Condition | None:
             )
         return Between(*value)
     return None
-
-
-def _check_range(schema: Schema, name: str, one: Series) -> None:
-    """Refuse a number beyond those that are ever drawn."""
-    for kind in schema.kinds:
-        if kind.column == name and (message := kind.beyond(kind.read(one, HERE))):
-            raise DataError(f"{HERE}, column '{name}': got {one.cells()[0]}; expected {message}.")
 
 
 def _check_kept(schema: Schema, name: str, condition: Condition) -> None:
@@ -246,7 +241,7 @@ def draw_blocks(orders: AnyOrder, n: int, given: Mapping[str, Any], seed: int, *
     left, number, failed = n, 0, 0
     while left:
         most = size // CANDIDATES if exact else size
-        for rows in in_turn(partial(_shifted, work, number), -(-left // most)):
+        for rows in in_turn(work, range(number, number - (-left // most))):
             number, failed = number + 1, 0 if len(rows) >= FEWEST else failed + 1
             if failed == FAILED:
                 message = f"hardly any row of {FAILED * size:,} met the conditions {dict(given)}"
@@ -263,7 +258,9 @@ def _log_known(orders: AnyOrder, unmasker: Unmasker, requested: RowConditions, v
         return 0.0
     encoded = orders.schema.encode(requested.row)
     rows = _known(orders, encoded, valued)
-    return float((log_prob_rows(unmasker, rows) + np.where(rows.observed, encoded.log_unit, 0.0).sum(axis=1))[0])
+    return float(
+        (log_prob_parts(unmasker, rows).sum(axis=1) + np.where(rows.observed, encoded.log_unit, 0.0).sum(axis=1))[0]
+    )
 
 
 def _known_sides(schema: Schema, requested: RowConditions, columns: Sequence[str]) -> Sides:
@@ -289,10 +286,6 @@ def _weighed(orders: AnyOrder, unmasker: Unmasker, block: Block, drawn: Mask, lo
     theirs -= log_possible(unmasker, orders.schema, block, drawn)
     ours -= log_possible(orders.own, orders.schema, block, np.ones_like(drawn))
     return block._replace(log_weights=block.log_weights + ours - theirs + log_known)
-
-
-def _shifted(work: Callable[[int], DrawnRows], first: int, number: int) -> DrawnRows:
-    return work(first + number)
 
 
 # --- What is set once the members of a table are learned, from rows that they draw: biases of codes, and rules ------

@@ -12,7 +12,7 @@ from motes.data.arrays import check_weights
 from motes.data.points import content_keys, fingerprint_of
 from motes.errors import UsageError, check_process, check_seed
 from motes.tables.draws import adjusted
-from motes.tables.layout import Linker, layout_of
+from motes.tables.layout import layout_of
 from motes.tables.model import TableModel
 from motes.tables.network import EncodedRows, MaskedModel, MaskedNetwork, Reader, knows_labels
 from motes.tables.orders import AnyOrder
@@ -71,7 +71,7 @@ def fit_table(
     table = _encoded(frame, schema, heavy, session.name)
     worth = table.data.worth
     labels = worth < FEW if start is None else knows_labels(schema.parts, start.models.base.means)
-    layout = layout_of(schema.parts, Linker.of(schema).links, schema.missing_patterns, labels=labels)
+    layout = layout_of(schema, labels=labels)
     options = options_of(chosen.table, worth, layout.parts)
     run = run_of(chosen, seed, table.keys, table.data.weights)
     first, split = first_members(table.data, layout, options, seed, None if start is None else start.models)

@@ -202,19 +202,14 @@ class Layout:
         return made
 
 
-def layout_of(
-    parts: Sequence[Part],
-    links: Links | None = None,
-    patterns: MissingPatterns | None = None,
-    *,
-    labels: bool,
-) -> Layout:
+def layout_of(schema: Schema, *, labels: bool) -> Layout:
     """Arrays of the parts of a table, and of what holds between them; `labels`: the base knows those of few values.
 
     Labels help where rows are few. Of many rows the network learns better what they say of the numbers: with them in
     the base the pair trends of Magic were off by 1.2 per cent in the place of 0.7.
     """
-    sizes = [len(part.masses) for part in parts]
+    parts, links = schema.parts, Linker.of(schema).links
+    sizes = [part.count for part in parts]
     kinds = _group_kinds(sizes, [bool(_free(part).any()) for part in parts])
     groups = []
     for kind in sorted(set(kinds)):
@@ -222,10 +217,9 @@ def layout_of(
         padded = max(sizes[j] for j in places)
         groups.append(_group([parts[int(j)] for j in places], places, padded))
     lines = np.array([j for j, part in enumerate(parts) if has_density(part)], np.int32)
-    none = Links(np.zeros(0, np.int32), np.zeros((0, 0, len(parts)), bool), *np.zeros((2, 0, 0), np.float32))
-    links = none if links is None else links
     bins, levels = _bins([parts[j] for j in lines], max(sizes)), _levels(parts, len(lines), known=labels)
-    line_links = _line_links(lines, links)
+    place = {int(j): i for i, j in enumerate(links.parts)}
+    line_links = np.array([place.get(int(j), len(place)) for j in lines], np.int32)
     linked = line_links[line_links < len(links.parts)]
     loose = [group for group in groups if group.loose]
     return Layout(
@@ -235,7 +229,7 @@ def layout_of(
         levels,
         bins,
         links,
-        _patterns(parts, patterns),
+        _patterns(parts, schema.missing_patterns),
         axes=np.concatenate([lines, levels.parts]),
         on_line=np.array([part.edges is not None and len(part.edges) > 1 for part in parts]),
         loose=np.concatenate([group.parts for group in loose] or [np.zeros(0, np.int32)]),
@@ -268,17 +262,11 @@ def _offsets(loose: Sequence[Group], parts: int) -> NDArray[np.int32]:
     return made
 
 
-def _line_links(lines: NDArray[np.int32], links: Links) -> NDArray[np.int32]:
-    """(L,): the place of each line among the parts with relations; J for the others."""
-    place = {int(j): i for i, j in enumerate(links.parts)}
-    return np.array([place.get(int(j), len(place)) for j in lines], np.int32)
-
-
-def _patterns(parts: Sequence[Part], missing: MissingPatterns | None) -> Patterns:
+def _patterns(parts: Sequence[Part], missing: MissingPatterns) -> Patterns:
     codes = np.array([part.count - 1 if part.missing else -1 for part in parts], np.int32)
     shares = np.array([part.masses[-1] if part.missing else 0.5 for part in parts])
     log_odds = (np.log(shares) - np.log1p(-shares)).astype(np.float32)
-    if missing is None or not (codes >= 0).any():
+    if not (codes >= 0).any():
         return Patterns(codes, np.zeros(0, np.float32), np.zeros((0, len(parts)), np.float32), log_odds)
     log_weights, rates = np.full(PATTERNS + 1, NEVER, np.float32), np.zeros((PATTERNS + 1, len(parts)), np.float32)
     log_weights[: len(missing.weights)] = np.log(missing.weights)
@@ -496,7 +484,7 @@ class Linker:
         return np.abs(found.numbers - self._numbers(j, encoded.codes, encoded.y, here)) < EQUAL * step
 
     def _kind(self, j: int) -> Kind:
-        return self.schema.kinds[self.schema.learned.index(self.schema.parts[j].column)]
+        return self.schema.kind_of(self.schema.parts[j].column)
 
     def read(self, encoded: Encoded, observed: NDArray[np.bool_]) -> tuple[Integers, Integers, NDArray[np.float32]]:
         """What the relations say of n rows.

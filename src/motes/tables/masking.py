@@ -33,7 +33,7 @@ from motes.tables.network import (
     ordered,
     waves_of,
 )
-from motes.training.programs import brief_program, each_member, put, training_program
+from motes.training.programs import brief_program, drawing_program, each_member, put, training_program
 
 
 class ObservedCodes(NamedTuple):
@@ -132,6 +132,7 @@ class Spot(NamedTuple):
     linked: bool
 
 
+@drawing_program()
 def prepare(models: MaskedModel, layout: Layout, order: jax.Array) -> PreparedModel:
     """Members (M, ...) made ready for an order of the parts (p,)."""
 
@@ -142,6 +143,7 @@ def prepare(models: MaskedModel, layout: Layout, order: jax.Array) -> PreparedMo
     return each_member(one)(models)
 
 
+@drawing_program(static=(2,))
 def nothing_seen(layout: Layout, prepared: PreparedModel, n: int) -> ObservedCodes:
     """Rows of which nothing is known, (M, n, ...)."""
     patterns = jnp.asarray(layout.patterns.log_weights)
@@ -156,41 +158,37 @@ def nothing_seen(layout: Layout, prepared: PreparedModel, n: int) -> ObservedCod
     return each_member(one)(prepared)
 
 
+@drawing_program()
 def seen_after(
     layout: Layout, prepared: PreparedModel, seen: ObservedCodes, place: Place, entry: Revealed
 ) -> ObservedCodes:
     """Add the entries of the part at `place` to what the members know of n rows; one program does it for every part."""
-    waves = jnp.asarray(layout.on_line)[place.part] * waves_of(entry.u)  # for all members: cosines are dear
-    one = lambda prepared, seen: _member_seen(layout, prepared, seen, place, entry, waves)
-    return each_member(one)(prepared, seen)
-
-
-def _member_seen(
-    layout: Layout, prepared: PreparedModel, seen: ObservedCodes, place: Place, entry: Revealed, waves: jax.Array
-) -> ObservedCodes:
-    network, base = prepared.model.network, prepared.base
-    codes, y, _, here = entry
+    codes, y, u, here = entry
     j = place.part
-    loose = (layout.loose == j).any()
+    on_line, loose = (layout.lines == j).any(), (layout.loose == j).any()
+    waves = jnp.asarray(layout.on_line)[j] * waves_of(u)  # for all members: cosines are dear
     slot = jnp.where(loose & here, jnp.asarray(layout.offsets)[j] + codes, 0)
-    found = (loose * jnp.asarray(layout.free)[slot])[:, None] * network.embed[slot]
-    found = found + jnp.clip(y, -REACH, REACH)[:, None] * network.slopes[j]
-    found = found + waves @ network.waves[j]
-    total = seen.total + jnp.where(here[:, None], found - network.hidden[j], 0.0)
+    free = (loose * jnp.asarray(layout.free)[slot])[:, None]
     rates = jnp.asarray(layout.patterns.rates)[:, j]
     is_missing = (codes == jnp.asarray(layout.patterns.codes)[j])[:, None]
     of_pattern = jnp.where(is_missing, jnp.log(rates), jnp.log1p(-rates))
-    seen = seen._replace(total=total, missing=seen.missing + jnp.where(here[:, None], of_pattern, 0.0))
-    if not seen.axes.shape[1]:
-        return seen
-    masses = jnp.append(jnp.asarray(layout.levels.masses), 0.0)[jnp.asarray(layout.levels.axis)[j] - len(layout.lines)]
-    on_line = (jnp.asarray(layout.lines) == j).any()
     known = here & (~on_line | (codes < jnp.asarray(layout.valued)[j]))
+    masses = jnp.append(jnp.asarray(layout.levels.masses), 0.0)[jnp.asarray(layout.levels.axis)[j] - len(layout.lines)]
 
-    def step(k: jax.Array, seen: ObservedCodes) -> ObservedCodes:
-        return _axis_seen(base, seen, place.ranks[k], jnp.where(on_line, y, (codes == k) - masses[k]), known)
+    def one(prepared: PreparedModel, seen: ObservedCodes) -> ObservedCodes:
+        network = prepared.model.network
+        found = free * network.embed[slot]
+        found = found + jnp.clip(y, -REACH, REACH)[:, None] * network.slopes[j]
+        found = found + waves @ network.waves[j]
+        total = seen.total + jnp.where(here[:, None], found - network.hidden[j], 0.0)
+        seen = seen._replace(total=total, missing=seen.missing + jnp.where(here[:, None], of_pattern, 0.0))
+        if not seen.axes.shape[1]:
+            return seen
+        y_of = lambda k: jnp.where(on_line, y, (codes == k) - masses[k])
+        step = lambda k, seen: _axis_seen(prepared.base, seen, place.ranks[k], y_of(k), known)
+        return jax.lax.fori_loop(0, place.axes, step, seen)
 
-    return jax.lax.fori_loop(0, place.axes, step, seen)
+    return each_member(one)(prepared, seen)
 
 
 def _axis_seen(base: OrderedBase, seen: ObservedCodes, rank: jax.Array, y: jax.Array, here: jax.Array) -> ObservedCodes:

@@ -28,7 +28,7 @@ from motes.errors import DataError, ModelFileError, UsageError, check_count, che
 from motes.progress import OnProgress, Progress, Reporter, silent
 from motes.tables.checks import check_schema, check_table
 from motes.tables.draws import DrawnRows, RowConditions, adjusted, conditions_of, draw_blocks, fill_blocks
-from motes.tables.layout import Linker, layout_of
+from motes.tables.layout import layout_of
 from motes.tables.network import MaskedModel, MaskedNetwork, Reader, knows_labels, skeleton_of
 from motes.tables.orders import AnyOrder
 from motes.tables.parts import IMPOSSIBLE
@@ -750,7 +750,7 @@ class TableModel(Model):
             worth = schema.rows if len(tensors["network.hidden"]) == 1 else 0  # several members learned few entries
             labels = knows_labels(schema.parts, tensors["base.means"])
             skeleton = skeleton_of(
-                layout_of(schema.parts, Linker.of(schema).links, schema.missing_patterns, labels=labels),
+                layout_of(schema, labels=labels),
                 tensors,
                 options_of(recipe.table, worth, len(schema.parts)).dropout,
             )

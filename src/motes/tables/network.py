@@ -70,6 +70,9 @@ class EncodedRows(NamedTuple):
     observed: jax.Array
 
 
+PLACES = ("y", "u", "low", "high", "cell", "inner")  # of these the numbers
+
+
 class Heads(NamedTuple):
     """The output layers in the form in which rows use them.
 
@@ -382,50 +385,27 @@ class MaskedModel(eqx.Module):
             absent = jnp.where(own < 0, NEVER, take(jnp.broadcast_to(own, total.shape)) - total)
             log_missing = log_missing.at[:, group.parts].set(absent)
         if len(layout.lines):
-            made = self._with_normals(layout, heads, base, rows, visible, could, state, made, log_missing)
-        return linked(layout, heads, rows, could, state, made) if len(layout.links.parts) else made
-
-    def _with_normals(
-        self,
-        layout: Layout,
-        heads: Heads,
-        base: OrderedBase,
-        rows: EncodedRows,
-        visible: jax.Array,
-        could: jax.Array,
-        state: jax.Array,
-        made: jax.Array,
-        log_missing: jax.Array,
-    ) -> jax.Array:
-        """`made` (n, p), the log probabilities of codes, with those of both experts where a part has a density.
-
-        `log_missing` (n, p) are those of missing entries.
-        """
-        lines = jnp.asarray(layout.lines)
-        at = lambda part: part[:, lines]
-        given = components_given(
-            base, on_axes(layout, rows.y, rows.codes), layout.known(rows.codes, visible)[:, layout.axes]
-        )
-        normals_base = Components(*(part[:, : len(lines)] for part in given))
-        outputs = jnp.einsum("nh,lqh->nlq", state, heads.lines) + heads.line_bias
-        gate, normals = moved(
-            normals_base, outputs, Near(at(rows.given)[..., : layout.near], could_of_lines(layout, could))
-        )
-        missing = rows.codes == jnp.asarray(layout.patterns.codes)
-        gate = jnp.stack([jnp.where(at(missing), 0.0, gate[..., 0]), gate[..., 1] + log_present(at(log_missing))], -1)
-        low, high, cell = (jnp.where(at(rows.alone), 0.0, at(part)) for part in (rows.low, rows.high, rows.cell))
-        log_normal = log_mixture(normals, low, high, cell)
-        return made.at[:, lines].set(log_value(gate, at(made), at(rows.inner), log_normal, at(rows.alone)))
-
-
-def linked(
-    layout: Layout, heads: Heads, rows: EncodedRows, could: jax.Array, state: jax.Array, made: jax.Array
-) -> jax.Array:
-    """log p (n, p) of all entries, with the exact relations of those parts that have some."""
-    parts, most = layout.links.parts, could.shape[-1]
-    rho = softened(jnp.einsum("nh,jrh->njr", state, heads.links) + heads.link_bias, jnp.asarray(layout.links.log_least))
-    found = log_linked(rho, could, bits_of(rows.holds[:, parts], most), made[:, parts])
-    return made.at[:, parts].set(found)
+            lines = jnp.asarray(layout.lines)
+            at = lambda part: part[:, lines]
+            known = layout.known(rows.codes, visible)[:, layout.axes]
+            given = components_given(base, on_axes(layout, rows.y, rows.codes), known)
+            given = Components(*(part[:, : len(lines)] for part in given))
+            outputs = jnp.einsum("nh,lqh->nlq", state, heads.lines) + heads.line_bias
+            # A line without relations takes the place behind all those that have some.
+            padded = jnp.pad(could, ((0, 0), (0, 1), (0, 0)))[:, layout.line_links, : layout.near]
+            gate, normals = moved(given, outputs, Near(at(rows.given)[..., : layout.near], padded))
+            missing = at(rows.codes == jnp.asarray(layout.patterns.codes))
+            present = gate[..., 1] + log_present(at(log_missing))
+            gate = jnp.stack([jnp.where(missing, 0.0, gate[..., 0]), present], -1)
+            low, high, cell = (jnp.where(at(rows.alone), 0.0, at(part)) for part in (rows.low, rows.high, rows.cell))
+            log_normal = log_mixture(normals, low, high, cell)
+            made = made.at[:, lines].set(log_value(gate, at(made), at(rows.inner), log_normal, at(rows.alone)))
+        if not len(linked := layout.links.parts):
+            return made
+        rho = jnp.einsum("nh,jrh->njr", state, heads.links) + heads.link_bias
+        rho = softened(rho, jnp.asarray(layout.links.log_least))
+        holds = bits_of(rows.holds[:, linked], could.shape[-1])
+        return made.at[:, linked].set(log_linked(rho, could, holds, made[:, linked]))
 
 
 def possible(layout: Layout, rows: EncodedRows, visible: jax.Array) -> jax.Array:
@@ -433,12 +413,6 @@ def possible(layout: Layout, rows: EncodedRows, visible: jax.Array) -> jax.Array
     parts, others, log_odds, _ = layout.links
     hidden = jnp.einsum("np,jrp->njr", ~visible * 1.0, jnp.asarray(others, jnp.float32))
     return (hidden < 0.5) & bits_of(rows.could[:, parts], log_odds.shape[1])
-
-
-def could_of_lines(layout: Layout, could: jax.Array) -> jax.Array:
-    """The same of the parts with a density, (n, L, R'), where R' is 0 if none of them has relations."""
-    padded = jnp.pad(could, ((0, 0), (0, 1), (0, 0)))
-    return padded[:, layout.line_links, : layout.near]
 
 
 def seen_missing(layout: Layout, codes: jax.Array, visible: jax.Array) -> jax.Array:
@@ -629,7 +603,7 @@ class Reader:
         n, p = encoded.codes.shape
         observed = encoded.observed & (encoded.codes != IMPOSSIBLE)
         codes = np.where(observed, encoded.codes, 0)
-        made = {name: np.zeros((n, p), np.float32) for name in ("y", "u", "low", "high", "cell", "inner")}
+        made = {name: np.zeros((n, p), np.float32) for name in PLACES}
         alone = np.ones((n, p), bool)
         for j, scale in enumerate(self.scales):
             if scale is None:

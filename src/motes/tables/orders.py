@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from motes.data import Frame
 from motes.tables.layout import Layout, layout_of
-from motes.tables.network import EncodedRows, MaskedModel, Reader, Scale, base_alone, knows_labels, ordered
+from motes.tables.network import PLACES, EncodedRows, MaskedModel, Reader, Scale, base_alone, knows_labels, ordered
 from motes.tables.parts import Array, Codes, Encoded, Mask, Part
 from motes.tables.relations import Relation
 from motes.tables.sampling import Block, Constraint, log_prob_parts, observed_sides
@@ -43,7 +43,7 @@ class AnyOrder:
     def layout(self) -> Layout:
         """The parts as arrays."""
         labels = knows_labels(self.schema.parts, self.models.base.means)
-        return layout_of(self.schema.parts, self.reader.linker.links, self.schema.missing_patterns, labels=labels)
+        return layout_of(self.schema, labels=labels)
 
     @cached_property
     def reader(self) -> Reader:
@@ -187,10 +187,8 @@ class Conditionals:
         self.orders, self.pieces = orders, tuple(pieces)
         p, most = len(self.pieces), max(len(one.codes) for one in self.pieces)
         self._real = np.zeros((most, p), bool)
-        names = {"y": np.float32, "u": np.float32, "low": np.float32, "high": np.float32, "cell": np.float32}
-        self._fields: dict[str, NDArray[Any]] = {name: np.zeros((most, p), kind) for name, kind in names.items()}
-        self._fields |= {"inner": np.zeros((most, p), np.float32), "codes": np.zeros((most, p), np.int32)}
-        self._fields["alone"] = np.ones((most, p), bool)
+        self._fields: dict[str, NDArray[Any]] = {name: np.zeros((most, p), np.float32) for name in PLACES}
+        self._fields |= {"codes": np.zeros((most, p), np.int32), "alone": np.ones((most, p), bool)}
         reader = orders.reader
         for j, one in enumerate(self.pieces):
             m = len(one.codes)
@@ -252,7 +250,7 @@ class Conditionals:
             at = schema.parts_of(column)
             if encoded.observed[0, at.start] or at.stop - at.start > 1:
                 continue
-            one, kind = self.pieces[at.start], schema.kinds[schema.learned.index(column)]
+            one, kind = self.pieces[at.start], schema.kind_of(column)
             here = one.codes < schema.parts[at.start].count - schema.parts[at.start].missing
             codes, y = np.where(here, one.codes, 0)[:, None], one.y[:, None]
             values = np.where(here, kind.decode(codes, y, np.zeros(y.shape)).astype(np.float64), np.nan)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from motes.data import Blocks, Frame, as_frame
 from motes.data.arrays import Series, plain
-from motes.errors import DataError, UsageError, check_count, check_seed, unknown
+from motes.errors import DataError, UsageError, check_count, check_seed
 from motes.progress import OnProgress, Progress
 from motes.tables.kinds.base import Kind
 from motes.tables.layout import Derived
@@ -52,7 +52,7 @@ def rows_without(schema: Schema, data: Any, column: str, name: str) -> Frame:
         UsageError: a column that is not learned.
         DataError: another column too few or too many.
     """
-    _kind_of(schema, column)  # which checks the name
+    schema.kind_of(column)  # which checks the name
     # An array names no columns, so that it has to have all of them.
     data = plain(data, name)
     nameless = isinstance(data, np.ndarray | list | tuple)
@@ -64,7 +64,7 @@ def label_probabilities(orders: AnyOrder, data: Any, column: str, name: str) -> 
     """See `TableModel.predict_proba`."""
     schema = orders.schema
     frame = rows_without(schema, data, column, name)
-    kind = _kind_of(schema, column)
+    kind = schema.kind_of(column)
     if not kind.discrete:
         raise UsageError(f"column '{column}' is {kind.name}; expected one of labels. Use `predict`, which takes any.")
     return _probabilities(orders, frame, schema.encode(frame, name=name, unseen="mark"), kind), kind.label_cells()
@@ -82,7 +82,7 @@ def predict_blocks(
 ) -> Iterator[Predicted]:
     """Predictions for rows of `rows_without`, some at a time; see `TableModel.predict`."""
     quantiles, draws, seed = _checked(quantiles), check_count(draws, "draws"), check_seed(seed)
-    kind, done = _kind_of(orders.schema, column), 0
+    kind, done = orders.schema.kind_of(column), 0
 
     def predicted(count: int) -> None:
         nonlocal done
@@ -109,20 +109,6 @@ def predict_blocks(
             number += 1
     if not number:
         raise DataError(f"{name} has no rows; expected at least 1.")
-
-
-def _kind_of(schema: Schema, column: str) -> Kind:
-    """The kind of a column that is learned; another one is refused."""
-    if column in schema.kept:
-        one = schema.kept[column].cells()[0]
-        raise UsageError(
-            f"column '{column}' is {one} in all rows of the training; expected a column that varies. "
-            f"Choose from: {', '.join(schema.learned)}."
-        )
-    schema.check_not_aside(column)
-    if column not in schema.learned:
-        raise UsageError(unknown("column", column, schema.learned))
-    return schema.kinds[schema.learned.index(column)]
 
 
 def _checked(quantiles: Sequence[float]) -> tuple[float, ...]:
@@ -165,7 +151,7 @@ def _draws(
 ) -> NDArray[Any]:
     """Values of a column given the others of each row, (n, draws)."""
     schema = orders.schema
-    kind, at = _kind_of(schema, column), schema.parts_of(column)
+    kind, at = schema.kind_of(column), schema.parts_of(column)
     rows, made = _others(orders, encoded, at), []
     in_order = orders.first([*(name for name in schema.learned if name != column), column])
     for start in range(0, len(encoded), FEW):

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data import Frame
-from motes.tables.layout import Derived, shares_of
+from motes.tables.layout import shares_of
 from motes.tables.network import EncodedRows
 from motes.tables.parts import IMPOSSIBLE, Array, Codes, Encoded, Mask, Restriction
 from motes.tables.relations import Rule
@@ -154,46 +154,22 @@ def again(block: Block, n: int, seed: int, number: int) -> tuple[NDArray[np.intp
     return rng.permutation(chosen), effective, float(mean)
 
 
-def log_prob_rows(unmasker: Unmasker, rows: EncodedRows) -> Array:
-    """log p of the observed entries of n rows, (n,), by the chain rule in the order."""
-    return log_prob_parts(unmasker, rows).sum(axis=1)
-
-
 def log_prob_parts(unmasker: Unmasker, rows: EncodedRows) -> Array:
     """log p of each observed entry given the observed ones before it in the order, (n, p); 0 of the others."""
-    n = len(rows.codes)
-    made = np.zeros(rows.codes.shape)
+    n, p = rows.codes.shape
+    made = np.zeros((n, p))
     for start in range(0, n, ROWS):
-        some = slice(start, start + ROWS)
-        take = lambda part, some=some: _padded(part[some], ROWS)
-        count = len(made[some])
-        made[some] = _log_prob_block(unmasker, EncodedRows(*map(take, rows)), count)[:count]
+        block = EncodedRows(*(_padded(part[start : start + ROWS], ROWS) for part in rows))
+        some, seen = made[start : start + ROWS], unmasker.start(ROWS)
+        for k, j in enumerate(map(int, unmasker.order)):
+            here = block.observed[:, j]
+            if here.any():
+                entry = jax.tree.map(lambda part, j=j: np.asarray(part)[:, j], block)
+                log_p = unmasker.log_prob(seen, k, entry, len(some))
+                some[:, j] = np.where(here, log_p, 0.0)[: len(some)]
+                if k < p - 1:
+                    seen = unmasker.show(seen, k, entry.codes, entry.y, entry.u, here)
     return made
-
-
-def _log_prob_block(unmasker: Unmasker, rows: EncodedRows, count: int) -> Array:
-    made = np.zeros(rows.codes.shape)
-    seen = unmasker.start(len(made))
-    last = unmasker.layout.parts - 1
-    for k, j in enumerate(map(int, unmasker.order)):
-        here = rows.observed[:, j]
-        if here.any():
-            entry = jax.tree.map(lambda part, j=j: np.asarray(part)[:, j], rows)
-            made[:, j] = np.where(here, unmasker.log_prob(seen, k, entry, count), 0.0)
-            if k < last:
-                seen = unmasker.show(seen, k, entry.codes, entry.y, entry.u, here)
-    return made
-
-
-def _with_dependencies(shares: Array, links: Any, derived: Sequence[Derived]) -> Array:
-    """p (n, K), the mean over members, from softmaxes (M, n, K) and from rho (M, n, R) of the dependencies."""
-    if not derived:
-        return np.asarray(shares.mean(0))
-    pi, rest = shares_of(links, derived)
-    made = shares * rest[..., None]
-    for r, one in enumerate(derived):
-        made[:, np.arange(len(one.codes)), one.codes] += pi[..., r]
-    return np.asarray(made.mean(0))
 
 
 def _padded(part: Any, n: int) -> Any:
@@ -201,15 +177,15 @@ def _padded(part: Any, n: int) -> Any:
     return part if len(part) == n else np.concatenate([part, np.repeat(part[:1], n - len(part), axis=0)])
 
 
-def in_turn(work: Callable[[int], T], count: int) -> Iterator[T]:
-    """work(0), work(1), ... in this order, two at a time: one computes while the other is on the way to values."""
+def in_turn(work: Callable[[int], T], numbers: range) -> Iterator[T]:
+    """work(k) of each number, in this order, two at a time: one computes while the other is on the way to values."""
     with ThreadPoolExecutor(min(2, cores())) as pool:
-        waiting = [pool.submit(work, number) for number in range(min(3, count))]
+        waiting = [pool.submit(work, number) for number in numbers[:3]]
         try:
-            for number in range(count):
+            for following in (*numbers[3:], *[None] * len(waiting)):
                 yield waiting.pop(0).result()
-                if number + 3 < count:
-                    waiting.append(pool.submit(work, number + 3))
+                if following is not None:
+                    waiting.append(pool.submit(work, following))
         finally:
             for one in waiting:
                 one.cancel()
@@ -227,10 +203,14 @@ def last_codes(unmasker: Unmasker, rows: EncodedRows, count: int) -> Array:
             seen = unmasker.show(seen, k, codes, y, u, here)
         j = int(unmasker.order[-1])
         derived = unmasker.derived(j, *(np.asarray(part) for part in (some.codes, some.y, some.observed)))
-        views = unmasker.view(seen, len(unmasker.order) - 1, derived)
-        made.append(
-            _with_dependencies(np.exp(np.asarray(views.log_codes, np.float64)), views.links, derived)[:, :count]
-        )
+        view = unmasker.view(seen, len(unmasker.order) - 1, derived)
+        shares = np.exp(np.asarray(view.log_codes, np.float64))  # (M, ROWS, K)
+        if derived:
+            pi, rest = shares_of(view.links, derived)
+            shares = shares * rest[..., None]
+            for r, one in enumerate(derived):
+                shares[:, np.arange(ROWS), one.codes] += pi[..., r]
+        made.append(shares.mean(0)[:, :count])
     found = np.concatenate(made)[:n]
     return found / found.sum(axis=1, keepdims=True)
 
@@ -499,7 +479,7 @@ def observed_sides(schema: Schema, columns: Sequence[str], frame: Frame, encoded
         series, at = frame.columns[column], schema.parts_of(column)
         values = np.full(len(frame), np.nan)
         if not series.missing.all():  # a column of which nothing is known has no type
-            values[~series.missing] = schema.kinds[schema.learned.index(column)].read(series, "the data")
+            values[~series.missing] = schema.kind_of(column).read(series, "the data")
         known = encoded.observed[:, at.start] & (encoded.codes[:, at] != IMPOSSIBLE).all(axis=1)
         made[column] = Side(np.where(known, values, np.nan), known)
     return made
@@ -510,7 +490,7 @@ def drawn_sides(schema: Schema, columns: Sequence[str], codes: Codes, y: Array, 
     made = {}
     for column in columns:
         at = schema.parts_of(column)
-        kind, first = schema.kinds[schema.learned.index(column)], schema.parts[at.start]
+        kind, first = schema.kind_of(column), schema.parts[at.start]
         gone = (codes[:, at.start] == first.count - 1) & first.missing
         mine = np.where(gone[:, None], 0, codes[:, at])
         values = kind.decode(mine, np.where(gone[:, None], 0.0, y[:, at]), u[:, at])

@@ -21,7 +21,7 @@ from motes.data.arrays import Series, Type, check_weights, plain
 from motes.data.curves import Asinh, Power, Straight
 from motes.data.points import content_keys
 from motes.data.records import Arrays, from_json, to_json
-from motes.errors import DataError, UsageError
+from motes.errors import DataError, UsageError, unknown
 from motes.tables.kinds.base import Kind, Sample, shown
 from motes.tables.kinds.columns import (
     DROP,
@@ -453,6 +453,27 @@ class Schema:
             raise UsageError(f"column '{column}' is not learned. Choose from: {', '.join(self.learned)}.")
         return self._slices[column]
 
+    def kind_of(self, column: str) -> Kind:
+        """The fitted kind of a column.
+
+        Raises:
+            UsageError: a column that is set aside, has one value, or is not there.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> Schema.fit(people).kind_of("smoker").own_labels
+            ('no', 'yes')
+        """
+        if column in self.kept:
+            raise UsageError(
+                f"column '{column}' is {self.kept[column].cells()[0]} in all rows of the training; expected a column "
+                f"that varies. Choose from: {', '.join(self.learned)}."
+            )
+        self.check_not_aside(column)
+        if column not in self._coded:
+            raise UsageError(unknown("column", column, self.learned))
+        return self._coded[column].kind
+
     @property
     def inequalities(self) -> tuple[Inequality, ...]:
         """The rules that compare two columns."""
@@ -738,7 +759,7 @@ class Schema:
             >>> schema.draw_range(1) is None  # of labels
             True
         """
-        kind = self._kind_of(part)
+        kind = self.kind_of(self.parts[part].column)
         return kind.draw_range(part - self._slices[kind.column].start)
 
     def allowed(self, part: int, codes: Codes, y: Array) -> Mask | None:
@@ -757,7 +778,7 @@ class Schema:
             >>> schema.allowed(1, np.zeros((3, 0), np.int32), np.zeros((3, 0))) is None  # all
             True
         """
-        kind = self._kind_of(part)
+        kind = self.kind_of(self.parts[part].column)
         start = self._slices[kind.column].start
         # What would follow a missing entry is not observed: any code stands for it.
         return kind.allowed(part - start, np.minimum(codes, [p.count - 1 for p in kind.parts[: part - start]]), y)
@@ -784,9 +805,6 @@ class Schema:
         self.check_not_aside(column)
         self.parts_of(column)  # which checks the name
         return self._coded[column].restrict(condition)
-
-    def _kind_of(self, part: int) -> Kind:
-        return self._coded[self.parts[part].column].kind
 
     # --- on disk ---
 

@@ -315,7 +315,7 @@ class Unmasker:
         ranges: Sequence[tuple[float, float] | None],
     ) -> "Unmasker":
         """Members made ready for an order."""
-        prepared = _prepared(models, layout.on_device, jax.device_put(order))
+        prepared = prepare(models, layout.on_device, jax.device_put(order))
         spots, plain = spots_of(layout, order), prepared.heads.code_bias
         return cls(layout, reader, prepared, np.asarray(order), spots, ranges, plain)
 
@@ -345,14 +345,11 @@ class Unmasker:
 
     def everything(self, j: int) -> Within:
         """All of part j that is ever drawn."""
-        return self._once(("everything", j, self.ranges[j]), lambda: self._everything(j))
-
-    def _everything(self, j: int) -> Within:
         scale, drawn = self.reader.scales[j], self.ranges[j]
         low, high = (-FAR, FAR) if drawn is None or scale is None else drawn
         if scale is not None:
             low, high = (-FAR if scale.first else low), (FAR if scale.last else high)
-        return Within(np.ones(self.layout.sizes[j]), low, high)
+        return self._once(("everything", j, drawn), lambda: Within(np.ones(self.layout.sizes[j]), low, high))
 
     def _once(self, name: Any, make: Callable[[], Any]) -> Any:
         """What is made of the parts alone, and stays: to bring it to where programs run takes longer than to use it."""
@@ -362,14 +359,14 @@ class Unmasker:
 
     def start(self, rows: int) -> ObservedCodes:
         """Rows of which nothing is known."""
-        return _nothing_seen(self.layout.on_device, self.prepared, rows)
+        return nothing_seen(self.layout.on_device, self.prepared, rows)
 
     def show(self, seen: ObservedCodes, k: int, codes: Any, y: Any, u: Any, here: Any) -> ObservedCodes:
         """The part in place k of the order is seen in the rows `here`."""
         place, _ = self._turn(k)
         made: Any = map(np.asarray, (codes, y, u, here), (np.int32, np.float32, np.float32, bool))
         entry = Revealed(*made)
-        return _show(self.layout.on_device, self.prepared, seen, place, entry)
+        return seen_after(self.layout.on_device, self.prepared, seen, place, entry)
 
     def draw(
         self,
@@ -651,24 +648,9 @@ def _fitting(derived: Sequence[Derived], within: Within, most: int) -> NDArray[n
 
 
 @drawing_program()
-def _prepared(models: MaskedModel, layout: Layout, order: jax.Array) -> PreparedModel:
-    return prepare(models, layout, order)
-
-
-@drawing_program(static=(2,))
-def _nothing_seen(layout: Layout, prepared: PreparedModel, rows: int) -> ObservedCodes:
-    return nothing_seen(layout, prepared, rows)
-
-
-@drawing_program()
 def _base_of_rows(models: MaskedModel, orders: jax.Array) -> OrderedBase:
     """(M, n, ...), of orders (n, A)."""
     return each_member(lambda model: in_orders(model.base, orders))(models)
-
-
-@drawing_program()
-def _show(layout: Layout, prepared: PreparedModel, seen: ObservedCodes, place: Place, entry: Revealed) -> ObservedCodes:
-    return seen_after(layout, prepared, seen, place, entry)
 
 
 @drawing_program(static=(4,))

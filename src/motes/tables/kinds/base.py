@@ -249,7 +249,6 @@ class Kind(abc.ABC):
             ['yes', 'no']
         """
 
-    @abc.abstractmethod
     def draw_range(self, part: int) -> tuple[float, float] | None:
         """The interval of y in which values are drawn; None for labels.
 
@@ -259,6 +258,8 @@ class Kind(abc.ABC):
             >>> ages.draw_range(0), smokers.draw_range(0)
             ((-1.1609, 1.4728), None)
         """
+        line = self.lines[part]
+        return None if line is None else line.draw_range
 
     def allowed(self, part: int, codes: Codes, y: Array) -> Mask | None:
         """Which codes of a part (n, K) are possible after those of the earlier parts (n, part); None: all.

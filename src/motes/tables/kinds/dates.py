@@ -290,11 +290,6 @@ class Date(Measured):
 
     # --- what is possible ---
 
-    def draw_range(self, part: int) -> tuple[float, float] | None:
-        lines = [self.coarse, self.marks, self.clock]
-        line = [line for line in lines if line is not None][part]
-        return None if part == 1 and line is self.marks and self.calendar.split == "week" else line.draw_range
-
     def beyond(self, values: Values) -> str:
         return "" if self.first <= values[0] <= self.last else self.expected(values[0])
 

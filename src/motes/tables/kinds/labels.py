@@ -142,9 +142,6 @@ class Categorical(Kind):
             return Series(self.type, np.array(self.labels, dtype)[values], missing)
         return Series("label", values, missing, self.labels, self.input_ordered)
 
-    def draw_range(self, part: int) -> tuple[float, float] | None:
-        return None
-
     def restrict(self, condition: SetOfValues) -> Restriction:
         chosen = self._chosen(condition)
         if not chosen.any():

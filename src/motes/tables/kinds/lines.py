@@ -49,9 +49,9 @@ class Binning(abc.ABC):
     high: float | int
 
     @property
-    @abc.abstractmethod
     def edges(self) -> Array:
         """(L+1,), of y."""
+        return self.curve.forward(self.bounds)
 
     @property
     @abc.abstractmethod
@@ -130,10 +130,6 @@ class Few(Binning):
     lattice: bool
 
     smooth = False
-
-    @property
-    def edges(self) -> Array:
-        return self.curve.forward(self.bounds)
 
     @property
     def draw_range(self) -> tuple[float, float]:
@@ -379,7 +375,8 @@ def fit_lattice(
     rest = np.delete(np.arange(len(k)), atoms)
     cuts = cuts_of(counts[rest], slots - 2 * len(atoms))
     places = k[rest]
-    starts = [_between(places[cuts - 1], places[cuts]), k[atoms], k[atoms] + 1]
+    # A slot begins at the first place that is nearer to its own numbers than to those below.
+    starts = [places[cuts - 1] + (places[cuts] - places[cuts - 1] + 1) // 2, k[atoms], k[atoms] + 1]
     first = least if low is not None or 0 in atoms else -END
     last = most + 1 if high is not None or len(k) - 1 in atoms else END
     gaps = _gaps(k, atoms)
@@ -414,11 +411,6 @@ def _repeats(k: Integers, counts: Array, bounds: Integers, curve: Transform) -> 
         return np.zeros(0), k[:0], np.zeros(0)
     again = np.where(of_slot > 0, again, 0.0)
     return again, k[several], counts[several] / of_slot[slots[several]]
-
-
-def _between(below: Integers, above: Integers) -> Integers:
-    """The first place that is nearer to `above` than to `below`."""
-    return below + (above - below) // 2 + (above - below) % 2
 
 
 def _gaps(k: Integers, atoms: NDArray[np.intp]) -> Integers:
@@ -474,10 +466,6 @@ class Continuum(Binning):
     """Real numbers; a slot with equal `bounds` is a value that many rows hold, and has no width."""
 
     smooth = True
-
-    @property
-    def edges(self) -> Array:
-        return self.curve.forward(self.bounds)
 
     @property
     def draw_range(self) -> tuple[float, float]:
@@ -545,19 +533,13 @@ def fit_continuum(
     middle = middle[~np.isin(middle, x)]  # neighbours of which none lies between
     first = x[0] if 0 in atoms and low is None else -np.inf if low is None else low
     last = x[-1] if len(x) - 1 in atoms and high is None else np.inf if high is None else high
-    ends = {float(first), float(last)} - set(x[atoms].tolist())
-    bounds = np.sort(np.concatenate([middle, np.repeat(x[atoms], 2), sorted(ends)]))
+    outer = {float(first), float(last)} - set(x[atoms].tolist())
+    bounds = np.sort(np.concatenate([middle, np.repeat(x[atoms], 2), sorted(outer)]))
     curve = curve_of(x, counts, atoms, half=0.0, zero=0.0)
     bounds = _without_gaps(bounds, x)
-    made = Continuum(
-        curve,
-        bounds,
-        np.ones(len(bounds) - 1),
-        float(x[0] if low is None else low),
-        float(x[-1] if high is None else high),
-    )
-    rows = np.bincount(made.encode(x).codes, counts, len(bounds) - 1)
-    return Continuum(curve, bounds, masses_of(rows), made.low, made.high)
+    ends = float(x[0] if low is None else low), float(x[-1] if high is None else high)
+    made = Continuum(curve, bounds, np.ones(len(bounds) - 1), *ends)
+    return replace(made, masses=masses_of(np.bincount(made.encode(x).codes, counts, len(bounds) - 1)))
 
 
 def _without_gaps(bounds: Array, x: Array) -> Array:

@@ -121,9 +121,6 @@ class Number(Measured):
         dtype = {"real": np.float64, "truth": np.bool_}.get(self.type, np.int64)
         return Series(self.type, values.astype(dtype), missing)
 
-    def draw_range(self, part: int) -> tuple[float, float] | None:
-        return self.line.draw_range
-
     def beyond(self, values: Values) -> str:
         x = values if self.grid is None else self.grid.places_of(values)
         within = (x[0] >= self.line.low) & (x[0] <= self.line.high)
