@@ -40,8 +40,8 @@ from motes.loading import model_path, of_parts
 from motes.recipes import load_recipe
 from motes.tables.fitting import fit_table
 from motes.tables.model import TableModel
+from motes.tables.parts import IMPOSSIBLE
 from motes.tables.recipe import TableRecipe
-from motes.tables.sampling import log_prob_parts
 from motes.training import Recipe
 from motes.training.checkpoints import complete_name, read_checkpoint, reading, write_checkpoint
 from motes.training.model import FitSession
@@ -430,13 +430,9 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         if target.column in schema.kept:
             return np.zeros(count)
         frame = target.beside(Frame(dict.fromkeys(self._kept, Series.unknown(count))), np.arange(count))
-        encoded = schema.encode(frame, unseen="mark")
-        rows, at = self.model_.reader.read(encoded), schema.parts_of(target.column)
-        # Missing entries may have a code of their own, and would then be observed.
-        observed: Any = np.zeros_like(rows.observed)
-        observed[:, at] = rows.observed[:, at]
-        log_p = log_prob_parts(self.model_.unmasker, rows._replace(observed=observed)).sum(axis=1)
-        return np.where(observed.any(axis=1), log_p + encoded.log_unit[:, at].sum(axis=1), -np.inf)
+        encoded = schema.only(schema.encode(frame, unseen="mark"), [target.column])
+        possible = (encoded.codes[:, schema.parts_of(target.column)] != IMPOSSIBLE).all(axis=1)
+        return np.where(possible, self.model_.orders.log_prob(self.model_.unmasker, encoded), -np.inf)
 
     def score(self, X: Any, y: Any = None) -> float:
         """The mean of `score_samples(X, smooth=True)`, so that models can be compared; `y` is ignored.

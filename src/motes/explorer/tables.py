@@ -13,7 +13,7 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from types import NoneType
 from typing import Any
@@ -329,9 +329,7 @@ class TableSubject:
     def _known(self, given: Mapping[str, Any]) -> tuple[Frame, Encoded]:
         """One row, in which all other cells are hidden: a missing one with a code of its own would be known."""
         frame, schema = self.frame(given), self.model.schema
-        encoded = schema.encode(frame, name=ROW)
-        here = np.array([part.column in given for part in schema.parts])
-        return frame, replace(encoded, observed=encoded.observed & here)
+        return frame, schema.only(schema.encode(frame, name=ROW), given)
 
     def reveal(self, given: Mapping[str, Any], seed: int) -> dict[str, Any]:
         """A draw of every hidden cell given the known ones, in the model's order; None: the entry is missing.

@@ -21,7 +21,6 @@ from motes.tables.parts import (
     Between,
     Codes,
     Condition,
-    Encoded,
     Mask,
     Missing,
     Not,
@@ -220,7 +219,7 @@ def draw_blocks(orders: AnyOrder, n: int, given: Mapping[str, Any], seed: int, *
     log_known = _log_known(orders, unmasker, requested, valued)
 
     def work(number: int) -> DrawnRows:
-        known = _known(orders, schema.encode(requested.rows(size)), valued) if valued else None
+        known = orders.reader.read(schema.only(schema.encode(requested.rows(size)), valued)) if valued else None
         block = draw_block(unmasker, schema, size, seed, number, known, restrictions, exact=exact)
         if exact:
             block = _weighed(orders, unmasker, block, drawn, log_known)
@@ -257,7 +256,7 @@ def _log_known(orders: AnyOrder, unmasker: Unmasker, requested: RowConditions, v
     if not valued:
         return 0.0
     encoded = orders.schema.encode(requested.row)
-    rows = _known(orders, encoded, valued)
+    rows = orders.reader.read(orders.schema.only(encoded, valued))
     return float(
         (log_prob_parts(unmasker, rows).sum(axis=1) + np.where(rows.observed, encoded.log_unit, 0.0).sum(axis=1))[0]
     )
@@ -266,13 +265,6 @@ def _log_known(orders: AnyOrder, unmasker: Unmasker, requested: RowConditions, v
 def _known_sides(schema: Schema, requested: RowConditions, columns: Sequence[str]) -> Sides:
     """The known values of some columns."""
     return observed_sides(schema, columns, requested.row, schema.encode(requested.row)) if columns else {}
-
-
-def _known(orders: AnyOrder, encoded: Encoded, columns: Sequence[str]) -> EncodedRows:
-    """Rows of which these columns are seen: elsewhere, missing entries may have a code of their own."""
-    rows = orders.reader.read(encoded)
-    seen = [part.column in columns for part in orders.schema.parts]
-    return rows._replace(observed=rows.observed & np.array(seen))
 
 
 def _weighed(orders: AnyOrder, unmasker: Unmasker, block: Block, drawn: Mask, log_known: float) -> Block:

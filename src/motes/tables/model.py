@@ -253,7 +253,7 @@ class TableModel(Model):
             ({'yes'}, True)
         """
         rows = self.draw(n, given=given, seed=seed, exact=exact, placeholders=placeholders, on_progress=on_progress)
-        for message in self._evidence_of(given or {}, rows).warnings:
+        for message in evidence_of(self, given or {}, [rows.log_evidence], rows.effective).warnings:
             warnings.warn(message, UserWarning, stacklevel=2)
         return self._native(rows)
 
@@ -269,11 +269,7 @@ class TableModel(Model):
             >>> bool(0.1 < np.exp(found.log_prob) < 0.4), round(found.effective)  # a quarter of the rows
             (True, 64)
         """
-        return self._evidence_of(given, self.draw(n, given=given, seed=seed, exact=exact))
-
-    def _evidence_of(self, given: Mapping[str, Any], rows: DrawnRows) -> Evidence:
-        if not given:
-            return Evidence(0.0, (), float(len(rows)), ())
+        rows = self.draw(n, given=given, seed=seed, exact=exact)
         return evidence_of(self, given, [rows.log_evidence], rows.effective)
 
     def chain(
@@ -403,9 +399,7 @@ class TableModel(Model):
             >>> bool((table.score_columns(as_frame(people), ["smoker"]) <= 0).all())
             True
         """
-        encoded, constraint = self.schema.encode(rows), self.constraint
-        here = np.array([part.column in columns for part in self.schema.parts])
-        encoded = replace(encoded, observed=encoded.observed & here)
+        encoded, constraint = self.schema.only(self.schema.encode(rows), columns), self.constraint
         found: Array = self.orders.log_prob(self.unmasker, encoded)
         if constraint.columns:
             found = found + constraint.log_factor(observed_sides(self.schema, constraint.columns, rows, encoded))
@@ -786,7 +780,9 @@ def evidence_of(
         effective: the sum over the blocks.
     """
     check_process()
-    log_prob = float(np.logaddexp.reduce(log_evidence) - np.log(len(log_evidence)))
+    if not given:
+        return Evidence(0.0, (), effective, ())
+    log_prob = _log_mean(np.array(log_evidence))
     requested = conditions_of(model.schema, given)
     valued = [
         name for name, one in requested.row.columns.items() if not one.missing[0] and name in model.schema.learned

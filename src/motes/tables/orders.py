@@ -1,7 +1,7 @@
 """log p of rows in one order of the parts, exact, and conditional distributions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -84,9 +84,7 @@ class AnyOrder:
         """log p of each observed and possible entry where nothing but its own column is known, (n, p); 0 of others."""
         made: Array = np.zeros(encoded.codes.shape)
         for column in self.schema.learned:
-            own = np.zeros(len(self.schema.parts), bool)
-            own[self.schema.parts_of(column)] = True
-            made += self.log_prob_parts(self.of_the_base, replace(encoded, observed=encoded.observed & own))
+            made += self.log_prob_parts(self.of_the_base, self.schema.only(encoded, [column]))
         return made
 
     @cached_property

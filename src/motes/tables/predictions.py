@@ -121,24 +121,17 @@ def _checked(quantiles: Sequence[float]) -> tuple[float, ...]:
     return made
 
 
-def _others(orders: AnyOrder, encoded: Encoded, at: slice) -> EncodedRows:
-    """The rows, of which the parts `at` are hidden."""
-    rows = orders.reader.read(encoded)
-    observed = rows.observed.copy()
-    observed[:, at] = False
-    return rows._replace(observed=observed)
-
-
 def _probabilities(orders: AnyOrder, frame: Frame, encoded: Encoded, kind: Kind) -> Array:
     """p(label | the other observed entries) of each row of a frame that is `encoded`, (n, l)."""
-    at = orders.schema.parts_of(kind.column)
-    part = orders.schema.parts[at.start]
-    unmasker = orders.first([other for other in orders.schema.learned if other != kind.column])
-    p = kind.of_labels(last_codes(unmasker, _others(orders, encoded, at), part.count - part.missing))
+    schema = orders.schema
+    part = schema.parts[schema.parts_of(kind.column).start]
+    others = [other for other in schema.learned if other != kind.column]
+    rows = orders.reader.read(schema.only(encoded, others))
+    p = kind.of_labels(last_codes(orders.first(others), rows, part.count - part.missing))
     if kind.column not in orders.constraint.columns:
         return p
     values = np.broadcast_to(kind.outcomes, p.shape)
-    sides = observed_sides(orders.schema, orders.constraint.columns, frame, encoded)
+    sides = observed_sides(schema, orders.constraint.columns, frame, encoded)
     p = p * orders.constraint.weights(values, sides, kind.column)
     return p / p.sum(axis=1, keepdims=True)
 
@@ -152,8 +145,9 @@ def _draws(
     """Values of a column given the others of each row, (n, draws)."""
     schema = orders.schema
     kind, at = schema.kind_of(column), schema.parts_of(column)
-    rows, made = _others(orders, encoded, at), []
-    in_order = orders.first([*(name for name in schema.learned if name != column), column])
+    others = [name for name in schema.learned if name != column]
+    rows, made = orders.reader.read(schema.only(encoded, others)), []
+    in_order = orders.first([*others, column])
     for start in range(0, len(encoded), FEW):
         few = np.arange(start, min(start + FEW, len(encoded)))
         rng = np.random.Generator(np.random.Philox(key=[seed, start]))

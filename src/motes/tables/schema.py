@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -630,6 +630,18 @@ class Schema:
         """
         missing = [part.count - 1 if part.missing else part.count for part in self.parts]
         return encoded.observed & (encoded.codes != np.array(missing))
+
+    def only(self, encoded: Encoded, columns: Collection[str]) -> Encoded:
+        """Encoded rows of which these columns alone are observed: a missing entry with a code of its own is, too.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> schema = Schema.fit(people)
+            >>> schema.only(schema.encode({"age": [31], "smoker": ["no"]}), ["smoker"]).observed.tolist()
+            [[False, True]]
+        """
+        here = np.array([part.column in columns for part in self.parts])
+        return replace(encoded, observed=encoded.observed & here)
 
     def _other(self, frame: Frame, name: str, *, refuse: bool) -> Mask:
         """(n,): where a constant column holds another value."""
