@@ -260,8 +260,8 @@ def test_visits_of_a_noise_level_are_those_of_the_density():
     noise = np.geomspace(0.004, 10, 25)
     found, log_noise = visits(recipe, noise), np.log(noise)
     edges = np.concatenate([log_noise - np.diff(log_noise)[0] / 2, [log_noise[-1] + np.diff(log_noise)[0] / 2]])
-    shares = np.diff(norm(-1.8, 1.2).cdf(edges))
-    shares[-1] += norm(-1.8, 1.2).sf(edges[-1])  # beyond the last level there is none
+    shares = np.diff(norm(-1.8, 1.5).cdf(edges))
+    shares[-1] += norm(-1.8, 1.5).sf(edges[-1])  # beyond the last level there is none
     exact = shares / np.diff(edges) * (edges[-1] - edges[0])
     np.testing.assert_allclose(found, exact, atol=2 * 25 / 4096)
     uniform = motes.load_recipe("ddpm", {"times.kind": "steps"})

@@ -17,8 +17,8 @@ DRAWS, SCORED = 20_000, 2_000  # a share of 0.004 has a standard error of 0.0004
 
 @pytest.fixture(scope="module", params=["swiss_roll", "moons"])
 def trained(request):
-    """A model of 10,000 points of a shape, and what is true of it."""
-    return motes.fit(motes.make_shape(request.param, 10_000, seed=0)), motes.truth(request.param)
+    """A model of a shape, of as many points as the recipe draws, and what is true of it."""
+    return motes.fit(request.param), motes.truth(request.param)
 
 
 @pytest.mark.long
@@ -26,6 +26,15 @@ def test_few_samples_are_strays(trained):
     model, exact = trained
     edge = np.quantile(exact.log_density(exact.sample(100_000, seed=1)), 1e-3)
     assert (exact.log_density(model.sample(DRAWS, seed=2)) < edge).mean() < STRAYS
+
+
+@pytest.mark.long
+def test_no_sample_is_far_from_all_points(trained):
+    # Noise levels that are hardly trained leave single samples many standard deviations away.
+    model, exact = trained
+    real, x = exact.sample(100_000, seed=1), model.sample(2 * DRAWS, seed=2)
+    away = lambda points: np.abs((points - real.mean(axis=0)) / real.std(axis=0)).max()
+    assert away(x) < away(real) + 0.5
 
 
 @pytest.mark.long

@@ -176,7 +176,7 @@ class LogNormalTimes(Times):
     """
 
     mean: float = number(-1.8, -100, 100)
-    std: float = number(1.2, 0, 100, open_low=True)
+    std: float = number(1.5, 0, 100, open_low=True)
     draw: Draw = eqx.field(static=True, default="stratified")
 
     def place(self, schedule: Schedule, u: jax.Array) -> jax.Array:
