@@ -58,10 +58,10 @@ def quick(quick_tables, monkeypatch):
 
     choose = importlib.import_module("motes.points.fitting").choose_options
 
-    def short(whole, *given):
+    def short(whole, *given, **options):
         if getattr(whole.network, "members", 1) > 1:  # of posteriors, which are drawn from a thousand times
             whole = whole.changed({"network.members": 1, "grid.steps": 4})
-        return choose(replace(whole, training=replace(whole.training, steps=5)), *given)
+        return choose(replace(whole, training=replace(whole.training, steps=5)), *given, **options)
 
     def of_few(module, name, n):
         real = getattr(importlib.import_module(module), name)
@@ -81,7 +81,7 @@ def quick(quick_tables, monkeypatch):
         monkeypatch.setattr(f"motes.cli.{module}.draw_run", lambda *given, **options: [])
     monkeypatch.setattr("motes.cli.figures.diagnosis_figures", lambda *given, **options: [])
     monkeypatch.setattr("motes.explorer.serve", lambda shelf, *, on_start, **options: on_start("http://here"))
-    monkeypatch.setattr(cli.exploring, "_open", lambda address: None)
+    monkeypatch.setattr(cli.exploring, "_open", lambda *given: None)
     monkeypatch.setattr(cli.exploring, "_leave", lambda code: None)
     real_tables = motes.evaluation.models.evaluate_tables
     kept = []

@@ -225,7 +225,7 @@ class LossCurve:
 
     Example:
         >>> from motes.points import GaussianOracle, VarianceExploding
-        >>> from motes.evaluation import irreducible_loss
+        >>> from motes.evaluation.losses import irreducible_loss
         >>> from motes.points.losses import X0
         >>> oracle = GaussianOracle([0.0], [[1.0]], VarianceExploding(sigma_max=1.0))
         >>> x0 = np.random.default_rng(0).standard_normal((1000, 1))
@@ -265,7 +265,7 @@ def irreducible_loss(
 
     Example:
         >>> from motes.points import GaussianOracle, VarianceExploding
-        >>> from motes.evaluation import irreducible_loss
+        >>> from motes.evaluation.losses import irreducible_loss
         >>> from motes.points.losses import X0
         >>> oracle = GaussianOracle([0.0], [[1.0]], VarianceExploding(sigma_max=1.0))
         >>> x0 = np.random.default_rng(0).standard_normal((1000, 1))

@@ -424,7 +424,7 @@ class PointModel(GaussianModel):
             UsageError, RecipeError: what does not fit the columns or the model.
 
         Example:
-            >>> model.sample(3).shape, model.sample(3, given={"x": (0.0, None)})[:, 0].min() >= 0
+            >>> model.sample(3).shape, bool(model.sample(3, given={"x": (0.0, None)})[:, 0].min() >= 0)
             ((3, 2), True)
         """
         if given is None or (isinstance(given, Mapping) and not given):

@@ -254,7 +254,7 @@ class PosteriorModel(GaussianModel):
         Example:
             >>> theta = motes.make_shape("moons", 200)
             >>> posterior = motes.fit(theta, given=theta.sum(axis=1), changes={"training.steps": 2}, verbose=False)
-            >>> posterior.likelihood(theta[:3], given=theta[:3].sum(axis=1)).log_prob.shape
+            >>> posterior.likelihood(theta[:3], given=theta[:3].sum(axis=1)[:, None]).log_prob.shape
             (3,)
         """
         check_process()
@@ -291,7 +291,7 @@ class PosteriorModel(GaussianModel):
         Example:
             >>> theta = motes.make_shape("moons", 200)
             >>> posterior = motes.fit(theta, given=theta.sum(axis=1), changes={"training.steps": 2}, verbose=False)
-            >>> posterior.evaluate(theta, given=theta.sum(axis=1)).rows["real"]
+            >>> posterior.evaluate(theta, given=theta.sum(axis=1)[:, None]).rows["real"]
             200
         """
         from motes.evaluation.posteriors import evaluate_posteriors
@@ -310,7 +310,7 @@ class PosteriorModel(GaussianModel):
         Example:
             >>> theta = motes.make_shape("moons", 200)
             >>> posterior = motes.fit(theta, given=theta.sum(axis=1), changes={"training.steps": 2}, verbose=False)
-            >>> posterior.diagnose(theta, given=theta.sum(axis=1)).columns
+            >>> posterior.diagnose(theta, given=theta.sum(axis=1)[:, None]).columns
             ('x', 'y')
         """
         from motes.evaluation.posteriors import diagnose_posteriors
@@ -333,7 +333,7 @@ class PosteriorModel(GaussianModel):
             >>> theta = motes.make_shape("moons", 200)
             >>> posterior = motes.fit(theta, given=theta.sum(axis=1), changes={"training.steps": 2}, verbose=False)
             >>> len(posterior.plot(given=[0.5], n=100).axes)
-            4
+            3
         """
         from motes import plots
 

@@ -21,7 +21,8 @@ class Gaussian(NamedTuple):
     """An isotropic Gaussian N(mean, variance I).
 
     Example:
-        >>> from motes.points import LinearVP, q_transition
+        >>> from motes.points import LinearVP
+        >>> from motes.points.process import q_transition
         >>> from motes.points.process import Gaussian
         >>> step = q_transition(LinearVP(), jnp.zeros(2), 0.4, 0.5)
         >>> isinstance(step, Gaussian), step.mean.shape, step.variance.shape
