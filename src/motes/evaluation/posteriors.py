@@ -147,10 +147,7 @@ class Calibration:
 
     @property
     def verdicts(self) -> dict[str, Verdict]:
-        """What an evaluation says of each width, "width of rate", and of all ranks, "ranks of rate".
-
-        Their p-values are adjusted for all of them (Bonferroni).
-        """
+        """What an evaluation says of each width, "width of rate", and of all ranks, "ranks of rate" (Bonferroni)."""
         tests, found = len(self.widths) + len(self.p_values), {}
         for name, p in zip(self.names, self.p_values.tolist(), strict=True):
             joint = name == JOINT
