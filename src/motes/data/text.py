@@ -304,7 +304,7 @@ def _last_end(raw: bytes) -> int:
 # --- columns ----------------------------------------------------------------------------------------------------------
 
 
-class Column:
+class TextColumn:
     """What a column of text is, by the entries that were looked at.
 
     Attributes:
@@ -435,7 +435,7 @@ def read_text(path: TextFile, options: TextOptions, say: Say = warn) -> Frame:
     table = pa.concat_tables(text.tables())
     entries = dict(zip(text.header.names, table.columns, strict=True))
     del table
-    found, made = {name: Column(name, text, in_parts=False) for name in entries}, {}
+    found, made = {name: TextColumn(name, text, in_parts=False) for name in entries}, {}
     for name, column in found.items():  # one at a time, so that the text of each can go
         typed = column.look(entries[name])
         made[name] = column.read(entries.pop(name), typed)
@@ -455,7 +455,7 @@ def text_in_parts(path: Path, options: TextOptions) -> tuple[int, Callable[[], I
     if path.stat().st_size <= PART:
         return None
     text, rows = Text.of(path, options, warn), 0
-    found = {name: Column(name, text, in_parts=True) for name in text.header.names}
+    found = {name: TextColumn(name, text, in_parts=True) for name in text.header.names}
     for table in text.tables():
         rows += len(table)
         for name, column in found.items():
@@ -471,7 +471,7 @@ def text_in_parts(path: Path, options: TextOptions) -> tuple[int, Callable[[], I
     return rows, read
 
 
-def _say(text: Text, found: Mapping[str, Column]) -> None:
+def _say(text: Text, found: Mapping[str, TextColumn]) -> None:
     """Say which columns are read otherwise than they are written, and which options fit none."""
     options = text.options
     for name, column in found.items():
@@ -509,7 +509,7 @@ def _say(text: Text, found: Mapping[str, Column]) -> None:
         text.say(f"'{text.path}': no column agrees with the date format {forms}.")
 
 
-def _found(options: TextOptions, found: Mapping[str, Column]) -> TextOptions:
+def _found(options: TextOptions, found: Mapping[str, TextColumn]) -> TextOptions:
     """The options by which later rows, which may be few, are read as these were."""
     ways = [column.way for column in found.values()]
     forms = [*options.date_format, *(form for way in ways if isinstance(way, Dates) for form in way.forms)]
