@@ -224,7 +224,7 @@ def test_the_command_tries_lengths_and_writes_the_best(saved, motes_command, mon
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--length", "0.1"], "say where with --out FILE"),
+        (["--length", "0.1"], "needs a file for the new average: --out FILE"),
         (["--length", "0.5", "--out", "a.safetensors"], "from 0.02 to 0.25"),
         (["--out", "a.npy"], "ends in .safetensors"),
     ],

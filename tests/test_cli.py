@@ -264,7 +264,7 @@ def test_score_draws_a_shape_afresh_and_tells_what_it_cannot_know(run_folder, mo
     (tmp_path / "far.csv").write_text("0,0\n1e200,1\n")
     code, _, err = motes_command("score", run_folder[0], "far.csv", "--out", "s.csv", "--overwrite", "-q")
     assert code == 0
-    assert err == "warning: 1 rows are not exact to 0.01 nats: too far from all data.\n"
+    assert err == "warning: 1 rows are too far from the data to be exact to 0.01 nats.\n"
 
 
 @pytest.mark.slow
@@ -296,7 +296,7 @@ def test_plot_writes_the_format_the_resolution_and_the_width_that_are_asked_for(
     code, _, err = motes_command(*evaluated)
     assert (code, err) == (
         2,
-        "motes: 'look' holds comparison.svg. Choose another --out, or replace it with --overwrite.\n",
+        "motes: 'look' already contains comparison.svg. Choose another --out, or replace it with --overwrite.\n",
     )
     code, _, err = motes_command("plot", "alone.safetensors", "--out", "other", "--dpi", "5")
     assert (code, err) == (2, "motes: got --dpi 5; expected 20 to 1200 dots per inch.\n")
@@ -572,8 +572,8 @@ def test_ctrl_c_outside_the_training_says_what_is_kept(phase, motes_command, few
         (["score", "a", "b.csv"], "got no --out; expected a .csv, .tsv, .parquet, .npy or .npz file"),
         (["sample", "a", "-n"], "got -n without a value; expected one. How many rows."),
         (["sample", "a", "--samplr", "heun"], "unknown option '--samplr'. Did you mean '--sampler'? Choose from: "),
-        (["sample", "a", "b"], "got 'b', which is one word too many"),
-        (["sample", "a", "--guidance-interval", "0", "1.5"], "--weak and --guidance-interval are about guidance"),
+        (["sample", "a", "b"], "got 'b', one word too many"),
+        (["sample", "a", "--guidance-interval", "0", "1.5"], "--weak and --guidance-interval need guidance"),
         (["train", "moons", "--seed", "1.5"], "--seed: got 1.5; expected a whole number."),
         (["columns", "nope"], "unknown data set 'nope'. Choose from: penguins, "),
         (["train", "nope"], "unknown shape or data set 'nope'. Choose from: swiss_roll, "),

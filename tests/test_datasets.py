@@ -123,7 +123,9 @@ def test_a_name_wins_over_whatever_is_called_so_in_the_folder(motes_command, tmp
         assert code == 0 and rows in message
     assert read_points("iris", motes.load_recipe("default", {"data.label": "species"}), 0).training.labels is not None
     code, message, _ = motes_command("train", "--help")
-    assert code == 0 and "A name wins over a file of that name." in " ".join(message.replace("│", " ").split())
+    assert code == 0 and "A name takes precedence over a file of that name." in " ".join(
+        message.replace("│", " ").split()
+    )
 
 
 # --- where a file goes ------------------------------------------------------------------------------------------------

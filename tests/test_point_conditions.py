@@ -122,7 +122,7 @@ def test_the_commands_answer_for_points(small_model, motes_command, tmp_path):
     (tmp_path / "words.csv").write_text("x,y\n0.25,red\n0.25,blue\n")
     for words, message in {
         ("sample", "--given", "x=0.5", "--exact"): "--exact for a model of points",
-        ("sample", "--given", "x!=0.5"): "as this is a model of points",
+        ("sample", "--given", "x!=0.5"): "for a model of points",
         ("score", "holes.csv", "--out", "l.csv", "--orders", 2): "--orders for a model of points",
         ("impute", "words.csv", "--out", "l.csv"): "'words.csv', column 'y': got text; expected numbers",
     }.items():

@@ -605,7 +605,7 @@ def simulations(tmp_path):
 def test_a_file_of_simulations_is_learned_sampled_and_scored(motes_command, simulations, tmp_path):
     bounds = '--set=data.bounds=["u=-9..9"]'
     code, out, err = motes_command("train", "s.csv", "--out", "run", "--given-columns", "b,a, c", bounds, *QUICK)
-    assert code == 0 and "mean log p given what was observed, of " in out, err
+    assert code == 0 and "mean log-likelihood given the observations, " in out, err
     assert sorted(path.name for path in (tmp_path / "run").iterdir() if path.is_file()) == [
         *("averages.safetensors", "history.jsonl", "metrics.json", "model.safetensors", "recipe.toml")
     ]
@@ -639,14 +639,14 @@ def test_a_file_of_simulations_is_learned_sampled_and_scored(motes_command, simu
         (["sample", "run", "--given", "u=1"], "unknown column 'u'"),
         (["sample", "run", "--given", "a=1", "--iid", "seen.csv"], "got --given a=1 and --iid seen.csv"),
         (["sample", "run", "--iid", "p.csv"], "given has no 'b'; expected all of b, a, c"),
-        (["sample", "run", "--given", "a=0..1"], "--given a: got an interval; expected the number"),
+        (["sample", "run", "--given", "a=0..1"], "--given a: got an interval; expected the observed number"),
         (["evaluate", "run"], "simulations; expected at least 50"),
         (["plot", "run"], "points given b, a, c; got no observation"),
         (["plot", "run", "s.csv", "--given", "a=1"], "got the data 's.csv'; expected --given alone"),
         (["impute", "run", "s.csv", "--out", "i.csv"], "impute: this is a model of points given observations"),
         (["score", "run", "moons", "--out", "q.csv"], "this is a model of points given observations"),
         (["train", "s.csv", "--given-columns", "a,d"], "unknown given column 'd'"),
-        (["train", "s.csv", "--given-columns", "a,,b"], "expected names with commas between"),
+        (["train", "s.csv", "--given-columns", "a,,b"], "expected names separated by commas"),
         (["train", "s.csv", "--given-columns", "a,b,c,u,v"], "all columns are given"),
         (["train", "moons", "--given-columns", "x"], "'moons' is a shape. Leave data.given out"),
         (["train", "s.csv", "--recipe", "table", "--given-columns", "a"], "got data.given = ['a'] for a table"),

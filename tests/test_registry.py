@@ -575,12 +575,12 @@ def test_with_the_file_imported_the_model_is_read(trained):
     ("words", "says"),
     [
         (["--import"], "got --import without a file; expected --import FILE.py"),
-        (["--import", "none.py"], "got --import none.py; expected a Python file that is there"),
-        (["--import", "moons"], "got --import moons; expected a Python file"),
+        (["--import", "none.py"], "got --import none.py; expected an existing Python file"),
+        (["--import", "moons"], "got --import moons; expected an existing Python file"),
         (["--import", "bad.py"], "--import bad.py, line 3: ZeroDivisionError: division by zero"),
         (["--import", "worse.py"], "--import worse.py, line 1: SyntaxError"),
         (["--import", "taken.py"], "--import taken.py, line 2: got loss.kind = 'edm', which is a part of motes"),
-        (["--import", "clash.py"], "It is a command of motes; expected a name of your own"),
+        (["--import", "clash.py"], "motes has a command of this name; choose another"),
     ],
 )
 def test_a_file_that_cannot_be_imported_is_explained(motes_command, words, says):

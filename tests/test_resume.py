@@ -286,7 +286,7 @@ def test_a_write_that_fails_leaves_the_last_state_whole_and_the_training_goes_on
         patch.setattr(call, full)
         keeper.save(16, state_of(16))
     assert len(warnings) == 1
-    assert "no checkpoint of step 16: No space left" in warnings[0] and "that of step 8 is there" in warnings[0]
+    assert "no checkpoint of step 16: No space left" in warnings[0] and "the last one is from step 8" in warnings[0]
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["000000000008.safetensors"]
     assert read_checkpoint(checkpoints_in(tmp_path)[0])[0]["a"].tolist() == [8] * 3
     keeper.save(24, state_of(24))
@@ -413,7 +413,7 @@ def test_how_a_run_is_carried_out_is_checked_in_python_and_on_the_command_line(m
 def test_a_run_that_was_cut_short_goes_on(whole, cut):
     assert {path.name for path in cut.iterdir()} == {"recipe.toml", "checkpoints"}
     assert [int(path.stem) for path in checkpoints_in(cut)] == [30, 29] and seed_of(cut) == 1
-    with pytest.raises(UsageError, match=r"cut short after 30 steps.*--resume.*--overwrite"):
+    with pytest.raises(UsageError, match=r"interrupted after 30 steps.*--resume.*--overwrite"):
         run(cut)
     run(cut, resume=True)
     same_results(whole, cut)
@@ -580,7 +580,7 @@ def test_a_process_that_is_ended_at_a_random_moment_goes_on(name, long, started,
     assert checkpoints_in(out) and not (out / "metrics.json").exists()
     process = started(tmp_path, "--resume")
     message, err = process.communicate(timeout=120)
-    assert process.returncode == 0 and "results in run" in message and "going on after" in err
+    assert process.returncode == 0 and "results in run" in message and "resuming after" in err
     same_results(out, long)
 
 

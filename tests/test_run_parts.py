@@ -70,7 +70,7 @@ def test_a_name_with_a_space_is_quoted_where_a_run_says_how_it_runs_again(tmp_pa
 
 def test_a_folder_with_a_run_is_refused_and_replaced_where_that_is_asked_for(tmp_path):
     (tmp_path / "model.safetensors").write_text("")
-    with pytest.raises(UsageError, match="holds another run"):
+    with pytest.raises(UsageError, match="contains another run"):
         checkpoints.prepare(tmp_path, overwrite=False)
     checkpoints.prepare(tmp_path, overwrite=True)
     assert not list(tmp_path.iterdir())
@@ -84,7 +84,7 @@ def test_only_steps_may_change_where_a_run_goes_on(tmp_path):
     for other, says in (
         (replace(same, seed=4), "got --seed 4"),
         (replace(same, recipe=load_recipe(recipe, {"training.batch": 5})), "got training.batch = 5"),
-        (replace(same, fingerprint="others"), "are not those that the run"),
+        (replace(same, fingerprint="others"), "are not the training rows of the run"),
     ):
         with pytest.raises(UsageError, match=says):
             checkpoints._check_same(tmp_path, other, texts)

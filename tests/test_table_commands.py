@@ -129,7 +129,7 @@ def test_the_probability_of_a_condition_is_printed_even_when_quiet(people, run, 
     assert [*rows] == [*people] and len(rows) == 50
     assert rows.city.isin(["Graz", "Wien"]).all() and (rows.age <= 40).all() and (rows.h == 0.25).all()
     drawn = model.sample(50, given={"city": {"Graz", "Wien"}, "age": (None, 40), "h": 0.25})
-    assert err.startswith(f"log p(city=Graz,Wien, age=..40, h=0.25) = {drawn.log_evidence:.4f} nats: a density, of h.")
+    assert err.startswith(f"log p(city=Graz,Wien, age=..40, h=0.25) = {drawn.log_evidence:.4f} nats: a density of h.")
     assert f"The 50 rows are worth {drawn.effective:,.0f} independent ones" in err and len(err.splitlines()) == 1
     code, message, err = motes_command("sample", run, "-n", 20, "--given", "city!=Graz", "-q", "--seed", 3)
     share = float(err.partition("probability ")[2].split(". ")[0])
@@ -231,7 +231,7 @@ def test_what_cannot_be_predicted_is_refused(people, run, motes_command, small_m
     people.assign(city=people.city.where(people.index != 3, "Bonn")).to_csv("strange.csv", index=False)
     code, message, err = motes_command("predict", run, "strange.csv", "--column", "h", "-q", "--out", "h.npy")
     assert code == 0 and np.load("h.npy").shape == (ROWS, 5) and "predicted in 39 rows" in message
-    assert err.startswith("warning: 1 impossible entries, which training could not have held, count as not observed")
+    assert err.startswith("warning: 1 impossible entries, such as unseen labels, were treated as not observed")
     for words, exit_code, expected in (
         (("--column", "citty"), 2, "unknown column 'citty'. Did you mean 'city'? Choose from: age, income"),
         (("--column", "h", "--quantile", 1.5), 2, "expected numbers between 0 and 1"),
@@ -248,7 +248,7 @@ def test_what_cannot_be_predicted_is_refused(people, run, motes_command, small_m
     assert code == 1 and "'fewer.csv' has no column 'age'" in err
     small_model.save("points.safetensors")
     code, _, err = motes_command("predict", "points.safetensors", "strange.csv", "--column", "x")
-    assert code == 2 and "a model of points; expected one of a table, for `motes predict`" in err
+    assert code == 2 and "a model of points; `motes predict` needs a model of a table" in err
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
@@ -262,8 +262,8 @@ def test_no_file_is_replaced_unasked_and_places_are_checked_before_the_work(comm
     (tmp_path / "folder.csv").mkdir()
     before = (run / "people.csv").read_bytes()
     for out, message in {
-        "there.csv": "'there.csv' is there already. Choose another --out, or replace it with --overwrite.",
-        run / "people.csv": "is there already",
+        "there.csv": "'there.csv' exists already. Choose another --out, or replace it with --overwrite.",
+        run / "people.csv": "exists already",
         "nowhere/new.csv": "there is no folder 'nowhere'",
         "folder.csv": "'folder.csv' is a folder",
     }.items():
@@ -365,7 +365,7 @@ def test_plot_makes_the_pictures_of_a_table(run, motes_command, tmp_path):
     assert [Path(line).name for line in out.splitlines()] == ["marginals.png", "pairs.png", "loss.png"]
     assert all((tmp_path / line).stat().st_size > 1000 for line in out.splitlines())
     code, _, err = motes_command("plot", run, "--out", "pictures")
-    assert code == 2 and "holds other pictures" in err
+    assert code == 2 and "already contains figures/" in err
     code, _, err = motes_command("plot", run, "--video", "--out", "others")
     assert code == 2 and "--video is for models of points" in err
 
@@ -382,7 +382,7 @@ def test_diagnose_says_what_a_model_knows_of_each_column(people, run, motes_comm
     code, out, _ = motes_command("diagnose", run, "others.csv", "--json", "-q")
     assert code == 0 and json.loads(out) == json.loads((tmp_path / "look" / "diagnosis.json").read_text())
     code, _, err = motes_command("diagnose", run, "others.csv", "--out", "look", "-q")
-    assert code == 2 and "holds diagnosis.json" in err
+    assert code == 2 and "contains diagnosis.json" in err
     code, _, err = motes_command("diagnose", run, "-n", 20)
     assert code == 2 and "-n is for models of points" in err
 

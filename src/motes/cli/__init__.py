@@ -1,4 +1,4 @@
-"""The command line. It parses, calls the rooms below it, and prints; JAX loads only where it is needed."""
+"""The command line: parses options, calls the packages below and prints. Only commands that use JAX load it."""
 
 import os
 import sys
@@ -18,10 +18,10 @@ __all__ = ["app", "asking", "exploring", "listing", "main", "training"]
 
 
 def main() -> None:
-    """Entry point: exit codes 0 (done), 1 (failed, or output was lost), 2 (misuse), 130 (Ctrl-C), 143 (SIGTERM)."""
+    """Run the command line. Exit codes: 0 done, 1 failed or output lost, 2 wrong usage, 130 Ctrl-C, 143 SIGTERM."""
     words = sys.argv[1:]
     if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no braille shows question marks
+        sys.stdout.reconfigure(errors="replace")  # a terminal without braille shows question marks
     sys.stdout = cast(TextIO, StandardOutput(sys.stdout))
     warnings.showwarning = lambda message, *where: note(f"warning: {message}")
     debug = "--debug" in words
@@ -33,8 +33,8 @@ def main() -> None:
     try:
         sys.stdout.flush()
     except OSError:
-        # The reader of our output has gone, as `head` does, or its disk is full, which `_run` has said. Nothing is left
-        # to say, not even at exit.
+        # The reader of the output has gone, such as `head`, or the disk is full, which `_run` has reported. Nothing
+        # more can be printed, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     sys.exit(code)
@@ -44,7 +44,7 @@ def _run(words: list[str], debug: bool) -> int:
     try:
         words = without_imports(words)
         result = app(words or ["--help"], exit_on_error=False, print_error=False, console=Console(soft_wrap=False))
-        sys.stdout.flush()  # here, where an error is told as any other
+        sys.stdout.flush()  # here, so that an error is reported like any other
         return result if isinstance(result, int) else 0
     except BrokenPipeError:
         raise
@@ -57,7 +57,7 @@ def _run(words: list[str], debug: bool) -> int:
 
 
 def _fault(error: BaseException, words: list[str]) -> tuple[int, str]:
-    """The exit code and the words for an error."""
+    """Return the exit code and the message for an error."""
     match error:
         case CycloptsError():
             return 2, misuse(error)
@@ -67,11 +67,11 @@ def _fault(error: BaseException, words: list[str]) -> tuple[int, str]:
             where = f" '{error.filename}'" if error.filename else ""
             return 1, f"cannot use{where}: {error.strerror or error}."
         case KeyboardInterrupt():
-            text = "interrupted. The files that were finished are kept."
+            text = "interrupted. Finished files are kept."
             if "train" in words[:1]:
-                text += " `motes plot` makes the pictures, `motes evaluate --report` a report."
+                text += " `motes plot` draws the figures, `motes evaluate --report` writes a report."
             return 130, text
         case MemoryError():
-            return 1, "out of memory. Ask for fewer rows or a smaller network."
-    ours = f"{type(error).__name__}: {error}\nThis should not happen; `--debug` shows where."
+            return 1, "out of memory. Use fewer rows or a smaller network."
+    ours = f"{type(error).__name__}: {error}\nThis is a bug; `--debug` shows where."
     return 1, fault_of_imports(error) or ours

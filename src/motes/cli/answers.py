@@ -1,4 +1,4 @@
-"""Answers of a model about files: draws, scores, missing entries and predictions."""
+"""Apply a model to files: draw samples, score rows, fill in missing entries and predict columns."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -20,8 +20,8 @@ from motes.tables.model import Evidence, RowLikelihood, TableModel, evidence_of
 from motes.tables.predictions import rows_without
 from motes.training import Model
 
-SAMPLES = 10_000  # that a run draws
-LABEL = "label"  # the column of the classes of points that were trained on with labels in memory
+SAMPLES = 10_000  # number of samples in a run
+LABEL = "label"  # column of the classes of points if their labels were passed in memory
 
 
 def drawn(
@@ -33,9 +33,9 @@ def drawn(
     label: Any = None,
     how: Sampling | None = None,
 ) -> tuple[Frame, Any]:
-    """Samples as a table, points with the column of their class; and what the model itself gives: points (n, d).
+    """Return samples as a frame, for points with the column of their class, and as drawn by the model: points (n, d).
 
-    Where no class of points is requested, each row's is drawn: a class is as frequent as it was in the training.
+    If no class of points is requested, it is drawn for each row, with the frequencies of the training.
     """
     with reporter.counting("sampling", "rows") as count:
         if model.kind == "table":
@@ -54,12 +54,12 @@ def drawn(
 
 
 def class_column(model: Model) -> str:
-    """The column that the class of each sample is in."""
+    """Return the name of the column with the class of each sample."""
     return model.recipe.data.label or LABEL
 
 
 def types_of(model: Any) -> Mapping[str, Any]:
-    """Column -> type of the samples, for columns of anything but real numbers."""
+    """Return column -> type of the samples, for columns other than real numbers."""
     if model.kind == "table":
         types: Mapping[str, Any] = model.schema.types
         return types
@@ -82,19 +82,19 @@ def write_samples(
     label: Any = None,
     how: Sampling | None = None,
 ) -> Evidence | None:
-    """Draw rows, under conditions or none, and write them, a table's some at a time; what is known of the conditions.
+    """Draw rows and write them, a table block by block; return the evidence of the conditions, if there are any.
 
     Args:
-        model: trained.
-        n: how many.
-        write: takes some rows.
+        model: trained model.
+        n: number of rows.
+        write: called with each block of rows.
         reporter: shows the progress.
         given: conditions; see `sample` of the model.
-        seed: of the draw.
-        exact: of a table: weigh rows by the model's own order.
-        placeholders: of a table: number the rows in columns that are set aside.
-        iid: of points: `given` holds independent observations of one row.
-        label, how: of points.
+        seed: random seed.
+        exact: tables only: correct the rows by importance weights in the model's fixed order.
+        placeholders: tables only: number the rows in columns that are set aside.
+        iid: posteriors only: `given` contains independent observations of one row.
+        label, how: points only: the class and the sampling settings.
     """
     if model.kind == "points" and not given:
         write(drawn(model, n, reporter, seed=seed, label=label, how=how)[0])
@@ -123,26 +123,26 @@ def write_samples(
     return found
 
 
-# --- What a trained model answers about the rows of a file: scored, filled in and predicted, with progress shown ----
+# --- Score, fill in and predict the rows of a file, with progress -----------------------------------------------------
 #
-# Tables go block by block, so that their rows need never be in memory together.
+# Tables are processed block by block, so that they need not fit into memory.
 
 
-NUMBERED = "draw"  # the column that says which of several draws a row is of
+NUMBERED = "draw"  # column with the number of the draw, if there are several
 
 
 def score_file(model: Any, source: str, reporter: Reporter, **options: Any) -> Likelihood | RowLikelihood:
-    """log p of the rows of a file; or, of points, of fresh ones of a shape.
+    """Return the log-likelihood of the rows of a file; for points also of fresh samples of a shape.
 
     Args:
-        model: trained.
-        source: of the rows.
+        model: trained model.
+        source: file, data set or shape.
         reporter: shows the progress.
-        options: of `likelihood`: the `label` of points; `orders` and `smooth` of a table.
+        options: options of `likelihood`: `label` for points; `orders` and `smooth` for a table.
 
     Raises:
-        UsageError: no such file.
-        DataError: a file that cannot be used.
+        UsageError: if there is no such file.
+        DataError: if the file cannot be used.
     """
     rows: Any
     if model.kind == "table":
@@ -158,17 +158,17 @@ def score_file(model: Any, source: str, reporter: Reporter, **options: Any) -> L
 
 
 def impute_file(model: Any, source: str, out: Path, *, draws: int, seed: int, reporter: Reporter) -> tuple[int, int]:
-    """Write the rows of a file with their missing entries filled in to `out`: how many rows, and how many entries.
+    """Write the rows of a file to `out` with missing entries filled in; return the numbers of rows and of entries.
 
-    Of several draws each is the whole table, one below the other, with a column `draw` that counts from 1.
+    Several draws are written as whole tables, one below the other, with a column `draw` that counts from 1.
 
     Raises:
-        UsageError: no such file, a model of posteriors, or a column `draw` already.
-        DataError: a file that cannot be used.
-        OSError: `out` cannot be written.
+        UsageError: if there is no such file, the model is a posterior, or the table already has a column `draw`.
+        DataError: if the file cannot be used.
+        OSError: if `out` cannot be written.
     """
     if draws > 1 and NUMBERED in model.columns:
-        raise UsageError(f"the table has a column '{NUMBERED}', which several draws need for their number. Rename it.")
+        raise UsageError(f"the table has a column '{NUMBERED}', needed for the number of the draw. Rename it.")
     text, name = model.recipe.text.fitting(source), f"'{source}'"
     options: dict[str, Any] = {"seed": seed, "name": name}
     tables: Callable[[OnProgress], Iterable[Iterable[Frame]]]
@@ -188,8 +188,8 @@ def impute_file(model: Any, source: str, out: Path, *, draws: int, seed: int, re
         )
     else:
         raise UsageError(
-            f"impute: this is a model of {model.about}, and has a distribution for each observation. Expected a model "
-            "of points alone, or of a table."
+            f"impute: this is a model of {model.about}, with a distribution for each observation. Expected a model of "
+            "points alone, or of a table."
         )
     rows = sum(part.shape[1] for part in holes)
     partial, entries = sum(int(part.any(axis=0).sum()) for part in holes), sum(int(part.sum()) for part in holes)
@@ -211,12 +211,12 @@ def predict_file(
     seed: int,
     reporter: Reporter,
 ) -> tuple[int, int]:
-    """Write what `TableModel.predict` says of each row of a file: how many rows, and how many entries were ignored.
+    """Write the output of `TableModel.predict` for a file; return the numbers of rows and of ignored entries.
 
     Raises:
-        UsageError: no such file, a column that there is not or that does not vary, or quantiles that are no shares.
-        DataError: a file that cannot be used.
-        OSError: what is to be written cannot be.
+        UsageError: if there is no such file, the column does not exist or is constant, or a quantile is not in (0, 1).
+        DataError: if the file cannot be used.
+        OSError: if the output cannot be written.
     """
     name, ignored = f"'{source}'", 0
     file = Blocks.of_file(source, model.recipe.text.fitting(source))
@@ -232,32 +232,32 @@ def predict_file(
 
 
 def _rows_for(model: TableModel, source: str) -> Blocks:
-    """The rows of a file with the columns of a model."""
+    """Return the rows of a file with the columns of a model."""
     file = Blocks.of_file(source, model.recipe.text.fitting(source))
     return file.each(lambda frame: model.schema.frame(frame, name=f"'{source}'"))
 
 
 def _numbered(frame: Frame, number: int) -> Frame:
-    """With a column that says which draw it is."""
+    """Add a column with the number of the draw."""
     n = len(frame)
     return Frame({NUMBERED: Series("whole", np.full(n, number), np.zeros(n, bool)), **frame.columns})
 
 
-# --- How good a model of points given what was observed is: log p of rows that it has not seen, given theirs --------
+# --- Held-out log-likelihood of a posterior model ---------------------------------------------------------------------
 
 
-SCORED = 2000  # rows at most
+SCORED = 2000  # maximum number of rows
 
 
 @dataclass(frozen=True)
 class HeldOutScore:
-    """The mean log p of rows given what was observed with each, in nats of the data's units.
+    """The mean log-likelihood of rows, each given its observation, in nats and the data's units.
 
     Attributes:
-        rows: how many.
-        evaluated_against: which rows.
-        log_prob: their mean.
-        standard_error: of the mean.
+        rows: number of rows.
+        evaluated_against: name of these rows, such as "held-out rows".
+        log_prob: mean log-likelihood.
+        standard_error: standard error of the mean.
     """
 
     rows: int
@@ -267,21 +267,23 @@ class HeldOutScore:
 
     def __str__(self) -> str:
         return (
-            f"mean log p given what was observed, of {self.rows:,} of {self.evaluated_against}: {self.log_prob:.4f} ± "
-            f"{self.standard_error:.2g} nats"
+            f"mean log-likelihood given the observations, {self.rows:,} of {self.evaluated_against}: "
+            f"{self.log_prob:.4f} ± {self.standard_error:.2g} nats per row"
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the fields as a dict for JSON."""
         return asdict(self)
 
 
 def held_out_score(model: PosteriorModel, origin: Source[Table]) -> HeldOutScore:
-    """Score the held-out rows of a source, or its training rows where none are held out."""
+    """Score the held-out rows of a source, or its training rows if none are held out."""
     rows = origin.training if origin.held_out is None else origin.held_out
     rows = rows.take(np.arange(min(len(rows), SCORED)))
     if rows.given is None:
-        raise DataError(f"{origin.name} has no columns {', '.join(model.columns)} are given. Name them: data.given.")
+        raise DataError(
+            f"{origin.name}: expected observed columns for {', '.join(model.columns)}. Name them: data.given."
+        )
     log_prob = model.score_samples(rows.x, given=rows.given.x, label=rows.labels)
     error = float(log_prob.std() / np.sqrt(len(log_prob)))
     return HeldOutScore(len(log_prob), origin.evaluated_against, float(log_prob.mean()), error)

@@ -1,4 +1,4 @@
-"""What a model answers, how good it is, and what it looks like.
+"""Commands that use, evaluate and plot a trained model.
 
 `motes sample`, `motes score`, `motes impute`, `motes predict`; `motes evaluate`, `motes diagnose`, `motes plot`.
 """
@@ -43,12 +43,12 @@ def sample(
     seed: options.Seed = 0,
     quiet: options.Quiet = False,
 ) -> int:
-    """Draw new rows from a model: under conditions, of a class, or any.
+    """Draw synthetic rows from a model, also under conditions or from one class.
 
     Args:
-        n: How many rows.
-        exact: Of a table: weigh rows under conditions by the model's own order of its columns.
-        placeholders: Of a table: fill columns that are set aside, such as ids and names, with placeholders.
+        n: Number of rows.
+        exact: Tables only: correct rows under conditions by importance weights, in the model's fixed order of columns.
+        placeholders: Tables only: fill columns that are set aside, such as ids and names, with placeholders.
     """
     start_jax()
     from motes.cli.answers import types_of, write_samples
@@ -72,10 +72,10 @@ def sample(
 
 
 def _say_known(found: "Evidence", given: Sequence[str], n: int) -> None:
-    """How probable the conditions are, and what the rows under them are worth."""
+    """Print the probability of the conditions and the effective sample size of the rows."""
     worth = f"{n:,} rows are worth {found.effective:,.0f} independent ones (effective sample size)."
     if found.log_prob is not None:
-        density = f"a density, of {', '.join(found.density)}" if found.density else ""
+        density = f"a density of {', '.join(found.density)}" if found.density else ""
         message = density or f"probability {min(exp(found.log_prob), 1.0):.4g}"
         note(f"log p({', '.join(given)}) = {found.log_prob:.4f} nats: {message}. The {worth}")
     elif found.effective < n:
@@ -85,7 +85,7 @@ def _say_known(found: "Evidence", given: Sequence[str], n: int) -> None:
 
 
 def _written(out: Path | None) -> "AbstractContextManager[Write]":
-    """Rows to a file, or to standard output as CSV."""
+    """Return a writer of rows to a file, or to standard output as CSV."""
     from motes.data.files import text_to, writing
 
     return writing(out) if out is not None else nullcontext(text_to(sys.stdout))
@@ -97,17 +97,17 @@ def impute(
     file: options.Data,
     /,
     *,
-    out: Annotated[Path, Parameter(help=f"A {options.FILES} for the whole rows.")],
+    out: Annotated[Path, Parameter(help=f"A {options.FILES} for the completed rows.")],
     overwrite: options.Replace = False,
     draws: options.Whole = 1,
     seed: options.Seed = 0,
     text: options.Text = TextOptions(),
     quiet: options.Quiet = False,
 ) -> int:
-    """Fill in the missing (empty) entries of a table, each with a draw given the observed entries of its row.
+    """Fill in missing (empty) entries, each drawn given the observed entries of its row.
 
     Args:
-        draws: Fill in as often; a column 'draw' then counts them.
+        draws: Number of completed tables, numbered in a column 'draw' if more than one.
     """
     start_jax()
     from motes.cli.answers import impute_file, types_of
@@ -135,12 +135,12 @@ def predict(
     text: options.Text = TextOptions(),
     quiet: options.Quiet = False,
 ) -> int:
-    """One column of a table given the others of each row: probabilities of labels, mean and quantiles of numbers.
+    """Predict one column of a table from the others: class probabilities, or mean and quantiles.
 
     Args:
         column: The column to predict from the others; FILE need not have it.
-        quantile: Of a number or a date: a share; 0.05, 0.5, 0.95 if left out. Repeatable.
-        draws: Of a number or a date: draws for each row; 256 if left out.
+        quantile: For numbers and dates: a quantile level (default: 0.05, 0.5 and 0.95). Repeatable.
+        draws: For numbers and dates: draws per row (default: 256).
     """
     start_jax()
     from motes.cli.answers import predict_file
@@ -150,7 +150,7 @@ def predict(
     trained = load_model(model, text, file)
     if trained.kind != "table":
         raise UsageError(
-            f"got '{model}', a model of {trained.about}; expected one of a table, for `motes predict`. Give another."
+            f"got '{model}', a model of {trained.about}; `motes predict` needs a model of a table. Give another."
         )
     count, ignored = predict_file(
         trained, str(file), column, _written(out), quantiles=quantile or QUANTILES,
@@ -159,14 +159,14 @@ def predict(
     if out is not None:
         print(f"'{column}' predicted in {count:,} rows in {out}")
     if ignored:
-        note(f"warning: {ignored:,} impossible entries, which training could not have held, count as not observed.")
+        note(f"warning: {ignored:,} impossible entries, such as unseen labels, were treated as not observed.")
     return 0
 
 
 @app.command
 def score(
     model: options.Run,
-    source: Annotated[str, Parameter(help=f"A {options.TABLE}; for points also a shape, which is drawn afresh.")],
+    source: Annotated[str, Parameter(help=f"A {options.TABLE}; for points also a shape, sampled afresh.")],
     /,
     *,
     out: Path,
@@ -177,12 +177,12 @@ def score(
     text: options.Text = TextOptions(),
     quiet: options.Quiet = False,
 ) -> int:
-    """How likely a model finds rows: the log-likelihood of each, in nats.
+    """Write the log-likelihood of each row of a file, in nats.
 
     Args:
         out: A .csv, .tsv, .parquet, .npy or .npz file for each row's log-likelihood.
-        orders: Of a table: average p over so many orders of the columns; a column 'spread' shows the difference.
-        smooth: Of a table: a small probability, not 0, for what the training could not have held.
+        orders: Tables only: average p over this many orders of the columns; adds a column 'spread'.
+        smooth: Tables only: give impossible entries, such as unseen labels, a small probability instead of 0.
     """
     start_jax()
     from motes.cli.answers import score_file
@@ -206,7 +206,7 @@ def _say_point_scores(found: "Likelihood", out: Path) -> None:
     write_frame(out, as_frame({"log_prob": found.log_prob}))
     print(f"{_mean(found.log_prob)}, {len(found.log_prob):,} rows in {out}")
     if lost := int((~(found.error <= 0.01)).sum()):
-        note(f"warning: {lost:,} rows are not exact to 0.01 nats: too far from all data.")
+        note(f"warning: {lost:,} rows are too far from the data to be exact to 0.01 nats.")
 
 
 def _say_table_scores(found: "RowLikelihood", out: Path, orders: int, smooth: bool, rows: int) -> None:
@@ -225,18 +225,18 @@ def _say_table_scores(found: "RowLikelihood", out: Path, orders: int, smooth: bo
         print(f"no row has a likelihood above 0; {len(possible):,} rows in {out}")
     if entries := int(found.impossible.sum()):
         count, mass = int((found.impossible > 0).sum()), f"each has the mass 1 / {rows + 1:,}"
-        what = mass if smooth else "log p = -inf there; --smooth gives each a small mass"
-        note(f"warning: {entries:,} impossible entries in {count:,} rows, which training could not have held: {what}.")
+        what = mass if smooth else "log p = -inf; --smooth gives each a small mass"
+        note(f"warning: {entries:,} impossible entries in {count:,} rows, such as unseen labels: {what}.")
 
 
 def _mean(log_prob: "NDArray[np.float64]") -> str:
-    """With its standard error, which one row does not have."""
+    """Describe the mean, with its standard error if there are several rows."""
     n = len(log_prob)
     error = f" ± {log_prob.std(ddof=1) / n**0.5:.4f}" if n > 1 else ""
     return f"mean log-likelihood {log_prob.mean():.4f}{error} nats per row"
 
 
-# --- how good it is, and what it looks like ---------------------------------------------------------------------------
+# --- evaluation, diagnosis and figures --------------------------------------------------------------------------------
 
 
 @app.command
@@ -257,15 +257,15 @@ def evaluate(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Measure how far a model's samples are from real rows, each number beside that of two real draws.
+    """Compare a model's samples with real rows; each metric has its reference value.
 
     Args:
-        n: Samples, and real points, at most.
-        target: Of a table: a column that is predicted from the others, after training on synthetic and on real rows.
-        report: An .html file for the whole report.
-        show_rows: Of a table: show real rows in the report; none are shown otherwise.
-        out: Folder for figures; none if left out.
-        overwrite: Replace the figures of an evaluation there.
+        n: Maximum number of samples, and of real points.
+        target: Tables only: a column to predict from the others, after training on synthetic and on real rows.
+        report: An .html file for the full report.
+        show_rows: Tables only: show real rows in the report.
+        out: Folder for figures (default: no figures).
+        overwrite: Replace the figures of an earlier evaluation in the folder.
     """
     start_jax()
     from motes.cli.figures import draw_evaluation
@@ -274,7 +274,7 @@ def evaluate(
     from motes.plots.report import check_page
 
     if show_rows and report is None:
-        raise UsageError("--show-rows is about the report; say where to write it with --report FILE.html.")
+        raise UsageError("--show-rows needs a report: --report FILE.html.")
     reporter = Reporter(quiet)
     trained = load_model(model, text, source)
     if report is not None:
@@ -294,7 +294,7 @@ def evaluate(
         for path in paths:
             reporter.say(str(path))
         if not paths:
-            note("no figures: they are of points of the plane, and of tables. --report has the columns.")
+            note("no figures: only points with two columns and tables have them. --report shows the columns.")
     return 0
 
 
@@ -314,24 +314,24 @@ def diagnose(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Find out what is wrong with a model and how to fix it.
+    """List a model's problems, with the option that fixes each.
 
-    Of points: where the error of the samples comes from. Of a table: what the model knows of each column.
+    For points, also the sources of the sampling error; for a table, what the model learned about each column.
 
     Args:
-        n: Of points: samples, and real points, at most; 8192 if left out.
-        out: Folder for figures and numbers; none if left out.
-        overwrite: Replace the diagnosis that is in the folder.
-        t: Of points: the time of the score figure; the worst one if left out.
+        n: Points only: maximum number of samples, and of real points (default: 8192).
+        out: Folder for figures and numbers (default: none are written).
+        overwrite: Replace an earlier diagnosis in the folder.
+        t: Points only: the time of the score figure (default: the worst one).
     """
     start_jax()
     from motes.cli.figures import keep_diagnosis
     from motes.cli.folders import DIAGNOSIS, refuse_files
 
     if t is not None and not 0 < t <= 1:
-        raise UsageError(f"--t {t:g}; expected a time above 0 (data), up to 1 (noise).")
+        raise UsageError(f"got --t {t:g}; expected a time above 0 (data), up to 1 (noise).")
     if t is not None and out is None:
-        raise UsageError("--t is the time of a figure; say where to draw it with --out FOLDER.")
+        raise UsageError("--t is the time of a figure, which needs --out FOLDER.")
     if out is not None and not overwrite:
         refuse_files(out, DIAGNOSIS)
     reporter = Reporter(quiet)
@@ -343,7 +343,7 @@ def diagnose(
             found = trained.diagnose(source, seed=seed, on_progress=count, **extra)
     else:
         of_table = trained.kind == "table"
-        reporter.say("scoring rows that the model has not seen" if of_table else "drawing the posterior of each row")
+        reporter.say("scoring held-out rows" if of_table else "drawing the posterior of each row")
         found = trained.diagnose(source, seed=seed, **extra)
     print_result(found, json)
     if out is not None:
@@ -367,13 +367,15 @@ def plot(
     text: options.Text = TextOptions(),
     quiet: options.Quiet = False,
 ) -> int:
-    """Draw the pictures of a model; of points also the animation, and given observations one of draws in pairs.
+    """Draw the figures of a model; for points also the animation.
+
+    For a posterior, draw its columns in pairs given an observation (--given).
 
     Args:
-        source: The data; what it was trained on if left out.
-        out: Folder of the pictures; that of the model if left out.
-        overwrite: Replace the pictures of another model there.
-        video: Of points: an MP4 instead of a GIF (pip install imageio-ffmpeg).
+        source: The data (default: the training data).
+        out: Folder for the figures (default: the model's folder).
+        overwrite: Replace the figures of another model in the folder.
+        video: Points only: write an MP4 instead of a GIF (pip install imageio-ffmpeg).
     """
     start_jax()
     from motes.cli.condition_words import conditions
@@ -382,7 +384,9 @@ def plot(
     from motes.evaluation.sources import source_of
 
     if video and find_spec("imageio_ffmpeg") is None:
-        raise UsageError("--video needs imageio-ffmpeg: pip install imageio-ffmpeg. Without --video it is a GIF.")
+        raise UsageError(
+            "--video needs imageio-ffmpeg: pip install imageio-ffmpeg. Without --video, motes writes a GIF."
+        )
     trained = load_model(model, text, source)
     home = model if model.is_dir() else model.parent
     folder = out or home
@@ -393,7 +397,7 @@ def plot(
     if trained.kind == "posterior":
         if source is not None or video:
             what = f"the data '{source}'" if source is not None else "--video"
-            raise UsageError(f"got {what}; expected --given alone: the picture is of draws given one observation.")
+            raise UsageError(f"got {what}; expected --given alone: the figure shows draws given one observation.")
         paths = draw_posterior(trained, conditions(given, trained), folder, Reporter(quiet), **extra)
     elif given:
         raise UsageError(

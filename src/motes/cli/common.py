@@ -1,4 +1,4 @@
-"""What commands share: the application, output, misuse and signals."""
+"""Parts shared by all commands: the application, output, usage errors and signals."""
 
 import errno
 import json
@@ -30,9 +30,8 @@ from motes.text_options import TextOptions
 app = App(
     name="motes",
     help="Diffusion models for points and tables: train one in seconds, watch it work, sample it.",
-    help_epilogue="Exit codes: 0 done, 1 failed or output lost, 2 misuse, 130 interrupted, 143 ended by "
-    "SIGTERM. `--debug` shows where an error came from. `--import FILE.py` runs a file that registers classes of your "
-    "own for recipes.",
+    help_epilogue="Exit codes: 0 done, 1 failed or output lost, 2 wrong usage, 130 Ctrl-C, 143 SIGTERM. `--debug` "
+    "shows the traceback of an error. `--import FILE.py` runs a file that registers your own classes for recipes.",
     version=lambda: f"motes {version('motes')}",
     version_flags=["--version"],
     help_flags=["--help", "-h"],
@@ -43,14 +42,14 @@ app = App(
 
 
 def whole(type_: object, tokens: Any) -> int:
-    """A whole number, such as 1000000 or 1e6; 1.5 is none."""
+    """Parse a whole number, such as 1000000 or 1e6, but not 1.5."""
     text = tokens[0].value
     try:
         return int(text)
     except ValueError:
         pass
     try:
-        number = Decimal(text)  # of which 1e23 is the whole number that it says
+        number = Decimal(text)  # exact also for 1e23
         if number == number.to_integral_value() and number.adjusted() < DIGITS:
             return int(number)
     except InvalidOperation:
@@ -58,20 +57,20 @@ def whole(type_: object, tokens: Any) -> int:
     raise ValueError(f"got {text}; expected a whole number.")
 
 
-DIGITS = 20  # of a whole number: more than any option has
+DIGITS = 20  # at most in a whole number: more than any option needs
 
 
 def check_rows_out(out: Path | None, overwrite: bool, types: Mapping[str, Any] | None = None) -> None:
-    """Refuse a file that rows cannot be written to, before the work.
+    """Check, before the work, that rows can be written to a file.
 
     Args:
         out: the file; None: standard output.
-        overwrite: whether it may be there already.
-        types: of the columns, where they are known; see `check_writable`.
+        overwrite: whether the file may already exist.
+        types: types of the columns, if known; see `check_writable`.
 
     Raises:
-        UsageError: no such folder, a folder, a file that nobody asked to replace, or a kind of file that is not
-            written.
+        UsageError: if the folder does not exist, `out` is a folder, the file exists and `overwrite` is False, or its
+            format cannot be written.
     """
     from motes.data.files import check_writable
 
@@ -83,19 +82,18 @@ def check_rows_out(out: Path | None, overwrite: bool, types: Mapping[str, Any] |
     if out.is_dir():
         raise UsageError(f"'{out}' is a folder; expected the name of a file.")
     if out.exists() and not overwrite:
-        raise UsageError(f"'{out}' is there already. Choose another --out, or replace it with --overwrite.")
+        raise UsageError(f"'{out}' exists already. Choose another --out, or replace it with --overwrite.")
 
 
 def refuse_others(model: Any, *, points: Mapping[str, object], tables: Mapping[str, object]) -> None:
-    """Refuse options that models of the other kind have.
+    """Refuse options for the other kind of model.
 
     Args:
-        model: of points or of a table.
-        points, tables: names of the options of either kind, and what was given of each: None, False or nothing where
-            nothing was.
+        model: model of points or of a table.
+        points, tables: option -> given value for each kind; None, False or empty if it was not given.
 
     Raises:
-        UsageError: one was given; it names the first.
+        UsageError: if such an option was given; the message names the first.
     """
     mine, other, options = ("tables", "points", points) if model.kind == "table" else ("points", "tables", tables)
     for name, value in options.items():
@@ -104,11 +102,11 @@ def refuse_others(model: Any, *, points: Mapping[str, object], tables: Mapping[s
 
 
 def load_model(path: Path, text: TextOptions = TextOptions(), source: str | Path | None = None) -> Any:
-    """Load the model of a run, which reads files as in its training, but for the options given for this `source`.
+    """Load the model of a run. It reads files as during training, except for the options given for this `source`.
 
     Raises:
-        UsageError: options for what is no text file, or there is no such model.
-        ModelFileError: no model.
+        UsageError: for text options if the source is not a text file, or if there is no such model.
+        ModelFileError: if the file is not a model.
     """
     from motes.loading import load
 
@@ -123,7 +121,7 @@ def note(text: str) -> None:
 
 
 def start_jax() -> None:
-    """Keep compiled programs from one command to the next; a cache that cannot be used does no harm."""
+    """Cache compiled programs between commands; a cache that cannot be used is ignored."""
     import warnings
 
     from platformdirs import user_cache_dir
@@ -135,37 +133,37 @@ def start_jax() -> None:
 
 
 def print_result(result: Any, as_json: bool) -> None:
-    """Print what a model was found to be, in words or as JSON."""
+    """Print a result in words or as JSON."""
     print(json.dumps(result.to_dict(), indent=2) if as_json else result)
 
 
-# --- Standard output, of which no line is lost without an error -----------------------------------------------------
+# --- Standard output: no line is lost without an error --------------------------------------------------------------
 
 
 NAME = "standard output"
 
 
 class StandardOutput:
-    """Standard output, whose errors name it.
+    """Standard output with errors that name it.
 
     Args:
-        stream: to write to; None where the shell has closed it.
+        stream: stream to write to; None if the shell has closed it.
     """
 
     def __init__(self, stream: TextIO | None):
         self.closed_by_shell = stream is None
-        # Something has to be in its place, or the next file that is opened would be.
+        # Keep its file descriptor occupied; otherwise the next file that is opened would get it.
         self.stream = open(os.devnull, "w") if stream is None else stream  # noqa: SIM115
 
     def write(self, text: str) -> int:
-        """Write, or raise an OSError with a name."""
+        """Write, or raise an OSError that names standard output."""
         if self.closed_by_shell:
             raise OSError(errno.EBADF, "it is closed", NAME)
         with _named():
             return self.stream.write(text)
 
     def flush(self) -> None:
-        """Flush, or raise an OSError with a name."""
+        """Flush, or raise an OSError that names standard output."""
         with _named():
             self.stream.flush()
 
@@ -182,11 +180,11 @@ def _named() -> Iterator[None]:
         raise
 
 
-# --- What the parser of the command line finds wrong, as all errors: what it got, what was expected, what to do -----
+# --- Errors of the parser in the form of all errors: what was given, what was expected, what to do ------------------
 
 
 def misuse(error: CycloptsError) -> str:
-    """The sentences for an error of the parser."""
+    """Return the message for an error of the parser."""
     commands = " ".join(("motes", *(error.command_chain or ())))
     help_ = f"See `{commands} --help`."
     match error:
@@ -204,21 +202,19 @@ def misuse(error: CycloptsError) -> str:
         case UnknownOptionError():
             got = error.token.keyword or error.token.value
             if got == "-":
-                return (
-                    f"got '-'; expected a file: no data is read from standard input. Save it as a .csv first. {help_}"
-                )
+                return f"got '-'; expected a file: standard input is not read. Save the data as a .csv first. {help_}"
             names = sorted({name for one in error.argument_collection for name in one.names if name.startswith("--")})
             if "--recipe" in names and (settings := _settings(got)):
                 say = " or ".join(f"--set {setting}=..." for setting in settings)
                 return f"unknown option '{got}': it is a value of the recipe. Use {say}. {help_}"
             return f"{unknown('option', got, names)} {help_}"
         case UnusedCliTokensError(unused_tokens=[got, *_]):
-            return f"got '{got}', which is one word too many; expected options after the last file or name. {help_}"
+            return f"got '{got}', one word too many; expected only options after the last file or name. {help_}"
     return f"{str(error).removeprefix('Invalid value for ')} {help_}"
 
 
 def _settings(option: str) -> list[str]:
-    """The values of recipes, as section.key, that are called like an option."""
+    """Return the recipe keys, as section.key, with the same name as an option."""
     from motes.recipes import load_recipe
     from motes.training.recipe import keys_of
 
@@ -228,20 +224,20 @@ def _settings(option: str) -> list[str]:
     return [f"{section}.{key}" for section in sorted(found, key=lambda one: one not in ("training", "table"))]
 
 
-# --- What Ctrl-C and SIGTERM do to a command that has something to keep ---------------------------------------------
+# --- Ctrl-C and SIGTERM in commands that have something to save -----------------------------------------------------
 
 
 SHOW_CURSOR = "\x1b[?25h"
-LONGEST = 4.5  # seconds from SIGTERM to the end: who sends it soon sends SIGKILL
+LONGEST = 4.5  # seconds from SIGTERM to the end: SIGKILL often follows soon
 
 
 @contextmanager
 def ending_whole() -> Iterator[None]:
-    """SIGTERM raises `Terminated`, at the latest a few seconds later; a second Ctrl-C ends the process at once.
+    """Make SIGTERM raise `Terminated`, within a few seconds, and a second Ctrl-C end the process at once.
 
-    A training keeps the first of either until the steps under way are done (`learning.resuming.interruptible`).
+    During training, the first signal waits until the steps under way are done (`learning.resuming.interruptible`).
     Python runs its own handlers between two of its instructions, which may be many seconds apart while a program is
-    compiled. So there is a thread that the system tells of signals. What is on the disk is whole at any moment.
+    compiled. So a thread reads the signals from a pipe. The files on disk are complete at any moment.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # signals only ever reach the main thread
@@ -260,10 +256,10 @@ def ending_whole() -> Iterator[None]:
 
 @contextmanager
 def terminated_by_sigterm() -> Iterator[None]:
-    """SIGTERM raises `Terminated`, for what ends soon on its own once it is asked, as a server does."""
+    """Make SIGTERM raise `Terminated`, for commands that then end soon on their own, such as a server."""
     before = signal.getsignal(signal.SIGTERM)
     if before is not signal.SIG_DFL or threading.current_thread() is not threading.main_thread():
-        yield  # who ignores it has his reasons
+        yield  # if a handler is set or the signal is ignored, leave it so
         return
     signal.signal(signal.SIGTERM, _terminated)
     try:
@@ -274,10 +270,10 @@ def terminated_by_sigterm() -> Iterator[None]:
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Ctrl-C waits until modules are loaded: in the midst of loading, JAX's library would abort the process.
+    """Delay Ctrl-C until modules are loaded: while JAX's library is loading, it would abort the process.
 
     Raises:
-        KeyboardInterrupt: at the end, where it was pressed meanwhile.
+        KeyboardInterrupt: at the end, if Ctrl-C was pressed meanwhile.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -297,7 +293,7 @@ def _terminated(number: int, frame: object) -> None:
 
 
 def _watch(read: int) -> None:
-    """Read the numbers of signals from a pipe, until it is closed."""
+    """Read signal numbers from a pipe until it is closed."""
     interrupts = 0
     while numbers := os.read(read, 64):
         interrupts += numbers.count(signal.SIGINT)
@@ -311,7 +307,7 @@ def _watch(read: int) -> None:
 
 
 def _leave(code: int) -> None:
-    """End the process, whatever its main thread does."""
+    """End the process even if its main thread is busy."""
     if sys.stderr.isatty():
         sys.stderr.write(SHOW_CURSOR)  # a progress bar has hidden it
         sys.stderr.flush()

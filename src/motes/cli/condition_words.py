@@ -1,8 +1,8 @@
-"""Conditions as words of a command line -> what the `sample` of a model takes.
+"""Parses conditions of the command line into the conditions of a model's `sample`.
 
     age=40    city=Graz,Wien    price=10..500    price=..500    city!=Graz    age=    age!=
 
-A word that is a label as a whole is that label, whatever dots and commas are in it.
+A text that equals a label is that label, even if it contains dots or commas.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,17 +17,17 @@ from motes.errors import MotesError, UsageError, unknown
 from motes.tables import Among, Between, Missing, Not, NotMissing, Schema
 from motes.tables.draws import conditions_of
 
-LISTED = 20  # labels; a message lists no more
+LISTED = 20  # labels that a message lists, at most
 EXPECTED = "expected COLUMN=VALUE, COLUMN=ONE,ANOTHER, COLUMN=LOW..HIGH, COLUMN!=VALUE, or COLUMN= for a missing entry"
 
-Labels = Mapping[str, Any]  # as text -> as its column holds it
+Labels = Mapping[str, Any]  # label as text -> label as stored in its column
 
 
 def conditions(words: Sequence[str], model: Any) -> dict[str, Any]:
-    """Column -> condition of what was typed as --given, each checked against its column.
+    """Parse the values of --given into a dict of column -> condition, each checked against its column.
 
     Raises:
-        UsageError: no "=", a column that there is not, or one twice; what its column cannot hold.
+        UsageError: if "=" is missing, a column is unknown or given twice, or a value is impossible in its column.
     """
     if model.kind == "table":
         return table_conditions(words, model.schema)
@@ -36,10 +36,10 @@ def conditions(words: Sequence[str], model: Any) -> dict[str, Any]:
 
 
 def table_conditions(words: Sequence[str], schema: Schema) -> dict[str, Any]:
-    """column -> condition, each checked against its column.
+    """Parse conditions on a table into a dict of column -> condition, each checked against its column.
 
     Raises:
-        UsageError: no "=", a column that there is not, or one twice; what its column cannot hold.
+        UsageError: if "=" is missing, a column is unknown or given twice, or a value is impossible in its column.
 
     Example:
         >>> schema = Schema.fit([[17, "S"], [35, "M"], [41, "M"]])
@@ -61,12 +61,12 @@ def table_conditions(words: Sequence[str], schema: Schema) -> dict[str, Any]:
 
 
 def point_conditions(words: Sequence[str], columns: Sequence[str], *, observed: bool = False) -> dict[str, Any]:
-    """column -> a number, or (low, high), one of which may be None.
+    """Parse conditions on points into a dict of column -> number, or (low, high), one of them None for an open end.
 
-    Of what was `observed` an empty entry is NaN, and there are no intervals.
+    If the columns are `observed`, an empty entry is NaN, and intervals are refused.
 
     Raises:
-        UsageError: anything else.
+        UsageError: for any other condition.
     """
     made: dict[str, Any] = {}
     for word, name, negated, text in _divided(words, columns):
@@ -74,43 +74,41 @@ def point_conditions(words: Sequence[str], columns: Sequence[str], *, observed: 
             made[name] = np.nan
             continue
         if negated or not text or "," in text:
-            raise UsageError(
-                f"--given {word}: expected COLUMN=NUMBER or COLUMN=LOW..HIGH, as this is a model of points."
-            )
+            raise UsageError(f"--given {word}: expected COLUMN=NUMBER or COLUMN=LOW..HIGH for a model of points.")
         try:
             made[name] = _number_or_interval(text, name)
         except UsageError as error:
             raise UsageError(f"--given {word}: {error}") from None
         if observed and isinstance(made[name], tuple):
-            raise UsageError(f"--given {name}: got an interval; expected the number that was observed, as {name}=0.5.")
+            raise UsageError(f"--given {name}: got an interval; expected the observed number, such as {name}=0.5.")
     return made
 
 
 def observations(words: Sequence[str], path: Path, model: Any) -> Frame:
-    """The rows of a file, each an observation, as a model of points takes them that is asked given one.
+    """Read a file of observations, one per row, for a posterior model.
 
     Raises:
-        UsageError: `words` of --given beside them, a model that is asked given nothing, or no such file.
-        DataError: a file that cannot be used.
+        UsageError: if `words` of --given are given too, if the model has no observed columns, or if there is no such
+            file.
+        DataError: if the file cannot be used.
     """
     if words:
         raise UsageError(
-            f"got --given {words[0]} and --iid {path}; expected one of both. Put the observations in a file."
+            f"got --given {words[0]} and --iid {path}; expected one of them. Put all observations into the file."
         )
     if model.kind != "posterior":
         raise UsageError(
-            f"--iid {path}: this model is conditioned on nothing. Train one with --given-columns, which names what is "
-            "observed."
+            f"--iid {path}: this model has no observed columns. Train one with --given-columns, which names them."
         )
     frame = read_frame(path, model.recipe.text.fitting(str(path)))
     return frame.select([name for name in frame.names if name in model.context.columns])
 
 
 def _divided(words: Sequence[str], columns: Sequence[str]) -> Iterator[tuple[str, str, bool, str]]:
-    """Each word with its column, whether "!=" was said, and the rest. A name may hold these signs itself.
+    """Yield each word, its column, whether its sign is "!=", and its value. Column names may contain these signs.
 
     Raises:
-        UsageError: no "=", a column that there is not, or one twice.
+        UsageError: if "=" is missing, or a column is unknown or given twice.
     """
     longest, seen = sorted(columns, key=len, reverse=True), set()
     for word in words:
@@ -118,10 +116,10 @@ def _divided(words: Sequence[str], columns: Sequence[str]) -> Iterator[tuple[str
         name, sign = next(signs, ("", ""))
         if not sign:
             typed, equals, _ = word.partition("=")
-            wrong = unknown("column", typed.removesuffix("!"), columns) if equals else f"{EXPECTED}; such as age=40."
+            wrong = unknown("column", typed.removesuffix("!"), columns) if equals else f"{EXPECTED}, such as age=40."
             raise UsageError(f"--given {word}: {wrong}")
         if name in seen:
-            raise UsageError(f"--given {word}: column '{name}' is given twice. Give one condition for each column.")
+            raise UsageError(f"--given {word}: column '{name}' is given twice. Give one condition per column.")
         seen.add(name)
         yield word, name, sign == "!=", word[len(name + sign) :]
 
@@ -145,13 +143,13 @@ def _condition(text: str, schema: Schema, name: str) -> Any:
 def _missing(schema: Schema, name: str) -> Missing:
     column = next(column for column in schema.columns if column.name == name)
     if not column.coded and name not in schema.kept:
-        why = "Train without table.missing=ignore to draw them." if column.missing else "None was in the training."
-        raise UsageError(f"missing entries of column '{name}' were not learned, so that none can be requested. {why}")
+        why = "Train without table.missing=ignore to learn them." if column.missing else "The training data had none."
+        raise UsageError(f"missing entries of column '{name}' were not learned, so you cannot request them. {why}")
     return Missing()
 
 
 def _labels(schema: Schema, name: str) -> Labels | None:
-    """The labels of a column of labels; None for numbers and dates."""
+    """Return the labels of a column; None for numbers and dates."""
     if name in schema.kept:
         series = schema.kept[name]
         return {str(label): label for label in series.cells()} if series.type in ("label", "truth") else None
@@ -169,7 +167,7 @@ def _one_label(text: str, labels: Labels) -> Any:
 
 
 def _parts(text: str, labels: Labels) -> list[str]:
-    """The labels between commas; as many parts as are a label together are that label."""
+    """Split a text at its commas; the longest run of parts that forms a label is kept as that label."""
     parts, made = text.split(","), []
     while parts:
         count = next((k for k in range(len(parts), 0, -1) if ",".join(parts[:k]) in labels), 1)
@@ -179,7 +177,7 @@ def _parts(text: str, labels: Labels) -> list[str]:
 
 
 def _split_at_dots(text: str) -> list[tuple[str, str]]:
-    """What is before and after each ".." of a text."""
+    """Return the texts before and after each ".." of a text."""
     places = [place for place, (a, b) in enumerate(pairwise(text)) if a == b == "."]
     return [(text[:place], text[place + 2 :]) for place in places]
 
@@ -201,7 +199,7 @@ def _number_or_interval(text: str, name: str) -> Any:
     if not dots:
         return _number(text, name)
     if not low and not high:
-        raise UsageError(f"expected an end, as in {name}=10.., {name}=..10 or {name}=10..20.")
+        raise UsageError(f"expected at least one end, as in {name}=10.., {name}=..10 or {name}=10..20.")
     return _number(low, name) if low else None, _number(high, name) if high else None
 
 
@@ -212,6 +210,6 @@ def _number(text: str, name: str) -> int | float:
         except ValueError:
             continue
         if not np.isfinite(number):
-            raise UsageError(f"got {text}; expected a finite number. An open end is left out, as in {name}=10..")
+            raise UsageError(f"got {text}; expected a finite number. Omit an open end, as in {name}=10..")
         return number
-    raise UsageError(f"got '{text}'; expected a number, which is what column '{name}' holds.")
+    raise UsageError(f"got '{text}'; expected a number for column '{name}'.")

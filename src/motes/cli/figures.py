@@ -43,22 +43,22 @@ from motes.training import Model, Recipe
 
 Array = NDArray[np.float64]
 
-DRAWS = 5000  # of a posterior
+DRAWS = 5000  # from a posterior
 NAMED = 4  # entries of an observation in the title of a figure
 SNAPSHOT_POINTS = 2_000
-HOLD = 30  # frames that the film rests at either end
-SMOOTHED = 40  # of the windows of a training's history, over one of which the mean of its loss is taken
-CHOSEN = ("network.dropout", "network.scales", "training.target")  # for the data, where a recipe leaves them out
+HOLD = 30  # still frames at either end of the animation
+SMOOTHED = 40  # windows in a training's history over which the loss is averaged
+CHOSEN = ("network.dropout", "network.scales", "training.target")  # chosen from the data if a recipe omits them
 
 
 @dataclass(frozen=True)
 class Album:
-    """A folder of figures that look alike.
+    """A folder of figures with a common style.
 
     Attributes:
-        folder: where they are.
-        drawing: how they look.
-        about: where their rows come from.
+        folder: the folder.
+        drawing: style and format of the figures.
+        about: origin of their rows, for the footnote.
     """
 
     folder: Path
@@ -67,14 +67,14 @@ class Album:
 
     @property
     def look(self) -> plots.Style:
-        """The style of the figures, with axes or without."""
+        """The style of the figures, with or without axes."""
         style, axes = plots.STYLES[self.drawing.style], self.drawing.axes
         return style if axes is None else replace(style, axes=axes)
 
     def save(self, drawn: Figure | Axes, name: str, rows: str = "") -> Path:
-        """Write a figure under a name without its suffix; `rows` says how many rows are on it. Returns the path."""
+        """Write a figure under a name without suffix, with `rows` in its footnote, and return its path."""
         figure = drawn if isinstance(drawn, Figure) else drawn.figure
-        assert isinstance(figure, Figure)  # the axes were made just now
+        assert isinstance(figure, Figure)  # the axes are new
         if self.drawing.size is not None:
             plots.resize(figure, self.drawing.size)
         if self.look.axes:
@@ -86,7 +86,7 @@ class Album:
 
 
 def origin_words(model: Model, seed: int) -> str:
-    """Where the rows of a figure come from: what the model was trained on, by which recipe, and the seed."""
+    """Describe the origin of a figure's rows: the training data, the recipe and the seeds."""
     source = Path(model.source).name if model.source else "rows in memory"
     seeds = f"seed {model.seed}" if model.seed == seed else f"trained with seed {model.seed}, drawn with seed {seed}"
     return f"{source} · {recipe_words(model.recipe)} · {seeds}"
@@ -127,17 +127,17 @@ def draw_run(
     home: Path | None = None,
     video: bool = False,
 ) -> list[Path]:
-    """Write every figure of a model into `out`/figures, and the animation of points beside it; returns their paths.
+    """Write every figure of a model into `out`/figures, and for points the animation into `out`; return the paths.
 
     Args:
-        model: trained.
+        model: trained model.
         origin: real rows.
         out: the folder.
         reporter: shows the progress.
-        drawing: how figures look.
-        seed: of what is drawn for the figures.
-        home: the folder of the run, for what its history and its checkpoint say of the training; `out` if left out.
-        video: an .mp4 instead of a .gif.
+        drawing: style and format of the figures.
+        seed: seed of the samples in the figures.
+        home: the folder of the run, with its history and checkpoints (default: `out`).
+        video: write an .mp4 instead of a .gif.
     """
     begin, home = time.perf_counter(), home or out
     album = Album(out / "figures", drawing, origin_words(model, seed))
@@ -176,15 +176,18 @@ def draw_posterior(
     seed: int,
     home: Path | None = None,
 ) -> list[Path]:
-    """Write the pairs of columns of a model given one observation, and its loss, into `out`/figures; returns the paths.
+    """Write the pairs of columns of a posterior given one observation, and the loss, into `out`/figures.
 
     Args:
-        model: of points that are conditioned on something.
-        given: column -> what was observed.
+        model: posterior model.
+        given: column -> observed value.
         out, reporter, drawing, seed, home: as for `draw_run`.
 
+    Returns:
+        The paths of the figures.
+
     Raises:
-        UsageError: no observation, or other columns.
+        UsageError: if there is no observation, or if it has other columns.
     """
     begin, album = time.perf_counter(), Album(out / "figures", drawing, origin_words(model, seed))
     for warning in model.doubts(given):
@@ -208,10 +211,10 @@ def draw_evaluation(
     drawing: Drawing,
     seed: int,
 ) -> list[Path]:
-    """Write the figures of an evaluation into the folder `out`; returns their paths.
+    """Write the figures of an evaluation into the folder `out`; return their paths.
 
-    Of points of the plane: real and synthetic ones side by side, with the difference of their densities. Of a table:
-    each column, and pairs of them, of rows that are drawn with `seed`.
+    For points with two columns: real and synthetic points side by side, with the difference of their densities. For a
+    table: its columns and pairs of columns, with rows drawn with `seed`.
     """
     folders.make_folder(out)
     album = Album(out, drawing, origin_words(model, seed))
@@ -232,9 +235,9 @@ def keep_diagnosis(
     drawing: Drawing,
     seed: int,
 ) -> list[Path]:
-    """Write the figures and numbers of a diagnosis into the folder `out`; returns their paths.
+    """Write the figures and numbers of a diagnosis into the folder `out`; return their paths.
 
-    `t` is the time of the figure of scores, of points; None takes that of the largest excess loss. `seed` is that of
+    `t` is the time of the score figure for points; None: the time of the largest excess loss. `seed` is the seed of
     the diagnosis.
     """
     folders.make_folder(out)
@@ -255,7 +258,7 @@ def stills(film: Film, x: Array, album: Album, *, seed: int) -> Iterator[Path]:
     """Write the data, the samples, both with their difference, rows of the forward process and the reverse chain."""
     view, x = film.view, x[:, film.view.shown]
     box, count = plots.limits_of(x, robust=0.0, equal=view.columns is None), film.reverse.shape[1]
-    samples = view.model.draw(count, seed=seed)[:, view.shown]  # the film may have come there by other steps
+    samples = view.model.draw(count, seed=seed)[:, view.shown]  # the film may use other steps
     for name, points in (("data", x), ("samples", samples)):
         axes = plots.scatter(points, columns=view.columns, title=name, limits=box, style=album.look)
         yield album.save(axes, name, _points(points))
@@ -268,10 +271,7 @@ def stills(film: Film, x: Array, album: Album, *, seed: int) -> Iterator[Path]:
 
 
 def comparisons(found: PointDetails, album: Album) -> Iterator[Path]:
-    """Write real and synthetic points of the plane side by side, with the difference of their densities.
-
-    Nothing where there are other than two columns.
-    """
+    """Write real and synthetic points side by side with the difference of their densities, if they have two columns."""
     if found.real is None or found.synthetic is None:
         return
     names = tuple(column.name for column in found.columns)
@@ -281,7 +281,7 @@ def comparisons(found: PointDetails, album: Album) -> Iterator[Path]:
 
 
 def loss_figure(history: Sequence[Mapping[str, float]], album: Album) -> Iterator[Path]:
-    """Write the loss of a training by the lines of its history; nothing where there are none."""
+    """Write the loss curve from the lines of a training's history; nothing if there are none."""
     lines = [line for line in history if "loss" in line]
     if not lines:
         return
@@ -306,7 +306,7 @@ def loss_figure(history: Sequence[Mapping[str, float]], album: Album) -> Iterato
 
 
 def snapshots(film: Film, shots: Sequence[tuple[int, Denoiser]], album: Album, *, seed: int) -> Iterator[Path]:
-    """Write the reverse chain at each snapshot of a training, by step and denoiser; nothing where there are none."""
+    """Write the reverse chain at each snapshot (step, denoiser) of a training; nothing if there are none."""
     if not shots:
         return
     view = ModelView(film.view.model, [film.view.places[i] for i in film.panels], film.view.grid)
@@ -320,7 +320,7 @@ def _points(x: Array) -> str:
 
 
 def animate(film: Film, path: Path, *, style: plots.Style, on_progress: OnProgress = silent) -> None:
-    """Write forward then reverse as a `.gif` or `.mp4`."""
+    """Write the forward and then the reverse process as a `.gif` or `.mp4`."""
 
     def counted_frames() -> Iterator[NDArray[np.uint8]]:
         frames = plots.frames(
@@ -337,27 +337,27 @@ def animate(film: Film, path: Path, *, style: plots.Style, on_progress: OnProgre
             on_progress(Progress(number, 2 * (len(film.view.places) + HOLD)))
 
     with warnings.catch_warnings():
-        # JAX warns of any fork; the one that starts the video's encoder runs nothing of JAX.
+        # JAX warns about every fork; the video encoder's process does not use JAX.
         warnings.filterwarnings("ignore", message=".*os.fork.*", category=RuntimeWarning)
         plots.save_animation(counted_frames(), path)
 
 
-# --- The figures of a model of a table: distributions of its columns, and pairs of those that belong together -------
+# --- The figures of a model of a table: the distributions of its columns, and pairs of associated columns -----------
 
 
-ROWS = 2000  # synthetic and real rows of a figure, at most
-SHOWN = 5  # columns of the matrix of pairs
-LEVELS = 20  # labels of a column between which associations are taken
+ROWS = 2000  # maximum number of synthetic, and of real, rows in a figure
+SHOWN = 5  # columns in the matrix of pairs
+LEVELS = 20  # labels of a column in the associations; rarer ones are merged
 
 
 def table_figures(model: TableModel, origin: Source[Frame], album: Album, *, seed: int) -> Iterator[Path]:
-    """Write the figures of a table: its columns, and pairs of them.
+    """Write the figures of a table: its columns and pairs of columns.
 
     Args:
-        model: trained.
-        origin: real rows, to be drawn beside the synthetic ones.
-        album: of the figures.
-        seed: of the synthetic rows and of the choice of real ones.
+        model: trained model.
+        origin: real rows, drawn next to the synthetic ones.
+        album: folder and style of the figures.
+        seed: seed of the synthetic rows and of the choice of real ones.
     """
     real = model.schema.contents(origin.training)
     real = real.take(np.sort(np.random.default_rng([seed, 271828]).permutation(len(real))[:ROWS]))
@@ -373,7 +373,7 @@ def table_figures(model: TableModel, origin: Source[Frame], album: Album, *, see
 
 
 def linked_columns(model: TableModel, rows: Frame) -> list[str]:
-    """Up to five columns: those that are most strongly associated with one another, in the order of the table."""
+    """Return up to five columns with the strongest associations between them, in the order of the table."""
     view = view_of(model.schema, {"real": rows})
     merged, levels = view.merged(LEVELS)
     found = np.nan_to_num(np.abs(associations(merged["real"], view.discrete, levels)))
@@ -385,29 +385,29 @@ def linked_columns(model: TableModel, rows: Frame) -> list[str]:
 
 
 def _next(found: NDArray[np.float64], chosen: list[int]) -> int:
-    """The column with the strongest association: with any at first, then with a chosen one."""
+    """Return the column with the strongest association: first with any other, then with a chosen one."""
     strength = found.max(axis=1) if not chosen else found[:, chosen].max(axis=1)
     strength[chosen] = -1.0
     return int(strength.argmax())
 
 
-# --- The figures of a diagnosis: what was found out is evaluated on grids here, and shown by `motes.plots` ----------
+# --- The figures of a diagnosis: scores and densities are computed on grids here, and drawn by `motes.plots` --------
 #
-# Points of the plane are shown in the data's units, u, and where a schedule lets x_t grow, after division by
-# sqrt(alpha_t^2 + sigma_t^2). Scores and densities are those of the points as shown: grad log q(u) and log q(u).
+# Points are shown in the data's units, u, and if the schedule lets x_t grow, divided by sqrt(alpha_t^2 + sigma_t^2).
+# Scores and densities refer to the points as shown: grad log q(u) and log q(u).
 
 
-GRID = 128  # cells of a side
-DEEP = 15.0  # nats below the densest place of slightly blurred data, where the density of a model is taken
-SURE = 1.0  # nats of error up to which it is drawn
-NOISES = (0.0, 0.1, 0.4, 1.5)  # levels of the density maps, in standard deviations of the data
-FLOOR = 7.0  # nats below the highest density, where the maps of densities end
-WIDER = 1.05  # than what the points reach, which a density at the floor of its map reaches too
-BACKDROP = 1500  # points by which the box of a figure is chosen
+GRID = 128  # cells per side
+DEEP = 15.0  # nats below the maximum density of slightly blurred data, within which the model's density is computed
+SURE = 1.0  # nats of error up to which the model's density is drawn
+NOISES = (0.0, 0.1, 0.4, 1.5)  # noise levels of the density maps, in standard deviations of the data
+FLOOR = 7.0  # nats below the maximum, at which the density maps end
+WIDER = 1.05  # factor by which the box exceeds the range of the points, so that densities above FLOOR fit in
+BACKDROP = 1500  # points from which the box of a figure is chosen
 
 
 def gains_figure(found: TableDiagnosis, album: Album) -> Path:
-    """Write the figure of what a model of a table knows of each column."""
+    """Write the figure of how well a table's model predicts each column."""
     title = f"{found.rows:,} {found.evaluated_against}"
     simple = found.mixture - found.alone
     names = [f"{name} (first)" if name == found.first else name for name in found.columns]
@@ -418,9 +418,9 @@ def gains_figure(found: TableDiagnosis, album: Album) -> Path:
 def diagnosis_figures(
     model: PointModel, found: Diagnosis, truth: Truth | None, album: Album, *, t: float | None
 ) -> Iterator[Path]:
-    """Write excess and error_split, and for a shape whose distribution is known scores and densities.
+    """Write the figures excess and error_split, and for a shape with a known distribution scores and densities.
 
-    `t` is the time of the scores; None takes that of the largest excess.
+    `t` is the time of the scores; None: the time of the largest excess.
 
     Example:
         >>> from pathlib import Path
@@ -458,14 +458,14 @@ def diagnosis_figures(
     x = truth.sample(BACKDROP, seed=1)
     at = float(excess.t[np.argmax(excess.excess)]) if t is None else t
     steps = model.recipe.steps
-    if steps is not None:  # the nearest one: a network may know no times between them
+    if steps is not None:  # the nearest step: a network may be defined only at its steps
         at = max(round(at * steps), 1) / steps
     yield album.save(_scores(model, exact, x, at, album.look), "scores")
     yield album.save(_densities(model, exact, x, album.look), "densities")
 
 
 class _Plane:
-    """A grid over the points as they are shown at time t."""
+    """A grid over the points as shown at time t."""
 
     def __init__(self, model: PointModel, x: Array, t: float):
         schedule = model.denoiser.schedule
@@ -477,23 +477,23 @@ class _Plane:
         self.points = model.standardiser.inverse((alpha * z + sigma * eps) / self.zoom)
 
     def axes(self, cells: int, limits: tuple[tuple[float, float], tuple[float, float]]) -> tuple[Array, Array]:
-        """Middles of the cells along x and along y."""
+        """Return the centres of the cells along x and along y."""
         x, y = (low + (high - low) * (np.arange(cells) + 0.5) / cells for low, high in limits)
         return x, y
 
     def x_t(self, x: Array, y: Array) -> Array:
-        """The grid in the denoiser's units, (nx ny, 2)."""
+        """Return the grid in the denoiser's units, (nx ny, 2)."""
         u = np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1).reshape(-1, 2)
         return self.model.standardiser.forward(u) * self.zoom
 
     def log_density(self, exact: Oracle, x: Array, y: Array) -> Array:
-        """log q(u), (nx, ny), in nats of the data's units."""
+        """Return log q(u), (nx, ny), in nats and the data's units."""
         log_q = np.asarray(exact.rows(self.x_t(x, y), self.t).log_prob, np.float64)
         log_det = -np.log(self.model.standardiser.scale).sum() + 2 * np.log(self.zoom)
         return (log_q + log_det).reshape(len(x), len(y))
 
     def score(self, denoiser: Denoiser, x: Array, y: Array) -> Array:
-        """grad log q(u), (nx, ny, 2)."""
+        """Return grad log q(u), (nx, ny, 2)."""
         field = np.asarray(_score(denoiser, jnp.asarray(self.x_t(x, y), float), jnp.asarray(self.t, float)), float)
         return (field * self.zoom / self.model.standardiser.scale).reshape(len(x), len(y), 2)
 
@@ -522,18 +522,18 @@ def _densities(model: PointModel, exact: Oracle, x: Array, style: plots.Style) -
     titles = ["data" if plane.noise == 0 else f"noise level {plane.noise:.2g}" for plane in planes]
     if isinstance(model.recipe.network, StepGated):
         figure = plots.density_row((across, up), maps, titles, floor=FLOOR, style=style)
-        plots.footnote(figure, "The model has no panel: a network that knows whole steps alone has no density.", style)
+        plots.footnote(figure, "No panel for the model: a network defined only at whole steps has no density.", style)
         return figure
     u = np.stack(np.meshgrid(across, up, indexing="ij"), axis=-1)
     learned = np.full(u.shape[:2], -np.inf)
-    near = maps[1] > maps[1].max() - DEEP  # far from all data no solver is sure, and nobody can see
+    near = maps[1] > maps[1].max() - DEEP  # far from the data, no solver is accurate, and the map would show nothing
     found = model.likelihood(u[near])
     learned[near] = np.where(found.error < SURE, found.log_prob, -np.inf)
     return plots.density_row((across, up), [learned, *maps], ["model", *titles], floor=FLOOR, style=style)
 
 
 def _box(planes: Sequence[_Plane]) -> Limits:
-    """A box around the points of all planes, wide enough to cut no density off at its edges."""
+    """Return a box around the points of all planes, wide enough not to cut off a density."""
     box = np.array(plots.limits_of(*(plane.points for plane in planes), robust=0.0))
     middle, half = box.mean(axis=1), WIDER * np.ptp(box, axis=1) / 2
     (left, low), (right, high) = (middle - half).tolist(), (middle + half).tolist()

@@ -1,4 +1,4 @@
-"""The folder of a run, and the checkpoints in it."""
+"""The folder of a run and its checkpoints."""
 
 import json
 import os
@@ -26,10 +26,10 @@ from motes.training.model import AVERAGES
 
 MODEL = "model.safetensors"
 HISTORY = "history.jsonl"
-METRICS = "metrics.json"  # written last but for pictures: where it is, the run is complete
+METRICS = "metrics.json"  # written after all files but the figures: if it exists, the run is complete
 ARTEFACTS = (MODEL, AVERAGES, "recipe.toml", "samples.csv", HISTORY, METRICS, "report.html")
-LEAST = {EXACT: "irreducible loss", BOUND: "bound for memorising"}  # names of the least possible loss
-ABOVE = {EXACT: "excess", BOUND: "above_bound"}  # and what a line of the history calls the loss above it
+LEAST = {EXACT: "irreducible loss", BOUND: "bound for memorising"}  # name of the theoretical minimum of the loss
+ABOVE = {EXACT: "excess", BOUND: "above_bound"}  # key of the gap to it in a line of the history
 FIGURES = ("data", "samples", "comparison", "forward", "reverse", "loss", "snapshots")
 TABLE_FIGURES = ("marginals", "pairs", "loss")
 PICTURES = (
@@ -43,15 +43,15 @@ DIAGNOSIS = (
     "diagnosis.json",
     *(f"{name}.{end}" for name in DIAGNOSED for end in FORMATS),
 )
-RESULTS = (METRICS, "samples.csv", "report.html", *PICTURES)  # which are made of a model
+RESULTS = (METRICS, "samples.csv", "report.html", *PICTURES)  # derived from a model
 LOCK = ".lock"
 
 
 def make_folder(out: Path) -> None:
-    """Make the folder of results.
+    """Create the folder of results.
 
     Raises:
-        UsageError: it is a file.
+        UsageError: if `out` is a file.
     """
     if out.is_file():
         raise UsageError(f"'{out}' is a file; expected the name of a folder.")
@@ -60,14 +60,14 @@ def make_folder(out: Path) -> None:
 
 @contextmanager
 def locked(out: Path, warn: Callable[[str], None]) -> Iterator[None]:
-    """Keep other processes from training in the folder `out`. The system ends it with the process, however that ends.
+    """Lock the folder `out` against training by other processes. The system unlocks it however the process ends.
 
     Raises:
-        UsageError: another process trains there.
+        UsageError: if another process trains in the folder.
     """
     try:
         import fcntl
-    except ImportError:  # which only POSIX has
+    except ImportError:  # only POSIX has it
         yield
         return
     path = out / LOCK
@@ -76,31 +76,31 @@ def locked(out: Path, warn: Callable[[str], None]) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.read(handle, 20).decode() or "another one"
+            holder = os.read(handle, 20).decode() or "(unknown)"
             os.close(handle)
             raise UsageError(
-                f"'{out}' is in use: process {holder} trains there. Wait until it ends, or choose another --out."
+                f"'{out}' is in use: process {holder} is training there. Wait until it ends, or choose another --out."
             ) from None
         except OSError as error:
-            warn(f"'{out}' cannot be locked ({error.strerror}): take care that no other process trains there.")
+            warn(f"'{out}' cannot be locked ({error.strerror}): make sure that no other process trains there.")
             break
         if _is_at(handle, path):
             break
-        os.close(handle)  # whoever had the lock has removed the file meanwhile
+        os.close(handle)  # the process that had the lock has removed the file meanwhile
     try:
         os.ftruncate(handle, 0)
         os.write(handle, str(os.getpid()).encode())
         yield
     finally:
         try:
-            with suppress(OSError):  # its name alone does no harm
+            with suppress(OSError):  # a leftover file is harmless
                 path.unlink(missing_ok=True)
         finally:
             os.close(handle)
 
 
 def _is_at(handle: int, path: Path) -> bool:
-    """Whether an open file is the one at a path."""
+    """Return whether an open file is the file at a path."""
     try:
         return os.path.samestat(os.fstat(handle), path.stat())
     except FileNotFoundError:
@@ -108,40 +108,41 @@ def _is_at(handle: int, path: Path) -> bool:
 
 
 def write(path: Path, text: str) -> None:
-    """A text file, whole or not at all."""
+    """Write a text file atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def remove_unfinished(out: Path, names: Sequence[str]) -> None:
-    """Remove what a process that was killed has left of these files, under their temporary names."""
+    """Remove temporary copies of these files that a killed process has left behind."""
     for name in names:
         for path in unfinished(out / name):
             path.unlink()
 
 
 def present(out: Path, names: Sequence[str]) -> list[Path]:
-    """The paths of those files that there are."""
+    """Return the paths of the files that exist."""
     return [out / name for name in names if (out / name).exists()]
 
 
 def refuse_files(out: Path, names: Sequence[str]) -> None:
-    """Refuse a folder in which one of these files would be overwritten.
+    """Check that none of these files would be overwritten in a folder.
 
     Raises:
-        UsageError: it holds one.
+        UsageError: if the folder contains one.
     """
     if there := present(out, names):
         raise UsageError(
-            f"'{out}' holds {there[0].relative_to(out)}. Choose another --out, or replace it with --overwrite."
+            f"'{out}' already contains {there[0].relative_to(out)}. Choose another --out, or replace it with "
+            "--overwrite."
         )
 
 
 def history_in(out: Path) -> list[dict[str, float]]:
-    """The lines of history.jsonl in a folder, as `motes.cli.run.history` made them; nothing where there is none.
+    """Read the lines of history.jsonl, written by `motes.cli.run.history`; return [] if the file does not exist.
 
     Raises:
-        DataError: a line that is not one of theirs.
+        DataError: if a line has another form.
     """
     path, made = out / HISTORY, []
     if not path.is_file():
@@ -152,34 +153,34 @@ def history_in(out: Path) -> list[dict[str, float]]:
             made.append({key: float(value) for key, value in entries.items()} | {"step": int(entries["step"])})
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             raise DataError(
-                f"line {number} of '{path}' is not the loss of a step, as `motes train` writes it. Remove the file; "
-                "there is no figure of the loss without it."
+                f"line {number} of '{path}' is not the loss of a step as `motes train` writes it. Remove the file; "
+                "the figure of the loss is then omitted."
             ) from None
     return made
 
 
-# --- A training in the folder of a run, and how it goes on after an end that came too early -------------------------
+# --- Checkpoints of a training, and how to resume an interrupted one --------------------------------------------------
 #
 #     checkpoints/000000001200.safetensors    the complete state of the training after 1200 steps; the last two are kept
 #
-# A run that is complete keeps the last one, from which a training with more steps goes on.
+# A complete run keeps the last one, from which you can continue with more steps.
 
 
 CHECKPOINTS = "checkpoints"
-LAST = 2  # checkpoints that are kept
-COST = 0.02  # share of the time that writing them takes, at most
+LAST = 2  # checkpoints to keep
+COST = 0.02  # maximum share of the time spent on writing checkpoints
 
 
 @dataclass(frozen=True)
 class RunTraining:
-    """What is trained, by which a training is known again.
+    """What identifies a training.
 
     Attributes:
         source: the shape, the data set or the file.
-        named: the recipe, as whoever trains names it.
-        recipe: of the training.
-        seed: of everything random.
-        fingerprint: of the rows that are trained on.
+        named: the name or file of the recipe, as given by the user.
+        recipe: recipe of the training.
+        seed: random seed.
+        fingerprint: hash of the training rows.
     """
 
     source: str
@@ -190,25 +191,27 @@ class RunTraining:
 
     @property
     def steps(self) -> int | None:
-        """As the recipe says; None: what suits the rows."""
+        """Number of steps in the recipe; None if it is chosen from the data."""
         return self.recipe.training_steps
 
     @property
     def about(self) -> dict[str, str]:
-        """As texts of a file."""
+        """The metadata of a checkpoint."""
         recipe = json.dumps(self.recipe.to_dict())
         return {"named": self.named, "recipe": recipe, "seed": str(self.seed), "fingerprint": self.fingerprint}
 
 
 class Checkpoints:
-    """Keeps the state of a training in the folder of a run: a `motes.training.checkpoints.Checkpointer`.
+    """Writer of checkpoints into the folder of a run: a `motes.training.checkpoints.Checkpointer`.
 
     Args:
         out: the folder.
-        about: of the training.
-        state: to go on from; None: the training begins.
-        every: seconds from one checkpoint to the next, at least: writing them takes at most 2 per cent of the time.
-        warn: called with a sentence where a checkpoint cannot be written. The training goes on: the last one is whole.
+        about: metadata of the training.
+        state: state to resume from; None: start a new training.
+        every: minimum seconds between two checkpoints; the interval grows so that writing takes at most 2 % of the
+            time.
+        warn: called with a message if a checkpoint cannot be written. The training continues, and the last checkpoint
+            stays intact.
     """
 
     def __init__(
@@ -220,12 +223,12 @@ class Checkpoints:
         self._wait = every
 
     def due(self) -> bool:
-        """Whether it is time for another one."""
+        """Return whether it is time for another checkpoint."""
         self._asked = time.perf_counter()
         return self._asked - self._last >= self._wait
 
     def save(self, step: int, state: State) -> None:
-        """Write the state after `step` steps, whole or not at all, and remove all but the last two."""
+        """Write the state after `step` steps atomically, and remove all checkpoints but the last two."""
         folder = self._out / CHECKPOINTS
         try:
             folder.mkdir(exist_ok=True)
@@ -234,13 +237,13 @@ class Checkpoints:
             self._keep(LAST)
         except OSError as error:
             files = checkpoints_in(self._out)
-            still = f"that of step {step_of(files[0]):,} is there" if files else "there is none yet"
-            self._warn(f"no checkpoint of step {step:,}: {error.strerror or error}; {still}. The training goes on.")
+            still = f"the last one is from step {step_of(files[0]):,}" if files else "there is none yet"
+            self._warn(f"no checkpoint of step {step:,}: {error.strerror or error}; {still}. The training continues.")
         self._last = time.perf_counter()
         self._wait = max(self._every, (self._last - self._asked) / COST)
 
     def finish(self) -> None:
-        """The run is complete: only the last checkpoint is of use, to go on with more steps."""
+        """Keep only the last checkpoint of a complete run, from which it can continue with more steps."""
         self._keep(1)
 
     def _keep(self, count: int) -> None:
@@ -249,21 +252,21 @@ class Checkpoints:
 
 
 def checkpoints_in(out: Path) -> list[Path]:
-    """The checkpoints in the folder of a run, the newest first."""
+    """Return the checkpoints in the folder of a run, the newest first."""
     found = (path for path in (out / CHECKPOINTS).glob(f"*{SUFFIX}") if re.fullmatch("[0-9]{12,18}", path.stem))
     return sorted(found, key=step_of, reverse=True)
 
 
 def step_of(path: Path) -> int:
-    """After how many steps a checkpoint was written."""
+    """Return the step at which a checkpoint was written."""
     return int(path.stem)
 
 
 def seed_of(out: Path) -> int:
-    """The seed of the run in a folder, to go on with it.
+    """Return the seed of the run in a folder.
 
     Raises:
-        UsageError: there is nothing to go on from.
+        UsageError: if there is no checkpoint to resume from.
     """
     return int(_newest(out)[1]["seed"])
 
@@ -272,22 +275,22 @@ def seed_of(out: Path) -> int:
 def keeping_checkpoints(
     out: Path, training: RunTraining, options: Options, reporter: Reporter
 ) -> Iterator[Checkpoints]:
-    """Yields what keeps the states of a training in the folder `out`, which no other process may use meanwhile.
+    """Lock the folder `out` and yield the writer of its checkpoints.
 
-    A training that ends before anything was learned leaves nothing that stands in the way of the next.
+    A training that ends before anything was learned leaves no files that would block the next one.
 
     Raises:
-        UsageError: another process uses the folder; it holds another run; or there is nothing to go on with, or
-            something else than this training.
+        UsageError: if another process uses the folder, if it contains another run, or, with `resume`, if it contains
+            no checkpoint or one of another training.
     """
     if options.resume:
-        _newest(out)  # before a folder is made
+        _newest(out)  # before the folder is created
     make_folder(out)
     with locked(out, reporter.warn):
         remove_unfinished(out, (*ARTEFACTS, *PICTURES, f"{CHECKPOINTS}/*{SUFFIX}"))
         state, about = None, training.about
         if options.resume:
-            state, named = _gone_on(out, training, reporter)
+            state, named = _resume(out, training, reporter)
             about["named"] = named
         else:
             prepare(out, options.overwrite)
@@ -296,46 +299,48 @@ def keeping_checkpoints(
             yield Checkpoints(out, about, state, every=options.checkpoint_every, warn=reporter.warn)
         except (KeyboardInterrupt, MotesError) as error:
             if isinstance(error, TrainingError) and not options.resume:
-                _clear_checkpoints(out)  # from each of them it would break down again
+                _clear_checkpoints(out)  # from each of them it would diverge again
             files = checkpoints_in(out)
             if isinstance(error, Terminated) and files:
-                error.args = (f"{error} The training after {step_of(files[0]):,} steps is kept: go on with --resume.",)
+                error.args = (f"{error} The first {step_of(files[0]):,} steps are saved: continue with --resume.",)
             if not files and not (out / MODEL).exists():
                 (out / "recipe.toml").unlink(missing_ok=True)
             raise
 
 
 def prepare(out: Path, overwrite: bool) -> None:
-    """Refuse a folder that holds a run, or clear that run away.
+    """Refuse a folder that contains a run, or remove that run.
 
     Raises:
-        UsageError: it holds one, and nobody asked to replace it.
+        UsageError: if the folder contains a run and `overwrite` is False.
     """
     there, files = present(out, ARTEFACTS + PICTURES), checkpoints_in(out)
     if files and not overwrite and not (out / METRICS).exists():
         raise UsageError(
-            f"'{out}' holds a run that was cut short after {step_of(files[0]):,} steps. Go on with it with --resume, "
-            "replace it with --overwrite, or choose another --out."
+            f"'{out}' contains a run that was interrupted after {step_of(files[0]):,} steps. Continue it with "
+            "--resume, replace it with --overwrite, or choose another --out."
         )
     if (there or files) and not overwrite:
         name = (there or files)[0].relative_to(out)
-        raise UsageError(f"'{out}' holds another run ({name}). Choose another --out, or replace it with --overwrite.")
+        raise UsageError(
+            f"'{out}' contains another run ({name}). Choose another --out, or replace it with --overwrite."
+        )
     for path in there:
         path.unlink()
     _clear_checkpoints(out)
 
 
 def write_recipe(out: Path, training: RunTraining) -> None:
-    """What ran, and how to run it again."""
+    """Write the recipe of a run, with the command that repeats it."""
     again = f"motes train {shlex.quote(training.source)} --recipe recipe.toml --seed {training.seed}"
-    header = f"# What ran, by motes {version('motes')}; to run it again: {again}\n"
+    header = f"# Written by motes {version('motes')}; to repeat this run: {again}\n"
     write(out / "recipe.toml", header + training.recipe.to_toml())
 
 
 def snapshots_in(out: Path, model: PointModel) -> list[tuple[int, Denoiser]]:
-    """Step and denoiser of each snapshot of a model's training, the model itself last; of the newest checkpoint.
+    """Return step and denoiser of each snapshot in the newest checkpoint, and last of the model itself.
 
-    Nothing where no checkpoint can be read, or where the folder is that of another training.
+    The list is empty if no checkpoint can be read, or if the folder belongs to another training.
     """
     for path in checkpoints_in(out):
         try:
@@ -343,10 +348,10 @@ def snapshots_in(out: Path, model: PointModel) -> list[tuple[int, Denoiser]]:
         except ModelFileError:
             continue
         recipe, rows = json.loads(texts["recipe"]), (int(texts["seed"]), texts["fingerprint"])
-        if not _is_said(recipe, model.recipe.to_dict()) or rows != (model.seed, model.fingerprint):
+        if not _agrees(recipe, model.recipe.to_dict()) or rows != (model.seed, model.fingerprint):
             return []
         best = state.arrays.get("best/step")
-        end = state.numbers["course/step"] if best is None else int(best.max())  # of the weights that are kept
+        end = state.numbers["course/step"] if best is None else int(best.max())  # step of the final weights
         which = 0 if model.recipe.training.weights == "averaged" else 1
         shots = state.part("course").part("snapshots").arrays
         before = [step for step in sorted(map(int, shots)) if step < end]
@@ -357,10 +362,10 @@ def snapshots_in(out: Path, model: PointModel) -> list[tuple[int, Denoiser]]:
     return []
 
 
-def _is_said(some: dict[str, Any], whole: dict[str, Any]) -> bool:
-    """Whether all that a recipe says is in a whole one, which also says what suits the rows where it was left out."""
+def _agrees(some: dict[str, Any], whole: dict[str, Any]) -> bool:
+    """Return whether a complete recipe, with the values chosen from the data, agrees with all values of another."""
     parts = ((part, whole.get(key)) for key, part in some.items())
-    return all(_is_said(a, b) if isinstance(a, dict) and isinstance(b, dict) else a == b for a, b in parts)
+    return all(_agrees(a, b) if isinstance(a, dict) and isinstance(b, dict) else a == b for a, b in parts)
 
 
 def _clear_checkpoints(out: Path) -> None:
@@ -373,10 +378,10 @@ def _clear_checkpoints(out: Path) -> None:
 
 
 def _read(path: Path) -> tuple[State, dict[str, str]]:
-    """The state in a checkpoint, and the texts beside it.
+    """Return the state in a checkpoint and its metadata.
 
     Raises:
-        ModelFileError: it is damaged, or no checkpoint.
+        ModelFileError: if the file is damaged, or not a checkpoint.
     """
     arrays, texts = read_checkpoint(path)
     try:
@@ -392,10 +397,10 @@ def _read(path: Path) -> tuple[State, dict[str, str]]:
 
 
 def _newest(out: Path, warn: Callable[[str], None] = lambda message: None) -> tuple[State, dict[str, str], list[Path]]:
-    """The newest whole state in the folder of a run, the texts beside it, and the damaged files that are newer.
+    """Return the newest intact state in the folder of a run, its metadata, and the damaged files that are newer.
 
     Raises:
-        UsageError: there is none.
+        UsageError: if there is none.
     """
     damaged: list[Path] = []
     for path in checkpoints_in(out):
@@ -403,26 +408,26 @@ def _newest(out: Path, warn: Callable[[str], None] = lambda message: None) -> tu
             state, texts = _read(path)
         except ModelFileError as error:
             damaged.append(path)
-            warn(f"{error} Going back to the checkpoint before it, and keeping this file as '{_aside(path).name}'.")
+            warn(f"{error} Using the checkpoint before it, and keeping this file as '{_aside(path).name}'.")
             continue
         if texts["motes"] != version("motes"):
             raise UsageError(
                 f"the run in '{out}' was trained by motes {texts['motes']}; this is motes {version('motes')}, which "
-                "cannot go on with it. Train anew: --overwrite, or another --out."
+                "cannot continue it. Train anew: --overwrite, or another --out."
             )
         return state, texts, damaged
     if damaged:
         raise UsageError(f"all checkpoints in '{out}' are damaged. Train anew: --overwrite, or another --out.")
     raise UsageError(
-        f"there is no checkpoint in '{out}' to go on from: no run, or one that ended before its first. Leave out "
-        "--resume, with --overwrite where the folder holds files of a run."
+        f"there is no checkpoint in '{out}' to resume from: no run, or one that ended before its first. Omit "
+        "--resume, and add --overwrite if the folder contains files of a run."
     )
 
 
-def _gone_on(out: Path, training: RunTraining, reporter: Reporter) -> tuple[State, str]:
-    """The state to go on from, and how the recipe was named when the run began.
+def _resume(out: Path, training: RunTraining, reporter: Reporter) -> tuple[State, str]:
+    """Return the state to resume from and the recipe's name at the start of the run.
 
-    What was made of the model so far is removed, since it will be another one.
+    Results of the model so far are removed, since the model will change.
     """
     state, texts, damaged = _newest(out, reporter.warn)
     _check_same(out, training, texts)
@@ -436,24 +441,24 @@ def _gone_on(out: Path, training: RunTraining, reporter: Reporter) -> tuple[Stat
         )
     if training.steps is not None and (training.steps < done or (complete and training.steps == done)):
         raise UsageError(
-            f"got {section}.steps = {training.steps:,}; the run in '{out}' has taken {done:,} already. Give more."
+            f"got {section}.steps = {training.steps:,}; the run in '{out}' has already done {done:,}. Give more."
         )
     for path in damaged:
         path.rename(_aside(path))
     for path in present(out, RESULTS):
         path.unlink()
-    reporter.say(f"going on after {done:,} steps")
+    reporter.say(f"resuming after {done:,} steps")
     return state, texts["named"]
 
 
 def _aside(path: Path) -> Path:
-    """A free name next to a checkpoint that cannot be read, under which it is no checkpoint."""
+    """Return an unused name under which a damaged checkpoint is kept, but not read as a checkpoint."""
     names = (path.with_suffix(f".damaged{number or ''}") for number in count())
     return next(name for name in names if not name.exists())
 
 
 def flat(recipe: dict[str, Any]) -> dict[str, Any]:
-    """section.key -> value."""
+    """Flatten a recipe into a dict of section.key -> value."""
     made: dict[str, Any] = {}
     for section, values in recipe.items():
         made |= (
@@ -463,10 +468,12 @@ def flat(recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_same(out: Path, training: RunTraining, texts: Mapping[str, str]) -> None:
-    """Refuse to go on with another training, of which the steps alone may differ."""
+    """Refuse to resume another training; only the number of steps may differ."""
     anew = "Train anew: --overwrite, or another --out."
     if training.seed != int(texts["seed"]):
-        raise UsageError(f"got --seed {training.seed}; the run in '{out}' has seed {texts['seed']}. Give that. {anew}")
+        raise UsageError(
+            f"got --seed {training.seed}; the run in '{out}' has seed {texts['seed']}. Use that one. {anew}"
+        )
     ours, theirs = flat(training.recipe.to_dict()), flat(json.loads(texts["recipe"]))
     for key in sorted(ours.keys() | theirs.keys()):
         got, kept = (json.dumps(values[key]) if key in values else "nothing" for values in (ours, theirs))
@@ -477,6 +484,6 @@ def _check_same(out: Path, training: RunTraining, texts: Mapping[str, str]) -> N
             )
     if training.fingerprint != texts["fingerprint"]:
         raise UsageError(
-            f"the rows of '{training.source}' are not those that the run in '{out}' was trained on. Give the same "
-            f"data. {anew}"
+            f"the rows of '{training.source}' are not the training rows of the run in '{out}'. Give the same data. "
+            f"{anew}"
         )

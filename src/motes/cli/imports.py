@@ -1,6 +1,6 @@
-"""`--import FILE.py`: classes and commands of your own, there before a command is carried out.
+"""The option `--import FILE.py`, which registers your own classes and commands before a command runs.
 
-It is the one way in which a command runs code that is not of motes. A recipe or a model file never does.
+It is the only way in which a command runs code from outside motes. A recipe or a model file never does.
 """
 
 import sys
@@ -14,15 +14,15 @@ from motes.cli.common import app, start_jax
 from motes.errors import UsageError
 
 OPTION = "--import"
-_FILES: dict[str, Path] = {}  # as a traceback calls them -> as the command line does
-_COMMANDS: dict[str, set[str]] = {}  # of each of them
+_FILES: dict[str, Path] = {}  # resolved path, as in a traceback -> path on the command line
+_COMMANDS: dict[str, set[str]] = {}  # resolved path -> the commands that the file registered
 
 
 def without_imports(words: list[str]) -> list[str]:
-    """The words of a command line without `--import FILE.py`, whose files are run in their order.
+    """Run the files of `--import FILE.py` in order, and return the remaining words of the command line.
 
     Raises:
-        UsageError: no file, or an error in it.
+        UsageError: if there is no file, or for an error in it.
     """
     rest: list[str] = []
     left = iter(words)
@@ -42,14 +42,14 @@ def run_file(path: Path) -> None:
     """Run a Python file as a module of its own.
 
     Raises:
-        UsageError: there is no such file, or an error in it, with its line.
+        UsageError: if there is no such file, or for an error in it, with its line.
     """
     if path.suffix != ".py" or not path.is_file():
-        raise UsageError(f"got {OPTION} {path}; expected a Python file that is there, such as my_parts.py.")
+        raise UsageError(f"got {OPTION} {path}; expected an existing Python file, such as my_parts.py.")
     start_jax()
     place = str(path.resolve())
     _FILES[place] = path
-    for command in _COMMANDS.pop(place, ()):  # of the file as it was, as in a notebook
+    for command in _COMMANDS.pop(place, ()):  # from an earlier version of the file, as in a notebook
         del app[command]
     before = {*app}
     name = f"motes_import_{path.stem}"
@@ -59,29 +59,29 @@ def run_file(path: Path) -> None:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise UsageError(f"{OPTION} {_line(path, error)}: {_said(error)}") from error
+        raise UsageError(f"{OPTION} {_line(path, error)}: {_describe(error)}") from error
     _COMMANDS[place] = {*app} - before
 
 
 def _line(path: Path, error: Exception) -> str:
-    """The file, and its line where the error is."""
+    """Return the file and the line of the error in it."""
     here = [one.lineno for one in traceback.extract_tb(error.__traceback__) if one.filename == str(path.resolve())]
     line = error.lineno if isinstance(error, SyntaxError) else next(reversed(here), None)
     return f"{path}" if line is None else f"{path}, line {line}"
 
 
 def fault_of_imports(error: BaseException) -> str | None:
-    """What an error says that came up in a file of --import, and where; None: it came up elsewhere."""
+    """Return message and line of an error raised in a file of --import; None if it was raised elsewhere."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if frame.filename in _FILES:
             where = f"{_FILES[frame.filename]}, line {frame.lineno}"
-            return f"{where}: {_said(error)}\nThe error is in this file, not in motes."
+            return f"{where}: {_describe(error)}\nThe error is in this file, not in motes."
     return None
 
 
-def _said(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     if isinstance(error, UsageError):
         return str(error)
     if isinstance(error, CommandCollisionError):
-        return f"{error} It is a command of motes; expected a name of your own."
+        return f"{error} motes has a command of this name; choose another."
     return f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"

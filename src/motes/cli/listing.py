@@ -1,4 +1,4 @@
-"""Commands that list what there is, and the command that serves the explorer."""
+"""Commands that list shapes, data sets, recipes and samplers, and the command that serves the explorer."""
 
 import os
 import sys
@@ -25,14 +25,14 @@ def shapes(
     style: Literal["dark", "light"] = "dark",
     seed: Seed = 0,
 ) -> int:
-    """List the shapes that can be trained on, with a picture each.
+    """List the toy shapes, each with a picture.
 
     Args:
-        name: Only this one.
+        name: Show only this shape.
         out: Write the pictures to a .png, .svg or .pdf file instead.
         n: Points in each picture.
-        noise: Blur; each shape's own if left out.
-        style: Look of the pictures.
+        noise: Standard deviation of the blur (default: the shape's own).
+        style: Colours of the pictures.
     """
     from motes.data import SHAPES, make_labelled_shape, make_shape
     from motes.rasters import braille
@@ -64,16 +64,16 @@ def shapes(
 
 @app.command
 def datasets() -> int:
-    """List the small tables that can be trained on by name; nothing is downloaded."""
+    """List the small tables that ship with motes."""
     from motes.data import DATASETS
 
     print(f"{'data set':<14} {'rows':>5} {'columns':>7}  {'to predict':<12} {'comes with':<28} each row is")
     for one in DATASETS.values():
         print(f"{one.name:<14} {one.rows:>5,} {one.columns:>7}  {one.target:<12} {one.source:<28} {one.about}")
     print(
-        "\n`motes columns NAME` shows the columns, and `motes train NAME` learns them. A name may stand wherever a file"
+        "\n`motes columns NAME` shows the columns, and `motes train NAME` learns them. You can give a name instead of a"
     )
-    print('of rows may, and wins over a file of that name. In Python motes.dataset("NAME") is a pandas frame.')
+    print('file of rows; it takes precedence over a file of that name. motes.dataset("NAME") returns a pandas frame.')
     return 0
 
 
@@ -82,7 +82,7 @@ def recipes(name: str | None = None, /) -> int:
     """List the recipes, or print one.
 
     Args:
-        name: Print the file of this one, to start your own from.
+        name: Print this recipe's file, as a start for your own.
     """
     from motes.recipe_files import recipe_about, recipe_names, recipe_text
 
@@ -98,7 +98,7 @@ def recipes(name: str | None = None, /) -> int:
 
 @app.command
 def samplers() -> int:
-    """List the samplers: how exact each is, what a step costs, and when to pick it."""
+    """List the samplers with their order, cost per step and when to use each."""
     from motes.recipes.loading import kinds_of
 
     print(f"{'sampler':<19} {'order':>5} {'evaluations':>11} {'noise':>5}  when to pick it")
@@ -106,10 +106,10 @@ def samplers() -> int:
         one = sampler()
         cost = "adaptive" if one.evaluations is None else f"{one.evaluations} a step"
         print(f"{name:<19} {one.order:>5} {cost:>11} {'yes' if one.stochastic else 'no':>5}  {one.when}")
-    print("order: the error falls as 1 / steps^order; where noise is drawn, that of the distribution of the points.\n")
+    print("order: the error falls as 1 / steps^order; for samplers with noise, the error of the distribution.\n")
     for name, grid in kinds_of("grid").items():
         about = (grid.__doc__ or "").partition("\n")[0]
-        about = "" if about.startswith(f"{grid.__name__}(") else about  # what a dataclass without a docstring says
+        about = "" if about.startswith(f"{grid.__name__}(") else about  # the default docstring of a dataclass
         print(f"grid {name:<15} {about}".rstrip())
     print(
         "\nmotes sample MODEL --sampler NAME --steps N --grid NAME uses them. Options, and times of your own, are set"
@@ -118,7 +118,7 @@ def samplers() -> int:
     return 0
 
 
-# --- `motes explore`: the page on which diffusion can be touched ----------------------------------------------------
+# --- `motes explore`: the interactive explorer ----------------------------------------------------------------------
 
 
 SERVER = ("starlette", "uvicorn", "websockets")  # packages of the page's server
@@ -134,18 +134,18 @@ def explore(
     browser: Annotated[bool, Parameter(negative="--no-browser")] = True,
     quiet: Quiet = False,
 ) -> int:
-    """Open a page on which a model's points move: scrub time, compare samplers, see what was learned beside the truth.
+    """Open the interactive explorer: scrub through time, compare samplers and inspect what was learned.
 
-    It runs until Ctrl-C, on this machine alone unless --host says otherwise, and asks nothing of any other.
+    It runs until Ctrl-C. Only this machine can reach it, unless you set --host; it never contacts another machine.
 
     Args:
         model: A shape (see `motes shapes`), a run's folder, or its model.safetensors.
-        host: Listen at this address of the machine; others then reach the page.
-        port: Listen at this port; 0 takes a free one.
+        host: Listen at this address, so that other machines can reach the page.
+        port: Listen at this port; 0 chooses a free one.
         browser: Open the page in the browser.
     """
     if not quiet:
-        note("motes: preparing the first picture; the address follows in some ten seconds ...")
+        note("motes: preparing the first picture; the address follows in about ten seconds ...")
     start_jax()
     try:
         with loading():
@@ -168,17 +168,17 @@ def explore(
         raise UsageError(f"got --port {port}; expected 0 (a free one) to 65535.")
     if not is_loopback(host):
         note(
-            f"warning: --host {host} lets other machines in. Whoever knows the whole address, with its token, may use "
-            "this machine to compute; nothing on the way is encrypted."
+            f"warning: --host {host} lets other machines connect. Anyone who knows the whole address, with its token, "
+            "can use this machine to compute; the connection is not encrypted."
         )
     shelf = Shelf(open_subject(model, lambda shape: _trained(shape, quiet)))
     code = 0
-    # `_leave` ends the process at once, so the folder has to go before it.
+    # `_leave` ends the process at once, so the folder must be removed first.
     try:
         with TemporaryDirectory(prefix="motes-explore-") as folder, terminated_by_sigterm():
             serve(shelf, host=host, port=port, on_start=ready)
     except KeyboardInterrupt:
-        pass  # how it is ended
+        pass  # the usual way to stop it
     except Terminated as error:
         code = error.exit_code
     _leave(code)
@@ -186,7 +186,7 @@ def explore(
 
 
 def _trained(shape: str, quiet: bool) -> Any:
-    """A model of a shape that has none at hand, by the default recipe."""
+    """Train a model on a shape without a saved one, with the default recipe."""
     from motes.fitting import prepared, trained
     from motes.recipes import load_recipe
 
@@ -194,10 +194,10 @@ def _trained(shape: str, quiet: bool) -> Any:
 
 
 def _open(address: str, folder: str) -> None:
-    """In a thread: a browser that hangs holds nothing up.
+    """Open the page in a browser, in a thread, so that a browser that hangs does not block the server.
 
-    Other users of the machine see the browser's command line. So it names a file that only this user can read, and the
-    file leads on to the address with its token.
+    Other users of the machine can see the browser's command line. So it names a file that only this user can read, and
+    the file redirects to the address with its token.
     """
     import threading
     import webbrowser
@@ -214,7 +214,7 @@ def _open(address: str, folder: str) -> None:
 
 
 def _leave(code: int) -> None:
-    """End the process at once: a thread may compute for many seconds yet, and nothing is left to be kept."""
+    """End the process at once: a thread may keep computing for many seconds, and nothing needs to be saved."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -1,4 +1,4 @@
-"""Options that commands share. What a class says of its attributes is their help."""
+"""Options shared by several commands. The docstring of a class gives the help texts of its attributes."""
 
 import json
 from collections.abc import Iterator
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from motes.points import Sampling
 
 FILES = ".csv, .tsv, .parquet, .npy or .npz file"
-TABLE = f"{FILES}, or a data set by its name (see `motes datasets`)"
+TABLE = f"{FILES}, or the name of a data set (see `motes datasets`)"
 Whole = Annotated[int, Parameter(converter=whole)]
 Count = Annotated[int, Parameter(alias="-n", converter=whole)]
 Seed = Annotated[int, Parameter(converter=whole, help="The same seed gives the same result.")]
-Quiet = Annotated[bool, Parameter(alias="-q", help="Say nothing but results and errors.")]
+Quiet = Annotated[bool, Parameter(alias="-q", help="Print only results and errors.")]
 Json = Annotated[bool, Parameter(help="Print JSON.")]
 Run = Annotated[Path, Parameter(help="A run's folder, or its model.safetensors.")]
-Data = Annotated[Path, Parameter(help=f"A {TABLE}, with the columns of the model.")]
+Data = Annotated[Path, Parameter(help=f"A {TABLE}, with the model's columns.")]
 Reference = Annotated[
     str | None,
-    Parameter(help=f"What to compare with; what it was trained on if left out: a {TABLE}. Of points also a shape."),
+    Parameter(help=f"Real rows to compare with (default: the training data): a {TABLE}. For points also a shape."),
 ]
-RowsFile = Annotated[Path | None, Parameter(help=f"A {FILES}; standard output, as CSV, if left out.")]
-Replace = Annotated[bool, Parameter(help="Replace the file that is there.")]
+RowsFile = Annotated[Path | None, Parameter(help=f"A {FILES} (default: standard output, as CSV).")]
+Replace = Annotated[bool, Parameter(help="Replace an existing file.")]
 Given = Annotated[
     list[str],
     Parameter(
@@ -37,15 +37,15 @@ Given = Annotated[
         "COLUMN=ONE,ANOTHER, COLUMN!=VALUE, and COLUMN= for a missing entry. Repeatable."
     ),
 ]
-Label = Annotated[str | None, Parameter(help="Of points: a class that the model was trained with (data.label).")]
+Label = Annotated[str | None, Parameter(help="Points only: a class that the model was trained with (data.label).")]
 Text = Annotated[TextOptions, Parameter(name="*", allow_leading_hyphen=True)]  # --na -
 
 
 def text_changes(text: TextOptions) -> Iterator[str]:
-    """The changes of a recipe that reading options are: a run remembers them."""
+    """Yield the recipe changes that correspond to options for reading text files, so that a run remembers them."""
     for name, value in asdict(text).items():
         if value != getattr(TextOptions(), name):
-            yield f"text.{name}={json.dumps(value)}"  # which TOML writes alike
+            yield f"text.{name}={json.dumps(value)}"  # JSON values are valid TOML
 
 
 FORMATS = ("png", "svg", "pdf")
@@ -55,18 +55,18 @@ INCHES = (2.0, 40.0)
 
 @dataclass(frozen=True)
 class Drawing:
-    """How figures look and how they are written.
+    """Style and file format of figures.
 
     Attributes:
-        style: Look of the figures.
-        axes: Draw axes around points, and small print that says source, recipe, rows and seed; as the style has it if
-            left out: light yes, dark no.
-        format: Of the figures.
-        dpi: Dots per inch of the figures, of those in SVG and PDF of the points alone.
+        style: Colours of the figures.
+        axes: Draw axes around points, and a footnote with source, recipe, rows and seed (default: on for light, off
+            for dark).
+        format: File format of the figures.
+        dpi: Dots per inch of the figures; in SVG and PDF this affects only the points.
         size: Width of each figure in inches; the height follows.
 
     Raises:
-        UsageError: a resolution or a width out of range.
+        UsageError: if the resolution or the width is out of range.
     """
 
     style: Literal["dark", "light"] = "dark"
@@ -87,19 +87,19 @@ Drawn = Annotated[Drawing, Parameter(name="*")]
 
 @dataclass(frozen=True)
 class Options:
-    """How a run is carried out; what is learned is in the recipe.
+    """Options of a run that do not affect what is learned; the recipe has the others.
 
     Attributes:
-        seed: of everything random.
-        overwrite: Replace the run that is in the folder.
-        resume: Go on with the run in the folder, which was cut short; or with --set training.steps=N, for a table
-            table.steps=N, with one that is complete.
-        checkpoint_every: Seconds of training from one checkpoint to the next, at least.
+        seed: random seed.
+        overwrite: Replace the run in the folder.
+        resume: Continue the interrupted run in the folder; with --set training.steps=N (for a table table.steps=N),
+            continue a complete one.
+        checkpoint_every: Minimum seconds of training between two checkpoints.
         figures: Draw the figures and the animation.
-        drawing: how they look.
+        drawing: style of the figures.
 
     Raises:
-        UsageError: both `resume` and `overwrite`, or a negative time.
+        UsageError: if both `resume` and `overwrite` are set, or for a negative time.
     """
 
     seed: Annotated[int, Parameter(parse=False)] = 0
@@ -111,25 +111,27 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.resume and self.overwrite:
-            raise UsageError("got resume and overwrite; expected one of them: go on with the run, or replace it.")
+            raise UsageError("got resume and overwrite; expected one of them: continue the run, or replace it.")
         if not self.checkpoint_every >= 0:
-            raise UsageError(f"got checkpoint_every = {self.checkpoint_every:g}; expected seconds, at least 0.")
+            raise UsageError(
+                f"got checkpoint_every = {self.checkpoint_every:g}; expected a number of seconds, at least 0."
+            )
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
 class PointOptions:
-    """How points are drawn, where that differs from the recipe.
+    """Options for sampling points that override the recipe.
 
     Attributes:
-        label: Of points: a class that the model was trained with (data.label).
-        iid: Of points given observations: a file of several ones of the same row, instead of --given.
-        sampler: Of points: instead of the recipe's; see `motes samplers`.
-        steps: Of points: instead of the recipe's.
-        grid: Of points: instead of the recipe's, where the steps lie.
-        guidance: Of points: 1 means no guidance; more makes rows more typical of their class.
-        guidance_interval: The times of guidance, between 0 (data) and 1 (noise).
-        weak: A worse copy of the model, to be guided away from: autoguidance.
+        label: Points only: a class that the model was trained with (data.label).
+        iid: Posteriors only: a file of several independent observations of the same row, instead of --given.
+        sampler: Points only: the sampler (default: the recipe's); see `motes samplers`.
+        steps: Points only: the number of steps (default: the recipe's).
+        grid: Points only: the time grid of the steps (default: the recipe's).
+        guidance: Points only: weight of guidance. 1 means none; higher values make rows more typical of their class.
+        guidance_interval: Apply guidance between these times, from 0 (data) to 1 (noise).
+        weak: A weaker copy of the model, to guide away from (autoguidance).
     """
 
     label: str | None = None
@@ -143,16 +145,16 @@ class PointOptions:
 
     def __post_init__(self) -> None:
         if self.guidance is None and (self.weak is not None or self.guidance_interval != (0.0, 1.0)):
-            raise UsageError("--weak and --guidance-interval are about guidance; give a weight, such as --guidance 2.")
+            raise UsageError("--weak and --guidance-interval need guidance; set its weight, such as --guidance 2.")
 
     @property
     def given(self) -> dict[str, bool]:
-        """Option -> whether it was given, to be refused by a model of a table."""
+        """Whether each option was given; a model of a table refuses them."""
         names = "label", "iid", "sampler", "steps", "grid", "guidance"
         return {f"--{name}": getattr(self, name) is not None for name in names}
 
     def how(self) -> "Sampling":
-        """As a model takes it."""
+        """Return the sampling settings for a model's `draw`."""
         from motes.loading import load_as
         from motes.points import Guidance, Sampling
         from motes.points.model import GaussianModel

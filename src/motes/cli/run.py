@@ -1,10 +1,10 @@
-"""A whole run, from a source to a folder of results.
+"""A training run, from a source to a folder of results.
 
     model.safetensors  averages.safetensors  recipe.toml  samples.csv  history.jsonl  metrics.json  report.html
     figures/*.png  diffusion.gif  checkpoints/*.safetensors
 
-What was learned is written first, so that nothing that fails or is interrupted later can lose it; and checkpoints of a
-training while it lasts, so that it can go on however it ended.
+The model is written first, so that a later failure or interruption cannot lose it. Checkpoints are written during
+training, so that it can be resumed after any interruption.
 """
 
 import json
@@ -39,15 +39,15 @@ def train_run(
     options: Options,
     reporter: Reporter,
 ) -> tuple[Model, Evaluation[Any] | HeldOutScore | None]:
-    """Train on `source` and leave everything in the folder `out`; returns the model and how good it is.
+    """Train on `source`, write all results into the folder `out`, and return the model and its evaluation.
 
-    After Ctrl-C during the training, the model, the recipe and the history of what was learned are there, and there is
-    no evaluation. Of points that are given something it is a `HeldOutScore`, and there are no samples and figures: they
-    would be of one observation.
+    After Ctrl-C during training, the folder contains the model, recipe and history so far, and the evaluation is None.
+    For a posterior, the evaluation is a `HeldOutScore`, and there are no samples and figures, which would need an
+    observation.
 
     Raises:
-        UsageError, DataError, RecipeError: nothing was begun.
-        TrainingError: the training diverged; the last good model is there.
+        UsageError, DataError, RecipeError: before training starts.
+        TrainingError: if the training diverged; the last good model is in the folder.
 
     Example:
         >>> from pathlib import Path
@@ -87,7 +87,7 @@ def train_run(
             return model, score
         rows, samples = drawn(model, SAMPLES, reporter, seed=options.seed)
         write_frame(out / "samples.csv", rows)
-        reporter.say("comparing with rows that it has not seen")
+        reporter.say("comparing with held-out rows")
         found: Evaluation[Any]
         if ready.schema is not None:
             found = compare_table(model, ready.origin, samples, seed=options.seed)
@@ -104,7 +104,7 @@ def train_run(
 
 
 def _least(ready: Prepared, seed: int, reporter: Reporter) -> Estimate | None:
-    """How low the loss of points can go; None where it is not known."""
+    """Return the theoretical minimum of the loss of points; None if it is unknown."""
     origin, recipe = ready.origin, ready.recipe
     if not isinstance(origin, PointSource) or origin.training.given is not None:
         return None
@@ -112,7 +112,7 @@ def _least(ready: Prepared, seed: int, reporter: Reporter) -> Estimate | None:
         return None
     found = least_loss(origin, recipe, seed=seed)
     reporter.say(
-        f"{LEAST[found.label]} {found.mean:.4f} ± {found.error:.1g}; what the loss has above it is in brackets"
+        f"{LEAST[found.label]} {found.mean:.4f} ± {found.error:.1g}; the gap between the loss and it is in brackets"
     )
     return found
 
@@ -124,7 +124,7 @@ def _write_learned(model: Model, out: Path, least: Estimate | None) -> None:
 
 
 def history(model: Model, least: Estimate | None = None) -> list[dict[str, float]]:
-    """The mean losses of some windows of steps, and how far they are above the least; and each look at unseen rows."""
+    """Return the mean losses over windows of steps with their gaps to the minimum, and the losses on held-out rows."""
     training = model.training
     assert training is not None  # it was trained just now
     lines: list[dict[str, float]] = []
@@ -137,7 +137,7 @@ def history(model: Model, least: Estimate | None = None) -> list[dict[str, float
 
 
 def _about(model: Model, ready: Prepared, recipe: str, least: Estimate | None) -> dict[str, Any]:
-    """What the metrics say of the training."""
+    """Return the facts about the training for metrics.json."""
     training = model.training
     assert training is not None  # it was trained just now
     made: dict[str, Any] = {

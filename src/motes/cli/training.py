@@ -1,4 +1,4 @@
-"""`motes train`, `motes columns`, `motes ema`: what is learned."""
+"""The commands `motes train`, `motes columns` and `motes ema`."""
 
 import json
 from dataclasses import replace
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 @app.command
 def train(
     source: Annotated[
-        str, Parameter(help=f"A shape (see `motes shapes`), or a {TABLE}. A name wins over a file of that name.")
+        str,
+        Parameter(
+            help=f"A shape (see `motes shapes`), or a {TABLE}. A name takes precedence over a file of that name."
+        ),
     ],
     /,
     *,
@@ -35,15 +38,16 @@ def train(
     text: Text = TextOptions(),
     quiet: Quiet = False,
 ) -> int:
-    """Train a model on points or on a table, and leave it with its samples, metrics and pictures in a folder.
+    """Train a model on points or a table; write it into a folder with samples, metrics and figures.
 
     Args:
-        out: Folder of the results; runs/SOURCE if left out.
-        recipe: A name (see `motes recipes`), or a .toml file; the one that suits SOURCE if left out.
-        given_columns: Learn points given these columns of a file, such as x1,x2: p(the other columns | these);
+        out: Output folder (default: runs/SOURCE).
+        recipe: A name (see `motes recipes`) or a .toml file (default: chosen from SOURCE).
+        given_columns: Learn points given these columns of a file, such as x1,x2: p(other columns | these). Sets
             data.given.
-        changes: Change one value of the recipe, such as training.steps=8000, for a table table.steps=2000. Repeatable.
-        seed: The same seed gives the same result; 0 if left out, or with --resume that of the run.
+        changes: Change one value of the recipe, such as training.steps=8000, or for a table table.steps=2000.
+            Repeatable.
+        seed: The same seed gives the same result (default: 0, or with --resume the run's seed).
     """
     start_jax()
     with loading():
@@ -55,7 +59,7 @@ def train(
     if given_columns is not None:
         names = [name.strip() for name in given_columns.split(",")]
         if not all(names):
-            raise UsageError(f"--given-columns {given_columns}: expected names with commas between, such as x1,x2.")
+            raise UsageError(f"--given-columns {given_columns}: expected names separated by commas, such as x1,x2.")
         changes.append(f"data.given={json.dumps(names)}")
     folder = Path("runs") / Path(source).stem
     out = out or (folder if run.resume else _free(folder))
@@ -70,14 +74,14 @@ def train(
 
 
 def _report(out: Path, model: "Model", found: "Evaluation[Any] | HeldOutScore | None") -> int:
-    """Print what is known of the model of a run; the exit code."""
+    """Print the results of a run; return the exit code."""
     if found is None:
         assert model.training is not None  # it was trained just now
         total = model.recipe.training_steps
         of = "" if total is None else f" of {total:,}"
         note(
-            f"Interrupted after {model.training.steps:,}{of} steps. What was learned is in "
-            f"'{out / 'model.safetensors'}'; --resume goes on with the training."
+            f"Interrupted after {model.training.steps:,}{of} steps. The model so far is in "
+            f"'{out / 'model.safetensors'}'; continue the training with --resume."
         )
         return 130
     print(found)
@@ -94,10 +98,10 @@ def columns(
     text: Text = TextOptions(),
     as_json: Annotated[Json, Parameter(name="--json")] = False,
 ) -> int:
-    """Show what each column of a table will be treated as, and why.
+    """Show the kind chosen for each column of a table, and why.
 
     Args:
-        changes: Say what a column is, such as columns.age=integer. Repeatable.
+        changes: Set the kind of a column, such as columns.age=integer. Repeatable.
     """
     from motes.data import read_frame
     from motes.evaluation.results import aligned
@@ -117,7 +121,7 @@ def columns(
     print(aligned(("column", "kind", "becomes", "missing", "why"), lines))
     print(f"\n{schema.rows:,} rows; {learned} of {len(described)} columns are learned.")
     if schema.dropped:
-        print(f"Dropped, as you say: {', '.join(schema.dropped)}.")
+        print(f"Dropped, as requested: {', '.join(schema.dropped)}.")
     for message in schema.related:
         print(f"Found: {message}.")
     for warning in column_messages(schema.columns, shell=True):
@@ -137,18 +141,18 @@ def ema(
     text: Text = TextOptions(),
     quiet: Quiet = False,
 ) -> int:
-    """Average a model's weights over another length of its training; tries several, if none is given.
+    """Average a model's weights over another part of its training, or find the best length.
 
     Args:
         out: A .safetensors file for the model with the new average.
-        length: Of the average, from 0.02 to 0.25 of the training; the best one if left out.
+        length: Length of the average, from 0.02 to 0.25 of the training (default: the best one).
     """
     start_jax()
     from motes.evaluation import compare_ema_lengths
     from motes.training.checkpoints import check_name
 
     if length is not None and out is None:
-        raise UsageError(f"--length {length:g} says which average to write; say where with --out FILE.")
+        raise UsageError(f"--length {length:g} needs a file for the new average: --out FILE.")
     if out is not None:
         check_name(out)
     trained = load_model(model, text, source)
@@ -164,7 +168,7 @@ def ema(
 
 
 def _free(folder: Path) -> Path:
-    """The folder, or the first of folder-2, folder-3, ... that is free: a default never stands in the way."""
+    """Return the folder, or the first of folder-2, folder-3, ... that does not exist yet."""
     number, free = 1, folder
     while free.exists():
         number += 1
