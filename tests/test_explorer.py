@@ -37,9 +37,8 @@ from motes.explorer.subjects import Shelf, Subject, open_subject, shipped
 from motes.explorer.training import Trainings
 from motes.points import GaussianOracle
 from motes.points.exact import Later
-from motes.points.likelihood import log_likelihood, on_grid
+from motes.points.likelihood import flow_path, log_likelihood, on_grid
 from motes.points.networks import LogScales
-from motes.points.samplers import flow_path
 from motes.progress import Progress
 
 FILES = Path(motes.explorer.__file__).parent

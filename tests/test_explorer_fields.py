@@ -9,7 +9,7 @@ from motes.errors import UsageError
 from motes.explorer.answers import Answers
 from motes.explorer.guard import Limits
 from motes.explorer.subjects import Shelf, Subject
-from motes.points.samplers import flow_path
+from motes.points.likelihood import flow_path
 
 PLACE = 500
 

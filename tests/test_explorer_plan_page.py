@@ -14,7 +14,7 @@ from motes.evaluation.findings import prior_kl
 from motes.explorer.answers import Answers
 from motes.explorer.guard import Limits
 from motes.explorer.subjects import Shelf, Subject
-from motes.points.schedules import KnotSchedule
+from motes.points.knots import KnotSchedule
 
 pytestmark = [IN_CHROMIUM]
 PLANNED = "Boolean(explorer.planner.plan)"

@@ -8,7 +8,8 @@ import pytest
 from scipy import stats
 from tests.reference import float64
 
-from motes.points.networks import InSingle, ResidualMLP, StepGatedMLP, softplus
+from motes.points.likelihood import InSingle
+from motes.points.networks import ResidualMLP, StepGatedMLP, softplus
 
 STEPS = 100
 

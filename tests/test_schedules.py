@@ -20,12 +20,12 @@ from tests.reference import (
     tutorial_tables,
 )
 
+from motes.points.knots import KnotSchedule
 from motes.points.sampling import KarrasGrid, UniformGrid
 from motes.points.schedules import (
     CosineBetas,
     CosineVP,
     DiscreteVP,
-    KnotSchedule,
     LinearBetas,
     LinearVP,
     QuadBetas,

@@ -27,7 +27,7 @@ from motes.explorer.subjects import PLACES, Shelf, Subject, require_origin, samp
 from motes.explorer.tables import TableSubject, known_cells
 from motes.explorer.training import diagnose_subject
 from motes.points import Denoiser, EulerMaruyama
-from motes.points.samplers import flow_path, sampled_paths
+from motes.points.likelihood import flow_path, sampled_paths
 from motes.progress import Progress
 from motes.recipes.loading import kinds_of
 from motes.seeds import seed_key

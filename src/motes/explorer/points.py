@@ -26,7 +26,7 @@ from motes.explorer.messages import Answer
 from motes.explorer.subjects import PLACES, Subject, require_origin
 from motes.points import Denoiser, Oracle, Sampling, log_likelihood, sample
 from motes.points.exact import Later
-from motes.points.samplers import flow_path
+from motes.points.likelihood import flow_path
 from motes.progress import OnProgress, Progress
 from motes.seeds import seed_key
 from motes.training.programs import blocks

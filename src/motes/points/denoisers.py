@@ -171,8 +171,8 @@ class VarianceDenoiser(Denoiser):
 # can be conditioned on classes and on numbers.
 
 
+# (x (d,), time feature ()) -> (d,); any Equinox module with this call will do. Some take a context (c,) as well.
 Network = Callable[..., Array]
-"""(x (d,), time feature ()) -> (d,); any Equinox module with this call will do. Some take a context (c,) as well."""
 
 
 class Learned(Denoiser):

@@ -28,12 +28,12 @@ from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from motes.points.denoisers import Denoiser, Given, Learned
-from motes.points.networks import InSingle
-from motes.points.sampling import on_all_cores
+from motes.points.samplers import heun
+from motes.points.sampling import Sampler
 from motes.points.schedules import DiscreteVP
 from motes.points.variance import LearnedVariance
 from motes.progress import OnProgress, Progress, silent
-from motes.training.programs import float64
+from motes.training.programs import float64, on_all_cores
 
 Field = Callable[[jax.Array, jax.Array], jax.Array]
 """(z (d,), v ()) -> dz/dv (d,)."""
@@ -310,6 +310,20 @@ def log_likelihood(
     )
 
 
+class InSingle(eqx.Module):
+    """A network that computes in single precision, whatever the precision that it is asked and answers in."""
+
+    network: Callable[..., jax.Array]
+
+    def __init__(self, network: Callable[..., jax.Array]):
+        in_single = lambda leaf: leaf.astype(jnp.float32) if eqx.is_inexact_array(leaf) else leaf
+        self.network = jax.tree.map(in_single, network)
+
+    def __call__(self, x: jax.Array, *given: jax.Array) -> jax.Array:
+        single = (part.astype(jnp.float32) for part in (x, *given))
+        return self.network(*single).astype(x.dtype)
+
+
 def _in_double(denoiser: Denoiser, *, single: bool) -> Denoiser:
     """`denoiser` in double precision, but for its network where `single` says so: that takes 0.6 of the time.
 
@@ -396,3 +410,41 @@ def _in_blocks(
 
     blocks = np.split(which, range(block, len(which), block))
     yield from zip(blocks, on_all_cores(work, blocks, compiled=compiled), strict=True)
+
+
+# --- Trajectories of single points: by the flow in either direction, or by a sampler from any time on ---------------
+
+
+@eqx.filter_jit
+def flow_path(denoiser: Denoiser, x: jax.Array, times: jax.Array) -> jax.Array:
+    """Where the probability flow carries x (d,) from the first of `times` (k,) on, (k, d).
+
+    By Heun's method. The times fall, towards data and down to 0, or rise from above 0, towards noise.
+    """
+    schedule = denoiser.schedule
+
+    def move(y: jax.Array, step: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        t, s = step
+        y = heun(denoiser, y, t, s)
+        return y, schedule.alpha(s) * y
+
+    _, path = jax.lax.scan(move, x / schedule.alpha(times[0]), (times[:-1], times[1:]))
+    return jnp.concatenate([x[None], path])
+
+
+@eqx.filter_jit
+def sampled_paths(denoiser: Denoiser, sampler: Sampler, x: jax.Array, times: jax.Array, keys: jax.Array) -> jax.Array:
+    """Where a sampler carries x (d,) along `times` (k,), which fall: once for each key (m,), (m, k, d)."""
+
+    @jax.vmap
+    def one(key: jax.Array) -> jax.Array:
+        def move(carry: tuple[jax.Array, jax.Array], step: tuple[jax.Array, ...]) -> tuple[tuple, jax.Array]:
+            (x_t, state), (t, s, number) = carry, step
+            x_s, state = sampler.step(denoiser, x_t, t, s, state, jax.random.fold_in(key, number))
+            return (x_s, state), x_s
+
+        steps = (times[:-1], times[1:], jnp.arange(len(times) - 1))
+        _, path = jax.lax.scan(move, (x, sampler.init(x, times)), steps)
+        return jnp.concatenate([x[None], path])
+
+    return one(keys)

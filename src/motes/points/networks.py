@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from motes.ranges import Checked, number
 
@@ -17,7 +18,7 @@ LEAST_SQUARE = 1e-6  # e of a scale: one of a thousandth of the deviations of th
 
 
 @jax.custom_jvp
-def softplus(x: jax.Array) -> jax.Array:
+def softplus(x: Array) -> Array:
     """log(1 + exp(x)), within float32 rounding of 1. `jax.nn.softplus` is exact in the tail and 5 times as slow."""
     return jnp.maximum(x, 0) + jnp.log(1 + jnp.exp(-jnp.abs(x)))
 
@@ -32,8 +33,8 @@ class Architecture(Protocol):
     """What a recipe says of a network: a frozen dataclass whose method makes one."""
 
     def network(
-        self, dim_in: int, dim_out: int, *, context: int, steps: int | None, key: jax.Array
-    ) -> Callable[..., jax.Array]:
+        self, dim_in: int, dim_out: int, *, context: int, steps: int | None, key: Array
+    ) -> Callable[..., Array]:
         """A fresh network, (x (dim_in,), time ()) -> (dim_out,).
 
         Args:
@@ -53,7 +54,7 @@ class StepGated(Checked):
     width: int = number(128, 1, 16_384)
     depth: int = number(3, 1, 256)
 
-    def network(self, dim_in: int, dim_out: int, *, context: int, steps: int | None, key: jax.Array) -> StepGatedMLP:
+    def network(self, dim_in: int, dim_out: int, *, context: int, steps: int | None, key: Array) -> StepGatedMLP:
         """A fresh network for points of `dim_in` columns and a schedule of `steps` steps; it has no third input."""
         if steps is None or context:
             raise ValueError(
@@ -81,7 +82,7 @@ class StepGatedMLP(eqx.Module):
     """
 
     layers: tuple[eqx.nn.Linear, ...]
-    gates: tuple[jax.Array, ...]  # each (T, width), drawn from U(0, 1)
+    gates: tuple[Array, ...]  # each (T, width), drawn from U(0, 1)
     out: eqx.nn.Linear
 
     def __init__(
@@ -92,7 +93,7 @@ class StepGatedMLP(eqx.Module):
         depth: int = StepGated.depth,
         *,
         outputs: int | None = None,
-        key: jax.Array,
+        key: Array,
     ):
         keys = jax.random.split(key, 2 * depth + 1)
         sizes = [dim] + [width] * depth
@@ -103,7 +104,7 @@ class StepGatedMLP(eqx.Module):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({_size(self):,} parameters)"
 
-    def __call__(self, x: jax.Array, time: jax.Array) -> jax.Array:
+    def __call__(self, x: Array, time: Array) -> Array:
         steps = self.gates[0].shape[0]
         row = jnp.clip(jnp.round(time * steps).astype(int) - 1, 0, steps - 1)
         for layer, gate in zip(self.layers, self.gates, strict=True):
@@ -123,7 +124,7 @@ class Residual(Checked):
     octaves: int | None = number(None, 0, 16)  # of sines and cosines of each column, sin x first; None: suits the rows
 
     def network(
-        self, dim_in: int, dim_out: int, *, context: int, steps: int | None, key: jax.Array
+        self, dim_in: int, dim_out: int, *, context: int, steps: int | None, key: Array
     ) -> ResidualMLP | Ensemble:
         """A fresh network for points of `dim_in` columns, and of `context` numbers that they are conditioned on."""
         scales = (self.scales or 0) if context else 0
@@ -182,7 +183,7 @@ class ResidualMLP(eqx.Module):
         scales: int = 0,
         octaves: int = 0,
         outputs: int | None = None,
-        key: jax.Array,
+        key: Array,
     ):
         keys = jax.random.split(key, depth + 2)
         features = jax.eval_shape(_time_features, jnp.zeros(())).size + 2 * octaves * dim
@@ -201,9 +202,7 @@ class ResidualMLP(eqx.Module):
         """How many units may be left out: those before and after each hidden layer."""
         return 2 * sum(len(layer.weight) for layer in self.hidden)
 
-    def __call__(
-        self, x: jax.Array, time: jax.Array, context: jax.Array | None = None, *, bits: jax.Array | None = None
-    ) -> jax.Array:
+    def __call__(self, x: Array, time: Array, context: Array | None = None, *, bits: Array | None = None) -> Array:
         context = jnp.zeros(self.context, x.dtype) if context is None else context
         scales = [] if self.scales is None else [self.scales(context)]
         parts = [x, _time_features(time), *_waves(x, self.octaves), context, *scales]
@@ -225,14 +224,14 @@ class LogScales(eqx.Module):
     """
 
     forms: eqx.nn.Linear  # w and b, two forms for each scale
-    shares: jax.Array  # (scales, 2 scales), a before the softmax
+    shares: Array  # (scales, 2 scales), a before the softmax
 
-    def __init__(self, context: int, scales: int, *, key: jax.Array):
+    def __init__(self, context: int, scales: int, *, key: Array):
         into, mixed = jax.random.split(key)
         self.forms = _linear(context, 2 * scales, into)
         self.shares = jax.random.normal(mixed, (scales, 2 * scales))
 
-    def __call__(self, context: jax.Array) -> jax.Array:
+    def __call__(self, context: Array) -> Array:
         return jnp.log(LEAST_SQUARE + jax.nn.softmax(self.shares, axis=1) @ self.forms(context) ** 2) / 2
 
 
@@ -247,31 +246,17 @@ class Ensemble(eqx.Module):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self.members)} members, {_size(self):,} parameters)"
 
-    def __call__(self, x: jax.Array, time: jax.Array, context: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x: Array, time: Array, context: Array | None = None) -> Array:
         return jnp.stack([member(x, time, context) for member in self.members]).mean(axis=0)
-
-
-class InSingle(eqx.Module):
-    """A network that computes in single precision, whatever the precision that it is asked and answers in."""
-
-    network: Callable[..., jax.Array]
-
-    def __init__(self, network: Callable[..., jax.Array]):
-        in_single = lambda leaf: leaf.astype(jnp.float32) if eqx.is_inexact_array(leaf) else leaf
-        self.network = jax.tree.map(in_single, network)
-
-    def __call__(self, x: jax.Array, *given: jax.Array) -> jax.Array:
-        single = (part.astype(jnp.float32) for part in (x, *given))
-        return self.network(*single).astype(x.dtype)
 
 
 class Thinned(eqx.Module):
     """A network with units left out, others for each draw of the random bytes."""
 
     network: ResidualMLP
-    bits: jax.Array
+    bits: Array
 
-    def __call__(self, x: jax.Array, time: jax.Array, context: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x: Array, time: Array, context: Array | None = None) -> Array:
         return self.network(x, time, context, bits=self.bits)
 
 
@@ -296,7 +281,7 @@ def droppable(module: eqx.Module) -> int:
     return max((one.droppable for one in networks), default=0)
 
 
-def thinned(module: M, bits: jax.Array) -> M:
+def thinned(module: M, bits: Array) -> M:
     """`module`, in which every network that has a dropout leaves units out."""
     return jax.tree.map(lambda part: Thinned(part, bits) if _is_dropping(part) else part, module, is_leaf=_is_dropping)
 
@@ -305,24 +290,24 @@ def _is_dropping(part: Any) -> bool:
     return isinstance(part, ResidualMLP) and part.dropout > 0
 
 
-def _thin(h: jax.Array, dropout: float, bits: jax.Array | None) -> jax.Array:
+def _thin(h: Array, dropout: float, bits: Array | None) -> Array:
     if bits is None or not dropout:
         return h
     out = round(256 * dropout)
     return jnp.where(bits >= out, h * (256 / (256 - out)), 0)
 
 
-def _time_features(time: jax.Array) -> jax.Array:
+def _time_features(time: Array) -> Array:
     angle = time * (math.pi / 4) * jnp.array([1, 2, 4, 8], time.dtype)
     return jnp.concatenate([jnp.atleast_1d(time), jnp.sin(angle), jnp.cos(angle)])
 
 
-def _waves(x: jax.Array, octaves: int) -> list[jax.Array]:
+def _waves(x: Array, octaves: int) -> list[Array]:
     angles = [x * 2**k for k in range(octaves)]
     return [wave(angle) for angle in angles for wave in (jnp.sin, jnp.cos)]
 
 
-def _linear(into: int, out: int, key: jax.Array) -> eqx.nn.Linear:
+def _linear(into: int, out: int, key: Array) -> eqx.nn.Linear:
     """A Linear with weights N(0, 1 / into) and no bias at first."""
     layer = eqx.nn.Linear(into, out, key=key)
     weight = jax.random.normal(key, (out, into)) / math.sqrt(into)

@@ -28,9 +28,9 @@ from motes.errors import UsageError, check_count
 from motes.points import exact as cut_normal
 from motes.points.denoisers import Denoiser, Given
 from motes.points.samplers import level
-from motes.points.sampling import ReverseProcess, check_grid, on_all_cores, sample
+from motes.points.sampling import ReverseProcess, check_grid, sample
 from motes.progress import OnProgress, Progress, silent
-from motes.training.programs import float64
+from motes.training.programs import float64, on_all_cores
 
 LOG_2PI = cut_normal.LOG_2PI
 

@@ -11,36 +11,16 @@ from typing import Any, ClassVar, Literal
 import jax
 
 from motes.errors import RecipeError, UsageError
+from motes.points import denoisers, losses, schedules
 from motes.points.conditional import AnyConditional, Conditional, Conditions
-from motes.points.denoisers import (
-    Denoiser,
-    Learned,
-    Network,
-    NoisePredictor,
-    Preconditioned,
-    VelocityPredictor,
-    VPredictor,
-    X0Predictor,
-)
+from motes.points.denoisers import Denoiser, Learned, Network, Preconditioned
 from motes.points.guidance import Sampling
-from motes.points.losses import EDM, ELBO, SNR, X0, Loss, MinSNR, Simple, TruncatedSNR
+from motes.points.knots import KnotSchedule
+from motes.points.losses import EDM, ELBO, Loss
 from motes.points.networks import Architecture, Residual, StepGated
 from motes.points.samplers import SAMPLERS, Ancestral, DPMSolver3M
 from motes.points.sampling import GivenGrid, Grid, KarrasGrid, LogSNRGrid, QuadraticGrid, Sampler, UniformGrid
-from motes.points.schedules import (
-    Betas,
-    CosineBetas,
-    CosineVP,
-    DiscreteVP,
-    KnotSchedule,
-    LinearBetas,
-    LinearVP,
-    QuadBetas,
-    RectifiedFlow,
-    Schedule,
-    SigmoidBetas,
-    VarianceExploding,
-)
+from motes.points.schedules import Betas, DiscreteVP, Schedule, VarianceExploding
 from motes.points.times import LogitNormalTimes, LogNormalTimes, StepTimes, Times, UniformTimes
 from motes.points.training import Training
 from motes.points.variance import Hybrid, LearnedVariance
@@ -57,7 +37,7 @@ class Prediction(Checked):
     Example:
         >>> from motes.points import Prediction, X0Predictor
         >>> class Mine(Prediction):
-        ...     wraps = X0Predictor
+        ...     wraps = denoisers.X0Predictor
         >>> Mine().outputs(dim=2)
         2
     """
@@ -94,25 +74,25 @@ class Prediction(Checked):
 class PredictEps(Prediction):
     """eps_hat."""
 
-    wraps = NoisePredictor
+    wraps = denoisers.NoisePredictor
 
 
 class PredictX0(Prediction):
     """x0_hat."""
 
-    wraps = X0Predictor
+    wraps = denoisers.X0Predictor
 
 
 class PredictV(Prediction):
     """v_hat."""
 
-    wraps = VPredictor
+    wraps = denoisers.VPredictor
 
 
 class PredictVelocity(Prediction):
     """The velocity of the probability flow."""
 
-    wraps = VelocityPredictor
+    wraps = denoisers.VelocityPredictor
 
 
 class PredictEDM(Prediction):
@@ -125,14 +105,14 @@ class PredictEDM(Prediction):
 
 
 SCHEDULES: dict[str, type] = {
-    "linear": LinearBetas,
-    "quad": QuadBetas,
-    "sigmoid": SigmoidBetas,
-    "cosine": CosineBetas,
+    "linear": schedules.LinearBetas,
+    "quad": schedules.QuadBetas,
+    "sigmoid": schedules.SigmoidBetas,
+    "cosine": schedules.CosineBetas,
     "exploding": VarianceExploding,
-    "continuous_linear": LinearVP,
-    "continuous_cosine": CosineVP,
-    "rectified_flow": RectifiedFlow,
+    "continuous_linear": schedules.LinearVP,
+    "continuous_cosine": schedules.CosineVP,
+    "rectified_flow": schedules.RectifiedFlow,
     "knots": KnotSchedule,
 }
 NETWORK = "a method network(dim_in, dim_out, *, context, steps, key)"
@@ -145,13 +125,13 @@ DENOISERS: dict[str, type] = {
     "edm": PredictEDM,
 }
 LOSSES: dict[str, type] = {
-    "simple": Simple,
+    "simple": losses.Simple,
     "edm": EDM,
-    "x0": X0,
-    "snr": SNR,
-    "truncated_snr": TruncatedSNR,
+    "x0": losses.X0,
+    "snr": losses.SNR,
+    "truncated_snr": losses.TruncatedSNR,
     "elbo": ELBO,
-    "min_snr": MinSNR,
+    "min_snr": losses.MinSNR,
     "hybrid": Hybrid,
 }
 TIMES: dict[str, type] = {

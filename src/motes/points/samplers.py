@@ -192,11 +192,7 @@ def heun(denoiser: Denoiser, y: Array, t: Array, s: Array) -> Array:
     schedule = denoiser.schedule
     width, slope = level(schedule, s) - level(schedule, t), eps_at(denoiser, y, t)
     euler = y + width * slope
-    return jax.lax.cond(
-        s > 0,
-        lambda: y + width * (slope + eps_at(denoiser, euler, s)) / 2,
-        lambda: euler,
-    )
+    return jax.lax.cond(s > 0, lambda: y + width * (slope + eps_at(denoiser, euler, s)) / 2, lambda: euler)
 
 
 class GradientEstimation(Sampler):
@@ -661,42 +657,3 @@ SAMPLERS: dict[str, type[Sampler]] = {
     "predictor_corrector": PredictorCorrector,
     "langevin": AnnealedLangevin,
 }
-"""`[sampler]` of a recipe."""
-
-
-# --- The way of single points through time: by the flow in either direction, or by a sampler from any time on -------
-
-
-@eqx.filter_jit
-def flow_path(denoiser: Denoiser, x: Array, times: Array) -> Array:
-    """Where the probability flow carries x (d,) from the first of `times` (k,) on, (k, d).
-
-    By Heun's method. The times fall, towards data and down to 0, or rise from above 0, towards noise.
-    """
-    schedule = denoiser.schedule
-
-    def move(y: Array, step: tuple[Array, Array]) -> tuple[Array, Array]:
-        t, s = step
-        y = heun(denoiser, y, t, s)
-        return y, schedule.alpha(s) * y
-
-    _, path = jax.lax.scan(move, x / schedule.alpha(times[0]), (times[:-1], times[1:]))
-    return jnp.concatenate([x[None], path])
-
-
-@eqx.filter_jit
-def sampled_paths(denoiser: Denoiser, sampler: Sampler, x: Array, times: Array, keys: Array) -> Array:
-    """Where a sampler carries x (d,) along `times` (k,), which fall: once for each key (m,), (m, k, d)."""
-
-    @jax.vmap
-    def one(key: Array) -> Array:
-        def move(carry: tuple[Array, Array], step: tuple[Array, ...]) -> tuple[tuple, Array]:
-            (x_t, state), (t, s, number) = carry, step
-            x_s, state = sampler.step(denoiser, x_t, t, s, state, jax.random.fold_in(key, number))
-            return (x_s, state), x_s
-
-        steps = (times[:-1], times[1:], jnp.arange(len(times) - 1))
-        _, path = jax.lax.scan(move, (x, sampler.init(x, times)), steps)
-        return jnp.concatenate([x[None], path])
-
-    return one(keys)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -24,10 +22,10 @@ from motes.points.denoisers import Denoiser, Given
 from motes.points.schedules import DiscreteVP, Schedule
 from motes.progress import OnProgress, Progress, silent
 from motes.ranges import Checked, check_fields, number
-from motes.training.programs import cores, float64
+from motes.training.programs import float64, on_all_cores
 
+# Times (N+1,) that fall from 1 to 0, given a schedule. ValueError: options that do not fit it.
 Grid = Callable[[Schedule], Array]
-"""Times (N+1,) that fall from 1 to 0, given a schedule. ValueError: options that do not fit it."""
 
 
 @dataclass(frozen=True)
@@ -164,8 +162,6 @@ def _from_noise(schedule: Schedule, steps: int, sigma_min: float, rho: float | N
 
 
 State = Any
-A = TypeVar("A")
-B = TypeVar("B")
 FEW, BLOCK = 512, 2048  # 300,000 rows take 1.4 times as long in blocks of FEW, and ten a quarter
 
 
@@ -350,9 +346,13 @@ def sample(
             chain[:, rows] = np.asarray(kept)[: len(places), : rows.stop - first]
         return rows.stop
 
-    with _faults_named(process):
+    try:
         for done in on_all_cores(work, range(0, n, block)):
             on_progress(Progress(done, n))
+    except (TypeError, ValueError) as error:  # those of JAX, too, about what cannot be compiled
+        if (fault := None if isinstance(error, MotesError) else _fault(process)) is not None:
+            raise UsageError(fault) from error
+        raise
     if lost := int((~np.isfinite(points)).any(axis=1).sum()):
         who = type(process.sampler).__name__
         said = f"{lost:,} of {n:,} points are not finite: {who} or the network lost them."
@@ -376,17 +376,6 @@ def _check_rows(
             raise ValueError(f"something is known of {len(known)} rows; expected of {n}.")
 
 
-@contextmanager
-def _faults_named(process: ReverseProcess) -> Iterator[None]:
-    """Say of an error in here what is wrong with the step of the sampler, where that is what is wrong."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:  # those of JAX, too, about what cannot be compiled
-        if (fault := None if isinstance(error, MotesError) else _fault(process)) is not None:
-            raise UsageError(fault) from error
-        raise
-
-
 def _fault(process: ReverseProcess) -> str | None:
     """What is wrong with a step of the sampler, where that is what is wrong."""
     sampler, name = process.sampler, type(process.sampler).__name__
@@ -405,18 +394,6 @@ def _fault(process: ReverseProcess) -> str | None:
     if got == wanted:
         return None
     return f"got {got} from {name}.step; expected {wanted}: the point at s, and a state like that of init. Return both."
-
-
-def on_all_cores(work: Callable[[A], B], parts: Sequence[A], *, compiled: bool = False) -> Iterator[B]:
-    """`work(part)` of each part, in their order, several at a time.
-
-    The first is done alone unless the program is `compiled`, so that no two threads compile the same one. A program of
-    matrices as narrow as those here hardly occupies more than a core.
-    """
-    alone = 0 if compiled else 1
-    yield from map(work, parts[:alone])
-    with ThreadPoolExecutor(cores()) as pool:
-        yield from pool.map(work, parts[alone:])
 
 
 @eqx.filter_jit

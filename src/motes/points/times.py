@@ -13,47 +13,48 @@ from typing import Any, Literal, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax import Array
 from jax.scipy.special import ndtri
 
 from motes.points.schedules import DiscreteVP, Schedule
 from motes.ranges import check_fields, number
 
 
-def uniform(key: jax.Array, n: int, levels: int | None = None) -> jax.Array:
+def uniform(key: Array, n: int, levels: int | None = None) -> Array:
     """Independent draws."""
     if levels is None:
         return jax.random.uniform(key, (n,))
     return (jax.random.randint(key, (n,), 0, levels) + 0.5) / levels
 
 
-def antithetic(key: jax.Array, n: int, levels: int | None = None) -> jax.Array:
+def antithetic(key: Array, n: int, levels: int | None = None) -> Array:
     """n // 2 + 1 draws followed by their mirror images 1 - u, cut to n: step k comes with step T - 1 - k."""
     half = uniform(key, n // 2 + 1, levels)
     return jnp.concatenate([half, 1 - half])[:n]
 
 
-def stratified(key: jax.Array, n: int, levels: int | None = None) -> jax.Array:
+def stratified(key: Array, n: int, levels: int | None = None) -> Array:
     """One draw in each of n equal parts of (0, 1): every batch covers the whole range (Kingma et al. 2021)."""
     u = (jnp.arange(n) + jax.random.uniform(key, (n,))) / n
     return u if levels is None else (jnp.minimum(jnp.floor(u * levels), levels - 1) + 0.5) / levels
 
 
 Draw = Literal["uniform", "antithetic", "stratified", "importance"]
-DRAWS: dict[Draw, Callable[[jax.Array, int, int | None], jax.Array]] = {
+# (key, n, levels) -> u (n,); with `levels`, each u is the middle of one of that many equal cells.
+DRAWS: dict[Draw, Callable[[Array, int, int | None], Array]] = {
     "uniform": uniform,
     "antithetic": antithetic,
     "stratified": stratified,
     "importance": stratified,  # as long as nothing is preferred
 }
-"""(key, n, levels) -> u (n,); with `levels`, each u is the middle of one of that many equal cells."""
 
 
 class Drawn(NamedTuple):
     """The times of a batch, what each row's loss is to be multiplied by (None: 1), and what `learn` wants to know."""
 
-    t: jax.Array  # (n,)
-    weight: jax.Array | None = None  # (n,)
-    cell: jax.Array | None = None  # (n,)
+    t: Array  # (n,)
+    weight: Array | None = None  # (n,)
+    cell: Array | None = None  # (n,)
 
 
 class Times(eqx.Module):
@@ -83,7 +84,7 @@ class Times(eqx.Module):
         check_fields(self)
 
     @abstractmethod
-    def place(self, schedule: Schedule, u: jax.Array) -> jax.Array:
+    def place(self, schedule: Schedule, u: Array) -> Array:
         """t for each u in [0, 1]: where u is uniform, t has the distribution.
 
         Example:
@@ -102,7 +103,7 @@ class Times(eqx.Module):
         """
         return None
 
-    def __call__(self, schedule: Schedule, key: jax.Array, n: int) -> jax.Array:
+    def __call__(self, schedule: Schedule, key: Array, n: int) -> Array:
         return self.place(schedule, DRAWS[self.draw](key, n, self.levels(schedule)))
 
     def init(self) -> Any:
@@ -115,7 +116,7 @@ class Times(eqx.Module):
         """
         return nothing_seen() if self.draw == "importance" else None
 
-    def batch(self, schedule: Schedule, key: jax.Array, n: int, memory: Any) -> Drawn:
+    def batch(self, schedule: Schedule, key: Array, n: int, memory: Any) -> Drawn:
         """`n` times: the mean of weight f(t) over them is, on average over keys, that of f under the distribution.
 
         Example:
@@ -133,7 +134,7 @@ class Times(eqx.Module):
         u, weight, cell = preferred(v, memory)
         return Drawn(self.place(schedule, u), weight, cell)
 
-    def learn(self, memory: Any, drawn: Drawn, losses: jax.Array, counts: jax.Array) -> Any:
+    def learn(self, memory: Any, drawn: Drawn, losses: Array, counts: Array) -> Any:
         """What is remembered after a batch: `losses` (n,) are without weights, where `counts` (n,) is true.
 
         Example:
@@ -160,7 +161,7 @@ class StepTimes(Times):
     def levels(self, schedule: Schedule) -> int | None:
         return _steps(schedule).steps
 
-    def place(self, schedule: Schedule, u: jax.Array) -> jax.Array:
+    def place(self, schedule: Schedule, u: Array) -> Array:
         discrete = _steps(schedule)
         return discrete.t_of_step(jnp.minimum(jnp.floor(u * discrete.steps), discrete.steps - 1))
 
@@ -179,7 +180,7 @@ class LogNormalTimes(Times):
     std: float = number(1.5, 0, 100, open_low=True)
     draw: Draw = eqx.field(static=True, default="stratified")
 
-    def place(self, schedule: Schedule, u: jax.Array) -> jax.Array:
+    def place(self, schedule: Schedule, u: Array) -> Array:
         return schedule.t_of_log_snr(-2 * (self.mean + self.std * _normal(u)))
 
 
@@ -195,7 +196,7 @@ class UniformTimes(Times):
     least: float = number(1e-3, 0, 0.5, open_low=True)
     draw: Draw = eqx.field(static=True, default="stratified")
 
-    def place(self, schedule: Schedule, u: jax.Array) -> jax.Array:
+    def place(self, schedule: Schedule, u: Array) -> Array:
         return self.least + (1 - self.least) * u
 
 
@@ -213,7 +214,7 @@ class LogitNormalTimes(Times):
     std: float = number(1.0, 0, 100, open_low=True)
     draw: Draw = eqx.field(static=True, default="stratified")
 
-    def place(self, schedule: Schedule, u: jax.Array) -> jax.Array:
+    def place(self, schedule: Schedule, u: Array) -> Array:
         return jax.nn.sigmoid(self.mean + self.std * _normal(u))
 
 
@@ -225,7 +226,7 @@ def _steps(schedule: Schedule) -> DiscreteVP:
     return schedule
 
 
-def _normal(u: jax.Array) -> jax.Array:
+def _normal(u: Array) -> Array:
     """The quantile of N(0, 1) at u, kept finite."""
     return ndtri(jnp.clip(u, 1e-6, 1 - 1e-6))
 
@@ -247,8 +248,8 @@ UNIFORM = 0.1  # share of p: no weight is above 10
 class LossMemory(NamedTuple):
     """What is remembered of the losses in each cell."""
 
-    squares: jax.Array  # (CELLS,), the mean of their squares
-    number: jax.Array  # of losses (CELLS,)
+    squares: Array  # (CELLS,), the mean of their squares
+    number: Array  # of losses (CELLS,)
 
 
 def nothing_seen() -> LossMemory:
@@ -256,7 +257,7 @@ def nothing_seen() -> LossMemory:
     return LossMemory(jnp.zeros(CELLS), jnp.zeros(CELLS))
 
 
-def preferred(v: jax.Array, seen: LossMemory) -> tuple[jax.Array, jax.Array, jax.Array]:
+def preferred(v: Array, seen: LossMemory) -> tuple[Array, Array, Array]:
     """Draws from p for uniform `v` (n,) in [0, 1): u (n,), 1 / p(u) (n,), and the cell of each (n,)."""
     p = chances(seen)
     ends = jnp.cumsum(p)
@@ -265,7 +266,7 @@ def preferred(v: jax.Array, seen: LossMemory) -> tuple[jax.Array, jax.Array, jax
     return (cell + within) / CELLS, 1 / (CELLS * p[cell]), cell
 
 
-def seen_with(seen: LossMemory, cell: jax.Array, losses: jax.Array, counts: jax.Array) -> LossMemory:
+def seen_with(seen: LossMemory, cell: Array, losses: Array, counts: Array) -> LossMemory:
     """`seen`, with the losses (n,) of draws from the cells (n,) beside, where `counts` (n,) is true."""
     squares = jnp.where(counts, losses**2, 0)
     into = jnp.zeros((2, CELLS)).at[:, cell].add(jnp.stack([squares, counts.astype(squares.dtype)]))
@@ -276,7 +277,7 @@ def seen_with(seen: LossMemory, cell: jax.Array, losses: jax.Array, counts: jax.
     return LossMemory(seen.squares + share * (total / jnp.maximum(fresh, 1) - seen.squares), number)
 
 
-def chances(seen: LossMemory) -> jax.Array:
+def chances(seen: LossMemory) -> Array:
     """The probability of each cell, (CELLS,): equal until all have been seen often enough."""
     root = jnp.sqrt(seen.squares)
     total = root.sum()

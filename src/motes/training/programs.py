@@ -1,7 +1,8 @@
 """Compiled programs: their cache, their precision and the processors that they use."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import cache, wraps
 from importlib import import_module
@@ -17,6 +18,8 @@ from jax.typing import ArrayLike
 from numpy.typing import DTypeLike
 
 F = TypeVar("F", bound=Callable[..., Any])
+A = TypeVar("A")
+B = TypeVar("B")
 
 LEVEL = 1  # of LLVM's passes, of 3
 
@@ -125,6 +128,18 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def on_all_cores(work: Callable[[A], B], parts: Sequence[A], *, compiled: bool = False) -> Iterator[B]:
+    """`work(part)` of each part, in their order, several at a time.
+
+    The first is done alone unless the program is `compiled`, so that no two threads compile the same one. A program of
+    matrices as narrow as those here hardly occupies more than a core.
+    """
+    alone = 0 if compiled else 1
+    yield from map(work, parts[:alone])
+    with ThreadPoolExecutor(cores()) as pool:
+        yield from pool.map(work, parts[alone:])
 
 
 # --- One size of blocks, so that all of them need one program -------------------------------------------------------
