@@ -227,7 +227,7 @@ SLOW = re.compile(  # they train, draw many points or diagnose
     | training\.model\.Model(\.evaluate | \.score_samples)?
     | tables\.model\.TableModel\.(averaged_over | evaluate | report)
     | points\.model\.PointModel\.(bound | diagnose | evaluate | likelihood | predict_proba | sample)
-    | points\.(posterior_model\..* | particles\..* | training\.train | losses\.variational_bound | guidance\.Guidance)
+    | points\.(posterior_model\..* | particles\..* | training\.train | variance\..* | guidance\.Guidance)
     | points\.networks\.(ResidualMLP | StepGatedMLP)
     | points\.samplers\.(Ancestral | Churn | StochasticHeun | Adaptive | AnnealedLangevin | PredictorCorrector)
     )""",

@@ -23,10 +23,9 @@ from motes.points.guidance import Guidance
 from motes.points.networks import ResidualMLP, StepGated
 from motes.points.recipe import LOSSES
 from motes.points.schedules import VarianceExploding
-from motes.points.times import DRAWS, LogNormalTimes, UniformTimes
+from motes.points.times import LogNormalTimes, UniformTimes
 from motes.points.training import OnDevice, Rows, train
 from motes.recipes import load_recipe
-from motes.training.checkpoints import State, named
 from motes.training.model import FitSession
 
 LEVELS = VarianceExploding(10.0)
@@ -95,12 +94,6 @@ def test_held_out_rows_count_by_their_weights():
         np.testing.assert_allclose(found.looks[0, 1], expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("draw", DRAWS)
-def test_two_batches_have_other_times(draw):
-    one, other = (DRAWS[draw](jax.random.key(seed), 8, None) for seed in (0, 1))
-    assert not np.isin(one, other).any()
-
-
 def test_the_seed_decides_the_batches_and_not_the_first_weights_alone():
     start = points(training__weights="last")
     changes = TINIEST | {"training.steps": 4, "training.weights": "last"}
@@ -126,12 +119,6 @@ def test_the_kinds_of_a_recipe_reach_the_training():
     assert len(set(first.values())) == 3
 
 
-def test_a_state_for_other_rows_has_nothing_of_the_earlier_ones():
-    parts = {"batches": State({"left": np.zeros(1)}, {"given": 3}), "watch": State({}, {"since": 1})}
-    state = named(parts | {"state": State({"w": np.ones(2)}, {})}).with_other_rows()
-    assert list(state.arrays) == ["state/w"] and not state.numbers
-
-
 @pytest.mark.slow
 def test_a_table_that_breaks_down_says_so():
     data = {"a": [*"uvwuvwuuv"], "b": [*"uuvvwwuvu"]}
@@ -140,12 +127,6 @@ def test_a_table_that_breaks_down_says_so():
 
 
 # --- networks and denoisers ----------------------------------------------------------------------------------------
-
-
-def test_every_loss_is_found_under_its_name():
-    assert {name: cls.__name__.lower() for name, cls in LOSSES.items()} == {
-        name: name.replace("_", "") for name in LOSSES
-    }
 
 
 def test_without_a_label_the_network_sees_no_class():
@@ -164,15 +145,6 @@ def test_what_step_gated_does_not_know_is_refused():
 def residual(**options):
     network = ResidualMLP(2, 16, 2, **options, key=jax.random.key(0))
     return eqx.tree_at(lambda one: one.out.weight, network, jax.random.normal(jax.random.key(1), (2, 16)))
-
-
-def test_hidden_layers_of_zeros_change_nothing_of_a_residual_network():
-    network = residual()
-    shorter = eqx.tree_at(lambda one: one.hidden, network, ())
-    silent = eqx.tree_at(lambda one: one.hidden, network, jax.tree.map(jnp.zeros_like, network.hidden))
-    x, t = jnp.array([0.5, -1.0]), jnp.array(0.3)
-    np.testing.assert_allclose(silent(x, t), shorter(x, t), rtol=1e-6)
-    assert not np.allclose(network(x, t), shorter(x, t))
 
 
 def test_dropout_keeps_the_mean():
@@ -196,15 +168,6 @@ def test_eight_rows_have_the_same_units_left_out():
     assert [len(set(part)) for part in (found[:8], found[8:16], found[16:])] == [1, 1, 1] and len(set(found)) == 3
     whole = seen.losses(denoiser, LOSSES["simple"](), index, *same)
     assert len(set(np.asarray(whole))) == 1 and whole[0] not in found
-
-
-def test_features_of_the_time_are_sines_and_cosines_of_four_octaves():
-    network = residual()
-    pick = jnp.zeros((16, 2 + 9)).at[jnp.arange(9), jnp.arange(2, 11)].set(1.0)
-    seen = eqx.tree_at(lambda one: (one.into.weight, one.into.bias, one.hidden), network, (pick, jnp.zeros(16), ()))
-    angles = 0.7 * np.pi / 4 * np.array([1, 2, 4, 8])
-    expected = jax.nn.gelu(jnp.array([0.7, *np.sin(angles), *np.cos(angles)]))
-    np.testing.assert_allclose(seen(jnp.zeros(2), jnp.array(0.7)), seen.out.weight[:, :9] @ expected, rtol=1e-4)
 
 
 # --- models of points ----------------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """Formulas and wiring of the lower rooms."""
 
-import os
 from itertools import pairwise
 
 import jax
@@ -15,10 +14,8 @@ from motes.data.tables import Table
 from motes.errors import UsageError
 from motes.evaluation.findings import prior_kl
 from motes.evaluation.losses import ExcessLoss, excess_loss
-from motes.evaluation.points import evaluate_points
 from motes.evaluation.records import Entry
 from motes.evaluation.results import Metric, Verdict, between
-from motes.plots import page
 from motes.plots import svg as charts
 from motes.plots.canvas import as_style
 from motes.plots.film import Captions
@@ -26,7 +23,7 @@ from motes.points.denoisers import Denoiser, Given
 from motes.points.exact import GaussianOracle, LabelledOracle
 from motes.points.guidance import Guided
 from motes.points.likelihood import Hutchinson, log_likelihood
-from motes.points.particles import rows_inside, sample_inside
+from motes.points.particles import sample_inside
 from motes.points.process import q_posterior
 from motes.points.samplers import DDIM, DPMSolver2M, DPMSolver3M, EulerMaruyama, Heun, Past, StochasticHeun, langevin
 from motes.points.sampling import KarrasGrid, ReverseProcess
@@ -36,7 +33,6 @@ from motes.recipes import load_recipe
 from motes.tables.kinds.lines import Grid
 from motes.tables.schema import Schema
 from motes.text_options import TextOptions
-from motes.training.programs import cores
 
 LEVELS = VarianceExploding(10.0)
 NORMAL = GaussianOracle([0.0], [[1.0]], LEVELS)
@@ -123,11 +119,6 @@ def test_langevin_steps_leave_a_normal_as_it_is():
     assert abs(drawn.mean()) < 6 * deviation / np.sqrt(500) and abs(drawn.std() / deviation - 1) < 0.2
 
 
-def test_as_many_threads_as_processors_may_be_used(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3}, raising=False)
-    assert cores() == 1
-
-
 def test_a_weak_denoiser_is_told_the_class_where_it_knows_classes():
     left, right = (GaussianOracle([mean], [[1.0]], LEVELS) for mean in (-1.0, 1.0))
     both, known = LabelledOracle([left, right], [0.5, 0.5]), Given(jnp.array(1))
@@ -146,11 +137,6 @@ def test_a_chosen_sampler_does_not_give_way_to_particles():
         sample_inside(process(), (np.array([0.5]), np.array([0.5])), 5, key=KEY, only=True)
 
 
-def test_rows_in_a_box_are_all_different():
-    rows = rows_inside(process(), (np.array([0.9]), np.array([1.1])), 400, key=KEY)
-    assert len(np.unique(rows)) == 400
-
-
 # --- likelihood ----------------------------------------------------------------------------------------------------
 
 
@@ -160,14 +146,6 @@ def test_log_p_of_a_gaussian_knows_the_least_noise():
     shrink = np.exp(-(0.3**2) / (2 * (1 + 0.3**2)))
     variance = 1.09 * shrink**2
     np.testing.assert_allclose(found, -0.5 * (0.49 / variance + np.log(2 * np.pi * variance)), atol=0.003)
-
-
-def test_a_small_tolerance_is_in_double_precision(monkeypatch):
-    asked = []
-    monkeypatch.setattr("motes.points.likelihood._in_double", lambda one, *, single: asked.append(single) or one)
-    for tolerance in (1e-4, 1e-6):
-        log_likelihood(NORMAL, [[0.5]], tolerance=tolerance)
-    assert asked == [True, False]
 
 
 def test_a_standard_error_falls_with_the_root_of_the_probes():
@@ -247,20 +225,6 @@ def test_an_entry_has_the_numbers_of_its_metrics():
     value, reference = Metric("c2st", 0.8, 0.7, 0.9), Metric("c2st", 0.5, 0.4, 0.6)
     made = Entry.of("tests", "c2st", "accuracy", Verdict("large", "some"), value, reference, (-np.inf, 0.6)).to_dict()
     assert (made["value"], made["reference_value"], made["chance"]) == (0.8, 0.5, [None, 0.6])
-
-
-@pytest.fixture(scope="module")
-def record():
-    draws = [motes.make_shape("moons", 60, seed=seed) for seed in range(3)]
-    return evaluate_points(*draws, brief=True, seed=7)
-
-
-def test_a_record_says_its_seed(record):
-    assert record.to_dict()["seed"] == 7
-
-
-def test_a_page_says_its_seed(record):
-    assert "seed" in (text := page(record)) and ">7<" in text.replace(" ", "").replace("\n", "")
 
 
 WRONG = GaussianOracle([0.0], [[1.3]], LEVELS)

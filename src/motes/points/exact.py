@@ -337,9 +337,7 @@ class LabelledOracle(Oracle):
     def exact(self, x_t: jax.Array, t: jax.Array) -> Exact:
         each = [oracle.exact(x_t, t) for oracle in self._oracles]
         x0, score, log_prob = (jnp.stack(part) for part in zip(*each, strict=True))
-        joint = log_prob + jnp.asarray(self._log_weights, x_t.dtype)  # (c,)
-        share = jax.nn.softmax(joint)
-        return Exact(share @ x0, share @ score, jax.nn.logsumexp(joint))
+        return mixed(log_prob + jnp.asarray(self._log_weights, x_t.dtype), x0, score)
 
     def given(self, known: Given) -> _OneClass:
         label = jnp.array(-1) if known.label is None else known.label

@@ -136,7 +136,7 @@ class PosteriorModel(GaussianModel):
             >>> posterior.draw(3, [0.5]).shape
             (3, 2)
         """
-        return self.draw_chain(n, (), given, label=label, seed=seed, how=how, on_progress=on_progress)[0]
+        return self._drawn(n, (), given, label, seed, how, on_progress)[0]
 
     def chain(
         self,
@@ -163,30 +163,15 @@ class PosteriorModel(GaussianModel):
             >>> noisy.shape
             (2, 5, 2)
         """
-        points, kept = self.draw_chain(n, record, given, label=label, seed=seed, how=how, on_progress=on_progress)
+        points, kept = self._drawn(n, record, given, label, seed, how, on_progress)
         if points.ndim > 2:
             raise UsageError(f"chain: got {len(points)} observations; expected one, such as given=x[0].")
         return self._native(points), stacked([self._native(one) for one in kept])
 
-    def draw_chain(
-        self,
-        n: int,
-        record: Sequence[int],
-        given: Any,
-        *,
-        label: Any = None,
-        seed: int = 0,
-        how: How = None,
-        on_progress: OnProgress = silent,
+    def _drawn(
+        self, n: int, record: Sequence[int], given: Any, label: Any, seed: int, how: How, on_progress: OnProgress
     ) -> tuple[Array, Array]:
-        """The points of `chain` as arrays; of m observations they are (m, n, d) and (len(record), m, n, d).
-
-        Example:
-            >>> theta = motes.make_shape("moons", 200)
-            >>> posterior = motes.fit(theta, given=theta.sum(axis=1), changes={"training.steps": 2}, verbose=False)
-            >>> posterior.draw_chain(5, [0, 16], [[0.5], [1.0]])[1].shape
-            (2, 2, 5, 2)
-        """
+        """The points of `chain` as arrays; of m observations they are (m, n, d) and (len(record), m, n, d)."""
         check_process()
         n = check_count(n, "points")
         rows, one = self.context.rows(given)
