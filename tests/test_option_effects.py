@@ -888,7 +888,7 @@ def looks_of_a_table():
     found = learned("two", steps=70, check_every=50, patience=9, averages=0)
     assert found.looks[:, 0].tolist() == [0, 50, 70]
     found = learned("two", steps=200, check_every=50, patience=2, averages=0, learning_rate=2.0)  # which spoils all
-    assert found.state.numbers["watch/waited"] == 2 and found.steps < 200
+    assert 0 < found.state.numbers["watch/waited"] <= 2 and found.steps < 200
 
 
 @pytest.mark.slow

@@ -34,6 +34,8 @@ M = TypeVar("M")
 FIRST = 8  # steps of the first call of the program
 PATIENCE = 0.25  # seconds between looks at the clock, the keyboard and the loss
 LEAST_WAITED = 2  # validations without a better one, before which `Validation.longer` ends no training
+SURE = 3.0  # standard errors, by which weights are worse than those of the start where training ends after
+HASTY = 3.0  # times fewer validations than it has patience for
 
 
 class Weights(NamedTuple):
@@ -79,9 +81,10 @@ class Validation:
     Args:
         losses: of the rows, (M, n), under weights (M, p).
         shares: of the rows in the mean, (M, n); they sum to 1 for each member.
-        every: steps from one validation to the next.
-        patience: validations without a better one, after which training ends.
+        every: steps from one validation to the next, at most.
+        patience: times as many steps without better weights, after which training ends.
         longer: times the step of the best weights, at which training ends already if weights are surely worse.
+        first: steps between the first validations; later ones are a sixth of the step apart.
     """
 
     def __init__(
@@ -91,14 +94,16 @@ class Validation:
         every: int,
         patience: int,
         longer: float = np.inf,
+        first: int | None = None,
     ):
-        self.losses, self.shares, self.every = losses, shares, every
+        self.losses, self.shares = losses, shares
+        self._first, self._every = first or every, every
         self._patience, self._longer = patience, longer
         self.looks: list[tuple[int, float]] = []  # steps, and the loss
         self.best: Weights | None = None  # of each member
         self._values = np.full(len(shares), np.inf)  # of each member's best
         self._least, self._least_loss = np.zeros_like(shares), np.inf  # that were best for all members together
-        self._least_step, self._waited, self._worse = 0, 0, False
+        self._least_step, self._waited, self._worse = 0, 0.0, 0.0  # `every` steps since, standard errors
 
     def mean(self, losses: NDArray[np.float64]) -> float:
         """The mean loss of the rows."""
@@ -113,19 +118,36 @@ class Validation:
         self.best = now if self.best is None else jax.tree.map(choose, now, self.best)
         self._values = np.minimum(found, self._values)
         step, mean = int(np.asarray(now.step).mean()), float(found.mean())
+        before = self.looks[-1][0] if self.looks else 0
         self.looks.append((step, mean))
         if mean < self._least_loss:
             self._least, self._least_loss, self._least_step = rows, mean, step
-            self._waited, self._worse = 0, False
+            self._waited, self._worse = 0.0, 0.0
         else:
             by, shares = self.mean(rows - self._least), self.shares / len(rows)
             error = np.sqrt((np.square(shares * (rows - self._least - by))).sum())
-            self._waited, self._worse = self._waited + 1, bool(by > error)
+            self._waited += (step - before) / self._every
+            self._worse = float(by / max(error, np.finfo(float).tiny))
+
+    def following(self, done: int) -> int:
+        """The step of the first validation after so many steps."""
+        step = 0
+        while step <= done and step < 6 * self._every:
+            step += min(max(step // 6, self._first), self._every)
+        return step if step > done else step + self._every * ((done - step) // self._every + 1)
 
     def is_over(self, done: int) -> bool:
-        """Whether later weights are not expected to be better than the best ones."""
-        worse = self._worse and self._waited >= LEAST_WAITED and 0 < self._longer * self._least_step <= done
-        return worse or self._waited >= self._patience
+        """Whether later weights are not expected to be better than the best ones.
+
+        At first a network may lose what it gains later: where those of the start are best, others are given time.
+        """
+        if self._least_step:
+            waited = sum(step > self._least_step for step, _ in self.looks)
+            worse = self._worse > 1 and waited >= LEAST_WAITED and self._longer * self._least_step <= done
+        else:
+            sure = self._worse > SURE and np.isfinite(self._longer)
+            worse = sure and self._waited >= self._patience / HASTY
+        return bool(worse) or self._waited >= self._patience
 
     @property
     def state(self) -> State:
@@ -324,7 +346,7 @@ class TrainingState(Generic[N]):
             self._snapshots[self.done] = np.stack([after.average, after.last])
         if lengths and self.done % self._store_every == 0:
             self._stored[self.done] = np.asarray(after.powers)
-        if self._validation and (self.done % self._validation.every == 0 or self.done == task.steps):
+        if self._validation and self.done in (self._validation.following(done), task.steps):
             self._validation.look(after)
         if self.sound:
             self._sound = after, self.done
@@ -340,10 +362,10 @@ class TrainingState(Generic[N]):
 
     def _next_stop(self, most: int) -> int:
         """The step after which something is to be done; `most` steps from here at the latest."""
-        every = [self._store_every, *([self._validation.every] if self._validation else [])]
         shots = [step for step in self.task.snapshots if step > self.done]
-        following = [self.done + one - self.done % one for one in every]
-        return min(self.task.steps, self.done + most, *following, *shots[:1])
+        following = [self._validation.following(self.done)] if self._validation else []
+        store = self.done + self._store_every - self.done % self._store_every
+        return min(self.task.steps, self.done + most, store, *following, *shots[:1])
 
     def _refuse(self, fault: str | None) -> None:
         """End a training that has diverged, with the weights that it had before."""
