@@ -327,7 +327,7 @@ def test_a_folder_has_one_training_at_a_time_and_says_whose(tmp_path):
     with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, **pipes) as other:
         assert other.stdout.readline() == "locked\n"
         with (
-            pytest.raises(UsageError, match=rf"in use: process {other.pid} trains there.*--out"),
+            pytest.raises(UsageError, match=rf"in use: process {other.pid} is training there.*--out"),
             locked(tmp_path, print),
         ):
             pass
