@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data import SHAPES, Frame
+from motes.data import SHAPES, Frame, Table, as_frame
 from motes.data.points import Classes
 from motes.data.templates import KEY, kept
 from motes.errors import NoModelError, UsageError
@@ -65,8 +65,19 @@ def of_parts(tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: P
         template = None if "estimator.target" in tensors else kept(tensors, about)
         if template is not None or model.source not in SHAPES:
             model.template = Frame({}) if template is None else template
-        model._native(model.example)
+        _check_template(model)
     return model
+
+
+def _check_template(model: Model) -> None:
+    """Refuse a template that cannot hold the model's columns: its entries would be missing, or silently others."""
+    example = model.example if isinstance(model.example, Frame) else as_frame(Table(model.example, model.columns))
+    native = model._native(example)
+    group = {"whole": "a number", "real": "a number"}
+    for (name, one), found in zip(example.columns.items(), as_frame(native).columns.values(), strict=True):
+        expected, got = (group.get(each.type, each.type) for each in (one, found))
+        if one.known.size and (not found.known.size or got != expected):
+            raise ValueError(f"its kind of table gives column '{name}' as {got}; expected {expected}.")
 
 
 def _of_points(tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> GaussianModel:
