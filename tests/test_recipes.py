@@ -332,15 +332,15 @@ def test_the_ends_of_a_closed_range_are_allowed(edge):
 @pytest.mark.parametrize(
     ("recipe", "changes", "says"),
     [
-        ("tutorial", ["schedule.kind=exploding"], "network.kind = 'step_gated' needs a schedule of steps"),
+        ("tutorial", ["schedule.kind=exploding"], "network.kind = 'step_gated' needs a schedule with steps"),
         (
             "tutorial",
             ["schedule.kind=rectified_flow"],
             "schedule.kind = 'rectified_flow' has none. Set schedule.kind to",
         ),
-        ("default", ["times.kind=steps"], "times.kind = 'steps' needs a schedule of steps"),
-        ("default", ["loss.kind=elbo", "times.kind=uniform"], "beyond all numbers near t = 0"),
-        ("default", ["loss.kind=elbo"], "times.kind = 'log_normal' draws it otherwise. Set times.kind = 'uniform'"),
+        ("default", ["times.kind=steps"], "times.kind = 'steps' needs a schedule with steps"),
+        ("default", ["loss.kind=elbo", "times.kind=uniform"], "is not finite near t = 0"),
+        ("default", ["loss.kind=elbo"], "times.kind = 'log_normal' is not uniform. Set times.kind = 'uniform'"),
         ("default", {"grid.kind": "uniform", "grid.steps": None}, "grid.kind = 'uniform' needs grid.steps"),
         ("tutorial", ["grid.kind=karras"], "network.kind = 'step_gated' knows only the schedule's own steps"),
         ("tutorial", ["grid.steps=30"], "network.kind = 'step_gated' knows only the schedule's own steps"),
@@ -349,7 +349,7 @@ def test_the_ends_of_a_closed_range_are_allowed(edge):
         (
             "tutorial",
             ["sampler.kind=churn"],
-            "'churn' asks it at times between them. Any other sampler fits but adaptive, dpmpp_2s, churn",
+            "'churn' evaluates it at times between them. Use any sampler except adaptive, dpmpp_2s, churn",
         ),
         ("tutorial", ["times.kind=log_normal"], "network.kind = 'step_gated' knows only the schedule's own steps"),
         # Its time would be log(r) / 4, which is the number of no step.

@@ -177,4 +177,4 @@ def test_progress_says_how_far_the_loss_is_above_the_least(capsys):
     with watching(Reporter(), least=0.7) as show:  # a mean over a few steps may be below it
         show(Progress(10, 10, 0.6987, seconds=1.0))
     said = capsys.readouterr().err
-    assert "loss 0.6987 (the least possible, within its noise)" in said and "-0" not in said
+    assert "loss 0.6987 (at the theoretical minimum, within noise)" in said and "-0" not in said

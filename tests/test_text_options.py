@@ -243,9 +243,9 @@ def test_a_column_without_a_name_gets_one(file):
     ("option", "says"),
     [
         ({"sep": "ab"}, "got sep = 'ab'; expected one character"),
-        ({"sep": "a"}, "expected one character that is no letter"),
+        ({"sep": "a"}, "expected one character other than a letter"),
         ({"decimal": ";"}, "got decimal = ';'; expected '.' or ','"),
-        ({"date_format": "%d"}, "got date_format = '%d'; expected the signs of a date with a year"),
+        ({"date_format": "%d"}, "got date_format = '%d'; expected a date format with a year"),
         ({"encoding": "utf-99"}, "got encoding = 'utf-99'; expected one that Python knows"),
     ],
 )

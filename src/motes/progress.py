@@ -1,4 +1,4 @@
-"""What a person sees while something lasts: a bar in a terminal, plain lines elsewhere. All of it on stderr."""
+"""Progress reporting on stderr: a bar in a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,19 +9,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-LINES = 10  # plain lines from start to end where there is no terminal,
-SOON = 5.0  # and one after so many seconds, after twice as many, and so on
+LINES = 10  # plain lines from start to end without a terminal,
+SOON = 5.0  # and one after this many seconds, after twice as many, and so on
 
 
 class Progress(NamedTuple):
-    """How far work has come.
+    """The progress of a computation.
 
     Attributes:
-        done: the rows, frames or other parts that are finished; of a training, the steps.
-        total: how many there are; None where that is not known.
-        loss: of a training: the mean over the newest tenth of its steps; of a table, in nats per row.
-        held_out: of a training: the newest loss of validation rows, where there are any.
-        seconds: of a training: how long it has taken, with earlier processes.
+        done: number of finished rows, frames or other parts; in training, steps.
+        total: number of all parts; None if unknown.
+        loss: in training: the mean over the newest tenth of the steps; for a table, in nats per row.
+        held_out: in training: the newest loss of the validation rows, if there are any.
+        seconds: in training: duration so far, including earlier processes.
     """
 
     done: int
@@ -31,7 +31,7 @@ class Progress(NamedTuple):
     seconds: float = 0.0
 
     def after(self, before: int, total: int) -> "Progress":
-        """The progress of work with `total` parts, of which `before` were done before these.
+        """Return the progress of a computation with `total` parts, `before` of them finished earlier.
 
         Example:
             >>> from motes.progress import Progress
@@ -42,7 +42,7 @@ class Progress(NamedTuple):
 
 
 OnProgress = Callable[[Progress], None]
-"""What `on_progress` of any work is: called now and then. What it raises ends the work."""
+"""The type of `on_progress`: a function that is called now and then. An exception in it ends the computation."""
 
 
 def silent(now: Progress) -> None:
@@ -50,41 +50,41 @@ def silent(now: Progress) -> None:
 
 
 class Reporter:
-    """Tells how far the work has come.
+    """Prints messages, warnings and progress.
 
     Args:
-        quiet: say nothing but warnings.
+        quiet: print only warnings.
     """
 
     def __init__(self, quiet: bool = False):
         self.quiet = quiet
         self.console = Console(stderr=True, highlight=False)
-        # A terminal would break lines inside words; a file or another program gets each line whole.
+        # Lines are wrapped only in a terminal: a file or another program gets each line whole.
         self.console.soft_wrap = not self.console.is_terminal
 
     @classmethod
     def where_seen(cls) -> "Reporter":
-        """One that talks in a terminal and in a notebook, and is quiet elsewhere."""
+        """Return a reporter that prints in a terminal or a notebook, and is quiet elsewhere."""
         made = cls()
         made.quiet = not (made.console.is_terminal or made.console.is_jupyter)
         return made
 
     def say(self, text: str) -> None:
-        """One line."""
+        """Print one line, unless quiet."""
         if not self.quiet:
             self.console.print(text, markup=False)
 
     def warn(self, text: str) -> None:
-        """One line that is said even when quiet."""
+        """Print a warning in one line, even when quiet."""
         self.console.print(f"warning: {text}", markup=False)
 
     @contextmanager
     def counting(
         self, label: str, unit: str, *, total: int | None = None, note: Callable[[Progress], str] = lambda now: ""
     ) -> Iterator[OnProgress]:
-        """Yields the `on_progress` of work whose parts are called `unit`, such as steps, rows or frames.
+        """Yield an `on_progress` that reports a computation with parts called `unit`, such as steps, rows or frames.
 
-        `total` says how many there are where the work does not know it, and `note` adds a word on each `Progress`.
+        `total` is the number of parts, if the computation does not know it; `note` returns a text for each `Progress`.
         """
         begin = time.perf_counter()
         if self.quiet:
@@ -109,7 +109,7 @@ class Reporter:
                 first = first if first[0] else (done, seconds)
                 if done * LINES // whole > printed or (done and seconds > due):
                     printed, due = done * LINES // whole, max(due, 2 * seconds)
-                    # What comes before the first parts are done, such as compiling, says nothing of the rest.
+                    # The time before the first parts, such as for compiling, is no guide to the rest.
                     done_since, since = done - first[0], seconds - first[1]
                     after = f", {since * (whole - done) / done_since:.0f} s left" if done_since and done < whole else ""
                     self.say(f"{label}: {done:,}/{whole:,} {unit} {note(now)}".rstrip() + after)
@@ -121,10 +121,10 @@ class Reporter:
 def watching(
     reporter: Reporter, also: OnProgress = silent, *, unit: str = "", least: float | None = None
 ) -> Iterator[OnProgress]:
-    """Yields the `on_progress` of a training whose progress is shown; `also` is called as well.
+    """Yield an `on_progress` that reports a training; `also` is called as well.
 
-    `unit` is that of the loss, and `least` how low its mean can go: what is above it is shown in brackets. The loss is
-    that of a few steps, whose noise may take it below the least.
+    `unit` is the unit of the loss. `least` is the theoretical minimum of its mean; the gap to it is shown in brackets.
+    The loss is a mean over a few steps, so noise may take it below the minimum.
     """
 
     def note(now: Progress) -> str:
@@ -134,7 +134,7 @@ def watching(
         above = ""
         if least is not None:
             gap = now.loss - least
-            above = f" ({gap:+.4f})" if gap >= 0 else " (the least possible, within its noise)"
+            above = f" ({gap:+.4f})" if gap >= 0 else " (at the theoretical minimum, within noise)"
         return f"loss {now.loss:.4f}{above}{held}{unit}, {now.done / now.seconds:,.0f} steps/s"
 
     with reporter.counting("training", "steps", note=note) as count:

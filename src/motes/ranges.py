@@ -1,4 +1,4 @@
-"""What the fields of a class may be: written beside each default, and checked when an object is made.
+"""Allowed values of dataclass fields: declared next to the default, and checked when an object is made.
 
 @dataclass(frozen=True)
 class Robust:
@@ -15,7 +15,7 @@ import numpy as np
 
 
 class Range(NamedTuple):
-    """[low, high], or (low, high] with `open_low`; no number is infinite."""
+    """The interval [low, high], or (low, high] with `open_low`; infinite numbers are never allowed."""
 
     low: float
     high: float
@@ -33,12 +33,12 @@ class Range(NamedTuple):
 
 
 def number(default: Any, low: float, high: float = math.inf, *, open_low: bool = False) -> Any:
-    """A field of a dataclass or of an Equinox module: a number from `low` to `high`, or one above `low`.
+    """Declare a field of a dataclass or an Equinox module: a number from `low` to `high`, or above `low`.
 
     Args:
-        default: what is taken where it is left out; with None, None is allowed beside the numbers.
-        low, high: the ends, both allowed.
-        open_low: `low` itself is not allowed.
+        default: default value; if it is None, None is also allowed.
+        low, high: ends of the range, both allowed.
+        open_low: exclude `low` itself.
 
     Example:
         >>> from dataclasses import dataclass
@@ -57,10 +57,10 @@ def number(default: Any, low: float, high: float = math.inf, *, open_low: bool =
 
 
 def check_fields(made: Any) -> None:
-    """Check every field of `made` that `number` declares, or whose type is a `Literal`.
+    """Check each field of `made` that is declared by `number` or has a `Literal` type.
 
     Raises:
-        ValueError: "NAME = VALUE; expected ...", for the first field that is not what it may be.
+        ValueError: "NAME = VALUE; expected ...", for the first field with an invalid value.
     """
     for field in fields(made):
         value, allowed = getattr(made, field.name), field.metadata.get("range")
@@ -70,12 +70,12 @@ def check_fields(made: Any) -> None:
         if allowed is None or (value is None and field.default is None) or value in allowed:
             continue
         infinite = isinstance(value, float) and not math.isfinite(value)
-        said = repr(value).removesuffix(".0")  # as it is written in a recipe
-        raise ValueError(f"{field.name} = {said}; expected {'a finite number' if infinite else allowed}.")
+        text = repr(value).removesuffix(".0")  # as written in a recipe
+        raise ValueError(f"{field.name} = {text}; expected {'a finite number' if infinite else allowed}.")
 
 
 class Checked:
-    """Base of a frozen dataclass whose fields are checked by `check_fields` when an object is made.
+    """Base class of frozen dataclasses whose fields `check_fields` checks when an object is made.
 
     Example:
         >>> from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The recipes that come with motes, any other TOML file, and one value, as text and as nested dictionaries."""
+"""Read recipes, by name or from TOML files, as nested dictionaries, and parse changes from the command line."""
 
 import tomllib
 from importlib import resources
@@ -9,7 +9,7 @@ from motes.errors import RecipeError, UsageError, unknown
 
 
 def recipe_names() -> list[str]:
-    """The recipes that come with motes.
+    """Return the names of the recipes that ship with motes.
 
     Example:
         >>> from motes.recipe_files import recipe_names
@@ -20,10 +20,10 @@ def recipe_names() -> list[str]:
 
 
 def recipe_text(name: str) -> str:
-    """The TOML file of a recipe that comes with motes, comments included.
+    """Return the TOML text of a recipe that ships with motes, comments included.
 
     Raises:
-        RecipeError: there is none of that name.
+        RecipeError: no recipe has this name.
 
     Example:
         >>> from motes.recipe_files import recipe_text
@@ -36,7 +36,7 @@ def recipe_text(name: str) -> str:
 
 
 def recipe_about(name: str) -> str:
-    """The line of text that says what a recipe of motes is for.
+    """Return the one-line description of a recipe that ships with motes.
 
     Example:
         >>> from motes.recipe_files import recipe_about
@@ -47,11 +47,11 @@ def recipe_about(name: str) -> str:
 
 
 def values_of(recipe: str | Path) -> tuple[dict[str, Any], str]:
-    """The nested dictionaries of a recipe, by its name or from its `.toml` file, and what messages call it.
+    """Read a recipe, by name or from a `.toml` file, as nested dictionaries; also return its name in messages.
 
     Raises:
         RecipeError: an unknown name, or a file that is not TOML.
-        UsageError: a file that is not there.
+        UsageError: a file that does not exist.
     """
     if not str(recipe).endswith(".toml"):
         return _toml(recipe_text(str(recipe)), str(recipe)), f"recipe '{recipe}'"
@@ -67,16 +67,16 @@ def _toml(text: str, where: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{where} is not a TOML file: {error}.") from None
     except RecursionError:
-        raise RecipeError(f"{where} is no recipe: its values are nested too deeply.") from None
+        raise RecipeError(f"{where} is not a recipe: its values are nested too deeply.") from None
 
 
 def split_change(change: str) -> tuple[str, Any]:
-    """ "section.key=value", as on the command line, in its two parts.
+    """Split "section.key=value", as on the command line, into the key and the parsed value.
 
     The value is TOML, Python's True or False, or a bare word.
 
     Raises:
-        RecipeError: no "=" or no key.
+        RecipeError: a missing "=" or key.
     """
     key, equals, text = change.partition("=")
     if not equals or not key.strip():

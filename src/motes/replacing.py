@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Write files atomically."""
 
 import os
 import secrets
@@ -9,11 +9,11 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
-    """A temporary name beside `path`, renamed to it at the end: a reader sees the old file or the new, never half.
+    """Yield a temporary path next to `path`, and rename it to `path` at the end: readers see the old or the new file.
 
-    `durable`: so does who looks after the power has failed, since the file and its folder are flushed to the disk.
+    `durable`: flush the file and its folder to the disk, so that this also holds after a power failure.
     """
-    # An ordinary file, which follows the umask; those of `tempfile` are private.
+    # An ordinary file follows the umask; files of `tempfile` are private.
     temporary = _temporary(path, secrets.token_hex(4))
     try:
         temporary.touch(exist_ok=False)
@@ -27,16 +27,19 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
         if durable:
             _flush(path.parent)
     except OSError as error:
-        if error.filename in (None, str(temporary)):  # a full disk has no name; nobody knows the temporary one
+        if error.filename in (
+            None,
+            str(temporary),
+        ):  # a full disk gives no name, and users do not know the temporary one
             error.filename = str(path)
-            del error.filename2  # of a rename
+            del error.filename2  # set by a rename
         raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def unfinished(path: Path) -> list[Path]:
-    """What processes that were killed while they wrote `path` have left; its name may be a pattern."""
+    """Return temporary files left by processes that were killed while writing `path`; its name may be a pattern."""
     return list(path.parent.glob(_temporary(path, "[0-9a-f]" * 8).name))
 
 

@@ -1,4 +1,4 @@
-"""Randomness: a key for each purpose of a seed."""
+"""Random keys: one for each purpose of a seed."""
 
 import jax
 import numpy as np
@@ -7,7 +7,7 @@ from motes.errors import check_process, check_seed
 
 
 def seed_key(seed: int, purpose: str) -> jax.Array:
-    """A key for one purpose of a seed, so that no two purposes share their randomness."""
+    """Return the random key of a seed for one purpose; keys for different purposes are independent."""
     check_process()
     words = np.random.SeedSequence([check_seed(seed), *purpose.encode()]).generate_state(1)
     return jax.random.key(int(words[0]))

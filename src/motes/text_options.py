@@ -1,4 +1,4 @@
-"""How a text file of rows and columns is written, as far as its reader does not know it."""
+"""The format of text files with rows and columns, such as their separator."""
 
 import codecs
 from dataclasses import dataclass, fields, replace
@@ -12,17 +12,17 @@ DECIMALS = (".", ",")
 
 @dataclass(frozen=True)
 class TextOptions:
-    """How a text file is written. What is left out is what most files have, or is found where only one reading fits.
+    """The format of a text file. Omitted options take common values, or are detected if only one value fits.
 
     Attributes:
-        sep: Of a text file: what separates entries, one character; "," for .csv and a tab for .tsv if left out.
-        decimal: Of a text file: the decimal sign of its numbers, "." or ",".
-        na: Of a text file: an entry that means "missing", besides empty ones, NA, NaN and null. Repeatable.
-        date_format: Of a text file: how dates are written, such as %d/%m/%Y or %m/%d/%Y. Repeatable.
-        encoding: Of a text file: such as utf-16 or latin-1; utf-8 if left out.
+        sep: Text files: the separator of entries, one character. Default: "," for .csv, a tab for .tsv.
+        decimal: Text files: the decimal sign of numbers, "." or ",".
+        na: Text files: an additional entry that means "missing", like empty entries, NA, NaN and null. Repeatable.
+        date_format: Text files: the format of dates, such as %d/%m/%Y or %m/%d/%Y. Repeatable.
+        encoding: Text files: the encoding, such as utf-16 or latin-1. Default: utf-8.
 
     Raises:
-        UsageError: a value that the option cannot have.
+        UsageError: an invalid value.
 
     Example:
         >>> motes.data.TextOptions(sep=";", decimal=",").separator("table.csv")
@@ -37,14 +37,14 @@ class TextOptions:
 
     def __post_init__(self) -> None:
         for name in ("na", "date_format"):
-            if isinstance(value := getattr(self, name), str):  # which would be as many options as it has letters
+            if isinstance(value := getattr(self, name), str):  # otherwise each letter would be an option
                 object.__setattr__(self, name, (value,))
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        if self.sep == "\\t":  # which a shell does not turn into a tab
+        if self.sep == "\\t":  # shells do not convert it to a tab
             object.__setattr__(self, "sep", "\t")
         if self.sep is not None and (len(self.sep) != 1 or self.sep.isalnum() or self.sep in '"\r\n'):
             raise UsageError(
-                f"got sep = {self.sep!r}; expected one character that is no letter, digit or quote, such as ';' or "
+                f"got sep = {self.sep!r}; expected one character other than a letter, digit or quote, such as ';' or "
                 "'\\t'."
             )
         if self.decimal not in (None, *DECIMALS):
@@ -52,7 +52,7 @@ class TextOptions:
         for form in self.date_format:
             if "%Y" not in form and "%y" not in form and "%G" not in form:
                 raise UsageError(
-                    f"got date_format = {form!r}; expected the signs of a date with a year, such as '%d/%m/%Y' for "
+                    f"got date_format = {form!r}; expected a date format with a year, such as '%d/%m/%Y' for "
                     "31/12/2020."
                 )
         try:
@@ -63,7 +63,7 @@ class TextOptions:
             ) from None
 
     def separator(self, path: str | Path) -> str:
-        """What separates the entries of a file.
+        """Return the separator of a file.
 
         Example:
             >>> motes.data.TextOptions().separator("table.csv"), motes.data.TextOptions(sep=";").separator("table.csv")
@@ -72,7 +72,7 @@ class TextOptions:
         return self.sep or SEPARATORS[Path(path).suffix.lower()]
 
     def over(self, other: "TextOptions") -> "TextOptions":
-        """These options, and those of `other` where they are left out here.
+        """Return these options; omitted ones are taken from `other`.
 
         Example:
             >>> motes.data.TextOptions(sep=";").over(motes.data.TextOptions(sep="|", decimal=","))
@@ -82,7 +82,7 @@ class TextOptions:
         return replace(other, **given)
 
     def fitting(self, path: str | Path) -> "TextOptions":
-        """These options for a text file, and none for any other: what a run remembers says nothing of Parquet.
+        """Return these options for a text file, and default ones for other files, to which they do not apply.
 
         Example:
             >>> motes.data.TextOptions(sep=";").fitting("table.parquet") == motes.data.TextOptions()
@@ -91,10 +91,10 @@ class TextOptions:
         return self if Path(path).suffix.lower() in SEPARATORS else TextOptions()
 
     def check_for(self, path: str | Path) -> None:
-        """Refuse options for what is no text file.
+        """Check that options are given only for text files.
 
         Raises:
-            UsageError: it names the first option.
+            UsageError: options for another file; the message names the first one.
 
         Example:
             >>> motes.data.TextOptions(sep=";").check_for("table.parquet")

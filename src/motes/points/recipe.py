@@ -1,4 +1,4 @@
-"""A run with points, written down: schedule, network, loss, optimiser, sampler."""
+"""Recipes for points: schedule, network, loss, optimiser and sampler."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from motes.training.recipe import Kinds, subclass_of, with_method
 
 @dataclass(frozen=True)
 class Prediction(Checked):
-    """What the network estimates, `wraps`, and whether it learns how wide a reverse step is, too.
+    """The quantity that the network estimates (`wraps`), and whether it also learns the variance of a reverse step.
 
     Example:
         >>> from motes.points import Prediction, X0Predictor
@@ -43,10 +43,10 @@ class Prediction(Checked):
     """
 
     wraps: ClassVar[type[Learned]]
-    variance: Literal["fixed", "learned"] = "fixed"  # of a reverse step: learned, it is the network's to say
+    variance: Literal["fixed", "learned"] = "fixed"  # of a reverse step; learned: by the network
 
     def outputs(self, dim: int) -> int:
-        """How many numbers the network gives for a point of `dim` columns.
+        """Return the number of outputs of the network for points with `dim` columns.
 
         Example:
             >>> recipe = motes.load_recipe("ddpm", {"denoiser.variance": "learned", "loss.kind": "hybrid"})
@@ -56,7 +56,7 @@ class Prediction(Checked):
         return 2 * dim if self.variance == "learned" else dim
 
     def denoiser(self, network: Network, schedule: Schedule, classes: int = 0, context: int = 0) -> Denoiser:
-        """`network` under `schedule`, for points in so many classes that are conditioned on `context` numbers.
+        """Return the denoiser of a network and a schedule, for points with this many classes and given numbers.
 
         Example:
             >>> from motes.points import VarianceExploding
@@ -72,36 +72,36 @@ class Prediction(Checked):
 
 
 class PredictEps(Prediction):
-    """eps_hat."""
+    """The network estimates the noise eps."""
 
     wraps = denoisers.NoisePredictor
 
 
 class PredictX0(Prediction):
-    """x0_hat."""
+    """The network estimates x_0."""
 
     wraps = denoisers.X0Predictor
 
 
 class PredictV(Prediction):
-    """v_hat."""
+    """The network estimates v."""
 
     wraps = denoisers.VPredictor
 
 
 class PredictVelocity(Prediction):
-    """The velocity of the probability flow."""
+    """The network estimates the velocity of the probability flow."""
 
     wraps = denoisers.VelocityPredictor
 
 
 class PredictEDM(Prediction):
-    """The part of x0_hat that x_t itself does not tell, scaled to unit variance."""
+    """The network estimates the rest of x_0 after subtracting a multiple of x_t, scaled to unit variance."""
 
     wraps = Preconditioned
 
 
-# --- Every part by its name -----------------------------------------------------------------------------------------
+# --- The built-in classes of each section ---------------------------------------------------------------------------
 
 
 SCHEDULES: dict[str, type] = {
@@ -151,10 +151,10 @@ GRIDS: dict[str, type] = {
 
 @dataclass(frozen=True, repr=False)
 class PointRecipe(Recipe):
-    """A whole run with points: it trains a `PointModel` or a `PosteriorModel`.
+    """A recipe for points: it trains a `PointModel` or a `PosteriorModel`.
 
     Raises:
-        RecipeError: sections that do not fit together, or an object that no recipe can name.
+        RecipeError: incompatible sections, or an object of a class that is not registered.
 
     Example:
         >>> motes.load_recipe("default", {"training.steps": 100})
@@ -216,19 +216,19 @@ class PointRecipe(Recipe):
         sections = ("schedule", "network", "denoiser", "loss", "sampler")
         return f"PointRecipe({', '.join(f'{section} {self.kind(section)}' for section in sections)})"
 
-    # --- what it makes ---
+    # --- objects made from the sections ---
 
     @property
     def steps(self) -> int | None:
-        """T of a discrete schedule, None for one without steps."""
+        """The number of steps T of a discrete schedule; None for a continuous one."""
         schedule = self.make_schedule()
         return schedule.steps if isinstance(schedule, DiscreteVP) else None
 
     def make_schedule(self) -> Schedule:
-        """The schedule of `[schedule]`.
+        """Return the schedule of `[schedule]`.
 
         Raises:
-            RecipeError: betas that make none.
+            RecipeError: betas that do not give a valid schedule.
 
         Example:
             >>> motes.load_recipe("ddpm").make_schedule().steps
@@ -246,18 +246,18 @@ class PointRecipe(Recipe):
             raise RecipeError(f"[schedule]: {error}") from None
 
     def make_denoiser(self, dim: int, key: jax.Array, classes: int = 0, context: int = 0) -> Denoiser:
-        """A fresh network of `[network]`, wrapped as `[denoiser]` says.
+        """Return a denoiser of kind `[denoiser]` with a new network of `[network]`.
 
         Args:
-            dim: columns of the points.
-            key: of the initial weights.
-            classes: how many classes the points are in; 0: none.
-            context: how many numbers each point is conditioned on.
+            dim: number of columns of the points.
+            key: random key of the initial weights.
+            classes: number of classes of the points; 0: none.
+            context: number of given numbers per point.
 
-        Where the recipe learns conditional distributions, there are no classes and no context of another kind.
+        If the recipe has `[conditions]`, it has neither classes nor context.
 
         Raises:
-            RecipeError: a network that does not suit these points.
+            RecipeError: a network that cannot be used for these points.
 
         Example:
             >>> denoiser = motes.load_recipe("default").make_denoiser(dim=2, key=jax.random.key(0))
@@ -274,10 +274,10 @@ class PointRecipe(Recipe):
         return self.denoiser.denoiser(network, self.make_schedule(), classes, context)
 
     def make_grid(self) -> jax.Array:
-        """The times of `[grid]`, (N+1,) from 1 down to 0.
+        """Return the times of `[grid]`, (N+1,) from 1 down to 0.
 
         Raises:
-            RecipeError: options that do not fit the schedule.
+            RecipeError: options that are incompatible with the schedule.
 
         Example:
             >>> print(motes.load_recipe("default", {"grid.kind": "uniform", "grid.steps": 4}).make_grid())
@@ -289,11 +289,12 @@ class PointRecipe(Recipe):
             raise RecipeError(f"[grid]: {error}") from None
 
     def sampler_and_grid(self, how: Sampling) -> tuple[Sampler, jax.Array]:
-        """Return the sampler and the times of a draw: those of the recipe, but for `how`.
+        """Return the sampler and the times of a draw: the recipe's own, unless `how` changes them.
 
         Raises:
-            RecipeError: names or numbers that there are not, or that do not fit the model.
-            UsageError: a sampler that asks a network of steps at other times, or a grid whose times are not there.
+            RecipeError: unknown names, or numbers that are invalid or incompatible with the model.
+            UsageError: a sampler that evaluates a network of discrete steps at other times, or a grid 'given' without
+                times.
 
         Example:
             >>> motes.load_recipe("default").sampler_and_grid(motes.Sampling(sampler="heun", steps=7))[0]
@@ -315,47 +316,47 @@ class PointRecipe(Recipe):
             changes["grid.steps"] = how.steps
         try:
             chosen = self.changed(changes)
-        except RecipeError as error:  # of the names and numbers of this draw: the recipe itself is right
+        except RecipeError as error:  # caused by the options of this draw, not by the recipe
             raise RecipeError(str(error).removeprefix("the recipe: ")) from None
         if not isinstance(sampler, Sampler):
             return chosen.sampler, chosen.make_grid()
         if sampler.off_grid and isinstance(chosen.network, StepGated):
             raise UsageError(
                 "this model's network, 'step_gated', knows only the schedule's own steps, and "
-                f"{type(sampler).__name__} asks it at times between them. Choose a sampler that does not, such as Heun "
-                "or DDIM."
+                f"{type(sampler).__name__} evaluates it at times between them. Choose another sampler, such as Heun or "
+                "DDIM."
             )
         return sampler, chosen.make_grid()
 
-    # --- what does not fit together ---
+    # --- checks of incompatible sections ---
 
     def _check_steps(self) -> None:
-        """What needs a schedule of steps has one."""
+        """Check that sections which need a discrete schedule have one."""
         for section, part in (("network", self.network), ("times", self.times)):
             if isinstance(part, StepGated | StepTimes) and self.steps is None:
                 raise RecipeError(
-                    f"{section}.kind = '{self.kind(section)}' needs a schedule of steps, and schedule.kind = "
+                    f"{section}.kind = '{self.kind(section)}' needs a schedule with steps, and schedule.kind = "
                     f"'{self.kind('schedule')}' has none. Set schedule.kind to linear, quad, sigmoid or cosine."
                 )
 
     def _check_elbo(self) -> None:
-        """The weight of the variational bound is one where t is uniform, and is a number everywhere."""
+        """Check that loss "elbo" has uniform times and a finite weight."""
         if not isinstance(self.loss, ELBO):
             return
         if not isinstance(self.times, UniformTimes):
             raise RecipeError(
-                f"loss.kind = 'elbo' is the variational bound where t is drawn uniformly, and times.kind = "
-                f"'{self.kind('times')}' draws it otherwise. Set times.kind = 'uniform', or another loss."
+                f"loss.kind = 'elbo' is the variational bound if t is drawn uniformly, and times.kind = "
+                f"'{self.kind('times')}' is not uniform. Set times.kind = 'uniform', or another loss."
             )
         if isinstance(self.schedule, VarianceExploding):
             raise RecipeError(
-                "loss.kind = 'elbo' weights by how fast the noise comes in, which for schedule.kind = 'exploding' is "
-                "beyond all numbers near t = 0. Set schedule.kind to 'continuous_linear', 'continuous_cosine', "
+                "loss.kind = 'elbo' weights by the rate of the noise, which for schedule.kind = 'exploding' is not "
+                "finite near t = 0. Set schedule.kind to 'continuous_linear', 'continuous_cosine', "
                 "'rectified_flow' or one with steps."
             )
 
     def _check_grid(self) -> None:
-        """The grid has steps, and falls."""
+        """Check that the grid has steps, and decreases."""
         if isinstance(self.grid, UniformGrid) and self.grid.steps is None and self.steps is None:
             raise RecipeError("grid.kind = 'uniform' needs grid.steps with a schedule that has no steps of its own.")
         top = self.schedule.sigma_max if isinstance(self.schedule, VarianceExploding) else math.inf
@@ -366,33 +367,33 @@ class PointRecipe(Recipe):
             )
 
     def _check_variance(self) -> None:
-        """What the variance of a reverse step needs to be learned, and to be sampled with."""
+        """Check the sections that a learned variance of the reverse steps needs."""
         learned, hybrid = self.denoiser.variance == "learned", isinstance(self.loss, Hybrid)
         if hybrid and not learned:
             raise RecipeError(
-                "loss.kind = 'hybrid' teaches the variance of a reverse step, and denoiser.variance = 'fixed' learns "
+                "loss.kind = 'hybrid' trains the variance of a reverse step, and denoiser.variance = 'fixed' has "
                 "none. Set denoiser.variance = 'learned', or another loss."
             )
         if learned and not hybrid:
             raise RecipeError(
-                "denoiser.variance = 'learned' is taught by the variational bound, and loss.kind = "
+                "denoiser.variance = 'learned' is trained by the variational bound, and loss.kind = "
                 f"'{self.kind('loss')}' has none. Set loss.kind = 'hybrid', or denoiser.variance = 'fixed'."
             )
         if learned and not (self.steps and isinstance(self.times, StepTimes)):
             raise RecipeError(
-                "denoiser.variance = 'learned' is taught step by step, and here are schedule.kind = "
+                "denoiser.variance = 'learned' is trained on discrete steps, and here are schedule.kind = "
                 f"'{self.kind('schedule')}' and times.kind = '{self.kind('times')}'. Set schedule.kind to linear, "
                 "quad, sigmoid or cosine, and times.kind = 'steps'."
             )
         if learned and issubclass(self.denoiser.wraps, Preconditioned):
             raise RecipeError(
-                "denoiser.variance = 'learned' takes a network that is given x_t and t as they are, and denoiser.kind "
-                "= 'edm' scales them. Set denoiser.kind = 'eps', 'x0', 'v' or 'velocity'."
+                "denoiser.variance = 'learned' needs a network whose inputs are x_t and t, and denoiser.kind = 'edm' "
+                "scales them. Set denoiser.kind = 'eps', 'x0', 'v' or 'velocity'."
             )
         if learned and self.data.label:
             raise RecipeError(
-                "denoiser.variance = 'learned' goes with no labels. Set denoiser.variance = 'fixed', or leave out "
-                "data.label."
+                "denoiser.variance = 'learned' cannot be used with labels. Set denoiser.variance = 'fixed', or leave "
+                "out data.label."
             )
         if isinstance(self.sampler, Ancestral) and self.sampler.variance == "learned" and not learned:
             raise RecipeError(
@@ -401,26 +402,26 @@ class PointRecipe(Recipe):
             )
 
     def _check_conditions(self) -> None:
-        """What has no place for observed columns."""
+        """Check that [conditions] is compatible with the other sections."""
         if not self.conditions.learned:
             return
         if isinstance(self.network, StepGated):
             raise RecipeError(
-                "[conditions] shows the network observed columns, and network.kind = 'step_gated' takes none. Set "
+                "[conditions] gives the network observed columns, and network.kind = 'step_gated' takes none. Set "
                 "network.kind = 'residual'."
             )
         if self.denoiser.variance == "learned":
-            raise RecipeError("[conditions] goes with denoiser.variance = 'fixed' alone. Set it.")
+            raise RecipeError("[conditions] needs denoiser.variance = 'fixed'. Set it.")
         if self.data.label is not None:
             raise RecipeError(
-                f"[conditions] goes with no classes, and data.label = '{self.data.label}'. Leave data.label out."
+                f"[conditions] cannot be used with classes, and data.label = '{self.data.label}'. Leave data.label out."
             )
 
     def _check_steps_alone(self, steps: int) -> None:
-        """What a network needs that knows nothing but the schedule's own steps."""
+        """Check the sections that a network which knows only the schedule's own steps needs."""
         if issubclass(self.denoiser.wraps, Preconditioned):
             raise RecipeError(
-                "network.kind = 'step_gated' takes the number of a step, and denoiser.kind = 'edm' gives it a noise "
+                "network.kind = 'step_gated' takes the number of a step, and denoiser.kind = 'edm' passes it a noise "
                 "level. Set denoiser.kind = 'eps', 'x0', 'v' or 'velocity'; or network.kind = 'residual', which takes "
                 "any time."
             )
@@ -428,10 +429,10 @@ class PointRecipe(Recipe):
             off_grid = [kind for kind, cls in self.KINDS["sampler"].classes.items() if getattr(cls, "off_grid", False)]
             raise RecipeError(
                 f"network.kind = 'step_gated' knows only the schedule's own steps, and sampler.kind = "
-                f"'{self.kind('sampler')}' asks it at times between them. Any other sampler fits but "
+                f"'{self.kind('sampler')}' evaluates it at times between them. Use any sampler except "
                 f"{', '.join(off_grid)}; or set network.kind = 'residual', which takes any time."
             )
-        times: tuple[float, ...] = (0.5 / steps,)  # on no step
+        times: tuple[float, ...] = (0.5 / steps,)  # not a step
         if isinstance(self.grid, UniformGrid):
             count = self.grid.steps or steps
             times = tuple(k / count for k in range(count + 1))
@@ -446,10 +447,10 @@ class PointRecipe(Recipe):
 
 
 def on_steps(times: Iterable[float], steps: int) -> bool:
-    """Whether each of `times` is k / `steps` for a whole k, to the precision of float32."""
+    """Return whether each of `times` is k / `steps` for an integer k, to the precision of float32."""
     return all(abs(t * steps - round(t * steps)) < 1e-4 for t in times)
 
 
-@brief_program  # one program for all the little draws of the initial weights
+@brief_program  # one program for all draws of the initial weights
 def _network(part: Architecture, dim_in: int, dim_out: int, context: int, steps: int | None, key: jax.Array) -> Any:
     return part.network(dim_in, dim_out, context=context, steps=steps, key=key)

@@ -1,7 +1,4 @@
-"""A whole run, written down: parts by name, TOML in and out.
-
-Names load on first use, so that the texts of the recipes cost no JAX.
-"""
+"""Recipes: complete runs, by name or from TOML files."""
 
 from motes.recipes.loading import load_recipe, parse
 

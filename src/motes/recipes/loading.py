@@ -1,4 +1,4 @@
-"""Recipes by name or from a TOML file, and classes of your own that they may name."""
+"""Load recipes by name or from a TOML file, and look up the classes that they may name."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,15 +18,15 @@ SECTIONS = tuple(dict.fromkeys(section for half in HALVES for section in half.SE
 
 
 def load_recipe(recipe: str | Path | Recipe = "default", changes: Changes = ()) -> PointRecipe | TableRecipe:
-    """A recipe by name or from a TOML file, with some values changed.
+    """Load a recipe by name or from a TOML file, and change some of its values.
 
     Args:
-        recipe: a name that comes with motes, the path of a `.toml` file, or a recipe.
-        changes: "section.key=value" texts as on the command line, or a mapping {"section.key": value}.
+        recipe: the name of a recipe, the path of a `.toml` file, or a recipe object.
+        changes: texts "section.key=value" as on the command line, or a mapping {"section.key": value}.
 
     Raises:
-        RecipeError: an unknown name, section, key or value; the message lists the right ones.
-        UsageError: a file that is not there.
+        RecipeError: an unknown name, section, key or value; the message lists the valid ones.
+        UsageError: a file that does not exist.
 
     Example:
         >>> motes.load_recipe("default", {"loss.kind": "min_snr", "loss.gamma": 4.0}).loss
@@ -49,7 +49,7 @@ def load_recipe(recipe: str | Path | Recipe = "default", changes: Changes = ()) 
 
 
 def parse(values: Mapping[str, Any], where: str = "the recipe") -> PointRecipe | TableRecipe:
-    """Check nested dictionaries and make a recipe of them; sections and keys that are left out take their defaults.
+    """Make a recipe from nested dictionaries, after checking them. Omitted sections and keys take their defaults.
 
     Raises:
         RecipeError: an unknown section, kind, key or value; the message begins with `where`.
@@ -70,14 +70,14 @@ def parse(values: Mapping[str, Any], where: str = "the recipe") -> PointRecipe |
 
 
 def _halves(values: Any) -> tuple[type[PointRecipe | TableRecipe], type[PointRecipe | TableRecipe]]:
-    """Return the class of the recipe that nested dictionaries write down, and the other one."""
+    """Return the recipe class that nested dictionaries describe, and the other one."""
     data = values.get("data") if isinstance(values, Mapping) else None
     points, tables = HALVES
     return (tables, points) if isinstance(data, Mapping) and data.get("encode") is True else (points, tables)
 
 
 def _check_unused(half: type[Recipe], other: type[Recipe], section: str, values: Mapping[str, Any], where: str) -> None:
-    """Refuse a section of the other half that says something, which would be an option that is ignored."""
+    """Refuse a section of the other recipe class with options that differ from its defaults: they would be ignored."""
     if other.parse_section(section, values, where) == other.default(section):
         return
     encode, theirs = ("true", "points") if half is TableRecipe else ("false", "a table")
@@ -89,7 +89,7 @@ def _check_unused(half: type[Recipe], other: type[Recipe], section: str, values:
 
 
 def _check_half(values: Mapping[str, Any], key: str, where: str) -> None:
-    """Refuse a change of a section that is for the other kind of model: of tables, or of points."""
+    """Refuse a change of a section that belongs to the other recipe class."""
     half, _ = _halves(values)
     section, _, name = key.partition(".")
     if section in (*half.SECTIONS, "columns", "about"):
@@ -102,11 +102,11 @@ def _check_half(values: Mapping[str, Any], key: str, where: str) -> None:
     )
 
 
-# --- classes of your own ---
+# --- the classes of a section ---
 
 
 def kinds_of(section: str) -> Mapping[str, type]:
-    """Return the classes of a section by their kinds; the kind is "" in a section that has one class."""
+    """Return kind -> class of a section; the kind is "" for a section with one class."""
     if section in PointRecipe.KINDS:
         return PointRecipe.KINDS[section].classes
     return {"": type(next(half for half in HALVES if section in half.SECTIONS).default(section))}

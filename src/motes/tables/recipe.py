@@ -1,4 +1,4 @@
-"""A run with a table, written down."""
+"""Recipes for tables."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -11,32 +11,32 @@ from motes.training.recipe import Data
 
 @dataclass(frozen=True)
 class TableOptions(Checked):
-    """A table by masked diffusion: its codes, its network, and how it is trained. What is left out suits the rows."""
+    """Options of masked diffusion: tokens, network and training. Omitted options are chosen from the data."""
 
-    bins: int = number(128, 2, 10_000)  # codes of a column of numbers, at most
-    missing: Literal["learn", "ignore"] = "learn"  # missing entries: learned and drawn, or left out as not known
-    relations: bool = True  # find c = a + b, start <= end, and labels that follow from others; keep them
-    width: int | None = number(None, 1, 16_384)  # of the network's state
-    depth: int | None = number(None, 1, 256)  # blocks of the network
-    dropout: float | None = number(None, 0, 0.9)  # share of the units that training leaves out
-    components: int = number(6, 1, 1000)  # of the Gaussian mixture that numbers begin from, at most
-    own: int = number(2, 0, 1000)  # normals of the network's own, for each column of numbers
-    steps: int | None = number(None, 1, 10**9)  # of training, at most
-    batch: int | None = number(None, 8, 10**7)  # rows of a step
-    fixed: float = number(0.5, 0, 1)  # share of training in the order in which rows are drawn and scored
-    learning_rate: float = number(2e-3, 0, 1000, open_low=True)  # at its highest
+    bins: int = number(128, 2, 10_000)  # maximum number of bins of a column of numbers
+    missing: Literal["learn", "ignore"] = "learn"  # missing entries: learned and drawn, or treated as unknown
+    relations: bool = True  # search for relations, inequalities and dependencies, and keep them
+    width: int | None = number(None, 1, 16_384)  # width of the network
+    depth: int | None = number(None, 1, 256)  # number of blocks of the network
+    dropout: float | None = number(None, 0, 0.9)  # dropout rate in training
+    components: int = number(6, 1, 1000)  # maximum number of components of the Gaussian mixture
+    own: int = number(2, 0, 1000)  # additional Gaussians of the network, for each column of numbers
+    steps: int | None = number(None, 1, 10**9)  # maximum number of training steps
+    batch: int | None = number(None, 8, 10**7)  # rows per step
+    fixed: float = number(0.5, 0, 1)  # share of training in the fixed order of drawing and scoring
+    learning_rate: float = number(2e-3, 0, 1000, open_low=True)  # maximum, reached after the warm-up
     ema: float = number(0.99, 0, 1)
-    averages: int = number(0, 0, 1000)  # stores of two averages over training, from which any other is made; 0: none
+    averages: int = number(0, 0, 1000)  # number of stored snapshots of two averages; 0: none
     clip_norm: float = number(1.0, 0, 1e12, open_low=True)
-    weight_decay: float | None = number(None, 0, 1e6)  # of weights that many codes share, in units of the learning rate
-    check_every: int | None = number(None, 1, 10**9)  # steps from one look at the validation rows to the next
-    patience: int = number(6, 1, 10**9)  # looks without a better one, after which training stops
-    calibrate: bool = True  # give drawn rows the training rows' shares of each code
+    weight_decay: float | None = number(None, 0, 1e6)  # of weights shared by many tokens, in units of the learning rate
+    check_every: int | None = number(None, 1, 10**9)  # steps between two validations
+    patience: int = number(6, 1, 10**9)  # validations without improvement, after which training stops
+    calibrate: bool = True  # match the training rows' shares of each token in synthetic rows
 
 
 @dataclass(frozen=True, repr=False)
 class TableRecipe(Recipe):
-    """A whole run with a table: it trains a `TableModel`.
+    """A recipe for a table: it trains a `TableModel`.
 
     Raises:
         RecipeError: options of points.
@@ -58,18 +58,18 @@ class TableRecipe(Recipe):
             raise RecipeError("got data.encode = false for a table; expected true. Choose a recipe for points.")
         if self.data.bounds:
             raise RecipeError(
-                f"got data.bounds = {list(self.data.bounds)} for a table; expected no data.bounds. A table "
-                "holds nothing beyond what was seen: leave data.bounds out."
+                f"got data.bounds = {list(self.data.bounds)} for a table; expected no data.bounds. Numbers "
+                "of a table stay within the observed range: leave data.bounds out."
             )
         if self.data.given:
             raise RecipeError(
-                f"got data.given = {list(self.data.given)} for a table; expected no data.given. Any columns of a table "
-                "are conditioned on when rows are drawn: leave data.given out, and draw with --given COLUMN=VALUE."
+                f"got data.given = {list(self.data.given)} for a table; expected no data.given. A table can be "
+                "conditioned on any columns when you sample: leave data.given out, and pass --given COLUMN=VALUE."
             )
         if self.data.label is not None:
             raise RecipeError(
-                f"got data.label = '{self.data.label}' for a table; expected no data.label. A class is a column like "
-                "any other here: leave data.label out, and draw rows of one class with --given COLUMN=CLASS."
+                f"got data.label = '{self.data.label}' for a table; expected no data.label. In a table, a class is a "
+                "column: leave data.label out, and sample one class with --given COLUMN=CLASS."
             )
 
     def __repr__(self) -> str:

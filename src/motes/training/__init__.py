@@ -1,4 +1,4 @@
-"""What trainings of points and of tables share: the loop, programs, averages, batches, checkpoints, recipes."""
+"""Training code shared by points and tables: the loop, programs, averages, batches, checkpoints and recipes."""
 
 from motes.training.loop import Trained
 from motes.training.model import Model, Provenance

@@ -1,4 +1,4 @@
-"""What every trained model answers, what it was made from, and how a training goes on from it."""
+"""The interface of trained models, their provenance, and how training continues from a model."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from motes.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a model is from.
+    """The origin of a model.
 
     Attributes:
-        source: what it was trained on, a shape's name or a file's; "" for an array.
-        fingerprint: of the rows that it was trained on, by which they are known again.
-        seed: of the training.
+        source: name of the shape or file that it was trained on; "" for an array.
+        fingerprint: hash of the training rows, which identifies them.
+        seed: seed of the training.
 
     Example:
         >>> from motes.points import PointModel
@@ -48,61 +48,61 @@ class Provenance:
 
 
 def texts_of(model: Any) -> dict[str, str]:
-    """What a file keeps of where a model is from, and of the average that its weights are."""
+    """Return the provenance of a model and the length of its average, as the texts that a file stores."""
     length = {} if model.length is None else {"length": repr(model.length)}
     return {"source": model.source, "fingerprint": model.fingerprint, "seed": str(model.seed)} | length
 
 
 def provenance_of(about: Mapping[str, str]) -> tuple[Provenance, float | None]:
-    """That of a file, and the length of the average.
+    """Read the provenance of a model from the texts of its file, and the length of its average.
 
     Raises:
-        KeyError, ValueError: they are not in it.
+        KeyError, ValueError: they are missing or malformed.
     """
     length = float(about["length"]) if "length" in about else None
     return Provenance(about["source"], about["fingerprint"], int(about["seed"])), length
 
 
 def require(holds: bool, otherwise: str) -> None:
-    """Refuse what a model file says.
+    """Check a condition on the contents of a model file.
 
     Raises:
-        ValueError: it does not hold.
+        ValueError: the condition does not hold; the message is `otherwise`.
     """
     if not holds:
         raise ValueError(otherwise)
 
 
 def is_covariance(matrix: NDArray[np.float64]) -> bool:
-    """Whether a square matrix is symmetric and positive definite."""
+    """Return whether a square matrix is symmetric and positive definite."""
     if not np.isfinite(matrix).all() or not np.allclose(matrix, matrix.T, rtol=1e-4, atol=1e-6):
         return False
     return not len(matrix) or bool(np.linalg.eigvalsh(matrix).min() > 0)
 
 
 def check_origin(provenance: Provenance, length: float | None) -> None:
-    """Refuse what no training has: the seed, the length of an average.
+    """Check the seed and the length of the average.
 
     Raises:
-        ValueError: it is none.
+        ValueError: an invalid seed or length.
     """
     check_seed(provenance.seed)
     require(length is None or 0 < length < 1, f"an average over {length} of the training")
 
 
-# --- The averages of its weights that a training leaves beside the model file ---------------------------------------
+# --- Averages of the weights, stored next to the model file ---------------------------------------------------------
 #
-# Any other length is made from them.
+# Averages of any other length are computed from them.
 
 
 AVERAGES = "averages.safetensors"
 
 
 def read_averages(folder: Path, run: str, parameters: int) -> Averages | None:
-    """Read what `Model.save_averages` wrote for a model of so many weights; None: there is nothing.
+    """Read the file that `Model.save_averages` wrote for a model with `parameters` weights; None if there is none.
 
     Raises:
-        ModelFileError: damage, or those of another training.
+        ModelFileError: a damaged file, or one of another training.
     """
     path = folder / AVERAGES
     if not path.is_file():
@@ -112,32 +112,32 @@ def read_averages(folder: Path, run: str, parameters: int) -> Averages | None:
         found = Averages(**tensors)
         check_types(found)
         if about.get("run") != run or found.weights.shape != (*found.steps.shape, parameters):
-            raise ModelFileError(f"'{path}' belongs to another model than the one beside it.")
+            raise ModelFileError(f"'{path}' belongs to another model than the one next to it.")
         if found.steps.shape != found.lengths.shape or not len(found.steps) or found.steps.min() < 1:
-            raise ValueError("steps and lengths of its averages")
+            raise ValueError("steps and lengths of its averages do not match")
     return found
 
 
-# --- What every trained model answers, in the units, types and kind of table of the rows that it was trained on -----
+# --- The interface of trained models, in the units, types and kind of table of the training rows -----------------
 
 
 Array = NDArray[np.float64]
-ROWS = 10_000  # that an evaluation draws
+ROWS = 10_000  # default number of synthetic rows in an evaluation
 
 
 class Model(ABC):
-    """A trained model: a `PointModel`, a `PosteriorModel` or a `TableModel`. `motes.fit` and `motes.load` make one.
+    """A trained model: a `PointModel`, a `PosteriorModel` or a `TableModel`, from `motes.fit` or `motes.load`.
 
     Attributes:
         kind: "points", "posterior" or "table".
-        recipe: what it was trained by.
+        recipe: the recipe of its training.
         source: the shape, data set or file that it was trained on; "" for rows in memory.
-        fingerprint: of the rows that it was trained on, by which they are known again.
-        seed: of the training.
-        training: losses and times of the training; None where the model was loaded.
-        folder: where it was loaded from; None where it was trained in this process.
-        length: of the average that its weights are, where `averaged_over` made it; None for the recipe's own.
-        template: an empty table of the kind that samples have.
+        fingerprint: hash of the training rows, which identifies them.
+        seed: seed of the training.
+        training: losses and times of the training; None for a loaded model.
+        folder: the folder that it was loaded from; None if it was trained in this process.
+        length: length of the average of its weights, if it comes from `averaged_over`; None for the recipe's average.
+        template: an empty table of the kind that `sample` returns.
 
     Example:
         >>> import motes
@@ -149,12 +149,12 @@ class Model(ABC):
         >>> sorted(table.sample(3))
         ['age', 'smoker']
 
-        Two steps of training make no good model, and are enough to see how one is used. The examples of the methods go
-        on with `model` and `table`.
+        Two training steps do not give a good model, but are enough to show how to use one. The examples of the
+        methods use this `model` and `table`.
     """
 
     kind: ClassVar[str]
-    about: ClassVar[str]  # what it is of, in messages
+    about: ClassVar[str]  # the kind of data that it models, for messages
 
     def __init__(self, recipe: Recipe, provenance: Provenance, training: Any, template: Any):
         self.recipe = recipe
@@ -166,12 +166,12 @@ class Model(ABC):
     @property
     @abstractmethod
     def columns(self) -> tuple[str, ...]:
-        """Names of the columns."""
+        """The names of the columns."""
 
     @property
     @abstractmethod
     def example(self) -> Any:
-        """A row that the training could have held.
+        """A valid row, such as the training rows.
 
         Example:
             >>> table.example["smoker"].tolist()
@@ -181,7 +181,7 @@ class Model(ABC):
     @property
     @abstractmethod
     def parameters(self) -> int:
-        """Number of trained numbers."""
+        """The number of trained parameters."""
 
     def __repr__(self) -> str:
         on = f", trained on {self.source}" if self.source else ""
@@ -202,10 +202,10 @@ class Model(ABC):
 
     @abstractmethod
     def sample(self, n: int, *, given: Any = None, seed: int = 0, on_progress: OnProgress = silent) -> Any:
-        """Draw `n` new rows, in the kind of table that the training rows had. The same seed gives the same rows.
+        """Draw `n` synthetic rows, in the same kind of table as the training rows. The same seed gives the same rows.
 
-        Rows that were trained on as an array, a data frame or a dict come back as one. Where the training rows were
-        read from a file, the rows are a `Frame`: `to_pandas()`, `to_polars()`, `to_arrow()`, `to_numpy()`.
+        A model of an array, a data frame or a dict returns the same type. If the training rows were read from a file,
+        it returns a `Frame`, which has `to_pandas()`, `to_polars()`, `to_arrow()` and `to_numpy()`.
 
         Example:
             >>> model.sample(3).shape, len(table.sample(3)["age"])
@@ -214,7 +214,7 @@ class Model(ABC):
 
     @abstractmethod
     def likelihood(self, data: Any, *, seed: int = 0, on_progress: OnProgress = silent) -> Any:
-        """log p of each row, in nats of the data's units, with what is known of its error.
+        """Return log p of each row, in nats and in the data's units, with information about its error.
 
         Example:
             >>> table.likelihood({"age": [31, 25], "smoker": ["yes", "no"]}).log_prob.shape
@@ -222,9 +222,9 @@ class Model(ABC):
         """
 
     def score_samples(self, data: Any, **options: Any) -> Array:
-        """log p of each row, (n,), in nats of the data's units; a mass for discrete columns.
+        """Return log p of each row, (n,), in nats and in the data's units; discrete columns contribute a probability.
 
-        `options` are those of `likelihood`, which also tells how exact it is.
+        `options` are passed to `likelihood`, which also returns information about the error.
 
         Example:
             >>> table.score_samples({"age": [31, 25], "smoker": ["yes", "no"]}).shape
@@ -237,7 +237,7 @@ class Model(ABC):
 
     @abstractmethod
     def evaluate(self, data: Any = None, *, n: int = ROWS, seed: int = 0, verbose: bool = False) -> Any:
-        """Compare with real rows: rows held out of the training, a fresh draw of a shape, or other rows.
+        """Compare synthetic rows with real ones: held-out rows, a fresh draw of a shape, or `data`.
 
         Example:
             >>> model.evaluate(motes.make_shape("moons", 200, seed=1), n=200).severity
@@ -246,7 +246,7 @@ class Model(ABC):
 
     @abstractmethod
     def diagnose(self, data: Any = None, *, seed: int = 0) -> Any:
-        """Find out what is wrong with the model and how to fix it.
+        """List the problems of the model, and how to fix them.
 
         Example:
             >>> table.diagnose({"age": [31, 47, 25, 62] * 5, "smoker": ["no", "yes", "no", "no"] * 5}).rows
@@ -255,7 +255,7 @@ class Model(ABC):
 
     @abstractmethod
     def plot(self, *, n: int = 2000, seed: int = 0, style: str = "light") -> Any:
-        """A picture of samples.
+        """Draw a figure of samples.
 
         Example:
             >>> model.plot(n=100).get_title()
@@ -263,12 +263,12 @@ class Model(ABC):
         """
 
     def report(self, path: str | Path, data: Any = None, **options: Any) -> Path:
-        """Write the evaluation as one HTML page; returns its path. `options` are those of `evaluate`.
+        """Write the evaluation as one HTML page, and return its path. `options` are passed to `evaluate`.
 
         Raises:
-            UsageError: as `evaluate`; a name that does not end in .html, or a folder that is not there or cannot be
-                written to.
-            DataError: as `evaluate`.
+            UsageError: see `evaluate`; or a name that does not end in .html, or a folder that does not exist or is not
+                writable.
+            DataError: see `evaluate`.
 
         Example:
             >>> model.report("report.html", motes.make_shape("moons", 200, seed=1), n=200).name
@@ -284,21 +284,22 @@ class Model(ABC):
 
     @cached_property
     def averages(self) -> Averages | None:
-        """What averages of any length are made from; None where the training kept none, as of a table by default."""
+        """The stored averages of the weights; None if the training stored none, which is the default for tables."""
         if self.training is not None or self.folder is None:
             return self.training.averages if self.training else None
         return read_averages(self.folder, self._run, self._averaged)
 
     @abstractmethod
     def averaged_over(self, sigma_rel: float) -> Self:
-        """The same model with another average of its weights, over this share of its training, from 0.02 to 0.25.
+        """Return the same model with its weights averaged over another share of the training, from 0.02 to 0.25.
 
-        It is the standard deviation of the steps that count, as a share of all (Karras et al. 2024, section 3).
+        The share is the standard deviation of the averaged steps divided by the number of steps (Karras et al. 2024,
+        section 3).
 
         Raises:
-            UsageError: a length out of range, or a training that kept no averages: `training.averages` of points, and
-                `table.averages` of a table, say how many are stored.
-            ModelFileError: they are damaged, or of another model.
+            UsageError: a share out of range, or a training that stored no averages: set `training.averages` for points,
+                or `table.averages` for a table.
+            ModelFileError: the file of averages is damaged or belongs to another model.
 
         Example:
             >>> model.averaged_over(0.1).sample(3).shape
@@ -306,11 +307,11 @@ class Model(ABC):
         """
 
     def check_averages(self) -> Averages:
-        """The averages that its training stored.
+        """Return the averages that the training stored.
 
         Raises:
             UsageError: there are none.
-            ModelFileError: they are damaged, or of another model.
+            ModelFileError: the file of averages is damaged or belongs to another model.
 
         Example:
             >>> type(model.check_averages()).__name__
@@ -323,10 +324,10 @@ class Model(ABC):
         return self.averages
 
     def save_averages(self, folder: Path) -> None:
-        """Write what `averaged_over` needs beside the model file, where its training has kept anything.
+        """Write the averages that `averaged_over` needs into a folder, if the training stored any.
 
         Raises:
-            OSError: the folder is not there, cannot be written, or is full.
+            OSError: the folder does not exist, is not writable, or is full.
 
         Example:
             >>> from pathlib import Path
@@ -338,16 +339,16 @@ class Model(ABC):
         if self.averages is not None:
             checkpoints.write_checkpoint(folder / AVERAGES, vars(self.averages), {"run": self._run})
 
-    _how_to_keep: ClassVar[str]  # the end of the message where no averages were kept
+    _how_to_keep: ClassVar[str]  # the end of the message if no averages were stored
 
     @property
     @abstractmethod
     def _averaged(self) -> int:
-        """How many numbers its averages have."""
+        """The number of weights in each average."""
 
     @property
     def _run(self) -> str:
-        """What tells its training from any other, however its files are read now."""
+        """Text that identifies its training, independent of how its text files are read."""
         written = {section: part for section, part in self.recipe.to_dict().items() if section != "text"}
         return json.dumps([written, self.fingerprint, self.seed])
 
@@ -355,7 +356,7 @@ class Model(ABC):
 
     @abstractmethod
     def parts(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-        """Arrays and texts by name, of which the same model can be made.
+        """Return arrays and texts by name, from which `motes.load` rebuilds the model.
 
         Example:
             >>> tensors, about = model.parts()
@@ -364,15 +365,15 @@ class Model(ABC):
         """
 
     def save(self, path: str | Path) -> None:
-        """Write one `.safetensors` file, whole or not at all, which `motes.load` and the command line read.
+        """Write the model to one `.safetensors` file, atomically. `motes.load` and the command line read it.
 
         Args:
-            path: its name; `.safetensors` is appended to one without a suffix.
+            path: name of the file; `.safetensors` is appended if it has no suffix.
 
         Raises:
-            UsageError: a name with another suffix, a kind of table that no file can hold, or a denoiser that the recipe
-                does not describe, so that `load` could not build it again.
-            OSError: the folder is not there, cannot be written, or is full.
+            UsageError: a name with another suffix, a kind of table that cannot be stored in a file, or a denoiser that
+                the recipe does not describe, so that `motes.load` could not rebuild it.
+            OSError: the folder does not exist, is not writable, or is full.
 
         Example:
             >>> model.save("moons.safetensors")
@@ -386,37 +387,39 @@ class Model(ABC):
     # --- rows in and out ---
 
     def _native(self, rows: Any) -> Any:
-        """Rows, an array of points or a `Frame`, in the kind of table of the training rows."""
+        """Convert an array of points or a `Frame` to the kind of table of the training rows."""
         frame = rows if isinstance(rows, Frame) else as_frame(Table(rows, self.columns))
         return frame.like(self.template)
 
 
 def with_index(table: Any, like: Any) -> Any:
-    """A pandas table with the index of another one."""
+    """Give a pandas table the index of `like`, if both are pandas tables, and return it."""
     if hasattr(table, "iloc") and hasattr(like, "iloc"):
         table.index = like.index
     return table
 
 
-# --- How a training goes on from a model, which has the complete state of its own training --------------------------
+# --- Continue training from a model ---------------------------------------------------------------------------------
 #
-# the same rows, weights, recipe and seed    the same training, to `steps` steps in all
-# anything else                              `steps` steps more, with the weights, their averages and the optimiser's
-#                                            state, but not the position in the rows and the looks at validation rows
-# no state, as in a model that was loaded    `steps` steps of a new training, which begins from the weights
+# A model that was trained in this process has the complete state of its training.
+#
+# the same rows, weights, recipe and seed    continues the same training, up to `steps` steps in total
+# anything else                              adds `steps` steps; keeps the weights, their averages and the optimiser's
+#                                            state, but not the position in the rows and the validations
+# no state, as in a loaded model             starts a new training of `steps` steps from the weights
 
 
-OF_OTHER_THINGS = ("about", "sampler", "grid", "text")  # what of a recipe has no bearing on the training
+OF_OTHER_THINGS = ("about", "sampler", "grid", "text")  # sections of a recipe that do not affect training
 
 
 @dataclass(frozen=True)
 class FitSession(checkpoints.Session):
-    """How a model is fitted, beside what it learns.
+    """Options of a fit that do not affect what is learned, and the model to continue from.
 
     Attributes:
-        source: what the rows are called in the model file and in messages.
-        start: a model of the same columns and network to go on from, with its units, its classes or its schema, and
-            with the complete state of its training. A model that was loaded has its weights alone.
+        source: name of the rows in the model file and in messages.
+        start: a model with the same columns and network to continue from, with its units, its classes or its schema,
+            and with the complete state of its training. A loaded model has only its weights.
     """
 
     source: str = ""
@@ -424,14 +427,14 @@ class FitSession(checkpoints.Session):
 
     @property
     def name(self) -> str:
-        """Of the rows, in messages."""
+        """The name of the rows in messages."""
         return f"'{self.source}'" if self.source else "the data"
 
     def start_as(self, kind: type[Any]) -> Any:
-        """The start, where a model of this kind is learned.
+        """Return the model to continue from, after checking its kind.
 
         Raises:
-            UsageError: it is of another kind.
+            UsageError: it is a model of another kind.
         """
         if self.start is not None and not isinstance(self.start, kind):
             got = self.start.about
@@ -440,7 +443,7 @@ class FitSession(checkpoints.Session):
 
 
 def run_of(recipe: Recipe, seed: int, *rows: Any) -> str:
-    """The same for trainings that differ in nothing but their steps; `rows`: all that they learn from."""
+    """Return a hash of a training, which ignores the number of steps; `rows` are all arrays that it learns from."""
     written = {section: part for section, part in recipe.to_dict().items() if section not in OF_OTHER_THINGS}
     for section in ("training", "table"):
         written.get(section, {}).pop("steps", None)

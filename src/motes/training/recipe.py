@@ -1,7 +1,7 @@
-"""A run, written down in sections: what recipes of points and of tables share, from TOML to objects and back.
+"""Recipes: the code shared by recipes of points and tables, with conversion from and to TOML.
 
-A recipe has a section for each part. A section with kinds holds an object of the class that its `Kinds` has under the
-kind; the fields of the class are the keys of the section.
+A recipe has one section per part. `Kinds` maps each `kind` of a section to a class, and the fields of the class are the
+keys of the section.
 """
 
 import json
@@ -28,18 +28,18 @@ def subclass_of(*bases: type) -> Callable[[type], bool]:
 
 def with_method(name: str) -> Callable[[type], bool]:
     """Return whether a class defines a method, as a function of the class."""
-    # Not by `getattr`: each class can be called, and so has a `__call__` of its own class.
+    # Not by `getattr`: every class is callable, so it finds the `__call__` of the metaclass.
     return lambda cls: any(name in vars(base) for base in cls.__mro__)
 
 
 class Kinds:
-    """The classes that a section may name by its `kind`.
+    """The classes that the `kind` of a section may name.
 
     Args:
-        section: its name.
-        built_in: kind -> class, of those that come with motes.
-        fits: whether a class suits the section.
-        expected: what such a class is, for messages.
+        section: name of the section.
+        built_in: kind -> class, for the classes of motes.
+        fits: returns whether a class is valid in the section.
+        expected: description of a valid class, for messages.
     """
 
     def __init__(self, section: str, built_in: Mapping[str, type], fits: Callable[[type], bool], expected: str) -> None:
@@ -57,7 +57,7 @@ class Kinds:
         if type(part) not in self._names:
             name = type(part).__name__
             raise RecipeError(
-                f"got a {name} for [{self.section}], which no recipe can name; expected one of a registered class. "
+                f"got a {name} for [{self.section}], which no recipe can name; expected a registered class. "
                 f"Register it: @motes.register('{self.section}', 'a_name') before `class {name}`."
             )
         return self._names[type(part)]
@@ -66,12 +66,10 @@ class Kinds:
         """Return a class decorator that adds the class as `kind`.
 
         Raises:
-            UsageError: the name of a built-in kind; the decorator raises it for a class that does not suit the section.
+            UsageError: the name of a built-in kind; the decorator raises it for an invalid class.
         """
         if kind in self._built_in:
-            raise UsageError(
-                f"got {self.section}.kind = '{kind}', which is a part of motes; expected a name of your own."
-            )
+            raise UsageError(f"got {self.section}.kind = '{kind}', which is a part of motes; expected another name.")
 
         def add(cls: C) -> C:
             self._check(cls)
@@ -93,42 +91,42 @@ class Kinds:
             )
         try:
             keys, default = keys_of(cls), cls()
-        except Exception as error:  # of the class itself, whatever it is
+        except Exception as error:  # whatever the class itself raises
             raise UsageError(
                 f"got {name} for [{self.section}]; expected a class whose fields all have defaults, so that "
-                f"{name}() is one of them. It says {type(error).__name__}: {error}"
+                f"{name}() works. It raised {type(error).__name__}: {error}"
             ) from error
         if constants := sorted({*keys} & {"order", "evaluations", "stochastic", "off_grid", "when"}):
             raise UsageError(
-                f"got a field `{constants[0]}` in {name}; expected a ClassVar: it is the same for all of them."
+                f"got a field `{constants[0]}` in {name}; expected a ClassVar, since it is the same for all objects."
             )
         if "kind" in keys:
             raise UsageError(
-                f"got a field `kind` in {name}; expected another name: it is the key that picks the class."
+                f"got a field `kind` in {name}; expected another name, since `kind` is the key that selects the class."
             )
         try:
             hash(default)
         except TypeError as error:
             raise UsageError(
-                f"got {name} for [{self.section}]; expected fields that can be hashed. It says: {error}"
+                f"got {name} for [{self.section}]; expected fields that can be hashed. Python reports: {error}"
             ) from None
 
 
 def check_class(section: str, cls: Any, fits: Callable[[type], bool], expected: str) -> None:
-    """Refuse what is not of the base of its section, or has not written all that the base asks for."""
+    """Check that a class is valid in its section and implements all abstract members of its base."""
     name = getattr(cls, "__name__", repr(cls))
     if not (isinstance(cls, type) and fits(cls)):
         raise UsageError(f"got {name} for [{section}]; expected {expected}.")
-    lists = ("__abstractmethods__", "__abstractclassvars__", "__abstractvars__")  # the last two are Equinox's
+    lists = ("__abstractmethods__", "__abstractclassvars__", "__abstractvars__")  # the last two are used by Equinox
     if lacking := sorted({*chain.from_iterable(getattr(cls, names, ()) for names in lists)}):
         raise UsageError(
-            f"got {name} for [{section}], which lacks {', '.join(lacking)}; expected {expected}, with all that it asks "
-            "for. Write what is lacking."
+            f"got {name} for [{section}], which lacks {', '.join(lacking)}; expected {expected}, with all its "
+            "abstract members. Add what is missing."
         )
 
 
 def keys_of(cls: type) -> Mapping[str, Any]:
-    """The fields of a section's class that are keys of the section, each with its type."""
+    """Return the fields of a section's class that are keys of the section, each with its type."""
     return _keys_of(cls)
 
 
@@ -139,12 +137,12 @@ def _keys_of(cls: Any) -> Mapping[str, Any]:
 
 
 def members_of(annotation: Any) -> tuple[Any, ...]:
-    """The types of a union, or the one type."""
+    """Return the types of a union, or the single type."""
     return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
 
 
 def _is_plain(annotation: Any) -> bool:
-    """Whether TOML can hold such a value."""
+    """Return whether TOML can store values of this type."""
     if get_origin(annotation) is tuple:
         inside = get_args(annotation)
         return len(inside) == 2 and inside[1] is Ellipsis and _is_plain(inside[0])
@@ -156,10 +154,7 @@ def _is_plain(annotation: Any) -> bool:
     return annotation in (int, float, bool, str)
 
 
-# --- A run, written down in sections: what recipes of points and of tables share, from TOML to objects and back -----
-#
-# A recipe has a section for each part. A section with kinds holds an object of the class that `KINDS` has under its
-# kind; the fields of the class are the keys of the section.
+# --- The base class of recipes --------------------------------------------------------------------------------------
 
 
 Changes = Sequence[str] | Mapping[str, Any]
@@ -167,26 +162,26 @@ Changes = Sequence[str] | Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Data(Checked):
-    """Where the points come from and how they are scaled."""
+    """The section [data]: the source of the rows, and their scaling."""
 
-    rows: int = number(100_000, 20, 10**8)  # drawn from a shape; a file is taken whole
-    noise: float | None = number(None, 0, 1e6)  # blur of a shape; left out: the shape's own
-    held_out: float = number(0.1, 0, 0.9)  # share of a file's rows that is not trained on, for evaluation
-    encode: bool = False  # a table of any columns, each encoded by its kind; otherwise all are real numbers
-    standardise: bool = True  # learn columns of mean 0 and standard deviation 1
-    label: str | None = None  # the column that holds the class of each row, "class" for a shape; left out: none
+    rows: int = number(100_000, 20, 10**8)  # points drawn from a shape; a file is used completely
+    noise: float | None = number(None, 0, 1e6)  # noise added to a shape; None: the shape's own
+    held_out: float = number(0.1, 0, 0.9)  # share of a file's rows held out of training, for evaluation
+    encode: bool = False  # a table with columns of any kind, instead of points
+    standardise: bool = True  # scale columns to mean 0 and standard deviation 1
+    label: str | None = None  # the column with the class of each row, "class" for a shape
     given: tuple[str, ...] = ()  # columns of numbers that points are conditioned on, such as ["x1", "x2"]
-    bounds: tuple[str, ...] = ()  # of columns, such as ["rate=0..1", "size=0.."]: no sample is beyond them
+    bounds: tuple[str, ...] = ()  # of columns, such as ["rate=0..1", "size=0.."]; samples stay within them
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole run, of points (`PointRecipe`) or of a table (`TableRecipe`), each with sections of its own.
+    """A recipe for points (`PointRecipe`) or a table (`TableRecipe`), which have different sections.
 
-    `to_toml` and `parse` go back and forth without loss.
+    `to_toml` and `parse` convert it to text and back without loss.
 
     Raises:
-        RecipeError: sections that do not fit together, or an object that no recipe can name.
+        RecipeError: incompatible sections, or an object of a class that is not registered.
 
     Example:
         >>> recipe = motes.load_recipe("default", {"training.steps": 100})
@@ -196,12 +191,12 @@ class Recipe:
 
     about: str = ""
     data: Data = Data()
-    text: TextOptions = TextOptions()  # how the source is written, where it is a text file
-    columns: Mapping[str, Any] = field(default_factory=dict, hash=False)  # what columns of a table are
+    text: TextOptions = TextOptions()  # format of the source, if it is a text file
+    columns: Mapping[str, Any] = field(default_factory=dict, hash=False)  # column of a table -> its kind and options
 
     SECTIONS: ClassVar[tuple[str, ...]] = ("data", "text")
-    KINDS: ClassVar[Mapping[str, Kinds]] = {}  # section -> what it may name
-    TRAINING: ClassVar[str]  # the section that holds the steps of the training
+    KINDS: ClassVar[Mapping[str, Kinds]] = {}  # section -> its classes
+    TRAINING: ClassVar[str]  # the section with the options of the training
 
     def __post_init__(self) -> None:
         for section in self.SECTIONS:
@@ -209,7 +204,7 @@ class Recipe:
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], where: str = "the recipe") -> Self:
-        """Check nested dictionaries and make a recipe of this class of them; what is left out takes its default.
+        """Make a recipe of this class from nested dictionaries, after checking them. Omitted keys take their defaults.
 
         Raises:
             RecipeError: an unknown section, kind, key or value; the message begins with `where`.
@@ -225,7 +220,7 @@ class Recipe:
             if name == "about":
                 parts[name] = _checked(str, value, "about", where)
             elif name == "columns":
-                parts[name] = dict(section_values(name, value, where))  # whose names and kinds only the data can check
+                parts[name] = dict(section_values(name, value, where))  # names and kinds are checked with the data
             elif name not in cls.SECTIONS:
                 raise RecipeError(f"{where}: " + unknown("section", name, (*cls.SECTIONS, "columns")))
             else:
@@ -234,7 +229,7 @@ class Recipe:
 
     @classmethod
     def parse_section(cls, section: str, values: Mapping[str, Any], where: str) -> Any:
-        """Make the object of a section of its keys.
+        """Make the object of a section from its keys.
 
         Raises:
             RecipeError: an unknown kind, key or value.
@@ -255,13 +250,13 @@ class Recipe:
             return of_kind(**made)
         except MotesError:
             raise
-        except ValueError as error:  # the class itself says which value it cannot have
+        except ValueError as error:  # the message of the class names the invalid value
             named = str(error).partition(" = ")[0] in known
             raise RecipeError(f"{where}: {section}.{error}" if named else f"{where}: [{section}]: {error}") from None
 
     @classmethod
     def default(cls, section: str) -> Any:
-        """Return the object of a section that a recipe leaves out.
+        """Return the object of a section that a recipe omits.
 
         Example:
             >>> motes.points.PointRecipe.default("loss")
@@ -273,10 +268,10 @@ class Recipe:
         """Return this recipe with some values changed.
 
         Args:
-            changes: as of `motes.load_recipe`.
+            changes: see `motes.load_recipe`.
 
         Raises:
-            RecipeError: an unknown section, key or value, or sections that do not fit together.
+            RecipeError: an unknown section, key or value, or incompatible sections.
 
         Example:
             >>> motes.load_recipe("default").changed({"loss.kind": "min_snr", "loss.gamma": 4.0}).loss
@@ -289,10 +284,10 @@ class Recipe:
 
     @classmethod
     def change(cls, values: dict[str, Any], key: str, value: Any, where: str) -> None:
-        """Change one value of nested dictionaries, "section.key"; another kind drops the keys that it lacks.
+        """Change one value, "section.key", of nested dictionaries. A new kind drops the keys that it does not have.
 
         Raises:
-            RecipeError: an unknown section or kind, or no key.
+            RecipeError: an unknown section or kind, or a missing key.
 
         Example:
             >>> values = motes.load_recipe("default").to_dict()
@@ -310,7 +305,7 @@ class Recipe:
             raise RecipeError(f"{key} = {json.dumps(value)}: expected section.key=value, such as training.steps=8000.")
         now = values.get(section, {})
         if not isinstance(now, Mapping):
-            return  # `parse` will say that this is no section
+            return  # `parse` raises the error
         values[section] = dict(now)
         if name == "kind" and section in cls.KINDS:
             known = cls._keys(cls._class(section, value, where), section)
@@ -319,12 +314,12 @@ class Recipe:
 
     @property
     def training_steps(self) -> int | None:
-        """The steps of the training; None: chosen from the rows."""
+        """The number of training steps; None: chosen from the data."""
         steps: int | None = getattr(self, self.TRAINING).steps
         return steps
 
     def kind(self, section: str) -> str:
-        """The kind of a section, such as "exploding" of "schedule".
+        """Return the kind of a section, such as "exploding" for "schedule".
 
         Example:
             >>> motes.load_recipe("default").kind("schedule")
@@ -334,14 +329,14 @@ class Recipe:
 
     @classmethod
     def _class(cls, section: str, kind: Any, where: str) -> type:
-        """The class of a section, chosen by its `kind`; left out, it is that of the default."""
+        """Return the class of a section with this `kind`; for None, the class of the default."""
         if kind is None or section not in cls.KINDS:
             return type(cls.default(section))
         kinds = cls.KINDS[section].classes
         if isinstance(kind, str) and kind in kinds:
             return kinds[kind]
         raise UnknownKindError(
-            f"{where}: {unknown(f'{section}.kind', str(kind), kinds)} A kind of your own has to be registered first: "
+            f"{where}: {unknown(f'{section}.kind', str(kind), kinds)} Register your own kinds first: "
             "import the file that does so, on the command line with --import FILE.py."
         )
 
@@ -350,7 +345,7 @@ class Recipe:
         return (*(("kind",) if section in cls.KINDS else ()), *keys_of(of_kind))
 
     def _check_writable(self, section: str) -> None:
-        """Refuse an object that TOML cannot hold whole."""
+        """Refuse an object with fields that TOML cannot store."""
         if section not in self.KINDS:
             return
         part = getattr(self, section)
@@ -359,14 +354,14 @@ class Recipe:
             if one.name not in keys and getattr(part, one.name) != getattr(plain, one.name):
                 raise RecipeError(
                     f"got {one.name} = {getattr(part, one.name)} in [{section}] of kind '{kind}', which TOML cannot "
-                    f"hold; expected {', '.join(keys) or 'no options'}. Give the object itself to the call that uses "
+                    f"store; expected {', '.join(keys) or 'no options'}. Give the object itself to the call that uses "
                     "it."
                 )
 
     # --- as text ---
 
     def to_dict(self) -> dict[str, Any]:
-        """Nested dictionaries, as in the TOML file; what is left out is left out.
+        """Return the recipe as nested dictionaries, as in the TOML file. Options that are None are omitted.
 
         Example:
             >>> motes.load_recipe("default").to_dict()["loss"]
@@ -384,7 +379,7 @@ class Recipe:
         return whole
 
     def to_toml(self) -> str:
-        """The text of the recipe's file.
+        """Return the text of the recipe's TOML file.
 
         Example:
             >>> lines = motes.load_recipe("default", {"loss.kind": "min_snr"}).to_toml().splitlines()
@@ -397,7 +392,7 @@ class Recipe:
 
 
 def pairs_of(changes: Changes) -> list[tuple[str, Any]]:
-    """Return changes as pairs ("section.key", value), a new kind first: it decides which other keys there are."""
+    """Return changes as pairs ("section.key", value), with kinds first, because they decide which other keys exist."""
     pairs = [*changes.items()] if isinstance(changes, Mapping) else [split_change(change) for change in changes]
     return sorted(pairs, key=lambda pair: not pair[0].endswith(".kind"))
 
@@ -406,18 +401,18 @@ def section_values(section: str, value: Any, where: str) -> Mapping[str, Any]:
     """Return the keys of a section.
 
     Raises:
-        RecipeError: a value in the place of a section.
+        RecipeError: a value instead of a section.
     """
     if not isinstance(value, Mapping):
         raise RecipeError(f"{where}: {section} = {value!r}; expected a section [{section}] with keys of its own.")
     return value
 
 
-_SAID = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text"}
+_TYPE_NAMES = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text"}
 
 
 def _checked(annotation: Any, value: Any, name: str, where: str) -> Any:
-    """`value`, if it is of the type that a key has."""
+    """Return `value` after checking that it has the type of its key."""
     choices = members_of(annotation)
     if value is None and NoneType in choices:
         return None
@@ -430,9 +425,9 @@ def _checked(annotation: Any, value: Any, name: str, where: str) -> Any:
         if not isinstance(value, list | tuple):
             raise RecipeError(f"{where}: {name} = {value!r}; expected a list, such as [1.0, 0.5, 0.0].")
         return tuple(_checked(get_args(kind)[0], entry, name, where) for entry in value)
-    if kind is float and type(value) is int and abs(value) < 2**1000:  # larger ones may be no floats
+    if kind is float and type(value) is int and abs(value) < 2**1000:  # larger integers may overflow
         value = float(value)
-    # bool is an int in Python, but true is no number of steps.
+    # In Python bool is a subclass of int, but true is not a number of steps.
     if type(value) is not kind or (kind is float and not math.isfinite(value)):
-        raise RecipeError(f"{where}: {name} = {value!r}; expected {_SAID[kind]}.")
+        raise RecipeError(f"{where}: {name} = {value!r}; expected {_TYPE_NAMES[kind]}.")
     return value
