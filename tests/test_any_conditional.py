@@ -253,7 +253,7 @@ def test_a_file_is_learned_and_any_column_is_given(motes_command):
 def test_misuse_is_told(exact):
     theta, x = simulated(40, 1)
     for call, error, says in [
-        (lambda: motes.fit(theta, "any", changes=SMALL, verbose=False), RecipeError, "nothing says which columns are"),
+        (lambda: motes.fit(theta, "any", changes=SMALL, verbose=False), RecipeError, "but no columns are given"),
         (
             lambda: motes.fit(theta, "any", given=np.where(x > 1, np.nan, x), changes=SMALL, verbose=False),
             DataError,

@@ -412,7 +412,7 @@ BAD_DATA = {
     "only a header": ("a,b\n", "has no rows"),
     "one row": ("a,b\n1,2\n", "1 row"),
     "one column": ("a\n1\n2\n", "1 column"),
-    "constant": ("a,b\n" + "1,2\n" * 20, "all columns are constant over the rows that count: a, b"),
+    "constant": ("a,b\n" + "1,2\n" * 20, "all columns are constant: a, b"),
     "words": ("a,b\n1,2\n3,red\n", "'data.csv', row 2, column 'b': got 'red'"),
     "hole": ("a,b\n1,2\n3,\n", "'data.csv', row 2, column 'b': got a missing entry"),
     "NaN": ("a,b\n1,2\n3,nan\n", "'data.csv', row 2, column 'b': got a missing entry"),

@@ -31,8 +31,8 @@ from motes.points.fitting import (
     OCTAVES,
     SCALES,
     PointData,
-    _as_learned,
-    _with_scales,
+    _choose_scales,
+    _prepare_rows,
     choose_options,
 )
 from motes.points.guidance import Guided
@@ -351,7 +351,7 @@ def test_a_training_goes_on_in_the_same_units():
     assert more.context == start.context
     with pytest.raises(UsageError, match=r"columns p, q, r; start is conditioned on given0, given1, given2"):
         motes.fit(theta, given=dict(zip("pqr", x.T, strict=True)), start=start, changes=SMALL, verbose=False)
-    with pytest.raises(UsageError, match="not a model of this recipe"):
+    with pytest.raises(UsageError, match="start has another recipe, or other columns"):
         motes.fit(theta, start=start, recipe="default", changes=SMALL, verbose=False)
 
 
@@ -703,7 +703,7 @@ def test_a_start_that_is_conditioned_on_ends_recognises_its_own_rows():
     recipe = load_recipe("posterior", changes)
     start = fit_points(data, recipe, seed=1)
     assert start.context.edges == (0,)
-    first, again = (_as_learned(data, None, one, recipe, 1) for one in (None, start))
+    first, again = (_prepare_rows(data, None, one, recipe, 1) for one in (None, start))
     np.testing.assert_array_equal(again.rows.x, first.rows.x)  # errors of a prediction from all others
     np.testing.assert_array_equal(again.rows.context, first.rows.context)
 
@@ -748,8 +748,8 @@ def test_a_network_learns_scales_of_what_tells_widths_unless_something_is_said_o
     def scales(theta, changes=(), start=None):
         recipe = load_recipe("posterior", changes)
         data = replace(as_table(theta, ["a", "b"]), given=context_table(x, 400, ["a", "b"]))
-        points = _as_learned(data, None, start, recipe, 1)
-        return _with_scales(recipe, points, start).network.scales
+        points = _prepare_rows(data, None, start, recipe, 1)
+        return _choose_scales(recipe, points, start).network.scales
 
     assert scales(wide) == SCALES > 0 and scales(alike) == 0
     assert scales(np.column_stack([alike[:, 0], wide[:, 1]])) == SCALES  # one column is enough
@@ -763,7 +763,7 @@ def test_a_network_learns_scales_of_what_tells_widths_unless_something_is_said_o
     assert start.denoiser.denoiser.network.scales.shares.shape == (SCALES, 2 * SCALES)
     assert scales(alike, start=start) == SCALES
     gated = load_recipe("tutorial")
-    assert _with_scales(gated, None, None) is gated
+    assert _choose_scales(gated, None, None) is gated
 
 
 def test_rows_that_are_near_tell_widths_whatever_their_order():

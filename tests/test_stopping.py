@@ -28,7 +28,7 @@ from test_training import X, train_point
 def drawn(weights, epochs):
     weights = np.asarray(weights, float)
     rows = Rows(np.zeros((len(weights), 2)), weights=weights)
-    batches = training._batches(np.random.default_rng(0), rows, Training(batch=int((weights > 0).sum())))
+    batches = training._make_batches(np.random.default_rng(0), rows, Training(batch=int((weights > 0).sum())))
     return np.stack([np.bincount(next(batches), minlength=len(weights)) for _ in range(epochs)])
 
 
@@ -156,7 +156,7 @@ def test_looking_changes_nothing_of_the_training():
 
 
 def test_a_share_for_validation_needs_rows_that_are_held_out():
-    with pytest.raises(UsageError, match=r"validation = 0.2, and no rows are held out\. Give them"):
+    with pytest.raises(UsageError, match=r"validation = 0.2, but there are no held-out rows\. Pass them"):
         train_point(X, validation=0.2)
 
 
@@ -224,7 +224,7 @@ def test_a_fit_goes_on_from_a_model(small_model):
 def test_a_start_that_does_not_fit_is_refused(small_model):
     x = motes.make_shape("moons", 400, seed=3)
     for changes in ({"network.width": 17}, {"denoiser.kind": "eps"}, {"schedule.sigma_max": 20.0}):
-        with pytest.raises(UsageError, match="not a model of this recipe"):
+        with pytest.raises(UsageError, match="start has another recipe, or other columns"):
             fit_points(x, changes=SMALL | changes, session=FitSession(start=small_model))
 
 

@@ -72,7 +72,7 @@ def test_terms_of_a_loss_add_up():
 
 @pytest.mark.parametrize(("n", "batch"), [(10, 4), (10, 16), (7, 7), (1, 3)])
 def test_filled_batches_use_every_row_equally(n, batch):
-    batches = training._batches(np.random.default_rng(0), Rows(np.zeros((n, 2))), Training(batch=batch))
+    batches = training._make_batches(np.random.default_rng(0), Rows(np.zeros((n, 2))), Training(batch=batch))
     rows = np.concatenate([next(batches) for _ in range(n)])  # n batches are `batch` epochs
     assert (np.bincount(rows, minlength=n) == batch).all()
     for start in range(0, len(rows), n):
@@ -81,7 +81,7 @@ def test_filled_batches_use_every_row_equally(n, batch):
 
 def test_partial_batches_end_every_epoch():
     # 10,000 rows in batches of 128: 79 batches, the last of 16 rows, as the tutorial's loop has it.
-    batches = training._batches(
+    batches = training._make_batches(
         np.random.default_rng(0), Rows(np.zeros((10_000, 2))), Training(batch=128, last_batch="partial")
     )
     epoch = np.stack([next(batches) for _ in range(79)])

@@ -1,4 +1,4 @@
-"""The training of points: options, rows and their losses, validation, and what the training loop is given.
+"""Training on points: options, rows and their losses, validation, and the task for the training loop.
 
     minimise over the weights    E loss(denoiser, x_0, t, eps),    x_0 a row, t ~ times, eps ~ N(0, I)
 
@@ -35,14 +35,14 @@ from motes.training.loop import train as carry_out
 from motes.training.optimisers import falling, scale_by_soap, times_the_first, with_inputs
 from motes.training.programs import each_member, training_program
 
-SNAPSHOT_RATIO = 2  # of the steps of a snapshot to those of the one before
+SNAPSHOT_RATIO = 2  # ratio of the steps of consecutive snapshots
 
 
 @dataclass(frozen=True)
 class Training(Checked):
-    """The optimiser, its learning rate, and the moving average of the weights.
+    """Training options: the optimiser, its learning rate, and the moving average of the weights.
 
-    A subclass may have a `make_optimiser` of its own.
+    A subclass can override `make_optimiser`.
 
     Example:
         >>> from motes.points import Training
@@ -53,29 +53,29 @@ class Training(Checked):
 
     steps: int = number(6000, 1, 10**9)
     batch: int = number(512, 1, 10**7)
-    last_batch: Literal["fill", "partial"] = "fill"  # a short last batch: from the next epoch, or left short
-    target: Literal["row", "stable"] | None = None  # x_0, or its mean over the batch given x_t; None: suits the loss
-    optimiser: Literal["adam", "soap"] = "soap"  # soap: Adam in a basis of its own for each matrix of weights
+    last_batch: Literal["fill", "partial"] = "fill"  # fill a short last batch from the next epoch, or keep it short
+    target: Literal["row", "stable"] | None = None  # x_0, or its mean over the batch given x_t; None: by loss
+    optimiser: Literal["adam", "soap"] = "soap"  # soap: Adam in an eigenbasis for each weight matrix
     learning_rate: float = number(2e-2, 0, 1000, open_low=True)
     decay: Literal["constant", "cosine"] = "cosine"
     warmup: int = number(100, 0, 10**9)  # steps over which the learning rate rises from 0
     clip_norm: float = number(1.0, 0, 1e12, open_low=True)
     ema: float = number(0.998, 0, 1)
-    weights: Literal["averaged", "last"] = "averaged"  # the ones that are sampled from
-    label_dropout: float = number(0.1, 0, 1)  # how often a row's label is withheld
-    validation: float = number(0.0, 0, 0.9)  # share of the rows that says when to stop; 0: all steps are taken
-    check_every: int = number(100, 1, 10**9)  # steps from one look at these rows to the next
-    patience: int = number(10, 1, 10**9)  # looks without a better loss, after which training stops
-    averages: int = number(32, 0, 1000)  # stores of two averages over the run, from which any other is made; 0: none
-    snapshots: int = number(5, 0, 64)  # of the weights, each after twice as many steps as the one before; 0: none
+    weights: Literal["averaged", "last"] = "averaged"  # used for sampling
+    label_dropout: float = number(0.1, 0, 1)  # probability of hiding a row's label
+    validation: float = number(0.0, 0, 0.9)  # share of the rows that decides when to stop; 0: take all steps
+    check_every: int = number(100, 1, 10**9)  # steps between two validations
+    patience: int = number(10, 1, 10**9)  # validations without improvement, after which training stops
+    averages: int = number(32, 0, 1000)  # number of stored snapshots of two averages; 0: none
+    snapshots: int = number(5, 0, 64)  # of the weights, each after twice as many steps; 0: none
 
     def make_optimiser(self, shapes: Sequence[tuple[int, ...]] = ()) -> optax.GradientTransformation:
-        """Make the optimiser of one vector of weights, with the clipping and the learning rate that these options say.
+        """Return the optimiser of a vector of weights, with the gradient clipping and learning rate of these options.
 
-        `equinox.filter_jit` takes its numbers as inputs: other numbers need no other program.
+        `equinox.filter_jit` treats its numbers as inputs, so other numbers do not need another program.
 
         Args:
-            shapes: of the arrays that lie in the vector one after another, for "soap".
+            shapes: shapes of the arrays that the vector concatenates, for "soap".
 
         Example:
             >>> from motes.points import Training
@@ -90,7 +90,7 @@ class Training(Checked):
         return with_inputs(make, self.learning_rate, self.warmup, max(falls, 1), self.clip_norm)
 
     def stable_target(self, loss: Loss) -> bool:
-        """Whether rows regress on the mean of x_0 over their batch: where nothing is said, if that suits the loss.
+        """Return whether the target is the mean of x_0 over the batch: by default, if the loss is a squared error.
 
         Example:
             >>> from motes.points import EDM, Hybrid, Training
@@ -100,7 +100,7 @@ class Training(Checked):
         return getattr(loss, "squared", False) if self.target is None else self.target == "stable"
 
     def snapshot_steps(self) -> tuple[int, ...]:
-        """The steps after which a snapshot of the weights is taken: as much happens from each to the next.
+        """Return the steps after which a snapshot of the weights is taken: their number doubles each time.
 
         Example:
             >>> from motes.points import Training
@@ -112,36 +112,34 @@ class Training(Checked):
         return (*sorted(rounded - {self.steps}), self.steps) if self.snapshots else ()
 
 
-@cache  # programs are compared by it
+@cache  # programs are compared by this function
 def _optimiser(shapes: tuple[tuple[int, ...], ...] | None) -> Callable[..., optax.GradientTransformation]:
-    """SOAP of arrays of these shapes; None: Adam."""
+    """Return SOAP for arrays of these shapes, or Adam for None."""
     return lambda *numbers: falling(*numbers, optax.scale_by_adam() if shapes is None else scale_by_soap(shapes))
 
 
-# --- Rows as a learner meets them -----------------------------------------------------------------------------------
+# --- Training rows and their losses ---------------------------------------------------------------------------------
 #
-# The class and the context that it is given with each, and the loss that it has there.
-#
-# Training and early stopping see rows in this one way, so that their losses can be compared.
+# Training and early stopping use the same code, so that their losses are comparable.
 
 
-LEAST = 512  # rows for which there is room
-SHARED = 8  # rows that have units left out together: random numbers cost more than the layers that they thin
+LEAST = 512  # minimum number of rows of a program
+SHARED = 8  # rows that share a dropout mask: random numbers cost more than the layers that they mask
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Rows to learn from, and rows to stop by.
+    """Training rows, and held-out rows for early stopping.
 
     Attributes:
-        x: (n, d), in the units that the denoiser works in.
-        labels: classes of the rows (n,), for a denoiser that knows classes; -1 where one is not known.
-        context: numbers that the rows are conditioned on (n, c), for a denoiser that takes them.
-        weights: of the rows (n,), at least 0, not all 0: a row is drawn that often, so that 2 is as good as two such
-            rows, and 0 as none; None: 1 each.
-        held: rows that are not trained on. The averages of the weights are evaluated by them now and then. The best are
-            kept, and training ends before its last step where nothing better is found for long.
-        masks: observed masks (m, d), of which each row of a batch takes one, for an `AnyConditional`.
+        x: (n, d), in the units of the denoiser.
+        labels: classes of the rows (n,), for a denoiser with classes; -1 for an unknown class.
+        context: numbers that the rows are conditioned on (n, c), for a denoiser with given numbers.
+        weights: sample weights (n,), at least 0 and not all 0: a weight of 2 counts as two such rows, 0 as none;
+            None: 1 each.
+        held: held-out rows. The averaged weights are validated on them at intervals, the best ones are kept, and
+            training stops early if they no longer improve.
+        masks: observed masks (m, d), for an `AnyConditional`; each row of a batch gets one of them.
 
     Example:
         >>> from motes.points import Rows
@@ -160,31 +158,31 @@ class Rows:
     masks: NDArray[np.bool_] | None = None
 
     def __getitem__(self, some: NDArray[np.int64]) -> Rows:
-        """The rows with these numbers."""
+        """Return the rows with these indices."""
         of = lambda part: None if part is None else part[some]
         return Rows(self.x[some], of(self.labels), of(self.weights), context=of(self.context), masks=self.masks)
 
 
 class OnDevice(NamedTuple):
-    """Points, what is known of each, and how often a class is withheld."""
+    """Rows on the device, and the probability of hiding a class."""
 
     x: jax.Array  # (n, d)
     labels: jax.Array | None  # (n,)
     context: jax.Array | None  # (n, c)
     masks: jax.Array | None  # (m, d)
-    dropout: NDArray[np.floating]  # (), an input of programs
+    dropout: NDArray[np.floating]  # (), an input of the programs
 
     @classmethod
     def of(cls, rows: Rows, dropout: float) -> OnDevice:
-        """Where programs find them, a little longer there: few lengths need few programs."""
+        """Put rows on the device, padded so that similar numbers of rows share a program."""
         n = len(rows.x)
-        step = max(LEAST, 1 << n.bit_length() >> 4)  # at most an eighth more
+        step = max(LEAST, 1 << n.bit_length() >> 4)  # pads by at most an eighth
         more = -n % step
 
         def put(part: NDArray[Any]) -> jax.Array:
             return jax.device_put(np.pad(part, ((0, more), *[(0, 0)] * (part.ndim - 1))))
 
-        # Converted by NumPy, and put there as it is: for anything else JAX compiles a little program first.
+        # Converted by NumPy: for any other conversion, JAX would compile a small program.
         numbers = lambda part: put(np.asarray(part, jnp.result_type(float)))
         context = None if rows.context is None else numbers(rows.context)
         masks = None if rows.masks is None else jax.device_put(np.asarray(rows.masks, jnp.result_type(float)))
@@ -203,11 +201,11 @@ class OnDevice(NamedTuple):
         thin: jax.Array | None = None,
         among: jax.Array | None = None,
     ) -> jax.Array:
-        """The loss of each of the rows `index` (b,) at the times t (b,) with the noise eps (b, d): (b,).
+        """Return the loss (b,) of each of the rows `index` (b,) at the times t (b,) with the noise eps (b, d).
 
-        A class is withheld where `chances` (b,), numbers in [0, 1), lie below `dropout`; they pick the masks as well,
-        where there are any. The key `thin`, in training, picks the units that are left out, if any are. Of a batch in
-        which the rows `among` (b,) count, each x_0 is estimated by its mean over those that are given the same
+        A class is hidden if its number of `chances` (b,), in [0, 1), is below `dropout`; these numbers also select the
+        masks, if there are any. In training, the key `thin` selects the units for dropout. With `among` (b,), the rows
+        of the batch that count, the target is the mean of x_0 over those rows with the same class and context
         (`stable_target`); the loss is then the mean of the losses of all x_0 that x_t may come from.
         """
 
@@ -220,7 +218,7 @@ class OnDevice(NamedTuple):
             units = droppable(denoiser)
             if thin is None or not units:
                 return jax.vmap(partial(row, denoiser))(*rows)
-            bits = jax.random.bits(thin, (-(-len(t) // SHARED), units), jnp.uint8)  # a quarter of what floats cost
+            bits = jax.random.bits(thin, (-(-len(t) // SHARED), units), jnp.uint8)  # a quarter of the cost of floats
             of_rows = jnp.repeat(bits, SHARED, axis=0)[: len(t)]
             return jax.vmap(lambda bits, *one: row(thinned(denoiser, bits), *one))(of_rows, *rows)
 
@@ -241,7 +239,7 @@ class OnDevice(NamedTuple):
         return losses + jax.vmap(spread)(target.x0, target.eps, target.deviation, t)
 
     def _known(self, index: jax.Array, chances: jax.Array) -> Given | None:
-        """What the rows `index` (b,) are conditioned on, where they are on anything; `chances` as in `losses`."""
+        """Return the classes and context of the rows `index` (b,), or None; see `losses` for `chances`."""
         label = None if self.labels is None else jnp.where(chances < self.dropout, -1, self.labels[index])
         context = None if self.context is None else self.context[index]
         if self.masks is not None:
@@ -251,10 +249,10 @@ class OnDevice(NamedTuple):
         return given if jax.tree.leaves(given) else None
 
     def _alike(self, index: jax.Array, known: Given | None, among: jax.Array) -> jax.Array:
-        """Whether row i of a batch, given what is `known`, may have been row j of those `among` it, (b, b)."""
+        """Return whether row j of `among` matches what is `known` of row i, (b, b); a hidden class matches any."""
         alike = jnp.broadcast_to(among, (len(index), len(index)))
         if known is not None and known.label is not None:
-            assert self.labels is not None  # or none would be known
+            assert self.labels is not None  # otherwise no label is known
             label = known.label[:, None]
             alike = alike & ((label == -1) | (label == self.labels[index]))
         if known is not None and known.context is not None:
@@ -262,22 +260,22 @@ class OnDevice(NamedTuple):
         return alike | jnp.eye(len(index), dtype=bool)
 
 
-# --- When to stop: the loss of rows that are held out of the training -----------------------------------------------
+# --- Early stopping: the loss of held-out rows ----------------------------------------------------------------------
 #
 #     L(weights) = sum_i v_i sum_k loss(x_i, t_ik, eps_ik) / sum_i v_i K
 #
-# The times, the noise and the withheld labels are the same at every look, so that two losses differ by the weights
-# of the network alone: far smaller differences show than the losses are sure to.
+# The times, the noise and the hidden labels are the same at every validation, so that two losses differ only by the
+# weights of the network. Their difference is far more precise than either loss.
 
 
-LOOK_ROWS = 2048  # rows times draws for a look
+LOOK_ROWS = 2048  # rows times draws of a validation
 BLOCK = 512
-MANY, ENOUGH, MOST = 500, 0.05, 2_000  # held-out rows: a share of many rows, within these bounds
-APART = 1  # beside the numbers of the key, so that these draws are not those of the training
+MANY, ENOUGH, MOST = 500, 0.05, 2_000  # held-out rows: this share of many rows, within these bounds
+APART = 1  # added to the key, so that these draws differ from the draws of training
 
 
 def with_validation(rows: Rows, share: float, key: jax.Array) -> Rows:
-    """Rows of which a share is held out of the training, by weights of 0: the compiled program is that of all rows."""
+    """Hold a share of the rows out of training by weights of 0, so that the compiled program stays the same."""
     unseen = validation_rows(np.asarray(rows.x), share, key)
     weights = np.ones(len(rows.x)) if rows.weights is None else rows.weights.copy()
     weights[unseen] = 0
@@ -285,28 +283,28 @@ def with_validation(rows: Rows, share: float, key: jax.Array) -> Rows:
 
 
 def validation_rows(x: NDArray[Any], share: float, key: jax.Array) -> NDArray[np.int64]:
-    """Numbers of rows of `x` (n, d) to hold out, in their order; equal rows are all among them, or none is."""
+    """Return the sorted indices of rows of `x` (n, d) to hold out; equal rows stay together."""
     rng, n = np.random.default_rng(np.asarray(jax.random.key_data(key))), len(x)
     most = np.clip(round(ENOUGH * n), MANY, MOST)
     m = int(np.clip(round(share * n), 1, most))
     _, value, copies = np.unique(x, axis=0, return_inverse=True, return_counts=True)
     value, order = value.reshape(-1), rng.permutation(n)
     _, first = np.unique(value[order], return_index=True)
-    values = value[order][np.sort(first)]  # in the order in which they come
+    values = value[order][np.sort(first)]  # in random order
     before = np.cumsum(copies[values]) - copies[values]
     chosen = values[: min(int((before < m).sum()), max(len(values) - 1, 1))]
     return np.flatnonzero(np.isin(value, chosen))
 
 
 class _Draws(NamedTuple):
-    row: jax.Array  # its number, (blocks, BLOCK)
-    u: jax.Array  # what places its time
+    row: jax.Array  # index of the row, (blocks, BLOCK)
+    u: jax.Array  # uniform number that determines the time
     eps: jax.Array  # (blocks, BLOCK, d)
-    chances: jax.Array  # of withheld labels, (blocks, BLOCK)
+    chances: jax.Array  # for hiding labels, (blocks, BLOCK)
 
 
-def _validation(held: Rows, objective: PointObjective, options: Training) -> Validation:
-    """The validation by held-out rows, each with some times and noise that stay the same."""
+def _make_validation(held: Rows, objective: PointObjective, options: Training) -> Validation:
+    """Return the validation on held-out rows, each with fixed times and noise."""
     m = len(held.x)
     draws = -(-LOOK_ROWS // m)
     weights = np.ones(m) if held.weights is None else np.asarray(held.weights, np.float64)
@@ -315,9 +313,9 @@ def _validation(held: Rows, objective: PointObjective, options: Training) -> Val
     pad = count - m * draws
     index = np.pad(np.tile(np.arange(m, dtype=np.int32), draws), (0, pad))
     shares = np.pad(np.tile(weights / (weights.sum() * draws), draws), (0, pad))
-    # By NumPy, since these draws are made once, and a program for them would take far longer to compile.
+    # By NumPy: these draws are made once, and compiling a program for them would take far longer.
     rng = np.random.default_rng([*objective.members[0], APART])
-    # Every part of the range of times in equal measure, in an order that has nothing to do with the rows.
+    # Stratified over the range of times, in an order independent of the rows.
     u = (rng.permutation(count) + rng.random(count)) / count
     eps, chances = rng.standard_normal((count, held.x.shape[1])), rng.random(count)
     in_blocks = lambda part: jax.device_put(part.reshape(blocks, BLOCK, *part.shape[1:]))
@@ -328,15 +326,15 @@ def _validation(held: Rows, objective: PointObjective, options: Training) -> Val
     )
 
     def losses(weights: Any) -> NDArray[np.float64]:
-        return np.asarray(_losses(unseen, drawn, weights), np.float64).reshape(-1, count)
+        return np.asarray(_validation_losses(unseen, drawn, weights), np.float64).reshape(-1, count)
 
     members = len(objective.members)
     return Validation(losses, np.tile(shares, (members, 1)), options.check_every, options.patience)
 
 
 @training_program
-def _losses(objective: PointObjective, draws: _Draws, weights: ArrayLike) -> jax.Array:
-    """The loss of each draw for each member, block by block, (M, blocks, BLOCK)."""
+def _validation_losses(objective: PointObjective, draws: _Draws, weights: ArrayLike) -> jax.Array:
+    """Return the loss of each draw for each member, (M, blocks, BLOCK)."""
 
     def member(weights: jax.Array) -> jax.Array:
         model = with_weights(objective.denoiser, weights)
@@ -350,29 +348,29 @@ def _losses(objective: PointObjective, draws: _Draws, weights: ArrayLike) -> jax
     return each_member(member)(weights)
 
 
-# --- What the training loop is given --------------------------------------------------------------------------------
+# --- The task for the training loop ---------------------------------------------------------------------------------
 
 
 class PointObjective(NamedTuple):
     """The loss of a denoiser on batches of rows; see `motes.training.loop.Objective`."""
 
-    denoiser: Denoiser  # of one member, whose weights are given
+    denoiser: Denoiser  # of one member; its weights are replaced
     row_loss: Loss
     times: Times
     rows: OnDevice
-    members: NDArray[np.uint32]  # the numbers of a key for each
-    stable: bool  # the target of a row is its mean over the batch
+    members: NDArray[np.uint32]  # the data of a random key for each
+    stable: bool  # whether the target is the mean of x_0 over the batch
 
     def loss(
         self, weights: jax.Array, member: jax.Array, rows: jax.Array, draws: None, state: Weights
     ) -> tuple[jax.Array, Any]:
-        """The mean loss of the rows that are not -1, and what the times remember."""
+        """Return the mean loss of the rows other than -1, and the new memory of the times."""
         model, index, counts = with_weights(self.denoiser, weights), jnp.maximum(rows, 0), rows >= 0
         key = jax.random.wrap_key_data(member)
         time_key, noise_key, label_key, thin_key = jax.random.split(jax.random.fold_in(key, state.step), 4)
         drawn = self.times.batch(self.denoiser.schedule, time_key, len(index), state.memory)
         eps = jax.random.normal(noise_key, (len(index), self.rows.x.shape[1]))  # (batch, d)
-        chances = jax.random.uniform(label_key, (len(index),))  # of withheld labels
+        chances = jax.random.uniform(label_key, (len(index),))  # for hiding labels
         among = counts if self.stable else None
         per_row = self.rows.losses(model, self.row_loss, index, drawn.t, eps, chances, thin=thin_key, among=among)
         seen = self.times.learn(state.memory, drawn, per_row, counts)
@@ -389,16 +387,16 @@ def point_task(
     times: Times,
     options: Training = Training(),
 ) -> TrainingTask[Denoiser]:
-    """What `train`, with these arguments, gives the training loop.
+    """Return the task that `train` passes to the training loop for these arguments.
 
     Raises:
-        UsageError: a share of rows for validation, where no rows are held out.
+        UsageError: `options.validation` above 0 without held-out rows.
     """
     rows = data if isinstance(data, Rows) else Rows(data)
     if options.validation and rows.held is None:
         raise UsageError(
-            f"options.validation = {options.validation:g}, and no rows are held out. Give them, Rows(x, held=...), "
-            "or leave validation at 0."
+            f"options.validation = {options.validation:g}, but there are no held-out rows. Pass them as "
+            "Rows(x, held=...), or set validation to 0."
         )
     alone = each_alone(denoiser)
     keys = np.asarray(jax.random.key_data(key))[None]
@@ -409,29 +407,29 @@ def point_task(
     return TrainingTask(
         objective,
         np.stack([weights_of(one) for one in alone]),
-        lambda weights: with_weights(denoiser, np.ravel(weights)),  # those of an ensemble lie one after another
+        lambda weights: with_weights(denoiser, np.ravel(weights)),  # members of an ensemble are concatenated
         options.make_optimiser(shapes_of(alone[0])),
-        [_batches(np.random.default_rng(numbers), rows, options) for numbers in keys],
+        [_make_batches(np.random.default_rng(numbers), rows, options) for numbers in keys],
         options.steps,
         options.ema,
         options.averages,
         times_the_first,
         "a smaller learning rate, a smaller clip_norm, standardised data",
-        validation=None if rows.held is None else _validation(rows.held, objective, options),
+        validation=None if rows.held is None else _make_validation(rows.held, objective, options),
         memory=times.init(),
         snapshots=options.snapshot_steps(),
     )
 
 
-def _batches(rng: np.random.Generator, data: Rows, options: Training) -> Batches:
-    """Row numbers, one epoch after another; -1 marks the empty places of a partial batch."""
+def _make_batches(rng: np.random.Generator, data: Rows, options: Training) -> Batches:
+    """Return batches of row indices, epoch by epoch; -1 marks the empty positions of a partial batch."""
     n, batch, weights = len(data.x), options.batch, data.weights
 
     def epoch(rng: np.random.Generator) -> NDArray[np.integer]:
         rows = rng.permutation(n) if weights is None else systematic(rng, weights)
         if options.last_batch == "partial":
             rows = np.pad(rows, (0, -len(rows) % batch), constant_values=-1)
-            # Places stand for parts of the range of times, so the empty ones must not be the last.
+            # Positions in a batch are strata of the times, so the empty ones must not all be at the end.
             rows[-batch:] = rng.permutation(rows[-batch:])
         return rows
 
@@ -452,25 +450,25 @@ def train(
     """Train `denoiser` on rows.
 
     Args:
-        denoiser: where to start; every floating-point array in it is trained.
-        data: rows (n, d) in the units that the denoiser works in; or `Rows`, with classes, weights or held-out rows.
-        key: randomness of batches, times and noise.
-        loss: per row, see `motes.points.losses`.
+        denoiser: the denoiser to start from; all its floating-point arrays are trained.
+        data: rows (n, d) in the units of the denoiser; or `Rows`, with classes, weights or held-out rows.
+        key: random key of batches, times and noise.
+        loss: loss per row, see `motes.points.losses`.
         times: draws the times of a batch.
         options: the section [training] of a recipe: steps, batch, learning rate, moving average and so on. A subclass
-            whose `make_optimiser` returns another Optax transformation trains by that. `weights` is for `motes.fit`,
-            which chooses between `averaged` and `last`; here both are returned.
-        keeper: keeps the complete state now and then and at the end, and may have one to go on from: that of a training
-            with the same arguments, of which `options.steps` alone may differ. With other steps patience counts anew.
-        on_progress: called before the first step, and then a few times a second.
+            can override `make_optimiser` to use another Optax transformation. `weights` has no effect here: `motes.fit`
+            uses it to choose between `averaged` and `last`, and this function returns both.
+        keeper: saves the complete state at intervals and at the end, and may have a state to continue from, of a
+            training with the same arguments except `options.steps`. With other steps, patience starts again.
+        on_progress: called before the first step, and then a few times per second.
 
-    Ctrl-C stops after the steps under way and returns what was learned, with `interrupted` set; a second one raises
-    KeyboardInterrupt at once.
+    Ctrl-C stops after the current steps and returns what was learned, with `interrupted` set; a second Ctrl-C raises
+    KeyboardInterrupt immediately.
 
     Raises:
-        UsageError: a share of rows for validation, where no rows are held out.
-        TrainingError: the training diverged; its `result` holds the last good weights.
-        ModelFileError: the keeper's state is that of another training.
+        UsageError: `options.validation` above 0 without held-out rows.
+        TrainingError: the training diverged; its `result` has the last good weights.
+        ModelFileError: the keeper's state belongs to another training.
 
     Example:
         >>> from motes.points import EDM, LogNormalTimes, Preconditioned, ResidualMLP, Training, VarianceExploding
