@@ -129,7 +129,7 @@ def test_averages_change_nothing_else_and_none_are_kept_where_none_are_asked_for
     assert np.array_equal(with_them.last.where, without.last.where)
     assert np.array_equal(with_them.averaged.where, without.averaged.where)
     assert without.averages is None
-    with pytest.raises(UsageError, match="no averages were kept"):
+    with pytest.raises(UsageError, match="this training stored no averages"):
         without.averaged_over(0.1)
     monkeypatch.setattr("motes.training.loop.PATIENCE", 1e-9)  # a step a call
     assert np.array_equal(wander().averages.weights, with_them.averages.weights)
@@ -151,7 +151,7 @@ def test_an_interrupted_run_still_has_averages():
         signal.signal(signal.SIGINT, before)
     assert result.interrupted
     assert result.averages.steps.tolist() == [result.steps] * 2  # long before the first store
-    with pytest.raises(UsageError, match="cannot be made of the 2 averages that were stored"):
+    with pytest.raises(UsageError, match="cannot be computed from the 2 stored averages"):
         result.averaged_over(0.2)
     direct = wander(steps=result.steps, averages=1)
     assert np.array_equal(result.averaged_over(0.1).where, direct.averaged_over(0.1).where)

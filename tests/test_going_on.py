@@ -130,7 +130,7 @@ def test_other_losses_begin_from_the_weights_alone(twenty):
 
 def test_a_complete_training_of_points_is_refused(twenty):
     for steps in (20, 15):
-        message = rf"got training.steps = {steps}, .* complete after 20. Give more, such as training.steps = 40"
+        message = rf"got training.steps = {steps}, .* complete after 20. Set more steps, such as training.steps = 40"
         with pytest.raises(UsageError, match=message):
             points(steps, start=twenty)
 
@@ -167,7 +167,7 @@ def test_tables_go_on_as_a_run_does(tmp_path):
     np.testing.assert_array_equal(again.training.looks, resumed.training.looks)
     assert model.n_iter_ == 40
     with pytest.raises(
-        UsageError, match=r"table.steps = 40, .* complete after 40. Give more, such as table.steps = 80"
+        UsageError, match=r"table.steps = 40, .* complete after 40. Set more steps, such as table.steps = 80"
     ):
         model.fit(ROWS)
 

@@ -1,4 +1,4 @@
-"""From the rows of a table of any columns to a trained model."""
+"""Fit a model to a table with columns of any kind."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -27,8 +27,8 @@ from motes.training import Provenance, Trained
 from motes.training.loop import TrainingTask, fit_model
 from motes.training.model import FitSession, run_of
 
-PIECES = 10_000_000  # into which the weights of all rows are divided, at most
-NETWORK = "bins", "missing", "relations", "width", "depth", "dropout", "components", "own"  # keys of the network
+PIECES = 10_000_000  # maximum sum of the pieces of all rows, see `TableRows`
+NETWORK = "bins", "missing", "relations", "width", "depth", "dropout", "components", "own"  # options of the network
 
 
 def fit_table(
@@ -41,22 +41,22 @@ def fit_table(
     schema: Schema | None = None,
     session: FitSession = FitSession(),
 ) -> TableModel:
-    """Train a model on the rows of a table of any columns.
+    """Train a model on a table with columns of any kind.
 
     Args:
-        data: whatever `motes.data.frames.as_frame` takes: a NumPy array, a pandas, polars or Arrow table, ...
-        recipe: how to train; its section [columns] says what columns are.
-        columns: what columns are, in the place of what the recipe says or what is inferred; see `Schema.fit`.
-        weights: how many rows each row stands for (n,), at least 0, as `motes.fit` takes them; None: 1 each.
+        data: a NumPy array, a pandas, polars or Arrow table, or another input of `motes.data.frames.as_frame`.
+        recipe: the recipe; its section [columns] sets the kinds and options of columns.
+        columns: kinds and options of columns, which override the recipe and the inferred kinds; see `Schema.fit`.
+        weights: sample weights (n,), at least 0, as in `motes.fit`; None: 1 each.
         seed: the same data, recipe and seed give the same weights, to the bit, on the same machine.
-        schema: one that was fitted to these rows already.
-        session: what the data is called, a model to go on from, checkpoints and progress.
+        schema: a schema that was already fitted to these rows.
+        session: the name of the data, a model to continue from, checkpoints and progress.
 
     Raises:
-        DataError: data that cannot be used; the message names the row and the column.
-        UsageError, RecipeError: a recipe that cannot be followed, columns that there are not, a start of another
-            network, or one whose training is complete.
-        TrainingError: the training diverged; `result` is the model of the last good weights.
+        DataError: invalid data; the message names the row and the column.
+        UsageError, RecipeError: an invalid recipe, unknown columns, a start with another network, or a start with a
+            complete training.
+        TrainingError: the training diverged; `result` is the model with the last good weights.
     """
     check_process()
     chosen, seed, start = recipe, check_seed(seed), session.start_as(TableModel)
@@ -68,14 +68,14 @@ def fit_table(
         schema = start.schema
     elif schema is None:
         schema = schema_of(frame, chosen, weights=heavy, name=session.name)
-    table = _encoded(frame, schema, heavy, session.name)
+    table = _encode(frame, schema, heavy, session.name)
     worth = table.data.worth
     labels = worth < FEW if start is None else knows_labels(schema.parts, start.models.base.means)
     layout = layout_of(schema, labels=labels)
     options = options_of(chosen.table, worth, layout.parts)
     run = run_of(chosen, seed, table.keys, table.data.weights)
     first, split = first_members(table.data, layout, options, seed, None if start is None else start.models)
-    if session.kept is not None:  # to the bit, whatever machine fitted it
+    if session.kept is not None:  # the same bits, whatever machine fitted the mixture
         first = MaskedModel(first.network, session.kept.tree("members", first.base))
 
     def task(steps: int) -> TrainingTask[MaskedNetwork]:
@@ -92,23 +92,23 @@ def fit_table(
         provenance = Provenance(session.source, table.fingerprint, seed)
         return TableModel(orders, chosen, provenance=provenance, training=trained)
 
-    before = _training_of(start, chosen)
+    before = _continuable_training(start, chosen)
     return fit_model(task, model_of, session, run=run, steps=options.steps, key="table.steps", before=before)
 
 
 def _check_start(start: TableModel, recipe: TableRecipe) -> None:
-    """Refuse to go on with another network than that of the start."""
+    """Check that the recipe has the network of the start."""
     for key in NETWORK:
         got, has = getattr(recipe.table, key), getattr(start.recipe.table, key)
         if got != has:
             raise UsageError(
-                f"got table.{key} = {got} and a start with {has}; expected the same network. Leave it out, or train a "
-                "new model, without a start."
+                f"got table.{key} = {got} and a start with {has}; expected the same network. Leave the option out, "
+                "or train a new model without a start."
             )
 
 
-def _training_of(start: TableModel | None, recipe: TableRecipe) -> Trained[MaskedNetwork] | None:
-    """What the training left whose weights are those of the start, if it kept averages where this one does."""
+def _continuable_training(start: TableModel | None, recipe: TableRecipe) -> Trained[MaskedNetwork] | None:
+    """Return the training of the start, if it belongs to its weights and stored averages if this recipe does."""
     if start is None or start.training is None:
         return None
     own = start.training.averaged is start.models.network
@@ -116,16 +116,16 @@ def _training_of(start: TableModel | None, recipe: TableRecipe) -> Trained[Maske
     return start.training if own and alike else None
 
 
-class _Table(NamedTuple):
-    """Rows as they are learned.
+class _PreparedRows(NamedTuple):
+    """Rows prepared for training.
 
     Attributes:
-        data: each once, in an order of their own, so that the order of the input has no bearing on what is learned.
-        keys: of these rows, (n,), rising.
-        reader: between entries and what the network takes.
-        plan: of the parts.
-        rules: those of the schema that these rows keep.
-        fingerprint: of the rows.
+        data: distinct rows, sorted by their keys, so that the order of the input does not matter.
+        keys: hashes of these rows, (n,), ascending.
+        reader: converts entries to network inputs.
+        plan: order and columns of the tokens.
+        rules: rules of the schema that these rows obey.
+        fingerprint: hash of all rows.
     """
 
     data: TableRows
@@ -136,37 +136,37 @@ class _Table(NamedTuple):
     fingerprint: str
 
 
-def _encoded(frame: Frame, schema: Schema, weights: NDArray[np.float64] | None, name: str) -> _Table:
-    """The rows of a table with a weight above 0."""
+def _encode(frame: Frame, schema: Schema, weights: NDArray[np.float64] | None, name: str) -> _PreparedRows:
+    """Encode the rows with a weight above 0."""
     weights = np.ones(len(frame)) if weights is None else weights
-    if not weights.all():  # such a row may hold what no other one does
+    if not weights.all():  # a row with weight 0 may have values that no other row has
         some = np.flatnonzero(weights)
         frame, weights = frame.take(some), weights[some]
     encoded = schema.encode(frame, name=name)
     own = schema.contents(frame, name=name)
     keys, place, which = np.unique(content_keys(own), return_index=True, return_inverse=True)
-    reader, kept = Reader.of(schema), _kept_by(schema, frame, encoded)
+    reader, kept = Reader.of(schema), _obeyed_rules(schema, frame, encoded)
     valued = schema.valued(encoded)[place]
     fields = reader.read(encoded)._asdict()
-    del encoded  # a field at a time, for they are the most that a large table takes
+    del encoded  # one field at a time: they take most of the memory of a large table
     for field in fields:
         fields[field] = fields[field][place]
     rows = EncodedRows(**fields)
     heavy = np.bincount(which, counting(weights)).astype(np.float64)
     units = np.array([schema.learned.index(part.column) for part in schema.parts])
     entropies = np.array([-(part.masses * np.log(part.masses)).sum() for part in schema.parts])
-    data = TableRows(rows, heavy, _pieces(rows, heavy), valued)
-    plan = Plan(order_of(entropies, units, _follows(schema)), units.astype(np.int32))
-    return _Table(data, keys, reader, plan, kept, fingerprint_of(own))
+    data = TableRows(rows, heavy, _count_pieces(rows, heavy), valued)
+    plan = Plan(order_of(entropies, units, _dependencies(schema)), units.astype(np.int32))
+    return _PreparedRows(data, keys, reader, plan, kept, fingerprint_of(own))
 
 
 def schema_of(
     frame: Frame, recipe: TableRecipe, *, weights: NDArray[np.float64] | None = None, name: str = "the data"
 ) -> Schema:
-    """The schema of rows, as a recipe says.
+    """Fit the schema of rows with the options of a recipe.
 
     Raises:
-        DataError: rows that cannot be used.
+        DataError: invalid rows.
     """
     table = recipe.table
     return Schema.fit(
@@ -175,16 +175,16 @@ def schema_of(
     )  # fmt: skip
 
 
-def _follows(schema: Schema) -> dict[int, list[int]]:
-    """Column -> columns from which it follows, by their places among those that are learned."""
+def _dependencies(schema: Schema) -> dict[int, list[int]]:
+    """Return column -> columns from which it follows, by position among the learned columns."""
     made: dict[int, list[int]] = {}
     for one in schema.dependencies:
         made.setdefault(schema.learned.index(one.column), []).append(schema.learned.index(one.given))
     return made
 
 
-def _kept_by(schema: Schema, frame: Frame, encoded: Encoded) -> tuple[Inequality | Relation | Dependency, ...]:
-    """The rules of a schema that rows break no more often than it says: it may be that of earlier rows."""
+def _obeyed_rules(schema: Schema, frame: Frame, encoded: Encoded) -> tuple[Inequality | Relation | Dependency, ...]:
+    """Return the rules that rows break at most twice as often as the rows of the schema, which may be earlier ones."""
     if not schema.rules:
         return ()
     sides = observed_sides(schema, columns_of(schema.rules), frame, encoded)
@@ -192,8 +192,8 @@ def _kept_by(schema: Schema, frame: Frame, encoded: Encoded) -> tuple[Inequality
     return tuple(rule for rule, share in zip(schema.rules, broken, strict=True) if share <= 2 * rule.shares[0])
 
 
-def _pieces(rows: EncodedRows, weights: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Into how many parts the weight of each row can be divided, (n,); see `TableRows`."""
+def _count_pieces(rows: EncodedRows, weights: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the number of equal parts into which the weight of each row can be split, (n,); see `TableRows`."""
     rare = ((np.asarray(rows.inner) != 0) & np.asarray(rows.observed)).any(axis=1)
     pieces = np.clip(np.round(weights), 1, max(PIECES // len(weights), 1)).astype(np.int64)
     return np.where(rare, 1, pieces)

@@ -1,9 +1,9 @@
-"""The training of tables: options, the loss, what the training loop is given, and the members it leaves.
+"""Training on tables: options, the loss, the task for the training loop, and the members of the model.
 
-    loss = mean over rows of  p / (p - m) * sum over hidden j of -log p(x_j | the first m parts of an order)
+    loss = mean over rows of  p / (p - m) * sum over masked j of -log p(x_j | the first m tokens of an order)
 
-`table_task` is what the loop of `motes.training` is given. Few rows train several members, each without one fold of the
-rows; many rows train one.
+`table_task` makes the task for the loop of `motes.training`. Few rows train several members, each without one fold of
+the rows; many rows train one member.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,12 +30,12 @@ from motes.training.loop import TrainingTask, Validation, Weights
 from motes.training.optimisers import falling, with_inputs
 from motes.training.programs import each_member, training_program
 
-GROUPS = 8  # of the rows of a step, each with an order of its own
+GROUPS = 8  # groups of rows in a step, each with its own order
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenOptions(TableOptions):
-    """The options of a table, with a value for each of those that may be left to the data."""
+    """The options of a table, with values for all options that the recipe may leave to the data."""
 
     width: int
     depth: int
@@ -44,7 +44,7 @@ class ChosenOptions(TableOptions):
     batch: int
     weight_decay: float
     check_every: int
-    often: bool  # whether validations are closer at first
+    often: bool  # whether the first validations are closer together
 
 
 class TableRows(NamedTuple):
@@ -52,11 +52,11 @@ class TableRows(NamedTuple):
 
     Attributes:
         rows: (n, p).
-        weights: how many rows each stands for, (n,), above 0.
-        pieces: into how many equal parts a split can divide the weight of each, (n,). It is 1 where a copy on the other
-            side would give the row away, and the weight itself for a row of labels and of numbers that come often:
-            there are only so many different rows of these.
-        values: (n, p), where an entry has a value: it is observed, and not as a missing one.
+        weights: sample weights, (n,), above 0.
+        pieces: number of equal parts into which a split can divide each weight, (n,). It is 1 for a row with rare
+            values, whose copy on the other side would leak it, and the weight itself for a row that consists only of
+            labels and frequent values.
+        values: (n, p), whether an entry has a value: it is observed and not missing.
     """
 
     rows: EncodedRows
@@ -66,16 +66,16 @@ class TableRows(NamedTuple):
 
     @property
     def worth(self) -> int:
-        """How many complete rows have as many entries with a value, where copies of a row count once."""
+        """The number of complete rows with the same number of values; copies of a row count once."""
         return round(float(self.pieces @ self.values.mean(axis=1)))
 
 
 class Split(NamedTuple):
-    """How much each row counts, and for what.
+    """Weights of the rows in training and validation.
 
     Attributes:
-        learn: for what each member learns from, (members, n).
-        hold: for what says when it stops, (members, n); (0, n) where nothing says so.
+        learn: weights of the training rows of each member, (members, n).
+        hold: weights of the validation rows of each member, (members, n); (0, n) without validation.
     """
 
     learn: NDArray[np.float64]
@@ -83,11 +83,11 @@ class Split(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What of a table no gradient changes.
+    """The fixed order of the tokens, and their columns.
 
     Attributes:
-        order: place -> part, in which rows are drawn and scored, (p,).
-        units: the column of each part, (p,): parts of one column stay together, in their order.
+        order: position -> token, the order in which rows are drawn and scored, (p,).
+        units: the column of each token, (p,); the tokens of a column stay together, in their order.
     """
 
     order: Any
@@ -96,27 +96,27 @@ class Plan(NamedTuple):
 
 # --- The loss of a table, and what is random in its batches ---------------------------------------------------------
 #
-# The equation at the top: with m uniform on 0 .. p - 1 it is a bound on -log p(x) for a random order (Hoogeboom et al.
-# 2022, section 2). Rows of one group share an order, so that the base is brought into it once. A share of the groups
-# has the order in which rows are drawn and scored; the others have random ones, for questions with any columns known.
+# With m uniform on 0 .. p - 1, the equation at the top bounds -log p(x) for a random order (Hoogeboom et al. 2022,
+# section 2). Rows of one group share an order, so that the Gaussian mixture is prepared for it once. A share of the
+# groups has the fixed order of drawing and scoring; the others have random orders, for arbitrary conditions.
 
 
-CHUNK = 25  # steps of one call of the compiled program, at most
+CHUNK = 25  # maximum number of steps per call of the compiled program
 
 
 def _adamw(rate: Any, warm: Any, falls: Any, decays: Any, clip_norm: Any) -> optax.GradientTransformation:
-    """Of one vector of weights, each with a decay of its own."""
+    """Return AdamW for a vector of weights, each with its own decay."""
     scale = optax.scale_by_adam(b2=0.99), optax.add_decayed_weights(decays)
     return falling(rate, warm, falls, clip_norm, *scale)
 
 
 class Draws(NamedTuple):
-    """What is random in a chunk of steps, or in one of them.
+    """Random draws of a chunk of steps, or of one step.
 
     Attributes:
-        orders: of the parts, (CHUNK, members, groups, p).
-        prefix: how many parts are visible, (CHUNK, members, groups, n).
-        bits: by which units are left out, (CHUNK, members, groups, n / SHARED, units); None: none are.
+        orders: orders of the tokens, (CHUNK, members, groups, p).
+        prefix: numbers of visible tokens, (CHUNK, members, groups, n).
+        bits: random bits for dropout, (CHUNK, members, groups, n / SHARED, units); None: no dropout.
     """
 
     orders: Any
@@ -127,7 +127,7 @@ class Draws(NamedTuple):
     def of(
         cls, plan: Plan, network: MaskedNetwork, options: ChosenOptions, shape: tuple[int, ...], seed: int, begin: int
     ) -> "Draws":
-        """Of the chunk that begins with step `begin`, whose rows have the `shape` (CHUNK, members, groups, n)."""
+        """Draw for the chunk that begins with step `begin`; `shape` is (CHUNK, members, groups, n)."""
         rng, (_, _, groups, n), p = np.random.default_rng([seed, 271828, begin]), shape, len(plan.units)
         orders = random_orders(plan.units, rng, shape[:-1])
         orders[:, :, : round(options.fixed * groups)] = plan.order
@@ -140,10 +140,10 @@ class Draws(NamedTuple):
 
 
 def decayed(network: MaskedNetwork) -> MaskedNetwork:
-    """True for each array of a network that decays.
+    """Return a tree with True for each array of a network that has weight decay.
 
-    A bias that did would forget the marginals and the gates. Weights of single codes would forget which labels never
-    come together.
+    Biases have none, because they store the marginals and the gates. Weights of single tokens have none, because they
+    store which labels never occur together.
     """
     kept = lambda network: (
         network.bias, network.out_bias, network.line_bias, network.link_bias, network.embed, network.out_free,
@@ -153,22 +153,22 @@ def decayed(network: MaskedNetwork) -> MaskedNetwork:
 
 
 def random_orders(units: NDArray[np.integer], rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.int32]:
-    """Orders of the parts (*shape, p) in which the columns come at random and their parts together."""
+    """Draw orders of the tokens, (*shape, p): columns in random order, with the tokens of a column together."""
     return np.argsort(rng.random((*shape, len(units)))[..., units], axis=-1, kind="stable").astype(np.int32)
 
 
 def masked_loss(
     model: MaskedModel, layout: Layout, rows: EncodedRows, orders: jax.Array, prefix: jax.Array, bits: jax.Array | None
 ) -> jax.Array:
-    """The loss of the module's equation.
+    """Return the loss of the module's equation.
 
     Args:
         model: one member.
-        layout: of the table.
+        layout: the layout of the table.
         rows: (groups, n, p).
         orders: (groups, p).
         prefix: m, (groups, n).
-        bits: by which units of the network are left out, (groups, n / SHARED, units).
+        bits: random bits for dropout, (groups, n / SHARED, units).
     """
     heads, p = model.network.heads(layout), layout.parts
 
@@ -184,19 +184,19 @@ def masked_loss(
     return jax.vmap(group, (0, 0, 0, None if bits is None else 0))(rows, orders, prefix, bits).mean()
 
 
-# --- What the training loop is given --------------------------------------------------------------------------------
+# --- The task for the training loop ---------------------------------------------------------------------------------
 #
-# Few rows are learned by several members, each without one fold of the rows, which says when it stops; many rows by
-# one.
+# Few rows are learned by several members, each without one fold of the rows, which decides when to stop; many rows by
+# one member.
 
 
-PREFIXES = 8  # of a validation row, at most, that each check looks at
-OTHERS = 2  # orders beside that of drawing, in which validation rows are looked at
-LONGEST = 65_536  # rows between two orders, at most, where fewer rows than that count for more
-PADDED = 512  # of which the number of rows is a multiple, in the compiled program
-WORSE = 3.0  # nats a part: losses that stay so far above the first ones are those of a training that diverged
-LONGER = 1.3  # times the step of the best weights, at which training ends once weights are surely worse
-SHARES = (1.0, 0.5, 0.25, 0.0)  # of what the network moves the normals of the base by, where rows are few
+PREFIXES = 8  # maximum number of prefixes per validation row
+OTHERS = 2  # random orders in which validation rows are scored, in addition to the fixed order
+LONGEST = 65_536  # maximum number of rows in an epoch, if the number of distinct rows is smaller
+PADDED = 512  # the compiled program has a multiple of this number of rows
+WORSE = 3.0  # nats per token: training has diverged if losses stay this far above the first ones
+LONGER = 1.3  # training stops at this multiple of the best step, if later weights are significantly worse
+SHARES = (1.0, 0.5, 0.25, 0.0)  # candidate shares of the network's shift of the Gaussians, if rows are few
 
 
 class _HeldOut(NamedTuple):
@@ -204,7 +204,7 @@ class _HeldOut(NamedTuple):
 
     Attributes:
         rows: (members, n, p).
-        prefix: how many parts are visible at each look, (members, n, r).
+        prefix: number of visible tokens in each of r evaluations, (members, n, r).
     """
 
     rows: EncodedRows
@@ -215,14 +215,14 @@ class TableObjective(NamedTuple):
     """The loss of a network on batches of rows; see `motes.training.loop.Objective`."""
 
     layout: Layout
-    network: MaskedNetwork  # of one member, whose weights are given
+    network: MaskedNetwork  # of one member; its weights are replaced
     rows: EncodedRows
-    members: Base  # of all members, with a leading axis
+    members: Base  # mixtures of all members, with a leading axis
 
     def loss(
         self, weights: jax.Array, member: Base, rows: jax.Array, draws: Draws, state: Weights
     ) -> tuple[jax.Array, None]:
-        """The loss of the module's equation."""
+        """Return the loss of the module's equation."""
         index = rows.reshape(len(draws.orders), -1)  # (groups, n)
         batch = jax.tree.map(lambda part: part[index], self.rows)
         model = MaskedModel(with_weights(self.network, weights), member)
@@ -238,32 +238,32 @@ def table_task(
     options: ChosenOptions,
     seed: int,
 ) -> TrainingTask[MaskedNetwork]:
-    """What is given to the training loop.
+    """Return the task for the training loop.
 
     Args:
-        models: of all members, with a leading axis: networks to begin with, and their bases.
-        layout, plan: of the table.
-        data: all rows, and how much each counts.
-        split: the rows of each member.
-        options: of the training.
-        seed: of everything random.
+        models: initial networks and Gaussian mixtures of all members, with a leading axis.
+        layout, plan: the layout of the table and the order of its tokens.
+        data: all rows, with their weights.
+        split: the training and validation rows of each member.
+        options: options of the training.
+        seed: seed of all randomness.
     """
     networks = models.network
     one = jax.tree.map(lambda part: np.asarray(part)[0], networks)  # NumPy compiles nothing
-    objective = TableObjective(layout.on_device, one, jax.device_put(_padded(data.rows)), models.base)
+    objective = TableObjective(layout.on_device, one, jax.device_put(_pad(data.rows)), models.base)
     shape = CHUNK, len(split.learn), GROUPS, options.batch // GROUPS
     chunk = lru_cache(maxsize=1)(lambda begin: Draws.of(plan, networks, options, shape, seed, begin))
-    validation = _validation(objective, data, split.hold, plan, options, seed)
+    validation = _make_validation(objective, data, split.hold, plan, options, seed)
 
     def finish(trained: Trained[MaskedNetwork]) -> Trained[MaskedNetwork]:
-        return trained if validation is None or len(split.learn) == 1 else _with_best_share(trained, validation)
+        return trained if validation is None or len(split.learn) == 1 else _apply_best_share(trained, validation)
 
     return TrainingTask(
         objective,
         vectors_of(networks),
         partial(members_with, networks),
         _optimiser(networks, options),
-        _batches(split.learn, options.batch, seed),
+        _make_batches(split.learn, options.batch, seed),
         options.steps,
         options.ema,
         options.averages,
@@ -278,13 +278,13 @@ def table_task(
 
 
 def vectors_of(networks: MaskedNetwork) -> NDArray[np.float32]:
-    """The weights (M, p) of members with a leading axis."""
+    """Return the weights (M, p) of networks with a leading axis."""
     parts = map(np.asarray, jax.tree.leaves(networks))  # NumPy compiles nothing
     return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
 
 
 def members_with(networks: MaskedNetwork, vectors: Any) -> MaskedNetwork:
-    """Members of the same shapes, with a leading axis, that have the weights (M, p)."""
+    """Return networks of the same shapes, with a leading axis, that have the weights (M, p)."""
     leaves, tree = jax.tree.flatten(networks)
     ends = np.cumsum([part.size // len(part) for part in leaves])[:-1]
     parts = np.split(np.asarray(vectors), ends, axis=1)
@@ -292,21 +292,21 @@ def members_with(networks: MaskedNetwork, vectors: Any) -> MaskedNetwork:
 
 
 def _optimiser(networks: MaskedNetwork, options: ChosenOptions) -> optax.GradientTransformation:
-    """Of the weights of one member, as one vector."""
+    """Return the optimiser of the weights of one member, as one vector."""
     warm = min(50, options.steps // 4)
     flags = jax.tree.map(lambda part, yes: np.full(part.size // len(part), yes), networks, decayed(networks))
     decays: Any = options.weight_decay * np.concatenate(jax.tree.leaves(flags))
     return with_inputs(_adamw, options.learning_rate, warm, options.steps - warm, decays, options.clip_norm)
 
 
-def _padded(rows: EncodedRows) -> EncodedRows:
-    """The rows with empty ones behind them that nobody asks for, so that some more or fewer need no other program."""
+def _pad(rows: EncodedRows) -> EncodedRows:
+    """Append unused empty rows, so that similar numbers of rows share a program."""
     more = -len(rows.codes) % PADDED
     return jax.tree.map(lambda part: np.pad(np.asarray(part), ((0, more), *[(0, 0)] * (np.ndim(part) - 1))), rows)
 
 
 def moved_by(networks: MaskedNetwork, share: float) -> MaskedNetwork:
-    """Networks that move the normals of the base by a share of what they say."""
+    """Return networks that shift the Gaussians of the mixture by a share of their original shift."""
     if share == 1:
         return networks
     gates = np.arange(networks.line_bias.shape[-1]) == 0
@@ -315,8 +315,8 @@ def moved_by(networks: MaskedNetwork, share: float) -> MaskedNetwork:
     return eqx.tree_at(lambda networks: (networks.lines, networks.line_bias), networks, moves)
 
 
-def _with_best_share(trained: Trained[MaskedNetwork], validation: Validation) -> Trained[MaskedNetwork]:
-    """What was learned, with networks that move the normals of the base by the share that suits validation rows."""
+def _apply_best_share(trained: Trained[MaskedNetwork], validation: Validation) -> Trained[MaskedNetwork]:
+    """Return the training with the share of the network's shift of the Gaussians that is best on validation rows."""
     share = best_share(trained.averaged, lambda some: validation.mean(validation.losses(vectors_of(some))))
     averages = trained.averages
     if averages is not None:
@@ -326,16 +326,16 @@ def _with_best_share(trained: Trained[MaskedNetwork], validation: Validation) ->
 
 
 def best_share(networks: MaskedNetwork, nats: Callable[[MaskedNetwork], float]) -> float:
-    """How much of what networks move the normals of the base by makes validation rows likeliest, one of `SHARES`.
+    """Return the share of the networks' shift of the Gaussians with the best validation likelihood, one of `SHARES`.
 
-    Where rows are few, the base alone may be better than what is learned on top of it: of penguins, the numbers of
-    unseen rows were likelier by 0.2 nats a row with a quarter of it.
+    With few rows, the Gaussian mixture alone may be better than what the network adds: on penguins, a quarter of the
+    shift improved the held-out log-likelihood of the numbers by 0.2 nats per row.
     """
     return min(SHARES, key=lambda share: nats(moved_by(networks, share)))
 
 
-def _batches(learn: NDArray[np.float64], size: int, seed: int) -> list[Batches]:
-    """Rows (size,) of one step after another of each member: each as often as it counts before all come again."""
+def _make_batches(learn: NDArray[np.float64], size: int, seed: int) -> list[Batches]:
+    """Return the batches of row indices (size,) of each member; in an epoch, each row occurs as often as its weight."""
 
     def one(weights: NDArray[np.float64], rng: np.random.Generator) -> Batches:
         count = min(round(weights.sum()), max(int((weights > 0).sum()), LONGEST))
@@ -344,7 +344,7 @@ def _batches(learn: NDArray[np.float64], size: int, seed: int) -> list[Batches]:
     return [one(weights, np.random.default_rng([seed, 161803, member])) for member, weights in enumerate(learn)]
 
 
-def _validation(
+def _make_validation(
     objective: TableObjective,
     data: TableRows,
     hold: NDArray[np.float64],
@@ -352,18 +352,20 @@ def _validation(
     options: ChosenOptions,
     seed: int,
 ) -> Validation | None:
-    """The validation by held-out rows, in the order of drawing and in others, as often as in training.
+    """Return the validation on held-out rows, in the fixed order and in random ones, weighted as in training.
 
-    Each row is looked at with some prefixes visible, evenly spread.
+    Each row is evaluated with several evenly spread prefixes.
     """
     if not len(hold):
         return None
     layout, network, _, bases = objective
     count, most = min(PREFIXES, layout.parts), int((hold > 0).sum(axis=1).max())
-    index = np.argsort(hold == 0, axis=1, kind="stable")[:, :most]  # one program for all: some rows may have no share
+    index = np.argsort(hold == 0, axis=1, kind="stable")[
+        :, :most
+    ]  # one program for all members; some rows may have weight 0
     start = np.random.default_rng([seed, 141421]).random((*index.shape, 1))
     prefix = np.floor(layout.parts * (np.arange(count) + start) / count).astype(np.int32)
-    # NumPy takes the rows: JAX would compile a program for each part of them.
+    # NumPy selects the rows: JAX would compile a program for each array.
     rows = jax.tree.map(lambda part: np.asarray(part)[index], data.rows)
     held = jax.device_put(_HeldOut(rows, np.minimum(prefix, layout.parts - 1)))
     shares = np.take_along_axis(hold, index, axis=1)
@@ -378,7 +380,9 @@ def _validation(
 
     shares /= shares.sum(axis=1, keepdims=True)
     first = every = options.check_every
-    if options.often:  # so that one takes about half as long as the steps before it, which are three times as dear
+    if (
+        options.often
+    ):  # a validation takes about half as long as the steps before it, which cost three times as much per row
         dear = hold.astype(bool).sum() * count * (1 + OTHERS) / (1.5 * options.batch * len(hold))
         first = min(int(np.ceil(dear)), every)
     return Validation(losses, shares, every, options.patience, LONGER, first)
@@ -388,7 +392,7 @@ def _validation(
 def _log_probs(
     layout: Layout, network: MaskedNetwork, bases: Base, held: _HeldOut, order: jax.Array, weights: ArrayLike
 ) -> jax.Array:
-    """log p (members, n) of the validation rows, by the parts after their prefixes."""
+    """Return log p (members, n) of the validation rows, estimated from the tokens after their prefixes."""
 
     def member(weights: jax.Array, base: Base, held: _HeldOut) -> jax.Array:
         model, place = MaskedModel(with_weights(network, weights), base), jnp.argsort(order)
@@ -404,39 +408,39 @@ def _log_probs(
     return each_member(member)(weights, bases, held)
 
 
-# --- From encoded rows to the members of a trained model ------------------------------------------------------------
+# --- Members: splits, orders, initial networks and options ----------------------------------------------------------
 
 
 Integers = NDArray[np.integer]
 T = TypeVar("T")
 
-FEW = 2000  # rows, below which several members learn, each without one fold
-SMALL = 12_000  # rows, below which a larger network would learn them by heart
+FEW = 2000  # rows below which several members learn, each without one fold
+SMALL = 12_000  # rows below which a larger network would memorise them
 FOLDS = 5
-SHARE = 0.05  # of many rows, that are left out,
-LEAST, MOST = 250, 2000  # and so many at least and at most
-WHOLE = 20  # the base and the gates are fitted to rows without a missing number, if there are so many
-BLIND = 0.02  # the gates where fewer rows can say how good the base is
-ENTRIES = 24_576  # of a step of many rows, about; a step of a wide table would take seconds otherwise
-BATCH = 128, 512  # rows of it, at least and at most
-EPOCHS = 64  # in which rows are learned,
-BRIEF = 200, 1200  # in so many steps at least and at most if the table is small,
-STEPS = 1200, 2500  # and otherwise,
-SLIM = 12  # with up to so many parts
+SHARE = 0.05  # share of many rows that is held out,
+LEAST, MOST = 250, 2000  # within these bounds
+WHOLE = 20  # minimum number of rows without a missing number, to fit the mixture and the gates to them
+BLIND = 0.02  # initial gates if fewer rows are available
+ENTRIES = 24_576  # approximate number of entries per step, if there are many rows: limits the time of a step
+BATCH = 128, 512  # bounds of the number of rows per step then
+EPOCHS = 64  # passes over the rows,
+BRIEF = 200, 1200  # within these bounds of the number of steps for a small table,
+STEPS = 1200, 2500  # and these for others,
+SLIM = 12  # up to this number of tokens
 
 
 def members_of(data: TableRows) -> int:
-    """How many members learn these rows."""
+    """Return the number of members for these rows."""
     return FOLDS if data.worth < FEW and data.pieces.sum() >= 2 * FOLDS else 1
 
 
 def held_out(data: TableRows, members: int, seed: int) -> Split:
-    """Decide what each member learns from, and what says when it stops.
+    """Split the rows into training and validation rows for each member.
 
     Args:
         data: the rows.
-        members: how many; each of several is without one fold of the rows.
-        seed: of the split.
+        members: number of members; each of several learns without one fold of the rows.
+        seed: seed of the split.
     """
     n, total = len(data.weights), int(data.pieces.sum())
     if total < 2 * FOLDS:
@@ -454,12 +458,12 @@ def held_out(data: TableRows, members: int, seed: int) -> Split:
 def order_of(
     entropies: NDArray[np.float64], units: Integers, follows: Mapping[int, Sequence[int]] | None = None
 ) -> NDArray[np.int32]:
-    """The order in which rows are drawn: columns of little entropy first, the parts of one together; (p,).
+    """Return the order in which rows are drawn, (p,): columns of low entropy first, tokens of a column together.
 
     Args:
-        entropies: of the parts, (p,).
-        units: the column of each part, (p,).
-        follows: column -> columns from which it follows: these come before it, unless they follow from it as well.
+        entropies: entropies of the tokens, (p,).
+        units: the column of each token, (p,).
+        follows: column -> columns from which it follows; these come before it, unless they follow from it as well.
     """
     of_unit = np.bincount(units, entropies)
     rank: dict[int, int] = {}
@@ -479,25 +483,27 @@ def order_of(
 def first_members(
     data: TableRows, layout: Layout, options: ChosenOptions, seed: int, start: MaskedModel | None
 ) -> tuple[MaskedModel, Split]:
-    """The members that a training begins with, and the rows of each: those of a start, or new ones.
+    """Return the initial members, from a start or new, and the split of the rows.
 
-    The networks of new ones change nothing of their bases yet.
+    New networks do not change the Gaussian mixtures yet.
     """
     if start is not None:
         return start, held_out(data, len(start.base.means), seed)
     split = held_out(data, members_of(data), seed)
-    bases = _bases(data, layout, options.components, split, seed)
+    bases = _fit_mixtures(data, layout, options.components, split, seed)
     outputs = 1 + 3 * (bases[0].means.shape[0] + options.own + layout.near * len(CLOSE))
     make = lambda key: MaskedNetwork(layout, options.width, options.depth, outputs, options.dropout, key=key)
     keys = [jax.random.fold_in(jax.random.key(seed), member) for member in range(len(split.learn))]
-    networks = _gated(stacked(map(make, keys)), bases, layout, data, split.hold if len(split.hold) else split.learn)
+    networks = _initialise_gates(
+        stacked(map(make, keys)), bases, layout, data, split.hold if len(split.hold) else split.learn
+    )
     return MaskedModel(networks, stacked(bases)), split
 
 
-def _bases(data: TableRows, layout: Layout, most: int, split: Split, seed: int) -> list[Base]:
-    """The base of each member, of at most so many components."""
+def _fit_mixtures(data: TableRows, layout: Layout, most: int, split: Split, seed: int) -> list[Base]:
+    """Fit the Gaussian mixture of each member, with at most `most` components."""
     rows = data.rows
-    y, lines = _places(rows, layout), len(layout.lines)
+    y, lines = _project(rows, layout), len(layout.lines)
     observed = layout.known(np.asarray(rows.codes), np.asarray(rows.observed))[:, layout.axes]
     whole = np.all(observed[:, :lines], axis=1)
     count = int(data.pieces[whole].sum())
@@ -508,27 +514,27 @@ def _bases(data: TableRows, layout: Layout, most: int, split: Split, seed: int) 
     return [fit_base(y[whole], learn[whole], lines, shape, seed) for learn in split.learn]
 
 
-def _places(rows: EncodedRows, layout: Layout) -> NDArray[np.float64]:
-    """Places on the axes of the base, (n, A); of a label that is not known the average."""
+def _project(rows: EncodedRows, layout: Layout) -> NDArray[np.float64]:
+    """Return the rows on the axes of the Gaussian mixture, (n, A); unknown labels are at the average."""
     y = np.asarray(on_axes(layout, rows.y, rows.codes), np.float32).astype(np.float64)
     known = rows.observed[:, layout.axes] | (np.arange(y.shape[1]) < len(layout.lines))
     return np.where(known, y, 0.0)
 
 
 def stacked(members: Iterable[T]) -> T:
-    """Members as one, with a leading axis. NumPy does it: JAX would compile a program for each shape of an array."""
+    """Stack members along a leading axis, with NumPy: JAX would compile a program for each shape."""
     return jax.tree.map(lambda *parts: jax.device_put(np.stack([np.asarray(part) for part in parts])), *members)
 
 
-def _gated(
+def _initialise_gates(
     networks: MaskedNetwork, bases: list[Base], layout: Layout, data: TableRows, looked: NDArray[np.float64]
 ) -> MaskedNetwork:
-    """Networks whose gates begin where rows are likeliest: those that each member looks at, or all if these are few."""
+    """Set the initial gates of networks to maximise the likelihood of `looked`, or of all rows if these are few."""
     lines, rows = layout.lines, data.rows
     if not len(lines):
         return networks
     known = layout.known(np.asarray(rows.codes), np.asarray(rows.observed))
-    whole, places = known[:, lines].all(axis=1), _places(rows, layout)
+    whole, places = known[:, lines].all(axis=1), _project(rows, layout)
     biases = []
     for base, weights in zip(bases, looked, strict=True):
         weights = weights if data.pieces[whole & (weights > 0)].sum() >= WHOLE else data.weights
@@ -546,11 +552,11 @@ def _gated(
 
 
 def options_of(table: TableOptions, n: int, parts: int) -> ChosenOptions:
-    """A recipe's section [table] with what it leaves open chosen for n complete rows.
+    """Return the section [table] of a recipe with omitted options chosen for n complete rows.
 
-    A step of a table of many parts takes longer, so there are fewer of them. Of a small table the rate falls to nothing
-    within as many epochs as it takes to learn it: 3,000 customers were best learned after 100 steps of 1,200, by 0.36
-    nats less than at the end of 300.
+    A table with many tokens has fewer steps, since each takes longer. For a small table, the learning rate falls to 0
+    within the epochs that it takes to learn the rows: on 3,000 customers, the best of 1,200 steps was the 100th, 0.36
+    nats worse than the end of 300 steps.
     """
     small = n < SMALL
     batch = table.batch or int(np.clip(n // 2, 32, 256) if n < FEW else np.clip(ENTRIES / parts, *BATCH))
@@ -558,7 +564,7 @@ def options_of(table: TableOptions, n: int, parts: int) -> ChosenOptions:
         "width": 128 if small else 192,
         "depth": 1 if small else 2,
         "dropout": 0.25 if small else 0.1,
-        "steps": _steps(EPOCHS * n / batch, parts, small=small),
+        "steps": _choose_steps(EPOCHS * n / batch, parts, small=small),
         "weight_decay": 1.0 if small else 0.1,
         "check_every": 25 if small else 100,
     }
@@ -567,8 +573,8 @@ def options_of(table: TableOptions, n: int, parts: int) -> ChosenOptions:
     return ChosenOptions(**suits | given | {"batch": max(batch // GROUPS, 1) * GROUPS, "often": often})
 
 
-def _steps(wanted: float, parts: int, *, small: bool) -> int:
-    """In how many steps rows are learned."""
+def _choose_steps(wanted: float, parts: int, *, small: bool) -> int:
+    """Return the number of training steps, within bounds."""
     if small:
         return int(np.clip(wanted, *BRIEF))
     least, most = STEPS

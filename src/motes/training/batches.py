@@ -1,9 +1,9 @@
-"""Batches of row numbers, drawn epoch by epoch, and the history of a run.
+"""Batches of row indices, drawn epoch by epoch, and the history of a run.
 
-An epoch is one order of all rows, cut into batches; the next epoch has another order.
+An epoch is a random order of all rows, split into batches; the next epoch has another order.
 
-Where in it a training stands is a few numbers: the random state from which the rows at hand were drawn, the rows that
-were left over then, and how many of all these have been given since.
+The state of the batches is small: the random state from which the current rows were drawn, the rows left over before
+that, and the number of rows returned since.
 """
 
 from collections.abc import Callable
@@ -18,17 +18,17 @@ Integers = NDArray[np.int32]
 
 
 class Batches:
-    """Batches of row numbers (size,), without an end.
+    """An infinite iterator over batches of row indices (size,).
 
     Args:
-        rng: of the orders.
-        draw: more rows, (m,), such as an order of all of them.
-        size: of a batch.
+        rng: random generator of the orders.
+        draw: draws more row indices, (m,), such as a permutation.
+        size: number of rows in a batch.
     """
 
     def __init__(self, rng: np.random.Generator, draw: Callable[[np.random.Generator], NDArray[np.integer]], size: int):
         self._rng, self._draw, self._size = rng, draw, size
-        self._random: dict[str, Any] = dict(rng.bit_generator.state)  # before the rows at hand were drawn
+        self._random: dict[str, Any] = dict(rng.bit_generator.state)  # before the current rows were drawn
         self._left = self._rows = np.zeros(0, np.int32)
         self._given = 0
 
@@ -51,11 +51,11 @@ class Batches:
 
     @property
     def state(self) -> State:
-        """From which `go_on` gives the same batches as this one would give next."""
+        """The state, from which `go_on` gives the same next batches."""
         return State({"left": self._left}, {"random": self._random, "given": self._given})
 
     def go_on(self, state: State) -> None:
-        """Go on where another one with the same rows was."""
+        """Continue from the state of another iterator with the same rows."""
         self._random = state.numbers["random"]
         self._rng.bit_generator.state = self._random
         self._rows = self._left = state.arrays["left"]
@@ -65,10 +65,10 @@ class Batches:
 
 
 def systematic(rng: np.random.Generator, weights: NDArray[np.floating], count: int | None = None) -> NDArray[np.int64]:
-    """Draw `count` row numbers in random order, each row as often as its share of the weights (n,) says.
+    """Draw `count` row indices in random order by systematic sampling with weights (n,).
 
-    That number is rounded up or down by chance (systematic sampling): no other way to draw is less noisy. None draws
-    as many as there are weights above 0, so that rows of equal weight come once each.
+    Each row occurs in proportion to its weight, rounded up or down at random, which has the lowest variance possible.
+    The default of `count` is the number of weights above 0, so that rows of equal weight occur once each.
     """
     order = rng.permutation(np.flatnonzero(weights))
     count = len(order) if count is None else count
@@ -78,11 +78,11 @@ def systematic(rng: np.random.Generator, weights: NDArray[np.floating], count: i
     return rng.permutation(order[np.minimum(picked, len(order) - 1)])
 
 
-# --- The losses of a training, in windows of steps ------------------------------------------------------------------
+# --- Losses averaged over windows of steps --------------------------------------------------------------------------
 
 
 def running_loss(losses: NDArray[np.float32], windows: int = 400) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The mean loss of equal windows of steps, (steps,) -> the last step of each window, and the mean, (w,) each.
+    """Average losses (steps,) over equal windows; return the last step and the mean loss of each window, (w,) each.
 
     Example:
         >>> running_loss(np.array([4.0, 2.0, 1.0, 1.0]), windows=2)

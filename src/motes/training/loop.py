@@ -1,11 +1,11 @@
-"""The training loop of points and of tables, which knows no kind of diffusion.
+"""The training loop of points and tables, independent of the kind of diffusion.
 
     minimise over the weights of each member    E loss(weights, batch)
 
-A `TrainingTask` is an objective with all that its training needs; `train` carries it out, and `TrainingState` is where
-it stands. One compiled program, `_advance`, takes many steps before anything crosses back to Python. The weights of a
-member are one flat vector, so that the optimiser and the averages are a handful of operations however many layers there
-are. Members are a leading axis of all arrays; devices would share the last axis of the rows of a batch.
+A `TrainingTask` is an objective with everything that its training needs; `train` runs it, and `TrainingState` has its
+current state. One compiled program, `_advance`, takes many steps before it returns to Python. The weights of a member
+are one flat vector, so that the optimiser and the averages need few operations, whatever the number of layers. Members
+are a leading axis of all arrays; several devices would share the last axis of the rows of a batch.
 """
 
 import time
@@ -31,60 +31,60 @@ from motes.training.programs import each_member, training_program
 N = TypeVar("N")
 M = TypeVar("M")
 
-FIRST = 8  # steps of the first call of the program
-PATIENCE = 0.25  # seconds between looks at the clock, the keyboard and the loss
-LEAST_WAITED = 2  # validations without a better one, before which `Validation.longer` ends no training
-SURE = 3.0  # standard errors, by which weights are worse than those of the start where training ends after
-HASTY = 3.0  # times fewer validations than it has patience for
+FIRST = 8  # steps in the first call of the program
+PATIENCE = 0.25  # seconds per call, after which progress is reported and interrupts are handled
+LEAST_WAITED = 2  # minimum number of validations without improvement before `Validation.longer` ends training
+SURE = 3.0  # if weights are worse than the initial ones by this number of standard errors,
+HASTY = 3.0  # patience is divided by this number
 
 
 class Weights(NamedTuple):
-    """All that a step of training changes, with a leading axis of M members."""
+    """Everything that a training step changes, with a leading axis of M members."""
 
     last: jax.Array  # (M, p)
     average: jax.Array  # (M, p)
-    powers: jax.Array  # (M, lengths, p), averages with profiles that are powers
+    powers: jax.Array  # (M, lengths, p), averages with power-function profiles
     optimiser: optax.OptState
-    memory: Any  # of the objective
+    memory: Any  # memory of the objective
     step: jax.Array  # (M,)
 
 
 class Objective(Protocol):
-    """What is minimised: a tree whose arrays are inputs of the compiled program; all else in it is part of it."""
+    """An objective: a tree whose arrays are inputs of the compiled program; everything else is compiled into it."""
 
     @property
     def members(self) -> Any:
-        """What each member has of its own, with a leading axis; None: nothing."""
+        """Arrays that differ between members, with a leading axis; None: none."""
 
     def loss(
         self, weights: jax.Array, member: Any, rows: jax.Array, draws: Any, state: Weights
     ) -> tuple[jax.Array, Any]:
-        """The mean loss () of a batch of one member, and what is remembered after it.
+        """Return the mean loss () of a batch of one member, and the new memory.
 
         Args:
             weights: (p,).
             member: its part of `members`.
-            rows: their numbers, (size,).
-            draws: what `TrainingTask.draw` has drawn for this step and member.
-            state: before the step: `memory`, and the number `step`, from which a key is folded.
+            rows: indices of the rows, (size,).
+            draws: the draws of `TrainingTask.draw` for this step and member.
+            state: the state before the step: `memory`, and the number `step`, which is folded into a key.
         """
 
 
-# --- Validation: the loss of rows that are held out of the training -------------------------------------------------
+# --- Validation: the loss of held-out rows --------------------------------------------------------------------------
 
 
 class Validation:
-    """Evaluates the averaged weights on held-out rows now and then, and keeps the best ones of each member.
+    """Evaluates the averaged weights on held-out rows at intervals, and keeps the best weights of each member.
 
-    When training ends, all members together say: each alone may have too few rows.
+    All members together decide when training ends, since each alone may have too few rows.
 
     Args:
-        losses: of the rows, (M, n), under weights (M, p).
-        shares: of the rows in the mean, (M, n); they sum to 1 for each member.
-        every: steps from one validation to the next, at most.
-        patience: times as many steps without better weights, after which training ends.
-        longer: times the step of the best weights, at which training ends already if weights are surely worse.
-        first: steps between the first validations; later ones are a sixth of the step apart.
+        losses: weights (M, p) -> the losses of the rows, (M, n).
+        shares: weights of the rows in the mean, (M, n), which sum to 1 for each member.
+        every: maximum number of steps between two validations.
+        patience: training ends after `patience * every` steps without improvement.
+        longer: training also ends at this multiple of the best step, if later weights are significantly worse.
+        first: number of steps between the first validations; later ones are a sixth of the step apart.
     """
 
     def __init__(
@@ -99,18 +99,21 @@ class Validation:
         self.losses, self.shares = losses, shares
         self._first, self._every = first or every, every
         self._patience, self._longer = patience, longer
-        self.looks: list[tuple[int, float]] = []  # steps, and the loss
-        self.best: Weights | None = None  # of each member
-        self._values = np.full(len(shares), np.inf)  # of each member's best
-        self._least, self._least_loss = np.zeros_like(shares), np.inf  # that were best for all members together
-        self._least_step, self._waited, self._worse = 0, 0.0, 0.0  # `every` steps since, standard errors
+        self.looks: list[tuple[int, float]] = []  # step and loss
+        self.best: Weights | None = None  # best weights of each member
+        self._values = np.full(len(shares), np.inf)  # each member's best loss
+        self._least, self._least_loss = (
+            np.zeros_like(shares),
+            np.inf,
+        )  # row losses and mean of the best step for all members
+        self._least_step, self._waited, self._worse = 0, 0.0, 0.0  # multiples of `every` since then; standard errors
 
     def mean(self, losses: NDArray[np.float64]) -> float:
-        """The mean loss of the rows."""
+        """Return the mean loss of the rows."""
         return float((self.shares * losses).sum(axis=1).mean())
 
     def look(self, now: Weights) -> None:
-        """Evaluate the weights, and keep those of the members that are better than before."""
+        """Evaluate the weights, and keep them for each member that improved."""
         rows = self.losses(now.average)
         found = np.nan_to_num((self.shares * rows).sum(axis=1), nan=np.inf, posinf=np.inf)
         better = found < self._values
@@ -130,16 +133,16 @@ class Validation:
             self._worse = float(by / max(error, np.finfo(float).tiny))
 
     def following(self, done: int) -> int:
-        """The step of the first validation after so many steps."""
+        """Return the step of the first validation after step `done`."""
         step = 0
         while step <= done and step < 6 * self._every:
             step += min(max(step // 6, self._first), self._every)
         return step if step > done else step + self._every * ((done - step) // self._every + 1)
 
     def is_over(self, done: int) -> bool:
-        """Whether later weights are not expected to be better than the best ones.
+        """Return whether later weights are not expected to improve on the best ones.
 
-        At first a network may lose what it gains later: where those of the start are best, others are given time.
+        A network may get worse before it improves, so training ends later if the initial weights are the best.
         """
         if self._least_step:
             waited = sum(step > self._least_step for step, _ in self.looks)
@@ -151,13 +154,13 @@ class Validation:
 
     @property
     def state(self) -> State:
-        """All validations so far; `best` is not in it."""
+        """All validations so far, without `best`."""
         arrays = {"looks": np.array(self.looks), "values": self._values, "least": self._least}
         numbers = {"least_loss": self._least_loss, "least_step": self._least_step}
         return State(arrays, numbers | {"waited": self._waited, "worse": self._worse})
 
     def go_on(self, state: State, best: Weights, *, anew: bool) -> None:
-        """Go on where another one with the same rows was, with its best weights; `anew`: with all the patience."""
+        """Continue from a state with the same rows and its best weights; `anew`: reset the patience."""
         self.looks = [(int(step), loss) for step, loss in state.arrays["looks"].tolist()]
         self.best, self._values, self._least = best, state.arrays["values"], state.arrays["least"]
         self._least_loss, self._least_step = state.numbers["least_loss"], state.numbers["least_step"]
@@ -165,32 +168,31 @@ class Validation:
             self._waited, self._worse = state.numbers["waited"], state.numbers["worse"]
 
 
-# --- What is trained, where a training stands, and what it leaves ---------------------------------------------------
+# --- The task, the state and the result of a training ---------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingTask(Generic[N]):
-    """What is trained, and how.
+    """An objective, and the options of its training.
 
     Attributes:
-        objective: what is minimised.
-        weights: of each member to begin with, (M, p).
-        network: weights (M, p) -> the network or networks that have them.
-        optimiser: of the weights of one member.
-        streams: the rows of the batches of each member.
-        steps: at most.
-        ema: the decay of the average of the weights.
-        averages: how often over the training averages are stored, from which one of any length can be made; 0: never.
-        limit: the least loss of the first steps -> what losses stay below where the training does not diverge.
-        remedies: what usually helps where it does.
-        validation: says when to stop, and which weights are kept; None: those of the end.
-        memory: of the objective, to begin with.
+        objective: the objective to minimise.
+        weights: initial weights of each member, (M, p).
+        network: weights (M, p) -> the network or networks with these weights.
+        optimiser: optimiser of the weights of one member.
+        streams: batches of row indices, one stream per member.
+        steps: maximum number of steps.
+        ema: decay of the average of the weights.
+        averages: number of stored snapshots of the averages, from which averages of any length are computed; 0: none.
+        limit: the minimum loss of the first steps -> the limit above which losses count as divergence.
+        remedies: the usual remedies for divergence.
+        validation: decides when to stop and which weights to keep; None: keep the last ones.
+        memory: initial memory of the objective.
         ema_warmup: the decay at step k is at most 1 - `ema_warmup` / (10 + k).
         snapshots: the steps after which the weights are kept.
-        draw: what is random at a step for each member, with a leading axis; as long as NumPy draws it, programs compile
-            in less time.
-        finish: what is changed of the result.
-        chunk: steps of one call of the compiled program, at most.
+        draw: step -> random draws for each member, with a leading axis; programs compile faster if NumPy draws them.
+        finish: changes the result after the training.
+        chunk: maximum number of steps per call of the compiled program.
     """
 
     objective: Objective
@@ -213,7 +215,7 @@ class TrainingTask(Generic[N]):
 
 
 class Snapshot(NamedTuple):
-    """Both kinds of weights after `step` steps."""
+    """The averaged and the last weights after `step` steps."""
 
     step: int
     averaged: Any
@@ -222,18 +224,19 @@ class Snapshot(NamedTuple):
 
 @dataclass(repr=False)
 class Trained(Generic[N]):
-    """What a training leaves: `averaged` holds the moving average of the weights, `last` the weights themselves.
+    """The result of a training: `averaged` has the moving average of the weights, `last` the weights themselves.
 
-    With held-out rows both are those of the step `best`, as are the last of `snapshots` and, of a single member, of
+    With held-out rows, both are from the step `best`, and so are the last of `snapshots` and, for a single member, of
     `averages`.
 
     Attributes:
-        losses: of each step, the mean over members, (steps,).
-        looks: (validations, 2): step and loss of the held-out rows.
-        best: the step of the weights that are kept, the mean over members; None where no rows were held out.
-        interrupted: by Ctrl-C.
-        averages: from which `averaged_over` makes its own; None where none were kept.
-        state: the complete one, after the last step.
+        losses: loss of each step, averaged over members, (steps,).
+        seconds: duration of the training.
+        looks: step and loss of each validation on held-out rows, (validations, 2).
+        best: the step of the kept weights, averaged over members; None without held-out rows.
+        interrupted: whether Ctrl-C ended the training.
+        averages: the stored averages, for `averaged_over`; None if none were stored.
+        state: the complete state after the last step.
 
     Example:
         >>> trained = model.training
@@ -258,51 +261,51 @@ class Trained(Generic[N]):
 
     @property
     def steps(self) -> int:
-        """Steps that were taken."""
+        """The number of completed steps."""
         return len(self.losses)
 
     def averaged_over(self, sigma_rel: float) -> N:
-        """With an average of the weights whose length is this share of the training (Karras et al. 2024, section 3).
+        """Return the network with its weights averaged over a share of the training (Karras et al. 2024, section 3).
 
         Raises:
-            UsageError: a length out of range, or no averages were kept.
+            UsageError: a share out of range, or no averages were stored.
 
         Example:
             >>> type(model.training.averaged_over(0.1)).__name__
             'Preconditioned'
         """
         if self.averages is None:
-            raise UsageError("no averages were kept in this training. Train with averages = 32, and at least a step.")
-        made: N = with_weights(self.last, self.averages.over(sigma_rel))  # type: ignore[type-var]
-        return made
+            raise UsageError("this training stored no averages. Train with averages = 32, for at least one step.")
+        network: N = with_weights(self.last, self.averages.over(sigma_rel))  # type: ignore[type-var]
+        return network
 
 
 def recent_mean(losses: NDArray[np.float32]) -> float:
-    """The mean loss of the newest tenth of the steps; NaN where there are none."""
+    """Return the mean loss of the last tenth of the steps; NaN if there are none."""
     return float(losses[-max(len(losses) // 10, 1) :].mean()) if len(losses) else float("nan")
 
 
 class TrainingState(Generic[N]):
-    """All that changes while a training goes on, and what is made of it.
+    """The current state of a training.
 
     Args:
-        task: what is trained.
-        kept: the complete state of a training to go on from, with the same rows or with others; None: it begins.
+        task: the task.
+        kept: the complete state of a training to continue from, with the same or other rows; None: start anew.
 
     Attributes:
-        weights: after the last step.
-        losses: of each step that was taken, the mean over members.
+        weights: the weights after the last step.
+        losses: loss of each completed step, averaged over members.
     """
 
     def __init__(self, task: TrainingTask[N], kept: State | None = None):
         self.task, self._validation = task, task.validation
-        self.weights, self.losses = _start(task), np.zeros(0, np.float32)
+        self.weights, self.losses = _initial_weights(task), np.zeros(0, np.float32)
         self._snapshots: dict[int, Any] = {}  # step -> averaged and last weights (2, M, p)
         self._stored: dict[int, Any] = {}  # step -> powers (M, lengths, p)
         self._store_every = -(-task.steps // task.averages) if task.averages else task.steps
         self._begin = time.perf_counter()
         if kept is not None:
-            self._go_on(kept)
+            self._resume(kept)
         self._monitor = DivergenceMonitor(task.limit, task.steps)
         self._sound = self.weights, self.done
         if self._validation and not (kept and kept.has(WATCH)):
@@ -310,21 +313,21 @@ class TrainingState(Generic[N]):
 
     @property
     def done(self) -> int:
-        """Steps that were taken."""
+        """The number of completed steps."""
         return len(self.losses)
 
     @property
     def goes_on(self) -> bool:
-        """Whether steps are left, and patience."""
+        """Whether more steps are to follow: there are steps and patience left."""
         return self.done < self.task.steps and not (self._validation and self._validation.is_over(self.done))
 
     @property
     def sound(self) -> bool:
-        """Whether the newest loss is no sign of a divergence."""
+        """Whether the last loss shows no sign of divergence."""
         return self._monitor.is_sound(self.losses)
 
     def advance(self, most: int) -> int:
-        """Take at most so many steps, up to `task.chunk`; returns how many.
+        """Take at most `most` steps, up to `task.chunk`, and return their number.
 
         Raises:
             TrainingError: the training diverged.
@@ -340,7 +343,7 @@ class TrainingState(Generic[N]):
             task.objective, task.optimiser, lengths, decay, self.weights, stacked, np.int32(count)
         )
         losses = np.append(self.losses, np.asarray(fresh)[:count].mean(axis=1, dtype=np.float32))
-        self._refuse(self._monitor.fault(losses, finite=bool(finite)))
+        self._raise_divergence(self._monitor.fault(losses, finite=bool(finite)))
         self.weights, self.losses = after, losses
         if self.done in task.snapshots:
             self._snapshots[self.done] = np.stack([after.average, after.last])
@@ -353,22 +356,22 @@ class TrainingState(Generic[N]):
         return count
 
     def check_end(self) -> None:
-        """Refuse to end a training whose newest losses are those of a divergence.
+        """Check at the end of the training that its last losses show no divergence.
 
         Raises:
-            TrainingError: they are.
+            TrainingError: the training diverged.
         """
-        self._refuse(self._monitor.fault(self.losses, ended=True))
+        self._raise_divergence(self._monitor.fault(self.losses, ended=True))
 
     def _next_stop(self, most: int) -> int:
-        """The step after which something is to be done; `most` steps from here at the latest."""
+        """Return the next step to stop at, such as for a validation; at most `most` steps from here."""
         shots = [step for step in self.task.snapshots if step > self.done]
         following = [self._validation.following(self.done)] if self._validation else []
         store = self.done + self._store_every - self.done % self._store_every
         return min(self.task.steps, self.done + most, store, *following, *shots[:1])
 
-    def _refuse(self, fault: str | None) -> None:
-        """End a training that has diverged, with the weights that it had before."""
+    def _raise_divergence(self, fault: str | None) -> None:
+        """If there is a fault, restore the last good weights and raise TrainingError."""
         if fault is None:
             return
         self.weights, done = self._sound
@@ -384,16 +387,16 @@ class TrainingState(Generic[N]):
 
     @property
     def seconds(self) -> float:
-        """Of the training, that of earlier processes included."""
+        """Duration of the training in seconds, including earlier processes."""
         return time.perf_counter() - self._begin
 
     def progress(self) -> Progress:
-        """Where it stands."""
+        """Return the progress."""
         unseen = self._validation.looks[-1][1] if self._validation else None
         return Progress(self.done, self.task.steps, recent_mean(self.losses), unseen, self.seconds)
 
     def result(self, interrupted: bool = False) -> Trained[N]:
-        """What was learned so far."""
+        """Return the result so far."""
         task, validation = self.task, self._validation
         best = validation.best if validation and validation.best else self.weights
         ends = best if len(best.step) == 1 else self.weights  # members may have different best steps
@@ -403,7 +406,7 @@ class TrainingState(Generic[N]):
             shots[end] = ends.average, ends.last
         stored = {step: powers for step, powers in self._stored.items() if step < end} | {end: np.asarray(ends.powers)}
 
-        def vectors(powers: Any) -> NDArray[np.float32]:  # as `weights_of` has them, (lengths, p of all members)
+        def vectors(powers: Any) -> NDArray[np.float32]:  # in the order of `weights_of`, (lengths, p of all members)
             each = [powers[:, k] for k in range(powers.shape[1])]
             return np.stack(each)[:, 0] if len(powers) == 1 else np.stack([ravelled(task.network(one)) for one in each])
 
@@ -424,7 +427,7 @@ class TrainingState(Generic[N]):
         return task.finish(trained)
 
     def complete(self) -> State:
-        """The complete state."""
+        """Return the complete state."""
         parts = {"state": tree_state(self.weights), "members": tree_state(self.task.objective.members)}
         parts[BATCHES] = named({str(member): one.state for member, one in enumerate(self.task.streams)})
         if self._validation:
@@ -435,28 +438,28 @@ class TrainingState(Generic[N]):
         numbers = {"step": self.done, "steps": self.task.steps, "seconds": self.seconds}
         return named(parts | {"course": State(arrays, numbers)})
 
-    def _go_on(self, kept: State) -> None:
-        course, state = kept.part("course"), kept.tree("state", self.weights)
+    def _resume(self, kept: State) -> None:
+        history, state = kept.part("course"), kept.tree("state", self.weights)
         if kept.has(BATCHES):
             for member, stream in enumerate(self.task.streams):
                 stream.go_on(kept.part(BATCHES).part(str(member)))
         if self._validation and kept.has("best"):
             best = kept.tree("best", state)
             if kept.has(WATCH):
-                self._validation.go_on(kept.part(WATCH), best, anew=course.numbers["steps"] != self.task.steps)
-            else:  # the best weights for other rows are among those that these rows compare
+                self._validation.go_on(kept.part(WATCH), best, anew=history.numbers["steps"] != self.task.steps)
+            else:  # the best weights for other rows are a candidate for these rows
                 self._validation.look(best)
-        self.weights, self.losses = state, course.arrays["losses"]
-        self._begin -= course.numbers["seconds"]
-        # A file has its arrays in an order of its own.
+        self.weights, self.losses = state, history.arrays["losses"]
+        self._begin -= history.numbers["seconds"]
+        # A file may have its arrays in another order.
         self._snapshots, self._stored = (
-            dict(sorted((int(step), one) for step, one in course.part(name).arrays.items()))
+            dict(sorted((int(step), one) for step, one in history.part(name).arrays.items()))
             for name in ("snapshots", "stored")
         )
 
 
-def _start(task: TrainingTask[Any]) -> Weights:
-    """Before the first step."""
+def _initial_weights(task: TrainingTask[Any]) -> Weights:
+    """Return the state before the first step."""
     weights, members = jax.device_put(task.weights), len(task.weights)
     powers = np.zeros((members, len(LENGTHS) if task.averages else 0, weights.shape[1]), weights.dtype)
     for_each = lambda part: np.repeat(np.asarray(part)[None], members, axis=0)  # NumPy compiles nothing
@@ -475,10 +478,10 @@ def _advance(
     batches: Any,
     count: ArrayLike,
 ) -> tuple[Weights, jax.Array, jax.Array]:
-    """`count` steps of all members; their losses (chunk, M); whether all weights are finite.
+    """Take `count` steps of all members; also return their losses (chunk, M), and whether all weights are finite.
 
-    `batches` are the numbers of rows (chunk, M, size) and what is drawn beside them; `decay` is the share by which
-    averages move at a step, and its warm-up.
+    `batches` are indices of rows (chunk, M, size) and other random draws; `decay` is the share by which averages move
+    in a step, and its warm-up.
     """
     moves, warmup = jnp.asarray(decay)
 
@@ -505,39 +508,39 @@ def _advance(
 
 
 def train(task: TrainingTask[N], session: Session = Session()) -> Trained[N]:
-    """Train what a task says.
+    """Run a training task.
 
-    Ctrl-C stops after the steps under way and returns what was learned, with `interrupted` set; a second one raises
-    KeyboardInterrupt at once.
+    Ctrl-C stops after the current steps and returns what was learned, with `interrupted` set; a second Ctrl-C raises
+    KeyboardInterrupt immediately.
 
     Args:
-        task: what is trained.
-        session: where the complete state is kept, or one to go on from: that of a training with the same task, of which
-            the steps may differ, or the rows. With other steps patience counts anew. Its `on_progress` is called before
-            the first step, and then a few times a second.
+        task: the task.
+        session: where to save the complete state, or a state to continue from, of a training with the same task, except
+            for its steps or its rows. With other steps, patience starts again. Its `on_progress` is called before the
+            first step, and then a few times per second.
 
     Raises:
-        TrainingError: the training diverged; its `result` holds the last good weights.
-        ModelFileError: the state is that of another training.
+        TrainingError: the training diverged; its `result` has the last good weights.
+        ModelFileError: the state belongs to another training.
     """
-    course, keeper = TrainingState(task, session.kept), session.keeper
-    saved, stride, compiled = course.done, FIRST, False
-    session.on_progress(course.progress())
+    training, keeper = TrainingState(task, session.kept), session.keeper
+    saved, stride, compiled = training.done, FIRST, False
+    session.on_progress(training.progress())
     with interruptible() as stop:
-        while course.goes_on and not stop:
+        while training.goes_on and not stop:
             tick = time.perf_counter()
-            count = course.advance(stride)
-            if compiled:  # the first call compiles, which says nothing of the next one
+            count = training.advance(stride)
+            if compiled:  # the first call compiles, so its duration is no guide
                 stride = int(np.clip(count * PATIENCE / (time.perf_counter() - tick), 1, task.chunk))
             compiled = True
-            if keeper is not None and course.sound and keeper.due():
-                keeper.save(course.done, course.complete())
-                saved = course.done
-            session.on_progress(course.progress())
-        course.check_end()
-        if keeper is not None and course.done > saved:
-            keeper.save(course.done, course.complete())
-    return course.result(interrupted=bool(stop) and course.done < task.steps)
+            if keeper is not None and training.sound and keeper.due():
+                keeper.save(training.done, training.complete())
+                saved = training.done
+            session.on_progress(training.progress())
+        training.check_end()
+        if keeper is not None and training.done > saved:
+            keeper.save(training.done, training.complete())
+    return training.result(interrupted=bool(stop) and training.done < task.steps)
 
 
 def fit_model(
@@ -550,21 +553,21 @@ def fit_model(
     key: str,
     before: Trained[N] | None,
 ) -> M:
-    """Train a model, from its beginning or from where another training ended.
+    """Train a model, from scratch or continuing another training.
 
     Args:
-        task: the steps of the training -> what is trained.
-        model: what was learned -> the model that has it.
-        session: how it is carried out.
+        task: number of steps -> the training task.
+        model: result of the training -> the model.
+        session: checkpoints, progress and the model to continue from.
         run: `run_of` this training.
-        steps: as the recipe says.
-        key: of these steps in the recipe, for messages.
-        before: what the training of the start left; None, or without a state, where the weights alone are there.
+        steps: number of steps in the recipe.
+        key: name of this option in the recipe, for messages.
+        before: the training of the start; None, or without a state, if only its weights are known.
 
     Raises:
-        UsageError: all steps of the same training were taken already.
-        TrainingError: the training diverged; `result` is the model of the last good weights.
-        ModelFileError: the state to go on from is that of another training.
+        UsageError: the same training is already complete.
+        TrainingError: the training diverged; `result` is the model with the last good weights.
+        ModelFileError: the state to continue from belongs to another training.
     """
     if before is not None and before.state is not None:
         state = before.state
@@ -573,19 +576,19 @@ def fit_model(
             state, steps = state if same else state.with_other_rows(), done + steps
         elif steps < done or (steps in (done, total) and not before.interrupted):
             raise UsageError(
-                f"got {key} = {steps:,}, which are the steps of the whole training with these rows, and it is complete "
-                f"after {done:,}. Give more, such as {key} = {2 * total}."
+                f"got {key} = {steps:,}, the number of steps of the whole training with these rows, which is complete "
+                f"after {done:,}. Set more steps, such as {key} = {2 * total}."
             )
         session = replace(session, state=state)
 
-    def made(trained: Trained[N]) -> M:
+    def build(trained: Trained[N]) -> M:
         if trained.state is not None:
             trained.state.numbers["run"] = run
         return model(trained)
 
     try:
-        return made(train(task(steps), session))
+        return build(train(task(steps), session))
     except TrainingError as error:
         if isinstance(error.result, Trained):
-            error.result = made(error.result)
+            error.result = build(error.result)
         raise
