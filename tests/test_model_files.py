@@ -335,7 +335,7 @@ WRONG = {
     "10,000 members": ("points", in_recipe("network", "members", 10_000), "members = 10000; expected"),
     "many members": ("members", in_recipe("network", "members", 200), "asks for 400 layers, and it has"),
     "10,000 layers": ("points", in_recipe("network", "depth", 10_000), "depth = 10000; expected"),
-    "a wide network": ("points", in_recipe("network", "width", 16_384), "its recipe asks for float32"),
+    "a wide network": ("points", in_recipe("network", "width", 16_384), "its recipe needs float32"),
     "a grid of 1e9 steps": ("points", in_recipe("grid", "steps", 10**9), "steps = 1000000000; expected"),
     "1e9 steps of noise": ("tutorial", in_recipe("schedule", "steps", 10**9), "steps = 1000000000; expected"),
     "a number that is no float": ("points", in_recipe("training", "ema", 10**400), "ema = 1000"),

@@ -213,13 +213,13 @@ def test_other_formats_and_misfits_are_named(saved, tmp_path, small_model):
     with pytest.raises(motes.errors.ModelFileError, match=r"format 99.*reads format 4"):
         load(changed(saved, path, about={"format": "99"}))
     name = next(name for name in load_file(saved) if "network" in name)
-    with pytest.raises(motes.errors.ModelFileError, match="got nothing; its recipe asks for"):
+    with pytest.raises(motes.errors.ModelFileError, match="got nothing; its recipe needs"):
         load(changed(saved, path, drop=[name]))
     with pytest.raises(motes.errors.ModelFileError, match=r"weights .* got float32 \(3,\)"):
         load(changed(saved, path, tensors={name: np.zeros(3, np.float32)}))
-    with pytest.raises(motes.errors.ModelFileError, match="does not ask for: more"):
+    with pytest.raises(motes.errors.ModelFileError, match="does not use: more"):
         load(changed(saved, path, tensors={"more": np.zeros(3, np.float32)}))
-    with pytest.raises(motes.errors.ModelFileError, match="not a whole model"):
+    with pytest.raises(motes.errors.ModelFileError, match="not a complete model"):
         load(changed(saved, path, about={"recipe": '{"training": {"stepz": 1}}'}))
     save_file({"a": np.zeros(2, np.float32)}, path)
     with pytest.raises(motes.errors.ModelFileError, match="not a model of motes"):

@@ -1,9 +1,10 @@
-"""The state of a training and model files: safetensors with JSON, written in one step, and how a training resumes.
+"""Training states and model files: safetensors with JSON, written atomically, and interrupts of a training.
 
     train(steps) = train(steps, from the state after k steps of it),    to the bit, for every k
 
-A loop says what its state is, as arrays and numbers by name; a `Checkpointer` says when it is written, and where. With
-other rows it goes on without what belongs to the rows: the position in their order, and the looks at validation rows.
+A loop provides its state as named arrays and numbers; a `Checkpointer` decides when and where to write it. With other
+rows, training continues without the parts of the state that belong to the rows: the position in their order, and the
+validations.
 """
 
 import hashlib
@@ -29,56 +30,56 @@ from motes.replacing import replacing
 
 T = TypeVar("T")
 Arrays = dict[str, NDArray[Any]]
-BATCHES, WATCH = "batches", "watch"  # the parts of a state that belong to the rows
+BATCHES, WATCH = "batches", "watch"  # parts of a state that belong to the rows
 
 
 class State(NamedTuple):
-    """All that a training needs to go on.
+    """The state that a training needs to continue.
 
     Attributes:
-        arrays: by name.
-        numbers: by name; whatever JSON can hold.
+        arrays: name -> array.
+        numbers: name -> value that JSON can store.
     """
 
     arrays: Arrays
     numbers: dict[str, Any]
 
     def part(self, name: str) -> "State":
-        """What `named` has put under a name."""
+        """Return the state that `named` stored under a name."""
         start = f"{name}/"
         own = lambda parts: {key.removeprefix(start): one for key, one in parts.items() if key.startswith(start)}
         return State(own(self.arrays), own(self.numbers))
 
     def has(self, name: str) -> bool:
-        """Whether `named` has put anything under a name."""
+        """Return whether `named` stored anything under a name."""
         return any(key.startswith(f"{name}/") for key in (*self.arrays, *self.numbers))
 
     def with_other_rows(self) -> "State":
-        """The state without what belongs to the rows that were trained on."""
+        """Return the state without the parts that belong to the training rows."""
         rest = lambda parts: {key: one for key, one in parts.items() if key.split("/")[0] not in (BATCHES, WATCH)}
         return State(rest(self.arrays), rest(self.numbers))
 
     def tree(self, name: str, like: T) -> T:
-        """A tree whose arrays `tree_state` has put under a name; `like` has the same shapes.
+        """Return the tree that `tree_state` stored under a name; `like` has the same shapes.
 
         Raises:
-            ModelFileError: other arrays than those of `like`.
+            ModelFileError: arrays of other names, shapes or types than in `like`.
         """
         own = self.part(name).arrays
         otherwise = lambda key, got, expected: (
-            f"the state of a training, {name}/{key}: got {got}; expected {expected}. It is of another version of motes "
-            "or of other data: train anew."
+            f"the training state, {name}/{key}: got {got}; expected {expected}. It is from another version of motes "
+            "or other data: start a new training."
         )
-        return jax.device_put(_placed(like, own, eqx.is_array, otherwise))
+        return jax.device_put(_fill_leaves(like, own, eqx.is_array, otherwise))
 
 
 def tree_state(tree: Any) -> State:
-    """The arrays of a tree, each by its path."""
+    """Return the arrays of a tree, named by their paths."""
     return State(arrays_of(tree), {})
 
 
 def named(parts: Mapping[str, State]) -> State:
-    """States as one, each under its name."""
+    """Merge states into one, each under its name."""
     every = [(f"{name}/", part) for name, part in parts.items()]
     return State(
         {name + key: one for name, part in every for key, one in part.arrays.items()},
@@ -87,31 +88,31 @@ def named(parts: Mapping[str, State]) -> State:
 
 
 class Checkpointer(Protocol):
-    """Keeps states of one training.
+    """Saves states of one training.
 
     Attributes:
-        state: to go on from; None: the training begins.
+        state: the state to continue from; None: start anew.
     """
 
     state: State | None
 
     def due(self) -> bool:
-        """Whether it is time for a state again."""
+        """Return whether it is time to save a state."""
 
     def save(self, step: int, state: State) -> None:
-        """Keep the state after `step` steps. Whatever this raises ends the training."""
+        """Save the state after `step` steps. An exception ends the training."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """How a training is carried out, which has no bearing on what is learned.
+    """Options of a training that do not affect what is learned.
 
     Attributes:
-        keeper: keeps the complete state now and then and at the end, and may have one to go on from: that of a training
-            with the same arguments, of which the steps alone may differ. With other steps patience counts anew.
-        on_progress: called with where the training is, before the first step and then a few times a second.
-        state: to go on from where there is no keeper; None: the training begins.
-        more: take the recipe's steps on top of those of the start, though all rows are the same.
+        keeper: saves the complete state at intervals and at the end, and may have a state to continue from, of a
+            training with the same arguments except the number of steps. With other steps, patience starts again.
+        on_progress: called with the progress, before the first step and then a few times per second.
+        state: the state to continue from, without a keeper; None: start anew.
+        more: add the recipe's steps to the steps of the start, even if all rows are the same.
     """
 
     keeper: Checkpointer | None = None
@@ -121,16 +122,16 @@ class Session:
 
     @property
     def kept(self) -> State | None:
-        """The state to go on from, if there is one."""
+        """The state to continue from, if there is one."""
         return self.state if self.keeper is None else self.keeper.state
 
 
 @contextmanager
 def interruptible() -> Iterator[list[int]]:
-    """Keep the first SIGINT or SIGTERM until the steps under way are done, so that no step is torn; yields it then.
+    """Hold the first SIGINT or SIGTERM back until the current steps are done; yields a list that then contains it.
 
-    A second Ctrl-C is an ordinary interrupt. SIGTERM is left alone unless the program has a handler for it, which is
-    then called at the end.
+    A second Ctrl-C interrupts as usual. SIGTERM is only held back if the program has a handler for it, which is then
+    called at the end.
     """
     before = _handlers()
     asked: list[int] = []
@@ -151,19 +152,19 @@ def interruptible() -> Iterator[list[int]]:
 
 
 def _handlers() -> dict[int, Any]:
-    """The handlers of the signals that may wait for the steps under way."""
+    """Return the handlers of the signals that can be held back."""
     if threading.current_thread() is not threading.main_thread():
-        return {}  # signals only ever reach the main thread
+        return {}  # only the main thread receives signals
     interrupt, end = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    # Who ignores Ctrl-C, as a job in the background does, has his reasons.
+    # Respect a process that ignores Ctrl-C, such as a background job.
     found = {} if interrupt is signal.SIG_IGN else {int(signal.SIGINT): interrupt}
     return found | ({int(signal.SIGTERM): end} if callable(end) else {})
 
 
-# --- Arrays and a few texts in one file that is either whole or refused ---------------------------------------------
+# --- Files with arrays and a few texts ------------------------------------------------------------------------------
 #
-# The file is safetensors, so no code runs when it is read. It is written under a temporary name and renamed, and
-# carries a checksum over everything in it.
+# The format is safetensors, so reading a file runs no code. It is written under a temporary name and then renamed, and
+# has a checksum of its contents, so that damaged files are refused.
 
 
 FORMAT = "4"
@@ -172,11 +173,11 @@ M = TypeVar("M", bound=eqx.Module)
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, NDArray], about: Mapping[str, str]) -> None:
-    """Write `tensors` and the texts `about`, whole or not at all.
+    """Write `tensors` and the texts `about` to a file, atomically.
 
     Raises:
-        UsageError: as `check_name`.
-        OSError: the folder is not there, cannot be written, or is full.
+        UsageError: see `check_name`.
+        OSError: the folder does not exist, is not writable, or is full.
     """
     from safetensors.numpy import save
 
@@ -189,20 +190,20 @@ def write_checkpoint(path: Path, tensors: Mapping[str, NDArray], about: Mapping[
 
 
 def check_name(path: Path) -> None:
-    """Refuse a name that says it is another kind of file.
+    """Check that a file name ends in .safetensors.
 
     Raises:
-        UsageError: it does not end in .safetensors.
+        UsageError: it does not.
     """
     if path.suffix.lower() != SUFFIX:
         raise UsageError(f"'{path}' ends in '{path.suffix}'; expected a name that ends in {SUFFIX}.")
 
 
 def complete_name(path: str | Path) -> Path:
-    """The name of a model file: .safetensors is appended to one without a suffix.
+    """Return the name of a model file, with .safetensors appended if it has no suffix.
 
     Raises:
-        UsageError: as `check_name`.
+        UsageError: see `check_name`.
     """
     path = Path(path)
     path = path if path.suffix else path.with_name(path.name + SUFFIX)
@@ -211,16 +212,16 @@ def complete_name(path: str | Path) -> Path:
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, NDArray], dict[str, str]]:
-    """What `write_checkpoint` wrote.
+    """Read a file that `write_checkpoint` wrote.
 
     Raises:
-        ModelFileError: no such file, another format, or any damage.
+        ModelFileError: the file does not exist, has another format, or is damaged.
     """
     from safetensors import SafetensorError, safe_open
 
-    check_process()  # whoever reads one is about to compute
+    check_process()  # computation follows
     if not path.is_file():
-        raise ModelFileError(f"there is no model file '{path}'. `motes train` makes one.")
+        raise ModelFileError(f"there is no model file '{path}'. `motes train` writes one.")
     try:
         with safe_open(path, framework="numpy") as file:
             about = dict(file.metadata() or {})
@@ -241,10 +242,10 @@ def read_checkpoint(path: Path) -> tuple[dict[str, NDArray], dict[str, str]]:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Within it what a file says is checked, and becomes the parts of a model.
+    """Convert errors from malformed texts and arrays of a file to ModelFileError, within a `with` block.
 
     Raises:
-        ModelFileError: in the place of anything that malformed texts and arrays raise.
+        ModelFileError: instead of the original error.
     """
     try:
         yield
@@ -254,55 +255,56 @@ def reading(path: Path) -> Iterator[None]:
         raise ModelFileError(f"'{path}': {error}") from None
     except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError, MotesError) as error:
         what = error if isinstance(error, ValueError | MotesError) else repr(error)
-        raise ModelFileError(f"'{path}' is not a whole model of motes: {what}") from None
+        raise ModelFileError(f"'{path}' is not a complete model of motes: {what}") from None
 
 
 def arrays_of(tree: Any) -> Arrays:
-    """The arrays of a tree, each by its path."""
+    """Return the arrays of a tree, named by their paths."""
     leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(tree, eqx.is_array))
-    return {_name_of(path): np.array(leaf, order="C") for path, leaf in leaves}
+    return {_path_name(path): np.array(leaf, order="C") for path, leaf in leaves}
 
 
 def filled(skeleton: M, tensors: Mapping[str, NDArray], path: Path) -> M:
-    """`skeleton` with its arrays from `tensors`, which must be the very ones it wants."""
+    """Return `skeleton` with its arrays from `tensors`, which must have exactly the expected names and shapes."""
     is_wanted = lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct)
-    otherwise = lambda name, got, expected: f"'{path}': weights '{name}': got {got}; its recipe asks for {expected}."
-    module = _placed(skeleton, tensors, is_wanted, otherwise)
+    otherwise = lambda name, got, expected: f"'{path}': weights '{name}': got {got}; its recipe needs {expected}."
+    module = _fill_leaves(skeleton, tensors, is_wanted, otherwise)
     leaves = jax.tree_util.tree_leaves_with_path(skeleton)
-    wanted = {_name_of(key) for key, leaf in leaves if is_wanted(leaf)}
+    wanted = {_path_name(key) for key, leaf in leaves if is_wanted(leaf)}
     if extra := tensors.keys() - wanted:
-        raise ModelFileError(f"'{path}' has weights that its recipe does not ask for: {', '.join(sorted(extra))}.")
+        raise ModelFileError(f"'{path}' has weights that its recipe does not use: {', '.join(sorted(extra))}.")
     for name in wanted:
         if not np.isfinite(tensors[name]).all():
             raise ModelFileError(f"'{path}': weights '{name}' are not all finite.")
-    # A network of your own may hold functions, such as activations, beside its arrays.
+    # A custom network may have functions, such as activations, in addition to its arrays.
     arrays, rest = eqx.partition(module, lambda leaf: isinstance(leaf, np.ndarray))
     return cast(M, eqx.combine(jax.device_put(arrays), rest))
 
 
-def _placed(
+def _fill_leaves(
     like: T, arrays: Mapping[str, NDArray], is_wanted: Callable[[Any], bool], otherwise: Callable[[str, str, str], str]
 ) -> T:
-    """`like` with its wanted leaves taken from `arrays`, by their paths.
+    """Return `like` with its wanted leaves replaced by `arrays`, by their paths.
 
     Raises:
-        ModelFileError: other arrays than those, `otherwise` with the name, what there is and what was expected.
+        ModelFileError: a missing or different array; `otherwise` makes the message from its name, what was found and
+            what was expected.
     """
 
     def take(path: Any, leaf: Any) -> Any:
         if not is_wanted(leaf):
             return leaf
-        found, name = arrays.get(_name_of(path)), _name_of(path)
+        found, name = arrays.get(_path_name(path)), _path_name(path)
         if found is None or (found.shape, found.dtype) != (leaf.shape, leaf.dtype):
             got = "nothing" if found is None else f"{found.dtype} {found.shape}"
             raise ModelFileError(otherwise(name, got, f"{leaf.dtype} {leaf.shape}"))
         return found
 
-    made: T = jax.tree_util.tree_map_with_path(take, like)
-    return made
+    tree: T = jax.tree_util.tree_map_with_path(take, like)
+    return tree
 
 
-def _name_of(path: Any) -> str:
+def _path_name(path: Any) -> str:
     return jax.tree_util.keystr(path).lstrip(".")
 
 

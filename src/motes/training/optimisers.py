@@ -1,6 +1,6 @@
-"""Optimisers, and the divergence of a training.
+"""Optimisers, and the detection of divergence.
 
-Their numbers are inputs of a compiled program, so that other numbers need no other program.
+The numbers of an optimiser are inputs of the compiled program, so that other numbers do not need another program.
 
     rate(k) = r k / w for k < w, then r (1 + cos(pi min((k - w) / f, 1))) / 2
 """
@@ -18,8 +18,8 @@ import optax
 from numpy.typing import NDArray
 
 
-class _Rule(eqx.Module):
-    """What `make` makes of numbers, some of which a program may trace."""
+class _TracedOptimiser(eqx.Module):
+    """The optimiser `make(*numbers)`, whose numbers may be traced."""
 
     make: Callable[..., optax.GradientTransformation] = eqx.field(static=True)
     numbers: tuple[Any, ...]
@@ -32,16 +32,16 @@ class _Rule(eqx.Module):
 
 
 def with_inputs(make: Callable[..., optax.GradientTransformation], *numbers: float) -> optax.GradientTransformation:
-    """`make(*numbers)`, of which `equinox.filter_jit` traces the numbers.
+    """Return `make(*numbers)` as an optimiser whose numbers `equinox.filter_jit` traces.
 
-    The parts of its state may not depend on them.
+    The structure of its state must not depend on the numbers.
     """
-    rule = _Rule(make, tuple(np.asarray(number, jnp.result_type(float)) for number in numbers))
+    rule = _TracedOptimiser(make, tuple(np.asarray(number, jnp.result_type(float)) for number in numbers))
     return optax.GradientTransformation(rule.init, rule.update)
 
 
 def rising_and_falling(rate: Any, warmup: Any, falls: Any) -> optax.Schedule:
-    """The learning rate of the module's equation: r, w and f, all (); f may be infinite, and the rate then stays."""
+    """Return the learning rate of the module's equation; r, w and f are (). If f is infinite, the rate is constant."""
 
     def at(step: Any) -> jax.Array:
         rising = step / jnp.maximum(warmup, 1)
@@ -54,36 +54,36 @@ def rising_and_falling(rate: Any, warmup: Any, falls: Any) -> optax.Schedule:
 def falling(
     rate: Any, warmup: Any, falls: Any, clip_norm: Any, *scale: optax.GradientTransformation
 ) -> optax.GradientTransformation:
-    """An optimiser with clipped gradients and the rate of `rising_and_falling`, which scales steps by `scale`."""
+    """Return an optimiser that clips gradients, scales them by `scale`, and uses the rate of `rising_and_falling`."""
     rates = optax.scale_by_learning_rate(rising_and_falling(rate, warmup, falls))
     return optax.chain(optax.clip_by_global_norm(clip_norm), *scale, rates)
 
 
 # --- SOAP -----------------------------------------------------------------------------------------------------------
 #
-# SOAP: Adam in a basis of its own for each matrix of weights (Vyas et al. 2024, arXiv 2409.11321, algorithm 3).
+# SOAP: Adam in an eigenbasis for each weight matrix (Vyas et al. 2024, arXiv 2409.11321, algorithm 3).
 #
-#     L = E[G G^T],    R = E[G^T G]                       of the gradient G of a matrix; E a running mean
-#     Q_L, Q_R: about the eigenvectors of L, R            by a step of orthogonal iteration, Q = QR(L Q), now and then
+#     L = E[G G^T],    R = E[G^T G]                       for the gradient G of a matrix; E is a running mean
+#     Q_L, Q_R: approximate eigenvectors of L, R          by a step of orthogonal iteration, Q = QR(L Q), at intervals
 #     step = Q_L Adam(Q_L^T G Q_R) Q_R^T
 #
-# Adam scales each weight by itself, which is right where the loss is curved along single weights. In the eigenbases of
-# L and R it nearly is. What is no matrix, such as a bias, has the identity as its basis, where the step is Adam's.
+# Adam scales each weight separately, which is right if the Hessian is diagonal. In the eigenbases of L and R it nearly
+# is. Arrays other than matrices, such as biases, have the identity as their basis, so that the step is Adam's.
 
 
-MEMORY = 0.95  # of all running means
-EVERY = 10  # steps from one turn of the bases to the next
+MEMORY = 0.95  # decay of all running means
+EVERY = 10  # steps between two updates of the bases
 
 
 class Sides(NamedTuple):
-    """A square matrix for each side of a matrix of weights (a, b): L and R, or Q_L and Q_R."""
+    """A square matrix for each side of a weight matrix (a, b): L and R, or Q_L and Q_R."""
 
     left: jax.Array  # (a, a)
     right: jax.Array  # (b, b)
 
 
 class SoapState(NamedTuple):
-    """What SOAP remembers of a vector of weights: of each matrix in it, and Adam's state in their bases."""
+    """The state of SOAP for a vector of weights: moments and bases of each matrix, and Adam's state in these bases."""
 
     moments: tuple[Sides, ...]
     bases: tuple[Sides, ...]
@@ -91,7 +91,7 @@ class SoapState(NamedTuple):
 
 
 def scale_by_soap(shapes: Sequence[tuple[int, ...]]) -> optax.GradientTransformation:
-    """Scale the gradient of a vector of weights, in which arrays of these shapes lie one after another."""
+    """Return the SOAP scaling of gradients of a vector of weights that concatenates arrays of these shapes."""
     adam = optax.scale_by_adam(MEMORY, MEMORY)
     places, begin = [], 0
     for shape in shapes:
@@ -121,64 +121,66 @@ def scale_by_soap(shapes: Sequence[tuple[int, ...]]) -> optax.GradientTransforma
 
         def turned() -> tuple[Any, jax.Array]:
             bases = jax.tree.map(lambda moment, basis: jnp.linalg.qr(moment @ basis)[0], moments, state.bases)
-            return bases, each(_into, each(_out_of, state.adam.mu, state.bases), bases)
+            return bases, each(_to_basis, each(_from_basis, state.adam.mu, state.bases), bases)
 
         bases, mean = jax.lax.cond(state.adam.count % EVERY == 0, turned, lambda: (state.bases, state.adam.mu))
-        step, after = adam.update(each(_into, slope, bases), state.adam._replace(mu=mean))
-        return each(_out_of, step, bases), SoapState(moments, bases, after)
+        step, after = adam.update(each(_to_basis, slope, bases), state.adam._replace(mu=mean))
+        return each(_from_basis, step, bases), SoapState(moments, bases, after)
 
     return optax.GradientTransformation(init, update)
 
 
-def _into(matrix: jax.Array, left: jax.Array, right: jax.Array) -> jax.Array:
+def _to_basis(matrix: jax.Array, left: jax.Array, right: jax.Array) -> jax.Array:
     return left.T @ matrix @ right
 
 
-def _out_of(matrix: jax.Array, left: jax.Array, right: jax.Array) -> jax.Array:
+def _from_basis(matrix: jax.Array, left: jax.Array, right: jax.Array) -> jax.Array:
     return left @ matrix @ right.T
 
 
-# --- Has a training diverged? It has in one of three forms, and each is named by the step at which it began ---------
+# --- Divergence -----------------------------------------------------------------------------------------------------
+#
+# A training has diverged if one of these occurs; messages name the step at which it began:
 #
 # a loss that is not finite
-# a weight, or an average of one, that is not finite
-# losses that stay above a limit, which those of a network that has learned nothing are far below
+# a weight, or an average of weights, that is not finite
+# losses that stay above a limit, far above the losses of an untrained network
 
 
-FIRST = 8  # losses that tell what a network begins with
-WINDOW = 100  # so many losses in a row above the limit are a divergence
-AT_END = 10  # and so many where the training ends
-TIMES = 3.0  # of the loss of the first steps
+FIRST = 8  # first losses, whose minimum is the initial loss
+WINDOW = 100  # number of consecutive losses above the limit that count as divergence
+AT_END = 10  # the same at the end of the training
+TIMES = 3.0  # the limit as a multiple of the initial loss
 
 
 def times_the_first(first: float) -> float:
-    """The limit of a loss that is a squared error: some times that of the first steps, or as far above it."""
+    """Return the limit for a squared error: `TIMES` the initial loss, or as far above a negative one."""
     return first + (TIMES - 1) * abs(first) if first else np.inf
 
 
 @dataclass(frozen=True)
 class DivergenceMonitor:
-    """Watches the losses of a training.
+    """Detects divergence from the losses of a training.
 
     Attributes:
-        limit: the least loss of the first steps -> the limit.
-        steps: of the training.
+        limit: the minimum loss of the first steps -> the limit.
+        steps: number of steps of the training.
     """
 
     limit: Callable[[float], float]
     steps: int
 
     def is_sound(self, losses: NDArray[np.float32]) -> bool:
-        """Whether the newest of all losses so far (k,) is below the limit."""
+        """Return whether the last of the losses (k,) is within the limit."""
         return not len(losses) or bool(losses[-1] <= self._limit(losses))
 
     def fault(self, losses: NDArray[np.float32], *, finite: bool = True, ended: bool = False) -> str | None:
-        """What is wrong, with its step; None: nothing.
+        """Describe the divergence, with its step; None if there is none.
 
         Args:
-            losses: of all steps so far, (k,).
-            finite: whether all weights are, after the last of them.
-            ended: no step comes after these.
+            losses: losses of all steps so far, (k,).
+            finite: whether all weights are finite after the last step.
+            ended: whether the training has ended.
         """
         if not np.isfinite(losses).all():
             wrong = int(np.argmin(np.isfinite(losses)))
@@ -189,7 +191,7 @@ class DivergenceMonitor:
             return None
         limit = self._limit(losses)
         below = np.concatenate([[-1], np.flatnonzero(losses <= limit), [len(losses)]])
-        above = np.diff(below) - 1  # losses in a row
+        above = np.diff(below) - 1  # number of consecutive losses
         least = np.append(np.full(len(above) - 1, WINDOW), AT_END if ended else WINDOW)
         if not (above >= least).any():
             return None
@@ -198,7 +200,7 @@ class DivergenceMonitor:
         end = begin + min(above[run], WINDOW)
         return (
             f"the loss was {losses[begin]:.3g} at step {begin + 1:,} of {self.steps:,} and stayed above {limit:.3g} "
-            f"up to step {end:,}; it began with {losses[:FIRST].min():.3g}"
+            f"up to step {end:,}; the initial loss was {losses[:FIRST].min():.3g}"
         )
 
     def _limit(self, losses: NDArray[np.float32]) -> np.float64:

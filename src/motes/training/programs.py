@@ -1,4 +1,4 @@
-"""Compiled programs: their cache, their precision and the processors that they use."""
+"""Compiled programs: compiler options, cache, precision and number of processors."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -21,20 +21,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 A = TypeVar("A")
 B = TypeVar("B")
 
-LEVEL = 1  # of LLVM's passes, of 3
+LEVEL = 1  # LLVM optimisation level, from 0 to 3
 
 
 @cache
 def _older_emitters() -> dict[str, Any]:
-    """XLA's older code generator, where it still has it: a step of a table compiles in two thirds of the time."""
+    """Return the option for XLA's older code generator, if it exists: table steps compile in two thirds of the time."""
     older = tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11)
     return {"xla_cpu_use_fusion_emitters": False} if older else {}
 
 
-def _compiled(function: F, level: Callable[[], int], **options: Any) -> F:
-    """`equinox.filter_jit` with options of the compiler, on a processor."""
+def _compile(function: F, level: Callable[[], int], **options: Any) -> F:
+    """Apply `equinox.filter_jit`, with compiler options on CPUs."""
 
-    @cache  # where JAX runs is not asked before there is something to run
+    @cache  # the backend is only queried when something runs
     def program(level: int) -> Callable[..., Any]:
         options_here = {"xla_backend_optimization_level": level, **_older_emitters(), **options}
         to_jax: Any = {"compiler_options": options_here}
@@ -43,31 +43,33 @@ def _compiled(function: F, level: Callable[[], int], **options: Any) -> F:
     @wraps(function)
     def run(*arguments: Any) -> Any:
         inside = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arguments))
-        return function(*arguments) if inside else program(level())(*arguments)  # a part of a program has no options
+        return (
+            function(*arguments) if inside else program(level())(*arguments)
+        )  # within another program, options do not apply
 
     return cast(F, run)
 
 
 def training_program(function: F) -> F:
-    """`equinox.filter_jit` with fewer of LLVM's passes and one thread for products of matrices.
+    """Apply `equinox.filter_jit` with fewer LLVM passes and one thread for matrix products.
 
-    With fewer passes the first step is there in 0.81 to 0.94 of the time, and the ones after it are as fast
-    (`benchmarks/passes.py`). The matrices of a step are small: a step of a table of 11 columns takes 41 ms with one
+    Fewer passes reduce the time to the first step to 0.81 to 0.94 of it, and later steps are as fast
+    (`benchmarks/passes.py`). The matrices of a step are small: a step of a table with 11 columns takes 41 ms with one
     thread and 64 ms with two.
     """
-    return _compiled(function, lambda: LEVEL, xla_cpu_multi_thread_eigen=False)
+    return _compile(function, lambda: LEVEL, xla_cpu_multi_thread_eigen=False)
 
 
 def brief_program(function: F) -> F:
-    """`equinox.filter_jit` with none of LLVM's passes, for what runs once and computes little.
+    """Apply `equinox.filter_jit` without LLVM passes, for programs that run once and compute little.
 
-    The initial weights of the default network are there in 0.5 s in the place of 2.0 s.
+    The initial weights of the default network then take 0.5 s instead of 2.0 s.
     """
-    return _compiled(function, lambda: 0)
+    return _compile(function, lambda: 0)
 
 
 def drawing_program(*, static: tuple[int, ...] = ()) -> Callable[[F], F]:
-    """`jax.jit` with the older code generator, for what runs once for each part of a block of rows."""
+    """Apply `jax.jit` with the older code generator, for programs that run once per token of a block of rows."""
 
     def of(function: F) -> F:
         @cache
@@ -81,14 +83,14 @@ def drawing_program(*, static: tuple[int, ...] = ()) -> Callable[[F], F]:
 
 
 def cache_programs(folder: str | Path | None = None) -> Path:
-    """Keep compiled programs in a folder, so that the next Python process need not compile them again.
+    """Cache compiled programs in a folder, so that later Python processes start faster.
 
-    The command line does so always. Call it once, before the first fit. If you have told JAX where to keep programs, by
-    `JAX_COMPILATION_CACHE_DIR` or `jax_compilation_cache_dir`, that stays as it is. A folder that is full or cannot be
-    written to does no harm: programs are compiled as without it. You may delete the folder at any time.
+    Call it once, before the first fit; the command line always does. If you have set JAX's own cache, by
+    `JAX_COMPILATION_CACHE_DIR` or `jax_compilation_cache_dir`, it remains in use. If the folder is full or not
+    writable, programs are compiled as without a cache. You can delete the folder at any time.
 
     Args:
-        folder: where to keep them; left out, that of the command line in your user cache.
+        folder: the cache folder; default: the one of the command line, in your user cache.
 
     Returns:
         The folder in use.
@@ -107,12 +109,12 @@ def cache_programs(folder: str | Path | None = None) -> Path:
         jax.config.update("jax_compilation_cache_dir", str(path))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-        compilation_cache.reset_cache()  # it has looked for a folder at the first program, and would not look again
+        compilation_cache.reset_cache()  # JAX reads the folder only once, at the first program
     return Path(jax.config.values["jax_compilation_cache_dir"])
 
 
 def each_member(work: Callable[..., Any]) -> Callable[..., Any]:
-    """`work` for each member, whose arrays have a leading axis. Members come in turn: a batch of matrices is slow."""
+    """Apply `work` to each member, whose arrays have a leading axis; one by one, since batched matrices are slow."""
 
     def all_of(*members: Any) -> Any:
         if jax.tree.leaves(members)[0].shape[0] == 1:
@@ -124,7 +126,7 @@ def each_member(work: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def cores() -> int:
-    """How many processors this process may use: a container or `taskset` may give it fewer than there are."""
+    """Return the number of processors that this process may use, which a container or `taskset` may limit."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -142,27 +144,27 @@ def on_all_cores(work: Callable[[A], B], parts: Sequence[A], *, compiled: bool =
         yield from pool.map(work, parts[alone:])
 
 
-# --- One size of blocks, so that all of them need one program -------------------------------------------------------
+# --- Blocks of equal size, which share one program ------------------------------------------------------------------
 
 
 def blocks(rows: ArrayLike, size: int) -> Iterator[jax.Array]:
-    """Rows (n, ...) in blocks (size, ...); the last row fills up the last block."""
+    """Split rows (n, ...) into blocks (size, ...); the last block is filled up with the last row."""
     x = np.asarray(rows)
     padded = np.pad(x, ((0, -len(x) % size), *[(0, 0)] * (x.ndim - 1)), mode="edge")
     return (jnp.asarray(padded[i : i + size], float) for i in range(0, len(padded), size))
 
 
-# --- Double precision, for as long as it is requested, and arrays brought to where JAX computes ---------------------
+# --- Double precision, and arrays on the device ---------------------------------------------------------------------
 
 
 def float64(on: bool = True) -> AbstractContextManager[None]:
-    """Inside `with float64():` JAX computes in double precision, inside `with float64(False):` in single."""
-    # Recent JAX has it at the top, and drops it from where JAX 0.7 has it.
+    """Return a context in which JAX computes in double precision, or in single precision for `float64(False)`."""
+    # Recent JAX has it at the top level; JAX 0.7 has it in jax.experimental.
     home = jax if hasattr(jax, "enable_x64") else import_module("jax.experimental")
     scope: AbstractContextManager[None] = home.enable_x64(on)
     return scope
 
 
 def put(array: Any, dtype: DTypeLike = np.float32) -> jax.Array:
-    """A copy where JAX computes. `jnp.asarray` and `jnp.zeros` compile a program for each shape and type."""
+    """Copy an array to the device, without the programs that `jnp.asarray` and `jnp.zeros` compile for each shape."""
     return jax.device_put(np.array(array, dtype))
