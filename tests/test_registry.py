@@ -308,7 +308,7 @@ class NoPlace(Gap):
             decorated("metric", "mine", NoPlace),
             "got NoPlace with section = 'test' and about = 'nothing'; expected one of",
         ),
-        (decorated("grid", "mine", NoDefault), r"fields all have defaults, so that NoDefault\(\) is one"),
+        (decorated("grid", "mine", NoDefault), r"fields all have defaults, so that NoDefault\(\) works"),
         (decorated("grid", "mine", Kind), "got a field `kind` in Kind; expected another name"),
         (decorated("grid", "mine", Unhashable), "expected fields that can be hashed"),
     ],
