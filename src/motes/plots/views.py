@@ -1,4 +1,4 @@
-"""What a report shows, as the templates take it: rows of its tables, pictures and their captions."""
+"""The content of a report in the form that its templates use: rows of tables, pictures and captions."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -19,12 +19,12 @@ from motes.rasters import density_difference, limits_of
 
 
 def two(value: float, sign: str = "") -> str:
-    """Two digits behind the point; a dash for NaN."""
+    """Format with two decimals; a dash for NaN."""
     return "-" if np.isnan(value) else f"{value:{sign}.2f}"
 
 
 def three(value: float | None) -> str:
-    """Three digits behind the point; a dash for none."""
+    """Format with three decimals; a dash for None."""
     return "-" if value is None else f"{value:.3f}"
 
 
@@ -46,7 +46,7 @@ class Line(NamedTuple):
 
 
 class Card(NamedTuple):
-    """A picture with its title, a caption, and a verdict that has to be seen."""
+    """A picture with its title, caption, and verdict if it is worth showing."""
 
     title: str
     verdict: Verdict | None
@@ -55,7 +55,7 @@ class Card(NamedTuple):
 
 
 def lines(columns: tuple[ColumnResult, ...]) -> Iterator[Line]:
-    """Of all columns, with intervals on one scale."""
+    """Yield a line of the table for each column, with all intervals on one scale."""
     gaps = [abs(end) for c in columns if c.contrast for end in (c.contrast.low, c.contrast.high)]
     reach = max([*gaps, 0.01])
     for column in columns:
@@ -70,7 +70,7 @@ def lines(columns: tuple[ColumnResult, ...]) -> Iterator[Line]:
 
 
 def cards(columns: tuple[ColumnResult, ...]) -> Iterator[Card]:
-    """A picture of each column that has entries."""
+    """Yield a picture of each column that has entries."""
     for column in columns:
         if (bars := column.bars) is None:
             continue
@@ -107,9 +107,9 @@ def _moments(column: ColumnResult) -> str:
 
 
 def quantiles(name: str, kind: str, found: tuple[tuple[float, ...], tuple[float, ...]]) -> list[Quantiles]:
-    """Two lines, of real and of synthetic rows: the column, which rows, and each quantile with whether it is beyond.
+    """Return a line for real and one for synthetic rows: column, kind of rows, and quantiles.
 
-    That is, beyond the range of the real rows.
+    Each quantile comes with whether it is beyond the range of the real rows.
     """
     ours, theirs = found
     return [
@@ -119,16 +119,16 @@ def quantiles(name: str, kind: str, found: tuple[tuple[float, ...], tuple[float,
 
 
 def maps(pairs: AssociationResult) -> tuple[Markup, Markup, Markup, str]:
-    """Matrices of associations: their difference, of real and of synthetic rows; and a note on what is left out.
+    """Return matrices of associations: the difference, real rows, synthetic rows; and a note on omitted columns.
 
-    The columns that differ most are shown, where there are too many for a picture.
+    If there are too many columns for a picture, the columns that differ most are shown.
     """
     ours, theirs = pairs.found.a, pairs.found.b
     gaps = np.nan_to_num(np.abs(ours - theirs))
     chosen, left_out = np.arange(len(pairs.names)), ""
     if len(chosen) > svg.MOST_ROWS:
         chosen = np.sort(np.argsort(-gaps.max(axis=1), kind="stable")[: svg.MOST_ROWS])
-        left_out = f" The {svg.MOST_ROWS} columns that differ most are shown, of {len(pairs.names)}."
+        left_out = f" The {svg.MOST_ROWS} of {len(pairs.names)} columns that differ most are shown."
     names, square = [pairs.names[j] for j in chosen], np.ix_(chosen, chosen)
     worst = "; ".join(f"{' and '.join(p.columns)}: {p.synthetic:.2f}, real {p.real:.2f}" for p in pairs.largest)
 
@@ -144,18 +144,18 @@ Marks = tuple[Markup, str]  # values with intervals on one axis, and the sentenc
 
 
 def accuracy(result: ClassifierResult, verdict: Verdict) -> Marks:
-    """Of the classifier, beside its reference value."""
+    """Draw the classifier's accuracy next to its reference value."""
     given = [
         _mark("synthetic rows", result.accuracy, verdict.severity),
         _mark("training rows", result.reference, "real"),
     ]
     low = min(0.45, result.reference.low, result.accuracy.low)
-    said = f"{result.text.splitlines()[0]}."  # the columns have a picture of their own
+    said = f"{result.text.splitlines()[0]}."  # the columns have their own picture
     return svg.marks(given, low, max(1.0, result.accuracy.high), said, centre=0.5), said
 
 
 def importance(result: ClassifierResult, verdict: Verdict) -> Markup | None:
-    """Permutation importance of the most discriminative columns; None where the classifier found no difference."""
+    """Draw the permutation importance of the most discriminative columns; None if no difference was found."""
     important = [(name, value) for name, value in result.importance[:IMPORTANT_SHOWN] if value > 0]
     if not important or not verdict.differs:
         return None
@@ -166,7 +166,7 @@ def importance(result: ClassifierResult, verdict: Verdict) -> Markup | None:
 
 
 def scores(use: Utility) -> Marks:
-    """Of models trained on synthetic and on real rows."""
+    """Draw the scores of models trained on synthetic and on real rows."""
     chance = 0.5 if use.score == "AUC" else 0.0
     low = min(chance, use.synthetic.low, use.real.low)
     given = [_mark("synthetic rows", use.synthetic, "synthetic"), _mark("training rows", use.real, "real")]
@@ -175,7 +175,7 @@ def scores(use: Utility) -> Marks:
 
 
 def likelihoods(like: Likelihoods) -> Marks:
-    """Of held-out beside training rows."""
+    """Draw the log-likelihood of held-out next to training rows."""
     assert like.held_out is not None and like.training is not None and like.difference is not None
     given = [_mark("held-out rows", like.held_out, "real"), _mark("training rows", like.training, "synthetic")]
     low, high = min(m.low for m in given), max(m.high for m in given)
@@ -184,7 +184,7 @@ def likelihoods(like: Likelihoods) -> Marks:
 
 
 def distances(records: ClosestRecords) -> tuple[Markup, list[tuple[str, str, str]]]:
-    """A histogram of the distances to the closest training row, and the lines of their table."""
+    """Return a histogram of the distances to the closest training row, and the lines of their table."""
     both = np.concatenate([records.synthetic, records.held_out])
     edges = np.linspace(0, max(float(both.max()), 1e-12), BINS + 1)
     shares = [np.histogram(x, edges)[0] / len(x) for x in (records.held_out, records.synthetic)]
@@ -200,7 +200,7 @@ def distances(records: ClosestRecords) -> tuple[Markup, list[tuple[str, str, str
 
 
 def copies(found: Copies) -> list[tuple[str, str, str, str]]:
-    """The lines of the table of copies."""
+    """Return the lines of the table of copies."""
     counts = {
         "synthetic rows that equal a training row": found.synthetic,
         "held-out rows that equal a training row": found.held_out,
@@ -219,13 +219,13 @@ def _mark(label: str, metric: Metric, colour: str) -> Mark:
 # --- points -----------------------------------------------------------------------------------------------------------
 
 SHOWN = 2000  # points of each set in a picture
-CELLS = 48  # of a side of the map of differences
+CELLS = 48  # cells per side of the map of differences
 
 
 def beside(entry: Entry) -> Markup:
-    """The value of an entry above its reference value, with the range of chance."""
+    """Draw the value of an entry above its reference value and the range of chance."""
     value, reference = entry.value, entry.reference_value
-    assert value is not None and reference is not None and entry.chance is not None  # points have all of them
+    assert value is not None and reference is not None and entry.chance is not None  # always set for points
     said = (
         f"{entry.name}: {number(value)}, between two real draws {number(reference)}, by chance {between(entry.chance)}."
     )
@@ -237,10 +237,10 @@ def beside(entry: Entry) -> Markup:
 
 
 def clouds(found: PointDetails) -> list[Card]:
-    """Real and synthetic points of the plane on the same axes; nothing for other than two columns."""
+    """Return pictures of real and synthetic points on the same axes; none unless there are two columns."""
     if found.synthetic is None or found.real is None:
         return []
-    plane = tuple(column.name for column in found.columns) == default_columns(2)  # whose axes share a unit
+    plane = tuple(column.name for column in found.columns) == default_columns(2)  # both axes share a unit
     limits = limits_of(found.synthetic, found.real, robust=0.0, equal=plane)
     low, high = np.array(limits).T
     names = f"{found.columns[0].name} across, {found.columns[1].name} up"
@@ -252,16 +252,14 @@ def clouds(found: PointDetails) -> list[Card]:
         shown = f"{len(some):,} of {len(points):,} points" if len(some) < len(points) else f"{len(points):,} points"
         cards.append(Card(title, None, f"{shown}; {names}", picture))
     share, chance = density_difference(found.synthetic, found.real, limits, CELLS)
-    said = (
-        f"Synthetic minus real density, of all points, as a share of the highest real one: from {share.min():.2f} to "
-    )
+    said = f"Synthetic minus real density of all points, relative to the highest real density: {share.min():.2f} to "
     said += f"{share.max():.2f}; by chance up to ± {chance:.2g}."
     cards.append(Card("Difference of the densities", None, said, svg.difference_map(share, low, high, said)))
     return cards
 
 
 def marginals(found: PointDetails) -> Iterator[Card]:
-    """A histogram of each column."""
+    """Yield a histogram of each column."""
     for column in found.columns:
         bars = column.bars
         assert bars.edges is not None  # of numbers
@@ -274,20 +272,20 @@ def marginals(found: PointDetails) -> Iterator[Card]:
 
 
 def losses(found: ExcessLoss) -> list[Card]:
-    """The network's loss beside the irreducible one, and what is between them, by noise level."""
+    """Return pictures of the network's loss, the irreducible loss and the excess, by noise level."""
     levels = f"at noise levels from {found.noise[0]:.2g} to {found.noise[-1]:.2g}"
     both = [(found.least, "real"), (found.loss, "synthetic")]
     return [
         Card(
             "Loss by noise level",
             None,
-            "Squared error of the noise, the sum over columns, by noise level sigma/alpha.",
-            svg.curves(found.noise, both, f"The irreducible loss and that of the network, {levels}."),
+            "Squared error of the noise, summed over columns, by noise level sigma/alpha.",
+            svg.curves(found.noise, both, f"The irreducible loss and the network's loss, {levels}."),
         ),
         Card(
             "Excess loss by noise level",
             None,
-            f"The loss above the irreducible one. It is largest at noise level {found.worst:.2g}.",
+            f"The loss minus the irreducible loss. It is largest at noise level {found.worst:.2g}.",
             svg.curves(found.noise, [(found.excess, "synthetic")], f"The excess loss, {levels}."),
         ),
     ]
