@@ -418,7 +418,7 @@ def with_nan(values):
 REFUSED = {
     "loss NaN": (lambda: plots.excess_curve(NOISE, with_nan(LOSS), LEAST), "loss is nan at position 3"),
     "least shape": (lambda: plots.excess_curve(NOISE, LOSS, LEAST[1:]), r"least has shape \(11,\)"),
-    "no noise": (lambda: plots.excess_curve(NOISE - NOISE[0], LOSS, LEAST), "above 0.*Leave out t = 0"),
+    "no noise": (lambda: plots.excess_curve(NOISE - NOISE[0], LOSS, LEAST), "above 0.*Omit t = 0"),
     "one level": (lambda: plots.excess_curve([1.0], [2.0], [1.0]), "expected at least 2 levels"),
     "error sign": (lambda: plots.excess_curve(NOISE, LOSS, LEAST, error=-LOSS), "standard errors of 0 or more"),
     "no parts": (lambda: plots.error_split({}, reference_value=0), "got parts"),

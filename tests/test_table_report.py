@@ -385,10 +385,11 @@ def test_the_page_is_well_formed_and_in_order(written):
     assert page.of("html")[0]["lang"] == "en" and len(page.of("h1")) == 1
     said = "".join(page.words)
     places = [said.index(word) for word in (found.headline, "Each column separately", "How strongly two columns")]
-    places += [said.rindex(word) for word in ("Boosted trees learn", "The same model learns", "The log-likelihood of real rows")]
     places += [
-        said.index(word) for word in ("The distance from each row", "Ten synthetic rows", "How it was measured")
+        said.rindex(word)
+        for word in ("Boosted trees learn", "The same model learns", "The log-likelihood of real rows")
     ]
+    places += [said.index(word) for word in ("The distance from each row", "Ten synthetic rows", "How it was measured")]
     assert places == sorted(places)
     assert all(column.name in said for column in found.details.columns)
     assert "±" not in said and "takes all tests of this report into account" in said

@@ -1,11 +1,11 @@
-"""Arrays in, matplotlib axes, films or one HTML page out.
+"""Figures, animations and HTML reports from arrays.
 
-No figure samples, trains or knows what a model is: it takes arrays, and so it can draw anyone's.
-No global matplotlib state is touched, and pyplot is never imported: every function works headless and in a thread,
-and leaves no figure behind. What a function returns shows itself in a notebook. `write_page` makes a report of an
-evaluation: one page without JavaScript, and with nothing to fetch.
+Plotting functions take arrays, not models, so you can use them with any model. They don't change matplotlib's global
+state or import pyplot: each works without a display and in a thread, and leaves no open figure. The returned axes or
+figure displays itself in a notebook. `write_page` writes the report of an evaluation as one HTML page without
+JavaScript or external files.
 
-`STYLES` is name -> `Style`: light and dark.
+`STYLES` maps the names "light" and "dark" to a `Style`.
 """
 
 from motes.plots.canvas import STYLES, Style, footnote, rc, resize

@@ -1,7 +1,6 @@
-"""Figures, axes and their style: no pyplot, no rcParams, and they show themselves in a notebook.
+"""Figures, axes and their styles, without pyplot and rcParams; figures display themselves in a notebook.
 
-There are two styles, one small dataclass each. `dark` is a sunbeam in a dark room: warm specks on near-black. `light`
-is ink on paper, for print.
+There are two styles. `dark` has warm points on near-black; `light` has ink on white paper, for print.
 """
 
 from collections.abc import Sequence
@@ -24,8 +23,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend import Legend
 from matplotlib.text import Text
 
-# The same in every style, so that a class keeps its colour. The colours were chosen by a search: each is seen on white
-# and on near-black, and any two differ by 19 or more in CIELAB, to those who see no red, no green or no blue as well.
+# The same in every style, so that a class keeps its colour. The colours were found by a search: each is visible on
+# white and on near-black, and any two differ by at least 19 in CIELAB, also with any kind of colour blindness.
 CLASSES = (
     "#2f7fd0",
     "#e07f1f",
@@ -42,7 +41,7 @@ CLASSES = (
 
 @dataclass(frozen=True)
 class Style:
-    """The colours of a figure; pass one of your own wherever a style's name is taken.
+    """The colours of a figure; you can pass your own instead of the name of a style.
 
     Example:
         >>> from motes.plots import STYLES
@@ -53,28 +52,28 @@ class Style:
     name: str
     background: str
     foreground: str
-    """Text, and the curve that matters."""
+    """Text and the main curve."""
     accent: str
-    """What the eye should find: the time, a reference line, the second curve."""
+    """Highlights: the time, a reference line, the second curve."""
     muted: str
-    """Frames, ticks, what is only context."""
+    """Frames, ticks and context."""
     glow: float
-    """How brightly a crowd of points lights the air around it, 0 to 1."""
+    """Strength of the glow around dense points, 0 to 1."""
     density: Colormap
-    """From empty (the background) to crowded."""
+    """Colour map from empty (the background) to dense."""
     axes: bool
-    """Whether points of the plane have a frame and ticks."""
+    """Whether plots of points have a frame and ticks."""
     classes: tuple[str, ...] = CLASSES
-    """One colour a class."""
+    """One colour per class."""
 
     @property
     def real(self) -> str:
-        """Of real rows."""
+        """Colour of real rows."""
         return self.classes[0]
 
     @property
     def synthetic(self) -> str:
-        """Of synthetic rows."""
+        """Colour of synthetic rows."""
         return self.classes[1]
 
 
@@ -123,21 +122,19 @@ STYLES: dict[str, Style] = {
 
 
 def as_style(style: str | Style) -> Style:
-    """Return the style of that name; a `Style` passes through."""
+    """Return the style with a name; a `Style` is returned unchanged."""
     if isinstance(style, Style):
         return style
     if style not in STYLES:
-        raise ValueError(
-            f"unknown style {style!r}; expected one of {', '.join(map(repr, STYLES))}, or a Style of your own."
-        )
+        raise ValueError(f"unknown style {style!r}; expected one of {', '.join(map(repr, STYLES))}, or your own Style.")
     return STYLES[style]
 
 
 def rc(style: str | Style = "dark") -> AbstractContextManager[None]:
-    """Give plots of your own the same look: `with rc('dark'): fig, ax = plt.subplots()`.
+    """Apply a style to your own plots: `with rc('dark'): fig, ax = plt.subplots()`.
 
-    The figures of this package do not need it and do not use it: matplotlib's rcParams belong to the whole process,
-    so changing them, even for a moment, would leak into other threads.
+    The figures of this package don't use it: matplotlib's rcParams are global, so changing them would affect other
+    threads.
 
     Example:
         >>> import matplotlib
@@ -147,7 +144,7 @@ def rc(style: str | Style = "dark") -> AbstractContextManager[None]:
         True
     """
     look = as_style(style)
-    density = f"motes-{look.name}"  # rcParams would take the colour map itself, but then no image could be drawn
+    density = f"motes-{look.name}"  # rcParams accept the colour map itself, but then drawing an image fails
     mpl.colormaps.unregister(density)
     mpl.colormaps.register(look.density, name=density)
     return mpl.rc_context(
@@ -175,25 +172,25 @@ def rc(style: str | Style = "dark") -> AbstractContextManager[None]:
 
 # --- figures and axes -------------------------------------------------------------------------------------------------
 
-BODY = 11.0  # of the text of a figure with axes, in points
-_FORMULAS = Lock()  # matplotlib reads all formulas with one parser, whose state two threads would mix up
-_EDGE = 0.1  # free around a figure, in inches
-_TALLEST = 1.4  # height of a box, in widths that are requested
-_FOOT = 0.24  # height of a line of small print, in inches
-_SMALL = 8.5  # of its text, in points
-_WIDTHS = (2.0, 40.0)  # that a figure may have, in inches
-_MATH = "cm"  # the font of textbooks, set on each text, so that the user's own settings stay
+BODY = 11.0  # font size of a figure with axes, in points
+_FORMULAS = Lock()  # matplotlib has one parser for all formulas, which is not thread-safe
+_EDGE = 0.1  # margin around a figure, in inches
+_TALLEST = 1.4  # maximum height of a box, in requested widths
+_FOOT = 0.24  # height of a line of the footnote, in inches
+_SMALL = 8.5  # font size of the footnote, in points
+_WIDTHS = (2.0, 40.0)  # minimum and maximum width of a figure, in inches
+_MATH = "cm"  # Computer Modern, set on each text, so that the user's settings stay
 
 
 class NotebookFigure(Figure):
-    """A figure that a notebook can show although pyplot has never heard of it."""
+    """A figure that displays itself in a notebook without pyplot."""
 
     def _repr_png_(self) -> bytes:
         return _png(self)
 
 
 class NotebookAxes(Axes):
-    """Axes that show the figure they lie in."""
+    """Axes that display their figure in a notebook."""
 
     def _repr_png_(self) -> bytes | None:
         figure = self.figure
@@ -208,20 +205,20 @@ def _png(figure: Figure) -> bytes:
 
 
 def new_figure(width: float, height: float, look: Style) -> Figure:
-    """An empty figure of that many inches, on the background of the style."""
+    """Return an empty figure, `width` by `height` inches, with the background of the style."""
     figure = NotebookFigure(figsize=(width, height), dpi=120, facecolor=look.background)
     figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.08, wspace=0.0, hspace=0.0)
     return figure
 
 
 def new_axes(figure: Figure, rows: int, columns: int, at: int) -> Axes:
-    """Axes number `at`, from 1, of a table of `rows` by `columns`."""
+    """Add axes number `at`, from 1, in a table of `rows` by `columns`."""
     axes: Axes = figure.add_subplot(rows, columns, at, axes_class=NotebookAxes)
     return axes
 
 
 def dress(ax: Axes, look: Style, *, size: float = 10.0) -> None:
-    """Put axes into a style: colours, and text of `size` points. Titles lie on the figure, so it changes as well."""
+    """Apply a style to axes: colours, and text of `size` points. The figure's background changes too, for titles."""
     figure = ax.figure
     figure.set_facecolor(look.background)
     ax.set_facecolor(look.background)
@@ -237,15 +234,15 @@ def dress(ax: Axes, look: Style, *, size: float = 10.0) -> None:
 
 
 def dress_text(text: Text, color: str, size: float) -> None:
-    """Set what a text would otherwise take from rcParams."""
+    """Set the properties of a text that it would otherwise take from rcParams."""
     text.set(color=color, fontsize=size, fontfamily="DejaVu Sans", fontweight="normal", usetex=False)
     text.set_math_fontfamily(_MATH)
 
 
 def plane(ax: Axes, look: Style, *, first: bool = True) -> None:
-    """Axes of points whose two coordinates share a unit: of an equal aspect, and without ticks and frame.
+    """Set up axes for two coordinates in one unit: equal aspect, without ticks and frame.
 
-    The points are the picture, unless the style has axes. Then the `first` panel of a row has the vertical numbers.
+    If the style has axes, ticks and frame are kept, with vertical tick labels on the `first` panel of a row.
     """
     ax.set_aspect("equal", adjustable="box")
     if look.axes:
@@ -258,7 +255,7 @@ def plane(ax: Axes, look: Style, *, first: bool = True) -> None:
 
 
 def add_legend(on: Axes | Figure, look: Style, *, size: float = BODY - 1, **options: Any) -> Legend:
-    """A legend without a frame, in the colours of a style; `options` are those of matplotlib's `legend`."""
+    """Add a legend without a frame, in the colours of a style; `options` are passed to matplotlib's `legend`."""
     legend: Legend = on.legend(frameon=False, **options)
     for text in legend.get_texts():
         dress_text(text, look.foreground, size)
@@ -266,12 +263,12 @@ def add_legend(on: Axes | Figure, look: Style, *, size: float = BODY - 1, **opti
 
 
 def small_print(ax: Axes, text: str, look: Style) -> None:
-    """A remark above the right corner, where no data is."""
+    """Write a small remark above the right corner of the axes."""
     dress_text(ax.set_title(text, loc="right", pad=5), look.muted, BODY - 2.5)
 
 
 def colour_bar(ax: Axes, shown: ScalarMappable, label: str, look: Style) -> Axes:
-    """A slim bar beside `ax`, exactly as tall as it: a bar with a place of its own would not follow an equal aspect."""
+    """Add a slim colour bar next to `ax`, as tall as the axes even with an equal aspect."""
     beside: Axes = ax.inset_axes((1.04, 0.0, 0.04, 1.0))
     bar = ax.figure.colorbar(shown, cax=beside)
     bar.outline.set_visible(False)
@@ -283,11 +280,11 @@ def colour_bar(ax: Axes, shown: ScalarMappable, label: str, look: Style) -> Axes
 
 
 def footnote(figure: Figure, text: str, style: str | Style = "dark") -> None:
-    """Write small print below all that is on a figure, which becomes taller by its line.
+    """Add a footnote to a figure, which becomes taller by one line.
 
     Args:
-        figure: of this package.
-        text: such as where the numbers come from.
+        figure: a figure of this package.
+        text: the footnote, such as the source of the data.
         style: 'dark', 'light' or a `Style`.
 
     Example:
@@ -310,7 +307,7 @@ def footnote(figure: Figure, text: str, style: str | Style = "dark") -> None:
     engine.set(rect=(0.0, low, 1.0, 1.0 - low))
     for label in figure.texts:
         if label.get_text() and label.get_text() == figure.get_supxlabel():
-            # Which the layout would put at the very bottom.
+            # The layout would put it at the very bottom.
             figure.supxlabel(label.get_text(), y=low, size=label.get_fontsize(), color=label.get_color())
     for one in figure.texts:
         if one.get_text() != figure.get_supxlabel():
@@ -320,10 +317,10 @@ def footnote(figure: Figure, text: str, style: str | Style = "dark") -> None:
 
 
 def resize(figure: Figure, width: float) -> None:
-    """Make a figure so many inches wide, and as tall as its proportions ask. Text shrinks or grows by the root of that.
+    """Scale a figure to a width and keep its proportions. Text scales by the square root of the factor.
 
     Args:
-        figure: of this package, before `footnote`.
+        figure: a figure of this package, before `footnote`.
         width: in inches, 2 to 40.
 
     Example:
@@ -344,18 +341,18 @@ def resize(figure: Figure, width: float) -> None:
             size = axis.get_tick_params().get("labelsize", BODY)
             axis.set_tick_params(labelsize=size * np.sqrt(ratio))
         for drawn in ax.collections:
-            if isinstance(drawn, PathCollection):  # specks
+            if isinstance(drawn, PathCollection):  # points
                 drawn.set_sizes(drawn.get_sizes() * ratio**1.5)
     figure.set_size_inches(width, ratio * tall)
 
 
 def fit(axes: Sequence[Axes], width: float, *, lines: int = 0) -> None:
-    """Give a figure of a row of equal axes the size that boxes of so many inches and the texts around them need.
+    """Set the size of a figure with one row of equal axes to fit the axes and the text around them.
 
     Args:
-        axes: from left to right, all of the same limits, of an equal aspect; a colour bar stands beside the last.
-        width: of each box; less where it would be far taller than wide.
-        lines: of text of the figure, above and below the axes.
+        axes: from left to right, with the same limits and an equal aspect; the last has a colour bar.
+        width: width of each box in inches; it is reduced if the box would be much taller than wide.
+        lines: number of text lines of the figure above and below the axes.
     """
     figure = axes[0].figure
     assert isinstance(figure, Figure)
@@ -363,7 +360,7 @@ def fit(axes: Sequence[Axes], width: float, *, lines: int = 0) -> None:
     tall = (y_high - y_low) / (x_high - x_low)
     wide = width * min(1.0, _TALLEST / tall)
     figure.set_layout_engine("compressed", w_pad=0.06, h_pad=0.08)
-    for ax in axes:  # the layout makes no room for a title that is wider than its panel
+    for ax in axes:  # the layout does not make room for a title wider than its panel
         letters = round(wide * 72 / (0.65 * float(ax.title.get_fontsize())))
         ax.title.set_text(fill(ax.get_title(), max(letters, 4)))
         lines = max(lines, ax.get_title().count("\n") - 1)

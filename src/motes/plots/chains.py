@@ -1,13 +1,13 @@
-"""The film of a model of points: which times it stops at, and the clouds there.
+"""The animation of a model of points: its times, and the clouds of points at these times.
 
-Clouds are shown in the data's units. Where a schedule lets x_t grow, alpha_t^2 + sigma_t^2 > 1, what is drawn is
+Clouds are shown in the data's units. If the schedule lets x_t grow, alpha_t^2 + sigma_t^2 > 1, the figures show
 x_t / sqrt(alpha_t^2 + sigma_t^2), which keeps one scale from data to noise.
 
-Distance of a time = sliced W2 of the cloud that is shown there to the data, in standard deviations of the data.
+Distance of a time = sliced W2 between the cloud shown at that time and the data, in standard deviations of the data.
 
-Equal steps of t, or of the noise level, would show the same cloud again and again. Panels are equal steps of the
-distance apart, as near as round numbers come; so are the frames of the film, together with the angle
-arctan(sigma_t / alpha_t), by which the single points move where their distribution no longer changes.
+With equal steps of t, or of the noise level, many clouds would look the same. So panels are about equal steps of the
+distance apart, at round times. Frames of the animation are equal steps of a mean of the distance and the angle
+arctan(sigma_t / alpha_t); the angle still changes when points move but their distribution no longer does.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from motes.rasters import Limits, View, limits_of
 Array = NDArray[np.float64]
 
 PANELS = 10
-FRAMES = 101  # of the film in each direction
-MEASURED = 1000  # points whose distance is taken
-TIMES = 200  # steps between 1 and 0 at which it is, where a schedule has none of its own
+FRAMES = 101  # frames of the animation in each direction
+MEASURED = 1000  # points from which the distance is computed
+TIMES = 200  # time steps between 1 and 0 for the distance, if the schedule has no steps
 DIRECTIONS = 8
-NEAR = 1 / 3  # of the step between two panels, by which a rounder time may lie off
+NEAR = 1 / 3  # maximum shift of a panel to a rounder time, in steps between panels
 
 
 class ModelView:
-    """How a model's points are shown at some places of a grid, its own or another, which runs from noise to data.
+    """A model's points at some places of a time grid, the model's own or another, from noise to data.
 
     Attributes:
-        shown: places of the two columns that are drawn, the first ones that are not constant.
-        columns: their names; None for points of the plane.
+        shown: indices of the two columns that are drawn, the first ones that are not constant.
+        columns: names of these columns; None for points of the plane.
         grid: times (N+1,).
-        places: the places.
-        times: t of each, falling.
-        note: small print that says what was divided, where anything was.
-        steps: T of a discrete schedule, where each of them is the time of a step; otherwise None.
-        zoom: what x_t is divided by at each.
-        angles: arctan(sigma_t / alpha_t) of each.
+        places: indices into the grid.
+        times: t at each place, falling.
+        note: footnote on the scaling of x_t, if it is scaled.
+        steps: T of a discrete schedule, if every time is the time of a step; otherwise None.
+        zoom: divisor of x_t at each place.
+        angles: arctan(sigma_t / alpha_t) at each place.
 
     Example:
         >>> from motes.plots import ModelView
@@ -59,12 +59,12 @@ class ModelView:
         self.grid = model.grid if grid is None else grid
         varies = model.standardiser.varies
         self.shown = np.argsort(~varies, kind="stable")[:2]
-        # The plane needs no names; columns of a table have their own units, so their axes are scaled on their own.
+        # Points of the plane need no names; named columns have their own units, so their axes are scaled separately.
         plane = model.columns == default_columns(2) and varies.all()
         self.columns = None if plane else (model.columns[self.shown[0]], model.columns[self.shown[1]])
         self.places = list(places)
         self.times = self.grid[self.places].astype(float)
-        # T, where every time is that of a step.
+        # T, if every time is the time of a step.
         steps = model.recipe.steps
         on_steps = steps is not None and np.allclose(self.times * steps, (self.times * steps).round(), atol=1e-4)
         self.steps = steps if on_steps else None
@@ -77,7 +77,7 @@ class ModelView:
         self.note = "" if np.allclose(self.zoom, 1, atol=1e-4) else "shown: xₜ / √(αₜ² + σₜ²)"
 
     def drawn(self, limits: Limits) -> View:
-        """As figures take it, in a box.
+        """Return the `View` for figures with these axis limits.
 
         Example:
             >>> from motes.plots import ModelView
@@ -87,7 +87,7 @@ class ModelView:
         return View(limits, self.steps, self.columns, self.note)
 
     def forward(self, x: Array, *, seed: int) -> Array:
-        """Clouds of q(x_t | x_0) for the points `x` (n, d): (len(places), n, 2). A point keeps its noise throughout.
+        """Return clouds of q(x_t | x_0) for the points `x` (n, d): (len(places), n, 2). Each point keeps its noise.
 
         Example:
             >>> from motes.plots import ModelView
@@ -99,7 +99,7 @@ class ModelView:
         return self.model.standardiser.inverse((self._alpha * z + self._sigma * eps) / self.zoom)[..., self.shown]
 
     def reverse(self, n: int, *, seed: int, denoiser: Denoiser | None = None) -> Array:
-        """Clouds of a reverse chain of `n` points, (len(places), n, 2); by another denoiser if one is given.
+        """Return clouds of a reverse chain of `n` points, (len(places), n, 2), with another denoiser if given.
 
         Example:
             >>> from motes.plots import ModelView
@@ -116,10 +116,10 @@ class Film:
     """The forward process and the reverse chain at the same times, from noise to data, on the same axes.
 
     Attributes:
-        view: of those times.
+        view: the model at these times.
         forward, reverse: the clouds (m, n, 2).
-        limits: of the axes.
-        panels: which of the times a row of panels shows, from noise to data.
+        limits: limits of the axes.
+        panels: indices of the times for a row of panels, from noise to data.
     """
 
     view: ModelView
@@ -130,7 +130,7 @@ class Film:
 
 
 def shoot(model: PointModel, x: Array, *, n: int = 10_000, seed: int = 0) -> Film:
-    """The film of a model with up to `n` of the points `x`: 101 frames in each direction, fewer of fewer steps."""
+    """Compute the animation of a model with up to `n` of the points `x`: up to 101 frames in each direction."""
     distances = Distances.of(model, x)
     panels = distances.panels(PANELS)
     grid = distances.film(model.grid)
@@ -145,9 +145,9 @@ def shoot(model: PointModel, x: Array, *, n: int = 10_000, seed: int = 0) -> Fil
 
 
 def film_grid(model: PointModel, x: Array) -> NDArray[np.float32]:
-    """The times of the model's sampler and of the panels, and between them as many as a film needs.
+    """Return the times of the model's sampler and of the panels, and further times in between for a smooth animation.
 
-    A sampler that goes by the steps of a discrete schedule keeps its own: the film is to show those.
+    For a sampler with the steps of a discrete schedule, the times are these steps.
 
     Example:
         >>> from motes.plots import film_grid
@@ -160,13 +160,13 @@ def film_grid(model: PointModel, x: Array) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Distances:
-    """How far what is shown is from the data.
+    """Distances between the clouds as shown and the data.
 
     Attributes:
         times: falling from 1 to 0, (m,).
         values: distances, falling to 0, (m,).
         angles: arctan(sigma_t / alpha_t), (m,).
-        steps: T of a discrete schedule, where the sampler's times are those of its steps; otherwise None.
+        steps: T of a discrete schedule, if the sampler's times are its steps; otherwise None.
     """
 
     times: Array
@@ -176,7 +176,7 @@ class Distances:
 
     @classmethod
     def of(cls, model: PointModel, x: Array) -> Distances:
-        """For the points `x` (n, d)."""
+        """Compute the distances for the points `x` (n, d)."""
         view = ModelView(model, range(len(model.grid)))
         steps = view.steps
         if steps is None:
@@ -187,11 +187,11 @@ class Distances:
         directions = np.stack([np.cos(angles), np.sin(angles)]) / np.where(spread > 0, spread, 1.0)[:, None]
         projected = np.sort(clouds @ directions, axis=1)
         found = np.sqrt(((projected - projected[-1]) ** 2).mean(axis=(1, 2)))
-        # By chance a cloud may come nearer again; a distance that falls can be divided.
+        # By chance a distance may rise towards the data; the maximum makes it monotone.
         return cls(view.times, np.maximum.accumulate(found[::-1])[::-1], view.angles, steps)
 
     def panels(self, count: int) -> list[float]:
-        """Up to `count` times from 1 to 0, equal steps of the distance apart, but for roundness."""
+        """Return up to `count` round times from 1 to 0, about equal steps of the distance apart."""
         every = np.linspace(self.values[0], 0, count)
         off = NEAR * self.values[0] / (count - 1)
         chosen = {1.0, 0.0}
@@ -201,13 +201,13 @@ class Distances:
         return sorted(chosen, reverse=True)
 
     def film(self, grid: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The times of a film for a sampler's `grid`; see `film_grid`."""
+        """Return the times of an animation for a sampler's `grid`; see `film_grid`."""
         if self.steps is not None:
             return grid
         return self.between(np.union1d(grid, np.array(self.panels(PANELS), np.float32))[::-1], FRAMES)
 
     def between(self, times: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-        """`times`, falling from 1 to 0, and others between them: `count` in all, about equal steps of motion apart."""
+        """Add times between `times`, which fall from 1 to 0: `count` in all, about equal steps of motion apart."""
         motion = 0.5 * (self.values / self.values[0] + self.angles / self.angles[0])
         known = np.interp(times[::-1], self.times[::-1], motion[::-1])[::-1]
         gaps, parts = -np.diff(known), np.ones(len(times) - 1, int)
@@ -223,7 +223,7 @@ class Distances:
         return float(np.interp(value, self.values[::-1], self.times[::-1]))
 
     def _roundest(self, low: float, middle: float, high: float) -> float:
-        """The time with the fewest digits from `low` to `high`; of a schedule of steps one of its own."""
+        """Return the time with the fewest digits from `low` to `high`; for a schedule with steps, one of its steps."""
         units = [base * 10.0**power for power in (3, 2, 1, 0, -1, -2, -3) for base in (5, 2, 1)]
         scale = self.steps or 1
         own = None if self.steps is None else self.times
@@ -239,7 +239,7 @@ class Distances:
 
 
 def evenly(n: int, wanted: int) -> list[int]:
-    """At most `wanted` of the numbers 0 ... n-1, evenly spread, both ends among them.
+    """Return at most `wanted` of the numbers 0 ... n-1, evenly spread and including both ends.
 
     Example:
         >>> from motes.plots import evenly

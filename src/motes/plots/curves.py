@@ -1,4 +1,4 @@
-"""Curves and bars: the loss along training, a schedule along time, and what a diagnosis found."""
+"""Curves and bars: the training loss, a schedule, and the figures of a diagnosis."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from motes.plots.tables import short
 from motes.rasters import INTERVAL, Curve, as_curves
 
 DASHES = (0, (5, 3))
-# Where the legend is: above the axes.
+# Position of the legend: above the axes.
 ABOVE: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "ncols": 4, "borderaxespad": 0.2}
-_WINDOWS = 400  # of the values behind a running mean, at most
+_WINDOWS = 400  # maximum number of values drawn behind a running mean
 
 
 def loss_curve(
@@ -34,19 +34,19 @@ def loss_curve(
     ax: Axes | None = None,
     style: str | canvas.Style = "dark",
 ) -> Axes:
-    """Draw the running mean of the loss against the training step, the single values faintly behind it.
+    """Draw the running mean of the loss against the training step, with single values faintly behind it.
 
-    Of more than 400 values the means of 400 windows are behind it, for single ones would be a block. The loss axis is
-    logarithmic where the running mean spans more than a factor of 8.
+    If there are more than 400 values, means over 400 windows are drawn behind it instead. The loss axis is logarithmic
+    if the running mean spans more than a factor of 8.
 
     Args:
         steps: training steps, shape (n,), rising.
-        loss: the loss at each of them, shape (n,), in whatever unit the loss has.
-        best: what no model can beat.
-        best_label: what that is called.
-        held_out: steps and the loss of validation rows at these, (2, k).
-        window: how many values the running mean takes, each with those before it; by default n/250, at least 1.
-        ax: axes to draw on; they are returned. Without them a new figure is made.
+        loss: the loss at each step, shape (n,), in any unit.
+        best: the theoretical minimum of the loss.
+        best_label: name of the minimum.
+        held_out: steps, and the loss on validation rows at these steps, (2, k).
+        window: number of values in the running mean, ending at each step; by default n/250, at least 1.
+        ax: axes to draw on; they are returned. By default, a new figure is created.
         style: 'dark', 'light' or a `Style`.
 
     Example:
@@ -57,7 +57,7 @@ def loss_curve(
     look = canvas.as_style(style)
     at, values = as_curves({"steps": steps, "loss": loss})
     if (np.diff(at) < 0).any():
-        raise ValueError("steps go back somewhere; expected them rising. Draw one run at a time, in its own order.")
+        raise ValueError("steps decrease somewhere; expected rising steps. Draw one run at a time, in its own order.")
     window = max(1, len(values) // 250) if window is None else window
     if window < 1:
         raise ValueError(f"window is {window}; expected at least 1, the number of values in the running mean.")
@@ -70,7 +70,7 @@ def loss_curve(
     if window > 1:
         last, behind = _windows(at, values)
         ax.plot(last, behind, color=look.muted, alpha=0.5, linewidth=0.7, zorder=1)
-    shown = slice(window // 8, None)  # a mean of a handful of values would open the curve with a scribble
+    shown = slice(window // 8, None)  # the first means of few values are noisy
     ax.plot(at[shown], mean[shown], color=look.foreground, linewidth=1.8, zorder=3, label="training rows")
     if best is not None:
         named, level = f"{best_label} {best:.3g}", [best, best]
@@ -98,12 +98,12 @@ def schedule_curves(
     ax: Axes | None = None,
     style: str | canvas.Style = "dark",
 ) -> Axes:
-    """Draw alpha_t and sigma_t on the left axis and log-SNR, in nats, on the right one, against t.
+    """Draw alpha_t and sigma_t on the left axis and the log-SNR, in nats, on the right axis, against t.
 
     Args:
         t: times, shape (n,), 0 (data) to 1 (noise).
         alpha, sigma: x_t = alpha_t x_0 + sigma_t eps, each of shape (n,) and not negative.
-        ax: axes to draw on; they are returned, and get a twin for the log-SNR. Without them a new figure is made.
+        ax: axes to draw on; they are returned, with a twin for the log-SNR. By default, a new figure is created.
         style: 'dark', 'light' or a `Style`.
 
     Example:
@@ -120,7 +120,7 @@ def schedule_curves(
         raise ValueError("alpha or sigma is negative somewhere; expected scales of 0 or more.")
     with np.errstate(divide="ignore", invalid="ignore"):
         log_snr = 2 * (np.log(signal) - np.log(noise))
-    log_snr[~np.isfinite(log_snr)] = np.nan  # at the ends, where there is no noise or no signal, it has no value
+    log_snr[~np.isfinite(log_snr)] = np.nan  # undefined at the ends, without noise or without signal
     if ax is None:
         ax = canvas.new_axes(canvas.new_figure(6.4, 3.8, look), 1, 1, 1)
     right = ax.twinx()
@@ -135,7 +135,7 @@ def schedule_curves(
     ]
     canvas.dress(ax, look, size=canvas.BODY)
     canvas.dress(right, look, size=canvas.BODY)
-    right.patch.set_visible(False)  # or it would hide the axes below it
+    right.patch.set_visible(False)  # otherwise it would hide the axes below it
     right.spines["right"].set(visible=True, color=look.muted, linewidth=0.7)
     ax.set(xlabel=r"$t$  (0 data, 1 noise)", ylabel="scale of signal and noise", ylim=(0, None))
     right.set_ylim(_middle(log_snr))
@@ -146,7 +146,7 @@ def schedule_curves(
 
 
 def _middle(values: Curve) -> tuple[float, float]:
-    """An axis for all but the last bits of a curve that goes to infinity at its ends."""
+    """Return axis limits for a curve that diverges at its ends, without the extreme ends."""
     known = values[~np.isnan(values)]
     low, high = np.quantile(known, [0.01, 0.99]) if len(known) else (0.0, 1.0)
     spread = max(float(high - low), 1.0)
@@ -154,18 +154,18 @@ def _middle(values: Curve) -> tuple[float, float]:
 
 
 def _windows(at: Curve, values: Curve) -> tuple[Curve, Curve]:
-    """The last step of each of at most 400 windows, and the mean of the values in it."""
+    """Return the last step of each of at most 400 windows, and the mean of the values in it."""
     edges = np.unique(np.linspace(0, len(at), min(_WINDOWS, len(at)) + 1).round().astype(np.int64))
     return at[edges[1:] - 1], np.add.reduceat(values, edges[:-1]) / np.diff(edges)
 
 
 def _steps(at: Curve, window: int) -> str:
-    """How many steps a window of values covers."""
+    """Return the number of steps that a window of values covers, as text."""
     return f"{round(window * float(at[-1] - at[0]) / max(len(at) - 1, 1)):,}"
 
 
 def _running_mean(values: Curve, window: int) -> Curve:
-    """The mean of each value and the window - 1 before it, of fewer at the start; shape (n,)."""
+    """Return the mean of each value and the window - 1 values before it (fewer at the start), (n,)."""
     total = np.concatenate([[0.0], np.cumsum(values)])
     end = np.arange(1, len(values) + 1)
     start = np.maximum(0, end - window)
@@ -173,7 +173,7 @@ def _running_mean(values: Curve, window: int) -> Curve:
 
 
 def loss_axis(ax: Axes, shown: Curve, values: Curve) -> None:
-    """Choose the scale, and let the mean fill the height: single values may leave the picture."""
+    """Choose scale and limits of the loss axis so that the mean fills the height; single values may be cut off."""
     low, high = float(shown.min()), float(shown.max())
     if low > 0 and high / low > 8:
         ax.set_yscale("log")
@@ -189,7 +189,7 @@ def loss_axis(ax: Axes, shown: Curve, values: Curve) -> None:
 
 # --- excess loss ------------------------------------------------------------------------------------------------------
 
-_DEEPEST = 1e-5  # of the highest loss: an excess of less is off the axis
+_DEEPEST = 1e-5  # smallest excess on the axis, relative to the highest loss
 
 
 def excess_curve(
@@ -203,26 +203,26 @@ def excess_curve(
     ax: Axes | None = None,
     style: str | canvas.Style = "dark",
 ) -> Axes:
-    """Draw the loss and the least that it can be against the noise level; what is between them is the excess.
+    """Draw the loss and its theoretical minimum against the noise level; the gap between them is the excess.
 
-    The loss axis is logarithmic where the curves span more than a factor of 8. Where the loss lies below `least`, as
-    that of a network that memorised its rows may, the gap is grey and no excess. The excess of a good network is too
-    thin a gap to be seen; given on its own it is a third curve.
+    The loss axis is logarithmic if the curves span more than a factor of 8. Where the loss is below `least`, as for a
+    network that memorised its rows, the gap is grey and not an excess. For a good network the gap is too thin to see;
+    pass `excess` to draw it as a third curve.
 
     Args:
         noise: noise levels sigma_t/alpha_t, shape (m,), above 0, in any order.
-        loss: the loss at each of them, shape (m,).
-        least: what no model can beat, shape (m,).
-        excess: measured on its own, on the same rows and noise, shape (m,); where it is not above 0 it is not drawn.
-        error: standard errors, shape (m,), of `excess` if that is given, otherwise of the loss; drawn as a band, the
+        loss: the loss at each noise level, shape (m,).
+        least: the theoretical minimum of the loss, shape (m,).
+        excess: the excess, measured on the same rows and noise, shape (m,); values of 0 or less are not drawn.
+        error: standard errors, shape (m,), of `excess` if it is given, otherwise of the loss; drawn as a band, the
             95 % interval.
-        label: what `least` is, for example 'a bound for memorising'.
-        ax: axes to draw on; they are returned. Without them a new figure is made.
+        label: name of `least`, for example 'a bound for memorising'.
+        ax: axes to draw on; they are returned. By default, a new figure is created.
         style: 'dark', 'light' or a `Style`.
 
     Raises:
-        ValueError: shapes other than these, fewer than 2 noise levels, numbers that are not finite, a noise level of 0,
-            a negative error.
+        ValueError: for other shapes, fewer than 2 noise levels, numbers that are not finite, a noise level of 0 or a
+            negative error.
 
     Example:
         >>> from motes.plots import excess_curve
@@ -239,7 +239,7 @@ def excess_curve(
     if not 0 < at[0] < at[-1]:
         raise ValueError(
             f"noise runs from {at[0]:g} to {at[-1]:g}; expected at least 2 levels sigma_t/alpha_t above 0, for a "
-            "logarithmic axis. Leave out t = 0."
+            "logarithmic axis. Omit t = 0."
         )
     own = more.pop(0) if excess is not None else None
     spread = INTERVAL * more[0] if more else np.zeros_like(at)
@@ -254,7 +254,7 @@ def excess_curve(
     ax.fill_between(at, bound, values, where=values >= bound, color=look.accent, label=named, **gap)
     ax.fill_between(at, bound, values, where=values <= bound, color=look.muted, **gap)
     shown = np.concatenate([values, bound])
-    middle, colour = values, look.foreground  # of the band
+    middle, colour = values, look.foreground  # centre and colour of the band
     if own is not None:
         middle, colour = np.where(own > 0, own, np.nan), look.accent
         ax.plot(at, middle, color=look.accent, linewidth=2.0, zorder=4, label="excess")
@@ -284,9 +284,9 @@ def _noise_axis(ax: Axes, at: Curve) -> None:
 
 # --- bars and ranks of a diagnosis ------------------------------------------------------------------------------------
 
-REAL_DRAWS = "two real draws"  # the name of a bar
-_BAR = 0.58  # height of a bar, where a row is 1 high
-_TEXT = 0.45  # of the axis, behind the longest bar, for what is written there
+REAL_DRAWS = "two real draws"  # name of a bar
+_BAR = 0.58  # height of a bar, in rows
+_TEXT = 0.45  # room for text after the longest bar, as a share of the axis
 
 
 def error_split(
@@ -297,20 +297,20 @@ def error_split(
     ax: Axes | None = None,
     style: str | canvas.Style = "dark",
 ) -> Axes:
-    """Draw from top to bottom how a distance comes about: two real draws, each part on top of it, and the total.
+    """Draw a waterfall chart of a distance: two real draws, the contribution of each part, and the total.
 
-    Each bar starts where the one above it ended, so that the last part ends at the total; one that takes away, as
-    chance can make it, is hollow and points to the left. Behind each bar stand its value and its share of the total.
+    Each bar starts where the bar above it ends, so that the last part ends at the total. A negative part, which can
+    occur by chance, is hollow and points to the left. Each bar is labelled with its value and its share of the total.
 
     Args:
-        parts: squared sliced W2 of each cause, in variances of the data, in the order in which they are drawn.
-        reference_value: the squared sliced W2 that two samples of the data have between them.
+        parts: squared sliced W2 of each cause, in variances of the data, in drawing order.
+        reference_value: the squared sliced W2 between two samples of the data.
         error: standard errors by the name of a part, 'two real draws' or 'total'; whiskers show the 95 % interval.
-        ax: axes to draw on; they are returned. Without them a new figure is made.
+        ax: axes to draw on; they are returned. By default, a new figure is created.
         style: 'dark', 'light' or a `Style`.
 
     Raises:
-        ValueError: no parts, numbers that are not finite, an error of no bar.
+        ValueError: without parts, for numbers that are not finite, or for an error of an unknown bar.
 
     Example:
         >>> from motes.plots import error_split
@@ -321,7 +321,9 @@ def error_split(
     look = canvas.as_style(style)
     bars = {REAL_DRAWS: reference_value, **parts, "total": reference_value + sum(parts.values())}
     if len(bars) != len(parts) + 2 or not parts:
-        raise ValueError(f"got parts {', '.join(parts)}; expected some, of other names than those of both other bars.")
+        raise ValueError(
+            f"got parts {', '.join(parts)}; expected at least one, with names other than '{REAL_DRAWS}' and 'total'."
+        )
     for name, value in bars.items():
         if not np.isfinite(value):
             raise ValueError(f"{name} is {value}; expected a finite squared sliced W2.")
@@ -339,7 +341,7 @@ def error_split(
     for bar, value, colour in zip(drawn, values, colours, strict=True):
         if value < 0:
             bar.set(facecolor=look.background, edgecolor=colour, hatch="/////")
-    rim = [withStroke(linewidth=3.2, foreground=look.background)]  # which keeps a whisker visible on its bar
+    rim = [withStroke(linewidth=3.2, foreground=look.background)]  # keeps a whisker visible on its bar
     for row, name in enumerate(bars):
         if name in errors:
             whisker: dict[str, Any] = {"color": look.foreground, "linewidth": 1.2, "capsize": 2.5, "zorder": 4}
@@ -350,7 +352,7 @@ def error_split(
         text = _signed(value, ".3g") + share
         written = ax.annotate(text, (tip, row), xytext=(7, 0), textcoords="offset points", va="center")
         canvas.dress_text(written, look.foreground, canvas.BODY)
-    # Each bar starts where the one above it ended.
+    # Connect the end of each bar with the start of the next.
     rows = np.arange(len(parts) + 1)
     edges = np.stack([rows + _BAR / 2, rows + 1 - _BAR / 2])
     ax.plot(np.tile(ends[:-1], (2, 1)), edges, color=look.muted, linewidth=0.7, zorder=1)
@@ -371,34 +373,35 @@ def error_split(
 
 
 def _signed(value: float, spec: str) -> str:
-    """A number with a true minus, and no minus before a zero."""
+    """Format a number with a true minus sign, and zero without sign."""
     text = f"{value:{spec}}"
     return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
 
 
 # --- ranks of true parameters -----------------------------------------------------------------------------------------
 
-_BAND = 1.3581  # the distance of Kolmogorov's test at the level 0.05, times the root of n
-_STROKES = ("-", "--", ":")  # where the colours are used up
-_NAMES, _HEAD, _LINE = 3, 0.04, 0.065  # names in a line of the legend; what it and each line take of the height
+_BAND = 1.3581  # critical value of Kolmogorov's test at the level 0.05, times the root of n
+_STROKES = ("-", "--", ":")  # line styles when the colours are used up
+_NAMES, _HEAD, _LINE = 3, 0.04, 0.065  # names per line of the legend; its share of the height, and that of a line
 
 
 def rank_curves(
     ranks: Mapping[str, ArrayLike], draws: int, *, ax: Axes | None = None, style: str | canvas.Style = "light"
 ) -> Axes:
-    """Draw the empirical CDF of ranks minus the uniform one: 0 everywhere where the draws are calibrated.
+    """Draw the empirical CDF of ranks minus the uniform CDF; it is 0 everywhere if the draws are calibrated.
 
-    The band holds a whole curve of uniform ranks in 95 of 100 cases. A curve that is above 0 first and below it later
-    belongs to draws that are too narrow, the other way round to draws that are too wide; on one side alone to a shift.
+    The band contains the whole curve of uniform ranks in 95 of 100 cases. If a curve is first above and then below 0,
+    the draws are too narrow; if it is first below and then above, they are too wide; if it stays on one side, they are
+    shifted.
 
     Args:
         ranks: name -> ranks (m,), whole numbers from 0 to `draws`.
-        draws: how many each rank is among.
-        ax: axes to draw on; they are returned. Without them a new figure is made.
+        draws: number of draws for each rank.
+        ax: axes to draw on; they are returned. By default, a new figure is created.
         style: 'dark', 'light' or a `Style`.
 
     Raises:
-        ValueError: no ranks, or ranks out of range.
+        ValueError: without ranks, or if ranks are out of range.
 
     Example:
         >>> from motes.plots import rank_curves
@@ -412,7 +415,7 @@ def rank_curves(
         if values.ndim != 1 or not len(values) or values.min() < 0 or values.max() > draws:
             raise ValueError(f"the ranks of '{name}' are not (m,) numbers from 0 to {draws}, m at least 1.")
     if not found:
-        raise ValueError("got no ranks; expected those of one column at least.")
+        raise ValueError("got no ranks; expected the ranks of at least one column.")
     ax = canvas.new_axes(canvas.new_figure(5.2, 3.4, look), 1, 1, 1) if ax is None else ax
     place = np.arange(draws + 2) / (draws + 1)
     least = min(len(values) for values in found.values())
@@ -433,9 +436,9 @@ def rank_curves(
     return ax
 
 
-# --- what a model of a table knows of each column ---------------------------------------------------------------------
+# --- how well a model of a table predicts each column -----------------------------------------------------------------
 
-COLUMNS = 24  # that are shown, at most
+COLUMNS = 24  # maximum number of columns
 
 
 def column_gains(
@@ -447,18 +450,18 @@ def column_gains(
     title: str | None = None,
     style: str | canvas.Style = "light",
 ) -> Figure:
-    """Bars: how many nats a row likelier a model makes each column than the column's own distribution does.
+    """Draw the gain in log-likelihood of each column over the column's own distribution, in nats per row, as bars.
 
     Args:
-        names: of d columns; the 24 of the largest gains are shown.
-        gain: log p given the columns before it, minus log p of the column alone, (d,), means over unseen rows.
+        names: names of d columns; the 24 columns with the largest gains are shown.
+        gain: log p given the columns before it, minus log p of the column alone, (d,), means over held-out rows.
         error: standard errors, (d,).
-        mixture: the same gain of a simpler model, (d,), drawn as a tick on each bar.
-        title: drawn above.
+        mixture: the same gain for a simpler model, (d,), drawn as a tick on each bar.
+        title: title of the figure.
         style: 'dark', 'light' or a `Style`.
 
     Raises:
-        ValueError: other shapes.
+        ValueError: for other shapes.
 
     Example:
         >>> from motes.plots import column_gains
@@ -471,7 +474,7 @@ def column_gains(
     simple = None if mixture is None else np.asarray(mixture, float)
     for what, one in (("gain", values), ("error", errors), ("mixture", simple)):
         if one is not None and one.shape != (len(names),):
-            raise ValueError(f"{what} has shape {one.shape}; expected ({len(names)},), one number a column.")
+            raise ValueError(f"{what} has shape {one.shape}; expected ({len(names)},), one number per column.")
     order = np.argsort(-values, kind="stable")[:COLUMNS]
     figure = canvas.new_figure(6.4, 0.27 * len(order) + 1.3, look)
     ax = canvas.new_axes(figure, 1, 1, 1)
@@ -488,7 +491,7 @@ def column_gains(
     ax.set_yticks(places, [short(names[k], 24) for k in order])
     ax.invert_yaxis()
     ax.margins(y=0.02)
-    ax.set_xlabel("nats a row that the columns before it say of it")
+    ax.set_xlabel("gain in log-likelihood from earlier columns, nats per row")
     canvas.dress(ax, look, size=9.5)
     heading = [title] if title else []
     if len(names) > COLUMNS:

@@ -1,7 +1,7 @@
-"""Fields on the plane: log-densities as maps of light, and scores.
+"""Plots of log-densities and score fields in the plane.
 
-Densities are bright where points are likely, in nats. Scores are arrows: a learned field, the exact one, and how they
-differ.
+Log-densities, in nats, are maps that are bright where points are likely. Scores are arrows: the learned field, the
+exact one, and their difference.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Field = NDArray[np.float64]
 
 # --- log-densities ----------------------------------------------------------------------------------------------------
 
-_FLOOR = 12.0  # nats below the maximum: a density of 6e-6 of the highest one
+_FLOOR = 12.0  # nats below the maximum: 6e-6 times the highest density
 
 
 def density_row(
@@ -33,19 +33,19 @@ def density_row(
     floor: float = _FLOOR,
     style: str | Style = "dark",
 ) -> Figure:
-    """Draw several log-densities on one grid and one scale, so that equal colours are equal densities.
+    """Draw several log-densities on one grid and one scale, so that equal colours mean equal densities.
 
-    A map goes from the background at `floor` nats below the maximum of all to the brightest colour at the maximum.
+    The scale goes from the background at `floor` nats below the maximum of all maps to the brightest colour.
 
     Args:
         grid: coordinates x and y, shapes (nx,) and (ny,), rising; they share a unit, so the aspect is equal.
-        maps: log-densities in nats, shape (m, nx, ny); -inf, where the density is 0, is drawn as background.
-        titles: what each of them is.
-        floor: nats below the maximum of them all, above 0.
+        maps: log-densities in nats, shape (m, nx, ny); -inf (density 0) is drawn as background.
+        titles: title of each map.
+        floor: nats below the maximum of all maps, above 0.
         style: 'dark', 'light' or a `Style`.
 
     Raises:
-        ValueError: shapes other than these, NaN or +inf, a density that is 0 everywhere.
+        ValueError: for other shapes, NaN or +inf, or a density that is 0 everywhere.
 
     Example:
         >>> from motes.plots import density_row
@@ -72,7 +72,7 @@ def density_row(
     figure = new_figure(5.0, 5.0, look)
     axes = [new_axes(figure, 1, len(fields), i) for i in range(1, 1 + len(fields))]
     for ax, field, title in zip(axes, fields, titles, strict=True):
-        # A colour for -inf as well, the background's: between grid points colours are mixed.
+        # -inf gets the background's colour, since colours are interpolated between grid points.
         shown = np.where(np.isfinite(field), field, top - floor)
         mesh = _shaded(ax, at_x, at_y, shown, look.density, (top - floor, top))
         dress(ax, look, size=9 + inches / 2)
@@ -85,7 +85,7 @@ def density_row(
 
 
 def _shaded(ax: Axes, x: Curve, y: Curve, values: Field, colours: Colormap, ends: tuple[float, float]) -> QuadMesh:
-    """A map of values (nx, ny), smooth between the points of the grid."""
+    """Draw a map of values (nx, ny), interpolated between the points of the grid."""
     low, high = ends
     return ax.pcolormesh(
         x, y, values.T, cmap=colours, vmin=low, vmax=high, shading="gouraud", rasterized=True, zorder=1
@@ -97,8 +97,8 @@ def _shaded(ax: Axes, x: Curve, y: Curve, values: Field, colours: Colormap, ends
 
 _ARROWS = 21  # along the longer side of a panel; the heat map shows every point of the grid
 _LONGEST = 1.5  # length of the longest arrow, in distances between arrows
-_WARM = 0.62  # of the density's colours: arrows must stand out from the brightest
-_LIKELY = 7.0  # nats below the highest density: where there is less, there are no arrows
+_WARM = 0.62  # share of the density's colours that are used, so that arrows stand out
+_LIKELY = 7.0  # no arrows below this many nats under the highest density
 _INCHES = 3.5  # width of a panel
 
 
@@ -113,22 +113,22 @@ def score_fields(
 ) -> Figure:
     """Draw a learned score field, the exact one and their difference side by side, on the same axes.
 
-    Scores vary over orders of magnitude, so an arrow is as long as the square root of what it stands for; the scale is
-    the same in all three panels, and the small print gives it. Behind the difference its length is a heat map, not
-    compressed: |learned - exact|, divided by the root mean square of |exact| over the grid, or where the density is
-    given, over that. Arrows and heat map are then where points are likely, for nobody needs the scores elsewhere.
+    Scores vary over orders of magnitude, so the length of an arrow is proportional to the square root of the score.
+    All panels share one scale, stated below them. Behind the difference, a heat map shows its length on a linear
+    scale: |learned - exact|, divided by the root mean square of |exact|, averaged over the grid, or over the density
+    if it is given. With a density, arrows and heat map are drawn only where points are likely.
 
     Args:
-        grid: coordinates x and y, shapes (nx,) and (ny,), rising, in one unit. A fine grid makes a fine heat map;
-            of its arrows only about 20 along the longer side are drawn.
-        learned, exact: scores, 1 / that unit, each of shape (nx, ny, 2).
-        log_p: the log-density of the points in nats, shape (nx, ny), drawn under both fields; None: it is unknown, and
-            arrows are everywhere.
-        heading: drawn above all, such as `time_heading` of the time of both fields.
+        grid: coordinates x and y, shapes (nx,) and (ny,), rising, in one unit. The heat map has the resolution of the
+            grid; about 20 arrows are drawn along the longer side.
+        learned, exact: scores, in 1 / that unit, each of shape (nx, ny, 2).
+        log_p: the log-density of the points in nats, shape (nx, ny), drawn under both fields. If it is None, arrows are
+            drawn everywhere.
+        heading: title of the figure, such as `time_heading` for the time of both fields.
         style: 'dark', 'light' or a `Style`.
 
     Raises:
-        ValueError: shapes other than these, numbers that are not finite, an exact score of 0 everywhere.
+        ValueError: for other shapes, numbers that are not finite, or an exact score of 0 everywhere.
 
     Example:
         >>> from motes.plots import score_fields
@@ -148,7 +148,9 @@ def score_fields(
     box = _cells(at_x), _cells(at_y)
     rms = float(np.sqrt(np.average((true**2).sum(axis=-1), weights=weight)))
     if rms == 0:
-        raise ValueError("exact is 0 everywhere; expected a score field, of which the difference can be a share.")
+        raise ValueError(
+            "exact is 0 everywhere; expected a score field that is not 0, to which the difference is relative."
+        )
     fields = (ours, true, ours - true)
     places = _places(at_x, at_y, likely, box)
     longest = max(float(np.linalg.norm(field[likely], axis=-1).max()) for field in (ours, true))
@@ -163,10 +165,10 @@ def score_fields(
         ax.set(xlim=box[0], ylim=box[1])
         plane(ax, look, first=ax is axes[0])
         ax.set_title(title, pad=6)
-    # Fading out over the last nat, for a sharp end would look like a shape in the data.
+    # Fade out over the last nat, since a sharp end would look like a shape in the data.
     seen = 1.0 if density is None else np.clip(density - density.max() + _LIKELY, 0.0, 1.0)
     share = seen * np.linalg.norm(fields[-1], axis=-1) / rms
-    top = max(float(share.max()), 1e-12)  # of two equal fields the map is empty, not missing
+    top = max(float(share.max()), 1e-12)  # for two equal fields, the map is empty, not missing
     heat = _heat(axes[-1], at_x, at_y, share, top, look)
     colour_bar(axes[-1], heat, "|difference| / rms of |exact|", look)
     small = f"arrows: length ∝ √|score|, one scale for all panels; the largest |score| is {longest:.3g}"
@@ -179,7 +181,7 @@ def score_fields(
 
 
 def _cells(axis: Curve) -> tuple[float, float]:
-    """The ends of an axis with half a step around them, for the arrows that stand there."""
+    """Return the ends of an axis with half a step beyond them, as room for arrows."""
     return float(axis[0] - (axis[1] - axis[0]) / 2), float(axis[-1] + (axis[-1] - axis[-2]) / 2)
 
 
@@ -191,42 +193,43 @@ def _as_scores(values: ArrayLike, shape: tuple[int, ...], name: str) -> Field:
 
 
 def time_heading(t: float, *, steps: int | None = None, noise: float | None = None) -> str:
-    """A time and a noise level as text.
+    """Format a time and a noise level.
 
     Args:
         t: 0 (data) to 1 (noise).
-        steps: T of a discrete schedule; it then reads t = k/T, k noising steps done.
+        steps: T of a discrete schedule; the time is then written as t = k/T after k noising steps.
         noise: sigma_t/alpha_t at that time.
 
     Raises:
-        ValueError: a time that is no step, or numbers below 0 or not finite.
+        ValueError: if the time is not a step, or for numbers below 0 or not finite.
 
     Example:
         >>> from motes.plots import time_heading
         >>> time_heading(0.04, steps=100)
         '$t$ = 4/100'
     """
-    text = f"$t$ {_said(t, 't')}" if steps is None else f"$t$ = {time_text(t, steps)}"
-    return text if noise is None else rf"{text},   $\sigma_t/\alpha_t$ {_said(noise, 'noise')}"
+    text = f"$t$ {_equals(t, 't')}" if steps is None else f"$t$ = {time_text(t, steps)}"
+    return text if noise is None else rf"{text},   $\sigma_t/\alpha_t$ {_equals(noise, 'noise')}"
 
 
-def _said(value: float, name: str) -> str:
-    """'= 0.37', or '≈ 0.3333' where four digits do not hold it: a title that rounded without a word would lie."""
+def _equals(value: float, name: str) -> str:
+    """Return '= 0.37', or '≈ 0.3333' if four digits are not exact."""
     if not np.isfinite(value) or value < 0:
         raise ValueError(f"{name} is {value}; expected a finite number of 0 or more.")
     text = f"{value:.4g}"
-    # As much as float32 can tell: 0.1 is 0.1, although its nearest float32 is not.
+    # Compare with the precision of float32: 0.1 counts as exact, although its nearest float32 differs.
     return f"{'=' if abs(float(text) - value) <= 1e-7 * abs(value) else '≈'} {text}"
 
 
 def _places(x: Curve, y: Curve, likely: NDArray[np.bool_], box: Limits) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where arrows stand, as numbers along x and along y: about evenly spread, one to a cell, as near to its middle as
-    points are likely.
+    """Return grid indices along x and y at which to draw arrows.
+
+    There is one arrow per cell, at the likely point that is closest to the cell's centre.
     """
     spacing = max(box[0][1] - box[0][0], box[1][1] - box[1][0]) / _ARROWS
     across, up = (_thinned(axis, spacing) for axis in (x, y))
     gaps = [np.abs(axis[:, None] - axis[middles]) for axis, middles in ((x, across), (y, up))]
-    a, b = (gap.argmin(axis=1) for gap in gaps)  # of each coordinate its cell
+    a, b = (gap.argmin(axis=1) for gap in gaps)  # the cell of each coordinate
     i, j = np.nonzero(likely)
     away = gaps[0].min(axis=1)[i] ** 2 + gaps[1].min(axis=1)[j] ** 2
     order = np.argsort(away, kind="stable")
@@ -243,7 +246,7 @@ def _arrows(
     box: Limits,
     look: Style,
 ) -> None:
-    """Arrows as long as the root of their |score|, `longest` being the same in every panel."""
+    """Draw arrows of lengths proportional to the root of |score|; `longest` is the same in every panel."""
     spacing = max(box[0][1] - box[0][0], box[1][1] - box[1][0]) / _ARROWS
     few = field[places]
     size = np.linalg.norm(few, axis=-1, keepdims=True)
@@ -256,15 +259,15 @@ def _arrows(
 
 
 def _thinned(axis: Curve, spacing: float) -> NDArray[np.int64]:
-    """The middles of the cells of arrows: every k-th coordinate, about `spacing` apart, as far from either end."""
+    """Return the centres of the arrows' cells: every k-th coordinate, about `spacing` apart, centred on the axis."""
     step = max(1, round(spacing / float(np.diff(axis).mean())))
     count = max(1, len(axis) // step)
     return (len(axis) - 1 - (count - 1) * step) // 2 + step * np.arange(count)
 
 
 def _heat(ax: Axes, x: Curve, y: Curve, values: Field, top: float, look: Style) -> QuadMesh:
-    """A map from the background's colour at 0 to a warm one at `top`."""
-    # Out to the rim of the outermost cells, where the panel ends.
+    """Draw a heat map from the background's colour at 0 to a warm one at `top`."""
+    # Extend it to the edges of the outermost cells, where the panel ends.
     (left, right), (low, high) = _cells(x), _cells(y)
     x, y = np.concatenate([[left], x, [right]]), np.concatenate([[low], y, [high]])
     warm = ListedColormap(look.density(np.linspace(0, _WARM, 256)), name="motes-warm")

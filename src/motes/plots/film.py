@@ -1,8 +1,7 @@
-"""The points dissolving into noise and coming back: frames with their captions, and the files that hold them.
+"""Animations of the forward and reverse processes: captioned frames, and GIF and MP4 files.
 
-A cloud is counted into pixels and lit from there, so a frame costs milliseconds, not the quarter of a second that a
-scatter plot takes. The box and the exposure are fixed for the whole film: what moves on the screen moved in the data. A
-file appears whole or not at all.
+Points are counted per pixel, so that a frame takes milliseconds instead of a quarter of a second for a scatter plot.
+Box and exposure are fixed for the whole animation: only the data moves. Files are written atomically.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ from motes import rasters
 from motes.plots.canvas import Style, as_style
 from motes.replacing import replacing
 
-_SHADES = 12  # of each colour: a GIF has 256 in all, and smooth letters need no more
-# Runs of (text, is a subscript); a subscript theta has no letter of its own in Unicode.
+_SHADES = 12  # shades of each colour: enough for smooth letters within a GIF's 256 colours
+# Runs of (text, is a subscript), since Unicode has no subscript theta.
 _SYMBOLS = {
     "forward": (("q", False), ("(x", False), ("t", True), (")", False)),
     "reverse": (("p", False), ("θ", True), ("(x", False), ("t", True), (")", False)),
@@ -33,12 +32,12 @@ _SYMBOLS = {
 
 
 def caption_height(size: int) -> int:
-    """Height in pixels of the foot of a frame of `size` pixels; the part above it divides by 4."""
+    """Return the height in pixels of the caption of a frame of `size` pixels; the part above it is divisible by 4."""
     return size - 4 * round(0.85 * size / 4)
 
 
 class Captions:
-    """Draws the foot of a frame. Every colour is a shade of two, so that a whole film fits one GIF palette."""
+    """Captions of frames, in shades of two colours, so that a whole animation fits one GIF palette."""
 
     def __init__(self, size: int, look: Style, note: str = ""):
         self.size, self.height, self.note = size, caption_height(size), note
@@ -46,7 +45,7 @@ class Captions:
         self.marks = _shades(look.background, look.accent)
 
     def draw(self, process: rasters.Process, t: float, text: str) -> NDArray[np.uint8]:
-        """The foot at time `t`, which reads `text`; shape (height, size, 3)."""
+        """Draw the caption at time `t`, written as `text`; shape (height, size, 3)."""
         white = Image.new("L", (self.size, self.height))
         amber = Image.new("L", (self.size, self.height))
         self._words(ImageDraw.Draw(white), process, text)
@@ -60,7 +59,7 @@ class Captions:
         maths, small = _font("DejaVuSerif-Italic", size), _font("DejaVuSerif-Italic", round(0.7 * size))
         x = 0.05 * size
         draw.text((x, base), process, font=body, fill=190, anchor="ls")
-        x += draw.textlength("forward  ", font=body)  # the wider of the two words, so that the symbol stands still
+        x += draw.textlength("forward  ", font=body)  # the wider of the two words, so that the symbol does not move
         for run, is_subscript in _SYMBOLS[process]:
             font = small if is_subscript else maths
             draw.text((x, base + (0.011 * size if is_subscript else 0)), run, font=font, fill=255, anchor="ls")
@@ -80,7 +79,7 @@ class Captions:
         ImageDraw.Draw(amber).line([(left, y), (at, y)], fill=255, width=thick)
         radius = size / 110
         side = 2 * round(radius + 2)
-        # Drawn four times as large and shrunk: Pillow's ellipse has no smooth edge of its own.
+        # Drawn four times as large and shrunk, since Pillow's ellipse is not anti-aliased.
         dot = Image.new("L", (4 * side, 4 * side))
         x, half = 2 * side + 4 * (at - round(at)), 4 * radius
         ImageDraw.Draw(dot).ellipse([x - half, 2 * side - half, x + half, 2 * side + half], fill=255)
@@ -93,7 +92,7 @@ def _levels(mask: Image.Image) -> NDArray[np.uint8]:
 
 
 def _shades(background: str, colour: str) -> NDArray[np.uint8]:
-    """From one colour to another, shape (shades, 3)."""
+    """Return shades from one colour to another, shape (shades, 3)."""
     share = np.linspace(0, 1, _SHADES)[:, None]
     mixed = (1 - share) * np.array(to_rgb(background)) + share * np.array(to_rgb(colour))
     return (255 * mixed + 0.5).astype(np.uint8)
@@ -101,7 +100,7 @@ def _shades(background: str, colour: str) -> NDArray[np.uint8]:
 
 @cache
 def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
-    """A font that matplotlib ships, so that a film looks the same on every machine; `size` is that of the frame."""
+    """Load a font that ships with matplotlib, for the same look on every machine; `size` is the size of the frame."""
     path = Path(mpl.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf"
     return ImageFont.truetype(str(path), round(0.048 * size))
 
@@ -110,11 +109,11 @@ def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
 
 Frame = NDArray[np.uint8]
 
-_COLOURS = 256  # of a GIF
+_COLOURS = 256  # colours of a GIF
 
 
 def save_animation(frames: Iterable[Frame], path: str | os.PathLike[str], *, fps: float = 20) -> None:
-    """Write frames to `path`; its suffix, .gif or .mp4, says how. See `save_gif` and `save_mp4`.
+    """Write frames to a .gif or .mp4 file; see `save_gif` and `save_mp4`.
 
     Example:
         >>> from pathlib import Path
@@ -132,17 +131,17 @@ def save_animation(frames: Iterable[Frame], path: str | os.PathLike[str], *, fps
 
 
 def save_gif(frames: Iterable[Frame], path: str | os.PathLike[str], *, fps: float = 20) -> None:
-    """Write frames as a GIF that loops for ever, in one palette for all of them, so that no colour flickers.
+    """Write frames as a looping GIF with one palette for all frames, so that colours do not flicker.
 
-    A run of equal frames is stored once and shown for as long as all of them: the file then holds fewer frames than
-    came, and its durations add up to their number over `fps`. GIF counts in hundredths of a second; where 1/fps is no
-    whole number of them, durations differ by one so that the sum stays true.
+    A run of equal frames is stored as one longer frame, so the file can contain fewer frames; the total duration stays
+    the number of frames over `fps`. GIF durations are in hundredths of a second; if 1/fps is not a multiple of that,
+    durations differ by one hundredth to keep the total correct.
 
     Args:
-        frames: uint8 arrays of shape (height, width, 3), all of one shape. Frames of up to 256 colours in all, as
-            `motes.plots.frames` makes them, are stored exactly.
-        path: the file to write; it is replaced at once when all is written.
-        fps: frames a second, above 0 and up to 50; viewers slow down faster GIFs.
+        frames: uint8 arrays of shape (height, width, 3), all of one shape. Frames with up to 256 colours in total, such
+            as those from `motes.plots.frames`, are stored exactly.
+        path: the file, replaced atomically once everything is written.
+        fps: frames per second, above 0 and up to 50; viewers slow down faster GIFs.
 
     Example:
         >>> from pathlib import Path
@@ -155,13 +154,13 @@ def save_gif(frames: Iterable[Frame], path: str | os.PathLike[str], *, fps: floa
         raise ValueError(f"fps is {fps}; expected above 0 and at most 50, because viewers slow down faster GIFs.")
     path = _target(path)
     book = _ColourBook()
-    ends: list[int] = []  # for each distinct frame, how many frames had come when it went
+    ends: list[int] = []  # for each distinct frame, the number of frames up to its last repetition
     last: Frame | None = None
     for i, frame in enumerate(_checked(frames), start=1):
         if last is None or not np.array_equal(frame, last):
             book.add(frame)
             ends.append(i)
-            last = frame.copy()  # the caller may draw the next frame into the same array
+            last = frame.copy()  # the caller may reuse the array for the next frame
         ends[-1] = i
     clock = np.round(100 * np.array([0, *ends]) / fps)
     durations = (10 * np.maximum(1, np.diff(clock))).astype(int).tolist()  # milliseconds
@@ -180,13 +179,13 @@ def save_gif(frames: Iterable[Frame], path: str | os.PathLike[str], *, fps: floa
 
 
 def save_mp4(frames: Iterable[Frame], path: str | os.PathLike[str], *, fps: float = 20) -> None:
-    """Write frames as an H.264 MP4 that browsers and slides play; needs `pip install imageio-ffmpeg`.
+    """Write frames as an H.264 MP4 for browsers and slides; needs `pip install imageio-ffmpeg`.
 
     Args:
-        frames: uint8 arrays of shape (height, width, 3), all of one shape. An odd side loses its last row or column,
-            because the format has only even ones.
-        path: the file to write; it is replaced at once when all is written.
-        fps: frames a second, above 0.
+        frames: uint8 arrays of shape (height, width, 3), all of one shape. If a side is odd, its last row or column is
+            cut off, because the format requires even sides.
+        path: the file, replaced atomically once everything is written.
+        fps: frames per second, above 0.
 
     Example:
         >>> from pathlib import Path
@@ -196,7 +195,7 @@ def save_mp4(frames: Iterable[Frame], path: str | os.PathLike[str], *, fps: floa
         True
     """
     if not fps > 0:
-        raise ValueError(f"fps is {fps}; expected frames a second, above 0.")
+        raise ValueError(f"fps is {fps}; expected frames per second, above 0.")
     ffmpeg = _ffmpeg()
     path = _target(path)
     checked = _checked(frames)
@@ -236,7 +235,7 @@ def _ffmpeg() -> ModuleType:
 
 
 def _target(path: str | os.PathLike[str]) -> Path:
-    """The path, if its folder exists: better said before a long film is drawn than after."""
+    """Return the path after checking, before the drawing starts, that its folder exists."""
     target = Path(path)
     if not target.parent.is_dir():
         raise FileNotFoundError(
@@ -246,7 +245,7 @@ def _target(path: str | os.PathLike[str]) -> Path:
 
 
 def _checked(frames: Iterable[Frame]) -> Iterator[Frame]:
-    """The frames, each checked to be a picture of the same shape as the first."""
+    """Yield the frames after checking that each is an image of the same shape as the first."""
     shape: tuple[int, ...] | None = None
     for i, frame in enumerate(frames):
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or shape not in (None, frame.shape):
@@ -257,14 +256,14 @@ def _checked(frames: Iterable[Frame]) -> Iterator[Frame]:
         shape = frame.shape
         yield frame
     if shape is None:
-        raise ValueError("got no frames; expected at least one. An iterator that was already used up has none left.")
+        raise ValueError("got no frames; expected at least one. Check that the iterator is not exhausted.")
 
 
 class _ColourBook:
-    """Frames as numbers of colours, numbered in the order in which they come: a third of the memory of frames."""
+    """Frames as colour indices, in order of first appearance; they need a third of the memory."""
 
     def __init__(self) -> None:
-        self.number = np.zeros(1 << 24, dtype=np.int32)  # of each colour 0xRRGGBB, from 1; 0 is not seen yet
+        self.number = np.zeros(1 << 24, dtype=np.int32)  # number of each colour 0xRRGGBB, from 1; 0 means not seen yet
         self.colours = np.zeros((0, 3), dtype=np.uint8)
         self.frames: list[NDArray[np.integer]] = []
 
@@ -281,7 +280,7 @@ class _ColourBook:
         self.frames.append((numbers - 1).astype(np.uint8 if len(self.colours) <= _COLOURS else np.int32))
 
     def images(self) -> list[Image.Image]:
-        """Images with one palette: the colours of the images if they fit, otherwise the nearest of 256."""
+        """Return images with one palette: their exact colours if they fit, otherwise the nearest of 256."""
         palette, place = self.colours, np.arange(len(self.colours)).astype(np.uint8)
         if len(self.colours) > _COLOURS:
             palette = _common([self.colours[frame] for frame in self.frames[:: max(1, len(self.frames) // 8)]])
@@ -295,13 +294,13 @@ class _ColourBook:
 
 
 def _common(frames: list[Frame]) -> NDArray[np.uint8]:
-    """256 colours that suit the frames, shape (256, 3)."""
+    """Choose 256 colours for the frames, shape (256, 3)."""
     image = Image.fromarray(np.concatenate(frames)).quantize(_COLOURS, method=Image.Quantize.MEDIANCUT)
     return np.array(image.getpalette(), dtype=np.uint8).reshape(-1, 3)
 
 
 def _nearest(colours: NDArray[np.uint8], palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """For each colour the index of the nearest in the palette, in blocks that fit the memory."""
+    """Return for each colour the index of the nearest in the palette, in blocks to save memory."""
     target = palette.astype(np.float32)
     blocks = []
     for start in range(0, len(colours), 4096):
@@ -315,11 +314,11 @@ def _nearest(colours: NDArray[np.uint8], palette: NDArray[np.uint8]) -> NDArray[
 
 __all__ = ["frames", "save_animation", "save_gif", "save_mp4"]
 
-_LEVELS = 16  # of brightness; more would hardly be seen, and each of them costs space in a GIF
-_DARK = 1.7  # how much narrower their steps are in the dark
+_LEVELS = 16  # brightness levels; more would hardly be visible and take space in a GIF
+_DARK = 1.7  # exponent that makes the levels closer in the dark
 _HAZE = 3.5  # standard deviation of the glow, in coarse cells
-_GAIN = 5.0  # how far a lone speck is lifted above a crowd's share of the light
-_COARSE = 4  # the glow is computed on pixels this many times larger: nobody sees it, and it is 16 times less work
+_GAIN = 5.0  # how much single points are brightened relative to dense ones
+_COARSE = 4  # the glow is computed on pixels this many times larger, which is 16 times less work
 
 
 def frames(
@@ -333,18 +332,18 @@ def frames(
     hold: int = 10,
     style: str | Style = "dark",
 ) -> Iterator[Frame]:
-    """Yield the film of a diffusion: data to noise, then noise to samples, each frame captioned with its true time.
+    """Yield the frames of an animation: data to noise, then noise to samples, each captioned with its time.
 
     Args:
         forward: clouds of q(x_t), each (n, 2); the first should be the data itself.
         forward_times: their times, rising, 0 (data) to 1 (noise).
         reverse: clouds of p_theta(x_t), each (n, 2), from noise to samples.
         reverse_times: their times, falling.
-        view: box, steps, and small print in every frame; the names of the columns take its place, and each axis then
-            fills its side of the frame by itself. By default the box is that of the first and the last forward cloud.
-            It never changes during the film.
+        view: box, steps, and footnote of every frame. Names of columns replace the footnote, and each axis then fills
+            its side of the frame separately. By default, the box contains the first and the last forward cloud. It
+            does not change during the animation.
         size: width and height in pixels, even and at least 160.
-        hold: how many times more the first and the last frame are shown.
+        hold: number of extra copies of the first and the last frame.
         style: 'dark', 'light' or a `Style`.
 
     Returns:
@@ -370,8 +369,8 @@ def frames(
         raise ValueError(f"hold is {hold}; expected a number of frames, 0 or more.")
     box = rasters.limits_of(out[0], out[-1]) if view.limits is None else rasters.as_limits(view.limits)
     foot, columns = caption_height(size), view.columns
-    # Square pixels: what the box leaves free of the wider side shows more of the room, not a stretched cloud. Columns
-    # of a table have no common unit that could be stretched.
+    # Square pixels: extend the box to fill the frame instead of stretching the cloud. Columns of a table have no common
+    # unit, so they may be stretched.
     shown = box if columns else rasters.fill(box, size, size - foot)
     scenes: list[tuple[rasters.Points, rasters.Process, float]] = []
     scenes += [(x, "forward", t) for x, t in zip(out, out_times.tolist(), strict=True)]
@@ -384,30 +383,30 @@ def frames(
         for i, ((cloud, process, t), text) in enumerate(zip(scenes, texts, strict=True)):
             frame = np.concatenate([room.draw(cloud), captions.draw(process, t, text)])
             for _ in range(1 + hold if i in (0, len(scenes) - 1) else 1):
-                yield frame.copy()  # whoever draws on one frame must not find it in the next
+                yield frame.copy()  # the caller may draw on a frame, which must not change the next
 
     return drawn()
 
 
 class _Room:
-    """The dark room: a fixed view and a fixed exposure, so that no frame flickers against the next."""
+    """Renderer with a fixed view and a fixed exposure, so that frames do not flicker."""
 
     def __init__(self, first: rasters.Points, view: rasters.Limits, width: int, height: int, look: Style):
         self.width, self.height, self.view = width, height, view
         self.palette = _palette(look)
-        # Few points are stars in the dark; only a crowd fills the air with light.
+        # The glow is weaker for few points.
         self.glow = 0.34 * look.glow * min(1.0, (len(first) / 5000) ** 0.3)
-        # A speck of 100 points may be larger than one of 100,000; both are set against the size of the frame.
+        # The fewer points, the larger each one, relative to the size of the frame.
         sigma = float(np.clip(0.7 * (10_000 / len(first)) ** 0.25, 0.5, 2.4)) * width / 480
         kernel = rasters.bell(max(sigma, 0.4))
-        self.speck = kernel / kernel.max()  # a lone speck has brightness 1 at its middle
+        self.speck = kernel / kernel.max()  # a single point has brightness 1 at its centre
         self.spread = _spread(height), _spread(width)
         light = self._specks(first)
         self.exposure = max(2.5, 1.3 * float(np.quantile(light[light > 0.5], 0.99))) if light.max() > 0.5 else 2.5
         self.crowd = max(1e-6, float(self._haze(first).max()))
 
     def draw(self, cloud: rasters.Points) -> Frame:
-        """One cloud as a picture, shape (height, width, 3)."""
+        """Render one cloud, shape (height, width, 3)."""
         light = self._specks(cloud)
         light *= _GAIN
         np.log1p(light, out=light)
@@ -416,7 +415,7 @@ class _Room:
         if self.glow:
             haze = self._haze(cloud)
             haze = np.minimum(1, haze / self.crowd) ** np.float32(0.75) * np.float32(self.glow)
-            light += haze * (1 - light)  # two lights over each other, never brighter than white
+            light += haze * (1 - light)  # two lights on top of each other, at most white
         light *= 255
         return self.palette[light.astype(np.uint8)]
 
@@ -431,16 +430,16 @@ class _Room:
 
 
 def _palette(look: Style) -> NDArray[np.uint8]:
-    """The colour of each brightness from 0 to 255, shape (256, 3), in few steps: narrow in the dark, wide in the light.
+    """Return the colour of each brightness from 0 to 255, shape (256, 3), in a few steps, narrower in the dark.
 
-    The eye sees a step in near-black, where the haze fades out, and none inside a bright speck.
+    Steps are visible in near-black, where the glow fades out, but not inside a bright point.
     """
     step = np.floor((np.arange(256) / 255) ** (1 / _DARK) * (_LEVELS - 0.01)) / (_LEVELS - 1)
     return (255 * look.density(step**_DARK)[:, :3] + 0.5).astype(np.uint8)
 
 
 def _spread(length: int) -> NDArray[np.float32]:
-    """The matrix (length, coarse) that spreads what lies in a coarse cell over the pixels around it, as a wide blur."""
+    """Return the matrix (length, coarse) that spreads the light of coarse cells over nearby pixels, as a wide blur."""
     pixels = np.arange(length) + 0.5
     cells = (np.arange(length // _COARSE) + 0.5) * (length / (length // _COARSE))
     weight = np.exp(-0.5 * ((pixels[:, None] - cells) / (_HAZE * _COARSE)) ** 2)

@@ -1,4 +1,4 @@
-"""Clouds of points: one, a row along time, a grid along training, a contact sheet, and real next to synthetic ones."""
+"""Plots of points: one cloud, a row over time, a grid over training, a contact sheet, and real next to synthetic."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from motes.plots import canvas
 
 Columns = tuple[str, str]
 
-_CELLS = 96  # of the raster that says how crowded it is around a point
+_CELLS = 96  # cells per side of the raster from which the density around a point is estimated
 _SYMBOL = {"forward": "$q(x_t)$", "reverse": r"$p_\theta(x_t)$"}
-_LEGEND_ENTRIES = 12  # more would be a list to read, not a key to glance at
+_LEGEND_ENTRIES = 12  # a legend with more entries is omitted
 
 
 def scatter(
@@ -37,13 +37,13 @@ def scatter(
     """Draw a cloud of points.
 
     Args:
-        x: points, shape (n, 2). Of a wider table pick two columns, and name them in `columns`.
+        x: points, shape (n, 2). For a wider table, pick two columns and name them in `columns`.
         labels: the class of each point, shape (n,); each class gets a colour and a line in the legend.
-        ax: axes to draw on; they are returned. Without them a new figure is made.
+        ax: axes to draw on; they are returned. By default, a new figure is created.
         limits: (low, high) for both axes, or ((x_low, x_high), (y_low, y_high)); by default `limits_of(x)`.
-        title: drawn above.
-        columns: names of the two columns. Without them the two coordinates share a unit, so the aspect is equal and
-            no ticks are drawn; named columns have units of their own, so each axis gets its own scale and ticks.
+        title: title of the axes.
+        columns: names of the two columns. Without names, the coordinates are assumed to share a unit, so the aspect is
+            equal and no ticks are drawn; with names, each axis has its own scale and ticks.
         style: 'dark', 'light' or a `Style`.
 
     Example:
@@ -74,13 +74,13 @@ def row(
     view: rasters.View = rasters.View(),
     style: str | canvas.Style = "dark",
 ) -> Figure:
-    """Draw one panel a cloud, all in the same box, each titled with the time of what it shows.
+    """Draw clouds of points side by side, all in the same box, each titled with its time.
 
     Args:
-        clouds: each of shape (n, 2).
+        clouds: points of each panel, shape (n, 2).
         times: the time t of each cloud, 0 (data) to 1 (noise).
         process: 'forward' titles the panels q(x_t), 'reverse' p_theta(x_t).
-        view: box, steps, names of the columns, and small print in the corner.
+        view: box, steps, names of the columns, and footnote.
         style: 'dark', 'light' or a `Style`.
 
     Example:
@@ -102,11 +102,11 @@ def grid(
     view: rasters.View = rasters.View(),
     style: str | canvas.Style = "dark",
 ) -> Figure:
-    """Draw one row a training snapshot, every panel in the same box, the times above the first row.
+    """Draw one row of clouds per training snapshot, all in the same box, with the times above the first row.
 
     Args:
-        rows: title -> clouds, one for each of `times`, each of shape (n, 2). A title says what its row shows, for
-            example 'step 4000 (epoch 50)'.
+        rows: title -> clouds, one for each of `times`, each of shape (n, 2). A title names the snapshot, for example
+            'step 4000 (epoch 50)'.
         times: the times t of the columns, shared by all rows, 0 (data) to 1 (noise).
         process, view, style: as for `row`.
 
@@ -131,11 +131,11 @@ def sheet(
     limits: rasters.Box | None = None,
     style: str | canvas.Style = "dark",
 ) -> Figure:
-    """Draw a contact sheet: one panel a shape, under its name.
+    """Draw a contact sheet: one titled panel per shape.
 
     Args:
         shapes: name -> points of shape (n, 2), or the tuple (points, labels).
-        limits: the box of all panels, as for `scatter`; by default each has its own.
+        limits: the box of all panels, as for `scatter`; by default, each panel has its own.
         style: 'dark', 'light' or a `Style`.
 
     Example:
@@ -164,7 +164,7 @@ def sheet(
 
 
 def _across(n: int) -> int:
-    """How many of `n` panels to put side by side: a sheet wider than tall, with the fewest empty places."""
+    """Return how many of `n` panels to put side by side: the sheet is wider than tall, with few empty places."""
     widths = range(math.ceil(math.sqrt(n)), math.ceil(math.sqrt(2.5 * n)) + 1)
     return min((across for across in widths if across <= n), key=lambda across: -n % across)
 
@@ -176,9 +176,9 @@ def _table(
     view: rasters.View,
     look: canvas.Style,
 ) -> Figure:
-    """Panels of one box: a row for each of `rows`, by its title, and a column for each of `times`.
+    """Draw a table of panels with one box: a titled row for each of `rows`, a column for each of `times`.
 
-    A single row of many times is broken into two lines, or its panels would be too small to look at.
+    A single row with many times is broken into two lines, so that its panels are not too small.
     """
     single = len(rows) == 1
     lines = 2 if single and len(times) > 6 else len(rows)
@@ -186,13 +186,13 @@ def _table(
     every = [cloud for clouds in rows.values() for cloud in clouds]
     box = rasters.limits_of(*every, equal=columns is None) if view.limits is None else rasters.as_limits(view.limits)
     inches = min(max(15 / across, 1.5), 3.0 if lines == 1 else 2.4)
-    size = 9 + inches  # points: a wide panel can carry a larger title
+    size = 9 + inches  # in points: a wide panel has room for a larger title
     titled = lines if single else 1
     scaled = 0.3 if columns is not None or look.axes else 0.0
     named = 0.0 if columns is None else 0.1
     margin = scaled + named + (1.2 if any(rows) else 0.0)
     figure = canvas.new_figure(margin + inches * across, scaled + named + (inches * lines) + 0.5 * titled, look)
-    gap = ", " if across <= 6 else "\n"  # beside each other where there is room, otherwise in two legible lines
+    gap = ", " if across <= 6 else "\n"  # side by side if there is room, otherwise in two lines
     for i, (title, clouds) in enumerate(rows.items()):
         for j, (cloud, t) in enumerate(zip(clouds, times.tolist(), strict=True)):
             at = i * across + j
@@ -222,7 +222,7 @@ def draw_points(
     look: canvas.Style,
     inches: float,
 ) -> None:
-    """The specks, and in a style that glows the light around them; `inches` is the side of the panel."""
+    """Draw points, and their glow if the style has one; `inches` is the side of the panel."""
     n = len(x)
     # Area in square points. The exponent is below 1: more points may cover more of the panel, but not in proportion.
     area = 30.0 * (100 / n) ** 0.62 * (inches / 4.5) ** 1.5
@@ -230,12 +230,12 @@ def draw_points(
     if classes is None:
         crowd = _crowd(x, box)
         colours = look.density(0.5 + 0.5 * crowd)
-        order = np.argsort(crowd, kind="stable")  # the crowded ones on top, or sparse ones would dim them
+        order = np.argsort(crowd, kind="stable")  # dense points on top, so that sparse ones do not dim them
         _glow(ax, x, box, look, look.density(0.5)[:3])
     else:
         palette = _palette(classes, look)
         colours = to_rgba_array([palette[name] for name in classes.tolist()])
-        # Mixed, because rows sorted by class would leave only the last one visible where they overlap.
+        # Shuffled: if rows are sorted by class, only the last class would be visible where they overlap.
         order = np.random.default_rng(0).permutation(n)
         for name, colour in palette.items():
             _glow(ax, x[classes == name], box, look, to_rgb(colour))
@@ -253,7 +253,7 @@ def draw_points(
 
 
 def _crowd(x: rasters.Points, box: rasters.Limits) -> NDArray[np.float64]:
-    """How crowded it is around each point, from 0 to 1 at the most crowded place; shape (n,)."""
+    """Estimate the density around each point, relative to the densest place, from 0 to 1, (n,)."""
     raster = rasters.blur(rasters.counts(x, box, _CELLS, _CELLS), rasters.bell(2.0))
     (x_low, x_high), (y_low, y_high) = box
     across = np.clip((x[:, 0] - x_low) / (x_high - x_low) * _CELLS, 0, _CELLS - 1).astype(np.int64)
@@ -263,13 +263,13 @@ def _crowd(x: rasters.Points, box: rasters.Limits) -> NDArray[np.float64]:
 
 
 def _glow(ax: Axes, x: rasters.Points, box: rasters.Limits, look: canvas.Style, colour: tuple[float, ...]) -> None:
-    """Light the air around the points: a soft picture under them."""
+    """Draw a soft glow under the points."""
     if look.glow == 0:
         return
     light = rasters.blur(rasters.counts(x, box, _CELLS, _CELLS), rasters.bell(4.0))
     image = np.empty((_CELLS, _CELLS, 4))
     image[..., :3] = colour
-    # Light that stopped at the edge would show the panel as a box.
+    # Fade out: a glow that stopped at the edge would show the panel as a box.
     fade = np.minimum(1.0, (_CELLS / 2 - abs(np.arange(_CELLS) - (_CELLS - 1) / 2)) / 8)
     image[..., 3] = 0.4 * look.glow * (light / max(float(light.max()), 1e-12)) ** 0.7 * np.outer(fade, fade)
     (x_low, x_high), (y_low, y_high) = box
@@ -321,13 +321,13 @@ def _legend(ax: Axes, classes: NDArray[np.str_], look: canvas.Style) -> None:
 
 
 def _narrow(title: str) -> str:
-    """Break a long row title at its bracket, so that the rows start further left."""
+    """Break a long row title at its bracket to save width."""
     return title.replace(" (", "\n(") if len(title) > 12 else title
 
 
 # --- real and synthetic points ----------------------------------------------------------------------------------------
 
-CELLS = 80  # of a side of the map
+CELLS = 80  # cells per side of the map
 BEYOND_CHANCE = 1.5  # the colour scale spans at least this many times the largest difference expected by chance
 PANEL = 3.4  # inches
 
@@ -340,15 +340,15 @@ def comparison(
     limits: rasters.Box | None = None,
     style: str | canvas.Style = "dark",
 ) -> Figure:
-    """Draw real points, synthetic points, and the difference of their densities, on the same axes.
+    """Draw real points, synthetic points and the difference of their densities, on the same axes.
 
-    Both densities are smoothed histograms. The difference is synthetic minus real, as a share of the highest real
-    density; beside its scale stands how large it becomes by chance.
+    Both densities are smoothed histograms. The difference is synthetic minus real, relative to the highest real
+    density; the colour bar states the difference expected by chance.
 
     Args:
         real, synthetic: points, shapes (n, 2) and (m, 2).
         columns: names of the two columns, as for `scatter`.
-        limits: the box of all panels, as for `scatter`; by default that of both sets of points.
+        limits: the box of all panels, as for `scatter`; by default the box of both sets of points.
         style: 'dark', 'light' or a `Style`.
 
     Example:
@@ -369,7 +369,7 @@ def comparison(
     axes[1].title.set_color(look.synthetic)
     share, chance = rasters.density_difference(ours, theirs, box, CELLS)
     top = max(BEYOND_CHANCE * chance, float(np.abs(share).max()))
-    # From too few, in the colour of real rows, by the background to too many, in that of synthetic ones.
+    # From too few synthetic points (the colour of real rows) over the background to too many (of synthetic rows).
     ends = [look.real, look.background, look.synthetic]
     colours = LinearSegmentedColormap.from_list("motes-difference", ends, N=255)
     scale: dict[str, Any] = {"cmap": colours, "vmin": -top, "vmax": top}

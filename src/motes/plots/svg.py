@@ -1,7 +1,7 @@
-"""Pictures of a report in SVG: numbers in, markup out that is safe in a template. Colours are those of the style sheet.
+"""SVG pictures of a report, as markup that is safe in a template. The style sheet sets their colours.
 
-matplotlib would draw the page of a table with 40 columns (88 pictures, of 550 kB with the text around them) in 2.3 s
-in the place of 0.2 s, as 1.3 MB of SVG, in colours that cannot follow a reader's dark or light screen.
+For a table with 40 columns (88 pictures, 550 kB with the text), matplotlib would take 2.3 s instead of 0.2 s and write
+1.3 MB of SVG, with colours that don't follow the reader's dark or light mode.
 """
 
 import math
@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 
 from motes.rasters import is_even, ticks_of_long_range
 
-LETTER = 6.2  # width of one, in the units of a picture
+LETTER = 6.2  # mean width of a letter, in the units of a picture
 
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 def printable(value: object) -> Markup | str:
-    """Markup as it is; anything else as text in which control characters are U+FFFD, yet to be escaped."""
+    """Return markup unchanged, and anything else as unescaped text with U+FFFD for control characters."""
     return value if isinstance(value, Markup) else CONTROL.sub("\ufffd", str(value))
 
 
 def element(name: str, *children: str, attributes: Mapping[str, object]) -> Markup:
-    """An element of a picture; attributes and children that are no `Markup` are escaped."""
+    """Build an SVG element; attributes and children that are not `Markup` are escaped."""
     said = Markup("").join(Markup(' {}="{}"').format(key, printable(value)) for key, value in attributes.items())
     inside = Markup("").join(escape(printable(child)) for child in children)
     return Markup("<{0}{1}>{2}</{0}>").format(name, said, inside)
@@ -35,7 +35,7 @@ def element(name: str, *children: str, attributes: Mapping[str, object]) -> Mark
 def picture(
     width: float, height: float, said: str, parts: Sequence[Markup], *, classes: str = "chart", shrinks: bool = True
 ) -> Markup:
-    """An SVG that says to those who cannot see it what is on it. What does not shrink is scrolled on a narrow page."""
+    """Build an SVG with the description `said` for screen readers. Unless it `shrinks`, narrow pages scroll it."""
     attributes = {
         "class": classes,
         "viewBox": f"0 0 {width:g} {height:g}",
@@ -47,13 +47,13 @@ def picture(
 
 
 def shape(name: str, classes: str, *children: str, **places: float | str) -> Markup:
-    """A shape; lengths are written to a tenth."""
+    """Build a shape; lengths are rounded to one decimal."""
     texts = {key: value if isinstance(value, str) else f"{value:.1f}" for key, value in places.items()}
     return element(name, *children, attributes={"class": classes} | texts)
 
 
 def written(said: str, x: float, y: float, anchor: str) -> Markup:
-    """A text at a place; `anchor` is "start", "middle" or "end"."""
+    """Build a text at a position; `anchor` is "start", "middle" or "end"."""
     return element("text", said, attributes={"x": f"{x:.1f}", "y": f"{y:.1f}", "text-anchor": anchor})
 
 
@@ -61,7 +61,7 @@ def written(said: str, x: float, y: float, anchor: str) -> Markup:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Two to six round numbers from `low` to `high`."""
+    """Return two to six round numbers from `low` to `high`."""
     least = (high - low) / 5
     power = 10.0 ** np.floor(np.log10(least))
     step = power * min(factor for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))
@@ -69,7 +69,7 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 def tick_text(value: float, span: float) -> str:
-    """A tick, with as many digits as the steps between ticks need."""
+    """Format a tick with as many digits as the steps between ticks need."""
     if abs(value) < 1e-9 * span:
         return "0"
     if max(abs(value), span) >= 1e6 or span < 1e-3:
@@ -79,7 +79,7 @@ def tick_text(value: float, span: float) -> str:
 
 
 def shortened(text: str, most: int) -> str:
-    """At most so many letters."""
+    """Cut a text to at most `most` letters."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
@@ -89,15 +89,15 @@ Array = NDArray[np.float64]
 
 WIDTH = 320
 WIDE = 640
-MATRIX = 860  # of a heat map with numbers
-MOST_ROWS = 30  # of a heat map
-LEAST = 2.0  # height of a bar that stands for few rows, but some
-STEPS = (0.02, 0.05, 0.1, 0.2, 0.5)  # sizes of a difference, each in a colour of its own
-SHADES = (0.0, 0.16, 0.34, 0.52, 0.72, 0.95)  # below the first step, and from each one on
+MATRIX = 860  # width of a heat map with numbers
+MOST_ROWS = 30  # maximum rows of a heat map
+LEAST = 2.0  # minimum height of a bar with at least one row
+STEPS = (0.02, 0.05, 0.1, 0.2, 0.5)  # sizes of a difference at which the colour changes
+SHADES = (0.0, 0.16, 0.34, 0.52, 0.72, 0.95)  # opacity below the first step, and from each one on
 
 
 class Mark(NamedTuple):
-    """A value with its interval, what it is, and the class of its colour."""
+    """A value with its interval, label, and the CSS class of its colour."""
 
     label: str
     value: float
@@ -109,13 +109,13 @@ class Mark(NamedTuple):
 def histogram(
     real: Array, synthetic: Array, edges: Array, said: str, *, places: Array | None = None, dates: bool = False
 ) -> Markup:
-    """Real numbers as a filled outline, synthetic ones as a line, over the same bins.
+    """Draw a histogram: real numbers as a filled outline, synthetic ones as a line, over the same bins.
 
     Args:
-        real, synthetic: shares of rows, (k,); a bin that holds few rows is still seen.
-        edges: of the bins, (k + 1,).
-        said: what is on the picture, for those who cannot see it.
-        places: of the edges, from 0 to 1, (k + 1,); None: even in the numbers.
+        real, synthetic: shares of rows, (k,); a bin with few rows is still visible.
+        edges: edges of the bins, (k + 1,).
+        said: description of the picture for screen readers.
+        places: positions of the edges, from 0 to 1, (k + 1,); None: a linear axis.
         dates: the numbers are microseconds since 1970.
     """
     height, base = 118.0, 96.0
@@ -143,11 +143,11 @@ def histogram(
 
 
 def _ticks_at(edges: Array, places: Array) -> list[tuple[float, str]]:
-    """Where round numbers are, and how they are written."""
+    """Return positions and texts of the ticks."""
     if not is_even(edges, places):
         return [(at * WIDTH, text) for at, text in ticks_of_long_range(edges, places, WIDTH / LETTER)]
     low, high = float(edges[0]), float(edges[-1])
-    length, whole = high - low, np.allclose((edges - 0.5) % 1, 0)  # bars around whole numbers
+    length, whole = high - low, np.allclose((edges - 0.5) % 1, 0)  # bins around whole numbers
     return [
         ((value - low) / length * WIDTH, tick_text(value, max(length, 2.5) if whole else length))
         for value in ticks(low, high)
@@ -162,13 +162,13 @@ def bars(
     *,
     width: float = WIDTH,
 ) -> Markup:
-    """Bars for each label, one of each group below the other.
+    """Draw bars for each label, those of the groups below each other.
 
     Args:
-        labels: what the bars are of, (k,).
-        groups: of each the class of its colour, its values (k,), and how they are written.
-        said: what is on the picture, for those who cannot see it.
-        width: of the picture.
+        labels: the labels, (k,).
+        groups: for each group, the CSS class of its colour, its values (k,), and the values as text.
+        said: description of the picture for screen readers.
+        width: width of the picture.
     """
     left, thick, letters = 0.35 * width, 12.0, round(0.35 * width / LETTER)
     step, room = thick * len(groups) + 8, 0.65 * width - 50
@@ -185,7 +185,7 @@ def bars(
 
 
 def _dots(given: Sequence[tuple[Mark, float]], at: Callable[[float], float], radius: float) -> list[Markup]:
-    """Each value as a dot on its interval, at a height."""
+    """Draw each value as a dot on its interval, at a height."""
     parts = []
     for mark, y in given:
         parts.append(shape("line", f"whisker {mark.colour}", x1=at(mark.low), x2=at(mark.high), y1=y, y2=y))
@@ -194,7 +194,7 @@ def _dots(given: Sequence[tuple[Mark, float]], at: Callable[[float], float], rad
 
 
 def interval(mark: Mark, reach: float, said: str) -> Markup:
-    """A difference between -reach and reach with its interval, and a tick at 0; as high as a line of text."""
+    """Draw a difference between -reach and reach with its interval and a tick at 0, as high as a line of text."""
     at = lambda value: 4 + 56 * (float(np.clip(value / reach, -1, 1)) + 1)
     parts = [
         shape("line", "axis", x1=4, x2=116, y1=9, y2=9),
@@ -205,7 +205,7 @@ def interval(mark: Mark, reach: float, said: str) -> Markup:
 
 
 def versus(mark: Mark, reference: Mark, said: str) -> Markup:
-    """A value above its reference value, each with its interval, on an axis of their own; as high as two lines."""
+    """Draw a value above its reference value, each with its interval, as high as two lines of text."""
     ends = [mark.low, mark.high, reference.low, reference.high, mark.value, reference.value]
     low, high = min(ends), max(ends)
     at = lambda value: 6 + (value - low) / ((high - low) or 1.0) * 138
@@ -215,7 +215,7 @@ def versus(mark: Mark, reference: Mark, said: str) -> Markup:
 
 
 def marks(given: Sequence[Mark], low: float, high: float, said: str, *, centre: float | None = None) -> Markup:
-    """Values with their intervals under each other on one axis from `low` to `high`; a dashed line at `centre`."""
+    """Draw values with their intervals on one axis from `low` to `high`, with a dashed line at `centre`."""
     left, step = 170.0, 30.0
     room, bottom = WIDE - left - 70, 8 + len(given) * step
     at = lambda value: left + float(np.clip((value - low) / ((high - low) or 1.0), 0, 1)) * room
@@ -231,12 +231,12 @@ def marks(given: Sequence[Mark], low: float, high: float, said: str, *, centre: 
 
 
 def curves(x: Array, lines: Sequence[tuple[Array, str]], said: str) -> Markup:
-    """Lines over one logarithmic axis, and a linear one that begins at 0.
+    """Draw lines with a logarithmic x axis and a linear y axis that starts at 0.
 
     Args:
         x: above 0 and rising, (m,).
-        lines: numbers (m,) of 0 or more, and the class of the colour of each.
-        said: what is on the picture, for those who cannot see it.
+        lines: for each line, numbers (m,) of 0 or more, and the CSS class of its colour.
+        said: description of the picture for screen readers.
     """
     left, top, width, height = 44.0, 8.0, WIDTH - 58.0, 150.0
     high = max(float(y.max()) for y, _ in lines) or 1.0
@@ -259,17 +259,17 @@ def curves(x: Array, lines: Sequence[tuple[Array, str]], said: str) -> Markup:
 
 
 def heat_map(values: Array, names: Sequence[str], said: str, *, differences: bool = False) -> Markup:
-    """A matrix (d, d) of numbers from -1 to 1, the rows named, the columns numbered; nothing where NaN or of a column
-    with itself.
+    """Draw a matrix (d, d) of numbers from -1 to 1, with named rows and numbered columns.
 
-    Differences are drawn larger, with a number in each field that has room for it, in the colours of `STEPS`.
+    NaN and the diagonal stay empty. Differences are drawn larger, in the colours of `STEPS`, with a number in each
+    field that has room for it.
     """
     d, width = len(names), MATRIX if differences else WIDTH
     letters = 22 if differences else 14
     longest = max(len(shortened(name, letters)) + len(str(d)) + 3 for name in names)
     left, top = 10 + longest * LETTER, 18.0
     side = min((width - left) / d, 40.0 if differences else 26.0)
-    # Of many columns not each has room for its name, nor for its number.
+    # With many columns, there is not enough room for every name and number.
     every_row, every_column = math.ceil(9 / side), math.ceil(17 / side)
     parts: list[Markup] = []
     for i, name in enumerate(names):
@@ -300,14 +300,14 @@ def heat_map(values: Array, names: Sequence[str], said: str, *, differences: boo
 
 
 def colour_scale() -> Markup:
-    """The colours of differences, from most negative to most positive."""
+    """Draw the colour scale of differences, from most negative to most positive."""
     return _scale(STEPS, SHADES, "field minus", "field plus", "Colours from below -0.5 to above 0.5.", shrinks=False)
 
 
 def _scale(
     steps: Sequence[float], shades: Sequence[float], minus: str, plus: str, said: str, *, shrinks: bool = True
 ) -> Markup:
-    """Fields of a colour for each step to both sides of 0, with the numbers between them."""
+    """Draw a colour scale: a field for each step on both sides of 0, with the numbers between them."""
     side, parts = 46.0, list[Markup]()
     for i, (colour, shade) in enumerate([*((minus, one) for one in shades[:0:-1]), *((plus, one) for one in shades)]):
         box = {"x": i * side, "y": 2.0, "width": side, "height": 12.0}
@@ -327,7 +327,7 @@ def _hundredths(value: float) -> str:
 
 
 def _steps(x: Array, y: Array, base: float, *, closed: bool) -> str:
-    """The outline of a histogram."""
+    """Return the outline of a histogram as an SVG path."""
     across, up = np.repeat(x, 2), np.concatenate([[base], np.repeat(y, 2), [base]])
     path = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(across, up, strict=True))
     return f"M{path}" + ("Z" if closed else "")
@@ -340,19 +340,19 @@ def _date(value: float) -> str:
 # --- the plane --------------------------------------------------------------------------------------------------------
 
 
-DENSITY_STEPS = (0.1, 0.2, 0.3, 0.5)  # sizes of a difference of densities, as shares of the highest one
-DENSITY_SHADES = (0.0, 0.2, 0.4, 0.65, 0.95)  # of its colour, below the first step, and from each one on
-LEFT, TOP, SIDE = 44.0, 6.0, 300.0  # of the square
+DENSITY_STEPS = (0.1, 0.2, 0.3, 0.5)  # sizes of a density difference, relative to the highest density
+DENSITY_SHADES = (0.0, 0.2, 0.4, 0.65, 0.95)  # opacity below the first step, and from each one on
+LEFT, TOP, SIDE = 44.0, 6.0, 300.0  # position and size of the square
 
 
 def cloud(points: Array, low: Array, high: Array, colour: str, said: str) -> Markup:
-    """Points of the plane as dots, with round numbers on both axes.
+    """Draw points as dots, with ticks on both axes.
 
     Args:
         points: (n, 2).
         low, high: the ends of both axes, (2,) each.
         colour: a class of the style sheet.
-        said: what is on the picture, for those who cannot see it.
+        said: description of the picture for screen readers.
     """
     spans = high - low
     across = LEFT + (points[:, 0] - low[0]) / spans[0] * SIDE
@@ -362,12 +362,12 @@ def cloud(points: Array, low: Array, high: Array, colour: str, said: str) -> Mar
 
 
 def difference_map(share: Array, low: Array, high: Array, said: str) -> Markup:
-    """Where synthetic points are too many, and where too few, on the axes of `cloud`, with its colours below.
+    """Draw where there are too many or too few synthetic points, on the axes of `cloud`; see `density_scale`.
 
     Args:
         share: the difference of the densities on a raster, row 0 at the top, (c, c).
         low, high: the ends of both axes, (2,) each.
-        said: what is on the picture, for those who cannot see it.
+        said: description of the picture for screen readers.
     """
     side = SIDE / len(share)
     level = np.sign(share) * np.searchsorted(DENSITY_STEPS, np.abs(share), side="right")
@@ -385,13 +385,13 @@ def difference_map(share: Array, low: Array, high: Array, said: str) -> Markup:
 
 
 def density_scale() -> Markup:
-    """The colours of `difference_map`, from too few synthetic points to too many."""
+    """Draw the colour scale of `difference_map`, from too few synthetic points to too many."""
     said = "Colours of the difference, from below -0.5, too few synthetic points, to above 0.5, too many."
     return _scale(DENSITY_STEPS, DENSITY_SHADES, "more-real", "more-synthetic", said)
 
 
 def _plane(drawn: Sequence[Markup], low: Array, spans: Array, said: str) -> Markup:
-    """What is drawn on a square, in a frame with round numbers on both axes."""
+    """Draw parts on a square, in a frame with ticks on both axes."""
     left, top, side = LEFT, TOP, SIDE
     parts = [*drawn, shape("rect", "frame", x=left, y=top, width=side, height=side)]
     parts += [

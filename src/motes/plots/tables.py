@@ -1,6 +1,6 @@
-"""Columns of a table: each distribution by itself, and columns against one another.
+"""Plots of tables: the distribution of each column, and a matrix of pairs of columns.
 
-Of pairs, synthetic rows are below the diagonal, real ones above it.
+In a matrix of pairs, synthetic rows are below the diagonal, real ones above it.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from motes.rasters import histogram_bins, is_even, ticks_of_long_range
 
 Numbers = NDArray[np.float64]
 
-COLUMNS = 16  # that are shown, at most
-ACROSS = 4  # panels
-LABELS = 8  # that are shown, at most; the others together
-LONG = 16  # characters of a label
+COLUMNS = 16  # maximum number of columns
+ACROSS = 4  # panels in a row
+LABELS = 8  # maximum number of labels; the others are combined
+LONG = 16  # maximum characters of a label
 FILL = 0.7  # opacity of the bars
-LEAST = 0.015  # height of a bar that stands for few rows, as a share of the highest
-TICK_LETTERS = 25.0  # that fit along the axis of a histogram
+LEAST = 0.015  # minimum height of a bar with at least one row, relative to the highest
+TICK_LETTERS = 25.0  # characters that fit along the axis of a histogram
 LINES: tuple[tuple[float, tuple[float, ...]] | Literal["solid"], ...] = (
     "solid",
     (0, (4, 2)),
     (0, (1, 1.5)),
-)  # of the contours, from the innermost out
-CELLS = 64  # along each side, in which points are counted
-NARROWER = 0.45  # times the width of the kernel that suits a normal distribution, since there may be several modes
-NARROWEST = 0.7  # width of the kernel, in cells
-QUARTER = 0.6373  # of a standard deviation: the shortest interval that holds a quarter of a normal distribution
+)  # line styles of the contours, from the innermost out
+CELLS = 64  # cells per side in which points are counted
+NARROWER = 0.45  # kernel width, relative to the best one for a Gaussian, since there may be several modes
+NARROWEST = 0.7  # minimum width of the kernel, in cells
+QUARTER = 0.6373  # length of the shortest interval with a quarter of a Gaussian's mass, in standard deviations
 
 
 def marginals(
@@ -46,12 +46,12 @@ def marginals(
     title: str | None = None,
     style: str | Style = "light",
 ) -> Figure:
-    """Histograms of numbers and dates, and shares of labels, one panel for each of up to 16 columns.
+    """Draw the distribution of each of up to 16 columns: histograms of numbers and dates, shares of labels.
 
     Args:
-        columns: name -> entries (n,): numbers or dates, or objects with None where missing.
-        reference: the same columns of real rows, which are drawn as areas, and the others as lines.
-        title: drawn above.
+        columns: name -> entries (n,): numbers or dates, or objects with None for missing entries.
+        reference: the same columns of real rows, drawn as areas; the others are then drawn as lines.
+        title: title of the figure.
         style: 'dark', 'light' or a `Style`.
 
     Example:
@@ -82,24 +82,24 @@ def marginals(
 
 
 def histogram_or_bars(ax: Axes, x: NDArray[Any], real: NDArray[Any] | None, look: Style) -> None:
-    """The distribution of the known entries of a column as a line, and of real ones as an area."""
+    """Draw the distribution of the known entries of a column as a line, and of real ones as an area."""
     (_bars if is_label(x) else _histogram)(ax, x, real, look)
 
 
 def known_entries(entries: NDArray[Any]) -> NDArray[Any]:
-    """The entries that are not missing."""
+    """Return the entries that are not missing."""
     return entries[is_known(entries)]
 
 
 def is_known(entries: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which entries are not missing, (n,)."""
+    """Return which entries are not missing, (n,)."""
     if entries.dtype.kind == "f":
         return np.isfinite(entries)
     return np.array([entry is not None and entry == entry for entry in entries.tolist()], bool)
 
 
 def is_label(entries: NDArray[Any]) -> bool:
-    """Whether known entries are labels; they are numbers or dates otherwise."""
+    """Return whether known entries are labels rather than numbers or dates."""
     first = entries[0] if len(entries) else ""
     return isinstance(first, str | bool | np.bool_)
 
@@ -130,9 +130,9 @@ def _histogram(ax: Axes, x: NDArray[Any], real: NDArray[Any] | None, look: Style
 
 
 def _both(ax: Axes, ours: Numbers, theirs: Numbers | None, edges: Numbers, look: Style) -> None:
-    """Real shares as an area and synthetic ones as a line; without real ones synthetic ones as an area.
+    """Draw real shares as an area and synthetic ones as a line; without real rows, synthetic shares as an area.
 
-    A bin that holds few rows is still seen.
+    A bin with few rows is still visible.
     """
     top = max(float(ours.max()), 0.0 if theirs is None else float(theirs.max()))
     seen = lambda shares: np.where(shares > 0, np.maximum(shares, LEAST * top), 0.0)
@@ -145,18 +145,18 @@ def _both(ax: Axes, ours: Numbers, theirs: Numbers | None, edges: Numbers, look:
 
 
 def _plain(value: float) -> str:
-    """A number for a tick: a year is 2007, and 2,000,000 is 2e+06."""
+    """Format a number for a tick: a year is 2007, and 2,000,000 is 2e+06."""
     text = f"{value:.6g}" if abs(value) < 1e5 else f"{value:.3g}"
     return text.replace("-", "\u2212", 1) if text.startswith("-") else text
 
 
 def seconds_of(x: NDArray[Any]) -> Numbers:
-    """Dates as seconds since 1970."""
+    """Convert dates to seconds since 1970."""
     return np.array([np.datetime64(value, "us") for value in x.tolist()], "M8[us]").astype(np.int64) / 1e6
 
 
 def _bars(ax: Axes, x: NDArray[Any], real: NDArray[Any] | None, look: Style) -> None:
-    """Shares of the most frequent labels, the largest at the top."""
+    """Draw the shares of the most frequent labels, the largest at the top."""
     kinds, counts = np.unique(np.concatenate([x, real if real is not None else x[:0]]).astype(str), return_counts=True)
     shown = kinds[np.argsort(-counts, kind="stable")]
     few, more = shown[:LABELS].tolist(), len(shown) - LABELS
@@ -181,18 +181,18 @@ def _bars(ax: Axes, x: NDArray[Any], real: NDArray[Any] | None, look: Style) -> 
 
 
 def short(text: str, most: int) -> str:
-    """A text without its middle: names and labels often differ at their ends."""
+    """Shorten a text by removing its middle, since names and labels often differ at their ends."""
     half = most // 2
     return text if len(text) <= most else f"{text[: most - half - 1]}…{text[-half:]}"
 
 
 def heading(figure: Figure, text: str, look: Style) -> None:
-    """A title at the left, beside which there is room for the key."""
+    """Draw a title at the left, which leaves room for the legend."""
     dress_text(figure.suptitle(text, x=0.01, ha="left"), look.foreground, 11)
 
 
 def key(figure: Figure, look: Style, *, both: bool = True, shares: Sequence[float] = ()) -> None:
-    """A legend: the colours of real and synthetic rows if `both` are drawn, and the contour of each share."""
+    """Add a legend: the colours of real and synthetic rows if `both` are drawn, and the contour of each share."""
     keys = [Line2D([], [], color=look.real, linewidth=6, alpha=FILL), Line2D([], [], color=look.synthetic)] * both
     names = ["real rows", "synthetic rows"] * both
     for share, dashes in zip(shares, LINES, strict=False):
@@ -205,11 +205,11 @@ def key(figure: Figure, look: Style, *, both: bool = True, shares: Sequence[floa
 
 # --- pairs of columns -------------------------------------------------------------------------------------------------
 
-PAIR_COLUMNS = 5  # that are shown, at most
-POINTS = 1500  # of a panel, at most
+PAIR_COLUMNS = 5  # maximum number of columns
+POINTS = 1500  # maximum number of points in a panel
 JITTER = 0.32  # half the width of a strip of points with one label
-INSIDE = (0.002, 0.998)  # quantiles of real and synthetic numbers between which a panel lies, if what is beyond would
-STRETCH = 2.0  # stretch it to more than so many times their distance
+INSIDE = (0.002, 0.998)  # a panel ends at these quantiles of real and synthetic numbers,
+STRETCH = 2.0  # if the full range is more than STRETCH times as long
 
 
 def pairs(
@@ -222,20 +222,21 @@ def pairs(
     seed: int = 0,
     style: str | Style = "light",
 ) -> Figure:
-    """A matrix of panels: each column on the diagonal, each pair as points below it, the same pair of real rows above.
+    """Draw a matrix of panels: columns on the diagonal, pairs as points below it, pairs of real rows above it.
 
     Args:
-        columns: name -> entries (n,): numbers or dates, or objects with None where missing; the first five are shown.
-        reference: the same columns of real rows; without them the panels above the diagonal stay empty.
-        contours: shares of the rows, at most 3, such as (0.5, 0.9): lines around the smallest region that holds each,
-            in panels of two columns of numbers.
-        truth: name -> a number that is marked, such as the parameters of which draws of a posterior are guesses.
-        title: drawn above.
-        seed: of which points are shown, and of the jitter of labels.
+        columns: name -> entries (n,): numbers or dates, or objects with None for missing entries; the first five are
+            shown.
+        reference: the same columns of real rows; without them, the panels above the diagonal stay empty.
+        contours: up to 3 shares of the rows, such as (0.5, 0.9): draws a line around the smallest region that contains
+            each share, in panels of two columns of numbers.
+        truth: name -> a number to mark, such as the true parameters of a posterior.
+        title: title of the figure.
+        seed: seed of the choice of points and of the jitter of labels.
         style: 'dark', 'light' or a `Style`.
 
     Raises:
-        ValueError: more shares than 3, or one that is not between 0 and 1.
+        ValueError: for more than 3 shares, or a share not between 0 and 1.
 
     Example:
         >>> from motes.plots import pairs
@@ -281,18 +282,18 @@ def pairs(
 
 
 def levels_of(log_p: Numbers, shares: Sequence[float]) -> list[float]:
-    """The log-density on a grid at the rim of the smallest region that holds each share of the mass."""
+    """Return the log-density on the boundary of the smallest region of a grid that contains each share of the mass."""
     ordered = np.sort(log_p.ravel())[::-1]
     mass = np.cumsum(np.exp(ordered - ordered[0]))
     rims = ordered[np.searchsorted(mass, np.asarray(shares) * mass[-1])]
-    return (rims - 1e-6).tolist()  # just below: where the density is flat, its rim is the edge of the flat
+    return (rims - 1e-6).tolist()  # just below: for a flat density, the boundary is the edge of the flat part
 
 
 def as_shares(contours: Sequence[float]) -> list[float]:
-    """The shares in rising order.
+    """Return the shares in rising order.
 
     Raises:
-        ValueError: too many, or one that is not between 0 and 1.
+        ValueError: for too many shares, or a share not between 0 and 1.
     """
     shares = sorted(float(share) for share in contours)
     if len(shares) > len(LINES) or not all(0 < share < 1 for share in shares):
@@ -303,9 +304,9 @@ def as_shares(contours: Sequence[float]) -> list[float]:
 
 
 def smoothed(x: Numbers, y: Numbers, limits: Sequence[tuple[float, float]]) -> Numbers:
-    """The log-density of points with coordinates x and y (n,), but for a constant: counts, smoothed by a normal kernel.
+    """Estimate the log-density of points (x, y), (n,) each, up to a constant: counts smoothed by a Gaussian kernel.
 
-    On `CELLS` by `CELLS` cells between the `limits` of x and of y.
+    The result has `CELLS` by `CELLS` cells between the `limits` of x and of y.
     """
     counts, *_ = np.histogram2d(x, y, CELLS, limits)
     width = [
@@ -318,9 +319,9 @@ def smoothed(x: Numbers, y: Numbers, limits: Sequence[tuple[float, float]]) -> N
 
 
 def _kernel_width(values: Numbers) -> float:
-    """The standard deviation of normal values, and where there are several modes about that of the narrowest one.
+    """Estimate the standard deviation of the narrowest mode, from the shortest interval with a quarter of the values.
 
-    By the shortest interval that holds a quarter of them.
+    For Gaussian values this is their standard deviation.
     """
     ordered = np.sort(values)
     span = len(ordered) // 4
@@ -328,7 +329,7 @@ def _kernel_width(values: Numbers) -> float:
 
 
 class _Scale:
-    """How the entries of a column become places on an axis."""
+    """Conversion of a column's entries to positions on an axis."""
 
     def __init__(self, entries: NDArray[Any], real: NDArray[Any] | None, mark: float | None = None):
         every = known_entries(entries if real is None else np.concatenate([entries, real]))
@@ -352,11 +353,11 @@ class _Scale:
 
     @property
     def numbers(self) -> bool:
-        """Whether entries are numbers, and neither labels nor dates."""
+        """Whether the entries are numbers, not labels or dates."""
         return self.labels is None and not self.dates
 
     def places(self, entries: NDArray[Any], rng: np.random.Generator) -> Numbers:
-        """(n,), NaN where missing."""
+        """Return the positions of entries, (n,), NaN for missing ones."""
         known = is_known(entries)
         made = np.full(len(entries), np.nan)
         there = entries[known]
@@ -383,7 +384,7 @@ def _points(ax: Axes, across: Side, up: Side, colour: str, rng: np.random.Genera
 
 
 def _lines(ax: Axes, across: Side, up: Side, shares: Sequence[float], look: Style) -> None:
-    """Around the smallest regions that hold these shares of the rows, where both columns are numbers."""
+    """Draw contours around the smallest regions with these shares of the rows, if both columns are numbers."""
     if not shares or not (across[0].numbers and up[0].numbers):
         return
     known = is_known(across[1]) & is_known(up[1])
@@ -392,13 +393,13 @@ def _lines(ax: Axes, across: Side, up: Side, shares: Sequence[float], look: Styl
     at_x, at_y = (np.linspace(*ends, 2 * CELLS + 1)[1::2] for ends in limits)
     log_p = smoothed(x, y, limits)
     for level, dashes in zip(levels_of(log_p, shares), LINES, strict=False):
-        # As deep outside as the rim is below the maximum, or the line would lie far out where the density ends at once.
+        # Bounded below at the mirrored depth; otherwise the line would lie far out if the density ends abruptly.
         field = np.maximum(log_p, 2 * level - log_p.max())
         ax.contour(at_x, at_y, field.T, [level], colors=[look.foreground], linewidths=1.1, linestyles=[dashes])
 
 
 def _ticks(ax: Axes, across: _Scale, up: _Scale, *, bottom: bool, left: bool) -> None:
-    """Numbers and labels stand at the outer panels alone."""
+    """Draw tick labels on the outer panels only."""
     for axis, scale, shown in ((ax.xaxis, across, bottom), (ax.yaxis, up, left)):
         if not shown:
             axis.set_ticks([])
