@@ -257,13 +257,13 @@ def test_labels_are_withheld_as_often_as_the_recipe_says():
 MISUSE = {
     "an unknown label": (lambda m, w: m.sample(5, label="2"), "unknown label '2'. Choose from: 0, 1"),
     "labels of other rows": (lambda m, w: m.sample(5, label=[0, 1]), r"shape \(2,\); expected one, or \(5,\)"),
-    "guidance to no class": (lambda m, w: m.sample(5, how={"guidance": 2.0}), "no label says which"),
+    "guidance to no class": (lambda m, w: m.sample(5, how={"guidance": 2.0}), "got no label"),
     "an interval backwards": (lambda m, w: motes.Guidance(2.0, low=0.7, high=0.2), "expected 0 <= low < high <= 1"),
     "a weight below 0": (lambda m, w: motes.Guidance(-1.0), "at least 0"),
     "a weight that is no number": (lambda m, w: m.sample(5, how={"guidance": "2"}), "weight = '2'; expected a finite"),
     "a weak model of other data": (
         lambda m, w: m.sample(5, label=0, how={"guidance": motes.Guidance(2.0, weak=w)}),
-        "no worse",
+        "does not match this one",
     ),
     "a label for a model without": (lambda m, w: w.sample(5, label=0), "knows no classes"),
     "a label to score": (lambda m, w: w.score_samples([[0.0, 0.0]], label=0), "knows no classes"),

@@ -385,7 +385,7 @@ MISUSES = {
     "samples too few": (["evaluate", "MODEL", "-n", "3"], "expected at least 10"),
     "no key": (["train", "moons", "--set", "=3"], "section.key=value"),
     "unknown sampler": (["sample", "MODEL", "--sampler", "hein"], "Did you mean 'heun'"),
-    "guidance without classes": (["sample", "MODEL", "--guidance", "2"], "this model knows none"),
+    "guidance without classes": (["sample", "MODEL", "--guidance", "2"], "this model has no classes"),
     "a grid without times": (["sample", "MODEL", "--grid", "given"], "needs its times"),
     "unknown grid": (["sample", "MODEL", "--grid", "karas"], "Did you mean 'karras'"),
     "no steps": (["sample", "MODEL", "--steps", "0"], "grid.steps = 0; expected a number at least 1"),

@@ -154,7 +154,7 @@ def test_a_tolerance_out_of_reach_is_owned_up_to(monkeypatch):
     assert np.median(true / found.error) < 2
     assert np.median(finer.error) < np.median(found.error)
     # So the model itself does not answer: it has no density.
-    with pytest.raises(motes.errors.UsageError, match=r"'step_gated'.* its flow jumps and has no density\. Train with"):
+    with pytest.raises(motes.errors.UsageError, match=r"'step_gated'.* the flow jumps and has no density\. Train with"):
         model.score_samples(motes.make_shape("moons", 20, seed=1))
 
 

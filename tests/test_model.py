@@ -397,7 +397,7 @@ def test_pictures(people, moons):
     assert moons.plot(n=50).get_title() == "50 samples"
     figure = people.plot(pd.DataFrame(PEOPLE), n=50, style="dark")
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["age", "height", "city"]
-    with pytest.raises(UsageError, match="Draw the data with"):
+    with pytest.raises(UsageError, match="Plot the data with"):
         moons.plot([[0, 0]])
 
 

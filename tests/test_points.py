@@ -124,7 +124,7 @@ def test_another_sampler_other_steps_and_another_grid_for_one_draw(small_model):
         ({"grid": "karas"}, motes.errors.RecipeError, "unknown grid.kind 'karas'. Did you mean 'karras'"),
         ({"steps": 0}, motes.errors.RecipeError, "grid.steps = 0; expected a number at least 1"),
         ({"grid": [1.0, 0.5]}, motes.errors.RecipeError, "expected times that fall from 1 to 0"),
-        ({"grid": [1.0, 0.5, 0.0], "steps": 2}, motes.errors.UsageError, "the times say how many steps"),
+        ({"grid": [1.0, 0.5, 0.0], "steps": 2}, motes.errors.UsageError, "expected one of them"),
         (
             {"grid": [[1.0, 0.0]]},
             motes.errors.UsageError,

@@ -396,7 +396,7 @@ MISUSE = {
         "3 observations for 5 rows",
     ),
     "a label": (lambda m: m.sample(5, given=X[0], label=1), UsageError, "knows no classes"),
-    "guidance": (lambda m: m.sample(5, given=X[0], how={"guidance": 2.0}), UsageError, "this model knows none"),
+    "guidance": (lambda m: m.sample(5, given=X[0], how={"guidance": 2.0}), UsageError, "this model has no classes"),
     "several chains": (lambda m: m.chain(5, [0], given=X), UsageError, "got 3 observations; expected one"),
     "the truth of a part": (
         lambda m: m.plot(given=X[0], truth=[1.0], n=5),
@@ -461,7 +461,7 @@ def test_a_weak_model_has_the_same_observations():
     one = motes.fit(theta, given=x, changes=SMALL, verbose=False)
     other = motes.fit(theta, given=2 * x, changes=SMALL, verbose=False)
     weak = lambda model: {"guidance": motes.Guidance(2.0, weak=model)}
-    with pytest.raises(UsageError, match="no worse copy"):
+    with pytest.raises(UsageError, match="does not match this one"):
         one.sample(5, given=X[0], how=weak(other))
     np.testing.assert_allclose(one.sample(5, given=X[0], how=weak(one)), one.sample(5, given=X[0]), atol=1e-5)
 

@@ -474,7 +474,7 @@ class Wrong(motes.points.DDIM):
     [
         ("no state", r"from Wrong.step; expected \('float32\[2\]', None\)"),
         ("a shape", r"got \('float32\[1\]', None\) from Wrong.step"),
-        ("a state", r"a state like that of init"),
+        ("a state", r"a state like init"),
         ("an if", r"got TracerBoolConversionError in Wrong.step"),
     ],
 )

@@ -1,11 +1,11 @@
-"""Gaussian diffusion of points, whole: from the schedule to the trained model.
+"""Gaussian diffusion of points, from the noise schedule to the trained model.
 
-A schedule says how points become noise (`schedules`, `process`). A denoiser with a network in it (`denoisers`,
-`networks`) estimates a point from its noisy copy, and is trained (`training`) by a loss at random times (`losses`,
-`times`). A sampler goes from noise back to points on a grid of times (`sampling`, `samplers`). The other modules build
-on these: exact denoisers, guidance, likelihoods, conditions, posteriors, and the models that users see.
+A schedule defines how points become noise (`schedules`, `process`). A denoiser with a network (`denoisers`,
+`networks`) estimates a point from its noisy copy; training (`training`) minimises a loss at random times (`losses`,
+`times`). A sampler turns noise into points along a grid of times (`sampling`, `samplers`). The other modules build
+on these: exact denoisers, guidance, likelihoods, conditions, posteriors, and the trained models.
 
-`SAMPLERS` is name -> class; `Draw` names the ways in which the times of a batch are drawn.
+`SAMPLERS` maps names to sampler classes; `Draw` lists the ways to draw the times of a batch.
 """
 
 from motes.points.denoisers import (

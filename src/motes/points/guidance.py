@@ -1,13 +1,13 @@
-"""Classifier-free guidance, products of posteriors, and the options of a draw.
+"""Classifier-free guidance, products of posteriors, and sampling options.
 
-Guidance leads away from a weaker denoiser, by more than the whole way to a stronger one.
+Guidance extrapolates from a weaker denoiser beyond a stronger one:
 
     x0_hat = weak + weight (strong - weak)
 
-With `strong` that of a class and `weak` that of all classes it is classifier-free guidance (Ho & Salimans 2022, eq. 6,
-whose w is weight - 1), with `weak` a worse copy of `strong` it is autoguidance (Karras et al. 2024, eq. 3). A weight of
-1 is `strong` itself. With another weight the points have no distribution that could be written down: it is a picture of
-what is typical of a class, sharper than the class is.
+If `strong` is conditioned on a class and `weak` is not, this is classifier-free guidance (Ho & Salimans 2022, eq. 6,
+whose w is weight - 1); if `weak` is a weaker copy of `strong`, it is autoguidance (Karras et al. 2024, eq. 3). A weight
+of 1 is `strong` itself. With any other weight the samples have no known density; they are more typical of their class
+and less diverse than the class.
 """
 
 from __future__ import annotations
@@ -33,13 +33,14 @@ from motes.points.schedules import Schedule
 
 @dataclass(frozen=True)
 class Guidance:
-    """How far samples are led away from a weaker denoiser, and when.
+    """Options of guidance away from a weaker denoiser.
 
     Attributes:
-        weight: 1 leaves the model as it is; 2 to 4 makes points more typical of their class, and less various.
-        low, high: the times between which it is used, 0 = data, 1 = noise.
-        weak: a worse copy of the model of points, to be led away from that ("autoguidance"); None: from all classes
-            together.
+        weight: strength of the guidance. 1 leaves the model unchanged; 2 to 4 makes points more typical of their class
+            and less diverse.
+        low, high: guidance is used at times between these, 0 = data, 1 = noise.
+        weak: a weaker copy of the model to guide away from ("autoguidance"); None guides away from all classes together
+            (classifier-free guidance).
 
     Raises:
         UsageError: numbers out of range.
@@ -57,7 +58,7 @@ class Guidance:
     weak: Any = None
 
     def __post_init__(self) -> None:
-        weight: object = self.weight  # of which nobody has checked the type
+        weight: object = self.weight  # its type has not been checked yet
         if isinstance(weight, bool) or not isinstance(weight, int | float | np.number) or not 0 <= weight < math.inf:
             raise UsageError(f"guidance weight = {weight!r}; expected a finite number at least 0. 1 is no guidance.")
         if not 0 <= self.low < self.high <= 1:
@@ -67,14 +68,16 @@ class Guidance:
 
 
 class Guided(Denoiser):
-    """weak + weight (strong - weak) where low <= t <= high (Kynkaanniemi et al. 2024), and `strong` elsewhere.
+    """A guided denoiser: weak + weight (strong - weak) for low <= t <= high, otherwise `strong`.
+
+    The limits on t follow Kynkaanniemi et al. 2024.
 
     Args:
         strong: the denoiser that is guided.
-        weak: what it is led away from.
-        weight: how far; 0 is `weak`, 1 is `strong`.
+        weak: the denoiser to guide away from.
+        weight: strength of the guidance; 0 is `weak`, 1 is `strong`.
         low, high: the interval of t.
-        weak_knows: whether `weak` is given the class as well, as in autoguidance.
+        weak_knows: whether `weak` is also conditioned on the class, as in autoguidance.
 
     Example:
         >>> from motes.points import GaussianOracle, Guided, VarianceExploding
@@ -103,12 +106,12 @@ class Guided(Denoiser):
         weak_knows: bool = False,
     ):
         self.strong, self.weak, self.weak_knows, self.schedule = strong, weak, weak_knows, strong.schedule
-        # As arrays, so that another weight is not another program.
+        # As arrays, so that another weight does not compile another program.
         self.weight, self.low, self.high = jnp.array(weight), jnp.array(low), jnp.array(high)
 
     def given(self, known: Given) -> Guided:
         strong = self.strong.given(known)
-        # The class is what it is led away from; what else is known holds on both sides.
+        # Without autoguidance, only the class is withheld from the weak denoiser.
         less = known if self.weak_knows else known._replace(label=None)
         weak = self.weak.given(less) if jax.tree.leaves(less) else self.weak
         return eqx.tree_at(lambda guided: (guided.strong, guided.weak), self, (strong, weak))
@@ -125,39 +128,39 @@ class Guided(Denoiser):
 
 # --- Several independent observations of one point ------------------------------------------------------------------
 #
-# Posteriors given each of them, composed into the one given all.
+# The posteriors given each observation are composed into the posterior given all of them:
 #
 #     p(x_0 | x_t, c_1, ..., c_m)  is proportional to  p(x_0 | x_t)^(1 - m) prod_i p(x_0 | x_t, c_i)
 #
-# The prior is in each posterior, and has to count once (Geffner et al. 2023). Where the factors are taken for Gaussians
-# of precisions P + r I and P + L_i + r I, with r = alpha_t^2 / sigma_t^2 and the denoisers' means (Linhart et al.
-# 2024), the product is a Gaussian as well, and its mean is the composed denoiser:
+# Each posterior contains the prior, which must count only once (Geffner et al. 2023). If the factors are approximated
+# by Gaussians with precisions P + r I and P + L_i + r I, r = alpha_t^2 / sigma_t^2, and the denoisers' means (Linhart
+# et al. 2024), the product is also Gaussian, and its mean is the composed denoiser:
 #
 #     Lambda x0_hat = (1 - m) (P + r I) x0_hat_prior + sum_i (P + L_i + r I) x0_hat_i,
 #     Lambda = P + sum_i L_i + r I
 #
-# L_i is what an observation adds to the precision. It is exact for Gaussian posteriors under a Gaussian prior. Each
-# denoiser may have a zero of its own.
+# L_i is the precision that observation i adds. The composition is exact for Gaussian posteriors under a Gaussian prior.
+# Each denoiser may have its own origin.
 
 
 Array = NDArray[np.float64]
 
-AT_ONCE = 16  # observations, of which a network is asked together
+AT_ONCE = 16  # observations per batch of the network
 
 
 class NoisyPrior(eqx.Module):
-    """A prior of normal and uniform columns in noise, y = x_0 + tau e, whose mean and precision given y are exact.
+    """A prior with Gaussian and uniform columns: exact mean and precision given a noisy copy y = x_0 + tau e.
 
-        x_0 ~ N(mean, precision^-1)    mean given y less y: (P + r I)^-1 P (mean - y),    P = precision
+        x_0 ~ N(mean, precision^-1)    E[x_0 | y] - y = (P + r I)^-1 P (mean - y),    P = precision
         x_0 ~ U(low, high) + N(0, s^2)    -S E[W] tau^2,    S^2 = s^2 + tau^2
 
-    W is a normal variable that is cut to ((y - high) / S, (y - low) / S). By Tweedie's formula the mean follows from
+    W is a standard Gaussian truncated to ((y - high) / S, (y - low) / S). By Tweedie's formula the mean follows from
     the slope of log p(y), -E[W] / S, and the precision from its curvature, P = (1 - Var[W]) / (s^2 + tau^2 Var[W]).
 
     Args:
-        mean: of the normal columns (d,).
-        precision: of the normal columns (d, d), 0 in the rows and columns of others.
-        low, high: of the uniform columns (d,); not finite of others.
+        mean: mean of the Gaussian columns (d,).
+        precision: precision of the Gaussian columns (d, d), 0 in the rows and columns of uniform ones.
+        low, high: bounds of the uniform columns (d,); not finite for Gaussian ones.
     """
 
     mean: jax.Array
@@ -171,7 +174,7 @@ class NoisyPrior(eqx.Module):
         self.mean, self.precision, self.low, self.high = map(jnp.asarray, (mean, precision, *ends))
 
     def __call__(self, y: jax.Array, tau: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """(P + r I) (E[x_0 | y] - y), (d,), and P (d, d), of y (d,) and its noise tau, which may be 0."""
+        """Return (P + r I) (E[x_0 | y] - y), (d,), and P (d, d), for y (d,) with noise tau, which may be 0."""
         uniform = jnp.isfinite(self.low)
         low, high = jnp.where(uniform, self.low, -1.0), jnp.where(uniform, self.high, 1.0)
         s = SMOOTH * (high - low)
@@ -183,14 +186,14 @@ class NoisyPrior(eqx.Module):
 
 
 class Composed(Denoiser):
-    """E[x_0 | x_t, all observations], composed from the denoisers given each of them.
+    """E[x_0 | x_t, all observations], composed from the denoisers given each observation.
 
     Args:
-        denoiser: of points given one observation.
-        known: what is known of each of m observations, arrays with a leading m.
+        denoiser: the denoiser of points given one observation.
+        known: conditioning on each of m observations, arrays with a leading m.
         added: L_i (m, d, d).
-        prior: of the points.
-        origins: of each observation (m, d), what the denoiser has less than the points that are drawn; None: nothing.
+        prior: the prior of the points.
+        origins: origin of the denoiser's coordinates for each observation (m, d); None: 0.
     """
 
     denoiser: Denoiser
@@ -215,17 +218,17 @@ class Composed(Denoiser):
             known, added, origin = part
             return (precision + added) @ (self.denoiser.given(known)(x_t - alpha * origin, t) + origin - y)
 
-        # All means are taken from y, or large numbers would cancel where there is little noise.
+        # All means are relative to y, since otherwise large numbers would cancel at low noise.
         total = jax.lax.map(moved, (self.known, self.added, self.origins), batch_size=AT_ONCE).sum(axis=0)
         total = total - (len(self.added) - 1) * moved_prior
         return y + jnp.linalg.solve(precision + self.added.sum(axis=0), total)
 
 
 def added_precisions(precisions: Array, priors: Array, unit: Array) -> Array:
-    """What posteriors of these precisions (m, d, d) have more than the prior where each of them is, `priors` (m, d, d).
+    """Return the precisions that posteriors (m, d, d) add to the prior's precision at each of them, `priors` (m, d, d).
 
-    A posterior may be wider than its prior in a direction, in the units of `unit` (d, d). It adds nothing there: a
-    product of such Gaussians, divided by the prior's, would not be one.
+    If a posterior is wider than its prior in some direction, in the units of `unit` (d, d), it adds nothing there,
+    since otherwise the product of the Gaussians divided by the prior might not be a Gaussian.
     """
     root = np.linalg.cholesky(unit)
     white = np.linalg.inv(root)
@@ -235,21 +238,21 @@ def added_precisions(precisions: Array, priors: Array, unit: Array) -> Array:
     return np.asarray(root @ kept @ root.T)
 
 
-# --- How a sample is drawn, where that differs from the recipe: one object for every call that draws points ---------
+# --- Sampling options that differ from the recipe: one object for every call that draws points ----------------------
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How points are drawn; what is None is as the recipe says.
+    """Sampling options; None leaves an option as in the recipe.
 
     Attributes:
         sampler: a name (see `motes samplers`), or a sampler with its options, such as `DDIM(eta=0.5)`.
-        steps: of the grid.
+        steps: number of steps of the grid.
         grid: a name such as "karras", or times (N+1,) that fall from 1 to 0.
-        guidance: a weight, by which points become more typical of their class, or a `Guidance`; None: no guidance.
+        guidance: a guidance weight, above 1 for points more typical of their class, or a `Guidance`; None: no guidance.
 
     Raises:
-        UsageError: a value of another type, steps beside times, or a weight below 0.
+        UsageError: a value of another type, `steps` together with times, or a weight below 0.
 
     Example:
         >>> how = motes.Sampling(sampler="ddim", steps=8)
@@ -271,18 +274,18 @@ class Sampling:
         if self.grid is not None and not isinstance(self.grid, str):
             if self.steps is not None:
                 raise UsageError(
-                    f"steps = {self.steps} beside a grid of times: the times say how many steps there are."
+                    f"got steps = {self.steps} and a grid of times; expected one of them. The times set the steps."
                 )
             object.__setattr__(self, "grid", _times(self.grid))
         if not (self.guidance is None or isinstance(self.guidance, Guidance)):
-            Guidance(self.guidance)  # which checks the weight
+            Guidance(self.guidance)  # checks the weight
 
     @classmethod
     def of(cls, how: Sampling | Mapping[str, Any] | None) -> Sampling:
-        """`how` itself, or what a mapping names, such as {"steps": 50}; None: all as the recipe says.
+        """Convert `how` to a `Sampling`: itself, or a mapping such as {"steps": 50}; None changes nothing.
 
         Raises:
-            UsageError: a key that is no field, or another type.
+            UsageError: an unknown key, or another type.
 
         Example:
             >>> motes.Sampling.of({"sampler": "ddim", "steps": 8})
@@ -302,7 +305,7 @@ class Sampling:
 
 
 def _times(grid: ArrayLike) -> tuple[float, ...]:
-    """As a tuple, so that two objects can be compared."""
+    """Convert times to a tuple, so that two objects can be compared."""
     try:
         times = np.asarray(grid, float)
     except (TypeError, ValueError):

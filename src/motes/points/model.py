@@ -1,7 +1,7 @@
-"""Trained models of points: columns of real numbers, by Gaussian diffusion.
+"""Trained models of points (columns of real numbers), by Gaussian diffusion.
 
-A `PointModel` is of the points alone; a `PosteriorModel` (`points/posterior_model.py`) of points given what was
-observed.
+A `PointModel` learns the distribution of points; a `PosteriorModel` (`points/posterior_model.py`) learns the
+distribution of points given observations.
 """
 
 from __future__ import annotations
@@ -57,18 +57,18 @@ Array = NDArray[np.float64]
 How = Sampling | Mapping[str, Any] | None
 Divergence = Literal["exact", "rademacher", "gaussian"]
 
-FAR = 5.0  # standard deviations
-OWN = 2000  # rows of a model with which conditions are compared
+FAR = 5.0  # standard deviations from the mean beyond which a condition is far
+OWN = 2000  # number of the model's own samples with which conditions are compared
 
 
 class GaussianModel(Model):
-    """What models of points and of posteriors share: a denoiser, in standardised units, and how it is asked.
+    """Base class of `PointModel` and `PosteriorModel`: a denoiser in standardised units, and how it is called.
 
     Attributes:
-        denoiser: E[x_0 | x_t], in standardised units.
-        standardiser: between those and the data's units.
-        classes: those of its rows, where it was trained with labels; otherwise None.
-        context: what its points are conditioned on; None of a `PointModel`.
+        denoiser: estimates E[x_0 | x_t], in standardised units.
+        standardiser: converts between standardised units and the data's units.
+        classes: the classes of its rows if it was trained with labels; otherwise None.
+        context: the columns that its points are conditioned on; None for a `PointModel`.
 
     Example:
         >>> model.columns, model.dim, model.source
@@ -103,12 +103,12 @@ class GaussianModel(Model):
 
     @property
     def dim(self) -> int:
-        """Number of columns that the network has learned: all but constant ones."""
+        """Number of columns that the network learned: all except constant ones."""
         return int(self.standardiser.varies.sum())
 
     @property
     def constants(self) -> dict[str, float]:
-        """Columns that were constant in the training, with their values: kept aside, and given back with all samples.
+        """Columns that are constant in the training rows, with their values. Every sample contains them unchanged.
 
         log p of a row with another value is minus infinity.
 
@@ -123,7 +123,7 @@ class GaussianModel(Model):
         return {name: value for name, value, varies in kept if not varies}
 
     def varying(self, points: Array) -> dict[str, Array]:
-        """Column -> its numbers (...,) in points (..., d), of the columns that are not constant.
+        """Return a dict of the columns that are not constant: name -> numbers (...,), from points (..., d).
 
         Example:
             >>> [*model.varying(np.zeros((3, 2)))]
@@ -133,10 +133,10 @@ class GaussianModel(Model):
         return {name: part for name, part, varies in parts if varies}
 
     def check_constants(self, x: Array, name: str) -> None:
-        """Refuse rows x (n, d) of another value in a constant column.
+        """Check that rows x (n, d) have the training's value in every constant column.
 
         Raises:
-            DataError: it names the row and the column.
+            DataError: another value; the message names the row and the column.
 
         Example:
             >>> model.check_constants(np.zeros((3, 2)), "the data")
@@ -145,13 +145,13 @@ class GaussianModel(Model):
         if len(different):
             (i, j), expected = different[0], self.standardiser.mean
             raise DataError(
-                f"{name}, row {i + 1}, column '{self.columns[j]}': got {x[i, j]:g}; expected {expected[j]:g}, as in "
-                "all rows of the training, which kept this column aside. Leave out such rows, or train a model on them."
+                f"{name}, row {i + 1}, column '{self.columns[j]}': got {x[i, j]:g}; expected {expected[j]:g}, the "
+                "column's only value in the training rows. Leave out such rows, or train a model that includes them."
             )
 
     @property
     def parameters(self) -> int:
-        """Number of trained numbers."""
+        """Number of trained parameters."""
         return int(weights_of(self.denoiser).size)
 
     @property
@@ -160,12 +160,12 @@ class GaussianModel(Model):
 
     @property
     def grid(self) -> NDArray[np.float32]:
-        """The times that its sampler stops at, from 1 down to 0, (N+1,)."""
+        """Times at which its sampler stops, from 1 down to 0, (N+1,)."""
         return np.asarray(self.recipe.make_grid())
 
     @property
     def example(self) -> Array:
-        """A row (1, d) in the data's units: the one in the middle.
+        """An example row (1, d) in the data's units: the centre of the training data.
 
         Example:
             >>> model.example.shape
@@ -175,13 +175,13 @@ class GaussianModel(Model):
 
     @property
     def lowest_noise(self) -> float:
-        """sigma_t / alpha_t at the last time that its sampler asks the network about."""
+        """The noise level sigma_t / alpha_t at the last time at which its sampler calls the network."""
         return float(np.exp(-np.asarray(self.denoiser.schedule.log_snr(self.grid[-2])) / 2))
 
     def with_denoiser(self, denoiser: Denoiser, *, length: float | None = None) -> Self:
-        """The same model with other weights, or with an exact denoiser, in the place of its own.
+        """Return a copy of the model with another denoiser: other weights, or an exact denoiser.
 
-        `length` is that of the average which the weights are, where it is not the recipe's.
+        `length` is the length of the moving average of the weights, if it differs from the recipe's.
 
         Example:
             >>> exact = motes.truth("moons").oracle(model.denoiser.schedule, model.standardiser)
@@ -194,13 +194,14 @@ class GaussianModel(Model):
         return made
 
     def averaged_over(self, sigma_rel: float) -> Self:
-        """The same model with another average of its weights, over this share of its training, from 0.02 to 0.25.
+        """Return a copy of the model whose weights are averaged over another share of the training, 0.02 to 0.25.
 
-        It is the standard deviation of the steps that count, as a share of all (Karras et al. 2024, section 3).
+        `sigma_rel` is the standard deviation of the averaging weights over the steps, divided by the number of steps
+        (Karras et al. 2024, section 3).
 
         Raises:
-            UsageError: a length out of range, or no averages were kept: `training.averages` says how many are.
-            ModelFileError: they are damaged, or of another model.
+            UsageError: a length out of range, or no snapshots were kept (see `training.averages`).
+            ModelFileError: the snapshots are damaged, or belong to another model.
 
         Example:
             >>> model.averaged_over(0.1).length
@@ -209,13 +210,13 @@ class GaussianModel(Model):
         found = self.check_averages().over(sigma_rel)
         return self.with_denoiser(with_weights(self.denoiser, found), length=sigma_rel)
 
-    # --- how its denoiser is asked ---
+    # --- the reverse process ---
 
     def reverse_process(self, how: Sampling | Mapping[str, Any] | None, given: Given | None) -> ReverseProcess:
-        """What points are drawn by of which that much is known: as the recipe says, but for `how`.
+        """Build the reverse process of points with conditioning `given`: the recipe's, with the changes in `how`.
 
         Raises:
-            UsageError, RecipeError: names, numbers or times that do not fit; guidance away from nothing.
+            UsageError, RecipeError: invalid names, numbers or times; guidance without a label or a weak model.
 
         Example:
             >>> process = model.reverse_process({"sampler": "heun", "steps": 8}, given=None)
@@ -227,22 +228,22 @@ class GaussianModel(Model):
         return ReverseProcess(self._guided(how.guidance, given), sampler, grid, self.dim)
 
     def _guided(self, guidance: float | Guidance | None, given: Given | None) -> Denoiser:
-        """The denoiser, or the guided one of rows of which that much is known.
+        """Return the denoiser, with guidance if it is requested.
 
         Raises:
-            UsageError: nothing to be led away from.
+            UsageError: guidance without a label or a weak model.
         """
         if guidance is None:
             return self.denoiser
         how = guidance if isinstance(guidance, Guidance) else Guidance(guidance)
         weak: GaussianModel | None = how.weak
         if weak is not None and not isinstance(weak, GaussianModel):
-            raise UsageError(f"guidance: got weak = {weak!r}; expected a model of points, a worse copy of this one.")
+            raise UsageError(f"guidance: got weak = {weak!r}; expected a model of points, weaker than this one.")
         if weak is None and (given is None or given.label is None):
-            why = "no label says which. Give a label" if self.classes else "this model knows none. Train with labels"
+            why = "got no label. Pass a label" if self.classes else "this model has no classes. Train with labels"
             raise UsageError(
-                f"guidance {how.weight:g} leads away from all classes to one, and {why}, or lead away from a worse "
-                "copy of the model: Guidance(weight, weak=model), --weak MODEL."
+                f"guidance {how.weight:g} needs the label of a class, and {why}, or guide with a weaker copy of the "
+                "model: Guidance(weight, weak=model), --weak MODEL."
             )
         if weak is None:
             return Guided(self.denoiser, self.denoiser, how.weight, low=how.low, high=how.high)
@@ -258,21 +259,21 @@ class GaussianModel(Model):
             or (weak.standardiser.support != self.standardiser.support)
         ):
             raise UsageError(
-                "the weak model is no worse copy of this one: expected the same data, columns, classes and schedule, "
-                "and fewer steps of training, a smaller network, or more averaging."
+                "the weak model does not match this one: expected the same data, columns, classes and schedule, but "
+                "fewer training steps, a smaller network, or more averaging."
             )
         return Guided(
             self.denoiser, weak.denoiser, how.weight, low=how.low, high=how.high, weak_knows=given is not None
         )
 
     def _classes_of(self, label: Any, n: int) -> NDArray[np.int32] | None:
-        """The number of the class of each of n rows."""
+        """Return the class index of each of n rows, (n,); None without a label."""
         if label is None:
             return None
         if self.classes is None:
             raise UsageError(
-                f"label = {label}, but this model knows no classes. Train one with labels: data.label names their "
-                "column ('class' for a shape); in Python `fit` takes them beside the rows."
+                f"label = {label}, but this model has no classes. Train a model with labels: data.label names their "
+                "column ('class' for a shape); in Python, pass `labels` to `fit`."
             )
         return self.classes.numbers(label, n)
 
@@ -285,23 +286,23 @@ class GaussianModel(Model):
         record: Sequence[int] = (),
         on_progress: OnProgress = silent,
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Points (n, d) of which so much is known, and at some places on the way, in the units of the network."""
+        """Draw points (n, d) given `known`, with the chain at the recorded steps, in the units of the network."""
         process = self.reverse_process(how, known)
         return sample(process, n, key=seed_key(seed, "sample"), given=known, record=record, on_progress=on_progress)
 
     def _flow_options(
         self, divergence: Divergence, probes: int, seed: int, tolerance: float, on_progress: OnProgress
     ) -> dict[str, Any]:
-        """Options of `log_likelihood`.
+        """Collect the options of `log_likelihood`.
 
         Raises:
-            UsageError: a network that knows only the schedule's steps.
+            UsageError: a network that is only defined at the schedule's steps.
         """
         if isinstance(getattr(self.denoiser, "network", None), StepGatedMLP):
             raise UsageError(
-                "got a network of kind 'step_gated', which knows only the schedule's own steps; expected one that "
-                "knows all times between them, or its flow jumps and has no density. Train with network.kind = "
-                "'residual'; the variational bound, model.bound in Python, is there for this one."
+                "got a network of kind 'step_gated', which is only defined at the schedule's steps; expected one that "
+                "is defined at all times, since otherwise the flow jumps and has no density. Train with network.kind = "
+                "'residual', or use the variational bound, model.bound in Python."
             )
         random = None if divergence == "exact" else Hutchinson(divergence, seed_key(seed, "likelihood"), probes)
         return {"divergence": random or "exact", "tolerance": tolerance, "on_progress": on_progress}
@@ -309,11 +310,11 @@ class GaussianModel(Model):
     # --- rows in ---
 
     def matrix(self, data: Any, name: str = "the data") -> Array:
-        """Rows in any kind of table as numbers (n, d), in the order of the model's columns, NaN where missing.
+        """Convert rows in any kind of table to numbers (n, d), in the order of the model's columns; NaN if missing.
 
         Raises:
-            UsageError: other columns than the model's.
-            DataError: a column of anything but numbers.
+            UsageError: columns other than the model's.
+            DataError: a column that does not hold numbers.
 
         Example:
             >>> model.matrix({"y": [1.0], "x": [0.0]}).tolist()
@@ -325,20 +326,20 @@ class GaussianModel(Model):
         return matrix_of(self.columns, as_frame(data, self.columns if isinstance(data, np.ndarray) else None), name)
 
     def _rows(self, data: Any) -> Array:
-        """The same, without missing entries.
+        """Convert rows like `matrix`, without missing entries.
 
         Raises:
-            DataError: rows that cannot be used.
+            DataError: rows with missing or invalid entries.
         """
         return as_table(self.matrix(data), self.columns, to_learn=False).x
 
     # --- on disk ---
 
     def check_described(self) -> None:
-        """Refuse to save a denoiser that the recipe does not describe: `load` could not build it again.
+        """Check that the recipe describes the denoiser, so that `load` can rebuild it.
 
         Raises:
-            UsageError: it is one.
+            UsageError: the recipe describes another denoiser.
 
         Example:
             >>> exact = motes.truth("moons").oracle(model.denoiser.schedule, model.standardiser)
@@ -350,15 +351,15 @@ class GaussianModel(Model):
         described: Any = jax.tree.structure(skeleton_of(self.recipe, self.dim, self.classes, self.context))
         if described != jax.tree.structure(self.denoiser):
             raise UsageError(
-                "this model's denoiser is not the one that its recipe describes, and a file holds only what a recipe "
-                "can build again. Save its arrays with equinox.tree_serialise_leaves instead."
+                "this model's denoiser is not the one that its recipe describes, so it could not be rebuilt from a "
+                "file. Save its arrays with equinox.tree_serialise_leaves instead."
             )
 
     def parts(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-        """Arrays and texts by name, of which `motes.loading` makes the same model.
+        """Return the arrays and texts by name from which `motes.loading` rebuilds the model.
 
         Raises:
-            UsageError: as `check_described`.
+            UsageError: the recipe describes another denoiser (`check_described`).
 
         Example:
             >>> tensors, about = model.parts()
@@ -404,24 +405,24 @@ class PointModel(GaussianModel):
         how: How = None,
         on_progress: OnProgress = silent,
     ) -> Any:
-        """Draw `n` new points, in the kind of table that the training rows had. The same seed gives the same points.
+        """Draw `n` synthetic points, in the kind of table that the training rows had.
 
-        Rows that were trained on as an array, a data frame or a dict come back as one. Where the training rows were
-        read from a file, the rows are a `Frame`: `to_pandas()`, `to_polars()`, `to_arrow()`, `to_numpy()`.
+        A model trained on an array, a data frame or a dict returns the same. If the training rows were read from a
+        file, it returns a `Frame` with `to_pandas()`, `to_polars()`, `to_arrow()` and `to_numpy()`.
 
         Args:
-            n: how many.
-            given: conditions, column -> a number or (low, high), one of which may be None.
-            label: the class of all the points, or one for each (n,); None draws from all classes together.
-            seed: of the draw.
-            how: in the place of the recipe's: `motes.Sampling(sampler=, steps=, grid=, guidance=)`, or a mapping such
-                as {"sampler": "ddim", "steps": 50}; see docs/samplers.md.
+            n: number of points.
+            given: conditions: column -> a number, or (low, high), one of which may be None.
+            label: the class of all points, or one for each point (n,); None draws from all classes.
+            seed: the same seed gives the same points.
+            how: changes to the recipe's sampling: `motes.Sampling(sampler=, steps=, grid=, guidance=)`, or a mapping
+                such as {"sampler": "ddim", "steps": 50}; see docs/samplers.md.
             on_progress: called with the number of points drawn so far.
 
-        A `UserWarning` names a condition that is so improbable that the answer is a guess.
+        A `UserWarning` names a condition that is so improbable that the samples are unreliable.
 
         Raises:
-            UsageError, RecipeError: what does not fit the columns or the model.
+            UsageError, RecipeError: arguments that do not fit the columns or the model.
 
         Example:
             >>> model.sample(3).shape, bool(model.sample(3, given={"x": (0.0, None)})[:, 0].min() >= 0)
@@ -437,7 +438,7 @@ class PointModel(GaussianModel):
     def draw(
         self, n: int, *, label: Any = None, seed: int = 0, how: How = None, on_progress: OnProgress = silent
     ) -> Array:
-        """The points of `sample` without conditions, (n, d), whatever kind of table the training rows had.
+        """Draw the points of `sample` without conditions, as an array (n, d) whatever the training rows were.
 
         Example:
             >>> model.draw(3, seed=1, how={"sampler": "heun", "steps": 8}).shape
@@ -455,13 +456,13 @@ class PointModel(GaussianModel):
         how: How = None,
         on_progress: OnProgress = silent,
     ) -> tuple[Array, float]:
-        """The points of `sample` under conditions, (n, d), and their effective sample size.
+        """Draw the points of `sample` under conditions, (n, d), and return their effective sample size.
 
-        They are in a box of the standardised units, low <= z <= high with z = (x - mean) / scale: a known number is an
-        interval of width 0. Rows of such a box come by rejection or by particles, whichever is cheaper.
+        The conditions are a box in standardised units, low <= z <= high with z = (x - mean) / scale; a known number is
+        an interval of width 0. Points come from rejection or sequential Monte Carlo, whichever is cheaper.
 
         Raises:
-            UsageError: what does not fit the columns or the model, or a sampler where only particles can do it.
+            UsageError: arguments that do not fit the columns or the model, or a sampler if only particles can be used.
 
         Example:
             >>> points, effective = model.draw_given(50, {"x": 0.5})
@@ -475,7 +476,8 @@ class PointModel(GaussianModel):
         for j in np.flatnonzero(self.standardiser.differs(np.clip(self.standardiser.mean, low, high))):
             name = self.columns[j]
             raise UsageError(
-                f"column '{name}': got {given[name]!r}; expected {constants[name]:g}, its only value in the training."
+                f"column '{name}': got {given[name]!r}; expected {constants[name]:g}, its only value in the training "
+                "rows."
             )
         if self.recipe.conditions.learned and ((low == high) | (np.isinf(low) & np.isinf(high))).all():
             rows = np.broadcast_to(np.where(low == high, low, np.nan), (n, len(self.columns)))
@@ -490,17 +492,17 @@ class PointModel(GaussianModel):
             only=how.sampler is not None,
             on_progress=on_progress,
         )
-        # Rounding may put a point just beyond an end; a known number comes back to the bit.
+        # Rounding may put a point just beyond an end; a known number is returned bit for bit.
         return np.clip(self.standardiser.inverse(z), low, high), effective
 
     def unlikely_conditions(self, given: Mapping[str, Any]) -> list[str]:
-        """A sentence for each condition that is unlike the training; of recipe `any` also for all of them together.
+        """Return a sentence for each condition that is unlike the training rows; for recipe `any` also for all jointly.
 
-        A condition is far if it lies more than 5 standard deviations from the mean of the training. A model that has
-        learned any conditional distribution is also asked for 2,000 rows of the joint one, with which the given numbers
-        are compared: like ones are warned of in at most about 1 % of cases.
+        A condition is far if it lies more than 5 standard deviations from the mean of the training rows. A model that
+        has learned all conditional distributions (recipe `any`) also compares the given numbers with 2,000 of its own
+        samples; the false alarm rate is about 1 % or less.
 
-        Nothing is said by a model that was trained on columns as they are: it does not know their means.
+        The list is empty for a model trained without standardisation, which does not know the means.
 
         Example:
             >>> model.unlikely_conditions({"x": 0.5})
@@ -512,8 +514,8 @@ class PointModel(GaussianModel):
         low, high = (self.standardiser.forward(end) for end in box)
         away = np.maximum(np.maximum(low, -high), 0.0)
         far = [
-            f"the condition on '{name}' is {one:.0f} standard deviations from the mean of the training, "
-            "which held no such point. The answer is a guess."
+            f"the condition on '{name}' is {one:.0f} standard deviations from the mean of the training rows, "
+            "which contain no such point. The samples are unreliable."
             for name, one in zip(self.varying(box[0]), away, strict=True)
             if one > FAR
         ]
@@ -521,11 +523,11 @@ class PointModel(GaussianModel):
 
     @cached_property
     def _own(self) -> Array:
-        """Rows of the joint distribution (n, d), in standardised units, with which conditions are compared."""
+        """Samples of the joint distribution (n, d), in standardised units, with which conditions are compared."""
         return self.standardiser.forward(self._filled(np.full((OWN, len(self.columns)), np.nan)))
 
     def _novel(self, low: Array, high: Array) -> list[str]:
-        """How the numbers of a box differ from rows of the model itself."""
+        """Return a sentence for each way in which the known numbers of a box differ from the model's own samples."""
         varies = self.standardiser.varies
         there = (low == high) & varies
         if not there.any():
@@ -550,10 +552,10 @@ class PointModel(GaussianModel):
         how: How = None,
         on_progress: OnProgress = silent,
     ) -> tuple[Any, Any]:
-        """As `sample`, with the points at some places of the reverse process: the samples, and a table for each place.
+        """Draw samples like `sample`, and also return the noisy points at some steps of the reverse process.
 
-        A place counts steps from the start, 0; it is one of `grid`, and points there are noisy. Of an array they are
-        one array (places, n, d). All are in the data's units, so noise looks as wide as the data.
+        `record` lists indices into `grid`; 0 is the start. The second result is a table for each recorded step, or one
+        array (len(record), n, d) if tables are arrays. All are in the data's units, so noise looks as wide as the data.
 
         Example:
             >>> points, noisy = model.chain(5, [0, 16])
@@ -573,7 +575,7 @@ class PointModel(GaussianModel):
         how: How = None,
         on_progress: OnProgress = silent,
     ) -> tuple[Array, Array]:
-        """The points of `chain` as arrays, (n, d) and (len(record), n, d).
+        """Draw the points of `chain` as arrays, (n, d) and (len(record), n, d).
 
         Example:
             >>> x, noisy = model.draw_chain(3, [0, 8], how={"sampler": "heun", "steps": 8})
@@ -586,7 +588,7 @@ class PointModel(GaussianModel):
         return self.standardiser.inverse(points), self.standardiser.inverse(kept)
 
     def given(self, label: Any, n: int) -> Given | None:
-        """What the denoiser is told of `n` rows of one class, or of one each; None without a label.
+        """Return the denoiser's conditioning for `n` rows of one class, or of one class each; None without a label.
 
         Raises:
             UsageError: an unknown label, or a model without classes.
@@ -599,7 +601,7 @@ class PointModel(GaussianModel):
         return None if numbers is None else Given(numbers)  # type: ignore[arg-type]
 
     def observed(self, rows: NDArray[np.float64]) -> Given:
-        """What a denoiser that has learned any conditional distribution takes of rows (n, d), NaN where not known.
+        """Return the conditioning of an `AnyConditional` denoiser for rows (n, d), NaN if unknown.
 
         Example:
             >>> theta = motes.make_shape("moons", 200)
@@ -608,7 +610,7 @@ class PointModel(GaussianModel):
             (1, 6)
         """
         there = ~np.isnan(rows)
-        # What is not known is not looked at; a number that is in the training is within all bounds.
+        # Unknown entries are masked below; the filler is a training value, which is within all bounds.
         z = self.standardiser.forward(np.where(there, rows, self.standardiser.inverse(np.zeros(self.dim))))
         there = there[:, self.standardiser.varies]
         return Given(context=np.hstack([np.where(there, z, 0.0), there]))  # type: ignore[arg-type]
@@ -627,25 +629,26 @@ class PointModel(GaussianModel):
         tolerance: float = TOLERANCE,
         on_progress: OnProgress = silent,
     ) -> Likelihood:
-        """log p of each row by the probability flow, in nats of the data's units, with its errors.
+        """Compute log p of each row by the probability flow, in nats of the data's units, with its errors.
 
-        It is the distribution that `sample` draws from where the sampler is Heun's, but for that sampler's own error;
-        `bound` is about the chain of noisy steps, which is another distribution. It is minus infinity beyond
-        bounds, and where a constant column has another value than in the training.
+        It is the log-density of the samples that `sample` draws with Heun's method, except for that sampler's error;
+        `bound` bounds the log-density of the chain of noisy steps, which is another distribution. log p is minus
+        infinity outside the bounds, and for a wrong value in a constant column.
 
         Args:
             data: n rows, in any kind of table.
-            given: of a model by recipe "any": columns, given which log p of the others is taken.
-            label: log p(x | label), one class for all rows or one for each (n,).
+            given: for recipe "any": columns to condition on; log p of the other columns is returned.
+            label: computes log p(x | label): one class for all rows, or one for each row (n,).
             divergence: "exact", or an estimate from `probes` directions; see `motes.points.log_likelihood`.
-            probes: directions of a random divergence.
-            seed: of them.
-            tolerance: of the integration, in nats per row.
+            probes: number of directions of a random divergence.
+            seed: random seed of the directions.
+            tolerance: error of the integration, in nats per row.
             on_progress: called with the number of rows scored so far.
 
         Raises:
-            DataError: rows that cannot be used; the message names the row and the column.
-            UsageError: an argument out of range, an unknown label, or a network that knows only the schedule's steps.
+            DataError: rows with missing or invalid entries; the message names the row and the column.
+            UsageError: an argument out of range, an unknown label, or a network that is only defined at the
+                schedule's steps.
 
         Example:
             >>> found = model.likelihood(motes.make_shape("moons", 3))
@@ -659,7 +662,7 @@ class PointModel(GaussianModel):
         names = tuple(np.atleast_1d(named).ravel().tolist())
         if names and not self.recipe.conditions.learned:
             raise UsageError(
-                "got an observation, but this model is conditioned on nothing. Train one with it: "
+                "got an observation, but this model is not conditioned on anything. Train one that is: "
                 "motes.fit(theta, given=x)."
             )
         rows = self._rows(data)
@@ -675,17 +678,17 @@ class PointModel(GaussianModel):
         return found._replace(log_prob=found.log_prob + self.standardiser.log_det(rows))
 
     def _check_given(self, names: tuple[Any, ...]) -> None:
-        """Refuse columns that log p cannot be given, of a model that has learned any conditional distribution."""
+        """Check that log p can be conditioned on the columns `names`."""
         for name in names:
             if name not in self.columns:
                 raise UsageError(unknown("given column", str(name), self.columns))
         if {*self.columns} - {*self.constants} <= {*names}:
-            raise UsageError("all columns are given, or constant; expected one or more whose log p is to be taken.")
+            raise UsageError("all columns are given or constant; expected at least one column left to score.")
 
     def _likelihood_given(self, rows: NDArray[np.float64], there: NDArray[np.bool_], **options: Any) -> Likelihood:
-        """log p of the other columns given those that are `there` (d,)."""
+        """Return log p of the other columns given the columns where `there` (d,) is true."""
         z, known = self.standardiser.forward(rows), self.observed(np.where(there, rows, np.nan))
-        # Observed columns are taken for normal ones beside the flow, at 0, where their log-density is known.
+        # Observed columns are treated as independent N(0, 1) columns at 0, so their log-density can be subtracted.
         assert isinstance(self.denoiser, AnyConditional)  # as its recipe says
         apart, observed = AnyConditional(self.denoiser.denoiser, self.dim, apart=True), there[self.standardiser.varies]
         found = log_likelihood(apart, np.where(observed, 0.0, z), given=known, **options)
@@ -693,17 +696,17 @@ class PointModel(GaussianModel):
         return found._replace(log_prob=found.log_prob - normal + self.standardiser.of(~there).log_det(rows[:, ~there]))
 
     def bound(self, data: Any, *, variance: Variance | None = None, seed: int = 0, draws: int = 1) -> Bound:
-        """The variational bound on -log p(x) of rows (n, d), term by term, in nats of the data's units.
+        """Estimate the variational bound on -log p(x) of rows (n, d), term by term, in nats of the data's units.
 
         Args:
             data: rows, in any kind of table.
-            variance: of a reverse step, "beta", "posterior" or "learned"; None takes that of the recipe's sampler, and
-                with another sampler than ancestral the learned one, or beta where none was learned.
-            seed: of the noise.
-            draws: of it, for each step.
+            variance: variance of a reverse step, "beta", "posterior" or "learned". None uses the variance of the
+                recipe's ancestral sampler; with another sampler, the learned variance if there is one, otherwise beta.
+            seed: random seed of the noise.
+            draws: number of noise draws per step.
 
         Raises:
-            UsageError: a recipe whose schedule has no steps; a variance that there is not.
+            UsageError: a recipe whose schedule has no steps; an unknown variance.
 
         Example:
             >>> steps = motes.fit(motes.make_shape("moons", 200), "ddpm", changes={"training.steps": 2}, verbose=False)
@@ -728,20 +731,20 @@ class PointModel(GaussianModel):
             bound = variational_bound(self.denoiser, z, key=seed_key(seed, "bound"), variance=variance, draws=draws)
         except ValueError as error:
             raise UsageError(str(error)) from None
-        # Only the decoder speaks of x_0 itself, so the change of units belongs to its term.
+        # Only the decoder is a density of x_0, so the change of units belongs to its term.
         log_det = self.standardiser.log_det(rows).astype(bound.reconstruction.dtype)
         return bound._replace(reconstruction=bound.reconstruction - log_det)
 
     # --- classes ---
 
     def predict_proba(self, data: Any, *, on_progress: OnProgress = silent) -> tuple[Array, list[Any]]:
-        """p(label | x) of each row, (n, classes), and the labels.
+        """Return p(label | x) of each row, (n, classes), and the labels.
 
-        By Bayes' rule from log p(x | label) and how frequent each class was in training.
+        It uses Bayes' rule with log p(x | label) and the class frequencies of the training rows.
 
         Raises:
             UsageError: a model without classes.
-            DataError: rows that cannot be used.
+            DataError: rows with missing or invalid entries.
 
         Example:
             >>> x, labels = motes.data.make_labelled_shape("moons", 200)
@@ -752,7 +755,7 @@ class PointModel(GaussianModel):
         check_process()
         rows = self._rows(data)
         if self.classes is None:
-            raise UsageError("this model knows no classes. Train one with labels, which `fit` takes beside the rows.")
+            raise UsageError("this model has no classes. Train a model with labels: pass `labels` to `fit`.")
         n, count = len(rows), len(self.classes)
         known = Given(np.repeat(np.arange(count, dtype=np.int32), n))  # type: ignore[arg-type]
         tell = lambda now: on_progress(Progress(now.done // count, n))
@@ -762,10 +765,10 @@ class PointModel(GaussianModel):
         return p, list(self.classes.names)
 
     def predict(self, data: Any) -> NDArray[Any]:
-        """The likeliest label of each row, (n,).
+        """Return the most likely label of each row, (n,).
 
         Raises:
-            UsageError, DataError: as `predict_proba`.
+            UsageError, DataError: as in `predict_proba`.
 
         Example:
             >>> x, labels = motes.data.make_labelled_shape("moons", 200)
@@ -776,20 +779,20 @@ class PointModel(GaussianModel):
         p, labels = self.predict_proba(data)
         return np.array(labels)[p.argmax(axis=1)]
 
-    # --- what is missing ---
+    # --- imputation ---
 
     def impute(self, data: Any, *, draws: int | None = None, seed: int = 0, on_progress: OnProgress = silent) -> Any:
-        """Fill in the missing entries by draws given the observed ones of each row, which come back to the bit.
+        """Fill in missing entries with draws given the observed entries of each row, which are returned bit for bit.
 
         Args:
             data: rows (n, d) with missing entries, in any kind of table.
-            draws: a list of as many tables; None gives one table.
-            seed: of the draws.
-            on_progress: called with the number of rows filled in so far, of all draws together.
+            draws: number of completed tables, returned as a list; None returns one table.
+            seed: random seed.
+            on_progress: called with the number of rows filled in so far, over all draws.
 
         Raises:
-            DataError: another number of columns, an infinite number, or another one in a constant column.
-            UsageError: a row that is impossible to the model.
+            DataError: the wrong number of columns, an infinite number, or a wrong number in a constant column.
+            UsageError: a row that is impossible under the model.
 
         Example:
             >>> model.impute([[0.5, np.nan], [0.1, 0.2]]).shape
@@ -803,7 +806,7 @@ class PointModel(GaussianModel):
     def impute_draws(
         self, x: Array, draws: int, *, seed: int = 0, on_progress: OnProgress = silent, name: str = "the data"
     ) -> Iterator[Array]:
-        """The tables of `impute` as arrays (n, d), one after the other; `on_progress` counts the rows of all draws.
+        """Yield the tables of `impute` as arrays (n, d); `on_progress` counts the rows of all draws.
 
         Example:
             >>> [one.shape for one in model.impute_draws(np.array([[0.5, np.nan]]), 2)]
@@ -841,27 +844,27 @@ class PointModel(GaussianModel):
         return x
 
     def _filled(self, rows: Array, *, seed: int = 0, how: How = None, on_progress: OnProgress = silent) -> Array:
-        """Entries of rows (n, d) that are NaN, given the others, by a network that has learned to be given them."""
+        """Fill in the NaN entries of rows (n, d) given the others, by a network that learned all conditionals."""
         process, key = self.reverse_process(how, None), seed_key(check_seed(seed), "sample")
         z, _ = sample(process, len(rows), key=key, given=self.observed(rows), on_progress=on_progress)
         return np.where(np.isnan(rows), self.standardiser.inverse(z), rows)
 
-    # --- how good it is ---
+    # --- evaluation ---
 
     def evaluate(
         self, data: Any = None, *, n: int = ROWS, seed: int = 0, verbose: bool = False
     ) -> Evaluation[PointDetails]:
-        """Compare samples with real points: held out of the training, a fresh draw of a shape, or other ones.
+        """Compare samples with real points: held-out rows, fresh draws of a shape, or other rows.
 
         Args:
-            data: a shape, a data set, a file or rows in memory; None takes what the model was trained on.
-            n: samples, at most.
-            seed: of the samples and of the metrics.
+            data: a shape, a data set, a file or rows in memory; None uses the source that the model was trained on.
+            n: maximal number of samples.
+            seed: random seed of the samples and the metrics.
             verbose: show progress.
 
         Raises:
-            UsageError: rows that are not to be had.
-            DataError: rows with other columns, or that cannot be used.
+            UsageError: there are no real rows to compare with.
+            DataError: rows with other columns, or with missing or invalid entries.
 
         Example:
             >>> found = model.evaluate(motes.make_shape("moons", 200, seed=1), n=200)
@@ -875,16 +878,16 @@ class PointModel(GaussianModel):
     def diagnose(
         self, data: Any = None, *, n: int = 8192, seed: int = 0, on_progress: OnProgress = silent
     ) -> Diagnosis:
-        """Find out what is wrong with the model and how to fix it, and where the error of the samples is from.
+        """Find problems of the model and their fixes, and split the error of the samples by source.
 
         Args:
             data: as in `evaluate`.
-            n: samples, at most.
-            seed: of all that is drawn.
+            n: maximal number of samples.
+            seed: random seed.
             on_progress: called with the number of points drawn so far.
 
         Raises:
-            UsageError: rows that are not to be had, or too few of them.
+            UsageError: there are no real rows to compare with, or too few.
 
         Example:
             >>> model.diagnose("moons", n=64).split.rows
@@ -895,12 +898,12 @@ class PointModel(GaussianModel):
         return diagnose_model(self, self._source(data), n=n, seed=seed, on_progress=on_progress)
 
     def plot(self, data: Any = None, *, n: int = 2000, seed: int = 0, style: str = "light") -> Axes | Figure:
-        """A picture of samples: points of the plane, or the distribution of each column that is not constant.
+        """Plot samples: a scatter plot of two columns, or the distribution of each column that is not constant.
 
         Args:
-            data: real rows of more than two columns, in any kind of table: drawn as areas.
-            n: samples.
-            seed: of the samples.
+            data: real rows to draw as areas, in any kind of table; only for more than two columns.
+            n: number of samples.
+            seed: random seed of the samples.
             style: "light" or "dark".
 
         Example:
@@ -913,7 +916,7 @@ class PointModel(GaussianModel):
         shown, title = self.varying(self.draw(check_count(n, "samples"), seed=seed)), f"{n:,} samples"
         if self.dim == 2:
             if data is not None:
-                raise UsageError("got data, and this model is of the plane. Draw the data with motes.plots.scatter.")
+                raise UsageError("got data, but this model has two columns. Plot the data with motes.plots.scatter.")
             return plots.scatter(np.stack([*shown.values()], axis=1), title=title, style=style)
         real = None if data is None else self.varying(self.matrix(data))
         return plots.marginals(shown, real, title=title, style=style)
@@ -923,14 +926,14 @@ class PointModel(GaussianModel):
 
 
 def box_of(columns: Sequence[str], given: Mapping[str, Any]) -> tuple[Array, Array]:
-    """The ends (d,) of the box of what is known, in the data's units; infinite where nothing is.
+    """Convert conditions to the bounds (d,), (d,) of a box in the data's units; infinite without a condition.
 
     Args:
-        columns: of the points.
-        given: column -> a number, or (low, high), both included, of which one may be None.
+        columns: names of the columns.
+        given: column -> a number, or (low, high), both included, one of which may be None.
 
     Raises:
-        UsageError: a column that there is not, something else than finite numbers, or low > high.
+        UsageError: an unknown column, anything but finite numbers, or low > high.
     """
     if not isinstance(given, Mapping):
         raise UsageError(
@@ -957,11 +960,11 @@ def box_of(columns: Sequence[str], given: Mapping[str, Any]) -> tuple[Array, Arr
 
 
 def stacked(tables: list[Any]) -> Any:
-    """Arrays as one array, other tables as a list."""
+    """Stack arrays into one array; return other tables as a list."""
     return np.stack(tables) if tables and isinstance(tables[0], np.ndarray) else tables
 
 
 def skeleton_of(recipe: PointRecipe, dim: int, classes: Classes | None, context: Context | None) -> Denoiser:
-    """The denoiser of a recipe with shapes in the place of arrays."""
+    """Build the denoiser of a recipe with shapes instead of arrays."""
     counts = (len(classes) if classes else 0, context.inputs if context else 0)
     return eqx.filter_eval_shape(recipe.make_denoiser, dim, jax.random.key(0), *counts)

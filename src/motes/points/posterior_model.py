@@ -1,6 +1,6 @@
-"""A trained model of points given what was observed with each: posteriors, where the points are parameters.
+"""A trained model of points given observations: posteriors, if the points are parameters.
 
-Several independent observations of one point are composed: draws are given all of them together.
+Posteriors given several independent observations of one point are composed from the posteriors given each.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-DRAWS = 1000  # of each posterior, by which its covariance is known
-CONTOURS = (0.5, 0.9)  # shares of the draws that lines hold
+DRAWS = 1000  # draws from each posterior, to estimate its covariance
+CONTOURS = (0.5, 0.9)  # shares of the draws inside the contours
 
 
 @final
 class PosteriorModel(GaussianModel):
-    """A trained model of points given what was observed with each, p(theta | x).
+    """A trained model of points given observations, p(theta | x).
 
-    `context` is what its points are conditioned on.
+    The attribute `context` describes the observed columns.
 
     Example:
         >>> theta = motes.make_shape("moons", 200)
@@ -69,25 +69,25 @@ class PosteriorModel(GaussianModel):
         how: How = None,
         on_progress: OnProgress = silent,
     ) -> Any:
-        """Draw `n` new points given what was observed, in the kind of table that the training rows had.
+        """Draw `n` points given an observation, in the kind of table that the training rows had.
 
         Args:
-            n: how many, for each observation.
-            given: one observation, (c,) or a mapping column -> number; or m of them, (m, c) or a table, and then `n`
-                points are drawn for each: an array (m, n, d), or a list of m tables.
-            iid: the m observations are independent ones of the same point: `n` points are drawn given all of them,
-                (n, d); see docs/posteriors.md.
-            label: the class of all the points, or one for each (n,).
-            seed: of the draw.
-            how: in the place of the recipe's: `motes.Sampling(sampler=, steps=, grid=, guidance=)`, or a mapping such
-                as {"sampler": "ddim", "steps": 50}; see docs/samplers.md.
+            n: number of points for each observation.
+            given: one observation, (c,) or a mapping column -> number; or m observations, (m, c) or a table. For m
+                observations, `n` points are drawn for each: an array (m, n, d), or a list of m tables.
+            iid: the m observations are independent observations of the same point, and `n` points are drawn given all
+                of them, (n, d); see docs/posteriors.md.
+            label: the class of all points, or one for each point (n,).
+            seed: the same seed gives the same points.
+            how: changes to the recipe's sampling: `motes.Sampling(sampler=, steps=, grid=, guidance=)`, or a mapping
+                such as {"sampler": "ddim", "steps": 50}; see docs/samplers.md.
             on_progress: called with the number of points drawn so far.
 
-        A `UserWarning` says where an observation is unlike those of the training, so that the answer is a guess.
+        A `UserWarning` names an observation that is unlike the training's, so that the samples are unreliable.
 
         Raises:
-            UsageError, RecipeError: what does not fit the model.
-            DataError: an observation that cannot be used.
+            UsageError, RecipeError: arguments that do not fit the model.
+            DataError: an observation with invalid entries.
 
         Example:
             >>> theta = motes.make_shape("moons", 200)
@@ -104,10 +104,10 @@ class PosteriorModel(GaussianModel):
         return self._native(points) if points.ndim == 2 else stacked([self._native(some) for some in points])
 
     def doubts(self, given: Any, *, iid: bool = False) -> list[str]:
-        """Why an answer given these observations should not be believed, a sentence each.
+        """Return the reasons why posteriors given these observations may be unreliable, one sentence each.
 
         Raises:
-            UsageError, DataError: observations that do not fit.
+            UsageError, DataError: observations that do not fit the model.
 
         Example:
             >>> theta = motes.make_shape("moons", 200)
@@ -119,16 +119,16 @@ class PosteriorModel(GaussianModel):
         odd = self.context.prior.odd
         if iid and odd:
             messages.append(
-                f"the prior of {', '.join(odd)} is not normal, nor uniform between two bounds, in the units of the "
-                "network, as it has to be where several observations are composed. The answer is a guess. Train with "
-                "the bounds of the prior, bounds={...}, if it has any."
+                f"the prior of {', '.join(odd)} is neither Gaussian nor uniform between two bounds in the units of the "
+                "network, which the composition of several observations assumes. The samples are unreliable. Train "
+                "with the bounds of the prior, bounds={...}, if it has any."
             )
         return messages
 
     def draw(
         self, n: int, given: Any, *, label: Any = None, seed: int = 0, how: How = None, on_progress: OnProgress = silent
     ) -> Array:
-        """The points of `sample`, (n, d) or (m, n, d), whatever kind of table the training rows had.
+        """Draw the points of `sample` as an array, (n, d) or (m, n, d), whatever the training rows were.
 
         Example:
             >>> theta = motes.make_shape("moons", 200)
@@ -149,9 +149,9 @@ class PosteriorModel(GaussianModel):
         how: How = None,
         on_progress: OnProgress = silent,
     ) -> tuple[Any, Any]:
-        """As `sample` given one observation, with the points at some places of the reverse process.
+        """Draw samples given one observation, and also return the noisy points at some steps of the reverse process.
 
-        A place counts steps from the start, 0; it is one of `grid`, and points there are noisy.
+        `record` lists indices into `grid`; 0 is the start.
 
         Raises:
             UsageError: several observations.
@@ -171,7 +171,7 @@ class PosteriorModel(GaussianModel):
     def _drawn(
         self, n: int, record: Sequence[int], given: Any, label: Any, seed: int, how: How, on_progress: OnProgress
     ) -> tuple[Array, Array]:
-        """The points of `chain` as arrays; of m observations they are (m, n, d) and (len(record), m, n, d)."""
+        """Draw the points of `chain` as arrays; for m observations, (m, n, d) and (len(record), m, n, d)."""
         check_process()
         n = check_count(n, "points")
         rows, one = self.context.rows(given)
@@ -186,11 +186,11 @@ class PosteriorModel(GaussianModel):
         return whole[0].reshape(shape), whole[1].reshape(len(record), *shape)
 
     def given(self, label: Any, n: int, observed: Any) -> Given:
-        """What the denoiser is told of `n` rows, of one observation or of one each, and of their classes.
+        """Return the denoiser's conditioning for `n` rows: their classes, and one observation or one for each row.
 
         Raises:
             UsageError: an unknown label, or a model without classes.
-            DataError: an observation that cannot be used.
+            DataError: an observation with invalid entries.
 
         Example:
             >>> theta = motes.make_shape("moons", 200)
@@ -218,22 +218,22 @@ class PosteriorModel(GaussianModel):
         tolerance: float = TOLERANCE,
         on_progress: OnProgress = silent,
     ) -> Likelihood:
-        """log p(row | what was observed) by the probability flow, in nats of the data's units, with its errors.
+        """Compute log p(row | observation) by the probability flow, in nats of the data's units, with its errors.
 
-        It is minus infinity beyond bounds, and where a constant column has another value than in the training.
+        It is minus infinity outside the bounds, and for a wrong value in a constant column.
 
         Args:
             data: n rows, in any kind of table.
-            given: one observation for all rows, or one for each.
-            label: one class for all rows or one for each (n,).
+            given: one observation for all rows, or one for each row.
+            label: one class for all rows, or one for each row (n,).
             divergence: "exact", or an estimate from `probes` directions; see `motes.points.log_likelihood`.
-            probes: directions of a random divergence.
-            seed: of them.
-            tolerance: of the integration, in nats per row.
+            probes: number of directions of a random divergence.
+            seed: random seed of the directions.
+            tolerance: error of the integration, in nats per row.
             on_progress: called with the number of rows scored so far.
 
         Raises:
-            DataError: rows that cannot be used; the message names the row and the column.
+            DataError: rows with missing or invalid entries; the message names the row and the column.
             UsageError: an argument out of range, an unknown label, or no observation.
 
         Example:
@@ -255,23 +255,23 @@ class PosteriorModel(GaussianModel):
             raise UsageError(str(error)) from None
         return found._replace(log_prob=found.log_prob + log_det)
 
-    # --- how good it is ---
+    # --- evaluation ---
 
     def evaluate(
         self, data: Any = None, *, given: Any = None, n: int = ROWS, seed: int = 0, verbose: bool = False
     ) -> Evaluation[Calibration]:
-        """How calibrated its posteriors are, and log p of rows that it has not seen.
+        """Test the calibration of the posteriors, and score rows that the model has not seen.
 
         Args:
-            data: a file, or rows in memory; None takes the held-out rows of the file that it was trained on.
-            given: what was observed with each row in memory.
-            n: rows, at most; no more than 2,000 are taken.
-            seed: of the draws.
+            data: a file, or rows in memory; None uses the held-out rows of the file that the model was trained on.
+            given: the observation of each row in memory.
+            n: maximal number of rows; at most 2,000 are used.
+            seed: random seed of the draws.
             verbose: show progress.
 
         Raises:
-            UsageError: rows that are not to be had.
-            DataError: rows with other columns, or that cannot be used.
+            UsageError: there are no rows to evaluate on.
+            DataError: rows with other columns, or with missing or invalid entries.
 
         Example:
             >>> theta = motes.make_shape("moons", 200)
@@ -285,12 +285,12 @@ class PosteriorModel(GaussianModel):
         return evaluate_posteriors(self, self._source(data), given, n=n, seed=seed)
 
     def diagnose(self, data: Any = None, *, given: Any = None, n: int = ROWS, seed: int = 0) -> Calibration:
-        """Whether its posteriors are as wide as they should be, and what to do; see `motes.calibration`.
+        """Test whether the posteriors are too narrow or too wide, and suggest fixes; see `motes.calibration`.
 
-        The arguments are those of `evaluate`.
+        It takes the arguments of `evaluate`.
 
         Raises:
-            UsageError: rows that are not to be had, or too few of them.
+            UsageError: there are no rows to evaluate on, or too few.
 
         Example:
             >>> theta = motes.make_shape("moons", 200)
@@ -305,13 +305,13 @@ class PosteriorModel(GaussianModel):
     def plot(
         self, *, given: Any = None, truth: Any = None, n: int = 2000, seed: int = 0, style: str = "light"
     ) -> Figure:
-        """A picture of draws in pairs of columns, with lines around the smallest regions that hold 50 and 90 %.
+        """Plot draws in pairs of columns, with contours of the smallest regions that contain 50 and 90 % of them.
 
         Args:
             given: the observation.
-            truth: the point (d,) that the observation is of, where it is known, or a mapping column -> number: marked.
-            n: samples.
-            seed: of the samples.
+            truth: the true point to mark, if known: (d,), or a mapping column -> number.
+            n: number of samples.
+            seed: random seed of the samples.
             style: "light" or "dark".
 
         Example:
@@ -332,10 +332,10 @@ class PosteriorModel(GaussianModel):
         return str(data) if isinstance(data, Path) else data
 
     def _marks(self, truth: Any) -> dict[str, float] | None:
-        """Column -> the number to mark, of a point (d,) or a mapping.
+        """Convert a point (d,) or a mapping to a dict, column -> number to mark.
 
         Raises:
-            UsageError: another number of columns, an unknown one, or what is not a finite number.
+            UsageError: the wrong number of columns, an unknown column, or a number that is not finite.
         """
         if truth is None:
             return None
@@ -361,11 +361,11 @@ class PosteriorModel(GaussianModel):
     def draw_iid(
         self, n: int, given: Any, *, label: Any = None, seed: int = 0, how: How = None, on_progress: OnProgress = silent
     ) -> Array:
-        """Draw `n` points given all of m observations, which are independent given the point: (n, d), an array.
+        """Draw `n` points, (n, d), given all of m observations that are independent given the point.
 
         Raises:
-            UsageError: what does not fit the model; guidance.
-            DataError: an observation that cannot be used.
+            UsageError: arguments that do not fit the model; guidance.
+            DataError: an observation with invalid entries.
 
         Example:
             >>> theta = motes.make_shape("moons", 200)
@@ -376,11 +376,10 @@ class PosteriorModel(GaussianModel):
         check_process()
         n, seed, how = check_count(n, "points"), check_seed(seed), Sampling.of(how)
         if how.guidance is not None:
-            raise UsageError("several observations are composed without guidance. Leave it out.")
+            raise UsageError("guidance cannot be combined with several observations. Leave it out.")
         rows, _ = self.context.rows(given)
         prior, known = self.context.prior, self.given(label, len(rows), rows)
-        # One zero and one unit for all: each posterior was learned beside a prediction of its own, in units of its
-        # error.
+        # Use one origin and one scale for all: each posterior was learned relative to a prediction of its own.
         means, root = _predictions(self, rows)
         zero = means.mean(axis=0)
         noisy, whole = _prior_of(prior, zero, root)
@@ -393,12 +392,12 @@ class PosteriorModel(GaussianModel):
 
 
 def _numbers(known: Given) -> Array:
-    """What points are conditioned on, (n, c)."""
+    """Return the numbers that points are conditioned on, (n, c)."""
     return np.asarray(known.context, np.float64)
 
 
 def _predictions(model: PosteriorModel, rows: Array) -> tuple[Array, Array]:
-    """The point that the regression predicts for each observation, (m, d), and the root of its errors (d, d)."""
+    """Return the point that the regression predicts for each observation, (m, d), and its residual scale (d, d)."""
     regression = model.context.regression
     if regression is None:
         return np.zeros((len(rows), model.dim)), np.eye(model.dim)
@@ -406,7 +405,7 @@ def _predictions(model: PosteriorModel, rows: Array) -> tuple[Array, Array]:
 
 
 def _prior_of(prior: Prior, zero: Array, root: Array) -> tuple[NoisyPrior, Array]:
-    """The prior of u, z = zero + u root, and the inverse of its covariance (d, d)."""
+    """Return the prior of u, z = zero + u root, and its precision matrix (d, d)."""
     uniform = prior.uniform
     apart = uniform[:, None] | uniform
     covariance = np.where(apart & ~np.eye(len(zero), dtype=bool), 0.0, np.array(prior.covariance))
@@ -418,7 +417,7 @@ def _prior_of(prior: Prior, zero: Array, root: Array) -> tuple[NoisyPrior, Array
 
 
 def _drawn(model: PosteriorModel, rows: Array, label: Any, seed: int, zero: Array, root: Array) -> Array:
-    """Draws u (m, DRAWS, d) of the posterior of each observation."""
+    """Draw u (m, DRAWS, d) from the posterior given each observation."""
     word = int(np.random.SeedSequence([seed, 141421]).generate_state(1)[0])
     drawn = model.draw(DRAWS, rows, label=label, seed=word)
     z = model.standardiser.forward(drawn.reshape(-1, drawn.shape[-1]))
@@ -426,19 +425,19 @@ def _drawn(model: PosteriorModel, rows: Array, label: Any, seed: int, zero: Arra
 
 
 def _added(prior: NoisyPrior, whole: Array, drawn: Array) -> Array:
-    """What each observation adds to the precision of the prior, (m, d, d), by draws (m, n, d) of its posterior.
+    """Estimate what each observation adds to the prior's precision, (m, d, d), from draws (m, n, d) of its posterior.
 
-    A uniform prior has no precision inside, but for its edges. There it is taken for as precise as it is as a whole.
+    A uniform prior has a precision only near its edges. There its overall precision is an upper limit.
     """
     n, dim = drawn.shape[1:]
     away = drawn - drawn.mean(axis=1, keepdims=True)
     covariance = np.einsum("mli,mlj->mij", away, away) / (n - 1)
-    unbiased = (n - dim - 2) / (n - 1)  # of the inverse of a covariance of so many draws
+    unbiased = (n - dim - 2) / (n - 1)  # corrects the bias of the inverse of an estimated covariance
     there = [np.asarray(_precisions_at(prior, one), np.float64).mean(axis=0) for one in drawn.astype(np.float32)]
     return added_precisions(unbiased * np.linalg.inv(covariance), np.minimum(there, whole), whole)
 
 
 @eqx.filter_jit
 def _precisions_at(prior: NoisyPrior, drawn: Array) -> jax.Array:
-    """Of a prior at points (n, d) without noise, (n, d, d); one program for all numbers of observations."""
+    """Return the precision of a prior at noiseless points (n, d), (n, d, d); compiled once for any m."""
     return jax.vmap(lambda u: prior(u, jax.numpy.zeros(()))[1])(drawn)

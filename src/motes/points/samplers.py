@@ -1,11 +1,11 @@
-"""Samplers, in coordinates in which all schedules are one: y = x / alpha, r = sigma / alpha, lambda = -log r.
+"""Samplers, in coordinates in which all schedules are the same: y = x / alpha, r = sigma / alpha, lambda = -log r.
 
     dy/dr = (y - x0_hat) / r = eps_hat,              the probability flow (Karras et al. 2022, eq. 1 with s = 1)
-    dy = 2 eps_hat dr + sqrt(2 r) dW,                the reverse diffusion, r falling; W over -dr
+    dy = 2 eps_hat dr + sqrt(2 r) dW,                the reverse diffusion, as r falls; W over -dr
     y_r = y_0 + r eps                                in distribution
 
-`y` is a point (d,). In lambda, infinite at s = 0 where r = 0, the flow is dy/dlambda = x0_hat - y. A sampler is
-one step of the loop in `points/sampling.py`.
+`y` is a point (d,). In terms of lambda, which is infinite at s = 0, the flow is dy/dlambda = x0_hat - y. A sampler
+is one step of the loop in `points/sampling.py`.
 """
 
 from __future__ import annotations
@@ -27,51 +27,51 @@ from motes.ranges import number
 
 
 def level(schedule: Schedule, t: Array) -> Array:
-    """r at time t, 0 at t = 0."""
+    """Return the noise level r at time t; 0 at t = 0."""
     return schedule.sigma(t) / schedule.alpha(t)
 
 
 def time_of_level(schedule: Schedule, r: Array) -> Array:
-    """The time in [0, 1] at which the level is r; 1 where r is above that of t = 1."""
+    """Return the time in [0, 1] at which the noise level is r; 1 if r is above the level at t = 1."""
     return schedule.t_of_log_snr(-2 * jnp.log(r))
 
 
 def log_step(schedule: Schedule, t: Array, s: Array) -> Array:
-    """h = lambda_s - lambda_t > 0, so that r_s = exp(-h) r_t; infinite at s = 0."""
+    """Return h = lambda_s - lambda_t > 0, so that r_s = exp(-h) r_t; infinite at s = 0."""
     return (schedule.log_snr(s) - schedule.log_snr(t)) / 2
 
 
 def finite_log_step(schedule: Schedule, t: Array, s: Array) -> Array:
-    """`log_step`, with 1 in the place of infinity where the result is not going to be used."""
+    """Return `log_step`, or 1 at s = 0, where the result is not used."""
     return jnp.where(s > 0, log_step(schedule, t, jnp.where(s > 0, s, t / 2)), 1.0)
 
 
 def x0_at(denoiser: Denoiser, y: Array, t: Array) -> Array:
-    """x0_hat (d,) at the point y (d,)."""
+    """Return x0_hat (d,) at the point y (d,)."""
     return denoiser(denoiser.schedule.alpha(t) * y, t)
 
 
 def eps_at(denoiser: Denoiser, y: Array, t: Array) -> Array:
-    """eps_hat (d,) at the point y (d,), for t > 0."""
+    """Return eps_hat (d,) at the point y (d,), for t > 0."""
     return denoiser.eps(denoiser.schedule.alpha(t) * y, t)
 
 
-# --- Chains of Gaussian steps: x_s is drawn from a Gaussian that x_t and x0_hat give --------------------------------
+# --- Chains of Gaussian steps: x_s is drawn from a Gaussian given x_t and x0_hat ------------------------------------
 #
 #     y_s = x0_hat + sqrt(r_s^2 - c^2) eps_hat + c z,    c = eta r_s sqrt(1 - r_s^2 / r_t^2),    z ~ N(0, I)
 #
-# (Song et al. 2021, DDIM, eqs. 12 and 16, in the coordinates above.) With eta = 1 it is
-# q(x_s | x_t, x0_hat) of Ho et al. 2020, with eta = 0 a step of the probability flow. Any s < t will do: on every k-th
-# step of a discrete schedule these are the samplers of Nichol & Dhariwal 2021, section 4, and of DDIM.
+# (Song et al. 2021, DDIM, eqs. 12 and 16, in the coordinates above.) With eta = 1 this is
+# q(x_s | x_t, x0_hat) of Ho et al. 2020, with eta = 0 a step of the probability flow. Any s < t is possible: with every
+# k-th step of a discrete schedule these are the samplers of Nichol & Dhariwal 2021, section 4, and of DDIM.
 
 
 class Ancestral(Sampler):
-    """Draw x_s from q(x_s | x_t, x0_hat), Ho et al. 2020, algorithm 2.
+    """Ancestral sampling: draws x_s from q(x_s | x_t, x0_hat) (Ho et al. 2020, algorithm 2).
 
     Args:
-        variance: "beta", that of q(x_t | x_s); "posterior", that of q(x_s | x_t, x_0); or "learned", what the denoiser
-            itself says.
-        noiseless_last: leave the noise out of the last step, to s = 0, as the algorithm says.
+        variance: "beta", the variance of q(x_t | x_s); "posterior", the variance of q(x_s | x_t, x_0); or "learned",
+            the denoiser's own estimate.
+        noiseless_last: add no noise in the last step, to s = 0, as in the algorithm.
 
     Example:
         >>> from motes.points import Ancestral
@@ -82,7 +82,7 @@ class Ancestral(Sampler):
     order: ClassVar[int] = 1
     evaluations: ClassVar[int] = 1
     stochastic: ClassVar[bool] = True
-    when: ClassVar[str] = "to follow DDPM; many steps"
+    when: ClassVar[str] = "to reproduce DDPM; needs many steps"
     variance: Variance = eqx.field(static=True, default="beta")
     noiseless_last: bool = eqx.field(static=True, default=True)
 
@@ -98,7 +98,7 @@ class Ancestral(Sampler):
         if self.variance == "beta":
             variance = q_transition(denoiser.schedule, x_t, s, t).variance
         elif self.variance == "learned":
-            assert isinstance(denoiser, VarianceDenoiser)  # `check` has seen to it
+            assert isinstance(denoiser, VarianceDenoiser)  # guaranteed by `check`
             variance = jnp.exp(denoiser.log_variance(x_t, t, s))
         if self.noiseless_last:
             variance = jnp.where(s > 0, variance, 0.0)
@@ -106,10 +106,10 @@ class Ancestral(Sampler):
 
 
 class DDIM(Sampler):
-    """A Gaussian step with as much noise as `eta` says, Song et al. 2021 (DDIM), eq. 12.
+    """A Gaussian step with adjustable noise (Song et al. 2021, DDIM, eq. 12).
 
     Args:
-        eta: from 0, no noise, to 1, that of ancestral sampling with the posterior's variance.
+        eta: from 0, no noise, to 1, the noise of ancestral sampling with the posterior's variance.
 
     Example:
         >>> from motes.points import DDIM
@@ -119,7 +119,7 @@ class DDIM(Sampler):
 
     order: ClassVar[int] = 1
     evaluations: ClassVar[int] = 1
-    when: ClassVar[str] = "to follow DDIM; eta says how much noise, 0 none and 1 that of ancestral"
+    when: ClassVar[str] = "to reproduce DDIM; eta sets the noise, from 0 (none) to 1 (ancestral sampling)"
     eta: float = number(0.0, 0, 1)
 
     @property
@@ -139,16 +139,16 @@ class DDIM(Sampler):
         return alpha_s * y_s, state
 
 
-# --- The probability flow, solved: nothing is drawn at random but the start -----------------------------------------
+# --- Solvers of the probability flow: only the start is random ------------------------------------------------------
 #
 #     dy/dr = eps_hat(y, r),    from r_1 down to 0
 #
-# in the coordinates above (Karras et al. 2022, eq. 1; Song et al. 2021, eq. 13). The last step of
-# all, to s = 0, is Euler's, which ends in x0_hat.
+# in the coordinates above (Karras et al. 2022, eq. 1; Song et al. 2021, eq. 13). The last step, to s = 0, is an Euler
+# step, which ends in x0_hat.
 
 
 class Euler(Sampler):
-    """Euler's method. In these coordinates it is DDIM with eta = 0, and DPM-Solver++ of first order.
+    """Euler's method. In these coordinates it equals DDIM with eta = 0 and first-order DPM-Solver++.
 
     Example:
         >>> from motes.points import Euler
@@ -159,7 +159,7 @@ class Euler(Sampler):
     order: ClassVar[int] = 1
     evaluations: ClassVar[int] = 1
     stochastic: ClassVar[bool] = False
-    when: ClassVar[str] = "to see what a first order gives; the same step as ddim"
+    when: ClassVar[str] = "first-order baseline; the same step as ddim"
 
     def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
         schedule = denoiser.schedule
@@ -168,7 +168,7 @@ class Euler(Sampler):
 
 
 class Heun(Sampler):
-    """Heun's method on the probability flow, Karras et al. 2022, algorithm 1; the last step, to s = 0, is Euler's.
+    """Heun's method for the probability flow (Karras et al. 2022, algorithm 1); the last step, to s = 0, is Euler's.
 
     Example:
         >>> from motes.points import Heun
@@ -179,7 +179,7 @@ class Heun(Sampler):
     order: ClassVar[int] = 2
     evaluations: ClassVar[int] = 2
     stochastic: ClassVar[bool] = False
-    when: ClassVar[str] = "robust, and without a memory; 64 evaluations and more"
+    when: ClassVar[str] = "robust and single-step; 64 evaluations or more"
 
     def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
         schedule = denoiser.schedule
@@ -188,7 +188,7 @@ class Heun(Sampler):
 
 
 def heun(denoiser: Denoiser, y: Array, t: Array, s: Array) -> Array:
-    """One step of Heun's method from y (d,) at time t to time s < t; to s = 0 Euler's."""
+    """Take one step of Heun's method from y (d,) at time t to time s < t; an Euler step if s = 0."""
     schedule = denoiser.schedule
     width, slope = level(schedule, s) - level(schedule, t), eps_at(denoiser, y, t)
     euler = y + width * slope
@@ -196,13 +196,13 @@ def heun(denoiser: Denoiser, y: Array, t: Array, s: Array) -> Array:
 
 
 class GradientEstimation(Sampler):
-    """Euler's method with gamma eps_hat + (1 - gamma) eps_hat of the step before (Permenter & Yuan 2023, algorithm 2).
+    """Euler's method with gamma eps_hat + (1 - gamma) (previous eps_hat) (Permenter & Yuan 2023, algorithm 2).
 
-    The first step and the last are Euler's, the last so that it ends in x0_hat.
+    The first and the last step are Euler steps, so that the last one ends in x0_hat.
 
     Args:
-        gamma: 1 is Euler's method; the paper takes 2. With 1.5 and equal steps in r it is Adams and Bashforth's method
-            of second order, and nearly so on other smooth grids; with any other the order is 1.
+        gamma: 1 is Euler's method; the paper uses 2. With 1.5 and equal steps in r it is the second-order
+            Adams-Bashforth method, and nearly so on other smooth grids; with any other value the order is 1.
 
     Example:
         >>> from motes.points import GradientEstimation
@@ -213,11 +213,11 @@ class GradientEstimation(Sampler):
     order: ClassVar[int] = 1
     evaluations: ClassVar[int] = 1
     stochastic: ClassVar[bool] = False
-    when: ClassVar[str] = "8 to 64 evaluations; where dpmpp_3m is in doubt"
+    when: ClassVar[str] = "8 to 64 evaluations; an alternative to dpmpp_3m"
     gamma: float = number(1.5, -100, 100)
 
     def init(self, x_t: Array, grid: Array) -> State:
-        return jnp.zeros_like(x_t), jnp.zeros((), bool)  # eps_hat of the step before, and whether there was one
+        return jnp.zeros_like(x_t), jnp.zeros((), bool)  # the previous eps_hat, and whether there is one
 
     def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
         schedule, (before, known) = denoiser.schedule, state
@@ -227,18 +227,18 @@ class GradientEstimation(Sampler):
         return schedule.alpha(s) * y, (eps, jnp.ones((), bool))
 
 
-LEAST = 1e-3  # level below which the digits of eps_hat no longer count
+LEAST = 1e-3  # noise level below which eps_hat loses its digits
 
 
 class Adaptive(Sampler):
-    """Tsitouras' method of order 5 with steps of its own size (Diffrax), from each time of the grid to the next.
+    """Tsitouras' method of order 5 with adaptive steps (Diffrax), from each time of the grid to the next.
 
-    A grid of one step, 1 to 0, leaves all of it to the solver. Each row has its own steps; a block is done when its
-    slowest row is.
+    With a grid of one step, 1 to 0, the solver chooses all steps. Each row has its own steps; a block takes as long as
+    its slowest row.
 
     Args:
-        rtol: error that a step may add, relative to y. float32 allows little below 1e-5.
-        atol: the same, in standardised units.
+        rtol: error tolerance of a step, relative to y. In float32, values far below 1e-5 are not reached.
+        atol: absolute error tolerance of a step, in standardised units.
 
     Example:
         >>> from motes.points import Adaptive
@@ -250,18 +250,18 @@ class Adaptive(Sampler):
     evaluations: ClassVar[None] = None
     stochastic: ClassVar[bool] = False
     off_grid: ClassVar[bool] = True
-    when: ClassVar[str] = "an error that is requested instead of a number of steps; as a reference"
+    when: ClassVar[str] = "to set an error tolerance instead of a number of steps; as a reference"
     rtol: float = number(1e-4, 0, 1, open_low=True)
     atol: float = number(1e-4, 0, 1, open_low=True)
 
     def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
-        import diffrax  # slow to load, and wanted here alone
+        import diffrax  # slow to load, and only used here
 
         schedule = denoiser.schedule
         r_t, r_s = level(schedule, t), level(schedule, s)
 
         def flow(minus_r: ArrayLike, y: Array, args: None) -> Array:
-            # eps_hat goes to 0 with r, and its digits do so sooner.
+            # eps_hat goes to 0 with r, and loses its digits earlier.
             r = jnp.maximum(-jnp.asarray(minus_r), LEAST)
             return -eps_at(denoiser, y, time_of_level(schedule, r))
 
@@ -277,36 +277,36 @@ class Adaptive(Sampler):
         return schedule.alpha(s) * solution.ys[-1], state
 
 
-# --- DPM-Solver++: the linear part of the flow solved exactly, x0_hat interpolated (Lu et al. 2022b) ----------------
+# --- DPM-Solver++: solves the linear part of the flow exactly and interpolates x0_hat (Lu et al. 2022b) -------------
 #
 #     y_s = e^{-h} y_t + int_0^h e^{-(h-u)} x0_hat(lambda_t + u) du,    h = lambda_s - lambda_t
 #
-# in the coordinates above, where h is infinite at s = 0; the last step is the first-order one, which
-# ends in x0_hat. The multistep ones interpolate through what the steps before have seen. A step that is not there, at
-# the beginning, is so far away that it drops out of the formulas.
+# in the coordinates above, where h is infinite at s = 0; the last step is a first-order step, which ends in x0_hat. The
+# multistep solvers interpolate through x0_hat of previous steps. At the beginning, missing previous steps are placed so
+# far away that they drop out of the formulas.
 
 
 def constant_step(y: Array, x0: Array, h: Array) -> Array:
-    """y_s where x0_hat stays what it is: first order (eq. 10 with k = 1); x0_hat itself at h = inf."""
+    """Return y_s for constant x0_hat: first order (eq. 10 with k = 1); x0_hat itself at h = inf."""
     return x0 + jnp.exp(-h) * (y - x0)
 
 
-FAR = 1e30  # large, and its double still finite in float32
+FAR = 1e30  # large, but twice this is still finite in float32
 
 
 class Past(NamedTuple):
-    """What a step has seen: x0_hat (d,) and the step h to it from the one before."""
+    """The state of a multistep solver: the previous x0_hat (d,) and the step h that led to it."""
 
     x0: Array
     h: Array
 
 
-def _nothing(x_t: Array) -> Past:
+def _no_past(x_t: Array) -> Past:
     return Past(jnp.zeros_like(x_t), jnp.asarray(FAR, x_t.dtype))
 
 
 class DPMSolver2S(Sampler):
-    """DPM-Solver++(2S), algorithm 1 with r = 1/2: x0_hat in the middle of the step, in lambda, stands for all of it.
+    """DPM-Solver++(2S), algorithm 1 with r = 1/2: uses x0_hat at the middle of the step in lambda.
 
     Example:
         >>> from motes.points import DPMSolver2S
@@ -318,7 +318,7 @@ class DPMSolver2S(Sampler):
     evaluations: ClassVar[int] = 2
     stochastic: ClassVar[bool] = False
     off_grid: ClassVar[bool] = True
-    when: ClassVar[str] = "second order without a memory; twice the price of dpmpp_2m"
+    when: ClassVar[str] = "second order and single-step; twice the cost of dpmpp_2m"
 
     def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
         schedule = denoiser.schedule
@@ -333,7 +333,7 @@ class DPMSolver2S(Sampler):
 
 
 class DPMSolver2M(Sampler):
-    """DPM-Solver++(2M), algorithm 2: a line through x0_hat now and one step before, taken in the middle of the step.
+    """DPM-Solver++(2M), algorithm 2: extrapolates x0_hat linearly from this and the previous step.
 
     Example:
         >>> from motes.points import DPMSolver2M
@@ -344,10 +344,10 @@ class DPMSolver2M(Sampler):
     order: ClassVar[int] = 2
     evaluations: ClassVar[int] = 1
     stochastic: ClassVar[bool] = False
-    when: ClassVar[str] = "few evaluations, 8 to 64, on any grid"
+    when: ClassVar[str] = "8 to 64 evaluations, on any grid"
 
     def init(self, x_t: Array, grid: Array) -> State:
-        return _nothing(x_t)
+        return _no_past(x_t)
 
     def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
         schedule, x0 = denoiser.schedule, denoiser(x_t, t)
@@ -358,10 +358,10 @@ class DPMSolver2M(Sampler):
 
 
 class DPMSolver2MSDE(Sampler):
-    """SDE-DPM-Solver++(2M), section 5: 2M on the reverse diffusion instead of the flow.
+    """SDE-DPM-Solver++(2M), section 5: 2M for the reverse diffusion instead of the flow.
 
     dy = (1 + eta) (x0_hat - y) dlambda + sqrt(2 eta) r dW, W over lambda, has the distribution of the forward process
-    at every level, whatever eta is.
+    at every level, for any eta.
 
     Args:
         eta: from 0, the flow, to 1, the diffusion that ancestral sampling follows.
@@ -374,7 +374,7 @@ class DPMSolver2MSDE(Sampler):
 
     order: ClassVar[int] = 2
     evaluations: ClassVar[int] = 1
-    when: ClassVar[str] = "fresh noise on the way, which forgets early errors; 64 evaluations and more"
+    when: ClassVar[str] = "fresh noise in each step, which forgets early errors; 64 evaluations or more"
     eta: float = number(1.0, 0, 1)
 
     @property
@@ -382,7 +382,7 @@ class DPMSolver2MSDE(Sampler):
         return self.eta > 0
 
     def init(self, x_t: Array, grid: Array) -> State:
-        return _nothing(x_t)
+        return _no_past(x_t)
 
     def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
         schedule, x0 = denoiser.schedule, denoiser(x_t, t)
@@ -396,11 +396,11 @@ class DPMSolver2MSDE(Sampler):
 
 
 class DPMSolver3M(Sampler):
-    """DPM-Solver++(3M): a parabola through x0_hat now and at two steps before, integrated exactly.
+    """DPM-Solver++(3M): integrates a parabola through x0_hat of this step and the two before exactly.
 
-    With a = [now, -1], b = [-1, -2] the slopes and c = (a - b) / (h_1 + h_2) the second divided difference,
-    x0_hat(u) = x0 + a u + c u (u + h_1). The one of diffusers has half of the term of u^2, which leaves it of second
-    order; a test here measures the third.
+    With the slopes a = [now, -1] and b = [-1, -2] and the second divided difference c = (a - b) / (h_1 + h_2),
+    x0_hat(u) = x0 + a u + c u (u + h_1). The implementation in diffusers has half of the quadratic term, which makes it
+    second order; a test here measures third order.
 
     Example:
         >>> from motes.points import DPMSolver3M
@@ -411,10 +411,10 @@ class DPMSolver3M(Sampler):
     order: ClassVar[int] = 3
     evaluations: ClassVar[int] = 1
     stochastic: ClassVar[bool] = False
-    when: ClassVar[str] = "the fewest evaluations, 16 to 64, on a grid that is dense near the data"
+    when: ClassVar[str] = "the best choice for 16 to 64 evaluations, on a grid that is dense near the data"
 
     def init(self, x_t: Array, grid: Array) -> State:
-        return _nothing(x_t), _nothing(x_t)
+        return _no_past(x_t), _no_past(x_t)
 
     def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
         schedule, x0 = denoiser.schedule, denoiser(x_t, t)
@@ -429,17 +429,17 @@ class DPMSolver3M(Sampler):
         return schedule.alpha(s) * y, (Past(x0, h), one)
 
 
-# --- The reverse diffusion, solved: fresh noise at every step, so that errors are forgotten on the way --------------
+# --- Solvers of the reverse diffusion: fresh noise in each step, so that early errors are forgotten -----------------
 #
 #     dy = 2 eps_hat dr + sqrt(2 r) dW,    r from r_1 down to 0, W over -dr
 #
 # in the coordinates above (Song et al. 2021, eq. 6; Karras et al. 2022, eq. 6 with beta = 1/sigma).
-# The distribution of y at every r is that of the forward process. `Churn` walks up and down the levels instead. The
-# last step of all, to s = 0, ends in x0_hat and draws nothing.
+# At every r, y has the distribution of the forward process. `Churn` moves up and down the levels instead. The last
+# step, to s = 0, ends in x0_hat and adds no noise.
 
 
 class EulerMaruyama(Sampler):
-    """The reverse diffusion by the method of Euler and Maruyama; its noise has the variance r_t^2 - r_s^2.
+    """The Euler-Maruyama method for the reverse diffusion; its noise has variance r_t^2 - r_s^2.
 
     Example:
         >>> from motes.points import EulerMaruyama
@@ -450,23 +450,23 @@ class EulerMaruyama(Sampler):
     order: ClassVar[int] = 1
     evaluations: ClassVar[int] = 1
     stochastic: ClassVar[bool] = True
-    when: ClassVar[str] = "the plainest solver of the reverse diffusion; hundreds of steps"
+    when: ClassVar[str] = "the simplest solver of the reverse diffusion; hundreds of steps"
 
     def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
         schedule = denoiser.schedule
         r_t, r_s = level(schedule, t), level(schedule, s)
         y, eps = x_t / schedule.alpha(t), denoiser.eps(x_t, t)
         noise = jnp.sqrt(r_t**2 - r_s**2) * jax.random.normal(key, x_t.shape)
-        # To s = 0 the drift alone would go past x0_hat, to the other side, and rely on the noise to bring it back.
+        # In the step to s = 0 the drift alone would overshoot x0_hat and rely on the noise to bring it back.
         return schedule.alpha(s) * jnp.where(s > 0, y + 2 * (r_s - r_t) * eps + noise, y - r_t * eps), state
 
 
 class StochasticHeun(Sampler):
-    """Heun's method on the reverse diffusion, its linear part solved exactly: weak order 2.
+    """Heun's method for the reverse diffusion, with its linear part solved exactly: weak order 2.
 
-    In lambda it is dy = 2 (x0_hat - y) dlambda + sqrt(2) r dW. A first step keeps x0_hat as it is, with all the noise
-    in it; a second takes x0_hat to run straight to the one that is found there (the stochastic exponential Runge-Kutta
-    idea of Gonzalez et al. 2023, SEEDS, with the end for its second node).
+    In lambda the diffusion is dy = 2 (x0_hat - y) dlambda + sqrt(2) r dW. A first step, with all the noise, keeps
+    x0_hat constant; a second lets x0_hat change linearly to the x0_hat found there (the stochastic exponential
+    Runge-Kutta method of Gonzalez et al. 2023, SEEDS, with the end as its second node).
 
     Example:
         >>> from motes.points import StochasticHeun
@@ -477,7 +477,7 @@ class StochasticHeun(Sampler):
     order: ClassVar[int] = 2
     evaluations: ClassVar[int] = 2
     stochastic: ClassVar[bool] = True
-    when: ClassVar[str] = "the reverse diffusion to a high accuracy"
+    when: ClassVar[str] = "the reverse diffusion at high accuracy"
 
     def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
         schedule = denoiser.schedule
@@ -494,15 +494,16 @@ class StochasticHeun(Sampler):
 
 
 class Churn(Sampler):
-    """Add noise, from r_t up to (1 + gamma) r_t, then Heun's step down to r_s (Karras et al. 2022, algorithm 2).
+    """The stochastic sampler of Karras et al. 2022, algorithm 2: adds noise, then takes a step of Heun's method.
 
-    gamma = min(churn / N, sqrt(2) - 1) for N steps. The level never goes above that of t = 1.
+    The noise raises the level from r_t to (1 + gamma) r_t, gamma = min(churn / N, sqrt(2) - 1) for N steps, but never
+    above the level at t = 1.
 
     Args:
-        churn: S_churn, how much noise is added over all the steps.
-        from_level: S_tmin, the r below which none is added.
-        to_level: S_tmax, the r above which none is added.
-        noise: S_noise, the factor of what is added; a little above 1 makes up for a denoiser that takes away too much.
+        churn: S_churn, the amount of noise added over all steps.
+        from_level: S_tmin, the r below which no noise is added.
+        to_level: S_tmax, the r above which no noise is added.
+        noise: S_noise, the factor of the added noise; a little above 1 corrects a denoiser that removes too much.
 
     Example:
         >>> from motes.points import Churn
@@ -513,7 +514,7 @@ class Churn(Sampler):
     order: ClassVar[int] = 2
     evaluations: ClassVar[int] = 2
     off_grid: ClassVar[bool] = True
-    when: ClassVar[str] = "fresh noise with heun's method; 128 evaluations and more"
+    when: ClassVar[str] = "fresh noise with Heun's method; 128 evaluations or more"
     churn: float = number(10.0, 0, 1e6)
     from_level: float = number(0.0, 0, 1e9)
     to_level: float = number(1e6, 0, 1e9)
@@ -537,26 +538,26 @@ class Churn(Sampler):
         r, y = level(schedule, t), x_t / schedule.alpha(t)
         inside = (gamma > 0) & (self.from_level <= r) & (r <= self.to_level) & (s > 0)
         up = jnp.where(inside, time_of_level(schedule, (1 + gamma) * r), t)
-        # Outside, not even the root of a rounding error.
+        # Outside the interval exactly 0, not the root of a rounding error.
         variance = jnp.where(inside, jnp.maximum(level(schedule, up) ** 2 - r**2, 0.0), 0.0)
         y = y + self.noise * jnp.sqrt(variance) * jax.random.normal(key, x_t.shape)
         return schedule.alpha(s) * heun(denoiser, y, up, s), state
 
 
-# --- Langevin steps: a walk that stays at one level and leaves its distribution as it is ----------------------------
+# --- Langevin steps: a random walk at one noise level that keeps its distribution -----------------------------------
 #
 #     y <- y - delta eps_hat / r + sqrt(2 delta) z,    delta = 2 (snr r)^2,    z ~ N(0, I)
 #
-# in the coordinates above, where -eps_hat / r is the score. snr is what Song et al. 2021 (algorithms
-# 4 and 5) call so, with the norms that they measure replaced by those that are expected: a point must not depend on
-# others. A step of finite length settles in a distribution that is too wide, by about (snr r)^2 in its variance.
+# in the coordinates above, where -eps_hat / r is the score. snr is the quantity of that name in Song et al. 2021
+# (algorithms 4 and 5), with expected norms instead of measured ones, since a point must not depend on other points.
+# Steps of finite length converge to a distribution that is too wide, by about (snr r)^2 in its variance.
 
 
-LENGTHS = 0, 0.99  # of snr
+LENGTHS = 0, 0.99  # range of snr
 
 
 def langevin(denoiser: Denoiser, y: Array, t: Array, steps: int, snr: float, key: Array) -> Array:
-    """`steps` Langevin steps of y (d,) at the level of time t > 0, each of the length 2 (snr r)^2."""
+    """Take `steps` Langevin steps from y (d,) at the level of time t > 0, each of length 2 (snr r)^2."""
     r = level(denoiser.schedule, t)
 
     def step(y: Array, key: Array) -> tuple[Array, None]:
@@ -567,13 +568,13 @@ def langevin(denoiser: Denoiser, y: Array, t: Array, steps: int, snr: float, key
 
 
 class AnnealedLangevin(Sampler):
-    """Langevin steps at each level in turn, and nothing else to get from one to the next (Song & Ermon 2019, alg. 1).
+    """Annealed Langevin dynamics: only Langevin steps, at each level in turn (Song & Ermon 2019, algorithm 1).
 
-    To s = 0 it ends in x0_hat.
+    The last step, to s = 0, ends in x0_hat.
 
     Args:
-        corrections: Langevin steps at each level.
-        snr: how long each is, see above.
+        corrections: number of Langevin steps at each level.
+        snr: signal-to-noise ratio that sets the step length, 2 (snr r)^2.
 
     Example:
         >>> from motes.points import AnnealedLangevin
@@ -583,7 +584,7 @@ class AnnealedLangevin(Sampler):
 
     order: ClassVar[int] = 1
     stochastic: ClassVar[bool] = True
-    when: ClassVar[str] = "to see what the score alone can do; hundreds of levels"
+    when: ClassVar[str] = "sampling by the score alone; hundreds of levels"
     corrections: int = number(5, 1, 10_000)
     snr: float = number(0.3, *LENGTHS, open_low=True)
 
@@ -601,12 +602,12 @@ class AnnealedLangevin(Sampler):
 
 
 class PredictorCorrector(Sampler):
-    """A step of another sampler, then Langevin steps at the level where it ends (Song et al. 2021, algorithms 2 to 5).
+    """A step of another sampler, then Langevin steps at the level it reaches (Song et al. 2021, algorithms 2 to 5).
 
     Args:
-        corrections: Langevin steps after each step but the last.
-        snr: how long each is, see above.
-        predictor: the sampler that gets from t to s.
+        corrections: number of Langevin steps after each step except the last.
+        snr: signal-to-noise ratio that sets the step length, 2 (snr r)^2.
+        predictor: the sampler that steps from t to s.
 
     Example:
         >>> from motes.points import Heun, PredictorCorrector
@@ -616,7 +617,7 @@ class PredictorCorrector(Sampler):
 
     order: ClassVar[int] = 1
     stochastic: ClassVar[bool] = True
-    when: ClassVar[str] = "to follow score SDEs; fixes what a coarse predictor gets wrong"
+    when: ClassVar[str] = "to reproduce score SDEs; corrects the errors of a coarse predictor"
     corrections: int = number(1, 1, 10_000)
     snr: float = number(0.16, *LENGTHS, open_low=True)
     predictor: Sampler = Ancestral("posterior")
@@ -637,7 +638,7 @@ class PredictorCorrector(Sampler):
         return jax.lax.cond(s > 0, corrected, lambda: x_s), state
 
 
-# --- Every sampler by its name in recipes, on the command line and in `Model.sample` --------------------------------
+# --- All samplers by their names in recipes, on the command line and in `Model.sample` ------------------------------
 
 
 SAMPLERS: dict[str, type[Sampler]] = {

@@ -1,4 +1,4 @@
-"""Grids, the times t_0 = 1 > t_1 > ... > t_N = 0 that a sampler stops at, and the loop from noise to points."""
+"""Grids of times t_0 = 1 > t_1 > ... > t_N = 0 at which a sampler stops, and the sampling loop from noise to points."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ from motes.progress import OnProgress, Progress, silent
 from motes.ranges import Checked, check_fields, number
 from motes.training.programs import float64, on_all_cores
 
-# Times (N+1,) that fall from 1 to 0, given a schedule. ValueError: options that do not fit it.
+# Given a schedule, returns times (N+1,) that fall from 1 to 0. Raises ValueError if its options do not fit it.
 Grid = Callable[[Schedule], Array]
 
 
 @dataclass(frozen=True)
 class UniformGrid(Checked):
-    """Equal steps in t.
+    """A grid with equal steps in t.
 
-    1, (N-1)/N, ..., 1/N, 0: with N = T, every step of a discrete schedule; with N a divisor of T, every (T/N)-th.
+    The times are 1, (N-1)/N, ..., 1/N, 0: every step of a discrete schedule if N = T, and every (T/N)-th step if N
+    divides T.
 
     Example:
         >>> from motes.points import LinearVP, UniformGrid
@@ -40,7 +41,7 @@ class UniformGrid(Checked):
         [1. 0.75 0.5 0.25 0.  ]
     """
 
-    steps: int | None = number(None, 1, 100_000)  # N; None: those of the schedule
+    steps: int | None = number(None, 1, 100_000)  # N; None: the steps of the schedule
 
     def __call__(self, schedule: Schedule) -> Array:
         steps = self.steps
@@ -53,9 +54,9 @@ class UniformGrid(Checked):
 
 @dataclass(frozen=True)
 class QuadraticGrid(Checked):
-    """Equal steps in sqrt(t).
+    """A grid with equal steps in sqrt(t).
 
-    1, ((N-1)/N)^2, ..., 1/N^2, 0: dense near the data, as in Song et al. 2021 (DDIM), appendix D.2.
+    The times are 1, ((N-1)/N)^2, ..., 1/N^2, 0: dense near the data, as in Song et al. 2021 (DDIM), appendix D.2.
 
     Example:
         >>> from motes.points import LinearVP
@@ -72,10 +73,10 @@ class QuadraticGrid(Checked):
 
 @dataclass(frozen=True)
 class KarrasGrid(Checked):
-    """Equal steps in (sigma_t / alpha_t)^(1/rho), then 0.
+    """A grid with equal steps in (sigma_t / alpha_t)^(1/rho), then 0.
 
-    Karras et al. 2022, eq. 5: with r = sigma_t / alpha_t, r^(1/rho) is equally spaced from the level of t = 1 to
-    `sigma_min`; then comes 0.
+    With the noise level r = sigma_t / alpha_t, r^(1/rho) is equally spaced from t = 1 to r = `sigma_min`, followed by
+    r = 0 (Karras et al. 2022, eq. 5).
 
     Example:
         >>> from motes.points import KarrasGrid, VarianceExploding
@@ -86,7 +87,7 @@ class KarrasGrid(Checked):
 
     steps: int = number(48, 1, 100_000)  # N
     sigma_min: float = number(0.004, 0, 1e9, open_low=True)  # the last noise level r before 0
-    rho: float = number(7.0, 0, 1000, open_low=True)  # how much the steps bunch up near the data
+    rho: float = number(7.0, 0, 1000, open_low=True)  # larger values give more steps near the data
 
     def __call__(self, schedule: Schedule) -> Array:
         return _times_of_levels(schedule, self.steps, self.sigma_min, self.rho)
@@ -94,9 +95,10 @@ class KarrasGrid(Checked):
 
 @dataclass(frozen=True)
 class LogSNRGrid(Checked):
-    """Equal steps in the log-SNR, then 0.
+    """A grid with equal steps in the log-SNR, then 0.
 
-    From the log-SNR of t = 1 to that of r = `sigma_min`, r = sigma_t / alpha_t (Lu et al. 2022); then comes 0.
+    The log-SNR is equally spaced from t = 1 to the noise level sigma_t / alpha_t = `sigma_min`, followed by t = 0
+    (Lu et al. 2022).
 
     Example:
         >>> from motes.points import LogSNRGrid, VarianceExploding
@@ -114,7 +116,7 @@ class LogSNRGrid(Checked):
 
 @dataclass(frozen=True)
 class GivenGrid:
-    """Times of your own."""
+    """A grid of your own times."""
 
     times: tuple[float, ...] = (1.0, 0.0)
 
@@ -141,7 +143,7 @@ def _times_of_levels(schedule: Schedule, steps: int, sigma_min: float, rho: floa
 
 @eqx.filter_jit  # one program instead of a dozen small ones
 def _from_noise(schedule: Schedule, steps: int, sigma_min: float, rho: float | None) -> tuple[Array, Array]:
-    """Times at which r falls to `sigma_min` in equal steps of r^(1/rho), or of log r, and r at t = 1."""
+    """Return times at which r falls to `sigma_min` in equal steps of r^(1/rho) or log r, and r at t = 1."""
     first = schedule.log_snr(1.0)
     part, largest = jnp.arange(steps) / max(steps - 1, 1), jnp.exp(-first / 2)
     if rho is None:
@@ -152,21 +154,21 @@ def _from_noise(schedule: Schedule, steps: int, sigma_min: float, rho: float | N
     return jnp.append(schedule.t_of_log_snr(log_snr).at[0].set(1.0), 0.0), largest
 
 
-# --- From noise to points: one loop, and a sampler is one step of it ------------------------------------------------
+# --- The sampling loop: a sampler is one step of it -----------------------------------------------------------------
 #
 #     x_s, state = sampler.step(denoiser, x_t, t, s, state, key),    s < t
 #
-# To add a sampler, subclass `Sampler`; `points/samplers.py` has those that there are. The loop works in padded blocks,
-# several at a time, so that one compiled program serves any number of rows; each row has a key of its own, so that its
-# answer does not depend on the rows beside it or on the block size.
+# To add a sampler, subclass `Sampler`; the samplers of motes are in `points/samplers.py`. The loop works in padded
+# blocks, several at a time, so that one compiled program serves any number of rows. Each row has its own key, so that
+# its result does not depend on the other rows or on the block size.
 
 
 State = Any
-FEW, BLOCK = 512, 2048  # 300,000 rows take 1.4 times as long in blocks of FEW, and ten a quarter
+FEW, BLOCK = 512, 2048  # block sizes; with FEW, 300,000 rows take 1.4 times as long, but ten rows a quarter
 
 
 class Sampler(eqx.Module):
-    """One way to go from x_t to x_s.
+    """Base class of samplers: one step from x_t to x_s.
 
     Raises:
         ValueError: a field that `motes.ranges.number` declares is out of its range.
@@ -186,12 +188,12 @@ class Sampler(eqx.Module):
     """
 
     order: eqx.AbstractClassVar[int]
-    """Order of convergence of what it solves, which a test measures: of each point where nothing is drawn at random on
-    the way, otherwise of the distribution of the points (the weak order)."""
+    """Order of convergence, which a test measures: of each point for a deterministic sampler, otherwise of the
+    distribution of the points (the weak order)."""
     off_grid: ClassVar[bool] = False
-    """Whether it asks the denoiser at times that are not in the grid. A network that knows only steps has no answer."""
+    """Whether it calls the denoiser at times outside the grid, which a network of discrete steps does not support."""
     when: ClassVar[str] = ""
-    """When to pick it, in a line."""
+    """When to choose it, in one line."""
 
     def __check_init__(self) -> None:
         check_fields(self)
@@ -199,15 +201,15 @@ class Sampler(eqx.Module):
     @property
     @abstractmethod
     def evaluations(self) -> int | None:
-        """How often a step asks the denoiser; the last one, to s = 0, asks once and gives x0_hat. None: as it needs."""
+        """Denoiser evaluations per step; the last step, to s = 0, has one and ends in x0_hat. None: adaptive."""
 
     @property
     @abstractmethod
     def stochastic(self) -> bool:
-        """Whether anything is drawn at random on the way."""
+        """Whether the steps add random noise."""
 
     def check(self, denoiser: Denoiser) -> None:
-        """Raise UsageError where `denoiser` does not know what the sampler asks for.
+        """Check that `denoiser` provides what the sampler needs; raise UsageError otherwise.
 
         Example:
             >>> from motes.points import Ancestral, GaussianOracle, LinearBetas, NoisePredictor
@@ -220,7 +222,7 @@ class Sampler(eqx.Module):
         return
 
     def init(self, x_t: Array, grid: Array) -> State:
-        """What the sampler remembers from step to step; nothing unless it says so. `grid` holds all the times.
+        """Return the initial state that is passed from step to step; None by default. `grid` holds all times.
 
         Example:
             >>> from motes.points import DDIM
@@ -231,7 +233,7 @@ class Sampler(eqx.Module):
 
     @abstractmethod
     def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
-        """One point (d,) from time t to time s < t.
+        """Take one point (d,) from time t to time s < t.
 
         Example:
             >>> from motes.points import DDIM, GaussianOracle, VarianceExploding
@@ -244,18 +246,18 @@ class Sampler(eqx.Module):
 
 @dataclass(frozen=True, eq=False)
 class ReverseProcess:
-    """The way from noise to points: a denoiser, the step of a sampler, and the times it stops at.
+    """The reverse process from noise to points: a denoiser, a sampler and a grid of times.
 
     Attributes:
         denoiser: learned or exact.
-        sampler: the step.
+        sampler: takes each step.
         grid: times (N+1,) from 1 down to 0.
-        dim: d, the columns of the points.
-        block: rows that are worked on at once; None: as many as are quick for how many are drawn. Points are the same.
+        dim: d, the number of columns of the points.
+        block: number of rows per block; None chooses a fast size. It does not change the points.
 
     Raises:
         ValueError: another grid, or a block without rows.
-        UsageError: a denoiser that does not know what the sampler asks for.
+        UsageError: a denoiser that lacks something the sampler needs.
 
     Example:
         >>> from motes.points import Heun, KarrasGrid, ReverseProcess
@@ -282,8 +284,8 @@ class ReverseProcess:
         return f"ReverseProcess({self.denoiser!r}, {self.sampler!r}, {len(self.grid) - 1} steps)"
 
 
-# Types in quotes: `from __future__ import annotations` does not know what Equinox's abstract variables are, and
-# `help(motes.points.sample)` is to be read.
+# Types in quotes: `from __future__ import annotations` does not support Equinox's abstract variables, and
+# `help(motes.points.sample)` should be readable.
 def sample(
     process: ReverseProcess,
     n: int,
@@ -299,19 +301,19 @@ def sample(
 
     Args:
         process: denoiser, sampler, grid and number of columns.
-        n: how many points, at least 1.
-        key: the same key gives the same points; the first m of n are those of a draw of m.
-        given: what is known of each row, arrays with a leading n.
+        n: number of points, at least 1.
+        key: the same key gives the same points; the first m of n points equal a draw of m points.
+        given: conditioning of each row, arrays with a leading n.
         start: the points at t = 1, (n, d); None draws them from the prior N(0, prior_std^2 I).
-        record: places in the grid to keep the points at; 0 is the start, N the end.
-        skip: go on after so many points of the same key, as if they had been drawn before these.
+        record: indices into the grid at which the points are recorded; 0 is the start, N the end.
+        skip: number of points of this key to skip, as if they had been drawn before.
         on_progress: called with the number of rows done so far, after each block.
 
     Returns:
         Points (n, d), and the recorded chain (len(record), n, d).
 
     Raises:
-        ValueError: fewer than one point, a place that the grid has not, or arrays of another shape.
+        ValueError: fewer than one point, an index outside the grid, or arrays of another shape.
 
     Example:
         >>> from motes.points import GaussianOracle, Heun, KarrasGrid, ReverseProcess, VarianceExploding
@@ -324,7 +326,7 @@ def sample(
     _check_rows(process, n, given, start, record)
     dim, grid = process.dim, process.grid
     block = process.block or (FEW if n <= BLOCK else BLOCK)
-    # Slot r of the chain is for the r-th place; the slot after the last one takes what nobody requested.
+    # Slot r of the chain is for the r-th recorded place; an extra slot takes the points that are not recorded.
     places = sorted(set(record))
     slots = np.full(len(grid), len(places), dtype=np.int32)
     slots[places] = np.arange(len(places))
@@ -335,7 +337,7 @@ def sample(
         rows = slice(first, min(first + block, n))
         padded = np.minimum(np.arange(first, first + block), n - 1)
         known = jax.tree.map(partial(np.take, indices=padded, axis=0), given)
-        with float64(double):  # which is a thread's own
+        with float64(double):  # the setting is local to each thread
             keys = _keys(key, np.int32(skip + first), block)
             if start is None:
                 x = _prior(process.denoiser.schedule, keys, dim)
@@ -349,14 +351,14 @@ def sample(
     try:
         for done in on_all_cores(work, range(0, n, block)):
             on_progress(Progress(done, n))
-    except (TypeError, ValueError) as error:  # those of JAX, too, about what cannot be compiled
+    except (TypeError, ValueError) as error:  # including those that JAX raises if it cannot compile
         if (fault := None if isinstance(error, MotesError) else _fault(process)) is not None:
             raise UsageError(fault) from error
         raise
     if lost := int((~np.isfinite(points)).any(axis=1).sum()):
         who = type(process.sampler).__name__
-        said = f"{lost:,} of {n:,} points are not finite: {who} or the network lost them."
-        warnings.warn(f"{said} Take more steps or another sampler.", stacklevel=2)
+        text = f"{lost:,} of {n:,} points are not finite: {who} or the network diverged."
+        warnings.warn(f"{text} Use more steps or another sampler.", stacklevel=2)
     return points, chain[[places.index(place) for place in record]]
 
 
@@ -368,32 +370,32 @@ def _check_rows(
     last = len(process.grid) - 1
     for place in record:
         if not 0 <= place <= last:
-            raise ValueError(f"record names place {place} of the grid; its places run from 0 to {last}.")
+            raise ValueError(f"record contains the index {place}; the grid has the indices 0 to {last}.")
     if start is not None and np.shape(start) != (n, process.dim):
         raise ValueError(f"the start has shape {np.shape(start)}; expected ({n}, {process.dim}).")
     for known in jax.tree.leaves(given):
         if len(known) != n:
-            raise ValueError(f"something is known of {len(known)} rows; expected of {n}.")
+            raise ValueError(f"`given` has {len(known)} rows; expected {n}.")
 
 
 def _fault(process: ReverseProcess) -> str | None:
-    """What is wrong with a step of the sampler, where that is what is wrong."""
+    """Describe the error in the sampler's step; None if there is none."""
     sampler, name = process.sampler, type(process.sampler).__name__
     point, time = jnp.zeros(process.dim), jnp.asarray(0.5)
     try:
         state = jax.eval_shape(sampler.init, point, process.grid)
         made = jax.eval_shape(partial(sampler.step, process.denoiser), point, time, time / 2, state, jax.random.key(0))
-    except Exception as error:  # of the sampler itself, whatever it is
-        said = str(error).partition("\n")[0]
+    except Exception as error:  # any error that the sampler raises
+        text = str(error).partition("\n")[0]
         return (
-            f"got {type(error).__name__} in {name}.step: {said}; expected step(denoiser, x_t, t, s, state, key) of "
-            "arrays that JAX can trace, with jnp.where in the place of `if`. Correct it."
+            f"got {type(error).__name__} in {name}.step: {text}; expected step(denoiser, x_t, t, s, state, key) that "
+            "JAX can trace, with jnp.where instead of `if`. Correct it."
         )
     shapes = lambda tree: jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape)}", tree)
     wanted, got = shapes((point, state)), shapes(made)
     if got == wanted:
         return None
-    return f"got {got} from {name}.step; expected {wanted}: the point at s, and a state like that of init. Return both."
+    return f"got {got} from {name}.step; expected {wanted}: the point at s, and a state like init's. Return both."
 
 
 @eqx.filter_jit
