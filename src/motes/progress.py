@@ -65,9 +65,9 @@ class Reporter:
     @classmethod
     def where_seen(cls) -> "Reporter":
         """Return a reporter that prints in a terminal or a notebook, and is quiet elsewhere."""
-        made = cls()
-        made.quiet = not (made.console.is_terminal or made.console.is_jupyter)
-        return made
+        reporter = cls()
+        reporter.quiet = not (reporter.console.is_terminal or reporter.console.is_jupyter)
+        return reporter
 
     def say(self, text: str) -> None:
         """Print one line, unless quiet."""

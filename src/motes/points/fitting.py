@@ -218,18 +218,18 @@ def _prepare_rows(
     whole: Table, weights: ArrayLike | None, start: GaussianModel | None, recipe: PointRecipe, seed: int
 ) -> _PreparedPoints:
     """Return the distinct rows with a weight above 0, in the units of the network, with their classes and context."""
-    table, heavy = _merge_rows(whole, weights)
+    table, row_weights = _merge_rows(whole, weights)
     classes = None
     if table.labels is not None:
-        classes = (start and start.classes) or Classes.of(table.labels, heavy)
-    units = start.standardiser if start else standardiser_of(table, recipe, heavy)
+        classes = (start and start.classes) or Classes.of(table.labels, row_weights)
+    units = start.standardiser if start else standardiser_of(table, recipe, row_weights)
     if start:
         start.check_constants(table.x, "the data")
     z = units.forward(table.x)
-    context, numbers, left = _prepare_context(table, z, units, heavy, start, recipe)
+    context, numbers, residuals = _prepare_context(table, z, units, row_weights, start, recipe)
     labels = None if classes is None else classes.numbers(table.labels, len(z))
     masks = _draw_masks(table, units.varies, recipe, seed)
-    return _PreparedPoints(Rows(left, labels, heavy, context=numbers, masks=masks), units, classes, context)
+    return _PreparedPoints(Rows(residuals, labels, row_weights, context=numbers, masks=masks), units, classes, context)
 
 
 def _draw_masks(table: Table, varies: NDArray[np.bool_], recipe: PointRecipe, seed: int) -> NDArray[np.bool_] | None:
@@ -302,13 +302,13 @@ def _merge_rows(whole: Table, weights: ArrayLike | None) -> tuple[Table, Array |
 
     The weights are None if they are equal. A weight of 2 gives the same result as two copies, to the bit.
     """
-    heavy = np.ones(len(whole)) if weights is None else check_weights(weights, len(whole))
-    if weights is not None and (heavy > 0).sum() < 2:
-        raise DataError(f"{(heavy > 0).sum()} rows have a weight above 0; expected at least 2.")
-    rows = np.flatnonzero(heavy)
-    table, heavy = whole.take(rows), heavy[rows]
+    row_weights = np.ones(len(whole)) if weights is None else check_weights(weights, len(whole))
+    if weights is not None and (row_weights > 0).sum() < 2:
+        raise DataError(f"{(row_weights > 0).sum()} rows have a weight above 0; expected at least 2.")
+    rows = np.flatnonzero(row_weights)
+    table, row_weights = whole.take(rows), row_weights[rows]
     _, first, which = np.unique(content_keys(frame_of(table, LABEL)), return_index=True, return_inverse=True)
-    sums, order = np.bincount(which, heavy), np.argsort(first)
+    sums, order = np.bincount(which, row_weights), np.argsort(first)
     return table.take(first[order]), None if np.ptp(sums) == 0 else sums[order].astype(np.float64)
 
 
@@ -341,12 +341,12 @@ def _prepare_context(
     if not standardise:
         return context, numbers, z
     # A start has the regression of its own rows. If they are the same rows, the residuals are equal to the bit.
-    found, left = Regression.fit(z, numbers, weights, context.prior.uniform)
+    found, residuals = Regression.fit(z, numbers, weights, context.prior.uniform)
     if before is None:
         context = context.with_regression(found)
     elif context.regression != found:
-        left = context.left(z, numbers)
-    return context, context.with_ends(numbers), left
+        residuals = context.left(z, numbers)
+    return context, context.with_ends(numbers), residuals
 
 
 def _initial_denoiser(start: GaussianModel | None, recipe: PointRecipe, points: _PreparedPoints, seed: int) -> Denoiser:

@@ -123,7 +123,7 @@ def _optimiser(shapes: tuple[tuple[int, ...], ...] | None) -> Callable[..., opta
 # Training and early stopping use the same code, so that their losses are comparable.
 
 
-LEAST = 512  # minimum number of rows of a program
+LEAST = 512  # rows are padded to a multiple of at least this
 SHARED = 8  # rows that share a dropout mask: random numbers cost more than the layers that they mask
 
 
@@ -159,8 +159,8 @@ class Rows:
 
     def __getitem__(self, some: NDArray[np.int64]) -> Rows:
         """Return the rows with these indices."""
-        of = lambda part: None if part is None else part[some]
-        return Rows(self.x[some], of(self.labels), of(self.weights), context=of(self.context), masks=self.masks)
+        take = lambda part: None if part is None else part[some]
+        return Rows(self.x[some], take(self.labels), take(self.weights), context=take(self.context), masks=self.masks)
 
 
 class OnDevice(NamedTuple):
@@ -213,30 +213,32 @@ class OnDevice(NamedTuple):
             one = denoiser if known is None else denoiser.given(known)
             return jnp.stack(list(loss(one, *row).values())).sum()
 
-        def of_targets(x0: jax.Array, eps: jax.Array) -> jax.Array:
+        def target_losses(x0: jax.Array, eps: jax.Array) -> jax.Array:
             rows = known, x0, t, eps
             units = droppable(denoiser)
             if thin is None or not units:
                 return jax.vmap(partial(row, denoiser))(*rows)
             bits = jax.random.bits(thin, (-(-len(t) // SHARED), units), jnp.uint8)  # a quarter of the cost of floats
-            of_rows = jnp.repeat(bits, SHARED, axis=0)[: len(t)]
-            return jax.vmap(lambda bits, *one: row(thinned(denoiser, bits), *one))(of_rows, *rows)
+            row_bits = jnp.repeat(bits, SHARED, axis=0)[: len(t)]
+            return jax.vmap(lambda bits, *one: row(thinned(denoiser, bits), *one))(row_bits, *rows)
 
         known, schedule = self._known(index, chances), denoiser.schedule
         if among is None:
-            return of_targets(self.x[index], eps)
+            return target_losses(self.x[index], eps)
 
-        def target_of(index: jax.Array, known: Given | None, t: jax.Array, eps: jax.Array, among: jax.Array) -> Target:
-            return stable_target(schedule, self.x[index], t, eps, self._alike(index, known, among))
+        def compute_target(
+            index: jax.Array, known: Given | None, t: jax.Array, eps: jax.Array, among: jax.Array
+        ) -> Target:
+            return stable_target(schedule, self.x[index], t, eps, self._matches(index, known, among))
 
-        target: Target = in_groups(target_of, (index, known, t, eps), among)
+        target: Target = in_groups(compute_target, (index, known, t, eps), among)
 
-        def spread(x0: jax.Array, eps: jax.Array, deviation: jax.Array, t: jax.Array) -> jax.Array:
+        def spread_loss(x0: jax.Array, eps: jax.Array, deviation: jax.Array, t: jax.Array) -> jax.Array:
             missed = eps - schedule.alpha(t) / schedule.sigma(t) * deviation
             return row(Constant(schedule, x0), None, x0 + deviation, t, missed)
 
-        losses = of_targets(target.x0, target.eps)
-        return losses + jax.vmap(spread)(target.x0, target.eps, target.deviation, t)
+        losses = target_losses(target.x0, target.eps)
+        return losses + jax.vmap(spread_loss)(target.x0, target.eps, target.deviation, t)
 
     def _known(self, index: jax.Array, chances: jax.Array) -> Given | None:
         """Return the classes and context of the rows `index` (b,), or None; see `losses` for `chances`."""
@@ -248,7 +250,7 @@ class OnDevice(NamedTuple):
         given = Given(label, context)
         return given if jax.tree.leaves(given) else None
 
-    def _alike(self, index: jax.Array, known: Given | None, among: jax.Array) -> jax.Array:
+    def _matches(self, index: jax.Array, known: Given | None, among: jax.Array) -> jax.Array:
         """Return whether row j of `among` matches what is `known` of row i, (b, b); a hidden class matches any."""
         alike = jnp.broadcast_to(among, (len(index), len(index)))
         if known is not None and known.label is not None:
@@ -276,10 +278,10 @@ APART = 1  # added to the key, so that these draws differ from the draws of trai
 
 def with_validation(rows: Rows, share: float, key: jax.Array) -> Rows:
     """Hold a share of the rows out of training by weights of 0, so that the compiled program stays the same."""
-    unseen = validation_rows(np.asarray(rows.x), share, key)
+    held = validation_rows(np.asarray(rows.x), share, key)
     weights = np.ones(len(rows.x)) if rows.weights is None else rows.weights.copy()
-    weights[unseen] = 0
-    return replace(rows, weights=weights, held=rows[unseen])
+    weights[held] = 0
+    return replace(rows, weights=weights, held=rows[held])
 
 
 def validation_rows(x: NDArray[Any], share: float, key: jax.Array) -> NDArray[np.int64]:
@@ -320,13 +322,13 @@ def _make_validation(held: Rows, objective: PointObjective, options: Training) -
     eps, chances = rng.standard_normal((count, held.x.shape[1])), rng.random(count)
     in_blocks = lambda part: jax.device_put(part.reshape(blocks, BLOCK, *part.shape[1:]))
     numbers = (in_blocks(part.astype(jnp.result_type(float))) for part in (u, eps, chances))
-    unseen, drawn = (
+    held_objective, drawn = (
         objective._replace(rows=OnDevice.of(held, options.label_dropout)),
         _Draws(in_blocks(index), *numbers),
     )
 
     def losses(weights: Any) -> NDArray[np.float64]:
-        return np.asarray(_validation_losses(unseen, drawn, weights), np.float64).reshape(-1, count)
+        return np.asarray(_validation_losses(held_objective, drawn, weights), np.float64).reshape(-1, count)
 
     members = len(objective.members)
     return Validation(losses, np.tile(shares, (members, 1)), options.check_every, options.patience)
@@ -373,9 +375,9 @@ class PointObjective(NamedTuple):
         chances = jax.random.uniform(label_key, (len(index),))  # for hiding labels
         among = counts if self.stable else None
         per_row = self.rows.losses(model, self.row_loss, index, drawn.t, eps, chances, thin=thin_key, among=among)
-        seen = self.times.learn(state.memory, drawn, per_row, counts)
+        memory = self.times.learn(state.memory, drawn, per_row, counts)
         weighted = per_row if drawn.weight is None else drawn.weight * per_row
-        return jnp.mean(weighted, where=counts), seen
+        return jnp.mean(weighted, where=counts), memory
 
 
 def point_task(

@@ -61,14 +61,14 @@ def fit_table(
     check_process()
     chosen, seed, start = recipe, check_seed(seed), session.start_as(TableModel)
     frame = as_frame(data, name=session.name)
-    heavy = None if weights is None else check_weights(weights, len(frame), session.name)
+    row_weights = None if weights is None else check_weights(weights, len(frame), session.name)
     chosen = replace(chosen, columns={**chosen.columns, **(columns or {})})
     if start is not None:
         _check_start(start, chosen)
         schema = start.schema
     elif schema is None:
-        schema = schema_of(frame, chosen, weights=heavy, name=session.name)
-    table = _encode(frame, schema, heavy, session.name)
+        schema = schema_of(frame, chosen, weights=row_weights, name=session.name)
+    table = _encode(frame, schema, row_weights, session.name)
     worth = table.data.worth
     labels = worth < FEW if start is None else knows_labels(schema.parts, start.models.base.means)
     layout = layout_of(schema, labels=labels)
@@ -86,9 +86,9 @@ def fit_table(
         ranges = [schema.draw_range(j) for j in range(layout.parts)]
         unmasker = Unmasker.of(models, layout, table.reader, table.plan.order, ranges)
         kept = replace(schema, rules=table.rules)
-        made = adjusted(unmasker, kept, seed, calibrate=chosen.table.calibrate)
-        trained.interrupted |= made.interrupted
-        orders = AnyOrder(made.schema, models, table.plan.order, tuple(made.bias), made.constraint)
+        adjustment = adjusted(unmasker, kept, seed, calibrate=chosen.table.calibrate)
+        trained.interrupted |= adjustment.interrupted
+        orders = AnyOrder(adjustment.schema, models, table.plan.order, tuple(adjustment.bias), adjustment.constraint)
         provenance = Provenance(session.source, table.fingerprint, seed)
         return TableModel(orders, chosen, provenance=provenance, training=trained)
 
@@ -152,10 +152,10 @@ def _encode(frame: Frame, schema: Schema, weights: NDArray[np.float64] | None, n
     for field in fields:
         fields[field] = fields[field][place]
     rows = EncodedRows(**fields)
-    heavy = np.bincount(which, counting(weights)).astype(np.float64)
+    row_weights = np.bincount(which, counting(weights)).astype(np.float64)
     units = np.array([schema.learned.index(part.column) for part in schema.parts])
     entropies = np.array([-(part.masses * np.log(part.masses)).sum() for part in schema.parts])
-    data = TableRows(rows, heavy, _count_pieces(rows, heavy), valued)
+    data = TableRows(rows, row_weights, _count_pieces(rows, row_weights), valued)
     plan = Plan(order_of(entropies, units, _dependencies(schema)), units.astype(np.int32))
     return _PreparedRows(data, keys, reader, plan, kept, fingerprint_of(own))
 
@@ -177,10 +177,10 @@ def schema_of(
 
 def _dependencies(schema: Schema) -> dict[int, list[int]]:
     """Return column -> columns from which it follows, by position among the learned columns."""
-    made: dict[int, list[int]] = {}
+    follows: dict[int, list[int]] = {}
     for one in schema.dependencies:
-        made.setdefault(schema.learned.index(one.column), []).append(schema.learned.index(one.given))
-    return made
+        follows.setdefault(schema.learned.index(one.column), []).append(schema.learned.index(one.given))
+    return follows
 
 
 def _obeyed_rules(schema: Schema, frame: Frame, encoded: Encoded) -> tuple[Inequality | Relation | Dependency, ...]:

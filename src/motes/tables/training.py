@@ -94,7 +94,7 @@ class Plan(NamedTuple):
     units: Any
 
 
-# --- The loss of a table, and what is random in its batches ---------------------------------------------------------
+# --- The loss of a table, and random draws of a batch ---------------------------------------------------------------
 #
 # With m uniform on 0 .. p - 1, the equation at the top bounds -log p(x) for a random order (Hoogeboom et al. 2022,
 # section 2). Rows of one group share an order, so that the Gaussian mixture is prepared for it once. A share of the

@@ -392,8 +392,8 @@ class TrainingState(Generic[N]):
 
     def progress(self) -> Progress:
         """Return the progress."""
-        unseen = self._validation.looks[-1][1] if self._validation else None
-        return Progress(self.done, self.task.steps, recent_mean(self.losses), unseen, self.seconds)
+        held_out = self._validation.looks[-1][1] if self._validation else None
+        return Progress(self.done, self.task.steps, recent_mean(self.losses), held_out, self.seconds)
 
     def result(self, interrupted: bool = False) -> Trained[N]:
         """Return the result so far."""

@@ -133,10 +133,10 @@ def cores() -> int:
 
 
 def on_all_cores(work: Callable[[A], B], parts: Sequence[A], *, compiled: bool = False) -> Iterator[B]:
-    """`work(part)` of each part, in their order, several at a time.
+    """Yield `work(part)` for each part, in order, with several parts computed in parallel.
 
-    The first is done alone unless the program is `compiled`, so that no two threads compile the same one. A program of
-    matrices as narrow as those here hardly occupies more than a core.
+    The first part is computed alone unless the program is `compiled`, so that no two threads compile the same program.
+    With matrices as narrow as here, a program hardly uses more than one core.
     """
     alone = 0 if compiled else 1
     yield from map(work, parts[:alone])

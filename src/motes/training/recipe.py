@@ -218,7 +218,7 @@ class Recipe:
         parts: dict[str, Any] = {}
         for name, value in values.items():
             if name == "about":
-                parts[name] = _checked(str, value, "about", where)
+                parts[name] = _check_value(str, value, "about", where)
             elif name == "columns":
                 parts[name] = dict(section_values(name, value, where))  # names and kinds are checked with the data
             elif name not in cls.SECTIONS:
@@ -239,15 +239,15 @@ class Recipe:
             MinSNR()
         """
         of_kind = cls._class(section, values.get("kind"), where)
-        made, known = {}, cls._keys(of_kind, section)
+        options, known = {}, cls._keys(of_kind, section)
         for key, value in values.items():
             if key not in known:
                 kind = f" of kind '{values['kind']}'" if "kind" in values and section in cls.KINDS else ""
                 raise RecipeError(f"{where}: " + unknown("key", key, known, f" in [{section}]{kind}"))
             if key != "kind":
-                made[key] = _checked(keys_of(of_kind)[key], value, f"{section}.{key}", where)
+                options[key] = _check_value(keys_of(of_kind)[key], value, f"{section}.{key}", where)
         try:
-            return of_kind(**made)
+            return of_kind(**options)
         except MotesError:
             raise
         except ValueError as error:  # the message of the class names the invalid value
@@ -375,7 +375,7 @@ class Recipe:
             if values or section != "text":
                 whole[section] = values
         if self.columns:
-            whole["columns"] = {name: said for name, said in self.columns.items() if said is not None}
+            whole["columns"] = {name: options for name, options in self.columns.items() if options is not None}
         return whole
 
     def to_toml(self) -> str:
@@ -411,7 +411,7 @@ def section_values(section: str, value: Any, where: str) -> Mapping[str, Any]:
 _TYPE_NAMES = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text"}
 
 
-def _checked(annotation: Any, value: Any, name: str, where: str) -> Any:
+def _check_value(annotation: Any, value: Any, name: str, where: str) -> Any:
     """Return `value` after checking that it has the type of its key."""
     choices = members_of(annotation)
     if value is None and NoneType in choices:
@@ -424,7 +424,7 @@ def _checked(annotation: Any, value: Any, name: str, where: str) -> Any:
     if get_origin(kind) is tuple:
         if not isinstance(value, list | tuple):
             raise RecipeError(f"{where}: {name} = {value!r}; expected a list, such as [1.0, 0.5, 0.0].")
-        return tuple(_checked(get_args(kind)[0], entry, name, where) for entry in value)
+        return tuple(_check_value(get_args(kind)[0], entry, name, where) for entry in value)
     if kind is float and type(value) is int and abs(value) < 2**1000:  # larger integers may overflow
         value = float(value)
     # In Python bool is a subclass of int, but true is not a number of steps.
