@@ -37,7 +37,7 @@ class Prediction(Checked):
     Example:
         >>> from motes.points import Prediction, X0Predictor
         >>> class Mine(Prediction):
-        ...     wraps = denoisers.X0Predictor
+        ...     wraps = X0Predictor
         >>> Mine().outputs(dim=2)
         2
     """
