@@ -305,9 +305,7 @@ class PointRecipe(Recipe):
         if isinstance(sampler, str):
             changes["sampler.kind"] = sampler
         if isinstance(grid, str) and grid == "given" and not isinstance(self.grid, GivenGrid):
-            raise UsageError(
-                "grid 'given' needs its times: in Python give them, grid=[1.0, 0.4, 0.0], or train with them."
-            )
+            raise UsageError("grid 'given' needs its times: in Python, pass grid=[1.0, 0.4, 0.0], or train with them.")
         if isinstance(grid, str):
             changes["grid.kind"] = grid
         elif isinstance(grid, tuple):

@@ -102,10 +102,7 @@ class Validation:
         self.looks: list[tuple[int, float]] = []  # step and loss
         self.best: Weights | None = None  # best weights of each member
         self._values = np.full(len(shares), np.inf)  # each member's best loss
-        self._least, self._least_loss = (
-            np.zeros_like(shares),
-            np.inf,
-        )  # row losses and mean of the best step for all members
+        self._least, self._least_loss = np.zeros_like(shares), np.inf  # best losses of all members together
         self._least_step, self._waited, self._worse = 0, 0.0, 0.0  # multiples of `every` since then; standard errors
 
     def mean(self, losses: NDArray[np.float64]) -> float:

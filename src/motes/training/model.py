@@ -319,7 +319,7 @@ class Model(ABC):
         """
         if self.averages is None:
             raise UsageError(
-                f"this model has no averages to choose from. `motes train` leaves them in {AVERAGES}{self._how_to_keep}"
+                f"this model has no averages to choose from. `motes train` writes them to {AVERAGES}{self._how_to_keep}"
             )
         return self.averages
 

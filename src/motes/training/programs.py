@@ -45,7 +45,7 @@ def _compile(function: F, level: Callable[[], int], **options: Any) -> F:
         inside = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arguments))
         return (
             function(*arguments) if inside else program(level())(*arguments)
-        )  # within another program, options do not apply
+        )  # programs have no options inside others
 
     return cast(F, run)
 

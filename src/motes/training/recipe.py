@@ -354,7 +354,7 @@ class Recipe:
             if one.name not in keys and getattr(part, one.name) != getattr(plain, one.name):
                 raise RecipeError(
                     f"got {one.name} = {getattr(part, one.name)} in [{section}] of kind '{kind}', which TOML cannot "
-                    f"store; expected {', '.join(keys) or 'no options'}. Give the object itself to the call that uses "
+                    f"store; expected {', '.join(keys) or 'no options'}. Pass the object itself to the call that uses "
                     "it."
                 )
 
