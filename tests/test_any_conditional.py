@@ -263,7 +263,7 @@ def test_misuse_is_told(exact):
         (lambda: exact.score_samples(np.hstack([theta, x]), given=["z"]), UsageError, "unknown given column 'z'"),
         (lambda: exact.score_samples(np.hstack([theta, x]), given=NAMES), UsageError, "all columns are given"),
         (lambda: exact.sample(2, given={"z": 1.0}), UsageError, "unknown column 'z'"),
-        (lambda: load_recipe("any", {"data.label": "c"}), RecipeError, "goes with no classes"),
+        (lambda: load_recipe("any", {"data.label": "c"}), RecipeError, "cannot be used with classes"),
         (
             lambda: load_recipe("ddpm", {"conditions.random": 1.0, "network.kind": "step_gated"}),
             RecipeError,

@@ -99,7 +99,7 @@ BAD = {
     "columns huge.npz": (1, "more than fits in memory"),
     "columns odd.parquet": (1, "cannot be read"),
     "columns pts.csv --sep ab": (2, "expected one character"),
-    "columns pts.csv --date-format today": (2, "date with a year"),
+    "columns pts.csv --date-format today": (2, "date format with a year"),
     "columns pts.csv --encoding klingon": (2, "one that Python knows"),
     "sample model.safetensors": (1, "damaged or not a model"),
     "sample nowhere": (2, "no model file"),

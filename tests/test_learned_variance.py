@@ -245,7 +245,7 @@ LEARNED = {"denoiser.variance": "learned", "loss.kind": "hybrid"}
         ("default", LEARNED, "schedule.kind = 'exploding' and times.kind = 'log_normal'. Set schedule.kind to linear"),
         ("ddpm", LEARNED | {"times.kind": "uniform"}, "Set schedule.kind .* and times.kind = 'steps'"),
         ("ddpm", LEARNED | {"denoiser.kind": "edm"}, "Set denoiser.kind = 'eps', 'x0', 'v' or 'velocity'"),
-        ("ddpm", LEARNED | {"data.label": "class"}, "goes with no labels"),
+        ("ddpm", LEARNED | {"data.label": "class"}, "cannot be used with labels"),
         ("ddpm", {"sampler.variance": "learned"}, "needs a network that learns it: set denoiser.variance"),
     ],
 )

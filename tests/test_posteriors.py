@@ -443,7 +443,7 @@ def test_what_cannot_be_conditioned_on_is_refused(small_model):
     with pytest.raises(RecipeError, match="takes no `given`"):
         motes.fit(theta, "tutorial", given=x, verbose=False)
     changes = {"denoiser.variance": "learned", "loss.kind": "hybrid"}
-    with pytest.raises(RecipeError, match="goes with no `given`"):
+    with pytest.raises(RecipeError, match="cannot be used with `given`"):
         motes.fit(theta, "ddpm", given=x, changes=changes, verbose=False)
     with pytest.raises(UsageError, match="given is for points"):
         motes.fit(theta, "table", given=x, verbose=False)
