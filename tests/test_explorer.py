@@ -399,7 +399,7 @@ def test_nothing_is_compared_where_the_rows_are_not_here(small_model):
     answers = Answers(Shelf(lost), LIMITS)
     assert answers.ask(what="open", model="lost").header["about"]["data"] is False
     for what in ("cloud", "distance", "memory"):
-        with pytest.raises(UsageError, match="are not here"):
+        with pytest.raises(UsageError, match="are not available"):
             answers.ask(what=what, model="lost", n=20, seed=0, sampler="euler", steps=4)
     with pytest.raises(UsageError, match="is not known"):
         answers.ask(what="score", model="lost", of="exact", place=500, cells=4)
@@ -442,7 +442,7 @@ def test_one_page_too_many_is_told_so(client):
             talk(open_pages.enter_context(client.socket()), what="hello")
         with client.socket() as late, pytest.raises(ConnectionClosed) as ended:
             late.recv(timeout=30)
-        assert ended.value.rcvd.code == FULL and "most" in ended.value.rcvd.reason
+        assert ended.value.rcvd.code == FULL and "maximum" in ended.value.rcvd.reason
 
     def is_free():
         try:
@@ -838,7 +838,7 @@ def test_trainings_are_few():
     trainings = Trainings(Limits(trainings=2))
     for page in ("a", "b", "a"):
         trainings.take_seat(page)
-    with pytest.raises(UsageError, match="the most there may be"):
+    with pytest.raises(UsageError, match="the maximum"):
         trainings.take_seat("c")
     trainings.leave_seat("a")
     trainings.take_seat("c")
@@ -869,7 +869,7 @@ def test_names_cannot_break_out_of_the_page_alone(small_model):
 
 def test_another_network_has_no_page_alone(small_model):
     other = small_model.with_denoiser(GaussianOracle(np.zeros(2), np.eye(2), small_model.denoiser.schedule))
-    with pytest.raises(UsageError, match="is another"):
+    with pytest.raises(UsageError, match="'other' differs"):
         page_alone("other", other)
 
 
@@ -964,9 +964,9 @@ def test_what_is_read_otherwise_than_it_is_written_is_said_to_the_page_and_not_i
     status, found = post(client, text.encode())
     assert status == 200 and found["columns"] == ["a", "b"] and not recwarn.list
     assert "'the file', column 'a': read as numbers with the decimal sign ','." in found["notes"]
-    assert found["notes"][-1] == "Columns that do not hold numbers alone are left out: <i>day</i>."
+    assert found["notes"][-1] == "Omitted columns, which do not contain only numbers: <i>day</i>."
     assert post(client, POINTS_CSV.encode())[1]["notes"] == [
-        "Columns that do not hold numbers alone are left out: name."
+        "Omitted columns, which do not contain only numbers: name."
     ]
     assert post(client, b"1,2\n3,4\n")[1]["notes"] == []
 
@@ -988,7 +988,7 @@ def test_few_files_are_kept():
         trainings.start(Request.of(json.dumps(asked), ["train"]), lambda: None).close()
 
     start(words[1])
-    with pytest.raises(UsageError, match="is not here"):
+    with pytest.raises(UsageError, match="no longer in memory"):
         start(words[0])
 
 
@@ -1052,7 +1052,7 @@ def test_of_a_model_of_more_columns_two_are_drawn():
     assert about["columns"] == ["x0", "x1"] and not about["layers"]
     points = answers.ask(what="chain", model="own", n=20, steps=4, seed=0, sampler="euler").arrays["points"]
     assert np.array_equal(points[-1], model.sample(20, how={"sampler": "euler", "steps": 4})[:, :2])
-    with pytest.raises(UsageError, match="are for models of two"):
+    with pytest.raises(UsageError, match="need a model with two"):
         answers.ask(what="score", model="own", of="learned", place=500, cells=4)
 
 

@@ -298,7 +298,7 @@ def test_a_file_is_dropped_and_trained_on(visit):
         until(page, "document.getElementById('train-note').textContent.startsWith('80 rows')")
         assert page.locator("#first option").all_inner_texts() == ["<b>a</b>", "c"]
         note = page.locator("#file-note")
-        assert note.inner_text() == "Columns that do not hold numbers alone are left out: label."
+        assert note.inner_text() == "Omitted columns, which do not contain only numbers: label."
         assert note.get_attribute("role") == "status"
         page.locator("#until").select_option("500")
         page.locator("#train").click()

@@ -164,9 +164,9 @@ def test_what_cannot_be_changed_on_the_way_is_refused(live):
     live.step(10)
     wait_for(lambda: live.done == 10 and not live.plays, 60)
     for changes, says in [
-        ({"training.steps": 10}, "expected more than the 10 that were taken"),
-        ({"network.width": 8}, "Begin a new training"),
-        ({"schedule.kind": "rectified_flow"}, "Begin a new training"),
+        ({"training.steps": 10}, "expected more than the 10 steps done"),
+        ({"network.width": 8}, "Start a new training"),
+        ({"schedule.kind": "rectified_flow"}, "Start a new training"),
     ]:
         with pytest.raises(UsageError, match=says):
             change(live, changes)
@@ -228,7 +228,7 @@ def test_layers_are_those_of_the_class(answers, labelled_model):
 
 def test_guided_points_have_no_density(answers):
     question = dict(what="density", model="labelled", place=500, cells=4, label=1, guidance=2.0)
-    with pytest.raises(UsageError, match="guided points have no density"):
+    with pytest.raises(UsageError, match="guided points have no known density"):
         answers.ask(**question, of="learned")
     assert np.isfinite(answers.ask(**question, of="exact").arrays["exact"]).all()
     probe = answers.ask(what="probe", model="labelled", place=500, at=[0.1, 0.2], label=1, guidance=2.0).header
@@ -298,7 +298,7 @@ def test_a_film_is_a_gif_that_moves(answers):
 def test_a_page_alone_shows_a_class(answers, labelled_model):
     html = answers.ask(what="export", model="labelled", form="page", seed=0, label=1, guidance=1.0).header["text"]
     assert html.count("</script>") == 2
-    with pytest.raises(UsageError, match="is another"):
+    with pytest.raises(UsageError, match="'labelled' differs"):
         answers.ask(what="export", model="labelled", form="page", seed=0, label=1, guidance=2.0)
 
 

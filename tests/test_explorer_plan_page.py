@@ -235,7 +235,7 @@ def test_a_class_is_chosen_and_guided(visit, shelf):
         real = np.reshape(page.evaluate("[...explorer.panels[0].painter.data.slice(0, 600)]"), (-1, 2))
         assert (motes.truth("moons").labels(real) == 1).mean() > 0.97
         page.locator("#layer-density").check()
-        until(page, "document.getElementById('layer-note').textContent.includes('guided points have no density')")
+        until(page, "document.getElementById('layer-note').textContent.includes('guided points have no known density')")
         page.locator("#classes button[value='']").click()
         until(page, "explorer.state.label === null && explorer.state.guidance === 1")
         page.locator("#models button[value=small]").click()

@@ -248,7 +248,7 @@ def test_what_cannot_be_predicted_is_refused(people, run, motes_command, small_m
     assert code == 1 and "'fewer.csv' has no column 'age'" in err
     small_model.save("points.safetensors")
     code, _, err = motes_command("predict", "points.safetensors", "strange.csv", "--column", "x")
-    assert code == 2 and "a model of points; `motes predict` needs a model of a table" in err
+    assert code == 2 and "a model of points; expected a model of a table, for `motes predict`" in err
 
 
 # --- files ----------------------------------------------------------------------------------------------------------

@@ -266,12 +266,12 @@ def test_the_limit_is_above_the_first_loss_whatever_its_sign(first, limit):
 @pytest.mark.slow
 def test_a_diverging_run_names_the_step_and_leaves_the_last_good_model(motes_command, monkeypatch, tmp_path):
     monkeypatch.setattr("motes.evaluation.models.LEAST_LOSS_PAIRS", 1e6)  # which is not what is looked at
-    # D5.5, in fewer steps: its loss is finite, its samples were not, and it ended in "This should not happen".
+    # D5.5, in fewer steps: its loss is finite, its samples were not, and it ended in "This is a bug".
     code, _, err = motes_command(
         "train", "swiss_roll", "--out", "here", "--set", "training.learning_rate=3", "--set", "training.clip_norm=1e9",
         "--set", "training.steps=400", "--set", "data.rows=500", "--no-figures",
     )  # fmt: skip
-    assert code == 1 and "the training diverged" in err and "of 400" in err and "This should not happen" not in err
+    assert code == 1 and "the training diverged" in err and "of 400" in err and "This is a bug" not in err
     assert "learning rate" in err and "model.safetensors" in err
     assert np.isfinite(motes.load(tmp_path / "here").sample(20)).all()
 

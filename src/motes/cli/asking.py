@@ -150,7 +150,7 @@ def predict(
     trained = load_model(model, text, file)
     if trained.kind != "table":
         raise UsageError(
-            f"got '{model}', a model of {trained.about}; `motes predict` needs a model of a table. Give another."
+            f"got '{model}', a model of {trained.about}; expected a model of a table, for `motes predict`."
         )
     count, ignored = predict_file(
         trained, str(file), column, _written(out), quantiles=quantile or QUANTILES,

@@ -1,6 +1,6 @@
-"""The interactive explorer: `motes explore` serves a page on which you can touch diffusion.
+"""The interactive explorer that `motes explore` serves.
 
-The page is in `page/`, plain files that ask nothing of any other machine. Small trained models are in `models/`.
+The page is in `page/`, plain files that load nothing from other machines. Small trained models are in `models/`.
 """
 
 from motes.explorer.guard import is_loopback

@@ -1,6 +1,6 @@
-"""Answers to a page, computed by the library: clouds, chains, distances, scores, densities, rows of tables.
+"""Answers to the requests of a page: clouds, chains, distances, scores, densities and rows of tables.
 
-All of it in float32 but the likelihoods, which the library integrates in double precision. Points are in the
+Everything is computed in float32, except likelihoods, which are integrated in double precision. Points are in the
 coordinates of `Subject.shown`.
 """
 
@@ -34,10 +34,10 @@ from motes.seeds import seed_key
 
 Array = NDArray[np.float64]
 
-LEGS = 48  # steps of a path from its point to data, and as many to noise
+LEGS = 48  # steps of a path from its point to the data, and again to noise
 WEIGHTS = ("last", "averaged")
 SIDES = ("learned", "exact", "both")
-# What can be asked for, each by the method of its name.
+# Kinds of requests; each is answered by the method of the same name.
 KINDS = (
     "hello", "open", "cloud", "chain", "distance", "score", "density", "grid", "probe", "paths", "export", "memory",
     "table", "row", "reveal", "diagnose", "given",
@@ -45,11 +45,11 @@ KINDS = (
 
 
 class Answers:
-    """Everything that is computed for pages; the same question is computed once.
+    """Answers to the requests of pages, with a cache.
 
     Args:
-        shelf: of models.
-        limits: of a question.
+        shelf: the models to choose from.
+        limits: limits of a request.
 
     Example:
         >>> from motes.explorer.answers import Answers
@@ -64,13 +64,13 @@ class Answers:
         self.shelf, self.limits, self._kept = shelf, limits, _Kept(limits.kept)
 
     def answer(self, request: Request) -> Answer:
-        """Compute one.
+        """Answer a request.
 
         Args:
-            request: of a kind in `KINDS`.
+            request: a request of a kind in `KINDS`.
 
         Raises:
-            MotesError: a question that has no answer.
+            MotesError: if the request cannot be answered.
 
         Example:
             >>> from motes.explorer.answers import Answers
@@ -85,10 +85,10 @@ class Answers:
         return found
 
     def ask(self, **options: Any) -> Answer:
-        """Answer a question in words, as a page asks it.
+        """Answer a request given by its options, as a page sends them.
 
         Raises:
-            MotesError: no question, or one that has no answer.
+            MotesError: if the request is invalid or cannot be answered.
 
         Example:
             >>> from motes.explorer.answers import Answers
@@ -111,7 +111,7 @@ class Answers:
         return Answer({"about": subject.about()}, {"t": t, "alpha": alpha, "sigma": sigma})
 
     def _cloud(self, request: Request) -> Answer:
-        """Real points and their noise, from which the page mixes x_t."""
+        """Return real points and their noise, from which the page computes x_t."""
         subject, n, seed = self._subject(request), self._count(request), self._seed(request)
         require_origin(subject)
         x = subject.data(n, seed)
@@ -129,7 +129,7 @@ class Answers:
         )
 
     def _distance(self, request: Request) -> Answer:
-        """How far the points of a chain are from real points with as much noise, and how far two real sets are."""
+        """Return the distance of a chain's points to real points with equal noise, and the reference value."""
         subject, chain = self._subject(request), self._chain_of(request)
         require_origin(subject)
         n, times = chain.points.shape[1], chain.times
@@ -143,7 +143,7 @@ class Answers:
         return self._kept.get(key, compute)
 
     def _score(self, request: Request) -> Answer:
-        """Arrows, (cells^2, 2) of each side, whose lengths are of one size from data to noise; see `vectors`."""
+        """Return the arrows of each side, (cells^2, 2), with comparable lengths from data to noise; see `vectors`."""
         subject, of = self._subject(request), request.word("of", SIDES)
         quantity = request.word("quantity", points.QUANTITIES) if "quantity" in request.options else "score"
         t = max(self._time(request, subject), subject.earliest)
@@ -156,7 +156,7 @@ class Answers:
         return Answer({"t": t}, {"at": at, **found})
 
     def _density(self, request: Request) -> Answer:
-        """log p of what is drawn, (cells, cells) of each side, row by row from the bottom."""
+        """Return log p of the points as drawn, (cells, cells) for each side, row by row from the bottom."""
         subject, of = self._subject(request), request.word("of", SIDES)
         t = self._time(request, subject)
         at, u = self._cells(request, subject)
@@ -175,7 +175,7 @@ class Answers:
         return Answer({"t": t}, {"at": at, **found})
 
     def _grid(self, request: Request) -> Answer:
-        """A grid that the flow carries from noise to data: (stops, 2 lines dots, 2) of each side."""
+        """Return a grid that the flow carries from noise to data, (stops, 2 lines dots, 2) for each side."""
         subject, of = self._subject(request), request.word("of", SIDES)
         _check_layers(subject, of)
 
@@ -191,7 +191,7 @@ class Answers:
         return Answer({"dots": points.DOTS}, {"clock": clock, **{name: one["points"] for name, one in found.items()}})
 
     def _probe(self, request: Request) -> Answer:
-        """What is known at one point: E[x_0 | x_t], the score, log p."""
+        """Return E[x_0 | x_t], the score and log p at one point."""
         subject = self._subject(request)
         t = self._time(request, subject)
         u = np.array([request.point("at")])
@@ -203,16 +203,16 @@ class Answers:
         for side, denoiser in sides:
             x0, score = points.scores(denoiser, subject.standardised(u, later), later)
             found[side] = {"x0": units.inverse(x0)[0].tolist(), "score": (score * zoom / units.scale)[0].tolist()}
-            guided = side == "learned" and subject.guidance != 1  # of guided points there is no density
+            guided = side == "learned" and subject.guidance != 1  # guided points have no known density
             log_p = np.nan if guided else points.log_density(subject, denoiser, u, later, request.on_progress)[0]
             found[side]["log_p"] = float(log_p)
         return Answer(found)
 
     def _paths(self, request: Request) -> Answer:
-        """The way of one point: by the flow to the data and to noise, and many random ways to the data.
+        """Return the path of one point by the flow, to data and to noise, and many random paths to the data.
 
-        Of each side (2 LEGS + 1, 2), from data to noise; `futures` (many, LEGS + 1, 2), from the point to data. Said is
-        which training point is nearest to where it ends.
+        The path has shape (2 LEGS + 1, 2) for each side, from data to noise; `futures` has shape (many, LEGS + 1, 2),
+        from the point to the data. The header has the training point nearest to the path's end at the data.
         """
         subject, of = self._subject(request), request.word("of", SIDES)
         many = request.whole("many", 0, self.limits.futures, 0)
@@ -236,7 +236,7 @@ class Answers:
         return Answer({"place": place, "nearest": points.nearest_row(subject, end)}, found)
 
     def _memory(self, request: Request) -> Answer:
-        """Whether the training points are known by heart."""
+        """Return whether training points are memorised."""
         subject, about = self._whole(request), self._whole(request).about()
         steps, seed = len(subject.model.grid) - 1, self._seed(request)
         chain = points.draw(subject, str(about["sampler"]), steps, points.ROWS, seed, request.on_progress)
@@ -248,17 +248,17 @@ class Answers:
         return Answer(points.memorisation(subject, units.inverse(chain.points[-1]), log_prob))
 
     def _export(self, request: Request) -> Answer:
-        """A file to take away."""
+        """Return a file to download."""
         form = request.word("form", FORMS)
         subject = self._subject(request) if form == "page" else self._whole(request)
         return Answer(export(subject, form, self._seed(request), request.on_progress))
 
     def _diagnose(self, request: Request) -> Answer:
-        """What is wrong with a model that is trained."""
+        """Return the problems of a trained model."""
         return Answer(diagnose_subject(self._whole(request), self.limits, request.on_progress))
 
     def _given(self, request: Request) -> Answer:
-        """Points given one coordinate."""
+        """Return points given one coordinate."""
         subject, axis = self._subject(request), request.whole("axis", 0, 1)
         value = request.real("value", *subject.box[axis])
         return points.sample_on_line(subject, axis, value, self._seed(request), request.on_progress)
@@ -267,7 +267,7 @@ class Answers:
         return Answer({"about": self._table_subject(request).about()})
 
     def _row(self, request: Request) -> Answer:
-        """log p of the cells that are known, and p of every bar of the others."""
+        """Return log p of the known cells, and p of every bar of the other columns."""
         subject = self._table_subject(request)
         given = known_cells(request.options.get("row"), len(subject.bars))
         heights = np.concatenate(subject.conditionals(given))
@@ -276,18 +276,18 @@ class Answers:
         return Answer({"log_p": subject.log_prob(given, each) if given else None, "cells": each}, {"p": heights})
 
     def _reveal(self, request: Request) -> Answer:
-        """A draw of all other cells, in the model's order."""
+        """Return a draw of all masked cells, in the model's order."""
         subject = self._table_subject(request)
         drawn = subject.reveal(known_cells(request.options.get("row"), len(subject.bars)), self._seed(request))
         return Answer({"drawn": list(drawn.items())})
 
-    # --- what a question names ---
+    # --- options of a request ---
 
     def _table_subject(self, request: Request) -> TableSubject:
         return self.shelf.table(request.word("table", self.shelf.tables))
 
     def _subject(self, request: Request) -> Subject:
-        """The model, or one of its classes."""
+        """Return the model, or one of its classes."""
         whole = self._whole(request)
         if request.options.get("label") is None:
             return whole
@@ -307,11 +307,11 @@ class Answers:
         return request.whole("seed", 0, 2**32 - 1)
 
     def _time(self, request: Request, subject: Subject) -> float:
-        """One of the times of the clock."""
+        """Return the time at a place of the clock."""
         return float(subject.clock[0][request.whole("place", 0, PLACES)])
 
     def _cells(self, request: Request, subject: Subject) -> tuple[Array, Array]:
-        """The middles of cells along both sides (2, cells), and all points (cells^2, 2), row by row from the bottom."""
+        """Return the centres of cells on both sides (2, cells), and all points (cells^2, 2), from the bottom row up."""
         cells = request.whole("cells", 2, self.limits.cells)
         sides = np.array([low + (np.arange(cells) + 0.5) / cells * (high - low) for low, high in subject.box])
         return sides, np.stack(np.meshgrid(*sides), axis=-1).reshape(-1, 2)
@@ -325,30 +325,32 @@ class Answers:
 
 
 def _along(subject: Subject, way: jax.Array, times: Array) -> Array:
-    """A path of one point, (k, d) at times (k,), as it is drawn, (k, 2)."""
+    """Convert the path of one point, (k, d) at times (k,), to the coordinates of the picture, (k, 2)."""
     return subject.shown(np.asarray(way, float)[:, None], times)[:, 0]
 
 
 def _check_layers(subject: Subject, of: str) -> None:
     if not subject.has_layers:
-        raise UsageError(f"'{subject.name}' has {subject.model.dim} columns; the layers are for models of two.")
+        raise UsageError(f"'{subject.name}' has {subject.model.dim} columns; layers need a model with two.")
     if of != "learned" and subject.oracle is None:
-        raise UsageError(f"the exact distribution of '{subject.name}' is not known; it is of a shape. Choose learned.")
+        raise UsageError(
+            f"the exact distribution of '{subject.name}' is unknown; only shapes have one. Choose learned."
+        )
 
 
 def _check_density(subject: Subject, of: str) -> None:
     if subject.guidance != 1 and of != "exact":
-        raise UsageError("guided points have no density that is known. Set the guidance weight to 1, or choose exact.")
+        raise UsageError("guided points have no known density. Set the guidance weight to 1, or choose exact.")
 
 
 def _sides(subject: Subject, of: str) -> list[tuple[str, Denoiser]]:
-    """The denoisers that a layer needs, by their names."""
+    """Return names and denoisers for a layer."""
     both: list[tuple[str, Denoiser | None]] = [("learned", subject.denoiser), ("exact", subject.oracle)]
     return [(side, one) for side, one in both if one is not None and of in (side, "both")]
 
 
 class _Kept:
-    """Answers that were computed, up to so many bytes; the oldest go first."""
+    """Cache of answers with a maximum size in bytes; the least recently used are removed first."""
 
     def __init__(self, most: int):
         self._most, self._held = most, 0
@@ -356,7 +358,7 @@ class _Kept:
         self._lock = Lock()
 
     def get(self, key: Any, compute: Callable[[], Any]) -> Any:
-        """What was computed of that key."""
+        """Return the answer for a key; compute it if it is not in the cache."""
         with self._lock:
             if key in self._answers:
                 self._answers.move_to_end(key)

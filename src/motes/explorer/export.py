@@ -1,6 +1,6 @@
-"""Files to take away: the page without a server, the recipe, the model, the film.
+"""Files to download: the page without a server, the recipe, the model and the animation.
 
-The page without a server has the model inside, and its forward pass in plain JavaScript.
+The page without a server contains the model, and its forward pass in plain JavaScript.
 """
 
 import json
@@ -24,7 +24,7 @@ from motes.points.conditional import Conditional
 from motes.points.denoisers import InContext
 from motes.progress import OnProgress, Progress
 
-POINTS = 2_000  # real ones, at most
+POINTS = 2_000  # maximum number of real points
 STYLE, PAGE = "page/style.css", "alone/alone.html"
 MODULES = ("page/words.js", "page/paint.js", "page/layers.js", "alone/model.js", "alone/alone.js")
 FORMS = ("page", "recipe", "model", "film")
@@ -32,15 +32,15 @@ FILM_POINTS, FILM_SIZE = 4_000, 360
 
 
 def page_alone(subject: Subject) -> str:
-    """The HTML of a page that shows this model, and computes with it, on its own.
+    """Return the HTML of a page that contains this model and computes with it.
 
     Raises:
-        UsageError: a denoiser or a network that the page does not know, or another number of columns.
+        UsageError: if the page does not support the denoiser, the network or the number of columns.
     """
     if not _is_known(subject):
         raise UsageError(
-            "the page without a server computes the network 'residual' without scales, with the denoiser 'edm', of two "
-            f"columns, without guidance; '{subject.name}' is another. Show it with motes explore."
+            "the page without a server supports only the network 'residual' without scales, with the denoiser 'edm', "
+            f"two columns and no guidance; '{subject.name}' differs. Show it with motes explore."
         )
     files = resources.files("motes") / "explorer"
     texts = {name: (files / name).read_text(encoding="utf-8") for name in (*MODULES, STYLE, PAGE)}
@@ -48,7 +48,7 @@ def page_alone(subject: Subject) -> str:
         "title": escape(subject.name.replace("_", " ")),
         "about": escape(f"The model '{subject.name}' has {subject.model.parameters:,} trained numbers."),
         "style": texts[STYLE],
-        # A word that ends the element cannot stand in it.
+        # "</script>" must not occur inside the element.
         "model": json.dumps(_model(subject)).replace("<", "\\u003c"),
         "script": "\n".join(_in_one(texts[name]) for name in MODULES),
     }
@@ -66,17 +66,17 @@ def _is_known(subject: Subject) -> bool:
 
 
 def _plain(denoiser: Denoiser) -> Denoiser:
-    """Of a model with classes the denoiser of all together."""
+    """Return the denoiser; for a model with classes, the denoiser of all classes together."""
     return denoiser.given(Given()) if isinstance(denoiser, Conditional) else denoiser
 
 
 def _network_of(denoiser: Preconditioned) -> Any:
-    """The network, whatever context it has."""
+    """Return the network, with or without a context."""
     return denoiser.network.network if isinstance(denoiser.network, InContext) else denoiser.network
 
 
 def _first(denoiser: Preconditioned) -> eqx.nn.Linear:
-    """The first layer for the class that is shown: what it makes of the context, which stays, is part of its bias."""
+    """Return the first layer for the class that is shown, with the constant context added to its bias."""
     network = _network_of(denoiser)
     if not isinstance(denoiser.network, InContext):
         return network.into
@@ -87,7 +87,7 @@ def _first(denoiser: Preconditioned) -> eqx.nn.Linear:
 
 def _model(subject: Subject) -> dict[str, Any]:
     denoiser = _plain(subject.denoiser)
-    assert isinstance(denoiser, Preconditioned)  # it has been checked
+    assert isinstance(denoiser, Preconditioned)  # checked before
     network = _network_of(denoiser)
     _, alpha, sigma = subject.clock
     real = np.zeros((0, 2)) if subject.origin is None else subject.data(POINTS, 0)
@@ -105,31 +105,31 @@ def _model(subject: Subject) -> dict[str, Any]:
 
 
 def _layer(layer: eqx.nn.Linear) -> dict[str, str]:
-    assert layer.bias is not None  # as in every network of ours
+    assert layer.bias is not None  # true for every network of motes
     return {"weight": _text(layer.weight), "bias": _text(layer.bias)}
 
 
 def _text(array: ArrayLike) -> str:
-    """float32, little-endian, in base64."""
+    """Encode an array as little-endian float32 in base64."""
     return b64encode(np.asarray(array, "<f4").tobytes()).decode()
 
 
 def _in_one(module: str) -> str:
-    """A module as a part of one script."""
+    """Remove imports and exports from a module, so that it can be part of one script."""
     return re.sub(r"^export ", "", re.sub(r"^import .*\n", "", module, flags=re.MULTILINE), flags=re.MULTILINE)
 
 
 def export(subject: Subject, form: str, seed: int, on_progress: OnProgress) -> dict[str, Any]:
-    """A file of that form: `text`, or bytes as `base64`.
+    """Return a file of a form: `text`, or bytes as `base64`.
 
     Raises:
-        UsageError: a model of which there is none.
+        UsageError: if the model does not support this form.
     """
     if form == "page":
         return {"text": page_alone(subject)}
     if form == "recipe":
         return {"text": subject.model.recipe.to_toml()}
-    # A model and a film are written by the library's own writers, into a folder that is gone afterwards.
+    # A model and an animation are written by the library into a temporary folder.
     try:
         with TemporaryDirectory(prefix="motes-explorer-") as folder:
             path = Path(folder) / ("model.safetensors" if form == "model" else "film.gif")
@@ -146,7 +146,7 @@ def export(subject: Subject, form: str, seed: int, on_progress: OnProgress) -> d
 
 
 def _film(subject: Subject, path: Path, seed: int, on_progress: OnProgress) -> None:
-    """Real points that dissolve, and noise that becomes points: the film of a run, with fewer points and pixels."""
+    """Write the animation of a run, with fewer points and pixels."""
     from motes import plots
     from motes.plots.chains import shoot
 

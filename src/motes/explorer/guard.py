@@ -1,8 +1,8 @@
-"""Who may ask, and for how much: the guard of the server, and the limits of a visitor's work.
+"""Access control of the server, and limits of the work of a page.
 
-A page of another site may send requests to a server on this machine. Three things keep it out: the Host header has to
-be a name of this machine, so that no foreign name can be pointed here; the Origin of what is more than reading has to
-be this page; and a token, new at each start, has to be in the address.
+A page of another site may send requests to a server on this machine. Three checks refuse them. The Host header must be
+a name of this machine, so that DNS rebinding fails. The Origin of any request other than GET and HEAD must be this
+page. And the address must contain a token that is new at each start.
 """
 
 import ipaddress
@@ -18,31 +18,31 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 @dataclass(frozen=True)
 class Limits:
-    """The most that is accepted; what asks for more is answered with a sentence and nothing is computed.
+    """Maximum values of requests; a larger request is answered with an error and nothing is computed.
 
     Attributes:
-        points: of a cloud.
-        steps: of a sampler.
-        cells: along one side of a grid of values.
-        futures: random ways of one point.
-        guidance: weight of it.
+        points: points of a cloud.
+        steps: steps of a sampler.
+        cells: cells along one side of a grid.
+        futures: random paths of one point.
+        guidance: weight of guidance.
         sockets: open pages.
-        trainings: that are under way at once.
-        training_steps: of one training.
-        rows: to train on.
-        batch: of a training.
-        schedule_steps: of a schedule that has steps.
-        width: of a network.
-        depth: of a network.
-        layers: of all networks of a model together.
+        trainings: simultaneous trainings.
+        training_steps: steps of one training.
+        rows: training rows.
+        batch: batch size of a training.
+        schedule_steps: steps of a discrete schedule.
+        width: width of a network.
+        depth: depth of a network.
+        layers: layers of all networks of a model together.
         number: any other whole number of a recipe.
         nodes: points of a drawing.
         upload: bytes of a file.
-        columns: of a file.
+        columns: columns of a file.
         message: bytes of one request.
-        kept: bytes of answers that are kept, for who asks the same again.
+        kept: bytes of cached answers.
         address: bytes of an address.
-        seconds: that a request may take to arrive.
+        seconds: time in which a request must arrive.
 
     Example:
         >>> from motes.explorer.guard import Limits
@@ -74,7 +74,7 @@ class Limits:
     seconds: float = 10.0
 
     def to_json(self) -> dict[str, float]:
-        """By name.
+        """Return the limits by name.
 
         Example:
             >>> from motes.explorer.guard import Limits
@@ -109,19 +109,19 @@ HEADERS = {
 }
 
 NO_TOKEN = (
-    "This address lacks the token of this start. Open the address that `motes explore` printed; after a new start it "
-    "is another one.\n"
+    "This address lacks the token of the running server. Open the address that `motes explore` printed; each start has "
+    "a new one.\n"
 )
 
 
 class Guard:
-    """Lets through what this page asks, and refuses all else before anything reads it.
+    """Middleware that passes on the requests of this page and refuses all others before they are read.
 
     Args:
-        app: what answers.
-        host: that the server listens at.
-        token: of this start.
-        limits: of the length of an address.
+        app: the application.
+        host: host at which the server listens.
+        token: token of this start.
+        limits: limit of the length of an address.
         open_to_all: paths that need no token: files that are the same in every installation.
     """
 
@@ -139,7 +139,7 @@ class Guard:
             await _refuse(scope, receive, send, *refusal)
 
     def refusal(self, scope: Scope) -> tuple[int, str] | None:
-        """The status and the sentence of what is refused; None: it is let through."""
+        """Return status and message if a request is refused; None if it is accepted."""
         headers = Headers(scope=scope)
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
         if len(hosts) != 1:
@@ -150,7 +150,7 @@ class Guard:
             return 414, f"The address is longer than {self.limits.address:,} bytes.\n"
         reads = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
         if not reads and origins != [f"http://{hosts[0]}"]:
-            return 403, "The Origin header is not that of this page.\n"
+            return 403, "The Origin header does not match this page.\n"
         if scope["path"] not in self.open_to_all and not self._knows_token(scope["query_string"]):
             return 403, NO_TOKEN
         return None
@@ -161,15 +161,15 @@ class Guard:
 
 
 def accepted(header: str, host: str) -> bool:
-    """Whether a Host header names a server that listens at `host`.
+    """Return whether a Host header names a server that listens at `host`.
 
-    The port may be another: it is where a tunnel begins. A server that listens everywhere (0.0.0.0, ::) is known by
-    numbers alone, for a foreign name could be pointed at any of them.
+    The port may differ, as with a tunnel. A server that listens everywhere (0.0.0.0, ::) accepts only numeric
+    addresses, since a foreign name could be pointed at any of them.
     """
     try:
         parts = urlsplit(f"//{header}")
         name = (parts.hostname or "").lower()
-        _ = parts.port  # which raises where it is none
+        _ = parts.port  # raises if it is invalid
     except ValueError:
         return False
     if parts.username is not None or parts.path or parts.query or parts.fragment or "@" in header:
@@ -180,7 +180,7 @@ def accepted(header: str, host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a server that listens at `host`.
+    """Return whether only this machine can reach a server that listens at `host`.
 
     Example:
         >>> from motes.explorer.guard import is_loopback
@@ -191,7 +191,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_everywhere(host: str) -> bool:
-    """Whether `host` stands for all addresses of this machine."""
+    """Return whether `host` stands for all addresses of this machine."""
     return _is_number(host) and ipaddress.ip_address(host).is_unspecified
 
 
@@ -224,4 +224,4 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, text:
         await send({"type": "websocket.http.response.body", "body": response.body})
     else:
         await receive()
-        await send({"type": "websocket.close", "code": 1008})  # which a server answers with 403
+        await send({"type": "websocket.close", "code": 1008})  # the server then answers with 403

@@ -1,7 +1,7 @@
-"""A training that a visitor watches and holds in his hand: play, pause, some steps, and any moment of it again.
+"""Interactive training: play, pause, single steps, and snapshots of earlier moments.
 
-It is the training of `motes.fit`, to the bit: the same batches, times and noise, however it is paced. Its [training]
-may be changed on the way: it then goes on from its whole state, the optimiser's with it.
+The training gives the same bits as `motes.fit`: the same batches, times and noise at any pace. You can change its
+[training] section on the way; it then continues from its complete state, including the optimiser's.
 """
 
 import itertools
@@ -30,34 +30,35 @@ from motes.training.averages import with_weights
 from motes.training.checkpoints import State
 from motes.training.loop import TrainingState
 
-TRAINING = "training"  # of the model under way, as the page calls it
+TRAINING = "training"  # name of the model in training on the page
 LOOK = 0.4  # seconds between two snapshots
-STRIDE = 0.2  # seconds of steps at a time
-SNAPSHOTS = 48  # that are kept, at most; then every other one goes
+STRIDE = 0.2  # seconds of training at a time
+SNAPSHOTS = 48  # maximum number of snapshots; then every other one is dropped
 FLOOR_DRAWS = 20_000
 
 _numbers = itertools.count()
 
 
 class Moment(NamedTuple):
-    """Weights after some steps, (p,) each."""
+    """Last and averaged weights at some step, (p,) each."""
 
     last: NDArray[np.float32]
     average: NDArray[np.float32]
 
 
 class Live:
-    """One training, in a thread of its own.
+    """One training in its own thread.
 
     Args:
-        origin: what it learns.
-        recipe: how.
-        seed: of everything random.
-        on_news: called, in that thread, whenever there is something to tell.
-        python: the call that trains the same, of "last" or "averaged" weights; "" where there is none.
+        origin: the training data.
+        recipe: the recipe.
+        seed: random seed.
+        on_news: called in that thread whenever the state has changed.
+        python: returns the Python call that trains the same model, for "last" or "averaged" weights; "" if there is
+            none.
 
     Attributes:
-        changes: the steps after which its [training] was changed.
+        changes: the steps after which the [training] section was changed.
     """
 
     def __init__(
@@ -92,35 +93,35 @@ class Live:
         self._thread = threading.Thread(target=self._run, daemon=True, name=f"explorer-training-{self.number}")
         self._thread.start()
 
-    # --- what the visitor does ---
+    # --- control ---
 
     def play(self, pace: int) -> None:
-        """Go on to the end, at most `pace` steps a second; 0: as fast as it goes."""
+        """Train to the end, at most `pace` steps per second; 0: at full speed."""
         self._ask(wanted=self.recipe.training.steps, pace=pace)
 
     def pause(self) -> None:
-        """Stand still after the steps under way."""
+        """Pause after the steps under way."""
         self._ask(wanted=0)
 
     def step(self, count: int) -> None:
-        """Take some steps."""
+        """Train for some steps."""
         self._ask(wanted=count, pace=0)
 
     def change(self, recipe: PointRecipe) -> None:
-        """Go on from here by another [training], such as another learning rate, or more steps.
+        """Continue with another [training] section, such as another learning rate or more steps.
 
         Raises:
-            UsageError: a recipe that differs in more than that, or whose steps were taken already.
+            UsageError: if the recipe differs in another section, or its number of steps is already reached.
         """
         recipe = choose_options(recipe, len(self.origin.training.x))
         same = replace(recipe, training=self.recipe.training, sampler=self.recipe.sampler, grid=self.recipe.grid)
         if same != self.recipe:
             raise UsageError(
-                "got a recipe that differs in more than [training]; expected the same. Begin a new training."
+                "got a recipe that differs outside of [training]; expected the same one. Start a new training."
             )
         if recipe.training.steps <= self.done:
             raise UsageError(
-                f"got training.steps = {recipe.training.steps:,}; expected more than the {self.done:,} that were taken."
+                f"got training.steps = {recipe.training.steps:,}; expected more than the {self.done:,} steps done."
             )
         with self._changed:
             self._next = recipe
@@ -134,18 +135,18 @@ class Live:
 
     @property
     def plays(self) -> bool:
-        """Whether steps are wanted."""
+        """Whether the training is running."""
         return self._wanted > 0 and self._course.goes_on and not self._closed
 
     @property
     def done(self) -> int:
-        """Steps that were taken."""
+        """Number of steps done."""
         return self._course.done
 
-    # --- what the visitor sees ---
+    # --- state ---
 
     def news(self, since: int) -> tuple[dict[str, Any], NDArray[np.float32]]:
-        """Where it stands, and the losses after the first `since` steps."""
+        """Return the state of the training, and the losses after the first `since` steps."""
         after = self._course.losses[since:]
         about = {
             "run": self.number,
@@ -161,10 +162,10 @@ class Live:
         return about, after
 
     def subject(self, step: int, averaged: bool) -> Subject:
-        """The model as it was after `step` steps.
+        """Return the model after `step` steps.
 
         Raises:
-            UsageError: no snapshot was kept there.
+            UsageError: if there is no snapshot of this step.
         """
         found = self.snapshots.get(step)
         if found is None:
@@ -213,7 +214,7 @@ class Live:
             most = max(round(pace * STRIDE), 1) if pace else stride
             count = self._course.advance(min(most, wanted))
             lasted = time.perf_counter() - begin
-            if not pace and not fresh:  # the first call compiles, which says nothing of the next one
+            if not pace and not fresh:  # the first call includes compilation
                 stride = max(int(count * STRIDE / lasted), 1)
             fresh = False
             with self._changed:
@@ -225,11 +226,11 @@ class Live:
             if self.floor is None:
                 self.floor = self._least()
             if pace:
-                with self._changed:  # which a pause interrupts
+                with self._changed:  # a pause interrupts the wait
                     self._changed.wait_for(lambda: self._closed or not self._wanted, max(count / pace - lasted, 0))
 
     def _follow(self, recipe: PointRecipe) -> None:
-        """Go on by another recipe."""
+        """Continue with another recipe."""
         self._keep()
         self._course = self._following(recipe, self._course.complete())
         self.recipe, self._model = recipe, self._described(recipe=recipe)
@@ -239,7 +240,7 @@ class Live:
         self._on_news()
 
     def _following(self, recipe: PointRecipe, state: State | None) -> TrainingState[Denoiser]:
-        """The training by a recipe, from its beginning or from a state."""
+        """Return the training with a recipe, from the start or from a state."""
         task = point_task(
             self._model.denoiser,
             self._rows,
@@ -251,7 +252,7 @@ class Live:
         return TrainingState(task, state)
 
     def _least(self) -> float:
-        """The loss of the exact denoiser: no network gets below it."""
+        """Return the loss of the exact denoiser, which no network can beat."""
         subject = self.subject(min(self.snapshots), averaged=False)
         if subject.oracle is None:
             return float("nan")
@@ -265,4 +266,4 @@ class Live:
         if len(kept) > SNAPSHOTS:
             steps = sorted(kept)
             kept = {step: kept[step] for step in [*steps[:-1:2], steps[-1]]}
-        self.snapshots = kept  # as a whole, for other threads read it
+        self.snapshots = kept  # replaced as a whole, since other threads read it

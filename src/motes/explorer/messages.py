@@ -1,7 +1,7 @@
-"""Messages over the socket: JSON to the server, and to the page binary frames of float32.
+"""Messages over the socket: JSON to the server, and binary frames of float32 to the page.
 
-A frame is the length of its header (uint32, little-endian), the header (JSON in UTF-8, padded with spaces so that what
-follows begins at a multiple of 4), and the arrays that the header names, one after another (float32, little-endian).
+A frame consists of the length of its header (uint32, little-endian), the header (JSON in UTF-8, padded with spaces to a
+multiple of 4 bytes), and the arrays named in the header, one after another (float32, little-endian).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from motes.explorer.live import Live
 
 
-PANELS = 4  # of a page, each of which has a slot of its own for each kind of question
+PANELS = 4  # panels of a page, each with its own slot for each kind of request
 
 
 class Answer(NamedTuple):
-    """Words and numbers, and arrays by name.
+    """Answer to a request: a header, and arrays by name.
 
     Example:
         >>> from motes.explorer.messages import Answer
@@ -39,7 +39,7 @@ class Answer(NamedTuple):
     arrays: Mapping[str, ArrayLike] = MappingProxyType({})
 
     def to_bytes(self) -> bytes:
-        """The frame. A number that is not finite becomes null in a header, for JSON has no word for it.
+        """Return the frame. In the header, numbers that are not finite become null, since JSON has no such numbers.
 
         Example:
             >>> from motes.explorer.messages import Answer
@@ -65,15 +65,15 @@ def _finite(part: Any) -> Any:
 
 @dataclass(frozen=True)
 class Request:
-    """One question of a page.
+    """A request of a page.
 
     Attributes:
-        what: is asked for.
-        number: by which the page knows the answer.
-        slot: a new question takes the place of one that waits in the same slot.
-        options: everything that was said.
-        live: the training of the page that asks, which it may ask about.
-        on_progress: called now and then while it is answered; what it raises ends the work.
+        what: the kind of request.
+        number: number of the request, repeated in its answer.
+        slot: a new request replaces a waiting one in the same slot.
+        options: all options of the request.
+        live: the training of the page that asks, if there is one.
+        on_progress: called regularly while the request is answered; raise an exception in it to stop the work.
 
     Example:
         >>> from motes.explorer.messages import Request
@@ -90,10 +90,10 @@ class Request:
 
     @classmethod
     def of(cls, text: str, kinds: Collection[str]) -> Request:
-        """Read one.
+        """Parse a request.
 
         Raises:
-            UsageError: it is none.
+            UsageError: if it is invalid.
 
         Example:
             >>> from motes.explorer.messages import Request
@@ -112,10 +112,10 @@ class Request:
         return cls(options["what"], made.whole("number", 0, 2**31), f"{options['what']} {place}", options)
 
     def whole(self, name: str, low: int, high: int, default: int | None = None) -> int:
-        """A whole number.
+        """Return an option as a whole number.
 
         Raises:
-            UsageError: it is none, or out of range.
+            UsageError: if it is not a whole number or out of range.
 
         Example:
             >>> from motes.explorer.messages import Request
@@ -128,10 +128,10 @@ class Request:
         return got
 
     def real(self, name: str, low: float, high: float) -> float:
-        """A number.
+        """Return an option as a number.
 
         Raises:
-            UsageError: it is none, or out of range.
+            UsageError: if it is not a number or out of range.
 
         Example:
             >>> from motes.explorer.messages import Request
@@ -144,10 +144,10 @@ class Request:
         return float(got)
 
     def point(self, name: str) -> tuple[float, float]:
-        """A point of the plane.
+        """Return an option as a point of the plane.
 
         Raises:
-            UsageError: it is none.
+            UsageError: if it is not a point.
 
         Example:
             >>> from motes.explorer.messages import Request
@@ -160,10 +160,10 @@ class Request:
         return float(got[0]), float(got[1])
 
     def points(self, name: str, most: int) -> list[tuple[float, float]]:
-        """Points of the plane.
+        """Return an option as points of the plane.
 
         Raises:
-            UsageError: they are none, or too many.
+            UsageError: if they are not points, or too many.
 
         Example:
             >>> from motes.explorer.messages import Request
@@ -177,10 +177,10 @@ class Request:
         return [(float(x), float(y)) for x, y in pairs]
 
     def choices(self, name: str, count: int, most: int) -> list[int]:
-        """So many whole numbers, from 0 to below `most`.
+        """Return an option as `count` whole numbers from 0 to `most` - 1.
 
         Raises:
-            UsageError: they are none.
+            UsageError: if it is anything else.
 
         Example:
             >>> from motes.explorer.messages import Request
@@ -191,15 +191,15 @@ class Request:
         numbers: list[Any] = got if isinstance(got, list) and len(got) == count else [None]
         if not all(isinstance(one, int) and not isinstance(one, bool) and 0 <= one < most for one in numbers):
             raise UsageError(
-                f"got {name} = {_short(got)}; expected {count:,} whole numbers from 0 to {most - 1}, one a point."
+                f"got {name} = {_short(got)}; expected {count:,} whole numbers from 0 to {most - 1}, one per point."
             )
         return numbers
 
     def word(self, name: str, choices: Collection[str]) -> str:
-        """One of some words.
+        """Return an option that is one of the `choices`.
 
         Raises:
-            UsageError: it is none of them.
+            UsageError: if it is not one of them.
 
         Example:
             >>> from motes.explorer.messages import Request

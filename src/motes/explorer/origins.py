@@ -1,7 +1,7 @@
-"""What a model is compared with: shapes that a visitor draws, files that one drops on the page, and single classes.
+"""Data of the explorer: drawings, uploaded files, and single classes of a data set.
 
-A file is numbers in columns, read as text and as nothing else. Nothing is written to a disk, and no name that comes
-with a file is used.
+An uploaded file is read only as text with columns of numbers. Nothing is written to disk, and the name of the file is
+not used.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from motes.text_options import TextOptions
 Array = NDArray[np.float64]
 
 DRAWING = "your drawing"
-FEWEST_POINTS = 8  # of a drawing
+FEWEST_POINTS = 8  # minimum points of a drawing
 FILE = "the file"
 FEWEST_ROWS = 2
-LARGEST = 1e12  # number of a column
+LARGEST = 1e12  # largest number in a column
 
 
 @dataclass(frozen=True)
 class Sketch:
-    """What was drawn, as the rows that a model is trained on and compared with.
+    """A drawing, as rows for training and comparison.
 
     Attributes:
-        truth: equally likely points along the strokes of each colour, blurred.
-        training: rows to train on.
-        seed: of these rows.
+        truth: the exact distribution: equally likely points along the strokes of each colour, blurred.
+        training: training rows.
+        seed: seed of these rows.
     """
 
     truth: Truth
@@ -49,12 +49,12 @@ class Sketch:
 
     @classmethod
     def of(cls, points: ArrayLike, noise: float, rows: int, seed: int, colours: ArrayLike | None = None) -> Sketch:
-        """Of points (m, 2) along strokes, which have `colours` (m,), whole numbers; None: all have one.
+        """Create a drawing from points (m, 2) along strokes with `colours` (m,), whole numbers; None: one colour.
 
-        Several colours are classes, and each of them is equally likely.
+        Several colours are equally likely classes.
 
         Raises:
-            UsageError: too few points, or all in one line along an axis.
+            UsageError: if there are too few points, or all lie on a line along an axis.
         """
         nodes = np.asarray(points, float)
         if len(nodes) < FEWEST_POINTS or (np.ptp(nodes, axis=0) < 1e-3).any():
@@ -69,22 +69,22 @@ class Sketch:
         return cls(truth, Table(x, default_columns(2), drawn if classes else None), seed)
 
     def draw(self, n: int, seed: int) -> Array:
-        """`n` fresh points (n, 2)."""
+        """Draw `n` fresh points (n, 2)."""
         return self.truth.sample(n, seed=seed)
 
     def real(self, n: int) -> tuple[Array, Array]:
-        """Two fresh sets of `n` points, with seeds of their own."""
+        """Draw two fresh sets of `n` points, each with its own seed."""
         first, second = reference_seeds(self.seed)
         return self.draw(n, first), self.draw(n, second)
 
 
 @dataclass(frozen=True)
 class OneClass:
-    """The rows of one class of what a model was trained on.
+    """The rows of one class of the training data.
 
     Attributes:
         whole: rows of all classes, with their labels.
-        label: of the class.
+        label: label of the class.
     """
 
     whole: PointSource | Sketch
@@ -92,28 +92,28 @@ class OneClass:
 
     @property
     def name(self) -> str:
-        """That of all classes together."""
+        """Name of the data, with all classes together."""
         return self.whole.name
 
     @property
     def seed(self) -> int:
-        """That of all classes together."""
+        """Seed of the data, with all classes together."""
         return self.whole.seed
 
     @property
     def truth(self) -> Truth | None:
-        """The exact distribution of the class, where it is known."""
+        """The exact distribution of the class, or None if it is unknown."""
         return self.whole.truth and self.whole.truth.of_class(int(self.label))
 
     @property
     def training(self) -> Table:
         """The rows of the class."""
         table = self.whole.training
-        assert table.labels is not None  # or there would be no class
+        assert table.labels is not None  # there are classes
         return table.take(np.flatnonzero(table.labels.astype(str) == str(self.label)))
 
     def draw(self, n: int, seed: int) -> Array:
-        """Up to `n` real points (m, 2): of a known distribution a fresh draw, otherwise rows of the training."""
+        """Return up to `n` real points (m, 2): a fresh draw if the distribution is known, otherwise training rows."""
         if self.truth is not None:
             return self.truth.sample(n, seed=seed)
         if self.name in SHAPES and isinstance(self.whole, PointSource):
@@ -123,30 +123,30 @@ class OneClass:
         return some_rows(self.training.x, n, seed)
 
     def real(self, n: int) -> tuple[Array, Array]:
-        """Two sets of `n` points, with seeds of their own."""
+        """Draw two sets of `n` points, each with its own seed."""
         first, second = reference_seeds(self.seed)
         return self.draw(n, first), self.draw(n, second)
 
 
 def some_rows(rows: Array, n: int, seed: int) -> Array:
-    """Up to `n` of the rows (m, d), in an order of their own."""
+    """Return up to `n` of the rows (m, d), in random order."""
     return rows[np.random.default_rng([seed, 7]).permutation(len(rows))[:n]]
 
 
 class Upload(NamedTuple):
-    """The columns of numbers of a file: their names, and the rows (n, d)."""
+    """The columns of numbers in a file: their names, and the rows (n, d)."""
 
     columns: tuple[str, ...]
     x: NDArray[np.float64]
     notes: tuple[str, ...] = ()
-    """What is read otherwise than it is written, and what is left out."""
+    """Remarks on conversions and on omitted columns."""
 
 
 def read_upload(data: bytes, limits: Limits) -> Upload:
-    """The columns of a text that hold numbers alone, as `motes train` reads such a file.
+    """Read the columns of a text file that contain only numbers, as `motes train` does.
 
     Raises:
-        DataError: it is no such file, or too large.
+        DataError: if the file has another form or is too large.
     """
     from motes.data.text import TextInMemory, header_of, read_text  # pyarrow loads with the first file
 
@@ -158,14 +158,14 @@ def read_upload(data: bytes, limits: Limits) -> Upload:
         raise DataError(f"{FILE} has {len(frame):,} rows; expected {FEWEST_ROWS} to {limits.rows:,}.")
     columns = {name: series.values for name, series in frame.columns.items() if _holds_numbers(series)}
     if len(columns) < 2:
-        raise DataError(f"{len(columns)} columns of {FILE} hold numbers alone; expected at least two.")
+        raise DataError(f"{len(columns)} columns of {FILE} contain only numbers; expected at least two.")
     if others := [name for name in frame.columns if name not in columns]:
-        notes.append(f"Columns that do not hold numbers alone are left out: {', '.join(others)}.")
+        notes.append(f"Omitted columns, which do not contain only numbers: {', '.join(others)}.")
     return Upload(tuple(columns), np.array(list(columns.values()), float).T, tuple(dict.fromkeys(notes)))
 
 
 def _separator(data: bytes) -> str:
-    """What separates entries, by the first line that is no comment: a comma may be a decimal sign beside another."""
+    """Find the separator in the first line that is not a comment. A comma next to another one may be decimal."""
     first = next((line for line in io.BytesIO(data) if not line.lstrip().startswith(b"#")), b"")
     return next((mark for mark in ("\t", ";", ",") if mark.encode() in first), ",")
 

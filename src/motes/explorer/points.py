@@ -1,10 +1,10 @@
-"""What a page draws of points: samples on their way from noise to data, how they compare, and layers of the plane.
+"""Points on a page: chains of samples from noise to data, comparisons with real points, and layers of the plane.
 
     u = cos(a) x0 + sin(a) eps,    du/da = cos(a) eps - sin(a) x0,    tan(a) = sigma_t / alpha_t
 
-u is what is drawn. Its velocity along the angle a, by which the clock goes, is v, which is of one size from data to
-noise; so is eps_hat, the score times its noise. log p is integrated in double precision; a chain is drawn by a sampler
-of the library and kept in float32.
+u is drawn on the page. Its velocity along the angle a, which sets the pace of the clock, is v; it has a similar size
+from data to noise, and so has eps_hat, the score times the noise level. log p is integrated in double precision; a
+chain is drawn by a sampler of the library and stored in float32.
 """
 
 from collections.abc import Callable
@@ -33,12 +33,12 @@ from motes.training.programs import blocks
 
 Array = NDArray[np.float64]
 
-CHAIN_STOPS = 65  # places of a chain that are kept, at most
-COMPARED = 2_000  # points of a distance
-LOOKS = 17  # times of a distance
+CHAIN_STOPS = 65  # maximum number of stored steps of a chain
+COMPARED = 2_000  # points in a distance
+LOOKS = 17  # times at which the distance is computed
 DIRECTIONS = 64
-ROWS = 300  # of each kind, at most
-CONFIDENCE = 2.5  # standard errors of a difference
+ROWS = 300  # maximum rows of each kind
+CONFIDENCE = 2.5  # standard errors from which a difference counts
 
 
 class Chain(NamedTuple):
@@ -47,23 +47,24 @@ class Chain(NamedTuple):
     sampler: str
     steps: int
     stops: NDArray[np.int64]
-    """How many steps were done, (k,)."""
+    """Numbers of steps done, (k,)."""
     times: Array
-    """After these steps, falling, (k,)."""
+    """Times after these steps, falling, (k,)."""
     points: NDArray[np.float32]
     """x_t in standardised units, (k, n, d)."""
 
 
 def draw(subject: Subject, sampler: str, steps: int, n: int, seed: int, on_progress: OnProgress) -> Chain:
-    """The chain whose end is `model.sample(n, seed=seed, how={"sampler": sampler, "steps": steps})`.
+    """Return the chain that ends in `model.sample(n, seed=seed, how={"sampler": sampler, "steps": steps})`.
 
-    Of a class that is shown it has the `label`, and its guidance. Samplers of one seed start from the same noise.
+    If one class is shown, the chain uses its `label` and guidance. With one seed, all samplers start from the same
+    noise.
 
     Raises:
-        MotesError: a sampler that the model cannot be sampled by.
+        MotesError: if the sampler cannot be used with the model.
     """
     model = subject.model
-    own = steps == len(model.grid) - 1  # the recipe's own times, which may be given one by one
+    own = steps == len(model.grid) - 1  # the recipe's own times, which may be an explicit list
     guidance = None if subject.guidance == 1 else subject.guidance
     known, how = subject.known(n), Sampling(sampler=sampler, steps=None if own else steps, guidance=guidance)
     process = model.reverse_process(how, known)
@@ -75,19 +76,19 @@ def draw(subject: Subject, sampler: str, steps: int, n: int, seed: int, on_progr
 
 
 class RealPoints(NamedTuple):
-    """Real points with noise: the same for all models that learn the same rows, and for every moment of a training."""
+    """Real points with noise, shared by all models of the same rows and all snapshots of a training."""
 
     looks: NDArray[np.int64]
     """Stops of a chain at which it is compared, (k,)."""
     blurred: Array
-    """As they are drawn, in standardised units, (k, n, d)."""
+    """Points as drawn, in standardised units, (k, n, d)."""
     reference: Array
-    """The distance between two such sets, (k,)."""
+    """Distances between two such sets, (k,)."""
 
 
 def real_points(subject: Subject, times: Array, n: int, on_progress: OnProgress) -> RealPoints:
-    """Up to `n` real points for a chain whose stops have these times."""
-    assert subject.origin is not None  # it has been checked
+    """Return up to `n` real points for a chain with stops at these times."""
+    assert subject.origin is not None  # checked before
     real, other = (subject.model.standardiser.forward(x) for x in subject.origin.real(COMPARED))
     n = min(len(real), n)
     noises = np.random.default_rng([subject.model.seed, 2]).standard_normal((2, n, real.shape[1]))
@@ -103,7 +104,7 @@ def real_points(subject: Subject, times: Array, n: int, on_progress: OnProgress)
 
 
 def distances(subject: Subject, chain: Chain, real: RealPoints, on_progress: OnProgress) -> Answer:
-    """Of a chain, at some of its stops."""
+    """Return the distances of a chain to real points, at some of its stops."""
     zoom, found = subject.zoom(chain.times), []
     for k, blurred in zip(real.looks, real.blurred, strict=True):
         drawn = chain.points[k, : len(blurred)].astype(float) / zoom[k]
@@ -116,19 +117,19 @@ def distances(subject: Subject, chain: Chain, real: RealPoints, on_progress: OnP
 
 
 def memorisation(subject: Subject, drawn: Array, log_prob: Callable[[Array], Array]) -> dict[str, Any]:
-    """Whether training points are memorised: their likelihood next to that of others, and how near samples are.
+    """Return whether training points are memorised, by log-likelihoods and distances to the nearest training point.
 
     Args:
-        subject: with the rows that it was trained on.
+        subject: a model with its training rows.
         drawn: samples (n, d), in the data's units.
-        log_prob: of rows (n, d), in nats.
+        log_prob: log-likelihood of rows (n, d), in nats.
 
     Raises:
-        UsageError: no other real rows are here.
+        UsageError: if there are no other real rows.
     """
     origin = require_origin(subject)
     if isinstance(origin, PointSource) and origin.name not in SHAPES and origin.held_out is None:
-        raise UsageError(f"no rows of '{subject.name}' were held out, so its training rows are compared with nothing.")
+        raise UsageError(f"no rows of '{subject.name}' were held out to compare its training rows with.")
     training = origin.training.x
     rows = training[np.random.default_rng(0).permutation(len(training))[:ROWS]]
     fresh = origin.real(ROWS)[0]
@@ -152,7 +153,7 @@ def memorisation(subject: Subject, drawn: Array, log_prob: Callable[[Array], Arr
 
 
 def nearest_row(subject: Subject, point: Array) -> dict[str, Any]:
-    """The training point that is nearest to `point` (2,), in the data's units; {} where the training is not here.
+    """Return the training point nearest to `point` (2,), in the data's units; {} without the training rows.
 
     The distance is in standard deviations.
     """
@@ -166,20 +167,20 @@ def nearest_row(subject: Subject, point: Array) -> dict[str, Any]:
 # --- layers of the plane ----------------------------------------------------------------------------------------------
 
 BLOCK = 512  # rows of a compiled program
-LEVEL = 0.02  # of the noise, in standard deviations, below which a likelihood holds the score
-TOLERANCE = 0.01  # nats of a likelihood
-LATEST = 1 - 1e-3  # from here on x_t is the prior
+LEVEL = 0.02  # noise level, in standard deviations, below which a likelihood keeps the score constant
+TOLERANCE = 0.01  # tolerance of a likelihood, in nats
+LATEST = 1 - 1e-3  # from this time on, x_t is treated as the prior
 QUANTITIES = ("score", "velocity")
-REACH = 2.5  # standard deviations of the noise, on either side, that the grid covers
-LINES = 11  # in either direction
-DOTS = 61  # of a line
-STOPS = 33  # places of the clock that are kept of it
-POINTS = 600  # on the line
-ALONG = 240  # places of the line at which the exact density is computed
+REACH = 2.5  # half the width of the grid, in standard deviations of the noise
+LINES = 11  # lines in each direction
+DOTS = 61  # dots on a line
+STOPS = 33  # stored places of the clock
+POINTS = 600  # samples on the line
+ALONG = 240  # points of the line at which the exact density is computed
 
 
 def scores(denoiser: Denoiser, z: Array, t: float) -> tuple[Array, Array]:
-    """E[x_0 | x_t] and the score of rows x_t (n, d) at time t > 0, (n, d) each, in standardised units."""
+    """Return E[x_0 | x_t] and the score of rows x_t (n, d) at time t > 0, (n, d) each, in standardised units."""
     parts = [_scores(denoiser, block, jnp.asarray(t)) for block in blocks(z, BLOCK)]
     x0, score = (np.concatenate([np.asarray(part[k], float) for part in parts])[: len(z)] for k in (0, 1))
     return x0, score
@@ -191,7 +192,7 @@ def _scores(denoiser: Denoiser, x: jax.Array, t: jax.Array) -> tuple[jax.Array, 
 
 
 def log_density(subject: Subject, denoiser: Denoiser, u: Array, t: float, on_progress: OnProgress) -> Array:
-    """log p of drawn points u (n, 2) at time t, (n,), in nats of the data's units; by its flow where it is learned."""
+    """Return log p of drawn points u (n, 2) at time t, (n,), in nats and the data's units; by the flow if learned."""
     units, zoom = subject.model.standardiser, float(subject.zoom(t))
     if t >= LATEST:
         z = units.forward(u)
@@ -205,9 +206,10 @@ def log_density(subject: Subject, denoiser: Denoiser, u: Array, t: float, on_pro
 
 
 def vectors(subject: Subject, quantity: str, x0: Array, score: Array, t: float) -> Array:
-    """What is drawn at rows x_t, (n, 2), in the data's units, of E[x_0 | x_t] and the score in standardised ones.
+    """Return the vectors to draw at rows x_t, (n, 2), in the data's units, from E[x_0 | x_t] and the score.
 
-    Both point to the data: -eps_hat, and the velocity of what is drawn as the noise goes.
+    Both inputs are in standardised units. Both kinds of vectors point to the data: -eps_hat, and the velocity of the
+    drawn points as the noise decreases.
     """
     schedule = subject.denoiser.schedule
     alpha, sigma, zoom = float(schedule.alpha(t)), float(schedule.sigma(t)), float(subject.zoom(t))
@@ -218,14 +220,14 @@ def vectors(subject: Subject, quantity: str, x0: Array, score: Array, t: float) 
 
 
 def grid_at_noise() -> Array:
-    """The points of all lines, (2 LINES DOTS, 2), in standard deviations: lines across, then lines that rise."""
+    """Return the points of all lines, (2 LINES DOTS, 2), in standard deviations: horizontal, then vertical lines."""
     ends = REACH * np.linspace(-1, 1, LINES), REACH * np.linspace(-1, 1, DOTS)
     beside, along = (part.ravel() for part in np.meshgrid(*ends, indexing="ij"))
     return np.concatenate([np.stack([along, beside], axis=1), np.stack([beside, along], axis=1)])
 
 
 def carried_grid(subject: Subject, denoiser: Denoiser, on_progress: OnProgress) -> tuple[Array, Array]:
-    """Places of the clock (STOPS,), which fall, and where the flow has carried the grid by then, (STOPS, n, 2)."""
+    """Return falling places of the clock (STOPS,), and the grid carried there by the flow, (STOPS, n, 2)."""
     places = np.linspace(PLACES, 0, STOPS)
     times = np.interp(places, np.arange(PLACES + 1), subject.clock[0])
     start = subject.standardised(subject.model.standardiser.inverse(grid_at_noise()), float(times[0]))
@@ -243,17 +245,17 @@ def _carried(denoiser: Denoiser, x: jax.Array, times: jax.Array) -> jax.Array:
 
 
 def sample_on_line(subject: Subject, axis: int, value: float, seed: int, on_progress: OnProgress) -> Answer:
-    """Points (n, 2) given one coordinate, and where it is known p(other | coordinate) along the line.
+    """Draw points (n, 2) given one coordinate, and compute p(other | coordinate) along the line if it is known.
 
-    They are `model.sample(n, given={column: value}, seed=seed)`, with the class and the guidance that are shown.
+    The points are `model.sample(n, given={column: value}, seed=seed)`, with the class and guidance that are shown.
 
     Raises:
-        UsageError: no particle survives there.
+        UsageError: if no particle survives there.
     """
     model = subject.model
     column, other = model.columns[axis], 1 - axis
     if subject.has_layers is False:
-        raise UsageError(f"'{subject.name}' has {model.dim} columns; the line is for models of two.")
+        raise UsageError(f"'{subject.name}' has {model.dim} columns; the line needs a model with two.")
     how = {} if subject.guidance == 1 else {"guidance": subject.guidance}
     points, effective = model.draw_given(
         POINTS, {column: value}, seed=seed, label=subject.label_name, how=how, on_progress=on_progress

@@ -1,11 +1,10 @@
-"""The server: the files of the page, the socket that answers it, and its life from the start to Ctrl-C.
+"""The server: the files of the page, the socket that answers it, and startup and shutdown.
 
-The files are read once, before anyone asks; a request is looked up among them by its whole path. So no path that comes
-from outside is ever opened.
+The files are read once, at startup; a request is looked up among them by its whole path. So no path from outside is
+ever opened.
 
-A question waits in a slot; a newer one of the same slot takes its place. So a page that asks faster than it is
-answered, or reads slowly, costs no memory, and the answers of all pages come from a few threads. What a page has asked
-for ends when it is closed.
+A request waits in a slot, and a newer one in the same slot replaces it. So a page that asks faster than it is answered,
+or reads slowly, needs no memory, and a few threads answer all pages. When a page is closed, its requests end.
 """
 
 import asyncio
@@ -38,32 +37,32 @@ from motes.explorer.messages import Answer, Request
 from motes.explorer.subjects import PLACES, Shelf
 from motes.explorer.training import Trainings
 
-SLOTS = 32  # questions that wait, of one page
+SLOTS = 32  # maximum waiting requests of one page
 TRAIN, PLAN, NEWS = "train", "plan", "news"
 SLOWEST = 20.0  # seconds for which a page may leave an answer unread
 INDEX = "index.html"
 READERS = 2  # files that are read at a time
-FULL = 4001  # the code of a socket that is one too many
-GRACE = 1  # seconds that open pages have to end
+FULL = 4001  # close code if too many pages are open
+GRACE = 1  # seconds for open pages to end
 CONNECTIONS = 128
-FIRST_POINTS = 5_000  # of the page, before anything is chosen
-FIRST_CELLS = 36  # of its densities
+FIRST_POINTS = 5_000  # points of the first picture
+FIRST_CELLS = 36  # cells of its densities
 
 log = logging.getLogger("motes.explorer")
 
 
 class Abandoned(Exception):
-    """Nobody waits for this answer any more."""
+    """The page no longer needs this answer."""
 
 
 class Visit:
-    """The conversation with one page.
+    """The connection to one page.
 
     Args:
-        socket: accepted.
-        answers: what computes.
-        threads: where.
-        trainings: of all pages.
+        socket: an accepted socket.
+        answers: computes the answers.
+        threads: threads in which they are computed.
+        trainings: the trainings of all pages.
     """
 
     def __init__(self, socket: WebSocket, answers: Answers, threads: Executor, trainings: Trainings):
@@ -75,7 +74,7 @@ class Visit:
         self._has_news, self._told = False, 0
 
     async def run(self) -> None:
-        """Until the page is closed."""
+        """Serve the page until it is closed."""
         answering = asyncio.create_task(self._answer())
         try:
             await self._listen()
@@ -87,7 +86,7 @@ class Visit:
             self._close()
             answering.cancel()
             await asyncio.gather(answering, return_exceptions=True)
-            self._close()  # of what was begun meanwhile
+            self._close()  # a training started meanwhile
 
     async def _listen(self) -> None:
         while True:
@@ -131,7 +130,7 @@ class Visit:
             await self.socket.close(1008)
 
     def _compute(self, request: Request) -> Answer:
-        """In a thread."""
+        """Answer a request, in a thread."""
         self._stop_if_abandoned(request)
         try:
             if request.what == TRAIN:
@@ -146,8 +145,8 @@ class Visit:
         except Abandoned:
             raise
         except Exception:
-            log.exception("a question could not be answered")
-            found = Answer({"error": "This should not happen; the terminal says more."})
+            log.exception("a request could not be answered")
+            found = Answer({"error": "This is a bug; the terminal shows details."})
         return Answer({"number": request.number, "what": request.what, **found.header}, found.arrays)
 
     def _stop_if_abandoned(self, request: Request) -> None:
@@ -160,7 +159,7 @@ class Visit:
     # --- training ---
 
     def _train(self, request: Request) -> Answer:
-        """In a thread."""
+        """Start or control the training, in a thread."""
         do = request.options.get("do")
         if do == "start":
             self.trainings.take_seat(self)
@@ -170,7 +169,7 @@ class Visit:
             if self._gone:  # meanwhile
                 self._close()
         elif self._live is None:
-            raise UsageError("got a word for a training, and there is none. Start one first.")
+            raise UsageError("there is no training to control. Start one first.")
         elif do == "close":
             self._close()
         else:
@@ -184,7 +183,7 @@ class Visit:
         self.trainings.leave_seat(self)
 
     def _on_news(self) -> None:
-        """In the thread of the training."""
+        """Wake the event loop, called in the training's thread."""
 
         def tell() -> None:
             self._has_news = True
@@ -195,7 +194,7 @@ class Visit:
                 self._loop.call_soon_threadsafe(tell)
 
     def _news(self) -> Answer:
-        """What happened since the page was last told."""
+        """Return the state of the training, and the losses since the last message."""
         self._has_news = False
         if self._live is None:
             return Answer({"number": 0, "what": NEWS, "step": 0, "run": None})
@@ -219,10 +218,10 @@ def application(
 
     Args:
         shelf: the models to choose from.
-        token: that has to be in the address.
-        host: that the server listens at.
-        limits: of the work of a visitor.
-        answers: what has been computed already; None: nothing has.
+        token: token that the address must contain.
+        host: host at which the server listens.
+        limits: limits of the requests of a page.
+        answers: answers computed before; None: none.
 
     Example:
         >>> from motes.explorer.subjects import Shelf
@@ -234,7 +233,7 @@ def application(
     folder = resources.files("motes") / "explorer" / "page"
     files = {file.name: file.read_bytes() for file in folder.iterdir() if Path(file.name).suffix in TYPES}
     answers = answers or Answers(shelf, limits)
-    # A thread for each page, which asks one thing at a time: none waits for what another one has asked.
+    # One thread per page, which has one request at a time, so that pages do not wait for each other.
     threads = ThreadPoolExecutor(limits.sockets, thread_name_prefix="explorer")
     readers = ThreadPoolExecutor(READERS, thread_name_prefix="explorer-files")
     visits: set[Visit] = set()
@@ -247,7 +246,7 @@ def application(
     async def socket(websocket: WebSocket) -> None:
         await websocket.accept()
         if len(visits) >= limits.sockets:
-            await websocket.close(FULL, f"{limits.sockets} pages are open, which is the most.")
+            await websocket.close(FULL, f"{limits.sockets} pages are open, the maximum. Close another one.")
             return
         visit = Visit(websocket, answers, threads, trainings)
         visits.add(visit)
@@ -263,7 +262,7 @@ def application(
                 async for part in request.stream():
                     data += part
                     if len(data) > limits.upload:
-                        message = f"The file is larger than {limits.upload:,} bytes, which is the most."
+                        message = f"The file is larger than {limits.upload:,} bytes, the maximum."
                         return JSONResponse({"error": message}, 413, headers={"connection": "close"})
         except TimeoutError:
             message = f"The file did not arrive within {limits.seconds:g} seconds."
@@ -303,13 +302,13 @@ def serve(
 
     Args:
         shelf: the models to choose from.
-        host: to listen at. Others than this machine reach any but a loopback address.
-        port: to listen at; 0 takes a free one.
-        limits: of the work of a visitor.
-        on_start: called with the address, once the first picture is there and the server listens.
+        host: address to listen at. Unless it is a loopback address, other machines can reach the server.
+        port: port to listen at; 0 chooses a free one.
+        limits: limits of the requests of a page.
+        on_start: called with the address, once the first picture is computed and the server listens.
 
     Raises:
-        UsageError: an address that cannot be listened at.
+        UsageError: if the server cannot listen at this address.
 
     Example:
         >>> from motes.explorer.subjects import Shelf
@@ -363,9 +362,9 @@ def server_config(app: Starlette, limits: Limits) -> uvicorn.Config:
 
 
 def _impatient(seconds: float) -> type[H11Protocol]:
-    """The protocol of connections that are closed where a request has not arrived whole after so many seconds.
+    """Return a protocol that closes a connection if a request has not fully arrived after some seconds.
 
-    uvicorn waits for ever for the first one, and for the rest of any.
+    uvicorn itself would wait forever for the first request and for the rest of any request.
     """
 
     class Impatient(H11Protocol):
@@ -389,7 +388,7 @@ def _impatient(seconds: float) -> type[H11Protocol]:
 
         def _give_up(self) -> None:
             self._deadline = None
-            # A request may have arrived meanwhile, and may have made a socket of the connection.
+            # A request may have arrived meanwhile, or the connection may have become a WebSocket.
             if self.transport.get_protocol() is self and (self.cycle is None or self.cycle.response_complete):
                 self.transport.close()
 
@@ -397,7 +396,7 @@ def _impatient(seconds: float) -> type[H11Protocol]:
 
 
 class _Server(uvicorn.Server):
-    """A server that says when it listens."""
+    """A server that calls `on_start` once it listens."""
 
     def __init__(self, config: uvicorn.Config, on_start: Callable[[], None]):
         super().__init__(config)
@@ -423,7 +422,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _compute_first_picture(answers: Answers) -> None:
-    """Compute what a page asks first, so that it is there when the page is opened."""
+    """Compute the first answers of a page, so that they are ready when it is opened."""
     if answers.shelf.opens == "table":
         table = answers.shelf.tables[0]
         column = answers.ask(what="table", table=table).header["about"]["columns"][0]
@@ -437,7 +436,7 @@ def _compute_first_picture(answers: Answers) -> None:
 
 
 def _compute_layers(answers: Answers) -> None:
-    """Compute a layer of each kind, so that their programs are compiled when a visitor wants one."""
+    """Compute a layer of each kind, so that their programs are compiled before they are needed."""
     model = answers.shelf.names[0]
     if answers.shelf.subject(model).has_layers:
         for what in ("score", "density"):

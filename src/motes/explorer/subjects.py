@@ -1,7 +1,7 @@
-"""The models that the page shows: what each learned from, and its exact distribution where that is known.
+"""The models that the page shows, with their training data and, if known, the exact distribution.
 
-Points are shown as u = x_t / sqrt(alpha_t^2 + sigma_t^2) in standardised units, brought back to the data's units: one
-scale from data to noise, as in the figures.
+Points are shown as u = x_t / sqrt(alpha_t^2 + sigma_t^2), computed in standardised units and converted back to the
+data's units: one scale from data to noise, as in the figures.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from motes.tables.model import TableModel
 Array = NDArray[np.float64]
 T = TypeVar("T", "Subject", TableSubject)
 
-PLACES = 1024  # of the clock, beside 0
-BEND = 1.6  # of the clock: how much longer it stays near the data, where the shape is
-REACH = 3.2  # standard deviations that are seen at least, on either side
+PLACES = 1024  # places of the clock, in addition to 0
+BEND = 1.6  # exponent by which the clock runs slower near the data, where the shape is
+REACH = 3.2  # minimum half-width of the view, in standard deviations
 OURS = resources.files("motes") / "explorer" / "models"
 
 
 def shipped() -> list[str]:
-    """Names of the shapes whose trained models come with motes.
+    """Return the names of shapes with a trained model that ships with motes.
 
     Example:
         >>> from motes.explorer.subjects import shipped
@@ -53,7 +53,7 @@ def shipped() -> list[str]:
 
 
 def shipped_tables() -> list[str]:
-    """Names of the tables whose trained models come with motes.
+    """Return the names of tables with a trained model that ships with motes.
 
     Example:
         >>> from motes.explorer.subjects import shipped_tables
@@ -65,21 +65,20 @@ def shipped_tables() -> list[str]:
 
 @dataclass(eq=False)
 class Subject:
-    """A model, and what its samples are compared with.
+    """A model, and the data with which its samples are compared.
 
     Attributes:
-        name: that the page calls it by.
-        model: of points, of at least two columns. The first two are drawn.
-        origin: the rows that it was trained on, which are looked for by the model's own account; None where they are
-            not at hand.
-        key: by which what is computed of it is known; the name, if left out.
-        family: by which the rows are known that it is compared with, and its schedule; the key, if left out.
-        python: the expression whose value is the model in Python; "" where there is none.
-        label: the number of the class that is shown, of a model that knows classes; None: all together.
-        guidance: the weight by which points are led to that class; 1 is none.
+        name: name on the page.
+        model: model of points with at least two columns. The first two are drawn.
+        origin: the training data, found by the source that the model records; None if it is not available.
+        key: cache key of its answers (default: the name).
+        family: cache key of its training rows and schedule (default: the key).
+        python: the Python expression for the model; "" if there is none.
+        label: number of the class that is shown, for a model with classes; None: all together.
+        guidance: weight of the guidance towards that class; 1 means none.
 
     Raises:
-        UsageError: fewer columns, or constant ones.
+        UsageError: if the model has fewer columns, or constant ones.
 
     Example:
         >>> from motes.explorer.subjects import Subject
@@ -99,10 +98,10 @@ class Subject:
 
     def __post_init__(self) -> None:
         if self.model.dim < 2:
-            raise UsageError(f"got a model of {self.model.dim} column; expected at least two, which the page draws.")
+            raise UsageError(f"got a model of {self.model.dim} column; the page needs at least two.")
         if self.model.constants:
             kept = ", ".join(self.model.constants)
-            raise UsageError(f"got a model of constant columns: {kept}. The page draws others: train one without them.")
+            raise UsageError(f"got a model with constant columns: {kept}. Train one without them.")
         self.key = self.key or self.name
         self.family = self.family or self.key
         source = self.model.source
@@ -111,10 +110,10 @@ class Subject:
                 self.origin = read_points(source, self.model.recipe, self.model.seed)
 
     def of_class(self, label: int, guidance: float) -> Subject:
-        """The same model, showing one of its classes.
+        """Return the same model, showing one of its classes.
 
         Raises:
-            UsageError: it knows no such class.
+            UsageError: if the model has no such class.
 
         Example:
             >>> from motes.explorer.subjects import Subject
@@ -127,7 +126,7 @@ class Subject:
         if classes is None or not 0 <= label < len(classes):
             known = "no classes" if classes is None else f"the classes 0 to {len(classes) - 1}"
             raise UsageError(
-                f"got class {label}, and '{self.name}' knows {known}; expected one of these, or all together."
+                f"got class {label}, but '{self.name}' has {known}; expected one of these, or all together."
             )
         origin = self.origin
         if origin is not None and not isinstance(origin, OneClass) and origin.training.labels is not None:
@@ -137,11 +136,11 @@ class Subject:
 
     @property
     def label_name(self) -> str | int | None:
-        """What the class that is shown is called; None: all of them."""
+        """Name of the class that is shown; None: all of them."""
         return None if self.label is None or self.model.classes is None else self.model.classes.names[self.label]
 
     def known(self, n: int) -> Given | None:
-        """What `n` points are conditioned on; None: nothing.
+        """Return the condition for `n` points; None: no condition.
 
         Example:
             >>> from motes.explorer.subjects import Shelf
@@ -152,7 +151,7 @@ class Subject:
 
     @cached_property
     def denoiser(self) -> Denoiser:
-        """The learned one, of the class that is shown, with guidance where there is any."""
+        """The learned denoiser for the class that is shown, with guidance if its weight is not 1."""
         whole = self.model.denoiser
         if self.label is None:
             return whole
@@ -161,17 +160,17 @@ class Subject:
 
     @cached_property
     def oracle(self) -> Oracle | None:
-        """The exact one of a shape; None where the distribution is not known."""
+        """The exact denoiser of a shape; None if the distribution is unknown."""
         truth = self.origin.truth if self.origin is not None else None
         return truth.oracle(self.denoiser.schedule, self.model.standardiser) if truth is not None else None
 
     @property
     def has_layers(self) -> bool:
-        """Whether there is a plane on which a score can be drawn."""
+        """Whether layers, such as the score, can be drawn: there are two columns."""
         return self.model.dim == 2
 
     def data(self, n: int, seed: int) -> Array:
-        """Up to `n` real points (m, d), in the data's units: of a shape a fresh draw, of a file its training rows.
+        """Return up to `n` real points (m, d), in the data's units: fresh ones of a shape, or training rows of a file.
 
         Example:
             >>> from motes.explorer.subjects import Shelf
@@ -187,7 +186,7 @@ class Subject:
         return some_rows(origin.training.x, n, seed)
 
     def noise(self, n: int, seed: int) -> Array:
-        """The noise that is added to `data`, (n, d), in standardised units.
+        """Draw the noise that is added to `data`, (n, d), in standardised units.
 
         Example:
             >>> from motes.explorer.subjects import Shelf
@@ -203,8 +202,8 @@ class Subject:
     def clock(self) -> tuple[Array, Array, Array]:
         """t, alpha_t and sigma_t at each place of the clock, (PLACES + 1,), from data to noise.
 
-        The angle arctan(sigma_t / alpha_t), which says how data and noise are mixed, is a power of the place. So the
-        picture changes as evenly under one schedule as under another, and longer where the shape is.
+        The angle arctan(sigma_t / alpha_t), which sets the mix of data and noise, is a power of the place. So the
+        picture changes at the same pace with any schedule, and more slowly near the data, where the shape is.
 
         Example:
             >>> from motes.explorer.subjects import Shelf
@@ -220,7 +219,7 @@ class Subject:
         return t, np.asarray(schedule.alpha(t), float), np.asarray(schedule.sigma(t), float)
 
     def places(self, t: Array) -> Array:
-        """The places of times on the clock, from 0 to PLACES, as real numbers.
+        """Return the places of times on the clock, from 0 to PLACES, as real numbers.
 
         Example:
             >>> from motes.explorer.subjects import Shelf
@@ -240,7 +239,7 @@ class Subject:
         return float(np.arctan2(schedule.sigma(1.0), schedule.alpha(1.0)))
 
     def zoom(self, t: Array | float) -> Array:
-        """sqrt(alpha_t^2 + sigma_t^2), by which x_t is divided.
+        """Return sqrt(alpha_t^2 + sigma_t^2), the divisor of x_t.
 
         Example:
             >>> from motes.explorer.subjects import Shelf
@@ -252,7 +251,7 @@ class Subject:
         return np.asarray(np.hypot(schedule.alpha(t), schedule.sigma(t)), float)
 
     def shown(self, z: Array, t: Array | float) -> Array:
-        """Standardised points x_t (..., n, d) at times t (...,) as they are drawn, (..., n, 2).
+        """Convert standardised points x_t (..., n, d) at times t (...,) to drawn points, (..., n, 2).
 
         Example:
             >>> from motes.explorer.subjects import Shelf
@@ -263,7 +262,7 @@ class Subject:
         return self.model.standardiser.inverse(z / self.zoom(t)[..., None, None])[..., :2]
 
     def standardised(self, u: Array, t: float) -> Array:
-        """Drawn points (n, 2) as x_t in standardised units, of a model of two columns.
+        """Convert drawn points (n, 2) to x_t in standardised units, for a model with two columns.
 
         Example:
             >>> from motes.explorer.subjects import Shelf
@@ -276,13 +275,13 @@ class Subject:
 
     @cached_property
     def earliest(self) -> float:
-        """The time below which the network was never asked: the score is shown no nearer to the data."""
+        """The earliest time at which the network is evaluated; the score is not shown closer to the data."""
         lowest = self.model.lowest_noise
         return float(self.denoiser.schedule.t_of_log_snr(-2 * np.log(lowest)))
 
     @cached_property
     def box(self) -> list[list[float]]:
-        """What is seen, [[left, right], [bottom, top]]; square where both columns have one unit."""
+        """The view, [[left, right], [bottom, top]]; square if both columns have the same unit."""
         units, reach = self.model.standardiser, REACH
         mean, scale = units.mean[:2], units.scale[:2]
         if self.origin is not None:
@@ -295,7 +294,7 @@ class Subject:
     # --- in words ---
 
     def about(self) -> dict[str, object]:
-        """What the page says of it.
+        """Return the facts about the model for the page.
 
         Example:
             >>> from motes.explorer.subjects import Shelf
@@ -326,27 +325,27 @@ class Subject:
 
 
 def samplers() -> list[dict[str, object]]:
-    """Every sampler: its name, when to pick it, what a step costs."""
+    """Return every sampler with its name, cost per step and when to use it."""
     said = ("order", "evaluations", "stochastic", "when")
     return [{"name": name} | {one: getattr(kind(), one) for one in said} for name, kind in kinds_of("sampler").items()]
 
 
 def shapes() -> list[dict[str, object]]:
-    """Every shape that can be trained on: its name, what it is, the noise that it has, and how many classes."""
+    """Return every shape with its name, description, noise and number of classes."""
     said = ("name", "about", "noise", "classes")
     return [{one: getattr(shape, one) or 0 for one in said} for shape in SHAPES.values()]
 
 
 class Shelf:
-    """The models that the page may choose from: those that come with motes, and one of your own.
+    """The models to choose from on the page: those that ship with motes, and optionally your own.
 
     Args:
-        own: of points or of a table, shown first, where there is one.
+        own: your model of points or of a table, shown first.
 
     Attributes:
-        names: of the models of points.
+        names: names of the models of points.
         tables: names of the models of tables.
-        opens: "points" or "table", what a page shows first.
+        opens: "points" or "table", shown first on the page.
 
     Example:
         >>> from motes.explorer.subjects import Shelf, Subject
@@ -363,10 +362,10 @@ class Shelf:
         self.opens = "table" if isinstance(own, TableSubject) else "points"
 
     def subject(self, name: str) -> Subject:
-        """The subject of that name, loaded where it is not yet.
+        """Return the subject with a name; load it if necessary.
 
         Raises:
-            UsageError: there is none of that name. A name is never taken for a path.
+            UsageError: if there is no such name. A name is never read as a path.
 
         Example:
             >>> from motes.explorer.subjects import Shelf
@@ -377,10 +376,10 @@ class Shelf:
         return self._find("model", name, self.names, self._subjects, lambda model: Subject(name, model, python=python))
 
     def table(self, name: str) -> TableSubject:
-        """The table of that name, loaded where it is not yet.
+        """Return the table with a name; load it if necessary.
 
         Raises:
-            UsageError: there is none of that name. A name is never taken for a path.
+            UsageError: if there is no such name. A name is never read as a path.
 
         Example:
             >>> from motes.explorer.subjects import Shelf
@@ -403,26 +402,26 @@ class Shelf:
 
 
 def require_origin(subject: Subject) -> PointSource | Sketch | OneClass:
-    """The rows that a model was trained on.
+    """Return the training data of a model.
 
     Raises:
-        UsageError: they are not at hand.
+        UsageError: if they are not available.
     """
     if subject.origin is None:
-        raise UsageError(f"the rows that '{subject.name}' was trained on are not here, so nothing is compared with it.")
+        raise UsageError(f"the training rows of '{subject.name}' are not available to compare with.")
     return subject.origin
 
 
 def open_subject(source: str, train: Callable[[str], PointModel]) -> Subject | TableSubject:
-    """Open the model that a word on the command line names: a shape, a table, or the file or the folder of a model.
+    """Open the model named on the command line: a shape, a table, or a model's file or folder.
 
     Args:
-        source: the word.
-        train: makes a model of a shape whose model does not come with motes.
+        source: the name or path.
+        train: trains a model on a shape that has none in motes.
 
     Raises:
-        UsageError: an unknown name, or a model of one column, of points given observations or within bounds.
-        ModelFileError: no model.
+        UsageError: for an unknown name, a model of one column, a posterior, or a model of bounded points.
+        ModelFileError: if the file is not a model.
 
     Example:
         >>> from motes.explorer.subjects import open_subject
@@ -448,14 +447,14 @@ def open_subject(source: str, train: Callable[[str], PointModel]) -> Subject | T
             kind = "points within bounds"
         case _:
             kind = "points given observations"
-    raise UsageError(f"'{source}' is a model of {kind}; the explorer shows other points. Give a model of these.")
+    raise UsageError(f"'{source}' is a model of {kind}, which the explorer cannot show. Give another model.")
 
 
 def _check_source(source: str) -> None:
-    """Refuse a bare name that is no file: a data set whose model has to be trained first, or a name that is unknown.
+    """Refuse a bare name that is not a file: an unknown name, or a data set without a trained model.
 
     Raises:
-        UsageError: it says the nearest name, or the commands that lead to a model.
+        UsageError: with the nearest name, or the commands that train a model.
     """
     path = Path(source)
     if path.exists() or path.suffix or path.name != source:

@@ -1,11 +1,11 @@
-"""A table in the explorer: one row, which of its cells are known, what that says of the others, and how likely it is.
+"""A table in the explorer: one row with known and masked cells, their conditional distributions and log-likelihood.
 
-    p(x_j | visible) for every hidden column j,    log p(visible)
+    p(x_j | visible) for every masked column j,    log p(visible)
 
-All of it is the library's: the conditionals of `motes.tables.orders`, the chain rule of
-`TableModel.score_samples`, and rows
-that `TableModel.draw` draws given the known cells. The distribution of a column is drawn as bars, each of which is one
-label, or a part of the line of a column of numbers or of a date's first part; the last one may be missing entries.
+Everything is computed by the library: the conditionals of `motes.tables.orders`, the chain rule of
+`TableModel.score_samples`, and rows that `TableModel.draw` draws given the known cells. The distribution of a column is
+drawn as bars: each is a label, or an interval of numbers or of a date's first token. The last bar may stand for missing
+entries.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ from motes.tables.sampling import observed_sides
 
 Array = NDArray[np.float64]
 
-BARS = 24  # of a column of numbers, about
-OUTER = 0.004  # of the training rows, which the first and the last of these bars have at least
-LABELS = 500  # that a page lists, of one column
-EDGE = 1e-6  # of a piece, by which its least number lies above its end
-LONGEST = 400  # characters of a cell
+BARS = 24  # approximate number of bars of a column of numbers
+OUTER = 0.004  # minimum share of training rows in the first and the last bar
+LABELS = 500  # maximum labels of a column in a list
+EDGE = 1e-6  # distance of the smallest number of a piece from its end, relative to the piece
+LONGEST = 400  # maximum characters of a cell
 ROW = "the row"
 
 
 @dataclass(frozen=True)
 class Bars:
-    """The chart of one column.
+    """The bar chart of one column.
 
     Attributes:
-        column: its name.
-        kind: in words.
-        of_piece: (m,), in which bar each piece of the column's first part lies.
-        texts: what each bar stands for.
-        values: a value of each bar, by which a click fixes the cell; None where there is none.
+        column: name of the column.
+        kind: name of its kind.
+        of_piece: index of the bar of each piece of the column's first token, (m,).
+        texts: description of each bar.
+        values: a value in each bar, to which a click sets the cell; None if there is none.
     """
 
     column: str
@@ -61,12 +61,12 @@ class Bars:
     values: tuple[Any, ...]
 
     def heights(self, masses: Array) -> Array:
-        """p of each bar, from that of each piece (m,)."""
+        """Return p of each bar, given p of each piece (m,)."""
         return np.bincount(self.of_piece, masses, len(self.texts)).astype(np.float64)
 
 
 def cuts_of(line: Binning | None, masses: Array, scale: Any) -> Array:
-    """Where the bars of a line end, in y: at equal distances, but for the outer ones, and never within a value."""
+    """Return the boundaries of a column's bars, in y: equally spaced except the outer ones, never within a value."""
     if line is None or scale is None or not line.smooth:
         return np.zeros(0)
     upto = np.cumsum(masses[: len(scale.points)])
@@ -74,31 +74,31 @@ def cuts_of(line: Binning | None, masses: Array, scale: Any) -> Array:
     high = scale.ends[1:][min(int(np.searchsorted(upto, (1 - OUTER) * upto[-1])), len(upto) - 1)]
     cuts = np.linspace(low, high, BARS + 1)[1:-1]
     codes = np.clip(np.searchsorted(scale.ends, cuts, side="right") - 1, 0, len(scale.points) - 1).astype(np.int32)
-    cells = line.encode(line.decode(codes, cuts))  # of a rounded number the whole cell lies on one side
+    cells = line.encode(line.decode(codes, cuts))  # the whole cell of a rounded number lies on one side
     return np.unique(np.where(cells.high > cells.low, cells.high, cuts))
 
 
 def bars_of(kind: Kind, pieces: Pieces, cuts: Array, *, missing: bool) -> Bars:
-    """The pieces of a column's first part, put together."""
+    """Combine the pieces of a column's first token into bars."""
     word = kind.name
     last = len(pieces.codes) - missing
     if kind.discrete:
         labels = kind.label_cells()
-        if len(labels) > last:  # the last code is that of all rare labels
+        if len(labels) > last:  # the last token stands for all rare labels
             labels = labels[: last - 1]
         texts = [str(label) for label in labels] + ["rare ones"] * (last - len(labels))
         values: list[Any] = [plain(label) for label in labels] + [None] * (last - len(labels))
         of_piece = np.arange(last)
     else:
         of_piece = _together(kind.lines[0], pieces, cuts, last)
-        texts, values = _said(kind, pieces, of_piece)
+        texts, values = _describe_bars(kind, pieces, of_piece)
     if missing:
         texts, values, of_piece = [*texts, "missing"], [*values, None], np.append(of_piece, len(texts))
     return Bars(kind.column, word, of_piece.astype(np.int64), tuple(texts), tuple(values))
 
 
 def _together(line: Binning | None, pieces: Pieces, cuts: Array, count: int) -> NDArray[np.int64]:
-    """In which bar each of the first `count` pieces lies: a point, and each of a few values, has one of its own."""
+    """Return the bar of each of the first `count` pieces; a point, and each of a few values, has its own bar."""
     low, high, codes = pieces.low[:count], pieces.high[:count], pieces.codes[:count]
     if line is not None and not line.smooth:
         shares = np.arange(1, BARS) / BARS if count > 2 * BARS else np.arange(1, count) / count
@@ -110,14 +110,14 @@ def _together(line: Binning | None, pieces: Pieces, cuts: Array, count: int) -> 
     return np.cumsum(starts) - 1
 
 
-def _said(kind: Kind, pieces: Pieces, of_piece: NDArray[np.int64]) -> tuple[list[str], list[Any]]:
-    """The words and a value of each bar of numbers or dates."""
+def _describe_bars(kind: Kind, pieces: Pieces, of_piece: NDArray[np.int64]) -> tuple[list[str], list[Any]]:
+    """Return the text and a value of each bar of numbers or dates."""
     texts, values, line = [], [], kind.lines[0]
     for bar in range(int(of_piece[-1]) + 1):
         mine = np.flatnonzero(of_piece == bar)
         first, last, middle = int(mine[0]), int(mine[-1]), int(mine[len(mine) // 2])
         ends, value = [pieces.low[first], pieces.high[last]], _value(kind, pieces.codes[middle], pieces.y[middle])
-        few = line is not None and not line.smooth  # a value for each piece, and nothing beside them
+        few = line is not None and not line.smooth  # one value per piece, and no others
         width = EDGE * (ends[1] - ends[0]) if np.isfinite(ends).all() else 0.0
         low = _value(kind, pieces.codes[first], ends[0] + width) if few or np.isfinite(ends[0]) else None
         high = _value(kind, pieces.codes[last], ends[1] - width, end=-1) if few or np.isfinite(ends[1]) else None
@@ -127,7 +127,7 @@ def _said(kind: Kind, pieces: Pieces, of_piece: NDArray[np.int64]) -> tuple[list
 
 
 def _value(kind: Kind, code: Any, y: float, end: int = 0) -> Any:
-    """The cell at a place of the first part; a date in several parts has the first or the last (-1) day there is."""
+    """Return the cell at a position of the first token; a date with several tokens gets the first or last (-1) day."""
     q = len(kind.parts)
     codes, places = np.zeros((1, q), np.int32), np.zeros((1, q))
     codes[0, 0], places[0, 0] = code, y
@@ -156,7 +156,7 @@ def _text(value: Any) -> str:
 
 
 def typed(kind: Kind) -> dict[str, Any]:
-    """How a page lets a cell be typed: `input`, and the labels to choose from, or the first and the last date."""
+    """Return the input field of a cell: `input`, and the labels to choose from, or the first and the last date."""
     if kind.discrete:
         labels = kind.label_cells()
         if len(labels) > LABELS:
@@ -171,19 +171,19 @@ def typed(kind: Kind) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """A cell as JSON has it."""
+    """Convert a cell to a JSON value."""
     if isinstance(value, datetime.datetime | datetime.date):
         return value.isoformat()
     return value.item() if isinstance(value, np.generic) else value
 
 
 class TableSubject:
-    """A table model that the page shows.
+    """A table model on the page.
 
     Args:
-        name: that the page calls it by.
-        model: of a table.
-        python: the expression whose value is the model in Python; "" where there is none.
+        name: name on the page.
+        model: model of a table.
+        python: the Python expression for the model; "" if there is none.
 
     Example:
         >>> from motes.explorer.tables import TableSubject
@@ -195,7 +195,7 @@ class TableSubject:
     def __init__(self, name: str, model: TableModel, *, python: str = ""):
         self.name, self.model, self.python = name, model, python
 
-    # --- what there is ---
+    # --- columns and bars ---
 
     @cached_property
     def _divided(self) -> tuple[Conditionals, tuple[Bars, ...]]:
@@ -213,11 +213,11 @@ class TableSubject:
 
     @property
     def bars(self) -> tuple[Bars, ...]:
-        """The charts, one for each column that varies."""
+        """The bar charts, one for each column that varies."""
         return self._divided[1]
 
     def about(self) -> dict[str, object]:
-        """What the page says of it, and the columns with what their bars stand for.
+        """Return the facts about the table for the page, and its columns with descriptions of their bars.
 
         Example:
             >>> from motes.explorer.tables import TableSubject
@@ -242,14 +242,15 @@ class TableSubject:
             "python": self.python,
         }
 
-    # --- what is computed ---
+    # --- computations ---
 
     def frame(self, given: Mapping[str, Any]) -> Frame:
-        """One row of which these cells are known; None is a missing entry, which is known as well.
+        """Return one row with these known cells; None means that the entry is known to be missing.
 
         Raises:
-            UsageError: a column that does not vary, no single value, or a missing entry where none was learned.
-            DataError: a value that its column cannot hold.
+            UsageError: if a column is constant or unknown, a value is not a single value, or missing entries of a
+                column were not learned.
+            DataError: if a value is impossible in its column.
 
         Example:
             >>> from motes.explorer.tables import TableSubject
@@ -261,15 +262,15 @@ class TableSubject:
             if column not in schema.learned:
                 raise UsageError(unknown("column", column[:80], schema.learned))
             if given[column] is None:
-                schema.restrict(column, Missing())  # which refuses what was not learned
+                schema.restrict(column, Missing())  # raises an error if missing entries were not learned
         cell = lambda name: Series.unknown(1) if given.get(name) is None else one_value(name, given[name])
         made = {name: cell(name) for name in schema.names}
         frame = schema.frame(Frame(made), name=ROW)
-        schema.encode(frame, name=ROW)  # which refuses what cannot be
+        schema.encode(frame, name=ROW)  # raises an error for impossible values
         return frame
 
     def conditionals(self, given: Mapping[str, Any]) -> list[Array]:
-        """p of each bar of each column given the known cells; of a known cell 1 in its own bar.
+        """Return p of each bar of each column given the known cells; a known cell has 1 in its own bar.
 
         Example:
             >>> from motes.explorer.tables import TableSubject
@@ -294,9 +295,9 @@ class TableSubject:
         return made
 
     def log_probs(self, given: Mapping[str, Any]) -> dict[str, float]:
-        """log p of each known cell given the known ones before it in the model's order, in nats.
+        """Return log p of each known cell given the known cells before it in the model's order, in nats.
 
-        Their sum is log p of all of them, but for what inequalities between columns add.
+        Their sum is log p of all of them, except for the contribution of rules between columns.
 
         Example:
             >>> from motes.explorer.tables import TableSubject
@@ -309,7 +310,7 @@ class TableSubject:
         return {column: float(each[schema.parts_of(column)].sum()) for column in given}
 
     def log_prob(self, given: Mapping[str, Any], each: Mapping[str, float]) -> float:
-        """log p of the known cells, of which `each` is what `log_probs` says.
+        """Return log p of the known cells, given `each`, the output of `log_probs`.
 
         Example:
             >>> from motes.explorer.tables import TableSubject
@@ -327,35 +328,35 @@ class TableSubject:
         return total
 
     def _known(self, given: Mapping[str, Any]) -> tuple[Frame, Encoded]:
-        """One row, in which all other cells are hidden: a missing one with a code of its own would be known."""
+        """Return one row with all other cells masked; a missing entry with its own token would count as known."""
         frame, schema = self.frame(given), self.model.schema
         return frame, schema.only(schema.encode(frame, name=ROW), given)
 
     def reveal(self, given: Mapping[str, Any], seed: int) -> dict[str, Any]:
-        """A draw of every hidden cell given the known ones, in the model's order; None: the entry is missing.
+        """Draw every masked cell given the known ones, in the model's order; None: the entry is missing.
 
         Example:
             >>> from motes.explorer.tables import TableSubject
             >>> list(TableSubject("people", table).reveal({"smoker": "no"}, seed=0))
             ['age']
         """
-        self.frame(given)  # which refuses what cannot be
+        self.frame(given)  # raises an error for impossible values
         row = self.model.draw(1, given=given, seed=seed)
         order = dict.fromkeys(self.model.schema.parts[j].column for j in self.model.order)
         return {name: plain(row.columns[name].cells()[0]) for name in order if name not in given}
 
 
-# --- what a page asks ---
+# --- requests ---
 
 
 def known_cells(row: object, most: int) -> dict[str, Any]:
-    """The cells that a page says are known.
+    """Return the known cells in a request.
 
     Raises:
-        UsageError: it says something else.
+        UsageError: if they have another form.
     """
     cells: dict[str, Any] = row if isinstance(row, dict) and len(row) <= most else {"": []}
     kinds = str, int, float, bool, NoneType
     if not all(isinstance(value, kinds) and len(str(value)) <= LONGEST for value in cells.values()):
-        raise UsageError(f"got row = {json.dumps(row)[:60]}; expected columns with one word or number each.")
+        raise UsageError(f"got row = {json.dumps(row)[:60]}; expected columns with one text or number each.")
     return dict(cells)

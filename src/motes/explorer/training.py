@@ -1,7 +1,7 @@
-"""Trainings that a page asks for: their recipe within limits, what is known before they begin, and their start.
+"""Trainings requested by a page: their recipes within limits, previews, and start.
 
-A page names a recipe of motes and changes of its keys. Findings and their fixes are those of `motes.diagnose`; a fix is
-such changes as well.
+A page names a recipe of motes and changes of its keys. Findings and fixes come from `motes.diagnose`; a fix consists of
+such changes too.
 """
 
 import math
@@ -35,25 +35,25 @@ from motes.recipes.loading import kinds_of
 from motes.training.recipe import keys_of, members_of
 
 RECIPES = ("default", "ddpm", "tutorial")
-CHANGES, LONGEST, LARGEST = 60, 40, 1e6  # of a request: how many, letters of a text, size of a number
-KNOTS = 8  # of the curves that a page drags
-TIMES = 129  # at which curves are shown
+CHANGES, LONGEST, LARGEST = 60, 40, 1e6  # limits of changes: their number, letters of a text, size of a number
+KNOTS = 8  # knots of the curves that a page drags
+TIMES = 129  # times at which curves are shown
 SECTIONS = ("schedule", "network", "denoiser", "loss", "times", "training", "sampler", "grid", "data")
 DATA = ("rows", "noise", "standardise", "label")
-FIXED = {"averages": 0}  # of [training]: nothing is stored beside the snapshots
+FIXED = {"averages": 0}  # fixed keys of [training]: only snapshots are stored
 PREVIEW_ROWS, DIAGNOSIS_ROWS = 2_000, 2_000
-KEPT_FILES = 8  # then the oldest goes
+KEPT_FILES = 8  # maximum number of files; then the oldest is dropped
 DO = ("start", "play", "pause", "step", "change", "close")
-LEAST_NOISE = 1e-3  # of a drawing, in its own units
-COLOURS = 4  # of a drawing
-FASTEST = 10_000  # steps a second that can be asked for
+LEAST_NOISE = 1e-3  # minimum noise of a drawing, in its own units
+COLOURS = 4  # maximum colours of a drawing
+FASTEST = 10_000  # maximum steps per second
 
 
 class Trainings:
-    """The trainings of all pages: the seats they take, the files they learn from, and how each begins.
+    """The trainings of all pages: their seats, their files and their start.
 
     Args:
-        limits: of a training, and how many there may be.
+        limits: limits of a training, and of the number of trainings.
 
     Example:
         >>> from motes.explorer.guard import Limits
@@ -73,10 +73,10 @@ class Trainings:
         self._lock = Lock()
 
     def take_seat(self, visitor: object) -> None:
-        """Reserve room for a training; a visitor takes one seat at most.
+        """Reserve a seat for a training; a visitor has at most one seat.
 
         Raises:
-            UsageError: there is none.
+            UsageError: if all seats are taken.
 
         Example:
             >>> from motes.explorer.guard import Limits
@@ -85,9 +85,7 @@ class Trainings:
         """
         with self._lock:
             if visitor not in self._seated and len(self._seated) >= self.limits.trainings:
-                raise UsageError(
-                    f"{self.limits.trainings} trainings are under way, the most there may be. Close another page."
-                )
+                raise UsageError(f"{self.limits.trainings} trainings are running, the maximum. Close another page.")
             self._seated.add(visitor)
 
     def leave_seat(self, visitor: object) -> None:
@@ -102,10 +100,10 @@ class Trainings:
             self._seated.discard(visitor)
 
     def upload(self, data: bytes) -> tuple[str, Upload]:
-        """Keep a file of numbers; the word by which a page asks for it, and its columns.
+        """Keep a file of numbers; return the key by which a page requests it, and its columns.
 
         Raises:
-            DataError: it is no such file, or too large.
+            DataError: if the file has another form or is too large.
 
         Example:
             >>> from motes.explorer.guard import Limits
@@ -125,7 +123,7 @@ class Trainings:
         """Start the training that a request describes; it waits before its first step.
 
         Raises:
-            MotesError: what cannot be trained.
+            MotesError: if it cannot be trained.
 
         Example:
             >>> from motes.explorer.guard import Limits
@@ -142,10 +140,10 @@ class Trainings:
         return Live(origin, recipe, seed, on_news, python=partial(_python, request, origin, recipe, seed))
 
     def preview(self, request: Request) -> Answer:
-        """Compute what can be known of a training before it begins: its recipe, its curves, and what will go wrong.
+        """Compute a preview of a training: its recipe, its curves and the expected problems.
 
         Raises:
-            MotesError: what cannot be trained.
+            MotesError: if it cannot be trained.
 
         Example:
             >>> from motes.explorer.guard import Limits
@@ -159,10 +157,10 @@ class Trainings:
         return _preview(recipe, self._origin(request, recipe, _seed(request)).training, self.limits)
 
     def control(self, live: Live, request: Request) -> None:
-        """Play, pause, step or change a training, as a request says.
+        """Play, pause, step or change a training.
 
         Raises:
-            MotesError: an unknown word, or a recipe by which this training cannot go on.
+            MotesError: for an unknown command, or a recipe with which this training cannot continue.
 
         Example:
             >>> from motes.explorer.guard import Limits
@@ -206,7 +204,7 @@ class Trainings:
         with self._lock:
             if not isinstance(word, str) or word not in self._files:
                 raise UsageError(
-                    f"got a file that is not here; expected one of the last {KEPT_FILES}. Drop it once more."
+                    f"got a file that is no longer in memory; expected one of the last {KEPT_FILES}. Upload it again."
                 )
             return self._files[word]
 
@@ -217,12 +215,12 @@ def _seed(request: Request) -> int:
 
 @lru_cache(maxsize=4)
 def _shape(name: str, recipe: PointRecipe, seed: int) -> PointSource:
-    """While curves are dragged the rows stay the same."""
+    """Read the rows of a shape, cached while curves are dragged."""
     return read_points(name, recipe, seed)
 
 
 def _python(request: Request, origin: PointSource | Sketch, recipe: PointRecipe, seed: int, weights: str) -> str:
-    """The call that trains the same model and keeps these weights; "" for rows that Python has not."""
+    """Return the Python call that trains the same model with these weights; "" if Python has no access to the rows."""
     if origin.name not in SHAPES:
         return ""
     changes, named = dict(request.options.get("changes", {})), request.options["recipe"]
@@ -236,25 +234,25 @@ def _python(request: Request, origin: PointSource | Sketch, recipe: PointRecipe,
 
 
 def _parse_recipe(request: Request, limits: Limits) -> PointRecipe:
-    """The recipe that a request says: `recipe` and `changes`.
+    """Parse the recipe of a request from its `recipe` and `changes`.
 
     Raises:
-        MotesError: another recipe, keys or values that there are not, or more work than the limits allow.
+        MotesError: for an unknown recipe, key or value, or more work than the limits allow.
     """
     name = request.word("recipe", RECIPES)
     changes = _check_changes(request.options.get("changes", {}))
     fixed = {f"training.{key}": value for key, value in FIXED.items()}
     recipe = load_recipe(name, changes | fixed)
-    assert isinstance(recipe, PointRecipe)  # as all of `RECIPES` are
+    assert isinstance(recipe, PointRecipe)  # true for all `RECIPES`
     _check_size(recipe, limits, changes)
     return recipe
 
 
 def _check_changes(got: object) -> dict[str, Any]:
-    """Changes of a recipe as a page says them, each looked at before anything is made of it.
+    """Check the changes of a recipe that a page sends, before they are used.
 
     Raises:
-        UsageError: something else than keys that a page may set, with plain values.
+        UsageError: for anything other than keys that a page may set, with plain values.
     """
     if not isinstance(got, Mapping) or len(got) > CHANGES:
         raise UsageError(f"got changes = {type(got).__name__}; expected up to {CHANGES} keys of a recipe with values.")
@@ -266,7 +264,7 @@ def _check_changes(got: object) -> dict[str, Any]:
                 f"got the key '{str(key)[:LONGEST]}'; expected one of {', '.join(SECTIONS)}, such as grid.steps."
             )
         if section == "training" and name in FIXED:
-            raise UsageError(f"got the key '{key}'; expected another: the page keeps it at {FIXED[name]}.")
+            raise UsageError(f"got the key '{key}'; expected another one: the page keeps it at {FIXED[name]}.")
         _check_value(key, value)
         found[key] = value
     return found
@@ -284,17 +282,17 @@ def _check_value(key: str, value: object) -> None:
 def _is_plain(value: object) -> bool:
     if isinstance(value, str):
         return len(value) <= LONGEST
-    return isinstance(value, int | float) and abs(value) <= LARGEST  # which no infinite number is, and no NaN
+    return isinstance(value, int | float) and abs(value) <= LARGEST  # False for infinite numbers and NaN
 
 
 def _check_size(recipe: PointRecipe, limits: Limits, changed: Collection[str]) -> None:
-    """Refuse more work than a page may ask for, whether a change says so or the recipe itself.
+    """Check that a recipe with its changes stays within the limits of a page.
 
-    Every number of a recipe has a range (`motes.ranges.number`). Whole numbers cost time and memory, and have a lower
-    maximum here. A number without a range, which a kind of your own may have, cannot be set.
+    Every number of a recipe has a range (`motes.ranges.number`). Whole numbers cost time and memory and have a lower
+    maximum here. A number without a range, which your own classes may have, cannot be set.
 
     Raises:
-        UsageError: more.
+        UsageError: if a limit is exceeded.
     """
     for section in SECTIONS:
         part = getattr(recipe, section)
@@ -302,13 +300,13 @@ def _check_size(recipe: PointRecipe, limits: Limits, changed: Collection[str]) -
             name, value = f"{section}.{key}", getattr(part, key)
             kinds = {int, float} & {*members_of(annotation)}
             if name in changed and kinds and not _is_bounded(part, key):
-                raise UsageError(f"got {name}, a number without bounds; expected a key that has them. Leave it out.")
+                raise UsageError(f"got {name}, a number without bounds; expected a key with bounds. Omit it.")
             most = _most(section, key, limits)
             if int not in kinds or value is None or value <= most:
                 continue
             if name in changed:
                 raise UsageError(f"got {name} = {value:,}; expected a whole number of at most {most:,} on the page.")
-            if section != "grid":  # that of a recipe is what a page shows at first, whatever it may ask for
+            if section != "grid":  # the page shows the recipe's own grid at first, of any size
                 raise UsageError(
                     f"got {name} = {value:,} of the recipe; expected at most {most:,} on the page. Change it."
                 )
@@ -320,7 +318,7 @@ def _check_size(recipe: PointRecipe, limits: Limits, changed: Collection[str]) -
 
 
 def _most(section: str, key: str, limits: Limits) -> int:
-    """The largest whole number that a key may have on the page."""
+    """Return the maximum of a whole number on the page."""
     named = {
         "network.width": limits.width,
         "network.depth": limits.depth,
@@ -330,7 +328,7 @@ def _most(section: str, key: str, limits: Limits) -> int:
         "schedule.steps": limits.schedule_steps,
         "grid.steps": limits.steps,
     }
-    # The others of [training] are steps, or looks that are some steps apart.
+    # The other keys of [training] are numbers of steps.
     return named.get(f"{section}.{key}", limits.training_steps if section == "training" else limits.number)
 
 
@@ -343,10 +341,10 @@ def _is_bounded(part: Any, key: str) -> bool:
 
 
 def _preview(recipe: PointRecipe, table: Table, limits: Limits) -> Answer:
-    """What a page shows of a recipe for some rows: its values, its curves, and what will go wrong.
+    """Return the values, curves and expected problems of a recipe for some rows.
 
     Raises:
-        MotesError: rows that the recipe cannot be used for.
+        MotesError: if the recipe cannot be used for these rows.
     """
     schedule = recipe.make_schedule()
     t = np.linspace(0, 1, TIMES)
@@ -370,7 +368,7 @@ def _preview(recipe: PointRecipe, table: Table, limits: Limits) -> Answer:
 
 
 def _knots(recipe: PointRecipe) -> dict[str, list[float]]:
-    """Points that lie on the curves of a schedule, from which a page begins to drag."""
+    """Return knots on the curves of a schedule, where dragging starts."""
     schedule = recipe.make_schedule()
     if isinstance(schedule, KnotSchedule):
         return {"alphas": list(schedule.alphas), "sigmas": list(schedule.sigmas)}
@@ -382,7 +380,7 @@ def _knots(recipe: PointRecipe) -> dict[str, list[float]]:
 
 
 def _describe_finding(finding: Finding, recipe: PointRecipe, limits: Limits) -> dict[str, Any]:
-    """A finding as a page shows it: its fix as changes of a recipe, or {}, and why they cannot be set here, or ""."""
+    """Return a finding for the page: its fix as changes of a recipe, and why they cannot be set here, or ""."""
     try:
         changes = _check_changes(finding.changes)
         _check_size(recipe.changed(changes), limits, changes)
@@ -399,10 +397,10 @@ def _describe_finding(finding: Finding, recipe: PointRecipe, limits: Limits) -> 
 
 
 def diagnose_subject(subject: Subject, limits: Limits, on_progress: OnProgress) -> dict[str, Any]:
-    """The findings of `model.diagnose`, where the error of the samples comes from, and what was not looked at.
+    """Return the findings of `model.diagnose`, the split of the sampling error, and notes on omitted checks.
 
     Raises:
-        UsageError: the rows that the model was trained on are not here.
+        UsageError: if the training rows are not available.
     """
     origin = require_origin(subject)
     source = origin.name if origin.name in SHAPES else origin.training
