@@ -271,12 +271,12 @@ def test_a_model_learns_samples_and_is_saved_with_its_variance(tmp_path):
 
 
 def test_a_denoiser_without_variance_is_an_error_before_anything_runs(small_model):
-    with pytest.raises(UsageError, match=r"Preconditioned knows none\. Train with denoiser.variance = 'learned'"):
+    with pytest.raises(UsageError, match=r"Preconditioned has none\. Train with denoiser.variance = 'learned'"):
         small_model.sample(5, how={"sampler": Ancestral("learned")})
     plain = NoisePredictor(Silent(), SCHEDULE)
-    with pytest.raises(UsageError, match="NoisePredictor knows none"):
+    with pytest.raises(UsageError, match="NoisePredictor has none"):
         variational_bound(plain, np.zeros((3, 2)), key=jax.random.key(0), variance="learned")
-    with pytest.raises(UsageError, match="ExactGaussian knows none"):
+    with pytest.raises(UsageError, match="ExactGaussian has none"):
         ReverseProcess(ExactGaussian(SCHEDULE), Ancestral("learned"), UniformGrid(3)(SCHEDULE), 2)
     with pytest.raises(ValueError, match="expected 'beta', 'posterior' or 'learned'"):
         Ancestral("learnt")

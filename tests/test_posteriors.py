@@ -363,7 +363,7 @@ def test_a_denoiser_is_told_what_it_is_conditioned_on():
     for known in (Given(), Given(jnp.array(1)), Given(context=jnp.zeros(2))):
         with pytest.raises(TypeError, match=r"conditioned on \(1,\) numbers"):
             denoiser.given(known)
-    with pytest.raises(TypeError, match="knows no classes"):
+    with pytest.raises(TypeError, match="has no classes"):
         Conditional(denoiser.denoiser, context=1).given(Given(jnp.array(1), jnp.zeros(1)))
     with pytest.raises(TypeError, match="cannot be conditioned"):
         GaussianOracle([0.0], [[1.0]], FAR).given(Given(context=jnp.zeros(1)))
@@ -395,7 +395,7 @@ MISUSE = {
         UsageError,
         "3 observations for 5 rows",
     ),
-    "a label": (lambda m: m.sample(5, given=X[0], label=1), UsageError, "knows no classes"),
+    "a label": (lambda m: m.sample(5, given=X[0], label=1), UsageError, "has no classes"),
     "guidance": (lambda m: m.sample(5, given=X[0], how={"guidance": 2.0}), UsageError, "this model has no classes"),
     "several chains": (lambda m: m.chain(5, [0], given=X), UsageError, "got 3 observations; expected one"),
     "the truth of a part": (
@@ -451,7 +451,7 @@ def test_what_cannot_be_conditioned_on_is_refused(small_model):
         motes.fit("moons", given=x, verbose=False)
     with pytest.raises(UsageError, match="given: got list; expected a dict"):
         small_model.sample(5, given=[0.0])
-    with pytest.raises(UsageError, match="conditioned on nothing"):
+    with pytest.raises(UsageError, match="not conditioned on anything"):
         small_model.score_samples([[0.0, 0.0]], given=[0.0])
 
 

@@ -43,7 +43,7 @@ class Conditional(Denoiser):
             TypeError: a label for a denoiser without classes, or not as many numbers as it is conditioned on.
         """
         if known.label is not None and not self.classes:
-            raise TypeError("got a label; this denoiser knows no classes. Leave it out.")
+            raise TypeError("got a label; this denoiser has no classes. Leave it out.")
         numbers = jnp.zeros(0) if known.context is None else known.context
         if numbers.shape != (self.context,):
             raise TypeError(
@@ -149,7 +149,7 @@ class AnyConditional(Denoiser):
             0.5
         """
         if known.label is not None:
-            raise TypeError("got a label; this denoiser knows no classes. Leave it out.")
+            raise TypeError("got a label; this denoiser has no classes. Leave it out.")
         if known.context is None or known.context.shape != (2 * self.dim,):
             raise TypeError(
                 f"got a context {known.context}; expected ({2 * self.dim},) numbers: a point, and which columns of it "

@@ -1,10 +1,10 @@
-"""Denoisers: the one interface that networks and exact answers share.
+"""Denoisers: the common interface of networks and exact solutions.
 
     x0_hat = denoiser(x_t, t),    E[x_0 | x_t] or an estimate of it
 
-A denoiser acts on one point, x_t of shape (d,), at one time; `vmap` it for more. The same estimate can be read as eps,
-v, score or velocity. Exact denoisers (`points/exact.py`) can stand in for learned ones anywhere. A network is wrapped
-by a denoiser that says what it predicts: x_0, eps, v, the velocity or a preconditioned mixture.
+A denoiser acts on one point, x_t of shape (d,), at one time; `vmap` it for more. The same estimate can be converted to
+eps, v, the score or the velocity. Exact denoisers (`points/exact.py`) can replace learned ones anywhere. A network is
+wrapped in a denoiser that defines what it predicts: x_0, eps, v, the velocity or a preconditioned mixture.
 """
 
 from abc import abstractmethod
@@ -20,7 +20,7 @@ from motes.points.schedules import Schedule
 
 
 class Given(NamedTuple):
-    """What is known of one row beside x_t; None where the question does not arise.
+    """The conditioning of one row, in addition to x_t; None for what does not apply.
 
     Example:
         >>> from motes.points import Given
@@ -29,13 +29,13 @@ class Given(NamedTuple):
     """
 
     label: Array | None = None
-    """Its class, 0, 1, ..., (); -1 where that is not known."""
+    """Its class, 0, 1, ..., (); -1 if unknown."""
     context: Array | None = None
-    """Numbers that go with it, such as what was observed, (c,), in the units that the denoiser was trained in."""
+    """Numbers to condition on, such as an observation, (c,), in the units that the denoiser was trained in."""
 
 
 class Denoiser(eqx.Module):
-    """E[x_0 | x_t] under `schedule`.
+    """Base class of denoisers, which return E[x_0 | x_t], or an estimate, under `schedule`.
 
     Example:
         >>> from motes.points import Denoiser, Schedule, VarianceExploding
@@ -55,12 +55,12 @@ class Denoiser(eqx.Module):
 
     @abstractmethod
     def __call__(self, x_t: Array, t: Array) -> Array:
-        """x0_hat (d,) for x_t (d,) at time t."""
+        """Return x0_hat (d,) for x_t (d,) at time t."""
 
     def x0_and_eps(self, x_t: Array, t: Array) -> tuple[Array, Array]:
-        """x0_hat (d,) and eps_hat (d,) for x_t (d,) at time t > 0. What is not used of them costs nothing compiled.
+        """Return x0_hat (d,) and eps_hat (d,) for x_t (d,) at time t > 0. In compiled code an unused result is free.
 
-        A denoiser that knows eps_hat better than by a division by sigma_t says so here.
+        Override it if eps_hat can be computed more accurately than by a division by sigma_t.
 
         Example:
             >>> from motes.points import GaussianOracle, VarianceExploding
@@ -73,7 +73,7 @@ class Denoiser(eqx.Module):
         return x0, process.eps_from_x0(self.schedule, x_t, x0, t)
 
     def eps(self, x_t: Array, t: Array) -> Array:
-        """eps_hat (d,) for x_t (d,) at time t > 0: the same estimate, said as noise.
+        """Return eps_hat (d,), the same estimate in terms of noise, for x_t (d,) at time t > 0.
 
         Example:
             >>> from motes.points import GaussianOracle, VarianceExploding
@@ -84,7 +84,7 @@ class Denoiser(eqx.Module):
         return self.x0_and_eps(x_t, t)[1]
 
     def v(self, x_t: Array, t: Array) -> Array:
-        """alpha_t eps_hat - sigma_t x0_hat, (d,), for t > 0 (Salimans & Ho 2022, section 4).
+        """Return v = alpha_t eps_hat - sigma_t x0_hat, (d,), for t > 0 (Salimans & Ho 2022, section 4).
 
         Example:
             >>> from motes.points import GaussianOracle, VarianceExploding
@@ -96,7 +96,7 @@ class Denoiser(eqx.Module):
         return self.schedule.alpha(t) * eps - self.schedule.sigma(t) * x0
 
     def score(self, x_t: Array, t: Array) -> Array:
-        """-eps_hat / sigma_t, (d,), for t > 0: grad log q_t(x_t), as far as the estimate is right.
+        """Return the score -eps_hat / sigma_t, (d,), for t > 0: an estimate of grad log q_t(x_t).
 
         Example:
             >>> from motes.points import GaussianOracle, VarianceExploding
@@ -107,9 +107,9 @@ class Denoiser(eqx.Module):
         return -self.eps(x_t, t) / self.schedule.sigma(t)
 
     def velocity(self, x_t: Array, t: Array) -> Array:
-        """alpha_t' x0_hat + sigma_t' eps_hat, (d,), for t > 0: dx_t/dt on the probability flow.
+        """Return the velocity dx_t/dt = alpha_t' x0_hat + sigma_t' eps_hat of the probability flow, (d,), for t > 0.
 
-        Under a discrete schedule it jumps at each step, where it is that of later times.
+        Under a discrete schedule it jumps at each step; at the jump it is the velocity of later times.
 
         Example:
             >>> from motes.points import GaussianOracle, RectifiedFlow
@@ -122,10 +122,10 @@ class Denoiser(eqx.Module):
         return alpha_rate * x0 + sigma_rate * eps
 
     def given(self, known: Given) -> "Denoiser":
-        """The denoiser of rows of which so much is known, E[x_0 | x_t, label, context].
+        """Return the denoiser conditioned on `known`, E[x_0 | x_t, label, context].
 
         Raises:
-            TypeError: one that cannot be conditioned on it.
+            TypeError: a denoiser that cannot be conditioned on it.
 
         Example:
             >>> from motes.points import GaussianOracle, Given, LabelledOracle, VarianceExploding
@@ -136,11 +136,11 @@ class Denoiser(eqx.Module):
             >>> print(both(jnp.array([0.0]), 1.0).round(3), right_alone(jnp.array([0.0]), 1.0).round(3))
             [0.] [1.]
         """
-        raise TypeError(f"{type(self).__name__} cannot be conditioned on anything; it has one answer for all rows.")
+        raise TypeError(f"{type(self).__name__} cannot be conditioned on anything.")
 
 
 class VarianceDenoiser(Denoiser):
-    """A denoiser that knows as well how wide a reverse step should be.
+    """A denoiser that also estimates the variance of a reverse step.
 
     Example:
         >>> from motes.points import GaussianOracle, VarianceExploding
@@ -151,7 +151,7 @@ class VarianceDenoiser(Denoiser):
 
     @abstractmethod
     def log_variance(self, x_t: Array, t: Array, s: Array) -> Array:
-        """Log of the variance of each column of x_s given x_t, (d,), for s < t.
+        """Return the log of the variance of each column of x_s given x_t, (d,), for s < t.
 
         Example:
             >>> from motes.points import GaussianOracle, VarianceExploding
@@ -163,20 +163,19 @@ class VarianceDenoiser(Denoiser):
 
 # --- A network plus a schedule: learned denoisers -------------------------------------------------------------------
 #
-# They differ in what the network estimates: eps, x_0, v or the velocity, from x_t and t as they are, or,
-# preconditioned, the part of x_0 that x_t itself does not tell. Any of them works under any schedule; what is easy to
-# learn depends on it: x_t should keep a spread near 1 (not so where noise explodes), and so should the target (a
-# velocity does along straight lines, and has no bound at t = 0 where variance is preserved). `Preconditioned` sees to
-# both under every schedule. `points/conditional.py` makes any of them a denoiser that
-# can be conditioned on classes and on numbers.
+# They differ in what the network predicts: eps, x_0, v or the velocity from unscaled x_t and t, or, if preconditioned,
+# the part of x_0 that x_t itself does not determine. Each works with any schedule, but some are easier to learn: x_t
+# should have a scale near 1 (it does not if variance explodes), and so should the target (the velocity of a rectified
+# flow does, but it is unbounded at t = 0 if variance is preserved). `Preconditioned` ensures both for every schedule.
+# `points/conditional.py` conditions any of them on classes and on numbers.
 
 
-# (x (d,), time feature ()) -> (d,); any Equinox module with this call will do. Some take a context (c,) as well.
+# (x (d,), time feature ()) -> (d,): any Equinox module with this call. Some also take a context (c,).
 Network = Callable[..., Array]
 
 
 class Learned(Denoiser):
-    """A denoiser with a network in it."""
+    """Base class of denoisers that use a network."""
 
     network: eqx.AbstractVar[Network]
 
@@ -184,7 +183,7 @@ class Learned(Denoiser):
         return f"{type(self).__name__}({self.network!r}, {self.schedule!r})"
 
     def in_context(self, context: Array) -> "Learned":
-        """The same denoiser with `context` (c,) as the third input of its network.
+        """Return the denoiser with `context` (c,) as the third input of its network.
 
         Example:
             >>> from motes.points import NoisePredictor, VarianceExploding
@@ -196,7 +195,7 @@ class Learned(Denoiser):
 
 
 class NoisePredictor(Learned):
-    """The network gives eps_hat from x_t and t (Ho et al. 2020).
+    """A denoiser whose network predicts eps_hat from x_t and t (Ho et al. 2020).
 
     Example:
         >>> from motes.points import NoisePredictor, VarianceExploding
@@ -217,7 +216,7 @@ class NoisePredictor(Learned):
 
 
 class X0Predictor(Learned):
-    """The network gives x0_hat from x_t and t (Salimans & Ho 2022, section 4).
+    """A denoiser whose network predicts x0_hat from x_t and t (Salimans & Ho 2022, section 4).
 
     Example:
         >>> from motes.points import VarianceExploding, X0Predictor
@@ -234,7 +233,7 @@ class X0Predictor(Learned):
 
 
 class VPredictor(Learned):
-    """The network gives v_hat from x_t and t (Salimans & Ho 2022, section 4).
+    """A denoiser whose network predicts v_hat from x_t and t (Salimans & Ho 2022, section 4).
 
     Example:
         >>> from motes.points import VPredictor, VarianceExploding
@@ -258,7 +257,7 @@ class VPredictor(Learned):
 
 
 class VelocityPredictor(Learned):
-    """The network gives the velocity of the probability flow from x_t and t (Lipman et al. 2023; Liu et al. 2022).
+    """A denoiser whose network predicts the velocity from x_t and t (Lipman et al. 2023; Liu et al. 2022).
 
     Example:
         >>> from motes.points import RectifiedFlow, VelocityPredictor
@@ -282,7 +281,7 @@ class VelocityPredictor(Learned):
 
 
 class Preconditioned(Learned):
-    """The network's input and output are scaled to unit variance at every t (Karras et al. 2022, eq. 7, table 1).
+    """A denoiser that scales its network's input and output to unit variance (Karras et al. 2022, eq. 7, table 1).
 
     With the noise-to-signal ratio r = sigma_t / alpha_t and y = x_t / alpha_t,
     x0_hat = c_skip y + c_out F(c_in y, log(r) / 4), for data of standard deviation `sigma_data`.
@@ -303,14 +302,14 @@ class Preconditioned(Learned):
         y = x_t / alpha
         ratio = self.schedule.sigma(t) / alpha
         total = jnp.sqrt(ratio**2 + self.sigma_data**2)
-        # At t = 0 the network does not count, c_out = 0; the floor keeps its input finite.
+        # At t = 0 the network has no effect, c_out = 0; the floor keeps its input finite.
         c_noise = jnp.log(jnp.maximum(ratio, 1e-6)) / 4
         c_skip, c_out = (self.sigma_data / total) ** 2, ratio * self.sigma_data / total
         return c_skip * y + c_out * self.network(y / total, c_noise)
 
 
 class InContext(eqx.Module):
-    """A network whose third input is set."""
+    """A network with a fixed third input."""
 
     network: Network
     context: Array

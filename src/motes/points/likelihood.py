@@ -1,16 +1,16 @@
-"""The probability flow of one point: it carries the point into noise, with the integral of its divergence.
+"""Log-likelihoods by the probability flow, which transports a point to noise, with the integral of its divergence.
 
     log p(x) = log N(z_1; 0, I) + integral of div f(z, u) du - d log tau,    dz/du = f(z, u) = c eps_hat - c^2 z
 
 with u = log r, r = sigma_t / alpha_t, tau = sqrt(1 + r^2), c = r / tau and z = x_t / (alpha_t tau) (Song et al. 2021,
 eq. 39, in other variables). In y = x_t / alpha_t every schedule has the same flow, dy/dr = eps_hat; for data of unit
-variance most of it widens y alone, and in z that part is gone.
+variance most of this flow only widens y, a part that z removes.
 
-The integral starts at r = r_min, and so does that tau. Below, the score is held at what it is there, since a network
-knows nothing of less noise than it was trained with: eps_hat(y, r) = r / r_min eps_hat(y, r_min). Where eps_hat is
-exact this costs about (r_min / s)^4 / 4 nats a column, s being the smallest scale of the data. So p is the distribution
-that the flow brings N(0, I) to, which is what Heun's method draws from as its steps and its last noise level shrink. A
-chain of noisy steps has another distribution, and the variational bound is about that one.
+The integral, and tau, start at r = r_min. Below r_min the score is held constant, since a network has not been trained
+at lower noise: eps_hat(y, r) = r / r_min eps_hat(y, r_min). For an exact eps_hat this costs about (r_min / s)^4 / 4
+nats per column, where s is the smallest scale of the data. So p is the distribution to which the flow transports
+N(0, I), the limit of the samples of Heun's method for many steps and a small last noise level. A chain of noisy steps
+has another distribution, which the variational bound describes.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ Field = Callable[[jax.Array, jax.Array], jax.Array]
 """(z (d,), v ()) -> dz/dv (d,)."""
 Number = int | float | jax.Array
 
-# u = CENTRE + BEND sinh(v): steps are short where a flow decides where to go, near r = 0.3, and long towards both ends.
+# u = CENTRE + BEND sinh(v): steps are short near r = 0.3, where flows bend most, and long towards both ends.
 CENTRE, BEND = math.log(0.3), 3.0
 
-# Weights of the first nodes, and of the last in reverse, that give the trapezoidal rule order 6: Gregory's rule with
-# fourth differences. Between the ends it converges faster than any order where the slope is analytic.
+# Weights of the first nodes, and in reverse of the last, that give the trapezoidal rule order 6: Gregory's rule with
+# fourth differences. Between the ends it converges faster than any order if the slope is analytic.
 GREGORY = (95 / 288, 317 / 240, 23 / 30, 793 / 720, 157 / 160)
 
-# Small matrices stay in the cache nearest to a core, and XLA gives each a core alone; several blocks at once occupy the
-# others. On two cores this took half the time of matrices that are large enough to be divided.
+# Small matrices stay in a core's cache, and XLA uses one core for each; several blocks run at once to use the others.
+# On two cores this took half the time of matrices that are large enough to be split.
 MATRIX = 384  # rows: points times (directions + 1)
 
 
@@ -55,9 +55,9 @@ class Hutchinson(eqx.Module):
     """An estimate of the divergence from random directions (Grathwohl et al. 2019, eq. 7).
 
     Args:
-        kind: of the directions, "rademacher" or "gaussian".
-        key: of the directions. Those of a row depend on it and on the row, not on where the row stands.
-        probes: how many directions, at least 2.
+        kind: distribution of the directions, "rademacher" or "gaussian".
+        key: random key. The directions of a row depend on the key and the row's numbers, not on its position.
+        probes: number of directions, at least 2.
 
     Raises:
         ValueError: another kind, or fewer probes.
@@ -78,14 +78,14 @@ Divergence = Literal["exact"] | Hutchinson
 
 
 def v_of(r: float) -> float:
-    """Where a noise level lies on the grid."""
+    """Return the grid coordinate v of the noise level r."""
     return math.asinh((math.log(r) - CENTRE) / BEND)
 
 
 class Flow(NamedTuple):
-    """What to integrate, and from which r to which.
+    """The integrand, and the range of r.
 
-    `end` is an array (), so that schedules which differ in their numbers alone, such as those from a time on, share one
+    `end` is an array (), so that schedules that differ only in their numbers, such as `LaterSchedule`, share one
     compiled program.
     """
 
@@ -101,17 +101,17 @@ class Flow(NamedTuple):
         return v_of(self.r_min)
 
     def block(self, dim: int) -> int:
-        """Points in a block."""
+        """Return the number of points per block."""
         return max(MATRIX // ((self.probes or dim) + 1), 1)
 
     @property
     def probes(self) -> int | None:
-        """How many random directions; None where the divergence is exact."""
+        """Number of random directions; None if the divergence is exact."""
         return self.divergence.probes if isinstance(self.divergence, Hutchinson) else None
 
 
 def _field(denoiser: Denoiser, z: jax.Array, v: jax.Array) -> jax.Array:
-    """dz/dv (d,)."""
+    """Return dz/dv (d,)."""
     u = CENTRE + BEND * jnp.sinh(v)
     r = jnp.exp(u)
     tau = jnp.sqrt(1 + r**2)
@@ -122,7 +122,7 @@ def _field(denoiser: Denoiser, z: jax.Array, v: jax.Array) -> jax.Array:
 
 
 def _held(denoiser: Denoiser, r_min: float, y: jax.Array, _: jax.Array) -> jax.Array:
-    """dy/dq (d,) below r_min, where q = r^2 / (2 r_min): eps_hat at r_min."""
+    """Return dy/dq (d,) below r_min, with q = r^2 / (2 r_min): eps_hat at r_min."""
     t = denoiser.schedule.t_of_log_snr(-2 * math.log(r_min))
     return denoiser.eps(denoiser.schedule.alpha(t) * y, t)
 
@@ -130,7 +130,7 @@ def _held(denoiser: Denoiser, r_min: float, y: jax.Array, _: jax.Array) -> jax.A
 def _slope_and_divergence(
     field: Field, z: jax.Array, v: jax.Array, directions: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """The slope (d,), and e . J e for each direction e (k, d): summed over unit vectors it is the divergence."""
+    """Return the slope (d,), and e . J e for each direction e (k, d); its sum over unit vectors is the divergence."""
     at_v = lambda z: field(z, v)
     slope, moved = jax.vmap(lambda e: jax.jvp(at_v, (z,), (e,)), out_axes=(None, 0))(directions)
     return slope, jnp.sum(moved * directions, axis=1)
@@ -145,9 +145,10 @@ def _integrate(
     steps: Number,
     weight: Callable[[Number], jax.Array],
 ) -> tuple[jax.Array, jax.Array]:
-    """z (d,) after `steps` steps of the classical Runge-Kutta method, and the integrals of e . J e (k,).
+    """Integrate z (d,) by `steps` steps of the classical Runge-Kutta method, and e . J e (k,) along the way.
 
-    They are sums over the nodes with `weight(i)`: derivatives are most of the work, and are taken once a step.
+    The integrals of e . J e are sums over the nodes with weights `weight(i)`: the derivatives are most of the work and
+    are computed once per step.
     """
 
     def move(i: jax.Array, carry: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -175,19 +176,19 @@ def _gregory(steps: jax.Array, i: Number) -> jax.Array:
 
 
 def _to_r_min(flow: Flow, x: jax.Array, directions: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """z (d,) at r_min for x (d,) at r = 0, and the integrals of e . J e (k,) so far."""
+    """Return z (d,) at r_min for x (d,) at r = 0, and the integrals of e . J e (k,) so far."""
     field = partial(_held, flow.denoiser, flow.r_min)
     y, total = _integrate(field, x, directions, 0.0, flow.r_min / 4, 2, _simpson)
     return y / math.sqrt(1 + flow.r_min**2), total
 
 
 def _directions(flow: Flow, x: jax.Array) -> jax.Array:
-    """Those of one row, (k, d)."""
+    """Return the directions of one row, (k, d)."""
     random = flow.divergence
     if not isinstance(random, Hutchinson):
         return jnp.eye(len(x))
     draw = jax.random.rademacher if random.kind == "rademacher" else jax.random.normal
-    # From the row's own bits: the same wherever the row stands, and independent of those of other rows.
+    # Seeded by the row's own bits: the same at any position, and independent of the directions of other rows.
     bits = jax.lax.bitcast_convert_type(x, jnp.uint32).ravel()
     key = jax.lax.scan(lambda key, word: (jax.random.fold_in(key, word), None), random.key, bits)[0]
     return draw(key, (random.probes, len(x))).astype(float)
@@ -195,7 +196,7 @@ def _directions(flow: Flow, x: jax.Array) -> jax.Array:
 
 @eqx.filter_jit
 def on_grid(flow: Flow, x: jax.Array, given: Given | None, steps: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """z (block, d) and its divergence integral (block, k or 1). One program for any number of steps."""
+    """Return z (block, d) and its divergence integral (block, k or 1); compiled once for any number of steps."""
 
     def row(x: jax.Array, known: Given | None) -> tuple[jax.Array, jax.Array]:
         denoiser = flow.denoiser if known is None else flow.denoiser.given(known)
@@ -214,23 +215,23 @@ def on_grid(flow: Flow, x: jax.Array, given: Given | None, steps: jax.Array) -> 
 #
 #     log p(x) = log N(z_1; 0, I) + divergence integral - d log tau
 #
-# All above is about one row. Here rows go in padded blocks, several at a time. Each row halves its own steps
-# until two grids agree, so that its answer does not depend on the rows beside it.
+# The functions above handle one row. Below, rows are processed in padded blocks, several at a time. Each row halves its
+# own steps until two grids agree, so that its result does not depend on the other rows.
 
 
 Array = NDArray[np.float64]
 
-R_MIN = 1e-3  # the least noise, in standard deviations of the data
+R_MIN = 1e-3  # the lowest noise level, in standard deviations of the data
 TOLERANCE = 1e-4  # nats
-STEP = 0.085  # in v, of the coarsest grid
-HALVINGS = 5  # of the step, at most
-# Half the step divides the error by this nearly always; by 16 in the limit, and before it by more. Where a network sees
-# the t of a discrete schedule the slope has a kink at each step of that, and nothing is sure.
+STEP = 0.085  # step in v of the coarsest grid
+HALVINGS = 5  # maximal number of halvings of the step
+# Halving the step nearly always divides the error by at least this; by 16 in the limit, and by more before it. With the
+# t of a discrete schedule as a network's input, the slope has a kink at each step, and no rate is certain.
 SHRINKS, SHRINKS_WITH_KINKS = 5, 1
 
 
 class Likelihood(NamedTuple):
-    """Nats per row, all (n,) in float64.
+    """Log-likelihoods in nats per row with their errors, all (n,) in float64.
 
     Example:
         >>> from motes.points import GaussianOracle, VarianceExploding, log_likelihood
@@ -241,12 +242,12 @@ class Likelihood(NamedTuple):
     """
 
     log_prob: Array
-    """log p of each row; NaN where the flow left the range of numbers."""
+    """log p of each row; NaN if the flow overflowed."""
     error: Array
-    """An estimate of the error that is left by integrating. On trained models nine true ones in ten were below it, and
-    998 of 1,000 below ten times it. Infinite with NaN, and large far from all data."""
+    """Estimated error of the integration. On trained models nine in ten true errors were below it, and 998 of 1,000
+    below ten times it. Infinite if log p is NaN, and large far from all data."""
     standard_error: Array
-    """That of a random divergence, over its probes; 0 for the exact one."""
+    """Standard error of a random divergence, over its probes; 0 for the exact divergence."""
 
     def __repr__(self) -> str:
         return f"Likelihood({len(self.log_prob):,} rows, mean log p {self.log_prob.mean():.4g})"
@@ -262,19 +263,20 @@ def log_likelihood(
     r_min: float = R_MIN,
     on_progress: OnProgress = silent,
 ) -> Likelihood:
-    """log p of rows x (n, d), in the units that the denoiser was trained in.
+    """Compute log p of rows x (n, d), in the units that the denoiser was trained in.
 
-    A row's answer does not depend on the rows beside it: each halves its own steps until it has `tolerance`.
+    Each row halves its own steps until it reaches `tolerance`, so its result does not depend on the other rows.
 
     Args:
         denoiser: learned or exact.
         x: the rows (n, d).
-        given: what is known of each row, arrays with a leading n; log p is then given that.
+        given: conditioning of each row, arrays with a leading n; log p is then conditional.
         divergence: "exact", one derivative per column, or, for many columns, an estimate from random directions,
-            `Hutchinson("rademacher", key)`. It is log p that is unbiased, not p.
-        tolerance: in nats per row; `error` tells where the finest grid did not reach it. From 1e-4 up a network
-            computes in single precision, which is 1e-6 nats or less of the error; all the rest is in double precision.
-        r_min: the noise level, in standard deviations of the data, below which the score is held.
+            `Hutchinson("rademacher", key)`. The estimate of log p is unbiased, not that of p.
+        tolerance: in nats per row; `error` shows the rows for which the finest grid did not reach it. For 1e-4 or more
+            the network computes in single precision, which adds at most 1e-6 nats to the error; everything else is in
+            double precision.
+        r_min: the noise level, in standard deviations of the data, below which the score is held constant.
         on_progress: called with the number of rows done so far, after each block.
 
     Raises:
@@ -290,7 +292,7 @@ def log_likelihood(
     if rows.ndim != 2 or not rows.size or not np.isfinite(rows).all():
         raise ValueError(f"points have shape {rows.shape}; expected (n, d) with n >= 1 and d >= 1, all finite.")
     if any(len(known) != len(rows) for known in jax.tree.leaves(given)):
-        raise ValueError(f"what is given is not of as many rows as there are, {len(rows)}.")
+        raise ValueError(f"`given` has another number of rows than the points; expected {len(rows)}.")
     if not (isinstance(divergence, Hutchinson) or divergence == "exact"):
         raise ValueError(f"divergence = {divergence!r}; expected 'exact' or Hutchinson(kind, key).")
     if not 0 < tolerance < math.inf:
@@ -302,7 +304,7 @@ def log_likelihood(
     if not 0 < r_min < noise:
         raise ValueError(f"r_min = {r_min:g}; expected above 0 and below the noise at t = 1, {noise:g}.")
     flow = Flow(denoiser, r_min, end, divergence)
-    with np.errstate(over="ignore", invalid="ignore"):  # the error of such rows says it
+    with np.errstate(over="ignore", invalid="ignore"):  # the error of such rows is infinite
         found = _on_grids(flow, rows, given, tolerance, on_progress)
     finite = np.isfinite(found.log_prob)
     return Likelihood(
@@ -311,7 +313,7 @@ def log_likelihood(
 
 
 class InSingle(eqx.Module):
-    """A network that computes in single precision, whatever the precision that it is asked and answers in."""
+    """A network that computes in single precision, whatever the precision of its inputs and outputs."""
 
     network: Callable[..., jax.Array]
 
@@ -325,9 +327,9 @@ class InSingle(eqx.Module):
 
 
 def _in_double(denoiser: Denoiser, *, single: bool) -> Denoiser:
-    """`denoiser` in double precision, but for its network where `single` says so: that takes 0.6 of the time.
+    """Convert `denoiser` to double precision, except for its network if `single`, which takes 0.6 of the time.
 
-    Of the precision of the arrays, so that no program converts them at every step.
+    The arrays themselves are converted, so that no program converts them at every step.
     """
     has_network = lambda part: single and isinstance(part, Learned | LearnedVariance)
 
@@ -340,21 +342,21 @@ def _in_double(denoiser: Denoiser, *, single: bool) -> Denoiser:
     return converted
 
 
-class _Carried(NamedTuple):
-    """Where points have come to, and what the flow did on the way."""
+class _FlowResult(NamedTuple):
+    """Points transported to t = 1, and the integrals of the divergence."""
 
     z: Array
-    """At t = 1, (n, d)."""
+    """The points at t = 1, (n, d)."""
     integral: Array
-    """The integral of the divergence: by each random direction (n, k), or the exact one (n, 1)."""
+    """The integral of the divergence: for each random direction (n, k), or exact (n, 1)."""
 
     def log_prob(self, flow: Flow) -> Array:
-        """(n, k) or (n, 1)."""
+        """Return log p, (n, k) or (n, 1)."""
         each = -0.5 * (self.z**2 + math.log(2 * math.pi) + math.log1p(flow.r_min**2))
         return np.asarray(each.sum(axis=1, keepdims=True) + self.integral)
 
-    def away(self, other: _Carried) -> Array:
-        """How far from `other` log p is at most, (n,): differences of opposite signs do not cancel here."""
+    def away(self, other: _FlowResult) -> Array:
+        """Return an upper estimate of the difference in log p from `other`, (n,), without cancellation."""
         moved = np.linalg.norm(self.z - other.z, axis=1) * np.linalg.norm(self.z, axis=1)
         return np.asarray(moved + np.abs(self.integral.mean(axis=1) - other.integral.mean(axis=1)))
 
@@ -371,7 +373,7 @@ def _on_grids(flow: Flow, rows: Array, given: Given | None, tolerance: float, on
         grids = [steps, 2 * steps] if halving == 1 else [steps << halving]
         again = []
         for some, found in _in_blocks(on_grid, flow, rows, given, left, grids, compiled=halving > 1):
-            before = found[0] if halving == 1 else _Carried(z[some], integral[some])
+            before = found[0] if halving == 1 else _FlowResult(z[some], integral[some])
             z[some], integral[some] = found[-1]
             error[some] = found[-1].away(before) / shrinks
             again.append(some[~(error[some] <= tolerance)] if halving < HALVINGS else some[:0])
@@ -380,7 +382,7 @@ def _on_grids(flow: Flow, rows: Array, given: Given | None, tolerance: float, on
         left = np.concatenate(again)
         if not len(left):
             break
-    values = _Carried(z, integral).log_prob(flow)
+    values = _FlowResult(z, integral).log_prob(flow)
     spread = values.std(axis=1, ddof=1) / math.sqrt(columns) if columns > 1 else np.zeros(len(values))
     return Likelihood(values.mean(axis=1), error, spread)
 
@@ -394,32 +396,32 @@ def _in_blocks(
     arguments: Sequence[float],
     *,
     compiled: bool = False,
-) -> Iterator[tuple[NDArray[np.int64], list[_Carried]]]:
-    """Some of `which` rows at a time, and where `program(flow, x, given, argument)` brings them for each argument.
+) -> Iterator[tuple[NDArray[np.int64], list[_FlowResult]]]:
+    """Yield blocks of `which` rows, and the results of `program(flow, x, given, argument)` for each argument.
 
     Every block is padded to one shape, so that one compiled program serves any number of rows.
     """
     block = flow.block(rows.shape[1])
 
-    def work(some: NDArray[np.int64]) -> list[_Carried]:
+    def work(some: NDArray[np.int64]) -> list[_FlowResult]:
         padded = np.pad(some, (0, block - len(some)), mode="edge")
-        with float64():  # which is a thread's own
+        with float64():  # the setting is local to each thread
             x, known = jnp.asarray(rows[padded]), jax.tree.map(lambda part: np.asarray(part)[padded], given)
             found = [program(flow, x, known, np.asarray(argument)) for argument in arguments]
-            return [_Carried(*(np.asarray(part)[: len(some)] for part in carried)) for carried in found]
+            return [_FlowResult(*(np.asarray(part)[: len(some)] for part in carried)) for carried in found]
 
     blocks = np.split(which, range(block, len(which), block))
     yield from zip(blocks, on_all_cores(work, blocks, compiled=compiled), strict=True)
 
 
-# --- Trajectories of single points: by the flow in either direction, or by a sampler from any time on ---------------
+# --- Trajectories: by the flow in either direction, or by a sampler starting at any time ----------------------------
 
 
 @eqx.filter_jit
 def flow_path(denoiser: Denoiser, x: jax.Array, times: jax.Array) -> jax.Array:
-    """Where the probability flow carries x (d,) from the first of `times` (k,) on, (k, d).
+    """Follow the probability flow from x (d,) at the first of `times` (k,) by Heun's method, (k, d).
 
-    By Heun's method. The times fall, towards data and down to 0, or rise from above 0, towards noise.
+    The times fall, towards data and down to 0, or rise from above 0, towards noise.
     """
     schedule = denoiser.schedule
 
@@ -434,7 +436,7 @@ def flow_path(denoiser: Denoiser, x: jax.Array, times: jax.Array) -> jax.Array:
 
 @eqx.filter_jit
 def sampled_paths(denoiser: Denoiser, sampler: Sampler, x: jax.Array, times: jax.Array, keys: jax.Array) -> jax.Array:
-    """Where a sampler carries x (d,) along `times` (k,), which fall: once for each key (m,), (m, k, d)."""
+    """Follow a sampler from x (d,) along falling `times` (k,), once for each key (m,): (m, k, d)."""
 
     @jax.vmap
     def one(key: jax.Array) -> jax.Array:

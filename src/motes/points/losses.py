@@ -1,13 +1,13 @@
-"""Losses: what training minimises, and targets with less noise than x_0.
+"""Losses that training minimises, and targets with less noise than x_0.
 
     L_simple = E |eps - eps_hat(alpha_t x_0 + sigma_t eps, t)|^2        (Ho et al. 2020, eq. 14)
 
-and its relatives E w |x_0 - x0_hat(x_t, t)|^2, which differ in the weight w and have the same optimum, E[x_0 | x_t].
-With SNR = alpha_t^2 / sigma_t^2, L_simple is that of w = SNR, since alpha_t (x_0 - x0_hat) = sigma_t (eps_hat - eps).
+and losses E w |x_0 - x0_hat(x_t, t)|^2, which differ in the weight w and have the same optimum, E[x_0 | x_t].
+With SNR = alpha_t^2 / sigma_t^2, L_simple has w = SNR, since alpha_t (x_0 - x0_hat) = sigma_t (eps_hat - eps).
 
-A loss acts on one row and returns named terms; the trainer sums the terms and takes the mean over rows. Anything of
-this signature is a loss: `loss(denoiser, x0 (d,), t (), eps (d,)) -> {"name": ()}`. One that is a squared error of
-x_0 says so, `squared`: the mean of x_0 over the rows of a batch is then as good a target (`stable_target`).
+A loss acts on one row and returns named terms; training sums the terms and averages over rows. Any callable with this
+signature is a loss: `loss(denoiser, x0 (d,), t (), eps (d,)) -> {"name": ()}`. A squared error of x_0 sets `squared`:
+the mean of x_0 over the rows of a batch is then an equivalent target (`stable_target`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Loss = Callable[[Denoiser, Array, Array, Array], dict[str, Array]]
 
 
 class Simple(eqx.Module):
-    """Squared error of the noise, the mean over columns: the simple loss.
+    """The simple loss: the squared error of the noise, averaged over columns.
 
     Example:
         >>> from motes.points import GaussianOracle, Simple, VarianceExploding
@@ -51,7 +51,7 @@ class Simple(eqx.Module):
 
 
 class Weighted(eqx.Module):
-    """Squared error of x_0 times a weight, the mean over columns; a new one is its weight.
+    """Base class of weighted squared errors of x_0, averaged over columns; a subclass defines `weight`.
 
     Example:
         >>> from motes.points import VarianceExploding, Weighted
@@ -69,7 +69,7 @@ class Weighted(eqx.Module):
 
     @abstractmethod
     def weight(self, schedule: Schedule, t: Array) -> Array:
-        """w, a number, at the time t ().
+        """Return the weight w () at time t ().
 
         Example:
             >>> from motes.points import VarianceExploding
@@ -84,14 +84,14 @@ class Weighted(eqx.Module):
 
 
 def snr(schedule: Schedule, t: Array) -> Array:
-    """alpha_t^2 / sigma_t^2."""
+    """Return the signal-to-noise ratio alpha_t^2 / sigma_t^2."""
     return jnp.exp(schedule.log_snr(t))
 
 
 class EDM(Weighted):
-    """w = SNR + 1 = (r^2 + 1) / r^2 with r = sigma_t / alpha_t.
+    """The squared error of x_0 with weight w = SNR + 1 = (r^2 + 1) / r^2, r = sigma_t / alpha_t.
 
-    It makes a fresh network's loss 1 at every t, for data of unit variance (Karras et al. 2022, table 1).
+    An untrained network's loss is then 1 at every t, for data of unit variance (Karras et al. 2022, table 1).
 
     Example:
         >>> from motes.points import EDM, VarianceExploding
@@ -104,7 +104,7 @@ class EDM(Weighted):
 
 
 class X0(Weighted):
-    """w = 1: the error of x_0 as it is. Little noise counts for next to nothing.
+    """The squared error of x_0 with weight w = 1. Low noise levels hardly count.
 
     Example:
         >>> from motes.points import VarianceExploding
@@ -118,7 +118,7 @@ class X0(Weighted):
 
 
 class SNR(Weighted):
-    """w = SNR: `Simple`, computed from x0_hat.
+    """The squared error of x_0 with weight w = SNR: equal to `Simple`, computed from x0_hat.
 
     Example:
         >>> from motes.points import VarianceExploding
@@ -132,7 +132,9 @@ class SNR(Weighted):
 
 
 class TruncatedSNR(Weighted):
-    """w = max(SNR, 1), so that nearly pure noise counts too (Salimans & Ho 2022, section 4).
+    """The squared error of x_0 with weight w = max(SNR, 1), so that high noise levels also count.
+
+    See Salimans & Ho 2022, section 4.
 
     Example:
         >>> from motes.points import VarianceExploding
@@ -146,7 +148,9 @@ class TruncatedSNR(Weighted):
 
 
 class MinSNR(Weighted):
-    """w = min(SNR, gamma), so that little noise does not count for all (Hang et al. 2023).
+    """The squared error of x_0 with weight w = min(SNR, gamma), so that low noise levels do not dominate.
+
+    See Hang et al. 2023.
 
     Example:
         >>> from motes.points import VarianceExploding
@@ -162,10 +166,10 @@ class MinSNR(Weighted):
 
 
 class ELBO(Weighted):
-    """w = -(dSNR/dt) / 2: the variational bound of infinitely many steps (Kingma et al. 2021, section 5).
+    """The squared error of x_0 with weight w = -(dSNR/dt) / 2: the continuous-time variational bound.
 
-    With t uniform on [s, 1] the expected loss times (1 - s) is the part of the bound between these times, in nats a
-    column. With any other distribution of t it is another loss.
+    If t is uniform on [s, 1], the expected loss times (1 - s) is the part of the bound between these times, in nats per
+    column (Kingma et al. 2021, section 5). With any other distribution of t it is another loss.
 
     Example:
         >>> from motes.points import RectifiedFlow
@@ -183,21 +187,21 @@ class ELBO(Weighted):
 #
 #     x_0*_i = sum_j w_ij x_j,    w_ij ~ exp(-|x_t_i - alpha_t x_j|^2 / (2 sigma_t^2)),    j over the batch
 #
-# A batch and x_t do not tell which of its rows was noised: row j with probability w_ij. So the mean over them has the
-# expected gradient of x_0 itself, and less noise (Rao-Blackwell; a stable target field, Xu et al. 2023,
-# "Stable target field for reduced variance score estimation in diffusion models").
+# Given the batch and x_t, row j was the noised one with probability w_ij. So the mean over the rows has the same
+# expected gradient as x_0 itself, with less noise (Rao-Blackwell; Xu et al. 2023, "Stable target field for reduced
+# variance score estimation in diffusion models").
 
 
-GROUP = 512  # rows of a batch that may stand for each other
+GROUP = 512  # rows of a batch that are averaged together
 
 
 class Target(NamedTuple):
-    """What the rows of a batch regress on.
+    """Regression targets of the rows of a batch.
 
     Attributes:
-        x0: (b, d).
-        eps: (b, d), the noise that leads from there to the same x_t.
-        deviation: (b,), the standard deviation of x_0 around it, the same in each column.
+        x0: (b, d), the mean of x_0.
+        eps: (b, d), the noise that leads from this mean to the same x_t.
+        deviation: (b,), the standard deviation of x_0 around the mean, the same for each column.
     """
 
     x0: Array
@@ -206,24 +210,24 @@ class Target(NamedTuple):
 
 
 def stable_target(schedule: Schedule, x0: Array, t: Array, eps: Array, alike: Array) -> Target:
-    """The mean of x_0 over the batch for each row noised by `eps` (b, d) at its time t (b,).
+    """Compute the mean of x_0 over the batch given x_t, for each row.
 
     Args:
-        schedule: of the noise.
+        schedule: noise schedule.
         x0: rows of the batch (b, d).
-        t, eps: of each row.
-        alike: (b, b), whether row i may have been row j; it may have been itself.
+        t, eps: time (b,) and noise (b, d) of each row.
+        alike: (b, b), whether x_t of row i may come from row j; true on the diagonal.
     """
     alpha, sigma = schedule.alpha(t)[:, None], schedule.sigma(t)[:, None]
 
     def add(sums: tuple[Array, Array], column: tuple[Array, Array]) -> tuple[Any, None]:
         x, noise = column
-        apart = x[:, None] - x  # differences from row i: squares of x_t would lose little noise in rounding
-        return (sums[0] + apart**2, sums[1] + noise[:, None] * apart), None
+        difference = x[:, None] - x  # squares of x_t would lose low noise levels in rounding
+        return (sums[0] + difference**2, sums[1] + noise[:, None] * difference), None
 
-    nothing = jnp.zeros(alike.shape, x0.dtype)
+    zero = jnp.zeros(alike.shape, x0.dtype)
     # Column by column: a sum over the last axis of (b, b, d) takes four times as long.
-    (square, along), _ = jax.lax.scan(add, (nothing, nothing), (x0.T, eps.T), unroll=min(len(x0.T), 8))
+    (square, along), _ = jax.lax.scan(add, (zero, zero), (x0.T, eps.T), unroll=min(len(x0.T), 8))
     logits = -(alpha / sigma) * (alpha / sigma * square / 2 + along)
     weights = jax.nn.softmax(jnp.where(alike, logits, -jnp.inf), axis=1)
     mean = weights @ x0
@@ -234,9 +238,9 @@ def stable_target(schedule: Schedule, x0: Array, t: Array, eps: Array, alike: Ar
 
 
 def in_groups(function: Callable[..., Any], rows: Any, among: Array) -> Any:
-    """`function(*rows, among)` of groups of a batch, at most `GROUP` rows each, so that its cost grows with the batch.
+    """Call `function(*rows, among)` on groups of at most `GROUP` rows, so that its cost is linear in the batch size.
 
-    `rows` and what the function gives have an axis of the batch; `among` (b,) is false for rows that do not count.
+    `rows` and the function's results have a leading batch axis; `among` (b,) is false for rows to ignore.
     """
     count = -(-len(among) // GROUP)
     if count == 1:
@@ -252,7 +256,7 @@ def in_groups(function: Callable[..., Any], rows: Any, among: Array) -> Any:
 
 
 class Constant(Denoiser):
-    """x_0 is the same whatever x_t."""
+    """A denoiser that returns the same x_0 for any x_t."""
 
     schedule: Schedule
     x0: Array

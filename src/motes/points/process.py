@@ -1,9 +1,9 @@
-"""The forward process, its posterior, and five ways to say the same thing.
+"""The forward process, its posterior, and conversions between x_0, eps, v, the score and the velocity.
 
     x_t = alpha_t x_0 + sigma_t eps,    velocity = alpha_t' x_0 + sigma_t' eps
 
 Every function acts on one point (d,), or on any array that broadcasts against its times. For a `DiscreteVP` schedule,
-s = k/T and t = (k+1)/T give the one-step formulas of Ho et al. 2020; any s < t of any schedule is as good.
+s = k/T and t = (k+1)/T give the one-step formulas of Ho et al. 2020; any s < t of any schedule also works.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Gaussian(NamedTuple):
 
 
 def q_sample(schedule: Schedule, x0: Array, t: ArrayLike, eps: Array) -> Array:
-    """x_t = alpha_t x_0 + sigma_t eps, Ho et al. 2020, eq. 4.
+    """Return x_t = alpha_t x_0 + sigma_t eps (Ho et al. 2020, eq. 4).
 
     Example:
         >>> from motes.points import VarianceExploding, q_sample
@@ -46,38 +46,39 @@ def q_sample(schedule: Schedule, x0: Array, t: ArrayLike, eps: Array) -> Array:
 
 
 def q_transition(schedule: Schedule, x_s: Array, s: ArrayLike, t: ArrayLike) -> Gaussian:
-    """q(x_t | x_s) for s < t. One step of a discrete schedule: mean sqrt(1 - beta) x_s, variance beta (eq. 2).
+    """Return q(x_t | x_s) for s < t.
 
-    From s = 0 it is q(x_t | x_0): mean alpha_t x_0, variance sigma_t^2 (eq. 4).
+    For one step of a discrete schedule it has mean sqrt(1 - beta) x_s and variance beta (eq. 2). From s = 0 it is
+    q(x_t | x_0), with mean alpha_t x_0 and variance sigma_t^2 (eq. 4).
     """
     factor = schedule.alpha(t) / schedule.alpha(s)
     return Gaussian(factor * x_s, _added_share(schedule, s, t) * schedule.sigma(t) ** 2)
 
 
 def q_posterior(schedule: Schedule, x_t: Array, x0: Array, t: ArrayLike, s: ArrayLike) -> Gaussian:
-    """q(x_s | x_t, x_0) for s < t (eq. 7; for any s and t: Kingma et al. 2021, appendix A.2). At s = 0 it is x_0."""
-    # Every sigma over another: near the data their squares alone can be too small for float32.
+    """Return q(x_s | x_t, x_0) for s < t (eq. 7; for any s and t: Kingma et al. 2021, appendix A.2); x_0 at s = 0."""
+    # Only ratios of sigmas: near the data, their squares can be too small for float32.
     factor, kept = schedule.alpha(t) / schedule.alpha(s), (schedule.sigma(s) / schedule.sigma(t)) ** 2
     share = _added_share(schedule, s, t)
     return Gaussian(factor * kept * x_t + schedule.alpha(s) * share * x0, share * schedule.sigma(s) ** 2)
 
 
 def _added_share(schedule: Schedule, s: ArrayLike, t: ArrayLike) -> Array:
-    # Variance of x_t given x_s over sigma_t^2. With the log-SNR it does not lose its digits when s is close to t.
+    # Variance of x_t given x_s, over sigma_t^2. The log-SNR keeps the digits if s is close to t.
     return -jnp.expm1(schedule.log_snr(t) - schedule.log_snr(s))
 
 
-# x_0, eps, v, the score and the velocity carry the same information once x_t is known; x_0 is the hub. What gives eps
-# without a division by sigma_t gives it directly, too.
+# Given x_t, each of x_0, eps, v, the score and the velocity determines the others; conversions go through x_0. eps is
+# also computed directly from v and the velocity, without a division by sigma_t.
 
 
 def eps_from_x0(schedule: Schedule, x_t: Array, x0: Array, t: ArrayLike) -> Array:
-    """eps = (x_t - alpha_t x_0) / sigma_t, for t > 0."""
+    """Return eps = (x_t - alpha_t x_0) / sigma_t, for t > 0."""
     return (x_t - schedule.alpha(t) * x0) / schedule.sigma(t)
 
 
 def x0_from_eps(schedule: Schedule, x_t: Array, eps: Array, t: ArrayLike) -> Array:
-    """x_0 = (x_t - sigma_t eps) / alpha_t.
+    """Return x_0 = (x_t - sigma_t eps) / alpha_t.
 
     Example:
         >>> from motes.points import VarianceExploding
@@ -89,18 +90,18 @@ def x0_from_eps(schedule: Schedule, x_t: Array, eps: Array, t: ArrayLike) -> Arr
 
 
 def v_from_x0(schedule: Schedule, x_t: Array, x0: Array, t: ArrayLike) -> Array:
-    """v = alpha_t eps - sigma_t x_0, for t > 0 (Salimans & Ho 2022, section 4)."""
+    """Return v = alpha_t eps - sigma_t x_0, for t > 0 (Salimans & Ho 2022, section 4)."""
     return schedule.alpha(t) * eps_from_x0(schedule, x_t, x0, t) - schedule.sigma(t) * x0
 
 
 def x0_from_v(schedule: Schedule, x_t: Array, v: Array, t: ArrayLike) -> Array:
-    """x_0 = (alpha_t x_t - sigma_t v) / (alpha_t^2 + sigma_t^2); the divisor is 1 where variance is preserved."""
+    """Return x_0 = (alpha_t x_t - sigma_t v) / (alpha_t^2 + sigma_t^2); the divisor is 1 if variance is preserved."""
     alpha, sigma = schedule.alpha(t), schedule.sigma(t)
     return (alpha * x_t - sigma * v) / (alpha**2 + sigma**2)
 
 
 def eps_from_v(schedule: Schedule, x_t: Array, v: Array, t: ArrayLike) -> Array:
-    """eps = (sigma_t x_t + alpha_t v) / (alpha_t^2 + sigma_t^2).
+    """Return eps = (sigma_t x_t + alpha_t v) / (alpha_t^2 + sigma_t^2).
 
     Example:
         >>> from motes.points import VarianceExploding
@@ -113,12 +114,15 @@ def eps_from_v(schedule: Schedule, x_t: Array, v: Array, t: ArrayLike) -> Array:
 
 
 def score_from_x0(schedule: Schedule, x_t: Array, x0: Array, t: ArrayLike) -> Array:
-    """grad log q(x_t | x_0) = (alpha_t x_0 - x_t) / sigma_t^2, for t > 0; with E[x_0 | x_t] it is that of q(x_t)."""
+    """Return grad log q(x_t | x_0) = (alpha_t x_0 - x_t) / sigma_t^2, for t > 0.
+
+    With E[x_0 | x_t] for x_0 it is the score grad log q(x_t).
+    """
     return (schedule.alpha(t) * x0 - x_t) / schedule.sigma(t) ** 2
 
 
 def x0_from_score(schedule: Schedule, x_t: Array, score: Array, t: ArrayLike) -> Array:
-    """x_0 = (x_t + sigma_t^2 score) / alpha_t: Tweedie's formula where `score` is that of q(x_t).
+    """Return x_0 = (x_t + sigma_t^2 score) / alpha_t: Tweedie's formula if `score` is the score of q(x_t).
 
     Example:
         >>> from motes.points import VarianceExploding
@@ -130,9 +134,9 @@ def x0_from_score(schedule: Schedule, x_t: Array, score: Array, t: ArrayLike) ->
 
 
 def velocity_from_x0(schedule: Schedule, x_t: Array, x0: Array, t: ArrayLike) -> Array:
-    """alpha_t' x_0 + sigma_t' eps, for t > 0; with E[x_0 | x_t] it is dx_t/dt on the probability flow.
+    """Return the velocity alpha_t' x_0 + sigma_t' eps, for t > 0 (Lipman et al. 2023, eq. 15 and theorem 1).
 
-    Lipman et al. 2023, eq. 15 and theorem 1; the flow is that of Song et al. 2021, eq. 13.
+    With E[x_0 | x_t] for x_0 it is dx_t/dt of the probability flow (Song et al. 2021, eq. 13).
 
     Example:
         >>> from motes.points import RectifiedFlow
@@ -145,7 +149,7 @@ def velocity_from_x0(schedule: Schedule, x_t: Array, x0: Array, t: ArrayLike) ->
 
 
 def x0_from_velocity(schedule: Schedule, x_t: Array, velocity: Array, t: ArrayLike) -> Array:
-    """x_0 = (sigma_t' x_t - sigma_t velocity) / (alpha_t sigma_t' - alpha_t' sigma_t).
+    """Return x_0 = (sigma_t' x_t - sigma_t velocity) / (alpha_t sigma_t' - alpha_t' sigma_t).
 
     Example:
         >>> from motes.points import RectifiedFlow
@@ -156,13 +160,13 @@ def x0_from_velocity(schedule: Schedule, x_t: Array, velocity: Array, t: ArrayLi
     """
     alpha, sigma = schedule.alpha(t), schedule.sigma(t)
     alpha_rate, sigma_rate = schedule.rates(t)
-    # Divided through by sigma_t', which is infinite at t = 0 where variance is preserved and 0 where it explodes.
+    # Divided by sigma_t', which at t = 0 is infinite if variance is preserved and 0 if it explodes.
     delay = jnp.where(sigma > 0, sigma / sigma_rate, 0)
     return (x_t - delay * velocity) / (alpha - alpha_rate * delay)
 
 
 def eps_from_velocity(schedule: Schedule, x_t: Array, velocity: Array, t: ArrayLike) -> Array:
-    """eps = (alpha_t velocity - alpha_t' x_t) / (alpha_t sigma_t' - alpha_t' sigma_t), for t > 0.
+    """Return eps = (alpha_t velocity - alpha_t' x_t) / (alpha_t sigma_t' - alpha_t' sigma_t), for t > 0.
 
     Example:
         >>> from motes.points import RectifiedFlow, q_sample

@@ -1,9 +1,9 @@
-"""Noise schedules: how much of a point is left at time t, and how much noise there is.
+"""Noise schedules: the amounts of signal and noise at time t.
 
     x_t = alpha_t x_0 + sigma_t eps,    eps ~ N(0, I)
 
-A schedule gives alpha_t and sigma_t at any t: as a formula in t, from a table of betas with T steps, or as a curve
-through points.
+A schedule defines alpha_t and sigma_t at any t: as a formula in t, by a table of T betas, or as a curve through given
+points.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from motes.ranges import Checked, check_fields, number
 
 Table = NDArray[np.float64]
 
-HALVINGS = 32  # t to 2e-10
+HALVINGS = 32  # bisection steps; they find t to 2e-10
 
 
 class Schedule(eqx.Module):
-    """alpha_t and sigma_t; a new schedule is these two functions of t, alpha from 1 and sigma from 0.
+    """Base class of noise schedules; a subclass defines `alpha`, which starts at 1, and `sigma`, which starts at 0.
 
     Raises:
-        ValueError: a field that `motes.ranges.number` declares is out of its range.
+        ValueError: a field declared by `motes.ranges.number` is out of its range.
 
     Example:
         >>> from motes.points import Schedule
@@ -49,7 +49,7 @@ class Schedule(eqx.Module):
 
     @abstractmethod
     def alpha(self, t: ArrayLike) -> Array:
-        """Factor of the signal at time `t` in [0, 1].
+        """Return the factor of the signal at time `t` in [0, 1].
 
         Example:
             >>> from motes.points import RectifiedFlow
@@ -59,7 +59,7 @@ class Schedule(eqx.Module):
 
     @abstractmethod
     def sigma(self, t: ArrayLike) -> Array:
-        """Standard deviation of the noise at time `t` in [0, 1]; 0 at t = 0.
+        """Return the standard deviation of the noise at time `t` in [0, 1]; 0 at t = 0.
 
         Example:
             >>> from motes.points import RectifiedFlow
@@ -68,7 +68,7 @@ class Schedule(eqx.Module):
         """
 
     def t_of_log_snr(self, log_snr: ArrayLike) -> Array:
-        """The time in [0, 1] at which log(alpha_t^2 / sigma_t^2) equals `log_snr`; found numerically unless overridden.
+        """Return the time in [0, 1] at which log(alpha_t^2 / sigma_t^2) equals `log_snr`; numerically by default.
 
         Example:
             >>> from motes.points import RectifiedFlow
@@ -85,7 +85,7 @@ class Schedule(eqx.Module):
 
         early, late = jax.lax.fori_loop(0, HALVINGS, halve, (jnp.zeros_like(target), jnp.ones_like(target)))
         t = (early + late) / 2
-        # Newton's steps in log t: the last digits, and a derivative. Where sigma_t is a power of t, one is exact.
+        # Newton steps in log t for the last digits and a derivative. One step is exact if sigma_t is a power of t.
         for _ in range(2):
             now, slope = jax.jvp(self.log_snr, (t,), (t,))  # d/d log t
             better = t * jnp.exp((target - now) / slope)
@@ -93,7 +93,7 @@ class Schedule(eqx.Module):
         return t
 
     def log_snr(self, t: ArrayLike) -> Array:
-        """log(alpha_t^2 / sigma_t^2), in nats; falls from +inf at t = 0.
+        """Return log(alpha_t^2 / sigma_t^2), in nats; it falls from +inf at t = 0.
 
         Example:
             >>> from motes.points import VarianceExploding
@@ -103,7 +103,7 @@ class Schedule(eqx.Module):
         return 2 * (jnp.log(self.alpha(t)) - jnp.log(self.sigma(t)))
 
     def rates(self, t: ArrayLike) -> tuple[Array, Array]:
-        """alpha_t' and sigma_t', the derivatives in t. Where variance is preserved sigma_t' is infinite at t = 0.
+        """Return the derivatives alpha_t' and sigma_t'. If variance is preserved, sigma_t' is infinite at t = 0.
 
         Example:
             >>> from motes.points import RectifiedFlow
@@ -125,26 +125,26 @@ class Schedule(eqx.Module):
 #
 #     x_t = alpha_t x_0 + sigma_t eps,    t in [0, 1]
 #
-# `LinearVP` (Song et al. 2021), `CosineVP` and `RectifiedFlow` (Liu et al. 2022) end a little short of pure noise, so
-# that alpha_1 > 0 and the log-SNR is finite at t = 1. Near t = 1 they are written in 1 - t, which floating point knows
-# to the last digit, so that a small alpha_t keeps its own. `VarianceExploding` keeps alpha_t = 1 and lets sigma_t grow
+# `LinearVP` (Song et al. 2021), `CosineVP` and `RectifiedFlow` (Liu et al. 2022) end slightly before pure noise, so
+# that alpha_1 > 0 and the log-SNR is finite at t = 1. Near t = 1 they are computed from 1 - t, which is exact in
+# floating point, so that a small alpha_t keeps its digits. `VarianceExploding` keeps alpha_t = 1 while sigma_t grows
 # (Karras et al. 2022).
 
 
-SIGNALS = 1e-30, 0.999999  # of alpha_1: what float32 can tell from 0 and from 1
+SIGNALS = 1e-30, 0.999999  # range of alpha_1 that float32 distinguishes from 0 and 1
 
 
 class LinearVP(Schedule):
-    """Noise comes in at the rate beta(t) = beta_min + t (beta_max - beta_min); alpha_t^2 + sigma_t^2 = 1.
+    """Noise is added at the rate beta(t) = beta_min + t (beta_max - beta_min); alpha_t^2 + sigma_t^2 = 1.
 
-    -log alpha_t^2 = beta_min t + (beta_max - beta_min) t^2 / 2 (Song et al. 2021, eq. 32 and 33). It is what the linear
-    betas of Ho et al. 2020 become as their steps grow in number.
+    -log alpha_t^2 = beta_min t + (beta_max - beta_min) t^2 / 2 (Song et al. 2021, eq. 32 and 33). It is the limit of
+    the linear betas of Ho et al. 2020 for many steps.
 
     Args:
         beta_min, beta_max: rates at t = 0 and t = 1.
 
     Raises:
-        ValueError: rates that are not finite numbers above 0, or that leave no signal that float32 can tell from 0.
+        ValueError: rates that are not finite numbers above 0, or whose alpha_1 is 0 in float32.
 
     Example:
         >>> from motes.points import LinearVP
@@ -160,8 +160,8 @@ class LinearVP(Schedule):
         if 2 * 80 < self._integrated_beta < math.inf:
             raise ValueError(
                 f"beta_min = {self.beta_min:g}, beta_max = {self.beta_max:g} leave alpha_1 = "
-                f"exp(-{self._integrated_beta / 2:.0f}) of the signal, which is 0 in float32. Smaller ones will do: "
-                "exp(-5) is noise already."
+                f"exp(-{self._integrated_beta / 2:.0f}) of the signal, which is 0 in float32. Use smaller ones: "
+                "exp(-5) is small enough."
             )
 
     @property
@@ -179,8 +179,8 @@ class LinearVP(Schedule):
         return jnp.sqrt(-jnp.expm1(-self._integrated_beta_at(t)))
 
     def t_of_log_snr(self, log_snr: ArrayLike) -> Array:
-        # alpha^2 = 1 / (1 + exp(-log_snr)), so the integrated beta is a softplus; t is the root of a quadratic, in the
-        # form that does not cancel.
+        # alpha^2 = 1 / (1 + exp(-log_snr)), so the integrated beta is a softplus; t is the root of a quadratic, written
+        # without cancellation.
         integrated_beta = jnp.minimum(jax.nn.softplus(-jnp.asarray(log_snr, float)), self._integrated_beta)
         root = jnp.sqrt(self.beta_min**2 + 2 * (self.beta_max - self.beta_min) * integrated_beta)
         return jnp.where(
@@ -191,13 +191,13 @@ class LinearVP(Schedule):
 class CosineVP(Schedule):
     """alpha_t = cos(theta t), sigma_t = sin(theta t), theta a little less than pi/2; log-SNR = -2 log tan(theta t).
 
-    It is what the cosine betas of Nichol & Dhariwal 2021 become as their steps grow in number, but for their offset.
+    It is the limit of the cosine betas of Nichol & Dhariwal 2021 for many steps, except for their offset.
 
     Args:
-        alpha_1: what is left of the signal at t = 1, from 1e-30 to 0.999999; 0.01 is noise already.
+        alpha_1: factor of the signal at t = 1, from 1e-30 to 0.999999; 0.01 is nearly pure noise.
 
     Raises:
-        ValueError: another alpha_1.
+        ValueError: alpha_1 out of its range.
 
     Example:
         >>> from motes.points import CosineVP
@@ -223,15 +223,15 @@ class CosineVP(Schedule):
 
 
 class RectifiedFlow(Schedule):
-    """alpha_t = 1 - t, sigma_t = t, with t stretched so that it ends at alpha_1: straight lines from data to noise.
+    """alpha_t = 1 - t, sigma_t = t, with t rescaled so that it ends at alpha_1: straight lines from data to noise.
 
-    Liu et al. 2022, eq. 1; Lipman et al. 2023, eq. 22, with data and noise the other way round.
+    See Liu et al. 2022, eq. 1, and Lipman et al. 2023, eq. 22, who swap data and noise.
 
     Args:
-        alpha_1: what is left of the signal at t = 1, from 1e-30 to 0.999999; 0.01 is noise already.
+        alpha_1: factor of the signal at t = 1, from 1e-30 to 0.999999; 0.01 is nearly pure noise.
 
     Raises:
-        ValueError: another alpha_1.
+        ValueError: alpha_1 out of its range.
 
     Example:
         >>> from motes.points import RectifiedFlow
@@ -254,11 +254,13 @@ class RectifiedFlow(Schedule):
 
 
 class VarianceExploding(Schedule):
-    """alpha_t = 1 and sigma_t = sigma_max * t^rho: uniform steps in t are Karras et al. 2022's grid (eq. 5) down to 0.
+    """alpha_t = 1 and sigma_t = sigma_max * t^rho: uniform steps in t give the grid of Karras et al. 2022 (eq. 5).
+
+    That grid is extended to 0.
 
     Args:
         sigma_max: noise at t = 1, in units of the (standardised) data.
-        rho: how much the steps bunch up near the data.
+        rho: larger values give more steps near the data.
 
     Raises:
         ValueError: numbers that are not finite and above 0.
@@ -283,7 +285,7 @@ class VarianceExploding(Schedule):
         return jnp.clip((jnp.exp(-jnp.asarray(log_snr) / 2) / self.sigma_max) ** (1 / self.rho), 0, 1)
 
 
-# --- Variance-preserving schedules of T steps, from a table of betas (Ho et al. 2020) -------------------------------
+# --- Variance-preserving schedules with T steps, from a table of betas (Ho et al. 2020) -----------------------------
 #
 #     alpha_t^2 = product of (1 - beta_i) for i <= k,    sigma_t^2 = 1 - alpha_t^2
 #
@@ -292,7 +294,7 @@ class VarianceExploding(Schedule):
 
 @dataclass(frozen=True)
 class Betas(Checked, ABC):
-    """The betas of a discrete schedule, and the schedule that they make.
+    """Base class of the betas of a discrete schedule.
 
     Example:
         >>> from motes.points import LinearBetas
@@ -308,10 +310,10 @@ class Betas(Checked, ABC):
         """beta_k, float64 (T,)."""
 
     def schedule(self) -> DiscreteVP:
-        """The schedule of these betas.
+        """Return the schedule with these betas.
 
         Raises:
-            ValueError: they leave no signal that float32 can tell from 0.
+            ValueError: the final alpha is 0 in float32.
 
         Example:
             >>> from motes.points import LinearBetas
@@ -331,7 +333,7 @@ class BetasBetween(Betas, ABC):
 
 @dataclass(frozen=True)
 class LinearBetas(BetasBetween):
-    """Equally spaced from `start` to `end`.
+    """Betas equally spaced from `start` to `end`.
 
     Example:
         >>> from motes.points import LinearBetas
@@ -346,7 +348,7 @@ class LinearBetas(BetasBetween):
 
 @dataclass(frozen=True)
 class QuadBetas(BetasBetween):
-    """Squares of equally spaced square roots.
+    """Betas whose square roots are equally spaced from sqrt(`start`) to sqrt(`end`).
 
     Example:
         >>> from motes.points import QuadBetas
@@ -361,7 +363,7 @@ class QuadBetas(BetasBetween):
 
 @dataclass(frozen=True)
 class SigmoidBetas(BetasBetween):
-    """A logistic curve over [-6, 6], from near `start` to near `end`; neither end is reached.
+    """Betas on a logistic curve over [-6, 6], from near `start` to near `end`; neither is reached exactly.
 
     Example:
         >>> from motes.points import SigmoidBetas
@@ -376,7 +378,9 @@ class SigmoidBetas(BetasBetween):
 
 @dataclass(frozen=True)
 class CosineBetas(Betas):
-    """alpha-bar(t) = f(t) / f(0), f(t) = cos^2((t + offset) / (1 + offset) * pi/2), Nichol & Dhariwal 2021, eq. 17.
+    """Betas with alpha-bar(t) = f(t) / f(0), f(t) = cos^2((t + offset) / (1 + offset) * pi/2).
+
+    See Nichol & Dhariwal 2021, eq. 17.
 
     Example:
         >>> from motes.points import CosineBetas
@@ -395,16 +399,16 @@ class CosineBetas(Betas):
 
 
 class DiscreteVP(Schedule):
-    """A variance-preserving schedule of T steps, alpha_t^2 + sigma_t^2 = 1, from its betas.
+    """A variance-preserving schedule with T steps, alpha_t^2 + sigma_t^2 = 1, defined by its betas.
 
-    Every table has one entry per step k, in float64 (T,). Between the steps alpha_t follows the process that adds
-    noise at a constant rate within each step, so that alpha and sigma are exact at t = k/T and defined everywhere.
+    Every table has one entry per step k, in float64 (T,). Within a step, noise is added at a constant rate, so that
+    alpha and sigma are exact at t = k/T and defined at any t.
 
     Args:
         betas: (T,), each in (0, 1).
 
     Raises:
-        ValueError: betas that are not T >= 1 numbers in (0, 1), or that leave no signal that float32 can tell from 0.
+        ValueError: betas that are not T >= 1 numbers in (0, 1), or whose final alpha is 0 in float32.
 
     Example:
         >>> from motes.points import DiscreteVP
@@ -415,7 +419,7 @@ class DiscreteVP(Schedule):
         0.72
     """
 
-    _betas: tuple[float, ...] = eqx.field(static=True)  # a tuple, so that compiled programs can be told apart by it
+    _betas: tuple[float, ...] = eqx.field(static=True)  # a hashable tuple, as static fields must be
 
     def __init__(self, betas: ArrayLike):
         table = np.asarray(betas, dtype=np.float64)
@@ -428,7 +432,7 @@ class DiscreteVP(Schedule):
         if integrated_beta > 2 * 80:
             raise ValueError(
                 f"these betas leave alpha_T = exp(-{integrated_beta / 2:.0f}) of the signal, which is 0 in float32. "
-                "Fewer steps or smaller betas will do: exp(-5) is noise already."
+                "Use fewer steps or smaller betas: exp(-5) is small enough."
             )
         self._betas = tuple(table.tolist())
 
@@ -437,11 +441,11 @@ class DiscreteVP(Schedule):
 
     @property
     def steps(self) -> int:
-        """T."""
+        """Number of steps T."""
         return len(self._betas)
 
     def t_of_step(self, k: ArrayLike) -> Array:
-        """(k+1)/T, the time after step k = 0 ... T-1.
+        """Return (k+1)/T, the time after step k = 0 ... T-1.
 
         Example:
             >>> from motes.points import DiscreteVP
@@ -450,8 +454,8 @@ class DiscreteVP(Schedule):
         """
         return (jnp.asarray(k) + 1) / self.steps
 
-    # How much noise has come in: -log alpha_t^2 at t = 0, 1/T, ..., 1, (T+1,). Sums of log1p keep the first steps,
-    # where 1 - alpha_t^2 is tiny, exact to the last digit.
+    # -log alpha_t^2 at t = 0, 1/T, ..., 1, (T+1,). Sums of log1p are exact in the first steps, where 1 - alpha_t^2 is
+    # tiny.
     @property
     def _integrated_beta(self) -> Table:
         return np.concatenate([[0.0], -np.cumsum(np.log1p(-self.betas))])
@@ -469,7 +473,8 @@ class DiscreteVP(Schedule):
         return jnp.sqrt(-jnp.expm1(-self._integrated_beta_at(t)))
 
     def rates(self, t: ArrayLike) -> tuple[Array, Array]:
-        # At a step they are those just after it, at t = 1 just before: there autodiff of the clip would halve them.
+        # At a step these are the rates just after it, at t = 1 just before it, where autodiff of the clip would halve
+        # them.
         rate = jnp.asarray(np.diff(self._integrated_beta) * self.steps)  # of the integrated beta, within each step
         k = jnp.clip((jnp.asarray(t, rate.dtype) * self.steps).astype(int), 0, self.steps - 1)
         alpha, sigma = self.alpha(t), self.sigma(t)
@@ -483,10 +488,10 @@ class DiscreteVP(Schedule):
 
     @property
     def betas(self) -> Table:
-        """beta_k, the variance that step k adds."""
+        """The variances beta_k that the steps add, (T,)."""
         return np.array(self._betas)
 
     @property
     def alphas_bar(self) -> Table:
-        """Product of (1 - beta_i) for i <= k; equal to alpha_t^2."""
+        """The products of (1 - beta_i) for i <= k, equal to alpha_t^2, (T,)."""
         return np.exp(-self._integrated_beta[1:])

@@ -1,9 +1,9 @@
-"""Distributions of the times of a batch, and how they are drawn: uniform numbers u, placed on the time axis.
+"""Distributions of the times of a batch, and the ways to draw them: uniform numbers u, mapped to times.
 
     t = place(u),    u ~ U(0, 1)
 
-A distribution of t is its quantile function `place`, which may know the schedule. How the u of a batch are drawn is
-another matter: independently, in pairs, one in each part of the range, or more often where the loss is large.
+A distribution of t is defined by its quantile function `place`, which may depend on the schedule. The u of a batch are
+drawn independently, in antithetic pairs, stratified, or by importance sampling (more often where the loss is large).
 """
 
 from abc import abstractmethod
@@ -21,20 +21,20 @@ from motes.ranges import check_fields, number
 
 
 def uniform(key: Array, n: int, levels: int | None = None) -> Array:
-    """Independent draws."""
+    """Draw u independently."""
     if levels is None:
         return jax.random.uniform(key, (n,))
     return (jax.random.randint(key, (n,), 0, levels) + 0.5) / levels
 
 
 def antithetic(key: Array, n: int, levels: int | None = None) -> Array:
-    """n // 2 + 1 draws followed by their mirror images 1 - u, cut to n: step k comes with step T - 1 - k."""
+    """Draw n // 2 + 1 numbers followed by their mirror images 1 - u, cut to n: step k is paired with step T - 1 - k."""
     half = uniform(key, n // 2 + 1, levels)
     return jnp.concatenate([half, 1 - half])[:n]
 
 
 def stratified(key: Array, n: int, levels: int | None = None) -> Array:
-    """One draw in each of n equal parts of (0, 1): every batch covers the whole range (Kingma et al. 2021)."""
+    """Draw one u in each of n equal parts of (0, 1): every batch covers the whole range (Kingma et al. 2021)."""
     u = (jnp.arange(n) + jax.random.uniform(key, (n,))) / n
     return u if levels is None else (jnp.minimum(jnp.floor(u * levels), levels - 1) + 0.5) / levels
 
@@ -45,12 +45,12 @@ DRAWS: dict[Draw, Callable[[Array, int, int | None], Array]] = {
     "uniform": uniform,
     "antithetic": antithetic,
     "stratified": stratified,
-    "importance": stratified,  # as long as nothing is preferred
+    "importance": stratified,  # until the losses are known
 }
 
 
 class Drawn(NamedTuple):
-    """The times of a batch, what each row's loss is to be multiplied by (None: 1), and what `learn` wants to know."""
+    """The times of a batch, the weight of each row's loss (None: 1), and the cells that `learn` needs."""
 
     t: Array  # (n,)
     weight: Array | None = None  # (n,)
@@ -58,13 +58,13 @@ class Drawn(NamedTuple):
 
 
 class Times(eqx.Module):
-    """A distribution of t under a schedule, and a way to draw from it: `times(schedule, key, n)` -> t (n,).
+    """Base class of distributions of t: `times(schedule, key, n)` draws t (n,).
 
-    A new one is `place`, and a field `draw`. Training draws with `batch`, which remembers losses from step to step
-    where `draw` is "importance".
+    A subclass defines `place` and a field `draw`. Training draws with `batch`, which remembers losses from step to step
+    if `draw` is "importance".
 
     Raises:
-        ValueError: an unknown `draw`, or a field that `motes.ranges.number` declares is out of its range.
+        ValueError: an unknown `draw`, or a field declared by `motes.ranges.number` is out of its range.
 
     Example:
         >>> from motes.points import Times, VarianceExploding
@@ -85,7 +85,7 @@ class Times(eqx.Module):
 
     @abstractmethod
     def place(self, schedule: Schedule, u: Array) -> Array:
-        """t for each u in [0, 1]: where u is uniform, t has the distribution.
+        """Return the quantile t of each u in [0, 1]: if u is uniform, t has the distribution.
 
         Example:
             >>> from motes.points import UniformTimes, VarianceExploding
@@ -94,7 +94,7 @@ class Times(eqx.Module):
         """
 
     def levels(self, schedule: Schedule) -> int | None:
-        """How many values t has; None for a continuous distribution.
+        """Return the number of values of t; None for a continuous distribution.
 
         Example:
             >>> from motes.points import LinearBetas, StepTimes, UniformTimes, VarianceExploding
@@ -107,7 +107,7 @@ class Times(eqx.Module):
         return self.place(schedule, DRAWS[self.draw](key, n, self.levels(schedule)))
 
     def init(self) -> Any:
-        """What is remembered before the first batch.
+        """Return the memory before the first batch; None without importance sampling.
 
         Example:
             >>> from motes.points import LogNormalTimes
@@ -117,7 +117,7 @@ class Times(eqx.Module):
         return nothing_seen() if self.draw == "importance" else None
 
     def batch(self, schedule: Schedule, key: Array, n: int, memory: Any) -> Drawn:
-        """`n` times: the mean of weight f(t) over them is, on average over keys, that of f under the distribution.
+        """Draw `n` times with weights, such that the mean of weight f(t) is an unbiased estimate of E f(t).
 
         Example:
             >>> from motes.points import UniformTimes, VarianceExploding
@@ -129,13 +129,13 @@ class Times(eqx.Module):
         if self.draw != "importance":
             return Drawn(self(schedule, key, n))
         strata_key, turn_key = jax.random.split(key)
-        # Turned by a random angle, so that any rows of a batch, such as those of a short one, cover the whole range.
+        # Shifted cyclically at random, so that any subset of a batch covers the whole range.
         v = (stratified(strata_key, n) + jax.random.uniform(turn_key)) % 1
         u, weight, cell = preferred(v, memory)
         return Drawn(self.place(schedule, u), weight, cell)
 
     def learn(self, memory: Any, drawn: Drawn, losses: Array, counts: Array) -> Any:
-        """What is remembered after a batch: `losses` (n,) are without weights, where `counts` (n,) is true.
+        """Return the memory after a batch with unweighted `losses` (n,), for the rows where `counts` (n,) is true.
 
         Example:
             >>> from motes.points import UniformTimes, VarianceExploding
@@ -148,7 +148,7 @@ class Times(eqx.Module):
 
 
 class StepTimes(Times):
-    """Every step of a discrete schedule is equally likely; t = (k+1)/T.
+    """The steps of a discrete schedule with equal probability; t = (k+1)/T.
 
     Example:
         >>> from motes.points import LinearBetas, StepTimes
@@ -185,7 +185,7 @@ class LogNormalTimes(Times):
 
 
 class UniformTimes(Times):
-    """t ~ U(least, 1). At t = 0 itself there is nothing to learn, and weights may be infinite.
+    """t ~ U(least, 1). t = 0 is excluded: there is nothing to learn there, and weights may be infinite.
 
     Example:
         >>> from motes.points import UniformTimes, VarianceExploding
@@ -201,7 +201,7 @@ class UniformTimes(Times):
 
 
 class LogitNormalTimes(Times):
-    """log(t / (1 - t)) ~ N(mean, std^2): most times are neither data nor noise (Esser et al. 2024, section 3.1).
+    """log(t / (1 - t)) ~ N(mean, std^2), mostly intermediate noise levels (Esser et al. 2024, section 3.1).
 
     Example:
         >>> from motes.points import RectifiedFlow
@@ -227,38 +227,39 @@ def _steps(schedule: Schedule) -> DiscreteVP:
 
 
 def _normal(u: Array) -> Array:
-    """The quantile of N(0, 1) at u, kept finite."""
+    """Return the quantile of N(0, 1) at u, kept finite."""
     return ndtri(jnp.clip(u, 1e-6, 1 - 1e-6))
 
 
-# --- Times at which the loss is large, more often (Nichol & Dhariwal 2021, section 3.3) -----------------------------
+# --- Importance sampling of times with large losses (Nichol & Dhariwal 2021, section 3.3) ---------------------------
 #
 #     E f(u) = E_p [f(u) / p(u)],    p(u) ~ sqrt(E[L^2 | u]),    u in (0, 1)
 #
-# Of all densities of u that p has the least variance. Here it is constant on each of `CELLS` equal cells of u, so that
-# it is as good for any distribution of t. A share of it is uniform: no cell is forgotten, and no weight 1 / p is large.
+# Of all densities of u, this p has the smallest variance. Here p is constant on each of `CELLS` equal cells of u, so
+# that it works for any distribution of t. It is mixed with a uniform density, so that no weight 1 / p is large and all
+# cells are visited.
 
 
 CELLS = 64
-ENOUGH = 10  # losses in every cell before any is preferred
-RECENT = 500  # losses of a cell that its mean reaches back over: they fall as training goes on
-UNIFORM = 0.1  # share of p: no weight is above 10
+ENOUGH = 10  # losses needed in every cell before p stops being uniform
+RECENT = 500  # number of recent losses of a cell in its mean, since losses fall during training
+UNIFORM = 0.1  # share of the uniform density in p: no weight is above 10
 
 
 class LossMemory(NamedTuple):
-    """What is remembered of the losses in each cell."""
+    """Statistics of the losses in each cell."""
 
-    squares: Array  # (CELLS,), the mean of their squares
-    number: Array  # of losses (CELLS,)
+    squares: Array  # mean squared loss (CELLS,)
+    number: Array  # number of losses (CELLS,)
 
 
 def nothing_seen() -> LossMemory:
-    """What is remembered before the first batch."""
+    """Return the memory before the first batch."""
     return LossMemory(jnp.zeros(CELLS), jnp.zeros(CELLS))
 
 
 def preferred(v: Array, seen: LossMemory) -> tuple[Array, Array, Array]:
-    """Draws from p for uniform `v` (n,) in [0, 1): u (n,), 1 / p(u) (n,), and the cell of each (n,)."""
+    """Map uniform `v` (n,) in [0, 1) to draws u (n,) from p, with 1 / p(u) (n,) and the cell of each (n,)."""
     p = chances(seen)
     ends = jnp.cumsum(p)
     cell = jnp.clip(jnp.searchsorted(ends, v, side="right"), 0, CELLS - 1)
@@ -267,18 +268,18 @@ def preferred(v: Array, seen: LossMemory) -> tuple[Array, Array, Array]:
 
 
 def seen_with(seen: LossMemory, cell: Array, losses: Array, counts: Array) -> LossMemory:
-    """`seen`, with the losses (n,) of draws from the cells (n,) beside, where `counts` (n,) is true."""
+    """Add the losses (n,) of draws from the cells (n,) to `seen`, where `counts` (n,) is true."""
     squares = jnp.where(counts, losses**2, 0)
     into = jnp.zeros((2, CELLS)).at[:, cell].add(jnp.stack([squares, counts.astype(squares.dtype)]))
     total, fresh = into
     number = seen.number + fresh
-    # The plain mean while losses are few; afterwards one that forgets.
+    # A plain mean while there are few losses, then an exponential moving average.
     share = fresh / jnp.maximum(jnp.minimum(number, RECENT), jnp.maximum(fresh, 1))
     return LossMemory(seen.squares + share * (total / jnp.maximum(fresh, 1) - seen.squares), number)
 
 
 def chances(seen: LossMemory) -> Array:
-    """The probability of each cell, (CELLS,): equal until all have been seen often enough."""
+    """Return the probability of each cell, (CELLS,): uniform until every cell has enough losses."""
     root = jnp.sqrt(seen.squares)
     total = root.sum()
     known = (seen.number.min() >= ENOUGH) & (total > 0)

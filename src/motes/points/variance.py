@@ -1,11 +1,11 @@
-"""How wide a reverse step is: fixed or learned, the variational bound that tells, and the loss that teaches it.
+"""Variances of reverse steps, fixed or learned; the variational bound; and the loss that trains learned variances.
 
     -log p(x_0) <= KL(q(x_T|x_0) || p(x_T)) + sum_k KL(q(x_{k-1}|x_k,x_0) || p(x_{k-1}|x_k)) - log p(x_0|x_1)
                    prior                      one per step                                    reconstruction
 
 (Sohl-Dickstein et al. 2015; Ho et al. 2020, eq. 5.) Points are real numbers, so the decoder p(x_0|x_1) is the Gaussian
-of the last reverse step, not images' 8-bit one. The bound, estimated step by step, also teaches a network the variance
-of its steps (Nichol & Dhariwal 2021).
+of the last reverse step, not the 8-bit decoder of images. The bound, estimated step by step, also trains a network's
+step variances (Nichol & Dhariwal 2021).
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ SHARES = {"beta": 1.0, "posterior": 0.0}  # of log beta in the log of the varian
 
 
 def log_variance_between(schedule: Schedule, share: Array | float, t: Array | float, s: Array | float) -> Array:
-    """share log beta + (1 - share) log of the posterior's variance, for s < t (Nichol & Dhariwal 2021, eq. 15).
+    """Return share log beta + (1 - share) log of the posterior's variance, for s < t (Nichol & Dhariwal 2021, eq. 15).
 
-    beta is the variance of q(x_t | x_s). At s = 0, where the posterior's variance is 0, that of the step before takes
-    its place, from min(2t, 1) to t; beta, where there is none.
+    beta is the variance of q(x_t | x_s). At s = 0, where the posterior's variance is 0, the variance of the previous
+    step, from min(2t, 1) to t, is used instead; beta if there is no previous step.
     """
     nothing, last, before = jnp.zeros(()), jnp.asarray(s) <= 0, jnp.minimum(2 * jnp.asarray(t), 1)
     beta = q_transition(schedule, nothing, s, t).variance
@@ -44,10 +44,10 @@ def log_variance_between(schedule: Schedule, share: Array | float, t: Array | fl
 
 
 class LearnedVariance(VarianceDenoiser):
-    """The network gives 2 d numbers from x_t and t: what `kind` reads as x0_hat, and v, which says how wide a step is.
+    """A denoiser whose network returns 2 d numbers: the prediction of `kind`, and v, which sets the step variance.
 
-    The variance lies a share (v + 1) / 2 of the way from the posterior's to beta, in logarithms; v = -1 and v = 1 are
-    the two, and nothing keeps v between them (Nichol & Dhariwal 2021, eq. 15).
+    The log of the variance is interpolated with share (v + 1) / 2 between the posterior's variance (v = -1) and beta
+    (v = 1); v is not bounded (Nichol & Dhariwal 2021, eq. 15).
 
     Example:
         >>> recipe = motes.load_recipe("ddpm", {"denoiser.variance": "learned", "loss.kind": "hybrid"})
@@ -76,17 +76,17 @@ class LearnedVariance(VarianceDenoiser):
 
 
 def check_variance(variance: str) -> None:
-    """Raise ValueError unless `variance` is one that a reverse step can have."""
+    """Raise ValueError unless `variance` is the name of a variance."""
     if variance not in get_args(Variance):
         raise ValueError(f"variance = {variance!r}; expected 'beta', 'posterior' or 'learned'.")
 
 
 def check_knows_variance(denoiser: Denoiser) -> None:
-    """Raise UsageError unless `denoiser` knows how wide a reverse step is."""
+    """Raise UsageError unless `denoiser` estimates the variance of a reverse step."""
     if not isinstance(denoiser, VarianceDenoiser):
         raise UsageError(
-            f"variance = 'learned' is the denoiser's own, and {type(denoiser).__name__} knows none. Train with "
-            "denoiser.variance = 'learned' and loss.kind = 'hybrid', or take 'beta' or 'posterior'."
+            f"variance = 'learned' is the denoiser's own, and {type(denoiser).__name__} has none. Train with "
+            "denoiser.variance = 'learned' and loss.kind = 'hybrid', or use 'beta' or 'posterior'."
         )
 
 
@@ -94,7 +94,9 @@ def check_knows_variance(denoiser: Denoiser) -> None:
 
 
 class Bound(NamedTuple):
-    """Terms in nats, one row per point; smaller is better. `kl[:, k-1]` belongs to the step from x_{k+1} to x_k.
+    """Terms of the variational bound in nats, one row per point; smaller is better.
+
+    `kl[:, k-1]` belongs to the step from x_{k+1} to x_k.
 
     Example:
         >>> from motes.points import GaussianOracle, LinearBetas, variational_bound
@@ -126,18 +128,19 @@ class Bound(NamedTuple):
 def variational_bound(
     denoiser: Denoiser, x0: ArrayLike, *, key: Array, variance: Variance = "beta", draws: int = 1
 ) -> Bound:
-    """Estimate the bound for each row, with `draws` noisy x_t per step.
+    """Estimate the variational bound for each row, with `draws` noisy x_t per step.
 
     Args:
-        denoiser: one with a discrete schedule.
+        denoiser: a denoiser with a discrete schedule.
         x0: points (n, d) in the units that the denoiser was trained in.
-        key: randomness of x_t.
-        variance: of the reverse step, beta, that of the posterior (clipped at the last step), or the denoiser's own.
-        draws: more make each term less noisy; the terms stay unbiased.
+        key: random key of x_t.
+        variance: variance of the reverse steps: "beta", "posterior" (clipped at the last step), or "learned", the
+            denoiser's own.
+        draws: more draws make each term less noisy; the terms are always unbiased.
 
     Raises:
         TypeError: a schedule without steps.
-        UsageError: the learned variance of a denoiser that has learned none.
+        UsageError: variance "learned" with a denoiser that has not learned one.
         ValueError: another variance.
 
     Example:
@@ -171,9 +174,10 @@ def step_term(
     t: Array,
     s: Array,
 ) -> Array:
-    """What the step from x_t to x_s adds to the bound, column by column, (d,) in nats.
+    """Return the term of the bound for the step from x_t to x_s, for each column (d,) in nats.
 
-    It is KL(q(x_s|x_t,x_0) || p(x_s|x_t)), or -log p(x_0|x_t) where s = 0; `log_variance` is that of p, (d,) or ().
+    It is KL(q(x_s|x_t,x_0) || p(x_s|x_t)), or -log p(x_0|x_t) if s = 0; `log_variance` is the log of the variance of p,
+    (d,) or ().
     """
     truth, guess = q_posterior(schedule, x_t, x0, t, s), q_posterior(schedule, x_t, x0_hat, t, s)
     error = (truth.mean - guess.mean) ** 2 * jnp.exp(-log_variance)
@@ -187,7 +191,7 @@ def _terms(denoiser: Denoiser, x0: Array, key: Array, variance: Variance, draws:
     assert isinstance(schedule, DiscreteVP)
 
     def term(k: Array, point: Array, key: Array) -> Array:
-        # One step of one point from one draw of x_t: the KL, or -log p(x_0|x_1) where k = 0.
+        # One step of one point from one draw of x_t: the KL, or -log p(x_0|x_1) if k = 0.
         t, s = schedule.t_of_step(k), k / schedule.steps
         x_t = q_sample(schedule, point, t, jax.random.normal(key, point.shape))
         if variance == "learned":
@@ -209,14 +213,14 @@ def _terms(denoiser: Denoiser, x0: Array, key: Array, variance: Variance, draws:
     return jax.vmap(prior)(x0), jax.lax.map(step, jnp.arange(schedule.steps))  # (n,), (T, n)
 
 
-# --- The loss of a denoiser that learns the variance of its steps -----------------------------------------------------
+# --- The loss of a denoiser with learned step variances ---------------------------------------------------------------
 
 
 class Hybrid(eqx.Module):
-    """L_simple + weight L_vlb, for a denoiser that learns the variance of its steps (Nichol & Dhariwal 2021, eq. 16).
+    """L_simple + weight L_vlb, for a denoiser with learned step variances (Nichol & Dhariwal 2021, eq. 16).
 
-    L_vlb is the variational bound without its prior, T times one step's term, in nats a column. It teaches the variance
-    alone: x0_hat in it is held fixed. t must be one of the schedule's steps.
+    L_vlb is the variational bound without its prior term, T times one step's term, in nats per column. It only trains
+    the variance: x0_hat in it is held fixed. t must be one of the schedule's steps.
 
     Example:
         >>> changes = {"denoiser.variance": "learned", "loss.kind": "hybrid", "loss.weight": 0.01}
