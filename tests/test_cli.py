@@ -570,7 +570,7 @@ def test_ctrl_c_outside_the_training_says_what_is_kept(phase, motes_command, few
         (["trian"], "unknown command 'trian'. Did you mean 'train'? Choose from: sample, "),
         (["sample"], "got no MODEL; expected a run's folder, or its model.safetensors. See `motes sample --help`."),
         (["score", "a", "b.csv"], "got no --out; expected a .csv, .tsv, .parquet, .npy or .npz file"),
-        (["sample", "a", "-n"], "got -n without a value; expected one. How many rows."),
+        (["sample", "a", "-n"], "got -n without a value; expected one. Number of rows."),
         (["sample", "a", "--samplr", "heun"], "unknown option '--samplr'. Did you mean '--sampler'? Choose from: "),
         (["sample", "a", "b"], "got 'b', one word too many"),
         (["sample", "a", "--guidance-interval", "0", "1.5"], "--weak and --guidance-interval need guidance"),

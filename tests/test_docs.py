@@ -75,7 +75,7 @@ def quick(quick_tables, monkeypatch):
     of_few("motes.evaluation.models", "evaluate_table_model", 200)
     of_few("motes.evaluation.diagnosis", "diagnose_model", 100)
     monkeypatch.setattr("motes.evaluation.models._log_prob", lambda *given: None)
-    monkeypatch.setattr("motes.evaluation.models._excess", lambda *given: None)
+    monkeypatch.setattr("motes.evaluation.models.excess_over_exact", lambda *given: None)
     monkeypatch.setattr("motes.cli.run.least_loss", lambda *given, **options: Estimate(1.0, 0.0, EXACT))
     for module in ("run", "figures"):
         monkeypatch.setattr(f"motes.cli.{module}.draw_run", lambda *given, **options: [])

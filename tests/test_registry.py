@@ -299,7 +299,7 @@ class NoPlace(Gap):
         (decorated("column", "integer", KINDS["real"]), "column.kind = 'integer', which is a part of motes"),
         (
             decorated("column", "mine", HalfAKind),
-            r"got HalfAKind for \[column\], which lacks becomes, decode, draw_range",
+            r"got HalfAKind for \[column\], which lacks becomes, decode, encode",
         ),
         (decorated("metric", "c2st", Gap), "metric.kind = 'c2st', which is a part of motes"),
         (decorated("metric", "mine", Halving), "expected a subclass of motes.evaluation.PointMetric"),

@@ -31,6 +31,7 @@ from motes.evaluation.table_results import TableDetails
 from motes.plots import ModelView
 from motes.plots.chains import Film, shoot
 from motes.points import Denoiser, Oracle, PointModel, PosteriorModel, Truth
+from motes.points.fitting import CHOSEN
 from motes.points.networks import StepGated
 from motes.points.posterior_model import CONTOURS
 from motes.progress import OnProgress, Progress, Reporter, silent
@@ -48,7 +49,6 @@ NAMED = 4  # entries of an observation in the title of a figure
 SNAPSHOT_POINTS = 2_000
 HOLD = 30  # still frames at either end of the animation
 SMOOTHED = 40  # windows in a training's history over which the loss is averaged
-CHOSEN = ("network.dropout", "network.scales", "training.target")  # chosen from the data if a recipe omits them
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,8 @@ FEW_DROPOUT = 0.1  # rate of this dropout
 MANY = 50_000  # rows from which the network also receives sines and cosines of them; fewer rows would be memorised
 OCTAVES = 2  # octaves of these
 LABEL = "\0label"  # column of the classes when rows are compared; no other column has this name
+# Keys that are filled in from the data if a recipe omits them.
+CHOSEN = ("network.dropout", "network.octaves", "network.scales", "training.target")
 SCALES = 32  # learned scales of the observation, if it determines the width of posteriors
 
 
