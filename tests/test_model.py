@@ -200,7 +200,7 @@ def test_a_training_goes_on(moons, people):
     frozen = motes.fit(
         pd.DataFrame(PEOPLE), changes=TABLE | {"table.learning_rate": 1e-12}, start=people, verbose=False
     )
-    before, after = (model.training.state.arrays["state/.last"] for model in (people, frozen))
+    before, after = (model.training.state.arrays["state/last"] for model in (people, frozen))
     np.testing.assert_allclose(after, before, atol=1e-6)
     assert len(frozen.training.losses) == 4  # the two of the start are of the same training
 
