@@ -187,7 +187,7 @@ def test_conditions_that_no_row_of_the_training_combines_are_warned_of_and_other
     )
     # 7 and 6 noise deviations apart, each number like many; one number far beyond; bounds are none of its business.
     for unlikely in ({"rate": 0.9, "a": 0.2}, {"shift": 0.3, "b": 0.9}, {"rate": 0.4, "shift": 0.8, "a": 1.1}):
-        with pytest.warns(UserWarning, match="no row of 2,000 draws combined values as the condition does"):
+        with pytest.warns(UserWarning, match="no row of 2,000 draws combines values like the condition"):
             model.sample(2, given=unlikely)
     with pytest.warns(UserWarning, match="the condition has 'a' = 2, and 2,000 draws had -0"):
         model.sample(2, given={"a": 2.0, "b": 0.5})

@@ -188,5 +188,5 @@ def test_a_constant_column_of_what_is_given_changes_nothing_and_another_value_of
     without = motes.fit(X[:, :1], given=X, changes=few, verbose=False)
     here = [0.1, -0.2]
     np.testing.assert_allclose(with_it.sample(50, given=[*here, 3.0]), without.sample(50, given=here), atol=0.05)
-    with pytest.warns(UserWarning, match="'given2' = 4, and the training had 3 to 3"):
+    with pytest.warns(UserWarning, match="'given2' = 4, outside the range of the training data, 3 to 3"):
         with_it.sample(2, given=[*here, 4.0])

@@ -93,6 +93,6 @@ def test_a_file_has_empty_cells(motes_command):
     found = np.loadtxt(out.splitlines(), delimiter=",", skiprows=1)
     np.testing.assert_allclose(found, motes.load("run").sample(4, given={"a": None, "b": 2.0, "c": -1.0}).to_numpy())
     code, _, err = motes_command("sample", "run", "--given", "a=1", "--given", "c=-1", "--given", "b=")
-    assert code != 0 and "column 'b': got nan; expected a finite number, as in all of the training" in err
+    assert code != 0 and "column 'b': got nan; expected a finite number, as in all training rows" in err
     code, _, err = motes_command("score", "run", "s.csv", "--out", "p.csv")
     assert code == 0, err

@@ -94,10 +94,12 @@ def test_samples_are_tables_as_the_training_rows_were(exact):
 
 
 def test_an_observation_beyond_the_training_or_that_combines_what_no_row_does_is_warned_of(exact):
-    with pytest.warns(UserWarning, match=r"the observation has 'b' = 40, and the training had -2.* to 2"):
+    with pytest.warns(
+        UserWarning, match=r"the observation has 'b' = 40, outside the range of the training data, -2.* to 2"
+    ):
         exact.sample(2, given=[0.0, 40.0, 0.0])
     # a goes with b and c by theta; each is possible here, but hardly all of them.
-    with pytest.warns(UserWarning, match="no row of the training combined values as row 2 of the observations does"):
+    with pytest.warns(UserWarning, match="no row of the training data combines values like row 2 of the observations"):
         exact.sample(2, given=[[0.0, 0.0, 0.0], [-3.0, -2.0, 2.5]])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -160,8 +162,8 @@ def test_one_unlike_row_among_many_is_found_and_many_alike_are_no_alarm():
     rows = box(300, np.random.default_rng(2))
     assert context.novel(rows) == []
     assert context.novel(np.vstack([rows, [[0.5, 2.0]]])) == [
-        "row 301 of the observations has 'x1' = 2, and the training had -0.2932 to 1.233. The model has learned "
-        "nothing there, so its answer is a guess."
+        "row 301 of the observations has 'x1' = 2, outside the range of the training data, -0.2932 to 1.233. The model "
+        "has not learned this region, so the samples are unreliable."
     ]
     assert context.novel(np.array([[np.nan, 0.5]])[:, ::-1] * np.array([1.0, np.nan])) == []  # missing is not beyond
 
@@ -378,7 +380,7 @@ MISUSE = {
     "NaN": (
         lambda m: m.sample(5, given=[1.0, np.nan, 0.0]),
         DataError,
-        "row 1, column 'b': got nan; expected a finite number, as in all of the training",
+        "row 1, column 'b': got nan; expected a finite number, as in all training rows",
     ),
     "infinity": (lambda m: m.sample(5, given=[X[0], [0, 0, np.inf]]), DataError, "row 2, column 'c': got inf"),
     "text": (lambda m: m.sample(5, given=["a", "b", "c"]), DataError, "not a number"),

@@ -484,7 +484,7 @@ def test_a_step_that_does_not_keep_the_contract_is_named(fault, says, small_mode
 
 
 def test_points_that_are_lost_are_said(small_model):
-    with pytest.warns(UserWarning, match="4 of 4 points are not finite: Wrong or the network lost them"):
+    with pytest.warns(UserWarning, match="4 of 4 points are not finite: Wrong or the network diverged"):
         small_model.sample(4, how=motes.Sampling(Wrong(fault="no number"), steps=4), seed=0)
 
 

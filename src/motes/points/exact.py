@@ -1,14 +1,14 @@
-"""Exact denoisers: of Gaussians, mixtures, finite sets, boxes and labelled rows; they stand in for any network.
+"""Exact denoisers of Gaussians, mixtures, finite sets, boxes and labelled rows.
 
     q_t(x_t) = E_{x_0} N(x_t; alpha_t x_0, sigma_t^2 I),
     E[x_0 | x_t] = (x_t + sigma_t^2 grad log q_t(x_t)) / alpha_t        (Tweedie's formula)
 
-Each stands wherever a learned denoiser does. All is computed in log-space and is finite for t from 0 to 1, for points
-far from the data too, in float32 and float64.
+They can replace a learned denoiser anywhere. Everything is computed in log-space and is finite for t from 0 to 1, even
+for points far from the data, in float32 and float64.
 
-Where the data has no density of full support (atoms, sharp boxes, singular covariances) q_t has none at t = 0 either.
-There a standard deviation below `FLOOR` counts as `FLOOR`: the denoiser gives its limit, the nearest point of the data,
-and `log_prob` and `score` are those of data blurred by `FLOOR`, large but finite.
+If the data has no density of full support (atoms, sharp boxes, singular covariances), q_t has none at t = 0 either.
+There a standard deviation below `FLOOR` is replaced by `FLOOR`: the denoiser returns its limit, the nearest data point,
+and `log_prob` and `score` describe data blurred by `FLOOR`, large but finite.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from motes.points.denoisers import Denoiser, Given, VarianceDenoiser
 from motes.points.process import q_posterior
 from motes.points.schedules import Schedule
 
-# Parameters stay in NumPy's float64 and take the precision of the program that uses them.
+# Parameters are NumPy float64 arrays, converted to the precision of the program that uses them.
 Array = NDArray[np.float64]
 
 FLOOR = 1e-10
-ROWS = 2048  # rows of a compiled program of `rows`
+ROWS = 2048  # rows per compiled call of `rows`
 LOG_2PI = float(np.log(2 * np.pi))
 
 
 class Exact(NamedTuple):
-    """All that there is to know at (x_t, t)."""
+    """The exact denoiser, score and log-density at (x_t, t)."""
 
     x0: jax.Array
     """E[x_0 | x_t], (d,)."""
@@ -49,7 +49,7 @@ class Exact(NamedTuple):
 
 
 class Oracle(VarianceDenoiser):
-    """A denoiser that is exact. A new one is one method, `exact`.
+    """Base class of exact denoisers; a subclass defines one method, `exact`.
 
     Example:
         >>> from motes.points import GaussianOracle, Heun, KarrasGrid, ReverseProcess, VarianceExploding
@@ -62,7 +62,7 @@ class Oracle(VarianceDenoiser):
 
     @abstractmethod
     def exact(self, x_t: jax.Array, t: jax.Array) -> Exact:
-        """E[x_0 | x_t], the score and log q_t for one x_t (d,) at time t in [0, 1].
+        """Return E[x_0 | x_t], the score and log q_t for one x_t (d,) at time t in [0, 1].
 
         Example:
             >>> from motes.points import GaussianOracle, VarianceExploding
@@ -76,7 +76,7 @@ class Oracle(VarianceDenoiser):
         return self.exact(x_t, t).x0
 
     def score(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
-        """grad log q_t(x_t), (d,).
+        """Return the score grad log q_t(x_t), (d,).
 
         Example:
             >>> from motes.points import GaussianOracle, VarianceExploding
@@ -86,7 +86,7 @@ class Oracle(VarianceDenoiser):
         return self.exact(x_t, t).score
 
     def log_prob(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
-        """log q_t(x_t) in nats, (); at t = 0 the log-density of the data itself.
+        """Return log q_t(x_t) in nats, (); at t = 0 the log-density of the data itself.
 
         Example:
             >>> from motes.points import GaussianOracle, VarianceExploding
@@ -96,12 +96,12 @@ class Oracle(VarianceDenoiser):
         return self.exact(x_t, t).log_prob
 
     def x0_and_eps(self, x_t: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
-        # -sigma_t score loses no digits where sigma_t is small, as (x_t - alpha_t x0_hat) / sigma_t does.
+        # -sigma_t score keeps its digits for small sigma_t; (x_t - alpha_t x0_hat) / sigma_t loses them.
         x0, score, _ = self.exact(x_t, t)
         return x0, -self.schedule.sigma(t) * score
 
     def variance(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
-        """Var[x_0 | x_t] of each column, (d,), for t > 0: Tweedie's formula, differentiated.
+        """Return Var[x_0 | x_t] of each column, (d,), for t > 0, from the derivative of Tweedie's formula.
 
         Example:
             >>> from motes.points import GaussianOracle, VarianceExploding
@@ -114,9 +114,10 @@ class Oracle(VarianceDenoiser):
         return jnp.maximum((sigma / alpha) ** 2 * (1 + sigma**2 * slope(jnp.eye(x_t.size))), 0)
 
     def log_variance(self, x_t: jax.Array, t: jax.Array, s: jax.Array) -> jax.Array:
-        """Of each column of x_s given x_t: with it a Gaussian step is as near to the truth as one can be.
+        """Return the log variance of each column of x_s given x_t, which makes a Gaussian step optimal.
 
-        Bao et al. 2022 (SN-DDPM), theorem 3.1: what the posterior leaves open, and what x_t leaves open of x_0.
+        It is the sum of the posterior's variance and the variance of x_0 given x_t, scaled (Bao et al. 2022, SN-DDPM,
+        theorem 3.1).
 
         Example:
             >>> from motes.points import GaussianOracle, VarianceExploding
@@ -124,12 +125,12 @@ class Oracle(VarianceDenoiser):
             >>> print(jnp.exp(oracle.log_variance(jnp.array([2.0]), 1.0, 0.0)).round(3))
             [0.5]
         """
-        nothing = jnp.zeros(())
-        of_x0, open_ = q_posterior(self.schedule, nothing, nothing + 1, t, s)
-        return jnp.log(jnp.maximum(open_ + of_x0**2 * self.variance(x_t, t), 1e-30))
+        zero = jnp.zeros(())
+        factor, variance = q_posterior(self.schedule, zero, zero + 1, t, s)
+        return jnp.log(jnp.maximum(variance + factor**2 * self.variance(x_t, t), 1e-30))
 
     def rows(self, x_t: ArrayLike, t: ArrayLike) -> Exact:
-        """`exact` for rows x_t (n, d) at one time t, each entry with a leading n, compiled, in bounded memory.
+        """Compute `exact` for rows x_t (n, d) at one time t, each entry with a leading n, in bounded memory.
 
         Example:
             >>> from motes.points import GaussianOracle, VarianceExploding
@@ -146,7 +147,7 @@ class Oracle(VarianceDenoiser):
         return Exact(*(jnp.concatenate(part)[: len(x)] for part in zip(*parts, strict=True)))
 
     def denoise(self, x_t: ArrayLike, t: ArrayLike) -> jax.Array:
-        """E[x_0 | x_t] (n, d) for rows x_t (n, d) at one time t.
+        """Return E[x_0 | x_t] (n, d) for rows x_t (n, d) at one time t.
 
         Example:
             >>> from motes.points import GaussianOracle, VarianceExploding
@@ -158,13 +159,13 @@ class Oracle(VarianceDenoiser):
 
 
 def now(x: ArrayLike) -> jax.Array:
-    """A parameter in the precision of the program that asks, said outright: JAX remembers what a bare asarray made."""
+    """Convert a parameter to the current precision, explicitly, since JAX caches the result of a bare asarray."""
     return jnp.asarray(x, float)
 
 
 @eqx.filter_jit
 def _rows(oracle: Oracle, x: jax.Array, t: jax.Array) -> Exact:
-    # Few rows at once: a tile of rows times atoms stays in the processor's cache.
+    # Few rows at once, so that a tile of rows times atoms stays in the processor's cache.
     return jax.lax.map(lambda row: oracle.exact(row, t), x, batch_size=256)
 
 
@@ -172,15 +173,15 @@ def _rows(oracle: Oracle, x: jax.Array, t: jax.Array) -> Exact:
 
 
 class GaussianOracle(Oracle):
-    """x_0 ~ N(mean, covariance).
+    """The exact denoiser of x_0 ~ N(mean, covariance).
 
     Args:
         mean: (d,).
         covariance: (d, d), symmetric, positive semi-definite.
-        schedule: of the forward process.
+        schedule: schedule of the forward process.
 
     Raises:
-        ValueError: shapes or a covariance other than these.
+        ValueError: invalid shapes, or an invalid covariance.
 
     Example:
         >>> from motes.points import GaussianOracle, VarianceExploding
@@ -209,16 +210,16 @@ class GaussianOracle(Oracle):
 
 
 class MixtureOracle(Oracle):
-    """x_0 ~ sum_k weights_k N(means_k, covariances_k).
+    """The exact denoiser of a Gaussian mixture, x_0 ~ sum_k weights_k N(means_k, covariances_k).
 
     Args:
         weights: (k,), above 0; only their ratios count.
         means: (k, d).
         covariances: (k, d, d), symmetric, positive semi-definite.
-        schedule: of the forward process.
+        schedule: schedule of the forward process.
 
     Raises:
-        ValueError: shapes, weights or covariances other than these.
+        ValueError: invalid shapes, weights or covariances.
 
     Example:
         >>> from motes.points import MixtureOracle, VarianceExploding
@@ -253,7 +254,7 @@ class MixtureOracle(Oracle):
 
 
 def _principal_axes(covariance: Array) -> tuple[Array, Array]:
-    """Axes (..., d, d), one a column, and variances (..., d) along them."""
+    """Return principal axes (..., d, d), one per column, and the variances (..., d) along them."""
     if not np.allclose(covariance, np.swapaxes(covariance, -1, -2), rtol=1e-6, atol=0):
         raise ValueError("a covariance is not symmetric, or not finite.")
     variances, axes = np.linalg.eigh(covariance)
@@ -275,19 +276,19 @@ def _gaussian(
 
 
 def total_of(schedule: Schedule, variances: jax.Array, t: ArrayLike) -> tuple[jax.Array, jax.Array]:
-    """alpha_t, and the variance of x_t where x_0 has `variances`."""
+    """Return alpha_t, and the variance of x_t for x_0 with `variances`."""
     alpha = schedule.alpha(t)
     return alpha, jnp.maximum(alpha**2 * variances + schedule.sigma(t) ** 2, FLOOR**2)
 
 
 def mixed(log_joint: jax.Array, x0: jax.Array, score: jax.Array) -> Exact:
-    """From each component's log w_k + log q_k (k,), x0_k and score_k (k, d) to those of the mixture."""
+    """Combine each component's log w_k + log q_k (k,), x0_k and score_k (k, d) into the mixture's."""
     share = jax.nn.softmax(log_joint)
     return Exact(share @ x0, share @ score, logsumexp(log_joint))
 
 
 def shares_of(weights: ArrayLike | None, count: int, *, positive: bool = False) -> Array:
-    """Weights (count,) that sum to 1; None takes equal ones."""
+    """Normalise weights (count,) to sum 1; None gives equal weights."""
     if weights is None:
         return np.full(count, 1 / count)
     w = np.asarray(weights, dtype=np.float64)
@@ -304,14 +305,14 @@ def shares_of(weights: ArrayLike | None, count: int, *, positive: bool = False) 
 
 
 class LabelledOracle(Oracle):
-    """Exact for all classes together, and, `given` a label, for each.
+    """The exact denoiser of data with classes: of all classes together, or of one class with `given`.
 
     Args:
-        oracles: the exact denoiser of each class, all with one schedule.
-        weights: how frequent each is (c,), above 0; only their ratios count.
+        oracles: the exact denoiser of each class, all with the same schedule.
+        weights: the frequency of each class (c,), above 0; only their ratios count.
 
     Raises:
-        ValueError: no classes, other weights, or several schedules.
+        ValueError: no classes, invalid weights, or different schedules.
 
     Example:
         >>> from motes.points import GaussianOracle, LabelledOracle, VarianceExploding
@@ -330,7 +331,7 @@ class LabelledOracle(Oracle):
         if not oracles or weights.shape != (len(oracles),) or not (weights > 0).all():
             raise ValueError(f"{len(oracles)} classes with weights {weights}; expected a number above 0 for each.")
         if any(oracle.schedule != oracles[0].schedule for oracle in oracles):
-            raise ValueError("the classes have several schedules; expected one.")
+            raise ValueError("the classes have different schedules; expected one schedule.")
         self.schedule, self._oracles = oracles[0].schedule, tuple(oracles)
         self._log_weights = np.log(weights / weights.sum())
 
@@ -344,7 +345,7 @@ class LabelledOracle(Oracle):
         return _OneClass(whole=self, label=label, schedule=self.schedule)
 
     def posterior(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
-        """p(y | x_t), (c,), for one x_t (d,) at time t in [0, 1].
+        """Return p(y | x_t), (c,), for one x_t (d,) at time t in [0, 1].
 
         Example:
             >>> from motes.points import GaussianOracle, LabelledOracle, VarianceExploding
@@ -358,7 +359,7 @@ class LabelledOracle(Oracle):
 
 
 class _OneClass(Oracle):
-    """The class `label` of `whole`, or all of them together where it is -1."""
+    """The exact denoiser of the class `label` of `whole`, or of all classes if it is -1."""
 
     whole: LabelledOracle
     label: jax.Array
@@ -366,32 +367,32 @@ class _OneClass(Oracle):
 
     def exact(self, x_t: jax.Array, t: jax.Array) -> Exact:
         each: list[Oracle] = [self.whole, *self.whole._oracles]
-        # A bound method would be hashed, and with it the arrays of its oracle.
+        # Lambdas, since a bound method would be hashed together with the arrays of its oracle.
         answers = [lambda x_t, t, oracle=oracle: oracle.exact(x_t, t) for oracle in each]
         return jax.lax.switch(self.label + 1, answers, x_t, t)
 
 
-# --- A normal variable that is cut to an interval -------------------------------------------------------------------
+# --- The truncated standard Gaussian --------------------------------------------------------------------------------
 #
 #     z ~ N(0, 1) given a <= z <= b,    mass = Phi(b) - Phi(a)
 #
-# All is right far out in the tails and for short intervals, where a difference of two cdfs has no digits left, and in
-# float32. Functions act elementwise; by symmetry each looks at the side below 0.
+# Accurate far out in the tails and for short intervals, where a difference of two cdfs loses all digits, also in
+# float32. The functions act elementwise; by symmetry each uses the side below 0.
 
 
-REACH = 40.0  # from 0, or from the end that is nearest to 0: nothing that counts is further away
+REACH = 40.0  # distance from 0, or from the end nearest to 0, beyond which the mass is negligible
 FAR = -5.0  # where the tail begins
-SHORT = 0.01  # the curvature of the log-density within so short an interval is nothing
+SHORT = 0.01  # width below which the curvature of the log-density is negligible
 NODES, NODE_WEIGHTS = np.polynomial.legendre.leggauss(16)
 
 
 def mean_density(a: jax.Array, width: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The log of the mean of the standard normal density over [a, a + width], and E[z] of a normal cut to it."""
+    """Return the log of the mean standard Gaussian density over [a, a + width], and E[z] truncated to it."""
     middle = a + width / 2
-    sign = jnp.where(middle > 0, -1.0, 1.0)  # by symmetry, look at the side below 0
+    sign = jnp.where(middle > 0, -1.0, 1.0)  # by symmetry, use the side below 0
     middle = sign * middle
-    # The density falls by exp(slope) from one end to the other. Where it hardly does, and the interval is short, a
-    # difference of two cdfs would cancel, while Gauss's rule is exact to the last digit.
+    # The density changes by a factor exp(slope) between the ends. If this is small and the interval is short, a
+    # difference of two cdfs would cancel, while Gaussian quadrature is exact.
     short = (width < 2) & (width * middle > -8)
     log_mean_short, z_short = _mean_density_short(jnp.where(short, middle, 0.0), jnp.where(short, width, 1.0))
     log_mean_long, z_long = _mean_density_long(jnp.where(short, -4.0, middle), jnp.where(short, 4.0, width))
@@ -399,11 +400,11 @@ def mean_density(a: jax.Array, width: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def moments(a: jax.Array, width: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """E[z] and the variance of a normal cut to [a, a + width]."""
-    # An interval that moves by da takes the mean along by (1 - variance) da.
+    """Return E[z] and the variance of a standard Gaussian truncated to [a, a + width]."""
+    # If the interval moves by da, the mean moves by (1 - variance) da.
     mean, moved = jax.jvp(lambda a: mean_density(a, width)[1], (a,), (jnp.ones_like(a),))
     middle = a + width / 2
-    short = (width < 2) & (width * jnp.abs(middle) < 8)  # where 1 - moved has no digits left
+    short = (width < 2) & (width * jnp.abs(middle) < 8)  # where 1 - moved would lose all digits
     weight, step = _nodes(jnp.where(short, middle, 0.0), jnp.where(short, width, 1.0))
     share = weight / weight.sum(axis=-1, keepdims=True)
     away = step - (share * step).sum(axis=-1, keepdims=True)
@@ -412,20 +413,20 @@ def moments(a: jax.Array, width: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 def _mean_density_short(middle: jax.Array, width: jax.Array) -> tuple[jax.Array, jax.Array]:
     weight, step = _nodes(middle, width)
-    mean = weight.sum(axis=-1)  # over the density in the middle
+    mean = weight.sum(axis=-1)  # relative to the density in the middle
     z = middle + (weight * step).sum(axis=-1) / mean
     return jnp.log(mean) - middle**2 / 2 - LOG_2PI / 2, z
 
 
 def _nodes(middle: jax.Array, width: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Weights of Gauss's rule for the density over that in the middle, and the steps from there, (..., 16)."""
+    """Return quadrature weights times the density relative to the middle, and steps from there, (..., 16)."""
     step = width[..., None] / 2 * jnp.asarray(NODES, float)
     return jnp.asarray(NODE_WEIGHTS, float) / 2 * jnp.exp(-middle[..., None] * step - step**2 / 2), step
 
 
 def _mean_density_long(middle: jax.Array, width: jax.Array) -> tuple[jax.Array, jax.Array]:
-    # Everything is said relative to phi(c), c the place nearest to 0, so that no two large squares are ever subtracted:
-    # for an interval below 0 that is its end b, and phi(a) / phi(b) = exp(slope).
+    # Everything is relative to phi(c), c the point nearest to 0, so that no two large squares are subtracted: for an
+    # interval below 0, c is its end b, and phi(a) / phi(b) = exp(slope).
     a, b, slope = middle - width / 2, middle + width / 2, middle * width
     below = b < 0
     outer, inner = jnp.where(below, a, -1.0), jnp.where(below, b, -1.0)
@@ -437,28 +438,28 @@ def _mean_density_long(middle: jax.Array, width: jax.Array) -> tuple[jax.Array, 
 
 
 def _log_mills(b: jax.Array) -> jax.Array:
-    """log(Phi(b) / phi(b)) for b < 0."""
+    """Return log(Phi(b) / phi(b)) for b < 0."""
     far = b < FAR
     near = jnp.where(far, 0.0, b)
     return jnp.where(far, _log_mills_far(jnp.where(far, b, FAR)), jnp.log(ndtr(near)) + near**2 / 2 + LOG_2PI / 2)
 
 
 def _log_mills_far(b: jax.Array) -> jax.Array:
-    """The same for b <= FAR."""
-    # Laplace's continued fraction x + 1 / (x + 2 / (x + 3 / ...)); 40 terms are exact in float64. A loop, not unrolled:
-    # forty nested divisions take the compiler seconds.
+    """Return log(Phi(b) / phi(b)) for b <= FAR."""
+    # Laplace's continued fraction x + 1 / (x + 2 / (x + 3 / ...)); 40 terms are exact in float64. The loop is not
+    # unrolled, since forty nested divisions take seconds to compile.
     return -jnp.log(jax.lax.fori_loop(0, 40, lambda k, rest: -b + (40 - k) / rest, -b))
 
 
 def log_mass(a: jax.Array, b: jax.Array) -> jax.Array:
-    """log(Phi(b) - Phi(a)) for -inf <= a < b <= inf."""
+    """Return log(Phi(b) - Phi(a)) for -inf <= a < b <= inf."""
     a, b = _within_reach(a, b)
     width = jnp.maximum(b - a, jnp.finfo(a.dtype).tiny)
     return mean_density(a, width)[0] + jnp.log(width)
 
 
 def draw(u: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
-    """z between a and b, -inf <= a < b <= inf, from u uniform on (0, 1)."""
+    """Draw z between a and b, -inf <= a < b <= inf, from u uniform on (0, 1)."""
     a, b = _within_reach(a, b)
     above = a + b > 0
     low, high = jnp.where(above, -b, a), jnp.where(above, -a, b)
@@ -472,7 +473,7 @@ def _within_reach(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _draw_short(u: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
-    # Here the density is exponential. A slope of 0 is as good as this one, which can be divided by.
+    # Here the density is exponential. A slope of 0 is replaced by a tiny one, which can be divided by.
     width = high - low
     slope = jnp.maximum(-(low + high) / 2 * width, jnp.finfo(u.dtype).eps ** 0.5)
     return high + width / slope * jnp.log(u + (1 - u) * jnp.exp(-slope))
@@ -488,8 +489,8 @@ def _draw_long(u: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
 
 
 def _draw_far(u: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
-    # z = high - step with log Phi(high) - log Phi(z) = fall. Squares are never subtracted: what is left of them is
-    # step (step / 2 - high). Newton's method from the root without the Mills ratios, which is right to 1 / high^2.
+    # z = high - step with log Phi(high) - log Phi(z) = fall. Squares are not subtracted: their difference is
+    # step (step / 2 - high). Newton's method starts at the root without the Mills ratios, accurate to 1 / high^2.
     at_high = _log_mills_far(high)
     ratio = jnp.exp((high - low) * (high + low) / 2 + _log_mills_far(low) - at_high)
     fall = -jnp.log(u + (1 - u) * ratio)
@@ -502,29 +503,29 @@ def _draw_far(u: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
 
 # --- Exact denoisers of a finite data set, of a curve by quadrature, and of boxes -----------------------------------
 #
-# Blurred by Gaussian noise or not:
+# With or without Gaussian blur:
 #
-# x_0 = u + spread z,    u one of the atoms, or uniform on one of the boxes,    z a standard normal
+# x_0 = u + spread z,    u one of the atoms, or uniform on one of the boxes,    z ~ N(0, I)
 
 
-ATOMS = 1024  # atoms that are compared with a point at once
+ATOMS = 1024  # atoms per block
 
 
 class EmpiricalOracle(Oracle):
-    """x_0 is one of `points`, blurred by independent Gaussian noise in each column.
+    """The exact denoiser of a finite set: x_0 is one of `points`, blurred by independent Gaussian noise per column.
 
-    Without a blur it is the optimum of the training loss on these rows: a network that reached it would have learned
-    them by heart. With one it is a kernel density estimate, or, with the nodes and weights of a quadrature rule, a
-    curve plus noise. Atoms are taken `block` at a time: memory does not grow with their number beyond themselves.
+    Without blur it minimises the training loss on these rows: a network that reached it would have memorised them. With
+    blur it is a kernel density estimate, or, with the nodes and weights of a quadrature rule, a curve plus noise. Atoms
+    are processed `block` at a time, in constant additional memory.
 
     Args:
         points: (m, d).
-        schedule: of the forward process.
+        schedule: schedule of the forward process.
         weights: (m,), at least 0; only their ratios count. None: all equal.
         spread: (d,), the standard deviation of the blur of each column. None: no blur.
 
     Raises:
-        ValueError: shapes or numbers other than these.
+        ValueError: invalid shapes or numbers.
 
     Example:
         >>> from motes.points import EmpiricalOracle, VarianceExploding
@@ -553,7 +554,7 @@ class EmpiricalOracle(Oracle):
         if block < 1:
             raise ValueError(f"block = {block} atoms; expected at least 1.")
         share = shares_of(weights, len(atoms))
-        atoms, share = atoms[share > 0], share[share > 0]  # so that every block holds an atom that counts
+        atoms, share = atoms[share > 0], share[share > 0]  # so that every block contains an atom of positive weight
         block = min(block, len(atoms))
         more = -len(atoms) % block
         log_weights = np.pad(np.log(share), (0, more), constant_values=-np.inf)
@@ -572,10 +573,10 @@ class EmpiricalOracle(Oracle):
         return Exact(atom + alpha * variances / total * away, -away / total, log_prob)
 
     def variance(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
-        # As `Oracle` has it, from second moments: a fifth of the time of the derivative.
+        # From second moments, in a fifth of the time of the derivative in `Oracle`.
         variances, sigma = now(self.spread) ** 2, self.schedule.sigma(t)
         alpha, total = total_of(self.schedule, variances, t)
-        near = alpha * x_t / (alpha**2 + sigma**2)  # squares of what is far from 0 would lose digits
+        near = alpha * x_t / (alpha**2 + sigma**2)  # the origin, since squares of large numbers would lose digits
         away = lambda atoms: atoms - near[:, None]
         first, second = jnp.split(self._sums(x_t, t, lambda a: jnp.concatenate([away(a), away(a) ** 2]))[1], 2)
         of_atom = jnp.maximum(second - first**2, 0)
@@ -584,15 +585,18 @@ class EmpiricalOracle(Oracle):
     def _sums(
         self, x_t: jax.Array, t: jax.Array, read: Callable[[jax.Array], jax.Array]
     ) -> tuple[jax.Array, jax.Array]:
-        """log sum_i w_i N(x_t; atom_i) but for a constant, (), and E[read(atom) | x_t] (k,), read: (d, b) -> (k, b)."""
+        """Return log sum_i w_i N(x_t; atom_i) up to a constant, (), and E[read(atom) | x_t] (k,).
+
+        `read` maps atoms (d, b) to (k, b).
+        """
         alpha, total = total_of(self.schedule, now(self.spread) ** 2, t)  # (), (d,)
         scale = 1 / jnp.sqrt(total)[:, None]
 
-        def log_joint(atoms: jax.Array, log_weights: jax.Array) -> jax.Array:  # (b,), but for a constant
-            # Differences first: |x|^2 - 2 x.a + |a|^2 would lose the digits that tell near atoms apart.
+        def log_joint(atoms: jax.Array, log_weights: jax.Array) -> jax.Array:  # (b,), up to a constant
+            # Differences first: |x|^2 - 2 x.a + |a|^2 would lose the digits that distinguish near atoms.
             return log_weights - 0.5 * jnp.sum(((x_t[:, None] - alpha * atoms) * scale) ** 2, axis=0)
 
-        # Sums over all atoms of exp(log_joint - top) and of that times what is read, with the top so far (Milakov &
+        # Sums over all atoms of p = exp(log_joint - top) and p read(atom), with the running maximum `top` (Milakov &
         # Gimelshein 2018).
         @jax.checkpoint
         def add(carry, block):  # type: ignore[no-untyped-def]
@@ -615,16 +619,16 @@ class EmpiricalOracle(Oracle):
 
 
 class BoxesOracle(Oracle):
-    """x_0 is uniform on one of some axis-aligned boxes, blurred by independent Gaussian noise in each column.
+    """The exact denoiser of x_0 uniform on axis-aligned boxes, blurred by independent Gaussian noise per column.
 
     Args:
         lows, highs: (m, d), the corners of each box, lows < highs.
         weights: (m,), above 0; only their ratios count.
-        schedule: of the forward process.
+        schedule: schedule of the forward process.
         spread: (d,), the standard deviation of the blur of each column. None: no blur.
 
     Raises:
-        ValueError: shapes or numbers other than these.
+        ValueError: invalid shapes or numbers.
     """
 
     schedule: Schedule
@@ -654,7 +658,7 @@ class BoxesOracle(Oracle):
         lows, highs, variances = now(self._lows), now(self._highs), now(self.spread) ** 2
         alpha, total = total_of(self.schedule, variances, t)  # (), (d,)
         scale = jnp.sqrt(total)
-        # x_t = alpha u + scale z, u uniform in the box: given x_t, z is a standard normal cut to [a, a + width].
+        # x_t = alpha u + scale z, u uniform in the box: given x_t, z is N(0, 1) truncated to [a, a + width].
         log_mean, z = mean_density((x_t - alpha * highs) / scale, alpha * (highs - lows) / scale)  # (m, d)
         log_joint = now(self._log_weights) + jnp.sum(log_mean - jnp.log(scale), axis=1)
         place = jnp.clip(x_t - scale * z, alpha * lows, alpha * highs)  # alpha E[u | x_t]
@@ -665,26 +669,26 @@ class BoxesOracle(Oracle):
 def _spread(spread: ArrayLike | None, dim: int) -> Array:
     s = np.zeros(dim) if spread is None else np.array(spread, dtype=np.float64)
     if s.shape != (dim,) or not np.isfinite(s).all() or (s < 0).any():
-        raise ValueError(f"spread = {spread}; expected {dim} finite standard deviations, one a column, at least 0.")
+        raise ValueError(f"spread = {spread}; expected {dim} finite standard deviations, one per column, at least 0.")
     return s
 
 
-# --- The process from a time on: what q_t is blurred from is q_{t0}, whose points are seen as data ------------------
+# --- The process starting at a time t0: noisy points of q_{t0} are treated as data ----------------------------------
 #
 #     y = x_{t0} / tau,    x_s = alpha_s y + sigma_s eps,    s = (t - t0) / (1 - t0)
 #
 # with tau^2 = alpha_{t0}^2 + sigma_{t0}^2.
 #
-# So everything that is computed of data, such as a likelihood, is computed of x_{t0} as well. Dividing by tau keeps the
-# unit variance that standardised data has.
+# So everything that can be computed for data, such as a likelihood, can be computed for x_{t0}. Dividing by tau keeps
+# the unit variance of standardised data.
 
 
 class LaterSchedule(Schedule):
-    """alpha and sigma of y.
+    """The schedule of y, which starts at time t0.
 
     Args:
-        whole: the schedule from t = 0 on.
-        t0: where this one begins, in [0, 1).
+        whole: the schedule starting at t = 0.
+        t0: start of this schedule, in [0, 1).
     """
 
     whole: Schedule
@@ -696,7 +700,7 @@ class LaterSchedule(Schedule):
         return jnp.hypot(self.whole.alpha(self.t0), self.whole.sigma(self.t0))
 
     def time(self, s: ArrayLike) -> jax.Array:
-        """t of the whole schedule."""
+        """Return the time t of the whole schedule."""
         return self.t0 + (1 - self.t0) * jnp.asarray(s, float)
 
     def alpha(self, s: ArrayLike) -> jax.Array:
@@ -713,10 +717,10 @@ class LaterSchedule(Schedule):
 
 
 class Later(Denoiser):
-    """E[y | x_s]: what `denoiser` says of x_0, said of x_{t0} / tau.
+    """The denoiser E[y | x_s] of y = x_{t0} / tau, from a denoiser of x_0.
 
     Args:
-        schedule: that of y.
+        schedule: the schedule of y.
         denoiser: E[x_0 | x_t].
     """
 
@@ -725,7 +729,7 @@ class Later(Denoiser):
 
     @classmethod
     def of(cls, denoiser: Denoiser, t0: ArrayLike) -> Later:
-        """From time `t0` in [0, 1) on."""
+        """Build the denoiser of the process that starts at time `t0` in [0, 1)."""
         return cls(LaterSchedule(denoiser.schedule, jnp.asarray(t0, float)), denoiser)
 
     def __call__(self, x_t: jax.Array, t: jax.Array) -> jax.Array:

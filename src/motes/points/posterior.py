@@ -1,11 +1,11 @@
-"""Posteriors: what rows are given, the prior, a linear regression and a detector of novel observations.
+"""Parts of posterior models: the observed columns, the prior, a linear regression and novelty detection.
 
-The prior, in the units of the network, has normal and uniform columns:
+In the units of the network, the prior has Gaussian and uniform columns:
 
-    z ~ N(mean, covariance),    or column by column z_j ~ U(low, high) + N(0, s^2 (high - low)^2)
+    z ~ N(mean, covariance),    or independently z_j ~ U(low, high) + N(0, s^2 (high - low)^2)
 
-A normal prior is one there, and so is a log-normal one with its lower bound. A uniform one with both of its bounds is
-uniform there, with smooth edges (`motes.data.tables`).
+A Gaussian prior is Gaussian in these units, and so is a log-normal prior with a lower bound. A uniform prior with both
+bounds is uniform, with smooth edges (`motes.data.tables`).
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ Array = NDArray[np.float64]
 
 Interval = tuple[float, float]
 
-AWAY = 0.03  # the distance between distribution functions, from which a column has another distribution
-SURE = 1.95  # that distance times the root of the rows, from which it is no chance: of such rows 1 in 1,000
-TOGETHER = 0.1  # the correlation, from which two columns are not independent
-SURE_TOGETHER = 4.0  # that correlation times the root of the rows, from which it is no chance
+AWAY = 0.03  # Kolmogorov distance from which a column has another distribution
+SURE = 1.95  # this distance times the square root of the rows, exceeded by chance in 1 of 1,000 cases
+TOGETHER = 0.1  # correlation from which two columns are dependent
+SURE_TOGETHER = 4.0  # this correlation times the square root of the rows, not exceeded by chance
 
 
 @dataclass(frozen=True)
 class Prior:
-    """The moments of points in the units of the network.
+    """The prior of points, in the units of the network.
 
     Attributes:
         mean: (d,).
         covariance: (d, d).
-        intervals: low and high of each column that is uniform, independently of the others; None of other columns.
-        odd: the columns that are neither uniform nor normal.
+        intervals: (low, high) of each column that is uniform and independent of the others; None for other columns.
+        odd: names of the columns that are neither uniform nor Gaussian.
     """
 
     mean: tuple[float, ...]
@@ -60,7 +60,7 @@ class Prior:
         weights: Array | None = None,
         intervals: Sequence[Interval | None] | None = None,
     ) -> Prior:
-        """That of rows z (n, d), which count by `weights` (n,), or once each.
+        """Fit the prior to rows z (n, d) with sample `weights` (n,); None weights them equally.
 
         `intervals` are the bounds of the columns that have both (`Standardiser.intervals`).
         """
@@ -80,25 +80,25 @@ class Prior:
 
     @property
     def uniform(self) -> NDArray[np.bool_]:
-        """Whether each column is uniform, (d,)."""
+        """True for each column that is uniform, (d,)."""
         return np.array([ends is not None for ends in self.intervals], bool)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Convert to values for JSON."""
         return dict(vars(self))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Prior:
-        """What `to_dict` gave."""
+        """Rebuild from the values of `to_dict`."""
         intervals = (None if ends is None else (ends[0], ends[1]) for ends in values["intervals"])
         covariance = tuple(map(tuple, values["covariance"]))
         return cls(tuple(values["mean"]), covariance, tuple(intervals), tuple(values["odd"]))
 
 
 def _differs(column: Array, share: Array, ends: Interval | None = None) -> bool:
-    """Whether a column (n,), whose rows have these shares, is clearly not uniform between `ends`, or not normal.
+    """Test by Kolmogorov's distance if a column (n,) is not uniform between `ends`, or not Gaussian.
 
-    By Kolmogorov's distance.
+    `share` (n,) are the rows' weights, which sum to 1.
     """
     from scipy.special import ndtr
 
@@ -114,28 +114,28 @@ def _differs(column: Array, share: Array, ends: Interval | None = None) -> bool:
 
 
 def _independent(covariance: Array, share: Array) -> NDArray[np.bool_]:
-    """Whether each column has no clear correlation with any other, (d,), where the rows have these shares."""
+    """Return which columns have no significant correlation with any other, (d,); `share` (n,) are the rows' weights."""
     deviation = np.sqrt(np.diag(covariance))
     correlation = covariance / np.outer(deviation, deviation) - np.eye(len(covariance))
     least = max(TOGETHER, SURE_TOGETHER * float(np.sqrt((share**2).sum())))
     return np.asarray((np.abs(correlation) < least).all(axis=1))
 
 
-# --- The linear part of points given what was observed; a network learns the rest -----------------------------------
+# --- Linear-regression preconditioner; a network learns the rest ----------------------------------------------------
 #
-#     z = c A + b + u L,    u of mean 0 and variance 1
+#     z = c A + b + u L,    u with mean 0 and variance 1
 #
-# c A + b is the least-squares prediction of the points z from what is known of them, and L the symmetric root of the
-# covariance of what it leaves. Columns with a uniform prior keep to their own axes, or it would not be one of u: there
-# L is diagonal. A posterior may be 100 times as narrow as the prior: u has its width, and where posteriors are normal
-# with a mean that is linear in c, nothing is left to learn.
+# c A + b is the least-squares prediction of the points z from the context c, and L the symmetric square root of the
+# residual covariance. L is diagonal in columns with a uniform prior, so that u also has a uniform prior there. A
+# posterior may be 100 times as narrow as the prior; u has the scale of the posterior. If posteriors are Gaussian with a
+# mean that is linear in c, nothing is left to learn.
 
 
-RIDGES = 10.0 ** np.arange(9)  # in rows whose context is as wide as that of the others, and whose points are 0
-ROWS, COMPARED, NEIGHBOURS = 5000, 1000, 10  # of so many rows so many are compared with so many that are near
-LEAST = 0.25  # the rank correlation from which widths are predictable,
-SIGNIFICANT = 4.0  # and the same times the root of the rows
-NARROWEST = 1e-3  # standard deviation of what is left, as a share of that of the points
+RIDGES = 10.0 ** np.arange(9)  # in pseudo-rows with a typical context and points at 0
+ROWS, COMPARED, NEIGHBOURS = 5000, 1000, 10  # rows used, rows compared, and neighbours of each
+LEAST = 0.25  # rank correlation from which widths are predictable
+SIGNIFICANT = 4.0  # rank correlation times the square root of the rows from which it is significant
+NARROWEST = 1e-3  # lowest residual standard deviation, relative to that of the points
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +145,7 @@ class Regression:
     Attributes:
         slope: A (c, d).
         offset: b (d,).
-        root: L (d, d), symmetric.
+        root: the residual scale L (d, d), symmetric.
     """
 
     slope: Array
@@ -159,13 +159,12 @@ class Regression:
     def fit(
         cls, z: Array, context: Array, weights: Array | None = None, alone: NDArray[np.bool_] | None = None
     ) -> tuple[Regression, Array]:
-        """That of rows z (n, d) and what is known of each (n, c), which count by `weights` (n,), or once each.
+        """Fit the regression of rows z (n, d) on contexts (n, c) with sample `weights` (n,); return it with u (n, d).
 
-        Columns that are `alone` (d,) are mixed with no other one.
+        Columns that are `alone` (d,) are not mixed with others.
 
-        The ridge is the one by which each row is predicted best from all others. The second part is u (n, d) of the
-        rows, each by its error where it is predicted from all others: the errors of rows that are in a fit are smaller
-        than those of fresh ones, and posteriors learned from them would be too narrow.
+        The ridge has the smallest leave-one-out error. u (n, d) are the leave-one-out residuals: residuals of fitted
+        rows are smaller than those of new rows, and posteriors learned from them would be too narrow.
         """
         n = len(z)
         count = np.ones(n) if weights is None else weights * (n / weights.sum())
@@ -191,36 +190,36 @@ class Regression:
         return found, np.asarray(np.linalg.solve(root, errors.T).T, np.float64)
 
     def forward(self, z: Array, context: Array) -> Array:
-        """z (..., n, d) -> u (..., n, d), where so much is known of each, (n, c)."""
+        """Map z (..., n, d) to u (..., n, d), given the context (n, c)."""
         return np.asarray(np.linalg.solve(self.root, np.swapaxes(z - self.mean(context), -1, -2)).swapaxes(-1, -2))
 
     def inverse(self, u: Array, context: Array) -> Array:
-        """u (..., n, d) -> z (..., n, d), where so much is known of each, (n, c)."""
+        """Map u (..., n, d) to z (..., n, d), given the context (n, c)."""
         return np.asarray(u @ self.root + self.mean(context))
 
     def mean(self, context: Array) -> Array:
-        """The prediction of z, (n, d), from the first c numbers of what is known, (n, at least c)."""
+        """Predict z, (n, d), from the first c numbers of the context, (n, at least c)."""
         return np.asarray(context[..., : len(self.slope)] @ self.slope + self.offset)
 
     @property
     def log_det(self) -> float:
-        """log |du/dz|."""
+        """The log-determinant log |du/dz|."""
         return -float(np.linalg.slogdet(self.root)[1])
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Convert to values for JSON."""
         return {name: part.tolist() for name, part in vars(self).items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Regression:
-        """What `to_dict` gave."""
+        """Rebuild from the values of `to_dict`."""
         return cls(*(np.array(values[name], np.float64) for name in ("slope", "offset", "root")))
 
 
 def widths_are_predictable(left: Array, context: Array) -> bool:
-    """Whether what is known of rows, (n, c), predicts how large that is which a regression leaves of them, (n, d).
+    """Test if the context (n, c) predicts the size of the residuals `left` (n, d).
 
-    It does where, in some column, the mean logarithm of those of rows that are near by c goes with that of the row.
+    It does if, in some column, a row's log absolute residual correlates with the mean over rows of similar context.
     """
     from scipy.spatial import cKDTree
     from scipy.stats import rankdata
@@ -230,42 +229,42 @@ def widths_are_predictable(left: Array, context: Array) -> bool:
     sizes, context = np.log(np.abs(left[some]) + NARROWEST), context[some]
     near = cKDTree(context).query(context[compared], min(NEIGHBOURS, len(some) - 1) + 1)[1][:, 1:]
     least = max(LEAST, SIGNIFICANT / np.sqrt(len(compared)))
-    with np.errstate(invalid="ignore"):  # what is the same everywhere predicts nothing
+    with np.errstate(invalid="ignore"):  # constant values predict nothing
         pairs = ((rankdata(size[near].mean(axis=1)), rankdata(size[compared])) for size in sizes.T)
         return any(np.corrcoef(*pair)[0, 1] > least for pair in pairs)
 
 
-# --- Is an observation unlike the rows of the training? Novelty detection -------------------------------------------
+# --- Novelty detection: observations unlike the training rows -------------------------------------------------------
 #
-# Column by column and for all columns together.
+# For each column, and for all columns jointly:
 #
-#     column j        x_j is beyond the smallest or the largest value of the training
+#     column j        x_j is below the smallest or above the largest training value
 #     all columns     d(x) = distance of (x - mean) W to the nearest of K centres,    W W^T = covariance^-1
 #
-# The centres are those of k-means, and no rows of the training. d is compared with the distances of rows to the centres
-# of other rows (five folds). A fresh row of the same distribution is called novel with a probability of at most about
-# 1 %, half of it for the columns and half for the distance: by order statistics, which hold for any distribution, and
-# where there are too few rows for these, by an exponential tail beyond the most extreme row.
+# The centres come from k-means and are not training rows. d is compared with the distances of rows to centres fitted to
+# other rows (five folds). A new row of the same distribution is called novel with a probability of at most about 1 %,
+# half of it for the columns and half for the distance: by order statistics, which hold for any distribution, or, if
+# there are too few rows for these, by an exponential tail beyond the most extreme row.
 
 
-FALSE_ALARMS = 0.01  # probability that a fresh row of the training's distribution is called novel
-NOVELTY_ROWS, CENTRES, FOLDS = 5000, 64, 5  # of the joint distance: rows at most, and at least 20 rows for each centre
-WIDE = 100  # columns: of more, each is scaled by itself, for the covariance would be most of the model file
-SMALLEST = 1e-6  # variance in a direction, as a share of the largest
-ROUNDED = 1e-9  # what is equal but for rounding is not beyond
-GUESS = "The model has learned nothing there, so its answer is a guess."
+FALSE_ALARMS = 0.01  # probability that a new row of the training distribution is called novel
+NOVELTY_ROWS, CENTRES, FOLDS = 5000, 64, 5  # limits of the joint distance; each centre needs at least 20 rows
+WIDE = 100  # with more columns, each is scaled separately, since a covariance would dominate the model file
+SMALLEST = 1e-6  # smallest variance in a direction, relative to the largest
+ROUNDED = 1e-9  # relative tolerance for rounding
+GUESS = "The model has not learned this region, so the samples are unreliable."
 
 
 @dataclass(frozen=True, eq=False)
 class NoveltyDetector:
-    """What is kept of the rows of the training, in the units of `Context.mapped`.
+    """A detector of rows unlike the training rows, in the units of `Context.mapped`.
 
     Attributes:
-        rows: how many there were.
+        rows: number of training rows.
         ends: the smallest and the largest value of each of c columns, (c, 2).
         tails: the scale of the exponential tail beyond each end, (c, 2).
-        mean, axes: of the whitened numbers, (p,), and W (p, p), or (p,) of many columns.
-        centres: (K, p), whitened.
+        mean, axes: mean (p,) and whitening matrix W (p, p), or (p,) for many columns.
+        centres: whitened centres (K, p).
         limit, tail: the distance beyond which a row is novel, and the scale of its exponential tail.
     """
 
@@ -285,7 +284,7 @@ class NoveltyDetector:
 
     @classmethod
     def fit(cls, x: Array, observed: NDArray[np.bool_]) -> NoveltyDetector:
-        """That of rows x (n, p), the first c numbers of which are `observed` (n, c) columns."""
+        """Fit the detector to rows x (n, p), whose first c numbers are columns, `observed` (n, c) or not."""
         ends, tails = [], []
         for column, here in zip(x.T, observed.T, strict=False):
             known = column[here]
@@ -295,18 +294,18 @@ class NoveltyDetector:
         fold = np.arange(len(some)) % FOLDS
         apart = np.concatenate([_distances(some[fold == k], *_centres(some[fold != k])) for k in range(FOLDS)])
         level, tail = FALSE_ALARMS / 2 * (len(apart) + 1), _tail(apart)
-        place = len(apart) - int(level)  # as many as are expected beyond
+        place = len(apart) - int(level)  # leaves the expected number of rows beyond the limit
         limit = np.sort(apart)[min(place, len(apart) - 1)] + (tail * np.log(1 / level) if level < 1 else 0.0)
         return cls(len(x), np.array(ends), np.array(tails), *_centres(some), float(limit), tail)
 
     def beyond(self, x: Array, observed: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Which columns of which rows x (m, p) are beyond the training, (m, c)."""
+        """Return which columns of rows x (m, p) are outside the training range, (m, c)."""
         low, high = self._ends(len(x)).T
         columns = x[:, : len(self.ends)]
         return np.asarray(observed & ((columns < low) | (columns > high)))
 
     def distances(self, x: Array) -> Array:
-        """How far rows x (m, p) are from the training, (m,): above 1 a row is novel."""
+        """Return the distances of rows x (m, p) from the training rows, (m,); a row above 1 is novel."""
         limit = self.limit + self.tail * np.log(len(x))
         return np.asarray(_distances(x, self.mean, self.axes, self.centres) / max(limit, ROUNDED))
 
@@ -319,57 +318,57 @@ class NoveltyDetector:
         who: Callable[[int], str],
         source: str,
     ) -> list[str]:
-        """A sentence for each column of `rows` that is beyond the training, and for all columns together.
+        """Return a sentence for each column of `rows` outside the training range, and one for all columns jointly.
 
         Args:
             x: rows in the units of the detector, (m, p).
-            rows: the same in the data's units, (m, c), NaN where not observed.
-            names: of the c columns.
-            ends: the smallest and the largest value of a column, in the data's units.
-            who: what a row is called.
-            source: what the rows are compared with.
+            rows: the same rows in the data's units, (m, c), NaN if not observed.
+            names: names of the c columns.
+            ends: returns the smallest and the largest value of a column, in the data's units.
+            who: returns the name of a row for messages.
+            source: name of the rows compared with.
         """
         beyond = self.beyond(x, ~np.isnan(rows))
-        said = []
+        sentences = []
         for j in np.flatnonzero(beyond.any(axis=0)).tolist():
             (low, high), first = ends(j).tolist(), int(beyond[:, j].argmax())
-            said.append(
-                f"{who(first)} has '{names[j]}' = {rows[first, j]:.4g}, and {source} had {low:.4g} to {high:.4g}. "
-                f"{GUESS}"
+            sentences.append(
+                f"{who(first)} has '{names[j]}' = {rows[first, j]:.4g}, outside the range of {source}, {low:.4g} to "
+                f"{high:.4g}. {GUESS}"
             )
         distances = np.where(beyond.any(axis=1), 0.0, self.distances(x))
         if distances.max() > 1:
-            said.append(
-                f"no row of {source} combined values as {who(int(distances.argmax()))} does: it is "
-                f"{distances.max():.2g} times as far from them as all but 0.5 % of them are. {GUESS}"
+            sentences.append(
+                f"no row of {source} combines values like {who(int(distances.argmax()))}: its distance is "
+                f"{distances.max():.2g} times the limit that 99.5 % of them stay within. {GUESS}"
             )
-        return said
+        return sentences
 
     def _ends(self, m: int) -> Array:
-        """From where on a value is beyond each end, where m rows are looked at, (c, 2)."""
+        """Return the limits beyond which a value is novel if m rows are tested, (c, 2)."""
         level = FALSE_ALARMS / 2 / (2 * len(self.ends)) / m * (self.rows + 1)
         away = self.tails * max(-np.log(level), 0.0) + ROUNDED * np.abs(self.ends)
         return np.asarray(self.ends + away * [-1, 1])
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Convert to values for JSON."""
         return {name: one.tolist() if isinstance(one, np.ndarray) else one for name, one in vars(self).items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> NoveltyDetector:
-        """What `to_dict` gave."""
+        """Rebuild from the values of `to_dict`."""
         arrays = {name: np.array(values[name], np.float64) for name in ("ends", "tails", "mean", "axes", "centres")}
         return cls(int(values["rows"]), **arrays, limit=float(values["limit"]), tail=float(values["tail"]))
 
 
 def _tail(values: Array) -> float:
-    """The scale of an exponential tail above values (n,): that of the largest tenth of them, or of the largest ten."""
+    """Return the scale of the exponential tail of values (n,), from the largest tenth, but at least ten of them."""
     largest = np.sort(values)[-max(len(values) // 10, 10) :]
     return float(largest.mean() - largest[0])
 
 
 def _centres(x: Array) -> tuple[Array, Array, Array]:
-    """The mean, the axes and the centres of rows (n, p)."""
+    """Return the mean, the whitening axes and the k-means centres of rows (n, p)."""
     from scipy.cluster.vq import kmeans2
 
     mean, away = x.mean(axis=0), x - x.mean(axis=0)
@@ -397,21 +396,21 @@ def _distances(x: Array, mean: Array, axes: Array, centres: Array) -> Array:
     return np.asarray(cKDTree(centres).query(_whitened(x, mean, axes))[0])
 
 
-# --- What points are conditioned on: columns of numbers x beside the points theta, in p(theta | x) ------------------
+# --- Observed columns: the numbers x on which the points theta are conditioned in p(theta | x) ----------------------
 #
-#     c_j = T_j(x_j),    or 0, and 1 in a place of its own, where x_j is missing
+#     c_j = T_j(x_j),    or 0 if x_j is missing, with an indicator of missing entries
 #     e / sqrt(1 + e^2),    e = (end - prediction) / width    for both ends of some columns of theta
 #
-# T_j is the map of a column of numbers in a table (`motes.data.curves`): to mean 0 and standard deviation 1,
-# and by a power, a logarithm or asinh first, where that makes the column clearly more normal; by asinh where its tails
-# are heavy, too. The network sees no heavy tails. Moderate ones stay as they are: a spread of bent numbers is harder to
-# learn. Where posteriors are narrow beside a uniform prior, the network is also conditioned on the distances from the
-# predicted theta to both ends of the interval. Far from the ends a posterior keeps its shape; near one it is cut.
+# T_j is the transform of a number column in a table (`motes.data.curves`): to mean 0 and standard deviation 1, after a
+# power, a logarithm or asinh if that makes the column clearly more Gaussian; also after asinh if its tails are heavy,
+# so that the network's inputs have no heavy tails. Moderate tails are not changed, since the scale of transformed
+# numbers is harder to learn. If posteriors are narrow compared with a uniform prior, the network is also conditioned on
+# the distances from the predicted theta to both ends of the interval, since a posterior near an end is truncated.
 
 
-FEW = 20  # distinct numbers, of which fewer show no shape
-TAILS = 0.2  # nats per row that asinh must gain beside: Laplace's distribution gains 0.08 in all, Student's t_3 0.32
-NARROW = 0.25  # width of what a regression leaves, as a share of the prior's: at 0.4 the ends do more harm than good
+FEW = 20  # smallest number of distinct values for which a transform is fitted
+TAILS = 0.2  # gain in nats per row required for asinh: a Laplace distribution gains 0.08, Student's t_3 0.32
+NARROW = 0.25  # residual width relative to the prior's; at 0.4, conditioning on the ends does more harm than good
 NAME = "given"
 
 
@@ -420,13 +419,13 @@ class Context:
     """The columns that points are conditioned on.
 
     Attributes:
-        columns: their names, c of them.
-        curves: the map of each.
-        prior: of the points, whatever is observed.
-        gaps: whether each has missing entries in the training, which observations may have then as well.
-        regression: of the points on them, of which a network learns what is left; None: all.
-        edges: indices of the columns of the points whose ends the network is conditioned on.
-        novelty: which observations are unlike those of the training; None: not known.
+        columns: names of the c columns.
+        curves: the transform of each column.
+        prior: the prior of the points.
+        gaps: whether each column has missing entries in the training rows; observations may then have them too.
+        regression: regression of the points on the columns, whose residuals the network learns; None: no regression.
+        edges: indices of the point columns whose bounds the network is conditioned on.
+        novelty: detector of observations unlike the training rows; None: no detector.
     """
 
     columns: tuple[str, ...]
@@ -442,58 +441,58 @@ class Context:
 
     @property
     def inputs(self) -> int:
-        """How many numbers the network is given: one for each column, one more for each with gaps, two for ends."""
+        """Number of inputs of the network: one per column, one more per column with gaps, two per edge column."""
         return len(self) + sum(self.gaps) + 2 * len(self.edges)
 
     @classmethod
     def fit(cls, table: Table, prior: Prior, weights: Array | None = None, *, standardise: bool = True) -> Context:
-        """The maps of the columns of `table`, whose rows count by `weights` (n,), or once each."""
+        """Fit the transforms of the columns of `table`, with sample `weights` (n,)."""
         missing = np.isnan(table.x)
         gaps = tuple(bool(column.any()) for column in missing.T)
         curves: tuple[Transform, ...] = (Straight(0.0, 1.0),) * len(table.columns)
         if standardise:
             counts = np.ones(len(table)) if weights is None else weights
-            curves = tuple(_curve_of(x[~out], counts[~out]) for x, out in zip(table.x.T, missing.T, strict=True))
+            curves = tuple(_fit_transform(x[~out], counts[~out]) for x, out in zip(table.x.T, missing.T, strict=True))
         found = cls(table.columns, curves, prior, gaps)
         return replace(found, novelty=NoveltyDetector.fit(found.mapped(table.x), ~missing))
 
     def with_regression(self, regression: Regression) -> Context:
-        """The same with a regression of the points on these columns, and the ends that matter then."""
+        """Return a copy with a regression of the points on these columns, and with the edge columns it implies."""
         deviation = np.sqrt(np.diag(np.array(self.prior.covariance)))
         narrow = self.prior.uniform & (np.diag(regression.root) < NARROW * deviation)
         return replace(self, regression=regression, edges=tuple(np.flatnonzero(narrow).tolist()))
 
     def predicts_widths(self, left: ArrayLike, context: ArrayLike | None) -> bool:
-        """Whether what the network is given, (n, inputs), predicts how much a regression leaves of a row, (n, d)."""
+        """Test if the network's inputs (n, inputs) predict the size of the regression's residuals `left` (n, d)."""
         if self.regression is None or context is None:
             return False
         known, left = np.asarray(context, np.float64)[:, : len(self.regression.slope)], np.asarray(left, np.float64)
-        # A width may be that of one direction, and a column the sum of several.
+        # A width may belong to one direction, and a column may combine several directions.
         directions = np.linalg.eigh(self.regression.root)[1]
         return widths_are_predictable(np.hstack([left, left @ directions]), known)
 
     def left(self, z: Array, context: Array) -> Array:
-        """Points z (..., n, d) -> what the regression leaves of them, where so much is known of each, (n, inputs)."""
+        """Map points z (..., n, d) to the regression's residuals, given the network's inputs (n, inputs)."""
         return z if self.regression is None else self.regression.forward(z, context)
 
     def whole(self, u: Array, context: Array) -> Array:
-        """The inverse of `left`."""
+        """Map residuals back to points: the inverse of `left`."""
         return u if self.regression is None else self.regression.inverse(u, context)
 
     def forward(self, rows: Array) -> Array:
-        """Data units (n, c) -> what the network is given, (n, inputs)."""
+        """Map rows in data units (n, c) to the network's inputs (n, inputs)."""
         return self.with_ends(self.mapped(rows))
 
     def mapped(self, rows: Array) -> Array:
-        """Data units (n, c) -> what the regression takes: each column by its map, and where entries are missing."""
+        """Map rows in data units (n, c) to the regression's inputs: transformed columns and missing indicators."""
         missing = np.isnan(rows)
         known = np.where(missing, 0.0, rows)
-        with np.errstate(invalid="ignore", divide="ignore"):  # 0 may be no number of the column
+        with np.errstate(invalid="ignore", divide="ignore"):  # 0 may be outside the transform's domain
             mapped = np.stack([one.forward(column) for one, column in zip(self.curves, known.T, strict=True)], axis=1)
         return np.concatenate([np.where(missing, 0.0, mapped), missing[:, np.array(self.gaps)]], axis=1)
 
     def with_ends(self, numbers: Array) -> Array:
-        """What `mapped` gives, with the distances from the prediction to the ends of `edges`: (n, inputs)."""
+        """Append the distances from the prediction to the ends of `edges` to the result of `mapped`: (n, inputs)."""
         if self.regression is None:
             return numbers
         predicted, width = self.regression.mean(numbers), np.diag(self.regression.root)
@@ -504,19 +503,19 @@ class Context:
         return np.concatenate(made, axis=1)
 
     def rows(self, given: Any) -> tuple[Array, bool]:
-        """Observations (m, c) in the data's units, and whether it is a single one without an axis of its own.
+        """Convert observations to rows (m, c) in the data's units, and return whether it is a single observation.
 
         Args:
-            given: one observation, (c,) or a mapping column -> number; or m of them, (m, c) or a table of m rows.
+            given: one observation, (c,) or a mapping column -> number; or m observations, (m, c) or a table of m rows.
 
         Raises:
-            UsageError: nothing, other columns, or another number of them.
-            DataError: an entry that is not a finite number, but for a missing one, NaN or None, of a column with gaps;
-                the message names the row and the column.
+            UsageError: no observation, other columns, or another number of columns.
+            DataError: an entry that is not a finite number; columns with gaps may have missing entries, NaN or None.
+                The message names the row and the column.
         """
         if given is None or (isinstance(given, Mapping) and not given):
             raise UsageError(
-                f"this model is of points given {', '.join(self.columns)}; got no observation. Give one: "
+                f"this model is conditioned on {', '.join(self.columns)}; got no observation. Pass one: "
                 f"given={self._example}."
             )
         from motes.data.natives import is_frame
@@ -533,7 +532,7 @@ class Context:
         try:
             numbers = np.asarray(given, np.float64)
         except (TypeError, ValueError) as error:
-            raise DataError(f"{NAME} holds something that is not a number ({error}). Expected numbers.") from None
+            raise DataError(f"{NAME} contains something that is not a number ({error}). Expected numbers.") from None
         one = numbers.ndim < 2
         rows = numbers.reshape(1, -1) if one else numbers
         if rows.ndim != 2 or rows.shape[1] != len(self) or not len(rows):
@@ -544,18 +543,18 @@ class Context:
         return self._finite(rows), one
 
     def novel(self, rows: Array) -> list[str]:
-        """Say where observations (m, c) are unlike those of the training: in a column, or in all of them together.
+        """Describe how observations (m, c) are unlike the training rows: in a column, or in all columns jointly.
 
-        With a probability of 1 % something is said of observations that are like the training's, however many.
+        The false alarm rate is 1 % for any number of observations.
         """
         if self.novelty is None:
             return []
         ends = lambda j: self.curves[j].inverse(self.novelty.ends[j])
-        who = lambda row: _observation(row, len(rows))
-        return self.novelty.describe(self.mapped(rows), rows, self.columns, ends, who, "the training")
+        who = lambda row: _name_observation(row, len(rows))
+        return self.novelty.describe(self.mapped(rows), rows, self.columns, ends, who, "the training data")
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Convert to values for JSON."""
         return {
             "columns": self.columns,
             "curves": to_json(self.curves, {}),
@@ -568,7 +567,7 @@ class Context:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Context:
-        """What `to_dict` gave."""
+        """Rebuild from the values of `to_dict`."""
         prior, found = Prior.from_dict(values["prior"]), values["regression"]
         regression = None if found is None else Regression.from_dict(found)
         curves, gaps = from_json(values["curves"], {}, CURVES), tuple(values["gaps"])
@@ -598,14 +597,14 @@ class Context:
         lacking = [name for name in self.columns if name not in names]
         if lacking:
             raise UsageError(
-                f"{NAME} has no '{lacking[0]}'; expected all of {', '.join(self.columns)}. Give it as well."
+                f"{NAME} has no '{lacking[0]}'; expected all of {', '.join(self.columns)}. Add this column."
             )
 
     def _finite(self, rows: Array) -> Array:
         bad = np.argwhere(np.isinf(rows) | (np.isnan(rows) & ~np.array(self.gaps)))
         if len(bad):
             i, j = bad[0]
-            more = ", as in all of the training" if np.isnan(rows[i, j]) else ""
+            more = ", as in all training rows" if np.isnan(rows[i, j]) else ""
             raise DataError(
                 f"{NAME}, row {i + 1}, column '{self.columns[j]}': got {rows[i, j]}; expected a finite number{more}. "
                 "Leave out such rows, or fill them in first."
@@ -614,43 +613,43 @@ class Context:
 
 
 def context_table(given: Any, n: int, points: Sequence[str]) -> Table:
-    """Rows to condition on, one for each of `n` points whose columns are `points`, as numbers with named columns.
+    """Convert rows to condition on, one for each of `n` points, to numbers with named columns.
 
     Args:
         given: an array (n, c) or (n,), a dict of columns, a data frame or a `Table`; missing entries are NaN.
-        n: how many points there are.
-        points: names of their columns.
+        n: number of points.
+        points: column names of the points.
 
     Raises:
-        DataError: entries that are neither finite numbers nor missing, another number of rows, a column that does not
-            vary, or one that is called like a column of the points.
+        DataError: entries that are neither finite numbers nor missing, another number of rows, a constant column, or a
+            column with the same name as a column of the points.
     """
     given = plain(given, NAME)
     if isinstance(given, np.ndarray | list | tuple):
         rows = rows_of(given, NAME)
         rows = rows[:, None] if rows.ndim == 1 else rows
-        table = as_table(rows, _named(rows), name=NAME, missing=True)
+        table = as_table(rows, _make_names(rows), name=NAME, missing=True)
     elif isinstance(given, Table):
         table = given
     else:
         table = numbers_of(as_frame(given, name=NAME), NAME, to_learn=True, missing=True)
     if len(table) != n:
-        raise DataError(f"{NAME} has {len(table)} rows, and there are {n} points; expected one row for each point.")
+        raise DataError(f"{NAME} has {len(table)} rows, but there are {n} points; expected one row for each point.")
     both = [name for name in table.columns if name in points]
     if both:
-        raise DataError(f"the points and {NAME} both have a column '{both[0]}'; expected two names. Rename one.")
+        raise DataError(f"the points and {NAME} both have a column '{both[0]}'; expected different names. Rename one.")
     return table
 
 
-def _observation(row: int, rows: int) -> str:
+def _name_observation(row: int, rows: int) -> str:
     return "the observation" if rows == 1 else f"row {row + 1} of the observations"
 
 
-def _named(rows: ArrayLike) -> list[str]:
+def _make_names(rows: ArrayLike) -> list[str]:
     return [f"{NAME}{j}" for j in range(np.shape(rows)[1] if np.ndim(rows) == 2 else 0)]
 
 
-def _curve_of(column: Array, counts: Array) -> Transform:
+def _fit_transform(column: Array, counts: Array) -> Transform:
     x, places = np.unique(column, return_inverse=True)
     each = np.bincount(places, counts).astype(np.float64)
     straight = Straight(float(np.median(x)), float(np.ptp(x)) or 1.0)

@@ -1,8 +1,8 @@
-"""What is true of a shape: its density, score and entropy, and the denoiser that a perfect network would be.
+"""The exact density, score and entropy of a shape, and the denoiser that a perfect network would learn.
 
     log p(x),    grad log p(x),    H = -E log p(x),    E[x_0 | x_t]
 
-Everything is in the units of `motes.make_shape` and in float64. Densities of curves are sums over a quadrature's nodes.
+Everything is in the units of `motes.make_shape` and in float64. Densities of curves are sums over quadrature nodes.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from motes.training.programs import float64
 
 Array = NDArray[np.float64]
 
-GRID_STEP = 0.7  # of the entropy's grid, in units of the noise
-MARGIN = 8.0  # how far that grid goes beyond the clean distribution
-MOST_PAIRS = 2e9  # of grid points with atoms: some ten seconds
-BOX_COST = 100  # one box costs as many atoms
+GRID_STEP = 0.7  # step of the entropy's grid, in units of the noise
+MARGIN = 8.0  # margin of that grid around the clean distribution, in units of the noise
+MOST_PAIRS = 2e9  # maximal number of pairs of grid points and atoms: about ten seconds
+BOX_COST = 100  # cost of a box in atoms
 DRAWS = 20_000
 
 
 class Entropy(NamedTuple):
-    """In nats; the true value lies within `error` of `value`, or, by Monte Carlo, within it in 997 cases of 1,000."""
+    """An entropy in nats. The true value lies within `error` of `value`; by Monte Carlo, in 997 of 1,000 cases."""
 
     value: float
     error: float
@@ -39,7 +39,7 @@ class Entropy(NamedTuple):
 
 @dataclass(frozen=True)
 class Truth:
-    """The exact distribution of a shape; made by `truth`.
+    """The exact distribution of a shape; `truth` returns it.
 
     Example:
         >>> exact = motes.truth("eight_gaussians")
@@ -54,7 +54,7 @@ class Truth:
         return f"Truth({self.name!r}, {self.distribution!r})"
 
     def log_density(self, x: ArrayLike) -> Array:
-        """log p(x) in nats, (n,), for points x (n, 2); -inf where the density is 0 (a checkerboard without noise).
+        """Return log p(x) in nats, (n,), for points x (n, 2); -inf if the density is 0 (a checkerboard without noise).
 
         Example:
             >>> motes.truth("eight_gaussians").log_density([[2.0, 0.0], [0.0, 0.0]]).round(1).tolist()
@@ -64,7 +64,7 @@ class Truth:
         return np.where(self._outside(x), -np.inf, self._exact(x, self.distribution).log_prob)
 
     def score(self, x: ArrayLike) -> Array:
-        """grad log p(x), (n, 2), for points x (n, 2); NaN where the density is 0.
+        """Return the score grad log p(x), (n, 2), for points x (n, 2); NaN if the density is 0.
 
         Example:
             >>> motes.truth("eight_gaussians").score([[1.8, 0.0], [2.2, 0.0]]).round(1)[:, 0].tolist()
@@ -74,14 +74,14 @@ class Truth:
         return np.where(self._outside(x)[:, None], np.nan, self._exact(x, self.distribution).score)
 
     def entropy(self) -> Entropy:
-        """-E log p(x): by the trapezoidal rule on a grid, or by Monte Carlo where the noise is too small for one.
+        """Compute the entropy -E log p(x) on a grid, or by Monte Carlo if the noise is too small for a grid.
 
         Example:
             >>> round(motes.truth("eight_gaussians").entropy().value, 2)
             1.7
         """
         distribution = self.distribution
-        if distribution.spread == 0:  # boxes side by side
+        if distribution.spread == 0:  # disjoint boxes
             area = np.prod(distribution.highs - distribution.lows, axis=1)  # type: ignore[union-attr]
             return Entropy(float(-np.sum(distribution.weights * np.log(distribution.weights / area))), 0.0)
         x, y = self._grid()
@@ -92,13 +92,13 @@ class Truth:
         log_p = self.log_density(np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1).reshape(-1, 2))
         summand = (-np.exp(log_p) * log_p).reshape(len(x), len(y))
         value = summand.sum() * step**2
-        # Each half of the step squares the error's factor exp(-2 pi^2 / step^2): a grid of twice the step bounds it.
+        # Halving the step raises the error factor exp(-2 pi^2 / step^2) to the fourth power: the coarse grid bounds it.
         coarse = summand[::2, ::2].sum() * (2 * step) ** 2
         return Entropy(float(value), float(abs(value - coarse)) + 1e-8)
 
     @property
     def atoms(self) -> int:
-        """How many atoms the exact denoiser looks at for one point, or what costs as much."""
+        """Cost of the exact denoiser for one point, in atoms."""
         return len(self.distribution.weights) * (1 if isinstance(self.distribution, Atoms) else BOX_COST)
 
     def _grid(self) -> tuple[Array, Array]:
@@ -115,7 +115,7 @@ class Truth:
         return x, y
 
     def sample(self, n: int, *, seed: int = 0) -> Array:
-        """`n` independent points (n, 2). They share no randomness with `motes.make_shape` of the same seed.
+        """Draw `n` independent points (n, 2), independent of `motes.make_shape` with the same seed.
 
         Example:
             >>> motes.truth("moons").sample(3).shape
@@ -124,7 +124,7 @@ class Truth:
         return self.labelled_sample(n, seed=seed)[0]
 
     def labelled_sample(self, n: int, *, seed: int = 0) -> tuple[Array, NDArray[np.int64]]:
-        """The points of `sample`, and the class of each, (n,); -1 where a shape has none.
+        """Draw the points of `sample` and return the class of each, (n,); -1 if the shape has no classes.
 
         Example:
             >>> points, labels = motes.truth("moons").labelled_sample(3)
@@ -142,7 +142,7 @@ class Truth:
         return clean + distribution.spread * rng.standard_normal((n, 2)), np.asarray(distribution.labels, int)[which]
 
     def oracle(self, schedule: Schedule, standardiser: Standardiser | None = None) -> Oracle:
-        """The exact denoiser in the units of `standardiser`; None leaves the data as it is.
+        """Return the exact denoiser in the units of `standardiser`; None uses the data's own units.
 
         Example:
             >>> from motes.points import VarianceExploding
@@ -153,7 +153,7 @@ class Truth:
         return _oracle(self.distribution, schedule, standardiser or Standardiser.identity(2))
 
     def labelled_oracle(self, schedule: Schedule, standardiser: Standardiser | None = None) -> LabelledOracle:
-        """As `oracle`, and given a class it is the exact denoiser of that class.
+        """Return the exact denoiser of `oracle`, which can also be conditioned on a class.
 
         Raises:
             UsageError: a shape without natural classes.
@@ -168,10 +168,10 @@ class Truth:
         return LabelledOracle(parts, np.ones(len(parts)))  # the classes are equally likely
 
     def of_class(self, label: int) -> Truth:
-        """The distribution of one class, by its number.
+        """Return the distribution of one class, by its number.
 
         Raises:
-            UsageError: a shape without natural classes, or an unknown one.
+            UsageError: a shape without natural classes, or an unknown class.
 
         Example:
             >>> upper = motes.truth("moons").of_class(0)
@@ -191,7 +191,7 @@ class Truth:
         return distribution.nodes if isinstance(distribution, Atoms) else (distribution.lows + distribution.highs) / 2
 
     def labels(self, x: ArrayLike) -> NDArray[np.int64]:
-        """The likeliest class of each point, (n,), for points x (n, 2).
+        """Return the most likely class of each point, (n,), for points x (n, 2).
 
         Raises:
             UsageError: a shape without natural classes.
@@ -211,7 +211,7 @@ class Truth:
         return np.unique(self.distribution.labels)
 
     def _exact(self, x: Array, distribution: Distribution) -> Exact:
-        # At t = 0, where alpha_t = 1 and sigma_t = 0, x_t is the data.
+        # At t = 0, alpha_t = 1 and sigma_t = 0, so x_t is the data.
         with float64():
             exact = _oracle(distribution, VarianceExploding(), Standardiser.identity(2)).rows(x, 0.0)
             return Exact(*(np.asarray(part) for part in exact))  # type: ignore[arg-type]
@@ -228,14 +228,14 @@ class Truth:
 
 
 def truth(name: str, *, noise: float | None = None) -> Truth:
-    """What is true of the shape `name`.
+    """Return the exact distribution of the shape `name`.
 
     Args:
         name: a key of `SHAPES`.
-        noise: as `motes.make_shape` takes it; None takes the shape's default.
+        noise: as in `motes.make_shape`; None uses the shape's default.
 
     Raises:
-        UsageError: an unknown name, a `noise` out of range, or one that leaves a curve without a density.
+        UsageError: an unknown name, a `noise` out of range, or no noise for a curve, which then has no density.
 
     Example:
         >>> exact = motes.truth("moons")
@@ -248,10 +248,10 @@ def truth(name: str, *, noise: float | None = None) -> Truth:
 def _oracle(distribution: Distribution, schedule: Schedule, standardiser: Standardiser) -> Oracle:
     if standardiser.support is not None:
         raise UsageError(
-            "got units with bounds; expected none for the exact denoiser of a shape. Leave out data.bounds."
+            "got units with bounds; the exact denoiser of a shape does not support them. Leave out data.bounds."
         )
     if not standardiser.varies.all():
-        raise UsageError("got units with a constant column; expected two that vary, as those of a shape do.")
+        raise UsageError("got units with a constant column; expected two columns that vary, like those of a shape.")
     spread = distribution.spread / standardiser.scale
     if isinstance(distribution, Atoms):
         return EmpiricalOracle(standardiser.forward(distribution.nodes), schedule, distribution.weights, spread)
@@ -260,7 +260,7 @@ def _oracle(distribution: Distribution, schedule: Schedule, standardiser: Standa
 
 
 def _part(distribution: Distribution, label: int) -> Distribution:
-    """The distribution of one class."""
+    """Return the distribution of one class."""
     mine = distribution.labels == label
     weights = distribution.weights[mine] / distribution.weights[mine].sum()
     if isinstance(distribution, Atoms):
