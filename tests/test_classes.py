@@ -331,7 +331,7 @@ def test_a_column_of_labels_is_learned_sampled_and_scored(motes_command, quick_r
     assert (code, out.splitlines()[0]) == (0, "a,b,level"), err
     for words, says in [
         (["sample", "run", "--label", "mid"], "unknown label 'mid'. Choose from: high, low"),
-        (["sample", "run", "--weak", "run"], "give a weight"),
+        (["sample", "run", "--weak", "run"], "set its weight"),
         (["sample", "run", "--out", "s.npy", "-n", "1000000000"], "column 'level' holds text"),
         (["train", "t.csv", "--out", "b", "--recipe=default", "--set=data.label=levle"], "Did you mean 'level'?"),
     ]:
