@@ -401,7 +401,7 @@ def test_nothing_is_compared_where_the_rows_are_not_here(small_model):
     for what in ("cloud", "distance", "memory"):
         with pytest.raises(UsageError, match="are not available"):
             answers.ask(what=what, model="lost", n=20, seed=0, sampler="euler", steps=4)
-    with pytest.raises(UsageError, match="is not known"):
+    with pytest.raises(UsageError, match="is unknown"):
         answers.ask(what="score", model="lost", of="exact", place=500, cells=4)
 
 
