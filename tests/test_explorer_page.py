@@ -220,7 +220,7 @@ def test_a_particle_flows_from_under_the_pointer(visit):
         until(page, f"Math.abs(explorer.particle.learned[0] - {first[0]}) > 1e-4")
         page.mouse.up()
         said = page.locator("#particle-note").inner_text()
-        assert said.startswith("From the noise at x = ") and "training points, with a ring, is " in said
+        assert said.startswith("From the noise at x = ") and "training points, marked by a ring, is " in said
         page.mouse.move(1, 1)
         until(page, "!explorer.pointed && !explorer.stale")
         assert lit(page) > 60  # its way
@@ -323,7 +323,7 @@ def test_whether_it_is_learned_by_heart_and_what_it_may_be_asked_for_is_said(vis
         until(page, "document.getElementById('memory-note').textContent.includes('Mean log p')", 90)
         found = answers.ask(what="memory", model="small", seed=0).header
         said = page.locator("#memory-note").inner_text()
-        assert f"{found['training']:.3g} nats on training points".replace("-", "−") in said and "drawn point" in said
+        assert f"{found['training']:.3g} nats on training points".replace("-", "−") in said and "for samples" in said
         limits = page.locator("#limits").inner_text()
         assert all(f"{getattr(Limits(), name):,}" in limits for name in STATED) and "4 MB" in limits
 

@@ -91,7 +91,7 @@ def test_cells_are_fixed_with_the_keyboard_alone(visit):
         page.keyboard.press("Enter")
         answered(page, ["sex", "body_mass_g"])
         assert row(page) == {"sex": "male", "body_mass_g": 5000}
-        page.get_by_label("Hide sex again").press("Enter")
+        page.get_by_label("Mask sex").press("Enter")
         answered(page, ["body_mass_g"])
         said = page.locator("#cells .cell:nth-child(1) canvas").get_attribute("aria-label")
         assert said.startswith("species, Gentoo: ")
@@ -110,7 +110,7 @@ def test_a_cell_is_set_to_missing_and_is_known_then(visit, answers):
         expected = answers.shelf.table("penguins").conditionals({"sex": None})[mass]
         assert p_of(page, "body_mass_g") == pytest.approx(expected, abs=1e-5) and expected[-1] > 0.05
         said = page.locator(f"#cells .cell:nth-child({mass + 1}) .small").inner_text()
-        assert said.startswith("half of it from ") and "missing in " in said
+        assert said.startswith("middle half from ") and "missing in " in said
 
 
 @pytest.mark.slow

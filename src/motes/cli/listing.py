@@ -104,7 +104,7 @@ def samplers() -> int:
     print(f"{'sampler':<19} {'order':>5} {'evaluations':>11} {'noise':>5}  when to pick it")
     for name, sampler in kinds_of("sampler").items():
         one = sampler()
-        cost = "adaptive" if one.evaluations is None else f"{one.evaluations} a step"
+        cost = "adaptive" if one.evaluations is None else f"{one.evaluations} per step"
         print(f"{name:<19} {one.order:>5} {cost:>11} {'yes' if one.stochastic else 'no':>5}  {one.when}")
     print("order: the error falls as 1 / steps^order; for samplers with noise, the error of the distribution.\n")
     for name, grid in kinds_of("grid").items():

@@ -46,7 +46,7 @@ def page_alone(subject: Subject) -> str:
     texts = {name: (files / name).read_text(encoding="utf-8") for name in (*MODULES, STYLE, PAGE)}
     words = {
         "title": escape(subject.name.replace("_", " ")),
-        "about": escape(f"The model '{subject.name}' has {subject.model.parameters:,} trained numbers."),
+        "about": escape(f"The model '{subject.name}' has {subject.model.parameters:,} parameters."),
         "style": texts[STYLE],
         # "</script>" must not occur inside the element.
         "model": json.dumps(_model(subject)).replace("<", "\\u003c"),

@@ -1,4 +1,4 @@
-// What samples are conditioned on: a class, with guidance, and a coordinate that is known, a line that one drags.
+// Conditions of samples: a class, with guidance, and a known coordinate, set by dragging a line.
 
 import { onCanvas } from "/layers.js";
 import { make, number, roam } from "/words.js";
@@ -153,9 +153,9 @@ export class Conditions {
     id("known").setAttribute("aria-valuetext", id("known-value").textContent);
     if (!this.answer) return;
     const { points, effective, warnings, density } = this.answer;
-    const few = effective < FEW ? " So few that the answer is a guess: the model knows hardly any such point." : "";
-    const exact = density ? " The blue line is the exact answer." : "";
-    id("known-note").textContent = `${points.shape[0]} points given it, worth ${Math.round(effective)} independent ones.${few} The bars count them along the line.${exact} ${warnings.join(" ")}`;
+    const few = effective < FEW ? " This is too few for a reliable answer: the model has hardly any such points." : "";
+    const exact = density ? " The blue line is the exact distribution." : "";
+    id("known-note").textContent = `${points.shape[0]} points given this value, worth ${Math.round(effective)} independent ones.${few} The bars are their histogram along the line.${exact} ${warnings.join(" ")}`;
   }
 
   /** The line, the points on it, how many there are along it, and how many there should be. */

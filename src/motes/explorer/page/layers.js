@@ -1,4 +1,4 @@
-// What lies under and over the points: densities, arrows, level lines, a probe.
+// Layers under and over the points: densities, arrows, contours, a probe.
 
 import { css, fitted } from "/paint.js";
 
@@ -237,7 +237,7 @@ export function lossCurve(canvas, points, { steps, floor, shown }, colours, soft
   if (floor) {
     draw([[left, y(floor)], [right, y(floor)]], [4, 4], css(colours.exact, 0.9), 1.5);
     context.fillStyle = css(colours.exact, 1);
-    context.fillText("irreducible: the loss of the exact answer", right, y(floor) + 1.25 * size);
+    context.fillText("irreducible: the loss of the exact denoiser", right, y(floor) + 1.25 * size);
   }
   draw(points.filter(([, value]) => value > 0).map(([step, value]) => [x(step), y(value)]), [], css(colours.learned, 1), 2);
 }

@@ -1,22 +1,22 @@
 // The socket: questions as JSON, answers as binary frames of float32 (see data/frames.py).
 
 export class Link {
-  /** @param {(why: string) => void} onEnd called once, when there is nobody to ask any more. */
+  /** @param {(why: string) => void} onEnd called once, when the connection has ended. */
   constructor(onEnd) {
     const token = new URLSearchParams(location.search).get("token") ?? "";
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     this.socket = new WebSocket(`${scheme}://${location.host}/socket?token=${encodeURIComponent(token)}`);
     this.socket.binaryType = "arraybuffer";
     this.number = 0;
-    this.onNews = () => {}; // called with what a training tells of its own accord
+    this.onNews = () => {}; // called with the state of a training, which the server sends unasked
     this.asked = new Map(); // number -> {slot, done, failed}
     this.opened = new Promise((done) => this.socket.addEventListener("open", done, { once: true }));
     this.socket.addEventListener("message", (event) => this.#take(event.data));
     this.socket.addEventListener("close", (event) =>
-      onEnd(event.reason || "The server has ended. Start motes explore again and open the address that it prints."));
+      onEnd(event.reason || "The server has stopped. Run motes explore again and open the address that it prints."));
   }
 
-  /** Ask; a newer question of the same kind and panel takes the place of this one, which then rejects with `null`. */
+  /** Send a request; a newer one of the same kind and panel replaces it, and it then rejects with `null`. */
   async ask(what, options = {}, panel = 0) {
     await this.opened;
     const slot = `${what} ${panel}`;

@@ -1,4 +1,4 @@
-// The page: what was chosen, the clock, and who draws what.
+// The page: its state, its clock, and the parts that draw it.
 
 import { Conditions } from "/conditions.js";
 import { Link } from "/link.js";
@@ -26,14 +26,14 @@ const FIELDS = { // layer -> what it asks for, and under which name it is known
 };
 const ABOUT_LAYERS = {
   points: ["Points", "the cloud itself"],
-  density: ["Density", "where points are likely now"],
-  arrows: ["Arrows", "of the score, or of the velocity, at some points"],
-  lines: ["Level lines", "equal density: 0.5, 1.5, 3, 5 and 8 nats below its peak"],
-  field: ["Streaks", "the same at every point, as iron filings show a magnet"],
-  grid: ["Warped grid", "straight lines in noise, and where the flow carries them"],
-  difference: ["Difference", "where the learned density is too high, and where the exact one is higher"],
+  density: ["Density", "where points are likely at this time"],
+  arrows: ["Arrows", "the score or the velocity at some points"],
+  lines: ["Contours", "equal density: 0.5, 1.5, 3, 5 and 8 nats below its peak"],
+  field: ["Streamlines", "the score or the velocity everywhere"],
+  grid: ["Warped grid", "straight lines in noise, transported by the flow"],
+  difference: ["Difference", "where the learned density is too high or too low"],
 };
-const QUANTITY_WORDS = { score: "score: which way it is likelier", velocity: "velocity: how points move towards data" };
+const QUANTITY_WORDS = { score: "score: the direction of higher density", velocity: "velocity: how points move towards data" };
 const SIDE_WORDS = { learned: "learned", exact: "exact", both: "both" };
 
 const id = (name) => document.getElementById(name);
@@ -95,7 +95,7 @@ class Explorer {
     this.show();
   }
 
-  /** Draw again from other weights. What is wanted meanwhile is drawn once, at the end. */
+  /** Draw again with other weights. Requests made meanwhile are drawn once, at the end. */
   async renew() {
     this.renewed = false;
     if (this.renewing) return;
@@ -105,13 +105,13 @@ class Explorer {
       const begin = performance.now();
       await this.#again();
       const took = performance.now() - begin;
-      await this.#calm(CALM * Math.min(took, this.took ?? 0)); // the first pictures compile, which says nothing of the next
+      await this.#calm(CALM * Math.min(took, this.took ?? 0)); // the first pictures include compilation
       this.took = took;
     }
     this.renewing = false;
   }
 
-  /** New answers for all that is shown of the model. */
+  /** Request everything that is shown of the model again. */
   async #again() {
     this.fields.clear();
     this.draw();
@@ -128,7 +128,7 @@ class Explorer {
     });
   }
 
-  // --- what is chosen ---
+  // --- choices ---
 
   /** Change the state, so that it can be undone; `during`: of the recipe of a training that goes on. */
   async change(how, { during = false } = {}) {
@@ -152,7 +152,7 @@ class Explorer {
     this.show(before, during);
   }
 
-  /** What needs the exact distribution is not shown where that is not known. */
+  /** Hide what needs the exact distribution if it is unknown. */
   #withoutTruth() {
     if (this.about.exact) return;
     this.state.side = "learned";
@@ -170,7 +170,7 @@ class Explorer {
     return this.change((state) => Object.assign(state, fresh(this.about), { place: state.place }));
   }
 
-  // --- what is seen of it ---
+  // --- display ---
 
   #fill() {
     for (const name of this.models) id("models").append(make("button", name.replaceAll("_", " "), { type: "button", role: "radio", value: name }));
@@ -186,11 +186,11 @@ class Explorer {
       id("count").append(make("option", count(n), { value: n }));
     }
     const { points, steps, futures, cells, sockets, trainings, training_steps: longest, rows, batch, width, depth, upload, columns } = this.limits;
-    id("limits").textContent = `This page asks for at most ${count(points)} points, ${count(steps)} steps of a sampler, ${futures} random `
-      + `futures, ${cells} cells along a side of a layer, and a training of ${count(longest)} steps on ${count(rows)} points, in batches of `
+    id("limits").textContent = `Limits of this page: ${count(points)} points, ${count(steps)} steps of a sampler, ${futures} random `
+      + `futures, ${cells} cells per side of a layer, and trainings of ${count(longest)} steps on ${count(rows)} points, in batches of `
       + `${count(batch)}, with a network of ${depth} layers of width ${width}. A file has at most ${number(upload / 1e6)} MB and ${columns} columns. `
-      + `${sockets} pages may be open at once, and ${trainings} of them train. `
-      + "Its work ends when it is closed. Nothing leaves this machine.";
+      + `Up to ${sockets} pages can be open at once, and ${trainings} of them can train. `
+      + "All work stops when the page is closed. Nothing leaves this machine.";
   }
 
   #listen() {
@@ -277,7 +277,7 @@ class Explorer {
     }
     id("quantity").value = state.quantity;
     id("quantity-field").hidden = !state.layers.some((name) => name === "arrows" || name === "field");
-    id("about").textContent = `${about.title ? `${about.title[0].toUpperCase()}${about.title.slice(1)}. ` : ""}The network has ${count(about.parameters)} numbers.`;
+    id("about").textContent = `${about.title ? `${about.title[0].toUpperCase()}${about.title.slice(1)}. ` : ""}The network has ${count(about.parameters)} parameters.`;
     id("count").value = String(state.n);
     id("seed").value = String(state.seed);
     id("undo").disabled = !this.past.states.length;
@@ -496,12 +496,12 @@ class Explorer {
     }
   }
 
-  /** Where the particle comes from, where it goes, and which training point it comes near to. */
+  /** Describe the particle's start and end, and the nearest training point. */
   #tellParticle() {
     const { particle, about } = this, way = particle.learned ?? particle.exact, { nearest } = particle.header;
     const pair = (values) => about.columns.map((name, k) => `${name} = ${number(values[k])}`).join(", ");
     const near = nearest.at
-      ? ` The nearest of the ${count(nearest.rows)} training points, with a ring, is ${number(nearest.distance, 2)} standard deviations from there.` : "";
+      ? ` The nearest of the ${count(nearest.rows)} training points, marked by a ring, is ${number(nearest.distance, 2)} standard deviations away.` : "";
     id("particle-note").textContent = `From the noise at ${pair(way.slice(-2))} to the data at ${pair(way.slice(0, 2))}.${near}`;
   }
 
@@ -530,7 +530,7 @@ class Explorer {
     const body = id("probe").tBodies[0], { pointed, probed, about } = this;
     if (!pointed) {
       body.replaceChildren();
-      id("probe-note").textContent = about?.layers === false ? "This is for models of two columns."
+      id("probe-note").textContent = about?.layers === false ? "This needs a model with two columns."
         : "Hold the pointer over a picture, or focus it and use the arrow keys. The line leads to the mean of all data that could have become this point.";
       return;
     }
@@ -545,7 +545,7 @@ class Explorer {
       cells.forEach((text, column) => row.append(make(column && k ? "td" : "th", text, { className: k || !column ? "" : `is-${text}`, scope: column ? "col" : "row" })));
       return row;
     }));
-    id("probe-note").textContent = this.direction ? `At ${pair(pointed)}. Pause to see its numbers.` : `At ${about.columns[0]} = ${number(pointed[0])}, ${about.columns[1]} = ${number(pointed[1])}.`;
+    id("probe-note").textContent = this.direction ? `At ${pair(pointed)}. Pause to see the values.` : `At ${about.columns[0]} = ${number(pointed[0])}, ${about.columns[1]} = ${number(pointed[1])}.`;
   }
 
   // --- everything else ---

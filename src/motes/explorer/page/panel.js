@@ -1,4 +1,4 @@
-// One picture: a cloud that moves with the clock, what lies over it, and what is said of it.
+// One picture: a cloud that moves with the clock, its layers, and its captions.
 
 import { difference, streaks, warped } from "/field.js";
 import { arrows, between, curve, density, lines, path, probe } from "/layers.js";
@@ -35,7 +35,7 @@ export class Panel {
   #fill() {
     const { samplers, about, limits } = this.explorer;
     if (about.data) this.source.append(make("option", "Data, dissolving", { value: "data" }));
-    for (const [label, noisy] of [["Follow the flow (ODE)", false], ["Draw noise on the way (SDE)", true]]) {
+    for (const [label, noisy] of [["Without noise (ODE)", false], ["With noise (SDE)", true]]) {
       const group = make("optgroup", "", { label });
       const own = samplers.filter(({ stochastic }) => stochastic === noisy);
       for (const { name } of own) group.append(make("option", samplerTitle(name), { value: name }));
@@ -84,13 +84,13 @@ export class Panel {
   /** Ask for what is chosen. */
   async load() {
     const { explorer, chosen } = this, { link, state } = explorer;
-    this.frame.setAttribute("aria-label", `Picture ${this.index + 1}: ${this.isData ? "real points with noise" : `points drawn by ${samplerTitle(chosen.sampler)}`}. Arrow keys move a point that is asked about.`);
+    this.frame.setAttribute("aria-label", `Picture ${this.index + 1}: ${this.isData ? "real points with noise" : `points drawn by ${samplerTitle(chosen.sampler)}`}. Arrow keys move the point for "At one point".`);
     const about = explorer.samplers.find((one) => one.name === chosen.sampler);
     this.source.value = chosen.sampler;
     this.steps.value = String(chosen.steps);
     this.in.hidden = this.isData;
     this.close.hidden = state.panels.length === 1;
-    this.why.textContent = this.isData ? "Real points with their noise: exactly what the network has to undo." : sentence(about);
+    this.why.textContent = this.isData ? "Real points with noise, which the network learns to remove." : sentence(about);
     const asked = { ...explorer.named, n: state.n, seed: state.seed };
     this.tell("");
     try {
@@ -193,38 +193,38 @@ export class Panel {
     this.curve.hidden = !explorer.about.data; // its place is kept until it is there, so that nothing below it moves
     this.value.textContent = "";
     if (!this.distance) {
-      this.curve.setAttribute("aria-label", "The distance to real points is not known yet");
+      this.curve.setAttribute("aria-label", "The distance to real points is not computed yet");
       this.curve.getContext("2d").clearRect(0, 0, this.curve.width, this.curve.height);
       return;
     }
     const { clock, distance, reference } = this.distance;
     const [now, two] = [distance, reference].map((values) => between(clock, values, place));
     this.value.textContent = `distance ${now.toFixed(3)}`;
-    this.curve.setAttribute("aria-label", `Distance to real points ${now.toFixed(3)}; of two real sets ${two.toFixed(3)}`);
+    this.curve.setAttribute("aria-label", `Distance to real points ${now.toFixed(3)}; reference value ${two.toFixed(3)}`);
     this.now = { distance: now, reference: two };
     curve(this.curve, this.distance, place, PLACES, explorer.colours, explorer.soft);
   }
 
-  /** How many steps are done, and how often the network was asked. */
+  /** Steps and evaluations done. */
   progress(place) {
     const { steps, evaluations, stops } = this.chain, { k, share } = this.step(place);
     const done = Math.round(stops[share === 1 ? k + 1 : k]);
-    const asked = evaluations === null ? "as it needs" : `${count(Math.min(done * evaluations, total(steps, evaluations)))} of ${count(total(steps, evaluations))} evaluations`;
+    const asked = evaluations === null ? "adaptive" : `${count(Math.min(done * evaluations, total(steps, evaluations)))} of ${count(total(steps, evaluations))} evaluations`;
     return `step ${count(done)} of ${count(steps)}, ${asked}`;
   }
 
-  /** For who does not see it. */
+  /** Description for screen readers. */
   get summary() {
     if (this.isData) return "real points with noise";
     const { sampler, steps } = this.chosen, now = this.distance && this.now;
-    const far = now ? `, distance to real points ${now.distance.toFixed(3)}, of two real sets ${now.reference.toFixed(3)}` : "";
+    const far = now ? `, distance to real points ${now.distance.toFixed(3)}, reference value ${now.reference.toFixed(3)}` : "";
     return `${samplerTitle(sampler)} in ${steps} steps${far}`;
   }
 }
 
-/** Evaluations of all steps: the last one, to the data, asks once. */
+/** Evaluations of all steps: the last one, to the data, needs one. */
 const total = (steps, evaluations) => (steps - 1) * evaluations + 1;
 
 function sentence({ order, stochastic, when }) {
-  return `${stochastic ? "It draws noise on the way" : "Nothing is random on the way"}; order ${order}. When to pick it: ${when}.`;
+  return `${stochastic ? "Adds noise in each step" : "No noise during sampling"}; order ${order}. When to use it: ${when}.`;
 }

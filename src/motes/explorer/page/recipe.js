@@ -1,4 +1,4 @@
-// The recipe of a training: what is chosen of it, what follows at once, and what is found to be wrong.
+// The recipe of a training: its options, its preview, and its findings.
 
 import { Curves, numberField, plot } from "/schedule.js";
 import { TRAINING } from "/train.js";
@@ -8,12 +8,12 @@ const id = (name) => document.getElementById(name);
 
 const RECIPES = ["default", "ddpm", "tutorial"];
 const SCHEDULES = {
-  exploding: "exploding: data stays, noise grows", continuous_linear: "linear, without steps", continuous_cosine: "cosine, without steps",
+  exploding: "exploding: data stays, noise grows", continuous_linear: "linear, continuous", continuous_cosine: "cosine, continuous",
   rectified_flow: "rectified flow: straight lines", linear: "linear betas, in steps", quad: "squared betas, in steps",
-  sigmoid: "sigmoid betas, in steps", cosine: "cosine betas, in steps", knots: "dragged by hand",
+  sigmoid: "sigmoid betas, in steps", cosine: "cosine betas, in steps", knots: "custom curves",
 };
 const NUMBERS = {
-  sigma_max: "most noise, σ at t = 1", rho: "how late it comes, ρ", steps: "steps, T", start: "first beta", end: "last beta",
+  sigma_max: "largest noise, σ at t = 1", rho: "exponent, ρ", steps: "steps, T", start: "first beta", end: "last beta",
   offset: "offset", max_beta: "largest beta", beta_min: "rate at t = 0", beta_max: "rate at t = 1", alpha_1: "data left, α at t = 1",
 };
 const FIELDS = {
@@ -149,7 +149,7 @@ export class Planner {
     id("with-classes").checked = recipe.data.label === "class";
     id("with-classes").disabled = !this.#trainer.classes;
     this.#schedule();
-    this.#findings(id("findings"), this.plan.findings, "Nothing is wrong that can be seen before the training.");
+    this.#findings(id("findings"), this.plan.findings, "No problems detected before training.");
   }
 
   #schedule() {
@@ -169,7 +169,7 @@ export class Planner {
     id("betas").toggleAttribute("hidden", !steps);
     id("betas-said").textContent = steps
       ? `Beta, the variance that each of the ${count(steps)} steps adds: from ${number(betas[0], 2)} to ${number(betas.at(-1), 2)}.`
-      : "This schedule has no steps, and so no betas. A schedule of betas has.";
+      : "This schedule is continuous, so it has no betas.";
     if (steps) {
       const places = [...betas].map((_, k) => (betas.length > 1 ? k / (betas.length - 1) : 0));
       plot(id("betas"), places, betas, { low: 0, high: Math.max(...betas), words: ["step 1", `step ${count(steps)}`], name: id("betas-said").textContent });
@@ -178,8 +178,8 @@ export class Planner {
     id("prior-value").textContent = `${number(prior, 2)} nats`;
     id("prior-value").className = prior > allowed ? "value wrong" : "value";
     id("prior-said").textContent = prior > allowed
-      ? `Too far: training ends in another distribution than sampling starts from. ${power} of the signal's power is left at t = 1.`
-      : `Near enough: below ${number(allowed)} nats nobody sees it among 10,000 samples. ${power} of the signal's power is left at t = 1.`;
+      ? `Too large: sampling starts from another distribution than the forward process ends in. ${power} of the signal's power remains at t = 1.`
+      : `Small enough: below ${number(allowed)} nats, it is not detectable in 10,000 samples. ${power} of the signal's power remains at t = 1.`;
   }
 
   /** Findings in words, each with its fix as a button. */
@@ -191,7 +191,7 @@ export class Planner {
     const item = make("li", "", { className: "finding" });
     item.append(make("b", `${name.replaceAll("_", " ")}. `), make("span", meaning));
     if (!fix) {
-      item.append(make("p", "No option fixes it: only other data does.", { className: "small" }));
+      item.append(make("p", "No option fixes this; it needs other data.", { className: "small" }));
       return item;
     }
     const button = make("button", "Fix it and train", { type: "button", disabled: Boolean(beyond) });
@@ -199,7 +199,7 @@ export class Planner {
     const line = make("div", "", { className: "field" });
     line.append(button, make("code", Object.entries(changes).map(([key, value]) => `${key} = ${value}`).join(", ")));
     item.append(line);
-    if (beyond) item.append(make("p", `Beyond what this page trains: ${beyond} In the terminal: motes train ${fix}`, { className: "small" }));
+    if (beyond) item.append(make("p", `Beyond the limits of this page: ${beyond} In the terminal: motes train ${fix}`, { className: "small" }));
     return item;
   }
 
@@ -212,15 +212,15 @@ export class Planner {
   /** What is wrong with the model that is shown, once it is trained. */
   async diagnose() {
     const { explorer } = this, name = explorer.state.model === TRAINING ? "your training" : explorer.state.model.replaceAll("_", " ");
-    id("diagnose-note").textContent = `Looking at ${name}: it is sampled again and again, which takes up to a minute …`;
+    id("diagnose-note").textContent = `Diagnosing ${name}; this takes up to a minute …`;
     id("found").replaceChildren();
     try {
       const { header } = await explorer.link.ask("diagnose", explorer.named);
       const { findings, against, total, real, parts, notes } = header;
-      this.#findings(id("found"), findings, "Nothing is wrong that can be seen.");
+      this.#findings(id("found"), findings, "No problems detected.");
       const split = Object.entries(parts).map(([part, value]) => `${part} ${number(value, 2)}`).join(", ");
-      id("diagnose-note").textContent = `Evaluated ${name} against ${against}. Its squared distance is ${number(total, 2)}, that of two real sets ${number(real, 2)}; `
-        + `what is above comes from: ${split}. ${notes.join(" ")}`;
+      id("diagnose-note").textContent = `Evaluated ${name} against ${against}. Its squared distance is ${number(total, 2)}; the reference value is ${number(real, 2)}. `
+        + `Sources of the difference: ${split}. ${notes.join(" ")}`;
     } catch (error) {
       if (error) id("diagnose-note").textContent = error.message;
     }

@@ -1,4 +1,4 @@
-// One row of a table: cells that are fixed, and the distribution of every other one given these.
+// One row of a table: known cells, and the distribution of every masked cell given these.
 
 import { css, fitted } from "/paint.js";
 import { count, make, number } from "/words.js";
@@ -78,7 +78,7 @@ export class TableView {
       this.cards.forEach((card) => card.tell(this.row));
       id("mask-all").disabled = !Object.keys(this.row).length;
       if (!this.isSeen) return; // but its cells are there: nothing below them moves when they are filled
-      const waiting = setTimeout(() => this.note("Making the network ready …"), 500);
+      const waiting = setTimeout(() => this.note("Preparing the network …"), 500);
       const found = await this.explorer.link.ask("row", { table: this.name, row: this.row }).finally(() => clearTimeout(waiting));
       this.#take(found);
     } catch (error) {
@@ -92,7 +92,7 @@ export class TableView {
     id("tables").value = this.name;
     const constant = Object.entries(about.constant).map(([name, value]) => `${name} is always ${value}`);
     id("table-about").textContent = [
-      `${count(about.rows)} rows of ${about.source || "your table"}; the network has ${count(about.parameters)} numbers.`,
+      `${count(about.rows)} rows of ${about.source || "your table"}; the network has ${count(about.parameters)} parameters.`,
       constant.length ? `${constant.join(", ")}.` : "",
     ].join(" ");
     this.cards = about.columns.map((column) => new Card(this, column));
@@ -190,8 +190,8 @@ class Card {
       this.input = make("input", "", { id: name, placeholder: "unknown", ...INPUTS[column.input] });
       if (column.first) Object.assign(this.input, { min: column.first, max: column.last });
     }
-    this.hide = make("button", "×", { type: "button", className: "quiet close", title: "Hide this cell again" });
-    this.hide.setAttribute("aria-label", `Hide ${column.name} again`);
+    this.hide = make("button", "×", { type: "button", className: "quiet close", title: "Mask this cell" });
+    this.hide.setAttribute("aria-label", `Mask ${column.name}`);
     head.append(make("label", column.name.replaceAll("_", " "), { htmlFor: name }), this.hide);
     this.canvas = make("canvas");
     this.canvas.setAttribute("role", "img");
@@ -306,10 +306,10 @@ class Card {
   #words() {
     const { p, over, known, nats, column } = this;
     if (over !== undefined && !known) return `${column.texts[over]}: ${percent(p[over])}`;
-    if (known) return nats === undefined ? "" : `adds ${number(nats, 3)} nats to log p`;
+    if (known) return nats === undefined ? "" : `contributes ${number(nats, 3)} nats to log p`;
     if (this.lined) return "";
     const there = column.missing ? p.subarray(0, -1) : p, total = there.reduce((sum, one) => sum + one, 0);
-    const said = total < 0.5 ? [] : [`half of it from ${this.#at(quantile(there, 0.25 * total))} to ${this.#at(quantile(there, 0.75 * total))}`];
+    const said = total < 0.5 ? [] : [`middle half from ${this.#at(quantile(there, 0.25 * total))} to ${this.#at(quantile(there, 0.75 * total))}`];
     if (total < 0.995) said.push(`missing in ${percent(1 - total)}`);
     return said.join("; ");
   }

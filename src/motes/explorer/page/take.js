@@ -1,4 +1,4 @@
-// What can be taken away: a page without a server, recipe, model, film, points, a picture, the Python that does the same.
+// Downloads: a page without a server, recipe, model, animation, points, a picture, and the equivalent Python.
 
 import { SvgContext } from "/svg.js";
 
@@ -23,7 +23,7 @@ export class Taker {
         await navigator.clipboard.writeText(id("python").textContent);
         this.#note("Copied.");
       } catch {
-        this.#note("The browser does not let the page copy; the lines below can be selected.");
+        this.#note("The browser does not let the page copy; select the lines below instead.");
       }
     });
   }

@@ -1,4 +1,4 @@
-// Eight stops, from a shape of points to a training of one's own.
+// A tour with eight stops, from a shape to your own training.
 
 import { PLACES } from "/state.js";
 
@@ -8,42 +8,42 @@ const data = { sampler: "data", steps: 0 }, good = { sampler: "dpmpp_3m", steps:
 const STOPS = [
   {
     title: "A shape made of points",
-    text: "These are real points; here they lie on a rolled-up strip. All that a model ever sees of a distribution is points like these.",
+    text: "These are real points, here on a rolled-up strip. Points like these are all that a model ever sees of a distribution.",
     state: { panels: [data], layers: ["points"], place: 0 },
   },
   {
     title: "Noise, a little at a time",
-    text: "Each point is moved at random, further and further: x = α · data + σ · noise. Fine detail goes first, the large shape last.",
+    text: "Random noise moves each point further and further: x = α · data + σ · noise. Fine details disappear first, the overall shape last.",
     state: { panels: [data], layers: ["points"] }, play: 1,
   },
   {
-    title: "Nothing is left",
-    text: "At the end it is a Gaussian cloud, whatever the data was. That makes it a place to begin: we know how to draw new points of it.",
+    title: "Pure noise",
+    text: "At the end there is a Gaussian cloud, whatever the data was. Generation starts here, because it is easy to draw new points from a Gaussian.",
     state: { panels: [data, good], layers: ["points"], place: PLACES },
   },
   {
-    title: "Which way the data lies",
-    text: "The score points to where points are likelier at this noise level. A network that guesses the clean point from a noisy one knows the score. Press in a picture to see where it leads.",
+    title: "The direction of the data",
+    text: "The score points to higher density at this noise level. A network that predicts the clean point from a noisy one has learned the score. Click in a picture to see where it leads.",
     state: { panels: [data, good], layers: ["points", "arrows"], side: "learned", place: 430 }, about: "layers",
   },
   {
     title: "Back, step by step",
-    text: "Follow the arrows while the noise level falls, and the cloud becomes the shape. On the left is real data with as much noise: at every moment both clouds should look alike, and the distance says how far they are apart.",
+    text: "Follow the arrows while the noise level falls, and the cloud becomes the shape. On the left are real points with equal noise: at every time both clouds should look alike. The distance measures how much they differ.",
     state: { panels: [data, good], layers: ["points"] }, play: -1,
   },
   {
     title: "Steps cost time",
-    text: "Each step asks the network. With 4 steps of Euler's method the arrows are followed blindly for too long; Heun's method looks ahead, and 16 steps come close. Both began from the same noise.",
+    text: "Each step evaluates the network. Four steps of Euler's method follow the arrows too far in one direction; Heun's method looks ahead, and 16 steps give nearly the right shape. Both start from the same noise.",
     state: { panels: [{ sampler: "euler", steps: 4 }, { sampler: "heun", steps: 16 }], layers: ["points"], place: 0 },
   },
   {
     title: "Is it right?",
-    text: "Of a shape the exact density is known. Blue lines are the truth and amber lines what was learned: where they part, the network is wrong.",
+    text: "For a shape, the exact density is known. Blue contours are exact, amber contours are learned: where they differ, the network is wrong.",
     state: { panels: [good], layers: ["points", "lines"], side: "both", place: 330 }, about: "sides",
   },
   {
     title: "Your turn",
-    text: "Here, draw a shape, press Train, and watch the points find it. The dashed line under the loss is what even a perfect network could not get below.",
+    text: "Draw a shape, press Train, and watch the points find it. The dashed line under the loss is the theoretical minimum, which even a perfect network cannot beat.",
     state: { panels: [data, good], layers: ["points"], place: 0 }, about: "train-title",
   },
 ];

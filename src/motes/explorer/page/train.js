@@ -1,4 +1,4 @@
-// A training that is watched: what it learns, its course, and any moment of it again.
+// Interactive training: its data, its progress, and its snapshots.
 
 import { lossCurve } from "/layers.js";
 import { Sketchpad } from "/sketch.js";
@@ -64,7 +64,7 @@ export class Trainer {
     if (!file) return;
     const { upload: most } = this.explorer.limits;
     if (file.size > most) {
-      this.#note(`The file is larger than ${count(most)} bytes, which is the most.`);
+      this.#note(`The file is larger than ${count(most)} bytes, the maximum.`);
       return;
     }
     this.#note("Reading the file …");
@@ -72,10 +72,10 @@ export class Trainer {
     try {
       found = await (await fetch(`/data${location.search}`, { method: "POST", body: file })).json();
     } catch {
-      found = { error: "The file could not be handed to the server." };
+      found = { error: "The file could not be sent to the server." };
     }
     id("file").value = "";
-    this.#note(found.error ?? `${count(found.rows)} rows; about a tenth of them is kept to compare with.`);
+    this.#note(found.error ?? `${count(found.rows)} rows; about a tenth of them is held out for comparison.`);
     if (found.error) return;
     this.file = found;
     id("file-note").textContent = found.notes.join(" ");
@@ -155,7 +155,7 @@ export class Trainer {
   }
 
   async start() {
-    this.#note("Making the network ready …");
+    this.#note("Preparing the network …");
     try {
       const found = await this.explorer.link.ask("train", { do: "start", ...this.explorer.planner.asked });
       Object.assign(this, { run: found.header.run, begun: true, follows: true, shown: 0 });
@@ -176,7 +176,7 @@ export class Trainer {
     } catch (error) {
       if (!error) return;
       this.fresh();
-      this.#note(`${error.message} So the next press begins a new training.`);
+      this.#note(`${error.message} Press Train to start a new training.`);
     }
   }
 
@@ -188,7 +188,7 @@ export class Trainer {
     }
   }
 
-  /** Whether the model that is shown knows its training points by heart. */
+  /** Show whether the current model has memorised its training points. */
   async compare() {
     const note = id("memory-note");
     note.textContent = "Computing likelihoods of 300 points of each kind …";
@@ -196,8 +196,8 @@ export class Trainer {
       const { header } = await this.explorer.link.ask("memory", { ...this.explorer.named, seed: this.explorer.state.seed });
       const { rows, training, fresh, gap, standard_error: error, nearest, sure } = header;
       note.textContent = `${sure ? "Yes, at least in part." : "No sign of it."} Mean log p is ${number(training)} nats on training points `
-        + `and ${number(fresh)} on others: a difference of ${number(gap, 2)} ± ${number(error, 2)}. To the nearest of the ${count(rows)} `
-        + `training points it is ${number(nearest.drawn, 2)} standard deviations from a drawn point and ${number(nearest.fresh, 2)} from another real one (medians).`;
+        + `and ${number(fresh)} on others: a difference of ${number(gap, 2)} ± ${number(error, 2)}. The median distance to the nearest of the ${count(rows)} `
+        + `training points is ${number(nearest.drawn, 2)} standard deviations for samples and ${number(nearest.fresh, 2)} for other real points.`;
     } catch (wrong) {
       if (wrong) note.textContent = wrong.message;
     }
@@ -240,7 +240,7 @@ export class Trainer {
   #tell() {
     const { news } = this, plays = Boolean(news?.plays && this.begun);
     const done = Boolean(this.begun && news && news.run === this.run && news.step >= news.steps);
-    id("train").textContent = plays ? "Pause" : done ? "Trained" : this.begun ? "Go on" : "Train";
+    id("train").textContent = plays ? "Pause" : done ? "Trained" : this.begun ? "Continue" : "Train";
     id("train").disabled = done && !plays;
     id("train").setAttribute("aria-pressed", plays);
     id("one-step").disabled = !this.begun || plays || done;

@@ -16,7 +16,7 @@ const SAMPLERS = {
   langevin: "Annealed Langevin",
 };
 
-/** What a sampler is called in the literature; one that was registered by a plug-in has its own name. */
+/** The name of a sampler in the literature; a registered sampler keeps its own name. */
 export const samplerTitle = (name) => SAMPLERS[name] ?? name.replaceAll("_", " ");
 
 export const count = (value) => value.toLocaleString("en");
@@ -32,7 +32,7 @@ export function make(tag, text = "", options = {}) {
   return element;
 }
 
-/** Arrow keys in a group of which one is chosen. */
+/** Arrow keys in a group with one chosen element. */
 export function roam(event) {
   const step = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
   if (!step) return;
