@@ -328,11 +328,11 @@ def test_rows_of_a_class_are_drawn_from_its_distribution():
 @pytest.mark.parametrize(
     ("low", "high", "message"),
     [
-        ([0.0, 1.0], [0.0, 0.5], "column 1 is to be from 1 to 0.5"),
-        ([0.0, np.nan], [0.0, np.nan], "column 1 .* nan"),
-        ([INF, 0.0], [INF, 0.0], "column 0 .* inf"),
+        ([0.0, 1.0], [0.0, 0.5], "column 1: got 1 to 0.5"),
+        ([0.0, np.nan], [0.0, np.nan], "column 1: got nan"),
+        ([INF, 0.0], [INF, 0.0], "column 0: got inf"),
         ([0.0], [0.0, 1.0], "shapes"),
-        ([[0.0, 1.0]], [[0.0, 1.0]], "those of one row"),
+        ([[0.0, 1.0]], [[0.0, 1.0]], "the bounds of one row"),
     ],
 )
 def test_a_box_that_is_none_is_an_error(low, high, message):

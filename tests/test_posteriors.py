@@ -372,7 +372,7 @@ def test_a_denoiser_is_told_what_it_is_conditioned_on():
 
 
 MISUSE = {
-    "no observation": (lambda m: m.sample(5), UsageError, "points given a, b, c; got no observation"),
+    "no observation": (lambda m: m.sample(5), UsageError, "conditioned on a, b, c; got no observation"),
     "none to score": (lambda m: m.score_samples([[0.0, 0.0]]), UsageError, "got no observation"),
     "too few numbers": (lambda m: m.sample(5, given=[1.0, 2.0]), UsageError, r"shape \(2,\); expected \(3,\) for one"),
     "too many axes": (lambda m: m.sample(5, given=np.zeros((1, 1, 3))), UsageError, r"shape \(1, 1, 3\)"),
@@ -434,7 +434,7 @@ def test_a_picture_of_a_posterior_shows_its_draws_in_pairs_and_the_truth(exact):
 def test_what_cannot_be_conditioned_on_is_refused(small_model):
     theta, x = simulated(40, 1)
     for given, says in [
-        (x[:39], "given has 39 rows, and there are 40 points"),
+        (x[:39], "given has 39 rows, but there are 40 points"),
         (np.where(np.arange(120).reshape(40, 3) == 7, np.inf, x), r"given holds inf in row 3, column 'given1'"),
         (np.where(np.arange(3) == 1, np.nan, x), "column 'given1' of given is missing in all 40 rows"),
         ({"x": x[:, 0]}, "both have a column 'x'"),

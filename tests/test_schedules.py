@@ -319,10 +319,10 @@ BROKEN = [
     ((0.5,), (0.5,), "1 alphas .*other, 2 to 64"),
     ((0.9, 0.5), (0.5, 0.6, 0.7), "2 alphas and 3 sigmas"),
     ((0.9, np.nan), (0.5, 0.6), "alphas = .*none above"),
-    ((0.5, 0.6), (0.5, 0.6), "alphas = .*none above the one before"),
-    ((1.1, 0.6), (0.5, 0.6), "alphas = .*none above the one before"),
+    ((0.5, 0.6), (0.5, 0.6), "alphas = .*that never rise"),
+    ((1.1, 0.6), (0.5, 0.6), "alphas = .*that never rise"),
     ((0.5, 0.0), (0.5, 0.6), "alphas = .*from 1 down to 0.001"),
-    ((0.5, 0.4), (0.5, 0.5), "sigmas = .*each above the one before"),
+    ((0.5, 0.4), (0.5, 0.5), "sigmas = .*rising numbers"),
     ((0.5, 0.4), (0.0, 0.5), "sigmas = .*above 0"),
     ((0.5, 0.4), (0.5, 5e3), "sigmas = .*up to 1000"),
 ]

@@ -133,7 +133,7 @@ def process():
 
 
 def test_a_chosen_sampler_does_not_give_way_to_particles():
-    with pytest.raises(UsageError, match="the sampler Heun was chosen, but rows of what is given are so rare"):
+    with pytest.raises(UsageError, match="got the sampler Heun, but rows under this condition are so rare"):
         sample_inside(process(), (np.array([0.5]), np.array([0.5])), 5, key=KEY, only=True)
 
 

@@ -1,4 +1,4 @@
-"""What a model file says, checked before anything is made of it: whatever passes is a model that answers in numbers."""
+"""Checks of the contents of a model file of points, before the model is built."""
 
 import json
 from collections.abc import Sequence
@@ -14,48 +14,48 @@ from motes.points.posterior import Context
 from motes.points.recipe import PointRecipe
 from motes.training.model import is_covariance, require
 
-LARGEST = 1e300  # of a mean or a scale: some scales further away there are still floats
+LARGEST = 1e300  # largest mean or scale, so that values several scales away are still finite
 
 
 def checked_columns(text: str) -> tuple[str, ...]:
-    """The names of the columns of points.
+    """Parse the column names of points.
 
     Raises:
-        ValueError: they are none.
+        ValueError: invalid names.
     """
     names = json.loads(text)
     fine = isinstance(names, list) and len(names) > 0 and all(isinstance(name, str) for name in names)
-    require(fine and len({*names}) == len(names), "its columns have no names, or the same one")
+    require(fine and len({*names}) == len(names), "its columns have no names, or the same name twice")
     return tuple(names)
 
 
 def checked_units(tensors: dict[str, NDArray[Any]], columns: Sequence[str]) -> Standardiser:
-    """The map between the units of the data and those of the network; its arrays are taken out of `tensors`.
+    """Build the standardiser of the data's units; its arrays are removed from `tensors`.
 
     Raises:
-        KeyError, ValueError: it is none, or one of other columns.
+        KeyError, ValueError: missing or invalid arrays, or another number of columns.
     """
 
-    def taken(name: str) -> NDArray[np.float64]:
+    def take(name: str) -> NDArray[np.float64]:
         array = tensors.pop(name)
         shape = (len(columns),)
         if array.shape != shape or array.dtype != np.float64 or np.isnan(array).any():
             raise ValueError(f"'{name}' is {array.dtype} {array.shape}; expected {shape} numbers of float64")
         return array
 
-    support = Support(taken("support.low"), taken("support.high")) if "support.low" in tensors else None
+    support = Support(take("support.low"), take("support.high")) if "support.low" in tensors else None
     require(support is None or bool((support.low < support.high).all()), "its bounds do not rise")
-    mean, scale = taken("standardiser.mean"), taken("standardiser.scale")
+    mean, scale = take("standardiser.mean"), take("standardiser.scale")
     finite = (np.abs(mean) < LARGEST).all() and (scale < LARGEST).all() and (scale >= 0).all() and (scale > 0).any()
     require(bool(finite), "'standardiser.scale' is below 0, or 0 everywhere, or its numbers are not finite")
     return Standardiser(mean, scale, support)
 
 
 def check_classes(classes: Classes) -> None:
-    """Refuse classes that no labels have.
+    """Check classes.
 
     Raises:
-        ValueError: names that are none or the same, or counts that are none.
+        ValueError: invalid or repeated names, or invalid counts.
     """
     check_types(classes)
     names = {str(name) for name in classes.names}
@@ -64,21 +64,21 @@ def check_classes(classes: Classes) -> None:
 
 
 def check_network(recipe: PointRecipe, arrays: int) -> None:
-    """Refuse a recipe whose network has more layers than a file has arrays, before so many are traced.
+    """Check that a recipe's network has at most as many layers as the file has arrays, before JAX traces them.
 
     Raises:
-        ValueError: it has.
+        ValueError: the network has more layers.
     """
     network = recipe.network
     layers = getattr(network, "depth", 0) * getattr(network, "members", 1)
-    require(layers <= arrays, f"its recipe asks for {layers:,} layers, and it has {arrays:,} arrays")
+    require(layers <= arrays, f"its recipe requires {layers:,} layers, but it has {arrays:,} arrays")
 
 
 def check_context(context: Context, columns: Sequence[str], d: int) -> None:
-    """Refuse a context that cannot be that of points of these columns, of which d vary.
+    """Check that a context fits points with these columns, d of which vary.
 
     Raises:
-        ValueError: it cannot.
+        ValueError: it does not fit.
     """
     names = context.columns
     for part in (context, context.prior, context.regression, context.novelty):

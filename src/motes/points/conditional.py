@@ -1,9 +1,9 @@
-"""Denoisers of rows of which something is known: their class, numbers that go with them, or some of their columns.
+"""Conditional denoisers: given a class, numbers, or some of the columns.
 
     E[x_0 | x_t, label, context],    E[x_0 | x_t, x_0 where m = 1],    m in {0, 1}^d the observed mask
 
-A network takes what is known as its third input. A mask is drawn for each row of a batch, so that one network learns
-the joint distribution (m = 0) and all conditional ones (Gloeckler et al. 2024, whose network is a transformer).
+The conditioning is the third input of the network. A mask is drawn for each row of a batch, so that one network learns
+the joint distribution (m = 0) and all conditional distributions (Gloeckler et al. 2024, who use a transformer).
 """
 
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ from motes.ranges import Checked, number
 
 
 class Conditional(Denoiser):
-    """E[x_0 | x_t, label, context]: the network of `denoiser` has the class, one-hot, and the context as third input.
+    """A denoiser E[x_0 | x_t, label, context]: the one-hot class and the context are its network's third input.
 
-    Zeros in the place of the class are the answer for all classes together: it learns them from rows whose label is
-    withheld (Ho & Salimans 2022). The context is never withheld, so there is no answer without it.
+    With zeros instead of the class it denoises all classes together, which it learns from rows whose label is withheld
+    (Ho & Salimans 2022). The context is never withheld, so it is required.
     """
 
     denoiser: Learned
@@ -37,10 +37,10 @@ class Conditional(Denoiser):
         self.denoiser, self.classes, self.context, self.schedule = denoiser, classes, context, denoiser.schedule
 
     def given(self, known: Given) -> Denoiser:
-        """The denoiser of rows of a class and a context.
+        """Return the denoiser conditioned on a class and a context.
 
         Raises:
-            TypeError: a label for a denoiser without classes, or not as many numbers as it is conditioned on.
+            TypeError: a label for a denoiser without classes, or the wrong number of context numbers.
         """
         if known.label is not None and not self.classes:
             raise TypeError("got a label; this denoiser has no classes. Leave it out.")
@@ -69,7 +69,7 @@ Masks = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Conditions(Checked):
-    """How often training shows which columns; only the ratios of the four count, and all 0: none is ever shown.
+    """How often training conditions on which columns. Only the ratios of the four count; all 0 disables conditioning.
 
     Example:
         >>> from motes.points.conditional import Conditions
@@ -78,16 +78,16 @@ class Conditions(Checked):
         [0.0, 0.5]
     """
 
-    PATTERNS: ClassVar[int] = 4096  # masks, of which each row of a batch takes one
+    PATTERNS: ClassVar[int] = 4096  # number of masks; each row of a batch uses one
 
-    joint: float = number(0.0, 0, 1e6)  # no column
-    posterior: float = number(0.0, 0, 1e6)  # those of `given`
-    likelihood: float = number(0.0, 0, 1e6)  # all others
-    random: float = number(0.0, 0, 1e6)  # any, each with one probability, which is drawn as well
+    joint: float = number(0.0, 0, 1e6)  # conditions on no column
+    posterior: float = number(0.0, 0, 1e6)  # conditions on the columns of `given`
+    likelihood: float = number(0.0, 0, 1e6)  # conditions on all other columns
+    random: float = number(0.0, 0, 1e6)  # conditions on random columns, with a random probability for all columns
 
     @property
     def learned(self) -> bool:
-        """Whether conditional distributions are learned at all."""
+        """Whether conditional distributions are learned."""
         return any(self._shares)
 
     @property
@@ -95,7 +95,7 @@ class Conditions(Checked):
         return self.joint, self.posterior, self.likelihood, self.random
 
     def masks(self, observed: Masks, rng: np.random.Generator) -> Masks:
-        """Many masks (m, d), in any order; `observed` (d,) are the columns of `given`.
+        """Draw masks (PATTERNS, d) in random order; `observed` (d,) are the columns of `given`.
 
         Example:
             >>> from motes.points.conditional import Conditions
@@ -111,10 +111,11 @@ class Conditions(Checked):
 
 
 class AnyConditional(Denoiser):
-    """E[x_0 | x_t, x_0 where m = 1]; `given` takes the context (2 d,): the points, known where m = 1, and m.
+    """A denoiser given any columns, E[x_0 | x_t, x_0 where m = 1].
 
-    Without it nothing is observed. Its answer in observed columns is what was observed; with `apart` it is that of
-    N(0, 1), which is independent of the others, and whose log-density is known.
+    The context of `given` (2 d,) is the point, whose values are used where m = 1, followed by the mask m; without it
+    nothing is observed. In observed columns it returns the observed values; with `apart`, it treats them as independent
+    N(0, 1) columns, whose log-density is known.
 
     Example:
         >>> from motes.points import Given, VarianceExploding, X0Predictor
@@ -135,10 +136,10 @@ class AnyConditional(Denoiser):
         self.denoiser, self.dim, self.apart, self.schedule = denoiser, dim, apart, denoiser.schedule
 
     def given(self, known: Given) -> Denoiser:
-        """The denoiser of rows of which some columns are known.
+        """Return the denoiser conditioned on some columns.
 
         Raises:
-            TypeError: a label, or not two numbers for each column.
+            TypeError: a label, or a context without two numbers for each column.
 
         Example:
             >>> from motes.points import Given
@@ -152,8 +153,8 @@ class AnyConditional(Denoiser):
             raise TypeError("got a label; this denoiser has no classes. Leave it out.")
         if known.context is None or known.context.shape != (2 * self.dim,):
             raise TypeError(
-                f"got a context {known.context}; expected ({2 * self.dim},) numbers: a point, and which columns of it "
-                "are observed."
+                f"got a context {known.context}; expected ({2 * self.dim},) numbers: a point, and the mask of its "
+                "observed columns."
             )
         values, mask = jnp.split(jnp.asarray(known.context, jnp.result_type(float)), 2)
         shown = jnp.where(mask > 0, values, 0.0)
@@ -168,7 +169,7 @@ class AnyConditional(Denoiser):
 
 
 class Observed(Denoiser):
-    """A denoiser of points of which some columns, where `mask`, have known values."""
+    """A denoiser of points whose columns have known values where `mask` is true."""
 
     denoiser: Denoiser
     values: Array

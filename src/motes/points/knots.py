@@ -1,9 +1,9 @@
-"""A schedule that is drawn: alpha_t and sigma_t through points at equally spaced times.
+"""A custom schedule: alpha_t and sigma_t as curves through given points at equally spaced times.
 
     alpha(k/K) = a_k,    sigma(k/K) = s_k,    k = 1 ... K;    alpha(0) = 1, sigma(0) = 0
 
-Between two points each is a cubic that rises or falls all the way where the points do (Fritsch & Carlson 1980). So the
-log-SNR falls wherever it falls from point to point, and both curves have a continuous slope.
+Between two points each curve is a monotone cubic (Fritsch & Carlson 1980). So the log-SNR falls wherever it falls from
+point to point, and both curves have a continuous slope.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from numpy.typing import NDArray
 
 from motes.points.schedules import Schedule
 
-LEAST, MOST = 1e-3, 1e3  # of a value: near 0, float32 keeps the digits of a sum of cubics no longer
+LEAST, MOST = 1e-3, 1e3  # range of values: near 0, a sum of cubics loses its digits in float32
 FEWEST_KNOTS, MOST_KNOTS = 2, 64
 
 
 class KnotSchedule(Schedule):
-    """alpha_t and sigma_t through their values at t = 1/K, 2/K, ..., 1.
+    """A schedule that interpolates alpha_t and sigma_t between their values at t = 1/K, 2/K, ..., 1.
 
     Args:
-        alphas: alpha at these times, K numbers: from at most 1 they never rise, and stay at 0.001 or above.
+        alphas: alpha at these times, K numbers that start at 1 or below, never rise, and stay at 0.001 or above.
         sigmas: sigma at these times, K numbers that rise from above 0 to at most 1000.
 
     Raises:
-        ValueError: other numbers, or not as many alphas as sigmas, 2 to 64 of each.
+        ValueError: other numbers, or different numbers of alphas and sigmas, 2 to 64 of each.
 
     Example:
         >>> from motes.points.knots import KnotSchedule
@@ -46,33 +46,32 @@ class KnotSchedule(Schedule):
     def __check_init__(self) -> None:
         if not FEWEST_KNOTS <= len(self.alphas) == len(self.sigmas) <= MOST_KNOTS:
             raise ValueError(
-                f"got {len(self.alphas)} alphas and {len(self.sigmas)} sigmas; expected as many of one as of the "
-                f"other, {FEWEST_KNOTS} to {MOST_KNOTS}."
+                f"got {len(self.alphas)} alphas and {len(self.sigmas)} sigmas; expected the same number of both, "
+                f"{FEWEST_KNOTS} to {MOST_KNOTS}."
             )
         if not (np.diff([1.0, *self.alphas]) <= 0).all() or self.alphas[-1] < LEAST:
             raise ValueError(
-                f"alphas = {_shown(self.alphas)}; expected numbers from 1 down to {LEAST:g}, none above the one before."
+                f"alphas = {_abbreviate(self.alphas)}; expected numbers from 1 down to {LEAST:g} that never rise."
             )
         if not (np.diff([0.0, *self.sigmas]) > 0).all() or self.sigmas[-1] > MOST:
             raise ValueError(
-                f"sigmas = {_shown(self.sigmas)}; expected numbers above 0 and up to {MOST:g}, each above the one "
-                "before."
+                f"sigmas = {_abbreviate(self.sigmas)}; expected rising numbers above 0 and up to {MOST:g}."
             )
 
     def alpha(self, t: ArrayLike) -> Array:
-        return _through((1.0, *self.alphas), t)
+        return _interpolate((1.0, *self.alphas), t)
 
     def sigma(self, t: ArrayLike) -> Array:
-        return _through((0.0, *self.sigmas), t)
+        return _interpolate((0.0, *self.sigmas), t)
 
 
-def _shown(values: tuple[float, ...]) -> str:
+def _abbreviate(values: tuple[float, ...]) -> str:
     text = ", ".join(f"{value:g}" for value in values[:8])
     return f"[{text}{', ...' if len(values) > 8 else ''}]"
 
 
-def _through(values: tuple[float, ...], t: ArrayLike) -> Array:
-    """The monotone cubic through `values` at t = 0, 1/K, ..., 1."""
+def _interpolate(values: tuple[float, ...], t: ArrayLike) -> Array:
+    """Evaluate the monotone cubic through `values` at t = 0, 1/K, ..., 1."""
     knots = len(values) - 1
     y, slopes = jnp.asarray(values, float), jnp.asarray(_slopes(values), float)
     place = jnp.asarray(t, float) * knots
@@ -87,12 +86,12 @@ def _through(values: tuple[float, ...], t: ArrayLike) -> Array:
 
 @cache
 def _slopes(values: tuple[float, ...]) -> NDArray[np.float64]:
-    """The slope at each knot, per distance of two knots."""
+    """Return the slope at each knot, per knot spacing."""
     from scipy.interpolate import PchipInterpolator
 
     places, rises = np.arange(len(values), dtype=float), np.diff(values)
     slopes = np.array(PchipInterpolator(places, values).derivative()(places))
-    # At the ends these may be 0, where some noise has to come in at any time: a network of velocities divides by it.
+    # At the ends the slopes may be 0, but noise must be added at any time: velocity predictors divide by the slope.
     for end in (0, -1):
         if abs(slopes[end]) < abs(rises[end]) / 3:
             slopes[end] = rises[end] / 3

@@ -1,4 +1,4 @@
-"""Networks: (x (d,), time ()) -> (d,), some with a third input, or more numbers. They know nothing of diffusion."""
+"""Networks: (x (d,), time ()) -> (d,), some with a third input or more outputs, independent of diffusion."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from jax import Array
 
 from motes.ranges import Checked, number
 
-LEAST_SQUARE = 1e-6  # e of a scale: one of a thousandth of the deviations of the context still differs from 0
+LEAST_SQUARE = 1e-6  # e of a scale, which limits scales to about a thousandth of the context's standard deviation
 
 
 @jax.custom_jvp
 def softplus(x: Array) -> Array:
-    """log(1 + exp(x)), within float32 rounding of 1. `jax.nn.softplus` is exact in the tail and 5 times as slow."""
+    """Return log(1 + exp(x)), to float32 rounding of 1; `jax.nn.softplus` is exact in the tail but 5 times slower."""
     return jnp.maximum(x, 0) + jnp.log(1 + jnp.exp(-jnp.abs(x)))
 
 
@@ -30,32 +30,32 @@ def _softplus_jvp(primals, tangents):  # type: ignore[no-untyped-def]
 
 
 class Architecture(Protocol):
-    """What a recipe says of a network: a frozen dataclass whose method makes one."""
+    """The network section of a recipe: a frozen dataclass whose method builds a network."""
 
     def network(
         self, dim_in: int, dim_out: int, *, context: int, steps: int | None, key: Array
     ) -> Callable[..., Array]:
-        """A fresh network, (x (dim_in,), time ()) -> (dim_out,).
+        """Build an untrained network, (x (dim_in,), time ()) -> (dim_out,).
 
         Args:
-            dim_in: columns of a point.
-            dim_out: as many, or twice as many where the network says how wide a reverse step is, too.
-            context: above 0, the network takes a third input (context,): the class, one-hot, or zeros for none, and
-                then the numbers that points are conditioned on.
-            steps: T of a discrete schedule, where time is k/T; None for one without steps.
-            key: of the initial weights.
+            dim_in: number of columns of a point.
+            dim_out: the same number, or twice as many if the network also predicts step variances.
+            context: size of the third input, if above 0: the one-hot class, zeros for none, followed by the numbers
+                that points are conditioned on.
+            steps: T of a discrete schedule, whose times are k/T; None for a schedule without steps.
+            key: random key of the initial weights.
         """
 
 
 @dataclass(frozen=True)
 class StepGated(Checked):
-    """A `StepGatedMLP`, the tutorial's network."""
+    """Options of `StepGatedMLP`, the tutorial's network."""
 
     width: int = number(128, 1, 16_384)
     depth: int = number(3, 1, 256)
 
     def network(self, dim_in: int, dim_out: int, *, context: int, steps: int | None, key: Array) -> StepGatedMLP:
-        """A fresh network for points of `dim_in` columns and a schedule of `steps` steps; it has no third input."""
+        """Build an untrained network for points of `dim_in` columns and `steps` steps, without a third input."""
         if steps is None or context:
             raise ValueError(
                 f"StepGated got steps = {steps} and context = {context}; expected a schedule of steps, and no context."
@@ -64,14 +64,14 @@ class StepGated(Checked):
 
 
 def _size(network: eqx.Module) -> int:
-    """How many numbers are trained."""
+    """Return the number of trained parameters."""
     return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(network, eqx.is_array)))
 
 
 class StepGatedMLP(eqx.Module):
-    """The tutorial's network: each hidden layer is a Linear times a learned row per step, then a softplus.
+    """The tutorial's network: each hidden layer is a Linear times a learned gate per step, then a softplus.
 
-    Its time is k/T, and picks row k - 1; any other time picks the nearest.
+    A time k/T selects the gates of step k - 1; any other time selects the nearest step.
     For d = 2, T = 100, width 128 and depth 3 it has 72,066 parameters.
 
     Example:
@@ -114,22 +114,22 @@ class StepGatedMLP(eqx.Module):
 
 @dataclass(frozen=True)
 class Residual(Checked):
-    """A `ResidualMLP`, whose hidden layers are residual, with features of the time."""
+    """Options of `ResidualMLP`, a network with residual hidden layers and time features."""
 
     width: int = number(48, 1, 16_384)
     depth: int = number(4, 1, 256)
-    dropout: float | None = number(None, 0, 0.9)  # share of the units that training leaves out; None: suits the rows
-    members: int = number(1, 1, 256)  # networks that learn the same rows, each by itself, and whose mean is the answer
-    scales: int | None = number(None, 0, 1000)  # logarithms of learned scales of the context; None: suits the rows
-    octaves: int | None = number(None, 0, 16)  # of sines and cosines of each column, sin x first; None: suits the rows
+    dropout: float | None = number(None, 0, 0.9)  # dropout rate; None: chosen from the data
+    members: int = number(1, 1, 256)  # networks trained separately on the same rows, whose mean is the output
+    scales: int | None = number(None, 0, 1000)  # number of learned log scales of the context; None: from the data
+    octaves: int | None = number(None, 0, 16)  # octaves of sines and cosines of each column; None: from the data
 
     def network(
         self, dim_in: int, dim_out: int, *, context: int, steps: int | None, key: Array
     ) -> ResidualMLP | Ensemble:
-        """A fresh network for points of `dim_in` columns, and of `context` numbers that they are conditioned on."""
+        """Build an untrained network for points of `dim_in` columns, conditioned on `context` numbers."""
         scales = (self.scales or 0) if context else 0
         dropout, octaves = self.dropout or 0.0, self.octaves or 0
-        of = lambda key: ResidualMLP(
+        build = lambda key: ResidualMLP(
             dim_in,
             self.width,
             self.depth,
@@ -141,21 +141,21 @@ class Residual(Checked):
             key=key,
         )
         if self.members == 1:
-            return of(key)
-        return Ensemble(tuple(map(of, jax.random.split(key, self.members))))
+            return build(key)
+        return Ensemble(tuple(map(build, jax.random.split(key, self.members))))
 
 
 class ResidualMLP(eqx.Module):
-    """A small MLP whose hidden layers are residual, h + gelu(W h + b), and whose input is x with features of the time.
+    """A small MLP with residual hidden layers, h + gelu(W h + b), whose input is x with time features.
 
-    The features are the time itself and the sine and cosine of four octaves of it, the slowest with period 8: made for
-    log(sigma) / 4 and for t in [0, 1] alike. With `octaves`, also the sines and cosines of x, 2 x, 4 x and so on: edges
-    that an MLP blurs are sharper, and few rows are memorised (Tancik et al. 2020, "Fourier features let networks learn
-    high frequency functions in low dimensional domains").
+    The features are the time and the sines and cosines of four octaves of it, the slowest with period 8, which suits
+    both log(sigma) / 4 and t in [0, 1]. With `octaves`, the inputs also include the sines and cosines of x, 2 x, 4 x
+    and so on: edges that an MLP blurs are sharper, and few rows are memorised (Tancik et al. 2020, "Fourier features
+    let networks learn high frequency functions in low dimensional domains").
 
-    With `context` = c it takes a vector (c,) as well, zeros where it is left out, and the logarithms of `scales`
-    numbers learned from it (`LogScales`). With `bits`, as in training, random bytes (droppable,), that `dropout` of the
-    units is left out, before and after each hidden layer (Srivastava et al. 2014).
+    With `context` = c the network also takes a vector (c,), zeros by default, and the logarithms of `scales` numbers
+    learned from it (`LogScales`). With `bits`, random bytes (droppable,) used in training, a share `dropout` of the
+    units is dropped before and after each hidden layer (Srivastava et al. 2014).
 
     Example:
         >>> from motes.points import ResidualMLP
@@ -191,7 +191,7 @@ class ResidualMLP(eqx.Module):
         self.scales = LogScales(context, scales, key=jax.random.fold_in(key, depth)) if scales else None
         self.context, self.dropout, self.octaves = context, dropout, octaves
         self.hidden = tuple(_linear(width, width, k) for k in keys[1:-1])
-        # From zero, so that the first output is the one that knows nothing, whatever the input.
+        # Starts at zero, so that an untrained network returns 0 for any input.
         self.out = jax.tree.map(jnp.zeros_like, eqx.nn.Linear(width, outputs or dim, key=keys[-1]))
 
     def __repr__(self) -> str:
@@ -199,7 +199,7 @@ class ResidualMLP(eqx.Module):
 
     @property
     def droppable(self) -> int:
-        """How many units may be left out: those before and after each hidden layer."""
+        """Number of units that dropout applies to, before and after each hidden layer."""
         return 2 * sum(len(layer.weight) for layer in self.hidden)
 
     def __call__(self, x: Array, time: Array, context: Array | None = None, *, bits: Array | None = None) -> Array:
@@ -208,19 +208,19 @@ class ResidualMLP(eqx.Module):
         parts = [x, _time_features(time), *_waves(x, self.octaves), context, *scales]
         h = jax.nn.gelu(self.into(jnp.concatenate(parts)))
         count = 2 * len(self.hidden)
-        thin = [None] * count if bits is None else [*bits.reshape(count, -1)]
-        for layer, before, after in zip(self.hidden, thin[::2], thin[1::2], strict=True):
-            h = h + _thin(jax.nn.gelu(layer(_thin(h, self.dropout, before))), self.dropout, after)
+        masks = [None] * count if bits is None else [*bits.reshape(count, -1)]
+        for layer, before, after in zip(self.hidden, masks[::2], masks[1::2], strict=True):
+            h = h + _drop(jax.nn.gelu(layer(_drop(h, self.dropout, before))), self.dropout, after)
         return self.out(h)
 
 
 class LogScales(eqx.Module):
-    """The logarithms of scales of what is observed, as the standard deviation of several measurements is one.
+    """Log scales of an observation, such as the standard deviation of several measurements.
 
         log s_i = 1/2 log(e + sum_j a_ij (w_j . c + b_j)^2),    a_i a softmax
 
-    A posterior is often as wide as observations are spread, over orders of magnitude. Layers that add what they are
-    given hardly learn a spread, and less so its logarithm.
+    The width of a posterior is often proportional to the spread of the measurements, over orders of magnitude. Additive
+    layers hardly learn a spread, and even less its logarithm.
     """
 
     forms: eqx.nn.Linear  # w and b, two forms for each scale
@@ -236,9 +236,9 @@ class LogScales(eqx.Module):
 
 
 class Ensemble(eqx.Module):
-    """Networks whose mean is the answer: what few rows leave open, each fills in otherwise, and the mean less so.
+    """Networks whose outputs are averaged, which reduces the variance of training on few rows.
 
-    One after another, since a product of stacked matrices takes longer on a CPU.
+    The members run one after another, since a product of stacked matrices is slower on a CPU.
     """
 
     members: tuple[ResidualMLP, ...]
@@ -251,7 +251,7 @@ class Ensemble(eqx.Module):
 
 
 class Thinned(eqx.Module):
-    """A network with units left out, others for each draw of the random bytes."""
+    """A network with dropout; the random bytes select the dropped units."""
 
     network: ResidualMLP
     bits: Array
@@ -264,7 +264,7 @@ M = TypeVar("M", bound=eqx.Module)
 
 
 def each_alone(module: M) -> list[M]:
-    """`module`, or where it has an ensemble in it the module with one member in its place, for each member."""
+    """Split a module with an ensemble into one module per member; return others alone."""
     is_ensemble = lambda part: isinstance(part, Ensemble)
     ensembles = [part for part in jax.tree.leaves(module, is_leaf=is_ensemble) if is_ensemble(part)]
     if not ensembles:
@@ -276,13 +276,13 @@ def each_alone(module: M) -> list[M]:
 
 
 def droppable(module: eqx.Module) -> int:
-    """How many random bytes say which units of a network in it are left out; 0: none are."""
+    """Return the number of random bytes that a module's dropout needs; 0 without dropout."""
     networks = filter(_is_dropping, jax.tree.leaves(module, is_leaf=_is_dropping))
     return max((one.droppable for one in networks), default=0)
 
 
 def thinned(module: M, bits: Array) -> M:
-    """`module`, in which every network that has a dropout leaves units out."""
+    """Apply dropout with the random bytes `bits` in every network of `module` that has it."""
     return jax.tree.map(lambda part: Thinned(part, bits) if _is_dropping(part) else part, module, is_leaf=_is_dropping)
 
 
@@ -290,7 +290,7 @@ def _is_dropping(part: Any) -> bool:
     return isinstance(part, ResidualMLP) and part.dropout > 0
 
 
-def _thin(h: Array, dropout: float, bits: Array | None) -> Array:
+def _drop(h: Array, dropout: float, bits: Array | None) -> Array:
     if bits is None or not dropout:
         return h
     out = round(256 * dropout)
@@ -308,7 +308,7 @@ def _waves(x: Array, octaves: int) -> list[Array]:
 
 
 def _linear(into: int, out: int, key: Array) -> eqx.nn.Linear:
-    """A Linear with weights N(0, 1 / into) and no bias at first."""
+    """Build a Linear layer with weights N(0, 1 / into) and zero bias."""
     layer = eqx.nn.Linear(into, out, key=key)
     weight = jax.random.normal(key, (out, into)) / math.sqrt(into)
     return eqx.tree_at(lambda linear: (linear.weight, linear.bias), layer, (weight, jnp.zeros(out)))
