@@ -212,7 +212,7 @@ def test_the_share_that_keeps_it_is_that_of_the_calibrated_model(monkeypatch):
     a = np.random.default_rng(0).integers(0, 6, 300)
     frame = pd.DataFrame({"a": a, "b": a + np.random.default_rng(1).integers(0, 5, 300)})
     bent = lambda self, *_: [part + np.random.default_rng(2).normal(0, 3, part.shape) for part in self.no_bias]
-    monkeypatch.setattr("motes.tables.fitting.Unmasker.calibrated", bent)
+    monkeypatch.setattr("motes.tables.fitting.MaskedDenoiser.calibrated", bent)
     with untrained():
         model = fit_table(frame, changes=TINY | {"table.bins": 64, "table.calibrate": True}, seed=1)
     assert np.exp(model.score_samples(PAIRS)).sum() == pytest.approx(1, abs=0.04)

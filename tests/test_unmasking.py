@@ -14,7 +14,7 @@ from motes.tables.network import EncodedRows, MaskedModel, MaskedNetwork, Reader
 from motes.tables.sampling import again, draw_block, log_prob_parts
 from motes.tables.schema import Schema
 from motes.tables.training import decayed, masked_loss, random_orders
-from motes.tables.unmasking import Unmasker, Within, cut_normal, picked, spread_evenly
+from motes.tables.unmasking import MaskedDenoiser, Within, cut_normal, picked, spread_evenly
 
 ORDER = np.array([3, 0, 2, 1])
 
@@ -57,7 +57,7 @@ class Made:
         self.members = [member(seed) for seed in range(members)]
         self.models = jax.tree.map(lambda *parts: np.stack(parts), *self.members)
         ranges = [self.schema.draw_range(j) for j in range(4)]
-        self.unmasker = Unmasker.of(self.models, self.layout, self.reader, ORDER, ranges)
+        self.unmasker = MaskedDenoiser.of(self.models, self.layout, self.reader, ORDER, ranges)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_rows_with_observed_entries_of_their_own_are_as_in_an_order_in_which_the
             first = np.array([*ORDER[pattern[ORDER]], *ORDER[~pattern[ORDER]]])
             here = np.flatnonzero((observed == pattern).all(axis=1) & ~observed[:, j])
             # The parts that the mixed order shows between the observed ones and j come before j here as well.
-            shared = Unmasker.of(made.models, made.layout, made.reader, first, made.unmasker.ranges)
+            shared = MaskedDenoiser.of(made.models, made.layout, made.reader, first, made.unmasker.ranges)
             known = shared.start(len(observed))
             place = list(first).index(j)
             for i in first[:place]:
@@ -155,7 +155,7 @@ def test_the_density_of_two_columns_integrates_to_one(scale):
     base = fit_base(np.asarray(encoded.y), np.ones(300), 2, MixtureShape(3, 0.1, 1e-2), 0)
     network = MaskedNetwork(layout, 16, 1, 1 + 3 * 5, 0.0, key=jax.random.key(0))
     model = jax.tree.map(lambda part: part[None], MaskedModel(network, base))
-    unmasker = Unmasker.of(model, layout, reader, np.array([0, 1]), [schema.draw_range(j) for j in range(2)])
+    unmasker = MaskedDenoiser.of(model, layout, reader, np.array([0, 1]), [schema.draw_range(j) for j in range(2)])
     biases = np.random.default_rng(1)
     unmasker = unmasker.with_bias([scale * biases.standard_normal(part.shape) for part in unmasker.no_bias])
     ends = [np.quantile(data[name], [0, 1]) for name in data]

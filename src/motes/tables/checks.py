@@ -5,7 +5,7 @@ import numpy as np
 from motes.data.records import check_types
 from motes.tables.kinds.columns import ROOM
 from motes.tables.missing import PATTERNS
-from motes.tables.orders import AnyOrder
+from motes.tables.orders import AnyOrderModel
 from motes.tables.parts import Encoded, Part
 from motes.tables.relations import Inequality, Relation
 from motes.tables.schema import Schema
@@ -14,7 +14,7 @@ from motes.training.model import is_covariance, require
 SUM = 1e-6  # by which shares may miss 1
 
 
-def check_table(orders: AnyOrder, rows: Encoded) -> None:
+def check_table(orders: AnyOrderModel, rows: Encoded) -> None:
     """Refuse orders, biases and rules that do not fit the schema and the network.
 
     Args:

@@ -13,7 +13,7 @@ from motes.data.readings import default_columns
 from motes.errors import DataError, UsageError, check_count, check_seed, unknown
 from motes.progress import OnProgress, Progress
 from motes.tables.network import EncodedRows
-from motes.tables.orders import AnyOrder, log_possible
+from motes.tables.orders import AnyOrderModel, log_possible
 from motes.tables.parts import (
     HERE,
     Among,
@@ -41,7 +41,7 @@ from motes.tables.sampling import (
     observed_sides,
 )
 from motes.tables.schema import Schema
-from motes.tables.unmasking import FEW, ROWS, Unmasker
+from motes.tables.unmasking import FEW, ROWS, MaskedDenoiser
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,9 @@ class DrawnRows(Frame):
     log_evidence: float = 0.0
 
 
-def draw_blocks(orders: AnyOrder, n: int, given: Mapping[str, Any], seed: int, *, exact: bool) -> Iterator[DrawnRows]:
+def draw_blocks(
+    orders: AnyOrderModel, n: int, given: Mapping[str, Any], seed: int, *, exact: bool
+) -> Iterator[DrawnRows]:
     """n rows, some at a time; a block of candidates of which none meets the conditions comes as no rows.
 
     Args:
@@ -251,7 +253,7 @@ def draw_blocks(orders: AnyOrder, n: int, given: Mapping[str, Any], seed: int, *
             left -= m
 
 
-def _log_known(orders: AnyOrder, unmasker: Unmasker, requested: RowConditions, valued: list[str]) -> float:
+def _log_known(orders: AnyOrderModel, unmasker: MaskedDenoiser, requested: RowConditions, valued: list[str]) -> float:
     """log p of the known values, in the data's units."""
     if not valued:
         return 0.0
@@ -267,7 +269,7 @@ def _known_sides(schema: Schema, requested: RowConditions, columns: Sequence[str
     return observed_sides(schema, columns, requested.row, schema.encode(requested.row)) if columns else {}
 
 
-def _weighed(orders: AnyOrder, unmasker: Unmasker, block: Block, drawn: Mask, log_known: float) -> Block:
+def _weighed(orders: AnyOrderModel, unmasker: MaskedDenoiser, block: Block, drawn: Mask, log_known: float) -> Block:
     """The block with the weights that lead from the order it was drawn in to the model's distribution.
 
     `drawn` (p,) are the parts without a condition: within their ranges, as all parts are in rows without conditions.
@@ -295,7 +297,7 @@ class Adjusted(NamedTuple):
     interrupted: bool
 
 
-def adjusted(unmasker: Unmasker, schema: Schema, seed: int, *, calibrate: bool) -> Adjusted:
+def adjusted(unmasker: MaskedDenoiser, schema: Schema, seed: int, *, calibrate: bool) -> Adjusted:
     """Biases, and the share of rows that keep the rules of the schema, from drawn rows.
 
     Args:
@@ -336,7 +338,7 @@ TRIES = 1000  # draws of a row, after which the last one stays though it breaks 
 
 
 def fill_blocks(
-    orders: AnyOrder,
+    orders: AnyOrderModel,
     rows: Blocks,
     draws: int,
     seed: int,
@@ -368,7 +370,9 @@ def fill_blocks(
         yield _filled(orders, rows, int(word), filled, name)
 
 
-def _filled(orders: AnyOrder, rows: Blocks, seed: int, filled: Callable[[int], None], name: str) -> Iterator[Frame]:
+def _filled(
+    orders: AnyOrderModel, rows: Blocks, seed: int, filled: Callable[[int], None], name: str
+) -> Iterator[Frame]:
     schema = orders.schema
     for number, part in enumerate(rows.read()):
         try:
@@ -393,7 +397,7 @@ def _filled(orders: AnyOrder, rows: Blocks, seed: int, filled: Callable[[int], N
 
 
 def _fill(
-    orders: AnyOrder,
+    orders: AnyOrderModel,
     known: EncodedRows | None,
     sides: Sides,
     codes: Codes,
@@ -427,7 +431,7 @@ def _fill(
         left = np.delete(left, filled)
 
 
-def _good(orders: AnyOrder, sides: Sides, rows: Integers, block: Block, seed: int, number: int) -> Mask:
+def _good(orders: AnyOrderModel, sides: Sides, rows: Integers, block: Block, seed: int, number: int) -> Mask:
     """Which candidates (n,) for `rows` (n,) rejection accepts."""
     constraint = orders.constraint
     mine = {column: side.at(rows) for column, side in sides.items()}

@@ -15,14 +15,14 @@ from motes.tables.draws import adjusted
 from motes.tables.layout import layout_of
 from motes.tables.model import TableModel
 from motes.tables.network import EncodedRows, MaskedModel, MaskedNetwork, Reader, knows_labels
-from motes.tables.orders import AnyOrder
+from motes.tables.orders import AnyOrderModel
 from motes.tables.parts import Encoded
 from motes.tables.recipe import TableRecipe
 from motes.tables.relations import Dependency, Inequality, Relation
 from motes.tables.sampling import broken_by, columns_of, observed_sides
 from motes.tables.schema import Schema, counting
 from motes.tables.training import FEW, Plan, TableRows, first_members, options_of, order_of, table_task
-from motes.tables.unmasking import Unmasker
+from motes.tables.unmasking import MaskedDenoiser
 from motes.training import Provenance, Trained
 from motes.training.loop import TrainingTask, fit_model
 from motes.training.model import FitSession, run_of
@@ -84,11 +84,13 @@ def fit_table(
     def model_of(trained: Trained[MaskedNetwork]) -> TableModel:
         models = MaskedModel(trained.averaged, first.base)
         ranges = [schema.draw_range(j) for j in range(layout.parts)]
-        unmasker = Unmasker.of(models, layout, table.reader, table.plan.order, ranges)
+        unmasker = MaskedDenoiser.of(models, layout, table.reader, table.plan.order, ranges)
         kept = replace(schema, rules=table.rules)
         adjustment = adjusted(unmasker, kept, seed, calibrate=chosen.table.calibrate)
         trained.interrupted |= adjustment.interrupted
-        orders = AnyOrder(adjustment.schema, models, table.plan.order, tuple(adjustment.bias), adjustment.constraint)
+        orders = AnyOrderModel(
+            adjustment.schema, models, table.plan.order, tuple(adjustment.bias), adjustment.constraint
+        )
         provenance = Provenance(session.source, table.fingerprint, seed)
         return TableModel(orders, chosen, provenance=provenance, training=trained)
 

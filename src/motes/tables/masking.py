@@ -67,7 +67,7 @@ class PreparedModel(NamedTuple):
     tilt: jax.Array
 
 
-class Outlook(NamedTuple):
+class TokenPrediction(NamedTuple):
     """The distribution of one part, of n rows.
 
     Attributes:
@@ -217,7 +217,7 @@ def _inner(whitened: jax.Array, row: jax.Array) -> jax.Array:
 
 def outlook(
     layout: Layout, prepared: PreparedModel, seen: ObservedCodes, place: Place, spot: Spot, near: Near
-) -> Outlook:
+) -> TokenPrediction:
     """The distribution of the part at `place` given what is seen; `near` (n, R): what its relations give."""
     network, heads, base = prepared.model.network, prepared.heads, prepared.base
     h = seen.total
@@ -238,7 +238,7 @@ def outlook(
         links = softened(rho, jnp.asarray(layout.links.log_least)[place.link])
     log_codes = jax.nn.log_softmax(logits, axis=-1)
     if not spot.line:
-        return Outlook(log_codes, jnp.broadcast_to(jnp.array([0.0, -jnp.inf]), (len(h), 2)), None, None, links)
+        return TokenPrediction(log_codes, jnp.broadcast_to(jnp.array([0.0, -jnp.inf]), (len(h), 2)), None, None, links)
     outputs = state @ heads.lines[place.line].T + heads.line_bias[place.line]
     mean, row, _ = _turn(base, place.ranks[0])
     hidden = _inner(jnp.broadcast_to(~seen.axes[:, None] * 1.0, seen.whitened.shape), jnp.square(row))
@@ -249,7 +249,7 @@ def outlook(
     edges = jnp.asarray(layout.bins.edges)[place.line]
     total = masses(normals, edges).sum(-1) @ jnp.exp(tilt[:-1])
     tilted = jnp.broadcast_to(tilt, (len(h), len(tilt))), jnp.log(total)
-    return Outlook(*_as_codes(log_codes, gate, code), normals, tilted, links)
+    return TokenPrediction(*_as_codes(log_codes, gate, code), normals, tilted, links)
 
 
 def _as_codes(log_codes: jax.Array, gate: jax.Array, code: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -261,7 +261,7 @@ def _as_codes(log_codes: jax.Array, gate: jax.Array, code: jax.Array) -> tuple[j
     return shares, jnp.stack([total, gate[:, 1] + log_present(log_missing)], -1)
 
 
-def log_prob_of(view: Outlook, bin_of: jax.Array | None, entry: EncodedRows) -> jax.Array:
+def log_prob_of(view: TokenPrediction, bin_of: jax.Array | None, entry: EncodedRows) -> jax.Array:
     """log p of one entry of each of n rows, (n,): a mass on a lattice, a density in y otherwise.
 
     `bin_of` (K,) is the bin of each code of a part with a density.
@@ -300,7 +300,7 @@ MOST = 0.5  # of the rows, that the codes have on average where they are moved w
 
 
 def bias_of(
-    layout: Layout, views: Outlook, place: Place, spot: Spot, shares: Any, rest: Any
+    layout: Layout, views: TokenPrediction, place: Place, spot: Spot, shares: Any, rest: Any
 ) -> tuple[jax.Array, jax.Array | None]:
     """The biases of a part: of its codes (M, K), and of its bins (M, T) where it has a density.
 
@@ -327,13 +327,13 @@ def _of_labels(log_codes: jax.Array, rest: jax.Array, shares: jax.Array) -> jax.
 
 
 @training_program
-def _of_lines(views: Outlook, of_code: Any, edges: Any, shares: jax.Array, rest: jax.Array) -> Any:
+def _of_lines(views: TokenPrediction, of_code: Any, edges: Any, shares: jax.Array, rest: jax.Array) -> Any:
     one = lambda view, shares, rest: _of_line(view, jnp.asarray(of_code), jnp.asarray(edges), shares, rest)
     return each_member(one)(views, shares, rest)
 
 
 def _of_line(
-    view: Outlook, of_code: jax.Array, edges: jax.Array, shares: jax.Array, rest: jax.Array
+    view: TokenPrediction, of_code: jax.Array, edges: jax.Array, shares: jax.Array, rest: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     assert view.normals is not None
     one, gates, valued = jax.nn.one_hot(of_code, BINS + 1), jnp.exp(view.gate), of_code < BINS

@@ -30,14 +30,14 @@ from motes.tables.checks import check_schema, check_table
 from motes.tables.draws import DrawnRows, RowConditions, adjusted, conditions_of, draw_blocks, fill_blocks
 from motes.tables.layout import layout_of
 from motes.tables.network import MaskedModel, MaskedNetwork, Reader, knows_labels, skeleton_of
-from motes.tables.orders import AnyOrder
+from motes.tables.orders import AnyOrderModel
 from motes.tables.parts import IMPOSSIBLE
 from motes.tables.predictions import DRAWS, QUANTILES, Predicted, label_probabilities, predict_blocks, rows_without
 from motes.tables.recipe import TableRecipe
 from motes.tables.sampling import Constraint, broken_by, observed_sides
 from motes.tables.schema import Schema
 from motes.tables.training import options_of
-from motes.tables.unmasking import Unmasker
+from motes.tables.unmasking import MaskedDenoiser
 from motes.training import Model, Provenance, Trained
 from motes.training.averages import weights_of, with_weights
 from motes.training.checkpoints import arrays_of, filled, reading
@@ -121,7 +121,7 @@ class TableModel(Model):
 
     def __init__(
         self,
-        orders: AnyOrder,
+        orders: AnyOrderModel,
         recipe: TableRecipe,
         *,
         provenance: Provenance = Provenance(),
@@ -178,7 +178,7 @@ class TableModel(Model):
         return self.orders.reader
 
     @property
-    def unmasker(self) -> Unmasker:
+    def unmasker(self) -> MaskedDenoiser:
         """The model's distribution: members in its own order, with its biases."""
         return self.orders.own
 
@@ -749,7 +749,7 @@ class TableModel(Model):
                 options_of(recipe.table, worth, len(schema.parts)).dropout,
             )
             models = filled(skeleton, tensors, path)
-            orders = AnyOrder(schema, models, np.asarray(order), tuple(bias), constraint)
+            orders = AnyOrderModel(schema, models, np.asarray(order), tuple(bias), constraint)
             check_table(orders, rows_of_codes)
         made = cls(orders, recipe, provenance=provenance)
         made.folder, made.length = path.parent, length

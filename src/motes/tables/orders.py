@@ -17,12 +17,12 @@ from motes.tables.parts import Array, Codes, Encoded, Mask, Part
 from motes.tables.relations import Relation
 from motes.tables.sampling import Block, Constraint, log_prob_parts, observed_sides
 from motes.tables.schema import Schema
-from motes.tables.unmasking import Unmasker
+from motes.tables.unmasking import MaskedDenoiser
 from motes.training.programs import each_member
 
 
 @dataclass(frozen=True, eq=False)
-class AnyOrder:
+class AnyOrderModel:
     """What was learned of a table, and the orders in which its parts are drawn and scored.
 
     Attributes:
@@ -51,31 +51,31 @@ class AnyOrder:
         return Reader.of(self.schema)
 
     @cached_property
-    def own(self) -> Unmasker:
+    def own(self) -> MaskedDenoiser:
         """The model's distribution: members in its own order, with its biases."""
         return self.plain.with_bias(self.bias)
 
     @cached_property
-    def plain(self) -> Unmasker:
+    def plain(self) -> MaskedDenoiser:
         """Members in the model's own order, without its biases, which are for rows of which nothing is known."""
         return self._in(self.order)
 
-    def first(self, columns: Sequence[str]) -> Unmasker:
+    def first(self, columns: Sequence[str]) -> MaskedDenoiser:
         """The order in which the parts of these columns come first, the others as in the model's own; no biases."""
         place = {column: k for k, column in enumerate(columns)}
         rank = [place.get(self.schema.parts[j].column, len(place)) for j in self.order]
         return self._in(self.order[np.argsort(rank, kind="stable")])
 
-    def random(self, seed: int, k: int) -> Unmasker:
+    def random(self, seed: int, k: int) -> MaskedDenoiser:
         """The k-th other order: columns at random, their parts together."""
         columns = self.schema.learned
         return self.first([columns[i] for i in np.random.default_rng([seed, 662607, k]).permutation(len(columns))])
 
-    def log_prob(self, unmasker: Unmasker, encoded: Encoded) -> Array:
+    def log_prob(self, unmasker: MaskedDenoiser, encoded: Encoded) -> Array:
         """log p of the observed and possible entries in the data's units, (n,)."""
         return self.log_prob_parts(unmasker, encoded).sum(axis=1)
 
-    def log_prob_parts(self, unmasker: Unmasker, encoded: Encoded) -> Array:
+    def log_prob_parts(self, unmasker: MaskedDenoiser, encoded: Encoded) -> Array:
         """The same of each entry given those before it in the order, (n, p); 0 of the others."""
         rows = self.reader.read(encoded)
         return log_prob_parts(unmasker, rows) + np.where(rows.observed, encoded.log_unit, 0.0)
@@ -88,19 +88,19 @@ class AnyOrder:
         return made
 
     @cached_property
-    def of_the_base(self) -> Unmasker:
+    def of_the_base(self) -> MaskedDenoiser:
         """In the model's own order, of the base mixture alone: labels by their shares, numbers by the mixture."""
-        return Unmasker.of(base_alone(self.models), self.layout, self.reader, self.order, self._ranges)
+        return MaskedDenoiser.of(base_alone(self.models), self.layout, self.reader, self.order, self._ranges)
 
-    def _in(self, order: NDArray[np.integer]) -> Unmasker:
-        return Unmasker.of(self.models, self.layout, self.reader, order, self._ranges)
+    def _in(self, order: NDArray[np.integer]) -> MaskedDenoiser:
+        return MaskedDenoiser.of(self.models, self.layout, self.reader, order, self._ranges)
 
     @cached_property
     def _ranges(self) -> list[tuple[float, float] | None]:
         return [self.schema.draw_range(j) for j in range(len(self.schema.parts))]
 
 
-def log_possible(unmasker: Unmasker, schema: Schema, block: Block, parts: Mask) -> Array:
+def log_possible(unmasker: MaskedDenoiser, schema: Schema, block: Block, parts: Mask) -> Array:
     """log of the probability of all that is ever drawn of some parts (p,), given those before, summed, (n,).
 
     Numbers are drawn within their range, and no date that does not exist: rows have p over this probability.
@@ -181,7 +181,7 @@ class Conditionals:
         pieces: of each part, p of them.
     """
 
-    def __init__(self, orders: AnyOrder, pieces: Sequence[Pieces]):
+    def __init__(self, orders: AnyOrderModel, pieces: Sequence[Pieces]):
         self.orders, self.pieces = orders, tuple(pieces)
         p, most = len(self.pieces), max(len(one.codes) for one in self.pieces)
         self._real = np.zeros((most, p), bool)

@@ -24,11 +24,11 @@ from motes.progress import OnProgress, Progress
 from motes.tables.kinds.base import Kind
 from motes.tables.layout import Derived
 from motes.tables.network import EncodedRows
-from motes.tables.orders import AnyOrder
+from motes.tables.orders import AnyOrderModel
 from motes.tables.parts import IMPOSSIBLE, Array, Encoded
 from motes.tables.sampling import last_codes, observed_sides
 from motes.tables.schema import Schema
-from motes.tables.unmasking import FEW, ROWS, Unmasker
+from motes.tables.unmasking import FEW, ROWS, MaskedDenoiser
 
 QUANTILES = (0.05, 0.5, 0.95)
 DRAWS = 256  # for each row
@@ -60,7 +60,7 @@ def rows_without(schema: Schema, data: Any, column: str, name: str) -> Frame:
     return schema.frame(Frame({**frame.columns, column: Series.unknown(len(frame))}), name=name)
 
 
-def label_probabilities(orders: AnyOrder, data: Any, column: str, name: str) -> tuple[Array, list[Any]]:
+def label_probabilities(orders: AnyOrderModel, data: Any, column: str, name: str) -> tuple[Array, list[Any]]:
     """See `TableModel.predict_proba`."""
     schema = orders.schema
     frame = rows_without(schema, data, column, name)
@@ -71,7 +71,7 @@ def label_probabilities(orders: AnyOrder, data: Any, column: str, name: str) -> 
 
 
 def predict_blocks(
-    orders: AnyOrder,
+    orders: AnyOrderModel,
     rows: Blocks,
     column: str,
     quantiles: Sequence[float],
@@ -121,7 +121,7 @@ def _checked(quantiles: Sequence[float]) -> tuple[float, ...]:
     return made
 
 
-def _probabilities(orders: AnyOrder, frame: Frame, encoded: Encoded, kind: Kind) -> Array:
+def _probabilities(orders: AnyOrderModel, frame: Frame, encoded: Encoded, kind: Kind) -> Array:
     """p(label | the other observed entries) of each row of a frame that is `encoded`, (n, l)."""
     schema = orders.schema
     part = schema.parts[schema.parts_of(kind.column).start]
@@ -140,7 +140,7 @@ def _probabilities(orders: AnyOrder, frame: Frame, encoded: Encoded, kind: Kind)
 
 
 def _draws(
-    orders: AnyOrder, encoded: Encoded, column: str, draws: int, seed: int, predicted: Callable[[int], None]
+    orders: AnyOrderModel, encoded: Encoded, column: str, draws: int, seed: int, predicted: Callable[[int], None]
 ) -> NDArray[Any]:
     """Values of a column given the others of each row, (n, draws)."""
     schema = orders.schema
@@ -166,7 +166,7 @@ def _draws(
 
 def _draw_few(
     schema: Schema,
-    unmasker: Unmasker,
+    unmasker: MaskedDenoiser,
     rows: EncodedRows,
     derived: Sequence[Derived],
     at: slice,

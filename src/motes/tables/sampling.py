@@ -25,7 +25,7 @@ from motes.tables.network import EncodedRows
 from motes.tables.parts import IMPOSSIBLE, Array, Codes, Encoded, Mask, Restriction
 from motes.tables.relations import Rule
 from motes.tables.schema import Schema
-from motes.tables.unmasking import ROWS, Unmasker, Within
+from motes.tables.unmasking import ROWS, MaskedDenoiser, Within
 from motes.training.programs import cores
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ class Block(NamedTuple):
 
 
 def draw_block(
-    unmasker: Unmasker,
+    unmasker: MaskedDenoiser,
     schema: Schema,
     rows: int,
     seed: int,
@@ -102,7 +102,7 @@ def draw_block(
 
 
 def _within(
-    unmasker: Unmasker,
+    unmasker: MaskedDenoiser,
     schema: Schema,
     j: int,
     codes: NDArray[np.int32],
@@ -154,7 +154,7 @@ def again(block: Block, n: int, seed: int, number: int) -> tuple[NDArray[np.intp
     return rng.permutation(chosen), effective, float(mean)
 
 
-def log_prob_parts(unmasker: Unmasker, rows: EncodedRows) -> Array:
+def log_prob_parts(unmasker: MaskedDenoiser, rows: EncodedRows) -> Array:
     """log p of each observed entry given the observed ones before it in the order, (n, p); 0 of the others."""
     n, p = rows.codes.shape
     made = np.zeros((n, p))
@@ -191,7 +191,7 @@ def in_turn(work: Callable[[int], T], numbers: range) -> Iterator[T]:
                 one.cancel()
 
 
-def last_codes(unmasker: Unmasker, rows: EncodedRows, count: int) -> Array:
+def last_codes(unmasker: MaskedDenoiser, rows: EncodedRows, count: int) -> Array:
     """The distribution (n, count) of the first codes of the last part, of labels, given what is observed."""
     n = len(rows.codes)
     made = []
@@ -512,7 +512,7 @@ class RuleEstimate(NamedTuple):
     changes: list[Array]
 
 
-def estimated(unmasker: Unmasker, schema: Schema, seed: int) -> RuleEstimate:
+def estimated(unmasker: MaskedDenoiser, schema: Schema, seed: int) -> RuleEstimate:
     """The constraint of a trained model.
 
     So that rejection accepts a share of at least `LEAST`, the rule that most of the drawn rows break is left out, as

@@ -20,11 +20,11 @@ from motes.tables.base import OrderedBase, in_orders
 from motes.tables.layout import BINS, FAR, Derived, Layout, bits_of, shares_of
 from motes.tables.masking import (
     ObservedCodes,
-    Outlook,
     Place,
     PreparedModel,
     Revealed,
     Spot,
+    TokenPrediction,
     bias_of,
     log_prob_of,
     nothing_seen,
@@ -97,7 +97,7 @@ class Binned(NamedTuple):
 
 
 def _binned(
-    views: Outlook, lattice: tuple[jax.Array, jax.Array] | None, log_codes: jax.Array, low: Any, high: Any
+    views: TokenPrediction, lattice: tuple[jax.Array, jax.Array] | None, log_codes: jax.Array, low: Any, high: Any
 ) -> Binned | None:
     """The shares of the bins; None where the part has no density."""
     if views.normals is None or views.tilt is None or lattice is None:
@@ -117,7 +117,7 @@ def _binned(
 
 @drawing_program()
 def choose(
-    views: Outlook,
+    views: TokenPrediction,
     back: Any,
     lattice: tuple[jax.Array, jax.Array] | None,
     log_shares: Any,
@@ -279,7 +279,7 @@ class _Calibrating:
 
 
 @dataclass(frozen=True, eq=False)
-class Unmasker:
+class MaskedDenoiser:
     """A model in one order of its parts, ready to draw and to score.
 
     Attributes:
@@ -313,13 +313,13 @@ class Unmasker:
         reader: Reader,
         order: NDArray[np.integer],
         ranges: Sequence[tuple[float, float] | None],
-    ) -> "Unmasker":
+    ) -> "MaskedDenoiser":
         """Members made ready for an order."""
         prepared = prepare(models, layout.on_device, jax.device_put(order))
         spots, plain = spots_of(layout, order), prepared.heads.code_bias
         return cls(layout, reader, prepared, np.asarray(order), spots, ranges, plain)
 
-    def of_rows(self, observed: NDArray[np.bool_]) -> "Unmasker":
+    def of_rows(self, observed: NDArray[np.bool_]) -> "MaskedDenoiser":
         """The same model for n rows, each with an order in which its observed numbers, of (n, p), come first.
 
         What is observed has to be shown before anything is drawn, all of it in the order of the parts.
@@ -331,7 +331,7 @@ class Unmasker:
         ranks = np.pad(np.argsort(orders, axis=1), ((0, 0), (0, 1)), constant_values=len(turns))
         return replace(self, prepared=self.prepared._replace(base=base), ranks=ranks)
 
-    def take(self, rows: NDArray[np.integer]) -> "Unmasker":
+    def take(self, rows: NDArray[np.integer]) -> "MaskedDenoiser":
         """For some of the rows of `of_rows`, perhaps several times each."""
         assert self.ranks is not None
         base = jax.tree.map(lambda part: jnp.take(part, rows, axis=1), self.prepared.base)
@@ -506,14 +506,14 @@ class Unmasker:
 
     def view(
         self, seen: ObservedCodes, k: int, derived: Sequence[Derived], rows: NDArray[np.integer] | None = None
-    ) -> Outlook:
+    ) -> TokenPrediction:
         """The members' distributions of the part in place k, (M, n, ...), or of `rows` (M, m) of each member.
 
         Arguments as those of `draw`.
         """
         return self._view(seen, k, self._near(derived), rows)
 
-    def _view(self, seen: ObservedCodes, k: int, near: Near, rows: NDArray[np.integer] | None) -> Outlook:
+    def _view(self, seen: ObservedCodes, k: int, near: Near, rows: NDArray[np.integer] | None) -> TokenPrediction:
         place, spot = self._turn(k)
         return _view(self.layout.on_device, self.prepared, seen, place, spot, near, rows)
 
@@ -562,7 +562,7 @@ class Unmasker:
         every = (*self.plain, self.prepared.tilt)
         return [put(np.zeros(bias.shape)) for bias in every]
 
-    def with_bias(self, bias: Sequence[Any]) -> "Unmasker":
+    def with_bias(self, bias: Sequence[Any]) -> "MaskedDenoiser":
         """The same model with biases, as `no_bias` has them, in the place of those that it has now."""
         moved = tuple(put(np.add(a, b)) for a, b in zip(self.plain, bias[:-1], strict=True))
         heads = self.prepared.heads._replace(code_bias=moved)
@@ -608,7 +608,7 @@ def cut_normal(mean: Array, sd: Array, low: Array, high: Array, u: Array) -> Arr
 # --- compiled ---------------------------------------------------------------------------------------------------------
 
 
-def _left(view: Outlook, derived: Sequence[Derived], shares: Array) -> tuple[Array, Array]:
+def _left(view: TokenPrediction, derived: Sequence[Derived], shares: Array) -> tuple[Array, Array]:
     """Of the shares of a part's codes (K,) what its relations do not give each member, (M, K), and (M, m) what of rows.
 
     Args:
@@ -656,12 +656,12 @@ def _base_of_rows(models: MaskedModel, orders: jax.Array) -> OrderedBase:
 @drawing_program(static=(4,))
 def _view(
     layout: Layout, prepared: PreparedModel, seen: ObservedCodes, place: Place, spot: Spot, near: Near, rows: Any
-) -> Outlook:
+) -> TokenPrediction:
     if rows is None:
         return each_member(lambda prepared, seen: outlook(layout, prepared, seen, place, spot, near))(prepared, seen)
     near = Near(*(jnp.broadcast_to(part, (seen.total.shape[1], part.shape[1])) for part in near))
 
-    def one(prepared: PreparedModel, seen: ObservedCodes, rows: jax.Array) -> Outlook:
+    def one(prepared: PreparedModel, seen: ObservedCodes, rows: jax.Array) -> TokenPrediction:
         mine, there = jax.tree.map(lambda part: part[rows], (seen, near))
         return outlook(layout, prepared, mine, place, spot, there)
 
@@ -669,7 +669,7 @@ def _view(
 
 
 @drawing_program()
-def _log_prob(views: Outlook, bins: Any, entry: EncodedRows) -> jax.Array:
+def _log_prob(views: TokenPrediction, bins: Any, entry: EncodedRows) -> jax.Array:
     """log of the members' mean p of the entries of one part, (n,)."""
     found = each_member(lambda view: log_prob_of(view, None if bins is None else bins[1], entry))(views)
     return jax.nn.logsumexp(found, 0) - jnp.log(len(found))
