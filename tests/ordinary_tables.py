@@ -137,7 +137,7 @@ TABLES = {
 }  # fmt: skip
 
 REFUSED = {
-    "one id": (of_one(lambda rng, n: np.arange(n)), "its own value in 'value'.* Add columns, or say what one is"),
+    "one id": (of_one(lambda rng, n: np.arange(n)), "its own value in 'value'.* Add columns, or set the kind of one"),
     "all missing": (lambda rng, n: {"x": [None] * n, "y": [None] * n}, "no column of .* varies"),
     "two equal rows": (lambda rng, n: {"x": [1.5, 1.5], "l": ["u", "u"]}, "no column of .* varies"),
     "endless": (lambda rng, n: {"x": [*rng.normal(size=n - 1), np.inf]}, "row 90, column 'x': got inf"),

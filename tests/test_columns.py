@@ -30,7 +30,7 @@ def test_motes_columns_takes_overrides_and_prints_json(motes_command, tmp_path):
     assert (message["rows"], message["learned"]) == (3, 3)
     assert [column["kind"] for column in message["columns"]] == ["real", "ordered", "date", "integer"]
     assert message["columns"][0] == {
-        "name": "age", "kind": "real", "becomes": "2 bins, logarithm, missing", "why": "as you say", "missing": 1 / 3,
+        "name": "age", "kind": "real", "becomes": "2 bins, logarithm, missing", "why": "set by you", "missing": 1 / 3,
         "warnings": [],
     }  # fmt: skip
 

@@ -87,7 +87,7 @@ MISUSES = {
     "age=old": "got 'old'; expected a number for column 'age'",
     "age=..": "expected at least one end, as in age=10..",
     "age=40.5": "got 40.5; expected",
-    "age=40.2..40.8": "got 40.2 to 40.8; expected an interval with a value in it",
+    "age=40.2..40.8": "got 40.2 to 40.8; expected an interval that contains a value",
     "age=": "missing entries of column 'age' were not learned, so you cannot request them. The training data had none",
     "city=Gratz": "unknown label 'Gratz'. Did you mean 'Graz'?",
     "city=Graz,Wein": "unknown label 'Wein'. Did you mean 'Wien'?",
@@ -97,7 +97,7 @@ MISUSES = {
     "real=1e9": "got 1000000000.0; expected",
     "real=inf": "got inf; expected a finite number. Omit an open end",
     "real=3..2": "expected low <= high",
-    "one=8": "expected 7.5, as in all rows of the training",
+    "one=8": "expected 7.5, as in all training rows",
     "one=7..8": "is the same in all rows",
     "day=soon": "soon",
 }

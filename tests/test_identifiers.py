@@ -80,7 +80,7 @@ def test_a_weight_of_2_is_as_good_as_the_row_twice():
 def test_whoever_says_what_a_column_is_is_believed():
     frame = {"id": np.arange(100), "city": ["Graz", "Linz"] * 50}
     schema = Schema.fit(frame, {"id": "integer"})
-    assert schema.learned == ("id", "city") and "synthetic rows will hold real ones" in schema.warnings[0]
+    assert schema.learned == ("id", "city") and "synthetic rows will contain real values" in schema.warnings[0]
     schema = Schema.fit({**frame, "zip": ["8010", "4020", "1010", "1020"] * 25}, {"zip": "identifier"})
     assert [*schema.identifiers] == ["id", "zip"] and "'zip'" not in schema.warnings[0]
 

@@ -207,10 +207,10 @@ WRONG = {
     "halves among whole numbers": ({"age": {40.5, 41}}, DataError, "expected a whole number"),
     "text among numbers": ({"real": "x"}, DataError, "expected numbers"),
     "below what can be": ({"price": -1}, DataError, "got -1; expected a number from 0 to"),
-    "an interval below what can be": ({"price": (None, -1)}, DataError, "expected a set with a number of the training"),
+    "an interval below what can be": ({"price": (None, -1)}, DataError, "a condition that some training value"),
     "far beyond": ({"real": 900}, DataError, "got 900; expected a number from"),
-    "an interval far beyond": ({"many": (9000, None)}, DataError, "which are from -499 to 2999"),
-    "an interval without a whole number": ({"age": (30.2, 30.8)}, DataError, "an interval with a value in it"),
+    "an interval far beyond": ({"many": (9000, None)}, DataError, "they are from -499 to 2999"),
+    "an interval without a whole number": ({"age": (30.2, 30.8)}, DataError, "an interval that contains a value"),
     "the wrong way round": ({"real": (3, 2)}, UsageError, "expected low <= high"),
     "labels the wrong way round": ({"size": ("L", "S")}, DataError, "the first label before the last"),
     "three ends": ({"real": (1, 2, 3)}, UsageError, "expected (low, high)"),
@@ -231,10 +231,10 @@ WRONG = {
     "an Interval": ({"age": pd.Interval(30, 40)}, UsageError, "(low, high)"),
     "a date that is none": ({"day": "soon"}, DataError, "expected a date such as"),
     "a date far beyond": ({"day": "2035-01-01"}, DataError, "2024-01-01"),
-    "dates far beyond": ({"day": ("2030-01-01", None)}, DataError, "expected a set with a date of the training"),
+    "dates far beyond": ({"day": ("2030-01-01", None)}, DataError, "expected a condition that some training date"),
     "dates the wrong way round": ({"day": ("2024-05-01", "2024-03-01")}, UsageError, "expected low <= high"),
-    "finer than a microsecond": ({"when": "2020-05-06T12:00:00.000003004"}, DataError, "no finer than a microsecond"),
-    "more decimals": ({"cents": {12.345}}, DataError, "a number of 2 decimals"),
+    "finer than a microsecond": ({"when": "2020-05-06T12:00:00.000003004"}, DataError, "at most one microsecond"),
+    "more decimals": ({"cents": {12.345}}, DataError, "a number with 2 decimals"),
 }  # fmt: skip
 
 

@@ -78,7 +78,7 @@ def test_labels_without_an_order_have_no_places_and_those_with_one_rise():
 def test_the_order_of_an_override_is_that_of_the_codes_and_labels_never_seen_are_said():
     frame, schema = fitted(["S", "L", "M"], {"kind": "ordered", "order": ["S", "M", "L", "XL"]})
     assert schema.encode(frame).codes[:, 0].tolist() == [0, 2, 1]
-    assert schema.warnings == ["column 'a': never seen, so never given back: XL."]
+    assert schema.warnings == ["column 'a': in no training row, so never drawn: XL."]
 
 
 # --- many labels ----------------------------------------------------------------------------------------------------

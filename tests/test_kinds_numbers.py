@@ -340,7 +340,7 @@ def test_one_huge_number_among_others_is_drawn_in_and_said():
 )  # fmt: skip
 def test_an_override_is_followed(values, override, new):
     _, schema = fitted(values, override)
-    assert schema.columns[0].why == "as you say"
+    assert schema.columns[0].why == "set by you"
     encoded = schema.encode(pd.DataFrame({"a": new}))
     assert (encoded.codes >= 0).all() and np.isfinite(encoded.y).all()
     if schema.parts[0].smooth:
@@ -393,7 +393,7 @@ def test_entries_that_do_not_fit_an_override_are_named(values, override, says):
         (RNG.integers(17, 42, 100), 35.5, "got 35.5; expected a whole number"),
         (RNG.integers(17, 42, 2000), 99, "got 99; expected a whole number from 17 to 41.*set low and high"),
         (RNG.integers(0, 500, 2000) * 100, 150, "got 150; expected a multiple of 100, counted from 0.*step = 1"),
-        (COLUMNS["few reals"], 0.1, "got 0.1; expected one of the 2 numbers of the training"),
+        (COLUMNS["few reals"], 0.1, "got 0.1; expected one of the 2 training values"),
         (ZEROS, -1.0, "got -1.0; expected a number from 0 to"),
         (COLUMNS["share"], 1.5, "got 1.5; expected a number from 0 to 1"),
         (NORMAL, np.inf, "got inf; expected a finite number"),
@@ -431,7 +431,7 @@ def test_the_largest_floats_have_a_place():
 
 def test_a_value_that_a_density_only_comes_near_is_said():
     warned = Schema.fit(pd.DataFrame({"a": [*NORMAL[:20], *[0.2] * 10]})).warnings
-    assert warned == ["column 'a': 0.2 in 33% of the rows, which a density only comes near."]
+    assert warned == ["column 'a': 0.2 in 33% of the rows, which a density only approximates."]
 
 
 def test_shares_of_a_sample_drawn_by_the_masses_are_those_of_the_rows():

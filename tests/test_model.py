@@ -340,7 +340,7 @@ def test_evidence_draws_with_its_seed(people):
 def test_a_condition_that_is_hardly_ever_met_is_warned_of():
     many = {"n": np.r_[np.zeros(30_000), np.ones(2)].astype(int), "x": np.arange(30_002) % 3}
     model = motes.fit(many, changes=TABLE | {"table.calibrate": True}, verbose=False)
-    with pytest.warns(UserWarning, match="below 1 in 10,000: the training held hardly any such row"):
+    with pytest.warns(UserWarning, match="below 1 in 10,000. The training data had hardly any such row"):
         model.sample(20, given={"n": 1})
     found = model.evidence({"n": 1})
     assert found.log_prob < -9.2 and found.warnings

@@ -95,8 +95,8 @@ def test_every_kind_is_inferred_and_says_why(frame, schema):
     assert list(message) == list(FOUND) and all(row["why"] for row in message.values())
     assert message["real"]["missing"] == 0.2 and message["fixed"]["becomes"] == "kept aside"
     assert schema.warnings == [
-        "column 'fixed': constant: kept aside, and given back as it is.",
-        "column 'nothing': all missing: kept aside, and given back as it is.",
+        "column 'fixed': constant: kept aside and returned unchanged.",
+        "column 'nothing': all missing: kept aside and returned unchanged.",
     ]
     types = {name: series.type for name, series in as_frame(frame).columns.items()}
     assert schema.types == types

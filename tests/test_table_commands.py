@@ -162,7 +162,7 @@ def test_a_number_far_out_is_warned_of_with_its_density(model, monkeypatch, log_
     monkeypatch.setattr(model, "_lowest", {})  # of the score_columns of before
     warnings = evidence_of(model, {"h": 0.1}, [log_prob], 5.0).warnings
     assert len(warnings) == far
-    assert not far or warnings[0].startswith("the log density of 'h' is -12.10 nats, and -9.00 is the lowest among 256")
+    assert not far or warnings[0].startswith("the log-density of 'h' is -12.10 nats; the lowest among 256")
 
 
 def test_every_misuse_of_given_ends_with_2(run, motes_command):

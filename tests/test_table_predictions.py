@@ -183,7 +183,7 @@ def test_an_impossible_entry_counts_as_not_observed(model, data):
 def test_what_does_not_fit_is_refused_by_name(model, data):
     with pytest.raises(UsageError, match=r"unknown column 'counts'. Did you mean 'count'\? Choose from: size, x, y"):
         model.predict_frame(data, "counts")
-    with pytest.raises(UsageError, match="column 'same' is 7 in all rows of the training; expected a column that"):
+    with pytest.raises(UsageError, match="column 'same' is 7 in all training rows; expected a column that"):
         model.predict_frame(data, "same")
     with pytest.raises(UsageError, match=r"column 'count' is integer; expected one of labels\. Use `predict`"):
         model.predict_proba(data, "count")

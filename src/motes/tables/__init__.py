@@ -1,13 +1,13 @@
-"""Masked diffusion of tables, whole: from the columns to the trained model.
+"""Masked diffusion of tables: from the columns to the trained model.
 
-A column kind (`kinds`) turns entries into codes of parts (`parts`), and a `Schema` does so for all columns, with what
-relates them (`relations`, `missing`). A network and a Gaussian mixture (`network`, `base`) give the distributions of
-the masked parts of a row from its visible ones, with all parts in a few arrays (`layout`); `training` learns them. A
-row is drawn by unmasking its parts in an order (`masking`, `unmasking`), under conditions and rules (`sampling`,
-`draws`); log p and conditional distributions come the same way (`orders`, `predictions`). `motes.TableModel` is what
-users see.
+A column kind (`kinds`) encodes entries as tokens of parts (`parts`), and a `Schema` does so for all columns, together
+with the relations between them (`relations`, `missing`). A network and a Gaussian mixture (`network`, `base`) predict
+the masked parts of a row from its visible parts, with all parts in a few arrays (`layout`); `training` fits them. Rows
+are drawn by unmasking their parts in an order (`masking`, `unmasking`), under conditions and rules (`sampling`,
+`draws`). The same steps give log p and conditional distributions (`orders`, `predictions`). `motes.TableModel` is the
+public class.
 
-What is imported here reads tables, and needs no JAX, so that `motes columns` is quick.
+The imports here read tables without JAX, so that `motes columns` is quick.
 """
 
 from motes.tables import kinds

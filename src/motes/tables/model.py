@@ -1,9 +1,9 @@
-"""A trained model of a table of any columns, in the data's own units and types.
+"""A trained model of a table with columns of any kind, in the data's own units and types.
 
-    p(x) = product over columns of p(x_j | those before it),    in one order, which is the model's distribution
+    p(x) = product over columns of p(x_j | columns before it),    in one fixed order, which defines the distribution
 
-It is a `Schema` between the table and codes, and the members that were learned of the codes. It answers for any subset
-of the columns: what is known is seen first.
+The model consists of a `Schema`, which encodes the table as tokens, and of the members, the networks trained on these
+tokens. It conditions on any subset of the columns: known columns are revealed first.
 """
 
 from __future__ import annotations
@@ -54,20 +54,20 @@ Array = NDArray[np.float64]
 Integers = NDArray[np.integer]
 
 
-FORMAT = "3"  # of what a file holds of a table
-RARE = -9.2  # log probability of a condition, below which a warning names it: one row in 10,000
-USUAL = 256  # drawn rows, to which the density of known numbers is compared
-FAR = np.log(20)  # nats below all of these: as rare as RARE, one row in about 5,000
+FORMAT = "3"  # version of the model file's table section
+RARE = -9.2  # log-probability below which a condition is reported as rare: one row in 10,000
+USUAL = 256  # synthetic rows with which the density of known numbers is compared
+FAR = np.log(20)  # nats below all of these rows: as rare as RARE, one row in about 5,000
 
 
 class Evidence(NamedTuple):
-    """What is known of a condition after rows were drawn under it.
+    """How probable a condition is, and how reliable the rows drawn under it are.
 
     Attributes:
-        log_prob: log p of the condition, in nats of the data's units; None of points, where it is not computed.
-        density: columns of which the value is a density, not a probability.
-        effective: how many independent rows those that were drawn are worth.
-        warnings: why the answer should not be believed, a sentence each.
+        log_prob: log p of the condition, in nats and in the data's units; None for points, where it is not computed.
+        density: columns that contribute a density instead of a probability.
+        effective: effective sample size: the number of independent rows with the same information.
+        warnings: reasons not to trust the rows, one sentence each.
 
     Example:
         >>> table.evidence({"smoker": "yes"}, n=64).density
@@ -81,12 +81,12 @@ class Evidence(NamedTuple):
 
 
 class RowLikelihood(NamedTuple):
-    """log p of rows.
+    """The log-likelihood of rows.
 
     Attributes:
-        log_prob: (n,), nats a row, in the data's units.
-        spread: (n,), the standard deviation over orders; NaN with one order.
-        impossible: (n,), how many entries are none that the training could have held.
+        log_prob: (n,), nats per row, in the data's units.
+        spread: (n,), the standard deviation over the orders; NaN with one order.
+        impossible: (n,), the number of entries that the model considers impossible, such as unseen labels.
 
     Example:
         >>> found = table.likelihood({"age": [31, 99], "smoker": ["yes", "no"]})
@@ -104,10 +104,10 @@ class RowLikelihood(NamedTuple):
 
 @final
 class TableModel(Model):
-    """A trained model of a table of any columns.
+    """A trained model of a table with columns of any kind.
 
     Attributes:
-        orders: what was learned, in the model's own order of the parts and in any other.
+        orders: the trained networks, which generate and score rows in the model's fixed order or any other.
 
     Example:
         >>> table.columns, [column.kind for column in table.schema.columns]
@@ -134,22 +134,22 @@ class TableModel(Model):
 
     @property
     def schema(self) -> Schema:
-        """Between the table and codes."""
+        """The schema, which encodes the table as tokens."""
         return self.orders.schema
 
     @property
     def models(self) -> MaskedModel:
-        """The members, with a leading axis."""
+        """The members of the ensemble, with a leading axis."""
         return self.orders.models
 
     @property
     def order(self) -> Integers:
-        """Place -> part, in which rows are drawn and scored, (p,)."""
+        """The fixed order in which parts are generated and scored: place -> part, (p,)."""
         return self.orders.order
 
     @property
     def constraint(self) -> Constraint:
-        """The rules between columns that rows keep."""
+        """The rules between columns that synthetic rows obey."""
         return self.orders.constraint
 
     @property
@@ -159,7 +159,7 @@ class TableModel(Model):
 
     @property
     def example(self) -> Frame:
-        """A row that the training could have held: the first code of every part.
+        """A possible row: the first token of every part.
 
         Example:
             >>> table.example["smoker"].tolist()
@@ -169,17 +169,17 @@ class TableModel(Model):
 
     @property
     def parameters(self) -> int:
-        """How many numbers were learned."""
+        """The number of trained parameters."""
         return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(self.models, eqx.is_array)))
 
     @property
     def reader(self) -> Reader:
-        """Between entries and what the network takes."""
+        """The reader, which turns encoded entries into network inputs."""
         return self.orders.reader
 
     @property
     def unmasker(self) -> MaskedDenoiser:
-        """The model's distribution: members in its own order, with its biases."""
+        """The model's distribution: the members in the fixed order, with calibrated biases."""
         return self.orders.own
 
     @property
@@ -187,14 +187,15 @@ class TableModel(Model):
         return int(weights_of(self.models.network).size)
 
     def averaged_over(self, sigma_rel: float) -> Self:
-        """The same model with another average of its weights, over this share of its training, such as 0.1.
+        """Return the same model with weights averaged over a share `sigma_rel` of its training, such as 0.1.
 
-        It is the standard deviation of the steps that count, as a share of all steps. With one member it ends at the
-        step that validation rows found best, with several members at the last one. Biases and rules are set anew.
+        `sigma_rel` is the standard deviation of the averaged steps as a share of all steps. With one member the average
+        ends at the best step on validation rows, with several members at the last step. Biases and rules are estimated
+        again.
 
         Raises:
-            UsageError: a length out of range, or no averages were kept.
-            ModelFileError: they are damaged, or of another model.
+            UsageError: if `sigma_rel` is out of range, or no averages were saved.
+            ModelFileError: if the averages are damaged, or belong to another model.
 
         Example:
             >>> longer = motes.fit(people, changes={"table.steps": 2, "table.averages": 2}, verbose=False)
@@ -214,7 +215,7 @@ class TableModel(Model):
         copied.orders, copied.length, copied._lowest = orders, sigma_rel, {}
         return copied
 
-    # --- drawing ---
+    # --- sampling ---
 
     def sample(
         self,
@@ -226,26 +227,28 @@ class TableModel(Model):
         placeholders: bool = False,
         on_progress: OnProgress = silent,
     ) -> Any:
-        """Draw `n` new rows, in the kind of table that the training rows had. The same seed gives the same rows.
+        """Draw `n` synthetic rows, in the same form as the training rows. The same seed gives the same rows.
 
-        Rows that were trained on as an array, a data frame or a dict come back as one. Where the training rows were
-        read from a file, the rows are a `Frame`: `to_pandas()`, `to_polars()`, `to_arrow()`, `to_numpy()`.
+        If you trained on an array, a data frame or a dict, you get one back. If the training rows came from a file, you
+        get a `Frame` with `to_pandas()`, `to_polars()`, `to_arrow()` and `to_numpy()`.
 
         Args:
-            n: how many.
-            given: what is known of them: column -> a value; a set: one of its values; (low, high), one of which may be
-                None; None: missing; `Not(value)` of `motes.tables`.
-            seed: of the draws.
-            exact: under conditions, weigh rows by the model's own order and draw them again; see docs/conditions.md.
-            placeholders: number the rows in columns that are set aside (ids, names, e-mail addresses), as in
-                `name-000001`; otherwise these are empty. See docs/tables.md.
+            n: number of rows.
+            given: conditions, column -> a value; a set of values, one of which holds; an interval (low, high), where
+                either may be None; None for a missing entry; or `Not(value)` from `motes.tables`.
+            seed: random seed.
+            exact: under conditions, correct to the model's fixed order by importance resampling; see
+                docs/conditions.md.
+            placeholders: fill columns that are set aside (ids, names, e-mail addresses) with placeholders such as
+                `name-000001` instead of leaving them empty; see docs/tables.md.
             on_progress: called with the number of rows drawn so far.
 
-        A `UserWarning` names a condition that is so improbable that the answer is a guess; `evidence` has its number.
+        A `UserWarning` names a condition so improbable that the rows are not reliable; `evidence` returns its
+        probability.
 
         Raises:
-            UsageError: what does not fit the columns or the model, or has probability 0.
-            DataError: a value that its column cannot hold.
+            UsageError: if a condition does not fit the columns or the model, or has probability 0.
+            DataError: if a column cannot hold the given value.
 
         Example:
             >>> rows = table.sample(5, given={"smoker": "yes", "age": (30, None)})
@@ -258,11 +261,11 @@ class TableModel(Model):
         return self._native(rows)
 
     def evidence(self, given: Mapping[str, Any], *, n: int = 8192, seed: int = 0, exact: bool = False) -> Evidence:
-        """How probable a condition is, and how many rows `n` drawn ones under it are worth.
+        """Estimate the probability of a condition, and the effective sample size of `n` rows drawn under it.
 
         Raises:
-            UsageError: conditions that do not fit.
-            DataError: a value that its column cannot hold.
+            UsageError: if the conditions do not fit the columns.
+            DataError: if a column cannot hold the given value.
 
         Example:
             >>> found = table.evidence({"smoker": "yes"}, n=64)
@@ -275,9 +278,9 @@ class TableModel(Model):
     def chain(
         self, n: int, record: Sequence[int], *, seed: int = 0, on_progress: OnProgress = silent
     ) -> tuple[Any, Any]:
-        """As `sample`, with the rows at some places of the reverse process: the samples, and a table for each place.
+        """Draw rows as `sample` does, and record steps of the reverse process: the rows, and a table for each step.
 
-        A place is the number of columns that are revealed; the others are missing.
+        A step is the number of revealed columns; the other columns are missing.
 
         Example:
             >>> rows, before = table.chain(5, [0, 1])
@@ -302,7 +305,7 @@ class TableModel(Model):
         placeholders: bool = False,
         on_progress: OnProgress = silent,
     ) -> DrawnRows:
-        """The rows of `sample` as a `Frame`, with what is known of the conditions.
+        """Draw the rows of `sample` as a `Frame`, with the effective sample size and the evidence of the conditions.
 
         Example:
             >>> table.draw(5, given={"smoker": {"yes", "no"}}).names
@@ -328,9 +331,9 @@ class TableModel(Model):
     def blocks(
         self, n: int, *, given: Mapping[str, Any] | None = None, seed: int = 0, exact: bool = False
     ) -> Iterator[DrawnRows]:
-        """The rows of `draw`, some at a time: they need never be in memory together.
+        """Yield the rows of `draw` block by block, so that they need not fit into memory together.
 
-        A block of candidates of which none meets the conditions comes as no rows.
+        If no candidate of a block meets the conditions, the block is empty.
 
         Example:
             >>> sum(len(block) for block in table.blocks(100))
@@ -350,15 +353,15 @@ class TableModel(Model):
         on_progress: OnProgress = silent,
         name: str = "the data",
     ) -> RowLikelihood:
-        """log p of rows by the chain rule.
+        """Compute log p of rows by the chain rule.
 
         Args:
-            data: n rows, or `Blocks` of them, which need never be in memory as a whole.
-            orders: of the columns, of whose p the mean is taken; 1: the model's own, which is its distribution.
-            smooth: give an entry that the training could not have held the mass 1 / (rows + 1) instead of 0.
-            seed: of the other orders.
+            data: n rows, or `Blocks` of rows, which need not fit into memory together.
+            orders: number of column orders over which p is averaged; 1 uses the model's fixed order alone.
+            smooth: give an impossible entry the probability 1 / (training rows + 1) instead of 0.
+            seed: random seed of the other orders.
             on_progress: called with the number of rows scored so far.
-            name: what messages call the data.
+            name: name of the data in messages.
 
         Example:
             >>> found = table.likelihood({"age": [31, 47], "smoker": ["yes", None]}, orders=2)
@@ -392,7 +395,7 @@ class TableModel(Model):
         return RowLikelihood(mean, spread, np.concatenate(impossible).astype(np.int64))
 
     def score_columns(self, rows: Frame, columns: Collection[str]) -> Array:
-        """log p of some columns of rows (n,), as `score_samples`, where nothing is known of the others.
+        """Compute log p of some columns of each row, (n,), as `score_samples` does; the other columns are unknown.
 
         Example:
             >>> from motes.data import as_frame
@@ -406,7 +409,7 @@ class TableModel(Model):
         return found
 
     def lowest(self, columns: tuple[str, ...], rows: int) -> float:
-        """The least log p of these columns among so many drawn rows, always the same ones; it is computed once.
+        """Return the lowest log p of these columns among `rows` synthetic rows, always the same rows; it is cached.
 
         Example:
             >>> table.lowest(("smoker",), rows=64) <= 0
@@ -419,16 +422,16 @@ class TableModel(Model):
     # --- filling in ---
 
     def impute(self, data: Any, *, draws: int | None = None, seed: int = 0, on_progress: OnProgress = silent) -> Any:
-        """Fill in the missing entries by draws given the observed ones of each row, which come back to the bit.
+        """Fill in missing entries with draws given the observed entries of their row, which stay the same to the bit.
 
         Args:
-            data: rows (n, d) with missing entries, in any kind of table, and so they come back.
-            draws: a list of as many tables, whose spread is what is not known; None gives one table.
-            seed: of the draws.
-            on_progress: called with the number of rows filled in so far, of all draws together.
+            data: rows (n, d) with missing entries, in any kind of table; the result has the same form.
+            draws: number of tables, returned as a list; their spread is the uncertainty. None returns one table.
+            seed: random seed.
+            on_progress: called with the number of rows filled in so far, over all draws.
 
         Raises:
-            DataError: an entry that its column cannot hold; the message names the row and the column.
+            DataError: if a column cannot hold an entry; the message names the row and the column.
 
         Example:
             >>> table.impute({"age": [31, 47], "smoker": ["no", None]})["age"].tolist()
@@ -453,17 +456,17 @@ class TableModel(Model):
         on_progress: OnProgress = silent,
         name: str = "the data",
     ) -> list[Frame]:
-        """The tables of `impute` as frames.
+        """Return the tables of `impute` as frames.
 
         Args:
-            data: rows (n); what is observed comes back to the bit, in the columns and the order that they have here.
-            draws: how many tables; their spread is what is not known.
-            seed: of the draws.
-            on_progress: called with the number of rows filled in so far, of all draws together.
-            name: what messages call the data.
+            data: n rows; observed entries, columns and their order stay the same.
+            draws: number of tables; their spread is the uncertainty.
+            seed: random seed.
+            on_progress: called with the number of rows filled in so far, over all draws.
+            name: name of the data in messages.
 
         Raises:
-            DataError: an entry that its column cannot hold; the message names row and column.
+            DataError: if a column cannot hold an entry; the message names row and column.
 
         Example:
             >>> frames = table.impute_frames({"age": [31, 47], "smoker": ["no", None]}, draws=3)
@@ -485,7 +488,7 @@ class TableModel(Model):
         on_progress: OnProgress = silent,
         name: str = "the data",
     ) -> Iterator[Iterator[Frame]]:
-        """The tables of `impute_frames` block by block, one after the other; `rows` have the columns of the schema.
+        """Yield the tables of `impute_frames` one after the other, block by block; `rows` have the schema's columns.
 
         Example:
             >>> from motes.data import Blocks, as_frame
@@ -506,24 +509,24 @@ class TableModel(Model):
         draws: int = DRAWS,
         seed: int = 0,
     ) -> Any:
-        """The distribution of one column given the other observed entries of each row.
+        """Predict the distribution of one column given the other observed entries of each row.
 
         Args:
-            data: n rows. They need not have `column`; what they hold there is not looked at. Missing entries stay
-                hidden. An entry that the training could not have held counts as not observed.
-            column: one of the columns that vary.
-            quantiles: of a number or a date, shares between 0 and 1.
-            draws: of a number or a date, for each row, from which its figures are computed.
-            seed: of the draws.
+            data: n rows. They may lack `column`; if they have it, its values are not used. Missing entries stay
+                masked. An impossible entry, such as an unseen label, counts as unknown.
+            column: a column that varies.
+            quantiles: for numbers and dates, numbers between 0 and 1.
+            draws: for numbers and dates, the number of draws per row from which the columns are computed.
+            seed: random seed.
 
         Returns:
-            n rows, in the kind of table of `data`. Of labels: "label", the likeliest one, and "p(a)" for each label a.
-            Of numbers: "mean", "sd" and a column such as "q0.05" for each quantile, in the data's units. Quantiles are
-            values that the column can hold. Of dates the same, with "sd" in days.
+            n rows, in the same form as `data`. For labels: "label", the most probable one, and "p(a)" for each label a.
+            For numbers: "mean", "sd" and a column such as "q0.05" for each quantile, in the data's units. Quantiles are
+            possible values of the column. For dates the same, with "sd" in days.
 
         Raises:
-            UsageError: a column that there is not or that does not vary, or quantiles that are no shares.
-            DataError: another column too few or too many, no rows, or entries of another type.
+            UsageError: if the column does not exist or does not vary, or a quantile is not between 0 and 1.
+            DataError: if another column is missing or additional, there are no rows, or an entry has another type.
 
         Example:
             >>> sorted(table.predict({"age": [31, 47]}, "smoker"))
@@ -545,7 +548,7 @@ class TableModel(Model):
         on_progress: OnProgress = silent,
         name: str = "the data",
     ) -> Predicted:
-        """The table of `predict` as a frame, with the number of entries that were ignored.
+        """Return the table of `predict` as a frame, with the number of ignored entries.
 
         Example:
             >>> table.predict_frame({"smoker": ["no"]}, "age", quantiles=(0.1, 0.9)).names
@@ -567,7 +570,7 @@ class TableModel(Model):
         on_progress: OnProgress = silent,
         name: str = "the data",
     ) -> Iterator[Predicted]:
-        """The rows of `predict_frame`, some at a time; `rows` are those of `table_predictions.rows_without`.
+        """Yield the rows of `predict_frame` block by block; `rows` come from `motes.tables.predictions.rows_without`.
 
         Example:
             >>> from motes.data import Blocks, as_frame
@@ -578,13 +581,13 @@ class TableModel(Model):
         return predict_blocks(self.orders, rows, column, quantiles, draws, seed, on_progress, name)
 
     def predict_proba(self, data: Any, column: str, *, name: str = "the data") -> tuple[Array, list[Any]]:
-        """p(label | the other observed entries) of each row, (n, l), and the l labels of a categorical column.
+        """Return p(label | the other observed entries) for each row, (n, l), and the l labels of a categorical column.
 
         `data` is as in `predict`.
 
         Raises:
-            UsageError: a column that is not learned, or has no labels.
-            DataError: as `predict`.
+            UsageError: if the column is not learned, or has no labels.
+            DataError: as in `predict`.
 
         Example:
             >>> p, labels = table.predict_proba({"age": [31, 47]}, "smoker")
@@ -594,7 +597,7 @@ class TableModel(Model):
         check_process()
         return label_probabilities(self.orders, data, column, name)
 
-    # --- how good it is ---
+    # --- evaluation ---
 
     def evaluate(
         self,
@@ -605,18 +608,18 @@ class TableModel(Model):
         seed: int = 0,
         verbose: bool = False,
     ) -> Evaluation[TableDetails]:
-        """Compare samples with real rows: rows held out of the training, or other rows.
+        """Compare synthetic rows with real rows: the held-out rows of the training, or other rows.
 
         Args:
-            data: a data set, a file or rows in memory; None takes what the model was trained on.
-            n: samples.
-            target: a column that is predicted, after training on synthetic and on real rows.
-            seed: of the samples and of the metrics.
+            data: a data set, a file or rows in memory; None uses the model's training data.
+            n: number of synthetic rows.
+            target: a column to predict, with a model trained on synthetic rows and one trained on real rows.
+            seed: random seed of the rows and of the metrics.
             verbose: show progress.
 
         Raises:
-            UsageError: rows that are not to be had: a table that was in memory has to be given again.
-            DataError: rows with other columns, or that cannot be used.
+            UsageError: if the rows are not available: pass a table that was in memory again.
+            DataError: if the rows have other columns or cannot be used.
 
         Example:
             >>> table.evaluate({"age": [31, 47, 25, 62] * 5, "smoker": ["no", "yes", "no", "no"] * 5}, n=50).samples
@@ -627,14 +630,14 @@ class TableModel(Model):
         return evaluate_table_model(self, data, n=n, target=target, seed=seed, reporter=Reporter(not verbose))
 
     def diagnose(self, data: Any = None, *, seed: int = 0) -> TableDiagnosis:
-        """Find out what is wrong with the model and how to fix it, and what the model knows of each column.
+        """Find problems of the model, the option that fixes each, and what the model learned about each column.
 
         Args:
-            data: as in `evaluate`, of which up to 2,000 rows are scored.
-            seed: of all that is drawn.
+            data: as in `evaluate`; up to 2,000 rows are scored.
+            seed: random seed.
 
         Raises:
-            UsageError: rows that are not to be had, or too few of them.
+            UsageError: if the rows are not available, or too few.
 
         Example:
             >>> fresh = {"age": [31, 47, 25, 62] * 5, "smoker": ["no", "yes", "no", "no"] * 5}
@@ -646,12 +649,12 @@ class TableModel(Model):
         return table_diagnosis(self, data, seed=seed)
 
     def plot(self, data: Any = None, *, n: int = 2000, seed: int = 0, style: str = "light") -> Figure:
-        """A picture of samples: the distribution of each column.
+        """Draw the distribution of each column in synthetic rows.
 
         Args:
-            data: real rows, in any kind of table: drawn as areas.
-            n: samples.
-            seed: of the samples.
+            data: real rows, in any kind of table, shown as areas.
+            n: number of synthetic rows.
+            seed: random seed.
             style: "light" or "dark".
 
         Example:
@@ -666,15 +669,15 @@ class TableModel(Model):
         return plots.marginals(ours, None if real is None else theirs, title=f"{n:,} samples", style=style)
 
     def report(self, path: str | Path, data: Any = None, *, show_rows: bool = False, **options: Any) -> Path:
-        """Write the evaluation as one HTML page; returns its path. `options` are those of `evaluate`.
+        """Write the evaluation as one HTML page and return its path; `options` are passed to `evaluate`.
 
-        The page shows no real row, unless `show_rows` asks for ten training rows and the ten held-out rows that the
-        model finds least likely.
+        The page shows no real rows unless `show_rows` is True; then it shows ten training rows and the ten least likely
+        held-out rows.
 
         Raises:
-            UsageError: as `evaluate`; a name that does not end in .html, or a folder that is not there or cannot be
-                written to.
-            DataError: as `evaluate`.
+            UsageError: as in `evaluate`; or if the name does not end in .html, or the folder does not exist or is not
+                writable.
+            DataError: as in `evaluate`.
 
         Example:
             >>> fresh = {"age": [31, 47, 25, 62] * 5, "smoker": ["no", "yes", "no", "no"] * 5}
@@ -690,7 +693,7 @@ class TableModel(Model):
     # --- on disk ---
 
     def parts(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-        """Arrays and texts by name, of which `of_parts` makes the same model.
+        """Return the model as arrays and texts by name; `of_parts` restores it.
 
         Example:
             >>> tensors, about = table.parts()
@@ -708,10 +711,10 @@ class TableModel(Model):
 
     @classmethod
     def of_parts(cls, tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> TableModel:
-        """What `parts` gave, perhaps with what `Model.save` or an estimator added; `path` is where it comes from.
+        """Restore a model from `parts`, with any additions of `Model.save` or an estimator, from the file `path`.
 
         Raises:
-            ModelFileError: anything else.
+            ModelFileError: if the arrays and texts are not a model of a table.
 
         Example:
             >>> from pathlib import Path
@@ -724,7 +727,7 @@ class TableModel(Model):
         if about.get("table") != FORMAT:
             got = about.get("table", "1")
             raise ModelFileError(
-                f"'{path}' is a model of a table in format {got}; this version of motes reads format {FORMAT}. "
+                f"'{path}' is a table model in format {got}; this version of motes reads format {FORMAT}. "
                 "Train it again."
             )
         tensors = {name: array for name, array in tensors.items() if name != KEY and not name.startswith("estimator.")}
@@ -741,7 +744,7 @@ class TableModel(Model):
             constraint = Constraint.none()
             if schema.rules:
                 constraint = Constraint.counted(schema, tensors.pop("cases.patterns"), tensors.pop("cases.counts"))
-            worth = schema.rows if len(tensors["network.hidden"]) == 1 else 0  # several members learned few entries
+            worth = schema.rows if len(tensors["network.hidden"]) == 1 else 0  # several members: a small table
             labels = knows_labels(schema.parts, tensors["base.means"])
             skeleton = skeleton_of(
                 layout_of(schema, labels=labels),
@@ -756,7 +759,7 @@ class TableModel(Model):
         return made
 
     def __getstate__(self) -> dict[str, Any]:
-        # Arrays of NumPy, so that it can be read where there is another device, or none.
+        # NumPy arrays, so that the pickle can be read on another device, or without one.
         return dict(zip(("tensors", "about"), self.parts(), strict=True)) | {"template": self.template}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -771,13 +774,13 @@ def _log_mean(logs: Array) -> float:
 def evidence_of(
     model: TableModel, given: Mapping[str, Any], log_evidence: Sequence[float], effective: float
 ) -> Evidence:
-    """How likely a condition is, and what to say where it is hardly ever met.
+    """Return how probable a condition is, with warnings if it is rare.
 
     Args:
-        model: that drew the rows.
+        model: the model that drew the rows.
         given: the condition.
-        log_evidence: of each block of rows.
-        effective: the sum over the blocks.
+        log_evidence: log-evidence of each block of rows.
+        effective: effective sample size, summed over the blocks.
     """
     check_process()
     if not given:
@@ -787,49 +790,49 @@ def evidence_of(
     valued = [
         name for name, one in requested.row.columns.items() if not one.missing[0] and name in model.schema.learned
     ]
-    density, warnings = _densities(model.schema, requested.row), list(_broken(model, requested, valued))
+    density, warnings = _density_columns(model.schema, requested.row), list(_warn_broken(model, requested, valued))
     if not density:
-        return Evidence(log_prob, (), effective, (*warnings, *_rare(given, log_prob)))
+        return Evidence(log_prob, (), effective, (*warnings, *_warn_rare(given, log_prob)))
     known = float(model.score_columns(requested.row, valued)[0])
     least = model.lowest(tuple(valued), USUAL)
-    warnings += _rare(requested.others, log_prob - known) if requested.others else []
+    warnings += _warn_rare(requested.others, log_prob - known) if requested.others else []
     if known < least - FAR:
         warnings.append(
-            f"the log density of {_named(valued)} is {known:.2f} nats, and {least:.2f} is the lowest among {USUAL} "
-            "drawn rows: the training held hardly any such row, so that the answer is a guess."
+            f"the log-density of {_quote_names(valued)} is {known:.2f} nats; the lowest among {USUAL} synthetic rows "
+            f"is {least:.2f}. The training data had hardly any such row, so the result is a guess."
         )
     return Evidence(log_prob, density, effective, tuple(warnings))
 
 
-def _broken(model: TableModel, requested: RowConditions, valued: Sequence[str]) -> Iterator[str]:
-    """The rules of all training rows that known values break."""
+def _warn_broken(model: TableModel, requested: RowConditions, valued: Sequence[str]) -> Iterator[str]:
+    """Yield a warning for each rule without exceptions that the known values break."""
     sides = observed_sides(model.schema, valued, requested.row, model.schema.encode(requested.row))
     for rule in model.constraint.rules if sides else ():
         if rule.shares[0] == 0 and broken_by((rule,), sides).any():
-            yield f"what is given breaks {rule.words} of the training, so that rules say nothing of the other columns."
+            yield f"the condition breaks the rule {rule.words}, so rules do not apply to the other columns."
 
 
-def _rare(columns: Mapping[str, Any], log_prob: float) -> Iterator[str]:
+def _warn_rare(columns: Mapping[str, Any], log_prob: float) -> Iterator[str]:
     if log_prob < RARE:
         yield (
-            f"the condition on {_named(columns)} has probability {np.exp(log_prob):.2g}, below 1 in 10,000: the "
-            "training held hardly any such row. The answer is a guess."
+            f"the condition on {_quote_names(columns)} has probability {np.exp(log_prob):.2g}, below 1 in 10,000. The "
+            "training data had hardly any such row, so the result is a guess."
         )
 
 
-def _named(columns: Any) -> str:
+def _quote_names(columns: Any) -> str:
     return ", ".join(f"'{name}'" for name in columns)
 
 
-def _densities(schema: Schema, row: Frame) -> tuple[str, ...]:
-    """The columns of which the value of one row has a density and no probability."""
+def _density_columns(schema: Schema, row: Frame) -> tuple[str, ...]:
+    """Return the columns whose value in `row` has a density instead of a probability."""
     encoded = schema.encode(row)
     found = []
     for j, part in enumerate(schema.parts):
         code = int(encoded.codes[0, j])
         if part.smooth and part.edges is not None and encoded.observed[0, j] and code < len(part.edges) - 1:
             wide = part.edges[code] < part.edges[code + 1]
-            # A rounded number counts by its density too: in the data's units, its mass over the width of its cell.
+            # A rounded number has a density too: the mass of its rounding interval over its width, in the data's units.
             if wide and (encoded.low[0, j] == encoded.high[0, j] or encoded.log_unit[0, j] != 0):
                 found.append(part.column)
     return tuple(dict.fromkeys(found))

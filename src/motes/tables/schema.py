@@ -1,7 +1,7 @@
-"""The schema of a table: its columns, their kinds, and rows as codes and back.
+"""The schema of a table: its columns and their kinds; it encodes rows as tokens and decodes them.
 
-Missing entries of a column may have a code of their own: the first part then has the K codes of its kind, 0 to K - 1,
-and the code K for a missing entry.
+Missing entries of a column may have a token of their own: the first part then has the K tokens of its kind, 0 to K - 1,
+and token K for a missing entry.
 """
 
 from __future__ import annotations
@@ -71,11 +71,11 @@ from motes.tables.relations import (
 
 @dataclass(frozen=True)
 class CodedColumn:
-    """A column kind and its missing entries.
+    """A column kind with the token of its missing entries.
 
     Attributes:
-        kind: of the entries that have a value.
-        missing_share: of the training rows, where missing entries have a code; 0: they have none.
+        kind: the kind of the observed entries.
+        missing_share: share of the training rows that are missing; 0 if missing entries have no token.
     """
 
     kind: Kind
@@ -83,7 +83,7 @@ class CodedColumn:
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
-        """The parts, q of them; the first has the code for missing entries, if there is one."""
+        """The q parts; the first contains the token of missing entries, if there is one."""
         first, *rest = self.kind.parts
         if share := self.missing_share:
             first = replace(first, masses=np.append(first.masses * (1 - share), share), missing=True)
@@ -91,16 +91,16 @@ class CodedColumn:
 
     @property
     def becomes(self) -> str:
-        """What the column is for the network, in words."""
+        """How the network represents the column, in words."""
         return self.kind.becomes + (", missing" if self.missing_share else "")
 
     def encode(self, series: Series, name: str, *, refuse: bool) -> list[Entries]:
-        """The entries that are not missing, (m,) of each part; codes are `IMPOSSIBLE` where the column cannot hold one.
+        """Encode the m observed entries, (m,) for each part; the token is `IMPOSSIBLE` if the column cannot hold it.
 
         Raises:
-            DataError: with `refuse` in place of such a code; the message names the row.
+            DataError: with `refuse`, if the column cannot hold an entry; the message names the row.
         """
-        if series.missing.all():  # a column of which nothing is known has no type
+        if series.missing.all():  # a column without an observed entry has no type
             return [Entries.of_codes(np.zeros(0, np.int32)) for _ in self.parts]
         entries = self.kind.encode(self.kind.read(series, name))
         strange = np.logical_or.reduce([part.codes == IMPOSSIBLE for part in entries])
@@ -111,10 +111,10 @@ class CodedColumn:
         return entries
 
     def decode(self, codes: Codes, y: Array, u: Array, gone: Mask) -> Series:
-        """Codes, places and uniform numbers (n, q) -> n entries, missing where `gone` (n,) or where the code says so.
+        """Decode tokens, places and uniform numbers (n, q) into n entries, missing if `gone` (n,) or the token says so.
 
         Raises:
-            DataError: a code that there is not, or a place that is NaN.
+            DataError: if a token does not exist, or a place is NaN.
         """
         if self.missing_share:
             gone = gone | (codes[:, 0] == self.parts[0].count - 1)
@@ -130,7 +130,7 @@ class CodedColumn:
         return self.kind.series(self.kind.decode(codes, np.where(gone[:, None], 0.0, y), u), gone)
 
     def put(self, made: Series, series: Series, name: str) -> Series:
-        """`made`, with the entries of `series` where they are not missing; the column can hold them."""
+        """Return `made` with the observed entries of `series`, which the column can hold."""
         here = ~series.missing
         if not here.any():
             return made
@@ -140,10 +140,10 @@ class CodedColumn:
         return replace(made, values=values, missing=made.missing & series.missing)
 
     def restrict(self, condition: Condition) -> Restriction:
-        """What a condition leaves of the parts.
+        """Return the restriction of the parts to a condition.
 
         Raises:
-            DataError, UsageError: those of `Schema.restrict`.
+            DataError, UsageError: as in `Schema.restrict`.
         """
         counts, coded = tuple(part.count for part in self.kind.parts), bool(self.missing_share)
         if isinstance(condition, Not) and isinstance(condition.condition, Missing | NotMissing):
@@ -151,31 +151,31 @@ class CodedColumn:
         missing = isinstance(condition, Missing)
         if missing and not coded:
             raise UsageError(
-                f"column '{self.kind.column}': missing entries were not learned, so that none can be requested. The "
-                'training rows had none, or were learned with table.missing = "ignore". Leave the column out.'
+                f"column '{self.kind.column}': missing entries were not learned, so you cannot request one. The "
+                'training rows had none, or table.missing was "ignore". Leave the column out of the condition.'
             )
         inner = AnyValue(counts) if isinstance(condition, Missing | NotMissing) else self.kind.restrict(condition)
         return WithMissing(inner, counts[0], missing) if coded else inner
 
 
-# --- Rows to learn from ---------------------------------------------------------------------------------------------
+# --- Sample weights -------------------------------------------------------------------------------------------------
 
 
-REPEATED = 100_000  # rows, to which whole weights are whole numbers of copies; beyond it, up to four times the rows
+REPEATED = 100_000  # copied rows, up to which whole weights are whole numbers of copies; or four times the rows if more
 
 
 def weighted(frame: Frame, weights: ArrayLike | None, name: str) -> tuple[NDArray[np.int64], Array]:
-    """Repeat rows as their weights say: which rows, counted from 0, and what is left of a weight for each copy.
+    """Repeat rows by their weights: return the row numbers, counted from 0, and the weight of each copy.
 
-    Whole weights leave 1, so that whatever counts rows counts weights as well.
+    For whole weights each copy has weight 1, so that counting rows counts the weights too.
 
     Args:
         frame: n rows.
-        weights: (n,); None: one each.
-        name: what messages call the rows.
+        weights: (n,); None for weight 1 each.
+        name: name of the rows in messages.
 
     Raises:
-        DataError: weights that do not fit.
+        DataError: if the weights do not fit the rows.
     """
     rows = np.arange(len(frame))
     if weights is None:
@@ -188,50 +188,50 @@ def weighted(frame: Frame, weights: ArrayLike | None, name: str) -> tuple[NDArra
 
 
 def counting(weights: Array) -> Array:
-    """Weights (n,) as numbers of rows: where they are less than 1 on average, only their ratios count."""
+    """Return weights (n,) as numbers of rows: if they average less than 1, only their ratios count."""
     return weights * max(1.0, float((weights > 0).sum() / weights.sum()))
 
 
-def _one(series: Series) -> Series:
-    """The one value of a column that does not vary, or one missing entry."""
+def _constant_value(series: Series) -> Series:
+    """Return the only value of a constant column, or one missing entry."""
     row = int(np.argmin(series.missing))
     one = series.take(slice(row, row + 1))
     return replace(one, values=np.zeros_like(one.values)) if one.missing[0] else one
 
 
 def _fit_kind(column: Column, sample: Sample, options: Mapping[str, Any]) -> Kind:
-    """The fitted kind of a column.
+    """Fit the kind of a column.
 
     Raises:
-        DataError: entries that are not of this kind.
-        UsageError: a kind of someone's own that contradicts itself.
+        DataError: if an entry is not of this kind.
+        UsageError: if a custom kind contradicts itself.
     """
     kind = KINDS[column.kind].fit(sample, options)
     if kind.discrete and len(kind.parts) > 1:
         raise UsageError(
             f"column '{column.name}': the kind '{kind.name}' is discrete and has {len(kind.parts)} parts; expected one "
-            "part, whose codes are its labels. Give it one part, or `discrete = False`."
+            "part, whose tokens are its labels. Give it one part, or set `discrete = False`."
         )
     return kind
 
 
 def _nothing_to_learn(columns: Sequence[Column], name: str) -> DataError:
-    """No column varies, or only those that are set aside."""
+    """Return the error for a table in which no column varies, or only columns that are set aside."""
     aside = [column for column in columns if column.kind == IDENTIFIER and not column.constant]
     if not aside:
         return DataError(
-            f"no column of {name} varies, so there is nothing to learn. Give rows in which a column has several values."
+            f"no column of {name} varies, so there is nothing to learn. Pass rows in which a column has several values."
         )
     first = aside[0]
     return DataError(
         f"nearly every row of {name} has its own value in {', '.join(repr(column.name) for column in aside)}, and no "
-        "other column varies, so there is nothing to learn. Add columns, or say what one is, such as "
+        "other column varies, so there is nothing to learn. Add columns, or set the kind of one, such as "
         f'columns.{first.name} = "{first.alternative or "categorical"}".'
         + "".join(f" Column '{first.name}': {message}." for message in first.warnings)
     )
 
 
-# --- The classes of what a schema consists of, which a model file names ---------------------------------------------
+# --- The classes in a schema, named in model files ------------------------------------------------------------------
 
 
 PARTS: tuple[type, ...] = (
@@ -240,35 +240,35 @@ PARTS: tuple[type, ...] = (
 )  # fmt: skip
 
 
-# --- A whole table <-> the codes of its parts -----------------------------------------------------------------------
+# --- A whole table <-> the tokens of its parts ----------------------------------------------------------------------
 #
 # schema = Schema.fit(table)
-# encoded = schema.encode(table)                                    # codes (n, p), places and cells
+# encoded = schema.encode(table)                                    # tokens (n, p), places and intervals
 # rows = schema.decode(encoded.codes, encoded.y, u).like(table)     # the same rows
 
 
 FIELDS = ("y", "low", "high", "log_unit")
 BINS = 128
-SHOWN = 12  # columns that a schema prints, at most
+SHOWN = 12  # columns printed by a schema, at most
 
 
 @dataclass(frozen=True)
 class Schema:
-    """The columns of a table and the parts that they become; `fit` makes it.
+    """The columns of a table and the parts that encode them; created by `Schema.fit`.
 
     Attributes:
-        columns: all of them, as they are treated and why.
-        kinds: those of the columns that vary, in their order.
-        missing_shares: for each of these the share of its rows that are missing, where these have a code of their own;
-            0 elsewhere.
-        missing_patterns: which of these entries are missing together.
-        kept: the one value, a series of length 1, of each column that does not vary.
-        rows: how many it was fitted to.
-        input_columns: names of all columns of the training data, where some of them were dropped; otherwise none.
-        relations: that hold exactly between numbers, in a share of the rows.
-        dependencies: of columns of labels that follow from another one.
-        identifiers: of the columns that are set aside, how placeholders look.
-        rules: inequalities, and those of the relations and dependencies, that all rows keep or nearly all.
+        columns: all columns, each with its kind and the reason for it.
+        kinds: fitted kinds of the columns that vary, in their order.
+        missing_shares: for each of these kinds, the share of missing rows if missing entries have a token of their own;
+            otherwise 0.
+        missing_patterns: the patterns of columns that are missing together.
+        kept: the only value of each constant column, a series of length 1.
+        rows: number of training rows.
+        input_columns: names of all columns of the training data if some were dropped; otherwise empty.
+        relations: relations between numbers that hold exactly in a share of the rows.
+        dependencies: columns of labels that follow from another column.
+        identifiers: columns that are set aside, with the format of their placeholders.
+        rules: inequalities, relations and dependencies that hold in all or nearly all rows.
 
     Example:
         >>> from motes.tables import Schema
@@ -306,22 +306,23 @@ class Schema:
         relations: bool = True,
         name: str = "the data",
     ) -> Schema:
-        """Decide what each column is, and learn its codes.
+        """Choose the kind of each column, and fit its tokens.
 
         Args:
-            data: rows to learn from, whatever `as_frame` takes.
-            overrides: column -> kind and its options; see `checked_override`. One of kind "drop" is left out: it is not
-                learned, not given back, and ignored in rows that come later.
-            missing: "learn": a missing entry has a code of its own, so that the pattern is learned; "ignore": nothing
-                is known of it. An override may say so for one column: {"age": {"missing": "ignore"}}.
-            bins: codes of a numeric part, at most; fewer for few rows.
-            weights: (n,), how many rows each stands for; None: one. A weight of 2 is as good as two such rows.
-            relations: look for relations and inequalities between columns.
-            name: what messages call the data.
+            data: training rows, in any form that `as_frame` accepts.
+            overrides: column -> kind and its options; see `checked_override`. A column of kind "drop" is neither
+                learned nor returned, and later rows may contain it or not.
+            missing: "learn" gives missing entries a token of their own, so that their pattern is learned; "ignore"
+                treats them as unknown. An override sets it for one column: {"age": {"missing": "ignore"}}.
+            bins: maximum number of tokens of a numeric part; fewer for few rows.
+            weights: sample weights (n,), >= 0; None for 1 each. A weight of 2 is the same as the row twice.
+            relations: search for relations and inequalities between columns.
+            name: name of the data in messages.
 
         Raises:
-            DataError: no rows, nothing to learn, or an entry that does not fit; the message names row and column.
-            UsageError: an override that does not fit.
+            DataError: if there are no rows, there is nothing to learn, or an entry does not fit; the message names row
+                and column.
+            UsageError: if an override does not fit.
 
         Example:
             >>> from motes.tables import Schema
@@ -348,11 +349,11 @@ class Schema:
         columns: list[Column] = []
         kinds: list[Kind] = []
         identifiers: dict[str, Identifier] = {}
-        gone: list[Mask] = []  # of each kind, where an entry has the code for missing ones
+        gone: list[Mask] = []  # for each kind, which entries have the token for missing entries
         for column, series in frame.columns.items():
             check_known(
                 series,
-                f" Or leave the column out: columns={{{column!r}: {DROP!r}}} in Python, "
+                f" Or drop the column: columns={{{column!r}: {DROP!r}}} in Python, "
                 f"--set {shlex.quote(f'columns.{column}={DROP}')} in the shell.",
             )
             check_finite(series, column, name)
@@ -372,14 +373,14 @@ class Schema:
             tuple(kinds),
             tuple(float(heavy[one].sum() / heavy.sum()) for one in gone),
             MissingPatterns.fit(np.stack(gone, axis=1), heavy),
-            {column.name: _one(frame.columns[column.name]) for column in columns if column.constant},
+            {column.name: _constant_value(frame.columns[column.name]) for column in columns if column.constant},
             len(frame),
             input_columns if len(names) < len(input_columns) else (),
             identifiers=identifiers,
         )
         if not relations:
             return made
-        frame = frame.take(np.argsort(content_keys(frame), kind="stable"))  # so that the same rows are looked at first
+        frame = frame.take(np.argsort(content_keys(frame), kind="stable"))  # so that the same rows are searched first
         related, follow = relations_in(frame, kinds), dependencies_in(frame, kinds)
         every: list[Relation | Dependency] = [*related, *follow]
         nearly = [one for one in every if one.shares[0] <= BROKEN]
@@ -387,31 +388,31 @@ class Schema:
         rules = (*inequalities_in(frame, kinds, sums), *nearly)
         return replace(made, relations=related, dependencies=follow, rules=rules)
 
-    # --- what there is ---
+    # --- columns and parts ---
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All columns of the table."""
+        """Names of all columns."""
         return tuple(column.name for column in self.columns)
 
     @property
     def learned(self) -> tuple[str, ...]:
-        """The columns that vary."""
+        """Names of the columns that vary."""
         return tuple(kind.column for kind in self.kinds)
 
     @property
     def compared(self) -> tuple[Column, ...]:
-        """The columns by which rows are compared: all but those that are set aside."""
+        """The columns by which rows are compared: all columns that are not set aside."""
         return tuple(column for column in self.columns if column.name not in self.identifiers)
 
     @property
     def dropped(self) -> tuple[str, ...]:
-        """The columns that were left out."""
+        """Names of the dropped columns."""
         return tuple(name for name in self.input_columns if name not in self.names)
 
     @cached_property
     def types(self) -> dict[str, Type]:
-        """The type of each column of the rows that `decode` gives."""
+        """The type of each column in the rows that `decode` returns."""
         nothing, none = np.zeros(0, np.int64), np.zeros(0, bool)
         types: dict[str, Type] = {kind.column: kind.series(nothing, none).type for kind in self.kinds}
         types |= {name: one.type for name, one in self.kept.items()}
@@ -420,7 +421,7 @@ class Schema:
 
     @cached_property
     def _coded(self) -> dict[str, CodedColumn]:
-        """The columns that vary, by their names."""
+        """The columns that vary, by name."""
         pairs = zip(self.kinds, self.missing_shares, strict=True)
         return {kind.column: CodedColumn(kind, missing_share) for kind, missing_share in pairs}
 
@@ -439,10 +440,10 @@ class Schema:
         return made
 
     def parts_of(self, column: str) -> slice:
-        """Where the parts of a column are among `parts`.
+        """Return the slice of `parts` that belongs to a column.
 
         Raises:
-            UsageError: a column that does not vary, or that there is not.
+            UsageError: if the column does not vary, or does not exist.
 
         Example:
             >>> from motes.tables import Schema
@@ -454,10 +455,10 @@ class Schema:
         return self._slices[column]
 
     def kind_of(self, column: str) -> Kind:
-        """The fitted kind of a column.
+        """Return the fitted kind of a column.
 
         Raises:
-            UsageError: a column that is set aside, has one value, or is not there.
+            UsageError: if the column is set aside, is constant, or does not exist.
 
         Example:
             >>> from motes.tables import Schema
@@ -466,7 +467,7 @@ class Schema:
         """
         if column in self.kept:
             raise UsageError(
-                f"column '{column}' is {self.kept[column].cells()[0]} in all rows of the training; expected a column "
+                f"column '{column}' is {self.kept[column].cells()[0]} in all training rows; expected a column "
                 f"that varies. Choose from: {', '.join(self.learned)}."
             )
         self.check_not_aside(column)
@@ -480,7 +481,7 @@ class Schema:
         return tuple(rule for rule in self.rules if isinstance(rule, Inequality))
 
     def without(self, rule: Rule) -> Schema:
-        """Return the same schema, whose rows need not keep `rule`.
+        """Return the same schema without `rule`.
 
         Example:
             >>> from motes.tables import Schema
@@ -492,11 +493,11 @@ class Schema:
 
     @property
     def warnings(self) -> list[str]:
-        """What whoever trains on this table should know, a sentence for each."""
+        """Warnings about the columns of the training data, one sentence each."""
         return column_messages(self.columns, shell=False)
 
     def described(self) -> list[dict[str, Any]]:
-        """Each column in words: its name, kind, what it becomes for the network, why, how much is missing, warnings.
+        """Describe each column: its name, kind, representation, the reason, the share of missing entries, warnings.
 
         Example:
             >>> from motes.tables import Schema
@@ -518,12 +519,12 @@ class Schema:
 
     @property
     def related(self) -> list[str]:
-        """What holds between the columns, a sentence for each relation, inequality and dependency."""
+        """The relations, inequalities and dependencies between the columns, one sentence each."""
         found: list[Relation | Inequality | Dependency] = [*self.relations, *self.inequalities, *self.dependencies]
         return [one.words for one in found]
 
     def named(self, data: Any, *, name: str = "the data") -> Frame:
-        """Rows with the columns that they have; those of an array, with the dropped columns or without them, get names.
+        """Return rows as a frame with their own columns; an array, with or without the dropped columns, gets names.
 
         Example:
             >>> from motes.tables import Schema
@@ -538,7 +539,7 @@ class Schema:
         return as_frame(data, order, name=name)
 
     def here(self, frame: Frame) -> list[str]:
-        """The columns of a frame that the model has, in the order of the frame.
+        """Return the columns of a frame that the model has, in the order of the frame.
 
         Example:
             >>> from motes.data import as_frame
@@ -549,12 +550,12 @@ class Schema:
         return [name for name in frame.names if name in self.names]
 
     def frame(self, data: Any, *, name: str = "the data") -> Frame:
-        """Rows with the columns of the training, in its order; an array has no names, so its order is taken for that.
+        """Return rows with the columns of the training data, in that order; an array must already be in that order.
 
-        The rows may lack columns that are set aside: their entries are then missing.
+        The rows may lack columns that are set aside; their entries are then missing.
 
         Raises:
-            DataError: a column too few or too many.
+            DataError: if a column is missing or additional.
 
         Example:
             >>> from motes.tables import Schema
@@ -567,32 +568,32 @@ class Schema:
             frame = Frame({**frame.columns, **absent})
         if gone := [column for column in self.names if column not in frame.columns]:
             raise DataError(
-                f"{name} has no column '{gone[0]}'; expected {', '.join(self.names)}, as in the training. "
-                "Give a column of which nothing is known with all entries missing."
+                f"{name} has no column '{gone[0]}'; expected {', '.join(self.names)}, as in training. "
+                "If the column is unknown, pass it with all entries missing."
             )
         if more := [column for column in frame.names if column not in self.names + self.dropped]:
             raise DataError(
-                f"{name} has a column '{more[0]}'; expected {', '.join(self.names)}, as in the training. Remove it."
+                f"{name} has a column '{more[0]}'; expected {', '.join(self.names)}, as in training. Remove it."
             )
         chosen = frame.select(self.names)
         for series in chosen.columns.values():
             check_known(series)
         return chosen
 
-    # --- there and back ---
+    # --- encoding and decoding ---
 
     def encode(self, data: Any, *, name: str = "the data", unseen: Literal["refuse", "mark"] = "refuse") -> Encoded:
-        """Rows -> codes and places.
+        """Encode rows as tokens and places.
 
         Args:
-            data: n rows, whatever `as_frame` takes.
-            name: what messages call them.
-            unseen: "refuse" an entry that its column cannot hold, such as a label that training did not see; or "mark"
-                it: its code is `IMPOSSIBLE`, and `other` is True for another value in a column that was constant.
+            data: n rows, in any form that `as_frame` accepts.
+            name: name of the rows in messages.
+            unseen: "refuse" raises an error for an entry that its column cannot hold, such as an unseen label; "mark"
+                gives it the token `IMPOSSIBLE`, and sets `other` for another value in a constant column.
 
         Raises:
-            DataError: what `frame` raises; a column of another type; with "refuse" an entry that its column cannot
-                hold. The message names row and column.
+            DataError: as in `frame`; if a column has another type; with "refuse", if a column cannot hold an entry.
+                The message names row and column.
 
         Example:
             >>> from motes.tables import Schema
@@ -605,7 +606,7 @@ class Schema:
         n, p = len(frame), len(self.parts)
         codes, observed = np.zeros((n, p), np.int32), np.zeros((n, p), bool)
         fields = {field: np.zeros((n, p)) for field in FIELDS}
-        other = self._other(frame, name, refuse=unseen == "refuse")
+        other = self._find_other_values(frame, name, refuse=unseen == "refuse")
         for column, coded in self._coded.items():
             series, at = frame.columns[column], self._slices[column]
             gone = series.missing
@@ -620,7 +621,7 @@ class Schema:
         return Encoded(codes, observed, **fields, other=other)
 
     def valued(self, encoded: Encoded) -> Mask:
-        """(n, p), where encoded entries have a value: they are observed, and not as missing ones.
+        """Return which encoded entries have a value, (n, p): those observed and not missing.
 
         Example:
             >>> from motes.tables import Schema
@@ -632,7 +633,7 @@ class Schema:
         return encoded.observed & (encoded.codes != np.array(missing))
 
     def only(self, encoded: Encoded, columns: Collection[str]) -> Encoded:
-        """Encoded rows of which these columns alone are observed: a missing entry with a code of its own is, too.
+        """Return encoded rows in which only these columns are observed, including missing entries with their own token.
 
         Example:
             >>> from motes.tables import Schema
@@ -643,8 +644,8 @@ class Schema:
         here = np.array([part.column in columns for part in self.parts])
         return replace(encoded, observed=encoded.observed & here)
 
-    def _other(self, frame: Frame, name: str, *, refuse: bool) -> Mask:
-        """(n,): where a constant column holds another value."""
+    def _find_other_values(self, frame: Frame, name: str, *, refuse: bool) -> Mask:
+        """Return the rows in which a constant column has another value, (n,)."""
         other = np.zeros(len(frame), bool)
         for column, one in self.kept.items():
             series = frame.columns[column]
@@ -654,22 +655,22 @@ class Schema:
                 was = "missing" if one.missing[0] else shown(one, 0)
                 raise DataError(
                     f"{name}, row {row + 1}, column '{column}': got {shown(series, row)}; "
-                    f"expected {was}, as in all rows of the training."
+                    f"expected {was}, as in all training rows."
                 )
             other |= here
         return other
 
     def decode(self, codes: ArrayLike, y: ArrayLike, u: ArrayLike, observed: Mask | None = None) -> Frame:
-        """Codes and places -> rows that the training could have held; `Frame.like` gives them its type.
+        """Decode tokens and places into possible rows; `Frame.like` converts them to the type of the training data.
 
         Args:
-            codes: (n, p), whole numbers of the K codes of each part.
-            y: (n, p), places; those of parts that are not smooth are not looked at.
-            u: (n, p), uniform numbers, by which a rare label is chosen among those that share its code.
-            observed: (n, p), False where the entry becomes missing (that of the first part counts); None: nowhere.
+            codes: (n, p), tokens, from 0 to K - 1 for each part.
+            y: (n, p), places; ignored for parts that are not smooth.
+            u: (n, p), uniform numbers, which choose among the rare labels that share a token.
+            observed: (n, p), False for entries to make missing (the first part of a column decides); None for none.
 
         Raises:
-            DataError: arrays of another shape, a code that there is not, or a place that is NaN.
+            DataError: if an array has another shape, a token does not exist, or a place is NaN.
 
         Example:
             >>> from motes.tables import Schema
@@ -697,10 +698,10 @@ class Schema:
         return Frame({name: made[name] for name in self.names})
 
     def put(self, made: Frame, given: Any) -> Frame:
-        """`made`, which `decode` gave, with the observed entries of `given` in their places, to the bit.
+        """Return the decoded rows `made` with the observed entries of `given`, to the bit.
 
         Raises:
-            DataError: what `encode` raises.
+            DataError: as in `encode`.
 
         Example:
             >>> from motes.data import as_frame
@@ -711,16 +712,16 @@ class Schema:
         """
         name = "the data"
         frame = self.frame(given, name=name)
-        self.encode(frame, name=name)  # which checks the entries
+        self.encode(frame, name=name)  # checks the entries
         columns = dict(made.columns)
         for column, coded in self._coded.items():
             columns[column] = coded.put(columns[column], frame.columns[column], name)
         return Frame(columns | {column: frame.columns[column] for column in self.identifiers})
 
     def with_placeholders(self, made: Frame, start: int = 1) -> Frame:
-        """`made`, which `decode` gave, with placeholders in the columns that are set aside, numbered from `start`.
+        """Return the decoded rows `made` with placeholders in the columns that are set aside, numbered from `start`.
 
-        They look like `name-000001`, or are whole numbers beyond those of the training. None is one of its values.
+        Placeholders are texts such as `name-000001`, or whole numbers beyond the training values; none is a real value.
 
         Example:
             >>> from motes.tables import Schema
@@ -733,7 +734,7 @@ class Schema:
         return Frame({**made.columns, **numbered})
 
     def contents(self, data: Any, *, name: str = "the data") -> Frame:
-        """The rows of `frame` without the columns that are set aside, by which rows are told apart.
+        """Return the rows of `frame` without the columns that are set aside; used to compare rows.
 
         Example:
             >>> from motes.tables import Schema
@@ -744,10 +745,10 @@ class Schema:
         return self.frame(data, name=name).select([column.name for column in self.compared])
 
     def check_not_aside(self, column: str) -> None:
-        """Refuse a column that is set aside.
+        """Check that a column is not set aside.
 
         Raises:
-            UsageError: it is.
+            UsageError: if it is.
 
         Example:
             >>> from motes.tables import Schema
@@ -756,14 +757,14 @@ class Schema:
         """
         if column in self.identifiers:
             raise UsageError(
-                f"column '{column}' is set aside, because nearly every training row has its own value there: the model "
-                f"knows nothing of it. Choose from: {', '.join(self.learned)}; or train again and say what it is."
+                f"column '{column}' is set aside, because nearly every training row has its own value there, and the "
+                f"model did not learn it. Choose from: {', '.join(self.learned)}; or set its kind and train again."
             )
 
-    # --- what is possible ---
+    # --- possible values ---
 
     def draw_range(self, part: int) -> tuple[float, float] | None:
-        """The interval of y in which a part is drawn: the observed one, or the user's low and high; None for labels.
+        """Return the interval of y to which draws are limited: the observed range, or `low` to `high`; None for labels.
 
         Example:
             >>> from motes.tables import Schema
@@ -775,14 +776,14 @@ class Schema:
         return kind.draw_range(part - self._slices[kind.column].start)
 
     def allowed(self, part: int, codes: Codes, y: Array) -> Mask | None:
-        """Which codes of a part are possible.
+        """Return which tokens of a part are possible.
 
         Args:
-            part: which of `parts`.
-            codes, y: (n, i), of the earlier parts of its column.
+            part: index in `parts`.
+            codes, y: (n, i), tokens and places of the earlier parts of its column.
 
         Returns:
-            (n, K), or None: all of them.
+            (n, K), or None if all are possible.
 
         Example:
             >>> from motes.tables import Schema
@@ -792,21 +793,21 @@ class Schema:
         """
         kind = self.kind_of(self.parts[part].column)
         start = self._slices[kind.column].start
-        # What would follow a missing entry is not observed: any code stands for it.
+        # The parts after a missing entry are not observed, so any token will do.
         return kind.allowed(part - start, np.minimum(codes, [p.count - 1 for p in kind.parts[: part - start]]), y)
 
     def restrict(self, column: str, condition: Condition) -> Restriction:
-        """What a condition leaves of the parts of a column.
+        """Return the restriction of the parts of a column to a condition.
 
         Args:
-            column: one that varies.
-            condition: `Among`, `Between`, `Not`, `Missing` or `NotMissing`. Of a known value nothing is needed: it is
-                encoded, and left visible.
+            column: a column that varies.
+            condition: `Among`, `Between`, `Not`, `Missing` or `NotMissing`. A known value needs no restriction: it is
+                encoded and stays visible.
 
         Raises:
-            UsageError: a column that is not learned, a condition that means nothing for it, such as an interval of
-                labels, or `Missing` where missing entries have no code.
-            DataError: a value that the column cannot hold, or a condition that nothing in the training fulfils.
+            UsageError: if the column is not learned, the condition has no meaning for it, such as an interval of
+                labels, or it is `Missing` and missing entries have no token.
+            DataError: if the column cannot hold a value, or no training value meets the condition.
 
         Example:
             >>> from motes.tables import Among, Schema
@@ -815,13 +816,13 @@ class Schema:
             [False, True]
         """
         self.check_not_aside(column)
-        self.parts_of(column)  # which checks the name
+        self.parts_of(column)  # checks the name
         return self._coded[column].restrict(condition)
 
     # --- on disk ---
 
     def to_state(self) -> tuple[Arrays, dict[str, Any]]:
-        """Arrays by name, and a dictionary that JSON can hold; `from_state` makes the same schema of them.
+        """Return the schema as arrays by name and a dictionary for JSON; `from_state` restores it.
 
         Example:
             >>> from motes.tables import Schema
@@ -834,16 +835,16 @@ class Schema:
 
     @classmethod
     def from_state(cls, arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> Schema:
-        """What `to_state` gave; `motes.tables.checks.check_schema` says whether a fit could have made it.
+        """Restore a schema from `to_state`; `motes.tables.checks.check_schema` checks that it is valid.
 
         Raises:
-            ArithmeticError, LookupError, TypeError, ValueError: anything else.
+            ArithmeticError, LookupError, TypeError, ValueError: if the state is not a schema.
 
         Example:
             >>> from motes.tables import Schema
             >>> Schema.from_state(*Schema.fit(people).to_state()).names
             ('age', 'smoker')
         """
-        # A kind may have been registered since the last call.
+        # Kinds can be registered at any time.
         classes = {part.__name__: part for part in (*PARTS, *KINDS.values())}
         return cls(**{field: from_json(value, arrays, classes) for field, value in dict(about).items()})

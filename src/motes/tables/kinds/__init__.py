@@ -1,6 +1,6 @@
-"""Column kinds, one class each; a new one is written in its family's file and listed there.
+"""Column kinds, one class each; add a new kind to its family's file and to the list there.
 
-`KINDS` is name -> class; `DROP` is the name by which a column is left out, and so is no kind.
+`KINDS` maps names to classes. `DROP` is not a kind: it is the name that leaves a column out.
 """
 
 from motes.tables.kinds.base import Kind

@@ -1,6 +1,6 @@
-"""What a column kind is: it is inferred from entries with a reason, fitted, and maps entries to codes and back.
+"""The base classes of column kinds. A kind is inferred from entries, fitted, and encodes entries as tokens and back.
 
-`Part`, `Entries`, `Restriction` and the conditions are those of `motes.tables.parts`, `Series` that of
+`Part`, `Entries`, `Restriction` and the conditions come from `motes.tables.parts`, and `Series` from
 `motes.data.arrays`.
 """
 
@@ -38,15 +38,15 @@ from motes.tables.parts import (
 
 @dataclass(frozen=True)
 class Sample:
-    """The entries of one column that a kind is fitted to.
+    """The observed entries of one column, to which a kind is fitted.
 
     Attributes:
-        column: its name.
-        series: (m,), none is missing.
-        rows: (m,), their rows in the data, counted from 0.
-        weights: (m,), how many rows each stands for.
-        bins: codes of a numeric part, at most.
-        name: what messages call the data.
+        column: name of the column.
+        series: (m,), none missing.
+        rows: (m,), row numbers in the data, counted from 0.
+        weights: (m,), sample weights.
+        bins: maximum number of tokens of a numeric part.
+        name: name of the data in messages.
     """
 
     column: str
@@ -61,17 +61,17 @@ class Sample:
 
     @cached_property
     def seen(self) -> tuple[Values, Array]:
-        """The distinct values (d,), rising, and how many rows each stands for; labels as codes of the series."""
+        """The distinct values (d,), rising, and the number of rows of each; labels as codes of the series."""
         return distinct(self.series.values, self.weights)
 
 
 @dataclass(frozen=True)
 class Kind(abc.ABC):
-    """A fitted column kind. Its entries are `Values`, an array (m,) of whatever `read` makes of them.
+    """A fitted column kind. Its entries are `Values`: the array (m,) that `read` returns.
 
-    A kind of your own is a frozen dataclass. Its fields are what it learned; a model file holds them, so they are
-    numbers, texts, arrays, tuples, mappings or dataclasses of motes, annotated as such. `name` is set by
-    `motes.register`.
+    A custom kind is a frozen dataclass whose fields hold what it learned from the data. Model files contain the fields,
+    so they must be numbers, texts, arrays, tuples, mappings or dataclasses of motes, annotated as such.
+    `motes.register` sets `name`.
 
     Attributes:
         column: the name of the column.
@@ -87,20 +87,20 @@ class Kind(abc.ABC):
 
     name: ClassVar[str]
     options: ClassVar[tuple[str, ...]] = ()
-    """Names of what may be said of such a column; see `option`."""
+    """Names of the options of the kind; see `option`."""
     ends: ClassVar[tuple[float | None, float | None]] = (None, None)
-    """Where low and high are if nothing is said."""
+    """The default values of low and high."""
     discrete: ClassVar[bool] = False
-    """Whether its entries are labels, which are compared by their shares; then it has one part, see `outcomes`."""
+    """Whether the entries are labels, which are compared by their shares; then it has one part, see `outcomes`."""
     measure: ClassVar[Literal["number", "date"] | None] = None
-    """What the values measure; columns of the same measure can be compared. None: they have no order."""
+    """What the values measure; columns of the same measure can be compared. None if they have no order."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.column!r}, {self.becomes})"
 
     @classmethod
     def infer(cls, sample: Sample) -> str | None:
-        """Why entries that vary are of this kind, in a phrase; None: they are not, unless someone says so.
+        """Return the reason to treat these entries as this kind, in a phrase; None to require an override.
 
         Example:
             >>> from motes.tables import Schema
@@ -112,10 +112,10 @@ class Kind(abc.ABC):
 
     @classmethod
     def option(cls, column: str, key: str, value: Any) -> Any:
-        """The value of one of `options`, checked; a number, if a kind says nothing else.
+        """Check the value of one of `options` and return it; a number by default.
 
         Raises:
-            UsageError: a value that the option cannot have.
+            UsageError: if the option cannot have this value.
 
         Example:
             >>> from motes.tables.kinds import KINDS
@@ -126,7 +126,7 @@ class Kind(abc.ABC):
 
     @classmethod
     def warnings(cls, sample: Sample, options: Mapping[str, Any]) -> list[str]:
-        """What whoever trains on entries of this kind should know.
+        """Return warnings about these entries, to show before training.
 
         Example:
             >>> from motes.tables import Schema
@@ -139,10 +139,10 @@ class Kind(abc.ABC):
     @classmethod
     @abc.abstractmethod
     def fit(cls, sample: Sample, options: Mapping[str, Any]) -> Self:
-        """Learn the codes.
+        """Fit the tokens.
 
         Raises:
-            DataError: entries that are not of this kind; the message names the first row.
+            DataError: if an entry is not of this kind; the message names the first row.
 
         Example:
             >>> from motes.tables import Schema
@@ -153,19 +153,19 @@ class Kind(abc.ABC):
     @property
     @abc.abstractmethod
     def parts(self) -> tuple[Part, ...]:
-        """The parts, the coarsest first, without a code for missing entries."""
+        """The parts, the coarsest first, without a token for missing entries."""
 
     @property
     def lines(self) -> tuple[Binning | None, ...]:
-        """The line of each part; None for labels."""
+        """The binning of each part; None for labels."""
         return (None,) * len(self.parts)
 
     @abc.abstractmethod
     def read(self, series: Series, name: str) -> Values:
-        """The entries that are not missing, (m,), as `encode` takes them.
+        """Return the observed entries, (m,), in the form that `encode` expects.
 
         Raises:
-            DataError: a series of another type.
+            DataError: if the series has another type.
 
         Example:
             >>> from motes.data import as_frame
@@ -177,7 +177,7 @@ class Kind(abc.ABC):
 
     @abc.abstractmethod
     def encode(self, values: Values) -> list[Entries]:
-        """Values (m,) -> the entries of each part; codes are `IMPOSSIBLE` where the column cannot hold the value.
+        """Encode values (m,) as the entries of each part; the token is `IMPOSSIBLE` if the column cannot hold a value.
 
         Example:
             >>> from motes.tables import Schema
@@ -187,17 +187,17 @@ class Kind(abc.ABC):
 
     @abc.abstractmethod
     def expected(self, value: Any) -> str:
-        """What was expected instead of one value whose code is `IMPOSSIBLE`, and what to do.
+        """Describe what was expected instead of a value whose token is `IMPOSSIBLE`, and how to fix it.
 
         Example:
             >>> from motes.tables import Schema
             >>> Schema.fit(people).kinds[1].expected("sometimes")
-            'one of the 2 labels of the training: no, yes'
+            'one of the 2 training labels: no, yes'
         """
 
     @abc.abstractmethod
     def decode(self, codes: Codes, y: Array, u: Array) -> Values:
-        """Codes, places and uniform numbers (n, q) of q parts -> values (n,).
+        """Decode tokens, places and uniform numbers (n, q) of q parts into values (n,).
 
         Example:
             >>> from motes.tables import Schema
@@ -208,7 +208,7 @@ class Kind(abc.ABC):
 
     @property
     def outcomes(self) -> Values:
-        """The values of a `discrete` kind, (l,), whose probabilities `of_labels` gives: one for each code.
+        """The values of a `discrete` kind, (l,), whose probabilities `of_labels` returns: one for each token.
 
         Example:
             >>> from motes.tables import Schema
@@ -219,7 +219,7 @@ class Kind(abc.ABC):
         return self.decode(codes, np.zeros(codes.shape), np.full(codes.shape, 0.5))
 
     def of_labels(self, shares: Array) -> Array:
-        """Shares of the codes (n, K) -> shares of the outcomes (n, l) of a `discrete` kind.
+        """Convert shares of the tokens (n, K) to shares of the outcomes (n, l) of a `discrete` kind.
 
         Example:
             >>> from motes.tables import Schema
@@ -229,7 +229,7 @@ class Kind(abc.ABC):
         return shares
 
     def label_cells(self) -> list[Any]:
-        """The outcomes as plain Python values.
+        """Return the outcomes as plain Python values.
 
         Example:
             >>> from motes.tables import Schema
@@ -241,7 +241,7 @@ class Kind(abc.ABC):
 
     @abc.abstractmethod
     def series(self, values: Values, missing: Mask) -> Series:
-        """Values (n,) as a series of the type that the training data had.
+        """Return values (n,) as a series of the training data's type.
 
         Example:
             >>> from motes.tables import Schema
@@ -250,7 +250,7 @@ class Kind(abc.ABC):
         """
 
     def draw_range(self, part: int) -> tuple[float, float] | None:
-        """The interval of y in which values are drawn; None for labels.
+        """Return the interval of y to which draws are limited; None for labels.
 
         Example:
             >>> from motes.tables import Schema
@@ -262,7 +262,7 @@ class Kind(abc.ABC):
         return None if line is None else line.draw_range
 
     def allowed(self, part: int, codes: Codes, y: Array) -> Mask | None:
-        """Which codes of a part (n, K) are possible after those of the earlier parts (n, part); None: all.
+        """Return which tokens of a part (n, K) are possible after the earlier parts' tokens (n, part); None if all are.
 
         Example:
             >>> from motes.tables import Schema
@@ -273,11 +273,11 @@ class Kind(abc.ABC):
 
     @abc.abstractmethod
     def restrict(self, condition: SetOfValues) -> Restriction:
-        """What a condition leaves of the codes.
+        """Return the restriction of the tokens to a condition.
 
         Raises:
-            DataError: a value that the column cannot hold, or a condition that no value meets.
-            UsageError: a condition that means nothing for this kind, such as an interval of labels.
+            DataError: if the column cannot hold a value of the condition, or no value meets it.
+            UsageError: if the condition has no meaning for this kind, such as an interval of labels.
 
         Example:
             >>> from motes.tables import Among, Schema
@@ -286,15 +286,15 @@ class Kind(abc.ABC):
             [False, True]
         """
 
-    # --- what other columns have to do with it ---
+    # --- relations to other columns ---
 
     @property
     def step(self) -> float | None:
-        """The distance of neighbouring values, numbers or microseconds; None: there is none."""
+        """The distance between neighbouring values, in numbers or microseconds; None if there is no fixed distance."""
         return None
 
     def nearest(self, x: Array) -> Values:
-        """The values nearest to numbers (n,), of a kind with a `step`.
+        """Return the values nearest to numbers (n,), for a kind with a `step`.
 
         Example:
             >>> from motes.tables import Schema
@@ -305,18 +305,18 @@ class Kind(abc.ABC):
 
     @property
     def own_labels(self) -> tuple[Label, ...]:
-        """Labels without an order that have a code of their own, the first ones: other columns can follow from them."""
+        """The labels without an order that have a token of their own; other columns can follow from them."""
         return ()
 
-    # --- how a page and predictions show it ---
+    # --- display and predictions ---
 
     @property
     def extremes(self) -> Values | None:
-        """The first and the last value, (2,), where a page offers a calendar; None: it offers none."""
+        """The first and the last value, (2,), for which the explorer shows a calendar; None for no calendar."""
         return None
 
     def mean_and_sd(self, values: Values) -> tuple[Series, Array]:
-        """The mean of each row of values (n, r) as a column, and their standard deviations, (n,).
+        """Return the mean of each row of values (n, r) as a column, and the standard deviations, (n,).
 
         Example:
             >>> from motes.tables import Schema
@@ -324,12 +324,12 @@ class Kind(abc.ABC):
             >>> mean.values.tolist(), sd.tolist()
             ([35.0], [5.0])
         """
-        apart = (values - values[:, :1]).astype(np.float64)  # with the digits of large whole numbers and dates
+        apart = (values - values[:, :1]).astype(np.float64)  # keeps the digits of large whole numbers and dates
         mean = values[:, 0] + apart.mean(axis=1)
         return Series("real", mean, np.zeros(len(values), bool)), apart.std(axis=1)
 
     def beyond(self, values: Values) -> str:
-        """What was expected instead of a value (1,) that is possible, but never drawn; otherwise "".
+        """Describe what was expected instead of a value (1,) that is possible, but never drawn; otherwise "".
 
         Example:
             >>> from motes.tables import Schema
@@ -341,13 +341,13 @@ class Kind(abc.ABC):
     @property
     @abc.abstractmethod
     def becomes(self) -> str:
-        """What the column is for the network, in words."""
+        """How the network represents the column, in words."""
 
     def check_type(self, series: Series, types: tuple[str, ...], expected: str, name: str) -> None:
-        """Refuse a series of another type than `types`.
+        """Check that the type of a series is one of `types`.
 
         Raises:
-            DataError: it names the first row that holds something.
+            DataError: if it is not; the message names the first observed row.
 
         Example:
             >>> from motes.data import as_frame
@@ -366,10 +366,10 @@ class Kind(abc.ABC):
             )
 
     def one(self, value: Any) -> Values:
-        """One value of a condition as `read` gives it, (1,).
+        """Return one value of a condition in the form of `read`, (1,).
 
         Raises:
-            DataError: the column cannot hold it.
+            DataError: if the column cannot hold it.
 
         Example:
             >>> from motes.tables import Schema
@@ -384,14 +384,14 @@ class Kind(abc.ABC):
 
 
 class Measured(Kind):
-    """Values that measure something: of them a condition leaves closed intervals."""
+    """A kind whose values measure something; conditions on it are closed intervals."""
 
     @abc.abstractmethod
     def point(self, x: Values, value: Any) -> float:
-        """The place of one value x (1,), which a condition calls `value`; an integer where places are.
+        """Return the place of one value x (1,), written `value` in the condition; an integer if places are integers.
 
         Raises:
-            DataError: it has no probability.
+            DataError: if the value has no probability.
 
         Example:
             >>> from motes.tables import Schema
@@ -401,10 +401,10 @@ class Measured(Kind):
 
     @abc.abstractmethod
     def between(self, low: Any, high: Any) -> Numbers:
-        """The places from one value to another, both included, (1, 2); None: there is no such end.
+        """Return the places from one value to another, both included, (1, 2); None for an open end.
 
         Raises:
-            DataError: no value lies there.
+            DataError: if the interval contains no value.
 
         Example:
             >>> from motes.tables import Schema
@@ -413,10 +413,10 @@ class Measured(Kind):
         """
 
     def ranges(self, condition: Any) -> Numbers:
-        """The closed intervals (r, 2) of places, disjoint and rising, that fulfil a condition, or are one value.
+        """Return the closed intervals (r, 2) of places, disjoint and rising, that meet a condition or equal one value.
 
         Raises:
-            DataError, UsageError: those of `restrict`.
+            DataError, UsageError: as in `restrict`.
 
         Example:
             >>> from motes.tables import Among, Schema
@@ -441,10 +441,10 @@ class Measured(Kind):
 
 
 def number(column: str, key: str, value: Any, *, whole: bool = False, low: int | None = None, high: int = 0) -> float:
-    """The value of an option that is a finite number, or a whole one, of at least `low`, and up to `high` if above it.
+    """Check that an option is a finite or whole number, at least `low`, and at most `high` if above `low`; return it.
 
     Raises:
-        UsageError: it is none.
+        UsageError: if it is not.
     """
     fits = isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value)
     fits = fits and not (whole and value != int(value))
@@ -457,11 +457,11 @@ def number(column: str, key: str, value: Any, *, whole: bool = False, low: int |
 
 
 def shown(series: Series, row: int) -> str:
-    """One entry as messages show it: text in quotes."""
+    """Format one entry for messages: text in quotes."""
     value = entry_at(series, row)
     return f"'{value}'" if isinstance(value, str) else str(value)
 
 
 def entry_at(series: Series, row: int) -> Any:
-    """One entry as a plain Python value."""
+    """Return one entry as a plain Python value."""
     return series.take(slice(row, row + 1)).cells()[0]

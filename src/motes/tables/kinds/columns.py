@@ -1,7 +1,7 @@
-"""Columns in which nearly every row has a value of its own: numbers of rows, names, e-mail addresses, free text.
+"""The choice of column kinds, and columns that are set aside: ids, names, e-mail addresses, free text.
 
-Such values say nothing of other rows, and a model that learned them would only give real ones back. These columns are
-set aside: synthetic rows leave them empty, or have placeholders there.
+In the latter, nearly every row has its own value. These carry no information about other rows, and a model that learned
+them would only reproduce real values. Synthetic rows leave these columns empty, or contain placeholders.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from motes.tables.kinds.base import Kind, Sample, entry_at
 from motes.tables.kinds.lines import ENOUGH, common_step, is_whole
 from motes.tables.parts import Array, Values
 
-DISTINCT = 0.9  # share of the entries, at least, that differ from one another
+DISTINCT = 0.9  # minimum share of distinct entries
 NAMES = frozenset(
     ["id", "ids", "key", "uuid", "guid", "nr", "no", "number", "idx", "index"]
-)  # last words of the name of a number
-YEARS = 1500, 2200  # whole numbers between these may be years, of which a series has each once
-NEAR = 5  # whole numbers at most so far apart are neighbours
-PAIRS = 12.0  # equal pairs that chance would bring about, at least, where hardly any is there
-HARDLY = 6  # times fewer
-UNIFORM = 100  # rows, from which uniform numbers of so many digits are told from measurements
-DIGITS = 5
-ROOM = 10**12  # placeholders, at least
-SIZE = 0.01  # of the test of that
+)  # last words in the names of id columns
+YEARS = 1500, 2200  # whole numbers between these may be years: a time series has each year once
+NEAR = 5  # whole numbers at most this far apart are neighbours
+PAIRS = 12.0  # minimum number of equal pairs that chance would produce, when there are hardly any
+HARDLY = 6  # "hardly any": this many times fewer
+UNIFORM = 100  # minimum number of rows for the test of uniformity
+DIGITS = 5  # minimum number of digits for it
+ROOM = 10**12  # minimum number of placeholders
+SIZE = 0.01  # size of the test of uniformity
 ADDRESS = re.compile(r"[^@\s]+@[^@\s]+")
 
 
 @dataclass(frozen=True)
 class Identifier:
-    """A column that is set aside, without any of its values.
+    """A column that is set aside; it contains none of the real values.
 
     Attributes:
-        type: of its series: text ("label") or whole numbers ("whole", or "real" where these came as floats).
-        before, after: the text around the number of a placeholder; no value of the training begins with `before`.
-        first: placeholders that are numbers count up from here; no value of the training is there.
+        type: type of its series: text ("label") or whole numbers ("whole", or "real" if stored as floats).
+        before, after: the text around the number of a placeholder; no training value begins with `before`.
+        first: numeric placeholders count up from this number, where no training value lies.
     """
 
     type: Type
@@ -53,10 +53,10 @@ class Identifier:
 
     @classmethod
     def of(cls, sample: Sample) -> Identifier:
-        """That of the entries of a column.
+        """Choose the placeholders for the entries of a column.
 
         Raises:
-            DataError: entries that are neither text nor whole numbers.
+            DataError: if an entry is neither text nor a whole number.
         """
         series, column = sample.series, sample.column
         if series.type == "label":
@@ -69,22 +69,22 @@ class Identifier:
         if series.type not in ("whole", "real") or not is_whole(series.values):
             raise DataError(
                 f"column '{column}' of {sample.name} is neither text nor whole numbers; expected one of these for kind "
-                f'"identifier". Leave it out by kind "drop".'
+                f'"identifier". Leave the column out with kind "drop".'
             )
         values = np.sort(series.values).astype(np.int64)
         first = 10 ** len(str(max(int(values.max(initial=0)), 0)))
         largest = 2**53 if series.type == "real" else 2**63
-        if first + ROOM > largest:  # then between the values that are farthest apart
+        if first + ROOM > largest:  # use the widest gap between values instead
             widest = int(np.diff(values.astype(np.float64)).argmax())
             first = (int(values[widest]) + int(values[widest + 1])) // 2
         return cls(series.type, first=first)
 
     def nothing(self, n: int) -> Series:
-        """n missing entries."""
+        """Return n missing entries."""
         return Series(self.type, np.zeros(n, np.float64 if self.type == "real" else np.int64), np.ones(n, bool))
 
     def placeholders(self, start: int, n: int) -> Series:
-        """n placeholders, the first of which has the number `start`."""
+        """Return n placeholders, numbered from `start`."""
         numbers, here = np.arange(start, start + n), np.zeros(n, bool)
         if self.type == "label":
             return Series("label", np.arange(n), here, tuple(f"{self.before}{k:06d}{self.after}" for k in numbers))
@@ -92,14 +92,14 @@ class Identifier:
 
 
 def identifier_reason(sample: Sample) -> str | None:
-    """Why a column is set aside, in a phrase; None: it is not.
+    """Return the reason to set a column aside, in a phrase; None to learn it.
 
-    Text is if nearly all entries differ. Whole numbers, which may be measured, are if they also look like numbers that
-    were given to the rows: by their name; because values that lie as densely as these would have many equal ones by
-    chance; or because they are spread evenly over all numbers of so many digits.
+    Text is set aside if nearly all entries differ. Whole numbers may be measurements, so they must also look like
+    assigned ids: by the column's name; because measurements this dense would have many equal values by chance; or
+    because they are uniform over all numbers with a certain number of digits.
     """
     series, values = sample.series, sample.seen[0]
-    # A weight of 2 is as good as the row twice.
+    # A weight of 2 is the same as the row twice.
     if len(sample) <= ENOUGH or len(values) < DISTINCT * max(len(sample), sample.weights.sum()):
         return None
     if series.type == "label" and not series.ordered:
@@ -107,21 +107,25 @@ def identifier_reason(sample: Sample) -> str | None:
     if series.type not in ("whole", "real") or not is_whole(values):
         return None
     numbers = values.astype(np.float64)
-    if _is_named(sample.column) or _is_given(numbers, len(sample) - len(values)) or _is_random(numbers):
+    if (
+        _looks_like_id_name(sample.column)
+        or _looks_assigned(numbers, len(sample) - len(values))
+        or _looks_random(numbers)
+    ):
         return f"{len(values):,} different whole numbers in {len(sample):,} rows"
     return None
 
 
-def _is_named(column: str) -> bool:
-    """Whether the name says that it holds numbers of rows: id, customer_id, PassengerId."""
+def _looks_like_id_name(column: str) -> bool:
+    """Return whether the column's name suggests an id: id, customer_id, PassengerId."""
     words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", column)
     return bool(words) and words[-1].lower() in NAMES
 
 
-def _is_given(values: Array, repeated: int) -> bool:
-    """Whether equal values are far rarer than neighbours, among distinct values (d,), rising.
+def _looks_assigned(values: Array, repeated: int) -> bool:
+    """Return whether equal values are far rarer than neighbouring values, among distinct values (d,), rising.
 
-    Of independent values two are equal half as often as they are 1 apart, 2 apart, and so on.
+    Two independent values are equal half as often as they are 1 apart, 2 apart, and so on.
     """
     if YEARS[0] <= values[0] and values[-1] <= YEARS[1]:
         return False
@@ -130,8 +134,8 @@ def _is_given(values: Array, repeated: int) -> bool:
     return expected >= PAIRS and repeated * HARDLY <= expected
 
 
-def _is_random(values: Array) -> bool:
-    """Whether values (d,) are uniform over all whole numbers of up to so many digits, or of exactly so many."""
+def _looks_random(values: Array) -> bool:
+    """Return whether values (d,) are uniform over whole numbers with exactly, or up to, some number of digits."""
     from scipy.stats import kstest
 
     digits = len(str(int(values[-1])))
@@ -141,46 +145,46 @@ def _is_random(values: Array) -> bool:
     return any(kstest(values, "uniform", args=(low, high - low)).pvalue > SIZE for low in (0.0, high / 10))
 
 
-# --- All kinds, from the families of them ---------------------------------------------------------------------------
+# --- All kinds ------------------------------------------------------------------------------------------------------
 
 
 KINDS: dict[str, type[Kind]] = {kind.name: kind for family in (labels, numbers, dates) for kind in family.KINDS}
 BUILT_IN = frozenset(KINDS)
-IDENTIFIER = "identifier"  # the kind of a column that is set aside, as nearly every row has a value of its own
-DROP = "drop"  # the kind of a column that is left out, and so is no column of what is learned
+IDENTIFIER = "identifier"  # the kind of columns that are set aside
+DROP = "drop"  # leaves a column out of the table
 
 
 def add_kind(kind: type[Kind]) -> None:
-    """Let columns be of a kind of one's own, which is asked before all others whether entries are of it."""
+    """Register a custom kind; `infer` of the newest kind is tried first."""
     others = {name: one for name, one in KINDS.items() if name != kind.name}
     KINDS.clear()
     KINDS.update({kind.name: kind} | others)
 
 
-# --- What each column of a table is: inferred from its entries, or said by whoever knows better ---------------------
+# --- The kind of each column: inferred from its entries, or set by the user -----------------------------------------
 #
 # Schema.fit(frame, {"age": "integer", "size": {"kind": "ordered", "order": ["S", "M", "L"]}})
 
 
 MISSING = ("learn", "ignore")
 MANY_MISSING = 0.5
-SHOWN = 5  # columns that are named in a message
-BY_VALUE = "categorical", "integer"  # inferred kinds of which a column may be an identifier
+SHOWN = 5  # columns named in a message
+BY_VALUE = "categorical", "integer"  # inferred kinds whose columns may be identifiers
 
 
 @dataclass(frozen=True)
 class Column:
-    """What a column is, and why.
+    """The kind of a column, and the reason for it.
 
     Attributes:
-        name: of the column.
-        kind: what it is treated as, a key of `KINDS`.
-        why: the evidence, in a phrase.
-        constant: it holds one value or none, so that there is nothing to learn.
+        name: name of the column.
+        kind: its kind, a key of `KINDS`.
+        why: the reason, in a phrase.
+        constant: whether it has one value or none, so that there is nothing to learn.
         missing: number of missing entries.
-        warnings: what whoever trains on it should know.
-        coded: missing entries have a code of their own.
-        alternative: of a column that is set aside, the kind by which it would be learned.
+        warnings: warnings to show before training.
+        coded: whether missing entries have a token of their own.
+        alternative: for a column that is set aside, the kind with which it would be learned.
     """
 
     name: str
@@ -194,52 +198,52 @@ class Column:
 
     @property
     def learned(self) -> bool:
-        """Whether the network learns it."""
+        """Whether the network learns the column."""
         return not self.constant and self.kind != IDENTIFIER
 
 
 def column_of(sample: Sample, gone: int, given: Mapping[str, Any], missing: str) -> tuple[Column, dict[str, Any]]:
-    """What a column is, and the options of its kind.
+    """Choose the kind of a column; return the column and the options of its kind.
 
     Args:
-        sample: its entries.
-        gone: how many more are missing.
-        given: an override, as `checked_override` gives it.
-        missing: "learn": missing entries have a code of their own; "ignore": nothing is known of them.
+        sample: its observed entries.
+        gone: number of missing entries.
+        given: an override, as returned by `checked_override`.
+        missing: "learn" gives missing entries a token of their own; "ignore" treats them as unknown.
     """
     known = sample.series
     options = {key: value for key, value in given.items() if key not in ("kind", "missing")}
     coded = given.get("missing", missing) == "learn" and gone > 0
     if is_constant(known.values) and not (coded and len(known)):
-        kind = given.get("kind", _plain_kind(known))
-        why, warning = "no row has a value", "all missing: kept aside, and given back as it is"
+        kind = given.get("kind", _constant_kind(known))
+        why, warning = "no row has a value", "all missing: kept aside and returned unchanged"
         if len(known):
             why = f"{entry_at(known, 0)} in all {len(known):,} rows that have a value"
-            warning = "constant: kept aside, and given back as it is"
+            warning = "constant: kept aside and returned unchanged"
         return Column(sample.column, kind, why, True, gone, (warning,)), {}
     warnings = []
     if gone > MANY_MISSING * (gone + len(known)):
         warnings.append(f"{gone / (gone + len(known)):.0%} missing")
     if "kind" in given:
-        kind, why = given["kind"], "as you say"
+        kind, why = given["kind"], "set by you"
     else:
-        kind, why = _inferred(sample)
+        kind, why = _infer_kind(sample)
     if kind == IDENTIFIER:
         return Column(sample.column, kind, why, False, gone), {}
     warnings += KINDS[kind].warnings(sample, options)
     if reason := identifier_reason(sample) if kind in BY_VALUE else None:
         if "kind" not in given:
             return Column(sample.column, IDENTIFIER, reason, False, gone, tuple(warnings), False, kind), {}
-        warnings.append("nearly every row has its own value, so synthetic rows will hold real ones")
+        warnings.append("nearly every row has its own value, so synthetic rows will contain real values")
     return Column(sample.column, kind, why, False, gone, tuple(warnings), coded), options
 
 
 def set_aside_message(columns: Iterable[Column], *, shell: bool) -> list[str]:
-    """The columns that were found to be identifiers, in a sentence; none where there are none.
+    """Return a sentence about the columns that are set aside; an empty list if there are none.
 
     Args:
-        columns: of a table.
-        shell: name the options of the command line, not those of Python.
+        columns: columns of a table.
+        shell: name command-line options instead of Python arguments.
     """
     found = [column for column in columns if column.kind == IDENTIFIER and column.alternative]
     if not found:
@@ -249,17 +253,17 @@ def set_aside_message(columns: Iterable[Column], *, shell: bool) -> list[str]:
     learn = f"--set {shlex.quote(f'columns.{name}={kind}')}" if shell else f"columns={{{name!r}: {kind!r}}}"
     number = "`motes sample --placeholders`" if shell else "sample(..., placeholders=True)"
     return [
-        f"set aside, because nearly every row has its own value: {names}. Synthetic rows have no value there; "
+        f"set aside, because nearly every row has its own value: {names}. Synthetic rows leave these columns empty; "
         f"{number} fills in placeholders, and {learn} learns '{name}' after all."
     ]
 
 
 def column_messages(columns: Iterable[Column], *, shell: bool) -> list[str]:
-    """What whoever trains on columns should know, a sentence each; columns of which the same is true share one.
+    """Return the warnings about columns, one sentence each; columns with the same warning share a sentence.
 
     Args:
-        columns: of a table.
-        shell: name the options of the command line, not those of Python.
+        columns: columns of a table.
+        shell: name command-line options instead of Python arguments.
     """
     columns = list(columns)
     named: dict[str, list[str]] = {}
@@ -273,40 +277,40 @@ def column_messages(columns: Iterable[Column], *, shell: bool) -> list[str]:
     return set_aside_message(columns, shell=shell) + each
 
 
-def _inferred(sample: Sample) -> tuple[str, str]:
-    """Kind and why."""
+def _infer_kind(sample: Sample) -> tuple[str, str]:
+    """Return the inferred kind and the reason for it."""
     for name, kind in KINDS.items():
         if (why := kind.infer(sample)) is not None:
             return name, why
     raise AssertionError(f"no kind takes a series of type {sample.series.type}")
 
 
-def _plain_kind(known: Series) -> str:
-    """The kind of a column that does not vary."""
+def _constant_kind(known: Series) -> str:
+    """Return the kind of a constant column."""
     if known.type == "real" and len(known) and is_whole(known.values):
         return "integer"
     kinds = {"real": "real", "whole": "integer", "truth": "boolean", "label": "categorical", "date": "date"}
     return kinds[known.type]
 
 
-# --- what entries look like -----------------------------------------------------------------------------------------
+# --- checks of entries ----------------------------------------------------------------------------------------------
 
 
 def check_known(series: Series, remedy: str = "") -> None:
-    """Refuse entries that are of no kind that is known.
+    """Check that the entries have a known type.
 
     Raises:
-        DataError: it names the column, and says the `remedy` as well.
+        DataError: if they do not; the message names the column and ends with `remedy`.
     """
     if series.type == "other":
         raise DataError(f"{series.labels[0]}{remedy}")
 
 
 def check_finite(series: Series, column: str, name: str) -> None:
-    """Refuse an infinite entry.
+    """Check that no entry is infinite.
 
     Raises:
-        DataError: it names row and column.
+        DataError: if one is; the message names row and column.
     """
     if series.type != "real":
         return
@@ -315,24 +319,23 @@ def check_finite(series: Series, column: str, name: str) -> None:
         more = f" ({len(endless):,} such entries in this column)" if len(endless) > 1 else ""
         raise DataError(
             f"{name}, row {endless[0] + 1}, column '{column}': got {series.values[endless[0]]}{more}; "
-            "expected a finite number of at most 1.8e308. Leave the entry empty, which says that it is missing, or "
-            "remove the row."
+            "expected a finite number of at most 1.8e308. Leave the entry empty if it is missing, or remove the row."
         )
 
 
 def is_constant(known: Values) -> bool:
-    """Whether there is nothing to learn; a spread below rounding of the column's own size is no spread."""
+    """Return whether a column is constant; a spread below the rounding error of its largest value does not count."""
     if not len(known):
         return True
     if known.dtype.kind != "f":
         return bool((known == known[0]).all())
     largest = np.abs(known).max()
-    # In units of the largest, whose square is a float.
+    # In units of the largest value, so that squares do not overflow.
     return bool(largest == 0 or (known / largest).std() <= 1e-14)
 
 
 def differs(series: Series, one: Series) -> Mask:
-    """Where an entry is another value than that of a column that was constant, but for rounding, (n,)."""
+    """Return where entries differ from the value `one` of a constant column, except by rounding, (n,)."""
     was = one.cells()[0]
     if was is None:
         return ~series.missing
@@ -350,10 +353,10 @@ def differs(series: Series, one: Series) -> Mask:
 
 
 def kept_of(names: Sequence[str], overrides: Mapping[str, Any] | None) -> tuple[list[str], dict[str, Any]]:
-    """The columns that are not dropped, and the overrides of those.
+    """Return the columns that are not dropped, and their overrides.
 
     Raises:
-        UsageError: a column to be dropped that there is not.
+        UsageError: if a column to drop does not exist.
     """
     given = dict(overrides or {})
     drop = [column for column, value in given.items() if value in (DROP, {"kind": DROP})]
@@ -365,13 +368,13 @@ def kept_of(names: Sequence[str], overrides: Mapping[str, Any] | None) -> tuple[
 
 
 def checked_override(column: str, value: Any, names: Sequence[str]) -> dict[str, Any]:
-    """{"kind": ..., its options, "missing": ...}, of which any may be left out.
+    """Check an override and return {"kind": ..., its options, "missing": ...}; each key is optional.
 
-    All kinds of real numbers have low, high and decimals, to which new ones are rounded; integer has low, high and
-    step; ordered has order, its labels from first to last. Without a kind it is inferred.
+    All kinds of real numbers have the options low, high and decimals, to which synthetic values are rounded; integer
+    has low, high and step; ordered has order, its labels from first to last. Without "kind", the kind is inferred.
 
     Raises:
-        UsageError: no such column, kind or option, or a value that the option cannot have.
+        UsageError: if the column, kind or option does not exist, or the option cannot have the value.
     """
     if column not in names:
         raise UsageError(unknown("column", column, names))

@@ -1,6 +1,6 @@
-"""Days as a month and a day of the month, or a week and a weekday, whichever shows a pattern.
+"""Days as a month and a day of the month, or as a week and a weekday, whichever shows a pattern.
 
-chi^2 = sum over marks of (observed - expected)^2 / expected,    expected: as the calendar gives, evenly in each month
+chi^2 = sum over marks of (observed - expected)^2 / expected,    expected: by the calendar, evenly in each month
 """
 
 from collections.abc import Mapping
@@ -41,19 +41,19 @@ from motes.tables.parts import (
 Integers = NDArray[np.int64]
 Split = Literal["day", "week", "month"]
 
-LEVEL = 1e-3  # of each test
-EXPECTED = 5.0  # rows for each weekday, or day of the month, on average, from which it is tested
-MONDAY = 3  # the days from a Monday to 1970-01-01
+LEVEL = 1e-3  # significance level of each test
+EXPECTED = 5.0  # minimum mean number of rows per weekday, or day of the month, for the test
+MONDAY = 3  # days from a Monday to 1970-01-01
 
 
 @dataclass(frozen=True)
 class Calendar:
-    """Days since 1970 <-> a coarse number and a mark within: (month, day of the month), (week, weekday), (day, 0)."""
+    """A split of days since 1970 into coarse number and mark: (month, day of the month), (week, weekday), (day, 0)."""
 
     split: Split
 
     def parts_of(self, days: Integers) -> tuple[Integers, Integers]:
-        """Days (m,) -> coarse numbers and marks."""
+        """Split days (m,) into coarse numbers and marks."""
         if self.split == "week":
             return (days + MONDAY) // 7, (days + MONDAY) % 7
         if self.split == "month":
@@ -63,40 +63,43 @@ class Calendar:
         return days, np.zeros_like(days)
 
     def first(self, coarse: Integers) -> Integers:
-        """The first day of each coarse number."""
+        """Return the first day of each coarse number."""
         if self.split == "week":
             return 7 * coarse - MONDAY
         return coarse.astype("M8[M]").astype("M8[D]").astype(np.int64) if self.split == "month" else coarse
 
     def days_of(self, coarse: Integers, marks: Integers) -> Integers:
-        """The inverse of `parts_of`; of a day that the month has not, its last one."""
+        """Join coarse numbers and marks into days; a day that the month does not have becomes its last day."""
         first = self.first(coarse)
         made = first + marks - (self.split == "month")
         return np.minimum(made, self.first(coarse + 1) - 1)
 
     def exists(self, coarse: Integers, marks: Integers) -> Mask:
-        """Whether there is such a day."""
+        """Return whether the days exist."""
         return marks - (self.split == "month") < self.first(coarse + 1) - self.first(coarse)
 
 
 def calendar_of(days: Integers, counts: Array) -> tuple[Calendar, int | None]:
-    """How distinct days (m,), which `counts` (m,) rows hold, are split, and their mark if all have one and the same."""
+    """Choose the split of distinct days (m,) with `counts` (m,) rows; also return their mark if all days share one."""
     if counts.sum() >= ENOUGH:
         months, marks = Calendar("month").parts_of(days)
         if len(np.unique(months)) > 2 and (marks == marks[0]).all():
             return Calendar("month"), int(marks[0])
-        week, month = _gain(Calendar("week"), days, counts, 7), _gain(Calendar("month"), days, counts, 31)
+        week, month = (
+            _calendar_gain(Calendar("week"), days, counts, 7),
+            _calendar_gain(Calendar("month"), days, counts, 31),
+        )
         if max(week, month) > 0:
             return Calendar("week" if week > month else "month"), None
     return Calendar("day"), 0
 
 
-def _gain(calendar: Calendar, days: Integers, counts: Array, size: int) -> float:
-    """Nats per row by which the marks differ from what the calendar gives; 0 if a chi-squared test finds nothing.
+def _calendar_gain(calendar: Calendar, days: Integers, counts: Array, size: int) -> float:
+    """Return the nats per row by which the marks deviate from the calendar; 0 if a chi-squared test is not significant.
 
-    Within each week, or month, every day of the observed range is expected as often. Rows that come in clusters, many
-    of one day, are no independent evidence: the statistic is divided by the dispersion of the days' counts about the
-    expected ones (McCullagh & Nelder 1989, eq. 4.23).
+    Within each week, or month, every day of the observed range is expected equally often. Rows in clusters, many on one
+    day, are not independent evidence, so the statistic is divided by the dispersion of the days' counts about the
+    expected counts (McCullagh & Nelder 1989, eq. 4.23).
     """
     from scipy.stats import chi2
 
@@ -116,23 +119,23 @@ def _gain(calendar: Calendar, days: Integers, counts: Array, size: int) -> float
         return 0.0
     left = int(there.sum()) - len(numbers)
     if not left:
-        return 0.0  # one day of each month or week, such as New Year's Eve and the day after
+        return 0.0  # one day in each month or week, such as New Year's Eve and the day after
     dispersion = max(float(((rows - even)[there] ** 2 / even[there]).sum()) / left, 1.0)
     statistic = float(((observed - expected)[some] ** 2 / expected[some]).sum())
     if chi2.sf(statistic / dispersion, freedom) > LEVEL:
         return 0.0
     seen = observed > 0
     nats = float((observed[seen] * np.log(observed[seen] / expected[seen])).sum() / total)
-    return max(nats - dispersion * freedom / (2 * total), 0.0)  # less what it gains by chance
+    return max(nats - dispersion * freedom / (2 * total), 0.0)  # minus the expected gain by chance
 
 
-# --- Dates, as the parts that matter --------------------------------------------------------------------------------
+# --- Dates ----------------------------------------------------------------------------------------------------------
 #
-#     date = month and day of the month,  or  week and weekday,  or  day;    and the time of day, where there are times
+#     date = month and day of the month,  or  week and weekday,  or  day;    and the time of day, if there are times
 #
-# Which of the first three is found from the data (`calendars`): by a chi-squared test of how often each weekday, and
-# each day of the month, occurs against what the calendar gives. A line of days can hold no such pattern. A date that
-# does not exist is never made: `allowed` leaves out the 31st of June.
+# The choice among the first three is made by a chi-squared test of how often each weekday, and each day of the month,
+# occurs, against the calendar. Bins of days could not represent such a pattern. Dates that do not exist are never
+# generated: `allowed` excludes the 31st of June.
 
 
 UNITS = ((3_600_000_000, "hour"), (60_000_000, "minute"), (1_000_000, "second"), (1000, "millisecond"))
@@ -144,16 +147,16 @@ class Date(Measured):
     """Dates and times of day, microseconds since 1970.
 
     Attributes:
-        calendar: how days are split.
-        coarse: the line of days, weeks or months on its grid.
-        grid: places of the line <-> days, weeks or months.
-        marks: weekdays (0 is Monday) or days of the month that were seen, one slot each; None: all dates have `mark`.
-        mark: their one weekday or day of the month.
-        clock: the line of times of day; None: all dates have `time`.
-        ticks: places of that line <-> microseconds.
-        time: their one time of day, microseconds.
-        first, last: the ends of what was observed, microseconds.
-        days: dates without times, as in the input.
+        calendar: the split of days.
+        coarse: the binning of days, weeks or months on their grid.
+        grid: places of that binning <-> days, weeks or months.
+        marks: observed weekdays (0 is Monday) or days of the month, one slot each; None if all dates have `mark`.
+        mark: the weekday or day of the month that all dates share.
+        clock: the binning of times of day; None if all dates have `time`.
+        ticks: places of that binning <-> microseconds.
+        time: the time of day that all dates share, in microseconds.
+        first, last: the observed range, in microseconds.
+        days: whether the input has dates without times.
     """
 
     calendar: Calendar
@@ -178,7 +181,7 @@ class Date(Measured):
             return None
         x, _ = sample.seen
         days = not (x % DAY).any()
-        return f"dates from {_said(x[0], days)} to {_said(x[-1], days)}"
+        return f"dates from {_format_moment(x[0], days)} to {_format_moment(x[-1], days)}"
 
     @classmethod
     def fit(cls, sample: Sample, options: Mapping[str, Any]) -> Self:
@@ -200,7 +203,7 @@ class Date(Measured):
             ticks=ticks, time=int(times[0]), first=int(x[0]), last=int(x[-1]), days=sample.series.days,
         )  # fmt: skip
 
-    # --- there and back ---
+    # --- encoding and decoding ---
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -224,7 +227,7 @@ class Date(Measured):
         self.check_type(series, ("date", "label"), "dates", name)
         if series.type == "date":
             return series.known
-        return _parsed(series, np.flatnonzero(~series.missing), self.column, name)
+        return _parse_dates(series, np.flatnonzero(~series.missing), self.column, name)
 
     def encode(self, values: Values) -> list[Entries]:
         days, times = values // DAY, values % DAY
@@ -245,10 +248,10 @@ class Date(Measured):
         return [Entries(codes, first.y, first.low, first.high, first.log_unit), *made[1:]]
 
     def expected(self, value: Any) -> str:
-        first, last = _said(self.first, self.days), _said(self.last, self.days)
-        made = f"a date such as those of the training, from {first} to {last}"
+        first, last = _format_moment(self.first, self.days), _format_moment(self.last, self.days)
+        made = f"a date like the training dates, from {first} to {last}"
         if self.clock is None:
-            made += "" if not self.time else f", all at {_said(self.time, False)[11:]}"
+            made += "" if not self.time else f", all at {_format_moment(self.time, False)[11:]}"
         elif self.ticks.step > 1:
             made += f", at multiples of {self._tick}"
         if self.marks is not None and self.calendar.split == "week":
@@ -288,7 +291,7 @@ class Date(Measured):
             made.append(f"time of day in {self._tick}: {self.clock.words}")
         return "; ".join(made)
 
-    # --- what is possible ---
+    # --- possible values ---
 
     def beyond(self, values: Values) -> str:
         return "" if self.first <= values[0] <= self.last else self.expected(values[0])
@@ -297,20 +300,20 @@ class Date(Measured):
         if part != 1 or self.marks is None:
             return None
         made = self.days_within(codes, y, np.array([[self.first, self.last]]))
-        made[~made.any(axis=1)] = True  # `decode` then takes the nearest day that exists
+        made[~made.any(axis=1)] = True  # `decode` then uses the nearest day that exists
         return made
 
     def days_within(self, codes: Codes, y: Array, ranges: Integers) -> Mask:
-        """(n, L): which weekdays or days of the month exist after the coarse part, and hold a moment of `ranges`."""
+        """Return which weekdays or days of the month (n, L) exist given the coarse part, and overlap with `ranges`."""
         assert self.marks is not None
         coarse = np.repeat(self._coarse(codes, y)[:, None], len(self.marks.at), axis=1)
         marks = np.broadcast_to(self.marks.at, coarse.shape)
         start, (early, late) = self.calendar.days_of(coarse, marks) * DAY, self.hours
-        return self.calendar.exists(coarse, marks) & _meets(start + early, start + late, ranges)
+        return self.calendar.exists(coarse, marks) & _overlap(start + early, start + late, ranges)
 
     @property
     def hours(self) -> tuple[int, int]:
-        """The first and the last time of a day, microseconds."""
+        """The first and the last time of day, in microseconds."""
         if self.clock is None:
             return self.time, self.time
         early, late = self.ticks.numbers(np.array([self.clock.low, self.clock.high]))
@@ -319,11 +322,11 @@ class Date(Measured):
     def restrict(self, condition: SetOfValues) -> Restriction:
         ranges = self.ranges(condition)
         inside = np.clip(ranges, self.first, self.last)
-        inside = inside[_meets(ranges[:, 0], ranges[:, 1], np.array([[self.first, self.last]]))]
+        inside = inside[_overlap(ranges[:, 0], ranges[:, 1], np.array([[self.first, self.last]]))]
         if not len(inside):
             raise DataError(
-                f"{HERE}, column '{self.column}': got {condition}; expected a set with a date of the training in it, "
-                f"from {_said(self.first, self.days)} to {_said(self.last, self.days)}."
+                f"{HERE}, column '{self.column}': got {condition}; expected a condition that some training date meets: "
+                f"they are from {_format_moment(self.first, self.days)} to {_format_moment(self.last, self.days)}."
             )
         return SomeDates(self, inside)
 
@@ -333,7 +336,7 @@ class Date(Measured):
     def between(self, low: Any, high: Any) -> Numbers:
         return np.array([[-FAR if low is None else low, FAR if high is None else high]])
 
-    # --- how it is shown ---
+    # --- display ---
 
     @property
     def extremes(self) -> Values:
@@ -348,7 +351,7 @@ class Date(Measured):
 
 @dataclass(frozen=True)
 class SomeDates(Restriction):
-    """The dates of some closed intervals of microseconds, `ranges` (r, 2), disjoint and rising."""
+    """A restriction to dates in closed intervals of microseconds, `ranges` (r, 2), disjoint and rising."""
 
     kind: Date
     ranges: Integers
@@ -362,13 +365,13 @@ class SomeDates(Restriction):
         assert kind.clock is not None
         start = self._starts(codes, y)
         first, last = kind.ticks.ends_of_slots(kind.clock)
-        return _meets(start[:, None] + first, start[:, None] + last, self.ranges)
+        return _overlap(start[:, None] + first, start[:, None] + last, self.ranges)
 
     def interval(self, part: int, codes: Codes, y: Array) -> tuple[Any, Any]:
         kind, (low, high) = self.kind, (self.ranges.min(), self.ranges.max())
         if part == 0:
             early, late = kind.hours
-            days = np.array([-((late - low) // DAY), (high - early) // DAY])  # whose times can be in it
+            days = np.array([-((late - low) // DAY), (high - early) // DAY])  # days with a time in the interval
             ends, _ = kind.calendar.parts_of(days)
             first, last = kind.grid.cells(kind.coarse, ends[0], ends[1])
             return float(first), float(last)
@@ -381,7 +384,7 @@ class SomeDates(Restriction):
         return in_ranges(self.kind.decode(codes, y, y), self.ranges)
 
     def _starts(self, codes: Codes, y: Array) -> Integers:
-        """The microsecond at which the day begins that the earlier parts say, (n,)."""
+        """Return the first microsecond of the day given by the earlier parts, (n,)."""
         marks = np.full(len(codes), self.kind.mark)
         if self.kind.marks is not None:
             marks = self.kind.marks.at[codes[:, 1]]
@@ -393,14 +396,14 @@ class SomeDates(Restriction):
         low, high = kind.calendar.parts_of(np.array([kind.first, kind.last]) // DAY)[0]
         first, last = np.maximum(first, low), np.minimum(last, high)
         starts, ends = kind.calendar.first(first) * DAY + early, (kind.calendar.first(last + 1) - 1) * DAY + late
-        return (first <= last) & _meets(starts, ends, self.ranges)
+        return (first <= last) & _overlap(starts, ends, self.ranges)
 
 
 # --- fitting --------------------------------------------------------------------------------------------------------
 
 
 def _moments(sample: Sample) -> tuple[Integers, Array]:
-    """The distinct dates of a sample, rising, and how many rows hold each."""
+    """Return the distinct dates of a sample, rising, and the number of rows of each."""
     series = sample.series
     if series.type == "date":
         return sample.seen
@@ -409,21 +412,21 @@ def _moments(sample: Sample) -> tuple[Integers, Array]:
             f"{sample.name}, row {sample.rows[0] + 1}, column '{sample.column}': got {shown(series, 0)}; "
             'expected dates. Set its kind to "integer" or "real".'
         )
-    return distinct(_parsed(series, sample.rows, sample.column, sample.name), sample.weights)
+    return distinct(_parse_dates(series, sample.rows, sample.column, sample.name), sample.weights)
 
 
-def _parsed(series: Series, rows: NDArray[np.integer], column: str, name: str) -> Integers:
-    """The dates that text says, of entries of which none is missing in `rows`."""
+def _parse_dates(series: Series, rows: NDArray[np.integer], column: str, name: str) -> Integers:
+    """Parse the observed text entries of a series as dates; `rows` are their row numbers."""
     codes, made = series.known, np.zeros(len(series.labels), np.int64)
     for code in np.unique(codes).tolist():
         label = series.labels[code]
-        expected = "a date such as 2026-05-17; or say how a file writes dates, such as --date-format %d/%m/%Y"
+        expected = "a date such as 2026-05-17; or give the file's date format, such as --date-format %d/%m/%Y"
         try:
             moment = moment_of(str(label))
             if not is_finer(moment):
                 made[code] = moment.astype("M8[us]").astype(np.int64)
                 continue
-            expected = "a date that is no finer than a microsecond"
+            expected = "a date with a precision of at most one microsecond"
         except ValueError:
             pass
         row = int(rows[np.argmax(codes == code)]) + 1
@@ -434,12 +437,12 @@ def _parsed(series: Series, rows: NDArray[np.integer], column: str, name: str) -
 # --- shared ---------------------------------------------------------------------------------------------------------
 
 
-def _meets(first: Integers, last: Integers, ranges: Integers) -> Mask:
-    """Whether intervals from `first` to `last`, of any shape, share a number with one of `ranges` (r, 2)."""
+def _overlap(first: Integers, last: Integers, ranges: Integers) -> Mask:
+    """Return which intervals from `first` to `last`, of any shape, overlap with one of `ranges` (r, 2)."""
     return np.searchsorted(ranges[:, 0], last, side="right") > np.searchsorted(ranges[:, 1], first, side="left")
 
 
-def _said(moment: int, days: bool) -> str:
+def _format_moment(moment: int, days: bool) -> str:
     return str(np.datetime64(int(moment), "us").astype("M8[D]" if days else "M8[s]"))
 
 

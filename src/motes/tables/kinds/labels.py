@@ -1,7 +1,7 @@
-"""Kinds of labels: a code for each that was seen.
+"""Kinds of labels: one token for each label in the training rows.
 
-A label has the probability of its code. Where there are very many labels, those that hardly any row holds share one
-code, within which each has its share of their rows.
+A label has the probability of its token. If there are very many labels, the rare ones share one token, and each has its
+share of their rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,9 +30,9 @@ from motes.tables.parts import (
     Values,
 )
 
-MANY = 256  # labels, beyond which the rare ones share a code
-RARE = 2  # rows that hold a rare label, at most
-MOST = 10_000  # codes
+MANY = 256  # labels, above which the rare ones share a token
+RARE = 2  # maximum number of rows of a rare label
+MOST = 10_000  # maximum number of tokens
 
 
 @dataclass(frozen=True, repr=False)
@@ -40,10 +40,10 @@ class Categorical(Kind):
     """Labels without an order.
 
     Attributes:
-        labels: (l,), as the training saw them: those with a code of their own, then the rare ones.
-        counts: (l,), how many rows hold each.
-        own: how many have a code of their own.
-        type, input_ordered: of the input series.
+        labels: (l,), the training labels: first those with a token of their own, then the rare ones.
+        counts: (l,), number of rows of each.
+        own: number of labels with a token of their own.
+        type, input_ordered: type of the input series, and whether its labels are ordered.
     """
 
     labels: tuple[Label, ...]
@@ -66,13 +66,13 @@ class Categorical(Kind):
         series = sample.series
         if series.type != "label":
             return []
-        seen, _ = _seen(sample)
+        seen, _ = _count_labels(sample)
         row_of = lambda label: int(sample.rows[np.argmax(series.values == series.labels.index(label))]) + 1
-        return [why for why in (doubt(seen, row_of), _nearly_equal(seen)) if why]
+        return [why for why in (doubt(seen, row_of), _find_near_duplicates(seen)) if why]
 
     @classmethod
     def fit(cls, sample: Sample, options: Mapping[str, Any]) -> Self:
-        labels, counts = _seen(sample)
+        labels, counts = _count_labels(sample)
         order = np.arange(len(labels))
         rare = np.zeros(len(labels), bool)
         if len(labels) > MANY:
@@ -93,7 +93,7 @@ class Categorical(Kind):
         return (Part(self.column, self.column, rows / rows.sum()),)
 
     def read(self, series: Series, name: str) -> Values:
-        """Places among `labels`; `IMPOSSIBLE` where the label was not seen."""
+        """Return indices into `labels`; `IMPOSSIBLE` for unseen labels."""
         index = {label: place for place, label in enumerate(self.labels)}
         if series.type == "date":
             self.check_type(series, (), f"one of its labels, such as {self.labels[0]}", name)
@@ -112,11 +112,11 @@ class Categorical(Kind):
 
     @property
     def outcomes(self) -> Values:
-        """All labels, by their places."""
+        """All labels, as indices."""
         return np.arange(len(self.labels))
 
     def of_labels(self, shares: Array) -> Array:
-        """Shares of the codes (n, K) -> shares of the labels (n, l): rare ones divide that of their code."""
+        """Convert shares of the tokens (n, K) to shares of the labels (n, l); rare ones divide their token's share."""
         if self.own == len(self.labels):
             return shares
         rare = self.counts[self.own :] / self.counts[self.own :].sum()
@@ -125,7 +125,7 @@ class Categorical(Kind):
     def expected(self, value: Any) -> str:
         shown = ", ".join(str(label) for label in self.labels[:8])
         more = ", ..." if len(self.labels) > 8 else ""
-        return f"one of the {len(self.labels):,} labels of the training: {shown}{more}"
+        return f"one of the {len(self.labels):,} training labels: {shown}{more}"
 
     def decode(self, codes: Codes, y: Array, u: Array) -> Values:
         places = codes[:, 0].astype(np.int64)
@@ -137,23 +137,23 @@ class Categorical(Kind):
         return places
 
     def series(self, values: Values, missing: Mask) -> Series:
-        if self.type != "label":  # numbers that were taken for labels
+        if self.type != "label":  # numbers treated as labels
             dtype = {"truth": np.bool_, "whole": np.int64}.get(self.type, np.float64)
             return Series(self.type, np.array(self.labels, dtype)[values], missing)
         return Series("label", values, missing, self.labels, self.input_ordered)
 
     def restrict(self, condition: SetOfValues) -> Restriction:
-        chosen = self._chosen(condition)
+        chosen = self._select_labels(condition)
         if not chosen.any():
-            raise DataError(f"{HERE}, column '{self.column}': got {condition}; no label of the training fulfils it.")
+            raise DataError(f"{HERE}, column '{self.column}': got {condition}; no training label meets it.")
         rows = self.counts * chosen
         if self.own < len(self.labels):
             rare = rows[self.own :].sum() / self.counts[self.own :].sum()
             return SomeLabels(np.append(chosen[: self.own], rare), self.own, self.counts[self.own :], rows[self.own :])
         return SomeLabels(chosen.astype(np.float64), self.own, rows[:0], rows[:0])
 
-    def _chosen(self, condition: Any) -> Mask:
-        """Which labels (l,) fulfil a condition, or are this value."""
+    def _select_labels(self, condition: Any) -> Mask:
+        """Return which labels (l,) meet a condition, or equal a value."""
         chosen = np.zeros(len(self.labels), bool)
         match condition:
             case Among(values):
@@ -164,7 +164,7 @@ class Categorical(Kind):
                     f"{condition.high}; expected one label, or several as a set."
                 )
             case Not(inner):
-                chosen = ~self._chosen(inner)
+                chosen = ~self._select_labels(inner)
             case _:
                 chosen[self.one(condition)] = True
         return chosen
@@ -203,7 +203,7 @@ class Boolean(Categorical):
 
 @dataclass(frozen=True, repr=False)
 class Ordered(Categorical):
-    """Labels in an order: code k is the interval from k - 1/2 to k + 1/2 of y, standardised."""
+    """Labels in an order: token k is the interval from k - 1/2 to k + 1/2 of y, standardised."""
 
     name = "ordered"
     options = ("order",)
@@ -223,13 +223,13 @@ class Ordered(Categorical):
 
     @classmethod
     def warnings(cls, sample: Sample, options: Mapping[str, Any]) -> list[str]:
-        seen, _ = _seen(sample)
+        seen, _ = _count_labels(sample)
         never = [str(label) for label in options.get("order", ()) if label not in seen]
-        return [f"never seen, so never given back: {', '.join(never)}"] if never else []
+        return [f"in no training row, so never drawn: {', '.join(never)}"] if never else []
 
     @classmethod
     def fit(cls, sample: Sample, options: Mapping[str, Any]) -> Self:
-        labels, counts = _seen(sample)
+        labels, counts = _count_labels(sample)
         if (order := options.get("order")) is not None:
             if strange := [label for label in labels if label not in order]:
                 raise DataError(
@@ -243,7 +243,7 @@ class Ordered(Categorical):
 
     @property
     def edges(self) -> Array:
-        """(L+1,), of y."""
+        """Edges of the labels' intervals of y, (L+1,)."""
         share, k = self.counts / self.counts.sum(), np.arange(len(self.labels))
         mean = share @ k
         deviation = np.sqrt(share @ (k - mean) ** 2) or 1.0
@@ -260,9 +260,9 @@ class Ordered(Categorical):
     def draw_range(self, part: int) -> tuple[float, float] | None:
         return float(self.edges[0]), float(self.edges[-1])
 
-    def _chosen(self, condition: Any) -> Mask:
+    def _select_labels(self, condition: Any) -> Mask:
         if not isinstance(condition, Between):
-            return super()._chosen(condition)
+            return super()._select_labels(condition)
         first = 0 if condition.low is None else int(self.one(condition.low)[0])
         last = len(self.labels) - 1 if condition.high is None else int(self.one(condition.high)[0])
         if first > last:
@@ -279,12 +279,12 @@ class Ordered(Categorical):
 
 @dataclass(frozen=True)
 class SomeLabels(Restriction):
-    """Some of the labels.
+    """A restriction to some of the labels.
 
     Attributes:
-        remains: (K,), the share of each code that remains.
-        own: how many labels have a code of their own.
-        rare, chosen: (r,), the rows of each label that shares a code, and 0 instead where the label does not remain.
+        remains: (K,), the allowed share of each token.
+        own: number of labels with a token of their own.
+        rare, chosen: (r,), the rows of each label that shares a token; in `chosen` 0 for labels that are not allowed.
     """
 
     remains: Array
@@ -306,12 +306,14 @@ class SomeLabels(Restriction):
             return u
         upto = np.cumsum(self.chosen)
         place = np.minimum(np.searchsorted(upto, u * upto[-1], side="right"), np.flatnonzero(self.chosen)[-1])
-        middle = (np.cumsum(self.rare) - self.rare / 2) / self.rare.sum()  # of what `decode` takes for each label
+        middle = (
+            np.cumsum(self.rare) - self.rare / 2
+        ) / self.rare.sum()  # of the interval that `decode` maps to each label
         return np.where(codes == self.own, middle[place], u)
 
 
-def _nearly_equal(labels: Sequence[Label]) -> str | None:
-    """Two labels that differ in case or spaces alone, in a phrase."""
+def _find_near_duplicates(labels: Sequence[Label]) -> str | None:
+    """Name two labels that differ only in case or spaces, in a phrase; None if there are none."""
     first: dict[str, Label] = {}
     for label in labels:
         other = first.setdefault(" ".join(str(label).casefold().split()), label)
@@ -320,8 +322,8 @@ def _nearly_equal(labels: Sequence[Label]) -> str | None:
     return None
 
 
-def _seen(sample: Sample) -> tuple[list[Label], Array]:
-    """The labels that occur, in their order, and how many rows hold each."""
+def _count_labels(sample: Sample) -> tuple[list[Label], Array]:
+    """Return the labels that occur, in their order, and the number of rows of each."""
     series = sample.series
     if series.type == "date":
         raise DataError(

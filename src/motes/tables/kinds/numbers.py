@@ -1,9 +1,9 @@
-"""A column of numbers on one line, and conditions on it.
+"""Kinds of numbers, in one binning, and conditions on them.
 
     log p(x) = log (mass of the cell x - delta/2 to x + delta/2) - log delta
 
-for numbers that were rounded to steps of delta (a density per unit); without log delta for whole numbers (a mass); the
-density itself for numbers that were not rounded.
+for numbers rounded to steps of delta (a density per unit); without log delta for whole numbers (a mass); the density
+itself for numbers that are not rounded.
 """
 
 from collections.abc import Mapping
@@ -49,12 +49,12 @@ from motes.tables.parts import (
 
 @dataclass(frozen=True, repr=False)
 class Number(Measured):
-    """A column of numbers on one line.
+    """Numbers in one binning.
 
     Attributes:
-        line: of the places of the grid, or of the numbers themselves where there is none.
-        grid: of numbers of equal distance.
-        type: of the input series.
+        line: the binning of the grid's places, or of the numbers themselves if there is no grid.
+        grid: the grid of equally spaced numbers; None for others.
+        type: type of the input series.
     """
 
     line: Binning
@@ -87,31 +87,31 @@ class Number(Measured):
         if self.grid is None:
             return [self.line.encode(values.astype(np.float64, copy=False))]
         made = self.line.encode(self.grid.places_of(values))
-        codes = np.where(self._strange(values), IMPOSSIBLE, made.codes).astype(np.int32)
+        codes = np.where(self._is_off_grid(values), IMPOSSIBLE, made.codes).astype(np.int32)
         unit = made.log_unit - self.unit * np.log(self.grid.width)
         return [Entries(codes, made.y, made.low, made.high, unit)]
 
     @classmethod
     def widen(cls) -> str:
-        """What to do about a number beyond those that are allowed."""
+        """Return the advice for a number beyond the allowed range."""
         ends = [end for end in ("low", "high") if end in cls.options]
         what = f"set {' and '.join(ends)} of this column" if len(ends) == 2 else 'set the kind of this column to "real"'
-        return f"; {what} to allow for more"
+        return f"; {what} to allow more"
 
-    def _strange(self, values: Values) -> Mask:
-        """Where numbers (m,) have no place on the grid."""
+    def _is_off_grid(self, values: Values) -> Mask:
+        """Return which numbers (m,) have no place on the grid."""
         return ~np.isfinite(values)
 
     def expected(self, value: Any) -> str:
         if not np.isfinite(float(value)):
-            return "a finite number; leave the entry empty, which says that it is missing, or remove the row"
+            return "a finite number; leave the entry empty if it is missing, or remove the row"
         line = self.line
         if isinstance(line, Few) and not line.lattice:
             shown = ", ".join(f"{x:g}" for x in line.at[:8])
-            return f"one of the {len(line.at)} numbers of the training: {shown}{', ...' if len(line.at) > 8 else ''}"
+            return f"one of the {len(line.at)} training values: {shown}{', ...' if len(line.at) > 8 else ''}"
         ends = np.array([line.low, line.high])
         low, high = ends if self.grid is None else self.grid.numbers(ends)
-        return f"a number from {low:g} to {high:g}, as in the training{self.widen()}"
+        return f"a number from {low:g} to {high:g}, as in training{self.widen()}"
 
     def decode(self, codes: Codes, y: Array, u: Array) -> Values:
         x = self.line.decode(codes[:, 0], y[:, 0])
@@ -137,8 +137,8 @@ class Number(Measured):
             ends = np.array([low, high])
             low, high = ends if self.grid is None else self.grid.numbers(ends)
             raise DataError(
-                f"{HERE}, column '{self.column}': got {condition}; expected a set with a number of the training in it, "
-                f"which are from {low:g} to {high:g}{self.widen()}."
+                f"{HERE}, column '{self.column}': got {condition}; expected a condition that some training value "
+                f"meets: they are from {low:g} to {high:g}{self.widen()}."
             )
         return SomeNumbers(self.line, ranges, allowed, first, last)
 
@@ -146,7 +146,7 @@ class Number(Measured):
         here = f"{HERE}, column '{self.column}': got {value}; expected"
         if self.grid is not None:
             if not np.isclose(float(self.nearest(x)[0]), float(x[0]), rtol=1e-9, atol=0):
-                raise DataError(f"{here} a number of {self.grid.places} decimals, or an interval: (low, high).")
+                raise DataError(f"{here} a number with {self.grid.places} decimals, or an interval: (low, high).")
             return int(self.grid.places_of(x)[0])
         if not self.line.has_mass(float(x[0])):
             raise DataError(f"{here} an interval, (low, high): a single real number has no probability.")
@@ -159,8 +159,8 @@ class Number(Measured):
         last = FAR if high is None else self.grid.last_upto(high)
         if first > last:
             raise DataError(
-                f"{HERE}, column '{self.column}': got {low} to {high}; expected an interval with a value in it: "
-                f"numbers of this column are {self.grid.width:g} apart."
+                f"{HERE}, column '{self.column}': got {low} to {high}; expected an interval that contains a value: "
+                f"the values of this column are {self.grid.width:g} apart."
             )
         return np.array([[first, last]], np.int64)
 
@@ -171,12 +171,12 @@ class Number(Measured):
 
 @dataclass(frozen=True)
 class SomeNumbers(Restriction):
-    """The numbers of some closed intervals.
+    """A restriction to numbers in closed intervals.
 
     Attributes:
-        line: of the column.
+        line: the binning of the column.
         ranges: (r, 2), intervals of its numbers, disjoint and rising.
-        codes: (K,), the slots with such a number.
+        codes: (K,), the slots that contain such a number.
         low, high: the first and the last end of y.
     """
 
@@ -196,11 +196,11 @@ class SomeNumbers(Restriction):
         return in_ranges(self.line.decode(codes[:, 0], y[:, 0]), self.ranges)
 
 
-# --- Kinds of numbers, whole and real: what they are inferred from, and how they are fitted -------------------------
+# --- Kinds of numbers, whole and real: inference and fitting --------------------------------------------------------
 
 
-ATOM = 0.2  # share of the rows that hold one and the same real number, from which it is said
-HUGE = 1e150  # whose square is no float
+ATOM = 0.2  # share of the rows with the same real number, above which a warning names it
+HUGE = 1e150  # the square of a larger number overflows
 
 
 @dataclass(frozen=True, repr=False)
@@ -230,7 +230,7 @@ class Integer(Number):
         _check_numbers(sample)
         if not is_each_whole(sample.seen[0]).all():
             odd = int(np.argmin(is_each_whole(series.values)))
-            raise _refused(sample, odd, 'a whole number; set its kind to "real"')
+            raise _refuse_entry(sample, odd, 'a whole number; set its kind to "real"')
         x, counts = sample.seen[0].astype(np.int64), sample.seen[1]
         low, high = options.get("low"), options.get("high")
         ends = [end for end in (low, high) if end is not None]
@@ -238,28 +238,28 @@ class Integer(Number):
             common_step(np.union1d(x, np.array(ends, np.int64))) if len(series) >= ENOUGH else 1
         )
         grid = Grid.of(x, 0, step)
-        _check_within(cls, sample, low, high)
+        _check_range(cls, sample, low, high)
         if ((x - grid.origin) % step).any():
             off = int(np.argmax((series.values.astype(np.int64) - grid.origin) % step != 0))
-            raise _refused(sample, off, f"a multiple of {step}, counted from {grid.origin}")
+            raise _refuse_entry(sample, off, f"a multiple of {step}, counted from {grid.origin}")
         if (line := grid.line(x, counts, sample.bins, low, high)) is not None:
             return cls(sample.column, line, grid, series.type)
         line = fit_continuum(x.astype(np.float64), counts, sample.bins, low=low, high=high)
-        # The ends as floats, none of them beyond the whole number itself.
+        # The ends as floats, neither of them beyond the whole number itself.
         ends = [float(end) for end in (x[0], x[-1])]
         least = ends[0] if int(ends[0]) >= x[0] else float(np.nextafter(ends[0], np.inf))
         most = ends[1] if int(ends[1]) <= x[-1] else float(np.nextafter(ends[1], -np.inf))
         line = replace(line, low=max(least, line.low), high=min(most, line.high))
         return cls(sample.column, line, None, series.type)
 
-    def _strange(self, values: Values) -> Mask:
+    def _is_off_grid(self, values: Values) -> Mask:
         if self.grid is None or values.dtype.kind == "i":
             odd = np.zeros(len(values), bool)
         else:
             odd = ~is_each_whole(values)
         if self.grid is not None and self.grid.step > 1:
             whole = np.where(odd, 0, values)
-            if whole.dtype.kind == "f":  # as a float a whole number beyond 2^53 would become another one
+            if whole.dtype.kind == "f":  # a float cannot represent every whole number beyond 2^53
                 whole = np.clip(np.rint(whole), -WHOLE, WHOLE).astype(np.int64)
             odd |= (whole - self.grid.origin) % self.grid.step != 0
         return odd
@@ -271,8 +271,8 @@ class Integer(Number):
         grid = self.grid
         if grid is not None and np.isfinite(x) and (int(value) - grid.origin) % grid.step:
             return (
-                f"a multiple of {grid.step}, counted from {grid.origin}, as all were in the training; "
-                "set step = 1 of this column to allow for others"
+                f"a multiple of {grid.step}, counted from {grid.origin}, as in training; "
+                "set step = 1 of this column to allow others"
             )
         return super().expected(value).replace("a number from", "a whole number from")
 
@@ -283,7 +283,7 @@ class Integer(Number):
 
 @dataclass(frozen=True, repr=False)
 class Real(Number):
-    """Real numbers, to the decimals that were seen."""
+    """Real numbers, rounded to the decimals of the training rows."""
 
     name = "real"
     options: ClassVar[tuple[str, ...]] = ("low", "high", "decimals")
@@ -316,7 +316,7 @@ class Real(Number):
             made.append(f"reaches {largest:g}")
         most = int(counts.argmax())
         if not _decimals(sample, options) and max(1, ATOM * n) < counts[most] < ROWS < n:
-            made.append(f"{x[most]:g} in {counts[most] / n:.0%} of the rows, which a density only comes near")
+            made.append(f"{x[most]:g} in {counts[most] / n:.0%} of the rows, which a density only approximates")
         return made
 
     @classmethod
@@ -324,7 +324,7 @@ class Real(Number):
         series = sample.series
         _check_numbers(sample)
         low, high = (options.get(key, end) for key, end in zip(("low", "high"), cls.ends, strict=True))
-        _check_within(cls, sample, low, high)
+        _check_range(cls, sample, low, high)
         x, counts = sample.seen[0].astype(np.float64), sample.seen[1]
         if places := _decimals(sample, options):
             grid = Grid.of(x, places, None if len(series) >= ENOUGH else 1)
@@ -344,12 +344,12 @@ class Positive(Real):
 
     @classmethod
     def infer(cls, sample: Sample) -> str | None:
-        return None  # that no number below 0 was seen does not say that there is none
+        return None  # training rows without negative numbers do not rule them out
 
 
 @dataclass(frozen=True, repr=False)
 class Bounded(Real):
-    """Real numbers of an interval, from 0 to 1 if nothing else is said, whose ends belong to it."""
+    """Real numbers in a closed interval, by default from 0 to 1."""
 
     name = "bounded"
     options = ("low", "high", "decimals")
@@ -366,17 +366,17 @@ class Bounded(Real):
 
 
 def _decimals(sample: Sample, options: Mapping[str, Any]) -> int | None:
-    """To which real numbers are rounded: as it was said, or as all of them are."""
+    """Return the decimals to which real numbers are rounded: the option, or as observed; None if not rounded."""
     if "decimals" in options or sample.series.type != "real":
         return options.get("decimals")
     return decimals_of(sample.series.values)
 
 
-# --- refusals -------------------------------------------------------------------------------------------------------
+# --- checks ---------------------------------------------------------------------------------------------------------
 
 
-def _refused(sample: Sample, place: int, expected: str) -> DataError:
-    """Of the entry at this place among those that are not missing."""
+def _refuse_entry(sample: Sample, place: int, expected: str) -> DataError:
+    """Return the error for the entry at `place` among the observed entries."""
     row = int(sample.rows[place]) + 1
     return DataError(
         f"{sample.name}, row {row}, column '{sample.column}': got {shown(sample.series, place)}; expected {expected}."
@@ -385,16 +385,16 @@ def _refused(sample: Sample, place: int, expected: str) -> DataError:
 
 def _check_numbers(sample: Sample) -> None:
     if sample.series.type not in ("real", "whole", "truth"):
-        raise _refused(sample, 0, 'numbers; set its kind to "categorical" or "date", or convert the column')
+        raise _refuse_entry(sample, 0, 'numbers; set its kind to "categorical" or "date", or convert the column')
 
 
-def _check_within(kind: type[Number], sample: Sample, low: float | None, high: float | None) -> None:
+def _check_range(kind: type[Number], sample: Sample, low: float | None, high: float | None) -> None:
     x = sample.series.values
     out = np.flatnonzero((x < (-np.inf if low is None else low)) | (x > (np.inf if high is None else high)))
     if len(out):
         limits = (("at least", low), ("at most", high))
         ends = [f"{word} {end:g}" for word, end in limits if end is not None]
-        raise _refused(sample, int(out[0]), f"a number of {' and '.join(ends)}{kind.widen()}")
+        raise _refuse_entry(sample, int(out[0]), f"a number of {' and '.join(ends)}{kind.widen()}")
 
 
 KINDS: tuple[type[Kind], ...] = (Integer, Bounded, Real, Positive)
