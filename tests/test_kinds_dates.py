@@ -188,7 +188,7 @@ def test_a_missing_date_has_a_code_in_its_first_part_alone():
 @pytest.mark.parametrize(
     ("name", "new", "says"),
     [
-        ("workdays", "2021-05-16", "expected a date such as .*on Monday, Tuesday, Wednesday, Thursday, Friday"),
+        ("workdays", "2021-05-16", "expected a date like .*on Monday, Tuesday, Wednesday, Thursday, Friday"),
         ("any", "2021-05-16T12:00", "got 2021-05-16 12:00:00; expected a date"),
         ("noon", "2021-05-16", "all at 12:00:00"),
         ("quarters of an hour", "2021-05-14T12:01", "at multiples of 15 minutes"),

@@ -170,7 +170,9 @@ def test_entries_that_do_not_fit_an_override_are_refused(values, override, says)
 def test_an_unseen_label_is_refused_with_its_place_or_marked():
     _, schema = fitted(list("abcabb"))
     new = pd.DataFrame({"a": ["a", None, "d"]})
-    with pytest.raises(DataError, match=r"'new', row 3, column 'a': got 'd'; expected one of the 3 labels .*: a, b, c"):
+    with pytest.raises(
+        DataError, match=r"'new', row 3, column 'a': got 'd'; expected one of the 3 training labels: a, b, c"
+    ):
         schema.encode(new, name="'new'")
     encoded = schema.encode(new, unseen="mark")
     assert encoded.codes[:, 0].tolist() == [0, 0, -1] and encoded.observed[:, 0].tolist() == [True, False, True]

@@ -391,14 +391,14 @@ GOOD = pd.DataFrame(
 @pytest.mark.parametrize(
     ("column", "values", "says"),
     [
-        ("size", ["S", "XL", None, "M"], "row 2, column 'size': got 'XL'; expected one of the 3 labels .*L, M, S"),
-        ("size", [1, 2, 3, 4], "row 1, column 'size': got 1; expected one of the 3 labels"),
+        ("size", ["S", "XL", None, "M"], "row 2, column 'size': got 'XL'; one of the 3 training labels: L, M, S"),
+        ("size", [1, 2, 3, 4], "row 1, column 'size': got 1; expected one of the 3 training labels"),
         ("price", ["x", "y", None, None], "row 1, column 'price': got 'x'; expected numbers, and this column is text"),
         ("age", [17, None, 35.5, 41], "row 3, column 'age': got 35.5; expected a whole number"),
         ("day", pd.to_datetime(["2020-01-01T00:00", None, None, "2020-01-01T12:00"]), "row 4, column 'day': got"),
         ("day", [1, 2, 3, 4], "row 1, column 'day': got 1; expected dates, and this column is whole numbers"),
         ("day", ["soon"] * 4, "row 1, column 'day': got 'soon'; expected a date such as"),
-        ("fixed", ["a", None, "b", "a"], "row 3, column 'fixed': got 'b'; expected 'a', as in all rows"),
+        ("fixed", ["a", None, "b", "a"], "row 3, column 'fixed': got 'b'; expected 'a', as in all training rows"),
         ("fixed", [1, 1, 1, 1], "row 1, column 'fixed': got 1; expected 'a'"),
     ],
 )  # fmt: skip

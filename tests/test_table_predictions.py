@@ -185,7 +185,7 @@ def test_what_does_not_fit_is_refused_by_name(model, data):
         model.predict_frame(data, "counts")
     with pytest.raises(UsageError, match="column 'same' is 7 in all training rows; expected a column that"):
         model.predict_frame(data, "same")
-    with pytest.raises(UsageError, match=r"column 'count' is integer; expected one of labels\. Use `predict`"):
+    with pytest.raises(UsageError, match=r"column 'count' is integer; expected labels\. Use `predict`"):
         model.predict_proba(data, "count")
     for shares in ((0.0,), (0.5, 1.0), (np.nan,), ("a",), 0.5):
         with pytest.raises(UsageError, match="expected numbers between 0 and 1"):

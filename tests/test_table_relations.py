@@ -516,7 +516,7 @@ def test_a_condition_that_hardly_any_row_keeps_is_refused_by_name():
     frame = pd.DataFrame({"a": a, "b": a + rng.integers(0, 3, 6000)})
     with untrained():
         model = fit_table(frame, changes=TINY | {"table.bins": 64}, seed=1)
-    with pytest.raises(UsageError, match=r"'a': 9.* and kept a <= b <= a \+ 2 in all rows; expected .* Widen it"):
+    with pytest.raises(UsageError, match=r"'a': 9.* and obeyed a <= b <= a \+ 2 in all rows; expected .* Widen it"):
         model.sample(1000, given={"a": 9})
 
 

@@ -1,4 +1,4 @@
-"""What a file of a table's model says, checked before anything relies on it: that a fit could have made it."""
+"""Checks of a loaded table model: that a fit could have produced it."""
 
 import numpy as np
 
@@ -11,23 +11,23 @@ from motes.tables.relations import Inequality, Relation
 from motes.tables.schema import Schema
 from motes.training.model import is_covariance, require
 
-SUM = 1e-6  # by which shares may miss 1
+SUM = 1e-6  # tolerance of the sum of shares
 
 
 def check_table(orders: AnyOrderModel, rows: Encoded) -> None:
-    """Refuse orders, biases and rules that do not fit the schema and the network.
+    """Check that orders, biases and rules fit the schema and the network.
 
     Args:
-        orders: whose schema and network were checked.
-        rows: what `check_schema` gives, which the relations read.
+        orders: the model, whose schema and network are already checked.
+        rows: the rows returned by `check_schema`, on which the relations are tried.
 
     Raises:
-        ArithmeticError, LookupError, TypeError, ValueError: they do not.
+        ArithmeticError, LookupError, TypeError, ValueError: if they do not fit.
     """
     schema, layout, base = orders.schema, orders.layout, orders.models.base
     order, p = orders.order, len(schema.parts)
     whole = order.shape == (p,) and order.dtype.kind == "i"
-    require(whole and sorted(order.tolist()) == list(range(p)), "its order of the parts is none")
+    require(whole and sorted(order.tolist()) == list(range(p)), "its order of the parts is not a permutation")
     place = np.argsort(order)
     parts = [schema.parts_of(column) for column in schema.learned]
     require(all(np.all(np.diff(place[own]) > 0) for own in parts), "its order has a fine part before a coarse one")
@@ -48,48 +48,47 @@ def check_table(orders: AnyOrderModel, rows: Encoded) -> None:
 
 
 def check_schema(schema: Schema) -> Encoded:
-    """Refuse a schema that contradicts itself; the answer is a row of every code of every part.
+    """Check that a schema is consistent, and return encoded rows that contain every token of every part.
 
-    These rows are decoded and encoded again. So whatever a kind is made of, rows that a model draws are rows that it
-    can read.
+    These rows are decoded and encoded again, so that for any kind the model can read the rows that it draws.
 
     Raises:
-        ArithmeticError, LookupError, TypeError, ValueError: it does.
+        ArithmeticError, LookupError, TypeError, ValueError: if the schema is inconsistent.
     """
     check_types(schema)
     learned, kept = schema.learned, schema.kept
     require(len({*schema.names}) == len(schema.names), "two columns have one name")
     apart = [*learned, *kept, *schema.identifiers]
     require(sorted(apart) == sorted(schema.names), "a column is neither learned nor constant nor set aside, or both")
-    require(len(learned) > 0 and schema.rows > 0, "there is nothing that was learned")
+    require(len(learned) > 0 and schema.rows > 0, "no column is learned")
     shares = schema.missing_shares
     require(len(shares) == len(learned) and all(0 <= share < 1 for share in shares), "shares of missing entries")
     weights, rates = schema.missing_patterns.weights, schema.missing_patterns.rates
     fine = weights.ndim == 1 and rates.shape == (len(weights), len(shares)) and len(weights) <= PATTERNS + 1
     fine = fine and bool((weights > 0).all() and abs(weights.sum() - 1) < SUM and ((rates >= 0) & (rates <= 1)).all())
-    # Columns are missing together as often as they are by themselves.
+    # The patterns must give each column its own share of missing entries.
     fine = fine and bool(((rates > 0).any(axis=0) == (np.array(shares) > 0)).all())
     require(fine and bool((abs(weights @ rates - shares) < SUM).all()), "which entries are missing together")
     for one in kept.values():
         require(one.values.shape == one.missing.shape == (1,), "a constant column has no single cell")
-        one.cells()  # which raises where it is none
-    for aside in schema.identifiers.values():  # placeholders are text, or whole numbers that their type holds
+        one.cells()  # raises if the cell is invalid
+    for aside in schema.identifiers.values():  # placeholders are texts, or whole numbers that fit their type
         most = {"label": 1, "whole": 2**63 - ROOM, "real": 2**53 - ROOM}.get(aside.type, 0)
         require(abs(aside.first) < most, "the placeholders of a column")
     with np.errstate(all="ignore"):
         for part in schema.parts:
             _check_part(part)
         _check_relations(schema)
-        return _there_and_back(schema)
+        return _check_round_trip(schema)
 
 
 def _check_part(part: Part) -> None:
-    """What `Part` says of its arrays."""
+    """Check the arrays of a part against the description of `Part`."""
     masses, count = part.masses, part.count - part.missing
     fine = masses.ndim == 1 and count > 0 and (masses > 0).all() and abs(masses.sum() - 1) < SUM
     require(bool(fine), f"the shares of '{part.name}'")
     if part.edges is not None:
-        rising = part.edges.shape == (count + 1,) and (part.edges[:-1] <= part.edges[1:]).all()  # not so with NaN
+        rising = part.edges.shape == (count + 1,) and (part.edges[:-1] <= part.edges[1:]).all()  # False with NaN
         require(bool(rising), f"the ends of '{part.name}' do not rise")
     require(part.single is None or part.single.shape == (count,), f"the codes of '{part.name}'")
     if (repeats := part.repeats) is not None:
@@ -99,10 +98,10 @@ def _check_part(part: Part) -> None:
 
 
 def _check_relations(schema: Schema) -> None:
-    """What holds between columns names columns that are learned, and are of the kinds that can have it."""
+    """Check that relations, dependencies and rules are between learned columns of suitable kinds."""
     kinds = {kind.column: kind for kind in schema.kinds}
     for rule in (*schema.relations, *schema.dependencies, *schema.rules):
-        columns = [kinds[column] for column in rule.columns]  # a KeyError, if one is not learned
+        columns = [kinds[column] for column in rule.columns]  # a KeyError if one is not learned
         require(len({*rule.columns}) == len(columns) > 1, "a relation of a column with itself")
         if isinstance(rule, Relation):
             gridded = all(kind.measure == "number" and kind.step is not None for kind in columns)
@@ -125,8 +124,8 @@ def _check_relations(schema: Schema) -> None:
             require(bool(inside) and fits, "the codes of a dependency")
 
 
-def _there_and_back(schema: Schema) -> Encoded:
-    """A row of every code of every part, decoded and encoded again."""
+def _check_round_trip(schema: Schema) -> Encoded:
+    """Decode rows with every token of every part, encode them again, check and return them."""
     rows = np.arange(max(part.count for part in schema.parts))[:, None]
     codes = np.minimum(rows, [part.count - part.missing - 1 for part in schema.parts])
     y = np.zeros(codes.shape)
@@ -141,7 +140,7 @@ def _there_and_back(schema: Schema) -> Encoded:
         series.take(slice(0, 1)).cells()
     encoded = schema.encode(frame, unseen="mark")
     counts = np.array([part.count for part in schema.parts])
-    # A day that a month has not becomes another one, which may be none of the training.
+    # A day that the month does not have becomes another day, which may not occur in the training rows.
     alone = np.array([len(kind.parts) == 1 for kind in schema.kinds for _ in kind.parts])
     require(bool(((encoded.codes >= np.where(alone, 0, -1)) & (encoded.codes < counts)).all()), "its codes")
     places = np.stack([encoded.y, encoded.log_unit])

@@ -1,4 +1,4 @@
-"""Draws from a table's model and entries filled in: conditions, calibration of shares, blocks of rows."""
+"""Drawing rows and filling in entries: conditions, blocks of rows, and the calibration after training."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -46,42 +46,41 @@ from motes.tables.unmasking import FEW, ROWS, MaskedDenoiser
 
 @dataclass(frozen=True)
 class RowConditions:
-    """What is known of every row that is requested, checked against the columns of a table.
+    """The conditions on the requested rows, checked against the columns of a table.
 
     Attributes:
-        row: one row: the known values; all other entries are missing.
-        others: column -> its condition, for the columns of which no value but something else is known.
+        row: one row with the known values; all other entries are missing.
+        others: column -> condition, for the columns with a condition other than a value.
     """
 
     row: Frame
     others: Mapping[str, Condition]
 
     def rows(self, n: int) -> Frame:
-        """`row`, n times."""
+        """Return `row` n times."""
         return self.row.take(np.zeros(n, np.int64))
 
 
 def conditions_of(schema: Schema, given: Mapping[Any, Any]) -> RowConditions:
-    """Check what is known of the rows of a table.
+    """Check the conditions on the rows of a table.
 
     Args:
-        schema: of the table.
-        given: column, by its name or by its place in an array -> a value; a set: one of its values; (low, high), both
-            included, of which one may be None: no end; None: missing; or a condition such as `Not("Graz")`.
+        schema: schema of the table.
+        given: column, by name or by index in an array -> a value; a set of values, one of which holds; (low, high),
+            both included, where one may be None for an open end; None for missing; or a condition such as
+            `Not("Graz")`.
 
     Raises:
-        UsageError: a column that there is not, a condition that means nothing for its column, or an interval that is
-            none.
-        DataError: a value that its column cannot hold, such as a label that the training did not see, or a condition
-            that nothing in the training fulfils.
+        UsageError: if a column does not exist, a condition has no meaning for its column, or an interval is invalid.
+        DataError: if a column cannot hold a value, such as an unseen label, or no training value meets a condition.
     """
     try:
-        return _checked(schema, given)
+        return _check_conditions(schema, given)
     except DataError as error:
         raise DataError(str(error).replace(f"{HERE}, row 1, ", f"{HERE}, ", 1)) from None
 
 
-def _checked(schema: Schema, given: Mapping[Any, Any]) -> RowConditions:
+def _check_conditions(schema: Schema, given: Mapping[Any, Any]) -> RowConditions:
     values: dict[str, Series] = {}
     others: dict[str, Condition] = {}
     if not isinstance(given, Mapping):
@@ -89,14 +88,14 @@ def _checked(schema: Schema, given: Mapping[Any, Any]) -> RowConditions:
             f"{HERE}: got {type(given).__name__}; expected a dict, column -> condition, such as {{'age': 40}}."
         )
     for key, value in given.items():
-        name = _named(key, schema.names)
+        name = _resolve_column(key, schema.names)
         schema.check_not_aside(name)
-        condition = _condition(name, value)
+        condition = _read_condition(name, value)
         if condition is None:
             values[name] = one_value(name, value)
             if name in schema.learned:
                 kind = schema.kind_of(name)
-                if message := kind.beyond(kind.read(values[name], HERE)):  # it is never drawn
+                if message := kind.beyond(kind.read(values[name], HERE)):  # possible, but never drawn
                     raise DataError(f"{HERE}, column '{name}': got {values[name].cells()[0]}; expected {message}.")
         elif name in schema.kept:
             _check_kept(schema, name, condition)
@@ -104,12 +103,12 @@ def _checked(schema: Schema, given: Mapping[Any, Any]) -> RowConditions:
             schema.restrict(name, condition)
             others[name] = condition
     row = Frame({name: values.get(name, Series.unknown(1)) for name in schema.names})
-    schema.encode(row, name=HERE)  # which checks the values
+    schema.encode(row, name=HERE)  # checks the values
     return RowConditions(row, others)
 
 
-def _named(key: Any, names: tuple[str, ...]) -> str:
-    """The column of this name, which may be a number, or at this place in an array, which names no columns."""
+def _resolve_column(key: Any, names: tuple[str, ...]) -> str:
+    """Return the column with this name, which may be a number, or with this index if the data was an unnamed array."""
     if str(key) in names:
         return str(key)
     if hasattr(key, "__index__") and names == default_columns(len(names)) and 0 <= key.__index__() < len(names):
@@ -117,15 +116,15 @@ def _named(key: Any, names: tuple[str, ...]) -> str:
     raise UsageError(unknown("column", str(key), names))
 
 
-def _condition(name: str, value: Any) -> Condition | None:
-    """The condition that is meant; None: a value."""
+def _read_condition(name: str, value: Any) -> Condition | None:
+    """Return the condition that a value stands for; None for a plain value."""
     if isinstance(value, Condition):
         return value
     if value is None:
         return Missing()
     if isinstance(value, set | frozenset):
         if not value:
-            raise UsageError(f"column '{name}' = {value!r}; expected a set with a value in it.")
+            raise UsageError(f"column '{name}' = {value!r}; expected a set with at least one value.")
         return Among(tuple(sorted(value, key=str)))
     if isinstance(value, tuple):
         if len(value) != 2 or value == (None, None):
@@ -137,18 +136,18 @@ def _condition(name: str, value: Any) -> Condition | None:
 
 
 def _check_kept(schema: Schema, name: str, condition: Condition) -> None:
-    """Refuse a condition that a column with one value does not fulfil, or an interval of it."""
+    """Check that a constant column meets a condition, and that the condition is not an interval."""
     one = schema.kept[name].cells()[0]
     if isinstance(condition, Between):
         raise UsageError(
-            f"column '{name}' is the same in all rows, so that an interval from {condition.low} to {condition.high} "
-            "says nothing. Leave the column out."
+            f"column '{name}' is the same in all rows, so an interval from {condition.low} to {condition.high} "
+            "has no meaning. Leave the column out of the condition."
         )
-    if not _holds_of(one, condition):
-        raise DataError(f"{HERE}, column '{name}': got {condition}; expected {one}, as in all rows of the training.")
+    if not _meets_condition(one, condition):
+        raise DataError(f"{HERE}, column '{name}': got {condition}; expected {one}, as in all training rows.")
 
 
-def _holds_of(one: Any, condition: Any) -> bool:
+def _meets_condition(one: Any, condition: Any) -> bool:
     match condition:
         case Among(values):
             return one in values
@@ -157,33 +156,33 @@ def _holds_of(one: Any, condition: Any) -> bool:
         case NotMissing():
             return one is not None
         case Not(inner):
-            return one is not None and not _holds_of(one, inner)
+            return one is not None and not _meets_condition(one, inner)
     return bool(one == condition)
 
 
-# --- Rows of a table's model, block by block, of which something may be known ---------------------------------------
+# --- Rows drawn block by block, with or without conditions ----------------------------------------------------------
 #
 #     w(row) = p(row) / p(row in the order it was drawn in) * product over conditioned columns of p(condition | before)
 #
-# The first factor is there with `exact` alone. It leads from the order in which what is conditioned on comes first to
-# the model's own order, which is its distribution. Rows are drawn again by their weights.
+# The first factor is used with `exact` only. It corrects from the order with the conditioned columns first to the
+# model's fixed order, which defines its distribution. Rows are resampled by their importance weights.
 #
-# Rules between columns are kept by rejection: a block holds the candidates that are accepted, and so fewer rows.
+# Rules between columns are enforced by rejection: a block contains only accepted candidates, and so fewer rows.
 
 
-FAILED = 4  # blocks in a row, after which a condition counts as impossible
-MANY = 8 * ROWS  # candidates of a block whose rows have weights: few of them say little of a condition's probability
-FEWEST = MANY // 1000  # rows of a block that has not failed
-CANDIDATES = 4  # rows that `exact` draws for each that is requested
+FAILED = 4  # consecutive failed blocks, after which a condition counts as impossible
+MANY = 8 * ROWS  # candidates in a block with weights: a small block would estimate the condition's probability badly
+FEWEST = MANY // 1000  # minimum number of accepted rows of a block; with fewer it has failed
+CANDIDATES = 4  # candidates per requested row with `exact`
 
 
 @dataclass(frozen=True, repr=False)
 class DrawnRows(Frame):
-    """Rows, and what is known of them.
+    """Drawn rows, with their effective sample size and the evidence of the conditions.
 
     Attributes:
-        effective: the effective sample size: how many independent rows they are worth.
-        log_evidence: log p of the conditions, in nats of the data's units; 0 where there are none.
+        effective: the effective sample size: the number of independent rows with the same information.
+        log_evidence: log p of the conditions, in nats and in the data's units; 0 without conditions.
     """
 
     effective: float = 0.0
@@ -193,18 +192,18 @@ class DrawnRows(Frame):
 def draw_blocks(
     orders: AnyOrderModel, n: int, given: Mapping[str, Any], seed: int, *, exact: bool
 ) -> Iterator[DrawnRows]:
-    """n rows, some at a time; a block of candidates of which none meets the conditions comes as no rows.
+    """Yield n rows, block by block; if no candidate of a block meets the conditions, the block is empty.
 
     Args:
-        orders: of the model.
-        n: how many.
-        given: conditions, as `conditions_of` takes them.
-        seed: of the draws.
-        exact: weigh rows by the model's own order; without conditions rows are drawn in it already.
+        orders: the model.
+        n: number of rows.
+        given: conditions, as `conditions_of` accepts them.
+        seed: random seed.
+        exact: resample rows to the model's fixed order; without conditions they are drawn in this order anyway.
 
     Raises:
-        UsageError: what does not fit the columns or the model, or has probability 0.
-        DataError: a value that its column cannot hold.
+        UsageError: if a condition does not fit the columns or the model, or has probability 0.
+        DataError: if a column cannot hold a value.
     """
     n, seed, schema = check_count(n, "rows"), check_seed(seed), orders.schema
     requested = conditions_of(schema, given)
@@ -224,7 +223,7 @@ def draw_blocks(
         known = orders.reader.read(schema.only(schema.encode(requested.rows(size)), valued)) if valued else None
         block = draw_block(unmasker, schema, size, seed, number, known, restrictions, exact=exact)
         if exact:
-            block = _weighed(orders, unmasker, block, drawn, log_known)
+            block = _importance_weighted(orders, unmasker, block, drawn, log_known)
         log_factor = 0.0
         if constraint.rules:
             block, log_factor = constraint.thinned(block, schema, known_sides, seed, number)
@@ -246,15 +245,15 @@ def draw_blocks(
             number, failed = number + 1, 0 if len(rows) >= FEWEST else failed + 1
             if failed == FAILED:
                 message = f"hardly any row of {FAILED * size:,} met the conditions {dict(given)}"
-                message += f" and kept {constraint.words}" if constraint.rules else ""
-                raise UsageError(f"{message}; expected a condition that the model holds possible. Widen it.")
+                message += f" and obeyed {constraint.words}" if constraint.rules else ""
+                raise UsageError(f"{message}; expected a condition that the model considers possible. Widen it.")
             m = min(left, len(rows))
             yield DrawnRows(rows.take(slice(m)).columns, min(rows.effective, float(m)), rows.log_evidence)
             left -= m
 
 
 def _log_known(orders: AnyOrderModel, unmasker: MaskedDenoiser, requested: RowConditions, valued: list[str]) -> float:
-    """log p of the known values, in the data's units."""
+    """Compute log p of the known values, in the data's units."""
     if not valued:
         return 0.0
     encoded = orders.schema.encode(requested.row)
@@ -265,14 +264,16 @@ def _log_known(orders: AnyOrderModel, unmasker: MaskedDenoiser, requested: RowCo
 
 
 def _known_sides(schema: Schema, requested: RowConditions, columns: Sequence[str]) -> Sides:
-    """The known values of some columns."""
+    """Return the known values of some columns."""
     return observed_sides(schema, columns, requested.row, schema.encode(requested.row)) if columns else {}
 
 
-def _weighed(orders: AnyOrderModel, unmasker: MaskedDenoiser, block: Block, drawn: Mask, log_known: float) -> Block:
-    """The block with the weights that lead from the order it was drawn in to the model's distribution.
+def _importance_weighted(
+    orders: AnyOrderModel, unmasker: MaskedDenoiser, block: Block, drawn: Mask, log_known: float
+) -> Block:
+    """Return the block with importance weights from the order of its draws to the model's distribution.
 
-    `drawn` (p,) are the parts without a condition: within their ranges, as all parts are in rows without conditions.
+    `drawn` (p,) are the parts without a condition, which are drawn within their ranges, as in rows without conditions.
     """
     frame = orders.schema.decode(block.codes, block.y, block.u)
     encoded = orders.schema.encode(frame)
@@ -282,14 +283,14 @@ def _weighed(orders: AnyOrderModel, unmasker: MaskedDenoiser, block: Block, draw
     return block._replace(log_weights=block.log_weights + ours - theirs + log_known)
 
 
-# --- What is set once the members of a table are learned, from rows that they draw: biases of codes, and rules ------
+# --- After training: biases of tokens and rule factors, estimated from synthetic rows -------------------------------
 
 
-CHANGES = 0.2, 5.0  # of a share by rejection, that calibration makes up for
+CHANGES = 0.2, 5.0  # range of changes of a share by rejection for which calibration compensates
 
 
 class Adjusted(NamedTuple):
-    """What is set after the training: the schema with the rules that are kept, these, and the biases."""
+    """The estimates after training: the schema with the remaining rules, the biases, and the constraint."""
 
     schema: Schema
     bias: Sequence[Any]
@@ -298,16 +299,15 @@ class Adjusted(NamedTuple):
 
 
 def adjusted(unmasker: MaskedDenoiser, schema: Schema, seed: int, *, calibrate: bool) -> Adjusted:
-    """Biases, and the share of rows that keep the rules of the schema, from drawn rows.
+    """Estimate the biases, and the share of rows that obey the rules of the schema, from synthetic rows.
 
     Args:
-        unmasker: of the members, without biases.
-        schema: with the rules that training rows keep.
-        seed: of the draws.
-        calibrate: give drawn rows the training rows' shares of each code.
+        unmasker: the members, without biases.
+        schema: the schema with the rules of the training rows.
+        seed: random seed.
+        calibrate: match the shares of each token to the training rows.
 
-    Ctrl-C ends it with what there is: what was learned is worth more than its marginals. Before the first
-    estimate that is a model without rules.
+    Ctrl-C ends the estimation early and keeps the trained model, without rules if nothing is estimated yet.
     """
     made = Adjusted(replace(schema, rules=()), unmasker.no_bias, Constraint.none(), interrupted=True)
     masses = [part.masses for part in schema.parts]
@@ -327,14 +327,14 @@ def adjusted(unmasker: MaskedDenoiser, schema: Schema, seed: int, *, calibrate: 
         return made
 
 
-# --- The missing entries of a table, drawn given the observed ones of their row -------------------------------------
+# --- Missing entries, drawn given the observed entries of their row -------------------------------------------------
 #
-# All rows of a block are filled in together, each in an order in which its observed numbers come first. Rows of which
-# nothing is observed follow the model's own order. Rows that break a rule between columns are drawn again.
+# All rows of a block are filled in together, each in an order with its observed numbers first. Rows without an observed
+# entry follow the model's fixed order. Rows that break a rule between columns are drawn again.
 
 
 Integers = NDArray[np.integer]
-TRIES = 1000  # draws of a row, after which the last one stays though it breaks a rule
+TRIES = 1000  # draws of a row, after which the last one is used even if it breaks a rule
 
 
 def fill_blocks(
@@ -345,18 +345,18 @@ def fill_blocks(
     on_progress: OnProgress,
     name: str,
 ) -> Iterator[Iterator[Frame]]:
-    """The rows with their missing entries filled in, `draws` times: each time all rows, block by block.
+    """Fill in the missing entries of all rows, `draws` times; yield each table block by block.
 
     Args:
-        orders: of the model.
-        rows: with the columns of the schema.
-        draws: how many tables.
-        seed: of the draws.
-        on_progress: called with the number of rows filled in so far, of all draws together.
-        name: what messages call the rows.
+        orders: the model.
+        rows: rows with the columns of the schema.
+        draws: number of tables.
+        seed: random seed.
+        on_progress: called with the number of rows filled in so far, over all draws.
+        name: name of the rows in messages.
 
     Raises:
-        DataError: an entry that its column cannot hold; the message names row and column.
+        DataError: if a column cannot hold an entry; the message names row and column.
     """
     draws, seed = check_count(draws, "draws"), check_seed(seed)
     done = 0
@@ -367,10 +367,10 @@ def fill_blocks(
         on_progress(Progress(done))
 
     for word in np.random.SeedSequence([seed, 577215]).generate_state(draws):
-        yield _filled(orders, rows, int(word), filled, name)
+        yield _fill_table(orders, rows, int(word), filled, name)
 
 
-def _filled(
+def _fill_table(
     orders: AnyOrderModel, rows: Blocks, seed: int, filled: Callable[[int], None], name: str
 ) -> Iterator[Frame]:
     schema = orders.schema
@@ -378,11 +378,11 @@ def _filled(
         try:
             encoded = schema.encode(part, name=name)
         except DataError:
-            schema.encode(rows.whole(), name=name)  # which says it with the row's number among all rows
+            schema.encode(rows.whole(), name=name)  # raises with the row's number among all rows
             raise
         codes, y = encoded.codes.copy(), encoded.y.copy()
         u = np.random.default_rng([seed, number]).random(codes.shape)
-        encoded = replace(encoded, observed=schema.valued(encoded))  # a missing entry is filled in, code or not
+        encoded = replace(encoded, observed=schema.valued(encoded))  # fill in missing entries with or without a token
         holes = np.flatnonzero(~encoded.observed.all(axis=1))
         word = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
         read = orders.reader.read(encoded)
@@ -391,12 +391,12 @@ def _filled(
         for known, some in ((None, holes[~anything]), (read, holes[anything])):
             for start in range(0, len(some), most := orders.own.most_rows):
                 rows_here = some[start : start + most]
-                _fill(orders, known, sides, codes, y, u, rows_here, word)
+                _fill_rows(orders, known, sides, codes, y, u, rows_here, word)
                 filled(len(rows_here))
         yield schema.put(schema.decode(codes, y, u), part)
 
 
-def _fill(
+def _fill_rows(
     orders: AnyOrderModel,
     known: EncodedRows | None,
     sides: Sides,
@@ -406,11 +406,11 @@ def _fill(
     rows: Integers,
     seed: int,
 ) -> None:
-    """Draw the missing entries of `rows`, of which `known` entries are observed, or none at all."""
+    """Draw the missing entries of `rows` given their `known` entries, or given nothing if None."""
     schema, left, number, tries = orders.schema, rows, int(rows[0]), 0
     present = {part.column: schema.restrict(part.column, NotMissing()) for part in schema.parts if part.missing}
     while len(left):
-        # Where only some rows are drawn again, each has several candidates, of which the first good one stays.
+        # If few rows are left, draw several candidates for each, and use the first accepted one.
         size = FEW if len(left) <= FEW else orders.own.most_rows
         which = np.resize(np.arange(len(left)), size)
         candidates = left[which]
@@ -421,7 +421,7 @@ def _fill(
         tries += size // len(left)
         good = np.ones(size, bool)
         if orders.constraint.rules:
-            good = _good(orders, sides, candidates, block, word, number)
+            good = _accept_candidates(orders, sides, candidates, block, word, number)
         if tries >= TRIES:
             good[: len(left)] |= ~np.isin(np.arange(len(left)), which[good])
         filled, at = np.unique(which[good], return_index=True)
@@ -431,8 +431,10 @@ def _fill(
         left = np.delete(left, filled)
 
 
-def _good(orders: AnyOrderModel, sides: Sides, rows: Integers, block: Block, seed: int, number: int) -> Mask:
-    """Which candidates (n,) for `rows` (n,) rejection accepts."""
+def _accept_candidates(
+    orders: AnyOrderModel, sides: Sides, rows: Integers, block: Block, seed: int, number: int
+) -> Mask:
+    """Return which candidates (n,) for `rows` (n,) rejection accepts."""
     constraint = orders.constraint
     mine = {column: side.at(rows) for column, side in sides.items()}
     drawn = drawn_sides(orders.schema, constraint.columns, block.codes, block.y, block.u)

@@ -1,10 +1,10 @@
-"""Which entries are missing together: a mixture of independent columns.
+"""The patterns of entries that are missing together: a mixture of independent columns.
 
     P(m) = sum over components c of w_c  product over columns j of r_cj^m_j (1 - r_cj)^(1 - m_j)
 
-A pattern that several training rows share is a component of its own, whose rates r are 0 and 1. One more component has
-all other patterns: its columns are missing independently of each other. Half a row is left to patterns that no training
-row has. So each column is missing as often as in the training, however rare that is.
+A pattern that several training rows share is a component of its own, with rates r of 0 and 1. One more component covers
+all other patterns: its columns are missing independently of each other. Half a row is reserved for unseen patterns. So
+each column is missing as often as in the training rows, however rarely.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import numpy as np
 
 from motes.tables.parts import Array, Mask
 
-PATTERNS = 31  # that are components of their own, at most
-SEVERAL = 2  # rows, at least, that share such a pattern
-HALF_ROW = 0.5  # of patterns that no row has
+PATTERNS = 31  # maximum number of patterns with a component of their own
+SEVERAL = 2  # minimum number of rows that share such a pattern
+HALF_ROW = 0.5  # rows reserved for unseen patterns
 
 
 @dataclass(frozen=True, eq=False)
 class MissingPatterns:
-    """The mixture of the module's equation.
+    """The mixture of missing patterns.
 
     Attributes:
         weights: w, (C,); they sum to 1.
-        rates: r, (C, q), of all columns that vary; 0 for a column whose missing entries have no code.
+        rates: r, (C, q), for all columns that vary; 0 if the column's missing entries have no token.
     """
 
     weights: Array
@@ -34,12 +34,12 @@ class MissingPatterns:
 
     @classmethod
     def none(cls, columns: int) -> MissingPatterns:
-        """Of columns without missing entries."""
+        """Return the patterns of columns without missing entries."""
         return cls(np.ones(1), np.zeros((1, columns)))
 
     @classmethod
     def fit(cls, missing: Mask, weights: Array) -> MissingPatterns:
-        """Of rows whose entries are `missing` (n, q), and that stand for `weights` (n,) rows each."""
+        """Fit the patterns of rows with `missing` entries (n, q) and sample weights (n,)."""
         if not missing.any():
             return cls.none(missing.shape[1])
         packed, which = np.unique(np.packbits(missing, axis=1), axis=0, return_inverse=True)

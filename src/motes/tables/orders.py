@@ -1,4 +1,4 @@
-"""log p of rows in one order of the parts, exact, and conditional distributions."""
+"""Exact log p of rows in an order of the parts, and conditional distributions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ from motes.training.programs import each_member
 
 @dataclass(frozen=True, eq=False)
 class AnyOrderModel:
-    """What was learned of a table, and the orders in which its parts are drawn and scored.
+    """A trained model of a table's tokens, which generates and scores the parts in any order.
 
     Attributes:
-        schema: between the table and codes.
+        schema: encodes the table as tokens.
         models: the members, with a leading axis.
-        order: place -> part, (p,), the model's own.
-        bias: of the codes of each group in that order, (M, G, K).
-        constraint: the rules that rows keep; no order knows of it.
+        order: the model's fixed order, place -> part, (p,).
+        bias: biases of the tokens of each group in that order, (M, G, K).
+        constraint: the rules that rows obey; they are not part of the orders.
     """
 
     schema: Schema
@@ -47,41 +47,41 @@ class AnyOrderModel:
 
     @cached_property
     def reader(self) -> Reader:
-        """Between entries and what the network takes."""
+        """The reader, which turns encoded entries into network inputs."""
         return Reader.of(self.schema)
 
     @cached_property
     def own(self) -> MaskedDenoiser:
-        """The model's distribution: members in its own order, with its biases."""
+        """The model's distribution: the members in the fixed order, with biases."""
         return self.plain.with_bias(self.bias)
 
     @cached_property
     def plain(self) -> MaskedDenoiser:
-        """Members in the model's own order, without its biases, which are for rows of which nothing is known."""
+        """The members in the fixed order, without biases, which are only valid for rows drawn without conditions."""
         return self._in(self.order)
 
     def first(self, columns: Sequence[str]) -> MaskedDenoiser:
-        """The order in which the parts of these columns come first, the others as in the model's own; no biases."""
+        """Return the denoiser with the parts of these columns first, the others in the fixed order, without biases."""
         place = {column: k for k, column in enumerate(columns)}
         rank = [place.get(self.schema.parts[j].column, len(place)) for j in self.order]
         return self._in(self.order[np.argsort(rank, kind="stable")])
 
     def random(self, seed: int, k: int) -> MaskedDenoiser:
-        """The k-th other order: columns at random, their parts together."""
+        """Return the denoiser in the k-th random order of the columns; the parts of a column stay together."""
         columns = self.schema.learned
         return self.first([columns[i] for i in np.random.default_rng([seed, 662607, k]).permutation(len(columns))])
 
     def log_prob(self, unmasker: MaskedDenoiser, encoded: Encoded) -> Array:
-        """log p of the observed and possible entries in the data's units, (n,)."""
+        """Compute log p of the observed, possible entries in the data's units, (n,)."""
         return self.log_prob_parts(unmasker, encoded).sum(axis=1)
 
     def log_prob_parts(self, unmasker: MaskedDenoiser, encoded: Encoded) -> Array:
-        """The same of each entry given those before it in the order, (n, p); 0 of the others."""
+        """Compute log p of each such entry given the entries before it in the order, (n, p); 0 for the others."""
         rows = self.reader.read(encoded)
         return log_prob_parts(unmasker, rows) + np.where(rows.observed, encoded.log_unit, 0.0)
 
     def log_prob_alone(self, encoded: Encoded) -> Array:
-        """log p of each observed and possible entry where nothing but its own column is known, (n, p); 0 of others."""
+        """Compute log p of each observed, possible entry if only its own column is known, (n, p); 0 for the others."""
         made: Array = np.zeros(encoded.codes.shape)
         for column in self.schema.learned:
             made += self.log_prob_parts(self.of_the_base, self.schema.only(encoded, [column]))
@@ -89,7 +89,7 @@ class AnyOrderModel:
 
     @cached_property
     def of_the_base(self) -> MaskedDenoiser:
-        """In the model's own order, of the base mixture alone: labels by their shares, numbers by the mixture."""
+        """The base mixture alone, in the fixed order: labels by their shares, numbers by the mixture."""
         return MaskedDenoiser.of(base_alone(self.models), self.layout, self.reader, self.order, self._ranges)
 
     def _in(self, order: NDArray[np.integer]) -> MaskedDenoiser:
@@ -101,9 +101,9 @@ class AnyOrderModel:
 
 
 def log_possible(unmasker: MaskedDenoiser, schema: Schema, block: Block, parts: Mask) -> Array:
-    """log of the probability of all that is ever drawn of some parts (p,), given those before, summed, (n,).
+    """Compute the log-probability that some parts (p,) lie within what is ever drawn, given those before, summed, (n,).
 
-    Numbers are drawn within their range, and no date that does not exist: rows have p over this probability.
+    Numbers are drawn within their range, and only dates that exist, so drawn rows have p divided by this probability.
     """
     n, p = block.codes.shape
     total, visible = np.zeros(n), np.zeros((n, p), bool)
@@ -125,22 +125,22 @@ def log_possible(unmasker: MaskedDenoiser, schema: Schema, block: Block, parts: 
     return total
 
 
-# --- The distributions of all hidden columns of one row at once, each given the visible entries ---------------------
+# --- The distributions of all masked columns of one row at once, each given the visible entries ---------------------
 #
-#     p(low < x_j < high | visible) = g_j a(code) share(low, high) + (1 - g_j) sum_c w_c (Phi_c(high) - Phi_c(low))
+#     p(low < x_j < high | visible) = g_j a(token) share(low, high) + (1 - g_j) sum_c w_c (Phi_c(high) - Phi_c(low))
 #
-# Each part is divided into pieces: its codes, cut where a chart has an edge. A row of the compiled program holds the
+# Each part is divided into pieces: its tokens, cut at the edges of a chart. A row of the compiled program contains the
 # k-th piece of every part, so that one pass of the network gives all of them. The masses of a part sum to 1.
 
 
 @dataclass(frozen=True)
 class Pieces:
-    """What one part is divided into, from the lowest to the highest; m of them.
+    """The m pieces of one part, from the lowest to the highest.
 
     Attributes:
-        codes: (m,), the code that each lies in.
-        low, high: (m,), its ends in y; the first and the last of a line reach to infinity. Equal for a point.
-        y: (m,), the middle of each, within what is drawn.
+        codes: (m,), the token that contains each piece.
+        low, high: (m,), its ends in y; the first and the last piece of a line are unbounded. Equal for a point.
+        y: (m,), the middle of each piece, within the range of draws.
     """
 
     codes: Codes
@@ -150,7 +150,7 @@ class Pieces:
 
 
 def pieces_of(part: Part, scale: Scale | None, cuts: Array) -> Pieces:
-    """A part divided at its codes and, where its codes hold many values, at `cuts` (c,), which rise."""
+    """Divide a part into its tokens and, if these stand for many values, at the rising `cuts` (c,)."""
     if scale is None:
         nothing = np.zeros(part.count)
         return Pieces(np.arange(part.count, dtype=np.int32), nothing, nothing, nothing)
@@ -166,7 +166,7 @@ def pieces_of(part: Part, scale: Scale | None, cuts: Array) -> Pieces:
     first, last = np.array(low), np.array(high)
     y = (first + last) / 2
     wide = np.flatnonzero(last > first)
-    if len(wide):  # what lies beyond the training rows belongs to the outer pieces
+    if len(wide):  # values beyond the training rows belong to the outer pieces
         first[wide[0]], last[wide[-1]] = -np.inf, np.inf
     if part.missing:
         codes, (first, last, y) = [*codes, part.count - 1], (np.append(one, 0.0) for one in (first, last, y))
@@ -174,11 +174,11 @@ def pieces_of(part: Part, scale: Scale | None, cuts: Array) -> Pieces:
 
 
 class Conditionals:
-    """Of one table; its program is compiled once.
+    """The conditional distributions of one table; their program is compiled once.
 
     Args:
         orders: the model.
-        pieces: of each part, p of them.
+        pieces: the pieces of each of the p parts.
     """
 
     def __init__(self, orders: AnyOrderModel, pieces: Sequence[Pieces]):
@@ -197,11 +197,11 @@ class Conditionals:
                     self._fields[name][:m, j] = values
 
     def masses(self, frame: Frame, encoded: Encoded) -> list[Array]:
-        """p of each piece (m,) of each part given what one row shows; those of a part that it shows say nothing.
+        """Compute p of each piece (m,) of each part given one row's observed entries; meaningless for visible parts.
 
         Args:
             frame: the row, with the columns of the schema.
-            encoded: the same; what is not observed in it is hidden.
+            encoded: the same row, encoded; unobserved entries are masked.
         """
         orders, row = self.orders, self.orders.reader.read(encoded)
         visible = np.asarray(row.observed)[0]
@@ -209,16 +209,16 @@ class Conditionals:
         rows, layout = self._rows(row, encoded, visible), orders.layout.on_device
         log_p = np.asarray(_log_probs(orders.models, layout, rows, visible, order))
         made = np.exp(np.where(self._real, log_p, -np.inf).astype(np.float64))
-        made *= self._kept(frame, encoded)
+        made *= self._rule_factors(frame, encoded)
         return [column[: len(one.codes)] / column.sum() for column, one in zip(made.T, self.pieces, strict=True)]
 
     def _rows(self, row: EncodedRows, encoded: Encoded, visible: Mask) -> EncodedRows:
-        """The k-th piece of each hidden part, and what is visible, (K, p)."""
+        """Return rows with the k-th piece of each masked part, and the visible entries, (K, p)."""
         most = len(self._real)
         fields: dict[str, Any] = {
             name: np.where(visible, np.asarray(getattr(row, name)), own) for name, own in self._fields.items()
         }
-        # What a relation gives of the visible columns lies in one of the pieces.
+        # The value that a relation gives, from the visible columns, lies in one of the pieces.
         holds, could, given = (np.repeat(np.asarray(part), most, axis=0) for part in (row.holds, row.could, row.given))
         for j in self.orders.reader.linker.of_part:
             if visible[j]:
@@ -233,10 +233,10 @@ class Conditionals:
         fields |= {"holds": holds, "could": could, "given": given, "observed": np.broadcast_to(visible, holds.shape)}
         return EncodedRows(**fields)
 
-    def _kept(self, frame: Frame, encoded: Encoded) -> Array:
-        """f of the pieces (K, p) by the rules between columns, at the middle of each piece.
+    def _rule_factors(self, frame: Frame, encoded: Encoded) -> Array:
+        """Compute the rule factor f of the pieces (K, p), at the middle of each piece.
 
-        Relations are in the pieces already, of which their value is hardly ever the middle.
+        Relations are left out: the pieces contain them already, and their value is hardly ever the middle of a piece.
         """
         orders, made = self.orders, np.ones(self._real.shape)
         schema, rules = orders.schema, orders.constraint.rules
@@ -258,7 +258,7 @@ class Conditionals:
 
 @jax.jit
 def _log_probs(models: MaskedModel, layout: Layout, rows: EncodedRows, visible: Any, order: Any) -> jax.Array:
-    """log p of each entry (K, p) given the visible parts (p,), the mean of the members' p."""
+    """Compute log p of each entry (K, p) given the visible parts (p,); p is the mean over the members."""
 
     def one(model: MaskedModel) -> jax.Array:
         seen = jnp.broadcast_to(visible, rows.codes.shape)

@@ -1,9 +1,9 @@
-"""The codes of a column and what may be asked of a column: values, intervals, sets and missing entries.
+"""The tokens of a column, and conditions on a column: values, intervals, sets and missing entries.
 
-    log p(value) = log p(code) + log (mass of [low, high] within the code) + log_unit
+    log p(value) = log p(token) + log (mass of [low, high] within the token) + log_unit
 
-or, where low == high and the code has a width, + log (density at y within the code) + log_unit. Most columns of a table
-are one part. A date is several, of which the first is the coarsest.
+or, if low == high and the token has a width, + log (density at y within the token) + log_unit. Most columns have one
+part. A date has several, the coarsest first.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ Codes = NDArray[np.int32]
 Mask = NDArray[np.bool_]
 Values = NDArray[Any]  # entries of a column, as its kind takes them
 
-IMPOSSIBLE = -1  # the code of an observed entry that the part cannot hold, such as an unseen label
+IMPOSSIBLE = -1  # the token of an observed entry that the part cannot hold, such as an unseen label
 
 
 @dataclass(frozen=True)
 class Part:
-    """K codes, which one softmax of a network gives the distribution of.
+    """One part of a column, encoded as one of K tokens; the network predicts its distribution with one softmax.
 
     Attributes:
-        name: "age", or "when: month" for a part of a column that has several.
-        column: the column of the table.
-        masses: (K,), the share of the training rows in each code; each is above 0, and they sum to 1. A code without a
-            row has a share of half a row.
-        edges: (L+1,), nondecreasing: code k < L is the interval edges[k] to edges[k+1] of y. An interval without width
-            is a point mass. None: labels, which have no places.
-        smooth: a density within the codes: some code holds more than one value.
-        single: (L,), which codes hold one value alone; None: all of them.
-        repeats: which values within the codes come again and again; None: a code is spread evenly.
-        missing: the last code, K-1, is that of missing entries (then L = K-1, otherwise L = K).
+        name: "age", or "when: month" for a part of a column with several parts.
+        column: name of the column.
+        masses: (K,), the share of the training rows with each token; each is positive, and they sum to 1. A token
+            without rows counts as half a row.
+        edges: (L+1,), nondecreasing: token k < L is the interval edges[k] to edges[k+1] of y. An interval without width
+            is a point mass. None for labels, which have no places.
+        smooth: whether there is a density within the tokens, because some token stands for several values.
+        single: (L,), which tokens stand for a single value; None if all do.
+        repeats: frequent values within the tokens; None if each token is spread evenly.
+        missing: whether the last token, K-1, stands for missing entries (then L = K-1, otherwise L = K).
 
     Example:
         >>> from motes.tables import Schema
@@ -69,14 +69,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Repeats:
-    """Values within codes that many rows hold, such as round amounts.
+    """Frequent values within tokens, such as round amounts.
 
-        share of a value within its code k = again[k] within[v] + (1 - again[k]) (its part of the code's width)
+        share of a value within its token k = again[k] within[v] + (1 - again[k]) (its part of the token's width)
 
     Attributes:
-        again: (L,), the share of each code that its repeated values have.
-        y: (V,), their places, rising.
-        within: (V,), the share of each among those of its code; they sum to 1 for each code that has some.
+        again: (L,), the share of each token that belongs to its repeated values.
+        y: (V,), places of the repeated values, rising.
+        within: (V,), the share of each among the repeated values of its token; they sum to 1 for each token with some.
     """
 
     again: Array
@@ -86,7 +86,7 @@ class Repeats:
 
 @dataclass(frozen=True)
 class Entries:
-    """m entries of one part; the fields are those of `Encoded`, each of shape (m,)."""
+    """m encoded entries of one part; the fields are as in `Encoded`, each of shape (m,)."""
 
     codes: Codes
     y: Array
@@ -96,23 +96,23 @@ class Entries:
 
     @classmethod
     def of_codes(cls, codes: NDArray[np.integer], log_unit: Array | None = None) -> Entries:
-        """Entries without a place on a line."""
+        """Return entries with these tokens, without a place on a line."""
         zeros = np.zeros(len(codes))
         return cls(codes.astype(np.int32), zeros, zeros, zeros, zeros if log_unit is None else log_unit)
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """n rows of p parts.
+    """n encoded rows of p parts.
 
     Attributes:
-        codes: (n, p) int32; 0 where not observed, `IMPOSSIBLE` where the part cannot hold the entry.
-        observed: (n, p), False where nothing is known.
+        codes: (n, p) int32, tokens; 0 if not observed, `IMPOSSIBLE` if the part cannot hold the entry.
+        observed: (n, p), False for unknown entries.
         y: (n, p), the place on the part's line; 0 for labels.
-        low, high: (n, p), the interval of y that the value stands for: its cell, for values of a lattice.
-            low == high == y for real numbers that were not rounded, and for point masses.
-        log_unit: (n, p), nats that are added for log p in the data's own units.
-        other: (n,), True where a column that was constant in training holds another value.
+        low, high: (n, p), the interval of y that the value stands for: for whole and rounded numbers, the rounding
+            interval. low == high == y for unrounded real numbers and for point masses.
+        log_unit: (n, p), nats to add for log p in the data's own units.
+        other: (n,), True if a column that was constant in training has another value.
 
     Example:
         >>> from motes.tables import Schema
@@ -136,15 +136,15 @@ class Encoded:
         return len(self.codes)
 
 
-# --- Conditions on the columns of a table, and what they leave of the codes of its parts ----------------------------
+# --- Conditions on the columns of a table, and the tokens that they allow -------------------------------------------
 #
 #     {"age": 40, "city": {"Graz", "Wien"}, "price": (None, 500), "pace": Not(Between(3, 4)), "rent": None}
 #
-# A value is known and stays visible to the network; any other condition is a set of values, of which the codes and an
-# interval of y remain.
+# A value is known and stays visible to the network. Any other condition is a set of values: allowed tokens, and an
+# interval of y.
 
 
-HERE = "given"  # what messages call the conditions
+HERE = "given"  # name of the conditions in messages
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class Among:
 
 @dataclass(frozen=True)
 class Between:
-    """From `low` to `high`, both included; None: there is no such end.
+    """An interval from `low` to `high`, both included; None for an open end.
 
     Example:
         >>> from motes.tables import Between
@@ -213,7 +213,7 @@ class NotMissing:
 
 @dataclass(frozen=True)
 class Not:
-    """The entry has a value, and another condition, or this value, does not hold of it.
+    """The entry has a value, which does not meet another condition, or does not equal this value.
 
     So p(A) + p(Not(A)) + p(missing) = 1, and `Not(Missing())` is `NotMissing()`.
 
@@ -231,39 +231,39 @@ class Not:
 
 
 Condition = Among | Between | Not | Missing | NotMissing
-SetOfValues = Among | Between | Not  # conditions that a column kind takes
+SetOfValues = Among | Between | Not  # conditions that a column kind accepts
 
 
 class Restriction(abc.ABC):
-    """What a condition leaves of the q parts of one column."""
+    """The restriction of the q parts of one column to a condition."""
 
     @abc.abstractmethod
     def allowed(self, part: int, codes: Codes, y: Array) -> Mask:
-        """Which codes of a part remain, (K,) or (n, K), after the codes and places of the earlier parts, (n, part)."""
+        """Return the allowed tokens of a part, (K,) or (n, K), given tokens and places of earlier parts, (n, part)."""
 
     def interval(self, part: int, codes: Codes, y: Array) -> tuple[Any, Any]:
-        """The ends of y that remain within the allowed codes, two numbers or two arrays (n,); infinite: no end.
+        """Return the ends of y within the allowed tokens, two numbers or two arrays (n,); infinite for an open end.
 
-        Of several intervals they are the first end and the last: `holds` says what lies between.
+        For several intervals, return the first and the last end; `holds` decides about values in between.
         """
         return -np.inf, np.inf
 
     @abc.abstractmethod
     def holds(self, codes: Codes, y: Array) -> Mask:
-        """Whether the condition holds of entries with these codes and places (n, q), (n,)."""
+        """Return whether entries with these tokens and places (n, q) meet the condition, (n,)."""
 
     def shares(self) -> Array | None:
-        """(K,), the share of each code that remains, where one code holds several labels; None: all of each."""
+        """Return the allowed share of each token, (K,), if a token stands for several labels; None for all of each."""
         return None
 
     def narrowed(self, codes: Codes, u: Array) -> Array:
-        """Uniform numbers (n,) -> those with which `decode` chooses among the labels that remain of codes (n,)."""
+        """Map uniform numbers (n,) so that `decode` chooses only allowed labels for the tokens (n,)."""
         return u
 
 
 @dataclass(frozen=True)
 class AnyValue(Restriction):
-    """All values; `counts` are those of the codes of each part."""
+    """No restriction of the values; `counts` are the numbers of tokens of the parts."""
 
     counts: tuple[int, ...]
 
@@ -276,12 +276,12 @@ class AnyValue(Restriction):
 
 @dataclass(frozen=True)
 class WithMissing(Restriction):
-    """What remains of a column whose first part has a code for missing entries, the last one.
+    """The restriction of a column whose first part has a token for missing entries, the last one.
 
     Attributes:
-        inner: what remains of the values.
-        count: of their codes in the first part.
-        missing: missing entries alone remain.
+        inner: restriction of the values.
+        count: number of their tokens in the first part.
+        missing: whether only missing entries are allowed.
     """
 
     inner: Restriction
@@ -300,7 +300,7 @@ class WithMissing(Restriction):
         return gone if self.missing else ~gone & self.inner.holds(self._values(codes), y)
 
     def _values(self, codes: Codes) -> Codes:
-        """Another code in the place of the one for missing entries, which `inner` does not know."""
+        """Replace the token of missing entries, which `inner` does not know, by another one."""
         made = np.array(codes)
         made[:, :1] = np.minimum(codes[:, :1], self.count - 1)
         return made
@@ -314,12 +314,12 @@ class WithMissing(Restriction):
 
 
 def one_value(name: str, value: Any) -> Series:
-    """A value as a column of length 1.
+    """Return a value as a column of length 1.
 
     Raises:
-        UsageError: several values, none, or an infinite number.
+        UsageError: if there are several values, the value is missing, or it is infinite.
     """
-    several = isinstance(value, Iterable | slice) or hasattr(value, "left")  # as a pandas Interval has
+    several = isinstance(value, Iterable | slice) or hasattr(value, "left")  # such as a pandas Interval
     if several and not isinstance(value, str | bytes):
         raise UsageError(
             f"column '{name}' = {value!r}; expected a value, an interval as a tuple: (low, high), "

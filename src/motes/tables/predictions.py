@@ -1,11 +1,11 @@
-"""One column of a table given the other observed entries of each row.
+"""Predict one column of a table given the other observed entries of each row.
 
     p(x_j | visible)
 
-The probabilities of labels come from one pass. A number or a date is described by several draws for each row, made in
-one block: the uniform numbers of rows that expect the same are spread evenly (`unmasking.spread_evenly`), so that the
-error falls nearly with the number of draws and not with its root. Labels and draws are weighed by the rules that relate
-them to observed columns, so that none breaks a rule that all training rows keep.
+The probabilities of labels come from one pass. Numbers and dates are summarised from several draws for each row, made
+in one block: the uniform numbers of rows with similar predictions are spread evenly (`unmasking.spread_evenly`), so
+that the error falls nearly with the number of draws instead of its square root. Labels and draws are weighted by the
+rules between them and observed columns, so that none breaks a rule without exceptions.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -31,29 +31,29 @@ from motes.tables.schema import Schema
 from motes.tables.unmasking import FEW, ROWS, MaskedDenoiser
 
 QUANTILES = (0.05, 0.5, 0.95)
-DRAWS = 256  # for each row
+DRAWS = 256  # draws per row
 
 
 @dataclass(frozen=True, repr=False)
 class Predicted(Frame):
-    """What is predicted of each row.
+    """The predictions for each row.
 
     Attributes:
-        ignored: how many entries the training could not have held, so that they count as not observed.
+        ignored: number of impossible entries, such as unseen labels, which count as unknown.
     """
 
     ignored: int = 0
 
 
 def rows_without(schema: Schema, data: Any, column: str, name: str) -> Frame:
-    """The rows of `data` with the columns of the schema, and nothing known of `column`, which `data` need not have.
+    """Return the rows of `data` with the columns of the schema and an unknown `column`, which `data` may lack.
 
     Raises:
-        UsageError: a column that is not learned.
-        DataError: another column too few or too many.
+        UsageError: if the column is not learned.
+        DataError: if another column is missing or additional.
     """
-    schema.kind_of(column)  # which checks the name
-    # An array names no columns, so that it has to have all of them.
+    schema.kind_of(column)  # checks the name
+    # An array has no column names, so it must have all columns.
     data = plain(data, name)
     nameless = isinstance(data, np.ndarray | list | tuple)
     frame = schema.frame(data, name=name) if nameless else as_frame(data, name=name)
@@ -61,12 +61,12 @@ def rows_without(schema: Schema, data: Any, column: str, name: str) -> Frame:
 
 
 def label_probabilities(orders: AnyOrderModel, data: Any, column: str, name: str) -> tuple[Array, list[Any]]:
-    """See `TableModel.predict_proba`."""
+    """Compute the probabilities of labels; see `TableModel.predict_proba`."""
     schema = orders.schema
     frame = rows_without(schema, data, column, name)
     kind = schema.kind_of(column)
     if not kind.discrete:
-        raise UsageError(f"column '{column}' is {kind.name}; expected one of labels. Use `predict`, which takes any.")
+        raise UsageError(f"column '{column}' is {kind.name}; expected labels. Use `predict`, which accepts any kind.")
     return _probabilities(orders, frame, schema.encode(frame, name=name, unseen="mark"), kind), kind.label_cells()
 
 
@@ -80,8 +80,8 @@ def predict_blocks(
     on_progress: OnProgress,
     name: str,
 ) -> Iterator[Predicted]:
-    """Predictions for rows of `rows_without`, some at a time; see `TableModel.predict`."""
-    quantiles, draws, seed = _checked(quantiles), check_count(draws, "draws"), check_seed(seed)
+    """Yield predictions for the rows of `rows_without`, block by block; see `TableModel.predict`."""
+    quantiles, draws, seed = _check_quantiles(quantiles), check_count(draws, "draws"), check_seed(seed)
     kind, done = orders.schema.kind_of(column), 0
 
     def predicted(count: int) -> None:
@@ -95,15 +95,15 @@ def predict_blocks(
             part = block.take(slice(start, start + ROWS))
             encoded = orders.schema.encode(part, name=name, unseen="mark")
             if kind.discrete:
-                columns = _of_labels(kind, _probabilities(orders, part, encoded, kind))
+                columns = _label_columns(kind, _probabilities(orders, part, encoded, kind))
                 predicted(len(part))
             else:
                 word = int(np.random.SeedSequence([seed, number, 141421]).generate_state(1)[0])
-                values = _draws(orders, encoded, column, draws, word, predicted)
+                values = _draw_values(orders, encoded, column, draws, word, predicted)
                 if column in orders.constraint.columns:
                     sides = observed_sides(orders.schema, orders.constraint.columns, part, encoded)
                     values = orders.constraint.reweighted(values, sides, column)
-                columns = _of_draws(kind, values, quantiles)
+                columns = _summary_columns(kind, values, quantiles)
             ignored = int((encoded.codes == IMPOSSIBLE).sum() + encoded.other.sum())
             yield Predicted(columns, ignored)
             number += 1
@@ -111,7 +111,7 @@ def predict_blocks(
         raise DataError(f"{name} has no rows; expected at least 1.")
 
 
-def _checked(quantiles: Sequence[float]) -> tuple[float, ...]:
+def _check_quantiles(quantiles: Sequence[float]) -> tuple[float, ...]:
     try:
         made = tuple(float(share) for share in quantiles)
     except (TypeError, ValueError):
@@ -122,7 +122,7 @@ def _checked(quantiles: Sequence[float]) -> tuple[float, ...]:
 
 
 def _probabilities(orders: AnyOrderModel, frame: Frame, encoded: Encoded, kind: Kind) -> Array:
-    """p(label | the other observed entries) of each row of a frame that is `encoded`, (n, l)."""
+    """Compute p(label | the other observed entries) for each row of a frame and its encoding, (n, l)."""
     schema = orders.schema
     part = schema.parts[schema.parts_of(kind.column).start]
     others = [other for other in schema.learned if other != kind.column]
@@ -139,10 +139,10 @@ def _probabilities(orders: AnyOrderModel, frame: Frame, encoded: Encoded, kind: 
 # --- draws of numbers and dates ---------------------------------------------------------------------------------------
 
 
-def _draws(
+def _draw_values(
     orders: AnyOrderModel, encoded: Encoded, column: str, draws: int, seed: int, predicted: Callable[[int], None]
 ) -> NDArray[Any]:
-    """Values of a column given the others of each row, (n, draws)."""
+    """Draw values of a column given the other columns of each row, (n, draws)."""
     schema = orders.schema
     kind, at = schema.kind_of(column), schema.parts_of(column)
     others = [name for name in schema.learned if name != column]
@@ -152,9 +152,9 @@ def _draws(
         few = np.arange(start, min(start + FEW, len(encoded)))
         rng = np.random.Generator(np.random.Philox(key=[seed, start]))
         take = lambda part, few=few: part[np.resize(few, FEW)]
-        # Places in double precision: a relation is between the numbers themselves.
+        # Places in double precision: relations hold between the exact numbers.
         known = take(rows.codes), take(encoded.y), take(np.asarray(rows.observed))
-        # The numbers that a row has come first in its order, for the Gaussian mixture is exact then.
+        # The observed numbers of a row come first in its order, for which the Gaussian mixture is exact.
         unmasker = in_order.of_rows(orders.layout.known(known[0], known[-1]))
         derived = unmasker.derived(at.start, *known)
         copies = len(few) * draws
@@ -174,12 +174,12 @@ def _draw_few(
     draws: int,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.int32], Array]:
-    """`draws` codes and places (count, q) of the parts `at` for one row after the other of FEW."""
+    """Draw tokens and places (count, q) of the parts `at`: `draws` for each of FEW rows, one row after the other."""
     seen, order = unmasker.start(FEW), list(map(int, unmasker.order))
     first = order.index(at.start)
     for k, j in enumerate(order[:first]):
         seen = unmasker.show(seen, k, rows.codes[:, j], rows.y[:, j], rows.u[:, j], rows.observed[:, j])
-    size = FEW if count < ROWS else unmasker.most_rows  # rather a few small blocks than a padded one
+    size = FEW if count < ROWS else unmasker.most_rows  # a few small blocks are faster than one padded block
     q = at.stop - at.start
     codes, y = np.zeros((count, q), np.int32), np.zeros((count, q))
     everywhere = np.ones(size, bool)
@@ -205,21 +205,21 @@ def _draw_few(
     return codes, y
 
 
-# --- what is said of them ---------------------------------------------------------------------------------------------
+# --- summaries --------------------------------------------------------------------------------------------------------
 
 
-def _of_labels(kind: Kind, p: Array) -> dict[str, Series]:
-    """The most probable label of each row, and the probability of each label."""
+def _label_columns(kind: Kind, p: Array) -> dict[str, Series]:
+    """Return the most probable label of each row, and the probability of each label."""
     nothing = np.zeros(len(p), bool)
     each = {f"p({label})": Series("real", p[:, k], nothing) for k, label in enumerate(kind.label_cells())}
     return {"label": kind.series(kind.outcomes[p.argmax(axis=1)], nothing), **each}
 
 
-def _of_draws(kind: Kind, values: NDArray[Any], quantiles: Sequence[float]) -> dict[str, Series]:
-    """Mean, standard deviation and quantiles of draws (n, draws) of each row."""
+def _summary_columns(kind: Kind, values: NDArray[Any], quantiles: Sequence[float]) -> dict[str, Series]:
+    """Compute the mean, standard deviation and quantiles of draws (n, draws) of each row."""
     nothing = np.zeros(len(values), bool)
     mean, sd = kind.mean_and_sd(values)
     made = {"mean": mean, "sd": Series("real", sd, nothing)}
-    for share in quantiles:  # values that the column can hold
+    for share in quantiles:  # possible values of the column
         made[f"q{share:g}"] = kind.series(np.quantile(values, share, axis=1, method="inverted_cdf"), nothing)
     return made

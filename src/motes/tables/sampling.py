@@ -1,12 +1,12 @@
-"""Rows drawn under conditions, and the constraints that the rules of a schema set.
+"""Sampling under conditions, and the constraints set by the rules of a schema.
 
-Known values are seen first. Columns of which something else is known come next, each within what is left of it, and
-then the others. A row drawn so has the weight
+Known values are revealed first. Columns with another condition come next, each drawn within its restriction, and then
+the remaining columns. A row drawn in this way has the importance weight
 
-    w = product over conditioned columns of p(condition on j | those before)
+    w = product over conditioned columns of p(condition on j | columns before it)
 
-and rows are drawn again by their weights (sequential importance resampling: Gordon, Salmond & Smith 1993). The mean of
-w times p(known values) is the probability of the whole condition.
+and rows are resampled by their weights (sequential importance resampling: Gordon, Salmond & Smith 1993). The mean of w
+times p(known values) is the probability of the whole condition.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,11 +32,11 @@ T = TypeVar("T")
 
 
 class Block(NamedTuple):
-    """Some drawn rows.
+    """A block of drawn rows.
 
     Attributes:
-        codes, y, u: (n, p), for `Schema.decode`.
-        log_weights: (n,); all the same where the rows need not be drawn again.
+        codes, y, u: (n, p), tokens, places and uniform numbers for `Schema.decode`.
+        log_weights: (n,), log importance weights; all equal if the rows need no resampling.
     """
 
     codes: NDArray[np.int32]
@@ -56,17 +56,17 @@ def draw_block(
     *,
     exact: bool = False,
 ) -> Block:
-    """One block of rows.
+    """Draw one block of rows.
 
     Args:
-        unmasker: in an order in which the known parts come first, or with such an order of each row.
-        schema: of the table.
-        rows: n, of the compiled program.
-        seed, block: of the random numbers.
-        known: (n, p), entries that are observed are seen and not drawn.
-        conditions: column -> what is left of it.
-        exact: each row asks all members for every part, so that `log_within` is exact. What is left out of a part by
-            its range or by its column's earlier parts has the same share under all members otherwise.
+        unmasker: the denoiser in an order with the known parts first, or with such an order for each row.
+        schema: schema of the table.
+        rows: n, the block size of the compiled program.
+        seed, block: seed and block number of the random numbers.
+        known: (n, p), observed entries, which are visible and not drawn.
+        conditions: column -> its restriction.
+        exact: evaluate all members for each row and part, so that `log_within` is exact. Otherwise the probability
+            outside a part's range, or excluded by its column's earlier parts, is taken as equal for all members.
     """
     p = unmasker.layout.parts
     rng = np.random.Generator(np.random.Philox(key=[seed, block]))
@@ -83,7 +83,7 @@ def draw_block(
         hidden = ~visible[:, j]
         if not hidden.any():
             continue
-        within, restriction = _within(unmasker, schema, j, codes, y, conditions or {})
+        within, restriction = _allowed_within(unmasker, schema, j, codes, y, conditions or {})
         derived = unmasker.derived(j, codes, y, visible)
         split = restriction is None and unmasker.ranks is None and not exact
         found = unmasker.draw(seen, k, within, rng, derived, split=split)
@@ -101,7 +101,7 @@ def draw_block(
     return Block(codes, y, u_rare, log_weights)
 
 
-def _within(
+def _allowed_within(
     unmasker: MaskedDenoiser,
     schema: Schema,
     j: int,
@@ -109,7 +109,7 @@ def _within(
     y: Array,
     conditions: Mapping[str, Restriction],
 ) -> tuple[Within, Restriction | None]:
-    """What of part j may be drawn after the earlier parts of its column, and what says so, if anything does."""
+    """Return the allowed tokens and interval of part j after its column's earlier parts, and the restriction if any."""
     column = schema.parts[j].column
     at = schema.parts_of(column)
     before = slice(at.start, j)
@@ -127,7 +127,7 @@ def _within(
     low, high = restriction.interval(j - at.start, codes[:, before], y[:, before])
     low, high = np.maximum(low, within.low), np.minimum(high, within.high)
     scale = unmasker.reader.scales[j]
-    if scale is not None:  # of a code at the end of the interval a part remains
+    if scale is not None:  # only part of a token at the end of the interval is allowed
         inside = scale.inside(low, high)
         part = np.ones((len(inside), unmasker.layout.sizes[j]))
         part[:, : inside.shape[1]] = inside
@@ -136,7 +136,7 @@ def _within(
 
 
 def again(block: Block, n: int, seed: int, number: int) -> tuple[NDArray[np.intp], float, float]:
-    """Which rows of a block stand for its n rows, their effective number, and the log of the mean weight."""
+    """Resample n rows of a block: return their indices, the effective sample size, and the log of the mean weight."""
     weights = block.log_weights
     top = weights.max()
     if not np.isfinite(top):
@@ -148,18 +148,18 @@ def again(block: Block, n: int, seed: int, number: int) -> tuple[NDArray[np.intp
     share /= share.sum()
     effective = float(1 / (share**2).sum())
     rng = np.random.default_rng([seed, 299792, number])
-    # Systematic resampling, the rows of it in any order.
+    # Systematic resampling; the rows are then shuffled.
     places = (np.arange(n) + rng.random()) / n
     chosen = np.minimum(np.searchsorted(np.cumsum(share), places), len(share) - 1)
     return rng.permutation(chosen), effective, float(mean)
 
 
 def log_prob_parts(unmasker: MaskedDenoiser, rows: EncodedRows) -> Array:
-    """log p of each observed entry given the observed ones before it in the order, (n, p); 0 of the others."""
+    """Compute log p of each observed entry given the observed entries before it in the order, (n, p); otherwise 0."""
     n, p = rows.codes.shape
     made = np.zeros((n, p))
     for start in range(0, n, ROWS):
-        block = EncodedRows(*(_padded(part[start : start + ROWS], ROWS) for part in rows))
+        block = EncodedRows(*(_pad_rows(part[start : start + ROWS], ROWS) for part in rows))
         some, seen = made[start : start + ROWS], unmasker.start(ROWS)
         for k, j in enumerate(map(int, unmasker.order)):
             here = block.observed[:, j]
@@ -172,13 +172,13 @@ def log_prob_parts(unmasker: MaskedDenoiser, rows: EncodedRows) -> Array:
     return made
 
 
-def _padded(part: Any, n: int) -> Any:
-    """A part of fewer than n rows, with its first row again and again at its end."""
+def _pad_rows(part: Any, n: int) -> Any:
+    """Pad an array to n rows by repeating its first row."""
     return part if len(part) == n else np.concatenate([part, np.repeat(part[:1], n - len(part), axis=0)])
 
 
 def in_turn(work: Callable[[int], T], numbers: range) -> Iterator[T]:
-    """work(k) of each number, in this order, two at a time: one computes while the other is on the way to values."""
+    """Yield work(k) for each number in order, two at a time: one computes while the other is decoded."""
     with ThreadPoolExecutor(min(2, cores())) as pool:
         waiting = [pool.submit(work, number) for number in numbers[:3]]
         try:
@@ -192,11 +192,11 @@ def in_turn(work: Callable[[int], T], numbers: range) -> Iterator[T]:
 
 
 def last_codes(unmasker: MaskedDenoiser, rows: EncodedRows, count: int) -> Array:
-    """The distribution (n, count) of the first codes of the last part, of labels, given what is observed."""
+    """Compute the distribution (n, count) of the first tokens of the last part, a label, given the observed entries."""
     n = len(rows.codes)
     made = []
     for start in range(0, n, ROWS):
-        some = jax.tree.map(lambda part, start=start: _padded(part[start : start + ROWS], ROWS), rows)
+        some = jax.tree.map(lambda part, start=start: _pad_rows(part[start : start + ROWS], ROWS), rows)
         seen = unmasker.start(ROWS)
         for k, j in enumerate(map(int, unmasker.order[:-1])):
             codes, y, u, here = (part[:, j] for part in (some.codes, some.y, some.u, some.observed))
@@ -219,40 +219,40 @@ def last_codes(unmasker: MaskedDenoiser, rows: EncodedRows, count: int) -> Array
 #
 #     m(x) = (1 - e) p(x) f(x) / Z + e p(x),    f(x) = product over rules i of f_i(case of x),    Z = E_p f
 #
-# p is the network's distribution. A rule sorts rows into cases, of which case 0 breaks it: an inequality, an exact
-# relation, a label that follows from another one. f_i of each case is such that m has the training rows' shares of all
-# cases (iterative proportional fitting: Deming & Stephan 1940), over the cases of rows drawn from p after the training.
-# It is 0 for a rule that all training rows keep. The share e = 1 / (training rows + 1) leaves a probability to later
-# rows that break such a rule; no synthetic row does.
+# p is the network's distribution. A rule (an inequality, an exact relation, or a label that follows from another one)
+# sorts rows into cases; case 0 breaks the rule. The factors f_i are chosen so that each case has its share of the
+# training rows (iterative proportional fitting: Deming & Stephan 1940), over the cases of rows drawn from p after
+# training. f_i is 0 for exceptions to a rule without exceptions. The share e = 1 / (training rows + 1) leaves a
+# probability for later rows that break such a rule; no synthetic row does.
 #
-# Of a row with missing entries, f and Z are those of the rules of which all columns are known.
+# For a row with missing entries, f and Z include only the rules whose columns are all known.
 
 
-DRAWN = 4096, 32_768  # rows for Z, at least and at most: at 0.98 its log has a standard error of 0.002 and 0.0008
-FOR_EACH = 16  # of them for each training row, between these two,
-ERROR = 5e-4  # unless fewer tell it so well,
-BREACHES = 16  # and each soft rule is broken so often among them, or would be if they broke it as training rows do
-HALF = 0.5  # a breach more than there are and should be, for few of them are chance
-PRIOR = 10.0  # rows that say of a code that rules do not change its share
-LEAST = 0.05  # of rows that keep all rules: each requested row takes as many draws as one of them
-STRAIGHT = 0.98  # of the rows: if no fewer are kept, all shares of codes are what they were
-ROUNDS = 20  # of iterative proportional fitting
-MOST = 2.5  # times as frequent as without rules the cases of all rules together become, at most
+DRAWN = 4096, 32_768  # minimum and maximum rows for Z: at 0.98 its log has a standard error of 0.002 and 0.0008
+FOR_EACH = 16  # rows for Z per training row, between these two,
+ERROR = 5e-4  # unless the standard error of log Z is below this with fewer,
+BREACHES = 16  # and each soft rule is broken at least this often, or would be at the training rows' rate
+HALF = 0.5  # added to the number of breaches observed and expected, since small numbers are noisy
+PRIOR = 10.0  # prior rows for the assumption that rules do not change the share of a token
+LEAST = 0.05  # minimum share of rows that obey all rules: each requested row takes 1 / share draws
+STRAIGHT = 0.98  # share of accepted rows, from which the shares of tokens count as unchanged
+ROUNDS = 20  # rounds of iterative proportional fitting
+MOST = 2.5  # maximum factor by which the cases of all rules together become more frequent than without rules
 
 
 class Side(NamedTuple):
-    """A column of a rule, (n,) each.
+    """The entries of one column of a rule, (n,) each.
 
     Attributes:
-        values: numbers, microseconds of dates, or places of labels; NaN where the entry is missing.
-        known: where something is known of the entry: a missing one with a code of its own is known.
+        values: numbers, microseconds of dates, or indices of labels; NaN if the entry is missing.
+        known: whether the entry is known; a missing entry with a token of its own is known.
     """
 
     values: Array
     known: Mask
 
     def at(self, rows: NDArray[np.integer]) -> "Side":
-        """Some rows of it."""
+        """Return some of the rows."""
         return Side(self.values[rows], self.known[rows])
 
 
@@ -261,13 +261,13 @@ Sides = Mapping[str, Side]
 
 @dataclass(frozen=True, eq=False)
 class Constraint:
-    """The rules, and how often rows drawn from the network's distribution are of which cases.
+    """The rules, and how often rows drawn from the network's distribution fall into each case.
 
     Attributes:
-        rules: k of them.
-        patterns: (r, k), the distinct rows of the table that says of which cases each drawn row is.
-        counts: (r,), how many drawn rows have each pattern.
-        loose: e, the weight of the part without rules.
+        rules: the k rules.
+        patterns: (r, k), the distinct combinations of cases among the drawn rows.
+        counts: (r,), number of drawn rows with each combination.
+        loose: e, the weight of the term without rules.
     """
 
     rules: tuple[Rule, ...]
@@ -277,17 +277,17 @@ class Constraint:
 
     @classmethod
     def of(cls, schema: Schema, cases: NDArray[np.integer]) -> "Constraint":
-        """By the cases of drawn rows (n, k) under the rules of a schema."""
+        """Return the constraint given the cases of drawn rows (n, k) under the rules of a schema."""
         return cls.counted(schema, *np.unique(cases, axis=0, return_counts=True))
 
     @classmethod
     def counted(cls, schema: Schema, patterns: NDArray[np.integer], counts: NDArray[np.integer]) -> "Constraint":
-        """By the distinct patterns of the drawn rows."""
+        """Return the constraint given the distinct patterns of drawn rows and their counts."""
         return cls(schema.rules, patterns.astype(np.int32), counts, 1 / (schema.rows + 1))
 
     @classmethod
     def none(cls) -> "Constraint":
-        """Without rules: m = p."""
+        """Return a constraint without rules: m = p."""
         return cls((), np.zeros((0, 0), np.int32), np.zeros(0, np.int64), 0.0)
 
     @property
@@ -297,27 +297,27 @@ class Constraint:
 
     @property
     def words(self) -> str:
-        """All rules, such as "start <= end in all rows, low <= high in nearly all rows"."""
+        """All rules in words, such as "start <= end in all rows, low <= high in nearly all rows"."""
         return ", ".join(rule.words for rule in self.rules)
 
     @property
     def strict(self) -> Mask:
-        """Which rules (k,) all training rows keep."""
+        """Which rules (k,) have no exceptions in the training rows."""
         return np.array([rule.shares[0] == 0 for rule in self.rules], bool)
 
     def without(self, which: Mask) -> "Constraint":
-        """The same without some rules (k,)."""
+        """Return the constraint without some rules (k,)."""
         left = tuple(rule for rule, out in zip(self.rules, which, strict=True) if not out)
         return replace(self, rules=left, patterns=self.patterns[:, ~which])
 
     @property
     def bends(self) -> bool:
-        """Whether so many rows from p are left out that the shares of codes change."""
+        """Whether rejection removes enough rows of p to change the shares of tokens."""
         return bool(self.rules) and self.log_share(np.ones(len(self.rules), bool)) < np.log(STRAIGHT)
 
     @cached_property
     def factors(self) -> list[Array]:
-        """f_i of each case, of each rule; the last one, 1, is that of a row with a missing entry, whose case is -1."""
+        """The factors f_i of the cases of each rule; the last one, 1, is for rows with a missing entry, in case -1."""
         made = [np.append(float(rule.shares[0] > 0), np.ones(len(rule.shares))) for rule in self.rules]
         most = MOST ** (1 / max(sum(len(rule.shares) > 2 for rule in self.rules), 1))
         for _ in range(ROUNDS):
@@ -325,11 +325,11 @@ class Constraint:
                 weights = self.counts * np.exp(self._log_f(made, self.patterns))
                 here = self.patterns[:, i] >= 0
                 now = np.bincount(self.patterns[here, i], weights[here], len(rule.shares)).astype(np.float64)
-                made[i][:-1] = _closer(made[i][:-1], now, np.array(rule.shares), most)
+                made[i][:-1] = _update_factors(made[i][:-1], now, np.array(rule.shares), most)
         return made
 
     def _log_f(self, factors: list[Array], cases: NDArray[np.integer], known: Mask | None = None) -> Array:
-        """log f of rows of some cases (n, k), by the rules that are `known` (k,)."""
+        """Compute log f of rows with these cases (n, k), from the `known` rules (k,)."""
         total = np.zeros(len(cases))
         with np.errstate(divide="ignore"):
             for i, factor in enumerate(factors):
@@ -338,21 +338,21 @@ class Constraint:
         return total
 
     def log_weights(self, cases: NDArray[np.integer]) -> Array:
-        """log f of rows of some cases (n, k)."""
+        """Compute log f of rows with these cases (n, k)."""
         return self._log_f(self.factors, cases)
 
     def log_share(self, which: Mask) -> float:
-        """log Z by some rules `which` (k,): the share of rows from p that keep them, if all training rows do."""
+        """Compute log Z for some rules `which` (k,); without exceptions, Z is the share of p that obeys them."""
         weights = np.exp(self._log_f(self.factors, self.patterns, which))
         return float(np.log(self.counts @ weights / self.counts.sum()))
 
     def log_factor(self, sides: Sides) -> Array:
-        """log m(x) - log p(x) of rows, (n,)."""
-        return np.logaddexp(np.log1p(-self.loose) + self._log_kept(sides), np.log(self.loose))
+        """Compute log m(x) - log p(x) of rows, (n,)."""
+        return np.logaddexp(np.log1p(-self.loose) + self._log_rule_factor(sides), np.log(self.loose))
 
-    def _log_kept(self, sides: Sides) -> Array:
-        """log f(x) / Z of rows, (n,)."""
-        cases, known = cases_of(self.rules, sides), _known_by(self.rules, sides)
+    def _log_rule_factor(self, sides: Sides) -> Array:
+        """Compute log(f(x) / Z) of rows, (n,)."""
+        cases, known = cases_of(self.rules, sides), _known_rules(self.rules, sides)
         distinct, place = np.unique(known, axis=0, return_inverse=True)
         made = np.zeros(len(cases))
         for number, which in enumerate(distinct):
@@ -361,11 +361,11 @@ class Constraint:
         return made
 
     def accepted(self, sides: Sides, hopeless: bool | Mask, u: Array) -> Mask:
-        """Which candidates from p rejection accepts, so that they become rows of p f / Z; (n,).
+        """Return which candidates from p rejection accepts, so that they are draws from p f / Z, (n,).
 
         Args:
-            sides: of complete rows.
-            hopeless: where the known values break a rule that all rows keep, so that any candidate is accepted.
+            sides: columns of complete rows.
+            hopeless: rows whose known values break a rule without exceptions, for which any candidate is accepted.
             u: (n,), uniform numbers.
         """
         most = sum(float(np.log(factor.max())) for factor in self.factors)
@@ -373,13 +373,13 @@ class Constraint:
         return np.logical_or(kept, hopeless)
 
     def thinned(self, block: Block, schema: Schema, known: Sides, seed: int, number: int) -> tuple[Block, float]:
-        """The rows of a block that rejection accepts, and log of the mean of m(x) / p(x) over all of its rows.
+        """Return the rows of a block that rejection accepts, and the log of the mean of m(x) / p(x) over all its rows.
 
         Args:
-            block: candidates from p, under conditions or without.
-            schema: of the table.
-            known: columns whose value is given, (1,) each.
-            seed, number: of the random numbers.
+            block: candidates from p, with or without conditions.
+            schema: schema of the table.
+            known: columns with a given value, (1,) each.
+            seed, number: seed and block number of the random numbers.
         """
         n = len(block.codes)
         drawn = drawn_sides(schema, self.columns, block.codes, block.y, block.u)
@@ -391,18 +391,18 @@ class Constraint:
         return Block(block.codes[here], block.y[here], block.u[here], block.log_weights[here]), log_mean
 
     def broken(self, sides: Sides) -> Mask:
-        """Which rows (n,) break, by what is known of them, a rule that all training rows keep."""
+        """Return the rows (n,) whose known entries break a rule without exceptions."""
         return np.logical_or.reduce(broken_by(self.rules, sides) & self.strict, axis=1)
 
     def reweighted(self, draws: NDArray[Any], sides: Sides, column: str) -> NDArray[Any]:
-        """Draws of one column from p given the others, as draws from p f / Z.
+        """Turn draws of one column given the others from p into draws from p f / Z.
 
-        Each row's draws are resampled by their weights f, which are the same for all of them in most rows.
+        Each row's draws are resampled by their weights f; in most rows all weights are equal.
 
         Args:
-            draws: (n, r), r of each row.
-            sides: of the other columns, (n,) each.
-            column: whose draws they are.
+            draws: (n, r), r draws for each row.
+            sides: the other columns, (n,) each.
+            column: name of the drawn column.
         """
         r, made = draws.shape[1], draws.copy()
         weights = self.weights(draws, sides, column)
@@ -414,9 +414,9 @@ class Constraint:
         return made
 
     def weights(self, values: NDArray[Any], sides: Sides, column: str) -> Array:
-        """f of rows in which one column has each of some values, (n, r); arguments as those of `reweighted`.
+        """Compute f for each of some values of one column in each row, (n, r); arguments as in `reweighted`.
 
-        It is 1 in a row that breaks a rule, which all training rows keep, with any of the values.
+        f is 1 in a row in which each of the values breaks a rule without exceptions.
         """
         n, r = values.shape
         whole = {name: side.at(np.repeat(np.arange(n), r)) for name, side in sides.items()}
@@ -425,10 +425,10 @@ class Constraint:
         return np.where(found.any(axis=1, keepdims=True), found, 1.0)
 
 
-def _closer(factor: Array, now: Array, shares: Array, most: float) -> Array:
-    """f_i (c,) with which cases that have the weights `now` (c,) have the `shares` (c,), as far as it may go.
+def _update_factors(factor: Array, now: Array, shares: Array, most: float) -> Array:
+    """Update f_i (c,) so that cases with the weights `now` (c,) get the `shares` (c,), within limits.
 
-    A rule is never broken more often than without it, and no case becomes so frequent that rejection takes forever.
+    A rule is never broken more often than without it, and no case becomes so frequent that rejection is slow.
     """
     kept = now[1:].sum()
     if not kept:
@@ -438,47 +438,49 @@ def _closer(factor: Array, now: Array, shares: Array, most: float) -> Array:
     made = factor * times
     made[1:] = np.minimum(made[1:], most * (now[1:] / kept) @ made[1:]) if len(made) > 2 else 1.0
     if shares[0]:
-        breaches = now[0] / factor[0], shares[0] * kept / shares[1:].sum()  # of p, and as many as there should be
+        breaches = now[0] / factor[0], shares[0] * kept / shares[1:].sum()  # under p, and expected
         made[0] = min((breaches[1] + HALF) / (breaches[0] + HALF), 1.0)
     return made
 
 
 def columns_of(rules: Sequence[Rule]) -> tuple[str, ...]:
-    """The columns of some rules, each once."""
+    """Return the columns of some rules, each once."""
     return tuple(dict.fromkeys(column for rule in rules for column in rule.columns))
 
 
 def cases_of(rules: Sequence[Rule], sides: Sides) -> NDArray[np.integer]:
-    """The case of each row under each rule, (n, k)."""
+    """Return the case of each row under each rule, (n, k)."""
     values = {column: side.values for column, side in sides.items()}
-    return _of_each([rule.cases(values) for rule in rules], sides)
+    return _stack_rules([rule.cases(values) for rule in rules], sides)
 
 
 def broken_by(rules: Sequence[Rule], sides: Sides) -> Mask:
-    """Which rows break which rule, (n, k); a missing entry, or a column that is not there, breaks none."""
+    """Return which rows break which rule, (n, k); a missing entry or an absent column breaks none."""
     n = len(next(iter(sides.values())).values) if sides else 0
     nothing = Side(np.full(n, np.nan), np.zeros(n, bool))
     whole = {column: sides.get(column, nothing) for column in columns_of(rules)}
     return cases_of(rules, whole) == 0
 
 
-def _known_by(rules: Sequence[Rule], sides: Sides) -> Mask:
-    """Of which rules (n, k) all columns are known."""
-    return _of_each([np.logical_and.reduce([sides[column].known for column in rule.columns]) for rule in rules], sides)
+def _known_rules(rules: Sequence[Rule], sides: Sides) -> Mask:
+    """Return the rules whose columns are all known, for each row, (n, k)."""
+    return _stack_rules(
+        [np.logical_and.reduce([sides[column].known for column in rule.columns]) for rule in rules], sides
+    )
 
 
-def _of_each(columns: list[NDArray[Any]], sides: Sides) -> NDArray[Any]:
+def _stack_rules(columns: list[NDArray[Any]], sides: Sides) -> NDArray[Any]:
     n = len(next(iter(sides.values())).values) if sides else 0
     return np.stack(columns, axis=1) if columns else np.zeros((n, 0), bool)
 
 
 def observed_sides(schema: Schema, columns: Sequence[str], frame: Frame, encoded: Encoded) -> dict[str, Side]:
-    """Some columns of rows of a schema, `frame`, that are `encoded`; an impossible entry is not known."""
+    """Return some columns of the rows `frame` and their encoding; an impossible entry is not known."""
     made = {}
     for column in columns:
         series, at = frame.columns[column], schema.parts_of(column)
         values = np.full(len(frame), np.nan)
-        if not series.missing.all():  # a column of which nothing is known has no type
+        if not series.missing.all():  # a column without an observed entry has no type
             values[~series.missing] = schema.kind_of(column).read(series, "the data")
         known = encoded.observed[:, at.start] & (encoded.codes[:, at] != IMPOSSIBLE).all(axis=1)
         made[column] = Side(np.where(known, values, np.nan), known)
@@ -486,7 +488,7 @@ def observed_sides(schema: Schema, columns: Sequence[str], frame: Frame, encoded
 
 
 def drawn_sides(schema: Schema, columns: Sequence[str], codes: Codes, y: Array, u: Array) -> dict[str, Side]:
-    """Some columns of drawn rows, (n, p) for `Schema.decode`."""
+    """Return some columns of drawn rows, from arrays (n, p) for `Schema.decode`."""
     made = {}
     for column in columns:
         at = schema.parts_of(column)
@@ -499,12 +501,12 @@ def drawn_sides(schema: Schema, columns: Sequence[str], codes: Codes, y: Array, 
 
 
 class RuleEstimate(NamedTuple):
-    """What rows drawn from a trained model say of the rules.
+    """The rules of a trained model, estimated from its draws.
 
     Attributes:
-        schema: with the rules that the model can keep.
-        constraint: of these.
-        changes: for each part (K,), how many times as frequent each code is among rows that keep them.
+        schema: the schema with the rules that the model can obey.
+        constraint: the constraint of these rules.
+        changes: for each part (K,), the factor by which the rules change the frequency of each token.
     """
 
     schema: Schema
@@ -513,19 +515,18 @@ class RuleEstimate(NamedTuple):
 
 
 def estimated(unmasker: MaskedDenoiser, schema: Schema, seed: int) -> RuleEstimate:
-    """The constraint of a trained model.
+    """Estimate the constraint of a trained model.
 
-    So that rejection accepts a share of at least `LEAST`, the rule that most of the drawn rows break is left out, as
-    often as needed.
+    The rule that is broken most often is dropped, until rejection accepts a share of at least `LEAST`.
 
     Args:
         unmasker: the network's distribution p.
-        schema: of the table.
-        seed: of the draws.
+        schema: schema of the table.
+        seed: random seed.
     """
     if not schema.rules:
         return RuleEstimate(schema, Constraint.none(), [np.ones(part.count) for part in schema.parts])
-    # log p of a row counts numbers beyond the observed range, so that Z has to count them, too.
+    # log p of a row includes numbers beyond the observed range, so Z must include them too.
     whole = replace(unmasker, ranges=[None] * unmasker.layout.parts)
     word = int(np.random.SeedSequence([seed, 667430]).generate_state(1)[0])
     rules, rows = schema.rules, int(np.clip(FOR_EACH * schema.rows, *DRAWN))
@@ -543,12 +544,12 @@ def estimated(unmasker: MaskedDenoiser, schema: Schema, seed: int) -> RuleEstima
     constraint = Constraint.of(schema, cases) if schema.rules else Constraint.none()
     weights = np.exp(constraint.log_weights(cases)) if schema.rules else np.ones(len(cases))
     return RuleEstimate(
-        schema, constraint, [_change(codes[:, j], weights, part.count) for j, part in enumerate(schema.parts)]
+        schema, constraint, [_frequency_change(codes[:, j], weights, part.count) for j, part in enumerate(schema.parts)]
     )
 
 
 def _is_enough(cases: NDArray[np.integer], rules: Sequence[Rule]) -> bool:
-    """Whether drawn rows (n, k) say well enough how many keep the rules, and there are no shares of other cases."""
+    """Return whether drawn rows (n, k) are enough to estimate Z; never if a rule has more cases than broken or kept."""
     breaches = np.maximum((cases == 0).sum(axis=0), [len(cases) * rule.shares[0] for rule in rules])
     soft = [rule.shares[0] > 0 for rule in rules]
     if cases.max() > 1 or (breaches[soft] < BREACHES).any():
@@ -557,7 +558,7 @@ def _is_enough(cases: NDArray[np.integer], rules: Sequence[Rule]) -> bool:
     return kept > 0 and np.sqrt((1 - kept) / kept / len(cases)) < ERROR
 
 
-def _change(codes: Codes, weights: Array, count: int) -> Array:
-    """How many times as frequent each of so many codes (n,) is if rows count by their `weights` (n,), (count,)."""
+def _frequency_change(codes: Codes, weights: Array, count: int) -> Array:
+    """Return the factor (count,) by which `weights` (n,) of the rows change the frequency of each token (n,)."""
     before, after = np.bincount(codes, minlength=count), np.bincount(codes, weights / weights.mean(), count)
     return (after + PRIOR) / (before + PRIOR)
