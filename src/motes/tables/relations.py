@@ -1,13 +1,13 @@
-"""Relations between columns: sums, differences, order, and labels that follow from others.
+"""Relations between columns: sums, products, inequalities, and labels that follow from other columns.
 
-    w_1 x_1 + ... + w_m x_m = constant    in a share of the rows, and in more than chance brings about
-    x_1 = c x_2^a x_3^b                   nearly: to a few per cent, in most rows
-    x_a <= x_b (<= x_a + most)            in all rows or nearly all, although rows lie close to the border
+    w_1 x_1 + ... + w_m x_m = constant    in a share of the rows, and in more rows than by chance
+    x_1 = c x_2^a x_3^b                   approximately: within a few per cent, in most rows
+    x_a <= x_b (<= x_a + most)            in all or nearly all rows, although rows lie close to equality
 
-A relation gives each of its columns from the others. Only numbers of equal distance (whole or rounded ones) have them:
-of a density a single value has no share. Inequalities hold between two columns of numbers, or two of dates.
+A relation gives each of its columns from the others. Only equally spaced numbers (whole or rounded) have relations,
+because a single value of a density has no probability. Inequalities hold between two columns of numbers, or of dates.
 
-What holds in all rows, or in all but a few, is a rule: synthetic rows keep it as often as the training rows did.
+A relation that holds in all or nearly all rows is a rule: synthetic rows obey it as often as the training rows.
 """
 
 import math
@@ -24,40 +24,40 @@ from motes.data.arrays import DAY
 from motes.tables.kinds.base import Kind
 from motes.tables.parts import Array, Codes
 
-LOOKED = 2000  # rows in which relations are looked for; all rows check what was found there
-SHARE = 0.02  # of the rows, that a relation holds in at least,
-TIMES = 3.0  # and so many times as often as where rows are mixed up, and as it is missed by a step or a few
-NEAR = (-3, -2, -1, 1, 2, 3)  # steps, by which columns that merely go together miss each other as often as they meet
-FIRST = 500  # rows in which sums are looked for at first
-ENOUGH = 12.0  # rows more than chance brings about, at least
-DISTINCT = 10  # values for which it holds: a few that come often hang together through their codes
-RARE = 0.2  # a value that more rows hold makes relations of its own, such as 0 = 0, which codes know already
-WIDEST = 60  # columns of numbers in which sums of two others are looked for
-EQUAL = 1e-3  # of a step, up to which two numbers are the same
-SEVERAL = 4  # relations of one column, at most
-CLOSE = 1e-9  # unexplained share of a variance, up to which a column is linear in two others,
-CLOSE_LOGS = 1e-3  # and up to which its logarithm is in those of two others,
-POWERS = 0.5, 0.05  # with exponents that are multiples of the first number to the second,
-SPREAD = 0.02  # if the product is so near in 9 of 10 rows, relative to it
-GROUP = 20  # in most groups of so many rows, at least: rows that break the relation are in few of them
-EXPECTED = 12.0  # rows that would lie beyond a border if it were none: one in 3,000 has none there by chance
-BAND = 0.05, 60  # of the rows, and so many at most, that lie in the band along the border which says so
-BROKEN = 0.01  # of the rows, at most, break a rule,
-FEWER = 10.0  # and so many times fewer than would by chance, or if there were no border
-EACH = 20  # rows to each gap between two ends, from which all gaps have their shares
-ENDLESS = 1e20  # microseconds: no two dates are so far apart
-LIMIT = 2.0**52  # up to which sums of float64 are exact
-LARGEST_LOG = 700.0  # of a product that has a float64
+LOOKED = 2000  # rows that are searched for relations; candidates are checked on all rows
+SHARE = 0.02  # minimum share of the rows in which a relation holds,
+TIMES = 3.0  # and minimum ratio to its frequency in shuffled rows, and to near misses by a few steps
+NEAR = (-3, -2, -1, 1, 2, 3)  # steps of near misses: merely correlated columns have these as often as equality
+FIRST = 500  # rows that are searched for sums first
+ENOUGH = 12.0  # minimum number of rows beyond chance
+DISTINCT = 10  # minimum number of values for which it holds: the tokens represent a few frequent values already
+RARE = 0.2  # maximum share of a value's rows: frequent values produce trivial relations, such as 0 = 0
+WIDEST = 60  # maximum number of columns that are searched for sums of two others
+EQUAL = 1e-3  # steps up to which two numbers count as equal
+SEVERAL = 4  # maximum number of relations of one column
+CLOSE = 1e-9  # unexplained share of the variance up to which a column is linear in two others,
+CLOSE_LOGS = 1e-3  # or its logarithm is linear in their logarithms
+POWERS = 0.5, 0.05  # exponents of products are multiples of the first number, within the second
+SPREAD = 0.02  # maximum relative deviation from a product in 9 of 10 rows
+GROUP = 20  # rows per group in the search for linear relations: most groups contain no exception
+EXPECTED = 12.0  # minimum number of rows expected beyond an inequality by chance: 1 in 3,000 would have none
+BAND = 0.05, 60  # share and maximum number of rows in the band along the inequality, for this estimate
+BROKEN = 0.01  # maximum share of exceptions to a rule,
+FEWER = 10.0  # and minimum ratio of the exceptions expected by chance to those observed
+EACH = 20  # minimum number of rows per gap for a gap with its own share
+ENDLESS = 1e20  # microseconds: more than any difference of two dates
+LIMIT = 2.0**52  # up to here, sums in float64 are exact
+LARGEST_LOG = 700.0  # logarithm of the largest product in float64
 
 R = TypeVar("R", "Relation", "Dependency")
 
 
 class Rule(Protocol):
-    """What holds in all rows, or in all but a few.
+    """A statement that holds in all or nearly all rows.
 
     Attributes:
-        columns: what it is about.
-        shares: of the training rows in each of its cases; case 0 are those that break it.
+        columns: its columns.
+        shares: shares of the training rows in each case; case 0 breaks the rule.
         words: the rule as a sentence.
     """
 
@@ -71,21 +71,21 @@ class Rule(Protocol):
     def words(self) -> str: ...
 
     def cases(self, values: Mapping[str, Array]) -> NDArray[np.integer]:
-        """The case of each row (n,), from the values of its columns, (n,) each; a NaN breaks nothing, and may be -1."""
+        """Return the case of each row (n,), from the columns' values, (n,) each; a NaN breaks no rule and may be -1."""
 
 
 @dataclass(frozen=True)
 class Relation:
-    """weights . values of columns = constant, or the same of their logarithms.
+    """A linear relation of columns, weights . values = constant, or a product: the same for their logarithms.
 
     Attributes:
         columns: (m,), at least two.
         weights: (m,), none of them 0.
-        constant: the right side.
-        share: of the training rows in which it holds.
-        step: distance of two neighbouring numbers of the first column.
-        within: of logarithms, how far 9 of 10 rows are from it at most, relative to the first column; 0: of the values.
-        rounded: of logarithms, (m,), the share of the rows in which each column is what the others give, rounded.
+        constant: the right-hand side.
+        share: share of the training rows in which it holds.
+        step: distance between neighbouring numbers of the first column.
+        within: for products, the maximum relative deviation in 9 of 10 rows; 0 for linear relations.
+        rounded: for products, (m,), the share of the rows in which each column is the rounded value from the others.
     """
 
     columns: tuple[str, ...]
@@ -97,24 +97,24 @@ class Relation:
     rounded: tuple[float, ...] = ()
 
     def share_of(self, target: str) -> float:
-        """Of the training rows in which the column `target` is exactly what the others give."""
+        """Return the share of the training rows in which the column `target` is exactly the value from the others."""
         return self.rounded[self.columns.index(target)] if self.within else self.share
 
     @property
     def shares(self) -> tuple[float, ...]:
-        """Of the training rows that break it, and that keep it."""
+        """The shares of the training rows that break it, and that obey it."""
         return (round(1 - self.share, 12), self.share)
 
     def cases(self, values: Mapping[str, Array]) -> NDArray[np.integer]:
-        """0 where it is broken, otherwise 1, (n,)."""
-        return np.where(self._misses(self.columns[0], values, self.step), 0, 1)
+        """Return 0 for rows that break it, otherwise 1, (n,)."""
+        return np.where(self._is_violated(self.columns[0], values, self.step), 0, 1)
 
-    def _misses(self, target: str, values: Mapping[str, Array], step: float) -> NDArray[np.bool_]:
-        """Where the column `target`, whose numbers are a step apart, is not what the others give, (n,)."""
+    def _is_violated(self, target: str, values: Mapping[str, Array], step: float) -> NDArray[np.bool_]:
+        """Return where the column `target`, with this step, is not the value from the others, (n,)."""
         return np.abs(self.value(target, values) - values[target]) > step * (0.5 + EQUAL)
 
     def value(self, target: str, values: Mapping[str, Array]) -> Array:
-        """What the column `target` must be, (n,), where the others have the `values` (n,) each."""
+        """Compute the column `target` (n,) from the `values` of the others, (n,) each."""
         rest, own = np.full(len(next(iter(values.values()))), self.constant), 1.0
         for column, weight in zip(self.columns, self.weights, strict=True):
             if column == target:
@@ -125,7 +125,7 @@ class Relation:
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The columns that it gives: each from the others."""
+        """The columns that it gives: each column from the others."""
         return self.columns
 
     @property
@@ -136,7 +136,7 @@ class Relation:
             return f"{self.columns[0]} = {self._product} {near}"
         own, rest = self.weights[0], zip(self.columns[1:], self.weights[1:], strict=True)
         terms = [(-weight / own, column) for column, weight in rest]
-        terms.sort(key=lambda term: term[0] < 0)  # a sum begins with what is added
+        terms.sort(key=lambda term: term[0] < 0)  # positive terms first
         addends = [_term(weight, column, first=not k) for k, (weight, column) in enumerate(terms)]
         if self.constant:
             addends.append(_term(self.constant / own, "", first=False))
@@ -144,7 +144,7 @@ class Relation:
 
     @property
     def _product(self) -> str:
-        """What the first column is, nearly, such as "weight * height^-2"."""
+        """The product that approximates the first column, such as "weight * height^-2"."""
         own, rest = self.weights[0], zip(self.columns[1:], self.weights[1:], strict=True)
         factors = [column if -weight == own else f"{column}^{-weight / own:g}" for column, weight in rest]
         if self.constant:
@@ -153,12 +153,12 @@ class Relation:
 
 
 def _logs(x: Array) -> Array:
-    """Natural logarithms (n,) of numbers, NaN where they are not positive."""
+    """Compute natural logarithms (n,); NaN for numbers that are not positive."""
     return np.log(np.where(x > 0, x, np.nan))
 
 
 def _term(weight: float, column: str, *, first: bool) -> str:
-    """A term of a sum with its sign; a constant has no column."""
+    """Format a term of a sum with its sign; a constant has no column."""
     size = "" if column and abs(weight) == 1 else f"{abs(weight):g}"
     term = " ".join(filter(None, (size, column)))
     if first:
@@ -168,15 +168,15 @@ def _term(weight: float, column: str, *, first: bool) -> str:
 
 @dataclass(frozen=True)
 class Inequality:
-    """Column `low` is never, or hardly ever, more than column `high`.
+    """An inequality: column `low` is never, or hardly ever, greater than column `high`.
 
     Attributes:
-        low, high: the columns.
-        share: of the training rows in which it holds.
-        ends: (B+1,), of the bins of the gap high - low, if it takes a few values, or those of two dates; no gap lies on
-            an end, and the last one is `ENDLESS` unless the gap ends sharply above.
+        low, high: names of the columns.
+        share: share of the training rows in which it holds.
+        ends: (B+1,), ends of the bins of the gap high - low, if it takes few values, or for two dates; no gap lies on
+            an end, and the last end is `ENDLESS` unless the gap has a sharp upper end.
         within: (B,), the shares of these bins among the training rows.
-        most: the largest gap in words, where it ends.
+        most: the largest gap in words, if it has a sharp upper end.
     """
 
     low: str
@@ -188,16 +188,16 @@ class Inequality:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Both columns."""
+        """The names of both columns."""
         return (self.low, self.high)
 
     @property
     def shares(self) -> tuple[float, ...]:
-        """Of the training rows that break it, and that keep it, by the bins of the gap."""
+        """The shares of the training rows that break it, and that obey it, by the bins of the gap."""
         return (1 - self.share, *(self.within or (self.share,)))
 
     def cases(self, values: Mapping[str, Array]) -> NDArray[np.integer]:
-        """0 where it is broken, -1 where an entry is missing, otherwise 1 or the bin of the gap, from 1 on, (n,)."""
+        """Return 0 if broken, -1 if an entry is missing, otherwise 1 or the bin of the gap, counted from 1, (n,)."""
         gap = values[self.high] - values[self.low]
         # 0 below the first end, and above the last one.
         bins = np.searchsorted(self.ends, gap) % len(self.ends) if self.ends else np.where(gap < 0, 0, 1)
@@ -211,18 +211,18 @@ class Inequality:
 
 
 def rows_of(share: float) -> str:
-    """In which rows something holds, in words."""
+    """Describe a share of the rows in words."""
     if share == 1:
         return "in all rows"
     return f"in {min(max(share, 0.01), 0.99):.0%} of the rows" if share <= 1 - BROKEN else "in nearly all rows"
 
 
 def relations_in(frame: Frame, kinds: Sequence[Kind]) -> tuple[Relation, ...]:
-    """The exact relations of the numbers of a table, the most frequent first.
+    """Find the relations between the numbers of a table, the most frequent first.
 
     Args:
         frame: n training rows.
-        kinds: of its columns.
+        kinds: kinds of its columns.
     """
     steps = {kind.column: kind.step for kind in kinds if kind.measure == "number" and kind.step is not None}
     columns = {name: _values(frame, name) for name in steps}
@@ -230,18 +230,18 @@ def relations_in(frame: Frame, kinds: Sequence[Kind]) -> tuple[Relation, ...]:
     if len(names) < 2:
         return ()
     rows = np.random.default_rng([0, 271828]).permutation(len(frame))
-    rare = {name: _rare(columns[name]) for name in names}
+    rare = {name: _is_rare(columns[name]) for name in names}
     mixed = np.roll(rows, len(rows) // 2)
     looked = rows[:LOOKED]
     found: list[tuple[float, Relation]] = []
     unusual = {name: np.where(rare[name], columns[name], np.nan)[looked] for name in names}
-    for relation in _candidates(names, unusual, steps):
-        checked = _checked(relation, columns, steps, rare, rows, mixed)
+    for relation in _find_candidates(names, unusual, steps):
+        checked = _check_relation(relation, columns, steps, rare, rows, mixed)
         if checked is not None:
             found.append((checked.share, checked))
     positive = [name for name in names[:WIDEST] if np.nanmin(columns[name], initial=np.inf) > 0]
     for relation in _products(positive, {name: columns[name][looked] for name in positive}, steps):
-        near = _nearness(relation, columns, steps)
+        near = _fit_product(relation, columns, steps)
         if near is not None:
             found.append((near.share, near))
     found.sort(key=lambda pair: (-pair[0], len(pair[1].columns)))
@@ -249,7 +249,7 @@ def relations_in(frame: Frame, kinds: Sequence[Kind]) -> tuple[Relation, ...]:
 
 
 def few_of_each(found: Iterable[R]) -> Iterator[R]:
-    """The first ones, so that no column is given by more than `SEVERAL` of them."""
+    """Yield the first ones, skipping those of columns that already have `SEVERAL`."""
     count: dict[str, int] = {}
     for relation in found:
         if all(count.get(column, 0) < SEVERAL for column in relation.targets):
@@ -258,19 +258,19 @@ def few_of_each(found: Iterable[R]) -> Iterator[R]:
 
 
 def _values(frame: Frame, column: str) -> Array:
-    """The numbers of a column, or microseconds of dates, (n,) as float64, NaN where missing."""
+    """Return the numbers of a column, or microseconds of dates, (n,) as float64; NaN if missing."""
     series = frame.columns[column]
     return np.where(series.missing, np.nan, series.values.astype(np.float64))
 
 
-def _rare(x: Array) -> NDArray[np.bool_]:
-    """Where numbers (n,) are none that many rows hold."""
+def _is_rare(x: Array) -> NDArray[np.bool_]:
+    """Return which numbers (n,) are not frequent values."""
     _, place, counts = np.unique(x, return_inverse=True, return_counts=True)
     return (counts <= max(RARE * len(x), 1.0))[place] & ~np.isnan(x)
 
 
-def _candidates(names: Sequence[str], x: Mapping[str, Array], steps: Mapping[str, float]) -> Iterator[Relation]:
-    """Relations that hold in some of the rows x (n,) of each column, and more often than they are just missed."""
+def _find_candidates(names: Sequence[str], x: Mapping[str, Array], steps: Mapping[str, float]) -> Iterator[Relation]:
+    """Yield relations that hold in some of the rows x (n,) of each column, and more often than near misses occur."""
     for a, b in combinations(names, 2):
         if _stands_out((x[a] - x[b])[:, None] / steps[a])[0]:
             yield Relation((a, b), (1.0, -1.0), 0.0, 0.0, steps[a])
@@ -286,7 +286,7 @@ def _candidates(names: Sequence[str], x: Mapping[str, Array], steps: Mapping[str
 
 
 def _stands_out(off: Array) -> NDArray[np.bool_]:
-    """Whether more of the numbers off (n, m) are 0 than any small whole number beside it, (m,)."""
+    """Return whether 0 is more frequent among the numbers `off` (n, m) than its neighbours, (m,)."""
     off = np.where(np.abs(off) < NEAR[-1] + 0.5, off, np.nan)
     met = (np.abs(off) < EQUAL).sum(0)
     near = sum((np.abs(off - k) < EQUAL).sum(0) for k in NEAR) / len(NEAR)
@@ -294,13 +294,13 @@ def _stands_out(off: Array) -> NDArray[np.bool_]:
 
 
 def _linear(names: Sequence[str], x: Array, steps: Array) -> Iterator[Relation]:
-    """Columns that are linear in one or two others in all rows or nearly all, with weights other than 1."""
+    """Yield relations of columns that are linear in one or two others in all or nearly all rows, with weights not 1."""
     for which, rows in _explained_columns(x, CLOSE):
-        yield from _solved(names, rows, steps, which)
+        yield from _solve_weights(names, rows, steps, which)
 
 
 def _products(names: Sequence[str], x: Mapping[str, Array], steps: Mapping[str, float]) -> Iterator[Relation]:
-    """Columns of positive numbers that are nearly products of powers of two others."""
+    """Yield relations of columns of positive numbers that are nearly products of powers of two others."""
     if len(names) < 3:
         return
     logs = np.stack([_logs(x[name]) for name in names], axis=1)
@@ -316,8 +316,8 @@ def _products(names: Sequence[str], x: Mapping[str, Array], steps: Mapping[str, 
             yield Relation(columns, (1.0, *map(float, -powers)), 0.0, 0.0, steps[columns[0]], SPREAD)
 
 
-def _nearness(relation: Relation, columns: Mapping[str, Array], steps: Mapping[str, float]) -> Relation | None:
-    """The product with its constant, its share of all rows and how near the others are, if they are near enough."""
+def _fit_product(relation: Relation, columns: Mapping[str, Array], steps: Mapping[str, float]) -> Relation | None:
+    """Return the product with its constant, share and deviation over all rows; None if the deviation is too large."""
     first = relation.columns[0]
     off = _logs(columns[first]) - _logs(relation.value(first, columns))
     off = off[~np.isnan(off)]
@@ -329,14 +329,14 @@ def _nearness(relation: Relation, columns: Mapping[str, Array], steps: Mapping[s
         return None
     made = replace(relation, constant=constant, within=max(within, EQUAL))
     known = ~np.logical_or.reduce([np.isnan(columns[column]) for column in made.columns])
-    rounded = [1 - made._misses(column, columns, steps[column])[known].mean() for column in made.columns]
+    rounded = [1 - made._is_violated(column, columns, steps[column])[known].mean() for column in made.columns]
     return replace(made, share=float(rounded[0]), rounded=tuple(map(float, rounded)))
 
 
 def _explained_columns(x: Array, close: float) -> Iterator[tuple[list[int], Array]]:
-    """Columns of x (n, d) with one or two others in which they are linear, and rows (m, d) that show it best.
+    """Yield columns of x (n, d) that are linear in one or two others, with these, and the best-fitting rows (m, d).
 
-    That is seen in most groups of a few rows, for a row that breaks the relation is in hardly any, or in all rows.
+    The linear relation must show in most groups of a few rows, as most contain no exception, or in all rows.
     """
     x = x[~np.isnan(x).any(axis=1)]
     if len(x) < 10:
@@ -346,7 +346,7 @@ def _explained_columns(x: Array, close: float) -> Iterator[tuple[list[int], Arra
     correlations = [_correlations(group) for group in groups]
     explained: set[frozenset[int]] = set()
     for a, b in combinations(range(x.shape[1]), 2):
-        if (rows := _where_least(groups, [1 - r[:, a, b] ** 2 for r in correlations], close)) is not None:
+        if (rows := _best_rows(groups, [1 - r[:, a, b] ** 2 for r in correlations], close)) is not None:
             explained.add(frozenset((a, b)))
             yield [a, b], rows
     for a, b in combinations(range(x.shape[1]), 2):
@@ -358,14 +358,14 @@ def _explained_columns(x: Array, close: float) -> Iterator[tuple[list[int], Arra
         for j in map(int, likely):
             if j in (a, b) or any(known <= {j, a, b} for known in explained):
                 continue
-            rows = _where_least(groups, [rest[:, j] for rest in rests], close)
+            rows = _best_rows(groups, [rest[:, j] for rest in rests], close)
             assert rows is not None
             explained.add(frozenset((j, a, b)))
             yield [j, a, b], rows
 
 
 def _correlations(groups: Array) -> Array:
-    """Of the columns of each group of rows (g, m, d), (g, d, d); of a column that does not vary 0."""
+    """Compute the correlations (g, d, d) of the columns in each group of rows (g, m, d); 0 for constant columns."""
     z = groups - groups.mean(axis=1, keepdims=True)
     size = np.sqrt((z**2).sum(axis=1, keepdims=True))
     z = np.divide(z, size, out=np.zeros_like(z), where=size > 0)
@@ -373,14 +373,14 @@ def _correlations(groups: Array) -> Array:
 
 
 def _explained(r: Array, a: int, b: int) -> Array:
-    """The share of the variance of each column that columns a and b explain, (g, d), from correlations (g, d, d)."""
+    """Compute the share of each column's variance explained by columns a and b, (g, d), from correlations (g, d, d)."""
     both = r[:, a] ** 2 + r[:, b] ** 2 - 2 * r[:, a] * r[:, b] * r[:, a, b, None]
     inside = 1 - r[:, a, b, None] ** 2
     return np.where(inside > CLOSE, both / inside, 0.0)
 
 
-def _where_least(groups: Sequence[Array], rests: Sequence[Array], close: float) -> Array | None:
-    """The rows (m, d) that leave the least, if most groups or all rows leave next to nothing; `rests` (g,) of each."""
+def _best_rows(groups: Sequence[Array], rests: Sequence[Array], close: float) -> Array | None:
+    """Return the rows (m, d) with the smallest of the residuals `rests` (g,), if most are near 0; otherwise None."""
     for group, rest in zip(groups, rests, strict=True):
         if np.median(rest) < close:
             found: Array = group[int(rest.argmin())]
@@ -388,12 +388,12 @@ def _where_least(groups: Sequence[Array], rests: Sequence[Array], close: float) 
     return None
 
 
-def _solved(names: Sequence[str], x: Array, steps: Array, which: list[int]) -> Iterator[Relation]:
-    """The relation of the first of some columns to the others, unless it is an equality or a sum."""
+def _solve_weights(names: Sequence[str], x: Array, steps: Array, which: list[int]) -> Iterator[Relation]:
+    """Yield the relation of the first of some columns to the others, unless it is an equality or a sum."""
     target, others = x[:, which[0]], x[:, which[1:]]
     design = np.column_stack([others, np.ones(len(x))])
     weights = np.linalg.lstsq(design, target, rcond=None)[0]
-    nice = np.round(weights * 3600) / 3600  # fractions of hours and percents are what people compute with
+    nice = np.round(weights * 3600) / 3600  # usual factors are fractions of hours and percents
     weights = np.where(np.abs(weights - nice) < 1e-6 * np.maximum(1, np.abs(weights)), nice, weights)
     plain = not weights[-1] and np.isin(np.abs(weights[:-1]), (0.0, 1.0)).all()
     if not plain and (weights[:-1] != 0).all():
@@ -401,7 +401,7 @@ def _solved(names: Sequence[str], x: Array, steps: Array, which: list[int]) -> I
         yield Relation(columns, (1.0, *(-weights[:-1])), float(weights[-1]), 0.0, float(steps[which[0]]))
 
 
-def _checked(
+def _check_relation(
     relation: Relation,
     columns: Mapping[str, Array],
     steps: Mapping[str, float],
@@ -409,7 +409,7 @@ def _checked(
     rows: NDArray[np.intp],
     mixed: NDArray[np.intp],
 ) -> Relation | None:
-    """The relation with its share of all rows, if it holds in more of them than chance brings about."""
+    """Return the relation with its share of all rows if it holds in more rows than by chance; otherwise None."""
     target, others = relation.columns[0], relation.columns[1:]
     x = {column: columns[column][rows] for column in others}
     given = relation.value(target, {**x, target: x[others[0]]})
@@ -431,16 +431,16 @@ def _checked(
 
 
 def inequalities_in(frame: Frame, kinds: Sequence[Kind], sums: Iterable[set[str]] = ()) -> tuple[Inequality, ...]:
-    """The pairs of columns of which one is never, or hardly ever, more than the other, and not by chance.
+    """Find the pairs of columns in which one is never, or hardly ever, greater than the other, and not by chance.
 
-    A border at a gap of 0 is one if rows lie densely on its inner side and next to none beyond it: with c_1 and c_2
-    rows in the two bands along it, a smooth density would have about c_1^2 / c_2 rows in the band beyond. Independent
-    columns would have rows beyond it, too: a column that ends where the other one lies is no border between them.
+    An inequality needs many rows close to equality and hardly any beyond it: with c_1 and c_2 rows in the first two
+    bands along it, a smooth density would have about c_1^2 / c_2 rows in the band beyond. Independent columns must have
+    rows beyond it too; otherwise the columns are just in different ranges.
 
     Args:
         frame: n training rows.
-        kinds: of its columns.
-        sums: columns of relations that are rules, which say more of a gap than its own shares would.
+        kinds: kinds of its columns.
+        sums: columns of relations that are rules, which determine a gap better than shares would.
     """
     made = []
     for measure in ("number", "date"):
@@ -454,31 +454,31 @@ def inequalities_in(frame: Frame, kinds: Sequence[Kind], sums: Iterable[set[str]
 
 
 def _inequality(low: Kind, high: Kind, x_low: Array, x_high: Array, *, gaps: bool) -> list[Inequality]:
-    """The inequality between two columns (n,) each, if there is one; `gaps`: with its gaps, if these end above."""
+    """Return the inequality between two columns (n,) each, if there is one; `gaps`: with the shares of its gaps."""
     looked = slice(LOOKED)
     if (x_high[looked] < x_low[looked]).sum() > BROKEN * min(len(x_low), LOOKED):
         return []
     if np.nanmax(x_low) <= np.nanmin(x_high):
-        return []  # kept by any row
+        return []  # the ranges do not overlap
     gap = x_high - x_low
     gap = gap[~np.isnan(gap)]
     broken = int((gap < 0).sum())
-    if broken > BROKEN * len(gap) or _by_chance(x_low, x_high) < max(EXPECTED, FEWER * broken):
+    if broken > BROKEN * len(gap) or _expected_exceptions(x_low, x_high) < max(EXPECTED, FEWER * broken):
         return []
-    if _beyond(gap[gap >= 0]) < max(EXPECTED, FEWER * broken):
+    if _extrapolate_rows(gap[gap >= 0]) < max(EXPECTED, FEWER * broken):
         return []
     plain = Inequality(low.column, high.column, 1 - broken / len(gap))
     if not gaps or low.step is None or high.step is None:
         return [plain]
     width, kept, dates = min(low.step, high.step), gap[gap >= 0], high.measure == "date"
     steps, counts = np.unique(np.rint(kept / width), return_counts=True)
-    half, sharp = np.diff(steps).min() / 2, _beyond(kept.max() - kept) >= EXPECTED
+    half, sharp = np.diff(steps).min() / 2, _extrapolate_rows(kept.max() - kept) >= EXPECTED
     if sharp and len(kept) >= EACH * len(steps) and counts[-1] >= np.median(counts) / 2:
-        # The gap ends sharply on both sides, and takes a few values: each has its share.
+        # The gap has sharp ends on both sides and takes few values: each value keeps its share.
         last = steps[-1] + half
         most = f"{steps[-1] * width / DAY:g} days" if dates else f"{steps[-1] * width:g}"
     elif dates and (few := int(np.append(counts[:-1] < EACH, True).argmax())) > 1:
-        # The first gaps between two dates have theirs, and all others together.
+        # The smallest gaps between two dates keep their shares, and all others together keep theirs.
         steps, counts = steps[: few + 1], np.append(counts[:few], counts[few:].sum())
         last, most = ENDLESS, ""
     else:
@@ -487,14 +487,14 @@ def _inequality(low: Kind, high: Kind, x_low: Array, x_high: Array, *, gaps: boo
     return [replace(plain, ends=tuple(ends.tolist()), within=tuple((counts / len(gap)).tolist()), most=most)]
 
 
-def _by_chance(low: Array, high: Array) -> float:
-    """How many of the rows would have low > high, (n,) each, if the columns were independent."""
+def _expected_exceptions(low: Array, high: Array) -> float:
+    """Return the expected number of rows with low > high, (n,) each, for independent columns."""
     both = ~np.isnan(low) & ~np.isnan(high)
     return float(np.searchsorted(np.sort(high[both]), low[both]).sum() / max(int(both.sum()), 1))
 
 
-def _beyond(gap: Array) -> float:
-    """How many rows would lie in the band beyond 0, if gaps (n,) of at least 0 went on there as they do above it."""
+def _extrapolate_rows(gap: Array) -> float:
+    """Estimate the number of rows in the band below 0 if the density of the gaps (n,), all >= 0, continued there."""
     if len(gap) < 2 or gap.min() == gap.max():
         return 0.0
     share, most = BAND
@@ -504,35 +504,35 @@ def _beyond(gap: Array) -> float:
     return float(inner**2 / max(outer, inner))
 
 
-# --- Columns of labels that follow from another one: of all of its labels, or of some -------------------------------
+# --- Columns of labels that follow from another column: from all of its labels, or from some ------------------------
 #
-#     x_b = f(x_a)    for each label in the domain of f, in all rows that hold it or nearly all, and not by chance
+#     x_b = f(x_a)    for each label in the domain of f, in all or nearly all rows with it, and not by chance
 #
-# All labels of a are in the domain of a functional dependency (a model of car has one maker). Otherwise those are that
-# many rows hold: all Gentoo penguins live on Biscoe.
+# The domain of a functional dependency contains all labels of a (a car model has one maker). Otherwise it contains
+# certain frequent labels: all Gentoo penguins live on Biscoe.
 
 
-DEPENDENCY_ROWS = 100_000  # rows in which dependencies are looked for; all rows check what was found there
-LARGEST = 2_000_000  # pairs of labels of two columns, at most
-EXCEPTIONS = 12.0  # labels that would be with several others by chance, at least, where none is
-SURE = 20.0  # nats by which the rows of one label are rarer by chance, at least
-ROWS = 10  # of one label, at least
-MOST = 0.05  # of the rows of one label, at most, break a dependency; of all rows BROKEN
-TARGETS = 8  # labels that a message shows, at most
-TINY = 1e-300  # a share that is none
+DEPENDENCY_ROWS = 100_000  # rows that are searched for dependencies; candidates are checked on all rows
+LARGEST = 2_000_000  # maximum number of pairs of labels of two columns
+EXCEPTIONS = 12.0  # minimum number of labels that would occur with several others by chance, when none does
+SURE = 20.0  # minimum nats by which chance would make one label's rows unlikely
+ROWS = 10  # minimum number of rows of one label
+MOST = 0.05  # maximum share of exceptions among the rows of one label; BROKEN among all rows
+TARGETS = 8  # maximum number of labels in a message
+TINY = 1e-300  # replaces a share of 0 in logarithms
 
 
 @dataclass(frozen=True, eq=False)
 class Dependency:
-    """A column that follows from another one.
+    """A column that follows from another column.
 
     Attributes:
         given: the column a.
-        column: the column b, which follows.
-        codes: (K_a,), f: the code of b for each code of a; -1 outside the domain.
-        rows: of the training, that hold a label in the domain,
-        broken: how many of them have another label of b,
-        total: and how many rows there were.
+        column: the column b, which follows from a.
+        codes: (K_a,), f: the token of b for each token of a; -1 outside the domain.
+        rows: number of training rows with a label in the domain.
+        broken: number of these rows with another label of b.
+        total: number of all training rows.
         words: the dependency as a sentence.
     """
 
@@ -546,52 +546,52 @@ class Dependency:
 
     @property
     def share(self) -> float:
-        """Of the rows in the domain in which it holds, with half a row against it."""
+        """The share of the rows in the domain in which it holds, with half a row added against it."""
         return (self.rows - self.broken + 0.5) / (self.rows + 1)
 
     def share_of(self, target: str) -> float:
-        """The same, of the only column that it gives."""
+        """Return the same share for the only column that it gives."""
         return self.share
 
     @property
     def shares(self) -> tuple[float, ...]:
-        """Of all training rows that break it, and that keep it."""
+        """The shares of all training rows that break it, and that obey it."""
         return (self.broken / self.total, 1 - self.broken / self.total)
 
     def cases(self, values: Mapping[str, Array]) -> NDArray[np.integer]:
-        """0 where it is broken, otherwise 1, by the places of the labels, NaN where they are missing, (n,)."""
+        """Return 0 if broken, otherwise 1, (n,), from the indices of the labels; NaN for missing ones."""
         given, column = (np.nan_to_num(values[name], nan=-1).astype(np.int64) for name in self.columns)
         follows = np.append(self.codes, -1)[np.where(given < len(self.codes), given, -1)]
         return np.where((follows >= 0) & (column >= 0) & (column != follows), 0, 1)
 
     @property
     def columns(self) -> tuple[str, str]:
-        """Both columns."""
+        """The names of both columns."""
         return self.given, self.column
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The columns that it gives."""
+        """The column that it gives."""
         return (self.column,)
 
 
 def dependencies_in(frame: Frame, kinds: Sequence[Kind]) -> tuple[Dependency, ...]:
-    """The dependencies between the columns of labels of a table, those of the most rows first.
+    """Find the dependencies between the columns of labels, those with the most rows first.
 
     Args:
         frame: n training rows.
-        kinds: of its columns.
+        kinds: kinds of its columns.
     """
     some = [kind for kind in kinds if kind.own_labels]
     codes = {kind.column: _codes(frame, kind) for kind in some}
     order = np.random.default_rng([0, 161803]).permutation(len(frame))
-    made = (_looked_for(a, b, codes[a.column], codes[b.column], order) for a, b in permutations(some, 2))
+    made = (_find_dependency(a, b, codes[a.column], codes[b.column], order) for a, b in permutations(some, 2))
     found = [one for one in made if one is not None]
     return tuple(few_of_each(sorted(found, key=lambda one: -one.rows)))
 
 
 def _codes(frame: Frame, kind: Kind) -> Codes:
-    """(n,), -1 where the entry is missing or shares a code with other rare labels."""
+    """Encode a column of labels as tokens, (n,); -1 if the entry is missing or shares its token with rare labels."""
     series = frame.columns[kind.column]
     made = np.full(len(frame), -1, np.int32)
     entries = kind.encode(kind.read(series, "the data"))[0].codes
@@ -599,8 +599,8 @@ def _codes(frame: Frame, kind: Kind) -> Codes:
     return made
 
 
-def _looked_for(a: Kind, b: Kind, x: Codes, y: Codes, order: NDArray[np.integer]) -> Dependency | None:
-    """How b follows from a, if it does."""
+def _find_dependency(a: Kind, b: Kind, x: Codes, y: Codes, order: NDArray[np.integer]) -> Dependency | None:
+    """Find the dependency of b on a, if there is one."""
     shape = len(a.own_labels), len(b.own_labels)
     if math.prod(shape) > LARGEST:
         return None
@@ -617,34 +617,34 @@ def _looked_for(a: Kind, b: Kind, x: Codes, y: Codes, order: NDArray[np.integer]
     broken = rows - int(counts[domain].max(axis=1).sum())
     codes = np.where(domain, counts.argmax(axis=1), -1).astype(np.int32)
     everywhere = bool((domain | (counts.sum(1) == 0)).all())
-    words = _words(a, b, codes, everywhere) + (" in nearly all rows" if broken else "")
+    words = _describe_dependency(a, b, codes, everywhere) + (" in nearly all rows" if broken else "")
     return Dependency(a.column, b.column, codes, rows, broken, len(order), words)
 
 
 def _counts(x: Codes, y: Codes, rows: NDArray[np.integer], k: int, m: int) -> NDArray[np.int64]:
-    """How many rows hold each pair of codes, (k, m)."""
+    """Count the rows with each pair of tokens, (k, m)."""
     x, y = x[rows], y[rows]
     known = (x >= 0) & (y >= 0)
     return np.bincount(x[known].astype(np.int64) * m + y[known], minlength=k * m).reshape(k, m)
 
 
 def _domain(counts: NDArray[np.int64], most: float) -> NDArray[np.bool_]:
-    """Of which labels (k,) the other column follows, by how many rows hold each pair (k, m)."""
+    """Return the labels (k,) from which the other column follows, given the number of rows with each pair (k, m)."""
     total, largest = counts.sum(1), counts.max(1)
     shares = counts.sum(0) / max(int(counts.sum()), 1)
     usual = shares[counts.argmax(1)]
-    # Of all rows with the label, or all but a few, which are far fewer than chance would bring about.
+    # All or nearly all rows with the label, with far fewer exceptions than by chance.
     alone = (total > 0) & (total - largest <= np.minimum(most, (1 - usual) / FEWER) * total)
     if alone.sum() == (total > 0).sum() and (shares > 0).sum() > 1:
         size, how_many = np.unique(total[total > 0], return_counts=True)
-        agree = (shares[:, None] ** size).sum(0)  # the chance that so many rows have one label of b
+        agree = (shares[:, None] ** size).sum(0)  # the probability that this many rows share one label of b
         if (how_many * (1 - agree)).sum() >= EXCEPTIONS:
             return alone
     return alone & (total >= ROWS) & (-largest * np.log(np.maximum(usual, TINY)) >= SURE)
 
 
-def _words(a: Kind, b: Kind, codes: Codes, everywhere: bool) -> str:
-    """The dependency as a sentence."""
+def _describe_dependency(a: Kind, b: Kind, codes: Codes, everywhere: bool) -> str:
+    """Describe the dependency in a sentence."""
     if everywhere:
         return f"{b.column} follows from {a.column}"
     here = np.flatnonzero(codes >= 0)
