@@ -1,8 +1,8 @@
-"""Drawing rows: parts are unmasked in order, and each value is chosen from its conditional distribution.
+"""Generating rows: parts are unmasked in order, each drawn from its conditional distribution.
 
-First, one part of each of n rows is chosen: a code, a normal, or what a relation gives. A member of the model is chosen
-by what it has within the interval that may be drawn, a bin by its share, and within the bin a code or a normal. One
-uniform number does both last steps: what choosing leaves of it is uniform again.
+The first section draws one part of each of n rows: a token, a Gaussian, or the value from a relation. A member of the
+ensemble is drawn by its probability of the allowed interval, then a bin by its share, and within the bin a token or a
+Gaussian. One uniform number serves for the last two steps, because its remainder after a choice is uniform again.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,20 +36,20 @@ from motes.tables.network import TINY, EncodedRows, MaskedModel, Near, Reader, m
 from motes.training.programs import drawing_program, each_member, put
 
 GOLDEN = 2654435769  # 2^32 over the golden ratio
-EVEN = 1e-6  # by which rows that expect the same come in any order
-ONE = 1 - 1e-6  # so that rounding does not reach beyond the last of several
+EVEN = 1e-6  # noise that shuffles rows with equal predictions
+ONE = 1 - 1e-6  # avoids a choice beyond the last one through rounding
 
 
 class Choice(NamedTuple):
-    """What was chosen for n rows, (n,) each.
+    """The choices for n rows, (n,) each.
 
     Attributes:
-        link: a relation, counted from 1; 0: none,
-        codes: or a code,
-        normal, means, sds: or a normal,
-        low, high: of which the part between these.
-        rest: what is left of the uniform number that chose it, itself uniform.
-        log_within: the log probability of what may be drawn.
+        link: the chosen relation, counted from 1; 0 for none.
+        codes: otherwise the chosen token.
+        normal, means, sds: whether a Gaussian is chosen instead, with its mean and standard deviation,
+        low, high: truncated to this interval.
+        rest: the remainder of the uniform number of the choice, itself uniform.
+        log_within: log-probability of the allowed values.
     """
 
     link: jax.Array
@@ -64,7 +64,7 @@ class Choice(NamedTuple):
 
 
 class Chances(NamedTuple):
-    """What is random in a choice. NumPy draws it: JAX would compile a program for each kind of number.
+    """The random numbers of a choice. NumPy draws them: JAX would compile a program for each kind of number.
 
     Attributes:
         member, link, ties: uniform numbers, (n,).
@@ -78,28 +78,28 @@ class Chances(NamedTuple):
 
     @classmethod
     def of(cls, rng: np.random.Generator, n: int) -> "Chances":
-        """Of n rows."""
+        """Draw the random numbers of n rows."""
         member, link, ties = rng.random((3, n), np.float32)
         return cls(member, link, ties, np.asarray(rng.integers(2**32, dtype=np.uint32)))
 
 
 class Binned(NamedTuple):
-    """A density by bins: of each member and row, what each expert has of each bin."""
+    """A density by bins: the share of each expert in each bin, for each member and row."""
 
     bins: jax.Array
-    """(K,), the bin of each code; BINS where it has none."""
+    """(K,), the bin of each token; BINS if it has none."""
     ends: jax.Array
-    """(n, T+1), the edges of the bins within the interval that may be drawn."""
+    """(n, T+1), the edges of the bins within the allowed interval."""
     code_shares: jax.Array
-    """(M, n, T+1), of the codes."""
+    """(M, n, T+1), shares of the tokens."""
     normal_parts: jax.Array
-    """(M, n, T, C), of each normal."""
+    """(M, n, T, C), shares of each Gaussian."""
 
 
-def _binned(
+def _bin_shares(
     views: TokenPrediction, lattice: tuple[jax.Array, jax.Array] | None, log_codes: jax.Array, low: Any, high: Any
 ) -> Binned | None:
-    """The shares of the bins; None where the part has no density."""
+    """Compute the shares of the bins; None if the part has no density."""
     if views.normals is None or views.tilt is None or lattice is None:
         return None
     edges, of_code = lattice
@@ -127,22 +127,22 @@ def choose(
     fits: Any,
     chances: Chances,
 ) -> Choice:
-    """Choose one part of each of n rows.
+    """Draw one part of each of n rows.
 
     Args:
-        views: of the members, (M, n, ...); with `back` each row asked one of them, and they are (M, m, ...).
-        back: place of each row among these rows of all members, (n,).
-        lattice: edges of the bins (T+1,) and the bin of each code (K,); None for a part without a density.
-        log_shares: (K,) or (n, K), of each code that may be drawn.
-        low, high: the interval that may.
-        could, fits: which relations give a value, and one that may be drawn, (n, R).
-        chances: what is random.
+        views: the members' predictions, (M, n, ...); with `back` each row has one member, and they are (M, m, ...).
+        back: index of each row among these rows of all members, (n,).
+        lattice: edges of the bins (T+1,) and the bin of each token (K,); None for a part without a density.
+        log_shares: (K,) or (n, K), log of the allowed share of each token.
+        low, high: the allowed interval.
+        could, fits: which relations give a value, and which give an allowed value, (n, R).
+        chances: the random numbers.
     """
     if back is not None:
         views = jax.tree.map(lambda part: part.reshape(1, -1, *part.shape[2:])[:, back], views)
     members, n = views.gate.shape[:2]
     log_codes = views.log_codes + log_shares  # (M, n, K)
-    binned = _binned(views, lattice, log_codes, low, high)
+    binned = _bin_shares(views, lattice, log_codes, low, high)
     if binned is None:
         shares = jnp.exp(log_codes)
     else:
@@ -156,33 +156,33 @@ def choose(
     else:
         within = both
     log_within = jax.nn.logsumexp(within, 0) - jnp.log(members)
-    member = jnp.zeros(n, int) if members == 1 else picked(jnp.exp(_below_0(within.T)), chances.member)[0]
+    member = jnp.zeros(n, int) if members == 1 else picked(jnp.exp(_shift_logs(within.T)), chances.member)[0]
     if views.links is not None:
-        link = picked(jnp.exp(_below_0(_of_member(rho, member))), chances.link)[0]
-    # Rows that expect about the same get numbers spread evenly: their shares are nearer to what is expected of them.
-    shares = _of_member(shares, member)
+        link = picked(jnp.exp(_shift_logs(_select_member(rho, member))), chances.link)[0]
+    # Rows with similar predictions get evenly spread numbers, so that their shares are closer to the predicted ones.
+    shares = _select_member(shares, member)
     expected = (shares @ jnp.arange(shares.shape[-1])) / shares.sum(-1)
     expected = expected + EVEN * chances.ties
     chosen, rest = picked(shares, spread_evenly(expected, chances.shift))
     if views.normals is None or binned is None:
         none = jnp.zeros(n)
         return Choice(link, chosen, none > 0, none, none, none, none, rest, log_within)
-    of_member = lambda part: _of_member(part, member)
+    of_member = lambda part: _select_member(part, member)
     binned = binned._replace(code_shares=of_member(binned.code_shares), normal_parts=of_member(binned.normal_parts))
-    normal, codes, component, rest = _in_bin(binned, of_member(log_codes), shares, chosen, rest)
-    means, sds = (_own(of_member(part), component) for part in (views.normals.means, views.normals.sds))
-    low, high = (_own(binned.ends, jnp.minimum(chosen, BINS - 1) + end) for end in (0, 1))
+    normal, codes, component, rest = _choose_in_bin(binned, of_member(log_codes), shares, chosen, rest)
+    means, sds = (_select_entry(of_member(part), component) for part in (views.normals.means, views.normals.sds))
+    low, high = (_select_entry(binned.ends, jnp.minimum(chosen, BINS - 1) + end) for end in (0, 1))
     return Choice(link, codes, normal, means, sds, low, high, rest, log_within)
 
 
-def _in_bin(
+def _choose_in_bin(
     binned: Binned, log_codes: jax.Array, shares: jax.Array, chosen: jax.Array, rest: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Whether a normal is chosen within the chosen bins, then which code and which normal, and what is left of `rest`.
+    """Choose between tokens and Gaussians within the chosen bins; return the choice, both indices, and the remainder.
 
-    All are of one member, without the axis of the members, and (n,).
+    All arrays are for one member, without the axis of the members, and (n,).
     """
-    share = _own(binned.code_shares, chosen) / jnp.maximum(_own(shares, chosen), TINY)
+    share = _select_entry(binned.code_shares, chosen) / jnp.maximum(_select_entry(shares, chosen), TINY)
     normal = rest >= share
     rest = jnp.where(normal, (rest - share) / jnp.maximum(1 - share, TINY), rest / jnp.maximum(share, TINY))
     rest = jnp.clip(rest, 0.0, ONE)
@@ -193,26 +193,26 @@ def _in_bin(
     return normal, codes, component, jnp.where(normal, rest_of_normal, rest_of_code)
 
 
-def _of_member(part: jax.Array, member: jax.Array) -> jax.Array:
-    """Of (M, n, ...), what the member (n,) of each row has."""
+def _select_member(part: jax.Array, member: jax.Array) -> jax.Array:
+    """Select the member (n,) of each row from an array (M, n, ...)."""
     return jnp.take_along_axis(part, member.reshape(1, len(member), *(1,) * (part.ndim - 2)), 0)[0]
 
 
-def _own(part: jax.Array, which: jax.Array) -> jax.Array:
-    """Of (n, K), the entry (n,) of each row that `which` (n,) says."""
+def _select_entry(part: jax.Array, which: jax.Array) -> jax.Array:
+    """Select the entry `which` (n,) of each row of an array (n, K)."""
     return jnp.take_along_axis(part, which[:, None], -1)[:, 0]
 
 
-def _below_0(log_weights: jax.Array) -> jax.Array:
-    """Logarithms (..., K) of which the largest is 0."""
+def _shift_logs(log_weights: jax.Array) -> jax.Array:
+    """Shift logarithms (..., K) so that the largest is 0."""
     return log_weights - log_weights.max(-1, keepdims=True)
 
 
 def spread_evenly(expected: jax.Array, start: Any) -> jax.Array:
-    """Uniform numbers (n,), such that those of rows with neighbouring `expected` (n,) are spread evenly.
+    """Return uniform numbers (n,) that are spread evenly among rows with neighbouring `expected` (n,).
 
-    They are a Kronecker sequence with a random start along the rank of the rows (Owen 2013, chapter 17): each of them
-    is uniform, and with the rank they fill the unit square more evenly than independent ones would. `start` is 32
+    They are a Kronecker sequence with a random start along the rank of the rows (Owen 2013, chapter 17): each number is
+    uniform, and together with the rank they fill the unit square more evenly than independent numbers. `start` is 32
     random bits.
     """
     rank = jnp.argsort(jnp.argsort(expected)).astype(jnp.uint32)
@@ -220,7 +220,7 @@ def spread_evenly(expected: jax.Array, start: Any) -> jax.Array:
 
 
 def picked(weights: jax.Array, u: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """One of K in proportion to its weight, (n, K) -> (n,), by uniform numbers (n,), and what is left of these."""
+    """Draw indices (n,) in proportion to weights (n, K) by uniform numbers (n,); also return the remainders."""
     upto = jnp.cumsum(weights, -1)
     mark = u * ONE * upto[:, -1]
     chosen = jnp.minimum((upto <= mark[:, None]).sum(-1), weights.shape[-1] - 1).astype(jnp.int32)
@@ -229,31 +229,31 @@ def picked(weights: jax.Array, u: jax.Array) -> tuple[jax.Array, jax.Array]:
     return chosen, jnp.clip((mark - take(upto) + own) / jnp.maximum(own, 1e-30), 0.0, ONE)
 
 
-# --- Rows of a table, revealed part by part: drawn, or scored, each part given those that are there already ---------
+# --- Rows revealed part by part, for sampling or scoring: each part given the parts already visible ------------------
 #
 #     x_j ~ g_j a(. | visible) + (1 - g_j) sum_c w_c N(. | visible)
-#     log p(x) = sum over j of log p(x_j | those before)
+#     log p(x) = sum over j of log p(x_j | parts before it)
 #
-# This is the reverse of masked diffusion at its finest: one part a step. A compiled program chooses a code or a normal.
-# The place within it is drawn in float64 and moved to the nearest value of the column; the next step sees it there.
-# Blocks of rows have random numbers of their own, so that the same seed gives the same rows, however many are drawn.
+# This is the reverse process of masked diffusion with one part per step. A compiled program draws a token or a
+# Gaussian. The place within it is drawn in float64 and rounded to the nearest value of the column, which the next step
+# sees. Each block of rows has its own random numbers, so that a seed gives the same rows, however many are drawn.
 
 
 Array = NDArray[np.float64]
-ROWS = 1024  # of one compiled program
-FEW = 256  # of the one in which each row has an order, where its matrices are large
-CALIBRATED = 8  # blocks of rows that calibration draws
-MATRICES = 2**25  # numbers in the matrices of a block of rows, at most, if more rows than FEW are to share it
-FLOOR = 0.05  # of a share, that is kept whatever else has it
-COARSE = 2.0**-10  # below which the digits of single precision are drawn anew
+ROWS = 1024  # rows of one compiled program
+FEW = 256  # rows of the program with an order for each row, if its matrices are large
+CALIBRATED = 8  # blocks of rows drawn for calibration
+MATRICES = 2**25  # maximum size of the matrices of a block with ROWS instead of FEW rows
+FLOOR = 0.05  # minimum part of a token's share that is left for the network besides relations
+COARSE = 2.0**-10  # smaller digits of single precision are drawn again
 
 
 class Within(NamedTuple):
-    """What of a part may be drawn.
+    """The allowed values of a part.
 
     Attributes:
-        shares: (K,) or (n, K), the share of each code that may.
-        low, high: the interval of y that may, numbers or (n,); of labels it says nothing.
+        shares: (K,) or (n, K), the allowed share of each token.
+        low, high: the allowed interval of y, numbers or (n,); ignored for labels.
     """
 
     shares: Array
@@ -263,7 +263,7 @@ class Within(NamedTuple):
 
 @dataclass
 class _Calibrating:
-    """A block of rows that calibration draws: what is seen of it, its entries, and what relations give the next."""
+    """A block of rows drawn for calibration: the visible entries, tokens, places, and values from relations."""
 
     seen: ObservedCodes
     codes: NDArray[np.int32]
@@ -273,26 +273,26 @@ class _Calibrating:
 
     @classmethod
     def of(cls, seen: ObservedCodes, parts: int) -> "_Calibrating":
-        """Of rows of which nothing is known."""
+        """Return a block of fully masked rows."""
         shape = seen.total.shape[1], parts
         return cls(seen, np.zeros(shape, np.int32), np.zeros(shape), np.zeros(shape, bool), [])
 
 
 @dataclass(frozen=True, eq=False)
 class MaskedDenoiser:
-    """A model in one order of its parts, ready to draw and to score.
+    """A model in one order of its parts, prepared for sampling and scoring.
 
     Attributes:
-        layout: of the table.
-        reader: between places and codes.
-        prepared: the members.
+        layout: layout of the table.
+        reader: converts between places and tokens.
+        prepared: the prepared members.
         order: place -> part, (p,).
-        spots: where each part of the order is.
-        ranges: the interval of y in which each part is drawn; None for labels.
+        spots: location of each part of the order in the model's arrays.
+        ranges: the interval of y to which draws of each part are limited; None for labels.
         plain: the logits of each group without biases.
-        ranks: (n, A + 1), the place of each axis of the base in an order of each row, and A for an axis that there is
-            not; None: all have the order of the parts.
-        kept: what programs are given of each part again and again, where they run.
+        ranks: (n, A + 1), the place of each axis of the base in each row's own order, and A for an absent axis; None if
+            all rows have the order of the parts.
+        kept: cache of program arguments on the device.
     """
 
     layout: Layout
@@ -314,15 +314,15 @@ class MaskedDenoiser:
         order: NDArray[np.integer],
         ranges: Sequence[tuple[float, float] | None],
     ) -> "MaskedDenoiser":
-        """Members made ready for an order."""
+        """Prepare members for an order."""
         prepared = prepare(models, layout.on_device, jax.device_put(order))
         spots, plain = spots_of(layout, order), prepared.heads.code_bias
         return cls(layout, reader, prepared, np.asarray(order), spots, ranges, plain)
 
     def of_rows(self, observed: NDArray[np.bool_]) -> "MaskedDenoiser":
-        """The same model for n rows, each with an order in which its observed numbers, of (n, p), come first.
+        """Return the model for n rows, each with an order in which its observed numbers, of (n, p), come first.
 
-        What is observed has to be shown before anything is drawn, all of it in the order of the parts.
+        Show all observed entries, in the order of the parts, before you draw any part.
         """
         turns = _axes_in_turn(self.layout, self.order)
         seen = observed[:, self.layout.axes[turns]]
@@ -332,37 +332,37 @@ class MaskedDenoiser:
         return replace(self, prepared=self.prepared._replace(base=base), ranks=ranks)
 
     def take(self, rows: NDArray[np.integer]) -> "MaskedDenoiser":
-        """For some of the rows of `of_rows`, perhaps several times each."""
+        """Select some of the rows of `of_rows`, with repeats."""
         assert self.ranks is not None
         base = jax.tree.map(lambda part: jnp.take(part, rows, axis=1), self.prepared.base)
         return replace(self, prepared=self.prepared._replace(base=base), ranks=self.ranks[rows])
 
     @property
     def most_rows(self) -> int:
-        """Rows of a block in which each has an order: a matrix of each takes memory."""
+        """The block size if each row has its own order, and so its own matrices, which take memory."""
         members, (components, axes) = len(self.plain[0]), self.prepared.base.means.shape[-2:]
         return ROWS if ROWS * members * components * axes**2 <= MATRICES else FEW
 
     def everything(self, j: int) -> Within:
-        """All of part j that is ever drawn."""
+        """Return all values of part j that are ever drawn."""
         scale, drawn = self.reader.scales[j], self.ranges[j]
         low, high = (-FAR, FAR) if drawn is None or scale is None else drawn
         if scale is not None:
             low, high = (-FAR if scale.first else low), (FAR if scale.last else high)
-        return self._once(("everything", j, drawn), lambda: Within(np.ones(self.layout.sizes[j]), low, high))
+        return self._cached(("everything", j, drawn), lambda: Within(np.ones(self.layout.sizes[j]), low, high))
 
-    def _once(self, name: Any, make: Callable[[], Any]) -> Any:
-        """What is made of the parts alone, and stays: to bring it to where programs run takes longer than to use it."""
+    def _cached(self, name: Any, make: Callable[[], Any]) -> Any:
+        """Compute a value once and cache it: moving it to the device takes longer than using it."""
         if name not in self.kept:
             self.kept[name] = make()
         return self.kept[name]
 
     def start(self, rows: int) -> ObservedCodes:
-        """Rows of which nothing is known."""
+        """Return fully masked rows."""
         return nothing_seen(self.layout.on_device, self.prepared, rows)
 
     def show(self, seen: ObservedCodes, k: int, codes: Any, y: Any, u: Any, here: Any) -> ObservedCodes:
-        """The part in place k of the order is seen in the rows `here`."""
+        """Reveal the part in place k of the order in the rows `here`."""
         place, _ = self._turn(k)
         made: Any = map(np.asarray, (codes, y, u, here), (np.int32, np.float32, np.float32, bool))
         entry = Revealed(*made)
@@ -378,22 +378,23 @@ class MaskedDenoiser:
         *,
         split: bool = False,
     ) -> tuple[Any, Any, Any, Array]:
-        """Draw the part in place k of the order: codes, places, ranks and log p of what is within, (n,) each.
+        """Draw the part in place k of the order: tokens, places, ranks and log p of the allowed values, (n,) each.
 
         Args:
-            seen: of the parts before.
-            k: the place.
-            within: what may be drawn.
-            rng: of what is random.
-            derived: what the part's relations give, where it has any.
-            split: each row asks one member, as many rows each, and log p is that of the member. Where anything may be
-                drawn the distribution is the same as with all members asked for every row, at a fraction of the work.
+            seen: the visible parts.
+            k: place in the order.
+            within: the allowed values.
+            rng: random generator.
+            derived: the values from the part's relations, if it has any.
+            split: evaluate one member for each row, with equally many rows per member; log p is the member's. If all
+                values are allowed, the distribution is the same as with all members for each row, at a fraction of
+                the cost.
         """
         j = int(self.order[k])
-        made = self._choice(seen, k, within, rng, derived, split=split)
+        made = self._draw_choice(seen, k, within, rng, derived, split=split)
         link, codes, normal, means, sds, low, high, rest, log_within = (np.asarray(part) for part in made)
         scale = self.reader.scales[j]
-        u = (rest + rng.random(len(codes)) * COARSE) % 1.0  # with all digits, and as uniform as before
+        u = (rest + rng.random(len(codes)) * COARSE) % 1.0  # adds digits and stays uniform
         if scale is None:
             for r, one in enumerate(derived, 1):
                 codes = np.where(link == r, one.codes, codes)
@@ -409,18 +410,18 @@ class MaskedDenoiser:
             codes[which] = self.reader.code_at(j, y[which])
         if np.isnan(y).any() or codes.min(initial=0) < 0:
             raise ModelFileError(
-                f"the network gives no numbers for part {j + 1} of the columns: its weights lead beyond the range of "
-                "floats. The model file is damaged, or its training diverged. Train anew."
+                f"the network's output for part {j + 1} of the columns is not finite. The model file is damaged, or "
+                "its training diverged. Train again."
             )
         for r, one in enumerate(derived, 1):
             codes, y = np.where(link == r, one.codes, codes), np.where(link == r, one.y, y)
         return *self.reader.settle(j, codes, y), log_within.astype(np.float64)
 
     def log_within(self, seen: ObservedCodes, k: int, within: Within, derived: Sequence[Derived]) -> Array:
-        """log p of what is within, (n,), for the part in place k of the order; arguments as those of `draw`."""
-        return np.asarray(self._choice(seen, k, within, np.random.default_rng(0), derived).log_within, np.float64)
+        """Compute log p of the allowed values, (n,), for the part in place k of the order; arguments as in `draw`."""
+        return np.asarray(self._draw_choice(seen, k, within, np.random.default_rng(0), derived).log_within, np.float64)
 
-    def _choice(
+    def _draw_choice(
         self,
         seen: ObservedCodes,
         k: int,
@@ -434,10 +435,12 @@ class MaskedDenoiser:
         padded, most = self.layout.groups[spot.group].log_masses.shape[1], self.layout.links.log_odds.shape[1]
         allowed = lambda: _allowed(within, padded)
         shares, low, high = (
-            self._once(("allowed", j, self.ranges[j]), allowed) if within is self.everything(j) else allowed()
+            self._cached(("allowed", j, self.ranges[j]), allowed) if within is self.everything(j) else allowed()
         )
         fits = (
-            _fitting(derived, within, most) if derived else self._once("fits", lambda: put(np.zeros((1, most)), bool))
+            _fitting_relations(derived, within, most)
+            if derived
+            else self._cached("fits", lambda: put(np.zeros((1, most)), bool))
         )
         if split:
             rows = self.shares_of_members(seen, rng)
@@ -450,21 +453,21 @@ class MaskedDenoiser:
         )  # fmt: skip
 
     def shares_of_members(self, seen: ObservedCodes, rng: np.random.Generator) -> NDArray[np.int32]:
-        """Which rows each member is asked for, (M, n / M): all at random, some of them twice if M does not divide n."""
+        """Assign the rows to the members at random, (M, n / M); some rows occur twice if M does not divide n."""
         members, n = seen.total.shape[:2]
         size = -(-n // members)
         return np.resize(rng.permutation(n), (members, size)).astype(np.int32)
 
     def _bins(self, j: int) -> tuple[jax.Array, jax.Array] | None:
-        """The edges (T+1,) of the bins of part j, and the bin of each of its codes (K,); None: it has no density."""
+        """Return the edges (T+1,) of the bins of part j, and the bin of each token (K,); None without a density."""
         line = self.layout.line_place[j]
         if line < 0:
             return None
         bins = self.layout.bins
-        return self._once(("bins", j), lambda: jax.device_put((bins.edges[line], bins.of_code[line])))
+        return self._cached(("bins", j), lambda: jax.device_put((bins.edges[line], bins.of_code[line])))
 
     def _turn(self, k: int) -> tuple[Place, Spot]:
-        """Where the part in place k of the order is, in all rows or in each."""
+        """Return the location of the part in place k of the order, for all rows or for each row."""
         place, spot = self.spots[k]
         if self.ranks is None:
             return place, spot
@@ -472,10 +475,10 @@ class MaskedDenoiser:
         return place._replace(ranks=put(ranks, np.int32)), spot
 
     def _near(self, derived: Sequence[Derived]) -> Near:
-        """What relations give, (n, R), of at most R; (1, R) where there are none."""
+        """Return the values from at most R relations, (n, R); (1, R) if there are none."""
         most = self.layout.links.log_odds.shape[1]
         if not derived:
-            return self._once(
+            return self._cached(
                 "near", lambda: Near(*jax.device_put((np.zeros((1, most), np.float32), np.zeros((1, most), bool))))
             )
         y, could = np.zeros((len(derived[0].codes), most), np.float32), np.zeros((len(derived[0].codes), most), bool)
@@ -484,19 +487,19 @@ class MaskedDenoiser:
         return Near(*jax.device_put((y, could)))
 
     def log_prob(self, seen: ObservedCodes, k: int, entry: EncodedRows, first: int | None = None) -> Array:
-        """log p of the part in place k of the order, (n,), given what is seen; the mean of the members' p.
+        """Compute log p of the part in place k of the order, (n,), given the visible parts; p is the members' mean.
 
-        With `first` only of so many rows, the others being padding.
+        With `first`, only for that many rows; the others are padding.
         """
         place, spot = self.spots[k]
-        if spot.linked:  # a relation takes part once all its other parts are before it
+        if spot.linked:  # a relation applies once all its other parts are visible
             others = self.layout.links.others[int(place.link)]
             ready = ~others[:, self.order[k:]].any(axis=1)
             entry = entry._replace(could=entry.could & int((ready << np.arange(len(ready))).sum()))
         near = Near(entry.given, bits_of(entry.could, entry.given.shape[-1])) if spot.linked else self._near([])
         members, n = seen.total.shape[:2]
         made, size = np.zeros(n), -(-n // members)
-        for start in range(0, first or n, size):  # by the program that draws, which asks each member for so many rows
+        for start in range(0, first or n, size):  # with the sampling program, which evaluates this many rows per member
             rows = np.arange(start, start + size) % n
             some = EncodedRows(*(part[rows] for part in entry))
             views = self._view(seen, k, near, np.tile(rows, (members, 1)).astype(np.int32))
@@ -507,9 +510,9 @@ class MaskedDenoiser:
     def view(
         self, seen: ObservedCodes, k: int, derived: Sequence[Derived], rows: NDArray[np.integer] | None = None
     ) -> TokenPrediction:
-        """The members' distributions of the part in place k, (M, n, ...), or of `rows` (M, m) of each member.
+        """Predict the part in place k with each member, (M, n, ...), or for the `rows` (M, m) of each member.
 
-        Arguments as those of `draw`.
+        Arguments as in `draw`.
         """
         return self._view(seen, k, self._near(derived), rows)
 
@@ -518,16 +521,16 @@ class MaskedDenoiser:
         return _view(self.layout.on_device, self.prepared, seen, place, spot, near, rows)
 
     def derived(self, j: int, codes: NDArray[np.integer], y: Array, visible: NDArray[np.bool_]) -> list[Derived]:
-        """What the relations of part j give of the visible entries (n, p); nothing for a part without relations."""
+        """Return the values from the relations of part j given the visible entries (n, p); empty without relations."""
         linker = self.reader.linker
         return [*linker.derived(j, codes, y, visible)] if j in linker.of_part else []
 
     def calibrated(self, shares: Sequence[Array], seed: int) -> list[jax.Array]:
-        """The biases (M, G, K) of each group with which codes of drawn rows have these shares; see `calibration`."""
+        """Calibrate the biases (M, G, K) of each group, so that tokens of synthetic rows have these shares."""
         rng = np.random.default_rng([seed, 112358])
         made = [np.array(bias) for bias in self.no_bias]
         unmasker, p = self, self.layout.parts
-        blocks = [_Calibrating.of(self.start(ROWS), p) for _ in range(CALIBRATED)]  # of the programs that draw
+        blocks = [_Calibrating.of(self.start(ROWS), p) for _ in range(CALIBRATED)]  # size of the sampling programs
         for k, j in enumerate(map(int, self.order)):
             place, spot = self.spots[k]
             padded = self.layout.groups[spot.group].log_masses.shape[1]
@@ -538,7 +541,7 @@ class MaskedDenoiser:
                 block.derived = self.derived(j, block.codes, block.y, block.visible)
                 views.append(jax.tree.map(np.asarray, unmasker.view(block.seen, k, block.derived, rows)))
                 each = [one.take(rows) for one in block.derived]
-                left, rest = _left(views[-1], each, target)
+                left, rest = _shares_left(views[-1], each, target)
                 targets.append(left)
                 rests.append(rest)
             joined = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *views)
@@ -558,19 +561,19 @@ class MaskedDenoiser:
 
     @property
     def no_bias(self) -> list[jax.Array]:
-        """Biases that change nothing: of the codes of each group (M, G, K), and of the bins of the lines (M, L, T)."""
+        """Zero biases: of the tokens of each group (M, G, K), and of the bins of the lines (M, L, T)."""
         every = (*self.plain, self.prepared.tilt)
         return [put(np.zeros(bias.shape)) for bias in every]
 
     def with_bias(self, bias: Sequence[Any]) -> "MaskedDenoiser":
-        """The same model with biases, as `no_bias` has them, in the place of those that it has now."""
+        """Return the model with these biases, in the form of `no_bias`, instead of its own."""
         moved = tuple(put(np.add(a, b)) for a, b in zip(self.plain, bias[:-1], strict=True))
         heads = self.prepared.heads._replace(code_bias=moved)
         return replace(self, prepared=self.prepared._replace(heads=heads, tilt=put(bias[-1])))
 
 
 def spots_of(layout: Layout, order: NDArray[np.integer]) -> list[tuple[Place, Spot]]:
-    """Where each part of an order is."""
+    """Return the location of each part of an order."""
     lines = layout.line_place
     rank = np.append(np.argsort(_axes_in_turn(layout, order)), len(layout.axes))
     made = []
@@ -591,12 +594,12 @@ def spots_of(layout: Layout, order: NDArray[np.integer]) -> list[tuple[Place, Sp
 
 
 def _axes_in_turn(layout: Layout, order: NDArray[np.integer]) -> NDArray[np.integer]:
-    """The axes of the base, (A,), in the order of their parts (p,)."""
+    """Sort the axes of the base, (A,), by the order of their parts (p,)."""
     return np.argsort(np.argsort(order)[layout.axes], kind="stable")
 
 
 def cut_normal(mean: Array, sd: Array, low: Array, high: Array, u: Array) -> Array:
-    """Quantiles u of N(mean, sd^2) between low and high, (n,) each. Far tails keep their digits."""
+    """Compute quantiles u of N(mean, sd^2) truncated to low to high, (n,) each; accurate in far tails."""
     a, b = (low - mean) / sd, (high - mean) / sd
     flip = a + b > 0
     a, b, u = np.where(flip, -b, a), np.where(flip, -a, b), np.where(flip, 1 - u, u)
@@ -608,13 +611,13 @@ def cut_normal(mean: Array, sd: Array, low: Array, high: Array, u: Array) -> Arr
 # --- compiled ---------------------------------------------------------------------------------------------------------
 
 
-def _left(view: TokenPrediction, derived: Sequence[Derived], shares: Array) -> tuple[Array, Array]:
-    """Of the shares of a part's codes (K,) what its relations do not give each member, (M, K), and (M, m) what of rows.
+def _shares_left(view: TokenPrediction, derived: Sequence[Derived], shares: Array) -> tuple[Array, Array]:
+    """Return the shares of a part's tokens that its relations leave to each member, (M, K), and of each row, (M, m).
 
     Args:
-        view: of m rows of each member.
-        derived: what relations give these rows, (M, m).
-        shares: (K,), of the codes.
+        view: predictions for m rows of each member.
+        derived: values from relations for these rows, (M, m).
+        shares: (K,), shares of the tokens.
     """
     members, m = view.gate.shape[:2]
     if not derived:
@@ -629,7 +632,7 @@ def _left(view: TokenPrediction, derived: Sequence[Derived], shares: Array) -> t
 
 
 def _allowed(within: Within, padded: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """What may be drawn of a part: the log of the share of each code, padded, and the ends of the interval."""
+    """Convert the allowed values to program arguments: the padded log share of each token, and the interval's ends."""
     shares = np.zeros((*within.shares.shape[:-1], padded))
     shares[..., : within.shares.shape[-1]] = within.shares
     with np.errstate(divide="ignore"):
@@ -637,8 +640,8 @@ def _allowed(within: Within, padded: int) -> tuple[jax.Array, jax.Array, jax.Arr
     return logs, put(np.clip(within.low, -FAR, FAR)), put(np.clip(within.high, -FAR, FAR))
 
 
-def _fitting(derived: Sequence[Derived], within: Within, most: int) -> NDArray[np.bool_]:
-    """Which of at most so many relations give a value that may be drawn, (n, most)."""
+def _fitting_relations(derived: Sequence[Derived], within: Within, most: int) -> NDArray[np.bool_]:
+    """Return which of at most `most` relations give an allowed value, (n, most)."""
     n = len(derived[0].codes)
     fits = np.zeros((n, most), bool)
     for r, one in enumerate(derived):
@@ -649,7 +652,7 @@ def _fitting(derived: Sequence[Derived], within: Within, most: int) -> NDArray[n
 
 @drawing_program()
 def _base_of_rows(models: MaskedModel, orders: jax.Array) -> OrderedBase:
-    """(M, n, ...), of orders (n, A)."""
+    """Factorise the members' bases in an order for each row, (n, A); the result is (M, n, ...)."""
     return each_member(lambda model: in_orders(model.base, orders))(models)
 
 
@@ -670,6 +673,6 @@ def _view(
 
 @drawing_program()
 def _log_prob(views: TokenPrediction, bins: Any, entry: EncodedRows) -> jax.Array:
-    """log of the members' mean p of the entries of one part, (n,)."""
+    """Compute the log of the members' mean p of the entries of one part, (n,)."""
     found = each_member(lambda view: log_prob_of(view, None if bins is None else bins[1], entry))(views)
     return jax.nn.logsumexp(found, 0) - jnp.log(len(found))
