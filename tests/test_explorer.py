@@ -577,7 +577,7 @@ def test_a_subject_is_a_shape_a_folder_or_a_file(tmp_path, small_model):
 def test_the_command_opens_what_is_asked_for(motes_command, monkeypatch):
     seen = []
     monkeypatch.setattr(exploring, "_leave", lambda code: None)
-    monkeypatch.setattr(exploring, "_open", lambda address, folder: seen.append(address))
+    monkeypatch.setattr(exploring, "_open_browser", lambda address, folder: seen.append(address))
 
     def served(shelf, *, host, port, on_start):
         on_start(f"http://{host}:{port}/?token=x {shelf.names[0]}")

@@ -51,12 +51,12 @@ def _run(words: list[str], debug: bool) -> int:
     except (Exception, KeyboardInterrupt) as error:
         if debug:
             raise
-        code, text = _fault(error, words)
+        code, text = _describe_error(error, words)
     note(f"motes: {text}")
     return code
 
 
-def _fault(error: BaseException, words: list[str]) -> tuple[int, str]:
+def _describe_error(error: BaseException, words: list[str]) -> tuple[int, str]:
     """Return the exit code and the message for an error."""
     match error:
         case CycloptsError():

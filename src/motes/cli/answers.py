@@ -146,7 +146,7 @@ def score_file(model: Any, source: str, reporter: Reporter, **options: Any) -> L
     """
     rows: Any
     if model.kind == "table":
-        rows, options["name"] = _rows_for(model, source), f"'{source}'"
+        rows, options["name"] = _read_rows(model, source), f"'{source}'"
     else:
         points = rows_to_score(source, model, SAMPLES)
         rows = points.x
@@ -173,7 +173,7 @@ def impute_file(model: Any, source: str, out: Path, *, draws: int, seed: int, re
     options: dict[str, Any] = {"seed": seed, "name": name}
     tables: Callable[[OnProgress], Iterable[Iterable[Frame]]]
     if model.kind == "table":
-        blocks, schema, fillings = _rows_for(model, source), model.schema, model.fillings
+        blocks, schema, fillings = _read_rows(model, source), model.schema, model.fillings
         names = schema.here(next(Blocks.of_file(source, text).read()))
         holes = [np.stack([part.columns[one].missing for one in schema.learned]) for part in blocks.read()]
         tables = lambda count: (
@@ -196,7 +196,7 @@ def impute_file(model: Any, source: str, out: Path, *, draws: int, seed: int, re
     with writing(out) as write, reporter.counting("filling in", "rows", total=partial * draws) as count:
         for number, parts in enumerate(tables(count), 1):
             for part in parts:
-                write(part if draws == 1 else _numbered(part, number))
+                write(part if draws == 1 else _add_number(part, number))
     return rows * draws, entries
 
 
@@ -231,13 +231,13 @@ def predict_file(
     return rows.rows, ignored
 
 
-def _rows_for(model: TableModel, source: str) -> Blocks:
+def _read_rows(model: TableModel, source: str) -> Blocks:
     """Return the rows of a file with the columns of a model."""
     file = Blocks.of_file(source, model.recipe.text.fitting(source))
     return file.each(lambda frame: model.schema.frame(frame, name=f"'{source}'"))
 
 
-def _numbered(frame: Frame, number: int) -> Frame:
+def _add_number(frame: Frame, number: int) -> Frame:
     """Add a column with the number of the draw."""
     n = len(frame)
     return Frame({NUMBERED: Series("whole", np.full(n, number), np.zeros(n, bool)), **frame.columns})

@@ -59,19 +59,19 @@ def sample(
     refuse_others(trained, points=points.given, tables={"--exact": exact, "--placeholders": placeholders})
     check_rows_out(out, overwrite, types_of(trained))
     known = conditions(given, trained) if points.iid is None else observations(given, points.iid, trained)
-    with _written(out) as write:
+    with _open_writer(out) as write:
         found = write_samples(
             trained, n, write, Reporter(quiet), given=known, seed=seed, exact=exact, placeholders=placeholders,
             iid=points.iid is not None, label=points.label, how=points.how(),
         )  # fmt: skip
     if found is not None:
-        _say_known(found, given, n)
+        _say_evidence(found, given, n)
     if out is not None:
         print(f"{n:,} rows in {out}")
     return 0
 
 
-def _say_known(found: "Evidence", given: Sequence[str], n: int) -> None:
+def _say_evidence(found: "Evidence", given: Sequence[str], n: int) -> None:
     """Print the probability of the conditions and the effective sample size of the rows."""
     worth = f"{n:,} rows are worth {found.effective:,.0f} independent ones (effective sample size)."
     if found.log_prob is not None:
@@ -84,7 +84,7 @@ def _say_known(found: "Evidence", given: Sequence[str], n: int) -> None:
         note(f"warning: {warning}")
 
 
-def _written(out: Path | None) -> "AbstractContextManager[Write]":
+def _open_writer(out: Path | None) -> "AbstractContextManager[Write]":
     """Return a writer of rows to a file, or to standard output as CSV."""
     from motes.data.files import text_to, writing
 
@@ -153,7 +153,7 @@ def predict(
             f"got '{model}', a model of {trained.about}; expected a model of a table, for `motes predict`."
         )
     count, ignored = predict_file(
-        trained, str(file), column, _written(out), quantiles=quantile or QUANTILES,
+        trained, str(file), column, _open_writer(out), quantiles=quantile or QUANTILES,
         draws=DRAWS if draws is None else draws, seed=seed, reporter=Reporter(quiet),
     )  # fmt: skip
     if out is not None:
@@ -204,7 +204,7 @@ def _say_point_scores(found: "Likelihood", out: Path) -> None:
     from motes.data import as_frame, write_frame
 
     write_frame(out, as_frame({"log_prob": found.log_prob}))
-    print(f"{_mean(found.log_prob)}, {len(found.log_prob):,} rows in {out}")
+    print(f"{_describe_mean(found.log_prob)}, {len(found.log_prob):,} rows in {out}")
     if lost := int((~(found.error <= 0.01)).sum()):
         note(f"warning: {lost:,} rows are too far from the data to be exact to 0.01 nats.")
 
@@ -220,7 +220,7 @@ def _say_table_scores(found: "RowLikelihood", out: Path, orders: int, smooth: bo
     if possible.any():
         spread = f", spread over {orders} orders {found.spread[possible].mean():.4f}" if several else ""
         of = "" if possible.all() else f" over the {possible.sum():,} possible rows"
-        print(f"{_mean(found.log_prob[possible])}{of}{spread}; {len(possible):,} rows in {out}")
+        print(f"{_describe_mean(found.log_prob[possible])}{of}{spread}; {len(possible):,} rows in {out}")
     else:
         print(f"no row has a likelihood above 0; {len(possible):,} rows in {out}")
     if entries := int(found.impossible.sum()):
@@ -229,7 +229,7 @@ def _say_table_scores(found: "RowLikelihood", out: Path, orders: int, smooth: bo
         note(f"warning: {entries:,} impossible entries in {count:,} rows, such as unseen labels: {what}.")
 
 
-def _mean(log_prob: "NDArray[np.float64]") -> str:
+def _describe_mean(log_prob: "NDArray[np.float64]") -> str:
     """Describe the mean, with its standard error if there are several rows."""
     n = len(log_prob)
     error = f" ± {log_prob.std(ddof=1) / n**0.5:.4f}" if n > 1 else ""

@@ -159,12 +159,12 @@ class StandardOutput:
         """Write, or raise an OSError that names standard output."""
         if self.closed_by_shell:
             raise OSError(errno.EBADF, "it is closed", NAME)
-        with _named():
+        with _name_errors():
             return self.stream.write(text)
 
     def flush(self) -> None:
         """Flush, or raise an OSError that names standard output."""
-        with _named():
+        with _name_errors():
             self.stream.flush()
 
     def __getattr__(self, name: str) -> Any:
@@ -172,7 +172,7 @@ class StandardOutput:
 
 
 @contextmanager
-def _named() -> Iterator[None]:
+def _name_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -261,7 +261,7 @@ def terminated_by_sigterm() -> Iterator[None]:
     if before is not signal.SIG_DFL or threading.current_thread() is not threading.main_thread():
         yield  # if a handler is set or the signal is ignored, leave it so
         return
-    signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGTERM, _raise_terminated)
     try:
         yield
     finally:
@@ -288,7 +288,7 @@ def loading() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def _terminated(number: int, frame: object) -> None:
+def _raise_terminated(number: int, frame: object) -> None:
     raise Terminated("ended by SIGTERM.")
 
 

@@ -47,13 +47,13 @@ def table_conditions(words: Sequence[str], schema: Schema) -> dict[str, Any]:
         {'x': Between(low=17, high=35), 'y': Not(condition='S')}
     """
     made: dict[str, Any] = {}
-    for word, name, negated, text in _divided(words, schema.names):
+    for word, name, negated, text in _split_words(words, schema.names):
         schema.check_not_aside(name)
         try:
             if negated:
-                made[name] = Not(_condition(text, schema, name)) if text else NotMissing()
+                made[name] = Not(_parse_condition(text, schema, name)) if text else NotMissing()
             else:
-                made[name] = _condition(text, schema, name)
+                made[name] = _parse_condition(text, schema, name)
             conditions_of(schema, {name: made[name]})
         except MotesError as error:
             raise UsageError(f"--given {word}: {str(error).removeprefix('given, ')}") from None
@@ -69,14 +69,14 @@ def point_conditions(words: Sequence[str], columns: Sequence[str], *, observed: 
         UsageError: for any other condition.
     """
     made: dict[str, Any] = {}
-    for word, name, negated, text in _divided(words, columns):
+    for word, name, negated, text in _split_words(words, columns):
         if observed and not text and not negated:
             made[name] = np.nan
             continue
         if negated or not text or "," in text:
             raise UsageError(f"--given {word}: expected COLUMN=NUMBER or COLUMN=LOW..HIGH for a model of points.")
         try:
-            made[name] = _number_or_interval(text, name)
+            made[name] = _parse_number_or_interval(text, name)
         except UsageError as error:
             raise UsageError(f"--given {word}: {error}") from None
         if observed and isinstance(made[name], tuple):
@@ -104,7 +104,7 @@ def observations(words: Sequence[str], path: Path, model: Any) -> Frame:
     return frame.select([name for name in frame.names if name in model.context.columns])
 
 
-def _divided(words: Sequence[str], columns: Sequence[str]) -> Iterator[tuple[str, str, bool, str]]:
+def _split_words(words: Sequence[str], columns: Sequence[str]) -> Iterator[tuple[str, str, bool, str]]:
     """Yield each word, its column, whether its sign is "!=", and its value. Column names may contain these signs.
 
     Raises:
@@ -124,23 +124,23 @@ def _divided(words: Sequence[str], columns: Sequence[str]) -> Iterator[tuple[str
         yield word, name, sign == "!=", word[len(name + sign) :]
 
 
-def _condition(text: str, schema: Schema, name: str) -> Any:
+def _parse_condition(text: str, schema: Schema, name: str) -> Any:
     if not text:
-        return _missing(schema, name)
-    labels = _labels(schema, name)
+        return _check_missing(schema, name)
+    labels = _find_labels(schema, name)
     if labels is None:
-        return _numbers_or_dates(text, schema, name)
+        return _parse_numbers_or_dates(text, schema, name)
     if text in labels:
         return labels[text]
     for low, high in _split_at_dots(text):
         if (not low or low in labels) and (not high or high in labels):
             return Between(labels.get(low), labels.get(high))
     if "," in text:
-        return Among(tuple(_one_label(part, labels) for part in _parts(text, labels)))
-    return _one_label(text, labels)
+        return Among(tuple(_parse_label(part, labels) for part in _split_labels(text, labels)))
+    return _parse_label(text, labels)
 
 
-def _missing(schema: Schema, name: str) -> Missing:
+def _check_missing(schema: Schema, name: str) -> Missing:
     column = next(column for column in schema.columns if column.name == name)
     if not column.coded and name not in schema.kept:
         why = "Train without table.missing=ignore to learn them." if column.missing else "The training data had none."
@@ -148,7 +148,7 @@ def _missing(schema: Schema, name: str) -> Missing:
     return Missing()
 
 
-def _labels(schema: Schema, name: str) -> Labels | None:
+def _find_labels(schema: Schema, name: str) -> Labels | None:
     """Return the labels of a column; None for numbers and dates."""
     if name in schema.kept:
         series = schema.kept[name]
@@ -157,7 +157,7 @@ def _labels(schema: Schema, name: str) -> Labels | None:
     return None if labels is None else {str(label): label for label in labels}
 
 
-def _one_label(text: str, labels: Labels) -> Any:
+def _parse_label(text: str, labels: Labels) -> Any:
     if text in labels:
         return labels[text]
     if text.capitalize() in labels and set(labels) <= {"True", "False"}:
@@ -166,7 +166,7 @@ def _one_label(text: str, labels: Labels) -> Any:
     raise UsageError(message if len(labels) <= LISTED else message.partition(" Choose from:")[0])
 
 
-def _parts(text: str, labels: Labels) -> list[str]:
+def _split_labels(text: str, labels: Labels) -> list[str]:
     """Split a text at its commas; the longest run of parts that forms a label is kept as that label."""
     parts, made = text.split(","), []
     while parts:
@@ -182,11 +182,11 @@ def _split_at_dots(text: str) -> list[tuple[str, str]]:
     return [(text[:place], text[place + 2 :]) for place in places]
 
 
-def _numbers_or_dates(text: str, schema: Schema, name: str) -> Any:
+def _parse_numbers_or_dates(text: str, schema: Schema, name: str) -> Any:
     if schema.types[name] != "date":
         if "," in text and ".." not in text:
-            return Among(tuple(_number(part, name) for part in text.split(",")))
-        found = _number_or_interval(text, name)
+            return Among(tuple(_parse_number(part, name) for part in text.split(",")))
+        found = _parse_number_or_interval(text, name)
         return Between(*found) if isinstance(found, tuple) else found
     low, dots, high = text.partition("..")
     if dots:
@@ -194,16 +194,16 @@ def _numbers_or_dates(text: str, schema: Schema, name: str) -> Any:
     return Among(tuple(text.split(","))) if "," in text else text
 
 
-def _number_or_interval(text: str, name: str) -> Any:
+def _parse_number_or_interval(text: str, name: str) -> Any:
     low, dots, high = text.partition("..")
     if not dots:
-        return _number(text, name)
+        return _parse_number(text, name)
     if not low and not high:
         raise UsageError(f"expected at least one end, as in {name}=10.., {name}=..10 or {name}=10..20.")
-    return _number(low, name) if low else None, _number(high, name) if high else None
+    return _parse_number(low, name) if low else None, _parse_number(high, name) if high else None
 
 
-def _number(text: str, name: str) -> int | float:
+def _parse_number(text: str, name: str) -> int | float:
     for read in (int, float):
         try:
             number = read(text)

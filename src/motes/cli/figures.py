@@ -261,13 +261,13 @@ def stills(film: Film, x: Array, album: Album, *, seed: int) -> Iterator[Path]:
     samples = view.model.draw(count, seed=seed)[:, view.shown]  # the film may use other steps
     for name, points in (("data", x), ("samples", samples)):
         axes = plots.scatter(points, columns=view.columns, title=name, limits=box, style=album.look)
-        yield album.save(axes, name, _points(points))
+        yield album.save(axes, name, _count_points(points))
     figure = plots.comparison(x, samples, columns=view.columns, limits=box, style=album.look)
     yield album.save(figure, "comparison", f"{len(x):,} real and {len(samples):,} synthetic points")
     for name, clouds, order in (("forward", film.forward, film.panels[::-1]), ("reverse", film.reverse, film.panels)):
         shown = view.drawn(film.limits)
         figure = plots.row(clouds[order], view.times[order], process=name, view=shown, style=album.look)
-        yield album.save(figure, name, _points(clouds[0]))
+        yield album.save(figure, name, _count_points(clouds[0]))
 
 
 def comparisons(found: PointDetails, album: Album) -> Iterator[Path]:
@@ -315,7 +315,7 @@ def snapshots(film: Film, shots: Sequence[tuple[int, Denoiser]], album: Album, *
     yield album.save(figure, "snapshots", f"{SNAPSHOT_POINTS:,} points")
 
 
-def _points(x: Array) -> str:
+def _count_points(x: Array) -> str:
     return f"{len(x):,} points"
 
 
@@ -380,11 +380,11 @@ def linked_columns(model: TableModel, rows: Frame) -> list[str]:
     np.fill_diagonal(found, 0.0)
     chosen: list[int] = []
     while len(chosen) < min(SHOWN, len(view.names)):
-        chosen.append(_next(found, chosen))
+        chosen.append(_choose_next(found, chosen))
     return [view.names[j] for j in sorted(chosen)]
 
 
-def _next(found: NDArray[np.float64], chosen: list[int]) -> int:
+def _choose_next(found: NDArray[np.float64], chosen: list[int]) -> int:
     """Return the column with the strongest association: first with any other, then with a chosen one."""
     strength = found.max(axis=1) if not chosen else found[:, chosen].max(axis=1)
     strength[chosen] = -1.0
@@ -460,8 +460,8 @@ def diagnosis_figures(
     steps = model.recipe.steps
     if steps is not None:  # the nearest step: a network may be defined only at its steps
         at = max(round(at * steps), 1) / steps
-    yield album.save(_scores(model, exact, x, at, album.look), "scores")
-    yield album.save(_densities(model, exact, x, album.look), "densities")
+    yield album.save(_plot_scores(model, exact, x, at, album.look), "scores")
+    yield album.save(_plot_densities(model, exact, x, album.look), "densities")
 
 
 class _Plane:
@@ -494,30 +494,32 @@ class _Plane:
 
     def score(self, denoiser: Denoiser, x: Array, y: Array) -> Array:
         """Return grad log q(u), (nx, ny, 2)."""
-        field = np.asarray(_score(denoiser, jnp.asarray(self.x_t(x, y), float), jnp.asarray(self.t, float)), float)
+        field = np.asarray(
+            _compute_scores(denoiser, jnp.asarray(self.x_t(x, y), float), jnp.asarray(self.t, float)), float
+        )
         return (field * self.zoom / self.model.standardiser.scale).reshape(len(x), len(y), 2)
 
 
 @eqx.filter_jit
-def _score(denoiser: Denoiser, x_t: jax.Array, t: jax.Array) -> jax.Array:
+def _compute_scores(denoiser: Denoiser, x_t: jax.Array, t: jax.Array) -> jax.Array:
     scores: jax.Array = jax.lax.map(lambda x: denoiser.score(x, t), x_t, batch_size=256)
     return scores
 
 
-def _scores(model: PointModel, exact: Oracle, x: Array, t: float, style: plots.Style) -> Figure:
+def _plot_scores(model: PointModel, exact: Oracle, x: Array, t: float, style: plots.Style) -> Figure:
     plane = _Plane(model, x, t)
-    across, up = plane.axes(GRID, _box([plane]))
+    across, up = plane.axes(GRID, _find_box([plane]))
     learned, truth = (plane.score(denoiser, across, up) for denoiser in (model.denoiser, exact))
     heading = plots.time_heading(t, steps=model.recipe.steps, noise=plane.noise)
     log_p = plane.log_density(exact, across, up)
     return plots.score_fields((across, up), learned, truth, log_p=log_p, heading=heading, style=style)
 
 
-def _densities(model: PointModel, exact: Oracle, x: Array, style: plots.Style) -> Figure:
+def _plot_densities(model: PointModel, exact: Oracle, x: Array, style: plots.Style) -> Figure:
     schedule = model.denoiser.schedule
     times = [0.0 if r == 0 else float(schedule.t_of_log_snr(-2 * np.log(r))) for r in NOISES]
     planes = [_Plane(model, x, t) for t in times]
-    across, up = planes[0].axes(GRID, _box(planes))
+    across, up = planes[0].axes(GRID, _find_box(planes))
     maps = [plane.log_density(exact, across, up) for plane in planes]
     titles = ["data" if plane.noise == 0 else f"noise level {plane.noise:.2g}" for plane in planes]
     if isinstance(model.recipe.network, StepGated):
@@ -532,7 +534,7 @@ def _densities(model: PointModel, exact: Oracle, x: Array, style: plots.Style) -
     return plots.density_row((across, up), [learned, *maps], ["model", *titles], floor=FLOOR, style=style)
 
 
-def _box(planes: Sequence[_Plane]) -> Limits:
+def _find_box(planes: Sequence[_Plane]) -> Limits:
     """Return a box around the points of all planes, wide enough not to cut off a density."""
     box = np.array(plots.limits_of(*(plane.points for plane in planes), robust=0.0))
     middle, half = box.mean(axis=1), WIDER * np.ptp(box, axis=1) / 2

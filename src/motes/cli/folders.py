@@ -84,7 +84,7 @@ def locked(out: Path, warn: Callable[[str], None]) -> Iterator[None]:
         except OSError as error:
             warn(f"'{out}' cannot be locked ({error.strerror}): make sure that no other process trains there.")
             break
-        if _is_at(handle, path):
+        if _is_same_file(handle, path):
             break
         os.close(handle)  # the process that had the lock has removed the file meanwhile
     try:
@@ -99,7 +99,7 @@ def locked(out: Path, warn: Callable[[str], None]) -> Iterator[None]:
             os.close(handle)
 
 
-def _is_at(handle: int, path: Path) -> bool:
+def _is_same_file(handle: int, path: Path) -> bool:
     """Return whether an open file is the file at a path."""
     try:
         return os.path.samestat(os.fstat(handle), path.stat())
@@ -268,7 +268,7 @@ def seed_of(out: Path) -> int:
     Raises:
         UsageError: if there is no checkpoint to resume from.
     """
-    return int(_newest(out)[1]["seed"])
+    return int(_read_newest(out)[1]["seed"])
 
 
 @contextmanager
@@ -284,7 +284,7 @@ def keeping_checkpoints(
             no checkpoint or one of another training.
     """
     if options.resume:
-        _newest(out)  # before the folder is created
+        _read_newest(out)  # before the folder is created
     make_folder(out)
     with locked(out, reporter.warn):
         remove_unfinished(out, (*ARTEFACTS, *PICTURES, f"{CHECKPOINTS}/*{SUFFIX}"))
@@ -396,7 +396,9 @@ def _read(path: Path) -> tuple[State, dict[str, str]]:
     return State(arrays, numbers), texts
 
 
-def _newest(out: Path, warn: Callable[[str], None] = lambda message: None) -> tuple[State, dict[str, str], list[Path]]:
+def _read_newest(
+    out: Path, warn: Callable[[str], None] = lambda message: None
+) -> tuple[State, dict[str, str], list[Path]]:
     """Return the newest intact state in the folder of a run, its metadata, and the damaged files that are newer.
 
     Raises:
@@ -408,7 +410,7 @@ def _newest(out: Path, warn: Callable[[str], None] = lambda message: None) -> tu
             state, texts = _read(path)
         except ModelFileError as error:
             damaged.append(path)
-            warn(f"{error} Using the checkpoint before it, and keeping this file as '{_aside(path).name}'.")
+            warn(f"{error} Using the checkpoint before it, and keeping this file as '{_damaged_name(path).name}'.")
             continue
         if texts["motes"] != version("motes"):
             raise UsageError(
@@ -429,7 +431,7 @@ def _resume(out: Path, training: RunTraining, reporter: Reporter) -> tuple[State
 
     Results of the model so far are removed, since the model will change.
     """
-    state, texts, damaged = _newest(out, reporter.warn)
+    state, texts, damaged = _read_newest(out, reporter.warn)
     _check_same(out, training, texts)
     done, complete = state.numbers["course/step"], (out / METRICS).exists()
     section = training.recipe.TRAINING
@@ -444,14 +446,14 @@ def _resume(out: Path, training: RunTraining, reporter: Reporter) -> tuple[State
             f"got {section}.steps = {training.steps:,}; the run in '{out}' has already done {done:,}. Give more."
         )
     for path in damaged:
-        path.rename(_aside(path))
+        path.rename(_damaged_name(path))
     for path in present(out, RESULTS):
         path.unlink()
     reporter.say(f"resuming after {done:,} steps")
     return state, texts["named"]
 
 
-def _aside(path: Path) -> Path:
+def _damaged_name(path: Path) -> Path:
     """Return an unused name under which a damaged checkpoint is kept, but not read as a checkpoint."""
     names = (path.with_suffix(f".damaged{number or ''}") for number in count())
     return next(name for name in names if not name.exists())

@@ -59,11 +59,11 @@ def run_file(path: Path) -> None:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise UsageError(f"{OPTION} {_line(path, error)}: {_describe(error)}") from error
+        raise UsageError(f"{OPTION} {_locate(path, error)}: {_describe(error)}") from error
     _COMMANDS[place] = {*app} - before
 
 
-def _line(path: Path, error: Exception) -> str:
+def _locate(path: Path, error: Exception) -> str:
     """Return the file and the line of the error in it."""
     here = [one.lineno for one in traceback.extract_tb(error.__traceback__) if one.filename == str(path.resolve())]
     line = error.lineno if isinstance(error, SyntaxError) else next(reversed(here), None)

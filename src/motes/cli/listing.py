@@ -162,7 +162,7 @@ def explore(
         if not quiet:
             note("motes: the page is at this address until Ctrl-C.")
         if browser:
-            _open(address, folder)
+            _open_browser(address, folder)
 
     if not 0 <= port <= 65_535:
         raise UsageError(f"got --port {port}; expected 0 (a free one) to 65535.")
@@ -171,7 +171,7 @@ def explore(
             f"warning: --host {host} lets other machines connect. Anyone who knows the whole address, with its token, "
             "can use this machine to compute; the connection is not encrypted."
         )
-    shelf = Shelf(open_subject(model, lambda shape: _trained(shape, quiet)))
+    shelf = Shelf(open_subject(model, lambda shape: _train_shape(shape, quiet)))
     code = 0
     # `_leave` ends the process at once, so the folder must be removed first.
     try:
@@ -185,7 +185,7 @@ def explore(
     return code
 
 
-def _trained(shape: str, quiet: bool) -> Any:
+def _train_shape(shape: str, quiet: bool) -> Any:
     """Train a model on a shape without a saved one, with the default recipe."""
     from motes.fitting import prepared, trained
     from motes.recipes import load_recipe
@@ -193,7 +193,7 @@ def _trained(shape: str, quiet: bool) -> Any:
     return trained(prepared(shape, load_recipe("default"), 0), 0, Reporter(quiet))
 
 
-def _open(address: str, folder: str) -> None:
+def _open_browser(address: str, folder: str) -> None:
     """Open the page in a browser, in a thread, so that a browser that hangs does not block the server.
 
     Other users of the machine can see the browser's command line. So it names a file that only this user can read, and

@@ -64,7 +64,7 @@ def train_run(
     ready = prepared(source, load_recipe(recipe, changes), options.seed)
     training = RunTraining(source, str(recipe), ready.recipe, options.seed, ready.fingerprint)
     with keeping_checkpoints(out, training, options, reporter) as checkpoints:
-        least = _least(ready, options.seed, reporter)
+        least = _estimate_least_loss(ready, options.seed, reporter)
         model: Any  # of any kind
         try:
             model = trained(ready, options.seed, reporter, keeper=checkpoints, least=least and least.mean)
@@ -82,7 +82,10 @@ def train_run(
         named = checkpoints.about["named"]
         if model.kind == "posterior":
             score = held_out_score(model, ready.origin)
-            write(out / METRICS, json.dumps(_about(model, ready, named, least) | score.to_dict(), indent=2) + "\n")
+            write(
+                out / METRICS,
+                json.dumps(_describe_training(model, ready, named, least) | score.to_dict(), indent=2) + "\n",
+            )
             checkpoints.finish()
             return model, score
         rows, samples = drawn(model, SAMPLES, reporter, seed=options.seed)
@@ -94,7 +97,7 @@ def train_run(
         else:
             assert isinstance(ready.origin, PointSource)  # as its recipe says
             found = compare_points(model, ready.origin, samples, seed=options.seed, brief=True)
-        about = _about(model, ready, named, least)
+        about = _describe_training(model, ready, named, least)
         write(out / METRICS, json.dumps(about | found.to_dict(), indent=2) + "\n")
         checkpoints.finish()
         if options.figures:
@@ -103,7 +106,7 @@ def train_run(
     return model, found
 
 
-def _least(ready: Prepared, seed: int, reporter: Reporter) -> Estimate | None:
+def _estimate_least_loss(ready: Prepared, seed: int, reporter: Reporter) -> Estimate | None:
     """Return the theoretical minimum of the loss of points; None if it is unknown."""
     origin, recipe = ready.origin, ready.recipe
     if not isinstance(origin, PointSource) or origin.training.given is not None:
@@ -136,7 +139,7 @@ def history(model: Model, least: Estimate | None = None) -> list[dict[str, float
     return lines + [{"step": int(step), "held_out": float(f"{loss:.6g}")} for step, loss in training.looks.tolist()]
 
 
-def _about(model: Model, ready: Prepared, recipe: str, least: Estimate | None) -> dict[str, Any]:
+def _describe_training(model: Model, ready: Prepared, recipe: str, least: Estimate | None) -> dict[str, Any]:
     """Return the facts about the training for metrics.json."""
     training = model.training
     assert training is not None  # it was trained just now

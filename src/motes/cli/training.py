@@ -62,7 +62,7 @@ def train(
             raise UsageError(f"--given-columns {given_columns}: expected names separated by commas, such as x1,x2.")
         changes.append(f"data.given={json.dumps(names)}")
     folder = Path("runs") / Path(source).stem
-    out = out or (folder if run.resume else _free(folder))
+    out = out or (folder if run.resume else _find_free_folder(folder))
     if run.resume:
         before = seed_of(out)
         seed, chosen = before if seed is None else seed, recipe or str(out / "recipe.toml")
@@ -167,7 +167,7 @@ def ema(
     return 0
 
 
-def _free(folder: Path) -> Path:
+def _find_free_folder(folder: Path) -> Path:
     """Return the folder, or the first of folder-2, folder-3, ... that does not exist yet."""
     number, free = 1, folder
     while free.exists():

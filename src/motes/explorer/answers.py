@@ -61,7 +61,7 @@ class Answers:
     """
 
     def __init__(self, shelf: Shelf, limits: Limits):
-        self.shelf, self.limits, self._kept = shelf, limits, _Kept(limits.kept)
+        self.shelf, self.limits, self._cache = shelf, limits, _Cache(limits.kept)
 
     def answer(self, request: Request) -> Answer:
         """Answer a request.
@@ -137,10 +137,10 @@ class Answers:
         rows = ("real", subject.family, times.tobytes(), n)
 
         def compute() -> Answer:
-            real = self._kept.get(rows, lambda: points.real_points(subject, times, n, request.on_progress))
+            real = self._cache.get(rows, lambda: points.real_points(subject, times, n, request.on_progress))
             return points.distances(subject, chain, real, request.on_progress)
 
-        return self._kept.get(key, compute)
+        return self._cache.get(key, compute)
 
     def _score(self, request: Request) -> Answer:
         """Return the arrows of each side, (cells^2, 2), with comparable lengths from data to noise; see `vectors`."""
@@ -151,7 +151,8 @@ class Answers:
         _check_layers(subject, of)
         z = subject.standardised(u, t)
         found = {
-            name: points.vectors(subject, quantity, *points.scores(one, z, t), t) for name, one in _sides(subject, of)
+            name: points.vectors(subject, quantity, *points.scores(one, z, t), t)
+            for name, one in _select_sides(subject, of)
         }
         return Answer({"t": t}, {"at": at, **found})
 
@@ -169,8 +170,8 @@ class Answers:
             return Answer({}, {"log_p": log_p.reshape(square)})
 
         found = {
-            name: self._kept.get(("density", subject.key, name, t, len(u)), partial(compute, one)).arrays["log_p"]
-            for name, one in _sides(subject, of)
+            name: self._cache.get(("density", subject.key, name, t, len(u)), partial(compute, one)).arrays["log_p"]
+            for name, one in _select_sides(subject, of)
         }
         return Answer({"t": t}, {"at": at, **found})
 
@@ -184,8 +185,8 @@ class Answers:
             return Answer({}, {"clock": clock, "points": grid})
 
         found = {
-            name: self._kept.get(("grid", subject.key, name), partial(compute, one)).arrays
-            for name, one in _sides(subject, of)
+            name: self._cache.get(("grid", subject.key, name), partial(compute, one)).arrays
+            for name, one in _select_sides(subject, of)
         }
         clock = next(iter(found.values()))["clock"]
         return Answer({"dots": points.DOTS}, {"clock": clock, **{name: one["points"] for name, one in found.items()}})
@@ -198,7 +199,7 @@ class Answers:
         _check_layers(subject, "learned")
         later = max(t, subject.earliest)
         found: dict[str, Any] = {"t": later, "at": u[0].tolist()}
-        sides = _sides(subject, "both" if subject.oracle is not None else "learned")
+        sides = _select_sides(subject, "both" if subject.oracle is not None else "learned")
         units, zoom = subject.model.standardiser, float(subject.zoom(later))
         for side, denoiser in sides:
             x0, score = points.scores(denoiser, subject.standardised(u, later), later)
@@ -223,21 +224,21 @@ class Answers:
         times = [np.interp(leg, np.arange(PLACES + 1), subject.clock[0]) for leg in legs]
         start = jnp.asarray(subject.standardised(np.array([request.point("at")]), times[0][0])[0], float)
         found: dict[str, Array] = {"clock": np.concatenate([legs[0][::-1], legs[1][1:]])}
-        for name, denoiser in _sides(subject, of):
+        for name, denoiser in _select_sides(subject, of):
             ways = [flow_path(denoiser, start, jnp.asarray(each, float)) for each in times]
-            down, up = (_along(subject, way, each) for way, each in zip(ways, times, strict=True))
+            down, up = (_to_picture(subject, way, each) for way, each in zip(ways, times, strict=True))
             found[name] = np.concatenate([down[::-1], up[1:]])
         if many:
-            denoiser = _sides(subject, "exact" if of == "exact" else "learned")[0][1]
+            denoiser = _select_sides(subject, "exact" if of == "exact" else "learned")[0][1]
             keys = jax.random.split(seed_key(self._seed(request), "paths"), self.limits.futures)
             drawn = sampled_paths(denoiser, EulerMaruyama(), start, jnp.asarray(times[0], float), keys)
-            found["futures"] = np.stack([_along(subject, way, times[0]) for way in drawn[:many]])
+            found["futures"] = np.stack([_to_picture(subject, way, times[0]) for way in drawn[:many]])
         end = next(found[name] for name in ("learned", "exact") if name in found)[0]
         return Answer({"place": place, "nearest": points.nearest_row(subject, end)}, found)
 
     def _memory(self, request: Request) -> Answer:
         """Return whether training points are memorised."""
-        subject, about = self._whole(request), self._whole(request).about()
+        subject, about = self._find_model(request), self._find_model(request).about()
         steps, seed = len(subject.model.grid) - 1, self._seed(request)
         chain = points.draw(subject, str(about["sampler"]), steps, points.ROWS, seed, request.on_progress)
         units = subject.model.standardiser
@@ -250,12 +251,12 @@ class Answers:
     def _export(self, request: Request) -> Answer:
         """Return a file to download."""
         form = request.word("form", FORMS)
-        subject = self._subject(request) if form == "page" else self._whole(request)
+        subject = self._subject(request) if form == "page" else self._find_model(request)
         return Answer(export(subject, form, self._seed(request), request.on_progress))
 
     def _diagnose(self, request: Request) -> Answer:
         """Return the problems of a trained model."""
-        return Answer(diagnose_subject(self._whole(request), self.limits, request.on_progress))
+        return Answer(diagnose_subject(self._find_model(request), self.limits, request.on_progress))
 
     def _given(self, request: Request) -> Answer:
         """Return points given one coordinate."""
@@ -288,12 +289,12 @@ class Answers:
 
     def _subject(self, request: Request) -> Subject:
         """Return the model, or one of its classes."""
-        whole = self._whole(request)
+        whole = self._find_model(request)
         if request.options.get("label") is None:
             return whole
         return whole.of_class(request.whole("label", 0, MOST), request.real("guidance", 0.0, self.limits.guidance))
 
-    def _whole(self, request: Request) -> Subject:
+    def _find_model(self, request: Request) -> Subject:
         live = request.live
         if live is None or request.options.get("model") != TRAINING:
             return self.shelf.subject(request.word("model", self.shelf.names))
@@ -321,10 +322,10 @@ class Answers:
         sampler = request.word("sampler", kinds_of("sampler"))
         steps = request.whole("steps", 1, self.limits.steps)
         key = ("chain", subject.key, sampler, steps, n, seed)
-        return self._kept.get(key, lambda: points.draw(subject, sampler, steps, n, seed, request.on_progress))
+        return self._cache.get(key, lambda: points.draw(subject, sampler, steps, n, seed, request.on_progress))
 
 
-def _along(subject: Subject, way: jax.Array, times: Array) -> Array:
+def _to_picture(subject: Subject, way: jax.Array, times: Array) -> Array:
     """Convert the path of one point, (k, d) at times (k,), to the coordinates of the picture, (k, 2)."""
     return subject.shown(np.asarray(way, float)[:, None], times)[:, 0]
 
@@ -343,13 +344,13 @@ def _check_density(subject: Subject, of: str) -> None:
         raise UsageError("guided points have no known density. Set the guidance weight to 1, or choose exact.")
 
 
-def _sides(subject: Subject, of: str) -> list[tuple[str, Denoiser]]:
+def _select_sides(subject: Subject, of: str) -> list[tuple[str, Denoiser]]:
     """Return names and denoisers for a layer."""
     both: list[tuple[str, Denoiser | None]] = [("learned", subject.denoiser), ("exact", subject.oracle)]
     return [(side, one) for side, one in both if one is not None and of in (side, "both")]
 
 
-class _Kept:
+class _Cache:
     """Cache of answers with a maximum size in bytes; the least recently used are removed first."""
 
     def __init__(self, most: int):

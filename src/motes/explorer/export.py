@@ -37,7 +37,7 @@ def page_alone(subject: Subject) -> str:
     Raises:
         UsageError: if the page does not support the denoiser, the network or the number of columns.
     """
-    if not _is_known(subject):
+    if not _is_supported(subject):
         raise UsageError(
             "the page without a server supports only the network 'residual' without scales, with the denoiser 'edm', "
             f"two columns and no guidance; '{subject.name}' differs. Show it with motes explore."
@@ -50,13 +50,13 @@ def page_alone(subject: Subject) -> str:
         "style": texts[STYLE],
         # "</script>" must not occur inside the element.
         "model": json.dumps(_model(subject)).replace("<", "\\u003c"),
-        "script": "\n".join(_in_one(texts[name]) for name in MODULES),
+        "script": "\n".join(_inline(texts[name]) for name in MODULES),
     }
     return re.sub(r"\{\{ (\w+) \}\}", lambda found: str(words[found[1]]), texts[PAGE])
 
 
-def _is_known(subject: Subject) -> bool:
-    denoiser = _plain(subject.denoiser)
+def _is_supported(subject: Subject) -> bool:
+    denoiser = _unconditional(subject.denoiser)
     if not isinstance(denoiser, Preconditioned):
         return False
     network = _network_of(denoiser)
@@ -65,7 +65,7 @@ def _is_known(subject: Subject) -> bool:
     return subject.model.dim == 2 and subject.model.context is None
 
 
-def _plain(denoiser: Denoiser) -> Denoiser:
+def _unconditional(denoiser: Denoiser) -> Denoiser:
     """Return the denoiser; for a model with classes, the denoiser of all classes together."""
     return denoiser.given(Given()) if isinstance(denoiser, Conditional) else denoiser
 
@@ -75,7 +75,7 @@ def _network_of(denoiser: Preconditioned) -> Any:
     return denoiser.network.network if isinstance(denoiser.network, InContext) else denoiser.network
 
 
-def _first(denoiser: Preconditioned) -> eqx.nn.Linear:
+def _first_layer(denoiser: Preconditioned) -> eqx.nn.Linear:
     """Return the first layer for the class that is shown, with the constant context added to its bias."""
     network = _network_of(denoiser)
     if not isinstance(denoiser.network, InContext):
@@ -86,7 +86,7 @@ def _first(denoiser: Preconditioned) -> eqx.nn.Linear:
 
 
 def _model(subject: Subject) -> dict[str, Any]:
-    denoiser = _plain(subject.denoiser)
+    denoiser = _unconditional(subject.denoiser)
     assert isinstance(denoiser, Preconditioned)  # checked before
     network = _network_of(denoiser)
     _, alpha, sigma = subject.clock
@@ -94,27 +94,27 @@ def _model(subject: Subject) -> dict[str, Any]:
     about = subject.about()
     return {
         "about": {name: about[name] for name in ("name", "columns", "box", "mean", "scale")},
-        "clock": {"alpha": _text(alpha), "sigma": _text(sigma)},
+        "clock": {"alpha": _encode(alpha), "sigma": _encode(sigma)},
         "network": {
-            "layers": [_layer(layer) for layer in (_first(denoiser), *network.hidden, network.out)],
+            "layers": [_layer(layer) for layer in (_first_layer(denoiser), *network.hidden, network.out)],
             "sigmaData": denoiser.sigma_data,
         },
-        "data": _text(real),
+        "data": _encode(real),
         "least": subject.model.lowest_noise,
     }
 
 
 def _layer(layer: eqx.nn.Linear) -> dict[str, str]:
     assert layer.bias is not None  # true for every network of motes
-    return {"weight": _text(layer.weight), "bias": _text(layer.bias)}
+    return {"weight": _encode(layer.weight), "bias": _encode(layer.bias)}
 
 
-def _text(array: ArrayLike) -> str:
+def _encode(array: ArrayLike) -> str:
     """Encode an array as little-endian float32 in base64."""
     return b64encode(np.asarray(array, "<f4").tobytes()).decode()
 
 
-def _in_one(module: str) -> str:
+def _inline(module: str) -> str:
     """Remove imports and exports from a module, so that it can be part of one script."""
     return re.sub(r"^export ", "", re.sub(r"^import .*\n", "", module, flags=re.MULTILINE), flags=re.MULTILINE)
 

@@ -82,7 +82,7 @@ class Live:
         self._model = self._described(recipe=recipe)
         numbers = None if classes is None else classes.numbers(table.labels, len(table))
         self._rows = Rows(units.forward(table.x), numbers)
-        self._course = self._following(recipe, None)
+        self._state = self._start_state(recipe, None)
         self._python, self.changes = python, list[int]()
         self._on_news, self._changed = on_news, threading.Condition()
         self._wanted, self._pace, self._closed = 0, 0, False
@@ -97,15 +97,15 @@ class Live:
 
     def play(self, pace: int) -> None:
         """Train to the end, at most `pace` steps per second; 0: at full speed."""
-        self._ask(wanted=self.recipe.training.steps, pace=pace)
+        self._request(wanted=self.recipe.training.steps, pace=pace)
 
     def pause(self) -> None:
         """Pause after the steps under way."""
-        self._ask(wanted=0)
+        self._request(wanted=0)
 
     def step(self, count: int) -> None:
         """Train for some steps."""
-        self._ask(wanted=count, pace=0)
+        self._request(wanted=count, pace=0)
 
     def change(self, recipe: PointRecipe) -> None:
         """Continue with another [training] section, such as another learning rate or more steps.
@@ -136,18 +136,18 @@ class Live:
     @property
     def plays(self) -> bool:
         """Whether the training is running."""
-        return self._wanted > 0 and self._course.goes_on and not self._closed
+        return self._wanted > 0 and self._state.goes_on and not self._closed
 
     @property
     def done(self) -> int:
         """Number of steps done."""
-        return self._course.done
+        return self._state.done
 
     # --- state ---
 
     def news(self, since: int) -> tuple[dict[str, Any], NDArray[np.float32]]:
         """Return the state of the training, and the losses after the first `since` steps."""
-        after = self._course.losses[since:]
+        after = self._state.losses[since:]
         about = {
             "run": self.number,
             "step": since + len(after),
@@ -180,7 +180,7 @@ class Live:
 
     # --- the thread ---
 
-    def _ask(self, *, wanted: int, pace: int = 0) -> None:
+    def _request(self, *, wanted: int, pace: int = 0) -> None:
         with self._changed:
             self._wanted, self._pace = wanted, pace
             self._changed.notify()
@@ -188,7 +188,7 @@ class Live:
 
     def _run(self) -> None:
         try:
-            self._keep()
+            self._take_snapshot()
             self._on_news()
             self._train()
         except MotesError as error:
@@ -212,7 +212,7 @@ class Live:
                 continue
             begin = time.perf_counter()
             most = max(round(pace * STRIDE), 1) if pace else stride
-            count = self._course.advance(min(most, wanted))
+            count = self._state.advance(min(most, wanted))
             lasted = time.perf_counter() - begin
             if not pace and not fresh:  # the first call includes compilation
                 stride = max(int(count * STRIDE / lasted), 1)
@@ -220,26 +220,26 @@ class Live:
             with self._changed:
                 self._wanted = max(self._wanted - count, 0)
             if time.perf_counter() - looked > LOOK or not self.plays:
-                self._keep()
+                self._take_snapshot()
                 looked = time.perf_counter()
             self._on_news()
             if self.floor is None:
-                self.floor = self._least()
+                self.floor = self._irreducible_loss()
             if pace:
                 with self._changed:  # a pause interrupts the wait
                     self._changed.wait_for(lambda: self._closed or not self._wanted, max(count / pace - lasted, 0))
 
     def _follow(self, recipe: PointRecipe) -> None:
         """Continue with another recipe."""
-        self._keep()
-        self._course = self._following(recipe, self._course.complete())
+        self._take_snapshot()
+        self._state = self._start_state(recipe, self._state.complete())
         self.recipe, self._model = recipe, self._described(recipe=recipe)
         self.changes = [*self.changes, self.done]
         if self._wanted:
             self._wanted = recipe.training.steps
         self._on_news()
 
-    def _following(self, recipe: PointRecipe, state: State | None) -> TrainingState[Denoiser]:
+    def _start_state(self, recipe: PointRecipe, state: State | None) -> TrainingState[Denoiser]:
         """Return the training with a recipe, from the start or from a state."""
         task = point_task(
             self._model.denoiser,
@@ -251,7 +251,7 @@ class Live:
         )
         return TrainingState(task, state)
 
-    def _least(self) -> float:
+    def _irreducible_loss(self) -> float:
         """Return the loss of the exact denoiser, which no network can beat."""
         subject = self.subject(min(self.snapshots), averaged=False)
         if subject.oracle is None:
@@ -260,8 +260,8 @@ class Live:
         key, recipe = seed_key(0, "floor"), self.recipe
         return expected_loss(subject.oracle, recipe.loss, x0, recipe.times, key=key, draws=FLOOR_DRAWS).mean
 
-    def _keep(self) -> None:
-        now = self._course.weights
+    def _take_snapshot(self) -> None:
+        now = self._state.weights
         kept = {**self.snapshots, self.done: Moment(np.ravel(now.last), np.ravel(now.average))}
         if len(kept) > SNAPSHOTS:
             steps = sorted(kept)

@@ -101,7 +101,7 @@ class Request:
             3
         """
         try:
-            options = json.loads(text, parse_constant=_no_number)
+            options = json.loads(text, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
             raise UsageError("got a message that is not JSON; expected an object.") from None
         if not isinstance(options, dict):
@@ -221,5 +221,5 @@ def _short(got: object) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-def _no_number(text: str) -> float:
+def _refuse_constant(text: str) -> float:
     raise ValueError(text)

@@ -181,13 +181,13 @@ ALONG = 240  # points of the line at which the exact density is computed
 
 def scores(denoiser: Denoiser, z: Array, t: float) -> tuple[Array, Array]:
     """Return E[x_0 | x_t] and the score of rows x_t (n, d) at time t > 0, (n, d) each, in standardised units."""
-    parts = [_scores(denoiser, block, jnp.asarray(t)) for block in blocks(z, BLOCK)]
+    parts = [_evaluate(denoiser, block, jnp.asarray(t)) for block in blocks(z, BLOCK)]
     x0, score = (np.concatenate([np.asarray(part[k], float) for part in parts])[: len(z)] for k in (0, 1))
     return x0, score
 
 
 @eqx.filter_jit
-def _scores(denoiser: Denoiser, x: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _evaluate(denoiser: Denoiser, x: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jax.vmap(lambda row: (denoiser(row, t), denoiser.score(row, t)))(x)
 
 
@@ -233,14 +233,14 @@ def carried_grid(subject: Subject, denoiser: Denoiser, on_progress: OnProgress) 
     start = subject.standardised(subject.model.standardiser.inverse(grid_at_noise()), float(times[0]))
     made = []
     for block in blocks(start, BLOCK):
-        made.append(_carried(denoiser, block, jnp.asarray(times)))
+        made.append(_carry(denoiser, block, jnp.asarray(times)))
         on_progress(Progress(0))
     z = np.concatenate([np.asarray(part, float) for part in made])[: len(start)]
     return places, subject.shown(z.swapaxes(0, 1), times)
 
 
 @eqx.filter_jit
-def _carried(denoiser: Denoiser, x: jax.Array, times: jax.Array) -> jax.Array:
+def _carry(denoiser: Denoiser, x: jax.Array, times: jax.Array) -> jax.Array:
     return jax.vmap(partial(flow_path, denoiser, times=times))(x)
 
 

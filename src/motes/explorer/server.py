@@ -346,7 +346,7 @@ def server_config(app: Starlette, limits: Limits) -> uvicorn.Config:
     """
     return uvicorn.Config(
         app,
-        http=_impatient(limits.seconds),
+        http=_timeout_protocol(limits.seconds),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -361,13 +361,13 @@ def server_config(app: Starlette, limits: Limits) -> uvicorn.Config:
     )
 
 
-def _impatient(seconds: float) -> type[H11Protocol]:
+def _timeout_protocol(seconds: float) -> type[H11Protocol]:
     """Return a protocol that closes a connection if a request has not fully arrived after some seconds.
 
     uvicorn itself would wait forever for the first request and for the rest of any request.
     """
 
-    class Impatient(H11Protocol):
+    class TimeoutProtocol(H11Protocol):
         _deadline: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -392,7 +392,7 @@ def _impatient(seconds: float) -> type[H11Protocol]:
             if self.transport.get_protocol() is self and (self.cycle is None or self.cycle.response_complete):
                 self.transport.close()
 
-    return Impatient
+    return TimeoutProtocol
 
 
 class _Server(uvicorn.Server):

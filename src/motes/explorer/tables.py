@@ -90,14 +90,14 @@ def bars_of(kind: Kind, pieces: Pieces, cuts: Array, *, missing: bool) -> Bars:
         values: list[Any] = [plain(label) for label in labels] + [None] * (last - len(labels))
         of_piece = np.arange(last)
     else:
-        of_piece = _together(kind.lines[0], pieces, cuts, last)
+        of_piece = _group_pieces(kind.lines[0], pieces, cuts, last)
         texts, values = _describe_bars(kind, pieces, of_piece)
     if missing:
         texts, values, of_piece = [*texts, "missing"], [*values, None], np.append(of_piece, len(texts))
     return Bars(kind.column, word, of_piece.astype(np.int64), tuple(texts), tuple(values))
 
 
-def _together(line: Binning | None, pieces: Pieces, cuts: Array, count: int) -> NDArray[np.int64]:
+def _group_pieces(line: Binning | None, pieces: Pieces, cuts: Array, count: int) -> NDArray[np.int64]:
     """Return the bar of each of the first `count` pieces; a point, and each of a few values, has its own bar."""
     low, high, codes = pieces.low[:count], pieces.high[:count], pieces.codes[:count]
     if line is not None and not line.smooth:
@@ -116,17 +116,20 @@ def _describe_bars(kind: Kind, pieces: Pieces, of_piece: NDArray[np.int64]) -> t
     for bar in range(int(of_piece[-1]) + 1):
         mine = np.flatnonzero(of_piece == bar)
         first, last, middle = int(mine[0]), int(mine[-1]), int(mine[len(mine) // 2])
-        ends, value = [pieces.low[first], pieces.high[last]], _value(kind, pieces.codes[middle], pieces.y[middle])
+        ends, value = (
+            [pieces.low[first], pieces.high[last]],
+            _decode_value(kind, pieces.codes[middle], pieces.y[middle]),
+        )
         few = line is not None and not line.smooth  # one value per piece, and no others
         width = EDGE * (ends[1] - ends[0]) if np.isfinite(ends).all() else 0.0
-        low = _value(kind, pieces.codes[first], ends[0] + width) if few or np.isfinite(ends[0]) else None
-        high = _value(kind, pieces.codes[last], ends[1] - width, end=-1) if few or np.isfinite(ends[1]) else None
-        texts.append(_range(low, high, value))
+        low = _decode_value(kind, pieces.codes[first], ends[0] + width) if few or np.isfinite(ends[0]) else None
+        high = _decode_value(kind, pieces.codes[last], ends[1] - width, end=-1) if few or np.isfinite(ends[1]) else None
+        texts.append(_describe_range(low, high, value))
         values.append(value)
     return texts, values
 
 
-def _value(kind: Kind, code: Any, y: float, end: int = 0) -> Any:
+def _decode_value(kind: Kind, code: Any, y: float, end: int = 0) -> Any:
     """Return the cell at a position of the first token; a date with several tokens gets the first or last (-1) day."""
     q = len(kind.parts)
     codes, places = np.zeros((1, q), np.int32), np.zeros((1, q))
@@ -137,17 +140,21 @@ def _value(kind: Kind, code: Any, y: float, end: int = 0) -> Any:
     return plain(kind.series(found, np.zeros(1, bool)).cells()[0])
 
 
-def _range(low: Any, high: Any, value: Any) -> str:
+def _describe_range(low: Any, high: Any, value: Any) -> str:
     if low is None and high is None:
-        return _text(value)
+        return _format_value(value)
     if low is None:
-        return f"up to {_text(high)}"
+        return f"up to {_format_value(high)}"
     if high is None:
-        return f"from {_text(low)}"
-    return _text(value) if _text(low) == _text(high) else f"{_text(low)} to {_text(high)}"
+        return f"from {_format_value(low)}"
+    return (
+        _format_value(value)
+        if _format_value(low) == _format_value(high)
+        else f"{_format_value(low)} to {_format_value(high)}"
+    )
 
 
-def _text(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     if abs(value) >= 1e4:
@@ -198,7 +205,7 @@ class TableSubject:
     # --- columns and bars ---
 
     @cached_property
-    def _divided(self) -> tuple[Conditionals, tuple[Bars, ...]]:
+    def _pieces_and_bars(self) -> tuple[Conditionals, tuple[Bars, ...]]:
         schema, scales = self.model.schema, self.model.reader.scales
         pieces: list[Pieces] = []
         bars: list[Bars] = []
@@ -214,7 +221,7 @@ class TableSubject:
     @property
     def bars(self) -> tuple[Bars, ...]:
         """The bar charts, one for each column that varies."""
-        return self._divided[1]
+        return self._pieces_and_bars[1]
 
     def about(self) -> dict[str, object]:
         """Return the facts about the table for the page, and its columns with descriptions of their bars.
@@ -278,8 +285,8 @@ class TableSubject:
             >>> float(ages.max()), float(smokers.sum().round(5))
             (1.0, 1.0)
         """
-        found, bars = self._divided
-        frame, encoded = self._known(given)
+        found, bars = self._pieces_and_bars
+        frame, encoded = self._encode_known(given)
         schema, masses, made = self.model.schema, found.masses(frame, encoded), []
         for one in bars:
             j = schema.parts_of(one.column).start
@@ -306,7 +313,7 @@ class TableSubject:
             ['age', 'smoker']
         """
         schema, orders = self.model.schema, self.model.orders
-        each = orders.log_prob_parts(orders.own, self._known(given)[1])[0]
+        each = orders.log_prob_parts(orders.own, self._encode_known(given)[1])[0]
         return {column: float(each[schema.parts_of(column)].sum()) for column in given}
 
     def log_prob(self, given: Mapping[str, Any], each: Mapping[str, float]) -> float:
@@ -319,7 +326,7 @@ class TableSubject:
             >>> bool(np.isclose(subject.log_prob(known, subject.log_probs(known)), expected[0]))
             True
         """
-        frame, encoded = self._known(given)
+        frame, encoded = self._encode_known(given)
         constraint, total = self.model.constraint, sum(each.values())
         if constraint.columns:
             total += float(
@@ -327,7 +334,7 @@ class TableSubject:
             )
         return total
 
-    def _known(self, given: Mapping[str, Any]) -> tuple[Frame, Encoded]:
+    def _encode_known(self, given: Mapping[str, Any]) -> tuple[Frame, Encoded]:
         """Return one row with all other cells masked; a missing entry with its own token would count as known."""
         frame, schema = self.frame(given), self.model.schema
         return frame, schema.only(schema.encode(frame, name=ROW), given)

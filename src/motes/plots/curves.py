@@ -68,7 +68,7 @@ def loss_curve(
         ax = canvas.new_axes(canvas.new_figure(6.4, 3.8, look), 1, 1, 1)
     behind = values
     if window > 1:
-        last, behind = _windows(at, values)
+        last, behind = _window_means(at, values)
         ax.plot(last, behind, color=look.muted, alpha=0.5, linewidth=0.7, zorder=1)
     shown = slice(window // 8, None)  # the first means of few values are noisy
     ax.plot(at[shown], mean[shown], color=look.foreground, linewidth=1.8, zorder=3, label="training rows")
@@ -83,7 +83,7 @@ def loss_curve(
     loss_axis(ax, np.concatenate([mean[shown], looks[1]] + ([] if best is None else [[best]])), behind)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     canvas.dress(ax, look, size=canvas.BODY)
-    ax.set(xlabel="training step", ylabel="loss" if window == 1 else f"loss, mean of {_steps(at, window)} steps")
+    ax.set(xlabel="training step", ylabel="loss" if window == 1 else f"loss, mean of {_format_steps(at, window)} steps")
     ax.margins(x=0.01)
     if looks.size or best is not None:
         canvas.add_legend(ax, look, **ABOVE)
@@ -138,14 +138,14 @@ def schedule_curves(
     right.patch.set_visible(False)  # otherwise it would hide the axes below it
     right.spines["right"].set(visible=True, color=look.muted, linewidth=0.7)
     ax.set(xlabel=r"$t$  (0 data, 1 noise)", ylabel="scale of signal and noise", ylim=(0, None))
-    right.set_ylim(_middle(log_snr))
+    right.set_ylim(_central_limits(log_snr))
     right.set_ylabel(r"log-SNR  $\log\,\alpha_t^2/\sigma_t^2$, nats", color=look.muted)
     ax.margins(x=0.01)
     canvas.add_legend(ax, look, handles=lines, **ABOVE)
     return ax
 
 
-def _middle(values: Curve) -> tuple[float, float]:
+def _central_limits(values: Curve) -> tuple[float, float]:
     """Return axis limits for a curve that diverges at its ends, without the extreme ends."""
     known = values[~np.isnan(values)]
     low, high = np.quantile(known, [0.01, 0.99]) if len(known) else (0.0, 1.0)
@@ -153,13 +153,13 @@ def _middle(values: Curve) -> tuple[float, float]:
     return float(low) - 0.1 * spread, float(high) + 0.1 * spread
 
 
-def _windows(at: Curve, values: Curve) -> tuple[Curve, Curve]:
+def _window_means(at: Curve, values: Curve) -> tuple[Curve, Curve]:
     """Return the last step of each of at most 400 windows, and the mean of the values in it."""
     edges = np.unique(np.linspace(0, len(at), min(_WINDOWS, len(at)) + 1).round().astype(np.int64))
     return at[edges[1:] - 1], np.add.reduceat(values, edges[:-1]) / np.diff(edges)
 
 
-def _steps(at: Curve, window: int) -> str:
+def _format_steps(at: Curve, window: int) -> str:
     """Return the number of steps that a window of values covers, as text."""
     return f"{round(window * float(at[-1] - at[0]) / max(len(at) - 1, 1)):,}"
 
@@ -348,8 +348,8 @@ def error_split(
             ax.errorbar(ends[row], row, xerr=INTERVAL * errors[name], path_effects=rim, **whisker)
     tips = [max(start, end + INTERVAL * errors.get(n, 0.0)) for n, start, end in zip(bars, starts, ends, strict=True)]
     for row, (tip, value) in enumerate(zip(tips, values, strict=True)):
-        share = f" · {_signed(100 * value / values[-1], '.0f')} %" if values[-1] > 0 else ""
-        text = _signed(value, ".3g") + share
+        share = f" · {_format_signed(100 * value / values[-1], '.0f')} %" if values[-1] > 0 else ""
+        text = _format_signed(value, ".3g") + share
         written = ax.annotate(text, (tip, row), xytext=(7, 0), textcoords="offset points", va="center")
         canvas.dress_text(written, look.foreground, canvas.BODY)
     # Connect the end of each bar with the start of the next.
@@ -365,14 +365,14 @@ def error_split(
     low, high = min(0.0, *starts, *ends), max(tips)
     ax.set_xlim(low - 0.03 * (high - low) * (low < 0), high + _TEXT * (high - low))
     ax.locator_params(axis="x", nbins=6)
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _signed(value, "g")))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _format_signed(value, "g")))
     ax.set_xlabel("squared sliced W2, in variances of the data", loc="right")
     if errors:
         canvas.small_print(ax, "whiskers: 95 % interval", look)
     return ax
 
 
-def _signed(value: float, spec: str) -> str:
+def _format_signed(value: float, spec: str) -> str:
     """Format a number with a true minus sign, and zero without sign."""
     text = f"{value:{spec}}"
     return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")

@@ -74,7 +74,7 @@ def density_row(
     for ax, field, title in zip(axes, fields, titles, strict=True):
         # -inf gets the background's colour, since colours are interpolated between grid points.
         shown = np.where(np.isfinite(field), field, top - floor)
-        mesh = _shaded(ax, at_x, at_y, shown, look.density, (top - floor, top))
+        mesh = _draw_map(ax, at_x, at_y, shown, look.density, (top - floor, top))
         dress(ax, look, size=9 + inches / 2)
         ax.set(xlim=at_x[[0, -1]], ylim=at_y[[0, -1]])
         plane(ax, look, first=ax is axes[0])
@@ -84,7 +84,7 @@ def density_row(
     return figure
 
 
-def _shaded(ax: Axes, x: Curve, y: Curve, values: Field, colours: Colormap, ends: tuple[float, float]) -> QuadMesh:
+def _draw_map(ax: Axes, x: Curve, y: Curve, values: Field, colours: Colormap, ends: tuple[float, float]) -> QuadMesh:
     """Draw a map of values (nx, ny), interpolated between the points of the grid."""
     low, high = ends
     return ax.pcolormesh(
@@ -152,15 +152,15 @@ def score_fields(
             "exact is 0 everywhere; expected a score field that is not 0, to which the difference is relative."
         )
     fields = (ours, true, ours - true)
-    places = _places(at_x, at_y, likely, box)
+    places = _choose_places(at_x, at_y, likely, box)
     longest = max(float(np.linalg.norm(field[likely], axis=-1).max()) for field in (ours, true))
     figure = new_figure(5.0, 5.0, look)
     axes = [new_axes(figure, 1, 3, i) for i in (1, 2, 3)]
     for ax, field, title in zip(axes, fields, ("learned score", "exact score", "difference"), strict=True):
         if density is not None and ax is not axes[-1]:
             under = np.maximum(density - density.max(), -_LIKELY) / _LIKELY + 1
-            _heat(ax, at_x, at_y, under, 1.0, look)
-        _arrows(ax, (at_x, at_y), field, places, longest, box, look)
+            _draw_heat_map(ax, at_x, at_y, under, 1.0, look)
+        _draw_arrows(ax, (at_x, at_y), field, places, longest, box, look)
         dress(ax, look, size=BODY)
         ax.set(xlim=box[0], ylim=box[1])
         plane(ax, look, first=ax is axes[0])
@@ -169,7 +169,7 @@ def score_fields(
     seen = 1.0 if density is None else np.clip(density - density.max() + _LIKELY, 0.0, 1.0)
     share = seen * np.linalg.norm(fields[-1], axis=-1) / rms
     top = max(float(share.max()), 1e-12)  # for two equal fields, the map is empty, not missing
-    heat = _heat(axes[-1], at_x, at_y, share, top, look)
+    heat = _draw_heat_map(axes[-1], at_x, at_y, share, top, look)
     colour_bar(axes[-1], heat, "|difference| / rms of |exact|", look)
     small = f"arrows: length ∝ √|score|, one scale for all panels; the largest |score| is {longest:.3g}"
     above, note = figure.suptitle(heading) if heading else None, figure.supxlabel(small)
@@ -208,11 +208,11 @@ def time_heading(t: float, *, steps: int | None = None, noise: float | None = No
         >>> time_heading(0.04, steps=100)
         '$t$ = 4/100'
     """
-    text = f"$t$ {_equals(t, 't')}" if steps is None else f"$t$ = {time_text(t, steps)}"
-    return text if noise is None else rf"{text},   $\sigma_t/\alpha_t$ {_equals(noise, 'noise')}"
+    text = f"$t$ {_format_equation(t, 't')}" if steps is None else f"$t$ = {time_text(t, steps)}"
+    return text if noise is None else rf"{text},   $\sigma_t/\alpha_t$ {_format_equation(noise, 'noise')}"
 
 
-def _equals(value: float, name: str) -> str:
+def _format_equation(value: float, name: str) -> str:
     """Return '= 0.37', or '≈ 0.3333' if four digits are not exact."""
     if not np.isfinite(value) or value < 0:
         raise ValueError(f"{name} is {value}; expected a finite number of 0 or more.")
@@ -221,13 +221,15 @@ def _equals(value: float, name: str) -> str:
     return f"{'=' if abs(float(text) - value) <= 1e-7 * abs(value) else '≈'} {text}"
 
 
-def _places(x: Curve, y: Curve, likely: NDArray[np.bool_], box: Limits) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _choose_places(
+    x: Curve, y: Curve, likely: NDArray[np.bool_], box: Limits
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return grid indices along x and y at which to draw arrows.
 
     There is one arrow per cell, at the likely point that is closest to the cell's centre.
     """
     spacing = max(box[0][1] - box[0][0], box[1][1] - box[1][0]) / _ARROWS
-    across, up = (_thinned(axis, spacing) for axis in (x, y))
+    across, up = (_thin(axis, spacing) for axis in (x, y))
     gaps = [np.abs(axis[:, None] - axis[middles]) for axis, middles in ((x, across), (y, up))]
     a, b = (gap.argmin(axis=1) for gap in gaps)  # the cell of each coordinate
     i, j = np.nonzero(likely)
@@ -237,7 +239,7 @@ def _places(x: Curve, y: Curve, likely: NDArray[np.bool_], box: Limits) -> tuple
     return i[order][nearest], j[order][nearest]
 
 
-def _arrows(
+def _draw_arrows(
     ax: Axes,
     grid: tuple[Curve, Curve],
     field: Field,
@@ -258,17 +260,17 @@ def _arrows(
     )  # fmt: skip
 
 
-def _thinned(axis: Curve, spacing: float) -> NDArray[np.int64]:
+def _thin(axis: Curve, spacing: float) -> NDArray[np.int64]:
     """Return the centres of the arrows' cells: every k-th coordinate, about `spacing` apart, centred on the axis."""
     step = max(1, round(spacing / float(np.diff(axis).mean())))
     count = max(1, len(axis) // step)
     return (len(axis) - 1 - (count - 1) * step) // 2 + step * np.arange(count)
 
 
-def _heat(ax: Axes, x: Curve, y: Curve, values: Field, top: float, look: Style) -> QuadMesh:
+def _draw_heat_map(ax: Axes, x: Curve, y: Curve, values: Field, top: float, look: Style) -> QuadMesh:
     """Draw a heat map from the background's colour at 0 to a warm one at `top`."""
     # Extend it to the edges of the outermost cells, where the panel ends.
     (left, right), (low, high) = _cells(x), _cells(y)
     x, y = np.concatenate([[left], x, [right]]), np.concatenate([[low], y, [high]])
     warm = ListedColormap(look.density(np.linspace(0, _WARM, 256)), name="motes-warm")
-    return _shaded(ax, x, y, np.pad(values, 1, mode="edge"), warm, (0, top))
+    return _draw_map(ax, x, y, np.pad(values, 1, mode="edge"), warm, (0, top))

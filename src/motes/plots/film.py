@@ -152,11 +152,11 @@ def save_gif(frames: Iterable[Frame], path: str | os.PathLike[str], *, fps: floa
     """
     if not 0 < fps <= 50:
         raise ValueError(f"fps is {fps}; expected above 0 and at most 50, because viewers slow down faster GIFs.")
-    path = _target(path)
+    path = _check_path(path)
     book = _ColourBook()
     ends: list[int] = []  # for each distinct frame, the number of frames up to its last repetition
     last: Frame | None = None
-    for i, frame in enumerate(_checked(frames), start=1):
+    for i, frame in enumerate(_check_frames(frames), start=1):
         if last is None or not np.array_equal(frame, last):
             book.add(frame)
             ends.append(i)
@@ -197,8 +197,8 @@ def save_mp4(frames: Iterable[Frame], path: str | os.PathLike[str], *, fps: floa
     if not fps > 0:
         raise ValueError(f"fps is {fps}; expected frames per second, above 0.")
     ffmpeg = _ffmpeg()
-    path = _target(path)
-    checked = _checked(frames)
+    path = _check_path(path)
+    checked = _check_frames(frames)
     first = next(checked)
     height, width = first.shape[0] // 2 * 2, first.shape[1] // 2 * 2
     with replacing(path) as half:
@@ -234,7 +234,7 @@ def _ffmpeg() -> ModuleType:
     return module
 
 
-def _target(path: str | os.PathLike[str]) -> Path:
+def _check_path(path: str | os.PathLike[str]) -> Path:
     """Return the path after checking, before the drawing starts, that its folder exists."""
     target = Path(path)
     if not target.parent.is_dir():
@@ -244,7 +244,7 @@ def _target(path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def _checked(frames: Iterable[Frame]) -> Iterator[Frame]:
+def _check_frames(frames: Iterable[Frame]) -> Iterator[Frame]:
     """Yield the frames after checking that each is an image of the same shape as the first."""
     shape: tuple[int, ...] | None = None
     for i, frame in enumerate(frames):
@@ -283,7 +283,7 @@ class _ColourBook:
         """Return images with one palette: their exact colours if they fit, otherwise the nearest of 256."""
         palette, place = self.colours, np.arange(len(self.colours)).astype(np.uint8)
         if len(self.colours) > _COLOURS:
-            palette = _common([self.colours[frame] for frame in self.frames[:: max(1, len(self.frames) // 8)]])
+            palette = _choose_palette([self.colours[frame] for frame in self.frames[:: max(1, len(self.frames) // 8)]])
             place = _nearest(self.colours, palette)
         images = []
         for frame in self.frames:
@@ -293,7 +293,7 @@ class _ColourBook:
         return images
 
 
-def _common(frames: list[Frame]) -> NDArray[np.uint8]:
+def _choose_palette(frames: list[Frame]) -> NDArray[np.uint8]:
     """Choose 256 colours for the frames, shape (256, 3)."""
     image = Image.fromarray(np.concatenate(frames)).quantize(_COLOURS, method=Image.Quantize.MEDIANCUT)
     return np.array(image.getpalette(), dtype=np.uint8).reshape(-1, 3)
@@ -378,7 +378,7 @@ def frames(
     texts = [rasters.time_text(t, view.steps) for _, _, t in scenes]
 
     def drawn() -> Iterator[Frame]:
-        room = _Room(out[0], shown, size, size - foot, look)
+        room = _Renderer(out[0], shown, size, size - foot, look)
         captions = Captions(size, look, f"{columns[0]} × {columns[1]}" if columns else view.note)
         for i, ((cloud, process, t), text) in enumerate(zip(scenes, texts, strict=True)):
             frame = np.concatenate([room.draw(cloud), captions.draw(process, t, text)])
@@ -388,7 +388,7 @@ def frames(
     return drawn()
 
 
-class _Room:
+class _Renderer:
     """Renderer with a fixed view and a fixed exposure, so that frames do not flicker."""
 
     def __init__(self, first: rasters.Points, view: rasters.Limits, width: int, height: int, look: Style):
@@ -400,7 +400,7 @@ class _Room:
         sigma = float(np.clip(0.7 * (10_000 / len(first)) ** 0.25, 0.5, 2.4)) * width / 480
         kernel = rasters.bell(max(sigma, 0.4))
         self.speck = kernel / kernel.max()  # a single point has brightness 1 at its centre
-        self.spread = _spread(height), _spread(width)
+        self.spread = _blur_matrix(height), _blur_matrix(width)
         light = self._specks(first)
         self.exposure = max(2.5, 1.3 * float(np.quantile(light[light > 0.5], 0.99))) if light.max() > 0.5 else 2.5
         self.crowd = max(1e-6, float(self._haze(first).max()))
@@ -438,7 +438,7 @@ def _palette(look: Style) -> NDArray[np.uint8]:
     return (255 * look.density(step**_DARK)[:, :3] + 0.5).astype(np.uint8)
 
 
-def _spread(length: int) -> NDArray[np.float32]:
+def _blur_matrix(length: int) -> NDArray[np.float32]:
     """Return the matrix (length, coarse) that spreads the light of coarse cells over nearby pixels, as a wide blur."""
     pixels = np.arange(length) + 0.5
     cells = (np.arange(length // _COARSE) + 0.5) * (length / (length // _COARSE))

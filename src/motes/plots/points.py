@@ -60,9 +60,9 @@ def scatter(
     if ax is None:
         ax = canvas.new_axes(canvas.new_figure(5.0, 5.0, look), 1, 1, 1)
     draw_points(ax, points, classes, box, look, inches=4.5)
-    _panel(ax, title, box, columns, look)
+    _draw_panel(ax, title, box, columns, look)
     if classes is not None:
-        _legend(ax, classes, look)
+        _draw_legend(ax, classes, look)
     return ax
 
 
@@ -91,7 +91,7 @@ def row(
         3
     """
     points, at = rasters.as_clouds(clouds, times, "clouds")
-    return _table({"": points}, at, rasters.as_process(process), view, canvas.as_style(style))
+    return _draw_table({"": points}, at, rasters.as_process(process), view, canvas.as_style(style))
 
 
 def grid(
@@ -122,7 +122,7 @@ def grid(
     checked = {title: rasters.as_clouds(clouds, times, f"rows[{title!r}]") for title, clouds in rows.items()}
     _, at = next(iter(checked.values()))
     points = {title: clouds for title, (clouds, _) in checked.items()}
-    return _table(points, at, rasters.as_process(process), view, canvas.as_style(style))
+    return _draw_table(points, at, rasters.as_process(process), view, canvas.as_style(style))
 
 
 def sheet(
@@ -147,7 +147,7 @@ def sheet(
     if not shapes:
         raise ValueError("sheet got no shapes; expected at least one name with its points.")
     look = canvas.as_style(style)
-    across = _across(len(shapes))
+    across = _choose_width(len(shapes))
     down = math.ceil(len(shapes) / across)
     figure = canvas.new_figure(2.0 * across, 2.25 * down, look)
     for i, (name, shape) in enumerate(shapes.items(), start=1):
@@ -163,13 +163,13 @@ def sheet(
     return figure
 
 
-def _across(n: int) -> int:
+def _choose_width(n: int) -> int:
     """Return how many of `n` panels to put side by side: the sheet is wider than tall, with few empty places."""
     widths = range(math.ceil(math.sqrt(n)), math.ceil(math.sqrt(2.5 * n)) + 1)
     return min((across for across in widths if across <= n), key=lambda across: -n % across)
 
 
-def _table(
+def _draw_table(
     rows: Mapping[str, Sequence[rasters.Points]],
     times: NDArray[np.float64],
     process: str,
@@ -205,7 +205,7 @@ def _table(
             if i == 0:
                 ax.set_title(f"{_SYMBOL[process]}{gap}t = {rasters.time_text(t, view.steps)}", pad=5)
             if j == 0 and title:
-                ax.set_ylabel(_narrow(title), rotation=0, ha="right", va="center", labelpad=8)
+                ax.set_ylabel(_break_title(title), rotation=0, ha="right", va="center", labelpad=8)
     if columns is not None:
         for text in (figure.supxlabel(columns[0]), figure.supylabel(columns[1])):
             canvas.dress_text(text, look.foreground, size)
@@ -228,17 +228,17 @@ def draw_points(
     area = 30.0 * (100 / n) ** 0.62 * (inches / 4.5) ** 1.5
     alpha = float(np.clip(0.95 * (500 / n) ** 0.14, 0.3, 0.95))
     if classes is None:
-        crowd = _crowd(x, box)
+        crowd = _local_density(x, box)
         colours = look.density(0.5 + 0.5 * crowd)
         order = np.argsort(crowd, kind="stable")  # dense points on top, so that sparse ones do not dim them
-        _glow(ax, x, box, look, look.density(0.5)[:3])
+        _draw_glow(ax, x, box, look, look.density(0.5)[:3])
     else:
         palette = _palette(classes, look)
         colours = to_rgba_array([palette[name] for name in classes.tolist()])
         # Shuffled: if rows are sorted by class, only the last class would be visible where they overlap.
         order = np.random.default_rng(0).permutation(n)
         for name, colour in palette.items():
-            _glow(ax, x[classes == name], box, look, to_rgb(colour))
+            _draw_glow(ax, x[classes == name], box, look, to_rgb(colour))
     ax.scatter(
         x[order, 0],
         x[order, 1],
@@ -252,7 +252,7 @@ def draw_points(
     )
 
 
-def _crowd(x: rasters.Points, box: rasters.Limits) -> NDArray[np.float64]:
+def _local_density(x: rasters.Points, box: rasters.Limits) -> NDArray[np.float64]:
     """Estimate the density around each point, relative to the densest place, from 0 to 1, (n,)."""
     raster = rasters.blur(rasters.counts(x, box, _CELLS, _CELLS), rasters.bell(2.0))
     (x_low, x_high), (y_low, y_high) = box
@@ -262,7 +262,7 @@ def _crowd(x: rasters.Points, box: rasters.Limits) -> NDArray[np.float64]:
     return np.asarray(np.sqrt(crowd / max(float(crowd.max()), 1e-12)))
 
 
-def _glow(ax: Axes, x: rasters.Points, box: rasters.Limits, look: canvas.Style, colour: tuple[float, ...]) -> None:
+def _draw_glow(ax: Axes, x: rasters.Points, box: rasters.Limits, look: canvas.Style, colour: tuple[float, ...]) -> None:
     """Draw a soft glow under the points."""
     if look.glow == 0:
         return
@@ -309,7 +309,7 @@ def _palette(classes: NDArray[np.str_], look: canvas.Style) -> dict[str, str]:
     return {name: to_hex(wheel(0.08 + 0.84 * i / (len(names) - 1))) for i, name in enumerate(names)}
 
 
-def _legend(ax: Axes, classes: NDArray[np.str_], look: canvas.Style) -> None:
+def _draw_legend(ax: Axes, classes: NDArray[np.str_], look: canvas.Style) -> None:
     palette = _palette(classes, look)
     if len(palette) > _LEGEND_ENTRIES:
         return
@@ -320,7 +320,7 @@ def _legend(ax: Axes, classes: NDArray[np.str_], look: canvas.Style) -> None:
     canvas.add_legend(ax, look, handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), handletextpad=0.2)
 
 
-def _narrow(title: str) -> str:
+def _break_title(title: str) -> str:
     """Break a long row title at its bracket to save width."""
     return title.replace(" (", "\n(") if len(title) > 12 else title
 
@@ -364,7 +364,7 @@ def comparison(
     axes = [canvas.new_axes(figure, 1, 3, i) for i in (1, 2, 3)]
     for ax, points, name in zip(axes, (theirs, ours), ("real", "synthetic"), strict=False):
         draw_points(ax, points, None, box, look, PANEL)
-        _panel(ax, f"{len(points):,} {name} points", box, columns, look, first=ax is axes[0])
+        _draw_panel(ax, f"{len(points):,} {name} points", box, columns, look, first=ax is axes[0])
     axes[0].title.set_color(look.real)
     axes[1].title.set_color(look.synthetic)
     share, chance = rasters.density_difference(ours, theirs, box, CELLS)
@@ -375,12 +375,12 @@ def comparison(
     scale: dict[str, Any] = {"cmap": colours, "vmin": -top, "vmax": top}
     extent = (*box[0], *box[1])
     drawn = axes[2].imshow(share, extent=extent, interpolation="bilinear", aspect="auto", zorder=1, **scale)
-    _panel(axes[2], "synthetic - real density", box, columns, look, first=False)
+    _draw_panel(axes[2], "synthetic - real density", box, columns, look, first=False)
     canvas.colour_bar(axes[2], drawn, f"share of the peak density\n(± {chance:.2g} expected by chance)", look)
     return figure
 
 
-def _panel(
+def _draw_panel(
     ax: Axes, title: str | None, box: rasters.Limits, columns: Columns | None, look: canvas.Style, first: bool = True
 ) -> None:
     canvas.dress(ax, look, size=11)

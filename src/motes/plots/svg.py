@@ -127,22 +127,24 @@ def histogram(
         return base - np.where(shares > 0, np.maximum(shares / top * (base - 6), LEAST), 0.0)
 
     parts = [
-        shape("path", "real-area", d=_steps(places * WIDTH, up(real), base, closed=True)),
-        shape("path", "synthetic-line", d=_steps(places * WIDTH, up(synthetic), base, closed=False)),
+        shape("path", "real-area", d=_outline(places * WIDTH, up(real), base, closed=True)),
+        shape("path", "synthetic-line", d=_outline(places * WIDTH, up(synthetic), base, closed=False)),
         shape("line", "axis", x1=0, x2=WIDTH, y1=base, y2=base),
     ]
     if dates:
         thirds = ((0.0, "start"), (0.5, "middle"), (1.0, "end"))
-        parts += [written(_date(low + at * (high - low)), at * WIDTH, base + 15, anchor) for at, anchor in thirds]
+        parts += [
+            written(_format_date(low + at * (high - low)), at * WIDTH, base + 15, anchor) for at, anchor in thirds
+        ]
     else:
-        for at, text in _ticks_at(edges, places):
+        for at, text in _place_ticks(edges, places):
             parts.append(shape("line", "axis", x1=at, x2=at, y1=base, y2=base + 4))
             edge = len(text) * LETTER / 2
             parts.append(written(text, float(np.clip(at, edge, WIDTH - edge)), base + 16, "middle"))
     return picture(WIDTH, height, said, parts)
 
 
-def _ticks_at(edges: Array, places: Array) -> list[tuple[float, str]]:
+def _place_ticks(edges: Array, places: Array) -> list[tuple[float, str]]:
     """Return positions and texts of the ticks."""
     if not is_even(edges, places):
         return [(at * WIDTH, text) for at, text in ticks_of_long_range(edges, places, WIDTH / LETTER)]
@@ -294,7 +296,7 @@ def heat_map(values: Array, names: Sequence[str], said: str, *, differences: boo
                     "y": y + side / 2 + 3.5,
                     "text-anchor": "middle",
                 }
-                parts.append(shape("text", f"number{size}{dark}", _hundredths(value), **place))
+                parts.append(shape("text", f"number{size}{dark}", _format_hundredths(value), **place))
     whole = left + d * side + 4 if differences else width
     return picture(whole, top + d * side + 4, said, parts, shrinks=not differences)
 
@@ -321,19 +323,19 @@ def _shade(value: float) -> float:
     return SHADES[int(np.searchsorted(STEPS, abs(value), side="right"))]
 
 
-def _hundredths(value: float) -> str:
+def _format_hundredths(value: float) -> str:
     text = f"{value:+.2f}".replace("0.", ".", 1).replace("-", "−")
     return "0" if text in ("+.00", "−.00") else text
 
 
-def _steps(x: Array, y: Array, base: float, *, closed: bool) -> str:
+def _outline(x: Array, y: Array, base: float, *, closed: bool) -> str:
     """Return the outline of a histogram as an SVG path."""
     across, up = np.repeat(x, 2), np.concatenate([[base], np.repeat(y, 2), [base]])
     path = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(across, up, strict=True))
     return f"M{path}" + ("Z" if closed else "")
 
 
-def _date(value: float) -> str:
+def _format_date(value: float) -> str:
     return str(np.datetime64(int(value), "us").astype("M8[D]"))
 
 

@@ -83,7 +83,7 @@ def marginals(
 
 def histogram_or_bars(ax: Axes, x: NDArray[Any], real: NDArray[Any] | None, look: Style) -> None:
     """Draw the distribution of the known entries of a column as a line, and of real ones as an area."""
-    (_bars if is_label(x) else _histogram)(ax, x, real, look)
+    (_draw_bars if is_label(x) else _draw_histogram)(ax, x, real, look)
 
 
 def known_entries(entries: NDArray[Any]) -> NDArray[Any]:
@@ -104,7 +104,7 @@ def is_label(entries: NDArray[Any]) -> bool:
     return isinstance(first, str | bool | np.bool_)
 
 
-def _histogram(ax: Axes, x: NDArray[Any], real: NDArray[Any] | None, look: Style) -> None:
+def _draw_histogram(ax: Axes, x: NDArray[Any], real: NDArray[Any] | None, look: Style) -> None:
     dates = len(x) and not isinstance(x[0], int | float | np.number)
     numbers = seconds_of if dates else lambda values: values.astype(np.float64)
     x, real = numbers(x), None if real is None else numbers(real)
@@ -115,7 +115,7 @@ def _histogram(ax: Axes, x: NDArray[Any], real: NDArray[Any] | None, look: Style
     even = is_even(edges, places)
     places = edges if even else places
     share = lambda values: np.histogram(values, edges)[0] / max(len(values), 1)
-    _both(ax, share(x), None if real is None else share(real), places, look)
+    _draw_shares(ax, share(x), None if real is None else share(real), places, look)
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
     if dates:
@@ -124,12 +124,12 @@ def _histogram(ax: Axes, x: NDArray[Any], real: NDArray[Any] | None, look: Style
         ax.set_xticks(np.interp(ends, edges, places), words, fontsize=7)
     elif even:
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=bool((every == np.round(every)).all())))
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _format_tick(value)))
     else:
         ax.set_xticks(*zip(*ticks_of_long_range(edges, places, TICK_LETTERS), strict=True))
 
 
-def _both(ax: Axes, ours: Numbers, theirs: Numbers | None, edges: Numbers, look: Style) -> None:
+def _draw_shares(ax: Axes, ours: Numbers, theirs: Numbers | None, edges: Numbers, look: Style) -> None:
     """Draw real shares as an area and synthetic ones as a line; without real rows, synthetic shares as an area.
 
     A bin with few rows is still visible.
@@ -144,7 +144,7 @@ def _both(ax: Axes, ours: Numbers, theirs: Numbers | None, edges: Numbers, look:
     ax.set_ylim(0, 1.05 * top)
 
 
-def _plain(value: float) -> str:
+def _format_tick(value: float) -> str:
     """Format a number for a tick: a year is 2007, and 2,000,000 is 2e+06."""
     text = f"{value:.6g}" if abs(value) < 1e5 else f"{value:.3g}"
     return text.replace("-", "\u2212", 1) if text.startswith("-") else text
@@ -155,7 +155,7 @@ def seconds_of(x: NDArray[Any]) -> Numbers:
     return np.array([np.datetime64(value, "us") for value in x.tolist()], "M8[us]").astype(np.int64) / 1e6
 
 
-def _bars(ax: Axes, x: NDArray[Any], real: NDArray[Any] | None, look: Style) -> None:
+def _draw_bars(ax: Axes, x: NDArray[Any], real: NDArray[Any] | None, look: Style) -> None:
     """Draw the shares of the most frequent labels, the largest at the top."""
     kinds, counts = np.unique(np.concatenate([x, real if real is not None else x[:0]]).astype(str), return_counts=True)
     shown = kinds[np.argsort(-counts, kind="stable")]
@@ -266,11 +266,11 @@ def pairs(
             else:
                 colour = look.synthetic if i > j else look.real
                 sides = (scales[column], rows[column]), (scales[row], rows[row])
-                _points(ax, *sides, colour, rng)
-                _lines(ax, *sides, shares, look)
+                _draw_points(ax, *sides, colour, rng)
+                _draw_contours(ax, *sides, shares, look)
                 if row in marks and column in marks:
                     ax.plot(marks[column], marks[row], "+", color=look.accent, markersize=11, markeredgewidth=1.8)
-                _ticks(ax, scales[column], scales[row], bottom=i == size - 1, left=j == 0)
+                _draw_ticks(ax, scales[column], scales[row], bottom=i == size - 1, left=j == 0)
             dress(ax, look, size=8)
     if len(columns) > PAIR_COLUMNS:
         title = f"{title + ' · ' if title else ''}{PAIR_COLUMNS} of {len(columns)} columns"
@@ -373,7 +373,7 @@ class _Scale:
 Side = tuple[_Scale, NDArray[Any]]
 
 
-def _points(ax: Axes, across: Side, up: Side, colour: str, rng: np.random.Generator) -> None:
+def _draw_points(ax: Axes, across: Side, up: Side, colour: str, rng: np.random.Generator) -> None:
     n = len(across[1])
     some = rng.permutation(n)[:POINTS]
     x, y = (scale.places(entries[some], rng) for scale, entries in (across, up))
@@ -383,7 +383,7 @@ def _points(ax: Axes, across: Side, up: Side, colour: str, rng: np.random.Genera
     ax.set(xlim=across[0].limits, ylim=up[0].limits[:: 1 if up[0].labels is None else -1])
 
 
-def _lines(ax: Axes, across: Side, up: Side, shares: Sequence[float], look: Style) -> None:
+def _draw_contours(ax: Axes, across: Side, up: Side, shares: Sequence[float], look: Style) -> None:
     """Draw contours around the smallest regions with these shares of the rows, if both columns are numbers."""
     if not shares or not (across[0].numbers and up[0].numbers):
         return
@@ -398,7 +398,7 @@ def _lines(ax: Axes, across: Side, up: Side, shares: Sequence[float], look: Styl
         ax.contour(at_x, at_y, field.T, [level], colors=[look.foreground], linewidths=1.1, linestyles=[dashes])
 
 
-def _ticks(ax: Axes, across: _Scale, up: _Scale, *, bottom: bool, left: bool) -> None:
+def _draw_ticks(ax: Axes, across: _Scale, up: _Scale, *, bottom: bool, left: bool) -> None:
     """Draw tick labels on the outer panels only."""
     for axis, scale, shown in ((ax.xaxis, across, bottom), (ax.yaxis, up, left)):
         if not shown:
