@@ -338,7 +338,7 @@ def test_samplers_are_listed_with_order_price_and_advice(motes_command):
     for name, kind in SAMPLERS.items():
         assert rows[name].split()[1] == str(kind.order)
         assert kind.when in rows[name]
-    assert "2 a step" in rows["heun"]
+    assert "2 per step" in rows["heun"]
     assert all(f"grid {grid}" in out for grid in ("uniform", "quadratic", "karras", "log_snr", "given"))
     assert max(map(len, out.splitlines())) <= 120
 

@@ -425,7 +425,7 @@ REFUSED = {
     "part NaN": (lambda: plots.error_split({"a": np.nan}, reference_value=0), "a is nan"),
     "a part of that name": (
         lambda: plots.error_split({"two real draws": 1}, reference_value=0),
-        "other names",
+        "names other than",
     ),
     "error of no bar": (
         lambda: plots.error_split(PARTS, reference_value=REAL, error={"priro": 1}),

@@ -446,7 +446,7 @@ def test_a_complete_run_goes_on_with_more_steps_alone(whole, cut):
     run(cut, resume=True)
     with pytest.raises(UsageError, match=r"complete after 60 steps; nothing is left to do.*training.steps=120"):
         run(cut, resume=True)
-    with pytest.raises(UsageError, match=r"training.steps = 50; .* has taken 60"):
+    with pytest.raises(UsageError, match=r"training.steps = 50; .* has already done 60"):
         run(cut, steps=50, resume=True)
     same_results(whole, cut)  # a refusal takes nothing away
     model, _ = run(cut, steps=90, resume=True)
