@@ -1,15 +1,15 @@
-"""A Gaussian mixture of the numbers of a table, and what each component says of a number given what comes before it.
+"""The base of the model: a Gaussian mixture of a table's numbers, conditioned on the visible entries.
 
-Its axes are the numbers, and the codes of labels of few values (`layout.Levels`): a normal of both is a regression of
-the numbers on the labels that are known.
+Its axes are the numbers, and the tokens of labels with few values (`layout.Levels`): a Gaussian of both is a regression
+of the numbers on the visible labels.
 
 For one component in one order of the columns, covariance = L L^T, the visible numbers x are whitened one by one,
 
-    e_k = (x_k - m_k - sum over l < k of L_kl e_l) / L_kk,    e_k = 0 where x_k is hidden,
-    x_j | visible ~ N(m_j + sum over visible k of L_jk e_k,  sum over hidden k <= j of L_jk^2)
+    e_k = (x_k - m_k - sum over l < k of L_kl e_l) / L_kk,    e_k = 0 if x_k is masked,
+    x_j | visible ~ N(m_j + sum over visible k of L_jk e_k,  sum over masked k <= j of L_jk^2)
 
-This is exact when the visible numbers are the first ones of the order. A hidden number in between is not learned from
-those behind it: then it is an approximation from which the network corrects, and the density stays normalised.
+This is exact if the visible numbers come first in the order. For a masked number in between, the later visible numbers
+are ignored: an approximation that the network corrects, and the density stays normalised.
 """
 
 import warnings
@@ -29,7 +29,7 @@ from motes.training.programs import put
 
 
 class Base(NamedTuple):
-    """A mixture of C normals with A axes.
+    """A mixture of C Gaussians with A axes.
 
     Attributes:
         log_weights: (C,).
@@ -43,12 +43,12 @@ class Base(NamedTuple):
 
 
 class OrderedBase(NamedTuple):
-    """A base in one order of its axes; or in an order of each of n rows, with n in front of every shape.
+    """A base in one order of its axes; or in an order for each of n rows, with a leading n in every shape.
 
     Attributes:
         order: place in the order -> axis, (A,).
         log_weights: (C,).
-        means: (C, A), in the order, as are the factors.
+        means: (C, A), in the order, like the factors.
         factors: (C, A, A), lower triangular.
     """
 
@@ -59,7 +59,7 @@ class OrderedBase(NamedTuple):
 
 
 class Components(NamedTuple):
-    """What each component says of each axis, (n, A, C)."""
+    """The Gaussian of each component on each axis, (n, A, C)."""
 
     log_weights: jax.Array
     means: jax.Array
@@ -67,31 +67,31 @@ class Components(NamedTuple):
 
 
 def in_order(base: Base, order: jax.Array) -> OrderedBase:
-    """The base with its axes in an order (A,)."""
+    """Return the base with its axes in an order (A,)."""
     covariances = base.covariances[:, order][:, :, order]
     factors = jnp.linalg.cholesky(covariances) if covariances.size else covariances
     return OrderedBase(order, base.log_weights, base.means[:, order], factors)
 
 
 def in_orders(base: Base, orders: jax.Array) -> OrderedBase:
-    """The base with its axes in an order of each row, (n, A)."""
+    """Return the base with its axes in an order for each row, (n, A)."""
     return jax.vmap(in_order, (None, 0))(base, orders)
 
 
 def components_given(base: OrderedBase, y: jax.Array, visible: jax.Array) -> Components:
-    """The normals of every axis given those that are visible and come before it in the order.
+    """Compute the Gaussians of each axis given the visible axes before it in the order.
 
     Args:
-        base: in an order.
-        y: (n, A), in the base's own order, as are the answers.
-        visible: (n, A), which of them are seen.
+        base: the base in an order.
+        y: (n, A), with the axes in their original order, like the result.
+        visible: (n, A), which of them are visible.
     """
     x, seen = y[:, base.order], visible[:, base.order]
     deviations = jnp.where(seen[:, None], x[:, None] - base.means, 0.0)  # (n, C, A)
-    whitened = _whitened(base.factors, deviations, seen)
+    whitened = _whiten(base.factors, deviations, seen)
     means = base.means + jnp.einsum("nck,cjk->ncj", whitened, base.factors)
     variances = jnp.einsum("nk,cjk->ncj", 1.0 - seen, jnp.square(base.factors))
-    # Of a visible number the variance is none; nobody asks for it.
+    # A visible number has no variance; its value here is not used.
     sds = jnp.sqrt(jnp.where(seen[:, None], 1.0, variances))
     diagonal = jnp.diagonal(base.factors, axis1=1, axis2=2)
     terms = -0.5 * jnp.square(whitened) - jnp.log(diagonal)
@@ -101,8 +101,8 @@ def components_given(base: OrderedBase, y: jax.Array, visible: jax.Array) -> Com
     return Components(jnp.broadcast_to(log_weights[:, None], means.shape), means, sds)
 
 
-def _whitened(factors: jax.Array, deviations: jax.Array, seen: jax.Array) -> jax.Array:
-    """e (n, C, A) of the module's equation."""
+def _whiten(factors: jax.Array, deviations: jax.Array, seen: jax.Array) -> jax.Array:
+    """Compute e (n, C, A) of the module's equation."""
     size = factors.shape[-1]
 
     def step(k: jax.Array, made: jax.Array) -> jax.Array:
@@ -113,32 +113,32 @@ def _whitened(factors: jax.Array, deviations: jax.Array, seen: jax.Array) -> jax
     return jax.lax.fori_loop(0, size, step, jnp.zeros_like(deviations))
 
 
-# --- Which Gaussian mixture is the base of a table's numbers --------------------------------------------------------
+# --- Fitting the Gaussian mixture -----------------------------------------------------------------------------------
 #
-# scikit-learn fits it. Left-out rows, given their labels, choose the number of components; of few rows also how much
-# their covariances share, and a ridge:
+# scikit-learn fits it. The likelihood of left-out rows, given their labels, chooses the number of components; for few
+# rows also how far their covariances are shared, and a ridge:
 #
 #     covariance_c <- (1 - share) covariance_c + share sum_k w_k covariance_k + ridge I
 #
-# The first L of the A axes are numbers; the others are codes of labels.
+# The first L of the A axes are numbers; the others are tokens of labels.
 
 
 Array = NDArray[np.float64]
 
-FEW = 3000  # rows, up to which left-out ones choose
+FEW = 3000  # rows up to which left-out rows choose all three
 COUNTS = (1, 2, 3, 4, 6, 8, 12)
 SHARES = (0.0, 0.1, 0.3, 0.6)
 RIDGES = (1e-4, 1e-3, 1e-2, 3e-2, 0.1, 0.2)
-MOST = 20_000  # rows that many components are fitted to
-GATES = (0.002, 0.999)  # of the first experts, between which training begins
-STARTS = 4  # of a mixture, of which the best is kept: one in three ends in a bad optimum, and with k-means all may
-LEAST = 1e-4  # ridge of the mixture of many rows
-LEAST_VARIANCE = 0.05  # of a correlation matrix from pairs, in any direction
-PAIRS = 1.0  # so many rows of a standard normal, without correlation, are added
+MOST = 20_000  # maximum number of rows to which a mixture is fitted
+GATES = (0.002, 0.999)  # range of the first experts' initial gates
+STARTS = 4  # starts of a fit; the best is kept: one in three ends in a bad optimum, and with k-means all may
+LEAST = 1e-4  # ridge of the mixture for many rows
+LEAST_VARIANCE = 0.05  # minimum eigenvalue of a correlation matrix from pairs
+PAIRS = 1.0  # prior rows of an uncorrelated standard Gaussian
 
 
 class MixtureShape(NamedTuple):
-    """What is chosen of a mixture: components, the share of their covariances that is common, and the ridge."""
+    """The hyperparameters of a mixture: components, the shared part of their covariances, and the ridge."""
 
     components: int
     share: float
@@ -146,26 +146,26 @@ class MixtureShape(NamedTuple):
 
 
 def choose_shape(y: Array, weights: Array, lines: int, hold: Array, most: int, seed: int) -> MixtureShape:
-    """Choose the shape under which the first `lines` numbers of left-out rows are likeliest given the others.
+    """Choose the shape with the highest likelihood of the first `lines` numbers of left-out rows given the other axes.
 
     Args:
         y: rows (n, A).
-        weights: how many rows each stands for, (n,).
-        lines: how many axes are numbers.
-        hold: what of these weights is left out at a time, (folds, n).
-        most: components, at most.
-        seed: of the fits.
+        weights: sample weights, (n,).
+        lines: number of axes that are numbers.
+        hold: the weights to leave out in each fold, (folds, n).
+        most: maximum number of components.
+        seed: random seed of the fits.
     """
     if not y.shape[1]:
         return MixtureShape(1, 0.0, LEAST)
-    with threadpool_limits(1):  # the threads of these small matrices wait for each other
+    with threadpool_limits(1):  # for small matrices, threads only wait for each other
         if len(y) > FEW:
-            return MixtureShape(_count_of_many(y, weights, lines, most, seed), 0.0, LEAST)
-        return _shape_of_few(y, weights, lines, hold, most, seed)
+            return MixtureShape(_choose_count_many(y, weights, lines, most, seed), 0.0, LEAST)
+        return _choose_shape_few(y, weights, lines, hold, most, seed)
 
 
-def _shape_of_few(y: Array, weights: Array, lines: int, hold: Array, most: int, seed: int) -> MixtureShape:
-    """The best of all shapes, until more components have been worse twice."""
+def _choose_shape_few(y: Array, weights: Array, lines: int, hold: Array, most: int, seed: int) -> MixtureShape:
+    """Search all shapes, until more components were worse twice; return the best one."""
     best, found, fell = MixtureShape(1, 0.0, 0.1), -np.inf, 0
     rng = np.random.default_rng([seed, 662607])
     folds = [(drawn(rng, weights - out), np.flatnonzero(out), out[out > 0]) for out in hold]
@@ -174,9 +174,9 @@ def _shape_of_few(y: Array, weights: Array, lines: int, hold: Array, most: int, 
             MixtureShape(count, share, ridge): 0.0 for share in (SHARES if count > 1 else (0.0,)) for ridge in RIDGES
         }
         for learn, fold, heavy in folds:
-            raw = _mixture(y[learn], lines, count, seed)
+            raw = _fit_mixture(y[learn], lines, count, seed)
             for shape in grid:
-                grid[shape] += heavy @ _log_density(y[fold], lines, *_shared(raw, shape))
+                grid[shape] += heavy @ _log_density(y[fold], lines, *_regularise(raw, shape))
         shape = max(grid, key=lambda shape: grid[shape])
         fell = 0 if grid[shape] > found else fell + 1
         if grid[shape] > found:
@@ -186,14 +186,14 @@ def _shape_of_few(y: Array, weights: Array, lines: int, hold: Array, most: int, 
     return best
 
 
-def _count_of_many(y: Array, weights: Array, lines: int, most: int, seed: int) -> int:
-    """The fewest components of which left-out rows of y (n, A) are as likely as of the best number, to one error."""
+def _choose_count_many(y: Array, weights: Array, lines: int, most: int, seed: int) -> int:
+    """Return the fewest components whose likelihood of left-out rows of y (n, A) is within one error of the best."""
     rng = np.random.default_rng([seed, 662608])
     order = rng.permutation(len(y))
     fresh, rest = order[: FEW // 2], order[FEW // 2 :]
     learn = rest[drawn(rng, weights[rest], MOST // 2)]
     counts = [*(count for count in COUNTS if count < most), most]
-    found = np.stack([_log_density(y[fresh], lines, *_mixture(y[learn], lines, count, seed)) for count in counts])
+    found = np.stack([_log_density(y[fresh], lines, *_fit_mixture(y[learn], lines, count, seed)) for count in counts])
     mean = partial(np.average, axis=1, weights=weights[fresh])
     short = found[mean(found).argmax()] - found
     error = np.sqrt(mean((short - mean(short)[:, None]) ** 2) / len(fresh))
@@ -201,25 +201,25 @@ def _count_of_many(y: Array, weights: Array, lines: int, most: int, seed: int) -
 
 
 def drawn(rng: np.random.Generator, weights: Array, most: int = MOST) -> NDArray[np.int64]:
-    """The numbers of as many rows as weights (n,) count, at most so many: scikit-learn's mixture takes no weights."""
+    """Resample row numbers by weights (n,), at most `most` of them: scikit-learn's mixture accepts no weights."""
     return systematic(rng, weights, min(round(weights.sum()), most))
 
 
 def fit_base(y: Array, weights: Array, lines: int, shape: MixtureShape, seed: int) -> Base:
-    """The mixture of y (n, A) of such a shape, where each row stands for as many as its weight (n,) says."""
+    """Fit the mixture with this shape to y (n, A), with sample weights (n,)."""
     y = y[drawn(np.random.default_rng(seed), weights)]
     if not y.shape[1]:
         return Base(*(put(np.zeros((shape.components,) + (0,) * k)) for k in (0, 1, 2)))
     with threadpool_limits(1):
-        weights_, means, covariances = _shared(_mixture(y, lines, shape.components, seed), shape)
+        weights_, means, covariances = _regularise(_fit_mixture(y, lines, shape.components, seed), shape)
     return Base(put(np.log(weights_)), put(means), put(covariances))
 
 
 def base_of_pairs(y: Array, observed: NDArray[np.bool_], weights: Array) -> Base:
-    """One normal of y (n, A), by the rows in which each pair is `observed` (n, A).
+    """Fit one Gaussian to y (n, A), estimating each covariance from the rows in which both are `observed` (n, A).
 
-    A pair that hardly any row has is not correlated. Eigenvalues are at least `LEAST_VARIANCE`: pairs of different
-    rows may contradict one another. Each row counts by its weight (n,).
+    A pair observed in hardly any row is uncorrelated. Eigenvalues are at least `LEAST_VARIANCE`, because pairs from
+    different rows can be inconsistent. `weights` are sample weights (n,).
     """
     heavy = observed * weights[:, None]
     mean = (heavy * y).sum(0) / (heavy.sum(0) + PAIRS)
@@ -233,17 +233,17 @@ def base_of_pairs(y: Array, observed: NDArray[np.bool_], weights: Array) -> Base
     return Base(put(np.zeros(1)), put(mean[None]), put(covariance[None]))
 
 
-def _mixture(y: Array, lines: int, components: int, seed: int) -> tuple[Array, Array, Array]:
-    """Weights (C,), means (C, A) and covariances (C, A, A) of rows y (n, A).
+def _fit_mixture(y: Array, lines: int, components: int, seed: int) -> tuple[Array, Array, Array]:
+    """Fit weights (C,), means (C, A) and covariances (C, A, A) to rows y (n, A).
 
-    The components are those of the numbers, the first `lines` axes: with the labels among what is fitted, components
-    would tell labels apart and know less of the numbers. Means and covariances with the labels follow in one step.
+    The components are fitted to the numbers alone, the first `lines` axes: otherwise they would separate labels instead
+    of describing the numbers. Means and covariances with the labels follow in one step.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a base need not be the best one
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the base need not be optimal
         found = GaussianMixture(
             components,
             reg_covar=LEAST,
@@ -262,7 +262,7 @@ def _mixture(y: Array, lines: int, components: int, seed: int) -> tuple[Array, A
     return rows / rows.sum(), means, covariances + LEAST * np.eye(y.shape[1])
 
 
-def _shared(raw: tuple[Array, Array, Array], shape: MixtureShape) -> tuple[Array, Array, Array]:
+def _regularise(raw: tuple[Array, Array, Array], shape: MixtureShape) -> tuple[Array, Array, Array]:
     weights, means, covariances = raw
     common = np.einsum("c,cij->ij", weights, covariances)
     ridge = shape.ridge * np.eye(means.shape[1])
@@ -270,15 +270,15 @@ def _shared(raw: tuple[Array, Array, Array], shape: MixtureShape) -> tuple[Array
 
 
 def _log_density(y: Array, lines: int, weights: Array, means: Array, covariances: Array) -> Array:
-    """(n,), of the first `lines` axes of rows y (n, A) given the others."""
+    """Compute the log-density (n,) of the first `lines` axes of rows y (n, A) given the other axes."""
     given = slice(lines, None)
     joint = _log_joint(y, weights, means, covariances)
     return joint - _log_joint(y[:, given], weights, means[:, given], covariances[:, given, given])
 
 
 def _log_joint(y: Array, weights: Array, means: Array, covariances: Array) -> Array:
-    """(n,), of rows y (n, A); 0 where there is no axis."""
-    if not y.shape[1]:  # LAPACK of before SciPy 1.14 refuses a matrix without rows
+    """Compute the log-density (n,) of rows y (n, A); 0 without axes."""
+    if not y.shape[1]:  # before SciPy 1.14, LAPACK refuses a matrix without rows
         return np.zeros(len(y))
     terms = []
     for weight, mean, covariance in zip(weights, means, covariances, strict=True):
@@ -289,17 +289,17 @@ def _log_joint(y: Array, weights: Array, means: Array, covariances: Array) -> Ar
 
 
 def first_gates(base: Base, y: Array, low: Array, high: Array, log_even: Array, weights: Array) -> Array:
-    """The share g of the codes in each number, (L,), with which rows are likeliest before any training.
+    """Compute the initial gates g, the weight of the tokens for each number, (L,), that maximise the likelihood.
 
-    The numbers are taken in the order of the columns and in the reverse, after the labels: of a number that comes first
-    neither codes nor normals know more, and the gate would mean nothing where it comes last.
+    The numbers are predicted in the order of the columns and in reverse, after the labels. In one order alone, neither
+    expert has an advantage for the first number, and its gate would be wrong in later places.
 
     Args:
-        base: of L numbers and some labels.
+        base: the mixture of L numbers and some labels.
         y: places on its axes, (n, A).
-        low, high: cells of the numbers, (n, L).
-        log_even: log p of the entries by their codes alone, (n, L).
-        weights: how many rows each stands for, (n,).
+        low, high: rounding intervals of the numbers, (n, L).
+        log_even: log p of the entries by their tokens alone, (n, L).
+        weights: sample weights, (n,).
     """
     lines = low.shape[1]
     log_normal = np.concatenate(
@@ -314,11 +314,11 @@ def first_gates(base: Base, y: Array, low: Array, high: Array, log_even: Array, 
 
 
 def _log_in_turn(base: Base, y: Array, low: Array, high: Array, order: NDArray[np.integer]) -> Array:
-    """log p (n, L) of numbers by the base alone, each given the labels and the numbers before it in an order (L,)."""
+    """Compute log p (n, L) of numbers by the base alone, each given the labels and the numbers before it in `order`."""
     weights, means, covariances = (np.array(part, dtype=np.float64) for part in base)
     turns = np.append(np.arange(low.shape[1], y.shape[1]), order)
     means, covariances = means[:, turns], covariances[:, turns][:, :, turns]
-    log_weights = np.repeat(weights[None], len(y), axis=0)  # (n, C), given what comes before
+    log_weights = np.repeat(weights[None], len(y), axis=0)  # (n, C), given the axes before
     factors = np.linalg.cholesky(covariances)
     centred = y[:, turns] - means[:, None]
     e = np.stack([solve_triangular(L, one.T, lower=True).T for L, one in zip(factors, centred, strict=True)], 1)
@@ -335,7 +335,7 @@ def _log_in_turn(base: Base, y: Array, low: Array, high: Array, order: NDArray[n
 
 
 def log_mass_of(low: Array, high: Array, mean: Array, sd: Array) -> Array:
-    """log of the mass of a normal in a cell, of its density where the cell is a point."""
+    """Compute the log of a Gaussian's mass in a cell, or of its density if the cell is a point."""
     a, b = (low - mean) / sd, (high - mean) / sd
     flip = a + b > 0
     a, b = np.where(flip, -b, a), np.where(flip, -a, b)

@@ -1,8 +1,8 @@
-"""Where the codes of columns lie in a network's input and output, and which relations link them.
+"""The layout of a table's tokens in the network's input and output, and the relations between parts.
 
-Part j has K_j codes. Parts of about the same size share one padded array, so that a table of 200 columns is a few
-products of matrices and not 200. A part on a line (numbers, dates, ordered labels) has a place u in [0, 1] for each
-code, its mid-rank over the training rows, where the smooth basis is evaluated:
+Part j has K_j tokens. Parts of about the same size share one padded array, so that a table of 200 columns needs a few
+matrix products instead of 200. A part on a line (numbers, dates, ordered labels) has a place u in [0, 1] for each
+token, its mid-rank in the training rows, at which the smooth basis is evaluated:
 
     basis_r(u) = cos(pi r u) / sqrt(1 + (r / DECAY)^2),    r = 1, ..., WAVES
 """
@@ -29,26 +29,26 @@ Array = NDArray[np.float64]
 
 WAVES = 24
 DECAY = 1.5  # 4 memorises: held-out rows of Magic are 0.17 nats less likely
-SIZES = (8, 40, 160, 1024)  # parts of up to so many codes share an array; larger ones share the last
-SMALL = 512  # numbers of codes of all parts in one array, up to which they share it: fewer programs
-GRID = 24  # codes from which a grid of single values is given a density as well,
-HALVED = 6  # times, that the outermost bins are halved: with 4, Default's bills had 1.3 times too many rows beyond .999
-BINS = 32  # of a line, at most, on which calibration tilts its density
-RANKS = tail_shares(BINS, HALVED)  # where they end
-UNHEARD = 1e-6  # the rate of missing entries where a pattern has none, and 1 less it where all are
-FAR = 1e3  # standard deviations, where infinity is: an infinite end has no gradient
-NEVER = -1e30  # a log probability that is none, with a slope of 0
-HEAVY = 0.1  # unless one of them holds so large a share of the rows
-LEVELS = 8  # codes of a part without a density, up to which the base knows them,
-AXES = 24  # and axes of all these parts together, at most: the parts of the fewest codes come first
+SIZES = (8, 40, 160, 1024)  # parts with up to this many tokens share an array; larger ones share the last
+SMALL = 512  # size of an array of all parts, up to which they share it, for fewer programs
+GRID = 24  # number of tokens from which a grid of single values has a density as well,
+HALVED = 6  # halvings of the outermost bins: with 4, Default's bills had 1.3 times too many rows beyond .999
+BINS = 32  # maximum number of bins of a line, on which calibration tilts its density
+RANKS = tail_shares(BINS, HALVED)  # their ends
+UNHEARD = 1e-6  # replaces a missing rate of 0 in a pattern, and 1 minus it a rate of 1
+FAR = 1e3  # stands for infinity, in standard deviations: an infinite end has no gradient
+NEVER = -1e30  # stands for the log-probability of 0, with a gradient of 0
+HEAVY = 0.1  # unless one of them has more than this share of the rows
+LEVELS = 8  # maximum number of tokens of a part without a density whose tokens are axes of the base,
+AXES = 24  # and maximum number of these axes: parts with the fewest tokens come first
 
 
 class Bins(NamedTuple):
-    """Unions of neighbouring codes of the L parts with a density, about as heavy as one another, T of each.
+    """Unions of neighbouring tokens of the L parts with a density, with about equal shares of the rows, T for each.
 
     Attributes:
-        of_code: the bin of each code, (L, K); T for a code without a place on the line.
-        edges: between the bins, (L, T+1), from -FAR to FAR; at FAR where there are fewer.
+        of_code: the bin of each token, (L, K); T for a token without a place on the line.
+        edges: edges of the bins, (L, T+1), from -FAR to FAR; padded with FAR.
     """
 
     of_code: NDArray[np.int32]
@@ -56,13 +56,13 @@ class Bins(NamedTuple):
 
 
 class Links(NamedTuple):
-    """Exact relations: what J parts are where some others are visible, R relations of each.
+    """Exact relations, which give J parts from other visible parts, R relations for each.
 
     Attributes:
         parts: which parts have relations, (J,).
         others: the parts that must be visible, (J, R, p).
-        log_odds: of the relation in the training rows, (J, R); `NEVER` for one that only pads.
-        log_least: log of the odds against the relation that there are at least, (J, R); `NEVER` for none.
+        log_odds: log-odds of the relation in the training rows, (J, R); `NEVER` for padding.
+        log_least: log of the minimum odds against the relation, (J, R); `NEVER` for none.
     """
 
     parts: NDArray[np.int32]
@@ -72,13 +72,13 @@ class Links(NamedTuple):
 
 
 class Patterns(NamedTuple):
-    """Which of p parts are missing together: a mixture of C components, see `motes.tables.missing`.
+    """The patterns of missing parts, a mixture of C components; see `motes.tables.missing`.
 
     Attributes:
-        codes: the code of missing entries of each part, (p,); -1 where there is none.
-        log_weights: of the components, (C,); C is 0 where no part has missing entries.
-        rates: with which the components miss each part, (C, p).
-        log_odds: of a missing entry by the masses of the codes alone, (p,).
+        codes: the token of missing entries of each part, (p,); -1 if there is none.
+        log_weights: log-weights of the components, (C,); C is 0 if no part has missing entries.
+        rates: the components' rates of missing entries, (C, p).
+        log_odds: log-odds of a missing entry by the masses of the tokens alone, (p,).
     """
 
     codes: NDArray[np.int32]
@@ -88,13 +88,13 @@ class Patterns(NamedTuple):
 
 
 class Levels(NamedTuple):
-    """Codes of parts without a density that the base knows: every code but the last is an axis of it, behind the lines.
+    """Tokens of parts without a density as axes of the base, after the lines: every token but the last has an axis.
 
-    An axis has the value 1 - m where the code is there, and -m where it is not; m is the code's mass.
+    An axis has the value 1 - m if the row has the token, and -m otherwise; m is the token's mass.
 
     Attributes:
-        axis: of each part and code, (p, LEVELS - 1); -1 where there is none.
-        parts, codes, masses: of each axis, (M,).
+        axis: axis of each part and token, (p, LEVELS - 1); -1 if there is none.
+        parts, codes, masses: part, token and mass of each axis, (M,).
     """
 
     axis: NDArray[np.int32]
@@ -106,14 +106,14 @@ class Levels(NamedTuple):
 @register_dataclass
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Parts of about the same number of codes, padded to the largest.
+    """Parts with about the same number of tokens, padded to the largest.
 
     Attributes:
-        parts: their places among all parts, (G,).
-        log_masses: (G, K), minus infinity beyond the codes of a part.
-        basis: (G, K, WAVES), zero for codes without a place on a line.
-        free: (G, K), 1 for a code that holds one value, which the smooth basis alone would not give.
-        loose: whether there is a free code.
+        parts: their indices among all parts, (G,).
+        log_masses: (G, K), minus infinity for padding.
+        basis: (G, K, WAVES), zero for tokens without a place on a line.
+        free: (G, K), 1 for a token of a single value, which has weights of its own besides the smooth basis.
+        loose: whether there is a free token.
     """
 
     parts: NDArray[np.int32]
@@ -126,26 +126,26 @@ class Group:
 @register_dataclass
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """All parts of a table.
+    """All parts of a table as arrays.
 
-    Its arrays are arguments of compiled programs, so that tables of the same shapes share these.
+    The arrays are arguments of compiled programs, so that tables with the same shapes share the programs.
 
     Attributes:
-        sizes: number of codes of each part, (p,).
-        groups: the parts by size, those with free codes apart from the others.
-        lines: places of the parts with a density, (L,).
-        levels: of other parts, which the base knows as well.
-        bins: of the lines, on which calibration tilts their densities.
+        sizes: number of tokens of each part, (p,).
+        groups: the parts by size, those with free tokens separate from the others.
+        lines: indices of the parts with a density, (L,).
+        levels: tokens of other parts that are axes of the base.
+        bins: bins of the lines, on which calibration tilts their densities.
         links: the exact relations between parts.
-        patterns: of missing entries.
+        patterns: the patterns of missing entries.
         axes: the part of each axis of the base, (A,): the lines, then the levels.
         on_line: (p,), which parts lie on a line.
-        loose: places of the parts with free codes, (F,).
-        free: (S,), which codes of the loose groups are free, padding included; at least one.
-        offsets: (p,), where the codes of each loose part begin among these; 0 for others.
-        line_links: (L,), the place of each line among the parts with relations; J for the others.
-        valued: (p,), how many codes the base knows by their values: of lines all but that of missing entries.
-        near: how many relations give places for normals, of each line at most; 0 where no line has any.
+        loose: indices of the parts with free tokens, (F,).
+        free: (S,), which tokens of the loose groups are free, padding included; at least one entry.
+        offsets: (p,), where the tokens of each loose part begin in `free`; 0 for others.
+        line_links: (L,), the index of each line among the parts with relations; J for the others.
+        valued: (p,), number of tokens whose values the base knows: for lines all but missing entries.
+        near: maximum number of relations of a line, which give places for Gaussians; 0 if no line has any.
     """
 
     sizes: NDArray[np.int32]
@@ -166,20 +166,20 @@ class Layout:
 
     @property
     def parts(self) -> int:
-        """p."""
+        """The number of parts, p."""
         return len(self.sizes)
 
     @cached_property
     def on_device(self) -> "Layout":
-        """The same where programs run, so that its arrays go there once."""
+        """The same layout on the device, so that its arrays are transferred once."""
         return jax.device_put(self)
 
     def known(self, codes: Any, observed: Any) -> Any:
-        """Where the base knows the entries (n, p): those that are observed, but for the missing numbers among these."""
+        """Return which entries (n, p) the base knows: the observed ones, except numbers known to be missing."""
         return observed & (codes < self.valued)
 
     def axes_of(self, j: int) -> NDArray[np.int32]:
-        """The axes of part j, (LEVELS - 1,); A where there are fewer."""
+        """Return the axes of part j, (LEVELS - 1,), padded with A."""
         if j in self.lines:
             own = np.append(self.line_place[j], np.full(LEVELS - 2, -1))
         else:
@@ -188,7 +188,7 @@ class Layout:
 
     @cached_property
     def log_masses(self) -> Array:
-        """(p, K): of each code of each part, minus infinity beyond its codes."""
+        """Log-masses of each token of each part, (p, K); minus infinity for padding."""
         made = np.full((self.parts, self.sizes.max()), -np.inf)
         for group in self.groups:
             made[group.parts, : group.log_masses.shape[1]] = group.log_masses
@@ -196,28 +196,28 @@ class Layout:
 
     @cached_property
     def line_place(self) -> NDArray[np.int32]:
-        """(p,): the place of each part among the lines; -1 for the others."""
+        """The index of each part among the lines, (p,); -1 for the others."""
         made = np.full(self.parts, -1, np.int32)
         made[self.lines] = np.arange(len(self.lines))
         return made
 
 
 def layout_of(schema: Schema, *, labels: bool) -> Layout:
-    """Arrays of the parts of a table, and of what holds between them; `labels`: the base knows those of few values.
+    """Lay out the parts of a table and their relations; `labels`: include labels with few values in the base.
 
-    Labels help where rows are few. Of many rows the network learns better what they say of the numbers: with them in
-    the base the pair trends of Magic were off by 1.2 per cent in the place of 0.7.
+    Labels in the base help with few rows. With many rows, the network learns their effect on the numbers better: with
+    labels in the base, the pair trends of Magic were off by 1.2 per cent instead of 0.7.
     """
     parts, links = schema.parts, Linker.of(schema).links
     sizes = [part.count for part in parts]
-    kinds = _group_kinds(sizes, [bool(_free(part).any()) for part in parts])
+    kinds = _assign_groups(sizes, [bool(_free_tokens(part).any()) for part in parts])
     groups = []
     for kind in sorted(set(kinds)):
         places = np.array([j for j, one in enumerate(kinds) if one == kind])
         padded = max(sizes[j] for j in places)
-        groups.append(_group([parts[int(j)] for j in places], places, padded))
+        groups.append(_build_group([parts[int(j)] for j in places], places, padded))
     lines = np.array([j for j, part in enumerate(parts) if has_density(part)], np.int32)
-    bins, levels = _bins([parts[j] for j in lines], max(sizes)), _levels(parts, len(lines), known=labels)
+    bins, levels = _build_bins([parts[j] for j in lines], max(sizes)), _build_levels(parts, len(lines), known=labels)
     place = {int(j): i for i, j in enumerate(links.parts)}
     line_links = np.array([place.get(int(j), len(place)) for j in lines], np.int32)
     linked = line_links[line_links < len(links.parts)]
@@ -229,7 +229,7 @@ def layout_of(schema: Schema, *, labels: bool) -> Layout:
         levels,
         bins,
         links,
-        _patterns(parts, schema.missing_patterns),
+        _build_patterns(parts, schema.missing_patterns),
         axes=np.concatenate([lines, levels.parts]),
         on_line=np.array([part.edges is not None and len(part.edges) > 1 for part in parts]),
         loose=np.concatenate([group.parts for group in loose] or [np.zeros(0, np.int32)]),
@@ -241,8 +241,8 @@ def layout_of(schema: Schema, *, labels: bool) -> Layout:
     )
 
 
-def _group_kinds(sizes: Sequence[int], loose: Sequence[bool]) -> list[tuple[int, bool]]:
-    """Which group each part is in, by its number of codes, and by whether some of them are free."""
+def _assign_groups(sizes: Sequence[int], loose: Sequence[bool]) -> list[tuple[int, bool]]:
+    """Assign each part to a group, by its number of tokens and whether some of them are free."""
     if len(sizes) * max(sizes) <= SMALL:
         return [(0, any(loose))] * len(sizes)
     made = [(int(np.searchsorted(SIZES, size)), free) for size, free in zip(sizes, loose, strict=True)]
@@ -253,7 +253,7 @@ def _group_kinds(sizes: Sequence[int], loose: Sequence[bool]) -> list[tuple[int,
 
 
 def _offsets(loose: Sequence[Group], parts: int) -> NDArray[np.int32]:
-    """(p,): where the codes of each part of these groups begin in one long table of them, padding included."""
+    """Return where the tokens of each part begin in the concatenated tokens of these groups, with padding, (p,)."""
     made, start = np.zeros(parts, np.int32), 0
     for group in loose:
         count, padded = group.log_masses.shape
@@ -262,7 +262,7 @@ def _offsets(loose: Sequence[Group], parts: int) -> NDArray[np.int32]:
     return made
 
 
-def _patterns(parts: Sequence[Part], missing: MissingPatterns) -> Patterns:
+def _build_patterns(parts: Sequence[Part], missing: MissingPatterns) -> Patterns:
     codes = np.array([part.count - 1 if part.missing else -1 for part in parts], np.int32)
     shares = np.array([part.masses[-1] if part.missing else 0.5 for part in parts])
     log_odds = (np.log(shares) - np.log1p(-shares)).astype(np.float32)
@@ -270,12 +270,12 @@ def _patterns(parts: Sequence[Part], missing: MissingPatterns) -> Patterns:
         return Patterns(codes, np.zeros(0, np.float32), np.zeros((0, len(parts)), np.float32), log_odds)
     log_weights, rates = np.full(PATTERNS + 1, NEVER, np.float32), np.zeros((PATTERNS + 1, len(parts)), np.float32)
     log_weights[: len(missing.weights)] = np.log(missing.weights)
-    # The coded columns, in their order, have one such part each.
+    # Each column whose missing entries have a token has one such part, in the order of the columns.
     rates[: len(missing.weights), codes >= 0] = missing.rates[:, missing.rates.any(axis=0)]
     return Patterns(codes, log_weights, np.clip(rates, UNHEARD, 1 - UNHEARD), log_odds)
 
 
-def _levels(parts: Sequence[Part], lines: int, *, known: bool) -> Levels:
+def _build_levels(parts: Sequence[Part], lines: int, *, known: bool) -> Levels:
     axis = np.full((len(parts), LEVELS - 1), -1, np.int32)
     found: list[tuple[int, int, float]] = []
     few = [j for j, part in enumerate(parts) if part.count <= LEVELS and not has_density(part)]
@@ -288,13 +288,13 @@ def _levels(parts: Sequence[Part], lines: int, *, known: bool) -> Levels:
     return Levels(axis, made[:, 0].astype(np.int32), made[:, 1].astype(np.int32), made[:, 2].astype(np.float32))
 
 
-def _bins(parts: Sequence[Part], codes: int) -> Bins:
+def _build_bins(parts: Sequence[Part], codes: int) -> Bins:
     of_code = np.full((len(parts), codes), BINS, np.int32)
     edges = np.full((len(parts), BINS + 1), FAR, np.float32)
     for i, part in enumerate(parts):
         assert part.edges is not None
         ends = rank_edges(part)
-        # A code belongs to the bin in which the middle of its ranks lies; bins without a code are left out.
+        # A token belongs to the bin that contains the middle of its ranks; bins without a token are left out.
         _, place = np.unique(np.searchsorted(RANKS, (ends[1:] + ends[:-1]) / 2), return_inverse=True)
         first = np.flatnonzero(np.diff(place, prepend=-1))
         of_code[i, : len(place)] = place
@@ -302,8 +302,8 @@ def _bins(parts: Sequence[Part], codes: int) -> Bins:
     return Bins(of_code, edges)
 
 
-def _free(part: Part) -> NDArray[np.float32]:
-    """(K,), 1 for a code that holds one value, a label, or missing entries."""
+def _free_tokens(part: Part) -> NDArray[np.float32]:
+    """Return 1 for each token of a single value, a label, or missing entries, otherwise 0, (K,)."""
     free = np.ones(part.count, np.float32)
     if part.single is not None:
         free[: len(part.single)] = part.single
@@ -311,27 +311,27 @@ def _free(part: Part) -> NDArray[np.float32]:
 
 
 def has_density(part: Part) -> bool:
-    """Whether a part has normals beside its codes: its bins need them, a grid of values without a heavy one may."""
+    """Return whether a part has Gaussians besides its tokens: if it has bins, or a large grid without a heavy value."""
     values = part.masses[: part.count - part.missing]
     few = part.edges is not None and len(values) >= GRID and bool(values.max() <= HEAVY * values.sum())
     return part.smooth or few
 
 
 def rank_edges(part: Part) -> Array:
-    """The share of the training rows below each edge of a part on a line, (L+1,)."""
+    """Return the share of the training rows below each edge of a part on a line, (L+1,)."""
     assert part.edges is not None
     masses = part.masses[: len(part.edges) - 1]
     return np.append(0.0, np.cumsum(masses)) / masses.sum()
 
 
-def _group(parts: Sequence[Part], places: NDArray[np.intp], padded: int) -> Group:
+def _build_group(parts: Sequence[Part], places: NDArray[np.intp], padded: int) -> Group:
     log_masses = np.full((len(parts), padded), -np.inf, np.float32)
     basis = np.zeros((len(parts), padded, WAVES), np.float32)
     free = np.zeros((len(parts), padded), np.float32)
     waves = np.arange(1, WAVES + 1)
     for i, part in enumerate(parts):
         log_masses[i, : len(part.masses)] = np.log(part.masses)
-        free[i, : part.count] = _free(part)
+        free[i, : part.count] = _free_tokens(part)
         if part.edges is None:
             continue
         ends = rank_edges(part)
@@ -342,30 +342,29 @@ def _group(parts: Sequence[Part], places: NDArray[np.intp], padded: int) -> Grou
 
 # --- Exact relations between numbers and dependencies of labels, as a part of a row's probability -------------------
 #
-#     p(x_j | visible) = pi_0 q(x_j | visible) + sum over r of pi_r [x_j = what relation r gives of the visible columns]
+#     p(x_j | visible) = pi_0 q(x_j | visible) + sum over r of pi_r [x_j = value from relation r and visible columns]
 #
-# q is the density of `tables/network.py`. The shares pi are a softmax of the network's numbers rho_r beside a 0 for
-# pi_0. A relation takes part once all its other columns are visible and what it gives is a value that column j can
-# hold. A dependency takes part once the column that decides is visible and its label is one of those from which j
-# follows.
+# q is the density of `tables/network.py`. The shares pi are a softmax of the network's outputs rho_r, and 0 for pi_0. A
+# relation applies once all its other columns are visible and column j can hold its value. A dependency applies once the
+# column from which j follows is visible and its label is in the domain.
 #
-# The odds against a relation that hardly any training row breaks are exp(-rho_r) of the network and a few times those
-# of these rows. So it is broken often enough for rejection to bring about the share of the training rows.
+# The odds against a relation that hardly any training row breaks are the network's exp(-rho_r) plus a few times the
+# odds in the training rows. So it is broken often enough that rejection can reach the training rows' share.
 
 
 Integers = NDArray[np.int32]
 
-SURE = 1e-6  # the least share that a relation leaves to other values, at first
-SOFT = 4.0  # times the training rows' odds against a rule that some of them break: q may give what it gives, too
-EQUAL = 1e-3  # of a step, up to which two numbers are the same
+SURE = 1e-6  # minimum initial share that a relation leaves to other values
+SOFT = 4.0  # multiple of the training rows' odds against a rule with exceptions: q may produce its value, too
+EQUAL = 1e-3  # steps up to which two numbers count as equal
 
 
 class Derived(NamedTuple):
-    """What a relation gives for a part, of n rows; (n,) each.
+    """The values from a relation for a part, in n rows; (n,) each.
 
     Attributes:
-        codes, y, numbers: of the value.
-        possible: whether the part can hold it, and the other columns are known.
+        codes, y, numbers: token, place and number of the value.
+        possible: whether the part can hold the value, and the other columns are known.
     """
 
     codes: NDArray[np.int32]
@@ -374,17 +373,17 @@ class Derived(NamedTuple):
     possible: NDArray[np.bool_]
 
     def take(self, rows: NDArray[np.integer]) -> "Derived":
-        """Of some rows."""
+        """Select some rows."""
         return Derived(self.codes[rows], self.y[rows], self.numbers[rows], self.possible[rows])
 
     @property
     def places(self) -> Array:
-        """y as far as the network looks, and 0 where there is none."""
+        """y, clipped to the network's range; 0 if there is no value."""
         return np.clip(np.where(self.possible, self.y, 0.0), -FAR, FAR)
 
 
 def shares_of(links: Any, derived: Sequence[Derived]) -> tuple[Array, Array]:
-    """The shares pi of some relations (..., n, R), and pi_0 (..., n), from their rho (..., n, R) or more of them."""
+    """Compute the shares pi of relations (..., n, R), and pi_0 (..., n), from rho of R or more relations."""
     could = np.stack([one.possible for one in derived], -1)
     odds = np.where(could, np.exp(np.asarray(links[..., : len(derived)], np.float64)), 0.0)
     rest = 1 / (1 + odds.sum(-1))
@@ -396,7 +395,7 @@ class Linker:
     """The relations and dependencies of a schema, by the part that they give.
 
     Attributes:
-        schema: of the table.
+        schema: schema of the table.
         of_part: part -> its relations, or its dependencies.
     """
 
@@ -405,7 +404,7 @@ class Linker:
 
     @classmethod
     def of(cls, schema: Schema) -> "Linker":
-        """Of all relations and dependencies of a schema."""
+        """Collect all relations and dependencies of a schema."""
         made: dict[int, list[Relation | Dependency]] = {}
         every: list[Relation | Dependency] = [*schema.relations, *schema.dependencies]
         for relation in every:
@@ -415,7 +414,7 @@ class Linker:
 
     @property
     def links(self) -> Links:
-        """The same as arrays."""
+        """The relations and dependencies as arrays."""
         p, most = len(self.schema.parts), max(map(len, self.of_part.values()), default=0)
         others = np.zeros((len(self.of_part), most, p), bool)
         log_odds, log_least = np.full((2, len(self.of_part), most), NEVER, np.float32)
@@ -434,49 +433,49 @@ class Linker:
         return [self.schema.parts_of(column).start for column in relation.columns if column != target]
 
     def derived(self, j: int, codes: NDArray[np.integer], y: Array, visible: NDArray[np.bool_]) -> Iterator[Derived]:
-        """What each relation of part j gives.
+        """Yield the values from each relation of part j.
 
         Args:
             j: a part with relations.
-            codes, y: (n, p), of the rows.
-            visible: (n, p), which entries are known.
+            codes, y: (n, p), tokens and places of the rows.
+            visible: (n, p), which entries are visible.
         """
         for relation in self.of_part[j]:
             others = self._others(j, relation)
             known = np.logical_and.reduce([self._known(i, codes, visible) for i in others])
             if isinstance(relation, Dependency):
                 decides = codes[:, others[0]]
-                known &= decides < len(relation.codes)  # others are rare labels that share a code
+                known &= decides < len(relation.codes)  # the others are rare labels that share a token
                 follows = np.where(known, relation.codes[np.where(known, decides, 0)], -1)
                 nothing = np.zeros(len(codes))
                 yield Derived(np.maximum(follows, 0), nothing, nothing, follows >= 0)
                 continue
             target = self._kind(j)
-            assert target.step is not None  # as it has a relation
+            assert target.step is not None  # because it has a relation
             values = {self.schema.parts[i].column: self._numbers(i, codes, y, known) for i in others}
             x = np.where(known, relation.value(target.column, values), 0.0)
             numbers = target.nearest(x)
-            x = numbers if relation.within else x  # a product need not be a value of the column
+            x = numbers if relation.within else x  # a product is rounded to a value of the column
             entries = target.encode(numbers)[0]
             possible = known & (entries.codes != IMPOSSIBLE)
             found = np.where(possible, entries.codes, 0).astype(np.int32)
-            # A value that the column does not give back, such as one that was never seen among few, is none.
+            # A value that is never drawn, such as an unseen one among few values, does not count.
             again = target.decode(found[:, None], entries.y[:, None], entries.y[:, None])
             possible &= np.abs(again - x) < EQUAL * target.step
             yield Derived(found, entries.y, again, possible)
 
     def _known(self, i: int, codes: NDArray[np.integer], visible: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """(n,), where part i is visible and not missing."""
+        """Return where part i is visible and not missing, (n,)."""
         part = self.schema.parts[i]
         return visible[:, i] & (codes[:, i] >= 0) & (codes[:, i] < part.count - part.missing)
 
     def _numbers(self, i: int, codes: NDArray[np.integer], y: Array, known: NDArray[np.bool_]) -> Array:
-        """The numbers of part i (n,), where they are known."""
+        """Return the numbers of part i (n,), if known."""
         inside = np.where(known, codes[:, i], 0)[:, None].astype(np.int32)
         return self._kind(i).decode(inside, y[:, i : i + 1], y[:, i : i + 1]).astype(np.float64)
 
     def _equal(self, j: int, found: Derived, encoded: Encoded, here: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Where part j is what a relation gives, (n,)."""
+        """Return where part j equals the value from a relation, (n,)."""
         if isinstance(self.of_part[j][0], Dependency):
             return found.codes == encoded.codes[:, j]
         step = self._kind(j).step
@@ -487,10 +486,10 @@ class Linker:
         return self.schema.kind_of(self.schema.parts[j].column)
 
     def read(self, encoded: Encoded, observed: NDArray[np.bool_]) -> tuple[Integers, Integers, NDArray[np.float32]]:
-        """What the relations say of n rows.
+        """Evaluate the relations in n rows.
 
-        Bit r of entry (i, j) says whether relation r of part j holds in row i, and whether it could, (n, p) each;
-        and the places (n, p, R) that the relations give.
+        Bit r of entry (i, j) tells whether relation r of part j holds in row i, and whether it applies, (n, p) each.
+        Also return the places (n, p, R) from the relations.
         """
         holds, could = (np.zeros(encoded.codes.shape, np.int32) for _ in range(2))
         given = np.zeros((*encoded.codes.shape, max(map(len, self.of_part.values()), default=0)), np.float32)
@@ -505,17 +504,17 @@ class Linker:
 
 
 def softened(rho: jax.Array, log_least: Any) -> jax.Array:
-    """The network's rho with the least odds against the relations (..., R) added to its own."""
+    """Add the minimum odds against the relations (..., R) to the network's rho."""
     return -jnp.logaddexp(-rho, log_least)
 
 
 def bits_of(words: jax.Array, count: int) -> jax.Array:
-    """The first bits of words (...), (..., count), bool."""
+    """Return the first bits of words (...), (..., count), bool."""
     return (words[..., None] >> jnp.arange(count)) & 1 > 0
 
 
 def log_linked(rho: jax.Array, could: jax.Array, holds: jax.Array, log_q: jax.Array) -> jax.Array:
-    """log p (...) of the module's equation, from rho (..., R), what could hold and does (..., R), and log q (...)."""
+    """Compute log p (...) from rho (..., R), which relations apply and hold (..., R), and log q (...)."""
     rho = jnp.where(could, rho, NEVER)
     log_rest = -jax.nn.logsumexp(jnp.pad(rho, [(0, 0)] * (rho.ndim - 1) + [(1, 0)]), axis=-1)
     linked = jax.nn.logsumexp(jnp.where(holds & could, rho, NEVER), axis=-1)

@@ -1,11 +1,11 @@
-"""One network for all columns of a table: the visible parts of a row in, the distributions of all others out.
+"""The network for all columns of a table: it reads the visible parts of a row and predicts the masked parts.
 
-    h_0 = sum over visible j of (E_j[code_j] + C_j basis(u_j) + a_j y_j) + sum over hidden j of H_j
+    h_0 = sum over visible j of (E_j[token_j] + C_j basis(u_j) + a_j y_j) + sum over masked j of H_j
     h_{i+1} = h_i + W_i gelu(V_i norm(h_i) + b_i)
 
-A number that is visible comes at full precision: as its place y on the line and its rank u, not only as its code. The
-output of part j is linear in norm(h): a logit for each code, smooth along the line where there is one, and the numbers
-that move its density, if it has one. All outputs are zero at first: training starts from the marginals and the base.
+A visible number enters at full precision: as its place y on the line and its rank u, besides its token. The output of
+part j is linear in norm(h): a logit for each token, smooth along the line if there is one, and the parameters that move
+its density, if it has one. All outputs are zero at first, so training starts from the marginals and the base.
 """
 
 import math
@@ -39,21 +39,21 @@ from motes.tables.parts import IMPOSSIBLE, Array, Encoded, Part, Repeats
 from motes.tables.schema import Schema
 from motes.training.programs import put
 
-SHARED = 8
-REACH = 8.0  # standard deviations, beyond which a visible number is not told from one at this distance
+SHARED = 8  # rows that share a dropout mask
+REACH = 8.0  # standard deviations to which the network's linear input of visible numbers is clipped
 
 
 class EncodedRows(NamedTuple):
     """n encoded rows, (n, p) each and `given` (n, p, R), or one part of them, (n,); see `motes.tables.parts.Encoded`.
 
     Attributes:
-        codes, y, low, high, observed: as there.
+        codes, y, low, high, observed: as in `Encoded`.
         u: the share of the training rows below y.
-        cell: high - low, which single precision would lose of a narrow one.
-        inner: log of what an even spread over the code has at the value: a share of it, or a density in y.
-        holds, could: bit r says whether relation r of the part holds, and whether it could; see `tables/layout.py`.
-        given: the places that the part's relations give; 0 where there is none.
-        alone: the value is a code of its own without width (a label, an atom, missing), which no density holds.
+        cell: high - low, computed in double precision.
+        inner: log share of the value in an even spread over its token, or the log-density in y.
+        holds, could: bit r tells whether relation r of the part holds, and whether it applies; see `tables/layout.py`.
+        given: the places from the part's relations; 0 if there is none.
+        alone: whether the value has a token of its own without width (a label, an atom, missing), outside the density.
     """
 
     codes: jax.Array
@@ -70,17 +70,17 @@ class EncodedRows(NamedTuple):
     observed: jax.Array
 
 
-PLACES = ("y", "u", "low", "high", "cell", "inner")  # of these the numbers
+PLACES = ("y", "u", "low", "high", "cell", "inner")  # the fields with real numbers
 
 
 class Heads(NamedTuple):
-    """The output layers in the form in which rows use them.
+    """The output layers, combined for evaluation.
 
     Attributes:
-        codes: of each group of parts; (G, K, H), or (G, WAVES, H) where no code is free, see `code_logits`.
-        code_bias: (G, K), the log-masses of the marginals included.
-        lines, line_bias: (L, Q, H) and (L, Q).
-        links, link_bias: (J, R, H) and (J, R).
+        codes: weights of each group's tokens, (G, K, H), or (G, WAVES, H) if no token is free; see `code_logits`.
+        code_bias: their biases, (G, K), including the log-masses of the marginals.
+        lines, line_bias: weights and biases of the densities, (L, Q, H) and (L, Q).
+        links, link_bias: weights and biases of the relations, (J, R, H) and (J, R).
     """
 
     codes: tuple[jax.Array, ...]
@@ -92,15 +92,15 @@ class Heads(NamedTuple):
 
 
 class MaskedNetwork(eqx.Module):
-    """The network of the module's equation.
+    """The network that predicts masked parts from visible parts.
 
     Args:
         layout: the parts of the table.
-        width: H, of the state.
-        depth: blocks.
-        line_outputs: Q, numbers for each density.
-        dropout: share of the units that training leaves out.
-        key: of the first weights; None: shapes in the place of arrays.
+        width: H, the width of the state.
+        depth: number of blocks.
+        line_outputs: Q, number of outputs for each density.
+        dropout: dropout rate in training.
+        key: random key of the initial weights; None for shapes instead of arrays.
     """
 
     hidden: jax.Array  # (p, H)
@@ -152,13 +152,13 @@ class MaskedNetwork(eqx.Module):
 
     @property
     def units(self) -> int:
-        """Of the state and of the blocks, some of which training leaves out."""
+        """The number of units of the state and the blocks, to which dropout applies."""
         return self.hidden.shape[-1] + sum(part.shape[-1] for part in self.bias)
 
     def state(self, layout: Layout, rows: EncodedRows, visible: jax.Array, bits: jax.Array | None = None) -> jax.Array:
-        """norm(h), (n, H), of rows of which the parts `visible` (n, p) are seen.
+        """Compute norm(h), (n, H), of rows with the `visible` parts (n, p).
 
-        With random `bits`, bytes (n / SHARED, units), units are left out.
+        With random bytes `bits`, (n / SHARED, units), apply dropout.
         """
         at = layout.loose
         h = jnp.where(visible[..., None], jnp.clip(rows.y, -REACH, REACH)[..., None] * self.slopes, self.hidden).sum(1)
@@ -176,7 +176,7 @@ class MaskedNetwork(eqx.Module):
         return thinned(normed(h), self.dropout, None if bits is None else bits[:, first:])
 
     def heads(self, layout: Layout) -> Heads:
-        """The output layers; free and smooth parts of a code's weights are one here."""
+        """Return the output layers, with the free and smooth weights of each token added up."""
         codes = tuple(
             jnp.asarray(g.free)[..., None] * free + jnp.einsum("gkr,grh->gkh", jnp.asarray(g.basis), waves)
             if g.loose
@@ -188,27 +188,27 @@ class MaskedNetwork(eqx.Module):
 
 
 def code_logits(group: Group, codes: jax.Array, bias: jax.Array, state: jax.Array) -> jax.Array:
-    """The logits (n, G, K) of a group's codes; without free ones the basis takes them from a few numbers a part."""
+    """Compute the logits (n, G, K) of a group's tokens; without free tokens, from a few basis coefficients per part."""
     if group.loose:
         return jnp.einsum("nh,gkh->ngk", state, codes) + bias
     return jnp.einsum("ngr,gkr->ngk", jnp.einsum("nh,grh->ngr", state, codes), jnp.asarray(group.basis)) + bias
 
 
 def waves_of(u: jax.Array) -> jax.Array:
-    """The smooth basis at ranks u (...), (..., WAVES)."""
+    """Evaluate the smooth basis at ranks u (...), (..., WAVES)."""
     waves = jnp.arange(1, WAVES + 1)
     return jnp.cos(math.pi * u[..., None] * waves) / jnp.sqrt(1 + (waves / DECAY) ** 2)
 
 
 def normed(h: jax.Array) -> jax.Array:
-    """h (..., H) over its root mean square (Zhang & Sennrich 2019, eq. 4, without a gain)."""
+    """Divide h (..., H) by its root mean square (Zhang & Sennrich 2019, eq. 4, without a gain)."""
     return h * jax.lax.rsqrt(jnp.square(h).mean(-1, keepdims=True) + 1e-6)
 
 
 def thinned(h: jax.Array, dropout: float, bits: jax.Array | None) -> jax.Array:
-    """h (n, F) with that share of its units left out, and the others the larger for it (Srivastava et al. 2014).
+    """Apply dropout to h (n, F), scaling the other units up (Srivastava et al. 2014).
 
-    SHARED rows have a mask together, from random bytes (n / SHARED, F).
+    SHARED rows share a mask, from random bytes (n / SHARED, F).
     """
     if bits is None or not dropout:
         return h
@@ -216,35 +216,35 @@ def thinned(h: jax.Array, dropout: float, bits: jax.Array | None) -> jax.Array:
     return h * jnp.repeat((bits >= out) * (256 / (256 - out)), SHARED, axis=0)[: len(h)]
 
 
-# --- What one row is worth under the outputs of the network: codes, and densities beside them -----------------------
+# --- The likelihood of a row from the network's outputs: tokens and densities ---------------------------------------
 #
 # A part on a line has two experts and a gate g between them, all given the visible parts:
 #
 #     p(x_j | visible) = g_j a(x_j) + (1 - g_j) sum_c w_c N(x_j; m_c, s_c^2)
 #
-# a is the softmax over the codes of the part, spread evenly over each code; the normals are those of the base, moved by
-# the network, and some of the network's own. Where relation r gives the value y_r (see `tables/layout.py`), some more
-# normals begin at y_r: a value may be near to what a relation gives, and not only equal to it. A missing entry is a
-# code on which both experts agree: it has the probability a(missing), whatever the gate, and the normals have 1 -
-# a(missing) in all. The first and the last cell of a lattice with ends reach to infinity. A value on a lattice has the
-# mass of its cell, a real number a density in y, and a value that is a code of its own the probability of the code. All
-# are exact, so p is normalised.
+# a is the softmax over the part's tokens, spread evenly over each token. The Gaussians are those of the base, moved by
+# the network, and some of the network's own. If relation r gives the value y_r (see `tables/layout.py`), some more
+# Gaussians start at y_r, because a value may be close to the relation's value without being equal. A missing entry is a
+# token on which both experts agree: it has probability a(missing), whatever the gate, and the Gaussians together have
+# 1 - a(missing). The first and the last cell of a bounded lattice are unbounded. A value on a lattice has the mass of
+# its cell, a real number a density in y, and a value with its own token the probability of the token. All are exact, so
+# p is normalised.
 
 
 HALF_LOG_TWO_PI = 0.9189385332046727
-SHIFT, STRETCH, WEIGHT = 6.0, 4.0, 12.0  # how far the network moves a mean (in sds), a log sd, a log weight
-NARROW = 0.3  # of a cell, in standard deviations, up to which a parabola is the normal density to 1e-6
+SHIFT, STRETCH, WEIGHT = 6.0, 4.0, 12.0  # how far the network can move a mean (in sds), a log sd, a log-weight
+NARROW = 0.3  # width of a cell, in standard deviations, up to which a parabola gives the Gaussian's mass to 1e-6
 ROOT_TWO = 2**0.5
-TINY = 1e-30  # the least mass of a cell under one normal
-WIDE = 100.0  # the standard deviation of a normal that never moves,
-LOG_WIDE = -14.0  # and its log weight: one in a million
-LOG_REST = math.log1p(-math.exp(LOG_WIDE))  # of the other normals together
-CERTAIN = -1e-6  # log of the probability of a missing entry, at most: what it leaves to values has a logarithm
-FINEST = 1e-4  # the least standard deviation of a normal
+TINY = 1e-30  # minimum mass of a cell under one Gaussian
+WIDE = 100.0  # standard deviation of a Gaussian that never moves,
+LOG_WIDE = -14.0  # and its log-weight: one in a million
+LOG_REST = math.log1p(-math.exp(LOG_WIDE))  # log-weight of the other Gaussians together
+CERTAIN = -1e-6  # maximum log-probability of a missing entry, so that the rest has a logarithm
+FINEST = 1e-4  # minimum standard deviation of a Gaussian
 
 
 class Normals(NamedTuple):
-    """A mixture of normals for each of some numbers; (..., C) each, the weights sum to 1."""
+    """A mixture of Gaussians for each of some numbers; (..., C) each, the weights sum to 1."""
 
     log_weights: jax.Array
     means: jax.Array
@@ -252,18 +252,18 @@ class Normals(NamedTuple):
 
 
 class Near(NamedTuple):
-    """What R relations give for some numbers, (..., R): places y_r, and whether there is one."""
+    """The values from R relations for some numbers, (..., R): places y_r, and whether the relation applies."""
 
     y: jax.Array
     could: jax.Array
 
 
 def moved(base: Components, outputs: jax.Array, near: Near) -> tuple[jax.Array, Normals]:
-    """log g and log (1 - g), (n, L, 2), and the normals (n, L, N + 1), from outputs (n, L, 1 + 3 N).
+    """Compute log g and log (1 - g), (n, L, 2), and the Gaussians (n, L, N + 1), from outputs (n, L, 1 + 3 N).
 
-    N counts the components of the base, the network's own normals and those near the places that relations give.
-    The last normal is wide, has next to no weight, and never moves: without it a number far from all others would be
-    impossible but in name.
+    N counts the base's components, the network's own Gaussians, and those at the places from relations. The last
+    Gaussian is wide, has a tiny weight, and never moves: without it, a number far from all others would be practically
+    impossible.
     """
     gate, numbers = outputs[..., 0], outputs[..., 1:]
     gate = jnp.stack([jax.nn.log_sigmoid(gate), jax.nn.log_sigmoid(-gate)], -1)
@@ -286,27 +286,27 @@ def moved(base: Components, outputs: jax.Array, near: Near) -> tuple[jax.Array, 
     return gate, Normals(log_weights, means, sds)
 
 
-OWN_WEIGHT = -7.0  # of the network's own normals at first: at -4 they cost more than training wins back
-CLOSE = (0.005, 0.05)  # standard deviations of the normals near what a relation gives, at first,
-CLOSE_WEIGHT = -3.0  # and their log weights
+OWN_WEIGHT = -7.0  # initial log-weight of the network's own Gaussians: -4 costs more than training wins back
+CLOSE = (0.005, 0.05)  # initial standard deviations of the Gaussians at the value from a relation,
+CLOSE_WEIGHT = -3.0  # and their initial log-weights
 
 
 def masses(normals: Normals, edges: jax.Array) -> jax.Array:
-    """The mass of each normal (..., C), by its weight, between neighbouring edges (..., T+1), (..., T, C)."""
+    """Compute the weighted mass of each Gaussian (..., C) between neighbouring edges (..., T+1), (..., T, C)."""
     z = (edges[..., None] - normals.means[..., None, :]) / (ROOT_TWO * normals.sds[..., None, :])
     return 0.5 * jnp.exp(normals.log_weights)[..., None, :] * jnp.diff(jax.lax.erf(z), axis=-2)
 
 
 def log_mixture(normals: Normals, low: jax.Array, high: jax.Array, cell: jax.Array) -> jax.Array:
-    """log of the mass between low and high (...), `cell` apart, or of the density where that is 0."""
+    """Compute the log-mass between low and high (...), `cell` apart, or the log-density if `cell` is 0."""
     terms = log_mass(low[..., None], high[..., None], normals.means, normals.sds, cell[..., None])
     return jax.nn.logsumexp(normals.log_weights + terms, axis=-1)
 
 
 def log_mass(low: jax.Array, high: jax.Array, mean: jax.Array, sd: jax.Array, cell: jax.Array) -> jax.Array:
-    """log of the mass of N(mean, sd^2) from low to high; of the density at low where they are the same.
+    """Compute the log-mass of N(mean, sd^2) from low to high, or the log-density at low if they are equal.
 
-    `cell` is high - low, where it has more digits than these.
+    `cell` is high - low, with more digits than the difference of these.
     """
     a, b = (low - mean) / sd, (high - mean) / sd
     width = cell / sd  # b - a would lose the digits of a narrow cell far away
@@ -315,7 +315,7 @@ def log_mass(low: jax.Array, high: jax.Array, mean: jax.Array, sd: jax.Array, ce
     square = jnp.square(middle)
     curve = jnp.where(narrow, (square - 1) * jnp.square(width) / 24, 0.0)  # log(1 + c) = c to 1e-5 here
     slim = jnp.log(jnp.where(cell > 0, jnp.where(narrow, width, 1.0), 1 / sd)) - 0.5 * square - HALF_LOG_TWO_PI + curve
-    # On the side of the mean where the error function has digits.
+    # On the side of the mean where the error function is accurate.
     a, b = jnp.where(narrow, -1.0, a) / ROOT_TWO, jnp.where(narrow, 1.0, b) / ROOT_TWO
     a, b = jnp.where(a + b > 0, a, -b), jnp.where(a + b > 0, b, -a)
     mass = jnp.maximum(0.5 * (jax.lax.erfc(a) - jax.lax.erfc(b)), TINY)
@@ -323,32 +323,32 @@ def log_mass(low: jax.Array, high: jax.Array, mean: jax.Array, sd: jax.Array, ce
 
 
 def log_present(log_missing: jax.Array) -> jax.Array:
-    """log of the probability that an entry has a value (...), from that of a missing one."""
+    """Compute the log-probability that an entry has a value (...), from the log-probability that it is missing."""
     return jnp.log(-jnp.expm1(jnp.minimum(log_missing, CERTAIN)))
 
 
 def log_value(
     gate: jax.Array, log_code: jax.Array, inner: jax.Array, log_normal: jax.Array, on_code: jax.Array
 ) -> jax.Array:
-    """log p of a value of a part with both experts, (...).
+    """Compute log p of a value of a part with both experts, (...).
 
     Args:
         gate: log g and log (1 - g), (..., 2).
-        log_code: log probability of the value's code.
-        inner: log of the share (or density) that an even spread over the code has at the value.
-        log_normal: log of the same of the normals.
-        on_code: whether the value is a code of its own without width (an atom, or missing), which no density holds.
+        log_code: log-probability of the value's token.
+        inner: log share of the value in an even spread over the token, or the log-density.
+        log_normal: the Gaussians' log-mass or log-density at the value.
+        on_code: whether the value has a token of its own without width (an atom, or missing), outside the density.
     """
     first = gate[..., 0] + log_code + inner
     second = gate[..., 1] + jnp.where(on_code, 0.0, log_normal)
     return jnp.where(on_code, first, jnp.logaddexp(first, second))
 
 
-# --- A network and a base together: the distributions of all hidden parts of a row, given the visible ones ----------
+# --- The network and the base together: predictions of all masked parts of a row, given the visible ones ------------
 
 
 class MaskedModel(eqx.Module):
-    """What is learned of a table."""
+    """The trained model of a table's tokens: the network and the base."""
 
     network: MaskedNetwork
     base: Base
@@ -362,15 +362,15 @@ class MaskedModel(eqx.Module):
         visible: jax.Array,
         bits: jax.Array | None = None,
     ) -> jax.Array:
-        """log p of every entry given the visible ones, (n, p): masses of values on a lattice, densities in y of others.
+        """Compute log p of each entry given the visible entries, (n, p): masses on a lattice, otherwise densities in y.
 
         Args:
-            layout: of the table.
+            layout: layout of the table.
             heads: the network's output layers.
-            base: in an order in which the visible numbers come first.
+            base: the base in an order with the visible numbers first.
             rows: n rows.
-            visible: (n, p).
-            bits: where units of the network are left out, as in training; see `MaskedNetwork.state`.
+            visible: (n, p), which parts are visible.
+            bits: random bytes for dropout, in training; see `MaskedNetwork.state`.
         """
         state, could = self.network.state(layout, rows, visible, bits), possible(layout, rows, visible)
         made = jnp.zeros(rows.codes.shape)
@@ -391,7 +391,7 @@ class MaskedModel(eqx.Module):
             given = components_given(base, on_axes(layout, rows.y, rows.codes), known)
             given = Components(*(part[:, : len(lines)] for part in given))
             outputs = jnp.einsum("nh,lqh->nlq", state, heads.lines) + heads.line_bias
-            # A line without relations takes the place behind all those that have some.
+            # A line without relations uses the padding after all lines with relations.
             padded = jnp.pad(could, ((0, 0), (0, 1), (0, 0)))[:, layout.line_links, : layout.near]
             gate, normals = moved(given, outputs, Near(at(rows.given)[..., : layout.near], padded))
             missing = at(rows.codes == jnp.asarray(layout.patterns.codes))
@@ -409,21 +409,21 @@ class MaskedModel(eqx.Module):
 
 
 def possible(layout: Layout, rows: EncodedRows, visible: jax.Array) -> jax.Array:
-    """Which relations give a value, (n, J, R): their other columns are visible, and the part can hold it."""
+    """Return which relations apply, (n, J, R): their other columns are visible, and the part can hold the value."""
     parts, others, log_odds, _ = layout.links
     hidden = jnp.einsum("np,jrp->njr", ~visible * 1.0, jnp.asarray(others, jnp.float32))
     return (hidden < 0.5) & bits_of(rows.could[:, parts], log_odds.shape[1])
 
 
 def seen_missing(layout: Layout, codes: jax.Array, visible: jax.Array) -> jax.Array:
-    """log of the joint probability of each component of the missing patterns and what is visible, (n, C)."""
+    """Compute the log joint probability of each component of the missing patterns and the visible parts, (n, C)."""
     own, log_weights, rates, _ = layout.patterns
     found, there = visible & (codes == own), visible & (codes != own)
     return jnp.asarray(log_weights) + found @ jnp.log(rates).T + there @ jnp.log1p(-rates).T
 
 
 def missing_log_odds(layout: Layout, log_joint: jax.Array) -> jax.Array:
-    """By how much what is visible moves the log odds that each part is missing, (n, p), given `seen_missing` (n, C)."""
+    """Compute how visible parts shift the log-odds that each part is missing, (n, p), from `seen_missing` (n, C)."""
     _, log_weights, rates, log_odds = layout.patterns
     if not len(log_weights):
         return jnp.zeros((len(log_joint), len(log_odds)))
@@ -432,12 +432,12 @@ def missing_log_odds(layout: Layout, log_joint: jax.Array) -> jax.Array:
 
 
 def at_missing(codes: jax.Array, log_odds: jax.Array, count: int) -> jax.Array:
-    """`log_odds` (...) at the logits (..., count) of missing entries, 0 at the others; codes of -1 are none."""
+    """Place `log_odds` (...) at the logits (..., count) of missing entries, otherwise 0; codes of -1 have none."""
     return log_odds[..., None] * (jnp.arange(count) == codes[..., None])
 
 
 def on_axes(layout: Layout, y: Any, codes: Any) -> Any:
-    """The place of each row on the axes of the base, (n, A), from places on lines and codes (n, p), of NumPy or JAX."""
+    """Compute each row's coordinates on the base's axes, (n, A), from places and tokens (n, p), in NumPy or JAX."""
     levels = layout.levels
     there = (codes[:, levels.parts] == levels.codes) * 1.0
     xp: Any = np if isinstance(y, np.ndarray) else jnp  # NumPy compiles nothing
@@ -445,13 +445,13 @@ def on_axes(layout: Layout, y: Any, codes: Any) -> Any:
 
 
 def ordered(base: Base, order: jax.Array, layout: Layout) -> OrderedBase:
-    """The base in an order of the parts, (p,)."""
+    """Return the base in an order of the parts, (p,)."""
     rank = jnp.argsort(order)[layout.axes]
     return in_order(base, jnp.argsort(rank))
 
 
 def base_alone(models: MaskedModel) -> MaskedModel:
-    """Members without what their networks say of the visible parts; how much each number follows the base stays."""
+    """Return the members with their networks' predictions removed, except the gate of each number."""
     network = models.network
     gate = network.line_bias * (np.arange(network.line_bias.shape[-1]) == 0)
     outputs = lambda network: (
@@ -462,15 +462,15 @@ def base_alone(models: MaskedModel) -> MaskedModel:
 
 
 def knows_labels(parts: Sequence[Part], means: Any) -> bool:
-    """Whether a base with such means (..., A) has axes beside those of the parts with a density."""
+    """Return whether a base with these means (..., A) has axes besides those of the parts with a density."""
     return bool(means.shape[-1] > sum(map(has_density, parts)))
 
 
 def skeleton_of(layout: Layout, tensors: Mapping[str, Any], dropout: float) -> MaskedModel:
-    """The shapes of the members whose arrays `tensors` are, for `filled`.
+    """Return the shapes of the members with the arrays `tensors`, for `filled`.
 
     Raises:
-        KeyError, ValueError: arrays that are not those of a model.
+        KeyError, ValueError: if the arrays do not belong to a model.
     """
     members, _, width = tensors["network.hidden"].shape
     _, _, outputs = tensors["network.line_bias"].shape
@@ -486,22 +486,22 @@ def skeleton_of(layout: Layout, tensors: Mapping[str, Any], dropout: float) -> M
     return jax.tree.map(shape, MaskedModel(network, base))
 
 
-# --- Encoded entries -> what the network and the densities take of them ---------------------------------------------
+# --- Encoded entries -> inputs of the network and the densities -----------------------------------------------------
 #
-# Within a code the first expert spreads its probability evenly over y, from one end of the code to the other. A code
-# that reaches to infinity ends, for that, where the training rows do; what lies beyond is the second expert's alone.
+# The first expert spreads the probability of a token evenly over y, from one end of the token to the other. For this,
+# an unbounded token ends where the training rows do; values beyond belong to the second expert alone.
 
 
 @dataclass(frozen=True)
 class Scale:
-    """The codes of one part on its line.
+    """The tokens of one part on its line.
 
     Attributes:
         ends: (L+1,), the edges, finite.
-        ranks: (L+1,), the share of the training rows below each.
-        points: (L,), which codes have no width.
-        first, last: whether the first and the last code end there, so that their cells reach to infinity.
-        repeats: values within the codes that come again and again.
+        ranks: (L+1,), the share of the training rows below each edge.
+        points: (L,), which tokens have no width.
+        first, last: whether the first and the last token are bounded, so that their outer cells reach to infinity.
+        repeats: frequent values within the tokens.
         upto: (V+1,), the cumulative sum of their shares.
     """
 
@@ -515,7 +515,7 @@ class Scale:
 
     @classmethod
     def of(cls, part: Part, drawn: tuple[float, float] | None) -> "Scale":
-        """Of a part with edges, drawn from within `drawn`."""
+        """Create the scale of a part with edges, whose draws are limited to `drawn`."""
         assert part.edges is not None
         ends = part.edges.copy()
         first, last = bool(np.isfinite(ends[0])), bool(np.isfinite(ends[-1]))
@@ -527,14 +527,14 @@ class Scale:
         return cls(ends, rank_edges(part), np.diff(ends) <= 0, first, last, repeats, upto)
 
     def rank(self, codes: NDArray[np.integer], y: Array) -> Array:
-        """The share of the training rows below y (n,)."""
+        """Compute the share of the training rows below y (n,)."""
         width = self.ends[codes + 1] - self.ends[codes]
         with np.errstate(divide="ignore", invalid="ignore"):
             within = np.where(width > 0, (y - self.ends[codes]) / width, 0.5)
         return self.ranks[codes] + np.clip(within, 0.0, 1.0) * (self.ranks[codes + 1] - self.ranks[codes])
 
     def inner(self, codes: NDArray[np.integer], low: Array, high: Array) -> Array:
-        """log of the share of a code, or of the density in it, that low to high (n,) have."""
+        """Compute the log share of low to high (n,) in a token, or the log-density within it."""
         a, b = self.ends[codes], self.ends[codes + 1]
         cell, width = high > low, b - a
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -548,7 +548,7 @@ class Scale:
             return np.where(width > 0, np.log(share), 0.0)
 
     def inside(self, low: Any, high: Any) -> Array:
-        """The share of each code between low and high, numbers or (n,), as (1, L) or (n, L); 1 of a point."""
+        """Compute the share of each token between low and high, numbers or (n,), as (1, L) or (n, L); 1 for a point."""
         a, b = np.atleast_1d(low)[:, None], np.atleast_1d(high)[:, None]
         width = np.where(self.points, 1.0, np.diff(self.ends))
         share = np.clip((np.minimum(b, self.ends[1:]) - np.maximum(a, self.ends[:-1])) / width, 0.0, 1.0)
@@ -558,7 +558,7 @@ class Scale:
         return np.where(self.points, 1.0, share)
 
     def placed(self, codes: NDArray[np.integer], u: Array, low: Any, high: Any) -> Array:
-        """Places (n,) in codes, between low and high, by uniform numbers u (n,)."""
+        """Draw places (n,) within tokens, between low and high, by uniform numbers u (n,)."""
         first, last = np.maximum(self.ends[codes], low), np.minimum(self.ends[codes + 1], high)
         last = np.maximum(last, first)
         if not len(self.repeats.y):
@@ -575,13 +575,13 @@ class Scale:
         return np.where(chosen, self.repeats.y[spot], first + v * (last - first))
 
     def _below(self, y: Array) -> Array:
-        """The cumulative share of the repeated values below y (...)."""
+        """Return the cumulative share of the repeated values below y (...)."""
         return self.upto[np.searchsorted(self.repeats.y, y)]
 
 
 @dataclass(frozen=True)
 class Reader:
-    """What a network takes of the rows of a schema."""
+    """The conversion of a schema's encoded rows to the network's inputs."""
 
     scales: tuple[Scale | None, ...]
     lines: tuple[Binning | None, ...]
@@ -590,7 +590,7 @@ class Reader:
 
     @classmethod
     def of(cls, schema: Schema) -> "Reader":
-        """For the parts of a schema."""
+        """Create the reader for the parts of a schema."""
         parts = schema.parts
         scales = tuple(
             None if part.edges is None else Scale.of(part, schema.draw_range(j)) for j, part in enumerate(parts)
@@ -599,7 +599,7 @@ class Reader:
         return cls(scales, lines, tuple(part.smooth for part in parts), Linker.of(schema))
 
     def read(self, encoded: Encoded) -> EncodedRows:
-        """n encoded rows; an entry that is impossible counts as not observed."""
+        """Convert n encoded rows; an impossible entry counts as unobserved."""
         n, p = encoded.codes.shape
         observed = encoded.observed & (encoded.codes != IMPOSSIBLE)
         codes = np.where(observed, encoded.codes, 0)
@@ -618,10 +618,10 @@ class Reader:
         return EncodedRows(**fields)
 
     def entry(self, j: int, codes: NDArray[np.integer], y: Array, low: Array, high: Array) -> dict[str, NDArray]:
-        """The fields of `EncodedRows` for part j on a line, (n,) each."""
+        """Compute the fields of `EncodedRows` for part j on a line, (n,) each."""
         scale = self.scales[j]
         assert scale is not None
-        y, low, high = (np.clip(part, -FAR, FAR) for part in (y, low, high))  # single precision goes no further
+        y, low, high = (np.clip(part, -FAR, FAR) for part in (y, low, high))  # the limits of single precision
         count = len(scale.points)
         place = np.minimum(codes, count - 1)
         alone = (codes >= count) | scale.points[place]
@@ -634,9 +634,9 @@ class Reader:
         }  # fmt: skip
 
     def settle(self, j: int, codes: NDArray[np.integer], y: Array) -> tuple[NDArray[np.int32], Array, Array]:
-        """The value of part j nearest to each place in a code, (n,): its code, its own place, and its rank.
+        """Round places within tokens to the nearest values of part j: return their tokens, places and ranks, (n,) each.
 
-        Codes without a place, such as the one for missing entries, stay as they are.
+        Tokens without a place, such as the token of missing entries, do not change.
         """
         line, scale = self.lines[j], self.scales[j]
         if scale is None:
@@ -653,7 +653,7 @@ class Reader:
         return np.where(here, found, codes).astype(np.int32), np.where(here, places, 0.0), ranks
 
     def code_at(self, j: int, y: Array) -> NDArray[np.int32]:
-        """The code in which places (n,) lie."""
+        """Return the tokens that contain places (n,)."""
         scale = self.scales[j]
         assert scale is not None
         code = np.searchsorted(scale.ends, y, side="right") - 1
