@@ -208,13 +208,13 @@ def test_a_training_goes_on(moons, people):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"data": "moons", "labels": [1]}, "got labels for 'moons'; expected rows in memory"),
+        ({"data": "moons", "labels": [1]}, "got labels for 'moons'; labels needs rows in memory"),
         ({"data": "moons", "weights": [1]}, "got weights for 'moons'"),
         ({"data": "moons", "columns": ["a", "b"]}, "columns are for rows in memory, or for a table"),
-        ({"data": PEOPLE, "labels": [1] * 60}, "labels are for points; in a table they are one more column"),
-        ({"data": PEOPLE, "columns": ["a", "b", "c"]}, "expected a mapping such as"),
-        ({"data": {"a": [0.5, 1.5], "b": [0.5, 2.5]}, "columns": ["x", "y"]}, "the data names its own columns"),
-        ({"data": motes.make_shape("moons", 50), "columns": {"x": "integer"}}, "what columns are is for tables"),
+        ({"data": PEOPLE, "labels": [1] * 60}, "labels are for points; in a table they are a column"),
+        ({"data": PEOPLE, "columns": ["a", "b", "c"]}, "expected a dict such as"),
+        ({"data": {"a": [0.5, 1.5], "b": [0.5, 2.5]}, "columns": ["x", "y"]}, "but the data has column names"),
+        ({"data": motes.make_shape("moons", 50), "columns": {"x": "integer"}}, "kinds of columns are for tables"),
         ({"data": "nowhere"}, "nowhere"),
     ],
 )

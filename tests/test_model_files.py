@@ -279,7 +279,7 @@ def test_a_kind_of_table_that_cannot_hold_the_columns_is_refused(files, tmp_path
     tensors, about = files[name]
     columns = [[one, *dtypes, False] for one in json.loads(about["columns"])]
     tensors = tensors | {"template": np.frombuffer(json.dumps(columns).encode(), np.uint8)}
-    with pytest.raises(ModelFileError, match="its kind of table gives column 'a' as"):
+    with pytest.raises(ModelFileError, match="its table type returns column 'a' as"):
         motes.load(signed(tmp_path / "other.safetensors", tensors, about))
 
 

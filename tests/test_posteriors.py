@@ -449,7 +449,7 @@ def test_what_cannot_be_conditioned_on_is_refused(small_model):
         motes.fit(theta, "ddpm", given=x, changes=changes, verbose=False)
     with pytest.raises(UsageError, match="given is for points"):
         motes.fit(theta, "table", given=x, verbose=False)
-    with pytest.raises(UsageError, match="got given for 'moons'; expected rows in memory"):
+    with pytest.raises(UsageError, match="got given for 'moons'; given needs rows in memory"):
         motes.fit("moons", given=x, verbose=False)
     with pytest.raises(UsageError, match="given: got list; expected a dict"):
         small_model.sample(5, given=[0.0])

@@ -8,7 +8,7 @@
     model = motes.fit("penguins")  # a table, by name, from a file or in memory: masked diffusion
     model.sample(5, given={"species": "Gentoo"}).to_pandas()
 
-Names load on first use, so that `import motes` costs next to nothing.
+Names load on first use, so that `import motes` is fast.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""`python -m motes` is the command line."""
+"""The command line, as `python -m motes`."""
 
 from motes.cli import main
 

@@ -1,7 +1,7 @@
 """The errors that motes raises on purpose.
 
-Each message says what motes got, what was expected and what to do. The command line prints it on one screen and
-leaves with `exit_code`; in Python they are ordinary exceptions, most of them also a `ValueError`.
+Each message says what motes got, what it expected and what to do. The command line prints the message and exits with
+`exit_code`. In Python, they are ordinary exceptions; most are also a `ValueError`.
 """
 
 import difflib
@@ -22,7 +22,7 @@ __all__ = [  # noqa: RUF022 - in the order of the file
 
 
 class MotesError(Exception):
-    """Base of every error that motes raises on purpose.
+    """The base class of all errors that motes raises on purpose.
 
     Example:
         >>> try:
@@ -36,7 +36,7 @@ class MotesError(Exception):
 
 
 class UsageError(MotesError, ValueError):
-    """A wrong name, option or combination: the call itself must change.
+    """A wrong name, option or combination of options: change the call.
 
     Example:
         >>> motes.make_shape("moon", 10)
@@ -49,7 +49,7 @@ class UsageError(MotesError, ValueError):
 
 
 class RecipeError(UsageError):
-    """A recipe with an unknown key or a value that does not fit.
+    """A recipe with an unknown key or an invalid value.
 
     Example:
         >>> motes.load_recipe("default", {"training.steps": 0})
@@ -60,7 +60,7 @@ class RecipeError(UsageError):
 
 
 class UnknownKindError(RecipeError):
-    """A recipe names a kind that no registered class has.
+    """A recipe with a `kind` that is not registered.
 
     Example:
         >>> motes.load_recipe("default", {"loss.kind": "hubber"})
@@ -71,7 +71,7 @@ class UnknownKindError(RecipeError):
 
 
 class DataError(MotesError, ValueError):
-    """Data that cannot be used; the message names the row and column where there is one.
+    """Data that cannot be used; the message names the row and the column if there are any.
 
     Example:
         >>> motes.fit([[0.0, 1.0], [np.inf, 2.0], [3.0, 4.0]], verbose=False)
@@ -82,7 +82,7 @@ class DataError(MotesError, ValueError):
 
 
 class TrainingError(MotesError):
-    """Training broke down; `result` holds the last good state.
+    """A training that diverged; `result` is the model with the last finite weights.
 
     Example:
         >>> motes.errors.TrainingError("the loss was not finite", result=model.training).result.steps
@@ -95,7 +95,7 @@ class TrainingError(MotesError):
 
 
 class Terminated(MotesError):
-    """The system has asked the process to end (SIGTERM).
+    """A request of the system to end the process (SIGTERM).
 
     Example:
         >>> motes.errors.Terminated().exit_code
@@ -106,7 +106,7 @@ class Terminated(MotesError):
 
 
 class ModelFileError(MotesError):
-    """A model file that is missing, damaged, or of another format.
+    """A model file that is missing, damaged, or in another format.
 
     Example:
         >>> from pathlib import Path
@@ -119,7 +119,7 @@ class ModelFileError(MotesError):
 
 
 class NoModelError(ModelFileError, UsageError):
-    """A model file that is not there: the call itself must change, as for any other file.
+    """A model file that does not exist.
 
     Example:
         >>> motes.load("nowhere.safetensors")
@@ -131,31 +131,31 @@ class NoModelError(ModelFileError, UsageError):
     exit_code = 2
 
 
-_process: int | None = None  # the one in which JAX computes
+_process: int | None = None  # the id of the process in which JAX computes
 
 
 def check_process() -> None:
-    """Refuse to compute in a copy, made by fork, of a process that has computed: JAX's threads are not in the copy.
+    """Refuse to compute in a fork of a process that has already used JAX, whose threads a fork does not copy.
 
     Raises:
-        UsageError: this process is such a copy, in which a computation would never end.
+        UsageError: if this process is such a fork; a computation would never end.
     """
     global _process
     if _process is None:
         _process = os.getpid()
     elif _process != os.getpid():
         raise UsageError(
-            f"got a call in process {os.getpid()}, a fork of process {_process}, which has computed already; there "
-            "JAX would wait forever for threads that a fork does not copy. Start new processes by 'spawn', such as "
+            f"got a call in process {os.getpid()}, a fork of process {_process}, which has already used JAX. In a "
+            "fork, JAX waits forever for threads that are not copied. Start new processes by 'spawn', such as "
             'multiprocessing.get_context("spawn").Pool(), and load the model in each.'
         )
 
 
 def check_seed(seed: object) -> int:
-    """`seed` itself, a whole number from 0 to 2**32 - 1.
+    """Check and return a seed, a whole number from 0 to 2**32 - 1.
 
     Raises:
-        UsageError: anything else.
+        UsageError: for anything else.
     """
     if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= seed.__index__() < 2**32:
         raise UsageError(f"seed = {seed!r}; expected a whole number from 0 to 2**32 - 1.")
@@ -163,10 +163,10 @@ def check_seed(seed: object) -> int:
 
 
 def check_count(n: object, what: str) -> int:
-    """`n` itself, a whole number of at least 1.
+    """Check and return a count `n`, a whole number of at least 1.
 
     Raises:
-        UsageError: anything else.
+        UsageError: for anything else.
     """
     if isinstance(n, bool) or not hasattr(n, "__index__") or n.__index__() < 1:
         raise UsageError(f"n = {n!r} {what} requested; expected a whole number, at least 1.")
@@ -174,7 +174,7 @@ def check_count(n: object, what: str) -> int:
 
 
 def unknown(kind: str, got: str, choices: Iterable[str], where: str = "") -> str:
-    """The sentence for a name that is not among `choices`: what it got, and where, the nearest one, and all of them."""
+    """Return the message for a name that is not among `choices`, with the most similar choice and all choices."""
     choices = list(choices)
     near = difflib.get_close_matches(got, choices, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""

@@ -1,4 +1,4 @@
-"""From any data to a trained model: the recipe that suits, the rows, the training; `motes.fit` and `motes.diagnose`."""
+"""`motes.fit` and `motes.diagnose`: choose a recipe, read the rows, train the model."""
 
 from __future__ import annotations
 
@@ -38,31 +38,31 @@ NATS = " nats a row"  # of the loss of a table
 
 
 def suited(source: str, changes: Sequence[str] = ()) -> str:
-    """The recipe that suits a source: "default" for points of the plane, "table" for anything else.
+    """Choose the recipe for a source: "default" for points of the plane, "table" for anything else.
 
-    Points are a shape, or a file of two columns of real numbers without a missing entry. The changes of a recipe's
-    section [text] say how a file is read.
+    A shape is points, and so is a file with two columns of real numbers and no missing entry. Changes to the recipe's
+    section [text] determine how a file is read.
 
     Raises:
-        UsageError, DataError: a file that is not there or cannot be read.
+        UsageError, DataError: if the file does not exist or cannot be read.
     """
     if source in DATASETS:
         return "table"
     refuse_address(source)
     path = Path(source)
     if source in SHAPES or path.is_dir() or not path.suffix:
-        return "default"  # or what is to be said of a name that is none
+        return "default"  # an unknown name raises its error later
     text = load_recipe("table", [change for change in changes if change.startswith("text.")]).text
     suffix_of(path)
-    if width_of(path, text) != 2:  # which does not take reading all of a large file
+    if width_of(path, text) != 2:  # reads only the first line of a text file
         return "table"
     return "default" if are_points(read_frame(path, text).columns) else "table"
 
 
 def are_points(columns: Mapping[str, Series]) -> bool:
-    """Whether columns are taken for points of the plane: two of real numbers that vary, without a missing entry.
+    """Return whether columns are treated as points of the plane: two varying real columns without missing entries.
 
-    Whole numbers are not: samples of points are never whole. A constant column is kept aside in a table.
+    Columns of whole numbers are treated as a table, because samples of points are never whole; so are constant columns.
     """
     return len(columns) == 2 and all(
         one.type == "real" and not one.missing.any() and (one.values != one.values[:1]).any()
@@ -72,13 +72,13 @@ def are_points(columns: Mapping[str, Series]) -> bool:
 
 @dataclass(frozen=True)
 class Prepared:
-    """The rows of a shape, a data set or a file, ready to be learned.
+    """The rows of a shape, a data set or a file, ready for training.
 
     Attributes:
-        recipe: with how the file was read, so that later files, which may have few rows, are read alike.
-        origin: the rows to train on, and those that are held out.
-        warnings: what should be known of the rows and the recipe, a sentence each.
-        schema: of the rows of a table to train on; None: they are points.
+        recipe: the recipe, with the text options that were detected, so that later files are read in the same way.
+        origin: the training rows and the held-out rows.
+        warnings: warnings about the rows and the recipe, one sentence each.
+        schema: the schema of the training rows of a table; None for points.
     """
 
     recipe: PointRecipe | TableRecipe
@@ -88,31 +88,31 @@ class Prepared:
 
     @property
     def fingerprint(self) -> str:
-        """By which the rows to train on are known again: no others give the same training."""
+        """The hash of the training rows, which a resumed run must match."""
         if self.schema is None:
             return self.origin.fingerprint
         return replace(self.origin, training=self.schema.contents(self.origin.training)).fingerprint
 
 
 def prepared(source: str, recipe: PointRecipe | TableRecipe, seed: int) -> Prepared:
-    """Read what a recipe trains on.
+    """Read and check the rows that a recipe trains on.
 
     Raises:
-        UsageError, DataError, RecipeError: it is not there, or cannot be used.
+        UsageError, DataError, RecipeError: if the source does not exist or cannot be used.
     """
     if isinstance(recipe, PointRecipe):
         points = read_points(source, recipe, seed)
-        standardiser_of(points.training, recipe)  # which refuses what cannot be learned, before anything is written
+        standardiser_of(points.training, recipe)  # refuses unusable data before anything is written
         return Prepared(recipe, points, tuple(map(str, diagnose(points.training, recipe))))
     frame = read_rows(source, recipe)
     recipe = replace(recipe, text=frame.text)
     origin = divided(source, frame, recipe, seed)
     warnings = tuple(column_messages(columns_of(frame, recipe, f"'{source}'"), shell=True))
-    return Prepared(recipe, origin, warnings, _schema_of(origin, frame, recipe))
+    return Prepared(recipe, origin, warnings, _infer_schema(origin, frame, recipe))
 
 
-def _schema_of(origin: Source[Frame], frame: Frame, recipe: TableRecipe) -> Schema:
-    """The schema of the rows to train on. What does not fit is said with its row in the file."""
+def _infer_schema(origin: Source[Frame], frame: Frame, recipe: TableRecipe) -> Schema:
+    """Infer the schema of the training rows. Errors name the row of the file."""
     name = f"'{origin.name}'"
     try:
         return schema_of(origin.training, recipe, name=name)
@@ -131,20 +131,20 @@ def trained(
     least: float | None = None,
     on_progress: OnProgress = silent,
 ) -> Model:
-    """Train, with warnings and progress shown.
+    """Train a model, showing warnings and progress.
 
     Args:
-        ready: what to learn.
-        seed: of everything random.
-        reporter: shows the progress.
-        start: a model of the same kind to go on from.
-        keeper: keeps the complete state of the training.
-        least: how low the loss can go; the progress shows what is above it.
-        on_progress: called as well.
+        ready: the rows and the recipe.
+        seed: the seed of the training.
+        reporter: shows warnings and progress.
+        start: a model of the same kind from which to continue.
+        keeper: saves the complete training state.
+        least: the theoretical minimum of the loss; the progress shows the gap to it.
+        on_progress: an additional progress callback.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C before the first step.
-        TrainingError: the training diverged; `result` is the model of the last good weights.
+        KeyboardInterrupt: on Ctrl-C before the first step.
+        TrainingError: if the training diverges; `result` is the model with the last finite weights.
     """
     for warning in ready.warnings:
         reporter.warn(warning)
@@ -163,10 +163,10 @@ def trained(
 
 
 def warn_if_interrupted(model: Model, category: type[Warning] = UserWarning, stacklevel: int = 3) -> None:
-    """Warn that Ctrl-C ended a training early, and that the model has what was learned until then.
+    """Warn if Ctrl-C ended the training early; the model keeps what was learned so far.
 
     Raises:
-        KeyboardInterrupt: nothing was learned.
+        KeyboardInterrupt: if no step was completed.
     """
     training = model.training
     if training is None or not training.interrupted:
@@ -187,19 +187,19 @@ def diagnose(
     changes: Sequence[str] | Mapping[str, Any] = (),
     columns: Sequence[str] | None = None,
 ) -> list[Finding]:
-    """What can be known to go wrong before any training: cheap, and silent where all is well.
+    """Check points and a recipe for common problems before training. The checks are cheap.
 
     Args:
         data: numbers (n, d), d >= 2.
-        recipe, changes, columns: as for `motes.fit`.
+        recipe, changes, columns: as in `motes.fit`.
 
     Returns:
-        Findings, the worst kind first: the scale, the prior, the noise range, the columns, the rows, the average of the
-        weights; where rows are given what was observed, also how many there are, and bounds that were left out. Last
-        come constant columns, which a model keeps aside.
+        The findings, the most serious kind first; an empty list if there are none. The checks cover scale, prior, noise
+        range, columns, rows and the average of the weights; for conditional points also the number of rows and omitted
+        bounds. Constant columns, which a model sets aside, come last.
 
     Raises:
-        RecipeError: a recipe for a table.
+        RecipeError: if the recipe is for a table.
 
     Example:
         >>> [finding.name for finding in motes.diagnose(motes.make_shape("moons", 1000))]
@@ -214,7 +214,7 @@ def diagnose(
     return [*find_problems(table, chosen), *constant_columns(table)]
 
 
-# --- rows in memory, or by a name -----------------------------------------------------------------------------------
+# --- motes.fit: rows in memory, or the name of a source ---------------------------------------------------------------
 
 Changes = Sequence[str] | Mapping[str, Any]
 
@@ -238,43 +238,43 @@ def fit(
     """Train a model on the rows of `data`.
 
     Args:
-        data: an array (n, d) of NumPy, JAX or PyTorch, lists of rows, a dict of columns, a structured array, a pandas,
-            polars or Arrow table; or the name of a shape, a data set or a file, of which a part is held out for
-            `Model.evaluate`. Masked entries are missing.
-        recipe: a name (see `motes recipes`), a `.toml` file or a `Recipe`. None takes the one that suits: "posterior"
-            for anything with `given`; "default" for two columns of real numbers without missing entries, which are
-            points, and for anything with `bounds`; and "table" for anything else.
-        changes: to it, such as {"training.steps": 8000}.
-        columns: names of the columns of an array; or, of a table, what columns are: {"age": "integer"}.
-        labels: of points: the class of each row (n,). In a table a class is one of the columns.
-        given: of points: what each row was observed with, an array (n, c), a dict of columns or a data frame. The model
-            is then p(row | given), a posterior where rows are parameters and `given` what was simulated with them: give
-            an observation to `sample` and `score_samples`. Missing entries are learned as such. In a table it is more
+        data: a NumPy, JAX or PyTorch array (n, d), a list of rows, a dict of columns, a structured array, or a pandas,
+            polars or Arrow table. Masked entries are missing. You can also pass the name of a shape, a data set or a
+            file; then a part of the rows is held out for `Model.evaluate`.
+        recipe: a name (see `motes recipes`), a `.toml` file or a `Recipe`. By default, it is chosen from the data:
+            "posterior" if you pass `given`; "default" if you pass `bounds`, or for points (two columns of real numbers
+            without missing entries); and "table" for anything else.
+        changes: changes to the recipe, such as {"training.steps": 8000}.
+        columns: for an array, the column names; for a table, the kinds of columns, such as {"age": "integer"}.
+        labels: for points: the class of each row (n,). In a table, the class is a column.
+        given: for points: the condition of each row, as an array (n, c), a dict of columns or a data frame. The model
+            is then p(row | given): a posterior, if the rows are parameters and `given` the data simulated from them.
+            Pass an observation to `sample` and `score_samples`. Missing entries are learned. In a table, conditions are
             columns.
-        bounds: of points: column -> (low, high), one of which may be None, such as those of a prior; `data.bounds` of
-            the recipe. No sample is beyond them, and log p there is minus infinity.
-        weights: how many rows each row stands for (n,), at least 0: 2 gives the same model, to the bit, as the row
-            twice, and 0 the same as without it. Where they are less than 1 on average only their ratios count. None: 1.
-        start: a model of the same columns and network to go on from: with the complete state of its training (weights,
-            their averages, the optimiser's state), or from the weights alone where it was loaded. With the same rows,
-            recipe and seed it is the same training, and its steps are those of the whole; with anything else the steps
-            of the recipe come on top.
-        seed: the same data, recipe and seed give the same weights, to the bit, on the same machine. None: 0, or the
+        bounds: for points: column -> (low, high), one of which may be None, such as the bounds of a prior; the same as
+            the recipe key `data.bounds`. Samples stay within the bounds, and log p is minus infinity outside.
+        weights: sample weights (n,), at least 0. A weight of 2 gives the same model, to the bit, as the row twice, and
+            0 the same as without the row. If weights average less than 1, only their ratios count. Default: 1.
+        start: a model with the same columns and network from which to continue: from its complete training state
+            (weights, their averages, the optimiser's state), or from the weights alone if it was loaded from a file.
+            With the same rows, recipe and seed, the recipe's steps are the total of both trainings; otherwise they are
+            additional steps.
+        seed: the same data, recipe and seed give the same weights, to the bit, on the same machine. Default: 0, or the
             seed of `start`.
-        source: what data in memory is called in the model file and in messages.
-        verbose: show the recipe and the progress. None: in a terminal and in a notebook.
-        on_progress: called a few times a second with a `Progress`: `done`, `total`, `loss`, `held_out`, `seconds`.
+        source: the name of data in memory, for the model file and messages.
+        verbose: whether to show the recipe and the progress. By default, shown in terminals and notebooks.
+        on_progress: called a few times per second with a `Progress`: `done`, `total`, `loss`, `held_out`, `seconds`.
 
     Returns:
-        The model, with its losses in `model.training`. Ctrl-C ends the training with a `UserWarning`, and the model has
-        what was learned until then; before the first step it is a KeyboardInterrupt.
+        The model, with its losses in `model.training`. Ctrl-C ends the training with a `UserWarning`, and the model
+        keeps what was learned so far. Before the first step, Ctrl-C raises KeyboardInterrupt.
 
     Raises:
-        DataError: data that cannot be used; the message names the row and the column.
-        UsageError: an unknown name, an option that does not suit the data, a `start` of another kind or network, or one
-            whose training is complete.
-        RecipeError: a recipe that cannot be followed.
-        TrainingError: the training diverged; its `result` is the model of the last good weights.
+        DataError: if the data cannot be used; the message names the row and the column.
+        UsageError: for an unknown name, an option that does not apply to the data, or a `start` with another kind of
+            model, another network, or a complete training.
+        RecipeError: for an invalid recipe.
+        TrainingError: if the training diverges; `result` is the model with the last finite weights.
 
     Example:
         >>> import motes
@@ -289,7 +289,7 @@ def fit(
         beside = {"labels": labels, "given": given, "bounds": bounds, "weights": weights}
         what = next((name for name, part in beside.items() if part is not None), None)
         if what is not None:
-            raise UsageError(f"got {what} for '{data}'; expected rows in memory with them. Read the file first.")
+            raise UsageError(f"got {what} for '{data}'; {what} needs rows in memory. Read the file first.")
         made = _fit_source(str(data), recipe, changes, columns, start, seed, reporter, on_progress)
         warn_if_interrupted(made)
         return made
@@ -297,25 +297,25 @@ def fit(
     is_array = isinstance(data, np.ndarray | list | tuple)
     names = columns if is_array and not isinstance(columns, Mapping) else None
     frame = as_frame(data, names)
-    chosen = load_recipe(_suited(frame, given, bounds, reporter) if recipe is None else recipe, changes)
+    chosen = load_recipe(_choose_recipe(frame, given, bounds, reporter) if recipe is None else recipe, changes)
     if bounds is not None:
         chosen = replace(chosen, data=replace(chosen.data, bounds=bounds_texts(bounds)))
     if isinstance(chosen, TableRecipe):
         _refuse_in_table(given, labels)
-        kinds = _kinds(columns if names is None else None)
+        kinds = _check_kinds(columns if names is None else None)
         with watching(reporter, on_progress, unit=NATS) as show:
             session = FitSession(on_progress=show, source=source, start=start)
             table = fit_table(frame, chosen, columns=kinds, weights=weights, seed=seed, session=session)
         for warning in table.schema.warnings if start is None else ():
             reporter.warn(warning)
         warn_if_interrupted(table)
-        template = _template(template, frame.names, table.columns)
+        template = _modelled_template(template, frame.names, table.columns)
         table.template = without_values(template, [*table.schema.identifiers])
         return table
     if isinstance(columns, Mapping):
-        raise UsageError(f"columns = {dict(columns)}: what columns are is for tables. Give recipe='table', or names.")
+        raise UsageError(f"columns = {dict(columns)}: kinds of columns are for tables. Pass recipe='table', or names.")
     if columns is not None and not is_array:
-        raise UsageError(f"columns = {list(columns)}; the data names its own columns. Leave them out.")
+        raise UsageError(f"columns = {list(columns)}, but the data has column names. Leave `columns` out.")
     whole = is_array or isinstance(data, Table)
     rows = data if whole else points_of(frame, "the data", chosen.data.label, chosen.data.given)
     points = PointData(rows, columns, labels, weights, given)
@@ -325,12 +325,12 @@ def fit(
         session = FitSession(on_progress=show, source=source, start=start)
         fitted = fit_points(points, chosen, seed=seed, session=session)
     warn_if_interrupted(fitted)
-    fitted.template = _template(template, () if is_array else frame.names, fitted.columns)
+    fitted.template = _modelled_template(template, () if is_array else frame.names, fitted.columns)
     return fitted
 
 
 def _warn_of_points(points: PointData, recipe: PointRecipe, reporter: Reporter) -> None:
-    """Warn of constant columns, and of what can be known to go wrong with points that are given what was observed."""
+    """Warn about constant columns and, for conditional points, about all problems that `diagnose` finds."""
     table = points.table
     observed = table.given if points.given is None else context_table(points.given, len(table), table.columns)
     table = replace(table, given=observed)
@@ -344,10 +344,10 @@ def _warn_of_points(points: PointData, recipe: PointRecipe, reporter: Reporter) 
         reporter.warn(str(finding))
 
 
-def _template(data: Any, names: Sequence[str], kept: Sequence[str]) -> Any:
-    """The kind of table that `data` is, without those of its columns that a model does not have, such as labels.
+def _modelled_template(data: Any, names: Sequence[str], kept: Sequence[str]) -> Any:
+    """Return the template of `data`, without columns that the model does not have, such as labels.
 
-    Of more columns than `data` has, as where recipe "any" joins `given` to named ones, it is a `Frame`.
+    If the model has columns that `data` lacks, as recipe "any" does with `given`, the template is a `Frame`.
     """
     if names and not {*kept} <= {*names}:
         return Frame({})
@@ -355,20 +355,20 @@ def _template(data: Any, names: Sequence[str], kept: Sequence[str]) -> Any:
 
 
 def _refuse_in_table(given: Any, labels: Any) -> None:
-    """Refuse what belongs to points and is a column of a table."""
+    """Refuse `given` and `labels`, which in a table are columns."""
     if given is not None:
         raise UsageError(
-            "given is for points; the columns of a table are conditioned on when rows are drawn. Put them into the "
-            "data, and give sample(n, given=...) what is known; or leave out the recipe."
+            "given is for points; a table is conditioned on its columns when rows are drawn. Add them to the data and "
+            "pass known values to sample(n, given=...), or leave out the recipe."
         )
     if labels is not None:
-        raise UsageError("labels are for points; in a table they are one more column. Put them into the data.")
+        raise UsageError("labels are for points; in a table they are a column. Add them to the data.")
 
 
-def _suited(frame: Frame, given: Any, bounds: Any, reporter: Reporter) -> str:
-    """The recipe that suits rows in memory: that of points where they are given something, or have bounds."""
+def _choose_recipe(frame: Frame, given: Any, bounds: Any, reporter: Reporter) -> str:
+    """Choose the recipe for rows in memory: a recipe for points if there are conditions or bounds."""
     if given is not None:
-        reporter.say("recipe 'posterior', for points given what was observed")
+        reporter.say("recipe 'posterior', for points with conditions")
         return "posterior"
     if bounds is not None:
         return "default"
@@ -394,24 +394,24 @@ def _fit_source(
     reporter: Reporter,
     on_progress: OnProgress,
 ) -> Model:
-    """A model of a shape, a data set or a file, as `motes train` makes it."""
+    """Train a model on a shape, a data set or a file, as `motes train` does."""
     if recipe is None:
         words = [f"{key}={value}" for key, value in changes.items()] if isinstance(changes, Mapping) else changes
         recipe = suited(name, words)
         reporter.say(f"recipe '{recipe}' for '{name}'")
     chosen = load_recipe(recipe, changes)
     if isinstance(chosen, TableRecipe):
-        chosen = replace(chosen, columns={**chosen.columns, **_kinds(columns)})
+        chosen = replace(chosen, columns={**chosen.columns, **_check_kinds(columns)})
     elif columns is not None:
-        raise UsageError(f"columns are for rows in memory, or for a table; '{name}' is of points.")
+        raise UsageError(f"columns are for rows in memory, or for a table; '{name}' contains points.")
     ready = prepared(name, chosen, seed)
     return trained(ready, seed, reporter, start=start, on_progress=on_progress)
 
 
-def _kinds(columns: Any) -> Mapping[str, Any]:
-    """What columns are."""
+def _check_kinds(columns: Any) -> Mapping[str, Any]:
+    """Check the kinds of columns."""
     if columns is None:
         return {}
     if not isinstance(columns, Mapping):
-        raise UsageError(f"columns = {columns!r}; expected a mapping such as {{'age': 'integer'}}: the data has names.")
+        raise UsageError(f"columns = {columns!r}; the data has names, so expected a dict such as {{'age': 'integer'}}.")
     return columns

@@ -1,4 +1,4 @@
-"""From a model file to the model. No code in a file is run."""
+"""Load a model from a file. Loading runs no code from the file."""
 
 import json
 from collections.abc import Mapping
@@ -23,11 +23,11 @@ from motes.training.model import check_origin, provenance_of
 
 
 def load(path: str | Path) -> Model:
-    """Read a model file, or the one in the folder of a run. No code in it is run.
+    """Load a model from a model file or the folder of a run. Loading runs no code from the file.
 
     Raises:
-        NoModelError: no such file.
-        ModelFileError: another format, any damage, or a part of your own that is not registered.
+        NoModelError: if there is no such file.
+        ModelFileError: if the file has another format, is damaged, or needs a custom class that is not registered.
 
     Example:
         >>> model.save("moons.safetensors")
@@ -39,29 +39,29 @@ def load(path: str | Path) -> Model:
 
 
 def load_as(kind: type[Any], path: str | Path, requested: str) -> Any:
-    """The same, where it has to be of one kind.
+    """Load a model that must be of one kind.
 
     Raises:
-        UsageError: it is of another kind, to which what is asked does not apply.
-        NoModelError, ModelFileError: as `load`.
+        UsageError: if the model is of another kind, for which `requested` is not available.
+        NoModelError, ModelFileError: as in `load`.
     """
     model = load(path)
     if not isinstance(model, kind):
         raise UsageError(
-            f"got '{path}', a model of {model.about}; expected one of {kind.about}, for {requested}. Give another one."
+            f"'{path}' is a model of {model.about}; {requested} needs a model of {kind.about}. Pass another model."
         )
     return model
 
 
 def of_parts(tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> Model:
-    """The model of the arrays and texts of a file, `Model.parts` with what `Model.save` or an estimator added.
+    """Build a model from the arrays and texts of a file: `Model.parts` and what `Model.save` or an estimator added.
 
     Raises:
-        ModelFileError: it is damaged.
+        ModelFileError: if the file is damaged.
     """
-    model = TableModel.of_parts(tensors, about, path) if "schema" in about else _of_points(tensors, about, path)
+    model = TableModel.of_parts(tensors, about, path) if "schema" in about else _build_point_model(tensors, about, path)
     with reading(path), np.errstate(all="ignore"):
-        # That of an estimator with classes has no column for these, and the rows of its model have one.
+        # The template of an estimator with classes lacks the column of classes that the model's rows have.
         template = None if "estimator.target" in tensors else kept(tensors, about)
         if template is not None or model.source not in SHAPES:
             model.template = Frame({}) if template is None else template
@@ -70,17 +70,17 @@ def of_parts(tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: P
 
 
 def _check_template(model: Model) -> None:
-    """Refuse a template that cannot hold the model's columns: its entries would be missing, or silently others."""
+    """Refuse a template that cannot hold the model's columns; entries would be missing or silently changed."""
     example = model.example if isinstance(model.example, Frame) else as_frame(Table(model.example, model.columns))
     native = model._native(example)
     group = {"whole": "a number", "real": "a number"}
     for (name, one), found in zip(example.columns.items(), as_frame(native).columns.values(), strict=True):
         expected, got = (group.get(each.type, each.type) for each in (one, found))
         if one.known.size and (not found.known.size or got != expected):
-            raise ValueError(f"its kind of table gives column '{name}' as {got}; expected {expected}.")
+            raise ValueError(f"its table type returns column '{name}' as {got}; expected {expected}.")
 
 
-def _of_points(tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> GaussianModel:
+def _build_point_model(tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> GaussianModel:
     tensors = {name: array for name, array in tensors.items() if name != KEY}
     with reading(path):
         provenance, length = provenance_of(about)
@@ -103,10 +103,10 @@ def _of_points(tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path:
 
 
 def model_path(path: str | Path) -> Path:
-    """The model file itself, where `path` is the folder of a run.
+    """Return the path of the model file; `path` may be the folder of a run.
 
     Raises:
-        NoModelError: it is not there.
+        NoModelError: if the file does not exist.
     """
     path = Path(path)
     path = path / "model.safetensors" if path.is_dir() else path

@@ -1,4 +1,4 @@
-"""Classes of your own: parts of recipes, kinds of a table's columns, metrics of points."""
+"""Register custom classes: parts of recipes, column kinds, and metrics for points."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -16,14 +16,14 @@ from motes.training.recipe import check_class
 
 C = TypeVar("C", bound=type)
 
-# Names of motes, in the sections that are no parts of a recipe.
+# Built-in names in the sections that are not sections of a recipe.
 TAKEN = {"column": {*BUILT_IN, IDENTIFIER, DROP}, "metric": {*METRICS, *OF_THE_MODEL}}
 
 
 def _add_column(kind: str, cls: type[Kind]) -> None:
     check_class("column", cls, lambda cls: issubclass(cls, Kind), "a subclass of motes.tables.kinds.Kind")
     if cls.__name__ in {part.__name__ for part in PARTS}:
-        raise UsageError(f"got a class called {cls.__name__}, as one of motes is; expected another name.")
+        raise UsageError(f"got a class named {cls.__name__}, like a class of motes; expected another name.")
     cls.name = kind
     add_kind(cls)
 
@@ -34,29 +34,29 @@ def _add_metric(kind: str, cls: type[PointMetric]) -> None:
     if cls.section not in SECTIONS or not isinstance(about, str):
         raise UsageError(
             f"got {cls.__name__} with section = {cls.section!r} and about = {about!r}; expected one of "
-            f"{', '.join(SECTIONS)}, and what it measures in a phrase."
+            f"{', '.join(SECTIONS)}, and a phrase that says what it measures."
         )
     metric(kind)(cls)
 
 
 def register(section: str, kind: str) -> Callable[[C], C]:
-    """A class decorator: recipes know the class as `kind` of a section, in TOML and on the command line.
+    """Return a class decorator that registers a class as a `kind` of a recipe section, a column kind or a metric.
 
-    The class is a frozen dataclass or an Equinox module. Its fields are the keys of the section, and all have defaults.
-    The type of a key is int, float, bool, str, a `Literal` of texts, a tuple such as `tuple[float, ...]`, or one of
-    these or None; a field of another type is no key. Where a kind is registered again, as in a notebook, the newer
-    class takes the place of the older one.
+    You can then use the kind in TOML files and on the command line. The class is a frozen dataclass or an Equinox
+    module. Its fields are the keys of the section; all need defaults. The type of a key is int, float, bool, str, a
+    `Literal` of texts, a tuple such as `tuple[float, ...]`, or one of these or None; fields of other types are not
+    keys. If you register a kind again, for example in a notebook, the new class replaces the old one.
 
-    A "column" is a kind of a table's columns, a subclass of `motes.tables.kinds.Kind`; columns are asked whether they
-    are of it before the kinds of motes are, and `columns` and `[columns]` may name it. A "metric" of points is a
-    subclass of `motes.evaluation.PointMetric`; `motes.compare` and `evaluate` take it.
+    A "column" is a subclass of `motes.tables.kinds.Kind`. It is tried before the built-in kinds when kinds are
+    inferred, and you can name it in `columns` and `[columns]`. A "metric" is a subclass of
+    `motes.evaluation.PointMetric`, which `motes.compare` and `evaluate` then compute.
 
     Args:
         section: "schedule", "network", "denoiser", "loss", "times", "sampler" or "grid", or "column" or "metric".
-        kind: its name.
+        kind: the name.
 
     Raises:
-        UsageError: another section, the name of a built-in kind, or a class that does not suit the section.
+        UsageError: for an unknown section, the name of a built-in kind, or a class that is invalid in the section.
 
     Example:
         >>> from dataclasses import dataclass

@@ -1,6 +1,6 @@
-"""Rows to learn from: shapes of points, data sets, files, and tables of any library.
+"""Data: shapes of points, data sets, files, and tables of any library.
 
-`SHAPES` is name -> shape of points, for `make_shape`; `DATASETS` is name -> data set, for `dataset`.
+`SHAPES` maps names to shapes, for `make_shape`; `DATASETS` maps names to data sets, for `dataset`.
 """
 
 from motes.data.datasets import DATASETS, dataset

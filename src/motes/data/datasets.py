@@ -1,9 +1,9 @@
-"""Small tables by name: penguins, which comes with motes, and tables that come with scikit-learn.
+"""Small tables by name: penguins, which ships with motes, and tables that ship with scikit-learn.
 
 name -> Frame
 
-Nothing is downloaded. A data set is never named as a shape is. A name means the data set, whatever lies in the folder:
-it hides no file that could be read, because a file that is read has a suffix.
+Nothing is downloaded. Names of data sets differ from names of shapes. They never hide a file, because files need a
+suffix.
 """
 
 import re
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Dataset:
-    """One table.
+    """A small table that ships with motes or scikit-learn.
 
     Attributes:
-        name: by which it is known.
+        name: the name.
         about: what a row is.
         target: the column that is usually predicted from the others.
-        rows: how many there are.
-        columns: how many there are.
-        source: the package that it comes with, and its licence where that is another than the package's.
-        read: gives the rows; nothing is read or imported before.
+        rows: the number of rows.
+        columns: the number of columns.
+        source: the package that it ships with, and its licence if it differs from the package's.
+        read: returns the rows; nothing is read or imported before.
     """
 
     name: str
@@ -51,16 +51,16 @@ class Dataset:
 
 
 def dataset(name: str) -> "pd.DataFrame":
-    """A small table by name, to try things with.
+    """Return a small example table as a pandas frame.
 
     Args:
-        name: one of those that `motes datasets` lists, such as "penguins".
+        name: a name that `motes datasets` lists, such as "penguins".
 
     Returns:
-        A pandas frame. Labels are text, missing entries are NaN, and names of columns are words without spaces.
+        A pandas frame. Labels are text, missing entries are NaN, and column names are words without spaces.
 
     Raises:
-        UsageError: an unknown name, or pandas is not installed.
+        UsageError: if the name is unknown or pandas is not installed.
 
     Example:
         >>> motes.dataset("penguins").shape
@@ -77,15 +77,15 @@ def dataset(name: str) -> "pd.DataFrame":
 
 
 def read_dataset(name: str) -> Frame:
-    """The rows of a data set.
+    """Read the rows of a data set.
 
     Raises:
-        UsageError: a shape, or an unknown name; the message lists the names.
+        UsageError: for the name of a shape or an unknown name; the message lists the names.
     """
     if name in SHAPES:
         raise UsageError(
             f"got '{name}', which is a shape; expected a data set ({', '.join(DATASETS)}) or a file, such as "
-            f"table.csv. `motes train {name}` and motes.make_shape('{name}', n) take shapes."
+            f"table.csv. For shapes, use `motes train {name}` and motes.make_shape('{name}', n)."
         )
     if name not in DATASETS:
         raise UsageError(f"{unknown('data set', name, DATASETS)} Or give a file, such as table.csv.")
@@ -93,10 +93,10 @@ def read_dataset(name: str) -> Frame:
 
 
 def named(source: str | Path) -> Frame | None:
-    """The rows of the data set that a source names; None where the source is a file.
+    """Return the rows of the data set that a source names, or None if the source is a file.
 
     Raises:
-        UsageError: a word that names a shape or nothing.
+        UsageError: for the name of a shape or an unknown name.
     """
     path = Path(source)
     a_file = path.suffix or path.name != str(source) or path.exists()
@@ -104,14 +104,14 @@ def named(source: str | Path) -> Frame | None:
 
 
 def is_here(source: str) -> bool:
-    """Whether a source is a data set, or a file that is there."""
+    """Return whether a source is a data set or an existing file."""
     return source in DATASETS or (bool(Path(source).suffix) and Path(source).is_file())
 
 
 # --- shipped with motes ---------------------------------------------------------------------------------------------
 
 
-def _penguins() -> Frame:
+def _load_penguins() -> Frame:
     from motes.data.text import TextInMemory, read_text
 
     content = (resources.files("motes") / "data" / "datasets" / "penguins.csv").read_bytes()
@@ -121,38 +121,40 @@ def _penguins() -> Frame:
 # --- shipped with scikit-learn, imported late: it is slow to load ----------------------------------------------------
 
 
-def _of_sklearn(loader: str, target: str, labels: tuple[str, ...], **options: Any) -> Frame:
-    """A table of scikit-learn's with the column `target` at its end.
+def _load_sklearn(loader: str, target: str, labels: tuple[str, ...], **options: Any) -> Frame:
+    """Load a table of scikit-learn, with the column `target` last.
 
     Args:
-        loader: the function of `sklearn.datasets`.
-        target: the name of what is predicted; scikit-learn has none.
-        labels: of its classes; none where scikit-learn has names for them.
-        options: of the loader.
+        loader: the name of the function in `sklearn.datasets`.
+        target: a name for the target, which scikit-learn does not name.
+        labels: the names of the classes; empty if scikit-learn names them.
+        options: options of the loader.
     """
     from sklearn import datasets
 
     bunch = getattr(datasets, loader)(**options)
-    # 'petal length (cm)' would need quotes in a shell.
+    # 'petal length (cm)' would have to be quoted in a shell.
     names = [re.sub(r"\W+", "_", str(name)).strip("_") for name in bunch.feature_names]
-    columns = {name: _plain(bunch.data[:, j]) for j, name in enumerate(names)}
+    columns = {name: _as_whole(bunch.data[:, j]) for j, name in enumerate(names)}
     classes = labels or bunch.get("target_names")
-    columns[target] = _plain(bunch.target) if classes is None else np.asarray(classes, dtype=str)[bunch.target]
+    columns[target] = _as_whole(bunch.target) if classes is None else np.asarray(classes, dtype=str)[bunch.target]
     return Frame({name: of_values(values, name, f"'{loader}'") for name, values in columns.items()})
 
 
-def _plain(values: NDArray[Any]) -> NDArray[Any]:
-    """Whole numbers as such: 127 rather than 127.0."""
+def _as_whole(values: NDArray[Any]) -> NDArray[Any]:
+    """Convert whole numbers to integers: 127 instead of 127.0."""
     whole = values.astype(np.int64)
     return whole if (whole == values).all() else values
 
 
-def _sklearn(name: str, about: str, target: str, rows: int, columns: int, *labels: str, **options: Any) -> Dataset:
-    read = partial(_of_sklearn, f"load_{name}", target, labels, **options)
+def _sklearn_dataset(
+    name: str, about: str, target: str, rows: int, columns: int, *labels: str, **options: Any
+) -> Dataset:
+    read = partial(_load_sklearn, f"load_{name}", target, labels, **options)
     return Dataset(name, about, target, rows, columns, "scikit-learn", read)
 
 
-DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")  # numbers would have an order
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")  # numbers would be ordered
 
 DATASETS: dict[str, Dataset] = {
     one.name: one
@@ -164,12 +166,12 @@ DATASETS: dict[str, Dataset] = {
             344,
             8,
             "motes (palmerpenguins, CC0)",
-            _penguins,
+            _load_penguins,
         ),
-        _sklearn("iris", "a flower", "species", 150, 5),
-        _sklearn("wine", "the chemistry of a wine", "cultivar", 178, 14),
-        _sklearn("breast_cancer", "the cell nuclei of a tumour", "diagnosis", 569, 31),
-        _sklearn("diabetes", "a patient; the disease a year later", "progression", 442, 11, scaled=False),
-        _sklearn("digits", "the pixels of a handwritten digit", "digit", 1797, 65, *DIGITS),
+        _sklearn_dataset("iris", "a flower", "species", 150, 5),
+        _sklearn_dataset("wine", "the chemistry of a wine", "cultivar", 178, 14),
+        _sklearn_dataset("breast_cancer", "the cell nuclei of a tumour", "diagnosis", 569, 31),
+        _sklearn_dataset("diabetes", "a patient; the disease a year later", "progression", 442, 11, scaled=False),
+        _sklearn_dataset("digits", "the pixels of a handwritten digit", "digit", 1797, 65, *DIGITS),
     ]
 }

@@ -1,12 +1,12 @@
-"""Toy shapes in the plane, and the exact distributions that they are drawn from.
+"""Toy shapes in the plane, and the exact distributions from which they are drawn.
 
 A shape is a clean distribution plus isotropic Gaussian noise.
 
     x = clean + spread * eps,    eps ~ N(0, I)
 
 The clean distribution is uniform on boxes, or a sum over atoms: the centres of blobs, or the nodes and weights of a
-quadrature rule along a curve. Between nodes 3/8 of the noise apart the blurred curve's density is that of the sum
-within 1e-7 of its largest value (the tests measure it).
+quadrature rule along a curve. With nodes 3/8 of the noise apart, the sum gives the density of the blurred curve within
+1e-7 of its largest value (measured in the tests).
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from motes.errors import UsageError, check_count, check_seed, unknown
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
-ORDER = 8  # nodes of Gauss and Legendre in a panel
+ORDER = 8  # Gauss-Legendre nodes per panel
 PANEL = 3.0  # length of a panel of a curve, in units of the noise
-FEWEST = 16  # panels of a curve: enough for its own bends, whatever the noise
-MOST = 200_000  # nodes of a shape
+FEWEST = 16  # minimum number of panels: enough for the bends of a curve, whatever the noise
+MOST = 200_000  # maximum number of nodes of a shape
 
 
 @dataclass(frozen=True)
 class Atoms:
-    """`nodes` (m, 2) with `weights` (m,) that sum to 1, blurred by `spread`; `labels` (m,) say whose class each is."""
+    """`nodes` (m, 2) with `weights` (m,) that sum to 1, blurred by `spread`; `labels` (m,) are their classes."""
 
     nodes: Array
     weights: Array
@@ -47,7 +47,10 @@ class Atoms:
 
 @dataclass(frozen=True)
 class Boxes:
-    """Uniform on boxes with corners `lows`, `highs` (m, 2) and `weights` (m,), blurred by `spread`; labels as above."""
+    """A uniform distribution on boxes, blurred by `spread`.
+
+    The boxes have corners `lows` and `highs` (m, 2), `weights` (m,) that sum to 1 and classes `labels` (m,).
+    """
 
     lows: Array
     highs: Array
@@ -68,7 +71,7 @@ Distribution = Atoms | Boxes
 
 @dataclass(frozen=True)
 class Curve:
-    """A curve u -> (x, y) for u from `low` to `high`, with the density of u (up to a factor); None is uniform."""
+    """A curve u -> (x, y) for u from `low` to `high`; `density` is the density of u up to a factor, None if uniform."""
 
     at: Callable[[Array], Array]
     low: float
@@ -77,25 +80,25 @@ class Curve:
 
 
 def blurred_points(points: Array, spread: float) -> Atoms:
-    """Equally likely points (m, 2), each a class of its own."""
+    """Return the distribution of equally likely points (m, 2), each a class of its own."""
     count = len(points)
     return Atoms(points, np.full(count, 1 / count), spread, np.arange(count))
 
 
 def blurred_curves(curves: Sequence[Curve], spread: float, labels: Sequence[int] | None = None) -> Atoms:
-    """Equally likely curves, each a class of its own unless `labels` says otherwise, by quadrature.
+    """Return the distribution of equally likely curves, by quadrature; `labels` are their classes, by default 0, 1, ...
 
     Raises:
-        UsageError: no noise, so no density; or so little that more than `MOST` nodes would be needed.
+        UsageError: if there is no noise, hence no density, or so little that more than `MOST` nodes would be needed.
     """
     if spread == 0:
-        raise UsageError("a curve without noise has no density: its points fill no area. Ask for noise > 0.")
-    tables = [_by_length(curve) for curve in curves]
+        raise UsageError("a curve without noise has no density: its points fill no area. Use noise > 0.")
+    tables = [_arc_lengths(curve) for curve in curves]
     counts = [max(FEWEST, int(np.ceil(length[-1] / (PANEL * spread)))) for _, length in tables]
     if ORDER * sum(counts) > MOST:
         least = ORDER * sum(length[-1] for _, length in tables) / (PANEL * MOST)
         raise UsageError(
-            f"noise = {spread:g} is too little for a quadrature of {MOST:,} nodes. Ask for noise > {least:.1g}."
+            f"noise = {spread:g} is too small for a quadrature with {MOST:,} nodes. Use noise > {least:.1g}."
         )
     nodes, weights = zip(
         *(_quadrature(curve, *table, count) for curve, table, count in zip(curves, tables, counts, strict=True)),
@@ -110,14 +113,14 @@ def blurred_curves(curves: Sequence[Curve], spread: float, labels: Sequence[int]
     )
 
 
-def _by_length(curve: Curve) -> tuple[Array, Array]:
-    """Many u from end to end, and the length of the curve up to each."""
+def _arc_lengths(curve: Curve) -> tuple[Array, Array]:
+    """Return a fine grid of u, and the length of the curve up to each."""
     u = np.linspace(curve.low, curve.high, 4001)
     return u, np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(curve.at(u), axis=0), axis=1))])
 
 
 def _quadrature(curve: Curve, u: Array, length: Array, panels: int) -> tuple[Array, Array]:
-    """Nodes (m, 2) and weights (m,) that sum to 1: Gauss and Legendre's rule in each of `panels` of equal length."""
+    """Return nodes (m, 2) and weights (m,) that sum to 1: the Gauss-Legendre rule in panels of equal length."""
     edges = np.interp(np.linspace(0, length[-1], panels + 1), length, u)
     place, weight = np.polynomial.legendre.leggauss(ORDER)
     half = np.diff(edges)[:, None] / 2
@@ -128,14 +131,14 @@ def _quadrature(curve: Curve, u: Array, length: Array, panels: int) -> tuple[Arr
     return curve.at(at), weights / weights.sum()
 
 
-# --- The zoo of 2-D shapes: name -> points --------------------------------------------------------------------------
+# --- The shapes: name -> points -------------------------------------------------------------------------------------
 #
 # Every shape is a clean curve, set of centres or region, blurred by isotropic Gaussian noise:
 #
 #     x = clean(u) + noise * eps,    eps ~ N(0, I)
 #
-# so that any noise level makes sense. `swiss_roll`, `s_curve` and `moons` are drawn by scikit-learn exactly as the
-# tutorial draws them, with its seeds; there the noise is added before the tutorial's division by 10.
+# so that any noise level makes sense. `swiss_roll`, `s_curve` and `moons` are drawn by scikit-learn, exactly as in the
+# tutorial and with its seeds. Noise is added before the tutorial's division by 10.
 
 
 Draw = Callable[[int, float, int], tuple[Array, Labels | None]]  # (n, noise, seed) -> points (n, 2), labels (n,)
@@ -143,11 +146,11 @@ Draw = Callable[[int, float, int], tuple[Array, Labels | None]]  # (n, noise, se
 
 @dataclass(frozen=True)
 class Shape:
-    """One entry of the zoo.
+    """A named shape.
 
-    `make(n, noise, seed)` returns points (n, 2) and labels (n,) or None; `blurred(noise)` is the distribution that they
-    are drawn from, said exactly. `noise` is the default standard deviation of the blur, in the units in which the shape
-    is made; `scale` is what the drawn points are divided by afterwards.
+    `make(n, noise, seed)` returns points (n, 2) and labels (n,) or None; `blurred(noise)` returns their exact
+    distribution. `noise` is the default standard deviation of the noise, before the drawn points are divided by
+    `scale`.
     """
 
     name: str
@@ -164,15 +167,15 @@ def make_shape(name: str, n: int, *, seed: int = 0, noise: float | None = None) 
 
     Args:
         name: a key of `SHAPES`, such as "swiss_roll".
-        n: how many points, at least 1.
+        n: the number of points, at least 1.
         seed: the same seed gives the same points.
-        noise: standard deviation of the blur, in the shape's units before its `scale`; None takes the default.
+        noise: standard deviation of the noise, in the shape's units before its `scale`; None uses the default.
 
     Returns:
         Points of shape (n, 2), float64, in random order.
 
     Raises:
-        UsageError: an unknown name, or `n`, `seed` or `noise` out of range.
+        UsageError: for an unknown name, or if `n`, `seed` or `noise` is out of range.
 
     Example:
         >>> x = motes.make_shape("swiss_roll", 1000)
@@ -183,10 +186,10 @@ def make_shape(name: str, n: int, *, seed: int = 0, noise: float | None = None) 
 
 
 def make_labelled_shape(name: str, n: int, *, seed: int = 0, noise: float | None = None) -> tuple[Array, Labels]:
-    """As `make_shape`, with the class of each point, (n,) integers from 0.
+    """Draw points as `make_shape` does, and return them with the class of each point, (n,) integers from 0.
 
     Raises:
-        UsageError: as `make_shape`; also for a shape without natural classes.
+        UsageError: as in `make_shape`, and for a shape without natural classes.
 
     Example:
         >>> x, labels = motes.data.make_labelled_shape("moons", 1000)
@@ -196,32 +199,32 @@ def make_labelled_shape(name: str, n: int, *, seed: int = 0, noise: float | None
     x, labels = _draw(name, n, seed, noise)
     if labels is None:
         those = ", ".join(shape.name for shape in SHAPES.values() if shape.classes)
-        raise UsageError(f"'{name}' has no natural classes. Shapes that have them: {those}.")
+        raise UsageError(f"'{name}' has no natural classes. Shapes with classes: {those}.")
     return x, labels
 
 
 def distribution(name: str, noise: float | None = None) -> Distribution:
-    """The distribution that `make_shape` draws from, in the units of the drawn points.
+    """Return the distribution from which `make_shape` draws, in the units of the drawn points.
 
-    scikit-learn spaces the clean points of `moons` and `circles` evenly; the distribution is that of many points.
+    scikit-learn spaces the clean points of `moons` and `circles` evenly; the distribution is the limit of many points.
 
     Raises:
-        UsageError: an unknown name, a `noise` out of range, or one that leaves a curve without a density.
+        UsageError: for an unknown name, a `noise` out of range, or a curve without noise, which has no density.
     """
-    shape = _shape(name)
+    shape = _find_shape(name)
     try:
-        return shape.blurred(_noise(shape, noise)).divided(shape.scale)
+        return shape.blurred(_check_noise(shape, noise)).divided(shape.scale)
     except UsageError as error:
         raise UsageError(f"'{name}': {error}") from None
 
 
-def _shape(name: str) -> Shape:
+def _find_shape(name: str) -> Shape:
     if name not in SHAPES:
         raise UsageError(unknown("shape", name, SHAPES))
     return SHAPES[name]
 
 
-def _noise(shape: Shape, noise: float | None) -> float:
+def _check_noise(shape: Shape, noise: float | None) -> float:
     if noise is None:
         return shape.noise
     if not (isinstance(noise, int | float | np.number) and np.isfinite(noise) and noise >= 0):
@@ -230,16 +233,16 @@ def _noise(shape: Shape, noise: float | None) -> float:
 
 
 def _draw(name: str, n: int, seed: int, noise: float | None) -> tuple[Array, Labels | None]:
-    shape = _shape(name)
+    shape = _find_shape(name)
     n, seed = check_count(n, "points"), check_seed(seed)
-    x, labels = shape.make(n, _noise(shape, noise), seed)
+    x, labels = shape.make(n, _check_noise(shape, noise), seed)
     return x / shape.scale, labels
 
 
-# --- drawn by scikit-learn, imported late: it is slow to load and a model file needs none of it ------------------
+# --- drawn by scikit-learn, which is imported late because it loads slowly -----------------------------------------
 
 
-def _by_sklearn(name: str, **options: float) -> Draw:
+def _sklearn_shape(name: str, **options: float) -> Draw:
     def draw(n: int, noise: float, seed: int) -> tuple[Array, Labels | None]:
         from sklearn import datasets
 
@@ -256,12 +259,12 @@ def _blur(clean: Array, noise: float, rng: np.random.Generator) -> Array:
     return clean + noise * rng.standard_normal(clean.shape)
 
 
-def _plane(x: NDArray[np.floating], y: NDArray[np.floating]) -> Array:
+def _stack_xy(x: NDArray[np.floating], y: NDArray[np.floating]) -> Array:
     return np.stack([x, y], axis=1, dtype=np.float64)  # (n, 2)
 
 
-def _polar(radius: NDArray[np.floating] | float, angle: NDArray[np.floating]) -> Array:
-    return _plane(radius * np.cos(angle), radius * np.sin(angle))
+def _polar_to_xy(radius: NDArray[np.floating] | float, angle: NDArray[np.floating]) -> Array:
+    return _stack_xy(radius * np.cos(angle), radius * np.sin(angle))
 
 
 CHECKERBOARD_SQUARES = [(i, j) for i in range(4) for j in range(4) if (i + j) % 2 == 0]
@@ -279,78 +282,78 @@ def _checkerboard(n: int, noise: float, seed: int) -> tuple[Array, Labels]:
 def _eight_gaussians(n: int, noise: float, seed: int) -> tuple[Array, Labels]:
     rng = np.random.default_rng(seed)
     labels = rng.integers(8, size=n)
-    return _blur(_polar(2.0, labels * (2 * np.pi / 8)), noise, rng), labels
+    return _blur(_polar_to_xy(2.0, labels * (2 * np.pi / 8)), noise, rng), labels
 
 
 def _pinwheel(n: int, noise: float, seed: int) -> tuple[Array, Labels]:
     rng = np.random.default_rng(seed)
     labels = rng.integers(PINWHEEL_ARMS, size=n)
-    # A point of an arm lies at a Gaussian radius, and the arm bends by a quarter turn a radius squared or so:
-    # the angle grows with exp(radius - 1), as in Johnson et al. 2016 (structured variational autoencoders).
+    # The radius is Gaussian, and each arm bends: the angle grows with exp(radius - 1), as in Johnson et al. 2016
+    # (structured variational autoencoders).
     radius = 1.0 + 0.3 * rng.standard_normal(n)
     angle = labels * (2 * np.pi / PINWHEEL_ARMS) + 0.25 * np.exp(radius)
-    return _blur(_polar(radius, angle), noise, rng), labels
+    return _blur(_polar_to_xy(radius, angle), noise, rng), labels
 
 
 def _two_spirals(n: int, noise: float, seed: int) -> tuple[Array, Labels]:
     rng = np.random.default_rng(seed)
     labels = rng.integers(2, size=n)
-    turn = 3 * np.pi * np.sqrt(rng.random(n))  # sqrt: even along the arm, since its speed grows with the radius
-    return _blur(_polar(turn / 3, turn + np.pi * labels), noise, rng), labels
+    turn = 3 * np.pi * np.sqrt(rng.random(n))  # sqrt: uniform along the arm, since its speed grows with the radius
+    return _blur(_polar_to_xy(turn / 3, turn + np.pi * labels), noise, rng), labels
 
 
 def _rings(n: int, noise: float, seed: int) -> tuple[Array, Labels]:
     rng = np.random.default_rng(seed)
     labels = rng.integers(len(RING_RADII), size=n)
     radius = np.array(RING_RADII)[labels]
-    return _blur(_polar(radius, 2 * np.pi * rng.random(n)), noise, rng), labels
+    return _blur(_polar_to_xy(radius, 2 * np.pi * rng.random(n)), noise, rng), labels
 
 
 # --- the distributions, in the same order -------------------------------------------------------------------------
 
 
-def _swiss_roll_exactly(noise: float) -> Atoms:
-    return blurred_curves([Curve(lambda t: _polar(t, t), 1.5 * np.pi, 4.5 * np.pi)], noise, [-1])
+def _swiss_roll_distribution(noise: float) -> Atoms:
+    return blurred_curves([Curve(lambda t: _polar_to_xy(t, t), 1.5 * np.pi, 4.5 * np.pi)], noise, [-1])
 
 
-def _s_curve_exactly(noise: float) -> Atoms:
-    upper = Curve(lambda t: _plane(np.sin(t), np.cos(t) - 1), 0, 1.5 * np.pi)
-    lower = Curve(lambda t: _plane(np.sin(t), 1 - np.cos(t)), -1.5 * np.pi, 0)
+def _s_curve_distribution(noise: float) -> Atoms:
+    upper = Curve(lambda t: _stack_xy(np.sin(t), np.cos(t) - 1), 0, 1.5 * np.pi)
+    lower = Curve(lambda t: _stack_xy(np.sin(t), 1 - np.cos(t)), -1.5 * np.pi, 0)
     return blurred_curves([upper, lower], noise, [-1, -1])
 
 
-def _moons_exactly(noise: float) -> Atoms:
-    outer = Curve(lambda a: _polar(1.0, a), 0, np.pi)
-    inner = Curve(lambda a: np.array([1.0, 0.5]) - _polar(1.0, a), 0, np.pi)
+def _moons_distribution(noise: float) -> Atoms:
+    outer = Curve(lambda a: _polar_to_xy(1.0, a), 0, np.pi)
+    inner = Curve(lambda a: np.array([1.0, 0.5]) - _polar_to_xy(1.0, a), 0, np.pi)
     return blurred_curves([outer, inner], noise)
 
 
 def _circle(radius: float) -> Curve:
-    return Curve(lambda a: _polar(radius, a), 0, 2 * np.pi)
+    return Curve(lambda a: _polar_to_xy(radius, a), 0, 2 * np.pi)
 
 
-def _circles_exactly(noise: float) -> Atoms:
+def _circles_distribution(noise: float) -> Atoms:
     return blurred_curves([_circle(1.0), _circle(0.5)], noise)
 
 
-def _checkerboard_exactly(noise: float) -> Boxes:
+def _checkerboard_distribution(noise: float) -> Boxes:
     lows = np.array(CHECKERBOARD_SQUARES, dtype=float) - 2.0
     count = len(lows)
     return Boxes(lows, lows + 1, np.full(count, 1 / count), noise, np.arange(count))
 
 
-def _eight_gaussians_exactly(noise: float) -> Atoms:
+def _eight_gaussians_distribution(noise: float) -> Atoms:
     if noise == 0:
-        raise UsageError("eight points without noise have no density. Ask for noise > 0.")
-    return blurred_points(_polar(2.0, np.arange(8) * (2 * np.pi / 8)), noise)
+        raise UsageError("eight points without noise have no density. Use noise > 0.")
+    return blurred_points(_polar_to_xy(2.0, np.arange(8) * (2 * np.pi / 8)), noise)
 
 
-def _pinwheel_exactly(noise: float) -> Atoms:
+def _pinwheel_distribution(noise: float) -> Atoms:
     def arm(label: int) -> Curve:
         turn = label * (2 * np.pi / PINWHEEL_ARMS)
-        # 7 standard deviations of the radius hold all of it but 3e-12.
+        # The radius is beyond 7 standard deviations with probability 3e-12.
         return Curve(
-            lambda r: _polar(r, turn + 0.25 * np.exp(r)),
+            lambda r: _polar_to_xy(r, turn + 0.25 * np.exp(r)),
             1.0 - 7 * 0.3,
             1.0 + 7 * 0.3,
             lambda r: np.exp(-(((r - 1.0) / 0.3) ** 2) / 2),
@@ -359,14 +362,14 @@ def _pinwheel_exactly(noise: float) -> Atoms:
     return blurred_curves([arm(label) for label in range(PINWHEEL_ARMS)], noise)
 
 
-def _two_spirals_exactly(noise: float) -> Atoms:
+def _two_spirals_distribution(noise: float) -> Atoms:
     def arm(label: int) -> Curve:
-        return Curve(lambda turn: _polar(turn / 3, turn + np.pi * label), 0, 3 * np.pi, lambda turn: turn)
+        return Curve(lambda turn: _polar_to_xy(turn / 3, turn + np.pi * label), 0, 3 * np.pi, lambda turn: turn)
 
     return blurred_curves([arm(0), arm(1)], noise)
 
 
-def _rings_exactly(noise: float) -> Atoms:
+def _rings_distribution(noise: float) -> Atoms:
     return blurred_curves([_circle(radius) for radius in RING_RADII], noise)
 
 
@@ -378,17 +381,25 @@ SHAPES: dict[str, Shape] = {
             "a rolled-up strip, seen from its side",
             0.1,
             None,
-            _by_sklearn("swiss_roll"),
-            _swiss_roll_exactly,
+            _sklearn_shape("swiss_roll"),
+            _swiss_roll_distribution,
             scale=10.0,
         ),
-        Shape("s_curve", "an S, seen from its side", 0.1, None, _by_sklearn("s_curve"), _s_curve_exactly, scale=10.0),
-        Shape("moons", "two interleaving half circles", 0.1, 2, _by_sklearn("moons"), _moons_exactly),
-        Shape("circles", "a circle in a circle", 0.05, 2, _by_sklearn("circles", factor=0.5), _circles_exactly),
-        Shape("checkerboard", "the dark squares of a 4 x 4 board", 0.0, 8, _checkerboard, _checkerboard_exactly),
-        Shape("eight_gaussians", "eight blobs on a circle", 0.2, 8, _eight_gaussians, _eight_gaussians_exactly),
-        Shape("pinwheel", "five bent arms", 0.05, PINWHEEL_ARMS, _pinwheel, _pinwheel_exactly),
-        Shape("two_spirals", "two spiral arms", 0.1, 2, _two_spirals, _two_spirals_exactly),
-        Shape("rings", "four rings, one in another", 0.08, 4, _rings, _rings_exactly),
+        Shape(
+            "s_curve",
+            "an S, seen from its side",
+            0.1,
+            None,
+            _sklearn_shape("s_curve"),
+            _s_curve_distribution,
+            scale=10.0,
+        ),
+        Shape("moons", "two interleaving half circles", 0.1, 2, _sklearn_shape("moons"), _moons_distribution),
+        Shape("circles", "a circle in a circle", 0.05, 2, _sklearn_shape("circles", factor=0.5), _circles_distribution),
+        Shape("checkerboard", "the dark squares of a 4 x 4 board", 0.0, 8, _checkerboard, _checkerboard_distribution),
+        Shape("eight_gaussians", "eight blobs on a circle", 0.2, 8, _eight_gaussians, _eight_gaussians_distribution),
+        Shape("pinwheel", "five bent arms", 0.05, PINWHEEL_ARMS, _pinwheel, _pinwheel_distribution),
+        Shape("two_spirals", "two spiral arms", 0.1, 2, _two_spirals, _two_spirals_distribution),
+        Shape("rings", "four rings, one in another", 0.08, 4, _rings, _rings_distribution),
     ]
 }
