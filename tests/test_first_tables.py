@@ -181,7 +181,7 @@ OBJECTS = {
     "numbers and text": (lambda pd: [1, "a"] * 30, "row 2, column 'x': 'a' of type str among whole numbers"),
     "times, some with a zone": (
         lambda pd: pd.Series([*HOURS[:30], *(hour.replace(tzinfo=None) for hour in HOURS[30:])], dtype=object),
-        "row 1 holds a time with a time zone.*row 31 one without",
+        "row 1 has a time with a time zone.*row 31 a time without",
     ),
     "times of a zone": (lambda pd: pd.Series(HOURS).dt.tz_convert("Europe/Vienna"), None),
 }

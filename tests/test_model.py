@@ -442,7 +442,7 @@ def test_a_frame_shows_its_first_rows():
 
 
 def test_a_dict_of_uneven_columns_is_refused():
-    with pytest.raises(DataError, match="column 'b' has 3 entries, and 'a' has 2; expected as many in each"):
+    with pytest.raises(DataError, match="column 'b' has 3 entries, and 'a' has 2; expected the same number"):
         as_frame({"a": [1, 2], "b": [1, 2, 3]})
     with pytest.raises(DataError, match=r"column 'a' has shape \(2, 2\)"):
         as_frame({"a": [[1, 2], [3, 4]]})

@@ -1,4 +1,4 @@
-"""Arrays and columns: what is accepted as numbers, and `Series`, a column with its type and its missing entries."""
+"""Arrays and columns: conversion of array types, and `Series`, a column with a type and missing entries."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from motes.errors import DataError
 def plain(data: Any, name: str = "the data") -> Any:
     """Convert arrays to plain NumPy arrays; return anything else unchanged.
 
-    Arrays of JAX, PyTorch and others of the DLPack protocol are copied to NumPy. Masked entries become missing ones. A
-    structured array becomes a dict of its columns.
+    Arrays of JAX, PyTorch and other libraries with the DLPack protocol are copied to NumPy. Masked entries become
+    missing. A structured array becomes a dict of columns.
 
     Raises:
-        DataError: a structured array of more than one dimension, or masked rows of different lengths; the message calls
-            the data `name`.
+        DataError: for a structured array with more than one dimension, or masked rows of different lengths; the message
+            calls the data `name`.
     """
     if isinstance(data, list | tuple) and any(isinstance(row, np.ma.MaskedArray) for row in data):
         check_even(data, name)
@@ -38,14 +38,14 @@ def plain(data: Any, name: str = "the data") -> Any:
         if data.ndim != 1:
             raise DataError(f"{name} is a structured array of shape {data.shape}; expected (rows,).")
         return {column: plain(data[column], name) for column in data.dtype.names}
-    return _without_mask(data) if isinstance(data, np.ma.MaskedArray) else np.asarray(data)
+    return _fill_masked(data) if isinstance(data, np.ma.MaskedArray) else np.asarray(data)
 
 
 def check_weights(weights: Any, n: int, name: str = "the data") -> NDArray[np.float64]:
-    """The weights of n rows as numbers, (n,).
+    """Check sample weights and return them as numbers, (n,).
 
     Raises:
-        DataError: no n finite numbers of at least 0 of which one is more; the message names the row.
+        DataError: unless they are n finite numbers >= 0 and not all 0; the message names the row.
     """
     given = np.asarray(plain(weights))
     try:
@@ -63,11 +63,11 @@ def check_weights(weights: Any, n: int, name: str = "the data") -> NDArray[np.fl
     return made
 
 
-def _without_mask(data: np.ma.MaskedArray[Any, Any]) -> NDArray[Any]:
+def _fill_masked(data: np.ma.MaskedArray[Any, Any]) -> NDArray[Any]:
     gone = np.ma.getmaskarray(data)
     if not gone.any():
         return np.asarray(data.data)
-    # NumPy's whole numbers, truths and texts have no missing entry.
+    # NumPy's integers, booleans and texts have no missing value.
     made = np.array(data.data, dtype=None if data.dtype.kind in "fcmM" else object)
     made[gone] = {"m": "NaT", "M": "NaT", "O": None}.get(made.dtype.kind, np.nan)
     return made
@@ -77,14 +77,14 @@ def rows_of(data: Any, name: str) -> NDArray[Any]:
     """Convert rows in nested lists to an array.
 
     Raises:
-        DataError: rows of different lengths, or a cell that is a list; the message names the row.
+        DataError: for rows of different lengths, or a list in a cell; the message names the row.
     """
     if not isinstance(data, list | tuple):
         return np.asarray(data)
     if len(data) and isinstance(data[0], Mapping):
         raise DataError(
-            f"{name}, row 1 is a dict; expected its entries in a list, or one dict of columns. pandas.DataFrame(rows) "
-            "makes columns of them."
+            f"{name}, row 1 is a dict; expected a list of entries, or one dict of columns. Convert the rows with "
+            "pandas.DataFrame(rows)."
         )
     check_even(data, name)
     try:
@@ -92,7 +92,7 @@ def rows_of(data: Any, name: str) -> NDArray[Any]:
     except ValueError:
         row = next(i for i, one in enumerate(data) if any(isinstance(entry, list | tuple) for entry in one))
         raise DataError(f"{name}, row {row + 1} has a list in a cell; expected a single value in each.") from None
-    # [1, "a"] holds a number, and is no row of two texts.
+    # Keeps the number in [1, "a"] a number.
     return np.asarray(data, dtype=object) if made.dtype.kind in "US" else made
 
 
@@ -100,23 +100,23 @@ def check_even(rows: Any, name: str) -> None:
     """Refuse rows of different lengths.
 
     Raises:
-        DataError: it names the first row whose length differs.
+        DataError: if lengths differ; the message names the first such row.
     """
     has_length = lambda row: hasattr(row, "__len__") and not isinstance(row, str) and row is not np.ma.masked
     lengths = [len(row) if has_length(row) else None for row in rows]
     for i, length in enumerate(lengths):
         if length != lengths[0]:
-            got, first = (_said(one) for one in (length, lengths[0]))
-            raise DataError(f"{name}, row {i + 1} has {got}, and row 1 has {first}; expected as many in each.")
+            got, first = (_describe_length(one) for one in (length, lengths[0]))
+            raise DataError(f"{name}, row {i + 1} has {got}, and row 1 has {first}; expected the same length.")
 
 
-def _said(length: int | None) -> str:
+def _describe_length(length: int | None) -> str:
     return "a single value" if length is None else f"{length} entr{'y' if length == 1 else 'ies'}"
 
 
-# --- The cells of one column, from any NumPy array: values with a mask of the missing ones --------------------------
+# --- `Series`: the cells of one column, as values with a mask of missing ones ---------------------------------------
 #
-# Frames, files and the tables of other libraries are made of them.
+# Frames, files and the tables of other libraries are converted to and from them.
 
 
 Type = Literal["real", "whole", "truth", "label", "date", "other"]
@@ -131,7 +131,7 @@ TYPE_WORDS: dict[Type, str] = {
     "date": "dates",
     "other": "something else",
 }
-CURES = {  # what makes a column of a type that no column has
+CURES = {  # advice for columns of unsupported types
     "duration": "Convert it to numbers, such as seconds", "timedelta": "Convert it to numbers, such as seconds",
     "time": "Convert it to numbers, such as minutes", "period": "Convert it to dates by .dt.to_timestamp()",
     "interval": "Convert it to numbers, such as the middle", "list": "Give each part a column",
@@ -144,14 +144,14 @@ DAY = 86_400_000_000  # microseconds
 
 @dataclass(frozen=True)
 class Series:
-    """The cells of one column: `values` (n,), and `missing` (n,), where a value says nothing.
+    """The cells of one column: `values` (n,), and the mask `missing` (n,), where values are meaningless.
 
     Attributes:
-        type: "real" is float64, "whole" int64, "truth" bool, "label" int64 codes into `labels`, "date" int64
-            microseconds since 1970 (UTC where there is a time zone). "other" is what no column can be: nothing is
-            wrong with it as long as nobody reads it.
-        labels: of a "label", all different; the order means something where `ordered`. Of "other", what is wrong.
-        days: a "date" without times of day.
+        type: "real" is float64, "whole" int64, "truth" bool, "label" int64 indices into `labels`, "date" int64
+            microseconds since 1970 (in UTC if there is a time zone). "other" is an unsupported type, which only raises
+            an error when the column is used.
+        labels: the distinct labels of a "label", in a meaningful order if `ordered`; of "other", the error message.
+        days: whether a "date" has no times of day.
     """
 
     type: Type
@@ -163,7 +163,7 @@ class Series:
 
     @classmethod
     def unknown(cls, n: int) -> Series:
-        """A column of n missing cells, whose type says nothing."""
+        """Return a column of n missing cells, of an arbitrary type."""
         return cls("real", np.full(n, np.nan), np.ones(n, bool))
 
     def __len__(self) -> int:
@@ -175,15 +175,15 @@ class Series:
         return self.values if not self.missing.any() else self.values[~self.missing]
 
     def take(self, rows: NDArray[np.integer] | slice) -> Series:
-        """Some of the cells."""
+        """Return some of the cells."""
         return replace(self, values=self.values[rows], missing=self.missing[rows])
 
     def room(self, n: int) -> Series:
-        """A column of the same kind with room for n cells, which are nothing yet."""
+        """Return an uninitialised column of the same type with n cells."""
         return replace(self, values=np.empty(n, self.values.dtype), missing=np.empty(n, bool))
 
     def cells(self) -> list[Any]:
-        """Plain Python values; None where missing."""
+        """Return the cells as plain Python values, None for missing cells."""
         if self.type == "date":
             made = [EPOCH + datetime.timedelta(microseconds=int(value)) for value in self.values]
             plain: list[Any] = [value.date() for value in made] if self.days else list(made)
@@ -196,7 +196,7 @@ class Series:
         return [None if gone else value for value, gone in zip(plain, self.missing.tolist(), strict=True)]
 
     def entries(self) -> NDArray[Any]:
-        """The entries, (n,): NaN where a number is missing, None where anything else is."""
+        """Return the cells as an array (n,), with NaN for missing numbers and None for other missing cells."""
         if self.type in ("real", "whole", "truth"):
             return np.where(self.missing, np.nan, self.values) if self.missing.any() else self.values
         made = np.empty(len(self), object)
@@ -205,10 +205,10 @@ class Series:
 
 
 def of_values(values: NDArray[Any], column: str, name: str) -> Series:
-    """A column of a NumPy array, (n,): NaN, NaT, None and empty text are missing.
+    """Convert a NumPy array (n,) to a column. NaN, NaT, None and empty text are missing.
 
     Raises:
-        DataError: a dtype that is no column's, or objects of several types; the message names the row.
+        DataError: for an unsupported dtype, or objects of several types; the message names the row.
     """
     kind, nothing = values.dtype.kind, np.zeros(len(values), bool)
     if kind == "b":
@@ -227,12 +227,12 @@ def of_values(values: NDArray[Any], column: str, name: str) -> Series:
         days = np.datetime_data(values.dtype)[0] in ("Y", "M", "W", "D")
         return Series("date", np.where(gone, 0, micro), gone, days=days)
     if kind in "UO":
-        return _of_objects(values.astype(object), column, name)
+        return _convert_objects(values.astype(object), column, name)
     raise unsuitable(column, name, values.dtype)
 
 
 def unsuitable(column: str, name: str, *kinds: Any) -> DataError:
-    """What is to be said of a column of a type that no column has; it goes by several names."""
+    """Return the error for a column of an unsupported type; `kinds` are names of the type."""
     text = " ".join(map(str, kinds)).lower()
     cure = next((cure for kind, cure in CURES.items() if kind in text), "Convert it")
     return DataError(
@@ -241,17 +241,17 @@ def unsuitable(column: str, name: str, *kinds: Any) -> DataError:
 
 
 def warn_of_finer(finer: Mask, column: str, name: str) -> None:
-    """Say which dates (n,) are cut to microseconds, if any are."""
+    """Warn about dates (n,) that are truncated to microseconds, if there are any."""
     if finer.any():
         warnings.warn(
-            f"{name}, row {int(finer.argmax()) + 1}, column '{column}': a date that is finer than a microsecond is cut "
-            f"to one; there are {int(finer.sum()):,}.",
+            f"{name}, row {int(finer.argmax()) + 1}, column '{column}': dates with nanoseconds are truncated to "
+            f"microseconds ({int(finer.sum()):,} in all).",
             UserWarning,
             stacklevel=2,
         )
 
 
-def _of_objects(values: NDArray[Any], column: str, name: str) -> Series:
+def _convert_objects(values: NDArray[Any], column: str, name: str) -> Series:
     gone = np.fromiter((is_missing(value) for value in values), bool, len(values))
     type_: Type | None = None
     days, first = True, 0
@@ -270,8 +270,8 @@ def _of_objects(values: NDArray[Any], column: str, name: str) -> Series:
     here = values[~gone].tolist()
     if type_ == "real" and any(isinstance(value, decimal.Decimal) for value in here):
         warnings.warn(
-            f"{name}, column '{column}': decimals are read as float64, and synthetic rows hold floats. Tables of Arrow "
-            "or polars with a decimal type get that type back.",
+            f"{name}, column '{column}': decimals are read as float64, and synthetic rows contain floats. Arrow and "
+            "polars tables keep their decimal types.",
             UserWarning,
             stacklevel=2,
         )
@@ -289,7 +289,7 @@ def _of_objects(values: NDArray[Any], column: str, name: str) -> Series:
         _check_zones(values, gone, column, name)
     made = np.full(len(values), np.nan if type_ == "real" else 0, dtype=np.int64 if type_ == "date" else dtype)
     try:
-        filled = np.array([_naive(value) for value in here] if type_ == "date" else here, dtype=dtype)
+        filled = np.array([_to_utc(value) for value in here] if type_ == "date" else here, dtype=dtype)
     except OverflowError:
         raise DataError(f"column '{column}' of {name} holds a whole number that is too large for 64 bits.") from None
     made[~gone] = filled.astype(made.dtype)
@@ -297,24 +297,23 @@ def _of_objects(values: NDArray[Any], column: str, name: str) -> Series:
 
 
 def _check_zones(values: NDArray[Any], gone: Mask, column: str, name: str) -> None:
-    """Say that times with a time zone are read in UTC.
+    """Warn that times with a time zone are converted to UTC.
 
     Raises:
-        DataError: some have one and some have none.
+        DataError: if some times have a time zone and some have none.
     """
     has = np.array([getattr(value, "tzinfo", None) is not None for value in values])
     rows = np.flatnonzero(~gone)
     if len(odd := rows[has[rows] != has[rows[0]]]):
         one, other = sorted((odd[0], rows[0]), key=lambda row: not has[row])
         raise DataError(
-            f"{name}, column '{column}': row {one + 1} holds a time with a time zone, {values[one]}, and row "
-            f"{other + 1} one without, {values[other]}; expected one of these in a column. Say the "
-            "time zone of all of them."
+            f"{name}, column '{column}': row {one + 1} has a time with a time zone, {values[one]}, and row {other + 1} "
+            f"a time without, {values[other]}; expected one or the other. Give all times a time zone."
         )
     if has.any():
         warnings.warn(
-            f"{name}, column '{column}': times with a time zone are read in UTC, and synthetic rows hold UTC without a "
-            "time zone. Columns of pandas, polars and Arrow that have a type with a time zone get that type back.",
+            f"{name}, column '{column}': times with a time zone are read in UTC, and synthetic rows contain UTC times "
+            "without a time zone. Columns of pandas, polars and Arrow whose type has a time zone keep that type.",
             UserWarning,
             stacklevel=2,
         )
@@ -333,15 +332,15 @@ def _type_of(value: Any) -> Type | None:
 
 
 def is_finer(dates: Any) -> Any:
-    """Whether one of NumPy's dates, or each of several, says more than microseconds. NaT, unlike itself, counts too."""
+    """Return whether NumPy dates are more precise than microseconds; True for NaT, which differs from itself."""
     return dates != dates.astype("M8[us]")
 
 
 def moment_of(text: str) -> np.datetime64:
-    """A date as text says it, in UTC where it names a time zone.
+    """Parse a date in ISO format, and convert it to UTC if it has a time zone.
 
     Raises:
-        ValueError: it is none.
+        ValueError: if the text is not a date.
     """
     try:
         made = datetime.datetime.fromisoformat(text)
@@ -352,13 +351,13 @@ def moment_of(text: str) -> np.datetime64:
     return np.datetime64(made.astimezone(datetime.UTC).replace(tzinfo=None))
 
 
-def _naive(value: Any) -> Any:
+def _to_utc(value: Any) -> Any:
     zone = getattr(value, "tzinfo", None)
     return value.astimezone(datetime.UTC).replace(tzinfo=None) if zone is not None else value
 
 
 def is_missing(value: Any) -> bool:
-    """Whether an object stands for a missing cell: None, NaN, NaT, pandas' NA, NumPy's masked, or empty text."""
+    """Return whether an object is a missing cell: None, NaN, NaT, pandas' NA, NumPy's masked, or empty text."""
     if value is None or value is np.ma.masked or (isinstance(value, str) and not value):
         return True
     if type(value).__name__ in ("NAType", "NaTType"):
@@ -369,7 +368,7 @@ def is_missing(value: Any) -> bool:
 
 
 def coded(here: Sequence[str], gone: Mask) -> Series:
-    """Texts, those of the cells that are not `gone`, as codes into their sorted labels."""
+    """Encode texts as indices into their sorted labels; `here` are the texts of the cells that are not `gone`."""
     labels = sorted(set(here))
     index = {label: code for code, label in enumerate(labels)}
     codes = np.zeros(len(gone), np.int64)

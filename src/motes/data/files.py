@@ -1,4 +1,4 @@
-"""Files in and out: CSV, Parquet and other tables, whole, in blocks and replaced in one step."""
+"""Read and write tables in files: CSV, Parquet and NumPy files, whole or block by block."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from motes.replacing import replacing
 from motes.text_options import SEPARATORS, TextOptions
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".npy", ".npz")
-BUFFER = 2**20  # bytes of a column of Parquet
+BUFFER = 2**20  # bytes to buffer of a Parquet column
 
 
 def suffix_of(path: str | Path) -> str:
-    """The suffix of a file that can be read and written, in lower case.
+    """Return the suffix of a file name in lower case.
 
     Raises:
-        UsageError: another one.
+        UsageError: if motes does not support the suffix.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
@@ -40,19 +40,20 @@ def suffix_of(path: str | Path) -> str:
 
 
 def read_frame(path: str | Path, text: TextOptions = TextOptions()) -> Frame:
-    """Read the columns of a file or a data set. Empty cells are missing; in text so are NA, NaN, null and their like.
+    """Read a file or a data set. Empty cells are missing; in text files also NA, NaN, null and similar.
 
     Args:
-        path: of the file.
-        text: how it is written, where it is text.
+        path: the path of the file, or the name of a data set.
+        text: the format of a text file.
 
     Raises:
-        UsageError: no such file or data set, another suffix, or text options for what is no text.
-        DataError: a file that cannot be read: ragged lines, two columns of one name, another encoding than was named, a
-            column of no kind that is known; the message names the line or the column.
+        UsageError: for a file or data set that does not exist, another suffix, or text options for another type of
+            file.
+        DataError: if the file cannot be read: ragged lines, duplicate column names, another encoding, or a column of an
+            unsupported type; the message names the line or the column.
 
     Warns:
-        UserWarning: a column is read otherwise than it is written, such as "12 %" as 12.
+        UserWarning: if the entries of a column are converted, such as "12 %" to 12.
 
     Example:
         >>> from motes.data import read_frame
@@ -75,19 +76,19 @@ def read_frame(path: str | Path, text: TextOptions = TextOptions()) -> Frame:
 
 
 def refuse_address(source: str | Path) -> None:
-    """Refuse what is not on this machine.
+    """Refuse web addresses: files must be on this machine.
 
     Raises:
-        UsageError: an address, such as that of a page on the web.
+        UsageError: for an address such as https://example.com/table.csv.
     """
-    if found := re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/+", str(source)):  # of which a Path leaves one /
+    if found := re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/+", str(source)):  # a Path reduces // to /
         address = f"{found[1]}://{str(source)[found.end() :]}"
         raise UsageError(f"got the address {address}; expected a file on this machine. Download it first.")
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """What goes wrong with the file itself, in words."""
+    """Return a context that turns errors of opening and reading a file into errors of motes."""
     refuse_address(path)
     if not path.is_file():
         raise UsageError(f"there is no file '{path}'.")
@@ -98,10 +99,10 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def width_of(path: Path, text: TextOptions) -> int:
-    """How many columns a file has; of a text without reading more than its first line.
+    """Return the number of columns of a file; of a text file, only the first line is read.
 
     Raises:
-        UsageError, DataError: as `read_frame`.
+        UsageError, DataError: as in `read_frame`.
     """
     if suffix_of(path) not in SEPARATORS:
         return len(read_frame(path, text).names)
@@ -117,24 +118,24 @@ def width_of(path: Path, text: TextOptions) -> int:
 def _read_parquet(path: Path) -> Frame:
     with parquet_file(path) as file:
         made: dict[str, Series] = {}
-        for name in file.schema_arrow.names:  # one at a time, so that the file is never in memory twice
+        for name in file.schema_arrow.names:  # one at a time, so that the rows are never in memory twice
             made |= as_frame(file.read(columns=[name]), name=f"'{path}'").columns
         return Frame(made)
 
 
 @contextmanager
 def parquet_file(path: Path) -> Iterator[Any]:
-    """A `pyarrow.parquet.ParquetFile` with a name of its own for each column.
+    """Open a `pyarrow.parquet.ParquetFile`, and check that its column names differ.
 
     Raises:
-        UsageError: no such file.
-        DataError: a file that cannot be read, or two columns of one name.
+        UsageError: if there is no such file.
+        DataError: if the file cannot be read, or a column name occurs twice.
     """
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
-        # Of a group of rows no more than is being read: some files are one single group.
+        # Without pre_buffer, because some files consist of a single row group, which would be buffered whole.
         with reading(path), parquet.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER) as file:
             unique_names(file.schema_arrow.names, f"'{path}'")
             yield file
@@ -143,7 +144,7 @@ def parquet_file(path: Path) -> Iterator[Any]:
 
 
 def _read_arrays(path: Path) -> Frame:
-    """One matrix, or columns: the array of a `.npy` file, or those of a `.npz` archive."""
+    """Read one matrix or several columns: the array of a `.npy` file, or the arrays of a `.npz` archive."""
     archive, name = path.suffix.lower() == ".npz", f"'{path}'"
     try:
         with path.open("rb") as file:
@@ -154,8 +155,8 @@ def _read_arrays(path: Path) -> Frame:
     except OSError:
         raise
     except MemoryError as error:
-        raise DataError(f"{name} says that it holds more than fits in memory ({error}), or is damaged.") from None
-    except Exception:  # of the archive, of its compression, or of the header of an array, which is read as Python code
+        raise DataError(f"{name} is damaged, or contains more than fits in memory ({error}).") from None
+    except Exception:  # from the archive, its compression, or the header of an array, which is read as Python code
         what = "an archive of arrays, as numpy.savez" if archive else "a NumPy file of one array, as numpy.save"
         raise DataError(f"{name} is not {what} writes it without pickling, or it is damaged.") from None
     shapes = {array.shape for array in arrays.values()}
@@ -167,38 +168,39 @@ def _read_arrays(path: Path) -> Frame:
     return Frame({column: of_values(array, column, name) for column, array in arrays.items()})
 
 
-# --- A `Frame`, or many blocks of rows one after the other, -> files: `.csv`, `.tsv`, `.parquet`, `.npy`, `.npz` ----
+# --- Write files: a `Frame`, or rows block by block, -> `.csv`, `.tsv`, `.parquet`, `.npy`, `.npz` ------------------
 
 
 Write = Callable[[Frame], None]
 
 
 def check_writable(path: str | Path, types: Mapping[str, Type]) -> None:
-    """Refuse what a file has no room for, before any work is done.
+    """Check that a file can hold these columns, before any work is done.
 
     Args:
-        path: of the file.
-        types: of each column, by its name.
+        path: the path of the file.
+        types: the type of each column, by name.
 
     Raises:
-        UsageError: another suffix; a column that is named by a number, in text; text or dates in a `.npy` file.
+        UsageError: for an unsupported suffix, a number as column name in a text file, or text or dates in a `.npy`
+            file.
     """
     suffix = suffix_of(path)
     if suffix in SEPARATORS and (numbers := [name for name in types if is_number(name)]):
-        raise UsageError(f"a column named '{numbers[0]}' would be read back as a cell. Give it a word.")
+        raise UsageError(f"a column named '{numbers[0]}' would be read back as a cell. Use a word as its name.")
     if suffix == ".npy" and (other := [name for name, type_ in types.items() if type_ in ("label", "date")]):
         raise UsageError(
-            f"'{path}': column '{other[0]}' holds {TYPE_WORDS[types[other[0]]]}, and a .npy file numbers alone. "
+            f"'{path}': column '{other[0]}' holds {TYPE_WORDS[types[other[0]]]}; a .npy file holds only numbers. "
             "Write a .npz, .parquet or .csv file."
         )
 
 
 def write_frame(path: str | Path, frame: Frame) -> None:
-    """Write the columns to a file, whole or not at all. A missing cell is an empty one, in NumPy's files NaN.
+    """Write a frame to a file in one step. Missing entries are empty cells; in NumPy files they are NaN.
 
     Raises:
-        UsageError: as `check_writable`.
-        OSError: the folder does not exist or cannot be written.
+        UsageError: as in `check_writable`.
+        OSError: if the folder does not exist or cannot be written.
 
     Example:
         >>> from motes.data import as_frame, read_frame, write_frame
@@ -215,25 +217,25 @@ def write_frame(path: str | Path, frame: Frame) -> None:
 
 @contextmanager
 def writing(path: str | Path) -> Iterator[Write]:
-    """A function that appends rows to a new file, which is there once all of them are.
+    """Return a context with a function that appends rows to a new file, which appears when the context ends.
 
-    Text and Parquet are written block by block, so that the rows need never be in memory together; NumPy's files at the
-    end.
+    Text and Parquet files are written block by block, so that the rows need not fit in memory; NumPy files are written
+    at the end.
 
     Raises:
-        UsageError: as `check_writable`.
-        OSError: the folder does not exist or cannot be written.
+        UsageError: as in `check_writable`.
+        OSError: if the folder does not exist or cannot be written.
     """
     path = Path(path)
     check_writable(path, {})
     suffix, parts = suffix_of(path), list[Frame]()
     with replacing(path) as temporary, ExitStack() as files:
-        append: Write = parts.append  # NumPy's files tell the number of rows before them
+        append: Write = parts.append  # NumPy files begin with the number of rows
         if suffix in SEPARATORS:
             file = files.enter_context(temporary.open("w", newline="", encoding="utf-8"))
             append = text_to(file, SEPARATORS[suffix])
         elif suffix == ".parquet":
-            append = files.enter_context(_parquet(temporary))
+            append = files.enter_context(_write_parquet(temporary))
 
         def write(frame: Frame) -> None:
             check_writable(path, {name: series.type for name, series in frame.columns.items()})
@@ -245,7 +247,7 @@ def writing(path: str | Path) -> Iterator[Write]:
 
 
 def text_to(file: Any, separator: str = ",") -> Write:
-    """A function that writes rows to an open text file, below one header; each number in full."""
+    """Return a function that writes rows to an open text file, below one header, with numbers in full precision."""
     writer, begun = csv.writer(file, delimiter=separator, lineterminator="\n"), False
 
     def write(frame: Frame) -> None:
@@ -259,8 +261,8 @@ def text_to(file: Any, separator: str = ",") -> Write:
 
 
 @contextmanager
-def _parquet(path: Path) -> Iterator[Write]:
-    """Each block is a row group."""
+def _write_parquet(path: Path) -> Iterator[Write]:
+    """Return a context with a function that writes each block as a row group."""
     from pyarrow import parquet
 
     file: Any = None
@@ -284,13 +286,13 @@ def _write_arrays(path: Path, frame: Frame) -> None:
         with path.open("wb") as file:
             np.save(file, frame.like(np.empty((0, 0))))
         return
-    with zipfile.ZipFile(path, "w") as archive:  # numpy.savez knows no column called "file"
+    with zipfile.ZipFile(path, "w") as archive:  # numpy.savez does not allow a column named "file"
         for name, series in frame.columns.items():
             with archive.open(f"{name}.npy", "w") as column:
-                np.lib.format.write_array(column, _npz_array(series), allow_pickle=False)
+                np.lib.format.write_array(column, _to_npz_array(series), allow_pickle=False)
 
 
-def _npz_array(series: Series) -> NDArray[Any]:
+def _to_npz_array(series: Series) -> NDArray[Any]:
     if series.type == "label":
         return np.array(["" if cell is None else str(cell) for cell in series.cells()], dtype=np.str_)
     if series.type == "date":
@@ -299,20 +301,20 @@ def _npz_array(series: Series) -> NDArray[Any]:
     return np.where(series.missing, np.nan, series.values) if series.missing.any() else series.values
 
 
-# --- Rows that come block by block, as often as they are requested: of a file there need never be more in memory ----
+# --- Rows block by block, as often as requested, so that a file need not fit in memory ------------------------------
 
 
-BLOCK = 65_536  # rows that are worked on before the next ones
+BLOCK = 65_536  # rows per block
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """Rows of a table.
+    """The rows of a table, block by block.
 
     Attributes:
-        rows: how many there are.
-        read: goes through them from the first on, BLOCK at a time.
-        whole: all of them at once.
+        rows: the number of rows.
+        read: iterates over the rows from the first, BLOCK at a time.
+        whole: returns all rows at once.
 
     Example:
         >>> from motes.data import Blocks
@@ -329,23 +331,23 @@ class Blocks:
 
     @classmethod
     def of_frame(cls, frame: Frame) -> Blocks:
-        """Rows that are in memory.
+        """Return the blocks of rows in memory.
 
         Example:
             >>> from motes.data import Blocks, as_frame
             >>> Blocks.of_frame(as_frame(people)).rows
             40
         """
-        return cls(len(frame), lambda: _cut([frame]), lambda: frame)
+        return cls(len(frame), lambda: _split([frame]), lambda: frame)
 
     @classmethod
     def of_file(cls, path: str | Path, text: TextOptions = TextOptions()) -> Blocks:
-        """Those of a data set, or of a file; of Parquet and of large texts they are read when they are requested.
+        """Return the blocks of a data set or a file. Parquet and large text files are read when blocks are requested.
 
-        `text` says how a text is written.
+        `text` is the format of a text file.
 
         Raises:
-            UsageError, DataError: as `motes.data.files.read_frame`.
+            UsageError, DataError: as in `motes.data.files.read_frame`.
 
         Example:
             >>> from motes.data import Blocks
@@ -364,16 +366,16 @@ class Blocks:
                 parts = text_in_parts(path, text)
             if parts is not None:
                 rows, read = parts
-                return cls(rows, lambda: _cut(read()), whole)
+                return cls(rows, lambda: _split(read()), whole)
         elif suffix == ".parquet":
             with parquet_file(path) as file:
                 rows = file.metadata.num_rows
             if rows:
-                return cls(rows, partial(_of_parquet, path), whole)
+                return cls(rows, partial(_read_parquet_blocks, path), whole)
         return cls.of_frame(whole())
 
     def each(self, change: Callable[[Frame], Frame]) -> Blocks:
-        """The rows of every block after a `change`, which keeps them in their order.
+        """Return the blocks after a `change`, which must keep the order of the rows.
 
         Example:
             >>> from motes.data import Blocks, as_frame
@@ -384,14 +386,14 @@ class Blocks:
         return Blocks(self.rows, lambda: map(change, self.read()), lambda: change(self.whole()))
 
 
-def _cut(frames: Iterable[Frame]) -> Iterator[Frame]:
-    """Their rows, BLOCK at most at a time."""
+def _split(frames: Iterable[Frame]) -> Iterator[Frame]:
+    """Split frames into blocks of at most BLOCK rows."""
     for frame in frames:
         for start in range(0, max(len(frame), 1), BLOCK):
             yield frame.take(slice(start, start + BLOCK))
 
 
-def _of_parquet(path: Path) -> Iterator[Frame]:
+def _read_parquet_blocks(path: Path) -> Iterator[Frame]:
     from pyarrow import Table
 
     with parquet_file(path) as file:

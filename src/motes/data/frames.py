@@ -1,4 +1,4 @@
-"""Frames: named columns of any kind, from every kind of table, and back."""
+"""Frames: named columns of any type, converted from and to the tables of any library."""
 
 from __future__ import annotations
 
@@ -21,37 +21,38 @@ WIDTH = 24  # characters of an entry
 
 
 def _preview(frame: Frame) -> tuple[list[list[str]], str]:
-    """The names and the first rows, as texts, and how many there are."""
+    """Return the names and the first rows as texts, and the size of the frame in words."""
     some = list(frame.columns.items())[:COLUMNS]
-    entries = [[_cut(name), *map(_text, series.take(slice(ROWS)).cells())] for name, series in some]
+    entries = [[_shorten(name), *map(_format_entry, series.take(slice(ROWS)).cells())] for name, series in some]
     more = ["…"] * (len(frame.columns) > COLUMNS)
     lines = [[*line, *more] for line in zip(*entries, strict=True)]
     return lines, f"{len(frame):,} rows of {len(frame.columns):,} columns"
 
 
-def _text(value: Any) -> str:
+def _format_entry(value: Any) -> str:
     if value is None or value != value:
         return ""
-    return _cut(f"{value:.6g}" if isinstance(value, float) else str(value))
+    return _shorten(f"{value:.6g}" if isinstance(value, float) else str(value))
 
 
-def _cut(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"
 
 
-# --- Any frame <-> named columns of NumPy values, each with a mask of its missing entries ---------------------------
+# --- Any table <-> named columns of NumPy values, each with a mask of its missing entries ---------------------------
 #
-# A NumPy array, a pandas, polars or Arrow table, anything else that narwhals knows, and a `Table` all become a `Frame`,
-# and the rest of motes knows only that. `Frame.like` goes back to the type, the names and the dtypes of the input.
+# A NumPy array, a pandas, polars or Arrow table, any other table that narwhals supports, and a `Table` all become a
+# `Frame`, the only form that the rest of motes uses. `Frame.like` converts back to the type, names and dtypes of the
+# input.
 
 
 @dataclass(frozen=True, repr=False)
 class Frame:
-    """Named columns of the same length: rows that belong to no library yet.
+    """Rows as named columns of the same length, independent of any library.
 
     Attributes:
-        columns: by their names.
-        text: of rows that were read from a whole text file: how it is written, as far as its reader found that out.
+        columns: the columns, by name.
+        text: for rows read from a text file: its text options, as far as the reader detected them.
 
     Example:
         >>> from motes.data import as_frame
@@ -84,48 +85,48 @@ class Frame:
         return f"<table><thead>{head}</thead>{body}</table><p>{size}</p>"
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        """The entries of one column, (n,): numbers with NaN where missing, or objects with None.
+        """Return the entries of one column, (n,): numbers with NaN for missing entries, or objects with None.
 
         Raises:
-            DataError: there is no such column.
+            DataError: if there is no such column.
         """
         return self.select([name]).columns[name].entries()
 
     def to_pandas(self) -> Any:
-        """These rows as a pandas table.
+        """Convert the rows to a pandas table.
 
         Raises:
-            UsageError: pandas is not installed; `to_polars` and `to_arrow` say the same of theirs.
+            UsageError: if pandas is not installed; `to_polars` raises it if polars is not.
 
         Example:
             >>> from motes.data import as_frame
             >>> as_frame({"age": [31, 47], "name": ["Ada", "Max"]}).to_pandas().shape
             (2, 2)
         """
-        return self._built("pandas")
+        return self._to_library("pandas")
 
     def to_polars(self) -> Any:
-        """These rows as a polars table.
+        """Convert the rows to a polars table.
 
         Example:
             >>> from motes.data import as_frame
             >>> as_frame({"age": [31, 47], "name": ["Ada", "Max"]}).to_polars().shape
             (2, 2)
         """
-        return self._built("polars")
+        return self._to_library("polars")
 
     def to_arrow(self) -> Any:
-        """These rows as an Arrow table.
+        """Convert the rows to an Arrow table.
 
         Example:
             >>> from motes.data import as_frame
             >>> as_frame({"age": [31, 47], "name": ["Ada", "Max"]}).to_arrow().column_names
             ['age', 'name']
         """
-        return self._built("pyarrow")
+        return self._to_library("pyarrow")
 
     def to_numpy(self) -> NDArray[Any]:
-        """These rows as an array (n, d): of floats where all columns are numbers, of objects otherwise.
+        """Convert the rows to an array (n, d): of floats if all columns are numbers, otherwise of objects.
 
         Example:
             >>> from motes.data import as_frame
@@ -133,18 +134,18 @@ class Frame:
             [[31.0, 1.7], [47.0, 1.8]]
         """
         numbers = all(series.type in ("real", "whole", "truth") for series in self.columns.values())
-        return _matrix(self, np.dtype(float if numbers else object))
+        return _to_matrix(self, np.dtype(float if numbers else object))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(self.to_numpy(), dtype)
 
-    def _built(self, library: str) -> Any:
-        from motes.data.natives import built  # here and below: narwhals loads with the first table of a library
+    def _to_library(self, library: str) -> Any:
+        from motes.data.natives import built  # here and below: narwhals and pyarrow load with the first data frame
 
         return built(self.columns, library)
 
     def as_kind_of(self, data: Any) -> Any:
-        """These rows in the library of another table, whose columns need not be the same; a `Frame` for an array.
+        """Convert the rows to the library of another table, which may have other columns; for an array, to a `Frame`.
 
         Example:
             >>> import pandas as pd
@@ -159,10 +160,10 @@ class Frame:
             return self.like(data)
         from motes.data.natives import library_of
 
-        return self._built(library_of(data))
+        return self._to_library(library_of(data))
 
     def without(self, names: Sequence[str]) -> Frame:
-        """The same rows, of which nothing is known in these columns.
+        """Return the same rows with all entries of these columns missing.
 
         Example:
             >>> from motes.data import as_frame
@@ -174,11 +175,11 @@ class Frame:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the columns, in their order."""
+        """The names of the columns, in order."""
         return tuple(self.columns)
 
     def take(self, rows: NDArray[np.integer] | slice) -> Frame:
-        """Some of the rows.
+        """Return some of the rows.
 
         Example:
             >>> from motes.data import as_frame
@@ -188,10 +189,10 @@ class Frame:
         return Frame({name: series.take(rows) for name, series in self.columns.items()})
 
     def select(self, names: Sequence[str]) -> Frame:
-        """These columns, in this order.
+        """Return these columns, in this order.
 
         Raises:
-            DataError: a column that is not there.
+            DataError: if a column does not exist.
 
         Example:
             >>> from motes.data import as_frame
@@ -203,14 +204,13 @@ class Frame:
         return Frame({name: self.columns[name] for name in names})
 
     def like(self, template: Any) -> Any:
-        """These rows in the type of `template`, with its names and dtypes; a pandas index does not come back.
+        """Convert the rows to the type of `template`, with its names and dtypes. A pandas index is not restored.
 
-        Where a dtype has no room for a cell, such as a missing one or a half among whole numbers, a wider one takes its
-        place.
+        If a dtype cannot hold an entry, such as a missing entry or 0.5 in a column of integers, a wider dtype is used.
 
         Raises:
-            DataError: columns other than the template's, or text in a matrix of numbers.
-            UsageError: no frame that motes knows.
+            DataError: if the columns differ from the template's, or for text in an array of numbers.
+            UsageError: if the template is not a supported table.
 
         Example:
             >>> import pandas as pd
@@ -221,29 +221,29 @@ class Frame:
         if isinstance(template, Frame):
             return self
         if isinstance(template, Table):
-            return Table(_matrix(self, np.dtype(np.float64)), self.names)
-        if isinstance(template, np.ndarray | list | tuple):  # which name no columns
-            return _matrix(self, rows_of(template, "the template").dtype)
+            return Table(_to_matrix(self, np.dtype(np.float64)), self.names)
+        if isinstance(template, np.ndarray | list | tuple):  # without column names
+            return _to_matrix(self, rows_of(template, "the template").dtype)
         if isinstance(template, Mapping):
-            return {name: _entries(series, template.get(name)) for name, series in self.columns.items()}
+            return {name: _entries_like(series, template.get(name)) for name, series in self.columns.items()}
         from motes.data.natives import collected, names_of, to_native
 
         template = collected(template, "the template")
         if (names := tuple(names_of(template))) != self.names:
-            raise DataError(f"columns {', '.join(self.names)}; the template has {', '.join(names)}.")
+            raise DataError(f"the columns are {', '.join(self.names)}; the template has {', '.join(names)}.")
         return to_native(self.columns, template)
 
 
 def joined(frames: Iterable[Frame], n: int) -> Frame:
-    """Rows of the same columns, n in all, one frame below the other; they are taken one at a time.
+    """Concatenate frames with the same columns and n rows in total. Frames are taken one at a time.
 
     Raises:
-        DataError: columns of other names or types.
+        DataError: if names or types of columns differ.
     """
     made: dict[str, Series] = {}
     end = 0
     for frame in frames:
-        if len(frame) == n:  # all of them, as they are
+        if len(frame) == n:  # all rows: no copy needed
             return frame
         begin, end = end, end + len(frame)
         if not begin:
@@ -251,7 +251,7 @@ def joined(frames: Iterable[Frame], n: int) -> Frame:
         for name, whole in made.items():
             part = frame.columns.get(name)
             if part is None or part.type != whole.type or frame.names != tuple(made):
-                raise DataError(f"column '{name}' is not the same in all of these tables.")
+                raise DataError(f"column '{name}' differs between these tables.")
             values = part.values
             if part.labels != whole.labels:
                 made[name] = whole = replace(whole, labels=tuple(dict.fromkeys(whole.labels + part.labels)))
@@ -262,18 +262,19 @@ def joined(frames: Iterable[Frame], n: int) -> Frame:
 
 
 def as_frame(data: Any, columns: Sequence[str] | None = None, *, name: str = "the data") -> Frame:
-    """Columns of any table.
+    """Convert any table to a `Frame`.
 
     Args:
-        data: an array (n, d) of NumPy, JAX or PyTorch, of numbers, text or objects, rows as nested lists, a dict of
-            columns, a structured array, a pandas, polars or Arrow table, any other that narwhals knows, or a `Table`.
-            What the mask of a masked array hides is missing.
-        columns: d names for an array, which has none of its own; None takes x, y or x0, x1, ...
-        name: what messages call the source.
+        data: a NumPy, JAX or PyTorch array (n, d) of numbers, text or objects, rows as nested lists, a dict of columns,
+            a structured array, a pandas, polars or Arrow table, any other table that narwhals supports, or a `Table`.
+            Masked entries are missing.
+        columns: d names for the columns of an array; default: x, y or x0, x1, ...
+        name: the name of the source in messages.
 
     Raises:
-        DataError: no table, two columns of one name, or a cell that does not fit its column; the message names the
+        DataError: for two columns with the same name, or an entry that is invalid in its column; the message names the
             row and the column.
+        UsageError: if the data is not a table.
 
     Example:
         >>> from motes.data import as_frame
@@ -289,11 +290,11 @@ def as_frame(data: Any, columns: Sequence[str] | None = None, *, name: str = "th
         data, columns = data.x, columns or data.columns
     data = plain(data, name)
     if isinstance(data, np.ndarray | list | tuple):
-        return _of_array(data, columns, name)
+        return _convert_array(data, columns, name)
     if isinstance(data, Mapping):
-        return _of_mapping(data, name)
+        return _convert_mapping(data, name)
     if columns is not None:
-        raise UsageError(f"{name} names its own columns; `columns` is for arrays.")
+        raise UsageError(f"{name} has column names; `columns` is for arrays.")
     from motes.data.natives import collected, names_of, of_native
 
     table = collected(data, name)
@@ -301,15 +302,15 @@ def as_frame(data: Any, columns: Sequence[str] | None = None, *, name: str = "th
     return Frame(dict(zip(names, of_native(table, names, name), strict=True)))
 
 
-def _of_mapping(data: Mapping[str, Any], name: str) -> Frame:
-    """A dict of columns, (n,) each."""
+def _convert_mapping(data: Mapping[str, Any], name: str) -> Frame:
+    """Convert a dict of columns, (n,) each."""
     made = {}
     for column, values in data.items():
         values = plain(values, name)
         if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__iter__"):
             raise DataError(
                 f"{name}, column '{column}': got {values!r} of type {type(values).__name__}; expected a list or an "
-                "array of its entries."
+                "array of entries."
             )
         entries = rows_of(values if isinstance(values, np.ndarray) else list(values), f"{name}, column '{column}'")
         if entries.ndim != 1:
@@ -319,16 +320,16 @@ def _of_mapping(data: Mapping[str, Any], name: str) -> Frame:
         if len(entries) != len(made[first]):
             raise DataError(
                 f"{name}, column '{column}' has {len(entries)} entries, and '{first}' has {len(made[first])}; expected "
-                "as many in each."
+                "the same number in each column."
             )
     return Frame(made)
 
 
 def unique_names(names: Sequence[str], name: str) -> tuple[str, ...]:
-    """The names themselves.
+    """Check that column names differ, and return them.
 
     Raises:
-        DataError: two of them are the same.
+        DataError: if a name occurs twice.
     """
     seen: dict[str, int] = {}
     for j, column in enumerate(names, start=1):
@@ -340,14 +341,14 @@ def unique_names(names: Sequence[str], name: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _of_array(data: Any, columns: Sequence[str] | None, name: str) -> Frame:
+def _convert_array(data: Any, columns: Sequence[str] | None, name: str) -> Frame:
     matrix = rows_of(data, name)
     names = unique_names(names_for(matrix, columns, name), name)
     return Frame({key: of_values(matrix[:, j], key, name) for j, key in enumerate(names)})
 
 
-def _matrix(frame: Frame, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """The rows as an array (n, d) of `dtype`."""
+def _to_matrix(frame: Frame, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Convert the rows to an array (n, d) of `dtype`."""
     if dtype.kind in "OUS":
         made = np.empty((len(frame), len(frame.columns)), dtype=object)
         for j, series in enumerate(frame.columns.values()):
@@ -359,20 +360,20 @@ def _matrix(frame: Frame, dtype: np.dtype[Any]) -> NDArray[Any]:
     matrix = np.empty((len(frame), len(frame.columns)))
     for j, (column, series) in enumerate(frame.columns.items()):
         if series.type in ("label", "date"):
-            raise DataError(f"column '{column}' holds {TYPE_WORDS[series.type]}, and an array of {dtype} cannot.")
+            raise DataError(f"column '{column}' holds {TYPE_WORDS[series.type]}; an array of {dtype} cannot.")
         matrix[:, j] = np.where(series.missing, np.nan, series.values)
-    return _fitted(matrix, dtype)
+    return _cast_if_lossless(matrix, dtype)
 
 
-def _entries(series: Series, template: Any) -> NDArray[Any]:
-    """The entries of a column, in the dtype of `template`, if that is an array of numbers that can hold them."""
+def _entries_like(series: Series, template: Any) -> NDArray[Any]:
+    """Return the entries of a column, in the dtype of `template` if it is an array of numbers that can hold them."""
     entries = series.entries()
     numbers = isinstance(template, np.ndarray) and template.dtype.kind in "fiub" and entries.dtype.kind in "fiub"
-    return _fitted(entries, template.dtype) if numbers else entries
+    return _cast_if_lossless(entries, template.dtype) if numbers else entries
 
 
-def _fitted(entries: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Numbers in a dtype of numbers; as they are where that would cut them or wrap them round."""
+def _cast_if_lossless(entries: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Convert numbers to a numeric dtype; return them unchanged if that would truncate or overflow."""
     if dtype.kind == "f":
         return entries.astype(dtype)
     with np.errstate(invalid="ignore"):
