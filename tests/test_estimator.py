@@ -522,9 +522,9 @@ def test_what_is_wrong_is_said(people, letters, of_letters, tmp_path):
         model.sample(3, given=X[:1])
     with pytest.raises(UsageError, match=r"y has shape \(2,\); expected one class, or \(3,\)"):
         model.sample(3, y=["no", "yes"])
-    with pytest.raises(UsageError, match="class 'maybe' was not in the first fit. Its classes: no, yes"):
+    with pytest.raises(UsageError, match=r"class 'maybe' was not in the first fit\. Its classes: no, yes"):
         model.sample(3, y="maybe")
-    with pytest.raises(UsageError, match="class 'c' was not in the first fit. Its classes: no, yes"):
+    with pytest.raises(UsageError, match=r"class 'c' was not in the first fit\. Its classes: no, yes"):
         model.partial_fit(X, np.repeat(["no", "c"], 30))
     with pytest.raises(ValueError, match="feature names"):
         model.score_samples(X[["a"]])

@@ -649,7 +649,7 @@ def test_a_file_of_simulations_is_learned_sampled_and_scored(motes_command, simu
         (["score", "run", "moons", "--out", "q.csv"], "this is a model of points given observations"),
         (["train", "s.csv", "--given-columns", "a,d"], "unknown given column 'd'"),
         (["train", "s.csv", "--given-columns", "a,,b"], "expected names separated by commas"),
-        (["train", "s.csv", "--given-columns", "a,b,c,u,v"], "all columns are given"),
+        (["train", "s.csv", "--given-columns", "a,b,c,u,v"], "contains all columns"),
         (["train", "moons", "--given-columns", "x"], "'moons' is a shape. Leave data.given out"),
         (["train", "s.csv", "--recipe", "table", "--given-columns", "a"], "got data.given = ['a'] for a table"),
     ]:

@@ -1,6 +1,6 @@
-"""pandas, polars, Arrow and what else narwhals knows <-> named columns, by way of Arrow.
+"""pandas, polars, Arrow and other tables that narwhals supports <-> named columns, through Arrow.
 
-This module loads with the first table of a library or the first file; pandas and polars are loaded by whoever made one.
+This module is imported with the first data frame or file. It does not import pandas or polars for reading a table.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,21 +15,23 @@ from numpy.typing import NDArray
 from motes.data.arrays import Label, Series, of_values, unsuitable, warn_of_finer
 from motes.errors import DataError, UsageError
 
-EXPECTED = "an array, rows as lists, a dict of columns, a pandas, polars or Arrow table, or another that narwhals knows"
+EXPECTED = (
+    "an array, rows as lists, a dict of columns, a pandas, polars or Arrow table, or another that narwhals supports"
+)
 IN_MICROSECONDS = {"s": 10**6, "ms": 10**3, "us": 1}
 
 
 def is_frame(data: Any) -> bool:
-    """Whether narwhals knows it as a table."""
-    # pandas first: one of two columns of one name is a table as well, which narwhals refuses.
+    """Return whether narwhals supports the data as a table."""
+    # pandas first: narwhals refuses pandas tables in which two columns have the same name.
     return nw.dependencies.is_pandas_like_dataframe(data) or nw.from_native(data, pass_through=True) is not data
 
 
 def collected(data: Any, name: str) -> Any:
-    """A table in memory: itself, or what a lazy one (polars, Dask, DuckDB, ...) comes to.
+    """Return a table in memory: the table itself, or the result of a lazy table (polars, Dask, DuckDB, ...).
 
     Raises:
-        UsageError: nothing that narwhals knows as a table.
+        UsageError: if narwhals does not support the type.
     """
     if nw.dependencies.is_pandas_like_dataframe(data) or nw.dependencies.is_pyarrow_table(data):
         return data
@@ -41,132 +43,132 @@ def collected(data: Any, name: str) -> Any:
 
 
 def first_rows(data: Any, n: int) -> Any:
-    """The first rows of a table."""
+    """Return the first rows of a table."""
     return nw.from_native(collected(data, "the data"), eager_only=True).head(n).to_native()
 
 
 def names_of(data: Any) -> list[str]:
-    """The names of the columns of a table in memory, as texts; there may be the same twice."""
+    """Return the column names of a table in memory, as texts, which may contain duplicates."""
     return [str(column) for column in getattr(data, "column_names", data.columns)]
 
 
 def of_native(data: Any, names: Sequence[str], name: str) -> list[Series]:
-    """The columns of a table in memory whose names are `names`, all different.
+    """Convert the columns of a table in memory; its column names are `names`, without duplicates.
 
-    What is neither numbers, true or false, text nor dates is "other", which may be dropped.
+    A column of an unsupported type becomes "other", which a model may drop.
     """
     if nw.dependencies.is_pandas_like_dataframe(data) and list(data.columns) != list(names):
-        data = data.set_axis(list(names), axis=1)  # narwhals wants texts, and pandas takes anything for a name
+        data = data.set_axis(list(names), axis=1)  # narwhals needs texts as names; pandas allows anything
     made = []
     for series in nw.from_native(data, eager_only=True).iter_columns():
         try:
-            made.append(_of_series(series, name))
+            made.append(_convert_series(series, name))
         except DataError as error:
             nothing = np.zeros(len(series), np.int64)
             made.append(Series("other", nothing, nothing.astype(bool), (str(error),)))
     return made
 
 
-def _of_series(series: nw.Series[Any], name: str) -> Series:
+def _convert_series(series: nw.Series[Any], name: str) -> Series:
     native, kind = series.to_native(), series.dtype
     if nw.dependencies.is_pandas_like_series(native):
         if hasattr(native, "cat"):
-            return _of_pandas_categories(native)
+            return _convert_pandas_categories(native)
         kind = native.dtype
-    if isinstance(series.dtype, nw.Int128 | nw.UInt128):  # which neither NumPy nor Arrow has
+    if isinstance(series.dtype, nw.Int128 | nw.UInt128):  # not supported by NumPy and Arrow
         try:
             series = series.cast(nw.Int64)
-        except Exception:  # each library has an error of its own
+        except Exception:  # each library raises its own error
             raise DataError(f"column '{series.name}' of {name} holds a number too large for 64 bits.") from None
     if not isinstance(series.dtype, nw.Object):
         try:
             return of_arrow(series.to_arrow(), series.name, name, kind)
-        except pa.ArrowException:  # sparse or complex numbers, which NumPy knows
+        except pa.ArrowException:  # sparse or complex numbers, which NumPy supports
             pass
     return of_values(np.asarray(series.to_numpy()), series.name, name)
 
 
 def of_arrow(array: Any, column: str, name: str, kind: Any = None) -> Series:
-    """A column of Arrow; `kind` is its type by the library that it comes from.
+    """Convert an Arrow column; `kind` is its type in its original library.
 
     Raises:
-        DataError: it is neither numbers, true or false, text nor dates.
+        DataError: unless the column contains numbers, true or false, text or dates.
     """
     if isinstance(array, pa.ChunkedArray):
         array = pa.concat_arrays(array.unify_dictionaries().chunks or [pa.nulls(0, array.type)])
-    types, gone = pa.types, _values(array.is_null(), pa.uint8()).astype(bool)
+    types, gone = pa.types, _to_numbers(array.is_null(), pa.uint8()).astype(bool)
     if types.is_null(array.type):
         return Series("real", np.full(len(array), np.nan), gone)
     if types.is_floating(array.type) or types.is_decimal(array.type):
-        values = _values(array, pa.float64())
+        values = _to_numbers(array, pa.float64())
         values = np.where(gone, np.nan, values) if gone.any() else values
         return Series("real", values, np.isnan(values))
     if types.is_integer(array.type):
         try:
-            return Series("whole", _values(array, pa.int64()), gone)
+            return Series("whole", _to_numbers(array, pa.int64()), gone)
         except pa.ArrowInvalid:
-            return of_values(array.to_numpy(zero_copy_only=False), column, name)  # which says what is too large
+            return of_values(array.to_numpy(zero_copy_only=False), column, name)  # raises an error with the row
     if types.is_boolean(array.type):
-        return Series("truth", _values(array, pa.uint8()).astype(bool), gone)
+        return Series("truth", _to_numbers(array, pa.uint8()).astype(bool), gone)
     if types.is_date(array.type):
-        return Series("date", _values(array.cast(pa.timestamp("us")), pa.int64()), gone, days=True)
+        return Series("date", _to_numbers(array.cast(pa.timestamp("us")), pa.int64()), gone, days=True)
     if types.is_timestamp(array.type):
-        ticks = _values(array, pa.int64())
+        ticks = _to_numbers(array, pa.int64())
         if array.type.unit != "ns":
             return Series("date", ticks * IN_MICROSECONDS[array.type.unit], gone)
         warn_of_finer((ticks % 1000 != 0) & ~gone, column, name)
         return Series("date", ticks // 1000, gone)
     if types.is_dictionary(array.type) or "string" in str(array.type):
-        return _of_text(array, gone)
+        return _convert_text(array, gone)
     raise unsuitable(column, name, kind or array.type, array.type)
 
 
-def _values(array: Any, kind: Any) -> NDArray[Any]:
-    """An array as numbers of a type, 0 where one is missing. (`to_numpy` would load pandas.)"""
+def _to_numbers(array: Any, kind: Any) -> NDArray[Any]:
+    """Convert an array to numbers of a type, 0 for missing ones. (`to_numpy` would import pandas.)"""
     array, dtype = array.cast(kind), np.dtype(str(kind).replace("double", "float64"))
     if not len(array):
         return np.zeros(0, dtype)
     made = np.frombuffer(array.buffers()[1], dtype, len(array), array.offset * dtype.itemsize)
-    return np.where(_values(array.is_null(), pa.uint8()), 0, made) if array.null_count else made
+    return np.where(_to_numbers(array.is_null(), pa.uint8()), 0, made) if array.null_count else made
 
 
-def _of_text(array: Any, gone: NDArray[np.bool_]) -> Series:
-    """Text, or a dictionary of anything, whose codes Arrow knows already."""
+def _convert_text(array: Any, gone: NDArray[np.bool_]) -> Series:
+    """Convert text, or a dictionary of any type, to labels."""
     encoded = array if pa.types.is_dictionary(array.type) else array.cast(pa.large_string()).dictionary_encode()
-    labels = [_label(label) for label in encoded.dictionary.to_pylist()]
+    labels = [_as_label(label) for label in encoded.dictionary.to_pylist()]
     order = list(range(len(labels)))
     if not encoded.type.ordered:
         order.sort(key=lambda code: str(labels[code]))
     ranks = np.zeros(max(len(labels), 1), np.int64)
     ranks[order] = np.arange(len(labels))
-    codes = ranks[_values(encoded.indices, pa.int64()) * ~gone]
+    codes = ranks[_to_numbers(encoded.indices, pa.int64()) * ~gone]
     return Series("label", codes, gone, tuple(labels[code] for code in order), encoded.type.ordered)
 
 
-def _of_pandas_categories(native: Any) -> Series:
-    """Categories of pandas, which Arrow may not have, such as intervals."""
+def _convert_pandas_categories(native: Any) -> Series:
+    """Convert pandas categories, which Arrow may not support, such as intervals."""
     codes = native.cat.codes.to_numpy().astype(np.int64)
-    labels = tuple(_label(label) for label in native.cat.categories.tolist())
+    labels = tuple(_as_label(label) for label in native.cat.categories.tolist())
     return Series("label", np.maximum(codes, 0), codes < 0, labels, ordered=bool(native.cat.ordered))
 
 
-def _label(value: Any) -> Label:
+def _as_label(value: Any) -> Label:
     return value if isinstance(value, str | int | float | bool) else str(value)
 
 
 def in_library(table: Any, library: str) -> Any:
-    """A table of another library, "pandas" or "polars", in that one; whatever else it is, itself."""
+    """Convert a table to "pandas" or "polars"; return anything else, or for any other library, the input."""
     if library not in ("pandas", "polars") or not is_frame(table):
         return table
     frame = nw.from_native(table, eager_only=True)
     return frame.to_pandas() if library == "pandas" else frame.to_polars()
 
 
-# --- and back -------------------------------------------------------------------------------------------------------
+# --- named columns -> tables of libraries ---------------------------------------------------------------------------
 
 
 def to_native(columns: Mapping[str, Series], template: Any) -> Any:
-    """Columns as a table of the kind of `template`, which has the same names in the same order."""
+    """Convert columns to a table of the type of `template`, which has the same names in the same order."""
     module, series = nw.get_native_namespace(nw.from_native(template, eager_only=True)), columns.values()
     if nw.dependencies.is_pyarrow_table(template):
         arrays = [_to_arrow(one, kind) for one, kind in zip(series, template.schema.types, strict=True)]
@@ -182,36 +184,36 @@ def to_native(columns: Mapping[str, Series], template: Any) -> Any:
 
 
 def library_of(table: Any) -> str:
-    """The library that a table belongs to; pandas for one that is neither pandas nor polars nor Arrow."""
+    """Return the library of a table: "pandas", "polars" or "pyarrow"; for any other library, "pandas"."""
     if nw.dependencies.is_pyarrow_table(table):
         return "pyarrow"
     return "polars" if nw.dependencies.is_polars_dataframe(table) else "pandas"
 
 
 def built(columns: Mapping[str, Series], library: str) -> Any:
-    """Columns as a table of a library, "pandas", "polars" or "pyarrow", of its plainest types.
+    """Convert columns to a table of "pandas", "polars" or "pyarrow", with its basic types.
 
     Raises:
-        UsageError: it is not installed.
+        UsageError: if the library is not installed.
     """
     try:
         module = import_module(library)
     except ImportError:
-        raise UsageError(f"a table of {library} needs it: pip install {library}.") from None
+        raise UsageError(f"{library} is not installed: pip install {library}.") from None
     if library == "pandas":
         plain = {"real": "float64", "whole": "int64", "truth": "bool", "label": "object", "date": "datetime64[us]"}
         dtype = lambda series: module.api.types.pandas_dtype(plain[series.type])
         return module.DataFrame({name: _to_pandas(module, one, dtype(one)) for name, one in columns.items()})
-    table = pa.table({name: _plain(series) for name, series in columns.items()})
+    table = pa.table({name: _to_basic_arrow(series) for name, series in columns.items()})
     return table if library == "pyarrow" else module.from_arrow(table)
 
 
-def _plain(series: Series, zone: str | None = None) -> Any:
-    """A column in the plainest type of Arrow."""
+def _to_basic_arrow(series: Series, zone: str | None = None) -> Any:
+    """Convert a column to the basic Arrow type."""
     if series.type == "other":
         raise DataError(series.labels[0])
     if series.type == "label":
-        return pa.array(_texts(series), pa.string())
+        return pa.array(_label_texts(series), pa.string())
     if series.type != "date":
         return pa.array(series.values, mask=series.missing)
     moments = pa.array(series.values, pa.int64(), mask=series.missing).cast(pa.timestamp("us", zone))
@@ -219,7 +221,7 @@ def _plain(series: Series, zone: str | None = None) -> Any:
 
 
 def _to_arrow(series: Series, dtype: Any) -> Any:
-    made = _plain(series, getattr(dtype, "tz", None))
+    made = _to_basic_arrow(series, getattr(dtype, "tz", None))
     if series.missing.all():
         return pa.nulls(len(series), dtype)
     if pa.types.is_dictionary(dtype):
@@ -228,16 +230,16 @@ def _to_arrow(series: Series, dtype: Any) -> Any:
         return pa.DictionaryArray.from_arrays(indices, encoded.dictionary, ordered=dtype.ordered)
     try:
         return made.cast(dtype)
-    except pa.ArrowInvalid:  # numbers of which the type would lose something
+    except pa.ArrowInvalid:  # the type would change some numbers
         return made
 
 
 def _to_polars(pl: Any, series: Series, key: str, dtype: Any) -> Any:
-    made = pl.Series(key, _plain(series, getattr(dtype, "time_zone", None)))
+    made = pl.Series(key, _to_basic_arrow(series, getattr(dtype, "time_zone", None)))
     if series.missing.all():
         return pl.Series(key, [None] * len(series), dtype=dtype)
     if isinstance(dtype, pl.Enum):
-        dtype = pl.Enum(_with_room(dtype.categories.to_list(), series, ordered=True))
+        dtype = pl.Enum(_extend_categories(dtype.categories.to_list(), series, ordered=True))
     if not dtype.is_integer():
         return made.cast(dtype)
     cut = made.cast(dtype, strict=False)
@@ -250,8 +252,8 @@ def _to_pandas(pd: Any, series: Series, dtype: Any) -> Any:
         raise DataError(series.labels[0])
     if series.type == "label":
         if not isinstance(dtype, pd.CategoricalDtype):
-            return pd.Series(np.array(_texts(series), dtype=object), dtype=dtype)
-        categories = _with_room(dtype.categories.tolist(), series, ordered=dtype.ordered)
+            return pd.Series(np.array(_label_texts(series), dtype=object), dtype=dtype)
+        categories = _extend_categories(dtype.categories.tolist(), series, ordered=dtype.ordered)
         if len(categories) > len(dtype.categories):
             dtype = pd.CategoricalDtype(categories, dtype.ordered)
         index = {str(label): code for code, label in enumerate(categories)}
@@ -268,14 +270,14 @@ def _to_pandas(pd: Any, series: Series, dtype: Any) -> Any:
         made[gone] = pd.NA
     try:
         cut = made.astype(dtype)
-    except (ValueError, TypeError, pa.ArrowInvalid):  # it has no room for a missing cell, or a number
+    except (ValueError, TypeError, pa.ArrowInvalid):  # the dtype cannot hold a missing cell or a number
         return made
-    # NumPy's whole numbers would be wrapped round or cut.
+    # NumPy integers would overflow or be truncated.
     return cut if not pd.api.types.is_integer_dtype(dtype) or (cut == made).all() else made
 
 
-def _with_room(categories: list[Any], series: Series, *, ordered: bool) -> list[Any]:
-    """The categories of a dtype, and those that it lacks for the labels of a series: where these are, if in order."""
+def _extend_categories(categories: list[Any], series: Series, *, ordered: bool) -> list[Any]:
+    """Return the categories of a dtype, extended by the labels of a series that it lacks, in order if ordered."""
     known = {str(category) for category in categories}
     used = [series.labels[place] for place in np.unique(series.known)]
     if all(str(label) in known for label in used):
@@ -286,7 +288,7 @@ def _with_room(categories: list[Any], series: Series, *, ordered: bool) -> list[
     return [*series.labels, *(category for category in categories if str(category) not in in_order)]
 
 
-def _texts(series: Series) -> list[str | None]:
-    """The labels as texts; None where missing."""
+def _label_texts(series: Series) -> list[str | None]:
+    """Return the labels as texts, None for missing ones."""
     table = np.array([*map(str, series.labels), None], dtype=object)
     return table[np.where(series.missing, len(series.labels), series.values)].tolist()

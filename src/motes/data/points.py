@@ -1,4 +1,4 @@
-"""Points in files and frames: reading, writing, classes of rows, and the split by the contents of a row."""
+"""Points in files and frames, classes of rows, row hashing and the held-out split."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from motes.data.tables import Array, Table, as_table
 from motes.errors import DataError, UsageError, check_seed, unknown
 from motes.text_options import TextOptions
 
-SHOWN = 40  # letters of what is no number
+SHOWN = 40  # characters of an invalid number to show in messages
 
 
 def read_table(
@@ -30,19 +30,20 @@ def read_table(
     to_learn: bool = True,
     text: TextOptions = TextOptions(),
 ) -> Table:
-    """Read two or more numeric columns: text with or without a header line, Parquet, NumPy's files, or a data set.
+    """Read two or more numeric columns from a text file (with or without header), Parquet, a NumPy file or a data set.
 
     Args:
-        path: of the file, or the name of the data set.
-        label: the column, of any texts, that holds the labels of the rows.
-        given: columns of numbers that the others are conditioned on; they are the table's `given`.
-        to_learn: from these rows; otherwise one row will do, and `label` may be missing.
-        text: how text is written.
+        path: the path of the file, or the name of a data set.
+        label: the column with the labels of the rows, which may be text.
+        given: numeric columns with the conditions of the rows; they become the table's `given`.
+        to_learn: whether the rows are for training; otherwise one row is enough, and the column `label` is optional.
+        text: the format of a text file.
 
     Raises:
-        UsageError: no such file or data set, another suffix, no such column, or text options for what is no text.
-        DataError: a ragged line, an entry that is not a finite number, or too few rows; the message names the line of a
-            ragged line, and otherwise the row.
+        UsageError: for a file, data set or column that does not exist, another suffix, or text options for another type
+            of file.
+        DataError: for a ragged line, an entry that is not a finite number, or too few rows; the message names the line
+            or the row.
 
     Example:
         >>> from pathlib import Path
@@ -51,21 +52,21 @@ def read_table(
         [[1.5, 2.0], [3.0, 4.0]]
     """
     table = points_of(read_frame(path, text), f"'{path}'", label, given, to_learn=to_learn)
-    if len(table.columns) < 2 and not given:  # what is made of a file is drawn in the plane
-        raise DataError(f"'{path}' has 1 column; expected two or more numeric columns. In Python one will do.")
+    if len(table.columns) < 2 and not given:  # the figures of a run draw points in the plane
+        raise DataError(f"'{path}' has 1 column; expected two or more numeric columns. In Python, one is enough.")
     return table
 
 
 def points_of(
     frame: Frame, name: str, label: str | None = None, given: Sequence[str] = (), *, to_learn: bool = True
 ) -> Table:
-    """Columns of numbers as points, the column `label` as their classes, and those of `given` as what they are given.
+    """Convert a frame to points, with the column `label` as their classes and the columns `given` as their conditions.
 
-    This is what `read_table` makes of such a file.
+    `read_table` does the same with a file.
 
     Raises:
-        UsageError: no such column.
-        DataError: a column of anything but numbers, and what `as_table` raises.
+        UsageError: if a column does not exist.
+        DataError: if another column is not numeric, and as in `as_table`.
     """
     if label and label not in frame.columns and to_learn:
         raise UsageError(f"{name}: " + unknown("label column", label, frame.names))
@@ -83,7 +84,7 @@ def points_of(
         rest = [column for column in frame.names if column not in given]
         if not rest:
             raise UsageError(
-                f"{name}: all columns are given; expected one or more to learn. Leave some out of `given`."
+                f"{name}: `given` contains all columns; expected at least one column to learn. Leave some out."
             )
         observed = numbers_of(frame.select(list(given)), name, to_learn=to_learn, missing=True)
         frame = frame.select(rest)
@@ -91,10 +92,10 @@ def points_of(
 
 
 def numbers_of(frame: Frame, name: str, *, to_learn: bool, missing: bool = False) -> Table:
-    """Columns of numbers; with `missing`, entries may be missing, and are NaN.
+    """Convert a frame of numbers to a table; with `missing`, entries may be missing and become NaN.
 
     Raises:
-        DataError: a column of anything else, a missing entry that may not be, and what `as_table` raises.
+        DataError: if a column is not numeric, for a missing entry without `missing`, and as in `as_table`.
     """
     for column, series in frame.columns.items():
         _check_numbers(series, column, name, to_learn=to_learn, missing=missing)
@@ -120,18 +121,18 @@ def _check_numbers(series: Series, column: str, name: str, *, to_learn: bool, mi
         first = min(odd, key=lambda label: rows[label])
         where, got = f"{name}, row {rows[first]:,}, column '{column}'", f"'{str(first)[:SHOWN]}'"
         texts = list(map(str, series.labels))
-        why = doubt(texts) if ways_of(texts, TextOptions()) else None  # all are numbers, and which is not certain
+        why = doubt(texts) if ways_of(texts, TextOptions()) else None  # all could be numbers in an ambiguous format
     if missing:
-        advice = "Give it as numbers, such as 0 and 1 for each of its labels; or learn all columns by recipe 'table'."
+        advice = "Convert it to numbers, such as 0 and 1 for its labels, or learn all columns with recipe 'table'."
     elif to_learn:
-        advice = f"Learn it by recipe 'table', or name it as the label of the rows: data.label = '{column}'."
+        advice = f"Use recipe 'table', or make it the label of the rows: data.label = '{column}'."
     else:
-        advice = "Leave the column out: this model is of points."
+        advice = "Leave the column out: this is a model of points."
     raise DataError(f"{where}: got {got}; expected numbers. " + (f"The column holds {why}. " if why else "") + advice)
 
 
 def frame_of(table: Table, label: str = "label") -> Frame:
-    """Points as a table, with what they are given, and with their classes in a column `label`, where there are any."""
+    """Convert points to a frame, with their conditions and, in a column `label`, their classes if there are any."""
     points = as_frame(table)
     if table.given is not None:
         points = Frame({**points.columns, **as_frame(table.given).columns})
@@ -141,7 +142,7 @@ def frame_of(table: Table, label: str = "label") -> Frame:
 
 
 def order_of(ours: tuple[str, ...], theirs: tuple[str, ...], name: str) -> list[int]:
-    """Places of the model's columns among `theirs`. Columns that never had names are taken as they come."""
+    """Return the indices of the model's columns in `theirs`. Columns with default names are matched by position."""
     if len(theirs) != len(ours):
         raise UsageError(f"{name} has {len(theirs)} columns; the model has {len(ours)}: {', '.join(ours)}.")
     if set(theirs) != set(ours):
@@ -153,11 +154,11 @@ def order_of(ours: tuple[str, ...], theirs: tuple[str, ...], name: str) -> list[
 
 
 def matrix_of(columns: tuple[str, ...], frame: Frame, name: str) -> Array:
-    """Rows as numbers (n, d) in the order of a model's columns, NaN where an entry is missing.
+    """Convert rows to numbers (n, d) in the order of a model's columns, with NaN for missing entries.
 
     Raises:
-        UsageError: other columns than the model's.
-        DataError: a column of anything but numbers.
+        UsageError: if the columns are not the model's.
+        DataError: if a column is not numeric.
     """
     made = []
     for column, j in zip(columns, order_of(columns, frame.names, name), strict=True):
@@ -168,7 +169,7 @@ def matrix_of(columns: tuple[str, ...], frame: Frame, name: str) -> Array:
     return np.stack(made, axis=1)
 
 
-# --- The classes of rows: names <-> the numbers 0, 1, ... that a network is told ------------------------------------
+# --- The classes of rows: names <-> the numbers 0, 1, ... that the network reads ------------------------------------
 
 
 Name = str | int
@@ -177,7 +178,7 @@ MOST = 1000
 
 @dataclass(frozen=True)
 class Classes:
-    """Their names, in order, and how many training rows each had, or what their weights add up to."""
+    """The sorted names of the classes, and the number of training rows of each, or the sum of their weights."""
 
     names: tuple[Name, ...]
     counts: tuple[float, ...]
@@ -187,10 +188,10 @@ class Classes:
 
     @classmethod
     def of(cls, labels: ArrayLike, weights: NDArray[np.float64] | None = None) -> Classes:
-        """Those that occur among `labels` (n,), whole numbers or texts, of rows with these weights (n,), or 1 each.
+        """Find the classes in `labels` (n,), whole numbers or texts; `weights` (n,) are sample weights, by default 1.
 
         Raises:
-            DataError: anything else, fewer than two classes, or more than a thousand.
+            DataError: for labels of other types, fewer than 2 classes, or more than 1,000.
         """
         array = np.asarray(labels)
         if array.ndim != 1 or array.dtype.kind not in "iubUO":
@@ -206,20 +207,20 @@ class Classes:
         if not 2 <= len(names) <= MOST:
             raise DataError(
                 f"the labels have {len(names)} class{'es' * (len(names) != 1)} in {len(array)} rows; expected 2 to "
-                f"{MOST:,}. A label is the name of a group of rows."
+                f"{MOST:,}. A label names a group of rows."
             )
-        return cls(tuple(_plain(name) for name in names), tuple(counts.tolist()))
+        return cls(tuple(_as_name(name) for name in names), tuple(counts.tolist()))
 
     @property
     def weights(self) -> NDArray[np.float64]:
-        """How frequent each class was, (c,), with sum 1."""
+        """The shares of the classes in the training rows, (c,)."""
         return np.array(self.counts) / sum(self.counts)
 
     def number(self, name: object) -> int:
-        """Which class is called `name`; '1' and 1 are the same.
+        """Return the number of the class `name`; '1' and 1 are the same name.
 
         Raises:
-            UsageError: none is.
+            UsageError: if there is no such class.
         """
         names = [str(known) for known in self.names]
         if str(name) not in names:
@@ -227,10 +228,10 @@ class Classes:
         return names.index(str(name))
 
     def numbers(self, labels: Any, n: int) -> NDArray[np.int32]:
-        """The classes of `n` rows, (n,): from one name for all of them, or from a name for each.
+        """Return the numbers of the classes of `n` rows, (n,), from one name for all rows or a name for each.
 
         Raises:
-            UsageError: an unknown name, or another number of them.
+            UsageError: for an unknown name, or another number of names.
         """
         if np.ndim(labels) == 0:
             return np.full(n, self.number(labels), np.int32)
@@ -240,47 +241,47 @@ class Classes:
         return np.array([self.number(name) for name in names], np.int32)[places]
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Convert the classes to a dict for JSON."""
         return {"names": self.names, "counts": self.counts}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Classes:
-        """What `to_dict` gave."""
+        """Read the result of `to_dict`."""
         return cls(tuple(values["names"]), tuple(values["counts"]))
 
 
-def _plain(name: Any) -> Name:
+def _as_name(name: Any) -> Name:
     return str(name) if isinstance(name, str) else int(name)
 
 
-# --- By what rows are known again: their content, and nothing else --------------------------------------------------
+# --- Row hashing and the held-out split -----------------------------------------------------------------------------
 #
-#     a row is held out    where    hash(its content, seed) < share
+#     a row is held out    if    hash(its content, seed) < share
 #
-# Rows that are appended, removed or moved leave all others where they are, and equal rows are always on the same side.
-# The hash of a label is that of its text, so that another label changes no other row.
+# Appending, removing or moving rows does not change the split of other rows, and equal rows are on the same side.
+# A label is hashed by its text, so that additional labels do not change other rows.
 
 
 Words = NDArray[np.uint64]
 
-EXACT = 2**53  # from which whole numbers are no longer exact as floats
+EXACT = 2**53  # larger whole numbers are not exact as floats
 
 
 def content_keys(frame: Frame) -> Words:
-    """64 bits of each row, (n,), whatever other rows and in which order the columns are.
+    """Hash each row to 64 bits, (n,), independently of other rows and of the order of the columns.
 
-    They are equal for equal rows, and as good as random otherwise.
+    Equal rows have equal hashes; otherwise hashes are practically random.
     """
     words = np.zeros(len(frame), np.uint64)
     for _, series in sorted(frame.columns.items()):
         words = mixed(words + np.uint64(0x9E3779B97F4A7C15))
-        words[~series.missing] ^= _words(series).view(np.uint64)
-        words[series.missing] ^= np.uint64(0x5851F42D4C957F2D)  # which no cell is likely to hold
+        words[~series.missing] ^= _hash_entries(series).view(np.uint64)
+        words[series.missing] ^= np.uint64(0x5851F42D4C957F2D)  # a value that no cell is likely to have
     return mixed(words)
 
 
 def fingerprint_of(frame: Frame) -> str:
-    """By which all rows of a table are known again, in any order of rows and of columns.
+    """Hash all rows of a table, independently of the order of rows and columns.
 
     Example:
         >>> from motes.data.frames import as_frame
@@ -292,14 +293,14 @@ def fingerprint_of(frame: Frame) -> str:
 
 
 def held_out_of(frame: Frame, share: float, seed: int, least: int = 0) -> Mask:
-    """Which rows (n,) of a table are held out, by the equation of this section.
+    """Choose the held-out rows of a table, and return their mask (n,).
 
     Args:
-        frame: n rows; the order of rows and of columns has no bearing.
-        share: from 0 to 1; the share of distinct rows that are held out is a binomial one around it.
-        seed: of the choice.
-        least: rows that are held out: where the share gives fewer, those with the smallest hashes. A row that is
-            appended then never makes another one held out, but one that is removed may.
+        frame: n rows; the order of rows and columns does not matter.
+        share: the expected share of held-out rows, from 0 to 1; the number of distinct ones is binomial.
+        seed: the seed of the choice.
+        least: the minimum number of held-out rows. If the share gives fewer, the rows with the smallest hashes are held
+            out. Then appending a row never holds out another one, but removing a row may.
 
     Example:
         >>> from motes.data.frames import as_frame
@@ -314,8 +315,8 @@ def held_out_of(frame: Frame, share: float, seed: int, least: int = 0) -> Mask:
     return words <= np.sort(words)[least - 1] if share and out.sum() < least <= len(words) else out
 
 
-def _words(series: Series) -> NDArray[np.int64]:
-    """64 bits of each entry that is not missing: of a label those of its text, of a number those of the float."""
+def _hash_entries(series: Series) -> NDArray[np.int64]:
+    """Hash each observed entry to 64 bits: a label by its text, a number by its float."""
     known = series.known
     if series.type == "label":
         texts = [hashlib.blake2b(str(label).encode(), digest_size=8).digest() for label in series.labels]
@@ -323,14 +324,14 @@ def _words(series: Series) -> NDArray[np.int64]:
         return table[known]
     if series.type == "date":
         return known.astype(np.int64)
-    floats = known.astype(np.float64) + 0.0  # -0.0 is 0.0, and 3 is 3.0
+    floats = known.astype(np.float64) + 0.0  # so that -0.0 equals 0.0, and 3 equals 3.0
     if series.type != "whole":
         return floats.view(np.int64)
     return np.where(np.abs(floats) < EXACT, floats.view(np.int64), known.astype(np.int64))
 
 
 def mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """A scrambling of 64 bits in which each depends on all (Steele et al. 2014, SplitMix64)."""
+    """Scramble 64-bit words so that each bit depends on all bits (Steele et al. 2014, SplitMix64)."""
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return words ^ (words >> np.uint64(31))

@@ -1,4 +1,4 @@
-"""Frozen dataclasses <-> dictionaries that JSON can hold, and arrays by name, to the bit."""
+"""Frozen dataclasses <-> dictionaries for JSON, and named arrays, without loss."""
 
 import dataclasses
 import math
@@ -16,7 +16,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def to_json(value: Any, arrays: Arrays) -> Any:
-    """A part as {"type": its class, "fields": {field: value}}; its arrays are put into `arrays`, and named here."""
+    """Convert a dataclass to {"type": its class, "fields": {field: value}}; its arrays are added to `arrays`."""
     if dataclasses.is_dataclass(value):
         fields = {field.name: to_json(getattr(value, field.name), arrays) for field in dataclasses.fields(value)}
         return {"type": type(value).__name__, "fields": fields}
@@ -32,11 +32,11 @@ def to_json(value: Any, arrays: Arrays) -> Any:
 
 
 def from_json(plain: Any, arrays: Mapping[str, NDArray[Any]], classes: Mapping[str, type]) -> Any:
-    """What `to_json` was given, of objects of `classes`, by their names.
+    """Restore a value from the result of `to_json`; `classes` maps names to classes.
 
     Raises:
-        UnknownKindError: it has a column kind that is not registered.
-        KeyError, TypeError, ValueError: nothing that it made, or fields that are not what their class says.
+        UnknownKindError: if a class is not known, such as a column kind that is not registered.
+        KeyError, TypeError, ValueError: if the input is invalid, or fields do not match the annotations of their class.
     """
     if isinstance(plain, list):
         return tuple(from_json(item, arrays, classes) for item in plain)
@@ -48,8 +48,8 @@ def from_json(plain: Any, arrays: Mapping[str, NDArray[Any]], classes: Mapping[s
         return dict(zip(plain["keys"], from_json(plain["values"], arrays, classes), strict=True))
     if plain["type"] not in classes:
         raise UnknownKindError(
-            f"got a column kind of class '{plain['type']}'; expected one that is registered. Import the file that "
-            "registers it first, on the command line with --import FILE.py."
+            f"got a column kind of class '{plain['type']}', which is not registered. First import the file that "
+            "registers it; on the command line, use --import FILE.py."
         )
     fields = {key: from_json(value, arrays, classes) for key, value in dict(plain["fields"]).items()}
     made = classes[plain["type"]](**fields)
@@ -58,19 +58,19 @@ def from_json(plain: Any, arrays: Mapping[str, NDArray[Any]], classes: Mapping[s
 
 
 def check_types(made: Any) -> None:
-    """Check every field of a dataclass against its annotation, for objects that are made from what a file says.
+    """Check every field of a dataclass that was read from a file against its annotation.
 
-    Numbers have to be finite, whole ones to fit into 64 bits, and arrays of floats to be without NaN.
+    Numbers must be finite, integers must fit into 64 bits, and arrays of floats must not contain NaN.
 
     Raises:
-        ValueError: "CLASS.NAME is ...", for the first field that is something else.
+        ValueError: "CLASS.NAME is ...", for the first invalid field.
     """
     cls: Any = type(made)
     for name, annotation in _annotations(cls).items():
         value = getattr(made, name)
-        if not _is(value, annotation):
+        if not _matches(value, annotation):
             got = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else f"of type {type(value).__name__}"
-            raise ValueError(f"{cls.__name__}.{name} is {got}, or holds what it cannot.")
+            raise ValueError(f"{cls.__name__}.{name} is {got}, or has invalid contents.")
 
 
 @cache
@@ -79,18 +79,18 @@ def _annotations(cls: Any) -> Mapping[str, Any]:
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
-def _is(value: Any, annotation: Any) -> bool:
-    """Whether a value is what an annotation says, with all that is inside of it."""
+def _matches(value: Any, annotation: Any) -> bool:
+    """Return whether a value matches an annotation, including nested values."""
     origin, inside = get_origin(annotation), get_args(annotation)
     if origin in (Union, UnionType):
-        return any(_is(value, one) for one in inside)
+        return any(_matches(value, one) for one in inside)
     if origin is Literal:
         return value in inside
     if origin is tuple:
         each = inside[:1] * len(value) if isinstance(value, tuple) and inside[-1] is Ellipsis else inside
-        return isinstance(value, tuple) and len(value) == len(each) and all(map(_is, value, each))
+        return isinstance(value, tuple) and len(value) == len(each) and all(map(_matches, value, each))
     if origin is Mapping:
-        return isinstance(value, Mapping) and all(all(map(_is, pair, inside)) for pair in value.items())
+        return isinstance(value, Mapping) and all(all(map(_matches, pair, inside)) for pair in value.items())
     if origin is np.ndarray:
         kind = get_args(inside[1])[0]
         if not isinstance(value, np.ndarray) or kind is Any:

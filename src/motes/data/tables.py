@@ -1,13 +1,13 @@
-"""Tables of numbers: their bounds and the units of a network, in both directions.
+"""Tables of numbers: bounds and standardisation, in both directions.
 
 Bounded columns are mapped by a uniform distribution with smooth edges, U(0, 1) + N(0, s^2):
 
     F(y) = s (G(y / s) - G((y - 1) / s)),    G(z) = z Phi(z) + phi(z)
     f(y) = Phi(y / s) - Phi((y - 1) / s)
 
-F^-1 maps (0, 1) to the whole line. It hardly differs from the identity but near 0 and 1, so that a column keeps its
-shape inside its bounds; Phi^-1 would bend all of it. F(1 - y) = 1 - F(y): everything is computed on the lower half, in
-logarithms, and is right to the last digits at both ends.
+F^-1 maps (0, 1) to the real line. It differs from the identity only near 0 and 1, so that a column keeps its shape
+inside its bounds; Phi^-1 would distort all of it. Because F(1 - y) = 1 - F(y), everything is computed on the lower
+half, in logarithms, and is accurate to the last digits at both ends.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from motes.errors import DataError, UsageError, unknown
 Array = NDArray[np.float64]
 
 SMOOTH = 0.05  # s
-LEAST = 2.0**-53  # of (0, 1): a number at an end counts as that far inside
-OUT = 40.0  # times s below 0, where F is 0 in float64
-NEAR = 1e-9  # a step of Newton's method after which the next one changes nothing
-ROUNDING = 1e-14  # of a column's largest number: a spread below it is no spread
+LEAST = 2.0**-53  # numbers at an end of (0, 1) count as this far inside
+OUT = 40.0  # F is 0 in float64 from this many s below 0
+NEAR = 1e-9  # after a Newton step this small, the next one changes nothing
+ROUNDING = 1e-14  # a column with a smaller range, relative to its largest number, is constant
 
 
 def quantile(below: Array, above: Array) -> Array:
-    """y = F^-1(u) of u = `below` = 1 - `above`. Both are asked for, since 1 - u has no digits left near 1."""
+    """Return y = F^-1(u) for u = `below` = 1 - `above`; both are needed because 1 - u loses all digits near 1."""
     least = np.clip(np.minimum(below, above), LEAST, 0.5)
-    # log F is concave. Newton's method goes to the left of the root at once, and then rises to it.
+    # log F is concave: the first step of Newton's method goes left of the root, and the later ones rise to it.
     y = least.copy()
     for _ in range(60):
         log_cdf = _log_cdf(y)
@@ -47,13 +47,13 @@ def quantile(below: Array, above: Array) -> Array:
 
 
 def shares(y: Array) -> tuple[Array, Array]:
-    """F(y) and 1 - F(y)."""
+    """Return F(y) and 1 - F(y)."""
     low = np.exp(_log_cdf(np.minimum(y, 1 - y)))
     return np.where(y <= 0.5, low, 1 - low), np.where(y <= 0.5, 1 - low, low)
 
 
 def log_density(y: Array) -> Array:
-    """log f(y)."""
+    """Return log f(y)."""
     from scipy.special import log_ndtr
 
     inner = np.minimum(y, 1 - y)
@@ -62,14 +62,14 @@ def log_density(y: Array) -> Array:
 
 
 def _log_cdf(y: Array) -> Array:
-    """log F(y) of y <= 1/2."""
+    """Return log F(y) for y <= 1/2."""
     y = np.maximum(y, -OUT * SMOOTH)
     near = _log_g(y / SMOOTH)
     return np.asarray(np.log(SMOOTH) + near + np.log1p(-np.exp(_log_g((y - 1) / SMOOTH) - near)))
 
 
 def _log_g(z: Array) -> Array:
-    """log G(z), below 0 by the ratio of Phi to phi, of which neither is 0."""
+    """Return log G(z); for z < 0 from the ratio of Phi to phi, which does not underflow."""
     from scipy.special import erfcx, ndtr
 
     low, high = np.minimum(z, 0.0), np.maximum(z, 0.0)
@@ -78,14 +78,14 @@ def _log_g(z: Array) -> Array:
     return np.where(z < 0, below, np.log(high * ndtr(high) + density(high)))
 
 
-# --- Columns that stay within bounds: increasing maps of an interval to the whole line ------------------------------
+# --- Columns that stay within bounds: increasing maps of an interval to the real line -------------------------------
 #
 #     low < x < high    y = F^-1((x - low) / (high - low))
 #     low < x           y = log(x - low)
 #           x < high    y = -log(high - x)
 #
 # F is the distribution function of U(0, 1) + N(0, s^2), see above: a column that is uniform on its interval stays
-# uniform, with smooth edges in the place of two jumps. Whatever y a model draws, x is within the bounds.
+# uniform, with smooth edges instead of two jumps. Whatever y a model draws, x is within the bounds.
 
 
 EXPECTED = "expected COLUMN=LOW..HIGH, COLUMN=LOW.. or COLUMN=..HIGH, such as rate=0..1"
@@ -93,10 +93,10 @@ EXPECTED = "expected COLUMN=LOW..HIGH, COLUMN=LOW.. or COLUMN=..HIGH, such as ra
 
 @dataclass(frozen=True)
 class Support:
-    """Where the columns of points can be.
+    """The bounds of the columns of points.
 
     Attributes:
-        low, high: (d,), infinite where a column has no such bound.
+        low, high: the bounds (d,), infinite for columns without this bound.
 
     Example:
         >>> from motes.data import Support
@@ -116,10 +116,10 @@ class Support:
 
     @classmethod
     def of(cls, bounds: Sequence[str], columns: Sequence[str]) -> Support | None:
-        """That of a recipe's `data.bounds`; None without any.
+        """Parse a recipe's `data.bounds`; return None if there are no bounds.
 
         Raises:
-            UsageError: a text that says no bounds, a column that there is not, or one twice.
+            UsageError: for invalid bounds, an unknown column, or a column with bounds twice.
 
         Example:
             >>> from motes.data import Support
@@ -141,13 +141,13 @@ class Support:
                 raise UsageError(f"data.bounds: column '{name}' has bounds twice. Give them once.")
             seen.add(name)
             j = list(columns).index(name)
-            low[j], high[j] = _end(low_text, -np.inf, text), _end(high_text, np.inf, text)
+            low[j], high[j] = _parse_end(low_text, -np.inf, text), _parse_end(high_text, np.inf, text)
             if not low[j] < high[j] or (np.isinf(low[j]) and np.isinf(high[j])):
-                raise UsageError(f"data.bounds: got '{text}'; expected low < high, one of which may be left out.")
+                raise UsageError(f"data.bounds: got '{text}'; expected low < high; one of them may be left out.")
         return cls(low, high)
 
     def inside(self, x: Array) -> NDArray[np.bool_]:
-        """Whether each row of x (n, d) is within the bounds, (n,).
+        """Return whether each row of x (n, d) is within the bounds, (n,).
 
         Example:
             >>> from motes.data import Support
@@ -157,10 +157,10 @@ class Support:
         return np.asarray(((x >= self.low) & (x <= self.high)).all(axis=-1))
 
     def check(self, x: Array, columns: Sequence[str], name: str) -> None:
-        """Refuse rows to learn from that are not within the bounds.
+        """Check that training rows x (n, d) are within the bounds.
 
         Raises:
-            DataError: one of x (n, d) is not; the message names the row and the column.
+            DataError: if an entry is beyond its bounds; the message names the row and the column.
 
         Example:
             >>> from motes.data import Support
@@ -178,7 +178,7 @@ class Support:
             )
 
     def forward(self, x: Array) -> Array:
-        """x (n, d) -> y (n, d). A number beyond its bounds counts as one at the nearer bound.
+        """Map x (n, d) to y (n, d). A number beyond its bounds counts as the nearer bound.
 
         Example:
             >>> from motes.data import Support
@@ -194,7 +194,7 @@ class Support:
         return y
 
     def inverse(self, y: Array) -> Array:
-        """y (..., d) -> x (..., d), within the bounds whatever y is.
+        """Map y (..., d) to x (..., d), which is within the bounds for any y.
 
         Example:
             >>> from motes.data import Support
@@ -212,7 +212,7 @@ class Support:
         return np.clip(x, np.maximum(self.low, -MOST), np.minimum(self.high, MOST))
 
     def log_slope(self, x: Array) -> Array:
-        """log |dy/dx| of each row of x (n, d), summed over the columns, (n,).
+        """Return log |dy/dx| of each row of x (n, d), summed over the columns, (n,).
 
         Example:
             >>> from motes.data import Support
@@ -229,7 +229,7 @@ class Support:
 
     @property
     def both(self) -> NDArray[np.bool_]:
-        """Whether each column has both bounds, (d,).
+        """A mask (d,) of the columns with both bounds.
 
         Example:
             >>> from motes.data import Support
@@ -240,7 +240,7 @@ class Support:
 
     @property
     def _kinds(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-        """Columns with both bounds, with a lower one alone, and with an upper one alone, (d,) each."""
+        """Masks (d,) of columns with both bounds, with only a lower bound, and with only an upper bound."""
         low, high = np.isfinite(self.low), np.isfinite(self.high)
         return low & high, low & ~high, high & ~low
 
@@ -253,10 +253,10 @@ MOST = float(np.finfo(np.float64).max)
 
 
 def bounds_texts(bounds: Mapping[str, Any]) -> tuple[str, ...]:
-    """`data.bounds` of a recipe, of column -> (low, high), one of which may be None.
+    """Convert bounds, column -> (low, high), one of which may be None, to a recipe's `data.bounds`.
 
     Raises:
-        UsageError: anything else.
+        UsageError: for anything else.
 
     Example:
         >>> from motes.data.tables import bounds_texts
@@ -269,17 +269,17 @@ def bounds_texts(bounds: Mapping[str, Any]) -> tuple[str, ...]:
     for name, ends in bounds.items():
         if not isinstance(ends, tuple | list) or len(ends) != 2:
             raise UsageError(f"bounds of '{name}': got {ends!r}; expected (low, high), one of which may be None.")
-        made.append(f"{name}={'..'.join('' if end is None else repr(_number(end, name)) for end in ends)}")
+        made.append(f"{name}={'..'.join('' if end is None else repr(_check_end(end, name)) for end in ends)}")
     return tuple(made)
 
 
-def _number(end: Any, name: str) -> float:
+def _check_end(end: Any, name: str) -> float:
     if isinstance(end, bool) or not isinstance(end, int | float | np.number) or not np.isfinite(end):
         raise UsageError(f"bounds of '{name}': got {end!r}; expected a finite number. An open end is None.")
     return float(end)
 
 
-def _end(text: str, open_end: float, whole: str) -> float:
+def _parse_end(text: str, open_end: float, whole: str) -> float:
     if not text.strip():
         return open_end
     try:
@@ -293,19 +293,19 @@ def _end(text: str, open_end: float, whole: str) -> float:
 
 # --- Matrices of numbers with named columns <-> standardised ones ---------------------------------------------------
 #
-# A model learns standardised columns, and everything it gives back is in the data's own units:
+# A model learns standardised columns and returns everything in the data's own units:
 #
 #     z = (x - mean) / scale,    log p(x) = log p(z) - sum_j log scale_j
 #
-# Columns with bounds are mapped to the whole line first (see above), and the slopes of that map count as well.
-# A constant column has no z: its scale is 0 and its mean its value, which is given back; p(x) = 0 at another value.
+# Columns with bounds are first mapped to the real line (see above), and log p includes the slope of this map.
+# A constant column has no z: its scale is 0 and its mean its value, which is returned; p(x) = 0 at any other value.
 
 
 @dataclass(frozen=True)
 class Table:
     """Rows of numbers, `x` of shape (n, d) in float64, with the names of the d columns.
 
-    `labels` (n,) are the classes of the rows, and `given` holds the n rows of what they are conditioned on.
+    `labels` (n,) are the classes of the rows, and `given` contains their conditions, a table of n rows.
 
     Example:
         >>> from motes.data import Table
@@ -323,7 +323,7 @@ class Table:
         return f"Table({len(self.x):,} rows of {len(self.columns)} columns)"
 
     def take(self, rows: NDArray[np.integer]) -> Table:
-        """Some of the rows.
+        """Return some of the rows.
 
         Example:
             >>> from motes.data import Table
@@ -345,10 +345,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Standardiser:
-    """The invertible map between the data's units and standardised ones; `mean` and `scale` have shape (d,).
+    """The invertible map between the data's units and standardised units; `mean` and `scale` have shape (d,).
 
-    With a `support` they are those of the columns on the whole line. A column of scale 0 is constant and kept aside: of
-    d columns v vary.
+    With a `support`, mean and scale apply to the columns after the map to the real line. A column with scale 0 is
+    constant and set aside; v of the d columns vary.
 
     Example:
         >>> from motes.data import Standardiser
@@ -368,9 +368,9 @@ class Standardiser:
 
     @classmethod
     def fit(cls, x: Array, weights: Array | None = None, support: Support | None = None) -> Standardiser:
-        """Mean and standard deviation of each column of `x` (n, d), on the whole line where it has a `support`.
+        """Compute the mean and standard deviation of each column of `x` (n, d), with a `support` on the real line.
 
-        `weights` (n,) say how often each row counts; without them it is once. Constant columns need no bounds.
+        `weights` (n,) are sample weights, by default 1. The bounds of constant columns are dropped.
 
         Example:
             >>> from motes.data import Standardiser
@@ -393,7 +393,7 @@ class Standardiser:
 
     @classmethod
     def identity(cls, dim: int) -> Standardiser:
-        """Leaves the data as it is.
+        """Return the map that leaves data unchanged.
 
         Example:
             >>> from motes.data import Standardiser
@@ -403,7 +403,7 @@ class Standardiser:
         return cls(np.zeros(dim), np.ones(dim))
 
     def of(self, some: NDArray[np.bool_]) -> Standardiser:
-        """That of some of the columns (d,) alone.
+        """Return the map of some of the columns, selected by a mask (d,).
 
         Example:
             >>> from motes.data import Standardiser
@@ -415,7 +415,7 @@ class Standardiser:
 
     @property
     def varies(self) -> NDArray[np.bool_]:
-        """Whether each column (d,) has a standardised one; others are constant.
+        """A mask (d,) of the columns that vary; the others are constant.
 
         Example:
             >>> from motes.data import Standardiser
@@ -425,7 +425,7 @@ class Standardiser:
         return np.asarray(self.scale != 0)
 
     def differs(self, x: Array) -> NDArray[np.bool_]:
-        """Whether each entry of x (..., d) is in a constant column and is another value, by more than rounding.
+        """Return a mask of the entries of x (..., d) that differ from their constant column by more than rounding.
 
         Example:
             >>> from motes.data import Standardiser
@@ -436,9 +436,7 @@ class Standardiser:
 
     @property
     def intervals(self) -> tuple[tuple[float, float] | None, ...]:
-        """The bounds of each column in standardised units, within which it has its shape; None where it has not both.
-
-        Of the v columns that vary.
+        """The bounds of the v varying columns in standardised units; None for a column without both bounds.
 
         Example:
             >>> from motes.data import Standardiser, Support
@@ -452,7 +450,7 @@ class Standardiser:
         return tuple((float(low), float(high)) if bounded else None for low, high, bounded in ends)
 
     def forward(self, x: Array) -> Array:
-        """Data units (n, d) -> standardised (n, v).
+        """Map data units (n, d) to standardised units (n, v).
 
         Example:
             >>> from motes.data import Standardiser
@@ -460,12 +458,12 @@ class Standardiser:
             [[2.0]]
         """
         y = x if self.support is None else self.support.forward(x)
-        if not (some := self.varies).all():  # in the order of memory of rows without the others
+        if not (some := self.varies).all():  # np.compress keeps the memory order of rows without the other columns
             return (np.compress(some, y, axis=-1) - self.mean[some]) / self.scale[some]
         return (y - self.mean) / self.scale
 
     def inverse(self, z: ArrayLike) -> Array:
-        """Standardised (..., v) -> data units (..., d), in float64.
+        """Map standardised units (..., v) to data units (..., d), in float64.
 
         Example:
             >>> from motes.data import Standardiser
@@ -477,14 +475,14 @@ class Standardiser:
             whole = np.zeros((*x.shape[:-1], len(some)))
             whole[..., some] = x
             x = whole
-        x *= self.scale  # in place: a million rows are worth it
+        x *= self.scale  # in place, to save memory for many rows
         x += self.mean
         return x if self.support is None else self.support.inverse(x)
 
     def log_det(self, x: Array) -> Array:
-        """log |dz/dx| of each row of x (n, d), (n,): what makes a standardised log-density one in the data's units.
+        """Return log |dz/dx| of each row of x (n, d), (n,), which converts a log-density to the data's units.
 
-        Minus infinity beyond the bounds of a column, and at another value than that of a constant one.
+        The result is minus infinity beyond the bounds of a column, or if the value of a constant column differs.
 
         Example:
             >>> from motes.data import Standardiser
@@ -511,14 +509,14 @@ def as_table(
 
     Args:
         x: numbers of shape (n, d) with n >= 2 rows and d >= 1 columns.
-        columns: d names; None takes x, y or x0, x1, ...
-        name: what messages call the source.
-        to_learn: from these rows; otherwise one row will do.
-        missing: what points are conditioned on: entries may be NaN, which are missing.
+        columns: d names; default: x, y or x0, x1, ...
+        name: the name of the source in messages.
+        to_learn: whether the rows are for training; otherwise one row is enough.
+        missing: whether entries may be missing (NaN), as in conditions.
 
     Raises:
-        DataError: not a matrix of finite numbers, too few rows or columns, or a column that is missing or too large to
-            be standardised; the message names the row and the column.
+        DataError: unless x is a matrix of finite numbers with enough rows and columns, or if a column is entirely
+            missing or too large to standardise; the message names the row and the column.
     """
     entries = rows_of(plain(x, name), name)
     try:
@@ -533,10 +531,10 @@ def as_table(
     for column in names:
         if is_number(str(column)):
             raise DataError(
-                f"{name} has a column named '{column}', which a file cannot tell from a cell. Give it a word."
+                f"{name} has a column named '{column}', which would be read as a cell. Use a word as its name."
             )
     if not dim:
-        raise DataError(f"{name} has no columns; expected at least one of numbers.")
+        raise DataError(f"{name} has no columns; expected at least one column of numbers.")
     if rows < 1 + to_learn:
         raise DataError(f"{name} has {rows} row{'s' * (rows != 1)}; expected at least {1 + to_learn}.")
     bad = np.argwhere(np.isinf(matrix) if missing else ~np.isfinite(matrix))
@@ -552,10 +550,11 @@ def as_table(
 
 
 def names_for(matrix: NDArray, columns: Sequence[str] | None, name: str) -> tuple[str, ...]:
-    """The names of the columns of an array (rows, columns); None takes x, y or x0, x1, ...
+    """Return the names of the columns of an array (rows, columns); default: x, y or x0, x1, ...
 
     Raises:
-        DataError: another number of names, or an array of another shape; of a vector it says how to make rows.
+        DataError: if the number of names or the shape of the array is wrong; for a vector, the message says how to
+            reshape it.
     """
     if matrix.ndim != 2:
         cure = " Give one column of numbers as data.reshape(-1, 1)." if matrix.ndim == 1 else ""

@@ -1,4 +1,4 @@
-"""The type, names and dtypes of a table, as a table of the same kind without rows; and on disk without pickle."""
+"""Templates: the type, names and dtypes of a table, as an empty table; saved without pickle."""
 
 import base64
 import io
@@ -16,7 +16,7 @@ from motes.errors import UsageError
 
 
 def template_of(data: Any) -> Any:
-    """A table like `data` without rows, which `Frame.like` takes."""
+    """Return an empty table like `data`, for `Frame.like`."""
     if isinstance(data, np.ma.MaskedArray) and data.dtype.names is None:
         return np.asarray(data.data)[:0]
     data = plain(data)
@@ -32,13 +32,13 @@ def template_of(data: Any) -> Any:
     if isinstance(data, list | tuple):
         made = np.asarray(data)
         return np.empty((0, *made.shape[1:]), object if made.dtype.kind in "US" else made.dtype)
-    from motes.data.natives import first_rows  # here and below: Arrow loads with the first table of a library
+    from motes.data.natives import first_rows  # here and below: pyarrow loads with the first data frame
 
     return first_rows(data, 0)
 
 
 def without(table: Any, places: Sequence[int]) -> Any:
-    """The columns at the other places, of an array or a table in memory."""
+    """Remove the columns at these indices from an array or a table in memory."""
     if not places:
         return table
     if isinstance(table, Mapping):
@@ -56,7 +56,7 @@ def without(table: Any, places: Sequence[int]) -> Any:
 
 
 def without_values(table: Any, columns: Sequence[str]) -> Any:
-    """The same template with plain text in these columns where their type names all of its values."""
+    """Return the template with plain text for those of these columns whose type lists all values."""
     library = type(table).__module__.split(".")[0]
     if library == "pandas":
         places = [j for j, name in enumerate(map(str, table.columns)) if name in columns]
@@ -71,62 +71,62 @@ def without_values(table: Any, columns: Sequence[str]) -> Any:
     return table
 
 
-ARROW = "arrow:"  # before a dtype of pandas that is one of Arrow
-KEY = "template"  # of the texts and the arrays of a model file
+ARROW = "arrow:"  # prefix of a pandas dtype that is an Arrow type
+KEY = "template"  # the key in the texts and arrays of a model file
 
 
 def keep(template: Any, tensors: dict[str, NDArray[Any]], about: dict[str, str]) -> None:
-    """Put a template into what a model file holds; a `Frame`, which belongs to no library, or None needs nothing.
+    """Add a template to the contents of a model file. A `Frame` or None needs nothing.
 
     Raises:
-        UsageError: as `packed`.
+        UsageError: as in `packed`.
     """
     if template is not None and not isinstance(template, Frame):
         about[KEY], tensors[KEY] = packed(template)
 
 
 def kept(tensors: Mapping[str, NDArray[Any]], about: Mapping[str, str]) -> Any:
-    """The template that `keep` put there; None: there is none.
+    """Read the template that `keep` added; None if there is none.
 
     Raises:
-        UsageError, ValueError: as `unpacked`.
-        KeyError: only half of it is there.
+        UsageError, ValueError: as in `unpacked`.
+        KeyError: if the text or the array is missing.
     """
     return unpacked(about[KEY], tensors[KEY]) if KEY in about else None
 
 
 def packed(template: Any) -> tuple[str, NDArray[np.uint8]]:
-    """What `unpacked` makes the same template of: the library's name, and bytes.
+    """Convert a template to the name of its library and bytes, for `unpacked`.
 
     Raises:
-        UsageError: a frame of a library other than NumPy, pandas, polars and Arrow.
+        UsageError: for a table of a library other than NumPy, pandas, polars and Arrow.
     """
     if isinstance(template, np.ndarray):
-        return "numpy", _bytes(json.dumps([template.dtype.str, template.shape[1]]).encode())
+        return "numpy", _as_array(json.dumps([template.dtype.str, template.shape[1]]).encode())
     if isinstance(template, Mapping):
         dtypes = {name: None if one is None else one.dtype.str for name, one in template.items()}
-        return "dict", _bytes(json.dumps(dtypes).encode())
+        return "dict", _as_array(json.dumps(dtypes).encode())
     library = type(template).__module__.split(".")[0]
     if library == "pandas":
-        return library, _bytes(json.dumps(_of_pandas(template)).encode())
+        return library, _as_array(json.dumps(_describe_pandas(template)).encode())
     buffer = io.BytesIO()
     if library == "polars":
         template.write_ipc(buffer)
-        return library, _bytes(buffer.getvalue())
+        return library, _as_array(buffer.getvalue())
     if library == "pyarrow":
-        return library, _bytes(template.schema.serialize().to_pybytes())
+        return library, _as_array(template.schema.serialize().to_pybytes())
     raise UsageError(
-        f"a model that was fitted to a {type(template).__name__} of {library} cannot be saved. Fit it to a pandas, "
-        "polars or Arrow table, or to an array."
+        f"a model fitted to a {type(template).__name__} of {library} cannot be saved. Fit it to a pandas, polars or "
+        "Arrow table, or to an array."
     )
 
 
 def unpacked(library: str, raw: NDArray[np.uint8]) -> Any:
-    """What `packed` was given.
+    """Restore the template from the result of `packed`.
 
     Raises:
-        UsageError: its library is not installed.
-        ValueError: nothing that it made.
+        UsageError: if its library is not installed.
+        ValueError: if the bytes are invalid.
     """
     data = raw.tobytes()
     try:
@@ -143,23 +143,23 @@ def unpacked(library: str, raw: NDArray[np.uint8]) -> Any:
         return _arrow_schema(data).empty_table()
     except ImportError:
         raise UsageError(
-            f"this model gives tables of {library}, which is not installed: pip install {library}."
+            f"this model returns {library} tables, but {library} is not installed: pip install {library}."
         ) from None
 
 
-def _bytes(data: bytes) -> NDArray[np.uint8]:
+def _as_array(data: bytes) -> NDArray[np.uint8]:
     return np.frombuffer(data, np.uint8)
 
 
-def _of_pandas(template: Any) -> list[Any]:
-    """[name, dtype, categories, whether ordered] of each column."""
+def _describe_pandas(template: Any) -> list[Any]:
+    """Return [name, dtype, categories, whether ordered] of each column."""
     made = []
     for name, dtype in zip(template.columns, template.dtypes, strict=True):
         categories = dtype.categories.tolist() if str(dtype) == "category" else None
         made.append(
             [
                 name if isinstance(name, str | int) else str(name),
-                _name_of(dtype),
+                _dtype_name(dtype),
                 categories,
                 bool(getattr(dtype, "ordered", False)),
             ]
@@ -167,8 +167,8 @@ def _of_pandas(template: Any) -> list[Any]:
     return made
 
 
-def _name_of(dtype: Any) -> str:
-    """By which `_dtype_of` knows a dtype of pandas: its own name, unless that leaves something out."""
+def _dtype_name(dtype: Any) -> str:
+    """Return the name of a pandas dtype for `_parse_dtype`: its own name, unless that is incomplete."""
     if hasattr(dtype, "pyarrow_dtype"):
         import pyarrow
 
@@ -177,7 +177,7 @@ def _name_of(dtype: Any) -> str:
     return f"string[{dtype.storage}]" if str(dtype) == "string" else str(dtype)
 
 
-def _dtype_of(name: str) -> Any:
+def _parse_dtype(name: str) -> Any:
     import pandas
 
     if not str(name).startswith(ARROW):
@@ -191,7 +191,7 @@ def _arrow_schema(data: bytes) -> Any:
     try:
         return pyarrow.ipc.read_schema(pyarrow.py_buffer(data))
     except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"its kind of table is none of Arrow: {error}") from None
+        raise ValueError(f"its template is not a valid Arrow schema: {error}") from None
 
 
 def _to_polars(data: bytes) -> Any:
@@ -200,7 +200,7 @@ def _to_polars(data: bytes) -> Any:
     try:
         return polars.read_ipc(io.BytesIO(data))
     except (polars.exceptions.PolarsError, polars.exceptions.PanicException) as error:
-        raise ValueError(f"its kind of table is none of polars: {error}") from None
+        raise ValueError(f"its template is not a valid polars table: {error}") from None
 
 
 def _to_pandas(columns: list[Any]) -> Any:
@@ -208,7 +208,7 @@ def _to_pandas(columns: list[Any]) -> Any:
 
     made = {}
     for j, (_, dtype, categories, ordered) in enumerate(columns):
-        kind = _dtype_of(dtype) if categories is None else pandas.CategoricalDtype(categories, ordered)
+        kind = _parse_dtype(dtype) if categories is None else pandas.CategoricalDtype(categories, ordered)
         made[j] = pandas.Series([], dtype=kind)
     frame = pandas.DataFrame(made)
     frame.columns = pandas.Index([name for name, *_ in columns])
