@@ -64,17 +64,17 @@ def test_columns_of_all_types_are_read(file, suffix, start, end):
     [
         (b"", "is empty"),
         (b"\n \n", "is empty"),
-        (b"a,b\n", "names its columns and has no rows"),
-        (b"a,b", "names its columns and has no rows"),
+        (b"a,b\n", "has column names but no rows"),
+        (b"a,b", "has column names but no rows"),
         (b"a,b\n1,x\n\n2\n", "line 4 .*has 1 cell; expected 2"),
         (b'a,b\n1,"x\ny"\n1,2,3\n', "line 4 .*has 3 cells; expected 2"),  # a cell of two lines
         (b"a,b,a\n1,2,3\n", "two columns named 'a'"),
-        (b"a;b\n1;x\n", "say --sep ';'"),
-        (b"a\tb\n1\tx\n", "say --sep '.t'"),
+        (b"a;b\n1;x\n", "use --sep ';'"),
+        (b"a\tb\n1\tx\n", "use --sep '.t'"),
         (b"a,b\n1,x\n3,\xff\xe9\n", r"line 3 .*column 'b': got b'.xff.xe9'; expected UTF-8 text. Save"),
         (b"a,\xe9\n1,x\n", "line 1 .*names of its columns: got .*expected UTF-8 text"),
         (b"a,b\n12:30:00,x\n", "column 'a' .*Time"),
-        (b"a,b\nx," + b"y" * 3_000_000 + b"\n", "line 2 .*is no row of cells"),
+        (b"a,b\nx," + b"y" * 3_000_000 + b"\n", "line 2 .*is not a row of cells"),
     ],
     ids=lambda value: None if isinstance(value, bytes) else value[:25],
 )
@@ -253,7 +253,7 @@ PARTS = {
 }
 
 
-SEVERAL_LINES = pytest.mark.filterwarnings("ignore:.*cells go over several lines")
+SEVERAL_LINES = pytest.mark.filterwarnings("ignore:.*cells span several lines")
 
 
 @SEVERAL_LINES

@@ -43,7 +43,7 @@ def test_so_it_is_in_every_column_and_anywhere_in_a_large_file(cell, row, table)
 
 def test_a_quote_that_is_open_in_the_names_of_the_columns_is_named(tmp_path):
     (tmp_path / "t.csv").write_text('x,"k\n1,2\n3,4\n')
-    with pytest.raises(DataError, match="The names go over 3 lines: a quote opens in them"):
+    with pytest.raises(DataError, match="The names span 3 lines: a quote opens in them"):
         read_frame(tmp_path / "t.csv")
 
 
@@ -55,7 +55,7 @@ def test_an_encoding_of_its_own_makes_no_difference(table):
 
 @pytest.mark.parametrize("closing", ['10.5,3,"n0', '10.5,3,n0"'])
 def test_rows_that_two_stray_quotes_make_one_cell_of_are_said(closing, table):
-    with pytest.warns(UserWarning, match=r"column 's': 1 cell goes over several lines; the longest has 91, in row 11"):
+    with pytest.warns(UserWarning, match=r"column 's': 1 cell spans several lines; the longest has 91, in row 11"):
         assert len(read_frame(table({10: '10.5,3,"n0', 100: closing}))) == 410
 
 
@@ -67,7 +67,7 @@ def test_cells_of_several_lines_are_kept_and_said_once_for_a_column(table):
     assert len(frame) == 500
     assert frame["s"][[10, 11, 499]].tolist() == ["one\ntwo", 'a "quote"\nb\nc', "d\ne"]
     assert len(said) == 1
-    assert "3 cells go over several lines; the longest has 3, in row 12" in str(said[0].message)
+    assert "3 cells span several lines; the longest has 3, in row 12" in str(said[0].message)
 
 
 @pytest.mark.parametrize("cell", ['5" pipe', '"a, b"', '""', '"she said ""no"""', "O'Neil", '"n0"x'])
@@ -83,5 +83,5 @@ def test_parts_of_a_file_are_held_to_the_same(size, table, monkeypatch):
     monkeypatch.setattr("motes.data.text.PART", size)
     with pytest.raises(DataError, match=r"a quote opens"):
         Blocks.of_file(table({10: '10.5,3,"n0'}))
-    with pytest.warns(UserWarning, match="2 cells go over several lines; the longest has 3, in row 400"):
+    with pytest.warns(UserWarning, match="2 cells span several lines; the longest has 3, in row 400"):
         Blocks.of_file(table({10: '1,2,"a\nb"', 399: '1,2,"a\nb\nc"'}))

@@ -107,7 +107,7 @@ def test_commands_read_as_the_run_did_unless_an_option_says_otherwise(words, her
     assert code == 0, err
     (tmp_path / "out.csv").unlink(missing_ok=True)
     code, _, err = here(*words, "--sep", "|")  # an option that is ignored would read the file
-    assert code == 1 and "say --sep ';'" in err
+    assert code == 1 and "use --sep ';'" in err
     text = (tmp_path / "t.csv").read_text(encoding="latin-1")
     (tmp_path / "t.csv").write_text(text.replace(";", "|"), encoding="utf-8")
     code, _, err = here(*words, "--sep", "|", "--encoding", "utf-8")
@@ -151,7 +151,7 @@ def test_a_run_on_points_remembers_too(motes_command, tmp_path):
     lines = [f"{a:.3f};{b:.3f}".replace(".", ",") for a, b in rng.normal(size=(200, 2))]
     (tmp_path / "p.csv").write_text("a;b\n" + "\n".join(lines) + "\n")
     code, _, err = motes_command("train", "p.csv", "--out", "run", "--no-figures", "-q", *QUICK)
-    assert code == 1 and "say --sep ';'" in err
+    assert code == 1 and "use --sep ';'" in err
     code, _, err = motes_command(
         "train", "p.csv", "--out", "run", "--no-figures", "-q", *QUICK, "--sep", ";", "--decimal", ","
     )
@@ -165,7 +165,7 @@ def test_a_run_on_points_remembers_too(motes_command, tmp_path):
         code, _, err = motes_command(*words, "-q", *(["-n", "60"] if words[0] in ("evaluate", "diagnose") else []))
         assert code == 0, (words, err)
         code, _, err = motes_command(*words, "-q", "--overwrite" if words[0] == "score" else "--seed=0", "--sep", "|")
-        assert code == 1 and "say --sep ';'" in err, words
+        assert code == 1 and "use --sep ';'" in err, words
 
 
 @pytest.mark.parametrize("words", [["train", "moons"], ["columns", "t.npy"], ["train", "t.npy", "--recipe", "default"]])
@@ -185,7 +185,7 @@ def test_what_is_read_otherwise_is_said_once(tmp_path):
     assert done.returncode == 0
     assert done.stderr.count("column 'day': read as dates, %d.%m.%Y.") == 1
     assert done.stderr.count("column 'rate': read as numbers without '%'.") == 1
-    assert "column 'm': numbers but for 1 of its labels, such as '?' in row 1" in done.stderr
+    assert "column 'm': numbers except for 1 of its labels, such as '?' in row 1" in done.stderr
     assert "--na='?'" in done.stderr
 
 

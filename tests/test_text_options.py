@@ -168,7 +168,7 @@ def test_an_option_that_fits_nothing_is_said(file):
     _, notes = message(file(column("3,5", "12,25")), TextOptions(decimal="."))
     assert len(notes) == 1 and "--decimal ," in notes[0]
     _, notes = message(file(column("a", "b")), TextOptions(date_format="%d/%m/%Y"))
-    assert len(notes) == 1 and "no column agrees with the date format %d/%m/%Y" in notes[0]
+    assert len(notes) == 1 and "no column matches the date format %d/%m/%Y" in notes[0]
     _, notes = message(file("a;b\n1,5;2.5\n2,25;3.5\n"), TextOptions(sep=";"))
     assert any("column 'a' is read with the decimal sign ',' and column 'b' with '.'" in note for note in notes)
 
@@ -191,7 +191,7 @@ def test_texts_that_are_neither_are_left_alone():
 @pytest.mark.parametrize(("sep", "shown"), [(";", ";"), ("\t", "\\t"), ("|", "|")])
 def test_another_separator_is_refused_with_the_option_that_reads_it(file, sep, shown):
     path = file("a,b\n1.5,x\n2.5,y\n".replace(",", sep))
-    with pytest.raises(DataError, match=re.escape(f"say --sep '{shown}'")):
+    with pytest.raises(DataError, match=re.escape(f"use --sep '{shown}'")):
         read_frame(path)
     text = TextOptions(sep=shown)  # a shell does not make a tab of \t
     assert silently(path, text)["b"].cells() == ["x", "y"]
@@ -209,14 +209,14 @@ def test_other_encodings_are_refused_with_the_option_and_read_with_it(file, monk
     assert silently(path, text)["ort"].cells() == ["Köln", "Graz"]
     parts = [part.columns["größe"].cells() for part in Blocks.of_file(path, text).read()]
     assert [*itertools.chain(*parts)] == [1.5, 2.5]
-    with pytest.raises(DataError, match="no text in ascii"):
+    with pytest.raises(DataError, match="not text in ascii"):
         read_frame(path, TextOptions(encoding="ascii"))
 
 
 def test_what_is_no_text_is_named_and_its_bytes_are_not_printed(file):
     with pytest.raises(DataError, match=r"which is a zip archive, such as \.xlsx.*Export it as \.csv"):
         read_frame(file(b"PK\x03\x04" + bytes(range(256))))
-    with pytest.raises(DataError, match="holds a byte 0 at place 3") as error:
+    with pytest.raises(DataError, match="contains a null byte at position 3") as error:
         read_frame(file(b"ab\0" + bytes(range(128, 256)) * 9))
     assert len(str(error.value)) < 300
 
@@ -233,7 +233,7 @@ def test_comments_before_the_columns_are_left_out_and_said(file):
 def test_a_column_without_a_name_gets_one(file):
     columns, notes = message(file(",,a\n0,5,x\n1,6,y\n"))
     assert [*columns] == ["column 1", "column 2", "a"]
-    assert len(notes) == 1 and "column 1 has no name, and is called 'column 1'" in notes[0]
+    assert len(notes) == 1 and "column 1 has no name and is called 'column 1'" in notes[0]
 
 
 # --- the options ------------------------------------------------------------------------------------------------------
@@ -374,11 +374,11 @@ def test_dates_that_two_stated_formats_read_differently_are_said(file):
     columns, notes = message(file(column(*cells)), options)
     assert columns["a"].cells() == [D(2020, 5, 17), D(2020, 6, 5), D(2020, 5, 17)]
     (note,) = notes
-    assert "such as '05/06/2020', fit %d/%m/%Y and %m/%d/%Y" in note
+    assert "such as '05/06/2020' match %d/%m/%Y and %m/%d/%Y" in note
     (warned,) = (
         Schema.fit(read_frame(file(column(*3 * ["2020-05-17", "05/06/2020"]))), relations=False).columns[0].warnings
     )
-    assert "Take %d/%m/%Y or %m/%d/%Y, whichever is meant" in warned
+    assert "Use %d/%m/%Y or %m/%d/%Y, whichever is right" in warned
 
 
 @pytest.mark.parametrize("size", [64, 400, 100_000])

@@ -1,10 +1,10 @@
-"""What the texts of a column may mean beyond what pyarrow reads: numbers with units and signs, and dates.
+"""Formats of numbers and dates that pyarrow does not read: numbers with units and separators, and dates.
 
-They become numbers or dates where all of them agree with one way of writing these.
+A column of texts becomes numbers or dates if all texts match exactly one format.
 
     "12 %"  "$1,234.00"  "1.234,56"  "(5.00)"  "17.05.2020"  "05/17/2020 3:30 PM"  "17 May 2020"
 
-A text such as "1,234" or "05/06/2020" has two readings. A column has a reading only if one is left for all its texts.
+A text such as "1,234" or "05/06/2020" is ambiguous; other texts of its column may decide between the formats.
 """
 
 import datetime
@@ -25,8 +25,8 @@ CODES = {
     "PLN", "RUB", "SEK", "TRY", "USD", "ZAR",
 }  # fmt: skip
 DIGITS = "0123456789"
-LONGEST = 40  # letters of a number or a date
-EXAMPLES = 3  # entries that advice names
+LONGEST = 40  # maximum characters of a number or a date
+EXAMPLES = 3  # entries to show in advice
 SPACES = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2019": "'", "\u2212": "-"})
 AMOUNT = re.compile(r"([^\d.,+\-]*)([+-]?)([^\d.,+\-]*)(\d[\d.,' ]*|[.,]\d+)([^\d]*)")
 DATE = re.compile(r"(\d{1,4})([./-])(\d{1,2})\2(\d{1,4})(.*)")
@@ -50,11 +50,11 @@ class Plain:
 
 @dataclass(frozen=True)
 class NumberFormat:
-    """Numbers with signs that divide thousands, or a unit.
+    """Numbers with thousands separators or a unit.
 
     Attributes:
-        decimal: the sign before decimals; "": no text has any, nor a "." or "," between thousands.
-        unit: a currency or a percent sign, which all texts have.
+        decimal: the decimal sign; "" if no text has decimals, nor a "." or "," as a thousands separator.
+        unit: a currency or a percent sign that all texts have.
     """
 
     decimal: str
@@ -62,7 +62,7 @@ class NumberFormat:
 
     @property
     def type(self) -> Literal["real", "whole"]:
-        """Of the series that they become."""
+        """The type of the resulting series."""
         return "real" if self.decimal else "whole"
 
     @property
@@ -71,17 +71,17 @@ class NumberFormat:
         return f"numbers{unit}" + (f" with the decimal sign '{self.decimal}'" if self.decimal else "")
 
     def is_requested(self, options: TextOptions) -> bool:
-        """Whether the options say that numbers are written so."""
+        """Return whether the options request this format."""
         return not self.unit and options.decimal is not None
 
     def value(self, text: str) -> float | None:
-        taken = _amount(text)
+        taken = _parse_amount(text)
         return None if taken is None or taken[0] != self.unit else taken[1].get(self.decimal)
 
 
 @dataclass(frozen=True)
 class Dates:
-    """Dates in a format of `datetime.strptime`, or in several; where a text fits more than one, the first counts."""
+    """Dates in one or more formats of `datetime.strptime`; if a text matches several, the first is used."""
 
     forms: tuple[str, ...]
 
@@ -93,25 +93,25 @@ class Dates:
 
     @property
     def days(self) -> bool:
-        """There are no times of day."""
+        """Whether the dates have no times of day."""
         return not any(sign in form for form in self.forms for sign in ("%H", "%I", "%M", "%S", "%X", "%c"))
 
     def is_requested(self, options: TextOptions) -> bool:
-        """Whether the options say that dates are written so."""
+        """Return whether the options request these formats."""
         return {*self.forms} <= {*options.date_format}
 
     def value(self, text: str) -> int | None:
-        """Microseconds since 1970, UTC where there is a time zone."""
-        return next((value for form in self.forms if (value := _moment(text, form)) is not None), None)
+        """Return microseconds since 1970, in UTC if there is a time zone; None if no format matches."""
+        return next((value for form in self.forms if (value := _parse_date(text, form)) is not None), None)
 
 
-def _moment(text: str, form: str) -> int | None:
+def _parse_date(text: str, form: str) -> int | None:
     try:
         moment = datetime.datetime.strptime(text.strip(), form)
     except ValueError:
         return None
     if text.isdigit() and moment.strftime(form) != text:
-        return None  # seven digits, say, of which the month could be one or two
+        return None  # for example seven digits, in which the month could have one or two
     if moment.tzinfo is not None:
         moment = moment.astimezone(datetime.UTC).replace(tzinfo=None)
     return int(np.datetime64(moment, "us").astype(np.int64))
@@ -121,7 +121,7 @@ Way = Plain | NumberFormat | Dates
 
 
 def ways_of(texts: Iterable[str], options: TextOptions) -> frozenset[Way]:
-    """The ways of writing with which all texts agree; of no text none.
+    """Return the formats that all texts match; none if there are no texts.
 
     Example:
         >>> ways_of(["31/12/2020", "01/02/2021"], TextOptions())
@@ -130,7 +130,7 @@ def ways_of(texts: Iterable[str], options: TextOptions) -> frozenset[Way]:
     left: frozenset[Way] | None = None
     for text in texts:
         if left is None:
-            left = _ways(text, options)
+            left = _possible_formats(text, options)
         else:
             left = frozenset(way for way in left if way.value(text) is not None)
         if not left:
@@ -139,7 +139,7 @@ def ways_of(texts: Iterable[str], options: TextOptions) -> frozenset[Way]:
 
 
 def chosen(ways: Iterable[Way], options: TextOptions) -> Way | None:
-    """The one way that a column is read, of those that are left; None: there is none, or no telling which."""
+    """Choose the format of a column from the formats that all texts match; None if there is none or it is ambiguous."""
     if options.decimal is not None:
         ways = {way for way in ways if isinstance(way, Dates) or way.decimal in ("", options.decimal)}
     ways = set(ways)
@@ -149,25 +149,25 @@ def chosen(ways: Iterable[Way], options: TextOptions) -> Way | None:
             return way
     if unsigned := [way for way in ways if isinstance(way, NumberFormat) and not way.decimal]:
         return unsigned[0]
-    alike = {repr(way).replace("%B", "%b"): way for way in sorted(ways, key=repr)}  # May is as long in both
-    # A year of two digits is a guess even where day and month are known.
+    alike = {repr(way).replace("%B", "%b"): way for way in sorted(ways, key=repr)}  # May is the same in both
+    # A year with two digits is ambiguous even if day and month are known.
     (text, way), *others = alike.items() or [("", None)]
     return None if others or "%y" in text else way
 
 
 def doubt(labels: Sequence[Any], row_of: Callable[[Any], int] | None = None) -> str | None:
-    """Why labels (l,), all different, that look like numbers or dates are none, in a phrase, with the option; or None.
+    """Explain why distinct labels (l,) that look like numbers or dates were not read as such; None if they do not.
 
-    `row_of` says in which row of the data a label is.
+    The explanation is a phrase that names the option to use. `row_of` returns the row of a label.
     """
     texts = [str(label) for label in labels]
     if any(map(is_code, texts)):
         return None
-    found = {text: _ways(text, TextOptions()) for text in texts}
+    found = {text: _possible_formats(text, TextOptions()) for text in texts}
     dates = {text: {way.forms[0] for way in ways if isinstance(way, Dates)} for text, ways in found.items()}
-    if len(formats := _formats({text: forms for text, forms in dates.items() if forms}, len(texts))) > 1:
-        return _several_formats([text for text in texts if not dates[text]], formats)
-    if message := _unit_doubt(found):
+    if len(formats := _date_formats({text: forms for text, forms in dates.items() if forms}, len(texts))) > 1:
+        return _explain_date_formats([text for text in texts if not dates[text]], formats)
+    if message := _explain_units(found):
         return message
     count = Counter(way for ways in found.values() for way in ways)
     most = max(count.values(), default=0)
@@ -178,33 +178,33 @@ def doubt(labels: Sequence[Any], row_of: Callable[[Any], int] | None = None) -> 
     if odd := [label for label in labels if not found[str(label)] & set(best)]:
         row = "" if row_of is None else f" in row {row_of(odd[0]):,}"
         return (
-            f"{what} but for {len(odd):,} of its labels, such as '{odd[0]}'{row}, and so taken for labels. If these "
-            f"mean that an entry is missing, leave it empty, or read the file with {_na_options(odd)}"
+            f"{what} except for {len(odd):,} of its labels, such as '{odd[0]}'{row}, and so treated as labels. If "
+            f"these mean missing entries, leave the entries empty, or read the file with {_na_options(odd)}"
             f"{_in_python('na', [str(label) for label in odd[:EXAMPLES]])}"
         )
     if Plain() in best:
-        return None  # numbers may be names, and whoever made texts of them may know
+        return None  # numbers may be names, and may have been converted to text on purpose
     if chosen(best, TextOptions()) is not None:
-        return f"{what} written as text, such as '{texts[0]}', and so taken for labels. Convert the column"
+        return f"{what} written as text, such as '{texts[0]}', and so treated as labels. Convert the column"
     if what == "dates":
         forms = sorted(way.forms[0] for way in best if isinstance(way, Dates))
-        options = " or ".join(f"--date-format {_quoted(form)}" for form in forms)
+        options = " or ".join(f"--date-format {_quote(form)}" for form in forms)
         return (
-            f"dates such as '{texts[0]}', in an order that is not certain, and so taken for labels. Say it: {options}"
+            f"dates such as '{texts[0]}', whose order is ambiguous, and so treated as labels. Choose {options}"
             f"{_in_python('date_format', forms[:1])}"
         )
     return (
-        f"numbers such as '{max(texts, key=len)}', of which the decimal sign is not certain, and so taken for labels. "
-        f"Say it: --decimal . or --decimal ,{_in_python('decimal', ',')}"
+        f"numbers such as '{max(texts, key=len)}', whose decimal sign is ambiguous, and so treated as labels. "
+        f"Choose --decimal . or --decimal ,{_in_python('decimal', ',')}"
     )
 
 
-def _unit_doubt(found: Mapping[str, frozenset[Way]]) -> str | None:
-    """What is to be said of texts that are all numbers with a unit, of which there are several or none is known."""
+def _explain_units(found: Mapping[str, frozenset[Way]]) -> str | None:
+    """Return the message for numbers with several units or an unknown unit; None for anything else."""
     words = {match[1] if (match := WORD.fullmatch(text)) else "" for text in found}
     if len(found) > 1 and len(words) == 1 and (word := words.pop()):
         first = next(iter(found))
-        return f"numbers with '{word}' after them, such as '{first}', and so taken for labels. Leave '{word}' out"
+        return f"numbers followed by '{word}', such as '{first}', and so treated as labels. Leave '{word}' out"
     units: dict[str, list[str]] = {}
     for text, ways in found.items():
         for unit in {way.unit for way in ways if isinstance(way, NumberFormat)}:
@@ -215,13 +215,13 @@ def _unit_doubt(found: Mapping[str, frozenset[Way]]) -> str | None:
         f"{len(some):,} of the labels have {f'{unit!r}' if unit else 'none'}, such as '{some[0]}'"
         for unit, some in units.items()
     ]
-    return f"numbers with several units, and so taken for labels: {', '.join(seen)}. Convert them to one unit"
+    return f"numbers with several units, and so treated as labels: {', '.join(seen)}. Convert them to one unit"
 
 
-def _formats(left: dict[str, set[str]], n: int) -> list[tuple[list[str], list[str]]]:
-    """The formats of which each date among n texts has one, the most frequent first, if most texts are dates.
+def _date_formats(left: dict[str, set[str]], n: int) -> list[tuple[list[str], list[str]]]:
+    """Find formats that cover all dates among n texts, the most frequent first, if most of the texts are dates.
 
-    Each format comes with those that fit its texts as well, and with these texts.
+    Each format is returned with the other formats that match its texts, and with these texts.
     """
     made: list[tuple[list[str], list[str]]] = []
     while left and (made or 2 * len(left) >= n):
@@ -234,41 +234,41 @@ def _formats(left: dict[str, set[str]], n: int) -> list[tuple[list[str], list[st
     return made
 
 
-def _several_formats(odd: Sequence[str], formats: Sequence[tuple[list[str], list[str]]]) -> str:
+def _explain_date_formats(odd: Sequence[str], formats: Sequence[tuple[list[str], list[str]]]) -> str:
     seen = ", ".join(
         f"{' or '.join(forms)} ({len(some):,} of the labels, such as '{some[0]}')" for forms, some in formats
     )
-    options = " ".join(f"--date-format {_quoted(forms[0])}" for forms, _ in formats)
-    message = f"dates in several formats, and so taken for labels: {seen}. Read the file with {options}"
+    options = " ".join(f"--date-format {_quote(forms[0])}" for forms, _ in formats)
+    message = f"dates in several formats, and so treated as labels: {seen}. Read the file with {options}"
     if odd:
-        message += f", and name what means a missing entry: {_na_options(odd)}"
+        message += f", and with the texts that mean missing entries: {_na_options(odd)}"
     if unsure := [forms for forms, _ in formats if len(forms) > 1]:
-        message += f". Take {' or '.join(unsure[0])}, whichever is meant"
+        message += f". Use {' or '.join(unsure[0])}, whichever is right"
     return message + _in_python("date_format", [forms[0] for forms, _ in formats])
 
 
 def _na_options(odd: Sequence[Any]) -> str:
-    return " ".join(f"--na={_quoted(str(one))}" for one in odd[:EXAMPLES]) + (" ..." if len(odd) > EXAMPLES else "")
+    return " ".join(f"--na={_quote(str(one))}" for one in odd[:EXAMPLES]) + (" ..." if len(odd) > EXAMPLES else "")
 
 
 def _in_python(option: str, value: Any) -> str:
-    """The same advice for whoever has no command line: the recipe's option for a file, or the column of a frame."""
+    """Return the same advice for Python: the option of a recipe for a file, or converting the column of a frame."""
     return f" (in Python: changes={{'text.{option}': {value!r}}} for a file, or convert the column of a data frame)"
 
 
 def two_readings(texts: Iterable[str], forms: Sequence[str]) -> str | None:
-    """The first text that two of the formats read as different dates, in words; None if there is none."""
+    """Return a phrase about the first text that two formats read as different dates; None if there is none."""
     for text in texts if len(forms) > 1 else ():
-        found = {form: value for form in forms if (value := _moment(text, form)) is not None}
+        found = {form: value for form in forms if (value := _parse_date(text, form)) is not None}
         if len(set(found.values())) > 1:
-            return f"such as '{text}', fit {' and '.join(found)}"
+            return f"such as '{text}' match {' and '.join(found)}"
     return None
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is a number as Python writes it."""
+    """Return whether a text is a number in Python's format."""
     if not text.isascii() or "_" in text:
-        return False  # Python reads 1_000 and digits of other scripts; a table means something else by them
+        return False  # Python would read 1_000 and digits of other scripts, which are not numbers in a table
     try:
         float(text)
     except ValueError:
@@ -277,9 +277,9 @@ def is_number(text: str) -> bool:
 
 
 def is_code(text: str) -> bool:
-    """Whether digits are a name, such as a postal code or a telephone, rather than a number.
+    """Return whether digits are a code, such as a postal code or a telephone number, rather than a number.
 
-    01234, 0x25, +431234567, or more than 64 bits.
+    Codes are texts such as 01234, 0x25 and +431234567, and numbers with more than 64 bits.
     """
     text = text.strip()
     if HEX.fullmatch(text) or PHONE.fullmatch(text):
@@ -293,33 +293,33 @@ def is_code(text: str) -> bool:
 # --- one text -------------------------------------------------------------------------------------------------------
 
 
-def _ways(text: str, options: TextOptions) -> frozenset[Way]:
+def _possible_formats(text: str, options: TextOptions) -> frozenset[Way]:
     found: set[Way] = {Dates((form,)) for form in options.date_format}
     if options.date_format:
         found.add(Dates(options.date_format))
     if len(text) <= LONGEST and any(map(str.isdigit, text)):
-        found |= {Dates((form,)) for form in _forms(text.strip())}
+        found |= {Dates((form,)) for form in _possible_date_formats(text.strip())}
         found.add(Plain())
-        if (taken := _amount(text)) is not None:
+        if (taken := _parse_amount(text)) is not None:
             unit, values = taken
             found |= {NumberFormat(sign, unit) for sign in values}
     return frozenset(way for way in found if way.value(text) is not None)
 
 
 @cache
-def _group(decimal: str) -> re.Pattern[str]:
-    """A number with `decimal` before decimals, and signs between thousands, always the same."""
+def _number_pattern(decimal: str) -> re.Pattern[str]:
+    """Return the pattern of numbers with this decimal sign and one consistent thousands separator."""
     signs = {".": "[,' ]", ",": "[.' ]", "": "[' ]"}[decimal]
     whole = rf"(?:0|[1-9]\d*|[1-9]\d{{0,2}}(?P<sign>{signs})\d{{3}}(?:(?P=sign)\d{{3}})*)"
     return re.compile(rf"{whole}?(?:{re.escape(decimal)}\d*)?" if decimal else whole)
 
 
-def _amount(text: str) -> tuple[str, dict[str, float]] | None:
-    """The unit of a number, and what it is by each decimal sign; None where it is none."""
+def _parse_amount(text: str) -> tuple[str, dict[str, float]] | None:
+    """Parse a number: return its unit, and its value for each possible decimal sign; None if it is not a number."""
     text = text.translate(SPACES).strip()
     if PHONE.fullmatch(text):
         return None
-    negative = text.startswith("(") and text.endswith(")")  # as book-keepers write it
+    negative = text.startswith("(") and text.endswith(")")  # the accounting format
     match = AMOUNT.fullmatch(text[1:-1] if negative else text)
     if match is None:
         return None
@@ -329,7 +329,7 @@ def _amount(text: str) -> tuple[str, dict[str, float]] | None:
         return None
     values = {}
     for decimal in ("", *DECIMALS):
-        if _group(decimal).fullmatch(digits):
+        if _number_pattern(decimal).fullmatch(digits):
             plain = "".join("." if sign == decimal else sign for sign in digits if sign in (decimal, *DIGITS))
             if is_code(plain):
                 return None
@@ -341,11 +341,11 @@ def _is_unit(text: str) -> bool:
     return text in CODES or (len(text) == 1 and (text in "%‰" or unicodedata.category(text) == "Sc"))
 
 
-def _forms(text: str) -> list[str]:
-    """The formats that a text might have."""
+def _possible_date_formats(text: str) -> list[str]:
+    """Return the date formats that a text might have."""
     if match := DATE.fullmatch(text):
         first, sep, _, last, rest = match.groups()
-        if (clock := _clock(rest)) is None:
+        if (clock := _time_format(rest)) is None:
             return []
         if len(first) == 4:
             orders = ["%Y{0}%m{0}%d"]
@@ -361,12 +361,12 @@ def _forms(text: str) -> list[str]:
         made += [f"%d {month} %Y", f"%d. {month} %Y", f"%d-{month}-%Y", f"%d-{month}-%y", f"{month} %d, %Y"]
         made += [f"{month} %d %Y", f"%Y-{month}-%d", f"%Y {month} %d"]
     at = re.search(r"(,? |T)\d{1,2}:", text)
-    clock = "" if at is None else _clock(text[at.start() :])
+    clock = "" if at is None else _time_format(text[at.start() :])
     return [] if clock is None else [form + clock for form in made]
 
 
-def _clock(text: str) -> str | None:
-    """The format of a time of day, with what is before it."""
+def _time_format(text: str) -> str | None:
+    """Return the format of a time of day, including the separator before it; None if it is not a time of day."""
     if not text:
         return ""
     if (match := CLOCK.fullmatch(text)) is None:
@@ -376,15 +376,15 @@ def _clock(text: str) -> str | None:
         return None
     made = before + ("%I" if half else "%H") + ":%M" + (":%S" if seconds else "") + (".%f" if part else "")
     made += "" if not half else " %p" if half.startswith(" ") else "%p"
-    if zone in (None, " UTC", " GMT"):  # in UTC all are read
+    if zone in (None, " UTC", " GMT"):  # times are read as UTC anyway
         return made + (zone or "")
     return made + (" %z" if zone.startswith(" ") else "%z")
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return text if re.fullmatch(r"[\w.-]+", text) else f"'{text}'"
 
 
 def default_columns(dim: int) -> tuple[str, ...]:
-    """x, y for the plane; x0, x1, ... otherwise."""
+    """Return the default column names: x, y for two columns, otherwise x0, x1, ..."""
     return ("x", "y") if dim == 2 else tuple(f"x{j}" for j in range(dim))

@@ -1,7 +1,7 @@
-"""Text files of rows and columns. pyarrow parses them as text, and says what a column is.
+"""Text files of rows and columns. pyarrow parses the cells as text and then converts the columns.
 
-A column is of the first type that all of its entries have: whole numbers, true or false, days, times, numbers, or one
-of the forms of `motes.data.readings`. Without one its entries are labels.
+A column has the first type that all of its entries have: whole numbers, true or false, days, times, numbers, or one of
+the formats of `motes.data.readings`. Otherwise, its entries are labels.
 """
 
 import codecs
@@ -29,27 +29,27 @@ from motes.errors import DataError
 from motes.text_options import TextOptions
 
 PART = 2**22  # bytes that are parsed at once
-LONGEST = 2**24  # bytes of one row, beyond which the rest of a text is no longer cut into parts
-LOOKED_AT = 4096  # bytes, by which a file that is no text is known
-SHOWN = 20  # bytes of what is no text
-END = "\3"  # the cells of a row that is put behind the last one: an open quote would swallow it
-CODE = r"^(0\d+|[+-]?0[xX][0-9a-fA-F]+|[+-]?\d{19,}|\+\d{8,})$"  # what may be a name, and is no number then
+LONGEST = 2**24  # maximum bytes of one row; beyond it, the rest of the text is parsed in one part
+LOOKED_AT = 4096  # bytes that are checked to detect files that are not text
+SHOWN = 20  # bytes to show of a cell that is not text
+END = "\3"  # the cells of a row that is appended to each part: an open quote would include it in a cell
+CODE = r"^(0\d+|[+-]?0[xX][0-9a-fA-F]+|[+-]?\d{19,}|\+\d{8,})$"  # candidates for codes that are not numbers
 CLOCK = r"^\d\d?:\d\d(:\d\d)?$"
 MARKS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16", b"PK\x03\x04": "a zip archive, such as .xlsx"}
 Say = Callable[[str], None]
 
 
 def warn(text: str) -> None:
-    """Warn that something is read otherwise than it is written. Python says the same text once."""
+    """Warn about a conversion or problem of a file. Python shows the same warning once."""
     warnings.warn(text, UserWarning, stacklevel=1)
 
 
 @dataclass(frozen=True)
 class TextInMemory:
-    """A text in memory, which is opened as a file is.
+    """A text in memory that can be opened like a file.
 
     Attributes:
-        name: what messages call it.
+        name: its name in messages.
         content: its bytes.
     """
 
@@ -60,34 +60,34 @@ class TextInMemory:
         return self.name
 
     def open(self, mode: str) -> Any:
-        """Its bytes, for reading."""
+        """Open the bytes for reading."""
         return io.BytesIO(self.content)
 
 
 TextFile = Path | TextInMemory
 
 
-# --- lines: the encoding, comments, the names of the columns ----------------------------------------------------------
+# --- lines: encoding, comments, column names --------------------------------------------------------------------------
 
 
 class Header(NamedTuple):
-    """The names of the columns, and how many lines come before the first row."""
+    """The names of the columns, and the number of lines before the first row."""
 
     names: tuple[str, ...]
     skip: int
 
 
 def header_of(path: TextFile, options: TextOptions, say: Say = warn) -> Header:
-    """The names of the columns, from the first line that is neither blank nor a comment.
+    """Read the names of the columns from the first line that is neither blank nor a comment.
 
-    A line without a number names the columns. Otherwise it is a row, and the names are x, y or x0, x1, ... Lines at the
-    start with a "#" are comments; but the last of them names the columns if it has as many entries as the next line.
+    If this line contains a number, it is a row, and the names are x, y or x0, x1, ... Lines at the start that begin
+    with "#" are comments, but the last of them names the columns if it has as many entries as the next line.
 
     Raises:
-        DataError: a name twice, entries that another character separates, or nothing there.
+        DataError: for a duplicate name, another separator, or an empty file.
     """
     comments: list[tuple[int, list[str]]] = []
-    for line, entries in _lines(path, options):
+    for line, entries in _read_lines(path, options):
         if entries[0].lstrip().startswith("#"):
             comments.append((line, entries))
             continue
@@ -99,30 +99,30 @@ def header_of(path: TextFile, options: TextOptions, say: Say = warn) -> Header:
             raise DataError(f"'{path}' is empty; expected rows and columns.")
         line, entries = comments.pop()
     if comments:
-        say(f"'{path}': {len(comments)} lines of comments before the columns are left out, from line {comments[0][0]}.")
-    if message := _not_utf8(entries):
+        say(f"'{path}': skipped {len(comments)} lines of comments before the columns, from line {comments[0][0]}.")
+    if message := _check_entries_utf8(entries):
         raise DataError(f"line {line} of '{path}', the names of its columns: {message}")
     separator = options.separator(str(path))
     for other in {",", ";", "\t", "|"} - {separator}:
         if len(entries) == 1 and other in entries[0]:
             shown = other.replace("\t", "\\t")
             raise DataError(
-                f"got '{path}' with one column, {entries[0][:SHOWN]!r}, that has '{shown}' in it; expected "
-                f"{separator!r} between entries. If '{shown}' separates them, say --sep '{shown}'."
+                f"'{path}' has one column, {entries[0][:SHOWN]!r}, which contains '{shown}'; expected {separator!r} "
+                f"between entries. If '{shown}' is the separator, use --sep '{shown}'."
             )
     if any(is_number(entry.replace(options.decimal or ".", ".")) for entry in entries):
         return Header(readings.default_columns(len(entries)), line - 1)
     names = [entry.strip() or f"column {j}" for j, entry in enumerate(entries, start=1)]
     if unnamed := [name for entry, name in zip(entries, names, strict=True) if not entry.strip()]:
-        say(f"'{path}': {unnamed[0]} has no name, and is called '{unnamed[0]}'.")
+        say(f"'{path}': {unnamed[0]} has no name and is called '{unnamed[0]}'.")
     return Header(unique_names(names, f"'{path}'"), line)
 
 
-def _lines(path: TextFile, options: TextOptions) -> Iterator[tuple[int, list[str]]]:
-    """The number and the entries of each line that is not blank; bytes that are no UTF-8 are kept as surrogates.
+def _read_lines(path: TextFile, options: TextOptions) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number and the entries of each line that is not blank; bytes that are not UTF-8 become surrogates.
 
     Raises:
-        DataError: no text, or a line of which no entries can be made.
+        DataError: if the file is not text, or a line cannot be split into entries.
     """
     if options.encoding is None:
         _check_utf8(path)
@@ -136,21 +136,21 @@ def _lines(path: TextFile, options: TextOptions) -> Iterator[tuple[int, list[str
                     yield before, entries
         except csv.Error as error:
             if "field limit" not in str(error) or reader.line_num <= before + 1:
-                raise DataError(f"line {reader.line_num} of '{path}' is no row of cells: {error}.") from None
+                raise DataError(f"line {reader.line_num} of '{path}' is not a row of cells: {error}.") from None
             raise DataError(
-                f"line {before + 1} of '{path}' has a cell of more than {csv.field_size_limit():,} characters, over "
-                f"{reader.line_num - before:,} lines or more: a quote opens there that is closed late or never. Remove "
-                "that quote, or close it."
+                f"line {before + 1} of '{path}' has a cell with more than {csv.field_size_limit():,} characters, over "
+                f"at least {reader.line_num - before:,} lines: a quote opens there and is closed late or never. Remove "
+                "or close it."
             ) from None
         except UnicodeError as error:
-            raise _not_encoded(path, options, error) from None
+            raise _encoding_error(path, options, error) from None
 
 
 def _check_utf8(path: TextFile) -> None:
-    """Refuse a file that is no text, or one in an encoding that shows at its start.
+    """Refuse a file whose start shows that it is not text or has another encoding.
 
     Raises:
-        DataError: it says what the file is.
+        DataError: for such a file; the message says what it is.
     """
     with path.open("rb") as file:
         start = file.read(LOOKED_AT)
@@ -160,23 +160,23 @@ def _check_utf8(path: TextFile) -> None:
             raise DataError(f"got '{path}', which is {what}; expected text in UTF-8. {cure}.")
     if b"\0" in start:
         raise DataError(
-            f"got '{path}', which holds a byte 0 at place {start.index(0) + 1}; expected text in UTF-8. If it is text "
-            "in another encoding, name it, such as --encoding utf-16."
+            f"'{path}' contains a null byte at position {start.index(0) + 1}; expected text in UTF-8. If it is text in "
+            "another encoding, pass the encoding, such as --encoding utf-16."
         )
 
 
-def _not_encoded(path: TextFile, options: TextOptions, error: Exception) -> DataError:
-    return DataError(f"got '{path}', which is no text in {options.encoding} ({error}). Name another --encoding.")
+def _encoding_error(path: TextFile, options: TextOptions, error: Exception) -> DataError:
+    return DataError(f"'{path}' is not text in {options.encoding} ({error}). Pass another --encoding.")
 
 
-def _not_utf8(entries: Sequence[str]) -> str | None:
-    """What is to be said of entries of which one is no UTF-8; None where all are."""
+def _check_entries_utf8(entries: Sequence[str]) -> str | None:
+    """Return the message for entries that are not all UTF-8; None if they are."""
     for entry in entries:
         if any("\udc80" <= letter <= "\udcff" for letter in entry):
             got = entry.encode("utf-8", "surrogateescape")
             more = "..." if len(got) > SHOWN else ""
             return (
-                f"got {got[:SHOWN]!r}{more}; expected UTF-8 text. Save the file as UTF-8, or name its encoding, such "
+                f"got {got[:SHOWN]!r}{more}; expected UTF-8 text. Save the file as UTF-8, or pass its encoding, such "
                 "as --encoding latin-1."
             )
     return None
@@ -187,7 +187,7 @@ def _not_utf8(entries: Sequence[str]) -> str | None:
 
 @dataclass(frozen=True)
 class Text:
-    """A text of rows and columns, and where to say what is read otherwise than it is written."""
+    """A text of rows and columns, its format, and the function that shows warnings."""
 
     path: TextFile
     options: TextOptions
@@ -199,55 +199,56 @@ class Text:
         return cls(path, options, header_of(path, options, say), say)
 
     def tables(self) -> Iterator[Any]:
-        """The rows as Arrow tables of text, part by part.
+        """Yield the rows as Arrow tables of text, part by part.
 
         Raises:
-            DataError: a row of another length, bytes that are no text, or a quote that nothing closes; with its line.
+            DataError: for a row of another length, bytes that are not text, or an unclosed quote; the message names the
+                line.
         """
-        rows, parts = 0, self._parts()
+        rows, parts = 0, self._read_parts()
         try:
             for part, line in parts:
                 try:
                     table = self._parse(part, line, rows)
-                except (pa.ArrowInvalid, DataError):  # cut within a cell, if quotes open none, such as that of 5" pipes
+                except (pa.ArrowInvalid, DataError):  # cut within a cell, because of quotes as in 5" pipes
                     table = self._parse(b"".join((part, *(more for more, _ in parts))), line, rows)
                 rows += len(table)
                 yield table
         except UnicodeError as error:
-            raise _not_encoded(self.path, self.options, error) from None
+            raise _encoding_error(self.path, self.options, error) from None
         except pa.ArrowInvalid as error:
-            for line, cells in _lines(self.path, self.options):
-                if message := self._fault(line, cells):
+            for line, cells in _read_lines(self.path, self.options):
+                if message := self._check_line(line, cells):
                     raise DataError(message) from None
-            raise DataError(f"'{self.path}' is not a text of rows and columns: {str(error).rstrip('.')}.") from None
+            raise DataError(f"'{self.path}' does not contain rows and columns: {str(error).rstrip('.')}.") from None
         if not rows:
             breaks = sum(name.count("\n") for name in self.header.names)
-            quote = f" The names go over {breaks + 1:,} lines: a quote opens in them that is closed late or never."
-            raise DataError(f"'{self.path}' names its columns and has no rows." + (quote if breaks else ""))
+            quote = f" The names span {breaks + 1:,} lines: a quote opens in them and is closed late or never."
+            raise DataError(f"'{self.path}' has column names but no rows." + (quote if breaks else ""))
 
-    def _parts(self) -> Iterator[tuple[bytes, int]]:
-        """The bytes of the text in UTF-8, cut where rows end, and how many lines are before them."""
+    def _read_parts(self) -> Iterator[tuple[bytes, int]]:
+        """Yield the text in UTF-8, in parts that end at the end of a row, with the number of lines before each."""
         with self.path.open("rb") as raw:
             encoding = self.options.encoding
             file = raw if encoding is None else codecs.EncodedFile(raw, "utf-8", encoding)
             rest, line = b"", 0
             while more := file.read(PART):
                 rest += more
-                if end := _last_end(rest):
+                if end := _find_last_row_end(rest):
                     yield rest[:end], line
                     line += rest.count(b"\n", 0, end)
                     rest = rest[end:]
-                elif len(rest) > LONGEST:  # an odd quote, such as that of 5" pipes: to look again would be quadratic
+                elif len(rest) > LONGEST:  # an odd quote, as in 5" pipes: searching again would take quadratic time
                     rest += file.read()
             if rest:
                 yield rest, line
 
     def _parse(self, part: bytes, line: int, rows: int) -> Any:
-        """A part as an Arrow table, behind so many lines and rows."""
+        """Parse a part to an Arrow table; `line` lines and `rows` rows precede it."""
         skip_blank = lambda row: "error" if row.text is None or row.text.strip() else "skip"
         names, separator = self.header.names, self.options.separator(str(self.path))
         end = separator.join([END] * len(names))
-        # Without threads: after an error one is left behind, which now and then ends the process with it.
+        # Without threads: after an error, a remaining thread occasionally crashes the process.
         table = arrow_csv.read_csv(
             io.BytesIO(b"%b\n%b" % (part, end.encode())),
             arrow_csv.ReadOptions(column_names=names, skip_rows=0 if line else self.header.skip, use_threads=False),
@@ -263,35 +264,35 @@ class Text:
             return table.slice(0, len(table) - 1)
         lines = (cell or "").partition(END)[0].rstrip().count("\n")
         after = "line" if lines == 1 else f"{lines:,} lines"
-        swallows = f": the {after} after it would be part of that cell" if lines else ""
+        swallows = f": the next {after} would be part of the cell" if lines else ""
         opens = line + part.rstrip().count(b"\n") + 1 - lines
         raise DataError(
             f"row {rows + len(table):,} of '{self.path}' (line {opens:,}): a quote opens in the last column, "
-            f"'{names[-1]}', and nothing closes it before the end of the file{swallows}. Remove the quote, or write "
-            'the cell in quotes with "" for a quote in it.'
+            f"'{names[-1]}', and is not closed before the end of the file{swallows}. Remove the quote, or write the "
+            'cell in quotes with "" for each quote in it.'
         )
 
-    def _fault(self, line: int, cells: list[str]) -> str | None:
-        """What is wrong with a line."""
+    def _check_line(self, line: int, cells: list[str]) -> str | None:
+        """Return the message for an invalid line; None if the line is valid."""
         names, skip = self.header
         if line <= skip:
             return None
         if len(cells) == len(names):
-            name = next((name for name, cell in zip(names, cells, strict=True) if _not_utf8([cell])), None)
-            return name and f"line {line} of '{self.path}', column '{name}': {_not_utf8(cells)}"
+            name = next((name for name, cell in zip(names, cells, strict=True) if _check_entries_utf8([cell])), None)
+            return name and f"line {line} of '{self.path}', column '{name}': {_check_entries_utf8(cells)}"
         got = f"{len(cells)} cell{'s' * (len(cells) != 1)}; expected {len(names)}."
         if len(names) == 1 and skip == 1:
-            got += f" Line 1 has 1, '{names[0]}'; if it is a title, remove all lines above the names of the columns."
+            got += f" Line 1 has 1, '{names[0]}'; if it is a title, remove all lines above the column names."
         if not (breaks := sum(cell.count("\n") for cell in cells)):
             return f"line {line} of '{self.path}' has {got}"
         return (
-            f"the row that ends in line {line} of '{self.path}' has {got} It goes over {breaks + 1:,} lines, for a "
-            "quote opens in it that is closed late or never. Remove that quote, or close it."
+            f"the row that ends in line {line} of '{self.path}' has {got} It spans {breaks + 1:,} lines, because a "
+            "quote opens in it and is closed late or never. Remove or close it."
         )
 
 
-def _last_end(raw: bytes) -> int:
-    """Where the last row ends that is whole, 0 where none is: a line's end between quotes is part of a cell."""
+def _find_last_row_end(raw: bytes) -> int:
+    """Return the end of the last complete row, or 0; a line break between quotes does not end a row."""
     end = raw.rfind(b"\n") + 1
     quotes = raw.count(b'"', 0, end)
     while end and quotes % 2:
@@ -305,16 +306,16 @@ def _last_end(raw: bytes) -> int:
 
 
 class TextColumn:
-    """What a column of text is, by the entries that were looked at.
+    """The type of a column of text, inferred from the entries so far.
 
     Attributes:
-        types: of Arrow, which all of them have, the plainest first; None: all are missing.
-        ways: those of `readings` with which all agree, where they need one.
-        is_code: some are digits that are a name.
-        is_clock: all are times of day.
-        is_mixed: later ones took the last type away, so that the earlier ones have to be looked at again.
-        ambiguous: one that two of the stated date formats read as different dates, in words.
-        breaks: how many go over several lines, the lines of the longest, and its row.
+        types: the Arrow types that all entries have, the simplest first; None if all entries are missing.
+        ways: the formats of `readings` that all entries have, if they have no Arrow type.
+        is_code: whether some entries are codes rather than numbers.
+        is_clock: whether all entries are times of day.
+        is_mixed: whether later entries ruled out the last type, so that earlier entries must be read again.
+        ambiguous: an entry that two of the given date formats read as different dates, in words.
+        breaks: the number of cells with line breaks, the lines of the longest, and its row.
     """
 
     def __init__(self, name: str, text: Text, *, in_parts: bool):
@@ -326,9 +327,9 @@ class TextColumn:
         self.breaks, self._rows = (0, 0, 0), 0
 
     def look(self, entries: Any) -> Any:
-        """Look at the entries of the next rows, text of Arrow, and give them in the first of the types; None: of none.
+        """Update the type with the next entries, Arrow text, and return them in the first type; None if they have none.
 
-        One of the types is enough where there are no later rows.
+        Without later rows, the first type is enough.
         """
         options, before = self.text.options, self._rows
         self._rows += len(entries)
@@ -342,7 +343,7 @@ class TextColumn:
         if compute.any(like).as_py():
             self.is_code = self.is_code or any(map(is_code, plain.filter(like).unique().to_pylist()))
         left = {} if self.is_code else left
-        # Digits that are a name agree with no other way than that of a date.
+        # Codes can only have the format of a date.
         self.is_mixed = bool(self.types) and not left and (not self.is_code or bool(options.date_format))
         self.types = [*left]
         if left and not (options.date_format and self.types[0] == pa.int64()):
@@ -363,13 +364,13 @@ class TextColumn:
         return next(iter(left.values()), None)
 
     def _likely_types(self, text: str) -> list[Any]:
-        """Those that its first entry may have."""
+        """Return the types that the first entry may have."""
         if is_number(text.replace(self.text.options.decimal or ".", ".")):
             return [pa.int64(), *([pa.bool_()] if text in ("0", "1") else []), pa.float64()]
         return [pa.bool_(), pa.date32(), *(pa.timestamp(unit, zone) for zone in (None, "UTC") for unit in ("us", "ns"))]
 
     def _cast(self, plain: Any, kind: Any) -> Any:
-        """Entries of a type; None where some are of another."""
+        """Convert entries to a type; None if some have another type."""
         if kind == pa.float64() and self.text.options.decimal == ",":
             if compute.any(compute.match_substring(plain, ".")).as_py():
                 return None
@@ -381,18 +382,18 @@ class TextColumn:
 
     @cached_property
     def way(self) -> Way | None:
-        """In which the entries are written, where they are of none of Arrow's types, or dates by the stated format."""
+        """The format of entries that have no Arrow type, or that are dates in a given format."""
         ways = self.ways or ()
         return chosen([way for way in ways if isinstance(way, Dates)] if self.types else ways, self.text.options)
 
     @property
     def is_real(self) -> bool:
-        """Of numbers as Arrow knows them."""
+        """Whether the entries are real numbers in Arrow's format."""
         return self.way is None and self._type == "double"
 
     @property
     def is_date(self) -> bool:
-        """Of dates, however they are written."""
+        """Whether the entries are dates in any format."""
         return isinstance(self.way, Dates) or self._type.startswith(("date", "time"))
 
     @property
@@ -400,7 +401,7 @@ class TextColumn:
         return str(self.types[0]) if self.types else ""
 
     def read(self, entries: Any, made: Any = None) -> Series:
-        """The entries of rows as what the column is; `made` is what `look` gave of them."""
+        """Convert entries to the type of the column; `made` is the result of `look` for these entries."""
         where = f"'{self.text.path}'"
         if self.types is None:
             entries = pa.nulls(len(entries))
@@ -410,12 +411,12 @@ class TextColumn:
             nothing = np.zeros(len(entries), np.int64)
             return Series("other", nothing, nothing > 0, (str(unsuitable(self.name, where, "Time")),))
         series = of_arrow(entries, self.name, where)
-        return series if self.way is None else _read(series, self.way)
+        return series if self.way is None else _convert_labels(series, self.way)
 
 
-def _read(labels: Series, way: Way) -> Series:
-    """Labels in the way in which they are written."""
-    # What stands where an entry is missing need not be in this way.
+def _convert_labels(labels: Series, way: Way) -> Series:
+    """Convert labels with their format."""
+    # Texts that mean "missing" need not have this format.
     values = [0 if (value := way.value(str(label))) is None else value for label in labels.labels] or [0]
     made = np.array(values, np.float64 if way.type == "real" else np.int64)[labels.values]
     gone = labels.missing | np.isnan(made)
@@ -425,10 +426,10 @@ def _read(labels: Series, way: Way) -> Series:
 
 
 def read_text(path: TextFile, options: TextOptions, say: Say = warn) -> Frame:
-    """The columns of a whole text, in a file or in memory.
+    """Read a whole text, in a file or in memory.
 
     Raises:
-        DataError: as `motes.data.files.read_frame`.
+        DataError: as in `motes.data.files.read_frame`.
     """
 
     text = Text.of(path, options, say)
@@ -436,21 +437,21 @@ def read_text(path: TextFile, options: TextOptions, say: Say = warn) -> Frame:
     entries = dict(zip(text.header.names, table.columns, strict=True))
     del table
     found, made = {name: TextColumn(name, text, in_parts=False) for name in entries}, {}
-    for name, column in found.items():  # one at a time, so that the text of each can go
+    for name, column in found.items():  # one at a time, so that the memory of its text is freed
         typed = column.look(entries[name])
         made[name] = column.read(entries.pop(name), typed)
-    _say(text, found)
-    return Frame(made, text=_found(options, found))
+    _warn_conversions(text, found)
+    return Frame(made, text=_detected_options(options, found))
 
 
 def text_in_parts(path: Path, options: TextOptions) -> tuple[int, Callable[[], Iterator[Frame]]] | None:
-    """How many rows a large text has, and what goes through them in parts that fit in memory.
+    """Return the number of rows of a large text, and a function that reads them in parts that fit in memory.
 
-    It has gone through them once then, to know what each column is. None where that takes the whole text: it is small,
-    or the parts of a column are unlike each other.
+    The types of the columns are inferred in a first pass. The result is None if the text has to be read whole: it is
+    small, or a column changes its type between parts.
 
     Raises:
-        DataError: as `read_text`.
+        DataError: as in `read_text`.
     """
     if path.stat().st_size <= PART:
         return None
@@ -462,7 +463,7 @@ def text_in_parts(path: Path, options: TextOptions) -> tuple[int, Callable[[], I
             column.look(table[name])
             if column.is_mixed:
                 return None
-    _say(text, found)
+    _warn_conversions(text, found)
 
     def read() -> Iterator[Frame]:
         for table in text.tables():
@@ -471,46 +472,43 @@ def text_in_parts(path: Path, options: TextOptions) -> tuple[int, Callable[[], I
     return rows, read
 
 
-def _say(text: Text, found: Mapping[str, TextColumn]) -> None:
-    """Say which columns are read otherwise than they are written, and which options fit none."""
+def _warn_conversions(text: Text, found: Mapping[str, TextColumn]) -> None:
+    """Warn about converted columns, ambiguous entries, and options that match no column."""
     options = text.options
     for name, column in found.items():
         way, where = column.way, f"'{text.path}', column '{name}':"
         if column.breaks[0]:
             count, longest, row = column.breaks
-            cells = "1 cell goes" if count == 1 else f"{count:,} cells go"
+            cells = "1 cell spans" if count == 1 else f"{count:,} cells span"
             text.say(
-                f"{where} {cells} over several lines; the longest has {longest:,}, in row {row:,}. If it should not, a "
-                "quote is missing or too many there, and rows are part of the cell."
+                f"{where} {cells} several lines; the longest has {longest:,}, in row {row:,}. If this is wrong, a "
+                "quote is missing or superfluous there, and rows became part of the cell."
             )
         if way is None and column.types and getattr(column.types[0], "tz", None):
-            text.say(f"{where} times with a time zone are read in UTC, and given back in UTC.")
+            text.say(f"{where} times with a time zone are read in UTC and returned in UTC.")
         if isinstance(way, Dates | NumberFormat) and not way.is_requested(options):
             text.say(f"{where} read as {way.words}.")
         if isinstance(way, Dates) and column.ambiguous:
-            text.say(
-                f"{where} entries {column.ambiguous}, which make different dates of them. The first --date-format "
-                "counts."
-            )
+            text.say(f"{where} entries {column.ambiguous} as different dates. The first --date-format is used.")
         if column.is_code and way is None:
-            text.say(f"{where} read as labels: 0, 0x or + in front, or more than 64 bits: a name.")
+            text.say(f"{where} read as labels: 0, 0x or + in front, or more than 64 bits, as in codes and ids.")
         elif not column.types and way is None and chosen(column.ways or (), replace(options, decimal=None)) is not None:
             other = "," if options.decimal == "." else "."
-            text.say(f"{where} no numbers with the decimal sign '{options.decimal}'. Say --decimal {other}")
+            text.say(f"{where} no numbers with the decimal sign '{options.decimal}'. Use --decimal {other}")
     plain = [name for name, column in found.items() if column.is_real]
     commas = [name for name, column in found.items() if getattr(column.way, "decimal", "") == ","]
     if commas and plain and options.decimal is None:
         text.say(
             f"'{text.path}': column '{commas[0]}' is read with the decimal sign ',' and column '{plain[0]}' with '.'. "
-            "If one is wrong, say --decimal , or --decimal ."
+            "If one is wrong, use --decimal , or --decimal ."
         )
     if options.date_format and not any(column.is_date for column in found.values()):
         forms = " or ".join(options.date_format)
-        text.say(f"'{text.path}': no column agrees with the date format {forms}.")
+        text.say(f"'{text.path}': no column matches the date format {forms}.")
 
 
-def _found(options: TextOptions, found: Mapping[str, TextColumn]) -> TextOptions:
-    """The options by which later rows, which may be few, are read as these were."""
+def _detected_options(options: TextOptions, found: Mapping[str, TextColumn]) -> TextOptions:
+    """Return the options with detected formats, so that later rows, which may be few, are read in the same way."""
     ways = [column.way for column in found.values()]
     forms = [*options.date_format, *(form for way in ways if isinstance(way, Dates) for form in way.forms)]
     signs = {way.decimal for way in ways if isinstance(way, NumberFormat) and way.decimal}

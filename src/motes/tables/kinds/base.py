@@ -132,7 +132,7 @@ class Kind(abc.ABC):
             >>> from motes.tables import Schema
             >>> schema = Schema.fit({"age": ["31", "47", "n/k", "25"] * 10})
             >>> print(schema.warnings[0].partition(", such")[0])
-            column 'age': numbers but for 1 of its labels
+            column 'age': numbers except for 1 of its labels
         """
         return []
 
