@@ -449,7 +449,7 @@ REFUSED = {
     "contours": (lambda: plots.pairs({"x": X, "y": Y}, contours=(50, 90)), "between 0 and 1"),
     "meshgrid": (lambda: plots.density_row((POINT[..., 0], Y), [LOG_P], ["a"]), r"x has shape \(41, 61\).*meshgrid"),
     "one axis": (lambda: plots.density_row(X, [LOG_P], ["a"]), r"grid has 41 parts; expected two"),
-    "falling": (lambda: plots.density_row((X, Y[::-1]), [LOG_P], ["a"]), "y does not rise"),
+    "falling": (lambda: plots.density_row((X, Y[::-1]), [LOG_P], ["a"]), "y does not increase"),
     "no maps": (lambda: plots.density_row((X, Y), [], []), "0 maps"),
     "titles": (lambda: plots.density_row((X, Y), [LOG_P], ["a", "b"]), "1 maps and 2 titles"),
     "second map": (lambda: plots.density_row((X, Y), [LOG_P, with_nan(LOG_P)], ["a", "b"]), r"maps\[1\] has NaN"),

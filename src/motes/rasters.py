@@ -1,6 +1,6 @@
-"""Arrays before they are drawn: checked points, a box to draw them in, the time in words; and points as text.
+"""Preparation of arrays for plots: checks, axis limits, times as text, density rasters; and points as text.
 
-Only numpy: the terminal's pictures must not wait for matplotlib.
+Only NumPy is imported, so that pictures in the terminal do not wait for matplotlib.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ Limits = tuple[tuple[float, float], tuple[float, float]]
 """((x_low, x_high), (y_low, y_high)), in the data's units."""
 
 Box = Limits | tuple[float, float]
-"""The same, or (low, high) for both axes."""
+"""`Limits`, or (low, high) for both axes."""
 
-INTERVAL = 1.96  # standard errors to each side of a 95 % interval
+INTERVAL = 1.96  # standard errors on each side of a 95 % interval
 
 
 @dataclass(frozen=True)
 class View:
-    """What the pictures of one diffusion have in common: a box, and how times and axes are named.
+    """Settings that the figures of one model share: axis limits, and the labels of times and axes.
 
     Attributes:
-        limits: (low, high) for both axes, or ((x_low, x_high), (y_low, y_high)); None: a box around what is drawn.
-        steps: T of a discrete schedule; times are then written t = k/T, k noising steps done.
-        columns: names of the two columns. Without them the two coordinates share a unit, so the aspect is equal and no
-            ticks are drawn; named columns have units of their own, so each axis gets its own scale.
-        note: small print, such as how the points were scaled.
+        limits: (low, high) for both axes, or ((x_low, x_high), (y_low, y_high)); None: limits around the points.
+        steps: T of a discrete schedule; times are then shown as t = k/T after k noising steps.
+        columns: names of the two columns. Without names, the coordinates share a unit, so the aspect is equal and there
+            are no ticks; named columns have different units, so each axis has its own scale.
+        note: a note in small print, such as how the points were scaled.
 
     Example:
         >>> from motes.plots import View, row
@@ -50,18 +50,18 @@ class View:
     note: str = ""
 
 
-_PAD = 0.05  # of the longer side, on each side: a speck on the edge is still a whole speck
-_SMOOTH = 1 / 45  # standard deviation of the kernel of a density, as a share of the side of its raster
-_FENCE = 0.3  # how far beyond the inner range a point may lie and still count, in inner ranges
+_PAD = 0.05  # margin on each side, as a share of the longer side, so that points on the edge are drawn whole
+_SMOOTH = 1 / 45  # standard deviation of the density kernel, as a share of the side of the raster
+_FENCE = 0.3  # how far the limits may extend beyond the inner range, in inner ranges
 
 
 def as_points(x: ArrayLike, name: str = "x") -> Points:
-    """Return `x` as a float array of shape (n, 2), or say what is wrong with it."""
+    """Return `x` as a float array of shape (n, 2), or raise a ValueError."""
     points = np.asarray(x, dtype=np.float64)
     if points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(
-            f"{name} has shape {points.shape}; expected (n, 2), one point a row. "
-            "Of a wider table pick two columns, for example x[:, [0, 2]]."
+            f"{name} has shape {points.shape}; expected (n, 2), one point per row. "
+            "Select two columns of a wider table, for example x[:, [0, 2]]."
         )
     if len(points) == 0:
         raise ValueError(f"{name} has no points; expected at least one row.")
@@ -69,7 +69,7 @@ def as_points(x: ArrayLike, name: str = "x") -> Points:
     if bad:
         raise ValueError(
             f"{name} has NaN or infinity in {bad} of {len(points)} rows; expected finite numbers. "
-            "Drop or fill those rows first; in samples it means that the sampler diverged."
+            "Remove or fill in these rows first; in samples, it means that the sampler diverged."
         )
     return points
 
@@ -87,13 +87,13 @@ def as_clouds(clouds: Iterable[ArrayLike], times: ArrayLike, name: str) -> tuple
     if not ((at >= 0) & (at <= 1)).all():
         raise ValueError(
             f"the times of {name} run from {at.min():g} to {at.max():g}; expected 0 (data) to 1 (noise). "
-            "Divide the numbers of steps by how many steps there are."
+            "Divide step numbers by the number of steps."
         )
     return points, at
 
 
 def as_curves(named: dict[str, ArrayLike]) -> list[Curve]:
-    """The arrays, each checked to be finite, of shape (n,), and as long as the first."""
+    """Check that the arrays are finite, of shape (n,) and equally long, and return them."""
     curves = {name: np.asarray(values, dtype=np.float64) for name, values in named.items()}
     first = next(iter(curves))
     for name, curve in curves.items():
@@ -112,7 +112,7 @@ def as_curves(named: dict[str, ArrayLike]) -> list[Curve]:
 
 
 def as_grid(grid: tuple[ArrayLike, ArrayLike]) -> tuple[Curve, Curve]:
-    """Return the coordinates (nx,) and (ny,) of a grid, each checked to rise."""
+    """Return the coordinates (nx,) and (ny,) of a grid, after checking that they increase."""
     if len(grid) != 2:
         raise ValueError(f"grid has {len(grid)} parts; expected two, the coordinates x and y: grid=(x, y).")
     axes = {name: np.asarray(axis, dtype=np.float64) for name, axis in zip("xy", grid, strict=True)}
@@ -120,15 +120,15 @@ def as_grid(grid: tuple[ArrayLike, ArrayLike]) -> tuple[Curve, Curve]:
         if axis.ndim != 1 or len(axis) < 2:
             raise ValueError(
                 f"{name} has shape {axis.shape}; expected the coordinates of the grid along one side, shape (n{name},) "
-                "with at least 2 of them. Of a meshgrid pass the two arrays that it was made from."
+                "with at least 2 of them. For a meshgrid, pass the two arrays from which it was made."
             )
         if not (np.isfinite(axis).all() and (np.diff(axis) > 0).all()):
-            raise ValueError(f"{name} does not rise everywhere, or is not finite; expected rising coordinates.")
+            raise ValueError(f"{name} does not increase everywhere, or is not finite; expected increasing coordinates.")
     return axes["x"], axes["y"]
 
 
 def as_field(values: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray[np.float64]:
-    """Return values on a grid, of a shape that starts with (nx, ny); -inf may be among them, NaN and +inf may not."""
+    """Return values on a grid, after checking their shape; -inf is allowed, NaN and +inf are not."""
     field = np.asarray(values, dtype=np.float64)
     if field.shape != shape:
         raise ValueError(
@@ -142,20 +142,20 @@ def as_field(values: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray[np
 
 
 def as_process(process: str) -> Process:
-    """Return the name of the process, or say which names there are."""
+    """Return the name of the process, or raise a ValueError that lists the names."""
     if process not in get_args(Process):
         raise ValueError(f"process is {process!r}; expected one of {', '.join(map(repr, get_args(Process)))}.")
     return cast(Process, process)
 
 
 def limits_of(*clouds: ArrayLike, robust: float = 0.02, equal: bool = True) -> Limits:
-    """Return one box for all `clouds`, so that panels drawn in it can be compared.
+    """Return common axis limits for all `clouds`, so that panels can be compared.
 
     Args:
-        clouds: each of shape (n, 2).
-        robust: the share of points at each end of an axis that may be outliers, 0 to 0.5. The box reaches out
-            for them, but no further than 0.3 of the range of the others; 0 holds every point.
-        equal: make both sides equally long, for points whose two coordinates share a unit.
+        clouds: point clouds, each of shape (n, 2).
+        robust: the share of points at each end of an axis that may be outliers, 0 to 0.5. The limits extend towards
+            outliers by at most 0.3 of the range of the other points; 0 includes every point.
+        equal: whether both sides are equally long, for points whose two coordinates share a unit.
 
     Returns:
         ((x_low, x_high), (y_low, y_high)).
@@ -170,10 +170,12 @@ def limits_of(*clouds: ArrayLike, robust: float = 0.02, equal: bool = True) -> L
         raise ValueError("limits_of got no points; expected at least one cloud of shape (n, 2).")
     if not 0 <= robust < 0.5:
         raise ValueError(f"robust is {robust}; expected a share of at least 0 and below 0.5.")
-    reach = np.array([_reach(as_points(x, f"cloud {i}"), robust) for i, x in enumerate(clouds)])  # (clouds, 2, 2)
+    reach = np.array(
+        [_fenced_range(as_points(x, f"cloud {i}"), robust) for i, x in enumerate(clouds)]
+    )  # (clouds, 2, 2)
     low, high = reach[:, 0].min(axis=0), reach[:, 1].max(axis=0)
     side = high - low
-    # A column that never changes, or a single point, still needs a box with an inside.
+    # A constant column or a single point still needs limits that differ.
     side = np.where(side > 1e-9 * np.maximum(abs(low), abs(high)), side, 0.0)
     if equal:
         side = np.full(2, side.max())
@@ -183,10 +185,10 @@ def limits_of(*clouds: ArrayLike, robust: float = 0.02, equal: bool = True) -> L
     return (x_low, x_high), (y_low, y_high)
 
 
-def _reach(x: Points, robust: float) -> Points:
-    """The lowest and the highest of each column, shape (2, 2), held to a fence around the inner points."""
+def _fenced_range(x: Points, robust: float) -> Points:
+    """Return the lowest and highest number of each column, shape (2, 2), limited to a fence around the inner points."""
     n = len(x)
-    # Of fewer than 20 points none is an outlier: a picture that left one out would be wrong more often than right.
+    # With fewer than 20 points, none is treated as an outlier: omitting one would be wrong more often than right.
     outliers = 0 if robust == 0 or n < 20 else max(1, int(robust * n))
     columns = np.sort(x, axis=0)
     inner_low, inner_high = columns[outliers], columns[n - 1 - outliers]
@@ -195,7 +197,7 @@ def _reach(x: Points, robust: float) -> Points:
 
 
 def as_limits(limits: Limits | tuple[float, float]) -> Limits:
-    """Return limits for both axes; a single (low, high) serves for both."""
+    """Return limits for both axes; a single (low, high) applies to both."""
     box = np.asarray(limits, dtype=np.float64)
     if box.shape == (2,):
         box = np.stack([box, box])
@@ -208,10 +210,10 @@ def as_limits(limits: Limits | tuple[float, float]) -> Limits:
 
 
 def time_text(t: float, steps: int | None = None) -> str:
-    """Return the time of a cloud in words: '0.37', or '37/100' of a schedule of `steps` = 100 steps.
+    """Return the time of a cloud as text: '0.37', or '37/100' for a schedule of `steps` = 100 steps.
 
-    The numerator counts noising steps done, so 0/100 is the data; a time between two steps is refused, because a
-    title that rounded it would lie.
+    The numerator counts completed noising steps, so 0/100 is the data. A time between two steps raises a ValueError,
+    because rounding would make a title false.
     """
     if steps is None:
         return f"{t:.3g}".replace("e-0", "e-")
@@ -220,7 +222,7 @@ def time_text(t: float, steps: int | None = None) -> str:
     step = round(t * steps)
     if abs(t * steps - step) > 1e-3:
         raise ValueError(
-            f"t = {t:g} is no step of a schedule of {steps}; expected a multiple of 1/{steps}. "
+            f"t = {t:g} is not a step of a schedule of {steps}; expected a multiple of 1/{steps}. "
             "Leave `steps` out for a schedule in continuous time."
         )
     return f"{step}/{steps}"
@@ -229,10 +231,10 @@ def time_text(t: float, steps: int | None = None) -> str:
 def counts(x: Points, limits: Limits, width: int, height: int) -> NDArray[np.float64]:
     """Count the points in each cell of a (height, width) raster over `limits`; row 0 is at the top.
 
-    Points outside are left out.
+    Points outside are not counted.
     """
     (x_low, x_high), (y_low, y_high) = limits
-    # Clipped before the cast: an outlier at 1e30 would overflow an integer and might land inside.
+    # Clip before the cast: an outlier at 1e30 would overflow an integer and might be counted inside.
     across = np.clip(np.floor((x[:, 0] - x_low) * (width / (x_high - x_low))), -1, width).astype(np.int64)
     down = np.clip(np.floor((y_high - x[:, 1]) * (height / (y_high - y_low))), -1, height).astype(np.int64)
     inside = (across >= 0) & (across < width) & (down >= 0) & (down < height)
@@ -241,7 +243,7 @@ def counts(x: Points, limits: Limits, width: int, height: int) -> NDArray[np.flo
 
 
 def fill(limits: Limits, width: float, height: float) -> Limits:
-    """Widen `limits` on one axis until a `width` by `height` raster has square cells; the middle stays."""
+    """Widen `limits` on one axis until a `width` by `height` raster has square cells; the centre is unchanged."""
     (x_low, x_high), (y_low, y_high) = limits
     unit = max((x_high - x_low) / width, (y_high - y_low) / height)
     x_mid, y_mid = (x_low + x_high) / 2, (y_low + y_high) / 2
@@ -252,16 +254,16 @@ def fill(limits: Limits, width: float, height: float) -> Limits:
 
 
 def bell(sigma: float) -> NDArray[np.float64]:
-    """A Gaussian kernel of standard deviation `sigma` cells, summing to one, shape (2 r + 1,)."""
+    """Return a Gaussian kernel with standard deviation `sigma` cells and sum 1, shape (2 r + 1,)."""
     radius = max(1, math.ceil(3 * sigma))
     kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     return np.asarray(kernel / kernel.sum())
 
 
 def blur(image: NDArray[np.floating], kernel: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Convolve both axes of `image` with `kernel`; beyond the edge is nothing. The dtype stays."""
+    """Convolve both axes of `image` with `kernel`, with zeros beyond the edge. The dtype is kept."""
     radius = len(kernel) // 2
-    weights: Sequence[float] = kernel.tolist()  # Python floats, so that float32 stays float32
+    weights: Sequence[float] = kernel.tolist()  # Python floats keep float32
     for axis in (0, 1):
         length = image.shape[axis]
         padded = np.pad(image, [(radius, radius) if i == axis else (0, 0) for i in (0, 1)])
@@ -274,17 +276,17 @@ def blur(image: NDArray[np.floating], kernel: NDArray[np.floating]) -> NDArray[n
 
 
 def density_difference(ours: Points, theirs: Points, limits: Limits, cells: int) -> tuple[NDArray[np.float64], float]:
-    """The density of `ours` less that of `theirs`, as shares of the highest of `theirs`, smoothed, on a raster.
+    """Compute the smoothed density of `ours` minus the density of `theirs`, relative to the maximum of `theirs`.
 
     Returns:
-        The difference (cells, cells), row 0 at the top; and how large it becomes by chance: twice its largest standard
-        error, were both draws of one distribution.
+        The difference (cells, cells), row 0 at the top; and its size by chance: twice its largest standard error if
+        both were drawn from one distribution.
     """
     kernel = bell(_SMOOTH * cells)
     parts = [counts(x, limits, cells, cells) / len(x) for x in (ours, theirs)]
     ours_density, theirs_density = (blur(part, kernel) for part in parts)
     top = max(float(theirs_density.max()), 1e-300)
-    # Of independent counts, the variance of a weighted sum of them; both sets as draws of the mean of the two.
+    # The variance of a weighted sum of independent counts, if both sets are drawn from the mean of the two.
     both = (len(ours) * parts[0] + len(theirs) * parts[1]) / (len(ours) + len(theirs))
     variance = blur(both, kernel**2) * (1 / len(ours) + 1 / len(theirs))
     return (ours_density - theirs_density) / top, 2 * float(np.sqrt(variance.max())) / top
@@ -294,14 +296,14 @@ def density_difference(ours: Points, theirs: Points, limits: Limits, cells: int)
 
 BINS = 30
 LONG_BINS = 40  # on an asinh scale
-LONG = 20.0  # a range is long from so many times that of the middle half of the rows
+LONG = 20.0  # a range is long if it is at least this multiple of the interquartile range
 
 
 def histogram_bins(*samples: NDArray[np.float64]) -> tuple[Curve, Curve]:
-    """Edges of bins over the whole range of some numbers, (k + 1,), and their places in a picture, from 0 to 1.
+    """Return edges of bins over the range of all samples, (k + 1,), and their positions on the axis, from 0 to 1.
 
-    Where tails are so long that the bulk would be one bar, the scale is asinh((x - median) / s): even in the bulk,
-    logarithmic far out.
+    If the tails are so long that most rows would be in one bar, the scale is asinh((x - median) / s): linear in the
+    centre, logarithmic in the tails.
     """
     both = np.concatenate(samples)
     low, high = float(both.min()), float(both.max())
@@ -312,7 +314,7 @@ def histogram_bins(*samples: NDArray[np.float64]) -> tuple[Curve, Curve]:
     steps = np.diff(seen)
     step = float(steps.min())
     if high / 2 - low / 2 < (BINS + 1) * step / 2 and np.allclose(steps / step, np.rint(steps / step)):
-        return _even(np.arange(low - step / 2, high + step, step))  # a bar for each number
+        return _linear_positions(np.arange(low - step / 2, high + step, step))  # a bar for each number
     cuts = np.array([np.quantile(x, [0.25, 0.5, 0.75], method="inverted_cdf") for x in samples])
     core = float(cuts[:, 2].max() - cuts[:, 0].min())
     if high / 2 - low / 2 > LONG * core / 2:
@@ -324,32 +326,32 @@ def histogram_bins(*samples: NDArray[np.float64]) -> tuple[Curve, Curve]:
         edges = centre + scale * np.sinh(ends[0] + places * (ends[1] - ends[0]))
         edges[0], edges[-1] = low, high
         return edges, places
-    if (np.rint(seen) == seen).all():  # as many whole numbers in each bin
+    if (np.rint(seen) == seen).all():  # the same number of whole numbers in each bin
         step = float(np.ceil((high - low + 1) / BINS))
-        return _even(np.arange(low - 0.5, high + step, step))
-    return _even(np.linspace(low, high, BINS + 1))
+        return _linear_positions(np.arange(low - 0.5, high + step, step))
+    return _linear_positions(np.linspace(low, high, BINS + 1))
 
 
-def _even(edges: Curve) -> tuple[Curve, Curve]:
+def _linear_positions(edges: Curve) -> tuple[Curve, Curve]:
     return edges, (edges - edges[0]) / (edges[-1] - edges[0])
 
 
 def is_even(edges: Curve, places: Curve) -> bool:
-    """Whether places are a linear scale of the edges, which may be near the largest floats."""
+    """Return whether positions are a linear function of the edges, which may be near the largest floats."""
     return bool(np.allclose(places, (edges / 2 - edges[0] / 2) / (edges[-1] / 2 - edges[0] / 2), atol=1e-6))
 
 
 def ticks_of_long_range(edges: Curve, places: Curve, letters: float) -> list[tuple[float, str]]:
-    """Place and text of both ends, and of 0 and powers of ten between them, the largest first, as far as there is room.
+    """Return position and text of ticks: both ends, 0 and powers of ten, the largest first, as far as there is room.
 
-    `letters` is how many letters fit along the axis.
+    `letters` is the number of characters that fit along the axis.
     """
     powers = 10.0 ** np.arange(-12, 301)
     rounds = np.concatenate([-powers[::-1], [0.0], powers])
     rounds = rounds[(rounds > edges[0]) & (rounds < edges[-1])]
     room = lambda text: (len(text) + 1) / letters
     chosen = [(at, f"{edge:.3g}") for at, edge in ((0.0, edges[0]), (1.0, edges[-1]))]
-    taken = [(0.0, room(chosen[0][1])), (1 - room(chosen[1][1]), 1.0)]  # the ends are written inwards
+    taken = [(0.0, room(chosen[0][1])), (1 - room(chosen[1][1]), 1.0)]  # the texts at the ends extend inwards
     for value in rounds[np.argsort(-np.abs(rounds), kind="stable")].tolist():
         at, text = float(np.interp(value, edges, places)), f"{value:g}"
         left, right = at - room(text) / 2, at + room(text) / 2
@@ -362,16 +364,16 @@ def ticks_of_long_range(edges: Curve, places: Curve, letters: float) -> list[tup
 # --- points as text ---------------------------------------------------------------------------------------------------
 
 _BLANK = 0x2800
-# The bit of each dot in a braille character, by row and column: the fourth row was added to the code later.
+# The bit of each dot in a braille character, by row and column; the fourth row was added to the encoding later.
 _BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
-_SHARE = 0.3  # of the density in the densest tenth of the picture, below which a dot stays dark
+_SHARE = 0.3  # minimum density of a dot, relative to the 90 % quantile of the density
 
 
 def braille(x: ArrayLike, *, width: int = 24, height: int = 12) -> str:
     """Draw points as `height` lines of `width` braille characters.
 
-    The aspect is equal where a terminal's character is twice as tall as wide, as most are. A dot is set where the
-    points are dense, so that 10,000 points still show their shape and not the outline of their noise.
+    The aspect is equal if a terminal's characters are twice as tall as wide, as most are. A dot is set only where
+    points are dense, so that 10,000 points show their shape and not the outline of their noise.
 
     Args:
         x: points, shape (n, 2).
@@ -392,19 +394,19 @@ def braille(x: ArrayLike, *, width: int = 24, height: int = 12) -> str:
         raise ValueError(f"width is {width} and height is {height}; expected at least one character each.")
     columns, rows = 2 * width, 4 * height
     view = fill(limits_of(points), columns, rows)
-    dots = _dots(counts(points, view, columns, rows))
+    dots = _choose_dots(counts(points, view, columns, rows))
     cells = dots.reshape(height, 4, width, 2).transpose(0, 2, 1, 3)  # (height, width, 4, 2)
     codes = _BLANK + (cells * _BITS).sum(axis=(2, 3))
     return "\n".join("".join(map(chr, line)) for line in codes.tolist())
 
 
-def _dots(hits: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which dots to set: all that were hit while points are few, the dense ones when they are many."""
+def _choose_dots(hits: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Choose the dots to set: with few points, all dots with a point; with many points, the dense dots."""
     taken = hits[hits > 0]
     if not len(taken):
         return np.zeros(hits.shape, dtype=np.bool_)
-    smooth = blur(hits, bell(0.5))  # or chance alone would punch holes into an even crowd
+    smooth = blur(hits, bell(0.5))  # otherwise, chance would leave holes in a uniform density
     dense = float(np.quantile(smooth[hits > 0], 0.9))
-    # Below one point a dot the threshold is off: the fewer the points, the more each of them matters.
+    # Below one point per dot there is no threshold: the fewer the points, the more each of them matters.
     threshold = _SHARE * dense * min(1.0, max(0.0, (taken.mean() - 1) / 2))
     return np.asarray((hits > 0) & (smooth >= threshold))

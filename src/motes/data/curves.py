@@ -1,9 +1,9 @@
-"""Increasing maps of a column's numbers to a line on which they are nearly normal, found by maximum likelihood.
+"""Increasing transforms that make the numbers of a column nearly Gaussian, fitted by maximum likelihood.
 
     y = (g(u) - mean) / scale,    u = (x - centre) / unit
 
-g is the identity, the power transform of Yeo & Johnson (Biometrika 87, 2000, eq. 3.1) or asinh. All three map the whole
-line onto itself, so that a number beyond those of the training has a place too.
+g is the identity, the power transform of Yeo & Johnson (Biometrika 87, 2000, eq. 3.1) or asinh. All three map the real
+line onto itself, so that numbers beyond the training range can be transformed too.
 """
 
 import abc
@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-POINTS = 2000  # quantiles that a curve is fitted to
-GAIN = 0.05  # nats per row that a curve must gain over a straight line, beside the price of its parameter
-STRAIGHT = (0.8, 1.2)  # exponents that are as good as 1
-FAR = 1e150  # the end of the line: the square is still a float
+POINTS = 2000  # quantiles to which a curve is fitted
+GAIN = 0.05  # nats per row that a curve must gain over the identity, in addition to the penalty of its parameter
+STRAIGHT = (0.8, 1.2)  # exponents treated as 1
+FAR = 1e150  # the largest y: its square is still a float
 
 
 @dataclass(frozen=True)
 class Transform(abc.ABC):
-    """x -> y, increasing."""
+    """An increasing transform x -> y."""
 
     centre: float
     unit: float
@@ -37,42 +37,42 @@ class Transform(abc.ABC):
 
     @abc.abstractmethod
     def g(self, u: Array) -> Array:
-        """The curve itself."""
+        """Apply the curve to u."""
 
     @abc.abstractmethod
     def inverse_g(self, v: Array) -> Array:
-        """g(u) -> u."""
+        """Return u from v = g(u)."""
 
     @abc.abstractmethod
     def log_slope_g(self, u: Array) -> Array:
-        """log g'(u)."""
+        """Return log g'(u)."""
 
     def forward(self, x: Any) -> Array:
-        """x -> y; infinite x stays infinite."""
+        """Map x to y; infinite x stays infinite."""
         x = np.asarray(x, np.float64)
         with np.errstate(over="ignore"):
             y = (self.g((x - self.centre) / self.unit) - self.mean) / self.scale
         return np.where(np.isinf(x), x, np.clip(y, -FAR, FAR))
 
     def inverse(self, y: Array) -> Array:
-        """y -> x."""
+        """Map y to x."""
         with np.errstate(over="ignore"):
             x = self.inverse_g(np.asarray(y, np.float64) * self.scale + self.mean) * self.unit + self.centre
         return np.clip(x, -np.finfo(np.float64).max, np.finfo(np.float64).max)
 
     def log_slope(self, x: Array) -> Array:
-        """log |dy/dx|."""
+        """Return log |dy/dx|."""
         return self.log_slope_g((x - self.centre) / self.unit) - np.log(self.unit) - np.log(self.scale)
 
     @property
     @abc.abstractmethod
     def word(self) -> str:
-        """What messages call it."""
+        """The name of the curve in messages."""
 
 
 @dataclass(frozen=True)
 class Straight(Transform):
-    """g(u) = u."""
+    """The identity, g(u) = u."""
 
     word = ""
 
@@ -88,20 +88,20 @@ class Straight(Transform):
 
 @dataclass(frozen=True)
 class Power(Transform):
-    """((1 + u)^a - 1) / a for u >= 0, and -((1 - u)^(2-a) - 1) / (2-a) below; log1p where the exponent is 0.
+    """The power transform: ((1 + u)^a - 1) / a for u >= 0, -((1 - u)^(2-a) - 1) / (2-a) below; log1p for exponent 0.
 
-    The exponent a lies in [0, 2]: outside of it one end of the line would be out of reach.
+    The exponent a is in [0, 2]; otherwise the transform would not map onto the real line.
     """
 
     exponent: float = 1.0
 
     def g(self, u: Array) -> Array:
         side, far = u >= 0, np.log1p(np.abs(u))
-        return np.where(side, _raised(far, self.exponent), -_raised(far, 2 - self.exponent))
+        return np.where(side, _box_cox(far, self.exponent), -_box_cox(far, 2 - self.exponent))
 
     def inverse_g(self, v: Array) -> Array:
         side, far = v >= 0, np.abs(v)
-        return np.where(side, _lowered(far, self.exponent), -_lowered(far, 2 - self.exponent))
+        return np.where(side, _inverse_box_cox(far, self.exponent), -_inverse_box_cox(far, 2 - self.exponent))
 
     def log_slope_g(self, u: Array) -> Array:
         return np.where(u >= 0, self.exponent - 1, 1 - self.exponent) * np.log1p(np.abs(u))
@@ -114,7 +114,7 @@ class Power(Transform):
 
 @dataclass(frozen=True)
 class Asinh(Transform):
-    """g(u) = asinh(u): a logarithm to both sides."""
+    """The inverse hyperbolic sine, g(u) = asinh(u): logarithmic in both tails."""
 
     word = "asinh"
 
@@ -131,13 +131,13 @@ class Asinh(Transform):
 CURVES: dict[str, type] = {curve.__name__: curve for curve in (Straight, Power, Asinh)}
 
 
-def _raised(log: Array, exponent: float) -> Array:
-    """((1 + u)^a - 1) / a from log(1 + u)."""
+def _box_cox(log: Array, exponent: float) -> Array:
+    """Return ((1 + u)^a - 1) / a from log(1 + u)."""
     return log if exponent == 0 else np.expm1(exponent * log) / exponent
 
 
-def _lowered(v: Array, exponent: float) -> Array:
-    """The inverse: u from ((1 + u)^a - 1) / a."""
+def _inverse_box_cox(v: Array, exponent: float) -> Array:
+    """Return u from v = ((1 + u)^a - 1) / a."""
     return np.expm1(v) if exponent == 0 else np.expm1(np.log1p(exponent * v) / exponent)
 
 
@@ -145,7 +145,7 @@ def _lowered(v: Array, exponent: float) -> Array:
 
 
 def standardised(curve: Transform, x: Array, counts: Array) -> Transform:
-    """The curve with y of mean 0 and standard deviation 1 over numbers x (m,) with `counts` (m,)."""
+    """Return the curve for which y has mean 0 and standard deviation 1 over numbers x (m,) with `counts` (m,)."""
     share = counts / counts.sum()
     v = replace(curve, mean=0.0, scale=1.0).forward(x)
     mean = float(share @ v)
@@ -154,34 +154,35 @@ def standardised(curve: Transform, x: Array, counts: Array) -> Transform:
 
 
 def fit_curve(x: Array, counts: Array, *, half: float = 0.0, zero: float = 0.0, tails: float = 0.0) -> Transform:
-    """The curve under which numbers x are most likely normal; a straight one unless another is clearly better.
+    """Fit the curve with the largest likelihood under a Gaussian; the identity unless another is clearly better.
 
     Args:
-        x: (m,), distinct and rising.
-        counts: (m,), how often each occurs.
-        half: half the width of the cell that each number stands for; 0: real numbers.
-        zero: where numbers that cannot be negative begin.
-        tails: nats per row that asinh, which draws in both tails, must gain beyond what any curve must.
+        x: distinct increasing numbers (m,).
+        counts: the number of rows of each, (m,).
+        half: half the width of the interval that each number represents; 0 for real numbers.
+        zero: the lower bound of non-negative numbers.
+        tails: nats per row that asinh, which compresses both tails, must gain in addition to the gain of any curve.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        return _fitted(x, counts, half, zero, tails)
+        return _fit(x, counts, half, zero, tails)
 
 
-def _fitted(x: Array, counts: Array, half: float, zero: float, tails: float) -> Transform:
+def _fit(x: Array, counts: Array, half: float, zero: float, tails: float) -> Transform:
     rows = counts.sum()
     if half <= 4 * np.spacing(np.abs(x).max()):
-        half = 0.0  # cells that are too narrow for floats
-    points = _quantiles(x, counts)
+        half = 0.0  # the intervals are too narrow for floats
+    points = _representative_quantiles(x, counts)
     centre = float(np.median(points))
-    unit = _spread(points)
+    unit = _robust_scale(points)
     low, high = float(x[0]), float(x[-1])
     below = zero if 0 <= low - zero < unit else low
     best: Transform = Straight(centre, unit)
     best_value = _likelihood(best, points, half) + GAIN + 0.5 * np.log(rows) / rows
     best_value = best_value if np.isfinite(best_value) else -np.inf
-    scales = _scales(unit, max(half / 2, 1e-3 * unit))
+    scales = _unit_range(unit, max(half / 2, 1e-3 * unit))
     from_below, from_above = (
-        _scales(unit, max(half / 2, min(1e-3 * unit, _nearest(np.abs(points - end))))) for end in (below, high)
+        _unit_range(unit, max(half / 2, min(1e-3 * unit, _nearest_distance(np.abs(points - end)))))
+        for end in (below, high)
     )
     families: list[tuple[Callable[[float], Transform], tuple[float, float]]] = [
         (lambda a: Power(centre, unit, exponent=float(np.clip(a, 0, 2))), (0.0, 2.0)),
@@ -190,7 +191,7 @@ def _fitted(x: Array, counts: Array, half: float, zero: float, tails: float) -> 
         (lambda s: Asinh(centre, float(np.exp(s))), scales),
     ]
     for family, ends in families:
-        curve, value = _best(family, ends, points, half)
+        curve, value = _fit_family(family, ends, points, half)
         if isinstance(curve, Power) and STRAIGHT[0] <= curve.exponent <= STRAIGHT[1]:
             continue
         value -= tails if isinstance(curve, Asinh) else 0.0
@@ -199,18 +200,18 @@ def _fitted(x: Array, counts: Array, half: float, zero: float, tails: float) -> 
     return best
 
 
-def _scales(unit: float, least: float) -> tuple[float, float]:
-    """The logarithms of units to choose from."""
+def _unit_range(unit: float, least: float) -> tuple[float, float]:
+    """Return the range of the logarithm of the unit."""
     return float(np.log(least)), min(float(np.log(unit) + np.log(10)), 709.0)  # exp(709) is a float
 
 
-def _nearest(distances: Array) -> float:
-    """How far the nearest hundredth of points is from an end."""
+def _nearest_distance(distances: Array) -> float:
+    """Return the distance within which the nearest hundredth of the points is to an end."""
     some = distances[distances > 0]
     return float(np.quantile(some, 0.01)) if len(some) else np.inf
 
 
-def _best(
+def _fit_family(
     family: Callable[[float], Transform], ends: tuple[float, float], x: Array, half: float
 ) -> tuple[Transform, float]:
     from scipy.optimize import minimize_scalar
@@ -224,7 +225,7 @@ def _best(
 
 
 def _likelihood(curve: Transform, x: Array, half: float) -> float:
-    """Mean log-density of x under a normal distribution of g, up to a constant, at the best mean and deviation."""
+    """Return the mean log-density of x if g(u) is Gaussian with the best mean and scale, up to a constant."""
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         v = curve.forward(x)
         if half:
@@ -234,8 +235,8 @@ def _likelihood(curve: Transform, x: Array, half: float) -> float:
         return float(slopes.mean() - np.log(v.std()))
 
 
-def _quantiles(x: Array, counts: Array) -> Array:
-    """Numbers that stand for all rows: both ends, and at most `POINTS` evenly through their ranks."""
+def _representative_quantiles(x: Array, counts: Array) -> Array:
+    """Return numbers that represent all rows: both ends, and at most `POINTS` evenly spaced quantiles."""
     upto = np.cumsum(counts)
     many = int(min(max(np.ceil(upto[-1]), 2), POINTS))
     ranks = (np.arange(many) + 0.5) / many * upto[-1]
@@ -243,8 +244,8 @@ def _quantiles(x: Array, counts: Array) -> Array:
     return np.concatenate([x[:1], points, x[-1:]]).astype(np.float64)
 
 
-def _spread(points: Array) -> float:
-    """A standard deviation that a few far numbers do not move."""
+def _robust_scale(points: Array) -> float:
+    """Return a robust standard deviation."""
     low, high = np.quantile(points, [0.25, 0.75])
     with np.errstate(over="ignore", invalid="ignore"):
         for spread in ((high - low) / 1.35, points.std(), points.max() - points.min()):
