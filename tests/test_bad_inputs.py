@@ -88,7 +88,7 @@ BAD = {
     "train pts.csv --resume": (2, "no checkpoint in 'runs/pts'"),
     "columns quote.csv": (1, "row 2 of"),
     "columns ragged.csv": (1, "line 3 of"),
-    "columns header.csv": (1, "but no rows"),
+    "columns header.csv": (1, "has no rows"),
     "columns twice.csv": (1, "two columns named 'x'"),
     "columns empty.csv": (1, "is empty"),
     "columns huge.npy": (1, "more than fits in memory"),

@@ -64,8 +64,8 @@ def test_columns_of_all_types_are_read(file, suffix, start, end):
     [
         (b"", "is empty"),
         (b"\n \n", "is empty"),
-        (b"a,b\n", "has column names but no rows"),
-        (b"a,b", "has column names but no rows"),
+        (b"a,b\n", "has no rows, only column names"),
+        (b"a,b", "has no rows, only column names"),
         (b"a,b\n1,x\n\n2\n", "line 4 .*has 1 cell; expected 2"),
         (b'a,b\n1,"x\ny"\n1,2,3\n', "line 4 .*has 3 cells; expected 2"),  # a cell of two lines
         (b"a,b,a\n1,2,3\n", "two columns named 'a'"),

@@ -224,7 +224,7 @@ class Text:
         if not rows:
             breaks = sum(name.count("\n") for name in self.header.names)
             quote = f" The names span {breaks + 1:,} lines: a quote opens in them and is closed late or never."
-            raise DataError(f"'{self.path}' has column names but no rows." + (quote if breaks else ""))
+            raise DataError(f"'{self.path}' has no rows, only column names." + (quote if breaks else ""))
 
     def _read_parts(self) -> Iterator[tuple[bytes, int]]:
         """Yield the text in UTF-8, in parts that end at the end of a row, with the number of lines before each."""
