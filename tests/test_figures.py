@@ -640,7 +640,7 @@ REFUSED = {
     "limits": (lambda: plots.scatter(CLOUD, limits=(1, -1)), "low, high"),
     "times": (lambda: plots.row([CLOUD], [0, 1]), "one time for each"),
     "steps as times": (lambda: plots.row([CLOUD], [37]), "Divide step numbers"),
-    "between two steps": (lambda: plots.row([CLOUD], [0.375], view=View(steps=100)), "no step of a schedule of 100"),
+    "between two steps": (lambda: plots.row([CLOUD], [0.375], view=View(steps=100)), "not a step of a schedule of 100"),
     "no clouds": (lambda: plots.row([], []), "is empty"),
     "process": (lambda: plots.row([CLOUD], [0], process="backward"), "'forward', 'reverse'"),
     "no rows": (lambda: plots.grid({}, [0]), "no rows"),

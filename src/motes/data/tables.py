@@ -143,7 +143,7 @@ class Support:
             j = list(columns).index(name)
             low[j], high[j] = _parse_end(low_text, -np.inf, text), _parse_end(high_text, np.inf, text)
             if not low[j] < high[j] or (np.isinf(low[j]) and np.isinf(high[j])):
-                raise UsageError(f"data.bounds: got '{text}'; expected low < high; one of them may be left out.")
+                raise UsageError(f"data.bounds: got '{text}'; expected low < high, one of which may be left out.")
         return cls(low, high)
 
     def inside(self, x: Array) -> NDArray[np.bool_]:
