@@ -420,7 +420,7 @@ BAD_DATA = {
     "huge": ("a,b\n1e308,2\n-1e308,4\n", "'a'"),
     "ragged": ("a,b\n1,2\n3,4,5\n", "line 3 of 'data.csv' has 3 cells"),
     "few": ("a,b\n1,2\n3,4\n", "at least 20"),
-    "semicolons": ("a;b\n1;2\n3;4\n", "If ';' separates them, use --sep ';'"),
+    "semicolons": ("a;b\n1;2\n3;4\n", "If ';' is the separator, use --sep ';'"),
     "twice": ("a,a\n1,2\n3,4\n", "two columns named 'a'"),
 }
 

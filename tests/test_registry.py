@@ -370,7 +370,7 @@ def test_a_column_kind_of_your_own_is_inferred_fitted_saved_and_read(tmp_path):
         motes.fit(wind(), columns={"wind": {"kind": "angle", "low": 3}}, changes=TINY)
     del KINDS["angle"]
     with pytest.raises(
-        motes.errors.ModelFileError, match="got a column kind of class 'Angle'; expected one that is reg"
+        motes.errors.ModelFileError, match="got a column kind of class 'Angle', which is not registered"
     ):
         motes.load(tmp_path / "wind.safetensors")
 
