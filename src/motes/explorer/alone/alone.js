@@ -1,4 +1,4 @@
-// The page without a server: a clock, real points, points that the network brings back, arrows, a particle.
+// The page without a server: a clock, real points, samples of the network, arrows and a particle.
 
 import { chain, floats, levels, Network, normal, step } from "/model.js";
 import { arrows, onCanvas } from "/layers.js";
@@ -15,11 +15,11 @@ const painters = ["real", "drawn"].map((name) => new Painter(id(name)));
 const state = { place: places, direction: window.matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : -1, resting: 0, exact: places };
 let points, stops, particle = null, seed = 0, stale = true;
 
-/** y at level r as it is drawn: divided by sqrt(1 + r^2), in the data's units. */
+/** Convert y at noise level r to drawn points: divided by sqrt(1 + r^2), in the data's units. */
 const shown = (y, r) => y.map((value, k) => about.mean[k % 2] + about.scale[k % 2] * value / Math.hypot(1, r));
 const unshown = (u, r) => u.map((value, k) => (value - about.mean[k % 2]) / about.scale[k % 2] * Math.hypot(1, r));
 
-/** The place of a level on the clock. */
+/** Return the place of a noise level on the clock. */
 function placeOf(r) {
   let [low, high] = [0, places];
   while (high - low > 1) {
@@ -68,7 +68,7 @@ function paint() {
   id("now").textContent = `noise σ/α ${number(level(place), 2)}`;
 }
 
-/** The score times the noise, at the middles of cells. */
+/** Return the score times the noise level at the centres of cells. */
 function field(place) {
   const r = Math.max(level(place), least), at = [0, 1].map((j) => Array.from({ length: CELLS }, (_, k) => about.box[j][0] + (k + 0.5) / CELLS * (about.box[j][1] - about.box[j][0])));
   const u = Array.from({ length: 2 * CELLS * CELLS }, (_, k) => at[k % 2][k % 2 ? Math.floor(k / 2 / CELLS) : Math.floor(k / 2) % CELLS]);
@@ -78,7 +78,7 @@ function field(place) {
   return answer;
 }
 
-/** The whole way of a particle that is dropped at a point now. */
+/** Compute the trajectory of a particle dropped at a point now. */
 function drop(u) {
   const from = Math.max(state.place, placeOf(least) + 1), way = (to) => {
     const stops = Array.from({ length: LEGS + 1 }, (_, k) => from + k / LEGS * (to - from));

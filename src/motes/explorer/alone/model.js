@@ -1,7 +1,7 @@
-// The network in plain JavaScript, and what is computed with it: the same numbers as the library's, but for rounding.
+// The network and sampler in plain JavaScript: the same numbers as the library's, except for rounding.
 // Points are y = x_t / alpha_t, and the noise level is r = sigma_t / alpha_t.
 
-/** float32 from base64. */
+/** Decode float32 from base64. */
 export function floats(text) {
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   return new Float32Array(bytes.buffer);
@@ -21,7 +21,7 @@ export class Network {
     this.answer = new Float64Array(2);
   }
 
-  /** E[x_0 | y, r] of points y, [x, y, x, y, ...], all at one noise level. */
+  /** Return E[x_0 | y, r] for points y, [x, y, x, y, ...], all at one noise level. */
   denoise(points, r) {
     const { layers, h, next, input, answer, sigmaData } = this, found = new Float64Array(points.length);
     const total = Math.hypot(r, sigmaData), time = Math.log(Math.max(r, 1e-6)) / 4;
@@ -77,14 +77,14 @@ export function step(network, y, r, s, heun) {
   return y.map((one, k) => one + (s - r) * (slope[k] + (euler[k] - again[k]) / s) / 2);
 }
 
-/** Points at each of the levels, from noise at the first. */
+/** Return the points at each level, starting from noise. */
 export function chain(network, noise, all, heun) {
   const found = [noise];
   for (let k = 0; k + 1 < all.length; k++) found.push(step(network, found[k], all[k], all[k + 1], heun));
   return found;
 }
 
-/** `count` numbers of N(0, 1); the same seed gives the same ones. */
+/** Draw `count` numbers from N(0, 1); the same seed gives the same numbers. */
 export function normal(count, seed) {
   let state = seed >>> 0;
   const uniform = () => {

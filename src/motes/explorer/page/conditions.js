@@ -4,10 +4,10 @@ import { onCanvas } from "/layers.js";
 import { make, number, roam } from "/words.js";
 
 const id = (name) => document.getElementById(name);
-const NEAR = 0.025; // of the picture's side, from which the line is taken
+const NEAR = 0.025; // distance from which the line can be grabbed, as a share of the picture
 const BARS = 48;
-const FEW = 30; // independent points, below which an answer is a guess
-const DEEP = 0.2; // of the picture's side, how far the highest bar reaches
+const FEW = 30; // effective sample size below which an answer is unreliable
+const DEEP = 0.2; // height of the highest bar, as a share of the picture
 const css = (colour, share) => `rgba(${colour.map((part) => Math.round(255 * part)).join(",")},${share})`;
 
 export class Conditions {
@@ -30,13 +30,13 @@ export class Conditions {
     id("known").addEventListener("change", () => this.#move(Number(id("known").value), true));
   }
 
-  /** What a question about the model that is shown says of this. */
+  /** Options of requests about the current model. */
   get asked() {
     const { label, guidance } = this.explorer.state;
     return label === null ? {} : { label, guidance };
   }
 
-  /** The line: where it is dragged to, or where it rests. */
+  /** The line, while dragged or at rest. */
   get #line() {
     return this.moving ?? this.explorer.state.known;
   }
@@ -65,7 +65,7 @@ export class Conditions {
 
   // --- on the picture ---
 
-  /** Whether a point of the plane is where the line is taken. */
+  /** Whether a point of the plane is close enough to grab the line. */
   near(at) {
     const line = this.#line;
     if (!line) return false;
@@ -89,9 +89,9 @@ export class Conditions {
     this.#move(this.#line.value, true);
   }
 
-  // --- what follows ---
+  // --- answers ---
 
-  /** Ask for points on the line. */
+  /** Request points on the line. */
   ask() {
     const { explorer } = this, line = this.#line;
     if (!line) return null;
@@ -104,7 +104,7 @@ export class Conditions {
     });
   }
 
-  /** Bring the page to the state. */
+  /** Update the page to the state. */
   show(before) {
     const { state, about } = this.explorer;
     this.#chips("classes", ["all", ...about.classes], state.label);
@@ -158,12 +158,12 @@ export class Conditions {
     id("known-note").textContent = `${points.shape[0]} points given this value, worth ${Math.round(effective)} independent ones.${few} The bars are their histogram along the line.${exact} ${warnings.join(" ")}`;
   }
 
-  /** The line, the points on it, how many there are along it, and how many there should be. */
+  /** Draw the line, the points on it, their histogram, and the exact density. */
   draw(context, box, width, height, ratio) {
     const line = this.#line, { answer, explorer } = this;
     if (!line) return;
     const { axis } = line, other = 1 - axis, [low, high] = box[other], side = axis === 0 ? width : height;
-    // A place along the line and a way off it, in shares of the picture, as a place on the canvas.
+    // Position on the canvas of a point along the line, and off it as a share of the picture.
     const at = (place, off) => {
       const point = [0, 0];
       point[axis] = line.value;

@@ -1,13 +1,13 @@
-// Vectors as streaks, a grid that the flow carries, and where learned and exact differ.
+// Streamlines of vectors, a grid transported by the flow, and the difference of learned and exact densities.
 
 import { css } from "/paint.js";
 import { onCanvas } from "/layers.js";
 
-const SIDE = 240; // pixels of the image of streaks, which is drawn as large as the picture
-const REACH = 16; // pixels that a streak goes to either side
-const STEEP = 4; // how strongly a difference is drawn: at a quarter of the peak it has 3/4 of its colour
+const SIDE = 240; // pixels of the image of streamlines, which is scaled to the picture
+const REACH = 16; // pixels of a streamline in each direction
+const STEEP = 4; // strength of a difference: at a quarter of the peak it has 3/4 of its colour
 
-const drawn = new WeakMap(); // answer -> its image, and what that was made with
+const drawn = new WeakMap(); // answer -> its image, and the options of the image
 
 /** A line integral convolution of noise along the vectors (Cabral & Leedom 1993): each pixel is the mean along its streak. */
 export function streaks(context, answer, sides, colours, box, width, height) {
@@ -55,7 +55,7 @@ function convolved(answer, side, colour, box) {
   return canvas;
 }
 
-/** A component of the vectors between the middles of cells; rows are counted from the top. */
+/** Interpolate a component of the vectors between the centres of cells; rows are counted from the top. */
 function blended(values, cells, component, column, row) {
   const x = (column + 0.5) / SIDE * cells - 0.5, y = cells - 0.5 - (row + 0.5) / SIDE * cells;
   const x0 = Math.min(Math.max(Math.floor(x), 0), cells - 2), y0 = Math.min(Math.max(Math.floor(y), 0), cells - 2);
@@ -66,7 +66,7 @@ function blended(values, cells, component, column, row) {
 
 let kept;
 
-/** Uniform noise, the same at every moment, so that streaks do not flicker. */
+/** Uniform noise, the same at every time, so that streamlines do not flicker. */
 function specks() {
   if (kept) return kept;
   kept = new Float32Array(SIDE * SIDE);
@@ -78,7 +78,7 @@ function specks() {
   return kept;
 }
 
-/** The grid at a place of the clock, on straight lines between the places at which it is known. */
+/** Draw the grid at a place of the clock, interpolated between the computed places. */
 export function warped(context, answer, place, sides, colours, box, width, height, ratio) {
   const { clock, header: { dots } } = answer;
   let k = 0;
@@ -102,7 +102,7 @@ export function warped(context, answer, place, sides, colours, box, width, heigh
   }
 }
 
-/** Where the learned density is too high, in its colour, and where the exact one is higher, in that one's. */
+/** Draw where the learned density is too high, in its colour, and where the exact one is higher, in the exact colour. */
 export function difference(context, answer, colours, width, height) {
   const { learned, exact } = answer;
   if (!learned || !exact) return;

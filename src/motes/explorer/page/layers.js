@@ -4,13 +4,13 @@ import { css, fitted } from "/paint.js";
 
 const LEVELS = [0.5, 1.5, 3, 5, 8]; // nats below the highest density
 
-/** Where a point is on a canvas of that size. */
+/** Return the position of a point on a canvas. */
 export function onCanvas([x, y], box, width, height) {
   const [[left, right], [bottom, top]] = box;
   return [(x - left) / (right - left) * width, (top - y) / (top - bottom) * height];
 }
 
-/** The density as colour: an image of as many pixels as there are cells, drawn large. */
+/** Draw the density as an image with one pixel per cell, scaled up. */
 export function density(context, answer, sides, colours, width, height) {
   for (const side of sides) {
     const log = answer[side];
@@ -32,7 +32,7 @@ export function density(context, answer, sides, colours, width, height) {
   }
 }
 
-/** Lines of equal log p. */
+/** Draw contours of log p. */
 export function lines(context, answer, sides, colours, width, height, ratio) {
   context.lineWidth = 1.2 * ratio;
   context.lineJoin = "round";
@@ -52,7 +52,7 @@ export function lines(context, answer, sides, colours, width, height, ratio) {
   }
 }
 
-/** Marching squares: segments between the middles of cells where `values` cross `level`. */
+/** Marching squares: segments between the centres of cells where `values` cross `level`. */
 export function march(values, cells, level, segment) {
   const cross = (a, b) => (level - a) / (b - a);
   for (let y = 0; y + 1 < cells; y++) {
@@ -69,7 +69,7 @@ export function march(values, cells, level, segment) {
   }
 }
 
-/** The score as arrows: its direction, and as length the score times the noise, bounded by the cell. */
+/** Draw the score as arrows; their length is the score times the noise level, bounded by the cell. */
 export function arrows(context, answer, sides, colours, box, scale, width, height, ratio) {
   const cells = answer.at.shape[1], cell = width / cells;
   context.lineWidth = 1.4 * ratio;
@@ -98,7 +98,7 @@ export function arrows(context, answer, sides, colours, box, scale, width, heigh
   }
 }
 
-/** The point that is asked about, and the mean of all data that could have become it. */
+/** Draw the point of the pointer, and the mean of all data that could have become it. */
 export function probe(context, at, answer, colours, ink, box, width, height, ratio) {
   const [x, y] = onCanvas(at, box, width, height);
   for (const side of ["exact", "learned"]) {
@@ -121,7 +121,7 @@ export function probe(context, at, answer, colours, ink, box, width, height, rat
   context.stroke();
 }
 
-/** The way of a particle, where it is now, and what else could have become of it. */
+/** Draw the trajectory of a particle, its position, and random futures. */
 export function path(context, answer, place, sides, colours, box, width, height, ratio) {
   const follow = (points, from, count) => {
     context.beginPath();
@@ -156,7 +156,7 @@ export function path(context, answer, place, sides, colours, box, width, height,
   context.stroke();
 }
 
-/** The point of a path at a place of the clock, which rises along it. */
+/** Return the point of a path at a place of the clock, which rises along the path. */
 export function at(clock, points, place) {
   let k = 0;
   while (k + 2 < clock.length && clock[k + 1] < place) k++;
@@ -170,7 +170,7 @@ function dot(context, [x, y], size) {
   context.fill();
 }
 
-/** Distance along the clock, with where it is now. */
+/** Draw the distance along the clock, and its current value. */
 export function curve(canvas, answer, place, places, colours, soft) {
   const ratio = fitted(canvas), context = canvas.getContext("2d"), { width, height } = canvas, pad = 4 * ratio;
   context.clearRect(0, 0, width, height);
@@ -201,9 +201,9 @@ export function curve(canvas, answer, place, places, colours, soft) {
   context.fill();
 }
 
-/** The loss of a training on a scale of ratios, the least that there can be, and the step that is shown. */
+/** Draw the loss on a logarithmic scale, its theoretical minimum, and the step shown. */
 export function lossCurve(canvas, points, { steps, floor, shown }, colours, soft) {
-  // By the processor, as the points are where no graphics card draws: it is a few lines beside a training that needs it.
+  // Drawn by the CPU: a few lines cost little next to the training.
   const context = canvas.getContext("2d", { willReadFrequently: true });
   const ratio = fitted(canvas), { width, height } = canvas, size = 12 * ratio;
   const [left, right, top, bottom] = [46 * ratio, width - 8 * ratio, 10 * ratio, height - 24 * ratio];
@@ -242,7 +242,7 @@ export function lossCurve(canvas, points, { steps, floor, shown }, colours, soft
   draw(points.filter(([, value]) => value > 0).map(([step, value]) => [x(step), y(value)]), [], css(colours.learned, 1), 2);
 }
 
-/** The value at a place, on straight lines between those at `clock`, which falls. */
+/** Interpolate values linearly at a place of the falling `clock`. */
 export function between(clock, values, place) {
   let k = 0;
   while (k + 2 < clock.length && clock[k + 1] > place) k++;

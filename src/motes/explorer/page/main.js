@@ -12,9 +12,9 @@ import { Tour } from "/tour.js";
 import { TRAINING, Trainer } from "/train.js";
 import { count, make, number, roam } from "/words.js";
 
-const SECONDS = 7; // of a whole way at speed 0
+const SECONDS = 7; // duration of a full pass at speed 0
 const REST = 1.6; // seconds at either end
-const CALM = 9; // times as long as new pictures take, the training has the machine to itself: nine tenths of the time
+const CALM = 9; // pause between new pictures during training, relative to their duration: training gets nine tenths of the time
 const LOOKS = 16; // places of the clock between two layers while it runs
 const FIELDS = { // layer -> what it asks for, and under which name it is known
   arrows: { what: "score", known: "score", cells: 22 },
@@ -44,8 +44,8 @@ class Explorer {
     this.past = new Past();
     this.panels = [];
     this.fields = new Map();
-    this.asking = new Set(); // questions about layers
-    this.hurry = () => {}; // called where somebody waits for new pictures
+    this.asking = new Set(); // requests about layers
+    this.hurry = () => {}; // called to end a pause early
     this.paint();
     const hello = (await this.link.ask("hello")).header;
     Object.assign(this, { models: hello.models, samplers: hello.samplers, limits: hello.limits, shapes: hello.shapes });
@@ -65,7 +65,7 @@ class Explorer {
     if (!still && !location.hash) this.play(-1);
   }
 
-  /** Take a model: its schedule, and what is known of it. */
+  /** Load a model: its schedule and its description. */
   async open(name) {
     const found = await this.link.ask("open", { model: name, ...(name === TRAINING ? this.trainer.asked : {}) });
     Object.assign(this, { about: found.header.about, t: found.t, alpha: found.alpha, sigma: found.sigma });
@@ -75,7 +75,7 @@ class Explorer {
     id("clear").disabled = true;
   }
 
-  /** The model that questions are about. */
+  /** The model for requests. */
   get named() {
     const { model } = this.state;
     return { model, ...this.conditions.asked, ...(model === TRAINING ? this.trainer.asked : {}) };
@@ -130,7 +130,7 @@ class Explorer {
 
   // --- choices ---
 
-  /** Change the state, so that it can be undone; `during`: of the recipe of a training that goes on. */
+  /** Change the state so that it can be undone; `during`: the change is for a running training. */
   async change(how, { during = false } = {}) {
     const before = structuredClone(this.state);
     how(this.state);
@@ -251,7 +251,7 @@ class Explorer {
     this.show();
   }
 
-  /** Bring the page to the state; `before` says what need not be asked again. */
+  /** Update the page to the state; with `before`, request only what has changed. */
   show(before, during = false) {
     const { state, about } = this;
     const same = before && ["model", "n", "seed", "label", "guidance"].every((key) => before[key] === state[key]);
@@ -301,13 +301,13 @@ class Explorer {
     id("more").hidden = frames.length >= MOST_PANELS;
   }
 
-  /** The state in the address, once it rests. */
+  /** Write the state into the address, once it no longer changes. */
   address() {
     clearTimeout(this.writing);
     this.writing = setTimeout(() => history.replaceState(null, "", `#${written(this.state)}`), 200);
   }
 
-  /** Colours, by the system's wish unless one was chosen. */
+  /** Set the colours, by the system's preference unless one was chosen. */
   paint(theme) {
     if (theme) this.theme = theme;
     const chosen = this.theme ?? (window.matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark");
@@ -325,7 +325,7 @@ class Explorer {
     this.redraw();
   }
 
-  /** Large type, or small again. */
+  /** Switch between large and normal type. */
   enlarge() {
     const { dataset } = document.documentElement, large = !("large" in dataset);
     if (large) dataset.large = "";
@@ -338,7 +338,7 @@ class Explorer {
 
   // --- the clock ---
 
-  /** Play towards data (-1) or noise (1), or rest (0). */
+  /** Play towards data (-1) or noise (1), or pause (0). */
   play(direction) {
     this.direction = direction;
     this.resting = 0;
@@ -361,7 +361,7 @@ class Explorer {
     this.redraw();
   }
 
-  /** What follows once the clock stands still. */
+  /** Update the address, the summary and the values once the clock stops. */
   rest() {
     this.address();
     clearTimeout(this.saying);
@@ -394,7 +394,7 @@ class Explorer {
     this.stale = true;
   }
 
-  /** Draw in the next frame. A page on which nothing moves asks for none. */
+  /** Draw in the next frame. If nothing moves, no frame is requested. */
   redraw() {
     this.stale = true;
     this.#await();
@@ -420,7 +420,7 @@ class Explorer {
 
   // --- layers ---
 
-  /** What is known of the layers at a place: the answer itself, or the nearest one until it is there. */
+  /** Return the layers at a place: the answer, or the last one until it arrives. */
   field(place) {
     const { state } = this, found = {};
     const at = this.direction ? Math.round(place / LOOKS) * LOOKS : place;
@@ -459,7 +459,7 @@ class Explorer {
 
   // --- one point ---
 
-  /** Ask about a point of the plane; null: about none. */
+  /** Request the values at a point of the plane; null: none. */
   point(at) {
     this.pointed = this.about?.layers ? at : null;
     if (!this.pointed) this.probed = null;
@@ -474,7 +474,7 @@ class Explorer {
     }, (error) => error && (id("probe-note").textContent = error.message));
   }
 
-  /** Let a particle go from a point at this moment; null takes it away. */
+  /** Drop a particle at a point at this time; null removes it. */
   async drop(at) {
     this.dropped = this.about?.layers ? at && { at, place: this.state.place } : null;
     id("clear").disabled = !this.dropped;
@@ -505,7 +505,7 @@ class Explorer {
     id("particle-note").textContent = `From the noise at ${pair(way.slice(-2))} to the data at ${pair(way.slice(0, 2))}.${near}`;
   }
 
-  /** The same particle, after what it depends on was changed. */
+  /** Drop the particle again after a change of the model or the layers. */
   dropAgain() {
     return this.dropped && this.drop(this.dropped.at);
   }
@@ -525,7 +525,7 @@ class Explorer {
     }));
   }
 
-  /** The numbers of the point in words. */
+  /** Show the values at the point. */
   tell() {
     const body = id("probe").tBodies[0], { pointed, probed, about } = this;
     if (!pointed) {
@@ -579,7 +579,7 @@ class Explorer {
     SIDES.forEach((side) => { keys[side[0]] = () => (this.about.exact || side === "learned") && this.change((state) => { state.side = side; }); });
     const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!act || (onButton && event.key === " ")) return;
-    const slides = event.target.closest?.("input[type=range]:not(#clock), [role=radiogroup]"); // these have such keys of their own
+    const slides = event.target.closest?.("input[type=range]:not(#clock), [role=radiogroup]"); // these handle such keys themselves
     if (slides && /^(Arrow|Home|End)/.test(event.key)) return;
     event.preventDefault();
     act();

@@ -1,5 +1,5 @@
-// Points on a canvas: drawn by WebGL, or pixel by pixel where no graphics card does it, which is then several times as fast.
-// A point lies at A first + B second + C.
+// Points on a canvas: drawn by WebGL, or pixel by pixel without a graphics card, which is then several times as fast.
+// A point is drawn at A first + B second + C.
 
 const VERTEX = `#version 300 es
 in vec2 first; in vec2 second;
@@ -17,7 +17,7 @@ void main() {
   seen = vec4(colour.rgb * share, share);
 }`;
 
-let accelerated; // whether WebGL is drawn by a graphics card
+let accelerated; // whether a graphics card draws WebGL
 
 function hasCard() {
   if (accelerated !== undefined) return accelerated;
@@ -30,7 +30,7 @@ function hasCard() {
 }
 
 export class Painter {
-  /** @param byCard draw by WebGL; as a rule, where a graphics card does it. */
+  /** @param byCard draw by WebGL (default: if there is a graphics card). */
   constructor(canvas, byCard = hasCard()) {
     this.canvas = canvas;
     const asked = { alpha: true, premultipliedAlpha: true, antialias: false, preserveDrawingBuffer: true };
@@ -62,20 +62,20 @@ export class Painter {
     gl.enable(gl.BLEND);
   }
 
-  /** Clouds one after another, `count` points each. */
+  /** Load clouds, one after another, `count` points each. */
   load(data, count) {
     this.data = data;
     this.count = count;
     if (this.gl) this.gl.bufferData(this.gl.ARRAY_BUFFER, data, this.gl.STATIC_DRAW);
   }
 
-  /** How large a point is, in pixels of the page, and how much of its colour it has. */
+  /** Return the size of a point, in pixels of the page, and its opacity. */
   look(glow) {
     const crowd = Math.sqrt(5000 / Math.max(this.count, 500));
     return { size: Math.min(Math.max(2.6 * Math.sqrt(crowd), 1.6), 4.2), share: Math.min((glow ? 0.62 : 0.5) * crowd, 0.9) };
   }
 
-  /** Where the points of the mixture of two clouds are, in shares of the picture from its left and its top. */
+  /** Return the points of the mixture of two clouds, as shares of the picture from the left and the top. */
   places({ first, second, mix, shift, box }) {
     const { data, count } = this, a = 2 * count * first, b = 2 * count * second;
     return Array.from({ length: count }, (_, i) => {
@@ -96,7 +96,7 @@ export class Painter {
       gl.clearColor(0, 0, 0, 0);
       gl.clear(gl.COLOR_BUFFER_BIT);
       if (!seen || !this.count) return;
-      gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA); // not added up, or a crowd would burn white in the dark
+      gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA); // not additive, or dense points would turn white
       gl.vertexAttribPointer(0, 2, gl.FLOAT, false, 0, 8 * this.count * first);
       gl.vertexAttribPointer(1, 2, gl.FLOAT, false, 0, 8 * this.count * second);
       gl.uniform2fv(at.mix_, mix);
@@ -112,7 +112,7 @@ export class Painter {
     if (seen && this.count) this.#count({ first, second, mix, shift, middle, half, size, share, colour });
   }
 
-  /** How many points cover each pixel, and what that looks like. */
+  /** Count the points on each pixel, and draw them. */
   #count({ first, second, mix, shift, middle, half, size, share, colour }) {
     const { flat, data, count, canvas: { width, height } } = this;
     if (this.image?.width !== width || this.image.height !== height) {
@@ -139,7 +139,7 @@ export class Painter {
   }
 }
 
-/** The pixel that so many points of a colour cover, 0 to 255 of them, one over another. */
+/** Return the pixels covered by 0 to 255 points of a colour, on top of each other. */
 function shades(colour, share) {
   const bytes = new Uint8ClampedArray(4 * 256);
   for (let n = 1; n < 256; n++) {
@@ -148,15 +148,15 @@ function shades(colour, share) {
   return new Uint32Array(bytes.buffer);
 }
 
-/** Three numbers from 0 to 1 as a colour of CSS, so opaque. */
+/** Convert three numbers from 0 to 1 and an opacity to a CSS colour. */
 export const css = (colour, share) => `rgba(${colour.map((part) => Math.round(255 * part)).join(",")},${share})`;
 
-/** "#rrggbb" as three numbers from 0 to 1. */
+/** Convert "#rrggbb" to three numbers from 0 to 1. */
 export function colour(text) {
   return [1, 3, 5].map((at) => parseInt(text.trim().slice(at, at + 2), 16) / 255);
 }
 
-/** Give a canvas as many pixels as it has on the screen; how many of them make one of the page's. */
+/** Resize a canvas to its screen pixels; return the number of screen pixels per page pixel. */
 export function fitted(canvas) {
   const ratio = Math.min(window.devicePixelRatio || 1, 2);
   const width = Math.round(canvas.clientWidth * ratio), height = Math.round(canvas.clientHeight * ratio);

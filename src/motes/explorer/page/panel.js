@@ -7,7 +7,7 @@ import { PLACES, STEPS } from "/state.js";
 import { count, make, number, samplerTitle } from "/words.js";
 
 export class Panel {
-  /** @param explorer what holds the state, the link and the colours; @param index of this panel in the state. */
+  /** @param explorer has the state, the link and the colours; @param index of this panel in the state. */
   constructor(explorer, index) {
     this.explorer = explorer;
     this.index = index;
@@ -74,14 +74,14 @@ export class Panel {
     this.frame.addEventListener("keydown", (event) => explorer.pointByKey(event));
   }
 
-  /** The point of the plane that a pointer is at. */
+  /** Return the point of the plane under the pointer. */
   where(event) {
     const { left, top, width, height } = this.frame.getBoundingClientRect();
     const [[x0, x1], [y0, y1]] = this.explorer.about.box;
     return [x0 + (event.clientX - left) / width * (x1 - x0), y1 - (event.clientY - top) / height * (y1 - y0)];
   }
 
-  /** Ask for what is chosen. */
+  /** Request the chosen points. */
   async load() {
     const { explorer, chosen } = this, { link, state } = explorer;
     this.frame.setAttribute("aria-label", `Picture ${this.index + 1}: ${this.isData ? "real points with noise" : `points drawn by ${samplerTitle(chosen.sampler)}`}. Arrow keys move the point for "At one point".`);
@@ -125,7 +125,7 @@ export class Panel {
     this.message.hidden = !text;
   }
 
-  /** The step that the clock is in: k stops are behind it, and the share of the way to the next. */
+  /** Return the current step: the number k of stops passed, and the share of the way to the next one. */
   step(place) {
     const { clock } = this.chain;
     let k = 0;
@@ -134,7 +134,7 @@ export class Panel {
     return { k, share };
   }
 
-  /** Which clouds are mixed at a place of the clock, and how. */
+  /** Return which clouds are mixed at a place of the clock, and how. */
   mixture(place) {
     const { explorer } = this, { about, colours, state } = explorer;
     const shown = { box: about.box, glow: explorer.dark, seen: state.layers.includes("points") };
@@ -157,14 +157,14 @@ export class Panel {
   #over(place) {
     const { explorer, over } = this, { state } = explorer;
     const asked = state.known || explorer.pointed || explorer.particle || state.layers.some((name) => name !== "points");
-    over.hidden = !asked; // an empty canvas over the points costs the browser as much as one that shows something
+    over.hidden = !asked; // an empty canvas over the points is as slow as a full one
     if (!asked) return;
     const ratio = fitted(over), context = over.getContext("2d"), { width, height } = over;
     context.clearRect(0, 0, width, height);
     this.cover(context, place, width, height, ratio);
   }
 
-  /** Draw what lies over the points, on a canvas or on whatever takes the same calls. */
+  /** Draw the layers over the points, on a canvas or an object with the same methods. */
   cover(context, place, width, height, ratio) {
     const { explorer } = this, { about, colours, state } = explorer;
     const sides = state.side === "both" ? ["exact", "learned"] : [state.side];
@@ -190,7 +190,7 @@ export class Panel {
       return;
     }
     this.said.textContent = this.loaded === "chain" ? this.progress(place) : "";
-    this.curve.hidden = !explorer.about.data; // its place is kept until it is there, so that nothing below it moves
+    this.curve.hidden = !explorer.about.data; // reserve its space, so that nothing below it moves
     this.value.textContent = "";
     if (!this.distance) {
       this.curve.setAttribute("aria-label", "The distance to real points is not computed yet");

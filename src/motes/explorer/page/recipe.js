@@ -23,7 +23,7 @@ const FIELDS = {
 const DURING = ["training.batch", "training.learning_rate", "training.steps", "training.ema", "training.decay"];
 const WITH_STEPS = ["linear", "quad", "sigmoid", "cosine"]; // kinds of schedule
 const ANY_TIME = ["times.kind", "network.kind", "grid.steps"];
-const WAIT = 120; // milliseconds that a recipe rests before it is asked about, so that a typed number is asked once
+const WAIT = 120; // milliseconds without changes before a preview is requested
 
 export class Planner {
   constructor(explorer) {
@@ -37,7 +37,7 @@ export class Planner {
     return this.explorer.trainer;
   }
 
-  /** What a question about this recipe says: the recipe, its changes, and what is to be learned. */
+  /** Options of requests about this recipe: the recipe, its changes, and the training data. */
   get asked() {
     const { recipe, changes, seed } = this.explorer.state;
     return { recipe, changes: this.#trainer.complete(merged(changes, this.draft ?? {})), seed, ...this.#trainer.what };
@@ -46,7 +46,7 @@ export class Planner {
   #listen() {
     id("recipe").addEventListener("change", () => this.explorer.change((state) => {
       state.recipe = id("recipe").value;
-      state.changes = { "training.steps": Number(id("until").value) }; // the steps of a recipe may be more than the page's
+      state.changes = { "training.steps": Number(id("until").value) }; // a recipe may have more steps than the page allows
     }));
     for (const [name, key] of Object.entries(FIELDS)) {
       id(name).addEventListener("change", () => {
@@ -68,7 +68,7 @@ export class Planner {
     id("diagnose").addEventListener("click", () => this.diagnose());
   }
 
-  /** Change keys of the recipe; null takes a change back, and another kind takes the keys of its section with it. */
+  /** Change keys of the recipe; null removes a change, and a new kind removes the other keys of its section. */
   set(more) {
     const during = this.#trainer.begun && Object.keys(more).every((key) => DURING.includes(key));
     return this.explorer.change((state) => { state.changes = merged(state.changes, more); }, { during });
@@ -80,7 +80,7 @@ export class Planner {
     return { "schedule.kind": "knots", "schedule.alphas": above, "schedule.sigmas": below, ...this.#atAnyTime("knots") };
   }
 
-  /** What a recipe of steps needs for a schedule without them: times, a network and a grid that know no steps. */
+  /** Changes of a recipe with steps for a continuous schedule: times, network and grid without steps. */
   #atAnyTime(kind) {
     const { recipe, steps } = this.plan ?? {};
     if (!steps || WITH_STEPS.includes(kind)) return {};
@@ -102,7 +102,7 @@ export class Planner {
     this.set(more);
   }
 
-  /** Bring the page to the state; `before` is the one that was shown. */
+  /** Update the page to the state; `before` is the previous state. */
   show(before, during) {
     const { recipe, changes, learn, seed } = this.explorer.state, was = this.shown;
     this.shown = { what: JSON.stringify([recipe, changes, learn]), seed };
@@ -110,10 +110,10 @@ export class Planner {
     const other = was?.what !== this.shown.what;
     if (other && during) this.#trainer.follow();
     else if (other && before) this.#trainer.fresh();
-    if (other || was.seed !== seed) this.#ask(WAIT); // a seed draws other rows, and leaves the training under way alone
+    if (other || was.seed !== seed) this.#ask(WAIT); // a new seed changes the rows of the preview, not the running training
   }
 
-  /** Ask what is known of the recipe; `#trainer.what` may have changed as well, such as a drawing. */
+  /** Request the preview; the training data may have changed too, such as a drawing. */
   ask() {
     this.#ask(WAIT);
   }
@@ -182,7 +182,7 @@ export class Planner {
       : `Small enough: below ${number(allowed)} nats, it is not detectable in 10,000 samples. ${power} of the signal's power remains at t = 1.`;
   }
 
-  /** Findings in words, each with its fix as a button. */
+  /** List findings, each with its fix as a button. */
   #findings(list, findings, otherwise) {
     list.replaceChildren(...(findings.length ? findings.map((one) => this.#finding(one)) : [make("li", otherwise)]));
   }
@@ -203,13 +203,13 @@ export class Planner {
     return item;
   }
 
-  /** Set the changes of a fix, and train with them. */
+  /** Apply the changes of a fix, and train. */
   async apply(changes) {
     await this.set(changes);
     await this.#trainer.start();
   }
 
-  /** What is wrong with the model that is shown, once it is trained. */
+  /** Show the problems of the current model. */
   async diagnose() {
     const { explorer } = this, name = explorer.state.model === TRAINING ? "your training" : explorer.state.model.replaceAll("_", " ");
     id("diagnose-note").textContent = `Diagnosing ${name}; this takes up to a minute …`;
@@ -227,10 +227,10 @@ export class Planner {
   }
 }
 
-/** Changes without those of a section. */
+/** Return changes without the keys of a section. */
 export const without = (changes, section) => Object.fromEntries(Object.entries(changes).filter(([key]) => !key.startsWith(`${section}.`)));
 
-/** Changes with more of them. */
+/** Merge more changes into changes. */
 export function merged(changes, more) {
   let found = { ...changes };
   for (const key of Object.keys(more)) if (key.endsWith(".kind")) found = without(found, key.split(".")[0]);
@@ -241,7 +241,7 @@ export function merged(changes, more) {
   return found;
 }
 
-/** Choose a value in a list, which may not have it yet. */
+/** Choose a value in a list; add it if necessary. */
 function choose(select, value) {
   if (value === undefined) {
     select.disabled = true;

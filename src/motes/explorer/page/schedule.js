@@ -1,14 +1,14 @@
-// The curves of a schedule: alpha and sigma, which are dragged, and what follows from them.
+// The curves of a schedule: alpha and sigma, which you can drag, and plots derived from them.
 
 import { make, number } from "/words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const WIDE = 360, HIGH = 230, LEFT = 44, RIGHT = 10, TOP = 12, BOTTOM = 26;
 const LEAST = 0.001, LEAST_SIGMA = 1e-4, MOST_SIGMA = 1000;
-const APART = 1.02; // the least ratio of two neighbouring sigmas that are pushed
+const APART = 1.02; // minimum ratio of neighbouring sigmas
 const NAMES = { alphas: "α, data", sigmas: "σ, noise" };
 
-/** An element of SVG with its attributes. */
+/** Create an SVG element with attributes. */
 export function shape(tag, attributes = {}, text = "") {
   const element = document.createElementNS(SVG, tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
@@ -16,7 +16,7 @@ export function shape(tag, attributes = {}, text = "") {
   return element;
 }
 
-/** Knots after one of them was moved: the others give way, so that alpha never rises and sigma always does. */
+/** Move a knot; the others adapt, so that alpha never rises and sigma always does. */
 export function moved(knots, curve, k, value) {
   const found = { alphas: [...knots.alphas], sigmas: [...knots.sigmas] }, one = found[curve], last = one.length - 1;
   if (curve === "alphas") {
@@ -32,7 +32,7 @@ export function moved(knots, curve, k, value) {
 }
 
 export class Curves {
-  /** @param svg to draw in; @param said where the focused point is described; @param onMove called with knots, and whether they rest. */
+  /** @param svg to draw in; @param said shows the focused point; @param onMove called with knots, and whether the drag has ended. */
   constructor(svg, said, onMove) {
     Object.assign(this, { svg, said, onMove, knots: null, top: 1, at: { alphas: 0, sigmas: 0 } });
     svg.setAttribute("viewBox", `0 0 ${WIDE} ${HIGH}`);
@@ -52,7 +52,7 @@ export class Curves {
     return HIGH - BOTTOM - value / this.top * (HIGH - TOP - BOTTOM);
   }
 
-  /** Show what the server says of a schedule; the knots of a drag that goes on stay. */
+  /** Show the preview of a schedule; during a drag, its knots stay. */
   show({ knots, t, alpha, sigma }) {
     if (!this.drag) {
       this.knots = knots;
@@ -78,7 +78,7 @@ export class Curves {
     this.axes.replaceChildren(...parts);
   }
 
-  /** Handles where the knots are. */
+  /** Place handles at the knots. */
   #place() {
     for (const curve of ["sigmas", "alphas"]) {
       const values = this.knots[curve], handles = this.handles[curve];
@@ -163,7 +163,7 @@ export class Curves {
   }
 }
 
-/** A small line of values over their places from 0 to 1, with words at its ends. */
+/** Plot values against their positions from 0 to 1, with labels at both ends. */
 export function plot(svg, places, values, { low, high, line, words, name }) {
   const width = 360, height = 96, left = 44, y = (value) => 10 + (high - Math.min(Math.max(value, low), high)) / (high - low) * (height - 30);
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -176,7 +176,7 @@ export function plot(svg, places, values, { low, high, line, words, name }) {
   svg.setAttribute("aria-label", name);
 }
 
-/** A number that can be typed, with its name. */
+/** Create a number field with a label. */
 export function numberField(key, text, value, onChange) {
   const label = make("label", text, { htmlFor: `schedule-${key}` });
   const input = make("input", "", { type: "number", id: `schedule-${key}`, step: "any", value });

@@ -1,11 +1,11 @@
-// Where a visitor draws: strokes become points at equal distances, in a plane from -REACH to REACH.
+// The drawing area: strokes become points at equal distances, in a plane from -REACH to REACH.
 
 import { fitted } from "/paint.js";
 
 const REACH = 2;
-const APART = 0.035; // between points of a stroke
+const APART = 0.035; // distance between points of a stroke
 const RUBBER = 0.22;
-const STEP = 0.1; // that an arrow key goes; with Shift four times as far
+const STEP = 0.1; // step of an arrow key; four times as far with Shift
 const TOOLS = ["brush", "line", "eraser"];
 
 const id = (name) => document.getElementById(name);
@@ -34,7 +34,7 @@ export class Sketchpad {
     id("blank").addEventListener("click", () => this.clear());
   }
 
-  /** What a training is asked for. */
+  /** The drawing in a request. */
   get asked() {
     return { sketch: this.points, colours: this.colours };
   }
@@ -81,7 +81,7 @@ export class Sketchpad {
     this.onChange();
   }
 
-  /** Points from the last one on, at equal distances. */
+  /** Add points from the last one on, at equal distances. */
   #stroke(to) {
     const from = this.last ?? to, long = Math.hypot(to[0] - from[0], to[1] - from[1]);
     if (!this.last) this.#add(to);
@@ -100,7 +100,7 @@ export class Sketchpad {
     this.colours.push(this.colour);
   }
 
-  /** Arrow keys move a pen, Space puts it down and lifts it. */
+  /** Move the pen with arrow keys; Space puts it down or lifts it. */
   #key(event) {
     const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
     if (!move && event.key !== " ") return;
@@ -159,14 +159,14 @@ export class Sketchpad {
   }
 }
 
-/** How far a point is from the straight way between two others. */
+/** Return the distance of a point from the segment between two others. */
 function away([x, y], [fromX, fromY], [toX, toY]) {
   const [dx, dy] = [toX - fromX, toY - fromY], square = dx * dx + dy * dy;
   const share = square ? Math.min(Math.max(((x - fromX) * dx + (y - fromY) * dy) / square, 0), 1) : 0;
   return Math.hypot(x - fromX - share * dx, y - fromY - share * dy);
 }
 
-/** A mark of a class: its form says what its colour does. */
+/** Draw the mark of a class, with a form for each colour. */
 function marked(context, colour, x, y, size) {
   context.beginPath();
   if (colour === 1) context.rect(x - size, y - size, 2 * size, 2 * size);

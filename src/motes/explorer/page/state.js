@@ -1,4 +1,4 @@
-// What was chosen, in the address and back, with undo.
+// The state of the page, its form in the address, and undo.
 
 export const PLACES = 1024;
 export const LAYERS = ["points", "density", "arrows", "lines", "field", "grid", "difference"];
@@ -8,10 +8,10 @@ export const COUNTS = [500, 1000, 2000, 5000, 10000, 20000];
 export const STEPS = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 export const MOST_PANELS = 3;
 const FIRST_COUNT = 5000;
-const CHANGES = 60; // of a recipe, at most
+const CHANGES = 60; // maximum changes of a recipe
 export const UNCONDITIONED = { label: null, guidance: 1, known: null };
 
-/** Everything as it is at first, for a model. */
+/** Return the initial state for a model. */
 export function fresh(about) {
   const own = { sampler: about.sampler, steps: about.steps };
   return {
@@ -43,7 +43,7 @@ export function written(state) {
   return query.toString();
 }
 
-/** The state of an address; what it does not say, or says wrongly, is as at first. */
+/** Read the state from an address; missing or invalid parts have their initial values. */
 export function read(text, about, samplers, limits) {
   const query = new URLSearchParams(text.replace(/^#/, ""));
   const state = fresh(about);
@@ -78,20 +78,20 @@ export function read(text, about, samplers, limits) {
   for (const text of query.getAll("set").slice(0, CHANGES)) {
     const [, key, said] = text.match(/^([a-z]+\.[a-z0-9_]+)=(.+)$/) ?? [];
     try {
-      if (key) state.changes[key] = JSON.parse(said); // which the server looks at
+      if (key) state.changes[key] = JSON.parse(said); // checked by the server
     } catch { /* as at first */ }
   }
   state.table = { name: query.get("table") ?? "", row: cells(query.get("row")) };
   return state;
 }
 
-/** "1.0.5" as 1 and 0.5; nothing where it says something else. */
+/** Parse "1.0.5" as 1 and 0.5; [] for anything else. */
 function parts(text) {
   const [, whole, rest] = (text ?? "").match(/^(\d+)\.(-?[\d.]+(?:e-?\d+)?)$/) ?? [];
   return whole === undefined || !Number.isFinite(Number(rest)) ? [] : [Number(whole), Number(rest)];
 }
 
-/** The cells of a row that an address fixes; the server says which of them cannot be. */
+/** Parse the known cells in an address; the server checks them. */
 function cells(text) {
   try {
     const row = JSON.parse(text ?? "{}");
@@ -101,7 +101,7 @@ function cells(text) {
   }
 }
 
-/** Earlier states, the last one first. */
+/** Earlier states, for undo. */
 export class Past {
   constructor(most = 100) {
     this.states = [];

@@ -1,4 +1,4 @@
-// A drawing surface that writes SVG: it takes the calls of a canvas that this page makes.
+// A drawing surface that writes SVG, with the canvas methods that this page uses.
 
 const round = (value) => Number(value.toFixed(2));
 const escape = (text) => String(text).replace(/[&<>"]/g, (letter) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[letter]);
@@ -25,7 +25,7 @@ export class SvgContext {
     this.path += "Z";
   }
 
-  /** A whole circle, which is all that is drawn here. */
+  /** Draw a full circle, the only arc on this page. */
   arc(x, y, r) {
     this.path += `M${round(x - r)} ${round(y)}a${round(r)} ${round(r)} 0 1 0 ${round(2 * r)} 0a${round(r)} ${round(r)} 0 1 0 ${round(-2 * r)} 0`;
   }
@@ -57,7 +57,7 @@ export class SvgContext {
     this.parts.push(`<text x="${round(x)}" y="${round(y)}" font-size="${round(Number(size))}" font-family="${escape(family)}" text-anchor="${anchor}" fill="${escape(this.fillStyle)}">${escape(text)}</text>`);
   }
 
-  /** A picture of pixels, such as a density, stays one. */
+  /** Embed an image, such as a density, as pixels. */
   drawImage(image, x, y, width, height) {
     this.parts.push({ image, at: `x="${round(x)}" y="${round(y)}" width="${round(width)}" height="${round(height)}"${this.#seen()}` });
   }
@@ -66,19 +66,19 @@ export class SvgContext {
     this.parts = [];
   }
 
-  /** Many points as one path of dots. */
+  /** Draw many points as one path of dots. */
   dots(places, size, style) {
     this.parts.push(`<path d="${places.map(([x, y]) => `M${round(x)} ${round(y)}h0`).join("")}" fill="none" stroke="${escape(style)}" stroke-width="${round(size)}" stroke-linecap="round"/>`);
   }
 
-  /** The file. */
+  /** Return the SVG file. */
   async text(title) {
     const whole = await Promise.all(this.parts.map(async (part) => (typeof part === "string" ? part : `<image ${part.at} preserveAspectRatio="none" href="${await address(part.image)}"/>`)));
     return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${this.width} ${this.height}" width="${this.width}" height="${this.height}"><title>${escape(title)}</title>\n${whole.join("\n")}\n</svg>\n`;
   }
 }
 
-/** A canvas as the address of its own PNG. */
+/** Convert a canvas to a data URL of a PNG. */
 async function address(image) {
   const blob = image.convertToBlob ? await image.convertToBlob() : await new Promise((done) => image.toBlob(done));
   const bytes = new Uint8Array(await blob.arrayBuffer());

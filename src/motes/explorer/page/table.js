@@ -4,8 +4,8 @@ import { css, fitted } from "/paint.js";
 import { count, make, number } from "/words.js";
 
 const PACE = 900; // milliseconds between two columns that are unmasked one after the other
-const LABELLED = 12; // bars that have their words beside them
-const LINE = 24; // pixels of one of these
+const LABELLED = 12; // maximum bars with labels
+const LINE = 24; // height of a labelled bar in pixels
 const INPUTS = {
   number: { type: "number", step: "any", inputMode: "decimal" },
   text: { type: "text" },
@@ -28,7 +28,7 @@ export class TableView {
     id("unmask").addEventListener("click", () => this.unmask());
     id("unmask-all").addEventListener("click", () => this.run(!this.runs));
     id("mask-all").addEventListener("click", () => this.change({}));
-    // A table's programs are compiled when it comes into view.
+    // The programs of a table are compiled once it is visible.
     const watch = new IntersectionObserver((seen) => {
       if (!seen.some((one) => one.isIntersecting)) return;
       watch.disconnect();
@@ -47,7 +47,7 @@ export class TableView {
     return this.explorer.state.table.row;
   }
 
-  /** Other cells are fixed; it can be undone. */
+  /** Set the known cells, so that it can be undone. */
   change(row) {
     this.run(false);
     return this.#fix(row);
@@ -66,7 +66,7 @@ export class TableView {
     return this.change(row);
   }
 
-  /** Bring the section to the state. */
+  /** Update the section to the state. */
   async show() {
     if (!this.tables.length) return;
     const written = JSON.stringify([this.name, this.row, this.isSeen]);
@@ -77,7 +77,7 @@ export class TableView {
       if (written !== this.shown) return;
       this.cards.forEach((card) => card.tell(this.row));
       id("mask-all").disabled = !Object.keys(this.row).length;
-      if (!this.isSeen) return; // but its cells are there: nothing below them moves when they are filled
+      if (!this.isSeen) return; // its cells already take up their space, so that nothing moves later
       const waiting = setTimeout(() => this.note("Preparing the network …"), 500);
       const found = await this.explorer.link.ask("row", { table: this.name, row: this.row }).finally(() => clearTimeout(waiting));
       this.#take(found);
@@ -125,7 +125,7 @@ export class TableView {
     this.note(error.message);
   }
 
-  /** What is said below the cells. */
+  /** Show a note below the cells. */
   note(text) {
     id("table-note").textContent = text;
   }
@@ -150,7 +150,7 @@ export class TableView {
     }
   }
 
-  /** One column after the other, until the row is whole. */
+  /** Unmask one column after the other, until the row is complete. */
   run(on) {
     if (this.runs === on) return;
     this.runs = on;
@@ -166,7 +166,7 @@ export class TableView {
     for (const card of this.cards) card.draw();
   }
 
-  /** For who does not see it. */
+  /** Description for screen readers. */
   get summary() {
     if (!this.answer) return "";
     const known = Object.entries(this.row).map(([name, value]) => `${name} ${value ?? "missing"}`).join(", ");
@@ -202,7 +202,7 @@ class Card {
     this.#listen();
   }
 
-  /** Whether each bar lies on its side, with its words; else they stand side by side. */
+  /** Whether bars are horizontal, with labels; otherwise they are vertical. */
   get lined() {
     return this.column.texts.length <= LABELLED;
   }
@@ -242,7 +242,7 @@ class Card {
     return Math.min(Math.max(Math.floor(share * length), 0), length - 1);
   }
 
-  /** The value that is fixed, if one is. */
+  /** Show the known value, if there is one. */
   tell(row) {
     const { column } = this, value = row[column.name], known = value !== undefined;
     this.known = known;
@@ -262,10 +262,10 @@ class Card {
     this.draw();
   }
 
-  /** It was unmasked now. */
+  /** Highlight a cell that was just unmasked. */
   flash() {
     this.element.classList.remove("new");
-    void this.element.offsetWidth; // so that the animation begins again
+    void this.element.offsetWidth; // restarts the animation
     this.element.classList.add("new");
   }
 
@@ -314,14 +314,14 @@ class Card {
     return said.join("; ");
   }
 
-  /** A bar as one word. */
+  /** Describe a bar briefly. */
   #at(k) {
     const { values, texts } = this.column;
     return typeof values[k] === "number" ? number(values[k], 4) : String(values[k] ?? texts[k]);
   }
 }
 
-/** The bar in which so much of the probability ends. */
+/** Return the bar at a quantile. */
 function quantile(p, share) {
   let upto = 0;
   for (let k = 0; k < p.length; k++) {
@@ -333,7 +333,7 @@ function quantile(p, share) {
 
 const percent = (p) => (p > 0 && p < 0.001 ? "< 0.1 %" : `${(100 * p).toFixed(p < 0.1 ? 1 : 0)} %`);
 
-/** A number from 0 to 1 that a seed and a place decide. */
+/** Return a pseudo-random number from 0 to 1 for a seed and a position. */
 function chance(seed, place) {
   let word = (seed * 2654435761 + place * 40503 + 12345) >>> 0;
   word = Math.imul(word ^ (word >>> 15), 2246822519) >>> 0;

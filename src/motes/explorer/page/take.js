@@ -3,7 +3,7 @@
 import { SvgContext } from "/svg.js";
 
 const FILES = [
-  // button, form, type, ending, what is said meanwhile
+  // button, form, type, ending, note while waiting
   ["save-page", "page", "text/html", "html", ""],
   ["save-recipe", "recipe", "application/toml", "toml", ""],
   ["save-model", "model", "application/octet-stream", "safetensors", ""],
@@ -45,7 +45,7 @@ export class Taker {
     this.#note(`Saved as ${link.download}.`);
   }
 
-  /** A file that the server makes. */
+  /** Save a file that the server creates. */
   async #file(form, type, ending, note) {
     this.#note(note);
     try {
@@ -57,7 +57,7 @@ export class Taker {
     }
   }
 
-  /** The last picture that is of a sampler, or the real points. */
+  /** The last picture with a sampler, or the real points. */
   get #panel() {
     return this.explorer.panels.filter((panel) => !panel.isData).at(-1) ?? this.explorer.panels.at(-1);
   }
@@ -81,7 +81,7 @@ export class Taker {
     canvas.toBlob((blob) => this.#save([blob], "image/png", "png"));
   }
 
-  /** The picture as lines and dots: the same calls as on the canvas. */
+  /** Save the picture as SVG, drawn by the same calls as on the canvas. */
   async #svg() {
     const { explorer } = this, panel = this.#panel, { place } = explorer.state, side = 480, context = new SvgContext(side, side);
     context.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--frame").trim();
@@ -93,7 +93,7 @@ export class Taker {
     this.#save([await context.text(`motes: ${explorer.summary}`)], "image/svg+xml", "svg");
   }
 
-  /** The Python whose points are those of the last picture. */
+  /** Show the Python code for the points of the last picture. */
   tell() {
     const { state, about } = this.explorer, panel = state.panels.filter((one) => one.sampler !== "data").at(-1);
     const guided = state.guidance === 1 || state.label === null ? {} : { guidance: state.guidance };

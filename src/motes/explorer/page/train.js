@@ -18,9 +18,9 @@ export class Trainer {
   constructor(explorer) {
     this.explorer = explorer;
     this.losses = [];
-    this.news = null; // what the server told last
-    this.shown = 0; // the step of the snapshot that is drawn
-    this.follows = true; // whether that is the newest one
+    this.news = null; // the last state sent by the server
+    this.shown = 0; // step of the snapshot shown
+    this.follows = true; // whether it is the newest one
     this.pad = new Sketchpad(id("sketch"), explorer.limits.nodes, () => this.#other());
     explorer.link.onNews = (header, arrays) => this.#take(header, arrays);
     for (const { name } of explorer.shapes) id("shape").append(make("option", name.replaceAll("_", " "), { value: name }));
@@ -59,7 +59,7 @@ export class Trainer {
     }
   }
 
-  /** Hand a file of columns of numbers to the server, which keeps it in memory. */
+  /** Upload a file with columns of numbers to the server, which keeps it in memory. */
   async upload(file) {
     if (!file) return;
     const { upload: most } = this.explorer.limits;
@@ -88,7 +88,7 @@ export class Trainer {
     else this.#choose(FILE);
   }
 
-  /** Another shape: its noise and its classes are its own. */
+  /** Choose another shape, with its own noise and classes. */
   #choose(name) {
     return this.explorer.change((state) => {
       state.learn = name;
@@ -97,16 +97,16 @@ export class Trainer {
     });
   }
 
-  /** Other rows of the same name: a drawing that goes on, or other columns. */
+  /** The rows have changed: the drawing, or the chosen columns. */
   #other() {
     this.fresh();
     this.explorer.planner.ask();
   }
 
-  /** Bring the form to the state. */
+  /** Update the form to the state. */
   bring() {
     const { learn } = this.explorer.state, known = [...id("shape").options].some((one) => one.value === learn);
-    id("shape").value = known ? learn : id("shape").options[0].value; // a file is known to this page alone
+    id("shape").value = known ? learn : id("shape").options[0].value; // only this page has the file
     const isFile = id("shape").value === FILE;
     id("easel").hidden = !this.draws;
     id("file-columns").hidden = id("file-note").hidden = !isFile;
@@ -118,22 +118,22 @@ export class Trainer {
     return this.explorer.shapes.find((one) => one.name === id("shape").value);
   }
 
-  /** The noise of the shape, where nothing else is said. */
+  /** The default noise of the shape. */
   get noise() {
     return this.#shape ? this.#shape.noise : DRAWN_NOISE;
   }
 
-  /** How many classes the shape has. */
+  /** Number of classes of the shape. */
   get classes() {
     return this.#shape?.classes ?? 0;
   }
 
-  /** Changes of a recipe with those that the rows need: a drawing has no noise of its own. */
+  /** Add the changes that the rows need: a drawing has no default noise. */
   complete(changes) {
     return this.draws ? { "data.noise": DRAWN_NOISE, ...changes } : changes;
   }
 
-  /** What is to be learned. */
+  /** The training data in a request. */
   get what() {
     const column = (name) => Number(id(name).value);
     if (this.draws) return this.pad.asked;
@@ -141,14 +141,14 @@ export class Trainer {
     return { shape: id("shape").value };
   }
 
-  /** What is chosen is not what was trained. */
+  /** The choices no longer match the training. */
   fresh() {
     if (this.news?.plays) this.#do({ do: "pause" });
     this.begun = false;
     this.#tell();
   }
 
-  /** Start, go on, or pause. */
+  /** Start, continue or pause. */
   press() {
     if (!this.begun) return this.start();
     return this.#do(this.news?.plays ? { do: "pause" } : { do: "play", pace: Number(id("pace").value) });
@@ -167,7 +167,7 @@ export class Trainer {
     }
   }
 
-  /** Go on by the recipe as it was changed on the way; where it cannot, the next press begins anew. */
+  /** Continue with the changed recipe; if that is impossible, the next press starts a new training. */
   async follow() {
     const { recipe, changes } = this.explorer.planner.asked;
     this.#note("");
@@ -215,10 +215,10 @@ export class Trainer {
     if (news.error) this.#note(news.error);
     if (this.follows && this.begun && news.run === this.run) this.show(news.snapshots.length - 1);
     else this.#tell();
-    if (!news.plays) this.explorer.hurry(); // nothing is trained that new pictures could hold up
+    if (!news.plays) this.explorer.hurry(); // new pictures no longer slow down a training
   }
 
-  /** Draw from the snapshot of that index. */
+  /** Show the snapshot with an index. */
   show(index) {
     const steps = this.news.snapshots, step = steps[index], changed = step !== this.shown;
     this.follows = index === steps.length - 1;
@@ -227,12 +227,12 @@ export class Trainer {
     if (changed && this.explorer.state.model === TRAINING) this.explorer.renew();
   }
 
-  /** Whether it takes as many steps as the machine allows. */
+  /** Whether it trains at full speed. */
   get hurries() {
     return Boolean(this.begun && this.news?.plays) && id("pace").value === "0";
   }
 
-  /** What a question about this model has to say. */
+  /** Options of requests about this model. */
   get asked() {
     return { snapshot: this.shown, weights: id("weights").value };
   }
@@ -260,7 +260,7 @@ export class Trainer {
     this.draw();
   }
 
-  /** The losses so far, each point a mean over some steps. */
+  /** Draw the losses so far, each point a mean over some steps. */
   draw() {
     const { losses, news, explorer } = this;
     id("loss").hidden = !news;
