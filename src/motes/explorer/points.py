@@ -222,8 +222,8 @@ def vectors(subject: Subject, quantity: str, x0: Array, score: Array, t: float) 
 def grid_at_noise() -> Array:
     """Return the points of all lines, (2 LINES DOTS, 2), in standard deviations: horizontal, then vertical lines."""
     ends = REACH * np.linspace(-1, 1, LINES), REACH * np.linspace(-1, 1, DOTS)
-    beside, along = (part.ravel() for part in np.meshgrid(*ends, indexing="ij"))
-    return np.concatenate([np.stack([along, beside], axis=1), np.stack([beside, along], axis=1)])
+    offset, along = (part.ravel() for part in np.meshgrid(*ends, indexing="ij"))
+    return np.concatenate([np.stack([along, offset], axis=1), np.stack([offset, along], axis=1)])
 
 
 def carried_grid(subject: Subject, denoiser: Denoiser, on_progress: OnProgress) -> tuple[Array, Array]:

@@ -214,7 +214,7 @@ TYPES = {
 def application(
     shelf: Shelf, *, token: str, host: str = "127.0.0.1", limits: Limits = Limits(), answers: Answers | None = None
 ) -> Starlette:
-    """The explorer as an ASGI application, for a server of your own; `serve` starts one.
+    """Build the explorer as an ASGI application for your own server; `serve` starts one.
 
     Args:
         shelf: the models to choose from.

@@ -269,14 +269,14 @@ def small_print(ax: Axes, text: str, look: Style) -> None:
 
 def colour_bar(ax: Axes, shown: ScalarMappable, label: str, look: Style) -> Axes:
     """Add a slim colour bar next to `ax`, as tall as the axes even with an equal aspect."""
-    beside: Axes = ax.inset_axes((1.04, 0.0, 0.04, 1.0))
-    bar = ax.figure.colorbar(shown, cax=beside)
+    bar_axes: Axes = ax.inset_axes((1.04, 0.0, 0.04, 1.0))
+    bar = ax.figure.colorbar(shown, cax=bar_axes)
     bar.outline.set_visible(False)
-    dress(beside, look, size=BODY - 1)
-    for spine in beside.spines.values():
+    dress(bar_axes, look, size=BODY - 1)
+    for spine in bar_axes.spines.values():
         spine.set_visible(False)
     bar.set_label(label, color=look.foreground, labelpad=6)
-    return beside
+    return bar_axes
 
 
 def footnote(figure: Figure, text: str, style: str | Style = "dark") -> None:
@@ -336,7 +336,7 @@ def resize(figure: Figure, width: float) -> None:
     ratio = width / wide
     for text in figure.findobj(Text):
         text.set_fontsize(text.get_fontsize() * np.sqrt(ratio))
-    for ax in [*figure.axes, *(beside for main in figure.axes for beside in main.child_axes)]:
+    for ax in [*figure.axes, *(child for main in figure.axes for child in main.child_axes)]:
         for axis in (ax.xaxis, ax.yaxis):
             size = axis.get_tick_params().get("labelsize", BODY)
             axis.set_tick_params(labelsize=size * np.sqrt(ratio))

@@ -382,7 +382,7 @@ def _format_signed(value: float, spec: str) -> str:
 
 _BAND = 1.3581  # critical value of Kolmogorov's test at the level 0.05, times the root of n
 _STROKES = ("-", "--", ":")  # line styles when the colours are used up
-_NAMES, _HEAD, _LINE = 3, 0.04, 0.065  # names per line of the legend; its share of the height, and that of a line
+_NAMES, _HEAD, _LINE = 3, 0.04, 0.065  # names per line of the legend; share of the height of its head and of a line
 
 
 def rank_curves(

@@ -164,7 +164,7 @@ def bars(
     *,
     width: float = WIDTH,
 ) -> Markup:
-    """Draw bars for each label, those of the groups below each other.
+    """Draw bars for each label, with the groups below each other.
 
     Args:
         labels: the labels, (k,).
