@@ -333,7 +333,7 @@ WRONG = {
     "columns that are a number": ("points", lambda t, a: (t, a | {"columns": "2"}), "columns"),
     "one column": ("points", lambda t, a: (t, a | {"columns": '["x"]'}), "expected"),
     "10,000 members": ("points", in_recipe("network", "members", 10_000), "members = 10000; expected"),
-    "many members": ("members", in_recipe("network", "members", 200), "asks for 400 layers, and it has"),
+    "many members": ("members", in_recipe("network", "members", 200), "requires 400 layers, but it has"),
     "10,000 layers": ("points", in_recipe("network", "depth", 10_000), "depth = 10000; expected"),
     "a wide network": ("points", in_recipe("network", "width", 16_384), "its recipe needs float32"),
     "a grid of 1e9 steps": ("points", in_recipe("grid", "steps", 10**9), "steps = 1000000000; expected"),

@@ -352,5 +352,5 @@ def test_other_misfits_are_told():
     )
     with pytest.raises(UsageError, match="of type bool"):
         fill(np.ones((2, D)), np.ones((2, D)))
-    with pytest.raises(UsageError, match="draws = 9 from 8 particles"):
+    with pytest.raises(UsageError, match="draws = 9; expected at most the number of particles"):
         fill(np.ones((2, D)), np.ones((2, D), bool), draws=9, particles=8)

@@ -316,9 +316,9 @@ def test_curves_through_points_are_smooth_and_monotone():
 
 
 BROKEN = [
-    ((0.5,), (0.5,), "1 alphas .*other, 2 to 64"),
+    ((0.5,), (0.5,), "1 alphas .*both, 2 to 64"),
     ((0.9, 0.5), (0.5, 0.6, 0.7), "2 alphas and 3 sigmas"),
-    ((0.9, np.nan), (0.5, 0.6), "alphas = .*none above"),
+    ((0.9, np.nan), (0.5, 0.6), "alphas = .*never rise"),
     ((0.5, 0.6), (0.5, 0.6), "alphas = .*that never rise"),
     ((1.1, 0.6), (0.5, 0.6), "alphas = .*that never rise"),
     ((0.5, 0.0), (0.5, 0.6), "alphas = .*from 1 down to 0.001"),

@@ -20,7 +20,7 @@ from motes.points.denoisers import Denoiser, Given
 from motes.points.exact import GaussianOracle
 from motes.points.guidance import Composed, NoisyPrior, added_precisions
 from motes.points.posterior import Context, Prior
-from motes.points.posterior_model import PosteriorModel, _prior_of
+from motes.points.posterior_model import PosteriorModel, _transform_prior
 from motes.points.schedules import CosineVP, Schedule, VarianceExploding
 from motes.recipes import load_recipe
 
@@ -197,7 +197,7 @@ def test_a_uniform_prior_counts_once_and_the_posterior_of_all_is_a_truncated_nor
 def test_the_prior_is_that_of_the_unit_in_which_points_are_composed():
     prior = Prior((0.2, 1.0), ((4.0, 0.0), (0.0, 0.25)), ((-1.0, 3.0), None))
     zero, root = np.array([0.5, -1.0]), np.diag([2.0, 0.5])  # z = zero + u root
-    noisy, whole = _prior_of(prior, zero, root)
+    noisy, whole = _transform_prior(prior, zero, root)
     np.testing.assert_allclose(noisy.low, [-0.75, -np.inf])
     np.testing.assert_allclose(noisy.high, [1.25, np.inf])
     np.testing.assert_allclose(noisy.mean[1], 4.0)

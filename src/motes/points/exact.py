@@ -206,7 +206,7 @@ class GaussianOracle(Oracle):
         self._axes, self._variances = _principal_axes(covariance)
 
     def exact(self, x_t: jax.Array, t: jax.Array) -> Exact:
-        return _gaussian(self.schedule, self._mean, self._axes, self._variances, x_t, t)
+        return _evaluate_gaussian(self.schedule, self._mean, self._axes, self._variances, x_t, t)
 
 
 class MixtureOracle(Oracle):
@@ -247,7 +247,7 @@ class MixtureOracle(Oracle):
         self._axes, self._variances = _principal_axes(covariances)
 
     def exact(self, x_t: jax.Array, t: jax.Array) -> Exact:
-        component = jax.vmap(_gaussian, (None, 0, 0, 0, None, None))
+        component = jax.vmap(_evaluate_gaussian, (None, 0, 0, 0, None, None))
         distributions = now(self._means), now(self._axes), now(self._variances)
         x0, score, log_prob = component(self.schedule, *distributions, x_t, t)  # (k, d), (k, d), (k,)
         return mixed(now(self._log_weights) + log_prob, x0, score)
@@ -264,7 +264,7 @@ def _principal_axes(covariance: Array) -> tuple[Array, Array]:
     return axes, np.maximum(variances, 0)
 
 
-def _gaussian(
+def _evaluate_gaussian(
     schedule: Schedule, mean: ArrayLike, axes: ArrayLike, variances: ArrayLike, x_t: jax.Array, t: ArrayLike
 ) -> Exact:
     mean, axes, variances = now(mean), now(axes), now(variances)
@@ -405,20 +405,20 @@ def moments(a: jax.Array, width: jax.Array) -> tuple[jax.Array, jax.Array]:
     mean, moved = jax.jvp(lambda a: mean_density(a, width)[1], (a,), (jnp.ones_like(a),))
     middle = a + width / 2
     short = (width < 2) & (width * jnp.abs(middle) < 8)  # where 1 - moved would lose all digits
-    weight, step = _nodes(jnp.where(short, middle, 0.0), jnp.where(short, width, 1.0))
+    weight, step = _place_nodes(jnp.where(short, middle, 0.0), jnp.where(short, width, 1.0))
     share = weight / weight.sum(axis=-1, keepdims=True)
     away = step - (share * step).sum(axis=-1, keepdims=True)
     return mean, jnp.where(short, (share * away**2).sum(axis=-1), 1 - moved)
 
 
 def _mean_density_short(middle: jax.Array, width: jax.Array) -> tuple[jax.Array, jax.Array]:
-    weight, step = _nodes(middle, width)
+    weight, step = _place_nodes(middle, width)
     mean = weight.sum(axis=-1)  # relative to the density in the middle
     z = middle + (weight * step).sum(axis=-1) / mean
     return jnp.log(mean) - middle**2 / 2 - LOG_2PI / 2, z
 
 
-def _nodes(middle: jax.Array, width: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _place_nodes(middle: jax.Array, width: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return quadrature weights times the density relative to the middle, and steps from there, (..., 16)."""
     step = width[..., None] / 2 * jnp.asarray(NODES, float)
     return jnp.asarray(NODE_WEIGHTS, float) / 2 * jnp.exp(-middle[..., None] * step - step**2 / 2), step
@@ -559,7 +559,7 @@ class EmpiricalOracle(Oracle):
         more = -len(atoms) % block
         log_weights = np.pad(np.log(share), (0, more), constant_values=-np.inf)
         self.schedule = schedule
-        self.spread = _spread(spread, atoms.shape[1])
+        self.spread = _check_spread(spread, atoms.shape[1])
         self._log_weights = log_weights.reshape(-1, block)  # (blocks, b)
         padded = np.pad(atoms, ((0, more), (0, 0)), mode="edge").reshape(-1, block, atoms.shape[1])
         self._atoms = np.ascontiguousarray(padded.swapaxes(1, 2))  # (blocks, d, b): long rows are quick
@@ -651,7 +651,7 @@ class BoxesOracle(Oracle):
         if not (self._lows < self._highs).all() or not np.isfinite(self._highs - self._lows).all():
             raise ValueError("a box has a low corner that is not below its high one.")
         self.schedule = schedule
-        self.spread = _spread(spread, self._lows.shape[1])
+        self.spread = _check_spread(spread, self._lows.shape[1])
         self._log_weights = np.log(shares_of(weights, len(self._lows), positive=True))
 
     def exact(self, x_t: jax.Array, t: jax.Array) -> Exact:
@@ -666,7 +666,7 @@ class BoxesOracle(Oracle):
         return mixed(log_joint, x0, -z / scale)
 
 
-def _spread(spread: ArrayLike | None, dim: int) -> Array:
+def _check_spread(spread: ArrayLike | None, dim: int) -> Array:
     s = np.zeros(dim) if spread is None else np.array(spread, dtype=np.float64)
     if s.shape != (dim,) or not np.isfinite(s).all() or (s < 0).any():
         raise ValueError(f"spread = {spread}; expected {dim} finite standard deviations, one per column, at least 0.")

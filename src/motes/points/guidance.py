@@ -276,7 +276,7 @@ class Sampling:
                 raise UsageError(
                     f"got steps = {self.steps} and a grid of times; expected one of them. The times set the steps."
                 )
-            object.__setattr__(self, "grid", _times(self.grid))
+            object.__setattr__(self, "grid", _parse_times(self.grid))
         if not (self.guidance is None or isinstance(self.guidance, Guidance)):
             Guidance(self.guidance)  # checks the weight
 
@@ -304,7 +304,7 @@ class Sampling:
         return cls(**how)
 
 
-def _times(grid: ArrayLike) -> tuple[float, ...]:
+def _parse_times(grid: ArrayLike) -> tuple[float, ...]:
     """Convert times to a tuple, so that two objects can be compared."""
     try:
         times = np.asarray(grid, float)

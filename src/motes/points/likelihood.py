@@ -121,7 +121,7 @@ def _field(denoiser: Denoiser, z: jax.Array, v: jax.Array) -> jax.Array:
     return BEND * jnp.cosh(v) * (c * eps_hat - c**2 * z)
 
 
-def _held(denoiser: Denoiser, r_min: float, y: jax.Array, _: jax.Array) -> jax.Array:
+def _field_below_r_min(denoiser: Denoiser, r_min: float, y: jax.Array, _: jax.Array) -> jax.Array:
     """Return dy/dq (d,) below r_min, with q = r^2 / (2 r_min): eps_hat at r_min."""
     t = denoiser.schedule.t_of_log_snr(-2 * math.log(r_min))
     return denoiser.eps(denoiser.schedule.alpha(t) * y, t)
@@ -175,14 +175,14 @@ def _gregory(steps: jax.Array, i: Number) -> jax.Array:
     return jnp.array([*GREGORY, 1.0])[jnp.minimum(nearest_end, len(GREGORY))]
 
 
-def _to_r_min(flow: Flow, x: jax.Array, directions: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _integrate_to_r_min(flow: Flow, x: jax.Array, directions: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return z (d,) at r_min for x (d,) at r = 0, and the integrals of e . J e (k,) so far."""
-    field = partial(_held, flow.denoiser, flow.r_min)
+    field = partial(_field_below_r_min, flow.denoiser, flow.r_min)
     y, total = _integrate(field, x, directions, 0.0, flow.r_min / 4, 2, _simpson)
     return y / math.sqrt(1 + flow.r_min**2), total
 
 
-def _directions(flow: Flow, x: jax.Array) -> jax.Array:
+def _draw_directions(flow: Flow, x: jax.Array) -> jax.Array:
     """Return the directions of one row, (k, d)."""
     random = flow.divergence
     if not isinstance(random, Hutchinson):
@@ -201,8 +201,8 @@ def on_grid(flow: Flow, x: jax.Array, given: Given | None, steps: jax.Array) -> 
     def row(x: jax.Array, known: Given | None) -> tuple[jax.Array, jax.Array]:
         denoiser = flow.denoiser if known is None else flow.denoiser.given(known)
         here = flow._replace(denoiser=denoiser)
-        directions = _directions(here, x)
-        z, before = _to_r_min(here, x, directions)
+        directions = _draw_directions(here, x)
+        z, before = _integrate_to_r_min(here, x, directions)
         field, weight = partial(_field, denoiser), partial(_gregory, steps)
         z, total = _integrate(field, z, directions, flow.begin, (flow.end - flow.begin) / steps, steps, weight)
         total = before + total
@@ -298,14 +298,14 @@ def log_likelihood(
     if not 0 < tolerance < math.inf:
         raise ValueError(f"tolerance = {tolerance}; expected a number of nats above 0.")
     with float64():
-        denoiser = _in_double(denoiser, single=tolerance >= TOLERANCE)
+        denoiser = _to_double(denoiser, single=tolerance >= TOLERANCE)
         noise = math.exp(-float(denoiser.schedule.log_snr(1.0)) / 2)
         end = jnp.asarray(v_of(noise))
     if not 0 < r_min < noise:
         raise ValueError(f"r_min = {r_min:g}; expected above 0 and below the noise at t = 1, {noise:g}.")
     flow = Flow(denoiser, r_min, end, divergence)
     with np.errstate(over="ignore", invalid="ignore"):  # the error of such rows is infinite
-        found = _on_grids(flow, rows, given, tolerance, on_progress)
+        found = _integrate_rows(flow, rows, given, tolerance, on_progress)
     finite = np.isfinite(found.log_prob)
     return Likelihood(
         np.where(finite, found.log_prob, np.nan), np.where(finite, found.error, np.inf), found.standard_error
@@ -326,7 +326,7 @@ class InSingle(eqx.Module):
         return self.network(*single).astype(x.dtype)
 
 
-def _in_double(denoiser: Denoiser, *, single: bool) -> Denoiser:
+def _to_double(denoiser: Denoiser, *, single: bool) -> Denoiser:
     """Convert `denoiser` to double precision, except for its network if `single`, which takes 0.6 of the time.
 
     The arrays themselves are converted, so that no program converts them at every step.
@@ -361,7 +361,9 @@ class _FlowResult(NamedTuple):
         return np.asarray(moved + np.abs(self.integral.mean(axis=1) - other.integral.mean(axis=1)))
 
 
-def _on_grids(flow: Flow, rows: Array, given: Given | None, tolerance: float, on_progress: OnProgress) -> Likelihood:
+def _integrate_rows(
+    flow: Flow, rows: Array, given: Given | None, tolerance: float, on_progress: OnProgress
+) -> Likelihood:
     steps = max(
         math.ceil((float(flow.end) - flow.begin) / STEP), 2 * len(GREGORY)
     )  # enough for the weights of both ends
@@ -372,7 +374,7 @@ def _on_grids(flow: Flow, rows: Array, given: Given | None, tolerance: float, on
     for halving in range(1, HALVINGS + 1):
         grids = [steps, 2 * steps] if halving == 1 else [steps << halving]
         again = []
-        for some, found in _in_blocks(on_grid, flow, rows, given, left, grids, compiled=halving > 1):
+        for some, found in _run_in_blocks(on_grid, flow, rows, given, left, grids, compiled=halving > 1):
             before = found[0] if halving == 1 else _FlowResult(z[some], integral[some])
             z[some], integral[some] = found[-1]
             error[some] = found[-1].away(before) / shrinks
@@ -387,7 +389,7 @@ def _on_grids(flow: Flow, rows: Array, given: Given | None, tolerance: float, on
     return Likelihood(values.mean(axis=1), error, spread)
 
 
-def _in_blocks(
+def _run_in_blocks(
     program: Callable[..., tuple[jax.Array, jax.Array]],
     flow: Flow,
     rows: Array,

@@ -189,7 +189,7 @@ class GaussianModel(Model):
             (3, 2)
         """
         made = copy(self)
-        vars(made).pop("_own", None)
+        vars(made).pop("_own_samples", None)
         vars(made).update(denoiser=denoiser, length=length)
         return made
 
@@ -266,7 +266,7 @@ class GaussianModel(Model):
             self.denoiser, weak.denoiser, how.weight, low=how.low, high=how.high, weak_knows=given is not None
         )
 
-    def _classes_of(self, label: Any, n: int) -> NDArray[np.int32] | None:
+    def _class_numbers(self, label: Any, n: int) -> NDArray[np.int32] | None:
         """Return the class index of each of n rows, (n,); None without a label."""
         if label is None:
             return None
@@ -481,7 +481,7 @@ class PointModel(GaussianModel):
             )
         if self.recipe.conditions.learned and ((low == high) | (np.isinf(low) & np.isinf(high))).all():
             rows = np.broadcast_to(np.where(low == high, low, np.nan), (n, len(self.columns)))
-            return self._filled(rows, seed=seed, how=how, on_progress=on_progress), float(n)
+            return self._fill_missing(rows, seed=seed, how=how, on_progress=on_progress), float(n)
         known, forward = self.given(label, n), self.standardiser.forward
         z, effective = sample_inside(
             self.reverse_process(how, known),
@@ -519,20 +519,20 @@ class PointModel(GaussianModel):
             for name, one in zip(self.varying(box[0]), away, strict=True)
             if one > FAR
         ]
-        return far or (self._novel(*box) if self.recipe.conditions.learned else [])
+        return far or (self._describe_novelty(*box) if self.recipe.conditions.learned else [])
 
     @cached_property
-    def _own(self) -> Array:
+    def _own_samples(self) -> Array:
         """Samples of the joint distribution (n, d), in standardised units, with which conditions are compared."""
-        return self.standardiser.forward(self._filled(np.full((OWN, len(self.columns)), np.nan)))
+        return self.standardiser.forward(self._fill_missing(np.full((OWN, len(self.columns)), np.nan)))
 
-    def _novel(self, low: Array, high: Array) -> list[str]:
+    def _describe_novelty(self, low: Array, high: Array) -> list[str]:
         """Return a sentence for each way in which the known numbers of a box differ from the model's own samples."""
         varies = self.standardiser.varies
         there = (low == high) & varies
         if not there.any():
             return []
-        units, own = self.standardiser.of(there), self._own[:, there[varies]]
+        units, own = self.standardiser.of(there), self._own_samples[:, there[varies]]
         own = own[np.isfinite(own).all(axis=1)]
         if len(own) < OWN // 2:  # sampling warns of rows that are not finite
             return []
@@ -597,7 +597,7 @@ class PointModel(GaussianModel):
             >>> model.given(None, n=3) is None
             True
         """
-        numbers = self._classes_of(label, n)
+        numbers = self._class_numbers(label, n)
         return None if numbers is None else Given(numbers)  # type: ignore[arg-type]
 
     def observed(self, rows: NDArray[np.float64]) -> Given:
@@ -826,15 +826,15 @@ class PointModel(GaussianModel):
         holes = int(np.isnan(x).any(axis=1).sum())
         for number, word in enumerate(np.random.SeedSequence([check_seed(seed), 577215]).generate_state(draws)):
             tell = lambda now, before=number * holes: on_progress(now.after(before, draws * holes))
-            yield self._imputed(x.copy(), int(word), tell)
+            yield self._impute_table(x.copy(), int(word), tell)
 
-    def _imputed(self, x: Array, seed: int, on_progress: OnProgress) -> Array:
+    def _impute_table(self, x: Array, seed: int, on_progress: OnProgress) -> Array:
         known = ~np.isnan(x)
         rows = np.flatnonzero(~known.all(axis=1))
         if not len(rows):
             return x
         if self.recipe.conditions.learned:
-            x[rows] = self._filled(x[rows], seed=seed, on_progress=on_progress)
+            x[rows] = self._fill_missing(x[rows], seed=seed, on_progress=on_progress)
             return x
         z = self.standardiser.forward(np.where(known, x, 0.0))[rows]
         key, grid = seed_key(check_seed(seed), "impute"), self.recipe.make_grid()
@@ -843,7 +843,7 @@ class PointModel(GaussianModel):
         x[rows] = np.where(known[rows], x[rows], self.standardiser.inverse(drawn[:, 0]))
         return x
 
-    def _filled(self, rows: Array, *, seed: int = 0, how: How = None, on_progress: OnProgress = silent) -> Array:
+    def _fill_missing(self, rows: Array, *, seed: int = 0, how: How = None, on_progress: OnProgress = silent) -> Array:
         """Fill in the NaN entries of rows (n, d) given the others, by a network that learned all conditionals."""
         process, key = self.reverse_process(how, None), seed_key(check_seed(seed), "sample")
         z, _ = sample(process, len(rows), key=key, given=self.observed(rows), on_progress=on_progress)

@@ -63,7 +63,7 @@ class StepGated(Checked):
         return StepGatedMLP(dim_in, steps, self.width, self.depth, outputs=dim_out, key=key)
 
 
-def _size(network: eqx.Module) -> int:
+def _count_parameters(network: eqx.Module) -> int:
     """Return the number of trained parameters."""
     return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(network, eqx.is_array)))
 
@@ -102,7 +102,7 @@ class StepGatedMLP(eqx.Module):
         self.out = eqx.nn.Linear(width, outputs or dim, key=keys[-1])
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({_size(self):,} parameters)"
+        return f"{type(self).__name__}({_count_parameters(self):,} parameters)"
 
     def __call__(self, x: Array, time: Array) -> Array:
         steps = self.gates[0].shape[0]
@@ -187,15 +187,15 @@ class ResidualMLP(eqx.Module):
     ):
         keys = jax.random.split(key, depth + 2)
         features = jax.eval_shape(_time_features, jnp.zeros(())).size + 2 * octaves * dim
-        self.into = _linear(dim + features + context + scales, width, keys[0])
+        self.into = _make_linear(dim + features + context + scales, width, keys[0])
         self.scales = LogScales(context, scales, key=jax.random.fold_in(key, depth)) if scales else None
         self.context, self.dropout, self.octaves = context, dropout, octaves
-        self.hidden = tuple(_linear(width, width, k) for k in keys[1:-1])
+        self.hidden = tuple(_make_linear(width, width, k) for k in keys[1:-1])
         # Starts at zero, so that an untrained network returns 0 for any input.
         self.out = jax.tree.map(jnp.zeros_like, eqx.nn.Linear(width, outputs or dim, key=keys[-1]))
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({_size(self):,} parameters)"
+        return f"{type(self).__name__}({_count_parameters(self):,} parameters)"
 
     @property
     def droppable(self) -> int:
@@ -205,7 +205,7 @@ class ResidualMLP(eqx.Module):
     def __call__(self, x: Array, time: Array, context: Array | None = None, *, bits: Array | None = None) -> Array:
         context = jnp.zeros(self.context, x.dtype) if context is None else context
         scales = [] if self.scales is None else [self.scales(context)]
-        parts = [x, _time_features(time), *_waves(x, self.octaves), context, *scales]
+        parts = [x, _time_features(time), *_make_waves(x, self.octaves), context, *scales]
         h = jax.nn.gelu(self.into(jnp.concatenate(parts)))
         count = 2 * len(self.hidden)
         masks = [None] * count if bits is None else [*bits.reshape(count, -1)]
@@ -228,7 +228,7 @@ class LogScales(eqx.Module):
 
     def __init__(self, context: int, scales: int, *, key: Array):
         into, mixed = jax.random.split(key)
-        self.forms = _linear(context, 2 * scales, into)
+        self.forms = _make_linear(context, 2 * scales, into)
         self.shares = jax.random.normal(mixed, (scales, 2 * scales))
 
     def __call__(self, context: Array) -> Array:
@@ -244,7 +244,7 @@ class Ensemble(eqx.Module):
     members: tuple[ResidualMLP, ...]
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({len(self.members)} members, {_size(self):,} parameters)"
+        return f"{type(self).__name__}({len(self.members)} members, {_count_parameters(self):,} parameters)"
 
     def __call__(self, x: Array, time: Array, context: Array | None = None) -> Array:
         return jnp.stack([member(x, time, context) for member in self.members]).mean(axis=0)
@@ -302,12 +302,12 @@ def _time_features(time: Array) -> Array:
     return jnp.concatenate([jnp.atleast_1d(time), jnp.sin(angle), jnp.cos(angle)])
 
 
-def _waves(x: Array, octaves: int) -> list[Array]:
+def _make_waves(x: Array, octaves: int) -> list[Array]:
     angles = [x * 2**k for k in range(octaves)]
     return [wave(angle) for angle in angles for wave in (jnp.sin, jnp.cos)]
 
 
-def _linear(into: int, out: int, key: Array) -> eqx.nn.Linear:
+def _make_linear(into: int, out: int, key: Array) -> eqx.nn.Linear:
     """Build a Linear layer with weights N(0, 1 / into) and zero bias."""
     layer = eqx.nn.Linear(into, out, key=key)
     weight = jax.random.normal(key, (out, into)) / math.sqrt(into)

@@ -237,7 +237,7 @@ def populations(
         known = jax.tree.map(partial(np.take, indices=padded, axis=0), given)
         with float64(double):  # the setting is local to each thread
             box = Box(jnp.asarray(low[padded], float), jnp.asarray(high[padded], float), cuts)
-            found = _block(denoiser, box, known, np.int32(first), key, grid, particles)
+            found = _run_block(denoiser, box, known, np.int32(first), key, grid, particles)
             return Population(*(np.asarray(part)[: m - first] for part in found))
 
     starts = range(0, m, block)
@@ -247,7 +247,7 @@ def populations(
 
 
 @eqx.filter_jit
-def _block(
+def _run_block(
     denoiser: Denoiser,
     box: Box,
     given: Given | None,
@@ -257,10 +257,10 @@ def _block(
     particles: int,
 ) -> Population:
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(len(box.low)))
-    return jax.vmap(partial(_population, denoiser, grid, particles))(box, given, keys)
+    return jax.vmap(partial(_run_population, denoiser, grid, particles))(box, given, keys)
 
 
-def _population(
+def _run_population(
     denoiser: Denoiser, grid: jax.Array, particles: int, box: Box, given: Given | None, key: jax.Array
 ) -> Population:
     denoiser = denoiser if given is None else denoiser.given(given)
@@ -274,11 +274,11 @@ def _population(
     def move(carry: Any, at: Any) -> Any:
         y, log_weights, log_evidence, ancestors = carry
         t, s, number, place, (row, step, uniform) = at
-        sees = jax.vmap(partial(_view, denoiser, order, box), (0, None))(y, t)
+        sees = jax.vmap(partial(_approximate, denoiser, order, box), (0, None))(y, t)
         log_weights, total = _normalise(log_weights + sees.log_known + sees.log_cut)
         decided = jnp.where(box.known, 0.0, _decided_share(sees.conditioned, jnp.exp(log_weights)))
         few = jax.nn.logsumexp(2 * log_weights) > jnp.log(2 / particles)  # effective sample size below half
-        chosen = jnp.where(few, _systematic(log_weights, place), jnp.arange(particles))
+        chosen = jnp.where(few, _resample(log_weights, place), jnp.arange(particles))
         (y, sees), ancestors = jax.tree.map(lambda part: part[chosen], (y, sees)), ancestors[:, chosen]
         log_weights = jnp.where(few, -jnp.log(particles), log_weights)
         random = Noise(ndtri(row), ndtri(step), uniform)
@@ -318,7 +318,7 @@ class ParticleView(NamedTuple):
     """Sum of the log-probabilities of the intervals given the known coordinates, ()."""
 
 
-def _view(denoiser: Denoiser, order: jax.Array, box: Box, y: jax.Array, t: jax.Array) -> ParticleView:
+def _approximate(denoiser: Denoiser, order: jax.Array, box: Box, y: jax.Array, t: jax.Array) -> ParticleView:
     """Compute the Gaussian approximation for a particle at x_t = alpha_t y, with its coordinates in `order`."""
     alpha, r, back = denoiser.schedule.alpha(t), level(denoiser.schedule, t), jnp.argsort(order)
     x0_hat = lambda y: denoiser(alpha * y[back], t)[order]
@@ -366,7 +366,7 @@ def _normalise(log_weights: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jnp.where(jnp.isfinite(total), log_weights - total, -jnp.log(len(log_weights))), total
 
 
-def _systematic(log_weights: jax.Array, place: jax.Array) -> jax.Array:
+def _resample(log_weights: jax.Array, place: jax.Array) -> jax.Array:
     """Return the indices of the particles after systematic resampling, (p,)."""
     p = len(log_weights)
     places = (jnp.arange(p) + place) / p
@@ -447,7 +447,7 @@ def conditional_sample(
         (True, -1.42)
     """
     check_count(n, "rows")
-    low, high = _checked_box(*bounds)
+    low, high = _check_box(*bounds)
     if low.ndim != 1:
         raise UsageError(f"the bounds have shape {low.shape}; expected (d,), the bounds of one row.")
     count = -(-n // particles) if particles > 0 else 1
@@ -469,7 +469,7 @@ def conditional_sample(
     shared = sum(_mean_variances(*part) for part in zip(shares, found.ancestors, found.decided, strict=True))
     drawn = np.asarray(found.rows).reshape(-1, len(low))[chosen]
     return Conditioned(
-        _exactly(drawn, low, high), float(1 / np.max(shared)), float(evidence.max() + np.log(worth.mean()))
+        _restore_known(drawn, low, high), float(1 / np.max(shared)), float(evidence.max() + np.log(worth.mean()))
     )
 
 
@@ -523,21 +523,21 @@ def conditional_rows(
     check_count(draws, "draws")
     if draws > particles:
         raise UsageError(f"draws = {draws}; expected at most the number of particles per row, {particles}.")
-    low, high = _checked_box(np.where(known, values, -np.inf), np.where(known, values, np.inf))
+    low, high = _check_box(np.where(known, values, -np.inf), np.where(known, values, np.inf))
     drawn, ess, first = np.empty((len(low), draws, low.shape[1]), low.dtype), np.empty(len(low)), 0
     for found in populations(denoiser, low, high, None, key, grid, particles, silent):
         for i, (rows, log_weights, evidence, ancestors, decided, place) in enumerate(zip(*found, strict=True), first):
             if not np.isfinite(evidence):
                 raise UsageError(f"none of {particles} particles survived for row {i}: check its known coordinates.")
             weights = np.exp(log_weights, dtype=np.float64)
-            drawn[i] = _exactly(rows[_choose(weights, draws, place)], low[i], high[i])
+            drawn[i] = _restore_known(rows[_choose(weights, draws, place)], low[i], high[i])
             ess[i] = 1 / np.max(_mean_variances(weights, ancestors, decided))
         first += len(found.rows)
         on_progress(Progress(first, len(low)))
     return drawn, ess
 
 
-def _checked_box(low: ArrayLike, high: ArrayLike) -> tuple[Array, Array]:
+def _check_box(low: ArrayLike, high: ArrayLike) -> tuple[Array, Array]:
     low, high = np.asarray(low), np.asarray(high)
     dtype = np.float64 if np.float64 in (low.dtype, high.dtype) else np.float32
     low, high = low.astype(dtype), high.astype(dtype)
@@ -550,7 +550,7 @@ def _checked_box(low: ArrayLike, high: ArrayLike) -> tuple[Array, Array]:
     return low, high
 
 
-def _exactly(rows: Array, low: Array, high: Array) -> Array:
+def _restore_known(rows: Array, low: Array, high: Array) -> Array:
     """Convert `rows` to the precision of the bounds, with known coordinates bit for bit."""
     rows = np.clip(rows.astype(low.dtype), low, high)
     return np.where(low == high, low, rows)

@@ -68,13 +68,13 @@ class Prior:
         mean = share @ z
         away = z - mean
         covariance = (away * share[:, None]).T @ away
-        alone = _independent(covariance, share)
+        alone = _find_independent(covariance, share)
         found: list[Interval | None] = []
         odd = []
         for j, (name, ends) in enumerate(zip(columns, intervals or [None] * len(columns), strict=True)):
-            uniform = ends is not None and alone[j] and not _differs(z[:, j], share, ends)
+            uniform = ends is not None and alone[j] and not _is_different(z[:, j], share, ends)
             found.append(ends if uniform else None)
-            if not uniform and _differs(z[:, j], share):
+            if not uniform and _is_different(z[:, j], share):
                 odd.append(name)
         return cls(tuple(mean.tolist()), tuple(map(tuple, covariance.tolist())), tuple(found), tuple(odd))
 
@@ -95,7 +95,7 @@ class Prior:
         return cls(tuple(values["mean"]), covariance, tuple(intervals), tuple(values["odd"]))
 
 
-def _differs(column: Array, share: Array, ends: Interval | None = None) -> bool:
+def _is_different(column: Array, share: Array, ends: Interval | None = None) -> bool:
     """Test by Kolmogorov's distance if a column (n,) is not uniform between `ends`, or not Gaussian.
 
     `share` (n,) are the rows' weights, which sum to 1.
@@ -113,7 +113,7 @@ def _differs(column: Array, share: Array, ends: Interval | None = None) -> bool:
     return bool(distance > max(AWAY, SURE * np.sqrt((share**2).sum())))
 
 
-def _independent(covariance: Array, share: Array) -> NDArray[np.bool_]:
+def _find_independent(covariance: Array, share: Array) -> NDArray[np.bool_]:
     """Return which columns have no significant correlation with any other, (d,); `share` (n,) are the rows' weights."""
     deviation = np.sqrt(np.diag(covariance))
     correlation = covariance / np.outer(deviation, deviation) - np.eye(len(covariance))
@@ -289,25 +289,27 @@ class NoveltyDetector:
         for column, here in zip(x.T, observed.T, strict=False):
             known = column[here]
             ends.append((known.min(), known.max()))
-            tails.append((_tail(-known), _tail(known)))
+            tails.append((_fit_tail(-known), _fit_tail(known)))
         some = x[np.unique(np.linspace(0, len(x) - 1, NOVELTY_ROWS).astype(int))]
         fold = np.arange(len(some)) % FOLDS
-        apart = np.concatenate([_distances(some[fold == k], *_centres(some[fold != k])) for k in range(FOLDS)])
-        level, tail = FALSE_ALARMS / 2 * (len(apart) + 1), _tail(apart)
+        apart = np.concatenate(
+            [_measure_distances(some[fold == k], *_fit_centres(some[fold != k])) for k in range(FOLDS)]
+        )
+        level, tail = FALSE_ALARMS / 2 * (len(apart) + 1), _fit_tail(apart)
         place = len(apart) - int(level)  # leaves the expected number of rows beyond the limit
         limit = np.sort(apart)[min(place, len(apart) - 1)] + (tail * np.log(1 / level) if level < 1 else 0.0)
-        return cls(len(x), np.array(ends), np.array(tails), *_centres(some), float(limit), tail)
+        return cls(len(x), np.array(ends), np.array(tails), *_fit_centres(some), float(limit), tail)
 
     def beyond(self, x: Array, observed: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which columns of rows x (m, p) are outside the training range, (m, c)."""
-        low, high = self._ends(len(x)).T
+        low, high = self._widen_ends(len(x)).T
         columns = x[:, : len(self.ends)]
         return np.asarray(observed & ((columns < low) | (columns > high)))
 
     def distances(self, x: Array) -> Array:
         """Return the distances of rows x (m, p) from the training rows, (m,); a row above 1 is novel."""
         limit = self.limit + self.tail * np.log(len(x))
-        return np.asarray(_distances(x, self.mean, self.axes, self.centres) / max(limit, ROUNDED))
+        return np.asarray(_measure_distances(x, self.mean, self.axes, self.centres) / max(limit, ROUNDED))
 
     def describe(
         self,
@@ -344,7 +346,7 @@ class NoveltyDetector:
             )
         return sentences
 
-    def _ends(self, m: int) -> Array:
+    def _widen_ends(self, m: int) -> Array:
         """Return the limits beyond which a value is novel if m rows are tested, (c, 2)."""
         level = FALSE_ALARMS / 2 / (2 * len(self.ends)) / m * (self.rows + 1)
         away = self.tails * max(-np.log(level), 0.0) + ROUNDED * np.abs(self.ends)
@@ -361,13 +363,13 @@ class NoveltyDetector:
         return cls(int(values["rows"]), **arrays, limit=float(values["limit"]), tail=float(values["tail"]))
 
 
-def _tail(values: Array) -> float:
+def _fit_tail(values: Array) -> float:
     """Return the scale of the exponential tail of values (n,), from the largest tenth, but at least ten of them."""
     largest = np.sort(values)[-max(len(values) // 10, 10) :]
     return float(largest.mean() - largest[0])
 
 
-def _centres(x: Array) -> tuple[Array, Array, Array]:
+def _fit_centres(x: Array) -> tuple[Array, Array, Array]:
     """Return the mean, the whitening axes and the k-means centres of rows (n, p)."""
     from scipy.cluster.vq import kmeans2
 
@@ -378,7 +380,7 @@ def _centres(x: Array) -> tuple[Array, Array, Array]:
         variances, axes = np.linalg.eigh(away.T @ away / len(x))
     scale = 1 / np.sqrt(np.maximum(variances, SMALLEST * max(float(variances.max()), np.finfo(float).tiny)))
     unit = scale if axes is None else axes * scale
-    z = _whitened(x, mean, unit)
+    z = _whiten(x, mean, unit)
     first = np.unique(z[np.linspace(0, len(z) - 1, int(np.clip(len(z) // 20, 1, CENTRES))).astype(int)], axis=0)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="One of the clusters is empty")
@@ -386,14 +388,14 @@ def _centres(x: Array) -> tuple[Array, Array, Array]:
     return mean, unit, centres
 
 
-def _whitened(x: Array, mean: Array, axes: Array) -> Array:
+def _whiten(x: Array, mean: Array, axes: Array) -> Array:
     return np.asarray((x - mean) * axes if axes.ndim == 1 else (x - mean) @ axes)
 
 
-def _distances(x: Array, mean: Array, axes: Array, centres: Array) -> Array:
+def _measure_distances(x: Array, mean: Array, axes: Array, centres: Array) -> Array:
     from scipy.spatial import cKDTree
 
-    return np.asarray(cKDTree(centres).query(_whitened(x, mean, axes))[0])
+    return np.asarray(cKDTree(centres).query(_whiten(x, mean, axes))[0])
 
 
 # --- Observed columns: the numbers x on which the points theta are conditioned in p(theta | x) ----------------------
@@ -522,13 +524,13 @@ class Context:
 
         given = plain(given, NAME)
         if isinstance(given, Frame) or is_frame(given):
-            return self._finite(self._of_frame(as_frame(given, name=NAME))), False
+            return self._check_finite(self._read_frame(as_frame(given, name=NAME))), False
         if hasattr(given, "keys"):  # a mapping, or one row of a data frame
             entries = {str(name): given[name] for name in given.keys()}  # noqa: SIM118 - a pandas row iterates values
             self._check_names(entries)
             one = all(np.ndim(value) == 0 for value in entries.values())
             columns = {name: [value] if one else value for name, value in entries.items()}
-            return self._finite(self._of_frame(as_frame(columns, name=NAME))), one
+            return self._check_finite(self._read_frame(as_frame(columns, name=NAME))), one
         try:
             numbers = np.asarray(given, np.float64)
         except (TypeError, ValueError) as error:
@@ -540,7 +542,7 @@ class Context:
                 f"{NAME} has shape {numbers.shape}; expected ({len(self)},) for one observation of "
                 f"{', '.join(self.columns)}, or (m, {len(self)}) for m of them, such as {self._example}."
             )
-        return self._finite(rows), one
+        return self._check_finite(rows), one
 
     def novel(self, rows: Array) -> list[str]:
         """Describe how observations (m, c) are unlike the training rows: in a column, or in all columns jointly.
@@ -580,7 +582,7 @@ class Context:
         entries = ", ".join(f"'{name}': 0.5" for name in self.columns[:2])
         return f"{{{entries}{', ...' if len(self) > 2 else ''}}}"
 
-    def _of_frame(self, frame: Frame) -> Array:
+    def _read_frame(self, frame: Frame) -> Array:
         self._check_names(frame.columns)
         made = []
         for name in self.columns:
@@ -600,7 +602,7 @@ class Context:
                 f"{NAME} has no '{lacking[0]}'; expected all of {', '.join(self.columns)}. Add this column."
             )
 
-    def _finite(self, rows: Array) -> Array:
+    def _check_finite(self, rows: Array) -> Array:
         bad = np.argwhere(np.isinf(rows) | (np.isnan(rows) & ~np.array(self.gaps)))
         if len(bad):
             i, j = bad[0]

@@ -136,7 +136,7 @@ class PosteriorModel(GaussianModel):
             >>> posterior.draw(3, [0.5]).shape
             (3, 2)
         """
-        return self._drawn(n, (), given, label, seed, how, on_progress)[0]
+        return self._draw_chain(n, (), given, label, seed, how, on_progress)[0]
 
     def chain(
         self,
@@ -163,12 +163,12 @@ class PosteriorModel(GaussianModel):
             >>> noisy.shape
             (2, 5, 2)
         """
-        points, kept = self._drawn(n, record, given, label, seed, how, on_progress)
+        points, kept = self._draw_chain(n, record, given, label, seed, how, on_progress)
         if points.ndim > 2:
             raise UsageError(f"chain: got {len(points)} observations; expected one, such as given=x[0].")
         return self._native(points), stacked([self._native(one) for one in kept])
 
-    def _drawn(
+    def _draw_chain(
         self, n: int, record: Sequence[int], given: Any, label: Any, seed: int, how: How, on_progress: OnProgress
     ) -> tuple[Array, Array]:
         """Draw the points of `chain` as arrays; for m observations, (m, n, d) and (len(record), m, n, d)."""
@@ -180,7 +180,7 @@ class PosteriorModel(GaussianModel):
         points, kept = self._draw(n * len(rows), known, how, seed, record, on_progress)
         shape = (n, len(self.columns)) if one else (len(rows), n, len(self.columns))
         whole = [
-            self.standardiser.inverse(self.context.whole(np.asarray(z, np.float64), _numbers(known)))
+            self.standardiser.inverse(self.context.whole(np.asarray(z, np.float64), _context_numbers(known)))
             for z in (points, kept)
         ]
         return whole[0].reshape(shape), whole[1].reshape(len(record), *shape)
@@ -202,7 +202,7 @@ class PosteriorModel(GaussianModel):
         if len(rows) not in (1, n):
             raise UsageError(f"got {len(rows)} observations for {n} rows; expected one, or one for each row.")
         context = np.broadcast_to(self.context.forward(rows), (n, self.context.inputs))
-        return Given(self._classes_of(label, n), context)  # type: ignore[arg-type]
+        return Given(self._class_numbers(label, n), context)  # type: ignore[arg-type]
 
     # --- likelihood ---
 
@@ -247,7 +247,7 @@ class PosteriorModel(GaussianModel):
         known = self.given(label, len(rows), given)
         z, log_det = self.standardiser.forward(rows), self.standardiser.log_det(rows)
         if self.context.regression is not None:
-            z, log_det = self.context.left(z, _numbers(known)), log_det + self.context.regression.log_det
+            z, log_det = self.context.left(z, _context_numbers(known)), log_det + self.context.regression.log_det
         try:
             options = self._flow_options(divergence, probes, seed, tolerance, on_progress)
             found = log_likelihood(self.denoiser, z, given=known, **options)
@@ -325,13 +325,13 @@ class PosteriorModel(GaussianModel):
         points = self.draw(check_count(n, "samples"), given, seed=seed)
         if points.ndim > 2:
             raise UsageError(f"plot: got {len(points)} observations; expected one, such as given=x[0].")
-        columns, marks = self.varying(points), self._marks(truth)
+        columns, marks = self.varying(points), self._parse_marks(truth)
         return plots.pairs(columns, contours=CONTOURS, truth=marks, title=f"{n:,} samples", seed=seed, style=style)
 
     def _source(self, data: Any) -> Any:
         return str(data) if isinstance(data, Path) else data
 
-    def _marks(self, truth: Any) -> dict[str, float] | None:
+    def _parse_marks(self, truth: Any) -> dict[str, float] | None:
         """Convert a point (d,) or a mapping to a dict, column -> number to mark.
 
         Raises:
@@ -380,10 +380,10 @@ class PosteriorModel(GaussianModel):
         rows, _ = self.context.rows(given)
         prior, known = self.context.prior, self.given(label, len(rows), rows)
         # Use one origin and one scale for all: each posterior was learned relative to a prediction of its own.
-        means, root = _predictions(self, rows)
+        means, root = _predict_points(self, rows)
         zero = means.mean(axis=0)
-        noisy, whole = _prior_of(prior, zero, root)
-        added = _added(noisy, whole, _drawn(self, rows, label, seed, zero, root))
+        noisy, whole = _transform_prior(prior, zero, root)
+        added = _estimate_added(noisy, whole, _draw_each(self, rows, label, seed, zero, root))
         with_arrays = jax.tree.map(jax.numpy.asarray, known)
         composed = Composed(self.denoiser, with_arrays, added, noisy, np.linalg.solve(root, (means - zero).T).T)
         process = replace(self.reverse_process(how, None), denoiser=composed)
@@ -391,12 +391,12 @@ class PosteriorModel(GaussianModel):
         return self.standardiser.inverse(np.asarray(points, np.float64) @ root + zero)
 
 
-def _numbers(known: Given) -> Array:
+def _context_numbers(known: Given) -> Array:
     """Return the numbers that points are conditioned on, (n, c)."""
     return np.asarray(known.context, np.float64)
 
 
-def _predictions(model: PosteriorModel, rows: Array) -> tuple[Array, Array]:
+def _predict_points(model: PosteriorModel, rows: Array) -> tuple[Array, Array]:
     """Return the point that the regression predicts for each observation, (m, d), and its residual scale (d, d)."""
     regression = model.context.regression
     if regression is None:
@@ -404,7 +404,7 @@ def _predictions(model: PosteriorModel, rows: Array) -> tuple[Array, Array]:
     return regression.mean(model.context.forward(rows)), regression.root
 
 
-def _prior_of(prior: Prior, zero: Array, root: Array) -> tuple[NoisyPrior, Array]:
+def _transform_prior(prior: Prior, zero: Array, root: Array) -> tuple[NoisyPrior, Array]:
     """Return the prior of u, z = zero + u root, and its precision matrix (d, d)."""
     uniform = prior.uniform
     apart = uniform[:, None] | uniform
@@ -416,7 +416,7 @@ def _prior_of(prior: Prior, zero: Array, root: Array) -> tuple[NoisyPrior, Array
     return NoisyPrior(mean, np.where(apart, 0.0, whole), low, high), whole
 
 
-def _drawn(model: PosteriorModel, rows: Array, label: Any, seed: int, zero: Array, root: Array) -> Array:
+def _draw_each(model: PosteriorModel, rows: Array, label: Any, seed: int, zero: Array, root: Array) -> Array:
     """Draw u (m, DRAWS, d) from the posterior given each observation."""
     word = int(np.random.SeedSequence([seed, 141421]).generate_state(1)[0])
     drawn = model.draw(DRAWS, rows, label=label, seed=word)
@@ -424,7 +424,7 @@ def _drawn(model: PosteriorModel, rows: Array, label: Any, seed: int, zero: Arra
     return np.asarray(np.linalg.solve(root, (z - zero).T).T.reshape(*drawn.shape[:2], model.dim), np.float64)
 
 
-def _added(prior: NoisyPrior, whole: Array, drawn: Array) -> Array:
+def _estimate_added(prior: NoisyPrior, whole: Array, drawn: Array) -> Array:
     """Estimate what each observation adds to the prior's precision, (m, d, d), from draws (m, n, d) of its posterior.
 
     A uniform prior has a precision only near its edges. There its overall precision is an upper limit.

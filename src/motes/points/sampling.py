@@ -90,7 +90,7 @@ class KarrasGrid(Checked):
     rho: float = number(7.0, 0, 1000, open_low=True)  # larger values give more steps near the data
 
     def __call__(self, schedule: Schedule) -> Array:
-        return _times_of_levels(schedule, self.steps, self.sigma_min, self.rho)
+        return _space_levels(schedule, self.steps, self.sigma_min, self.rho)
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class LogSNRGrid(Checked):
     sigma_min: float = number(0.004, 0, 1e9, open_low=True)  # the last noise level r before 0
 
     def __call__(self, schedule: Schedule) -> Array:
-        return _times_of_levels(schedule, self.steps, self.sigma_min)
+        return _space_levels(schedule, self.steps, self.sigma_min)
 
 
 @dataclass(frozen=True)
@@ -134,15 +134,15 @@ def check_grid(times: Sequence[float] | ArrayLike) -> None:
         raise ValueError(f"the grid is {t}; expected times that fall from 1 to 0.")
 
 
-def _times_of_levels(schedule: Schedule, steps: int, sigma_min: float, rho: float | None = None) -> Array:
-    times, largest = _from_noise(schedule, steps, sigma_min, rho)
+def _space_levels(schedule: Schedule, steps: int, sigma_min: float, rho: float | None = None) -> Array:
+    times, largest = _compute_levels(schedule, steps, sigma_min, rho)
     if not 0 < sigma_min < largest:
         raise ValueError(f"sigma_min = {sigma_min:g}; expected above 0 and below the first noise level, {largest:g}.")
     return times
 
 
 @eqx.filter_jit  # one program instead of a dozen small ones
-def _from_noise(schedule: Schedule, steps: int, sigma_min: float, rho: float | None) -> tuple[Array, Array]:
+def _compute_levels(schedule: Schedule, steps: int, sigma_min: float, rho: float | None) -> tuple[Array, Array]:
     """Return times at which r falls to `sigma_min` in equal steps of r^(1/rho) or log r, and r at t = 1."""
     first = schedule.log_snr(1.0)
     part, largest = jnp.arange(steps) / max(steps - 1, 1), jnp.exp(-first / 2)
@@ -338,9 +338,9 @@ def sample(
         padded = np.minimum(np.arange(first, first + block), n - 1)
         known = jax.tree.map(partial(np.take, indices=padded, axis=0), given)
         with float64(double):  # the setting is local to each thread
-            keys = _keys(key, np.int32(skip + first), block)
+            keys = _make_keys(key, np.int32(skip + first), block)
             if start is None:
-                x = _prior(process.denoiser.schedule, keys, dim)
+                x = _draw_prior(process.denoiser.schedule, keys, dim)
             else:
                 x = jnp.asarray(np.asarray(start)[padded], float)
             x, kept = _draw_block(process.denoiser, process.sampler, grid, x, known, keys, slots, len(places))
@@ -352,7 +352,7 @@ def sample(
         for done in on_all_cores(work, range(0, n, block)):
             on_progress(Progress(done, n))
     except (TypeError, ValueError) as error:  # including those that JAX raises if it cannot compile
-        if (fault := None if isinstance(error, MotesError) else _fault(process)) is not None:
+        if (fault := None if isinstance(error, MotesError) else _find_fault(process)) is not None:
             raise UsageError(fault) from error
         raise
     if lost := int((~np.isfinite(points)).any(axis=1).sum()):
@@ -378,7 +378,7 @@ def _check_rows(
             raise ValueError(f"`given` has {len(known)} rows; expected {n}.")
 
 
-def _fault(process: ReverseProcess) -> str | None:
+def _find_fault(process: ReverseProcess) -> str | None:
     """Describe the error in the sampler's step; None if there is none."""
     sampler, name = process.sampler, type(process.sampler).__name__
     point, time = jnp.zeros(process.dim), jnp.asarray(0.5)
@@ -399,12 +399,12 @@ def _fault(process: ReverseProcess) -> str | None:
 
 
 @eqx.filter_jit
-def _keys(key: Array, first: ArrayLike, block: int) -> Array:
+def _make_keys(key: Array, first: ArrayLike, block: int) -> Array:
     return jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(block))
 
 
 @eqx.filter_jit
-def _prior(schedule: Schedule, keys: Array, dim: int) -> Array:
+def _draw_prior(schedule: Schedule, keys: Array, dim: int) -> Array:
     return schedule.prior_std * jax.vmap(lambda key: jax.random.normal(key, (dim,)))(keys)
 
 

@@ -60,7 +60,7 @@ class Truth:
             >>> motes.truth("eight_gaussians").log_density([[2.0, 0.0], [0.0, 0.0]]).round(1).tolist()
             [-0.7, -48.6]
         """
-        x = _points(x)
+        x = _check_points(x)
         return np.where(self._outside(x), -np.inf, self._exact(x, self.distribution).log_prob)
 
     def score(self, x: ArrayLike) -> Array:
@@ -70,7 +70,7 @@ class Truth:
             >>> motes.truth("eight_gaussians").score([[1.8, 0.0], [2.2, 0.0]]).round(1)[:, 0].tolist()
             [5.0, -5.0]
         """
-        x = _points(x)
+        x = _check_points(x)
         return np.where(self._outside(x)[:, None], np.nan, self._exact(x, self.distribution).score)
 
     def entropy(self) -> Entropy:
@@ -150,7 +150,7 @@ class Truth:
             >>> print(oracle(jnp.array([2.5, 0.0]), 0.7).round(1))  # E[x_0 | x_t]: back to the nearest mode
             [1.9 0. ]
         """
-        return _oracle(self.distribution, schedule, standardiser or Standardiser.identity(2))
+        return _make_oracle(self.distribution, schedule, standardiser or Standardiser.identity(2))
 
     def labelled_oracle(self, schedule: Schedule, standardiser: Standardiser | None = None) -> LabelledOracle:
         """Return the exact denoiser of `oracle`, which can also be conditioned on a class.
@@ -180,7 +180,7 @@ class Truth:
         """
         if label not in self._classes():
             raise UsageError(f"'{self.name}' has no class {label}; its classes are {list(self._classes())}.")
-        return Truth(self.name, _part(self.distribution, label))
+        return Truth(self.name, _select_class(self.distribution, label))
 
     @property
     def modes(self) -> Array | None:
@@ -201,7 +201,7 @@ class Truth:
             >>> bool((motes.truth("moons").labels(x) == labels).mean() > 0.95)
             True
         """
-        x = _points(x)
+        x = _check_points(x)
         # The classes are equally likely.
         return np.argmax([self.of_class(label).log_density(x) for label in self._classes()], axis=0)
 
@@ -213,7 +213,7 @@ class Truth:
     def _exact(self, x: Array, distribution: Distribution) -> Exact:
         # At t = 0, alpha_t = 1 and sigma_t = 0, so x_t is the data.
         with float64():
-            exact = _oracle(distribution, VarianceExploding(), Standardiser.identity(2)).rows(x, 0.0)
+            exact = _make_oracle(distribution, VarianceExploding(), Standardiser.identity(2)).rows(x, 0.0)
             return Exact(*(np.asarray(part) for part in exact))  # type: ignore[arg-type]
 
     def _outside(self, x: Array) -> NDArray[np.bool_]:
@@ -245,7 +245,7 @@ def truth(name: str, *, noise: float | None = None) -> Truth:
     return Truth(name, shapes.distribution(name, noise))
 
 
-def _oracle(distribution: Distribution, schedule: Schedule, standardiser: Standardiser) -> Oracle:
+def _make_oracle(distribution: Distribution, schedule: Schedule, standardiser: Standardiser) -> Oracle:
     if standardiser.support is not None:
         raise UsageError(
             "got units with bounds; the exact denoiser of a shape does not support them. Leave out data.bounds."
@@ -259,7 +259,7 @@ def _oracle(distribution: Distribution, schedule: Schedule, standardiser: Standa
     return BoxesOracle(lows, highs, distribution.weights, schedule, spread)
 
 
-def _part(distribution: Distribution, label: int) -> Distribution:
+def _select_class(distribution: Distribution, label: int) -> Distribution:
     """Return the distribution of one class."""
     mine = distribution.labels == label
     weights = distribution.weights[mine] / distribution.weights[mine].sum()
@@ -270,7 +270,7 @@ def _part(distribution: Distribution, label: int) -> Distribution:
     )
 
 
-def _points(x: ArrayLike) -> Array:
+def _check_points(x: ArrayLike) -> Array:
     x = np.asarray(plain(x), np.float64)
     if x.ndim != 2 or x.shape[1] != 2 or not len(x) or not np.isfinite(x).all():
         raise UsageError(f"points have shape {x.shape}; expected (n, 2) with n >= 1, all finite.")

@@ -159,10 +159,10 @@ class StepTimes(Times):
     draw: Draw = eqx.field(static=True, default="stratified")
 
     def levels(self, schedule: Schedule) -> int | None:
-        return _steps(schedule).steps
+        return _require_steps(schedule).steps
 
     def place(self, schedule: Schedule, u: Array) -> Array:
-        discrete = _steps(schedule)
+        discrete = _require_steps(schedule)
         return discrete.t_of_step(jnp.minimum(jnp.floor(u * discrete.steps), discrete.steps - 1))
 
 
@@ -181,7 +181,7 @@ class LogNormalTimes(Times):
     draw: Draw = eqx.field(static=True, default="stratified")
 
     def place(self, schedule: Schedule, u: Array) -> Array:
-        return schedule.t_of_log_snr(-2 * (self.mean + self.std * _normal(u)))
+        return schedule.t_of_log_snr(-2 * (self.mean + self.std * _normal_quantile(u)))
 
 
 class UniformTimes(Times):
@@ -215,10 +215,10 @@ class LogitNormalTimes(Times):
     draw: Draw = eqx.field(static=True, default="stratified")
 
     def place(self, schedule: Schedule, u: Array) -> Array:
-        return jax.nn.sigmoid(self.mean + self.std * _normal(u))
+        return jax.nn.sigmoid(self.mean + self.std * _normal_quantile(u))
 
 
-def _steps(schedule: Schedule) -> DiscreteVP:
+def _require_steps(schedule: Schedule) -> DiscreteVP:
     if not isinstance(schedule, DiscreteVP):
         raise TypeError(
             f"StepTimes got the schedule {type(schedule).__name__}; expected a DiscreteVP, which has steps."
@@ -226,7 +226,7 @@ def _steps(schedule: Schedule) -> DiscreteVP:
     return schedule
 
 
-def _normal(u: Array) -> Array:
+def _normal_quantile(u: Array) -> Array:
     """Return the quantile of N(0, 1) at u, kept finite."""
     return ndtri(jnp.clip(u, 1e-6, 1 - 1e-6))
 

@@ -160,7 +160,7 @@ def variational_bound(
     if variance == "learned":
         check_knows_variance(denoiser)
     points = jnp.asarray(x0, dtype=float)
-    terms = _terms(denoiser, points, key, variance, draws)
+    terms = _compute_terms(denoiser, points, key, variance, draws)
     prior, steps = (np.asarray(term) for term in terms)
     return Bound(prior, steps[1:].T, steps[0], points.shape[1])
 
@@ -186,7 +186,7 @@ def step_term(
 
 
 @eqx.filter_jit
-def _terms(denoiser: Denoiser, x0: Array, key: Array, variance: Variance, draws: int) -> tuple[Array, Array]:
+def _compute_terms(denoiser: Denoiser, x0: Array, key: Array, variance: Variance, draws: int) -> tuple[Array, Array]:
     schedule = denoiser.schedule
     assert isinstance(schedule, DiscreteVP)
 
