@@ -69,7 +69,7 @@ Masks = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Conditions(Checked):
-    """How often training conditions on which columns. Only the ratios of the four count; all 0 disables conditioning.
+    """Frequencies of the columns that training conditions on. Only ratios count; all 0 disables conditioning.
 
     Example:
         >>> from motes.points.conditional import Conditions

@@ -186,7 +186,7 @@ class NoisyPrior(eqx.Module):
 
 
 class Composed(Denoiser):
-    """E[x_0 | x_t, all observations], composed from the denoisers given each observation.
+    """The denoiser E[x_0 | x_t, all observations], composed from the denoisers given each observation.
 
     Args:
         denoiser: the denoiser of points given one observation.

@@ -97,7 +97,7 @@ class Flow(NamedTuple):
 
     @property
     def begin(self) -> float:
-        """v at r_min."""
+        """The grid coordinate v at r_min."""
         return v_of(self.r_min)
 
     def block(self, dim: int) -> int:

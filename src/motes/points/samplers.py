@@ -411,7 +411,7 @@ class DPMSolver3M(Sampler):
     order: ClassVar[int] = 3
     evaluations: ClassVar[int] = 1
     stochastic: ClassVar[bool] = False
-    when: ClassVar[str] = "the best choice for 16 to 64 evaluations, on a grid that is dense near the data"
+    when: ClassVar[str] = "best accuracy for 16 to 64 evaluations, on a grid that is dense near the data"
 
     def init(self, x_t: Array, grid: Array) -> State:
         return _no_past(x_t), _no_past(x_t)

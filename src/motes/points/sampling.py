@@ -30,7 +30,7 @@ Grid = Callable[[Schedule], Array]
 
 @dataclass(frozen=True)
 class UniformGrid(Checked):
-    """A grid with equal steps in t.
+    """Equal steps in t.
 
     The times are 1, (N-1)/N, ..., 1/N, 0: every step of a discrete schedule if N = T, and every (T/N)-th step if N
     divides T.
@@ -54,7 +54,7 @@ class UniformGrid(Checked):
 
 @dataclass(frozen=True)
 class QuadraticGrid(Checked):
-    """A grid with equal steps in sqrt(t).
+    """Equal steps in sqrt(t).
 
     The times are 1, ((N-1)/N)^2, ..., 1/N^2, 0: dense near the data, as in Song et al. 2021 (DDIM), appendix D.2.
 
@@ -73,7 +73,7 @@ class QuadraticGrid(Checked):
 
 @dataclass(frozen=True)
 class KarrasGrid(Checked):
-    """A grid with equal steps in (sigma_t / alpha_t)^(1/rho), then 0.
+    """Equal steps in (sigma_t / alpha_t)^(1/rho), then 0.
 
     With the noise level r = sigma_t / alpha_t, r^(1/rho) is equally spaced from t = 1 to r = `sigma_min`, followed by
     r = 0 (Karras et al. 2022, eq. 5).
@@ -95,7 +95,7 @@ class KarrasGrid(Checked):
 
 @dataclass(frozen=True)
 class LogSNRGrid(Checked):
-    """A grid with equal steps in the log-SNR, then 0.
+    """Equal steps in the log-SNR, then 0.
 
     The log-SNR is equally spaced from t = 1 to the noise level sigma_t / alpha_t = `sigma_min`, followed by t = 0
     (Lu et al. 2022).
@@ -116,7 +116,7 @@ class LogSNRGrid(Checked):
 
 @dataclass(frozen=True)
 class GivenGrid:
-    """A grid of your own times."""
+    """Your own times."""
 
     times: tuple[float, ...] = (1.0, 0.0)
 

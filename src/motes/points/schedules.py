@@ -135,7 +135,7 @@ SIGNALS = 1e-30, 0.999999  # range of alpha_1 that float32 distinguishes from 0 
 
 
 class LinearVP(Schedule):
-    """Noise is added at the rate beta(t) = beta_min + t (beta_max - beta_min); alpha_t^2 + sigma_t^2 = 1.
+    """A schedule with the noise rate beta(t) = beta_min + t (beta_max - beta_min); alpha_t^2 + sigma_t^2 = 1.
 
     -log alpha_t^2 = beta_min t + (beta_max - beta_min) t^2 / 2 (Song et al. 2021, eq. 32 and 33). It is the limit of
     the linear betas of Ho et al. 2020 for many steps.
@@ -189,9 +189,10 @@ class LinearVP(Schedule):
 
 
 class CosineVP(Schedule):
-    """alpha_t = cos(theta t), sigma_t = sin(theta t), theta a little less than pi/2; log-SNR = -2 log tan(theta t).
+    """A schedule with alpha_t = cos(theta t) and sigma_t = sin(theta t), theta slightly below pi/2.
 
-    It is the limit of the cosine betas of Nichol & Dhariwal 2021 for many steps, except for their offset.
+    The log-SNR is -2 log tan(theta t). Except for an offset, the schedule is the limit of the cosine betas of Nichol &
+    Dhariwal 2021 for many steps.
 
     Args:
         alpha_1: factor of the signal at t = 1, from 1e-30 to 0.999999; 0.01 is nearly pure noise.
@@ -223,7 +224,7 @@ class CosineVP(Schedule):
 
 
 class RectifiedFlow(Schedule):
-    """alpha_t = 1 - t, sigma_t = t, with t rescaled so that it ends at alpha_1: straight lines from data to noise.
+    """A schedule of straight lines from data to noise: alpha_t = 1 - t, sigma_t = t, t rescaled to end at alpha_1.
 
     See Liu et al. 2022, eq. 1, and Lipman et al. 2023, eq. 22, who swap data and noise.
 
@@ -254,9 +255,9 @@ class RectifiedFlow(Schedule):
 
 
 class VarianceExploding(Schedule):
-    """alpha_t = 1 and sigma_t = sigma_max * t^rho: uniform steps in t give the grid of Karras et al. 2022 (eq. 5).
+    """A schedule with alpha_t = 1 and sigma_t = sigma_max * t^rho.
 
-    That grid is extended to 0.
+    Uniform steps in t give the grid of Karras et al. 2022 (eq. 5), extended to 0.
 
     Args:
         sigma_max: noise at t = 1, in units of the (standardised) data.
@@ -307,7 +308,7 @@ class Betas(Checked, ABC):
     @property
     @abstractmethod
     def betas(self) -> Table:
-        """beta_k, float64 (T,)."""
+        """The variances beta_k, float64 (T,)."""
 
     def schedule(self) -> DiscreteVP:
         """Return the schedule with these betas.

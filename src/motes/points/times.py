@@ -167,7 +167,7 @@ class StepTimes(Times):
 
 
 class LogNormalTimes(Times):
-    """log(sigma_t / alpha_t) ~ N(mean, std^2) (Karras et al. 2022, table 1).
+    """Log-normal noise levels, log(sigma_t / alpha_t) ~ N(mean, std^2) (Karras et al. 2022, table 1).
 
     Example:
         >>> from motes.points import LogNormalTimes, VarianceExploding
@@ -185,7 +185,7 @@ class LogNormalTimes(Times):
 
 
 class UniformTimes(Times):
-    """t ~ U(least, 1). t = 0 is excluded: there is nothing to learn there, and weights may be infinite.
+    """Uniform times, t ~ U(least, 1). t = 0 is excluded: there is nothing to learn, and weights may be infinite.
 
     Example:
         >>> from motes.points import UniformTimes, VarianceExploding
@@ -201,7 +201,7 @@ class UniformTimes(Times):
 
 
 class LogitNormalTimes(Times):
-    """log(t / (1 - t)) ~ N(mean, std^2), mostly intermediate noise levels (Esser et al. 2024, section 3.1).
+    """Logit-normal times, log(t / (1 - t)) ~ N(mean, std^2): mostly intermediate (Esser et al. 2024, section 3.1).
 
     Example:
         >>> from motes.points import RectifiedFlow

@@ -217,7 +217,7 @@ def _compute_terms(denoiser: Denoiser, x0: Array, key: Array, variance: Variance
 
 
 class Hybrid(eqx.Module):
-    """L_simple + weight L_vlb, for a denoiser with learned step variances (Nichol & Dhariwal 2021, eq. 16).
+    """The loss L_simple + weight L_vlb, for learned step variances (Nichol & Dhariwal 2021, eq. 16).
 
     L_vlb is the variational bound without its prior term, T times one step's term, in nats per column. It only trains
     the variance: x0_hat in it is held fixed. t must be one of the schedule's steps.
