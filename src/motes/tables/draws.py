@@ -66,9 +66,8 @@ def conditions_of(schema: Schema, given: Mapping[Any, Any]) -> RowConditions:
 
     Args:
         schema: schema of the table.
-        given: column, by name or by index in an array -> a value; a set of values, one of which holds; (low, high),
-            both included, where one may be None for an open end; None for missing; or a condition such as
-            `Not("Graz")`.
+        given: column, by name or by index in an array -> a value; a set of possible values; (low, high), both included,
+            with None for an open end; None for missing; or a condition such as `Not("Graz")`.
 
     Raises:
         UsageError: if a column does not exist, a condition has no meaning for its column, or an interval is invalid.

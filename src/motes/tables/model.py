@@ -234,8 +234,8 @@ class TableModel(Model):
 
         Args:
             n: number of rows.
-            given: conditions, column -> a value; a set of values, one of which holds; an interval (low, high), where
-                either may be None; None for a missing entry; or `Not(value)` from `motes.tables`.
+            given: conditions, column -> a value; a set of possible values; an interval (low, high), with None for an
+                open end; None for a missing entry; or `Not(value)` from `motes.tables`.
             seed: random seed.
             exact: under conditions, correct to the model's fixed order by importance resampling; see
                 docs/conditions.md.

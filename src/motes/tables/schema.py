@@ -311,7 +311,7 @@ class Schema:
         Args:
             data: training rows, in any form that `as_frame` accepts.
             overrides: column -> kind and its options; see `checked_override`. A column of kind "drop" is neither
-                learned nor returned, and later rows may contain it or not.
+                learned nor returned, and it is ignored in later rows.
             missing: "learn" gives missing entries a token of their own, so that their pattern is learned; "ignore"
                 treats them as unknown. An override sets it for one column: {"age": {"missing": "ignore"}}.
             bins: maximum number of tokens of a numeric part; fewer for few rows.
