@@ -222,7 +222,7 @@ def draw_blocks(
         known = orders.reader.read(schema.only(schema.encode(requested.rows(size)), valued)) if valued else None
         block = draw_block(unmasker, schema, size, seed, number, known, restrictions, exact=exact)
         if exact:
-            block = _importance_weighted(orders, unmasker, block, drawn, log_known)
+            block = _weight_block(orders, unmasker, block, drawn, log_known)
         log_factor = 0.0
         if constraint.rules:
             block, log_factor = constraint.thinned(block, schema, known_sides, seed, number)
@@ -267,7 +267,7 @@ def _known_sides(schema: Schema, requested: RowConditions, columns: Sequence[str
     return observed_sides(schema, columns, requested.row, schema.encode(requested.row)) if columns else {}
 
 
-def _importance_weighted(
+def _weight_block(
     orders: AnyOrderModel, unmasker: MaskedDenoiser, block: Block, drawn: Mask, log_known: float
 ) -> Block:
     """Return the block with importance weights from the order of its draws to the model's distribution.

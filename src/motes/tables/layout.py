@@ -442,7 +442,7 @@ class Linker:
         """
         for relation in self.of_part[j]:
             others = self._others(j, relation)
-            known = np.logical_and.reduce([self._known(i, codes, visible) for i in others])
+            known = np.logical_and.reduce([self._is_known(i, codes, visible) for i in others])
             if isinstance(relation, Dependency):
                 decides = codes[:, others[0]]
                 known &= decides < len(relation.codes)  # the others are rare labels that share a token
@@ -464,7 +464,7 @@ class Linker:
             possible &= np.abs(again - x) < EQUAL * target.step
             yield Derived(found, entries.y, again, possible)
 
-    def _known(self, i: int, codes: NDArray[np.integer], visible: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def _is_known(self, i: int, codes: NDArray[np.integer], visible: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return where part i is visible and not missing, (n,)."""
         part = self.schema.parts[i]
         return visible[:, i] & (codes[:, i] >= 0) & (codes[:, i] < part.count - part.missing)
@@ -474,7 +474,7 @@ class Linker:
         inside = np.where(known, codes[:, i], 0)[:, None].astype(np.int32)
         return self._kind(i).decode(inside, y[:, i : i + 1], y[:, i : i + 1]).astype(np.float64)
 
-    def _equal(self, j: int, found: Derived, encoded: Encoded, here: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def _is_equal(self, j: int, found: Derived, encoded: Encoded, here: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return where part j equals the value from a relation, (n,)."""
         if isinstance(self.of_part[j][0], Dependency):
             return found.codes == encoded.codes[:, j]
@@ -494,9 +494,9 @@ class Linker:
         holds, could = (np.zeros(encoded.codes.shape, np.int32) for _ in range(2))
         given = np.zeros((*encoded.codes.shape, max(map(len, self.of_part.values()), default=0)), np.float32)
         for j in self.of_part:
-            here = self._known(j, encoded.codes, observed)
+            here = self._is_known(j, encoded.codes, observed)
             for r, found in enumerate(self.derived(j, encoded.codes, encoded.y, observed)):
-                same = found.possible & here & self._equal(j, found, encoded, here)
+                same = found.possible & here & self._is_equal(j, found, encoded, here)
                 holds[:, j] |= same.astype(np.int32) << r
                 could[:, j] |= found.possible.astype(np.int32) << r
                 given[:, j, r] = found.places

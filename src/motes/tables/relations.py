@@ -240,7 +240,7 @@ def relations_in(frame: Frame, kinds: Sequence[Kind]) -> tuple[Relation, ...]:
         if checked is not None:
             found.append((checked.share, checked))
     positive = [name for name in names[:WIDEST] if np.nanmin(columns[name], initial=np.inf) > 0]
-    for relation in _products(positive, {name: columns[name][looked] for name in positive}, steps):
+    for relation in _find_products(positive, {name: columns[name][looked] for name in positive}, steps):
         near = _fit_product(relation, columns, steps)
         if near is not None:
             found.append((near.share, near))
@@ -282,7 +282,7 @@ def _find_candidates(names: Sequence[str], x: Mapping[str, Array], steps: Mappin
         for j in map(int, np.flatnonzero(_stands_out(off))):
             if j not in (i, k):
                 yield Relation((wide[j], wide[i], wide[k]), (1.0, -1.0, -1.0), 0.0, 0.0, steps[wide[j]])
-    yield from _linear(wide, matrix, widths)
+    yield from _find_linear(wide, matrix, widths)
 
 
 def _stands_out(off: Array) -> NDArray[np.bool_]:
@@ -293,19 +293,19 @@ def _stands_out(off: Array) -> NDArray[np.bool_]:
     return np.asarray((met >= SHARE / 2 * len(off)) & (met >= TIMES * near))
 
 
-def _linear(names: Sequence[str], x: Array, steps: Array) -> Iterator[Relation]:
+def _find_linear(names: Sequence[str], x: Array, steps: Array) -> Iterator[Relation]:
     """Yield relations of columns that are linear in one or two others in all or nearly all rows, with weights not 1."""
-    for which, rows in _explained_columns(x, CLOSE):
+    for which, rows in _find_explained(x, CLOSE):
         yield from _solve_weights(names, rows, steps, which)
 
 
-def _products(names: Sequence[str], x: Mapping[str, Array], steps: Mapping[str, float]) -> Iterator[Relation]:
+def _find_products(names: Sequence[str], x: Mapping[str, Array], steps: Mapping[str, float]) -> Iterator[Relation]:
     """Yield relations of columns of positive numbers that are nearly products of powers of two others."""
     if len(names) < 3:
         return
     logs = np.stack([_logs(x[name]) for name in names], axis=1)
     unit, most = POWERS
-    for which, rows in _explained_columns(logs, CLOSE_LOGS):
+    for which, rows in _find_explained(logs, CLOSE_LOGS):
         if len(which) < 3:
             continue
         design = np.column_stack([rows[:, which[1:]], np.ones(len(rows))])
@@ -333,7 +333,7 @@ def _fit_product(relation: Relation, columns: Mapping[str, Array], steps: Mappin
     return replace(made, share=float(rounded[0]), rounded=tuple(map(float, rounded)))
 
 
-def _explained_columns(x: Array, close: float) -> Iterator[tuple[list[int], Array]]:
+def _find_explained(x: Array, close: float) -> Iterator[tuple[list[int], Array]]:
     """Yield columns of x (n, d) that are linear in one or two others, with these, and the best-fitting rows (m, d).
 
     The linear relation must show in most groups of a few rows, as most contain no exception, or in all rows.
@@ -353,7 +353,7 @@ def _explained_columns(x: Array, close: float) -> Iterator[tuple[list[int], Arra
         if frozenset((a, b)) in explained:
             continue
         with np.errstate(divide="ignore", invalid="ignore"):
-            rests = [1 - _explained(r, a, b) for r in correlations]
+            rests = [1 - _explained_share(r, a, b) for r in correlations]
         likely = np.flatnonzero(np.min([np.median(rest, axis=0) for rest in rests], axis=0) < close)
         for j in map(int, likely):
             if j in (a, b) or any(known <= {j, a, b} for known in explained):
@@ -372,7 +372,7 @@ def _correlations(groups: Array) -> Array:
     return np.einsum("gmi,gmj->gij", z, z)
 
 
-def _explained(r: Array, a: int, b: int) -> Array:
+def _explained_share(r: Array, a: int, b: int) -> Array:
     """Compute the share of each column's variance explained by columns a and b, (g, d), from correlations (g, d, d)."""
     both = r[:, a] ** 2 + r[:, b] ** 2 - 2 * r[:, a] * r[:, b] * r[:, a, b, None]
     inside = 1 - r[:, a, b, None] ** 2
@@ -449,11 +449,11 @@ def inequalities_in(frame: Frame, kinds: Sequence[Kind], sums: Iterable[set[str]
         for low, high in permutations(some, 2):
             pair = {low.column, high.column}
             known = any(pair <= columns for columns in sums)
-            made += _inequality(low, high, values[low.column], values[high.column], gaps=not known)
+            made += _find_inequality(low, high, values[low.column], values[high.column], gaps=not known)
     return tuple(made)
 
 
-def _inequality(low: Kind, high: Kind, x_low: Array, x_high: Array, *, gaps: bool) -> list[Inequality]:
+def _find_inequality(low: Kind, high: Kind, x_low: Array, x_high: Array, *, gaps: bool) -> list[Inequality]:
     """Return the inequality between two columns (n,) each, if there is one; `gaps`: with the shares of its gaps."""
     looked = slice(LOOKED)
     if (x_high[looked] < x_low[looked]).sum() > BROKEN * min(len(x_low), LOOKED):
@@ -583,14 +583,14 @@ def dependencies_in(frame: Frame, kinds: Sequence[Kind]) -> tuple[Dependency, ..
         kinds: kinds of its columns.
     """
     some = [kind for kind in kinds if kind.own_labels]
-    codes = {kind.column: _codes(frame, kind) for kind in some}
+    codes = {kind.column: _encode_labels(frame, kind) for kind in some}
     order = np.random.default_rng([0, 161803]).permutation(len(frame))
     made = (_find_dependency(a, b, codes[a.column], codes[b.column], order) for a, b in permutations(some, 2))
     found = [one for one in made if one is not None]
     return tuple(few_of_each(sorted(found, key=lambda one: -one.rows)))
 
 
-def _codes(frame: Frame, kind: Kind) -> Codes:
+def _encode_labels(frame: Frame, kind: Kind) -> Codes:
     """Encode a column of labels as tokens, (n,); -1 if the entry is missing or shares its token with rare labels."""
     series = frame.columns[kind.column]
     made = np.full(len(frame), -1, np.int32)
@@ -604,13 +604,13 @@ def _find_dependency(a: Kind, b: Kind, x: Codes, y: Codes, order: NDArray[np.int
     shape = len(a.own_labels), len(b.own_labels)
     if math.prod(shape) > LARGEST:
         return None
-    counts = _counts(x, y, order[:DEPENDENCY_ROWS], *shape)
-    domain = _domain(counts, MOST)
+    counts = _count_pairs(x, y, order[:DEPENDENCY_ROWS], *shape)
+    domain = _find_domain(counts, MOST)
     if len(order) > DEPENDENCY_ROWS and domain.any():
-        counts = _counts(x, y, order, *shape)
-        domain &= _domain(counts, MOST)
+        counts = _count_pairs(x, y, order, *shape)
+        domain &= _find_domain(counts, MOST)
     if (counts.sum(1) - counts.max(1))[domain].sum() > BROKEN * len(order):
-        domain = _domain(counts, 0.0)
+        domain = _find_domain(counts, 0.0)
     rows = int(counts[domain].sum())
     if rows <= SHARE * len(order):
         return None
@@ -621,14 +621,14 @@ def _find_dependency(a: Kind, b: Kind, x: Codes, y: Codes, order: NDArray[np.int
     return Dependency(a.column, b.column, codes, rows, broken, len(order), words)
 
 
-def _counts(x: Codes, y: Codes, rows: NDArray[np.integer], k: int, m: int) -> NDArray[np.int64]:
+def _count_pairs(x: Codes, y: Codes, rows: NDArray[np.integer], k: int, m: int) -> NDArray[np.int64]:
     """Count the rows with each pair of tokens, (k, m)."""
     x, y = x[rows], y[rows]
     known = (x >= 0) & (y >= 0)
     return np.bincount(x[known].astype(np.int64) * m + y[known], minlength=k * m).reshape(k, m)
 
 
-def _domain(counts: NDArray[np.int64], most: float) -> NDArray[np.bool_]:
+def _find_domain(counts: NDArray[np.int64], most: float) -> NDArray[np.bool_]:
     """Return the labels (k,) from which the other column follows, given the number of rows with each pair (k, m)."""
     total, largest = counts.sum(1), counts.max(1)
     shares = counts.sum(0) / max(int(counts.sum()), 1)

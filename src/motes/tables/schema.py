@@ -215,7 +215,7 @@ def _fit_kind(column: Column, sample: Sample, options: Mapping[str, Any]) -> Kin
     return kind
 
 
-def _nothing_to_learn(columns: Sequence[Column], name: str) -> DataError:
+def _nothing_to_learn_error(columns: Sequence[Column], name: str) -> DataError:
     """Return the error for a table in which no column varies, or only columns that are set aside."""
     aside = [column for column in columns if column.kind == IDENTIFIER and not column.constant]
     if not aside:
@@ -367,7 +367,7 @@ class Schema:
             elif not found.constant:
                 identifiers[column] = Identifier.of(sample)
         if not kinds:
-            raise _nothing_to_learn(columns, name)
+            raise _nothing_to_learn_error(columns, name)
         made = cls(
             tuple(columns),
             tuple(kinds),

@@ -327,7 +327,7 @@ class MaskedDenoiser:
         turns = _axes_in_turn(self.layout, self.order)
         seen = observed[:, self.layout.axes[turns]]
         orders = turns[np.argsort(~seen, axis=1, kind="stable")]
-        base = _base_of_rows(self.prepared.model, jax.device_put(orders))
+        base = _factorise_bases(self.prepared.model, jax.device_put(orders))
         ranks = np.pad(np.argsort(orders, axis=1), ((0, 0), (0, 1)), constant_values=len(turns))
         return replace(self, prepared=self.prepared._replace(base=base), ranks=ranks)
 
@@ -363,7 +363,7 @@ class MaskedDenoiser:
 
     def show(self, seen: ObservedCodes, k: int, codes: Any, y: Any, u: Any, here: Any) -> ObservedCodes:
         """Reveal the part in place k of the order in the rows `here`."""
-        place, _ = self._turn(k)
+        place, _ = self._locate(k)
         made: Any = map(np.asarray, (codes, y, u, here), (np.int32, np.float32, np.float32, bool))
         entry = Revealed(*made)
         return seen_after(self.layout.on_device, self.prepared, seen, place, entry)
@@ -431,9 +431,9 @@ class MaskedDenoiser:
         *,
         split: bool = False,
     ) -> Choice:
-        j, (_, spot) = int(self.order[k]), self._turn(k)
+        j, (_, spot) = int(self.order[k]), self._locate(k)
         padded, most = self.layout.groups[spot.group].log_masses.shape[1], self.layout.links.log_odds.shape[1]
-        allowed = lambda: _allowed(within, padded)
+        allowed = lambda: _allowed_arguments(within, padded)
         shares, low, high = (
             self._cached(("allowed", j, self.ranges[j]), allowed) if within is self.everything(j) else allowed()
         )
@@ -448,7 +448,7 @@ class MaskedDenoiser:
         else:
             views, back = self.view(seen, k, derived), None
         return choose(
-            views, back, self._bins(j), shares, low, high, self._near(derived).could, fits,
+            views, back, self._bins(j), shares, low, high, self._relation_values(derived).could, fits,
             Chances.of(rng, seen.total.shape[1]),
         )  # fmt: skip
 
@@ -466,7 +466,7 @@ class MaskedDenoiser:
         bins = self.layout.bins
         return self._cached(("bins", j), lambda: jax.device_put((bins.edges[line], bins.of_code[line])))
 
-    def _turn(self, k: int) -> tuple[Place, Spot]:
+    def _locate(self, k: int) -> tuple[Place, Spot]:
         """Return the location of the part in place k of the order, for all rows or for each row."""
         place, spot = self.spots[k]
         if self.ranks is None:
@@ -474,7 +474,7 @@ class MaskedDenoiser:
         ranks = self.ranks[:, self.layout.axes_of(int(self.order[k]))].T
         return place._replace(ranks=put(ranks, np.int32)), spot
 
-    def _near(self, derived: Sequence[Derived]) -> Near:
+    def _relation_values(self, derived: Sequence[Derived]) -> Near:
         """Return the values from at most R relations, (n, R); (1, R) if there are none."""
         most = self.layout.links.log_odds.shape[1]
         if not derived:
@@ -496,7 +496,9 @@ class MaskedDenoiser:
             others = self.layout.links.others[int(place.link)]
             ready = ~others[:, self.order[k:]].any(axis=1)
             entry = entry._replace(could=entry.could & int((ready << np.arange(len(ready))).sum()))
-        near = Near(entry.given, bits_of(entry.could, entry.given.shape[-1])) if spot.linked else self._near([])
+        near = (
+            Near(entry.given, bits_of(entry.could, entry.given.shape[-1])) if spot.linked else self._relation_values([])
+        )
         members, n = seen.total.shape[:2]
         made, size = np.zeros(n), -(-n // members)
         for start in range(0, first or n, size):  # with the sampling program, which evaluates this many rows per member
@@ -514,10 +516,10 @@ class MaskedDenoiser:
 
         Arguments as in `draw`.
         """
-        return self._view(seen, k, self._near(derived), rows)
+        return self._view(seen, k, self._relation_values(derived), rows)
 
     def _view(self, seen: ObservedCodes, k: int, near: Near, rows: NDArray[np.integer] | None) -> TokenPrediction:
-        place, spot = self._turn(k)
+        place, spot = self._locate(k)
         return _view(self.layout.on_device, self.prepared, seen, place, spot, near, rows)
 
     def derived(self, j: int, codes: NDArray[np.integer], y: Array, visible: NDArray[np.bool_]) -> list[Derived]:
@@ -631,7 +633,7 @@ def _shares_left(view: TokenPrediction, derived: Sequence[Derived], shares: Arra
     return np.maximum(shares - np.array(given), FLOOR * shares), rest
 
 
-def _allowed(within: Within, padded: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _allowed_arguments(within: Within, padded: int) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Convert the allowed values to program arguments: the padded log share of each token, and the interval's ends."""
     shares = np.zeros((*within.shares.shape[:-1], padded))
     shares[..., : within.shares.shape[-1]] = within.shares
@@ -651,7 +653,7 @@ def _fitting_relations(derived: Sequence[Derived], within: Within, most: int) ->
 
 
 @drawing_program()
-def _base_of_rows(models: MaskedModel, orders: jax.Array) -> OrderedBase:
+def _factorise_bases(models: MaskedModel, orders: jax.Array) -> OrderedBase:
     """Factorise the members' bases in an order for each row, (n, A); the result is (M, n, ...)."""
     return each_member(lambda model: in_orders(model.base, orders))(models)
 

@@ -185,7 +185,7 @@ class Date(Measured):
 
     @classmethod
     def fit(cls, sample: Sample, options: Mapping[str, Any]) -> Self:
-        x, counts = _moments(sample)
+        x, counts = _read_dates(sample)
         days, times = x // DAY, x % DAY
         d, rows = distinct(days, counts)
         calendar, mark = calendar_of(d, rows)
@@ -402,7 +402,7 @@ class SomeDates(Restriction):
 # --- fitting --------------------------------------------------------------------------------------------------------
 
 
-def _moments(sample: Sample) -> tuple[Integers, Array]:
+def _read_dates(sample: Sample) -> tuple[Integers, Array]:
     """Return the distinct dates of a sample, rising, and the number of rows of each."""
     series = sample.series
     if series.type == "date":

@@ -175,11 +175,11 @@ def few(at: Numbers, counts: Array, *, lattice: bool, zero: float = 0.0) -> Few:
     some = np.maximum((unseen > 0).sum(), 1)
     share = np.where(unseen > 0, HALF_ROW / some / (np.maximum(counts, HALF_ROW) + HALF_ROW / some), 0.0)
     masses = np.maximum(counts, HALF_ROW / np.maximum((counts == 0).sum(), 1))
-    curve = _curve_of_few(at, counts, half=0.5 * lattice, zero=zero)
+    curve = _fit_few_curve(at, counts, half=0.5 * lattice, zero=zero)
     return Few(curve, bounds, masses / masses.sum(), at[0], at[-1], at, unseen, share, lattice)
 
 
-def _curve_of_few(at: Numbers, counts: Array, *, half: float, zero: float) -> Transform:
+def _fit_few_curve(at: Numbers, counts: Array, *, half: float, zero: float) -> Transform:
     """Choose a straight curve for close values, such as counts or grades, and fit one to sparse values (amounts)."""
     x = np.asarray(at, np.float64)
     curve: Transform = Straight(float(np.median(x)), float(np.ptp(x)) or 1.0)
@@ -382,7 +382,7 @@ def fit_lattice(
     gaps = _find_gaps(k, atoms)
     bounds = np.unique(np.concatenate([[first], *starts, gaps, [last]]).astype(np.int64))
     bounds = bounds[(bounds >= first) & (bounds <= last)]
-    bounds = _without_empty(bounds, k, np.concatenate([k[atoms], k[atoms] + 1, gaps]))
+    bounds = _merge_empty_slots(bounds, k, np.concatenate([k[atoms], k[atoms] + 1, gaps]))
     masses = masses_of(np.bincount(np.searchsorted(bounds, k, side="right") - 1, counts, len(bounds) - 1))
     curve = curve_of(k, counts, atoms, half=0.5, zero=zero)
     return Lattice(curve, bounds, masses, least, most, *_fit_repeats(k, counts, bounds, curve))
@@ -423,7 +423,7 @@ def _find_gaps(k: Integers, atoms: NDArray[np.intp]) -> Integers:
     return np.concatenate([k[above + 1], k[below - 1] + 1])
 
 
-def _without_empty(bounds: Integers, k: Integers, fixed: Integers) -> Integers:
+def _merge_empty_slots(bounds: Integers, k: Integers, fixed: Integers) -> Integers:
     """Merge empty slots into the slot before, unless there are values with a slot of their own on both sides."""
     rows = np.bincount(np.searchsorted(bounds, k, side="right") - 1, minlength=len(bounds) - 1)
     drop = np.zeros(len(bounds), bool)
@@ -536,13 +536,13 @@ def fit_continuum(
     outer = {float(first), float(last)} - set(x[atoms].tolist())
     bounds = np.sort(np.concatenate([middle, np.repeat(x[atoms], 2), sorted(outer)]))
     curve = curve_of(x, counts, atoms, half=0.0, zero=0.0)
-    bounds = _without_gaps(bounds, x)
+    bounds = _drop_empty_cuts(bounds, x)
     ends = float(x[0] if low is None else low), float(x[-1] if high is None else high)
     made = Continuum(curve, bounds, np.ones(len(bounds) - 1), *ends)
     return replace(made, masses=masses_of(np.bincount(made.encode(x).codes, counts, len(bounds) - 1)))
 
 
-def _without_gaps(bounds: Array, x: Array) -> Array:
+def _drop_empty_cuts(bounds: Array, x: Array) -> Array:
     """Remove cuts next to a point mass that have no number on one side."""
     below, above = np.searchsorted(x, bounds, side="left"), np.searchsorted(x, bounds, side="right")
     cut = np.append(True, bounds[1:] != bounds[:-1]) & np.append(bounds[:-1] != bounds[1:], True)

@@ -230,7 +230,7 @@ class Integer(Number):
         _check_numbers(sample)
         if not is_each_whole(sample.seen[0]).all():
             odd = int(np.argmin(is_each_whole(series.values)))
-            raise _refuse_entry(sample, odd, 'a whole number; set its kind to "real"')
+            raise _entry_error(sample, odd, 'a whole number; set its kind to "real"')
         x, counts = sample.seen[0].astype(np.int64), sample.seen[1]
         low, high = options.get("low"), options.get("high")
         ends = [end for end in (low, high) if end is not None]
@@ -241,7 +241,7 @@ class Integer(Number):
         _check_range(cls, sample, low, high)
         if ((x - grid.origin) % step).any():
             off = int(np.argmax((series.values.astype(np.int64) - grid.origin) % step != 0))
-            raise _refuse_entry(sample, off, f"a multiple of {step}, counted from {grid.origin}")
+            raise _entry_error(sample, off, f"a multiple of {step}, counted from {grid.origin}")
         if (line := grid.line(x, counts, sample.bins, low, high)) is not None:
             return cls(sample.column, line, grid, series.type)
         line = fit_continuum(x.astype(np.float64), counts, sample.bins, low=low, high=high)
@@ -375,7 +375,7 @@ def _decimals(sample: Sample, options: Mapping[str, Any]) -> int | None:
 # --- checks ---------------------------------------------------------------------------------------------------------
 
 
-def _refuse_entry(sample: Sample, place: int, expected: str) -> DataError:
+def _entry_error(sample: Sample, place: int, expected: str) -> DataError:
     """Return the error for the entry at `place` among the observed entries."""
     row = int(sample.rows[place]) + 1
     return DataError(
@@ -385,7 +385,7 @@ def _refuse_entry(sample: Sample, place: int, expected: str) -> DataError:
 
 def _check_numbers(sample: Sample) -> None:
     if sample.series.type not in ("real", "whole", "truth"):
-        raise _refuse_entry(sample, 0, 'numbers; set its kind to "categorical" or "date", or convert the column')
+        raise _entry_error(sample, 0, 'numbers; set its kind to "categorical" or "date", or convert the column')
 
 
 def _check_range(kind: type[Number], sample: Sample, low: float | None, high: float | None) -> None:
@@ -394,7 +394,7 @@ def _check_range(kind: type[Number], sample: Sample, low: float | None, high: fl
     if len(out):
         limits = (("at least", low), ("at most", high))
         ends = [f"{word} {end:g}" for word, end in limits if end is not None]
-        raise _refuse_entry(sample, int(out[0]), f"a number of {' and '.join(ends)}{kind.widen()}")
+        raise _entry_error(sample, int(out[0]), f"a number of {' and '.join(ends)}{kind.widen()}")
 
 
 KINDS: tuple[type[Kind], ...] = (Integer, Bounded, Real, Positive)
