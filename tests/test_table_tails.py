@@ -61,5 +61,5 @@ def test_a_file_with_the_bins_of_an_earlier_version_is_refused_by_a_clear_error(
     tensors, about = read_checkpoint(Path(motes.explorer.__file__).parent / "models" / "penguins.safetensors")
     del about["table"]
     write_checkpoint(tmp_path / "old.safetensors", tensors, about)
-    with pytest.raises(ModelFileError, match=r"model of a table in format 1; .* Train it again"):
+    with pytest.raises(ModelFileError, match=r"table model in format 1; .* Train it again"):
         motes.load(tmp_path / "old.safetensors")
