@@ -188,7 +188,7 @@ def doubt(labels: Sequence[Any], row_of: Callable[[Any], int] | None = None) -> 
         return f"{what} written as text, such as '{texts[0]}', and so treated as labels. Convert the column"
     if what == "dates":
         forms = sorted(way.forms[0] for way in best if isinstance(way, Dates))
-        options = " or ".join(f"--date-format {_quote(form)}" for form in forms)
+        options = " or ".join(f"--date-format {_quote_for_shell(form)}" for form in forms)
         return (
             f"dates such as '{texts[0]}', whose order is ambiguous, and so treated as labels. Choose {options}"
             f"{_in_python('date_format', forms[:1])}"
@@ -238,7 +238,7 @@ def _explain_date_formats(odd: Sequence[str], formats: Sequence[tuple[list[str],
     seen = ", ".join(
         f"{' or '.join(forms)} ({len(some):,} of the labels, such as '{some[0]}')" for forms, some in formats
     )
-    options = " ".join(f"--date-format {_quote(forms[0])}" for forms, _ in formats)
+    options = " ".join(f"--date-format {_quote_for_shell(forms[0])}" for forms, _ in formats)
     message = f"dates in several formats, and so treated as labels: {seen}. Read the file with {options}"
     if odd:
         message += f", and with the texts that mean missing entries: {_na_options(odd)}"
@@ -248,7 +248,9 @@ def _explain_date_formats(odd: Sequence[str], formats: Sequence[tuple[list[str],
 
 
 def _na_options(odd: Sequence[Any]) -> str:
-    return " ".join(f"--na={_quote(str(one))}" for one in odd[:EXAMPLES]) + (" ..." if len(odd) > EXAMPLES else "")
+    return " ".join(f"--na={_quote_for_shell(str(one))}" for one in odd[:EXAMPLES]) + (
+        " ..." if len(odd) > EXAMPLES else ""
+    )
 
 
 def _in_python(option: str, value: Any) -> str:
@@ -381,7 +383,7 @@ def _time_format(text: str) -> str | None:
     return made + (" %z" if zone.startswith(" ") else "%z")
 
 
-def _quote(text: str) -> str:
+def _quote_for_shell(text: str) -> str:
     return text if re.fullmatch(r"[\w.-]+", text) else f"'{text}'"
 
 

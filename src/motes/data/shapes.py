@@ -41,7 +41,7 @@ class Atoms:
         return f"Atoms({len(self.nodes):,} nodes, spread={self.spread:g})"
 
     def divided(self, scale: float) -> Atoms:
-        """The distribution of x / scale."""
+        """Return the distribution of x / scale."""
         return replace(self, nodes=self.nodes / scale, spread=self.spread / scale)
 
 
@@ -62,7 +62,7 @@ class Boxes:
         return f"Boxes({len(self.lows):,} boxes, spread={self.spread:g})"
 
     def divided(self, scale: float) -> Boxes:
-        """The distribution of x / scale."""
+        """Return the distribution of x / scale."""
         return replace(self, lows=self.lows / scale, highs=self.highs / scale, spread=self.spread / scale)
 
 

@@ -186,11 +186,11 @@ class Support:
             [[0.0]]
         """
         y = np.array(x, np.float64)
-        both, below, above = self._kinds
+        both, below, above = self._bound_masks
         low, high = self.low[both], self.high[both]
         y[..., both] = quantile((y[..., both] - low) / (high - low), (high - y[..., both]) / (high - low))
-        y[..., below] = np.log(self._above(y[..., below] - self.low[below]))
-        y[..., above] = -np.log(self._above(self.high[above] - y[..., above]))
+        y[..., below] = np.log(self._clip_to_positive(y[..., below] - self.low[below]))
+        y[..., above] = -np.log(self._clip_to_positive(self.high[above] - y[..., above]))
         return y
 
     def inverse(self, y: Array) -> Array:
@@ -202,7 +202,7 @@ class Support:
             [[1.0], [0.0]]
         """
         x = np.array(y, np.float64)
-        both, below, above = self._kinds
+        both, below, above = self._bound_masks
         low, high = self.low[both], self.high[both]
         with np.errstate(over="ignore"):
             of_low, of_high = shares(x[..., both])
@@ -219,7 +219,7 @@ class Support:
             >>> Support(np.array([0.0]), np.array([1.0])).log_slope(np.array([[0.5]])).round(4).tolist()
             [0.0]
         """
-        both, below, above = self._kinds
+        both, below, above = self._bound_masks
         y = self.forward(x)
         found = np.zeros(x.shape)
         found[..., both] = -log_density(y[..., both]) - np.log((self.high - self.low)[both])
@@ -236,16 +236,16 @@ class Support:
             >>> Support(np.array([0.0, 0.0]), np.array([1.0, np.inf])).both.tolist()
             [True, False]
         """
-        return self._kinds[0]
+        return self._bound_masks[0]
 
     @property
-    def _kinds(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    def _bound_masks(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
         """Masks (d,) of columns with both bounds, with only a lower bound, and with only an upper bound."""
         low, high = np.isfinite(self.low), np.isfinite(self.high)
         return low & high, low & ~high, high & ~low
 
     @staticmethod
-    def _above(distance: Array) -> Array:
+    def _clip_to_positive(distance: Array) -> Array:
         return np.maximum(distance, np.finfo(np.float64).tiny)
 
 
