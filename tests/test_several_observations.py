@@ -242,7 +242,7 @@ def test_bounds_make_a_uniform_prior_one_that_is_composed():
     theta = np.random.default_rng(0).uniform(0, 1, (4000, 2))
     x = theta + 0.3 * np.random.default_rng(1).normal(size=theta.shape)
     free = motes.fit(theta, given=x, changes=SMALL, verbose=False)
-    with pytest.warns(UserWarning, match=r"the prior of x, y is not normal, nor uniform .* bounds=\{\.\.\.\}"):
+    with pytest.warns(UserWarning, match=r"the prior of x, y is neither Gaussian nor uniform .* bounds=\{\.\.\.\}"):
         free.sample(2, given=x[:2], iid=True)
     bounded = motes.fit(theta, given=x, bounds={"x": (0, 1), "y": (0, 1)}, changes=SMALL, verbose=False)
     assert bounded.context.prior.odd == () and bounded.context.prior.uniform.all()

@@ -77,7 +77,7 @@ class GaussianModel(Model):
 
     recipe: PointRecipe
     about = "points"
-    _how_to_keep: ClassVar[str] = " beside the model, unless training.averages = 0."
+    _how_to_keep: ClassVar[str] = " next to the model, unless training.averages = 0."
 
     def __init__(
         self,
