@@ -70,7 +70,7 @@ def test_the_likelihood_is_beside_that_of_the_exact_distribution(perfect):
 def test_samples_of_another_distribution_are_not(perfect):
     found = perfect.evaluate(motes.make_shape("circles", 4000, seed=1) * 4, n=2000)
     verdicts = {entry.name: entry.verdict for entry in found.entries}
-    assert "a classifier is right in" in verdicts["c2st"].text and verdicts["c2st"].severity == "large"
+    assert "a classifier is correct in" in verdicts["c2st"].text and verdicts["c2st"].severity == "large"
     assert "of the data has no sample near" in verdicts["coverage"].text
     assert "times as far as a real draw" in verdicts["sliced_w2"].text
     assert found.evaluated_against == "rows of the data"
@@ -113,7 +113,7 @@ CHANCE, FOUND, BELOW = (
         (row("c2st", 0.6, 0.5), FOUND, "moderate", "right in 60 of 100"),
         (row("c2st", 0.52, 0.5), CHANCE, "good", NO_DIFFERENCE),
         (row("c2st", 0.40, 0.5), BELOW, "moderate", "copies"),
-        (row("mmd_squared", 0.1, 0.0), FOUND, "large", "further than chance"),
+        (row("mmd_squared", 0.1, 0.0), FOUND, "large", "farther apart than by chance"),
         (row("modes_missed", 1, 0), FOUND, "large", "modes without a sample: 1"),
         (row("negative_log_likelihood", 1.5, 1.0), FOUND, "large", "0.5 nats above"),
         (row("excess_loss", 0.15, 0.0), CHANCE, "good", NO_DIFFERENCE),

@@ -339,7 +339,7 @@ ERRORS = [
     (lambda: prdc(normal(5), normal(9)), "5 neighbours among sets of 5 and 9 rows"),
     (
         lambda: w2(normal(2001), normal(2001)),
-        "2001 against 2001 points are too many to match exactly; the limit is 2000",
+        "2001 and 2001 points are too many to match exactly; the limit is 2000",
     ),
     (lambda: w2(normal(51), normal(50)), r"too many to match exactly \(each row copied until both sets have 2550\)"),
     (lambda: c2st_boosting(normal(3), normal(9)), "3 rows are too few for 2 folds"),
@@ -349,7 +349,7 @@ ERRORS = [
     (lambda: c2st(normal(30), normal(30), folds=51), "folds = 51; expected from 2 to 50"),
     (lambda: negative_log_likelihood([1.0]), "at least 2 rows"),
     (lambda: negative_log_likelihood([0.0, -np.inf]), "row 1 is -inf"),
-    (lambda: Modes.at([[0.0], [1.0]], [0.5, 0.6]), "1 in all"),
+    (lambda: Modes.at([[0.0], [1.0]], [0.5, 0.6]), "with sum 1"),
     (lambda: Modes.at([0.0, 1.0]), "the set of centres has shape"),
     (lambda: Modes.labelled(normal(3), [0.0, 1.0, 1.0]), "labels are float64"),
     (lambda: compare(normal(20), normal(20), normal(19), normal(20)), "expected equal sizes"),

@@ -160,7 +160,7 @@ def test_points_of_other_shapes_are_an_error(metric, shapes):
 def test_entries_that_are_not_finite_are_named(metric, bad):
     a, b = normal(20), normal(20)
     b[3, 1] = bad
-    with pytest.raises(ValueError, match=f"the second set holds {bad} in row 3, column 1"):
+    with pytest.raises(ValueError, match=f"the second set contains {bad} in row 3, column 1"):
         metric(a, b)
-    with pytest.raises(ValueError, match=f"the first set holds {bad} in row 3, column 1"):
+    with pytest.raises(ValueError, match=f"the first set contains {bad} in row 3, column 1"):
         metric(b, a)

@@ -101,7 +101,7 @@ def test_the_loss_is_drawn_beside_the_irreducible_one():
     assert "negative_log_likelihood" not in names  # the flow of a network that knows only steps jumps
     excess = found.entries[-1]
     assert excess.name == "excess_loss" and excess.value > 0.2 and excess.verdict.differs
-    assert f"at most {excess.value:.2g} nats a row" in found.headline
+    assert f"at most {excess.value:.2g} nats per row" in found.headline
     text = page(found)
     assert "Loss by noise level" in text and html.escape(found.headline) in text.replace("&#39;", "&#x27;")
     check_numbers(text)

@@ -1,7 +1,7 @@
-"""Metrics of two samples of points: each is a class that is registered by name, those of motes as those of your own.
+"""Metrics of two samples of points. Each is a class registered by name; you can register your own.
 
-A metric is a function of two sets of points. Its test takes it again for every exchange of rows between the sets
-(`motes.evaluation.points`). Those of motes have formulas for their intervals and quick ways through the exchanges.
+A metric is a function of two sets of points. Its test computes it again for every permutation of rows between the sets
+(`motes.evaluation.points`). The built-in metrics have formulas for their intervals and fast code for the permutations.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from motes.evaluation.pairs import BLOCKS, FOLDS, Modes, Pair, Permutations, p_v
 from motes.evaluation.results import Array, Metric, Row, Scale, Worse, Z, mean_of, root, share
 
 RESAMPLES = 50
-STREAM = 100  # of `Pair.rng`, for resamples; the metrics of motes have those below it
+STREAM = 100  # the stream of `Pair.rng` for resamples; the built-in metrics use lower numbers
 
 M = TypeVar("M", bound="type[PointMetric]")
 
 
 class Measure:
-    """What a number says of points beside its reference value.
+    """A quantity compared with its reference value, and the words for a difference.
 
     Attributes:
-        name: under which it is registered.
-        about: what it measures, in a phrase.
-        section: of the evaluation: "distances", "tests", "coverage", "modes" or "fit".
-        worse: which values speak for a difference: "high", "low" or "both".
-        small, large: a difference from the reference value below `small` is small, from `large` on large.
-        seen: what its test would have found, with {} for a number of `digits` digits; "" where that is unknown.
+        name: the name it is registered under.
+        about: a phrase that says what it measures.
+        section: section of the evaluation: "distances", "tests", "coverage", "modes" or "fit".
+        worse: which values indicate a difference: "high", "low" or "both".
+        small, large: a difference from the reference value is small below `small`, and large from `large` on.
+        seen: what its test could detect, with {} for a number of `digits` digits; "" if unknown.
         words: a difference in words, with {0} for the value and {1} for the reference value.
-        below: the same for a value below what chance gives, where that says something else.
-        scale: "root" where it is the root of what is tested, "square" where it is a square itself.
-        origin: its value where there is no difference, for one that is not 0 there and that `seen` is counted from.
+        below: the words for a value below the range of chance, if they differ.
+        scale: "root" if the test uses its square, "square" if it is a square itself.
+        origin: its value if there is no difference; `seen` counts from it.
     """
 
     name: ClassVar[str]
@@ -55,7 +55,7 @@ class Measure:
     origin: ClassVar[float] = 0.0
 
     def in_words(self, value: float, reference: float) -> str:
-        """A difference in words.
+        """Describe a difference in words.
 
         Example:
             >>> from motes.evaluation.metrics import METRICS
@@ -65,7 +65,7 @@ class Measure:
         return self.words.format(value, reference)
 
     def size(self, value: float, reference: float, columns: int) -> float:
-        """Of a difference, for `small` and `large`; `columns` of the points share a difference in nats.
+        """Return the size of a difference, for `small` and `large`; a difference in nats is divided by `columns`.
 
         Example:
             >>> from motes.evaluation.metrics import METRICS
@@ -77,16 +77,16 @@ class Measure:
 
 @dataclass(frozen=True)
 class PointMetric(Measure, abc.ABC):
-    """A metric of points. Derive a class from it, and register it: `@motes.register("metric", "a_name")`.
+    """Base class of metrics of points. Register a subclass with `@motes.register("metric", "a_name")`.
 
     Attributes:
-        about: what it measures, in a phrase.
-        section: of the evaluation: "distances", "tests", "coverage" or "modes".
-        worse: which values speak for a difference: "high", "low" or "both".
-        small, large: a difference from the reference value below `small` is small, from `large` on large.
-        seen: what its test would have found, with {} for a number.
+        about: a phrase that says what it measures.
+        section: section of the evaluation: "distances", "tests", "coverage" or "modes".
+        worse: which values indicate a difference: "high", "low" or "both".
+        small, large: a difference from the reference value is small below `small`, and large from `large` on.
+        seen: what its test could detect, with {} for a number.
         words: a difference in words, with {0} for the value and {1} for the reference value.
-        quick: whether a quick evaluation takes it too.
+        quick: whether a quick evaluation includes it.
 
     Example:
         >>> from dataclasses import dataclass
@@ -104,12 +104,12 @@ class PointMetric(Measure, abc.ABC):
     """
 
     quick: ClassVar[bool] = False
-    alone: ClassVar[bool] = False  # its test is its own p-value, and not by exchanges
-    of_modes: ClassVar[bool] = False  # it is taken where the modes are known
+    alone: ClassVar[bool] = False  # it has its own p-value and needs no permutations
+    of_modes: ClassVar[bool] = False  # it is computed only if the modes are known
 
     @abc.abstractmethod
     def __call__(self, a: Array, b: Array) -> float:
-        """The value for points `a` (n, d) and real points `b` (m, d), each column in standard deviations of `b`.
+        """Return the value for points `a` (n, d) and real `b` (m, d), each column in standard deviations of `b`.
 
         Example:
             >>> from motes.evaluation import PointMetric
@@ -122,7 +122,7 @@ class PointMetric(Measure, abc.ABC):
         """
 
     def measured(self, pair: Pair) -> Metric:
-        """The value with a normal interval, whose deviation the bootstrap gives (Efron 1979).
+        """Return the value with a Gaussian interval, its standard error from the bootstrap (Efron 1979).
 
         Example:
             >>> from motes.evaluation.metrics import METRICS
@@ -137,7 +137,7 @@ class PointMetric(Measure, abc.ABC):
         return Metric(self.name, value, value - half, value + half)
 
     def exchanged(self, pair: Pair) -> Array:
-        """The values of all permutations (1 + p,), what was drawn first; of a `scale` other than "plain" squares.
+        """Return the values of all permutations (1 + p,), the observed one first; squares unless `scale` is "plain".
 
         Example:
             >>> from motes.evaluation.metrics import METRICS
@@ -158,11 +158,11 @@ class PointMetric(Measure, abc.ABC):
         return float(value)
 
 
-METRICS: dict[str, PointMetric] = {}  # by name, in the order of every table; those of your own are the last
+METRICS: dict[str, PointMetric] = {}  # by name, in the order of every table; your own metrics come last
 
 
 def metric(name: str) -> Callable[[M], M]:
-    """A class decorator: evaluations take the metric, under this name. `motes.register` does so for yours."""
+    """Return a class decorator that adds a metric to evaluations under this name; `motes.register` calls it."""
 
     def add(cls: M) -> M:
         cls.name = name
@@ -173,40 +173,41 @@ def metric(name: str) -> Callable[[M], M]:
 
 
 def metrics_for(pair: Pair, brief: bool = False) -> list[PointMetric]:
-    """Those that can be taken of the pair, or of these the quick ones alone."""
+    """Return the metrics that apply to the pair; with `brief`, only the quick ones."""
     known = [one for one in METRICS.values() if pair.modes is not None or not one.of_modes]
     return [one for one in known if one.quick or not brief]
 
 
 class _Exact(PointMetric):
-    """A metric with a formula for its interval and a quick way through all exchanges: both are its own."""
+    """Base class of metrics with their own interval formula and fast permutations."""
 
     def __call__(self, a: Array, b: Array) -> float:
         return float(self.measured(Pair.of(a, b)))
 
 
-# --- What it costs to carry one set of points onto another ----------------------------------------------------------
+# --- Wasserstein distances ------------------------------------------------------------------------------------------
 #
 # W2^2(a, b) = min over matchings of the mean of |a_i - b_j|^2
 # SW2^2(a, b) = mean over directions u of W2^2(a u, b u)
 #
-# Both are taken over the reference's standard deviation. Their intervals follow from the dual problem: to first order
-# W2^2 moves with its sample as the mean of a potential over the rows does (del Barrio & Loubes 2019). That holds for
-# distributions that differ; near 0 the value is mostly what any two samples are apart, as the reference value shows.
+# Both are divided by the reference's standard deviation. Their intervals follow from the dual problem: to first order
+# W2^2 varies with its sample like the mean of a potential over the rows (del Barrio & Loubes 2019). That holds for
+# distributions that differ; near 0 the value is mostly the distance between any two samples, as the reference value
+# shows.
 
 
-EXACT_ROWS = 2000  # of an exact matching: 32 MB and a few seconds
+EXACT_ROWS = 2000  # limit of an exact matching: 32 MB and a few seconds
 DIRECTIONS = 200
-TESTED = 12  # every so many of these is looked at in all permutations
+TESTED = 12  # the permutations use every 12th direction
 
 
 def sliced_w2(a: ArrayLike, b: ArrayLike, *, directions: int = DIRECTIONS, seed: int = 0) -> Metric:
-    """Sliced 2-Wasserstein distance over the standard deviation of `b`; 0 for equal sets.
+    """Return the sliced 2-Wasserstein distance divided by the standard deviation of `b`; 0 for equal sets.
 
     Args:
-        a, b: points (n, d) and (m, d). `b` sets the scale, the square root of its mean variance per column.
-        directions: how many; evenly spread over the half circle for d = 2, random for d > 2.
-        seed: of the random directions.
+        a, b: points (n, d) and (m, d). The scale is the square root of the mean variance of the columns of `b`.
+        directions: number of directions; evenly spread over the half circle for d = 2, random for d > 2.
+        seed: seed of the random directions.
 
     Raises:
         ValueError: arrays that are not (n, d) and (m, d) with finite entries, or a `b` whose rows are all equal.
@@ -233,14 +234,14 @@ def _sliced_w2(pair: Pair, directions: int = DIRECTIONS) -> Metric:
 
 
 def sliced_w2_value(a: ArrayLike, b: ArrayLike, *, directions: int = DIRECTIONS) -> float:
-    """The value of `sliced_w2` without its interval, of two sets of one size (n, d): what is shown while it moves.
+    """Return the value of `sliced_w2` without its interval, for two sets of equal size (n, d): fast, for animations.
 
     Raises:
-        ValueError: as `sliced_w2`, or sets of different sizes.
+        ValueError: as for `sliced_w2`, or sets of different sizes.
     """
     pair = Pair.of(a, b)
     if len(pair.a) != len(pair.b):
-        raise ValueError(f"got {len(pair.a)} and {len(pair.b)} points; expected as many of each. Use sliced_w2.")
+        raise ValueError(f"got {len(pair.a)} and {len(pair.b)} points; expected equal numbers. Use sliced_w2.")
     axes = directions_in(pair.a.shape[1], directions, pair.rng_for_any_points(1))
     p, q = (np.sort(axes.T @ x.T, axis=1) for x in (pair.a, pair.b))  # (directions, n)
     return float(np.sqrt(np.mean((p - q) ** 2) / pair.scale))
@@ -252,7 +253,7 @@ class _Distance(_Exact):
     seen = "a difference of {} standard deviations"
 
     def in_words(self, value: float, reference: float) -> str:
-        return f"{value / reference:.2g} times as far as a real draw" if reference > 0 else "further than a real draw"
+        return f"{value / reference:.2g} times as far as a real draw" if reference > 0 else "farther than a real draw"
 
 
 @metric("sliced_w2")
@@ -264,7 +265,7 @@ class _SlicedW2(_Distance):
         return _sliced_w2(pair)
 
     def exchanged(self, pair: Pair) -> Array:
-        """The square along some of the directions."""
+        """Return the squared distances of all permutations, averaged over every 12th direction."""
         x, first = np.concatenate([pair.a, pair.b]), pair.permutations.rows
         axes = directions_in(x.shape[1], DIRECTIONS, pair.rng_for_any_points(1))[:, ::TESTED]
         n, m = len(pair.a), len(pair.b)
@@ -276,13 +277,13 @@ class _SlicedW2(_Distance):
             p = p[rank]
             for k, mine in enumerate(np.ascontiguousarray(first.T[rank].T)):
                 ours, theirs = p.compress(mine), p.compress(~mine)
-                gap = ours - theirs if n == m else ours[i] - theirs[j]  # the first is much quicker
+                gap = ours - theirs if n == m else ours[i] - theirs[j]  # the first is much faster
                 squares[k] += gap @ gap / n if n == m else gap @ (width * gap)
         return np.asarray(squares / axes.shape[1] / pair.scale)
 
 
 def directions_in(dim: int, count: int, rng: np.random.Generator) -> Array:
-    """Unit vectors (dim, count): evenly spread over the half circle in the plane, random beyond it, one on a line."""
+    """Return unit vectors (dim, count): spread over the half circle for dim = 2, random above, one for dim = 1."""
     if dim == 1:
         return np.ones((1, 1))
     if dim == 2:
@@ -293,7 +294,7 @@ def directions_in(dim: int, count: int, rng: np.random.Generator) -> Array:
 
 
 def _on_a_line(p: Array, q: Array) -> tuple[float, Array, Array]:
-    """W2^2 of two sets on a line, and the potentials at p and at q, up to a constant."""
+    """Return W2^2 of two sets on a line, and the potentials at p and at q, up to a constant."""
     # The best transport matches quantiles; both quantile functions are steps, so the integral is a sum.
     rank_p, rank_q = np.argsort(p, kind="stable"), np.argsort(q, kind="stable")
     p, q = p[rank_p], q[rank_q]
@@ -309,7 +310,7 @@ def _on_a_line(p: Array, q: Array) -> tuple[float, Array, Array]:
 
 
 def _matched(n: int, m: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:
-    """Which of n ranked rows meets which of m, and the share of probability that each two have in common."""
+    """Return the matching of n and m ranked rows: indices of both, and the probability that each match carries."""
     if n == m:
         return np.arange(n), np.arange(n), np.full(n, 1 / n)
     edges = np.union1d(np.arange(n + 1) / n, np.arange(m + 1) / m)
@@ -318,14 +319,14 @@ def _matched(n: int, m: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]
 
 
 def w2(a: ArrayLike, b: ArrayLike) -> Metric:
-    """Exact 2-Wasserstein distance over the standard deviation of `b`, for small sets; 0 for equal sets.
+    """Return the exact 2-Wasserstein distance divided by the standard deviation of `b`, for small sets.
 
     Args:
-        a, b: points (n, d) and (m, d); the least common multiple of n and m is at most 2000. `b` sets the scale, as in
-            `sliced_w2`.
+        a, b: points (n, d) and (m, d); the least common multiple of n and m is at most 2000. The scale comes from `b`,
+            as in `sliced_w2`.
 
     Raises:
-        ValueError: as `sliced_w2`, or sets too large for an exact matching.
+        ValueError: as for `sliced_w2`, or sets too large for an exact matching.
 
     Example:
         >>> from motes.evaluation import w2
@@ -345,14 +346,14 @@ def _w2(pair: Pair) -> Metric:
     if rows > EXACT_ROWS:
         copies = "" if n == m else f" (each row copied until both sets have {rows})"
         raise ValueError(
-            f"{n} against {m} points are too many to match exactly{copies}; the limit is {EXACT_ROWS}. "
-            "Take fewer rows, as many of each set, or use sliced_w2."
+            f"{n} and {m} points are too many to match exactly{copies}; the limit is {EXACT_ROWS}. "
+            "Use fewer rows, the same number from each set, or sliced_w2."
         )
-    # Sets of different sizes: as many copies of each row as make them equal.
+    # For sets of different sizes, copy the rows until both sizes are equal.
     cost = cdist(np.repeat(a, rows // n, axis=0), np.repeat(b, rows // m, axis=0), "sqeuclidean")
     match: NDArray[np.intp] = linear_sum_assignment(cost)[1]
     matched: Array = cost[np.arange(rows), match]
-    # u_i + v_j <= cost_ij, with equality where matched: shortest paths (Bellman-Ford).
+    # u_i + v_j <= cost_ij, with equality for matched pairs: shortest paths (Bellman-Ford).
     lengths, u = cost[:, match] - matched, np.zeros(rows)
     for _ in range(rows):
         shorter = np.minimum(u, (u + lengths).min(axis=1))
@@ -374,7 +375,7 @@ class _W2(_Distance):
         return _w2(pair.one_each)
 
     def exchanged(self, pair: Pair) -> Array:
-        """The square of a row of each block."""
+        """Return the squared distances of all permutations, from one row of each block."""
         from scipy.optimize import linear_sum_assignment
         from scipy.spatial.distance import cdist
 
@@ -389,19 +390,19 @@ class _W2(_Distance):
 
 
 def _over_scale(name: str, square: float, f: Array, g: Array, b: Array, scale: float) -> Metric:
-    # The scale is drawn too: it moves as the mean over rows of b of the squared distance from their centre.
+    # The scale is random too: it varies like the mean over rows of b of the squared distance from their centre.
     ratio = square / scale
     g = g - ratio * ((b - b.mean(axis=0)) ** 2).mean(axis=1)
     half = Z * float(np.sqrt(f.var() / len(f) + g.var() / len(g))) / scale
     return root(name, ratio, ratio - half, ratio + half)
 
 
-# --- How far apart two distributions are, by what each row is to every other ----------------------------------------
+# --- Energy distance and maximum mean discrepancy -------------------------------------------------------------------
 #
 # D^2 = E k(a, a') + E k(b, b') - 2 E k(a, b)
 #
 # with k(x, y) = -|x - y| this is the energy distance (Székely & Rizzo 2013), with Gaussian kernels the maximum mean
-# discrepancy (Gretton et al. 2012, eq. 3); the theory of both is one (Sejdinovic et al. 2013). It is 0 only for equal
+# discrepancy (Gretton et al. 2012, eq. 3); both share one theory (Sejdinovic et al. 2013). It is 0 only for equal
 # distributions. Every column is divided by the reference's standard deviation first.
 
 
@@ -410,19 +411,19 @@ Kernel = Callable[[Array], Array]  # squared distances -> k, both of any shape
 
 MEDIAN_ROWS = 1000
 UNIT_ROWS = 500
-WIDTHS = 5  # of the Gaussian kernels: 1/4, 1/2, 1, 2, 4 times the median
+WIDTHS = 5  # number of Gaussian kernels; their widths are 1/4, 1/2, 1, 2, 4 times the median
 
 
 def energy_distance(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
-    """Energy distance sqrt(2 E|a - b| - E|a - a'| - E|b - b'|), as SciPy's on a line; tests for equality.
+    """Return the energy distance sqrt(2 E|a - b| - E|a - a'| - E|b - b'|), as SciPy does for d = 1, and test equality.
 
     Args:
-        a, b: points (n, d) and (m, d), at least 2 of each; columns are scaled by the spread of `b` first.
-        seed: of the permutations behind the p-value, and of the parts that sets of more than 10,000 rows are cut into.
+        a, b: points (n, d) and (m, d), at least 2 of each; columns are divided by their standard deviation in `b`.
+        seed: seed of the permutations for the p-value, and of the split of more than 10,000 rows into parts.
 
     Returns:
-        The value counts each row's distance 0 to itself, as SciPy does, and so is above 0 for two real draws;
-        the interval reaches down to the unbiased square's.
+        The value includes each row's distance 0 to itself, as in SciPy, and so is above 0 for two real draws.
+        The interval extends down to the one of the unbiased square.
 
     Raises:
         ValueError: arrays that are not (n, d) and (m, d) with finite entries, or a single row.
@@ -437,14 +438,14 @@ def energy_distance(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
 
 
 def mmd_squared(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
-    """Squared maximum mean discrepancy, unbiased: its mean is 0 for equal distributions, so it may be a little below 0.
+    """Return the unbiased squared maximum mean discrepancy: its mean is 0 for equal distributions; it can be below 0.
 
     The kernel is the mean of five Gaussians, exp(-|x - y|^2 / (2 w^2)), whose widths w are 1/4, 1/2, 1, 2 and 4 times
-    the median distance between rows of `b` (of at most 1000 rows), so that the kernel depends on the reference alone.
-    The interval takes the kernel as given; over draws of `b` too, which draw the kernel anew, it holds the value less
-    often the farther apart the distributions are (measured with n = 150: 97 times in 100 at 0, 92 near, 85 far).
+    the median distance between rows of `b` (at most 1000 rows), so that the kernel depends on the reference alone.
+    The interval treats the kernel as fixed. Over draws of `b`, which change the kernel, its coverage falls with the
+    distance between the distributions (measured with n = 150: 97 % at 0, 92 % near, 85 % far).
 
-    Args, raises: as `energy_distance`.
+    Args, raises: as for `energy_distance`.
 
     Example:
         >>> from motes.evaluation import mmd_squared
@@ -456,7 +457,7 @@ def mmd_squared(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
 
 
 class _OfKernels(_Exact):
-    words = "further than chance would have it"
+    words = "farther apart than by chance"
 
     def measured(self, pair: Pair) -> Metric:
         return pair.once(_by_kernels)[self.place][0]
@@ -485,17 +486,17 @@ class _MmdSquared(_OfKernels):
 
 
 def _by_kernels(pair: Pair, *, energy: bool = True, mmd: bool = True) -> list[tuple[Metric, Array]]:
-    """Energy distance and MMD (or one) in one pass, each with the biased square of all permutations (1 + p,)."""
+    """Return energy distance, MMD or both in one pass, each with the biased squares of all permutations (1 + p,)."""
     n, m = len(pair.a), len(pair.b)
     if min(n, m) < 2:
-        raise ValueError(f"sets of {n} and {m} rows; expected at least 2 of each, to see how rows of one set differ.")
+        raise ValueError(f"sets of {n} and {m} rows; expected at least 2 of each, to compare rows within a set.")
     kernels = ([_minus_distance] if energy else []) + ([gaussians(_median(pair))] if mmd else [])
     results = []
     for kernel, s in zip(kernels, _statistics(pair, kernels), strict=True):
         half = Z * s.deviation
         p_value = p_value_of(s.permuted, 1e-12 * (abs(s.within_a) + abs(s.within_b)))
         if kernel is _minus_distance:
-            # Each row beside itself, at distance 0, makes the means within a set smaller by 1/n and 1/m of themselves.
+            # Including each row's distance 0 to itself makes the means within a set smaller by factors 1/n and 1/m.
             biased = s.square - s.within_a / n - s.within_b / m
             metric = root("energy_distance", biased, s.square - half, biased + half, p_value)
         else:
@@ -505,10 +506,10 @@ def _by_kernels(pair: Pair, *, energy: bool = True, mmd: bool = True) -> list[tu
 
 
 def gaussians(median: float) -> Kernel:
-    """The mean of Gaussian kernels of widths 1/4, 1/2, 1, 2 and 4 times `median`."""
+    """Return the mean of Gaussian kernels with widths 1/4, 1/2, 1, 2 and 4 times `median`."""
 
     def kernel(squares: Array) -> Array:
-        # Half the width is the fourth power, so the exponential is taken once, of the widest.
+        # Halving the width raises the kernel to the fourth power, so one exponential is enough, for the widest.
         k = np.exp(squares * (-0.5 / (4 * median) ** 2))
         total = k.copy()
         for _ in range(WIDTHS - 1):
@@ -544,10 +545,10 @@ class _Statistic:
 
 
 def _statistics(pair: Pair, kernels: list[Kernel]) -> list[_Statistic]:
-    """D^2 for each kernel: of many rows a mean over parts of at most 10,000 of them (Zaremba et al. 2013)."""
+    """Return D^2 for each kernel; for many rows, the mean over parts of at most 10,000 rows (Zaremba et al. 2013)."""
     shuffled, (a, b) = pair.permutations, pair.scaled
     n, m = len(a), len(b)
-    order = np.lexsort((shuffled.block, shuffled.part))  # rows of one part together, and in it those of one block
+    order = np.lexsort((shuffled.block, shuffled.part))  # sorted by part, then by block
     sums, orders = [], []
     for rows in np.split(order, np.flatnonzero(np.diff(shuffled.part[order])) + 1):
         mine, theirs = rows[rows < n], rows[rows >= n]
@@ -561,8 +562,8 @@ def _statistics(pair: Pair, kernels: list[Kernel]) -> list[_Statistic]:
         within_a, within_b, between = (
             float(np.mean([part[k][i].mean() for part in sums])) for i in (0, 2, 1)
         )  # fmt: skip
-        # To first order D^2 moves as twice the mean over rows of these (Hoeffding); near 0, where the second order
-        # counts, their noise overstates the variance by up to 2, which keeps the interval on the safe side.
+        # To first order D^2 varies like twice the mean over rows of these (Hoeffding). Near 0, the second order
+        # matters, and their noise overstates the variance by a factor up to 2, so the interval is conservative.
         of_b = bb - ba + (_moved_by_units(pair, b) / 2 if kernels[k] is _minus_distance else 0)
         variance = 4 * (aa - ab).var(ddof=1) / n + 4 * of_b.var(ddof=1) / m
         square = within_a + within_b - 2 * between
@@ -572,10 +573,11 @@ def _statistics(pair: Pair, kernels: list[Kernel]) -> list[_Statistic]:
 
 
 def _moved_by_units(pair: Pair, b: Array) -> Array:
-    """How each row of `b` moves the squared energy distance through the units that it helps to set: (m,).
+    """Return the influence of each row of `b` on the squared energy distance through the column units, (m,).
 
-    It moves log s_c, the log of the unit of column c, by (b_c^2 - 1) / 2, and |z| by z_c^2 / |z| for each unit of that.
-    Gaussian kernels, whose widths follow the units of `b`, get no such term: their interval is that of a given kernel.
+    A row changes log s_c, the log of the unit of column c, by (b_c^2 - 1) / 2, and |z| changes by z_c^2 / |z| per unit
+    of log s_c. Gaussian kernels, whose widths follow the units of `b`, have no such term: their interval treats the
+    kernel as fixed.
     """
     from scipy.spatial.distance import cdist
 
@@ -592,19 +594,22 @@ def _moved_by_units(pair: Pair, b: Array) -> Array:
 def _means(
     a: Array, b: Array, blocks: tuple[Blocks, Blocks], first: Array, kernels: list[Kernel]
 ) -> list[tuple[Array, Array, Array, Array, Array]]:
-    """For each kernel, each row's mean k to: other rows of a and all of b (rows of a); other rows of b and all of a.
+    """Return mean kernel values and permuted statistics for each kernel.
 
-    And D^2 of all permutations (1 + p,), with each row beside itself.
+    For rows of a: the mean k to the other rows of a, and to all of b. For rows of b: to the other rows of b, and to
+    all of a. Last, D^2 of all permutations (1 + p,), each row compared with itself too.
 
     Args:
-        a, b: rows, those of one block together.
-        blocks: of these rows.
+        a, b: rows, sorted by block.
+        blocks: the block of each row.
         first: (1 + p, blocks), 1 for a block of the first set.
-        kernels: of squared distances.
+        kernels: functions of squared distances.
     """
     n, m, count = len(a), len(b), first.shape[1]
     sums = [(np.zeros(n), np.zeros(n), np.zeros(m), np.zeros(m)) for _ in kernels]
-    between = [np.zeros((count, count)) for _ in kernels]  # sums over the rows of each two blocks, half of each
+    between = [
+        np.zeros((count, count)) for _ in kernels
+    ]  # sums over pairs of blocks; the other half follows by symmetry
     for (x, of_x), (y, of_y), own, other in (
         ((a, blocks[0]), (a, blocks[0]), 0, 0), ((b, blocks[1]), (b, blocks[1]), 2, 2),
         ((a, blocks[0]), (b, blocks[1]), 1, 3),
@@ -628,13 +633,13 @@ def _means(
 
 
 def _starts(blocks: Blocks) -> tuple[Blocks, Blocks]:
-    """Where each block begins among rows that are sorted by block, and which one it is."""
+    """Return the start of each block among rows sorted by block, and its number."""
     starts = np.flatnonzero(np.append(True, np.diff(blocks) != 0))
     return starts, blocks[starts]
 
 
 def _permuted(pairs: Array, kernel: Kernel, sizes: Blocks, first: Array) -> Array:
-    """D^2 of blocks of these sizes divided in other ways, with each row beside itself."""
+    """Return D^2 of all permutations of blocks of these sizes, each row compared with itself too."""
     k = pairs + pairs.T + np.diag(sizes * float(kernel(np.zeros(1))[0]))
     second = 1 - first
     n, m = np.maximum(first @ sizes, 1), np.maximum(second @ sizes, 1)
@@ -644,7 +649,7 @@ def _permuted(pairs: Array, kernel: Kernel, sizes: Blocks, first: Array) -> Arra
 
 
 def _squares(x: Array, y: Array, half: bool) -> Iterator[tuple[slice, slice, Array]]:
-    """Squared distances in tiles that fit a cache; `half` leaves out those below the diagonal."""
+    """Yield squared distances in tiles that fit a cache; `half` skips tiles below the diagonal."""
     from scipy.spatial.distance import cdist
 
     size = 512
@@ -656,22 +661,22 @@ def _squares(x: Array, y: Array, half: bool) -> Iterator[tuple[slice, slice, Arr
 
 # --- Can a classifier tell the sets apart? (Lopez-Paz & Oquab 2017) -------------------------------------------------
 #
-# C2ST = the share of held-out rows whose set a classifier names rightly: 1/2 if the distributions are equal.
+# C2ST = the share of held-out rows that a classifier assigns to the correct set: 1/2 if the distributions are equal.
 
 
 Indices = NDArray[np.intp]
-SHUFFLES = 5  # of a column, for its permutation importance
+SHUFFLES = 5  # shuffles of a column for its permutation importance
 SHUFFLED_ROWS = 4000
 
 
 @dataclass(frozen=True)
 class Discrimination:
-    """How well boosted trees distinguish two sets, and by which columns.
+    """The accuracy of boosted trees that distinguish two sets, and the importance of each column.
 
     Attributes:
-        accuracy: as `c2st_boosting` gives it.
-        importance: permutation importance of each column, (d,): how much lower the accuracy is when the column is
-            shuffled in the held-out rows. Of two columns that have the same information it is low.
+        accuracy: as returned by `c2st_boosting`.
+        importance: permutation importance of each column, (d,): how much the accuracy falls if the column is shuffled
+            in the held-out rows. It is low for two columns with the same information.
     """
 
     accuracy: Metric
@@ -679,18 +684,18 @@ class Discrimination:
 
 
 def c2st(a: ArrayLike, b: ArrayLike, *, neighbours: int = 50, folds: int = FOLDS, seed: int = 0) -> Metric:
-    """How often a vote among nearest neighbours tells a from b, cross-validated; a test for equality.
+    """Return the cross-validated accuracy of a nearest-neighbour classifier of `a` and `b`, and test equality.
 
     Args:
-        a, b: points (n, d) and (m, d); columns are scaled by the spread of `b` first.
-        neighbours: that vote, at most a tenth of the points.
-        folds: of the cross-validation, from 2 to 50.
-        seed: of the folds, of which rows are taken where n and m differ, and of the permutations behind the p-value.
+        a, b: points (n, d) and (m, d); columns are divided by their standard deviation in `b`.
+        neighbours: number of neighbours that vote, at most a tenth of the points.
+        folds: folds of the cross-validation, from 2 to 50.
+        seed: seed of the folds, of the choice of rows if n and m differ, and of the permutations for the p-value.
 
     Returns:
-        Balanced accuracy, a tie counting one half: 0.5 where they cannot be told apart, 1 where they are plainly
-        different. Folds share training rows, so the interval is wider than that of as many independent answers, by as
-        much as the permuted accuracies are.
+        Balanced accuracy, a tie counting one half: 0.5 for indistinguishable sets, 1 for clearly different ones. Folds
+        share training rows, so the interval is wider than for independent predictions, by the same factor as the
+        spread of the permuted accuracies.
 
     Raises:
         ValueError: arrays that are not (n, d) and (m, d) with finite entries, fewer than 2 rows for each fold, or
@@ -705,7 +710,7 @@ def c2st(a: ArrayLike, b: ArrayLike, *, neighbours: int = 50, folds: int = FOLDS
 
 
 def _c2st(pair: Pair, neighbours: int = 50, folds: int = FOLDS) -> tuple[Metric, Array]:
-    """The accuracy, and those of all permutations (1 + p,), itself first."""
+    """Return the accuracy, and the accuracies of all permutations (1 + p,), the observed one first."""
     from scipy.spatial import cKDTree
 
     if neighbours < 1:
@@ -719,7 +724,7 @@ def _c2st(pair: Pair, neighbours: int = 50, folds: int = FOLDS) -> tuple[Metric,
     x, block = np.concatenate(pair.scaled)[used], shuffled.block[used]
     fold, labels = shuffled.fold[block], shuffled.first[:, block].T.astype(np.int8)  # (rows, 1 + permutations)
     neighbours = min(neighbours, max(len(x) // 10, 1))
-    # Neighbours do not depend on labels, so the same ones vote for all permutations.
+    # Neighbours do not depend on labels, so one search serves all permutations.
     right = np.zeros(labels.shape[1])  # a tie counts one half
     for f in range(folds):
         train, test = np.flatnonzero(fold != f), np.flatnonzero(fold == f)
@@ -735,19 +740,19 @@ def _c2st(pair: Pair, neighbours: int = 50, folds: int = FOLDS) -> tuple[Metric,
 
 
 def c2st_boosting(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
-    """As `c2st`, by trees boosted on one half of the rows and asked about the other; they find one column in a hundred.
+    """Return the accuracy of boosted trees, fitted on half of the rows and tested on the other; see `c2st`.
 
-    One half only, because answers from several folds depend on each other, and a test that overlooks that calls one in
-    ten pairs of equal sets different (measured with n = m = 100). How many rows of a class are among those given its
-    name is hypergeometric; the p-value is Lancaster's mid-p of that: half the chance of what was found and all of what
-    is more.
+    Trees can find a difference in one column of a hundred. They use one split only, because predictions from several
+    folds are dependent, and a test that ignores this rejects one in ten pairs of equal sets (measured with n = m =
+    100). The number of rows of a class among the rows assigned to it is hypergeometric; the p-value is Lancaster's
+    mid-p: half the probability of the observed count plus the probability of larger ones.
 
     Args:
         a, b: points (n, d) and (m, d), at least 4 of each.
-        seed: of the halves, and of which rows are taken where n and m differ.
+        seed: seed of the halves, and of the choice of rows if n and m differ.
 
     Raises:
-        ValueError: as `c2st`.
+        ValueError: as for `c2st`.
 
     Example:
         >>> from motes.evaluation import c2st_boosting
@@ -763,7 +768,7 @@ class _Accuracy(_Exact):
     seen, digits = "an accuracy of {}", 3
 
     def in_words(self, value: float, reference: float) -> str:
-        return f"a classifier is right in {100 * value:.0f} of 100 cases"
+        return f"a classifier is correct in {100 * value:.0f} of 100 cases"
 
     def size(self, value: float, reference: float, columns: int) -> float:
         return value - 0.5
@@ -786,7 +791,7 @@ class _C2st(_Accuracy):
 
 @metric("c2st_boosting")
 class _C2stBoosting(_Accuracy):
-    """Boosted trees would have to learn anew for each exchange."""
+    """The accuracy of boosted trees, with its own test: permutations would need a new fit each."""
 
     about = "accuracy of boosted trees (C2ST); 0.5 is guessing"
     alone = True
@@ -799,20 +804,20 @@ class _C2stBoosting(_Accuracy):
 def c2st_of_columns(
     a: Array, b: Array, discrete: NDArray[np.bool_], rng: np.random.Generator, *, shuffles: int = SHUFFLES
 ) -> Discrimination:
-    """As `c2st_boosting`, for columns of numbers and of codes with missing entries, and their permutation importance.
+    """Return `c2st_boosting` and permutation importances for columns of numbers or codes, with missing entries.
 
     Args:
-        a, b: numbers, and codes from 0 to at most 254 in the columns that are `discrete`, (n, d) and (m, d); NaN where
-            missing, which a tree can split by.
-        discrete: (d,).
-        rng: of the halves, of which rows are taken where n and m differ, and of the shuffles.
-        shuffles: of each column, in at most 4000 of the held-out rows; 0 leaves the importance 0.
+        a, b: numbers, or codes from 0 to at most 254 in `discrete` columns, (n, d) and (m, d); NaN for missing
+            entries, which a tree can split on.
+        discrete: whether each column is discrete, (d,).
+        rng: generator of the halves, of the choice of rows if n and m differ, and of the shuffles.
+        shuffles: shuffles of each column, in at most 4000 held-out rows; with 0 the importance is 0.
     """
     from threadpoolctl import threadpool_limits
 
     x, y, fold = _folded((a, b), 2, rng)
     train, truth, importance = fold == 0, y[fold == 1], np.zeros(x.shape[1])
-    known = np.flatnonzero(~np.isnan(x[train]).all(axis=0))  # trees refuse a column without an observed entry
+    known = np.flatnonzero(~np.isnan(x[train]).all(axis=0))  # trees reject a column without observed entries
     if not len(known):
         return Discrimination(_named(np.full(len(truth), 0.5), truth), importance)
     test = x[fold == 1][:, known]
@@ -839,7 +844,7 @@ def _boosted(discrete: NDArray[np.bool_] | None) -> Any:
 
 
 def _right(second: Array, truth: Indices) -> float:
-    """Share of rows whose set is named rightly by the probability of the second, a tie counting one half."""
+    """Return the accuracy, given each row's probability of the second set; a tie counts one half."""
     return float(np.mean(1 + np.sign(_beyond_half(second)) * (2 * truth - 1)) / 2)
 
 
@@ -853,12 +858,12 @@ def _named(second: Array, truth: Indices) -> Metric:
 
 
 def _beyond_half(second: Array) -> Array:
-    # Trees too small to split say 1/2.
+    # Trees too small to split predict 1/2.
     return np.where(np.abs(second - 0.5) < 1e-9, 0.0, second - 0.5)
 
 
 def _folded(sets: tuple[Array, Array], folds: int, rng: np.random.Generator) -> tuple[Array, Indices, Indices]:
-    """As many rows of both sets, shuffled; the set of each, 0 or 1; its fold, with as many of both sets."""
+    """Return shuffled rows, equally many from each set, with the set (0 or 1) and the balanced fold of each."""
     n = min(map(len, sets))
     _check_folds(n, folds)
     x = np.concatenate([rng.permutation(points)[:n] for points in sets])
@@ -876,16 +881,16 @@ def _check_folds(n: int, folds: int) -> None:
         raise ValueError(f"{n} rows are too few for {folds} folds; expected at least {2 * folds} of each.")
 
 
-# --- Are synthetic rows where real ones are, and the other way round? By nearest neighbours -------------------------
+# --- Precision, recall, density and coverage, by nearest neighbours -------------------------------------------------
 #
-# Around each row of a set lies a ball that reaches to its k-th neighbour in that set; the balls together stand for the
-# set's support.
+# A ball around each row of a set reaches to its k-th neighbour in that set; the union of the balls approximates the
+# support of the set.
 #
 # precision  share of synthetic rows within some real ball     recall    share of real rows within some synthetic ball
 # density    mean number of real balls around such a row / k   coverage  share of real balls with a synthetic row in
 #     them
 #
-# Precision and recall are those of Kynkäänniemi et al. 2019, density and coverage those of Naeem et al. 2020. Columns
+# Precision and recall follow Kynkäänniemi et al. 2019, density and coverage Naeem et al. 2020. Columns
 # are divided by the reference's standard deviation first.
 
 
@@ -893,7 +898,7 @@ Counts = NDArray[np.int64]
 
 
 class Prdc(NamedTuple):
-    """Precision, recall, density and coverage. Density is about 1 for two real draws, and may go beyond.
+    """Precision, recall, density and coverage. Density is about 1 for two real draws and can be larger.
 
     Example:
         >>> from motes.evaluation import Prdc
@@ -912,20 +917,20 @@ class Prdc(NamedTuple):
 
 
 def prdc(a: ArrayLike, b: ArrayLike, *, neighbours: int = 5) -> Prdc:
-    """Precision, recall, density and coverage of the synthetic points `a` against the real ones `b`.
+    """Return precision, recall, density and coverage of the synthetic points `a` against the real ones `b`.
 
     Args:
         a, b: points (n, d) and (m, d); columns are scaled by the spread of `b` first.
-        neighbours: k. For two real draws of equal sizes coverage is about 1 - 2^-k (Naeem et al. 2020).
+        neighbours: k. For two real draws of equal size, coverage is about 1 - 2^-k (Naeem et al. 2020).
 
     Returns:
-        Four metrics. Their intervals add the noise of both sets: of the rows counted, and of the balls, each taken away
-        in turn (the jackknife) while the others keep their radii. They are too wide near 1; those of precision and
-        recall are a little too narrow elsewhere, where one ball may hold many rows (measured with n = 300: they hold
-        the mean 87 to 98 times in 100).
+        Four metrics. Their intervals add the noise of both sets: of the rows counted, and of the balls, each removed
+        in turn (the jackknife) while the others keep their radii. They are too wide near 1. Elsewhere, the intervals
+        of precision and recall are slightly too narrow, because one ball may contain many rows (measured with n = 300:
+        coverage 87 to 98 %).
 
     Raises:
-        ValueError: arrays that are not (n, d) and (m, d) with finite entries, or no more than `neighbours` rows in one.
+        ValueError: arrays that are not (n, d) and (m, d) with finite entries, or a set of at most `neighbours` rows.
 
     Example:
         >>> from motes.evaluation import prdc
@@ -961,13 +966,13 @@ def _prdc(pair: Pair, neighbours: int = NEIGHBOURS) -> Prdc:
 
 
 def _prdc_exchanged(pair: Pair) -> Array:
-    """All four of all permutations, (4, 1 + p), what was drawn first; a ball that holds many rows is cut short."""
+    """Return the four values of all permutations (4, 1 + p), the observed one first; large balls are truncated."""
     from scipy.spatial import cKDTree
 
     # In random order, so that which of several rows at one place is the nearest has nothing to do with its set.
     order = pair.rng(12).permutation(len(pair.a) + len(pair.b))
     x = np.concatenate(pair.scaled)[order]
-    # Among so many neighbours are nearly always `NEIGHBOURS` of the row's own set.
+    # These neighbours nearly always include `NEIGHBOURS` of the row's own set.
     near = cKDTree(x).query(x, min(5 * NEIGHBOURS, len(x) - 1) + 1, workers=-1)[1][:, 1:]
     found = []
     for first in pair.permutations.rows[:, order]:
@@ -981,13 +986,13 @@ def _prdc_exchanged(pair: Pair) -> Array:
 
 
 def _share(name: str, hit: NDArray[np.bool_], alone: Counts) -> Metric:
-    # Each row counted is drawn; and so is each of the other set, without which `alone` of them would not be hit.
+    # Each row counted is random, and so is each row of the other set, without which `alone` rows would not be hit.
     value, n = float(hit.mean()), len(hit)
     return share(name, value, value * (1 - value) / n + float((alone / n).var()) * len(alone), n)
 
 
 class _Neighbours(_Exact):
-    """One of the four; a share of rows that lie outside of the other set is what its `words` say."""
+    """Base class of the four; `words` takes the share of rows that lie outside the other set."""
 
     section = "coverage"
     quick = True
@@ -1038,14 +1043,14 @@ class _Coverage(_Neighbours):
     words = "{0:.1%} of the data has no sample near (real draw: {1:.1%})"
 
 
-BALLS = 1000  # looked at in one call
+BALLS = 1000  # queried in one call
 
 
 class _Balls:
-    """Which points lie in which balls, counted from both sides.
+    """Counts of points in balls, by point and by ball.
 
-    `around`: balls around each point; `alone_around`: for each ball the points that lie in no other.
-    `inside`: points in each ball; `alone_inside`: for each point the balls that hold no other.
+    `around`: balls around each point; `alone_around`: for each ball, the points that lie in no other ball.
+    `inside`: points in each ball; `alone_inside`: for each point, the balls that contain no other point.
     """
 
     def __init__(self, centres: Array, tree: object, points: object, k: int):
@@ -1068,17 +1073,17 @@ class _Balls:
         self.alone_around = np.bincount(owner[self.around == 1], minlength=len(centres))
 
 
-# --- Which modes a sample has, where the modes are known: by their centres, or by labelled points -------------------
+# --- Coverage of known modes, given by centres or by labelled points ------------------------------------------------
 #
 # distance = 1/2 sum over modes of |share in the sample - true share|, the total variation
 
 
-MISSED_BELOW = 0.1  # of its true share a mode has to have
+MISSED_BELOW = 0.1  # a mode is missed if its share is below this fraction of its true share
 
 
 @dataclass(frozen=True)
 class ModeCoverage:
-    """The share of each mode, their distance from the true shares, and how many modes are missed.
+    """The share of each mode, the distance of the shares from the true ones, and the number of modes missed.
 
     Example:
         >>> from motes.evaluation import Modes, mode_coverage
@@ -1096,20 +1101,20 @@ class ModeCoverage:
 
 
 def mode_coverage(a: ArrayLike, modes: Modes, *, seed: int = 0) -> ModeCoverage:
-    """Count the rows of `a` (n, d) by mode; every row counts for the nearest, however far it is.
+    """Count the rows of `a` (n, d) by mode; every row counts for its nearest mode, at any distance.
 
     Args:
         a: points (n, d).
         modes: where they are.
-        seed: of the bootstrap behind the interval of the distance.
+        seed: seed of the bootstrap for the interval of the distance.
 
     Returns:
-        Shares with Wilson's intervals. The distance with an interval that holds the true one at least 95 times in 100,
-        because the triangle inequality bounds the error by the distance between drawn shares and true ones. The number
-        of modes missed, from those certainly missed to those not certainly there.
+        Shares with Wilson's intervals. The distance, with an interval of coverage at least 95 %, because the triangle
+        inequality bounds the error by the distance between sampled and true shares. The number of modes missed, from
+        the modes certainly missed to the modes not certainly present.
 
     Raises:
-        ValueError: points of another shape than the modes' or with entries that are not finite.
+        ValueError: points whose dimension differs from the modes', or entries that are not finite.
 
     Example:
         >>> from motes.evaluation import Modes, mode_coverage
@@ -1140,7 +1145,7 @@ def mode_coverage(a: ArrayLike, modes: Modes, *, seed: int = 0) -> ModeCoverage:
 
 
 class _OfModes(_Exact):
-    """An exchange brings half of a difference with it here, so that it does not say what the test could detect."""
+    """Base class of metrics of modes. A permutation keeps half of a difference, so the power of the test is unknown."""
 
     section = "modes"
     of_modes = True
@@ -1178,7 +1183,7 @@ def _coverage_of_modes(pair: Pair) -> tuple[Metric, Metric]:
 
 
 def _modes_exchanged(pair: Pair) -> Array:
-    """The distance and the number of modes missed, of all permutations (2, 1 + p), what was drawn first."""
+    """Return the distance and the number of modes missed for all permutations (2, 1 + p), the observed one first."""
     assert pair.modes is not None  # or they are not taken
     modes, shuffled = pair.modes, pair.permutations
     counts = np.zeros((shuffled.first.shape[1], len(modes.shares)))
@@ -1188,7 +1193,7 @@ def _modes_exchanged(pair: Pair) -> Array:
 
 
 def _nearest(x: Array, modes: Modes) -> NDArray[np.int64]:
-    """The mode of each row."""
+    """Return the mode of each row."""
     from scipy.spatial import cKDTree
 
     return modes.labels[cKDTree(modes.points / modes.unit).query(x / modes.unit)[1]]
@@ -1198,9 +1203,7 @@ def _total_variation(difference: Array) -> Array:
     return np.abs(difference).sum(axis=-1) / 2
 
 
-# --- How good is a sample? Two arrays in, numbers with their intervals out ------------------------------------------
-#
-# `compare` gives them all, each beside its reference value.
+# --- All metrics ----------------------------------------------------------------------------------------------------
 
 
 def compare(
@@ -1213,22 +1216,22 @@ def compare(
     brief: bool = False,
     seed: int = 0,
 ) -> list[Row]:
-    """Every metric of the sample `a` (n, d) against the real `b` (m, d), each beside its reference value.
+    """Compute every metric of the sample `a` (n, d) against the real `b` (m, d), each with its reference value.
 
-    That is the same figure between two real draws: what even a perfect model gets from samples of these sizes. A shape
-    is drawn afresh for it; a table is divided at random. `real_b` may be `b` itself, `real_a` may not.
+    The reference value is the same metric between two real draws: what even a perfect model gets at these sample
+    sizes. For a shape, draw fresh points; split a table at random. `real_b` can be `b` itself, `real_a` cannot.
 
     Args:
-        a, b: samples, and the real points that they are compared with.
+        a, b: samples, and the real points to compare them with.
         real_a, real_b: real draws, (n, d) and (m, d).
-        modes: where they are, if that is known; adds `mode_distance` and `modes_missed`.
-        brief: sliced_w2, c2st, precision, recall, density and coverage alone.
-        seed: of the metrics' own randomness; it has no bearing on a sample made with the same seed.
+        modes: the modes of the distribution, if known; adds `mode_distance` and `modes_missed`.
+        brief: compute only sliced_w2, c2st, precision, recall, density and coverage.
+        seed: seed of the metrics' own randomness, independent of samples drawn with the same seed.
 
     Returns:
         Rows in the order sliced_w2, w2, energy_distance, mmd_squared, c2st, c2st_boosting, precision, recall, density,
-        coverage, then what was registered as a "metric". `w2` takes at most 200 rows of each set, drawn at random; all
-        others take every row.
+        coverage, then every metric that you registered. `w2` uses at most 200 random rows of each set; all others use
+        every row.
 
     Raises:
         ValueError: arrays of other shapes, entries that are not finite, real draws of other sizes, fewer than 10 rows,
@@ -1250,23 +1253,23 @@ def compare(
 def paired(
     a: ArrayLike, b: ArrayLike, real_a: ArrayLike, real_b: ArrayLike, seed: int, modes: Modes | None
 ) -> tuple[Pair, Pair]:
-    """Samples and real points, and two real draws.
+    """Return the pair of samples and real points, and the pair of real draws.
 
     Raises:
-        ValueError: as `compare`.
+        ValueError: as for `compare`.
     """
     pair, real = Pair.of(a, b, seed, modes), Pair.of(real_a, real_b, seed, modes)
     sizes = [x.shape for x in (pair.a, pair.b, real.a, real.b)]
     if sizes[:2] != sizes[2:]:
         raise ValueError(
             f"got real draws of {sizes[2]} and {sizes[3]} for points of {sizes[0]} and {sizes[1]}; expected equal "
-            "sizes. Draw as many real rows, or compare as many samples."
+            "sizes. Draw equally many real rows, or compare equally many samples."
         )
     return pair, real
 
 
 def negative_log_likelihood(log_prob: ArrayLike) -> Metric:
-    """Mean of -log p over held-out rows, in the units of `log_prob` (nats per row), with its normal interval.
+    """Return the mean of -log p over held-out rows, in the units of `log_prob` (nats per row), with its interval.
 
     Args:
         log_prob: log p of each row, (n,), at least 2.

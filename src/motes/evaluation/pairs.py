@@ -1,9 +1,9 @@
 """Two samples to compare, and their permutations.
 
-If both sets are drawn from one distribution, every exchange of rows between them is as likely as what was drawn. So a
-value that is among the most extreme 5 % of such exchanges is seen with probability 0.05, whatever the distribution and
-however heavy its tails: the test is exact. To be quick, rows are exchanged in blocks that are put together at random.
-All metrics see the same exchanges; the largest of several values then has its exact distribution too.
+If both sets come from one distribution, every permutation of rows between them is as likely as the observed split. So
+a value among the most extreme 5 % of the permutations occurs with probability 0.05, whatever the distribution and
+however heavy its tails: the test is exact. For speed, rows are permuted in random blocks. All metrics use the same
+permutations, so the distribution of the largest of several values is exact too.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from motes.data.arrays import plain
 from motes.evaluation.results import Array
 
 PERMUTATIONS = 199
-BLOCKS = 200  # of each set, at most
+BLOCKS = 200  # most blocks of each set
 FOLDS = 5
 T = TypeVar("T")
-PART_ROWS = 10_000  # of a set, within which every row may meet every other
+PART_ROWS = 10_000  # most rows of a set within which all pairs are compared
 
 
 @dataclass(frozen=True, eq=False)
 class Permutations:
-    """Exchanges of blocks of rows between `a` and `b`; what was drawn comes first.
+    """Permutations of blocks of rows between `a` and `b`; the observed split comes first.
 
     Attributes:
-        block: of each row, (n + m,), the rows of `a` first. Blocks have equally many rows, but for the last two: they
-            hold the rows of `a` and of `b` that are left over, and never change places.
-        fold: of each block, (blocks,); blocks change places within a fold, which has equally many of both sets. -1 of
-            the last two.
-        part: of each row, (n + m,); of many rows each part has about `PART_ROWS` of a set, and blocks change places
-            within it.
+        block: the block of each row, (n + m,), the rows of `a` first. Blocks have equal sizes, except the last two:
+            they contain the remaining rows of `a` and of `b` and are never permuted.
+        fold: the fold of each block, (blocks,); blocks are permuted within a fold, which has equally many of both sets.
+            -1 for the last two.
+        part: the part of each row, (n + m,). Large sets are split into parts of about `PART_ROWS` rows each, and blocks
+            are permuted within a part.
         first: whether a block belongs to the first set, (1 + PERMUTATIONS, blocks).
     """
 
@@ -48,7 +48,7 @@ class Permutations:
 
     @classmethod
     def of(cls, n: int, m: int, rng: np.random.Generator, folds: int = FOLDS) -> Permutations:
-        """For sets of n and m rows."""
+        """Draw permutations for sets of n and m rows."""
         size = -(-min(n, m) // BLOCKS)
         count = min(n, m) // size
         folds = max(min(folds, count // 2), 1)
@@ -67,43 +67,43 @@ class Permutations:
 
     @cached_property
     def rows(self) -> NDArray[np.bool_]:
-        """Whether a row belongs to the first set, (1 + PERMUTATIONS, n + m)."""
+        """Whether each row belongs to the first set, (1 + PERMUTATIONS, n + m)."""
         return self.first[:, self.block]
 
     @property
     def one_each(self) -> NDArray[np.intp]:
-        """A row of each block that changes places, (2 g,): those of `a` first."""
+        """One row of each permuted block, (2 g,), the rows of `a` first."""
         return np.unique(self.block, return_index=True)[1][: np.count_nonzero(self.fold >= 0)]
 
 
 def p_value_of(values: NDArray[np.float64], slack: float = 0.0) -> float:
-    """The share of exchanges with more than what was drawn, which is the first, and half of those with as much.
+    """Return the share of values above the observed one, which is the first, plus half the share of equal ones.
 
-    That is Lancaster's mid-p: of counts, which are often equal, the share with at least as much rejects too rarely.
-    Where no values are equal both give a test of the same size. `slack` is rounding.
+    This is Lancaster's mid-p. For counts, which are often equal, the share of values at least as large rejects too
+    rarely; without ties, both give a test of the same size. `slack` allows for rounding.
     """
     more, least = np.mean(values > values[0] + slack), np.mean(values >= values[0] - slack)
     return float((more + least) / 2)
 
 
-# --- Two sets of points made ready to be compared: checked, sorted, in the reference's units ------------------------
+# --- Pairs of point sets: checked, sorted, in the reference's units -------------------------------------------------
 #
-# Rows are sorted first of all, so that no answer depends on the order of the input, not even in its last bit.
-# Whatever a metric draws at random comes from a stream of its own, which no seed given to a sampler can meet.
+# Rows are sorted first, so that no result depends on the order of the input, not even in its last bit. Each metric has
+# its own random stream, independent of any seed given to a sampler.
 
 
-OWN_STREAM = 0x6D6F746573  # "motes": default_rng(seed) itself belongs to whoever made the sample
+OWN_STREAM = 0x6D6F746573  # "motes": the user may have drawn the sample with default_rng(seed)
 
 
 @dataclass(frozen=True, eq=False)
 class Modes:
-    """Where the modes are. Make one with `Modes.at` or `Modes.labelled`.
+    """The modes of a distribution. Create them with `Modes.at` or `Modes.labelled`.
 
     Attributes:
-        points, labels: (p, d), and the mode of each, (p,), from 0. A row belongs to the mode of the nearest one.
+        points, labels: points (p, d), and the mode of each, (p,), from 0. A row belongs to the mode of its nearest point.
         shares: the true share of each mode, (modes,).
-        counted: rows that `shares` were counted from, or None where they are exact.
-        unit: what columns are divided by before distances are taken, (d,).
+        counted: number of rows that `shares` were counted from; None if they are exact.
+        unit: divisor of each column in distances, (d,).
 
     Example:
         >>> from motes.evaluation import Modes
@@ -123,10 +123,10 @@ class Modes:
 
     @classmethod
     def at(cls, centres: ArrayLike, shares: ArrayLike | None = None) -> Modes:
-        """Modes around `centres` (modes, d), distances in the data's units; equal `shares` if None are given.
+        """Return modes around `centres` (modes, d), with distances in the data's units; default: equal `shares`.
 
         Raises:
-            ValueError: centres that are not (modes, d), or shares that are not one for each and 1 in all.
+            ValueError: centres that are not (modes, d), or shares that are not one per mode with sum 1.
 
         Example:
             >>> from motes.evaluation import Modes
@@ -136,15 +136,15 @@ class Modes:
         points = checked("set of centres", centres)
         true = np.full(len(points), 1 / len(points)) if shares is None else np.asarray(shares, dtype=np.float64)
         if true.shape != (len(points),) or not (true >= 0).all() or abs(true.sum() - 1) > 1e-9:
-            raise ValueError(f"shares are {true.tolist()}; expected {len(points)} of them, none below 0, 1 in all.")
+            raise ValueError(f"shares are {true.tolist()}; expected {len(points)} of them, none below 0, with sum 1.")
         return cls(points, np.arange(len(points)), true, None, np.ones(points.shape[1]))
 
     @classmethod
     def labelled(cls, x: ArrayLike, labels: ArrayLike) -> Modes:
-        """Modes as real points `x` (p, d) with whole `labels` (p,) from 0 have them; columns are over their spread.
+        """Return the modes of real points `x` (p, d) with integer `labels` (p,) from 0; columns are standardised.
 
         Raises:
-            ValueError: labels that are not whole numbers from 0, one for each point.
+            ValueError: labels that are not whole numbers from 0, one per point.
 
         Example:
             >>> from motes.evaluation import Modes
@@ -162,9 +162,9 @@ class Modes:
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """`a` (n, d) and the reference `b` (m, d), sorted by row, in the units of the data; and the seed of the metrics.
+    """`a` (n, d) and the reference `b` (m, d), sorted by row, in the data's units, with the seed of the metrics.
 
-    `modes` says where they are, if that is known.
+    `modes` are the modes of the distribution, if known.
     """
 
     a: Array
@@ -174,7 +174,7 @@ class Pair:
 
     @classmethod
     def of(cls, a: ArrayLike, b: ArrayLike, seed: int = 0, modes: Modes | None = None) -> Pair:
-        """Check and sort.
+        """Check and sort two sets.
 
         Raises:
             ValueError: arrays that are not (n, d) and (m, d) with finite entries, or a seed below 0.
@@ -187,27 +187,26 @@ class Pair:
         return cls(_sorted(checked("first set", a)), _sorted(checked("second set", b)), seed, modes)
 
     def rng(self, use: int) -> np.random.Generator:
-        """A generator of the metrics' own; `use` tells one purpose from another.
+        """Return a generator for the metrics; each purpose has its own number `use`.
 
-        The points are part of its seed. With the seed alone, one permutation of sorted rows would take the same ranks
-        from every sample, a stratified choice and not a random one, and tests would miss their size (measured: 2 % for
-        5 %).
+        The points are part of its seed. With the seed alone, a permutation of sorted rows would choose the same ranks
+        from every sample, which is stratified and not random, and tests would miss their size (measured: 2 % for 5 %).
         """
         return np.random.default_rng([OWN_STREAM, use, self.seed, self._fingerprint])
 
     def once(self, function: Callable[[Pair], T]) -> T:
-        """What a function makes of the pair, computed at the first call: several metrics share one computation."""
-        if function not in self._made:
-            self._made[function] = function(self)
-        found: T = self._made[function]
+        """Return `function(self)`, computed at the first call, so that several metrics share one computation."""
+        if function not in self._cache:
+            self._cache[function] = function(self)
+        found: T = self._cache[function]
         return found
 
     @cached_property
-    def _made(self) -> dict[Callable[[Pair], Any], Any]:
+    def _cache(self) -> dict[Callable[[Pair], Any], Any]:
         return {}
 
     def rng_for_any_points(self, use: int) -> np.random.Generator:
-        """As `rng`, but the same for all points, as directions should be for a sample and for a real draw."""
+        """Return a generator as `rng` does, but equal for all points: directions must not differ between samples."""
         return np.random.default_rng([OWN_STREAM, use, self.seed])
 
     @cached_property
@@ -219,9 +218,9 @@ class Pair:
 
     @cached_property
     def scaled(self) -> tuple[Array, Array]:
-        """Both sets, each column over its standard deviation in `b`, so that units do not matter.
+        """Both sets, each column centred and divided by its standard deviation in `b`, so that units do not matter.
 
-        A column that is constant in `b` is measured by its deviation in both sets together, and is left alone if it is
+        A column that is constant in `b` is divided by its standard deviation in both sets together, unless it is
         constant there too.
         """
         unit = np.array([_spread(self.b[:, j]) or _spread(np.concatenate([self.a[:, j], self.b[:, j]])) or 1.0
@@ -231,7 +230,7 @@ class Pair:
 
     @cached_property
     def scale(self) -> float:
-        """The mean variance of the columns of `b`: one number, for distances that must not bend the space.
+        """The mean variance of the columns of `b`: one number, for distances that keep the geometry.
 
         Raises:
             ValueError: the rows of `b` are all equal.
@@ -239,24 +238,24 @@ class Pair:
         scale = float(self.b.var(axis=0).mean())
         if scale <= (1e-14 * np.abs(self.b).max()) ** 2:  # a spread below rounding is no spread
             raise ValueError(
-                "the second set has no spread, so there is no scale to measure by; expected different rows."
+                "the second set has no spread, so it gives no scale for distances; expected different rows."
             )
         return scale
 
     @cached_property
     def permutations(self) -> Permutations:
-        """Exchanges of rows between the two sets, the same for all metrics."""
+        """Permutations of rows between the two sets, the same for all metrics."""
         return Permutations.of(len(self.a), len(self.b), self.rng(5))
 
     @property
     def one_each(self) -> Pair:
-        """A row of each block that changes places, at most 200 of each set."""
+        """A pair with one row of each permuted block, at most 200 of each set."""
         a, b = np.split(self.permutations.one_each, 2)
         return Pair(self.a[a], self.b[b - len(self.a)], self.seed)
 
 
 def checked(name: str, points: ArrayLike) -> Array:
-    """Finite points (n, d).
+    """Return the points as a finite array (n, d).
 
     Raises:
         ValueError: another shape, or an entry that is not finite, with its row and column.
@@ -266,7 +265,7 @@ def checked(name: str, points: ArrayLike) -> Array:
         raise ValueError(f"the {name} has shape {points.shape}; expected (n, d).")
     if not np.isfinite(points).all():
         row, column = np.argwhere(~np.isfinite(points))[0]
-        raise ValueError(f"the {name} holds {points[row, column]} in row {row}, column {column}.")
+        raise ValueError(f"the {name} contains {points[row, column]} in row {row}, column {column}.")
     return points
 
 
