@@ -218,7 +218,7 @@ def test_an_error_elsewhere_is_not_one_here():
     right, left = local(np.random.default_rng(3), 1500, AT, wrong=only_left).p_values
     assert left < 0.01 and right > left
     fine = local(np.random.default_rng(4), 1500, AT)
-    assert (fine.p_values > 0.01).all() and fine.findings == [] and "no error shows in 1,500" in str(fine)
+    assert (fine.p_values > 0.01).all() and fine.findings == [] and "no miscalibration detected in 1,500" in str(fine)
 
 
 @pytest.fixture(scope="module")
@@ -265,7 +265,7 @@ def test_a_model_is_asked_at_observations(posterior):
 def test_misuse_is_told(posterior, small_model):
     theta = np.random.default_rng(5).normal(size=(60, 2))
     for model, rows, x, error, says in [
-        (small_model, theta, theta, UsageError, "conditioned on nothing"),
+        (small_model, theta, theta, UsageError, "has no conditions"),
         (posterior, theta[:20], theta[:20], UsageError, "got 20 simulations; expected at least 50"),
         (posterior, theta[:59], theta, DataError, r"theta has shape \(59, 2\); expected \(60, 2\)"),
         (posterior, np.where(theta == theta[3, 1], np.nan, theta), theta, DataError, "not a finite number"),

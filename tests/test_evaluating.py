@@ -103,7 +103,7 @@ CHANCE, FOUND, BELOW = (
     ("beside", "tested", "severity", "words"),
     [
         (row("sliced_w2", 0.03, 0.02), CHANCE, "good", NO_DIFFERENCE),
-        (row("sliced_w2", 0.5, 0.02), CHANCE, "good", "so few rows that chance could bring them"),
+        (row("sliced_w2", 0.5, 0.02), CHANCE, "good", "so few rows that it could be chance"),
         (row("sliced_w2", 0.06, 0.02), FOUND, "small", "3 times as far"),
         (row("sliced_w2", 0.36, 0.02), FOUND, "large", "18 times as far"),
         (row("precision", 0.90, 0.99), FOUND, "moderate", "10.0% lies outside the data"),

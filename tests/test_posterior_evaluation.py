@@ -39,7 +39,7 @@ def test_exact_posteriors_are_calibrated(exact, found):
         assert entry.value is None and entry.verdict.p_value == min(1.0, 6 * p)
     (fit,) = found.of("fit")
     np.testing.assert_allclose(fit.value, -exact.score_samples(theta, given=x).mean())
-    assert fit.chance is None and "nothing to compare it with" in fit.verdict.text
+    assert fit.chance is None and "no reference value" in fit.verdict.text
     assert exact.diagnose(theta, given=x).findings == []
 
 
@@ -64,7 +64,7 @@ def test_what_is_wrong_is_said_with_its_size(width, p, severity, says):
     assert says in found.of("calibration")[0].verdict.text
     assert ("1 of 3 tests of calibration (width of a)" in found.headline) == (severity != "good")
     shifted = record("right", 0.9, 1e-6)
-    assert shifted.of("calibration")[1].verdict.text == "shifted or of another form"
+    assert shifted.of("calibration")[1].verdict.text == "shifted or of the wrong shape"
     assert "1 of 3 tests of calibration (ranks of a)" in shifted.headline
 
 

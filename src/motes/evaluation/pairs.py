@@ -100,7 +100,7 @@ class Modes:
     """The modes of a distribution. Create them with `Modes.at` or `Modes.labelled`.
 
     Attributes:
-        points, labels: points (p, d), and the mode of each, (p,), from 0. A row belongs to the mode of its nearest point.
+        points, labels: points (p, d), and the mode of each, (p,), from 0. A row has the mode of its nearest point.
         shares: the true share of each mode, (modes,).
         counted: number of rows that `shares` were counted from; None if they are exact.
         unit: divisor of each column in distances, (d,).

@@ -41,7 +41,7 @@ from motes.evaluation.results import (
 #     T_k  metric k of two sets of rows, computed for every permutation of rows between them (`Permutations`)
 #     z_k  normal score of the rank of T_k among the permutations; the largest adds its distance from the second, in
 #          standard deviations
-#     p_k  share of the permutations in which the largest z of all metrics is at least z_k (Westfall & Young 1993, ch. 2)
+#     p_k  share of permutations in which the largest z of all metrics is at least z_k (Westfall & Young 1993, ch. 2)
 #
 # If samples are real draws, every permutation is as likely as the observed split. So some p_k is below 0.05 in at most
 # 5 of 100 evaluations, whatever the distribution and however heavy its tails. The test uses no interval, no Gaussian
@@ -144,7 +144,7 @@ class PointFamily:
         return min(float(self._p_values(name, self.z[name][:1])[0]), 1.0)
 
     def _p_values(self, name: str, z: Array) -> Array:
-        """Return a bound on P(some metric of the family is as extreme) for each z (k,) of one metric, the observed one included."""
+        """Return a bound on P(some metric is as extreme) for each z (k,) of one metric; the observed split counts."""
         far_out = lambda values: (len(values) - np.searchsorted(np.sort(values[1:]), z - 1e-9)) / len(values)
         return np.asarray(far_out(self.largest) + self.left_out * (far_out(self.z[name]) if self.left_out else 0))
 

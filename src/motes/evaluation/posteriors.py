@@ -1,7 +1,8 @@
 """Evaluation of posteriors: held-out scores, ranks and local calibration.
 
-A width is 1 / the standard deviation of the normal scores of ranks, so that 1 is right; the other test of each column
-is that its ranks are uniform. All of them, and the same two of all columns together, are one family (Bonferroni).
+The width of a column is 1 / the standard deviation of the normal scores of its ranks; 1 is correct. A second test of
+each column is that its ranks are uniform. These tests, and the same two for the joint posterior, are one family
+(Bonferroni).
 """
 
 from __future__ import annotations
@@ -29,21 +30,21 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 JOINT = "all columns"
-FALSE_ALARMS = 0.025  # probability of one or more of right posteriors: in 200 repeats more than 5 % once in 80 times
+FALSE_ALARMS = 0.025  # P(false alarm | correct posteriors): 200 repeats show more than 5 % once in 80 times
 MEASURES = {
-    "width": "width of the draws, by normal scores of ranks; 1 is right",
-    "ranks": "are ranks of true values among draws uniform?",
+    "width": "width of the posterior, from normal scores of ranks; 1 is correct",
+    "ranks": "uniformity of the ranks of true values among posterior draws",
 }
-MODERATE = (0.0, 1.0)  # the sizes by which any difference is moderate
+MODERATE = (0.0, 1.0)  # thresholds that grade every difference as moderate
 
 
 def evaluation_of_posteriors(found: Calibration, log_prob: Array, *, seed: int) -> Evaluation[Calibration]:
-    """The record of what was found.
+    """Return the evaluation record of a calibration.
 
     Args:
         found: the calibration.
-        log_prob: log p of the true rows, each given what was observed with it, (m,), in nats.
-        seed: of the draws.
+        log_prob: log p of the true rows, each given its observation, (m,), in nats.
+        seed: seed of the draws.
     """
     entries = []
     for name, verdict in found.verdicts.items():
@@ -53,61 +54,61 @@ def evaluation_of_posteriors(found: Calibration, log_prob: Array, *, seed: int) 
         reference = None if width is None else 1.0
         entries.append(Entry.of("calibration", name, MEASURES[what], verdict, width, reference, chance))
     mean, half = float(-log_prob.mean()), 1.96 * standard_error(log_prob)
-    about = "mean of -log p of rows given what was observed with each, in nats per row; less is better"
-    said = Verdict("good", f"± {half:.2g} (95 %); nothing to compare it with")
+    about = "mean of -log p of rows given their observations, in nats per row; lower is better"
+    said = Verdict("good", f"± {half:.2g} (95 %); no reference value")
     entries.append(Entry.of("fit", "negative_log_likelihood", about, said, mean, None))
     rows = {"synthetic": len(log_prob) * found.draws, "real": len(log_prob)}
-    return Evaluation("", "rows with what was observed", rows, tuple(entries), found, (), seed)
+    return Evaluation("", "rows with observations", rows, tuple(entries), found, (), seed)
 
 
 def detectable_width(simulations: int, tests: int) -> float:
-    """How far from 1 a width is that one of so many tests finds in 80 of 100 cases."""
+    """Return the deviation of a width from 1 that one of this number of tests detects in 80 of 100 cases."""
     return float((ndtri(POWER) - ndtri(FALSE_ALARMS / tests / 2)) / np.sqrt(2 * simulations))
 
 
-# --- Are posteriors as wide as they should be? Checked by simulations whose parameters are known --------------------
+# --- Calibration of posteriors, by simulations with known parameters ------------------------------------------------
 #
 #     theta ~ p(theta),  x ~ p(x | theta),  theta_1, ..., theta_L ~ model given x
 #
-# Where the model is the posterior, theta is one more draw of it, so that its rank among the L draws is uniform on 0,
-# ..., L: in each column (simulation-based calibration, Talts et al. 2018), and in the distance to a point, which sees
-# all columns together (TARP, Lemos et al. 2023). An interval of level a then holds theta with probability a.
+# If the model is the posterior, theta is one more draw of it, so its rank among the L draws is uniform on 0, ..., L:
+# in each column (simulation-based calibration, Talts et al. 2018), and in the distance to a point, which tests the
+# joint posterior (TARP, Lemos et al. 2023). An interval of level a then contains theta with probability a.
 #
 #     u = (rank + a uniform number) / (L + 1),    z = Phi^-1(u),    width = 1 / (standard deviation of z)
 #
-# z is standard normal then. Kolmogorov's test of u finds shifts, and the chi-squared test of the squares of z finds
-# posteriors that are too narrow or too wide. A rank is bounded, so that a few far misses do not move the width.
+# z is then standard normal. Kolmogorov's test of u detects shifts, and the chi-squared test of z^2 detects posteriors
+# that are too narrow or too wide. Ranks are bounded, so a few outliers hardly change the width.
 #
-# The width of all d columns together is taken from the rank of theta by the Mahalanobis distance to the mean of theta
-# and the draws, in which theta is one of L + 1 that may be exchanged:
+# The joint width of all d columns uses the rank of theta by Mahalanobis distance to the mean of theta and the draws,
+# which are L + 1 exchangeable points:
 #
 #     q = F^-1(u),    F of chi-squared with d degrees of freedom,    width^2 = m d / (sum of q)
 #
-# The sum of q is chi-squared with m d degrees of freedom, in any units and for any form of the posterior.
+# The sum of q is chi-squared with m d degrees of freedom, in any units and for any shape of the posterior.
 #
-# Posteriors that are a little too narrow in every column are found by it with far fewer simulations.
+# It detects posteriors that are slightly too narrow in every column with far fewer simulations.
 #
-# The point of a row is the true theta of the most similar x among the rows before it. A posterior that does not depend
-# on x passes every test whose points know nothing of x either. Only rows before it, so that the ranks stay independent.
+# The point of a row is the true theta of the most similar x among earlier rows: a posterior that ignores x passes every
+# test whose points ignore x too. Only earlier rows are used, so that the ranks stay independent.
 
 
-LEVELS = (0.5, 0.8, 0.9, 0.95)  # of intervals
+LEVELS = (0.5, 0.8, 0.9, 0.95)  # levels of the intervals
 FEWEST = 50  # simulations
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """How far the ranks of the true parameters among draws are from uniform.
+    """The result of `calibration`: ranks of the true parameters among posterior draws, and their tests.
 
     Attributes:
         columns: names of the d columns.
-        ranks: of each simulation, in each column and then in the distance to a point, (m, d + 1), from 0 to `draws`.
-        draws: L.
-        widths: of each column, 1 / the standard deviation of the normal scores of its ranks: 1 is right, 0.8 is 20 %
-            too narrow. Of several columns one more, of all together. With the p-value of the hypothesis that it is 1,
-            and an interval at the level of all tests together (Bonferroni): it excludes 1 exactly where a difference
-            is found.
-        p_values: of the hypothesis that the ranks are uniform, (d + 1,).
+        ranks: rank of the truth in each simulation, (m, d + 1), from 0 to `draws`: in each column, then in the distance
+            to a point.
+        draws: posterior draws of each simulation, L.
+        widths: 1 / the standard deviation of the normal scores of the ranks of each column: 1 is correct, 0.8 is 20 %
+            too narrow; for several columns also the joint width. Each has the p-value of the hypothesis that it is 1,
+            and an interval corrected for all tests (Bonferroni), which excludes 1 exactly if a difference is detected.
+        p_values: p-values of the hypothesis that the ranks are uniform, (d + 1,).
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -127,48 +128,48 @@ class Calibration:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns, and all of them together."""
+        """The names of the columns, and "all columns" for the joint posterior."""
         return (*self.columns, JOINT)
 
     @property
     def p_value(self) -> float:
-        """Of the hypothesis that all widths are 1 and all ranks uniform (Bonferroni)."""
+        """p-value of the hypothesis that all widths are 1 and all ranks uniform (Bonferroni)."""
         return min(one.p_value or 0.0 for one in self.verdicts.values())
 
     @property
     def calibrated(self) -> bool:
-        """Whether these simulations show no miscalibration, with false alarms in 2.5 % of right posteriors."""
+        """Whether no miscalibration is detected; false alarms occur for 2.5 % of correct posteriors."""
         return self.p_value >= FALSE_ALARMS
 
     @property
     def width_of(self) -> dict[str, Metric]:
-        """Each width, by name."""
+        """The widths by name."""
         return dict(zip(self.names, self.widths, strict=False))
 
     @property
     def verdicts(self) -> dict[str, Verdict]:
-        """What an evaluation says of each width, "width of rate", and of all ranks, "ranks of rate" (Bonferroni)."""
+        """Verdicts on widths, such as "width of rate", and on ranks, such as "ranks of rate" (Bonferroni)."""
         tests, found = len(self.widths) + len(self.p_values), {}
         for name, p in zip(self.names, self.p_values.tolist(), strict=True):
             joint = name == JOINT
             if (width := self.width_of.get(name)) is not None:
                 detectable = detectable_width(len(self.ranks) * (len(self.columns) if joint else 1), tests)
-                off, how = abs(1 - width), "narrow (over-confident)" if width < 1 else "wide (under-confident)"
+                deviation, how = abs(1 - width), "narrow (over-confident)" if width < 1 else "wide (under-confident)"
                 found[f"width of {name}"] = judged(
                     min(1.0, tests * p_of(width)),
-                    off,
+                    deviation,
                     "width",
-                    f"{off:.0%} too {how}",
+                    f"{deviation:.0%} too {how}",
                     detectable=detectable,
                     seen=f"a width that is {detectable:.0%} off",
                     alpha=FALSE_ALARMS,
                 )
-            text = "miscalibrated" if joint else "shifted or of another form"
+            text = "miscalibrated" if joint else "shifted or of the wrong shape"
             found[f"ranks of {name}"] = judged(min(1.0, tests * p), 0, MODERATE, text, alpha=FALSE_ALARMS)
         return found
 
     def coverage(self, level: float) -> dict[str, Metric]:
-        """How often an interval of this level holds the true value: of each column, central; of all, by the distance.
+        """Return the coverage of intervals of this level: central ones of each column, and joint ones by distance.
 
         Raises:
             ValueError: a level that is not between 0 and 1.
@@ -182,7 +183,7 @@ class Calibration:
         """
         if not 0 < level < 1:
             raise ValueError(f"level = {level}; expected a number between 0 and 1.")
-        # A rank stands for the places from r / (L + 1) to (r + 1) / (L + 1), of which a part may be inside.
+        # A rank r covers the interval from r / (L + 1) to (r + 1) / (L + 1), which may be partly inside.
         low, high = np.full((2, len(self.names)), [[(1 - level) / 2], [(1 + level) / 2]])
         low[-1], high[-1] = 0.0, level  # a ball around the point, and not a ring
         first, last = self.ranks / (self.draws + 1), (self.ranks + 1) / (self.draws + 1)
@@ -195,16 +196,16 @@ class Calibration:
 
     @property
     def coverages(self) -> dict[float, dict[str, Metric]]:
-        """`coverage` at 50, 80, 90 and 95 %."""
+        """Coverages at 50, 80, 90 and 95 %; see `coverage`."""
         return {level: self.coverage(level) for level in LEVELS}
 
     @property
     def kind(self) -> Literal["posteriors"]:
-        """Of the model, as the details of an evaluation say it."""
+        """Kind of the model."""
         return "posteriors"
 
     def blocks(self, entries: Sequence[Entry]) -> list[str]:
-        """The numbers of an evaluation as blocks of text: a line for each of the entries of the record.
+        """Return the numbers of an evaluation as blocks of text, with a line for each entry of the record.
 
         Example:
             >>> from motes.evaluation import Calibration
@@ -215,7 +216,7 @@ class Calibration:
 
     @property
     def findings(self) -> list[str]:
-        """A sentence for each column whose posteriors differ, and for all together if they do, and what to do."""
+        """A sentence with a fix for each column whose posteriors are miscalibrated, and for the joint posterior."""
         found, said = self.verdicts, []
         for name in self.names:
             wrong = [one.text for key, one in found.items() if key.endswith(f" of {name}") and one.differs]
@@ -225,7 +226,7 @@ class Calibration:
         return said
 
     def plot(self, style: str = "light") -> Axes:
-        """The ranks of each column, and of all together, beside the band in which uniform ones lie.
+        """Plot the ranks of each column and of the joint posterior, with the band expected for uniform ranks.
 
         Example:
             >>> from motes.evaluation import Calibration
@@ -252,14 +253,13 @@ class Calibration:
                 f"{name[:15]:<16}{own:>22}{p:>9}{p_value(found[f'ranks of {name}'].p_value):>12}"
                 + "".join(f"{float(cover[level][name]):>12.1%}" for level in LEVELS)
             )
-        m, rate = len(self.ranks), f"{FALSE_ALARMS:.1%} of right posteriors"
+        m, rate = len(self.ranks), f"{FALSE_ALARMS:.1%} of correct posteriors"
         fine = f"no miscalibration detected in {m:,} simulations (p = {self.p_value:.2g}; false alarms: {rate}). "
         fine += f"The tests could detect widths that are {detectable_width(m, len(found)):.0%} or more off."
         return "\n".join([*lines, "", *(self.findings or [fine])])
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON.
-
+        """Return a dict for JSON.
         Example:
             >>> from motes.evaluation import Calibration
             >>> sorted(Calibration(("rate",), np.zeros((9, 2), int), 9, (), np.ones(2)).to_dict())
@@ -281,17 +281,17 @@ class Calibration:
 
 
 def calibration(model: PosteriorModel, theta: Any, x: Any, *, draws: int = 99, seed: int = 0) -> Calibration:
-    """Check a model of points given x on simulations that it has not seen.
+    """Test whether a model's posteriors are calibrated, on simulations that it was not trained on.
 
     Args:
         model: trained by `motes.fit(theta, given=x)`.
-        theta: parameters, drawn from the prior (m, d), in any kind of table.
-        x: what was simulated with them, (m, c) or a table; at least 50 rows, and some hundred to see little.
-        draws: of the posterior of each row.
-        seed: of the draws.
+        theta: parameters drawn from the prior, (m, d), or any kind of table.
+        x: their simulations, (m, c) or a table; at least 50 rows, and some hundred to detect small errors.
+        draws: posterior draws for each row.
+        seed: seed of the draws.
 
     Raises:
-        UsageError: a model that is conditioned on nothing, or too few rows.
+        UsageError: a model without conditions, or too few rows.
         DataError: rows that cannot be used.
 
     Example:
@@ -310,38 +310,38 @@ def calibration(model: PosteriorModel, theta: Any, x: Any, *, draws: int = 99, s
 
 
 def simulations_of(model: PosteriorModel, theta: Any, x: Any, call: str) -> tuple[Array, Array]:
-    """Parameters (m, d) and what was simulated with them (m, c).
+    """Return parameters (m, d) and their simulations (m, c).
 
     Raises:
-        UsageError: a model that is conditioned on nothing, or too few rows; `call` says what for.
+        UsageError: a model without conditions, or too few rows; the message names the function `call`.
         DataError: rows that cannot be used.
     """
     if not isinstance(model, PosteriorModel):
-        raise UsageError(f"{call}: this model is conditioned on nothing. Train one: motes.fit(theta, given=x).")
+        raise UsageError(f"{call}: this model has no conditions. Train one that has: motes.fit(theta, given=x).")
     rows = model.matrix(theta, "theta")
     observed, _ = model.context.rows(x)
     expected = len(observed), len(model.columns)
     if rows.ndim != 2 or rows.shape != expected:
-        raise DataError(f"theta has shape {rows.shape}; expected {expected}, a row for each of x.")
+        raise DataError(f"theta has shape {rows.shape}; expected {expected}, a row for each row of x.")
     if not np.isfinite(rows).all():
-        raise DataError("theta holds an entry that is not a finite number. Leave out such rows.")
+        raise DataError("theta contains an entry that is not a finite number. Remove such rows.")
     model.check_constants(rows, "theta")
     if len(rows) < FEWEST:
-        raise UsageError(f"got {len(rows)} simulations; expected at least {FEWEST}, and some hundred to see little.")
+        raise UsageError(f"got {len(rows)} simulations; expected at least {FEWEST}; small errors need some hundred.")
     return rows, observed
 
 
 def calibration_of(
     columns: tuple[str, ...], theta: Array, drawn: Array, x: Array, rng: np.random.Generator
 ) -> Calibration:
-    """That of parameters theta (m, d), and of draws (m, L, d) from the posterior of each.
+    """Compute the calibration from parameters theta (m, d) and posterior draws (m, L, d).
 
     Args:
         columns: d names.
-        theta: the parameters that each observation was simulated with.
-        drawn: what a model thinks they are.
-        x: what was simulated (m, c), each column of about the same spread.
-        rng: breaks ties, spreads ranks for the tests, and makes the points of the first rows.
+        theta: the true parameters of each observation.
+        drawn: draws from the model's posterior of each observation.
+        x: the observations (m, c), with columns of similar spread.
+        rng: generator that breaks ties, makes ranks continuous, and draws the points of the first rows.
     """
     from scipy import stats
     from scipy.special import ndtri
@@ -354,13 +354,13 @@ def calibration_of(
     true, others = both[:, :1], both[:, 1:]
     equal = (others == true).sum(axis=1)
     ranks = (others < true).sum(axis=1) + rng.integers(0, equal + 1)
-    # A uniform place within the rank makes the tests of a continuous uniform distribution exact.
+    # A uniform position within the rank makes tests of the continuous uniform distribution exact.
     places = (ranks + rng.random(ranks.shape)) / (drawn.shape[1] + 1)
     p_values = np.array([stats.kstest(column, "uniform").pvalue for column in places.T[:-1]])
     scores = ndtri(np.maximum(places[:, :d], np.finfo(np.float64).tiny))
     totals = [((column - column.mean()) ** 2).sum() for column in scores.T]
     free = [len(theta) - 1] * d
-    if d > 1:  # of one column it would be the same test twice
+    if d > 1:  # for one column it would repeat the same test
         totals.append(stats.chi2.ppf(places[:, -1], d).sum())
         free.append(len(theta) * d)
     tests = len(totals) + len(p_values)
@@ -369,8 +369,8 @@ def calibration_of(
 
 
 def _mahalanobis(values: Array) -> Array:
-    """Distances of values (m, l, d) to the mean of their row, by its covariance, (m, l)."""
-    with np.errstate(all="ignore"):  # draws that are not finite, of which sampling warns, say nothing here
+    """Return the Mahalanobis distances of values (m, l, d) to the mean of their row, (m, l)."""
+    with np.errstate(all="ignore"):  # draws that are not finite, for which sampling warns, are ignored
         away = values - values.mean(axis=1, keepdims=True)
         away = np.nan_to_num(away / away.std(axis=1, keepdims=True), nan=0.0, posinf=0.0, neginf=0.0)
     inverse = np.linalg.pinv(np.swapaxes(away, 1, 2) @ away, hermitian=True)
@@ -378,7 +378,7 @@ def _mahalanobis(values: Array) -> Array:
 
 
 def _points(theta: Array, x: Array, rng: np.random.Generator) -> Array:
-    """What distances are taken to, (m, d): the theta of a similar x among earlier rows, in rounds of twice as many."""
+    """Return the points for distances (m, d): theta of a similar x among earlier rows, in rounds of doubling size."""
     from scipy.spatial import cKDTree
 
     m = len(theta)
@@ -389,7 +389,7 @@ def _points(theta: Array, x: Array, rng: np.random.Generator) -> Array:
 
 
 def _width(total: float, free: int, tests: int) -> Metric:
-    """The root of free / total, a chi-squared number of so many degrees of freedom; the interval for so many tests."""
+    """Return sqrt(free / total) for a chi-squared total with `free` degrees of freedom, and its Bonferroni interval."""
     from scipy import stats
 
     below, above = stats.chi2.cdf(total, free), stats.chi2.sf(total, free)
@@ -406,36 +406,36 @@ def _remedy(width: Metric | None) -> str:
     return "for more steps, training.steps, or on more simulations"
 
 
-# --- Is the posterior of one observation right? A local two-sample test (l-C2ST, Linhart et al. 2023) ---------------
+# --- Local calibration: a two-sample test for one observation (l-C2ST, Linhart et al. 2023) -------------------------
 #
-#     f(theta, x)    learned to tell the true theta_i of simulation i from draws of the model given x_i
+#     f(theta, x)    classifier of the true theta_i of simulation i and draws of the model given x_i
 #     T(x_o)         the mean of f(theta, x_o)^2 over draws theta of the model given x_o
 #
-# Simulation-based calibration is an average over all observations, in which errors of two observations may cancel. A
-# classifier that has learned of all simulations can be asked at one. Where the model is the posterior, the true theta_i
-# and the draws given x_i are exchangeable, whatever x_i is. So T is taken again with a draw in the place of the true
-# theta_i, at random in each simulation, and the share of these values that is at least as large is an exact p-value.
+# Simulation-based calibration averages over all observations, so errors of two observations may cancel. A classifier
+# fitted on all simulations can be evaluated at one observation. If the model is the posterior, the true theta_i and the
+# draws given x_i are exchangeable, whatever x_i is. So T is recomputed with a random draw replacing the true theta_i in
+# each simulation, and the share of these values that are at least as large is an exact p-value.
 #
-# f is the least-squares classifier, with a ridge, on products of features of theta, in deviations of the draws given
-# x_i, and of x. It is linear in what is exchanged, so that all exchanges together cost one solution.
+# f is the least-squares classifier, with a ridge, on products of features of x and of theta, the latter standardised by
+# the draws given x_i. It is linear in the exchanged members, so all exchanges together cost one solve.
 
 
 EXCHANGES = 999
 AT = 1000  # draws given the observation
-WAVES, OF_X = 24, 10  # random features of theta and of x
-RIDGE = 1e-2  # of the mean square of a feature
-FAR = 4.0  # deviations; what is further counts as that
-LEVEL = 0.01  # of each observation, at which its posterior is called wrong
+WAVES, OF_X = 24, 10  # numbers of random features of theta and of x
+RIDGE = 1e-2  # as a fraction of the mean square of a feature
+FAR = 4.0  # standard deviations at which features are clipped
+LEVEL = 0.01  # significance level for each observation
 
 
 @dataclass(frozen=True, eq=False)
 class LocalCalibration:
-    """How far the model is from the posterior of each of some observations, as far as simulations tell.
+    """The result of `local_calibration`: tests of the posteriors of single observations.
 
     Attributes:
-        p_values: of the hypothesis that the model is the posterior, (m,), by what was learned for each observation.
+        p_values: p-values of the hypothesis that the model is the posterior of each observation, (m,).
         statistics: T (m,), in units of its mean over the exchanges: 1 is chance.
-        simulations: that were learned from.
+        simulations: number of simulations that the classifier was fitted on.
     """
 
     p_values: Array
@@ -444,10 +444,10 @@ class LocalCalibration:
 
     @property
     def findings(self) -> list[str]:
-        """A sentence for each observation whose posterior is wrong, at the level 0.01."""
+        """A sentence for each observation whose posterior is rejected at level 0.01."""
         return [
-            f"the posterior of observation {i + 1} is wrong (p = {p:.2g}): a classifier tells draws from true "
-            f"parameters, {t:.2g} times as well as chance. Train on more simulations near it, or for more steps."
+            f"the posterior of observation {i + 1} is wrong (p = {p:.2g}): a classifier distinguishes draws from true "
+            f"parameters {t:.2g} times as well as chance. Train on more simulations near it, or for more steps."
             for i, (p, t) in enumerate(zip(self.p_values, self.statistics, strict=True))
             if p < LEVEL
         ]
@@ -461,11 +461,11 @@ class LocalCalibration:
             f"{i + 1:<14}{t:>10.2f}{p:>8.2g}"
             for i, (t, p) in enumerate(zip(self.statistics, self.p_values, strict=True))
         ]
-        fine = f"no error shows in {self.simulations:,} simulations"
+        fine = f"no miscalibration detected in {self.simulations:,} simulations"
         return "\n".join([*lines, "", *(self.findings or [fine])])
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return a dict for JSON."""
         return {
             "p_values": self.p_values.tolist(),
             "statistics": self.statistics.tolist(),
@@ -477,18 +477,18 @@ class LocalCalibration:
 def local_calibration(
     model: PosteriorModel, theta: Any, x: Any, *, given: Any, draws: int = 19, seed: int = 0
 ) -> LocalCalibration:
-    """Check the posterior of single observations on simulations that a model has not seen.
+    """Test the posteriors of single observations, on simulations that the model was not trained on.
 
     Args:
         model: trained by `motes.fit(theta, given=x)`.
-        theta: parameters, drawn from the prior (k, d), in any kind of table.
-        x: what was simulated with them, (k, c) or a table; at least 50 rows, and some thousand to see little.
-        given: the observations: one (c,), or m of them (m, c), or a table.
-        draws: of the posterior of each simulation, at least 2.
-        seed: of all that is drawn.
+        theta: parameters drawn from the prior, (k, d), or any kind of table.
+        x: their simulations, (k, c) or a table; at least 50 rows, and some thousand to detect small errors.
+        given: one observation (c,), or m observations (m, c), or a table.
+        draws: posterior draws for each simulation, at least 2.
+        seed: seed of all random numbers.
 
     Raises:
-        UsageError: a model that is conditioned on nothing, or too few rows or draws.
+        UsageError: a model without conditions, or too few rows or draws.
         DataError: rows that cannot be used.
 
     Example:
@@ -515,12 +515,12 @@ def local_calibration(
 def local_calibration_of(
     simulated: tuple[Array, Array, Array], at: tuple[Array, Array], rng: np.random.Generator
 ) -> LocalCalibration:
-    """That of simulations and of draws given observations.
+    """Compute the local calibration from simulations and from draws given observations.
 
     Args:
-        simulated: true parameters (k, d), draws given each simulation (k, L, d), and what was simulated (k, c).
+        simulated: true parameters (k, d), draws given each simulation (k, L, d), and the simulations (k, c).
         at: draws given each observation (m, A, d), and the observations (m, c).
-        rng: of the features and the exchanges.
+        rng: generator of the features and the exchanges.
     """
     theta, drawn, x = simulated
     groups = np.concatenate([theta[:, None], drawn], axis=1)  # (k, L + 1, d), exchangeable in each row
@@ -531,7 +531,7 @@ def local_calibration_of(
     flat = phi.reshape(-1, size)
     gram = flat.T @ flat / len(flat)
     gram[np.diag_indices(size)] += RIDGE * np.trace(gram) / size
-    # Which member of each group is taken for the true one; the first row: the true one is.
+    # The member of each group that counts as the true one; in the first row, it is the true one.
     picked = np.concatenate([np.zeros((1, k), np.int64), rng.integers(0, members, (EXCHANGES, k))])
     sums = np.stack([phi[np.arange(k), row].sum(axis=0) for row in picked])  # (1 + E, F)
     weights = np.linalg.solve(gram, sums.T)  # (F, 1 + E)
@@ -540,13 +540,13 @@ def local_calibration_of(
         here = features(draws[None], one[None])[0]
         found.append((((here - here.mean(axis=0)) @ weights) ** 2).mean(axis=0))
     values = np.array(found)  # (m, 1 + E)
-    # What is equal but for rounding counts as equal, against the model that is right.
+    # Values equal up to rounding count as equal, so that a correct model is not rejected.
     p_values = (values >= values[:, :1] * (1 - 1e-9)).mean(axis=1)
     return LocalCalibration(p_values, values[:, 0] / values[:, 1:].mean(axis=1), k)
 
 
 class _Features:
-    """Products of features of theta, in deviations of the rows of its group, and of x."""
+    """Products of features of x and of theta, the latter standardised within its group."""
 
     def __init__(self, d: int, x: Array, rng: np.random.Generator):
         self.waves, self.shifts = rng.normal(size=(d, WAVES)) * rng.uniform(0.5, 2, WAVES), _phases(rng, WAVES)
@@ -555,7 +555,7 @@ class _Features:
         self.pairs = np.triu_indices(d)
 
     def __call__(self, groups: Array, x: Array) -> Array:
-        """Of groups (k, n, d), each given a row of x (k, c): (k, n, F)."""
+        """Return the features (k, n, F) of groups (k, n, d), each given a row of x (k, c)."""
         deviation = groups.std(axis=1, keepdims=True)
         r = (groups - groups.mean(axis=1, keepdims=True)) / np.where(deviation > 0, deviation, 1.0)
         r = np.clip(r, -FAR, FAR)
@@ -571,51 +571,49 @@ def _phases(rng: np.random.Generator, count: int) -> Array:
     return rng.uniform(0, 2 * np.pi, count)
 
 
-# --- How good a model of points given what was observed is ----------------------------------------------------------
-#
-# Calibration and log p, as an evaluation and as a diagnosis.
+# --- Evaluation and diagnosis of posterior models: calibration and log p --------------------------------------------
 
 
-ROWS = 2000  # at most
+ROWS = 2000  # most rows used
 
 
 def rows_of(model: PosteriorModel, data: Any, given: Any, n: int) -> tuple[Any, Any, str, str]:
-    """At most `n` rows, what was observed with each, the name of their source, and what they are in words.
+    """Return at most `n` rows, their observations, the name of their source, and a description.
 
     Raises:
-        UsageError: rows without what was observed, or a source that is not there.
+        UsageError: rows without observations, or a source that does not exist.
         DataError: rows that cannot be used.
     """
     if data is None or isinstance(data, str):
         if given is not None:
-            raise UsageError("got given without rows in memory; a file has both. Leave given out, or give the rows.")
+            raise UsageError("got given without rows in memory; a file has both. Omit given, or pass the rows.")
         table, name, against = simulations_of_source(model, data)
         if table.given is None:
-            raise DataError(f"'{name}' has no columns that were observed. Give a file that has them.")
+            raise DataError(f"'{name}' has no observed columns. Use a file that has them.")
         n = min(n, ROWS)
         return table.x[:n], table.given.x[:n], name, against
     if given is None:
         raise UsageError(
-            f"this model is of points given {', '.join(model.context.columns)}; got rows without them. Give both: "
+            f"this model is conditioned on {', '.join(model.context.columns)}; got rows without them. Pass both: "
             "evaluate(theta, given=x), diagnose(theta, given=x)."
         )
-    return data, given, "rows in memory", "rows with what was observed"
+    return data, given, "rows in memory", "rows with observations"
 
 
 def diagnose_posteriors(
     model: PosteriorModel, data: Any = None, given: Any = None, *, n: int = ROWS, seed: int = 0
 ) -> Calibration:
-    """Whether posteriors are as wide as they should be, and what to do; see `calibration`.
+    """Test whether the posteriors are calibrated, with fixes; see `calibration`.
 
     Args:
-        model: trained.
+        model: trained model.
         data: rows (m, d) in memory, or a file; None: the held-out rows of the file that it was trained on.
-        given: what was observed with each row in memory.
-        n: rows of a file, at most.
-        seed: of the draws.
+        given: the observation of each row in memory.
+        n: largest number of rows taken from a file.
+        seed: seed of the draws.
 
     Raises:
-        UsageError: rows that are not to be had, or fewer than 50.
+        UsageError: rows that are not available, or fewer than 50.
         DataError: rows that cannot be used.
     """
     theta, x, _, _ = rows_of(model, data, given, n)
@@ -625,7 +623,7 @@ def diagnose_posteriors(
 def evaluate_posteriors(
     model: PosteriorModel, data: Any = None, given: Any = None, *, n: int = ROWS, seed: int = 0
 ) -> Evaluation[Calibration]:
-    """The same as a record, with log p of the rows; the arguments are those of `diagnose_posteriors`."""
+    """Return the calibration and log p of the rows as a record; for the arguments see `diagnose_posteriors`."""
     theta, x, name, against = rows_of(model, data, given, n)
     found = calibration(model, theta, x, seed=seed)
     log_prob = model.score_samples(np.asarray(theta, np.float64), given=x)
