@@ -110,7 +110,7 @@ CHANCE, FOUND, BELOW = (
         (row("precision", 1.0, 0.9), CHANCE, "good", NO_DIFFERENCE),
         (row("density", 1.5, 1.0), FOUND, "large", "bunched up"),
         (row("density", 0.7, 1.0), FOUND, "moderate", "thinner"),
-        (row("c2st", 0.6, 0.5), FOUND, "moderate", "right in 60 of 100"),
+        (row("c2st", 0.6, 0.5), FOUND, "moderate", "correct in 60 of 100"),
         (row("c2st", 0.52, 0.5), CHANCE, "good", NO_DIFFERENCE),
         (row("c2st", 0.40, 0.5), BELOW, "moderate", "copies"),
         (row("mmd_squared", 0.1, 0.0), FOUND, "large", "farther apart than by chance"),

@@ -80,7 +80,7 @@ def test_the_record_is_text_json_and_a_page(found):
 def test_misuse_is_told(exact):
     theta, x = simulated(60, 4)
     for call, says in [
-        (lambda: exact.evaluate(theta), "got rows without them. Give both: evaluate"),
+        (lambda: exact.evaluate(theta), "got rows without them. Pass both: evaluate"),
         (lambda: exact.diagnose(theta), "got rows without them"),
         (lambda: exact.evaluate(theta[:9], given=x[:9]), "got 9 simulations; expected at least 50"),
         (lambda: exact.evaluate("a.csv", given=x), "got given without rows in memory"),

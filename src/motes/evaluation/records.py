@@ -24,7 +24,7 @@ from motes.evaluation.results import (
     worst,
 )
 
-NAMED = 3  # entries in one sentence
+NAMED = 3  # most entries named in one sentence
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Section:
     """One question that an evaluation asks.
 
     Attributes:
-        title: of the section.
-        about: what is compared, in a few words.
-        part: the part of the rows that differs, as the headline names it, with {count} and {names} of the entries.
-        similarity: False where a difference concerns memory and privacy; the headline then has a sentence of its own.
+        title: title of the section.
+        about: a phrase that says what is compared.
+        part: name of the differing part in the headline, with {count} and {names} of the entries.
+        similarity: False if a difference concerns memorisation or fit; it then gets its own sentence in the headline.
     """
 
     title: str
@@ -49,16 +49,16 @@ SECTIONS = {  # in the order of every rendering
     "missing": Section(
         "Missing entries", "their share in each column", "the missing entries of {count} columns ({names})"
     ),
-    "associations": Section("Associations", "how columns go together, pair by pair", "the associations of columns"),
+    "associations": Section("Associations", "associations of pairs of columns", "the associations of columns"),
     "classifier": Section(
         "Classifier", "can boosted trees tell synthetic rows from held-out ones?", "whole rows (by a classifier)"
     ),
     "utility": Section(
         "Utility",
-        "how well the target is predicted after training on synthetic rows",
-        "what they teach about '{names}'",
+        "prediction of the target after training on synthetic rows",
+        "the prediction of '{names}'",
     ),
-    "likelihood": Section("Likelihood", "log p of training rows less that of held-out rows", similarity=False),
+    "likelihood": Section("Likelihood", "log p of training rows minus log p of held-out rows", similarity=False),
     "dcr": Section(
         "Distance to closest record",
         "are synthetic rows nearer to training rows than held-out rows are?",
@@ -68,11 +68,11 @@ SECTIONS = {  # in the order of every rendering
     "calibration": Section(
         "Calibration", "are posteriors as wide as they should be?", "{count} tests of calibration ({names})"
     ),
-    "distances": Section("Distances", "how far probability has to be carried", "{count} distances ({names})"),
-    "tests": Section("Two-sample tests", "have both sets one distribution?", "{count} two-sample tests ({names})"),
-    "coverage": Section("Coverage", "is either set where the other one is?", "{count} measures of coverage ({names})"),
-    "modes": Section("Modes", "has each its share of the samples?", "the modes ({names})"),
-    "fit": Section("Likelihood and loss", "how well the model fits real points", similarity=False),
+    "distances": Section("Distances", "Wasserstein distances", "{count} distances ({names})"),
+    "tests": Section("Two-sample tests", "do both sets have one distribution?", "{count} two-sample tests ({names})"),
+    "coverage": Section("Coverage", "does each set cover the other?", "{count} measures of coverage ({names})"),
+    "modes": Section("Modes", "does each mode have its share of the samples?", "the modes ({names})"),
+    "fit": Section("Likelihood and loss", "fit of the model to real points", similarity=False),
 }
 
 
@@ -82,14 +82,14 @@ class Entry:
 
     Attributes:
         section: a key of `SECTIONS`.
-        name: of the metric, or of the column.
-        measure: what `value` is, in words.
-        verdict: on the difference between `value` and `reference_value`.
-        value: None where there are too few rows.
-        reference_value: what two real draws have; None where it is unknown.
-        chance: the values for which the test of all entries together finds no difference, from and to, infinite where
-            it is one-sided; None where the value is not what is tested. `value` is outside of it exactly where a
-            difference is found.
+        name: name of the metric, or of the column.
+        measure: `value` in words.
+        verdict: verdict on the difference between `value` and `reference_value`.
+        value: None if there are too few rows.
+        reference_value: the same metric between two real draws; None if unknown.
+        chance: range of values for which the test, adjusted for all entries, detects no difference; one end is infinite
+            for a one-sided test; None if another quantity is tested. `value` is outside it exactly if a difference is
+            detected.
     """
 
     section: str
@@ -102,7 +102,7 @@ class Entry:
 
     @property
     def sentence(self) -> str:
-        """A sentence that can stand by itself."""
+        """The name and the verdict as a complete sentence."""
         return f"{self.name}: {self.verdict.sentence}"
 
     @classmethod
@@ -116,14 +116,14 @@ class Entry:
         reference: float | None,
         chance: tuple[float, float] | None = None,
     ) -> Entry:
-        """An entry of metrics; `chance` as the test has it, which may be off where it is not exact."""
+        """Create an entry from metrics; an approximate `chance` is corrected to agree with the verdict."""
         if chance is not None and value is not None:
             chance = _agreeing(chance, float(value), verdict.differs)
         value, reference = (None if one is None else float(one) for one in (value, reference))
         return cls(section, name, measure, verdict, value, reference, chance)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return a dict for JSON."""
         return {
             "section": self.section,
             "name": self.name,
@@ -140,9 +140,9 @@ class Entry:
 
 
 def _agreeing(chance: tuple[float, float], value: float, differs: bool) -> tuple[float, float]:
-    """The range of chance with the value on the side where the p-value has it: that is exact, and the ends may not be.
+    """Return the range of chance, corrected to agree with the p-value, which is exact.
 
-    Ends are quantiles of a few hundred exchanges, or of a normal distribution.
+    The ends are approximate: quantiles of a few hundred permutations, or of a Gaussian.
     """
     low, high = chance
     if not differs:
@@ -157,13 +157,13 @@ def _agreeing(chance: tuple[float, float], value: float, differs: bool) -> tuple
 
 
 def verdicts_of(entries: Sequence[Entry]) -> dict[str, Verdict]:
-    """On each section that has entries, in the order of `SECTIONS`."""
+    """Return the verdict on each section with entries, in the order of `SECTIONS`."""
     found = {key: [entry for entry in entries if entry.section == key] for key in SECTIONS}
     return {key: _together(mine) for key, mine in found.items() if mine}
 
 
 def _together(entries: Sequence[Entry]) -> Verdict:
-    """On all entries of a section: as large as the largest difference."""
+    """Return one verdict on all entries of a section, as severe as the largest difference."""
     if len(entries) == 1:
         return entries[0].verdict
     found = sorted((one for one in entries if one.verdict.differs), key=_rank)
@@ -180,12 +180,12 @@ def _together(entries: Sequence[Entry]) -> Verdict:
 
 
 def _rank(entry: Entry) -> tuple[int, float]:
-    """The most severe first."""
+    """Return a sort key that puts the most severe entries first."""
     return -SEVERITIES.index(entry.verdict.severity), entry.verdict.p_value or 0.0
 
 
 def differing_part(key: str, entries: Sequence[Entry]) -> str:
-    """The part of the rows that differs, with the names of the entries that say so."""
+    """Return the part of the rows that differs, with the names of the differing entries."""
     names = [entry.name for entry in entries if entry.verdict.differs]
     shown = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
     count = "the" if len(entries) == 1 else f"{len(names)} of {len(entries)}"
@@ -196,7 +196,7 @@ def differing_part(key: str, entries: Sequence[Entry]) -> str:
 
 
 def sections_text(entries: Sequence[Entry]) -> str:
-    """A line for each section."""
+    """Format a line for each section."""
     lines = [
         (SECTIONS[key].title, one.with_severity, p_value(one.p_value), one.seen or "-")
         for key, one in verdicts_of(entries).items()
@@ -207,7 +207,7 @@ def sections_text(entries: Sequence[Entry]) -> str:
 
 
 def entries_text(entries: Sequence[Entry]) -> str:
-    """A line for each entry, and another one for what it measures."""
+    """Format a line for each entry, and a second table of what each measures."""
     head = ("metric", "value", "reference value", "by chance", "p", "verdict")
     lines = [
         (one.name, number(one.value), number(one.reference_value), between(one.chance),
@@ -218,50 +218,50 @@ def entries_text(entries: Sequence[Entry]) -> str:
     return "\n\n".join([aligned(head, lines), aligned(("metric", "what it is"), about)])
 
 
-# --- The record of an evaluation: what `evaluate` finds of points and of tables, in one form ------------------------
+# --- The record of an evaluation, for points and tables -------------------------------------------------------------
 #
-# Each entry compares a value of the synthetic rows with its reference value, which is that of two real draws. Text,
-# JSON and the HTML page are renderings of the record. What the headline is, is decided here alone.
+# Each entry compares a metric of the synthetic rows with its reference value between two real draws. Text, JSON and the
+# HTML page are renderings of the record. Only this module writes the headline.
 
 
 class Details(Protocol):
-    """What charts and tables of a report need, as arrays: `PointDetails`, `TableDetails` or `Calibration`."""
+    """Arrays for the charts and tables of a report: `PointDetails`, `TableDetails` or `Calibration`."""
 
     @property
     def kind(self) -> Literal["points", "table", "posteriors"]:
-        """Of the model."""
+        """Kind of the model."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Numbers for JSON; no row of the data."""
+        """Return numbers for JSON, without rows of the data."""
 
     def blocks(self, entries: Sequence[Entry]) -> list[str]:
-        """The numbers as blocks of text; `entries` are those of the record."""
+        """Return the numbers as blocks of text, given the `entries` of the record."""
 
 
 DetailsT = TypeVar("DetailsT", bound=Details, covariant=True)
 
 
 def today() -> str:
-    """The date, as 2026-05-17."""
+    """Return the date, such as 2026-05-17."""
     return datetime.date.today().isoformat()
 
 
 @dataclass(frozen=True, repr=False)
 class Evaluation(Generic[DetailsT]):
-    """Do synthetic rows resemble real ones? The record of it; `print` shows it, `to_dict` is its JSON.
+    """The record of an evaluation of synthetic rows; `print` shows it, `to_dict` gives its JSON.
 
     Attributes:
-        source: the name of the real rows; "" where they have none.
-        evaluated_against: how the real rows were had, in words.
-        rows: how many there are of each set, "synthetic" first.
-        entries: the comparisons, section by section.
-        details: what the charts need.
-        notes: what was left out or taken otherwise, a sentence each.
-        seed: of samples and choices.
-        brief: the entries are the quick measures alone; the headline then says which these are.
-        about: what else a report says, by name: the model and its recipe. A mapping as value becomes a list of its own.
-        date: of the evaluation.
-        version: of motes.
+        source: name of the real rows; "" if they have none.
+        evaluated_against: origin of the real rows, in words.
+        rows: number of rows of each set, "synthetic" first.
+        entries: the comparisons, by section.
+        details: data for the charts.
+        notes: sentences about omitted or changed comparisons.
+        seed: seed of the samples and of random choices.
+        brief: whether only the quick metrics were computed; the headline then names them.
+        about: further facts for the report, by name: the model and its recipe. A mapping becomes a list of its own.
+        date: date of the evaluation.
+        version: version of motes.
 
     Example:
         >>> from motes.evaluation import evaluate_points
@@ -284,12 +284,12 @@ class Evaluation(Generic[DetailsT]):
 
     @property
     def title(self) -> str:
-        """Of the report."""
+        """Title of the report."""
         return f"Synthetic rows compared with {self.source or 'real rows'}"
 
     @property
     def compared(self) -> str:
-        """What is compared with what, in a sentence."""
+        """A sentence that says which rows are compared."""
         of = f" of {self.source}" if self.source else ""
         (_, count), *real = self.rows.items()
         which = self.evaluated_against
@@ -299,7 +299,7 @@ class Evaluation(Generic[DetailsT]):
         return f"{count:,} synthetic rows are compared with {total:,} real rows: {which}{of}."
 
     def of(self, section: str) -> list[Entry]:
-        """The entries of one section.
+        """Return the entries of one section.
 
         Example:
             >>> from motes.evaluation import evaluate_points
@@ -311,22 +311,22 @@ class Evaluation(Generic[DetailsT]):
 
     @property
     def verdicts(self) -> dict[str, Verdict]:
-        """On each section, in the order of `SECTIONS`."""
+        """The verdict on each section, in the order of `SECTIONS`."""
         return verdicts_of(self.entries)
 
     @property
     def severity(self) -> Severity:
-        """The largest difference of all sections."""
+        """The largest severity of all sections."""
         return worst(one.severity for one in self.verdicts.values())
 
     @property
     def p_value(self) -> float:
-        """The smallest p-value of all sections. Of a table, chance alone makes one as small with this probability."""
+        """The smallest p-value of all sections; for a table, the probability that chance alone gives one as small."""
         return min((one.p_value for one in self.verdicts.values() if one.p_value is not None), default=1.0)
 
     @property
     def headline(self) -> str:
-        """Which parts differ, in a sentence or two."""
+        """A sentence or two that name the differing parts."""
         found = {key: one for key, one in self.verdicts.items() if one.differs}
         similar = [key for key in found if SECTIONS[key].similarity]
         if similar:
@@ -349,7 +349,7 @@ class Evaluation(Generic[DetailsT]):
         return "\n\n".join(blocks)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: numbers, texts and lists; no row of the data.
+        """Return a dict for JSON: numbers, texts and lists, without rows of the data.
 
         Example:
             >>> from motes.evaluation import evaluate_points

@@ -1,7 +1,7 @@
 """Results of metrics: values with intervals, families of tests and the words of a verdict.
 
-An interval tells the noise that the drawing of the rows gave the number. It does not take away what a finite sample
-adds to any distance; the *reference value* shows that: the same figure between two real draws of the same sizes.
+An interval shows the sampling noise of a value. It does not remove the bias that finite samples add to any distance;
+the *reference value* shows that bias: the same metric between two real draws of the same sizes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 Array = NDArray[np.float64]
-Worse = Literal["high", "low", "both"]  # which values speak for a difference
+Worse = Literal["high", "low", "both"]  # which values indicate a difference
 Scale = Literal["plain", "root", "square"]
 
 Z = 1.959963984540054  # a standard normal lies within +-Z with probability 0.95
@@ -23,13 +23,13 @@ Z = 1.959963984540054  # a standard normal lies within +-Z with probability 0.95
 
 @dataclass(frozen=True, eq=False)
 class Metric(float):
-    """A float (so it adds, compares, formats and goes into JSON as `value`) that knows its name and its interval.
+    """A float with a name and an interval; it adds, compares, formats and converts to JSON as `value`.
 
     Attributes:
-        name: of the metric, as in a table of results.
+        name: name of the metric, as in a table of results.
         value: the number itself.
         low, high: its 95 % interval.
-        p_value: of the hypothesis that both sets come from one distribution, for a metric that tests it; else None.
+        p_value: p-value of the hypothesis that both sets come from one distribution; None for metrics without a test.
 
     Example:
         >>> distance = motes.sliced_w2(motes.make_shape("moons", 200), motes.make_shape("moons", 200, seed=1))
@@ -47,10 +47,16 @@ class Metric(float):
         return super().__new__(cls, value)
 
     def __getnewargs__(self) -> tuple[str, float, float, float, float | None]:  # type: ignore[override]
-        return self.name, self.value, self.low, self.high, self.p_value  # what copy and pickle call __new__ with
+        return (
+            self.name,
+            self.value,
+            self.low,
+            self.high,
+            self.p_value,
+        )  # arguments that copy and pickle pass to __new__
 
     def to_dict(self) -> dict[str, float | None]:
-        """For JSON: the number, its interval and the p-value.
+        """Return a dict for JSON: the number, its interval and the p-value.
 
         Example:
             >>> motes.sliced_w2([[0.0, 0.0], [2.0, 2.0]], [[0.0, 0.0], [2.0, 2.0]]).to_dict()
@@ -64,13 +70,13 @@ class Metric(float):
 
 
 def corrected(metric: Metric, sigmas: float, neutral: float, differs: bool) -> Metric:
-    """A metric with the interval of a test among others, which excludes `neutral` exactly where a difference is found.
+    """Return a metric whose interval is corrected for many tests and excludes `neutral` exactly if it `differs`.
 
     Args:
-        metric: with its 95 % interval.
-        sigmas: from where on a standard normal number is significant in that test.
-        neutral: the value where nothing differs.
-        differs: whether the test, which may be an exact one, finds a difference.
+        metric: a metric with its 95 % interval.
+        sigmas: critical value of the test, in standard errors.
+        neutral: the value without a difference.
+        differs: whether the test, which may be exact, detects a difference.
     """
     low, high = (metric.value + (end - metric.value) * sigmas / Z for end in (metric.low, metric.high))
     if not differs:
@@ -83,33 +89,33 @@ def corrected(metric: Metric, sigmas: float, neutral: float, differs: bool) -> M
 
 
 class Written(Protocol):
-    """A result that can be written down."""
+    """A result with a JSON form."""
 
     def to_dict(self) -> Mapping[str, Any]:
-        """For JSON."""
+        """Return a dict for JSON."""
 
 
 def optional(one: Written | None) -> dict[str, Any] | None:
-    """A result for JSON; None where there is none."""
+    """Return a result as a dict for JSON; None stays None."""
     return None if one is None else dict(one.to_dict())
 
 
 @dataclass(frozen=True)
 class Row:
-    """A metric beside its reference value, that of two real draws."""
+    """A metric and its reference value, the same metric between two real draws."""
 
     metric: Metric
     reference: Metric
 
 
 def p_of(metric: Metric) -> float:
-    """The p-value of a metric that tests."""
-    assert metric.p_value is not None  # or it would be no test
+    """Return the p-value of a metric with a test."""
+    assert metric.p_value is not None  # the metric has a test
     return metric.p_value
 
 
 def mean_of(name: str, values: Array) -> Metric:
-    """The mean of numbers (n,), at least 2, with Student's interval."""
+    """Return the mean of numbers (n,), at least 2, with Student's t interval."""
     from scipy.stats import t
 
     mean, half = float(values.mean()), float(t.isf(0.025, len(values) - 1)) * standard_error(values)
@@ -117,12 +123,12 @@ def mean_of(name: str, values: Array) -> Metric:
 
 
 def standard_error(values: Array) -> float:
-    """Of the mean of numbers (n,)."""
+    """Return the standard error of the mean of numbers (n,)."""
     return float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def welch(gap: float, errors: tuple[float, float], rows: tuple[int, int]) -> tuple[Metric, float]:
-    """A difference of two means with its interval, and the one-sided p-value of 0 or less (Welch's t-test)."""
+    """Return a difference of two means with its interval, and the one-sided p-value of Welch's t-test."""
     from scipy.stats import t
 
     squares = [error**2 for error in errors]
@@ -135,12 +141,12 @@ def welch(gap: float, errors: tuple[float, float], rows: tuple[int, int]) -> tup
 
 
 def share(name: str, value: float, variance: float, n: int, p_value: float | None = None) -> Metric:
-    """A share of rows with Wilson's interval, for as many rows as would give it this variance; never outside [0, 1].
+    """Return a share of rows with Wilson's interval, within [0, 1], for the number of rows implied by its variance.
 
     Args:
-        name, value, p_value: as in `Metric`.
-        variance: of the share; where the share is 0 or 1, which have none, `n` rows are counted as independent.
-        n: rows.
+        name, value, p_value: see `Metric`.
+        variance: variance of the share; if the share is 0 or 1, `n` independent rows are assumed.
+        n: number of rows.
     """
     spread = value * (1 - value)
     rows = spread / variance if spread > 0 and variance > 0 else n
@@ -151,16 +157,16 @@ def share(name: str, value: float, variance: float, n: int, p_value: float | Non
 
 
 def root(name: str, square: float, low: float, high: float, p_value: float | None = None) -> Metric:
-    """The square root of a square and of its interval, cut at 0."""
+    """Return the square root of a square and of its interval, clipped at 0."""
     value, low, high = (float(np.sqrt(max(s, 0.0))) for s in (square, low, high))
     return Metric(name, value, low, high, p_value)
 
 
-# --- How the numbers of an evaluation are written, and a table of texts for a terminal ------------------------------
+# --- Formatting of numbers, and text tables for a terminal ----------------------------------------------------------
 
 
 def number(value: float | None) -> str:
-    """To four digits or to the unit; a dash for none.
+    """Format a number to four digits, or to the unit if large; None and NaN give a dash.
 
     Example:
         >>> number(3.14159), number(12345.6), number(None)
@@ -172,7 +178,7 @@ def number(value: float | None) -> str:
 
 
 def shown(kind: str, value: float) -> str:
-    """A number of a column as text: of a date the day, and the time where it has one."""
+    """Format a number of a column; a date shows its day, and its time unless that is midnight."""
     if kind != "date":
         return number(value)
     moment = np.datetime64(round(value), "us")
@@ -180,12 +186,12 @@ def shown(kind: str, value: float) -> str:
 
 
 def p_value(value: float | None, equals: str = "") -> str:
-    """A p-value; "= " in front of one that is not "< 0.001", where it follows a p."""
+    """Format a p-value; `equals` goes in front unless it is "< 0.001"."""
     return "-" if value is None else "< 0.001" if value < 0.001 else f"{equals}{value:.2g}"
 
 
 def between(ends: tuple[float, float] | None) -> str:
-    """A range, of which one end may be infinite.
+    """Format a range; either end can be infinite.
 
     Example:
         >>> between((0.46, 0.54)), between((-np.inf, 0.061)), between((0.95, np.inf))
@@ -200,17 +206,17 @@ def between(ends: tuple[float, float] | None) -> str:
 
 
 def difference(gap: float, low: float, high: float) -> str:
-    """A difference with its interval; a dash for NaN."""
+    """Format a difference with its interval; a dash for NaN."""
     return "-" if np.isnan(gap) else f"{gap:+.3f} ({low:+.3f} to {high:+.3f})"
 
 
 def with_interval(metric: Metric | None) -> str:
-    """A value with its interval; p-values of single tests are not shown, for those of verdicts are adjusted."""
+    """Format a value with its interval, without its p-value: only adjusted p-values are shown."""
     return "-" if metric is None else f"{metric.value:.4g} ({metric.low:.4g} to {metric.high:.4g})"
 
 
 def aligned(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A table of texts, each column as wide as its longest entry."""
+    """Format a table of texts, with each column as wide as its longest entry."""
     table = [head, *lines]
     widths = [max(len(line[i]) for line in table) for i in range(len(head))]
     return "\n".join("  ".join(f"{text:<{width}}" for text, width in zip(line, widths, strict=True)).rstrip()
@@ -218,7 +224,7 @@ def aligned(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def listed(parts: Sequence[str]) -> str:
-    """One thing, another and a third.
+    """Join phrases with commas and "and".
 
     Example:
         >>> listed(["shares", "pairs", "rows"])
@@ -228,11 +234,11 @@ def listed(parts: Sequence[str]) -> str:
 
 
 def capital(text: str) -> str:
-    """With a capital letter in front."""
+    """Capitalise the first letter."""
     return text[:1].upper() + text[1:]
 
 
-# --- What one comparison says: how large a difference is, and what its test could detect ----------------------------
+# --- Verdicts: the size of a difference, and what its test could detect ---------------------------------------------
 
 
 Severity = Literal["good", "unknown", "small", "moderate", "large"]
@@ -241,38 +247,38 @@ DIFFERENCES: tuple[Severity, ...] = ("small", "moderate", "large")
 
 NO_DIFFERENCE = "no difference detected"
 
-GRADES = {  # a difference below the first is small, from the second on large
+GRADES = {  # differences are small below the first threshold, and large from the second on
     "share": (0.02, 0.1),
     "association": (0.05, 0.2),
     "accuracy": (0.05, 0.2),  # beyond one half
-    "utility": (0.05, 0.2),  # that is lost
+    "utility": (0.05, 0.2),  # the loss of utility
     "likelihood": (0.05, 0.25),  # nats per row and learned column
     "dcr": (0.02, 0.1),  # beyond 5 %
-    "copies": (0.01, 0.05),  # beyond the copies that are to be expected
-    "width": (0.05, 0.2),  # of posteriors, beyond 1
+    "copies": (0.01, 0.05),  # beyond the expected copies
+    "width": (0.05, 0.2),  # deviation of a posterior's width from 1
 }
 
 
 def graded(size: float, of: str | tuple[float, float]) -> Severity:
-    """The severity of a difference that was found, by its size, and by the sizes or the key of `GRADES`."""
+    """Return the severity of a detected difference, given its size, and two thresholds or their key in `GRADES`."""
     small, large = GRADES[of] if isinstance(of, str) else of
     return DIFFERENCES[int(size >= small) + int(size >= large)]
 
 
 def worst(severities: Iterable[Severity]) -> Severity:
-    """The largest of some severities; "good" if there is none."""
+    """Return the largest severity; "good" if there are none."""
     return max(severities, key=SEVERITIES.index, default="good")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one comparison says.
+    """The verdict of one comparison.
 
     Attributes:
-        severity: the size of the difference; "good" if none was found, "unknown" if there are too few rows.
+        severity: size of the difference; "good" if none was detected, "unknown" if there are too few rows.
         text: the difference in words.
-        p_value: of a table adjusted for all its tests; None where nothing was tested.
-        detectable: the difference that the test finds in 80 of 100 cases.
+        p_value: p-value, adjusted for all tests of the evaluation; None if nothing was tested.
+        detectable: the difference that the test detects in 80 of 100 cases.
         seen: `detectable` in words.
     """
 
@@ -284,7 +290,7 @@ class Verdict:
 
     @property
     def differs(self) -> bool:
-        """A difference was found."""
+        """Whether a difference was detected."""
         return self.severity in DIFFERENCES
 
     @property
@@ -294,7 +300,7 @@ class Verdict:
 
     @property
     def with_power(self) -> str:
-        """As `with_severity`, with what the test could detect."""
+        """The text with its severity, and what the test could detect."""
         return f"{self.with_severity}{self._power}"
 
     @property
@@ -318,59 +324,59 @@ def judged(
     seen: str = "",
     alpha: float = 0.05,
 ) -> Verdict:
-    """The verdict of a test: `same`, or where the adjusted `p_value` is below `alpha` the `text`, graded by `size`."""
+    """Return `text`, graded by `size`, as verdict if the adjusted `p_value` is below `alpha`; otherwise `same`."""
     differs = p_value < alpha
     return Verdict(graded(size, of) if differs else "good", text if differs else same, p_value, detectable, seen)
 
 
 def too_few(got: int, fewest: int, what: str = "held-out rows") -> Verdict:
-    """Too few rows for a test."""
+    """Return the verdict that there are too few rows for a test."""
     return Verdict("unknown", f"could not be determined: got {got:,} {what}; at least {fewest:,} are needed")
 
 
-# --- Many tests of one table, and one probability of a false alarm for all of them ----------------------------------
+# --- Families of tests with one probability of a false alarm --------------------------------------------------------
 #
-#     P(some test is as far out as this one | no difference) = P(some U_i <= u),    U_i = p(Z_i) / w_i,    Z ~ N(0, C)
+#     P(some test is as extreme as this one | no difference) = P(some U_i <= u),    U_i = p(Z_i) / w_i,    Z ~ N(0, C)
 #
-# C holds the correlations of the tests and w_i the weight of test i (Westfall & Young 1993, ch. 2; for normal Z
-# Conneely & Boehnke 2007). Correlated tests then cost less than Bonferroni's bound, which forgets C. The sections of a
-# report are joined by Holm's method with weights, which needs no correlations.
+# C contains the correlations of the tests, and w_i is the weight of test i (Westfall & Young 1993, ch. 2; for Gaussian
+# Z, Conneely & Boehnke 2007). Correlated tests then cost less than with Bonferroni's bound, which ignores C. Holm's
+# method with weights, which needs no correlations, joins the sections of a report.
 
 
-ALPHA = 0.05  # probability of one false alarm or more among all tests of a table
-POWER = 0.8  # a difference counts as detectable if the tests find it with this probability
+ALPHA = 0.05  # probability of any false alarm among all tests of a table
+POWER = 0.8  # a difference is detectable if the test finds it with this probability
 DRAWS = 4999
 BLOCK = 500  # draws at a time
 
 
 @dataclass(frozen=True)
 class Adjustment:
-    """What turns a p-value within a section into one within the whole table: max(p * factor, least)."""
+    """The adjustment of a p-value within a section for the whole table: max(p * factor, least)."""
 
     factor: float
     least: float
 
     @property
     def sigmas(self) -> float:
-        """From where on a standard normal number is significant, in a one-sided test."""
+        """Critical value of a one-sided test, in standard errors."""
         return -float(ndtri(ALPHA / self.factor))
 
     @property
     def detectable(self) -> float:
-        """How many standard errors a one-sided test finds in 80 of 100 cases."""
+        """Difference in standard errors that a one-sided test detects in 80 of 100 cases."""
         return float(ndtri(POWER)) + self.sigmas
 
     def __call__(self, p_value: float) -> float:
-        """The adjusted p-value, to be compared with `ALPHA`."""
+        """Return the adjusted p-value, to compare with `ALPHA`."""
         return float(min(max(p_value * self.factor, self.least), 1.0))
 
 
 def weighted_holm(p_values: Mapping[str, float], weights: Mapping[str, float]) -> dict[str, Adjustment]:
-    """Holm's method with weights (Holm 1979, section 4).
+    """Return the adjustment of each section by Holm's method with weights (Holm 1979, section 4).
 
     Args:
         p_values: the smallest p-value of each section.
-        weights: of these sections and perhaps of others; a section of twice the weight is tested at twice the level.
+        weights: weights of at least these sections; a section with twice the weight is tested at twice the level.
 
     Example:
         >>> adjust = weighted_holm({"a": 0.01, "b": 0.5}, {"a": 3.0, "b": 1.0})
@@ -388,13 +394,13 @@ def weighted_holm(p_values: Mapping[str, float], weights: Mapping[str, float]) -
 
 @dataclass(frozen=True)
 class Family:
-    """Contrasts, each standard normal where there is no difference, in tests; `family_of` makes it.
+    """A family of tests of contrasts, each standard normal without a difference; see `family_of`.
 
     Attributes:
-        test: (c,), the test that each contrast belongs to; a test looks at the largest |z| of its contrasts.
-        effective: (c,), how many independent contrasts the test of this contrast is worth.
-        weights: (c,), of that test.
-        least: (DRAWS,), rising: the smallest weighted p-value of draws without any difference.
+        test: (c,), the test of each contrast; a test uses the largest |z| of its contrasts.
+        effective: (c,), the effective number of independent contrasts in that test.
+        weights: (c,), the weight of that test.
+        least: (DRAWS,), sorted: the smallest weighted p-value of each draw without differences.
     """
 
     test: NDArray[np.intp]
@@ -403,13 +409,13 @@ class Family:
     least: Array
 
     def p_values(self, z: Array) -> Array:
-        """Of contrasts z (c,): the probability that some contrast of the family is as far out, (c,)."""
+        """Return the probability that some contrast of the family is as extreme as each contrast z (c,)."""
         count = np.searchsorted(self.least, self._weighted(z) * (1 + 1e-9), side="right")
         return np.asarray((1 + count) / (1 + len(self.least)))
 
     def critical(self, level: float) -> Array:
-        """|z| (c,) from which a contrast is significant at the `level` of the family."""
-        place = int(np.floor(level * (1 + len(self.least)))) - 1  # as many draws may be as far out
+        """Return the critical |z| (c,) of each contrast at the `level` of the family."""
+        place = int(np.floor(level * (1 + len(self.least)))) - 1  # number of draws allowed to be as extreme
         weighted = self.least[place] if place >= 0 else self.least[0] * level * (1 + len(self.least))
         p = np.minimum(weighted * self.weights, 1.0)
         return np.asarray(-ndtri(-np.expm1(np.log1p(-np.minimum(p, 1 - 1e-12)) / self.effective) / 2))
@@ -419,14 +425,14 @@ class Family:
 
 
 def family_of(features: Array, test: Sequence[int], weights: Sequence[float], rng: np.random.Generator) -> Family:
-    """The family of contrasts that are differences of means.
+    """Build the family of contrasts that are differences of means.
 
     Args:
-        features: (n, c), rows of which the contrasts are means; 0 where a row says nothing. A contrast without spread
-            among them is taken as independent of all others.
+        features: (n, c), rows whose means are the contrasts; 0 if a row does not contribute. A contrast without spread
+            counts as independent of all others.
         test: (c,), the test of each contrast, counted from 0.
-        weights: (c,), of that test.
-        rng: of the draws.
+        weights: (c,), the weight of that test.
+        rng: generator of the draws.
     """
     which, weight = np.asarray(test, np.intp), np.asarray(weights, np.float64)
     size = np.sqrt((features**2).sum(axis=0))
@@ -450,5 +456,5 @@ def family_of(features: Array, test: Sequence[int], weights: Sequence[float], rn
 
 
 def _p_of(z: Array, effective: Array) -> Array:
-    """P(the largest of `effective` independent |Z| >= z)."""
+    """Return P(the largest of `effective` independent |Z| >= z)."""
     return np.asarray(-np.expm1(effective * np.log1p(-np.minimum(2 * ndtr(-z), 1 - 1e-15))))
