@@ -199,7 +199,7 @@ def test_lengths_are_compared_on_unseen_points(saved):
     model.averages.weights[:-2] += 0.5  # early weights that are worth nothing: only a short average forgets them
     found = compare_ema_lengths(model, lengths=(0.05, 0.25))
     assert found.lengths == (None, 0.05, 0.25)
-    assert found.measure == "excess loss in nats a row"
+    assert found.measure == "excess loss in nats per row"
     assert found.best == 0.05
     assert found.losses[2] - found.losses[1] > 5 * found.errors[2]
     rows = compare_ema_lengths(model, motes.make_shape("moons", 300, seed=8), lengths=(0.05, 0.25))

@@ -76,7 +76,7 @@ def test_samples_of_another_distribution_are_not(perfect):
     assert found.evaluated_against == "rows of the data"
     assert found.headline.startswith("The synthetic rows differ strongly from the real ones in 2 of 2 distances (")
     assert found.severity == "large"
-    assert found.notes == ("the irreducible loss on the data is unknown.",)
+    assert found.notes == ("the theoretical minimum of the loss on the data is unknown.",)
     assert "excess_loss" not in verdicts and found.details.excess is None
 
 

@@ -117,7 +117,7 @@ def test_blocks_hold_all_rows(rows):
 @pytest.mark.slow(but=["t0"])
 @pytest.mark.parametrize("t", [[0.5], [0.0, 0.5], [0.5, 0.4], [0.5, 1.1]])
 def test_times_out_of_range_are_an_error(t):
-    with pytest.raises(UsageError, match="rising times"):
+    with pytest.raises(UsageError, match="increasing times"):
         excess_loss(gaussian(1.0), gaussian(1.0), X, t, key=KEY)
 
 

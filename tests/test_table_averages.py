@@ -136,7 +136,7 @@ def test_lengths_are_compared_by_nats_of_held_out_rows(run):
     model = load(folder)
     model.averages.weights[:-2] += 0.5  # early weights that are worth nothing: only a short average forgets them
     found = compare_ema_lengths(model, lengths=(0.05, 0.25))
-    assert found.lengths == (None, 0.05, 0.25) and found.measure == "-log p in nats a row"
+    assert found.lengths == (None, 0.05, 0.25) and found.measure == "-log p in nats per row"
     assert found.best == 0.05 and found.losses[2] > found.losses[1] + 1
     assert "held-out rows of" in found.evaluated_against
     other = compare_ema_lengths(model, table(300).sample(100, random_state=0), lengths=(0.05,))
@@ -149,7 +149,7 @@ def test_the_command_compares_lengths_of_a_table_and_writes_the_best(run, motes_
     code, out, _ = motes_command("ema", folder, "--out", "best.safetensors", "-q")
     assert code == 0
     lines = out.splitlines()
-    assert "-log p in nats a row" in lines[0] and lines[1].split()[0] == "present"
+    assert "-log p in nats per row" in lines[0] and lines[1].split()[0] == "present"
     (best,) = [line.split()[0] for line in lines if line.endswith("best")]
     assert load("best.safetensors").length == float(best)
     code, out, err = motes_command("ema", "best.safetensors")

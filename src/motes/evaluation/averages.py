@@ -1,4 +1,4 @@
-"""How long an average of the weights is best? Several lengths, compared on rows that the model has not seen."""
+"""Comparison of EMA lengths of the weights on unseen rows."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from motes.seeds import seed_key
 from motes.tables.model import TableModel
 from motes.training import Model
 
-LENGTHS = (0.02, 0.03, 0.045, 0.07, 0.1, 0.14, 0.19, 0.25)  # as shares of the training
-ROWS = 8192  # real rows that a length is compared on
+LENGTHS = (0.02, 0.03, 0.045, 0.07, 0.1, 0.14, 0.19, 0.25)  # as fractions of the training
+ROWS = 8192  # most real rows for the comparison
 
 
 @dataclass(frozen=True)
 class EmaLengths:
-    """What a model loses with other averages of its weights.
+    """The losses of a model with weights averaged over different lengths.
 
     Attributes:
         evaluated_against: the unseen rows, in words.
-        measure: what `losses` are, in words.
-        lengths: of the averages; None for the weights that the model has.
-        losses, errors: one for each length, and its standard error. All have the same rows, and of points the same
-            times and noise, so that their differences are known better than that.
+        measure: the quantity in `losses`, in words.
+        lengths: lengths of the averages; None for the model's present weights.
+        losses, errors: the loss of each length, and its standard error. All use the same rows, and for points the same
+            times and noise, so their differences have smaller standard errors.
     """
 
     evaluated_against: str
@@ -46,7 +46,7 @@ class EmaLengths:
 
     @property
     def best(self) -> float:
-        """The length of least loss, the present weights left out."""
+        """The length with the lowest loss, without the present weights."""
         return min((loss, length) for loss, length in zip(self.losses, self.lengths, strict=True) if length)[1]
 
     def __str__(self) -> str:
@@ -66,20 +66,20 @@ def compare_ema_lengths(
     seed: int = 0,
     on_progress: OnProgress = silent,
 ) -> EmaLengths:
-    """How good averages of the weights over other lengths are (Karras et al. 2024, section 3), on unseen rows.
+    """Compare weights averaged over different lengths (Karras et al. 2024, section 3), on unseen rows.
 
-    Of a table it is -log p in nats a row. Of points it is the network's error in nats a row where their distribution is
-    known, otherwise the loss of the training.
+    The loss of a table is -log p in nats per row. For points it is the excess loss in nats per row if their
+    distribution is known, otherwise the training loss.
 
     Args:
-        model: with averages, as `motes train` leaves them; of a table where table.averages says so.
-        source: what to compare with; None takes what the model was trained on, of a table its held-out rows.
-        lengths: to try, as shares of the training; one that too little was stored for is left out.
-        seed: of rows, times and noise.
+        model: a model with stored averages, as `motes train` writes them; a table needs table.averages.
+        source: data to compare with; default: the data that the model was trained on, for a table its held-out rows.
+        lengths: lengths to try, as fractions of the training; lengths without enough stored averages are skipped.
+        seed: seed of rows, times and noise.
         on_progress: called with the number of lengths tried so far, the present weights first.
 
     Raises:
-        UsageError: no averages, a length out of range, or data that is not to be had.
+        UsageError: no averages, a length out of range, or data that is not available.
         DataError: data that cannot be used.
 
     Example:
@@ -96,7 +96,7 @@ def compare_ema_lengths(
     return EmaLengths(against, measure, tried, losses, errors)
 
 
-Found = tuple[list[tuple[float, float]], str, str]  # losses with their errors; what they are; against which rows
+Found = tuple[list[tuple[float, float]], str, str]  # losses with standard errors; their measure; the rows, in words
 
 
 @singledispatch
@@ -123,7 +123,7 @@ def _of_points(
             loss = expected_loss(denoiser, model.recipe.loss, rows, model.recipe.times, key=key)
             found.append((loss.mean, loss.error))
         on_progress(Progress(len(found), len(tried)))
-    measure = "excess loss in nats a row" if exact is not None else "loss"
+    measure = "excess loss in nats per row" if exact is not None else "loss"
     return found, measure, f"{origin.evaluated_against} of {origin.name}"
 
 
@@ -135,7 +135,7 @@ def _of_table(
     origin = table_source(model, source)
     if origin.held_out is None:
         raise UsageError(
-            f"'{origin.name}' has no rows that the model has not seen. Give a file of such rows as SOURCE."
+            f"'{origin.name}' has no rows that the model has not seen. Pass a file with unseen rows as SOURCE."
         )
     rows = origin.held_out.take(np.random.default_rng([seed, 8128]).permutation(len(origin.held_out))[:ROWS])
     found: list[tuple[float, float]] = []
@@ -144,4 +144,4 @@ def _of_table(
         nats = -one.score_samples(rows, smooth=True)
         found.append((float(nats.mean()), float(nats.std() / np.sqrt(len(nats)))))
         on_progress(Progress(len(found), len(tried)))
-    return found, "-log p in nats a row", f"{len(rows):,} held-out rows of {origin.name}"
+    return found, "-log p in nats per row", f"{len(rows):,} held-out rows of {origin.name}"

@@ -1,6 +1,6 @@
-"""The excess of a denoiser over the exact one, noise level by noise level, and the irreducible loss.
+"""The excess loss of a denoiser over the exact one at each noise level, and the irreducible loss.
 
-    excess(r) = E |eps_hat - eps|^2 - E |eps* - eps|^2,    eps* the exact answer, r = sigma_t / alpha_t
+    excess(r) = E |eps_hat - eps|^2 - E |eps* - eps|^2,    eps* the exact prediction, r = sigma_t / alpha_t
 
     KL(q(x_0) || p(x_0)) <= integral of excess(r) d log r + KL(q(x_1) || p(x_1))
 
@@ -32,12 +32,12 @@ LEVELS = 25
 
 @dataclass(frozen=True)
 class ExcessLoss:
-    """Squared errors of the noise, the sum over columns, at each of m noise levels.
+    """Squared errors of the predicted noise, summed over columns, at each of m noise levels.
 
     Attributes:
-        t: the times (m,), and `noise`, r = sigma_t / alpha_t at each, rising.
-        loss, least: of the denoiser, and of what it is held against, (m,).
-        excess: what is between them, (m,), and `error`, its standard error.
+        t: the times (m,); `noise`, r = sigma_t / alpha_t at each, increasing.
+        loss, least: losses of the denoiser and of the reference, (m,).
+        excess: the difference of the losses, (m,); `error`, its standard error.
         nats_of_row: excess integrated over log r for each of the n rows, (n,).
 
     Example:
@@ -63,7 +63,7 @@ class ExcessLoss:
         return f"ExcessLoss({len(self.t)} noise levels, {self.nats:.3g} nats)"
 
     def to_dict(self) -> dict[str, list[float]]:
-        """For JSON: the curves by noise level.
+        """Return a dict for JSON: the curves by noise level.
 
         Example:
             >>> sorted(model.diagnose("moons", n=64).excess.to_dict())
@@ -73,24 +73,24 @@ class ExcessLoss:
 
     @property
     def nats(self) -> float:
-        """A bound on what the network's error costs, in nats a row."""
+        """Upper bound on the loss of log-likelihood through the network's error, in nats per row."""
         return float(self.nats_of_row.mean())
 
     @property
     def nats_error(self) -> float:
-        """Its standard error."""
+        """Standard error of `nats`."""
         return float(self.nats_of_row.std() / np.sqrt(len(self.nats_of_row)))
 
     @property
     def worst(self) -> float:
-        """The noise level that adds most."""
+        """The noise level with the largest excess."""
         return float(self.noise[np.argmax(self.excess)])
 
 
 def noise_levels(schedule: Schedule, lowest: float, count: int = LEVELS) -> tuple[Array, Array]:
-    """Times, and the noise level at each, about equally far apart in log r, from `lowest` to that of t = 1.
+    """Return times and their noise levels, about equally spaced in log r, from `lowest` to the level at t = 1.
 
-    Of a discrete schedule they are its own steps, because a network may know no others.
+    For a discrete schedule they are its own steps, because a network may know no others.
 
     Example:
         >>> from motes.points import VarianceExploding
@@ -118,17 +118,17 @@ def excess_loss(
     exact: bool = True,
     repeats: int = 1,
 ) -> ExcessLoss:
-    """The loss of a denoiser above that of an oracle, on the same rows and noise.
+    """Return the loss of a denoiser above the loss of an oracle, on the same rows and noise.
 
     Args:
-        denoiser: learned, or any other.
-        reference: what it is held against, under the same schedule.
+        denoiser: a learned denoiser, or any other.
+        reference: the oracle to compare with, under the same schedule.
         x0: rows that the denoiser was not trained on, in its units (n, d), n >= 2.
-        t: times (m,), rising, above 0, m >= 2.
-        key: of the noise.
-        exact: `reference` knows the distribution of the rows. Then the excess is E |eps_hat - eps*|^2, which is the
-            same, never below 0, and less noisy than a difference of losses.
-        repeats: noises for each row at each time; the errors are those of independent rows, not of noises.
+        t: times (m,), increasing, above 0, m >= 2.
+        key: key of the noise.
+        exact: whether `reference` knows the distribution of the rows. Then the excess is computed as
+            E |eps_hat - eps*|^2, which is equal, never below 0, and less noisy than a difference of losses.
+        repeats: noise draws for each row at each time; standard errors treat rows, not noise draws, as independent.
 
     Raises:
         UsageError: shapes other than these.
@@ -149,7 +149,7 @@ def excess_loss(
     if rows.ndim != 2 or len(rows) < 2:
         raise UsageError(f"x0 has shape {rows.shape}; expected (n, d) with n >= 2.")
     if times.ndim != 1 or len(times) < 2 or not (np.diff(times) > 0).all() or not (times[0] > 0 and times[-1] <= 1):
-        raise UsageError(f"t = {t}; expected at least 2 rising times above 0, up to 1.")
+        raise UsageError(f"t = {t}; expected at least 2 increasing times above 0, up to 1.")
     count = repeats * len(rows)
     parts = [
         _errors(denoiser, reference, block, jnp.asarray(times, float), key, i)
@@ -174,7 +174,7 @@ def excess_loss(
 def _errors(
     denoiser: Denoiser, reference: Oracle, x0: jax.Array, times: jax.Array, key: jax.Array, first: ArrayLike
 ) -> jax.Array:
-    """|eps_hat - eps|^2, |eps* - eps|^2 and |eps_hat - eps*|^2 at each time for each row, (3, m, n)."""
+    """Return |eps_hat - eps|^2, |eps* - eps|^2 and |eps_hat - eps*|^2 at each time for each row, (3, m, n)."""
 
     def at(t: jax.Array, number: jax.Array) -> jax.Array:
         noise = jax.random.normal(jax.random.fold_in(jax.random.fold_in(key, number), first), x0.shape)
@@ -191,28 +191,28 @@ def _errors(
     return jnp.swapaxes(found, 0, 1)
 
 
-# --- The loss that is left when the denoiser is exact: how low a training curve can go ------------------------------
+# --- The irreducible loss: the theoretical minimum of a training loss -----------------------------------------------
 #
 #     L*(t) = E loss(oracle, x_0, t, eps),    x_0 from the data, eps ~ N(0, I)
 #     Var[x_0 | x_t] = (sigma_t / alpha_t)^2 (1 + sigma_t^2 d score(x_t)/dx_t)    (of each column; Tweedie's formula)
 #
-# Given x_t the exact denoiser misses x_0 by that much on average, so the mean is taken over x_t alone: it needs about a
-# twentieth of the draws (in the plane; where columns are many, pairs of x_0 and eps are drawn after all).
+# Given x_t, this variance is the mean squared error of the exact denoiser, so the mean is taken over x_t alone. That
+# needs about a twentieth of the draws in the plane; with many columns, pairs of x_0 and eps are drawn instead.
 #
-# What a network's loss has above it, at the same t, is what it has not learned. Where the distribution is unknown, an
-# `EmpiricalOracle` of the training rows gives a lower bound instead, which only a network that has learned its rows by
-# heart could reach.
+# The excess of a network's loss at the same t is what it has not learned. If the distribution is unknown, an
+# `EmpiricalOracle` of the training rows gives a lower bound instead, which only a network that memorised the rows could
+# reach.
 
 
 EXACT = "irreducible"
 BOUND = "a bound for memorising"
 LEARNED = "learned"
 
-FEW_COLUMNS = 8  # a divergence of more costs more than it saves
+FEW_COLUMNS = 8  # for more columns, a divergence costs more than it saves
 
 
 class Estimate(NamedTuple):
-    """A mean, its standard error, and what it is the mean of: `EXACT`, `BOUND` or `LEARNED`."""
+    """A mean loss, its standard error, and the type of its denoiser: `EXACT`, `BOUND` or `LEARNED`."""
 
     mean: float
     error: float
@@ -221,7 +221,7 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True)
 class LossCurve:
-    """At each time of `t` (m,) the mean loss (m,) and its standard error (m,); the same rows and noise at each.
+    """The mean loss (m,) and its standard error (m,) at each time `t` (m,), on the same rows and noise.
 
     Example:
         >>> from motes.points import GaussianOracle, VarianceExploding
@@ -246,19 +246,20 @@ class LossCurve:
 def irreducible_loss(
     denoiser: Denoiser, loss: Loss, x0: ArrayLike, t: ArrayLike, *, key: jax.Array, draws: int = 10_000
 ) -> LossCurve:
-    """The loss of a denoiser at each of some times; for an exact one, the least that any can have.
+    """Return the loss of a denoiser at each time; for an exact denoiser, the theoretical minimum.
 
-    In the precision that JAX computes in: noise below 1e-6 of the data is lost in the rounding of float32, for an
-    exact denoiser as for a learned one.
+    The result has JAX's precision: float32 rounding hides noise below 1e-6 of the data, for exact and learned denoisers
+    alike.
 
     Args:
-        denoiser: exact, in standardised units. A learned one gives its own loss, on the same rows and noise.
-        loss: the sum of its terms; for an exact denoiser a weighted squared error of x_0, as `EDM` is, or
-            a sum of such errors of each column, as `Hybrid` is.
+        denoiser: an exact denoiser, in standardised units. A learned one gives its own loss, on the same rows and
+            noise.
+        loss: the loss; all its terms are summed. For an exact denoiser it must be a weighted squared error of x_0, such
+            as `EDM`, or a sum of such errors for each column, such as `Hybrid`.
         x0: rows of the data, standardised (n, d).
         t: times (m,) in (0, 1].
-        key: of the rows and the noise.
-        draws: pairs of a row and a noise at each time; every row comes equally often, give or take one.
+        key: key of the rows and the noise.
+        draws: pairs of a row and a noise at each time; the counts of the rows differ by at most one.
 
     Raises:
         UsageError: times out of range, or shapes other than these.
@@ -283,27 +284,27 @@ def irreducible_loss(
 def expected_loss(
     denoiser: Denoiser, loss: Loss, x0: ArrayLike, times: Times, *, key: jax.Array, draws: int = 50_000
 ) -> Estimate:
-    """`irreducible_loss` averaged over the times that training draws: how low the training curve can go."""
+    """Return `irreducible_loss` averaged over the times of the training: the minimum of the training curve."""
     key_times, key_losses = jax.random.split(key)
     values = _losses(denoiser, loss, x0, times(denoiser.schedule, key_times, draws), key_losses)
-    # An upper bound where the times are stratified.
+    # With stratified times, the standard error is an upper bound.
     return Estimate(float(values.mean()), float(values.std() / np.sqrt(draws)), _label(denoiser))
 
 
 def _label(denoiser: Denoiser) -> str:
     if not isinstance(denoiser, Oracle):
         return LEARNED
-    by_heart = isinstance(denoiser, EmpiricalOracle) and not denoiser.spread.any()
-    return BOUND if by_heart else EXACT
+    memorised = isinstance(denoiser, EmpiricalOracle) and not denoiser.spread.any()
+    return BOUND if memorised else EXACT
 
 
 def _losses(denoiser: Denoiser, loss: Loss, x0: ArrayLike, t: jax.Array, key: jax.Array) -> Array:
-    """One loss for each time (m,), each on a row and a noise of its own."""
+    """Return one loss for each time (m,), each on its own row and noise."""
     x = np.asarray(x0)
     if x.ndim != 2 or not len(x):
         raise UsageError(f"x0 has shape {x.shape}; expected (n, d) with n >= 1.")
     key_rows, key_eps = jax.random.split(key)
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(key_rows)))  # nothing to compile
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key_rows)))  # NumPy needs no compilation
     rows = x[np.resize(rng.permutation(len(x)), len(t))]
     parts = [
         _block(denoiser, loss, block, times, key_eps, jnp.asarray(i * ROWS))
@@ -325,9 +326,9 @@ def _block(denoiser: Denoiser, loss: Loss, x0: jax.Array, t: jax.Array, key: jax
 
 
 def _given_x_t(oracle: Denoiser, x0: jax.Array, t: jax.Array, eps: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Another x_0 and eps of the same x_t, which the oracle misses by as much as it misses all such x_0 on average."""
+    """Return an x_0 and eps with the same x_t, for which the oracle's error equals its average error given x_t."""
     assert isinstance(oracle, Oracle)
     alpha, sigma = oracle.schedule.alpha(t), oracle.schedule.sigma(t)
     x_t = alpha * x0 + sigma * eps
-    missed = oracle(x_t, t) + jnp.sqrt(oracle.variance(x_t, t))
-    return missed, t, (x_t - alpha * missed) / sigma
+    typical = oracle(x_t, t) + jnp.sqrt(oracle.variance(x_t, t))
+    return typical, t, (x_t - alpha * typical) / sigma

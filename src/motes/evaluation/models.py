@@ -1,4 +1,4 @@
-"""How good is a model? Its samples beside real rows that it has not seen, its loss beside the irreducible one."""
+"""Evaluation of models: their samples against unseen real rows, and their loss against its theoretical minimum."""
 
 from dataclasses import replace
 from typing import Any
@@ -25,27 +25,27 @@ from motes.training import Model
 
 Array = NDArray[np.float64]
 
-SCORED = 2000  # rows whose likelihood is taken
-EXCESS_ROWS = 1024  # rows whose loss is taken
-LIKELIHOOD_ROWS = 4096  # of a table, whose log p is taken, at most
-CLASSES = 10  # whose irreducible loss is taken; of more, so many are drawn
-LEAST_LOSS_PAIRS = 4e7  # of draws with atoms: less than half a second
+SCORED = 2000  # most rows for the likelihood
+EXCESS_ROWS = 1024  # most rows for the excess loss
+LIKELIHOOD_ROWS = 4096  # most rows of a table for the likelihood
+CLASSES = 10  # most classes for the irreducible loss; if there are more, it uses a random choice
+LEAST_LOSS_PAIRS = 4e7  # pairs of draws and atoms: less than half a second
 
 
 def evaluate_point_model(
     model: PointModel, source: Any = None, *, n: int = 10_000, seed: int = 0, reporter: Reporter
 ) -> Evaluation[PointDetails]:
-    """Sample the model and compare with real points: a fresh draw of a shape, held-out rows of a file, or others.
+    """Sample the model and compare with real points: a fresh draw of a shape, or held-out or other rows of a file.
 
     Args:
-        model: trained.
-        source: a shape, a data set, a file, or rows in memory; None takes what the model was trained on.
-        n: samples; fewer, where there are not so many real ones.
-        seed: of the samples and of the metrics.
+        model: trained model.
+        source: a shape, a data set, a file, or rows in memory; default: the data that the model was trained on.
+        n: number of samples; fewer if there are fewer real rows.
+        seed: seed of the samples and of the metrics.
         reporter: shows the progress.
 
     Raises:
-        UsageError: rows that are not to be had, or too few of them.
+        UsageError: rows that are not available, or too few rows.
         DataError: rows that cannot be used, or with other columns than the model's.
     """
     origin, reference, _ = compared_with(model, source, n)
@@ -64,24 +64,24 @@ def evaluate_table_model(
     seed: int = 0,
     reporter: Reporter,
 ) -> Evaluation[TableDetails]:
-    """Sample the model and compare with real rows: held-out rows of a file, or others.
+    """Sample the model and compare with real rows: held-out or other rows of a file.
 
     Args:
-        model: trained.
-        source: a data set, a file, or rows in memory; None takes what the model was trained on.
-        n: samples.
-        target: a column that is predicted, after training on synthetic and on real rows.
-        seed: of the samples and of the metrics.
+        model: trained model.
+        source: a data set, a file, or rows in memory; default: the data that the model was trained on.
+        n: number of samples.
+        target: a column to predict after training on synthetic and on real rows.
+        seed: seed of the samples and of the metrics.
         reporter: shows the progress.
 
     Raises:
-        UsageError: rows that are not to be had, too few of them, or a target that was not learned.
+        UsageError: rows that are not available, too few rows, or a target that was not learned.
         DataError: rows that cannot be used, or with other columns than the model's.
     """
     _check_target(model, target)
     origin = table_source(model, source)
     for rows in (origin.training, origin.held_out):
-        if rows is not None:  # a column of another type is refused before the work
+        if rows is not None:  # reject columns of another type before the work
             model.schema.encode(rows, name=f"'{origin.name}'", unseen="mark")
     with reporter.counting("sampling", "rows") as count:
         samples = model.draw(n, seed=seed, on_progress=count)
@@ -90,7 +90,7 @@ def evaluate_table_model(
 
 
 def about(model: Model) -> dict[str, Any]:
-    """What a report says of a model."""
+    """Return the facts about a model for a report."""
     return {
         "model": f"{type(model).__name__} of {len(model.columns)} columns, {model.parameters:,} parameters",
         "trained on": model.source or "rows in memory",
@@ -102,7 +102,7 @@ def about(model: Model) -> dict[str, Any]:
 def compare_points(
     model: PointModel, origin: PointSource, samples: Array, *, seed: int = 0, brief: bool = False
 ) -> Evaluation[PointDetails]:
-    """Compare samples (n, d) of a model with real points; `brief`: by the quick measures alone."""
+    """Compare samples (n, d) of a model with real points; with `brief`, by the quick metrics only."""
     reference, other = origin.real(len(samples))
     truth = origin.truth
     found = evaluate_points(
@@ -121,10 +121,10 @@ def compare_points(
         brief=brief,
         seed=seed,
     )
-    notes = () if truth is not None else (f"the irreducible loss on {origin.name} is unknown.",)
+    notes = () if truth is not None else (f"the theoretical minimum of the loss on {origin.name} is unknown.",)
     if brief:
         notes = (
-            "these are the quick measures alone. `motes evaluate` or Model.evaluate takes all, and may find more.",
+            "only the quick metrics were computed. `motes evaluate` or Model.evaluate computes all and may find more.",
         )
     found = replace(found, evaluated_against=origin.evaluated_against)
     return replace(found, source=origin.name, notes=(*origin.notes, *notes), about=about(model))
@@ -133,7 +133,7 @@ def compare_points(
 def compare_table(
     model: TableModel, origin: Source[Frame], samples: Frame, *, target: str | None = None, seed: int = 0
 ) -> Evaluation[TableDetails]:
-    """Compare drawn rows of a model with real ones, with log p of some where they are those of its own training."""
+    """Compare synthetic rows of a model with real ones; if these come from its own training data, also by log p."""
     training = model.schema.frame(origin.training)
     held_out = None if origin.held_out is None else model.schema.frame(origin.held_out)
     log_prob = None
@@ -159,10 +159,10 @@ def _check_target(model: TableModel, target: str | None) -> None:
 
 
 def _log_prob(model: PointModel, origin: PointSource, reference: Array, other: Array) -> tuple[Array, Array] | None:
-    """log p of real points, beside that by the exact distribution, or, where that is unknown, of other real points.
+    """Return log p of real points by the model, and by the exact distribution or, if unknown, of other real points.
 
-    None for a network that knows only steps: its flow jumps, and no solver can follow it; and where some point has no
-    density.
+    None for a network that knows only discrete steps, because no solver can follow its discontinuous flow; also None if
+    any point has no density.
     """
     if isinstance(model.recipe.network, StepGated):
         return None
@@ -173,24 +173,24 @@ def _log_prob(model: PointModel, origin: PointSource, reference: Array, other: A
 
 
 def least_loss(origin: PointSource, recipe: PointRecipe, *, seed: int = 0) -> Estimate:
-    """How low the training loss of a recipe can go on a source: the loss of the exact denoiser.
+    """Return the theoretical minimum of the training loss of a recipe on a source: the loss of the exact denoiser.
 
-    Where the distribution is unknown it is that of the denoiser which knows the rows by heart, and says so in its
-    label. With labels it is that of the exact denoiser of each class, but for the rows whose label is withheld.
+    If the distribution is unknown, it is the loss of a denoiser that memorised the rows; the label of the result says
+    so. With labels, each class has its own exact denoiser, except for rows whose label is dropped.
     """
     rng, labels = np.random.default_rng([seed, 112358]), origin.training.labels
     parts = [(1.0, _least_loss(origin, recipe, None, seed))]
     if labels is not None:
-        withheld = recipe.training.label_dropout
+        dropout = recipe.training.label_dropout
         chosen = np.unique(labels)
-        if len(chosen) > CLASSES:  # as many rows of each as there are on average
+        if len(chosen) > CLASSES:  # equal shares are correct on average
             chosen = rng.choice(labels, CLASSES)
             shares = np.full(CLASSES, 1 / CLASSES)
         else:
             shares = np.array([np.mean(labels == label) for label in chosen])
-        parts = [(withheld, parts[0][1])]
+        parts = [(dropout, parts[0][1])]
         parts += [
-            ((1 - withheld) * share, _least_loss(origin, recipe, label, seed))
+            ((1 - dropout) * share, _least_loss(origin, recipe, label, seed))
             for label, share in zip(chosen, shares, strict=True)
         ]
     mean = sum(weight * part.mean for weight, part in parts)
@@ -199,7 +199,7 @@ def least_loss(origin: PointSource, recipe: PointRecipe, *, seed: int = 0) -> Es
 
 
 def _least_loss(origin: PointSource, recipe: PointRecipe, label: str | np.integer | None, seed: int) -> Estimate:
-    """Of one class, or of all rows together."""
+    """Return the irreducible loss of one class, or of all rows together."""
     standardiser = standardiser_of(origin.training, recipe)
     atoms = origin.truth.atoms if origin.truth else len(origin.training.x)
     mine = slice(None) if label is None else origin.training.labels == label
