@@ -115,7 +115,7 @@ CHANCE, FOUND, BELOW = (
         (row("c2st", 0.40, 0.5), BELOW, "moderate", "copies"),
         (row("mmd_squared", 0.1, 0.0), FOUND, "large", "farther apart than by chance"),
         (row("modes_missed", 1, 0), FOUND, "large", "modes without a sample: 1"),
-        (row("negative_log_likelihood", 1.5, 1.0), FOUND, "large", "0.5 nats above"),
+        (row("negative_log_likelihood", 1.5, 1.0), FOUND, "large", "0.5 nats per row above"),
         (row("excess_loss", 0.15, 0.0), CHANCE, "good", NO_DIFFERENCE),
         (row("excess_loss", 0.3, 0.0), FOUND, "moderate", "at most 0.3 nats"),
     ],
