@@ -189,7 +189,9 @@ def test_misplaced_mass_follows_from_where_the_error_is():
     assert "See prior_mismatch" in followed.meaning and not followed.fix
     alone = found([copies], "prior")  # more training would not help
     assert "Most of the error is of prior" in alone.meaning and not alone.fix
-    assert found([], "learning").fix == "--set training.steps=8000 --set network.width=96"
+    usual = motes.load_recipe()
+    twice = f"--set training.steps={2 * usual.training.steps} --set network.width={2 * usual.network.width}"
+    assert found([], "learning").fix == twice
 
 
 @pytest.mark.slow
@@ -244,7 +246,8 @@ def test_two_causes_are_undone_together_and_follow_from_what_was_found_before():
     model = untaught({"training.steps": 300, "network.width": 4})
     (finding,) = undertrained(model, found_excess(model, np.full(500, 1.0)), 0.0, [])
     assert finding.name == "too_few_steps"
-    assert finding.fix == "--set training.steps=4000 --set network.width=48"
+    usual = motes.load_recipe()
+    assert finding.fix == f"--set training.steps={usual.training.steps} --set network.width={usual.network.width}"
     model, long = (
         untaught({"training.ema": 0.99999}),
         Finding("ema_too_long", 25.0, "Long.", {"training.ema": 0.998}),

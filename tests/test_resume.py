@@ -465,7 +465,7 @@ def test_what_is_gone_on_with_is_the_same_training(cut, tmp_path):
     other = lambda changes: train_run("moons", cut, "default", changes, Options(resume=True, seed=1), Told())
     with pytest.raises(UsageError, match=r"got training.batch = 32; the run in .* has 64"):
         other(RUN | {"training.batch": 32})
-    with pytest.raises(UsageError, match=r"rows of 'circles' are not those"):
+    with pytest.raises(UsageError, match=r"rows of 'circles' are not the training rows"):
         train_run("circles", cut, cut / "recipe.toml", {}, Options(resume=True, seed=1), Told())
     with pytest.raises(UsageError, match="there is no checkpoint in"):
         train_run("moons", tmp_path / "nowhere", "default", RUN, Options(resume=True), Told())
@@ -520,7 +520,7 @@ def test_a_run_of_a_table_goes_on(tmp_path, monkeypatch):
         "history.jsonl",
     )
     table(121).to_csv("t.csv", index=False)
-    with pytest.raises(UsageError, match=r"rows of 't.csv' are not those"):
+    with pytest.raises(UsageError, match=r"rows of 't.csv' are not the training rows"):
         go("cut", resume=True)
 
 
