@@ -104,14 +104,14 @@ class MaskedNetwork(eqx.Module):
     """
 
     hidden: jax.Array  # (p, H)
-    embed: jax.Array  # (S, H), S codes of the loose groups
+    embed: jax.Array  # (S, H), for S tokens of the loose groups
     waves: jax.Array  # (p, WAVES, H)
     slopes: jax.Array  # (p, H)
     into: tuple[jax.Array, ...]  # (H, F)
     bias: tuple[jax.Array, ...]  # (F,)
     back: tuple[jax.Array, ...]  # (F, H)
     out_waves: tuple[jax.Array, ...]  # (G, WAVES, H)
-    out_free: tuple[jax.Array, ...]  # (G, K, H); of a group without free codes (G, 0, H)
+    out_free: tuple[jax.Array, ...]  # (G, K, H); (G, 0, H) for a group without free tokens
     out_bias: tuple[jax.Array, ...]  # (G, K)
     lines: jax.Array  # (L, Q, H)
     line_bias: jax.Array  # (L, Q)
