@@ -534,7 +534,7 @@ def test_diagnose_prints_findings_and_draws(run_folder, motes_command, small_fig
     for finding in plain["findings"]:
         assert finding.keys() == {"name", "value", "meaning", "fix"}
         assert finding["name"] in text and finding["meaning"] in text
-    assert "Where the error comes from" in text
+    assert "Sources of the error" in text
     code, _, err = motes_command("diagnose", run_folder[0], "--out", "look")
     assert code == 2 and "diagnosis.json" in err and "--overwrite" in err
 

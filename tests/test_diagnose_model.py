@@ -53,7 +53,7 @@ def test_nothing_is_wrong_with_the_default_recipe(shape, request):
     assert names(found) == []
     assert found.notes == []
     assert found.evaluated_against == "a fresh draw"
-    assert "Nothing is wrong that can be seen" in str(found)
+    assert "No problems detected" in str(found)
 
 
 @pytest.mark.long
@@ -162,10 +162,10 @@ def test_an_array_has_no_unseen_rows_and_says_so(moons):
     model = PointModel(moons.denoiser, moons.standardiser, moons.columns, moons.recipe, provenance=known)
     found = diagnose_model(model, x, n=256)
     assert found.evaluated_against == "the training rows"
-    assert "no rows were kept from the training" in found.notes[0]
+    assert "no rows were held out" in found.notes[0]
     other = diagnose_model(moons, motes.make_shape("moons", 3000, seed=9), n=256)
     assert other.evaluated_against == "rows of the data"
-    assert "not to be had" in other.notes[0] or "no rows" in other.notes[0]
+    assert "not available" in other.notes[0] or "no rows" in other.notes[0]
     with pytest.raises(motes.errors.UsageError, match="Give these, or a shape"):
         diagnose_model(model)
 
@@ -188,7 +188,7 @@ def test_misplaced_mass_follows_from_where_the_error_is():
     followed = found([copies, start], "prior")
     assert "See prior_mismatch" in followed.meaning and not followed.fix
     alone = found([copies], "prior")  # more training would not help
-    assert "Most of the error is of prior" in alone.meaning and not alone.fix
+    assert "Most of the error comes from prior" in alone.meaning and not alone.fix
     usual = motes.load_recipe()
     twice = f"--set training.steps={2 * usual.training.steps} --set network.width={2 * usual.network.width}"
     assert found([], "learning").fix == twice

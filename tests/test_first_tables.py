@@ -249,7 +249,7 @@ def evaluated(model, frame, tmp_path):
 
 
 def diagnosed(model, frame):
-    with pytest.raises(UsageError, match="rows of the training alone"):
+    with pytest.raises(UsageError, match="got only the training rows"):
         model.diagnose(frame)
     some = frame.iloc[1:]  # which are other rows, of which one half is looked at
     if len(frame) < 25:

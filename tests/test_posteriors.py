@@ -190,7 +190,7 @@ def test_what_is_like_the_training_is_called_unlike_it_in_one_of_a_hundred_cases
         ("normal", [], ""),
         ("whole", [], "degenerate_column = 4. Column 'a' has whole numbers only; samples will fall between them."),
         ("counts", [], "degenerate_column = 30. Column 'a' has whole numbers only"),
-        ("few", [], "few_simulations = 10. 10 rows with what was observed are too few"),
+        ("few", [], "few_simulations = 10. 10 simulations are too few"),
     ],
 )
 def test_what_can_be_known_to_go_wrong_with_simulations_is_found(theta, bounds, says):
@@ -211,7 +211,7 @@ def test_fit_warns_of_simulations_before_training(capsys):
     rng = np.random.default_rng(3)
     theta = rng.uniform(size=(60, 2))
     motes.fit(theta, given=theta + rng.normal(size=theta.shape), changes=SMALL, verbose=False)
-    assert "warning: few_simulations = 60. 60 rows with what was observed" in capsys.readouterr().err
+    assert "warning: few_simulations = 60. 60 simulations" in capsys.readouterr().err
 
 
 # --- learned ---------------------------------------------------------------------------------------------------------

@@ -373,11 +373,11 @@ def test_plot_makes_the_pictures_of_a_table(run, motes_command, tmp_path):
 @pytest.mark.slow
 def test_diagnose_says_what_a_model_knows_of_each_column(people, run, motes_command, tmp_path):
     code, _, err = motes_command("diagnose", run, "--out", "look", "-q")
-    assert code == 2 and "unseen rows; expected at least 10" in err
+    assert code == 2 and "held-out rows; expected at least 10" in err
     people.assign(age=people.age.to_numpy()[::-1], number=people.number + ROWS).to_csv("others.csv", index=False)
     code, out, err = motes_command("diagnose", run, "others.csv", "--out", "look", "-q")
     assert code == 0, err
-    assert "columns alone" in out and "What the columns before it say of each column" in out
+    assert "columns alone" in out and "Gain of each column from the columns before it" in out
     assert {path.name for path in (tmp_path / "look").iterdir()} == {"diagnosis.json", "column_gains.png"}
     code, out, _ = motes_command("diagnose", run, "others.csv", "--json", "-q")
     assert code == 0 and json.loads(out) == json.loads((tmp_path / "look" / "diagnosis.json").read_text())

@@ -163,7 +163,7 @@ def changes_of(fix):
 
 @pytest.mark.slow
 def test_fewer_than_ten_rows_are_refused(model):
-    with pytest.raises(UsageError, match="got 4 unseen rows; expected at least 10"):
+    with pytest.raises(UsageError, match="got 4 held-out rows; expected at least 10"):
         diagnose_table(model, as_frame(table(4, 2)), None, evaluated_against="few rows")
 
 

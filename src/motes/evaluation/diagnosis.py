@@ -1,4 +1,4 @@
-"""What is wrong with a model that has been trained, and where the error of its samples comes from."""
+"""Diagnosis of a trained model: problems, fixes, and the sources of the error of its samples."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from motes.progress import OnProgress, silent
 
 Array = NDArray[np.float64]
 
-CLOSER = 0.6  # share of pairs (sample, unseen row) in which the sample is the one nearer to the training rows
-MISPLACED = 0.02  # share of the samples that may surely be in the wrong mode
-FEW = 200  # unseen rows: with fewer, each row of the training stands for one to all the others
+CLOSER = 0.6  # largest accepted share of pairs in which the sample is closer to the training rows than a held-out row
+MISPLACED = 0.02  # largest accepted share of samples in the wrong mode
+FEW = 200  # with fewer held-out rows, distances between training rows are used as well
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All that was found out about a model.
+    """The result of `motes diagnose` for a model of points.
 
     Attributes:
-        source, evaluated_against: what it was held against, in words.
-        findings: what is wrong; empty where all is well.
-        excess: the network's loss on rows it has not seen, above `reference`.
-        reference: what that is: "the exact denoiser", or the better of two simple models of the data.
-        split: where the error of the samples comes from.
-        notes: what could not be looked at, and why.
+        source, evaluated_against: name and description of the rows used.
+        findings: the problems; empty if none were detected.
+        excess: the network's loss on held-out rows, above that of `reference`.
+        reference: "the exact denoiser", or the better of two simple models of the data.
+        split: the sources of the error of the samples.
+        notes: what could not be checked, and why.
 
     Example:
         >>> found = model.diagnose("moons", n=64)
@@ -58,21 +58,21 @@ class Diagnosis:
     def __str__(self) -> str:
         lines = [f"{headline(self.findings)}, evaluated against {self.evaluated_against} of {self.source}.", ""]
         lines += [f"{finding}\n" for finding in self.findings]
-        lines += [f"Where the error comes from (squared sliced W2, {self.split.rows:,} rows)", str(self.split), ""]
+        lines += [f"Sources of the error (squared sliced W2, {self.split.rows:,} rows)", str(self.split), ""]
         return "\n".join([*lines, self._loss(), *self.notes])
 
     def _loss(self) -> str:
         nats, error = self.excess.nats, f"(± {self.excess.nats_error:.1g})"
         if nats < 0:
-            return f"The network's loss is below that of {self.reference}, by {-nats:.2g} {error} nats a row."
+            return f"The network's loss is {-nats:.2g} {error} nats per row below that of {self.reference}."
         sign = "at most " if self.reference == causes.EXACT else ""
         return (
-            f"The network's loss above {self.reference} costs {sign}{nats:.2g} {error} nats a row, most of it at noise "
+            f"The network's loss above {self.reference} costs {sign}{nats:.2g} {error} nats per row, mostly at noise "
             f"level {self.excess.worst:.2g}."
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON.
+        """Return the diagnosis as a dict for JSON.
 
         Example:
             >>> sorted(model.diagnose("moons", n=64).to_dict())
@@ -98,17 +98,17 @@ def diagnose_model(
     seed: int = 0,
     on_progress: OnProgress = silent,
 ) -> Diagnosis:
-    """Find out what is wrong with a trained model, and where the error of its samples comes from.
+    """Find the problems of a trained model and the sources of the error of its samples.
 
     Args:
-        model: trained.
-        source: a shape, a file or an array to compare with; None takes what it was trained on.
-        n: rows of each set of samples, fewer where there are not so many real ones.
-        seed: of all that is drawn.
-        on_progress: called with the number of rows sampled so far, of `5 n` at most.
+        model: a trained model.
+        source: a shape, a file or an array to compare with; None uses the data it was trained on.
+        n: rows of each set of samples; fewer if there are fewer real rows.
+        seed: for all random draws.
+        on_progress: called with the number of rows sampled so far, out of at most `5 n`.
 
     Raises:
-        UsageError: data that is not to be had, has other columns than the model, or too few rows.
+        UsageError: data that is not available, has other columns than the model, or too few rows.
         DataError: data that cannot be used.
 
     Example:
@@ -129,15 +129,15 @@ def diagnose_model(
         findings += _memorising(model, origin, samples, real)
         findings += causes.learning(model, origin, real, excess, findings, seed)
     else:
-        why = "the rows it was trained on are not to be had" if unseen else "no rows were kept from the training"
-        notes.append(f"Overtraining and memorising were not looked for: {why}.")
+        why = "the training rows are not available" if unseen else "no rows were held out"
+        notes.append(f"Overtraining and memorisation were not checked: {why}.")
         findings += causes.undertrained(model, excess, 0.0, findings)
     findings = _by_part(_without_followers(findings), split)
     findings += _modes(model, origin, samples, findings, split, seed)
     return Diagnosis(origin.name, origin.evaluated_against, findings, excess, compared, split, notes)
 
 
-# --- what belongs together --------------------------------------------------------------------------------------------
+# --- the order of the findings ----------------------------------------------------------------------------------------
 
 OF_THE_ROWS = ("degenerate_column", "dependent_columns", "duplicate_rows")
 OF_THE_DATA = ("unscaled_columns", *OF_THE_ROWS)
@@ -145,7 +145,7 @@ OF_THE_STEPS = ("wasted_steps", "coarse_grid")
 
 
 def _part_of(finding: Finding) -> str:
-    """Which part of the error a finding adds to; "" of one about the data, which adds to all."""
+    """Return the part of the error that a finding adds to; "" for findings about the data, which add to all."""
     if finding.name in OF_THE_DATA:
         return ""
     if finding.name == "prior_mismatch":
@@ -154,8 +154,8 @@ def _part_of(finding: Finding) -> str:
 
 
 def _by_part(findings: list[Finding], split: causes.ErrorSplit) -> list[Finding]:
-    """Those about the data, then those of the largest part of the error, and so on."""
-    # Steps through noise levels that the network does not know may be wild: that says nothing of the grid.
+    """Sort findings: those about the data first, then by the size of the part of the error that they add to."""
+    # At noise levels that the network has not learned, steps can be erratic, which says nothing about the grid.
     unknown_levels = any(finding.name == "wrong_times" for finding in findings)
 
     def size(finding: Finding) -> float:
@@ -170,7 +170,7 @@ def _by_part(findings: list[Finding], split: causes.ErrorSplit) -> list[Finding]
 
 
 def _without_followers(findings: list[Finding]) -> list[Finding]:
-    """Without the average of the weights where all that is wrong with it is how few steps there are."""
+    """Drop `ema_too_long` if the cause is that there are too few steps."""
     few = any(finding.name == "too_few_steps" for finding in findings)
     return [finding for finding in findings if not (few and finding.name == "ema_too_long")]
 
@@ -178,7 +178,7 @@ def _without_followers(findings: list[Finding]) -> list[Finding]:
 def _with_truth(
     findings: list[Finding], model: PointModel, origin: PointSource, real: Array, split: causes.ErrorSplit, seed: int
 ) -> Iterator[Finding]:
-    """The prior's finding with the exact distance, where the distribution is known, and what it does to the samples."""
+    """Add to `prior_mismatch` its effect on the samples and, if the distribution is known, the exact KL."""
     for finding in findings:
         if finding.name != "prior_mismatch":
             yield finding
@@ -186,17 +186,17 @@ def _with_truth(
         value = finding.value if origin.truth is None else _exact_prior_kl(model, origin, real, seed)
         part = split.parts[causes.PRIOR]
         message = (
-            f"Alone it moves the samples by a sliced W2 of {math.sqrt(part.value):.2g} (two real draws: "
+            f"It alone causes a sliced W2 of {math.sqrt(part.value):.2g} (between two real samples: "
             f"{math.sqrt(split.reference_value):.2g})."
             if part.surely_above(0.0)
-            else f"Among {split.rows:,} samples it cannot be seen for sure."
+            else f"Its effect on {split.rows:,} samples is not significant."
         )
         yield replace(finding, value=value, meaning=f"{finding.meaning} {message}")
 
 
 def _exact_prior_kl(model: PointModel, origin: PointSource, real: Array, seed: int) -> float:
-    """KL in nats from q(x_1) to the prior: the mean of log q - log p over real points with noise."""
-    assert origin.truth is not None  # or nothing would be exact
+    """Compute the KL in nats from q(x_1) to the prior: the mean of log q - log p over real points with noise."""
+    assert origin.truth is not None  # required for an exact KL
     schedule, z = model.denoiser.schedule, model.standardiser.forward(real[: causes.EXCESS_ROWS])
     eps = np.random.default_rng([seed, 577215]).standard_normal(z.shape)
     x = float(schedule.alpha(1.0)) * z + float(schedule.sigma(1.0)) * eps
@@ -212,7 +212,7 @@ def _exact_prior_kl(model: PointModel, origin: PointSource, real: Array, seed: i
 def _memorising(model: PointModel, origin: PointSource, samples: Array, unseen: Array) -> Iterator[Finding]:
     from sklearn.neighbors import NearestNeighbors
 
-    samples = samples[np.isfinite(samples).all(axis=1)]  # a learning rate that is too high may lose some
+    samples = samples[np.isfinite(samples).all(axis=1)]  # a too high learning rate can make some infinite
     if not len(samples):
         return
     rows = model.standardiser.forward(origin.training.x)
@@ -220,7 +220,7 @@ def _memorising(model: PointModel, origin: PointSource, samples: Array, unseen: 
     ours, real = (near.kneighbors(model.standardiser.forward(x))[0][:, 0] for x in (samples, unseen))
     if len(real) < FEW:
         real = np.append(real, near.kneighbors(rows)[0][:, 1])
-    # For each sample the share of unseen rows that are further from the training rows, and the other way round.
+    # For each sample, the share of held-out rows that are further from the training rows, and vice versa.
     order_ours, order_real = np.sort(ours), np.sort(real)
     further = 1 - (np.searchsorted(order_real, ours, "left") + np.searchsorted(order_real, ours, "right")) / 2 / len(
         real
@@ -233,8 +233,8 @@ def _memorising(model: PointModel, origin: PointSource, samples: Array, unseen: 
         yield Finding(
             "memorising",
             value,
-            f"A sample is nearer to the rows of the training than a row that was not in it in {value:.0%} of cases "
-            f"(50% expected), and {copies:.0%} of the samples are copies.",
+            f"In {value:.0%} of cases, a sample is closer to a training row than a held-out row is (50% expected), and "
+            f"{copies:.0%} of the samples are copies of training rows.",
             causes.less(model),
         )
 
@@ -242,7 +242,7 @@ def _memorising(model: PointModel, origin: PointSource, samples: Array, unseen: 
 def _modes(
     model: PointModel, origin: PointSource, samples: Array, found: list[Finding], split: causes.ErrorSplit, seed: int
 ) -> Iterator[Finding]:
-    """Samples in the wrong modes: what follows from the first of the other findings, if there are any."""
+    """Find samples in the wrong modes; the first of the other findings, if any, is named as the cause."""
     modes = origin.modes
     if modes is None or not np.isfinite(samples).all():
         return
@@ -256,17 +256,17 @@ def _modes(
         "misplaced_mass",
         float(coverage.distance),
         f"{coverage.distance:.1%} of the samples are in the wrong mode; mode {worst} has {coverage.shares[worst]:.1%} "
-        f"where it should have {modes.shares[worst]:.1%}.{causes.see(cause) or _where(split)}",
+        f"instead of {modes.shares[worst]:.1%}.{causes.see(cause) or _where(split)}",
         {} if cause or _largest(split) != causes.LEARNING else causes.more(model),
     )
 
 
 def _largest(split: causes.ErrorSplit) -> str:
-    """The part of the error that is surely there and largest; "" where none is."""
+    """Return the largest significant part of the error; "" if there is none."""
     sure = {} if split.doubts else {name: part.value for name, part in split.parts.items() if part.surely_above(0.0)}
     return max(sure, key=lambda name: sure[name], default="")
 
 
 def _where(split: causes.ErrorSplit) -> str:
     name = _largest(split)
-    return f" Most of the error is of {name}." if name else ""
+    return f" Most of the error comes from {name}." if name else ""

@@ -1,4 +1,4 @@
-"""Findings, and what can be known to go wrong before any training."""
+"""Findings, and checks for common problems before training."""
 
 import json
 import math
@@ -18,13 +18,13 @@ from motes.points.schedules import BetasBetween
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong.
+    """A problem of the data, the recipe or the model.
 
     Attributes:
-        name: short and fixed, to look for in a program.
-        value: the number that gave it away.
-        meaning: what it means, one sentence.
-        changes: those of the recipe that fix it, as `motes.load_recipe` takes them; none where only the data can.
+        name: short and stable, so that programs can test for it.
+        value: the number that revealed the problem.
+        meaning: an explanation, one or more sentences.
+        changes: recipe changes that fix it, for `motes.load_recipe`; empty if only other data can fix it.
 
     Example:
         >>> finding = motes.diagnose(motes.make_shape("moons", 1000), "tutorial")[0]
@@ -39,7 +39,7 @@ class Finding:
 
     @property
     def fix(self) -> str:
-        """The changes as options of `motes train`; "" without any."""
+        """The changes as options of `motes train`; "" if there are none."""
         return as_options(self.changes)
 
     def __repr__(self) -> str:
@@ -50,7 +50,7 @@ class Finding:
         return f"{self.name} = {self.value:.3g}. {self.meaning}{fix}"
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON.
+        """Return the finding as a dict for JSON.
 
         Example:
             >>> finding = motes.diagnose(motes.make_shape("moons", 1000), "tutorial")[0]
@@ -61,52 +61,52 @@ class Finding:
 
 
 def headline(findings: Sequence[Finding]) -> str:
-    """The first words of a diagnosis.
+    """Return the number of findings in words.
 
     Example:
         >>> headline([])
-        'Nothing is wrong that can be seen'
+        'No problems detected'
     """
     count = len(findings)
-    return f"{count} finding{'s' if count > 1 else ''}" if count else "Nothing is wrong that can be seen"
+    return f"{count} finding{'s' if count > 1 else ''}" if count else "No problems detected"
 
 
 def named(findings: Sequence[Finding]) -> str:
-    """How many findings there are, and which.
+    """Return the number and the names of the findings.
 
     Example:
         >>> named([])
-        'no finding'
+        'no findings'
     """
     names = ", ".join(finding.name for finding in findings)
-    return f"{headline(findings)} ({names})" if findings else "no finding"
+    return f"{headline(findings)} ({names})" if findings else "no findings"
 
 
-# --- How far the distribution that training ends in is from the one that sampling starts from -----------------------
+# --- The prior mismatch: KL between the noised data at t = 1 and the distribution that sampling starts from ---------
 #
 #     KL(q(x_1) || p(x_1)) = KL(g || p) + KL(q(x_1) || g),    p = N(0, prior_std^2 I)
 #
-# g is the Gaussian with mean and covariance of q(x_1). The first part is a formula. The second one, which no covariance
-# can see, is a mean over draws: q(x_1) is a mixture of one Gaussian around each row.
+# g is the Gaussian with the mean and covariance of q(x_1). The first part is a formula. The second one, which does not
+# depend on the covariance alone, is a mean over draws: q(x_1) is a mixture of one Gaussian around each row.
 
 
 Array = NDArray[np.float64]
 
-ATOMS = 1000  # rows that stand for all, and draws
-BLOCK = 250  # draws that are compared with all atoms at once
-PRIOR_NATS = 0.02  # a start that is wrong by less is lost among 10,000 samples
-SIGMAS = (10.0, 20.0, 40.0, 80.0, 160.0, 320.0)  # of schedule.sigma_max
+ATOMS = 1000  # rows that represent all rows; also the number of draws
+BLOCK = 250  # draws compared with all atoms at once
+PRIOR_NATS = 0.02  # a smaller mismatch is not detectable in 10,000 samples
+SIGMAS = (10.0, 20.0, 40.0, 80.0, 160.0, 320.0)  # candidates for schedule.sigma_max
 
 
 def as_learned(x: Array, recipe: PointRecipe) -> Array:
-    """Rows (n, d) in the units that a recipe trains in."""
+    """Return rows (n, d) in the units that the recipe trains in."""
     return Standardiser.fit(x).forward(x) if recipe.data.standardise else x
 
 
 def prior_kl(x: Array, recipe: PointRecipe) -> float:
-    """KL in nats from q(x_1) to the prior, with rows `x` (n, d), in the data's units, as the distribution of x_0.
+    """Compute the KL in nats from q(x_1) to the prior, with rows `x` (n, d), in the data's units, as draws of x_0.
 
-    Up to 1,000 of the rows stand for all. It is the same at each call.
+    At most 1,000 of the rows are used. Repeated calls return the same value.
     """
     schedule, rng = recipe.make_schedule(), np.random.default_rng(0)
     z = as_learned(x, recipe)
@@ -115,7 +115,7 @@ def prior_kl(x: Array, recipe: PointRecipe) -> float:
 
 
 def _moments(z: Array, schedule: Schedule) -> tuple[Array, Array]:
-    """Mean and covariance of q(x_1)."""
+    """Return mean and covariance of q(x_1)."""
     alpha, sigma = float(schedule.alpha(1.0)), float(schedule.sigma(1.0))
     return alpha * z.mean(axis=0), alpha**2 * np.cov(z.T, bias=True) + sigma**2 * np.eye(z.shape[1])
 
@@ -128,7 +128,7 @@ def _gaussian_kl(z: Array, schedule: Schedule) -> float:
 
 
 def _beyond_gaussian(z: Array, schedule: Schedule, rng: np.random.Generator) -> float:
-    """The mean of log q - log g over draws from q; 0 where noise brings it below."""
+    """Return the mean of log q - log g over draws from q, at least 0."""
     alpha, sigma = float(schedule.alpha(1.0)), float(schedule.sigma(1.0))
     mean, covariance = _moments(z, schedule)
     draws = alpha * z[rng.integers(len(z), size=ATOMS)] + sigma * rng.standard_normal((ATOMS, z.shape[1]))
@@ -140,7 +140,7 @@ def _beyond_gaussian(z: Array, schedule: Schedule, rng: np.random.Generator) -> 
 
 
 def _log_mixture(x: Array, centres: Array, sigma: float) -> Array:
-    """log of the mean of N(x; centre, sigma^2 I) over centres, (m,)."""
+    """Return the log of the mean of N(x; centre, sigma^2 I) over centres, (m,)."""
     from scipy.spatial.distance import cdist
     from scipy.special import logsumexp
 
@@ -150,7 +150,7 @@ def _log_mixture(x: Array, centres: Array, sigma: float) -> Array:
 
 
 def prior_fix(x: Array, recipe: PointRecipe) -> dict[str, Any]:
-    """The changes after which the recipe ends in its prior, tried on rows (n, d) of the data; none where none do."""
+    """Find changes after which the recipe ends in its prior, tried on rows (n, d) of the data; {} if none do."""
     for changes in _candidates(recipe):
         other = changed(recipe, changes)
         if other is not None and prior_kl(x, other) < PRIOR_NATS / 2:
@@ -159,7 +159,7 @@ def prior_fix(x: Array, recipe: PointRecipe) -> dict[str, Any]:
 
 
 def changed(recipe: PointRecipe, changes: Mapping[str, Any]) -> PointRecipe | None:
-    """A recipe with these changes; None where it does not take them."""
+    """Return the recipe with these changes; None if they are invalid."""
     try:
         return recipe.changed(changes)
     except MotesError:
@@ -167,7 +167,7 @@ def changed(recipe: PointRecipe, changes: Mapping[str, Any]) -> PointRecipe | No
 
 
 def as_options(changes: Mapping[str, Any]) -> str:
-    """Changes of a recipe as the command line writes them.
+    """Return changes of a recipe as options of the command line.
 
     Example:
         >>> as_options({"data.standardise": True, "training.steps": 100})
@@ -185,7 +185,7 @@ def _word(value: Any) -> str:
 
 
 def _candidates(recipe: PointRecipe) -> list[dict[str, Any]]:
-    """Changes that may end a recipe in noise, the smallest first; data that is not standardised is that first."""
+    """List changes that may end a recipe in noise, the smallest first; standardising the data comes before others."""
     found = _schedules(recipe)
     if recipe.data.standardise:
         return found
@@ -194,12 +194,12 @@ def _candidates(recipe: PointRecipe) -> list[dict[str, Any]]:
 
 
 def quad_betas(steps: int) -> dict[str, Any]:
-    """The betas of `ddpm`, which has 100 steps: their sum is the same for any number of them."""
+    """Return the betas of `ddpm`, which has 100 steps, scaled so that their sum is the same for any number of steps."""
     return {"schedule.start": rounded(2e-3 / steps), "schedule.end": rounded(min(15 / steps, 0.999))}
 
 
 def rounded(value: float) -> float:
-    """A value of an option that can be read: six digits."""
+    """Round a value of an option to six digits, for readability."""
     return float(f"{value:.6g}")
 
 
@@ -218,44 +218,44 @@ def _schedules(recipe: PointRecipe) -> list[dict[str, Any]]:
     return [{"schedule.kind": "continuous_cosine", "schedule.alpha_1": alpha} for alpha in (0.01, 0.001)]
 
 
-# --- What can be known to go wrong with a run before it is trained --------------------------------------------------
+# --- Checks before training -----------------------------------------------------------------------------------------
 
 
 def find_problems(table: Table, recipe: PointRecipe) -> list[Finding]:
     """Return the findings of all checks on the columns that vary, the worst kind first."""
     varies = Standardiser.fit(table.x).varies
     columns = tuple(name for name, one in zip(table.columns, varies, strict=True) if one)
-    some = replace(table, x=table.x[:, varies], columns=columns)
-    return [finding for check in CHECKS for finding in check(some, recipe)] if columns else []
+    varying = replace(table, x=table.x[:, varies], columns=columns)
+    return [finding for check in CHECKS for finding in check(varying, recipe)] if columns else []
 
 
 def constant_columns(table: Table) -> list[Finding]:
-    """A finding for each column that a model keeps aside."""
+    """Return a finding for each constant column, which the model keeps aside."""
     units = Standardiser.fit(table.x)
     return [
         Finding(
             "constant_column",
             value,
-            f"Column '{name}' is constant ({value:g}) and kept aside: samples have this value, and another one is "
-            "impossible.",
+            f"Column '{name}' is constant ({value:g}) and kept aside: all samples have this value, and other "
+            "values are impossible.",
         )
         for name, value, varies in zip(table.columns, units.mean.tolist(), units.varies, strict=True)
         if not varies
     ]
 
 
-# --- the checks; each yields nothing where all is well --------------------------------------------------------------
+# --- the checks; each yields nothing if there is no problem ----------------------------------------------------------
 
-PURE_NOISE = 1e-3  # a signal-to-noise ratio below it: such a step teaches and fixes nothing
-WASTED = 0.05  # share of the steps that may be pure noise
-SCALES = (0.3, 3.0)  # standard deviations that a network can be given as they are
-LEVELS = 10  # a column of fewer different values is no continuous one
-SIMULATIONS = 200  # of fewer no posterior is learned
-UNIFORM = (0.02, 1.2)  # Kolmogorov's distance of a column from a uniform one: at most a + b / sqrt(rows)
-DUPLICATES = 0.01  # share of the rows that may be copies
-MEMORY = (0.01, 0.25)  # length of the average of the weights, as a share of the training
-BEST = 1 / 8  # the one that a fix gives it
-FEWEST_STEPS = 100  # a shorter training is too short, whatever is averaged
+PURE_NOISE = 1e-3  # a step with a lower signal-to-noise ratio is wasted
+WASTED = 0.05  # largest accepted share of wasted steps
+SCALES = (0.3, 3.0)  # standard deviations that need no standardisation
+LEVELS = 10  # a column with fewer distinct values is not continuous
+SIMULATIONS = 200  # fewest simulations for a posterior
+UNIFORM = (0.02, 1.2)  # a column looks uniform if its Kolmogorov distance is below a + b / sqrt(rows)
+DUPLICATES = 0.01  # largest accepted share of copies among the rows
+MEMORY = (0.01, 0.25)  # accepted length of the average of the weights, as a share of the training
+BEST = 1 / 8  # the length that a fix sets
+FEWEST_STEPS = 100  # a shorter training is too short for any average
 
 
 def _prior_mismatch(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
@@ -265,8 +265,8 @@ def _prior_mismatch(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
         yield Finding(
             "prior_mismatch",
             value,
-            f"Training ends in another distribution than sampling starts from: {left:.0%} of the signal's power is "
-            f"left at t = 1, and the two are {value:.2g} nats apart.",
+            f"Sampling starts from another distribution than the forward process ends in: {left:.0%} of the signal's "
+            f"power remains at t = 1, and the KL between the two is {value:.2g} nats.",
             prior_fix(table.x, recipe),
         )
 
@@ -280,21 +280,21 @@ def _noise_range(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
         yield Finding(
             "wasted_steps",
             wasted,
-            f"In {wasted:.0%} of the steps less than {PURE_NOISE:g} of the power is signal, so the others are coarser "
-            "than they need be.",
+            f"{wasted:.0%} of the steps have a signal-to-noise ratio below {PURE_NOISE:g}, so the others are coarser "
+            "than necessary.",
             _shorter(table, recipe, power),
         )
 
 
 def _wasted(recipe: PointRecipe, power: float) -> float:
-    """The share of a recipe's steps that are pure noise, where the columns have this power on average."""
+    """Return the share of a recipe's steps that are pure noise, for columns with this mean power."""
     assert recipe.steps is not None
     log_snr = np.asarray(recipe.make_schedule().log_snr(np.arange(1, recipe.steps + 1) / recipe.steps))
     return float(np.mean(log_snr + math.log(power) < math.log(PURE_NOISE)))
 
 
 def _shorter(table: Table, recipe: PointRecipe, power: float) -> dict[str, Any]:
-    """The largest last beta with half as many steps of pure noise as are let pass, or the betas of `ddpm`."""
+    """Return the largest last beta with at most half the accepted share of wasted steps, or the betas of `ddpm`."""
     part, steps = recipe.schedule, recipe.steps
     assert steps is not None
     if isinstance(part, BetasBetween):
@@ -318,8 +318,8 @@ def _unscaled_columns(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
         yield Finding(
             "unscaled_columns",
             float(spread[worst]),
-            f"Column '{table.columns[worst]}' has standard deviation {spread[worst]:.3g}; noise and network are "
-            "made for 1.",
+            f"Column '{table.columns[worst]}' has standard deviation {spread[worst]:.3g}; the noise schedule "
+            "and the network assume about 1.",
             {"data.standardise": True},
         )
 
@@ -330,7 +330,7 @@ def _degenerate_columns(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
     whole = (table.x == np.round(table.x)).all(axis=0).tolist()
     few = int(np.argmin([level if level < LEVELS or one else np.inf for level, one in zip(levels, whole, strict=True)]))
     if levels[few] < min(LEVELS, n) or (whole[few] and levels[few] < n / 2):
-        only = "whole numbers only" if whole[few] else f"only {levels[few]} different values"
+        only = "whole numbers only" if whole[few] else f"only {levels[few]} distinct values"
         yield Finding(
             "degenerate_column",
             levels[few],
@@ -343,8 +343,8 @@ def _degenerate_columns(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
         yield Finding(
             "dependent_columns",
             float(together[a, b]),
-            f"Columns '{table.columns[a]}' and '{table.columns[b]}' say the same, so the data lies on a plane and has "
-            "no density.",
+            f"Columns '{table.columns[a]}' and '{table.columns[b]}' are perfectly correlated, so the data lies on a "
+            "plane and has no density.",
         )
 
 
@@ -355,7 +355,7 @@ def _duplicate_rows(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
         yield Finding(
             "duplicate_rows",
             share,
-            f"{share:.0%} of the rows are copies of others, and a model will learn to repeat them.",
+            f"{share:.0%} of the rows are copies of other rows, and a model will learn to repeat them.",
         )
 
 
@@ -364,13 +364,13 @@ def _few_simulations(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
         yield Finding(
             "few_simulations",
             len(table.x),
-            f"{len(table.x)} rows with what was observed are too few to learn how one depends on the other; expected "
-            f"at least {SIMULATIONS}, better 1,000 or more.",
+            f"{len(table.x)} simulations are too few to learn a posterior; expected at least {SIMULATIONS}, preferably "
+            "1,000 or more.",
         )
 
 
 def _bounds_left_out(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
-    """Columns that look uniform between two ends, as a prior is, and have no bounds."""
+    """Find columns without bounds that look uniform between two ends, like a prior."""
     from scipy.stats import kstest
 
     if table.given is None or len(table.x) < SIMULATIONS:
@@ -382,15 +382,15 @@ def _bounds_left_out(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
         low, high = float(column.min()), float(column.max())
         if not bounded and high > low and not (column == np.round(column)).all():
             found[name] = kstest((column - low) / (high - low), "uniform").statistic, f"{low:.4g} to {high:.4g}"
-    most = UNIFORM[0] + UNIFORM[1] / np.sqrt(len(table.x))
-    ends = {name: end for name, (distance, end) in found.items() if distance < most}
+    threshold = UNIFORM[0] + UNIFORM[1] / np.sqrt(len(table.x))
+    ends = {name: end for name, (distance, end) in found.items() if distance < threshold}
     if ends:
-        said = ", ".join(f"'{name}' ({end})" for name, end in ends.items())
+        listed = ", ".join(f"'{name}' ({end})" for name, end in ends.items())
         yield Finding(
             "bounds_left_out",
             len(ends),
-            f"Columns that look uniform between two ends: {said}. Without bounds many draws will be beyond them. Give "
-            f"the ends of the prior, in Python as fit(..., bounds={{'{next(iter(ends))}': (LOW, HIGH)}}).",
+            f"Columns that look uniform between two ends: {listed}. Without bounds, many samples will lie beyond them. "
+            f"Give the bounds of the prior, in Python with fit(..., bounds={{'{next(iter(ends))}': (LOW, HIGH)}}).",
             {"data.bounds": [f"{name}=LOW..HIGH" for name in ends]},
         )
 
@@ -403,8 +403,8 @@ def _average_of_weights(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
         yield Finding(
             "ema_too_long",
             share,
-            f"The average of the weights remembers {length:,.0f} of {steps:,} steps, so it still holds the first, "
-            "untrained ones.",
+            f"The average of the weights spans {length:,.0f} of {steps:,} steps, so it still contains the untrained "
+            "weights of the first steps.",
             ema_fitting(part.ema, steps),
         )
     if part.decay == "constant" and (part.weights == "last" or share < MEMORY[0]):
@@ -412,14 +412,14 @@ def _average_of_weights(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
         yield Finding(
             "ema_too_short",
             0.0 if part.weights == "last" else share,
-            "The learning rate never falls and hardly any steps are averaged, so the samples carry the jitter of the "
-            "last steps.",
+            "The learning rate never falls and hardly any steps are averaged, so the samples contain the jitter of "
+            "the last steps.",
             averaged | ema_fitting(part.ema, steps) | {"training.decay": "cosine"},
         )
 
 
 def ema_fitting(ema: float, steps: int) -> dict[str, Any]:
-    """The change to a decay that suits so many steps of training; nothing where it does."""
+    """Return the change of `training.ema` that suits this number of training steps; {} if none is needed."""
     if MEMORY[0] <= 1 / max(1 - ema, 1e-12) / steps <= MEMORY[1]:
         return {}
     return {"training.ema": rounded(max(1 - 1 / (BEST * steps), 0.0))}

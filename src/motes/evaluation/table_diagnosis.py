@@ -1,4 +1,4 @@
-"""The diagnosis of a table's model: bins, orders, overfitting, and what mends each."""
+"""Diagnosis of a model of a table: bins, orders, overfitting, and their fixes."""
 
 from __future__ import annotations
 
@@ -20,20 +20,22 @@ from motes.tables.recipe import TableOptions
 
 Array = NDArray[np.float64]
 
-EACH = 10  # training rows in a bin of the histogram, at least
-LOST = 0.1  # nats a row: what the histogram may know more
-REAL = 0.9  # share of different values among numbers that have a density
+EACH = 10  # fewest training rows per bin of the histogram
+LOST = 0.1  # largest accepted advantage of the histogram, in nats per row
+REAL = 0.9  # smallest share of distinct values among numbers with a density
 
 
 def few_bins(unseen: Frame, training: Frame, columns: tuple[str, ...], log_prob: Array, bins: int) -> Iterator[Finding]:
-    """Found where the recipe has fewer bins than its default, and a histogram with as many explains unseen rows better.
+    """Find columns whose held-out values a histogram with the default number of bins explains better than the model.
+
+    Nothing is checked if the recipe has at least as many bins.
 
     Args:
-        unseen: rows that the model has not seen, n of them.
-        training: rows that it has.
-        columns: those that are learned, c of them.
-        log_prob: log p of each of them given those before it, by the model, (n, c).
-        bins: of the recipe.
+        unseen: n held-out rows.
+        training: the training rows.
+        columns: names of the c learned columns.
+        log_prob: the model's log p of each column given the columns before it, (n, c).
+        bins: `table.bins` of the recipe.
     """
     if bins >= TableOptions.bins:
         return
@@ -48,14 +50,14 @@ def few_bins(unseen: Frame, training: Frame, columns: tuple[str, ...], log_prob:
     yield Finding(
         "few_bins",
         lost[worst],
-        f"With {bins} bins at most '{worst}' is learned too coarsely: a histogram of {TableOptions.bins} bins makes "
-        "unseen values likelier, by so many nats a row.",
+        f"{bins} bins are too coarse for '{worst}': for held-out values, a histogram of up to {TableOptions.bins} bins "
+        f"has a log-likelihood that is higher by {lost[worst]:.2g} nats per row.",
         {"table.bins": TableOptions.bins},
     )
 
 
 def _lost(unseen: Frame, training: Frame, column: str, log_prob: Array) -> float | None:
-    """Nats a row by which a histogram is surely better; None of a column without a density, and of too few rows."""
+    """Return the significant advantage of a histogram in nats per row; None without a density or with too few rows."""
     seen, new = training.columns[column], unseen.columns[column]
     count = min(TableOptions.bins, len(seen.known) // EACH)
     if seen.type != "real" or count < 2 or len(np.unique(seen.known)) < REAL * len(seen.known):
@@ -70,40 +72,42 @@ def _lost(unseen: Frame, training: Frame, column: str, log_prob: Array) -> float
     return float(more.mean() - SURE * more.std() / np.sqrt(len(more)))
 
 
-# --- What is wrong with a model of a table, and what it knows of each column ----------------------------------------
+# --- The gain of each column, and the findings ----------------------------------------------------------------------
 #
-#     gain_j = mean over unseen rows of  log p(x_j | the columns before it) - log p(x_j alone)
+#     gain_j = mean over held-out rows of  log p(x_j | the columns before it) - log p(x_j alone)
 #
-# The gains sum to what the model knows beyond independent columns. Beside them stand those of the base mixture alone,
-# without the network: what a simple model would know.
+# The sum of the gains is the advantage over independent columns. The same gains of the base mixture alone, without the
+# network, show what a simple model would achieve.
 
 
-ROWS = 2000  # of the training rows and of the unseen ones that are looked at, at most
-FEWEST = 10  # unseen rows
+ROWS = 2000  # most training rows and most held-out rows that are used
+FEWEST = 10  # held-out rows
 ORDERS = 4
-SURE = 3.0  # standard errors that a finding is beyond its threshold
-HARMFUL = 0.02  # nats a row: a column that the other columns make less likely by more is one
-OVERLEARNED = 0.5  # nats a row between what a network adds to rows seen and to rows unseen
-DISAGREED = 0.1  # nats a column: the spread of log p over orders
-ENOUGH = 10.0  # weight decay, where the recipe's own is from 0 to 1
-SMALL = 1e-3  # share of the unseen rows that the training could not have held
+SURE = 3.0  # standard errors by which a finding must exceed its threshold
+HARMFUL = 0.02  # largest accepted loss of a column through the other columns, in nats per row
+OVERLEARNED = 0.5  # largest accepted difference between training and held-out rows, in nats per row
+DISAGREED = 0.1  # largest accepted spread of log p over orders, in nats per column
+ENOUGH = 10.0  # weight decay of a fix; recipes have 0 to 1
+SMALL = 1e-3  # largest accepted share of impossible held-out rows
 
 
 @dataclass(frozen=True)
 class TableDiagnosis:
-    """All that was found out about a model of a table. Nats are of the data's units, means over rows.
+    """The result of `motes diagnose` for a model of a table.
+
+    Log-likelihoods are means over held-out rows, in nats, in the data's units.
 
     Attributes:
-        evaluated_against: which rows, in words.
-        rows: unseen rows.
-        columns: those that are learned, c of them; `first` is the first in the order in which they are drawn.
-        alone: log p of each column by its own distribution, (c,).
-        mixture: of each column given those before it, by the base mixture without the network, (c,).
-        model: the same of the model, (c,).
+        evaluated_against: the origin of the held-out rows, in words.
+        rows: number of held-out rows.
+        columns, first: names of the c learned columns; the first column in the fixed order.
+        alone: log p of each column under its own distribution, (c,).
+        mixture: log p of each column given the columns before it, under the base mixture without the network, (c,).
+        model: the same under the model, (c,).
         errors: standard errors of model - alone, (c,).
-        held_out, training: log p of unseen rows, and of training rows or None where these are not here.
-        spread: the mean standard deviation of log p of a row over orders of the columns.
-        findings: what is wrong; empty where all is well.
+        held_out, training: log p of held-out and of training rows; None if the training rows are not available.
+        spread: mean standard deviation of log p of a row over orders of the columns.
+        findings: the problems; empty if none were detected.
 
     Example:
         >>> fresh = {"age": [31, 47, 25, 62] * 5, "smoker": ["no", "yes", "no", "no"] * 5}
@@ -127,7 +131,7 @@ class TableDiagnosis:
 
     @property
     def gain(self) -> Array:
-        """(c,), nats a row."""
+        """Gain of each column in nats per row, (c,)."""
         return self.model - self.alone
 
     def __repr__(self) -> str:
@@ -136,14 +140,14 @@ class TableDiagnosis:
     def __str__(self) -> str:
         lines = [f"{headline(self.findings)}, evaluated against {self.rows:,} {self.evaluated_against}.", ""]
         lines += [f"{finding}\n" for finding in self.findings]
-        lines += ["Nats a row: how likely unseen rows are", *self._totals(), ""]
-        lines += ["What the columns before it say of each column (mixture alone in brackets)"]
+        lines += ["Log-likelihood of held-out rows, in nats per row", *self._totals(), ""]
+        lines += ["Gain of each column from the columns before it (mixture alone in brackets)"]
         width = max(map(len, self.columns))
         for k in np.argsort(-self.gain, kind="stable"):
             simple = self.mixture[k] - self.alone[k]
-            said = f"{self.gain[k]:8.3f} ± {self.errors[k]:.3f}  ({simple:.3f})"
+            gain = f"{self.gain[k]:8.3f} ± {self.errors[k]:.3f}  ({simple:.3f})"
             first = "       - first in the order: no column comes before it"
-            lines.append(f"  {self.columns[k]:<{width}}  {first if self.columns[k] == self.first else said}")
+            lines.append(f"  {self.columns[k]:<{width}}  {first if self.columns[k] == self.first else gain}")
         return "\n".join(lines)
 
     def _totals(self) -> Iterator[str]:
@@ -155,7 +159,7 @@ class TableDiagnosis:
         yield f"  spread over orders  {self.spread:10.3f}"
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON.
+        """Return the diagnosis as a dict for JSON.
 
         Example:
             >>> fresh = {"age": [31, 47, 25, 62] * 5, "smoker": ["no", "yes", "no", "no"] * 5}
@@ -179,18 +183,18 @@ class TableDiagnosis:
 
 
 def table_diagnosis(model: TableModel, source: Any, *, seed: int = 0) -> TableDiagnosis:
-    """The diagnosis of a model of a table by the rows held out of its training, another file's, or rows in memory.
+    """Diagnose a model of a table with the rows held out of its training, another file, or rows in memory.
 
     Raises:
-        UsageError: rows that are not to be had, or none that the model has not seen.
+        UsageError: rows that are not available, or no held-out rows.
         DataError: rows that cannot be used.
     """
     check_process()
     origin = table_source(model, source)
     if origin.held_out is None:
         raise UsageError(
-            f"got the rows of the training alone ({origin.name}); expected rows that the model has not seen. Give "
-            "others, or train on a file with data.held_out above 0."
+            f"got only the training rows ({origin.name}); expected rows that the model has not seen. Give other rows, "
+            "or train on a file with data.held_out above 0."
         )
     known = origin.training if origin.known else None
     of = f"held-out rows of {origin.name}" if origin.known else f"rows of {origin.name}"
@@ -200,22 +204,22 @@ def table_diagnosis(model: TableModel, source: Any, *, seed: int = 0) -> TableDi
 def diagnose_table(
     model: TableModel, unseen: Frame, training: Frame | None, *, evaluated_against: str, seed: int = 0
 ) -> TableDiagnosis:
-    """Find out what is wrong with a trained model of a table.
+    """Find the problems of a trained model of a table.
 
     Args:
-        model: trained.
-        unseen: rows that it has not seen.
-        training: rows that it has; None where they are not here.
-        evaluated_against: what `unseen` is, in words.
-        seed: of which rows are taken, and of the orders.
+        model: a trained model.
+        unseen: held-out rows.
+        training: the training rows; None if they are not available.
+        evaluated_against: the origin of `unseen`, in words.
+        seed: for the choice of rows and the orders.
 
     Raises:
-        UsageError: fewer than 10 unseen rows.
+        UsageError: fewer than 10 held-out rows.
         DataError: rows with other columns.
     """
     rng = np.random.default_rng([seed, 693147])
     if len(unseen) < FEWEST:
-        raise UsageError(f"got {len(unseen)} unseen rows; expected at least {FEWEST}. Give a file of more rows.")
+        raise UsageError(f"got {len(unseen)} held-out rows; expected at least {FEWEST}. Give a file with more rows.")
     unseen = _some(unseen, rng)
     encoded = model.schema.encode(model.schema.frame(unseen), unseen="mark")
     impossible = (encoded.codes == IMPOSSIBLE).any(axis=1) | encoded.other
@@ -232,7 +236,9 @@ def diagnose_table(
     seen = None if seen is None else seen[np.isfinite(seen)]
     held_out = held_out[possible]
     if not len(held_out):
-        raise UsageError(f"got {len(unseen)} unseen rows that this model holds impossible; expected rows of its table.")
+        raise UsageError(
+            f"all {len(unseen)} held-out rows are impossible under this model; expected rows of its table."
+        )
     found = TableDiagnosis(
         evaluated_against, len(unseen), tuple(columns), first, alone.mean(0), base.mean(0), own.mean(0), errors,
         float(held_out.mean()), None if seen is None else float(seen.mean()), float(rows.spread[possible].mean()), (),
@@ -255,7 +261,7 @@ def _error(x: Array) -> float:
 
 
 def _both(model: TableModel, encoded: Encoded) -> tuple[Array, Array]:
-    """Log p of each column given those before it, (n, c), by the model and by the mixture alone."""
+    """Return log p of each column given the columns before it, (n, c), under the model and under the mixture alone."""
     orders = model.orders
     return (
         _by_column(model, orders.log_prob_parts(model.unmasker, encoded)),
@@ -264,13 +270,13 @@ def _both(model: TableModel, encoded: Encoded) -> tuple[Array, Array]:
 
 
 def _added(model: TableModel, rows: Frame) -> Array:
-    """What the network adds to the mixture's log p of rows, (n,)."""
+    """Return what the network adds to the mixture's log p of rows, (n,)."""
     own, base = _both(model, model.schema.encode(model.schema.frame(rows), unseen="mark"))
     return (own - base).sum(axis=1)
 
 
 def _by_column(model: TableModel, parts: Array) -> Array:
-    """(n, p) of parts, summed over those of each column, (n, c)."""
+    """Sum values of parts (n, p) over the parts of each column, (n, c)."""
     columns = model.schema.learned
     return np.stack([parts[:, model.schema.parts_of(column)].sum(axis=1) for column in columns], axis=1)
 
@@ -280,25 +286,25 @@ def _worse_than_alone(found: TableDiagnosis, model: TableModel) -> Iterator[Find
         yield Finding(
             "worse_than_alone",
             float(found.gain[k]),
-            f"Given the columns before it, '{found.columns[k]}' is less likely than by its own distribution, in nats a "
-            "row: the network has learned its training rows by heart.",
+            f"Given the columns before it, '{found.columns[k]}' is less likely than under its own distribution: the "
+            "network has memorised its training rows. The number is the gain in nats per row.",
             {"table.weight_decay": _more(model)},
         )
 
 
 def _overlearned(to_seen: Array, to_unseen: Array, model: TableModel) -> Iterator[Finding]:
-    """By what is added to rows seen (n,) and unseen (m,).
+    """Find overfitting from what the network adds to training rows (n,) and to held-out rows (m,).
 
-    Of few rows any model makes those likelier that it was fitted to, and more regularisation would cost unseen rows as
-    well. It is a fault where the network gives unseen rows nothing.
+    With few rows, any model makes its training rows more likely than others, and more regularisation would cost
+    held-out rows as well. It is a problem only if the network gains nothing on held-out rows.
     """
     gap, error = float(to_seen.mean() - to_unseen.mean()), float(np.hypot(_error(to_seen), _error(to_unseen)))
     if gap - OVERLEARNED > SURE * error and to_unseen.mean() < 0:
         yield Finding(
             "overlearned",
             gap,
-            "The network makes training rows likelier than unseen ones by so many nats more than the mixture alone "
-            "does, and unseen rows no likelier. More rows help as well.",
+            f"The network increases the log-likelihood of training rows by {gap:.2g} nats per row more than that of "
+            "held-out rows, which are no more likely than under the mixture alone. More rows also help.",
             {"table.weight_decay": _more(model)},
         )
 
@@ -309,20 +315,20 @@ def _worse_than_mixture(to_unseen: Array, model: TableModel) -> Iterator[Finding
         yield Finding(
             "worse_than_mixture",
             loss,
-            "The mixture alone makes unseen rows likelier than the network does, by so many nats a row.",
+            f"Held-out rows are more likely under the mixture alone than with the network, by {loss:.2g} nats per row.",
             {"table.weight_decay": _more(model)},
         )
 
 
 def _of_orders(found: TableDiagnosis, model: TableModel) -> Iterator[Finding]:
-    """Orders of a table of few rows disagree by as much however it is trained, so the recipe has to show the cause."""
+    """Find disagreeing orders. With few rows they always disagree, so the recipe must also show the cause."""
     if found.spread > DISAGREED * len(found.columns) and model.recipe.table.fixed > TableOptions.fixed:
         yield Finding(
             "orders_disagree",
             found.spread,
-            "The log-likelihood of a row depends on the order of the columns, by so many nats (standard deviation): "
-            f"{model.recipe.table.fixed:.0%} of the training was in one order. Conditions are answered as exactly as "
-            "that, unless they are asked with --exact.",
+            f"The log-likelihood of a row varies with the order of the columns, by {found.spread:.2g} nats (standard "
+            f"deviation): {model.recipe.table.fixed:.0%} of the training used one order. Without --exact, answers to "
+            "conditions have an error of this size.",
             {"table.fixed": TableOptions.fixed},
         )
 
@@ -335,11 +341,11 @@ def _impossible(encoded: Encoded, impossible: NDArray[np.bool_], model: TableMod
         yield Finding(
             "impossible_rows",
             share,
-            f"So large a share of the unseen rows holds values that the training could not have held{where}. It takes "
-            "more rows, or a wider range such as --set 'columns.NAME={kind=\"real\", low=0, high=100}'.",
+            f"{share:.1%} of the held-out rows contain values that are impossible under the model{where}. Use more "
+            "rows, or a wider range, such as --set 'columns.NAME={kind=\"real\", low=0, high=100}'.",
         )
 
 
 def _more(model: TableModel) -> float:
-    """A weight decay by which a network that has learned its rows by heart errs at most half as much."""
+    """Return a weight decay that at least halves the error of a network that has memorised its rows."""
     return rounded(max(ENOUGH, 3 * (model.recipe.table.weight_decay or 0)))
