@@ -369,10 +369,10 @@ def test_misuse_is_refused_with_what_to_do(ask, message, people, moons):
 def test_a_table_in_memory_is_evaluated_against_rows(people, tmp_path):
     rows = pd.DataFrame(PEOPLE)
     same = people.evaluate(rows, n=200)
-    assert not any("not here" in note for note in same.notes)  # the rows of the training are known again
+    assert not any("not available" in note for note in same.notes)  # the training rows are recognised
     fresh = rows.assign(age=rows["age"].to_numpy()[::-1])
     other = people.evaluate(fresh, n=200)
-    assert any("the rows of the training are not here" in note for note in other.notes)
+    assert any("the training rows are not available" in note for note in other.notes)
     path = people.report(tmp_path / "report.html", rows, n=200)
     assert "<html" in path.read_text()
 

@@ -144,7 +144,9 @@ def test_steps_whose_halves_change_the_distance_are_a_doubt(monkeypatch):
     monkeypatch.setattr("motes.evaluation.causes.FINE", (2, 4))
     model = exact_model("eight_gaussians", changes={"grid.steps": 2})
     found = split_of(model, source_of(model), N)
-    assert any("half as many steps as the finest, 4, change the squared distance" in doubt for doubt in found.doubts)
+    assert any(
+        "half as many steps as the finest grid, 4, change the squared distance" in doubt for doubt in found.doubts
+    )
     assert "This split cannot tell: half as many" in str(found)
     assert found.to_dict()["doubts"] == list(found.doubts)
     # What cannot be told is no finding.

@@ -513,7 +513,7 @@ def test_a_model_whose_file_is_gone_is_compared_with_another(people, model, tmp_
     people.assign(h=1.5).to_csv(tmp_path / "other.csv", index=False)
     other = source_of(model, str(tmp_path / "other.csv"))
     assert not other.known and {len(other.training), len(other.held_out)} == {19, 20}
-    assert "the rows of the training are not here" in other.notes[0]
+    assert "the training rows are not available" in other.notes[0]
     monkeypatch.setattr(model, "source", "")
     with pytest.raises(motes.errors.UsageError, match=r"rows in memory"):
         source_of(model)

@@ -128,7 +128,7 @@ def test_shares_of_an_error_are_shown_where_they_are_shares():
     noise = ErrorSplit(
         100, 0.003, 0.007, {"learning": ErrorPart(0.0, 0.001), "discretisation": ErrorPart(-0.004, 0.003)}
     )
-    assert "%" not in str(noise) and "Noise takes a part below 0" in str(noise)
+    assert "%" not in str(noise) and "Noise makes a part negative" in str(noise)
 
 
 def test_the_first_column_of_a_table_is_not_said_to_be_unpredictable():

@@ -1,4 +1,4 @@
-"""The error of a model split by cause: prior, learning, steps; and what mends each."""
+"""The error of a model split by cause (prior, learning, discretisation), and the fix of each cause."""
 
 from __future__ import annotations
 
@@ -45,23 +45,23 @@ from motes.seeds import seed_key
 
 Array = NDArray[np.float64]
 
-OFTEN = 3.0  # how many times more often than it does training should see a noise level that it sees too rarely
-MOST = 0.5  # of the excess loss lies at such levels
-DROPPED = 0.02  # share of rows without label that a network needs at least
+OFTEN = 3.0  # a noise level is too rare if better training times cover it this many times as often
+MOST = 0.5  # smallest share of the excess loss at such levels
+DROPPED = 0.02  # smallest share of rows with a dropped label
 FEW = 1000  # steps
-TRAVEL = 4.0  # the least sum of all learning rates: Adam moves a weight by about so much
+TRAVEL = 4.0  # smallest sum of all learning rates: about the distance that Adam can move a weight
 FAST = 0.03  # the highest learning rate
-SMALL = 4.0  # how many times smaller than the default's a network may be, in width times depth
+SMALL = 4.0  # a network is too small if its width times depth is this many times below the default's
 PLACES = 4096
 
 
 class Cause(NamedTuple):
-    """What of a recipe keeps a network from learning.
+    """A cause in the recipe that keeps a network from learning.
 
     Attributes:
-        name: of the finding.
+        name: name of the finding.
         meaning: the cause in words, the end of a sentence.
-        changes: of the recipe.
+        changes: recipe changes that fix it.
     """
 
     name: str
@@ -70,13 +70,13 @@ class Cause(NamedTuple):
 
 
 def causes_of(model: PointModel, excess: ExcessLoss) -> list[Cause]:
-    """What may have kept the network of a model from learning, the furthest from what trains well first."""
+    """List likely causes of a poorly trained network, in order of their checks."""
     found = [*_times(model.recipe, excess), *_labels(model), *_training(model.recipe), *_size(model.recipe)]
     return [cause for cause in found if changed(model.recipe, cause.changes) is not None]
 
 
 def visits(recipe: PointRecipe, noise: Array) -> Array:
-    """How often training sees each noise level (m,), over how often it would if all of the range were seen alike."""
+    """Return how often training covers each noise level (m,), relative to uniform coverage of the range."""
     schedule = recipe.make_schedule()
     t = np.asarray(recipe.times.place(schedule, jnp.asarray((np.arange(PLACES) + 0.5) / PLACES)))
     seen = -np.asarray(schedule.log_snr(t), np.float64) / 2
@@ -86,7 +86,7 @@ def visits(recipe: PointRecipe, noise: Array) -> Array:
 
 
 def _edges(levels: Array) -> Array:
-    """Around each of m rising numbers, (m + 1,)."""
+    """Return bin edges around m increasing numbers, (m + 1,)."""
     middle = (levels[1:] + levels[:-1]) / 2
     return np.concatenate([[2 * levels[0] - middle[0]], middle, [2 * levels[-1] - middle[-1]]])
 
@@ -110,7 +110,7 @@ def _times(recipe: PointRecipe, excess: ExcessLoss) -> Iterator[Cause]:
     rare = visits(better, excess.noise) > OFTEN * visits(recipe, excess.noise)
     if nats[rare].sum() > MOST * nats.sum():
         low, high = excess.noise[rare].min(), excess.noise[rare].max()
-        yield Cause("wrong_times", f"training sees noise levels from {low:.2g} to {high:.2g} too rarely", changes)
+        yield Cause("wrong_times", f"training rarely covers noise levels from {low:.2g} to {high:.2g}", changes)
 
 
 def _labels(model: PointModel) -> Iterator[Cause]:
@@ -118,7 +118,7 @@ def _labels(model: PointModel) -> Iterator[Cause]:
     if model.classes is not None and part.label_dropout < DROPPED:
         yield Cause(
             "label_rarely_dropped",
-            f"it is asked without a label, and training withheld the labels of {part.label_dropout:.2g} of the rows",
+            f"it is used without labels, but training dropped labels with probability {part.label_dropout:.2g} only",
             {"training.label_dropout": Training.label_dropout},
         )
 
@@ -128,14 +128,14 @@ def _training(recipe: PointRecipe) -> Iterator[Cause]:
     rate, steps = part.learning_rate, part.steps
     if steps < FEW:
         changes = {"training.steps": Training.steps} | ema_fitting(part.ema, Training.steps)
-        yield Cause("too_few_steps", f"{steps:,} steps of training are few", changes)
+        yield Cause("too_few_steps", f"{steps:,} training steps are too few", changes)
     travel = rate * max(steps, FEW) * (0.5 if part.decay == "cosine" else 1)
     if travel < TRAVEL:
         better = {"training.learning_rate": Training.learning_rate}
         yield Cause("learning_rate_too_low", f"the learning rate of {rate:g} is too low for {steps:,} steps", better)
     elif rate > FAST:
         better = {"training.learning_rate": Training.learning_rate}
-        yield Cause("learning_rate_too_high", f"the learning rate of {rate:g} is high", better)
+        yield Cause("learning_rate_too_high", f"the learning rate of {rate:g} is too high", better)
 
 
 def _size(recipe: PointRecipe) -> Iterator[Cause]:
@@ -144,46 +144,46 @@ def _size(recipe: PointRecipe) -> Iterator[Cause]:
     if not all(own.values()) or SMALL * math.prod(own.values()) > math.prod(usual.values()):
         return
     better = {f"network.{key}": usual[key] for key in own if own[key] < usual[key]}
-    yield Cause("network_too_small", f"a network of width {own['width']} and depth {own['depth']} is small", better)
+    yield Cause("network_too_small", f"a network of width {own['width']} and depth {own['depth']} is too small", better)
 
 
-# --- What samples of a model are compared with, what they start from, and steps that are fine enough ----------------
+# --- The setting of the split: reference points, starting points, and a fine grid -----------------------------------
 #
-# Steps are fine enough where halves of them change nothing.
+# Steps are fine enough if halving them changes nothing.
 
 
-FINE = (64, 128, 256, 512)  # steps of the reference grid: the fewest whose halves change nothing
-LOWEST = 0.004  # the last noise level of that grid, in standard deviations of the data
-CHECKED = 2048  # rows that are sampled with halved steps as well
-UNCHANGED = 0.1  # of the reference value: what halved steps may change
+FINE = (64, 128, 256, 512)  # steps of the reference grid: the fewest for which halving changes nothing
+LOWEST = 0.004  # last noise level of the reference grid, in standard deviations of the data
+CHECKED = 2048  # rows that are also sampled with halved steps
+UNCHANGED = 0.1  # largest accepted change by halved steps, relative to the reference value
 DIRECTIONS = 64
-GROUPS = 8  # of the jackknife
-SURE = 3.0  # standard errors that a finding is beyond its threshold
+GROUPS = 8  # groups of the jackknife
+SURE = 3.0  # standard errors by which a finding must exceed its threshold
 
 
 @dataclass(frozen=True)
 class Steps:
-    """How a denoiser is sampled: a sampler, and the times (N+1,) that it stops at."""
+    """A sampler and its grid of times (N+1,)."""
 
     sampler: Sampler
     grid: jax.Array
 
     @classmethod
     def of(cls, recipe: PointRecipe) -> Steps:
-        """Those of a recipe."""
+        """Return the sampler and the grid of a recipe."""
         return cls(recipe.sampler, recipe.make_grid())
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What samples of a model are compared with, and what they start from.
+    """The reference points and the starting points of the samples of a model.
 
     Attributes:
-        model, seed: whose samples, and of their noise.
+        model, seed: the model, and the seed of the noise.
         origin: the data of the model.
         reference, other: real points (n, d), in the data's units.
-        exact: the exact denoiser; None where the distribution is unknown.
-        starts: points at t = 1 from the prior, and noised real points, with the same noise, (n, d) each.
+        exact: the exact denoiser; None if the distribution is unknown.
+        starts: points at t = 1 from the prior, and real points with noise; both with the same noise, (n, d) each.
     """
 
     model: PointModel
@@ -196,7 +196,7 @@ class Setting:
 
     @classmethod
     def of(cls, model: PointModel, origin: PointSource, n: int, seed: int) -> Setting:
-        """Of a model and its data, with at most `n` rows of each set."""
+        """Prepare the setting of a model and its data, with at most `n` rows of each set."""
         reference, other = origin.real(n)
         truth = origin.truth
         real = truth.sample(len(reference), seed=seed) if truth else other
@@ -204,7 +204,7 @@ class Setting:
         return cls(model, origin, seed, reference, other, exact, _starts(model, real, seed_key(seed, "start")))
 
     def few(self, n: int) -> Setting:
-        """The same with the first `n` rows of each set."""
+        """Return the setting with the first `n` rows of each set."""
         return replace(
             self,
             reference=self.reference[:n],
@@ -214,13 +214,13 @@ class Setting:
 
     @property
     def denoiser(self) -> Denoiser | None:
-        """By which steps are compared: the exact denoiser, or the network where it knows times between its steps."""
+        """The denoiser for comparing grids: the exact one, or the network if it is defined between its steps."""
         if self.exact is None and isinstance(self.model.recipe.network, StepGated):
             return None
         return self.exact or self.model.denoiser
 
     def sampled(self, denoiser: Denoiser, start: Array, steps: Steps, on_progress: OnProgress = silent) -> Array:
-        """What a denoiser makes of `start` by these steps, (n, d) in the data's units."""
+        """Sample with a denoiser from `start` with these steps, (n, d) in the data's units."""
         process = ReverseProcess(denoiser, steps.sampler, steps.grid, self.model.dim)
         key = seed_key(self.seed, "split")
         points, _ = sample(process, len(start), key=key, start=start, on_progress=on_progress)
@@ -228,9 +228,9 @@ class Setting:
 
     @cached_property
     def fine(self) -> tuple[Steps | None, tuple[str, ...]]:
-        """Steps so fine that halves of them change nothing, and a doubt where there are none.
+        """Steps so fine that halving them changes nothing, and a doubt if there are none.
 
-        None for a network that knows no times between its own steps, where the distribution is unknown.
+        None if the distribution is unknown and the network is defined only at its own steps.
         """
         if self.denoiser is None:
             return None, ()
@@ -241,32 +241,32 @@ class Setting:
             sets = [sets[-1], few.sampled(self.denoiser, few.starts[1], _fine(self, steps))]
             (before, now), (error,) = squared_distances(sets, few.reference)
             change = abs(now - before)
-            if change <= max(allowed, SURE * error if random else 0.0):  # other steps draw other noise
+            if change <= max(allowed, SURE * error if random else 0.0):  # different steps draw different noise
                 return _fine(self, steps // 2), ()
         return _fine(self, FINE[-1]), (
-            f"half as many steps as the finest, {FINE[-1]}, change the squared distance by {change:.2g}.",
+            f"half as many steps as the finest grid, {FINE[-1]}, change the squared distance by {change:.2g}.",
         )
 
 
 def _fine(setting: Setting, steps: int) -> Steps:
-    """As many steps, equal in a power of the noise level, from t = 1 down to next to none.
+    """Return this number of steps, equal in a power of the noise level, from t = 1 down to almost no noise.
 
-    A solver of the flow is as good as any where the denoiser is exact, and is the one of least noise. A network has
-    another distribution for each sampler, so that a random one is kept.
+    With the exact denoiser all samplers agree, and a deterministic one has the least noise. A network has a different
+    distribution for each sampler, so a stochastic sampler of the recipe is kept.
     """
     model = setting.model
     schedule, recipe = model.denoiser.schedule, model.recipe
     highest = float(np.exp(-np.asarray(schedule.log_snr(1.0)) / 2))
     unit = float(np.sqrt(model.standardiser.forward(setting.other).var(axis=0).mean()))
     lowest = min(LOWEST * unit, model.lowest_noise, highest / 10)
-    if setting.exact is None and recipe.steps is not None:  # below its first step it has learned nothing
+    if setting.exact is None and recipe.steps is not None:  # the network has learned nothing below its first step
         lowest = min(float(np.exp(-np.asarray(schedule.log_snr(1 / recipe.steps)) / 2)), highest / 10)
     random = setting.exact is None and recipe.sampler.stochastic
     return Steps(recipe.sampler if random else DPMSolver3M(), KarrasGrid(steps, lowest)(schedule))
 
 
 def _starts(model: PointModel, x: Array, key: jax.Array) -> tuple[Array, Array]:
-    """Points at t = 1, from the prior and from noised real points `x`, with the same noise."""
+    """Return points at t = 1 from the prior, and real points `x` with noise; both with the same noise."""
     schedule = model.denoiser.schedule
     z = model.standardiser.forward(x)
     eps = np.asarray(jax.random.normal(key, z.shape), np.float64)
@@ -275,9 +275,10 @@ def _starts(model: PointModel, x: Array, key: jax.Array) -> tuple[Array, Array]:
 
 
 def squared_distances(sets: list[Array], reference: Array) -> tuple[Array, Array]:
-    """Squared sliced W2 of each set to the reference, (n, d) each; the standard error of each difference of neighbours.
+    """Compute the squared sliced W2 of each set to the reference, (n, d) each, and standard errors of differences.
 
-    By the jackknife over groups of rows, the same rows of every set.
+    The standard errors belong to the differences of successive sets. They are jackknife estimates over groups of rows,
+    which are the same rows of every set.
     """
     axes = directions_in(reference.shape[1], DIRECTIONS, np.random.default_rng(0))
     lines, real = [(points @ axes).T for points in sets], (reference @ axes).T  # (directions, n) each
@@ -293,28 +294,29 @@ def squared_distances(sets: list[Array], reference: Array) -> tuple[Array, Array
     return squares(group >= 0), np.sqrt(spread)
 
 
-# --- What a network has not learned, what it has learned by heart, and why ------------------------------------------
+# --- The excess loss of the network, overfitting, and the causes of poor training -----------------------------------
 
 
 EXACT = "the exact denoiser"
 EXCESS_ROWS = 2048
-ALPHA = 1e-3  # of the test of ranks
-OVERLEARNED = 0.3  # nats between rows seen and rows unseen
-SCALES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.45, 0.7)  # of a kernel, in standard deviations of the data
+ALPHA = 1e-3  # level of the rank test
+OVERLEARNED = 0.3  # largest accepted difference between held-out and training rows, in nats per row
+SCALES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.45, 0.7)  # kernel widths, in standard deviations of the data
 REFERENCE_ROWS = 10_000
 GAUSSIANS = (1, 4, 16)
-EACH = 20  # rows for each of their columns, at least
+EACH = 20  # fewest rows per Gaussian and column
 AVERAGING = ("ema_too_long", "ema_too_short")
 
 
 def excess_over_exact(model: PointModel, truth: Truth, unseen: Array, seed: int) -> ExcessLoss:
-    """The network's loss on rows above that of the exact denoiser."""
+    """Compute the network's loss on held-out rows above that of the exact denoiser."""
     schedule, z = model.denoiser.schedule, model.standardiser.forward(unseen)
     t, _ = noise_levels(schedule, model.lowest_noise)
     return excess_loss(model.denoiser, truth.oracle(schedule, model.standardiser), z, t, key=seed_key(seed, "excess"))
 
 
 def excess_of(model: PointModel, origin: PointSource, unseen: Array, seed: int) -> tuple[ExcessLoss, str]:
+    """Compute the excess loss on held-out rows, and the name of the reference: the exact denoiser or a simple model."""
     schedule, z = model.denoiser.schedule, model.standardiser.forward(unseen[:EXCESS_ROWS])
     if origin.truth is not None:
         return excess_over_exact(model, origin.truth, unseen[:EXCESS_ROWS], seed), EXACT
@@ -326,7 +328,7 @@ def excess_of(model: PointModel, origin: PointSource, unseen: Array, seed: int) 
 
 
 def _above(model: PointModel, reference: Oracle, z: Array, t: Array, key: Any, repeats: int = 1) -> ExcessLoss:
-    """The excess over a reference that need not be exact."""
+    """Compute the excess loss over a reference, which may be inexact."""
     return excess_loss(model.denoiser, reference, z[:EXCESS_ROWS], t, key=key, exact=False, repeats=repeats)
 
 
@@ -335,14 +337,14 @@ def _gaussian(rows: Array, schedule: Schedule) -> Oracle:
 
 
 def _mixture(rows: Array, unseen: Array, schedule: Schedule) -> tuple[str, Oracle]:
-    """As many Gaussians of `rows` as make the unseen ones likeliest, and what to call them."""
+    """Fit the number of Gaussians to `rows` that makes held-out rows most likely; return a name as well."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
     rows = rows[:REFERENCE_ROWS]
     counts = [count for count in GAUSSIANS if count == 1 or count * EACH * rows.shape[1] <= len(rows)]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a reference need not be the best one
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a reference may be suboptimal
         fits = [GaussianMixture(count, reg_covar=_least(count), random_state=0).fit(rows) for count in counts]
     best = max(fits, key=lambda fit: float(fit.score(unseen)))
     name = "a Gaussian" if best.n_components == 1 else f"a mixture of {best.n_components} Gaussians"
@@ -350,12 +352,12 @@ def _mixture(rows: Array, unseen: Array, schedule: Schedule) -> tuple[str, Oracl
 
 
 def _least(count: int) -> float:
-    """The least variance: one of several Gaussians could lie on equal entries of a column, and know them by heart."""
+    """Return the smallest variance, which prevents one of several Gaussians from memorising equal entries."""
     return 1e-6 if count == 1 else SCALES[0] ** 2
 
 
 def _kernels(rows: Array, unseen: Array, schedule: Schedule) -> Oracle:
-    """A kernel density of `rows`, as wide as makes the unseen ones likeliest."""
+    """Fit a kernel density to `rows`, with the width that makes held-out rows most likely."""
     oracles = [
         EmpiricalOracle(rows[:REFERENCE_ROWS], schedule, spread=np.full(rows.shape[1], scale)) for scale in SCALES
     ]
@@ -365,38 +367,38 @@ def _kernels(rows: Array, unseen: Array, schedule: Schedule) -> Oracle:
 def learning(
     model: PointModel, origin: PointSource, real: Array, excess: ExcessLoss, found: list[Finding], seed: int
 ) -> Iterator[Finding]:
-    """What the network does worse on unseen rows than on those it has seen, and what it has not learned at all."""
+    """Find overtraining (a higher loss on held-out rows than on training rows) and undertraining."""
     from scipy.stats import mannwhitneyu
 
     schedule, rows = model.denoiser.schedule, model.standardiser.forward(origin.training.x)
-    # The same denoiser takes part of the noise out of both losses.
-    yardstick = (
+    # A common reference removes part of the noise from both losses.
+    reference = (
         origin.truth.oracle(schedule, model.standardiser) if origin.truth is not None else _gaussian(rows, schedule)
     )
-    repeats = max(EXCESS_ROWS // len(rows), 1)  # of few rows each is looked at under several noises
+    repeats = max(EXCESS_ROWS // len(rows), 1)  # with few rows, each is evaluated with several noises
     unseen, seen = (
-        _above(model, yardstick, x, excess.t, seed_key(seed, name), repeats)
+        _above(model, reference, x, excess.t, seed_key(seed, name), repeats)
         for x, name in ((model.standardiser.forward(real), "unseen"), (rows, "seen"))
     )
     gap = unseen.nats - seen.nats
-    # By ranks, because a few rows far off may cost the network more than all the others together.
+    # A rank test, because a few outliers may cost the network more than all other rows together.
     p_value = mannwhitneyu(unseen.nats_of_row, seen.nats_of_row, alternative="greater").pvalue
     if gap > OVERLEARNED and p_value < ALPHA:
         yield Finding(
             "overtrained",
             gap,
-            f"Rows that the network has seen cost it {gap:.2g} nats less than rows that it has not: it is learning "
-            f"these {len(rows):,} rows and not their distribution.",
+            f"The loss on training rows is {gap:.2g} nats per row lower than on held-out rows: the network memorises "
+            f"these {len(rows):,} rows instead of learning their distribution.",
             less(model),
         )
     yield from undertrained(model, excess, max(gap, 0.0), found)
 
 
 def undertrained(model: PointModel, excess: ExcessLoss, gap: float, found: list[Finding]) -> Iterator[Finding]:
-    """What the network has not learned, named by the likeliest cause; its fix undoes all causes."""
-    # Few rows far off can make any error of the mean; half of the rows can not.
-    surely = max(excess.nats - SURE * excess.nats_error, float(np.median(excess.nats_of_row)))
-    if surely - gap <= UNLEARNED:
+    """Find a poorly trained network, named after the likeliest cause; the fix corrects all causes."""
+    # A few outliers can dominate the mean, but not the median.
+    lower = max(excess.nats - SURE * excess.nats_error, float(np.median(excess.nats_of_row)))
+    if lower - gap <= UNLEARNED:
         return
     causes = causes_of(model, excess)
     few = any(cause.name == "too_few_steps" for cause in causes)
@@ -406,82 +408,84 @@ def undertrained(model: PointModel, excess: ExcessLoss, gap: float, found: list[
     yield Finding(
         causes[0].name if causes and not cause else "undertrained",
         excess.nats,
-        f"The network's error costs up to {excess.nats:.2g} nats a row, most of it at noise level "
+        f"The network's error costs up to {excess.nats:.2g} nats per row, mostly at noise level "
         f"{excess.worst:.2g}{why}.{see(cause)}",
         {} if cause else changes or more(model),
     )
 
 
 def more(model: PointModel) -> dict[str, Any]:
-    """More training of a larger network."""
+    """Return changes for longer training of a larger network."""
     return {"training.steps": 2 * model.recipe.training.steps} | _wider(model, 2)
 
 
 def less(model: PointModel) -> dict[str, Any]:
-    """An eighth of the training, of half the network."""
+    """Return changes for an eighth of the training with half the network."""
     part = model.recipe.training
     steps = max(part.steps // 8, 1)
     return {"training.steps": steps} | ema_fitting(part.ema, steps) | _wider(model, 0.5)
 
 
 def _wider(model: PointModel, factor: float) -> dict[str, Any]:
-    """The change of a network that has a width."""
+    """Return the change of the width by a factor; {} if the network has no width."""
     width = getattr(model.recipe.network, "width", None)
     return {} if width is None else {"network.width": max(int(factor * width), 8)}
 
 
 def because(found: list[Finding], *names: str) -> str:
-    """Which of `names` has been found already."""
+    """Return the first finding that is one of `names`; "" if there is none."""
     return next((finding.name for finding in found if finding.name in names), "")
 
 
 def see(cause: str) -> str:
+    """Return a sentence that refers to another finding; "" if there is none."""
     return f" See {cause}." if cause else ""
 
 
-# --- Where the error of a model's samples comes from: from the start, from the network, or from the steps -----------
+# --- Sources of the error of a model's samples: the prior, the network, and the steps -------------------------------
 #
 #     d^2(model) = d^2(real) + prior + learning + discretisation,    d the sliced W2 to real points
 #
-# One thing after the other is put right, and each part is what that takes off d^2: first the samples start from noised
-# real points instead of the prior, then the exact denoiser takes the network's place, then steps so fine take the place
-# of the recipe's own that halving them changes nothing. What remains is d^2(real), the reference value: that of two
-# real draws. Every set of samples has the same noise, so that the differences are far less noisy than the distances.
+# The sources are corrected one after another, and each part is the reduction of d^2: first, samples start from real
+# points with noise instead of the prior; then, the exact denoiser replaces the network; finally, a grid so fine that
+# halving it changes nothing replaces the grid of the recipe. The remainder is d^2(real), the reference value: the
+# distance between two real samples. All sets of samples use the same noise, so the differences are much less noisy than
+# the distances.
 #
-# Where the distribution is unknown there is no exact denoiser: the steps are refined second, and what is then left
-# above the distance of two real draws is counted as learning.
+# If the distribution is unknown, there is no exact denoiser: the grid is refined second, and the remainder above the
+# reference value counts as learning.
 #
-# The split checks itself, and says where it cannot tell: samples are finite, halving the finest steps changes nothing,
-# and with the exact denoiser and these steps the samples are as far from real points as real points are.
+# The split checks itself and reports if it cannot tell: samples are finite, halving the finest steps changes nothing,
+# and with the exact denoiser and these steps, samples are as far from real points as real points are from each other.
 
 
 ROWS = 8192
-REAL_DRAWS, APART = 8, 2.0  # pairs of real draws; how far beyond the range of their distances the reference may be
+REAL_DRAWS, APART = 8, 2.0  # pairs of real samples; accepted factor beyond the range of their distances
 PRIOR, LEARNING, DISCRETISATION = "prior", "learning", "discretisation"
 
 
 @dataclass(frozen=True)
 class ErrorPart:
-    """One share of the squared sliced W2, and its standard error; noise may bring it below 0."""
+    """One part of the squared sliced W2, with its standard error. Noise can make it negative."""
 
     value: float
     error: float
 
     def surely_above(self, threshold: float) -> bool:
-        """Whether it is beyond a threshold by three standard errors."""
+        """Test whether the part exceeds a threshold by three standard errors."""
         return self.value - SURE * self.error > threshold
 
 
 @dataclass(frozen=True)
 class ErrorSplit:
-    """Squared sliced W2 distances, in units of the data's variance.
+    """Sources of the squared sliced W2 distance, in units of the data's variance.
 
     Attributes:
-        rows: of each set of samples.
-        total: of the model to real points.
-        reference_value: of exact samples, or, where the distribution is unknown, of other real points.
-        parts: what each cause adds; together with the reference value they are the total.
-        doubts: why the parts cannot be trusted, a sentence each; empty where they can.
+        rows: rows of each set of samples.
+        total: distance of the model's samples to real points.
+        reference_value: distance of exact samples or, if the distribution is unknown, of other real points.
+        parts: contribution of each source; together with the reference value they sum to the total.
+        doubts: reasons not to trust the parts, one sentence each; empty if there are none.
 
     Example:
         >>> split = model.diagnose("moons", n=64).split
@@ -496,7 +500,7 @@ class ErrorSplit:
     doubts: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        return f"ErrorSplit({self.rows:,} rows, {self.total:.3g} in all, {self.reference_value:.3g} of real rows)"
+        return f"ErrorSplit({self.rows:,} rows, {self.total:.3g} in total, reference value {self.reference_value:.3g})"
 
     def __str__(self) -> str:
         lines = [("two real draws", self.reference_value, "")]
@@ -510,17 +514,17 @@ class ErrorSplit:
         )
         notes = [f"This split cannot tell: {doubt}" for doubt in self.doubts]
         if not self.adds_up and np.isfinite(self.total):
-            notes.append("Noise takes a part below 0, so that shares of the total would say nothing.")
+            notes.append("Noise makes a part negative, so shares of the total are not shown.")
         return "\n".join([table, *notes])
 
     @property
     def adds_up(self) -> bool:
-        """Whether each part is a share of the total from 0 to 1, but for rounding."""
+        """Whether each part is a share of the total from 0 to 1, up to rounding."""
         values = np.array([self.reference_value, *(part.value for part in self.parts.values())])
         return bool(np.isfinite(values).all() and self.total > 0 and (values > -0.005 * self.total).all())
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON.
+        """Return the split as a dict for JSON.
 
         Example:
             >>> sorted(model.diagnose("moons", n=64).split.to_dict())
@@ -545,15 +549,15 @@ def _bar(value: float, longest: float) -> str:
 
 
 def split_error(setting: Setting, on_progress: OnProgress = silent) -> ErrorSplit:
-    """Split the distance of a model's samples to real points.
+    """Split the distance between a model's samples and real points into its sources.
 
     Args:
-        setting: the model, its data, and what its samples start from.
-        on_progress: called with the number of rows sampled so far, of 4 times those of a set at most.
+        setting: the model, its data and its starting points.
+        on_progress: called with the number of rows sampled so far, out of at most 4 sets.
     """
     model, n, (prior, noised) = setting.model, len(setting.reference), setting.starts
     own, (fine, doubts) = Steps.of(model.recipe), setting.fine
-    plan: dict[str, tuple[Denoiser, Array, Steps]]  # by what has been put right
+    plan: dict[str, tuple[Denoiser, Array, Steps]]  # by the source corrected last
     plan = {"": (model.denoiser, prior, own), PRIOR: (model.denoiser, noised, own)}
     if setting.exact is not None and fine is not None:
         plan |= {LEARNING: (setting.exact, noised, own), DISCRETISATION: (setting.exact, noised, fine)}
@@ -575,7 +579,7 @@ def split_error(setting: Setting, on_progress: OnProgress = silent) -> ErrorSpli
 
 
 def _doubts(found: ErrorSplit, setting: Setting) -> Iterator[str]:
-    """Why parts that were found cannot be trusted."""
+    """Yield the reasons not to trust the parts."""
     if not np.isfinite([found.total, *(part.value for part in found.parts.values())]).all():
         yield "some samples are not finite numbers."
     if (truth := setting.origin.truth) is None:
@@ -584,49 +588,49 @@ def _doubts(found: ErrorSplit, setting: Setting) -> Iterator[str]:
     real = [squared_distances([draw], setting.reference)[0][0] for draw in draws]
     if not min(real) / APART <= found.reference_value <= max(real) * APART:
         yield (
-            f"with the exact denoiser and the finest steps the squared distance is {found.reference_value:.2g}, and "
-            f"that of two real draws is {min(real):.2g} to {max(real):.2g}."
+            f"with the exact denoiser and the finest steps the squared distance is {found.reference_value:.2g}, but "
+            f"{min(real):.2g} to {max(real):.2g} between two real samples."
         )
 
 
-# --- Too few steps, or a grid that stops too far from the data: the fix is tried before it is printed ---------------
+# --- Coarse grids: too few steps, or a last step too far from the data; fixes are tried before they are printed -----
 
 
-COARSE = 0.5  # of the reference value: what the steps may add to the squared distance
-HALVED, MOSTLY = 0.5, 0.2  # what a fix leaves of the steps' error at most, and what is good enough to look no further
+COARSE = 0.5  # largest accepted discretisation part, relative to the reference value
+HALVED, MOSTLY = 0.5, 0.2  # largest remaining fraction of the error after a fix; fraction that ends the search
 MANY = 64
 NEAR = KarrasGrid().sigma_min
 
 
 def coarse_grid(setting: Setting, split: ErrorSplit) -> Iterator[Finding]:
-    """Found where finer steps surely bring the samples nearer to the data."""
+    """Find a grid so coarse that finer steps significantly reduce the distance to the data."""
     part = split.parts.get(DISCRETISATION)
     if split.doubts or part is None or not part.surely_above(COARSE * split.reference_value):
         return
     recipe = setting.model.recipe
     steps, distance = len(setting.model.grid) - 1, math.sqrt(part.value)
     last = getattr(recipe.grid, "sigma_min", 0.0)
-    far = f", the last of them from a noise level of {last:g}," if last > 2 * NEAR else ""
+    far = f", the last one from a noise level of {last:g}," if last > 2 * NEAR else ""
     yield Finding(
         "coarse_grid",
         distance,
-        f"{steps} steps{far} are too coarse: finer ones bring the samples nearer by a sliced W2 of {distance:.2g} (two "
-        f"real draws: {math.sqrt(split.reference_value):.2g}).",
+        f"{steps} steps{far} are too coarse: finer steps remove a sliced W2 of {distance:.2g} (between two real "
+        f"samples: {math.sqrt(split.reference_value):.2g}).",
         steps_fix(setting),
     )
 
 
 def steps_fix(setting: Setting) -> dict[str, Any]:
-    """The first changes of several that leave next to nothing of the steps' error, or those that leave least; none
-    where none halve it."""
+    """Return the first changes that remove nearly all of the discretisation error, otherwise the best ones; {} if none
+    halve it."""
     few, (fine, _) = setting.few(CHECKED), setting.fine
-    assert fine is not None and few.denoiser is not None  # or there would be no such part of the error
+    assert fine is not None and few.denoiser is not None  # otherwise the split has no such part
     recipe = setting.model.recipe
     tried: list[tuple[dict[str, Any], Steps]] = []
     for changes in _candidates(recipe):
         try:
             tried.append((changes, Steps.of(recipe.changed(changes))))
-        except MotesError:  # this recipe does not take them
+        except MotesError:  # invalid for this recipe
             continue
     square = lambda steps: squared_distances([few.sampled(few.denoiser, few.starts[1], steps)], few.reference)[0][0]
     least = square(fine)
@@ -643,7 +647,7 @@ def steps_fix(setting: Setting) -> dict[str, Any]:
 
 
 def _candidates(recipe: PointRecipe) -> Iterator[dict[str, Any]]:
-    """Changes of the steps, the smallest first."""
+    """Yield changes of the steps, the smallest first."""
     steps = len(recipe.make_grid()) - 1
     more = {"grid.steps": max(MANY, 2 * steps)}
     far = isinstance(recipe.grid, KarrasGrid | LogSNRGrid) and recipe.grid.sigma_min > NEAR

@@ -1,7 +1,7 @@
-"""Sources of rows by name: what a model is trained on, held out and compared with.
+"""Sources of rows by name: training rows, held-out rows and rows for comparison.
 
-A shape is drawn afresh as often as one likes. The rows of a file or a data set are all there is, so a part of them is
-held out, by their content (`motes.data.points`), and every evaluation uses that part.
+A shape can be drawn again at any time. The rows of a file or a data set are limited, so some are held out, selected by
+their content (`motes.data.points`), and every evaluation uses these.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -43,23 +43,23 @@ from motes.training import Model, Recipe
 Array = NDArray[np.float64]
 Rows = TypeVar("Rows", Table, Frame)
 
-FEWEST = 20  # rows of a file
-LEAST = 10  # rows to learn from, and points to compare with
-SPARE = 5  # times as many points has a file that can spare them
-LABELLED = 20_000  # points that stand for the modes of a shape of curves
+FEWEST = 20  # fewest rows of a file
+LEAST = 10  # fewest training rows, and fewest points to compare with
+SPARE = 5  # points are held out only from files with this many times `LEAST` points
+LABELLED = 20_000  # labelled points that represent the modes of a shape made of curves
 
 
 @dataclass(frozen=True)
 class Source(Generic[Rows]):
-    """Rows to learn from, and rows to compare samples with.
+    """Training rows, and held-out rows to compare samples with.
 
     Attributes:
-        name: of the shape, the data set or the file.
-        training: the rows to train on.
-        held_out: the rows that are not trained on; None where there are none.
-        seed: of the draw or the division.
-        notes: what an evaluation with these rows should say, a sentence each.
-        known: False where `training` is not what the model that is evaluated has learned from.
+        name: name of the shape, the data set or the file.
+        training: the training rows.
+        held_out: the held-out rows; None if there are none.
+        seed: seed of the draw or the split.
+        notes: remarks for the evaluation, one sentence each.
+        known: False if `training` differs from the rows that the evaluated model was trained on.
     """
 
     name: str
@@ -71,12 +71,12 @@ class Source(Generic[Rows]):
 
     @property
     def fingerprint(self) -> str:
-        """By which the rows to train on are known again, with their labels."""
+        """Hash that identifies the training rows, with their labels."""
         return fingerprint_of(_frame(self.training))
 
     @property
     def evaluated_against(self) -> str:
-        """The real rows, in words."""
+        """Description of the real rows."""
         if self.name in SHAPES:
             return "a fresh draw"
         if not self.known:
@@ -86,10 +86,10 @@ class Source(Generic[Rows]):
 
 @dataclass(frozen=True)
 class PointSource(Source[Table]):
-    """Points to learn from, and points to compare samples with.
+    """Training points, and held-out points to compare samples with.
 
     Attributes:
-        noise: blur of a shape; None for its own.
+        noise: noise of a shape; None for its default.
     """
 
     noise: float | None = None
@@ -104,7 +104,7 @@ class PointSource(Source[Table]):
 
     @property
     def modes(self) -> Modes | None:
-        """Where the modes are, for a shape that has natural classes."""
+        """The modes of a shape with natural classes; None otherwise."""
         if self.name not in SHAPES or not SHAPES[self.name].classes:
             return None
         if self.truth is not None and self.truth.modes is not None:
@@ -113,24 +113,24 @@ class PointSource(Source[Table]):
         return Modes.labelled(*make_labelled_shape(self.name, LABELLED, seed=int(word), noise=self.noise))
 
     def oracle(self, schedule: Schedule, standardiser: Standardiser, label: str | np.integer | None = None) -> Oracle:
-        """The exact denoiser where the distribution is known; otherwise that which knows the training rows by heart.
+        """Return the exact denoiser; if the distribution is unknown, the one that has memorised the training rows.
 
-        With a `label`, that of one class.
+        With a `label`, return the denoiser of this class.
         """
         truth, x = self.truth, self.training.x
         if label is not None:
-            assert self.training.labels is not None  # or there would be no label
+            assert self.training.labels is not None  # required for a label
             x, truth = x[self.training.labels == label], truth and truth.of_class(int(label))
         return truth.oracle(schedule, standardiser) if truth else EmpiricalOracle(standardiser.forward(x), schedule)
 
     def real(self, n: int) -> tuple[Array, Array]:
-        """Two real sets of the same size, at most `n` rows each: the reference, and one for the reference values.
+        """Return two real sets of equal size, at most `n` rows each: the reference, and one for the reference values.
 
-        The reference is a fresh draw, or the held-out rows; the other one is another draw, or training rows.
+        The reference is a fresh draw or the held-out rows; the other set is another draw or training rows.
         """
         if self.name in SHAPES:
-            # Seeds of their own: none of a training set, and none of a sample. Independent draws, as samples are; but a
-            # curve without noise has no density to draw from.
+            # These seeds differ from the seeds of training sets and samples. The draws are independent, like samples,
+            # except for a curve without noise, which has no density.
             words = reference_seeds(self.seed)
             if self.truth is None:
                 first, second = (make_shape(self.name, n, seed=word, noise=self.noise) for word in words)
@@ -146,16 +146,16 @@ class PointSource(Source[Table]):
 
 
 def reference_seeds(seed: int) -> list[int]:
-    """The seeds of two real draws, for a source of this seed."""
+    """Return the seeds of the two real sets, for a source with this seed."""
     words: list[int] = np.random.SeedSequence([seed, 271828]).generate_state(2).tolist()
     return words
 
 
 def read_points(name: str, recipe: Recipe, seed: int) -> PointSource:
-    """Points of a shape, drawn as [data] says, or those of a file or a data set, a part of them held out.
+    """Read points of a shape, drawn according to [data], or of a file or data set, some of them held out.
 
     Raises:
-        UsageError: neither a shape nor a data set nor a file.
+        UsageError: not a shape, a data set or a file.
         DataError: a file or a data set that cannot be used, or fewer than 20 rows.
     """
     if name in SHAPES:
@@ -168,14 +168,14 @@ def read_points(name: str, recipe: Recipe, seed: int) -> PointSource:
 
 
 def points_of_file(name: str, recipe: Recipe) -> Table:
-    """The points of a file or a data set, in an order of their own: that of the file has no bearing on a training."""
+    """Read the points of a file or data set, sorted by content, so that the file's order does not affect training."""
     table = table_of(name, recipe, to_learn=True)
     _check_enough(table, name)
     return table.take(np.argsort(content_keys(_frame(table)), kind="stable"))
 
 
 def read_rows(name: str, recipe: Recipe) -> Frame:
-    """All rows of a file, read as [text] says, or of a data set, with the numbers that they have there in messages.
+    """Read all rows of a file, according to [text], or of a data set; messages use their row numbers.
 
     Raises:
         UsageError: no such file or data set.
@@ -183,7 +183,9 @@ def read_rows(name: str, recipe: Recipe) -> Frame:
         DataError: a file that cannot be used, an infinite number, or fewer than 20 rows.
     """
     if name in SHAPES:
-        raise RecipeError(f"got a recipe of tables for '{name}', which is a shape; expected one of points: default.")
+        raise RecipeError(
+            f"got a recipe of tables for '{name}', which is a shape; expected a recipe of points: default."
+        )
     frame = read_frame(name, recipe.text)
     for column, series in frame.columns.items():
         check_finite(series, column, f"'{name}'")
@@ -192,9 +194,10 @@ def read_rows(name: str, recipe: Recipe) -> Frame:
 
 
 def divided(name: str, rows: Rows, recipe: Recipe, seed: int) -> Source[Rows]:
-    """The rows of a file, a part of them held out as [data] and the seed say; dropped columns have no bearing.
+    """Split the rows of a file into training and held-out rows by [data] and the seed; dropped columns have no effect.
 
-    Of points at least 10 are held out, or none of fewer than 50. None are where fewer than 10 would be left.
+    At least 10 points are held out, or none if there are fewer than 50. None are held out if fewer than 10 rows would
+    remain.
     """
     out = held_out_mask(rows, recipe, seed, LEAST if isinstance(rows, Table) else 0)
     if not out.any() or (~out).sum() < LEAST or (isinstance(rows, Table) and len(rows) < SPARE * LEAST):
@@ -203,7 +206,7 @@ def divided(name: str, rows: Rows, recipe: Recipe, seed: int) -> Source[Rows]:
 
 
 def held_out_mask(rows: Table | Frame, recipe: Recipe, seed: int, least: int) -> Mask:
-    """Which rows (n,) are held out, at least so many, where any are."""
+    """Return a mask (n,) of the held-out rows, at least `least` of them if there are any."""
     frame = _frame(rows)
     kept = [column for column in frame.names if recipe.columns.get(column) not in (DROP, {"kind": DROP})]
     return held_out_of(frame.select(kept), recipe.data.held_out, seed, least)
@@ -220,10 +223,10 @@ def _drawn(name: str, recipe: Recipe, seed: int) -> Table:
 
 
 def table_of(name: str, recipe: Recipe, *, to_learn: bool) -> Table:
-    """The rows of a data set or a file, all numbers but for the column of the labels."""
+    """Read the rows of a data set or a file, all numbers except the label column."""
     refuse_address(name)
     label, path = recipe.data.label, Path(name)
-    joint = isinstance(recipe, PointRecipe) and recipe.conditions.learned  # any columns are learned given any others
+    joint = isinstance(recipe, PointRecipe) and recipe.conditions.learned  # all conditional distributions are learned
     given = () if joint else recipe.data.given
     if not path.suffix and path.name == name and not path.exists() and name not in DATASETS:
         raise UsageError(f"{unknown('shape or data set', name, [*SHAPES, *DATASETS])} Or give a file: points.csv.")
@@ -243,9 +246,9 @@ def _frame(rows: Table | Frame) -> Frame:
     return frame_of(rows) if isinstance(rows, Table) else rows
 
 
-# --- What a model is evaluated against: the rows that it has not seen of its own data, or others that are given -----
+# --- The rows that a model is evaluated against: its own held-out rows, or other rows -------------------------------
 #
-# A model knows the rows of its training by their fingerprint, and a file is divided as it was for the training.
+# A model recognises its training rows by their fingerprint, and a file is split as it was for the training.
 
 
 MEMORY = "the data"
@@ -253,24 +256,24 @@ MEMORY = "the data"
 
 @singledispatch
 def source_of(model: Model, given: Any = None) -> Source[Any]:
-    """What a model is evaluated against: what it was trained on, or the shape, file or rows that are given instead.
+    """Return the rows that a model is evaluated against: its own data, or the given shape, file or rows.
 
-    Rows of a file that the model was trained on are divided as they were for the training.
+    The file that the model was trained on is split as it was for the training.
 
     Raises:
-        UsageError: the model's own rows are not to be had, or a file or a data set that is not there; a model of
+        UsageError: the model's own rows are not available, or a file or data set does not exist; a model of
             posteriors, which is compared with simulations.
         DataError: rows that cannot be used, or with other columns than the model's.
     """
     raise UsageError(
-        f"this is a model of {model.about}, and has a distribution for each observation. Expected a model of points "
-        "alone; sample(n, given=...) and score_samples(theta, given=...) take an observation."
+        f"this is a model of {model.about}, with a distribution for each observation; expected a model of points "
+        "without observations. Use sample(n, given=...) and score_samples(theta, given=...)."
     )
 
 
 @source_of.register
 def point_source(model: PointModel, given: Any = None) -> PointSource:
-    """`source_of` points."""
+    """Return the source for a model of points; see `source_of`."""
     if given is not None and not isinstance(given, str | Path):
         return PointSource(**vars(_in_memory(model, _columns_of(model, given, MEMORY))))
     name, recipe = _read_by(model, given)
@@ -288,7 +291,7 @@ def point_source(model: PointModel, given: Any = None) -> PointSource:
 
 @source_of.register
 def table_source(model: TableModel, given: Any = None) -> Source[Frame]:
-    """`source_of` a table."""
+    """Return the source for a model of a table; see `source_of`."""
     if given is not None and not isinstance(given, str | Path):
         return _noted(_in_memory(model, model.schema.contents(given, name=MEMORY)))
     name, recipe = _read_by(model, given)
@@ -303,14 +306,14 @@ def table_source(model: TableModel, given: Any = None) -> Source[Frame]:
 
 
 def _read_by(model: Model, given: str | Path | None) -> tuple[str, Recipe]:
-    """The name of a source, and the recipe that it is read by."""
+    """Return the name of a source, and the recipe for reading it."""
     name = _name_of(model, given)
     data = replace(model.recipe.data, noise=model.recipe.data.noise if name == model.source else None)
     return name, replace(model.recipe, data=data, text=model.recipe.text.fitting(name))
 
 
 def _name_of(model: Model, given: str | Path | None) -> str:
-    """Of the shape, the file or the data set."""
+    """Return the name of the shape, the file or the data set."""
     name = str(given or model.source)
     if not name:
         raise UsageError(
@@ -322,19 +325,19 @@ def _name_of(model: Model, given: str | Path | None) -> str:
 
 
 def _columns_of(model: PointModel, rows: Any, name: str) -> Table:
-    """Points with the columns of a model, in its order."""
+    """Return points with the columns of a model, in the model's order."""
     table = rows if isinstance(rows, Table) else as_table(rows)
     return Table(table.x[:, order_of(model.columns, table.columns, name)], model.columns)
 
 
 def _in_memory(model: Model, rows: Rows) -> Source[Rows]:
-    """Rows in memory: those of the training, or rows to be compared with."""
+    """Return the source for rows in memory: the training rows, or rows to compare with."""
     whole = Source(MEMORY, rows, None, model.seed)
     return whole if whole.fingerprint == model.fingerprint else _halves(model, MEMORY, rows)
 
 
 def _divided(model: Any, name: str, rows: Rows, recipe: Recipe, like: Callable[[Any, Rows, str], Rows]) -> Source[Rows]:
-    """The rows of a file as those of the training were divided, in the columns of the model."""
+    """Split the rows of a file as for the training, in the columns of the model."""
     parts = divided(name, rows, recipe, model.seed)
     held_out = None if parts.held_out is None else like(model, parts.held_out, f"'{name}'")
     return replace(parts, training=like(model, parts.training, f"'{name}'"), held_out=held_out)
@@ -342,49 +345,49 @@ def _divided(model: Any, name: str, rows: Rows, recipe: Recipe, like: Callable[[
 
 def _changed(found: Source[Rows]) -> Source[Rows]:
     note = (
-        f"'{found.name}' has changed since the training. Its held-out rows are new or were held out then, but among "
-        "the training rows are some that the model did not learn from."
+        f"'{found.name}' has changed since the training. Its held-out rows are new or were held out then, but the "
+        "training rows contain some that the model was not trained on."
     )
     return replace(found, notes=(note,), known=False)
 
 
 def _beside_training(model: TableModel, found: Source[Frame], rows: Frame) -> Source[Frame]:
-    """All rows of another file as held-out ones, beside the training rows."""
+    """Use all rows of another file as held-out rows, together with the training rows."""
     there = read_rows(model.source, replace(model.recipe, text=model.recipe.text.fitting(model.source)))
     home = divided(model.source, there, model.recipe, model.seed)
     training = model.schema.contents(home.training, name=f"'{model.source}'")
     equal = int(np.isin(content_keys(rows), content_keys(training)).sum())
     note = f"{equal:,} of the {len(rows):,} rows of '{found.name}' equal a training row"
     if found.held_out is not None and 2 * equal > len(found.training):
-        # Another version of the table, of which the training may have seen what is not on the other side.
-        note += f", so that only the {len(found.held_out):,} are held out that never were among training rows."
+        # Probably another version of the table: the model may have been trained on rows that are not held out here.
+        note += f", so only the {len(found.held_out):,} rows that were never training rows are held out."
         return replace(found, training=training, notes=(note,))
     return replace(found, training=training, held_out=rows, notes=(f"{note}.",) if equal else ())
 
 
 def _halves(model: Model, name: str, rows: Rows) -> Source[Rows]:
-    """All rows as real ones: one half stands for the training rows, which are not here."""
+    """Split all rows in halves; one half replaces the training rows, which are not available."""
     order = np.random.default_rng([model.seed, 314159]).permutation(len(rows))
     one, other = (rows.take(np.sort(half)) for half in (order[::2], order[1::2]))
     return Source(name, one, other, model.seed, known=False)
 
 
 def _noted(found: Source[Frame]) -> Source[Frame]:
-    """With a note of what halves of a table say nothing about."""
+    """Add a note about what halves of a table cannot show."""
     if found.known:
         return found
     note = (
-        "the rows of the training are not here, so that one half of the rows given stands for them: what is said of "
-        "distances and copies says nothing about memory."
+        "the training rows are not available, so half of the given rows replaces them: distances and copies do not "
+        "show memorisation."
     )
     return replace(found, notes=(note,))
 
 
 def compared_with(model: PointModel, given: str | ArrayLike | Table | None, n: int) -> tuple[PointSource, Array, Array]:
-    """What a model is compared with, and two real sets of it, of `n` rows each at most; see `PointSource.real`.
+    """Return the source that a model is compared with, and two real sets of at most `n` rows; see `PointSource.real`.
 
     Raises:
-        UsageError: data that is not to be had, has other columns than the model, or fewer than 10 rows.
+        UsageError: data that is not available, has other columns than the model, or fewer than 10 rows.
         DataError: data that cannot be used.
     """
     n, origin = check_count(n, "samples"), point_source(model, given)
@@ -395,12 +398,12 @@ def compared_with(model: PointModel, given: str | ArrayLike | Table | None, n: i
 
 
 def simulations_of_source(model: PosteriorModel, given: str | None) -> tuple[Table, str, str]:
-    """Rows with what was observed with each, the name of their file, and what they are in words.
+    """Return simulations with their observations, the name of their file, and a description.
 
-    Of the file that the model was trained on they are the held-out ones; of another file they are all.
+    For the file that the model was trained on, these are the held-out rows; for another file, all rows.
 
     Raises:
-        UsageError: no such file, or the model's own is not to be had.
+        UsageError: no such file, or the model's own file is not available.
         DataError: a file that cannot be used.
     """
     name = _name_of(model, given)
@@ -412,10 +415,10 @@ def simulations_of_source(model: PosteriorModel, given: str | None) -> tuple[Tab
 
 
 def rows_to_score(name: str, model: PointModel | PosteriorModel, n: int) -> Table:
-    """Rows to look at with a model, and what they are given: `n` fresh ones of a shape, or all of a file, in its order.
+    """Return rows to score, with their observations: `n` fresh rows of a shape, or all rows of a file, in its order.
 
     Raises:
-        UsageError: neither a shape nor a file, or other columns than the model's.
+        UsageError: not a shape or a file, or other columns than the model's.
         DataError: a file that cannot be used.
     """
     if name in SHAPES:
@@ -428,27 +431,27 @@ def rows_to_score(name: str, model: PointModel | PosteriorModel, n: int) -> Tabl
     return replace(table, x=table.x[:, order_of(model.columns, table.columns, f"'{name}'")], columns=model.columns)
 
 
-# --- What the columns of a file are, before any row of it is held out, and what to know of them ---------------------
+# --- The kinds of the columns of a file, before any row is held out -------------------------------------------------
 
 
 def columns_of(frame: Frame, recipe: TableRecipe, name: str) -> Iterator[Column]:
-    """What each column of a whole file is, before any row is held out: a number for each row would have gaps then."""
+    """Yield each column of a whole file, before any row is held out, since row numbers would have gaps afterwards."""
     names, overrides = kept_of(frame.names, recipe.columns)
     for column in names:
         series = frame.columns[column]
         here = np.flatnonzero(~series.missing)
         if series.type == "other":
-            continue  # which `Schema.fit` refuses
+            continue  # refused by `Schema.fit`
         sample = Sample(column, series.take(here), here, np.ones(len(here)), recipe.table.bins, name)
         given = checked_override(column, overrides[column], names) if column in overrides else {}
         yield column_of(sample, len(series) - len(here), given, recipe.table.missing)[0]
 
 
 def overrides_of(changes: Iterable[tuple[str, Any]]) -> Mapping[str, Any]:
-    """column -> what it is, of changes such as ("columns.age", "integer").
+    """Return column -> kind, from changes such as ("columns.age", "integer").
 
     Raises:
-        UsageError: a change of anything but columns.
+        UsageError: a change outside section [columns].
     """
     made: dict[str, Any] = {}
     for key, value in changes:
