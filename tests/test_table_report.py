@@ -118,7 +118,7 @@ def test_every_fault_is_found(bad):
     assert bad.details.copies.synthetic == (40, N)
     assert "differ strongly from the real ones in 3 of 8 columns (income, count, " in bad.headline
     assert "40 of 400 synthetic rows are copies of training rows" in bad.headline
-    assert "the model is overfitted" in bad.headline and "5% is neutral" in bad.headline
+    assert "the model is overfitted" in bad.headline and "5% is expected" in bad.headline
 
 
 def penguins(n, seed, shares=(0.442, 0.36, 0.198)):
@@ -234,7 +234,7 @@ def test_rows_without_missing_entries_are_compared_by_their_values(parts, fast):
     found = evaluate_tables(as_frame(synthetic), held_out, training, Schema.fit(training, missing="ignore"))
     assert found.details.columns[1].missing_verdict.text.startswith("not modelled")
     assert found.details.columns[3].missing_verdict is not None
-    assert any("no synthetic row has a missing entry in income" in note for note in found.notes)
+    assert any("synthetic rows have no missing entries in income" in note for note in found.notes)
     # Missing entries in 15 % of the rows would have told the sets apart.
     assert not found.verdicts["classifier"].differs and not found.verdicts["dcr"].differs
     assert found.details.utility is None and found.details.likelihood is None
@@ -273,9 +273,9 @@ def test_more_rows_than_are_compared_are_named(fast, monkeypatch):
     frames = [as_frame(rows(n, k)[["age", "count", EVIL]]) for k, n in enumerate((300, 300, 200))]
     found = evaluate_tables(*frames, Schema.fit(frames[2]))
     notes = " ".join(found.notes)
-    assert "associations of synthetic rows are those of 250 rows, drawn from 300" in notes
-    assert "drawn from 500 at random" in notes and "the classifier sees 100 of the 300 held-out rows" in notes
-    assert "sought for 50 rows of each set" in notes
+    assert "associations of synthetic rows use 250 random rows of 300" in notes
+    assert "random rows of 500" in notes and "the classifier uses 100 of the 300 held-out rows" in notes
+    assert "are computed for 50 rows of each set" in notes
     assert found.details.copies.synthetic[1] == 300
     assert found.details.columns[0].contrast.error < 0.06  # of all 300 and 500 rows
 
@@ -296,7 +296,7 @@ def test_what_does_not_fit_is_refused(parts):
     training, held_out, schema = parts
     with pytest.raises(UsageError, match="unknown column 'tell'"):
         evaluate_tables(held_out, held_out, training, schema, target="tell")
-    with pytest.raises(UsageError, match="one value"):
+    with pytest.raises(UsageError, match="a single value"):
         evaluate_tables(held_out, held_out, training, schema, target="fixed")
     with pytest.raises(UsageError, match="got 10 synthetic rows; expected at least 20"):
         evaluate_tables(as_frame(rows(10, 1)), held_out, training, schema)

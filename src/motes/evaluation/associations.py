@@ -1,12 +1,12 @@
 """Associations between pairs of columns, and their differences between two tables.
 
-An association is measured from 0 (not at all) to 1 (one column tells the other).
+An association is measured from 0 (none) to 1 (one column determines the other).
 
 numbers           Spearman's rank correlation, from -1 to 1
-labels            Cramér's V, without its bias (Bergsma 2013, eq. 5 to 8)
-one of each       sqrt(1 - (1 - eta^2) (n - 1) / (n - K)), eta the correlation ratio of the ranks (Kelley 1935)
+labels            Cramér's V, bias-corrected (Bergsma 2013, eq. 5 to 8)
+label and number  sqrt(1 - (1 - eta^2) (n - 1) / (n - K)), eta the correlation ratio of the ranks (Kelley 1935)
 
-A pair is taken over the rows where both entries are known. All of them are functions of sums of products over rows.
+A pair uses the rows in which both entries are observed. All associations are functions of sums of products over rows.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from motes.evaluation.results import Array, Metric
 
-GROUPS = 20  # of rows, each left out in turn, for the intervals
-T_95 = 2.024394164  # a t of 2 * 19 degrees of freedom lies within +-T_95 with probability 0.95
+GROUPS = 20  # groups of rows in the jackknife for the intervals
+T_95 = 2.024394164  # a Student's t of 2 * 19 degrees of freedom lies within +-T_95 with probability 0.95
 
 Upper = tuple[NDArray[np.intp], NDArray[np.intp]]
 
@@ -29,9 +29,9 @@ class Associations:
     """Associations of two sets of rows.
 
     Attributes:
-        a, b: (d, d), 1 on the diagonal; NaN where there is none, because a column does not vary.
-        mean: of |a - b| over the pairs, with its 95 % interval.
-        mean_by_chance: about what it would be for two draws of one distribution, as normal errors have it.
+        a, b: (d, d), 1 on the diagonal; NaN if a column does not vary.
+        mean: mean of |a - b| over the pairs, with its 95 % interval.
+        mean_by_chance: its approximate value for two samples of one distribution, assuming Gaussian errors.
     """
 
     a: Array
@@ -42,14 +42,12 @@ class Associations:
 
 @dataclass(frozen=True)
 class FeatureLayout:
-    """Which columns are labels, and how many each has; the products that everything here is made of.
-
-    A number is one feature, a column of labels one for each label.
+    """The layout of the features: one for a number, and one per label for a column of labels.
 
     Attributes:
-        discrete: (d,).
-        levels: number of labels of each column, (d,); that of a number has no meaning.
-        gaps: which columns may have missing entries, (d,).
+        discrete: whether each column has labels, (d,).
+        levels: number of labels of each column, (d,); meaningless for a number.
+        gaps: whether each column may have missing entries, (d,).
     """
 
     discrete: NDArray[np.bool_]
@@ -69,19 +67,19 @@ class FeatureLayout:
 
     @cached_property
     def known(self) -> NDArray[np.intp]:
-        """Which column of `design` says where the entries of each column are known, (d,); one for all without gaps."""
+        """The column of `design` that marks observed entries of each column, (d,); columns without gaps share one."""
         return len(self.column) + np.where(self.gaps, np.cumsum(self.gaps), 0)
 
     @property
     def width(self) -> int:
-        """Columns of `design` without the squares: f features, and where entries are known."""
+        """Number of columns of `design` without the squares: f features, and the marks of observed entries."""
         return len(self.column) + 1 + int(self.gaps.sum())
 
     def design(self, x: Array) -> Array:
-        """Everything to be multiplied, (n, width + p); the last p columns are the squares of the p numbers.
+        """Return the design matrix, (n, width + p); the last p columns are the squares of the p numbers.
 
         Args:
-            x: numbers, and codes 0 to K - 1 in the columns that are `discrete`, (n, d); NaN where missing.
+            x: numbers, and codes 0 to K - 1 in `discrete` columns, (n, d); NaN if missing.
         """
         known = ~np.isnan(x)
         features = np.zeros((len(x), len(self.column)))
@@ -95,7 +93,7 @@ class FeatureLayout:
         return np.concatenate([features, np.ones((len(x), 1)), known[:, self.gaps], squares], axis=1)
 
     def associations(self, sums: Array) -> Array:
-        """From the products of a design with itself, (d, d); NaN where a column does not vary."""
+        """Compute associations (d, d) from the products of a design with itself; NaN if a column does not vary."""
         d = len(self.discrete)
         numbers, labels = np.flatnonzero(~self.discrete), np.flatnonzero(self.discrete)
         r, k, s = self.starts[numbers], self.known[numbers], self.width + np.arange(len(numbers))
@@ -115,7 +113,7 @@ class FeatureLayout:
 
 
 def ranked(x: Array, discrete: NDArray[np.bool_]) -> Array:
-    """Numbers (n, d) as their ranks among the known ones, between -1/2 and 1/2; codes as they are.
+    """Replace numbers (n, d) by their ranks among the observed ones, between -1/2 and 1/2; codes are unchanged.
 
     Example:
         >>> ranked(np.array([[5.0], [7.0], [np.nan]]), np.array([False])).ravel()
@@ -132,10 +130,10 @@ def ranked(x: Array, discrete: NDArray[np.bool_]) -> Array:
 
 
 def associations(x: Array, discrete: NDArray[np.bool_], levels: Sequence[int]) -> Array:
-    """The association of each pair of columns, (d, d); NaN where a column does not vary over the rows of a pair.
+    """Compute the association of each pair of columns, (d, d); NaN if a column does not vary over the rows of a pair.
 
     Args:
-        x, discrete, levels: as `FeatureLayout` has them.
+        x, discrete, levels: see `FeatureLayout`.
     """
     layout = FeatureLayout(discrete, tuple(levels), np.asarray(np.isnan(x).any(axis=0)))
     design = layout.design(ranked(x, discrete))
@@ -143,12 +141,12 @@ def associations(x: Array, discrete: NDArray[np.bool_], levels: Sequence[int]) -
 
 
 def compare_associations(layout: FeatureLayout, a: Array, b: Array, rng: np.random.Generator) -> Associations:
-    """Associations of two sets of rows and what lies between them.
+    """Compute the associations of two sets of rows, and their mean difference.
 
     Args:
-        layout: of the columns.
-        a, b: designs of n and m rows, their ranks among all of these.
-        rng: of the groups of rows for the intervals.
+        layout: layout of the columns.
+        a, b: designs of n and m rows, with ranks among all n + m rows.
+        rng: generator for the groups of rows, for the intervals.
     """
     upper = np.triu_indices(len(layout.discrete), 1)
     groups = [block_sums(rows, rng.permutation(len(rows)), GROUPS) for rows in (a, b)]
@@ -158,7 +156,7 @@ def compare_associations(layout: FeatureLayout, a: Array, b: Array, rng: np.rand
     changes = [
         sign * np.stack([np.nan_to_num(layout.associations(total - group) - of)[upper] for group in sums])
         for sums, total, of, sign in zip(groups, whole, (of_a, of_b), (1.0, -1.0), strict=True)
-    ]  # by how much each pair changes without each group, (groups, pairs)
+    ]  # change of each pair without each group, (groups, pairs)
     deviation = np.sqrt(sum(_jackknife(change) for change in changes))
     by_chance = float(np.sqrt(2 / np.pi) * deviation.mean()) if len(gap) else 0.0
     value = float(np.abs(gap).mean()) if len(gap) else 0.0
@@ -168,17 +166,17 @@ def compare_associations(layout: FeatureLayout, a: Array, b: Array, rng: np.rand
 
 
 def block_sums(design: Array, rows: NDArray[np.intp], count: int) -> Array:
-    """Products of the design with itself over each of `count` blocks of rows, or over each row, (g, w, w)."""
+    """Sum products of the design with itself over each of `count` blocks of rows, or over each row, (g, w, w)."""
     return np.stack([design[block].T @ design[block] for block in np.array_split(rows, min(count, len(rows)))])
 
 
 def _jackknife(changes: Array) -> Array:
-    """The variance, over the first axis."""
+    """Return the jackknife variance over the first axis."""
     return np.asarray((len(changes) - 1) * np.var(changes, axis=0))
 
 
 def _correlation(products: Array, totals: Array, squares: Array, n: Array) -> Array:
-    """Sums over the rows of each pair (i, j): of r_i r_j, of r_i, of r_i^2, and of 1."""
+    """Compute correlations from the sums of r_i r_j, r_i, r_i^2 and 1 over the rows of each pair (i, j)."""
     with np.errstate(divide="ignore", invalid="ignore"):
         covariance = products - totals * totals.T / n
         variance = squares - totals**2 / n
@@ -187,7 +185,7 @@ def _correlation(products: Array, totals: Array, squares: Array, n: Array) -> Ar
 
 
 def _correlation_ratio(n: Array, totals: Array, squares: Array, starts: NDArray[np.intp]) -> Array:
-    """Sums over the rows of each label with each number known: of 1, of r, of r^2, (labels, p) -> (q, p)."""
+    """Compute correlation ratios (q, p) from the sums (labels, p) of 1, r and r^2 over rows with observed numbers."""
     with np.errstate(divide="ignore", invalid="ignore"):
         of_labels = np.where(n > 0, totals**2 / n, 0.0)
         rows, total, square, between = (np.add.reduceat(part, starts) for part in (n, totals, squares, of_labels))
@@ -201,16 +199,20 @@ def _correlation_ratio(n: Array, totals: Array, squares: Array, starts: NDArray[
 
 
 def _cramers_v(n: Array, starts: NDArray[np.intp]) -> Array:
-    """Rows with each two labels, (labels, labels) -> (q, q)."""
+    """Compute Cramér's V (q, q) from the counts of rows with each pair of labels, (labels, labels)."""
     lengths = np.diff(np.append(starts, len(n)))
-    totals = np.add.reduceat(n, starts, axis=1)  # (labels, q): of a label, where the other column is known
+    totals = np.add.reduceat(
+        n, starts, axis=1
+    )  # (labels, q): rows of a label with an observed entry in the other column
     expected = np.repeat(totals, lengths, axis=1)
     expected = expected * expected.T
     with np.errstate(divide="ignore", invalid="ignore"):
         shares = np.where(expected > 0, n**2 / expected, 0.0)
         phi_squared = np.add.reduceat(np.add.reduceat(shares, starts), starts, axis=1) - 1
         rows = np.add.reduceat(totals, starts)
-        present = np.add.reduceat((totals > 0).astype(np.float64), starts)  # (q, q): labels of i, where j is known
+        present = np.add.reduceat(
+            (totals > 0).astype(np.float64), starts
+        )  # (q, q): labels of i among rows with an observed j
         phi_squared = phi_squared - (present - 1) * (present.T - 1) / (rows - 1)
         corrected = present - (present - 1) ** 2 / (rows - 1)
         least = np.minimum(corrected, corrected.T) - 1
@@ -218,36 +220,36 @@ def _cramers_v(n: Array, starts: NDArray[np.intp]) -> Array:
         return np.sqrt(np.clip(phi_squared / least, 0, 1))
 
 
-# --- Do the columns of two tables go together in the same way? A test of every pair, and all pairs as one family ----
+# --- Tests: does each pair of columns depend in the same way in both tables? All pairs are one family ---------------
 #
 #     G_fg = (E[f g] - E[f] E[g]) / (s_f s_g)
 #     Q_ij = sum over features f of column i, g of column j of (G - G')^2
 #
 # A number is one feature, its rank, with s its standard deviation; a label is the feature 1[x = k], with s = sqrt(p_k).
-# Then G is the rank correlation of two numbers, and the sum of G^2 is eta^2 or phi^2 of pairs with labels. Where there
-# is no difference Q has about the tail of a chi-squared variable, so its cube root that of a normal one (Wilson &
-# Hilferty 1931); its mean and deviation, and the largest of all pairs, come from permutations of the rows.
+# Then G is the rank correlation of two numbers, and the sum of G^2 is eta^2 or phi^2 of pairs with labels. Without a
+# difference, Q has approximately the tail of a chi-squared variable and its cube root the tail of a Gaussian (Wilson &
+# Hilferty 1931). Mean, standard deviation and the maximum over pairs come from permutations of the rows.
 
 
 PERMUTATIONS = 399
-PARTITIONS = 3  # of the rows into blocks that are permuted as one
+PARTITIONS = 3  # partitions of the rows into blocks that are permuted as units
 BLOCKS = 400
-NUMBERS = 3e7  # numbers in the sums of all blocks; wide tables have fewer blocks
+NUMBERS = 3e7  # most numbers in the sums of all blocks; wide tables have fewer blocks
 FEWEST_BLOCKS = 64
-TOGETHER = 16  # permutations that are summed at once
+TOGETHER = 16  # permutations summed at once
 
 
 @dataclass(frozen=True)
 class Interactions:
-    """The differences of all pairs; a pair is a place in the upper triangle, row by row.
+    """The differences of all pairs, in the order of the upper triangle, row by row.
 
     Attributes:
-        distance: sqrt(Q) in units of an association, less what chance gives, (pairs,).
-        p_values: within the family of all pairs and their mean, (pairs,).
-        p_value: of the family, the smallest of the pairs' and of the mean's.
-        centre, spread: mean and standard deviation of the cube root of Q where there is no difference, (pairs,).
-        largest: (PERMUTATIONS,), rising: the largest standardised one of all pairs where there is no difference.
-        unit: (pairs,), an association of 1 has sqrt(Q) = unit.
+        distance: sqrt(Q) in units of an association, minus its value by chance, (pairs,).
+        p_values: p-values in the family of all pairs and their mean, (pairs,).
+        p_value: p-value of the family, the smallest of the pairs' and of the mean's.
+        centre, spread: mean and standard deviation of the cube root of Q under the null hypothesis, (pairs,).
+        largest: maximum over pairs of the standardised cube root under the null hypothesis, sorted, (PERMUTATIONS,).
+        unit: sqrt(Q) of an association of 1, (pairs,).
     """
 
     distance: Array
@@ -259,11 +261,11 @@ class Interactions:
     unit: Array
 
     def detectable(self, level: float, sigmas: float) -> Array:
-        """The difference of associations, (pairs,), that a test at the `level` of the family finds.
+        """Return the difference of associations, (pairs,), that a test at this level of the family detects.
 
         Args:
             level: probability of a false alarm in the family.
-            sigmas: a standard normal is below it with the probability that the difference is to be found with.
+            sigmas: standard normal quantile of the power of the test.
         """
         place = min(int(np.ceil((1 - level) * (len(self.largest) + 1))), len(self.largest)) - 1
         edge = self.centre + (float(self.largest[place]) + sigmas) * self.spread
@@ -273,14 +275,14 @@ class Interactions:
 def compare_interactions(layout: FeatureLayout, a: Array, b: Array, rng: np.random.Generator) -> Interactions:
     """Test every pair of columns.
 
-    The p-values are of permutations of all rows together: a pair's is the share in which some pair is as far out
-    (Westfall & Young 1993). To be quick, rows are permuted in blocks, of which there are about 400 in each of three
+    The p-values come from permutations of all rows: the p-value of a pair is the share of permutations in which some
+    pair is as extreme (Westfall & Young 1993). For speed, rows are permuted in blocks, about 400 in each of three
     random partitions.
 
     Args:
-        layout: of the columns.
-        a, b: designs of n and m rows, their ranks among all of these.
-        rng: of the permutations.
+        layout: layout of the columns.
+        a, b: designs of n and m rows, with ranks among all n + m rows.
+        rng: generator for the permutations.
     """
     upper = np.triu_indices(len(layout.discrete), 1)
     sums = a.T @ a, b.T @ b
@@ -297,11 +299,11 @@ def compare_interactions(layout: FeatureLayout, a: Array, b: Array, rng: np.rand
                 row[rng.permutation(len(blocks))[:few]] = 1.0
             drawn = (chosen @ flat).reshape(-1, *total.shape)
             found += [_distances(layout, mine, total - mine, scale, upper) for mine in drawn]
-    roots = np.cbrt(np.stack(found))  # (1 + permutations, pairs), as it is first of all
+    roots = np.cbrt(np.stack(found))  # (1 + permutations, pairs); the observed split comes first
     centre, spread = roots.mean(axis=0), roots.std(axis=0)
     far = np.divide(roots - centre, spread, out=np.zeros_like(roots), where=spread > 0)
     mean = far.mean(axis=1) if far.shape[1] else np.zeros(len(far))
-    together = (mean - mean.mean()) / (mean.std() or 1.0)  # the mean of all pairs is one more member of the family
+    together = (mean - mean.mean()) / (mean.std() or 1.0)  # the mean of all pairs also belongs to the family
     largest = np.maximum(far.max(axis=1, initial=-np.inf), together)
     p_values = np.array([np.mean(largest >= value - 1e-12) for value in far[0]])
     p_value = min(float(p_values.min(initial=1.0)), float(np.mean(largest >= together[0] - 1e-12)))
@@ -311,7 +313,7 @@ def compare_interactions(layout: FeatureLayout, a: Array, b: Array, rng: np.rand
 
 
 def _scale(layout: FeatureLayout, sums: Array) -> Array:
-    """1 / s of each feature over all rows, (f,); 0 of one that does not vary."""
+    """Return 1 / s of each feature over all rows, (f,); 0 if it does not vary."""
     column, known = layout.column, layout.known[layout.column]
     f = len(column)
     n = np.maximum(sums[known, known], 1.0)
@@ -325,28 +327,28 @@ def _scale(layout: FeatureLayout, sums: Array) -> Array:
 
 
 def _distances(layout: FeatureLayout, a: Array, b: Array, scale: Array, upper: Upper) -> Array:
-    """Q of each pair, from the sums of both sets."""
+    """Compute Q of each pair from the sums of both sets."""
     gap = (_covariances(layout, a) - _covariances(layout, b)) * scale * scale[:, None]
     of_columns = np.add.reduceat(np.add.reduceat(gap**2, layout.starts), layout.starts, axis=1)
     return np.asarray(of_columns[upper])
 
 
 def _covariances(layout: FeatureLayout, sums: Array) -> Array:
-    """E[f g] - E[f] E[g] of each two features, over the rows where the columns of both are known, (f, f)."""
+    """Compute E[f g] - E[f] E[g] of each pair of features, over rows with both observed, (f, f)."""
     f, known = len(layout.column), layout.known[layout.column]
     n = np.maximum(sums[np.ix_(known, known)], 1.0)
-    means = sums[:f][:, known] / n  # of f, where the column of g is known
+    means = sums[:f][:, known] / n  # mean of f over rows with an observed column of g
     return np.asarray(sums[:f, :f] / n - means * means.T)
 
 
 def _unit(layout: FeatureLayout) -> Array:
-    """sqrt(sum of G^2) of a pair whose association is 1, (d, d): that of V is sqrt(min(K, L) - 1)."""
+    """Return sqrt(sum of G^2) of pairs with an association of 1, (d, d); for V it is sqrt(min(K, L) - 1)."""
     levels = np.where(layout.discrete, np.maximum(layout.levels, 2), 2)
     return np.sqrt(np.minimum(levels[:, None], levels) - 1.0)
 
 
 def _blocks(design: Array, few: int, rng: np.random.Generator) -> tuple[Array, int]:
-    """Sums of blocks of rows that were put together at random, (g, width, width), and how many make up `few` rows."""
+    """Sum random blocks of rows, (g, width, width), and return how many blocks make up `few` rows."""
     most = min(int(np.clip(NUMBERS / design.shape[1] ** 2, FEWEST_BLOCKS, BLOCKS)), len(design))
     count = max(int(most * few / len(design)), 1)
     size = few // count

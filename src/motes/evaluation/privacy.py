@@ -1,9 +1,9 @@
-"""Privacy and utility of synthetic rows: distances to the closest records, copies, and classifiers trained on them.
+"""Privacy and utility of synthetic rows: distances to the closest records, copies, and models trained on them.
 
-    d^2 = sum over numbers (z - z')^2  +  number of labels that differ  +  number of entries that only one of them has
+    d^2 = sum over numbers (z - z')^2  +  number of labels that differ  +  number of entries missing in one of the rows
 
-A held-out row has no part in the training, so its distance is what an honest new row has. Where synthetic rows have the
-distribution of the data, 5 % of them are nearer to a training row than 95 % of the held-out rows are.
+Held-out rows are not part of the training, so their distances are those of independent new rows. If synthetic rows have
+the distribution of the data, 5 % of them are closer to a training row than 95 % of the held-out rows are.
 """
 
 from dataclasses import dataclass, replace
@@ -31,15 +31,15 @@ from motes.evaluation.results import (
 
 Codes = NDArray[np.int64]
 
-NEAR = 0.05  # the DCR share where nothing is given away
-DOUBT = 0.05  # p below which two references for copies count as different
-BLOCK = 4_000_000  # distances at a time
+NEAR = 0.05  # the DCR share without memorisation
+DOUBT = 0.05  # two references for copies count as different below this p-value
+BLOCK = 4_000_000  # distances computed at once
 QUANTILES = {"5 % quantile": 0.05, "median": 0.5}
 
 
 @dataclass(frozen=True)
 class Points:
-    """Rows as the distance sees them: numbers `z` (n, p), NaN where missing, and codes (n, q), -1 where missing."""
+    """Rows prepared for the distance: numbers `z` (n, p), NaN if missing, and codes (n, q), -1 if missing."""
 
     z: Array
     codes: Codes
@@ -48,19 +48,18 @@ class Points:
         return len(self.z)
 
     def take(self, rows: NDArray[np.intp]) -> "Points":
-        """These rows."""
+        """Select rows by index."""
         return Points(self.z[rows], self.codes[rows])
 
 
 @dataclass(frozen=True)
 class ClosestRecords:
-    """Synthetic rows and held-out rows, each with the training row closest to it.
+    """Distances of synthetic and held-out rows to the closest training row.
 
     Attributes:
-        synthetic, held_out: distances (n,) and (m,), rising.
-        share: the DCR share, of the synthetic rows nearer than 95 % of the held-out ones, which is 0.05 where nothing
-            is given away; with its 95 % interval, which allows for few held-out rows, and the one-sided p-value of
-            0.05 or less.
+        synthetic, held_out: sorted distances (n,) and (m,).
+        share: the DCR share: synthetic rows closer than 95 % of the held-out rows, 0.05 without memorisation. Its 95 %
+            interval includes the noise of few held-out rows; its one-sided p-value tests a share of 0.05 or less.
     """
 
     synthetic: Array
@@ -68,7 +67,7 @@ class ClosestRecords:
     share: Metric
 
     def quantiles(self) -> dict[str, tuple[float, float]]:
-        """Of the distances: name -> (synthetic, held out)."""
+        """Return quantiles of the distances: name -> (synthetic, held out)."""
         return {
             name: (float(np.quantile(self.synthetic, q)), float(np.quantile(self.held_out, q)))
             for name, q in QUANTILES.items()
@@ -76,28 +75,28 @@ class ClosestRecords:
 
     @property
     def p_value(self) -> float:
-        """That nothing is given away."""
+        """p-value of the null hypothesis that nothing is memorised."""
         return p_of(self.share)
 
     @property
     def values(self) -> tuple[Metric, float]:
-        """The DCR share, and where it is neutral."""
+        """The DCR share and its reference value."""
         return self.share, NEAR
 
     def judged(self, adjust: Adjustment) -> tuple["ClosestRecords", Verdict]:
-        """With the interval of one test among all those of a table, and the verdict."""
+        """Return the result with its interval adjusted for all tests of the table, and the verdict."""
         p_value, detectable = adjust(self.p_value), self.detectable(ALPHA / adjust.factor)
         share = corrected(self.share, adjust.sigmas, NEAR, p_value < ALPHA)
         text = (
-            f"{share:.1%} ({share.low:.1%} to {share.high:.1%}) of the synthetic rows are nearer to a training row "
-            f"than {1 - NEAR:.0%} of the held-out rows are; {NEAR:.0%} is neutral"
+            f"{share:.1%} ({share.low:.1%} to {share.high:.1%}) of the synthetic rows are closer to a training row "
+            f"than {1 - NEAR:.0%} of the held-out rows are; {NEAR:.0%} is expected"
         )
         seen = "" if detectable is None else f"a share of {detectable:.1%}"
         said = judged(p_value, share - NEAR, "dcr", text, same=text, detectable=detectable, seen=seen)
         return replace(self, share=share), said
 
     def detectable(self, level: float) -> float | None:
-        """The smallest share that is significant at this level; None if no share is."""
+        """Return the smallest share that is significant at this level; None if no share is."""
         n = len(self.synthetic)
         counts = np.unique(np.linspace(1, n, min(n, 1000)).astype(np.int64))
         enough = counts[_p_values(counts, _edge(self.held_out)[1], n, len(self.held_out)) < level]
@@ -105,7 +104,7 @@ class ClosestRecords:
 
 
 def closest_records(synthetic: Points, held_out: Points, training: Points) -> ClosestRecords:
-    """How much nearer the synthetic rows are to the training rows than held-out rows are.
+    """Compare the distances of synthetic rows and of held-out rows to the closest training row.
 
     Raises:
         ValueError: no rows in one of the sets.
@@ -114,47 +113,47 @@ def closest_records(synthetic: Points, held_out: Points, training: Points) -> Cl
     if not (n and m and len(training)):
         raise ValueError(f"got {n}, {m} and {len(training)} rows; expected some of each.")
     ours, theirs = (np.sort(distances_to(points, training)) for points in (synthetic, held_out))
-    # Rows at the very distance of the edge count one half for the share and not at all for the test, which is cautious.
+    # Rows exactly at the edge count as half for the share and not at all for the test, which is conservative.
     edge, first = _edge(theirs)
     below, upto = (int(np.searchsorted(ours, edge, side=side)) for side in ("left", "right"))
     value = (below + upto) / (2 * n)
-    variance = value * (1 - value) / n + value**2 * (1 - NEAR) / NEAR / m  # of the share, and of the edge
+    variance = value * (1 - value) / n + value**2 * (1 - NEAR) / NEAR / m  # variance of the share, and of the edge
     p_value = float(_p_values(np.array([below]), first, n, m)[0])
     return ClosestRecords(ours, theirs, share("dcr_share", value, variance, n, p_value))
 
 
 def _edge(held_out: Array) -> tuple[float, int]:
-    """The distance below which rows count as near, and the place of the first held-out row there, counted from 1."""
+    """Return the distance below which rows count as near, and the index, from 1, of the first held-out row there."""
     edge = held_out[max(int(np.ceil(NEAR * len(held_out))), 1) - 1]
     return float(edge), int(np.searchsorted(held_out, edge, side="left")) + 1
 
 
 def _p_values(below: NDArray[np.int64], first: int, n: int, m: int) -> Array:
-    """Negative hypergeometric: `below` of n rows or more come before the `first` of m, all orders being alike."""
+    """Return negative hypergeometric probabilities that `below` of n rows or more precede the `first` of m rows."""
     from scipy.stats import hypergeom
 
     return np.where(below == 0, 1.0, hypergeom.cdf(first - 1, n + m, m, below + first - 1))
 
 
 def distances_to(points: Points, training: Points) -> Array:
-    """From each of `points` to the training row closest to it, (n,)."""
+    """Return the distance of each of `points` to the closest training row, (n,)."""
     a, b = _filled(points.z), _filled(training.z)
     squares = (b**2).sum(axis=1)
     nearest = np.empty(len(a))
     step = max(BLOCK // len(b), 1)
     for i in range(0, len(a), step):
         block = slice(i, i + step)
-        apart = squares - 2 * (a[block] @ b.T)  # but for the square of the point itself
+        apart = squares - 2 * (a[block] @ b.T)  # without the square of the point itself
         for codes, others in zip(points.codes[block].T, training.codes.T, strict=True):
             apart += codes[:, None] != others
         place = apart.argmin(axis=1)
         differ = (points.codes[block] != training.codes[place]).sum(axis=1)
-        nearest[block] = np.sqrt(((a[block] - b[place]) ** 2).sum(axis=1) + differ)  # again, without cancellation
+        nearest[block] = np.sqrt(((a[block] - b[place]) ** 2).sum(axis=1) + differ)  # recomputed without cancellation
     return nearest
 
 
 def _filled(z: Array) -> Array:
-    """A missing number stands at the mean, 0, and in a column of its own beside it."""
+    """Replace missing numbers by the mean, 0, and add a column that marks them."""
     gone = np.isnan(z)
     return np.concatenate([np.where(gone, 0.0, z), gone], axis=1)
 
@@ -167,12 +166,12 @@ class Copies:
     """Rows that equal a training row in every entry.
 
     Attributes:
-        synthetic, held_out: how many, and of how many.
-        repeated: training rows that equal another training row, and how many training rows there are.
-        share: of the synthetic rows, less that of the `reference`; with its 95 % interval and the one-sided p-value of
-            0 or less (Fisher's exact test).
-        copied: (n,), which synthetic rows are copies; `known` (m,), which held-out rows.
-        reference: chance copies among real rows, and of how many, from `held_out` and `repeated`.
+        synthetic, held_out: number of copies, and number of rows.
+        repeated: training rows that equal another training row, and number of training rows.
+        share: share among synthetic rows minus share of the `reference`, with its 95 % interval and the one-sided
+            p-value for a difference of 0 or less (Fisher's exact test).
+        copied, known: masks of the copies among synthetic rows (n,) and among held-out rows (m,).
+        reference: number of chance copies among real rows, and number of these rows, from `held_out` and `repeated`.
     """
 
     synthetic: tuple[int, int]
@@ -184,13 +183,13 @@ class Copies:
     reference: tuple[int, int]
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: how many of how many rows."""
+        """Return the numbers of copies and rows as a dict for JSON."""
         found = {"synthetic": self.synthetic, "held_out": self.held_out, "training": self.repeated}
         return {name: {"copies": count, "rows": rows} for name, (count, rows) in found.items()}
 
     @property
     def p_value(self) -> float:
-        """That copies are as frequent as among real rows."""
+        """p-value of the null hypothesis that copies are as frequent as among real rows."""
         return p_of(self.share)
 
     @property
@@ -200,7 +199,7 @@ class Copies:
         return ours / n, theirs / m if m else None
 
     def judged(self, adjust: Adjustment) -> tuple["Copies", Verdict]:
-        """As it is, and the verdict."""
+        """Return the result, unchanged, and the verdict."""
         (ours, n), (theirs, m), (twins, k) = self.synthetic, self.held_out, self.repeated
         held = f"{theirs:,} of {m:,} held-out rows are, and " if m else ""
         text = (
@@ -213,7 +212,7 @@ class Copies:
         return self, judged(p_value, self.share, "copies", text, same=text, detectable=detectable, seen=seen)
 
     def detectable(self, level: float) -> int | None:
-        """The number of copies from which the test is significant at this level; None if no number is."""
+        """Return the smallest number of copies that is significant at this level; None if no number is."""
         from scipy.stats import hypergeom
 
         (_, n), (c, total) = self.synthetic, self.reference
@@ -223,11 +222,11 @@ class Copies:
 
 
 def count_copies(synthetic: Array, held_out: Array, training: Array) -> Copies:
-    """Are copies of training rows more frequent among synthetic rows than among new real ones?
+    """Test whether copies of training rows are more frequent among synthetic rows than among new real rows.
 
-    A training row that equals another one is as good a sign of chance copies as a held-out row that equals one; such
-    rows come in pairs, so they count one half. Where held-out rows and repeated rows tell different stories, as where
-    rows were held out by their distinct values, the one with more copies is the reference.
+    Training rows that equal each other indicate chance copies just as held-out rows that equal a training row do; they
+    come in pairs, so each counts as half. If held-out rows and repeated rows disagree, for example because equal rows
+    are on the same side of the split, the one with more copies is the reference.
 
     Args:
         synthetic, held_out, training: rows (n, d), (m, d) and (k, d) of numbers and codes; NaN equals NaN.
@@ -254,10 +253,10 @@ def count_copies(synthetic: Array, held_out: Array, training: Array) -> Copies:
 
 
 def fingerprints(x: Array) -> NDArray[np.uint64]:
-    """Rows (n, d) -> 64 bits each, equal for equal rows; NaN equals NaN. Two others meet once in 10^19 pairs.
+    """Hash rows (n, d) to 64 bits, equal for equal rows; NaN equals NaN. Different rows collide once in 10^19 pairs.
 
-    Numbers are equal if they agree in 40 of their 52 binary digits, about 12 decimal ones: a number that was computed
-    may differ in its last digit from the same number that was read.
+    Numbers are equal if they agree in 40 of their 52 binary digits, about 12 decimal digits, because a computed number
+    may differ in its last digit from the same number read from a file.
     """
     words = np.zeros(len(x), np.uint64)
     for column in x.T:
@@ -268,7 +267,7 @@ def fingerprints(x: Array) -> NDArray[np.uint64]:
 
 
 def _mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Every bit depends on every other: a step of SplitMix64 (Steele et al. 2014)."""
+    """Mix bits so that each depends on all others: a step of SplitMix64 (Steele et al. 2014)."""
     with np.errstate(over="ignore"):
         bits = bits + np.uint64(0x9E3779B97F4A7C15)
         bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -278,23 +277,23 @@ def _mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 # --- Utility --------------------------------------------------------------------------------------------------------
 #
-# Utility: can one learn from synthetic rows what real rows teach? Train on synthetic rows, test on real ones.
+# Train on synthetic rows, test on real ones: are predictions as good as after training on real rows?
 #
 #     relative utility = (score of synthetic rows - chance) / (score of real rows - chance)
 #
-# The score is the area under the ROC curve for labels (of each against the rest, on average; chance is 1/2), R^2 for
-# numbers (chance is 0). Both models are boosted trees, learn from as many rows, and are tested on the same held-out
-# ones.
+# The score is the area under the ROC curve for labels (mean over labels of one against the rest; chance is 1/2), R^2
+# for numbers (chance is 0). Both models are boosted trees, trained on equally many rows and tested on the same held-out
+# rows.
 
 
-FOLDS = 5  # models of each set, each without a fifth of its rows: they show what the choice of the rows does
+FOLDS = 5  # models per set, each without a fifth of its rows, to measure the effect of the choice of rows
 RESAMPLES = 299
-SURE = 2.3263478740408408  # a standard normal lies above it with probability 0.01
+SURE = 2.3263478740408408  # standard normal quantile of 0.99
 
 
 @dataclass(frozen=True)
 class Task:
-    """Rows to learn from or to be tested on: `x` (n, d), `y` (n,), codes or numbers."""
+    """Training or test rows: `x` (n, d), `y` (n,), codes or numbers."""
 
     x: Array
     y: Array
@@ -302,16 +301,16 @@ class Task:
 
 @dataclass(frozen=True)
 class Utility:
-    """How well the target is predicted from the other columns.
+    """How well the target is predicted from the other columns, after training on synthetic and on real rows.
 
     Attributes:
-        target: its name.
+        target: name of the target.
         score: "AUC" or "R^2".
         synthetic, real: scores on held-out rows, of models trained on synthetic and on real rows.
-        relative: relative utility; None where real rows teach nothing to speak of.
-        difference: synthetic minus real, with its 95 % interval and the one-sided p-value of 0 or more.
+        relative: relative utility; None if the score after training on real rows is not significantly above chance.
+        difference: synthetic minus real, with its 95 % interval and the one-sided p-value for 0 or more.
         more: other scores by name, (synthetic, real).
-        rows: trained on, and tested on.
+        rows: number of training rows, and of test rows.
     """
 
     target: str
@@ -325,16 +324,16 @@ class Utility:
 
     @property
     def p_value(self) -> float:
-        """That synthetic rows teach as much."""
+        """p-value of the null hypothesis that synthetic rows are as useful as real rows."""
         return p_of(self.difference)
 
     @property
     def values(self) -> tuple[Metric, Metric]:
-        """Both scores."""
+        """The scores after training on synthetic and on real rows."""
         return self.synthetic, self.real
 
     def judged(self, adjust: Adjustment) -> tuple["Utility", Verdict]:
-        """With the interval of one test among all those of a table, and the verdict."""
+        """Return the result with its interval adjusted for all tests of the table, and the verdict."""
         gap, p_value = self.difference, adjust(self.p_value)
         detectable = adjust.detectable * (gap.high - gap.low) / (2 * Z)
         seen = f"a loss of {detectable:.2g} in {self.score}" if detectable > 0 else ""
@@ -350,7 +349,7 @@ class Utility:
 
     @property
     def text(self) -> str:
-        """The scores after training on either set of rows."""
+        """The scores after training on either set of rows, as text."""
         return (
             f"Utility for '{self.target}': {self.score} {number(self.synthetic)} after training on synthetic rows, "
             f"{number(self.real)} on real ones; difference {with_interval(self.difference)}"
@@ -358,7 +357,7 @@ class Utility:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the result as a dict for JSON."""
         return {
             "target": self.target,
             "score": self.score,
@@ -380,18 +379,18 @@ def utility(
     classes: int | None,
     rng: np.random.Generator,
 ) -> Utility:
-    """Train on `synthetic` and on `real`, as many rows of each, and test on `test`.
+    """Train on equally many rows of `synthetic` and of `real`, and test on `test`.
 
-    The intervals hold the noise of the test rows (by resampling them) and that of the training rows (the jackknife over
-    fifths of them, which for trees is on the wide side).
+    The intervals include the noise of the test rows (by resampling them) and of the training rows (a jackknife over
+    fifths of them, which is conservative for trees).
 
     Args:
-        synthetic, real: to train on; the rows of the longer one are cut to those of the other.
+        synthetic, real: training rows; the longer set is shortened to the length of the other.
         test: held-out real rows.
-        discrete: which columns of x are codes, (d,).
-        target: the name of y.
-        classes: y is codes from 0 to classes - 1; None where it is numbers.
-        rng: of the folds and the resampling.
+        discrete: whether each column of x has codes, (d,).
+        target: name of y.
+        classes: y is codes from 0 to classes - 1; None if y is numbers.
+        rng: generator for the folds and the resampling.
 
     Raises:
         ValueError: fewer rows than folds to train on, or a target that does not vary over the test rows.
@@ -402,7 +401,7 @@ def utility(
     if len(np.unique(test.y)) < 2:
         raise ValueError(f"target '{target}' has one value in all {len(test.y)} held-out rows.")
     weights = rng.multinomial(len(test.y), np.full(len(test.y), 1 / len(test.y)), RESAMPLES).astype(np.float64)
-    weights = np.concatenate([np.ones((1, len(test.y))), weights])  # the rows as they are come first
+    weights = np.concatenate([np.ones((1, len(test.y))), weights])  # the original rows come first
     weights = weights[[np.ptp(test.y[row > 0]) > 0 for row in weights]]
     found = []
     for task in (synthetic, real):
@@ -431,18 +430,18 @@ def utility(
 
 
 def weighted_auc(score: Array, positive: NDArray[np.bool_], weights: Array) -> Array:
-    """The area under the ROC curve of `score` (n,) for each set of weights (b, n), (b,); NaN without both classes."""
+    """Compute the area under the ROC curve of `score` (n,) for each set of weights (b, n), (b,); NaN for one class."""
     order = np.argsort(score, kind="stable")
-    starts = np.flatnonzero(np.append(True, np.diff(score[order]) > 0))  # of rows with one score
+    starts = np.flatnonzero(np.append(True, np.diff(score[order]) > 0))  # first row of each distinct score
     ahead = np.add.reduceat(weights[:, order] * positive[order], starts, axis=1)
     others = np.add.reduceat(weights[:, order] * ~positive[order], starts, axis=1)
-    below = np.cumsum(others, axis=1) - others / 2  # a tie counts one half
+    below = np.cumsum(others, axis=1) - others / 2  # a tie counts as half
     with np.errstate(invalid="ignore"):
         return np.sum(ahead * below, axis=1) / (ahead.sum(axis=1) * others.sum(axis=1))
 
 
 def _guesses(task: Task, x: Array, discrete: NDArray[np.bool_], classes: int | None) -> list[Array]:
-    """What each model says of the rows `x`: probabilities (m, classes), or numbers (m,)."""
+    """Return the predictions of each model for the rows `x`: probabilities (m, classes), or numbers (m,)."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from threadpoolctl import threadpool_limits
 
@@ -469,7 +468,7 @@ def _guesses(task: Task, x: Array, discrete: NDArray[np.bool_], classes: int | N
 
 
 def _scores(guess: Array, y: Array, weights: Array, classes: int | None) -> Array:
-    """(b,), one for each set of weights (b, n)."""
+    """Compute the score for each set of weights (b, n), (b,)."""
     if classes is None:
         total = weights.sum(axis=1)
         mean = weights @ y / total

@@ -1,11 +1,11 @@
-"""Results of a table's evaluation, in detail.
+"""Detailed results of a table's evaluation.
 
-Each result can be written down: `to_dict` gives plain lists, numbers and texts for JSON, None for what is not a number;
-`text` is a block for a terminal, empty where there is nothing to show. `p_value` is that of its tests; `judged` gives
-the result with the intervals that belong to all tests of the table, and its verdict, which an entry of the record has.
+For each result, `to_dict` returns lists, numbers and texts for JSON, with None for NaN; `text` is a block for a
+terminal, empty if there is nothing to show; `p_value` is the p-value of its tests; `judged` returns the result with
+intervals adjusted for all tests of the table, and its verdict, which becomes an entry of the record.
 
-All tests of a table are one family: if there is no difference anywhere, they raise one false alarm or more with
-probability 0.05. Each p-value of a verdict is adjusted for that. A difference that is found is graded by its size.
+All tests of a table form one family: without any difference, they raise one or more false alarms with probability 0.05.
+The p-values of verdicts are adjusted for this. Detected differences are graded by their size.
 """
 
 from collections.abc import Sequence
@@ -48,24 +48,24 @@ COLUMN_HEAD = ("column", "kind", "distance", "reference value", "synthetic - rea
                "verdict")  # fmt: skip
 PAIR_HEAD = ("pair", "synthetic", "real", "difference beyond chance", "p")
 PAIRS_NAMED = 5
-NAMED = 5  # columns that the text of a classifier names, at most
+NAMED = 5  # most columns that the text of a classifier names
 
 
 @dataclass(frozen=True)
 class ColumnResult:
-    """One column by itself.
+    """The comparison of one column.
 
     Attributes:
-        name, kind: of the column; `discrete` where its entries are labels.
-        distance: Kolmogorov-Smirnov, or total variation of labels; None without entries.
-        reference_value: the mean distance between two draws of one distribution, as large as these.
-        w1: how far its numbers have to be carried, in standard deviations; None of labels.
+        name, kind, discrete: name and kind of the column, and whether its entries are labels.
+        distance: Kolmogorov-Smirnov distance, or total variation for labels; None without entries.
+        reference_value: mean distance between two samples of one distribution, of the same sizes.
+        w1: Wasserstein-1 distance, in standard deviations; None for labels.
         moments: (mean, standard deviation) of synthetic and of real numbers.
         quantiles: minimum, quartiles and maximum of synthetic and of real numbers.
-        contrast: the share that differs most clearly; None where the column does not vary.
-        missing: shares of missing entries, (synthetic, real); `missing_contrast` is their difference, if it is tested.
-        verdict, missing_verdict: the second is None where missing entries are not tested.
-        bars: a picture of it; None without entries.
+        contrast: the most significant difference of a share; None if the column does not vary.
+        missing, missing_contrast: shares of missing entries, (synthetic, real), and their difference, if tested.
+        verdict, missing_verdict: verdicts on values and on missing entries; None if the latter are not tested.
+        bars: histogram for pictures; None without entries.
     """
 
     name: str
@@ -84,7 +84,7 @@ class ColumnResult:
     bars: Histogram | None
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the result as a dict for JSON."""
         distance = quantiles = None
         if (far := self.distance) is not None:
             distance = {"name": far.name, "value": far.value, "low": far.low, "high": far.high}
@@ -107,15 +107,15 @@ class ColumnResult:
 
     @property
     def is_missing_ignored(self) -> bool:
-        """Whether the model was told to ignore missing entries of the column."""
+        """Whether missing entries of the column are not modelled."""
         return self.missing_verdict is not None and self.missing_verdict.severity == "unknown"
 
     @property
     def line(self) -> tuple[str, ...]:
-        """Its line below `COLUMN_HEAD`."""
+        """Its cells below `COLUMN_HEAD`."""
         ours, theirs = self.missing
-        ours_said = "not modelled" if self.is_missing_ignored else f"{ours:.1%}"
-        missing = "-" if ours == theirs == 0 else f"{ours_said}, real {theirs:.1%}"
+        our_share = "not modelled" if self.is_missing_ignored else f"{ours:.1%}"
+        missing = "-" if ours == theirs == 0 else f"{our_share}, real {theirs:.1%}"
         texts = [one.text for one in (self.verdict, self.missing_verdict) if one is not None and one.differs]
         one = self.contrast
         gap = "-" if one is None else difference(one.difference, one.low, one.high)
@@ -127,14 +127,14 @@ class ColumnResult:
 
 @dataclass(frozen=True)
 class PairResult:
-    """Two columns.
+    """The comparison of a pair of columns.
 
     Attributes:
-        columns: their names.
-        synthetic, real: their association.
-        distance: how differently the columns go together, in units of an association and less what chance gives; it
-            may be above 0 for equal associations, where other values go together.
-        p_value: adjusted for all tests of the table.
+        columns: names of the columns.
+        synthetic, real: association of the columns.
+        distance: difference of the dependence, in units of an association, minus its value by chance. It can be above 0
+            for equal associations, if different values occur together.
+        p_value: p-value, adjusted for all tests of the table.
     """
 
     columns: tuple[str, str]
@@ -144,26 +144,26 @@ class PairResult:
     p_value: float
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the result as a dict for JSON."""
         return {"columns": list(self.columns), "synthetic": _plain(self.synthetic), "real": _plain(self.real),
                 "distance": self.distance, "p_value": self.p_value}  # fmt: skip
 
     @property
     def line(self) -> tuple[str, ...]:
-        """Its line below `PAIR_HEAD`."""
+        """Its cells below `PAIR_HEAD`."""
         gap = f"{self.distance:.3f}"
         return " ~ ".join(self.columns), number(self.synthetic), number(self.real), gap, p_value(self.p_value)
 
 
 @dataclass(frozen=True)
 class AssociationResult:
-    """All pairs of columns; for a column with missing entries one more column says where these are.
+    """All pairs of columns; the missingness of a column is an additional column.
 
     Attributes:
-        names: of the columns.
+        names: names of the columns.
         found: associations (d, d) of synthetic and of real rows, and their mean difference.
-        tests: of each pair.
-        largest: the most significant pairs, once all tests of the table are known.
+        tests: tests of all pairs.
+        largest: the most significant pairs, set by `judged`.
     """
 
     names: tuple[str, ...]
@@ -173,16 +173,16 @@ class AssociationResult:
 
     @property
     def p_value(self) -> float:
-        """That no pair differs."""
+        """p-value of the null hypothesis that no pair differs."""
         return self.tests.p_value
 
     @property
     def values(self) -> tuple[Metric, float]:
-        """The mean of the absolute differences, and the same for two draws of one distribution."""
+        """The mean absolute difference, and its reference value for two samples of one distribution."""
         return self.found.mean, self.found.mean_by_chance
 
     def judged(self, adjust: Adjustment) -> tuple["AssociationResult", Verdict]:
-        """With the most significant pairs, and the verdict."""
+        """Return the result with its most significant pairs, and the verdict."""
         tests, places = self.tests, list(zip(*np.triu_indices(len(self.names), 1), strict=True))
         largest = []
         for pair in np.lexsort((-tests.distance, tests.p_values))[:PAIRS_NAMED].tolist():
@@ -193,7 +193,7 @@ class AssociationResult:
         worst, count = largest[0], sum(adjust(float(p)) < ALPHA for p in tests.p_values)
         if count:
             size = max([pair.distance for pair in largest if pair.p_value < ALPHA])
-            how = "" if abs(worst.synthetic - worst.real) > worst.distance / 3 else "other values go together; "
+            how = "" if abs(worst.synthetic - worst.real) > worst.distance / 3 else "different values occur together; "
             text = (
                 f"{count} of {len(tests.p_values)} pairs differ, most clearly {worst.columns[0]} and "
                 f"{worst.columns[1]}: {how}association {worst.synthetic:.2f} (real {worst.real:.2f})"
@@ -203,11 +203,11 @@ class AssociationResult:
             text = f"all pairs together differ, by {size:.2g} on average"
         detectable = float(np.median(tests.detectable(ALPHA / adjust.factor, float(ndtri(POWER)))))
         seen = f"a difference of {detectable:.2g} in an association (median over pairs)" if detectable > 0 else ""
-        said = judged(adjust(tests.p_value), size, "association", text, detectable=detectable, seen=seen)
-        return replace(self, largest=tuple(largest)), said
+        verdict = judged(adjust(tests.p_value), size, "association", text, detectable=detectable, seen=seen)
+        return replace(self, largest=tuple(largest)), verdict
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the result as a dict for JSON."""
         return {
             "names": list(self.names),
             "synthetic": [[_plain(value) for value in row] for row in self.found.a.tolist()],
@@ -219,7 +219,7 @@ class AssociationResult:
 
     @property
     def text(self) -> str:
-        """The mean difference, and the most significant pairs."""
+        """The mean difference and the most significant pairs, as text."""
         mean, by_chance = self.values
         return (
             f"Associations: mean difference {number(mean)} (reference value {number(by_chance)})\n"
@@ -236,10 +236,10 @@ class ClassifierResult:
     """Two-sample test by a classifier (C2ST).
 
     Attributes:
-        accuracy: on rows that it has not seen.
-        reference: the same for training rows in place of synthetic ones.
+        accuracy: accuracy on unseen rows.
+        reference: the same with training rows instead of synthetic rows.
         importance: permutation importance of each column, the most discriminative first.
-        rows: of each set.
+        rows: number of rows of each set.
     """
 
     accuracy: Metric
@@ -249,16 +249,16 @@ class ClassifierResult:
 
     @property
     def p_value(self) -> float:
-        """That it guesses."""
+        """p-value of the null hypothesis that it guesses."""
         return p_of(self.accuracy)
 
     @property
     def values(self) -> tuple[Metric, Metric]:
-        """Both accuracies."""
+        """The accuracy and its reference value."""
         return self.accuracy, self.reference
 
     def judged(self, adjust: Adjustment) -> tuple["ClassifierResult", Verdict]:
-        """With the interval of one test among all those of a table, and the verdict."""
+        """Return the result with its interval adjusted for all tests of the table, and the verdict."""
         right, largest = f"right in {100 * self.accuracy:.0f} of 100 cases", self.importance[0][1]
         names = [name for name, importance in self.importance[:3] if importance > max(0.1 * largest, 0.002)]
         by = f", most of all by {', '.join(names)}" if names else ""
@@ -275,7 +275,7 @@ class ClassifierResult:
         return replace(self, accuracy=corrected(self.accuracy, adjust.sigmas, 0.5, said.differs)), said
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the result as a dict for JSON."""
         return {
             "accuracy": self.accuracy.to_dict(),
             "reference_value": self.reference.to_dict(),
@@ -284,7 +284,7 @@ class ClassifierResult:
 
     @property
     def text(self) -> str:
-        """The accuracy, and the most discriminative columns."""
+        """The accuracy and the most discriminative columns, as text."""
         names = [f"{name} {importance:+.3f}" for name, importance in self.importance[:NAMED] if importance > 0]
         return (
             f"Classifier: accuracy {with_interval(self.accuracy)}; "
@@ -298,13 +298,13 @@ class Likelihoods:
     """Log-likelihoods of held-out and of training rows.
 
     Attributes:
-        held_out, training: means with 95 % intervals; None where fewer than 2 rows have a density above 0.
+        held_out, training: means with 95 % intervals; None if fewer than 2 rows have a density above 0.
         difference: training minus held-out, with its interval; None as above.
-        impossible: rows of density 0, (held out, training); the means leave them out.
-        rows: of finite log-likelihood, (held out, training).
-        p_values: one-sided, of training rows that are no more likely (Welch's t-test), and of as many impossible
-            training rows (Fisher's exact test; 1 where no held-out row is impossible).
-        columns: that were learned.
+        impossible: number of rows with density 0, (held out, training); the means exclude them.
+        rows: number of rows with finite log-likelihood, (held out, training).
+        p_values: one-sided p-values for the null hypotheses that training rows are no more likely (Welch's t-test), and
+            that impossible training rows are as frequent (Fisher's exact test; 1 if no held-out row is impossible).
+        columns: number of learned columns.
     """
 
     held_out: Metric | None
@@ -317,23 +317,23 @@ class Likelihoods:
 
     @property
     def p_value(self) -> float | None:
-        """Of both tests (Bonferroni), the second only where it says something; None where rows are too few."""
+        """p-value of both tests (Bonferroni), without the second if its p-value is 1; None with too few rows."""
         first, second = self.p_values
         return None if self.difference is None else first if second == 1 else min(2 * min(first, second), 1.0)
 
     @property
     def values(self) -> tuple[Metric | None, float | None]:
-        """The difference, and 0."""
+        """The difference and its reference value, 0."""
         return self.difference, None if self.difference is None else 0.0
 
     def judged(self, adjust: Adjustment | None) -> tuple["Likelihoods", Verdict]:
-        """With the interval of one test among all those of a table, and the verdict."""
+        """Return the result with its interval adjusted for all tests of the table, and the verdict."""
         gap, p_value = self.difference, self.p_value
         if gap is None or p_value is None or adjust is None:
             return self, too_few(min(self.rows), 2, "rows with a density above 0")
         detectable, p_value = adjust.detectable * (gap.high - gap.low) / (2 * Z), adjust(p_value)
         seen = f"a difference of {detectable:.2g} nats per row"
-        rare = f"{self.impossible[0]:,} held-out rows are impossible to the model"
+        rare = f"{self.impossible[0]:,} held-out rows are impossible under the model"
         by_mean = self.p_values[0] <= self.p_values[1]
         if p_value < ALPHA and not by_mean:
             said = Verdict("moderate", rare, p_value, detectable, seen)
@@ -345,7 +345,7 @@ class Likelihoods:
         return replace(self, difference=corrected(gap, adjust.sigmas, 0.0, said.differs and by_mean)), said
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the result as a dict for JSON."""
         return {
             "held_out": optional(self.held_out),
             "training": optional(self.training),
@@ -355,7 +355,7 @@ class Likelihoods:
 
     @property
     def text(self) -> str:
-        """The means and their difference."""
+        """The means and their difference, as text."""
         if self.difference is None:
             return ""
         return (
@@ -365,10 +365,10 @@ class Likelihoods:
 
 
 def likelihoods(held_out: ArrayLike, training: ArrayLike, columns: int = 1) -> Likelihoods:
-    """Compare log p of held-out rows (m,) and of training rows (k,); minus infinity for a row of density 0.
+    """Compare log p of held-out rows (m,) and of training rows (k,); minus infinity for a row with density 0.
 
     Raises:
-        UsageError: arrays of another shape, NaN, or plus infinity.
+        UsageError: arrays of the wrong shape, NaN, or plus infinity.
 
     Example:
         >>> found = likelihoods([-3.0, -2.0, -4.0], [-1.0, -2.0, -1.5])
@@ -396,18 +396,18 @@ def likelihoods(held_out: ArrayLike, training: ArrayLike, columns: int = 1) -> L
     return Likelihoods(unseen, seen, gap, lost, rows, (p_value, p_impossible), columns)
 
 
-# --- The details of a table's evaluation: all its results, and some rows --------------------------------------------
+# --- The details of a table's evaluation: all results, and example rows ---------------------------------------------
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Some rows as text, (rows, columns) of each.
+    """Example rows as text, (rows, columns) of each kind.
 
     Attributes:
-        names: of the columns.
+        names: names of the columns.
         synthetic, real: some synthetic and some training rows.
-        unlikely: held-out rows that the model finds least likely, the least likely first.
-        log_prob: log p in nats of these.
+        unlikely: the least likely held-out rows under the model, the least likely first.
+        log_prob: log p of the unlikely rows, in nats.
     """
 
     names: tuple[str, ...]
@@ -419,17 +419,17 @@ class Examples:
 
 @dataclass(frozen=True)
 class TableDetails:
-    """What charts and further tables of a synthetic table need; None for what could not be determined.
+    """All results of a table's evaluation, for charts and tables; None if one could not be determined.
 
     Attributes:
-        columns: each by itself.
-        associations: pair by pair; None of a single column.
-        classifier: all columns together.
-        utility: for one target, where one was chosen.
-        likelihood: where it was given.
+        columns: results by column.
+        associations: results by pair of columns; None for a single column.
+        classifier: result of the classifier, on all columns.
+        utility: result for the target, if one was chosen.
+        likelihood: result for the log-likelihoods, if they were given.
         records: distances to the training rows.
         copies: rows that equal a training row.
-        examples: ten rows of each, and of the held-out ones that the model finds least likely.
+        examples: ten synthetic and ten training rows, and the ten least likely held-out rows.
     """
 
     columns: tuple[ColumnResult, ...]
@@ -443,11 +443,11 @@ class TableDetails:
 
     @property
     def kind(self) -> Literal["table"]:
-        """Of the model."""
+        """The kind of the model."""
         return "table"
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: numbers, texts and lists; no row of the tables."""
+        """Return the results as a dict for JSON, without any row of the tables."""
         near = self.records
         return {
             "columns": [column.to_dict() for column in self.columns],
@@ -466,7 +466,7 @@ class TableDetails:
         }
 
     def blocks(self, entries: Sequence[Entry]) -> list[str]:
-        """The numbers as blocks of text: a line for each section and each column, then what there is of the rest."""
+        """Return blocks of text: a line for each section and each column, then the other results."""
         columns = aligned(COLUMN_HEAD, [column.line for column in self.columns])
         results = (self.associations, self.classifier, self.utility, self.likelihood)
         texts = [one.text for one in results if one is not None]

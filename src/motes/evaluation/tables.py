@@ -1,4 +1,4 @@
-"""The evaluation of a table: columns, associations, privacy, utility and log p."""
+"""Evaluation of synthetic tables: columns, associations, privacy, utility and likelihood."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from motes.evaluation.results import (
 )
 from motes.tables import Schema
 
-SHIFTED, STRETCHED = 0.1, 1.1  # from which a mean and a standard deviation are said to differ
+SHIFTED, STRETCHED = 0.1, 1.1  # from this shift of the mean, or ratio of standard deviations, a verdict mentions it
 
 Moments = tuple[tuple[float, float], tuple[float, float]]
 VALUES: tuple[marginals.Of, ...] = ("label", "number")
 
 
 def _judged(shares: marginals.Shares, one: marginals.Contrast, of: Sequence[marginals.Of], size: float, text: str,
-            where: str, adjust: Adjustment) -> Verdict:  # fmt: skip
-    """On a column, by its contrast that differs most clearly."""
+            of_what: str, adjust: Adjustment) -> Verdict:  # fmt: skip
+    """Return the verdict on a column, from its most significant contrast."""
     detectable = shares.detectable(one.column, of, ALPHA / adjust.factor)
-    seen = "" if detectable is None else f"a difference of {detectable:.2g} in {where}"
+    seen = "" if detectable is None else f"a difference of {detectable:.2g} in {of_what}"
     return judged(adjust(one.p_value), size, "share", text, detectable=detectable, seen=seen)
 
 
@@ -51,7 +51,7 @@ def _share(contrast: marginals.Contrast, kind: str) -> str:
         if ours == 0:
             return f"{text} is never drawn (real {theirs:.1%})"
         return f"{text} in {ours:.1%} of the rows (real {theirs:.1%})"
-    if text.startswith("at most") and ours + theirs > 1:  # the upper tail is read from above
+    if text.startswith("at most") and ours + theirs > 1:  # state shares in the upper tail from above
         ours, theirs, text = 1 - ours, 1 - theirs, f"above {shown(kind, contrast.value)}"
     digits = 1 if min(ours, theirs) >= 0.01 else 2
     return f"{text} in {ours:.{digits}%} of the rows (real {theirs:.{digits}%})"
@@ -61,38 +61,38 @@ def _shape(moments: Moments) -> str:
     (mean, deviation), (real_mean, real_deviation) = moments
     if real_deviation <= 0:
         return ""
-    said = ""
+    text = ""
     shift, ratio = (mean - real_mean) / real_deviation, deviation / real_deviation
     if abs(shift) >= SHIFTED:
-        said += f", mean {abs(shift):.2g} standard deviations too {'high' if shift > 0 else 'low'}"
+        text += f", mean {abs(shift):.2g} standard deviations too {'high' if shift > 0 else 'low'}"
     if not 1 / STRETCHED <= ratio <= STRETCHED:
-        said += f", standard deviation {ratio:.2g} times that of real rows"
-    return said
+        text += f", standard deviation {ratio:.2g} times the real one"
+    return text
 
 
-# --- The tests that a table is put to, with as many rows of each set as each of them can take -----------------------
+# --- The comparisons of a table, each with the number of rows that it can handle ------------------------------------
 
 
-FEWEST = 20  # held-out rows for a classifier, for a target and for distances
-ROWS = 20_000  # of each set, for a classifier
-PAIR_ROWS = 50_000  # of each set, for associations; fewer of wide tables
-PRODUCTS = 4e9  # in the sums of all associations
-SHUFFLES = 100  # of all columns together, for permutation importance
-LABELS_OF_PAIRS = 20  # of a column; the rarest become one
+FEWEST = 20  # fewest held-out rows for the classifier, the utility and the distances
+ROWS = 20_000  # most rows of each set, for the classifier
+PAIR_ROWS = 50_000  # most rows of each set, for associations; fewer for wide tables
+PRODUCTS = 4e9  # most products in the sums of all associations
+SHUFFLES = 100  # shuffles over all columns, for permutation importance
+LABELS_OF_PAIRS = 20  # most labels of a column; the rarest are merged
 LABELS_OF_TREES = 100
-TASK_ROWS = 10_000  # to learn a target from, and half as many to be tested on
-CLASSES = 20  # labels of a target
-DISTANCES = 3e8  # between rows, of synthetic and held-out ones together
-NEAREST = 5000  # rows of each whose closest training row is sought, at least 500
+TASK_ROWS = 10_000  # most training rows for the utility; half as many test rows
+CLASSES = 20  # most labels of a target
+DISTANCES = 3e8  # most distances between rows, for synthetic and held-out rows together
+NEAREST = 5000  # most rows of each set for distances to the closest training row; at least 500
 
 
 class Comparison:
-    """The rows to be compared, and what is to be noted in the end.
+    """The rows of a comparison, its tests, and its notes.
 
     Attributes:
-        synthetic, held_out, training, real: entries (n, d) of each set; the last is both kinds of real rows.
-        hidden: (d,), columns where missing entries are not learned, and no synthetic row has one.
-        notes: what was left out or taken otherwise, a sentence each.
+        synthetic, held_out, training, real: entries (n, d) of each set; `real` is training and held-out rows together.
+        hidden: columns whose missing entries are not modelled and absent from synthetic rows, (d,).
+        notes: what was left out or treated differently, one sentence each.
     """
 
     def __init__(self, view: marginals.SharedColumns, seed: int):
@@ -104,26 +104,26 @@ class Comparison:
         if self.hidden.any():
             names = [name for name, hidden in zip(view.names, self.hidden.tolist(), strict=True) if hidden]
             self.notes.append(
-                f"no synthetic row has a missing entry in {', '.join(names)}, because missing entries are not "
-                "learned there; the classifier and the distances to training rows see the synthetic rows with the "
-                "missing entries of training rows drawn at random."
+                f"synthetic rows have no missing entries in {', '.join(names)}, because these are not modelled; the "
+                "classifier and the distances to training rows use synthetic rows with the missingness pattern of "
+                "random training rows."
             )
 
     def rng(self, use: int) -> np.random.Generator:
-        """For one purpose."""
+        """Return the generator for one purpose."""
         return np.random.default_rng([OWN_STREAM, 1000 + use, self.seed])
 
     # --- with all rows ---
 
     def shares(self) -> marginals.Shares:
-        """Every column as shares of rows."""
+        """Compare every column as shares of rows."""
         kinds = [column.kind for column in self.view.columns]
         return marginals.compare_shares(
             self.view, self.synthetic, self.real, self.hidden.tolist(), lambda j, x: shown(kinds[j], x), self.rng(1)
         )
 
     def columns(self, shares: marginals.Shares, adjust: Adjustment) -> tuple[table_results.ColumnResult, ...]:
-        """Each column by itself: distances, the share that differs most clearly, moments, quantiles and a picture."""
+        """Compare each column: distances, the most significant share, moments, quantiles and a histogram."""
         rng = self.rng(18)
         return tuple(self._column(j, shares, adjust, rng) for j in range(len(self.view.names)))
 
@@ -146,7 +146,7 @@ class Comparison:
         contrast, gaps = shares.of(j, VALUES), shares.of(j, ("missing",))
         verdict, missing_verdict = Verdict("good", NO_DIFFERENCE), None
         if bool(len(ours)) != bool(len(theirs)):
-            verdict = Verdict("large", f"no {'synthetic' if len(theirs) else 'real'} row has a value")
+            verdict = Verdict("large", f"all {'synthetic' if len(theirs) else 'real'} entries are missing")
         elif contrast is not None:
             text = _share(contrast, column.kind)
             text += "" if moments is None or column.kind == "date" else _shape(moments)
@@ -159,20 +159,20 @@ class Comparison:
             )
             missing_verdict = _judged(shares, gaps, ("missing",), abs(gaps.difference), text, where, adjust)
         elif self.hidden[j]:
-            said = f"not modelled, because table.missing is ignore (real {missing[1]:.1%})"
-            missing_verdict = Verdict("unknown", said)
+            text = f"not modelled, because table.missing is ignore (real {missing[1]:.1%})"
+            missing_verdict = Verdict("unknown", text)
         return table_results.ColumnResult(
             column.name, column.kind, discrete, distance, reference_value, w1, moments, quantiles, contrast, missing,
             gaps, verdict, missing_verdict, bars,
         )  # fmt: skip
 
     def pairs(self) -> table_results.AssociationResult | None:
-        """Associations, and the test of each pair; None for a single column."""
+        """Compute associations, and test each pair; None for a single column."""
         if len(self.view.names) < 2:
             return None
         x, levels = self._merged(LABELS_OF_PAIRS, "associations")
         gaps = np.any([np.isnan(rows).any(axis=0) for rows in x.values()], axis=0)
-        # Whether an entry is missing is one more column, of two labels.
+        # Missingness is an additional column with two labels.
         patterns = np.flatnonzero(gaps & ~self.hidden)
         x = {name: np.concatenate([rows, np.isnan(rows[:, patterns])], axis=1) for name, rows in x.items()}
         discrete = np.append(self.view.discrete, np.ones(len(patterns), bool))
@@ -185,9 +185,7 @@ class Comparison:
         for use, name in enumerate(("synthetic", "real"), start=2):
             rows = x[name] if name in x else np.concatenate([x["training"], x["held_out"]])
             if len(rows) > most:
-                self.notes.append(
-                    f"associations of {name} rows are those of {most:,} rows, drawn from {len(rows):,} at random."
-                )
+                self.notes.append(f"associations of {name} rows use {most:,} random rows of {len(rows):,}.")
             sets.append(self._some(rows, most, use))
         design = layout.design(associations.ranked(np.concatenate(sets), discrete))
         both = design[: len(sets[0])], design[len(sets[0]) :]
@@ -196,20 +194,20 @@ class Comparison:
         return table_results.AssociationResult(names, found, tests)
 
     def copies(self) -> privacy.Copies:
-        """Exact copies of training rows."""
+        """Count exact copies of training rows."""
         return privacy.count_copies(self.synthetic, self.held_out, self.training)
 
     # --- with held-out rows ---
 
     def classifier(self) -> table_results.ClassifierResult | Verdict:
-        """Boosted trees that tell synthetic from held-out rows, and for reference training from held-out rows."""
+        """Train boosted trees to distinguish synthetic rows and, as a reference, training rows from held-out rows."""
         n = min(len(self.held_out), len(self.synthetic), len(self.training), ROWS)
         if n < FEWEST:
             return too_few(len(self.held_out), FEWEST)
         x, _ = self._merged(LABELS_OF_TREES, "the classifier")
         synthetic, held_out, training = (self._some(rows, n, 5 + use) for use, rows in enumerate(x.values()))
         if n < len(self.held_out):
-            self.notes.append(f"the classifier sees {n:,} of the {len(self.held_out):,} held-out rows.")
+            self.notes.append(f"the classifier uses {n:,} of the {len(self.held_out):,} held-out rows.")
         synthetic = self._with_gaps(synthetic, 8)
         shuffles = int(np.clip(SHUFFLES // len(self.view.names), 1, 5))
         found = c2st_of_columns(synthetic, held_out, self.view.discrete, self.rng(9), shuffles=shuffles)
@@ -219,10 +217,10 @@ class Comparison:
         return table_results.ClassifierResult(found.accuracy, reference.accuracy, importance, n)
 
     def utility(self, target: str) -> privacy.Utility | Verdict:
-        """A target learned from synthetic and from training rows.
+        """Measure how well a target is learned from synthetic and from training rows.
 
         Raises:
-            UsageError: a target of one value.
+            UsageError: a target with a single value.
         """
         j, discrete = self.view.names.index(target), self.view.discrete
         x, _ = self._merged(LABELS_OF_TREES, "learning the target")
@@ -246,15 +244,19 @@ class Comparison:
             return Verdict("unknown", f"could not be determined: {error}")
 
     def _target(self, target: str, x: dict[str, Array], discrete: bool) -> tuple[dict[str, Array], int | None]:
-        """Codes from 0 and how many, or normal scores of numbers; NaN for rows to leave out."""
+        """Return codes from 0 and their number, or normal scores of numbers and None; NaN for rows to leave out."""
         seen, counts = np.unique(x["training"][~np.isnan(x["training"])], return_counts=True)
         if len(seen) < 2:
-            raise UsageError(f"target '{target}' has one value in the training rows; expected a column that varies.")
+            raise UsageError(
+                f"target '{target}' has a single value in the training rows; expected a column that varies."
+            )
         if not discrete and len(seen) > 2:
             scores = marginals.NormalScores.of(x["training"])
             return {name: scores(values) for name, values in x.items()}, None
         if len(seen) > CLASSES:
-            self.notes.append(f"of target '{target}' the {CLASSES} most frequent of {len(seen)} labels are learned.")
+            self.notes.append(
+                f"only the {CLASSES} most frequent of {len(seen)} labels of target '{target}' are learned."
+            )
         classes = np.sort(seen[np.argsort(-counts, kind="stable")[:CLASSES]])
         codes = {}
         for name, values in x.items():
@@ -263,7 +265,7 @@ class Comparison:
         return codes, len(classes)
 
     def records(self, copies: privacy.Copies) -> privacy.ClosestRecords | Verdict:
-        """Distances to the closest training row, of rows that are no copies: these are counted apart."""
+        """Compare distances to the closest training row, without copies, which are counted separately."""
         most = int(np.clip(DISTANCES / 2 / len(self.training), 500, NEAREST))
         synthetic = self._some(self._with_gaps(self.synthetic, 15)[~copies.copied], most, 16)
         held_out = self._some(self.held_out[~copies.known], most, 17)
@@ -273,7 +275,7 @@ class Comparison:
             return Verdict("unknown", "could not be determined: all synthetic rows are copies of training rows")
         if max(len(self.synthetic), len(self.held_out)) > most:
             self.notes.append(
-                f"the closest of all {len(self.training):,} training rows is sought for {most:,} rows of each set."
+                f"distances to all {len(self.training):,} training rows are computed for {most:,} rows of each set."
             )
         scores = [marginals.NormalScores.of(column) for column in self.training[:, ~self.view.discrete].T]
         return privacy.closest_records(*(self._points(rows, scores) for rows in (synthetic, held_out, self.training)))
@@ -288,12 +290,12 @@ class Comparison:
     # --- rows ---
 
     def _some(self, x: Array, n: int, use: int) -> Array:
-        """n rows in random order, or all if there are fewer."""
+        """Return n rows in random order, or all if there are fewer."""
         rows: NDArray[np.intp] = self.rng(use).permutation(len(x))[:n]
         return x[rows]
 
     def _with_gaps(self, synthetic: Array, use: int) -> Array:
-        """Synthetic rows with the missing entries of training rows drawn at random, in the hidden columns."""
+        """Return synthetic rows with the missingness pattern of random training rows in the hidden columns."""
         if not self.hidden.any():
             return synthetic
         rows = self.rng(use).integers(0, len(self.training), len(synthetic))
@@ -302,14 +304,14 @@ class Comparison:
     def _merged(self, most: int, use: str) -> tuple[dict[str, Array], tuple[int, ...]]:
         over = [name for name, labels in zip(self.view.names, self.view.labels, strict=True) if len(labels) > most]
         if over:
-            self.notes.append(f"for {use} the rarest labels of {', '.join(over)} are one, so that {most} are left.")
+            self.notes.append(f"for {use}, the rarest labels of {', '.join(over)} are merged, so that {most} remain.")
         return self.view.merged(most)
 
 
 def _distance(
     ours: Array, theirs: Array, labels: int, discrete: bool, rng: np.random.Generator
 ) -> tuple[Metric, float]:
-    """Total variation of labels, Kolmogorov-Smirnov of numbers; and the mean of that for two draws."""
+    """Return the total variation of labels or Kolmogorov-Smirnov distance of numbers, and its mean for two samples."""
     n, m = len(ours), len(theirs)
     if discrete:
         counts = [marginals.counted(x, labels) for x in (ours, theirs)]
@@ -320,22 +322,22 @@ def _distance(
     return marginals.kolmogorov_smirnov(ours, theirs), marginals.distance_by_chance(both, n, m, rng, ordered=True)
 
 
-# --- Does a synthetic table resemble a real one? --------------------------------------------------------------------
+# --- Evaluation -----------------------------------------------------------------------------------------------------
 #
-# Every verdict is a test of a difference, and all of them are one family.
+# Every verdict is a test of a difference; all tests form one family.
 #
 #     found = evaluate_tables(samples, held_out, training, schema, target="income")
 #     print(found)
 #
-# Columns and pairs of columns are compared over all synthetic and all real rows, training rows and held-out ones
-# together. What needs rows that training has not seen (classifier, utility, likelihood, distances) uses held-out rows.
+# Columns and pairs of columns are compared over all synthetic and all real rows, training and held-out rows together.
+# The classifier, utility, likelihood and distances use held-out rows.
 
 
 FEWEST_TRAINING = 2
 EXAMPLES = 10
 
-# Of the probability of a false alarm. Columns are many tests, and those that a few hundred rows can decide; each other
-# section is one test, or tests that are clear at once where something is wrong.
+# Weights of the sections in the probability of a false alarm. Columns are many tests, which a few hundred rows can
+# decide; each other section is one test, or tests with clear results if there is a problem.
 WEIGHTS = {
     "columns": 0.7,
     "associations": 0.12,
@@ -359,24 +361,24 @@ def evaluate_tables(
 ) -> Evaluation[table_results.TableDetails]:
     """Compare synthetic rows with real ones: columns, associations, a classifier, utility, likelihood, privacy.
 
-    The more synthetic rows there are, the smaller the differences of shares that can be seen: with ten times as many as
-    real rows, what is left is the chance in the real ones. If no synthetic row has a missing entry in a column where
-    missing entries are not learned, the verdict on that is "not modelled"; the classifier and the distances then see
-    these rows with the missing entries of training rows drawn at random, so that values are compared.
+    More synthetic rows detect smaller differences of shares; with ten times as many as real rows, almost all remaining
+    chance comes from the real rows. If missing entries of a column are not modelled, and no synthetic row has one, the
+    verdict is "not modelled"; the classifier and the distances then use synthetic rows with the missingness pattern of
+    random training rows, so that values are compared.
 
     Args:
         samples: synthetic rows, at least 20.
-        held_out: real rows that the model has not seen; None or fewer than 20 leave some questions open.
+        held_out: held-out rows; with None or fewer than 20, some sections report too few rows.
         training: the rows that the model was trained on, at least 2.
-        schema: of the model.
-        target: a column that is predicted from the others, after training on synthetic and on real rows.
+        schema: schema of the model.
+        target: a column to predict from the others, after training on synthetic and on real rows.
         log_prob: the model's log p in nats of held-out rows and of training rows, (m,) and (k,); minus infinity for a
             row of density 0.
-        seed: of all choices; it has no bearing on rows that were drawn with the same seed.
+        seed: seed of all random choices, which are independent of samples drawn with the same seed.
 
     Raises:
-        UsageError: too few rows, no such target, a target that does not vary, or log p that does not fit.
-        DataError: columns or entries that are not those of the schema.
+        UsageError: too few rows, no such target, a target that does not vary, or log p of the wrong shape.
+        DataError: columns or entries that do not match the schema.
 
     Example:
         >>> from motes.data import as_frame
@@ -452,14 +454,14 @@ def _check(samples: Frame, training: Frame, schema: Schema, target: str | None) 
 
 # --- the record -----------------------------------------------------------------------------------------------------
 
-MEASURES = {  # what stands in the entry of each section
+MEASURES = {  # name and measure of the entry of each section
     "associations": ("all pairs", "mean absolute difference of the associations"),
     "classifier": ("c2st_boosting", "accuracy on held-out rows"),
     "likelihood": (
         "difference",
-        "mean log-likelihood of training rows less that of held-out rows, in nats per row",
+        "mean log-likelihood of training rows minus held-out rows, in nats per row",
     ),
-    "dcr": ("dcr_share", "share of synthetic rows nearer to a training row than 95 % of the held-out rows"),
+    "dcr": ("dcr_share", "share of synthetic rows closer to a training row than 95 % of the held-out rows"),
     "copies": ("copies", "share of synthetic rows that equal a training row"),
 }
 
@@ -474,7 +476,7 @@ def _column_entries(columns: Sequence[table_results.ColumnResult]) -> Iterator[E
 
 
 def _examples(schema: Schema, frames: Mapping[str, Frame], rng: np.random.Generator) -> table_results.Examples:
-    """Some synthetic and some training rows as text."""
+    """Return some synthetic and some training rows as text."""
     texts = []
     for name in ("synthetic", "training"):
         frame = schema.contents(frames[name])
@@ -485,7 +487,7 @@ def _examples(schema: Schema, frames: Mapping[str, Frame], rng: np.random.Genera
 def with_unlikely(
     found: Evaluation[table_results.TableDetails], held_out: Frame, log_prob: ArrayLike
 ) -> Evaluation[table_results.TableDetails]:
-    """The record with those of the held-out rows (m) as examples that have the lowest `log_prob` (m,)."""
+    """Add the held-out rows with the lowest `log_prob` (m,) to the examples of the record."""
     values = np.asarray(log_prob, np.float64)
     lowest = np.argsort(values, kind="stable")[:EXAMPLES]
     rows, numbers = _texts(held_out.take(lowest)), tuple(values[lowest].tolist())
