@@ -18,7 +18,7 @@ from motes.errors import UsageError
 from motes.evaluation.sources import source_of
 from motes.evaluation.table_diagnosis import (
     TableDiagnosis,
-    _of_orders,
+    _orders_disagree,
     _overlearned,
     _worse_than_mixture,
     diagnose_table,
@@ -291,10 +291,10 @@ def test_a_network_that_takes_likelihood_away_is_worse_than_the_mixture():
 def test_orders_that_disagree_are_a_finding_where_most_steps_had_one_order():
     none = np.zeros(4)
     disagree = TableDiagnosis("fresh rows", 400, tuple("abcd"), "a", none, none, none, none, 0.0, 0.0, 0.5, ())
-    (finding,) = _of_orders(disagree, of_recipe(fixed=0.9))
+    (finding,) = _orders_disagree(disagree, of_recipe(fixed=0.9))
     assert finding.value == 0.5 and finding.fix == "--set table.fixed=0.5" and "90%" in finding.meaning
-    assert list(_of_orders(disagree, of_recipe(fixed=0.5))) == []
-    assert list(_of_orders(replace(disagree, spread=0.3), of_recipe(fixed=0.9))) == []
+    assert list(_orders_disagree(disagree, of_recipe(fixed=0.5))) == []
+    assert list(_orders_disagree(replace(disagree, spread=0.3), of_recipe(fixed=0.9))) == []
 
 
 @pytest.mark.long

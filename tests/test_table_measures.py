@@ -299,7 +299,7 @@ def test_scores_are_those_of_scikit_learn():
     assert use._scores(guess, y, ones, 3)[0] == pytest.approx(roc_auc_score(y, guess, multi_class="ovr"))
     numbers, guessed = rng.normal(size=(2, 200))
     assert use._scores(guessed, numbers, ones, None)[0] == pytest.approx(r2_score(numbers, guessed))
-    more = use._more([guess], [guess], y)
+    more = use._other_scores([guess], [guess], y)
     assert more["balanced accuracy"][0] == pytest.approx(balanced_accuracy_score(y, guess.argmax(axis=1)))
 
 

@@ -71,7 +71,7 @@ class Cause(NamedTuple):
 
 def causes_of(model: PointModel, excess: ExcessLoss) -> list[Cause]:
     """List likely causes of a poorly trained network, in order of their checks."""
-    found = [*_times(model.recipe, excess), *_labels(model), *_training(model.recipe), *_size(model.recipe)]
+    found = [*_times(model.recipe, excess), *_labels(model), *_training(model.recipe), *_network_size(model.recipe)]
     return [cause for cause in found if changed(model.recipe, cause.changes) is not None]
 
 
@@ -80,12 +80,12 @@ def visits(recipe: PointRecipe, noise: Array) -> Array:
     schedule = recipe.make_schedule()
     t = np.asarray(recipe.times.place(schedule, jnp.asarray((np.arange(PLACES) + 0.5) / PLACES)))
     seen = -np.asarray(schedule.log_snr(t), np.float64) / 2
-    edges = _edges(np.log(noise))
+    edges = _bin_edges(np.log(noise))
     counts, _ = np.histogram(seen, edges)
     return counts / PLACES / np.diff(edges) * (edges[-1] - edges[0])
 
 
-def _edges(levels: Array) -> Array:
+def _bin_edges(levels: Array) -> Array:
     """Return bin edges around m increasing numbers, (m + 1,)."""
     middle = (levels[1:] + levels[:-1]) / 2
     return np.concatenate([[2 * levels[0] - middle[0]], middle, [2 * levels[-1] - middle[-1]]])
@@ -93,7 +93,7 @@ def _edges(levels: Array) -> Array:
 
 def _times(recipe: PointRecipe, excess: ExcessLoss) -> Iterator[Cause]:
     log_noise = np.log(excess.noise)
-    nats = np.maximum(excess.excess, 0) * np.diff(_edges(log_noise))
+    nats = np.maximum(excess.excess, 0) * np.diff(_bin_edges(log_noise))
     changes: dict[str, Any] = {"times.kind": "steps"}
     better = None if recipe.steps is None else changed(recipe, changes)
     if better is None:
@@ -138,7 +138,7 @@ def _training(recipe: PointRecipe) -> Iterator[Cause]:
         yield Cause("learning_rate_too_high", f"the learning rate of {rate:g} is too high", better)
 
 
-def _size(recipe: PointRecipe) -> Iterator[Cause]:
+def _network_size(recipe: PointRecipe) -> Iterator[Cause]:
     own: dict[str, int] = {key: getattr(recipe.network, key, 0) for key in ("width", "depth")}
     usual: dict[str, int] = {key: getattr(Residual(), key) for key in own}
     if not all(own.values()) or SMALL * math.prod(own.values()) > math.prod(usual.values()):
@@ -201,7 +201,7 @@ class Setting:
         truth = origin.truth
         real = truth.sample(len(reference), seed=seed) if truth else other
         exact = truth.oracle(model.denoiser.schedule, model.standardiser) if truth else None
-        return cls(model, origin, seed, reference, other, exact, _starts(model, real, seed_key(seed, "start")))
+        return cls(model, origin, seed, reference, other, exact, _starting_points(model, real, seed_key(seed, "start")))
 
     def few(self, n: int) -> Setting:
         """Return the setting with the first `n` rows of each set."""
@@ -236,19 +236,19 @@ class Setting:
             return None, ()
         few, random = self.few(CHECKED), self.exact is None and self.model.recipe.sampler.stochastic
         allowed = UNCHANGED * squared_distances([few.other], few.reference)[0][0]
-        change, sets = np.inf, [few.sampled(self.denoiser, few.starts[1], _fine(self, FINE[0]))]
+        change, sets = np.inf, [few.sampled(self.denoiser, few.starts[1], _fine_steps(self, FINE[0]))]
         for steps in FINE[1:]:
-            sets = [sets[-1], few.sampled(self.denoiser, few.starts[1], _fine(self, steps))]
+            sets = [sets[-1], few.sampled(self.denoiser, few.starts[1], _fine_steps(self, steps))]
             (before, now), (error,) = squared_distances(sets, few.reference)
             change = abs(now - before)
             if change <= max(allowed, SURE * error if random else 0.0):  # different steps draw different noise
-                return _fine(self, steps // 2), ()
-        return _fine(self, FINE[-1]), (
+                return _fine_steps(self, steps // 2), ()
+        return _fine_steps(self, FINE[-1]), (
             f"half as many steps as the finest grid, {FINE[-1]}, change the squared distance by {change:.2g}.",
         )
 
 
-def _fine(setting: Setting, steps: int) -> Steps:
+def _fine_steps(setting: Setting, steps: int) -> Steps:
     """Return this number of steps, equal in a power of the noise level, from t = 1 down to almost no noise.
 
     With the exact denoiser all samplers agree, and a deterministic one has the least noise. A network has a different
@@ -265,7 +265,7 @@ def _fine(setting: Setting, steps: int) -> Steps:
     return Steps(recipe.sampler if random else DPMSolver3M(), KarrasGrid(steps, lowest)(schedule))
 
 
-def _starts(model: PointModel, x: Array, key: jax.Array) -> tuple[Array, Array]:
+def _starting_points(model: PointModel, x: Array, key: jax.Array) -> tuple[Array, Array]:
     """Return points at t = 1 from the prior, and real points `x` with noise; both with the same noise."""
     schedule = model.denoiser.schedule
     z = model.standardiser.forward(x)
@@ -322,17 +322,17 @@ def excess_of(model: PointModel, origin: PointSource, unseen: Array, seed: int) 
         return excess_over_exact(model, origin.truth, unseen[:EXCESS_ROWS], seed), EXACT
     t, _ = noise_levels(schedule, model.lowest_noise)
     rows = model.standardiser.forward(origin.training.x)
-    simple = _mixture(rows, z, schedule), ("a kernel density", _kernels(rows, z, schedule))
-    found = [(_above(model, reference, z, t, seed_key(seed, "excess")), name) for name, reference in simple]
+    simple = _mixture(rows, z, schedule), ("a kernel density", _fit_kernels(rows, z, schedule))
+    found = [(_excess_over(model, reference, z, t, seed_key(seed, "excess")), name) for name, reference in simple]
     return max(found, key=lambda pair: pair[0].nats)
 
 
-def _above(model: PointModel, reference: Oracle, z: Array, t: Array, key: Any, repeats: int = 1) -> ExcessLoss:
+def _excess_over(model: PointModel, reference: Oracle, z: Array, t: Array, key: Any, repeats: int = 1) -> ExcessLoss:
     """Compute the excess loss over a reference, which may be inexact."""
     return excess_loss(model.denoiser, reference, z[:EXCESS_ROWS], t, key=key, exact=False, repeats=repeats)
 
 
-def _gaussian(rows: Array, schedule: Schedule) -> Oracle:
+def _fit_gaussian(rows: Array, schedule: Schedule) -> Oracle:
     return GaussianOracle(rows.mean(axis=0), np.cov(rows.T, bias=True), schedule)
 
 
@@ -345,18 +345,20 @@ def _mixture(rows: Array, unseen: Array, schedule: Schedule) -> tuple[str, Oracl
     counts = [count for count in GAUSSIANS if count == 1 or count * EACH * rows.shape[1] <= len(rows)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a reference may be suboptimal
-        fits = [GaussianMixture(count, reg_covar=_least(count), random_state=0).fit(rows) for count in counts]
+        fits = [
+            GaussianMixture(count, reg_covar=_smallest_variance(count), random_state=0).fit(rows) for count in counts
+        ]
     best = max(fits, key=lambda fit: float(fit.score(unseen)))
     name = "a Gaussian" if best.n_components == 1 else f"a mixture of {best.n_components} Gaussians"
     return name, MixtureOracle(best.weights_, best.means_, best.covariances_, schedule)
 
 
-def _least(count: int) -> float:
+def _smallest_variance(count: int) -> float:
     """Return the smallest variance, which prevents one of several Gaussians from memorising equal entries."""
     return 1e-6 if count == 1 else SCALES[0] ** 2
 
 
-def _kernels(rows: Array, unseen: Array, schedule: Schedule) -> Oracle:
+def _fit_kernels(rows: Array, unseen: Array, schedule: Schedule) -> Oracle:
     """Fit a kernel density to `rows`, with the width that makes held-out rows most likely."""
     oracles = [
         EmpiricalOracle(rows[:REFERENCE_ROWS], schedule, spread=np.full(rows.shape[1], scale)) for scale in SCALES
@@ -373,11 +375,11 @@ def learning(
     schedule, rows = model.denoiser.schedule, model.standardiser.forward(origin.training.x)
     # A common reference removes part of the noise from both losses.
     reference = (
-        origin.truth.oracle(schedule, model.standardiser) if origin.truth is not None else _gaussian(rows, schedule)
+        origin.truth.oracle(schedule, model.standardiser) if origin.truth is not None else _fit_gaussian(rows, schedule)
     )
     repeats = max(EXCESS_ROWS // len(rows), 1)  # with few rows, each is evaluated with several noises
     unseen, seen = (
-        _above(model, reference, x, excess.t, seed_key(seed, name), repeats)
+        _excess_over(model, reference, x, excess.t, seed_key(seed, name), repeats)
         for x, name in ((model.standardiser.forward(real), "unseen"), (rows, "seen"))
     )
     gap = unseen.nats - seen.nats

@@ -123,7 +123,9 @@ def diagnose_model(
     split = causes.split_error(setting, counted(n))
     excess, compared = causes.excess_of(model, origin, real, seed)
     notes, unseen = [], origin.held_out is not None or origin.truth is not None
-    findings = list(_with_truth(find_problems(origin.training, model.recipe), model, origin, real, split, seed))
+    findings = list(
+        _complete_prior_mismatch(find_problems(origin.training, model.recipe), model, origin, real, split, seed)
+    )
     findings += causes.coarse_grid(setting, split)
     if origin.known and unseen:
         findings += _memorising(model, origin, samples, real)
@@ -132,7 +134,7 @@ def diagnose_model(
         why = "the training rows are not available" if unseen else "no rows were held out"
         notes.append(f"Overtraining and memorisation were not checked: {why}.")
         findings += causes.undertrained(model, excess, 0.0, findings)
-    findings = _by_part(_without_followers(findings), split)
+    findings = _by_part(_drop_consequences(findings), split)
     findings += _modes(model, origin, samples, findings, split, seed)
     return Diagnosis(origin.name, origin.evaluated_against, findings, excess, compared, split, notes)
 
@@ -169,13 +171,13 @@ def _by_part(findings: list[Finding], split: causes.ErrorSplit) -> list[Finding]
     return sorted(findings, key=size, reverse=True)
 
 
-def _without_followers(findings: list[Finding]) -> list[Finding]:
+def _drop_consequences(findings: list[Finding]) -> list[Finding]:
     """Drop `ema_too_long` if the cause is that there are too few steps."""
     few = any(finding.name == "too_few_steps" for finding in findings)
     return [finding for finding in findings if not (few and finding.name == "ema_too_long")]
 
 
-def _with_truth(
+def _complete_prior_mismatch(
     findings: list[Finding], model: PointModel, origin: PointSource, real: Array, split: causes.ErrorSplit, seed: int
 ) -> Iterator[Finding]:
     """Add to `prior_mismatch` its effect on the samples and, if the distribution is known, the exact KL."""
@@ -256,17 +258,17 @@ def _modes(
         "misplaced_mass",
         float(coverage.distance),
         f"{coverage.distance:.1%} of the samples are in the wrong mode; mode {worst} has {coverage.shares[worst]:.1%} "
-        f"instead of {modes.shares[worst]:.1%}.{causes.see(cause) or _where(split)}",
-        {} if cause or _largest(split) != causes.LEARNING else causes.more(model),
+        f"instead of {modes.shares[worst]:.1%}.{causes.see(cause) or _name_largest(split)}",
+        {} if cause or _largest_part(split) != causes.LEARNING else causes.more(model),
     )
 
 
-def _largest(split: causes.ErrorSplit) -> str:
+def _largest_part(split: causes.ErrorSplit) -> str:
     """Return the largest significant part of the error; "" if there is none."""
     sure = {} if split.doubts else {name: part.value for name, part in split.parts.items() if part.surely_above(0.0)}
     return max(sure, key=lambda name: sure[name], default="")
 
 
-def _where(split: causes.ErrorSplit) -> str:
-    name = _largest(split)
+def _name_largest(split: causes.ErrorSplit) -> str:
+    name = _largest_part(split)
     return f" Most of the error comes from {name}." if name else ""

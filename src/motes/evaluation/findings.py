@@ -111,7 +111,7 @@ def prior_kl(x: Array, recipe: PointRecipe) -> float:
     schedule, rng = recipe.make_schedule(), np.random.default_rng(0)
     z = as_learned(x, recipe)
     z = z[np.sort(rng.permutation(len(z))[:ATOMS])]
-    return _gaussian_kl(z, schedule) + _beyond_gaussian(z, schedule, rng)
+    return _gaussian_kl(z, schedule) + _non_gaussian_kl(z, schedule, rng)
 
 
 def _moments(z: Array, schedule: Schedule) -> tuple[Array, Array]:
@@ -127,7 +127,7 @@ def _gaussian_kl(z: Array, schedule: Schedule) -> float:
     return float(0.5 * (np.trace(ratio) + (mean @ mean) / prior**2 - z.shape[1] - log_det))
 
 
-def _beyond_gaussian(z: Array, schedule: Schedule, rng: np.random.Generator) -> float:
+def _non_gaussian_kl(z: Array, schedule: Schedule, rng: np.random.Generator) -> float:
     """Return the mean of log q - log g over draws from q, at least 0."""
     alpha, sigma = float(schedule.alpha(1.0)), float(schedule.sigma(1.0))
     mean, covariance = _moments(z, schedule)
@@ -173,10 +173,10 @@ def as_options(changes: Mapping[str, Any]) -> str:
         >>> as_options({"data.standardise": True, "training.steps": 100})
         '--set data.standardise=true --set training.steps=100'
     """
-    return " ".join("--set " + shlex.quote(f"{key}={_word(value)}") for key, value in changes.items())
+    return " ".join("--set " + shlex.quote(f"{key}={_format_value(value)}") for key, value in changes.items())
 
 
-def _word(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):
@@ -275,25 +275,25 @@ def _noise_range(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
     if recipe.steps is None:
         return
     power = float(np.mean(as_learned(table.x, recipe).var(axis=0)))
-    wasted = _wasted(recipe, power)
+    wasted = _wasted_share(recipe, power)
     if wasted > WASTED:
         yield Finding(
             "wasted_steps",
             wasted,
             f"{wasted:.0%} of the steps have a signal-to-noise ratio below {PURE_NOISE:g}, so the others are coarser "
             "than necessary.",
-            _shorter(table, recipe, power),
+            _shorter_range(table, recipe, power),
         )
 
 
-def _wasted(recipe: PointRecipe, power: float) -> float:
+def _wasted_share(recipe: PointRecipe, power: float) -> float:
     """Return the share of a recipe's steps that are pure noise, for columns with this mean power."""
     assert recipe.steps is not None
     log_snr = np.asarray(recipe.make_schedule().log_snr(np.arange(1, recipe.steps + 1) / recipe.steps))
     return float(np.mean(log_snr + math.log(power) < math.log(PURE_NOISE)))
 
 
-def _shorter(table: Table, recipe: PointRecipe, power: float) -> dict[str, Any]:
+def _shorter_range(table: Table, recipe: PointRecipe, power: float) -> dict[str, Any]:
     """Return the largest last beta with at most half the accepted share of wasted steps, or the betas of `ddpm`."""
     part, steps = recipe.schedule, recipe.steps
     assert steps is not None
@@ -304,7 +304,7 @@ def _shorter(table: Table, recipe: PointRecipe, power: float) -> dict[str, Any]:
         changes = [{"schedule.kind": "quad"} | quad_betas(steps)]
     for change in changes:
         changed = recipe.changed(change)
-        if _wasted(changed, power) <= WASTED / 2:
+        if _wasted_share(changed, power) <= WASTED / 2:
             return change if prior_kl(table.x, changed) < PRIOR_NATS else {}
     return {}
 

@@ -2,9 +2,9 @@
 
     KS = max over x of |F_a(x) - F_b(x)|        TV = 1/2 sum over labels k of |p_a(k) - p_b(k)|
 
-Both are shares of rows: KS of numbers, TV of labels. W1, the integral of |F_a - F_b|, says it in standard deviations.
-They are above 0 for any two draws; `distance_by_chance` says by how much. Tests are made of
-shares, in the section "Every column as shares of rows".
+Both are shares of rows: KS for numbers, TV for labels. W1, the integral of |F_a - F_b|, is in standard deviations. They
+are above 0 for any two samples; `distance_by_chance` returns their mean. Tests compare shares, in the section "Every
+column as shares of rows".
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from motes.tables import Schema
 from motes.tables.kinds import KINDS
 from motes.tables.kinds.columns import Column
 
-CHANCES = 200  # simulated differences of two draws
-STEPS = 400  # places at which a simulated distribution function is looked at
+CHANCES = 200  # simulated differences between two samples
+STEPS = 400  # points at which a simulated distribution function is evaluated
 
 
 def kolmogorov_smirnov(a: ArrayLike, b: ArrayLike) -> Metric:
-    """The largest difference between the distribution functions of two sets of numbers.
+    """Compute the largest difference between the distribution functions of two sets of numbers.
 
-    The 95 % interval is that of the difference at the place where it is largest.
+    The 95 % interval belongs to the difference at the point where it is largest.
 
     Args:
         a, b: numbers (n,) and (m,), at least 1 of each.
 
     Raises:
-        ValueError: other shapes, or entries that are not finite.
+        ValueError: wrong shapes, or entries that are not finite.
     """
     from scipy.stats import ks_2samp
 
-    a, b = _finite(a), _finite(b)
+    a, b = _check_finite(a), _check_finite(b)
     found = ks_2samp(a, b, method="asymp")
     p, q = (float(np.mean(x <= found.statistic_location)) for x in (a, b))
     half = Z * float(np.sqrt(p * (1 - p) / len(a) + q * (1 - q) / len(b)))
@@ -53,37 +53,38 @@ def kolmogorov_smirnov(a: ArrayLike, b: ArrayLike) -> Metric:
 
 
 def wasserstein_1(a: ArrayLike, b: ArrayLike) -> float:
-    """How far the numbers `a` (n,) have to be carried to become `b` (m,), in standard deviations of `b`.
+    """Compute the Wasserstein-1 distance between numbers `a` (n,) and `b` (m,), in standard deviations of `b`.
 
-    Where `b` is constant the deviation of both together takes its place; 0 where that is constant too.
+    If `b` is constant, the standard deviation of `a` and `b` together is used; the distance is 0 if both are constant
+    and equal.
 
     Raises:
-        ValueError: as `kolmogorov_smirnov`.
+        ValueError: see `kolmogorov_smirnov`.
     """
     from scipy.stats import wasserstein_distance
 
-    a, b = _finite(a), _finite(b)
+    a, b = _check_finite(a), _check_finite(b)
     unit = spread_of(b) or spread_of(np.concatenate([a, b])) or 1.0
     return float(wasserstein_distance(a / unit, b / unit))
 
 
 def spread_of(x: Array) -> float:
-    """The standard deviation of numbers (n,), 0 where it is no more than rounding."""
+    """Return the standard deviation of numbers (n,), 0 if it is only rounding."""
     size = float(np.abs(x).max())
     if size == 0:
         return 0.0
-    deviation = float((x / size).std()) * size  # of numbers whose squares may be no floats
+    deviation = float((x / size).std()) * size  # scaled, because squares of the numbers may overflow
     return deviation if deviation > 1e-14 * size else 0.0
 
 
 def total_variation(a: ArrayLike, b: ArrayLike) -> Metric:
-    """Half the sum of the differences between two sets of shares, with a 95 % interval.
+    """Compute half the sum of absolute differences between two sets of shares, with a 95 % interval.
 
     Args:
-        a, b: rows of each label, (K,), some above 0 in each.
+        a, b: number of rows of each label, (K,), with at least one row in each set.
 
     Raises:
-        ValueError: other shapes, or no rows.
+        ValueError: wrong shapes, or no rows.
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if a.ndim != 1 or a.shape != b.shape or a.sum() < 1 or b.sum() < 1:
@@ -97,13 +98,13 @@ def total_variation(a: ArrayLike, b: ArrayLike) -> Metric:
 
 
 def distance_by_chance(counts: ArrayLike, n: int, m: int, rng: np.random.Generator, *, ordered: bool) -> float:
-    """The mean distance between n and m rows of one distribution: KS where the values are `ordered`, otherwise TV.
+    """Compute the mean distance between n and m rows of one distribution: KS if the values are `ordered`, otherwise TV.
 
     Args:
-        counts: rows of each value in both sets together, (K,).
-        n, m: rows of each set.
-        rng: of 200 simulated differences, normal ones with the covariances of multinomial counts.
-        ordered: the values are numbers, rising; neighbours are put together, so that 400 places are looked at.
+        counts: number of rows of each value in both sets together, (K,).
+        n, m: number of rows of each set.
+        rng: generator for 200 simulated differences, Gaussians with the covariances of multinomial counts.
+        ordered: whether the values are increasing numbers; neighbours are merged to 400 points.
 
     Example:
         >>> rng = np.random.default_rng(0)  # two draws of 100 coins: the mean of |N(0, 1/4 / 50)| is 0.056
@@ -123,10 +124,12 @@ def distance_by_chance(counts: ArrayLike, n: int, m: int, rng: np.random.Generat
 
 
 def share_difference(a: ArrayLike, n: ArrayLike, b: ArrayLike, m: ArrayLike) -> tuple[Array, Array, Array]:
-    """a / n - b / m and its 95 % interval, (c,) each: Newcombe's, of two of Wilson's (Newcombe 1998, method 10).
+    """Compute a / n - b / m with its 95 % interval, (c,) each, by Newcombe's method (Newcombe 1998, method 10).
+
+    The interval combines two Wilson intervals.
 
     Args:
-        a, b: rows that fulfil something, (c,), of the rows n and m.
+        a, b: number of rows with some property, (c,), out of n and m rows.
 
     Example:
         >>> [round(float(x), 4) for x in share_difference(56, 70, 48, 80)]  # Newcombe's own example
@@ -139,11 +142,11 @@ def share_difference(a: ArrayLike, n: ArrayLike, b: ArrayLike, m: ArrayLike) -> 
 
 
 def signed_root(a: ArrayLike, n: ArrayLike, b: ArrayLike, m: ArrayLike) -> Array:
-    """Equal shares a / n and b / m as a standard normal number, (c,): the signed root of the likelihood ratio.
+    """Compute the signed root of the likelihood ratio, (c,), standard normal if the shares a / n and b / m are equal.
 
         z = sign(a / n - b / m) sqrt(2 sum over the four counts O of O log(O / E))
 
-    Its tails stay right where Pearson's go wrong, for rare things and for sets of very different sizes.
+    Its tails are accurate for rare events and for sets of very different sizes, unlike those of Pearson's statistic.
 
     Example:
         >>> round(float(signed_root(30, 100, 50, 100)), 3)
@@ -165,7 +168,7 @@ def _entropy(observed: Array, expected: Array) -> Array:
 
 
 def _wilson(a: ArrayLike, n: ArrayLike) -> tuple[Array, Array, Array]:
-    """A share and its interval."""
+    """Return a share and its Wilson interval."""
     a, n = np.asarray(a, np.float64), np.asarray(n, np.float64)
     p = a / n
     centre = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
@@ -173,7 +176,7 @@ def _wilson(a: ArrayLike, n: ArrayLike) -> tuple[Array, Array, Array]:
     return p, np.minimum(centre - half, p), np.maximum(centre + half, p)
 
 
-def _finite(x: ArrayLike) -> NDArray[np.float64]:
+def _check_finite(x: ArrayLike) -> NDArray[np.float64]:
     x = np.asarray(plain(x), np.float64)
     if x.ndim != 1 or not len(x) or not np.isfinite(x).all():
         raise ValueError(f"numbers of shape {x.shape}; expected (n,), n >= 1, all finite.")
@@ -182,7 +185,7 @@ def _finite(x: ArrayLike) -> NDArray[np.float64]:
 
 # --- Frames of one table -> arrays that can be compared -------------------------------------------------------------
 #
-# Numbers as they are, labels as codes that all frames share.
+# Numbers are unchanged; labels become codes shared by all frames.
 
 
 OTHERS = "all others"
@@ -190,13 +193,13 @@ OTHERS = "all others"
 
 @dataclass(frozen=True)
 class SharedColumns:
-    """Columns that several frames share, and the entries of each frame.
+    """Columns shared by several frames, and the entries of each frame.
 
     Attributes:
-        columns: what each is, d of them.
-        discrete: whether its entries are labels, (d,).
-        labels: of each discrete column, in an order that all frames share; () of a number.
-        x: of each frame, (n, d): numbers (microseconds since 1970 of a date), codes of labels; NaN where missing.
+        columns: the d columns.
+        discrete: whether the entries of each column are labels, (d,).
+        labels: labels of each discrete column, in an order shared by all frames; () for a number.
+        x: entries of each frame, (n, d): numbers (microseconds since 1970 for dates), codes of labels; NaN if missing.
     """
 
     columns: tuple[Column, ...]
@@ -206,11 +209,11 @@ class SharedColumns:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the columns."""
+        """Names of the columns."""
         return tuple(column.name for column in self.columns)
 
     def merged(self, most: int) -> tuple[dict[str, Array], tuple[int, ...]]:
-        """Entries with at most so many codes in a column, and how many there are: the rarest labels become one."""
+        """Merge the rarest labels, so that each column has at most `most` codes; return entries and code counts."""
         merged = {name: x.copy() for name, x in self.x.items()}
         levels = []
         for j, labels in enumerate(self.labels):
@@ -227,14 +230,14 @@ class SharedColumns:
 
 @dataclass(frozen=True)
 class NormalScores:
-    """A number -> the standard normal quantile of its rank among reference numbers, straight lines between these.
+    """Map a number to the standard normal quantile of its rank among reference numbers, with linear interpolation.
 
-    Equal numbers have equal scores, and an outlier is no further away than the largest rank. Numbers beyond the
-    reference have the score of its end.
+    Equal numbers have equal scores, and an outlier is no further away than the largest rank. Numbers outside the
+    range of the reference have the score of its end.
 
     Attributes:
-        values: (k,), the distinct reference numbers, rising.
-        scores: (k,), theirs.
+        values: the distinct reference numbers, increasing, (k,).
+        scores: scores of the values, (k,).
 
     Example:
         >>> NormalScores.of(np.array([1.0, 2.0, 9.0]))(np.array([2.0, 100.0])).round(3)
@@ -246,7 +249,7 @@ class NormalScores:
 
     @classmethod
     def of(cls, reference: Array) -> NormalScores:
-        """Of reference numbers (n,); NaN is left out, and without any number all scores are 0."""
+        """Fit to reference numbers (n,), ignoring NaN; without any number, all scores are 0."""
         from scipy.special import ndtri
 
         values, counts = np.unique(reference[~np.isnan(reference)], return_counts=True)
@@ -256,24 +259,24 @@ class NormalScores:
         return cls(values, np.asarray(ndtri((upto - counts / 2) / upto[-1])))
 
     def __call__(self, x: Array) -> Array:
-        """Of numbers (n,); NaN stays."""
+        """Return the scores of numbers (n,); NaN remains NaN."""
         return np.asarray(np.interp(x, self.values, self.scores))
 
 
 def counted(codes: Array, labels: int) -> NDArray[np.int64]:
-    """Rows of each code, (labels,)."""
+    """Count the rows of each code, (labels,)."""
     return np.bincount(codes[~np.isnan(codes)].astype(np.intp), minlength=labels)
 
 
 def view_of(schema: Schema, frames: Mapping[str, Frame]) -> SharedColumns:
-    """Frames side by side.
+    """Convert frames to arrays with shared codes.
 
     Args:
-        schema: says what each column is.
-        frames: a name of each, such as "held_out" -> rows with the columns of the schema.
+        schema: schema of the table.
+        frames: name, such as "held_out" -> rows with the columns of the schema.
 
     Raises:
-        DataError: a column too few or too many, or text where numbers or dates are expected.
+        DataError: a missing or additional column, or text instead of numbers or dates.
     """
     called = {name: f"the {name.replace('_', '-')} rows" for name in frames}
     frames = {name: schema.frame(frame, name=called[name]) for name, frame in frames.items()}
@@ -284,7 +287,7 @@ def view_of(schema: Schema, frames: Mapping[str, Frame]) -> SharedColumns:
     for j, column in enumerate(columns):
         entries = {name: frame.columns[column.name] for name, frame in frames.items()}
         if discrete[j]:
-            shared, codes = _coded(entries)
+            shared, codes = _encode_labels(entries)
             labels.append(tuple(map(str, shared)))
         else:
             codes = {name: _numbers(column, series, called[name]) for name, series in entries.items()}
@@ -294,11 +297,11 @@ def view_of(schema: Schema, frames: Mapping[str, Frame]) -> SharedColumns:
     return SharedColumns(columns, discrete, tuple(labels), x)
 
 
-def _coded(entries: Mapping[str, Series]) -> tuple[list[Any], dict[str, Array]]:
-    """The labels that any of the frames has, and the codes of each frame."""
+def _encode_labels(entries: Mapping[str, Series]) -> tuple[list[Any], dict[str, Array]]:
+    """Return the labels that occur in any of the frames, and the codes of each frame."""
     found = {name: _labels_of(series) for name, series in entries.items()}
     order: dict[Any, None] = {}
-    # An ordered series gives its order; the rest is sorted.
+    # An ordered series determines the order; other labels are sorted.
     for name in sorted(entries, key=lambda name: not entries[name].ordered):
         series, (own, codes) = entries[name], found[name]
         seen = np.unique(codes[~series.missing])
@@ -336,13 +339,13 @@ def _numbers(column: Column, series: Series, name: str) -> Array:
         row = int(np.isinf(values).argmax())
         raise DataError(
             f"column '{column.name}' of {name}, row {row + 1}: got {values[row]}; expected a finite number. "
-            "Leave the entry empty, which says that it is missing, or remove the row."
+            "Leave the entry empty to mark it as missing, or remove the row."
         )
     return values
 
 
 def _dates(column: Column, series: Series, name: str) -> Array:
-    """Text -> microseconds since 1970."""
+    """Convert text to microseconds since 1970."""
     made = np.zeros(max(len(series.labels), 1))
     for code in np.unique(series.known).tolist():
         try:
@@ -355,11 +358,11 @@ def _dates(column: Column, series: Series, name: str) -> Array:
     return made[np.where(series.missing, 0, series.values)]
 
 
-# --- A column as a picture takes it ---------------------------------------------------------------------------------
+# --- A column as a histogram ----------------------------------------------------------------------------------------
 #
-# Bars of labels, or a histogram of real and synthetic numbers in the same bins.
+# Bars for labels, or a histogram of real and synthetic numbers in the same bins.
 #
-# A histogram reaches from the smallest to the largest number of both tables, so that the worst rows are seen.
+# A histogram reaches from the smallest to the largest number of both tables, so that outliers are visible.
 
 
 MOST_LABELS = 12
@@ -367,10 +370,10 @@ MOST_LABELS = 12
 
 @dataclass(frozen=True)
 class Histogram:
-    """Shares of the known entries of real and of synthetic rows, (k,) each: by label, or between `edges` (k + 1,).
+    """Shares of the observed entries of real and of synthetic rows, (k,) each: by label, or between `edges` (k + 1,).
 
-    The edges reach over the whole range of both. `places` (k + 1,) from 0 to 1 are where a picture puts them: evenly,
-    or, of numbers with long tails, on an asinh scale.
+    The edges cover the whole range of both. `places` (k + 1,) are their positions in a picture, from 0 to 1: evenly
+    spaced, or on an asinh scale for numbers with long tails.
     """
 
     real: Array
@@ -381,15 +384,15 @@ class Histogram:
 
 
 def bars_of(synthetic: Array, real: Array, labels: tuple[str, ...]) -> Histogram:
-    """Of known entries (n,) and (m,): codes of `labels`, or numbers where there are none."""
+    """Compute a histogram of observed entries (n,) and (m,): codes of `labels`, or numbers if there are no labels."""
     if labels:
-        return _of_labels(synthetic, real, labels)
+        return _label_histogram(synthetic, real, labels)
     edges, places = histogram_bins(synthetic, real)
     shares = [np.histogram(x, edges)[0] / len(x) for x in (real, synthetic)]
     return Histogram(shares[0], shares[1], edges=edges, places=places)
 
 
-def _of_labels(synthetic: Array, real: Array, labels: tuple[str, ...]) -> Histogram:
+def _label_histogram(synthetic: Array, real: Array, labels: tuple[str, ...]) -> Histogram:
     shares = [counted(x, len(labels)) / len(x) for x in (real, synthetic)]
     if len(labels) <= MOST_LABELS:
         return Histogram(shares[0], shares[1], labels)
@@ -401,50 +404,50 @@ def _of_labels(synthetic: Array, real: Array, labels: tuple[str, ...]) -> Histog
 
 
 def moments_of(x: Array) -> tuple[float, float]:
-    """Mean and standard deviation of numbers (n,), which may be so large that their squares are no floats."""
+    """Return mean and standard deviation of numbers (n,), even if their squares overflow."""
     size = float(np.abs(x).max()) or 1.0
     return float((x / size).mean()) * size, float((x / size).std()) * size
 
 
 def quantiles_of(x: Array) -> tuple[float, ...]:
-    """Minimum, quartiles and maximum of numbers (n,), each a number of the column."""
+    """Return minimum, quartiles and maximum of numbers (n,), each a number of the column."""
     return tuple(float(q) for q in np.quantile(x, [0, 0.25, 0.5, 0.75, 1], method="inverted_cdf"))
 
 
-# --- Every column as shares of rows: is the share among synthetic rows that among real ones? ------------------------
+# --- Every column as shares of rows: tests of equal shares among synthetic and among real rows ----------------------
 #
 #     label k              the share of x = k
 #     number               the shares of x <= t, thresholds t far into both tails, and of x = a, frequent values a
 #     missing entries      their share
 #
-# All contrasts (synthetic minus real) are one family, with one probability of a false alarm. A label is a test of its
-# own; all contrasts of a number are one test, so that outliers, shifts and piles of zeros are found at the price of
-# one.
+# All contrasts (synthetic minus real) form one family, with one probability of a false alarm. Each label is a separate
+# test; all contrasts of a number are one test, so that outliers, shifts and excess zeros are detected at the price of
+# one test.
 
 
 Of = Literal["label", "number", "missing"]
 
-LABELS = 30  # of a column, the most frequent; the others are one
-TESTS = 4  # a column of labels has the weight of at most so many labels
-NUMBER = 0.5  # the weight of a number, in labels
-TAIL = 3.0  # each threshold in a tail has so many times fewer rows beyond it than the one before
-ATOMS, ATOM = 5, 0.02  # so many values of a number, each in at least such a share of the rows
+LABELS = 30  # most frequent labels of a column; the others are merged
+TESTS = 4  # largest weight of a column of labels, in labels
+NUMBER = 0.5  # weight of a column of numbers, in labels
+TAIL = 3.0  # factor between the numbers of rows beyond successive thresholds in a tail
+ATOMS, ATOM = 5, 0.02  # most frequent values of a number, and their smallest share of the rows
 SAMPLE = 2000  # rows for the correlations between the contrasts
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """The share of some rows among synthetic and among real rows.
+    """A share of rows, compared between synthetic and real rows.
 
     Attributes:
-        column: its place in the table.
-        of: what kind of share.
-        text: what the rows have, as in "'Gentoo' in 10 % of the rows".
-        value: the number that `text` shows; NaN of labels.
+        column: index of the column.
+        of: kind of the share.
+        text: property of the rows, as in "'Gentoo' in 10 % of the rows".
+        value: the number in `text`; NaN for labels.
         synthetic, real: shares.
-        difference: synthetic minus real; `low`, `high` its 95 % interval, or that of `Shares.corrected`.
-        p_value: within the family of all contrasts.
-        error: standard deviation of the difference where there is none in truth.
+        difference, low, high: synthetic minus real, with its 95 % interval, or the interval of `Shares.corrected`.
+        p_value: p-value in the family of all contrasts.
+        error: standard deviation of the difference under the null hypothesis.
     """
 
     column: int
@@ -460,7 +463,7 @@ class Contrast:
     error: float
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the contrast as a dict for JSON."""
         return {"of": self.text, "synthetic": self.synthetic, "real": self.real, "difference": self.difference,
                 "low": self.low, "high": self.high}  # fmt: skip
 
@@ -474,11 +477,11 @@ class Shares:
 
     @property
     def p_value(self) -> float:
-        """The smallest."""
+        """The smallest p-value."""
         return min((contrast.p_value for contrast in self.contrasts), default=1.0)
 
     def corrected(self, adjust: Adjustment) -> Shares:
-        """With intervals at the level of all tests of a table: they exclude 0 exactly where p is below `ALPHA`."""
+        """Adjust the intervals for all tests of a table, so that they exclude 0 exactly if p is below `ALPHA`."""
         contrasts = []
         for one, z in zip(self.contrasts, self.family.critical(ALPHA / adjust.factor).tolist(), strict=True):
             plain = Metric(one.text, one.difference, one.low, one.high)
@@ -487,12 +490,12 @@ class Shares:
         return Shares(tuple(contrasts), self.family)
 
     def of(self, column: int, of: Sequence[Of]) -> Contrast | None:
-        """The most significant contrast of a column, among equals the largest."""
+        """Return the most significant contrast of a column, the largest in case of ties."""
         mine = [one for one in self.contrasts if one.column == column and one.of in of]
         return min(mine, key=lambda one: (one.p_value, -abs(one.difference) / (one.error or 1.0)), default=None)
 
     def detectable(self, column: int, of: Sequence[Of], level: float) -> float | None:
-        """How large a difference the tests at this level of the family find in 80 % of cases, for common values."""
+        """Return the difference that tests at this level of the family detect in 80 % of cases, for common values."""
         z = self.family.critical(level) + ndtri(POWER)
         mine = [z[i] * one.error for i, one in enumerate(self.contrasts) if one.column == column and one.of in of]
         return float(min(max(mine), 1.0)) if mine else None
@@ -500,7 +503,7 @@ class Shares:
 
 @dataclass
 class _Draft:
-    """A contrast before anything is counted: rows that have a value, those that fulfil it, and its test."""
+    """A contrast before counting: masks of the rows with a value and with the property, and its test."""
 
     column: int
     of: Of
@@ -520,29 +523,31 @@ def compare_shares(
     said: Callable[[int, float], str],
     rng: np.random.Generator,
 ) -> Shares:
-    """All contrasts between two sets of rows.
+    """Compute all contrasts between two sets of rows.
 
     Args:
-        view: what the columns are.
+        view: the columns.
         synthetic, real: entries (n, d) and (m, d) of the view.
-        by_design: (d,), missing entries are left out of these columns of the synthetic rows on purpose.
-        said: (column, number) -> the number in words.
-        rng: of the rows for correlations, and of the draws of the family.
+        by_design: whether synthetic rows have no missing entries in each column by design, (d,).
+        said: (column, number) -> the number as text.
+        rng: generator for the rows for correlations, and for the draws of the family.
     """
     drafts: list[_Draft] = []
     for j in range(len(view.names)):
         a, b = synthetic[:, j], real[:, j]
         gone = np.isnan(a).any() or np.isnan(b).any()
         if gone and not by_design[j]:
-            drafts.append(_Draft(j, "missing", "missing", np.nan, _all, np.isnan, _next(drafts), 1.0))
+            drafts.append(_Draft(j, "missing", "missing", np.nan, _all, np.isnan, _next_test(drafts), 1.0))
         a, b = a[~np.isnan(a)], b[~np.isnan(b)]
         if not (len(a) and len(b)):
             continue
         if view.discrete[j]:
-            drafts += _labels(j, view.labels[j], a, b, _next(drafts))
+            drafts += _label_drafts(j, view.labels[j], a, b, _next_test(drafts))
         else:
-            drafts += _numbers_shares(j, a, b, partial(said, j), _next(drafts))
-    counts = np.array([[*_counts(synthetic, one), *_counts(real, one)] for one in drafts], np.float64).reshape(-1, 4)
+            drafts += _number_drafts(j, a, b, partial(said, j), _next_test(drafts))
+    counts = np.array([[*_count_rows(synthetic, one), *_count_rows(real, one)] for one in drafts], np.float64).reshape(
+        -1, 4
+    )
     a, n, b, m = counts.T
     z = signed_root(a, n, b, m)
     family = family_of(
@@ -559,8 +564,8 @@ def compare_shares(
     return Shares(contrasts, family)
 
 
-def _labels(column: int, labels: Sequence[str], a: Array, b: Array, test: int) -> list[_Draft]:
-    """One for each frequent label, and one for all others."""
+def _label_drafts(column: int, labels: Sequence[str], a: Array, b: Array, test: int) -> list[_Draft]:
+    """Return a draft for each frequent label, and one for all others."""
     shares = [counted(x, len(labels)) / len(x) for x in (a, b)]
     seen = np.flatnonzero(shares[0] + shares[1])
     if len(seen) < 2:
@@ -572,15 +577,15 @@ def _labels(column: int, labels: Sequence[str], a: Array, b: Array, test: int) -
     drafts = []
     for i, code in enumerate(own.tolist()):
         fulfil = partial(np.equal, code)
-        drafts.append(_Draft(column, "label", f"'{labels[code]}'", np.nan, _known, fulfil, test + i, weight))
+        drafts.append(_Draft(column, "label", f"'{labels[code]}'", np.nan, _is_known, fulfil, test + i, weight))
     if len(own) < len(seen):
         text, fulfil = f"{OTHERS} ({len(seen) - len(own):,} labels)", partial(np.isin, test_elements=own, invert=True)
-        drafts.append(_Draft(column, "label", text, np.nan, _known, fulfil, test + len(own), weight))
+        drafts.append(_Draft(column, "label", text, np.nan, _is_known, fulfil, test + len(own), weight))
     return drafts
 
 
-def _numbers_shares(column: int, a: Array, b: Array, said: Callable[[float], str], test: int) -> list[_Draft]:
-    """Thresholds and values that come often, all one test."""
+def _number_drafts(column: int, a: Array, b: Array, said: Callable[[float], str], test: int) -> list[_Draft]:
+    """Return drafts for thresholds and frequent values, all one test."""
     both = np.sort(np.concatenate([a, b]))
     levels = _levels(min(len(a), len(b)))
     places = np.clip(np.ceil(levels * len(both)).astype(np.intp) - 1, 0, len(both) - 1)
@@ -589,25 +594,25 @@ def _numbers_shares(column: int, a: Array, b: Array, said: Callable[[float], str
     values, counts = np.unique(both, return_counts=True)
     often = np.flatnonzero(counts >= max(ATOM * len(both), 2))
     often = often[np.argsort(-counts[often], kind="stable")[:ATOMS]] if len(values) > 2 else often[:0]
-    # Values first: of two contrasts that say the same, the simpler one is shown.
+    # Values come first, so that the simpler of two equivalent contrasts is shown.
     return [
-        _Draft(column, "number", said(v), float(v), _known, partial(np.equal, v), test, NUMBER)
+        _Draft(column, "number", said(v), float(v), _is_known, partial(np.equal, v), test, NUMBER)
         for v in values[often].tolist()
     ] + [
-        _Draft(column, "number", f"at most {said(t)}", float(t), _known, partial(np.greater_equal, t), test, NUMBER)
+        _Draft(column, "number", f"at most {said(t)}", float(t), _is_known, partial(np.greater_equal, t), test, NUMBER)
         for t in thresholds.tolist()
     ]
 
 
 def _levels(n: int) -> Array:
-    """Shares of rows below the thresholds: tenths, and in the tails down to one row of n."""
+    """Return the shares of rows below the thresholds: tenths, and in the tails down to one row of n."""
     tail = 0.1 / TAIL ** np.arange(1, max(int(np.ceil(np.log(0.1 * n) / np.log(TAIL))), 0) + 1)
     tail = np.maximum(tail, 1 / n)
     return np.unique(np.concatenate([tail, np.arange(1, 10) / 10, 1 - tail]))
 
 
 def _features(drafts: Sequence[_Draft], synthetic: Array, real: Array, rng: np.random.Generator) -> Array:
-    """Some rows of both sets as the contrasts see them, centred, (n, c)."""
+    """Return the centred indicators of the contrasts for some rows of both sets, (n, c)."""
     total = len(synthetic) + len(real)
     rows = rng.permutation(total)[:SAMPLE]
     mine, theirs = rows[rows < len(synthetic)], rows[rows >= len(synthetic)] - len(synthetic)
@@ -620,17 +625,17 @@ def _features(drafts: Sequence[_Draft], synthetic: Array, real: Array, rng: np.r
     return features
 
 
-def _counts(x: Array, one: _Draft) -> tuple[int, int]:
+def _count_rows(x: Array, one: _Draft) -> tuple[int, int]:
     column = x[:, one.column]
     column = column[one.known(column)]
     return int(one.fulfil(column).sum()), len(column)
 
 
-def _next(drafts: Sequence[_Draft]) -> int:
+def _next_test(drafts: Sequence[_Draft]) -> int:
     return drafts[-1].test + 1 if drafts else 0
 
 
-def _known(x: Array) -> NDArray[np.bool_]:
+def _is_known(x: Array) -> NDArray[np.bool_]:
     return np.asarray(~np.isnan(x))
 
 

@@ -137,7 +137,7 @@ def _p_values(below: NDArray[np.int64], first: int, n: int, m: int) -> Array:
 
 def distances_to(points: Points, training: Points) -> Array:
     """Return the distance of each of `points` to the closest training row, (n,)."""
-    a, b = _filled(points.z), _filled(training.z)
+    a, b = _fill_missing(points.z), _fill_missing(training.z)
     squares = (b**2).sum(axis=1)
     nearest = np.empty(len(a))
     step = max(BLOCK // len(b), 1)
@@ -152,7 +152,7 @@ def distances_to(points: Points, training: Points) -> Array:
     return nearest
 
 
-def _filled(z: Array) -> Array:
+def _fill_missing(z: Array) -> Array:
     """Replace missing numbers by the mean, 0, and add a column that marks them."""
     gone = np.isnan(z)
     return np.concatenate([np.where(gone, 0.0, z), gone], axis=1)
@@ -262,11 +262,11 @@ def fingerprints(x: Array) -> NDArray[np.uint64]:
     for column in x.T:
         plain = np.where(np.isnan(column), np.nan, column + 0.0)  # one NaN, one 0
         bits = np.ascontiguousarray(plain).view(np.uint64)
-        words = _mixed(words ^ _mixed((bits + np.uint64(1 << 11)) >> np.uint64(12)))
+        words = _mix_bits(words ^ _mix_bits((bits + np.uint64(1 << 11)) >> np.uint64(12)))
     return words
 
 
-def _mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def _mix_bits(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Mix bits so that each depends on all others: a step of SplitMix64 (Steele et al. 2014)."""
     with np.errstate(over="ignore"):
         bits = bits + np.uint64(0x9E3779B97F4A7C15)
@@ -406,7 +406,7 @@ def utility(
     found = []
     for task in (synthetic, real):
         rows = rng.permutation(len(task.y))[:n]
-        guesses = _guesses(Task(task.x[rows], task.y[rows]), test.x, discrete, classes)
+        guesses = _predictions(Task(task.x[rows], task.y[rows]), test.x, discrete, classes)
         scores = np.stack([_scores(guess, test.y, weights, classes) for guess in guesses])  # (folds, resamples)
         noise = (FOLDS - 1) * scores[:, 0].var()
         found.append((scores.mean(axis=0), noise, guesses))
@@ -424,7 +424,7 @@ def utility(
         _interval(name, theirs),
         _relative(ours - chance, theirs - chance),
         Metric("utility_difference", gap, gap - Z * error, gap + Z * error, _p_value(gap, error)),
-        {} if classes is None else _more(our_guesses, their_guesses, test.y),
+        {} if classes is None else _other_scores(our_guesses, their_guesses, test.y),
         (n, len(test.y)),
     )
 
@@ -440,7 +440,7 @@ def weighted_auc(score: Array, positive: NDArray[np.bool_], weights: Array) -> A
         return np.sum(ahead * below, axis=1) / (ahead.sum(axis=1) * others.sum(axis=1))
 
 
-def _guesses(task: Task, x: Array, discrete: NDArray[np.bool_], classes: int | None) -> list[Array]:
+def _predictions(task: Task, x: Array, discrete: NDArray[np.bool_], classes: int | None) -> list[Array]:
     """Return the predictions of each model for the rows `x`: probabilities (m, classes), or numbers (m,)."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from threadpoolctl import threadpool_limits
@@ -481,7 +481,7 @@ def _scores(guess: Array, y: Array, weights: Array, classes: int | None) -> Arra
     return np.asarray(np.nanmean(each, axis=0))
 
 
-def _more(ours: list[Array], theirs: list[Array], y: Array) -> dict[str, tuple[float, float]]:
+def _other_scores(ours: list[Array], theirs: list[Array], y: Array) -> dict[str, tuple[float, float]]:
     def accuracy(guess: Array) -> float:
         return float(np.mean(guess.argmax(axis=1) == y))
 

@@ -163,7 +163,7 @@ def read_points(name: str, recipe: Recipe, seed: int) -> PointSource:
         for key in ("bounds", "given"):
             if getattr(recipe.data, key):
                 raise UsageError(f"data.{key} is for columns of a file; '{name}' is a shape. Leave data.{key} out.")
-        return PointSource(name, _drawn(name, recipe, seed), None, seed, noise=recipe.data.noise)
+        return PointSource(name, _draw_shape(name, recipe, seed), None, seed, noise=recipe.data.noise)
     return PointSource(**vars(divided(name, points_of_file(name, recipe), recipe, seed)))
 
 
@@ -212,7 +212,7 @@ def held_out_mask(rows: Table | Frame, recipe: Recipe, seed: int, least: int) ->
     return held_out_of(frame.select(kept), recipe.data.held_out, seed, least)
 
 
-def _drawn(name: str, recipe: Recipe, seed: int) -> Table:
+def _draw_shape(name: str, recipe: Recipe, seed: int) -> Table:
     part = recipe.data
     if not part.label:
         return Table(make_shape(name, part.rows, seed=seed, noise=part.noise), default_columns(2))
@@ -275,17 +275,20 @@ def source_of(model: Model, given: Any = None) -> Source[Any]:
 def point_source(model: PointModel, given: Any = None) -> PointSource:
     """Return the source for a model of points; see `source_of`."""
     if given is not None and not isinstance(given, str | Path):
-        return PointSource(**vars(_in_memory(model, _columns_of(model, given, MEMORY))))
-    name, recipe = _read_by(model, given)
+        return PointSource(**vars(_in_memory(model, _select_columns(model, given, MEMORY))))
+    name, recipe = _name_and_recipe(model, given)
     if name in SHAPES:
         drawn = read_points(name, recipe, model.seed)
-        drawn = replace(drawn, training=_columns_of(model, drawn.training, f"'{name}'"))
+        drawn = replace(drawn, training=_select_columns(model, drawn.training, f"'{name}'"))
         return replace(drawn, known=drawn.fingerprint == model.fingerprint)
     rows = points_of_file(name, recipe)
-    whole, found = _columns_of(model, rows, f"'{name}'"), _divided(model, name, rows, recipe, _columns_of)
+    whole, found = (
+        _select_columns(model, rows, f"'{name}'"),
+        _split_for_model(model, name, rows, recipe, _select_columns),
+    )
     if found.fingerprint != model.fingerprint:
         changed = name == model.source and held_out_mask(rows, recipe, model.seed, 0).sum() >= LEAST
-        found = _changed(found) if changed else _halves(model, name, whole)
+        found = _mark_changed(found) if changed else _split_halves(model, name, whole)
     return PointSource(**vars(found))
 
 
@@ -293,26 +296,28 @@ def point_source(model: PointModel, given: Any = None) -> PointSource:
 def table_source(model: TableModel, given: Any = None) -> Source[Frame]:
     """Return the source for a model of a table; see `source_of`."""
     if given is not None and not isinstance(given, str | Path):
-        return _noted(_in_memory(model, model.schema.contents(given, name=MEMORY)))
-    name, recipe = _read_by(model, given)
+        return _add_note(_in_memory(model, model.schema.contents(given, name=MEMORY)))
+    name, recipe = _name_and_recipe(model, given)
     rows = read_rows(name, recipe)
     contents = lambda model, rows, name: model.schema.contents(rows, name=name)
-    whole, found = contents(model, rows, f"'{name}'"), _divided(model, name, rows, recipe, contents)
+    whole, found = contents(model, rows, f"'{name}'"), _split_for_model(model, name, rows, recipe, contents)
     if found.fingerprint == model.fingerprint:
         return found
     if name == model.source:
-        return _changed(found)
-    return _beside_training(model, found, whole) if is_here(model.source) else _noted(_halves(model, name, whole))
+        return _mark_changed(found)
+    return (
+        _add_other_rows(model, found, whole) if is_here(model.source) else _add_note(_split_halves(model, name, whole))
+    )
 
 
-def _read_by(model: Model, given: str | Path | None) -> tuple[str, Recipe]:
+def _name_and_recipe(model: Model, given: str | Path | None) -> tuple[str, Recipe]:
     """Return the name of a source, and the recipe for reading it."""
-    name = _name_of(model, given)
+    name = _source_name(model, given)
     data = replace(model.recipe.data, noise=model.recipe.data.noise if name == model.source else None)
     return name, replace(model.recipe, data=data, text=model.recipe.text.fitting(name))
 
 
-def _name_of(model: Model, given: str | Path | None) -> str:
+def _source_name(model: Model, given: str | Path | None) -> str:
     """Return the name of the shape, the file or the data set."""
     name = str(given or model.source)
     if not name:
@@ -324,7 +329,7 @@ def _name_of(model: Model, given: str | Path | None) -> str:
     return name
 
 
-def _columns_of(model: PointModel, rows: Any, name: str) -> Table:
+def _select_columns(model: PointModel, rows: Any, name: str) -> Table:
     """Return points with the columns of a model, in the model's order."""
     table = rows if isinstance(rows, Table) else as_table(rows)
     return Table(table.x[:, order_of(model.columns, table.columns, name)], model.columns)
@@ -333,17 +338,19 @@ def _columns_of(model: PointModel, rows: Any, name: str) -> Table:
 def _in_memory(model: Model, rows: Rows) -> Source[Rows]:
     """Return the source for rows in memory: the training rows, or rows to compare with."""
     whole = Source(MEMORY, rows, None, model.seed)
-    return whole if whole.fingerprint == model.fingerprint else _halves(model, MEMORY, rows)
+    return whole if whole.fingerprint == model.fingerprint else _split_halves(model, MEMORY, rows)
 
 
-def _divided(model: Any, name: str, rows: Rows, recipe: Recipe, like: Callable[[Any, Rows, str], Rows]) -> Source[Rows]:
+def _split_for_model(
+    model: Any, name: str, rows: Rows, recipe: Recipe, like: Callable[[Any, Rows, str], Rows]
+) -> Source[Rows]:
     """Split the rows of a file as for the training, in the columns of the model."""
     parts = divided(name, rows, recipe, model.seed)
     held_out = None if parts.held_out is None else like(model, parts.held_out, f"'{name}'")
     return replace(parts, training=like(model, parts.training, f"'{name}'"), held_out=held_out)
 
 
-def _changed(found: Source[Rows]) -> Source[Rows]:
+def _mark_changed(found: Source[Rows]) -> Source[Rows]:
     note = (
         f"'{found.name}' has changed since the training. Its held-out rows are new or were held out then, but the "
         "training rows contain some that the model was not trained on."
@@ -351,7 +358,7 @@ def _changed(found: Source[Rows]) -> Source[Rows]:
     return replace(found, notes=(note,), known=False)
 
 
-def _beside_training(model: TableModel, found: Source[Frame], rows: Frame) -> Source[Frame]:
+def _add_other_rows(model: TableModel, found: Source[Frame], rows: Frame) -> Source[Frame]:
     """Use all rows of another file as held-out rows, together with the training rows."""
     there = read_rows(model.source, replace(model.recipe, text=model.recipe.text.fitting(model.source)))
     home = divided(model.source, there, model.recipe, model.seed)
@@ -365,14 +372,14 @@ def _beside_training(model: TableModel, found: Source[Frame], rows: Frame) -> So
     return replace(found, training=training, held_out=rows, notes=(f"{note}.",) if equal else ())
 
 
-def _halves(model: Model, name: str, rows: Rows) -> Source[Rows]:
+def _split_halves(model: Model, name: str, rows: Rows) -> Source[Rows]:
     """Split all rows in halves; one half replaces the training rows, which are not available."""
     order = np.random.default_rng([model.seed, 314159]).permutation(len(rows))
     one, other = (rows.take(np.sort(half)) for half in (order[::2], order[1::2]))
     return Source(name, one, other, model.seed, known=False)
 
 
-def _noted(found: Source[Frame]) -> Source[Frame]:
+def _add_note(found: Source[Frame]) -> Source[Frame]:
     """Add a note about what halves of a table cannot show."""
     if found.known:
         return found
@@ -406,7 +413,7 @@ def simulations_of_source(model: PosteriorModel, given: str | None) -> tuple[Tab
         UsageError: no such file, or the model's own file is not available.
         DataError: a file that cannot be used.
     """
-    name = _name_of(model, given)
+    name = _source_name(model, given)
     if name != model.source:
         return rows_to_score(name, model, 0), name, "all rows"
     data = replace(model.recipe.data, given=model.context.columns)

@@ -42,7 +42,7 @@ def few_bins(unseen: Frame, training: Frame, columns: tuple[str, ...], log_prob:
     lost = {
         column: found
         for k, column in enumerate(columns)
-        if (found := _lost(unseen, training, column, log_prob[:, k])) is not None
+        if (found := _histogram_advantage(unseen, training, column, log_prob[:, k])) is not None
     }
     if not lost or max(lost.values()) < LOST:
         return
@@ -56,7 +56,7 @@ def few_bins(unseen: Frame, training: Frame, columns: tuple[str, ...], log_prob:
     )
 
 
-def _lost(unseen: Frame, training: Frame, column: str, log_prob: Array) -> float | None:
+def _histogram_advantage(unseen: Frame, training: Frame, column: str, log_prob: Array) -> float | None:
     """Return the significant advantage of a histogram in nats per row; None without a density or with too few rows."""
     seen, new = training.columns[column], unseen.columns[column]
     count = min(TableOptions.bins, len(seen.known) // EACH)
@@ -220,18 +220,18 @@ def diagnose_table(
     rng = np.random.default_rng([seed, 693147])
     if len(unseen) < FEWEST:
         raise UsageError(f"got {len(unseen)} held-out rows; expected at least {FEWEST}. Give a file with more rows.")
-    unseen = _some(unseen, rng)
+    unseen = _subsample(unseen, rng)
     encoded = model.schema.encode(model.schema.frame(unseen), unseen="mark")
     impossible = (encoded.codes == IMPOSSIBLE).any(axis=1) | encoded.other
     orders = model.orders
     columns, first = model.schema.learned, model.schema.parts[int(orders.order[0])].column
-    (own, base), alone = _both(model, encoded), _by_column(model, orders.log_prob_alone(encoded))
+    (own, base), alone = _column_log_probs(model, encoded), _sum_by_column(model, orders.log_prob_alone(encoded))
     gain = own - alone
     errors = gain.std(axis=0) / np.sqrt(len(gain))
     rows = model.likelihood(unseen, orders=ORDERS, seed=seed)
     held_out = model.score_samples(unseen)
     possible = np.isfinite(held_out)
-    trained_on = None if training is None else _some(training, rng)
+    trained_on = None if training is None else _subsample(training, rng)
     seen = None if trained_on is None else model.score_samples(trained_on)
     seen = None if seen is None else seen[np.isfinite(seen)]
     held_out = held_out[possible]
@@ -244,38 +244,38 @@ def diagnose_table(
         float(held_out.mean()), None if seen is None else float(seen.mean()), float(rows.spread[possible].mean()), (),
     )  # fmt: skip
     added = (own - base).sum(axis=1)
-    findings = [*_worse_than_alone(found, model), *_worse_than_mixture(added, model), *_of_orders(found, model)]
-    findings += _impossible(encoded, impossible, model)
+    findings = [*_worse_than_alone(found, model), *_worse_than_mixture(added, model), *_orders_disagree(found, model)]
+    findings += _impossible_rows(encoded, impossible, model)
     if training is not None and trained_on is not None:
         coarse = few_bins(unseen, training, tuple(columns), own, model.recipe.table.bins)
-        findings = [*coarse, *_overlearned(_added(model, trained_on), added, model), *findings]
+        findings = [*coarse, *_overlearned(_network_gain(model, trained_on), added, model), *findings]
     return replace(found, findings=tuple(findings))
 
 
-def _some(rows: Frame, rng: np.random.Generator) -> Frame:
+def _subsample(rows: Frame, rng: np.random.Generator) -> Frame:
     return rows if len(rows) <= ROWS else rows.take(np.sort(rng.permutation(len(rows))[:ROWS]))
 
 
-def _error(x: Array) -> float:
+def _standard_error(x: Array) -> float:
     return float(x.std() / np.sqrt(len(x)))
 
 
-def _both(model: TableModel, encoded: Encoded) -> tuple[Array, Array]:
+def _column_log_probs(model: TableModel, encoded: Encoded) -> tuple[Array, Array]:
     """Return log p of each column given the columns before it, (n, c), under the model and under the mixture alone."""
     orders = model.orders
     return (
-        _by_column(model, orders.log_prob_parts(model.unmasker, encoded)),
-        _by_column(model, orders.log_prob_parts(orders.of_the_base, encoded)),
+        _sum_by_column(model, orders.log_prob_parts(model.unmasker, encoded)),
+        _sum_by_column(model, orders.log_prob_parts(orders.of_the_base, encoded)),
     )
 
 
-def _added(model: TableModel, rows: Frame) -> Array:
+def _network_gain(model: TableModel, rows: Frame) -> Array:
     """Return what the network adds to the mixture's log p of rows, (n,)."""
-    own, base = _both(model, model.schema.encode(model.schema.frame(rows), unseen="mark"))
+    own, base = _column_log_probs(model, model.schema.encode(model.schema.frame(rows), unseen="mark"))
     return (own - base).sum(axis=1)
 
 
-def _by_column(model: TableModel, parts: Array) -> Array:
+def _sum_by_column(model: TableModel, parts: Array) -> Array:
     """Sum values of parts (n, p) over the parts of each column, (n, c)."""
     columns = model.schema.learned
     return np.stack([parts[:, model.schema.parts_of(column)].sum(axis=1) for column in columns], axis=1)
@@ -288,7 +288,7 @@ def _worse_than_alone(found: TableDiagnosis, model: TableModel) -> Iterator[Find
             float(found.gain[k]),
             f"Given the columns before it, '{found.columns[k]}' is less likely than under its own distribution: the "
             "network has memorised its training rows. The number is the gain in nats per row.",
-            {"table.weight_decay": _more(model)},
+            {"table.weight_decay": _larger_decay(model)},
         )
 
 
@@ -298,29 +298,32 @@ def _overlearned(to_seen: Array, to_unseen: Array, model: TableModel) -> Iterato
     With few rows, any model makes its training rows more likely than others, and more regularisation would cost
     held-out rows as well. It is a problem only if the network gains nothing on held-out rows.
     """
-    gap, error = float(to_seen.mean() - to_unseen.mean()), float(np.hypot(_error(to_seen), _error(to_unseen)))
+    gap, error = (
+        float(to_seen.mean() - to_unseen.mean()),
+        float(np.hypot(_standard_error(to_seen), _standard_error(to_unseen))),
+    )
     if gap - OVERLEARNED > SURE * error and to_unseen.mean() < 0:
         yield Finding(
             "overlearned",
             gap,
             f"The network increases the log-likelihood of training rows by {gap:.2g} nats per row more than that of "
             "held-out rows, which are no more likely than under the mixture alone. More rows also help.",
-            {"table.weight_decay": _more(model)},
+            {"table.weight_decay": _larger_decay(model)},
         )
 
 
 def _worse_than_mixture(to_unseen: Array, model: TableModel) -> Iterator[Finding]:
     loss = -float(to_unseen.mean())
-    if loss - HARMFUL * len(model.schema.learned) > SURE * _error(to_unseen):
+    if loss - HARMFUL * len(model.schema.learned) > SURE * _standard_error(to_unseen):
         yield Finding(
             "worse_than_mixture",
             loss,
             f"Held-out rows are more likely under the mixture alone than with the network, by {loss:.2g} nats per row.",
-            {"table.weight_decay": _more(model)},
+            {"table.weight_decay": _larger_decay(model)},
         )
 
 
-def _of_orders(found: TableDiagnosis, model: TableModel) -> Iterator[Finding]:
+def _orders_disagree(found: TableDiagnosis, model: TableModel) -> Iterator[Finding]:
     """Find disagreeing orders. With few rows they always disagree, so the recipe must also show the cause."""
     if found.spread > DISAGREED * len(found.columns) and model.recipe.table.fixed > TableOptions.fixed:
         yield Finding(
@@ -333,7 +336,7 @@ def _of_orders(found: TableDiagnosis, model: TableModel) -> Iterator[Finding]:
         )
 
 
-def _impossible(encoded: Encoded, impossible: NDArray[np.bool_], model: TableModel) -> Iterator[Finding]:
+def _impossible_rows(encoded: Encoded, impossible: NDArray[np.bool_], model: TableModel) -> Iterator[Finding]:
     share = float(impossible.mean())
     if share > SMALL:
         counts = (encoded.codes == IMPOSSIBLE).sum(axis=0)
@@ -346,6 +349,6 @@ def _impossible(encoded: Encoded, impossible: NDArray[np.bool_], model: TableMod
         )
 
 
-def _more(model: TableModel) -> float:
+def _larger_decay(model: TableModel) -> float:
     """Return a weight decay that at least halves the error of a network that has memorised its rows."""
     return rounded(max(ENOUGH, 3 * (model.recipe.table.weight_decay or 0)))

@@ -37,7 +37,7 @@ Moments = tuple[tuple[float, float], tuple[float, float]]
 VALUES: tuple[marginals.Of, ...] = ("label", "number")
 
 
-def _judged(shares: marginals.Shares, one: marginals.Contrast, of: Sequence[marginals.Of], size: float, text: str,
+def _judge(shares: marginals.Shares, one: marginals.Contrast, of: Sequence[marginals.Of], size: float, text: str,
             of_what: str, adjust: Adjustment) -> Verdict:  # fmt: skip
     """Return the verdict on a column, from its most significant contrast."""
     detectable = shares.detectable(one.column, of, ALPHA / adjust.factor)
@@ -45,7 +45,7 @@ def _judged(shares: marginals.Shares, one: marginals.Contrast, of: Sequence[marg
     return judged(adjust(one.p_value), size, "share", text, detectable=detectable, seen=seen)
 
 
-def _share(contrast: marginals.Contrast, kind: str) -> str:
+def _describe_share(contrast: marginals.Contrast, kind: str) -> str:
     ours, theirs, text = contrast.synthetic, contrast.real, contrast.text
     if contrast.of == "label":
         if ours == 0:
@@ -57,7 +57,7 @@ def _share(contrast: marginals.Contrast, kind: str) -> str:
     return f"{text} in {ours:.{digits}%} of the rows (real {theirs:.{digits}%})"
 
 
-def _shape(moments: Moments) -> str:
+def _describe_moments(moments: Moments) -> str:
     (mean, deviation), (real_mean, real_deviation) = moments
     if real_deviation <= 0:
         return ""
@@ -148,16 +148,16 @@ class Comparison:
         if bool(len(ours)) != bool(len(theirs)):
             verdict = Verdict("large", f"all {'synthetic' if len(theirs) else 'real'} entries are missing")
         elif contrast is not None:
-            text = _share(contrast, column.kind)
-            text += "" if moments is None or column.kind == "date" else _shape(moments)
+            text = _describe_share(contrast, column.kind)
+            text += "" if moments is None or column.kind == "date" else _describe_moments(moments)
             size = max(abs(contrast.difference), beyond)
-            verdict = _judged(shares, contrast, VALUES, size, text, "a share of rows", adjust)
+            verdict = _judge(shares, contrast, VALUES, size, text, "a share of rows", adjust)
         if gaps is not None:
             text, where = (
                 f"missing in {gaps.synthetic:.1%} of the rows (real {gaps.real:.1%})",
                 "the share of missing entries",
             )
-            missing_verdict = _judged(shares, gaps, ("missing",), abs(gaps.difference), text, where, adjust)
+            missing_verdict = _judge(shares, gaps, ("missing",), abs(gaps.difference), text, where, adjust)
         elif self.hidden[j]:
             text = f"not modelled, because table.missing is ignore (real {missing[1]:.1%})"
             missing_verdict = Verdict("unknown", text)
@@ -170,7 +170,7 @@ class Comparison:
         """Compute associations, and test each pair; None for a single column."""
         if len(self.view.names) < 2:
             return None
-        x, levels = self._merged(LABELS_OF_PAIRS, "associations")
+        x, levels = self._merge_labels(LABELS_OF_PAIRS, "associations")
         gaps = np.any([np.isnan(rows).any(axis=0) for rows in x.values()], axis=0)
         # Missingness is an additional column with two labels.
         patterns = np.flatnonzero(gaps & ~self.hidden)
@@ -186,7 +186,7 @@ class Comparison:
             rows = x[name] if name in x else np.concatenate([x["training"], x["held_out"]])
             if len(rows) > most:
                 self.notes.append(f"associations of {name} rows use {most:,} random rows of {len(rows):,}.")
-            sets.append(self._some(rows, most, use))
+            sets.append(self._draw_rows(rows, most, use))
         design = layout.design(associations.ranked(np.concatenate(sets), discrete))
         both = design[: len(sets[0])], design[len(sets[0]) :]
         tests = associations.compare_interactions(layout, *both, self.rng(20))
@@ -204,11 +204,11 @@ class Comparison:
         n = min(len(self.held_out), len(self.synthetic), len(self.training), ROWS)
         if n < FEWEST:
             return too_few(len(self.held_out), FEWEST)
-        x, _ = self._merged(LABELS_OF_TREES, "the classifier")
-        synthetic, held_out, training = (self._some(rows, n, 5 + use) for use, rows in enumerate(x.values()))
+        x, _ = self._merge_labels(LABELS_OF_TREES, "the classifier")
+        synthetic, held_out, training = (self._draw_rows(rows, n, 5 + use) for use, rows in enumerate(x.values()))
         if n < len(self.held_out):
             self.notes.append(f"the classifier uses {n:,} of the {len(self.held_out):,} held-out rows.")
-        synthetic = self._with_gaps(synthetic, 8)
+        synthetic = self._add_gaps(synthetic, 8)
         shuffles = int(np.clip(SHUFFLES // len(self.view.names), 1, 5))
         found = c2st_of_columns(synthetic, held_out, self.view.discrete, self.rng(9), shuffles=shuffles)
         reference = c2st_of_columns(training, held_out, self.view.discrete, self.rng(10), shuffles=0)
@@ -223,7 +223,7 @@ class Comparison:
             UsageError: a target with a single value.
         """
         j, discrete = self.view.names.index(target), self.view.discrete
-        x, _ = self._merged(LABELS_OF_TREES, "learning the target")
+        x, _ = self._merge_labels(LABELS_OF_TREES, "learning the target")
         rows = {name: self.rng(11 + use).permutation(len(cells)) for use, (name, cells) in enumerate(x.items())}
         y, classes = self._target(target, {name: self.view.x[name][rows[name], j] for name in x}, bool(discrete[j]))
         others = np.arange(len(self.view.names)) != j
@@ -267,8 +267,8 @@ class Comparison:
     def records(self, copies: privacy.Copies) -> privacy.ClosestRecords | Verdict:
         """Compare distances to the closest training row, without copies, which are counted separately."""
         most = int(np.clip(DISTANCES / 2 / len(self.training), 500, NEAREST))
-        synthetic = self._some(self._with_gaps(self.synthetic, 15)[~copies.copied], most, 16)
-        held_out = self._some(self.held_out[~copies.known], most, 17)
+        synthetic = self._draw_rows(self._add_gaps(self.synthetic, 15)[~copies.copied], most, 16)
+        held_out = self._draw_rows(self.held_out[~copies.known], most, 17)
         if len(held_out) < FEWEST:
             return too_few(len(held_out), FEWEST)
         if not len(synthetic):
@@ -289,19 +289,19 @@ class Comparison:
 
     # --- rows ---
 
-    def _some(self, x: Array, n: int, use: int) -> Array:
+    def _draw_rows(self, x: Array, n: int, use: int) -> Array:
         """Return n rows in random order, or all if there are fewer."""
         rows: NDArray[np.intp] = self.rng(use).permutation(len(x))[:n]
         return x[rows]
 
-    def _with_gaps(self, synthetic: Array, use: int) -> Array:
+    def _add_gaps(self, synthetic: Array, use: int) -> Array:
         """Return synthetic rows with the missingness pattern of random training rows in the hidden columns."""
         if not self.hidden.any():
             return synthetic
         rows = self.rng(use).integers(0, len(self.training), len(synthetic))
         return np.where(np.isnan(self.training[rows]) & self.hidden, np.nan, synthetic)
 
-    def _merged(self, most: int, use: str) -> tuple[dict[str, Array], tuple[int, ...]]:
+    def _merge_labels(self, most: int, use: str) -> tuple[dict[str, Array], tuple[int, ...]]:
         over = [name for name, labels in zip(self.view.names, self.view.labels, strict=True) if len(labels) > most]
         if over:
             self.notes.append(f"for {use}, the rarest labels of {', '.join(over)} are merged, so that {most} remain.")
