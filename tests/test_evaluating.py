@@ -71,7 +71,7 @@ def test_samples_of_another_distribution_are_not(perfect):
     found = perfect.evaluate(motes.make_shape("circles", 4000, seed=1) * 4, n=2000)
     verdicts = {entry.name: entry.verdict for entry in found.entries}
     assert "a classifier is correct in" in verdicts["c2st"].text and verdicts["c2st"].severity == "large"
-    assert "of the data has no sample near" in verdicts["coverage"].text
+    assert "of the data has no sample nearby" in verdicts["coverage"].text
     assert "times as far as a real draw" in verdicts["sliced_w2"].text
     assert found.evaluated_against == "rows of the data"
     assert found.headline.startswith("The synthetic rows differ strongly from the real ones in 2 of 2 distances (")
@@ -106,10 +106,10 @@ CHANCE, FOUND, BELOW = (
         (row("sliced_w2", 0.5, 0.02), CHANCE, "good", "so few rows that it could be chance"),
         (row("sliced_w2", 0.06, 0.02), FOUND, "small", "3 times as far"),
         (row("sliced_w2", 0.36, 0.02), FOUND, "large", "18 times as far"),
-        (row("precision", 0.90, 0.99), FOUND, "moderate", "10.0% lies outside the data"),
+        (row("precision", 0.90, 0.99), FOUND, "moderate", "10.0% of the samples lies outside the data"),
         (row("precision", 1.0, 0.9), CHANCE, "good", NO_DIFFERENCE),
         (row("density", 1.5, 1.0), FOUND, "large", "bunched up"),
-        (row("density", 0.7, 1.0), FOUND, "moderate", "thinner"),
+        (row("density", 0.7, 1.0), FOUND, "moderate", "too thin"),
         (row("c2st", 0.6, 0.5), FOUND, "moderate", "correct in 60 of 100"),
         (row("c2st", 0.52, 0.5), CHANCE, "good", NO_DIFFERENCE),
         (row("c2st", 0.40, 0.5), BELOW, "moderate", "copies"),

@@ -91,7 +91,7 @@ def compare_ema_lengths(
     if stored is not None:
         lengths = tuple(length for length in lengths if stored.can_make(length))
     tried = (None, *lengths)
-    found, measure, against = _losses(model, source, tried, seed, on_progress)
+    found, measure, against = _compute_losses(model, source, tried, seed, on_progress)
     losses, errors = zip(*found, strict=True)
     return EmaLengths(against, measure, tried, losses, errors)
 
@@ -100,12 +100,14 @@ Found = tuple[list[tuple[float, float]], str, str]  # losses with standard error
 
 
 @singledispatch
-def _losses(model: Model, source: Any, tried: tuple[float | None, ...], seed: int, on_progress: OnProgress) -> Found:
+def _compute_losses(
+    model: Model, source: Any, tried: tuple[float | None, ...], seed: int, on_progress: OnProgress
+) -> Found:
     raise UsageError(f"got a {type(model).__name__}; expected a model of points or of a table.")
 
 
-@_losses.register
-def _of_points(
+@_compute_losses.register
+def _compute_point_losses(
     model: PointModel, source: Any, tried: tuple[float | None, ...], seed: int, on_progress: OnProgress
 ) -> Found:
     origin = point_source(model, source)
@@ -127,8 +129,8 @@ def _of_points(
     return found, measure, f"{origin.evaluated_against} of {origin.name}"
 
 
-@_losses.register
-def _of_table(
+@_compute_losses.register
+def _compute_table_losses(
     model: TableModel, source: Any, tried: tuple[float | None, ...], seed: int, on_progress: OnProgress
 ) -> Found:
     model.check_averages()  # before the rows are read and scored

@@ -152,7 +152,7 @@ def excess_loss(
         raise UsageError(f"t = {t}; expected at least 2 increasing times above 0, up to 1.")
     count = repeats * len(rows)
     parts = [
-        _errors(denoiser, reference, block, jnp.asarray(times, float), key, i)
+        _compute_errors(denoiser, reference, block, jnp.asarray(times, float), key, i)
         for i, block in zip(np.arange(0, count, ROWS), blocks(np.tile(rows, (repeats, 1)), ROWS), strict=True)
     ]
     all_draws = np.concatenate(parts, axis=2)[..., :count].astype(np.float64)  # (3, m, repeats n)
@@ -171,7 +171,7 @@ def excess_loss(
 
 
 @eqx.filter_jit
-def _errors(
+def _compute_errors(
     denoiser: Denoiser, reference: Oracle, x0: jax.Array, times: jax.Array, key: jax.Array, first: ArrayLike
 ) -> jax.Array:
     """Return |eps_hat - eps|^2, |eps* - eps|^2 and |eps_hat - eps*|^2 at each time for each row, (3, m, n)."""
@@ -277,7 +277,7 @@ def irreducible_loss(
     times = np.atleast_1d(np.asarray(t, dtype=np.float64))
     if times.ndim != 1 or not ((times > 0) & (times <= 1)).all():
         raise UsageError(f"t = {t}; expected times above 0, up to 1.")
-    values = np.stack([_losses(denoiser, loss, x0, jnp.full(draws, time), key) for time in times])  # (m, draws)
+    values = np.stack([_compute_losses(denoiser, loss, x0, jnp.full(draws, time), key) for time in times])  # (m, draws)
     return LossCurve(times, values.mean(axis=1), values.std(axis=1) / np.sqrt(draws), _label(denoiser))
 
 
@@ -286,7 +286,7 @@ def expected_loss(
 ) -> Estimate:
     """Return `irreducible_loss` averaged over the times of the training: the minimum of the training curve."""
     key_times, key_losses = jax.random.split(key)
-    values = _losses(denoiser, loss, x0, times(denoiser.schedule, key_times, draws), key_losses)
+    values = _compute_losses(denoiser, loss, x0, times(denoiser.schedule, key_times, draws), key_losses)
     # With stratified times, the standard error is an upper bound.
     return Estimate(float(values.mean()), float(values.std() / np.sqrt(draws)), _label(denoiser))
 
@@ -298,7 +298,7 @@ def _label(denoiser: Denoiser) -> str:
     return BOUND if memorised else EXACT
 
 
-def _losses(denoiser: Denoiser, loss: Loss, x0: ArrayLike, t: jax.Array, key: jax.Array) -> Array:
+def _compute_losses(denoiser: Denoiser, loss: Loss, x0: ArrayLike, t: jax.Array, key: jax.Array) -> Array:
     """Return one loss for each time (m,), each on its own row and noise."""
     x = np.asarray(x0)
     if x.ndim != 2 or not len(x):
@@ -307,25 +307,29 @@ def _losses(denoiser: Denoiser, loss: Loss, x0: ArrayLike, t: jax.Array, key: ja
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key_rows)))  # NumPy needs no compilation
     rows = x[np.resize(rng.permutation(len(x)), len(t))]
     parts = [
-        _block(denoiser, loss, block, times, key_eps, jnp.asarray(i * ROWS))
+        _compute_block(denoiser, loss, block, times, key_eps, jnp.asarray(i * ROWS))
         for i, (block, times) in enumerate(zip(blocks(rows, ROWS), blocks(t, ROWS), strict=True))
     ]
     return np.concatenate(parts)[: len(t)].astype(np.float64)
 
 
 @training_program
-def _block(denoiser: Denoiser, loss: Loss, x0: jax.Array, t: jax.Array, key: jax.Array, start: jax.Array) -> jax.Array:
+def _compute_block(
+    denoiser: Denoiser, loss: Loss, x0: jax.Array, t: jax.Array, key: jax.Array, start: jax.Array
+) -> jax.Array:
     eps = jax.random.normal(jax.random.fold_in(key, start), x0.shape)
 
     def one(row: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
         exact_and_few = isinstance(denoiser, Oracle) and x0.shape[1] <= FEW_COLUMNS
-        at = _given_x_t(denoiser, *row) if exact_and_few else row
+        at = _resample_x0(denoiser, *row) if exact_and_few else row
         return sum(loss(denoiser, *at).values(), start=jnp.zeros(()))
 
     return jax.lax.map(one, (x0, t, eps), batch_size=256)
 
 
-def _given_x_t(oracle: Denoiser, x0: jax.Array, t: jax.Array, eps: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _resample_x0(
+    oracle: Denoiser, x0: jax.Array, t: jax.Array, eps: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return an x_0 and eps with the same x_t, for which the oracle's error equals its average error given x_t."""
     assert isinstance(oracle, Oracle)
     alpha, sigma = oracle.schedule.alpha(t), oracle.schedule.sigma(t)

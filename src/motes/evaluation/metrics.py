@@ -49,7 +49,7 @@ class Measure:
     large: ClassVar[float] = 0.2
     seen: ClassVar[str] = "a difference of {}"
     digits: ClassVar[int] = 2
-    words: ClassVar[str] = "{0:.3g}, where a real draw has {1:.3g}"
+    words: ClassVar[str] = "{0:.3g} (real draw: {1:.3g})"
     below: ClassVar[str] = ""
     scale: ClassVar[Scale] = "plain"
     origin: ClassVar[float] = 0.0
@@ -178,7 +178,7 @@ def metrics_for(pair: Pair, brief: bool = False) -> list[PointMetric]:
     return [one for one in known if one.quick or not brief]
 
 
-class _Exact(PointMetric):
+class _FastMetric(PointMetric):
     """Base class of metrics with their own interval formula and fast permutations."""
 
     def __call__(self, a: Array, b: Array) -> float:
@@ -227,10 +227,10 @@ def _sliced_w2(pair: Pair, directions: int = DIRECTIONS) -> Metric:
     axes = directions_in(a.shape[1], directions, pair.rng_for_any_points(1))
     squares, f, g = np.zeros(axes.shape[1]), np.zeros(len(a)), np.zeros(len(b))
     for k, u in enumerate(axes.T):
-        squares[k], f_u, g_u = _on_a_line(a @ u, b @ u)
+        squares[k], f_u, g_u = _transport_1d(a @ u, b @ u)
         f += f_u
         g += g_u
-    return _over_scale("sliced_w2", float(squares.mean()), f / len(squares), g / len(squares), b, scale)
+    return _divide_by_scale("sliced_w2", float(squares.mean()), f / len(squares), g / len(squares), b, scale)
 
 
 def sliced_w2_value(a: ArrayLike, b: ArrayLike, *, directions: int = DIRECTIONS) -> float:
@@ -247,7 +247,7 @@ def sliced_w2_value(a: ArrayLike, b: ArrayLike, *, directions: int = DIRECTIONS)
     return float(np.sqrt(np.mean((p - q) ** 2) / pair.scale))
 
 
-class _Distance(_Exact):
+class _Distance(_FastMetric):
     section = "distances"
     scale = "root"
     seen = "a difference of {} standard deviations"
@@ -269,7 +269,7 @@ class _SlicedW2(_Distance):
         x, first = np.concatenate([pair.a, pair.b]), pair.permutations.rows
         axes = directions_in(x.shape[1], DIRECTIONS, pair.rng_for_any_points(1))[:, ::TESTED]
         n, m = len(pair.a), len(pair.b)
-        i, j, width = _matched(n, m)
+        i, j, width = _match_ranks(n, m)
         squares = np.zeros(len(first))
         for u in axes.T:
             p = x @ u
@@ -293,12 +293,12 @@ def directions_in(dim: int, count: int, rng: np.random.Generator) -> Array:
     return axes / np.linalg.norm(axes, axis=0)
 
 
-def _on_a_line(p: Array, q: Array) -> tuple[float, Array, Array]:
+def _transport_1d(p: Array, q: Array) -> tuple[float, Array, Array]:
     """Return W2^2 of two sets on a line, and the potentials at p and at q, up to a constant."""
     # The best transport matches quantiles; both quantile functions are steps, so the integral is a sum.
     rank_p, rank_q = np.argsort(p, kind="stable"), np.argsort(q, kind="stable")
     p, q = p[rank_p], q[rank_q]
-    i, j, width = _matched(len(p), len(q))
+    i, j, width = _match_ranks(len(p), len(q))
     gap = p[i] - q[j]
     square = float(np.sum(width * gap**2))
     away_p = np.asarray(np.bincount(i, width * gap) * len(p), dtype=np.float64)  # mean over each row's share
@@ -309,7 +309,7 @@ def _on_a_line(p: Array, q: Array) -> tuple[float, Array, Array]:
     return square, f, g
 
 
-def _matched(n: int, m: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:
+def _match_ranks(n: int, m: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:
     """Return the matching of n and m ranked rows: indices of both, and the probability that each match carries."""
     if n == m:
         return np.arange(n), np.arange(n), np.full(n, 1 / n)
@@ -364,7 +364,7 @@ def _w2(pair: Pair) -> Metric:
     v = np.empty(rows)
     v[match] = matched - u
     f, g = u.reshape(n, -1).mean(axis=1), v.reshape(m, -1).mean(axis=1)
-    return _over_scale("w2", float(matched.mean()), f, g, b, scale)
+    return _divide_by_scale("w2", float(matched.mean()), f, g, b, scale)
 
 
 @metric("w2")
@@ -389,7 +389,7 @@ class _W2(_Distance):
         return np.array(squares) / pair.scale
 
 
-def _over_scale(name: str, square: float, f: Array, g: Array, b: Array, scale: float) -> Metric:
+def _divide_by_scale(name: str, square: float, f: Array, g: Array, b: Array, scale: float) -> Metric:
     # The scale is random too: it varies like the mean over rows of b of the squared distance from their centre.
     ratio = square / scale
     g = g - ratio * ((b - b.mean(axis=0)) ** 2).mean(axis=1)
@@ -434,7 +434,7 @@ def energy_distance(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
         >>> energy_distance(a + 1.0, b) > energy_distance(a, b)
         True
     """
-    return _by_kernels(Pair.of(a, b, seed), mmd=False)[0][0]
+    return _compute_kernel_metrics(Pair.of(a, b, seed), mmd=False)[0][0]
 
 
 def mmd_squared(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
@@ -453,23 +453,23 @@ def mmd_squared(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
         >>> mmd_squared(a + 1.0, b) > mmd_squared(a, b)
         True
     """
-    return _by_kernels(Pair.of(a, b, seed), energy=False)[0][0]
+    return _compute_kernel_metrics(Pair.of(a, b, seed), energy=False)[0][0]
 
 
-class _OfKernels(_Exact):
+class _KernelMetric(_FastMetric):
     words = "farther apart than by chance"
 
     def measured(self, pair: Pair) -> Metric:
-        return pair.once(_by_kernels)[self.place][0]
+        return pair.once(_compute_kernel_metrics)[self.place][0]
 
     def exchanged(self, pair: Pair) -> Array:
-        return pair.once(_by_kernels)[self.place][1]
+        return pair.once(_compute_kernel_metrics)[self.place][1]
 
     place: ClassVar[int]
 
 
 @metric("energy_distance")
-class _EnergyDistance(_OfKernels):
+class _EnergyDistance(_KernelMetric):
     place = 0
     about = "energy distance of standardised columns"
     scale = "root"
@@ -477,7 +477,7 @@ class _EnergyDistance(_OfKernels):
 
 
 @metric("mmd_squared")
-class _MmdSquared(_OfKernels):
+class _MmdSquared(_KernelMetric):
     place = 1
     about = "squared maximum mean discrepancy of Gaussian kernels"
     scale = "square"
@@ -485,7 +485,7 @@ class _MmdSquared(_OfKernels):
     seen = "a squared MMD of {}"
 
 
-def _by_kernels(pair: Pair, *, energy: bool = True, mmd: bool = True) -> list[tuple[Metric, Array]]:
+def _compute_kernel_metrics(pair: Pair, *, energy: bool = True, mmd: bool = True) -> list[tuple[Metric, Array]]:
     """Return energy distance, MMD or both in one pass, each with the biased squares of all permutations (1 + p,)."""
     n, m = len(pair.a), len(pair.b)
     if min(n, m) < 2:
@@ -564,7 +564,7 @@ def _statistics(pair: Pair, kernels: list[Kernel]) -> list[_Statistic]:
         )  # fmt: skip
         # To first order D^2 varies like twice the mean over rows of these (Hoeffding). Near 0, the second order
         # matters, and their noise overstates the variance by a factor up to 2, so the interval is conservative.
-        of_b = bb - ba + (_moved_by_units(pair, b) / 2 if kernels[k] is _minus_distance else 0)
+        of_b = bb - ba + (_influence_on_units(pair, b) / 2 if kernels[k] is _minus_distance else 0)
         variance = 4 * (aa - ab).var(ddof=1) / n + 4 * of_b.var(ddof=1) / m
         square = within_a + within_b - 2 * between
         permuted = np.mean([part[k][4] for part in sums], axis=0)
@@ -572,7 +572,7 @@ def _statistics(pair: Pair, kernels: list[Kernel]) -> list[_Statistic]:
     return results
 
 
-def _moved_by_units(pair: Pair, b: Array) -> Array:
+def _influence_on_units(pair: Pair, b: Array) -> Array:
     """Return the influence of each row of `b` on the squared energy distance through the column units, (m,).
 
     A row changes log s_c, the log of the unit of column c, by (b_c^2 - 1) / 2, and |z| changes by z_c^2 / |z| per unit
@@ -614,8 +614,8 @@ def _means(
         ((a, blocks[0]), (a, blocks[0]), 0, 0), ((b, blocks[1]), (b, blocks[1]), 2, 2),
         ((a, blocks[0]), (b, blocks[1]), 1, 3),
     ):  # fmt: skip
-        for rows, columns, squares in _squares(x, y, half=x is y):
-            (rise, top), (run, left) = _starts(of_x[rows]), _starts(of_y[columns])
+        for rows, columns, squares in _iterate_squares(x, y, half=x is y):
+            (rise, top), (run, left) = _find_starts(of_x[rows]), _find_starts(of_y[columns])
             for kernel, total, pairs in zip(kernels, sums, between, strict=True):
                 k, share = kernel(squares), 1.0
                 if x is y and rows == columns:
@@ -627,18 +627,18 @@ def _means(
                 pairs[np.ix_(top, left)] += share * np.add.reduceat(np.add.reduceat(k, run, axis=1), rise, axis=0)
     sizes = np.bincount(np.concatenate(blocks), minlength=count)
     return [
-        (aa / (n - 1), ab / m, bb / (m - 1), ba / n, _permuted(pairs, kernel, sizes, first))
+        (aa / (n - 1), ab / m, bb / (m - 1), ba / n, _permute_blocks(pairs, kernel, sizes, first))
         for kernel, (aa, ab, bb, ba), pairs in zip(kernels, sums, between, strict=True)
     ]
 
 
-def _starts(blocks: Blocks) -> tuple[Blocks, Blocks]:
+def _find_starts(blocks: Blocks) -> tuple[Blocks, Blocks]:
     """Return the start of each block among rows sorted by block, and its number."""
     starts = np.flatnonzero(np.append(True, np.diff(blocks) != 0))
     return starts, blocks[starts]
 
 
-def _permuted(pairs: Array, kernel: Kernel, sizes: Blocks, first: Array) -> Array:
+def _permute_blocks(pairs: Array, kernel: Kernel, sizes: Blocks, first: Array) -> Array:
     """Return D^2 of all permutations of blocks of these sizes, each row compared with itself too."""
     k = pairs + pairs.T + np.diag(sizes * float(kernel(np.zeros(1))[0]))
     second = 1 - first
@@ -648,7 +648,7 @@ def _permuted(pairs: Array, kernel: Kernel, sizes: Blocks, first: Array) -> Arra
     return np.asarray(aa + bb - 2 * ab / (n * m))
 
 
-def _squares(x: Array, y: Array, half: bool) -> Iterator[tuple[slice, slice, Array]]:
+def _iterate_squares(x: Array, y: Array, half: bool) -> Iterator[tuple[slice, slice, Array]]:
     """Yield squared distances in tiles that fit a cache; `half` skips tiles below the diagonal."""
     from scipy.spatial.distance import cdist
 
@@ -763,7 +763,7 @@ def c2st_boosting(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
     return METRICS["c2st_boosting"].measured(Pair.of(a, b, seed))
 
 
-class _Accuracy(_Exact):
+class _Accuracy(_FastMetric):
     small, large = 0.05, 0.2  # beyond one half
     seen, digits = "an accuracy of {}", 3
 
@@ -815,27 +815,27 @@ def c2st_of_columns(
     """
     from threadpoolctl import threadpool_limits
 
-    x, y, fold = _folded((a, b), 2, rng)
+    x, y, fold = _split_folds((a, b), 2, rng)
     train, truth, importance = fold == 0, y[fold == 1], np.zeros(x.shape[1])
     known = np.flatnonzero(~np.isnan(x[train]).all(axis=0))  # trees reject a column without observed entries
     if not len(known):
-        return Discrimination(_named(np.full(len(truth), 0.5), truth), importance)
+        return Discrimination(_test_accuracy(np.full(len(truth), 0.5), truth), importance)
     test = x[fold == 1][:, known]
     with threadpool_limits(1, "openmp"):
-        trees = _boosted(discrete[known]).fit(x[train][:, known], y[train])
-        accuracy = _named(trees.predict_proba(test)[:, 1], truth)
+        trees = _make_trees(discrete[known]).fit(x[train][:, known], y[train])
+        accuracy = _test_accuracy(trees.predict_proba(test)[:, 1], truth)
         test, truth = test[:SHUFFLED_ROWS], truth[:SHUFFLED_ROWS]
-        before = _right(trees.predict_proba(test)[:, 1], truth)
+        before = _score_accuracy(trees.predict_proba(test)[:, 1], truth)
         for k, j in enumerate(known):
             column = test[:, k].copy()
             for _ in range(shuffles):
                 test[:, k] = rng.permutation(column)
-                importance[j] += (before - _right(trees.predict_proba(test)[:, 1], truth)) / shuffles
+                importance[j] += (before - _score_accuracy(trees.predict_proba(test)[:, 1], truth)) / shuffles
             test[:, k] = column
     return Discrimination(accuracy, importance)
 
 
-def _boosted(discrete: NDArray[np.bool_] | None) -> Any:
+def _make_trees(discrete: NDArray[np.bool_] | None) -> Any:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     return HistGradientBoostingClassifier(
@@ -843,26 +843,26 @@ def _boosted(discrete: NDArray[np.bool_] | None) -> Any:
     )
 
 
-def _right(second: Array, truth: Indices) -> float:
+def _score_accuracy(second: Array, truth: Indices) -> float:
     """Return the accuracy, given each row's probability of the second set; a tie counts one half."""
-    return float(np.mean(1 + np.sign(_beyond_half(second)) * (2 * truth - 1)) / 2)
+    return float(np.mean(1 + np.sign(_margin(second)) * (2 * truth - 1)) / 2)
 
 
-def _named(second: Array, truth: Indices) -> Metric:
+def _test_accuracy(second: Array, truth: Indices) -> Metric:
     from scipy.stats import hypergeom
 
-    n, named, accuracy = len(truth), _beyond_half(second) > 0, _right(second, truth)
+    n, named, accuracy = len(truth), _margin(second) > 0, _score_accuracy(second, truth)
     count, null = np.sum(truth[named]), hypergeom(n, truth.sum(), named.sum())
     p_value = float(null.sf(count) + null.pmf(count) / 2)
     return share("c2st_boosting", accuracy, accuracy * (1 - accuracy) / n, n, p_value)
 
 
-def _beyond_half(second: Array) -> Array:
+def _margin(second: Array) -> Array:
     # Trees too small to split predict 1/2.
     return np.where(np.abs(second - 0.5) < 1e-9, 0.0, second - 0.5)
 
 
-def _folded(sets: tuple[Array, Array], folds: int, rng: np.random.Generator) -> tuple[Array, Indices, Indices]:
+def _split_folds(sets: tuple[Array, Array], folds: int, rng: np.random.Generator) -> tuple[Array, Indices, Indices]:
     """Return shuffled rows, equally many from each set, with the set (0 or 1) and the balanced fold of each."""
     n = min(map(len, sets))
     _check_folds(n, folds)
@@ -920,7 +920,7 @@ def prdc(a: ArrayLike, b: ArrayLike, *, neighbours: int = 5) -> Prdc:
     """Return precision, recall, density and coverage of the synthetic points `a` against the real ones `b`.
 
     Args:
-        a, b: points (n, d) and (m, d); columns are scaled by the spread of `b` first.
+        a, b: points (n, d) and (m, d); columns are divided by their standard deviation in `b`.
         neighbours: k. For two real draws of equal size, coverage is about 1 - 2^-k (Naeem et al. 2020).
 
     Returns:
@@ -965,7 +965,7 @@ def _prdc(pair: Pair, neighbours: int = NEIGHBOURS) -> Prdc:
     )
 
 
-def _prdc_exchanged(pair: Pair) -> Array:
+def _permute_prdc(pair: Pair) -> Array:
     """Return the four values of all permutations (4, 1 + p), the observed one first; large balls are truncated."""
     from scipy.spatial import cKDTree
 
@@ -991,7 +991,7 @@ def _share(name: str, hit: NDArray[np.bool_], alone: Counts) -> Metric:
     return share(name, value, value * (1 - value) / n + float((alone / n).var()) * len(alone), n)
 
 
-class _Neighbours(_Exact):
+class _Neighbours(_FastMetric):
     """Base class of the four; `words` takes the share of rows that lie outside the other set."""
 
     section = "coverage"
@@ -1007,14 +1007,14 @@ class _Neighbours(_Exact):
         return found
 
     def exchanged(self, pair: Pair) -> Array:
-        values: Array = pair.once(_prdc_exchanged)[Prdc._fields.index(self.name)]
+        values: Array = pair.once(_permute_prdc)[Prdc._fields.index(self.name)]
         return values
 
 
 @metric("precision")
 class _Precision(_Neighbours):
     about = "share of the samples inside the data"
-    words = "{0:.1%} lies outside the data (real draw: {1:.1%})"
+    words = "{0:.1%} of the samples lies outside the data (real draw: {1:.1%})"
 
 
 @metric("recall")
@@ -1030,8 +1030,8 @@ class _Density(_Neighbours):
     small, large = 0.1, 0.5
 
     def in_words(self, value: float, reference: float) -> str:
-        where = "bunched up" if value > reference else "thinner"
-        return f"{where} where the data is: {value / reference:.2g} times a real draw"
+        how = "bunched up" if value > reference else "too thin"
+        return f"samples are {how} around real points: {value / reference:.2g} times the density of a real draw"
 
     def size(self, value: float, reference: float, columns: int) -> float:
         return abs(value - reference) / (reference if reference > 0 else 1.0)
@@ -1039,8 +1039,8 @@ class _Density(_Neighbours):
 
 @metric("coverage")
 class _Coverage(_Neighbours):
-    about = "share of the real points with a sample near"
-    words = "{0:.1%} of the data has no sample near (real draw: {1:.1%})"
+    about = "share of the real points with a sample nearby"
+    words = "{0:.1%} of the data has no sample nearby (real draw: {1:.1%})"
 
 
 BALLS = 1000  # queried in one call
@@ -1105,7 +1105,7 @@ def mode_coverage(a: ArrayLike, modes: Modes, *, seed: int = 0) -> ModeCoverage:
 
     Args:
         a: points (n, d).
-        modes: where they are.
+        modes: the modes of the distribution.
         seed: seed of the bootstrap for the interval of the distance.
 
     Returns:
@@ -1144,7 +1144,7 @@ def mode_coverage(a: ArrayLike, modes: Modes, *, seed: int = 0) -> ModeCoverage:
     )
 
 
-class _OfModes(_Exact):
+class _ModeMetric(_FastMetric):
     """Base class of metrics of modes. A permutation keeps half of a difference, so the power of the test is unknown."""
 
     section = "modes"
@@ -1152,10 +1152,10 @@ class _OfModes(_Exact):
     seen = ""
 
     def measured(self, pair: Pair) -> Metric:
-        return pair.once(_coverage_of_modes)[METRIC_OF_MODES.index(self.name)]
+        return pair.once(_measure_modes)[METRIC_OF_MODES.index(self.name)]
 
     def exchanged(self, pair: Pair) -> Array:
-        values: Array = pair.once(_modes_exchanged)[METRIC_OF_MODES.index(self.name)]
+        values: Array = pair.once(_permute_modes)[METRIC_OF_MODES.index(self.name)]
         return values
 
 
@@ -1163,28 +1163,28 @@ METRIC_OF_MODES = ("mode_distance", "modes_missed")
 
 
 @metric("mode_distance")
-class _ModeDistance(_OfModes):
+class _ModeDistance(_ModeMetric):
     about = "share of the samples in the wrong mode"
-    words = "{0:.1%} is in the wrong mode (real draw: {1:.1%})"
+    words = "{0:.1%} of the samples is in the wrong mode (real draw: {1:.1%})"
     small, large = 0.02, 0.1
 
 
 @metric("modes_missed")
-class _ModesMissed(_OfModes):
+class _ModesMissed(_ModeMetric):
     about = "modes without a sample"
     words = "modes without a sample: {0:.0f}"
     small = large = 0.0  # each is a large difference
 
 
-def _coverage_of_modes(pair: Pair) -> tuple[Metric, Metric]:
-    assert pair.modes is not None  # or they are not taken
+def _measure_modes(pair: Pair) -> tuple[Metric, Metric]:
+    assert pair.modes is not None  # checked by `metrics_for`
     found = mode_coverage(pair.a, pair.modes, seed=pair.seed)
     return found.distance, found.missed
 
 
-def _modes_exchanged(pair: Pair) -> Array:
+def _permute_modes(pair: Pair) -> Array:
     """Return the distance and the number of modes missed for all permutations (2, 1 + p), the observed one first."""
-    assert pair.modes is not None  # or they are not taken
+    assert pair.modes is not None  # checked by `metrics_for`
     modes, shuffled = pair.modes, pair.permutations
     counts = np.zeros((shuffled.first.shape[1], len(modes.shares)))
     np.add.at(counts, (shuffled.block, _nearest(np.concatenate([pair.a, pair.b]), modes)), 1)

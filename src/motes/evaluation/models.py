@@ -179,7 +179,7 @@ def least_loss(origin: PointSource, recipe: PointRecipe, *, seed: int = 0) -> Es
     so. With labels, each class has its own exact denoiser, except for rows whose label is dropped.
     """
     rng, labels = np.random.default_rng([seed, 112358]), origin.training.labels
-    parts = [(1.0, _least_loss(origin, recipe, None, seed))]
+    parts = [(1.0, _least_class_loss(origin, recipe, None, seed))]
     if labels is not None:
         dropout = recipe.training.label_dropout
         chosen = np.unique(labels)
@@ -190,7 +190,7 @@ def least_loss(origin: PointSource, recipe: PointRecipe, *, seed: int = 0) -> Es
             shares = np.array([np.mean(labels == label) for label in chosen])
         parts = [(dropout, parts[0][1])]
         parts += [
-            ((1 - dropout) * share, _least_loss(origin, recipe, label, seed))
+            ((1 - dropout) * share, _least_class_loss(origin, recipe, label, seed))
             for label, share in zip(chosen, shares, strict=True)
         ]
     mean = sum(weight * part.mean for weight, part in parts)
@@ -198,7 +198,7 @@ def least_loss(origin: PointSource, recipe: PointRecipe, *, seed: int = 0) -> Es
     return Estimate(mean, error, parts[0][1].label)
 
 
-def _least_loss(origin: PointSource, recipe: PointRecipe, label: str | np.integer | None, seed: int) -> Estimate:
+def _least_class_loss(origin: PointSource, recipe: PointRecipe, label: str | np.integer | None, seed: int) -> Estimate:
     """Return the irreducible loss of one class, or of all rows together."""
     standardiser = standardiser_of(origin.training, recipe)
     atoms = origin.truth.atoms if origin.truth else len(origin.training.x)

@@ -184,7 +184,7 @@ class Pair:
             raise ValueError(f"points have shapes {a.shape} and {b.shape}; expected (n, d) and (m, d).")
         if seed < 0:
             raise ValueError(f"seed = {seed}; expected a whole number from 0.")
-        return cls(_sorted(checked("first set", a)), _sorted(checked("second set", b)), seed, modes)
+        return cls(_sort_rows(checked("first set", a)), _sort_rows(checked("second set", b)), seed, modes)
 
     def rng(self, use: int) -> np.random.Generator:
         """Return a generator for the metrics; each purpose has its own number `use`.
@@ -223,7 +223,7 @@ class Pair:
         A column that is constant in `b` is divided by its standard deviation in both sets together, unless it is
         constant there too.
         """
-        unit = np.array([_spread(self.b[:, j]) or _spread(np.concatenate([self.a[:, j], self.b[:, j]])) or 1.0
+        unit = np.array([_deviation(self.b[:, j]) or _deviation(np.concatenate([self.a[:, j], self.b[:, j]])) or 1.0
                          for j in range(self.b.shape[1])])  # fmt: skip
         centre = self.b.mean(axis=0)
         return (self.a - centre) / unit, (self.b - centre) / unit
@@ -269,11 +269,11 @@ def checked(name: str, points: ArrayLike) -> Array:
     return points
 
 
-def _spread(column: Array) -> float:
+def _deviation(column: Array) -> float:
     deviation = float(column.std())
     return deviation if deviation > 1e-14 * np.abs(column).max() else 0.0
 
 
-def _sorted(points: Array) -> Array:
+def _sort_rows(points: Array) -> Array:
     points = points + 0.0  # -0.0 is 0.0
     return points[np.lexsort(points.T)]

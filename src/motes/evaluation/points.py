@@ -131,7 +131,7 @@ class PointFamily:
     @classmethod
     def of(cls, exchanged: Mapping[str, Exchanged], left_out: int = 0) -> PointFamily:
         """Build the family of at least one metric."""
-        z = {name: _scores(_far(one)) for name, one in exchanged.items()}
+        z = {name: _scores(_orient(one)) for name, one in exchanged.items()}
         return cls(exchanged, z, np.stack(list(z.values())).max(0), left_out)
 
     @property
@@ -155,14 +155,14 @@ class PointFamily:
         edge = float(places[np.flatnonzero(self._p_values(name, places) * adjust.factor >= ALPHA)[-1]])
         low = bool(one.values[0] < one.values.mean())
         around: Literal["reference", "square"] = "square" if one.scale == "root" else "reference"
-        return Tested(adjust(self.p_of(name)), _detectable(one, edge), low, _chance(one, edge), around)
+        return Tested(adjust(self.p_of(name)), _compute_detectable(one, edge), low, _compute_chance(one, edge), around)
 
 
-def _detectable(one: Exchanged, edge: float) -> float | None:
+def _compute_detectable(one: Exchanged, edge: float) -> float | None:
     """Return the difference that a test with critical value `edge` of z detects in 80 of 100 cases."""
-    if _constant(one.values):
+    if _is_constant(one.values):
         return None
-    far = _far(one)
+    far = _orient(one)
     asked = _value_of(far, edge)
     if one.scale == "plain":
         middle = 0.0 if one.worse == "both" else far.mean()
@@ -173,9 +173,9 @@ def _detectable(one: Exchanged, edge: float) -> float | None:
     return float(distance if one.scale == "root" else distance**2)
 
 
-def _chance(one: Exchanged, edge: float) -> tuple[float, float]:
+def _compute_chance(one: Exchanged, edge: float) -> tuple[float, float]:
     """Return the ends of the values with a z of at most `edge`, relative to the mean of the permutations."""
-    centre, asked = float(one.values.mean()), _value_of(_far(one), edge)
+    centre, asked = float(one.values.mean()), _value_of(_orient(one), edge)
     if one.scale != "plain":
         return -np.inf, asked**3 - centre
     if one.worse == "both":
@@ -188,7 +188,7 @@ def _skewness(values: Array) -> float:
     return float(np.mean(away**3))
 
 
-def _far(one: Exchanged) -> Array:
+def _orient(one: Exchanged) -> Array:
     """Return values oriented so that large ones indicate a difference; cube roots for squares."""
     values = one.values if one.scale == "plain" else np.cbrt(one.values)
     return {"high": values, "low": -values, "both": np.abs(values - values.mean())}[one.worse]
@@ -202,7 +202,7 @@ def _value_of(far: Array, score: float) -> float:
     return float(np.interp(score, places, others) + beyond * far.std())
 
 
-def _constant(values: Array) -> bool:
+def _is_constant(values: Array) -> bool:
     """Return whether all values are equal up to rounding."""
     return bool(values.std() <= 1e-12 * np.abs(values).max())
 
@@ -211,7 +211,7 @@ def _scores(values: Array) -> Array:
     """Return the normal score of each value's rank; the largest adds its distance from the second."""
     from scipy.stats import rankdata
 
-    if _constant(values):
+    if _is_constant(values):
         return np.zeros(len(values))
     scores = ndtri((rankdata(values) - 0.5) / len(values))
     second, first = np.argpartition(values, -2)[-2:]
@@ -425,12 +425,13 @@ def evaluate_points(
         'No difference between synthetic and real rows was found.'
     """
     ours, theirs = np.asarray(samples, np.float64), np.asarray(reference, np.float64)
-    entries = _entries(*paired(ours, theirs, other, theirs, seed, modes), fit, brief)
+    entries = _make_entries(*paired(ours, theirs, other, theirs, seed, modes), fit, brief)
     width = ours.shape[1]
     plane = width == 2
     details = PointDetails(
         tuple(
-            _column(name, a, b) for name, a, b in zip(columns or default_columns(width), ours.T, theirs.T, strict=True)
+            _summarise_column(name, a, b)
+            for name, a, b in zip(columns or default_columns(width), ours.T, theirs.T, strict=True)
         ),
         ours if plane else None,
         theirs if plane else None,
@@ -440,17 +441,19 @@ def evaluate_points(
     return Evaluation("", "real points", sizes, entries, details, (), seed, brief)
 
 
-def _entries(pair: Pair, real: Pair, fit: Fit, brief: bool) -> tuple[Entry, ...]:
+def _make_entries(pair: Pair, real: Pair, fit: Fit, brief: bool) -> tuple[Entry, ...]:
     """Return every metric with its reference value and its verdict."""
     from threadpoolctl import threadpool_limits
 
-    taken = metrics_for(pair, brief)
+    chosen = metrics_for(pair, brief)
     with threadpool_limits(1):  # the threads of these small matrices wait for each other
-        rows: dict[Measure, Row] = {one: Row(one.measured(pair), one.measured(real)) for one in taken}
+        rows: dict[Measure, Row] = {one: Row(one.measured(pair), one.measured(real)) for one in chosen}
         exchanged = {
-            one.name: Exchanged(one.exchanged(pair), one.worse, one.scale, one.origin) for one in taken if not one.alone
+            one.name: Exchanged(one.exchanged(pair), one.worse, one.scale, one.origin)
+            for one in chosen
+            if not one.alone
         }
-    singles = {one.name: of_trees(rows[one].metric, min(len(pair.a), len(pair.b))) for one in taken if one.alone}
+    singles = {one.name: of_trees(rows[one].metric, min(len(pair.a), len(pair.b))) for one in chosen if one.alone}
     if fit.log_prob is not None:
         ours, best = (np.asarray(log_prob, np.float64) for log_prob in fit.log_prob)
         both = Row(negative_log_likelihood(ours), negative_log_likelihood(best))
@@ -466,10 +469,10 @@ def _entries(pair: Pair, real: Pair, fit: Fit, brief: bool) -> tuple[Entry, ...]
     entries = []
     for measure, row in rows.items():
         test, (value, reference) = tested[measure.name], (row.metric, row.reference)
-        said, chance = verdict(measure, row, test, pair.a.shape[1]), test.range(value, reference)
-        entries.append(Entry.of(measure.section, measure.name, measure.about, said, value, reference, chance))
+        judgement, chance = verdict(measure, row, test, pair.a.shape[1]), test.range(value, reference)
+        entries.append(Entry.of(measure.section, measure.name, measure.about, judgement, value, reference, chance))
     return tuple(entries)
 
 
-def _column(name: str, synthetic: Array, real: Array) -> PointColumn:
+def _summarise_column(name: str, synthetic: Array, real: Array) -> PointColumn:
     return PointColumn(name, (quantiles_of(synthetic), quantiles_of(real)), bars_of(synthetic, real, ()))

@@ -55,8 +55,8 @@ def evaluation_of_posteriors(found: Calibration, log_prob: Array, *, seed: int) 
         entries.append(Entry.of("calibration", name, MEASURES[what], verdict, width, reference, chance))
     mean, half = float(-log_prob.mean()), 1.96 * standard_error(log_prob)
     about = "mean of -log p of rows given their observations, in nats per row; lower is better"
-    said = Verdict("good", f"± {half:.2g} (95 %); no reference value")
-    entries.append(Entry.of("fit", "negative_log_likelihood", about, said, mean, None))
+    judgement = Verdict("good", f"± {half:.2g} (95 %); no reference value")
+    entries.append(Entry.of("fit", "negative_log_likelihood", about, judgement, mean, None))
     rows = {"synthetic": len(log_prob) * found.draws, "real": len(log_prob)}
     return Evaluation("", "rows with observations", rows, tuple(entries), found, (), seed)
 
@@ -217,13 +217,13 @@ class Calibration:
     @property
     def findings(self) -> list[str]:
         """A sentence with a fix for each column whose posteriors are miscalibrated, and for the joint posterior."""
-        found, said = self.verdicts, []
+        found, sentences = self.verdicts, []
         for name in self.names:
             wrong = [one.text for key, one in found.items() if key.endswith(f" of {name}") and one.differs]
             whose = f"the joint posterior of {JOINT} is" if name == JOINT else f"posteriors of '{name}' are"
             if wrong:
-                said.append(f"{whose} {wrong[0]}. Train {_remedy(self.width_of.get(name))}.")
-        return said
+                sentences.append(f"{whose} {wrong[0]}. Train {_suggest_fix(self.width_of.get(name))}.")
+        return sentences
 
     def plot(self, style: str = "light") -> Axes:
         """Plot the ranks of each column and of the joint posterior, with the band expected for uniform ranks.
@@ -348,7 +348,7 @@ def calibration_of(
 
     scale = np.where(theta.std(axis=0) > 0, theta.std(axis=0), 1.0)
     away = lambda values, point: np.linalg.norm((values - point) / scale, axis=-1)
-    points, d = _points(theta, x, rng), len(columns)
+    points, d = _choose_points(theta, x, rng), len(columns)
     both = np.concatenate([theta[:, None], drawn], axis=1)
     both = np.concatenate([both, away(both, points[:, None])[..., None], _mahalanobis(both)[..., None]], axis=2)
     true, others = both[:, :1], both[:, 1:]
@@ -364,7 +364,7 @@ def calibration_of(
         totals.append(stats.chi2.ppf(places[:, -1], d).sum())
         free.append(len(theta) * d)
     tests = len(totals) + len(p_values)
-    widths = tuple(_width(float(total), n, tests) for total, n in zip(totals, free, strict=True))
+    widths = tuple(_measure_width(float(total), n, tests) for total, n in zip(totals, free, strict=True))
     return Calibration(columns, ranks[:, :-1], drawn.shape[1], widths, p_values)
 
 
@@ -377,7 +377,7 @@ def _mahalanobis(values: Array) -> Array:
     return np.asarray(((away @ inverse) * away).sum(axis=2))
 
 
-def _points(theta: Array, x: Array, rng: np.random.Generator) -> Array:
+def _choose_points(theta: Array, x: Array, rng: np.random.Generator) -> Array:
     """Return the points for distances (m, d): theta of a similar x among earlier rows, in rounds of doubling size."""
     from scipy.spatial import cKDTree
 
@@ -388,7 +388,7 @@ def _points(theta: Array, x: Array, rng: np.random.Generator) -> Array:
     return points
 
 
-def _width(total: float, free: int, tests: int) -> Metric:
+def _measure_width(total: float, free: int, tests: int) -> Metric:
     """Return sqrt(free / total) for a chi-squared total with `free` degrees of freedom, and its Bonferroni interval."""
     from scipy import stats
 
@@ -398,7 +398,7 @@ def _width(total: float, free: int, tests: int) -> Metric:
     return Metric("width", value, low, high, float(min(1.0, 2 * min(below, above))))
 
 
-def _remedy(width: Metric | None) -> str:
+def _suggest_fix(width: Metric | None) -> str:
     if width is not None and width.high < 1:
         return "on more simulations, or stop earlier: training.validation = 0.1"
     if width is not None and width.low > 1:
@@ -549,9 +549,9 @@ class _Features:
     """Products of features of x and of theta, the latter standardised within its group."""
 
     def __init__(self, d: int, x: Array, rng: np.random.Generator):
-        self.waves, self.shifts = rng.normal(size=(d, WAVES)) * rng.uniform(0.5, 2, WAVES), _phases(rng, WAVES)
+        self.waves, self.shifts = rng.normal(size=(d, WAVES)) * rng.uniform(0.5, 2, WAVES), _draw_phases(rng, WAVES)
         self.mean, self.scale = x.mean(axis=0), np.where(x.std(axis=0) > 0, x.std(axis=0), 1.0)
-        self.x_waves, self.x_shifts = rng.normal(size=(x.shape[1], OF_X)) / np.sqrt(x.shape[1]), _phases(rng, OF_X)
+        self.x_waves, self.x_shifts = rng.normal(size=(x.shape[1], OF_X)) / np.sqrt(x.shape[1]), _draw_phases(rng, OF_X)
         self.pairs = np.triu_indices(d)
 
     def __call__(self, groups: Array, x: Array) -> Array:
@@ -567,7 +567,7 @@ class _Features:
         return both.reshape(*groups.shape[:2], -1)
 
 
-def _phases(rng: np.random.Generator, count: int) -> Array:
+def _draw_phases(rng: np.random.Generator, count: int) -> Array:
     return rng.uniform(0, 2 * np.pi, count)
 
 

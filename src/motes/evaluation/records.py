@@ -118,7 +118,7 @@ class Entry:
     ) -> Entry:
         """Create an entry from metrics; an approximate `chance` is corrected to agree with the verdict."""
         if chance is not None and value is not None:
-            chance = _agreeing(chance, float(value), verdict.differs)
+            chance = _match_verdict(chance, float(value), verdict.differs)
         value, reference = (None if one is None else float(one) for one in (value, reference))
         return cls(section, name, measure, verdict, value, reference, chance)
 
@@ -139,7 +139,7 @@ class Entry:
         }
 
 
-def _agreeing(chance: tuple[float, float], value: float, differs: bool) -> tuple[float, float]:
+def _match_verdict(chance: tuple[float, float], value: float, differs: bool) -> tuple[float, float]:
     """Return the range of chance, corrected to agree with the p-value, which is exact.
 
     The ends are approximate: quantiles of a few hundred permutations, or of a Gaussian.
@@ -159,14 +159,14 @@ def _agreeing(chance: tuple[float, float], value: float, differs: bool) -> tuple
 def verdicts_of(entries: Sequence[Entry]) -> dict[str, Verdict]:
     """Return the verdict on each section with entries, in the order of `SECTIONS`."""
     found = {key: [entry for entry in entries if entry.section == key] for key in SECTIONS}
-    return {key: _together(mine) for key, mine in found.items() if mine}
+    return {key: _combine_verdicts(mine) for key, mine in found.items() if mine}
 
 
-def _together(entries: Sequence[Entry]) -> Verdict:
+def _combine_verdicts(entries: Sequence[Entry]) -> Verdict:
     """Return one verdict on all entries of a section, as severe as the largest difference."""
     if len(entries) == 1:
         return entries[0].verdict
-    found = sorted((one for one in entries if one.verdict.differs), key=_rank)
+    found = sorted((one for one in entries if one.verdict.differs), key=_sort_key)
     p_value = min((one.verdict.p_value for one in entries if one.verdict.p_value is not None), default=None)
     detectable, seen = max((one.verdict.detectable or 0.0, one.verdict.seen) for one in entries)
     open_ = [one for one in entries if one.verdict.severity == "unknown"]
@@ -179,7 +179,7 @@ def _together(entries: Sequence[Entry]) -> Verdict:
     return Verdict(named[0].verdict.severity, text, p_value, detectable or None, seen)
 
 
-def _rank(entry: Entry) -> tuple[int, float]:
+def _sort_key(entry: Entry) -> tuple[int, float]:
     """Return a sort key that puts the most severe entries first."""
     return -SEVERITIES.index(entry.verdict.severity), entry.verdict.p_value or 0.0
 
@@ -332,12 +332,12 @@ class Evaluation(Generic[DetailsT]):
         if similar:
             how = {"small": " a little", "large": " strongly"}.get(worst(found[key].severity for key in similar), "")
             parts = listed([differing_part(key, self.of(key)) for key in similar])
-            said = f"The synthetic rows differ{how} from the real ones in {parts}."
+            sentence = f"The synthetic rows differ{how} from the real ones in {parts}."
         else:
             by = f" by {listed([entry.name for entry in self.entries])}" if self.brief else ""
-            said = f"No difference between synthetic and real rows was found{by}."
+            sentence = f"No difference between synthetic and real rows was found{by}."
         apart = [entry for key in found if not SECTIONS[key].similarity for entry in self.of(key)]
-        return " ".join([said, *(f"{capital(entry.verdict.text)}." for entry in apart if entry.verdict.differs)])
+        return " ".join([sentence, *(f"{capital(entry.verdict.text)}." for entry in apart if entry.verdict.differs)])
 
     def __repr__(self) -> str:
         return f"Evaluation({self.title!r}: {self.headline})"
