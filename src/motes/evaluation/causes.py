@@ -309,7 +309,7 @@ AVERAGING = ("ema_too_long", "ema_too_short")
 
 
 def excess_over_exact(model: PointModel, truth: Truth, unseen: Array, seed: int) -> ExcessLoss:
-    """Compute the network's loss on held-out rows above that of the exact denoiser."""
+    """Compute the network's loss on held-out rows minus the loss of the exact denoiser."""
     schedule, z = model.denoiser.schedule, model.standardiser.forward(unseen)
     t, _ = noise_levels(schedule, model.lowest_noise)
     return excess_loss(model.denoiser, truth.oracle(schedule, model.standardiser), z, t, key=seed_key(seed, "excess"))

@@ -33,7 +33,7 @@ class Diagnosis:
     Attributes:
         source, evaluated_against: name and description of the rows used.
         findings: the problems; empty if none were detected.
-        excess: the network's loss on held-out rows, above that of `reference`.
+        excess: the network's loss on held-out rows, minus the loss of `reference`.
         reference: "the exact denoiser", or the better of two simple models of the data.
         split: the sources of the error of the samples.
         notes: what could not be checked, and why.
@@ -64,7 +64,7 @@ class Diagnosis:
     def _loss(self) -> str:
         nats, error = self.excess.nats, f"(± {self.excess.nats_error:.1g})"
         if nats < 0:
-            return f"The network's loss is {-nats:.2g} {error} nats per row below that of {self.reference}."
+            return f"The network's loss is {-nats:.2g} {error} nats per row below the loss of {self.reference}."
         sign = "at most " if self.reference == causes.EXACT else ""
         return (
             f"The network's loss above {self.reference} costs {sign}{nats:.2g} {error} nats per row, mostly at noise "

@@ -146,7 +146,7 @@ def signed_root(a: ArrayLike, n: ArrayLike, b: ArrayLike, m: ArrayLike) -> Array
 
         z = sign(a / n - b / m) sqrt(2 sum over the four counts O of O log(O / E))
 
-    Its tails are accurate for rare events and for sets of very different sizes, unlike those of Pearson's statistic.
+    Its tails are accurate for rare events and for sets of very different sizes, unlike Pearson's statistic.
 
     Example:
         >>> round(float(signed_root(30, 100, 50, 100)), 3)

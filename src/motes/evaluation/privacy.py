@@ -2,7 +2,7 @@
 
     d^2 = sum over numbers (z - z')^2  +  number of labels that differ  +  number of entries missing in one of the rows
 
-Held-out rows are not part of the training, so their distances are those of independent new rows. If synthetic rows have
+Held-out rows are not part of the training, so they are as far away as independent new rows. If synthetic rows have
 the distribution of the data, 5 % of them are closer to a training row than 95 % of the held-out rows are.
 """
 

@@ -306,7 +306,7 @@ def _overlearned(to_seen: Array, to_unseen: Array, model: TableModel) -> Iterato
         yield Finding(
             "overlearned",
             gap,
-            f"The network increases the log-likelihood of training rows by {gap:.2g} nats per row more than that of "
+            f"The network increases the log-likelihood of training rows by {gap:.2g} nats per row more than for "
             "held-out rows, which are no more likely than under the mixture alone. More rows also help.",
             {"table.weight_decay": _larger_decay(model)},
         )
