@@ -58,7 +58,7 @@ def test_a_schedule_is_picked_and_what_follows_is_shown_at_once(visit):
         planned(page, "explorer.planner.plan.prior > 0.02")
         assert changes(page) == {"schedule.kind": "linear", "schedule.end": 0.01}
         recipe = motes.load_recipe("default", changes(page))
-        expected = prior_kl(motes.make_shape("swiss_roll", 10_000)[:2_000], recipe)
+        expected = prior_kl(motes.make_shape("swiss_roll", recipe.data.rows)[:2_000], recipe)
         assert page.evaluate("explorer.planner.plan.prior") == pytest.approx(expected, rel=1e-6)
         assert "wrong" in page.locator("#prior-value").get_attribute("class")
         assert "prior mismatch" in page.locator("#findings").inner_text()
@@ -265,7 +265,7 @@ def test_a_known_coordinate_is_a_line_that_is_dragged(visit, shelf):
         value = state(page)["known"]["value"]
         until(page, f"explorer.conditions.answer.value === {value}")
         points = np.reshape(page.evaluate("[...explorer.conditions.answer.points]"), (-1, 2))
-        expected = shelf.subject("small").as_model().sample(600, given={"x": value})
+        expected = shelf.subject("small").model.sample(600, given={"x": value})
         assert points == pytest.approx(expected, abs=1e-5)
         assert "independent ones" in page.locator("#known-note").inner_text()
         page.locator("#known").focus()

@@ -347,7 +347,7 @@ WRONG = {
     "an array without entries": (
         "table",
         lambda t, a: (t | {"base.means": np.zeros((1, 10**9, 0))}, a),
-        "expected|asks",
+        "expected|needs",
     ),
 }
 

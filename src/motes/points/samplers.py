@@ -119,7 +119,7 @@ class DDIM(Sampler):
 
     order: ClassVar[int] = 1
     evaluations: ClassVar[int] = 1
-    when: ClassVar[str] = "to reproduce DDIM; eta sets the noise, from 0 (none) to 1 (ancestral sampling)"
+    when: ClassVar[str] = "to reproduce DDIM; eta sets the noise, 0 (none) to 1 (ancestral sampling)"
     eta: float = number(0.0, 0, 1)
 
     @property
@@ -374,7 +374,7 @@ class DPMSolver2MSDE(Sampler):
 
     order: ClassVar[int] = 2
     evaluations: ClassVar[int] = 1
-    when: ClassVar[str] = "fresh noise in each step, which forgets early errors; 64 evaluations or more"
+    when: ClassVar[str] = "fresh noise in each step forgets early errors; 64 evaluations or more"
     eta: float = number(1.0, 0, 1)
 
     @property
@@ -411,7 +411,7 @@ class DPMSolver3M(Sampler):
     order: ClassVar[int] = 3
     evaluations: ClassVar[int] = 1
     stochastic: ClassVar[bool] = False
-    when: ClassVar[str] = "best accuracy for 16 to 64 evaluations, on a grid that is dense near the data"
+    when: ClassVar[str] = "best accuracy for 16 to 64 evaluations, on a grid dense near the data"
 
     def init(self, x_t: Array, grid: Array) -> State:
         return _no_past(x_t), _no_past(x_t)
