@@ -613,7 +613,7 @@ def test_a_second_ctrl_c_ends_at_once_and_a_second_process_is_refused(started, t
     under_way(process)
     second = started(tmp_path, "--overwrite")
     _, err = second.communicate(timeout=60)
-    assert second.returncode == 2 and f"in use: process {process.pid} trains there" in err
+    assert second.returncode == 2 and f"in use: process {process.pid} is training there" in err
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)

@@ -622,7 +622,7 @@ class TableModel(Model):
             DataError: if the rows have other columns or cannot be used.
 
         Example:
-            >>> table.evaluate({"age": [31, 47, 25, 62] * 5, "smoker": ["no", "yes", "no", "no"] * 5}, n=50).samples
+            >>> table.evaluate({"age": [31, 47, 25, 62] * 5, "smoker": ["no", "yes"] * 10}, n=50).rows["synthetic"]
             50
         """
         from motes.evaluation.models import evaluate_table_model
