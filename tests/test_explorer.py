@@ -925,7 +925,7 @@ BAD_FILES = {
     "": "is empty", "x,y\n": "has no rows", "1,2\n": "1 rows; expected 2 to", "a,b\nc,d\ne,f\n": "0 columns",
     "x,y\n1,z\n2,3\n": "1 columns", "1,2\n3\n": "line 2 of 'the file' has 1 cell; expected 2",
     ",".join("1" * 21): "21 columns", "1,nan\n2,inf\n": "[01] columns", "x,x\n1,2\n3,4\n": "two columns named 'x'",
-    "x,y\n1,2\n" + "3,4\n" * 100_000: "100,001 rows; expected 2 to 100,000", '"' + "x" * 200_000: "no row of cells",
+    "x,y\n1,2\n" + "3,4\n" * 100_000: "100,001 rows; expected 2 to 100,000", '"' + "x" * 200_000: "not a row of cells",
 }  # fmt: skip
 
 

@@ -147,7 +147,7 @@ def test_blocks_without_rows_are_an_error():
 
 @pytest.mark.parametrize("place", [-1, 6])
 def test_a_place_outside_the_grid_is_an_error(place):
-    with pytest.raises(ValueError, match=f"place {place} .*from 0 to 5"):
+    with pytest.raises(ValueError, match=f"index {place}; .* 0 to 5"):
         small(3, record=[0, place])
 
 
