@@ -391,7 +391,7 @@ GOOD = pd.DataFrame(
 @pytest.mark.parametrize(
     ("column", "values", "says"),
     [
-        ("size", ["S", "XL", None, "M"], "row 2, column 'size': got 'XL'; expected one of the 3 training labels: L, M, S"),
+        ("size", ["S", "XL", None, "M"], "row 2, column 'size': got 'XL'; expected one of the 3 .*: L, M, S"),
         ("size", [1, 2, 3, 4], "row 1, column 'size': got 1; expected one of the 3 training labels"),
         ("price", ["x", "y", None, None], "row 1, column 'price': got 'x'; expected numbers, and this column is text"),
         ("age", [17, None, 35.5, 41], "row 3, column 'age': got 35.5; expected a whole number"),
