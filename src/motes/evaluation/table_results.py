@@ -201,7 +201,9 @@ class AssociationResult:
         else:
             size = float(tests.distance.mean())
             text = f"all pairs together differ, by {size:.2g} on average"
-        detectable = float(np.median(tests.detectable(ALPHA / adjust.factor, float(ndtri(POWER)))))
+        sizes = tests.detectable(ALPHA / adjust.factor, float(ndtri(POWER)))
+        varying = sizes[sizes > 0]  # a pair with a constant column has no association
+        detectable = float(np.median(varying)) if varying.size else 0.0
         seen = f"a difference of {detectable:.2g} in an association (median over pairs)" if detectable > 0 else ""
         verdict = judged(adjust(tests.p_value), size, "association", text, detectable=detectable, seen=seen)
         return replace(self, largest=tuple(largest)), verdict
