@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data import SHAPES, Frame, Table, as_frame
+from motes.data import SHAPES, Frame, as_frame
 from motes.data.points import Classes
 from motes.data.templates import KEY, kept
 from motes.errors import NoModelError, UsageError
@@ -71,10 +71,10 @@ def of_parts(tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: P
 
 def _check_template(model: Model) -> None:
     """Refuse a template that cannot hold the model's columns; entries would be missing or silently changed."""
-    example = model.example if isinstance(model.example, Frame) else as_frame(Table(model.example, model.columns))
-    native = model._native(example)
+    example = as_frame(model.example, model.columns)
     group = {"whole": "a number", "real": "a number"}
-    for (name, one), found in zip(example.columns.items(), as_frame(native).columns.values(), strict=True):
+    returned = as_frame(model._native(example))
+    for (name, one), found in zip(example.columns.items(), returned.columns.values(), strict=True):
         expected, got = (group.get(each.type, each.type) for each in (one, found))
         if one.known.size and (not found.known.size or got != expected):
             raise ValueError(f"its table type returns column '{name}' as {got}; expected {expected}.")

@@ -43,14 +43,14 @@ def drawn(
             return rows, rows
         if model.classes is None:
             points = model.draw(n, seed=seed, on_progress=count, label=label, how=how)
-            return as_frame(Table(points, model.columns)), points
+            return as_frame(points, model.columns), points
         names = np.array(model.classes.names)
         labels = np.full(n, label)
         if label is None:
             labels = np.random.default_rng([seed, 662607]).choice(names, n, p=model.classes.weights)
         points = model.draw(n, seed=seed, on_progress=count, label=labels, how=how)
     classes = of_values(names[model.classes.numbers(labels, n)], LABEL, "the samples")
-    return Frame({**as_frame(Table(points, model.columns)).columns, class_column(model): classes}), points
+    return Frame({**as_frame(points, model.columns).columns, class_column(model): classes}), points
 
 
 def class_column(model: Model) -> str:
@@ -119,7 +119,7 @@ def write_samples(
         else:
             points, effective = model.draw_given(n, given, on_progress=count, **options)
             found = Evidence(None, (), effective, tuple(model.unlikely_conditions(given)))
-    write(as_frame(Table(points, model.columns)))
+    write(as_frame(points, model.columns))
     return found
 
 
@@ -183,9 +183,7 @@ def impute_file(model: Any, source: str, out: Path, *, draws: int, seed: int, re
     elif model.kind == "points":
         x, columns, fill = model.matrix(read_frame(source, text), name), model.columns, model.impute_draws
         holes = [np.isnan(x).T]
-        tables = lambda count: (
-            [as_frame(Table(points, columns))] for points in fill(x, draws, on_progress=count, **options)
-        )
+        tables = lambda count: ([as_frame(points, columns)] for points in fill(x, draws, on_progress=count, **options))
     else:
         raise UsageError(
             f"impute: this is a model of {model.about}, with a distribution for each observation. Expected a model of "

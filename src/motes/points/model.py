@@ -800,7 +800,7 @@ class PointModel(GaussianModel):
         """
         count, kind = 1 if draws is None else check_count(draws, "draws"), template_of(data)
         filled = self.impute_draws(self.matrix(data), count, seed=seed, on_progress=on_progress)
-        made = [with_index(as_frame(Table(one, self.columns)).like(kind), data) for one in filled]
+        made = [with_index(as_frame(one, self.columns).like(kind), data) for one in filled]
         return made[0] if draws is None else made
 
     def impute_draws(

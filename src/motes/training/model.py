@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data import Frame, Table, as_frame
+from motes.data import as_frame
 from motes.data.records import check_types
 from motes.data.templates import keep
 from motes.errors import ModelFileError, UsageError, check_seed
@@ -388,8 +388,7 @@ class Model(ABC):
 
     def _native(self, rows: Any) -> Any:
         """Convert an array of points or a `Frame` to the kind of table of the training rows."""
-        frame = rows if isinstance(rows, Frame) else as_frame(Table(rows, self.columns))
-        return frame.like(self.template)
+        return as_frame(rows, self.columns).like(self.template)
 
 
 def with_index(table: Any, like: Any) -> Any:
