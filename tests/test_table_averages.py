@@ -91,7 +91,7 @@ def test_another_length_has_biases_and_inequalities_of_its_own():
     model = motes.fit(rows, changes=changes, verbose=False)
     other = model.averaged_over(0.1)
     drawn = other.sample(1000)
-    assert (drawn.low <= drawn.high).all() and other.constraint.inequalities
+    assert (drawn.low <= drawn.high).all() and other.constraint.rules
     biases = [np.concatenate([np.ravel(one) for one in each.orders.bias]) for each in (model, other)]
     assert np.abs(biases[0] - biases[1]).max() > 1e-6
     # Calibration gives each label its share of the training rows.

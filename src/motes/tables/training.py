@@ -195,8 +195,9 @@ OTHERS = 2  # random orders in which validation rows are scored, in addition to 
 LONGEST = 65_536  # maximum number of rows in an epoch, if the number of distinct rows is smaller
 PADDED = 512  # the compiled program has a multiple of this number of rows
 WORSE = 3.0  # nats per token: training has diverged if losses stay this far above the first ones
-LONGER = 1.3  # training stops at this multiple of the best step, if later weights are significantly worse
-SHARES = (1.0, 0.5, 0.25, 0.0)  # candidate shares of the network's shift of the Gaussians, if rows are few
+LONGER = 1.4  # training stops at this multiple of the best step, if later weights are significantly worse
+SHARES = (1.0, 0.5, 0.25, 0.0)  # candidate shares of the network's shift of the Gaussians, if rows are few,
+WATCHED = (1.0, 0.25)  # and those of them for which weights are evaluated during training
 
 
 class _HeldOut(NamedTuple):
@@ -253,10 +254,12 @@ def table_task(
     objective = TableObjective(layout.on_device, one, jax.device_put(_pad(data.rows)), models.base)
     shape = CHUNK, len(split.learn), GROUPS, options.batch // GROUPS
     chunk = lru_cache(maxsize=1)(lambda begin: Draws.of(plan, networks, options, shape, seed, begin))
-    validation = _make_validation(objective, data, split.hold, plan, options, seed)
+    losses, validation = _make_validation(objective, data, split.hold, plan, options, seed)
 
     def finish(trained: Trained[MaskedNetwork]) -> Trained[MaskedNetwork]:
-        return trained if validation is None or len(split.learn) == 1 else _apply_best_share(trained, validation)
+        if validation is None or len(split.learn) == 1:
+            return trained
+        return _apply_best_share(trained, lambda some: validation.mean(losses(vectors_of(some))))
 
     return TrainingTask(
         objective,
@@ -315,9 +318,11 @@ def moved_by(networks: MaskedNetwork, share: float) -> MaskedNetwork:
     return eqx.tree_at(lambda networks: (networks.lines, networks.line_bias), networks, moves)
 
 
-def _apply_best_share(trained: Trained[MaskedNetwork], validation: Validation) -> Trained[MaskedNetwork]:
+def _apply_best_share(
+    trained: Trained[MaskedNetwork], nats: Callable[[MaskedNetwork], float]
+) -> Trained[MaskedNetwork]:
     """Return the training with the share of the network's shift of the Gaussians that is best on validation rows."""
-    share = best_share(trained.averaged, lambda some: validation.mean(validation.losses(vectors_of(some))))
+    share = best_share(trained.averaged, nats)
     averages = trained.averages
     if averages is not None:
         ones = jax.tree.map(lambda part: np.ones(part.shape, part.dtype), trained.averaged)
@@ -351,13 +356,14 @@ def _make_validation(
     plan: Plan,
     options: ChosenOptions,
     seed: int,
-) -> Validation | None:
-    """Return the validation on held-out rows, in the fixed order and in random ones, weighted as in training.
+) -> tuple[Callable[[Any], NDArray[np.float64]], Validation | None]:
+    """Return the losses of held-out rows, in the fixed order and in random ones, and a validation with them.
 
-    Each row is evaluated with several evenly spread prefixes.
+    Each row is evaluated with several evenly spread prefixes. The validation of several members takes the better of the
+    `WATCHED` shares of the network's shift: where rows are few, the whole shift becomes worse while labels are learned.
     """
     if not len(hold):
-        return None
+        return lambda weights: np.zeros((0, 0)), None
     layout, network, _, bases = objective
     count, most = min(PREFIXES, layout.parts), int((hold > 0).sum(axis=1).max())
     index = np.argsort(hold == 0, axis=1, kind="stable")[
@@ -379,13 +385,21 @@ def _make_validation(
         return mean
 
     shares /= shares.sum(axis=1, keepdims=True)
+    watched = WATCHED if len(hold) > 1 and len(layout.lines) else (1.0,)
+    one = jax.tree.map(lambda part: np.ones((1, *part.shape), part.dtype), network)
+    scales = [vectors_of(moved_by(one, share)) for share in watched]
+
+    def best_losses(weights: Any) -> NDArray[np.float64]:
+        each = [losses(np.asarray(weights) * scale) for scale in scales]
+        return min(each, key=lambda rows: (shares * rows).sum())
+
     first = every = options.check_every
     if (
         options.often
     ):  # a validation takes about half as long as the steps before it, which cost three times as much per row
-        dear = hold.astype(bool).sum() * count * (1 + OTHERS) / (1.5 * options.batch * len(hold))
+        dear = hold.astype(bool).sum() * count * (1 + OTHERS) * len(watched) / (1.5 * options.batch * len(hold))
         first = min(int(np.ceil(dear)), every)
-    return Validation(losses, shares, every, options.patience, LONGER, first)
+    return losses, Validation(best_losses, shares, every, options.patience, LONGER, first)
 
 
 @training_program
@@ -445,7 +459,8 @@ def held_out(data: TableRows, members: int, seed: int) -> Split:
     n, total = len(data.weights), int(data.pieces.sum())
     if total < 2 * FOLDS:
         return Split(np.tile(data.weights, (members, 1)), np.zeros((0, n)))
-    folds = members if members > 1 else round(1 / min(max(SHARE, LEAST / total), MOST / total))
+    share = min(max(SHARE, LEAST / total), MOST / total)
+    folds = members if members > 1 else max(round(1 / share), FOLDS)
     rng, left, hold = np.random.default_rng([seed, 173205]), data.pieces.copy(), []
     for fold in range(members):
         drawn = rng.multivariate_hypergeometric(left, (total - fold + folds - 1) // folds, method="count")

@@ -74,16 +74,18 @@ class Objective(Protocol):
 
 
 class Validation:
-    """Evaluates the averaged weights on held-out rows at intervals, and keeps the best weights of each member.
+    """Evaluates the averaged weights on held-out rows at intervals, and keeps the best ones.
 
-    All members together decide when training ends, since each alone may have too few rows.
+    All members together decide which step is the best and when training ends, since each alone may have too few rows.
 
     Args:
         losses: weights (M, p) -> the losses of the rows, (M, n).
         shares: weights of the rows in the mean, (M, n), which sum to 1 for each member.
         every: maximum number of steps between two validations.
         patience: training ends after `patience * every` steps without improvement.
-        longer: training also ends at this multiple of the best step, if later weights are significantly worse.
+        longer: training also ends at this multiple of the best step, if later weights are significantly worse. The best
+            step is then the last one that is not: held-out rows cannot tell it from the lowest loss, and it has learned
+            more. None: the best step has the lowest loss.
         first: number of steps between the first validations; later ones are a sixth of the step apart.
     """
 
@@ -93,41 +95,39 @@ class Validation:
         shares: NDArray[np.float64],
         every: int,
         patience: int,
-        longer: float = np.inf,
+        longer: float | None = None,
         first: int | None = None,
     ):
         self.losses, self.shares = losses, shares
         self._first, self._every = first or every, every
         self._patience, self._longer = patience, longer
         self.looks: list[tuple[int, float]] = []  # step and loss
-        self.best: Weights | None = None  # best weights of each member
-        self._values = np.full(len(shares), np.inf)  # each member's best loss
-        self._least, self._least_loss = np.zeros_like(shares), np.inf  # best losses of all members together
-        self._least_step, self._waited, self._worse = 0, 0.0, 0.0  # multiples of `every` since then; standard errors
+        self.best: Weights | None = None
+        self._least, self._least_loss = np.zeros_like(shares), np.inf  # the lowest loss, of each row and on average
+        self._least_step, self._best_step = 0, 0
+        self._waited, self._worse = 0.0, 0.0  # multiples of `every` since the best step; standard errors
 
     def mean(self, losses: NDArray[np.float64]) -> float:
         """Return the mean loss of the rows."""
         return float((self.shares * losses).sum(axis=1).mean())
 
     def look(self, now: Weights) -> None:
-        """Evaluate the weights, and keep them for each member that improved."""
+        """Evaluate the weights, and keep them if they are the best."""
         rows = self.losses(now.average)
-        found = np.nan_to_num((self.shares * rows).sum(axis=1), nan=np.inf, posinf=np.inf)
-        better = found < self._values
-        choose = lambda a, b: np.where(better.reshape(-1, *(1,) * (np.ndim(a) - 1)), a, b)  # NumPy compiles nothing
-        self.best = now if self.best is None else jax.tree.map(choose, now, self.best)
-        self._values = np.minimum(found, self._values)
-        step, mean = int(np.asarray(now.step).mean()), float(found.mean())
-        before = self.looks[-1][0] if self.looks else 0
+        step, mean = int(np.asarray(now.step).mean()), self.mean(rows)
+        mean = mean if np.isfinite(mean) else np.inf
+        before = self.looks[-1][0] if self.looks else step
         self.looks.append((step, mean))
+        self._waited += (step - before) / self._every
         if mean < self._least_loss:
-            self._least, self._least_loss, self._least_step = rows, mean, step
-            self._waited, self._worse = 0.0, 0.0
+            self._least, self._least_loss, self._least_step, self._worse = rows, mean, step, 0.0
         else:
             by, shares = self.mean(rows - self._least), self.shares / len(rows)
             error = np.sqrt((np.square(shares * (rows - self._least - by))).sum())
-            self._waited += (step - before) / self._every
-            self._worse = float(by / max(error, np.finfo(float).tiny))
+            self._worse = float(by / error) if error > 0 else np.inf
+        as_good = self._longer is not None and self._least_step > 0 and self._worse <= 1
+        if self.best is None or self._least_step == step or as_good:
+            self.best, self._best_step, self._waited = now, step, 0.0
 
     def following(self, done: int) -> int:
         """Return the step of the first validation after step `done`."""
@@ -141,25 +141,26 @@ class Validation:
 
         A network may get worse before it improves, so training ends later if the initial weights are the best.
         """
-        if self._least_step:
-            waited = sum(step > self._least_step for step, _ in self.looks)
-            worse = self._worse > 1 and waited >= LEAST_WAITED and self._longer * self._least_step <= done
+        if self._longer is None:
+            worse = False
+        elif self._best_step:
+            waited = sum(step > self._best_step for step, _ in self.looks)
+            worse = self._worse > 1 and waited >= LEAST_WAITED and self._longer * self._best_step <= done
         else:
-            sure = self._worse > SURE and np.isfinite(self._longer)
-            worse = sure and self._waited >= self._patience / HASTY
-        return bool(worse) or self._waited >= self._patience
+            worse = self._worse > SURE and self._waited >= self._patience / HASTY
+        return worse or self._waited >= self._patience
 
     @property
     def state(self) -> State:
         """All validations so far, without `best`."""
-        arrays = {"looks": np.array(self.looks), "values": self._values, "least": self._least}
-        numbers = {"least_loss": self._least_loss, "least_step": self._least_step}
+        arrays = {"looks": np.array(self.looks), "least": self._least}
+        numbers = {"least_loss": self._least_loss, "least_step": self._least_step, "best_step": self._best_step}
         return State(arrays, numbers | {"waited": self._waited, "worse": self._worse})
 
     def go_on(self, state: State, best: Weights, *, anew: bool) -> None:
         """Continue from a state with the same rows and its best weights; `anew`: reset the patience."""
         self.looks = [(int(step), loss) for step, loss in state.arrays["looks"].tolist()]
-        self.best, self._values, self._least = best, state.arrays["values"], state.arrays["least"]
+        self.best, self._least, self._best_step = best, state.arrays["least"], state.numbers["best_step"]
         self._least_loss, self._least_step = state.numbers["least_loss"], state.numbers["least_step"]
         if not anew:
             self._waited, self._worse = state.numbers["waited"], state.numbers["worse"]
