@@ -61,7 +61,7 @@ def random_entries(schema, n, rng):
         upto = np.cumsum(masses, axis=1)
         codes[:, j] = (rng.random((n, 1)) * upto[:, -1:] >= upto).sum(axis=1)
         if part.edges is not None:
-            ends = np.clip(part.edges, *schema.draw_range(j))
+            ends = np.clip(part.edges, *schema.parts[j].draw_range)
             place = np.minimum(codes[:, j], len(ends) - 2)
             y[:, j] = ends[place] + rng.random(n) * (ends[place + 1] - ends[place])
     return codes, y, rng.random((n, p))

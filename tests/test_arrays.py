@@ -90,7 +90,7 @@ def test_where_no_entry_may_be_missing_a_mask_is_refused_with_its_row(call, says
 def test_the_schema_of_two_columns_with_a_mask_knows_what_is_seen():
     schema = Schema.fit(hiding(X))
     assert schema.columns[1].missing == 6
-    low, high = schema.draw_range(schema.parts_of("y").start)
+    low, high = schema.parts[schema.parts_of("y").start].draw_range
     assert high - low < 100
 
 

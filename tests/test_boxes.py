@@ -63,12 +63,6 @@ def test_a_covariance_stays_as_it_is_and_any_other_matrix_becomes_one():
 LOW, HIGH = MEAN + np.array([[-0.5, -np.inf, 0.3, 0.0], [1.0, np.inf, np.inf, 0.0]])
 
 
-def test_which_cells_are_known_and_which_are_intervals():
-    requested = box(LOW, HIGH)
-    np.testing.assert_array_equal(requested.known, [False, False, False, True])
-    np.testing.assert_array_equal(requested.cut, [True, False, True, False])
-
-
 @pytest.mark.slow
 def test_probabilities_of_intervals_apart_and_in_turn():
     requested, std = box(LOW, HIGH), np.sqrt(np.diag(COVARIANCE))

@@ -161,19 +161,3 @@ def test_columns_that_are_all_constant_are_an_error():
     for given in (None, SEEN):
         with pytest.raises(DataError, match="all columns are constant: x, y"):
             fitted(np.ones((120, 2)), "default" if given is None else None, given=given)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("words", [["--recipe", "default"], ["--given-columns", "a"]])
-def test_a_file_with_a_constant_column(words, motes_command, quick_run, tmp_path):
-    motes.data.write_frame(tmp_path / "f.csv", motes.data.as_frame(WITH.to_numpy(), ["a", "c", "b"]))
-    train = ["train", "f.csv", *words, *(f"--set={key}={value}" for key, value in FEW.items())]
-    code, _, err = motes_command(*train)
-    assert code == 0 and "Column 'c' is constant (0.3) and kept aside" in err
-    given = ["--given", "a=0.5"] if "--given-columns" in words else []
-    code, out, err = motes_command("sample", "runs/f", "-n", "2", *given)
-    assert code == 0, err
-    place = out.splitlines()[0].split(",").index("c")
-    assert {line.split(",")[place] for line in out.splitlines()[1:]} == {"0.3"}
-    code, _, err = motes_command(*train, "--set=training.steps=3", "--resume")
-    assert code == 0 and motes.load("runs/f").constants == {"c": 0.3}, err

@@ -21,8 +21,6 @@ def texts(form):
 
 IDENTIFIERS = {
     "row": np.arange(1, N + 1),
-    "row number": np.arange(N)[::-1].astype(float),
-    "shuffled": RNG.permutation(N) + 1000,
     "with gaps": np.sort(RNG.permutation(N + N // 4)[:N]),
     "dense": RNG.choice(3000, N, replace=False),
     "account": RNG.choice(np.arange(100_000, 1_000_000), N, replace=False),
@@ -34,19 +32,15 @@ IDENTIFIERS = {
     "name": texts("{1} von {0}"),
     "email": texts("{1}.{0}@firm.at"),
     "comment": [*texts("the {1} one, no. {0}")[: N - 30], *["nothing to add"] * 30],
-    "category": pd.Categorical(texts("K{}")),
     "some missing": [None if k % 5 == 0 else text for k, text in enumerate(texts("M{}"))],
 }
 LEARNED = {
     "year": np.arange(1900, 1900 + 120).tolist() + [None] * (N - 120),
     "income": RNG.lognormal(10, 0.8, N).round(),
     "salary": 30_000 + RNG.gamma(4, 9000, N).round(),
-    "population": RNG.lognormal(12, 2, N).round(),
     "seconds": np.arange(N) * 60,
     "amount": RNG.choice(np.arange(0, 100_000, 50), N, replace=False),
     "count": RNG.poisson(300, N),
-    "weight": RNG.normal(70, 10, N),
-    "rounded": RNG.permutation(N) / 100,
     "day": pd.Timestamp("2020-01-01") + pd.to_timedelta(np.arange(N), "D"),
     "ticket": [f"T{k // 2}" for k in range(N)],
     "city": RNG.choice(["Graz", "Linz", "Wien"], N),

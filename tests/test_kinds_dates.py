@@ -8,7 +8,7 @@ from tests.table_reference import log_prob, random_entries
 
 from motes.errors import DataError
 from motes.tables import Schema
-from motes.tables.kinds.dates import LEVEL, Calendar
+from motes.tables.kinds.dates import LEVEL, join_days, split_days
 
 RNG = np.random.default_rng(11)
 N = 3000
@@ -114,18 +114,16 @@ def test_the_31st_of_june_is_not_allowed():
 
 def test_a_calendar_is_that_of_numpy():
     days = np.arange(-200_000, 200_000, 37)
-    stamps = days.astype("M8[D]")
     for split in ("day", "week", "month"):
-        coarse, marks = Calendar(split).parts_of(days)
-        np.testing.assert_array_equal(Calendar(split).days_of(coarse, marks), days)
-        assert Calendar(split).exists(coarse, marks).all()
-    recent = pd.DatetimeIndex(stamps[np.abs(days) < 50_000])
-    _, weekdays = Calendar("week").parts_of(days[np.abs(days) < 50_000])
-    _, marks = Calendar("month").parts_of(days[np.abs(days) < 50_000])
-    np.testing.assert_array_equal(weekdays, recent.day_of_week)
-    np.testing.assert_array_equal(marks, recent.day)
-    june = Calendar("month").parts_of(np.array(["2021-06-01"], "M8[D]").astype(np.int64))[0]
-    assert not Calendar("month").exists(june, np.array([31]))[0]
+        joined, exist = join_days(split, *split_days(split, days))
+        np.testing.assert_array_equal(joined, days)
+        assert exist.all()
+    near = days[np.abs(days) < 50_000]
+    recent = pd.DatetimeIndex(near.astype("M8[D]"))
+    np.testing.assert_array_equal(split_days("week", near)[1], recent.day_of_week)
+    np.testing.assert_array_equal(split_days("month", near)[1], recent.day - 1)
+    june, _ = split_days("month", np.array(["2021-06-01"], "M8[D]").astype(np.int64))
+    assert not join_days("month", june, np.array([30]))[1]
 
 
 @pytest.mark.slow
@@ -146,15 +144,7 @@ def test_a_whole_number_of_weeks_or_quarters_is_a_step():
     ):
         _, schema = fitted(values)
         kind = schema.kinds[0]
-        assert (kind.grid.step, kind.calendar.split) == (step, split)
-
-
-@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
-def test_units_of_pandas_come_back(unit):
-    frame = pd.DataFrame({"x": (dates(DAYS) + SECONDS).astype(f"datetime64[{unit}]")})
-    schema = Schema.fit(frame)
-    codes, y, u = random_entries(schema, 500, RNG)
-    assert schema.decode(codes, y, u).like(frame)["x"].dtype == frame["x"].dtype
+        assert (kind.coarse.grid.step, kind.split) == (step, split)
 
 
 def test_dates_of_polars_and_text_come_back():
@@ -215,9 +205,3 @@ def test_a_date_that_its_column_cannot_hold_is_refused_or_marked(name, new, says
 def test_entries_that_are_no_dates_are_named(values, override, says):
     with pytest.raises(DataError, match=says):
         Schema.fit(pd.DataFrame({"x": values}), {"x": override})
-
-
-def test_numbers_are_no_dates():
-    _, schema = fitted(COLUMNS["any"][0])
-    with pytest.raises(DataError, match="row 1, column 'x': got 5; expected dates, and this column is whole numbers"):
-        schema.encode(pd.DataFrame({"x": [5, 6]}))

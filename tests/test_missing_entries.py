@@ -65,13 +65,6 @@ def test_entries_are_missing_as_often_as_in_the_data_and_where_they_are(model, d
     assert by_label(drawn)["a"] > by_label(drawn)[["b", "c"]].max() + 0.3
 
 
-@pytest.mark.slow
-def test_the_pattern_is_learned_by_default(data):
-    """Shares of 400 rows have standard errors of up to .04."""
-    drawn = motes.fit(data, verbose=False).sample(4000)
-    assert (by_label(drawn) - [0.6, 0.05, 0.05]).abs().max() < 0.08
-
-
 def check_missing_as_in(frame, drawn):
     """Shares of columns are within 4 standard errors, so that five fail by chance in 3 of 10,000 seeds."""
     real = frame.isna().mean()
@@ -185,12 +178,3 @@ def test_a_usual_value_is_no_rare_condition_where_the_other_columns_may_be_missi
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(model.sample(20, given={"score": 50.0})) == 20
-
-
-def test_rows_of_which_most_entries_are_missing_are_worth_as_few(model):
-    """5,000 rows of which 90 % are missing are learned as 500 whole ones, by five members."""
-    rng = np.random.default_rng(0)
-    frame = pd.DataFrame({c: np.where(rng.random(5000) < 0.9, np.nan, rng.normal(size=5000)) for c in "xyz"})
-    with untrained():
-        found = motes.fit(frame, changes=TINY, verbose=False)
-    assert len(found.models.base.means) == 5

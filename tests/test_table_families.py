@@ -130,44 +130,6 @@ def test_the_family_of_columns_holds_its_size(n, m, monkeypatch):
     assert 11 <= np.sum(np.array(found) <= 0.2) <= 38
 
 
-def found_in(change, n=4000, m=600):
-    synthetic, real = rows(n, 1), rows(m, 2)
-    change(synthetic)
-    return compare(synthetic, real)
-
-
-@pytest.mark.slow
-def test_each_kind_of_difference_is_found_and_named():
-    def merged(x):
-        x[x[:, 1] == 2, 1] = 1
-
-    def fewer_zeros(x):
-        zeros = np.flatnonzero(x[:, 2] == 0)
-        x[zeros[: len(zeros) // 6], 2] = 1 + np.arange(len(zeros) // 6) % 9
-
-    def outliers(x):
-        x[:120, 0] = np.linspace(5, 500, 120)  # 3 % of the rows
-
-    def clipped(x):
-        x[:, 0] = np.clip(x[:, 0], -1.9, 1.9)
-
-    def no_gaps(x):
-        x[np.isnan(x[:, 2]), 2] = 3.0
-
-    everything = {change: found_in(change) for change in (merged, fewer_zeros, outliers, clipped, no_gaps)}
-    label = everything[merged].of(1, ("label",))
-    assert label.p_value < 0.01 and label.text == "'c'" and label.synthetic == 0 and label.difference < 0
-    zeros = everything[fewer_zeros].of(2, ("number",))
-    assert zeros.p_value < 0.01 and zeros.text in ("0", "at most 0") and zeros.low < zeros.difference < zeros.high < 0
-    tail = everything[outliers].of(0, ("number",))
-    assert tail.p_value < 0.01 and tail.text.startswith("at most") and tail.value > 2 and tail.difference < 0
-    assert everything[clipped].of(0, ("number",)).p_value < 0.05
-    gaps = everything[no_gaps].of(2, ("missing",))
-    assert gaps.p_value < 0.01 and gaps.synthetic == 0 and gaps.real == pytest.approx(0.1, abs=0.04)
-    for change, column in ((merged, 1), (fewer_zeros, 2), (outliers, 0)):
-        assert min(everything[change].of(j, ("label", "number")).p_value for j in range(4) if j != column) > 0.01
-
-
 def test_missing_entries_that_are_left_out_by_design_are_no_difference():
     synthetic = rows(4000, 1)
     synthetic[np.isnan(synthetic[:, 2]), 2] = 0.0

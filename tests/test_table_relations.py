@@ -99,22 +99,6 @@ def test_a_linear_relation_that_some_rows_break_is_found(broken, rows):
     assert found.related == ["net = 0.833333 gross in nearly all rows", "net <= gross in all rows"]
 
 
-@pytest.mark.slow
-def test_nothing_is_looked_for_where_the_recipe_says_so():
-    a = np.random.default_rng(0).integers(0, 500, 400)
-    frame = pd.DataFrame({"a": a, "b": a + np.arange(400) % 3})
-    assert [one.words for one in Schema.fit(frame).inequalities] == ["a <= b <= a + 2 in all rows"]
-    assert not Schema.fit(frame, relations=False).related
-    with untrained():
-        on, off = (
-            fit_table(frame, changes=TINY | {"table.relations": here, "table.steps": 1}) for here in (True, False)
-        )
-    assert "a <= b <= a + 2 in all rows" in on.schema.related
-    assert on.constraint.words == "a <= b <= a + 2 in all rows"
-    assert not off.schema.related
-    assert not off.constraint.rules
-
-
 @pytest.mark.parametrize("gap", ["exponential", "uniform", "poisson"])
 def test_an_inequality_is_found(gap):
     rng = np.random.default_rng(1)
@@ -159,30 +143,6 @@ def test_independent_columns_have_nothing():
     assert not found
 
 
-def test_one_row_in_thousands_makes_a_soft_inequality():
-    rng = np.random.default_rng(0)
-    low = rng.normal(0, 1, 4000).round(1)
-    frame = pd.DataFrame({"low": low, "high": low + rng.exponential(0.5, 4000).round(1)})
-    (found,) = Schema.fit(frame).inequalities
-    assert (found.low, found.high) == ("low", "high")
-    assert found.shares == (0, 1)
-    frame.loc[3999, "high"] = frame.low[3999] - 0.1
-    (found,) = Schema.fit(frame).inequalities
-    assert found.shares == pytest.approx((1 / 4000, 3999 / 4000))
-    assert found.words == "low <= high in nearly all rows"
-
-
-@pytest.mark.slow
-def test_columns_far_apart_have_no_border():
-    # In 30 of 1,000 tables no row breaks x <= y, though no border is there: rows do not lie close to it.
-    found = 0
-    for seed in range(20):
-        rng = np.random.default_rng(seed)
-        frame = pd.DataFrame({"x": rng.normal(0, 1, 20_000), "y": rng.normal(5, 1, 20_000)})
-        found += len(Schema.fit(frame).inequalities)
-    assert found == 0
-
-
 # --- a model of two whole numbers, of which everything can be counted -------------------------------------------------
 
 PAIRS = pd.DataFrame([(a, b) for a in range(6) for b in range(10)], columns=["a", "b"])
@@ -195,17 +155,6 @@ def pair():
     frame = pd.DataFrame({"a": a, "b": a + rng.binomial(4, 0.3, 300)})
     with untrained():
         return fit_table(frame, changes=TINY | {"table.bins": 64}, seed=1)
-
-
-def test_the_scores_of_all_rows_sum_to_one(pair):
-    p, q = np.exp(pair.score_samples(PAIRS)), np.exp(free(pair).score_samples(PAIRS))
-    bad = (PAIRS.a > PAIRS.b).to_numpy()
-    share = q[~bad].sum()
-    # P(C) comes from about 4,800 drawn rows.
-    assert whole_of(pair) == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / 4800))
-    assert p.sum() == pytest.approx(1, abs=4 * np.sqrt((1 - share) / share / 4800))
-    np.testing.assert_allclose(p[bad], q[bad] / 301)
-    np.testing.assert_allclose(p[~bad], q[~bad] * (300 / 301 / whole_of(pair) + 1 / 301))
 
 
 def test_the_share_that_keeps_it_is_that_of_the_calibrated_model(monkeypatch):
@@ -249,17 +198,6 @@ def test_rows_that_keep_an_inequality_have_the_shares_of_the_training_rows():
     apart = {name: 0.5 * np.abs(shares(drawn[name].values) - shares(data[name])).sum() for name in data}
     # One step towards the fixed point leaves 0.04 or so; 20,000 independent rows would be off by 0.015 at most.
     assert max(apart.values()) < 0.06
-
-
-@pytest.mark.slow
-def test_drawn_rows_have_the_shares_that_are_scored(pair):
-    n, p = 60_000, np.exp(pair.score_samples(PAIRS))
-    bad = (PAIRS.a > PAIRS.b).to_numpy()
-    rows = pair.sample(n, seed=3)
-    counts = np.bincount(values(rows, "a") * 10 + values(rows, "b"), minlength=60)
-    assert counts[bad].sum() == 0  # what no training row did is never drawn
-    p = np.where(bad, 0, p) / p[~bad].sum()
-    assert (np.abs(counts / n - p) <= 5 * np.sqrt(p / n) + 0.01 * p).all()
 
 
 @pytest.mark.slow
@@ -351,33 +289,6 @@ def test_dates_and_real_numbers_are_kept(model, data):
     assert not broken(rows).any()
     assert broken(loose).mean() == pytest.approx(1 - whole_of(model), abs=0.03)
     assert broken(loose).mean() > 0.1
-
-
-@pytest.mark.long
-def test_the_share_that_keeps_them_counts_numbers_beyond_the_observed_range(monkeypatch):
-    # Draws are cut to the range, and log p is not. The difference is 0.003 here; 262,144 rows tell P(C) to 0.0008.
-    monkeypatch.setattr("motes.tables.sampling.DRAWN", (262_144, 262_144))
-    rng = np.random.default_rng(0)
-    low = rng.normal(0, 1, 300)
-    few = pd.DataFrame({"low": low, "high": low + rng.exponential(1, 300)})
-    with untrained():
-        model = fit_table(few, changes=TINY | {"table.bins": 32}, seed=1)
-    places, step = np.linspace(-8, 13, 701, retstep=True)
-    grid = pd.DataFrame({"low": np.repeat(places, 701), "high": np.tile(places, 701)})
-    p = np.exp(free(model).score_samples(grid)) * step**2
-    assert p.sum() == pytest.approx(1, abs=0.01)  # at the steps of the density the sum is not exact
-    p /= p.sum()
-    kept = np.where(grid.low < grid.high, 1.0, np.where(grid.low == grid.high, 0.5, 0.0))
-    inside = grid.low.between(few.low.min(), few.low.max()) & grid.high.between(few.high.min(), few.high.max())
-    assert whole_of(model) == pytest.approx((p * kept).sum(), abs=2e-3)
-    assert (p * kept)[inside].sum() / p[inside].sum() > (p * kept).sum() + 2.5e-3
-
-
-@pytest.mark.slow
-def test_exact_rows_keep_them(model, data):
-    for given in ({"start": data.start[0]}, {"low": (0.5, None), "label": {"x", "y"}}):
-        rows = model.sample(1500, given=given, seed=2, exact=True).like(data)
-        assert not ((rows.start > rows.end) | (rows.low > rows.high)).any()
 
 
 @pytest.mark.slow

@@ -168,31 +168,3 @@ def test_a_rule_that_a_few_rows_break_is_broken_as_rarely_in_a_trained_model(kin
     model = motes.fit(frame, "table", changes={"table.steps": 100}, seed=0, verbose=False)
     drawn = model.sample(100_000, seed=7)
     assert 0.5 <= broken(drawn).mean() / (count / n) <= 2
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("broken", [0, 3])
-def test_probabilities_of_labels_are_those_of_rows_drawn_under_conditions(broken):
-    """Shares of 4,000 drawn rows have a standard error of at most .008; p comes from another order of the columns."""
-    rng = np.random.default_rng(3)
-    car, n = rng.integers(0, 12, 2000), 2000
-    maker = np.where(np.arange(n) < broken, (car // 3 + 1) % 4, car // 3)
-    frame = pd.DataFrame(
-        {
-            "x": (car + rng.normal(0, 2, n)).round(2),
-            "car": np.char.add("c", car.astype(str)),
-            "maker": maker.astype(str),
-        }
-    )
-    model = motes.fit(frame, "table", changes={"table.steps": 100}, seed=0, verbose=False)
-    given = frame.drop(columns="car").tail(4).reset_index(drop=True)
-    p, cars = model.predict_proba(given, "car")
-    for row, mine in zip(given.to_dict("records"), p, strict=True):
-        drawn = model.sample(4000, given=row, seed=5).car.to_numpy()
-        assert np.abs((drawn[:, None] == np.array(cars)).mean(axis=0) - mine).max() < 0.04
-    makers = np.array([int(one[1:]) // 3 for one in cars]).astype(str)
-    bad = makers != given.maker.to_numpy()[:, None]
-    assert (p[bad] == 0).all() if not broken else (p[bad] > 0).all()
-    p, makers = model.predict_proba(frame.drop(columns="maker").tail(500), "maker")
-    follows = frame.maker.tail(500).to_numpy()[:, None] == np.array(makers)
-    assert (p[follows] == 1).all() if not broken else 0.95 < p[follows].mean() < 1

@@ -10,7 +10,6 @@ from hypothesis.extra.numpy import arrays
 from tests.reference import property_test
 
 from motes.data import as_frame, read_table, write_frame
-from motes.data.readings import default_columns
 from motes.data.tables import Standardiser, as_table
 from motes.errors import DataError, UsageError
 from motes.replacing import replacing
@@ -60,10 +59,6 @@ def test_a_csv_file_without_a_header_gets_default_names(file):
     assert read_table(file("1,2,3\n4,5,7\n")).columns == ("x0", "x1", "x2")
 
 
-def test_a_suffix_may_be_in_capitals(file):
-    assert np.array_equal(read_table(file(HEADED, "POINTS.CSV")).x, X)
-
-
 @pytest.mark.parametrize("dtype", ["f8", "f4", ">f8", "i4", "u1"])
 def test_npy_files_of_any_numbers_are_read(tmp_path, dtype):
     x = np.array([[0, 1], [1, 0], [1, 1]], dtype)
@@ -71,11 +66,6 @@ def test_npy_files_of_any_numbers_are_read(tmp_path, dtype):
     table = read_table(tmp_path / "x.npy")
     assert table.x.dtype == np.float64
     assert np.array_equal(table.x, x)
-
-
-def test_default_names_are_x_y_in_the_plane_and_numbered_elsewhere():
-    assert default_columns(2) == ("x", "y")
-    assert default_columns(3) == ("x0", "x1", "x2")
 
 
 # --- and what cannot be read ---------------------------------------------------------------------------------------
@@ -105,15 +95,6 @@ def test_a_csv_file_that_cannot_be_used_says_where_and_why(file, content, says):
     assert len(str(error.value)) < 500
 
 
-@pytest.mark.parametrize("digits", ["007", "9" * 200_000], ids=["zeros", "many"])
-def test_digits_that_are_a_name_are_no_numbers(file, digits):
-    with (
-        pytest.warns(UserWarning, match="0, 0x or \\+ in front, or more than 64 bits"),
-        pytest.raises(DataError, match=f"row 1, column 'b': got '{digits[:40]}'; expected numbers"),
-    ):
-        read_table(file(f"a,b\n1,{digits}\n2,010\n"))
-
-
 @pytest.mark.parametrize(
     ("x", "says"),
     [
@@ -132,13 +113,6 @@ def test_an_npy_file_that_cannot_be_used_says_why(tmp_path, x, says):
     with pytest.raises(DataError, match=says) as error:
         read_table(tmp_path / "x.npy")
     assert "x.npy" in str(error.value)
-
-
-def test_an_archive_of_arrays_is_no_table(tmp_path):
-    with (tmp_path / "x.npy").open("wb") as out:
-        np.savez(out, a=X)
-    with pytest.raises(DataError, match=r"x\.npy"):
-        read_table(tmp_path / "x.npy")
 
 
 @pytest.mark.parametrize("name", ["points.txt", "points", "points.csv.gz"])
@@ -207,17 +181,6 @@ def test_log_det_is_that_of_the_jacobian(x):
     assert np.allclose(scaler.log_det(x), log_det, rtol=1e-6, atol=1e-6)
 
 
-def test_the_identity_leaves_everything_as_it_is():
-    scaler = Standardiser.identity(2)
-    assert np.array_equal(scaler.forward(X), X)
-    assert np.array_equal(scaler.inverse(X), X)
-    assert not scaler.log_det(np.ones((3, 2))).any()
-
-
-def test_single_precision_comes_back_in_double():
-    assert Standardiser.fit(X).inverse(np.zeros((4, 2), np.float32)).dtype == np.float64
-
-
 # --- writing -------------------------------------------------------------------------------------------------------
 
 
@@ -241,11 +204,6 @@ def test_a_name_for_each_column_is_needed(tmp_path):
     with pytest.raises(ValueError, match="column"):
         write_frame(tmp_path / "x.csv", as_frame(X, ["a"]))
     assert not list(tmp_path.iterdir())
-
-
-def test_writing_into_a_folder_that_is_not_there_is_an_os_error(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        write_frame(tmp_path / "none" / "x.csv", as_frame(X, ["a", "b"]))
 
 
 def test_a_file_is_replaced_whole_and_with_ordinary_permissions(tmp_path):

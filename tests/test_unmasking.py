@@ -56,7 +56,7 @@ class Made:
 
         self.members = [member(seed) for seed in range(members)]
         self.models = jax.tree.map(lambda *parts: np.stack(parts), *self.members)
-        ranges = [self.schema.draw_range(j) for j in range(4)]
+        ranges = [part.draw_range for part in self.schema.parts]
         self.unmasker = MaskedDenoiser.of(self.models, self.layout, self.reader, ORDER, ranges)
 
 
@@ -155,7 +155,7 @@ def test_the_density_of_two_columns_integrates_to_one(scale):
     base = fit_base(np.asarray(encoded.y), np.ones(300), 2, MixtureShape(3, 0.1, 1e-2), 0)
     network = MaskedNetwork(layout, 16, 1, 1 + 3 * 5, 0.0, key=jax.random.key(0))
     model = jax.tree.map(lambda part: part[None], MaskedModel(network, base))
-    unmasker = MaskedDenoiser.of(model, layout, reader, np.array([0, 1]), [schema.draw_range(j) for j in range(2)])
+    unmasker = MaskedDenoiser.of(model, layout, reader, np.array([0, 1]), [part.draw_range for part in schema.parts])
     biases = np.random.default_rng(1)
     unmasker = unmasker.with_bias([scale * biases.standard_normal(part.shape) for part in unmasker.no_bias])
     ends = [np.quantile(data[name], [0, 1]) for name in data]

@@ -35,7 +35,7 @@ from motes.evaluation.pairs import Modes
 from motes.points import EmpiricalOracle, Oracle, PointModel, PointRecipe, PosteriorModel, Schedule, Truth, truth
 from motes.tables.kinds import DROP
 from motes.tables.kinds.base import Sample
-from motes.tables.kinds.columns import Column, check_finite, checked_override, column_of, kept_of
+from motes.tables.kinds.columns import Column, check_finite, check_overrides, column_of
 from motes.tables.model import TableModel
 from motes.tables.recipe import TableRecipe
 from motes.training import Model, Recipe
@@ -443,14 +443,12 @@ def rows_to_score(name: str, model: PointModel | PosteriorModel, n: int) -> Tabl
 
 def columns_of(frame: Frame, recipe: TableRecipe, name: str) -> Iterator[Column]:
     """Yield each column of a whole file, before any row is held out, since row numbers would have gaps afterwards."""
-    names, overrides = kept_of(frame.names, recipe.columns)
-    for column in names:
+    for column, given in check_overrides(frame.names, recipe.columns).items():
         series = frame.columns[column]
         here = np.flatnonzero(~series.missing)
         if series.type == "other":
             continue  # refused by `Schema.fit`
         sample = Sample(column, series.take(here), here, np.ones(len(here)), recipe.table.bins, name)
-        given = checked_override(column, overrides[column], names) if column in overrides else {}
         yield column_of(sample, len(series) - len(here), given, recipe.table.missing)[0]
 
 

@@ -130,7 +130,7 @@ def _check_round_trip(schema: Schema) -> Encoded:
     codes = np.minimum(rows, [part.count - part.missing - 1 for part in schema.parts])
     y = np.zeros(codes.shape)
     for j, part in enumerate(schema.parts):
-        ends = schema.draw_range(j)
+        ends = part.draw_range
         if part.edges is not None and ends is not None:
             require(bool(np.isfinite(ends).all()) and ends[0] <= ends[1], f"the range of '{part.name}'")
             inside = np.clip(part.edges, *ends)

@@ -83,7 +83,7 @@ def fit_table(
 
     def model_of(trained: Trained[MaskedNetwork]) -> TableModel:
         models = MaskedModel(trained.averaged, first.base)
-        ranges = [schema.draw_range(j) for j in range(layout.parts)]
+        ranges = [part.draw_range for part in schema.parts]
         unmasker = MaskedDenoiser.of(models, layout, table.reader, table.plan.order, ranges)
         kept = replace(schema, rules=table.rules)
         adjustment = adjusted(unmasker, kept, seed, calibrate=chosen.table.calibrate)

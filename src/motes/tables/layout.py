@@ -363,7 +363,7 @@ class Derived(NamedTuple):
     """The values from a relation for a part, in n rows; (n,) each.
 
     Attributes:
-        codes, y, numbers: token, place and number of the value.
+        codes, y, numbers: token, place and number of the value, or index of the label.
         possible: whether the part can hold the value, and the other columns are known.
     """
 
@@ -447,8 +447,7 @@ class Linker:
                 decides = codes[:, others[0]]
                 known &= decides < len(relation.codes)  # the others are rare labels that share a token
                 follows = np.where(known, relation.codes[np.where(known, decides, 0)], -1)
-                nothing = np.zeros(len(codes))
-                yield Derived(np.maximum(follows, 0), nothing, nothing, follows >= 0)
+                yield Derived(np.maximum(follows, 0), np.zeros(len(codes)), follows.astype(float), follows >= 0)
                 continue
             target = self._kind(j)
             assert target.step is not None  # because it has a relation
@@ -470,17 +469,9 @@ class Linker:
         return visible[:, i] & (codes[:, i] >= 0) & (codes[:, i] < part.count - part.missing)
 
     def _numbers(self, i: int, codes: NDArray[np.integer], y: Array, known: NDArray[np.bool_]) -> Array:
-        """Return the numbers of part i (n,), if known."""
+        """Return the numbers of part i (n,), or the indices of its labels, if known."""
         inside = np.where(known, codes[:, i], 0)[:, None].astype(np.int32)
         return self._kind(i).decode(inside, y[:, i : i + 1], y[:, i : i + 1]).astype(np.float64)
-
-    def _is_equal(self, j: int, found: Derived, encoded: Encoded, here: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return where part j equals the value from a relation, (n,)."""
-        if isinstance(self.of_part[j][0], Dependency):
-            return found.codes == encoded.codes[:, j]
-        step = self._kind(j).step
-        assert step is not None
-        return np.abs(found.numbers - self._numbers(j, encoded.codes, encoded.y, here)) < EQUAL * step
 
     def _kind(self, j: int) -> Kind:
         return self.schema.kind_of(self.schema.parts[j].column)
@@ -495,8 +486,9 @@ class Linker:
         given = np.zeros((*encoded.codes.shape, max(map(len, self.of_part.values()), default=0)), np.float32)
         for j in self.of_part:
             here = self._is_known(j, encoded.codes, observed)
+            own, step = self._numbers(j, encoded.codes, encoded.y, here), self._kind(j).step or 1.0
             for r, found in enumerate(self.derived(j, encoded.codes, encoded.y, observed)):
-                same = found.possible & here & self._is_equal(j, found, encoded, here)
+                same = found.possible & here & (np.abs(found.numbers - own) < EQUAL * step)
                 holds[:, j] |= same.astype(np.int32) << r
                 could[:, j] |= found.possible.astype(np.int32) << r
                 given[:, j, r] = found.places

@@ -54,7 +54,7 @@ Array = NDArray[np.float64]
 Integers = NDArray[np.integer]
 
 
-FORMAT = "3"  # version of the model file's table section
+FORMAT = "4"  # version of the model file's table section
 RARE = -9.2  # log-probability below which a condition is reported as rare: one row in 10,000
 USUAL = 256  # synthetic rows with which the density of known numbers is compared
 FAR = np.log(20)  # nats below all of these rows: as rare as RARE, one row in about 5,000

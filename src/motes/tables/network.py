@@ -514,10 +514,10 @@ class Scale:
     upto: Array
 
     @classmethod
-    def of(cls, part: Part, drawn: tuple[float, float] | None) -> "Scale":
-        """Create the scale of a part with edges, whose draws are limited to `drawn`."""
+    def of(cls, part: Part) -> "Scale":
+        """Create the scale of a part with edges."""
         assert part.edges is not None
-        ends = part.edges.copy()
+        ends, drawn = part.edges.copy(), part.draw_range
         first, last = bool(np.isfinite(ends[0])), bool(np.isfinite(ends[-1]))
         if drawn is not None:
             ends[0], ends[-1] = (ends[0] if first else drawn[0]), (ends[-1] if last else drawn[1])
@@ -592,9 +592,7 @@ class Reader:
     def of(cls, schema: Schema) -> "Reader":
         """Create the reader for the parts of a schema."""
         parts = schema.parts
-        scales = tuple(
-            None if part.edges is None else Scale.of(part, schema.draw_range(j)) for j, part in enumerate(parts)
-        )
+        scales = tuple(None if part.edges is None else Scale.of(part) for part in parts)
         lines = tuple(line for kind in schema.kinds for line in kind.lines)
         return cls(scales, lines, tuple(part.smooth for part in parts), Linker.of(schema))
 

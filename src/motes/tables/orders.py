@@ -97,7 +97,7 @@ class AnyOrderModel:
 
     @cached_property
     def _ranges(self) -> list[tuple[float, float] | None]:
-        return [self.schema.draw_range(j) for j in range(len(self.schema.parts))]
+        return [part.draw_range for part in self.schema.parts]
 
 
 def log_possible(unmasker: MaskedDenoiser, schema: Schema, block: Block, parts: Mask) -> Array:

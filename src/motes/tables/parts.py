@@ -41,6 +41,7 @@ class Part:
         smooth: whether there is a density within the tokens, because some token stands for several values.
         single: (L,), which tokens stand for a single value; None if all do.
         repeats: frequent values within the tokens; None if each token is spread evenly.
+        draw_range: the interval of y of drawn values: the observed range, or `low` to `high`; None for labels.
         missing: whether the last token, K-1, stands for missing entries (then L = K-1, otherwise L = K).
 
     Example:
@@ -56,6 +57,7 @@ class Part:
     smooth: bool = False
     single: Mask | None = None
     repeats: Repeats | None = None
+    draw_range: tuple[float, float] | None = None
     missing: bool = False
 
     def __repr__(self) -> str:

@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, permutations
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,27 +51,8 @@ LARGEST_LOG = 700.0  # logarithm of the largest product in float64
 
 R = TypeVar("R", "Relation", "Dependency")
 
-
-class Rule(Protocol):
-    """A statement that holds in all or nearly all rows.
-
-    Attributes:
-        columns: its columns.
-        shares: shares of the training rows in each case; case 0 breaks the rule.
-        words: the rule as a sentence.
-    """
-
-    @property
-    def columns(self) -> tuple[str, ...]: ...
-
-    @property
-    def shares(self) -> tuple[float, ...]: ...
-
-    @property
-    def words(self) -> str: ...
-
-    def cases(self, values: Mapping[str, Array]) -> NDArray[np.integer]:
-        """Return the case of each row (n,), from the columns' values, (n,) each; a NaN breaks no rule and may be -1."""
+# A `Rule` is a statement that holds in all or nearly all rows. It has `columns`, the `shares` of the training rows in
+# each case (case 0 breaks the rule), `words`, a sentence, and `cases`, the case of each row.
 
 
 @dataclass(frozen=True)
@@ -226,26 +207,18 @@ def relations_in(frame: Frame, kinds: Sequence[Kind]) -> tuple[Relation, ...]:
     """
     steps = {kind.column: kind.step for kind in kinds if kind.measure == "number" and kind.step is not None}
     columns = {name: _values(frame, name) for name in steps}
-    names = [name for name, x in columns.items() if np.abs(x).max(initial=0, where=~np.isnan(x)) < LIMIT]
-    if len(names) < 2:
+    columns = {name: x for name, x in columns.items() if np.abs(x).max(initial=0, where=~np.isnan(x)) < LIMIT}
+    if len(columns) < 2:
         return ()
     rows = np.random.default_rng([0, 271828]).permutation(len(frame))
-    rare = {name: _is_rare(columns[name]) for name in names}
-    mixed = np.roll(rows, len(rows) // 2)
-    looked = rows[:LOOKED]
-    found: list[tuple[float, Relation]] = []
-    unusual = {name: np.where(rare[name], columns[name], np.nan)[looked] for name in names}
-    for relation in _find_candidates(names, unusual, steps):
-        checked = _check_relation(relation, columns, steps, rare, rows, mixed)
-        if checked is not None:
-            found.append((checked.share, checked))
-    positive = [name for name in names[:WIDEST] if np.nanmin(columns[name], initial=np.inf) > 0]
-    for relation in _find_products(positive, {name: columns[name][looked] for name in positive}, steps):
-        near = _fit_product(relation, columns, steps)
-        if near is not None:
-            found.append((near.share, near))
-    found.sort(key=lambda pair: (-pair[0], len(pair[1].columns)))
-    return tuple(few_of_each([relation for _, relation in found]))
+    rare = {name: _is_rare(x) for name, x in columns.items()}
+    unusual = {name: np.where(rare[name], x, np.nan)[rows[:LOOKED]] for name, x in columns.items()}
+    found = [_check_relation(one, columns, steps, rare, rows) for one in _find_candidates(unusual, steps)]
+    positive = [name for name, x in columns.items() if np.nanmin(x, initial=np.inf) > 0]
+    looked = {name: columns[name][rows[:LOOKED]] for name in positive}
+    found += [_fit_product(one, columns, steps) for one in _find_products(looked, steps)]
+    kept = [one for one in found if one is not None]
+    return tuple(few_of_each(sorted(kept, key=lambda one: (-one.share, len(one.columns)))))
 
 
 def few_of_each(found: Iterable[R]) -> Iterator[R]:
@@ -269,20 +242,46 @@ def _is_rare(x: Array) -> NDArray[np.bool_]:
     return (counts <= max(RARE * len(x), 1.0))[place] & ~np.isnan(x)
 
 
-def _find_candidates(names: Sequence[str], x: Mapping[str, Array], steps: Mapping[str, float]) -> Iterator[Relation]:
+def _find_candidates(x: Mapping[str, Array], steps: Mapping[str, float]) -> Iterator[Relation]:
     """Yield relations that hold in some of the rows x (n,) of each column, and more often than near misses occur."""
-    for a, b in combinations(names, 2):
+    for a, b in combinations(x, 2):
         if _stands_out((x[a] - x[b])[:, None] / steps[a])[0]:
             yield Relation((a, b), (1.0, -1.0), 0.0, 0.0, steps[a])
-    wide = names[:WIDEST]
-    matrix = np.stack([x[name] for name in wide], axis=1)
-    widths, first = np.array([steps[name] for name in wide]), matrix[:FIRST]
-    for i, k in combinations(range(len(wide)), 2):
+    names = [*x][:WIDEST]
+    matrix, widths = np.stack([x[name] for name in names], axis=1), np.array([steps[name] for name in names])
+    first = matrix[:FIRST]
+    for i, k in combinations(range(len(names)), 2):
         off = (first - (first[:, i] + first[:, k])[:, None]) / widths
         for j in map(int, np.flatnonzero(_stands_out(off))):
             if j not in (i, k):
-                yield Relation((wide[j], wide[i], wide[k]), (1.0, -1.0, -1.0), 0.0, 0.0, steps[wide[j]])
-    yield from _find_linear(wide, matrix, widths)
+                yield Relation((names[j], names[i], names[k]), (1.0, -1.0, -1.0), 0.0, 0.0, steps[names[j]])
+    for which, rows in _find_explained(matrix, CLOSE):
+        weights = _regress(rows, which)
+        nice = np.round(weights * 3600) / 3600  # usual factors are fractions of hours and percents
+        weights = np.where(np.abs(weights - nice) < 1e-6 * np.maximum(1, np.abs(weights)), nice, weights)
+        plain = not weights[-1] and np.isin(np.abs(weights[:-1]), (0.0, 1.0)).all()  # an equality or a sum
+        if not plain and (weights[:-1] != 0).all():
+            columns = tuple(names[i] for i in which)
+            yield Relation(columns, (1.0, *(-weights[:-1])), float(weights[-1]), 0.0, steps[columns[0]])
+
+
+def _find_products(x: Mapping[str, Array], steps: Mapping[str, float]) -> Iterator[Relation]:
+    """Yield relations of columns x of positive numbers, (n,) each, that are nearly products of powers of two others."""
+    names, (unit, most) = [*x][:WIDEST], POWERS
+    if len(names) < 3:
+        return
+    for which, rows in _find_explained(np.stack([_logs(x[name]) for name in names], axis=1), CLOSE_LOGS):
+        found = _regress(rows, which)[:-1]
+        powers = np.round(found / unit) * unit
+        if len(which) == 3 and (powers != 0).all() and (np.abs(found - powers) <= most).all():
+            columns = tuple(names[i] for i in which)
+            yield Relation(columns, (1.0, *map(float, -powers)), 0.0, 0.0, steps[columns[0]], SPREAD)
+
+
+def _regress(rows: Array, which: Sequence[int]) -> NDArray[np.floating]:
+    """Compute the least-squares weights of the first of some columns (m, d) on the others, and a constant."""
+    design = np.column_stack([rows[:, which[1:]], np.ones(len(rows))])
+    return np.linalg.lstsq(design, rows[:, which[0]], rcond=None)[0]
 
 
 def _stands_out(off: Array) -> NDArray[np.bool_]:
@@ -291,29 +290,6 @@ def _stands_out(off: Array) -> NDArray[np.bool_]:
     met = (np.abs(off) < EQUAL).sum(0)
     near = sum((np.abs(off - k) < EQUAL).sum(0) for k in NEAR) / len(NEAR)
     return np.asarray((met >= SHARE / 2 * len(off)) & (met >= TIMES * near))
-
-
-def _find_linear(names: Sequence[str], x: Array, steps: Array) -> Iterator[Relation]:
-    """Yield relations of columns that are linear in one or two others in all or nearly all rows, with weights not 1."""
-    for which, rows in _find_explained(x, CLOSE):
-        yield from _solve_weights(names, rows, steps, which)
-
-
-def _find_products(names: Sequence[str], x: Mapping[str, Array], steps: Mapping[str, float]) -> Iterator[Relation]:
-    """Yield relations of columns of positive numbers that are nearly products of powers of two others."""
-    if len(names) < 3:
-        return
-    logs = np.stack([_logs(x[name]) for name in names], axis=1)
-    unit, most = POWERS
-    for which, rows in _find_explained(logs, CLOSE_LOGS):
-        if len(which) < 3:
-            continue
-        design = np.column_stack([rows[:, which[1:]], np.ones(len(rows))])
-        found = np.linalg.lstsq(design, rows[:, which[0]], rcond=None)[0][:-1]
-        powers = np.round(found / unit) * unit
-        if (powers != 0).all() and (np.abs(found - powers) <= most).all():
-            columns = tuple(names[i] for i in which)
-            yield Relation(columns, (1.0, *map(float, -powers)), 0.0, 0.0, steps[columns[0]], SPREAD)
 
 
 def _fit_product(relation: Relation, columns: Mapping[str, Array], steps: Mapping[str, float]) -> Relation | None:
@@ -388,29 +364,15 @@ def _best_rows(groups: Sequence[Array], rests: Sequence[Array], close: float) ->
     return None
 
 
-def _solve_weights(names: Sequence[str], x: Array, steps: Array, which: list[int]) -> Iterator[Relation]:
-    """Yield the relation of the first of some columns to the others, unless it is an equality or a sum."""
-    target, others = x[:, which[0]], x[:, which[1:]]
-    design = np.column_stack([others, np.ones(len(x))])
-    weights = np.linalg.lstsq(design, target, rcond=None)[0]
-    nice = np.round(weights * 3600) / 3600  # usual factors are fractions of hours and percents
-    weights = np.where(np.abs(weights - nice) < 1e-6 * np.maximum(1, np.abs(weights)), nice, weights)
-    plain = not weights[-1] and np.isin(np.abs(weights[:-1]), (0.0, 1.0)).all()
-    if not plain and (weights[:-1] != 0).all():
-        columns = tuple(names[i] for i in which)
-        yield Relation(columns, (1.0, *(-weights[:-1])), float(weights[-1]), 0.0, float(steps[which[0]]))
-
-
 def _check_relation(
     relation: Relation,
     columns: Mapping[str, Array],
     steps: Mapping[str, float],
     rare: Mapping[str, NDArray[np.bool_]],
     rows: NDArray[np.intp],
-    mixed: NDArray[np.intp],
 ) -> Relation | None:
     """Return the relation with its share of all rows if it holds in more rows than by chance; otherwise None."""
-    target, others = relation.columns[0], relation.columns[1:]
+    target, others, mixed = relation.columns[0], relation.columns[1:], np.roll(rows, len(rows) // 2)
     x = {column: columns[column][rows] for column in others}
     given = relation.value(target, {**x, target: x[others[0]]})
     off = lambda at: (given - columns[target][at]) / steps[target]
@@ -573,6 +535,9 @@ class Dependency:
     def targets(self) -> tuple[str, ...]:
         """The column that it gives."""
         return (self.column,)
+
+
+Rule = Relation | Inequality | Dependency
 
 
 def dependencies_in(frame: Frame, kinds: Sequence[Kind]) -> tuple[Dependency, ...]:

@@ -32,14 +32,12 @@ from motes.tables.kinds.columns import (
     Identifier,
     check_finite,
     check_known,
-    checked_override,
+    check_overrides,
     column_messages,
     column_of,
     differs,
-    kept_of,
 )
-from motes.tables.kinds.dates import Calendar
-from motes.tables.kinds.lines import Continuum, Few, Grid, Lattice
+from motes.tables.kinds.lines import Binning, Few, Grid
 from motes.tables.missing import MissingPatterns
 from motes.tables.parts import (
     IMPOSSIBLE,
@@ -48,12 +46,12 @@ from motes.tables.parts import (
     Codes,
     Condition,
     Encoded,
-    Entries,
     Mask,
     Missing,
     Not,
     NotMissing,
     Part,
+    Repeats,
     Restriction,
     WithMissing,
 )
@@ -67,96 +65,6 @@ from motes.tables.relations import (
     inequalities_in,
     relations_in,
 )
-
-
-@dataclass(frozen=True)
-class CodedColumn:
-    """A column kind with the token of its missing entries.
-
-    Attributes:
-        kind: the kind of the observed entries.
-        missing_share: share of the training rows that are missing; 0 if missing entries have no token.
-    """
-
-    kind: Kind
-    missing_share: float
-
-    @cached_property
-    def parts(self) -> tuple[Part, ...]:
-        """The q parts; the first contains the token of missing entries, if there is one."""
-        first, *rest = self.kind.parts
-        if share := self.missing_share:
-            first = replace(first, masses=np.append(first.masses * (1 - share), share), missing=True)
-        return first, *rest
-
-    @property
-    def becomes(self) -> str:
-        """How the network represents the column, in words."""
-        return self.kind.becomes + (", missing" if self.missing_share else "")
-
-    def encode(self, series: Series, name: str, *, refuse: bool) -> list[Entries]:
-        """Encode the m observed entries, (m,) for each part; the token is `IMPOSSIBLE` if the column cannot hold it.
-
-        Raises:
-            DataError: with `refuse`, if the column cannot hold an entry; the message names the row.
-        """
-        if series.missing.all():  # a column without an observed entry has no type
-            return [Entries.of_codes(np.zeros(0, np.int32)) for _ in self.parts]
-        entries = self.kind.encode(self.kind.read(series, name))
-        strange = np.logical_or.reduce([part.codes == IMPOSSIBLE for part in entries])
-        if refuse and strange.any():
-            row = int(np.flatnonzero(~series.missing)[strange.argmax()])
-            got, expected = shown(series, row), self.kind.expected(series.values[row])
-            raise DataError(f"{name}, row {row + 1}, column '{self.kind.column}': got {got}; expected {expected}.")
-        return entries
-
-    def decode(self, codes: Codes, y: Array, u: Array, gone: Mask) -> Series:
-        """Decode tokens, places and uniform numbers (n, q) into n entries, missing if `gone` (n,) or the token says so.
-
-        Raises:
-            DataError: if a token does not exist, or a place is NaN.
-        """
-        if self.missing_share:
-            gone = gone | (codes[:, 0] == self.parts[0].count - 1)
-        codes = np.where(gone[:, None], 0, codes)
-        for j, part in enumerate(self.parts):
-            most = part.count - part.missing
-            strange = (codes[:, j] < 0) | (codes[:, j] >= most)
-            if strange.any():
-                row = int(strange.argmax())
-                raise DataError(f"row {row + 1}, '{part.name}': got code {codes[row, j]}; expected 0 to {most - 1}.")
-            if part.smooth and (nowhere := np.isnan(y[:, j]) & ~gone).any():
-                raise DataError(f"row {int(nowhere.argmax()) + 1}, '{part.name}': got y = nan; expected a number.")
-        return self.kind.series(self.kind.decode(codes, np.where(gone[:, None], 0.0, y), u), gone)
-
-    def put(self, made: Series, series: Series, name: str) -> Series:
-        """Return `made` with the observed entries of `series`, which the column can hold."""
-        here = ~series.missing
-        if not here.any():
-            return made
-        known = self.kind.read(series, name)
-        values = np.array(made.values)
-        values[here] = self.kind.series(known, np.zeros(len(known), bool)).values
-        return replace(made, values=values, missing=made.missing & series.missing)
-
-    def restrict(self, condition: Condition) -> Restriction:
-        """Return the restriction of the parts to a condition.
-
-        Raises:
-            DataError, UsageError: as in `Schema.restrict`.
-        """
-        counts, coded = tuple(part.count for part in self.kind.parts), bool(self.missing_share)
-        if isinstance(condition, Not) and isinstance(condition.condition, Missing | NotMissing):
-            condition = NotMissing() if isinstance(condition.condition, Missing) else Missing()
-        missing = isinstance(condition, Missing)
-        if missing and not coded:
-            raise UsageError(
-                f"column '{self.kind.column}': missing entries were not learned, so you cannot request one. The "
-                'training rows had none, or table.missing was "ignore". Leave the column out of the condition.'
-            )
-        inner = AnyValue(counts) if isinstance(condition, Missing | NotMissing) else self.kind.restrict(condition)
-        return WithMissing(inner, counts[0], missing) if coded else inner
-
 
 # --- Sample weights -------------------------------------------------------------------------------------------------
 
@@ -192,27 +100,19 @@ def counting(weights: Array) -> Array:
     return weights * max(1.0, float((weights > 0).sum() / weights.sum()))
 
 
-def _constant_value(series: Series) -> Series:
-    """Return the only value of a constant column, or one missing entry."""
-    row = int(np.argmin(series.missing))
-    one = series.take(slice(row, row + 1))
-    return replace(one, values=np.zeros_like(one.values)) if one.missing[0] else one
-
-
-def _fit_kind(column: Column, sample: Sample, options: Mapping[str, Any]) -> Kind:
-    """Fit the kind of a column.
+def _check_tokens(part: Part, codes: Codes, y: Array) -> None:
+    """Check that tokens (n,) of a part exist, and that places (n,) are numbers.
 
     Raises:
-        DataError: if an entry is not of this kind.
-        UsageError: if a custom kind contradicts itself.
+        DataError: if they are not; the message names the row.
     """
-    kind = KINDS[column.kind].fit(sample, options)
-    if kind.discrete and len(kind.parts) > 1:
-        raise UsageError(
-            f"column '{column.name}': the kind '{kind.name}' is discrete and has {len(kind.parts)} parts; expected one "
-            "part, whose tokens are its labels. Give it one part, or set `discrete = False`."
-        )
-    return kind
+    most = part.count - part.missing
+    strange = (codes < 0) | (codes >= most)
+    if strange.any():
+        row = int(strange.argmax())
+        raise DataError(f"row {row + 1}, '{part.name}': got code {codes[row]}; expected 0 to {most - 1}.")
+    if part.smooth and np.isnan(y).any():
+        raise DataError(f"row {int(np.isnan(y).argmax()) + 1}, '{part.name}': got y = nan; expected a number.")
 
 
 def _nothing_to_learn_error(columns: Sequence[Column], name: str) -> DataError:
@@ -235,8 +135,8 @@ def _nothing_to_learn_error(columns: Sequence[Column], name: str) -> DataError:
 
 
 PARTS: tuple[type, ...] = (
-    Asinh, Calendar, Column, Continuum, Dependency, Few, Grid, Identifier, Inequality, Lattice, MissingPatterns, Power,
-    Relation, Series, Straight,
+    Asinh, Binning, Column, Dependency, Few, Grid, Identifier, Inequality, MissingPatterns, Power, Relation, Repeats,
+    Series, Straight,
 )  # fmt: skip
 
 
@@ -287,7 +187,7 @@ class Schema:
     relations: tuple[Relation, ...] = ()
     dependencies: tuple[Dependency, ...] = ()
     identifiers: Mapping[str, Identifier] = dataclasses.field(default_factory=dict)
-    rules: tuple[Inequality | Relation | Dependency, ...] = ()
+    rules: tuple[Rule, ...] = ()
 
     def __repr__(self) -> str:
         shown = [f"{column.name}: {column.kind}" for column in self.columns[:SHOWN]]
@@ -310,7 +210,7 @@ class Schema:
 
         Args:
             data: training rows, in any form that `as_frame` accepts.
-            overrides: column -> kind and its options; see `checked_override`. A column of kind "drop" is neither
+            overrides: column -> kind and its options; see docs/tables.md. A column of kind "drop" is neither
                 learned nor returned, and it is ignored in later rows.
             missing: "learn" gives missing entries a token of their own, so that their pattern is learned; "ignore"
                 treats them as unknown. An override sets it for one column: {"age": {"missing": "ignore"}}.
@@ -336,18 +236,18 @@ class Schema:
         if not len(frame):
             raise DataError(f"{name} has no rows; expected at least 2 to learn from.")
         input_columns = frame.names
-        names, overrides = kept_of(input_columns, overrides)
-        if not names:
+        given = check_overrides(input_columns, overrides)
+        if not given:
             raise UsageError(f"all columns of {name} are dropped, so there is nothing to learn.")
         if isinstance(bins, bool) or not hasattr(bins, "__index__") or not bins >= 2:
             raise UsageError(f"bins = {bins!r}; expected a whole number of at least 2.")
         if missing not in MISSING:
             raise UsageError(f"missing = {missing!r}; expected {' or '.join(map(repr, MISSING))}.")
-        given = {column: checked_override(column, value, names) for column, value in overrides.items()}
         rows, heavy = weighted(frame, weights, name)
-        frame = frame.select(names) if weights is None else frame.select(names).take(rows)
+        frame = frame.select([*given]) if weights is None else frame.select([*given]).take(rows)
         columns: list[Column] = []
         kinds: list[Kind] = []
+        kept: dict[str, Series] = {}
         identifiers: dict[str, Identifier] = {}
         gone: list[Mask] = []  # for each kind, which entries have the token for missing entries
         for column, series in frame.columns.items():
@@ -359,13 +259,22 @@ class Schema:
             check_finite(series, column, name)
             here = np.flatnonzero(~series.missing)
             sample = Sample(column, series.take(here), rows[here], heavy[here], int(bins), name)
-            found, options = column_of(sample, len(series) - len(here), given.get(column, {}), missing)
+            found, options = column_of(sample, len(series) - len(here), given[column], missing)
             columns.append(found)
-            if found.learned:
-                kinds.append(_fit_kind(found, sample, options))
-                gone.append(series.missing & found.coded)
-            elif not found.constant:
+            if found.constant:
+                one = series.take(here[:1]) if len(here) else series.take(slice(0, 1))
+                kept[column] = one if len(here) else replace(one, values=np.zeros_like(one.values))
+            elif not found.learned:
                 identifiers[column] = Identifier.of(sample)
+            else:
+                kind = KINDS[found.kind].fit(sample, options)
+                if kind.discrete and len(kind.parts) > 1:
+                    raise UsageError(
+                        f"column '{column}': the kind '{kind.name}' is discrete and has {len(kind.parts)} parts; "
+                        "expected one part, whose tokens are its labels. Give it one part, or set `discrete = False`."
+                    )
+                kinds.append(kind)
+                gone.append(series.missing & found.coded)
         if not kinds:
             raise _nothing_to_learn_error(columns, name)
         made = cls(
@@ -373,9 +282,9 @@ class Schema:
             tuple(kinds),
             tuple(float(heavy[one].sum() / heavy.sum()) for one in gone),
             MissingPatterns.fit(np.stack(gone, axis=1), heavy),
-            {column.name: _constant_value(frame.columns[column.name]) for column in columns if column.constant},
+            kept,
             len(frame),
-            input_columns if len(names) < len(input_columns) else (),
+            input_columns if len(given) < len(input_columns) else (),
             identifiers=identifiers,
         )
         if not relations:
@@ -413,31 +322,28 @@ class Schema:
     @cached_property
     def types(self) -> dict[str, Type]:
         """The type of each column in the rows that `decode` returns."""
-        nothing, none = np.zeros(0, np.int64), np.zeros(0, bool)
-        types: dict[str, Type] = {kind.column: kind.series(nothing, none).type for kind in self.kinds}
-        types |= {name: one.type for name, one in self.kept.items()}
-        types |= {name: one.type for name, one in self.identifiers.items()}
-        return {name: types[name] for name in self.names}
+        empty = np.zeros((0, len(self.parts)))
+        return {name: series.type for name, series in self.decode(empty, empty, empty).columns.items()}
 
     @cached_property
-    def _coded(self) -> dict[str, CodedColumn]:
-        """The columns that vary, by name."""
-        pairs = zip(self.kinds, self.missing_shares, strict=True)
-        return {kind.column: CodedColumn(kind, missing_share) for kind, missing_share in pairs}
+    def _kinds(self) -> dict[str, Kind]:
+        return {kind.column: kind for kind in self.kinds}
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
-        """The parts of all columns that vary, in their order."""
-        return tuple(part for column in self._coded.values() for part in column.parts)
+        """The parts of all columns that vary, in their order; some columns have a token for missing entries."""
+        made: list[Part] = []
+        for kind, share in zip(self.kinds, self.missing_shares, strict=True):
+            first, *rest = kind.parts
+            if share:
+                first = replace(first, masses=np.append(first.masses * (1 - share), share), missing=True)
+            made += [first, *rest]
+        return tuple(made)
 
     @cached_property
     def _slices(self) -> dict[str, slice]:
-        made, start = {}, 0
-        for name, column in self._coded.items():
-            stop = start + len(column.parts)
-            made[name] = slice(start, stop)
-            start = stop
-        return made
+        columns = [part.column for part in self.parts]
+        return {name: slice(at := columns.index(name), at + columns.count(name)) for name in self.learned}
 
     def parts_of(self, column: str) -> slice:
         """Return the slice of `parts` that belongs to a column.
@@ -471,9 +377,9 @@ class Schema:
                 f"that varies. Choose from: {', '.join(self.learned)}."
             )
         self.check_not_aside(column)
-        if column not in self._coded:
+        if column not in self._kinds:
             raise UsageError(unknown("column", column, self.learned))
-        return self._coded[column].kind
+        return self._kinds[column]
 
     @property
     def inequalities(self) -> tuple[Inequality, ...]:
@@ -504,12 +410,14 @@ class Schema:
             >>> Schema.fit(people).described()[1]["kind"]
             'categorical'
         """
-        becomes = {name: column.becomes for name, column in self._coded.items()}
+        becomes = dict.fromkeys(self.kept, "kept aside") | dict.fromkeys(self.identifiers, "set aside")
+        for kind, share in zip(self.kinds, self.missing_shares, strict=True):
+            becomes[kind.column] = kind.becomes + (", missing" if share else "")
         return [
             {
                 "name": column.name,
                 "kind": column.kind,
-                "becomes": becomes.get(column.name, "set aside" if column.name in self.identifiers else "kept aside"),
+                "becomes": becomes[column.name],
                 "why": column.why,
                 "missing": column.missing / self.rows,
                 "warnings": list(column.warnings),
@@ -520,7 +428,7 @@ class Schema:
     @property
     def related(self) -> list[str]:
         """The relations, inequalities and dependencies between the columns, one sentence each."""
-        found: list[Relation | Inequality | Dependency] = [*self.relations, *self.inequalities, *self.dependencies]
+        found: list[Rule] = [*self.relations, *self.inequalities, *self.dependencies]
         return [one.words for one in found]
 
     def named(self, data: Any, *, name: str = "the data") -> Frame:
@@ -607,17 +515,24 @@ class Schema:
         codes, observed = np.zeros((n, p), np.int32), np.zeros((n, p), bool)
         fields = {field: np.zeros((n, p)) for field in FIELDS}
         other = self._find_other_values(frame, name, refuse=unseen == "refuse")
-        for column, coded in self._coded.items():
-            series, at = frame.columns[column], self._slices[column]
-            gone = series.missing
-            here = ~gone if gone.any() else slice(None)
-            entries = coded.encode(series, name, refuse=unseen == "refuse")
+        for kind in self.kinds:
+            series, at = frame.columns[kind.column], self._slices[kind.column]
+            if self.parts[at.start].missing:
+                codes[series.missing, at.start] = self.parts[at.start].count - 1
+                observed[series.missing, at.start] = True
+            if series.missing.all():  # a column without an observed entry has no type
+                continue
+            here = np.flatnonzero(~series.missing)
+            entries = kind.encode(kind.read(series, name))
+            strange = np.logical_or.reduce([part.codes == IMPOSSIBLE for part in entries])
+            if unseen == "refuse" and strange.any():
+                row = int(here[strange.argmax()])
+                got, expected = shown(series, row), kind.expected(series.values[row])
+                raise DataError(f"{name}, row {row + 1}, column '{kind.column}': got {got}; expected {expected}.")
             for j, part in zip(range(at.start, at.stop), entries, strict=True):
                 codes[here, j], observed[here, j] = part.codes, True
                 for field in FIELDS:
                     fields[field][here, j] = getattr(part, field)
-            if coded.missing_share:
-                codes[gone, at.start], observed[gone, at.start] = coded.parts[0].count - 1, True
         return Encoded(codes, observed, **fields, other=other)
 
     def valued(self, encoded: Encoded) -> Mask:
@@ -688,10 +603,15 @@ class Schema:
             if array.shape != shape:
                 raise DataError(f"{field} has shape {array.shape}; expected (rows, {shape[1]}).")
         made = {}
-        for column, coded in self._coded.items():
-            at = self._slices[column]
+        for kind in self.kinds:
+            at = self._slices[kind.column]
             gone = np.zeros(len(codes), bool) if observed is None else ~np.asarray(observed, bool)[:, at.start]
-            made[column] = coded.decode(codes[:, at], y[:, at], u[:, at], gone)
+            if self.parts[at.start].missing:
+                gone = gone | (codes[:, at.start] == self.parts[at.start].count - 1)
+            mine, places = np.where(gone[:, None], 0, codes[:, at]), np.where(gone[:, None], 0.0, y[:, at])
+            for part, code, place in zip(self.parts[at], mine.T, places.T, strict=True):
+                _check_tokens(part, code, place)
+            made[kind.column] = kind.series(kind.decode(mine, places, u[:, at]), gone)
         for name, one in self.kept.items():
             made[name] = one.take(np.zeros(len(codes), np.int64))
         made |= {name: one.nothing(len(codes)) for name, one in self.identifiers.items()}
@@ -714,8 +634,12 @@ class Schema:
         frame = self.frame(given, name=name)
         self.encode(frame, name=name)  # checks the entries
         columns = dict(made.columns)
-        for column, coded in self._coded.items():
-            columns[column] = coded.put(columns[column], frame.columns[column], name)
+        for kind in self.kinds:
+            series, drawn = frame.columns[kind.column], made.columns[kind.column]
+            if (here := ~series.missing).any():
+                known, values = kind.read(series, name), np.array(drawn.values)
+                values[here] = kind.series(known, np.zeros(len(known), bool)).values
+                columns[kind.column] = replace(drawn, values=values, missing=drawn.missing & series.missing)
         return Frame(columns | {column: frame.columns[column] for column in self.identifiers})
 
     def with_placeholders(self, made: Frame, start: int = 1) -> Frame:
@@ -763,18 +687,6 @@ class Schema:
 
     # --- possible values ---
 
-    def draw_range(self, part: int) -> tuple[float, float] | None:
-        """Return the interval of y to which draws are limited: the observed range, or `low` to `high`; None for labels.
-
-        Example:
-            >>> from motes.tables import Schema
-            >>> schema = Schema.fit(people)
-            >>> schema.draw_range(1) is None  # of labels
-            True
-        """
-        kind = self.kind_of(self.parts[part].column)
-        return kind.draw_range(part - self._slices[kind.column].start)
-
     def allowed(self, part: int, codes: Codes, y: Array) -> Mask | None:
         """Return which tokens of a part are possible.
 
@@ -816,8 +728,18 @@ class Schema:
             [False, True]
         """
         self.check_not_aside(column)
-        self.parts_of(column)  # checks the name
-        return self._coded[column].restrict(condition)
+        first, kind = self.parts[self.parts_of(column).start], self._kinds[column]
+        counts = tuple(part.count for part in kind.parts)
+        if isinstance(condition, Not) and isinstance(condition.condition, Missing | NotMissing):
+            condition = NotMissing() if isinstance(condition.condition, Missing) else Missing()
+        missing = isinstance(condition, Missing)
+        if missing and not first.missing:
+            raise UsageError(
+                f"column '{column}': missing entries were not learned, so you cannot request one. The training rows "
+                'had none, or table.missing was "ignore". Leave the column out of the condition.'
+            )
+        inner = AnyValue(counts) if isinstance(condition, Missing | NotMissing) else kind.restrict(condition)
+        return WithMissing(inner, counts[0], missing) if first.missing else inner
 
     # --- on disk ---
 

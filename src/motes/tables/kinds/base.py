@@ -249,18 +249,6 @@ class Kind(abc.ABC):
             ['yes', 'no']
         """
 
-    def draw_range(self, part: int) -> tuple[float, float] | None:
-        """Return the interval of y to which draws are limited; None for labels.
-
-        Example:
-            >>> from motes.tables import Schema
-            >>> ages, smokers = Schema.fit(people).kinds
-            >>> ages.draw_range(0), smokers.draw_range(0)
-            ((-1.1609, 1.4728), None)
-        """
-        line = self.lines[part]
-        return None if line is None else line.draw_range
-
     def allowed(self, part: int, codes: Codes, y: Array) -> Mask | None:
         """Return which tokens of a part (n, K) are possible after the earlier parts' tokens (n, part); None if all are.
 
@@ -285,6 +273,65 @@ class Kind(abc.ABC):
             >>> left.allowed(0, np.zeros((1, 0), np.int32), np.zeros((1, 0))).tolist()
             [False, True]
         """
+
+    def ranges(self, condition: Any) -> Numbers:
+        """Return the closed intervals (r, 2) of places, disjoint and rising, that meet a condition or equal one value.
+
+        A place is a number that stands for a value, such as the index of a label; see `point` and `between`.
+
+        Raises:
+            DataError, UsageError: as in `restrict`.
+
+        Example:
+            >>> from motes.tables import Among, Schema
+            >>> Schema.fit(people).kinds[0].ranges(Among((47, 31))).tolist()
+            [[31, 31], [47, 47]]
+        """
+        match condition:
+            case Not(inner):
+                return complement(self.ranges(inner))
+            case Between(low, high):
+                read = self.one if self.discrete else lambda end: self.read(one_value(self.column, end), HERE)
+                first, last = (None if end is None else read(end)[0] for end in (low, high))
+                if first is not None and last is not None and first > last:
+                    raise UsageError(f"column '{self.column}': got {low} to {high}; expected low <= high.")
+                return self.between(first, last)
+            case Among(values):
+                pass
+            case _:
+                values = (condition,)
+        places = np.unique([self.point(self.one(value), value) for value in values])
+        return np.repeat(places[:, None], 2, axis=1)
+
+    def point(self, x: Values, value: Any) -> float:
+        """Return the place of one value x (1,), written `value` in the condition; an integer if places are integers.
+
+        Raises:
+            DataError: if the value has no probability.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> Schema.fit(people).kinds[0].point(np.array([31]), 31)
+            31
+        """
+        return int(x[0])
+
+    def between(self, low: Any, high: Any) -> Numbers:
+        """Return the places from one value to another, both included, (1, 2); None for an open end.
+
+        Raises:
+            DataError: if the interval contains no value.
+            UsageError: if the values have no order.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> Schema.fit(people).kinds[0].between(31, 47).tolist()
+            [[31, 47]]
+        """
+        raise UsageError(
+            f"column '{self.column}' is {self.name}, without an order: got an interval; expected one label, or several "
+            "as a set."
+        )
 
     # --- relations to other columns ---
 
@@ -381,63 +428,6 @@ class Kind(abc.ABC):
         if any(entries.codes[0] == IMPOSSIBLE for entries in self.encode(x)):
             raise DataError(f"{HERE}, column '{self.column}': got {shown(series, 0)}; expected {self.expected(x[0])}.")
         return x
-
-
-class Measured(Kind):
-    """A kind whose values measure something; conditions on it are closed intervals."""
-
-    @abc.abstractmethod
-    def point(self, x: Values, value: Any) -> float:
-        """Return the place of one value x (1,), written `value` in the condition; an integer if places are integers.
-
-        Raises:
-            DataError: if the value has no probability.
-
-        Example:
-            >>> from motes.tables import Schema
-            >>> Schema.fit(people).kinds[0].point(np.array([31]), 31)
-            31
-        """
-
-    @abc.abstractmethod
-    def between(self, low: Any, high: Any) -> Numbers:
-        """Return the places from one value to another, both included, (1, 2); None for an open end.
-
-        Raises:
-            DataError: if the interval contains no value.
-
-        Example:
-            >>> from motes.tables import Schema
-            >>> Schema.fit(people).kinds[0].between(31, 47).tolist()
-            [[31, 47]]
-        """
-
-    def ranges(self, condition: Any) -> Numbers:
-        """Return the closed intervals (r, 2) of places, disjoint and rising, that meet a condition or equal one value.
-
-        Raises:
-            DataError, UsageError: as in `restrict`.
-
-        Example:
-            >>> from motes.tables import Among, Schema
-            >>> Schema.fit(people).kinds[0].ranges(Among((47, 31))).tolist()
-            [[31, 31], [47, 47]]
-        """
-        match condition:
-            case Not(inner):
-                return complement(self.ranges(inner))
-            case Between(low, high):
-                read = lambda end: None if end is None else self.read(one_value(self.column, end), HERE)[0]
-                first, last = read(low), read(high)
-                if first is not None and last is not None and first > last:
-                    raise UsageError(f"column '{self.column}': got {low} to {high}; expected low <= high.")
-                return self.between(first, last)
-            case Among(values):
-                pass
-            case _:
-                values = (condition,)
-        places = np.unique([self.point(self.one(value), value) for value in values])
-        return np.repeat(places[:, None], 2, axis=1)
 
 
 def number(column: str, key: str, value: Any, *, whole: bool = False, low: int | None = None, high: int = 0) -> float:

@@ -167,7 +167,6 @@ def add_kind(kind: type[Kind]) -> None:
 
 
 MISSING = ("learn", "ignore")
-MANY_MISSING = 0.5
 SHOWN = 5  # columns named in a message
 BY_VALUE = "categorical", "integer"  # inferred kinds whose columns may be identifiers
 
@@ -208,7 +207,7 @@ def column_of(sample: Sample, gone: int, given: Mapping[str, Any], missing: str)
     Args:
         sample: its observed entries.
         gone: number of missing entries.
-        given: an override, as returned by `checked_override`.
+        given: an override, as returned by `check_overrides`.
         missing: "learn" gives missing entries a token of their own; "ignore" treats them as unknown.
     """
     known = sample.series
@@ -221,41 +220,18 @@ def column_of(sample: Sample, gone: int, given: Mapping[str, Any], missing: str)
             why = f"{entry_at(known, 0)} in all {len(known):,} rows that have a value"
             warning = "constant: kept aside and returned unchanged"
         return Column(sample.column, kind, why, True, gone, (warning,)), {}
-    warnings = []
-    if gone > MANY_MISSING * (gone + len(known)):
-        warnings.append(f"{gone / (gone + len(known)):.0%} missing")
     if "kind" in given:
         kind, why = given["kind"], "set by you"
     else:
         kind, why = _infer_kind(sample)
     if kind == IDENTIFIER:
         return Column(sample.column, kind, why, False, gone), {}
-    warnings += KINDS[kind].warnings(sample, options)
+    warnings = KINDS[kind].warnings(sample, options)
     if reason := identifier_reason(sample) if kind in BY_VALUE else None:
         if "kind" not in given:
             return Column(sample.column, IDENTIFIER, reason, False, gone, tuple(warnings), False, kind), {}
         warnings.append("nearly every row has its own value, so synthetic rows will contain real values")
     return Column(sample.column, kind, why, False, gone, tuple(warnings), coded), options
-
-
-def set_aside_message(columns: Iterable[Column], *, shell: bool) -> list[str]:
-    """Return a sentence about the columns that are set aside; an empty list if there are none.
-
-    Args:
-        columns: columns of a table.
-        shell: name command-line options instead of Python arguments.
-    """
-    found = [column for column in columns if column.kind == IDENTIFIER and column.alternative]
-    if not found:
-        return []
-    name, kind = found[0].name, found[0].alternative
-    names = ", ".join(f"'{column.name}'" for column in found)
-    learn = f"--set {shlex.quote(f'columns.{name}={kind}')}" if shell else f"columns={{{name!r}: {kind!r}}}"
-    number = "`motes sample --placeholders`" if shell else "sample(..., placeholders=True)"
-    return [
-        f"set aside, because nearly every row has its own value: {names}. Synthetic rows leave these columns empty; "
-        f"{number} fills in placeholders, and {learn} learns '{name}' after all."
-    ]
 
 
 def column_messages(columns: Iterable[Column], *, shell: bool) -> list[str]:
@@ -266,15 +242,24 @@ def column_messages(columns: Iterable[Column], *, shell: bool) -> list[str]:
         shell: name command-line options instead of Python arguments.
     """
     columns = list(columns)
+    made, aside = [], [column for column in columns if column.kind == IDENTIFIER and column.alternative]
     named: dict[str, list[str]] = {}
     for column in columns:
         for message in column.warnings:
             named.setdefault(message, []).append(f"'{column.name}'")
-    each = []
+    if aside:
+        name, kind, names = aside[0].name, aside[0].alternative, [f"'{one.name}'" for one in aside]
+        learn = f"--set {shlex.quote(f'columns.{name}={kind}')}" if shell else f"columns={{{name!r}: {kind!r}}}"
+        number = "`motes sample --placeholders`" if shell else "sample(..., placeholders=True)"
+        made.append(
+            f"set aside, because nearly every row has its own value: {', '.join(names)}. "
+            f"Synthetic rows leave these columns empty; {number} fills in placeholders, and {learn} learns '{name}' "
+            "after all."
+        )
     for message, names in named.items():
         more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-        each.append(f"column{'s' * (len(names) > 1)} {', '.join(names[:SHOWN])}{more}: {message}.")
-    return set_aside_message(columns, shell=shell) + each
+        made.append(f"column{'s' * (len(names) > 1)} {', '.join(names[:SHOWN])}{more}: {message}.")
+    return made
 
 
 def _infer_kind(sample: Sample) -> tuple[str, str]:
@@ -289,7 +274,7 @@ def _constant_kind(known: Series) -> str:
     """Return the kind of a constant column."""
     if known.type == "real" and len(known) and is_whole(known.values):
         return "integer"
-    kinds = {"real": "real", "whole": "integer", "truth": "boolean", "label": "categorical", "date": "date"}
+    kinds = {"real": "real", "whole": "integer", "truth": "categorical", "label": "categorical", "date": "date"}
     return kinds[known.type]
 
 
@@ -352,32 +337,26 @@ def differs(series: Series, one: Series) -> Mask:
 # --- overrides ------------------------------------------------------------------------------------------------------
 
 
-def kept_of(names: Sequence[str], overrides: Mapping[str, Any] | None) -> tuple[list[str], dict[str, Any]]:
-    """Return the columns that are not dropped, and their overrides.
+def check_overrides(names: Sequence[str], overrides: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """Return the columns that are not dropped, each with its override, as returned by `_check_override`.
 
     Raises:
-        UsageError: if a column to drop does not exist.
+        UsageError: if a column, kind or option does not exist, or an option cannot have its value.
     """
     given = dict(overrides or {})
-    drop = [column for column, value in given.items() if value in (DROP, {"kind": DROP})]
-    for column in drop:
+    for column in given:
         if column not in names:
             raise UsageError(unknown("column", column, names))
-        del given[column]
-    return [column for column in names if column not in drop], given
+    kept = [column for column in names if given.get(column) not in (DROP, {"kind": DROP})]
+    return {column: _check_override(column, given[column]) if column in given else {} for column in kept}
 
 
-def checked_override(column: str, value: Any, names: Sequence[str]) -> dict[str, Any]:
+def _check_override(column: str, value: Any) -> dict[str, Any]:
     """Check an override and return {"kind": ..., its options, "missing": ...}; each key is optional.
 
     All kinds of real numbers have the options low, high and decimals, to which synthetic values are rounded; integer
     has low, high and step; ordered has order, its labels from first to last. Without "kind", the kind is inferred.
-
-    Raises:
-        UsageError: if the column, kind or option does not exist, or the option cannot have the value.
     """
-    if column not in names:
-        raise UsageError(unknown("column", column, names))
     given = {"kind": value} if isinstance(value, str) else value
     if not isinstance(given, Mapping) or not ("kind" in given or set(given) == {"missing"}):
         raise UsageError(

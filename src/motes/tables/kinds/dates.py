@@ -4,7 +4,7 @@ chi^2 = sum over marks of (observed - expected)^2 / expected,    expected: by th
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -12,33 +12,23 @@ from numpy.typing import NDArray
 
 from motes.data.arrays import DAY, Series, is_finer, moment_of
 from motes.errors import DataError
-from motes.tables.kinds.base import Kind, Measured, Sample, shown
+from motes.tables.kinds.base import Kind, Sample, shown
 from motes.tables.kinds.lines import (
     ENOUGH,
     FAR,
     Binning,
     Few,
     Grid,
+    Integers,
     Numbers,
     distinct,
-    few,
-    fit_grid,
+    fit_few,
+    fit_whole,
     in_ranges,
+    overlap,
 )
-from motes.tables.parts import (
-    HERE,
-    IMPOSSIBLE,
-    Array,
-    Codes,
-    Entries,
-    Mask,
-    Part,
-    Restriction,
-    SetOfValues,
-    Values,
-)
+from motes.tables.parts import HERE, IMPOSSIBLE, Array, Codes, Entries, Mask, Part, Restriction, SetOfValues, Values
 
-Integers = NDArray[np.int64]
 Split = Literal["day", "week", "month"]
 
 LEVEL = 1e-3  # significance level of each test
@@ -46,55 +36,48 @@ EXPECTED = 5.0  # minimum mean number of rows per weekday, or day of the month, 
 MONDAY = 3  # days from a Monday to 1970-01-01
 
 
-@dataclass(frozen=True)
-class Calendar:
-    """A split of days since 1970 into coarse number and mark: (month, day of the month), (week, weekday), (day, 0)."""
-
-    split: Split
-
-    def parts_of(self, days: Integers) -> tuple[Integers, Integers]:
-        """Split days (m,) into coarse numbers and marks."""
-        if self.split == "week":
-            return (days + MONDAY) // 7, (days + MONDAY) % 7
-        if self.split == "month":
-            dates = days.astype("M8[D]")
-            months = dates.astype("M8[M]")
-            return months.astype(np.int64), (dates - months).astype(np.int64) + 1
-        return days, np.zeros_like(days)
-
-    def first(self, coarse: Integers) -> Integers:
-        """Return the first day of each coarse number."""
-        if self.split == "week":
-            return 7 * coarse - MONDAY
-        return coarse.astype("M8[M]").astype("M8[D]").astype(np.int64) if self.split == "month" else coarse
-
-    def days_of(self, coarse: Integers, marks: Integers) -> Integers:
-        """Join coarse numbers and marks into days; a day that the month does not have becomes its last day."""
-        first = self.first(coarse)
-        made = first + marks - (self.split == "month")
-        return np.minimum(made, self.first(coarse + 1) - 1)
-
-    def exists(self, coarse: Integers, marks: Integers) -> Mask:
-        """Return whether the days exist."""
-        return marks - (self.split == "month") < self.first(coarse + 1) - self.first(coarse)
+# --- Splits of days since 1970 into a coarse number, such as the month, and the mark of the day in it, from 0 --------
 
 
-def calendar_of(days: Integers, counts: Array) -> tuple[Calendar, int | None]:
-    """Choose the split of distinct days (m,) with `counts` (m,) rows; also return their mark if all days share one."""
+def coarse_of(split: Split, days: Integers) -> Integers:
+    """Return the week or month of days (m,), counted since 1970; the days themselves if the split is "day"."""
+    if split == "week":
+        return (days + MONDAY) // 7
+    return days.astype("M8[D]").astype("M8[M]").astype(np.int64) if split == "month" else days
+
+
+def first_day(split: Split, coarse: Integers) -> Integers:
+    """Return the first day of each coarse number."""
+    if split == "week":
+        return 7 * coarse - MONDAY
+    return coarse.astype("M8[M]").astype("M8[D]").astype(np.int64) if split == "month" else coarse
+
+
+def split_days(split: Split, days: Integers) -> tuple[Integers, Integers]:
+    """Split days (m,) into coarse numbers and marks, such as the weekday, 0 for Monday."""
+    coarse = coarse_of(split, days)
+    return coarse, days - first_day(split, coarse)
+
+
+def join_days(split: Split, coarse: Integers, marks: Integers) -> tuple[Integers, Mask]:
+    """Join coarse numbers and marks into days; if the month does not have the day, its last day, and False."""
+    days, end = first_day(split, coarse) + marks, first_day(split, coarse + 1)
+    return np.minimum(days, end - 1), days < end
+
+
+def choose_split(days: Integers, counts: Array) -> Split:
+    """Choose the split of distinct days (m,) with `counts` (m,) rows."""
     if counts.sum() >= ENOUGH:
-        months, marks = Calendar("month").parts_of(days)
+        months, marks = split_days("month", days)
         if len(np.unique(months)) > 2 and (marks == marks[0]).all():
-            return Calendar("month"), int(marks[0])
-        week, month = (
-            _calendar_gain(Calendar("week"), days, counts, 7),
-            _calendar_gain(Calendar("month"), days, counts, 31),
-        )
+            return "month"
+        week, month = _calendar_gain("week", days, counts, 7), _calendar_gain("month", days, counts, 31)
         if max(week, month) > 0:
-            return Calendar("week" if week > month else "month"), None
-    return Calendar("day"), 0
+            return "week" if week > month else "month"
+    return "day"
 
 
-def _calendar_gain(calendar: Calendar, days: Integers, counts: Array, size: int) -> float:
+def _calendar_gain(split: Split, days: Integers, counts: Array, size: int) -> float:
     """Return the nats per row by which the marks deviate from the calendar; 0 if a chi-squared test is not significant.
 
     Within each week, or month, every day of the observed range is expected equally often. Rows in clusters, many on one
@@ -103,14 +86,12 @@ def _calendar_gain(calendar: Calendar, days: Integers, counts: Array, size: int)
     """
     from scipy.stats import chi2
 
-    coarse, marks = calendar.parts_of(days)
-    low = 1 if calendar.split == "month" else 0
+    coarse, marks = split_days(split, days)
     numbers, place = np.unique(coarse, return_inverse=True)
-    grid = np.repeat(numbers[:, None], size, axis=1), np.broadcast_to(low + np.arange(size), (len(numbers), size))
-    dates = calendar.days_of(*grid)
-    there = calendar.exists(*grid) & (dates >= days[0]) & (dates <= days[-1])
+    dates, there = join_days(split, numbers[:, None], np.arange(size))
+    there &= (dates >= days[0]) & (dates <= days[-1])
     rows = np.zeros(there.shape)
-    rows[place, marks - low] = counts
+    rows[place, marks] = counts
     even = (rows.sum(axis=1) / there.sum(axis=1))[:, None] * there
     observed, expected = rows.sum(axis=0), even.sum(axis=0)
     total, some = counts.sum(), expected > 0
@@ -140,33 +121,30 @@ def _calendar_gain(calendar: Calendar, days: Integers, counts: Array, size: int)
 
 UNITS = ((3_600_000_000, "hour"), (60_000_000, "minute"), (1_000_000, "second"), (1000, "millisecond"))
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+MARKS: dict[Split, tuple[str, str]] = {  # of each split: the name of the part, and the words for several marks
+    "day": ("", ""), "week": ("weekday", "weekdays"), "month": ("day", "days of the month"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False)
-class Date(Measured):
+class Date(Kind):
     """Dates and times of day, microseconds since 1970.
 
+    The coarse number is a part. The mark and the time are parts, too, unless all dates share one.
+
     Attributes:
-        calendar: the split of days.
-        coarse: the binning of days, weeks or months on their grid.
-        grid: places of that binning <-> days, weeks or months.
-        marks: observed weekdays (0 is Monday) or days of the month, one slot each; None if all dates have `mark`.
-        mark: the weekday or day of the month that all dates share.
-        clock: the binning of times of day; None if all dates have `time`.
-        ticks: places of that binning <-> microseconds.
-        time: the time of day that all dates share, in microseconds.
+        split: how days are split into a coarse number and a mark.
+        coarse: the binning of days, weeks or months since 1970.
+        marks: observed weekdays, or days of the month, from 0, one slot each.
+        clock: the binning of times of day, in microseconds.
         first, last: the observed range, in microseconds.
         days: whether the input has dates without times.
     """
 
-    calendar: Calendar
+    split: Split
     coarse: Binning
-    grid: Grid
-    marks: Few | None
-    mark: int
-    clock: Binning | None
-    ticks: Grid
-    time: int
+    marks: Few
+    clock: Binning
     first: int
     last: int
     days: bool
@@ -185,43 +163,49 @@ class Date(Measured):
 
     @classmethod
     def fit(cls, sample: Sample, options: Mapping[str, Any]) -> Self:
-        x, counts = _read_dates(sample)
-        days, times = x // DAY, x % DAY
-        d, rows = distinct(days, counts)
-        calendar, mark = calendar_of(d, rows)
-        coarse, marks = calendar.parts_of(d)
-        line, grid = fit_grid(coarse, rows, sample.bins)
-        slots = None
-        if mark is None:
-            at, share = distinct(marks, rows)
-            slots = few(at, share, lattice=False)
-        clock, ticks = None, Grid(0, 1)
-        if len(np.unique(times)) > 1:
-            clock, ticks = fit_grid(times, counts, sample.bins)
+        series = sample.series
+        if series.type not in ("date", "label"):
+            raise DataError(
+                f"{sample.name}, row {sample.rows[0] + 1}, column '{sample.column}': got {shown(series, 0)}; "
+                'expected dates. Set its kind to "integer" or "real".'
+            )
+        parsed = (
+            series.values if series.type == "date" else _parse_dates(series, sample.rows, sample.column, sample.name)
+        )
+        x, counts = distinct(parsed, sample.weights)
+        days, rows = distinct(x // DAY, counts)
+        split = choose_split(days, rows)
+        coarse, marks = split_days(split, days)
         return cls(
-            column=sample.column, calendar=calendar, coarse=line, grid=grid, marks=slots, mark=mark or 0, clock=clock,
-            ticks=ticks, time=int(times[0]), first=int(x[0]), last=int(x[-1]), days=sample.series.days,
+            sample.column, split, fit_whole(coarse, rows, sample.bins), fit_few(*distinct(marks, rows), Grid()),
+            fit_whole(x % DAY, counts, sample.bins), int(x[0]), int(x[-1]), series.days,
         )  # fmt: skip
 
     # --- encoding and decoding ---
 
     @property
+    def pieces(self) -> tuple[tuple[Binning, str], ...]:
+        """The binnings of the coarse number, the mark and the time, and the names of their parts; "" for no part."""
+        mark, _ = MARKS[self.split]
+        return (
+            (self.coarse, self.split),
+            (self.marks, mark if len(self.marks.masses) > 1 else ""),
+            (self.clock, "time" if len(self.clock.masses) > 1 else ""),
+        )
+
+    @property
     def parts(self) -> tuple[Part, ...]:
-        several = self.marks is not None or self.clock is not None
-        first = f"{self.column}: {self.calendar.split}" if several else self.column
-        made = [self.coarse.part(first, self.column)]
-        if self.marks is not None and self.calendar.split == "week":
-            made.append(Part(f"{self.column}: weekday", self.column, self.marks.masses))
-        elif self.marks is not None:
-            made.append(self.marks.part(f"{self.column}: day", self.column))
-        if self.clock is not None:
-            made.append(self.clock.part(f"{self.column}: time", self.column))
+        pieces = [(line, name) for line, name in self.pieces if name]
+        if len(pieces) == 1:
+            return (self.coarse.part(self.column, self.column),)
+        made = [line.part(f"{self.column}: {name}", self.column) for line, name in pieces]
+        if self.lines[1] is None:  # weekdays are labels
+            made[1] = Part(made[1].name, self.column, self.marks.masses)
         return tuple(made)
 
     @property
     def lines(self) -> tuple[Binning | None, ...]:
-        marks = (None if self.calendar.split == "week" else self.marks,) if self.marks is not None else ()
-        return (self.coarse, *marks, *(() if self.clock is None else (self.clock,)))
+        return tuple(None if name == "weekday" else line for line, name in self.pieces if name)
 
     def read(self, series: Series, name: str) -> Values:
         self.check_type(series, ("date", "label"), "dates", name)
@@ -230,65 +214,64 @@ class Date(Measured):
         return _parse_dates(series, np.flatnonzero(~series.missing), self.column, name)
 
     def encode(self, values: Values) -> list[Entries]:
-        days, times = values // DAY, values % DAY
-        coarse, marks = self.calendar.parts_of(days)
-        made = [self.grid.encode(self.coarse, coarse)]
-        strange = np.zeros(len(values), bool)
-        if self.marks is None:
-            strange |= (marks != self.mark) & (self.calendar.split != "day")
-        else:
-            entries = self.marks.encode(marks)
-            made.append(Entries.of_codes(entries.codes) if self.calendar.split == "week" else entries)
-        if self.clock is None:
-            strange |= times != self.time
-        else:
-            made.append(self.ticks.encode(self.clock, times))
-        first = made[0]
-        codes = np.where(strange, IMPOSSIBLE, first.codes).astype(np.int32)
-        return [Entries(codes, first.y, first.low, first.high, first.log_unit), *made[1:]]
+        numbers = (*split_days(self.split, values // DAY), values % DAY)
+        made: list[Entries] = []
+        possible = np.ones(len(values), bool)
+        for (line, name), x in zip(self.pieces, numbers, strict=True):
+            if name:
+                entries = line.encode(x)
+                made.append(Entries.of_codes(entries.codes) if name == "weekday" else entries)
+            else:
+                possible &= x == line.decode(np.zeros(1, np.int32), np.zeros(1))
+        made[0] = replace(made[0], codes=np.where(possible, made[0].codes, IMPOSSIBLE).astype(np.int32))
+        return made
+
+    def decode(self, codes: Codes, y: Array, u: Array) -> Values:
+        *day, time = self.numbers(codes, y)
+        return np.clip(join_days(self.split, *day)[0] * DAY + time, self.first, self.last)
+
+    def numbers(self, codes: Codes, y: Array) -> list[Integers]:
+        """Decode the first parts (n, i) into the coarse number, the mark and the time, (n,) each, as far as known."""
+        made: list[Integers] = []
+        part = 0
+        for line, name in self.pieces:
+            if not name:
+                made.append(line.decode(np.zeros(len(codes), np.int32), np.zeros(len(codes))))
+            elif part < codes.shape[1]:
+                made.append(line.decode(codes[:, part], y[:, part]))
+                part += 1
+        return made
 
     def expected(self, value: Any) -> str:
-        first, last = _format_moment(self.first, self.days), _format_moment(self.last, self.days)
-        made = f"a date like the training dates, from {first} to {last}"
-        if self.clock is None:
-            made += "" if not self.time else f", all at {_format_moment(self.time, False)[11:]}"
-        elif self.ticks.step > 1:
+        made = f"a date like the training dates, {self._range}"
+        if len(self.clock.masses) == 1:
+            time, _ = self.hours
+            made += f", all at {_format_moment(time, False)[11:]}" if time else ""
+        elif self.clock.grid.step > 1:
             made += f", at multiples of {self._tick}"
-        if self.marks is not None and self.calendar.split == "week":
+        if self.split == "week":
             made += f", on {', '.join(WEEKDAYS[day] for day in self.marks.at)}"
         return made
 
     @property
+    def _range(self) -> str:
+        return f"from {_format_moment(self.first, self.days)} to {_format_moment(self.last, self.days)}"
+
+    @property
     def _tick(self) -> str:
-        step = self.ticks.step
+        step = self.clock.grid.step
         unit, name = next(((unit, name) for unit, name in UNITS if step % unit == 0), (1, "microsecond"))
         return f"{step // unit} {name}{'s' if step > unit else ''}"
-
-    def decode(self, codes: Codes, y: Array, u: Array) -> Values:
-        part = 1
-        marks = np.full(len(codes), self.mark)
-        if self.marks is not None:
-            marks, part = self.marks.at[codes[:, 1]], 2
-        times = np.full(len(codes), self.time)
-        if self.clock is not None:
-            times = self.ticks.numbers(self.clock.decode(codes[:, part], y[:, part]))
-        days = self.calendar.days_of(self._coarse(codes, y), marks)
-        return np.clip(days * DAY + times, self.first, self.last)
-
-    def _coarse(self, codes: Codes, y: Array) -> Integers:
-        return self.grid.numbers(self.coarse.decode(codes[:, 0], y[:, 0]))
 
     def series(self, values: Values, missing: Mask) -> Series:
         return Series("date", values.astype(np.int64), missing, days=self.days)
 
     @property
     def becomes(self) -> str:
-        unit = {"day": "days", "week": "weeks", "month": "months"}[self.calendar.split]
-        made = [f"{unit}: {self.coarse.words}"]
-        if self.marks is not None:
-            made.append(f"{len(self.marks.at)} {'weekdays' if self.calendar.split == 'week' else 'days of the month'}")
-        if self.clock is not None:
-            made.append(f"time of day in {self._tick}: {self.clock.words}")
+        (_, _), (_, mark), (_, time) = self.pieces
+        made = [f"{self.split}s: {self.coarse.words}"]
+        made += [f"{len(self.marks.at)} {MARKS[self.split][1]}"] if mark else []
+        made += [f"time of day in {self._tick}: {self.clock.words}"] if time else []
         return "; ".join(made)
 
     # --- possible values ---
@@ -297,7 +280,7 @@ class Date(Measured):
         return "" if self.first <= values[0] <= self.last else self.expected(values[0])
 
     def allowed(self, part: int, codes: Codes, y: Array) -> Mask | None:
-        if part != 1 or self.marks is None:
+        if part != 1 or len(self.marks.masses) == 1:
             return None
         made = self.days_within(codes, y, np.array([[self.first, self.last]]))
         made[~made.any(axis=1)] = True  # `decode` then uses the nearest day that exists
@@ -305,33 +288,26 @@ class Date(Measured):
 
     def days_within(self, codes: Codes, y: Array, ranges: Integers) -> Mask:
         """Return which weekdays or days of the month (n, L) exist given the coarse part, and overlap with `ranges`."""
-        assert self.marks is not None
-        coarse = np.repeat(self._coarse(codes, y)[:, None], len(self.marks.at), axis=1)
-        marks = np.broadcast_to(self.marks.at, coarse.shape)
-        start, (early, late) = self.calendar.days_of(coarse, marks) * DAY, self.hours
-        return self.calendar.exists(coarse, marks) & _overlap(start + early, start + late, ranges)
+        days, exist = join_days(self.split, self.numbers(codes, y)[0][:, None], self.marks.at)
+        early, late = self.hours
+        return exist & overlap(days * DAY + early, days * DAY + late, ranges)
 
     @property
     def hours(self) -> tuple[int, int]:
         """The first and the last time of day, in microseconds."""
-        if self.clock is None:
-            return self.time, self.time
-        early, late = self.ticks.numbers(np.array([self.clock.low, self.clock.high]))
+        early, late = self.clock.grid.numbers(np.array([self.clock.low, self.clock.high]))
         return int(early), int(late)
 
     def restrict(self, condition: SetOfValues) -> Restriction:
         ranges = self.ranges(condition)
         inside = np.clip(ranges, self.first, self.last)
-        inside = inside[_overlap(ranges[:, 0], ranges[:, 1], np.array([[self.first, self.last]]))]
+        inside = inside[overlap(ranges[:, 0], ranges[:, 1], np.array([[self.first, self.last]]))]
         if not len(inside):
             raise DataError(
                 f"{HERE}, column '{self.column}': got {condition}; expected a condition that some training date meets: "
-                f"they are from {_format_moment(self.first, self.days)} to {_format_moment(self.last, self.days)}."
+                f"they are {self._range}."
             )
         return SomeDates(self, inside)
-
-    def point(self, x: Values, value: Any) -> float:
-        return int(x[0])
 
     def between(self, low: Any, high: Any) -> Numbers:
         return np.array([[-FAR if low is None else low, FAR if high is None else high]])
@@ -358,61 +334,38 @@ class SomeDates(Restriction):
 
     def allowed(self, part: int, codes: Codes, y: Array) -> Mask:
         kind = self.kind
-        if part == 0:
-            return self._coarse()
-        if part == 1 and kind.marks is not None:
+        if part == 1 and len(kind.marks.masses) > 1:
             return kind.days_within(codes, y, self.ranges)
-        assert kind.clock is not None
-        start = self._starts(codes, y)
-        first, last = kind.ticks.ends_of_slots(kind.clock)
-        return _overlap(start[:, None] + first, start[:, None] + last, self.ranges)
-
-    def interval(self, part: int, codes: Codes, y: Array) -> tuple[Any, Any]:
-        kind, (low, high) = self.kind, (self.ranges.min(), self.ranges.max())
+        line = kind.coarse if part == 0 else kind.clock
+        first, last = map(line.grid.numbers, line.spans)
         if part == 0:
             early, late = kind.hours
-            days = np.array([-((late - low) // DAY), (high - early) // DAY])  # days with a time in the interval
-            ends, _ = kind.calendar.parts_of(days)
-            first, last = kind.grid.cells(kind.coarse, ends[0], ends[1])
-            return float(first), float(last)
-        if kind.clock is None or (part == 1 and kind.marks is not None):
+            days, end = first_day(kind.split, first), first_day(kind.split, last + 1) - 1
+            return overlap(days * DAY + early, end * DAY + late, self.ranges)
+        start = self._starts(codes, y)[:, None]
+        return overlap(start + first, start + last, self.ranges)
+
+    def interval(self, part: int, codes: Codes, y: Array) -> tuple[Any, Any]:
+        kind, low, high = self.kind, self.ranges.min(), self.ranges.max()
+        if part == 1 and len(kind.marks.masses) > 1:
             return -np.inf, np.inf
-        start = self._starts(codes, y)
-        return kind.ticks.cells(kind.clock, np.clip(low - start, 0, DAY - 1), np.clip(high - start, 0, DAY - 1))
+        line = kind.coarse if part == 0 else kind.clock
+        if part == 0:
+            early, late = kind.hours
+            days = np.array([-((late - low) // DAY), (high - early) // DAY])  # with a time in the interval
+            first, last = coarse_of(kind.split, days)
+        else:
+            start = self._starts(codes, y)
+            first, last = np.clip(low - start, 0, DAY - 1), np.clip(high - start, 0, DAY - 1)
+        return line.ends(line.grid.places_of(first + line.grid.step - 1), line.grid.places_of(last))
 
     def holds(self, codes: Codes, y: Array) -> Mask:
         return in_ranges(self.kind.decode(codes, y, y), self.ranges)
 
     def _starts(self, codes: Codes, y: Array) -> Integers:
         """Return the first microsecond of the day given by the earlier parts, (n,)."""
-        marks = np.full(len(codes), self.kind.mark)
-        if self.kind.marks is not None:
-            marks = self.kind.marks.at[codes[:, 1]]
-        return self.kind.calendar.days_of(self.kind._coarse(codes, y), marks) * DAY
-
-    def _coarse(self) -> Mask:
-        kind, (early, late) = self.kind, self.kind.hours
-        first, last = kind.grid.ends_of_slots(kind.coarse)
-        low, high = kind.calendar.parts_of(np.array([kind.first, kind.last]) // DAY)[0]
-        first, last = np.maximum(first, low), np.minimum(last, high)
-        starts, ends = kind.calendar.first(first) * DAY + early, (kind.calendar.first(last + 1) - 1) * DAY + late
-        return (first <= last) & _overlap(starts, ends, self.ranges)
-
-
-# --- fitting --------------------------------------------------------------------------------------------------------
-
-
-def _read_dates(sample: Sample) -> tuple[Integers, Array]:
-    """Return the distinct dates of a sample, rising, and the number of rows of each."""
-    series = sample.series
-    if series.type == "date":
-        return sample.seen
-    if series.type != "label":
-        raise DataError(
-            f"{sample.name}, row {sample.rows[0] + 1}, column '{sample.column}': got {shown(series, 0)}; "
-            'expected dates. Set its kind to "integer" or "real".'
-        )
-    return distinct(_parse_dates(series, sample.rows, sample.column, sample.name), sample.weights)
+        coarse, marks = self.kind.numbers(codes, y)[:2]
+        return join_days(self.kind.split, coarse, marks)[0] * DAY
 
 
 def _parse_dates(series: Series, rows: NDArray[np.integer], column: str, name: str) -> Integers:
@@ -432,14 +385,6 @@ def _parse_dates(series: Series, rows: NDArray[np.integer], column: str, name: s
         row = int(rows[np.argmax(codes == code)]) + 1
         raise DataError(f"{name}, row {row}, column '{column}': got '{label}'; expected {expected}.")
     return made[codes]
-
-
-# --- shared ---------------------------------------------------------------------------------------------------------
-
-
-def _overlap(first: Integers, last: Integers, ranges: Integers) -> Mask:
-    """Return which intervals from `first` to `last`, of any shape, overlap with one of `ranges` (r, 2)."""
-    return np.searchsorted(ranges[:, 0], last, side="right") > np.searchsorted(ranges[:, 1], first, side="left")
 
 
 def _format_moment(moment: int, days: bool) -> str:

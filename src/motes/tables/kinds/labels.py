@@ -4,8 +4,9 @@ A label has the probability of its token. If there are very many labels, the rar
 share of their rows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -14,21 +15,8 @@ from motes.data.arrays import Label, Series, Type
 from motes.data.readings import doubt
 from motes.errors import DataError, UsageError
 from motes.tables.kinds.base import Kind, Sample
-from motes.tables.parts import (
-    HERE,
-    IMPOSSIBLE,
-    Among,
-    Array,
-    Between,
-    Codes,
-    Entries,
-    Mask,
-    Not,
-    Part,
-    Restriction,
-    SetOfValues,
-    Values,
-)
+from motes.tables.kinds.lines import Binning, Few, Grid, Numbers, fit_few, in_ranges
+from motes.tables.parts import HERE, IMPOSSIBLE, Array, Codes, Entries, Mask, Part, Restriction, SetOfValues, Values
 
 MANY = 256  # labels, above which the rare ones share a token
 RARE = 2  # maximum number of rows of a rare label
@@ -57,6 +45,8 @@ class Categorical(Kind):
 
     @classmethod
     def infer(cls, sample: Sample) -> str | None:
+        if sample.series.type == "truth":
+            return f"true in {sample.series.values.mean():.0%} of the rows"
         if sample.series.type != "label" or sample.series.ordered:
             return None
         return f"{len(sample.seen[0]):,} labels"
@@ -73,35 +63,34 @@ class Categorical(Kind):
     @classmethod
     def fit(cls, sample: Sample, options: Mapping[str, Any]) -> Self:
         labels, counts = _count_labels(sample)
-        order = np.arange(len(labels))
-        rare = np.zeros(len(labels), bool)
-        if len(labels) > MANY:
-            rare = counts <= RARE
-            spare = (~rare).sum() - (MOST - 1)
-            if spare > 0:
-                rare[np.argsort(np.where(rare, np.inf, counts), kind="stable")[:spare]] = True
-        order = np.concatenate([order[~rare], order[rare]])
+        rare = (counts <= RARE) & (len(labels) > MANY)
+        if (spare := (~rare).sum() - (MOST - 1)) > 0:
+            rare[np.argsort(np.where(rare, np.inf, counts), kind="stable")[:spare]] = True
+        order = np.argsort(rare, kind="stable")
         names = tuple(labels[place] for place in order)
         series = sample.series
         return cls(sample.column, names, counts[order], int((~rare).sum()), series.type, series.ordered)
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        rows = self.counts[: self.own]
-        if self.own < len(self.labels):
-            rows = np.append(rows, self.counts[self.own :].sum())
+        rows = self.rows_of_tokens(self.counts)
         return (Part(self.column, self.column, rows / rows.sum()),)
+
+    def rows_of_tokens(self, rows: Array) -> Array:
+        """Convert numbers of rows of the labels (l,) to those of the tokens, (K,)."""
+        own, rare = rows[: self.own], rows[self.own :]
+        return np.append(own, rare.sum()) if len(rare) else own
 
     def read(self, series: Series, name: str) -> Values:
         """Return indices into `labels`; `IMPOSSIBLE` for unseen labels."""
         index = {label: place for place, label in enumerate(self.labels)}
         if series.type == "date":
             self.check_type(series, (), f"one of its labels, such as {self.labels[0]}", name)
-        if series.type == "label":
-            table = np.array([index.get(label, IMPOSSIBLE) for label in series.labels], np.int64)
-            return table[series.known]
-        found, inverse = np.unique(series.known, return_inverse=True)
-        return np.array([index.get(label, IMPOSSIBLE) for label in found.tolist()], np.int64)[inverse]
+        labels: Iterable[Any] = series.labels
+        codes = series.known
+        if series.type != "label":
+            labels, codes = np.unique(series.known, return_inverse=True)
+        return np.array([index.get(label, IMPOSSIBLE) for label in labels], np.int64)[codes]
 
     def encode(self, values: Values) -> list[Entries]:
         codes = np.minimum(values, self.own)
@@ -143,31 +132,10 @@ class Categorical(Kind):
         return Series("label", values, missing, self.labels, self.input_ordered)
 
     def restrict(self, condition: SetOfValues) -> Restriction:
-        chosen = self._select_labels(condition)
+        chosen = in_ranges(np.arange(len(self.labels)), self.ranges(condition))
         if not chosen.any():
             raise DataError(f"{HERE}, column '{self.column}': got {condition}; no training label meets it.")
-        rows = self.counts * chosen
-        if self.own < len(self.labels):
-            rare = rows[self.own :].sum() / self.counts[self.own :].sum()
-            return SomeLabels(np.append(chosen[: self.own], rare), self.own, self.counts[self.own :], rows[self.own :])
-        return SomeLabels(chosen.astype(np.float64), self.own, rows[:0], rows[:0])
-
-    def _select_labels(self, condition: Any) -> Mask:
-        """Return which labels (l,) meet a condition, or equal a value."""
-        chosen = np.zeros(len(self.labels), bool)
-        match condition:
-            case Among(values):
-                chosen[[int(self.one(value)[0]) for value in values]] = True
-            case Between():
-                raise UsageError(
-                    f"column '{self.column}' is {self.name}, without an order: got an interval from {condition.low} to "
-                    f"{condition.high}; expected one label, or several as a set."
-                )
-            case Not(inner):
-                chosen = ~self._select_labels(inner)
-            case _:
-                chosen[self.one(condition)] = True
-        return chosen
+        return SomeLabels(self, chosen)
 
     @property
     def own_labels(self) -> tuple[Label, ...]:
@@ -180,30 +148,8 @@ class Categorical(Kind):
 
 
 @dataclass(frozen=True, repr=False)
-class Boolean(Categorical):
-    """Two labels."""
-
-    name = "boolean"
-
-    @classmethod
-    def infer(cls, sample: Sample) -> str | None:
-        values = sample.series.values
-        return f"true in {values.mean():.0%} of the rows" if sample.series.type == "truth" else None
-
-    @classmethod
-    def fit(cls, sample: Sample, options: Mapping[str, Any]) -> Self:
-        made = super().fit(sample, options)
-        if len(made.labels) > 2:
-            raise DataError(
-                f"column '{sample.column}' of {sample.name} has {len(made.labels):,} values; a boolean column has two. "
-                'Set its kind to "categorical".'
-            )
-        return made
-
-
-@dataclass(frozen=True, repr=False)
 class Ordered(Categorical):
-    """Labels in an order: token k is the interval from k - 1/2 to k + 1/2 of y, standardised."""
+    """Labels in an order: token k is the cell of the whole number k."""
 
     name = "ordered"
     options = ("order",)
@@ -241,36 +187,24 @@ class Ordered(Categorical):
         series = sample.series
         return cls(sample.column, tuple(labels), counts, len(labels), series.type, series.ordered)
 
-    @property
-    def edges(self) -> Array:
-        """Edges of the labels' intervals of y, (L+1,)."""
-        share, k = self.counts / self.counts.sum(), np.arange(len(self.labels))
-        mean = share @ k
-        deviation = np.sqrt(share @ (k - mean) ** 2) or 1.0
-        return (np.arange(len(k) + 1) - 0.5 - mean) / deviation
+    @cached_property
+    def line(self) -> Few:
+        """The binning of the labels' places, 0 to l - 1."""
+        return fit_few(np.arange(len(self.labels)), self.counts, Grid(step=1))
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        return (Part(self.column, self.column, self.counts / self.counts.sum(), self.edges),)
+        return (self.line.part(self.column, self.column),)
+
+    @property
+    def lines(self) -> tuple[Binning | None, ...]:
+        return (self.line,)
 
     def encode(self, values: Values) -> list[Entries]:
-        low, high = self.edges[:-1][values], self.edges[1:][values]
-        return [Entries(values.astype(np.int32), (low + high) / 2, low, high, np.zeros(len(values)))]
+        return [self.line.encode(values)]
 
-    def draw_range(self, part: int) -> tuple[float, float] | None:
-        return float(self.edges[0]), float(self.edges[-1])
-
-    def _select_labels(self, condition: Any) -> Mask:
-        if not isinstance(condition, Between):
-            return super()._select_labels(condition)
-        first = 0 if condition.low is None else int(self.one(condition.low)[0])
-        last = len(self.labels) - 1 if condition.high is None else int(self.one(condition.high)[0])
-        if first > last:
-            raise DataError(
-                f"{HERE}, column '{self.column}': got {condition.low} to {condition.high}; "
-                f"expected the first label before the last. The order is {', '.join(map(str, self.labels))}."
-            )
-        return (np.arange(len(self.labels)) >= first) & (np.arange(len(self.labels)) <= last)
+    def between(self, low: Any, high: Any) -> Numbers:
+        return np.array([[0 if low is None else low, len(self.labels) - 1 if high is None else high]])
 
     @property
     def own_labels(self) -> tuple[Label, ...]:
@@ -279,37 +213,28 @@ class Ordered(Categorical):
 
 @dataclass(frozen=True)
 class SomeLabels(Restriction):
-    """A restriction to some of the labels.
+    """A restriction to some of the labels, `chosen` (l,)."""
 
-    Attributes:
-        remains: (K,), the allowed share of each token.
-        own: number of labels with a token of their own.
-        rare, chosen: (r,), the rows of each label that shares a token; in `chosen` 0 for labels that are not allowed.
-    """
+    kind: Categorical
+    chosen: Mask
 
-    remains: Array
-    own: int
-    rare: Array
-    chosen: Array
+    def shares(self) -> Array:
+        return self.kind.rows_of_tokens(self.kind.counts * self.chosen) / self.kind.rows_of_tokens(self.kind.counts)
 
     def allowed(self, part: int, codes: Codes, y: Array) -> Mask:
-        return self.remains > 0
+        return self.shares() > 0
 
     def holds(self, codes: Codes, y: Array) -> Mask:
-        return self.remains[codes[:, 0]] > 0
-
-    def shares(self) -> Array | None:
-        return self.remains if len(self.rare) else None
+        return self.shares()[codes[:, 0]] > 0
 
     def narrowed(self, codes: Codes, u: Array) -> Array:
-        if not self.chosen.any():
+        chosen, rare = self.chosen[self.kind.own :], self.kind.counts[self.kind.own :]
+        if not chosen.any():
             return u
-        upto = np.cumsum(self.chosen)
-        place = np.minimum(np.searchsorted(upto, u * upto[-1], side="right"), np.flatnonzero(self.chosen)[-1])
-        middle = (
-            np.cumsum(self.rare) - self.rare / 2
-        ) / self.rare.sum()  # of the interval that `decode` maps to each label
-        return np.where(codes == self.own, middle[place], u)
+        upto = np.cumsum(rare * chosen)
+        place = np.minimum(np.searchsorted(upto, u * upto[-1], side="right"), np.flatnonzero(chosen)[-1])
+        middle = (np.cumsum(rare) - rare / 2) / rare.sum()  # of the interval that `decode` maps to each label
+        return np.where(codes == self.kind.own, middle[place], u)
 
 
 def _find_near_duplicates(labels: Sequence[Label]) -> str | None:
@@ -334,4 +259,4 @@ def _count_labels(sample: Sample) -> tuple[list[Label], Array]:
     return seen, counts
 
 
-KINDS: tuple[type[Kind], ...] = (Boolean, Ordered, Categorical)
+KINDS: tuple[type[Kind], ...] = (Ordered, Categorical)

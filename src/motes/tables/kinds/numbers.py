@@ -6,8 +6,9 @@ for numbers rounded to steps of delta (a density per unit); without log delta fo
 itself for numbers that are not rounded.
 """
 
+import abc
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -15,12 +16,10 @@ from numpy.typing import NDArray
 
 from motes.data.arrays import Series, Type
 from motes.errors import DataError
-from motes.tables.kinds.base import Kind, Measured, Sample, number, shown
+from motes.tables.kinds.base import Kind, Sample, number, shown
 from motes.tables.kinds.lines import (
     DECIMALS,
     ENOUGH,
-    FAR,
-    ROWS,
     WHOLE,
     Binning,
     Few,
@@ -28,48 +27,60 @@ from motes.tables.kinds.lines import (
     Numbers,
     common_step,
     decimals_of,
-    fit_continuum,
+    fit_binning,
     in_ranges,
     is_each_whole,
     is_whole,
 )
-from motes.tables.parts import (
-    HERE,
-    IMPOSSIBLE,
-    Array,
-    Codes,
-    Entries,
-    Mask,
-    Part,
-    Restriction,
-    SetOfValues,
-    Values,
-)
+from motes.tables.parts import HERE, Array, Codes, Entries, Mask, Part, Restriction, SetOfValues, Values
 
 
 @dataclass(frozen=True, repr=False)
-class Number(Measured):
+class Number(Kind):
     """Numbers in one binning.
 
     Attributes:
-        line: the binning of the grid's places, or of the numbers themselves if there is no grid.
-        grid: the grid of equally spaced numbers; None for others.
+        line: the binning.
         type: type of the input series.
     """
 
     line: Binning
-    grid: Grid | None
     type: Type
 
-    unit: ClassVar[float] = 1.0  # exponent of delta in log p
     measure = "number"
+    dtype: ClassVar[Any] = np.float64
+
+    @classmethod
+    def fit(cls, sample: Sample, options: Mapping[str, Any]) -> Self:
+        series = sample.series
+        if series.type not in ("real", "whole", "truth"):
+            raise _entry_error(sample, 0, 'numbers; set its kind to "categorical" or "date", or convert the column')
+        low, high = (options.get(key, end) for key, end in zip(("low", "high"), cls.ends, strict=True))
+        limits = [(sign, end) for sign, end in ((1, low), (-1, high)) if end is not None]
+        out = np.logical_or.reduce([sign * series.values < sign * end for sign, end in limits], initial=False)
+        if np.any(out):
+            words = [f"at {'least' if sign > 0 else 'most'} {end:g}" for sign, end in limits]
+            raise _entry_error(sample, int(np.argmax(out)), f"a number of {' and '.join(words)}{cls.widen()}")
+        grid = cls.find_grid(sample, options)
+        x, counts = sample.seen
+        line = fit_binning(x.astype(cls.dtype), counts, sample.bins, grid, low=low, high=high)
+        return cls(sample.column, line, "real" if cls.dtype is np.float64 else series.type)
+
+    @classmethod
+    @abc.abstractmethod
+    def find_grid(cls, sample: Sample, options: Mapping[str, Any]) -> Grid:
+        """Find the grid of the numbers of a sample.
+
+        Raises:
+            DataError: if a number does not fit the kind or its options.
+        """
 
     @property
     def step(self) -> float | None:
-        return None if self.grid is None else self.grid.width
+        return self.line.grid.width or None
 
     def nearest(self, x: Array) -> Values:
-        return x if self.grid is None else self.grid.numbers(self.grid.places_of(x))
+        return self.line.grid.numbers(self.line.grid.places_of(x))
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -84,12 +95,7 @@ class Number(Measured):
         return series.known.astype(np.int64) if series.type == "truth" else series.known
 
     def encode(self, values: Values) -> list[Entries]:
-        if self.grid is None:
-            return [self.line.encode(values.astype(np.float64, copy=False))]
-        made = self.line.encode(self.grid.places_of(values))
-        codes = np.where(self._is_off_grid(values), IMPOSSIBLE, made.codes).astype(np.int32)
-        unit = made.log_unit - self.unit * np.log(self.grid.width)
-        return [Entries(codes, made.y, made.low, made.high, unit)]
+        return [self.line.encode(values)]
 
     @classmethod
     def widen(cls) -> str:
@@ -98,71 +104,56 @@ class Number(Measured):
         what = f"set {' and '.join(ends)} of this column" if len(ends) == 2 else 'set the kind of this column to "real"'
         return f"; {what} to allow more"
 
-    def _is_off_grid(self, values: Values) -> Mask:
-        """Return which numbers (m,) have no place on the grid."""
-        return ~np.isfinite(values)
-
     def expected(self, value: Any) -> str:
         if not np.isfinite(float(value)):
             return "a finite number; leave the entry empty if it is missing, or remove the row"
         line = self.line
-        if isinstance(line, Few) and not line.lattice:
+        if isinstance(line, Few) and not line.grid.step:
             shown = ", ".join(f"{x:g}" for x in line.at[:8])
             return f"one of the {len(line.at)} training values: {shown}{', ...' if len(line.at) > 8 else ''}"
-        ends = np.array([line.low, line.high])
-        low, high = ends if self.grid is None else self.grid.numbers(ends)
-        return f"a number from {low:g} to {high:g}, as in training{self.widen()}"
+        return f"a number {self._range}, as in training{self.widen()}"
+
+    @property
+    def _range(self) -> str:
+        low, high = self.line.grid.numbers(np.array([self.line.low, self.line.high]))
+        return f"from {low:g} to {high:g}"
 
     def decode(self, codes: Codes, y: Array, u: Array) -> Values:
-        x = self.line.decode(codes[:, 0], y[:, 0])
-        return x if self.grid is None else self.grid.numbers(x)
+        return self.line.decode(codes[:, 0], y[:, 0])
 
     def series(self, values: Values, missing: Mask) -> Series:
         dtype = {"real": np.float64, "truth": np.bool_}.get(self.type, np.int64)
         return Series(self.type, values.astype(dtype), missing)
 
     def beyond(self, values: Values) -> str:
-        x = values if self.grid is None else self.grid.places_of(values)
-        within = (x[0] >= self.line.low) & (x[0] <= self.line.high)
+        within = self.line.low <= self.line.grid.places_of(values)[0] <= self.line.high
         return "" if within else self.expected(values[0])
 
     def restrict(self, condition: SetOfValues) -> Restriction:
         ranges = self.ranges(condition)
-        low, high = self.line.low, self.line.high
-        if ((ranges[:, 0] <= high) & (ranges[:, 1] >= low)).any():
-            allowed, first, last = self.line.within(ranges)
-        else:
-            allowed = np.zeros(0, bool)
-        if not allowed.any():
-            ends = np.array([low, high])
-            low, high = ends if self.grid is None else self.grid.numbers(ends)
+        if not self.line.within(ranges).any():
             raise DataError(
                 f"{HERE}, column '{self.column}': got {condition}; expected a condition that some training value "
-                f"meets: they are from {low:g} to {high:g}{self.widen()}."
+                f"meets: they are {self._range}{self.widen()}."
             )
-        return SomeNumbers(self.line, ranges, allowed, first, last)
+        return SomeNumbers(self.line, ranges)
 
     def point(self, x: Values, value: Any) -> float:
-        here = f"{HERE}, column '{self.column}': got {value}; expected"
-        if self.grid is not None:
-            if not np.isclose(float(self.nearest(x)[0]), float(x[0]), rtol=1e-9, atol=0):
-                raise DataError(f"{here} a number with {self.grid.places} decimals, or an interval: (low, high).")
-            return int(self.grid.places_of(x)[0])
-        if not self.line.has_mass(float(x[0])):
+        here, place = f"{HERE}, column '{self.column}': got {value}; expected", self.line.grid.places_of(x)[0]
+        if not np.isclose(float(self.nearest(x)[0]), float(x[0]), rtol=1e-9, atol=0):
+            raise DataError(f"{here} a number with {self.line.grid.places} decimals, or an interval: (low, high).")
+        if not self.line.has_mass(place):
             raise DataError(f"{here} an interval, (low, high): a single real number has no probability.")
-        return float(x[0])
+        return place.item()
 
     def between(self, low: Any, high: Any) -> Numbers:
-        if self.grid is None:
-            return np.array([[-np.inf if low is None else low, np.inf if high is None else high]])
-        first = -FAR if low is None else self.grid.first_from(low)
-        last = FAR if high is None else self.grid.last_upto(high)
-        if first > last:
+        places = self.line.grid.between(low, high)
+        if places[0] > places[1]:
             raise DataError(
                 f"{HERE}, column '{self.column}': got {low} to {high}; expected an interval that contains a value: "
-                f"the values of this column are {self.grid.width:g} apart."
+                f"the values of this column are {self.step:g} apart."
             )
-        return np.array([[first, last]], np.int64)
+        return places[None]
 
     @property
     def becomes(self) -> str:
@@ -171,36 +162,22 @@ class Number(Measured):
 
 @dataclass(frozen=True)
 class SomeNumbers(Restriction):
-    """A restriction to numbers in closed intervals.
-
-    Attributes:
-        line: the binning of the column.
-        ranges: (r, 2), intervals of its numbers, disjoint and rising.
-        codes: (K,), the slots that contain such a number.
-        low, high: the first and the last end of y.
-    """
+    """A restriction to numbers with places in closed intervals, `ranges` (r, 2), disjoint and rising."""
 
     line: Binning
     ranges: NDArray[Any]
-    codes: Mask
-    low: float
-    high: float
 
     def allowed(self, part: int, codes: Codes, y: Array) -> Mask:
-        return self.codes
+        return self.line.within(self.ranges)
 
     def interval(self, part: int, codes: Codes, y: Array) -> tuple[Any, Any]:
-        return self.low, self.high
+        return self.line.ends(self.ranges.min(), self.ranges.max())
 
     def holds(self, codes: Codes, y: Array) -> Mask:
-        return in_ranges(self.line.decode(codes[:, 0], y[:, 0]), self.ranges)
+        return in_ranges(self.line.decode_places(codes[:, 0], y[:, 0]), self.ranges)
 
 
-# --- Kinds of numbers, whole and real: inference and fitting --------------------------------------------------------
-
-
-ATOM = 0.2  # share of the rows with the same real number, above which a warning names it
-HUGE = 1e150  # the square of a larger number overflows
+# --- Kinds of numbers, whole and real -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, repr=False)
@@ -209,7 +186,7 @@ class Integer(Number):
 
     name = "integer"
     options = ("low", "high", "step")
-    unit = 0.0
+    dtype = np.int64
 
     @classmethod
     def option(cls, column: str, key: str, value: Any) -> float:
@@ -225,51 +202,24 @@ class Integer(Number):
         return f"{len(seen):,} distinct whole numbers from {int(seen[0])} to {int(seen[-1])}{steps}"
 
     @classmethod
-    def fit(cls, sample: Sample, options: Mapping[str, Any]) -> Self:
-        series = sample.series
-        _check_numbers(sample)
-        if not is_each_whole(sample.seen[0]).all():
-            odd = int(np.argmin(is_each_whole(series.values)))
-            raise _entry_error(sample, odd, 'a whole number; set its kind to "real"')
-        x, counts = sample.seen[0].astype(np.int64), sample.seen[1]
-        low, high = options.get("low"), options.get("high")
-        ends = [end for end in (low, high) if end is not None]
-        step = options.get("step") or (
-            common_step(np.union1d(x, np.array(ends, np.int64))) if len(series) >= ENOUGH else 1
-        )
+    def find_grid(cls, sample: Sample, options: Mapping[str, Any]) -> Grid:
+        fits = is_each_whole(sample.series.values)
+        if not fits.all():
+            raise _entry_error(sample, int(np.argmin(fits)), 'a whole number; set its kind to "real"')
+        x = sample.seen[0].astype(np.int64)
+        ends = np.array([options[end] for end in ("low", "high") if end in options], np.int64)
+        step = options.get("step") or (common_step(np.union1d(x, ends)) if len(sample) >= ENOUGH else 1)
         grid = Grid.of(x, 0, step)
-        _check_range(cls, sample, low, high)
-        if ((x - grid.origin) % step).any():
-            off = int(np.argmax((series.values.astype(np.int64) - grid.origin) % step != 0))
-            raise _entry_error(sample, off, f"a multiple of {step}, counted from {grid.origin}")
-        if (line := grid.line(x, counts, sample.bins, low, high)) is not None:
-            return cls(sample.column, line, grid, series.type)
-        line = fit_continuum(x.astype(np.float64), counts, sample.bins, low=low, high=high)
-        # The ends as floats, neither of them beyond the whole number itself.
-        ends = [float(end) for end in (x[0], x[-1])]
-        least = ends[0] if int(ends[0]) >= x[0] else float(np.nextafter(ends[0], np.inf))
-        most = ends[1] if int(ends[1]) <= x[-1] else float(np.nextafter(ends[1], -np.inf))
-        line = replace(line, low=max(least, line.low), high=min(most, line.high))
-        return cls(sample.column, line, None, series.type)
-
-    def _is_off_grid(self, values: Values) -> Mask:
-        if self.grid is None or values.dtype.kind == "i":
-            odd = np.zeros(len(values), bool)
-        else:
-            odd = ~is_each_whole(values)
-        if self.grid is not None and self.grid.step > 1:
-            whole = np.where(odd, 0, values)
-            if whole.dtype.kind == "f":  # a float cannot represent every whole number beyond 2^53
-                whole = np.clip(np.rint(whole), -WHOLE, WHOLE).astype(np.int64)
-            odd |= (whole - self.grid.origin) % self.grid.step != 0
-        return odd
+        fits = grid.has(sample.series.values)
+        if not fits.all():
+            raise _entry_error(sample, int(np.argmin(fits)), f"a multiple of {step}, counted from {grid.origin}")
+        return grid
 
     def expected(self, value: Any) -> str:
-        x = float(value)
+        x, grid = float(value), self.line.grid
         if np.isfinite(x) and (x != round(x) or abs(x) > WHOLE):
             return "a whole number"
-        grid = self.grid
-        if grid is not None and np.isfinite(x) and (int(value) - grid.origin) % grid.step:
+        if grid.step and np.isfinite(x) and (int(value) - grid.origin) % grid.step:
             return (
                 f"a multiple of {grid.step}, counted from {grid.origin}, as in training; "
                 "set step = 1 of this column to allow others"
@@ -301,50 +251,18 @@ class Real(Number):
         x = sample.series.values
         decimals = decimals_of(x)
         places = f", {decimals} decimal{'s' if decimals > 1 else ''}" if decimals else ""
-        low, high = x.min(), x.max()
         zeros = float((x == 0).mean())
         where = f", 0 in {zeros:.0%}" if zeros >= 0.05 else ""
-        return f"numbers from {low:.4g} to {high:.4g}{where}{places}"
+        return f"numbers from {x.min():.4g} to {x.max():.4g}{where}{places}"
 
     @classmethod
-    def warnings(cls, sample: Sample, options: Mapping[str, Any]) -> list[str]:
-        made: list[str] = []
-        if sample.series.type != "real":
-            return made
-        (x, counts), n = sample.seen, len(sample)
-        if (largest := np.abs(x).max()) >= HUGE:
-            made.append(f"reaches {largest:g}")
-        most = int(counts.argmax())
-        if not _decimals(sample, options) and max(1, ATOM * n) < counts[most] < ROWS < n:
-            made.append(f"{x[most]:g} in {counts[most] / n:.0%} of the rows, which a density only approximates")
-        return made
-
-    @classmethod
-    def fit(cls, sample: Sample, options: Mapping[str, Any]) -> Self:
-        series = sample.series
-        _check_numbers(sample)
-        low, high = (options.get(key, end) for key, end in zip(("low", "high"), cls.ends, strict=True))
-        _check_range(cls, sample, low, high)
-        x, counts = sample.seen[0].astype(np.float64), sample.seen[1]
-        if places := _decimals(sample, options):
-            grid = Grid.of(x, places, None if len(series) >= ENOUGH else 1)
-            if (line := grid.line(x, counts, sample.bins, low, high)) is not None:
-                return cls(sample.column, line, grid, "real")
-        line = fit_continuum(x, counts, sample.bins, low=low, high=high)
-        return cls(sample.column, line, None, "real")
-
-
-@dataclass(frozen=True, repr=False)
-class Positive(Real):
-    """Real numbers of at least 0."""
-
-    name = "positive"
-    options = ("high", "decimals")
-    ends = (0.0, None)
-
-    @classmethod
-    def infer(cls, sample: Sample) -> str | None:
-        return None  # training rows without negative numbers do not rule them out
+    def find_grid(cls, sample: Sample, options: Mapping[str, Any]) -> Grid:
+        places = options.get("decimals")
+        if places is None and sample.series.type == "real":
+            places = decimals_of(sample.series.values)
+        if places is None:
+            return Grid()
+        return Grid.of(sample.seen[0].astype(np.float64), places, None if len(sample) >= ENOUGH else 1)
 
 
 @dataclass(frozen=True, repr=False)
@@ -352,27 +270,14 @@ class Bounded(Real):
     """Real numbers in a closed interval, by default from 0 to 1."""
 
     name = "bounded"
-    options = ("low", "high", "decimals")
     ends = (0.0, 1.0)
 
     @classmethod
     def infer(cls, sample: Sample) -> str | None:
-        if sample.series.type != "real":
-            return None
         x, _ = sample.seen
-        if not (0 <= x[0] < 0.01 and 0.99 < x[-1] <= 1 and len(x) > ENOUGH):
+        if sample.series.type != "real" or not (0 <= x[0] < 0.01 and 0.99 < x[-1] <= 1 and len(x) > ENOUGH):
             return None
         return f"between 0 and 1, from {x[0]:.2g} to {x[-1]:.2g}"
-
-
-def _decimals(sample: Sample, options: Mapping[str, Any]) -> int | None:
-    """Return the decimals to which real numbers are rounded: the option, or as observed; None if not rounded."""
-    if "decimals" in options or sample.series.type != "real":
-        return options.get("decimals")
-    return decimals_of(sample.series.values)
-
-
-# --- checks ---------------------------------------------------------------------------------------------------------
 
 
 def _entry_error(sample: Sample, place: int, expected: str) -> DataError:
@@ -383,18 +288,4 @@ def _entry_error(sample: Sample, place: int, expected: str) -> DataError:
     )
 
 
-def _check_numbers(sample: Sample) -> None:
-    if sample.series.type not in ("real", "whole", "truth"):
-        raise _entry_error(sample, 0, 'numbers; set its kind to "categorical" or "date", or convert the column')
-
-
-def _check_range(kind: type[Number], sample: Sample, low: float | None, high: float | None) -> None:
-    x = sample.series.values
-    out = np.flatnonzero((x < (-np.inf if low is None else low)) | (x > (np.inf if high is None else high)))
-    if len(out):
-        limits = (("at least", low), ("at most", high))
-        ends = [f"{word} {end:g}" for word, end in limits if end is not None]
-        raise _entry_error(sample, int(out[0]), f"a number of {' and '.join(ends)}{kind.widen()}")
-
-
-KINDS: tuple[type[Kind], ...] = (Integer, Bounded, Real, Positive)
+KINDS: tuple[type[Kind], ...] = (Integer, Bounded, Real)
