@@ -112,7 +112,7 @@ def test_probabilities_of_a_label_are_those_of_every_label_scored(model, data):
 
 
 def test_what_follows_comes_after_that_from_which_it_follows(model):
-    columns = [model.schema.parts[j].column for j in model.order]
+    columns = [model.schema.parts[j].column for j in model.orders.order]
     assert columns.index("animal") < columns.index("class")
     assert columns.index("animal") < columns.index("place")
     units, entropies = np.array([0, 1, 2]), np.array([1.0, 2.0, 3.0])

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from fits import fit_table
+from motes.data import as_frame
 from motes.errors import DataError, ModelFileError, UsageError
 from motes.loading import load
 from motes.recipes import load_recipe
@@ -162,7 +163,7 @@ def test_missing_entries_are_filled_in_and_the_others_stay(model, data):
     holes = data.head(600).copy()
     holes.loc[::2, "size"] = None
     holes.loc[1::3, "x"] = np.nan
-    first, second = model.impute_frames(holes, draws=2, seed=1)
+    first, second = model.impute(as_frame(holes), draws=2, seed=1)
     for column in data:
         known = holes[column].notna().to_numpy()
         assert (cells(first, column)[known] == holes[column][known]).all()

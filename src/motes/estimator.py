@@ -433,7 +433,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         frame = target.beside(Frame(dict.fromkeys(self._modelled_columns, Series.unknown(count))), np.arange(count))
         encoded = schema.only(schema.encode(frame, unseen="mark"), [target.column])
         possible = (encoded.codes[:, schema.parts_of(target.column)] != IMPOSSIBLE).all(axis=1)
-        return np.where(possible, self.model_.orders.log_prob(self.model_.unmasker, encoded), -np.inf)
+        return np.where(possible, self.model_.orders.own.log_prob(encoded), -np.inf)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return the mean of `score_samples(X, smooth=True)`, for comparing models; `y` is ignored.
@@ -478,7 +478,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         if self._target is not None:  # drawn with the row's missing entries; a complete row may have any class
             whole = ~np.any([series.missing for series in frame.columns.values()], axis=0)
             frame = self._target.beside(frame, np.where(whole, 0, -1))
-        tables = self.model_.impute_frames(frame, draws=1 if draws is None else draws, seed=seed)
+        tables = self.model_.impute(frame, draws=1 if draws is None else draws, seed=seed)
         made = [table.select(self._modelled_columns).like(X) for table in tables]
         if hasattr(X, "iloc"):  # pandas, or a library with the same interface
             for table in made:

@@ -16,8 +16,9 @@ from motes.evaluation.sources import Source, rows_to_score
 from motes.points import PosteriorModel, Sampling
 from motes.points.likelihood import Likelihood
 from motes.progress import OnProgress, Progress, Reporter
+from motes.tables.draws import fill_blocks
 from motes.tables.model import Evidence, RowLikelihood, TableModel, evidence_of
-from motes.tables.predictions import rows_without
+from motes.tables.predictions import predict_blocks, rows_without
 from motes.training import Model
 
 SAMPLES = 10_000  # number of samples in a run
@@ -170,20 +171,21 @@ def impute_file(model: Any, source: str, out: Path, *, draws: int, seed: int, re
     if draws > 1 and NUMBERED in model.columns:
         raise UsageError(f"the table has a column '{NUMBERED}', needed for the number of the draw. Rename it.")
     text, name = model.recipe.text.fitting(source), f"'{source}'"
-    options: dict[str, Any] = {"seed": seed, "name": name}
     tables: Callable[[OnProgress], Iterable[Iterable[Frame]]]
     if model.kind == "table":
-        blocks, schema, fillings = _read_rows(model, source), model.schema, model.fillings
+        blocks, schema = _read_rows(model, source), model.schema
         names = schema.here(next(Blocks.of_file(source, text).read()))
         holes = [np.stack([part.columns[one].missing for one in schema.learned]) for part in blocks.read()]
         tables = lambda count: (
             (part.select(names) for part in parts)
-            for parts in fillings(blocks, draws=draws, on_progress=count, **options)
+            for parts in fill_blocks(model.orders, blocks, draws, seed, count, name)
         )
     elif model.kind == "points":
         x, columns, fill = model.matrix(read_frame(source, text), name), model.columns, model.impute_draws
         holes = [np.isnan(x).T]
-        tables = lambda count: ([as_frame(points, columns)] for points in fill(x, draws, on_progress=count, **options))
+        tables = lambda count: (
+            [as_frame(points, columns)] for points in fill(x, draws, seed=seed, name=name, on_progress=count)
+        )
     else:
         raise UsageError(
             f"impute: this is a model of {model.about}, with a distribution for each observation. Expected a model of "
@@ -220,10 +222,7 @@ def predict_file(
     file = Blocks.of_file(source, model.recipe.text.fitting(source))
     rows = file.each(lambda frame: rows_without(model.schema, frame, column, name))
     with written as write, reporter.counting("predicting", "rows") as count:
-        parts = model.predictions(
-            rows, column, quantiles=quantiles, draws=draws, seed=seed, on_progress=count, name=name
-        )
-        for part in parts:
+        for part in predict_blocks(model.orders, rows, column, quantiles, draws, seed, count, name):
             write(part)
             ignored += part.ignored
     return rows.rows, ignored

@@ -264,8 +264,8 @@ def _column_log_probs(model: TableModel, encoded: Encoded) -> tuple[Array, Array
     """Return log p of each column given the columns before it, (n, c), under the model and under the mixture alone."""
     orders = model.orders
     return (
-        _sum_by_column(model, orders.log_prob_parts(model.unmasker, encoded)),
-        _sum_by_column(model, orders.log_prob_parts(orders.of_the_base, encoded)),
+        _sum_by_column(model, orders.own.log_prob_parts(encoded)),
+        _sum_by_column(model, orders.of_the_base.log_prob_parts(encoded)),
     )
 
 

@@ -11,7 +11,7 @@ from motes.data import Frame, as_frame
 from motes.data.arrays import check_weights
 from motes.data.points import content_keys, fingerprint_of
 from motes.errors import UsageError, check_process, check_seed
-from motes.tables.draws import adjusted
+from motes.tables.calibration import adjusted
 from motes.tables.layout import layout_of
 from motes.tables.model import TableModel
 from motes.tables.network import EncodedRows, MaskedModel, MaskedNetwork, Reader, knows_labels
@@ -19,10 +19,9 @@ from motes.tables.orders import AnyOrderModel
 from motes.tables.parts import Encoded
 from motes.tables.recipe import TableRecipe
 from motes.tables.relations import Dependency, Inequality, Relation
-from motes.tables.sampling import broken_by, columns_of, observed_sides
+from motes.tables.rules import broken_by, columns_of, observed_sides
 from motes.tables.schema import Schema, counting
 from motes.tables.training import FEW, Plan, TableRows, first_members, options_of, order_of, table_task
-from motes.tables.unmasking import MaskedDenoiser
 from motes.training import Provenance, Trained
 from motes.training.loop import TrainingTask, fit_model
 from motes.training.model import FitSession, run_of
@@ -82,15 +81,10 @@ def fit_table(
         return table_task(first, layout, table.plan, table.data, split, replace(options, steps=steps), seed)
 
     def model_of(trained: Trained[MaskedNetwork]) -> TableModel:
-        models = MaskedModel(trained.averaged, first.base)
-        ranges = [schema.draw_range(j) for j in range(layout.parts)]
-        unmasker = MaskedDenoiser.of(models, layout, table.reader, table.plan.order, ranges)
-        kept = replace(schema, rules=table.rules)
-        adjustment = adjusted(unmasker, kept, seed, calibrate=chosen.table.calibrate)
-        trained.interrupted |= adjustment.interrupted
-        orders = AnyOrderModel(
-            adjustment.schema, models, table.plan.order, tuple(adjustment.bias), adjustment.constraint
-        )
+        models, kept = MaskedModel(trained.averaged, first.base), replace(schema, rules=table.rules)
+        orders = AnyOrderModel(kept, models, table.plan.order)
+        orders, interrupted = adjusted(orders, seed, calibrate=chosen.table.calibrate)
+        trained.interrupted |= interrupted
         provenance = Provenance(session.source, table.fingerprint, seed)
         return TableModel(orders, chosen, provenance=provenance, training=trained)
 
@@ -124,7 +118,6 @@ class _PreparedRows(NamedTuple):
     Attributes:
         data: distinct rows, sorted by their keys, so that the order of the input does not matter.
         keys: hashes of these rows, (n,), ascending.
-        reader: converts entries to network inputs.
         plan: order and columns of the tokens.
         rules: rules of the schema that these rows obey.
         fingerprint: hash of all rows.
@@ -132,7 +125,6 @@ class _PreparedRows(NamedTuple):
 
     data: TableRows
     keys: NDArray[np.uint64]
-    reader: Reader
     plan: Plan
     rules: tuple[Inequality | Relation | Dependency, ...]
     fingerprint: str
@@ -147,9 +139,9 @@ def _encode(frame: Frame, schema: Schema, weights: NDArray[np.float64] | None, n
     encoded = schema.encode(frame, name=name)
     own = schema.contents(frame, name=name)
     keys, place, which = np.unique(content_keys(own), return_index=True, return_inverse=True)
-    reader, kept = Reader.of(schema), _obeyed_rules(schema, frame, encoded)
+    kept = _obeyed_rules(schema, frame, encoded)
     valued = schema.valued(encoded)[place]
-    fields = reader.read(encoded)._asdict()
+    fields = Reader.of(schema).read(encoded)._asdict()
     del encoded  # one field at a time: they take most of the memory of a large table
     for field in fields:
         fields[field] = fields[field][place]
@@ -159,7 +151,7 @@ def _encode(frame: Frame, schema: Schema, weights: NDArray[np.float64] | None, n
     entropies = np.array([-(part.masses * np.log(part.masses)).sum() for part in schema.parts])
     data = TableRows(rows, row_weights, _count_pieces(rows, row_weights), valued)
     plan = Plan(order_of(entropies, units, _dependencies(schema)), units.astype(np.int32))
-    return _PreparedRows(data, keys, reader, plan, kept, fingerprint_of(own))
+    return _PreparedRows(data, keys, plan, kept, fingerprint_of(own))
 
 
 def schema_of(

@@ -583,20 +583,18 @@ class Scale:
 class Reader:
     """The conversion of a schema's encoded rows to the network's inputs."""
 
+    schema: Schema
     scales: tuple[Scale | None, ...]
     lines: tuple[Binning | None, ...]
-    smooth: tuple[bool, ...]
     linker: Linker
 
     @classmethod
     def of(cls, schema: Schema) -> "Reader":
         """Create the reader for the parts of a schema."""
-        parts = schema.parts
         scales = tuple(
-            None if part.edges is None else Scale.of(part, schema.draw_range(j)) for j, part in enumerate(parts)
+            None if part.edges is None else Scale.of(part, schema.draw_range(j)) for j, part in enumerate(schema.parts)
         )
-        lines = tuple(line for kind in schema.kinds for line in kind.lines)
-        return cls(scales, lines, tuple(part.smooth for part in parts), Linker.of(schema))
+        return cls(schema, scales, tuple(line for kind in schema.kinds for line in kind.lines), Linker.of(schema))
 
     def read(self, encoded: Encoded) -> EncodedRows:
         """Convert n encoded rows; an impossible entry counts as unobserved."""
@@ -625,7 +623,8 @@ class Reader:
         count = len(scale.points)
         place = np.minimum(codes, count - 1)
         alone = (codes >= count) | scale.points[place]
-        inner = np.where(alone, 0.0, scale.inner(place, low, high)) if self.smooth[j] else np.zeros(len(codes))
+        smooth = self.schema.parts[j].smooth
+        inner = np.where(alone, 0.0, scale.inner(place, low, high)) if smooth else np.zeros(len(codes))
         low = np.where(scale.first & (place == 0) & (low <= scale.ends[0]), -FAR, low)
         high = np.where(scale.last & (place == count - 1) & (high >= scale.ends[-1]), FAR, high)
         return {
