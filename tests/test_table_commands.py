@@ -202,8 +202,8 @@ def test_impossible_entries_are_counted_and_lose_no_table(people, run, model, mo
     possible = log_prob[np.isfinite(log_prob)]
     np.testing.assert_allclose(possible, model.score_samples(people.drop([3, 30])), rtol=1e-5)
     assert f"{possible.mean():.4f} ± " in message and "over the 37 possible rows; 39 rows in s.csv" in message
-    assert err.startswith("warning: 3 impossible entries in 2 rows") and "--smooth" in err
-    code, message, err = motes_command("score", run, "strange.csv", "--out", "t.csv", "--smooth", "-q")
+    assert err.startswith("warning: 3 impossible entries in 2 rows") and "--laplace" in err
+    code, message, err = motes_command("score", run, "strange.csv", "--out", "t.csv", "--laplace", "-q")
     smooth = pd.read_csv("t.csv").log_prob.to_numpy()
     assert code == 0 and np.isfinite(smooth).all() and f"the mass 1 / {model.schema.rows + 1}" in err
     gone = strange.loc[[3, 30]].assign(city=None, age=[None, people.age[30]])

@@ -62,7 +62,7 @@ def test_exact_rows_are_those_of_rejection(model, free, given):
     else:
         met &= pd.to_datetime(free.when).between(*given["when"])
     kept, share = free[met], met.mean()
-    exact, plain = (model.sample(8000, given=given, exact=exact, seed=1) for exact in (True, False))
+    exact, plain = (model.sample(8000, given=given, importance_resample=exact, seed=1) for exact in (True, False))
     assert exact.effective <= 8000
     # Five standard errors: of the share of the rows that are kept, and of the mean of the weights.
     error = 5 * np.sqrt((1 - share) / (share * FREE) + 1 / exact.effective)
@@ -77,6 +77,6 @@ def test_exact_rows_are_those_of_rejection(model, free, given):
 
 @pytest.mark.slow
 def test_without_conditions_exact_changes_nothing(model):
-    usual, exact = (model.sample(300, exact=exact, seed=2) for exact in (False, True))
+    usual, exact = (model.sample(300, importance_resample=exact, seed=2) for exact in (False, True))
     assert all((cells(usual, name) == cells(exact, name)).all() for name in usual.names)
     assert (exact.effective, exact.log_evidence) == (300, 0.0)

@@ -88,7 +88,7 @@ def test_conditional_shares_are_near_the_truth(labels, truth, data):
     # By the weights of the model's own order: 1,650 rows of the data tell the shares to 0.02 (two standard errors).
     # In the order in which the known column comes first: as far as so short a training has learned other orders.
     for weighed, near in ((True, 0.03), (False, 0.08)):
-        rows = labels.sample(8000, given={"pair": 2}, seed=5, exact=weighed)
+        rows = labels.sample(8000, given={"pair": 2}, seed=5, importance_resample=weighed)
         assert set(cells(rows, "pair")) == {2}
         found = pd.Series(cells(rows, "size")).value_counts(normalize=True)
         np.testing.assert_allclose([found.get(name, 0) for name in ("S", "M", "L")], exact, atol=near)
@@ -111,7 +111,7 @@ def test_a_set_an_interval_and_a_negation_hold_and_have_their_probability(model,
 
 @pytest.mark.slow
 def test_exact_draws_weigh_rows_by_the_fixed_order(model):
-    plain, exact = (model.sample(2000, given={"x": 1.0}, seed=2, exact=exact) for exact in (False, True))
+    plain, exact = (model.sample(2000, given={"x": 1.0}, seed=2, importance_resample=exact) for exact in (False, True))
     assert exact.effective <= 2000
     assert set(cells(exact, "x")) == {1.0}
     # p(x = 1.0) by the weights of rows drawn in another order is that of the fixed order itself.
@@ -142,7 +142,7 @@ def test_dtypes_and_ranges_are_those_of_the_data(data, model):
 def test_an_impossible_entry_has_no_probability_or_a_small_one(model, data):
     rows = data.head(4).copy()
     rows.loc[1, "color"] = "purple"
-    plain, smooth = (model.likelihood(rows, smooth=smooth) for smooth in (False, True))
+    plain, smooth = (model.likelihood(rows, laplace=smooth) for smooth in (False, True))
     assert list(plain.impossible) == [0, 1, 0, 0]
     assert plain.log_prob[1] == -np.inf
     assert np.isfinite(plain.log_prob[[0, 2, 3]]).all()

@@ -287,7 +287,7 @@ def test_rows_are_the_same_however_many_are_drawn(pair):
 )
 def test_log_p_of_a_condition_and_its_rows_are_those_of_the_scores(pair, given, met, exact):
     p, here = np.exp(pair.score_samples(PAIRS)), met(PAIRS).to_numpy()
-    rows = pair.sample(6000, given=given, seed=2, exact=exact)
+    rows = pair.sample(6000, given=given, seed=2, importance_resample=exact)
     # P(C) from 4,800 rows, and a share of 8,192 candidates of which at least a fifth keep the inequality.
     assert rows.log_evidence == pytest.approx(np.log(p[here].sum()), abs=0.05)
     drawn = np.bincount(values(rows, "a") * 10 + values(rows, "b"), minlength=60) / 6000
@@ -376,7 +376,7 @@ def test_the_share_that_keeps_them_counts_numbers_beyond_the_observed_range(monk
 @pytest.mark.slow
 def test_exact_rows_keep_them(model, data):
     for given in ({"start": data.start[0]}, {"low": (0.5, None), "label": {"x", "y"}}):
-        rows = model.sample(1500, given=given, seed=2, exact=True).like(data)
+        rows = model.sample(1500, given=given, seed=2, importance_resample=True).like(data)
         assert not ((rows.start > rows.end) | (rows.low > rows.high)).any()
 
 
@@ -398,7 +398,7 @@ def test_a_missing_entry_leaves_out_its_own_inequality(model, data):
 
 def test_an_impossible_entry_breaks_nothing(pair):
     rows = pd.DataFrame({"a": [99], "b": [3]})
-    found, loose = (one.likelihood(rows, smooth=True).log_prob[0] for one in (pair, free(pair)))
+    found, loose = (one.likelihood(rows, laplace=True).log_prob[0] for one in (pair, free(pair)))
     assert found == pytest.approx(loose)
 
 

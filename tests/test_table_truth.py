@@ -363,7 +363,7 @@ def test_what_was_never_seen_is_scored_and_refuses_nothing():
     new = pd.DataFrame({"count": [3, 6, 3, 6], "x": [2.0, 2.0, -0.5, 2.0], "label": ["a", "a", "a", "c"]})
     with untrained():
         model = fit_table(frame, changes=TINY, seed=1)
-    plain, smooth = (model.likelihood(new, smooth=smooth) for smooth in (False, True))
+    plain, smooth = (model.likelihood(new, laplace=smooth) for smooth in (False, True))
     for found in (plain, smooth):
         assert list(found.impossible) == [0, 1, 0, 2]
     assert list(np.isfinite(plain.log_prob)) == [True, False, True, False]

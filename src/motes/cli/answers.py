@@ -77,7 +77,7 @@ def write_samples(
     *,
     given: Any = None,
     seed: int = 0,
-    exact: bool = False,
+    importance_resample: bool = False,
     placeholders: bool = False,
     iid: bool = False,
     label: Any = None,
@@ -92,7 +92,7 @@ def write_samples(
         reporter: shows the progress.
         given: conditions; see `sample` of the model.
         seed: random seed.
-        exact: tables only: correct the rows by importance weights in the model's fixed order.
+        importance_resample: tables only: correct the rows by importance weights in the model's fixed order.
         placeholders: tables only: number the rows in columns that are set aside.
         iid: posteriors only: `given` contains independent observations of one row.
         label, how: points only: the class and the sampling settings.
@@ -107,7 +107,7 @@ def write_samples(
     with reporter.counting("sampling", "rows") as count:
         if model.kind == "table":
             effective, log_evidence, done = 0.0, [], 0
-            for rows in model.blocks(n, given=given, seed=seed, exact=exact):
+            for rows in model.blocks(n, given=given, seed=seed, importance_resample=importance_resample):
                 write(model.schema.with_placeholders(rows, done + 1) if placeholders else rows)
                 effective += rows.effective
                 log_evidence.append(rows.log_evidence)
@@ -139,7 +139,7 @@ def score_file(model: Any, source: str, reporter: Reporter, **options: Any) -> L
         model: trained model.
         source: file, data set or shape.
         reporter: shows the progress.
-        options: options of `likelihood`: `label` for points; `orders` and `smooth` for a table.
+        options: options of `likelihood`: `label` for points; `orders` and `laplace` for a table.
 
     Raises:
         UsageError: if there is no such file.

@@ -330,8 +330,8 @@ def _orders_disagree(found: TableDiagnosis, model: TableModel) -> Iterator[Findi
             "orders_disagree",
             found.spread,
             f"The log-likelihood of a row varies with the order of the columns, by {found.spread:.2g} nats (standard "
-            f"deviation): {model.recipe.table.fixed:.0%} of the training used one order. Without --exact, answers to "
-            "conditions have an error of this size.",
+            f"deviation): {model.recipe.table.fixed:.0%} of the training used one order. Without "
+            "--importance-resample, answers to conditions have an error of this size.",
             {"table.fixed": TableOptions.fixed},
         )
 

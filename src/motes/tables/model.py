@@ -205,7 +205,7 @@ class TableModel(Model):
         *,
         given: Mapping[str, Any] | None = None,
         seed: int = 0,
-        exact: bool = False,
+        importance_resample: bool = False,
         placeholders: bool = False,
         on_progress: OnProgress = silent,
     ) -> Any:
@@ -219,7 +219,7 @@ class TableModel(Model):
             given: conditions, column -> a value; a set of possible values; an interval (low, high), with None for an
                 open end; None for a missing entry; or `Not(value)` from `motes.tables`.
             seed: random seed.
-            exact: under conditions, correct to the model's fixed order by importance resampling; see
+            importance_resample: under conditions, correct to the model's fixed order by importance resampling; see
                 docs/conditions.md.
             placeholders: fill columns that are set aside (ids, names, e-mail addresses) with placeholders such as
                 `name-000001` instead of leaving them empty; see docs/tables.md.
@@ -237,12 +237,17 @@ class TableModel(Model):
             >>> set(rows["smoker"]), bool(min(rows["age"]) >= 30)
             ({'yes'}, True)
         """
-        rows = self.draw(n, given=given, seed=seed, exact=exact, placeholders=placeholders, on_progress=on_progress)
+        rows = self.draw(
+            n, given=given, seed=seed, importance_resample=importance_resample, placeholders=placeholders,
+            on_progress=on_progress,
+        )  # fmt: skip
         for message in evidence_of(self, given or {}, [rows.log_evidence], rows.effective).warnings:
             warnings.warn(message, UserWarning, stacklevel=2)
         return self._native(rows)
 
-    def evidence(self, given: Mapping[str, Any], *, n: int = 8192, seed: int = 0, exact: bool = False) -> Evidence:
+    def evidence(
+        self, given: Mapping[str, Any], *, n: int = 8192, seed: int = 0, importance_resample: bool = False
+    ) -> Evidence:
         """Estimate the probability of a condition, and the effective sample size of `n` rows drawn under it.
 
         Raises:
@@ -254,7 +259,7 @@ class TableModel(Model):
             >>> bool(0.1 < np.exp(found.log_prob) < 0.4), round(found.effective)  # a quarter of the rows
             (True, 64)
         """
-        rows = self.draw(n, given=given, seed=seed, exact=exact)
+        rows = self.draw(n, given=given, seed=seed, importance_resample=importance_resample)
         return evidence_of(self, given, [rows.log_evidence], rows.effective)
 
     def draw(
@@ -263,7 +268,7 @@ class TableModel(Model):
         *,
         given: Mapping[str, Any] | None = None,
         seed: int = 0,
-        exact: bool = False,
+        importance_resample: bool = False,
         placeholders: bool = False,
         on_progress: OnProgress = silent,
     ) -> DrawnRows:
@@ -278,7 +283,7 @@ class TableModel(Model):
 
         def counted() -> Iterator[Frame]:
             nonlocal effective, total
-            for rows in self.blocks(n, given=given, seed=seed, exact=exact):
+            for rows in self.blocks(n, given=given, seed=seed, importance_resample=importance_resample):
                 effective += rows.effective
                 evidence.append(rows.log_evidence)
                 total += len(rows)
@@ -291,7 +296,7 @@ class TableModel(Model):
         return DrawnRows(made.columns, effective, _log_mean(np.array(evidence)))
 
     def blocks(
-        self, n: int, *, given: Mapping[str, Any] | None = None, seed: int = 0, exact: bool = False
+        self, n: int, *, given: Mapping[str, Any] | None = None, seed: int = 0, importance_resample: bool = False
     ) -> Iterator[DrawnRows]:
         """Yield the rows of `draw` block by block, so that they need not fit into memory together.
 
@@ -301,7 +306,7 @@ class TableModel(Model):
             >>> sum(len(block) for block in table.blocks(100))
             100
         """
-        return draw_blocks(self.orders, n, given or {}, seed, importance_resample=exact)
+        return draw_blocks(self.orders, n, given or {}, seed, importance_resample=importance_resample)
 
     # --- scoring ---
 
@@ -310,7 +315,7 @@ class TableModel(Model):
         data: Any,
         *,
         orders: int = 1,
-        smooth: bool = False,
+        laplace: bool = False,
         seed: int = 0,
         on_progress: OnProgress = silent,
         name: str = "the data",
@@ -320,7 +325,7 @@ class TableModel(Model):
         Args:
             data: n rows, or `Blocks` of rows, which need not fit into memory together.
             orders: number of column orders over which p is averaged; 1 uses the model's fixed order alone.
-            smooth: give an impossible entry the probability 1 / (training rows + 1) instead of 0.
+            laplace: give an impossible entry the probability 1 / (training rows + 1) instead of 0.
             seed: random seed of the other orders.
             on_progress: called with the number of rows scored so far.
             name: name of the data in messages.
@@ -340,7 +345,7 @@ class TableModel(Model):
             if not len(encoded):
                 continue
             strange = (encoded.codes == IMPOSSIBLE).sum(axis=1) + encoded.other
-            loss = np.log(self.schema.rows + 1.0) if smooth else np.inf
+            loss = np.log(self.schema.rows + 1.0) if laplace else np.inf
             each = np.stack([one.log_prob(encoded) for one in unmaskers])
             each += self.orders.log_rule_factor(part, encoded)
             found.append(np.where(strange > 0, each - np.where(strange > 0, strange, 1) * loss, each))
