@@ -223,14 +223,6 @@ def test_nothing_is_drawn_outside_of_what_may_be(made):
 
 
 @pytest.mark.slow
-def test_the_same_seed_gives_the_same_block_and_another_one_another(made):
-    draw = lambda seed, block: draw_block(made.unmasker, 256, seed, block)
-    np.testing.assert_array_equal(draw(1, 0).y, draw(1, 0).y)
-    assert (draw(1, 0).codes != draw(1, 1).codes).any()
-    assert (draw(1, 0).codes != draw(2, 0).codes).any()
-
-
-@pytest.mark.slow
 def test_uniform_numbers_are_uniform_and_even():
     expected = jnp.asarray(np.random.default_rng(0).random(4096))
     u = np.asarray(spread_evenly(expected, np.uint32(3141592653)))

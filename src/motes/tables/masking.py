@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from motes.tables.base import Components, OrderedBase, in_orders
+from motes.tables.base import Gaussians, OrderedBase, in_order
 from motes.tables.layout import BINS, NEVER, Layout, bits_of, log_linked, softened
 from motes.tables.network import (
     REACH,
@@ -21,7 +21,6 @@ from motes.tables.network import (
     Heads,
     MaskedModel,
     Near,
-    Normals,
     at_missing,
     log_mixture,
     log_present,
@@ -79,7 +78,7 @@ class Density(NamedTuple):
         log_total: log of the tilted mass of all Gaussians, (n,).
     """
 
-    normals: Normals
+    normals: Gaussians
     tilt: jax.Array
     log_total: jax.Array
 
@@ -148,7 +147,7 @@ def prepare(models: MaskedModel, layout: Layout, order: jax.Array) -> PreparedMo
 @drawing_program()
 def factorise_bases(models: MaskedModel, orders: jax.Array) -> OrderedBase:
     """Factorise the members' bases in an order for each row, (n, A); the result is (M, n, ...)."""
-    return each_member(lambda model: in_orders(model.base, orders))(models)
+    return each_member(lambda model: jax.vmap(in_order, (None, 0))(model.base, orders))(models)
 
 
 # --- Revealing ------------------------------------------------------------------------------------------------------
@@ -285,7 +284,7 @@ def _predict(
     mean, row, _ = _axis_in_turn(base, place.ranks[0])
     hidden = _inner(jnp.broadcast_to(~seen.axes[:, None] * 1.0, seen.whitened.shape), jnp.square(row))
     means = mean + _inner(seen.whitened, row)
-    components = Components(jax.nn.log_softmax(seen.log_weights, -1), means, jnp.sqrt(hidden))
+    components = Gaussians(jax.nn.log_softmax(seen.log_weights, -1), means, jnp.sqrt(hidden))
     gate, normals = moved(components, outputs, Near(*(part[..., : layout.near] for part in near)))
     tilt = jnp.pad(prepared.tilt[place.line], (0, 1))
     edges = jnp.asarray(layout.bins.edges)[place.line]
