@@ -6,13 +6,10 @@ import pytest
 
 from fits import fit_table
 from motes.data import as_frame
-from motes.errors import DataError, ModelFileError, UsageError
-from motes.loading import load
 from motes.recipes import load_recipe
-from motes.tables.model import TableModel
 from motes.tables.parts import Not
 from motes.tables.training import options_of
-from tables import TINY, untrained
+from tables import TINY
 
 QUICK = {"table.steps": 600, "table.width": 48, "table.depth": 1, "table.batch": 256}
 
