@@ -172,16 +172,24 @@ def test_the_base_conditions_exactly_on_the_first_numbers_of_its_order(mixture, 
                 np.testing.assert_allclose(found.sds[row, j], sds, atol=1e-4)
 
 
+def gates_of(y, lines, even):
+    """The initial gates of a base of one normal, where codes alone have the log-density `even`."""
+    numbers, weights = y[:, :lines], np.ones(len(y))
+    base = fit_base(y, weights, lines, MixtureShape(1, 0.0, 1e-6), 0)
+    return first_gates(base, y, numbers, numbers, np.broadcast_to(even, numbers.shape), weights)
+
+
 def test_gates_begin_where_the_entries_are_likeliest():
     # The first number has nothing to do with the others and is uniform; the third is the second and a little noise.
     rng = np.random.default_rng(0)
     x = rng.uniform(-1.7, 1.7, (2000, 2))
-    y = np.column_stack([x, x[:, 1] + 0.01 * rng.standard_normal(2000)])
-    base = fit_base(y, np.ones(len(y)), y.shape[1], MixtureShape(1, 0.0, 1e-6), 0)
-    even = np.full(y.shape, -np.log(3.4))
-    gates = first_gates(base, y, y, y, even, np.ones(2000))
+    gates = gates_of(np.column_stack([x, x[:, 1] + 0.01 * rng.standard_normal(2000)]), 3, -np.log(3.4))
     assert gates[0] > 0.9
     assert gates[1:].max() < 0.05
+    # Each of two numbers says nearly all of the other: whichever is first, the normals know more than even codes do.
+    x = rng.standard_normal(1500)
+    y = np.stack([x, x + 0.05 * rng.standard_normal(1500)], axis=1)
+    assert gates_of(y, 2, stats.norm.logpdf(y)).max() < 0.1
 
 
 def labelled(n):
@@ -230,23 +238,11 @@ def test_gates_begin_with_the_labels_known():
     # Of a number that its label decides codes alone say little, and normals that ignored the label would say no more.
     rng = np.random.default_rng(6)
     label = rng.choice(2, 1500)
-    number = np.where(label, 1.0, -1.0)[:, None] + 0.02 * rng.standard_normal((1500, 1))
-    y = np.column_stack([number, label - label.mean()])
-    even = stats.norm.logpdf(number, scale=1.0)
-    base = fit_base(y, np.ones(len(y)), 1, MixtureShape(1, 0.0, 1e-6), 0)
-    assert first_gates(base, y, number, number, even, np.ones(1500))[0] < 0.05
-    shuffled = np.column_stack([number, rng.permutation(y[:, 1])])
-    assert (
-        first_gates(
-            fit_base(shuffled, np.ones(1500), 1, MixtureShape(1, 0.0, 1e-6), 0),
-            shuffled,
-            number,
-            number,
-            even,
-            np.ones(1500),
-        )[0]
-        > 0.2
-    )
+    number = np.where(label, 1.0, -1.0) + 0.02 * rng.standard_normal(1500)
+    y, even = np.column_stack([number, label - label.mean()]), stats.norm.logpdf(number, scale=1.0)[:, None]
+    assert gates_of(y, 1, even)[0] < 0.05
+    y[:, 1] = rng.permutation(y[:, 1])
+    assert gates_of(y, 1, even)[0] > 0.2
 
 
 @pytest.mark.slow
@@ -294,14 +290,3 @@ def test_of_many_rows_left_out_ones_choose_as_few_components_as_will_do():
     bent = np.stack([one[:, 0], one[:, 0] ** 2 + 0.1 * one[:, 1]], axis=1)
     assert [chosen(y, 3, most=6).components for y in (one, three)] == [1, 3]
     assert chosen(bent, 2, most=6).components == 6
-
-
-def test_gates_do_not_depend_on_where_a_column_stands():
-    # Each of two numbers says nearly all of the other: whichever is first, the normals know more than even codes do.
-    x = np.random.default_rng(1).standard_normal(1500)
-    y = np.stack([x, x + 0.05 * np.random.default_rng(2).standard_normal(1500)], axis=1)
-    even = stats.norm.logpdf(y)
-    gates = first_gates(
-        fit_base(y, np.ones(len(y)), y.shape[1], MixtureShape(1, 0.0, 1e-6), 0), y, y, y, even, np.ones(1500)
-    )
-    assert gates.max() < 0.1

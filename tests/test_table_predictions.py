@@ -100,18 +100,6 @@ def test_labels_are_those_of_every_value_scored(model, data):
 
 
 @pytest.mark.slow
-def test_a_label_comes_with_the_probabilities_of_predict_proba(model, data):
-    p, labels = model.predict_proba(data.head(300), "size")
-    found = predict_frame(model, data.head(300), "size")
-    assert found.names == ("label", "p(L)", "p(M)", "p(S)") and labels == ["L", "M", "S"]
-    mine = np.stack([values(found, f"p({label})") for label in labels], axis=1)
-    np.testing.assert_array_equal(mine, p)
-    np.testing.assert_allclose(mine.sum(axis=1), 1.0, rtol=1e-6)
-    assert found.columns["label"].cells() == [labels[k] for k in p.argmax(axis=1)]
-    assert set(found.columns["label"].cells()) == {"L", "M", "S"}
-
-
-@pytest.mark.slow
 def test_the_column_itself_is_not_looked_at(model, data):
     for column in ("size", "count", "x"):
         usual = predict_frame(model, data.head(20), column)
