@@ -15,6 +15,7 @@ from fits import fit_points
 from motes.points.times import (
     CELLS,
     DRAWS,
+    ENOUGH,
     RECENT,
     UNIFORM,
     LogitNormalTimes,
@@ -23,6 +24,7 @@ from motes.points.times import (
     StepTimes,
     UniformTimes,
     chances,
+    nothing_seen,
     seen_with,
 )
 from motes.points.training import train
@@ -104,6 +106,22 @@ def test_any_rows_of_a_batch_by_importance_have_the_same_mean(distribution):
     assert_mean((weight * peak(t))[:, :3].mean(axis=1), mean(peak))
 
 
+@pytest.mark.slow(but=["uniform"])
+@each_distribution
+def test_called_as_others_are_it_draws_from_the_law(distribution):
+    make, schedule, mean = DISTRIBUTIONS[distribution]
+    t = np.asarray(make(draw="importance")(schedule, jax.random.key(1), 200_000), float)
+    # One in each of equal parts: the error is below that of independent draws.
+    assert abs(peak(t).mean() - mean(peak)) < Z * peak(t).std() / np.sqrt(len(t))
+
+
+@pytest.mark.slow
+def test_nothing_is_preferred_until_every_cell_has_been_seen_often_enough():
+    seen = uneven()._replace(number=jnp.full(CELLS, 50.0).at[3].set(ENOUGH - 1))
+    assert np.allclose(chances(seen), 1 / CELLS)
+    assert (batches(BY_IMPORTANCE, nothing_seen(), 1, 64)[1] == 1).all()
+
+
 @pytest.mark.slow
 def test_chances_are_the_roots_of_the_mean_squares_and_a_uniform_share():
     seen = uneven()
@@ -165,6 +183,11 @@ def test_the_loss_that_is_reported_is_comparable_with_that_of_other_draws(last_b
         options=TrainingBy(steps=600, batch=64, last_batch=last_batch, rule=optax.sgd(0.0)),
     )
     assert_mean(result.losses.astype(float), DISTRIBUTIONS["uniform"][2](peak))
+
+
+def test_other_draws_carry_nothing():
+    for make, _, _ in DISTRIBUTIONS.values():
+        assert jax.tree.leaves(make(draw="stratified").init()) == []
 
 
 @pytest.mark.parametrize("kind", ["log_normal", "uniform", "logit_normal", "steps"])
