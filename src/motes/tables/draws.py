@@ -299,7 +299,7 @@ def _reject(orders: AnyOrderModel, block: Block, known: Sides, seed: int, number
     hopeless = bool(constraint.broken(known).any()) if known else False
     here = constraint.accepted(sides, hopeless, seed, number)
     log_mean = float(np.logaddexp.reduce(constraint.log_factor(sides)) - np.log(n))
-    return Block(*(part[here] for part in block)), log_mean
+    return Block(block.codes[here], block.y[here], block.u[here], block.log_weights[here]), log_mean
 
 
 def resampled(block: Block, n: int, seed: int, number: int) -> tuple[NDArray[np.int64], float, float]:
