@@ -106,7 +106,6 @@ class MaskedDenoiser:
         order: place -> part, (p,).
         spots: location of each part of the order in the model's arrays.
         everything: the values of each part that are ever drawn.
-        plain: the logits of each group without biases.
         ranks: (n, A + 1), the place of each axis of the base in each row's own order, and A for an absent axis; None if
             all rows have the order of the parts.
     """
@@ -117,16 +116,13 @@ class MaskedDenoiser:
     order: Integers
     spots: list[tuple[Place, Spot]]
     everything: Sequence[Within]
-    plain: tuple[jax.Array, ...]
     ranks: Integers | None = None
 
     @classmethod
     def of(cls, models: MaskedModel, layout: Layout, reader: Reader, order: Integers) -> "MaskedDenoiser":
         """Prepare members for an order."""
-        prepared = prepare(models, layout.on_device, jax.device_put(order))
-        spots, plain = spots_of(layout, order), prepared.heads.code_bias
-        everything = _everything(layout, reader, limited=True)
-        return cls(layout, reader, prepared, np.asarray(order), spots, everything, plain)
+        prepared, everything = prepare(models, layout.on_device, put(order, np.int32)), _everything(layout, reader)
+        return cls(layout, reader, prepared, np.asarray(order), spots_of(layout, order), everything)
 
     def of_rows(self, observed: Mask) -> "MaskedDenoiser":
         """Return the model for n rows, each with an order in which its observed numbers, of (n, p), come first.
@@ -156,10 +152,15 @@ class MaskedDenoiser:
         return self.reader.schema
 
     @property
+    def members(self) -> int:
+        """The number of members, M."""
+        return len(self.prepared.tilt)
+
+    @property
     def most_rows(self) -> int:
         """The block size if each row has its own order, and so its own matrices, which take memory."""
-        members, (components, axes) = len(self.plain[0]), self.prepared.base.means.shape[-2:]
-        return ROWS if ROWS * members * components * axes**2 <= MATRICES else FEW_ROWS
+        components, axes = self.prepared.base.means.shape[-2:]
+        return ROWS if ROWS * self.members * components * axes**2 <= MATRICES else FEW_ROWS
 
     # --- revealing and drawing parts ---
 
@@ -281,8 +282,7 @@ class MaskedDenoiser:
 
     def shares_of_members(self, n: int, rng: np.random.Generator) -> NDArray[np.int32]:
         """Assign n rows to the members at random, (M, n / M); some rows occur twice if M does not divide n."""
-        members = len(self.plain[0])
-        return np.resize(rng.permutation(n), (members, -(-n // members))).astype(np.int32)
+        return np.resize(rng.permutation(n), (self.members, -(-n // self.members))).astype(np.int32)
 
     def _locate(self, k: int) -> tuple[Place, Spot]:
         """Return the location of the part in place k of the order, for all rows or for each row."""
@@ -344,11 +344,11 @@ class MaskedDenoiser:
             ready = ~others[:, self.order[k:]].any(axis=1)
             entry = entry._replace(could=entry.could & int((ready << np.arange(len(ready))).sum()))
             near = Near(entry.given, bits_of(entry.could, entry.given.shape[-1]))
-        members, n = len(self.plain[0]), len(rows.codes)
-        made, size = np.zeros(n), -(-n // members)
+        n, size = len(rows.codes), -(-len(rows.codes) // self.members)
+        made = np.zeros(n)
         for start in range(0, first or n, size):  # with the sampling program, which evaluates this many rows per member
             which = np.arange(start, start + size) % n
-            views = self._predict(rows, k, near, np.tile(which, (members, 1)).astype(np.int32))
+            views = self._predict(rows, k, near, np.tile(which, (self.members, 1)).astype(np.int32))
             some = EncodedRows(*(part[which] for part in entry))
             made[start : start + size] = score_part(self.layout.on_device, place.line, views, some)[: n - start]
         return made
@@ -358,16 +358,17 @@ class MaskedDenoiser:
     @property
     def no_bias(self) -> tuple[jax.Array, ...]:
         """Zero biases: of the tokens of each group (M, G, K), and of the bins of the lines (M, L, T)."""
-        return tuple(put(np.zeros(bias.shape)) for bias in (*self.plain, self.prepared.tilt))
+        return tuple(put(np.zeros(bias.shape)) for bias in (*self.prepared.heads.code_bias, self.prepared.tilt))
 
     def with_bias(self, bias: Sequence[Any]) -> "MaskedDenoiser":
-        """Return the model with these biases, in the form of `no_bias`, instead of its own."""
-        moved = tuple(put(np.add(a, b)) for a, b in zip(self.plain, bias[:-1], strict=True))
-        heads = self.prepared.heads._replace(code_bias=moved)
+        """Return the model, which has no biases yet, with these, in the form of `no_bias`."""
+        heads = self.prepared.heads
+        codes = tuple(put(np.add(a, b)) for a, b in zip(heads.code_bias, bias[:-1], strict=True))
+        heads = heads._replace(code_bias=codes)
         return replace(self, prepared=self.prepared._replace(heads=heads, tilt=put(bias[-1])))
 
 
-def _everything(layout: Layout, reader: Reader, *, limited: bool) -> list[Within]:
+def _everything(layout: Layout, reader: Reader, *, limited: bool = True) -> list[Within]:
     """Return all values of each part, within its range if `limited`."""
     made: list[Within] = [Within(np.zeros(0), -FAR, FAR)] * layout.parts
     for group in layout.groups:
