@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
 import numpy as np
 from numpy.typing import NDArray
 
@@ -212,7 +213,7 @@ def draw_blocks(
     free = np.array([part.column not in conditions for part in schema.parts])
 
     def work(number: int) -> DrawnRows:
-        copies = EncodedRows(*(np.repeat(part, size, axis=0) for part in known)) if valued else None
+        copies = jax.tree.map(lambda part: np.repeat(part, size, axis=0), known) if valued else None
         block = draw_block(unmasker, size, seed, number, copies, restrictions, all_members=resample)
         if resample:
             block = _weight_block(orders, unmasker, block, free, log_known)
@@ -400,8 +401,8 @@ def _fill_rows(
         if tries >= TRIES:
             good[: len(left)] |= ~np.isin(np.arange(len(left)), which[good])
         filled, at = np.unique(which[good], return_index=True)
-        for part, drawn in zip(made, block, strict=True):
-            part[left[filled]] = drawn[np.flatnonzero(good)[at]]
+        some, chosen = left[filled], np.flatnonzero(good)[at]
+        made.codes[some], made.y[some], made.u[some] = block.codes[chosen], block.y[chosen], block.u[chosen]
         left = np.delete(left, filled)
 
 

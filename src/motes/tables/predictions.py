@@ -8,7 +8,7 @@ that the error falls nearly with the number of draws instead of its square root.
 rules between them and observed columns, so that none breaks a rule without exceptions.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,31 +78,24 @@ def predict_blocks(
 ) -> Iterator[Predicted]:
     """Yield predictions for the rows of `rows_without`, block by block; see `TableModel.predict`."""
     quantiles, draws, seed = _check_quantiles(quantiles), check_count(draws, "draws"), check_seed(seed)
-    kind, done = orders.schema.kind_of(column), 0
-
-    def predicted(count: int) -> None:
-        nonlocal done
-        done += count
-        on_progress(Progress(done, rows.rows))
-
-    number = 0
+    schema, kind, number, done = orders.schema, orders.schema.kind_of(column), 0, 0
+    size = ROWS if kind.discrete else FEW_ROWS
     for block in rows.read():
-        for start in range(0, len(block), ROWS):
-            part = block.take(slice(start, start + ROWS))
-            encoded = orders.schema.encode(part, name=name, unseen="mark")
+        for start in range(0, len(block), size):
+            part = block.take(slice(start, start + size))
+            encoded = schema.encode(part, name=name, unseen="mark")
             if kind.discrete:
                 columns = _label_columns(kind, _probabilities(orders, part, encoded, kind))
-                predicted(len(part))
             else:
-                word = int(np.random.SeedSequence([seed, number, 141421]).generate_state(1)[0])
-                values = _draw_values(orders, encoded, column, draws, word, predicted)
+                rng = np.random.default_rng([seed, number, 141421])
+                values = _draw_values(orders, encoded, column, draws, rng)
                 if column in orders.constraint.columns:
-                    sides = observed_sides(orders.schema, orders.constraint.columns, part, encoded)
+                    sides = observed_sides(schema, orders.constraint.columns, part, encoded)
                     values = orders.constraint.reweighted(values, sides, column)
                 columns = _summary_columns(kind, values, quantiles)
-            ignored = int((encoded.codes == IMPOSSIBLE).sum() + encoded.other.sum())
-            yield Predicted(columns, ignored)
-            number += 1
+            yield Predicted(columns, int((encoded.codes == IMPOSSIBLE).sum() + encoded.other.sum()))
+            number, done = number + 1, done + len(part)
+            on_progress(Progress(done, rows.rows))
     if not number:
         raise DataError(f"{name} has no rows; expected at least 1.")
 
@@ -155,38 +148,31 @@ def _last_codes(unmasker: MaskedDenoiser, known: EncodedRows) -> Array:
 
 
 def _draw_values(
-    orders: AnyOrderModel, encoded: Encoded, column: str, draws: int, seed: int, predicted: Callable[[int], None]
+    orders: AnyOrderModel, encoded: Encoded, column: str, draws: int, rng: np.random.Generator
 ) -> NDArray[Any]:
-    """Draw values of a column given the other columns of each row, (n, draws)."""
-    schema, made = orders.schema, []
+    """Draw values of a column given the other columns of each of at most FEW_ROWS rows, (n, draws)."""
+    schema, n, made = orders.schema, len(encoded), []
     kind, at = schema.kind_of(column), schema.parts_of(column)
     others = [name for name in schema.learned if name != column]
-    read, in_order = orders.reader.read(schema.only(encoded, others)), orders.first([*others, column])
+    in_order, padded = orders.first([*others, column]), np.resize(np.arange(n), FEW_ROWS)
+    known = EncodedRows(*(part[padded] for part in orders.reader.read(schema.only(encoded, others))))
+    # The observed numbers of a row come first in its order, for which the Gaussian mixture is exact.
+    unmasker = in_order.of_rows(orders.layout.known(known.codes, np.asarray(known.observed)))
+    rows = unmasker.start(FEW_ROWS)
+    unmasker.show_observed(rows, known)
+    rows.y = np.where(rows.visible, encoded.y[padded], 0.0)  # double precision: relations hold between exact numbers
     first = list(in_order.order).index(at.start)
     present = schema.restrict(column, NotMissing()) if schema.parts[at.start].missing else None
-    for start in range(0, len(encoded), FEW_ROWS):
-        stop = min(start + FEW_ROWS, len(encoded))
-        rng = np.random.Generator(np.random.Philox(key=[seed, start]))
-        few = np.resize(np.arange(start, stop), FEW_ROWS)
-        known = EncodedRows(*(part[few] for part in read))
-        # The observed numbers of a row come first in its order, for which the Gaussian mixture is exact.
-        unmasker = in_order.of_rows(orders.layout.known(known.codes, np.asarray(known.observed)))
-        rows = unmasker.start(FEW_ROWS)
-        unmasker.show_observed(rows, known)
-        rows.y = np.where(rows.visible, encoded.y[few], 0.0)  # double precision: relations hold between exact numbers
-        count = (stop - start) * draws
-        size = FEW_ROWS if count < ROWS else unmasker.most_rows  # a few small blocks are faster than one padded block
-        values = []
-        for begin in range(0, count, size):
-            which = np.minimum(np.arange(begin, begin + size), count - 1) // draws
-            here, copies = unmasker.take(which), rows.take(which)
-            for i, j in enumerate(range(at.start, at.stop)):
-                here.draw(copies, first + i, here.allowed(copies, j, present), rng)
-            y = copies.y[:, at]
-            values.append(kind.decode(copies.codes[:, at], y, np.zeros(y.shape)))
-        made.append(np.concatenate(values)[:count].reshape(stop - start, draws))
-        predicted(stop - start)
-    return np.concatenate(made)
+    count = n * draws
+    size = FEW_ROWS if count < ROWS else unmasker.most_rows  # a few small blocks are faster than one padded block
+    for begin in range(0, count, size):
+        which = np.minimum(np.arange(begin, begin + size), count - 1) // draws
+        here, copies = unmasker.take(which), rows.take(which)
+        for k, j in enumerate(range(at.start, at.stop), first):
+            here.draw(copies, k, here.allowed(copies, j, present), rng)
+        y = copies.y[:, at]
+        made.append(kind.decode(copies.codes[:, at], y, np.zeros(y.shape)))
+    return np.concatenate(made)[:count].reshape(n, draws)
 
 
 # --- summaries --------------------------------------------------------------------------------------------------------

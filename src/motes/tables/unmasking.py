@@ -325,7 +325,7 @@ class MaskedDenoiser:
             for k, j in enumerate(self.order):
                 here = block.observed[:, j]
                 if here.any():
-                    entry = EncodedRows(*(np.asarray(part)[:, j] for part in block))
+                    entry = EncodedRows(*(part[:, j] for part in block))
                     log_p = self.log_prob_entry(rows, k, entry, len(some))
                     some[:, j] += np.where(here, log_p, 0.0)[: len(some)]
                     if k + 1 < len(self.order):
