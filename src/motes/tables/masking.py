@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from motes.tables.base import Gaussians, OrderedBase, in_order
-from motes.tables.layout import BINS, NEVER, Layout, bits_of, log_linked, softened
+from motes.tables.layout import BINS, NEVER, Bins, Layout, bits_of, log_linked, softened
 from motes.tables.network import (
     REACH,
     TINY,
@@ -303,12 +303,12 @@ def _move_missing(log_codes: jax.Array, gate: jax.Array, code: jax.Array) -> tup
 
 
 @drawing_program()
-def score_part(layout: Layout, line: jax.Array, views: TokenPrediction, entry: EncodedRows) -> jax.Array:
+def score_part(bins: Bins, line: jax.Array, views: TokenPrediction, entry: EncodedRows) -> jax.Array:
     """Compute the log of the members' mean p of one entry of each row, (n,): on a lattice a mass, else a density in y.
 
     Args:
-        layout: layout of the table.
-        line: index of the part among those with a density.
+        bins: bins of all parts with a density.
+        line: index of the part among these.
         views: the members' predictions, (M, n, ...).
         entry: the entries, (n,).
     """
@@ -316,9 +316,9 @@ def score_part(layout: Layout, line: jax.Array, views: TokenPrediction, entry: E
     def one(view: TokenPrediction) -> jax.Array:
         made = jnp.take_along_axis(view.log_codes, entry.codes[:, None], -1)[:, 0]
         if view.density is not None:
-            bins = jnp.asarray(layout.bins.of_code)[line][entry.codes]
+            own = jnp.asarray(bins.of_code)[line][entry.codes]
             low, high, cell = (jnp.where(entry.alone, 0.0, end) for end in (entry.low, entry.high, entry.cell))
-            moved_by = jnp.take_along_axis(view.density.tilt, bins[:, None], -1)[:, 0] - view.density.log_total
+            moved_by = jnp.take_along_axis(view.density.tilt, own[:, None], -1)[:, 0] - view.density.log_total
             log_normal = log_mixture(view.density.normals, low, high, cell) + moved_by
             made = log_value(view.gate, made, entry.inner, log_normal, entry.alone)
         if view.links is None:
@@ -369,13 +369,13 @@ class Binned(NamedTuple):
     """A density by bins: the share of each expert in each bin, for each member and row.
 
     Attributes:
-        bins: the bin of each token, (K,); BINS if it has none.
+        of_code: the bin of each token, (K,); BINS if it has none.
         ends: the edges of the bins within the allowed interval, (n, T+1).
         code_shares: shares of the tokens, (M, n, T+1).
         normal_parts: shares of each Gaussian, (M, n, T, C).
     """
 
-    bins: jax.Array
+    of_code: jax.Array
     ends: jax.Array
     code_shares: jax.Array
     normal_parts: jax.Array
@@ -383,7 +383,7 @@ class Binned(NamedTuple):
 
 @drawing_program()
 def choose(
-    layout: Layout,
+    bins: Bins,
     line: jax.Array,
     views: TokenPrediction,
     back: Any,
@@ -396,8 +396,8 @@ def choose(
     """Draw one part of each of n rows.
 
     Args:
-        layout: layout of the table.
-        line: index of the part among those with a density.
+        bins: bins of all parts with a density.
+        line: index of the part among these.
         views: the members' predictions, (M, n, ...); with `back` each row has one member, and they are (M, m, ...).
         back: index of each row among these rows of all members, (n,).
         allowed: log of the allowed share of each token, (K,) or (n, K), and both ends of the allowed interval.
@@ -413,7 +413,7 @@ def choose(
     binned = None
     shares = jnp.exp(log_codes)
     if views.density is not None:
-        binned = _bin_shares(layout, line, views.density, views.gate, log_codes, low, high)
+        binned = _bin_shares(bins, line, views.density, views.gate, log_codes, low, high)
         shares = binned.code_shares + jnp.pad(binned.normal_parts.sum(-1), ((0, 0), (0, 0), (0, 1)))
     log_within = jnp.log(shares.sum(-1))  # of each member
     if views.links is not None:
@@ -443,18 +443,18 @@ def choose(
 
 
 def _bin_shares(
-    layout: Layout, line: jax.Array, density: Density, gate: jax.Array, log_codes: jax.Array, low: Any, high: Any
+    bins: Bins, line: jax.Array, density: Density, gate: jax.Array, log_codes: jax.Array, low: Any, high: Any
 ) -> Binned:
     """Compute the shares of the bins of a part within the allowed interval."""
-    edges, of_code = jnp.asarray(layout.bins.edges)[line], jnp.asarray(layout.bins.of_code)[line]
+    edges, of_code = jnp.asarray(bins.edges)[line], jnp.asarray(bins.of_code)[line]
     n, count = log_codes.shape[1:]
-    bins = jnp.pad(of_code, (0, max(0, count - len(of_code))), constant_values=BINS)[:count]
+    of_code = jnp.pad(of_code, (0, max(0, count - len(of_code))), constant_values=BINS)[:count]
     first, last = (jnp.broadcast_to(end, (n,))[:, None] for end in (low, high))
     ends = jnp.clip(edges, first, last)  # (n, T+1)
     by = jnp.exp(gate[..., 1:] + density.tilt[..., :-1] - density.log_total[..., None])[..., None]
     normal_parts = by * masses(density.normals, ends)  # (M, n, T, C)
-    code_shares = jnp.exp(log_codes + gate[..., :1]) @ jax.nn.one_hot(bins, BINS + 1)
-    return Binned(bins, ends, code_shares, normal_parts)
+    code_shares = jnp.exp(log_codes + gate[..., :1]) @ jax.nn.one_hot(of_code, BINS + 1)
+    return Binned(of_code, ends, code_shares, normal_parts)
 
 
 def _choose_in_bin(
@@ -468,7 +468,7 @@ def _choose_in_bin(
     normal = rest >= share
     rest = jnp.where(normal, (rest - share) / jnp.maximum(1 - share, TINY), rest / jnp.maximum(share, TINY))
     rest = jnp.clip(rest, 0.0, ONE)
-    codes, rest_of_code = picked(jnp.where(binned.bins == chosen[:, None], jnp.exp(log_codes), 0.0), rest)
+    codes, rest_of_code = picked(jnp.where(binned.of_code == chosen[:, None], jnp.exp(log_codes), 0.0), rest)
     inside = jnp.minimum(chosen, BINS - 1)
     parts = jnp.take_along_axis(binned.normal_parts, inside[:, None, None], 1)[:, 0]  # (n, C)
     component, rest_of_normal = picked(parts, rest)

@@ -274,11 +274,12 @@ class MaskedDenoiser:
         near, line = self._near(derived), self.spots[k][0].line
         views = self._predict(rows, k, near, members)
         uniform, shift = rng.random((3, n), np.float32), np.asarray(rng.integers(2**32, dtype=np.uint32))
-        fits = np.zeros(near.could.shape, bool)
+        fits: Any = np.zeros(near.could.shape, bool) if derived else near.could
         for r, one in enumerate(derived):
             allowed = np.broadcast_to(within.shares, (n, within.shares.shape[-1]))[np.arange(n), one.codes] > 0
             fits[:, r] = one.possible & allowed & (one.y >= within.low) & (one.y <= within.high)
-        return choose(self.layout.on_device, line, views, back, within.on_device, near.could, fits, uniform, shift)
+        bins = self.layout.on_device.bins
+        return choose(bins, line, views, back, within.on_device, near.could, fits, uniform, shift)
 
     def shares_of_members(self, n: int, rng: np.random.Generator) -> NDArray[np.int32]:
         """Assign n rows to the members at random, (M, n / M); some rows occur twice if M does not divide n."""
@@ -292,9 +293,16 @@ class MaskedDenoiser:
         ranks = self.ranks[:, self.layout.axes_of(int(self.order[k]))].T
         return place._replace(ranks=put(ranks, np.int32)), spot
 
+    @cached_property
+    def _nothing_near(self) -> Near:
+        shape = 1, self.layout.links.log_odds.shape[1]
+        return Near(*jax.device_put((np.zeros(shape, np.float32), np.zeros(shape, bool))))
+
     def _near(self, derived: Sequence[Derived]) -> Near:
         """Return the values from relations as arguments of programs, (n, R); (1, R) if there are none."""
-        shape = len(derived[0].codes) if derived else 1, self.layout.links.log_odds.shape[1]
+        if not derived:
+            return self._nothing_near
+        shape = len(derived[0].codes), self.layout.links.log_odds.shape[1]
         y, could = np.zeros(shape, np.float32), np.zeros(shape, bool)
         for r, one in enumerate(derived):
             y[:, r], could[:, r] = one.places, one.possible
@@ -350,7 +358,7 @@ class MaskedDenoiser:
             which = np.arange(start, start + size) % n
             views = self._predict(rows, k, near, np.tile(which, (self.members, 1)).astype(np.int32))
             some = EncodedRows(*(part[which] for part in entry))
-            made[start : start + size] = score_part(self.layout.on_device, place.line, views, some)[: n - start]
+            made[start : start + size] = score_part(self.layout.on_device.bins, place.line, views, some)[: n - start]
         return made
 
     # --- biases ---
