@@ -150,21 +150,6 @@ def test_what_is_hardly_ever_so_is_warned_of_by_name(model):
     assert message({"city": "Graz"}, [-1.0, -np.inf]).log_prob == pytest.approx(-1 - np.log(2))
 
 
-@pytest.mark.parametrize(("log_prob", "far"), [(-11.9, False), (-12.1, True)])
-def test_a_number_far_out_is_warned_of_with_its_density(model, monkeypatch, log_prob, far):
-    """Far out is less than 1/20 of the lowest density among 256 drawn rows, of the same columns alone."""
-
-    def score_columns(rows, columns):
-        assert [*columns] == ["h"]
-        return np.array([log_prob]) if len(rows) == 1 else np.linspace(-9.0, -1.0, len(rows))
-
-    monkeypatch.setattr(model, "score_columns", score_columns)
-    monkeypatch.setattr(model, "_lowest", {})  # of the score_columns of before
-    warnings = evidence_of(model, {"h": 0.1}, [log_prob], 5.0).warnings
-    assert len(warnings) == far
-    assert not far or warnings[0].startswith("the log-density of 'h' is -12.10 nats; the lowest among 256")
-
-
 def test_every_misuse_of_given_ends_with_2(run, motes_command):
     for word in ("city=Gratz", "age=40.5", "income=inf", "age=40.2..40.8", "age=", "h=900"):
         code, message, err = motes_command("sample", run, "-n", 3, "--given", word)

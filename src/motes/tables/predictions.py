@@ -93,9 +93,9 @@ def predict_blocks(
                     sides = observed_sides(schema, orders.constraint.columns, part, encoded)
                     values = orders.constraint.reweighted(values, sides, column)
                 columns = _summary_columns(kind, values, quantiles)
-            yield Predicted(columns, int((encoded.codes == IMPOSSIBLE).sum() + encoded.other.sum()))
             number, done = number + 1, done + len(part)
             on_progress(Progress(done, rows.rows))
+            yield Predicted(columns, int((encoded.codes == IMPOSSIBLE).sum() + encoded.other.sum()))
     if not number:
         raise DataError(f"{name} has no rows; expected at least 1.")
 
