@@ -9,9 +9,10 @@ import jax
 import numpy as np
 import pytest
 
+from motes.data import as_frame
 from motes.progress import Progress
 from motes.tables.model import TableModel
-from motes.tables.sampling import Constraint
+from motes.tables.rules import Constraint
 from motes.tables.training import TableObjective, members_with
 from motes.training import Trained
 from motes.training.loop import train as trained
@@ -58,4 +59,9 @@ def of_random_weights(model: TableModel) -> TableModel:
     keys = jax.random.split(jax.random.key(0), len(leaves))
     moved = [leaf + 0.3 * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
     models = eqx.tree_at(lambda one: one.network, model.models, jax.tree.unflatten(tree, moved))
-    return TableModel(replace(model.orders, models=models, constraint=Constraint.none()), model.recipe)
+    return TableModel(replace(model.orders, models=models, constraint=Constraint()), model.recipe)
+
+
+def predict_frame(model: TableModel, rows, column: str, **options):
+    """What is predicted, as a frame."""
+    return model.predict(as_frame(rows), column, **options)

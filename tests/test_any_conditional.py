@@ -235,21 +235,6 @@ def test_bounds_hold_and_count_in_log_p():
     assert units.of(np.array([True, False, False, False])).support == Support(np.zeros(1), np.ones(1))
 
 
-@pytest.mark.slow
-def test_a_file_is_learned_and_any_column_is_given(motes_command):
-    theta, x = simulated(300, 5)
-    pd.DataFrame(np.hstack([theta, x]), columns=list(NAMES)).to_csv("s.csv", index=False)
-    quick = ["--set=training.steps=20", "--set=training.batch=64", "--set=grid.steps=5", "--no-figures"]
-    code, _, err = motes_command(
-        "train", "s.csv", "--recipe", "any", "--given-columns", "a,b,c", "--out", "run", *quick
-    )
-    assert code == 0, err
-    code, out, err = motes_command("sample", "run", "-n", "4", "--given", "u=0.5", "--given", "c=-1")
-    assert code == 0, err
-    found = np.loadtxt(out.splitlines(), delimiter=",", skiprows=1)
-    np.testing.assert_allclose(found, motes.load("run").sample(4, given={"u": 0.5, "c": -1.0}).to_numpy())
-
-
 def test_misuse_is_told(exact):
     theta, x = simulated(40, 1)
     for call, error, says in [

@@ -86,7 +86,7 @@ def test_points_under_a_condition_are_those_of_python(ask, model):
     [
         ((), {}),
         (("--seed", 3), {"seed": 3}),
-        (("--given", "label=u", "--exact"), {"given": {"label": "u"}, "exact": True}),
+        (("--given", "label=u", "--importance-resample"), {"given": {"label": "u"}, "importance_resample": True}),
     ],
 )
 def test_rows_are_those_of_python(ask, model, words, options):
@@ -95,7 +95,7 @@ def test_rows_are_those_of_python(ask, model, words, options):
 
 
 @pytest.mark.parametrize(
-    ("words", "options"), [((), {}), (("--orders", 3), {"orders": 3}), (("--smooth",), {"smooth": True})]
+    ("words", "options"), [((), {}), (("--orders", 3), {"orders": 3}), (("--laplace",), {"laplace": True})]
 )
 def test_scores_of_rows_are_those_of_python(ask, model, saved, words, options):
     ask("score", "table", "holes.csv", "--out", "scores.npy", *words)

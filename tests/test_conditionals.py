@@ -1,5 +1,7 @@
 """The distributions of all hidden columns of a row at once: what scoring every value, one by one, gives."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,6 @@ from scipy.integrate import trapezoid
 
 from fits import fit_table
 from motes.explorer.tables import TableSubject
-from motes.tables.sampling import log_prob_parts
 from tables import TINY, of_random_weights, untrained
 
 pytestmark = pytest.mark.brief
@@ -54,11 +55,9 @@ def scored(subject, column, domain, known):
     frame = pd.DataFrame({name: [known.get(name)] * len(domain) for name in model.columns}).assign(**{column: domain})
     encoded = model.schema.encode(frame)
     here = np.isin([part.column for part in model.schema.parts], [column, *known])
-    rows = model.reader.read(encoded)
     j = model.schema.parts_of(column).start
-    unmasker = model.orders.first([*known, column])
-    log_p = log_prob_parts(unmasker, rows._replace(observed=rows.observed & here))[:, j]
-    return np.exp(log_p + encoded.log_unit[:, j])
+    log_p = model.orders.first([*known, column]).log_prob_parts(replace(encoded, observed=encoded.observed & here))
+    return np.exp(log_p[:, j])
 
 
 def bars_of(subject, column, domain):

@@ -141,12 +141,12 @@ def test_scores_of_rows_and_of_rows_given_their_class(old_or_young):
 def test_exact_is_handed_on(old_or_young):
     _, _, model = old_or_young
     given = {"age": 40}
-    rows, effective = model.sample(200, given=given, exact=True, return_effective=True)
-    whole = model.model_.sample(200, given=given, exact=True, seed=0)
+    rows, effective = model.sample(200, given=given, importance_resample=True, return_effective=True)
+    whole = model.model_.sample(200, given=given, importance_resample=True, seed=0)
     np.testing.assert_array_equal(rows.price, whole.columns["price"].values.astype("float32"))
     assert effective == whole.effective
     assert not np.array_equal(rows.price, model.sample(200, given=given).price)
-    old, worth = model.sample(50, y="old", exact=True, return_effective=True)
+    old, worth = model.sample(50, y="old", importance_resample=True, return_effective=True)
     assert np.mean(old.age > 50) > 0.7 and 1 <= worth <= 50
     assert not old.equals(model.sample(50, y="old"))
 
@@ -341,7 +341,7 @@ def test_what_the_training_did_not_see_has_no_probability(letters):
     found = model.score_samples(strange)
     np.testing.assert_array_equal(found == -np.inf, [True, False, True, True])
     assert found[1] == model.score_samples(X[1:2])
-    smooth = model.score_samples(strange, smooth=True)
+    smooth = model.score_samples(strange, laplace=True)
     p_b = model.score_samples(strange[2:3].assign(a=None))  # of the entry that was seen
     np.testing.assert_allclose(smooth[[0, 2]], [-2 * np.log(58), p_b[0] - np.log(58)], rtol=1e-6)
     with pytest.warns(UserWarning, match="4 entries, in 3 of 4 rows, are impossible .* with probability 1/58"):
@@ -349,7 +349,7 @@ def test_what_the_training_did_not_see_has_no_probability(letters):
     # Of a class that was not seen.
     np.testing.assert_array_equal(model.score_samples(X[:2], ["no", "perhaps"]) == -np.inf, [False, True])
     np.testing.assert_allclose(
-        model.score_samples(X[:2], "perhaps", smooth=True), model.score_samples(X[:2]), rtol=1e-12
+        model.score_samples(X[:2], "perhaps", laplace=True), model.score_samples(X[:2]), rtol=1e-12
     )
     np.testing.assert_allclose(model.predict_proba(strange), np.full((4, 2), [19 / 57, 38 / 57]), atol=1e-5)
 

@@ -307,20 +307,6 @@ def test_one_column_of_a_table_given_the_others(people):
     assert list(ages) == ["mean", "sd", "q0.1", "q0.9"]
 
 
-def test_the_chain_of_a_table_reveals_one_column_after_another(people):
-    rows, steps = people.chain(6, [0, 1, 2, 3], seed=3)
-    assert rows.equals(people.sample(6, seed=3)) and len(steps) == 4
-    for place, step in enumerate(steps):
-        seen = step.notna().all()
-        assert seen.sum() == place
-        for name in step.columns[seen]:
-            assert (step[name] == rows[name]).all()
-    first = people.schema.parts[int(people.order[0])].column
-    assert steps[1][first].notna().all()
-    with pytest.raises(UsageError, match="expected numbers of columns, from 0 to 3"):
-        people.chain(6, [4])
-
-
 def test_the_chain_of_points_is_that_of_its_grid(moons):
     rows, noisy = moons.chain(5, [0, 3], seed=1)
     expected = moons.chain(5, [0, 3], seed=1)

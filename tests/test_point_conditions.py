@@ -121,7 +121,7 @@ def test_the_commands_answer_for_points(small_model, motes_command, tmp_path):
     assert whole.x[2].tolist() == [1.0, 1.0, 0.125] and whole.x[0, 1] != whole.x[3, 1]
     (tmp_path / "words.csv").write_text("x,y\n0.25,red\n0.25,blue\n")
     for words, message in {
-        ("sample", "--given", "x=0.5", "--exact"): "--exact for a model of points",
+        ("sample", "--given", "x=0.5", "--importance-resample"): "--importance-resample for a model of points",
         ("sample", "--given", "x!=0.5"): "for a model of points",
         ("score", "holes.csv", "--out", "l.csv", "--orders", 2): "--orders for a model of points",
         ("impute", "words.csv", "--out", "l.csv"): "'words.csv', column 'y': got text; expected numbers",

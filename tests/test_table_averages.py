@@ -10,9 +10,6 @@ from fits import fit_table
 from motes.errors import ModelFileError
 from motes.evaluation.averages import compare_ema_lengths
 from motes.loading import load
-from motes.tables.training import members_with
-from motes.training.averages import LENGTHS, gamma_of, with_weights
-from motes.training.model import FitSession
 
 pytestmark = pytest.mark.brief
 
@@ -25,63 +22,6 @@ def table(n):
     a = rng.choice(["x", "y", "z"], n)
     b = rng.standard_normal(n)
     return pd.DataFrame({"a": a, "b": b, "c": b + rng.standard_normal(n), "d": np.where(rng.random(n) < 0.9, a, "w")})
-
-
-class EveryStep:
-    """A keeper that remembers the weights after each step."""
-
-    state = None
-
-    def __init__(self):
-        self.weights = {}
-
-    def due(self):
-        return True
-
-    def save(self, step, state):
-        self.weights[step] = state.arrays["state/last"]
-
-
-@pytest.fixture(scope="module")
-def kept():
-    """A model of few rows with averages stored at each second step, and its weights after each step."""
-    keeper = EveryStep()
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in (("FIRST", 1), ("PATIENCE", 1e-9)):  # a step a call
-            patch.setattr(f"motes.training.loop.{name}", value)
-        model = fit_table(table(120), changes=CHANGES | {"table.averages": 30}, seed=1, session=FitSession(keeper))
-    weights = [members_with(model.models.network, keeper.weights[step]).embed for step in range(1, STEPS + 1)]
-    return model, np.stack(weights).astype(np.float64)
-
-
-def tracked(weights, length):
-    """The average of this length over the weights after each step: sum of the parts of its profile."""
-    edges = np.arange(len(weights) + 1) / len(weights)
-    return np.einsum("s,s...->...", np.diff(edges ** (gamma_of(length) + 1)), weights)
-
-
-@pytest.mark.slow
-def test_averages_are_what_tracking_would_have_given(kept):
-    model, weights = kept
-    spread = np.abs(weights - weights[-1]).max()
-    for length, tolerance in ((LENGTHS[0], 1e-5), (LENGTHS[1], 1e-5), (0.04, 0.01), (0.075, 0.01), (0.2, 0.01)):
-        ours = with_weights(model.models.network, model.averages.over(length)).embed
-        np.testing.assert_allclose(ours, tracked(weights, length), atol=tolerance * spread)
-    assert np.abs(tracked(weights, 0.05) - tracked(weights, 0.2)).max() > 0.1 * spread
-
-
-@pytest.mark.slow
-def test_averages_move_the_normals_by_the_share_that_suits_few_rows(monkeypatch):
-    changes = CHANGES | {"table.averages": 4, "table.steps": 20}
-    monkeypatch.setattr("motes.tables.training.SHARES", (1.0,))
-    whole = fit_table(table(120), changes=changes, seed=1).averaged_over(0.1).models.network
-    monkeypatch.setattr("motes.tables.training.SHARES", (0.25,))
-    less = fit_table(table(120), changes=changes, seed=1).averaged_over(0.1).models.network
-    assert np.abs(whole.lines).max() > 0
-    np.testing.assert_allclose(less.lines, 0.25 * whole.lines, atol=1e-7)
-    np.testing.assert_allclose(less.line_bias[..., 1:], 0.25 * whole.line_bias[..., 1:], atol=1e-7)
-    np.testing.assert_allclose(less.line_bias[..., 0], whole.line_bias[..., 0], rtol=1e-6)
-    np.testing.assert_allclose(less.embed, whole.embed, rtol=1e-6)
 
 
 @pytest.mark.long
@@ -141,16 +81,3 @@ def test_lengths_are_compared_by_nats_of_held_out_rows(run):
     assert "held-out rows of" in found.evaluated_against
     other = compare_ema_lengths(model, table(300).sample(100, random_state=0), lengths=(0.05,))
     assert np.isfinite(other.losses).all() and "50 held-out rows of the data" in other.evaluated_against
-
-
-@pytest.mark.slow
-def test_the_command_compares_lengths_of_a_table_and_writes_the_best(run, motes_command):
-    folder, _ = run
-    code, out, _ = motes_command("ema", folder, "--out", "best.safetensors", "-q")
-    assert code == 0
-    lines = out.splitlines()
-    assert "-log p in nats per row" in lines[0] and lines[1].split()[0] == "present"
-    (best,) = [line.split()[0] for line in lines if line.endswith("best")]
-    assert load("best.safetensors").length == float(best)
-    code, out, err = motes_command("ema", "best.safetensors")
-    assert code == 2 and "no averages to choose from" in err and "--set table.averages=32" in err

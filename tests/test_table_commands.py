@@ -150,21 +150,6 @@ def test_what_is_hardly_ever_so_is_warned_of_by_name(model):
     assert message({"city": "Graz"}, [-1.0, -np.inf]).log_prob == pytest.approx(-1 - np.log(2))
 
 
-@pytest.mark.parametrize(("log_prob", "far"), [(-11.9, False), (-12.1, True)])
-def test_a_number_far_out_is_warned_of_with_its_density(model, monkeypatch, log_prob, far):
-    """Far out is less than 1/20 of the lowest density among 256 drawn rows, of the same columns alone."""
-
-    def score_columns(rows, columns):
-        assert [*columns] == ["h"]
-        return np.array([log_prob]) if len(rows) == 1 else np.linspace(-9.0, -1.0, len(rows))
-
-    monkeypatch.setattr(model, "score_columns", score_columns)
-    monkeypatch.setattr(model, "_lowest", {})  # of the score_columns of before
-    warnings = evidence_of(model, {"h": 0.1}, [log_prob], 5.0).warnings
-    assert len(warnings) == far
-    assert not far or warnings[0].startswith("the log-density of 'h' is -12.10 nats; the lowest among 256")
-
-
 def test_every_misuse_of_given_ends_with_2(run, motes_command):
     for word in ("city=Gratz", "age=40.5", "income=inf", "age=40.2..40.8", "age=", "h=900"):
         code, message, err = motes_command("sample", run, "-n", 3, "--given", word)
@@ -202,8 +187,8 @@ def test_impossible_entries_are_counted_and_lose_no_table(people, run, model, mo
     possible = log_prob[np.isfinite(log_prob)]
     np.testing.assert_allclose(possible, model.score_samples(people.drop([3, 30])), rtol=1e-5)
     assert f"{possible.mean():.4f} ± " in message and "over the 37 possible rows; 39 rows in s.csv" in message
-    assert err.startswith("warning: 3 impossible entries in 2 rows") and "--smooth" in err
-    code, message, err = motes_command("score", run, "strange.csv", "--out", "t.csv", "--smooth", "-q")
+    assert err.startswith("warning: 3 impossible entries in 2 rows") and "--laplace" in err
+    code, message, err = motes_command("score", run, "strange.csv", "--out", "t.csv", "--laplace", "-q")
     smooth = pd.read_csv("t.csv").log_prob.to_numpy()
     assert code == 0 and np.isfinite(smooth).all() and f"the mass 1 / {model.schema.rows + 1}" in err
     gone = strange.loc[[3, 30]].assign(city=None, age=[None, people.age[30]])

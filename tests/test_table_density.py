@@ -9,6 +9,7 @@ from scipy.special import logsumexp
 
 from motes.tables.base import (
     Base,
+    Gaussians,
     MixtureShape,
     base_of_pairs,
     choose_shape,
@@ -18,7 +19,7 @@ from motes.tables.base import (
     in_order,
     log_mass_of,
 )
-from motes.tables.network import CLOSE, CLOSE_WEIGHT, Near, Normals, log_mass, log_mixture, log_value, moved
+from motes.tables.network import CLOSE, CLOSE_WEIGHT, Near, log_mass, log_mixture, log_value, moved
 
 CELLS = [(0.0, 0.1), (-3.0, -2.0), (2.0, 5.0), (-1e4, 0.3), (1.5, 1e4), (-1e4, 1e4), (7.0, 7.5), (0.4, 0.40001)]
 
@@ -40,14 +41,6 @@ def test_a_cell_without_width_has_the_density():
     x = np.linspace(-3, 3, 7)
     found = log_mass(jnp.asarray(x), jnp.asarray(x), jnp.float32(0.5), jnp.float32(0.7), jnp.zeros(7))
     np.testing.assert_allclose(found, stats.norm(0.5, 0.7).logpdf(x), atol=1e-5)
-
-
-@pytest.mark.slow
-def test_cells_that_tile_the_line_sum_to_one():
-    edges = np.concatenate([[-1e4], np.linspace(-2, 2, 41), [1e4]]).astype(np.float32)
-    normals = Normals(jnp.log(jnp.array([0.3, 0.7])), jnp.array([-1.0, 0.5]), jnp.array([0.03, 1.2]))
-    masses = log_mixture(normals, jnp.asarray(edges[:-1]), jnp.asarray(edges[1:]), jnp.asarray(np.diff(edges)))
-    assert float(jnp.exp(masses).sum()) == pytest.approx(1.0, abs=1e-5)
 
 
 @pytest.mark.slow
@@ -179,16 +172,24 @@ def test_the_base_conditions_exactly_on_the_first_numbers_of_its_order(mixture, 
                 np.testing.assert_allclose(found.sds[row, j], sds, atol=1e-4)
 
 
+def gates_of(y, lines, even):
+    """The initial gates of a base of one normal, where codes alone have the log-density `even`."""
+    numbers, weights = y[:, :lines], np.ones(len(y))
+    base = fit_base(y, weights, lines, MixtureShape(1, 0.0, 1e-6), 0)
+    return first_gates(base, y, numbers, numbers, np.broadcast_to(even, numbers.shape), weights)
+
+
 def test_gates_begin_where_the_entries_are_likeliest():
     # The first number has nothing to do with the others and is uniform; the third is the second and a little noise.
     rng = np.random.default_rng(0)
     x = rng.uniform(-1.7, 1.7, (2000, 2))
-    y = np.column_stack([x, x[:, 1] + 0.01 * rng.standard_normal(2000)])
-    base = fit_base(y, np.ones(len(y)), y.shape[1], MixtureShape(1, 0.0, 1e-6), 0)
-    even = np.full(y.shape, -np.log(3.4))
-    gates = first_gates(base, y, y, y, even, np.ones(2000))
+    gates = gates_of(np.column_stack([x, x[:, 1] + 0.01 * rng.standard_normal(2000)]), 3, -np.log(3.4))
     assert gates[0] > 0.9
     assert gates[1:].max() < 0.05
+    # Each of two numbers says nearly all of the other: whichever is first, the normals know more than even codes do.
+    x = rng.standard_normal(1500)
+    y = np.stack([x, x + 0.05 * rng.standard_normal(1500)], axis=1)
+    assert gates_of(y, 2, stats.norm.logpdf(y)).max() < 0.1
 
 
 def labelled(n):
@@ -237,23 +238,11 @@ def test_gates_begin_with_the_labels_known():
     # Of a number that its label decides codes alone say little, and normals that ignored the label would say no more.
     rng = np.random.default_rng(6)
     label = rng.choice(2, 1500)
-    number = np.where(label, 1.0, -1.0)[:, None] + 0.02 * rng.standard_normal((1500, 1))
-    y = np.column_stack([number, label - label.mean()])
-    even = stats.norm.logpdf(number, scale=1.0)
-    base = fit_base(y, np.ones(len(y)), 1, MixtureShape(1, 0.0, 1e-6), 0)
-    assert first_gates(base, y, number, number, even, np.ones(1500))[0] < 0.05
-    shuffled = np.column_stack([number, rng.permutation(y[:, 1])])
-    assert (
-        first_gates(
-            fit_base(shuffled, np.ones(1500), 1, MixtureShape(1, 0.0, 1e-6), 0),
-            shuffled,
-            number,
-            number,
-            even,
-            np.ones(1500),
-        )[0]
-        > 0.2
-    )
+    number = np.where(label, 1.0, -1.0) + 0.02 * rng.standard_normal(1500)
+    y, even = np.column_stack([number, label - label.mean()]), stats.norm.logpdf(number, scale=1.0)[:, None]
+    assert gates_of(y, 1, even)[0] < 0.05
+    y[:, 1] = rng.permutation(y[:, 1])
+    assert gates_of(y, 1, even)[0] > 0.2
 
 
 @pytest.mark.slow
@@ -287,7 +276,7 @@ def test_a_base_does_not_end_in_a_bad_optimum():
 def test_the_density_of_a_fitted_base_integrates_to_one():
     y = np.random.default_rng(0).standard_normal((500, 1)) * 0.3 + 1
     base = fit_base(y, np.ones(len(y)), 1, MixtureShape(2, 0.3, 1e-2), 0)
-    normals = Normals(base.log_weights, base.means[:, 0], jnp.sqrt(base.covariances[:, 0, 0]))
+    normals = Gaussians(base.log_weights, base.means[:, 0], jnp.sqrt(base.covariances[:, 0, 0]))
     density = lambda x: float(jnp.exp(log_mixture(normals, *(jnp.float32(v) for v in (x, x, 0.0)))))
     assert integrate.quad(density, -2, 4, limit=200)[0] == pytest.approx(1.0, abs=1e-4)
 
@@ -301,14 +290,3 @@ def test_of_many_rows_left_out_ones_choose_as_few_components_as_will_do():
     bent = np.stack([one[:, 0], one[:, 0] ** 2 + 0.1 * one[:, 1]], axis=1)
     assert [chosen(y, 3, most=6).components for y in (one, three)] == [1, 3]
     assert chosen(bent, 2, most=6).components == 6
-
-
-def test_gates_do_not_depend_on_where_a_column_stands():
-    # Each of two numbers says nearly all of the other: whichever is first, the normals know more than even codes do.
-    x = np.random.default_rng(1).standard_normal(1500)
-    y = np.stack([x, x + 0.05 * np.random.default_rng(2).standard_normal(1500)], axis=1)
-    even = stats.norm.logpdf(y)
-    gates = first_gates(
-        fit_base(y, np.ones(len(y)), y.shape[1], MixtureShape(1, 0.0, 1e-6), 0), y, y, y, even, np.ones(1500)
-    )
-    assert gates.max() < 0.1

@@ -71,7 +71,7 @@ def test_independent_labels_follow_from_nothing():
 def test_what_follows_comes_after_that_from_which_it_follows(data):
     with untrained():
         model = fit_table(data, changes=TINY, seed=1)
-    columns = [model.schema.parts[j].column for j in model.order]
+    columns = [model.schema.parts[j].column for j in model.orders.order]
     assert columns.index("animal") < columns.index("class")
     assert columns.index("animal") < columns.index("place")
     units, entropies = np.array([0, 1, 2]), np.array([1.0, 2.0, 3.0])

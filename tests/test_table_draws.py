@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 
 from fits import fit_table
+from motes.tables.model import evidence_of
 from motes.tables.parts import Not
+from motes.tables.unmasking import MaskedDenoiser
 from tables import TINY, of_random_weights, untrained
 
 pytestmark = pytest.mark.brief
@@ -62,7 +64,7 @@ def test_exact_rows_are_those_of_rejection(model, free, given):
     else:
         met &= pd.to_datetime(free.when).between(*given["when"])
     kept, share = free[met], met.mean()
-    exact, plain = (model.sample(8000, given=given, exact=exact, seed=1) for exact in (True, False))
+    exact, plain = (model.sample(8000, given=given, importance_resample=exact, seed=1) for exact in (True, False))
     assert exact.effective <= 8000
     # Five standard errors: of the share of the rows that are kept, and of the mean of the weights.
     error = 5 * np.sqrt((1 - share) / (share * FREE) + 1 / exact.effective)
@@ -77,6 +79,20 @@ def test_exact_rows_are_those_of_rejection(model, free, given):
 
 @pytest.mark.slow
 def test_without_conditions_exact_changes_nothing(model):
-    usual, exact = (model.sample(300, exact=exact, seed=2) for exact in (False, True))
+    usual, exact = (model.sample(300, importance_resample=exact, seed=2) for exact in (False, True))
     assert all((cells(usual, name) == cells(exact, name)).all() for name in usual.names)
     assert (exact.effective, exact.log_evidence) == (300, 0.0)
+
+
+@pytest.mark.parametrize(("log_prob", "far"), [(-11.9, False), (-12.1, True)])
+def test_a_number_far_out_is_warned_of_with_its_density(model, monkeypatch, log_prob, far):
+    """Far out is less than 1/20 of the lowest density among 256 drawn rows, of the same columns alone."""
+
+    def log_probs(self, encoded):
+        assert {model.schema.parts[j].column for j in np.flatnonzero(encoded.observed.any(axis=0))} == {"x"}
+        return np.array([log_prob]) if len(encoded) == 1 else np.linspace(-9.0, -1.0, len(encoded))
+
+    monkeypatch.setattr(MaskedDenoiser, "log_prob", log_probs)
+    warnings = evidence_of(model, {"x": 0.5}, [log_prob], 5.0).warnings
+    assert len(warnings) == far
+    assert not far or warnings[0].startswith("the log-density of 'x' is -12.10 nats; the lowest among 256")

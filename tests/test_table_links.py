@@ -10,9 +10,8 @@ from scipy.special import logsumexp
 from fits import fit_table
 from motes.tables.layout import log_linked
 from motes.tables.network import EncodedRows, Scale, ordered
-from motes.tables.sampling import log_prob_parts
 from motes.tables.schema import Schema
-from tables import TINY, of_random_weights, untrained
+from tables import TINY, of_random_weights, predict_frame, untrained
 
 pytestmark = pytest.mark.brief
 
@@ -37,18 +36,16 @@ def share_of(model, column, rows):
     """The share that the relation of a column has in each row, from the definition: a softmax beside 0."""
     unmasker, p = model.orders.first([name for name in ("a", "b", "c", "side") if name != column]), 4
     encoded = model.schema.encode(rows)
-    read, seen = model.reader.read(encoded), unmasker.start(len(rows))
-    for k, j in enumerate(map(int, unmasker.order[:-1])):
-        here = np.ones(len(rows), bool)
-        seen = unmasker.show(seen, k, read.codes[:, j], read.y[:, j], read.u[:, j], here)
-    rho = np.asarray(unmasker.view(seen, p - 1, []).links, np.float64)[0, :, 0]
+    masked = unmasker.start(len(rows))
+    unmasker.show_observed(masked, model.orders.reader.read(model.schema.only(encoded, set(rows) - {column})))
+    rho = np.asarray(unmasker.predict(masked, p - 1).links, np.float64)[0, :, 0]
     return unmasker, 1 / (1 + np.exp(-rho))
 
 
 @pytest.mark.slow
 def test_a_relation_is_found_and_every_column_of_it_can_be_the_one_it_gives(model):
     assert [relation.columns for relation in model.schema.relations] == [("c", "a", "b")]
-    assert sorted(model.reader.linker.of_part) == [0, 1, 2]
+    assert sorted(model.orders.reader.linker.of_part) == [0, 1, 2]
 
 
 @pytest.mark.slow
@@ -60,9 +57,8 @@ def test_with_a_relation_the_values_of_a_column_still_sum_to_one(model, data, co
     encoded = model.schema.encode(rows, unseen="mark")
     unmasker, _ = share_of(model, column, some)
     only = np.array([part.column == column for part in model.schema.parts])
-    read = model.reader.read(encoded)
-    log_p = log_prob_parts(unmasker, read)[:, only].sum(1) + np.where(read.observed, encoded.log_unit, 0.0).sum(1)
-    p = np.where(read.observed[:, only].all(1), np.exp(log_p), 0.0).reshape(len(some), -1)
+    log_p = unmasker.log_prob_parts(encoded)[:, only].sum(1)
+    p = np.where((encoded.codes[:, only] >= 0).all(1), np.exp(log_p), 0.0).reshape(len(some), -1)
     np.testing.assert_allclose(p.sum(1), 1.0, atol=1e-3)  # what lies beyond the domain
 
 
@@ -75,7 +71,7 @@ def test_a_relation_gives_its_value_with_the_share_that_the_network_says(model):
     found = (drawn.c == 20).mean()
     encoded = model.schema.encode(row)
     only = np.array([part.column == "c" for part in model.schema.parts])
-    p = float(np.exp(log_prob_parts(unmasker, model.reader.read(encoded))[0, only].sum()))
+    p = float(np.exp(unmasker.log_prob_parts(encoded)[0, only].sum()))
     assert share[0] < p < 1  # and the density has a little there as well
     assert found == pytest.approx(p, abs=4 * np.sqrt(p * (1 - p) / 20_000))  # one in 16,000 by chance
 
@@ -83,8 +79,8 @@ def test_a_relation_gives_its_value_with_the_share_that_the_network_says(model):
 @pytest.mark.slow
 def test_a_relation_holds_back_until_all_its_other_columns_are_known(model, data):
     encoded = model.schema.encode(data.iloc[:50])
-    whole = model.reader.read(encoded)
-    without = model.reader.read(model.schema.encode(data.iloc[:50].assign(b=np.nan)))
+    whole = model.orders.reader.read(encoded)
+    without = model.orders.reader.read(model.schema.encode(data.iloc[:50].assign(b=np.nan)))
     assert whole.could[:, 2].any() and not without.could[:, 2].any() and not without.could[:, 0].any()
     holds = (data.a + data.b == data.c).to_numpy()[:50]
     np.testing.assert_array_equal(whole.holds[:, 2] > 0, holds)
@@ -94,7 +90,7 @@ def test_a_relation_holds_back_until_all_its_other_columns_are_known(model, data
 def test_part_by_part_is_the_network_at_once_where_relations_give_places(model, data):
     rows = data.iloc[:60].astype(dict.fromkeys("abc", float))
     rows.loc[:19, "a"], rows.loc[10:29, "b"], rows.loc[25:34, "c"] = np.nan, np.nan, np.nan
-    read = model.reader.read(model.schema.encode(rows))
+    read = model.orders.reader.read(model.schema.encode(rows))
     unmasker, layout, observed = model.orders.first(["a", "c", "side", "b"]), model.orders.layout, read.observed
     assert layout.near == 1
     count = len(model.models.network.hidden)
@@ -105,14 +101,14 @@ def test_part_by_part_is_the_network_at_once_where_relations_give_places(model, 
         base = ordered(member.base, jnp.asarray(unmasker.order), layout)
         return member.log_probs(layout, member.network.heads(layout), base, read, visible)
 
-    seen = unmasker.start(len(rows))
+    masked = unmasker.start(len(rows))
     for k, j in enumerate(map(int, unmasker.order)):
         entry = EncodedRows(*(part[:, j] for part in read))
         visible = np.isin(np.arange(4), unmasker.order[:k]) & observed
         each = [np.asarray(at_once(member, read, visible))[:, j] for member in members]
         expected, here = logsumexp(each, axis=0) - np.log(count), observed[:, j]
-        np.testing.assert_allclose(unmasker.log_prob(seen, k, entry)[here], expected[here], atol=2e-4)
-        seen = unmasker.show(seen, k, entry.codes, entry.y, entry.u, here)
+        np.testing.assert_allclose(unmasker.log_prob_entry(masked, k, entry)[here], expected[here], atol=2e-4)
+        unmasker.show(masked, k, entry.codes, entry.y, entry.u, here)
 
 
 @pytest.mark.slow
@@ -127,7 +123,7 @@ def test_what_is_predicted_of_a_column_knows_its_relation(data):
     with untrained():
         plain = fit_table(data, changes=TINY, seed=1)  # the relation has its share of the training rows, 0.8
     some = data.iloc[:30]
-    found = plain.predict_frame(some, "c", quantiles=(0.3, 0.5, 0.7), draws=64)
+    found = predict_frame(plain, some, "c", quantiles=(0.3, 0.5, 0.7), draws=64)
     for name in ("q0.3", "q0.5", "q0.7"):
         np.testing.assert_array_equal(found.columns[name].values, some.a + some.b)
 

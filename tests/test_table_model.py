@@ -5,13 +5,11 @@ import pandas as pd
 import pytest
 
 from fits import fit_table
-from motes.errors import DataError, ModelFileError, UsageError
-from motes.loading import load
+from motes.data import as_frame
 from motes.recipes import load_recipe
-from motes.tables.model import TableModel
 from motes.tables.parts import Not
 from motes.tables.training import options_of
-from tables import TINY, untrained
+from tables import TINY
 
 QUICK = {"table.steps": 600, "table.width": 48, "table.depth": 1, "table.batch": 256}
 
@@ -87,7 +85,7 @@ def test_conditional_shares_are_near_the_truth(labels, truth, data):
     # By the weights of the model's own order: 1,650 rows of the data tell the shares to 0.02 (two standard errors).
     # In the order in which the known column comes first: as far as so short a training has learned other orders.
     for weighed, near in ((True, 0.03), (False, 0.08)):
-        rows = labels.sample(8000, given={"pair": 2}, seed=5, exact=weighed)
+        rows = labels.sample(8000, given={"pair": 2}, seed=5, importance_resample=weighed)
         assert set(cells(rows, "pair")) == {2}
         found = pd.Series(cells(rows, "size")).value_counts(normalize=True)
         np.testing.assert_allclose([found.get(name, 0) for name in ("S", "M", "L")], exact, atol=near)
@@ -109,44 +107,12 @@ def test_a_set_an_interval_and_a_negation_hold_and_have_their_probability(model,
 
 
 @pytest.mark.slow
-def test_exact_draws_weigh_rows_by_the_fixed_order(model):
-    plain, exact = (model.sample(2000, given={"x": 1.0}, seed=2, exact=exact) for exact in (False, True))
-    assert exact.effective <= 2000
-    assert set(cells(exact, "x")) == {1.0}
-    # p(x = 1.0) by the weights of rows drawn in another order is that of the fixed order itself.
-    sizes = model.sample(30_000, seed=9)
-    share = np.log((cells(sizes, "x") == 1.0).mean() / 0.01)  # a density per unit of x
-    assert exact.log_evidence == pytest.approx(share, abs=0.25)
-    assert plain.log_evidence == pytest.approx(share, abs=0.35)
-
-
-@pytest.mark.slow
 def test_rows_are_the_same_however_many_are_drawn(model):
     few, some, many = (model.sample(n, seed=4) for n in (100, 9000, 20_000))
     for column in few.names:
         np.testing.assert_array_equal(cells(few, column), cells(many, column)[:100])
         np.testing.assert_array_equal(cells(some, column), cells(many, column)[:9000])
     assert (cells(model.sample(100, seed=5), "x") != cells(model.sample(100, seed=6), "x")).any()
-
-
-@pytest.mark.slow
-def test_dtypes_and_ranges_are_those_of_the_data(data, model):
-    for n in (3, 500):
-        rows = model.sample(n, seed=1).like(data.iloc[:0])
-        assert list(rows.dtypes) == list(data.dtypes)
-        assert rows.x.between(data.x.min(), data.x.max()).all()
-
-
-@pytest.mark.slow
-def test_an_impossible_entry_has_no_probability_or_a_small_one(model, data):
-    rows = data.head(4).copy()
-    rows.loc[1, "color"] = "purple"
-    plain, smooth = (model.likelihood(rows, smooth=smooth) for smooth in (False, True))
-    assert list(plain.impossible) == [0, 1, 0, 0]
-    assert plain.log_prob[1] == -np.inf
-    assert np.isfinite(plain.log_prob[[0, 2, 3]]).all()
-    without = rows.assign(color=None).iloc[[1]]
-    assert smooth.log_prob[1] == pytest.approx(model.score_samples(without)[0] - np.log(6001), abs=1e-3)
 
 
 @pytest.mark.slow
@@ -162,7 +128,7 @@ def test_missing_entries_are_filled_in_and_the_others_stay(model, data):
     holes = data.head(600).copy()
     holes.loc[::2, "size"] = None
     holes.loc[1::3, "x"] = np.nan
-    first, second = model.impute_frames(holes, draws=2, seed=1)
+    first, second = model.impute(as_frame(holes), draws=2, seed=1)
     for column in data:
         known = holes[column].notna().to_numpy()
         assert (cells(first, column)[known] == holes[column][known]).all()
@@ -187,84 +153,7 @@ def test_a_label_given_the_others_is_bayes_rule(labels, data, truth):
     assert np.abs(mine - exact).mean() < 0.04
 
 
-@pytest.mark.slow
-def test_a_file_gives_the_same_model(model, data, tmp_path):
-    model.save(tmp_path / "m.safetensors")
-    same = load(tmp_path / "m.safetensors")
-    assert isinstance(same, TableModel)
-    np.testing.assert_array_equal(same.score_samples(data.head(99)), model.score_samples(data.head(99)))
-    np.testing.assert_array_equal(cells(same.sample(50, seed=1), "x"), cells(model.sample(50, seed=1), "x"))
-    assert (same.seed, same.fingerprint, same.source) == (model.seed, model.fingerprint, model.source)
-    (tmp_path / "m.safetensors").write_bytes(b"nothing")
-    with pytest.raises(ModelFileError):
-        load(tmp_path / "m.safetensors")
-
-
-@pytest.mark.slow
-def test_what_does_not_fit_is_refused_by_name(model, data):
-    with pytest.raises(UsageError, match="colour"):
-        model.sample(3, given={"colour": "red"})
-    with pytest.raises(DataError, match="purple"):
-        model.sample(3, given={"color": "purple"})
-    with pytest.raises(DataError, match="x"):
-        model.sample(3, given={"x": 99.0})
-    with pytest.raises(UsageError, match="missing"):
-        model.sample(3, given={"color": None})
-    with pytest.raises(UsageError, match=r"real|integer"):
-        model.predict_proba(data, "x")
-    with pytest.raises(DataError, match="weights"):
-        fit_table(data, weights=[1.0, 2.0])
-
-
 # --- exact answers of small tables ------------------------------------------------------------------------------------
-
-
-@pytest.mark.long
-def test_independent_labels_are_learned_as_such():
-    # Four uniform labels: log p is -4 log 4; the old model said -7.2.
-    rng = np.random.default_rng(0)
-    frame = pd.DataFrame({name: rng.choice(list("wxyz"), 3000) for name in "abcd"})
-    model = fit_table(frame, changes=QUICK)
-    fresh = pd.DataFrame({name: rng.choice(list("wxyz"), 1000) for name in "abcd"})
-    scores = model.score_samples(fresh)
-    assert scores.mean() == pytest.approx(-4 * np.log(4), abs=0.05)
-    assert scores.std() < 0.25
-    rows = model.sample(20_000, seed=1)
-    for name in "abcd":
-        assert (pd.Series(cells(rows, name)).value_counts(normalize=True) - 0.25).abs().max() < 0.02
-
-
-@pytest.mark.long
-def test_zeros_that_stand_for_nothing_come_as_often_as_they_did():
-    rng = np.random.default_rng(0)
-    amount = np.where(rng.random(4000) < 0.9, 0.0, np.exp(3 + rng.standard_normal(4000)).round(2))
-    frame = pd.DataFrame({"amount": amount, "group": rng.choice(list("ab"), 4000)})
-    model = fit_table(frame, changes=QUICK)
-    drawn = cells(model.sample(20_000, seed=1), "amount")
-    assert (drawn == 0).mean() == pytest.approx((amount == 0).mean(), abs=0.01)
-    real, made = amount[amount > 0], drawn[drawn > 0]
-    # Medians of 400 real and 2,000 drawn amounts with log sd 1: a standard error of 0.07.
-    assert np.log(np.median(made) / np.median(real)) == pytest.approx(0.0, abs=0.25)
-    assert drawn.max() <= amount.max()
-    # The old model had a 1 % quantile 30 times too low. 400 amounts tell it to a factor of 1.6 (two standard errors).
-    low = np.quantile(made, [0.01, 0.05]) / np.quantile(real, [0.01, 0.05])
-    assert (low > 0.4).all()
-
-
-@pytest.mark.long
-def test_pairs_of_labels_that_do_not_exist_hardly_come():
-    rng = np.random.default_rng(0)
-    maker = rng.integers(0, 6, 4000)
-    frame = pd.DataFrame(
-        {
-            "maker": [f"maker {m}" for m in maker],
-            "model": [f"m{m}-{k}" for m, k in zip(maker, rng.integers(0, 4, 4000), strict=True)],
-        }
-    )
-    model = fit_table(frame, changes=QUICK | {"table.width": 96})
-    rows = model.sample(5000, seed=1)
-    wrong = [maker[-1] != name[1] for maker, name in zip(cells(rows, "maker"), cells(rows, "model"), strict=True)]
-    assert np.mean(wrong) < 0.01  # the old model: 0.7
 
 
 def few_of_all_kinds(seed, n=60):
@@ -294,37 +183,6 @@ def test_a_weight_is_so_many_copies_of_a_row_to_the_bit_in_a_trained_model(kinds
     np.testing.assert_array_equal(once, score(frame, np.ones(len(frame))))
     np.testing.assert_array_equal(once, score(frame, np.full(len(frame), 0.5)))  # then only ratios count
     assert np.abs(weighted - once).max() > 0.01
-
-
-@pytest.mark.long
-def test_missing_entries_are_a_value_where_that_is_asked_for():
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal(3000).round(1)
-    gone = rng.random(3000) < np.where(x > 0, 0.6, 0.1)
-    frame = pd.DataFrame({"x": x, "y": np.where(gone, np.nan, x + 1)})
-    model = fit_table(frame, changes=QUICK | {"table.missing": "learn", "table.steps": 300})
-    rows = model.sample(10_000, seed=1)
-    missing = rows.columns["y"].missing
-    assert missing.mean() == pytest.approx(gone.mean(), abs=0.02)
-    drawn = cells(rows, "x").astype(float)
-    assert missing[drawn > 0].mean() - missing[drawn < 0].mean() == pytest.approx(0.5, abs=0.1)
-    assert model.sample(200, given={"y": None}, seed=1).columns["y"].missing.all()
-    with untrained():
-        hidden = fit_table(frame, changes=TINY)
-    assert not hidden.sample(1000, seed=1).columns["y"].missing.any()
-
-
-@pytest.mark.long
-def test_few_rows_are_learned_by_several_members():
-    from sklearn.datasets import load_iris
-
-    iris = load_iris(as_frame=True).frame.sample(frac=1, random_state=0)
-    seen, fresh = iris[:100], iris[100:]
-    model = fit_table(seen, changes={"table.steps": 100})
-    assert len(model.models.base.means) == 5
-    # The true class of a flower is the likeliest one for 98 % of them (linear discriminant analysis).
-    log_p = np.stack([model.score_samples(fresh.assign(target=(fresh.target + k) % 3)) for k in range(3)])
-    assert (log_p.argmax(axis=0) == 0).mean() > 0.85
 
 
 @pytest.mark.slow

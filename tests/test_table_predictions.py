@@ -1,5 +1,7 @@
 """One column given the others of each row: what is said of it is what the model holds, value by value."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,8 +9,7 @@ from scipy.stats import norm
 
 from fits import fit_table
 from motes.errors import DataError, UsageError
-from motes.tables.sampling import log_prob_parts
-from tables import TINY, of_random_weights, untrained
+from tables import TINY, of_random_weights, predict_frame, untrained
 
 pytestmark = pytest.mark.brief
 
@@ -49,13 +50,12 @@ def exact(model, data, column, domain, known):
     """p of each value of a domain (v,) given the `known` columns of each row, (n, v): every value is scored."""
     frame = data.loc[data.index.repeat(len(domain))].assign(**{column: np.resize(domain, len(data) * len(domain))})
     encoded = model.schema.encode(frame)
-    rows = model.reader.read(encoded)
     here = np.array([part.column in (column, *known) for part in model.schema.parts])
     unmasker = model.orders.first([*known, column])
+    log_p = unmasker.log_prob_parts(replace(encoded, observed=encoded.observed & here))
     total = np.ones((len(data), len(domain)))
     for j in range(*model.schema.parts_of(column).indices(len(here))):
-        log_p = log_prob_parts(unmasker, rows._replace(observed=rows.observed & here))[:, j]
-        p = np.exp(log_p + encoded.log_unit[:, j]).reshape(total.shape)
+        p = np.exp(log_p[:, j]).reshape(total.shape)
         if column != "when":
             total *= p
         elif j == model.schema.parts_of(column).start:
@@ -76,7 +76,7 @@ def test_numbers_and_dates_are_those_of_every_value_scored(model, data, column, 
         known = [name for name in known if name != "gone"]
     p = exact(model, some, column, domain, known)
     hidden = [name for name in data if name not in (*known, "same")]
-    found = model.predict_frame(some.assign(**dict.fromkeys(hidden)), column, draws=512, quantiles=(0.25, 0.75))
+    found = predict_frame(model, some.assign(**dict.fromkeys(hidden)), column, draws=512, quantiles=(0.25, 0.75))
     x = domain.astype("M8[us]").astype(np.int64) / 86_400e6 if column == "when" else domain.astype(float)
     mean = p @ x
     sd = np.sqrt(p @ x**2 - mean**2)
@@ -95,28 +95,16 @@ def test_numbers_and_dates_are_those_of_every_value_scored(model, data, column, 
 def test_labels_are_those_of_every_value_scored(model, data):
     known = ["x", "count", "amount", "when", "gone"]
     p = exact(model, data.head(40), "size", np.array(["L", "M", "S"]), known)
-    found = model.predict_frame(data.head(40).assign(y=None), "size")
+    found = predict_frame(model, data.head(40).assign(y=None), "size")
     np.testing.assert_allclose(np.stack([values(found, f"p({s})") for s in "LMS"], axis=1), p, atol=1e-4)
-
-
-@pytest.mark.slow
-def test_a_label_comes_with_the_probabilities_of_predict_proba(model, data):
-    p, labels = model.predict_proba(data.head(300), "size")
-    found = model.predict_frame(data.head(300), "size")
-    assert found.names == ("label", "p(L)", "p(M)", "p(S)") and labels == ["L", "M", "S"]
-    mine = np.stack([values(found, f"p({label})") for label in labels], axis=1)
-    np.testing.assert_array_equal(mine, p)
-    np.testing.assert_allclose(mine.sum(axis=1), 1.0, rtol=1e-6)
-    assert found.columns["label"].cells() == [labels[k] for k in p.argmax(axis=1)]
-    assert set(found.columns["label"].cells()) == {"L", "M", "S"}
 
 
 @pytest.mark.slow
 def test_the_column_itself_is_not_looked_at(model, data):
     for column in ("size", "count", "x"):
-        usual = model.predict_frame(data.head(20), column)
+        usual = predict_frame(model, data.head(20), column)
         for other in (data.head(20).drop(columns=column), data.head(20).assign(**{column: "never seen"})):
-            found = model.predict_frame(other, column)
+            found = predict_frame(model, other, column)
             assert all((values(found, name) == values(usual, name)).all() for name in usual.names)
     assert (model.predict_proba(data.head(20).drop(columns="size"), "size")[0] > 0).all()
 
@@ -129,7 +117,7 @@ def test_an_interval_covers_a_known_conditional():
     with untrained():
         model = fit_table(pd.DataFrame({"x": x, "y": 0.8 * x + 0.6 * rng.standard_normal(ROWS)}), changes=TINY)
     x = rng.standard_normal(1000)
-    found = model.predict_frame(pd.DataFrame({"x": x}), "y")
+    found = predict_frame(model, pd.DataFrame({"x": x}), "y")
     low, high = (norm.cdf((values(found, name) - 0.8 * x) / 0.6) for name in ("q0.05", "q0.95"))
     assert np.mean(high - low) == pytest.approx(0.9, abs=0.02)
     assert np.sqrt(np.mean((values(found, "mean") - 0.8 * x) ** 2)) < 0.06
@@ -139,7 +127,7 @@ def test_an_interval_covers_a_known_conditional():
 
 @pytest.mark.slow
 def test_what_is_said_has_the_types_of_the_column(model, data):
-    counts, dates = (model.predict_frame(data.head(9), column) for column in ("count", "when"))
+    counts, dates = (predict_frame(model, data.head(9), column) for column in ("count", "when"))
     assert counts.names == dates.names == ("mean", "sd", "q0.05", "q0.5", "q0.95")
     assert [counts.columns[name].type for name in counts.names] == ["real", "real", "whole", "whole", "whole"]
     assert [dates.columns[name].type for name in dates.names] == ["date", "real", "date", "date", "date"]
@@ -151,57 +139,48 @@ def test_what_is_said_has_the_types_of_the_column(model, data):
 @pytest.mark.slow
 def test_every_option_does_what_it_says(model, data):
     some, done = data.head(60), []
-    usual = model.predict_frame(some, "x", on_progress=lambda now: done.append(now.done))
+    usual = predict_frame(model, some, "x", on_progress=lambda now: done.append(now.done))
     assert done[-1] == 60 and done == sorted(done)
-    same, other, few = (model.predict_frame(some, "x", **options) for options in ({}, {"seed": 1}, {"draws": 1}))
+    same, other, few = (predict_frame(model, some, "x", **options) for options in ({}, {"seed": 1}, {"draws": 1}))
     assert (values(usual, "mean") == values(same, "mean")).all()
     assert (values(usual, "mean") != values(other, "mean")).any()
     assert (values(few, "sd") == 0).all() and (values(few, "q0.05") == values(few, "q0.95")).all()
-    assert model.predict_frame(some, "x", quantiles=()).names == ("mean", "sd")
-    low, high = (values(model.predict_frame(some, "x", quantiles=(0.1, 0.9)), name) for name in ("q0.1", "q0.9"))
+    assert predict_frame(model, some, "x", quantiles=()).names == ("mean", "sd")
+    low, high = (values(predict_frame(model, some, "x", quantiles=(0.1, 0.9)), name) for name in ("q0.1", "q0.9"))
     assert (low > values(usual, "q0.05")).mean() > 0.95 and (low < high).all()
-    blocks = list(model.predictions(_blocks(model, some), "x"))
-    assert (values(blocks[0], "mean") == values(usual, "mean")).all()
-
-
-def _blocks(model, data):
-    from motes.data.files import Blocks
-    from motes.tables.predictions import rows_without
-
-    return Blocks.of_frame(rows_without(model.schema, data, "x", "the data"))
 
 
 def test_an_impossible_entry_counts_as_not_observed(model, data):
     some = data.head(30)
     strange = some.assign(size=some["size"].where(some.index != 3, "XXL"), same=some.same.where(some.index != 5, 8))
-    found = model.predict_frame(strange, "x")
-    gone = model.predict_frame(some.assign(size=some["size"].where(some.index != 3)), "x")
+    found = predict_frame(model, strange, "x")
+    gone = predict_frame(model, some.assign(size=some["size"].where(some.index != 3)), "x")
     assert (found.ignored, gone.ignored) == (2, 0)
     np.testing.assert_array_equal(values(found, "mean"), values(gone, "mean"))
 
 
 def test_what_does_not_fit_is_refused_by_name(model, data):
     with pytest.raises(UsageError, match=r"unknown column 'counts'. Did you mean 'count'\? Choose from: size, x, y"):
-        model.predict_frame(data, "counts")
+        predict_frame(model, data, "counts")
     with pytest.raises(UsageError, match="column 'same' is 7 in all training rows; expected a column that"):
-        model.predict_frame(data, "same")
+        predict_frame(model, data, "same")
     with pytest.raises(UsageError, match=r"column 'count' is integer; expected labels\. Use `predict`"):
         model.predict_proba(data, "count")
     for shares in ((0.0,), (0.5, 1.0), (np.nan,), ("a",), 0.5):
         with pytest.raises(UsageError, match="expected numbers between 0 and 1"):
-            model.predict_frame(data, "x", quantiles=shares)
+            predict_frame(model, data, "x", quantiles=shares)
     with pytest.raises(UsageError, match="0 draws"):
-        model.predict_frame(data, "x", draws=0)
+        predict_frame(model, data, "x", draws=0)
     with pytest.raises(UsageError, match="seed = -1"):
-        model.predict_frame(data, "x", seed=-1)
+        predict_frame(model, data, "x", seed=-1)
     with pytest.raises(DataError, match="no rows"):
-        model.predict_frame(data.head(0), "x")
+        predict_frame(model, data.head(0), "x")
     with pytest.raises(DataError, match="has no column 'y'"):
-        model.predict_frame(data.drop(columns="y"), "x")
+        predict_frame(model, data.drop(columns="y"), "x")
     with pytest.raises(DataError, match="has a column 'z'"):
-        model.predict_frame(data.assign(z=1), "x")
+        predict_frame(model, data.assign(z=1), "x")
     with pytest.raises(DataError, match="row 1, column 'x': got 'a'"):
-        model.predict_frame(data.head(3).assign(x="a"), "y")
+        predict_frame(model, data.head(3).assign(x="a"), "y")
 
 
 @pytest.mark.slow
@@ -210,7 +189,7 @@ def test_rows_of_an_array_have_all_columns():
     x = rng.standard_normal((400, 2)) @ np.array([[1.0, 0.9], [0.0, 0.4]])
     with untrained():
         model = fit_table(x, changes=TINY)
-    found = model.predict_frame(x[:50], "y")
+    found = model.predict(x[:50], "y")
     assert np.corrcoef(values(found, "mean"), x[:50, 0])[0, 1] > 0.98
     with pytest.raises(DataError):
-        model.predict_frame(x[:50, :1], "y")
+        predict_frame(model, x[:50, :1], "y")

@@ -15,10 +15,10 @@ from motes.loading import load
 from motes.tables.model import TableModel, evidence_of
 from motes.tables.parts import NotMissing
 from motes.tables.relations import Inequality
-from motes.tables.sampling import Constraint
+from motes.tables.rules import Constraint
 from motes.tables.schema import Schema
 from motes.training.model import FitSession
-from tables import TINY, untrained
+from tables import TINY, predict_frame, untrained
 
 pytestmark = pytest.mark.brief
 
@@ -37,7 +37,7 @@ def whole_of(model):
 
 def free(model):
     """The model without its rules."""
-    return TableModel(replace(model.orders, constraint=Constraint.none()), model.recipe)
+    return TableModel(replace(model.orders, constraint=Constraint()), model.recipe)
 
 
 # --- what is found ----------------------------------------------------------------------------------------------------
@@ -225,7 +225,7 @@ def test_rows_are_the_same_however_many_are_drawn(pair):
 )
 def test_log_p_of_a_condition_and_its_rows_are_those_of_the_scores(pair, given, met, exact):
     p, here = np.exp(pair.score_samples(PAIRS)), met(PAIRS).to_numpy()
-    rows = pair.sample(6000, given=given, seed=2, exact=exact)
+    rows = pair.sample(6000, given=given, seed=2, importance_resample=exact)
     # P(C) from 4,800 rows, and a share of 8,192 candidates of which at least a fifth keep the inequality.
     assert rows.log_evidence == pytest.approx(np.log(p[here].sum()), abs=0.05)
     drawn = np.bincount(values(rows, "a") * 10 + values(rows, "b"), minlength=60) / 6000
@@ -247,7 +247,7 @@ def test_known_values_that_break_an_inequality_leave_the_rest_free(pair):
 
 @pytest.mark.slow
 def test_a_file_and_a_pickle_give_the_same_model_and_draw_nothing(pair, tmp_path, monkeypatch):
-    monkeypatch.setattr("motes.tables.sampling.draw_block", None)
+    monkeypatch.setattr("motes.tables.calibration.draw_block", None)
     pair.save(tmp_path / "m.safetensors")
     for same in (load(tmp_path / "m.safetensors"), pickle.loads(pickle.dumps(pair))):
         np.testing.assert_array_equal(same.score_samples(PAIRS), pair.score_samples(PAIRS))
@@ -309,7 +309,7 @@ def test_a_missing_entry_leaves_out_its_own_inequality(model, data):
 
 def test_an_impossible_entry_breaks_nothing(pair):
     rows = pd.DataFrame({"a": [99], "b": [3]})
-    found, loose = (one.likelihood(rows, smooth=True).log_prob[0] for one in (pair, free(pair)))
+    found, loose = (one.likelihood(rows, laplace=True).log_prob[0] for one in (pair, free(pair)))
     assert found == pytest.approx(loose)
 
 
@@ -321,7 +321,7 @@ def test_missing_entries_are_filled_in_so_that_rows_keep_them(model, data):
     holes.loc[2::3, ["start", "high", "label"]] = [pd.NaT, np.nan, None]
     # What is known breaks an inequality already: the rest is filled in as it comes.
     holes.loc[5, ["end", "low", "high", "label"]] = [holes.end.min(), 2.0, 1.0, None]
-    once, again, loose = (one.impute_frames(holes, seed=1)[0].like(data) for one in (model, model, free(model)))
+    once, again, loose = (one.impute(holes, seed=1) for one in (model, model, free(model)))
     pd.testing.assert_frame_equal(once, again)
     broken = lambda rows: (rows.start > rows.end) | (rows.low > rows.high)
     assert not once.isna().any().any()
@@ -339,9 +339,9 @@ def test_equal_known_values_keep_their_inequality_to_the_bit(model, data, monkey
     calls = []
     draw = motes.tables.draws.draw_block
     monkeypatch.setattr("motes.tables.draws.draw_block", lambda *words, **more: calls.append(1) or draw(*words, **more))
-    model.impute_frames(rows, seed=1)
+    model.impute(rows, seed=1)
     first = len(calls)
-    model.impute_frames(rows.assign(low=rows.high + 1e-9), seed=1)  # broken: nothing is drawn again
+    model.impute(rows.assign(low=rows.high + 1e-9), seed=1)  # broken: nothing is drawn again
     assert len(calls) == first + 1
     share = np.exp(model.constraint.log_share(np.array([1, 0], bool)))
     kept = np.log(900 / 901 / share + 1 / 901)
@@ -354,28 +354,28 @@ def test_equal_known_values_keep_their_inequality_to_the_bit(model, data, monkey
 
 @pytest.mark.slow
 def test_a_row_that_no_draw_mends_is_filled_in(model, data, monkeypatch):
-    monkeypatch.setattr(Constraint, "accepted", lambda self, sides, hopeless, u: np.zeros(len(u), bool))
+    monkeypatch.setattr(Constraint, "accepted", lambda self, sides, *_: np.zeros(len(sides["start"].values), bool))
     monkeypatch.setattr("motes.tables.draws.TRIES", 3)
     holes = data.head(30).assign(end=pd.NaT)
-    assert not model.impute_frames(holes, seed=1)[0].columns["end"].missing.any()
+    assert not model.impute(holes, seed=1)["end"].isna().any()
 
 
 @pytest.mark.slow
 def test_predictions_keep_them(model, data):
     some = data.head(30).copy()
     some.loc[:9, "start"] = pd.NaT  # which leaves the date free
-    found = model.predict_frame(some, "end", quantiles=(0.02, 0.5))
-    loose = free(model).predict_frame(some, "end", quantiles=(0.02, 0.5))
+    found = predict_frame(model, some, "end", quantiles=(0.02, 0.5))
+    loose = predict_frame(free(model), some, "end", quantiles=(0.02, 0.5))
     start = some.start.to_numpy()[10:].astype("datetime64[us]").astype(np.int64)
     assert (values(found, "q0.02")[10:] >= start).all()
     assert (values(loose, "q0.02")[10:] < start).mean() > 0.2
     np.testing.assert_array_equal(values(found, "mean")[:10], values(loose, "mean")[:10])
     # Below the border nothing is left; above it everything has the same share more.
-    numbers, before = (one.predict_frame(some, "high", quantiles=(0.5,), draws=2048) for one in (model, free(model)))
+    numbers, before = (predict_frame(one, some, "high", quantiles=(0.5,), draws=2048) for one in (model, free(model)))
     assert (values(numbers, "mean") >= some.low).all()
     assert (values(numbers, "mean") >= values(before, "mean") - 1e-9).all()
     some["low"], some["high"] = 2.0, 1.0  # broken already
-    found, loose = (values(one.predict_frame(some, "end"), "mean") for one in (model, free(model)))
+    found, loose = (values(predict_frame(one, some, "end"), "mean") for one in (model, free(model)))
     np.testing.assert_array_equal(found, loose)
 
 
@@ -403,7 +403,7 @@ def test_a_missing_entry_with_a_code_keeps_its_inequality(data):
 
 @pytest.mark.slow
 def test_inequalities_that_the_model_breaks_most_are_left_out(monkeypatch):
-    monkeypatch.setattr("motes.tables.sampling.LEAST", 0.6)
+    monkeypatch.setattr("motes.tables.calibration.LEAST_OBEYING", 0.6)
     rng = np.random.default_rng(0)
     steps = np.cumsum(rng.binomial(2, 0.3, (1200, 6)), axis=1) + rng.integers(0, 4, (1200, 1))
     with untrained():
@@ -414,7 +414,7 @@ def test_inequalities_that_the_model_breaks_most_are_left_out(monkeypatch):
     assert whole_of(model) >= 0.6
     assert Inequality("a", "f") in model.constraint.rules  # whose columns lie farthest apart
     # One more is broken too often.
-    monkeypatch.setattr("motes.tables.sampling.LEAST", whole_of(model) + 1e-6)
+    monkeypatch.setattr("motes.tables.calibration.LEAST_OBEYING", whole_of(model) + 1e-6)
     with untrained():
         fewer = fit_table(pd.DataFrame(steps, columns=list("abcdef")), changes=TINY | {"table.bins": 64}, seed=1)
     assert len(fewer.constraint.rules) == len(model.constraint.rules) - 1
@@ -448,7 +448,7 @@ def test_interrupting_the_estimate_keeps_the_model(pair, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("motes.tables.draws.estimated", stop)
+    monkeypatch.setattr("motes.tables.calibration.estimated", stop)
     a = np.random.default_rng(1).integers(0, 6, 300)
     with untrained():
         model = fit_table(pd.DataFrame({"a": a, "b": a + np.arange(300) % 4}), changes=TINY)

@@ -11,7 +11,7 @@ from fits import fit_table
 from motes.explorer.tables import TableSubject
 from motes.tables import Schema
 from motes.tables.model import TableModel
-from motes.tables.sampling import Constraint
+from motes.tables.rules import Constraint
 from tables import TINY, untrained
 
 pytestmark = pytest.mark.brief
@@ -71,7 +71,7 @@ def test_the_probabilities_of_all_rows_sum_to_one(ruled):
     if frame[frame.columns[0]].dtype.kind == "i":
         each = [np.arange(one.min(), one.max() + 1) for one in each]
     every = pd.MultiIndex.from_product(each, names=list(frame)).to_frame(index=False)
-    free = TableModel(replace(model.orders, constraint=Constraint.none()), model.recipe)
+    free = TableModel(replace(model.orders, constraint=Constraint()), model.recipe)
     p, q = np.exp(model.score_samples(every)), np.exp(free.score_samples(every))
     bad = broken(every).to_numpy()
     # Z comes from 8,192 drawn rows or more; some of the network's probability lies beyond these values.
@@ -90,7 +90,7 @@ def test_probabilities_of_labels_keep_the_rules_as_log_p_does(ruled):
     rows = frame.head(40)
     p, makers = model.predict_proba(rows, "maker")
     every = rows.loc[rows.index.repeat(len(makers))].assign(maker=makers * len(rows))
-    free = TableModel(replace(model.orders, constraint=Constraint.none()), model.recipe)
+    free = TableModel(replace(model.orders, constraint=Constraint()), model.recipe)
     scored = np.exp(model.score_samples(every)) - np.exp(free.score_samples(every)) / (ROWS + 1)
     scored = scored.reshape(p.shape)
     np.testing.assert_allclose(p, scored / scored.sum(axis=1, keepdims=True), atol=1e-6)

@@ -52,25 +52,6 @@ STUDENTS = np.array(
     ]
 )
 
-# Those on board of the Titanic (R's Titanic): class, age, sex -> how many died and how many did not.
-TITANIC = {
-    ("1st", "Child", "Male"): (0, 5),
-    ("2nd", "Child", "Male"): (0, 11),
-    ("3rd", "Child", "Male"): (35, 13),
-    ("Crew", "Child", "Male"): (0, 0),
-    ("1st", "Child", "Female"): (0, 1),
-    ("2nd", "Child", "Female"): (0, 13),
-    ("3rd", "Child", "Female"): (17, 14),
-    ("Crew", "Child", "Female"): (0, 0),
-    ("1st", "Adult", "Male"): (118, 57),
-    ("2nd", "Adult", "Male"): (154, 14),
-    ("3rd", "Adult", "Male"): (387, 75),
-    ("Crew", "Adult", "Male"): (670, 192),
-    ("1st", "Adult", "Female"): (4, 140),
-    ("2nd", "Adult", "Female"): (13, 80),
-    ("3rd", "Adult", "Female"): (89, 76),
-    ("Crew", "Adult", "Female"): (3, 20),
-}
 
 # Cars of R's mpg: how many of each model.
 CARS = {
@@ -97,16 +78,6 @@ CARS = {
 def students():
     cells = pd.DataFrame(itertools.product(("Male", "Female"), HAIR, EYES), columns=["sex", "hair", "eyes"])
     return cells, fit_table(repeated(cells, STUDENTS), changes={"table.width": 48}, seed=1)
-
-
-@pytest.fixture(scope="module")
-def titanic():
-    cells = pd.DataFrame(
-        [(*who, survived) for who in TITANIC for survived in ("No", "Yes")],
-        columns=["class", "age", "sex", "survived"],
-    )
-    counts = np.array(list(TITANIC.values())).ravel()
-    return cells, counts, fit_table(repeated(cells, counts), changes={"table.steps": 300}, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -156,29 +127,6 @@ def test_drawn_students_have_the_shares_of_the_real_ones(students):
     assert (np.abs(found - q) < 4.5 * np.sqrt(q / DRAWN)).all()
     # The real shares are known to sqrt(p / 592), of which learning may cost one, beside the draws' own error.
     assert (np.abs(found - p) < np.sqrt(p / 592) + 4.5 * np.sqrt(p / DRAWN)).all()
-
-
-@pytest.mark.long
-def test_the_titanic_has_its_cells(titanic):
-    cells, counts, model = titanic
-    assert (counts.sum(), counts[cells.survived == "Yes"].sum()) == (2201, 711)
-    q = np.exp(model.score_samples(cells))
-    assert q.sum() == pytest.approx(1, abs=1e-5)
-    assert deviance(counts, q) < CHI2_31  # shares that one of 1,000 samples would have
-    # Nobody was in these 8 cells, the crew's children among them: less than one person's share in each on average.
-    empty = counts == 0
-    assert empty.sum() == 8
-    assert q[empty].sum() < 8 / 2201
-
-
-@pytest.mark.long
-def test_people_drawn_from_the_titanic_are_those_who_were_on_it(titanic):
-    cells, counts, model = titanic
-    found, p, q = shares_of(drawn(model, cells), cells), counts / 2201, np.exp(model.score_samples(cells))
-    assert (np.abs(found - q) < 4.5 * np.sqrt(q / DRAWN) + 2 / DRAWN).all()  # 32 cells: 2e-4 of seeds; 2 of rare ones
-    assert (np.abs(found - p) < 3 * np.sqrt((p + 1 / 2201) / 2201) + 4.5 * np.sqrt(p / DRAWN)).all()
-    few = 8 / 2201
-    assert found[counts == 0].sum() < few + 3 * np.sqrt(few / DRAWN)  # one-sided: 1e-3
 
 
 @pytest.mark.long
@@ -280,43 +228,6 @@ def test_nothing_ends_before_it_starts(bills):
 
 # --- penguins ---------------------------------------------------------------------------------------------------------
 
-ISLANDS = {
-    ("Adelie", "Biscoe"): 44,
-    ("Adelie", "Dream"): 56,
-    ("Adelie", "Torgersen"): 52,
-    ("Chinstrap", "Dream"): 68,
-    ("Gentoo", "Biscoe"): 124,
-}
-# Mean and standard deviation of each species: flipper's length (mm) and body mass (g).
-SIZES = {
-    "Adelie": [(189.95, 6.54), (3700.66, 458.57)],
-    "Chinstrap": [(195.82, 7.13), (3733.09, 384.34)],
-    "Gentoo": [(217.19, 6.48), (5076.02, 504.12)],
-}
-
-
-@pytest.fixture(scope="module")
-def penguins():
-    cells = pd.DataFrame(list(ISLANDS), columns=["species", "island"])
-    frame = repeated(cells, list(ISLANDS.values()))
-    means, sds = np.moveaxis(np.array([SIZES[one] for one in frame.species]), 2, 0)
-    sizes = means + sds * np.random.default_rng(0).standard_normal((len(frame), 2))
-    frame["flipper"] = np.rint(sizes[:, 0]).astype(int)
-    frame["mass"] = 50 * np.rint(sizes[:, 1] / 50).astype(int)
-    model = fit_table(frame, changes={"table.width": 48, "table.steps": 150}, seed=1)
-    return frame, drawn(model, frame)
-
-
-@pytest.mark.long
-def test_penguins_are_of_their_species_and_on_their_islands(penguins):
-    frame, rows = penguins
-    assert len(frame) == 344
-    # The old model: 14 per cent Chinstraps (19.8), 8 on Torgersen (15.5). The marginals are calibrated to the rows:
-    # 4 standard errors of 20,000 independent rows, 1e-4 of seeds in each of 6 shares.
-    for column in ("species", "island"):
-        for name, share in frame[column].value_counts(normalize=True).items():
-            assert (rows[column] == name).mean() == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / DRAWN))
-
 
 # --- extremes: training has no bearing on them ------------------------------------------------------------------------
 
@@ -363,7 +274,7 @@ def test_what_was_never_seen_is_scored_and_refuses_nothing():
     new = pd.DataFrame({"count": [3, 6, 3, 6], "x": [2.0, 2.0, -0.5, 2.0], "label": ["a", "a", "a", "c"]})
     with untrained():
         model = fit_table(frame, changes=TINY, seed=1)
-    plain, smooth = (model.likelihood(new, smooth=smooth) for smooth in (False, True))
+    plain, smooth = (model.likelihood(new, laplace=smooth) for smooth in (False, True))
     for found in (plain, smooth):
         assert list(found.impossible) == [0, 1, 0, 2]
     assert list(np.isfinite(plain.log_prob)) == [True, False, True, False]

@@ -1,6 +1,7 @@
 """A network part by part is the network at once; what is drawn is what is scored; every distribution sums to one."""
 
 import itertools
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -8,13 +9,14 @@ import numpy as np
 import pytest
 
 from motes.tables.base import MixtureShape, fit_base
+from motes.tables.calibration import bias_of, calibrated
+from motes.tables.draws import resampled
 from motes.tables.layout import layout_of
-from motes.tables.masking import bias_of
+from motes.tables.masking import picked, spread_evenly
 from motes.tables.network import EncodedRows, MaskedModel, MaskedNetwork, Reader, on_axes, ordered
-from motes.tables.sampling import again, draw_block, log_prob_parts
 from motes.tables.schema import Schema
 from motes.tables.training import decayed, masked_loss, random_orders
-from motes.tables.unmasking import MaskedDenoiser, Within, cut_normal, picked, spread_evenly
+from motes.tables.unmasking import MaskedDenoiser, cut_normal, draw_block
 
 ORDER = np.array([3, 0, 2, 1])
 
@@ -43,7 +45,7 @@ class Made:
         self.layout = layout_of(self.schema, labels=True)
         self.reader = Reader.of(self.schema)
         encoded = self.schema.encode(self.data)
-        self.rows, self.unit = self.reader.read(encoded), encoded.log_unit
+        self.rows = self.reader.read(encoded)
         y = np.asarray(on_axes(self.layout, encoded.y, encoded.codes))
         base = fit_base(y, np.ones(len(y)), len(self.layout.lines), MixtureShape(2, 0.1, 1e-3), 0)
 
@@ -56,8 +58,7 @@ class Made:
 
         self.members = [member(seed) for seed in range(members)]
         self.models = jax.tree.map(lambda *parts: np.stack(parts), *self.members)
-        ranges = [part.draw_range for part in self.schema.parts]
-        self.unmasker = MaskedDenoiser.of(self.models, self.layout, self.reader, ORDER, ranges)
+        self.unmasker = MaskedDenoiser.of(self.models, self.layout, self.reader, ORDER)
 
 
 @pytest.fixture(scope="module")
@@ -76,15 +77,15 @@ def at_once(model, layout, rows, visible):
 def test_part_by_part_is_the_network_at_once(made):
     n = 50
     rows = jax.tree.map(lambda part: part[:n], made.rows)
-    seen = made.unmasker.start(n)
+    masked = made.unmasker.start(n)
     for k, j in enumerate(ORDER):
-        found = made.unmasker.log_prob(seen, k, EncodedRows(*(part[:, j] for part in rows)))
+        found = made.unmasker.log_prob_entry(masked, k, EncodedRows(*(part[:, j] for part in rows)))
         visible = np.zeros((n, 4), bool)
         visible[:, ORDER[:k]] = True
         each = [np.asarray(at_once(model, made.layout, rows, visible))[:, j] for model in made.members]
         np.testing.assert_allclose(found, np.logaddexp(*each) - np.log(2), atol=2e-4)
         entry = [part[:, j] for part in (rows.codes, rows.y, rows.u)]
-        seen = made.unmasker.show(seen, k, *entry, np.ones(n, bool))
+        made.unmasker.show(masked, k, *entry, np.ones(n, bool))
 
 
 @pytest.mark.slow
@@ -94,28 +95,27 @@ def test_rows_with_observed_entries_of_their_own_are_as_in_an_order_in_which_the
     rows = EncodedRows(*(part[: len(observed)] for part in made.rows))
     entry = lambda j: [part[:, j] for part in (rows.codes, rows.y, rows.u)]
     mixed = made.unmasker.of_rows(observed)
-    seen = mixed.start(len(observed))
-    for k, j in enumerate(ORDER):
-        seen = mixed.show(seen, k, *entry(j), observed[:, j])
+    masked = mixed.start(len(observed))
+    mixed.show_observed(masked, rows._replace(observed=observed))
     taken = np.array([5, 40, 40, 2])
     for k, j in enumerate(ORDER):
-        view = mixed.view(seen, k, [])
-        some = mixed.take(taken).view(jax.tree.map(lambda part: part[:, taken], seen), k, [])
+        view = mixed.predict(masked, k)
+        some = mixed.take(taken).predict(masked.take(taken), k)
         for one, other in zip(jax.tree.leaves(view), jax.tree.leaves(some), strict=True):
             np.testing.assert_allclose(np.asarray(one)[:, taken], other, atol=1e-5)
         for pattern in patterns:
             first = np.array([*ORDER[pattern[ORDER]], *ORDER[~pattern[ORDER]]])
             here = np.flatnonzero((observed == pattern).all(axis=1) & ~observed[:, j])
             # The parts that the mixed order shows between the observed ones and j come before j here as well.
-            shared = MaskedDenoiser.of(made.models, made.layout, made.reader, first, made.unmasker.ranges)
+            shared = MaskedDenoiser.of(made.models, made.layout, made.reader, first)
             known = shared.start(len(observed))
             place = list(first).index(j)
             for i in first[:place]:
-                known = shared.show(known, list(first).index(i), *entry(i), np.ones(len(observed), bool))
-            expected = shared.view(known, place, [])
+                shared.show(known, list(first).index(i), *entry(i), np.ones(len(observed), bool))
+            expected = shared.predict(known, place)
             for one, other in zip(jax.tree.leaves(view), jax.tree.leaves(expected), strict=True):
                 np.testing.assert_allclose(np.asarray(one)[:, here], np.asarray(other)[:, here], atol=2e-4)
-        seen = mixed.show(seen, k, *entry(j), ~observed[:, j])
+        mixed.show(masked, k, *entry(j), ~observed[:, j])
 
 
 def test_the_network_sees_nothing_of_what_is_hidden(made):
@@ -136,8 +136,7 @@ def test_all_values_of_a_lattice_sum_to_one(made):
     values = np.arange(-60, 90)
     grid = frame({"label": "a", "real": 0.0, "whole": values, "cents": 0.5})
     encoded = made.schema.encode(grid, unseen="mark")
-    rows = made.reader.read(encoded)
-    found = log_prob_parts(made.unmasker, rows)[:, 2] + encoded.log_unit[:, 2]
+    found = made.unmasker.log_prob_parts(encoded)[:, 2]
     possible = encoded.codes[:, 2] >= 0
     assert np.exp(found[possible]).sum() == pytest.approx(1.0, abs=2e-3)
 
@@ -155,7 +154,7 @@ def test_the_density_of_two_columns_integrates_to_one(scale):
     base = fit_base(np.asarray(encoded.y), np.ones(300), 2, MixtureShape(3, 0.1, 1e-2), 0)
     network = MaskedNetwork(layout, 16, 1, 1 + 3 * 5, 0.0, key=jax.random.key(0))
     model = jax.tree.map(lambda part: part[None], MaskedModel(network, base))
-    unmasker = MaskedDenoiser.of(model, layout, reader, np.array([0, 1]), [part.draw_range for part in schema.parts])
+    unmasker = MaskedDenoiser.of(model, layout, reader, np.array([0, 1]))
     biases = np.random.default_rng(1)
     unmasker = unmasker.with_bias([scale * biases.standard_normal(part.shape) for part in unmasker.no_bias])
     ends = [np.quantile(data[name], [0, 1]) for name in data]
@@ -175,12 +174,10 @@ def test_the_density_of_two_columns_integrates_to_one(scale):
     (xa, wa), (xb, wb) = (tuple(part.ravel() for part in grid) for grid in grids)
     # The second number given a first one, for a few of the first; and the first one by itself.
     first = frame({"a": xa, "b": 0.0})
-    e = schema.encode(first)
-    p_first = np.exp(log_prob_parts(unmasker, reader.read(e))[:, 0] + e.log_unit[:, 0])
+    p_first = np.exp(unmasker.log_prob_parts(schema.encode(first))[:, 0])
     assert p_first @ wa == pytest.approx(1.0, abs=1e-3)
     for a in np.quantile(x, [0.0, 0.3, 0.9]):
-        e = schema.encode(frame({"a": a, "b": xb}))
-        p_second = np.exp(log_prob_parts(unmasker, reader.read(e))[:, 1] + e.log_unit[:, 1])
+        p_second = np.exp(unmasker.log_prob_parts(schema.encode(frame({"a": a, "b": xb})))[:, 1])
         assert p_second @ wb == pytest.approx(1.0, abs=1e-3)
 
 
@@ -190,48 +187,39 @@ def test_what_is_drawn_is_what_is_scored(made, split):
     # Shares of the codes of each part among 4,096 rows, against their probabilities given what was drawn before.
     # 4 standard errors of independent draws: a false alarm in 1e-3 of seeds at most, and rows are spread more evenly.
     n = 4096
-    rng = np.random.default_rng(5)
-    seen = made.unmasker.start(n)
+    rng, unmasker = np.random.default_rng(5), made.unmasker
+    masked = unmasker.start(n)
     for k, j in enumerate(map(int, ORDER)):
-        codes, y, u, log_within = made.unmasker.draw(seen, k, made.unmasker.everything(j), rng, [], split=split)
-        part = made.schema.parts[j]
-        views = made.unmasker.view(seen, k, [])
+        views, within, part = unmasker.predict(masked, k), unmasker.everything[j], made.schema.parts[j]
+        log_within = unmasker.draw(masked, k, within, rng, split=split)
         expected = np.exp(np.asarray(views.log_codes)) * np.exp(np.asarray(views.gate))[:, :, :1]
         expected = expected.mean(0)[:, : part.count]
-        if views.normals is not None:
+        if views.density is not None:
             from scipy.stats import norm
 
             edges = np.concatenate([[-np.inf], made.reader.scales[j].ends[1:-1], [np.inf]])
-            low, high = made.unmasker.everything(j)[1:]
-            weights, means, sds = (np.asarray(one, float) for one in views.normals)
-            cut = lambda x, low=low, high=high, means=means, sds=sds: norm.cdf((np.clip(x, low, high) - means) / sds)
+            weights, means, sds = (np.asarray(one, float) for one in views.density.normals)
+            cut = lambda x, ends=(within.low, within.high), mean=means, sd=sds: norm.cdf(
+                (np.clip(x, *ends) - mean) / sd
+            )
             theirs = np.stack([(np.exp(weights) * (cut(b) - cut(a))).sum(-1) for a, b in itertools.pairwise(edges)], -1)
             expected[:, : theirs.shape[-1]] += (np.exp(np.asarray(views.gate))[:, :, 1:] * theirs).mean(0)
         expected /= expected.sum(1, keepdims=True)
         mean = expected.mean(0)
-        found = np.bincount(codes, minlength=part.count) / n
+        found = np.bincount(masked.codes[:, j], minlength=part.count) / n
         assert (np.abs(found - mean) < 4 * np.sqrt(mean / n) + 2e-3).all()
         assert (log_within < 1e-4).all()
-        seen = made.unmasker.show(seen, k, codes, y, u, np.ones(n, bool))
 
 
 @pytest.mark.slow
 def test_nothing_is_drawn_outside_of_what_may_be(made):
-    shares = np.array([0.0, 1.0, 0.0])
-    spot = int(np.flatnonzero(ORDER == 0)[0])
-    seen = made.unmasker.start(256)
-    codes, *_, log_within = made.unmasker.draw(seen, spot, Within(shares, 0.0, 0.0), np.random.default_rng(0), [])
-    assert (codes == 1).all()
-    view = np.exp(np.asarray(made.unmasker.view(seen, spot, []).log_codes)).mean(0)[:, 1]
+    spot, unmasker = int(np.flatnonzero(ORDER == 0)[0]), made.unmasker
+    masked, whole = unmasker.start(256), unmasker.everything[0]
+    only = replace(whole, shares=(np.arange(len(whole.shares)) == 1) * 1.0)
+    view = np.exp(np.asarray(unmasker.predict(masked, spot).log_codes)).mean(0)[:, 1]
+    log_within = unmasker.draw(masked, spot, only, np.random.default_rng(0))
+    assert (masked.codes[:, 0] == 1).all()
     np.testing.assert_allclose(np.exp(log_within), view, rtol=1e-4)
-
-
-@pytest.mark.slow
-def test_the_same_seed_gives_the_same_block_and_another_one_another(made):
-    draw = lambda seed, block: draw_block(made.unmasker, made.schema, 256, seed, block)
-    np.testing.assert_array_equal(draw(1, 0).y, draw(1, 0).y)
-    assert (draw(1, 0).codes != draw(1, 1).codes).any()
-    assert (draw(1, 0).codes != draw(2, 0).codes).any()
 
 
 @pytest.mark.slow
@@ -265,9 +253,9 @@ def test_a_cut_normal_is_that_of_scipy(low, high):
 
 @pytest.mark.slow
 def test_biases_give_drawn_rows_the_shares_that_are_wanted(made):
-    seen = made.unmasker.start(64)
+    masked = made.unmasker.start(64)
     spot = int(np.flatnonzero(ORDER == 0)[0])
-    view = jax.tree.map(lambda part: part[:1], made.unmasker.view(seen, spot, []))
+    view = jax.tree.map(lambda part: part[:1], made.unmasker.predict(masked, spot))
     padded = view.log_codes.shape[-1]
     mean = np.asarray(jax.nn.softmax(view.log_codes[0], -1).mean(0))[:3] * [0.7, 1.0, 1.4]
     wanted = np.pad(mean / mean.sum(), (0, padded - 3))
@@ -276,12 +264,12 @@ def test_biases_give_drawn_rows_the_shares_that_are_wanted(made):
     np.testing.assert_allclose(jax.nn.softmax(view.log_codes[0] + bias[0], -1).mean(0), wanted, atol=1e-3)
     made = Made(members=1, scale=0.1)
     shares = [part.masses for part in made.schema.parts]
-    calibrated = made.unmasker.with_bias(made.unmasker.calibrated(shares, 3))
-    block = draw_block(calibrated, made.schema, 2048, 11, 0)
+    matched = made.unmasker.with_bias(calibrated(made.unmasker, shares, 3))
+    block = draw_block(matched, 2048, 11, 0)
     found = np.bincount(block.codes[:, 0], minlength=3) / 2048
     assert np.abs(found - shares[0]).max() < 0.01  # independent rows of the right distribution: 0.02
     bins = made.layout.bins
-    plain = draw_block(made.unmasker, made.schema, 2048, 11, 0)
+    plain = draw_block(made.unmasker, 2048, 11, 0)
     for line, j in enumerate(made.layout.lines):
         share = lambda block, line=line, j=j: np.bincount(bins.of_code[line][block.codes[:, j]], minlength=32) / 2048
         wanted = np.bincount(bins.of_code[line][: len(shares[j])], shares[j], minlength=32)[:32]
@@ -300,7 +288,7 @@ def test_rows_drawn_again_have_the_weights_shares():
     class Few:
         log_weights = np.log(np.array([0.1, 0.2, 0.0001, 0.7]))
 
-    chosen, effective, mean = again(Few, 1000, 0, 0)  # type: ignore[arg-type]
+    chosen, effective, mean = resampled(Few, 1000, 0, 0)
     np.testing.assert_allclose(np.bincount(chosen, minlength=4) / 1000, [0.1, 0.2, 0.0, 0.7], atol=0.002)
     assert effective == pytest.approx(1 / (0.01 + 0.04 + 0.49), rel=1e-2)
     assert mean == pytest.approx(np.log(1.0001 / 4), abs=1e-3)

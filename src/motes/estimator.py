@@ -11,6 +11,7 @@ import json
 import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -350,7 +351,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         *,
         given: Mapping[Any, Any] | None = None,
         y: Any = None,
-        exact: bool = False,
+        importance_resample: bool = False,
         placeholders: bool = False,
         random_state: Any = None,
         return_effective: bool = False,
@@ -363,8 +364,8 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
                 one of which may be None; None for missing; or a condition such as `motes.tables.Not(value)`. Columns
                 are named; columns of an array also have the indices 0, 1, ...
             y: the class: one for all rows, or one for each (n_samples,).
-            exact: resample rows under conditions with importance weights, so that they follow the model's distribution;
-                see docs/conditions.md.
+            importance_resample: resample rows under conditions with importance weights, so that they follow the model's
+                distribution; see docs/conditions.md.
             placeholders: whether columns that were set aside (ids, names, e-mail addresses) contain numbered
                 placeholders, such as `name-000001`. Otherwise they are missing; see docs/tables.md.
             random_state: the seed; default: the estimator's.
@@ -381,8 +382,9 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         n = check_count(n_samples, "rows")
         requested = self._named_conditions(given)
         seed = check_seed(_as_seed(self.random_state if random_state is None else random_state))
+        draw = partial(self.model_.draw, importance_resample=importance_resample)
         if y is None:
-            parts, places = [self.model_.draw(n, given=requested, seed=seed, exact=exact)], np.arange(n)
+            parts, places = [draw(n, given=requested, seed=seed)], np.arange(n)
         else:
             target = self._class_column(y)
             codes = target.codes(y, n, refuse=True)
@@ -393,7 +395,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
                 mine = int(np.random.SeedSequence([seed, 271828, code]).generate_state(1)[0])
                 condition = requested if alone else requested | {target.column: target.names[code]}
                 count = int((codes == code).sum())
-                parts.append(self.model_.draw(count, given=condition, seed=mine, exact=exact))
+                parts.append(draw(count, given=condition, seed=mine))
             places = np.argsort(np.argsort(codes, kind="stable"), kind="stable")
         frame = joined(parts, n).take(places)
         if placeholders:
@@ -401,7 +403,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         rows = frame.select(self._modelled_columns).like(self.template_)
         return (rows, sum(part.effective for part in parts)) if return_effective else rows
 
-    def score_samples(self, X: Any, y: Any = None, *, orders: int = 1, smooth: bool = False) -> Array:
+    def score_samples(self, X: Any, y: Any = None, *, orders: int = 1, laplace: bool = False) -> Array:
         """Return the log-likelihood of each row, (n,), in nats and in the data's units.
 
         Args:
@@ -410,7 +412,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             y: the class of each row (n,), or one for all: returns log p(row | y) = log p(row, y) - log p(y).
             orders: the number of column orders over which p is averaged; 1 uses the model's fixed order, which defines
                 its distribution.
-            smooth: whether impossible entries have the probability 1 / (training rows + 1) instead of 0.
+            laplace: whether impossible entries have the probability 1 / (training rows + 1) instead of 0.
 
         Example:
             >>> estimator.score_samples([[31.0], [25.0]], y=["yes", "no"]).shape
@@ -419,11 +421,11 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         check_is_fitted(self)
         X = self._validate(X)
         if y is None:
-            return self.model_.score_samples(self._frame_with_classes(X), orders=orders, smooth=smooth)
+            return self.model_.score_samples(self._frame_with_classes(X), orders=orders, laplace=laplace)
         target = self._class_column(y)
         codes = target.codes(y, X.shape[0])
-        joint = self.model_.score_samples(self._frame_with_classes(X, codes), orders=orders, smooth=smooth)
-        return np.where(codes >= 0, joint - self._log_prior(target)[codes], joint if smooth else -np.inf)
+        joint = self.model_.score_samples(self._frame_with_classes(X, codes), orders=orders, laplace=laplace)
+        return np.where(codes >= 0, joint - self._log_prior(target)[codes], joint if laplace else -np.inf)
 
     def _log_prior(self, target: ClassColumn) -> Array:
         """Return the model's log p(y) of each class, (c,)."""
@@ -433,10 +435,10 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         frame = target.beside(Frame(dict.fromkeys(self._modelled_columns, Series.unknown(count))), np.arange(count))
         encoded = schema.only(schema.encode(frame, unseen="mark"), [target.column])
         possible = (encoded.codes[:, schema.parts_of(target.column)] != IMPOSSIBLE).all(axis=1)
-        return np.where(possible, self.model_.orders.log_prob(self.model_.unmasker, encoded), -np.inf)
+        return np.where(possible, self.model_.orders.own.log_prob(encoded), -np.inf)
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Return the mean of `score_samples(X, smooth=True)`, for comparing models; `y` is ignored.
+        """Return the mean of `score_samples(X, laplace=True)`, for comparing models; `y` is ignored.
 
         Warns if there are impossible entries, such as unseen labels; each has the probability 1 / (training rows + 1).
 
@@ -445,7 +447,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             True
         """
         check_is_fitted(self)
-        found = self.model_.likelihood(self._frame_with_classes(self._validate(X)), smooth=True)
+        found = self.model_.likelihood(self._frame_with_classes(self._validate(X)), laplace=True)
         if count := int(found.impossible.sum()):
             mass = f"1/{self.model_.schema.rows + 1:,}"
             warnings.warn(
@@ -478,7 +480,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         if self._target is not None:  # drawn with the row's missing entries; a complete row may have any class
             whole = ~np.any([series.missing for series in frame.columns.values()], axis=0)
             frame = self._target.beside(frame, np.where(whole, 0, -1))
-        tables = self.model_.impute_frames(frame, draws=1 if draws is None else draws, seed=seed)
+        tables = self.model_.impute(frame, draws=1 if draws is None else draws, seed=seed)
         made = [table.select(self._modelled_columns).like(X) for table in tables]
         if hasattr(X, "iloc"):  # pandas, or a library with the same interface
             for table in made:

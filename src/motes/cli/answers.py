@@ -16,8 +16,9 @@ from motes.evaluation.sources import Source, rows_to_score
 from motes.points import PosteriorModel, Sampling
 from motes.points.likelihood import Likelihood
 from motes.progress import OnProgress, Progress, Reporter
+from motes.tables.draws import fill_blocks
 from motes.tables.model import Evidence, RowLikelihood, TableModel, evidence_of
-from motes.tables.predictions import rows_without
+from motes.tables.predictions import predict_blocks, rows_without
 from motes.training import Model
 
 SAMPLES = 10_000  # number of samples in a run
@@ -76,7 +77,7 @@ def write_samples(
     *,
     given: Any = None,
     seed: int = 0,
-    exact: bool = False,
+    importance_resample: bool = False,
     placeholders: bool = False,
     iid: bool = False,
     label: Any = None,
@@ -91,7 +92,7 @@ def write_samples(
         reporter: shows the progress.
         given: conditions; see `sample` of the model.
         seed: random seed.
-        exact: tables only: correct the rows by importance weights in the model's fixed order.
+        importance_resample: tables only: correct the rows by importance weights in the model's fixed order.
         placeholders: tables only: number the rows in columns that are set aside.
         iid: posteriors only: `given` contains independent observations of one row.
         label, how: points only: the class and the sampling settings.
@@ -106,7 +107,7 @@ def write_samples(
     with reporter.counting("sampling", "rows") as count:
         if model.kind == "table":
             effective, log_evidence, done = 0.0, [], 0
-            for rows in model.blocks(n, given=given, seed=seed, exact=exact):
+            for rows in model.blocks(n, given=given, seed=seed, importance_resample=importance_resample):
                 write(model.schema.with_placeholders(rows, done + 1) if placeholders else rows)
                 effective += rows.effective
                 log_evidence.append(rows.log_evidence)
@@ -138,7 +139,7 @@ def score_file(model: Any, source: str, reporter: Reporter, **options: Any) -> L
         model: trained model.
         source: file, data set or shape.
         reporter: shows the progress.
-        options: options of `likelihood`: `label` for points; `orders` and `smooth` for a table.
+        options: options of `likelihood`: `label` for points; `orders` and `laplace` for a table.
 
     Raises:
         UsageError: if there is no such file.
@@ -170,20 +171,21 @@ def impute_file(model: Any, source: str, out: Path, *, draws: int, seed: int, re
     if draws > 1 and NUMBERED in model.columns:
         raise UsageError(f"the table has a column '{NUMBERED}', needed for the number of the draw. Rename it.")
     text, name = model.recipe.text.fitting(source), f"'{source}'"
-    options: dict[str, Any] = {"seed": seed, "name": name}
     tables: Callable[[OnProgress], Iterable[Iterable[Frame]]]
     if model.kind == "table":
-        blocks, schema, fillings = _read_rows(model, source), model.schema, model.fillings
+        blocks, schema = _read_rows(model, source), model.schema
         names = schema.here(next(Blocks.of_file(source, text).read()))
         holes = [np.stack([part.columns[one].missing for one in schema.learned]) for part in blocks.read()]
         tables = lambda count: (
             (part.select(names) for part in parts)
-            for parts in fillings(blocks, draws=draws, on_progress=count, **options)
+            for parts in fill_blocks(model.orders, blocks, draws, seed, count, name)
         )
     elif model.kind == "points":
         x, columns, fill = model.matrix(read_frame(source, text), name), model.columns, model.impute_draws
         holes = [np.isnan(x).T]
-        tables = lambda count: ([as_frame(points, columns)] for points in fill(x, draws, on_progress=count, **options))
+        tables = lambda count: (
+            [as_frame(points, columns)] for points in fill(x, draws, seed=seed, name=name, on_progress=count)
+        )
     else:
         raise UsageError(
             f"impute: this is a model of {model.about}, with a distribution for each observation. Expected a model of "
@@ -220,10 +222,7 @@ def predict_file(
     file = Blocks.of_file(source, model.recipe.text.fitting(source))
     rows = file.each(lambda frame: rows_without(model.schema, frame, column, name))
     with written as write, reporter.counting("predicting", "rows") as count:
-        parts = model.predictions(
-            rows, column, quantiles=quantiles, draws=draws, seed=seed, on_progress=count, name=name
-        )
-        for part in parts:
+        for part in predict_blocks(model.orders, rows, column, quantiles, draws, seed, count, name):
             write(part)
             ignored += part.ignored
     return rows.rows, ignored

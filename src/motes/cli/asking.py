@@ -37,7 +37,7 @@ def sample(
     out: options.RowsFile = None,
     overwrite: options.Replace = False,
     given: options.Given = [],  # noqa: B006 - never changed
-    exact: bool = False,
+    importance_resample: bool = False,
     placeholders: bool = False,
     points: options.PointOptions = options.PointOptions(),
     seed: options.Seed = 0,
@@ -47,7 +47,8 @@ def sample(
 
     Args:
         n: Number of rows.
-        exact: Tables only: correct rows under conditions by importance weights, in the model's fixed order of columns.
+        importance_resample: Tables only: correct rows under conditions by importance weights, in the model's fixed
+            order of columns.
         placeholders: Tables only: fill columns that are set aside, such as ids and names, with placeholders.
     """
     start_jax()
@@ -56,13 +57,14 @@ def sample(
 
     check_rows_out(out, overwrite)
     trained = load_model(model)
-    refuse_others(trained, points=points.given, tables={"--exact": exact, "--placeholders": placeholders})
+    for_tables = {"--importance-resample": importance_resample, "--placeholders": placeholders}
+    refuse_others(trained, points=points.given, tables=for_tables)
     check_rows_out(out, overwrite, types_of(trained))
     known = conditions(given, trained) if points.iid is None else observations(given, points.iid, trained)
     with _open_writer(out) as write:
         found = write_samples(
-            trained, n, write, Reporter(quiet), given=known, seed=seed, exact=exact, placeholders=placeholders,
-            iid=points.iid is not None, label=points.label, how=points.how(),
+            trained, n, write, Reporter(quiet), given=known, seed=seed, importance_resample=importance_resample,
+            placeholders=placeholders, iid=points.iid is not None, label=points.label, how=points.how(),
         )  # fmt: skip
     if found is not None:
         _say_evidence(found, given, n)
@@ -172,7 +174,7 @@ def score(
     out: Path,
     overwrite: options.Replace = False,
     orders: options.Whole = 1,
-    smooth: bool = False,
+    laplace: bool = False,
     label: options.Label = None,
     text: options.Text = TextOptions(),
     quiet: options.Quiet = False,
@@ -182,19 +184,20 @@ def score(
     Args:
         out: A .csv, .tsv, .parquet, .npy or .npz file for each row's log-likelihood.
         orders: Tables only: average p over this many orders of the columns; adds a column 'spread'.
-        smooth: Tables only: give impossible entries, such as unseen labels, a small probability instead of 0.
+        laplace: Tables only: give impossible entries, such as unseen labels, a small probability instead of 0.
     """
     start_jax()
     from motes.cli.answers import score_file
 
     check_rows_out(out, overwrite)
     trained = load_model(model, text, source)
-    refuse_others(trained, points={"--label": label is not None}, tables={"--orders": orders != 1, "--smooth": smooth})
+    for_tables = {"--orders": orders != 1, "--laplace": laplace}
+    refuse_others(trained, points={"--label": label is not None}, tables=for_tables)
     of_table = trained.kind == "table"
-    extra = {"orders": orders, "smooth": smooth} if of_table else {"label": label}
+    extra = {"orders": orders, "laplace": laplace} if of_table else {"label": label}
     found: Any = score_file(trained, source, Reporter(quiet), **extra)
     if of_table:
-        _say_table_scores(found, out, orders, smooth, trained.schema.rows)
+        _say_table_scores(found, out, orders, laplace, trained.schema.rows)
     else:
         _say_point_scores(found, out)
     return 0
@@ -209,7 +212,7 @@ def _say_point_scores(found: "Likelihood", out: Path) -> None:
         note(f"warning: {lost:,} rows are too far from the data to be exact to 0.01 nats.")
 
 
-def _say_table_scores(found: "RowLikelihood", out: Path, orders: int, smooth: bool, rows: int) -> None:
+def _say_table_scores(found: "RowLikelihood", out: Path, orders: int, laplace: bool, rows: int) -> None:
     import numpy as np
 
     from motes.data import as_frame, write_frame
@@ -225,7 +228,7 @@ def _say_table_scores(found: "RowLikelihood", out: Path, orders: int, smooth: bo
         print(f"no row has a likelihood above 0; {len(possible):,} rows in {out}")
     if entries := int(found.impossible.sum()):
         count, mass = int((found.impossible > 0).sum()), f"each has the mass 1 / {rows + 1:,}"
-        what = mass if smooth else "log p = -inf; --smooth gives each a small mass"
+        what = mass if laplace else "log p = -inf; --laplace gives each a small mass"
         note(f"warning: {entries:,} impossible entries in {count:,} rows, such as unseen labels: {what}.")
 
 

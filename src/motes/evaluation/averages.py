@@ -143,7 +143,7 @@ def _compute_table_losses(
     found: list[tuple[float, float]] = []
     for length in tried:
         one = model if length is None else model.averaged_over(length)
-        nats = -one.score_samples(rows, smooth=True)
+        nats = -one.score_samples(rows, laplace=True)
         found.append((float(nats.mean()), float(nats.std() / np.sqrt(len(nats)))))
         on_progress(Progress(len(found), len(tried)))
     return found, "-log p in nats per row", f"{len(rows):,} held-out rows of {origin.name}"

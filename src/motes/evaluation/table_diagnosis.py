@@ -264,8 +264,8 @@ def _column_log_probs(model: TableModel, encoded: Encoded) -> tuple[Array, Array
     """Return log p of each column given the columns before it, (n, c), under the model and under the mixture alone."""
     orders = model.orders
     return (
-        _sum_by_column(model, orders.log_prob_parts(model.unmasker, encoded)),
-        _sum_by_column(model, orders.log_prob_parts(orders.of_the_base, encoded)),
+        _sum_by_column(model, orders.own.log_prob_parts(encoded)),
+        _sum_by_column(model, orders.of_the_base.log_prob_parts(encoded)),
     )
 
 
@@ -330,8 +330,8 @@ def _orders_disagree(found: TableDiagnosis, model: TableModel) -> Iterator[Findi
             "orders_disagree",
             found.spread,
             f"The log-likelihood of a row varies with the order of the columns, by {found.spread:.2g} nats (standard "
-            f"deviation): {model.recipe.table.fixed:.0%} of the training used one order. Without --exact, answers to "
-            "conditions have an error of this size.",
+            f"deviation): {model.recipe.table.fixed:.0%} of the training used one order. Without "
+            "--importance-resample, answers to conditions have an error of this size.",
             {"table.fixed": TableOptions.fixed},
         )
 

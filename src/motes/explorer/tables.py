@@ -30,7 +30,6 @@ from motes.tables.kinds.lines import Binning
 from motes.tables.model import TableModel
 from motes.tables.orders import Conditionals, Pieces, pieces_of
 from motes.tables.parts import one_value
-from motes.tables.sampling import observed_sides
 
 Array = NDArray[np.float64]
 
@@ -206,7 +205,7 @@ class TableSubject:
 
     @cached_property
     def _pieces_and_bars(self) -> tuple[Conditionals, tuple[Bars, ...]]:
-        schema, scales = self.model.schema, self.model.reader.scales
+        schema, scales = self.model.schema, self.model.orders.reader.scales
         pieces: list[Pieces] = []
         bars: list[Bars] = []
         for kind in schema.kinds:
@@ -237,7 +236,7 @@ class TableSubject:
         for kind, one in zip(schema.kinds, self.bars, strict=True):
             said = {"name": one.column, "kind": one.kind, "texts": list(one.texts), "values": list(one.values)}
             columns.append(said | {"missing": schema.parts[schema.parts_of(one.column).start].missing} | typed(kind))
-        order = [schema.parts[j].column for j in self.model.order]
+        order = [schema.parts[j].column for j in self.model.orders.order]
         return {
             "name": self.name,
             "source": self.model.source,
@@ -313,7 +312,7 @@ class TableSubject:
             ['age', 'smoker']
         """
         schema, orders = self.model.schema, self.model.orders
-        each = orders.log_prob_parts(orders.own, self._encode_known(given)[1])[0]
+        each = orders.own.log_prob_parts(self._encode_known(given)[1])[0]
         return {column: float(each[schema.parts_of(column)].sum()) for column in given}
 
     def log_prob(self, given: Mapping[str, Any], each: Mapping[str, float]) -> float:
@@ -327,12 +326,7 @@ class TableSubject:
             True
         """
         frame, encoded = self._encode_known(given)
-        constraint, total = self.model.constraint, sum(each.values())
-        if constraint.columns:
-            total += float(
-                constraint.log_factor(observed_sides(self.model.schema, constraint.columns, frame, encoded))[0]
-            )
-        return total
+        return sum(each.values()) + float(self.model.orders.log_rule_factor(frame, encoded)[0])
 
     def _encode_known(self, given: Mapping[str, Any]) -> tuple[Frame, Encoded]:
         """Return one row with all other cells masked; a missing entry with its own token would count as known."""
@@ -349,7 +343,7 @@ class TableSubject:
         """
         self.frame(given)  # raises an error for impossible values
         row = self.model.draw(1, given=given, seed=seed)
-        order = dict.fromkeys(self.model.schema.parts[j].column for j in self.model.order)
+        order = dict.fromkeys(self.model.schema.parts[j].column for j in self.model.orders.order)
         return {name: plain(row.columns[name].cells()[0]) for name in order if name not in given}
 
 

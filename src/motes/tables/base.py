@@ -58,8 +58,8 @@ class OrderedBase(NamedTuple):
     factors: jax.Array
 
 
-class Components(NamedTuple):
-    """The Gaussian of each component on each axis, (n, A, C)."""
+class Gaussians(NamedTuple):
+    """A mixture of C Gaussians for each of some numbers, (..., C) each; the weights sum to 1."""
 
     log_weights: jax.Array
     means: jax.Array
@@ -73,13 +73,8 @@ def in_order(base: Base, order: jax.Array) -> OrderedBase:
     return OrderedBase(order, base.log_weights, base.means[:, order], factors)
 
 
-def in_orders(base: Base, orders: jax.Array) -> OrderedBase:
-    """Return the base with its axes in an order for each row, (n, A)."""
-    return jax.vmap(in_order, (None, 0))(base, orders)
-
-
-def components_given(base: OrderedBase, y: jax.Array, visible: jax.Array) -> Components:
-    """Compute the Gaussians of each axis given the visible axes before it in the order.
+def components_given(base: OrderedBase, y: jax.Array, visible: jax.Array) -> Gaussians:
+    """Compute the Gaussians of each axis, (n, A, C), given the visible axes before it in the order.
 
     Args:
         base: the base in an order.
@@ -98,7 +93,7 @@ def components_given(base: OrderedBase, y: jax.Array, visible: jax.Array) -> Com
     log_weights = jax.nn.log_softmax(base.log_weights + (terms * seen[:, None]).sum(-1), axis=-1)  # (n, C)
     back = jnp.argsort(base.order)
     means, sds = (jnp.moveaxis(part[:, :, back], 1, 2) for part in (means, sds))
-    return Components(jnp.broadcast_to(log_weights[:, None], means.shape), means, sds)
+    return Gaussians(jnp.broadcast_to(log_weights[:, None], means.shape), means, sds)
 
 
 def _whiten(factors: jax.Array, deviations: jax.Array, seen: jax.Array) -> jax.Array:

@@ -1,9 +1,11 @@
-"""Drawing rows and filling in entries: conditions, blocks of rows, and the calibration after training."""
+"""Drawing rows and filling in entries, under conditions."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
+import jax
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,13 +15,12 @@ from motes.data.readings import default_columns
 from motes.errors import DataError, UsageError, check_count, check_seed, unknown
 from motes.progress import OnProgress, Progress
 from motes.tables.network import EncodedRows
-from motes.tables.orders import AnyOrderModel, log_possible
+from motes.tables.orders import AnyOrderModel
 from motes.tables.parts import (
     HERE,
     Among,
     Array,
     Between,
-    Codes,
     Condition,
     Mask,
     Missing,
@@ -27,21 +28,11 @@ from motes.tables.parts import (
     NotMissing,
     one_value,
 )
-from motes.tables.sampling import (
-    Block,
-    Constraint,
-    Side,
-    Sides,
-    again,
-    draw_block,
-    drawn_sides,
-    estimated,
-    in_turn,
-    log_prob_parts,
-    observed_sides,
-)
+from motes.tables.rules import Side, Sides, drawn_sides, observed_sides
 from motes.tables.schema import Schema
-from motes.tables.unmasking import FEW, ROWS, MaskedDenoiser
+from motes.tables.unmasking import FEW_ROWS, ROWS, Block, MaskedDenoiser, draw_block
+from motes.training.batches import systematic
+from motes.training.programs import cores
 
 
 @dataclass(frozen=True)
@@ -56,9 +47,9 @@ class RowConditions:
     row: Frame
     others: Mapping[str, Condition]
 
-    def rows(self, n: int) -> Frame:
-        """Return `row` n times."""
-        return self.row.take(np.zeros(n, np.int64))
+    def valued(self, schema: Schema) -> list[str]:
+        """Return the learned columns with a known value."""
+        return [name for name in schema.learned if not self.row.columns[name].missing[0]]
 
 
 def conditions_of(schema: Schema, given: Mapping[Any, Any]) -> RowConditions:
@@ -163,8 +154,8 @@ def _meets_condition(one: Any, condition: Any) -> bool:
 #
 #     w(row) = p(row) / p(row in the order it was drawn in) * product over conditioned columns of p(condition | before)
 #
-# The first factor is used with `exact` only. It corrects from the order with the conditioned columns first to the
-# model's fixed order, which defines its distribution. Rows are resampled by their importance weights.
+# The first factor is used with `importance_resample` only. It corrects from the order with the conditioned columns
+# first to the model's fixed order, which defines its distribution. Rows are resampled by their importance weights.
 #
 # Rules between columns are enforced by rejection: a block contains only accepted candidates, and so fewer rows.
 
@@ -172,7 +163,7 @@ def _meets_condition(one: Any, condition: Any) -> bool:
 FAILED = 4  # consecutive failed blocks, after which a condition counts as impossible
 MANY = 8 * ROWS  # candidates in a block with weights: a small block would estimate the condition's probability badly
 FEWEST = MANY // 1000  # minimum number of accepted rows of a block; with fewer it has failed
-CANDIDATES = 4  # candidates per requested row with `exact`
+CANDIDATES = 4  # candidates per requested row with `importance_resample`
 
 
 @dataclass(frozen=True, repr=False)
@@ -189,7 +180,7 @@ class DrawnRows(Frame):
 
 
 def draw_blocks(
-    orders: AnyOrderModel, n: int, given: Mapping[str, Any], seed: int, *, exact: bool
+    orders: AnyOrderModel, n: int, given: Mapping[str, Any], seed: int, *, importance_resample: bool
 ) -> Iterator[DrawnRows]:
     """Yield n rows, block by block; if no candidate of a block meets the conditions, the block is empty.
 
@@ -198,7 +189,8 @@ def draw_blocks(
         n: number of rows.
         given: conditions, as `conditions_of` accepts them.
         seed: random seed.
-        exact: resample rows to the model's fixed order; without conditions they are drawn in this order anyway.
+        importance_resample: resample rows to the model's fixed order; without conditions they are drawn in this order
+            anyway.
 
     Raises:
         UsageError: if a condition does not fit the columns or the model, or has probability 0.
@@ -206,41 +198,42 @@ def draw_blocks(
     """
     n, seed, schema = check_count(n, "rows"), check_seed(seed), orders.schema
     requested = conditions_of(schema, given)
-    here = {name for name, series in requested.row.columns.items() if not series.missing[0]}
-    valued = [name for name in schema.learned if name in here]
+    valued = requested.valued(schema)
     restrictions = {name: schema.restrict(name, condition) for name, condition in requested.others.items()}
-    conditioned = bool(valued or restrictions)
-    exact = exact and conditioned
-    weighed, constraint = exact or bool(restrictions), orders.constraint
+    conditions = [*valued, *restrictions]
+    resample = importance_resample and bool(conditions)
+    weighed, constraint = resample or bool(restrictions), orders.constraint
     size = MANY if weighed or (valued and constraint.rules) else ROWS
-    known_sides = _known_sides(schema, requested, [name for name in constraint.columns if name in valued])
-    unmasker = orders.first([*valued, *restrictions]) if conditioned else orders.own
-    drawn = np.array([part.column not in {*valued, *restrictions} for part in schema.parts])
-    log_known = _log_known(orders, unmasker, requested, valued)
+    most = size // CANDIDATES if resample else size  # rows of a block that are used
+    unmasker = orders.first(conditions) if conditions else orders.own
+    encoded = schema.only(schema.encode(requested.row), valued)
+    log_known = float(unmasker.log_prob(encoded)[0]) if valued else 0.0
+    sides = observed_sides(schema, [name for name in constraint.columns if name in valued], requested.row, encoded)
+    known = orders.reader.read(encoded)
+    free = np.array([part.column not in conditions for part in schema.parts])
 
     def work(number: int) -> DrawnRows:
-        known = orders.reader.read(schema.only(schema.encode(requested.rows(size)), valued)) if valued else None
-        block = draw_block(unmasker, schema, size, seed, number, known, restrictions, exact=exact)
-        if exact:
-            block = _weight_block(orders, unmasker, block, drawn, log_known)
+        copies = jax.tree.map(lambda part: np.repeat(part, size, axis=0), known) if valued else None
+        block = draw_block(unmasker, size, seed, number, copies, restrictions, all_members=resample)
+        if resample:
+            block = _weight_block(orders, unmasker, block, free, log_known)
         log_factor = 0.0
         if constraint.rules:
-            block, log_factor = constraint.thinned(block, schema, known_sides, seed, number)
-        keep = min(len(block.codes), size // CANDIDATES if exact else size)
+            block, log_factor = _reject(orders, block, sides, seed, number)
+        keep = min(len(block.codes), most)
         chosen, effective, evidence = np.arange(keep), float(keep), log_known
         if weighed and keep:
-            chosen, effective, log_weight = again(block, keep, seed, number)
-            effective, evidence = min(effective, float(keep)), log_weight + (0.0 if exact else log_known)
-        evidence += log_factor if conditioned else 0.0
+            chosen, effective, log_weight = resampled(block, keep, seed, number)
+            effective, evidence = min(effective, float(keep)), log_weight + (0.0 if resample else log_known)
+        evidence += log_factor if conditions else 0.0
         rows = schema.decode(block.codes[chosen], block.y[chosen], block.u[chosen])
         if valued and len(chosen):
-            rows = schema.put(rows, requested.rows(len(chosen)))
+            rows = schema.put(rows, requested.row.take(np.zeros(len(chosen), np.int64)))
         return DrawnRows(rows.columns, effective, evidence)
 
     left, number, failed = n, 0, 0
     while left:
-        most = size // CANDIDATES if exact else size
-        for rows in in_turn(work, range(number, number - (-left // most))):
+        for rows in _in_turn(work, range(number, number - (-left // most))):
             number, failed = number + 1, 0 if len(rows) >= FEWEST else failed + 1
             if failed == FAILED:
                 message = f"hardly any row of {FAILED * size:,} met the conditions {dict(given)}"
@@ -251,79 +244,76 @@ def draw_blocks(
             left -= m
 
 
-def _log_known(orders: AnyOrderModel, unmasker: MaskedDenoiser, requested: RowConditions, valued: list[str]) -> float:
-    """Compute log p of the known values, in the data's units."""
-    if not valued:
-        return 0.0
-    encoded = orders.schema.encode(requested.row)
-    rows = orders.reader.read(orders.schema.only(encoded, valued))
-    return float(
-        (log_prob_parts(unmasker, rows).sum(axis=1) + np.where(rows.observed, encoded.log_unit, 0.0).sum(axis=1))[0]
-    )
+def _in_turn(work: Callable[[int], DrawnRows], numbers: range) -> Iterator[DrawnRows]:
+    """Yield work(k) for each number in order, two at a time: one computes while the other is decoded."""
+    with ThreadPoolExecutor(min(2, cores())) as pool:
+        waiting = [pool.submit(work, number) for number in numbers[:3]]
+        try:
+            for following in (*numbers[3:], *[None] * len(waiting)):
+                yield waiting.pop(0).result()
+                if following is not None:
+                    waiting.append(pool.submit(work, following))
+        finally:
+            for one in waiting:
+                one.cancel()
 
 
-def _known_sides(schema: Schema, requested: RowConditions, columns: Sequence[str]) -> Sides:
-    """Return the known values of some columns."""
-    return observed_sides(schema, columns, requested.row, schema.encode(requested.row)) if columns else {}
-
-
-def _weight_block(
-    orders: AnyOrderModel, unmasker: MaskedDenoiser, block: Block, drawn: Mask, log_known: float
-) -> Block:
+def _weight_block(orders: AnyOrderModel, unmasker: MaskedDenoiser, block: Block, free: Mask, log_known: float) -> Block:
     """Return the block with importance weights from the order of its draws to the model's distribution.
 
-    `drawn` (p,) are the parts without a condition, which are drawn within their ranges, as in rows without conditions.
+    `free` (p,) are the parts without a condition, which are drawn within their ranges, as in rows without conditions.
     """
-    frame = orders.schema.decode(block.codes, block.y, block.u)
-    encoded = orders.schema.encode(frame)
-    theirs, ours = orders.log_prob(unmasker, encoded), orders.log_prob(orders.own, encoded)
-    theirs -= log_possible(unmasker, orders.schema, block, drawn)
-    ours -= log_possible(orders.own, orders.schema, block, np.ones_like(drawn))
+    encoded = orders.schema.encode(orders.schema.decode(block.codes, block.y, block.u))
+    theirs = unmasker.log_prob(encoded) - _log_possible(unmasker, block, free)
+    ours = orders.own.log_prob(encoded) - _log_possible(orders.own, block, np.ones_like(free))
     return block._replace(log_weights=block.log_weights + ours - theirs + log_known)
 
 
-# --- After training: biases of tokens and rule factors, estimated from synthetic rows -------------------------------
+def _log_possible(unmasker: MaskedDenoiser, block: Block, parts: Mask) -> Array:
+    """Compute the log-probability that some parts (p,) lie within what is ever drawn, given those before, summed, (n,).
+
+    Numbers are drawn within their range, and only dates that exist, so drawn rows have p divided by this probability.
+    """
+    n = len(block.codes)
+    total, rows = np.zeros(n), unmasker.start(n)
+    for k, j in enumerate(map(int, unmasker.order)):
+        within = unmasker.allowed(rows, j)
+        if parts[j] and (unmasker.spots[k][1].line or within is not unmasker.everything[j]):
+            total += unmasker.log_within(rows, k, within)
+        codes, y, ranks = unmasker.reader.settle(j, block.codes[:, j], block.y[:, j])
+        unmasker.show(rows, k, codes, y, ranks, np.ones(n, bool))
+    return total
 
 
-CHANGES = 0.2, 5.0  # range of changes of a share by rejection for which calibration compensates
-
-
-class Adjusted(NamedTuple):
-    """The estimates after training: the schema with the remaining rules, the biases, and the constraint."""
-
-    schema: Schema
-    bias: Sequence[Any]
-    constraint: Constraint
-    interrupted: bool
-
-
-def adjusted(unmasker: MaskedDenoiser, schema: Schema, seed: int, *, calibrate: bool) -> Adjusted:
-    """Estimate the biases, and the share of rows that obey the rules of the schema, from synthetic rows.
+def _reject(orders: AnyOrderModel, block: Block, known: Sides, seed: int, number: int) -> tuple[Block, float]:
+    """Return the rows of a block that rejection accepts, and the log of the mean of m(x) / p(x) over all its rows.
 
     Args:
-        unmasker: the members, without biases.
-        schema: the schema with the rules of the training rows.
-        seed: random seed.
-        calibrate: match the shares of each token to the training rows.
-
-    Ctrl-C ends the estimation early and keeps the trained model, without rules if nothing is estimated yet.
+        orders: the model.
+        block: candidates from p, with or without conditions.
+        known: columns with a given value, (1,) each.
+        seed, number: seed and block number of the random numbers.
     """
-    made = Adjusted(replace(schema, rules=()), unmasker.no_bias, Constraint.none(), interrupted=True)
-    masses = [part.masses for part in schema.parts]
-    try:
-        if calibrate:
-            made = made._replace(bias=unmasker.calibrated(masses, seed))
-        found = estimated(unmasker.with_bias(made.bias), schema, seed)
-        made = made._replace(schema=found.schema, constraint=found.constraint)
-        if calibrate and found.constraint.bends:  # rejection changes the marginals: change the targets
-            targets = [mass / np.clip(times, *CHANGES) for mass, times in zip(masses, found.changes, strict=True)]
-            bias = unmasker.calibrated([target / target.sum() for target in targets], seed)
-            again = estimated(unmasker.with_bias(bias), found.schema, seed)
-            if again.schema.rules == found.schema.rules:
-                made = made._replace(bias=bias, constraint=again.constraint)
-        return made._replace(interrupted=False)
-    except KeyboardInterrupt:
-        return made
+    n, constraint = len(block.codes), orders.constraint
+    drawn = drawn_sides(orders.schema, constraint.columns, block.codes, block.y, block.u)
+    sides = {**drawn, **{column: side.at(np.zeros(n, np.intp)) for column, side in known.items()}}
+    hopeless = bool(constraint.broken(known).any()) if known else False
+    here = constraint.accepted(sides, hopeless, seed, number)
+    log_mean = float(np.logaddexp.reduce(constraint.log_factor(sides)) - np.log(n))
+    return Block(block.codes[here], block.y[here], block.u[here], block.log_weights[here]), log_mean
+
+
+def resampled(block: Block, n: int, seed: int, number: int) -> tuple[NDArray[np.int64], float, float]:
+    """Resample n rows of a block: return their indices, the effective sample size, and the log of the mean weight."""
+    top = block.log_weights.max()
+    if not np.isfinite(top):
+        return np.zeros(0, np.int64), 0.0, -np.inf
+    weights = np.exp(block.log_weights - top)
+    log_mean = float(top + np.log(weights.mean()))
+    if np.ptp(block.log_weights) < 1e-5:
+        return np.arange(n), float(n), log_mean
+    effective = float(weights.sum() ** 2 / (weights**2).sum())
+    return systematic(np.random.default_rng([seed, 299792, number]), weights, n), effective, log_mean
 
 
 # --- Missing entries, drawn given the observed entries of their row -------------------------------------------------
@@ -337,12 +327,7 @@ TRIES = 1000  # draws of a row, after which the last one is used even if it brea
 
 
 def fill_blocks(
-    orders: AnyOrderModel,
-    rows: Blocks,
-    draws: int,
-    seed: int,
-    on_progress: OnProgress,
-    name: str,
+    orders: AnyOrderModel, rows: Blocks, draws: int, seed: int, on_progress: OnProgress, name: str
 ) -> Iterator[Iterator[Frame]]:
     """Fill in the missing entries of all rows, `draws` times; yield each table block by block.
 
@@ -379,9 +364,9 @@ def _fill_table(
         except DataError:
             schema.encode(rows.whole(), name=name)  # raises with the row's number among all rows
             raise
-        codes, y = encoded.codes.copy(), encoded.y.copy()
-        u = np.random.default_rng([seed, number]).random(codes.shape)
+        u = np.random.default_rng([seed, number]).random(encoded.codes.shape)
         encoded = replace(encoded, observed=schema.valued(encoded))  # fill in missing entries with or without a token
+        made = Block(encoded.codes.copy(), encoded.y.copy(), u, np.zeros(len(u)))
         holes = np.flatnonzero(~encoded.observed.all(axis=1))
         word = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
         read = orders.reader.read(encoded)
@@ -390,43 +375,34 @@ def _fill_table(
         for known, some in ((None, holes[~anything]), (read, holes[anything])):
             for start in range(0, len(some), most := orders.own.most_rows):
                 rows_here = some[start : start + most]
-                _fill_rows(orders, known, sides, codes, y, u, rows_here, word)
+                _fill_rows(orders, known, sides, made, rows_here, word)
                 filled(len(rows_here))
-        yield schema.put(schema.decode(codes, y, u), part)
+        yield schema.put(schema.decode(made.codes, made.y, made.u), part)
 
 
 def _fill_rows(
-    orders: AnyOrderModel,
-    known: EncodedRows | None,
-    sides: Sides,
-    codes: Codes,
-    y: Array,
-    u: Array,
-    rows: Integers,
-    seed: int,
+    orders: AnyOrderModel, known: EncodedRows | None, sides: Sides, made: Block, rows: Integers, seed: int
 ) -> None:
-    """Draw the missing entries of `rows` given their `known` entries, or given nothing if None."""
+    """Draw the missing entries of `rows` of `made` given their `known` entries, or given nothing if None."""
     schema, left, number, tries = orders.schema, rows, int(rows[0]), 0
     present = {part.column: schema.restrict(part.column, NotMissing()) for part in schema.parts if part.missing}
     while len(left):
         # If few rows are left, draw several candidates for each, and use the first accepted one.
-        size = FEW if len(left) <= FEW else orders.own.most_rows
+        size = FEW_ROWS if len(left) <= FEW_ROWS else orders.own.most_rows
         which = np.resize(np.arange(len(left)), size)
-        candidates = left[which]
-        mine = None if known is None else EncodedRows(*(part[candidates] for part in known))
+        mine = None if known is None else EncodedRows(*(part[left[which]] for part in known))
         unmasker = orders.own if mine is None else orders.plain.of_rows(np.asarray(mine.observed))
         word = int(np.random.SeedSequence([seed, tries]).generate_state(1)[0]) if tries else seed
-        block = draw_block(unmasker, schema, size, word, number, mine, present)
+        block = draw_block(unmasker, size, word, number, mine, present)
         tries += size // len(left)
         good = np.ones(size, bool)
         if orders.constraint.rules:
-            good = _accept_candidates(orders, sides, candidates, block, word, number)
+            good = _accept_candidates(orders, sides, left[which], block, word, number)
         if tries >= TRIES:
             good[: len(left)] |= ~np.isin(np.arange(len(left)), which[good])
         filled, at = np.unique(which[good], return_index=True)
-        chosen = np.flatnonzero(good)[at]
-        some = left[filled]
-        codes[some], y[some], u[some] = block.codes[chosen], block.y[chosen], block.u[chosen]
+        some, chosen = left[filled], np.flatnonzero(good)[at]
+        made.codes[some], made.y[some], made.u[some] = block.codes[chosen], block.y[chosen], block.u[chosen]
         left = np.delete(left, filled)
 
 
@@ -441,5 +417,4 @@ def _accept_candidates(
         column: Side(np.where(mine[column].known, mine[column].values, side.values), side.known)
         for column, side in drawn.items()
     }
-    u = np.random.default_rng([seed, 602214, number]).random(len(rows))
-    return constraint.accepted(whole, constraint.broken(mine), u)
+    return constraint.accepted(whole, constraint.broken(mine), seed, number)

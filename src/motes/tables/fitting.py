@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,18 +11,16 @@ from motes.data import Frame, as_frame
 from motes.data.arrays import check_weights
 from motes.data.points import content_keys, fingerprint_of
 from motes.errors import UsageError, check_process, check_seed
-from motes.tables.draws import adjusted
+from motes.tables.calibration import adjusted
 from motes.tables.layout import layout_of
 from motes.tables.model import TableModel
 from motes.tables.network import EncodedRows, MaskedModel, MaskedNetwork, Reader, knows_labels
 from motes.tables.orders import AnyOrderModel
 from motes.tables.parts import Encoded
 from motes.tables.recipe import TableRecipe
-from motes.tables.relations import Dependency, Inequality, Relation
-from motes.tables.sampling import broken_by, columns_of, observed_sides
+from motes.tables.rules import AnyRule, broken_by, columns_of, observed_sides
 from motes.tables.schema import Schema, counting
 from motes.tables.training import FEW, Plan, TableRows, first_members, options_of, order_of, table_task
-from motes.tables.unmasking import MaskedDenoiser
 from motes.training import Provenance, Trained
 from motes.training.loop import TrainingTask, fit_model
 from motes.training.model import FitSession, run_of
@@ -68,30 +66,25 @@ def fit_table(
         schema = start.schema
     elif schema is None:
         schema = schema_of(frame, chosen, weights=row_weights, name=session.name)
-    table = _encode(frame, schema, row_weights, session.name)
-    worth = table.data.worth
+    rows, keys, rules, fingerprint = _encode(frame, schema, row_weights, session.name)
+    worth, plan = rows.worth, _plan(schema)
     labels = worth < FEW if start is None else knows_labels(schema.parts, start.models.base.means)
     layout = layout_of(schema, labels=labels)
     options = options_of(chosen.table, worth, layout.parts)
-    run = run_of(chosen, seed, table.keys, table.data.weights)
-    first, split = first_members(table.data, layout, options, seed, None if start is None else start.models)
+    run = run_of(chosen, seed, keys, rows.weights)
+    first, split = first_members(rows, layout, options, seed, None if start is None else start.models)
     if session.kept is not None:  # the same bits, whatever machine fitted the mixture
         first = MaskedModel(first.network, session.kept.tree("members", first.base))
 
     def task(steps: int) -> TrainingTask[MaskedNetwork]:
-        return table_task(first, layout, table.plan, table.data, split, replace(options, steps=steps), seed)
+        return table_task(first, layout, plan, rows, split, replace(options, steps=steps), seed)
 
     def model_of(trained: Trained[MaskedNetwork]) -> TableModel:
-        models = MaskedModel(trained.averaged, first.base)
-        ranges = [part.draw_range for part in schema.parts]
-        unmasker = MaskedDenoiser.of(models, layout, table.reader, table.plan.order, ranges)
-        kept = replace(schema, rules=table.rules)
-        adjustment = adjusted(unmasker, kept, seed, calibrate=chosen.table.calibrate)
-        trained.interrupted |= adjustment.interrupted
-        orders = AnyOrderModel(
-            adjustment.schema, models, table.plan.order, tuple(adjustment.bias), adjustment.constraint
-        )
-        provenance = Provenance(session.source, table.fingerprint, seed)
+        models, kept = MaskedModel(trained.averaged, first.base), replace(schema, rules=rules)
+        orders = AnyOrderModel(kept, models, plan.order)
+        orders, interrupted = adjusted(orders, seed, calibrate=chosen.table.calibrate)
+        trained.interrupted |= interrupted
+        provenance = Provenance(session.source, fingerprint, seed)
         return TableModel(orders, chosen, provenance=provenance, training=trained)
 
     before = _continuable_training(start, chosen)
@@ -118,28 +111,15 @@ def _continuable_training(start: TableModel | None, recipe: TableRecipe) -> Trai
     return start.training if own and alike else None
 
 
-class _PreparedRows(NamedTuple):
-    """Rows prepared for training.
+def _encode(
+    frame: Frame, schema: Schema, weights: NDArray[np.float64] | None, name: str
+) -> tuple[TableRows, NDArray[np.uint64], tuple[AnyRule, ...], str]:
+    """Encode the rows with a weight above 0.
 
-    Attributes:
-        data: distinct rows, sorted by their keys, so that the order of the input does not matter.
-        keys: hashes of these rows, (n,), ascending.
-        reader: converts entries to network inputs.
-        plan: order and columns of the tokens.
-        rules: rules of the schema that these rows obey.
-        fingerprint: hash of all rows.
+    Returns:
+        The distinct rows, sorted by their keys, so that the order of the input does not matter; their keys, hashes
+        (n,); the rules of the schema that they obey; and the hash of all rows.
     """
-
-    data: TableRows
-    keys: NDArray[np.uint64]
-    reader: Reader
-    plan: Plan
-    rules: tuple[Inequality | Relation | Dependency, ...]
-    fingerprint: str
-
-
-def _encode(frame: Frame, schema: Schema, weights: NDArray[np.float64] | None, name: str) -> _PreparedRows:
-    """Encode the rows with a weight above 0."""
     weights = np.ones(len(frame)) if weights is None else weights
     if not weights.all():  # a row with weight 0 may have values that no other row has
         some = np.flatnonzero(weights)
@@ -147,19 +127,15 @@ def _encode(frame: Frame, schema: Schema, weights: NDArray[np.float64] | None, n
     encoded = schema.encode(frame, name=name)
     own = schema.contents(frame, name=name)
     keys, place, which = np.unique(content_keys(own), return_index=True, return_inverse=True)
-    reader, kept = Reader.of(schema), _obeyed_rules(schema, frame, encoded)
+    kept = _obeyed_rules(schema, frame, encoded)
     valued = schema.valued(encoded)[place]
-    fields = reader.read(encoded)._asdict()
+    fields = Reader.of(schema).read(encoded)._asdict()
     del encoded  # one field at a time: they take most of the memory of a large table
     for field in fields:
         fields[field] = fields[field][place]
     rows = EncodedRows(**fields)
     row_weights = np.bincount(which, counting(weights)).astype(np.float64)
-    units = np.array([schema.learned.index(part.column) for part in schema.parts])
-    entropies = np.array([-(part.masses * np.log(part.masses)).sum() for part in schema.parts])
-    data = TableRows(rows, row_weights, _count_pieces(rows, row_weights), valued)
-    plan = Plan(order_of(entropies, units, _dependencies(schema)), units.astype(np.int32))
-    return _PreparedRows(data, keys, reader, plan, kept, fingerprint_of(own))
+    return TableRows(rows, row_weights, _count_pieces(rows, row_weights), valued), keys, kept, fingerprint_of(own)
 
 
 def schema_of(
@@ -177,15 +153,17 @@ def schema_of(
     )  # fmt: skip
 
 
-def _dependencies(schema: Schema) -> dict[int, list[int]]:
-    """Return column -> columns from which it follows, by position among the learned columns."""
+def _plan(schema: Schema) -> Plan:
+    """Return the fixed order of the tokens, in which a column comes after those from which it follows."""
+    units = np.array([schema.learned.index(part.column) for part in schema.parts])
+    entropies = np.array([-(part.masses * np.log(part.masses)).sum() for part in schema.parts])
     follows: dict[int, list[int]] = {}
     for one in schema.dependencies:
         follows.setdefault(schema.learned.index(one.column), []).append(schema.learned.index(one.given))
-    return follows
+    return Plan(order_of(entropies, units, follows), units.astype(np.int32))
 
 
-def _obeyed_rules(schema: Schema, frame: Frame, encoded: Encoded) -> tuple[Inequality | Relation | Dependency, ...]:
+def _obeyed_rules(schema: Schema, frame: Frame, encoded: Encoded) -> tuple[AnyRule, ...]:
     """Return the rules that rows break at most twice as often as the rows of the schema, which may be earlier ones."""
     if not schema.rules:
         return ()

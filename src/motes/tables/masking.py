@@ -1,4 +1,4 @@
-"""Compiled programs that reveal masked rows one part at a time, and the calibration of their predictions.
+"""Compiled programs that reveal masked rows one part at a time, and draw or score the next part.
 
     h_0 <- h_0 + E_j[code_j] + C_j basis(u_j) + a_j y_j - H_j,    e_k <- (y_j - m_k - sum over l < k of L_kl e_l) / L_kk
 
@@ -11,17 +11,16 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from motes.tables.base import Components, OrderedBase
-from motes.tables.layout import BINS, NEVER, Layout, bits_of, log_linked, softened
+from motes.tables.base import Gaussians, OrderedBase, in_order
+from motes.tables.layout import BINS, NEVER, Bins, Layout, bits_of, log_linked, softened
 from motes.tables.network import (
     REACH,
+    TINY,
     EncodedRows,
     Heads,
     MaskedModel,
     Near,
-    Normals,
     at_missing,
     log_mixture,
     log_present,
@@ -33,7 +32,7 @@ from motes.tables.network import (
     ordered,
     waves_of,
 )
-from motes.training.programs import brief_program, drawing_program, each_member, put, training_program
+from motes.training.programs import drawing_program, each_member
 
 
 class ObservedCodes(NamedTuple):
@@ -70,21 +69,33 @@ class PreparedModel(NamedTuple):
     tilt: jax.Array
 
 
+class Density(NamedTuple):
+    """The predicted density of one part on a line, for n rows.
+
+    Attributes:
+        normals: the Gaussians, (n, C).
+        tilt: biases b of the bins, (n, T+1); the last is 0, for tokens without a bin.
+        log_total: log of the tilted mass of all Gaussians, (n,).
+    """
+
+    normals: Gaussians
+    tilt: jax.Array
+    log_total: jax.Array
+
+
 class TokenPrediction(NamedTuple):
     """The predicted distribution of one part, for n rows.
 
     Attributes:
         log_codes: log-probabilities of the tokens, (n, K), normalised.
         gate: log-weights of tokens and Gaussians, (n, 2); 0 and minus infinity for a part without a density.
-        normals: the Gaussians, (n, C); None for a part without a density.
-        tilt: b, (n, T+1), and the log of the tilted mass of all Gaussians, (n,); None for a part without a density.
+        density: the Gaussians; None for a part without a density.
         links: rho of its exact relations, (n, R); None for a part without relations.
     """
 
     log_codes: jax.Array
     gate: jax.Array
-    normals: Normals | None
-    tilt: tuple[jax.Array, jax.Array] | None
+    density: Density | None
     links: jax.Array | None
 
 
@@ -107,20 +118,6 @@ class Place(NamedTuple):
     ranks: jax.Array
     axes: jax.Array
     link: jax.Array
-
-
-class Revealed(NamedTuple):
-    """The entries of one part to reveal, (n,).
-
-    Attributes:
-        codes, y, u: as in `network.EncodedRows`.
-        here: which of them to reveal.
-    """
-
-    codes: jax.Array
-    y: jax.Array
-    u: jax.Array
-    here: jax.Array
 
 
 class Spot(NamedTuple):
@@ -147,8 +144,17 @@ def prepare(models: MaskedModel, layout: Layout, order: jax.Array) -> PreparedMo
     return each_member(one)(models)
 
 
+@drawing_program()
+def factorise_bases(models: MaskedModel, orders: jax.Array) -> OrderedBase:
+    """Factorise the members' bases in an order for each row, (n, A); the result is (M, n, ...)."""
+    return each_member(lambda model: jax.vmap(in_order, (None, 0))(model.base, orders))(models)
+
+
+# --- Revealing ------------------------------------------------------------------------------------------------------
+
+
 @drawing_program(static=(2,))
-def nothing_seen(layout: Layout, prepared: PreparedModel, n: int) -> ObservedCodes:
+def mask_rows(layout: Layout, prepared: PreparedModel, n: int) -> ObservedCodes:
     """Return fully masked rows, (M, n, ...)."""
     patterns = jnp.asarray(layout.patterns.log_weights)
 
@@ -163,11 +169,20 @@ def nothing_seen(layout: Layout, prepared: PreparedModel, n: int) -> ObservedCod
 
 
 @drawing_program()
-def seen_after(
-    layout: Layout, prepared: PreparedModel, seen: ObservedCodes, place: Place, entry: Revealed
+def reveal(
+    layout: Layout,
+    prepared: PreparedModel,
+    seen: ObservedCodes,
+    place: Place,
+    codes: jax.Array,
+    y: jax.Array,
+    u: jax.Array,
+    here: jax.Array,
 ) -> ObservedCodes:
-    """Reveal the entries of the part at `place` to the members, in n rows; one program serves for every part."""
-    codes, y, u, here = entry
+    """Reveal entries of the part at `place` in the rows `here`, (n,) each; one program serves for every part.
+
+    `codes`, `y` and `u` are as in `network.EncodedRows`.
+    """
     j = place.part
     on_line, loose = (layout.lines == j).any(), (layout.loose == j).any()
     waves = jnp.asarray(layout.on_line)[j] * waves_of(u)  # once for all members: cosines are expensive
@@ -221,10 +236,31 @@ def _inner(whitened: jax.Array, row: jax.Array) -> jax.Array:
     return jnp.einsum("ncl,ncl->nc" if row.ndim == 3 else "ncl,cl->nc", whitened, row)
 
 
-def outlook(
+# --- Predicting and scoring one part --------------------------------------------------------------------------------
+
+
+@drawing_program(static=(4,))
+def predict_part(
+    layout: Layout, prepared: PreparedModel, seen: ObservedCodes, place: Place, spot: Spot, near: Near, rows: Any
+) -> TokenPrediction:
+    """Predict the part at `place` given the visible entries and the values `near` (n, R) from its relations, (M, n).
+
+    With `rows` (M, m), predict only these rows of each member, (M, m).
+    """
+    if rows is None:
+        return each_member(lambda prepared, seen: _predict(layout, prepared, seen, place, spot, near))(prepared, seen)
+    near = Near(*(jnp.broadcast_to(part, (seen.total.shape[1], part.shape[1])) for part in near))
+
+    def one(prepared: PreparedModel, seen: ObservedCodes, rows: jax.Array) -> TokenPrediction:
+        mine, there = jax.tree.map(lambda part: part[rows], (seen, near))
+        return _predict(layout, prepared, mine, place, spot, there)
+
+    return each_member(one)(prepared, seen, rows)
+
+
+def _predict(
     layout: Layout, prepared: PreparedModel, seen: ObservedCodes, place: Place, spot: Spot, near: Near
 ) -> TokenPrediction:
-    """Predict the part at `place` given the visible entries and the values `near` (n, R) from its relations."""
     network, heads, base = prepared.model.network, prepared.heads, prepared.base
     h = seen.total
     for into, bias, back in zip(network.into, network.bias, network.back, strict=True):
@@ -237,25 +273,24 @@ def outlook(
     logits = logits + heads.code_bias[spot.group][place.member]
     code = jnp.asarray(layout.patterns.codes)[place.part]
     odds = missing_log_odds(layout, seen.missing)[:, place.part]
-    logits = logits + at_missing(code, odds, logits.shape[-1])
+    log_codes = jax.nn.log_softmax(logits + at_missing(code, odds, logits.shape[-1]), axis=-1)
     links = None
     if spot.linked:
         rho = state @ heads.links[place.link].T + heads.link_bias[place.link]
         links = softened(rho, jnp.asarray(layout.links.log_least)[place.link])
-    log_codes = jax.nn.log_softmax(logits, axis=-1)
     if not spot.line:
-        return TokenPrediction(log_codes, jnp.broadcast_to(jnp.array([0.0, -jnp.inf]), (len(h), 2)), None, None, links)
+        return TokenPrediction(log_codes, jnp.broadcast_to(jnp.array([0.0, -jnp.inf]), (len(h), 2)), None, links)
     outputs = state @ heads.lines[place.line].T + heads.line_bias[place.line]
     mean, row, _ = _axis_in_turn(base, place.ranks[0])
     hidden = _inner(jnp.broadcast_to(~seen.axes[:, None] * 1.0, seen.whitened.shape), jnp.square(row))
     means = mean + _inner(seen.whitened, row)
-    components = Components(jax.nn.log_softmax(seen.log_weights, -1), means, jnp.sqrt(hidden))
+    components = Gaussians(jax.nn.log_softmax(seen.log_weights, -1), means, jnp.sqrt(hidden))
     gate, normals = moved(components, outputs, Near(*(part[..., : layout.near] for part in near)))
     tilt = jnp.pad(prepared.tilt[place.line], (0, 1))
     edges = jnp.asarray(layout.bins.edges)[place.line]
     total = masses(normals, edges).sum(-1) @ jnp.exp(tilt[:-1])
-    tilted = jnp.broadcast_to(tilt, (len(h), len(tilt))), jnp.log(total)
-    return TokenPrediction(*_move_missing(log_codes, gate, code), normals, tilted, links)
+    density = Density(normals, jnp.broadcast_to(tilt, (len(h), len(tilt))), jnp.log(total))
+    return TokenPrediction(*_move_missing(log_codes, gate, code), density, links)
 
 
 def _move_missing(log_codes: jax.Array, gate: jax.Array, code: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -267,122 +302,210 @@ def _move_missing(log_codes: jax.Array, gate: jax.Array, code: jax.Array) -> tup
     return shares, jnp.stack([total, gate[:, 1] + log_present(log_missing)], -1)
 
 
-def log_prob_of(view: TokenPrediction, bin_of: jax.Array | None, entry: EncodedRows) -> jax.Array:
-    """Compute log p of one entry of each of n rows, (n,): a mass on a lattice, otherwise a density in y.
-
-    `bin_of` (K,) is the bin of each token of a part with a density.
-    """
-    made = jnp.take_along_axis(view.log_codes, entry.codes[:, None], -1)[:, 0]
-    if view.normals is not None and view.tilt is not None and bin_of is not None:
-        tilt, total = view.tilt
-        bins = bin_of[entry.codes]
-        low, high, cell = (jnp.where(entry.alone, 0.0, end) for end in (entry.low, entry.high, entry.cell))
-        moved_by = jnp.take_along_axis(tilt, bins[:, None], -1)[:, 0] - total
-        log_normal = log_mixture(view.normals, low, high, cell) + moved_by
-        made = log_value(view.gate, made, entry.inner, log_normal, entry.alone)
-    if view.links is None:
-        return made
-    most = view.links.shape[-1]
-    return log_linked(view.links, bits_of(entry.could, most), bits_of(entry.holds, most), made)
-
-
-# --- Biases that match the marginals of synthetic rows to the training rows -----------------------------------------
-#
-# A part that is drawn after others inherits their errors: its mean prediction over synthetic rows differs from the
-# share of each token in the training rows. Biases correct this. A bias for each bin t of a line tilts both experts,
-#
-#     mean over drawn rows of  g a_t exp(b_t) / sum_s a_s exp(b_s) + (1 - g) q_t exp(b_t) / sum_s q_s exp(b_s)
-#         = share_t
-#
-# for the values; the bias of missing entries, on which both experts agree, gives these their share. A bias for each
-# token moves the first expert within the bins. Biases belong to the model: rows are drawn and scored with them, so that
-# the density stays normalised.
-
-
-ROUNDS = 12  # iterations of the fixed point
-LEAST = 1e-12  # replaces a share of 0 in logarithms
-CALIBRATION_REACH = 2.0  # maximum bias in nats
-MOST = 0.5  # minimum mean share of the tokens, as opposed to Gaussians, to move them within the bins
-
-
-def bias_of(
-    layout: Layout, views: TokenPrediction, place: Place, spot: Spot, shares: Any, rest: Any
-) -> tuple[jax.Array, jax.Array | None]:
-    """Calibrate the biases of a part: of its tokens (M, K), and of its bins (M, T) if it has a density.
+@drawing_program()
+def score_part(bins: Bins, line: jax.Array, views: TokenPrediction, entry: EncodedRows) -> jax.Array:
+    """Compute the log of the members' mean p of one entry of each row, (n,): on a lattice a mass, else a density in y.
 
     Args:
-        layout: layout of the table.
-        views: the members' predictions, for n synthetic rows each.
-        place, spot: location of the part.
-        shares: (M, K), shares of the tokens in the training rows, without the share of relations.
-        rest: (M, n), the share of each row that relations leave.
+        bins: bins of all parts with a density.
+        line: index of the part among these.
+        views: the members' predictions, (M, n, ...).
+        entry: the entries, (n,).
     """
-    shares, rest = put(shares), put(rest)
-    if not spot.line:
-        return _label_bias(views.log_codes, rest, shares), None
-    line, codes = int(place.line), shares.shape[1]
-    of_code = layout.bins.of_code[line][:codes]
-    of_code = np.pad(of_code, (0, codes - len(of_code)), constant_values=BINS)
-    return _line_biases(views, of_code, layout.bins.edges[line], shares, rest)
+
+    def one(view: TokenPrediction) -> jax.Array:
+        made = jnp.take_along_axis(view.log_codes, entry.codes[:, None], -1)[:, 0]
+        if view.density is not None:
+            own = jnp.asarray(bins.of_code)[line][entry.codes]
+            low, high, cell = (jnp.where(entry.alone, 0.0, end) for end in (entry.low, entry.high, entry.cell))
+            moved_by = jnp.take_along_axis(view.density.tilt, own[:, None], -1)[:, 0] - view.density.log_total
+            log_normal = log_mixture(view.density.normals, low, high, cell) + moved_by
+            made = log_value(view.gate, made, entry.inner, log_normal, entry.alone)
+        if view.links is None:
+            return made
+        most = view.links.shape[-1]
+        return log_linked(view.links, bits_of(entry.could, most), bits_of(entry.holds, most), made)
+
+    found = each_member(one)(views)
+    return jax.nn.logsumexp(found, 0) - jnp.log(len(found))
 
 
-@brief_program
-def _label_bias(log_codes: jax.Array, rest: jax.Array, shares: jax.Array) -> jax.Array:
-    one = lambda log_codes, rest, shares: _code_bias(log_codes, rest, shares, shares)
-    return each_member(one)(log_codes, rest, shares)
+# --- Drawing one part -----------------------------------------------------------------------------------------------
+#
+# A token, a Gaussian, or the value from a relation is chosen for each row. A member of the ensemble is drawn by its
+# probability of the allowed interval, then a bin by its share, and within the bin a token or a Gaussian. One uniform
+# number serves for the last two steps, because its remainder after a choice is uniform again.
 
 
-@training_program
-def _line_biases(views: TokenPrediction, of_code: Any, edges: Any, shares: jax.Array, rest: jax.Array) -> Any:
-    one = lambda view, shares, rest: _line_bias(view, jnp.asarray(of_code), jnp.asarray(edges), shares, rest)
-    return each_member(one)(views, shares, rest)
+GOLDEN = 2654435769  # 2^32 over the golden ratio
+EVEN = 1e-6  # noise that shuffles rows with equal predictions
+ONE = 1 - 1e-6  # avoids a choice beyond the last one through rounding
 
 
-def _line_bias(
-    view: TokenPrediction, of_code: jax.Array, edges: jax.Array, shares: jax.Array, rest: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    assert view.normals is not None
-    one, gates, valued = jax.nn.one_hot(of_code, BINS + 1), jnp.exp(view.gate), of_code < BINS
-    codes = gates[:, :1] * jnp.exp(view.log_codes)  # (n, K)
-    of_codes, missing = ((codes * here).sum(-1, keepdims=True) for here in (valued, ~valued))
-    first = jax.nn.softmax(jnp.where(valued, view.log_codes, NEVER), -1) @ one[:, :-1]  # (n, T), of the values
-    second = masses(view.normals, edges).sum(-1)
-    second, target = second / second.sum(-1, keepdims=True), shares @ one
+class Choice(NamedTuple):
+    """The choices for n rows, (n,) each.
 
-    def of_values(tilt: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Compute the shares of tilted tokens and Gaussians in each bin (n, T), and of missing entries (n, 1)."""
-        weights = jnp.exp(tilt)
-        a, q, gone = first * weights[:-1], second * weights[:-1], missing * weights[-1]
-        times = a.sum(-1, keepdims=True)
-        left = rest[:, None] / ((1 - missing) * times + gone)
-        return of_codes * a * left, gates[:, 1:] * q / q.sum(-1, keepdims=True) * times * left, gone * left
+    Attributes:
+        link: the chosen relation, counted from 1; 0 for none.
+        codes: otherwise the chosen token.
+        normal, means, sds: whether a Gaussian is chosen instead, with its mean and standard deviation,
+        low, high: truncated to this interval.
+        rest: the remainder of the uniform number of the choice, itself uniform.
+        log_within: log-probability of the allowed values.
+    """
 
-    def closer(_: int, tilt: jax.Array) -> jax.Array:
-        a, q, gone = of_values(tilt)
-        return _step_bias(tilt, target, jnp.append((a + q).mean(0), gone.mean()), target)
-
-    tilt = jax.lax.fori_loop(0, ROUNDS, closer, jnp.zeros(BINS + 1))
-    # The share of the first expert in a bin is divided among the bin's tokens in proportion to their training shares.
-    a, _, _ = of_values(tilt)
-    of_bin, share = jnp.append(a.mean(0), 0.0), jnp.where(valued, shares, 0.0)
-    wanted = of_bin[of_code] * share / jnp.maximum(target[of_code], LEAST)
-    log_codes = jnp.where(valued, view.log_codes + tilt[of_code], NEVER)
-    within = jnp.where(valued, _code_bias(log_codes, a.sum(-1), wanted, share), 0.0)
-    return tilt[of_code] + jnp.where(a.sum(-1).mean() > MOST * rest.mean(), within, 0.0), tilt[:-1]
+    link: jax.Array
+    codes: jax.Array
+    normal: jax.Array
+    means: jax.Array
+    sds: jax.Array
+    low: jax.Array
+    high: jax.Array
+    rest: jax.Array
+    log_within: jax.Array
 
 
-def _code_bias(log_codes: jax.Array, gate: jax.Array, target: jax.Array, shares: jax.Array) -> jax.Array:
-    """Find the biases (K,) with which the tokens' mean over n rows, weighted by `gate` (n,), is the `target` (K,)."""
+class Binned(NamedTuple):
+    """A density by bins: the share of each expert in each bin, for each member and row.
 
-    def closer(_: int, bias: jax.Array) -> jax.Array:
-        mean = (gate[:, None] * jax.nn.softmax(log_codes + bias, axis=-1)).mean(0)
-        return _step_bias(bias, target, mean, shares)
+    Attributes:
+        of_code: the bin of each token, (K,); BINS if it has none.
+        ends: the edges of the bins within the allowed interval, (n, T+1).
+        code_shares: shares of the tokens, (M, n, T+1).
+        normal_parts: shares of each Gaussian, (M, n, T, C).
+    """
 
-    return jax.lax.fori_loop(0, ROUNDS, closer, jnp.zeros_like(shares))
+    of_code: jax.Array
+    ends: jax.Array
+    code_shares: jax.Array
+    normal_parts: jax.Array
 
 
-def _step_bias(bias: jax.Array, target: jax.Array, mean: jax.Array, shares: jax.Array) -> jax.Array:
-    """Move a bias (K,) one step towards the bias for which the mean (K,) equals the target (K,)."""
-    step = jnp.log(jnp.maximum(target, LEAST)) - jnp.log(jnp.maximum(mean, LEAST))
-    bias = bias + jnp.where(shares > 0, step, 0.0)
-    return jnp.clip(bias - (shares * bias).sum() / shares.sum(), -CALIBRATION_REACH, CALIBRATION_REACH)
+@drawing_program()
+def choose(
+    bins: Bins,
+    line: jax.Array,
+    views: TokenPrediction,
+    back: Any,
+    allowed: tuple[jax.Array, jax.Array, jax.Array],
+    could: Any,
+    fits: Any,
+    uniform: Any,
+    shift: Any,
+) -> Choice:
+    """Draw one part of each of n rows.
+
+    Args:
+        bins: bins of all parts with a density.
+        line: index of the part among these.
+        views: the members' predictions, (M, n, ...); with `back` each row has one member, and they are (M, m, ...).
+        back: index of each row among these rows of all members, (n,).
+        allowed: log of the allowed share of each token, (K,) or (n, K), and both ends of the allowed interval.
+        could, fits: which relations give a value, and which give an allowed value, (n, R).
+        uniform: uniform numbers, (3, n). NumPy draws them: JAX would compile a program for each kind of number.
+        shift: 32 random bits, ().
+    """
+    if back is not None:
+        views = jax.tree.map(lambda part: part.reshape(1, -1, *part.shape[2:])[:, back], views)
+    members, n = views.gate.shape[:2]
+    log_shares, low, high = allowed
+    log_codes = views.log_codes + log_shares  # (M, n, K)
+    binned = None
+    shares = jnp.exp(log_codes)
+    if views.density is not None:
+        binned = _bin_shares(bins, line, views.density, views.gate, log_codes, low, high)
+        shares = binned.code_shares + jnp.pad(binned.normal_parts.sum(-1), ((0, 0), (0, 0), (0, 1)))
+    log_within = jnp.log(shares.sum(-1))  # of each member
+    if views.links is not None:
+        rho = jnp.concatenate([log_within[..., None], jnp.where(fits, views.links, -jnp.inf)], -1)
+        log_rest = jnp.logaddexp(0.0, jax.nn.logsumexp(jnp.where(could, views.links, -jnp.inf), -1))
+        log_within = jax.nn.logsumexp(rho, -1) - log_rest
+    member = jnp.zeros(n, int) if members == 1 else picked(jnp.exp(_shift_logs(log_within.T)), uniform[0])[0]
+    link = jnp.zeros(n, jnp.int32)
+    if views.links is not None:
+        link = picked(jnp.exp(_shift_logs(_select_member(rho, member))), uniform[1])[0]
+    log_within = jax.nn.logsumexp(log_within, 0) - jnp.log(members)
+    # Rows with similar predictions get evenly spread numbers, so that their shares are closer to the predicted ones.
+    shares = _select_member(shares, member)
+    expected = (shares @ jnp.arange(shares.shape[-1])) / shares.sum(-1)
+    expected = expected + EVEN * uniform[2]
+    chosen, rest = picked(shares, spread_evenly(expected, shift))
+    if views.density is None or binned is None:
+        none = jnp.zeros(n)
+        return Choice(link, chosen, none > 0, none, none, none, none, rest, log_within)
+    of_member = lambda part: _select_member(part, member)
+    binned = binned._replace(code_shares=of_member(binned.code_shares), normal_parts=of_member(binned.normal_parts))
+    normal, codes, component, rest = _choose_in_bin(binned, of_member(log_codes), shares, chosen, rest)
+    _, means, sds = views.density.normals
+    means, sds = (_select_entry(of_member(part), component) for part in (means, sds))
+    low, high = (_select_entry(binned.ends, jnp.minimum(chosen, BINS - 1) + end) for end in (0, 1))
+    return Choice(link, codes, normal, means, sds, low, high, rest, log_within)
+
+
+def _bin_shares(
+    bins: Bins, line: jax.Array, density: Density, gate: jax.Array, log_codes: jax.Array, low: Any, high: Any
+) -> Binned:
+    """Compute the shares of the bins of a part within the allowed interval."""
+    edges, of_code = jnp.asarray(bins.edges)[line], jnp.asarray(bins.of_code)[line]
+    n, count = log_codes.shape[1:]
+    of_code = jnp.pad(of_code, (0, max(0, count - len(of_code))), constant_values=BINS)[:count]
+    first, last = (jnp.broadcast_to(end, (n,))[:, None] for end in (low, high))
+    ends = jnp.clip(edges, first, last)  # (n, T+1)
+    by = jnp.exp(gate[..., 1:] + density.tilt[..., :-1] - density.log_total[..., None])[..., None]
+    normal_parts = by * masses(density.normals, ends)  # (M, n, T, C)
+    code_shares = jnp.exp(log_codes + gate[..., :1]) @ jax.nn.one_hot(of_code, BINS + 1)
+    return Binned(of_code, ends, code_shares, normal_parts)
+
+
+def _choose_in_bin(
+    binned: Binned, log_codes: jax.Array, shares: jax.Array, chosen: jax.Array, rest: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Choose between tokens and Gaussians within the chosen bins; return the choice, both indices, and the remainder.
+
+    All arrays are for one member, without the axis of the members, and (n,).
+    """
+    share = _select_entry(binned.code_shares, chosen) / jnp.maximum(_select_entry(shares, chosen), TINY)
+    normal = rest >= share
+    rest = jnp.where(normal, (rest - share) / jnp.maximum(1 - share, TINY), rest / jnp.maximum(share, TINY))
+    rest = jnp.clip(rest, 0.0, ONE)
+    codes, rest_of_code = picked(jnp.where(binned.of_code == chosen[:, None], jnp.exp(log_codes), 0.0), rest)
+    inside = jnp.minimum(chosen, BINS - 1)
+    parts = jnp.take_along_axis(binned.normal_parts, inside[:, None, None], 1)[:, 0]  # (n, C)
+    component, rest_of_normal = picked(parts, rest)
+    return normal, codes, component, jnp.where(normal, rest_of_normal, rest_of_code)
+
+
+def _select_member(part: jax.Array, member: jax.Array) -> jax.Array:
+    """Select the member (n,) of each row from an array (M, n, ...)."""
+    return jnp.take_along_axis(part, member.reshape(1, len(member), *(1,) * (part.ndim - 2)), 0)[0]
+
+
+def _select_entry(part: jax.Array, which: jax.Array) -> jax.Array:
+    """Select the entry `which` (n,) of each row of an array (n, K)."""
+    return jnp.take_along_axis(part, which[:, None], -1)[:, 0]
+
+
+def _shift_logs(log_weights: jax.Array) -> jax.Array:
+    """Shift logarithms (..., K) so that the largest is 0."""
+    return log_weights - log_weights.max(-1, keepdims=True)
+
+
+def spread_evenly(expected: jax.Array, start: Any) -> jax.Array:
+    """Return uniform numbers (n,) that are spread evenly among rows with neighbouring `expected` (n,).
+
+    They are a Kronecker sequence with a random start along the rank of the rows (Owen 2013, chapter 17): each number is
+    uniform, and together with the rank they fill the unit square more evenly than independent numbers. `start` is 32
+    random bits.
+    """
+    rank = jnp.argsort(jnp.argsort(expected)).astype(jnp.uint32)
+    return ((start + rank * jnp.uint32(GOLDEN)) >> 8).astype(jnp.float32) * 2.0**-24
+
+
+def picked(weights: jax.Array, u: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Draw indices (n,) in proportion to weights (n, K) by uniform numbers (n,); also return the remainders."""
+    upto = jnp.cumsum(weights, -1)
+    mark = u * ONE * upto[:, -1]
+    chosen = jnp.minimum((upto <= mark[:, None]).sum(-1), weights.shape[-1] - 1).astype(jnp.int32)
+    take = lambda part: jnp.take_along_axis(part, chosen[:, None], -1)[:, 0]
+    own = take(weights)
+    return chosen, jnp.clip((mark - take(upto) + own) / jnp.maximum(own, 1e-30), 0.0, ONE)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -24,20 +24,20 @@ from numpy.typing import NDArray
 from motes.data import Blocks, Frame, as_frame
 from motes.data.frames import joined
 from motes.data.templates import KEY, template_of, without
-from motes.errors import DataError, ModelFileError, UsageError, check_count, check_process
+from motes.errors import DataError, ModelFileError, check_count, check_process
 from motes.progress import OnProgress, Progress, Reporter, silent
+from motes.tables.calibration import adjusted
 from motes.tables.checks import check_schema, check_table
-from motes.tables.draws import DrawnRows, RowConditions, adjusted, conditions_of, draw_blocks, fill_blocks
+from motes.tables.draws import DrawnRows, RowConditions, conditions_of, draw_blocks, fill_blocks
 from motes.tables.layout import layout_of
-from motes.tables.network import MaskedModel, MaskedNetwork, Reader, knows_labels, skeleton_of
+from motes.tables.network import MaskedModel, MaskedNetwork, knows_labels, skeleton_of
 from motes.tables.orders import AnyOrderModel
 from motes.tables.parts import IMPOSSIBLE
 from motes.tables.predictions import DRAWS, QUANTILES, Predicted, label_probabilities, predict_blocks, rows_without
 from motes.tables.recipe import TableRecipe
-from motes.tables.sampling import Constraint, broken_by, observed_sides
+from motes.tables.rules import Constraint, broken_by, observed_sides
 from motes.tables.schema import Schema
 from motes.tables.training import options_of
-from motes.tables.unmasking import MaskedDenoiser
 from motes.training import Model, Provenance, Trained
 from motes.training.averages import weights_of, with_weights
 from motes.training.checkpoints import arrays_of, filled, reading
@@ -130,7 +130,6 @@ class TableModel(Model):
     ):
         super().__init__(recipe, provenance, training, Frame({}) if template is None else template)
         self.orders = orders
-        self._lowest: dict[tuple[tuple[str, ...], int], float] = {}
 
     @property
     def schema(self) -> Schema:
@@ -141,11 +140,6 @@ class TableModel(Model):
     def models(self) -> MaskedModel:
         """The members of the ensemble, with a leading axis."""
         return self.orders.models
-
-    @property
-    def order(self) -> Integers:
-        """The fixed order in which parts are generated and scored: place -> part, (p,)."""
-        return self.orders.order
 
     @property
     def constraint(self) -> Constraint:
@@ -173,16 +167,6 @@ class TableModel(Model):
         return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(self.models, eqx.is_array)))
 
     @property
-    def reader(self) -> Reader:
-        """The reader, which turns encoded entries into network inputs."""
-        return self.orders.reader
-
-    @property
-    def unmasker(self) -> MaskedDenoiser:
-        """The model's distribution: the members in the fixed order, with calibrated biases."""
-        return self.orders.own
-
-    @property
     def _averaged(self) -> int:
         return int(weights_of(self.models.network).size)
 
@@ -205,14 +189,12 @@ class TableModel(Model):
         found = self.check_averages().over(sigma_rel)
         models = MaskedModel(with_weights(self.models.network, found), self.models.base)
         orders = replace(self.orders, models=models)
-        calibrate = self.recipe.table.calibrate
-        made = adjusted(orders.plain, self.schema, self.seed, calibrate=calibrate)
-        if made.interrupted:
+        orders, interrupted = adjusted(orders, self.seed, calibrate=self.recipe.table.calibrate)
+        if interrupted:
             raise KeyboardInterrupt
-        orders = replace(orders, schema=made.schema, bias=tuple(made.bias), constraint=made.constraint)
         copied = copy(self)
         vars(copied).pop("averages", None)
-        copied.orders, copied.length, copied._lowest = orders, sigma_rel, {}
+        copied.orders, copied.length = orders, sigma_rel
         return copied
 
     # --- sampling ---
@@ -223,7 +205,7 @@ class TableModel(Model):
         *,
         given: Mapping[str, Any] | None = None,
         seed: int = 0,
-        exact: bool = False,
+        importance_resample: bool = False,
         placeholders: bool = False,
         on_progress: OnProgress = silent,
     ) -> Any:
@@ -237,7 +219,7 @@ class TableModel(Model):
             given: conditions, column -> a value; a set of possible values; an interval (low, high), with None for an
                 open end; None for a missing entry; or `Not(value)` from `motes.tables`.
             seed: random seed.
-            exact: under conditions, correct to the model's fixed order by importance resampling; see
+            importance_resample: under conditions, correct to the model's fixed order by importance resampling; see
                 docs/conditions.md.
             placeholders: fill columns that are set aside (ids, names, e-mail addresses) with placeholders such as
                 `name-000001` instead of leaving them empty; see docs/tables.md.
@@ -255,12 +237,17 @@ class TableModel(Model):
             >>> set(rows["smoker"]), bool(min(rows["age"]) >= 30)
             ({'yes'}, True)
         """
-        rows = self.draw(n, given=given, seed=seed, exact=exact, placeholders=placeholders, on_progress=on_progress)
+        rows = self.draw(
+            n, given=given, seed=seed, importance_resample=importance_resample, placeholders=placeholders,
+            on_progress=on_progress,
+        )  # fmt: skip
         for message in evidence_of(self, given or {}, [rows.log_evidence], rows.effective).warnings:
             warnings.warn(message, UserWarning, stacklevel=2)
         return self._native(rows)
 
-    def evidence(self, given: Mapping[str, Any], *, n: int = 8192, seed: int = 0, exact: bool = False) -> Evidence:
+    def evidence(
+        self, given: Mapping[str, Any], *, n: int = 8192, seed: int = 0, importance_resample: bool = False
+    ) -> Evidence:
         """Estimate the probability of a condition, and the effective sample size of `n` rows drawn under it.
 
         Raises:
@@ -272,28 +259,8 @@ class TableModel(Model):
             >>> bool(0.1 < np.exp(found.log_prob) < 0.4), round(found.effective)  # a quarter of the rows
             (True, 64)
         """
-        rows = self.draw(n, given=given, seed=seed, exact=exact)
+        rows = self.draw(n, given=given, seed=seed, importance_resample=importance_resample)
         return evidence_of(self, given, [rows.log_evidence], rows.effective)
-
-    def chain(
-        self, n: int, record: Sequence[int], *, seed: int = 0, on_progress: OnProgress = silent
-    ) -> tuple[Any, Any]:
-        """Draw rows as `sample` does, and record steps of the reverse process: the rows, and a table for each step.
-
-        A step is the number of revealed columns; the other columns are missing.
-
-        Example:
-            >>> rows, before = table.chain(5, [0, 1])
-            >>> len(before)
-            2
-        """
-        rows = self.draw(n, seed=seed, on_progress=on_progress)
-        revealed = dict.fromkeys(self.schema.parts[j].column for j in self.order.tolist())
-        order = [*(name for name in self.schema.names if name not in revealed), *revealed]
-        places = [int(place) for place in record]
-        if any(not 0 <= place <= len(order) for place in places):
-            raise UsageError(f"record = {places}; expected numbers of columns, from 0 to {len(order)}.")
-        return self._native(rows), [self._native(rows.without(order[place:])) for place in places]
 
     def draw(
         self,
@@ -301,7 +268,7 @@ class TableModel(Model):
         *,
         given: Mapping[str, Any] | None = None,
         seed: int = 0,
-        exact: bool = False,
+        importance_resample: bool = False,
         placeholders: bool = False,
         on_progress: OnProgress = silent,
     ) -> DrawnRows:
@@ -316,7 +283,7 @@ class TableModel(Model):
 
         def counted() -> Iterator[Frame]:
             nonlocal effective, total
-            for rows in self.blocks(n, given=given, seed=seed, exact=exact):
+            for rows in self.blocks(n, given=given, seed=seed, importance_resample=importance_resample):
                 effective += rows.effective
                 evidence.append(rows.log_evidence)
                 total += len(rows)
@@ -329,7 +296,7 @@ class TableModel(Model):
         return DrawnRows(made.columns, effective, _log_mean(np.array(evidence)))
 
     def blocks(
-        self, n: int, *, given: Mapping[str, Any] | None = None, seed: int = 0, exact: bool = False
+        self, n: int, *, given: Mapping[str, Any] | None = None, seed: int = 0, importance_resample: bool = False
     ) -> Iterator[DrawnRows]:
         """Yield the rows of `draw` block by block, so that they need not fit into memory together.
 
@@ -339,7 +306,7 @@ class TableModel(Model):
             >>> sum(len(block) for block in table.blocks(100))
             100
         """
-        return draw_blocks(self.orders, n, given or {}, seed, exact=exact)
+        return draw_blocks(self.orders, n, given or {}, seed, importance_resample=importance_resample)
 
     # --- scoring ---
 
@@ -348,7 +315,7 @@ class TableModel(Model):
         data: Any,
         *,
         orders: int = 1,
-        smooth: bool = False,
+        laplace: bool = False,
         seed: int = 0,
         on_progress: OnProgress = silent,
         name: str = "the data",
@@ -358,7 +325,7 @@ class TableModel(Model):
         Args:
             data: n rows, or `Blocks` of rows, which need not fit into memory together.
             orders: number of column orders over which p is averaged; 1 uses the model's fixed order alone.
-            smooth: give an impossible entry the probability 1 / (training rows + 1) instead of 0.
+            laplace: give an impossible entry the probability 1 / (training rows + 1) instead of 0.
             seed: random seed of the other orders.
             on_progress: called with the number of rows scored so far.
             name: name of the data in messages.
@@ -371,17 +338,16 @@ class TableModel(Model):
         check_process()
         orders = check_count(orders, "orders")
         rows = data if isinstance(data, Blocks) else Blocks.of_frame(self.schema.frame(data, name=name))
-        unmaskers = [self.unmasker, *(self.orders.random(seed, k) for k in range(1, orders))]
+        unmaskers = [self.orders.own, *(self.orders.random(seed, k) for k in range(1, orders))]
         found, impossible, done = [], [], 0
         for part in rows.read():
             encoded = self.schema.encode(part, name=name, unseen="mark")
             if not len(encoded):
                 continue
             strange = (encoded.codes == IMPOSSIBLE).sum(axis=1) + encoded.other
-            loss = np.log(self.schema.rows + 1.0) if smooth else np.inf
-            each = np.stack([self.orders.log_prob(one, encoded) for one in unmaskers])
-            if columns := self.constraint.columns:
-                each += self.constraint.log_factor(observed_sides(self.schema, columns, part, encoded))
+            loss = np.log(self.schema.rows + 1.0) if laplace else np.inf
+            each = np.stack([one.log_prob(encoded) for one in unmaskers])
+            each += self.orders.log_rule_factor(part, encoded)
             found.append(np.where(strange > 0, each - np.where(strange > 0, strange, 1) * loss, each))
             impossible.append(strange)
             done += len(encoded)
@@ -393,31 +359,6 @@ class TableModel(Model):
         with np.errstate(invalid="ignore"):
             spread = every.std(axis=0) if orders > 1 else np.full(every.shape[1], np.nan)
         return RowLikelihood(mean, spread, np.concatenate(impossible).astype(np.int64))
-
-    def score_columns(self, rows: Frame, columns: Collection[str]) -> Array:
-        """Compute log p of some columns of each row, (n,), as `score_samples` does; the other columns are unknown.
-
-        Example:
-            >>> from motes.data import as_frame
-            >>> bool((table.score_columns(as_frame(people), ["smoker"]) <= 0).all())
-            True
-        """
-        encoded, constraint = self.schema.only(self.schema.encode(rows), columns), self.constraint
-        found: Array = self.orders.log_prob(self.unmasker, encoded)
-        if constraint.columns:
-            found = found + constraint.log_factor(observed_sides(self.schema, constraint.columns, rows, encoded))
-        return found
-
-    def lowest(self, columns: tuple[str, ...], rows: int) -> float:
-        """Return the lowest log p of these columns among `rows` synthetic rows, always the same rows; it is cached.
-
-        Example:
-            >>> table.lowest(("smoker",), rows=64) <= 0
-            True
-        """
-        if (columns, rows) not in self._lowest:
-            self._lowest[columns, rows] = float(self.score_columns(self.draw(rows), columns).min())
-        return self._lowest[columns, rows]
 
     # --- filling in ---
 
@@ -440,63 +381,14 @@ class TableModel(Model):
             >>> len(draws), [one["smoker"][0] for one in draws]  # what is known comes back
             (3, ['no', 'no', 'no'])
         """
-        count, kind = 1 if draws is None else check_count(draws, "draws"), template_of(data)
-        frame = self.schema.named(data)
-        tables = self.impute_frames(frame, draws=count, seed=seed, on_progress=on_progress)
-        kind = without(kind, [j for j, name in enumerate(frame.names) if name not in tables[0].columns])
-        made = [with_index(one.like(kind), data) for one in tables]
-        return made[0] if draws is None else made
-
-    def impute_frames(
-        self,
-        data: Any,
-        *,
-        draws: int = 1,
-        seed: int = 0,
-        on_progress: OnProgress = silent,
-        name: str = "the data",
-    ) -> list[Frame]:
-        """Return the tables of `impute` as frames.
-
-        Args:
-            data: n rows; observed entries, columns and their order stay the same.
-            draws: number of tables; their spread is the uncertainty.
-            seed: random seed.
-            on_progress: called with the number of rows filled in so far, over all draws.
-            name: name of the data in messages.
-
-        Raises:
-            DataError: if a column cannot hold an entry; the message names row and column.
-
-        Example:
-            >>> frames = table.impute_frames({"age": [31, 47], "smoker": ["no", None]}, draws=3)
-            >>> len(frames), frames[0]["age"].tolist()
-            (3, [31, 47])
-        """
         check_process()
-        given = self.schema.named(data, name=name)
-        rows, names = Blocks.of_frame(self.schema.frame(given, name=name)), self.schema.here(given)
-        parts = self.fillings(rows, draws=draws, seed=seed, on_progress=on_progress, name=name)
-        return [joined(part, rows.rows).select(names) for part in parts]
-
-    def fillings(
-        self,
-        rows: Blocks,
-        *,
-        draws: int = 1,
-        seed: int = 0,
-        on_progress: OnProgress = silent,
-        name: str = "the data",
-    ) -> Iterator[Iterator[Frame]]:
-        """Yield the tables of `impute_frames` one after the other, block by block; `rows` have the schema's columns.
-
-        Example:
-            >>> from motes.data import Blocks, as_frame
-            >>> rows = Blocks.of_frame(as_frame({"age": [31, 47], "smoker": ["no", None]}))
-            >>> [sum(len(block) for block in filled) for filled in table.fillings(rows, draws=2)]
-            [2, 2]
-        """
-        return fill_blocks(self.orders, rows, draws, seed, on_progress, name)
+        count, kind = 1 if draws is None else check_count(draws, "draws"), template_of(data)
+        given = self.schema.named(data)
+        rows, names = Blocks.of_frame(self.schema.frame(given)), self.schema.here(given)
+        kind = without(kind, [j for j, name in enumerate(given.names) if name not in names])
+        tables = fill_blocks(self.orders, rows, count, seed, on_progress, "the data")
+        made = [with_index(joined(parts, rows.rows).select(names).like(kind), data) for parts in tables]
+        return made[0] if draws is None else made
 
     # --- one column given the others ---
 
@@ -508,6 +400,7 @@ class TableModel(Model):
         quantiles: Sequence[float] = QUANTILES,
         draws: int = DRAWS,
         seed: int = 0,
+        on_progress: OnProgress = silent,
     ) -> Any:
         """Predict the distribution of one column given the other observed entries of each row.
 
@@ -518,6 +411,7 @@ class TableModel(Model):
             quantiles: for numbers and dates, numbers between 0 and 1.
             draws: for numbers and dates, the number of draws per row from which the columns are computed.
             seed: random seed.
+            on_progress: called with the number of rows predicted so far.
 
         Returns:
             n rows, in the same form as `data`. For labels: "label", the most probable one, and "p(a)" for each label a.
@@ -534,53 +428,13 @@ class TableModel(Model):
             >>> sorted(table.predict({"smoker": ["no"]}, "age", quantiles=(0.1, 0.9)))
             ['mean', 'q0.1', 'q0.9', 'sd']
         """
-        found = self.predict_frame(data, column, quantiles=quantiles, draws=draws, seed=seed)
+        check_process()
+        rows = Blocks.of_frame(rows_without(self.schema, data, column, "the data"))
+        parts = [*predict_blocks(self.orders, rows, column, quantiles, draws, seed, on_progress, "the data")]
+        found = Predicted(joined(parts, rows.rows).columns, sum(part.ignored for part in parts))
         return with_index(found.as_kind_of(data), data)
 
-    def predict_frame(
-        self,
-        data: Any,
-        column: str,
-        *,
-        quantiles: Sequence[float] = QUANTILES,
-        draws: int = DRAWS,
-        seed: int = 0,
-        on_progress: OnProgress = silent,
-        name: str = "the data",
-    ) -> Predicted:
-        """Return the table of `predict` as a frame, with the number of ignored entries.
-
-        Example:
-            >>> table.predict_frame({"smoker": ["no"]}, "age", quantiles=(0.1, 0.9)).names
-            ('mean', 'sd', 'q0.1', 'q0.9')
-        """
-        check_process()
-        rows = Blocks.of_frame(rows_without(self.schema, data, column, name))
-        parts = list(predict_blocks(self.orders, rows, column, quantiles, draws, seed, on_progress, name))
-        return Predicted(joined(parts, rows.rows).columns, sum(part.ignored for part in parts))
-
-    def predictions(
-        self,
-        rows: Blocks,
-        column: str,
-        *,
-        quantiles: Sequence[float] = QUANTILES,
-        draws: int = DRAWS,
-        seed: int = 0,
-        on_progress: OnProgress = silent,
-        name: str = "the data",
-    ) -> Iterator[Predicted]:
-        """Yield the rows of `predict_frame` block by block; `rows` come from `motes.tables.predictions.rows_without`.
-
-        Example:
-            >>> from motes.data import Blocks, as_frame
-            >>> rows = Blocks.of_frame(as_frame(people).without(["smoker"]))
-            >>> [block.names for block in table.predictions(rows, "smoker")]
-            [('label', 'p(no)', 'p(yes)')]
-        """
-        return predict_blocks(self.orders, rows, column, quantiles, draws, seed, on_progress, name)
-
-    def predict_proba(self, data: Any, column: str, *, name: str = "the data") -> tuple[Array, list[Any]]:
+    def predict_proba(self, data: Any, column: str) -> tuple[Array, list[Any]]:
         """Return p(label | the other observed entries) for each row, (n, l), and the l labels of a categorical column.
 
         `data` is as in `predict`.
@@ -595,7 +449,7 @@ class TableModel(Model):
             ([1.0, 1.0], ['no', 'yes'])
         """
         check_process()
-        return label_probabilities(self.orders, data, column, name)
+        return label_probabilities(self.orders, data, column)
 
     # --- evaluation ---
 
@@ -741,9 +595,10 @@ class TableModel(Model):
             rows_of_codes = check_schema(schema)
             recipe, order = TableRecipe.parse(tomllib.loads(about["recipe"])), tensors.pop("order")
             bias = [tensors.pop(f"bias.{g}") for g in range(sum(name.startswith("bias.") for name in tensors))]
-            constraint = Constraint.none()
+            constraint = Constraint()
             if schema.rules:
-                constraint = Constraint.counted(schema, tensors.pop("cases.patterns"), tensors.pop("cases.counts"))
+                cases = tensors.pop("cases.patterns"), tensors.pop("cases.counts")
+                constraint = Constraint.of(schema.rules, *cases, schema.rows)
             worth = schema.rows if len(tensors["network.hidden"]) == 1 else 0  # several members: a small table
             labels = knows_labels(schema.parts, tensors["base.means"])
             skeleton = skeleton_of(
@@ -785,16 +640,18 @@ def evidence_of(
     check_process()
     if not given:
         return Evidence(0.0, (), effective, ())
-    log_prob = _log_mean(np.array(log_evidence))
-    requested = conditions_of(model.schema, given)
-    valued = [
-        name for name, one in requested.row.columns.items() if not one.missing[0] and name in model.schema.learned
-    ]
-    density, warnings = _density_columns(model.schema, requested.row), list(_warn_broken(model, requested, valued))
+    log_prob, schema = _log_mean(np.array(log_evidence)), model.schema
+    requested = conditions_of(schema, given)
+    valued = requested.valued(schema)
+    density, warnings = _density_columns(schema, requested.row), list(_warn_broken(model, requested, valued))
     if not density:
         return Evidence(log_prob, (), effective, (*warnings, *_warn_rare(given, log_prob)))
-    known = float(model.score_columns(requested.row, valued)[0])
-    least = model.lowest(tuple(valued), USUAL)
+
+    def log_probs(rows: Frame) -> Array:
+        encoded = schema.only(schema.encode(rows), valued)
+        return model.orders.own.log_prob(encoded) + model.orders.log_rule_factor(rows, encoded)
+
+    known, least = float(log_probs(requested.row)[0]), float(log_probs(model.draw(USUAL)).min())
     warnings += _warn_rare(requested.others, log_prob - known) if requested.others else []
     if known < least - FAR:
         warnings.append(

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.tables.base import Base, Components, OrderedBase, components_given, in_order
+from motes.tables.base import Base, Gaussians, OrderedBase, components_given, in_order
 from motes.tables.kinds.lines import Binning
 from motes.tables.layout import (
     DECAY,
@@ -243,14 +243,6 @@ CERTAIN = -1e-6  # maximum log-probability of a missing entry, so that the rest 
 FINEST = 1e-4  # minimum standard deviation of a Gaussian
 
 
-class Normals(NamedTuple):
-    """A mixture of Gaussians for each of some numbers; (..., C) each, the weights sum to 1."""
-
-    log_weights: jax.Array
-    means: jax.Array
-    sds: jax.Array
-
-
 class Near(NamedTuple):
     """The values from R relations for some numbers, (..., R): places y_r, and whether the relation applies."""
 
@@ -258,7 +250,7 @@ class Near(NamedTuple):
     could: jax.Array
 
 
-def moved(base: Components, outputs: jax.Array, near: Near) -> tuple[jax.Array, Normals]:
+def moved(base: Gaussians, outputs: jax.Array, near: Near) -> tuple[jax.Array, Gaussians]:
     """Compute log g and log (1 - g), (n, L, 2), and the Gaussians (n, L, N + 1), from outputs (n, L, 1 + 3 N).
 
     N counts the base's components, the network's own Gaussians, and those at the places from relations. The last
@@ -283,7 +275,7 @@ def moved(base: Components, outputs: jax.Array, near: Near) -> tuple[jax.Array, 
     last = lambda value: jnp.full((*means.shape[:-1], 1), value)
     log_weights = jnp.concatenate([jax.nn.log_softmax(log_weights, -1) + LOG_REST, last(LOG_WIDE)], -1)
     means, sds = jnp.concatenate([means, last(0.0)], -1), jnp.concatenate([jnp.maximum(sds, FINEST), last(WIDE)], -1)
-    return gate, Normals(log_weights, means, sds)
+    return gate, Gaussians(log_weights, means, sds)
 
 
 OWN_WEIGHT = -7.0  # initial log-weight of the network's own Gaussians: -4 costs more than training wins back
@@ -291,13 +283,13 @@ CLOSE = (0.005, 0.05)  # initial standard deviations of the Gaussians at the val
 CLOSE_WEIGHT = -3.0  # and their initial log-weights
 
 
-def masses(normals: Normals, edges: jax.Array) -> jax.Array:
+def masses(normals: Gaussians, edges: jax.Array) -> jax.Array:
     """Compute the weighted mass of each Gaussian (..., C) between neighbouring edges (..., T+1), (..., T, C)."""
     z = (edges[..., None] - normals.means[..., None, :]) / (ROOT_TWO * normals.sds[..., None, :])
     return 0.5 * jnp.exp(normals.log_weights)[..., None, :] * jnp.diff(jax.lax.erf(z), axis=-2)
 
 
-def log_mixture(normals: Normals, low: jax.Array, high: jax.Array, cell: jax.Array) -> jax.Array:
+def log_mixture(normals: Gaussians, low: jax.Array, high: jax.Array, cell: jax.Array) -> jax.Array:
     """Compute the log-mass between low and high (...), `cell` apart, or the log-density if `cell` is 0."""
     terms = log_mass(low[..., None], high[..., None], normals.means, normals.sds, cell[..., None])
     return jax.nn.logsumexp(normals.log_weights + terms, axis=-1)
@@ -389,7 +381,7 @@ class MaskedModel(eqx.Module):
             at = lambda part: part[:, lines]
             known = layout.known(rows.codes, visible)[:, layout.axes]
             given = components_given(base, on_axes(layout, rows.y, rows.codes), known)
-            given = Components(*(part[:, : len(lines)] for part in given))
+            given = Gaussians(*(part[:, : len(lines)] for part in given))
             outputs = jnp.einsum("nh,lqh->nlq", state, heads.lines) + heads.line_bias
             # A line without relations uses the padding after all lines with relations.
             padded = jnp.pad(could, ((0, 0), (0, 1), (0, 0)))[:, layout.line_links, : layout.near]
@@ -583,18 +575,16 @@ class Scale:
 class Reader:
     """The conversion of a schema's encoded rows to the network's inputs."""
 
+    schema: Schema
     scales: tuple[Scale | None, ...]
     lines: tuple[Binning | None, ...]
-    smooth: tuple[bool, ...]
     linker: Linker
 
     @classmethod
     def of(cls, schema: Schema) -> "Reader":
         """Create the reader for the parts of a schema."""
-        parts = schema.parts
-        scales = tuple(None if part.edges is None else Scale.of(part) for part in parts)
-        lines = tuple(line for kind in schema.kinds for line in kind.lines)
-        return cls(scales, lines, tuple(part.smooth for part in parts), Linker.of(schema))
+        scales = tuple(None if part.edges is None else Scale.of(part) for part in schema.parts)
+        return cls(schema, scales, tuple(line for kind in schema.kinds for line in kind.lines), Linker.of(schema))
 
     def read(self, encoded: Encoded) -> EncodedRows:
         """Convert n encoded rows; an impossible entry counts as unobserved."""
@@ -623,7 +613,8 @@ class Reader:
         count = len(scale.points)
         place = np.minimum(codes, count - 1)
         alone = (codes >= count) | scale.points[place]
-        inner = np.where(alone, 0.0, scale.inner(place, low, high)) if self.smooth[j] else np.zeros(len(codes))
+        smooth = self.schema.parts[j].smooth
+        inner = np.where(alone, 0.0, scale.inner(place, low, high)) if smooth else np.zeros(len(codes))
         low = np.where(scale.first & (place == 0) & (low <= scale.ends[0]), -FAR, low)
         high = np.where(scale.last & (place == count - 1) & (high >= scale.ends[-1]), FAR, high)
         return {

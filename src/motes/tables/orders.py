@@ -1,7 +1,7 @@
-"""Exact log p of rows in an order of the parts, and conditional distributions."""
+"""A trained model of a table's tokens in any order of the parts, and its conditional distributions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +15,7 @@ from motes.tables.layout import Layout, layout_of
 from motes.tables.network import PLACES, EncodedRows, MaskedModel, Reader, Scale, base_alone, knows_labels, ordered
 from motes.tables.parts import Array, Codes, Encoded, Mask, Part
 from motes.tables.relations import Relation
-from motes.tables.sampling import Block, Constraint, log_prob_parts, observed_sides
+from motes.tables.rules import Constraint, observed_sides
 from motes.tables.schema import Schema
 from motes.tables.unmasking import MaskedDenoiser
 from motes.training.programs import each_member
@@ -36,8 +36,8 @@ class AnyOrderModel:
     schema: Schema
     models: MaskedModel
     order: NDArray[np.integer]
-    bias: tuple[Any, ...]
-    constraint: Constraint
+    bias: tuple[Any, ...] = ()
+    constraint: Constraint = field(default_factory=Constraint)
 
     @cached_property
     def layout(self) -> Layout:
@@ -60,6 +60,11 @@ class AnyOrderModel:
         """The members in the fixed order, without biases, which are only valid for rows drawn without conditions."""
         return self._in(self.order)
 
+    @cached_property
+    def of_the_base(self) -> MaskedDenoiser:
+        """The base mixture alone, in the fixed order: labels by their shares, numbers by the mixture."""
+        return MaskedDenoiser.of(base_alone(self.models), self.layout, self.reader, self.order)
+
     def first(self, columns: Sequence[str]) -> MaskedDenoiser:
         """Return the denoiser with the parts of these columns first, the others in the fixed order, without biases."""
         place = {column: k for k, column in enumerate(columns)}
@@ -71,58 +76,22 @@ class AnyOrderModel:
         columns = self.schema.learned
         return self.first([columns[i] for i in np.random.default_rng([seed, 662607, k]).permutation(len(columns))])
 
-    def log_prob(self, unmasker: MaskedDenoiser, encoded: Encoded) -> Array:
-        """Compute log p of the observed, possible entries in the data's units, (n,)."""
-        return self.log_prob_parts(unmasker, encoded).sum(axis=1)
-
-    def log_prob_parts(self, unmasker: MaskedDenoiser, encoded: Encoded) -> Array:
-        """Compute log p of each such entry given the entries before it in the order, (n, p); 0 for the others."""
-        rows = self.reader.read(encoded)
-        return log_prob_parts(unmasker, rows) + np.where(rows.observed, encoded.log_unit, 0.0)
+    def _in(self, order: NDArray[np.integer]) -> MaskedDenoiser:
+        return MaskedDenoiser.of(self.models, self.layout, self.reader, order)
 
     def log_prob_alone(self, encoded: Encoded) -> Array:
         """Compute log p of each observed, possible entry if only its own column is known, (n, p); 0 for the others."""
         made: Array = np.zeros(encoded.codes.shape)
         for column in self.schema.learned:
-            made += self.log_prob_parts(self.of_the_base, self.schema.only(encoded, [column]))
+            made += self.of_the_base.log_prob_parts(self.schema.only(encoded, [column]))
         return made
 
-    @cached_property
-    def of_the_base(self) -> MaskedDenoiser:
-        """The base mixture alone, in the fixed order: labels by their shares, numbers by the mixture."""
-        return MaskedDenoiser.of(base_alone(self.models), self.layout, self.reader, self.order, self._ranges)
-
-    def _in(self, order: NDArray[np.integer]) -> MaskedDenoiser:
-        return MaskedDenoiser.of(self.models, self.layout, self.reader, order, self._ranges)
-
-    @cached_property
-    def _ranges(self) -> list[tuple[float, float] | None]:
-        return [part.draw_range for part in self.schema.parts]
-
-
-def log_possible(unmasker: MaskedDenoiser, schema: Schema, block: Block, parts: Mask) -> Array:
-    """Compute the log-probability that some parts (p,) lie within what is ever drawn, given those before, summed, (n,).
-
-    Numbers are drawn within their range, and only dates that exist, so drawn rows have p divided by this probability.
-    """
-    n, p = block.codes.shape
-    total, visible = np.zeros(n), np.zeros((n, p), bool)
-    seen, everywhere = unmasker.start(n), np.ones(n, bool)
-    for k, j in enumerate(map(int, unmasker.order)):
-        before = slice(schema.parts_of(schema.parts[j].column).start, j)
-        shares = schema.allowed(j, block.codes[:, before], block.y[:, before]) if before.start < j else None
-        within = unmasker.everything(j)
-        if shares is not None:
-            within = within._replace(shares=np.asarray(shares, float))
-        if parts[j] and (shares is not None or unmasker.spots[k][1].line):
-            total += unmasker.log_within(seen, k, within, unmasker.derived(j, block.codes, block.y, visible))
-        visible[:, j] = True
-        if k < p - 1:
-            codes, y = block.codes[:, j], block.y[:, j]
-            scale = unmasker.reader.scales[j]
-            place = 0.0 if scale is None else scale.rank(np.minimum(codes, len(scale.points) - 1), y)
-            seen = unmasker.show(seen, k, codes, y, np.broadcast_to(place, n), everywhere)
-    return total
+    def log_rule_factor(self, frame: Frame, encoded: Encoded) -> Array:
+        """Compute what the rules add to log p of rows, (n,); `encoded` are the observed entries of `frame`."""
+        columns = self.constraint.columns
+        if not columns:
+            return np.zeros(len(encoded))
+        return self.constraint.log_factor(observed_sides(self.schema, columns, frame, encoded))
 
 
 # --- The distributions of all masked columns of one row at once, each given the visible entries ---------------------

@@ -8,12 +8,10 @@ that the error falls nearly with the number of draws instead of its square root.
 rules between them and observed columns, so that none breaks a rule without exceptions.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,13 +20,13 @@ from motes.data.arrays import Series, plain
 from motes.errors import DataError, UsageError, check_count, check_seed
 from motes.progress import OnProgress, Progress
 from motes.tables.kinds.base import Kind
-from motes.tables.layout import Derived
+from motes.tables.layout import shares_of
 from motes.tables.network import EncodedRows
 from motes.tables.orders import AnyOrderModel
-from motes.tables.parts import IMPOSSIBLE, Array, Encoded
-from motes.tables.sampling import last_codes, observed_sides
+from motes.tables.parts import IMPOSSIBLE, Array, Encoded, NotMissing
+from motes.tables.rules import observed_sides
 from motes.tables.schema import Schema
-from motes.tables.unmasking import FEW, ROWS, MaskedDenoiser
+from motes.tables.unmasking import FEW_ROWS, ROWS, MaskedDenoiser, pad_rows
 
 QUANTILES = (0.05, 0.5, 0.95)
 DRAWS = 256  # draws per row
@@ -60,14 +58,12 @@ def rows_without(schema: Schema, data: Any, column: str, name: str) -> Frame:
     return schema.frame(Frame({**frame.columns, column: Series.unknown(len(frame))}), name=name)
 
 
-def label_probabilities(orders: AnyOrderModel, data: Any, column: str, name: str) -> tuple[Array, list[Any]]:
+def label_probabilities(orders: AnyOrderModel, data: Any, column: str) -> tuple[Array, list[Any]]:
     """Compute the probabilities of labels; see `TableModel.predict_proba`."""
-    schema = orders.schema
-    frame = rows_without(schema, data, column, name)
-    kind = schema.kind_of(column)
+    frame, kind = rows_without(orders.schema, data, column, "the data"), orders.schema.kind_of(column)
     if not kind.discrete:
         raise UsageError(f"column '{column}' is {kind.name}; expected labels. Use `predict`, which accepts any kind.")
-    return _probabilities(orders, frame, schema.encode(frame, name=name, unseen="mark"), kind), kind.label_cells()
+    return _probabilities(orders, frame, orders.schema.encode(frame, unseen="mark"), kind), kind.label_cells()
 
 
 def predict_blocks(
@@ -82,31 +78,24 @@ def predict_blocks(
 ) -> Iterator[Predicted]:
     """Yield predictions for the rows of `rows_without`, block by block; see `TableModel.predict`."""
     quantiles, draws, seed = _check_quantiles(quantiles), check_count(draws, "draws"), check_seed(seed)
-    kind, done = orders.schema.kind_of(column), 0
-
-    def predicted(count: int) -> None:
-        nonlocal done
-        done += count
-        on_progress(Progress(done, rows.rows))
-
-    number = 0
+    schema, kind, number, done = orders.schema, orders.schema.kind_of(column), 0, 0
+    size = ROWS if kind.discrete else FEW_ROWS
     for block in rows.read():
-        for start in range(0, len(block), ROWS):
-            part = block.take(slice(start, start + ROWS))
-            encoded = orders.schema.encode(part, name=name, unseen="mark")
+        for start in range(0, len(block), size):
+            part = block.take(slice(start, start + size))
+            encoded = schema.encode(part, name=name, unseen="mark")
             if kind.discrete:
                 columns = _label_columns(kind, _probabilities(orders, part, encoded, kind))
-                predicted(len(part))
             else:
-                word = int(np.random.SeedSequence([seed, number, 141421]).generate_state(1)[0])
-                values = _draw_values(orders, encoded, column, draws, word, predicted)
+                rng = np.random.default_rng([seed, number, 141421])
+                values = _draw_values(orders, encoded, column, draws, rng)
                 if column in orders.constraint.columns:
-                    sides = observed_sides(orders.schema, orders.constraint.columns, part, encoded)
+                    sides = observed_sides(schema, orders.constraint.columns, part, encoded)
                     values = orders.constraint.reweighted(values, sides, column)
                 columns = _summary_columns(kind, values, quantiles)
-            ignored = int((encoded.codes == IMPOSSIBLE).sum() + encoded.other.sum())
-            yield Predicted(columns, ignored)
-            number += 1
+            number, done = number + 1, done + len(part)
+            on_progress(Progress(done, rows.rows))
+            yield Predicted(columns, int((encoded.codes == IMPOSSIBLE).sum() + encoded.other.sum()))
     if not number:
         raise DataError(f"{name} has no rows; expected at least 1.")
 
@@ -127,7 +116,8 @@ def _probabilities(orders: AnyOrderModel, frame: Frame, encoded: Encoded, kind: 
     part = schema.parts[schema.parts_of(kind.column).start]
     others = [other for other in schema.learned if other != kind.column]
     rows = orders.reader.read(schema.only(encoded, others))
-    p = kind.of_labels(last_codes(orders.first(others), rows, part.count - part.missing))
+    p = kind.of_labels(_last_codes(orders.first(others), rows)[:, : part.count - part.missing])
+    p = p / p.sum(axis=1, keepdims=True)
     if kind.column not in orders.constraint.columns:
         return p
     values = np.broadcast_to(kind.outcomes, p.shape)
@@ -136,73 +126,53 @@ def _probabilities(orders: AnyOrderModel, frame: Frame, encoded: Encoded, kind: 
     return p / p.sum(axis=1, keepdims=True)
 
 
+def _last_codes(unmasker: MaskedDenoiser, known: EncodedRows) -> Array:
+    """Compute the distribution (n, K) of the last part, a label, given the observed entries of rows (n, p)."""
+    n, k = len(known.codes), len(unmasker.order) - 1
+    made = []
+    for start in range(0, n, ROWS):
+        rows = unmasker.start(ROWS)
+        unmasker.show_observed(rows, EncodedRows(*(pad_rows(part[start : start + ROWS], ROWS) for part in known)))
+        derived, view = unmasker.derived(rows, int(unmasker.order[k])), unmasker.predict(rows, k)
+        shares = np.exp(np.asarray(view.log_codes, np.float64))  # (M, ROWS, K)
+        if derived:
+            pi, rest = shares_of(view.links, derived)
+            shares = shares * rest[..., None]
+            for r, one in enumerate(derived):
+                shares[:, np.arange(ROWS), one.codes] += pi[..., r]
+        made.append(shares.mean(0))
+    return np.concatenate(made)[:n]
+
+
 # --- draws of numbers and dates ---------------------------------------------------------------------------------------
 
 
 def _draw_values(
-    orders: AnyOrderModel, encoded: Encoded, column: str, draws: int, seed: int, predicted: Callable[[int], None]
+    orders: AnyOrderModel, encoded: Encoded, column: str, draws: int, rng: np.random.Generator
 ) -> NDArray[Any]:
-    """Draw values of a column given the other columns of each row, (n, draws)."""
-    schema = orders.schema
+    """Draw values of a column given the other columns of each of at most FEW_ROWS rows, (n, draws)."""
+    schema, n, made = orders.schema, len(encoded), []
     kind, at = schema.kind_of(column), schema.parts_of(column)
     others = [name for name in schema.learned if name != column]
-    rows, made = orders.reader.read(schema.only(encoded, others)), []
-    in_order = orders.first([*others, column])
-    for start in range(0, len(encoded), FEW):
-        few = np.arange(start, min(start + FEW, len(encoded)))
-        rng = np.random.Generator(np.random.Philox(key=[seed, start]))
-        take = lambda part, few=few: part[np.resize(few, FEW)]
-        # Places in double precision: relations hold between the exact numbers.
-        known = take(rows.codes), take(encoded.y), take(np.asarray(rows.observed))
-        # The observed numbers of a row come first in its order, for which the Gaussian mixture is exact.
-        unmasker = in_order.of_rows(orders.layout.known(known[0], known[-1]))
-        derived = unmasker.derived(at.start, *known)
-        copies = len(few) * draws
-        codes, y = _draw_few(schema, unmasker, jax.tree.map(take, rows), derived, at, copies, draws, rng)
-        made.append(kind.decode(codes, y, np.zeros(y.shape)).reshape(len(few), draws))
-        predicted(len(few))
-    return np.concatenate(made)
-
-
-def _draw_few(
-    schema: Schema,
-    unmasker: MaskedDenoiser,
-    rows: EncodedRows,
-    derived: Sequence[Derived],
-    at: slice,
-    count: int,
-    draws: int,
-    rng: np.random.Generator,
-) -> tuple[NDArray[np.int32], Array]:
-    """Draw tokens and places (count, q) of the parts `at`: `draws` for each of FEW rows, one row after the other."""
-    seen, order = unmasker.start(FEW), list(map(int, unmasker.order))
-    first = order.index(at.start)
-    for k, j in enumerate(order[:first]):
-        seen = unmasker.show(seen, k, rows.codes[:, j], rows.y[:, j], rows.u[:, j], rows.observed[:, j])
-    size = FEW if count < ROWS else unmasker.most_rows  # a few small blocks are faster than one padded block
-    q = at.stop - at.start
-    codes, y = np.zeros((count, q), np.int32), np.zeros((count, q))
-    everywhere = np.ones(size, bool)
-    for start in range(0, count, size):
-        which = np.minimum(np.arange(start, start + size), count - 1) // draws
-        copies = jax.tree.map(lambda part, which=which: jnp.take(part, which, axis=1), seen)
-        here = unmasker.take(which)
-        mine_codes, mine_y = np.zeros((size, q), np.int32), np.zeros((size, q))
-        for i in range(q):
-            j = at.start + i
-            within = here.everything(j)
-            if schema.parts[j].missing:
-                within = within._replace(shares=np.append(within.shares[:-1], 0.0))
-            if i and (possible := schema.allowed(j, mine_codes[:, :i], mine_y[:, :i])) is not None:
-                within = within._replace(shares=possible.astype(float))
-            given = [one.take(which) for one in derived] if not i else []
-            found = here.draw(copies, first + i, within, rng, given)
-            mine_codes[:, i], mine_y[:, i], ranks, _ = found
-            if i < q - 1:
-                copies = here.show(copies, first + i, mine_codes[:, i], mine_y[:, i], ranks, everywhere)
-        some = slice(start, start + size)
-        codes[some], y[some] = mine_codes[: len(codes[some])], mine_y[: len(y[some])]
-    return codes, y
+    in_order, padded = orders.first([*others, column]), np.resize(np.arange(n), FEW_ROWS)
+    known = EncodedRows(*(part[padded] for part in orders.reader.read(schema.only(encoded, others))))
+    # The observed numbers of a row come first in its order, for which the Gaussian mixture is exact.
+    unmasker = in_order.of_rows(orders.layout.known(known.codes, np.asarray(known.observed)))
+    rows = unmasker.start(FEW_ROWS)
+    unmasker.show_observed(rows, known)
+    rows.y = np.where(rows.visible, encoded.y[padded], 0.0)  # double precision: relations hold between exact numbers
+    first = list(in_order.order).index(at.start)
+    present = schema.restrict(column, NotMissing()) if schema.parts[at.start].missing else None
+    count = n * draws
+    size = FEW_ROWS if count < ROWS else unmasker.most_rows  # a few small blocks are faster than one padded block
+    for begin in range(0, count, size):
+        which = np.minimum(np.arange(begin, begin + size), count - 1) // draws
+        here, copies = unmasker.take(which), rows.take(which)
+        for k, j in enumerate(range(at.start, at.stop), first):
+            here.draw(copies, k, here.allowed(copies, j, present), rng)
+        y = copies.y[:, at]
+        made.append(kind.decode(copies.codes[:, at], y, np.zeros(y.shape)))
+    return np.concatenate(made)[:count].reshape(n, draws)
 
 
 # --- summaries --------------------------------------------------------------------------------------------------------

@@ -54,23 +54,19 @@ class TableRecipe(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.data.encode:
+        data = self.data
+        if not data.encode:
             raise RecipeError("got data.encode = false for a table; expected true. Choose a recipe for points.")
-        if self.data.bounds:
-            raise RecipeError(
-                f"got data.bounds = {list(self.data.bounds)} for a table; expected no data.bounds. Numbers "
-                "of a table stay within the observed range: leave data.bounds out."
-            )
-        if self.data.given:
-            raise RecipeError(
-                f"got data.given = {list(self.data.given)} for a table; expected no data.given. A table can be "
-                "conditioned on any columns when you sample: leave data.given out, and pass --given COLUMN=VALUE."
-            )
-        if self.data.label is not None:
-            raise RecipeError(
-                f"got data.label = '{self.data.label}' for a table; expected no data.label. In a table, a class is a "
-                "column: leave data.label out, and sample one class with --given COLUMN=CLASS."
-            )
+        for key, value, remedy in (
+            ("bounds", data.bounds, "Numbers of a table stay within the observed range."),
+            ("given", data.given, "A table can be conditioned on any columns when you sample: --given COLUMN=VALUE."),
+            ("label", data.label, "A class of a table is a column: sample one class with --given COLUMN=CLASS."),
+        ):
+            if value:
+                shown = f"'{value}'" if isinstance(value, str) else list(value)
+                raise RecipeError(
+                    f"got data.{key} = {shown} for a table; expected no data.{key}. Leave it out. {remedy}"
+                )
 
     def __repr__(self) -> str:
         return "TableRecipe()"

@@ -60,7 +60,6 @@ from motes.tables.relations import (
     Dependency,
     Inequality,
     Relation,
-    Rule,
     dependencies_in,
     inequalities_in,
     relations_in,
@@ -385,17 +384,6 @@ class Schema:
     def inequalities(self) -> tuple[Inequality, ...]:
         """The rules that compare two columns."""
         return tuple(rule for rule in self.rules if isinstance(rule, Inequality))
-
-    def without(self, rule: Rule) -> Schema:
-        """Return the same schema without `rule`.
-
-        Example:
-            >>> from motes.tables import Schema
-            >>> schema = Schema.fit({"from": [1, 2, 3, 4] * 25, "to": [2, 2, 5, 6] * 25})
-            >>> len(schema.rules) - len(schema.without(schema.rules[0]).rules)
-            1
-        """
-        return replace(self, rules=tuple(one for one in self.rules if one is not rule))
 
     @property
     def warnings(self) -> list[str]:

@@ -1,0 +1,267 @@
+"""After training: biases of tokens, and factors of rules, estimated from synthetic rows.
+
+A part that is drawn after others inherits their errors: its mean prediction over synthetic rows differs from the share
+of each token in the training rows. Biases correct this. A bias for each bin t of a line tilts both experts,
+
+    mean over drawn rows of  g a_t exp(b_t) / sum_s a_s exp(b_s) + (1 - g) q_t exp(b_t) / sum_s q_s exp(b_s)
+        = share_t
+
+for the values; the bias of missing entries, on which both experts agree, gives these their share. A bias for each token
+moves the first expert within the bins. Biases belong to the model: rows are drawn and scored with them, so that the
+density stays normalised.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.tables.layout import BINS, NEVER, Derived, Layout, shares_of
+from motes.tables.masking import Place, Spot, TokenPrediction
+from motes.tables.network import masses
+from motes.tables.orders import AnyOrderModel
+from motes.tables.parts import Array, Codes
+from motes.tables.relations import Rule
+from motes.tables.rules import AnyRule, Constraint, cases_of, columns_of, drawn_sides
+from motes.tables.unmasking import ROWS, MaskedDenoiser, draw_block
+from motes.training.programs import brief_program, each_member, put, training_program
+
+CHANGES = 0.2, 5.0  # range of changes of a share by rejection for which calibration compensates
+
+
+def adjusted(orders: AnyOrderModel, seed: int, *, calibrate: bool) -> tuple[AnyOrderModel, bool]:
+    """Return a trained model with biases and with the rules that rejection can keep, estimated from synthetic rows.
+
+    Args:
+        orders: the model, whose schema has the rules of the training rows.
+        seed: random seed.
+        calibrate: match the shares of each token to the training rows.
+
+    Also return whether Ctrl-C ended the estimation early; the model then has no rules if none were estimated yet.
+    """
+    unmasker, schema = orders.plain, orders.schema
+    masses = [part.masses for part in schema.parts]
+    made = replace(orders, schema=replace(schema, rules=()), bias=unmasker.no_bias, constraint=Constraint())
+    try:
+        if calibrate:
+            made = replace(made, bias=calibrated(unmasker, masses, seed))
+        constraint, changes = estimated(unmasker.with_bias(made.bias), schema.rules, seed)
+        made = replace(made, schema=replace(schema, rules=constraint.rules), constraint=constraint)
+        if calibrate and constraint.bends:  # rejection changes the marginals: change the targets
+            targets = [mass / np.clip(times, *CHANGES) for mass, times in zip(masses, changes, strict=True)]
+            bias = calibrated(unmasker, [target / target.sum() for target in targets], seed)
+            constraint, _ = estimated(unmasker.with_bias(bias), made.schema.rules, seed)
+            if constraint.rules == made.schema.rules:
+                made = replace(made, bias=bias, constraint=constraint)
+        return made, False
+    except KeyboardInterrupt:
+        return made, True
+
+
+# --- Biases ---------------------------------------------------------------------------------------------------------
+
+
+CALIBRATED = 8  # blocks of rows drawn for calibration
+FLOOR = 0.05  # minimum part of a token's share that is left for the network besides relations
+ROUNDS = 12  # iterations of the fixed point
+LEAST_SHARE = 1e-12  # replaces a share of 0 in logarithms
+CALIBRATION_REACH = 2.0  # maximum bias in nats
+MOST = 0.5  # minimum mean share of the tokens, as opposed to Gaussians, to move them within the bins
+
+
+def calibrated(unmasker: MaskedDenoiser, shares: Sequence[Array], seed: int) -> tuple[jax.Array, ...]:
+    """Calibrate the biases (M, G, K) of each group, so that tokens of synthetic rows have these shares."""
+    rng, plain, layout = np.random.default_rng([seed, 112358]), unmasker, unmasker.layout
+    made = [np.array(bias) for bias in plain.no_bias]
+    blocks = [plain.start(ROWS) for _ in range(CALIBRATED)]  # size of the sampling programs
+    for k, j in enumerate(map(int, plain.order)):
+        place, spot = plain.spots[k]
+        target = np.zeros(made[spot.group].shape[-1])
+        target[: len(shares[j])] = shares[j]
+        views, targets, rests = [], [], []
+        for block in blocks:
+            rows = plain.shares_of_members(ROWS, rng)
+            views.append(jax.tree.map(np.asarray, unmasker.predict(block, k, rows)))
+            derived = [one.take(rows) for one in unmasker.derived(block, j)]
+            left, rest = _shares_left(views[-1], derived, target)
+            targets.append(left)
+            rests.append(rest)
+        joined = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *views)
+        bias, tilt = bias_of(layout, joined, place, spot, np.mean(targets, axis=0), np.concatenate(rests, axis=1))
+        made[spot.group][:, int(place.member)] = bias
+        if tilt is not None:
+            made[-1][:, int(place.line)] = tilt
+        unmasker = plain.with_bias(made)
+        for block in blocks:
+            unmasker.draw(block, k, unmasker.everything[j], rng, split=True)
+    return tuple(jax.device_put(made))
+
+
+def _shares_left(view: TokenPrediction, derived: Sequence[Derived], shares: Array) -> tuple[Array, Array]:
+    """Return the shares of a part's tokens that its relations leave to each member, (M, K), and of each row, (M, m).
+
+    Args:
+        view: predictions for m rows of each member.
+        derived: values from relations for these rows, (M, m).
+        shares: (K,), shares of the tokens.
+    """
+    members, m = view.gate.shape[:2]
+    if not derived:
+        return np.tile(shares, (members, 1)), np.ones((members, m))
+    pi, rest = shares_of(view.links, derived)
+    given = [
+        sum(np.bincount(one.codes[i], pi[i, :, r], len(shares)) / m for r, one in enumerate(derived))
+        for i in range(members)
+    ]
+    return np.maximum(shares - np.array(given), FLOOR * shares), rest
+
+
+def bias_of(
+    layout: Layout, views: TokenPrediction, place: Place, spot: Spot, shares: Any, rest: Any
+) -> tuple[jax.Array, jax.Array | None]:
+    """Calibrate the biases of a part: of its tokens (M, K), and of its bins (M, T) if it has a density.
+
+    Args:
+        layout: layout of the table.
+        views: the members' predictions, for n synthetic rows each.
+        place, spot: location of the part.
+        shares: (M, K), shares of the tokens in the training rows, without the share of relations.
+        rest: (M, n), the share of each row that relations leave.
+    """
+    shares, rest = put(shares), put(rest)
+    if not spot.line:
+        return _label_bias(views.log_codes, rest, shares), None
+    line, codes = int(place.line), shares.shape[1]
+    of_code = layout.bins.of_code[line][:codes]
+    of_code = np.pad(of_code, (0, codes - len(of_code)), constant_values=BINS)
+    return _line_biases(views, of_code, layout.bins.edges[line], shares, rest)
+
+
+@brief_program
+def _label_bias(log_codes: jax.Array, rest: jax.Array, shares: jax.Array) -> jax.Array:
+    one = lambda log_codes, rest, shares: _code_bias(log_codes, rest, shares, shares)
+    return each_member(one)(log_codes, rest, shares)
+
+
+@training_program
+def _line_biases(views: TokenPrediction, of_code: Any, edges: Any, shares: jax.Array, rest: jax.Array) -> Any:
+    one = lambda view, shares, rest: _line_bias(view, jnp.asarray(of_code), jnp.asarray(edges), shares, rest)
+    return each_member(one)(views, shares, rest)
+
+
+def _line_bias(
+    view: TokenPrediction, of_code: jax.Array, edges: jax.Array, shares: jax.Array, rest: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    assert view.density is not None
+    one, gates, valued = jax.nn.one_hot(of_code, BINS + 1), jnp.exp(view.gate), of_code < BINS
+    codes = gates[:, :1] * jnp.exp(view.log_codes)  # (n, K)
+    of_codes, missing = ((codes * here).sum(-1, keepdims=True) for here in (valued, ~valued))
+    first = jax.nn.softmax(jnp.where(valued, view.log_codes, NEVER), -1) @ one[:, :-1]  # (n, T), of the values
+    second = masses(view.density.normals, edges).sum(-1)
+    second, target = second / second.sum(-1, keepdims=True), shares @ one
+
+    def of_values(tilt: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Compute the shares of tilted tokens and Gaussians in each bin (n, T), and of missing entries (n, 1)."""
+        weights = jnp.exp(tilt)
+        a, q, gone = first * weights[:-1], second * weights[:-1], missing * weights[-1]
+        times = a.sum(-1, keepdims=True)
+        left = rest[:, None] / ((1 - missing) * times + gone)
+        return of_codes * a * left, gates[:, 1:] * q / q.sum(-1, keepdims=True) * times * left, gone * left
+
+    def closer(_: int, tilt: jax.Array) -> jax.Array:
+        a, q, gone = of_values(tilt)
+        return _step_bias(tilt, target, jnp.append((a + q).mean(0), gone.mean()), target)
+
+    tilt = jax.lax.fori_loop(0, ROUNDS, closer, jnp.zeros(BINS + 1))
+    # The share of the first expert in a bin is divided among the bin's tokens in proportion to their training shares.
+    a, _, _ = of_values(tilt)
+    of_bin, share = jnp.append(a.mean(0), 0.0), jnp.where(valued, shares, 0.0)
+    wanted = of_bin[of_code] * share / jnp.maximum(target[of_code], LEAST_SHARE)
+    log_codes = jnp.where(valued, view.log_codes + tilt[of_code], NEVER)
+    within = jnp.where(valued, _code_bias(log_codes, a.sum(-1), wanted, share), 0.0)
+    return tilt[of_code] + jnp.where(a.sum(-1).mean() > MOST * rest.mean(), within, 0.0), tilt[:-1]
+
+
+def _code_bias(log_codes: jax.Array, gate: jax.Array, target: jax.Array, shares: jax.Array) -> jax.Array:
+    """Find the biases (K,) with which the tokens' mean over n rows, weighted by `gate` (n,), is the `target` (K,)."""
+
+    def closer(_: int, bias: jax.Array) -> jax.Array:
+        mean = (gate[:, None] * jax.nn.softmax(log_codes + bias, axis=-1)).mean(0)
+        return _step_bias(bias, target, mean, shares)
+
+    return jax.lax.fori_loop(0, ROUNDS, closer, jnp.zeros_like(shares))
+
+
+def _step_bias(bias: jax.Array, target: jax.Array, mean: jax.Array, shares: jax.Array) -> jax.Array:
+    """Move a bias (K,) one step towards the bias for which the mean (K,) equals the target (K,)."""
+    step = jnp.log(jnp.maximum(target, LEAST_SHARE)) - jnp.log(jnp.maximum(mean, LEAST_SHARE))
+    bias = bias + jnp.where(shares > 0, step, 0.0)
+    return jnp.clip(bias - (shares * bias).sum() / shares.sum(), -CALIBRATION_REACH, CALIBRATION_REACH)
+
+
+# --- Rules ----------------------------------------------------------------------------------------------------------
+
+
+DRAWN = 4096, 32_768  # minimum and maximum rows for Z: at 0.98 its log has a standard error of 0.002 and 0.0008
+FOR_EACH = 16  # rows for Z per training row, between these two,
+ERROR = 5e-4  # unless the standard error of log Z is below this with fewer,
+BREACHES = 16  # and each soft rule is broken at least this often, or would be at the training rows' rate
+PRIOR = 10.0  # prior rows for the assumption that rules do not change the share of a token
+LEAST_OBEYING = 0.05  # minimum share of rows that obey all rules: each requested row takes 1 / share draws
+
+
+def estimated(
+    unmasker: MaskedDenoiser, rules: tuple[AnyRule, ...], seed: int
+) -> tuple[Constraint, list[NDArray[np.float64]]]:
+    """Estimate the constraint of rules, and by which factor it changes the frequency of each token, from drawn rows.
+
+    The rule that is broken most often is dropped, until rejection accepts a share of at least `LEAST_OBEYING`.
+
+    Args:
+        unmasker: the network's distribution p.
+        rules: the rules of the training rows.
+        seed: random seed.
+
+    Returns:
+        The constraint, and a factor for each token (K,) of each part.
+    """
+    schema, blocks, of_cases = unmasker.schema, [], []
+    if not rules:
+        return Constraint(), [np.ones(part.count) for part in schema.parts]
+    # log p of a row includes numbers beyond the observed range, so Z must include them too.
+    whole, columns = unmasker.unlimited(), columns_of(rules)
+    word = int(np.random.SeedSequence([seed, 667430]).generate_state(1)[0])
+    rows = int(np.clip(FOR_EACH * schema.rows, *DRAWN))
+    for number in range(-(-rows // ROWS)):
+        block = draw_block(whole, ROWS, word, number)
+        blocks.append(block.codes)
+        of_cases.append(cases_of(rules, drawn_sides(schema, columns, block.codes, block.y, block.u)))
+        if _is_enough(np.concatenate(of_cases), rules):
+            break
+    codes, cases = np.concatenate(blocks), np.concatenate(of_cases)
+    while (cases != 0).all(axis=1).mean() < LEAST_OBEYING:
+        worst = int((cases == 0).mean(axis=0).argmax())
+        rules, cases = rules[:worst] + rules[worst + 1 :], np.delete(cases, worst, axis=1)
+    constraint = Constraint.of(rules, *np.unique(cases, axis=0, return_counts=True), schema.rows)
+    weights = np.exp(constraint.log_weights(cases))
+    return constraint, [_frequency_change(codes[:, j], weights, part.count) for j, part in enumerate(schema.parts)]
+
+
+def _is_enough(cases: NDArray[np.integer], rules: Sequence[Rule]) -> bool:
+    """Return whether drawn rows (n, k) are enough to estimate Z; never if a rule has more cases than broken or kept."""
+    breaches = np.maximum((cases == 0).sum(axis=0), [len(cases) * rule.shares[0] for rule in rules])
+    soft = [rule.shares[0] > 0 for rule in rules]
+    if cases.max() > 1 or (breaches[soft] < BREACHES).any():
+        return False
+    kept = float((cases > 0).all(axis=1).mean())
+    return kept > 0 and np.sqrt((1 - kept) / kept / len(cases)) < ERROR
+
+
+def _frequency_change(codes: Codes, weights: Array, count: int) -> Array:
+    """Return the factor (count,) by which `weights` (n,) of the rows change the frequency of each token (n,)."""
+    before, after = np.bincount(codes, minlength=count), np.bincount(codes, weights / weights.mean(), count)
+    return (after + PRIOR) / (before + PRIOR)
