@@ -12,7 +12,7 @@ from motes.evaluation.averages import compare_ema_lengths
 from motes.loading import load
 from motes.tables.training import members_with
 from motes.training.averages import LENGTHS, gamma_of, with_weights
-from motes.training.model import FitSession
+from motes.training.checkpoints import FitSession
 
 pytestmark = pytest.mark.brief
 
