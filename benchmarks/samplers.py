@@ -83,7 +83,7 @@ class Case:
         self.fresh = motes.make_shape(shape, ROWS, seed=10**6 + seed)
         self.reference = self.distance(motes.make_shape(shape, ROWS, seed=2 * 10**6 + seed))
         fine = KarrasGrid(256, 0.002, rho=7.0)(self.schedule)
-        self.end = self.model.sample(ROWS, how=motes.Sampling(Heun(), grid=fine))
+        self.end = self.model.sample(ROWS, sampling=motes.Sampling(Heun(), grid=fine))
         self.best = self.distance(self.end)
 
     @property
@@ -95,7 +95,7 @@ class Case:
 
     def evaluate(self, sampler: Sampler, grid: np.ndarray) -> tuple[float, float]:
         """The distance over that of Heun's 256 steps, and the rms deviation from where those lead, in data units."""
-        x = self.model.sample(ROWS, how=motes.Sampling(sampler, grid=grid))
+        x = self.model.sample(ROWS, sampling=motes.Sampling(sampler, grid=grid))
         return self.distance(x) / self.best, float(np.sqrt(np.mean((x - self.end) ** 2)))
 
 

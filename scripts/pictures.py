@@ -45,7 +45,7 @@ def guidance() -> None:
     model = motes.fit(x, changes=changes, labels=labels)
     short = motes.fit(x, changes=changes | {"training.steps": 150}, labels=labels)
     classes = np.arange(5000) % 5
-    draw = lambda guidance=None: (model.sample(len(classes), label=classes, how={"guidance": guidance}), classes)
+    draw = lambda guidance=None: (model.sample(len(classes), label=classes, sampling={"guidance": guidance}), classes)
     clouds = {
         "fresh points": motes.data.make_labelled_shape("pinwheel", len(classes), seed=5),
         "the model": draw(),

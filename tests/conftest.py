@@ -48,7 +48,7 @@ from motes.cli import imports
 from motes.evaluation.metrics import METRICS
 from motes.points.model import PointModel
 from motes.tables.kinds import KINDS
-from motes.training.model import FitSession
+from motes.training.checkpoints import FitSession
 
 CACHE = ("JAX_COMPILATION_CACHE", "JAX_PERSISTENT_CACHE")
 

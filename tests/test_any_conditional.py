@@ -195,7 +195,7 @@ def test_conditions_that_no_row_of_the_training_combines_are_warned_of_and_other
     found = 0
     for number, row in enumerate(rows_of(150, 1)):
         known = [("a", "b"), ("rate", "a"), ("rate", "shift", "a")][number % 3]
-        found += bool(model.unlikely_conditions({name: float(row[names.index(name)]) for name in known}))
+        found += bool(model.reliability_warnings({name: float(row[names.index(name)]) for name in known}))
     assert found <= 5
 
 

@@ -22,7 +22,7 @@ from motes.points.times import UniformTimes
 from motes.points.training import train
 from motes.progress import silent
 from motes.training import averages
-from motes.training.averages import EVEN, LENGTHS, LONGEST, SHORTEST, gamma_of, inner_product, rates
+from motes.training.averages import EVEN, LENGTHS, gamma_of, inner_product, rates
 
 # --- profiles ------------------------------------------------------------------------------------------------------
 
@@ -93,34 +93,10 @@ def test_any_length_is_what_tracking_it_would_have_given(monkeypatch):
     assert tracked.lengths.tolist() == list(lengths)
     spread = np.linalg.norm(tracked.weights[0] - tracked.weights[-1])
     for length, weights in zip(tracked.lengths, tracked.weights, strict=True):
-        ours = made.averaged_over(float(length)).where
+        ours = made.averages.over(float(length))
         assert np.linalg.norm(ours - weights) < 0.02 * spread
     # Nearest length among those that were kept: what one would have without.
     assert np.linalg.norm(made.averages.weights[-1] - tracked.weights[-1]) > 0.2 * spread
-
-
-@pytest.mark.slow
-def test_stored_profiles_come_back_exactly():
-    stored = wander().averages
-    assert np.array_equal(np.unique(stored.steps), np.arange(50, 1601, 50))
-    for length in LENGTHS:
-        (place,) = np.flatnonzero((stored.steps == 1600) & (stored.lengths == length))
-        assert np.allclose(stored.shares(length), np.arange(len(stored.steps)) == place, atol=1e-6)
-        assert np.allclose(stored.over(length), stored.weights[place], rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.slow(but=["0.25"])
-@pytest.mark.parametrize("length", [SHORTEST, 0.06, LONGEST])
-def test_shares_add_up_to_1_and_their_profile_is_the_one_asked_for(length):
-    stored = wander(averages=32, steps=64).averages
-    shares, t = stored.shares(length), stored.steps / 64
-    assert np.isclose(shares.sum(), 1)
-    u = (np.arange(20_000) + 0.5) / 20_000
-    made = sum(
-        share * profile(gamma_of(sigma), end)(u) for share, sigma, end in zip(shares, stored.lengths, t, strict=True)
-    )
-    wanted = profile(gamma_of(length), 1)(u)
-    assert np.sqrt(np.mean((made - wanted) ** 2) / np.mean(wanted**2)) < 0.05
 
 
 @pytest.mark.slow
@@ -129,8 +105,6 @@ def test_averages_change_nothing_else_and_none_are_kept_where_none_are_asked_for
     assert np.array_equal(with_them.last.where, without.last.where)
     assert np.array_equal(with_them.averaged.where, without.averaged.where)
     assert without.averages is None
-    with pytest.raises(UsageError, match="this training stored no averages"):
-        without.averaged_over(0.1)
     monkeypatch.setattr("motes.training.loop.PATIENCE", 1e-9)  # a step a call
     assert np.array_equal(wander().averages.weights, with_them.averages.weights)
 
@@ -152,9 +126,9 @@ def test_an_interrupted_run_still_has_averages():
     assert result.interrupted
     assert result.averages.steps.tolist() == [result.steps] * 2  # long before the first store
     with pytest.raises(UsageError, match="cannot be computed from the 2 stored averages"):
-        result.averaged_over(0.2)
+        result.averages.over(0.2)
     direct = wander(steps=result.steps, averages=1)
-    assert np.array_equal(result.averaged_over(0.1).where, direct.averaged_over(0.1).where)
+    assert np.array_equal(result.averages.over(0.1), direct.averages.over(0.1))
 
 
 # --- models, files, the command ------------------------------------------------------------------------------------

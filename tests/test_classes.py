@@ -22,7 +22,7 @@ from motes.points.guidance import Guided
 from motes.points.likelihood import log_likelihood
 from motes.points.sampling import KarrasGrid, ReverseProcess
 from motes.points.schedules import VarianceExploding
-from motes.training.model import FitSession
+from motes.training.checkpoints import FitSession
 
 SCHEDULE = VarianceExploding(200.0, 7.0)  # so much noise that the prior is that of every class
 WEIGHTS = np.array([0.2, 0.5, 0.3])
@@ -147,16 +147,6 @@ def test_more_weight_moves_points_away_from_the_other_classes():
     assert means[0] + 0.1 < means[1] < means[2] - 0.1
 
 
-@pytest.mark.slow
-def test_a_worse_copy_is_told_the_class_as_well():
-    # Away from a wider distribution of the same class: narrower than the class is, about the same mean.
-    wide = LabelledOracle([GaussianOracle([m, 0.0], np.eye(2), SCHEDULE) for m in (-0.5, 0.5)], [1, 1])
-    sharp = LabelledOracle([GaussianOracle([m, 0.0], 0.25 * np.eye(2), SCHEDULE) for m in (-0.5, 0.5)], [1, 1])
-    x, t = jnp.array([0.9, 0.2]), 0.5
-    guided = Guided(sharp, wide, 2.0, weak_knows=True).given(of(1))
-    np.testing.assert_allclose(guided(x, t), 2 * sharp.given(of(1))(x, t) - wide.given(of(1))(x, t), rtol=1e-5)
-
-
 # --- learned ---------------------------------------------------------------------------------------------------------
 
 
@@ -236,7 +226,7 @@ def test_a_model_with_classes_travels(tmp_path):
     assert again.classes == model.classes
     np.testing.assert_array_equal(again.sample(20, label="low"), model.sample(20, label="low"))
     how = motes.Sampling(guidance=motes.Guidance(2.0, low=0.2, high=0.8, weak=model))
-    guided = again.sample(20, label="low", how=how)
+    guided = again.sample(20, label="low", sampling=how)
     # Away from itself is nowhere.
     np.testing.assert_allclose(guided, model.sample(20, label="low"), atol=1e-5)
 
@@ -257,12 +247,15 @@ def test_labels_are_withheld_as_often_as_the_recipe_says():
 MISUSE = {
     "an unknown label": (lambda m, w: m.sample(5, label="2"), "unknown label '2'. Choose from: 0, 1"),
     "labels of other rows": (lambda m, w: m.sample(5, label=[0, 1]), r"shape \(2,\); expected one, or \(5,\)"),
-    "guidance to no class": (lambda m, w: m.sample(5, how={"guidance": 2.0}), "got no label"),
+    "guidance to no class": (lambda m, w: m.sample(5, sampling={"guidance": 2.0}), "got no label"),
     "an interval backwards": (lambda m, w: motes.Guidance(2.0, low=0.7, high=0.2), "expected 0 <= low < high <= 1"),
     "a weight below 0": (lambda m, w: motes.Guidance(-1.0), "at least 0"),
-    "a weight that is no number": (lambda m, w: m.sample(5, how={"guidance": "2"}), "weight = '2'; expected a finite"),
+    "a weight that is no number": (
+        lambda m, w: m.sample(5, sampling={"guidance": "2"}),
+        "weight = '2'; expected a finite",
+    ),
     "a weak model of other data": (
-        lambda m, w: m.sample(5, label=0, how={"guidance": motes.Guidance(2.0, weak=w)}),
+        lambda m, w: m.sample(5, label=0, sampling={"guidance": motes.Guidance(2.0, weak=w)}),
         "does not match this one",
     ),
     "a label for a model without": (lambda m, w: w.sample(5, label=0), "has no classes"),

@@ -552,8 +552,8 @@ def test_diagnose_of_three_columns_has_no_figure_of_scores(motes_command, tmp_pa
     assert {path.name for path in (tmp_path / "look").iterdir()} == {"diagnosis.json", "excess.png", "error_split.png"}
 
 
-@pytest.mark.slow(but=["motes.cli.run.prepared"])
-@pytest.mark.parametrize("phase", ["motes.cli.run.prepared", "motes.cli.run.drawn", "motes.cli.run.draw_run"])
+@pytest.mark.slow(but=["motes.cli.run.prepare_rows"])
+@pytest.mark.parametrize("phase", ["motes.cli.run.prepare_rows", "motes.cli.run.drawn", "motes.cli.run.draw_run"])
 def test_ctrl_c_outside_the_training_says_what_is_kept(phase, motes_command, few_samples, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt

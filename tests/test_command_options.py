@@ -59,12 +59,12 @@ def table_of(text):
     [
         ((), {}),
         (("--seed", 3), {"seed": 3}),
-        (("--sampler", "heun", "--steps", 3), {"how": {"sampler": "heun", "steps": 3}}),
-        (("--grid", "log_snr"), {"how": {"grid": "log_snr"}}),
-        (("--label", 1, "--guidance", 2), {"how": {"guidance": 2.0}, "label": 1}),
+        (("--sampler", "heun", "--steps", 3), {"sampling": {"sampler": "heun", "steps": 3}}),
+        (("--grid", "log_snr"), {"sampling": {"grid": "log_snr"}}),
+        (("--label", 1, "--guidance", 2), {"sampling": {"guidance": 2.0}, "label": 1}),
         (
             ("--label", 1, "--guidance", 2, "--guidance-interval", 0.25, 0.75),
-            {"how": {"guidance": motes.Guidance(2.0, low=0.25, high=0.75)}, "label": 1},
+            {"sampling": {"guidance": motes.Guidance(2.0, low=0.25, high=0.75)}, "label": 1},
         ),
     ],
 )

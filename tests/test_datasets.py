@@ -15,7 +15,7 @@ from motes.data.datasets import DATASETS, read_dataset
 from motes.data.files import Blocks, read_frame
 from motes.evaluation.sources import read_points, source_of
 from motes.loading import load
-from motes.training.model import FitSession
+from motes.training.checkpoints import FitSession
 from tables import TINY, untrained
 
 WORDS = [f"--set={key}={json.dumps(value)}" for key, value in (TINY | {"table.steps": 2}).items()]

@@ -17,7 +17,8 @@ from motes.evaluation.losses import ExcessLoss, noise_levels
 from motes.evaluation.sources import compared_with, read_points
 from motes.points.exact import EmpiricalOracle
 from motes.points.model import PointModel
-from motes.training.model import FitSession, Provenance
+from motes.training.checkpoints import FitSession
+from motes.training.model import Provenance
 
 N = 2048
 PARTS = ("prior", "learning", "discretisation")

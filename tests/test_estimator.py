@@ -13,8 +13,6 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from scipy import stats
-from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tests.tables import TINY, untrained
@@ -25,11 +23,8 @@ from motes import DiffusionModel
 from motes.data.frames import as_frame
 from motes.errors import DataError, ModelFileError, MotesError, UsageError
 from motes.estimator import ClassColumn
-from motes.tables import Between, Not
 
 pytestmark = pytest.mark.brief
-
-Z = 4.5  # standard errors: by chance a comparison fails once in 100,000 times, and seeds are fixed
 
 
 def tiny(**more):
@@ -271,21 +266,6 @@ def test_labels_of_any_type_are_labels_of_a_table_and_back(kind):
     assert [target.names.index(label) for label in column.cells()] == target.codes(y, 60).tolist()
 
 
-def test_labels_whose_texts_are_in_another_order(letters, tmp_path):
-    X = letters[0][["b"]]
-    up = np.arange(60) % 4 == 0
-    y = np.where(up, 10, 2).astype(object)
-    model = fitted(X, y)
-    np.testing.assert_allclose(model.predict_proba(X), np.full((60, 2), [0.75, 0.25]), atol=1e-5)
-    model.save(tmp_path / "model.safetensors")
-    again = DiffusionModel.load(tmp_path / "model.safetensors")
-    assert again.classes_.tolist() == [2, 10] and again.predict(X).tolist() == [2] * 60
-    assert again.sample(5, y=10).equals(model.sample(5, y=10))
-    with untrained():
-        only = again.partial_fit(X[up], y[up])  # one of the classes is not there
-    assert only.classes_.tolist() == [2, 10] and only.model_.columns == ("b", "y")
-
-
 def test_the_column_of_labels_has_a_new_name_and_is_in_no_answer(letters):
     X, y = letters
     X = X.rename(columns={"a": "y", "b": "y_"})
@@ -318,19 +298,6 @@ def test_a_class_of_its_own_and_rows_without_one(letters):
     assert not hasattr(model, "predict") and model.model_.columns == ("b",)
 
 
-@pytest.mark.slow
-def test_weights_of_rows(letters):
-    X, y = letters
-    weights = np.where(np.arange(60) < 57, np.where(y == "no", 3.0, 1.0), 0.0)
-    model = fitted(X, y, weights)
-    no = 3 * (y[:57] == "no").sum() / weights.sum()
-    np.testing.assert_allclose(model.predict_proba(X[:1]), [[no, 1 - no]], atol=1e-5)
-    share = lambda column: weights @ (X[column].to_numpy()[:, None] == X[column].to_numpy()) / weights.sum()
-    np.testing.assert_allclose(model.score_samples(X[:57]), np.log((share("a") * share("b"))[:57]), atol=1e-4)
-    # A row of weight 0 is none, whatever it holds.
-    assert (model.score_samples(X[57:]) == -np.inf).all()
-
-
 # --- what it did not see ----------------------------------------------------------------------------------------------
 
 
@@ -352,21 +319,6 @@ def test_what_the_training_did_not_see_has_no_probability(letters):
         model.score_samples(X[:2], "perhaps", laplace=True), model.score_samples(X[:2]), rtol=1e-12
     )
     np.testing.assert_allclose(model.predict_proba(strange), np.full((4, 2), [19 / 57, 38 / 57]), atol=1e-5)
-
-
-@pytest.mark.slow
-def test_validation_in_folds_of_a_table_with_rare_labels(letters):
-    """Each of the rare labels is in one row: whichever fold holds it, the others never saw it."""
-    X, y = letters
-    message = "are impossible to the model"
-    with untrained(), pytest.warns(UserWarning, match=message):
-        scores = cross_val_score(tiny(), X[["a"]], y, cv=5, error_score="raise")
-    assert np.isfinite(scores).all() and len(scores) == 5
-    with untrained(), pytest.warns(UserWarning, match=message):
-        search = GridSearchCV(tiny(), {"max_steps": [7]}, cv=2, error_score="raise").fit(X[["a"]])
-    assert np.isfinite(search.best_score_) and search.best_estimator_.n_iter_ == 7
-    copy = clone(search.best_estimator_)
-    assert not hasattr(copy, "model_") and copy.get_params() == search.best_estimator_.get_params()
 
 
 # --- the rest ---------------------------------------------------------------------------------------------------------
@@ -406,35 +358,6 @@ def test_missing_entries(old_or_young):
     assert not several[0].equals(model.impute(frame, random_state=2))
 
 
-@pytest.mark.slow
-def test_conditions(old_or_young):
-    _, _, model = old_or_young
-    one, effective = model.sample(40, given={"city": "Wien", "age": (30, 60)}, return_effective=True)
-    assert (one.city == "Wien").all() and one.age.between(30, 60).all() and 1 <= effective <= 40
-    given = {"city": {"Wien", "Graz"}, "age": Not(Between(None, 49)), "size": Not("S")}
-    other = model.sample(40, given=given)
-    assert set(other.city) == {"Wien", "Graz"} and (other.age >= 50).all() and (other["size"] == "L").all()
-    with pytest.raises(UsageError, match="missing entries were not learned"):
-        model.sample(3, given={"city": None})
-
-
-@pytest.mark.slow
-def test_missing_entries_as_a_value_of_their_own():
-    rng = np.random.default_rng(1)
-    X = pd.DataFrame({"a": rng.choice(list("uv"), 80), "b": rng.choice(np.array(["p", "q", None], object), 80)})
-    y = np.where(np.arange(80) % 4 == 0, "no", "yes")
-    model = fitted(X, y, changes=TINY | {"table.missing": "learn"})
-    n = 250
-    missing_share = X.b.isna().mean()
-    for rows in (model.sample(n, given={"a": "u"}), model.sample(n, y="no")):  # which say nothing of b
-        assert abs(rows.b.isna().mean() - missing_share) < Z * np.sqrt(missing_share * (1 - missing_share) / n)
-    assert model.sample(20, given={"b": None}).b.isna().all()
-    found = model.score_samples(X, y)
-    np.testing.assert_allclose(found, model.score_samples(X), atol=1e-5)
-    share = (X.a.to_numpy()[:, None] == X.a.to_numpy()).mean(axis=1)
-    np.testing.assert_allclose(found[X.b.isna()], np.log(share * missing_share)[X.b.isna()], atol=1e-5)
-
-
 @pytest.mark.parametrize("kind", ["pandas", "polars", "Arrow", "objects"])
 def test_a_dropped_column_is_in_no_answer(people, kind, tmp_path):
     X = TYPES[kind](people[["size", "price", "city"]])
@@ -472,19 +395,6 @@ def test_seeds(letters, of_letters):
         assert not same(model.impute(holes), model.impute(holes))
     finally:
         model.set_params(random_state=0)
-
-
-def test_the_recipe_in_a_file_is_whole(people, tmp_path):
-    X = people[["size", "city"]]
-    model = fitted(X, columns={"city": "ordered"})
-    model.save(tmp_path / "m.safetensors")
-    again = DiffusionModel.load(tmp_path / "m.safetensors")
-    assert again.recipe.table.steps == 30 and again.columns == {"city": "ordered"}
-    assert motes.load(tmp_path / "m.safetensors").kind == "table"
-    with untrained():
-        assert again.fit(X).n_iter_ == 30
-    assert [column.kind for column in again.model_.schema.columns] == ["ordered", "ordered"]
-    assert again.recipe.table.width == again.model_.recipe.table.width == TINY["table.width"]
 
 
 @pytest.mark.slow

@@ -266,7 +266,7 @@ def test_a_frame_is_read_as_it_was_written():
 def test_the_end_of_a_chain_is_what_the_library_draws(answers, small_model):
     how = {"sampler": "heun", "steps": 6}
     found = answers.ask(what="chain", model="small", n=300, seed=5, **how)
-    assert np.array_equal(found.arrays["points"][-1], small_model.sample(300, seed=5, how=how))
+    assert np.array_equal(found.arrays["points"][-1], small_model.sample(300, seed=5, sampling=how))
     assert found.header == {"evaluations": 2, "stochastic": False, "steps": 6}
     assert found.arrays["clock"][0] == pytest.approx(PLACES) and found.arrays["clock"][-1] == 0
     assert (np.diff(found.arrays["clock"]) < 0).all()
@@ -300,7 +300,7 @@ def test_the_distance_is_that_of_the_library(answers, small_model):
     real, _ = subject.origin.real(2_000)
     units = small_model.standardiser
     expected = motes.sliced_w2(
-        units.forward(small_model.sample(200, seed=1, how=how)), units.forward(real)[:200], directions=64
+        units.forward(small_model.sample(200, seed=1, sampling=how)), units.forward(real)[:200], directions=64
     )
     assert found.arrays["distance"][-1] == pytest.approx(float(expected), abs=1e-5)
     assert found.header["compared"] == 200 and (found.arrays["reference"] > 0).all()
@@ -1051,7 +1051,7 @@ def test_of_a_model_of_more_columns_two_are_drawn():
     about = answers.ask(what="open", model="own").header["about"]
     assert about["columns"] == ["x0", "x1"] and not about["layers"]
     points = answers.ask(what="chain", model="own", n=20, steps=4, seed=0, sampler="euler").arrays["points"]
-    assert np.array_equal(points[-1], model.sample(20, how={"sampler": "euler", "steps": 4})[:, :2])
+    assert np.array_equal(points[-1], model.sample(20, sampling={"sampler": "euler", "steps": 4})[:, :2])
     with pytest.raises(UsageError, match="need a model with two"):
         answers.ask(what="score", model="own", of="learned", place=500, cells=4)
 

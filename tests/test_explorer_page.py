@@ -151,7 +151,7 @@ def test_samplers_stand_side_by_side_with_their_cost_and_their_distance(visit, s
         assert page.locator(".panel:nth-child(2) .reading .name").inner_text() == "step 8 of 8, 15 of 15 evaluations"
         units, (real, _) = small_model.standardiser, answers.shelf.subject("small").origin.real(2_000)
         for k, how in enumerate([{"sampler": "euler", "steps": 4}, {"sampler": "heun", "steps": 8}]):
-            drawn = units.forward(small_model.sample(500, how=how))
+            drawn = units.forward(small_model.sample(500, sampling=how))
             expected = float(motes.sliced_w2(drawn, units.forward(real)[:500], directions=64))
             assert page.evaluate(f"explorer.panels[{k}].now.distance") == pytest.approx(expected, abs=1e-5)
             assert f"{expected:.3f}" in page.locator(f".panel:nth-child({k + 1}) .reading .value").inner_text()
@@ -452,7 +452,7 @@ def test_the_page_without_a_server_computes_what_the_library_does(visit, chromiu
         assert 'subject("moons")' in page.locator("#python").inner_text()
         assert '"sampler": "euler", "steps": 4' in page.locator("#python").inner_text()
     model = Shelf().subject("moons").model
-    assert rows == pytest.approx(model.sample(500, how={"sampler": "euler", "steps": 4}), abs=1e-5)
+    assert rows == pytest.approx(model.sample(500, sampling={"sampler": "euler", "steps": 4}), abs=1e-5)
     context = chromium.new_context(offline=True)
     page, wrong = context.new_page(), []
     page.on("pageerror", lambda error: wrong.append(str(error)))

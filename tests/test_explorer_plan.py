@@ -198,11 +198,11 @@ def test_a_class_is_what_the_library_draws_of_it(answers, labelled_model):
     how = {"sampler": "heun", "steps": 4}
     question = dict(what="chain", model="labelled", n=200, seed=5, **how)
     whole = answers.ask(**question).arrays["points"][-1]
-    assert np.array_equal(whole, labelled_model.sample(200, seed=5, how=how))
+    assert np.array_equal(whole, labelled_model.sample(200, seed=5, sampling=how))
     for label, guidance in [(0, 1.0), (1, 1.0), (1, 3.0)]:
         found = answers.ask(**question, label=label, guidance=guidance).arrays["points"][-1]
         own = how if guidance == 1 else how | {"guidance": guidance}
-        assert np.array_equal(found, labelled_model.sample(200, seed=5, label=label, how=own))
+        assert np.array_equal(found, labelled_model.sample(200, seed=5, label=label, sampling=own))
     assert answers.ask(what="open", model="labelled").header["about"]["classes"] == ["0", "1"]
     assert answers.ask(what="open", model="small").header["about"]["classes"] == []
 
@@ -257,7 +257,7 @@ def test_a_class_that_there_is_not_is_refused(answers, wrong):
 @pytest.mark.parametrize(("axis", "column"), [(0, "x"), (1, "y")])
 def test_points_on_a_line_are_those_of_the_library(answers, labelled_model, axis, column):
     found = answers.ask(what="given", model="labelled", axis=axis, value=0.3, seed=4, label=1, guidance=1.0)
-    points, effective = labelled_model.draw_given(600, {column: 0.3}, seed=4, label=1)
+    points, _, effective = labelled_model.draw_points(600, given={column: 0.3}, seed=4, label=1)
     assert np.array_equal(found.arrays["points"], points) and found.header["effective"] == effective
     assert (points[:, axis] == 0.3).all() and found.header["column"] == column
     along, density = found.arrays["along"], found.arrays["density"]

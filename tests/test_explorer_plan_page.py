@@ -226,7 +226,7 @@ def test_a_class_is_chosen_and_guided(visit, shelf):
             page.keyboard.press("ArrowRight")
         until(page, "explorer.state.guidance === 2")
         how = {"sampler": "euler", "steps": 4, "guidance": 2.0}
-        expected = shelf.subject("labelled").model.sample(300, label=1, how=how)
+        expected = shelf.subject("labelled").model.sample(300, label=1, sampling=how)
         until(page, f"Math.abs(explorer.panels[1].painter.data.at(-1) - {expected[-1, 1]}) < 1e-4")
         last = page.evaluate("[...explorer.panels[1].painter.data.slice(-2 * 300)]")
         assert np.reshape(last, (-1, 2)) == pytest.approx(expected, abs=1e-5)

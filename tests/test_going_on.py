@@ -14,8 +14,7 @@ from fits import fit_points, fit_table
 from motes import DiffusionModel
 from motes.errors import TrainingError, UsageError
 from motes.training.averages import weights_of
-from motes.training.model import FitSession
-from motes.training.optimisers import with_inputs
+from motes.training.checkpoints import FitSession
 
 pytestmark = pytest.mark.brief
 
@@ -172,19 +171,6 @@ def test_tables_go_on_as_a_run_does(tmp_path):
         model.fit(ROWS)
 
 
-@pytest.mark.slow
-def test_a_table_in_two_fits_is_that_of_one_where_its_rate_is_the_same(monkeypatch):
-    constant = lambda make, rate, warm, falls, *more: with_inputs(make, rate, 0, np.inf, *more)
-    monkeypatch.setattr("motes.tables.training.with_inputs", constant)
-    # No look falls on step 20 in one fit, where the first of two fits ends with one; so no rows say when to stop.
-    rows = table(8)
-    two = estimator(20, random_state=None, warm_start=True).fit(rows)  # with one seed for both
-    one = estimator(40, random_state=two.model_.seed).fit(rows)
-    two.set_params(max_steps=40).fit(rows)
-    assert bits(one.model_.models) == bits(two.model_.models)
-    np.testing.assert_array_equal(one.history_, two.history_)
-
-
 def test_more_rows_keep_the_optimiser_and_the_averages(first):
     start = first.model_.training.state
     more = DiffusionModel(max_steps=20, changes=FEW, random_state=1).fit(ROWS)
@@ -203,21 +189,6 @@ def test_more_rows_keep_the_optimiser_and_the_averages(first):
     assert counts and all((count == 25).all() for count in counts)
     more.set_params(max_steps=5).partial_fit(table(90, 7))  # the same rows again: still steps more
     assert more.n_iter_ == 30
-
-
-@pytest.mark.long
-def test_members_and_base_stay_however_many_rows_come(first):
-    """Few rows would have several members, many one; and a training that goes on is of the members that there are."""
-    copy = pickle.loads(pickle.dumps(first))
-    copy.set_params(max_steps=2, changes=FEW | STILL).partial_fit(table(2300, 5))
-    ours, theirs = copy.model_.models, first.model_.models
-    assert bits(ours.base) == bits(theirs.base) and len(ours.base.means) == 5
-    many = DiffusionModel(max_steps=2, changes=FEW | {"table.batch": 64}, random_state=1).fit(table(2300, 5))
-    base = many.model_.models.base
-    assert len(base.means) == 1
-    for rows in (ROWS, ROWS[:5]):  # so few that none are left out
-        assert bits(many.partial_fit(rows).model_.models.base) == bits(base)
-    assert many.n_iter_ == 6 and np.isfinite(many.history_).all()
 
 
 @pytest.mark.slow

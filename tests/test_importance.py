@@ -98,24 +98,6 @@ def test_the_weighted_mean_of_any_function_is_its_mean_under_the_law(distributio
 
 
 @pytest.mark.slow
-@each_distribution
-def test_any_rows_of_a_batch_by_importance_have_the_same_mean(distribution):
-    # As in a short batch, of which only the first rows count.
-    make, schedule, mean = DISTRIBUTIONS[distribution]
-    t, weight = batches(make(draw="importance"), uneven(), 20_000, 48, schedule)
-    assert_mean((weight * peak(t))[:, :3].mean(axis=1), mean(peak))
-
-
-@pytest.mark.slow(but=["uniform"])
-@each_distribution
-def test_called_as_others_are_it_draws_from_the_law(distribution):
-    make, schedule, mean = DISTRIBUTIONS[distribution]
-    t = np.asarray(make(draw="importance")(schedule, jax.random.key(1), 200_000), float)
-    # One in each of equal parts: the error is below that of independent draws.
-    assert abs(peak(t).mean() - mean(peak)) < Z * peak(t).std() / np.sqrt(len(t))
-
-
-@pytest.mark.slow
 def test_nothing_is_preferred_until_every_cell_has_been_seen_often_enough():
     seen = uneven()._replace(number=jnp.full(CELLS, 50.0).at[3].set(ENOUGH - 1))
     assert np.allclose(chances(seen), 1 / CELLS)
@@ -183,19 +165,6 @@ def test_the_loss_that_is_reported_is_comparable_with_that_of_other_draws(last_b
         options=TrainingBy(steps=600, batch=64, last_batch=last_batch, rule=optax.sgd(0.0)),
     )
     assert_mean(result.losses.astype(float), DISTRIBUTIONS["uniform"][2](peak))
-
-
-def test_other_draws_carry_nothing():
-    for make, _, _ in DISTRIBUTIONS.values():
-        assert jax.tree.leaves(make(draw="stratified").init()) == []
-
-
-@pytest.mark.parametrize("kind", ["log_normal", "uniform", "logit_normal", "steps"])
-def test_a_recipe_draws_by_importance(kind):
-    changes = {"times.kind": kind, "times.draw": "importance"}
-    recipe = motes.load_recipe("ddpm" if kind == "steps" else "default", changes)
-    assert isinstance(recipe.times.init(), LossMemory)
-    assert motes.recipes.parse(recipe.to_dict()) == recipe
 
 
 @pytest.mark.slow

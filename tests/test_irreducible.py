@@ -18,7 +18,7 @@ from motes.points.recipe import LOSSES
 from motes.points.schedules import Schedule
 from motes.points.shape_truth import truth
 from motes.points.times import LogNormalTimes, StepTimes
-from motes.training.model import FitSession
+from motes.training.checkpoints import FitSession
 
 WEIGHTED = [kind for kind in LOSSES if kind != "hybrid"]  # a squared error, with a weight that is a function of t
 KEY = jax.random.key(0)

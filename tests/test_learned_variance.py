@@ -264,7 +264,7 @@ def test_a_model_learns_samples_and_is_saved_with_its_variance(tmp_path):
     assert np.array_equal(again.sample(20), model.sample(20))
     assert np.array_equal(again.bound(x[:5]).nats, model.bound(x[:5], variance="learned").nats)
     assert not np.array_equal(model.bound(x[:5], variance="beta").nats, model.bound(x[:5]).nats)
-    assert np.isfinite(model.sample(20, how={"sampler": "ddim", "steps": 3})).all()
+    assert np.isfinite(model.sample(20, sampling={"sampler": "ddim", "steps": 3})).all()
     # An exact denoiser stands in for it, variance and all.
     exact = GaussianOracle(np.zeros(2), np.eye(2), model.denoiser.schedule)
     assert np.isfinite(model.with_denoiser(exact).sample(20)).all()
@@ -272,7 +272,7 @@ def test_a_model_learns_samples_and_is_saved_with_its_variance(tmp_path):
 
 def test_a_denoiser_without_variance_is_an_error_before_anything_runs(small_model):
     with pytest.raises(UsageError, match=r"Preconditioned has none\. Train with denoiser.variance = 'learned'"):
-        small_model.sample(5, how={"sampler": Ancestral("learned")})
+        small_model.sample(5, sampling={"sampler": Ancestral("learned")})
     plain = NoisePredictor(Silent(), SCHEDULE)
     with pytest.raises(UsageError, match="NoisePredictor has none"):
         variational_bound(plain, np.zeros((3, 2)), key=jax.random.key(0), variance="learned")

@@ -4,14 +4,13 @@ import jax
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
-from tests.conftest import SMALL
 from tests.reference import SCHEDULES, ExactGaussian, ExactMixture, Z, float64, mixture_flow
 
 import motes
 from fits import fit_points
 from motes.data.tables import Standardiser
 from motes.points.exact import GaussianOracle, MixtureOracle
-from motes.points.likelihood import Hutchinson, log_likelihood
+from motes.points.likelihood import log_likelihood
 from motes.points.model import PointModel
 from motes.points.schedules import VarianceExploding
 from motes.points.variance import variational_bound
@@ -59,7 +58,6 @@ def test_a_gaussian_is_exact_under_every_schedule(name):
     schedule = SCHEDULES[name]
     found = log_likelihood(ExactGaussian(schedule, 0.3, 0.5), POINTS, tolerance=1e-5)
     np.testing.assert_allclose(found.log_prob, gaussian_through(schedule, POINTS, 0.3, 0.5), atol=1e-5)
-    assert not found.standard_error.any()
 
 
 @pytest.mark.slow
@@ -164,34 +162,6 @@ def test_a_point_beyond_all_numbers_is_nan_with_an_infinite_error(small_model):
     assert np.isnan(found.log_prob[1]) and found.error[1] == np.inf
 
 
-# --- the random divergence ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("divergence", ["rademacher", "gaussian"])
-def test_hutchinson_is_unbiased_within_its_standard_error(divergence):
-    exact = log_likelihood(MIXTURE, POINTS).log_prob
-    found = log_likelihood(MIXTURE, POINTS, divergence=Hutchinson(divergence, KEY, 16))
-    z = (found.log_prob - exact) / found.standard_error
-    # The mean of 100 nearly normal numbers; Student's t with 15 degrees of freedom has variance 15/13.
-    assert abs(z.mean()) < Z / 10
-    assert 0.6 < z.std() < 1.6
-    more = log_likelihood(MIXTURE, POINTS, divergence=Hutchinson(divergence, KEY, 64), tolerance=1e-3)
-    assert 1.5 < np.median(found.standard_error / more.standard_error) < 2.7
-
-
-@pytest.mark.slow
-def test_probes_belong_to_the_row_and_the_key():
-    draw = lambda x, key: log_likelihood(MIXTURE, x, divergence=Hutchinson("gaussian", key, 8)).log_prob
-    found = draw(POINTS, KEY)
-    np.testing.assert_allclose(draw(POINTS[::-1], KEY)[::-1], found, atol=1e-9)
-    assert np.abs(draw(POINTS, jax.random.key(1)) - found).min() > 0
-    # And no two rows share them: their errors are not correlated.
-    error = found - log_likelihood(MIXTURE, POINTS).log_prob
-    centred = error - error.mean()
-    assert abs((centred[1:] * centred[:-1]).mean()) < Z * centred.var() / np.sqrt(99)
-
-
 # --- blocks ---------------------------------------------------------------------------------------------------------
 
 
@@ -203,14 +173,6 @@ def test_a_row_does_not_depend_on_its_neighbours(trained):
     np.testing.assert_allclose(trained.score_samples(x[order]), found[order], rtol=0, atol=1e-9)
     for rows in (slice(0, 1), slice(511, 514), slice(0, 513)):
         np.testing.assert_allclose(trained.score_samples(x[rows]), found[rows], rtol=0, atol=1e-9)
-
-
-@pytest.mark.slow
-def test_blocks_are_counted_as_they_are_done(trained):
-    done = []
-    trained.score_samples(motes.make_shape("moons", 1200, seed=5), on_progress=lambda now: done.append(now.done))
-    assert done[-1] == 1200
-    assert done == sorted(done)
 
 
 # --- a trained model ------------------------------------------------------------------------------------------------
@@ -234,14 +196,6 @@ def test_other_units_shift_it_by_their_jacobian(trained, factor):
     )
     shift = other.score_samples(x * factor) - trained.score_samples(x)
     np.testing.assert_allclose(shift, -2 * np.log(factor), atol=1e-9)
-
-
-@pytest.mark.slow
-def test_a_model_trained_in_other_units_is_shifted_by_their_jacobian():
-    # A power of two changes no digit on the way.
-    x = motes.make_shape("moons", 300, seed=3)
-    here, there = (fit_points(x * factor, changes=SMALL).score_samples(x[:50] * factor) for factor in (1.0, 2.0**20))
-    np.testing.assert_allclose(there - here, -2 * 20 * np.log(2), atol=1e-9)
 
 
 @pytest.mark.slow
@@ -273,7 +227,6 @@ BAD = {
     "shape": (dict(x=np.zeros(3)), r"shape \(3,\)"),
     "no rows": (dict(x=np.zeros((0, 2))), "n >= 1"),
     "not finite": (dict(x=[[0.0, np.nan]]), "finite"),
-    "divergence": (dict(divergence="rademacher"), r"expected 'exact' or Hutchinson\(kind, key\)"),
     "tolerance": (dict(tolerance=0.0), "tolerance = 0"),
     "r_min": (dict(r_min=30.0), "below the noise at t = 1, 20"),
 }
@@ -288,10 +241,6 @@ def test_misuse_is_told(name):
 
 
 def test_a_model_tells_misuse_with_its_own_errors(small_model):
-    with pytest.raises(motes.errors.UsageError, match="rademacher"):
-        small_model.likelihood([[0.0, 0.0]], divergence="skilling")
-    with pytest.raises(motes.errors.UsageError, match="probes = 1; a random divergence needs at least 2"):
-        small_model.likelihood([[0.0, 0.0]], divergence="rademacher", probes=1)
     with pytest.raises(motes.errors.DataError, match="3 columns"):
         small_model.score_samples([[0.0, 0.0, 0.0]])
     with pytest.raises(motes.errors.DataError, match="row 2, column 'y'"):

@@ -38,7 +38,7 @@ def learned():
 
 @pytest.mark.slow
 def test_the_posterior_is_the_one_given_what_was_observed(learned):
-    assert learned.context.gaps == GAPS and learned.context.inputs == 5
+    assert learned.context.has_missing == GAPS and learned.context.inputs == 5
     theta, x = simulated(600, 23)
     seen = with_gaps(x, 24)
     exact, found = log_posterior(theta, seen), learned.score_samples(theta, given=seen)

@@ -15,8 +15,6 @@ import motes
 from motes.data.frames import as_frame
 from motes.errors import DataError, UsageError
 from motes.points import SAMPLERS
-from motes.points.model import PointModel
-from motes.tables.model import TableModel
 from motes.training.averages import weights_of
 
 pytestmark = pytest.mark.brief
@@ -232,42 +230,16 @@ def test_names_and_kinds_of_columns(people, quick_tables):
     assert people.schema.columns[0].kind == "integer"
 
 
-def test_weights_count():
-    twice = [1.0] * 30 + [0.0] * 30
-    with untrained():
-        assert few(PEOPLE, weights=twice).schema.rows == 30
-    x = motes.make_shape("moons", 60)
-    weighed, half = (
-        motes.fit(part, changes=POINTS, weights=by, verbose=False) for part, by in ((x, twice), (x[:30], None))
-    )
-    np.testing.assert_allclose(weighed.standardiser.mean, half.standardiser.mean)
-
-
 # --- the same questions -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_what_a_model_answers_is_what_is_inside(moons, people):
-    assert isinstance(moons, PointModel) and isinstance(people, TableModel)
-    np.testing.assert_array_equal(moons.sample(9, seed=5), moons.sample(9, seed=5))
-    drawn = people.sample(9, seed=5)
-    assert people.sample(9, seed=5)["city"].tolist() == drawn["city"].tolist()
-    np.testing.assert_array_equal(people.score_samples(people.sample(9)), people.score_samples(people.sample(9)))
-    two = people.likelihood(people.sample(9), orders=2, seed=3)
-    np.testing.assert_array_equal(two.spread, people.likelihood(people.sample(9), orders=2, seed=3).spread)
-    x = motes.make_shape("moons", 7, seed=8)
-    np.testing.assert_array_equal(moons.score_samples(x), moons.score_samples(x))
-    assert (moons.seed, moons.columns, moons.source) == (2, ("x", "y"), "")
-    assert moons.parameters == moons.parameters and len(moons.training.losses) == 40
 
 
 @pytest.mark.slow
 def test_samplers_and_conditions_of_points(moons):
     how = {"sampler": "heun", "steps": 3, "grid": "karras"}
-    np.testing.assert_array_equal(moons.sample(9, how=how), moons.sample(9, how=how))
-    assert (moons.sample(9, how=how) != moons.sample(9)).any()
+    np.testing.assert_array_equal(moons.sample(9, sampling=how), moons.sample(9, sampling=how))
+    assert (moons.sample(9, sampling=how) != moons.sample(9)).any()
     same = motes.Sampling(SAMPLERS["heun"](), steps=3, grid="karras")
-    np.testing.assert_array_equal(moons.sample(9, how=same), moons.sample(9, how=how))
+    np.testing.assert_array_equal(moons.sample(9, sampling=same), moons.sample(9, sampling=how))
     assert (moons.sample(9, given={"x": 0.25})[:, 0] == 0.25).all()
     holes = np.array([[0.5, np.nan], [1.0, 0.25]])
     filled = moons.impute(holes, seed=1)
@@ -284,19 +256,6 @@ def test_progress_counts_the_rows_of_all_draws(moons):
 
 
 @pytest.mark.slow
-def test_classes_of_points():
-    x, labels = motes.data.make_labelled_shape("moons", 300, seed=1)
-    model = motes.fit(x, labels=labels, changes=POINTS, verbose=False)
-    p, names = model.predict_proba(x[:5])
-    assert names == [0, 1] and p.shape == (5, 2)
-    assert model.predict(x[:5]).tolist() == [names[k] for k in p.argmax(axis=1)]
-    np.testing.assert_array_equal(model.sample(4, label=1), model.sample(4, label=1))
-    weak = motes.Guidance(2.0, weak=motes.fit(x, labels=labels, changes=POINTS | {"training.steps": 1}, verbose=False))
-    assert (model.sample(4, label=1, how={"guidance": weak}) != model.sample(4, label=1)).any()
-    np.testing.assert_array_equal(model.score_samples(x[:5], label=1), model.score_samples(x[:5], label=1))
-
-
-@pytest.mark.slow
 def test_one_column_of_a_table_given_the_others(people):
     frame = pd.DataFrame(PEOPLE)[:6].set_index(pd.Index(list("abcdef")))
     found = people.predict(frame, "city")
@@ -305,14 +264,6 @@ def test_one_column_of_a_table_given_the_others(people):
     np.testing.assert_array_equal(p, found[[f"p({label})" for label in labels]])
     ages = people.predict(frame.drop(columns="age"), "age", quantiles=(0.1, 0.9), draws=16)
     assert list(ages) == ["mean", "sd", "q0.1", "q0.9"]
-
-
-def test_the_chain_of_points_is_that_of_its_grid(moons):
-    rows, noisy = moons.chain(5, [0, 3], seed=1)
-    expected = moons.chain(5, [0, 3], seed=1)
-    np.testing.assert_array_equal(rows, expected[0])
-    np.testing.assert_array_equal(noisy, expected[1])
-    assert len(moons.grid) == 7
 
 
 def test_evidence_draws_with_its_seed(people):
@@ -390,7 +341,6 @@ def test_pictures(people, moons):
 def test_a_model_shows_itself_on_one_screen(people, moons):
     for model, name in ((people, "TableModel"), (moons, "PointModel")):
         assert repr(model).startswith(f"{name}({len(model.columns)} columns, ")
-        assert f"<caption>motes.{name}</caption>" in model._repr_html_()
         assert len(repr(model)) < 120
     betas = motes.points.DiscreteVP(np.full(1000, 0.01))
     for one in (motes.truth("moons"), motes.truth("checkerboard"), betas, people.schema):

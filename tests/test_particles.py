@@ -262,32 +262,6 @@ def test_populations_count_by_their_evidence():
     assert (np.abs(found.rows.mean(axis=0) - exact.mean(axis=0)) < chance * exact.std(axis=0)).all()
 
 
-@pytest.mark.slow
-def test_the_evidence_is_the_density_of_the_known_cells():
-    for subset in SUBSETS[::10]:
-        x = GAUSSIAN.draw(1, np.random.default_rng(10))[0]
-        low, high = np.where(subset, x, -INF), np.where(subset, x, INF)
-        found = of_box(low, high, n=2048, particles=PARTICLES)
-        assert abs(found.log_evidence - GAUSSIAN.given(x, subset)[0]) < 0.01
-
-
-@pytest.mark.slow
-def test_the_rarer_the_event_the_fewer_rows_are_left():
-    found = [of_box(*on(1, a, INF), denoiser=MIXED, grid=GRID, n=1024) for a in (-INF, 1.0, 2.5, 4.0)]
-    ess = [each.ess for each in found]
-    assert ess[0] == pytest.approx(1024, rel=1e-3)
-    assert (np.diff(ess) < 0).all()
-    assert (np.diff([each.log_evidence for each in found]) < 0).all()
-
-
-@pytest.mark.slow
-def test_where_there_is_no_data_the_evidence_says_so_and_all_is_finite():
-    found = of_box(*on(1, 60.0, 61.0), denoiser=MIXED, grid=GRID, n=1024)
-    assert np.isfinite(found.rows).all()
-    assert ((found.rows[:, 1] >= 60) & (found.rows[:, 1] <= 61)).all()
-    assert found.log_evidence < -1000
-
-
 class Broken(Denoiser):
     """Answers with no numbers."""
 

@@ -54,16 +54,16 @@ def test_given_has_to_be_a_dict(small_model, given):
 def test_a_condition_far_from_the_training_is_warned_of_by_name(small_model):
     mean, sd = small_model.standardiser.mean, small_model.standardiser.scale
     at = lambda k: float(mean[0] + k * sd[0])
-    assert small_model.unlikely_conditions({"x": at(4.9), "y": (None, float(mean[1]))}) == []
-    assert small_model.unlikely_conditions({"x": (at(-9), at(9))}) == []
+    assert small_model.reliability_warnings({"x": at(4.9), "y": (None, float(mean[1]))}) == []
+    assert small_model.reliability_warnings({"x": (at(-9), at(9))}) == []
     for given in ({"x": at(7.0)}, {"x": (at(7.0), None)}, {"x": (None, at(-7.0))}):
-        (message,) = small_model.unlikely_conditions(given)
+        (message,) = small_model.reliability_warnings(given)
         assert message.startswith("the condition on 'x' is 7 standard deviations")
 
 
 @pytest.mark.slow
 def test_a_known_number_moves_the_other_column_as_it_should(gaussian):
-    x, effective = gaussian.draw_given(ROWS, {"x": 7.0}, seed=1)
+    x, _, effective = gaussian.draw_points(ROWS, given={"x": 7.0}, seed=1)
     assert (x[:, 0] == 7.0).all() and 0.3 * ROWS < effective <= ROWS
     # z_0 = (7 - 5) / 2 = 1, so that z_1 has mean 0.8 and deviation 0.6.
     error = 0.6 / np.sqrt(effective)
@@ -74,12 +74,12 @@ def test_a_known_number_moves_the_other_column_as_it_should(gaussian):
 
 def test_an_interval_holds_for_every_row_and_a_seed_is_a_draw(gaussian):
     given = {"y": (-25.0, None), "x": (None, 5.0)}
-    x, effective = gaussian.draw_given(300, given, seed=1)
+    x, _, effective = gaussian.draw_points(300, given=given, seed=1)
     assert (x[:, 0] <= 5.0).all() and (x[:, 1] >= -25.0).all() and effective <= 300
-    np.testing.assert_array_equal(gaussian.draw_given(300, given, seed=1)[0], x)
-    assert not np.array_equal(gaussian.draw_given(300, given, seed=2)[0], x)
+    np.testing.assert_array_equal(gaussian.draw(300, given, seed=1), x)
+    assert not np.array_equal(gaussian.draw(300, given, seed=2), x)
     with pytest.raises(UsageError, match="sampler"):
-        gaussian.draw_given(300, {"x": 5.0}, how={"sampler": "heun"})
+        gaussian.draw(300, {"x": 5.0}, sampling={"sampler": "heun"})
 
 
 def test_imputed_coordinates_follow_the_known_ones_to_the_bit(gaussian):

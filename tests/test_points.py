@@ -103,17 +103,17 @@ def test_a_chain_starts_in_noise_and_ends_in_the_samples(small_model):
 def test_another_sampler_other_steps_and_another_grid_for_one_draw(small_model):
     usual = small_model.sample(50)
     # The recipe's own.
-    assert np.array_equal(small_model.sample(50, how={"sampler": "dpmpp_3m", "steps": 6, "grid": "karras"}), usual)
-    few = small_model.sample(50, how=Sampling("heun", 5, "log_snr"))
+    assert np.array_equal(small_model.sample(50, sampling={"sampler": "dpmpp_3m", "steps": 6, "grid": "karras"}), usual)
+    few = small_model.sample(50, sampling=Sampling("heun", 5, "log_snr"))
     recipe = motes.load_recipe(small_model.recipe, {"sampler.kind": "heun", "grid.kind": "log_snr", "grid.steps": 5})
     other = PointModel(small_model.denoiser, small_model.standardiser, small_model.columns, recipe)
     assert np.array_equal(few, other.sample(50))
     assert not np.array_equal(few, usual)
     # Objects, with options that their names do not have, and times.
-    assert np.array_equal(small_model.sample(50, how=Sampling(DPMSolver3M(), grid=small_model.grid)), usual)
-    by_name = small_model.sample(50, how={"sampler": "ddim"})
-    assert np.array_equal(small_model.sample(50, how={"sampler": DDIM(0.0)}), by_name)
-    points, chain = small_model.chain(50, [0, 2], how={"sampler": "euler", "grid": [1.0, 0.4, 0.0]})
+    assert np.array_equal(small_model.sample(50, sampling=Sampling(DPMSolver3M(), grid=small_model.grid)), usual)
+    by_name = small_model.sample(50, sampling={"sampler": "ddim"})
+    assert np.array_equal(small_model.sample(50, sampling={"sampler": DDIM(0.0)}), by_name)
+    points, chain = small_model.chain(50, [0, 2], sampling={"sampler": "euler", "grid": [1.0, 0.4, 0.0]})
     assert np.array_equal(chain[1], points)
 
 
@@ -136,13 +136,13 @@ def test_another_sampler_other_steps_and_another_grid_for_one_draw(small_model):
             motes.errors.UsageError,
             "expected a name, such as 'heun' .*, or a sampler with its options",
         ),
-        ({"step": 5}, motes.errors.UsageError, "unknown option 'step' in `how`. Did you mean 'steps'"),
+        ({"step": 5}, motes.errors.UsageError, "unknown option 'step' in `sampling`. Did you mean 'steps'"),
         ("heun", motes.errors.UsageError, "how = 'heun'; expected motes.Sampling"),
     ],
 )
 def test_a_draw_that_cannot_be_is_explained(small_model, how, error, says):
     with pytest.raises(error, match=says):
-        small_model.sample(5, how=how)
+        small_model.sample(5, sampling=how)
 
 
 def test_how_points_are_drawn_is_one_value():
@@ -156,10 +156,10 @@ def test_a_network_of_steps_is_drawn_from_at_its_own_steps_alone():
     changes = {"training.steps": 5, "schedule.steps": 10, "network.width": 8, "training.batch": 32}
     model = fit_points(motes.make_shape("moons", 100), "tutorial", changes=changes)
     for how in ({"sampler": "ddim", "steps": 5}, {"sampler": Heun()}, {"sampler": "dpmpp_2m", "grid": [1.0, 0.3, 0.0]}):
-        assert np.isfinite(model.sample(5, how=how)).all()
+        assert np.isfinite(model.sample(5, sampling=how)).all()
     for how in ({"sampler": "churn"}, {"sampler": DPMSolver2S()}, {"steps": 4}, {"grid": [1.0, 0.35, 0.0]}):
         with pytest.raises(motes.MotesError, match=r"'step_gated',? knows only the schedule's own steps"):
-            model.sample(5, how=how)
+            model.sample(5, sampling=how)
 
 
 def test_more_rows_begin_with_the_rows_of_fewer(small_model):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import tomllib
-from typing import Literal, get_args, get_origin
 
 import jax
 import numpy as np
@@ -15,7 +14,6 @@ from motes.points.losses import Simple
 from motes.recipe_files import recipe_names, recipe_text
 from motes.recipes import load_recipe, parse
 from motes.recipes.loading import SECTIONS, kinds_of
-from motes.training.recipe import keys_of
 
 each_recipe = pytest.mark.parametrize("name", recipe_names())
 
@@ -103,19 +101,7 @@ def test_what_is_left_out_takes_its_default():
 # --- changes -------------------------------------------------------------------------------------------------------
 
 
-def kinds_and_fields():
-    """Each (section, kind, key, hint) that there is; kind is "" in a section without kinds, key where it has none."""
-    for section in SECTIONS:
-        for kind, cls in (kinds_of(section)).items():
-            for key, hint in keys_of(cls).items() or [("", None)]:
-                yield section, kind, key, hint
-
-
-# A variance is learned by a loss of its own, so that neither changes alone: see test_learned_variance.py. Whether
-# columns are encoded decides which sections there are: see below.
-ALONE = ("denoiser", "variance"), ("data", "encode")
-OPTIONS = [option for option in kinds_and_fields() if option[2] and option[::2] not in ALONE]
-KINDS = sorted({(section, kind) for section, kind, _, _ in kinds_and_fields() if kind})
+KINDS = sorted((section, kind) for section in SECTIONS for kind in kinds_of(section) if kind)
 # A discrete schedule with a network that takes any time: everything fits it but what is listed here.
 BASE = load_recipe("ddpm", ["network.kind=residual"])
 FITTING = {("network", "step_gated"): load_recipe("ddpm")} | {
@@ -137,49 +123,6 @@ NEEDS = {
     ("grid", "uniform"): {"schedule": {"kind": "linear"}},
 }
 NEEDS = {pair: {k: v for k, v in whole.items() if k != pair[0]} for pair, whole in NEEDS.items()}
-TEXT = {"sep": ";", "decimal": ",", "na": ("?", "-"), "date_format": ("%d/%m/%Y",), "encoding": "latin-1"}
-
-
-def another(value, hint):
-    """A valid value other than `value`."""
-    if get_origin(hint) is Literal:
-        return next(choice for choice in get_args(hint) if choice != value)
-    if get_origin(hint) is tuple:
-        if get_args(hint)[0] is not float:
-            return ("x=0..1",)
-        scaled = tuple(0.9 * number for number in value or ())  # of points of a curve
-        return scaled if scaled and value[-1] else (1.0, 0.25, 0.0)  # of times
-    (kind, *_) = get_args(hint) or (hint,)
-    if get_origin(kind) is Literal:
-        return another(value, kind)
-    if kind is bool:
-        return not value
-    return {str: lambda: "class", int: lambda: (value or 7) + 1, float: lambda: (value or 1.0) * 0.75}[kind]()
-
-
-@pytest.mark.parametrize(
-    ("section", "kind", "key", "hint"), OPTIONS, ids=lambda value: str(value) if isinstance(value, str) else ""
-)
-def test_every_option_of_every_kind_can_be_set(section, kind, key, hint):
-    recipe = FITTING.get((section, kind), BASE)
-    if kind:
-        recipe = load_recipe(recipe, {f"{section}.kind": kind})
-    value = TEXT[key] if section == "text" else another(getattr(getattr(recipe, section), key), hint)
-    text = str(value).lower() if isinstance(value, bool) else list(value) if isinstance(value, tuple) else value
-    for changes in ({f"{section}.{key}": value}, [f"{section}.{key}={text}"]):
-        changed = load_recipe(recipe, changes)
-        assert getattr(getattr(changed, section), key) == value
-        # And nothing else changes.
-        assert flat(changed).items() - flat(recipe).items() == {(f"{section}.{key}", value)}
-        assert parse(tomllib.loads(changed.to_toml())) == changed
-
-
-@pytest.mark.parametrize(("section", "kind"), KINDS)
-def test_every_kind_can_be_chosen(section, kind):
-    recipe = load_recipe(FITTING.get((section, kind), BASE), [f"{section}.kind={kind}"])
-    assert recipe.kind(section) == kind
-    assert recipe.to_dict()[section]["kind"] == kind
-    assert type(getattr(recipe, section)) is kinds_of(section)[kind]
 
 
 @pytest.mark.slow
@@ -188,6 +131,7 @@ def test_every_kind_can_be_chosen(section, kind):
 )
 def test_every_kind_can_be_trained(section, kind):
     recipe = load_recipe(FITTING.get((section, kind), BASE), [f"{section}.kind={kind}"])
+    assert recipe.kind(section) == kind and type(getattr(recipe, section)) is kinds_of(section)[kind]
     t = recipe.times(recipe.make_schedule(), jax.random.key(0), 5)
     x0, eps = jax.random.normal(jax.random.key(1), (2, 5, 3))
     denoiser = recipe.make_denoiser(3, jax.random.key(2))

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -30,8 +29,7 @@ from motes.progress import Reporter
 from motes.recipes import load_recipe
 from motes.training.averages import weights_of
 from motes.training.batches import Batches
-from motes.training.checkpoints import State, interruptible, read_checkpoint, write_checkpoint
-from motes.training.model import FitSession
+from motes.training.checkpoints import FitSession, State, interruptible, read_checkpoint, write_checkpoint
 
 pytestmark = pytest.mark.brief
 
@@ -152,20 +150,6 @@ def test_more_steps_go_on_with_what_was_learned(tmp_path):
     kept = fit_points(x, changes=POINTS | still, seed=1, session=FitSession(Memory(tmp_path, state)))
     np.testing.assert_allclose(weights_of(kept.training.last), state.arrays["state/last"][0], atol=1e-6)
     assert np.abs(weights_of(more.training.last) - state.arrays["state/last"][0]).max() > 1e-3
-
-
-@pytest.mark.long
-def test_patience_counts_anew_with_more_steps(tmp_path):
-    changes = TINY | {"table.steps": 100, "table.check_every": 25, "table.patience": 1, "table.learning_rate": 0.6}
-    keeper = Memory(tmp_path)
-    stopped = fit_table(table(120), changes=changes, seed=1, session=FitSession(keeper))
-    steps, state = len(stopped.training.losses), keeper.kept
-    assert steps < 100
-    again = lambda: FitSession(Memory(tmp_path, state))
-    same = fit_table(table(120), changes=changes, seed=1, session=again())
-    assert len(same.training.losses) == steps and bits(same.models) == bits(stopped.models)
-    more = fit_table(table(120), changes=changes | {"table.steps": 200}, seed=1, session=again())
-    assert len(more.training.losses) > steps
 
 
 @pytest.mark.slow
@@ -487,43 +471,6 @@ def test_a_training_that_breaks_down_leaves_no_checkpoint(tmp_path):
     assert not list((tmp_path / "run").iterdir())
 
 
-@pytest.mark.slow
-def test_a_run_of_a_table_goes_on(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        "motes.cli.run.compare_table", lambda *some, **options: SimpleNamespace(to_dict=dict)
-    )  # which takes long
-    table(120).to_csv("t.csv", index=False)
-    changes = TINY | {"table.steps": 40, "table.learning_rate": 0.02, "table.averages": 4}
-    go = lambda out, **options: train_run(
-        "t.csv", tmp_path / out, "table", changes, Options(figures=False, **options), Told()
-    )
-    go("whole")
-    kept = Checkpoints.save
-
-    def save(keeper, step, state):
-        kept(keeper, step, state)
-        raise Ended
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "due", lambda keeper: True)
-        patch.setattr(Checkpoints, "save", save)
-        with pytest.raises(Ended):
-            go("cut")
-    go("cut", resume=True)
-    same_files(
-        tmp_path / "cut",
-        tmp_path / "whole",
-        "model.safetensors",
-        "averages.safetensors",
-        "samples.csv",
-        "history.jsonl",
-    )
-    table(121).to_csv("t.csv", index=False)
-    with pytest.raises(UsageError, match=r"rows of 't.csv' are not the training rows"):
-        go("cut", resume=True)
-
-
 # --- real signals to real processes -----------------------------------------------------------------------------------
 
 
@@ -582,29 +529,6 @@ def test_a_process_that_is_ended_at_a_random_moment_goes_on(name, long, started,
     message, err = process.communicate(timeout=120)
     assert process.returncode == 0 and "results in run" in message and "resuming after" in err
     same_results(out, long)
-
-
-@pytest.mark.long
-def test_a_table_whose_process_is_killed_goes_on(started, tmp_path):
-    changes = TINY | {"table.steps": 2000, "table.patience": 10**6}
-    words = [f"--set={name}={str(value).lower()}" for name, value in changes.items()]
-    for name in ("whole", "cut"):
-        (tmp_path / name).mkdir()
-        table(120).to_csv(tmp_path / name / "t.csv", index=False)
-    start = lambda name, *more: started(tmp_path / name, *more, "--checkpoint-every", "0", source="t.csv")
-    process = start("cut", *words, "--seed", "1")
-    under_way(process)
-    time.sleep(0.3)
-    process.kill()
-    process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL
-    assert checkpoints_in(tmp_path / "cut" / "run") and not (tmp_path / "cut" / "run" / "model.safetensors").exists()
-    for process in (start("cut", "--resume"), start("whole", *words, "--seed", "1")):
-        _, err = process.communicate(timeout=600)
-        assert process.returncode == 0, err
-    same_files(
-        tmp_path / "cut" / "run", tmp_path / "whole" / "run", "model.safetensors", "samples.csv", "history.jsonl"
-    )
 
 
 @pytest.mark.slow

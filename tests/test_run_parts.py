@@ -20,7 +20,7 @@ from motes.points.fitting import PointData
 from motes.points.guidance import Sampling
 from motes.progress import Reporter
 from motes.recipes import load_recipe
-from motes.training.model import FitSession
+from motes.training.checkpoints import FitSession
 
 pytestmark = pytest.mark.brief
 
@@ -104,7 +104,7 @@ def test_the_schema_of_a_file_follows_the_recipe(tmp_path):
     rows = [f"{k},{k % 3 or ''},{k + (k % 3)}" for k in np.random.default_rng(0).integers(0, 150, 200)]
     path.write_text("\n".join(["a,b,sum", *rows]))
     made = {
-        key: fitting.prepared(str(path), load_recipe("table", {f"table.{key}": value}), 0).schema
+        key: fitting.prepare_rows(str(path), load_recipe("table", {f"table.{key}": value}), 0).schema
         for key, value in (("bins", 5), ("relations", False), ("missing", "ignore"))
     }
     assert max(part.count for part in made["bins"].parts) == 5 < max(part.count for part in made["missing"].parts)

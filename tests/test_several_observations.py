@@ -1,7 +1,5 @@
 """Several independent observations of one point: exact on Gaussians, with the prior counted once."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +18,7 @@ from motes.points.denoisers import Denoiser, Given
 from motes.points.exact import GaussianOracle
 from motes.points.guidance import Composed, NoisyPrior, added_precisions
 from motes.points.posterior import Context, Prior
-from motes.points.posterior_model import PosteriorModel, _transform_prior
+from motes.points.posterior_model import PosteriorModel
 from motes.points.schedules import CosineVP, Schedule, VarianceExploding
 from motes.recipes import load_recipe
 
@@ -75,7 +73,7 @@ def exact():
 
 def test_draws_given_all_observations_are_those_of_the_exact_posterior(exact):
     x, n = observations(8), 4000
-    drawn = exact.draw_iid(n, x, seed=1)
+    drawn = exact.draw(n, x, iid=True, seed=1)
     mean, covariance = together(x)
     assert drawn.shape == (n, 2)
     # Covariances of the single posteriors are known from 1,000 draws each.
@@ -92,7 +90,7 @@ def test_draws_given_all_observations_are_those_of_the_exact_posterior(exact):
 def test_one_observation_is_a_posterior_as_ever(exact):
     x = observations(1)
     one = exact.sample(200, given=x[0])
-    np.testing.assert_allclose(exact.draw_iid(200, x), one, atol=2e-3)
+    np.testing.assert_allclose(exact.draw(200, x, iid=True), one, atol=2e-3)
     np.testing.assert_allclose(np.asarray(exact.sample(200, given=x, iid=True)), one, atol=2e-3)
 
 
@@ -188,22 +186,11 @@ def model_within(noise):
 def test_a_uniform_prior_counts_once_and_the_posterior_of_all_is_a_truncated_normal(noise, theta):
     m = 8
     x = theta + noise * np.random.default_rng(0).normal(size=(m, 1))
-    drawn = model_within(noise).draw_iid(2000, x, seed=1)
+    drawn = model_within(noise).draw(2000, x, iid=True, seed=1)
     deviation = noise / np.sqrt(m)
     exact = stats.truncnorm(*((np.array([0.0, 2.0]) - x.mean()) / deviation), loc=x.mean(), scale=deviation)
     assert abs(drawn.mean() - exact.mean()) < 0.12 * exact.std()
     assert abs(drawn.std() / exact.std() - 1) < 0.12
-
-
-def test_the_prior_is_that_of_the_unit_in_which_points_are_composed():
-    prior = Prior((0.2, 1.0), ((4.0, 0.0), (0.0, 0.25)), ((-1.0, 3.0), None))
-    zero, root = np.array([0.5, -1.0]), np.diag([2.0, 0.5])  # z = zero + u root
-    noisy, whole = _transform_prior(prior, zero, root)
-    np.testing.assert_allclose(noisy.low, [-0.75, -np.inf])
-    np.testing.assert_allclose(noisy.high, [1.25, np.inf])
-    np.testing.assert_allclose(noisy.mean[1], 4.0)
-    np.testing.assert_allclose(whole, np.eye(2))
-    np.testing.assert_allclose(noisy.precision, np.diag([0.0, 1.0]))
 
 
 def test_what_prior_is_not_normal_is_known():
@@ -219,7 +206,6 @@ def test_what_prior_is_not_normal_is_known():
         Prior.fit(np.repeat(columns, counts, 0), "abc"),
     )
     np.testing.assert_allclose(weighted.covariance, repeated.covariance)
-    assert Prior.from_dict(prior.to_dict()) == prior
     few = Prior.fit(columns[:100, 1:2], ("uniform",))  # which may be chance
     assert few.odd == ()
 
@@ -233,7 +219,6 @@ def test_a_uniform_prior_is_known_by_its_bounds():
     prior = Prior.fit(y, "abcd", intervals=[(0.0, 1.0), None, *ends[2:]])
     assert prior.intervals == ((0.0, 1.0), None, None, None) and prior.uniform.tolist() == [True, False, False, False]
     assert prior.odd == ("b", "c", "d")
-    assert Prior.from_dict(json.loads(json.dumps(prior.to_dict()))) == prior
     normal = Prior.fit(0.5 + 0.1 * rng.normal(size=(5000, 1)), "a", intervals=ends[:1])
     assert normal.odd == () and not normal.uniform.any()
     assert Prior.fit(3 * y[:, :1] - 1, "a", intervals=[(-1.0, 2.0)]).uniform.all()
@@ -247,7 +232,7 @@ def test_bounds_make_a_uniform_prior_one_that_is_composed():
         free.sample(2, given=x[:2], iid=True)
     bounded = motes.fit(theta, given=x, bounds={"x": (0, 1), "y": (0, 1)}, changes=SMALL, verbose=False)
     assert bounded.context.prior.odd == () and bounded.context.prior.uniform.all()
-    root = bounded.context.regression.root
+    root = bounded.context.regression.residual_scale
     np.testing.assert_array_equal(root, np.diag(np.diag(root)))
     bounded.template = pd.DataFrame({"x": [0.0], "y": [0.0]})[:0]
     frame = bounded.sample(3, given=x[:2], iid=True)
@@ -258,7 +243,7 @@ def test_bounds_make_a_uniform_prior_one_that_is_composed():
 def test_misuse_is_told(exact):
     for call, says in [
         (lambda: exact.sample(2, iid=True), "got no observation"),
-        (lambda: exact.sample(2, given=observations(2), iid=True, how={"guidance": 2.0}), "guidance cannot be"),
+        (lambda: exact.sample(2, given=observations(2), iid=True, sampling={"guidance": 2.0}), "guidance cannot be"),
         (lambda: exact.sample(2, given=observations(2), iid=True, label=1), "has no classes"),
     ]:
         with pytest.raises(UsageError, match=says):

@@ -10,7 +10,7 @@ from motes.data.frames import as_frame
 from motes.evaluation.metrics import mode_coverage
 from motes.evaluation.sources import read_points, source_of
 from motes.loading import load
-from motes.training.model import FitSession
+from motes.training.checkpoints import FitSession
 
 RECIPE = motes.load_recipe("default")
 

@@ -15,7 +15,8 @@ from motes.evaluation.causes import Setting, Steps, coarse_grid, split_error, sq
 from motes.evaluation.sources import read_points, source_of
 from motes.points import GaussianOracle
 from motes.points.model import PointModel
-from motes.training.model import FitSession, Provenance
+from motes.training.checkpoints import FitSession
+from motes.training.model import Provenance
 
 N = 2048
 

@@ -19,7 +19,7 @@ from motes.points.training import Rows, Training, train, validation_rows
 from motes.recipes import load_recipe
 from motes.seeds import seed_key
 from motes.training.averages import weights_of
-from motes.training.model import FitSession
+from motes.training.checkpoints import FitSession
 from test_training import X, train_point
 
 # --- sample weights --------------------------------------------------------------------------------------------------
@@ -42,42 +42,6 @@ def test_rows_are_drawn_as_often_as_their_weights_say_and_never_further_off_than
     assert (counts[:, 2] == 0).all()
 
 
-def test_equal_weights_are_epochs_of_every_row_once():
-    assert (drawn(np.full(9, 0.3), 50) == 1).all()
-
-
-@pytest.mark.slow
-def test_a_weight_is_a_repetition_and_none_is_no_row():
-    # Large batches of a loss that has its least at the mean: it ends at that of the rows, repeated.
-    weights = np.array([2.0, 1.0, 0.0, 1.0])
-    mean = np.repeat(X, weights.astype(int), axis=0).mean(axis=0)
-    # 1,000 epochs a batch, in each of which a row comes once more or less by chance, and is 7 from the mean at most.
-    found = train_point(X, weights=weights, batch=3000).last.where
-    np.testing.assert_allclose(found, mean, atol=Z * 7 * np.sqrt(0.25 * 1000) / 3000)
-    assert np.abs(X.mean(axis=0) - mean).min() > 0.2
-
-
-@pytest.mark.slow
-def test_a_fit_with_weights_learns_the_weighted_law():
-    rng = np.random.default_rng(0)
-    x = np.concatenate([rng.normal(-3, 0.5, (300, 2)), rng.normal(3, 0.5, (300, 2))])
-    weights = np.repeat([3.0, 1.0], 300)
-    changes = SMALL | {"training.steps": 400}
-    model = fit_points(PointData(x, weights=weights), changes=changes, seed=1)
-    often = np.repeat(x, weights.astype(int), axis=0)
-    np.testing.assert_allclose(model.standardiser.mean, often.mean(axis=0))
-    np.testing.assert_allclose(model.standardiser.scale, often.std(axis=0))
-    assert 0.65 < (model.sample(1000, seed=2)[:, 0] < 0).mean() < 0.85
-    # Rows without weight are no rows: what they hold is never read.
-    weights[:300] = 0
-    x[:300] = 1e9
-    alone, same = (
-        fit_points(PointData(x, weights=weights), changes=SMALL),
-        fit_points(PointData(x[300:], weights=weights[300:]), changes=SMALL),
-    )
-    np.testing.assert_array_equal(alone.sample(10), same.sample(10))
-
-
 @pytest.mark.parametrize(
     ("weights", "says"),
     [
@@ -90,13 +54,6 @@ def test_a_fit_with_weights_learns_the_weighted_law():
 def test_weights_that_are_none_are_refused(weights, says):
     with pytest.raises(DataError, match=says):
         fit_points(PointData(motes.make_shape("moons", 40), weights=weights), changes=SMALL)
-
-
-@pytest.mark.slow
-def test_classes_count_by_weight():
-    x = motes.make_shape("moons", 40)
-    model = fit_points(PointData(x, labels=np.arange(40) % 2, weights=1.0 + np.arange(40) % 2), changes=SMALL)
-    np.testing.assert_allclose(model.classes.weights, [1 / 3, 2 / 3])
 
 
 # --- held-out rows ---------------------------------------------------------------------------------------------------
@@ -208,17 +165,6 @@ def test_validation_evaluates_averaged_weights():
 
 
 # --- going on --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_a_fit_goes_on_from_a_model(small_model):
-    x = motes.make_shape("moons", 400, seed=3)
-    still = SMALL | {"training.steps": 1, "training.learning_rate": 1e-12}
-    on = fit_points(x, changes=still, session=FitSession(start=small_model))
-    last, average = (weights_of(getattr(small_model.training, one)) for one in ("last", "averaged"))
-    np.testing.assert_allclose(weights_of(on.training.last), last, atol=1e-6)
-    np.testing.assert_allclose(weights_of(on.denoiser), 0.8 * average + 0.2 * last, atol=1e-6)  # which goes on as well
-    assert on.standardiser is small_model.standardiser
 
 
 def test_a_start_that_does_not_fit_is_refused(small_model):

@@ -17,7 +17,7 @@ from motes.tables.parts import NotMissing
 from motes.tables.relations import Inequality
 from motes.tables.rules import Constraint
 from motes.tables.schema import Schema
-from motes.training.model import FitSession
+from motes.training.checkpoints import FitSession
 from tables import TINY, predict_frame, untrained
 
 pytestmark = pytest.mark.brief

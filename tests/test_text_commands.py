@@ -15,7 +15,7 @@ import motes
 from motes import cli
 from motes.data.files import read_frame
 from motes.evaluation.sources import read_rows, source_of
-from motes.fitting import suited
+from motes.fitting import choose_recipe
 from motes.loading import load
 from motes.text_options import TextOptions
 from tables import untrained
@@ -292,8 +292,8 @@ def test_the_column_of_classes_is_in_the_samples(motes_command, tmp_path):
 
 def test_two_columns_of_whole_numbers_are_a_table(motes_command, tmp_path):
     (tmp_path / "t.csv").write_text("age,visits\n" + "".join(f"{k % 40},{k * 7 % 13}\n" for k in range(200)))
-    assert suited("t.csv") == "table"  # samples of points would not be whole
+    assert choose_recipe("t.csv") == "table"  # samples of points would not be whole
     (tmp_path / "p.csv").write_text("age,visits\n" + "".join(f"{k % 40},{k * 7 % 13}.5\n" for k in range(200)))
-    assert suited("p.csv") == "table"
+    assert choose_recipe("p.csv") == "table"
     (tmp_path / "q.csv").write_text("age,visits\n" + "".join(f"{k % 40}.5,{k * 7 % 13}.5\n" for k in range(200)))
-    assert suited("q.csv") == "default"
+    assert choose_recipe("q.csv") == "default"

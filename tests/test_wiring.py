@@ -26,7 +26,7 @@ from motes.points.schedules import VarianceExploding
 from motes.points.times import LogNormalTimes, UniformTimes
 from motes.points.training import OnDevice, Rows, train
 from motes.recipes import load_recipe
-from motes.training.model import FitSession
+from motes.training.checkpoints import FitSession
 
 LEVELS = VarianceExploding(10.0)
 TINIEST = {

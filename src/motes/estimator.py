@@ -44,8 +44,7 @@ from motes.tables.model import TableModel
 from motes.tables.parts import IMPOSSIBLE
 from motes.tables.recipe import TableRecipe
 from motes.training import Recipe
-from motes.training.checkpoints import complete_name, read_checkpoint, reading, write_checkpoint
-from motes.training.model import FitSession
+from motes.training.checkpoints import FitSession, complete_name, read_checkpoint, reading, write_checkpoint
 
 Codes = NDArray[np.integer]
 Classes = NDArray[Any]

@@ -31,13 +31,13 @@ from motes.tables.fitting import fit_table, schema_of
 from motes.tables.kinds.columns import column_messages
 from motes.tables.recipe import TableRecipe
 from motes.training import Model, Recipe
-from motes.training.checkpoints import Checkpointer
-from motes.training.model import FitSession
+from motes.training.checkpoints import Checkpointer, FitSession
+from motes.training.recipe import Changes, pairs_of
 
 NATS = " nats a row"  # of the loss of a table
 
 
-def suited(source: str, changes: Sequence[str] = ()) -> str:
+def choose_recipe(source: str, changes: Changes = ()) -> str:
     """Choose the recipe for a source: "default" for points of the plane, "table" for anything else.
 
     A shape is points, and so is a file with two columns of real numbers and no missing entry. Changes to the recipe's
@@ -52,7 +52,7 @@ def suited(source: str, changes: Sequence[str] = ()) -> str:
     path = Path(source)
     if source in SHAPES or path.is_dir() or not path.suffix:
         return "default"  # an unknown name raises its error later
-    text = load_recipe("table", [change for change in changes if change.startswith("text.")]).text
+    text = load_recipe("table", {key: value for key, value in pairs_of(changes) if key.startswith("text.")}).text
     suffix_of(path)
     if width_of(path, text) != 2:  # reads only the first line of a text file
         return "table"
@@ -71,7 +71,7 @@ def are_points(columns: Mapping[str, Series]) -> bool:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedRows:
     """The rows of a shape, a data set or a file, ready for training.
 
     Attributes:
@@ -94,7 +94,7 @@ class Prepared:
         return replace(self.origin, training=self.schema.contents(self.origin.training)).fingerprint
 
 
-def prepared(source: str, recipe: PointRecipe | TableRecipe, seed: int) -> Prepared:
+def prepare_rows(source: str, recipe: PointRecipe | TableRecipe, seed: int) -> PreparedRows:
     """Read and check the rows that a recipe trains on.
 
     Raises:
@@ -103,12 +103,12 @@ def prepared(source: str, recipe: PointRecipe | TableRecipe, seed: int) -> Prepa
     if isinstance(recipe, PointRecipe):
         points = read_points(source, recipe, seed)
         standardiser_of(points.training, recipe)  # refuses unusable data before anything is written
-        return Prepared(recipe, points, tuple(map(str, diagnose(points.training, recipe))))
+        return PreparedRows(recipe, points, tuple(map(str, diagnose(points.training, recipe))))
     frame = read_rows(source, recipe)
     recipe = replace(recipe, text=frame.text)
     origin = divided(source, frame, recipe, seed)
     warnings = tuple(column_messages(columns_of(frame, recipe, f"'{source}'"), shell=True))
-    return Prepared(recipe, origin, warnings, _infer_schema(origin, frame, recipe))
+    return PreparedRows(recipe, origin, warnings, _infer_schema(origin, frame, recipe))
 
 
 def _infer_schema(origin: Source[Frame], frame: Frame, recipe: TableRecipe) -> Schema:
@@ -121,8 +121,8 @@ def _infer_schema(origin: Source[Frame], frame: Frame, recipe: TableRecipe) -> S
         raise
 
 
-def trained(
-    ready: Prepared,
+def train_model(
+    ready: PreparedRows,
     seed: int,
     reporter: Reporter,
     *,
@@ -157,34 +157,21 @@ def trained(
         else:
             model = fit_table(rows, recipe, schema=ready.schema, seed=seed, session=session)
     model.template = np.empty((0, 2)) if ready.origin.name in SHAPES else Frame({})
-    if model.training is not None and model.training.interrupted and not len(model.training.losses):
-        raise KeyboardInterrupt
     return model
 
 
 def warn_if_interrupted(model: Model, category: type[Warning] = UserWarning, stacklevel: int = 3) -> None:
-    """Warn if Ctrl-C ended the training early; the model keeps what was learned so far.
-
-    Raises:
-        KeyboardInterrupt: if no step was completed.
-    """
-    training = model.training
-    if training is None or not training.interrupted:
-        return
-    if not len(training.losses):
-        raise KeyboardInterrupt
-    warnings.warn(
-        f"interrupted after {len(training.losses):,} steps of training; the model is what was learned so far.",
-        category,
-        stacklevel=stacklevel,
-    )
+    """Warn if Ctrl-C ended the training early; the model keeps what was learned so far."""
+    if model.training.interrupted:
+        message = f"interrupted after {model.training.steps:,} steps of training; the model is what was learned so far."
+        warnings.warn(message, category, stacklevel=stacklevel)
 
 
 def diagnose(
     data: ArrayLike | Table,
     recipe: str | Path | Recipe = "default",
     *,
-    changes: Sequence[str] | Mapping[str, Any] = (),
+    changes: Changes = (),
     columns: Sequence[str] | None = None,
 ) -> list[Finding]:
     """Check points and a recipe for common problems before training. The checks are cheap.
@@ -215,8 +202,6 @@ def diagnose(
 
 
 # --- motes.fit: rows in memory, or the name of a source ---------------------------------------------------------------
-
-Changes = Sequence[str] | Mapping[str, Any]
 
 
 def fit(
@@ -290,7 +275,16 @@ def fit(
         what = next((name for name, part in beside.items() if part is not None), None)
         if what is not None:
             raise UsageError(f"got {what} for '{data}'; {what} needs rows in memory. Read the file first.")
-        made = _fit_source(str(data), recipe, changes, columns, start, seed, reporter, on_progress)
+        name = str(data)
+        if recipe is None:
+            recipe = choose_recipe(name, changes)
+            reporter.say(f"recipe '{recipe}' for '{name}'")
+        chosen = load_recipe(recipe, changes)
+        if isinstance(chosen, TableRecipe):
+            chosen = replace(chosen, columns={**chosen.columns, **_check_kinds(columns)})
+        elif columns is not None:
+            raise UsageError(f"columns are for rows in memory, or for a table; '{name}' contains points.")
+        made = train_model(prepare_rows(name, chosen, seed), seed, reporter, start=start, on_progress=on_progress)
         warn_if_interrupted(made)
         return made
     template, data = data, plain(data)
@@ -382,30 +376,6 @@ def _choose_recipe(frame: Frame, given: Any, bounds: Any, reporter: Reporter) ->
             break
     reporter.say(f"recipe 'table': {why}")
     return "table"
-
-
-def _fit_source(
-    name: str,
-    recipe: str | Path | Recipe | None,
-    changes: Changes,
-    columns: Any,
-    start: Model | None,
-    seed: int,
-    reporter: Reporter,
-    on_progress: OnProgress,
-) -> Model:
-    """Train a model on a shape, a data set or a file, as `motes train` does."""
-    if recipe is None:
-        words = [f"{key}={value}" for key, value in changes.items()] if isinstance(changes, Mapping) else changes
-        recipe = suited(name, words)
-        reporter.say(f"recipe '{recipe}' for '{name}'")
-    chosen = load_recipe(recipe, changes)
-    if isinstance(chosen, TableRecipe):
-        chosen = replace(chosen, columns={**chosen.columns, **_check_kinds(columns)})
-    elif columns is not None:
-        raise UsageError(f"columns are for rows in memory, or for a table; '{name}' contains points.")
-    ready = prepared(name, chosen, seed)
-    return trained(ready, seed, reporter, start=start, on_progress=on_progress)
 
 
 def _check_kinds(columns: Any) -> Mapping[str, Any]:

@@ -1,6 +1,5 @@
 """Load a model from a file. Loading runs no code from the file."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,17 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data import SHAPES, Frame, as_frame
-from motes.data.points import Classes
-from motes.data.templates import KEY, kept
+from motes.data.templates import kept
 from motes.errors import NoModelError, UsageError
-from motes.points import PointModel, PointRecipe, PosteriorModel
-from motes.points.checks import check_classes, check_context, check_network, checked_columns, checked_units
-from motes.points.model import GaussianModel, skeleton_of
-from motes.points.posterior import Context
+from motes.points.checks import point_model_of_parts
 from motes.tables.model import TableModel
 from motes.training import Model
-from motes.training.checkpoints import SUFFIX, filled, read_checkpoint, reading
-from motes.training.model import check_origin, provenance_of
+from motes.training.checkpoints import SUFFIX, read_checkpoint, reading
 
 
 def load(path: str | Path) -> Model:
@@ -59,7 +53,11 @@ def of_parts(tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: P
     Raises:
         ModelFileError: if the file is damaged.
     """
-    model = TableModel.of_parts(tensors, about, path) if "schema" in about else _build_point_model(tensors, about, path)
+    model: Model
+    if "schema" in about:
+        model = TableModel.of_parts(tensors, about, path)
+    else:
+        model = point_model_of_parts(tensors, about, path)
     with reading(path), np.errstate(all="ignore"):
         # The template of an estimator with classes lacks the column of classes that the model's rows have.
         template = None if "estimator.target" in tensors else kept(tensors, about)
@@ -78,28 +76,6 @@ def _check_template(model: Model) -> None:
         expected, got = (group.get(each.type, each.type) for each in (one, found))
         if one.known.size and (not found.known.size or got != expected):
             raise ValueError(f"its table type returns column '{name}' as {got}; expected {expected}.")
-
-
-def _build_point_model(tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> GaussianModel:
-    tensors = {name: array for name, array in tensors.items() if name != KEY}
-    with reading(path):
-        provenance, length = provenance_of(about)
-        check_origin(provenance, length)
-        recipe = PointRecipe.parse(json.loads(about["recipe"]), "its recipe")
-        columns = checked_columns(about["columns"])
-        if (classes := Classes.from_dict(labels) if (labels := json.loads(about["classes"])) else None) is not None:
-            check_classes(classes)
-        standardiser = checked_units(tensors, columns)
-        dim = int(standardiser.varies.sum())
-        observed = json.loads(about["context"])
-        if (context := Context.from_dict(observed) if observed else None) is not None:
-            check_context(context, columns, dim)
-        check_network(recipe, len(tensors))
-        denoiser = filled(skeleton_of(recipe, dim, classes, context), tensors, path)
-    kind = PointModel if context is None else PosteriorModel
-    model = kind(denoiser, standardiser, columns, recipe, classes=classes, context=context, provenance=provenance)
-    model.folder, model.length = path.parent, length
-    return model
 
 
 def model_path(path: str | Path) -> Path:

@@ -73,13 +73,17 @@ def register(section: str, kind: str) -> Callable[[C], C]:
         raise UsageError(unknown("section", str(section), (*PointRecipe.KINDS, *TAKEN)))
     if not (isinstance(kind, str) and kind.isidentifier()):
         raise UsageError(f"got the kind {kind!r}; expected a name of letters, digits and underscores, such as 'mine'.")
-    if section not in TAKEN:
-        return PointRecipe.KINDS[section].register(kind)
-    if kind in TAKEN[section]:
+    if kind in (TAKEN[section] if section in TAKEN else PointRecipe.KINDS[section].built_in):
         raise UsageError(f"got {section}.kind = '{kind}', which is a part of motes; expected a name of your own.")
 
-    def add(cls: C) -> C:
-        (_add_column if section == "column" else _add_metric)(kind, cls)
+    def register_class(cls: C) -> C:
+        match section:
+            case "column":
+                _add_column(kind, cls)
+            case "metric":
+                _add_metric(kind, cls)
+            case _:
+                PointRecipe.KINDS[section].add(kind, cls)
         return cls
 
-    return add
+    return register_class

@@ -32,7 +32,7 @@ def drawn(
     *,
     seed: int = 0,
     label: Any = None,
-    how: Sampling | None = None,
+    sampling: Sampling | None = None,
 ) -> tuple[Frame, Any]:
     """Return samples as a frame, for points with the column of their class, and as drawn by the model: points (n, d).
 
@@ -43,13 +43,13 @@ def drawn(
             rows = model.draw(n, seed=seed, on_progress=count)
             return rows, rows
         if model.classes is None:
-            points = model.draw(n, seed=seed, on_progress=count, label=label, how=how)
+            points = model.draw(n, seed=seed, on_progress=count, label=label, sampling=sampling)
             return as_frame(points, model.columns), points
         names = np.array(model.classes.names)
         labels = np.full(n, label)
         if label is None:
             labels = np.random.default_rng([seed, 662607]).choice(names, n, p=model.classes.weights)
-        points = model.draw(n, seed=seed, on_progress=count, label=labels, how=how)
+        points = model.draw(n, seed=seed, on_progress=count, label=labels, sampling=sampling)
     classes = of_values(names[model.classes.numbers(labels, n)], LABEL, "the samples")
     return Frame({**as_frame(points, model.columns).columns, class_column(model): classes}), points
 
@@ -81,7 +81,7 @@ def write_samples(
     placeholders: bool = False,
     iid: bool = False,
     label: Any = None,
-    how: Sampling | None = None,
+    sampling: Sampling | None = None,
 ) -> Evidence | None:
     """Draw rows and write them, a table block by block; return the evidence of the conditions, if there are any.
 
@@ -95,15 +95,15 @@ def write_samples(
         importance_resample: tables only: correct the rows by importance weights in the model's fixed order.
         placeholders: tables only: number the rows in columns that are set aside.
         iid: posteriors only: `given` contains independent observations of one row.
-        label, how: points only: the class and the sampling settings.
+        label, sampling: points only: the class and the sampling settings.
     """
     if model.kind == "points" and not given:
-        write(drawn(model, n, reporter, seed=seed, label=label, how=how)[0])
+        write(drawn(model, n, reporter, seed=seed, label=label, sampling=sampling)[0])
         return None
     if model.kind == "posterior":
-        for warning in model.doubts(given, iid=iid):
+        for warning in model.reliability_warnings(given, iid=iid):
             reporter.warn(warning)
-    options: dict[str, Any] = {"label": label, "seed": seed, "how": how}
+    options: dict[str, Any] = {"label": label, "seed": seed, "sampling": sampling}
     with reporter.counting("sampling", "rows") as count:
         if model.kind == "table":
             effective, log_evidence, done = 0.0, [], 0
@@ -114,13 +114,13 @@ def write_samples(
                 done += len(rows)
                 count(Progress(done, n))
             return evidence_of(model, given, log_evidence, effective) if given else None
-        if model.kind == "posterior":
-            points = (model.draw_iid if iid else model.draw)(n, given, on_progress=count, **options)
-            found = None
-        else:
-            points, effective = model.draw_given(n, given, on_progress=count, **options)
-            found = Evidence(None, (), effective, tuple(model.unlikely_conditions(given)))
-    write(as_frame(points, model.columns))
+        if iid:
+            options["iid"] = True
+        drawn_points = model.draw_points(n, given=given, on_progress=count, **options)
+        found = None
+        if model.kind == "points":
+            found = Evidence(None, (), drawn_points.effective, tuple(model.reliability_warnings(given)))
+    write(as_frame(drawn_points.points, model.columns))
     return found
 
 
@@ -181,11 +181,10 @@ def impute_file(model: Any, source: str, out: Path, *, draws: int, seed: int, re
             for parts in fill_blocks(model.orders, blocks, draws, seed, count, name)
         )
     elif model.kind == "points":
-        x, columns, fill = model.matrix(read_frame(source, text), name), model.columns, model.impute_draws
+        x, columns = model.matrix(read_frame(source, text), name), model.columns
         holes = [np.isnan(x).T]
-        tables = lambda count: (
-            [as_frame(points, columns)] for points in fill(x, draws, seed=seed, name=name, on_progress=count)
-        )
+        filled = lambda count: model.impute(x, draws=draws, seed=seed, on_progress=count)
+        tables = lambda count: ([as_frame(points, columns)] for points in filled(count))
     else:
         raise UsageError(
             f"impute: this is a model of {model.about}, with a distribution for each observation. Expected a model of "

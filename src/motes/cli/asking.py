@@ -64,7 +64,7 @@ def sample(
     with _open_writer(out) as write:
         found = write_samples(
             trained, n, write, Reporter(quiet), given=known, seed=seed, importance_resample=importance_resample,
-            placeholders=placeholders, iid=points.iid is not None, label=points.label, how=points.how(),
+            placeholders=placeholders, iid=points.iid is not None, label=points.label, sampling=points.how(),
         )  # fmt: skip
     if found is not None:
         _say_evidence(found, given, n)

@@ -190,7 +190,7 @@ def draw_posterior(
         UsageError: if there is no observation, or if it has other columns.
     """
     begin, album = time.perf_counter(), Album(out / "figures", drawing, origin_words(model, seed))
-    for warning in model.doubts(given):
+    for warning in model.reliability_warnings(given):
         reporter.warn(warning)
     drawn = model.draw(DRAWS, given, seed=seed)
     album.folder.mkdir(parents=True, exist_ok=True)

@@ -187,10 +187,10 @@ def explore(
 
 def _train_shape(shape: str, quiet: bool) -> Any:
     """Train a model on a shape without a saved one, with the default recipe."""
-    from motes.fitting import prepared, trained
+    from motes.fitting import prepare_rows, train_model
     from motes.recipes import load_recipe
 
-    return trained(prepared(shape, load_recipe("default"), 0), 0, Reporter(quiet))
+    return train_model(prepare_rows(shape, load_recipe("default"), 0), 0, Reporter(quiet))
 
 
 def _open_browser(address: str, folder: str) -> None:

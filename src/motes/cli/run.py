@@ -22,7 +22,7 @@ from motes.evaluation import Evaluation
 from motes.evaluation.losses import Estimate
 from motes.evaluation.models import compare_points, compare_table, least_loss
 from motes.evaluation.sources import PointSource
-from motes.fitting import Prepared, prepared, trained
+from motes.fitting import PreparedRows, prepare_rows, train_model
 from motes.plots import write_page
 from motes.points import PointRecipe
 from motes.progress import Reporter
@@ -61,13 +61,13 @@ def train_run(
         >>> sorted(path.name for path in Path("run").iterdir() if path.is_file())
         ['averages.safetensors', 'history.jsonl', 'metrics.json', 'model.safetensors', 'recipe.toml', 'samples.csv']
     """
-    ready = prepared(source, load_recipe(recipe, changes), options.seed)
+    ready = prepare_rows(source, load_recipe(recipe, changes), options.seed)
     training = RunTraining(source, str(recipe), ready.recipe, options.seed, ready.fingerprint)
     with keeping_checkpoints(out, training, options, reporter) as checkpoints:
         least = _estimate_least_loss(ready, options.seed, reporter)
         model: Any  # of any kind
         try:
-            model = trained(ready, options.seed, reporter, keeper=checkpoints, least=least and least.mean)
+            model = train_model(ready, options.seed, reporter, keeper=checkpoints, least=least and least.mean)
         except TrainingError as error:
             if isinstance(error.result, Model):
                 _write_learned(error.result, out, least)
@@ -106,7 +106,7 @@ def train_run(
     return model, found
 
 
-def _estimate_least_loss(ready: Prepared, seed: int, reporter: Reporter) -> Estimate | None:
+def _estimate_least_loss(ready: PreparedRows, seed: int, reporter: Reporter) -> Estimate | None:
     """Return the theoretical minimum of the loss of points; None if it is unknown."""
     origin, recipe = ready.origin, ready.recipe
     if not isinstance(origin, PointSource) or origin.training.given is not None:
@@ -139,7 +139,7 @@ def history(model: Model, least: Estimate | None = None) -> list[dict[str, float
     return lines + [{"step": int(step), "held_out": float(f"{loss:.6g}")} for step, loss in training.looks.tolist()]
 
 
-def _describe_training(model: Model, ready: Prepared, recipe: str, least: Estimate | None) -> dict[str, Any]:
+def _describe_training(model: Model, ready: PreparedRows, recipe: str, least: Estimate | None) -> dict[str, Any]:
     """Return the facts about the training for metrics.json."""
     training = model.training
     assert training is not None  # it was trained just now

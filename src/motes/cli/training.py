@@ -53,7 +53,7 @@ def train(
     with loading():
         from motes.cli.folders import seed_of
         from motes.cli.run import train_run
-        from motes.fitting import suited
+        from motes.fitting import choose_recipe
 
     changes = [*changes, *text_changes(text)]
     if given_columns is not None:
@@ -67,7 +67,7 @@ def train(
         before = seed_of(out)
         seed, chosen = before if seed is None else seed, recipe or str(out / "recipe.toml")
     else:
-        chosen = recipe or ("posterior" if given_columns else suited(source, changes))
+        chosen = recipe or ("posterior" if given_columns else choose_recipe(source, changes))
     options = replace(run, seed=seed or 0)
     with ending_whole():
         return _report(out, *train_run(source, out, chosen, changes, options, Reporter(quiet)))

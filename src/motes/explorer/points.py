@@ -55,7 +55,7 @@ class Chain(NamedTuple):
 
 
 def draw(subject: Subject, sampler: str, steps: int, n: int, seed: int, on_progress: OnProgress) -> Chain:
-    """Return the chain that ends in `model.sample(n, seed=seed, how={"sampler": sampler, "steps": steps})`.
+    """Return the chain that ends in `model.sample(n, seed=seed, sampling={"sampler": sampler, "steps": steps})`.
 
     If one class is shown, the chain uses its `label` and guidance. With one seed, all samplers start from the same
     noise.
@@ -257,10 +257,10 @@ def sample_on_line(subject: Subject, axis: int, value: float, seed: int, on_prog
     if subject.has_layers is False:
         raise UsageError(f"'{subject.name}' has {model.dim} columns; the line needs a model with two.")
     how = {} if subject.guidance == 1 else {"guidance": subject.guidance}
-    points, effective = model.draw_given(
-        POINTS, {column: value}, seed=seed, label=subject.label_name, how=how, on_progress=on_progress
+    drawn = model.draw_points(
+        POINTS, given={column: value}, seed=seed, label=subject.label_name, sampling=how, on_progress=on_progress
     )
-    found = {"points": points}
+    found = {"points": drawn.points}
     if subject.oracle is not None:
         low, high = subject.box[other]
         along = np.linspace(low, high, ALONG)
@@ -269,5 +269,5 @@ def sample_on_line(subject: Subject, axis: int, value: float, seed: int, on_prog
         log_p = np.asarray(subject.oracle.rows(model.standardiser.forward(u), 0.0).log_prob, float)
         density = np.exp(log_p - log_p.max())
         found |= {"along": along, "density": density / np.trapezoid(density, along)}
-    said = {"axis": axis, "value": value, "column": column, "effective": effective}
-    return Answer(said | {"warnings": model.unlikely_conditions({column: value})}, found)
+    said = {"axis": axis, "value": value, "column": column, "effective": drawn.effective}
+    return Answer(said | {"warnings": model.reliability_warnings({column: value})}, found)

@@ -107,7 +107,8 @@ class ModelView:
             (3, 50, 2)
         """
         model = self.model if denoiser is None else self.model.with_denoiser(denoiser)
-        z = model.standardiser.forward(model.draw_chain(n, self.places, seed=seed, how=Sampling(grid=self.grid))[1])
+        drawn = model.draw_points(n, record=self.places, seed=seed, sampling=Sampling(grid=self.grid))
+        z = model.standardiser.forward(drawn.noisy)
         return model.standardiser.inverse(z / self.zoom)[..., self.shown]
 
 

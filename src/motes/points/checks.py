@@ -1,7 +1,8 @@
-"""Checks of the contents of a model file of points, before the model is built."""
+"""Build a model of points from the parts of its file, after checking them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,59 @@ from numpy.typing import NDArray
 from motes.data import Standardiser, Support
 from motes.data.points import MOST, Classes
 from motes.data.records import check_types
+from motes.data.templates import KEY
+from motes.points.model import GaussianModel, PointModel, skeleton_of
 from motes.points.posterior import Context
+from motes.points.posterior_model import PosteriorModel
 from motes.points.recipe import PointRecipe
-from motes.training.model import is_covariance, require
+from motes.training.checkpoints import filled, reading
+from motes.training.model import is_covariance, read_provenance, require
 
 LARGEST = 1e300  # largest mean or scale, so that values several scales away are still finite
+
+
+def point_model_of_parts(tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> GaussianModel:
+    """Restore a model from `GaussianModel.parts`, with any additions of `Model.save`, from the file `path`.
+
+    Raises:
+        ModelFileError: the arrays and texts are not a model of points.
+    """
+    tensors = {name: array for name, array in tensors.items() if name != KEY}
+    with reading(path):
+        provenance, length = read_provenance(about)
+        recipe = PointRecipe.parse(json.loads(about["recipe"]), "its recipe")
+        columns = checked_columns(about["columns"])
+        standardiser = checked_units(tensors, columns)
+        dim = int(standardiser.varies.sum())
+        classes, context = _parse_classes(about), _parse_context(tensors, about, columns, dim)
+        check_network(recipe, len(tensors))
+        denoiser = filled(skeleton_of(recipe, dim, classes, context), tensors, path)
+    kind = PointModel if context is None else PosteriorModel
+    model = kind(denoiser, standardiser, columns, recipe, classes=classes, context=context, provenance=provenance)
+    model.folder, model.length = path.parent, length
+    return model
+
+
+def _parse_classes(about: Mapping[str, str]) -> Classes | None:
+    labels = json.loads(about["classes"])
+    if not labels:
+        return None
+    classes = Classes.from_dict(labels)
+    check_classes(classes)
+    return classes
+
+
+def _parse_context(
+    tensors: dict[str, NDArray[Any]], about: Mapping[str, str], columns: Sequence[str], dim: int
+) -> Context | None:
+    """Build the context from texts and arrays, which are removed from `tensors`."""
+    observed = about.get("context", "null")
+    if observed == "null":
+        return None
+    names = [name for name in tensors if name.startswith("context.")]
+    context = Context.from_state(observed, {name.removeprefix("context."): tensors.pop(name) for name in names})
+    check_context(context, columns, dim)
+    return context
 
 
 def checked_columns(text: str) -> tuple[str, ...]:
@@ -81,11 +130,8 @@ def check_context(context: Context, columns: Sequence[str], d: int) -> None:
         ValueError: it does not fit.
     """
     names = context.columns
-    for part in (context, context.prior, context.regression, context.novelty):
-        if part is not None:
-            check_types(part)
     require(0 < len(context) == len({*names}) and not {*names} & {*columns}, "the columns that it is given")
-    alike = len(context.curves) == len(context.gaps) == len(context)
+    alike = len(context.curves) == len(context.has_missing) == len(context)
     require(alike, "what it knows of the columns that it is given")
     prior = context.prior
     covariance = np.array(prior.covariance)
@@ -94,13 +140,13 @@ def check_context(context: Context, columns: Sequence[str], d: int) -> None:
     require(is_covariance(covariance), "the covariance of its prior")
     require(all(0 <= edge < d and prior.intervals[edge] is not None for edge in context.edges), "its edges")
     if (regression := context.regression) is not None:
-        known = len(context) + sum(context.gaps)
-        shapes = [part.shape for part in (regression.slope, regression.offset, regression.root)]
+        known = len(context) + sum(context.has_missing)
+        shapes = [part.shape for part in (regression.slope, regression.offset, regression.residual_scale)]
         require(shapes == [(known, d), (d,), (d, d)], "the shapes of its regression")
         finite = all(np.isfinite(part).all() for part in vars(regression).values())
-        require(finite and is_covariance(regression.root), "the numbers of its regression")
+        require(finite and is_covariance(regression.residual_scale), "the numbers of its regression")
     if (novelty := context.novelty) is not None:
-        known = len(context) + sum(context.gaps)
+        known = len(context) + sum(context.has_missing)
         ends = novelty.ends.shape == novelty.tails.shape == (len(context), 2)
         axes = novelty.mean.shape == (known,) and novelty.axes.shape in ((known,), (known, known))
         centres = novelty.centres.ndim == 2 and novelty.centres.shape[1] == known and len(novelty.centres) > 0

@@ -23,8 +23,9 @@ from motes.points.recipe import PointRecipe
 from motes.points.training import Rows, point_task, with_validation
 from motes.seeds import seed_key
 from motes.training import Provenance, Trained
+from motes.training.checkpoints import FitSession
 from motes.training.loop import TrainingTask, fit_model
-from motes.training.model import FitSession, run_of
+from motes.training.model import run_of
 
 Array = NDArray[np.float64]
 
@@ -347,7 +348,7 @@ def _prepare_context(
     if before is None:
         context = context.with_regression(found)
     elif context.regression != found:
-        residuals = context.left(z, numbers)
+        residuals = context.subtract_prediction(z, numbers)
     return context, context.with_ends(numbers), residuals
 
 

@@ -48,7 +48,7 @@ class Guidance:
     Example:
         >>> x, labels = motes.data.make_labelled_shape("moons", 200)
         >>> labelled = motes.fit(x, labels=labels, changes={"training.steps": 2}, verbose=False)
-        >>> labelled.sample(3, label=1, how={"guidance": motes.Guidance(2.0, high=0.8)}).shape
+        >>> labelled.sample(3, label=1, sampling={"guidance": motes.Guidance(2.0, high=0.8)}).shape
         (3, 2)
     """
 
@@ -255,8 +255,8 @@ class Sampling:
         UsageError: a value of another type, `steps` together with times, or a weight below 0.
 
     Example:
-        >>> how = motes.Sampling(sampler="ddim", steps=8)
-        >>> (model.sample(3, how=how) == model.sample(3, how={"sampler": "ddim", "steps": 8})).all().item()
+        >>> one, same = motes.Sampling(sampler="ddim", steps=8), {"sampler": "ddim", "steps": 8}
+        >>> (model.sample(3, sampling=one) == model.sample(3, sampling=same)).all().item()
         True
     """
 
@@ -281,8 +281,8 @@ class Sampling:
             Guidance(self.guidance)  # checks the weight
 
     @classmethod
-    def of(cls, how: Sampling | Mapping[str, Any] | None) -> Sampling:
-        """Convert `how` to a `Sampling`: itself, or a mapping such as {"steps": 50}; None changes nothing.
+    def of(cls, sampling: Sampling | Mapping[str, Any] | None) -> Sampling:
+        """Convert `sampling` to a `Sampling`: itself, or a mapping such as {"steps": 50}; None changes nothing.
 
         Raises:
             UsageError: an unknown key, or another type.
@@ -291,17 +291,18 @@ class Sampling:
             >>> motes.Sampling.of({"sampler": "ddim", "steps": 8})
             Sampling(sampler='ddim', steps=8, grid=None, guidance=None)
         """
-        if how is None or isinstance(how, Sampling):
-            return how or cls()
-        if not isinstance(how, Mapping):
+        if sampling is None or isinstance(sampling, Sampling):
+            return sampling or cls()
+        if not isinstance(sampling, Mapping):
             raise UsageError(
-                f"how = {how!r}; expected motes.Sampling(...), or a mapping such as {{'sampler': 'heun', 'steps': 50}}."
+                f"sampling = {sampling!r}; expected motes.Sampling(...), or a mapping such as "
+                "{'sampler': 'heun', 'steps': 50}."
             )
         names = [one.name for one in fields(cls)]
-        for name in how:
+        for name in sampling:
             if name not in names:
-                raise UsageError(unknown("option", str(name), names, " in `how`"))
-        return cls(**how)
+                raise UsageError(unknown("option", str(name), names, " in `sampling`"))
+        return cls(**sampling)
 
 
 def _parse_times(grid: ArrayLike) -> tuple[float, ...]:

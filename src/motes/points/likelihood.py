@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -48,33 +48,7 @@ GREGORY = (95 / 288, 317 / 240, 23 / 30, 793 / 720, 157 / 160)
 
 # Small matrices stay in a core's cache, and XLA uses one core for each; several blocks run at once to use the others.
 # On two cores this took half the time of matrices that are large enough to be split.
-MATRIX = 384  # rows: points times (directions + 1)
-
-
-class Hutchinson(eqx.Module):
-    """An estimate of the divergence from random directions (Grathwohl et al. 2019, eq. 7).
-
-    Args:
-        kind: distribution of the directions, "rademacher" or "gaussian".
-        key: random key. The directions of a row depend on the key and the row's numbers, not on its position.
-        probes: number of directions, at least 2.
-
-    Raises:
-        ValueError: another kind, or fewer probes.
-    """
-
-    kind: str = eqx.field(static=True)
-    key: jax.Array
-    probes: int = eqx.field(static=True, default=32)
-
-    def __check_init__(self) -> None:
-        if self.kind not in ("rademacher", "gaussian"):
-            raise ValueError(f"divergence = {self.kind!r}; expected 'exact', 'rademacher' or 'gaussian'.")
-        if self.probes < 2:
-            raise ValueError(f"probes = {self.probes}; a random divergence needs at least 2.")
-
-
-Divergence = Literal["exact"] | Hutchinson
+MATRIX = 384  # rows: points times (columns + 1)
 
 
 def v_of(r: float) -> float:
@@ -87,27 +61,19 @@ class Flow(NamedTuple):
 
     `end` is an array (), so that schedules that differ only in their numbers, such as `LaterSchedule`, share one
     compiled program.
+
+    Attributes:
+        end: v at r_max; see `v_of`.
     """
 
     denoiser: Denoiser
     r_min: float
     end: jax.Array
-    """v at r_max; see `v_of`."""
-    divergence: Divergence
 
     @property
     def begin(self) -> float:
         """The grid coordinate v at r_min."""
         return v_of(self.r_min)
-
-    def block(self, dim: int) -> int:
-        """Return the number of points per block."""
-        return max(MATRIX // ((self.probes or dim) + 1), 1)
-
-    @property
-    def probes(self) -> int | None:
-        """Number of random directions; None if the divergence is exact."""
-        return self.divergence.probes if isinstance(self.divergence, Hutchinson) else None
 
 
 def _field(denoiser: Denoiser, z: jax.Array, v: jax.Array) -> jax.Array:
@@ -127,28 +93,19 @@ def _field_below_r_min(denoiser: Denoiser, r_min: float, y: jax.Array, _: jax.Ar
     return denoiser.eps(denoiser.schedule.alpha(t) * y, t)
 
 
-def _slope_and_divergence(
-    field: Field, z: jax.Array, v: jax.Array, directions: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Return the slope (d,), and e . J e for each direction e (k, d); its sum over unit vectors is the divergence."""
-    at_v = lambda z: field(z, v)
-    slope, moved = jax.vmap(lambda e: jax.jvp(at_v, (z,), (e,)), out_axes=(None, 0))(directions)
-    return slope, jnp.sum(moved * directions, axis=1)
+def _slope_and_divergence(field: Field, z: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return the slope (d,), and its divergence ()."""
+    slope, columns = jax.vmap(lambda e: jax.jvp(lambda z: field(z, v), (z,), (e,)), out_axes=(None, 0))(jnp.eye(len(z)))
+    return slope, jnp.trace(columns)
 
 
 def _integrate(
-    field: Field,
-    z: jax.Array,
-    directions: jax.Array,
-    begin: float,
-    step: Number,
-    steps: Number,
-    weight: Callable[[Number], jax.Array],
+    field: Field, z: jax.Array, begin: float, step: Number, steps: Number, weight: Callable[[Number], jax.Array]
 ) -> tuple[jax.Array, jax.Array]:
-    """Integrate z (d,) by `steps` steps of the classical Runge-Kutta method, and e . J e (k,) along the way.
+    """Integrate z (d,) by `steps` steps of the classical Runge-Kutta method, and the divergence () along the way.
 
-    The integrals of e . J e are sums over the nodes with weights `weight(i)`: the derivatives are most of the work and
-    are computed once per step.
+    The integral of the divergence is a sum over the nodes with weights `weight(i)`: the derivatives are most of the
+    work and are computed once per step.
     """
 
     def move(i: jax.Array, carry: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -158,10 +115,10 @@ def _integrate(
         third = field(z + step / 2 * second, v + step / 2)
         fourth = field(z + step * third, v + step)
         z = z + step / 6 * (slope + 2 * second + 2 * third + fourth)
-        slope, divergence = _slope_and_divergence(field, z, v + step, directions)
+        slope, divergence = _slope_and_divergence(field, z, v + step)
         return z, slope, total + weight(i + 1) * divergence
 
-    slope, divergence = _slope_and_divergence(field, z, jnp.asarray(begin), directions)
+    slope, divergence = _slope_and_divergence(field, z, jnp.asarray(begin))
     z, _, total = jax.lax.fori_loop(0, steps, move, (z, slope, weight(0) * divergence))
     return z, step * total
 
@@ -175,43 +132,22 @@ def _gregory(steps: jax.Array, i: Number) -> jax.Array:
     return jnp.array([*GREGORY, 1.0])[jnp.minimum(nearest_end, len(GREGORY))]
 
 
-def _integrate_to_r_min(flow: Flow, x: jax.Array, directions: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return z (d,) at r_min for x (d,) at r = 0, and the integrals of e . J e (k,) so far."""
-    field = partial(_field_below_r_min, flow.denoiser, flow.r_min)
-    y, total = _integrate(field, x, directions, 0.0, flow.r_min / 4, 2, _simpson)
-    return y / math.sqrt(1 + flow.r_min**2), total
-
-
-def _draw_directions(flow: Flow, x: jax.Array) -> jax.Array:
-    """Return the directions of one row, (k, d)."""
-    random = flow.divergence
-    if not isinstance(random, Hutchinson):
-        return jnp.eye(len(x))
-    draw = jax.random.rademacher if random.kind == "rademacher" else jax.random.normal
-    # Seeded by the row's own bits: the same at any position, and independent of the directions of other rows.
-    bits = jax.lax.bitcast_convert_type(x, jnp.uint32).ravel()
-    key = jax.lax.scan(lambda key, word: (jax.random.fold_in(key, word), None), random.key, bits)[0]
-    return draw(key, (random.probes, len(x))).astype(float)
-
-
 @eqx.filter_jit
 def on_grid(flow: Flow, x: jax.Array, given: Given | None, steps: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return z (block, d) and its divergence integral (block, k or 1); compiled once for any number of steps."""
+    """Return z (block, d) and its divergence integral (block,); compiled once for any number of steps."""
 
     def row(x: jax.Array, known: Given | None) -> tuple[jax.Array, jax.Array]:
         denoiser = flow.denoiser if known is None else flow.denoiser.given(known)
-        here = flow._replace(denoiser=denoiser)
-        directions = _draw_directions(here, x)
-        z, before = _integrate_to_r_min(here, x, directions)
-        field, weight = partial(_field, denoiser), partial(_gregory, steps)
-        z, total = _integrate(field, z, directions, flow.begin, (flow.end - flow.begin) / steps, steps, weight)
-        total = before + total
-        return z, total.sum(keepdims=True) if flow.probes is None else total
+        field = partial(_field_below_r_min, denoiser, flow.r_min)
+        y, below = _integrate(field, x, 0.0, flow.r_min / 4, 2, _simpson)
+        z, field = y / math.sqrt(1 + flow.r_min**2), partial(_field, denoiser)
+        z, above = _integrate(field, z, flow.begin, (flow.end - flow.begin) / steps, steps, partial(_gregory, steps))
+        return z, below + above
 
     return jax.vmap(row)(x, given)
 
 
-# --- The log-likelihood of points, exact or by Hutchinson's estimate, with the errors of either ---------------------
+# --- The log-likelihood of points, with its error ------------------------------------------------------------------
 #
 #     log p(x) = log N(z_1; 0, I) + divergence integral - d log tau
 #
@@ -233,21 +169,21 @@ SHRINKS, SHRINKS_WITH_KINKS = 5, 1
 class Likelihood(NamedTuple):
     """Log-likelihoods in nats per row with their errors, all (n,) in float64.
 
+    Attributes:
+        log_prob: log p of each row; NaN if the flow overflowed.
+        error: estimated error of the integration. On trained models nine in ten true errors were below it, and 998 of
+            1,000 below ten times it. Infinite if log p is NaN, and large far from all data.
+
     Example:
         >>> from motes.points import GaussianOracle, VarianceExploding, log_likelihood
         >>> oracle = GaussianOracle([0.0], [[1.0]], VarianceExploding(sigma_max=80.0))
         >>> found = log_likelihood(oracle, [[0.0], [1.0]])
         >>> found._fields, found.log_prob.shape
-        (('log_prob', 'error', 'standard_error'), (2,))
+        (('log_prob', 'error'), (2,))
     """
 
     log_prob: Array
-    """log p of each row; NaN if the flow overflowed."""
     error: Array
-    """Estimated error of the integration. On trained models nine in ten true errors were below it, and 998 of 1,000
-    below ten times it. Infinite if log p is NaN, and large far from all data."""
-    standard_error: Array
-    """Standard error of a random divergence, over its probes; 0 for the exact divergence."""
 
     def __repr__(self) -> str:
         return f"Likelihood({len(self.log_prob):,} rows, mean log p {self.log_prob.mean():.4g})"
@@ -258,7 +194,6 @@ def log_likelihood(
     x: ArrayLike,
     *,
     given: Given | None = None,
-    divergence: Divergence = "exact",
     tolerance: float = TOLERANCE,
     r_min: float = R_MIN,
     on_progress: OnProgress = silent,
@@ -271,8 +206,6 @@ def log_likelihood(
         denoiser: learned or exact.
         x: the rows (n, d).
         given: conditioning of each row, arrays with a leading n; log p is then conditional.
-        divergence: "exact", one derivative per column, or, for many columns, an estimate from random directions,
-            `Hutchinson("rademacher", key)`. The estimate of log p is unbiased, not that of p.
         tolerance: in nats per row; `error` shows the rows for which the finest grid did not reach it. For 1e-4 or more
             the network computes in single precision, which adds at most 1e-6 nats to the error; everything else is in
             double precision.
@@ -293,8 +226,6 @@ def log_likelihood(
         raise ValueError(f"points have shape {rows.shape}; expected (n, d) with n >= 1 and d >= 1, all finite.")
     if any(len(known) != len(rows) for known in jax.tree.leaves(given)):
         raise ValueError(f"`given` has another number of rows than the points; expected {len(rows)}.")
-    if not (isinstance(divergence, Hutchinson) or divergence == "exact"):
-        raise ValueError(f"divergence = {divergence!r}; expected 'exact' or Hutchinson(kind, key).")
     if not 0 < tolerance < math.inf:
         raise ValueError(f"tolerance = {tolerance}; expected a number of nats above 0.")
     with float64():
@@ -303,13 +234,11 @@ def log_likelihood(
         end = jnp.asarray(v_of(noise))
     if not 0 < r_min < noise:
         raise ValueError(f"r_min = {r_min:g}; expected above 0 and below the noise at t = 1, {noise:g}.")
-    flow = Flow(denoiser, r_min, end, divergence)
+    flow = Flow(denoiser, r_min, end)
     with np.errstate(over="ignore", invalid="ignore"):  # the error of such rows is infinite
-        found = _integrate_rows(flow, rows, given, tolerance, on_progress)
-    finite = np.isfinite(found.log_prob)
-    return Likelihood(
-        np.where(finite, found.log_prob, np.nan), np.where(finite, found.error, np.inf), found.standard_error
-    )
+        log_prob, error = _integrate_rows(flow, rows, given, tolerance, on_progress)
+    finite = np.isfinite(log_prob)
+    return Likelihood(np.where(finite, log_prob, np.nan), np.where(finite, error, np.inf))
 
 
 class InSingle(eqx.Module):
@@ -343,38 +272,35 @@ def _to_double(denoiser: Denoiser, *, single: bool) -> Denoiser:
 
 
 class _FlowResult(NamedTuple):
-    """Points transported to t = 1, and the integrals of the divergence."""
+    """Points transported to t = 1, and the integrals of the divergence.
+
+    Attributes:
+        z: the points at t = 1, (n, d).
+        integral: the integral of the divergence, (n,).
+    """
 
     z: Array
-    """The points at t = 1, (n, d)."""
     integral: Array
-    """The integral of the divergence: for each random direction (n, k), or exact (n, 1)."""
-
-    def log_prob(self, flow: Flow) -> Array:
-        """Return log p, (n, k) or (n, 1)."""
-        each = -0.5 * (self.z**2 + math.log(2 * math.pi) + math.log1p(flow.r_min**2))
-        return np.asarray(each.sum(axis=1, keepdims=True) + self.integral)
 
     def away(self, other: _FlowResult) -> Array:
         """Return an upper estimate of the difference in log p from `other`, (n,), without cancellation."""
         moved = np.linalg.norm(self.z - other.z, axis=1) * np.linalg.norm(self.z, axis=1)
-        return np.asarray(moved + np.abs(self.integral.mean(axis=1) - other.integral.mean(axis=1)))
+        return np.asarray(moved + np.abs(self.integral - other.integral))
 
 
 def _integrate_rows(
     flow: Flow, rows: Array, given: Given | None, tolerance: float, on_progress: OnProgress
-) -> Likelihood:
-    steps = max(
-        math.ceil((float(flow.end) - flow.begin) / STEP), 2 * len(GREGORY)
-    )  # enough for the weights of both ends
-    columns = flow.probes or 1
-    z, integral, error = np.empty_like(rows), np.empty((len(rows), columns)), np.empty(len(rows))
+) -> tuple[Array, Array]:
+    """Return log p of rows (n, d) and its error, (n,) each."""
+    # At least enough steps for the weights of both ends.
+    steps = max(math.ceil((float(flow.end) - flow.begin) / STEP), 2 * len(GREGORY))
+    z, integral, error = np.empty_like(rows), np.empty(len(rows)), np.empty(len(rows))
     shrinks = SHRINKS_WITH_KINKS if isinstance(flow.denoiser.schedule, DiscreteVP) else SHRINKS
     left, done = np.arange(len(rows)), 0
     for halving in range(1, HALVINGS + 1):
         grids = [steps, 2 * steps] if halving == 1 else [steps << halving]
         again = []
-        for some, found in _run_in_blocks(on_grid, flow, rows, given, left, grids, compiled=halving > 1):
+        for some, found in _run_in_blocks(flow, rows, given, left, grids, compiled=halving > 1):
             before = found[0] if halving == 1 else _FlowResult(z[some], integral[some])
             z[some], integral[some] = found[-1]
             error[some] = found[-1].away(before) / shrinks
@@ -384,32 +310,30 @@ def _integrate_rows(
         left = np.concatenate(again)
         if not len(left):
             break
-    values = _FlowResult(z, integral).log_prob(flow)
-    spread = values.std(axis=1, ddof=1) / math.sqrt(columns) if columns > 1 else np.zeros(len(values))
-    return Likelihood(values.mean(axis=1), error, spread)
+    each = -0.5 * (z**2 + math.log(2 * math.pi) + math.log1p(flow.r_min**2))
+    return each.sum(axis=1) + integral, error
 
 
 def _run_in_blocks(
-    program: Callable[..., tuple[jax.Array, jax.Array]],
     flow: Flow,
     rows: Array,
     given: Given | None,
     which: NDArray[np.int64],
-    arguments: Sequence[float],
+    grids: Sequence[int],
     *,
-    compiled: bool = False,
+    compiled: bool,
 ) -> Iterator[tuple[NDArray[np.int64], list[_FlowResult]]]:
-    """Yield blocks of `which` rows, and the results of `program(flow, x, given, argument)` for each argument.
+    """Yield blocks of `which` rows, and the results of `on_grid` for each number of steps.
 
     Every block is padded to one shape, so that one compiled program serves any number of rows.
     """
-    block = flow.block(rows.shape[1])
+    block = max(MATRIX // (rows.shape[1] + 1), 1)
 
     def work(some: NDArray[np.int64]) -> list[_FlowResult]:
         padded = np.pad(some, (0, block - len(some)), mode="edge")
         with float64():  # the setting is local to each thread
             x, known = jnp.asarray(rows[padded]), jax.tree.map(lambda part: np.asarray(part)[padded], given)
-            found = [program(flow, x, known, np.asarray(argument)) for argument in arguments]
+            found = [on_grid(flow, x, known, np.asarray(steps)) for steps in grids]
             return [_FlowResult(*(np.asarray(part)[: len(some)] for part in carried)) for carried in found]
 
     blocks = np.split(which, range(block, len(which), block))

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, final
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, final
 
 import equinox as eqx
 import jax
@@ -30,7 +31,7 @@ from motes.errors import DataError, UsageError, check_count, check_process, chec
 from motes.points.conditional import AnyConditional
 from motes.points.denoisers import Denoiser, Given
 from motes.points.guidance import Guidance, Guided, Sampling
-from motes.points.likelihood import TOLERANCE, Hutchinson, Likelihood, log_likelihood
+from motes.points.likelihood import TOLERANCE, Likelihood, log_likelihood
 from motes.points.networks import StepGatedMLP
 from motes.points.particles import conditional_rows, sample_inside
 from motes.points.posterior import Context, NoveltyDetector
@@ -54,11 +55,24 @@ if TYPE_CHECKING:
 
 
 Array = NDArray[np.float64]
-How = Sampling | Mapping[str, Any] | None
-Divergence = Literal["exact", "rademacher", "gaussian"]
+SamplingLike = Sampling | Mapping[str, Any] | None
 
 FAR = 5.0  # standard deviations from the mean beyond which a condition is far
 OWN = 2000  # number of the model's own samples with which conditions are compared
+
+
+class Draws(NamedTuple):
+    """Points that a model drew, in the data's units.
+
+    Attributes:
+        points: (n, d), or (m, n, d) for m observations.
+        noisy: the noisy points at each recorded step, (len(record), n, d), or (len(record), m, n, d).
+        effective: effective sample size of the points.
+    """
+
+    points: Array
+    noisy: Array
+    effective: float
 
 
 class GaussianModel(Model):
@@ -77,7 +91,6 @@ class GaussianModel(Model):
 
     recipe: PointRecipe
     about = "points"
-    _how_to_keep: ClassVar[str] = " next to the model, unless training.averages = 0."
 
     def __init__(
         self,
@@ -212,8 +225,8 @@ class GaussianModel(Model):
 
     # --- the reverse process ---
 
-    def reverse_process(self, how: Sampling | Mapping[str, Any] | None, given: Given | None) -> ReverseProcess:
-        """Build the reverse process of points with conditioning `given`: the recipe's, with the changes in `how`.
+    def reverse_process(self, sampling: SamplingLike, given: Given | None) -> ReverseProcess:
+        """Build the reverse process of points with conditioning `given`: the recipe's, with the changes in `sampling`.
 
         Raises:
             UsageError, RecipeError: invalid names, numbers or times; guidance without a label or a weak model.
@@ -223,9 +236,9 @@ class GaussianModel(Model):
             >>> type(process.sampler).__name__, process.grid.shape
             ('Heun', (9,))
         """
-        how = Sampling.of(how)
-        sampler, grid = self.recipe.sampler_and_grid(how)
-        return ReverseProcess(self._guided(how.guidance, given), sampler, grid, self.dim)
+        sampling = Sampling.of(sampling)
+        sampler, grid = self.recipe.sampler_and_grid(sampling)
+        return ReverseProcess(self._guided(sampling.guidance, given), sampler, grid, self.dim)
 
     def _guided(self, guidance: float | Guidance | None, given: Given | None) -> Denoiser:
         """Return the denoiser, with guidance if it is requested.
@@ -235,36 +248,33 @@ class GaussianModel(Model):
         """
         if guidance is None:
             return self.denoiser
-        how = guidance if isinstance(guidance, Guidance) else Guidance(guidance)
-        weak: GaussianModel | None = how.weak
-        if weak is not None and not isinstance(weak, GaussianModel):
-            raise UsageError(f"guidance: got weak = {weak!r}; expected a model of points, weaker than this one.")
-        if weak is None and (given is None or given.label is None):
-            why = "got no label. Pass a label" if self.classes else "this model has no classes. Train with labels"
-            raise UsageError(
-                f"guidance {how.weight:g} needs the label of a class, and {why}, or guide with a weaker copy of the "
-                "model: Guidance(weight, weak=model), --weak MODEL."
-            )
+        options = guidance if isinstance(guidance, Guidance) else Guidance(guidance)
+        weak: GaussianModel | None = options.weak
         if weak is None:
-            return Guided(self.denoiser, self.denoiser, how.weight, low=how.low, high=how.high)
-        if (
-            (weak.columns, weak.denoiser.schedule, weak.classes and weak.classes.names, weak.context)
-            != (
-                self.columns,
-                self.denoiser.schedule,
-                self.classes and self.classes.names,
-                self.context,
-            )
-            or (weak.standardiser.scale != self.standardiser.scale).any()
-            or (weak.standardiser.support != self.standardiser.support)
-        ):
+            if given is None or given.label is None:
+                why = "got no label. Pass a label" if self.classes else "this model has no classes. Train with labels"
+                raise UsageError(
+                    f"guidance {options.weight:g} needs the label of a class, and {why}, or guide with a weaker copy "
+                    "of the model: Guidance(weight, weak=model), --weak MODEL."
+                )
+            return Guided(self.denoiser, self.denoiser, options.weight, low=options.low, high=options.high)
+        if not isinstance(weak, GaussianModel):
+            raise UsageError(f"guidance: got weak = {weak!r}; expected a model of points, weaker than this one.")
+        if weak._inputs != self._inputs:
             raise UsageError(
                 "the weak model does not match this one: expected the same data, columns, classes and schedule, but "
                 "fewer training steps, a smaller network, or more averaging."
             )
+        conditioned = given is not None
         return Guided(
-            self.denoiser, weak.denoiser, how.weight, low=how.low, high=how.high, weak_knows=given is not None
+            self.denoiser, weak.denoiser, options.weight, low=options.low, high=options.high, weak_knows=conditioned
         )
+
+    @property
+    def _inputs(self) -> tuple[Any, ...]:
+        """What the denoiser's inputs mean; models with equal ones can guide each other."""
+        names, units = self.classes and self.classes.names, self.standardiser
+        return self.columns, self.denoiser.schedule, names, self.context, units.scale.tolist(), units.support
 
     def _class_numbers(self, label: Any, n: int) -> NDArray[np.int32] | None:
         """Return the class index of each of n rows, (n,); None without a label."""
@@ -277,26 +287,81 @@ class GaussianModel(Model):
             )
         return self.classes.numbers(label, n)
 
-    def _draw(
+    # --- samples ---
+
+    @abstractmethod
+    def draw_points(
         self,
         n: int,
-        known: Given | None,
-        how: How,
-        seed: int,
+        *,
+        given: Any = None,
+        label: Any = None,
+        seed: int = 0,
+        sampling: SamplingLike = None,
         record: Sequence[int] = (),
         on_progress: OnProgress = silent,
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Draw points (n, d) given `known`, with the chain at the recorded steps, in the units of the network."""
-        process = self.reverse_process(how, known)
-        return sample(process, n, key=seed_key(seed, "sample"), given=known, record=record, on_progress=on_progress)
+    ) -> Draws:
+        """Draw the points of `sample` as arrays, whatever the training rows were.
 
-    def _flow_options(
-        self, divergence: Divergence, probes: int, seed: int, tolerance: float, on_progress: OnProgress
-    ) -> dict[str, Any]:
-        """Collect the options of `log_likelihood`.
+        `record` lists the steps of the reverse process whose noisy points are also returned: indices into `grid`; 0 is
+        the start. The other arguments are those of `sample`.
+
+        Example:
+            >>> drawn = model.draw_points(3, record=[0, 8], sampling={"sampler": "heun", "steps": 8})
+            >>> drawn.noisy.shape, bool((drawn.noisy[1] == drawn.points).all()), drawn.effective
+            ((2, 3, 2), True, 3.0)
+        """
+
+    def draw(self, n: int, given: Any = None, **options: Any) -> Array:
+        """Draw the points of `sample` as an array, (n, d), whatever the training rows were.
+
+        For m observations of a posterior, the array is (m, n, d). `options` are those of `sample`.
+
+        Example:
+            >>> model.draw(3, seed=1, sampling={"sampler": "heun", "steps": 8}).shape
+            (3, 2)
+        """
+        return self.draw_points(n, given=given, **options).points
+
+    def chain(self, n: int, record: Sequence[int], **options: Any) -> tuple[Any, Any]:
+        """Draw samples like `sample`, and also return the noisy points at some steps of the reverse process.
+
+        `record` lists indices into `grid`; 0 is the start. The second result is a table for each recorded step, or one
+        array (len(record), n, d) if tables are arrays. All are in the data's units, so noise looks as wide as the data.
+        `options` are those of `sample`.
 
         Raises:
-            UsageError: a network that is only defined at the schedule's steps.
+            UsageError: several observations, or a condition of a `PointModel`.
+
+        Example:
+            >>> points, noisy = model.chain(5, [0, 16])
+            >>> noisy.shape
+            (2, 5, 2)
+        """
+        drawn = self.draw_points(n, record=record, **options)
+        if drawn.points.ndim > 2:
+            raise UsageError(f"chain: got {len(drawn.points)} observations; expected one, such as given=x[0].")
+        return self._native(drawn.points), self._tables(drawn.noisy)
+
+    def _tables(self, points: Array) -> Any:
+        """Convert points (..., n, d) to tables like the training rows: one, a list, or one array if they are arrays."""
+        if points.ndim == 2:
+            return self._native(points)
+        tables = [self._native(one) for one in points]
+        return np.stack(tables) if tables and isinstance(tables[0], np.ndarray) else tables
+
+    def _run_flow(
+        self,
+        z: Array,
+        given: Given | None,
+        *,
+        denoiser: Denoiser | None = None,
+        **options: Any,
+    ) -> Likelihood:
+        """Compute log p of rows z (n, d) in the units of the network, with another denoiser if given.
+
+        Raises:
+            UsageError: a network that is only defined at the schedule's steps, or an argument out of range.
         """
         if isinstance(getattr(self.denoiser, "network", None), StepGatedMLP):
             raise UsageError(
@@ -304,8 +369,10 @@ class GaussianModel(Model):
                 "is defined at all times, since otherwise the flow jumps and has no density. Train with network.kind = "
                 "'residual', or use the variational bound, model.bound in Python."
             )
-        random = None if divergence == "exact" else Hutchinson(divergence, seed_key(seed, "likelihood"), probes)
-        return {"divergence": random or "exact", "tolerance": tolerance, "on_progress": on_progress}
+        try:
+            return log_likelihood(denoiser or self.denoiser, z, given=given, **options)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
 
     # --- rows in ---
 
@@ -335,18 +402,16 @@ class GaussianModel(Model):
 
     # --- on disk ---
 
-    def check_described(self) -> None:
-        """Check that the recipe describes the denoiser, so that `load` can rebuild it.
+    def parts(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+        """Return the arrays and texts by name from which `motes.loading` rebuilds the model.
 
         Raises:
-            UsageError: the recipe describes another denoiser.
+            UsageError: the recipe describes another denoiser, so that `load` could not rebuild it.
 
         Example:
-            >>> exact = motes.truth("moons").oracle(model.denoiser.schedule, model.standardiser)
-            >>> model.with_denoiser(exact).check_described()
-            Traceback (most recent call last):
-                ...
-            motes.errors.UsageError: this model's denoiser is not the one that its recipe describes, ...
+            >>> tensors, about = model.parts()
+            >>> sorted(about)[:3]
+            ['classes', 'columns', 'fingerprint']
         """
         described: Any = jax.tree.structure(skeleton_of(self.recipe, self.dim, self.classes, self.context))
         if described != jax.tree.structure(self.denoiser):
@@ -354,19 +419,6 @@ class GaussianModel(Model):
                 "this model's denoiser is not the one that its recipe describes, so it could not be rebuilt from a "
                 "file. Save its arrays with equinox.tree_serialise_leaves instead."
             )
-
-    def parts(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-        """Return the arrays and texts by name from which `motes.loading` rebuilds the model.
-
-        Raises:
-            UsageError: the recipe describes another denoiser (`check_described`).
-
-        Example:
-            >>> tensors, about = model.parts()
-            >>> sorted(about)[:3]
-            ['classes', 'columns', 'context']
-        """
-        self.check_described()
         tensors = arrays_of(self.denoiser)
         tensors["standardiser.mean"] = self.standardiser.mean
         tensors["standardiser.scale"] = self.standardiser.scale
@@ -376,8 +428,10 @@ class GaussianModel(Model):
             "recipe": json.dumps(self.recipe.to_dict()),
             "columns": json.dumps(self.columns),
             "classes": json.dumps(self.classes.to_dict() if self.classes else None),
-            "context": json.dumps(self.context.to_dict() if self.context else None),
         }
+        if self.context is not None:
+            about["context"], arrays = self.context.to_state()
+            tensors |= {f"context.{name}": array for name, array in arrays.items()}
         return tensors, about | texts_of(self)
 
 
@@ -402,7 +456,7 @@ class PointModel(GaussianModel):
         given: Mapping[str, Any] | None = None,
         label: Any = None,
         seed: int = 0,
-        how: How = None,
+        sampling: SamplingLike = None,
         on_progress: OnProgress = silent,
     ) -> Any:
         """Draw `n` synthetic points, in the kind of table that the training rows had.
@@ -415,8 +469,8 @@ class PointModel(GaussianModel):
             given: conditions: column -> a number, or (low, high), one of which may be None.
             label: the class of all points, or one for each point (n,); None draws from all classes.
             seed: the same seed gives the same points.
-            how: changes to the recipe's sampling: `motes.Sampling(sampler=, steps=, grid=, guidance=)`, or a mapping
-                such as {"sampler": "ddim", "steps": 50}; see docs/samplers.md.
+            sampling: changes to the recipe's sampling, `motes.Sampling(sampler=, steps=, grid=, guidance=)` or a
+                mapping such as {"sampler": "ddim", "steps": 50}; see docs/samplers.md.
             on_progress: called with the number of points drawn so far.
 
         A `UserWarning` names a condition that is so improbable that the samples are unreliable.
@@ -428,74 +482,75 @@ class PointModel(GaussianModel):
             >>> model.sample(3).shape, bool(model.sample(3, given={"x": (0.0, None)})[:, 0].min() >= 0)
             ((3, 2), True)
         """
-        if given is None or (isinstance(given, Mapping) and not given):
-            return self._native(self.draw(n, label=label, seed=seed, how=how, on_progress=on_progress))
-        known: Any = given
-        for message in self.unlikely_conditions(known):
+        for message in self.reliability_warnings(given):
             warnings.warn(message, UserWarning, stacklevel=2)
-        return self._native(self.draw_given(n, known, label=label, seed=seed, how=how, on_progress=on_progress)[0])
+        return self._native(self.draw(n, given, label=label, seed=seed, sampling=sampling, on_progress=on_progress))
 
-    def draw(
-        self, n: int, *, label: Any = None, seed: int = 0, how: How = None, on_progress: OnProgress = silent
-    ) -> Array:
-        """Draw the points of `sample` without conditions, as an array (n, d) whatever the training rows were.
-
-        Example:
-            >>> model.draw(3, seed=1, how={"sampler": "heun", "steps": 8}).shape
-            (3, 2)
-        """
-        return self.draw_chain(n, (), label=label, seed=seed, how=how, on_progress=on_progress)[0]
-
-    def draw_given(
+    def draw_points(
         self,
         n: int,
-        given: Mapping[str, Any],
         *,
+        given: Mapping[str, Any] | None = None,
         label: Any = None,
         seed: int = 0,
-        how: How = None,
+        sampling: SamplingLike = None,
+        record: Sequence[int] = (),
         on_progress: OnProgress = silent,
-    ) -> tuple[Array, float]:
-        """Draw the points of `sample` under conditions, (n, d), and return their effective sample size.
-
-        The conditions are a box in standardised units, low <= z <= high with z = (x - mean) / scale; a known number is
-        an interval of width 0. Points come from rejection or sequential Monte Carlo, whichever is cheaper.
-
-        Raises:
-            UsageError: arguments that do not fit the columns or the model, or a sampler if only particles can be used.
-
-        Example:
-            >>> points, effective = model.draw_given(50, {"x": 0.5})
-            >>> points.shape
-            (50, 2)
-        """
+    ) -> Draws:
+        # Under conditions, points come from rejection or sequential Monte Carlo, whichever is cheaper. The conditions
+        # are a box in standardised units, low <= z <= high with z = (x - mean) / scale; a known number is an interval
+        # of width 0.
         check_process()
-        n, seed = check_count(n, "points"), check_seed(seed)
-        how, (low, high) = Sampling.of(how), box_of(self.columns, given)
-        constants = self.constants
-        for j in np.flatnonzero(self.standardiser.differs(np.clip(self.standardiser.mean, low, high))):
-            name = self.columns[j]
+        n, seed, sampling = check_count(n, "points"), check_seed(seed), Sampling.of(sampling)
+        key, units = seed_key(seed, "sample"), self.standardiser
+        box = self._parse_conditions(given)
+        if box is None:
+            known = self.given(label, n)
+            process = self.reverse_process(sampling, known)
+            z, noisy = sample(process, n, key=key, given=known, record=record, on_progress=on_progress)
+            return Draws(units.inverse(z), units.inverse(noisy), float(n))
+        if record:
             raise UsageError(
-                f"column '{name}': got {given[name]!r}; expected {constants[name]:g}, its only value in the training "
-                "rows."
+                "chain: got a condition, under which points have no chain of their own. Leave out `given`."
             )
+        low, high = box
+        none = np.empty((0, n, len(self.columns)))
         if self.recipe.conditions.learned and ((low == high) | (np.isinf(low) & np.isinf(high))).all():
             rows = np.broadcast_to(np.where(low == high, low, np.nan), (n, len(self.columns)))
-            return self._fill_missing(rows, seed=seed, how=how, on_progress=on_progress), float(n)
-        known, forward = self.given(label, n), self.standardiser.forward
+            return Draws(
+                self._fill_missing(rows, seed=seed, sampling=sampling, on_progress=on_progress), none, float(n)
+            )
+        known = self.given(label, n)
         z, effective = sample_inside(
-            self.reverse_process(how, known),
-            (forward(low), forward(high)),
+            self.reverse_process(sampling, known),
+            (units.forward(low), units.forward(high)),
             n,
-            key=seed_key(seed, "sample"),
+            key=key,
             given=known,
-            only=how.sampler is not None,
+            only=sampling.sampler is not None,
             on_progress=on_progress,
         )
         # Rounding may put a point just beyond an end; a known number is returned bit for bit.
-        return np.clip(self.standardiser.inverse(z), low, high), effective
+        return Draws(np.clip(units.inverse(z), low, high), none, effective)
 
-    def unlikely_conditions(self, given: Mapping[str, Any]) -> list[str]:
+    def _parse_conditions(self, given: Mapping[str, Any] | None) -> tuple[Array, Array] | None:
+        """Return the box of conditions, see `box_of`; None without conditions.
+
+        Raises:
+            UsageError: invalid conditions, or another number in a constant column.
+        """
+        if given is None or (isinstance(given, Mapping) and not given):
+            return None
+        low, high = box_of(self.columns, given)
+        for j in np.flatnonzero(self.standardiser.differs(np.clip(self.standardiser.mean, low, high))):
+            name = self.columns[j]
+            raise UsageError(
+                f"column '{name}': got {given[name]!r}; expected {self.constants[name]:g}, its only value in the "
+                "training rows."
+            )
+        return low, high
+
+    def reliability_warnings(self, given: Mapping[str, Any] | None) -> list[str]:
         """Return a sentence for each condition that is unlike the training rows; for recipe `any` also for all jointly.
 
         A condition is far if it lies more than 5 standard deviations from the mean of the training rows. A model that
@@ -505,11 +560,11 @@ class PointModel(GaussianModel):
         The list is empty for a model trained without standardisation, which does not know the means.
 
         Example:
-            >>> model.unlikely_conditions({"x": 0.5})
+            >>> model.reliability_warnings({"x": 0.5})
             []
         """
-        box = box_of(self.columns, given)
-        if not self.recipe.data.standardise:
+        box = self._parse_conditions(given)
+        if box is None or not self.recipe.data.standardise:
             return []
         low, high = (self.standardiser.forward(end) for end in box)
         away = np.maximum(np.maximum(low, -high), 0.0)
@@ -541,51 +596,6 @@ class PointModel(GaussianModel):
         ends = lambda j: units.inverse(np.repeat(detector.ends[j][:, None], len(names), axis=1))[:, j]
         row = low[None, there]
         return detector.describe(units.forward(row), row, names, ends, lambda _: "the condition", f"{OWN:,} draws")
-
-    def chain(
-        self,
-        n: int,
-        record: Sequence[int],
-        *,
-        label: Any = None,
-        seed: int = 0,
-        how: How = None,
-        on_progress: OnProgress = silent,
-    ) -> tuple[Any, Any]:
-        """Draw samples like `sample`, and also return the noisy points at some steps of the reverse process.
-
-        `record` lists indices into `grid`; 0 is the start. The second result is a table for each recorded step, or one
-        array (len(record), n, d) if tables are arrays. All are in the data's units, so noise looks as wide as the data.
-
-        Example:
-            >>> points, noisy = model.chain(5, [0, 16])
-            >>> noisy.shape
-            (2, 5, 2)
-        """
-        points, kept = self.draw_chain(n, record, label=label, seed=seed, how=how, on_progress=on_progress)
-        return self._native(points), stacked([self._native(one) for one in kept])
-
-    def draw_chain(
-        self,
-        n: int,
-        record: Sequence[int],
-        *,
-        label: Any = None,
-        seed: int = 0,
-        how: How = None,
-        on_progress: OnProgress = silent,
-    ) -> tuple[Array, Array]:
-        """Draw the points of `chain` as arrays, (n, d) and (len(record), n, d).
-
-        Example:
-            >>> x, noisy = model.draw_chain(3, [0, 8], how={"sampler": "heun", "steps": 8})
-            >>> noisy.shape, bool((noisy[1] == x).all())
-            ((2, 3, 2), True)
-        """
-        check_process()
-        n = check_count(n, "points")
-        points, kept = self._draw(n, self.given(label, n), how, seed, record, on_progress)
-        return self.standardiser.inverse(points), self.standardiser.inverse(kept)
 
     def given(self, label: Any, n: int) -> Given | None:
         """Return the denoiser's conditioning for `n` rows of one class, or of one class each; None without a label.
@@ -623,9 +633,6 @@ class PointModel(GaussianModel):
         *,
         given: str | Sequence[str] = (),
         label: Any = None,
-        divergence: Divergence = "exact",
-        probes: int = 32,
-        seed: int = 0,
         tolerance: float = TOLERANCE,
         on_progress: OnProgress = silent,
     ) -> Likelihood:
@@ -639,9 +646,6 @@ class PointModel(GaussianModel):
             data: n rows, in any kind of table.
             given: for recipe "any": columns to condition on; log p of the other columns is returned.
             label: computes log p(x | label): one class for all rows, or one for each row (n,).
-            divergence: "exact", or an estimate from `probes` directions; see `motes.points.log_likelihood`.
-            probes: number of directions of a random divergence.
-            seed: random seed of the directions.
             tolerance: error of the integration, in nats per row.
             on_progress: called with the number of rows scored so far.
 
@@ -654,8 +658,6 @@ class PointModel(GaussianModel):
             >>> found = model.likelihood(motes.make_shape("moons", 3))
             >>> found.log_prob.shape, found.error.shape
             ((3,), (3,))
-            >>> bool(model.likelihood([[0.0, 1.0]], divergence="rademacher", probes=8).standard_error > 0)
-            True
         """
         check_process()
         named = [] if given is None else [*given] if isinstance(given, Mapping) else given
@@ -666,15 +668,11 @@ class PointModel(GaussianModel):
                 "motes.fit(theta, given=x)."
             )
         rows = self._rows(data)
-        try:
-            options = self._flow_options(divergence, probes, seed, tolerance, on_progress)
-            if names:
-                self._check_given(names)
-                return self._likelihood_given(rows, np.isin(self.columns, names), **options)
-            z, known = self.standardiser.forward(rows), self.given(label, len(rows))
-            found = log_likelihood(self.denoiser, z, given=known, **options)
-        except ValueError as error:
-            raise UsageError(str(error)) from None
+        options: dict[str, Any] = {"tolerance": tolerance, "on_progress": on_progress}
+        if names:
+            self._check_given(names)
+            return self._likelihood_given(rows, np.isin(self.columns, names), **options)
+        found = self._run_flow(self.standardiser.forward(rows), self.given(label, len(rows)), **options)
         return found._replace(log_prob=found.log_prob + self.standardiser.log_det(rows))
 
     def _check_given(self, names: tuple[Any, ...]) -> None:
@@ -691,7 +689,7 @@ class PointModel(GaussianModel):
         # Observed columns are treated as independent N(0, 1) columns at 0, so their log-density can be subtracted.
         assert isinstance(self.denoiser, AnyConditional)  # as its recipe says
         apart, observed = AnyConditional(self.denoiser.denoiser, self.dim, apart=True), there[self.standardiser.varies]
-        found = log_likelihood(apart, np.where(observed, 0.0, z), given=known, **options)
+        found = self._run_flow(np.where(observed, 0.0, z), known, denoiser=apart, **options)
         normal = -0.5 * math.log(2 * math.pi) * observed.sum()
         return found._replace(log_prob=found.log_prob - normal + self.standardiser.of(~there).log_det(rows[:, ~there]))
 
@@ -798,56 +796,47 @@ class PointModel(GaussianModel):
             >>> model.impute([[0.5, np.nan], [0.1, 0.2]]).shape
             (2, 2)
         """
-        count, kind = 1 if draws is None else check_count(draws, "draws"), template_of(data)
-        filled = self.impute_draws(self.matrix(data), count, seed=seed, on_progress=on_progress)
-        made = [with_index(as_frame(one, self.columns).like(kind), data) for one in filled]
-        return made[0] if draws is None else made
-
-    def impute_draws(
-        self, x: Array, draws: int, *, seed: int = 0, on_progress: OnProgress = silent, name: str = "the data"
-    ) -> Iterator[Array]:
-        """Yield the tables of `impute` as arrays (n, d); `on_progress` counts the rows of all draws.
-
-        Example:
-            >>> [one.shape for one in model.impute_draws(np.array([[0.5, np.nan]]), 2)]
-            [(1, 2), (1, 2)]
-        """
         check_process()
-        x = np.array(x, np.float64)
+        count, kind = 1 if draws is None else check_count(draws, "draws"), template_of(data)
+        x = self._check_incomplete(self.matrix(data))
+        holes, tables = np.isnan(x).any(axis=1), []
+        rows = int(holes.sum())
+        for number, word in enumerate(np.random.SeedSequence([check_seed(seed), 577215]).generate_state(count)):
+            tell = lambda now, before=number * rows: on_progress(now.after(before, count * rows))
+            filled = x.copy()
+            if rows:
+                filled[holes] = self._fill_missing(x[holes], seed=int(word), on_progress=tell)
+            tables.append(with_index(as_frame(filled, self.columns).like(kind), data))
+        return tables[0] if draws is None else tables
+
+    def _check_incomplete(self, x: Array) -> Array:
+        """Check rows (n, d) with missing entries, and return them with the numbers of the constant columns."""
         if x.ndim != 2 or x.shape[1] != len(self.columns):
-            raise DataError(f"{name} has shape {x.shape}; expected (rows, {len(self.columns)}).")
+            raise DataError(f"the data has shape {x.shape}; expected (rows, {len(self.columns)}).")
         if np.isinf(x).any():
             row, j = np.argwhere(np.isinf(x))[0]
             raise DataError(
-                f"{name}, row {row + 1}, column '{self.columns[j]}': got {x[row, j]}; expected a finite number."
+                f"the data, row {row + 1}, column '{self.columns[j]}': got {x[row, j]}; expected a finite number."
             )
-        self.check_constants(x, name)
-        x = np.where(np.isnan(x) & ~self.standardiser.varies, self.standardiser.mean, x)
-        holes = int(np.isnan(x).any(axis=1).sum())
-        for number, word in enumerate(np.random.SeedSequence([check_seed(seed), 577215]).generate_state(draws)):
-            tell = lambda now, before=number * holes: on_progress(now.after(before, draws * holes))
-            yield self._impute_table(x.copy(), int(word), tell)
+        self.check_constants(x, "the data")
+        return np.where(np.isnan(x) & ~self.standardiser.varies, self.standardiser.mean, x)
 
-    def _impute_table(self, x: Array, seed: int, on_progress: OnProgress) -> Array:
-        known = ~np.isnan(x)
-        rows = np.flatnonzero(~known.all(axis=1))
-        if not len(rows):
-            return x
+    def _fill_missing(
+        self, rows: Array, *, seed: int = 0, sampling: SamplingLike = None, on_progress: OnProgress = silent
+    ) -> Array:
+        """Fill in the NaN entries of rows (n, d) given the others: by the network if it learned all conditionals."""
+        known, units = ~np.isnan(rows), self.standardiser
         if self.recipe.conditions.learned:
-            x[rows] = self._fill_missing(x[rows], seed=seed, on_progress=on_progress)
-            return x
-        z = self.standardiser.forward(np.where(known, x, 0.0))[rows]
-        key, grid = seed_key(check_seed(seed), "impute"), self.recipe.make_grid()
-        some = known[rows][:, self.standardiser.varies]
-        drawn, _ = conditional_rows(self.denoiser, z, some, key=key, grid=grid, on_progress=on_progress)
-        x[rows] = np.where(known[rows], x[rows], self.standardiser.inverse(drawn[:, 0]))
-        return x
-
-    def _fill_missing(self, rows: Array, *, seed: int = 0, how: How = None, on_progress: OnProgress = silent) -> Array:
-        """Fill in the NaN entries of rows (n, d) given the others, by a network that learned all conditionals."""
-        process, key = self.reverse_process(how, None), seed_key(check_seed(seed), "sample")
-        z, _ = sample(process, len(rows), key=key, given=self.observed(rows), on_progress=on_progress)
-        return np.where(np.isnan(rows), self.standardiser.inverse(z), rows)
+            process, key = self.reverse_process(sampling, None), seed_key(seed, "sample")
+            z: NDArray[np.floating] = sample(
+                process, len(rows), key=key, given=self.observed(rows), on_progress=on_progress
+            )[0]
+        else:
+            there, key, grid = known[:, units.varies], seed_key(seed, "impute"), self.recipe.make_grid()
+            z = units.forward(np.where(known, rows, 0.0))
+            drawn, _ = conditional_rows(self.denoiser, z, there, key=key, grid=grid, on_progress=on_progress)
+            z = drawn[:, 0]
+        return np.where(known, rows, units.inverse(z))
 
     # --- evaluation ---
 
@@ -957,11 +946,6 @@ def box_of(columns: Sequence[str], given: Mapping[str, Any]) -> tuple[Array, Arr
         if low[j] > high[j]:
             raise UsageError(f"column '{name}': got {low[j]:g} to {high[j]:g}; expected low <= high.")
     return low, high
-
-
-def stacked(tables: list[Any]) -> Any:
-    """Stack arrays into one array; return other tables as a list."""
-    return np.stack(tables) if tables and isinstance(tables[0], np.ndarray) else tables
 
 
 def skeleton_of(recipe: PointRecipe, dim: int, classes: Classes | None, context: Context | None) -> Denoiser:

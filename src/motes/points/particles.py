@@ -37,14 +37,17 @@ LOG_2PI = cut_normal.LOG_2PI
 
 
 class Box(eqx.Module):
-    """The condition on one row: low <= x <= high."""
+    """The condition on one row: low <= x <= high.
+
+    Attributes:
+        low: lower bounds (d,); -inf for no bound.
+        high: upper bounds (d,); inf for no bound.
+        cuts: whether any coordinate may be restricted to an interval; if none is, there is much less to compile.
+    """
 
     low: jax.Array
-    """Lower bounds (d,); -inf for no bound."""
     high: jax.Array
-    """Upper bounds (d,); inf for no bound."""
     cuts: bool = eqx.field(static=True)
-    """Whether any coordinate may be restricted to an interval; if none is, there is much less to compile."""
 
     @property
     def known(self) -> jax.Array:
@@ -58,12 +61,15 @@ class Box(eqx.Module):
 
 
 class FullGaussian(NamedTuple):
-    """A Gaussian N(mean, covariance)."""
+    """A Gaussian N(mean, covariance).
+
+    Attributes:
+        mean: mean (d,).
+        covariance: covariance (d, d), positive definite except in known coordinates.
+    """
 
     mean: jax.Array
-    """Mean (d,)."""
     covariance: jax.Array
-    """Covariance (d, d), positive definite except in known coordinates."""
 
 
 def as_covariance(matrix: jax.Array, least: jax.Array) -> jax.Array:
@@ -107,12 +113,15 @@ def observe(
 
 
 class Ends(NamedTuple):
-    """The bounds of each coordinate, in standard deviations from its mean."""
+    """The bounds of each coordinate, in standard deviations from its mean.
+
+    Attributes:
+        a: lower bounds (d,).
+        b: upper bounds (d,).
+    """
 
     a: jax.Array
-    """Lower bounds (d,)."""
     b: jax.Array
-    """Upper bounds (d,)."""
 
 
 def log_mass(box: Box, ends: Ends) -> jax.Array:
@@ -197,20 +206,23 @@ FLOOR = 1e-4  # lower limit of a variance of x_0 given x_t, relative to the larg
 
 
 class Population(NamedTuple):
-    """A population of p weighted particles; all arrays have a leading m for m populations."""
+    """A population of p weighted particles; all arrays have a leading m for m populations.
+
+    Attributes:
+        rows: the particles at the end, (p, d).
+        log_weights: log importance weights (p,); the weights sum to 1.
+        log_evidence: log of an unbiased estimate of the density of the condition, (); -inf if no particle is left.
+        ancestors: index of the ancestor of each row at each time, (steps, p).
+        decided: share of the variance of each coordinate that lies between the particles of each time, (steps, d).
+        place: a uniform number on (0, 1) for resampling, ().
+    """
 
     rows: jax.Array | Array
-    """The particles at the end, (p, d)."""
     log_weights: jax.Array | Array
-    """Log importance weights (p,); the weights sum to 1."""
     log_evidence: jax.Array | Array
-    """Log of an unbiased estimate of the density of the condition, (); -inf if no particle is left."""
     ancestors: jax.Array | Array
-    """Index of the ancestor of each row at each time, (steps, p)."""
     decided: jax.Array | Array
-    """Share of the variance of each coordinate that lies between the particles of each time, (steps, d)."""
     place: jax.Array | Array
-    """A uniform number on (0, 1) for resampling, ()."""
 
 
 def populations(
@@ -295,27 +307,33 @@ def _run_population(
 
 
 class Noise(NamedTuple):
-    """The random numbers of a step of one particle."""
+    """The random numbers of a step of one particle.
+
+    Attributes:
+        row: Gaussian noise (d,), for x_0.
+        step: Gaussian noise (d,), for y at s.
+        uniform: uniform noise (d,), for the intervals of x_0.
+    """
 
     row: jax.Array
-    """Gaussian (d,), for x_0."""
     step: jax.Array
-    """Gaussian (d,), for y at s."""
     uniform: jax.Array
-    """Uniform (d,), for the intervals of x_0."""
 
 
 class ParticleView(NamedTuple):
-    """The Gaussian approximation of x_0 given one particle."""
+    """The Gaussian approximation of x_0 given one particle.
+
+    Attributes:
+        gaussian: distribution of x_0 given x_t.
+        conditioned: distribution of x_0 given x_t and the known coordinates.
+        log_known: log-density of the known coordinates, ().
+        log_cut: sum of the log-probabilities of the intervals given the known coordinates, ().
+    """
 
     gaussian: FullGaussian
-    """Distribution of x_0 given x_t."""
     conditioned: FullGaussian
-    """Distribution of x_0 given x_t and the known coordinates."""
     log_known: jax.Array
-    """Log-density of the known coordinates, ()."""
     log_cut: jax.Array
-    """Sum of the log-probabilities of the intervals given the known coordinates, ()."""
 
 
 def _approximate(denoiser: Denoiser, order: jax.Array, box: Box, y: jax.Array, t: jax.Array) -> ParticleView:
@@ -396,14 +414,18 @@ def _decided_share(gaussians: FullGaussian, weights: jax.Array) -> jax.Array:
 
 
 class Conditioned(NamedTuple):
-    """Rows that meet a condition."""
+    """Rows that meet a condition.
+
+    Attributes:
+        rows: rows (n, d) of equal weight. A row drawn several times is repeated in adjacent places.
+        ess: effective sample size for the mean of the worst column, at most n; see `_mean_variances`.
+        log_evidence: log of the probability of the intervals times the density of the known values, in the denoiser's
+            units.
+    """
 
     rows: Array
-    """Rows (n, d) of equal weight. A row drawn several times is repeated in adjacent places."""
     ess: float
-    """Effective sample size for the mean of the worst column, at most n; see `_mean_variances`."""
     log_evidence: float
-    """Log of the probability of the intervals times the density of the known values, in the denoiser's units."""
 
 
 def conditional_sample(

@@ -10,18 +10,19 @@ bounds is uniform, with smooth edges (`motes.data.tables`).
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.data import Frame, Table, as_frame
-from motes.data.arrays import TYPE_WORDS, plain, rows_of
+from motes.data.arrays import plain, rows_of
 from motes.data.curves import CURVES, Straight, Transform, fit_curve, standardised
-from motes.data.points import numbers_of
+from motes.data.points import matrix_of, numbers_of
 from motes.data.records import from_json, to_json
 from motes.data.tables import as_table, shares
 from motes.errors import DataError, UsageError, unknown
@@ -83,17 +84,6 @@ class Prior:
         """True for each column that is uniform, (d,)."""
         return np.array([ends is not None for ends in self.intervals], bool)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Convert to values for JSON."""
-        return dict(vars(self))
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Prior:
-        """Rebuild from the values of `to_dict`."""
-        intervals = (None if ends is None else (ends[0], ends[1]) for ends in values["intervals"])
-        covariance = tuple(map(tuple, values["covariance"]))
-        return cls(tuple(values["mean"]), covariance, tuple(intervals), tuple(values["odd"]))
-
 
 def _is_different(column: Array, share: Array, ends: Interval | None = None) -> bool:
     """Test by Kolmogorov's distance if a column (n,) is not uniform between `ends`, or not Gaussian.
@@ -145,12 +135,12 @@ class Regression:
     Attributes:
         slope: A (c, d).
         offset: b (d,).
-        root: the residual scale L (d, d), symmetric.
+        residual_scale: L (d, d), symmetric.
     """
 
     slope: Array
     offset: Array
-    root: Array
+    residual_scale: Array
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Regression) and all(map(np.array_equal, vars(self).values(), vars(other).values()))
@@ -191,11 +181,13 @@ class Regression:
 
     def forward(self, z: Array, context: Array) -> Array:
         """Map z (..., n, d) to u (..., n, d), given the context (n, c)."""
-        return np.asarray(np.linalg.solve(self.root, np.swapaxes(z - self.mean(context), -1, -2)).swapaxes(-1, -2))
+        return np.asarray(
+            np.linalg.solve(self.residual_scale, np.swapaxes(z - self.mean(context), -1, -2)).swapaxes(-1, -2)
+        )
 
     def inverse(self, u: Array, context: Array) -> Array:
         """Map u (..., n, d) to z (..., n, d), given the context (n, c)."""
-        return np.asarray(u @ self.root + self.mean(context))
+        return np.asarray(u @ self.residual_scale + self.mean(context))
 
     def mean(self, context: Array) -> Array:
         """Predict z, (n, d), from the first c numbers of the context, (n, at least c)."""
@@ -204,16 +196,7 @@ class Regression:
     @property
     def log_det(self) -> float:
         """The log-determinant log |du/dz|."""
-        return -float(np.linalg.slogdet(self.root)[1])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Convert to values for JSON."""
-        return {name: part.tolist() for name, part in vars(self).items()}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Regression:
-        """Rebuild from the values of `to_dict`."""
-        return cls(*(np.array(values[name], np.float64) for name in ("slope", "offset", "root")))
+        return -float(np.linalg.slogdet(self.residual_scale)[1])
 
 
 def widths_are_predictable(left: Array, context: Array) -> bool:
@@ -276,11 +259,6 @@ class NoveltyDetector:
     centres: Array
     limit: float
     tail: float
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, NoveltyDetector) and all(
-            map(np.array_equal, vars(self).values(), vars(other).values())
-        )
 
     @classmethod
     def fit(cls, x: Array, observed: NDArray[np.bool_]) -> NoveltyDetector:
@@ -352,16 +330,6 @@ class NoveltyDetector:
         away = self.tails * max(-np.log(level), 0.0) + ROUNDED * np.abs(self.ends)
         return np.asarray(self.ends + away * [-1, 1])
 
-    def to_dict(self) -> dict[str, Any]:
-        """Convert to values for JSON."""
-        return {name: one.tolist() if isinstance(one, np.ndarray) else one for name, one in vars(self).items()}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> NoveltyDetector:
-        """Rebuild from the values of `to_dict`."""
-        arrays = {name: np.array(values[name], np.float64) for name in ("ends", "tails", "mean", "axes", "centres")}
-        return cls(int(values["rows"]), **arrays, limit=float(values["limit"]), tail=float(values["tail"]))
-
 
 def _fit_tail(values: Array) -> float:
     """Return the scale of the exponential tail of values (n,), from the largest tenth, but at least ten of them."""
@@ -424,7 +392,7 @@ class Context:
         columns: names of the c columns.
         curves: the transform of each column.
         prior: the prior of the points.
-        gaps: whether each column has missing entries in the training rows; observations may then have them too.
+        has_missing: whether each column has missing entries in the training rows; observations may then have them too.
         regression: regression of the points on the columns, whose residuals the network learns; None: no regression.
         edges: indices of the point columns whose bounds the network is conditioned on.
         novelty: detector of observations unlike the training rows; None: no detector.
@@ -433,35 +401,35 @@ class Context:
     columns: tuple[str, ...]
     curves: tuple[Transform, ...]
     prior: Prior
-    gaps: tuple[bool, ...]
+    has_missing: tuple[bool, ...]
     regression: Regression | None = None
     edges: tuple[int, ...] = ()
-    novelty: NoveltyDetector | None = None
+    novelty: NoveltyDetector | None = field(default=None, compare=False)
 
     def __len__(self) -> int:
         return len(self.columns)
 
     @property
     def inputs(self) -> int:
-        """Number of inputs of the network: one per column, one more per column with gaps, two per edge column."""
-        return len(self) + sum(self.gaps) + 2 * len(self.edges)
+        """Number of inputs of the network: one per column, one more if it has missing entries, two per edge column."""
+        return len(self) + sum(self.has_missing) + 2 * len(self.edges)
 
     @classmethod
     def fit(cls, table: Table, prior: Prior, weights: Array | None = None, *, standardise: bool = True) -> Context:
         """Fit the transforms of the columns of `table`, with sample `weights` (n,)."""
         missing = np.isnan(table.x)
-        gaps = tuple(bool(column.any()) for column in missing.T)
+        has_missing = tuple(bool(column.any()) for column in missing.T)
         curves: tuple[Transform, ...] = (Straight(0.0, 1.0),) * len(table.columns)
         if standardise:
             counts = np.ones(len(table)) if weights is None else weights
             curves = tuple(_fit_transform(x[~out], counts[~out]) for x, out in zip(table.x.T, missing.T, strict=True))
-        found = cls(table.columns, curves, prior, gaps)
+        found = cls(table.columns, curves, prior, has_missing)
         return replace(found, novelty=NoveltyDetector.fit(found.mapped(table.x), ~missing))
 
     def with_regression(self, regression: Regression) -> Context:
         """Return a copy with a regression of the points on these columns, and with the edge columns it implies."""
         deviation = np.sqrt(np.diag(np.array(self.prior.covariance)))
-        narrow = self.prior.uniform & (np.diag(regression.root) < NARROW * deviation)
+        narrow = self.prior.uniform & (np.diag(regression.residual_scale) < NARROW * deviation)
         return replace(self, regression=regression, edges=tuple(np.flatnonzero(narrow).tolist()))
 
     def predicts_widths(self, left: ArrayLike, context: ArrayLike | None) -> bool:
@@ -470,15 +438,15 @@ class Context:
             return False
         known, left = np.asarray(context, np.float64)[:, : len(self.regression.slope)], np.asarray(left, np.float64)
         # A width may belong to one direction, and a column may combine several directions.
-        directions = np.linalg.eigh(self.regression.root)[1]
+        directions = np.linalg.eigh(self.regression.residual_scale)[1]
         return widths_are_predictable(np.hstack([left, left @ directions]), known)
 
-    def left(self, z: Array, context: Array) -> Array:
+    def subtract_prediction(self, z: Array, context: Array) -> Array:
         """Map points z (..., n, d) to the regression's residuals, given the network's inputs (n, inputs)."""
         return z if self.regression is None else self.regression.forward(z, context)
 
-    def whole(self, u: Array, context: Array) -> Array:
-        """Map residuals back to points: the inverse of `left`."""
+    def add_prediction(self, u: Array, context: Array) -> Array:
+        """Map residuals back to points: the inverse of `subtract_prediction`."""
         return u if self.regression is None else self.regression.inverse(u, context)
 
     def forward(self, rows: Array) -> Array:
@@ -491,13 +459,13 @@ class Context:
         known = np.where(missing, 0.0, rows)
         with np.errstate(invalid="ignore", divide="ignore"):  # 0 may be outside the transform's domain
             mapped = np.stack([one.forward(column) for one, column in zip(self.curves, known.T, strict=True)], axis=1)
-        return np.concatenate([np.where(missing, 0.0, mapped), missing[:, np.array(self.gaps)]], axis=1)
+        return np.concatenate([np.where(missing, 0.0, mapped), missing[:, np.array(self.has_missing)]], axis=1)
 
     def with_ends(self, numbers: Array) -> Array:
         """Append the distances from the prediction to the ends of `edges` to the result of `mapped`: (n, inputs)."""
         if self.regression is None:
             return numbers
-        predicted, width = self.regression.mean(numbers), np.diag(self.regression.root)
+        predicted, width = self.regression.mean(numbers), np.diag(self.regression.residual_scale)
         made = [numbers]
         for j in self.edges:
             away = (np.array(self.prior.intervals[j]) - predicted[:, j, None]) / width[j]
@@ -512,8 +480,8 @@ class Context:
 
         Raises:
             UsageError: no observation, other columns, or another number of columns.
-            DataError: an entry that is not a finite number; columns with gaps may have missing entries, NaN or None.
-                The message names the row and the column.
+            DataError: an entry that is not a finite number, or is missing (NaN, None) in a column that was complete in
+                the training. The message names the row and the column.
         """
         if given is None or (isinstance(given, Mapping) and not given):
             raise UsageError(
@@ -524,13 +492,12 @@ class Context:
 
         given = plain(given, NAME)
         if isinstance(given, Frame) or is_frame(given):
-            return self._check_finite(self._read_frame(as_frame(given, name=NAME))), False
+            return self._read_frame(as_frame(given, name=NAME)), False
         if hasattr(given, "keys"):  # a mapping, or one row of a data frame
             entries = {str(name): given[name] for name in given.keys()}  # noqa: SIM118 - a pandas row iterates values
-            self._check_names(entries)
             one = all(np.ndim(value) == 0 for value in entries.values())
             columns = {name: [value] if one else value for name, value in entries.items()}
-            return self._check_finite(self._read_frame(as_frame(columns, name=NAME))), one
+            return self._read_frame(as_frame(columns, name=NAME)), one
         try:
             numbers = np.asarray(given, np.float64)
         except (TypeError, ValueError) as error:
@@ -555,27 +522,24 @@ class Context:
         who = lambda row: _name_observation(row, len(rows))
         return self.novelty.describe(self.mapped(rows), rows, self.columns, ends, who, "the training data")
 
-    def to_dict(self) -> dict[str, Any]:
-        """Convert to values for JSON."""
-        return {
-            "columns": self.columns,
-            "curves": to_json(self.curves, {}),
-            "prior": self.prior.to_dict(),
-            "gaps": self.gaps,
-            "regression": None if self.regression is None else self.regression.to_dict(),
-            "edges": self.edges,
-            "novelty": None if self.novelty is None else self.novelty.to_dict(),
-        }
+    def to_state(self) -> tuple[str, dict[str, Array]]:
+        """Convert to JSON and named arrays."""
+        arrays: dict[str, Array] = {}
+        return json.dumps(to_json(self, arrays)), arrays
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Context:
-        """Rebuild from the values of `to_dict`."""
-        prior, found = Prior.from_dict(values["prior"]), values["regression"]
-        regression = None if found is None else Regression.from_dict(found)
-        curves, gaps = from_json(values["curves"], {}, CURVES), tuple(values["gaps"])
-        edges, novelty = tuple(values.get("edges", ())), values.get("novelty")
-        detector = None if novelty is None else NoveltyDetector.from_dict(novelty)
-        return cls(tuple(values["columns"]), curves, prior, gaps, regression, edges, detector)
+    def from_state(cls, text: str, arrays: Mapping[str, Array]) -> Context:
+        """Rebuild from the result of `to_state`.
+
+        Raises:
+            KeyError, TypeError, ValueError: invalid input.
+        """
+        classes = CURVES | {one.__name__: one for one in (Context, Prior, Regression, NoveltyDetector)}
+        plain = json.loads(text)
+        found = from_json(plain, arrays, classes) if "type" in plain else None
+        if not isinstance(found, Context):
+            raise ValueError("its conditions are damaged, or of an earlier version of motes. Train it again.")
+        return found
 
     @property
     def _example(self) -> str:
@@ -583,27 +547,18 @@ class Context:
         return f"{{{entries}{', ...' if len(self) > 2 else ''}}}"
 
     def _read_frame(self, frame: Frame) -> Array:
-        self._check_names(frame.columns)
-        made = []
-        for name in self.columns:
-            series = frame.columns[name]
-            if series.type not in ("real", "whole") and not series.missing.all():
-                raise DataError(f"{NAME}, column '{name}': got {TYPE_WORDS[series.type]}; expected numbers.")
-            made.append(np.where(series.missing, np.nan, series.values.astype(np.float64)))
-        return np.stack(made, axis=1)
-
-    def _check_names(self, names: Mapping[str, Any]) -> None:
-        for name in names:
+        for name in frame.names:
             if name not in self.columns:
                 raise UsageError(f"{NAME}: {unknown('observed column', name, self.columns)}")
-        lacking = [name for name in self.columns if name not in names]
+        lacking = [name for name in self.columns if name not in frame.names]
         if lacking:
             raise UsageError(
                 f"{NAME} has no '{lacking[0]}'; expected all of {', '.join(self.columns)}. Add this column."
             )
+        return self._check_finite(matrix_of(self.columns, frame, NAME))
 
     def _check_finite(self, rows: Array) -> Array:
-        bad = np.argwhere(np.isinf(rows) | (np.isnan(rows) & ~np.array(self.gaps)))
+        bad = np.argwhere(np.isinf(rows) | (np.isnan(rows) & ~np.array(self.has_missing)))
         if len(bad):
             i, j = bad[0]
             more = ", as in all training rows" if np.isnan(rows[i, j]) else ""

@@ -16,11 +16,11 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.errors import UsageError, check_count, check_process, check_seed, unknown
+from motes.errors import UsageError, check_count, check_process, check_seed
 from motes.points.denoisers import Given
 from motes.points.guidance import Composed, NoisyPrior, Sampling, added_precisions
-from motes.points.likelihood import TOLERANCE, Likelihood, log_likelihood
-from motes.points.model import Divergence, GaussianModel, How, stacked
+from motes.points.likelihood import TOLERANCE, Likelihood
+from motes.points.model import Draws, GaussianModel, SamplingLike
 from motes.points.posterior import Context, Prior
 from motes.points.sampling import sample
 from motes.progress import OnProgress, Reporter, silent
@@ -66,7 +66,7 @@ class PosteriorModel(GaussianModel):
         iid: bool = False,
         label: Any = None,
         seed: int = 0,
-        how: How = None,
+        sampling: SamplingLike = None,
         on_progress: OnProgress = silent,
     ) -> Any:
         """Draw `n` points given an observation, in the kind of table that the training rows had.
@@ -79,8 +79,8 @@ class PosteriorModel(GaussianModel):
                 of them, (n, d); see docs/posteriors.md.
             label: the class of all points, or one for each point (n,).
             seed: the same seed gives the same points.
-            how: changes to the recipe's sampling: `motes.Sampling(sampler=, steps=, grid=, guidance=)`, or a mapping
-                such as {"sampler": "ddim", "steps": 50}; see docs/samplers.md.
+            sampling: changes to the recipe's sampling, `motes.Sampling(sampler=, steps=, grid=, guidance=)` or a
+                mapping such as {"sampler": "ddim", "steps": 50}; see docs/samplers.md.
             on_progress: called with the number of points drawn so far.
 
         A `UserWarning` names an observation that is unlike the training's, so that the samples are unreliable.
@@ -97,13 +97,13 @@ class PosteriorModel(GaussianModel):
             >>> posterior.sample(3, given=[[0.5], [1.0]], iid=True).shape
             (3, 2)
         """
-        for message in self.doubts(given, iid=iid):
+        for message in self.reliability_warnings(given, iid=iid):
             warnings.warn(message, UserWarning, stacklevel=2)
-        draw = self.draw_iid if iid else self.draw
-        points = draw(n, given, label=label, seed=seed, how=how, on_progress=on_progress)
-        return self._native(points) if points.ndim == 2 else stacked([self._native(some) for some in points])
+        return self._tables(
+            self.draw(n, given, iid=iid, label=label, seed=seed, sampling=sampling, on_progress=on_progress)
+        )
 
-    def doubts(self, given: Any, *, iid: bool = False) -> list[str]:
+    def reliability_warnings(self, given: Any, *, iid: bool = False) -> list[str]:
         """Return the reasons why posteriors given these observations may be unreliable, one sentence each.
 
         Raises:
@@ -112,7 +112,7 @@ class PosteriorModel(GaussianModel):
         Example:
             >>> theta = motes.make_shape("moons", 200)
             >>> posterior = motes.fit(theta, given=theta.sum(axis=1), changes={"training.steps": 2}, verbose=False)
-            >>> posterior.doubts([40.0])[0][:35]
+            >>> posterior.reliability_warnings([40.0])[0][:35]
             "the observation has 'given0' = 40, "
         """
         messages = list(self.context.novel(self.context.rows(given)[0]))
@@ -125,65 +125,59 @@ class PosteriorModel(GaussianModel):
             )
         return messages
 
-    def draw(
-        self, n: int, given: Any, *, label: Any = None, seed: int = 0, how: How = None, on_progress: OnProgress = silent
-    ) -> Array:
-        """Draw the points of `sample` as an array, (n, d) or (m, n, d), whatever the training rows were.
-
-        Example:
-            >>> theta = motes.make_shape("moons", 200)
-            >>> posterior = motes.fit(theta, given=theta.sum(axis=1), changes={"training.steps": 2}, verbose=False)
-            >>> posterior.draw(3, [0.5]).shape
-            (3, 2)
-        """
-        return self._draw_chain(n, (), given, label, seed, how, on_progress)[0]
-
-    def chain(
+    def draw_points(
         self,
         n: int,
-        record: Sequence[int],
         *,
         given: Any = None,
+        iid: bool = False,
         label: Any = None,
         seed: int = 0,
-        how: How = None,
+        sampling: SamplingLike = None,
+        record: Sequence[int] = (),
         on_progress: OnProgress = silent,
-    ) -> tuple[Any, Any]:
-        """Draw samples given one observation, and also return the noisy points at some steps of the reverse process.
-
-        `record` lists indices into `grid`; 0 is the start.
-
-        Raises:
-            UsageError: several observations.
-
-        Example:
-            >>> theta = motes.make_shape("moons", 200)
-            >>> posterior = motes.fit(theta, given=theta.sum(axis=1), changes={"training.steps": 2}, verbose=False)
-            >>> points, noisy = posterior.chain(5, [0, 16], given=[0.5])
-            >>> noisy.shape
-            (2, 5, 2)
-        """
-        points, kept = self._draw_chain(n, record, given, label, seed, how, on_progress)
-        if points.ndim > 2:
-            raise UsageError(f"chain: got {len(points)} observations; expected one, such as given=x[0].")
-        return self._native(points), stacked([self._native(one) for one in kept])
-
-    def _draw_chain(
-        self, n: int, record: Sequence[int], given: Any, label: Any, seed: int, how: How, on_progress: OnProgress
-    ) -> tuple[Array, Array]:
-        """Draw the points of `chain` as arrays; for m observations, (m, n, d) and (len(record), m, n, d)."""
+    ) -> Draws:
         check_process()
-        n = check_count(n, "points")
+        n, seed, sampling = check_count(n, "points"), check_seed(seed), Sampling.of(sampling)
+        key = seed_key(seed, "sample")
         rows, one = self.context.rows(given)
+        if iid:
+            if sampling.guidance is not None:
+                raise UsageError("guidance cannot be combined with several observations. Leave it out.")
+            denoiser, zero, root = self._compose(rows, label, seed)
+            process = replace(self.reverse_process(sampling, None), denoiser=denoiser)
+            drawn = sample(process, n, key=key, record=record, on_progress=on_progress)
+            points, noisy = (self.standardiser.inverse(np.asarray(u, np.float64) @ root + zero) for u in drawn)
+            return Draws(points, noisy, float(n))
+        total = n * len(rows)
         labels = label if np.ndim(label) == 0 else np.tile(np.asarray(label), len(rows))
-        known = self.given(labels, n * len(rows), np.repeat(rows, n, axis=0))
-        points, kept = self._draw(n * len(rows), known, how, seed, record, on_progress)
+        known = self.given(labels, total, np.repeat(rows, n, axis=0))
+        process = self.reverse_process(sampling, known)
+        drawn = sample(process, total, key=key, given=known, record=record, on_progress=on_progress)
         shape = (n, len(self.columns)) if one else (len(rows), n, len(self.columns))
-        whole = [
-            self.standardiser.inverse(self.context.whole(np.asarray(z, np.float64), _context_numbers(known)))
-            for z in (points, kept)
-        ]
-        return whole[0].reshape(shape), whole[1].reshape(len(record), *shape)
+        points, noisy = (
+            self.standardiser.inverse(self.context.add_prediction(np.asarray(u, np.float64), _context_numbers(known)))
+            for u in drawn
+        )
+        return Draws(points.reshape(shape), noisy.reshape(len(record), *shape), float(n))
+
+    def _compose(self, rows: Array, label: Any, seed: int) -> tuple[Composed, Array, Array]:
+        """Return the denoiser of u given all observations `rows` (m, c), with z = zero + u root, zero (d,) and root."""
+        prior, known = self.context.prior, self.given(label, len(rows), rows)
+        # Use one origin and one scale for all: each posterior was learned relative to a prediction of its own.
+        regression = self.context.regression
+        means, root = np.zeros((len(rows), self.dim)), np.eye(self.dim)
+        if regression is not None:
+            means, root = regression.mean(self.context.forward(rows)), regression.residual_scale
+        zero = means.mean(axis=0)
+        noisy, whole = _transform_prior(prior, zero, root)
+        word = int(np.random.SeedSequence([seed, 141421]).generate_state(1)[0])
+        z = self.standardiser.forward(self.draw(DRAWS, rows, label=label, seed=word).reshape(-1, len(self.columns)))
+        u = np.linalg.solve(root, (z - zero).T).T.reshape(len(rows), DRAWS, self.dim)
+        added = _estimate_added(noisy, whole, u)
+        with_arrays = jax.tree.map(jax.numpy.asarray, known)
+        origins = np.linalg.solve(root, (means - zero).T).T
+        return Composed(self.denoiser, with_arrays, added, noisy, origins), zero, root
 
     def given(self, label: Any, n: int, observed: Any) -> Given:
         """Return the denoiser's conditioning for `n` rows: their classes, and one observation or one for each row.
@@ -212,9 +206,6 @@ class PosteriorModel(GaussianModel):
         *,
         given: Any = None,
         label: Any = None,
-        divergence: Divergence = "exact",
-        probes: int = 32,
-        seed: int = 0,
         tolerance: float = TOLERANCE,
         on_progress: OnProgress = silent,
     ) -> Likelihood:
@@ -226,9 +217,6 @@ class PosteriorModel(GaussianModel):
             data: n rows, in any kind of table.
             given: one observation for all rows, or one for each row.
             label: one class for all rows, or one for each row (n,).
-            divergence: "exact", or an estimate from `probes` directions; see `motes.points.log_likelihood`.
-            probes: number of directions of a random divergence.
-            seed: random seed of the directions.
             tolerance: error of the integration, in nats per row.
             on_progress: called with the number of rows scored so far.
 
@@ -247,12 +235,11 @@ class PosteriorModel(GaussianModel):
         known = self.given(label, len(rows), given)
         z, log_det = self.standardiser.forward(rows), self.standardiser.log_det(rows)
         if self.context.regression is not None:
-            z, log_det = self.context.left(z, _context_numbers(known)), log_det + self.context.regression.log_det
-        try:
-            options = self._flow_options(divergence, probes, seed, tolerance, on_progress)
-            found = log_likelihood(self.denoiser, z, given=known, **options)
-        except ValueError as error:
-            raise UsageError(str(error)) from None
+            z, log_det = (
+                self.context.subtract_prediction(z, _context_numbers(known)),
+                log_det + self.context.regression.log_det,
+            )
+        found = self._run_flow(z, known, tolerance=tolerance, on_progress=on_progress)
         return found._replace(log_prob=found.log_prob + log_det)
 
     # --- evaluation ---
@@ -325,83 +312,20 @@ class PosteriorModel(GaussianModel):
         points = self.draw(check_count(n, "samples"), given, seed=seed)
         if points.ndim > 2:
             raise UsageError(f"plot: got {len(points)} observations; expected one, such as given=x[0].")
-        columns, marks = self.varying(points), self._parse_marks(truth)
+        columns = self.varying(points)
+        marks: dict[str, float] | None = None
+        if truth is not None:
+            row = {name: [truth[name]] for name in truth} if hasattr(truth, "keys") else np.atleast_2d(truth)
+            marks = {name: float(mark) for name, mark in self.varying(self._rows(row)[0]).items()}
         return plots.pairs(columns, contours=CONTOURS, truth=marks, title=f"{n:,} samples", seed=seed, style=style)
 
     def _source(self, data: Any) -> Any:
         return str(data) if isinstance(data, Path) else data
 
-    def _parse_marks(self, truth: Any) -> dict[str, float] | None:
-        """Convert a point (d,) or a mapping to a dict, column -> number to mark.
-
-        Raises:
-            UsageError: the wrong number of columns, an unknown column, or a number that is not finite.
-        """
-        if truth is None:
-            return None
-        named = {str(name): truth[name] for name in truth} if hasattr(truth, "keys") else None
-        try:
-            numbers = np.asarray(truth if named is None else list(named.values()), np.float64)
-        except (TypeError, ValueError):
-            numbers = np.array([np.nan])
-        for name in named or ():
-            if name not in self.columns:
-                raise UsageError(f"plot, truth: {unknown('column', name, self.columns)}")
-        names = self.columns if named is None else tuple(named)
-        if numbers.shape != (len(names),) or not np.isfinite(numbers).all():
-            raise UsageError(
-                f"plot: got truth = {truth!r}; expected a number for each of {', '.join(self.columns)}, such as "
-                "truth=theta[0]."
-            )
-        constants = self.constants
-        return {name: mark for name, mark in zip(names, numbers.tolist(), strict=True) if name not in constants}
-
-    # --- several observations of one point ---
-
-    def draw_iid(
-        self, n: int, given: Any, *, label: Any = None, seed: int = 0, how: How = None, on_progress: OnProgress = silent
-    ) -> Array:
-        """Draw `n` points, (n, d), given all of m observations that are independent given the point.
-
-        Raises:
-            UsageError: arguments that do not fit the model; guidance.
-            DataError: an observation with invalid entries.
-
-        Example:
-            >>> theta = motes.make_shape("moons", 200)
-            >>> posterior = motes.fit(theta, given=theta.sum(axis=1), changes={"training.steps": 2}, verbose=False)
-            >>> posterior.draw_iid(3, [[0.5], [1.0]]).shape
-            (3, 2)
-        """
-        check_process()
-        n, seed, how = check_count(n, "points"), check_seed(seed), Sampling.of(how)
-        if how.guidance is not None:
-            raise UsageError("guidance cannot be combined with several observations. Leave it out.")
-        rows, _ = self.context.rows(given)
-        prior, known = self.context.prior, self.given(label, len(rows), rows)
-        # Use one origin and one scale for all: each posterior was learned relative to a prediction of its own.
-        means, root = _predict_points(self, rows)
-        zero = means.mean(axis=0)
-        noisy, whole = _transform_prior(prior, zero, root)
-        added = _estimate_added(noisy, whole, _draw_each(self, rows, label, seed, zero, root))
-        with_arrays = jax.tree.map(jax.numpy.asarray, known)
-        composed = Composed(self.denoiser, with_arrays, added, noisy, np.linalg.solve(root, (means - zero).T).T)
-        process = replace(self.reverse_process(how, None), denoiser=composed)
-        points, _ = sample(process, n, key=seed_key(seed, "sample"), on_progress=on_progress)
-        return self.standardiser.inverse(np.asarray(points, np.float64) @ root + zero)
-
 
 def _context_numbers(known: Given) -> Array:
     """Return the numbers that points are conditioned on, (n, c)."""
     return np.asarray(known.context, np.float64)
-
-
-def _predict_points(model: PosteriorModel, rows: Array) -> tuple[Array, Array]:
-    """Return the point that the regression predicts for each observation, (m, d), and its residual scale (d, d)."""
-    regression = model.context.regression
-    if regression is None:
-        return np.zeros((len(rows), model.dim)), np.eye(model.dim)
-    return regression.mean(model.context.forward(rows)), regression.root
 
 
 def _transform_prior(prior: Prior, zero: Array, root: Array) -> tuple[NoisyPrior, Array]:
@@ -414,14 +338,6 @@ def _transform_prior(prior: Prior, zero: Array, root: Array) -> tuple[NoisyPrior
     low, high = ((end - zero) / np.diag(root) for end in ends.T)  # the root is diagonal where the prior is uniform
     mean = np.asarray(np.linalg.solve(root, np.array(prior.mean) - zero), np.float64)
     return NoisyPrior(mean, np.where(apart, 0.0, whole), low, high), whole
-
-
-def _draw_each(model: PosteriorModel, rows: Array, label: Any, seed: int, zero: Array, root: Array) -> Array:
-    """Draw u (m, DRAWS, d) from the posterior given each observation."""
-    word = int(np.random.SeedSequence([seed, 141421]).generate_state(1)[0])
-    drawn = model.draw(DRAWS, rows, label=label, seed=word)
-    z = model.standardiser.forward(drawn.reshape(-1, drawn.shape[-1]))
-    return np.asarray(np.linalg.solve(root, (z - zero).T).T.reshape(*drawn.shape[:2], model.dim), np.float64)
 
 
 def _estimate_added(prior: NoisyPrior, whole: Array, drawn: Array) -> Array:

@@ -288,8 +288,8 @@ class PointRecipe(Recipe):
         except ValueError as error:
             raise RecipeError(f"[grid]: {error}") from None
 
-    def sampler_and_grid(self, how: Sampling) -> tuple[Sampler, jax.Array]:
-        """Return the sampler and the times of a draw: the recipe's own, unless `how` changes them.
+    def sampler_and_grid(self, sampling: Sampling) -> tuple[Sampler, jax.Array]:
+        """Return the sampler and the times of a draw: the recipe's own, unless `sampling` changes them.
 
         Raises:
             RecipeError: unknown names, or numbers that are invalid or incompatible with the model.
@@ -301,7 +301,7 @@ class PointRecipe(Recipe):
             Heun()
         """
         changes: dict[str, Any] = {}
-        sampler, grid = how.sampler, how.grid
+        sampler, grid = sampling.sampler, sampling.grid
         if isinstance(sampler, str):
             changes["sampler.kind"] = sampler
         if isinstance(grid, str) and grid == "given" and not isinstance(self.grid, GivenGrid):
@@ -310,8 +310,8 @@ class PointRecipe(Recipe):
             changes["grid.kind"] = grid
         elif isinstance(grid, tuple):
             changes |= {"grid.kind": "given", "grid.times": list(grid)}
-        if how.steps is not None:
-            changes["grid.steps"] = how.steps
+        if sampling.steps is not None:
+            changes["grid.steps"] = sampling.steps
         try:
             chosen = self.changed(changes)
         except RecipeError as error:  # caused by the options of this draw, not by the recipe

@@ -75,7 +75,7 @@ class Ancestral(Sampler):
 
     Example:
         >>> from motes.points import Ancestral
-        >>> model.sample(3, how={"sampler": Ancestral("posterior"), "steps": 8}).shape
+        >>> model.sample(3, sampling={"sampler": Ancestral("posterior"), "steps": 8}).shape
         (3, 2)
     """
 
@@ -113,7 +113,7 @@ class DDIM(Sampler):
 
     Example:
         >>> from motes.points import DDIM
-        >>> model.sample(3, how={"sampler": DDIM(eta=0.5), "steps": 8}).shape
+        >>> model.sample(3, sampling={"sampler": DDIM(eta=0.5), "steps": 8}).shape
         (3, 2)
     """
 
@@ -152,7 +152,7 @@ class Euler(Sampler):
 
     Example:
         >>> from motes.points import Euler
-        >>> Euler.order, model.sample(3, how={"sampler": Euler(), "steps": 8}).shape
+        >>> Euler.order, model.sample(3, sampling={"sampler": Euler(), "steps": 8}).shape
         (1, (3, 2))
     """
 
@@ -172,7 +172,7 @@ class Heun(Sampler):
 
     Example:
         >>> from motes.points import Heun
-        >>> Heun.order, model.sample(3, how={"sampler": Heun(), "steps": 8}).shape
+        >>> Heun.order, model.sample(3, sampling={"sampler": Heun(), "steps": 8}).shape
         (2, (3, 2))
     """
 
@@ -206,7 +206,7 @@ class GradientEstimation(Sampler):
 
     Example:
         >>> from motes.points import GradientEstimation
-        >>> model.sample(3, how={"sampler": GradientEstimation(gamma=2.0), "steps": 8}).shape
+        >>> model.sample(3, sampling={"sampler": GradientEstimation(gamma=2.0), "steps": 8}).shape
         (3, 2)
     """
 
@@ -242,7 +242,7 @@ class Adaptive(Sampler):
 
     Example:
         >>> from motes.points import Adaptive
-        >>> model.sample(3, how={"sampler": Adaptive(rtol=1e-3, atol=1e-3), "grid": [1.0, 0.0]}).shape
+        >>> model.sample(3, sampling={"sampler": Adaptive(rtol=1e-3, atol=1e-3), "grid": [1.0, 0.0]}).shape
         (3, 2)
     """
 
@@ -310,7 +310,7 @@ class DPMSolver2S(Sampler):
 
     Example:
         >>> from motes.points import DPMSolver2S
-        >>> DPMSolver2S.order, model.sample(3, how={"sampler": DPMSolver2S(), "steps": 8}).shape
+        >>> DPMSolver2S.order, model.sample(3, sampling={"sampler": DPMSolver2S(), "steps": 8}).shape
         (2, (3, 2))
     """
 
@@ -337,7 +337,7 @@ class DPMSolver2M(Sampler):
 
     Example:
         >>> from motes.points import DPMSolver2M
-        >>> DPMSolver2M.order, model.sample(3, how={"sampler": DPMSolver2M(), "steps": 8}).shape
+        >>> DPMSolver2M.order, model.sample(3, sampling={"sampler": DPMSolver2M(), "steps": 8}).shape
         (2, (3, 2))
     """
 
@@ -368,7 +368,7 @@ class DPMSolver2MSDE(Sampler):
 
     Example:
         >>> from motes.points import DPMSolver2MSDE
-        >>> model.sample(3, how={"sampler": DPMSolver2MSDE(eta=0.5), "steps": 8}).shape
+        >>> model.sample(3, sampling={"sampler": DPMSolver2MSDE(eta=0.5), "steps": 8}).shape
         (3, 2)
     """
 
@@ -404,7 +404,7 @@ class DPMSolver3M(Sampler):
 
     Example:
         >>> from motes.points import DPMSolver3M
-        >>> DPMSolver3M.order, model.sample(3, how={"sampler": DPMSolver3M(), "steps": 8}).shape
+        >>> DPMSolver3M.order, model.sample(3, sampling={"sampler": DPMSolver3M(), "steps": 8}).shape
         (3, (3, 2))
     """
 
@@ -443,7 +443,7 @@ class EulerMaruyama(Sampler):
 
     Example:
         >>> from motes.points import EulerMaruyama
-        >>> EulerMaruyama.stochastic, model.sample(3, how={"sampler": EulerMaruyama(), "steps": 8}).shape
+        >>> EulerMaruyama.stochastic, model.sample(3, sampling={"sampler": EulerMaruyama(), "steps": 8}).shape
         (True, (3, 2))
     """
 
@@ -470,7 +470,7 @@ class StochasticHeun(Sampler):
 
     Example:
         >>> from motes.points import StochasticHeun
-        >>> model.sample(3, how={"sampler": StochasticHeun(), "steps": 8}).shape
+        >>> model.sample(3, sampling={"sampler": StochasticHeun(), "steps": 8}).shape
         (3, 2)
     """
 
@@ -507,7 +507,7 @@ class Churn(Sampler):
 
     Example:
         >>> from motes.points import Churn
-        >>> model.sample(3, how={"sampler": Churn(churn=4.0, noise=1.003), "steps": 8}).shape
+        >>> model.sample(3, sampling={"sampler": Churn(churn=4.0, noise=1.003), "steps": 8}).shape
         (3, 2)
     """
 
@@ -578,7 +578,7 @@ class AnnealedLangevin(Sampler):
 
     Example:
         >>> from motes.points import AnnealedLangevin
-        >>> model.sample(3, how={"sampler": AnnealedLangevin(corrections=2), "steps": 8}).shape
+        >>> model.sample(3, sampling={"sampler": AnnealedLangevin(corrections=2), "steps": 8}).shape
         (3, 2)
     """
 
@@ -611,7 +611,7 @@ class PredictorCorrector(Sampler):
 
     Example:
         >>> from motes.points import Heun, PredictorCorrector
-        >>> model.sample(3, how={"sampler": PredictorCorrector(predictor=Heun()), "steps": 8}).shape
+        >>> model.sample(3, sampling={"sampler": PredictorCorrector(predictor=Heun()), "steps": 8}).shape
         (3, 2)
     """
 

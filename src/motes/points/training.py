@@ -29,7 +29,7 @@ from motes.progress import OnProgress, silent
 from motes.ranges import Checked, number
 from motes.training.averages import shapes_of, weights_of, with_weights
 from motes.training.batches import Batches, systematic
-from motes.training.checkpoints import Checkpointer, Session
+from motes.training.checkpoints import Checkpointer, FitSession
 from motes.training.loop import Trained, TrainingTask, Validation, Weights
 from motes.training.loop import train as carry_out
 from motes.training.optimisers import falling, scale_by_soap, times_the_first, with_inputs
@@ -487,4 +487,4 @@ def train(
         (2,)
     """
     task = point_task(denoiser, data, key=key, loss=loss, times=times, options=options)
-    return carry_out(task, Session(keeper, on_progress))
+    return carry_out(task, FitSession(keeper, on_progress))

@@ -39,9 +39,7 @@ def load_recipe(recipe: str | Path | Recipe = "default", changes: Changes = ()) 
     values, where = (recipe.to_dict(), "the recipe") if isinstance(recipe, Recipe) else values_of(recipe)
     pairs = pairs_of(changes)
     for key, value in pairs:
-        section, dot, _ = key.partition(".")
-        if section not in (*SECTIONS, "columns") and (dot or section != "about"):
-            raise RecipeError(f"{key}: " + unknown("section", section, (*SECTIONS, "columns")))
+        section = key.partition(".")[0]
         next((half for half in HALVES if section in half.SECTIONS), Recipe).change(values, key, value, where)
     for key, _ in pairs:
         _check_half(values, key, where)
@@ -90,9 +88,9 @@ def _check_unused(half: type[Recipe], other: type[Recipe], section: str, values:
 
 def _check_half(values: Mapping[str, Any], key: str, where: str) -> None:
     """Refuse a change of a section that belongs to the other recipe class."""
-    half, _ = _halves(values)
+    half, other = _halves(values)
     section, _, name = key.partition(".")
-    if section in (*half.SECTIONS, "columns", "about"):
+    if section in half.SECTIONS or section not in other.SECTIONS:
         return
     kind, theirs, recipe = ("a table", "points", "default") if half is TableRecipe else ("points", "a table", "table")
     known = keys_of(type(half.default(half.TRAINING)))

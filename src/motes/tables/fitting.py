@@ -22,8 +22,9 @@ from motes.tables.rules import AnyRule, broken_by, columns_of, observed_sides
 from motes.tables.schema import Schema, counting
 from motes.tables.training import FEW, Plan, TableRows, first_members, options_of, order_of, table_task
 from motes.training import Provenance, Trained
+from motes.training.checkpoints import FitSession
 from motes.training.loop import TrainingTask, fit_model
-from motes.training.model import FitSession, run_of
+from motes.training.model import run_of
 
 PIECES = 10_000_000  # maximum sum of the pieces of all rows, see `TableRows`
 NETWORK = "bins", "missing", "relations", "width", "depth", "dropout", "components", "own"  # options of the network

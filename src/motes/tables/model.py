@@ -41,7 +41,7 @@ from motes.tables.training import options_of
 from motes.training import Model, Provenance, Trained
 from motes.training.averages import weights_of, with_weights
 from motes.training.checkpoints import arrays_of, filled, reading
-from motes.training.model import ROWS, check_origin, provenance_of, texts_of, with_index
+from motes.training.model import ROWS, read_provenance, texts_of, with_index
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -117,7 +117,6 @@ class TableModel(Model):
     kind = "table"
     about = "a table"
     recipe: TableRecipe
-    _how_to_keep = "; of a table with --set table.averages=32."
 
     def __init__(
         self,
@@ -586,8 +585,7 @@ class TableModel(Model):
             )
         tensors = {name: array for name, array in tensors.items() if name != KEY and not name.startswith("estimator.")}
         with reading(path):
-            provenance, length = provenance_of(about)
-            check_origin(provenance, length)
+            provenance, length = read_provenance(about)
             arrays = {
                 name.removeprefix("schema."): tensors.pop(name) for name in [*tensors] if name.startswith("schema.")
             }

@@ -104,19 +104,24 @@ class Checkpointer(Protocol):
 
 
 @dataclass(frozen=True)
-class Session:
-    """Options of a training that do not affect what is learned.
+class FitSession:
+    """Options of a training that do not affect what is learned, and the model or state to continue from.
 
     Attributes:
         keeper: saves the complete state at intervals and at the end, and may have a state to continue from, of a
             training with the same arguments except the number of steps. With other steps, patience starts again.
         on_progress: called with the progress, before the first step and then a few times per second.
+        source: name of the rows in the model file and in messages.
+        start: a `Model` with the same columns and network to continue from, with its units, its classes or its schema,
+            and with the complete state of its training. A loaded model has only its weights.
         state: the state to continue from, without a keeper; None: start anew.
         more: add the recipe's steps to the steps of the start, even if all rows are the same.
     """
 
     keeper: Checkpointer | None = None
     on_progress: OnProgress = silent
+    source: str = ""
+    start: Any = None
     state: State | None = None
     more: bool = False
 
@@ -124,6 +129,22 @@ class Session:
     def kept(self) -> State | None:
         """The state to continue from, if there is one."""
         return self.state if self.keeper is None else self.keeper.state
+
+    @property
+    def name(self) -> str:
+        """The name of the rows in messages."""
+        return f"'{self.source}'" if self.source else "the data"
+
+    def start_as(self, kind: type[Any]) -> Any:
+        """Return the model to continue from, after checking its kind.
+
+        Raises:
+            UsageError: it is a model of another kind.
+        """
+        if self.start is not None and not isinstance(self.start, kind):
+            got = self.start.about
+            raise UsageError(f"start is a model of {got}; expected one of {kind.about}, as the recipe says.")
+        return self.start
 
 
 @contextmanager

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from motes.errors import TrainingError, UsageError
 from motes.progress import Progress
-from motes.training.averages import LENGTHS, Averages, rates, ravelled, with_weights
+from motes.training.averages import LENGTHS, Averages, rates, ravelled
 from motes.training.batches import Batches
-from motes.training.checkpoints import BATCHES, WATCH, Session, State, interruptible, named, tree_state
+from motes.training.checkpoints import BATCHES, WATCH, FitSession, State, interruptible, named, tree_state
 from motes.training.optimisers import DivergenceMonitor
 from motes.training.programs import each_member, training_program
 
@@ -233,7 +233,7 @@ class Trained(Generic[N]):
         looks: step and loss of each validation on held-out rows, (validations, 2).
         best: the step of the kept weights, averaged over members; None without held-out rows.
         interrupted: whether Ctrl-C ended the training.
-        averages: the stored averages, for `averaged_over`; None if none were stored.
+        averages: the stored averages, for `Model.averaged_over`; None if none were stored.
         state: the complete state after the last step.
 
     Example:
@@ -261,21 +261,6 @@ class Trained(Generic[N]):
     def steps(self) -> int:
         """The number of completed steps."""
         return len(self.losses)
-
-    def averaged_over(self, sigma_rel: float) -> N:
-        """Return the network with its weights averaged over a share of the training (Karras et al. 2024, section 3).
-
-        Raises:
-            UsageError: a share out of range, or no averages were stored.
-
-        Example:
-            >>> type(model.training.averaged_over(0.1)).__name__
-            'Preconditioned'
-        """
-        if self.averages is None:
-            raise UsageError("this training stored no averages. Train with averages = 32, for at least one step.")
-        network: N = with_weights(self.last, self.averages.over(sigma_rel))  # type: ignore[type-var]
-        return network
 
 
 def recent_mean(losses: NDArray[np.float32]) -> float:
@@ -505,11 +490,11 @@ def _advance(
     return state, losses, jnp.stack(finite).all()
 
 
-def train(task: TrainingTask[N], session: Session = Session()) -> Trained[N]:
+def train(task: TrainingTask[N], session: FitSession = FitSession()) -> Trained[N]:
     """Run a training task.
 
-    Ctrl-C stops after the current steps and returns what was learned, with `interrupted` set; a second Ctrl-C raises
-    KeyboardInterrupt immediately.
+    Ctrl-C stops after the current steps and returns what was learned, with `interrupted` set. Before the first step, or
+    a second time, it raises KeyboardInterrupt.
 
     Args:
         task: the task.
@@ -535,6 +520,8 @@ def train(task: TrainingTask[N], session: Session = Session()) -> Trained[N]:
                 keeper.save(training.done, training.complete())
                 saved = training.done
             session.on_progress(training.progress())
+        if stop and not training.done:
+            raise KeyboardInterrupt
         training.check_end()
         if keeper is not None and training.done > saved:
             keeper.save(training.done, training.complete())
@@ -544,7 +531,7 @@ def train(task: TrainingTask[N], session: Session = Session()) -> Trained[N]:
 def fit_model(
     task: Callable[[int], TrainingTask[N]],
     model: Callable[[Trained[N]], M],
-    session: Session,
+    session: FitSession,
     *,
     run: str,
     steps: int,

@@ -53,14 +53,15 @@ def texts_of(model: Any) -> dict[str, str]:
     return {"source": model.source, "fingerprint": model.fingerprint, "seed": str(model.seed)} | length
 
 
-def provenance_of(about: Mapping[str, str]) -> tuple[Provenance, float | None]:
+def read_provenance(about: Mapping[str, str]) -> tuple[Provenance, float | None]:
     """Read the provenance of a model from the texts of its file, and the length of its average.
 
     Raises:
-        KeyError, ValueError: they are missing or malformed.
+        KeyError, ValueError: they are missing, malformed or out of range.
     """
     length = float(about["length"]) if "length" in about else None
-    return Provenance(about["source"], about["fingerprint"], int(about["seed"])), length
+    require(length is None or 0 < length < 1, f"an average over {length} of the training")
+    return Provenance(about["source"], about["fingerprint"], check_seed(int(about["seed"]))), length
 
 
 def require(holds: bool, otherwise: str) -> None:
@@ -78,16 +79,6 @@ def is_covariance(matrix: NDArray[np.float64]) -> bool:
     if not np.isfinite(matrix).all() or not np.allclose(matrix, matrix.T, rtol=1e-4, atol=1e-6):
         return False
     return not len(matrix) or bool(np.linalg.eigvalsh(matrix).min() > 0)
-
-
-def check_origin(provenance: Provenance, length: float | None) -> None:
-    """Check the seed and the length of the average.
-
-    Raises:
-        ValueError: an invalid seed or length.
-    """
-    check_seed(provenance.seed)
-    require(length is None or 0 < length < 1, f"an average over {length} of the training")
 
 
 # --- Averages of the weights, stored next to the model file ---------------------------------------------------------
@@ -187,19 +178,6 @@ class Model(ABC):
         on = f", trained on {self.source}" if self.source else ""
         return f"{type(self).__name__}({len(self.columns)} columns{on}, {self.parameters:,} parameters)"
 
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        names = ", ".join(self.columns[:12]) + (", …" if len(self.columns) > 12 else "")
-        rows = {
-            "trained on": self.source or "rows in memory",
-            "columns": f"{len(self.columns)}: {names}",
-            "parameters": f"{self.parameters:,}",
-            "seed": str(self.seed),
-        }
-        cells = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows.items())
-        return f"<table><caption>motes.{type(self).__name__}</caption>{cells}</table>"
-
     @abstractmethod
     def sample(self, n: int, *, given: Any = None, seed: int = 0, on_progress: OnProgress = silent) -> Any:
         """Draw `n` synthetic rows, in the same kind of table as the training rows. The same seed gives the same rows.
@@ -213,7 +191,7 @@ class Model(ABC):
         """
 
     @abstractmethod
-    def likelihood(self, data: Any, *, seed: int = 0, on_progress: OnProgress = silent) -> Any:
+    def likelihood(self, data: Any, *, on_progress: OnProgress = silent) -> Any:
         """Return log p of each row, in nats and in the data's units, with information about its error.
 
         Example:
@@ -319,7 +297,8 @@ class Model(ABC):
         """
         if self.averages is None:
             raise UsageError(
-                f"this model has no averages to choose from. `motes train` writes them to {AVERAGES}{self._how_to_keep}"
+                f"this model has no averages to choose from. `motes train` writes them to {AVERAGES} next to the "
+                f"model, with --set {self.recipe.TRAINING}.averages=32."
             )
         return self.averages
 
@@ -338,8 +317,6 @@ class Model(ABC):
         """
         if self.averages is not None:
             checkpoints.write_checkpoint(folder / AVERAGES, vars(self.averages), {"run": self._run})
-
-    _how_to_keep: ClassVar[str]  # the end of the message if no averages were stored
 
     @property
     @abstractmethod
@@ -361,7 +338,7 @@ class Model(ABC):
         Example:
             >>> tensors, about = model.parts()
             >>> sorted(about)[:3]
-            ['classes', 'columns', 'context']
+            ['classes', 'columns', 'fingerprint']
         """
 
     def save(self, path: str | Path) -> None:
@@ -409,36 +386,6 @@ def with_index(table: Any, like: Any) -> Any:
 
 
 OF_OTHER_THINGS = ("about", "sampler", "grid", "text")  # sections of a recipe that do not affect training
-
-
-@dataclass(frozen=True)
-class FitSession(checkpoints.Session):
-    """Options of a fit that do not affect what is learned, and the model to continue from.
-
-    Attributes:
-        source: name of the rows in the model file and in messages.
-        start: a model with the same columns and network to continue from, with its units, its classes or its schema,
-            and with the complete state of its training. A loaded model has only its weights.
-    """
-
-    source: str = ""
-    start: Model | None = None
-
-    @property
-    def name(self) -> str:
-        """The name of the rows in messages."""
-        return f"'{self.source}'" if self.source else "the data"
-
-    def start_as(self, kind: type[Any]) -> Any:
-        """Return the model to continue from, after checking its kind.
-
-        Raises:
-            UsageError: it is a model of another kind.
-        """
-        if self.start is not None and not isinstance(self.start, kind):
-            got = self.start.about
-            raise UsageError(f"start is a model of {got}; expected one of {kind.about}, as the recipe says.")
-        return self.start
 
 
 def run_of(recipe: Recipe, seed: int, *rows: Any) -> str:

@@ -44,7 +44,7 @@ class Kinds:
 
     def __init__(self, section: str, built_in: Mapping[str, type], fits: Callable[[type], bool], expected: str) -> None:
         self.section, self.fits, self.expected = section, fits, expected
-        self._built_in = {*built_in}
+        self.built_in = {*built_in}
         self.classes: dict[str, type] = dict(built_in)
         self._names = {cls: kind for kind, cls in built_in.items()}
 
@@ -62,30 +62,22 @@ class Kinds:
             )
         return self._names[type(part)]
 
-    def register(self, kind: str) -> Callable[[C], C]:
-        """Return a class decorator that adds the class as `kind`.
+    def add(self, kind: str, cls: type) -> None:
+        """Add a class as `kind`.
 
         Raises:
-            UsageError: the name of a built-in kind; the decorator raises it for an invalid class.
+            UsageError: the class is invalid.
         """
-        if kind in self._built_in:
-            raise UsageError(f"got {self.section}.kind = '{kind}', which is a part of motes; expected another name.")
-
-        def add(cls: C) -> C:
-            self._check(cls)
-            self.classes[kind], self._names[cls] = cls, kind
-            return cls
-
-        return add
+        self._check(cls)
+        self.classes[kind], self._names[cls] = cls, kind
 
     def _check(self, cls: Any) -> None:
         name = getattr(cls, "__name__", repr(cls))
-        if isinstance(cls, type):
-            check_class(self.section, cls, self.fits, self.expected)
+        check_class(self.section, cls, self.fits, self.expected)
         import equinox as eqx
 
         frozen = getattr(getattr(cls, "__dataclass_params__", None), "frozen", False)
-        if not (isinstance(cls, type) and (frozen or issubclass(cls, eqx.Module))):
+        if not (frozen or issubclass(cls, eqx.Module)):
             raise UsageError(
                 f"got {name} for [{self.section}]; expected a class with @dataclass(frozen=True), or an Equinox module."
             )
@@ -287,7 +279,7 @@ class Recipe:
         """Change one value, "section.key", of nested dictionaries. A new kind drops the keys that it does not have.
 
         Raises:
-            RecipeError: an unknown section or kind, or a missing key.
+            RecipeError: an unknown kind, or a missing key.
 
         Example:
             >>> values = motes.load_recipe("default").to_dict()
@@ -299,8 +291,6 @@ class Recipe:
         if section == "about" and not dot:
             values["about"] = value
             return
-        if section not in (*cls.SECTIONS, "columns"):
-            raise RecipeError(f"{key}: " + unknown("section", section, (*cls.SECTIONS, "columns")))
         if not name:
             raise RecipeError(f"{key} = {json.dumps(value)}: expected section.key=value, such as training.steps=8000.")
         now = values.get(section, {})

@@ -98,7 +98,7 @@ export class Taker {
     const { state, about } = this.explorer, panel = state.panels.filter((one) => one.sampler !== "data").at(-1);
     const guided = state.guidance === 1 || state.label === null ? {} : { guidance: state.guidance };
     const label = state.label === null ? "" : `, label=${JSON.stringify(about.classes[state.label])}`;
-    const options = (how) => (Object.keys(how).length ? `, how=${JSON.stringify(how).replaceAll(/":/g, '": ').replaceAll(/,"/g, ', "')}` : "");
+    const options = (how) => (Object.keys(how).length ? `, sampling=${JSON.stringify(how).replaceAll(/":/g, '": ').replaceAll(/,"/g, ', "')}` : "");
     const how = options({ ...(panel && { sampler: panel.sampler, steps: panel.steps }), ...guided });
     const lines = ["import motes", ""];
     if (about.python) lines.push(`model = ${about.python}`);
