@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data import SHAPES, Frame, as_frame
+from motes.data.frames import KEY, kept
 from motes.data.points import Classes
-from motes.data.templates import KEY, kept
 from motes.errors import NoModelError, UsageError
 from motes.points import PointModel, PointRecipe, PosteriorModel
 from motes.points.checks import check_classes, check_context, check_network, checked_columns, checked_units

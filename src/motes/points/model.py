@@ -23,9 +23,8 @@ from scipy.special import softmax
 
 from motes.data import Standardiser, Table, as_frame
 from motes.data.arrays import plain
-from motes.data.points import Classes, matrix_of
-from motes.data.tables import as_table
-from motes.data.templates import template_of
+from motes.data.frames import Template
+from motes.data.points import Classes, as_table, matrix_of
 from motes.errors import DataError, UsageError, check_count, check_process, check_seed, unknown
 from motes.points.conditional import AnyConditional
 from motes.points.denoisers import Denoiser, Given
@@ -798,7 +797,7 @@ class PointModel(GaussianModel):
             >>> model.impute([[0.5, np.nan], [0.1, 0.2]]).shape
             (2, 2)
         """
-        count, kind = 1 if draws is None else check_count(draws, "draws"), template_of(data)
+        count, kind = 1 if draws is None else check_count(draws, "draws"), Template.of(data)
         filled = self.impute_draws(self.matrix(data), count, seed=seed, on_progress=on_progress)
         made = [with_index(as_frame(one, self.columns).like(kind), data) for one in filled]
         return made[0] if draws is None else made

@@ -22,8 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data import Blocks, Frame, as_frame
-from motes.data.frames import joined
-from motes.data.templates import KEY, template_of, without
+from motes.data.frames import KEY, Template, joined
 from motes.errors import DataError, ModelFileError, UsageError, check_count, check_process
 from motes.progress import OnProgress, Progress, Reporter, silent
 from motes.tables.checks import check_schema, check_table
@@ -440,10 +439,10 @@ class TableModel(Model):
             >>> len(draws), [one["smoker"][0] for one in draws]  # what is known comes back
             (3, ['no', 'no', 'no'])
         """
-        count, kind = 1 if draws is None else check_count(draws, "draws"), template_of(data)
+        count, kind = 1 if draws is None else check_count(draws, "draws"), Template.of(data)
         frame = self.schema.named(data)
         tables = self.impute_frames(frame, draws=count, seed=seed, on_progress=on_progress)
-        kind = without(kind, [j for j, name in enumerate(frame.names) if name not in tables[0].columns])
+        kind = kind.without([j for j, name in enumerate(frame.names) if name not in tables[0].columns])
         made = [with_index(one.like(kind), data) for one in tables]
         return made[0] if draws is None else made
 
