@@ -1,6 +1,4 @@
-"""Forty tables as people bring them, each made from a seed, and four that cannot be learned."""
-
-import uuid
+"""Tables as people bring them, each made from a seed, and four that cannot be learned."""
 
 import numpy as np
 import pandas as pd
@@ -83,26 +81,17 @@ def of_one(values):
 TABLES = {
     "titanic": titanic, "crm": crm, "orders": orders, "sensors": sensors, "survey": survey,
     "names and a label": lambda rng, n: {"id": [f"C{k}" for k in range(n)], "city": rng.choice(["a", "b", "c"], n)},
-    "random ids": lambda rng, n: {"id": rng.choice(10**9, n, replace=False), "x": rng.normal(size=n)},
-    "uuids": lambda rng, n: {"uuid": [str(uuid.UUID(bytes=rng.bytes(16))) for _ in range(n)], "y": rng.poisson(3, n)},
     "e-mails": lambda rng, n: {"email": [f"u{k}@a.at" for k in range(n)], "spent": rng.lognormal(3, 1, n).round(2)},
-    "free text": lambda rng, n: {"review": comments(rng, n), "stars": rng.integers(1, 6, n)},
     "two of each": lambda rng, n: {"pair": [f"P{k // 2}" for k in range(600)], "kind": ["u", "v", "w"] * 200},
     "one number": of_one(lambda rng, n: rng.normal(size=n)),
-        "one label": of_one(lambda rng, n: rng.choice(["u", "v"], n)),
-    "one count": of_one(lambda rng, n: rng.poisson(4, n)), "one date": of_one(days),
-    "one truth": of_one(lambda rng, n: rng.random(n) < 0.3),
     "two rows": lambda rng, n: {"name": ["Ann", "Ben"], "age": [31, 47], "paid": [True, False]},
-    "three rows": lambda rng, n: {"x": [0.5, 1.5, 9.0], "day": days(rng, 3), "gone": [None, "a", "b"]},
     "ten rows": lambda rng, n: {"name": FIRST[:10], "x": rng.normal(size=10), "k": range(10)},
     "a column without values": lambda rng, n: {"x": rng.normal(size=n), "empty": [None] * n,
         "l": rng.choice(["u", "v"], n)},
     "only labels": lambda rng, n: {f"l{k}": rng.choice(list("abcd")[: k + 2], n) for k in range(3)},
     "only dates": lambda rng, n: {"start": days(rng, n), "end": days(rng, n, "2024-01-01"), "due": days(rng, n)},
-    "only truths": lambda rng, n: {f"t{k}": rng.random(n) < 0.2 * (k + 1) for k in range(4)},
     "constants": lambda rng, n: {"version": [3] * n, "unit": ["cm"] * n, "x": rng.normal(size=n),
         "day": days(rng, n, span=1)},
-    "mostly missing": lambda rng, n: {f"x{k}": gaps(rng, rng.normal(size=n), 0.9) for k in range(4)},
     "no whole row": lambda rng, n: {
         "a": [None if k % 2 else float(k % 7) for k in range(n)], "b": [k % 5 if k % 2 else None for k in range(n)]
     },
@@ -112,26 +101,16 @@ TABLES = {
     })(rng.random(n) < 0.3),
     "wide": lambda rng, n: {f"c{k}": rng.normal(size=n) if k % 3 else rng.choice(["a", "b"], n) for k in range(30)},
     "large numbers": lambda rng, n: {"ns": rng.integers(10**15, 10**15 + 10**6, n), "x": rng.normal(size=n) * 1e12},
-    "small numbers": lambda rng, n: {"x": rng.normal(size=n) * 1e-9, "p": rng.uniform(0, 1, n) ** 8},
-    "years": lambda rng, n: {"year": np.arange(1930, 1930 + n), "count": rng.poisson(200, n),
-        "rate": rng.normal(2, 1, n)},
     "places": lambda rng, n: {"lat": rng.normal(47, 0.1, n), "lon": rng.normal(15.4, 0.1, n),
         "zip": rng.choice(["8010", "8020"], n)},
     "per cent": lambda rng, n: {"share": [f"{k} %" for k in rng.integers(0, 100, n)],
         "class": rng.choice(["u", "v"], n)},
     "odd names": lambda rng, n: {"a, b": rng.normal(size=n), "größe [cm]": rng.poisson(170, n),
         "it's \"x\"": rng.choice(["ü", "ß"], n)},
-    "names like numbers": lambda rng, n: {"y2019": rng.gamma(2, 2, n), "2020 sum": rng.gamma(2, 2, n),
-        "%": rng.random(n)},
-    "truths with gaps": lambda rng, n: {"paid": gaps(rng, (rng.random(n) < 0.5).tolist(), 0.2),
-        "x": rng.normal(size=n)},
     "sizes": lambda rng, n: {
         "size": pd.Categorical(gaps(rng, rng.choice(["S", "M", "L"], n), 0.1), ["S", "M", "L"], ordered=True),
         "colour": pd.Categorical(rng.choice(["red", "blue"], n)), "price": rng.choice([9.9, 19.9], n),
     },
-    "copies": lambda rng, n: {"x": [1.5, 2.5, 4.0] * (n // 3), "l": ["u", "v", "v"] * (n // 3)},
-    "many zeros": lambda rng, n: {"spent": rng.lognormal(3, 2, n).round(2) * (rng.random(n) < 0.3),
-        "visits": rng.poisson(0.2, n)},
     "codes": lambda rng, n: {"zip": [f"0{k}" for k in rng.integers(1000, 1020, n)],
         "icd": rng.choice(["A01.1", "B20"], n)},
 }  # fmt: skip

@@ -4,7 +4,6 @@ import builtins
 import errno
 import io
 import os
-import signal
 
 import pytest
 
@@ -19,8 +18,7 @@ class Disk:
     Args:
         folder: whose files count.
         at: the change that fails, counted from 1; 0: none does.
-        end: "full": there is no room for that one change; "died": nothing reaches the disk from there on; "killed": the
-            process really ends.
+        end: "full": there is no room for that one change; "died": nothing reaches the disk from there on.
     """
 
     def __init__(self, folder, at=0, end="full"):
@@ -47,8 +45,6 @@ class Disk:
             return False
         self.changes.append((what, os.path.relpath(path, self.folder)))
         if len(self.changes) == self.at:
-            if self.end == "killed":
-                os.kill(os.getpid(), signal.SIGKILL)
             if self.end == "died":
                 self.dead = True
                 raise Died

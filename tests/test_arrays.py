@@ -11,7 +11,7 @@ import pytest
 
 import motes
 from motes.data import as_frame
-from motes.data.templates import packed, template_of, unpacked
+from motes.data.frames import Template
 from motes.errors import DataError
 from motes.tables import Schema
 
@@ -72,7 +72,7 @@ def test_two_columns_with_a_mask_are_learned_as_a_table_of_what_is_seen():
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: motes.fit(hiding(X), "default"), "nan in row 4, column 'y'"),
+        (lambda: motes.fit(hiding(X), "default"), "row 4, column 'y': got a missing entry"),
         (lambda: motes.fit(X, labels=hiding(np.arange(60) % 2, MASK[:, 1])), "label of row 4 is None"),
         (lambda: motes.fit(X, weights=hiding(np.ones(60), MASK[:, 1])), "weight of row 4 of the data is nan"),
         (lambda: motes.truth("moons").log_density(hiding(X)), "all finite"),
@@ -85,13 +85,6 @@ def test_two_columns_with_a_mask_are_learned_as_a_table_of_what_is_seen():
 def test_where_no_entry_may_be_missing_a_mask_is_refused_with_its_row(call, says):
     with pytest.raises(ValueError, match=says):
         call()
-
-
-def test_the_schema_of_two_columns_with_a_mask_knows_what_is_seen():
-    schema = Schema.fit(hiding(X))
-    assert schema.columns[1].missing == 6
-    low, high = schema.parts[schema.parts_of("y").start].draw_range
-    assert high - low < 100
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +142,6 @@ TYPES = {
     ),
     "decimal of polars": (pl.DataFrame({"a": [decimal.Decimal("1.10")] * 3}), lambda made: made.schema["a"]),
     "decimal of Arrow": (pa.table({"a": [decimal.Decimal("1.10")] * 3}), lambda made: made.schema.field("a").type),
-    "128 bits of polars": (pl.DataFrame({"a": pl.Series([1, 2, 3], dtype=pl.Int128)}), lambda made: made.schema["a"]),
     "uint64 in a dict": ({"a": WHOLE.astype(np.uint64)}, lambda made: made["a"].dtype),
     "float32 in a dict": ({"a": WHOLE.astype(np.float32)}, lambda made: made["a"].dtype),
     "uint64 in an array": (WHOLE.astype(np.uint64)[:, None], lambda made: made.dtype),
@@ -159,9 +151,9 @@ TYPES = {
 @pytest.mark.parametrize("name", TYPES)
 def test_a_type_comes_back_also_by_way_of_a_file(name):
     data, type_of = TYPES[name]
-    template = template_of(data)
+    template = Template.of(data)
     frame = as_frame(data)
-    for one in (template, unpacked(*packed(template))):
+    for one in (template, Template.unpacked(*template.packed())):
         back = frame.like(one)
         assert repr(type_of(back)) == repr(type_of(data)), name
         assert as_frame(back).columns[frame.names[0]].cells() == frame.columns[frame.names[0]].cells()
@@ -172,21 +164,3 @@ def test_decimals_that_become_floats_are_said():
     for data in ({"price": prices}, pd.DataFrame({"price": prices}), np.array([prices], object).T):
         with pytest.warns(UserWarning, match="decimals are read as float64"):
             as_frame(data)
-
-
-@pytest.mark.slow
-def test_two_columns_of_which_one_is_constant_are_a_table_that_gives_it_back():
-    model = motes.fit(np.c_[X[:, 0], np.full(60, 2.5)], changes={"table.steps": 2}, verbose=False)
-    assert model.kind == "table"
-    assert set(model.sample(20)[:, 1]) == {2.5}
-
-
-@pytest.mark.slow
-def test_a_constant_column_of_what_is_given_changes_nothing_and_another_value_of_it_is_said():
-    few = {"training.steps": 20, "network.members": 1, "network.width": 16}
-    with_it = motes.fit(X[:, :1], given=np.c_[X, np.full(60, 3.0)], changes=few, verbose=False)
-    without = motes.fit(X[:, :1], given=X, changes=few, verbose=False)
-    here = [0.1, -0.2]
-    np.testing.assert_allclose(with_it.sample(50, given=[*here, 3.0]), without.sample(50, given=here), atol=0.05)
-    with pytest.warns(UserWarning, match="'given2' = 4, outside the range of the training data, 3 to 3"):
-        with_it.sample(2, given=[*here, 4.0])

@@ -361,7 +361,7 @@ def test_version_and_help_are_quick_since_jax_stays_out(environment):
 MISUSES = {
     "a shape as a table": (["train", "moons", "--recipe", "table"], "'moons', which is a shape"),
     "missing file": (["train", "nowhere.csv"], "there is no file 'nowhere.csv'"),
-    "wrong suffix": (["train", "data.xlsx"], ".csv, .tsv, .parquet, .npy, .npz"),
+    "wrong suffix": (["train", "data.xlsx"], ".csv, .tsv, .parquet, .npy"),
     "no shape": (["train", "mons"], "Did you mean 'moons'"),
     "unknown recipe": (["train", "moons", "--recipe", "ddmp"], "Did you mean 'ddpm'"),
     "missing recipe file": (["train", "moons", "--recipe", "my.toml"], "there is no recipe file 'my.toml'"),
@@ -569,7 +569,7 @@ def test_ctrl_c_outside_the_training_says_what_is_kept(phase, motes_command, few
     [
         (["trian"], "unknown command 'trian'. Did you mean 'train'? Choose from: sample, "),
         (["sample"], "got no MODEL; expected a run's folder, or its model.safetensors. See `motes sample --help`."),
-        (["score", "a", "b.csv"], "got no --out; expected a .csv, .tsv, .parquet, .npy or .npz file"),
+        (["score", "a", "b.csv"], "got no --out; expected a .csv, .tsv, .parquet or .npy file"),
         (["sample", "a", "-n"], "got -n without a value; expected one. Number of rows."),
         (["sample", "a", "--samplr", "heun"], "unknown option '--samplr'. Did you mean '--sampler'? Choose from: "),
         (["sample", "a", "b"], "got 'b', one word too many"),

@@ -58,7 +58,7 @@ def test_motes_columns_loads_neither_jax_nor_what_it_does_not_read():
     import sys
 
     code = (
-        "import sys, motes.tables, motes.data.templates; "
+        "import sys, motes.tables, motes.data.frames; "
         "print([m for m in ('jax', 'pandas', 'polars', 'pyarrow', 'narwhals') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -10,12 +10,10 @@ import pytest
 from sklearn import datasets
 
 import motes
-from fits import fit_points
 from motes.data.datasets import DATASETS, read_dataset
 from motes.data.files import Blocks, read_frame
 from motes.evaluation.sources import read_points, source_of
 from motes.loading import load
-from motes.training.checkpoints import FitSession
 from tables import TINY, untrained
 
 WORDS = [f"--set={key}={json.dumps(value)}" for key, value in (TINY | {"table.steps": 2}).items()]
@@ -104,15 +102,6 @@ def test_a_wrong_name_is_told_with_all_the_right_ones(words, kinds, run, motes_c
     assert all(name in err for name in [*shapes, *DATASETS]) and "Or give a file" in err
 
 
-def test_in_python_too():
-    with pytest.raises(motes.errors.UsageError, match="Did you mean 'iris'"):
-        motes.dataset("iriss")
-    with pytest.raises(
-        motes.errors.UsageError, match=r"got 'moons', which is a shape; expected a data set \(penguins, "
-    ):
-        motes.dataset("moons")
-
-
 @pytest.mark.slow
 def test_a_name_wins_over_whatever_is_called_so_in_the_folder(motes_command, tmp_path):
     (tmp_path / "iris").write_text("a,b\n1,2\n")
@@ -156,20 +145,6 @@ def test_a_run_remembers_the_name(run, motes_command):
 
 
 @pytest.mark.slow
-def test_the_same_rows_in_a_file_are_known_again(run, tmp_path):
-    motes.dataset("penguins").to_csv(tmp_path / "p.csv", index=False)
-    found = source_of(load(run), str(tmp_path / "p.csv"))
-    assert found.known and len(found.training) == len(source_of(load(run), "penguins").training)
-
-
-@pytest.mark.slow
-def test_another_table_is_compared_with_the_rows_of_the_training(run, tmp_path):
-    motes.dataset("penguins").assign(year=2008).to_csv(tmp_path / "other.csv", index=False)
-    other = source_of(load(run), str(tmp_path / "other.csv"))
-    assert other.known and len(other.held_out) == 344  # none is taken for a row of the training
-
-
-@pytest.mark.slow
 def test_every_command_that_takes_rows_takes_a_name(run, motes_command):
     code, message, err = motes_command("score", run, "penguins", "--out", "s.csv", "-q")
     assert code == 0 and "344 rows in s.csv" in message, err
@@ -196,18 +171,6 @@ def test_numbers_of_a_data_set_are_points_and_its_labels_are_classes(tmp_path):
     np.testing.assert_array_equal(file.training.x, source.training.x)
     np.testing.assert_array_equal(file.training.labels, source.training.labels)
     assert file.training.columns == source.training.columns
-
-
-@pytest.mark.slow
-def test_a_model_of_points_is_scored_and_evaluated_by_a_name(motes_command):
-    table = read_points("iris", motes.load_recipe("default", {"data.label": "species"}), 3).training
-    changes = {"training.steps": 1, "data.label": "species"}
-    model = fit_points(table, changes=changes, seed=3, session=FitSession(source="iris"))
-    assert source_of(model).known and len(source_of(model).held_out) == 150 - len(table)
-    model.save("iris.safetensors")
-    words = ("score", "iris.safetensors", "iris", "--label", "setosa", "--out", "s.csv", "-q")
-    code, message, err = motes_command(*words)
-    assert code == 0 and "150 rows in s.csv" in message, err
 
 
 @pytest.mark.slow(

@@ -1,7 +1,5 @@
 """Each planted fault is named first, and the options that are printed with it halve that part of the error."""
 
-import json
-
 import pytest
 from tests.conftest import benchmark
 
@@ -42,26 +40,3 @@ def test_a_planted_fault_is_named_first_and_its_fix_halves_the_error(name, fault
     assert case["findings"], case
     assert case["findings"][0] in fault.findings, case
     assert case["after"] <= case["before"] / 2, case
-
-
-def test_every_fault_has_three_shapes_and_a_table_or_says_why_not():
-    for name, fault in faults.FAULTS.items():
-        motes.load_recipe(fault.recipe, fault.changes)  # a recipe that there is
-        assert fault.findings and fault.sources
-        if "data.label" in fault.changes or "column" in name:  # rows of a file have no classes here; shapes two columns
-            continue
-        assert len(fault.sources) == 4 and "table" in fault.sources, name
-
-
-def test_the_table_of_the_documents_is_what_the_script_prints(tmp_path):
-    lines = [
-        {"fault": "coarse grid", "source": "moons", "findings": ["coarse_grid"], "before": 0.06, "after": 0.006},
-        {"fault": "coarse grid", "source": "table", "findings": [], "before": 0.06, "after": 0.06},
-    ]
-    (tmp_path / "faults.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    clean = {"recipe": "ddpm", "source": "rings", "seed": 1, "findings": ["undertrained"]}
-    (tmp_path / "clean.jsonl").write_text(json.dumps(clean) + "\n")
-    text = faults.table(tmp_path)
-    assert "| coarse grid | `coarse_grid` 1, nothing 1 | 2 | 0.1, 1 |" in text
-    assert "Of 1 clean trainings 1 had a finding." in text and "- ddpm on rings: undertrained" in text
-    assert faults.options("--set a.b=1 --set c.d=x") == ["a.b=1", "c.d=x"]

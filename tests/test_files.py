@@ -84,20 +84,6 @@ def test_text_that_cannot_be_read_says_where_and_why(file, content, says):
     assert "table.csv" in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("last", "type_"),
-    [("1.5", "real"), ("x", "label"), ("", "whole"), ("+3", "real")],
-    ids=["real", "text", "gap", "sign"],
-)
-def test_a_type_that_shows_only_at_the_end_of_a_file_is_seen(file, last, type_):
-    n = 200_000  # more than a block
-    column = read_frame(file(b"a,b\n" + b"1,2020-01-01\n" * n + f"{last},\n".encode())).columns["a"]
-    assert column.type == type_
-    assert len(column) == n + 1
-    assert column.missing.sum() == (last == "")
-    assert column.cells()[0] == ("1" if type_ == "label" else 1)
-
-
 def test_bytes_that_are_no_text_are_found_deep_in_a_file(file):
     content = b"a,b\n" + b"1,x\n" * 100_000 + b"1,\xff\n" + b"1,x\n" * 1000
     with pytest.raises(DataError, match=r"line 100002 .*column 'b'"):
@@ -135,8 +121,6 @@ def test_parquet_is_never_in_memory_twice(tmp_path):
     [
         (b"hello", "t.parquet", "not a Parquet file"),
         (b"", "t.parquet", "not a Parquet file"),
-        (b"hello", "t.npz", "not an archive of arrays"),
-        (b"", "t.npz", "not an archive of arrays"),
         (b"hello", "t.npy", "not a NumPy file of one array"),
     ],
 )
@@ -145,25 +129,10 @@ def test_bytes_that_are_no_table_are_a_data_error(file, content, name, says):
         read_frame(file(content, name))
 
 
-def test_archives_hold_columns_or_one_matrix(tmp_path):
-    np.savez(tmp_path / "t.npz", a=np.arange(3), b=np.array(["x", "", "y"]), c=np.array(["2020-01-01"] * 3, "M8[D]"))
-    frame = read_frame(tmp_path / "t.npz")
-    assert cells(frame)["b"] == ["x", None, "y"]
-    assert frame.columns["c"].days
-    np.savez(tmp_path / "t.npz", np.ones((3, 2)))
-    assert read_frame(tmp_path / "t.npz").names == ("x", "y")
-    np.savez(tmp_path / "t.npz", a=np.arange(3), b=np.arange(4))
-    with pytest.raises(DataError, match=r"holds a \(3,\), b \(4,\); expected columns of the same length"):
-        read_frame(tmp_path / "t.npz")
-    np.savez(tmp_path / "t.npz", a=np.array([{}, 1], dtype=object))
-    with pytest.raises(DataError, match="without pickling"):
-        read_frame(tmp_path / "t.npz")
-
-
 # --- writing --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".npz"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
 def test_what_is_written_is_read_back(tmp_path, file, suffix):
     frame = read_frame(file(MIXED))
     write_frame(tmp_path / f"back{suffix}", frame)
@@ -185,18 +154,6 @@ def test_blocks_of_rows_make_the_file_that_all_of_them_make(tmp_path, suffix):
     write_frame(tmp_path / f"whole{suffix}", frame)
     assert cells(read_frame(tmp_path / f"parts{suffix}")) == cells(read_frame(tmp_path / f"whole{suffix}"))
     assert len(read_frame(tmp_path / f"parts{suffix}")) == 7
-
-
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_file_that_is_not_finished_is_not_there(tmp_path, suffix):
-    def stop_halfway():
-        with writing(tmp_path / f"t{suffix}") as write:
-            write(as_frame([[1, 2]]))
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        stop_halfway()
-    assert not list(tmp_path.iterdir())
 
 
 def test_what_a_file_cannot_hold_is_refused_and_nothing_is_left(tmp_path):
@@ -235,20 +192,15 @@ def test_a_wide_text_takes_time_in_proportion_to_its_columns(file):
 # --- part by part --------------------------------------------------------------------------------------------------
 
 PIPE, BROKEN = '5" pipe', '"x\ny"'
-WORDS = [f"w{i:03d}" for i in range(80)]
 PARTS = {
     "whole numbers, then halves": "a,b\n" + "".join(f"{i},{i if i < 40 else i / 2}\n" for i in range(80)),
     "dates, then times": "a,b\n"
     + "".join(f"{i},2020-01-{i % 9 + 1:02d}{' 03:00:00.5' * (i == 70)}\n" for i in range(80)),
-    "more words than a dictionary has": "a,b\n" + "".join(f"{word},{i}\n" for i, word in enumerate(WORDS)),
     "nothing at first": "a,b\n" + "".join(f"{i},{i * (i > 60) or ''}\n" for i in range(80)),
-    "nothing at all": "a,b\n" + "".join(f"{i},NA\n" for i in range(80)),
-    "numbers with a plus": "a,b\n" + "".join(f"{i},+{i}\n" for i in range(80)),
     "numbers with a plus, and a word": "a,b\n" + "".join(f"{i},{'x' if i == 70 else f'+{i}'}\n" for i in range(80)),
     "a number, and then a word": "a,b\n" + "".join(f"{i},{'x' if i == 70 else i}\n" for i in range(80)),
     "lines within cells": "a,b\n" + "".join(f'{i},"x\n""{i % 3}""\n"\n' for i in range(80)),
     "quotes that open no cell": "a,b\n" + "".join(f"{i},{PIPE if i % 9 else BROKEN}\n" for i in range(80)),
-    "blank lines": "\ufeffa,b\r\n" + "".join(f"{i},{i % 2 == 0}\r\n\r\n" for i in range(80)),
     "no header": "".join(f"{i},{i / 7}\n" for i in range(80)).rstrip("\n"),
 }
 

@@ -43,10 +43,10 @@ def in_a_fork(call):
         os.close(write)
 
 
-def test_a_fork_refuses_points_at_every_door(small_model, tmp_path):
-    model, x = small_model, motes.make_shape("moons", 40)
+def of_points(model, tmp_path):
+    x = motes.make_shape("moons", 40)
     model.save(tmp_path / "model")
-    calls = {
+    return {
         "fit": lambda: motes.fit(x, verbose=False),
         "sample": lambda: model.sample(3),
         "chain": lambda: model.chain(3, [2]),
@@ -56,29 +56,26 @@ def test_a_fork_refuses_points_at_every_door(small_model, tmp_path):
         "diagnose": lambda: model.diagnose("moons"),
         "load": lambda: motes.load(tmp_path / "model"),
     }
-    for name, call in calls.items():
-        assert 'multiprocessing.get_context("spawn")' in in_a_fork(call), name
-    assert in_a_fork(lambda: motes.data.as_frame(PEOPLE)) == "done"  # which computes nothing with JAX
 
 
-@pytest.fixture(scope="module")
-def table():
+def of_a_table(small_model, tmp_path):
     with untrained():
-        return motes.fit(PEOPLE, changes=TINY, verbose=False)
-
-
-@pytest.mark.slow
-def test_a_fork_refuses_tables_at_every_door(table):
-    calls = {
+        table = motes.fit(PEOPLE, changes=TINY, verbose=False)
+    return {
         "fit": lambda: motes.fit(PEOPLE, verbose=False),
         "sample": lambda: table.sample(3),
         "score_samples": lambda: table.score_samples(PEOPLE),
         "impute": lambda: table.impute({"age": [31, None], "smoker": ["no", None]}),
         "predict": lambda: table.predict({"smoker": ["no"]}, "age"),
-        "predict_proba": lambda: table.predict_proba({"age": [31]}, "smoker"),
         "evidence": lambda: table.evidence({"age": 31}),
         "evaluate": lambda: table.evaluate(PEOPLE),
         "estimator": lambda: motes.DiffusionModel(max_steps=2).fit(np.ones((40, 1)), PEOPLE["smoker"]),
     }
-    for name, call in calls.items():
-        assert "spawn" in in_a_fork(call), name
+
+
+@pytest.mark.slow(only=["of_a_table"])
+@pytest.mark.parametrize("doors", [of_points, of_a_table])
+def test_a_fork_refuses_at_every_door(doors, small_model, tmp_path):
+    for name, call in doors(small_model, tmp_path).items():
+        assert 'multiprocessing.get_context("spawn")' in in_a_fork(call), name
+    assert in_a_fork(lambda: motes.data.as_frame(PEOPLE)) == "done"  # which computes nothing with JAX

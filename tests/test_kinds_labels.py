@@ -130,7 +130,7 @@ def test_there_are_at_most_10_000_codes():
         ([*(f"2020-02-{k}" for k in range(10, 31))], "dates except for 1 of its labels, such as '2020-02-30' in row"),
         ([f"{k},5" for k in range(30)], "numbers written as text, such as '0,5', and so treated as labels. Convert"),
         (["1,234", "5,678"], "numbers such as '1,234', whose decimal sign is ambiguous"),
-        (["05/06/2020", "01/02/2020"], "dates such as '01/02/2020', whose order is ambiguous"),
+        (["05/06/2020", "01/02/2020"], "dates such as '01/02/2020', in the formats %d/%m/%Y or %m"),
         (["01234", "80331", "90210"], None),
         (list("abab"), None),
     ],

@@ -18,7 +18,8 @@ from tests.reference import Z
 import motes
 from fits import fit_points
 from motes.data.curves import Asinh, Power, Straight
-from motes.data.tables import SMOOTH, Standardiser, Support, as_table, log_density, quantile
+from motes.data.points import as_table
+from motes.data.tables import SMOOTH, Standardiser, Support, log_density, quantile
 from motes.errors import DataError, RecipeError, UsageError
 from motes.points.conditional import Conditional
 from motes.points.denoisers import Denoiser, Given, NoisePredictor
@@ -563,9 +564,9 @@ def test_bounds_are_for_points_without_observations_too():
         ({"z": (0, 1)}, UsageError, "unknown column 'z'"),
         ({"x": (1, 0)}, UsageError, "expected low < high"),
         ({"x": (None, None)}, UsageError, "expected low < high, one of which may be left out"),
-        ({"x": 1}, UsageError, r"got 1; expected \(low, high\)"),
-        ({"x": ("a", 1)}, UsageError, "got 'a'; expected a finite number"),
-        ({"x": (0, np.inf)}, UsageError, "got inf; expected a finite number. An open end is None"),
+        ({"x": 1}, UsageError, r"got \{'x': 1\}; expected \(low, high\)"),
+        ({"x": ("a", 1)}, UsageError, r"\('a', 1\)\}; expected \(low, high\)"),
+        ({"x": (0, np.inf)}, UsageError, "got 'x=0.0..inf'; expected COLUMN=LOW"),
         ([(0, 1)], UsageError, "got list; expected a dict"),
     ],
 )

@@ -5,8 +5,6 @@ import pytest
 
 import motes
 from fits import fit_points
-from motes.data.files import write_frame
-from motes.data.frames import as_frame
 from motes.evaluation.metrics import mode_coverage
 from motes.evaluation.sources import read_points, source_of
 from motes.loading import load
@@ -100,14 +98,6 @@ def model(file):
     return fit_points(table, changes={"training.steps": 1}, seed=5, session=FitSession(source=str(file)))
 
 
-@pytest.mark.slow
-def test_its_own_file_is_divided_as_for_the_training(model, file):
-    again, first = source_of(model), read_points(str(file), RECIPE, 5)
-    assert again.known
-    assert np.array_equal(again.held_out.x, first.held_out.x)
-    assert np.array_equal(again.training.x, first.training.x)
-
-
 def test_its_own_file_is_known_by_another_name_and_with_columns_in_another_order(model, file):
     moved = file.with_name("moved.csv")
     motes.data.write_frame(moved, motes.data.as_frame(motes.data.read_table(file).x[:, [2, 0, 1]], ["c", "a", "b"]))
@@ -146,17 +136,6 @@ def test_rows_that_are_appended_or_moved_leave_the_others_where_they_are(model, 
     assert "has changed since the training" in changed.notes[0]
     assert rows(first.held_out.x) <= rows(changed.held_out.x)
     assert not rows(changed.held_out.x) & rows(first.training.x)
-
-
-@pytest.mark.parametrize("suffix", [".tsv", ".parquet", ".npz"])
-def test_points_are_read_from_every_kind_of_file(suffix, file):
-    x = motes.data.read_table(file).x
-    other = file.with_suffix(suffix)
-    write_frame(other, as_frame(x, ["a", "b", "c"]))
-    again = read_points(str(other), RECIPE, 5)
-    first = read_points(str(file), RECIPE, 5)
-    assert np.array_equal(again.training.x, first.training.x)
-    assert np.array_equal(again.held_out.x, first.held_out.x)
 
 
 def test_an_array_is_known_again(model, file):

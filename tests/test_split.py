@@ -65,22 +65,19 @@ def test_the_parts_and_the_reference_value_are_the_total(perfect):
 
 
 @pytest.mark.slow
-def test_a_wrong_start_is_the_prior_s_alone():
-    model = exact_model("moons", "ddpm", {"schedule.end": 0.003})  # nine tenths of the signal's power stay
-    found = split_of(model, source_of(model), 2 * N)  # its error is that of few points that are far off
-    prior = found.parts["prior"]
-    assert prior.value > 4 * prior.error
-    assert prior.value > 0.8 * (found.total - found.reference_value)
+@pytest.mark.parametrize(
+    ("part", "shape", "recipe", "changes", "share"),
+    [
+        ("prior", "moons", "ddpm", {"schedule.end": 0.003}, 0.8),  # nine tenths of the signal's power stay
+        ("discretisation", "eight_gaussians", "default", {"grid.steps": 4}, 0.9),
+    ],
+)
+def test_a_wrong_start_is_the_prior_s_alone_and_few_steps_are_the_discretisation_s(part, shape, recipe, changes, share):
+    model = exact_model(shape, recipe, changes)
+    found = split_of(model, source_of(model), 2 * N)
+    own = found.parts[part]
+    assert own.value > 4 * own.error and own.value > share * (found.total - found.reference_value)
     assert abs(found.parts["learning"].value) < 1e-9  # it is the exact denoiser that is swapped for itself
-
-
-@pytest.mark.slow
-def test_few_steps_are_the_discretisation_s_alone():
-    model = exact_model("eight_gaussians", changes={"grid.steps": 4})
-    found = split_of(model, source_of(model), N)
-    part = found.parts["discretisation"]
-    assert part.value > 5 * part.error
-    assert part.value > 0.9 * (found.total - found.reference_value)
 
 
 @pytest.mark.slow
@@ -119,14 +116,6 @@ def test_a_shift_is_its_square_and_the_error_is_the_scatter():
     # The standard deviation of 40 numbers is right within 11%; four times that is a false alarm in 16,000.
     assert abs(np.std(values) / np.mean(errors) - 1) < 0.45
     assert abs(np.mean(values) - 0.3**2 / 2) < 4 * np.std(values) / np.sqrt(40) + 0.003  # divided by a drawn variance
-
-
-@pytest.mark.slow
-def test_it_counts_as_it_goes():
-    counts = []
-    model = exact_model("eight_gaussians", changes={"grid.steps": 2})
-    split_of(model, source_of(model), 100, on_progress=lambda now: counts.append(now.done))
-    assert counts == [100, 200, 300, 400]
 
 
 def test_fine_steps_do_not_depend_on_the_recipes_own():

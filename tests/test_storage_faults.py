@@ -1,13 +1,8 @@
 """Faults at every change of the files of a run: what is there afterwards is the old state or the new, and goes on."""
 
 import json
-import signal
-import subprocess
-import sys
-import time
 import tomllib
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -162,96 +157,21 @@ def test_a_run_survives_a_fault_at_any_change(kind, how, resumed, whole, tmp_pat
     assert at > (30 if resumed else len(whole(kind)[1]))
 
 
-KILLED = """
-import sys
-from pathlib import Path
-sys.path[:0] = sys.argv[1:3]
-import pytest
-from tests.conftest import briefly
-from storage import Disk
-from test_storage_faults import train
-briefly(pytest.MonkeyPatch())  # the same programs as those of the tests
-out = Path(sys.argv[4])
-with Disk(out.parent, int(sys.argv[5]), "killed"):
-    train(sys.argv[3], out)
-"""
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("kind", ["points", "table"])
-def test_a_process_that_is_killed_at_any_change_goes_on(kind, whole, tmp_path, environment):
-    expected, changes = whole(kind)
-    tests = Path(__file__).parent
-    for at in range(1, len(changes) + 1):
-        out = begin(kind, tmp_path / str(at))
-        words = [str(tests.parent), str(tests), kind, str(out), str(at)]
-        done = subprocess.run([sys.executable, "-c", KILLED, *words], env=environment, capture_output=True, text=True)
-        assert done.returncode == -signal.SIGKILL, done.stderr
-        if out.exists():
-            check_files(out)
-        end(kind, out)
-        assert results(out)[1:] == expected[1:] and not list(out.rglob(".*")), changes[at - 1]
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("kind", ["points", "table"])
-def test_a_training_that_is_killed_from_outside_again_and_again_ends_in_the_same_bits(kind, tmp_path, environment):
-    name, source = {"points": ("default", "moons"), "table": ("table", "rows.csv")}[kind]
-    steps = {"points": "training.steps=20000", "table": "table.steps=3000"}[kind]
-    changes = [f"--set={key}={json.dumps(value)}" for key, value in changes_of(kind).items() if "steps" not in key]
-    patience = ["--set=table.patience=1000"] if kind == "table" else []
-    words = [sys.executable, "-m", "motes", "train", source, "--seed=1", "--no-figures", "--checkpoint-every=0"]
-    begun = [*words, "--recipe", name, *changes, *patience, f"--set={steps}"]
-    out, still = begin(kind, tmp_path / "killed"), begin(kind, tmp_path / "still")
-    options = {"env": environment, "capture_output": True, "text": True}
-    done = subprocess.run([*begun, "--out", "run"], cwd=still.parent, **options)
-    assert done.returncode == 0, done.stderr
-    rng, killed = np.random.default_rng(0), 0
-    for _ in range(60):
-        again = [*words, "--recipe", "run/recipe.toml", "--resume"] if checkpoints_in(out) else [*begun, "--overwrite"]
-        process = subprocess.Popen(
-            [*again, "--out", "run"],
-            cwd=out.parent, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        if killed < 5 and any(line.startswith("training: ") for line in iter(process.stderr.readline, "")):
-            time.sleep(rng.random())
-            killed += process.poll() is None
-            process.kill()
-        err = process.communicate()[1]
-        if out.exists():
-            check_files(out, rows=10_000)
-        if process.returncode == 0:
-            break
-        assert process.returncode == -signal.SIGKILL, err
-    assert killed >= 3 and results(out) == results(still)
-
-
 # --- files of answers ------------------------------------------------------------------------------------------------
 
 OLD = "an older file\n"
 
 
-@pytest.mark.parametrize("name", ["rows.csv", "rows.tsv", "rows.npy", "rows.npz", "rows.parquet"])
+@pytest.mark.parametrize("name", ["rows.csv", "rows.tsv", "rows.npy", "rows.parquet", "scores.csv"])
 @pytest.mark.parametrize("how", ["full", "died"])
-def test_samples_are_the_old_file_or_the_new(name, how, small_model, tmp_path, monkeypatch):
+def test_answers_are_the_old_file_or_the_new(name, how, small_model, tmp_path, monkeypatch):
     small_model.save(tmp_path / "model.safetensors")
+    motes.data.write_frame(tmp_path / "moons.csv", motes.data.as_frame(motes.make_shape("moons", 30), ["x", "y"]))
     monkeypatch.chdir(tmp_path)
     out = tmp_path / "out" / name
     out.parent.mkdir()
-    command = ["sample", "model.safetensors", "-n", "30", "--quiet", "--overwrite", "--out", f"out/{name}"]
-    check_answer(command, out, how)
-
-
-@pytest.mark.parametrize("how", ["full", "died"])
-def test_scores_are_the_old_file_or_the_new(how, small_model, tmp_path, monkeypatch):
-    small_model.save(tmp_path / "model.safetensors")
-    motes.data.write_frame(tmp_path / "rows.csv", motes.data.as_frame(motes.make_shape("moons", 30), ["x", "y"]))
-    monkeypatch.chdir(tmp_path)
-    out = tmp_path / "out" / "scores.csv"
-    out.parent.mkdir()
-    check_answer(
-        ["score", "model.safetensors", "rows.csv", "--quiet", "--overwrite", "--out", "out/scores.csv"], out, how
-    )
+    words = ["score", "model.safetensors", "moons.csv"] if "scores" in name else ["sample", "model.safetensors", "-n30"]
+    check_answer([*words, "--quiet", "--overwrite", "--out", f"out/{name}"], out, how)
 
 
 def check_answer(command, out, how):

@@ -10,7 +10,8 @@ from hypothesis.extra.numpy import arrays
 from tests.reference import property_test
 
 from motes.data import as_frame, read_table, write_frame
-from motes.data.tables import Standardiser, as_table
+from motes.data.points import as_table
+from motes.data.tables import Standardiser
 from motes.errors import DataError, UsageError
 from motes.replacing import replacing
 
@@ -81,7 +82,7 @@ def test_npy_files_of_any_numbers_are_read(tmp_path, dtype):
         (b"a,b\n1,2\n3,nan\n", "row 2, column 'b': got a missing entry"),
         (b"a,b\n1,2\n,\n3,4\n", "row 2, column 'a': got a missing entry"),  # a row of missing entries is no blank line
         (b"a,b\n1,2\n1_0,4\n", "row 2, column 'a': got '1_0'"),
-        (b"a,b\n1,2\n3,inf\n-inf,3\n", "holds inf in row 2, column 'b' .2 such"),
+        (b"a,b\n1,2\n3,inf\n4,-inf\n", "holds inf in row 2, column 'b' .2 such"),
         (b"a,b\n\n1,2\n\n3,x\n", "row 2, "),  # blank lines are no rows
         (b"a,b\n1,2\n3,2020-01-01\n", "column 'b': got"),
         (b"a,b\n1,1e308\n2,-1e308\n", "column 'b' .*reaches 1e[+]308, too large"),
@@ -117,9 +118,9 @@ def test_an_npy_file_that_cannot_be_used_says_why(tmp_path, x, says):
 
 @pytest.mark.parametrize("name", ["points.txt", "points", "points.csv.gz"])
 def test_another_suffix_is_refused(file, name):
-    with pytest.raises(UsageError, match=r"expected a name that ends in \.csv, \.tsv, \.parquet, \.npy, \.npz\."):
+    with pytest.raises(UsageError, match=r"expected a name that ends in \.csv, \.tsv, \.parquet, \.npy\."):
         read_table(file(HEADED, name))
-    with pytest.raises(UsageError, match=r"expected a name that ends in \.csv, \.tsv, \.parquet, \.npy, \.npz\."):
+    with pytest.raises(UsageError, match=r"expected a name that ends in \.csv, \.tsv, \.parquet, \.npy\."):
         write_frame(file(HEADED, name), as_frame(X, ["a", "b"]))
 
 
@@ -133,9 +134,9 @@ def test_a_missing_file_and_a_folder_are_no_file(tmp_path):
 def test_as_table_names_its_source_and_checks_the_names():
     with pytest.raises(DataError, match="has 2 columns but 3 names: a, b, c"):
         as_table(X, ["a", "b", "c"])
-    with pytest.raises(DataError, match="my table holds nan in row 2, column 'b'"):
+    with pytest.raises(DataError, match="my table, row 2, column 'b': got a missing entry"):
         as_table([[1, 2], [3, np.nan]], ["a", "b"], name="my table")
-    with pytest.raises(DataError, match="not a number"):
+    with pytest.raises(DataError, match="row 2, column 'y': 'a' of type str"):
         as_table([[1, 2], [3, "a"]])
     with pytest.raises(DataError, match="my table, row 2 has 1 entry, and row 1 has 2 entries"):
         as_table([[1, 2], [3]], name="my table")
@@ -198,12 +199,6 @@ def test_what_is_written_is_read_back_to_the_bit(folder, x, suffix):
     assert table.x.tobytes() == x.tobytes()
     if suffix == ".csv":
         assert table.columns == ("first, quoted", "second")
-
-
-def test_a_name_for_each_column_is_needed(tmp_path):
-    with pytest.raises(ValueError, match="column"):
-        write_frame(tmp_path / "x.csv", as_frame(X, ["a"]))
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_is_replaced_whole_and_with_ordinary_permissions(tmp_path):

@@ -1,6 +1,5 @@
 """The command line on text files of the world: options reach the reader, a run remembers them, no output is lost."""
 
-import itertools
 import json
 import os
 import subprocess
@@ -11,10 +10,8 @@ import numpy as np
 import pytest
 from tests.conftest import SMALL
 
-import motes
 from motes import cli
 from motes.data.files import read_frame
-from motes.evaluation.sources import read_rows, source_of
 from motes.fitting import choose_recipe
 from motes.loading import load
 from motes.text_options import TextOptions
@@ -115,20 +112,6 @@ def test_commands_read_as_the_run_did_unless_an_option_says_otherwise(words, her
 
 
 @pytest.mark.slow
-def test_evaluate_without_a_source_reads_as_the_training_did(run, monkeypatch):
-    monkeypatch.chdir(run.parent)
-    source = source_of(load(run))
-    assert source.known and source.held_out is not None
-    assert len(source.training) + len(source.held_out) == ROWS
-
-
-@pytest.mark.slow
-def test_the_recipe_of_a_run_reads_its_source_again(here, run):
-    again = read_rows("t.csv", motes.load_recipe(str(run / "recipe.toml")))
-    assert set(again.columns["größe"].cells()) > {None} and again.columns["tag"].type == "date"
-
-
-@pytest.mark.slow
 def test_what_the_training_found_out_reads_rows_that_alone_have_two_readings(motes_command, tmp_path, monkeypatch):
     monkeypatch.setattr("motes.cli.run.SAMPLES", 40)
     rows = "".join(f'{k % 28 + 1:02d}.03.2020,"$1,{k + 100}.50",{k % 5}\n' for k in range(ROWS))
@@ -156,13 +139,8 @@ def test_a_run_on_points_remembers_too(motes_command, tmp_path):
         "train", "p.csv", "--out", "run", "--no-figures", "-q", *QUICK, "--sep", ";", "--decimal", ","
     )
     assert code == 0, err
-    for words in (
-        ["evaluate", "run"],
-        ["score", "run", "p.csv", "--out", "s.csv"],
-        ["diagnose", "run"],
-        ["plot", "run"],
-    ):
-        code, _, err = motes_command(*words, "-q", *(["-n", "60"] if words[0] in ("evaluate", "diagnose") else []))
+    for words in (["evaluate", "run", "-n", "60"], ["score", "run", "p.csv", "--out", "s.csv"], ["plot", "run"]):
+        code, _, err = motes_command(*words, "-q")
         assert code == 0, (words, err)
         code, _, err = motes_command(*words, "-q", "--overwrite" if words[0] == "score" else "--seed=0", "--sep", "|")
         assert code == 1 and "use --sep ';'" in err, words
@@ -207,21 +185,10 @@ def test_what_is_not_there_ends_with_2_in_every_command(words, motes_command):
     assert "there is no" in err and len(err.splitlines()) == 1
 
 
-HOW = ["closed", "full", "full, unbuffered", "pipe"]
-SLOW = ["columns", "t.csv"], ["sample", "RUN", "-n", "9"]  # seconds, of which JAX takes most
-LOST = [
-    *itertools.product((["recipes"], ["--help"], ["--version"]), HOW),
-    (SLOW[0], "full"),
-    *((SLOW[1], how) for how in ("full", "pipe")),
-    *(pytest.param(SLOW[0], how, marks=pytest.mark.long) for how in HOW if how != "full"),
-    *(pytest.param(SLOW[1], how, marks=pytest.mark.long) for how in ("closed", "full, unbuffered")),
-]
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(("words", "how"), LOST)
+@pytest.mark.parametrize("how", ["closed", "full", "full, unbuffered", "pipe"])
+@pytest.mark.parametrize("words", [["recipes"], ["--help"], ["sample", "RUN", "-n", "9"]], ids=lambda words: words[0])
 def test_lost_output_is_never_success(words, how, run, tmp_path):
-    (tmp_path / "t.csv").write_text("a,b\n1,2\n3,5\n")
     words = [*MOTES, *(str(run) if word == "RUN" else word for word in words)]
     setting = os.environ | ({"PYTHONUNBUFFERED": "1"} if how == "full, unbuffered" else {})
     if how == "closed":

@@ -32,9 +32,8 @@ from sklearn.utils.validation import (
 
 from motes.data import Frame, as_frame
 from motes.data.arrays import Label, Series, check_even, is_missing, plain
-from motes.data.frames import joined, unique_names
+from motes.data.frames import Template, joined, keep, kept, unique_names
 from motes.data.natives import collected, in_library, is_frame, names_of
-from motes.data.templates import keep, kept, template_of, without, without_values
 from motes.errors import DataError, ModelFileError, RecipeError, UsageError, check_count, check_seed
 from motes.fitting import warn_if_interrupted
 from motes.loading import model_path, of_parts
@@ -45,6 +44,7 @@ from motes.tables.parts import IMPOSSIBLE
 from motes.tables.recipe import TableRecipe
 from motes.training import Recipe
 from motes.training.checkpoints import FitSession, complete_name, read_checkpoint, reading, write_checkpoint
+from motes.training.model import with_index
 
 Codes = NDArray[np.integer]
 Classes = NDArray[Any]
@@ -281,7 +281,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         elif hasattr(self, "classes_"):
             del self.classes_
         if start is None:  # a later table may have fewer categories
-            self.template_ = without_values(without(template_of(X), self._dropped), [*model.schema.identifiers])
+            self.template_ = Template.of(X).without(self._dropped).without_values(model.schema.identifiers)
             for message in model.schema.warnings:
                 warnings.warn(message, UserWarning, stacklevel=3)
         return self
@@ -338,7 +338,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
                 f'given is of type {type(given).__name__}; expected a mapping of columns to values, as {{"age": 40}}.'
             )
         names = self._columns
-        by_place = isinstance(self.template_, np.ndarray)
+        by_place = self.template_.library == "numpy"
         place = lambda key: by_place and hasattr(key, "__index__") and 0 <= key.__index__() < len(names)
         return {names[key.__index__()] if place(key) else str(key): value for key, value in given.items()}
 
@@ -474,16 +474,14 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         """
         check_is_fitted(self)
         seed = _as_seed(self.random_state if random_state is None else random_state)
-        X = without(self._validate(X), self._dropped)
-        frame = as_frame(X, self._modelled_columns if isinstance(X, np.ndarray) else None)
+        X = self._validate(X)
+        frame = as_frame(X, self._columns if isinstance(X, np.ndarray) else None).select(self._modelled_columns)
         if self._target is not None:  # drawn with the row's missing entries; a complete row may have any class
             whole = ~np.any([series.missing for series in frame.columns.values()], axis=0)
             frame = self._target.beside(frame, np.where(whole, 0, -1))
         tables = self.model_.impute(frame, draws=1 if draws is None else draws, seed=seed)
-        made = [table.select(self._modelled_columns).like(X) for table in tables]
-        if hasattr(X, "iloc"):  # pandas, or a library with the same interface
-            for table in made:
-                table.index = X.index
+        template = Template.of(X).without(self._dropped)
+        made = [with_index(table.select(self._modelled_columns).like(template), X) for table in tables]
         return made[0] if draws is None else made
 
     def transform(self, X: Any) -> Any:
@@ -592,9 +590,8 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             raise ModelFileError(f"'{path}' is a model of points; expected a model of a table. Use `motes.load`.")
         with reading(path):
             made = cls(model.recipe, **json.loads(about.get("estimator", "{}")))
-            template = kept(tensors, about)
             # A model from the command line has no template: its rows came from a file.
-            made.template_ = Frame({}) if template is None else template
+            made.template_ = kept(tensors, about) or Template("frame")
             made.history_, made._target = tensors.get("estimator.history", np.zeros(0, np.float32)), None
             if "estimator.target" in tensors:
                 made._target = ClassColumn.unpacked(tensors["estimator.target"])
@@ -603,7 +600,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
                 made.classes_ = made._target.classes
         made.model_, made.n_iter_ = model, len(made.history_)
         made.n_features_in_ = len(made._columns)
-        if not isinstance(made.template_, np.ndarray):
+        if made.template_.library != "numpy":
             made.feature_names_in_ = np.array(made._columns, dtype=object)
         return made
 

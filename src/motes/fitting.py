@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike
 from motes.data import DATASETS, SHAPES, Frame, Table, as_frame, read_frame
 from motes.data.arrays import TYPE_WORDS, Series, check_weights, plain
 from motes.data.files import refuse_address, suffix_of, width_of
-from motes.data.points import points_of
-from motes.data.tables import as_table, bounds_texts
-from motes.data.templates import template_of, without, without_values
+from motes.data.frames import Template
+from motes.data.points import as_table, points_of
+from motes.data.tables import bounds_texts
 from motes.errors import DataError, RecipeError, UsageError
 from motes.evaluation import Finding
 from motes.evaluation.findings import constant_columns, find_problems
@@ -197,7 +197,7 @@ def diagnose(
     chosen = load_recipe(recipe, changes)
     if not isinstance(chosen, PointRecipe):
         raise RecipeError("got a recipe for a table; expected one for points, such as 'default'.")
-    table = data if isinstance(data, Table) else as_table(data, columns)
+    table = as_table(data, columns)
     return [*find_problems(table, chosen), *constant_columns(table)]
 
 
@@ -304,7 +304,7 @@ def fit(
             reporter.warn(warning)
         warn_if_interrupted(table)
         template = _modelled_template(template, frame.names, table.columns)
-        table.template = without_values(template, [*table.schema.identifiers])
+        table.template = template.without_values(table.schema.identifiers)
         return table
     if isinstance(columns, Mapping):
         raise UsageError(f"columns = {dict(columns)}: kinds of columns are for tables. Pass recipe='table', or names.")
@@ -338,14 +338,14 @@ def _warn_of_points(points: PointData, recipe: PointRecipe, reporter: Reporter) 
         reporter.warn(str(finding))
 
 
-def _modelled_template(data: Any, names: Sequence[str], kept: Sequence[str]) -> Any:
+def _modelled_template(data: Any, names: Sequence[str], kept: Sequence[str]) -> Template:
     """Return the template of `data`, without columns that the model does not have, such as labels.
 
     If the model has columns that `data` lacks, as recipe "any" does with `given`, the template is a `Frame`.
     """
     if names and not {*kept} <= {*names}:
-        return Frame({})
-    return without(template_of(data), [j for j, name in enumerate(names) if name not in kept])
+        return Template("frame")
+    return Template.of(data).without([j for j, name in enumerate(names) if name not in kept])
 
 
 def _refuse_in_table(given: Any, labels: Any) -> None:

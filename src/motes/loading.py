@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data import SHAPES, Frame, as_frame
-from motes.data.templates import kept
+from motes.data.frames import kept
 from motes.errors import NoModelError, UsageError
 from motes.points.checks import point_model_of_parts
 from motes.tables.model import TableModel

@@ -1,12 +1,12 @@
 """Preparation of arrays for plots: checks, axis limits, times as text, density rasters; and points as text.
 
-Only NumPy is imported, so that pictures in the terminal do not wait for matplotlib.
+Matplotlib is not imported, so that pictures in the terminal do not wait for it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
@@ -261,17 +261,11 @@ def bell(sigma: float) -> NDArray[np.float64]:
 
 
 def blur(image: NDArray[np.floating], kernel: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Convolve both axes of `image` with `kernel`, with zeros beyond the edge. The dtype is kept."""
-    radius = len(kernel) // 2
-    weights: Sequence[float] = kernel.tolist()  # Python floats keep float32
+    """Convolve both axes of `image` with a symmetric `kernel`, with zeros beyond the edge. The dtype is kept."""
+    from scipy.ndimage import correlate1d  # only with the first picture
+
     for axis in (0, 1):
-        length = image.shape[axis]
-        padded = np.pad(image, [(radius, radius) if i == axis else (0, 0) for i in (0, 1)])
-        total = np.zeros_like(image)
-        for offset, weight in enumerate(weights):
-            window = slice(offset, offset + length)
-            total += weight * (padded[window] if axis == 0 else padded[:, window])
-        image = total
+        image = correlate1d(image, kernel, axis, mode="constant")
     return image
 
 

@@ -182,7 +182,7 @@ def score(
     """Write the log-likelihood of each row of a file, in nats.
 
     Args:
-        out: A .csv, .tsv, .parquet, .npy or .npz file for each row's log-likelihood.
+        out: A .csv, .tsv, .parquet or .npy file for each row's log-likelihood.
         orders: Tables only: average p over this many orders of the columns; adds a column 'spread'.
         laplace: Tables only: give impossible entries, such as unseen labels, a small probability instead of 0.
     """

@@ -15,7 +15,7 @@ from motes.text_options import TextOptions
 if TYPE_CHECKING:
     from motes.points import Sampling
 
-FILES = ".csv, .tsv, .parquet, .npy or .npz file"
+FILES = ".csv, .tsv, .parquet or .npy file"
 TABLE = f"{FILES}, or the name of a data set (see `motes datasets`)"
 Whole = Annotated[int, Parameter(converter=whole)]
 Count = Annotated[int, Parameter(alias="-n", converter=whole)]

@@ -253,20 +253,21 @@ def warn_of_finer(finer: Mask, column: str, name: str) -> None:
 
 def _convert_objects(values: NDArray[Any], column: str, name: str) -> Series:
     gone = np.fromiter((is_missing(value) for value in values), bool, len(values))
-    type_: Type | None = None
-    days, first = True, 0
-    for i in np.flatnonzero(~gone).tolist():
-        type_here = _type_of(values[i])
-        if type_here is None or (type_ is not None and type_here != type_ and {type_here, type_} != {"real", "whole"}):
+    rows: dict[Any, int] = {}  # the first row of each type
+    for row in np.flatnonzero(~gone).tolist():
+        rows.setdefault(_type_of(values[row]), row)
+    if not rows:
+        return Series("real", np.full(len(values), np.nan), gone)
+    type_, first = next(iter(rows.items()))
+    for other, row in rows.items():
+        if other is None or (other != type_ and {other, type_} != {"real", "whole"}):
             among = f" among {TYPE_WORDS[type_]} (row {first + 1} holds {values[first]!r})" if type_ else ""
+            got = f"{values[row]!r} of type {type(values[row]).__name__}"
             raise DataError(
-                f"{name}, row {i + 1}, column '{column}': {values[i]!r} of type {type(values[i]).__name__}{among}. "
-                "Expected one type in a column: numbers, true or false, text or dates."
+                f"{name}, row {row + 1}, column '{column}': {got}{among}. Expected one type in a column: "
+                "numbers, true or false, text or dates."
             )
-        if type_ is None:
-            first = i
-        type_ = "real" if type_ and type_here != type_ else type_here
-        days = days and not isinstance(values[i], datetime.datetime | np.datetime64)
+    type_ = "real" if "real" in rows else type_
     here = values[~gone].tolist()
     if type_ == "real" and any(isinstance(value, decimal.Decimal) for value in here):
         warnings.warn(
@@ -275,8 +276,6 @@ def _convert_objects(values: NDArray[Any], column: str, name: str) -> Series:
             UserWarning,
             stacklevel=2,
         )
-    if type_ is None:
-        return Series("real", np.full(len(values), np.nan), gone)
     if type_ == "label":
         return coded([str(value) for value in here], gone)
     dtype: Any = {"real": np.float64, "whole": np.int64, "truth": bool, "date": "M8[us]"}[type_]
@@ -293,7 +292,8 @@ def _convert_objects(values: NDArray[Any], column: str, name: str) -> Series:
     except OverflowError:
         raise DataError(f"column '{column}' of {name} holds a whole number that is too large for 64 bits.") from None
     made[~gone] = filled.astype(made.dtype)
-    return Series(type_, made, gone, days=days and type_ == "date")
+    days = type_ == "date" and not any(isinstance(value, datetime.datetime | np.datetime64) for value in here)
+    return Series(type_, made, gone, days=days)
 
 
 def _check_zones(values: NDArray[Any], gone: Mask, column: str, name: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from motes.data.arrays import TYPE_WORDS, Series, Type, of_values
+from motes.data.arrays import TYPE_WORDS, Series, Type
 from motes.data.datasets import named
 from motes.data.frames import Frame, as_frame, joined, unique_names
 from motes.data.readings import is_number
@@ -23,7 +21,7 @@ from motes.errors import DataError, UsageError
 from motes.replacing import replacing
 from motes.text_options import SEPARATORS, TextOptions
 
-SUFFIXES = (".csv", ".tsv", ".parquet", ".npy", ".npz")
+SUFFIXES = (".csv", ".tsv", ".parquet", ".npy")
 BUFFER = 2**20  # bytes to buffer of a Parquet column
 
 
@@ -72,7 +70,7 @@ def read_frame(path: str | Path, text: TextOptions = TextOptions()) -> Frame:
             return read_text(path, text)
         if suffix == ".parquet":
             return _read_parquet(path)
-        return _read_arrays(path)
+        return _read_array(path)
 
 
 def refuse_address(source: str | Path) -> None:
@@ -106,10 +104,10 @@ def width_of(path: Path, text: TextOptions) -> int:
     """
     if suffix_of(path) not in SEPARATORS:
         return len(read_frame(path, text).names)
-    from motes.data.text import header_of
+    from motes.data.text import Text
 
     with reading(path):
-        return len(header_of(path, text).names)
+        return len(Text(path, text).names)
 
 
 # --- Parquet and NumPy ----------------------------------------------------------------------------------------------
@@ -143,32 +141,26 @@ def parquet_file(path: Path) -> Iterator[Any]:
         raise DataError(f"'{path}' is not a Parquet file: {str(error).rstrip('.')}.") from None
 
 
-def _read_arrays(path: Path) -> Frame:
-    """Read one matrix or several columns: the array of a `.npy` file, or the arrays of a `.npz` archive."""
-    archive, name = path.suffix.lower() == ".npz", f"'{path}'"
+def _read_array(path: Path) -> Frame:
+    """Read the matrix in a `.npy` file."""
+    name = f"'{path}'"
     try:
         with path.open("rb") as file:
-            made = np.load(file, allow_pickle=False)
-            arrays = {column: made[column] for column in made.files} if archive else {"": made}
-        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-            raise ValueError
+            array = np.load(file, allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            raise ValueError("an archive")
     except OSError:
         raise
     except MemoryError as error:
         raise DataError(f"{name} is damaged, or contains more than fits in memory ({error}).") from None
-    except Exception:  # from the archive, its compression, or the header of an array, which is read as Python code
-        what = "an archive of arrays, as numpy.savez" if archive else "a NumPy file of one array, as numpy.save"
-        raise DataError(f"{name} is not {what} writes it without pickling, or it is damaged.") from None
-    shapes = {array.shape for array in arrays.values()}
-    if len(arrays) == 1 and (not archive or len(next(iter(shapes))) == 2):
-        return as_frame(next(iter(arrays.values())), name=name)
-    if len(shapes) != 1 or len(next(iter(shapes))) != 1:
-        contents = ", ".join(f"{column} {array.shape}" for column, array in arrays.items())
-        raise DataError(f"{name} holds {contents or 'nothing'}; expected columns of the same length, or one matrix.")
-    return Frame({column: of_values(array, column, name) for column, array in arrays.items()})
+    except Exception:  # from the header, which is read as Python code
+        raise DataError(
+            f"{name} is not a NumPy file of one array, as numpy.save writes it without pickling, or it is damaged."
+        ) from None
+    return as_frame(array, name=name)
 
 
-# --- Write files: a `Frame`, or rows block by block, -> `.csv`, `.tsv`, `.parquet`, `.npy`, `.npz` ------------------
+# --- Write files: a `Frame`, or rows block by block, -> `.csv`, `.tsv`, `.parquet`, `.npy` --------------------------
 
 
 Write = Callable[[Frame], None]
@@ -191,12 +183,12 @@ def check_writable(path: str | Path, types: Mapping[str, Type]) -> None:
     if suffix == ".npy" and (other := [name for name, type_ in types.items() if type_ in ("label", "date")]):
         raise UsageError(
             f"'{path}': column '{other[0]}' holds {TYPE_WORDS[types[other[0]]]}; a .npy file holds only numbers. "
-            "Write a .npz, .parquet or .csv file."
+            "Write a .parquet or .csv file."
         )
 
 
 def write_frame(path: str | Path, frame: Frame) -> None:
-    """Write a frame to a file in one step. Missing entries are empty cells; in NumPy files they are NaN.
+    """Write a frame to a file in one step. Missing entries are empty cells; in a NumPy file they are NaN.
 
     Raises:
         UsageError: as in `check_writable`.
@@ -219,7 +211,7 @@ def write_frame(path: str | Path, frame: Frame) -> None:
 def writing(path: str | Path) -> Iterator[Write]:
     """Return a context with a function that appends rows to a new file, which appears when the context ends.
 
-    Text and Parquet files are written block by block, so that the rows need not fit in memory; NumPy files are written
+    Text and Parquet files are written block by block, so that the rows need not fit in memory; a NumPy file is written
     at the end.
 
     Raises:
@@ -230,7 +222,7 @@ def writing(path: str | Path) -> Iterator[Write]:
     check_writable(path, {})
     suffix, parts = suffix_of(path), list[Frame]()
     with replacing(path) as temporary, ExitStack() as files:
-        append: Write = parts.append  # NumPy files begin with the number of rows
+        append: Write = parts.append  # a NumPy file begins with the number of rows
         if suffix in SEPARATORS:
             file = files.enter_context(temporary.open("w", newline="", encoding="utf-8"))
             append = text_to(file, SEPARATORS[suffix])
@@ -242,8 +234,9 @@ def writing(path: str | Path) -> Iterator[Write]:
             append(frame)
 
         yield write
-        if suffix in (".npy", ".npz"):
-            _write_arrays(temporary, joined(parts, sum(map(len, parts))))
+        if suffix == ".npy":
+            with temporary.open("wb") as array:
+                np.save(array, joined(parts, sum(map(len, parts))).like(np.empty((0, 0))))
 
 
 def text_to(file: Any, separator: str = ",") -> Write:
@@ -279,26 +272,6 @@ def _write_parquet(path: Path) -> Iterator[Write]:
     finally:
         if file is not None:
             file.close()
-
-
-def _write_arrays(path: Path, frame: Frame) -> None:
-    if path.suffix.lower() == ".npy":
-        with path.open("wb") as file:
-            np.save(file, frame.like(np.empty((0, 0))))
-        return
-    with zipfile.ZipFile(path, "w") as archive:  # numpy.savez does not allow a column named "file"
-        for name, series in frame.columns.items():
-            with archive.open(f"{name}.npy", "w") as column:
-                np.lib.format.write_array(column, _to_npz_array(series), allow_pickle=False)
-
-
-def _to_npz_array(series: Series) -> NDArray[Any]:
-    if series.type == "label":
-        return np.array(["" if cell is None else str(cell) for cell in series.cells()], dtype=np.str_)
-    if series.type == "date":
-        micro = np.where(series.missing, np.datetime64("NaT", "us"), series.values.astype("M8[us]"))
-        return micro.astype("M8[D]") if series.days else micro
-    return np.where(series.missing, np.nan, series.values) if series.missing.any() else series.values
 
 
 # --- Rows block by block, as often as requested, so that a file need not fit in memory ------------------------------

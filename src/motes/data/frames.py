@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
@@ -11,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data.arrays import TYPE_WORDS, Series, of_values, plain, rows_of
-from motes.data.tables import Table, names_for
+from motes.data.readings import default_columns
+from motes.data.tables import Table
 from motes.errors import DataError, UsageError
 from motes.text_options import TextOptions
 
@@ -140,9 +143,7 @@ class Frame:
         return np.asarray(self.to_numpy(), dtype)
 
     def _to_library(self, library: str) -> Any:
-        from motes.data.natives import built  # here and below: narwhals and pyarrow load with the first data frame
-
-        return built(self.columns, library)
+        return Template(library, tuple((name, None) for name in self.names)).rows(self)
 
     def as_kind_of(self, data: Any) -> Any:
         """Convert the rows to the library of another table, which may have other columns; for an array, to a `Frame`.
@@ -153,14 +154,10 @@ class Frame:
             >>> type(as_frame({"age": [31, 47]}).as_kind_of(pd.DataFrame({"other": [1]}))).__name__
             'DataFrame'
         """
-        data = plain(data)
-        if isinstance(data, Frame | Table | np.ndarray | list | tuple):
+        template = Template.of(data)
+        if template.library in ("frame", "numpy"):
             return self
-        if isinstance(data, Mapping):
-            return self.like(data)
-        from motes.data.natives import library_of
-
-        return self._to_library(library_of(data))
+        return replace(template, columns=tuple((name, None) for name in self.names)).rows(self)
 
     def without(self, names: Sequence[str]) -> Frame:
         """Return the same rows with all entries of these columns missing.
@@ -218,20 +215,7 @@ class Frame:
             >>> as_frame({"age": [31, 47]}).like(pd.DataFrame({"age": np.zeros(1)})).dtypes.to_dict()
             {'age': dtype('float64')}
         """
-        if isinstance(template, Frame):
-            return self
-        if isinstance(template, Table):
-            return Table(_to_matrix(self, np.dtype(np.float64)), self.names)
-        if isinstance(template, np.ndarray | list | tuple):  # without column names
-            return _to_matrix(self, rows_of(template, "the template").dtype)
-        if isinstance(template, Mapping):
-            return {name: _entries_like(series, template.get(name)) for name, series in self.columns.items()}
-        from motes.data.natives import collected, names_of, to_native
-
-        template = collected(template, "the template")
-        if (names := tuple(names_of(template))) != self.names:
-            raise DataError(f"the columns are {', '.join(self.names)}; the template has {', '.join(names)}.")
-        return to_native(self.columns, template)
+        return Template.of(template).rows(self)
 
 
 def joined(frames: Iterable[Frame], n: int) -> Frame:
@@ -343,8 +327,211 @@ def unique_names(names: Sequence[str], name: str) -> tuple[str, ...]:
 
 def _convert_array(data: Any, columns: Sequence[str] | None, name: str) -> Frame:
     matrix = rows_of(data, name)
-    names = unique_names(names_for(matrix, columns, name), name)
+    names = unique_names(_names_for(matrix, columns, name), name)
     return Frame({key: of_values(matrix[:, j], key, name) for j, key in enumerate(names)})
+
+
+def _names_for(matrix: NDArray, columns: Sequence[str] | None, name: str) -> tuple[str, ...]:
+    """Return the names of the columns of an array (rows, columns); default: x, y or x0, x1, ...
+
+    Raises:
+        DataError: if the number of names or the shape of the array is wrong; for a vector, the message says how to
+            reshape it.
+    """
+    if matrix.ndim != 2:
+        cure = " Give one column of numbers as data.reshape(-1, 1)." if matrix.ndim == 1 else ""
+        raise DataError(f"{name} has shape {matrix.shape}; expected (rows, columns).{cure}")
+    names = default_columns(matrix.shape[1]) if columns is None else tuple(map(str, columns))
+    if len(names) != matrix.shape[1]:
+        raise DataError(f"{name} has {matrix.shape[1]} columns but {len(names)} names: {', '.join(names)}.")
+    return names
+
+
+# --- Templates: the type, names and dtypes of a table, to which rows are converted back -----------------------------
+
+
+@dataclass(frozen=True)
+class Template:
+    """The type of a table, and the names and dtypes of its columns.
+
+    Attributes:
+        library: "pandas", "polars", "pyarrow" or another library; "numpy", "dict"; or "frame" for a `Frame`.
+        columns: the name and the dtype of each column, in the terms of the library, None for the basic dtype; of an
+            array, one pair.
+    """
+
+    library: str
+    columns: tuple[tuple[Any, Any], ...] = ()
+
+    @classmethod
+    def of(cls, data: Any) -> Template:
+        """Return the template of a table; a template is returned unchanged.
+
+        Raises:
+            UsageError: if the data is not a supported table.
+        """
+        if isinstance(data, Template):
+            return data
+        if isinstance(data, Frame | Table):
+            return cls("frame")
+        is_masked = isinstance(data, np.ma.MaskedArray) and data.dtype.names is None
+        data = np.asarray(data.data) if is_masked else plain(data)  # masked integers stay integers
+        if isinstance(data, Mapping):
+            dtypes = (one.dtype if isinstance(one, np.ndarray) else None for one in data.values())
+            return cls("dict", tuple(zip(map(str, data), dtypes, strict=True)))
+        if isinstance(data, np.ndarray | list | tuple):
+            return cls("numpy", ((None, rows_of(data, "the template").dtype),))
+        from motes.data.natives import collected, describe  # here and below: pyarrow loads with the first data frame
+
+        return cls(*describe(collected(data, "the template")))
+
+    def without(self, places: Iterable[int]) -> Template:
+        """Remove the columns at these indices."""
+        if self.library == "numpy":
+            return self
+        gone = {*places}
+        return replace(self, columns=tuple(pair for j, pair in enumerate(self.columns) if j not in gone))
+
+    def without_values(self, names: Iterable[str]) -> Template:
+        """Return the template with plain text for those of these columns whose dtype lists all values."""
+        some = {*names}
+        is_listed = lambda name, dtype: str(name) in some and str(dtype).lower().startswith(LISTED)
+        columns = [(name, None if is_listed(name, dtype) else dtype) for name, dtype in self.columns]
+        return replace(self, columns=tuple(columns))
+
+    def rows(self, frame: Frame) -> Any:
+        """Convert rows to the type, names and dtypes of the template.
+
+        Raises:
+            DataError: if the columns differ from the template's, or for text in an array of numbers.
+        """
+        if self.library == "frame":
+            return frame
+        if self.library == "numpy":
+            return _to_matrix(frame, self.columns[0][1])
+        names, dtypes = zip(*self.columns, strict=True)
+        if self.library == "dict":
+            known = dict(self.columns)
+            return {name: _entries_like(series, known.get(name)) for name, series in frame.columns.items()}
+        if (texts := tuple(map(str, names))) != frame.names:
+            raise DataError(f"the columns are {', '.join(frame.names)}; the template has {', '.join(texts)}.")
+        from motes.data.natives import to_native
+
+        return to_native(list(frame.columns.values()), self.library, names, dtypes)
+
+    def packed(self) -> tuple[str, bytes]:
+        """Return the library and bytes, for `unpacked`; no pickle, so that loading runs no code.
+
+        Raises:
+            UsageError: for a library other than NumPy, pandas, polars and Arrow.
+        """
+        if self.library == "numpy":
+            return self.library, json.dumps([self.columns[0][1].str]).encode()
+        if self.library == "dict":
+            dtypes = {name: None if dtype is None else dtype.str for name, dtype in self.columns}
+            return self.library, json.dumps(dtypes).encode()
+        if self.library == "pandas":
+            return self.library, json.dumps([_describe_pandas(*pair) for pair in self.columns]).encode()
+        if self.library in ("polars", "pyarrow"):
+            nothing = Series("label", np.zeros(0, np.int64), np.zeros(0, bool))
+            table = self.rows(Frame({name: nothing for name, _ in self.columns}))
+            schema = table.schema if self.library == "pyarrow" else table.to_arrow().schema
+            return self.library, schema.serialize().to_pybytes()
+        raise UsageError(
+            f"a model fitted to a table of {self.library} cannot be saved. Fit it to a pandas, polars or Arrow table, "
+            "or to an array."
+        )
+
+    @classmethod
+    def unpacked(cls, library: str, data: bytes) -> Template:
+        """Restore the template from the result of `packed`.
+
+        Raises:
+            UsageError: if its library is not installed.
+            ValueError: if the bytes are invalid.
+        """
+        if library == "numpy":
+            return cls(library, ((None, np.dtype(json.loads(data)[0])),))
+        if library == "dict":
+            dtypes = json.loads(data).items()
+            return cls(library, tuple((name, None if dtype is None else np.dtype(dtype)) for name, dtype in dtypes))
+        try:
+            if library == "pandas":
+                return cls(library, tuple(_parse_pandas(*column) for column in json.loads(data)))
+            table = _arrow_schema(data).empty_table()
+            return cls.of(_to_polars(table) if library == "polars" else table)
+        except ImportError:
+            raise UsageError(
+                f"this model returns {library} tables, but {library} is not installed: pip install {library}."
+            ) from None
+
+
+LISTED = ("category", "categorical", "enum", "dictionary")  # how the names of dtypes begin that list all values
+ARROW = "arrow:"  # prefix of a pandas dtype that is an Arrow type
+KEY = "template"  # the key in the texts and arrays of a model file
+
+
+def keep(template: Any, tensors: dict[str, NDArray[Any]], about: dict[str, str]) -> None:
+    """Add a template to the contents of a model file. A `Frame` needs nothing.
+
+    Raises:
+        UsageError: as in `Template.packed`.
+    """
+    if (template := Template.of(template)).library != "frame":
+        about[KEY], data = template.packed()
+        tensors[KEY] = np.frombuffer(data, np.uint8)
+
+
+def kept(tensors: Mapping[str, NDArray[Any]], about: Mapping[str, str]) -> Template | None:
+    """Read the template that `keep` added; None if there is none.
+
+    Raises:
+        UsageError, ValueError: as in `Template.unpacked`.
+        KeyError: if the text or the array is missing.
+    """
+    return Template.unpacked(about[KEY], tensors[KEY].tobytes()) if KEY in about else None
+
+
+def _describe_pandas(name: Any, dtype: Any) -> list[Any]:
+    """Return [name, dtype, categories, whether ordered] of a column, for `_parse_pandas`."""
+    categories = dtype.categories.tolist() if str(dtype) == "category" else None
+    text = "object" if dtype is None else str(dtype)  # its own name, unless that is incomplete
+    if hasattr(dtype, "pyarrow_dtype"):
+        import pyarrow
+
+        schema = pyarrow.schema([("", dtype.pyarrow_dtype)])
+        text = ARROW + base64.b64encode(schema.serialize().to_pybytes()).decode()
+    elif text == "string":
+        text = f"string[{dtype.storage}]"
+    return [name if isinstance(name, int) else str(name), text, categories, bool(getattr(dtype, "ordered", False))]
+
+
+def _parse_pandas(name: Any, dtype: str, categories: list[Any] | None, ordered: bool) -> tuple[Any, Any]:
+    import pandas
+
+    if categories is not None:
+        return name, pandas.CategoricalDtype(categories, ordered)
+    if not str(dtype).startswith(ARROW):
+        return name, pandas.api.types.pandas_dtype(dtype)
+    return name, pandas.ArrowDtype(_arrow_schema(base64.b64decode(dtype.removeprefix(ARROW))).types[0])
+
+
+def _arrow_schema(data: bytes) -> Any:
+    import pyarrow
+
+    try:
+        return pyarrow.ipc.read_schema(pyarrow.py_buffer(data))
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ValueError(f"its template is not a valid Arrow schema: {error}") from None
+
+
+def _to_polars(table: Any) -> Any:
+    import polars
+
+    try:
+        return polars.from_arrow(table)
+    except (polars.exceptions.PolarsError, polars.exceptions.PanicException) as error:
+        raise ValueError(f"its template has types that polars lacks: {error}") from None
 
 
 def _to_matrix(frame: Frame, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -365,11 +552,12 @@ def _to_matrix(frame: Frame, dtype: np.dtype[Any]) -> NDArray[Any]:
     return _cast_if_lossless(matrix, dtype)
 
 
-def _entries_like(series: Series, template: Any) -> NDArray[Any]:
-    """Return the entries of a column, in the dtype of `template` if it is an array of numbers that can hold them."""
+def _entries_like(series: Series, dtype: np.dtype[Any] | None) -> NDArray[Any]:
+    """Return the entries of a column, in `dtype` if they are numbers that it can hold."""
     entries = series.entries()
-    numbers = isinstance(template, np.ndarray) and template.dtype.kind in "fiub" and entries.dtype.kind in "fiub"
-    return _cast_if_lossless(entries, template.dtype) if numbers else entries
+    if dtype is None or dtype.kind not in "fiub" or entries.dtype.kind not in "fiub":
+        return entries
+    return _cast_if_lossless(entries, dtype)
 
 
 def _cast_if_lossless(entries: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

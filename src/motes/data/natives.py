@@ -3,7 +3,7 @@
 This module is imported with the first data frame or file. It does not import pandas or polars for reading a table.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -42,11 +42,6 @@ def collected(data: Any, name: str) -> Any:
     return frame.collect().to_native() if isinstance(frame, nw.LazyFrame) else data
 
 
-def first_rows(data: Any, n: int) -> Any:
-    """Return the first rows of a table."""
-    return nw.from_native(collected(data, "the data"), eager_only=True).head(n).to_native()
-
-
 def names_of(data: Any) -> list[str]:
     """Return the column names of a table in memory, as texts, which may contain duplicates."""
     return [str(column) for column in getattr(data, "column_names", data.columns)]
@@ -75,16 +70,12 @@ def _convert_series(series: nw.Series[Any], name: str) -> Series:
         if hasattr(native, "cat"):
             return _convert_pandas_categories(native)
         kind = native.dtype
-    if isinstance(series.dtype, nw.Int128 | nw.UInt128):  # not supported by NumPy and Arrow
-        try:
-            series = series.cast(nw.Int64)
-        except Exception:  # each library raises its own error
-            raise DataError(f"column '{series.name}' of {name} holds a number too large for 64 bits.") from None
     if not isinstance(series.dtype, nw.Object):
         try:
             return of_arrow(series.to_arrow(), series.name, name, kind)
-        except pa.ArrowException:  # sparse or complex numbers, which NumPy supports
-            pass
+        except pa.ArrowException:  # sparse or complex numbers of pandas, which NumPy supports
+            if kind is series.dtype:
+                raise unsuitable(series.name, name, kind) from None
     return of_values(np.asarray(series.to_numpy()), series.name, name)
 
 
@@ -156,6 +147,13 @@ def _as_label(value: Any) -> Label:
     return value if isinstance(value, str | int | float | bool) else str(value)
 
 
+def describe(table: Any) -> tuple[str, tuple[tuple[Any, Any], ...]]:
+    """Return the library of a table in memory, and the name and the dtype of each column."""
+    library = nw.get_native_namespace(nw.from_native(table, eager_only=True)).__name__
+    dtypes = table.schema.types if library == "pyarrow" else table.dtypes
+    return library, tuple(zip(getattr(table, "column_names", table.columns), dtypes, strict=True))
+
+
 def in_library(table: Any, library: str) -> Any:
     """Convert a table to "pandas" or "polars"; return anything else, or for any other library, the input."""
     if library not in ("pandas", "polars") or not is_frame(table):
@@ -167,31 +165,8 @@ def in_library(table: Any, library: str) -> Any:
 # --- named columns -> tables of libraries ---------------------------------------------------------------------------
 
 
-def to_native(columns: Mapping[str, Series], template: Any) -> Any:
-    """Convert columns to a table of the type of `template`, which has the same names in the same order."""
-    module, series = nw.get_native_namespace(nw.from_native(template, eager_only=True)), columns.values()
-    if nw.dependencies.is_pyarrow_table(template):
-        arrays = [_to_arrow(one, kind) for one, kind in zip(series, template.schema.types, strict=True)]
-        fields = [field.with_type(array.type) for field, array in zip(template.schema, arrays, strict=True)]
-        return pa.Table.from_arrays(arrays, schema=pa.schema(fields, template.schema.metadata))
-    if nw.dependencies.is_polars_dataframe(template):
-        pairs = zip(series, template.schema.items(), strict=True)
-        return module.DataFrame([_to_polars(module, one, key, dtype) for one, (key, dtype) in pairs])
-    made = {j: _to_pandas(module, *pair) for j, pair in enumerate(zip(series, template.dtypes, strict=True))}
-    frame = module.DataFrame(made)
-    frame.columns = template.columns
-    return frame
-
-
-def library_of(table: Any) -> str:
-    """Return the library of a table: "pandas", "polars" or "pyarrow"; for any other library, "pandas"."""
-    if nw.dependencies.is_pyarrow_table(table):
-        return "pyarrow"
-    return "polars" if nw.dependencies.is_polars_dataframe(table) else "pandas"
-
-
-def built(columns: Mapping[str, Series], library: str) -> Any:
-    """Convert columns to a table of "pandas", "polars" or "pyarrow", with its basic types.
+def to_native(columns: Sequence[Series], library: str, names: Sequence[Any], dtypes: Sequence[Any]) -> Any:
+    """Convert columns to a table of a library; a dtype None stands for the basic dtype of the column's type.
 
     Raises:
         UsageError: if the library is not installed.
@@ -200,12 +175,14 @@ def built(columns: Mapping[str, Series], library: str) -> Any:
         module = import_module(library)
     except ImportError:
         raise UsageError(f"{library} is not installed: pip install {library}.") from None
-    if library == "pandas":
-        plain = {"real": "float64", "whole": "int64", "truth": "bool", "label": "object", "date": "datetime64[us]"}
-        dtype = lambda series: module.api.types.pandas_dtype(plain[series.type])
-        return module.DataFrame({name: _to_pandas(module, one, dtype(one)) for name, one in columns.items()})
-    table = pa.table({name: _to_basic_arrow(series) for name, series in columns.items()})
-    return table if library == "pyarrow" else module.from_arrow(table)
+    pairs = list(zip(columns, dtypes, strict=True))
+    if library == "pyarrow":
+        return pa.table([_to_arrow(*pair) for pair in pairs], list(names))
+    if library == "polars":
+        return module.DataFrame(dict(zip(names, (_to_polars(module, *pair) for pair in pairs), strict=True)))
+    frame = module.DataFrame({j: _to_pandas(module, *pair) for j, pair in enumerate(pairs)})
+    frame.columns = module.Index(list(names))
+    return frame
 
 
 def _to_basic_arrow(series: Series, zone: str | None = None) -> Any:
@@ -222,6 +199,8 @@ def _to_basic_arrow(series: Series, zone: str | None = None) -> Any:
 
 def _to_arrow(series: Series, dtype: Any) -> Any:
     made = _to_basic_arrow(series, getattr(dtype, "tz", None))
+    if dtype is None:
+        return made
     if series.missing.all():
         return pa.nulls(len(series), dtype)
     if pa.types.is_dictionary(dtype):
@@ -234,10 +213,12 @@ def _to_arrow(series: Series, dtype: Any) -> Any:
         return made
 
 
-def _to_polars(pl: Any, series: Series, key: str, dtype: Any) -> Any:
-    made = pl.Series(key, _to_basic_arrow(series, getattr(dtype, "time_zone", None)))
+def _to_polars(pl: Any, series: Series, dtype: Any) -> Any:
+    made = pl.Series(_to_basic_arrow(series, getattr(dtype, "time_zone", None)))
+    if dtype is None:
+        return made
     if series.missing.all():
-        return pl.Series(key, [None] * len(series), dtype=dtype)
+        return pl.Series([None] * len(series), dtype=dtype)
     if isinstance(dtype, pl.Enum):
         dtype = pl.Enum(_extend_categories(dtype.categories.to_list(), series, ordered=True))
     if not dtype.is_integer():
@@ -247,29 +228,23 @@ def _to_polars(pl: Any, series: Series, key: str, dtype: Any) -> Any:
 
 
 def _to_pandas(pd: Any, series: Series, dtype: Any) -> Any:
-    values, gone = series.values, series.missing
-    if series.type == "other":
-        raise DataError(series.labels[0])
-    if series.type == "label":
-        if not isinstance(dtype, pd.CategoricalDtype):
-            return pd.Series(np.array(_label_texts(series), dtype=object), dtype=dtype)
+    if series.type == "label" and isinstance(dtype, pd.CategoricalDtype):
         categories = _extend_categories(dtype.categories.tolist(), series, ordered=dtype.ordered)
         if len(categories) > len(dtype.categories):
             dtype = pd.CategoricalDtype(categories, dtype.ordered)
         index = {str(label): code for code, label in enumerate(categories)}
         table = np.array([index.get(str(label), -1) for label in series.labels] or [0], np.int64)
-        return pd.Series(pd.Categorical.from_codes(np.where(gone, -1, table[values]), dtype=dtype))
-    if series.type == "date":
-        if pd.api.types.is_object_dtype(dtype):
-            return pd.Series(np.array(series.cells(), dtype=object), dtype=object)
-        made = pd.Series(np.where(gone, np.datetime64("NaT", "us"), values.astype("M8[us]")))
-        return made.astype(dtype) if getattr(dtype, "tz", None) is None else made.dt.tz_localize("UTC").astype(dtype)
-    made = pd.Series(values)
-    if gone.any():
-        made = made.astype({"real": "Float64", "whole": "Int64", "truth": "boolean"}[series.type])
-        made[gone] = pd.NA
+        return pd.Series(pd.Categorical.from_codes(np.where(series.missing, -1, table[series.values]), dtype=dtype))
+    if series.type == "label" or (series.type == "date" and pd.api.types.is_object_dtype(dtype)):
+        cells = _label_texts(series) if series.type == "label" else series.cells()
+        return pd.Series(np.array(cells, dtype=object), dtype=dtype)
+    nullable = {pa.float64(): pd.Float64Dtype(), pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+    mapper = nullable.get if series.missing.any() else None
+    made = _to_basic_arrow(series).to_pandas(types_mapper=mapper, date_as_object=False)
+    if dtype is None:
+        return made
     try:
-        cut = made.astype(dtype)
+        cut = (made if getattr(dtype, "tz", None) is None else made.dt.tz_localize("UTC")).astype(dtype)
     except (ValueError, TypeError, pa.ArrowInvalid):  # the dtype cannot hold a missing cell or a number
         return made
     # NumPy integers would overflow or be truncated.

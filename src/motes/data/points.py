@@ -15,7 +15,7 @@ from motes.data.arrays import TYPE_WORDS, Mask, Series, of_values
 from motes.data.files import read_frame
 from motes.data.frames import Frame, as_frame
 from motes.data.readings import default_columns, doubt, is_code, is_number, ways_of
-from motes.data.tables import Array, Table, as_table
+from motes.data.tables import Array, Table
 from motes.errors import DataError, UsageError, check_seed, unknown
 from motes.text_options import TextOptions
 
@@ -86,21 +86,67 @@ def points_of(
             raise UsageError(
                 f"{name}: `given` contains all columns; expected at least one column to learn. Leave some out."
             )
-        observed = numbers_of(frame.select(list(given)), name, to_learn=to_learn, missing=True)
+        observed = as_table(frame.select(list(given)), name=name, to_learn=to_learn, missing=True)
         frame = frame.select(rest)
-    return replace(numbers_of(frame, name, to_learn=to_learn), labels=labels, given=observed)
+    return replace(as_table(frame, name=name, to_learn=to_learn), labels=labels, given=observed)
 
 
-def numbers_of(frame: Frame, name: str, *, to_learn: bool, missing: bool = False) -> Table:
-    """Convert a frame of numbers to a table; with `missing`, entries may be missing and become NaN.
+def as_table(
+    data: Any,
+    columns: Sequence[str] | None = None,
+    *,
+    name: str = "the data",
+    to_learn: bool = True,
+    missing: bool = False,
+) -> Table:
+    """Convert rows of numbers to a table; a table is returned unchanged.
+
+    Args:
+        data: an array (n, d), or another input of `as_frame`.
+        columns: d names for the columns of an array; default: x, y or x0, x1, ...
+        name: the name of the source in messages.
+        to_learn: whether the rows are for training; otherwise one row is enough.
+        missing: whether entries may be missing, as in conditions; they become NaN.
 
     Raises:
-        DataError: if a column is not numeric, for a missing entry without `missing`, and as in `as_table`.
+        DataError: unless there are enough rows, and columns of finite numbers, or if a column is entirely missing or
+            too large to standardise; the message names the row and the column.
     """
-    for column, series in frame.columns.items():
+    if isinstance(data, Table):
+        return data
+    frame = as_frame(data, columns, name=name)
+    if not frame.columns:
+        raise DataError(f"{name} has no columns; expected at least one column of numbers.")
+    if len(frame) < 1 + to_learn:
+        raise DataError(f"{name} has {len(frame)} row{'s' * (len(frame) != 1)}; expected at least {1 + to_learn}.")
+    matrix = np.empty((len(frame), len(frame.columns)))
+    for j, (column, series) in enumerate(frame.columns.items()):
+        if is_number(column):
+            raise DataError(
+                f"{name} has a column named '{column}', which would be read as a cell. Use a word as its name."
+            )
         _check_numbers(series, column, name, to_learn=to_learn, missing=missing)
-    columns = [np.where(one.missing, np.nan, one.values.astype(np.float64)) for one in frame.columns.values()]
-    return as_table(np.stack(columns, axis=1), frame.names, name=name, to_learn=to_learn, missing=missing)
+        matrix[:, j] = np.where(series.missing, np.nan, series.values)
+        _check_range(matrix[:, j], column, name, to_learn=to_learn)
+    return Table(matrix, frame.names)
+
+
+def _check_range(entries: Array, column: str, name: str, *, to_learn: bool) -> None:
+    """Refuse infinite entries, and columns that cannot be standardised."""
+    if infinite := int(np.isinf(entries).sum()):
+        row = int(np.isinf(entries).argmax())
+        raise DataError(
+            f"{name} holds {entries[row]} in row {row + 1}, column '{column}' ({infinite} such "
+            f"cell{'s' * (infinite > 1)} in all). Remove or fill in these rows first."
+        )
+    known = entries[~np.isnan(entries)]
+    if to_learn and not len(known):
+        raise DataError(f"column '{column}' of {name} is missing in all {len(entries)} rows. Remove it.")
+    with np.errstate(over="ignore", invalid="ignore"):
+        if to_learn and not np.isfinite(known.std()):
+            raise DataError(
+                f"column '{column}' of {name} reaches {np.abs(known).max():g}, too large to standardise. Rescale it."
+            )
 
 
 def _check_observed(series: Series, column: str, name: str, expected: str) -> None:

@@ -9,9 +9,10 @@ A text such as "1,234" or "05/06/2020" is ambiguous; other texts of its column m
 
 import datetime
 import re
+import shlex
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, Literal
@@ -27,6 +28,7 @@ CODES = {
 DIGITS = "0123456789"
 LONGEST = 40  # maximum characters of a number or a date
 EXAMPLES = 3  # entries to show in advice
+AS_LABELS = "and so treated as labels"
 SPACES = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2019": "'", "\u2212": "-"})
 AMOUNT = re.compile(r"([^\d.,+\-]*)([+-]?)([^\d.,+\-]*)(\d[\d.,' ]*|[.,]\d+)([^\d]*)")
 DATE = re.compile(r"(\d{1,4})([./-])(\d{1,2})\2(\d{1,4})(.*)")
@@ -160,111 +162,49 @@ def doubt(labels: Sequence[Any], row_of: Callable[[Any], int] | None = None) -> 
 
     The explanation is a phrase that names the option to use. `row_of` returns the row of a label.
     """
-    texts = [str(label) for label in labels]
-    if any(map(is_code, texts)):
-        return None
-    found = {text: _possible_formats(text, TextOptions()) for text in texts}
-    dates = {text: {way.forms[0] for way in ways if isinstance(way, Dates)} for text, ways in found.items()}
-    if len(formats := _date_formats({text: forms for text, forms in dates.items() if forms}, len(texts))) > 1:
-        return _explain_date_formats([text for text in texts if not dates[text]], formats)
-    if message := _explain_units(found):
-        return message
-    count = Counter(way for ways in found.values() for way in ways)
-    most = max(count.values(), default=0)
-    if not most or 2 * most < len(texts):
-        return None
-    best = [way for way in count if count[way] == most]
-    what = "dates" if isinstance(best[0], Dates) else "numbers"
-    if odd := [label for label in labels if not found[str(label)] & set(best)]:
-        row = "" if row_of is None else f" in row {row_of(odd[0]):,}"
-        return (
-            f"{what} except for {len(odd):,} of its labels, such as '{odd[0]}'{row}, and so treated as labels. If "
-            f"these mean missing entries, leave the entries empty, or read the file with {_na_options(odd)}"
-            f"{_in_python('na', [str(label) for label in odd[:EXAMPLES]])}"
-        )
-    if Plain() in best:
-        return None  # numbers may be names, and may have been converted to text on purpose
-    if chosen(best, TextOptions()) is not None:
-        return f"{what} written as text, such as '{texts[0]}', and so treated as labels. Convert the column"
-    if what == "dates":
-        forms = sorted(way.forms[0] for way in best if isinstance(way, Dates))
-        options = " or ".join(f"--date-format {_quote_for_shell(form)}" for form in forms)
-        return (
-            f"dates such as '{texts[0]}', whose order is ambiguous, and so treated as labels. Choose {options}"
-            f"{_in_python('date_format', forms[:1])}"
-        )
-    return (
-        f"numbers such as '{max(texts, key=len)}', whose decimal sign is ambiguous, and so treated as labels. "
-        f"Choose --decimal . or --decimal ,{_in_python('decimal', ',')}"
-    )
-
-
-def _explain_units(found: Mapping[str, frozenset[Way]]) -> str | None:
-    """Return the message for numbers with several units or an unknown unit; None for anything else."""
+    found = {str(label): _possible_formats(str(label), TextOptions()) for label in labels}
     words = {match[1] if (match := WORD.fullmatch(text)) else "" for text in found}
     if len(found) > 1 and len(words) == 1 and (word := words.pop()):
-        first = next(iter(found))
-        return f"numbers followed by '{word}', such as '{first}', and so treated as labels. Leave '{word}' out"
-    units: dict[str, list[str]] = {}
-    for text, ways in found.items():
-        for unit in {way.unit for way in ways if isinstance(way, NumberFormat)}:
-            units.setdefault(unit, []).append(text)
-    if len(units) < 2 or sum(map(len, units.values())) < len(found):
+        return f"numbers followed by '{word}', such as '{next(iter(found))}', {AS_LABELS}. Leave '{word}' out"
+    read = {text: ways for text, ways in found.items() if ways}
+    odd = [label for label in labels if str(label) not in read]
+    if any(map(is_code, found)) or 2 * len(odd) > len(found):
         return None
-    seen = [
-        f"{len(some):,} of the labels have {f'{unit!r}' if unit else 'none'}, such as '{some[0]}'"
-        for unit, some in units.items()
-    ]
-    return f"numbers with several units, and so treated as labels: {', '.join(seen)}. Convert them to one unit"
-
-
-def _date_formats(left: dict[str, set[str]], n: int) -> list[tuple[list[str], list[str]]]:
-    """Find formats that cover all dates among n texts, the most frequent first, if most of the texts are dates.
-
-    Each format is returned with the other formats that match its texts, and with these texts.
-    """
-    made: list[tuple[list[str], list[str]]] = []
-    while left and (made or 2 * len(left) >= n):
-        count = Counter(form for forms in left.values() for form in forms)
-        best = max(sorted(count, key=lambda form: ("%B" in form, form)), key=count.__getitem__)  # May is both %b and %B
-        some = [text for text, forms in left.items() if best in forms]
-        alike = set.intersection(*(left[text] for text in some)) - {best, best.replace("%b", "%B")}
-        made.append(([best, *sorted(alike)], some))
-        left = {text: forms for text, forms in left.items() if best not in forms}
-    return made
-
-
-def _explain_date_formats(odd: Sequence[str], formats: Sequence[tuple[list[str], list[str]]]) -> str:
-    seen = ", ".join(
-        f"{' or '.join(forms)} ({len(some):,} of the labels, such as '{some[0]}')" for forms, some in formats
-    )
-    options = " ".join(f"--date-format {_quote_for_shell(forms[0])}" for forms, _ in formats)
-    message = f"dates in several formats, and so treated as labels: {seen}. Read the file with {options}"
+    shared = frozenset.intersection(*read.values())
+    count = Counter(way for ways in read.values() for way in ways)
+    if Plain() in shared and not odd:
+        return None  # numbers may be names, and may have been converted to text on purpose
+    forms = [way.forms[0] for way in sorted(count, key=lambda way: (-count[way], repr(way))) if isinstance(way, Dates)]
+    units = sorted({way.unit for way in count if isinstance(way, NumberFormat)})
+    kind, example, cures = "dates" if forms else "numbers", next(iter(read)), []
+    what = f"{kind} such as '{example}', "
+    if chosen(shared, TextOptions()) is not None:
+        what = kind if odd else f"{kind} written as text, such as '{example}'"
+        cures = [] if odd else ["Convert the column"]
+    elif forms:
+        what += f"in the formats {' or '.join(forms)}"
+        cures.append(f"Choose the right ones with {_advise('date_format', forms)}")
+    elif len(units) > 1:
+        what += f"with the units {', '.join(unit or 'none' for unit in units)}"
+        cures.append("Convert them to one unit")
+    else:
+        what += "whose decimal sign is ambiguous"
+        cures.append(f"Choose --decimal=. or {_advise('decimal', ',')}")
     if odd:
-        message += f", and with the texts that mean missing entries: {_na_options(odd)}"
-    if unsure := [forms for forms, _ in formats if len(forms) > 1]:
-        message += f". Use {' or '.join(unsure[0])}, whichever is right"
-    return message + _in_python("date_format", [forms[0] for forms, _ in formats])
+        row = "" if row_of is None else f" in row {row_of(odd[0]):,}"
+        what += f" except for {len(odd):,} of its labels, such as '{odd[0]}'{row}"
+        cures.append(f"If these mean missing entries, leave the entries empty, or use {_advise('na', odd)}")
+    return f"{what}, {AS_LABELS}. {'. '.join(cures)}"
 
 
-def _na_options(odd: Sequence[Any]) -> str:
-    return " ".join(f"--na={_quote_for_shell(str(one))}" for one in odd[:EXAMPLES]) + (
-        " ..." if len(odd) > EXAMPLES else ""
+def _advise(option: str, values: Any) -> str:
+    """Return the same advice for the command line and for Python."""
+    values = values if isinstance(values, str) else [str(value) for value in values[:EXAMPLES]]
+    flags = " ".join(f"--{option.replace('_', '-')}={shlex.quote(value)}" for value in values)
+    return (
+        f"{flags} (in Python: changes={{'text.{option}': {values!r}}} for a file, or convert the column of a data "
+        "frame)"
     )
-
-
-def _in_python(option: str, value: Any) -> str:
-    """Return the same advice for Python: the option of a recipe for a file, or converting the column of a frame."""
-    return f" (in Python: changes={{'text.{option}': {value!r}}} for a file, or convert the column of a data frame)"
-
-
-def two_readings(texts: Iterable[str], forms: Sequence[str]) -> str | None:
-    """Return a phrase about the first text that two formats read as different dates; None if there is none."""
-    for text in texts if len(forms) > 1 else ():
-        found = {form: value for form in forms if (value := _parse_date(text, form)) is not None}
-        if len(set(found.values())) > 1:
-            return f"such as '{text}' match {' and '.join(found)}"
-    return None
 
 
 def is_number(text: str) -> bool:
@@ -381,10 +321,6 @@ def _time_format(text: str) -> str | None:
     if zone in (None, " UTC", " GMT"):  # times are read as UTC anyway
         return made + (zone or "")
     return made + (" %z" if zone.startswith(" ") else "%z")
-
-
-def _quote_for_shell(text: str) -> str:
-    return text if re.fullmatch(r"[\w.-]+", text) else f"'{text}'"
 
 
 def default_columns(dim: int) -> tuple[str, ...]:

@@ -242,7 +242,7 @@ def _draw(name: str, n: int, seed: int, noise: float | None) -> tuple[Array, Lab
 # --- drawn by scikit-learn, which is imported late because it loads slowly -----------------------------------------
 
 
-def _sklearn_shape(name: str, **options: float) -> Draw:
+def _sklearn(name: str, **options: float) -> Draw:
     def draw(n: int, noise: float, seed: int) -> tuple[Array, Labels | None]:
         from sklearn import datasets
 
@@ -255,8 +255,16 @@ def _sklearn_shape(name: str, **options: float) -> Draw:
 # --- drawn here ---------------------------------------------------------------------------------------------------
 
 
-def _blur(clean: Array, noise: float, rng: np.random.Generator) -> Array:
-    return clean + noise * rng.standard_normal(clean.shape)
+def _drawn(classes: int, clean: Callable[[np.random.Generator, Labels], Array]) -> Draw:
+    """Draw equally likely classes (n,), their `clean` points (n, 2), and noise."""
+
+    def draw(n: int, noise: float, seed: int) -> tuple[Array, Labels]:
+        rng = np.random.default_rng(seed)
+        labels = rng.integers(classes, size=n)
+        x = clean(rng, labels)
+        return x + noise * rng.standard_normal(x.shape), labels
+
+    return draw
 
 
 def _stack_xy(x: NDArray[np.floating], y: NDArray[np.floating]) -> Array:
@@ -272,41 +280,30 @@ PINWHEEL_ARMS = 5
 RING_RADII = (0.75, 1.5, 2.25, 3.0)
 
 
-def _checkerboard(n: int, noise: float, seed: int) -> tuple[Array, Labels]:
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(len(CHECKERBOARD_SQUARES), size=n)
+def _checkerboard(rng: np.random.Generator, labels: Labels) -> Array:
     corners = np.array(CHECKERBOARD_SQUARES, dtype=float)[labels] - 2.0  # a 4 x 4 board on [-2, 2]^2
-    return _blur(corners + rng.random((n, 2)), noise, rng), labels
+    return corners + rng.random(corners.shape)
 
 
-def _eight_gaussians(n: int, noise: float, seed: int) -> tuple[Array, Labels]:
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(8, size=n)
-    return _blur(_polar_to_xy(2.0, labels * (2 * np.pi / 8)), noise, rng), labels
+def _eight_gaussians(rng: np.random.Generator, labels: Labels) -> Array:
+    return _polar_to_xy(2.0, labels * (2 * np.pi / 8))
 
 
-def _pinwheel(n: int, noise: float, seed: int) -> tuple[Array, Labels]:
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(PINWHEEL_ARMS, size=n)
+def _pinwheel(rng: np.random.Generator, labels: Labels) -> Array:
     # The radius is Gaussian, and each arm bends: the angle grows with exp(radius - 1), as in Johnson et al. 2016
     # (structured variational autoencoders).
-    radius = 1.0 + 0.3 * rng.standard_normal(n)
-    angle = labels * (2 * np.pi / PINWHEEL_ARMS) + 0.25 * np.exp(radius)
-    return _blur(_polar_to_xy(radius, angle), noise, rng), labels
+    radius = 1.0 + 0.3 * rng.standard_normal(len(labels))
+    return _polar_to_xy(radius, labels * (2 * np.pi / PINWHEEL_ARMS) + 0.25 * np.exp(radius))
 
 
-def _two_spirals(n: int, noise: float, seed: int) -> tuple[Array, Labels]:
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(2, size=n)
-    turn = 3 * np.pi * np.sqrt(rng.random(n))  # sqrt: uniform along the arm, since its speed grows with the radius
-    return _blur(_polar_to_xy(turn / 3, turn + np.pi * labels), noise, rng), labels
+def _two_spirals(rng: np.random.Generator, labels: Labels) -> Array:
+    # sqrt: uniform along the arm, since its speed grows with the radius
+    turn = 3 * np.pi * np.sqrt(rng.random(len(labels)))
+    return _polar_to_xy(turn / 3, turn + np.pi * labels)
 
 
-def _rings(n: int, noise: float, seed: int) -> tuple[Array, Labels]:
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(len(RING_RADII), size=n)
-    radius = np.array(RING_RADII)[labels]
-    return _blur(_polar_to_xy(radius, 2 * np.pi * rng.random(n)), noise, rng), labels
+def _rings(rng: np.random.Generator, labels: Labels) -> Array:
+    return _polar_to_xy(np.array(RING_RADII)[labels], 2 * np.pi * rng.random(len(labels)))
 
 
 # --- the distributions, in the same order -------------------------------------------------------------------------
@@ -376,30 +373,21 @@ def _rings_distribution(noise: float) -> Atoms:
 SHAPES: dict[str, Shape] = {
     shape.name: shape
     for shape in [
+        Shape("swiss_roll", "a rolled-up strip", 0.1, None, _sklearn("swiss_roll"), _swiss_roll_distribution, 10.0),
+        Shape("s_curve", "an S, seen from its side", 0.1, None, _sklearn("s_curve"), _s_curve_distribution, 10.0),
+        Shape("moons", "two interleaving half circles", 0.1, 2, _sklearn("moons"), _moons_distribution),
+        Shape("circles", "a circle in a circle", 0.05, 2, _sklearn("circles", factor=0.5), _circles_distribution),
+        Shape("checkerboard", "half of a 4 x 4 board", 0.0, 8, _drawn(8, _checkerboard), _checkerboard_distribution),
         Shape(
-            "swiss_roll",
-            "a rolled-up strip, seen from its side",
-            0.1,
-            None,
-            _sklearn_shape("swiss_roll"),
-            _swiss_roll_distribution,
-            scale=10.0,
+            "eight_gaussians",
+            "eight blobs in a ring",
+            0.2,
+            8,
+            _drawn(8, _eight_gaussians),
+            _eight_gaussians_distribution,
         ),
-        Shape(
-            "s_curve",
-            "an S, seen from its side",
-            0.1,
-            None,
-            _sklearn_shape("s_curve"),
-            _s_curve_distribution,
-            scale=10.0,
-        ),
-        Shape("moons", "two interleaving half circles", 0.1, 2, _sklearn_shape("moons"), _moons_distribution),
-        Shape("circles", "a circle in a circle", 0.05, 2, _sklearn_shape("circles", factor=0.5), _circles_distribution),
-        Shape("checkerboard", "the dark squares of a 4 x 4 board", 0.0, 8, _checkerboard, _checkerboard_distribution),
-        Shape("eight_gaussians", "eight blobs on a circle", 0.2, 8, _eight_gaussians, _eight_gaussians_distribution),
-        Shape("pinwheel", "five bent arms", 0.05, PINWHEEL_ARMS, _pinwheel, _pinwheel_distribution),
-        Shape("two_spirals", "two spiral arms", 0.1, 2, _two_spirals, _two_spirals_distribution),
-        Shape("rings", "four rings, one in another", 0.08, 4, _rings, _rings_distribution),
+        Shape("pinwheel", "five bent arms", 0.05, 5, _drawn(5, _pinwheel), _pinwheel_distribution),
+        Shape("two_spirals", "two spiral arms", 0.1, 2, _drawn(2, _two_spirals), _two_spirals_distribution),
+        Shape("rings", "four rings, one in another", 0.08, 4, _drawn(4, _rings), _rings_distribution),
     ]
 }

@@ -19,8 +19,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motes.data.arrays import plain, rows_of
-from motes.data.readings import default_columns, is_number
 from motes.errors import DataError, UsageError, unknown
 
 Array = NDArray[np.float64]
@@ -265,18 +263,15 @@ def bounds_texts(bounds: Mapping[str, Any]) -> tuple[str, ...]:
     """
     if not isinstance(bounds, Mapping):
         raise UsageError(f"bounds: got {type(bounds).__name__}; expected a dict, such as {{'rate': (0, 1)}}.")
-    made = []
-    for name, ends in bounds.items():
-        if not isinstance(ends, tuple | list) or len(ends) != 2:
-            raise UsageError(f"bounds of '{name}': got {ends!r}; expected (low, high), one of which may be None.")
-        made.append(f"{name}={'..'.join('' if end is None else repr(_check_end(end, name)) for end in ends)}")
-    return tuple(made)
-
-
-def _check_end(end: Any, name: str) -> float:
-    if isinstance(end, bool) or not isinstance(end, int | float | np.number) or not np.isfinite(end):
-        raise UsageError(f"bounds of '{name}': got {end!r}; expected a finite number. An open end is None.")
-    return float(end)
+    try:
+        return tuple(
+            f"{name}={'..'.join('' if end is None else repr(float(end)) for end in (low, high))}"
+            for name, (low, high) in bounds.items()
+        )
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"bounds: got {dict(bounds)}; expected (low, high) of each column, such as (0, None)."
+        ) from None
 
 
 def _parse_end(text: str, open_end: float, whole: str) -> float:
@@ -495,84 +490,3 @@ class Standardiser:
             possible &= self.support.inside(x)
             slope += self.support.log_slope(x)
         return np.where(possible, slope, -np.inf)
-
-
-def as_table(
-    x: ArrayLike,
-    columns: Sequence[str] | None = None,
-    *,
-    name: str = "the data",
-    to_learn: bool = True,
-    missing: bool = False,
-) -> Table:
-    """Check a matrix and name its columns.
-
-    Args:
-        x: numbers of shape (n, d) with n >= 2 rows and d >= 1 columns.
-        columns: d names; default: x, y or x0, x1, ...
-        name: the name of the source in messages.
-        to_learn: whether the rows are for training; otherwise one row is enough.
-        missing: whether entries may be missing (NaN), as in conditions.
-
-    Raises:
-        DataError: unless x is a matrix of finite numbers with enough rows and columns, or if a column is entirely
-            missing or too large to standardise; the message names the row and the column.
-    """
-    entries = rows_of(plain(x, name), name)
-    try:
-        if entries.dtype.kind not in "biufOUS":
-            raise TypeError(f"values of type {entries.dtype}")
-        matrix = entries.astype(np.float64, copy=False)
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"{name} holds something that is not a number ({error}). Expected a matrix of numbers."
-        ) from None
-    names, (rows, dim) = names_for(matrix, columns, name), matrix.shape
-    for column in names:
-        if is_number(str(column)):
-            raise DataError(
-                f"{name} has a column named '{column}', which would be read as a cell. Use a word as its name."
-            )
-    if not dim:
-        raise DataError(f"{name} has no columns; expected at least one column of numbers.")
-    if rows < 1 + to_learn:
-        raise DataError(f"{name} has {rows} row{'s' * (rows != 1)}; expected at least {1 + to_learn}.")
-    bad = np.argwhere(np.isinf(matrix) if missing else ~np.isfinite(matrix))
-    if len(bad):
-        row, column = bad[0]
-        raise DataError(
-            f"{name} holds {matrix[row, column]} in row {row + 1}, column '{names[column]}' "
-            f"({len(bad)} such cell{'s' * (len(bad) > 1)} in all). Remove or fill in these rows first."
-        )
-    if to_learn:
-        _check_spread(matrix, names, name)
-    return Table(matrix, names)
-
-
-def names_for(matrix: NDArray, columns: Sequence[str] | None, name: str) -> tuple[str, ...]:
-    """Return the names of the columns of an array (rows, columns); default: x, y or x0, x1, ...
-
-    Raises:
-        DataError: if the number of names or the shape of the array is wrong; for a vector, the message says how to
-            reshape it.
-    """
-    if matrix.ndim != 2:
-        cure = " Give one column of numbers as data.reshape(-1, 1)." if matrix.ndim == 1 else ""
-        raise DataError(f"{name} has shape {matrix.shape}; expected (rows, columns).{cure}")
-    names = default_columns(matrix.shape[1]) if columns is None else tuple(map(str, columns))
-    if len(names) != matrix.shape[1]:
-        raise DataError(f"{name} has {matrix.shape[1]} columns but {len(names)} names: {', '.join(names)}.")
-    return names
-
-
-def _check_spread(matrix: Array, names: tuple[str, ...], name: str) -> None:
-    for column, entries in zip(names, matrix.T, strict=True):
-        known = entries[~np.isnan(entries)]
-        if not len(known):
-            raise DataError(f"column '{column}' of {name} is missing in all {len(matrix)} rows. Remove it.")
-        with np.errstate(over="ignore", invalid="ignore"):
-            deviation = known.std()
-        if not np.isfinite(deviation):
-            raise DataError(
-                f"column '{column}' of {name} reaches {np.abs(known).max():g}, too large to standardise. Rescale it."
-            )

@@ -9,7 +9,7 @@ import csv
 import io
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -20,11 +20,10 @@ import pyarrow as pa
 from pyarrow import compute
 from pyarrow import csv as arrow_csv
 
-from motes.data import readings
 from motes.data.arrays import Series, unsuitable
 from motes.data.frames import Frame, unique_names
 from motes.data.natives import of_arrow
-from motes.data.readings import Dates, NumberFormat, Way, chosen, is_code, is_number, two_readings, ways_of
+from motes.data.readings import Dates, NumberFormat, Way, chosen, default_columns, is_code, is_number, ways_of
 from motes.errors import DataError
 from motes.text_options import TextOptions
 
@@ -36,6 +35,10 @@ END = "\3"  # the cells of a row that is appended to each part: an open quote wo
 CODE = r"^(0\d+|[+-]?0[xX][0-9a-fA-F]+|[+-]?\d{19,}|\+\d{8,})$"  # candidates for codes that are not numbers
 CLOCK = r"^\d\d?:\d\d(:\d\d)?$"
 MARKS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16", b"PK\x03\x04": "a zip archive, such as .xlsx"}
+TYPES = [  # the Arrow types of text, the simplest first
+    pa.int64(), pa.bool_(), pa.date32(), *(pa.timestamp(unit, zone) for zone in (None, "UTC") for unit in ("us", "ns")),
+    pa.float64(),
+]  # fmt: skip
 Say = Callable[[str], None]
 
 
@@ -44,14 +47,8 @@ def warn(text: str) -> None:
     warnings.warn(text, UserWarning, stacklevel=1)
 
 
-@dataclass(frozen=True)
-class TextInMemory:
-    """A text in memory that can be opened like a file.
-
-    Attributes:
-        name: its name in messages.
-        content: its bytes.
-    """
+class TextInMemory(NamedTuple):
+    """A text in memory, with its name in messages, that can be opened like a file."""
 
     name: str
     content: bytes
@@ -67,136 +64,93 @@ class TextInMemory:
 TextFile = Path | TextInMemory
 
 
-# --- lines: encoding, comments, column names --------------------------------------------------------------------------
+class Text:
+    """A text of rows and columns.
 
-
-class Header(NamedTuple):
-    """The names of the columns, and the number of lines before the first row."""
-
-    names: tuple[str, ...]
-    skip: int
-
-
-def header_of(path: TextFile, options: TextOptions, say: Say = warn) -> Header:
-    """Read the names of the columns from the first line that is neither blank nor a comment.
-
-    If this line contains a number, it is a row, and the names are x, y or x0, x1, ... Lines at the start that begin
-    with "#" are comments, but the last of them names the columns if it has as many entries as the next line.
+    Attributes:
+        path, options: the file and its format.
+        say: the function that shows warnings.
+        names: the names of the columns.
+        skip: the number of lines before the first row.
 
     Raises:
         DataError: for a duplicate name, another separator, or an empty file.
     """
-    comments: list[tuple[int, list[str]]] = []
-    for line, entries in _read_lines(path, options):
-        if entries[0].lstrip().startswith("#"):
-            comments.append((line, entries))
-            continue
-        if comments and len(comments[-1][1]) == len(entries) > 1:
+
+    def __init__(self, path: TextFile, options: TextOptions, say: Say = warn):
+        self.path, self.options, self.say = path, options, say
+        self.separator = options.separator(str(path))
+        self.names, self.skip = self._read_names()
+
+    def _read_names(self) -> tuple[tuple[str, ...], int]:
+        """Read the names of the columns from the first line that is neither blank nor a comment.
+
+        If this line contains a number, it is a row, and the names are x, y or x0, x1, ... Lines at the start that begin
+        with "#" are comments, but the last of them names the columns if it has as many entries as the next line.
+        """
+        comments: list[tuple[int, list[str]]] = []
+        for line, entries in self._read_lines():
+            if entries[0].lstrip().startswith("#"):
+                comments.append((line, entries))
+                continue
+            if comments and len(comments[-1][1]) == len(entries) > 1:
+                line, entries = comments.pop()
+            break
+        else:
+            if not comments:
+                raise DataError(f"'{self.path}' is empty; expected rows and columns.")
             line, entries = comments.pop()
-        break
-    else:
-        if not comments:
-            raise DataError(f"'{path}' is empty; expected rows and columns.")
-        line, entries = comments.pop()
-    if comments:
-        say(f"'{path}': skipped {len(comments)} lines of comments before the columns, from line {comments[0][0]}.")
-    if message := _check_entries_utf8(entries):
-        raise DataError(f"line {line} of '{path}', the names of its columns: {message}")
-    separator = options.separator(str(path))
-    for other in {",", ";", "\t", "|"} - {separator}:
-        if len(entries) == 1 and other in entries[0]:
-            shown = other.replace("\t", "\\t")
-            raise DataError(
-                f"'{path}' has one column, {entries[0][:SHOWN]!r}, which contains '{shown}'; expected {separator!r} "
-                f"between entries. If '{shown}' is the separator, use --sep '{shown}'."
-            )
-    if any(is_number(entry.replace(options.decimal or ".", ".")) for entry in entries):
-        return Header(readings.default_columns(len(entries)), line - 1)
-    names = [entry.strip() or f"column {j}" for j, entry in enumerate(entries, start=1)]
-    if unnamed := [name for entry, name in zip(entries, names, strict=True) if not entry.strip()]:
-        say(f"'{path}': {unnamed[0]} has no name and is called '{unnamed[0]}'.")
-    return Header(unique_names(names, f"'{path}'"), line)
+        if comments:
+            first = comments[0][0]
+            self.say(f"'{self.path}': skipped {len(comments)} lines of comments before the columns, from line {first}.")
+        if message := _check_entries_utf8(entries):
+            raise DataError(f"line {line} of '{self.path}', the names of its columns: {message}")
+        for other in {",", ";", "\t", "|"} - {self.separator}:
+            if len(entries) == 1 and other in entries[0]:
+                shown = other.replace("\t", "\\t")
+                raise DataError(
+                    f"'{self.path}' has one column, {entries[0][:SHOWN]!r}, which contains '{shown}'; expected "
+                    f"{self.separator!r} between entries. If '{shown}' is the separator, use --sep '{shown}'."
+                )
+        if any(is_number(entry.replace(self.options.decimal or ".", ".")) for entry in entries):
+            return default_columns(len(entries)), line - 1
+        names = [entry.strip() or f"column {j}" for j, entry in enumerate(entries, start=1)]
+        if unnamed := [name for entry, name in zip(entries, names, strict=True) if not entry.strip()]:
+            self.say(f"'{self.path}': {unnamed[0]} has no name and is called '{unnamed[0]}'.")
+        return unique_names(names, f"'{self.path}'"), line
 
+    def _read_lines(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield the number and the entries of each line that is not blank; bytes that are not UTF-8 become surrogates.
 
-def _read_lines(path: TextFile, options: TextOptions) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number and the entries of each line that is not blank; bytes that are not UTF-8 become surrogates.
+        Raises:
+            DataError: if the file is not text, or a line cannot be split into entries.
+        """
+        encoding = self.options.encoding
+        if encoding is None:
+            _check_utf8(self.path)
+        errors = "surrogateescape" if encoding is None else "strict"
+        with self.path.open("rb") as raw, io.TextIOWrapper(raw, encoding or "utf-8-sig", errors, newline="") as file:
+            reader, before = csv.reader(file, delimiter=self.separator), 0
+            try:
+                for entries in reader:
+                    before = reader.line_num
+                    if "".join(entries).strip() or len(entries) > 1:
+                        yield before, entries
+            except csv.Error as error:
+                if "field limit" not in str(error) or reader.line_num <= before + 1:
+                    raise DataError(
+                        f"line {reader.line_num} of '{self.path}' is not a row of cells: {error}."
+                    ) from None
+                raise DataError(
+                    f"line {before + 1} of '{self.path}' has a cell with more than {csv.field_size_limit():,} "
+                    f"characters, over at least {reader.line_num - before:,} lines: a quote opens there and is closed "
+                    "late or never. Remove or close it."
+                ) from None
+            except UnicodeError as error:
+                raise self._encoding_error(error) from None
 
-    Raises:
-        DataError: if the file is not text, or a line cannot be split into entries.
-    """
-    if options.encoding is None:
-        _check_utf8(path)
-    errors = "surrogateescape" if options.encoding is None else "strict"
-    with path.open("rb") as raw, io.TextIOWrapper(raw, options.encoding or "utf-8-sig", errors, newline="") as file:
-        reader, before = csv.reader(file, delimiter=options.separator(str(path))), 0
-        try:
-            for entries in reader:
-                before = reader.line_num
-                if "".join(entries).strip() or len(entries) > 1:
-                    yield before, entries
-        except csv.Error as error:
-            if "field limit" not in str(error) or reader.line_num <= before + 1:
-                raise DataError(f"line {reader.line_num} of '{path}' is not a row of cells: {error}.") from None
-            raise DataError(
-                f"line {before + 1} of '{path}' has a cell with more than {csv.field_size_limit():,} characters, over "
-                f"at least {reader.line_num - before:,} lines: a quote opens there and is closed late or never. Remove "
-                "or close it."
-            ) from None
-        except UnicodeError as error:
-            raise _encoding_error(path, options, error) from None
-
-
-def _check_utf8(path: TextFile) -> None:
-    """Refuse a file whose start shows that it is not text or has another encoding.
-
-    Raises:
-        DataError: for such a file; the message says what it is.
-    """
-    with path.open("rb") as file:
-        start = file.read(LOOKED_AT)
-    for mark, what in MARKS.items():
-        if start.startswith(mark):
-            cure = "Read it with --encoding utf-16, or save it as UTF-8" if what == "UTF-16" else "Export it as .csv"
-            raise DataError(f"got '{path}', which is {what}; expected text in UTF-8. {cure}.")
-    if b"\0" in start:
-        raise DataError(
-            f"'{path}' contains a null byte at position {start.index(0) + 1}; expected text in UTF-8. If it is text in "
-            "another encoding, pass the encoding, such as --encoding utf-16."
-        )
-
-
-def _encoding_error(path: TextFile, options: TextOptions, error: Exception) -> DataError:
-    return DataError(f"'{path}' is not text in {options.encoding} ({error}). Pass another --encoding.")
-
-
-def _check_entries_utf8(entries: Sequence[str]) -> str | None:
-    """Return the message for entries that are not all UTF-8; None if they are."""
-    for entry in entries:
-        if any("\udc80" <= letter <= "\udcff" for letter in entry):
-            got = entry.encode("utf-8", "surrogateescape")
-            more = "..." if len(got) > SHOWN else ""
-            return (
-                f"got {got[:SHOWN]!r}{more}; expected UTF-8 text. Save the file as UTF-8, or pass its encoding, such "
-                "as --encoding latin-1."
-            )
-    return None
-
-
-# --- rows -------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Text:
-    """A text of rows and columns, its format, and the function that shows warnings."""
-
-    path: TextFile
-    options: TextOptions
-    header: Header
-    say: Say
-
-    @classmethod
-    def of(cls, path: TextFile, options: TextOptions, say: Say) -> "Text":
-        return cls(path, options, header_of(path, options, say), say)
+    def _encoding_error(self, error: Exception) -> DataError:
+        return DataError(f"'{self.path}' is not text in {self.options.encoding} ({error}). Pass another --encoding.")
 
     def tables(self) -> Iterator[Any]:
         """Yield the rows as Arrow tables of text, part by part.
@@ -215,14 +169,14 @@ class Text:
                 rows += len(table)
                 yield table
         except UnicodeError as error:
-            raise _encoding_error(self.path, self.options, error) from None
+            raise self._encoding_error(error) from None
         except pa.ArrowInvalid as error:
-            for line, cells in _read_lines(self.path, self.options):
+            for line, cells in self._read_lines():
                 if message := self._check_line(line, cells):
                     raise DataError(message) from None
             raise DataError(f"'{self.path}' does not contain rows and columns: {str(error).rstrip('.')}.") from None
         if not rows:
-            breaks = sum(name.count("\n") for name in self.header.names)
+            breaks = sum(name.count("\n") for name in self.names)
             quote = f" The names span {breaks + 1:,} lines: a quote opens in them and is closed late or never."
             raise DataError(f"'{self.path}' has no rows, only column names." + (quote if breaks else ""))
 
@@ -246,13 +200,13 @@ class Text:
     def _parse(self, part: bytes, line: int, rows: int) -> Any:
         """Parse a part to an Arrow table; `line` lines and `rows` rows precede it."""
         skip_blank = lambda row: "error" if row.text is None or row.text.strip() else "skip"
-        names, separator = self.header.names, self.options.separator(str(self.path))
-        end = separator.join([END] * len(names))
+        names = self.names
+        end = self.separator.join([END] * len(names))
         # Without threads: after an error, a remaining thread occasionally crashes the process.
         table = arrow_csv.read_csv(
             io.BytesIO(b"%b\n%b" % (part, end.encode())),
-            arrow_csv.ReadOptions(column_names=names, skip_rows=0 if line else self.header.skip, use_threads=False),
-            arrow_csv.ParseOptions(delimiter=separator, newlines_in_values=True, invalid_row_handler=skip_blank),
+            arrow_csv.ReadOptions(column_names=names, skip_rows=0 if line else self.skip, use_threads=False),
+            arrow_csv.ParseOptions(delimiter=self.separator, newlines_in_values=True, invalid_row_handler=skip_blank),
             arrow_csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()),
                 strings_can_be_null=True,
@@ -263,25 +217,23 @@ class Text:
         if cell == END:
             return table.slice(0, len(table) - 1)
         lines = (cell or "").partition(END)[0].rstrip().count("\n")
-        after = "line" if lines == 1 else f"{lines:,} lines"
-        swallows = f": the next {after} would be part of the cell" if lines else ""
         opens = line + part.rstrip().count(b"\n") + 1 - lines
         raise DataError(
             f"row {rows + len(table):,} of '{self.path}' (line {opens:,}): a quote opens in the last column, "
-            f"'{names[-1]}', and is not closed before the end of the file{swallows}. Remove the quote, or write the "
+            f"'{names[-1]}', and is not closed before the end of the file. Remove the quote, or write the "
             'cell in quotes with "" for each quote in it.'
         )
 
     def _check_line(self, line: int, cells: list[str]) -> str | None:
         """Return the message for an invalid line; None if the line is valid."""
-        names, skip = self.header
-        if line <= skip:
+        names = self.names
+        if line <= self.skip:
             return None
         if len(cells) == len(names):
             name = next((name for name, cell in zip(names, cells, strict=True) if _check_entries_utf8([cell])), None)
             return name and f"line {line} of '{self.path}', column '{name}': {_check_entries_utf8(cells)}"
         got = f"{len(cells)} cell{'s' * (len(cells) != 1)}; expected {len(names)}."
-        if len(names) == 1 and skip == 1:
+        if len(names) == 1 and self.skip == 1:
             got += f" Line 1 has 1, '{names[0]}'; if it is a title, remove all lines above the column names."
         if not (breaks := sum(cell.count("\n") for cell in cells)):
             return f"line {line} of '{self.path}' has {got}"
@@ -289,6 +241,38 @@ class Text:
             f"the row that ends in line {line} of '{self.path}' has {got} It spans {breaks + 1:,} lines, because a "
             "quote opens in it and is closed late or never. Remove or close it."
         )
+
+
+def _check_utf8(path: TextFile) -> None:
+    """Refuse a file whose start shows that it is not text or has another encoding.
+
+    Raises:
+        DataError: for such a file; the message says what it is.
+    """
+    with path.open("rb") as file:
+        start = file.read(LOOKED_AT)
+    for mark, what in MARKS.items():
+        if start.startswith(mark):
+            cure = "Read it with --encoding utf-16, or save it as UTF-8" if what == "UTF-16" else "Export it as .csv"
+            raise DataError(f"got '{path}', which is {what}; expected text in UTF-8. {cure}.")
+    if b"\0" in start:
+        raise DataError(
+            f"'{path}' contains a null byte at position {start.index(0) + 1}; expected text in UTF-8. If it is text in "
+            "another encoding, pass the encoding, such as --encoding utf-16."
+        )
+
+
+def _check_entries_utf8(entries: Sequence[str]) -> str | None:
+    """Return the message for entries that are not all UTF-8; None if they are."""
+    for entry in entries:
+        if any("\udc80" <= letter <= "\udcff" for letter in entry):
+            got = entry.encode("utf-8", "surrogateescape")
+            more = "..." if len(got) > SHOWN else ""
+            return (
+                f"got {got[:SHOWN]!r}{more}; expected UTF-8 text. Save the file as UTF-8, or pass its encoding, such "
+                "as --encoding latin-1."
+            )
+    return None
 
 
 def _find_last_row_end(raw: bytes) -> int:
@@ -314,7 +298,6 @@ class TextColumn:
         is_code: whether some entries are codes rather than numbers.
         is_clock: whether all entries are times of day.
         is_mixed: whether later entries ruled out the last type, so that earlier entries must be read again.
-        ambiguous: an entry that two of the given date formats read as different dates, in words.
         breaks: the number of cells with line breaks, the lines of the longest, and its row.
     """
 
@@ -323,7 +306,6 @@ class TextColumn:
         self.types: list[Any] | None = None
         self.ways: frozenset[Way] | None = None
         self.is_code, self.is_clock, self.is_mixed = False, True, False
-        self.ambiguous: str | None = None
         self.breaks, self._rows = (0, 0, 0), 0
 
     def look(self, entries: Any) -> Any:
@@ -336,8 +318,7 @@ class TextColumn:
         if entries.null_count == len(entries):
             return None
         plain = compute.utf8_trim_whitespace(entries)
-        types = self._likely_types(plain.drop_null()[0].as_py()) if self.types is None else self.types
-        made = ((kind, self._cast(plain, kind)) for kind in types)
+        made = ((kind, self._cast(plain, kind)) for kind in (TYPES if self.types is None else self.types))
         left = dict(islice((pair for pair in made if pair[1] is not None), None if self._in_parts else 1))
         like = compute.match_substring_regex(plain, CODE)
         if compute.any(like).as_py():
@@ -350,11 +331,8 @@ class TextColumn:
             return left[self.types[0]]
         self.is_clock &= compute.all(compute.match_substring_regex(plain, CLOCK)).as_py()
         if self.ways != frozenset():
-            texts = entries.drop_null().unique().to_pylist()
-            agreed = ways_of(texts, options)
+            agreed = ways_of(entries.drop_null().unique().to_pylist(), options)
             self.ways = agreed if self.ways is None else self.ways & agreed
-            if self.ambiguous is None and any(isinstance(way, Dates) for way in self.ways):
-                self.ambiguous = two_readings(texts, options.date_format)
         lines = compute.count_substring(entries, "\n")
         if most := compute.max(lines).as_py():
             cells, longest, row = self.breaks
@@ -362,12 +340,6 @@ class TextColumn:
                 longest, row = most + 1, before + compute.index(lines, most).as_py() + 1
             self.breaks = cells + compute.sum(compute.greater(lines, 0)).as_py(), longest, row
         return next(iter(left.values()), None)
-
-    def _likely_types(self, text: str) -> list[Any]:
-        """Return the types that the first entry may have."""
-        if is_number(text.replace(self.text.options.decimal or ".", ".")):
-            return [pa.int64(), *([pa.bool_()] if text in ("0", "1") else []), pa.float64()]
-        return [pa.bool_(), pa.date32(), *(pa.timestamp(unit, zone) for zone in (None, "UTC") for unit in ("us", "ns"))]
 
     def _cast(self, plain: Any, kind: Any) -> Any:
         """Convert entries to a type; None if some have another type."""
@@ -432,9 +404,9 @@ def read_text(path: TextFile, options: TextOptions, say: Say = warn) -> Frame:
         DataError: as in `motes.data.files.read_frame`.
     """
 
-    text = Text.of(path, options, say)
+    text = Text(path, options, say)
     table = pa.concat_tables(text.tables())
-    entries = dict(zip(text.header.names, table.columns, strict=True))
+    entries = dict(zip(text.names, table.columns, strict=True))
     del table
     found, made = {name: TextColumn(name, text, in_parts=False) for name in entries}, {}
     for name, column in found.items():  # one at a time, so that the memory of its text is freed
@@ -455,8 +427,8 @@ def text_in_parts(path: Path, options: TextOptions) -> tuple[int, Callable[[], I
     """
     if path.stat().st_size <= PART:
         return None
-    text, rows = Text.of(path, options, warn), 0
-    found = {name: TextColumn(name, text, in_parts=True) for name in text.header.names}
+    text, rows = Text(path, options), 0
+    found = {name: TextColumn(name, text, in_parts=True) for name in text.names}
     for table in text.tables():
         rows += len(table)
         for name, column in found.items():
@@ -488,20 +460,11 @@ def _warn_conversions(text: Text, found: Mapping[str, TextColumn]) -> None:
             text.say(f"{where} times with a time zone are read in UTC and returned in UTC.")
         if isinstance(way, Dates | NumberFormat) and not way.is_requested(options):
             text.say(f"{where} read as {way.words}.")
-        if isinstance(way, Dates) and column.ambiguous:
-            text.say(f"{where} entries {column.ambiguous} as different dates. The first --date-format is used.")
         if column.is_code and way is None:
             text.say(f"{where} read as labels: 0, 0x or + in front, or more than 64 bits, as in codes and ids.")
         elif not column.types and way is None and chosen(column.ways or (), replace(options, decimal=None)) is not None:
             other = "," if options.decimal == "." else "."
             text.say(f"{where} no numbers with the decimal sign '{options.decimal}'. Use --decimal {other}")
-    plain = [name for name, column in found.items() if column.is_real]
-    commas = [name for name, column in found.items() if getattr(column.way, "decimal", "") == ","]
-    if commas and plain and options.decimal is None:
-        text.say(
-            f"'{text.path}': column '{commas[0]}' is read with the decimal sign ',' and column '{plain[0]}' with '.'. "
-            "If one is wrong, use --decimal , or --decimal ."
-        )
     if options.date_format and not any(column.is_date for column in found.values()):
         forms = " or ".join(options.date_format)
         text.say(f"'{text.path}': no column matches the date format {forms}.")

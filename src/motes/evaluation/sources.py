@@ -27,9 +27,8 @@ from motes.data import (
 from motes.data.arrays import Mask
 from motes.data.datasets import is_here
 from motes.data.files import refuse_address
-from motes.data.points import content_keys, fingerprint_of, frame_of, held_out_of, order_of
+from motes.data.points import as_table, content_keys, fingerprint_of, frame_of, held_out_of, order_of
 from motes.data.readings import default_columns
-from motes.data.tables import as_table
 from motes.errors import DataError, RecipeError, UsageError, check_count, unknown
 from motes.evaluation.pairs import Modes
 from motes.points import EmpiricalOracle, Oracle, PointModel, PointRecipe, PosteriorModel, Schedule, Truth, truth
@@ -331,7 +330,7 @@ def _source_name(model: Model, given: str | Path | None) -> str:
 
 def _select_columns(model: PointModel, rows: Any, name: str) -> Table:
     """Return points with the columns of a model, in the model's order."""
-    table = rows if isinstance(rows, Table) else as_table(rows)
+    table = as_table(rows)
     return Table(table.x[:, order_of(model.columns, table.columns, name)], model.columns)
 
 

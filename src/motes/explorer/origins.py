@@ -148,10 +148,10 @@ def read_upload(data: bytes, limits: Limits) -> Upload:
     Raises:
         DataError: if the file has another form or is too large.
     """
-    from motes.data.text import TextInMemory, header_of, read_text  # pyarrow loads with the first file
+    from motes.data.text import Text, TextInMemory, read_text  # pyarrow loads with the first file
 
     file, text, notes = TextInMemory(FILE, data), TextOptions(sep=_separator(data)), list[str]()
-    if (width := len(header_of(file, text, notes.append).names)) > limits.columns:
+    if (width := len(Text(file, text, notes.append).names)) > limits.columns:
         raise DataError(f"{FILE} has {width} columns; expected at most {limits.columns}.")
     frame = read_text(file, text, notes.append)
     if not FEWEST_ROWS <= len(frame) <= limits.rows:

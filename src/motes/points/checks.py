@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data import Standardiser, Support
+from motes.data.frames import KEY
 from motes.data.points import MOST, Classes
 from motes.data.records import check_types
-from motes.data.templates import KEY
 from motes.points.model import GaussianModel, PointModel, skeleton_of
 from motes.points.posterior import Context
 from motes.points.posterior_model import PosteriorModel

@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.data import Standardiser, Support, Table
 from motes.data.arrays import check_weights, plain
-from motes.data.points import Classes, content_keys, fingerprint_of, frame_of
-from motes.data.tables import as_table
+from motes.data.points import Classes, as_table, content_keys, fingerprint_of, frame_of
 from motes.errors import DataError, RecipeError, UsageError, check_process, check_seed, unknown
 from motes.points.denoisers import Denoiser
 from motes.points.model import GaussianModel, PointModel
@@ -65,7 +64,7 @@ class PointData:
         Raises:
             DataError: invalid points.
         """
-        return self.points if isinstance(self.points, Table) else as_table(self.points, self.columns)
+        return as_table(self.points, self.columns)
 
 
 def fit_points(

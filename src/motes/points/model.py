@@ -24,9 +24,8 @@ from scipy.special import softmax
 
 from motes.data import Standardiser, Table, as_frame
 from motes.data.arrays import plain
-from motes.data.points import Classes, matrix_of
-from motes.data.tables import as_table
-from motes.data.templates import template_of
+from motes.data.frames import Template
+from motes.data.points import Classes, as_table, matrix_of
 from motes.errors import DataError, UsageError, check_count, check_process, check_seed, unknown
 from motes.points.conditional import AnyConditional
 from motes.points.denoisers import Denoiser, Given
@@ -797,7 +796,7 @@ class PointModel(GaussianModel):
             (2, 2)
         """
         check_process()
-        count, kind = 1 if draws is None else check_count(draws, "draws"), template_of(data)
+        count, kind = 1 if draws is None else check_count(draws, "draws"), Template.of(data)
         x = self._check_incomplete(self.matrix(data))
         holes, tables = np.isnan(x).any(axis=1), []
         rows = int(holes.sum())

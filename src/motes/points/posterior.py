@@ -22,9 +22,9 @@ from numpy.typing import ArrayLike, NDArray
 from motes.data import Frame, Table, as_frame
 from motes.data.arrays import plain, rows_of
 from motes.data.curves import CURVES, Straight, Transform, fit_curve, standardised
-from motes.data.points import matrix_of, numbers_of
+from motes.data.points import as_table, matrix_of
 from motes.data.records import from_json, to_json
-from motes.data.tables import as_table, shares
+from motes.data.tables import shares
 from motes.errors import DataError, UsageError, unknown
 
 Array = NDArray[np.float64]
@@ -581,15 +581,12 @@ def context_table(given: Any, n: int, points: Sequence[str]) -> Table:
         DataError: entries that are neither finite numbers nor missing, another number of rows, a constant column, or a
             column with the same name as a column of the points.
     """
-    given = plain(given, NAME)
+    given, names = plain(given, NAME), None
     if isinstance(given, np.ndarray | list | tuple):
         rows = rows_of(given, NAME)
-        rows = rows[:, None] if rows.ndim == 1 else rows
-        table = as_table(rows, _make_names(rows), name=NAME, missing=True)
-    elif isinstance(given, Table):
-        table = given
-    else:
-        table = numbers_of(as_frame(given, name=NAME), NAME, to_learn=True, missing=True)
+        given = rows[:, None] if rows.ndim == 1 else rows
+        names = _make_names(given)
+    table = as_table(given, names, name=NAME, missing=True)
     if len(table) != n:
         raise DataError(f"{NAME} has {len(table)} rows, but there are {n} points; expected one row for each point.")
     both = [name for name in table.columns if name in points]

@@ -22,8 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data import Blocks, Frame, as_frame
-from motes.data.frames import joined
-from motes.data.templates import KEY, template_of, without
+from motes.data.frames import KEY, Template, joined
 from motes.errors import DataError, ModelFileError, check_count, check_process
 from motes.progress import OnProgress, Progress, Reporter, silent
 from motes.tables.calibration import adjusted
@@ -381,10 +380,10 @@ class TableModel(Model):
             (3, ['no', 'no', 'no'])
         """
         check_process()
-        count, kind = 1 if draws is None else check_count(draws, "draws"), template_of(data)
+        count, kind = 1 if draws is None else check_count(draws, "draws"), Template.of(data)
         given = self.schema.named(data)
         rows, names = Blocks.of_frame(self.schema.frame(given)), self.schema.here(given)
-        kind = without(kind, [j for j, name in enumerate(given.names) if name not in names])
+        kind = kind.without([j for j, name in enumerate(given.names) if name not in names])
         tables = fill_blocks(self.orders, rows, count, seed, on_progress, "the data")
         made = [with_index(joined(parts, rows.rows).select(names).like(kind), data) for parts in tables]
         return made[0] if draws is None else made

@@ -60,6 +60,7 @@ from motes.tables.relations import (
     Dependency,
     Inequality,
     Relation,
+    Rule,
     dependencies_in,
     inequalities_in,
     relations_in,

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data import as_frame
+from motes.data.frames import keep
 from motes.data.records import check_types
-from motes.data.templates import keep
 from motes.errors import ModelFileError, UsageError, check_seed
 from motes.progress import OnProgress, silent
 from motes.training import checkpoints
