@@ -14,8 +14,8 @@ from tests.tables import TINY, untrained
 import motes
 from motes.data.frames import as_frame
 from motes.errors import DataError, UsageError
-from motes.points import SAMPLERS
 from motes.points.model import PointModel
+from motes.points.samplers import SAMPLERS
 from motes.tables.model import TableModel
 from motes.training.averages import weights_of
 
