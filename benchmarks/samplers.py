@@ -15,27 +15,17 @@ from pathlib import Path
 import numpy as np
 
 import motes
-from motes.points import (
-    DDIM,
+from motes.points import DDIM, Ancestral, DPMSolver3M, Heun, KarrasGrid, Sampler, Schedule, UniformGrid
+from motes.points.samplers import (
     Adaptive,
-    Ancestral,
     AnnealedLangevin,
-    Churn,
     DPMSolver2M,
     DPMSolver2MSDE,
-    DPMSolver2S,
-    DPMSolver3M,
+    EDMStochastic,
     EulerMaruyama,
     GradientEstimation,
-    Heun,
-    KarrasGrid,
-    LogSNRGrid,
-    PredictorCorrector,
-    Sampler,
-    Schedule,
-    StochasticHeun,
-    UniformGrid,
 )
+from motes.points.sampling import LogSNRGrid
 
 SHAPES = ("swiss_roll", "s_curve", "moons")
 BUDGETS = (4, 8, 16, 32, 64, 128)
@@ -44,16 +34,13 @@ SAMPLERS: dict[str, Sampler] = {
     "gradient_estimation, gamma 2": GradientEstimation(2.0),
     "gradient_estimation, gamma 1.5": GradientEstimation(1.5),
     "heun": Heun(),
-    "dpmpp_2s": DPMSolver2S(),
     "dpmpp_2m": DPMSolver2M(),
     "dpmpp_3m": DPMSolver3M(),
     "ancestral, beta": Ancestral("beta"),
     "ancestral, posterior": Ancestral("posterior"),
     "euler_maruyama": EulerMaruyama(),
     "dpmpp_2m_sde": DPMSolver2MSDE(),
-    "stochastic_heun": StochasticHeun(),
-    "churn": Churn(),
-    "predictor_corrector": PredictorCorrector(),
+    "churn": EDMStochastic(),
     "langevin": AnnealedLangevin(),
 }
 DRAWN = (
@@ -112,12 +99,13 @@ def by_shape(cases: dict[tuple[str, int], Case], sampler: Sampler, make_grid) ->
 
 
 def draw_figure(path: Path, ratios: dict[str, np.ndarray], reference: float, style: str) -> None:
+    import matplotlib.pyplot as plt
     from matplotlib.figure import Figure
 
     from motes import plots
 
     look = plots.STYLES[style]
-    with plots.rc(style):
+    with plt.style.context("dark_background" if style == "dark" else "default"):
         figure = Figure(figsize=(7.6, 4.6), layout="constrained")
         axes = figure.add_subplot()
         axes.axhspan(0, reference, color=look.muted, alpha=0.25, linewidth=0)
@@ -133,7 +121,7 @@ def draw_figure(path: Path, ratios: dict[str, np.ndarray], reference: float, sty
         axes.set_yticks([0.5, 1, 2, 5, 10, 20], ["0.5", "1", "2", "5", "10", "20"])
         axes.legend(fontsize=9)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150, facecolor=look.background)  # outside: matplotlib cannot save with rc's colour map
+    figure.savefig(path, dpi=150, facecolor=look.background)
 
 
 def main() -> None:

@@ -43,10 +43,10 @@ import numpy as np
 import motes
 from motes import points as diffusion
 from motes import plots
-from motes.points import CosineBetas
+from motes.points.schedules import CosineBetas
 from motes.points import LinearBetas
-from motes.points import QuadBetas
-from motes.points import SigmoidBetas
+from motes.points.schedules import QuadBetas
+from motes.points.schedules import SigmoidBetas
 from motes.points import NoisePredictor
 from motes.points import Simple
 from motes.points import StepGatedMLP
@@ -165,7 +165,7 @@ kinds = {
     "sigmoid": SigmoidBetas(T, 1e-5, 5e-3).betas,
     "cosine": CosineBetas(T).betas,
 }
-with plots.rc("dark"):
+with plt.style.context("dark_background"):
     fig, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
     for kind, betas in kinds.items():
         made = diffusion.DiscreteVP(betas)
@@ -404,7 +404,7 @@ def both_sides(t):
     truth = diffusion.q_posterior(schedule, x_t, few, now, before)
     model = diffusion.q_posterior(schedule, x_t, x0_hat, now, before)
     kl_term = 0.5 * jnp.sum((truth.mean - model.mean) ** 2, axis=1) / truth.variance
-    eps_hat = diffusion.eps_from_x0(schedule, x_t, x0_hat, now)
+    eps_hat = (x_t - schedule.alpha(now) * x0_hat) / schedule.sigma(now)
     return kl_term.mean(), jnp.mean((noise - eps_hat) ** 2)
 
 
@@ -420,7 +420,7 @@ for t in (2, 10, 50, 100):
 print("largest relative difference over all steps:", np.abs(kl_terms / (weights * d * simple_terms) - 1).max())
 
 # %%
-with plots.rc("dark"):
+with plt.style.context("dark_background"):
     fig, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     axes[0].semilogy(from_2, weights)
     axes[0].set(title="weight $w_t$ that the simple loss leaves out", xlabel="$t$")
@@ -456,10 +456,9 @@ print(f"{sum(a.size for a in jax.tree.leaves(eqx.filter(network, eqx.is_array)))
 point, now = x_50[0], 0.5
 eps_hat = fresh_denoiser.eps(point, now)
 x0_hat = fresh_denoiser(point, now)  # (x_t - sigma_t eps_hat) / alpha_t
-v_hat = diffusion.v_from_x0(schedule, point, x0_hat, now)
-score_hat = diffusion.score_from_x0(schedule, point, x0_hat, now)
+v_hat, score_hat = fresh_denoiser.v(point, now), fresh_denoiser.score(point, now)
 print("eps", eps_hat, " x0", x0_hat, " v", v_hat, " score", score_hat)
-print("and back from v:", diffusion.x0_from_v(schedule, point, v_hat, now))
+print("and back from v:", schedule.alpha(now) * point - schedule.sigma(now) * v_hat)
 
 # %% [markdown]
 # The weights jitter from step to step, so one keeps a moving average of them,
@@ -526,10 +525,10 @@ compare({"Gaussian guess": bound, "network": learned})
 # mean, variance = q_posterior(schedule, x_t, denoiser(x_t, t), t, s)
 # ```
 #
-# The original adds noise at the last step too (`noiseless_last=False`).
+# The original adds noise at the last step too (`denoise_last=False`).
 
 # %%
-original = Ancestral(variance="beta", noiseless_last=False)
+original = Ancestral(variance="beta", denoise_last=False)
 grid = UniformGrid(T)(schedule)  # 1, 0.99, ..., 0.01, 0
 N = 4_096  # two blocks of the sampler, which works on 2,048 points at once
 reverse = ReverseProcess(trained.last, original, grid, dim=2)
@@ -544,7 +543,7 @@ plots.row(chain[places][:, :3000], np.asarray(grid)[places], process="reverse", 
 # the data: after 8,000 steps there is some way to go.
 
 # %%
-less_noise = ReverseProcess(trained.last, Ancestral("posterior", noiseless_last=False), grid, dim=2)
+less_noise = ReverseProcess(trained.last, Ancestral("posterior", denoise_last=False), grid, dim=2)
 smaller, _ = motes.points.sample(less_noise, 2_048, key=jax.random.key(5))
 near = plots.limits_of(x, robust=0.0)
 side_by_side({"variance beta": samples[:2048], "variance of the posterior": smaller, "data": x[:2048]}, near)
@@ -555,7 +554,7 @@ side_by_side({"variance beta": samples[:2048], "variance of the posterior": smal
 # %%
 rows = {}
 for shot in trained.snapshots:
-    earlier = ReverseProcess(shot.last, original, grid, dim=2, block=1_000)
+    earlier = ReverseProcess(shot.last, original, grid, dim=2)
     _, rows[f"step {shot.step:,}"] = motes.points.sample(earlier, 1_000, key=jax.random.key(5), record=places.tolist())
 plots.grid(rows, np.asarray(grid)[places], process="reverse", view=view)
 
@@ -581,7 +580,7 @@ class Gif:
 at = times[:, None, None]
 there = np.asarray(diffusion.q_sample(schedule, jnp.asarray(x[:N]), at, eps[:N]))  # (T + 1, n, 2)
 film = plots.frames(there, times, chain, np.asarray(grid), view=view, size=400)
-plots.save_animation(film, OUT / "diffusion.gif")
+plots.save_gif(film, OUT / "diffusion.gif")
 print(f"{OUT / 'diffusion.gif'}, {(OUT / 'diffusion.gif').stat().st_size / 1e6:.1f} MB")
 Gif(OUT / "diffusion.gif")
 
@@ -710,7 +709,7 @@ for name, denoiser, b in (("last", trained.last, learned), ("averaged", trained.
 # Its mean is already the answer. The noise on top, of variance $\beta_1$, blurs it. Same key, with and without:
 
 # %%
-noiseless = ReverseProcess(trained.last, Ancestral("beta", noiseless_last=True), grid, dim=2)
+noiseless = ReverseProcess(trained.last, Ancestral("beta", denoise_last=True), grid, dim=2)
 clean, _ = motes.points.sample(noiseless, 2_048, key=jax.random.key(5))
 blur = (samples[:2_048] - clean).std()
 print(f"the last step adds noise of standard deviation {blur:.4f}; sqrt(beta_1) = {np.sqrt(schedule.betas[0]):.4f}")
@@ -804,7 +803,7 @@ faults = {
     "schedule.end": 5e-3,
     "data.standardise": False,
     "training.weights": "last",
-    "sampler.noiseless_last": False,
+    "sampler.denoise_last": False,
 }
 ddpm = motes.fit(x, "ddpm", changes=quick, seed=0)
 ddpm_faulty = motes.fit(x, "ddpm", changes={**quick, **faults}, seed=0)

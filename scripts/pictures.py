@@ -12,7 +12,8 @@ import motes
 from motes import plots
 from motes.cli.figures import Album, diagnosis_figures
 from motes.cli.options import Drawing
-from motes.plots import ModelView, evenly, film_grid
+from motes.plots.chains import ModelView, evenly, film_grid
+from motes.plots.curves import rank_curves
 
 OUT = Path(__file__).parents[1] / "docs" / "images"
 
@@ -70,7 +71,7 @@ def posterior() -> None:
     one, other = figure.subplots(1, 2)
     plots.scatter(model.sample(5_000, given=[0.0, 0.0]), title="draws given x = (0, 0)", ax=one, style="light")
     found = motes.calibration(model, fresh, simulate(fresh))
-    plots.rank_curves(dict(zip(found.names, found.ranks.T, strict=True)), found.draws, ax=other)
+    rank_curves(dict(zip(found.names, found.ranks.T, strict=True)), found.draws, ax=other)
     figure.savefig(OUT / "posterior.png", dpi=110)
 
 

@@ -157,7 +157,7 @@ class ExactGaussian(Denoiser):
         return (self.std**2 * alpha * x_t + sigma**2 * self.mean) / (self.std**2 * alpha**2 + sigma**2)
 
 
-def ancestral_moments(betas, mean, std, variance, noiseless_last=True):
+def ancestral_moments(betas, mean, std, variance, denoise_last=True):
     """Mean and variance of what ancestral sampling with the exact denoiser of N(mean, std^2) ends in, from N(0, 1).
 
     Each step is affine in x with Gaussian noise, so the two moments say all. Ho et al. 2020, eq. 7 and algorithm 2.
@@ -170,7 +170,7 @@ def ancestral_moments(betas, mean, std, variance, noiseless_last=True):
         gain, shift = std**2 * alpha_bar**0.5 / total, mean * (1 - alpha_bar) / total  # x0_hat = gain x + shift
         c1, c2 = table["posterior_mean_coef_1"][k], table["posterior_mean_coef_2"][k]
         noise = betas[k] if variance == "beta" else table["posterior_variance"][k]
-        if k == 0 and noiseless_last:
+        if k == 0 and denoise_last:
             noise = 0.0
         m, v = (c1 * gain + c2) * m + c1 * shift, (c1 * gain + c2) ** 2 * v + noise
     return m, v

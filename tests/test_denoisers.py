@@ -8,7 +8,6 @@ from tests.reference import CONTINUOUS, SCHEDULES, ExactGaussian, ExactMixture, 
 
 from motes.points.denoisers import NoisePredictor, Preconditioned, VelocityPredictor, VPredictor, X0Predictor
 from motes.points.exact import GaussianOracle
-from motes.points.process import eps_from_x0, score_from_x0, v_from_x0, velocity_from_x0
 from motes.points.recipe import DENOISERS
 
 ALL = SCHEDULES | CONTINUOUS
@@ -56,15 +55,25 @@ def test_a_preconditioned_network_that_knows_the_rest_gives_the_same_estimate(sc
 
 
 @each
-def test_each_reading_is_the_conversion_of_the_estimate(schedule):
+def test_each_reading_is_its_definition(schedule):
     with float64():
         denoiser = ExactMixture(schedule)
         for t in TIMES:
-            x0 = denoiser(X_T, t)
-            assert np.allclose(denoiser.eps(X_T, t), eps_from_x0(schedule, X_T, x0, t), rtol=1e-12)
-            assert np.allclose(denoiser.v(X_T, t), v_from_x0(schedule, X_T, x0, t), rtol=1e-12)
-            assert np.allclose(denoiser.score(X_T, t), score_from_x0(schedule, X_T, x0, t), rtol=1e-12)
-            assert np.allclose(denoiser.velocity(X_T, t), velocity_from_x0(schedule, X_T, x0, t), rtol=1e-12)
+            alpha, sigma, x0 = float(schedule.alpha(t)), float(schedule.sigma(t)), denoiser(X_T, t)
+            eps, (alpha_rate, sigma_rate) = (X_T - alpha * x0) / sigma, schedule.rates(t)
+            assert np.allclose(denoiser.eps(X_T, t), eps, rtol=1e-12)
+            assert np.allclose(denoiser.v(X_T, t), alpha * eps - sigma * x0, rtol=1e-12)
+            assert np.allclose(denoiser.score(X_T, t), (alpha * x0 - X_T) / sigma**2, rtol=1e-12)
+            assert np.allclose(denoiser.velocity(X_T, t), alpha_rate * x0 + sigma_rate * eps, rtol=1e-12)
+
+
+@each
+@pytest.mark.parametrize("t", [0.0, 1e-3, 1.0])
+def test_x0_from_the_velocity_is_finite_from_0_to_1(schedule, t):
+    x0 = VelocityPredictor(lambda x, t: jnp.array([0.3, 0.1]), schedule)(X_T, t)
+    assert np.isfinite(x0).all()
+    if t == 0:
+        assert np.allclose(x0, X_T, rtol=1e-6)
 
 
 @each

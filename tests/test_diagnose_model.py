@@ -149,7 +149,7 @@ def test_mass_in_the_wrong_mode():
     weights = np.array([0.2, *[0.8 / 7] * 7])
     spread = truth.distribution.spread / model.standardiser.scale
     wrong = EmpiricalOracle(
-        model.standardiser.forward(truth.distribution.nodes), model.denoiser.schedule, weights=weights, spread=spread
+        model.standardiser.forward(truth.distribution.lows), model.denoiser.schedule, weights=weights, spread=spread
     )
     found = {finding.name: finding for finding in diagnose_model(model.with_denoiser(wrong), n=N).findings}
     assert found["misplaced_mass"].value == pytest.approx(0.2 - 1 / 8, abs=0.03)

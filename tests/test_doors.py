@@ -229,7 +229,7 @@ SLOW = re.compile(  # they train, draw many points or diagnose
     | points\.model\.PointModel\.(bound | diagnose | evaluate | likelihood | predict_proba | sample)
     | points\.(posterior_model\..* | particles\..* | training\.train | variance\..* | guidance\.Guidance)
     | points\.networks\.(ResidualMLP | StepGatedMLP)
-    | points\.samplers\.(Ancestral | Churn | StochasticHeun | Adaptive | AnnealedLangevin | PredictorCorrector)
+    | points\.samplers\.(Ancestral | EDMStochastic | Adaptive | AnnealedLangevin)
     )""",
     re.VERBOSE,
 )

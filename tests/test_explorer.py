@@ -27,7 +27,7 @@ from explorers import TOKEN, parts, serving, wait_for
 from fits import fit_points
 from motes.cli import listing as exploring
 from motes.data import read_frame
-from motes.data.shapes import Atoms
+from motes.data.shapes import Distribution
 from motes.errors import DataError, MotesError, UsageError
 from motes.explorer.answers import KINDS, Answers
 from motes.explorer.guard import Limits, is_loopback
@@ -417,7 +417,7 @@ def test_a_page_asks_and_is_answered(client):
     with client.socket() as page:
         header, _ = talk(page, what="hello")
         assert header["models"][0] == "small" and header["limits"] == LIMITS.to_json() and header["number"] == 1
-        assert {one["name"] for one in header["samplers"]} == set(motes.points.SAMPLERS)
+        assert {one["name"] for one in header["samplers"]} == set(motes.points.samplers.SAMPLERS)
         header, arrays = talk(page, what="chain", model="small", n=10, seed=0, sampler="euler", steps=4)
         assert arrays["points"].shape == (5, 10, 2) and arrays["points"].dtype == np.float32
         assert (
@@ -1004,7 +1004,7 @@ def exactly(truth, model):
 def test_what_is_learned_by_heart_is_found(answers, small_model):
     """A density with a peak on each training row, against one that is the truth."""
     rows, units = answers.shelf.subject("small").origin.training.x, small_model.standardiser
-    peaks = Atoms(rows, np.full(len(rows), 1 / len(rows)), 0.01, np.full(len(rows), -1))
+    peaks = Distribution(rows, rows, np.full(len(rows), 1 / len(rows)), 0.01, np.full(len(rows), -1))
     model, found = exactly(motes.points.Truth("peaks", peaks), small_model)
     assert found["sure"] and found["gap"] > 0.3
     away = np.linalg.norm(units.forward(model.sample(300, seed=0))[:, None] - units.forward(rows), axis=2).min(axis=1)

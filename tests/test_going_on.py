@@ -67,8 +67,8 @@ def test_points_in_two_fits_are_those_of_one(twenty):
 
 
 @pytest.mark.slow
-def test_validation_rows_and_importance_go_on_too():
-    changes = FLAT | {"training.validation": 0.3, "training.check_every": 10, "times.draw": "importance"}
+def test_validation_rows_go_on_too():
+    changes = FLAT | {"training.validation": 0.3, "training.check_every": 10}
     whole, first = points(40, changes, seed=2), points(20, changes, seed=2)
     again = points(40, changes, start=first)
     assert bits(both(whole.training)) == bits(both(again.training))
@@ -115,7 +115,7 @@ def test_the_best_weights_for_other_points_may_be_those_before():
 
 @pytest.mark.slow
 def test_other_losses_begin_from_the_weights_alone(twenty):
-    for changes in ({"training.averages": 0}, {"times.draw": "importance"}, {"training.optimiser": "adam"}):
+    for changes in ({"training.averages": 0}, {"times.kind": "uniform"}, {"training.optimiser": "adam"}):
         on = points(3, FLAT | {"training.learning_rate": 1e-12} | changes, start=twenty)
         assert on.training.steps == 3
         np.testing.assert_allclose(weights_of(on.training.last), weights_of(twenty.denoiser), atol=1e-6)

@@ -13,6 +13,8 @@ from matplotlib.text import Text
 from PIL import Image
 
 from motes import plots
+from motes.plots.curves import column_gains, error_split, excess_curve
+from motes.plots.fields import density_row, score_fields
 
 DRAWN_BY, VERSION = (3, 11), tuple(map(int, matplotlib.__version__.split(".")[:2]))
 FOLDER = Path(__file__).parent / "images"
@@ -41,18 +43,20 @@ FIGURES = {
     "scatter": lambda style: plots.scatter(SPIRAL, labels=np.arange(N) * 3 // N, style=style),
     "row": lambda style: plots.row([SPIRAL, (SPIRAL + SUNFLOWER) / 2, SUNFLOWER], [0.0, 0.5, 1.0], style=style),
     "comparison": lambda style: plots.comparison(SPIRAL, SUNFLOWER, style=style),
-    "density_row": lambda style: plots.density_row((X, X), [LOG_P, LOG_P / 3], ["a", "b"], floor=6, style=style),
-    "score_fields": lambda style: plots.score_fields((X, X), 0.7 * SCORE, SCORE, log_p=LOG_P, style=style),
+    "density_row": lambda style: density_row((X, X), [LOG_P, LOG_P / 3], ["a", "b"], floor=6, style=style),
+    "score_fields": lambda style: score_fields((X, X), 0.7 * SCORE, SCORE, LOG_P, style=style),
     "loss_curve": lambda style: plots.loss_curve(
         STEPS, 1 + 3 / STEPS**0.5 + 0.1 * np.sin(STEPS * 2.0), best=1.0, window=20, style=style
     ),
-    "excess_curve": lambda style: plots.excess_curve(NOISE, LEAST, LEAST, excess=0.02 * LEAST**2, style=style),
-    "error_split": lambda style: plots.error_split(
-        {"prior": 0.05, "learning": 0.03}, reference_value=0.02, style=style
+    "excess_curve": lambda style: excess_curve(NOISE, LEAST, LEAST, 0.02 * LEAST**2, 0.002 * LEAST, style=style),
+    "error_split": lambda style: error_split(
+        {"prior": 0.05, "learning": 0.03}, 0.02, {"prior": 0.005}, shares=True, style=style
     ),
     "marginals": lambda style: plots.marginals(SYNTHETIC, REAL, style=style),
     "pairs": lambda style: plots.pairs(SYNTHETIC, REAL, style=style),
-    "column_gains": lambda style: plots.column_gains(["a", "b"], [0.5, 0.2], [0.05, 0.05], [0.3, 0.1], style=style),
+    "column_gains": lambda style: column_gains(
+        ["a", "b"], *np.array([[0.5, 0.2], [0.05, 0.05], [0.3, 0.1]]), title="t", style=style
+    ),
 }
 
 

@@ -57,23 +57,13 @@ def test_shares_0_and_1_are_the_tables_of_the_schedule(steps):
     assert np.allclose(of(0.3), 0.3 * of(1.0) + 0.7 * of(0.0), rtol=1e-5)
 
 
-@pytest.mark.slow
-def test_between_every_third_step_they_are_those_of_the_schedule_of_these_steps():
-    bar = np.cumprod(1 - BETAS)[2::3]
-    short = DiscreteVP(1 - bar / np.concatenate([[1.0], bar[:-1]]))
-    k = np.arange(4)
-    of = lambda share: np.asarray(log_variance_between(SCHEDULE, share, (k + 1) / 4, k / 4))
-    assert np.allclose(of(0.0), tutorial_tables(short.betas)["posterior_log_variance_clipped"], rtol=1e-4)
-    assert np.allclose(of(1.0), np.log(short.betas), rtol=1e-4)
-
-
 @pytest.mark.slow(but=["1.0-beta-12"])
 @pytest.mark.parametrize("steps", [12, 4])
 @pytest.mark.parametrize(("v", "variance"), [(-1.0, "posterior"), (1.0, "beta")])
 def test_a_network_that_says_a_bound_samples_as_that_bound(v, variance, steps):
     denoiser = learned([0.1, -0.2], [v, v])
     grid = UniformGrid(steps)(SCHEDULE)
-    draw = lambda *how: sample(ReverseProcess(*how, grid, 2, block=64), 64, key=jax.random.key(0))[0]
+    draw = lambda *how: sample(ReverseProcess(*how, grid, 2), 64, key=jax.random.key(0))[0]
     ours, theirs = draw(denoiser, Ancestral("learned")), draw(denoiser, Ancestral(variance))
     assert np.allclose(ours, theirs, rtol=1e-4, atol=1e-5)
     half = draw(learned([0.1, -0.2], [0, 0]), Ancestral("learned"))
@@ -170,7 +160,7 @@ def test_exact_means_and_variances_give_exact_points_in_any_number_of_steps():
     oracle = GaussianOracle(MEAN, np.diag(variances), SCHEDULE)
     bar = TABLE["alphas_bar"][-1]
     start = bar**0.5 * MEAN + np.sqrt(bar * variances + 1 - bar) * np.random.default_rng(3).standard_normal((n, 2))
-    process = ReverseProcess(oracle, Ancestral("learned", noiseless_last=False), UniformGrid(3)(SCHEDULE), 2)
+    process = ReverseProcess(oracle, Ancestral("learned", denoise_last=False), UniformGrid(3)(SCHEDULE), 2)
     points, _ = sample(process, n, key=jax.random.key(4), start=start)
     assert_moments(points, MEAN, variances)
 
@@ -278,5 +268,5 @@ def test_a_denoiser_without_variance_is_an_error_before_anything_runs(small_mode
         variational_bound(plain, np.zeros((3, 2)), key=jax.random.key(0), variance="learned")
     with pytest.raises(UsageError, match="ExactGaussian has none"):
         ReverseProcess(ExactGaussian(SCHEDULE), Ancestral("learned"), UniformGrid(3)(SCHEDULE), 2)
-    with pytest.raises(ValueError, match="expected 'beta', 'posterior' or 'learned'"):
+    with pytest.raises(ValueError, match="expected one of beta, posterior, learned"):
         Ancestral("learnt")

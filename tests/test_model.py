@@ -14,7 +14,7 @@ from tests.tables import TINY, untrained
 import motes
 from motes.data.frames import as_frame
 from motes.errors import DataError, UsageError
-from motes.points import SAMPLERS
+from motes.points.samplers import SAMPLERS
 from motes.training.averages import weights_of
 
 pytestmark = pytest.mark.brief

@@ -10,7 +10,8 @@ import pytest
 import motes
 from motes.errors import UsageError
 from motes.evaluation.points import evaluate_points
-from motes.plots import page, write_page
+from motes.plots import write_page
+from motes.plots.report import page
 from motes.plots.svg import histogram, tick_text
 from pages import Page, check_alone, check_heard, check_numbers
 
@@ -103,7 +104,7 @@ def test_the_loss_is_drawn_beside_the_irreducible_one():
     assert excess.name == "excess_loss" and excess.value > 0.2 and excess.verdict.differs
     assert f"at most {excess.value:.2g} nats per row" in found.headline
     text = page(found)
-    assert "Loss by noise level" in text and html.escape(found.headline) in text.replace("&#39;", "&#x27;")
+    assert html.escape(found.headline) in text.replace("&#39;", "&#x27;")
     check_numbers(text)
 
 

@@ -11,7 +11,7 @@ import motes
 from motes.errors import UsageError
 from motes.evaluation import Calibration, Metric
 from motes.evaluation.posteriors import diagnose_posteriors, evaluate_posteriors, evaluation_of_posteriors
-from motes.plots import page
+from motes.plots.report import page
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The forward process: Chapman-Kolmogorov, Bayes' rule by numerical integration, and the five parameterisations."""
+"""The forward process: Chapman-Kolmogorov, and Bayes' rule by numerical integration."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,6 @@ from tests.reference import (
     CONTINUOUS,
     DISCRETE,
     SCHEDULES,
-    ExactGaussian,
     float64,
     normal_logpdf,
     property_test,
@@ -24,8 +23,6 @@ each = pytest.mark.parametrize("schedule", ALL.values(), ids=ALL)
 each_discrete = pytest.mark.parametrize("schedule", [SCHEDULES[name] for name in DISCRETE], ids=DISCRETE)
 
 schedules = st.sampled_from(list(ALL.values()))
-times = st.floats(0.05, 1.0)
-points = st.lists(st.floats(-5, 5), min_size=3, max_size=3).map(np.array)
 
 
 @each
@@ -126,89 +123,3 @@ def test_the_posterior_tables_are_the_posterior(schedule):
     assert np.allclose(of_x0, table["posterior_mean_coef_1"], rtol=1e-8)
     assert np.allclose(of_x_t, table["posterior_mean_coef_2"], rtol=1e-8)
     assert np.allclose(variance, table["posterior_variance"], rtol=1e-8)
-
-
-# --- x_0, eps, v, score, velocity ----------------------------------------------------------------------------------
-
-
-@property_test
-@given(schedules, times, points, points)
-def test_conversions_go_there_and_back(schedule, t, x0, x_t):
-    with float64():
-        for there, back in (
-            (process.eps_from_x0, process.x0_from_eps),
-            (process.v_from_x0, process.x0_from_v),
-            (process.score_from_x0, process.x0_from_score),
-            (process.velocity_from_x0, process.x0_from_velocity),
-        ):
-            again = back(schedule, x_t, there(schedule, x_t, x0, t), t)
-            # Rounding of x_t, 1e-15, is divided by alpha_t on the way back.
-            assert np.allclose(again, x0, rtol=1e-9, atol=1e-14 / float(schedule.alpha(t)))
-
-
-@pytest.mark.slow
-@property_test
-@given(schedules, times, points, points)
-def test_eps_from_v_and_from_the_velocity_is_eps(schedule, t, x0, eps):
-    with float64():
-        x_t = process.q_sample(schedule, x0, t, eps)
-        rounding = 1e-14 / float(schedule.sigma(t) * schedule.alpha(t))
-        for there, back in (
-            (process.v_from_x0, process.eps_from_v),
-            (process.velocity_from_x0, process.eps_from_velocity),
-        ):
-            again = back(schedule, x_t, there(schedule, x_t, x0, t), t)
-            assert np.allclose(again, eps, rtol=1e-9, atol=1e-12 + rounding)
-
-
-@each
-@pytest.mark.parametrize("t", [0.0, 1e-3, 1.0])
-def test_x0_from_the_velocity_is_finite_from_0_to_1(schedule, t):
-    x0 = process.x0_from_velocity(schedule, jnp.array([1.0, -2.0]), jnp.array([0.3, 0.1]), t)
-    assert np.isfinite(x0).all()
-    if t == 0:
-        assert np.allclose(x0, [1.0, -2.0], rtol=1e-6)
-
-
-@property_test
-@given(schedules, times, points, points)
-def test_each_conversion_is_its_definition(schedule, t, x0, eps):
-    with float64():
-        alpha, sigma = float(schedule.alpha(t)), float(schedule.sigma(t))
-        x_t = alpha * x0 + sigma * eps
-        rounding = 1e-14 / sigma  # of x_t, once it is divided by sigma_t
-        assert np.allclose(process.eps_from_x0(schedule, x_t, x0, t), eps, rtol=1e-9, atol=rounding)
-        assert np.allclose(process.v_from_x0(schedule, x_t, x0, t), alpha * eps - sigma * x0, rtol=1e-9, atol=rounding)
-        assert np.allclose(sigma * process.score_from_x0(schedule, x_t, x0, t), -eps, rtol=1e-9, atol=rounding)
-        alpha_rate, sigma_rate = map(float, schedule.rates(t))
-        velocity = process.velocity_from_x0(schedule, x_t, x0, t)
-        rounding *= 1 + abs(sigma_rate)
-        assert np.allclose(velocity, alpha_rate * x0 + sigma_rate * eps, rtol=1e-9, atol=rounding)
-
-
-@each
-def test_the_score_is_the_gradient_of_the_log_density(schedule):
-    with float64():
-        t, x0, x_t = 0.6, jnp.array([0.3, -1.0]), jnp.array([0.8, 0.1])
-        log_q = lambda x: -jnp.sum((x - schedule.alpha(t) * x0) ** 2) / (2 * schedule.sigma(t) ** 2)
-        assert np.allclose(process.score_from_x0(schedule, x_t, x0, t), jax.grad(log_q)(x_t), rtol=1e-12)
-
-
-@each
-def test_tweedies_formula_gives_the_posterior_mean(schedule):
-    mean, std, t = 0.5, 0.6, 0.7
-    with float64():
-        x_t = jnp.array([0.8, -0.2])
-        log_q = lambda x: (
-            -jnp.sum((x - schedule.alpha(t) * mean) ** 2)
-            / (2 * (schedule.alpha(t) ** 2 * std**2 + schedule.sigma(t) ** 2))
-        )
-        x0_hat = process.x0_from_score(schedule, x_t, jax.grad(log_q)(x_t), t)
-        assert np.allclose(x0_hat, ExactGaussian(schedule, mean, std)(x_t, t), rtol=1e-9)
-
-
-@pytest.mark.slow
-def test_points_of_any_shape_broadcast_against_their_times():
-    schedule, t = SCHEDULES["linear"], jnp.array([[0.2], [0.9]])
-    x0, eps = jnp.ones((2, 3)), jnp.zeros((2, 3))
-    assert np.allclose(process.q_sample(schedule, x0, t, eps), np.repeat(schedule.alpha(t), 3, axis=1))

@@ -55,7 +55,7 @@ OF_POINTS = {
     "weights": ({}, {"weights": np.random.default_rng(0).random(300)}),
     "validation": ({"training.validation": 0.3, "training.check_every": 10, "training.patience": 2}, {}),
     "a partial batch": ({"training.last_batch": "partial"}, {}),
-    "importance and labels": ({"times.draw": "importance"}, {"labels": np.arange(300) % 3}),
+    "labels": ({}, {"labels": np.arange(300) % 3}),
 }
 
 

@@ -351,8 +351,6 @@ def test_plot_makes_the_pictures_of_a_table(run, motes_command, tmp_path):
     assert all((tmp_path / line).stat().st_size > 1000 for line in out.splitlines())
     code, _, err = motes_command("plot", run, "--out", "pictures")
     assert code == 2 and "already contains figures/" in err
-    code, _, err = motes_command("plot", run, "--video", "--out", "others")
-    assert code == 2 and "--video is for models of points" in err
 
 
 @pytest.mark.slow

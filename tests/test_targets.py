@@ -11,20 +11,20 @@ import motes
 from motes.errors import RecipeError
 from motes.points import (
     EDM,
-    CosineVP,
     Denoiser,
     EmpiricalOracle,
     GaussianOracle,
     Given,
-    LabelledOracle,
     LogNormalTimes,
     Rows,
     Schedule,
     Simple,
-    UniformTimes,
     VarianceExploding,
     train,
 )
+from motes.points.exact import LabelledOracle
+from motes.points.schedules import CosineVP
+from motes.points.times import UniformTimes
 from motes.recipes import load_recipe
 
 LABELS = np.arange(64) % 2

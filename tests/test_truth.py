@@ -1,22 +1,16 @@
 """What is true of each shape: against the points that are drawn, against integrals, and as a sampler's oracle."""
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
 from tests.reference import float64
 
 import motes
-from motes.data.shapes import SHAPES, Atoms, distribution
+from motes.data.shapes import SHAPES, distribution
 from motes.data.tables import Standardiser
 from motes.errors import UsageError
 from motes.evaluation import sliced_w2
-from motes.points import Heun
-from motes.points.process import q_sample
-from motes.points.sampling import KarrasGrid
-from motes.points.schedules import CosineBetas, VarianceExploding
+from motes.points.schedules import VarianceExploding
 from motes.points.shape_truth import MOST_PAIRS, truth
 
 each = pytest.mark.parametrize("name", SHAPES)
@@ -36,8 +30,7 @@ def cells(name, count, noise=None):
 
 def box(name, noise, margin=6.0):
     this = distribution(name, noise)
-    low, high = (this.nodes, this.nodes) if isinstance(this, Atoms) else (this.lows, this.highs)
-    return low.min(axis=0) - margin * this.spread, high.max(axis=0) + margin * this.spread
+    return this.lows.min(axis=0) - margin * this.spread, this.highs.max(axis=0) + margin * this.spread
 
 
 # --- density, score, entropy ---------------------------------------------------------------------------------------
@@ -175,33 +168,6 @@ def test_the_oracle_is_in_standardised_units():
             at_0 = oracle.rows(z_of.forward(x), 0.0)
             assert np.allclose(np.asarray(at_0.log_prob) + z_of.log_det(x), exact.log_density(x))
             assert np.allclose(np.asarray(at_0.score) / z_of.scale, exact.score(x))
-
-
-@eqx.filter_jit
-def heun(oracle, x, grid):
-    def step(x, ts):
-        return jax.vmap(lambda x: Heun().step(oracle, x, *ts, None, None)[0])(x), None
-
-    return jax.lax.scan(step, x, (grid[:-1], grid[1:]))[0]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "schedule"),
-    [
-        ("moons", VarianceExploding(20.0)),
-        ("rings", CosineBetas(200).schedule()),
-        ("checkerboard", VarianceExploding()),
-    ],
-)
-def test_from_the_exact_start_the_exact_denoiser_gives_the_law_back(name, schedule):
-    x, held_out, other = (motes.make_shape(name, 4000, seed=seed) for seed in (1, 2, 3))
-    z_of = Standardiser.fit(held_out)
-    eps = jax.random.normal(jax.random.key(0), x.shape)
-    start = q_sample(schedule, jnp.asarray(z_of.forward(x), float), 1.0, eps)
-    end = heun(truth(name).oracle(schedule, z_of), start, KarrasGrid(40, 0.005)(schedule))
-    # Twice the distance between two draws: the sampler adds next to nothing to a resampled start.
-    assert sliced_w2(z_of.inverse(end), held_out) < 2 * sliced_w2(other, held_out) + 0.01
 
 
 # --- errors --------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import motes
 from motes.data import as_frame
 from motes.evaluation import evaluate_points, evaluate_tables
 from motes.evaluation.points import Fit
-from motes.plots import page
+from motes.plots.report import page
 from motes.tables import Schema
 
 

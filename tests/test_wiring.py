@@ -7,7 +7,6 @@ import numpy as np
 import optax
 import pytest
 from tests.reference import Point, TrainingBy
-from tests.states import bits
 from tests.tables import TINY, untrained
 
 import motes
@@ -20,10 +19,10 @@ from motes.points.conditional import Conditional
 from motes.points.denoisers import Given, NoisePredictor
 from motes.points.fitting import PointData
 from motes.points.guidance import Guidance
-from motes.points.networks import ResidualMLP, StepGated
+from motes.points.networks import ResidualMLP, StepGated, thinned
 from motes.points.recipe import LOSSES
 from motes.points.schedules import VarianceExploding
-from motes.points.times import LogNormalTimes, UniformTimes
+from motes.points.times import LogNormalTimes
 from motes.points.training import OnDevice, Rows, train
 from motes.recipes import load_recipe
 from motes.training.checkpoints import FitSession
@@ -69,17 +68,6 @@ def test_every_step_has_times_and_noise_of_its_own():
     assert len(np.unique(train_point(6).losses)) == 6
 
 
-@pytest.mark.slow
-def test_the_memory_of_a_training_is_that_of_its_losses():
-    times = UniformTimes(draw="importance")
-    seen = {
-        scale: train_point(40, loss=lambda d, x, t, e, scale=scale: {"a": scale + 0.0 * d.where[0]}, times=times)
-        for scale in (1.0, 3.0)
-    }
-    memories = [bits(train.state.arrays["state/memory.squares"]) for train in seen.values()]
-    assert memories[0] != memories[1]
-
-
 def test_after_one_step_every_average_is_its_weights():
     one = train_point(1, loss=lambda d, x, t, e: {"a": jnp.sum((d.where - x) ** 2)}, averages=1)
     np.testing.assert_allclose(one.averages.weights, [one.last.where] * 2, rtol=1e-6)
@@ -114,7 +102,7 @@ def test_a_fit_counts_classes_by_weight():
 def test_the_kinds_of_a_recipe_reach_the_training():
     first = {
         change: points(**{key: value for key, value in [change] if key}).training.losses[0]
-        for change in (("", ""), ("loss__kind", "snr"), ("times__kind", "logit_normal"))
+        for change in (("", ""), ("loss__kind", "x0"), ("times__kind", "logit_normal"))
     }
     assert len(set(first.values())) == 3
 
@@ -155,7 +143,7 @@ def test_dropout_keeps_the_mean():
     network = eqx.tree_at(lambda one: one.hidden, network, hidden)
     x, t = jnp.array([0.5, -1.0]), jnp.array(0.3)
     bits = jax.random.bits(jax.random.key(2), (4000, network.droppable), jnp.uint8)
-    drawn = jax.vmap(lambda bits: network(x, t, bits=bits))(bits)
+    drawn = jax.vmap(lambda bits: thinned(network, bits)(x, t))(bits)
     error = np.asarray(drawn.std(axis=0)) / np.sqrt(4000)
     assert (np.abs(drawn.mean(axis=0) - network(x, t)) < 5 * error).all()
 

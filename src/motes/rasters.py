@@ -111,36 +111,6 @@ def as_curves(named: dict[str, ArrayLike]) -> list[Curve]:
     return list(curves.values())
 
 
-def as_grid(grid: tuple[ArrayLike, ArrayLike]) -> tuple[Curve, Curve]:
-    """Return the coordinates (nx,) and (ny,) of a grid, after checking that they increase."""
-    if len(grid) != 2:
-        raise ValueError(f"grid has {len(grid)} parts; expected two, the coordinates x and y: grid=(x, y).")
-    axes = {name: np.asarray(axis, dtype=np.float64) for name, axis in zip("xy", grid, strict=True)}
-    for name, axis in axes.items():
-        if axis.ndim != 1 or len(axis) < 2:
-            raise ValueError(
-                f"{name} has shape {axis.shape}; expected the coordinates of the grid along one side, shape (n{name},) "
-                "with at least 2 of them. For a meshgrid, pass the two arrays from which it was made."
-            )
-        if not (np.isfinite(axis).all() and (np.diff(axis) > 0).all()):
-            raise ValueError(f"{name} does not increase everywhere, or is not finite; expected increasing coordinates.")
-    return axes["x"], axes["y"]
-
-
-def as_field(values: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray[np.float64]:
-    """Return values on a grid, after checking their shape; -inf is allowed, NaN and +inf are not."""
-    field = np.asarray(values, dtype=np.float64)
-    if field.shape != shape:
-        raise ValueError(
-            f"{name} has shape {field.shape}; expected {shape}: x along the first axis and y along the second, "
-            "as np.meshgrid(x, y, indexing='ij') lays out a grid."
-        )
-    bad = int((np.isnan(field) | (field == np.inf)).sum())
-    if bad:
-        raise ValueError(f"{name} has NaN or +infinity in {bad} of {field.size} places; expected numbers.")
-    return field
-
-
 def as_process(process: str) -> Process:
     """Return the name of the process, or raise a ValueError that lists the names."""
     if process not in get_args(Process):

@@ -20,8 +20,9 @@ from diffusers import (
     HeunDiscreteScheduler,
 )
 
-from motes.points import DDIM, Ancestral, DPMSolver2M, DPMSolver2MSDE, DPMSolver3M, Euler, Heun
+from motes.points import DDIM, Ancestral, DPMSolver3M, Heun
 from motes.points.denoisers import Denoiser
+from motes.points.samplers import DPMSolver2M, DPMSolver2MSDE, Euler
 from motes.points.sampling import UniformGrid
 from motes.points.schedules import LinearBetas, Schedule
 
@@ -125,7 +126,7 @@ CASES = {
 def test_every_point_of_the_chain_is_that_of_diffusers(name, count):
     sampler, make, options = CASES[name]
     if name == "DDPM, beta" and count < STEPS:
-        sampler = Ancestral("beta", noiseless_last=False)  # theirs leaves the noise out only where the step is number 0
+        sampler = Ancestral("beta", denoise_last=False)  # theirs leaves the noise out only where the step is number 0
     chain, noise = ours(sampler, count)
     np.testing.assert_allclose(theirs(make(), count, noise, **options), chain, atol=1e-4)
 

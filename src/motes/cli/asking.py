@@ -6,7 +6,6 @@
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from importlib.util import find_spec
 from math import exp
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -364,7 +363,6 @@ def plot(
     given: options.Given = [],  # noqa: B006 - never changed
     out: Path | None = None,
     overwrite: bool = False,
-    video: bool = False,
     drawing: options.Drawn = options.Drawing(),
     seed: options.Seed = 0,
     text: options.Text = TextOptions(),
@@ -378,7 +376,6 @@ def plot(
         source: The data (default: the training data).
         out: Folder for the figures (default: the model's folder).
         overwrite: Replace the figures of another model in the folder.
-        video: Points only: write an MP4 instead of a GIF (pip install imageio-ffmpeg).
     """
     start_jax()
     from motes.cli.condition_words import conditions
@@ -386,21 +383,17 @@ def plot(
     from motes.cli.folders import PICTURES, refuse_files
     from motes.evaluation.sources import source_of
 
-    if video and find_spec("imageio_ffmpeg") is None:
-        raise UsageError(
-            "--video needs imageio-ffmpeg: pip install imageio-ffmpeg. Without --video, motes writes a GIF."
-        )
     trained = load_model(model, text, source)
     home = model if model.is_dir() else model.parent
     folder = out or home
     if folder.resolve() != home.resolve() and not overwrite:
         refuse_files(folder, PICTURES)
-    refuse_others(trained, points={"--video": video}, tables={})
     extra: dict[str, Any] = {"drawing": drawing, "seed": seed, "home": home}
     if trained.kind == "posterior":
-        if source is not None or video:
-            what = f"the data '{source}'" if source is not None else "--video"
-            raise UsageError(f"got {what}; expected --given alone: the figure shows draws given one observation.")
+        if source is not None:
+            raise UsageError(
+                f"got the data '{source}'; expected --given alone: the figure shows draws given one observation."
+            )
         paths = draw_posterior(trained, conditions(given, trained), folder, Reporter(quiet), **extra)
     elif given:
         raise UsageError(
@@ -408,7 +401,7 @@ def plot(
             "under conditions with `motes sample`."
         )
     else:
-        paths = draw_run(trained, source_of(trained, source), folder, Reporter(quiet), video=video, **extra)
+        paths = draw_run(trained, source_of(trained, source), folder, Reporter(quiet), **extra)
     for path in paths:
         print(path)
     return 0

@@ -2,7 +2,6 @@
 
 import json
 import time
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -28,8 +27,9 @@ from motes.evaluation.marginals import view_of
 from motes.evaluation.points import PointDetails
 from motes.evaluation.sources import Source, point_source, table_source
 from motes.evaluation.table_results import TableDetails
-from motes.plots import ModelView
-from motes.plots.chains import Film, shoot
+from motes.plots.chains import Film, ModelView, shoot
+from motes.plots.curves import column_gains, error_split, excess_curve, rank_curves
+from motes.plots.fields import density_row, score_fields, time_heading
 from motes.points import Denoiser, Oracle, PointModel, PosteriorModel, Truth
 from motes.points.fitting import CHOSEN
 from motes.points.networks import StepGated
@@ -125,7 +125,6 @@ def draw_run(
     drawing: Drawing,
     seed: int,
     home: Path | None = None,
-    video: bool = False,
 ) -> list[Path]:
     """Write every figure of a model into `out`/figures, and for points the animation into `out`; return the paths.
 
@@ -137,7 +136,6 @@ def draw_run(
         drawing: style and format of the figures.
         seed: seed of the samples in the figures.
         home: the folder of the run, with its history and checkpoints (default: `out`).
-        video: write an .mp4 instead of a .gif.
     """
     begin, home = time.perf_counter(), home or out
     album = Album(out / "figures", drawing, origin_words(model, seed))
@@ -158,7 +156,7 @@ def draw_run(
             count(Progress(len(paths), total))
     said = f"drew {len(paths)} figures"
     if film is not None:
-        paths.append(out / ("diffusion.mp4" if video else "diffusion.gif"))
+        paths.append(out / "diffusion.gif")
         with reporter.counting("animation", "frames") as count:
             animate(film, paths[-1], style=album.look, on_progress=count)
         said += f" and {paths[-1].name}"
@@ -247,7 +245,7 @@ def keep_diagnosis(
         return [numbers, gains_figure(found, album)]
     if isinstance(found, Calibration):
         ranks = dict(zip(found.names, found.ranks.T, strict=True))
-        return [numbers, album.save(plots.rank_curves(ranks, found.draws, style=album.look), "ranks")]
+        return [numbers, album.save(rank_curves(ranks, found.draws, style=album.look), "ranks")]
     return [numbers, *diagnosis_figures(model, found, point_source(model, source).truth, album, t=t)]
 
 
@@ -311,7 +309,7 @@ def snapshots(film: Film, shots: Sequence[tuple[int, Denoiser]], album: Album, *
         return
     view = ModelView(film.view.model, [film.view.places[i] for i in film.panels], film.view.grid)
     rows = {f"step {step:,}": view.reverse(SNAPSHOT_POINTS, seed=seed, denoiser=denoiser) for step, denoiser in shots}
-    figure = plots.grid(rows, view.times, process="reverse", view=view.drawn(film.limits), style=album.look)
+    figure = plots.grid(rows, view.times, view=view.drawn(film.limits), style=album.look)
     yield album.save(figure, "snapshots", f"{SNAPSHOT_POINTS:,} points")
 
 
@@ -320,7 +318,7 @@ def _count_points(x: Array) -> str:
 
 
 def animate(film: Film, path: Path, *, style: plots.Style, on_progress: OnProgress = silent) -> None:
-    """Write the forward and then the reverse process as a `.gif` or `.mp4`."""
+    """Write the forward and then the reverse process as a GIF."""
 
     def counted_frames() -> Iterator[NDArray[np.uint8]]:
         frames = plots.frames(
@@ -336,10 +334,7 @@ def animate(film: Film, path: Path, *, style: plots.Style, on_progress: OnProgre
             yield frame
             on_progress(Progress(number, 2 * (len(film.view.places) + HOLD)))
 
-    with warnings.catch_warnings():
-        # JAX warns about every fork; the video encoder's process does not use JAX.
-        warnings.filterwarnings("ignore", message=".*os.fork.*", category=RuntimeWarning)
-        plots.save_animation(counted_frames(), path)
+    plots.save_gif(counted_frames(), path)
 
 
 # --- The figures of a model of a table: the distributions of its columns, and pairs of associated columns -----------
@@ -411,7 +406,7 @@ def gains_figure(found: TableDiagnosis, album: Album) -> Path:
     title = f"{found.rows:,} {found.evaluated_against}"
     simple = found.mixture - found.alone
     names = [f"{name} (first)" if name == found.first else name for name in found.columns]
-    figure = plots.column_gains(names, found.gain, found.errors, simple, title=title, style=album.look)
+    figure = column_gains(names, found.gain, found.errors, simple, title=title, style=album.look)
     return album.save(figure, "column_gains")
 
 
@@ -432,25 +427,15 @@ def diagnosis_figures(
         ['excess.png', 'error_split.png']
     """
     excess, dim = found.excess, model.dim
-    axes = plots.excess_curve(
-        excess.noise,
-        excess.loss / dim,
-        excess.least / dim,
-        excess=excess.excess / dim,
-        error=excess.error / dim,
-        label=found.reference,
-        style=album.look,
-    )
+    curves = (part / dim for part in (excess.loss, excess.least, excess.excess, excess.error))
+    axes = excess_curve(excess.noise, *curves, label=found.reference, style=album.look)
     unit = "standard deviations of the data" if model.recipe.data.standardise else "units of the data"
     axes.set_xlabel(f"{axes.get_xlabel()} ({unit})")
     yield album.save(axes, "excess")
     split = found.split
-    axes = plots.error_split(
-        {name: part.value for name, part in split.parts.items()},
-        reference_value=split.reference_value,
-        error={name: part.error for name, part in split.parts.items()},
-        style=album.look,
-    )
+    parts = {name: part.value for name, part in split.parts.items()}
+    error = {name: part.error for name, part in split.parts.items()}
+    axes = error_split(parts, split.reference_value, error, shares=split.adds_up, style=album.look)
     yield album.save(axes, "error_split")
     if truth is None or found.source not in SHAPES:
         return
@@ -510,9 +495,9 @@ def _plot_scores(model: PointModel, exact: Oracle, x: Array, t: float, style: pl
     plane = _Plane(model, x, t)
     across, up = plane.axes(GRID, _find_box([plane]))
     learned, truth = (plane.score(denoiser, across, up) for denoiser in (model.denoiser, exact))
-    heading = plots.time_heading(t, steps=model.recipe.steps, noise=plane.noise)
+    heading = time_heading(t, steps=model.recipe.steps, noise=plane.noise)
     log_p = plane.log_density(exact, across, up)
-    return plots.score_fields((across, up), learned, truth, log_p=log_p, heading=heading, style=style)
+    return score_fields((across, up), learned, truth, log_p, heading=heading, style=style)
 
 
 def _plot_densities(model: PointModel, exact: Oracle, x: Array, style: plots.Style) -> Figure:
@@ -523,7 +508,7 @@ def _plot_densities(model: PointModel, exact: Oracle, x: Array, style: plots.Sty
     maps = [plane.log_density(exact, across, up) for plane in planes]
     titles = ["data" if plane.noise == 0 else f"noise level {plane.noise:.2g}" for plane in planes]
     if isinstance(model.recipe.network, StepGated):
-        figure = plots.density_row((across, up), maps, titles, floor=FLOOR, style=style)
+        figure = density_row((across, up), maps, titles, floor=FLOOR, style=style)
         plots.footnote(figure, "No panel for the model: a network defined only at whole steps has no density.", style)
         return figure
     u = np.stack(np.meshgrid(across, up, indexing="ij"), axis=-1)
@@ -531,7 +516,7 @@ def _plot_densities(model: PointModel, exact: Oracle, x: Array, style: plots.Sty
     near = maps[1] > maps[1].max() - DEEP  # far from the data, no solver is accurate, and the map would show nothing
     found = model.likelihood(u[near])
     learned[near] = np.where(found.error < SURE, found.log_prob, -np.inf)
-    return plots.density_row((across, up), [learned, *maps], ["model", *titles], floor=FLOOR, style=style)
+    return density_row((across, up), [learned, *maps], ["model", *titles], floor=FLOOR, style=style)
 
 
 def _find_box(planes: Sequence[_Plane]) -> Limits:

@@ -34,7 +34,6 @@ FIGURES = ("data", "samples", "comparison", "forward", "reverse", "loss", "snaps
 TABLE_FIGURES = ("marginals", "pairs", "loss")
 PICTURES = (
     "diffusion.gif",
-    "diffusion.mp4",
     *(f"figures/{name}.{end}" for name in dict.fromkeys((*FIGURES, *TABLE_FIGURES)) for end in FORMATS),
 )
 EVALUATION = tuple(f"{name}.{end}" for name in ("comparison", "marginals", "pairs") for end in FORMATS)

@@ -29,27 +29,10 @@ MOST = 200_000  # maximum number of nodes of a shape
 
 
 @dataclass(frozen=True)
-class Atoms:
-    """`nodes` (m, 2) with `weights` (m,) that sum to 1, blurred by `spread`; `labels` (m,) are their classes."""
+class Distribution:
+    """Boxes with corners `lows` and `highs` (m, 2), or points if both are equal, blurred by `spread`.
 
-    nodes: Array
-    weights: Array
-    spread: float
-    labels: Labels
-
-    def __repr__(self) -> str:
-        return f"Atoms({len(self.nodes):,} nodes, spread={self.spread:g})"
-
-    def divided(self, scale: float) -> Atoms:
-        """Return the distribution of x / scale."""
-        return replace(self, nodes=self.nodes / scale, spread=self.spread / scale)
-
-
-@dataclass(frozen=True)
-class Boxes:
-    """A uniform distribution on boxes, blurred by `spread`.
-
-    The boxes have corners `lows` and `highs` (m, 2), `weights` (m,) that sum to 1 and classes `labels` (m,).
+    `weights` (m,) sum to 1, and `labels` (m,) are the classes; -1: none.
     """
 
     lows: Array
@@ -59,14 +42,16 @@ class Boxes:
     labels: Labels
 
     def __repr__(self) -> str:
-        return f"Boxes({len(self.lows):,} boxes, spread={self.spread:g})"
+        return f"Distribution({len(self.lows):,} {'points' if self.atoms else 'boxes'}, spread={self.spread:g})"
 
-    def divided(self, scale: float) -> Boxes:
+    @property
+    def atoms(self) -> bool:
+        """Whether the boxes are points."""
+        return bool((self.lows == self.highs).all())
+
+    def divided(self, scale: float) -> Distribution:
         """Return the distribution of x / scale."""
         return replace(self, lows=self.lows / scale, highs=self.highs / scale, spread=self.spread / scale)
-
-
-Distribution = Atoms | Boxes
 
 
 @dataclass(frozen=True)
@@ -79,13 +64,13 @@ class Curve:
     density: Callable[[Array], Array] | None = None
 
 
-def blurred_points(points: Array, spread: float) -> Atoms:
+def blurred_points(points: Array, spread: float) -> Distribution:
     """Return the distribution of equally likely points (m, 2), each a class of its own."""
     count = len(points)
-    return Atoms(points, np.full(count, 1 / count), spread, np.arange(count))
+    return Distribution(points, points, np.full(count, 1 / count), spread, np.arange(count))
 
 
-def blurred_curves(curves: Sequence[Curve], spread: float, labels: Sequence[int] | None = None) -> Atoms:
+def blurred_curves(curves: Sequence[Curve], spread: float, labels: Sequence[int] | None = None) -> Distribution:
     """Return the distribution of equally likely curves, by quadrature; `labels` are their classes, by default 0, 1, ...
 
     Raises:
@@ -105,12 +90,8 @@ def blurred_curves(curves: Sequence[Curve], spread: float, labels: Sequence[int]
         strict=True,
     )
     whose = np.arange(len(curves)) if labels is None else np.asarray(labels)
-    return Atoms(
-        np.concatenate(nodes),
-        np.concatenate(weights) / len(curves),
-        spread,
-        np.repeat(whose, [len(part) for part in nodes]),
-    )
+    points, whose = np.concatenate(nodes), np.repeat(whose, [len(part) for part in nodes])
+    return Distribution(points, points, np.concatenate(weights) / len(curves), spread, whose)
 
 
 def _arc_lengths(curve: Curve) -> tuple[Array, Array]:
@@ -309,17 +290,17 @@ def _rings(rng: np.random.Generator, labels: Labels) -> Array:
 # --- the distributions, in the same order -------------------------------------------------------------------------
 
 
-def _swiss_roll_distribution(noise: float) -> Atoms:
+def _swiss_roll_distribution(noise: float) -> Distribution:
     return blurred_curves([Curve(lambda t: _polar_to_xy(t, t), 1.5 * np.pi, 4.5 * np.pi)], noise, [-1])
 
 
-def _s_curve_distribution(noise: float) -> Atoms:
+def _s_curve_distribution(noise: float) -> Distribution:
     upper = Curve(lambda t: _stack_xy(np.sin(t), np.cos(t) - 1), 0, 1.5 * np.pi)
     lower = Curve(lambda t: _stack_xy(np.sin(t), 1 - np.cos(t)), -1.5 * np.pi, 0)
     return blurred_curves([upper, lower], noise, [-1, -1])
 
 
-def _moons_distribution(noise: float) -> Atoms:
+def _moons_distribution(noise: float) -> Distribution:
     outer = Curve(lambda a: _polar_to_xy(1.0, a), 0, np.pi)
     inner = Curve(lambda a: np.array([1.0, 0.5]) - _polar_to_xy(1.0, a), 0, np.pi)
     return blurred_curves([outer, inner], noise)
@@ -329,23 +310,23 @@ def _circle(radius: float) -> Curve:
     return Curve(lambda a: _polar_to_xy(radius, a), 0, 2 * np.pi)
 
 
-def _circles_distribution(noise: float) -> Atoms:
+def _circles_distribution(noise: float) -> Distribution:
     return blurred_curves([_circle(1.0), _circle(0.5)], noise)
 
 
-def _checkerboard_distribution(noise: float) -> Boxes:
+def _checkerboard_distribution(noise: float) -> Distribution:
     lows = np.array(CHECKERBOARD_SQUARES, dtype=float) - 2.0
     count = len(lows)
-    return Boxes(lows, lows + 1, np.full(count, 1 / count), noise, np.arange(count))
+    return Distribution(lows, lows + 1, np.full(count, 1 / count), noise, np.arange(count))
 
 
-def _eight_gaussians_distribution(noise: float) -> Atoms:
+def _eight_gaussians_distribution(noise: float) -> Distribution:
     if noise == 0:
         raise UsageError("eight points without noise have no density. Use noise > 0.")
     return blurred_points(_polar_to_xy(2.0, np.arange(8) * (2 * np.pi / 8)), noise)
 
 
-def _pinwheel_distribution(noise: float) -> Atoms:
+def _pinwheel_distribution(noise: float) -> Distribution:
     def arm(label: int) -> Curve:
         turn = label * (2 * np.pi / PINWHEEL_ARMS)
         # The radius is beyond 7 standard deviations with probability 3e-12.
@@ -359,14 +340,14 @@ def _pinwheel_distribution(noise: float) -> Atoms:
     return blurred_curves([arm(label) for label in range(PINWHEEL_ARMS)], noise)
 
 
-def _two_spirals_distribution(noise: float) -> Atoms:
+def _two_spirals_distribution(noise: float) -> Distribution:
     def arm(label: int) -> Curve:
         return Curve(lambda turn: _polar_to_xy(turn / 3, turn + np.pi * label), 0, 3 * np.pi, lambda turn: turn)
 
     return blurred_curves([arm(0), arm(1)], noise)
 
 
-def _rings_distribution(noise: float) -> Atoms:
+def _rings_distribution(noise: float) -> Distribution:
     return blurred_curves([_circle(radius) for radius in RING_RADII], noise)
 
 

@@ -27,8 +27,6 @@ from motes.points import (
     GaussianOracle,
     KarrasGrid,
     LogNormalTimes,
-    LogSNRGrid,
-    MixtureOracle,
     Oracle,
     PointModel,
     PointRecipe,
@@ -39,7 +37,9 @@ from motes.points import (
     Truth,
     sample,
 )
+from motes.points.exact import MixtureOracle
 from motes.points.networks import Residual, StepGated
+from motes.points.sampling import LogSNRGrid
 from motes.progress import OnProgress, silent
 from motes.seeds import seed_key
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from motes.data import Standardiser, Support, Table
 from motes.errors import MotesError
-from motes.points import LinearVP, PointRecipe, RectifiedFlow, Schedule, VarianceExploding
-from motes.points.schedules import BetasBetween
+from motes.points import PointRecipe, RectifiedFlow, Schedule, VarianceExploding
+from motes.points.schedules import BetasBetween, LinearVP
 
 
 @dataclass(frozen=True)

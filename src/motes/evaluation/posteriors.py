@@ -234,7 +234,7 @@ class Calibration:
             >>> [line.get_label() for line in found.plot().get_lines()][1:]
             ['rate', 'all columns']
         """
-        from motes.plots import rank_curves
+        from motes.plots.curves import rank_curves
 
         return rank_curves(dict(zip(self.names, self.ranks.T, strict=True)), self.draws, style=style)
 

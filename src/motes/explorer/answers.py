@@ -26,8 +26,9 @@ from motes.explorer.messages import Answer, Request
 from motes.explorer.subjects import PLACES, Shelf, Subject, require_origin, samplers, shapes
 from motes.explorer.tables import TableSubject, known_cells
 from motes.explorer.training import diagnose_subject
-from motes.points import Denoiser, EulerMaruyama
+from motes.points import Denoiser
 from motes.points.likelihood import flow_path, sampled_paths
+from motes.points.samplers import EulerMaruyama
 from motes.progress import Progress
 from motes.recipes.loading import kinds_of
 from motes.seeds import seed_key

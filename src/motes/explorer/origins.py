@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from motes.data import SHAPES, Table, make_labelled_shape
 from motes.data.arrays import Series
 from motes.data.readings import default_columns
-from motes.data.shapes import Atoms
+from motes.data.shapes import Distribution
 from motes.errors import DataError, UsageError
 from motes.evaluation.sources import PointSource, reference_seeds
 from motes.explorer.guard import Limits
@@ -64,7 +64,8 @@ class Sketch:
         names, labels = np.unique(np.zeros(len(nodes), int) if colours is None else colours, return_inverse=True)
         weights = 1 / (len(names) * np.bincount(labels)[labels])
         classes = len(names) > 1
-        truth = Truth(DRAWING, Atoms(nodes, weights, noise, labels if classes else np.full(len(nodes), -1)))
+        own = labels if classes else np.full(len(nodes), -1)
+        truth = Truth(DRAWING, Distribution(nodes, nodes, weights, noise, own))
         x, drawn = truth.labelled_sample(rows, seed=seed)
         return cls(truth, Table(x, default_columns(2), drawn if classes else None), seed)
 

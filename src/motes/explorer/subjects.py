@@ -28,7 +28,8 @@ from motes.evaluation.sources import PointSource, read_points
 from motes.explorer.origins import OneClass, Sketch, some_rows
 from motes.explorer.tables import TableSubject
 from motes.loading import load
-from motes.points import Denoiser, Given, Guided, Oracle, PointModel
+from motes.points import Denoiser, Given, Oracle, PointModel
+from motes.points.guidance import Guided
 from motes.recipes.loading import kinds_of
 from motes.tables.model import TableModel
 

@@ -4,16 +4,13 @@ There are two styles. `dark` has warm points on near-black; `light` has ink on w
 """
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from io import BytesIO
 from textwrap import fill
 from threading import Lock
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PathCollection
@@ -130,46 +127,6 @@ def as_style(style: str | Style) -> Style:
     return STYLES[style]
 
 
-def rc(style: str | Style = "dark") -> AbstractContextManager[None]:
-    """Apply a style to your own plots: `with rc('dark'): fig, ax = plt.subplots()`.
-
-    The figures of this package don't use it: matplotlib's rcParams are global, so changing them would affect other
-    threads.
-
-    Example:
-        >>> import matplotlib
-        >>> from motes.plots import STYLES, rc
-        >>> with rc("dark"):
-        ...     matplotlib.rcParams["figure.facecolor"] == STYLES["dark"].background
-        True
-    """
-    look = as_style(style)
-    density = f"motes-{look.name}"  # rcParams accept the colour map itself, but then drawing an image fails
-    mpl.colormaps.unregister(density)
-    mpl.colormaps.register(look.density, name=density)
-    return mpl.rc_context(
-        {
-            "figure.facecolor": look.background,
-            "axes.facecolor": look.background,
-            "savefig.facecolor": look.background,
-            "text.color": look.foreground,
-            "axes.titlecolor": look.foreground,
-            "axes.labelcolor": look.foreground,
-            "axes.edgecolor": look.muted,
-            "xtick.color": look.muted,
-            "ytick.color": look.muted,
-            "grid.color": look.muted,
-            "legend.frameon": False,
-            "legend.labelcolor": look.foreground,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.prop_cycle": cycler(color=look.classes),
-            "image.cmap": density,
-            "mathtext.fontset": "cm",
-        }
-    )
-
-
 # --- figures and axes -------------------------------------------------------------------------------------------------
 
 BODY = 11.0  # font size of a figure with axes, in points
@@ -215,6 +172,11 @@ def new_axes(figure: Figure, rows: int, columns: int, at: int) -> Axes:
     """Add axes number `at`, from 1, in a table of `rows` by `columns`."""
     axes: Axes = figure.add_subplot(rows, columns, at, axes_class=NotebookAxes)
     return axes
+
+
+def single_axes(look: Style, width: float = 6.4, height: float = 3.8, *, ax: Axes | None = None) -> Axes:
+    """Return `ax`, or by default the only axes of a new figure, `width` by `height` inches."""
+    return new_axes(new_figure(width, height, look), 1, 1, 1) if ax is None else ax
 
 
 def dress(ax: Axes, look: Style, *, size: float = 10.0) -> None:

@@ -48,7 +48,7 @@ class ModelView:
         angles: arctan(sigma_t / alpha_t) at each place.
 
     Example:
-        >>> from motes.plots import ModelView
+        >>> from motes.plots.chains import ModelView
         >>> view = ModelView(model, places=[0, 24, 48])
         >>> view.times.round(3).tolist()
         [1.0, 0.656, 0.0]
@@ -80,7 +80,7 @@ class ModelView:
         """Return the `View` for figures with these axis limits.
 
         Example:
-            >>> from motes.plots import ModelView
+            >>> from motes.plots.chains import ModelView
             >>> ModelView(model, places=[0, 32]).drawn(((-3.0, 3.0), (-2.0, 2.0))).limits
             ((-3.0, 3.0), (-2.0, 2.0))
         """
@@ -90,7 +90,7 @@ class ModelView:
         """Return clouds of q(x_t | x_0) for the points `x` (n, d): (len(places), n, 2). Each point keeps its noise.
 
         Example:
-            >>> from motes.plots import ModelView
+            >>> from motes.plots.chains import ModelView
             >>> ModelView(model, places=[0, 16, 32]).forward(motes.make_shape("moons", 50), seed=0).shape
             (3, 50, 2)
         """
@@ -102,7 +102,7 @@ class ModelView:
         """Return clouds of a reverse chain of `n` points, (len(places), n, 2), with another denoiser if given.
 
         Example:
-            >>> from motes.plots import ModelView
+            >>> from motes.plots.chains import ModelView
             >>> ModelView(model, places=[0, 16, 32]).reverse(50, seed=0).shape
             (3, 50, 2)
         """
@@ -151,7 +151,7 @@ def film_grid(model: PointModel, x: Array) -> NDArray[np.float32]:
     For a sampler with the steps of a discrete schedule, the times are these steps.
 
     Example:
-        >>> from motes.plots import film_grid
+        >>> from motes.plots.chains import film_grid
         >>> grid = film_grid(model, motes.make_shape("moons", 100))
         >>> float(grid[0]), float(grid[-1]), len(grid)
         (1.0, 0.0, 101)
@@ -224,26 +224,21 @@ class Distances:
         return float(np.interp(value, self.values[::-1], self.times[::-1]))
 
     def _roundest(self, low: float, middle: float, high: float) -> float:
-        """Return the time with the fewest digits from `low` to `high`; for a schedule with steps, one of its steps."""
-        units = [base * 10.0**power for power in (3, 2, 1, 0, -1, -2, -3) for base in (5, 2, 1)]
-        scale = self.steps or 1
-        own = None if self.steps is None else self.times
-        for unit in units:
-            near = np.round(
-                np.arange(np.ceil(low * scale / unit), np.floor(high * scale / unit) + 1) * unit / scale, 12
-            )
-            if own is not None:
-                near = own[np.isclose(own[:, None], near, atol=1e-6).any(axis=1)]
-            if len(near):
-                return float(near[np.argmin(np.abs(near - middle))])
-        return middle if own is None else float(own[np.argmin(np.abs(own - middle))])
+        """Return the roundest time k/T from `low` to `high`, one of the sampler's own steps; T = 1000 without steps."""
+        scale = self.steps or 1000
+        numbers = np.arange(scale + 1) if self.steps is None else np.round(self.times * scale)
+        inside = numbers[(low * scale <= numbers) & (numbers <= high * scale)]
+        for unit in (500, 200, 100, 50, 20, 10, 5, 2, 1):
+            if len(near := inside[inside % unit == 0]):
+                return float(near[np.argmin(np.abs(near / scale - middle))] / scale)
+        return middle if self.steps is None else float(self.times[np.argmin(np.abs(self.times - middle))])
 
 
 def evenly(n: int, wanted: int) -> list[int]:
     """Return at most `wanted` of the numbers 0 ... n-1, evenly spread and including both ends.
 
     Example:
-        >>> from motes.plots import evenly
+        >>> from motes.plots.chains import evenly
         >>> evenly(101, 5)
         [0, 25, 50, 75, 100]
     """

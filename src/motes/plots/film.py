@@ -1,4 +1,4 @@
-"""Animations of the forward and reverse processes: captioned frames, and GIF and MP4 files.
+"""Animations of the forward and reverse processes: captioned frames, and GIF files.
 
 Points are counted per pixel, so that a frame takes milliseconds instead of a quarter of a second for a scatter plot.
 Box and exposure are fixed for the whole animation: only the data moves. Files are written atomically.
@@ -9,26 +9,28 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
-from itertools import chain
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.colors import to_rgb
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
+from scipy.spatial import KDTree
 
 from motes import rasters
 from motes.plots.canvas import Style, as_style
 from motes.replacing import replacing
 
-_SHADES = 12  # shades of each colour: enough for smooth letters within a GIF's 256 colours
+Frame = NDArray[np.uint8]
+
 # Runs of (text, is a subscript), since Unicode has no subscript theta.
 _SYMBOLS = {
     "forward": (("q", False), ("(x", False), ("t", True), (")", False)),
     "reverse": (("p", False), ("θ", True), ("(x", False), ("t", True), (")", False)),
 }
+_FINER = 4  # the time line is drawn this many times larger and shrunk, since Pillow's shapes are not anti-aliased
+_COLOURS = 256  # colours of a GIF
 
 
 def caption_height(size: int) -> int:
@@ -36,66 +38,32 @@ def caption_height(size: int) -> int:
     return size - 4 * round(0.85 * size / 4)
 
 
-class Captions:
-    """Captions of frames, in shades of two colours, so that a whole animation fits one GIF palette."""
-
-    def __init__(self, size: int, look: Style, note: str = ""):
-        self.size, self.height, self.note = size, caption_height(size), note
-        self.letters = _shades(look.background, look.foreground)
-        self.marks = _shades(look.background, look.accent)
-
-    def draw(self, process: rasters.Process, t: float, text: str) -> NDArray[np.uint8]:
-        """Draw the caption at time `t`, written as `text`; shape (height, size, 3)."""
-        white = Image.new("L", (self.size, self.height))
-        amber = Image.new("L", (self.size, self.height))
-        self._words(ImageDraw.Draw(white), process, text)
-        self._timeline(white, amber, t)
-        letters, marks = _levels(white), _levels(amber)
-        return np.asarray(np.where(marks[..., None] > 0, self.marks[marks], self.letters[letters]))
-
-    def _words(self, draw: ImageDraw.ImageDraw, process: rasters.Process, text: str) -> None:
-        size, base = self.size, round(0.056 * self.size)
-        body = _font("DejaVuSans", size)
-        maths, small = _font("DejaVuSerif-Italic", size), _font("DejaVuSerif-Italic", round(0.7 * size))
-        x = 0.05 * size
-        draw.text((x, base), process, font=body, fill=190, anchor="ls")
-        x += draw.textlength("forward  ", font=body)  # the wider of the two words, so that the symbol does not move
-        for run, is_subscript in _SYMBOLS[process]:
-            font = small if is_subscript else maths
-            draw.text((x, base + (0.011 * size if is_subscript else 0)), run, font=font, fill=255, anchor="ls")
-            x += draw.textlength(run, font=font)
-        fine, note = _font("DejaVuSans", round(0.75 * size)), self.note
-        while note and draw.textlength(note, font=fine) > 0.9 * size:
-            note = note[:-2] + "…" if len(note) > 2 else ""
-        draw.text((0.05 * size, round(0.132 * size)), note, font=fine, fill=190, anchor="ls")
-        draw.text((0.95 * size, base), f"t = {text}", font=body, fill=255, anchor="rs")
-
-    def _timeline(self, white: Image.Image, amber: Image.Image, t: float) -> None:
-        size, y = self.size, round(0.087 * self.size)
-        left, right = 0.05 * size, 0.95 * size
-        at = left + t * (right - left)
-        thick = max(1, round(size / 320))
-        ImageDraw.Draw(white).line([(left, y), (right, y)], fill=70, width=thick)
-        ImageDraw.Draw(amber).line([(left, y), (at, y)], fill=255, width=thick)
-        radius = size / 110
-        side = 2 * round(radius + 2)
-        # Drawn four times as large and shrunk, since Pillow's ellipse is not anti-aliased.
-        dot = Image.new("L", (4 * side, 4 * side))
-        x, half = 2 * side + 4 * (at - round(at)), 4 * radius
-        ImageDraw.Draw(dot).ellipse([x - half, 2 * side - half, x + half, 2 * side + half], fill=255)
-        dot = dot.resize((side, side), Image.Resampling.BOX)
-        amber.paste(255, (round(at) - side // 2, y - side // 2), dot)
-
-
-def _levels(mask: Image.Image) -> NDArray[np.uint8]:
-    return np.asarray((np.asarray(mask, dtype=np.uint16) * (_SHADES - 1) + 127) // 255, dtype=np.uint8)
-
-
-def _shades(background: str, colour: str) -> NDArray[np.uint8]:
-    """Return shades from one colour to another, shape (shades, 3)."""
-    share = np.linspace(0, 1, _SHADES)[:, None]
-    mixed = (1 - share) * np.array(to_rgb(background)) + share * np.array(to_rgb(colour))
-    return (255 * mixed + 0.5).astype(np.uint8)
+def draw_caption(size: int, look: Style, process: rasters.Process, t: float, text: str, note: str = "") -> Frame:
+    """Draw the caption of a frame at time `t`, written as `text`, with a footnote; shape (height, size, 3)."""
+    image = Image.new("RGB", (_FINER * size, _FINER * caption_height(size)), look.background)
+    draw, fine = ImageDraw.Draw(image), _FINER * size
+    left, right, y, radius = 0.05 * fine, 0.95 * fine, 0.087 * fine, fine / 110
+    at = left + t * (right - left)
+    draw.line([(left, y), (right, y)], fill=look.muted, width=round(fine / 640))
+    draw.line([(left, y), (at, y)], fill=look.accent, width=round(fine / 320))
+    draw.ellipse([at - radius, y - radius, at + radius, y + radius], fill=look.accent)
+    image = image.reduce(_FINER)
+    draw, base, x = ImageDraw.Draw(image), round(0.056 * size), 0.05 * size
+    body, fine_print = _font("DejaVuSans", size), _font("DejaVuSans", round(0.75 * size))
+    maths, small = _font("DejaVuSerif-Italic", size), _font("DejaVuSerif-Italic", round(0.7 * size))
+    draw.text((x, base), process, font=body, fill=look.muted, anchor="ls")
+    x += draw.textlength("forward  ", font=body)  # the wider of the two words, so that the symbol does not move
+    for run, is_subscript in _SYMBOLS[process]:
+        font = small if is_subscript else maths
+        draw.text((x, base + 0.011 * size * is_subscript), run, font=font, fill=look.foreground, anchor="ls")
+        x += draw.textlength(run, font=font)
+    draw.text((0.95 * size, base), f"t = {text}", font=body, fill=look.foreground, anchor="rs")
+    while note and draw.textlength(note, font=fine_print) > 0.9 * size:
+        note = note[:-2] + "…" if len(note) > 2 else ""
+    draw.text((0.05 * size, round(0.132 * size)), note, font=fine_print, fill=look.muted, anchor="ls")
+    background = np.array(Image.new("RGB", (1, 1), look.background), int)
+    shades = 16 * np.round((np.array(image) - background) / 16)  # few enough for a GIF
+    return np.clip(background + shades, 0, 255).astype(np.uint8)
 
 
 @cache
@@ -103,31 +71,6 @@ def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
     """Load a font that ships with matplotlib, for the same look on every machine; `size` is the size of the frame."""
     path = Path(mpl.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf"
     return ImageFont.truetype(str(path), round(0.048 * size))
-
-
-# --- files ------------------------------------------------------------------------------------------------------------
-
-Frame = NDArray[np.uint8]
-
-_COLOURS = 256  # colours of a GIF
-
-
-def save_animation(frames: Iterable[Frame], path: str | os.PathLike[str], *, fps: float = 20) -> None:
-    """Write frames to a .gif or .mp4 file; see `save_gif` and `save_mp4`.
-
-    Example:
-        >>> from pathlib import Path
-        >>> from motes.plots import save_animation
-        >>> save_animation([np.zeros((160, 160, 3), np.uint8)] * 2, "film.gif")
-        >>> Path("film.gif").exists()
-        True
-    """
-    suffix = Path(path).suffix.lower()
-    if suffix not in _WRITERS:
-        raise ValueError(
-            f"cannot write an animation to {os.fspath(path)!r}; expected a name ending in {' or '.join(_WRITERS)}."
-        )
-    _WRITERS[suffix](frames, path, fps=fps)
 
 
 def save_gif(frames: Iterable[Frame], path: str | os.PathLike[str], *, fps: float = 20) -> None:
@@ -152,167 +95,45 @@ def save_gif(frames: Iterable[Frame], path: str | os.PathLike[str], *, fps: floa
     """
     if not 0 < fps <= 50:
         raise ValueError(f"fps is {fps}; expected above 0 and at most 50, because viewers slow down faster GIFs.")
-    path = _check_path(path)
-    book = _ColourBook()
-    ends: list[int] = []  # for each distinct frame, the number of frames up to its last repetition
-    last: Frame | None = None
-    for i, frame in enumerate(_check_frames(frames), start=1):
-        if last is None or not np.array_equal(frame, last):
-            book.add(frame)
-            ends.append(i)
-            last = frame.copy()  # the caller may reuse the array for the next frame
-        ends[-1] = i
-    clock = np.round(100 * np.array([0, *ends]) / fps)
-    durations = (10 * np.maximum(1, np.diff(clock))).astype(int).tolist()  # milliseconds
-    first, *others = book.images()
-    with replacing(path) as half:
-        first.save(
-            half,
-            format="GIF",
-            save_all=True,
-            append_images=others,
-            duration=durations,
-            loop=0,
-            optimize=False,
-            disposal=1,
-        )
-
-
-def save_mp4(frames: Iterable[Frame], path: str | os.PathLike[str], *, fps: float = 20) -> None:
-    """Write frames as an H.264 MP4 for browsers and slides; needs `pip install imageio-ffmpeg`.
-
-    Args:
-        frames: uint8 arrays of shape (height, width, 3), all of one shape. If a side is odd, its last row or column is
-            cut off, because the format requires even sides.
-        path: the file, replaced atomically once everything is written.
-        fps: frames per second, above 0.
-
-    Example:
-        >>> from pathlib import Path
-        >>> from motes.plots import save_mp4
-        >>> save_mp4([np.zeros((64, 64, 3), np.uint8)] * 2, "film.mp4")
-        >>> Path("film.mp4").exists()
-        True
-    """
-    if not fps > 0:
-        raise ValueError(f"fps is {fps}; expected frames per second, above 0.")
-    ffmpeg = _ffmpeg()
-    path = _check_path(path)
-    checked = _check_frames(frames)
-    first = next(checked)
-    height, width = first.shape[0] // 2 * 2, first.shape[1] // 2 * 2
-    with replacing(path) as half:
-        writer = ffmpeg.write_frames(
-            str(half),
-            (width, height),
-            fps=fps,
-            codec="libx264",
-            pix_fmt_out="yuv420p",
-            quality=6,
-            macro_block_size=2,
-            output_params=["-movflags", "+faststart"],
-        )
-        writer.send(None)
-        try:
-            for frame in chain([first], checked):
-                writer.send(np.ascontiguousarray(frame[:height, :width]))
-        finally:
-            writer.close()
-
-
-_WRITERS = {".gif": save_gif, ".mp4": save_mp4}
-
-
-def _ffmpeg() -> ModuleType:
-    try:
-        import imageio_ffmpeg
-    except ImportError as error:
-        raise ImportError(
-            "writing MP4 needs imageio-ffmpeg: pip install imageio-ffmpeg, or write a .gif instead."
-        ) from error
-    module: ModuleType = imageio_ffmpeg
-    return module
-
-
-def _check_path(path: str | os.PathLike[str]) -> Path:
-    """Return the path after checking, before the drawing starts, that its folder exists."""
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise FileNotFoundError(
-            f"there is no folder {str(target.parent)!r} to write {target.name!r} to; make it first."
-        )
-    return target
-
-
-def _check_frames(frames: Iterable[Frame]) -> Iterator[Frame]:
-    """Yield the frames after checking that each is an image of the same shape as the first."""
-    shape: tuple[int, ...] | None = None
+    if Path(path).suffix.lower() != ".gif":
+        raise ValueError(f"cannot write an animation to {os.fspath(path)!r}; expected a name ending in .gif.")
+    film: list[Frame] = []
     for i, frame in enumerate(frames):
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or shape not in (None, frame.shape):
-            raise ValueError(
-                f"frame {i} is {frame.dtype} of shape {frame.shape}; "
-                f"expected uint8 of shape {shape or '(height, width, 3)'}."
-            )
-        shape = frame.shape
-        yield frame
-    if shape is None:
+        shape = film[0].shape if film else "(height, width, 3)"
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or (film and frame.shape != shape):
+            raise ValueError(f"frame {i} is {frame.dtype} of shape {frame.shape}; expected uint8 of shape {shape}.")
+        film.append(frame.copy())  # the caller may reuse the array for the next frame
+    if not film:
         raise ValueError("got no frames; expected at least one. Check that the iterator is not exhausted.")
+    clock = np.round(100 * np.arange(len(film) + 1) / fps)
+    first, *others = _as_images(film)
+    durations = (10 * np.diff(clock)).astype(int).tolist()  # milliseconds
+    options: dict[str, Any] = {"duration": durations, "loop": 0, "optimize": False, "disposal": 1}
+    with replacing(Path(path)) as half:
+        first.save(half, format="GIF", save_all=True, append_images=others, **options)
 
 
-class _ColourBook:
-    """Frames as colour indices, in order of first appearance; they need a third of the memory."""
-
-    def __init__(self) -> None:
-        self.number = np.zeros(1 << 24, dtype=np.int32)  # number of each colour 0xRRGGBB, from 1; 0 means not seen yet
-        self.colours = np.zeros((0, 3), dtype=np.uint8)
-        self.frames: list[NDArray[np.integer]] = []
-
-    def add(self, frame: Frame) -> None:
-        red, green, blue = (frame[..., i].astype(np.int32) for i in range(3))
-        codes = red << 16 | green << 8 | blue
-        numbers = self.number[codes]
-        if not numbers.all():
-            new = np.unique(codes[numbers == 0])
-            self.number[new] = len(self.colours) + 1 + np.arange(len(new))
-            rgb = np.stack([new >> 16, new >> 8 & 255, new & 255], axis=1).astype(np.uint8)
-            self.colours = np.concatenate([self.colours, rgb])
-            numbers = self.number[codes]
-        self.frames.append((numbers - 1).astype(np.uint8 if len(self.colours) <= _COLOURS else np.int32))
-
-    def images(self) -> list[Image.Image]:
-        """Return images with one palette: their exact colours if they fit, otherwise the nearest of 256."""
-        palette, place = self.colours, np.arange(len(self.colours)).astype(np.uint8)
-        if len(self.colours) > _COLOURS:
-            palette = _choose_palette([self.colours[frame] for frame in self.frames[:: max(1, len(self.frames) // 8)]])
-            place = _nearest(self.colours, palette)
-        images = []
-        for frame in self.frames:
-            image = Image.fromarray(place[frame])
-            image.putpalette(palette.tobytes())
-            images.append(image)
-        return images
-
-
-def _choose_palette(frames: list[Frame]) -> NDArray[np.uint8]:
-    """Choose 256 colours for the frames, shape (256, 3)."""
-    image = Image.fromarray(np.concatenate(frames)).quantize(_COLOURS, method=Image.Quantize.MEDIANCUT)
-    return np.array(image.getpalette(), dtype=np.uint8).reshape(-1, 3)
-
-
-def _nearest(colours: NDArray[np.uint8], palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return for each colour the index of the nearest in the palette, in blocks to save memory."""
-    target = palette.astype(np.float32)
-    blocks = []
-    for start in range(0, len(colours), 4096):
-        block = colours[start : start + 4096].astype(np.float32)
-        # |a - b|^2 = |a|^2 - 2 a.b + |b|^2, and |a|^2 does not change which b is nearest.
-        blocks.append(np.argmin((target**2).sum(axis=1) - 2 * block @ target.T, axis=1))
-    return np.concatenate(blocks).astype(np.uint8)
+def _as_images(film: Sequence[Frame]) -> Iterator[Image.Image]:
+    """Yield images with one palette: the exact colours if they fit, otherwise 256 similar ones."""
+    codes = lambda frame: frame[..., 0].astype(np.int32) << 16 | frame[..., 1].astype(np.int32) << 8 | frame[..., 2]
+    seen = np.zeros(1 << 24, bool)
+    for frame in film:
+        seen[codes(frame)] = True
+    found = np.flatnonzero(seen)
+    colours = np.stack([found >> 16, found >> 8 & 255, found & 255], axis=1).astype(np.uint8)
+    palette = colours
+    if len(colours) > _COLOURS:
+        reduced = Image.fromarray(colours[None]).quantize(_COLOURS, method=Image.Quantize.MEDIANCUT)
+        palette = np.array(reduced.getpalette(), np.uint8).reshape(-1, 3)
+    place = np.zeros(1 << 24, np.uint8)
+    place[found] = KDTree(palette).query(colours)[1]
+    for frame in film:
+        image = Image.fromarray(place[codes(frame)])
+        image.putpalette(palette.tobytes())
+        yield image
 
 
 # --- frames -----------------------------------------------------------------------------------------------------------
-
-__all__ = ["frames", "save_animation", "save_gif", "save_mp4"]
 
 _LEVELS = 16  # brightness levels; more would hardly be visible and take space in a GIF
 _DARK = 1.7  # exponent that makes the levels closer in the dark
@@ -379,9 +200,9 @@ def frames(
 
     def drawn() -> Iterator[Frame]:
         room = _Renderer(out[0], shown, size, size - foot, look)
-        captions = Captions(size, look, f"{columns[0]} × {columns[1]}" if columns else view.note)
+        note = f"{columns[0]} × {columns[1]}" if columns else view.note
         for i, ((cloud, process, t), text) in enumerate(zip(scenes, texts, strict=True)):
-            frame = np.concatenate([room.draw(cloud), captions.draw(process, t, text)])
+            frame = np.concatenate([room.draw(cloud), draw_caption(size, look, process, t, text, note)])
             for _ in range(1 + hold if i in (0, len(scenes) - 1) else 1):
                 yield frame.copy()  # the caller may draw on a frame, which must not change the next
 

@@ -57,8 +57,7 @@ def scatter(
     points = rasters.as_points(x)
     classes = None if labels is None else _as_labels(labels, len(points))
     box = rasters.limits_of(points, equal=columns is None) if limits is None else rasters.as_limits(limits)
-    if ax is None:
-        ax = canvas.new_axes(canvas.new_figure(5.0, 5.0, look), 1, 1, 1)
+    ax = canvas.single_axes(look, 5.0, 5.0, ax=ax)
     draw_points(ax, points, classes, box, look, inches=4.5)
     _draw_panel(ax, title, box, columns, look)
     if classes is not None:
@@ -157,9 +156,7 @@ def sheet(
         ax = canvas.new_axes(figure, down, across, i)
         box = rasters.limits_of(points) if limits is None else rasters.as_limits(limits)
         draw_points(ax, points, classes, box, look, inches=2.0)
-        canvas.dress(ax, look, size=10)
-        frame_points(ax, box, None, look)
-        ax.set_title(name, pad=3)
+        _draw_panel(ax, name, box, None, look, size=10)
     return figure
 
 
@@ -381,9 +378,16 @@ def comparison(
 
 
 def _draw_panel(
-    ax: Axes, title: str | None, box: rasters.Limits, columns: Columns | None, look: canvas.Style, first: bool = True
+    ax: Axes,
+    title: str | None,
+    box: rasters.Limits,
+    columns: Columns | None,
+    look: canvas.Style,
+    *,
+    first: bool = True,
+    size: float = 11,
 ) -> None:
-    canvas.dress(ax, look, size=11)
+    canvas.dress(ax, look, size=size)
     frame_points(ax, box, columns, look)
     if not first:
         ax.tick_params(labelleft=False)

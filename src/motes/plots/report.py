@@ -168,7 +168,7 @@ def page(found: Evaluation[Details], *, show_rows: bool = False) -> str:
 
     Example:
         >>> from motes.evaluation import evaluate_points
-        >>> from motes.plots import page
+        >>> from motes.plots.report import page
         >>> found = evaluate_points(*(motes.make_shape("moons", 100, seed=seed) for seed in range(3)))
         >>> page(found).startswith("<!doctype html>")
         True

@@ -78,9 +78,10 @@ def tick_text(value: float, span: float) -> str:
     return f"{value:{comma}.{int(np.clip(np.ceil(-np.log10(span / 2.5) - 1e-9), 0, 6))}f}"
 
 
-def shortened(text: str, most: int) -> str:
-    """Cut a text to at most `most` letters."""
-    return text if len(text) <= most else text[: most - 1] + "…"
+def short(text: str, most: int) -> str:
+    """Shorten a text by removing its middle, since names and labels often differ at their ends."""
+    half = most // 2
+    return text if len(text) <= most else f"{text[: most - half - 1]}…{text[-half:]}"
 
 
 # --- charts -----------------------------------------------------------------------------------------------------------
@@ -178,7 +179,7 @@ def bars(
     parts = []
     for i, label in enumerate(labels):
         y = 4 + i * step
-        parts.append(written(shortened(label, letters), left - 8, y + thick * len(groups) / 2 + 4, "end"))
+        parts.append(written(short(label, letters), left - 8, y + thick * len(groups) / 2 + 4, "end"))
         for j, (colour, values, texts) in enumerate(groups):
             length = max(values[i] / top * room, 0.5)
             parts.append(shape("rect", colour, x=left, y=y + j * thick, width=length, height=thick - 1))
@@ -195,25 +196,14 @@ def _dots(given: Sequence[tuple[Mark, float]], at: Callable[[float], float], rad
     return parts
 
 
-def interval(mark: Mark, reach: float, said: str) -> Markup:
-    """Draw a difference between -reach and reach with its interval and a tick at 0, as high as a line of text."""
-    at = lambda value: 4 + 56 * (float(np.clip(value / reach, -1, 1)) + 1)
-    parts = [
-        shape("line", "axis", x1=4, x2=116, y1=9, y2=9),
-        shape("line", "reference", x1=at(0), x2=at(0), y1=2, y2=16),
-        *_dots([(mark, 9)], at, 3.6),
-    ]
-    return picture(120, 18, said, parts, classes="inline")
-
-
-def versus(mark: Mark, reference: Mark, said: str) -> Markup:
-    """Draw a value above its reference value, each with its interval, as high as two lines of text."""
-    ends = [mark.low, mark.high, reference.low, reference.high, mark.value, reference.value]
-    low, high = min(ends), max(ends)
-    at = lambda value: 6 + (value - low) / ((high - low) or 1.0) * 138
-    parts = [shape("line", "axis", x1=6, x2=144, y1=y, y2=y) for y in (8, 22)]
-    parts += _dots([(mark, 8), (reference, 22)], at, 3.6)
-    return picture(150, 30, said, parts, classes="inline versus")
+def inline(given: Sequence[Mark], low: float, high: float, said: str, *, centre: float | None = None) -> Markup:
+    """Draw values with their intervals below each other, each as high as a line of text, with a tick at `centre`."""
+    at = lambda value: 6 + float(np.clip((value - low) / ((high - low) or 1.0), 0, 1)) * 138
+    rows = [(mark, 9.0 + 14 * i) for i, mark in enumerate(given)]
+    parts = [shape("line", "axis", x1=6, x2=144, y1=y, y2=y) for _, y in rows]
+    if centre is not None:
+        parts.append(shape("line", "reference", x1=at(centre), x2=at(centre), y1=2, y2=16))
+    return picture(150, 4 + 14 * len(given), said, [*parts, *_dots(rows, at, 3.6)], classes="inline")
 
 
 def marks(given: Sequence[Mark], low: float, high: float, said: str, *, centre: float | None = None) -> Markup:
@@ -227,37 +217,9 @@ def marks(given: Sequence[Mark], low: float, high: float, said: str, *, centre: 
         parts.append(shape("line", "reference dashed", x1=at(centre), x2=at(centre), y1=2, y2=bottom))
     rows = [(mark, 8 + step / 2 + i * step) for i, mark in enumerate(given)]
     for mark, y in rows:
-        parts.append(written(shortened(mark.label, 26), left - 12, y + 4, "end"))
+        parts.append(written(short(mark.label, 26), left - 12, y + 4, "end"))
         parts.append(written(f"{mark.value:.4g}", left + room + 12, y + 4, "start"))
     return picture(WIDE, bottom + 22, said, [*parts, *_dots(rows, at, 5)])
-
-
-def curves(x: Array, lines: Sequence[tuple[Array, str]], said: str) -> Markup:
-    """Draw lines with a logarithmic x axis and a linear y axis that starts at 0.
-
-    Args:
-        x: above 0 and rising, (m,).
-        lines: for each line, numbers (m,) of 0 or more, and the CSS class of its colour.
-        said: description of the picture for screen readers.
-    """
-    left, top, width, height = 44.0, 8.0, WIDTH - 58.0, 150.0
-    high = max(float(y.max()) for y, _ in lines) or 1.0
-    begin, end = math.log10(x[0]), math.log10(x[-1])
-
-    def at(value: float) -> float:
-        return left + (math.log10(value) - begin) / ((end - begin) or 1.0) * width
-
-    parts = [shape("line", "axis", x1=left, x2=left + width, y1=top + height, y2=top + height)]
-    powers = [10.0**power for power in range(math.ceil(begin - 1e-9), math.floor(end + 1e-9) + 1)]
-    parts += [written(f"{power:g}", at(power), top + height + 16, "middle") for power in powers]
-    for value in ticks(0, high):
-        y = top + height - value / high * height
-        parts += [shape("line", "axis", x1=left, x2=left + width, y1=y, y2=y)]
-        parts.append(written(tick_text(value, high), left - 6, y + 4, "end"))
-    for values, colour in lines:
-        path = " ".join(f"{at(a):.1f},{top + height - b / high * height:.1f}" for a, b in zip(x, values, strict=True))
-        parts.append(shape("path", f"curve {colour}", d=f"M{path}"))
-    return picture(WIDTH, top + height + 22, said, parts)
 
 
 def heat_map(values: Array, names: Sequence[str], said: str, *, differences: bool = False) -> Markup:
@@ -268,7 +230,7 @@ def heat_map(values: Array, names: Sequence[str], said: str, *, differences: boo
     """
     d, width = len(names), MATRIX if differences else WIDTH
     letters = 22 if differences else 14
-    longest = max(len(shortened(name, letters)) + len(str(d)) + 3 for name in names)
+    longest = max(len(short(name, letters)) + len(str(d)) + 3 for name in names)
     left, top = 10 + longest * LETTER, 18.0
     side = min((width - left) / d, 40.0 if differences else 26.0)
     # With many columns, there is not enough room for every name and number.
@@ -277,7 +239,7 @@ def heat_map(values: Array, names: Sequence[str], said: str, *, differences: boo
     for i, name in enumerate(names):
         y = top + i * side
         if i % every_row == 0:
-            parts.append(written(f"{shortened(name, letters)} ({i + 1})", left - 5, y + side / 2 + 3.5, "end"))
+            parts.append(written(f"{short(name, letters)} ({i + 1})", left - 5, y + side / 2 + 3.5, "end"))
         if i % every_column == 0:
             parts.append(written(str(i + 1), left + (i + 0.5) * side, top - 5, "middle"))
         for j, value in enumerate(values[i].tolist()):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from motes.plots.canvas import Style, add_legend, as_style, dress, dress_text, new_axes, new_figure
+from motes.plots.svg import short
 from motes.rasters import histogram_bins, is_even, ticks_of_long_range
 
 Numbers = NDArray[np.float64]
@@ -67,23 +68,26 @@ def marginals(
     figure = new_figure(3.0 * across, 2.3 * down + 0.5, look)
     for place, name in enumerate(names, 1):
         ax = new_axes(figure, down, across, place)
-        other = None if reference is None else known_entries(reference[name])
-        histogram_or_bars(ax, known_entries(columns[name]), other, look)
+        _draw_distribution(ax, columns[name], None if reference is None else reference[name], look)
         dress(ax, look, size=9)
         dress_text(ax.set_title(short(name, 28), loc="left", pad=4), look.foreground, 9.5)
-    titles = [title] if title else []
-    if len(columns) > COLUMNS:
-        titles.append(f"{COLUMNS} of {len(columns)} columns")
-    if titles:
-        heading(figure, " · ".join(titles), look)
+    _draw_heading(figure, title, COLUMNS, len(columns), look)
     if reference is not None:
-        key(figure, look)
+        _draw_key(figure, look)
     return figure
 
 
-def histogram_or_bars(ax: Axes, x: NDArray[Any], real: NDArray[Any] | None, look: Style) -> None:
-    """Draw the distribution of the known entries of a column as a line, and of real ones as an area."""
-    (_draw_bars if is_label(x) else _draw_histogram)(ax, x, real, look)
+def _draw_heading(figure: Figure, title: str | None, shown: int, columns: int, look: Style) -> None:
+    """Draw a title at the left, which leaves room for the legend; it tells if not all columns are shown."""
+    parts = [title or "", f"{shown} of {columns} columns" if columns > shown else ""]
+    if text := " · ".join(filter(None, parts)):
+        dress_text(figure.suptitle(text, x=0.01, ha="left"), look.foreground, 11)
+
+
+def _draw_distribution(ax: Axes, ours: NDArray[Any], theirs: NDArray[Any] | None, look: Style) -> None:
+    """Draw real entries of a column as areas and synthetic ones as lines, or as areas if there are no real ones."""
+    sets = [known_entries(entries) for entries in ([ours] if theirs is None else [ours, theirs])]
+    (_draw_bars if is_label(sets[0]) else _draw_histogram)(ax, sets, look)
 
 
 def known_entries(entries: NDArray[Any]) -> NDArray[Any]:
@@ -104,24 +108,30 @@ def is_label(entries: NDArray[Any]) -> bool:
     return isinstance(first, str | bool | np.bool_)
 
 
-def _draw_histogram(ax: Axes, x: NDArray[Any], real: NDArray[Any] | None, look: Style) -> None:
-    dates = len(x) and not isinstance(x[0], int | float | np.number)
-    numbers = seconds_of if dates else lambda values: values.astype(np.float64)
-    x, real = numbers(x), None if real is None else numbers(real)
-    every = x if real is None else np.concatenate([x, real])
+def _draw_histogram(ax: Axes, sets: list[NDArray[Any]], look: Style) -> None:
+    dates = len(sets[0]) and not isinstance(sets[0][0], int | float | np.number)
+    sets = [seconds_of(x) if dates else x.astype(np.float64) for x in sets]
+    every = np.concatenate(sets)
     if not len(every):
         return
-    edges, places = histogram_bins(*([x] if real is None else [x, real]))
+    edges, places = histogram_bins(*sets)
     even = is_even(edges, places)
     places = edges if even else places
-    share = lambda values: np.histogram(values, edges)[0] / max(len(values), 1)
-    _draw_shares(ax, share(x), None if real is None else share(real), places, look)
+    shares = [np.histogram(x, edges)[0] / max(len(x), 1) for x in sets]
+    top = max(float(share.max()) for share in shares)
+    ours, *theirs = (np.where(share > 0, np.maximum(share, LEAST * top), 0.0) for share in shares)
+    for real in theirs:
+        ax.stairs(real, places, fill=True, color=look.real, alpha=FILL)
+    if theirs:
+        ax.stairs(ours, places, color=look.synthetic, linewidth=1.4)
+    else:
+        ax.stairs(ours, places, fill=True, color=look.synthetic, alpha=FILL)
+    ax.set_ylim(0, 1.05 * top)
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
     if dates:
         ends = np.array([edges[0], (edges[0] + edges[-1]) / 2, edges[-1]])
-        words = np.array(ends * 1e6, "M8[us]").astype("M8[D]").astype(str)
-        ax.set_xticks(np.interp(ends, edges, places), words, fontsize=7)
+        ax.set_xticks(np.interp(ends, edges, places), _format_days(ends), fontsize=7)
     elif even:
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=bool((every == np.round(every)).all())))
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _format_tick(value)))
@@ -129,19 +139,8 @@ def _draw_histogram(ax: Axes, x: NDArray[Any], real: NDArray[Any] | None, look: 
         ax.set_xticks(*zip(*ticks_of_long_range(edges, places, TICK_LETTERS), strict=True))
 
 
-def _draw_shares(ax: Axes, ours: Numbers, theirs: Numbers | None, edges: Numbers, look: Style) -> None:
-    """Draw real shares as an area and synthetic ones as a line; without real rows, synthetic shares as an area.
-
-    A bin with few rows is still visible.
-    """
-    top = max(float(ours.max()), 0.0 if theirs is None else float(theirs.max()))
-    seen = lambda shares: np.where(shares > 0, np.maximum(shares, LEAST * top), 0.0)
-    if theirs is None:
-        ax.stairs(seen(ours), edges, fill=True, color=look.synthetic, alpha=FILL)
-    else:
-        ax.stairs(seen(theirs), edges, fill=True, color=look.real, alpha=FILL)
-        ax.stairs(seen(ours), edges, color=look.synthetic, linewidth=1.4)
-    ax.set_ylim(0, 1.05 * top)
+def _format_days(seconds: Numbers) -> list[str]:
+    return np.array(seconds * 1e6, "M8[us]").astype("M8[D]").astype(str).tolist()
 
 
 def _format_tick(value: float) -> str:
@@ -155,43 +154,31 @@ def seconds_of(x: NDArray[Any]) -> Numbers:
     return np.array([np.datetime64(value, "us") for value in x.tolist()], "M8[us]").astype(np.int64) / 1e6
 
 
-def _draw_bars(ax: Axes, x: NDArray[Any], real: NDArray[Any] | None, look: Style) -> None:
+def _draw_bars(ax: Axes, sets: list[NDArray[Any]], look: Style) -> None:
     """Draw the shares of the most frequent labels, the largest at the top."""
-    kinds, counts = np.unique(np.concatenate([x, real if real is not None else x[:0]]).astype(str), return_counts=True)
-    shown = kinds[np.argsort(-counts, kind="stable")]
-    few, more = shown[:LABELS].tolist(), len(shown) - LABELS
-    share = lambda entries: [float((entries.astype(str) == kind).mean()) for kind in few]
-    ours, theirs = share(x), [] if real is None else share(real)
-    words = [short(kind, LONG) for kind in few]
+    sets = [x.astype(str) for x in sets]
+    kinds, counts = np.unique(np.concatenate(sets), return_counts=True)
+    few, more = kinds[np.argsort(-counts, kind="stable")][:LABELS].tolist(), len(kinds) - LABELS
+    ours, *theirs = ([float((x == kind).mean()) for kind in few] for x in sets)
     if more > 0:  # a bar would dwarf the labels that are shown
-        covered = f"{sum(ours):.0%}" if not theirs else f"{sum(ours):.0%} synthetic, {sum(theirs):.0%} real"
+        covered = f"{sum(ours):.0%}" + "".join(f" synthetic, {sum(real):.0%} real" for real in theirs)
         note = f"{LABELS} of {LABELS + more:,} labels:\n{covered}"
         text = ax.annotate(note, (0.98, 0.04), xycoords="axes fraction", ha="right", va="bottom")
         dress_text(text, look.muted, 7.5)
-    places = np.arange(len(words))
+    places = np.arange(len(few))
+    for real in theirs:
+        ax.barh(places, real, height=0.72, color=look.real, alpha=FILL)
     if theirs:
-        ax.barh(places, theirs, height=0.72, color=look.real, alpha=FILL)
         ax.barh(places, ours, height=0.72, fill=False, edgecolor=look.synthetic, linewidth=1.4)
     else:
         ax.barh(places, ours, height=0.72, color=look.synthetic, alpha=FILL)
-    ax.set_yticks(places, words)
+    ax.set_yticks(places, [short(kind, LONG) for kind in few])
     ax.invert_yaxis()
     ax.locator_params(axis="x", nbins=4)
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
 
 
-def short(text: str, most: int) -> str:
-    """Shorten a text by removing its middle, since names and labels often differ at their ends."""
-    half = most // 2
-    return text if len(text) <= most else f"{text[: most - half - 1]}…{text[-half:]}"
-
-
-def heading(figure: Figure, text: str, look: Style) -> None:
-    """Draw a title at the left, which leaves room for the legend."""
-    dress_text(figure.suptitle(text, x=0.01, ha="left"), look.foreground, 11)
-
-
-def key(figure: Figure, look: Style, *, both: bool = True, shares: Sequence[float] = ()) -> None:
+def _draw_key(figure: Figure, look: Style, *, both: bool = True, shares: Sequence[float] = ()) -> None:
     """Add a legend: the colours of real and synthetic rows if `both` are drawn, and the contour of each share."""
     keys = [Line2D([], [], color=look.real, linewidth=6, alpha=FILL), Line2D([], [], color=look.synthetic)] * both
     names = ["real rows", "synthetic rows"] * both
@@ -258,8 +245,7 @@ def pairs(
                 continue
             ax = new_axes(figure, size, size, i * size + j + 1)
             if i == j:
-                real = None if reference is None else known_entries(reference[row])
-                histogram_or_bars(ax, known_entries(columns[row]), real, look)
+                _draw_distribution(ax, columns[row], None if reference is None else reference[row], look)
                 dress_text(ax.set_title(short(row, 22), loc="left", pad=3), look.foreground, 9)
                 if row in marks:
                     ax.axvline(marks[row], color=look.accent, linewidth=1.4)
@@ -272,12 +258,9 @@ def pairs(
                     ax.plot(marks[column], marks[row], "+", color=look.accent, markersize=11, markeredgewidth=1.8)
                 _draw_ticks(ax, scales[column], scales[row], bottom=i == size - 1, left=j == 0)
             dress(ax, look, size=8)
-    if len(columns) > PAIR_COLUMNS:
-        title = f"{title + ' · ' if title else ''}{PAIR_COLUMNS} of {len(columns)} columns"
-    if title:
-        heading(figure, title, look)
+    _draw_heading(figure, title, PAIR_COLUMNS, len(columns), look)
     if reference is not None or shares:
-        key(figure, look, both=reference is not None, shares=shares)
+        _draw_key(figure, look, both=reference is not None, shares=shares)
     return figure
 
 
@@ -408,7 +391,7 @@ def _draw_ticks(ax: Axes, across: _Scale, up: _Scale, *, bottom: bool, left: boo
             axis.set_ticks(range(len(words)), words)
         elif scale.dates:
             ends = np.array(scale.limits)
-            axis.set_ticks(ends, np.array(ends * 1e6, "M8[us]").astype("M8[D]").astype(str).tolist())
+            axis.set_ticks(ends, _format_days(ends))
         else:
             axis.set_major_locator(MaxNLocator(4))
     if bottom and (across.labels is not None or across.dates):

@@ -7,7 +7,7 @@ import numpy as np
 from markupsafe import Markup
 
 from motes.data.readings import default_columns
-from motes.evaluation import ExcessLoss, Metric
+from motes.evaluation import Metric
 from motes.evaluation.points import PointDetails
 from motes.evaluation.privacy import ClosestRecords, Copies, Utility
 from motes.evaluation.records import Entry
@@ -63,7 +63,7 @@ def lines(columns: tuple[ColumnResult, ...]) -> Iterator[Line]:
         picture = Markup("")
         if (one := column.contrast) is not None:
             mark = Mark("", one.difference, one.low, one.high, column.verdict.severity)
-            picture = svg.interval(mark, reach, f"{one.text}: {between}")
+            picture = svg.inline([mark], -reach, reach, f"{one.text}: {between}", centre=0.0)
         differing = [one for one in (column.verdict, column.missing_verdict) if one is not None and one.differs]
         far = "-" if column.distance is None else f"{distance} ({reference})"
         yield Line(column, between, picture, far, missing, differing or [column.verdict])
@@ -145,13 +145,15 @@ Marks = tuple[Markup, str]  # values with intervals on one axis, and the sentenc
 
 def accuracy(result: ClassifierResult, verdict: Verdict) -> Marks:
     """Draw the classifier's accuracy next to its reference value."""
-    given = [
-        _mark("synthetic rows", result.accuracy, verdict.severity),
-        _mark("training rows", result.reference, "real"),
-    ]
-    low = min(0.45, result.reference.low, result.accuracy.low)
     said = f"{result.text.splitlines()[0]}."  # the columns have their own picture
-    return svg.marks(given, low, max(1.0, result.accuracy.high), said, centre=0.5), said
+    return _compare(said, result.accuracy, result.reference, verdict.severity, centre=0.5, least=0.45)
+
+
+def _compare(said: str, ours: Metric, theirs: Metric, colour: str, *, centre: float, least: float) -> Marks:
+    """Draw a value for synthetic rows next to the same for training rows, on an axis from `least` to 1 or further."""
+    given = [_mark("synthetic rows", ours, colour), _mark("training rows", theirs, "real")]
+    low, high = min(least, ours.low, theirs.low), max(1.0, ours.high)
+    return svg.marks(given, low, high, said, centre=centre), said
 
 
 def importance(result: ClassifierResult, verdict: Verdict) -> Markup | None:
@@ -168,10 +170,7 @@ def importance(result: ClassifierResult, verdict: Verdict) -> Markup | None:
 def scores(use: Utility) -> Marks:
     """Draw the scores of models trained on synthetic and on real rows."""
     chance = 0.5 if use.score == "AUC" else 0.0
-    low = min(chance, use.synthetic.low, use.real.low)
-    given = [_mark("synthetic rows", use.synthetic, "synthetic"), _mark("training rows", use.real, "real")]
-    said, high = f"{use.text}.", max(1.0, use.synthetic.high, use.real.high)
-    return svg.marks(given, low, high, said, centre=chance), said
+    return _compare(f"{use.text}.", use.synthetic, use.real, "synthetic", centre=chance, least=chance)
 
 
 def likelihoods(like: Likelihoods) -> Marks:
@@ -232,8 +231,8 @@ def beside(entry: Entry) -> Markup:
     low, high = entry.chance
     low = low if np.isfinite(low) else min(value, reference)
     high = high if np.isfinite(high) else max(value, reference)
-    mark = Mark("", value, value, value, entry.verdict.severity)
-    return svg.versus(mark, Mark("", reference, low, high, "real"), said)
+    both = [Mark("", value, value, value, entry.verdict.severity), Mark("", reference, low, high, "real")]
+    return svg.inline(both, min(low, value, reference), max(high, value, reference), said)
 
 
 def clouds(found: PointDetails) -> list[Card]:
@@ -269,23 +268,3 @@ def marginals(found: PointDetails) -> Iterator[Card]:
             bars.real, bars.synthetic, bars.edges, f"Histograms of {column.name}: {said}.", places=bars.places
         )
         yield Card(column.name, None, said, picture)
-
-
-def losses(found: ExcessLoss) -> list[Card]:
-    """Return pictures of the network's loss, the irreducible loss and the excess, by noise level."""
-    levels = f"at noise levels from {found.noise[0]:.2g} to {found.noise[-1]:.2g}"
-    both = [(found.least, "real"), (found.loss, "synthetic")]
-    return [
-        Card(
-            "Loss by noise level",
-            None,
-            "Squared error of the noise, summed over columns, by noise level sigma/alpha.",
-            svg.curves(found.noise, both, f"The irreducible loss and the network's loss, {levels}."),
-        ),
-        Card(
-            "Excess loss by noise level",
-            None,
-            f"The loss minus the irreducible loss. It is largest at noise level {found.worst:.2g}.",
-            svg.curves(found.noise, [(found.excess, "synthetic")], f"The excess loss, {levels}."),
-        ),
-    ]

@@ -5,109 +5,46 @@ A schedule defines how points become noise (`schedules`, `process`). A denoiser 
 `times`). A sampler turns noise into points along a grid of times (`sampling`, `samplers`). The other modules build
 on these: exact denoisers, guidance, likelihoods, conditions, posteriors, and the trained models.
 
-`SAMPLERS` maps names to sampler classes; `Draw` lists the ways to draw the times of a batch.
+`Draw` lists the ways to draw the times of a batch. All parts are in the modules; this package exports those that
+most programs need.
 """
 
-from motes.points.denoisers import (
-    Denoiser,
-    Given,
-    NoisePredictor,
-    Preconditioned,
-    VelocityPredictor,
-    VPredictor,
-    X0Predictor,
-)
-from motes.points.exact import EmpiricalOracle, GaussianOracle, LabelledOracle, MixtureOracle, Oracle
-from motes.points.guidance import Guidance, Guided, Sampling
+from motes.points.denoisers import Denoiser, Given, NoisePredictor, Preconditioned
+from motes.points.exact import EmpiricalOracle, GaussianOracle, Oracle
+from motes.points.guidance import Guidance, Sampling
 from motes.points.likelihood import log_likelihood
-from motes.points.losses import EDM, Simple, Weighted
+from motes.points.losses import EDM, Simple
 from motes.points.model import PointModel
 from motes.points.networks import ResidualMLP, StepGatedMLP
 from motes.points.particles import conditional_rows, conditional_sample
 from motes.points.posterior_model import PosteriorModel
-from motes.points.process import (
-    q_sample,
-)
+from motes.points.process import q_sample
 from motes.points.recipe import PointRecipe, Prediction
-from motes.points.samplers import (
-    DDIM,
-    SAMPLERS,
-    Adaptive,
-    Ancestral,
-    AnnealedLangevin,
-    Churn,
-    DPMSolver2M,
-    DPMSolver2MSDE,
-    DPMSolver2S,
-    DPMSolver3M,
-    Euler,
-    EulerMaruyama,
-    GradientEstimation,
-    Heun,
-    PredictorCorrector,
-    StochasticHeun,
-)
-from motes.points.sampling import (
-    KarrasGrid,
-    LogSNRGrid,
-    ReverseProcess,
-    Sampler,
-    UniformGrid,
-    sample,
-)
-from motes.points.schedules import (
-    Betas,
-    CosineBetas,
-    CosineVP,
-    DiscreteVP,
-    LinearBetas,
-    LinearVP,
-    QuadBetas,
-    RectifiedFlow,
-    Schedule,
-    SigmoidBetas,
-    VarianceExploding,
-)
+from motes.points.samplers import DDIM, Ancestral, DPMSolver3M, Heun
+from motes.points.sampling import KarrasGrid, ReverseProcess, Sampler, UniformGrid, sample
+from motes.points.schedules import Betas, DiscreteVP, LinearBetas, RectifiedFlow, Schedule, VarianceExploding
 from motes.points.shape_truth import Truth, truth
-from motes.points.times import Draw, LogNormalTimes, StepTimes, Times, UniformTimes
+from motes.points.times import Draw, LogNormalTimes, StepTimes, Times
 from motes.points.training import Rows, Training, train
-from motes.points.variance import Hybrid, variational_bound
+from motes.points.variance import variational_bound
 
 __all__ = [
     "DDIM",
     "EDM",
-    "SAMPLERS",
-    "Adaptive",
     "Ancestral",
-    "AnnealedLangevin",
     "Betas",
-    "Churn",
-    "CosineBetas",
-    "CosineVP",
-    "DPMSolver2M",
-    "DPMSolver2MSDE",
-    "DPMSolver2S",
     "DPMSolver3M",
     "Denoiser",
     "DiscreteVP",
     "Draw",
     "EmpiricalOracle",
-    "Euler",
-    "EulerMaruyama",
     "GaussianOracle",
     "Given",
-    "GradientEstimation",
     "Guidance",
-    "Guided",
     "Heun",
-    "Hybrid",
     "KarrasGrid",
-    "LabelledOracle",
     "LinearBetas",
-    "LinearVP",
     "LogNormalTimes",
-    "LogSNRGrid",
-    "MixtureOracle",
     "NoisePredictor",
     "Oracle",
     "PointModel",
@@ -115,8 +52,6 @@ __all__ = [
     "PosteriorModel",
     "Preconditioned",
     "Prediction",
-    "PredictorCorrector",
-    "QuadBetas",
     "RectifiedFlow",
     "ResidualMLP",
     "ReverseProcess",
@@ -124,21 +59,14 @@ __all__ = [
     "Sampler",
     "Sampling",
     "Schedule",
-    "SigmoidBetas",
     "Simple",
     "StepGatedMLP",
     "StepTimes",
-    "StochasticHeun",
     "Times",
     "Training",
     "Truth",
     "UniformGrid",
-    "UniformTimes",
-    "VPredictor",
     "VarianceExploding",
-    "VelocityPredictor",
-    "Weighted",
-    "X0Predictor",
     "conditional_rows",
     "conditional_sample",
     "log_likelihood",

@@ -118,7 +118,8 @@ class AnyConditional(Denoiser):
     N(0, 1) columns, whose log-density is known.
 
     Example:
-        >>> from motes.points import Given, VarianceExploding, X0Predictor
+        >>> from motes.points import Given, VarianceExploding
+        >>> from motes.points.denoisers import X0Predictor
         >>> from motes.points.conditional import AnyConditional
         >>> network = lambda x, t, context: 0 * x
         >>> denoiser = AnyConditional(X0Predictor(network, VarianceExploding()), dim=2)

@@ -15,7 +15,6 @@ import equinox as eqx
 import jax.numpy as jnp
 from jax import Array
 
-from motes.points import process
 from motes.points.schedules import Schedule
 
 
@@ -70,7 +69,7 @@ class Denoiser(eqx.Module):
             [1.] [1.]
         """
         x0 = self(x_t, t)
-        return x0, process.eps_from_x0(self.schedule, x_t, x0, t)
+        return x0, (x_t - self.schedule.alpha(t) * x0) / self.schedule.sigma(t)
 
     def eps(self, x_t: Array, t: Array) -> Array:
         """Return eps_hat (d,), the same estimate in terms of noise, for x_t (d,) at time t > 0.
@@ -128,7 +127,8 @@ class Denoiser(eqx.Module):
             TypeError: a denoiser that cannot be conditioned on it.
 
         Example:
-            >>> from motes.points import GaussianOracle, Given, LabelledOracle, VarianceExploding
+            >>> from motes.points import GaussianOracle, Given, VarianceExploding
+            >>> from motes.points.exact import LabelledOracle
             >>> schedule = VarianceExploding(sigma_max=1.0)
             >>> left, right = (GaussianOracle([mean], [[1e-4]], schedule) for mean in (-1.0, 1.0))
             >>> both = LabelledOracle([left, right], [0.5, 0.5])
@@ -175,12 +175,16 @@ Network = Callable[..., Array]
 
 
 class Learned(Denoiser):
-    """Base class of denoisers that use a network."""
+    """Base class of denoisers that use a network; a subclass defines `__call__` or `x0_and_eps`."""
 
-    network: eqx.AbstractVar[Network]
+    network: Network
+    schedule: Schedule
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.network!r}, {self.schedule!r})"
+
+    def __call__(self, x_t: Array, t: Array) -> Array:
+        return self.x0_and_eps(x_t, t)[0]
 
     def in_context(self, context: Array) -> "Learned":
         """Return the denoiser with `context` (c,) as the third input of its network.
@@ -204,29 +208,21 @@ class NoisePredictor(Learned):
         [1.]
     """
 
-    network: Network
-    schedule: Schedule
-
-    def __call__(self, x_t: Array, t: Array) -> Array:
-        return self.x0_and_eps(x_t, t)[0]
-
     def x0_and_eps(self, x_t: Array, t: Array) -> tuple[Array, Array]:
         eps = self.network(x_t, t)
-        return process.x0_from_eps(self.schedule, x_t, eps, t), eps
+        return (x_t - self.schedule.sigma(t) * eps) / self.schedule.alpha(t), eps
 
 
 class X0Predictor(Learned):
     """A denoiser whose network predicts x0_hat from x_t and t (Salimans & Ho 2022, section 4).
 
     Example:
-        >>> from motes.points import VarianceExploding, X0Predictor
+        >>> from motes.points import VarianceExploding
+        >>> from motes.points.denoisers import X0Predictor
         >>> denoiser = X0Predictor(lambda x, t: jnp.ones_like(x), VarianceExploding(sigma_max=10.0))
         >>> print(denoiser(jnp.array([6.0]), 1.0), denoiser.eps(jnp.array([6.0]), 1.0))
         [1.] [0.5]
     """
-
-    network: Network
-    schedule: Schedule
 
     def __call__(self, x_t: Array, t: Array) -> Array:
         return self.network(x_t, t)
@@ -236,21 +232,17 @@ class VPredictor(Learned):
     """A denoiser whose network predicts v_hat from x_t and t (Salimans & Ho 2022, section 4).
 
     Example:
-        >>> from motes.points import VPredictor, VarianceExploding
+        >>> from motes.points.denoisers import VPredictor
+        >>> from motes.points import VarianceExploding
         >>> denoiser = VPredictor(lambda x, t: jnp.full_like(x, -9.5), VarianceExploding(sigma_max=10.0))
         >>> print(denoiser(jnp.array([6.0]), 1.0).round(4), denoiser.eps(jnp.array([6.0]), 1.0).round(4))
         [1.] [0.5]
     """
 
-    network: Network
-    schedule: Schedule
-
-    def __call__(self, x_t: Array, t: Array) -> Array:
-        return self.x0_and_eps(x_t, t)[0]
-
     def x0_and_eps(self, x_t: Array, t: Array) -> tuple[Array, Array]:
-        v = self.v(x_t, t)
-        return process.x0_from_v(self.schedule, x_t, v, t), process.eps_from_v(self.schedule, x_t, v, t)
+        alpha, sigma, v = self.schedule.alpha(t), self.schedule.sigma(t), self.v(x_t, t)
+        total = alpha**2 + sigma**2  # 1 if variance is preserved
+        return (alpha * x_t - sigma * v) / total, (sigma * x_t + alpha * v) / total
 
     def v(self, x_t: Array, t: Array) -> Array:
         return self.network(x_t, t)
@@ -260,21 +252,20 @@ class VelocityPredictor(Learned):
     """A denoiser whose network predicts the velocity from x_t and t (Lipman et al. 2023; Liu et al. 2022).
 
     Example:
-        >>> from motes.points import RectifiedFlow, VelocityPredictor
+        >>> from motes.points import RectifiedFlow
+        >>> from motes.points.denoisers import VelocityPredictor
         >>> denoiser = VelocityPredictor(lambda x, t: jnp.full_like(x, 2.0), RectifiedFlow())
         >>> print(denoiser(jnp.array([2.0]), 0.5).round(3))  # a straight line back from x_t
         [1.]
     """
 
-    network: Network
-    schedule: Schedule
-
-    def __call__(self, x_t: Array, t: Array) -> Array:
-        return self.x0_and_eps(x_t, t)[0]
-
     def x0_and_eps(self, x_t: Array, t: Array) -> tuple[Array, Array]:
-        u = self.velocity(x_t, t)
-        return process.x0_from_velocity(self.schedule, x_t, u, t), process.eps_from_velocity(self.schedule, x_t, u, t)
+        alpha, sigma, u = self.schedule.alpha(t), self.schedule.sigma(t), self.velocity(x_t, t)
+        alpha_rate, sigma_rate = self.schedule.rates(t)
+        # Divided by sigma_t', which at t = 0 is infinite if variance is preserved and 0 if it explodes.
+        delay = jnp.where(sigma > 0, sigma / sigma_rate, 0)
+        eps = (alpha * u - alpha_rate * x_t) / (alpha * sigma_rate - alpha_rate * sigma)
+        return (x_t - delay * u) / (alpha - alpha_rate * delay), eps
 
     def velocity(self, x_t: Array, t: Array) -> Array:
         return self.network(x_t, t)
@@ -293,8 +284,6 @@ class Preconditioned(Learned):
         [1.0]
     """
 
-    network: Network
-    schedule: Schedule
     sigma_data: float = eqx.field(static=True, default=1.0)
 
     def __call__(self, x_t: Array, t: Array) -> Array:

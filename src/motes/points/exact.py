@@ -146,17 +146,6 @@ class Oracle(VarianceDenoiser):
         parts = [_rows(self, padded[start : start + ROWS], jnp.asarray(t, float)) for start in range(0, len(x), ROWS)]
         return Exact(*(jnp.concatenate(part)[: len(x)] for part in zip(*parts, strict=True)))
 
-    def denoise(self, x_t: ArrayLike, t: ArrayLike) -> jax.Array:
-        """Return E[x_0 | x_t] (n, d) for rows x_t (n, d) at one time t.
-
-        Example:
-            >>> from motes.points import GaussianOracle, VarianceExploding
-            >>> print(GaussianOracle([0.0], [[1.0]], VarianceExploding(sigma_max=1.0)).denoise([[2.0], [0.0]], 1.0))
-            [[1.]
-             [0.]]
-        """
-        return self.rows(x_t, t).x0
-
 
 def now(x: ArrayLike) -> jax.Array:
     """Convert a parameter to the current precision, explicitly, since JAX caches the result of a bare asarray."""
@@ -172,43 +161,6 @@ def _rows(oracle: Oracle, x: jax.Array, t: jax.Array) -> Exact:
 # --- Gaussians and mixtures of them -------------------------------------------------------------------------------
 
 
-class GaussianOracle(Oracle):
-    """The exact denoiser of x_0 ~ N(mean, covariance).
-
-    Args:
-        mean: (d,).
-        covariance: (d, d), symmetric, positive semi-definite.
-        schedule: schedule of the forward process.
-
-    Raises:
-        ValueError: invalid shapes, or an invalid covariance.
-
-    Example:
-        >>> from motes.points import GaussianOracle, VarianceExploding
-        >>> oracle = GaussianOracle([0.0, 0.0], [[1.0, 0.8], [0.8, 1.0]], VarianceExploding(sigma_max=1.0))
-        >>> print(oracle(jnp.array([1.0, 0.0]), 1.0).round(3))  # E[x_0 | x_t] at t = 1
-        [0.405 0.238]
-    """
-
-    schedule: Schedule
-    _mean: Array
-    _axes: Array
-    _variances: Array
-
-    def __init__(self, mean: ArrayLike, covariance: ArrayLike, schedule: Schedule):
-        self.schedule = schedule
-        self._mean = np.array(mean, dtype=np.float64)
-        covariance = np.asarray(covariance, dtype=np.float64)
-        if self._mean.ndim != 1 or covariance.shape != (len(self._mean),) * 2:
-            raise ValueError(
-                f"the mean has shape {self._mean.shape}, the covariance {covariance.shape}; expected (d,) and (d, d)."
-            )
-        self._axes, self._variances = _principal_axes(covariance)
-
-    def exact(self, x_t: jax.Array, t: jax.Array) -> Exact:
-        return _evaluate_gaussian(self.schedule, self._mean, self._axes, self._variances, x_t, t)
-
-
 class MixtureOracle(Oracle):
     """The exact denoiser of a Gaussian mixture, x_0 ~ sum_k weights_k N(means_k, covariances_k).
 
@@ -222,7 +174,8 @@ class MixtureOracle(Oracle):
         ValueError: invalid shapes, weights or covariances.
 
     Example:
-        >>> from motes.points import MixtureOracle, VarianceExploding
+        >>> from motes.points.exact import MixtureOracle
+        >>> from motes.points import VarianceExploding
         >>> tight = 1e-4 * np.stack([np.eye(2)] * 2)
         >>> oracle = MixtureOracle([0.5, 0.5], [[-1.0, 0.0], [1.0, 0.0]], tight, VarianceExploding(sigma_max=1.0))
         >>> print(oracle(jnp.array([1.0, 0.0]), 1.0).round(3))  # tanh(1) between both
@@ -247,10 +200,38 @@ class MixtureOracle(Oracle):
         self._axes, self._variances = _principal_axes(covariances)
 
     def exact(self, x_t: jax.Array, t: jax.Array) -> Exact:
-        component = jax.vmap(_evaluate_gaussian, (None, 0, 0, 0, None, None))
-        distributions = now(self._means), now(self._axes), now(self._variances)
-        x0, score, log_prob = component(self.schedule, *distributions, x_t, t)  # (k, d), (k, d), (k,)
+        @jax.vmap
+        def component(mean: jax.Array, axes: jax.Array, variances: jax.Array) -> Exact:
+            alpha, total = total_of(self.schedule, variances, t)  # (), (d,)
+            away = (x_t - alpha * mean) @ axes  # along the principal axes, (d,)
+            x0 = mean + axes @ (alpha * variances / total * away)
+            log_prob = -0.5 * jnp.sum(away**2 / total + jnp.log(total) + LOG_2PI)
+            return Exact(x0, -axes @ (away / total), log_prob)
+
+        x0, score, log_prob = component(now(self._means), now(self._axes), now(self._variances))  # (k, d), (k, d), (k,)
         return mixed(now(self._log_weights) + log_prob, x0, score)
+
+
+class GaussianOracle(MixtureOracle):
+    """The exact denoiser of x_0 ~ N(mean, covariance).
+
+    Args:
+        mean: (d,).
+        covariance: (d, d), symmetric, positive semi-definite.
+        schedule: schedule of the forward process.
+
+    Raises:
+        ValueError: invalid shapes, or an invalid covariance.
+
+    Example:
+        >>> from motes.points import GaussianOracle, VarianceExploding
+        >>> oracle = GaussianOracle([0.0, 0.0], [[1.0, 0.8], [0.8, 1.0]], VarianceExploding(sigma_max=1.0))
+        >>> print(oracle(jnp.array([1.0, 0.0]), 1.0).round(3))  # E[x_0 | x_t] at t = 1
+        [0.405 0.238]
+    """
+
+    def __init__(self, mean: ArrayLike, covariance: ArrayLike, schedule: Schedule):
+        super().__init__(np.ones(1), np.asarray(mean)[None], np.asarray(covariance)[None], schedule)
 
 
 def _principal_axes(covariance: Array) -> tuple[Array, Array]:
@@ -262,17 +243,6 @@ def _principal_axes(covariance: Array) -> tuple[Array, Array]:
     if (variances < -1e-8 * largest).any():
         raise ValueError(f"a covariance has the eigenvalue {variances.min():g}; expected none below 0.")
     return axes, np.maximum(variances, 0)
-
-
-def _evaluate_gaussian(
-    schedule: Schedule, mean: ArrayLike, axes: ArrayLike, variances: ArrayLike, x_t: jax.Array, t: ArrayLike
-) -> Exact:
-    mean, axes, variances = now(mean), now(axes), now(variances)
-    alpha, total = total_of(schedule, variances, t)  # (), (d,)
-    away = (x_t - alpha * mean) @ axes  # along the principal axes, (d,)
-    x0 = mean + axes @ (alpha * variances / total * away)
-    log_prob = -0.5 * jnp.sum(away**2 / total + jnp.log(total) + LOG_2PI)
-    return Exact(x0, -axes @ (away / total), log_prob)
 
 
 def total_of(schedule: Schedule, variances: jax.Array, t: ArrayLike) -> tuple[jax.Array, jax.Array]:
@@ -315,7 +285,8 @@ class LabelledOracle(Oracle):
         ValueError: no classes, invalid weights, or different schedules.
 
     Example:
-        >>> from motes.points import GaussianOracle, LabelledOracle, VarianceExploding
+        >>> from motes.points import GaussianOracle, VarianceExploding
+        >>> from motes.points.exact import LabelledOracle
         >>> schedule = VarianceExploding(sigma_max=1.0)
         >>> both = LabelledOracle([GaussianOracle([mean], [[0.1]], schedule) for mean in (-1.0, 1.0)], [0.5, 0.5])
         >>> print(both(jnp.array([0.0]), 1.0))
@@ -343,19 +314,6 @@ class LabelledOracle(Oracle):
     def given(self, known: Given) -> _OneClass:
         label = jnp.array(-1) if known.label is None else known.label
         return _OneClass(whole=self, label=label, schedule=self.schedule)
-
-    def posterior(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
-        """Return p(y | x_t), (c,), for one x_t (d,) at time t in [0, 1].
-
-        Example:
-            >>> from motes.points import GaussianOracle, LabelledOracle, VarianceExploding
-            >>> schedule = VarianceExploding(sigma_max=1.0)
-            >>> both = LabelledOracle([GaussianOracle([mean], [[0.1]], schedule) for mean in (-1.0, 1.0)], [0.75, 0.25])
-            >>> print(both.posterior(jnp.array([0.0]), 1.0).round(3))
-            [0.75 0.25]
-        """
-        log_prob = jnp.stack([oracle.log_prob(x_t, t) for oracle in self._oracles])
-        return jax.nn.softmax(log_prob + jnp.asarray(self._log_weights, x_t.dtype))
 
 
 class _OneClass(Oracle):
@@ -516,7 +474,7 @@ class EmpiricalOracle(Oracle):
 
     Without blur it minimises the training loss on these rows: a network that reached it would have memorised them. With
     blur it is a kernel density estimate, or, with the nodes and weights of a quadrature rule, a curve plus noise. Atoms
-    are processed `block` at a time, in constant additional memory.
+    are processed in blocks, in constant additional memory.
 
     Args:
         points: (m, d).
@@ -545,17 +503,13 @@ class EmpiricalOracle(Oracle):
         schedule: Schedule,
         weights: ArrayLike | None = None,
         spread: ArrayLike | None = None,
-        *,
-        block: int = ATOMS,
     ):
         atoms = np.asarray(points, dtype=np.float64)
         if atoms.ndim != 2 or not atoms.size or not np.isfinite(atoms).all():
             raise ValueError(f"points have shape {atoms.shape}; expected (m, d) with m >= 1, all finite.")
-        if block < 1:
-            raise ValueError(f"block = {block} atoms; expected at least 1.")
         share = shares_of(weights, len(atoms))
         atoms, share = atoms[share > 0], share[share > 0]  # so that every block contains an atom of positive weight
-        block = min(block, len(atoms))
+        block = min(ATOMS, len(atoms))
         more = -len(atoms) % block
         log_weights = np.pad(np.log(share), (0, more), constant_values=-np.inf)
         self.schedule = schedule

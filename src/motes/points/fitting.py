@@ -97,36 +97,31 @@ def fit_points(
     data = data if isinstance(data, PointData) else PointData(data)
     whole, chosen = _collect_rows(data, chosen)
     points = _prepare_rows(whole, data.weights, start, chosen, seed)
-    chosen = choose_options(chosen, len(points.rows.x), start, given=points.context is not None)
-    chosen = _choose_scales(chosen, points, start)
-    rows, training = points.rows, chosen.training
+    rows, context = points.rows, points.context
+    widths = lambda: context is not None and context.predicts_widths(rows.x, rows.context)
+    chosen = choose_options(chosen, len(rows.x), start, given=context is not None, predicts_widths=widths)
+    training = chosen.training
     run = run_of(chosen, seed, rows.x, rows.labels, rows.weights, rows.context, rows.masks)
     denoiser = _initial_denoiser(start, chosen, points, seed)
     if training.validation:
         rows = with_validation(rows, training.validation, seed_key(seed, "validation"))
 
     def model_of(trained: Trained[Denoiser]) -> PointModel | PosteriorModel:
-        kind = PointModel if points.context is None else PosteriorModel
+        kind = PointModel if context is None else PosteriorModel
         return kind(
             trained.averaged if training.weights == "averaged" else trained.last,
             points.units,
             whole.columns,
             chosen,
             classes=points.classes,
-            context=points.context,
+            context=context,
             provenance=Provenance(session.source, fingerprint_of(frame_of(replace(whole, labels=None))), seed),
             training=trained,
         )
 
     def task(steps: int) -> TrainingTask[Denoiser]:
-        return point_task(
-            denoiser,
-            rows,
-            key=seed_key(seed, "training"),
-            loss=chosen.loss,
-            times=chosen.times,
-            options=replace(training, steps=steps),
-        )
+        options, key = replace(training, steps=steps), seed_key(seed, "training")
+        return point_task(denoiser, rows, key=key, loss=chosen.loss, times=chosen.times, options=options)
 
     before = _continuable_training(start, chosen)
     return fit_model(task, model_of, session, run=run, steps=training.steps, key="training.steps", before=before)
@@ -164,31 +159,35 @@ def _collect_rows(data: PointData, recipe: PointRecipe) -> tuple[Table, PointRec
 
 
 def choose_options(
-    recipe: PointRecipe, rows: int, start: GaussianModel | None = None, *, given: bool = False
+    recipe: PointRecipe,
+    rows: int,
+    start: GaussianModel | None = None,
+    *,
+    given: bool = False,
+    predicts_widths: Callable[[], bool] = lambda: False,
 ) -> PointRecipe:
-    """Return the recipe with options that it leaves to the data filled in: dropout, octaves and target.
+    """Return the recipe with the options that it leaves to the data filled in: `CHOSEN`.
 
     A `start` determines them. For few rows the target is x_0 itself: a mean over the batch has little noise, so that a
     network memorises the rows in fewer steps. With dropout, the error on 1,000 rows of moons is 0.030 nats with x_0 and
-    0.044 with means; on 300 rows, 0.20 and 0.30.
+    0.044 with means; on 300 rows, 0.20 and 0.30. If widths of posteriors cannot be predicted from the observation,
+    learned scales would only be memorised.
     """
     target = recipe.training.target or (start.recipe.training.target if start else "row" if rows < FEW else None)
     recipe = replace(recipe, training=replace(recipe.training, target=target))
-    alone = not (given or recipe.conditions.learned)
-    recipe = _fill_in(recipe, "octaves", start, lambda: OCTAVES if rows >= MANY and alone else 0)
-    return _fill_in(recipe, "dropout", start, lambda: FEW_DROPOUT if rows < FEW else 0.0)
-
-
-def _fill_in(recipe: PointRecipe, option: str, start: GaussianModel | None, suits: Callable[[], float]) -> PointRecipe:
-    """Return the recipe with an omitted option of its network filled in, from `start` or by `suits`."""
-    network = recipe.network
-    if not isinstance(network, Residual) or getattr(network, option) is not None:
+    network, before = recipe.network, None if start is None else start.recipe.network
+    if not isinstance(network, Residual):
         return recipe
-    if start is not None and isinstance(start.recipe.network, Residual):
-        found = getattr(start.recipe.network, option)
-    else:
-        found = suits()
-    return replace(recipe, network=replace(network, **{option: found}))
+    many = rows >= MANY and not (given or recipe.conditions.learned)
+    suits: dict[str, Callable[[], float]] = {
+        "octaves": lambda: OCTAVES if many else 0,
+        "dropout": lambda: FEW_DROPOUT if rows < FEW else 0.0,
+        "scales": lambda: SCALES if predicts_widths() else 0,
+    }
+    omitted = [option for option in suits if getattr(network, option) is None]
+    kept = isinstance(before, Residual)
+    chosen: dict[str, Any] = {option: getattr(before, option) if kept else suits[option]() for option in omitted}
+    return replace(recipe, network=replace(network, **chosen))
 
 
 class _PreparedPoints(NamedTuple):
@@ -204,16 +203,6 @@ class _PreparedPoints(NamedTuple):
     units: Standardiser
     classes: Classes | None
     context: Context | None
-
-
-def _choose_scales(recipe: PointRecipe, points: _PreparedPoints, start: GaussianModel | None) -> PointRecipe:
-    """Return the recipe with the number of learned scales filled in, if it is omitted."""
-
-    def suits() -> int:  # if widths cannot be predicted, scales would only be memorised
-        context, rows = points.context, points.rows
-        return SCALES if context is not None and context.predicts_widths(rows.x, rows.context) else 0
-
-    return _fill_in(recipe, "scales", start, suits)
 
 
 def _prepare_rows(

@@ -80,7 +80,8 @@ class Guided(Denoiser):
         weak_knows: whether `weak` is also conditioned on the class, as in autoguidance.
 
     Example:
-        >>> from motes.points import GaussianOracle, Guided, VarianceExploding
+        >>> from motes.points import GaussianOracle, VarianceExploding
+        >>> from motes.points.guidance import Guided
         >>> schedule = VarianceExploding(sigma_max=1.0)
         >>> strong, weak = (GaussianOracle([mean], [[1.0]], schedule) for mean in (1.0, 0.0))
         >>> print(strong(jnp.array([0.0]), 1.0), Guided(strong, weak, 3.0)(jnp.array([0.0]), 1.0))

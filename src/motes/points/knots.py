@@ -50,24 +50,15 @@ class KnotSchedule(Schedule):
                 f"{FEWEST_KNOTS} to {MOST_KNOTS}."
             )
         if not (np.diff([1.0, *self.alphas]) <= 0).all() or self.alphas[-1] < LEAST:
-            raise ValueError(
-                f"alphas = {_abbreviate(self.alphas)}; expected numbers from 1 down to {LEAST:g} that never rise."
-            )
+            raise ValueError(f"alphas = {self.alphas}; expected numbers from 1 down to {LEAST:g} that never rise.")
         if not (np.diff([0.0, *self.sigmas]) > 0).all() or self.sigmas[-1] > MOST:
-            raise ValueError(
-                f"sigmas = {_abbreviate(self.sigmas)}; expected rising numbers above 0 and up to {MOST:g}."
-            )
+            raise ValueError(f"sigmas = {self.sigmas}; expected rising numbers above 0 and up to {MOST:g}.")
 
     def alpha(self, t: ArrayLike) -> Array:
         return _interpolate((1.0, *self.alphas), t)
 
     def sigma(self, t: ArrayLike) -> Array:
         return _interpolate((0.0, *self.sigmas), t)
-
-
-def _abbreviate(values: tuple[float, ...]) -> str:
-    text = ", ".join(f"{value:g}" for value in values[:8])
-    return f"[{text}{', ...' if len(values) > 8 else ''}]"
 
 
 def _interpolate(values: tuple[float, ...], t: ArrayLike) -> Array:

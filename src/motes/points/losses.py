@@ -54,7 +54,8 @@ class Weighted(eqx.Module):
     """Base class of weighted squared errors of x_0, averaged over columns; a subclass defines `weight`.
 
     Example:
-        >>> from motes.points import VarianceExploding, Weighted
+        >>> from motes.points import VarianceExploding
+        >>> from motes.points.losses import Weighted
         >>> class Flat(Weighted):
         ...     def weight(self, schedule, t):
         ...         return jnp.ones_like(t)
@@ -73,8 +74,8 @@ class Weighted(eqx.Module):
 
         Example:
             >>> from motes.points import VarianceExploding
-            >>> from motes.points.losses import SNR
-            >>> print(SNR().weight(VarianceExploding(sigma_max=2.0), jnp.array(1.0)).round(4))  # 1 / 2^2
+            >>> from motes.points.losses import MinSNR
+            >>> print(MinSNR().weight(VarianceExploding(sigma_max=2.0), jnp.array(1.0)).round(4))  # 1 / 2^2
             0.25
         """
 
@@ -115,20 +116,6 @@ class X0(Weighted):
 
     def weight(self, schedule: Schedule, t: Array) -> Array:
         return jnp.ones_like(t)
-
-
-class SNR(Weighted):
-    """The squared error of x_0 with weight w = SNR: equal to `Simple`, computed from x0_hat.
-
-    Example:
-        >>> from motes.points import VarianceExploding
-        >>> from motes.points.losses import SNR
-        >>> print(SNR().weight(VarianceExploding(sigma_max=2.0), jnp.array(1.0)).round(4))
-        0.25
-    """
-
-    def weight(self, schedule: Schedule, t: Array) -> Array:
-        return snr(schedule, t)
 
 
 class TruncatedSNR(Weighted):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -27,24 +27,6 @@ def softplus(x: Array) -> Array:
 def _softplus_jvp(primals, tangents):  # type: ignore[no-untyped-def]
     (x,), (dx,) = primals, tangents
     return softplus(x), jax.nn.sigmoid(x) * dx
-
-
-class Architecture(Protocol):
-    """The network section of a recipe: a frozen dataclass whose method builds a network."""
-
-    def network(
-        self, dim_in: int, dim_out: int, *, context: int, steps: int | None, key: Array
-    ) -> Callable[..., Array]:
-        """Build an untrained network, (x (dim_in,), time ()) -> (dim_out,).
-
-        Args:
-            dim_in: number of columns of a point.
-            dim_out: the same number, or twice as many if the network also predicts step variances.
-            context: size of the third input, if above 0: the one-hot class, zeros for none, followed by the numbers
-                that points are conditioned on.
-            steps: T of a discrete schedule, whose times are k/T; None for a schedule without steps.
-            key: random key of the initial weights.
-        """
 
 
 @dataclass(frozen=True)
@@ -127,22 +109,12 @@ class Residual(Checked):
         self, dim_in: int, dim_out: int, *, context: int, steps: int | None, key: Array
     ) -> ResidualMLP | Ensemble:
         """Build an untrained network for points of `dim_in` columns, conditioned on `context` numbers."""
+        options: dict[str, Any] = {"dropout": self.dropout or 0.0, "octaves": self.octaves or 0, "outputs": dim_out}
         scales = (self.scales or 0) if context else 0
-        dropout, octaves = self.dropout or 0.0, self.octaves or 0
-        build = lambda key: ResidualMLP(
-            dim_in,
-            self.width,
-            self.depth,
-            context,
-            dropout=dropout,
-            scales=scales,
-            octaves=octaves,
-            outputs=dim_out,
-            key=key,
-        )
+        build = partial(ResidualMLP, dim_in, self.width, self.depth, context, scales=scales, **options)
         if self.members == 1:
-            return build(key)
-        return Ensemble(tuple(map(build, jax.random.split(key, self.members))))
+            return build(key=key)
+        return Ensemble(tuple(build(key=one) for one in jax.random.split(key, self.members)))
 
 
 class ResidualMLP(eqx.Module):
@@ -154,8 +126,8 @@ class ResidualMLP(eqx.Module):
     let networks learn high frequency functions in low dimensional domains").
 
     With `context` = c the network also takes a vector (c,), zeros by default, and the logarithms of `scales` numbers
-    learned from it (`LogScales`). With `bits`, random bytes (droppable,) used in training, a share `dropout` of the
-    units is dropped before and after each hidden layer (Srivastava et al. 2014).
+    learned from it (`LogScales`). With `bits`, random bytes (droppable,) that `thinned` sets in training, a share
+    `dropout` of the units is dropped before and after each hidden layer (Srivastava et al. 2014).
 
     Example:
         >>> from motes.points import ResidualMLP
@@ -168,6 +140,7 @@ class ResidualMLP(eqx.Module):
     hidden: tuple[eqx.nn.Linear, ...]
     out: eqx.nn.Linear
     scales: LogScales | None
+    bits: Array | None
     context: int = eqx.field(static=True)
     dropout: float = eqx.field(static=True)
     octaves: int = eqx.field(static=True)
@@ -189,7 +162,7 @@ class ResidualMLP(eqx.Module):
         features = jax.eval_shape(_time_features, jnp.zeros(())).size + 2 * octaves * dim
         self.into = _make_linear(dim + features + context + scales, width, keys[0])
         self.scales = LogScales(context, scales, key=jax.random.fold_in(key, depth)) if scales else None
-        self.context, self.dropout, self.octaves = context, dropout, octaves
+        self.bits, self.context, self.dropout, self.octaves = None, context, dropout, octaves
         self.hidden = tuple(_make_linear(width, width, k) for k in keys[1:-1])
         # Starts at zero, so that an untrained network returns 0 for any input.
         self.out = jax.tree.map(jnp.zeros_like, eqx.nn.Linear(width, outputs or dim, key=keys[-1]))
@@ -202,13 +175,13 @@ class ResidualMLP(eqx.Module):
         """Number of units that dropout applies to, before and after each hidden layer."""
         return 2 * sum(len(layer.weight) for layer in self.hidden)
 
-    def __call__(self, x: Array, time: Array, context: Array | None = None, *, bits: Array | None = None) -> Array:
+    def __call__(self, x: Array, time: Array, context: Array | None = None) -> Array:
         context = jnp.zeros(self.context, x.dtype) if context is None else context
         scales = [] if self.scales is None else [self.scales(context)]
         parts = [x, _time_features(time), *_make_waves(x, self.octaves), context, *scales]
         h = jax.nn.gelu(self.into(jnp.concatenate(parts)))
         count = 2 * len(self.hidden)
-        masks = [None] * count if bits is None else [*bits.reshape(count, -1)]
+        masks = [None] * count if self.bits is None else [*self.bits.reshape(count, -1)]
         for layer, before, after in zip(self.hidden, masks[::2], masks[1::2], strict=True):
             h = h + _drop(jax.nn.gelu(layer(_drop(h, self.dropout, before))), self.dropout, after)
         return self.out(h)
@@ -250,16 +223,6 @@ class Ensemble(eqx.Module):
         return jnp.stack([member(x, time, context) for member in self.members]).mean(axis=0)
 
 
-class Thinned(eqx.Module):
-    """A network with dropout; the random bytes select the dropped units."""
-
-    network: ResidualMLP
-    bits: Array
-
-    def __call__(self, x: Array, time: Array, context: Array | None = None) -> Array:
-        return self.network(x, time, context, bits=self.bits)
-
-
 M = TypeVar("M", bound=eqx.Module)
 
 
@@ -283,7 +246,8 @@ def droppable(module: eqx.Module) -> int:
 
 def thinned(module: M, bits: Array) -> M:
     """Apply dropout with the random bytes `bits` in every network of `module` that has it."""
-    return jax.tree.map(lambda part: Thinned(part, bits) if _is_dropping(part) else part, module, is_leaf=_is_dropping)
+    drop = lambda part: eqx.tree_at(lambda one: one.bits, part, bits, is_leaf=lambda leaf: leaf is None)
+    return jax.tree.map(lambda part: drop(part) if _is_dropping(part) else part, module, is_leaf=_is_dropping)
 
 
 def _is_dropping(part: Any) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import jax
 
@@ -17,7 +17,7 @@ from motes.points.denoisers import Denoiser, Learned, Network, Preconditioned
 from motes.points.guidance import Sampling
 from motes.points.knots import KnotSchedule
 from motes.points.losses import EDM, ELBO, Loss
-from motes.points.networks import Architecture, Residual, StepGated
+from motes.points.networks import Residual, StepGated
 from motes.points.samplers import SAMPLERS, Ancestral, DPMSolver3M
 from motes.points.sampling import GivenGrid, Grid, KarrasGrid, LogSNRGrid, QuadraticGrid, Sampler, UniformGrid
 from motes.points.schedules import Betas, DiscreteVP, Schedule, VarianceExploding
@@ -35,7 +35,8 @@ class Prediction(Checked):
     """The quantity that the network estimates (`wraps`), and whether it also learns the variance of a reverse step.
 
     Example:
-        >>> from motes.points import Prediction, X0Predictor
+        >>> from motes.points import Prediction
+        >>> from motes.points.denoisers import X0Predictor
         >>> class Mine(Prediction):
         ...     wraps = X0Predictor
         >>> Mine().outputs(dim=2)
@@ -101,6 +102,24 @@ class PredictEDM(Prediction):
     wraps = Preconditioned
 
 
+class Architecture(Protocol):
+    """The network section of a recipe: a frozen dataclass whose method builds a network."""
+
+    def network(
+        self, dim_in: int, dim_out: int, *, context: int, steps: int | None, key: jax.Array
+    ) -> Callable[..., jax.Array]:
+        """Build an untrained network, (x (dim_in,), time ()) -> (dim_out,).
+
+        Args:
+            dim_in: number of columns of a point.
+            dim_out: the same number, or twice as many if the network also predicts step variances.
+            context: size of the third input, if above 0: the one-hot class, zeros for none, followed by the numbers
+                that points are conditioned on.
+            steps: T of a discrete schedule, whose times are k/T; None for a schedule without steps.
+            key: random key of the initial weights.
+        """
+
+
 # --- The built-in classes of each section ---------------------------------------------------------------------------
 
 
@@ -115,7 +134,6 @@ SCHEDULES: dict[str, type] = {
     "rectified_flow": schedules.RectifiedFlow,
     "knots": KnotSchedule,
 }
-NETWORK = "a method network(dim_in, dim_out, *, context, steps, key)"
 NETWORKS: dict[str, type] = {"step_gated": StepGated, "residual": Residual}
 DENOISERS: dict[str, type] = {
     "eps": PredictEps,
@@ -128,7 +146,6 @@ LOSSES: dict[str, type] = {
     "simple": losses.Simple,
     "edm": EDM,
     "x0": losses.X0,
-    "snr": losses.SNR,
     "truncated_snr": losses.TruncatedSNR,
     "elbo": ELBO,
     "min_snr": losses.MinSNR,

@@ -22,7 +22,7 @@ from motes.points.denoisers import Denoiser, VarianceDenoiser
 from motes.points.process import q_posterior, q_transition
 from motes.points.sampling import Sampler, State
 from motes.points.schedules import Schedule
-from motes.points.variance import Variance, check_knows_variance, check_variance
+from motes.points.variance import Variance, check_knows_variance
 from motes.ranges import number
 
 
@@ -46,11 +46,6 @@ def finite_log_step(schedule: Schedule, t: Array, s: Array) -> Array:
     return jnp.where(s > 0, log_step(schedule, t, jnp.where(s > 0, s, t / 2)), 1.0)
 
 
-def x0_at(denoiser: Denoiser, y: Array, t: Array) -> Array:
-    """Return x0_hat (d,) at the point y (d,)."""
-    return denoiser(denoiser.schedule.alpha(t) * y, t)
-
-
 def eps_at(denoiser: Denoiser, y: Array, t: Array) -> Array:
     """Return eps_hat (d,) at the point y (d,), for t > 0."""
     return denoiser.eps(denoiser.schedule.alpha(t) * y, t)
@@ -71,7 +66,7 @@ class Ancestral(Sampler):
     Args:
         variance: "beta", the variance of q(x_t | x_s); "posterior", the variance of q(x_s | x_t, x_0); or "learned",
             the denoiser's own estimate.
-        noiseless_last: add no noise in the last step, to s = 0, as in the algorithm.
+        denoise_last: add no noise in the last step, to s = 0, as in the algorithm.
 
     Example:
         >>> from motes.points import Ancestral
@@ -84,10 +79,7 @@ class Ancestral(Sampler):
     stochastic: ClassVar[bool] = True
     when: ClassVar[str] = "to reproduce DDPM; needs many steps"
     variance: Variance = eqx.field(static=True, default="beta")
-    noiseless_last: bool = eqx.field(static=True, default=True)
-
-    def __check_init__(self) -> None:
-        check_variance(self.variance)
+    denoise_last: bool = eqx.field(static=True, default=True)
 
     def check(self, denoiser: Denoiser) -> None:
         if self.variance == "learned":
@@ -100,7 +92,7 @@ class Ancestral(Sampler):
         elif self.variance == "learned":
             assert isinstance(denoiser, VarianceDenoiser)  # guaranteed by `check`
             variance = jnp.exp(denoiser.log_variance(x_t, t, s))
-        if self.noiseless_last:
+        if self.denoise_last:
             variance = jnp.where(s > 0, variance, 0.0)
         return mean + jnp.sqrt(variance) * jax.random.normal(key, x_t.shape), state
 
@@ -151,7 +143,7 @@ class Euler(Sampler):
     """Euler's method. In these coordinates it equals DDIM with eta = 0 and first-order DPM-Solver++.
 
     Example:
-        >>> from motes.points import Euler
+        >>> from motes.points.samplers import Euler
         >>> Euler.order, model.sample(3, sampling={"sampler": Euler(), "steps": 8}).shape
         (1, (3, 2))
     """
@@ -205,7 +197,7 @@ class GradientEstimation(Sampler):
             Adams-Bashforth method, and nearly so on other smooth grids; with any other value the order is 1.
 
     Example:
-        >>> from motes.points import GradientEstimation
+        >>> from motes.points.samplers import GradientEstimation
         >>> model.sample(3, sampling={"sampler": GradientEstimation(gamma=2.0), "steps": 8}).shape
         (3, 2)
     """
@@ -241,7 +233,7 @@ class Adaptive(Sampler):
         atol: absolute error tolerance of a step, in standardised units.
 
     Example:
-        >>> from motes.points import Adaptive
+        >>> from motes.points.samplers import Adaptive
         >>> model.sample(3, sampling={"sampler": Adaptive(rtol=1e-3, atol=1e-3), "grid": [1.0, 0.0]}).shape
         (3, 2)
     """
@@ -305,38 +297,16 @@ def _no_past(x_t: Array) -> Past:
     return Past(jnp.zeros_like(x_t), jnp.asarray(FAR, x_t.dtype))
 
 
-class DPMSolver2S(Sampler):
-    """DPM-Solver++(2S), algorithm 1 with r = 1/2: uses x0_hat at the middle of the step in lambda.
-
-    Example:
-        >>> from motes.points import DPMSolver2S
-        >>> DPMSolver2S.order, model.sample(3, sampling={"sampler": DPMSolver2S(), "steps": 8}).shape
-        (2, (3, 2))
-    """
-
-    order: ClassVar[int] = 2
-    evaluations: ClassVar[int] = 2
-    stochastic: ClassVar[bool] = False
-    off_grid: ClassVar[bool] = True
-    when: ClassVar[str] = "second order and single-step; twice the cost of dpmpp_2m"
-
-    def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
-        schedule = denoiser.schedule
-        y, x0, h = x_t / schedule.alpha(t), denoiser(x_t, t), log_step(schedule, t, s)
-
-        def second_order() -> Array:
-            middle = time_of_level(schedule, jnp.sqrt(level(schedule, t) * level(schedule, s)))
-            there = constant_step(y, x0, log_step(schedule, t, middle))
-            return constant_step(y, x0_at(denoiser, there, middle), h)
-
-        return schedule.alpha(s) * jax.lax.cond(s > 0, second_order, lambda: constant_step(y, x0, h)), state
+def extrapolate(past: Past, x0: Array, h: Array, s: Array) -> Array:
+    """Return x0_hat in the middle of a step of length h, extrapolated linearly from the previous step; x0 if s = 0."""
+    return jnp.where(s > 0, x0 + h / (2 * past.h) * (x0 - past.x0), x0)
 
 
 class DPMSolver2M(Sampler):
     """DPM-Solver++(2M), algorithm 2: extrapolates x0_hat linearly from this and the previous step.
 
     Example:
-        >>> from motes.points import DPMSolver2M
+        >>> from motes.points.samplers import DPMSolver2M
         >>> DPMSolver2M.order, model.sample(3, sampling={"sampler": DPMSolver2M(), "steps": 8}).shape
         (2, (3, 2))
     """
@@ -352,8 +322,7 @@ class DPMSolver2M(Sampler):
     def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
         schedule, x0 = denoiser.schedule, denoiser(x_t, t)
         h = finite_log_step(schedule, t, s)
-        middle = jnp.where(s > 0, x0 + h / (2 * state.h) * (x0 - state.x0), x0)
-        y = constant_step(x_t / schedule.alpha(t), middle, log_step(schedule, t, s))
+        y = constant_step(x_t / schedule.alpha(t), extrapolate(state, x0, h, s), log_step(schedule, t, s))
         return schedule.alpha(s) * y, Past(x0, h)
 
 
@@ -367,7 +336,7 @@ class DPMSolver2MSDE(Sampler):
         eta: from 0, the flow, to 1, the diffusion that ancestral sampling follows.
 
     Example:
-        >>> from motes.points import DPMSolver2MSDE
+        >>> from motes.points.samplers import DPMSolver2MSDE
         >>> model.sample(3, sampling={"sampler": DPMSolver2MSDE(eta=0.5), "steps": 8}).shape
         (3, 2)
     """
@@ -387,8 +356,7 @@ class DPMSolver2MSDE(Sampler):
     def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
         schedule, x0 = denoiser.schedule, denoiser(x_t, t)
         h, true_h = finite_log_step(schedule, t, s), log_step(schedule, t, s)
-        middle = jnp.where(s > 0, x0 + h / (2 * state.h) * (x0 - state.x0), x0)
-        y = constant_step(x_t / schedule.alpha(t), middle, (1 + self.eta) * true_h)
+        y = constant_step(x_t / schedule.alpha(t), extrapolate(state, x0, h, s), (1 + self.eta) * true_h)
         if self.stochastic:
             std = level(schedule, s) * jnp.sqrt(-jnp.expm1(-2 * self.eta * true_h))
             y = y + std * jax.random.normal(key, x_t.shape)
@@ -434,15 +402,15 @@ class DPMSolver3M(Sampler):
 #     dy = 2 eps_hat dr + sqrt(2 r) dW,    r from r_1 down to 0, W over -dr
 #
 # in the coordinates above (Song et al. 2021, eq. 6; Karras et al. 2022, eq. 6 with beta = 1/sigma).
-# At every r, y has the distribution of the forward process. `Churn` moves up and down the levels instead. The last
-# step, to s = 0, ends in x0_hat and adds no noise.
+# At every r, y has the distribution of the forward process. `EDMStochastic` moves up and down the levels instead. The
+# last step, to s = 0, ends in x0_hat and adds no noise.
 
 
 class EulerMaruyama(Sampler):
     """The Euler-Maruyama method for the reverse diffusion; its noise has variance r_t^2 - r_s^2.
 
     Example:
-        >>> from motes.points import EulerMaruyama
+        >>> from motes.points.samplers import EulerMaruyama
         >>> EulerMaruyama.stochastic, model.sample(3, sampling={"sampler": EulerMaruyama(), "steps": 8}).shape
         (True, (3, 2))
     """
@@ -461,39 +429,7 @@ class EulerMaruyama(Sampler):
         return schedule.alpha(s) * jnp.where(s > 0, y + 2 * (r_s - r_t) * eps + noise, y - r_t * eps), state
 
 
-class StochasticHeun(Sampler):
-    """Heun's method for the reverse diffusion, with its linear part solved exactly: weak order 2.
-
-    In lambda the diffusion is dy = 2 (x0_hat - y) dlambda + sqrt(2) r dW. A first step, with all the noise, keeps
-    x0_hat constant; a second lets x0_hat change linearly to the x0_hat found there (the stochastic exponential
-    Runge-Kutta method of Gonzalez et al. 2023, SEEDS, with the end as its second node).
-
-    Example:
-        >>> from motes.points import StochasticHeun
-        >>> model.sample(3, sampling={"sampler": StochasticHeun(), "steps": 8}).shape
-        (3, 2)
-    """
-
-    order: ClassVar[int] = 2
-    evaluations: ClassVar[int] = 2
-    stochastic: ClassVar[bool] = True
-    when: ClassVar[str] = "the reverse diffusion at high accuracy"
-
-    def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
-        schedule = denoiser.schedule
-        x0 = denoiser(x_t, t)
-
-        def second_order() -> Array:
-            h = finite_log_step(schedule, t, s)
-            noise = level(schedule, s) * jnp.sqrt(-jnp.expm1(-2 * h)) * jax.random.normal(key, x_t.shape)
-            y = constant_step(x_t / schedule.alpha(t), x0, 2 * h) + noise
-            share = 1 + jnp.expm1(-2 * h) / (2 * h)  # int_0^h 2 e^{-2(h-u)} u/h du
-            return y + share * (x0_at(denoiser, y, s) - x0)
-
-        return schedule.alpha(s) * jax.lax.cond(s > 0, second_order, lambda: x0), state
-
-
-class Churn(Sampler):
+class EDMStochastic(Sampler):
     """The stochastic sampler of Karras et al. 2022, algorithm 2: adds noise, then takes a step of Heun's method.
 
     The noise raises the level from r_t to (1 + gamma) r_t, gamma = min(churn / N, sqrt(2) - 1) for N steps, but never
@@ -506,8 +442,8 @@ class Churn(Sampler):
         noise: S_noise, the factor of the added noise; a little above 1 corrects a denoiser that removes too much.
 
     Example:
-        >>> from motes.points import Churn
-        >>> model.sample(3, sampling={"sampler": Churn(churn=4.0, noise=1.003), "steps": 8}).shape
+        >>> from motes.points.samplers import EDMStochastic
+        >>> model.sample(3, sampling={"sampler": EDMStochastic(churn=4.0, noise=1.003), "steps": 8}).shape
         (3, 2)
     """
 
@@ -577,7 +513,7 @@ class AnnealedLangevin(Sampler):
         snr: signal-to-noise ratio that sets the step length, 2 (snr r)^2.
 
     Example:
-        >>> from motes.points import AnnealedLangevin
+        >>> from motes.points.samplers import AnnealedLangevin
         >>> model.sample(3, sampling={"sampler": AnnealedLangevin(corrections=2), "steps": 8}).shape
         (3, 2)
     """
@@ -601,43 +537,6 @@ class AnnealedLangevin(Sampler):
         return schedule.alpha(s) * y, state
 
 
-class PredictorCorrector(Sampler):
-    """A step of another sampler, then Langevin steps at the level it reaches (Song et al. 2021, algorithms 2 to 5).
-
-    Args:
-        corrections: number of Langevin steps after each step except the last.
-        snr: signal-to-noise ratio that sets the step length, 2 (snr r)^2.
-        predictor: the sampler that steps from t to s.
-
-    Example:
-        >>> from motes.points import Heun, PredictorCorrector
-        >>> model.sample(3, sampling={"sampler": PredictorCorrector(predictor=Heun()), "steps": 8}).shape
-        (3, 2)
-    """
-
-    order: ClassVar[int] = 1
-    stochastic: ClassVar[bool] = True
-    when: ClassVar[str] = "to reproduce score SDEs; corrects the errors of a coarse predictor"
-    corrections: int = number(1, 1, 10_000)
-    snr: float = number(0.16, *LENGTHS, open_low=True)
-    predictor: Sampler = Ancestral("posterior")
-
-    @property
-    def evaluations(self) -> int | None:
-        inner = self.predictor.evaluations
-        return None if inner is None else inner + self.corrections
-
-    def init(self, x_t: Array, grid: Array) -> State:
-        return self.predictor.init(x_t, grid)
-
-    def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
-        predict, correct = jax.random.split(key)
-        x_s, state = self.predictor.step(denoiser, x_t, t, s, state, predict)
-        alpha = denoiser.schedule.alpha(s)
-        corrected = lambda: alpha * langevin(denoiser, x_s / alpha, s, self.corrections, self.snr, correct)
-        return jax.lax.cond(s > 0, corrected, lambda: x_s), state
-
-
 # --- All samplers by their names in recipes, on the command line and in `Model.sample` ------------------------------
 
 
@@ -648,13 +547,10 @@ SAMPLERS: dict[str, type[Sampler]] = {
     "heun": Heun,
     "gradient_estimation": GradientEstimation,
     "adaptive": Adaptive,
-    "dpmpp_2s": DPMSolver2S,
     "dpmpp_2m": DPMSolver2M,
     "dpmpp_3m": DPMSolver3M,
     "dpmpp_2m_sde": DPMSolver2MSDE,
     "euler_maruyama": EulerMaruyama,
-    "stochastic_heun": StochasticHeun,
-    "churn": Churn,
-    "predictor_corrector": PredictorCorrector,
+    "churn": EDMStochastic,
     "langevin": AnnealedLangevin,
 }

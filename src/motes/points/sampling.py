@@ -36,7 +36,8 @@ class UniformGrid(Checked):
     divides T.
 
     Example:
-        >>> from motes.points import LinearVP, UniformGrid
+        >>> from motes.points.schedules import LinearVP
+        >>> from motes.points import UniformGrid
         >>> print(UniformGrid(steps=4)(LinearVP()))
         [1. 0.75 0.5 0.25 0.  ]
     """
@@ -59,7 +60,7 @@ class QuadraticGrid(Checked):
     The times are 1, ((N-1)/N)^2, ..., 1/N^2, 0: dense near the data, as in Song et al. 2021 (DDIM), appendix D.2.
 
     Example:
-        >>> from motes.points import LinearVP
+        >>> from motes.points.schedules import LinearVP
         >>> from motes.points.sampling import QuadraticGrid
         >>> print(QuadraticGrid(steps=4)(LinearVP()))
         [1. 0.5625 0.25 0.0625 0.]
@@ -101,7 +102,8 @@ class LogSNRGrid(Checked):
     (Lu et al. 2022).
 
     Example:
-        >>> from motes.points import LogSNRGrid, VarianceExploding
+        >>> from motes.points.sampling import LogSNRGrid
+        >>> from motes.points import VarianceExploding
         >>> schedule = VarianceExploding(sigma_max=10.0)
         >>> print(schedule.sigma(LogSNRGrid(steps=3, sigma_min=0.1)(schedule)).round(2))  # equal ratios, then 0
         [10. 1. 0.1 0.]
@@ -111,7 +113,7 @@ class LogSNRGrid(Checked):
     sigma_min: float = number(0.004, 0, 1e9, open_low=True)  # the last noise level r before 0
 
     def __call__(self, schedule: Schedule) -> Array:
-        return _space_levels(schedule, self.steps, self.sigma_min)
+        return _space_levels(schedule, self.steps, self.sigma_min, None)
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def check_grid(times: Sequence[float] | ArrayLike) -> None:
         raise ValueError(f"the grid is {t}; expected times that fall from 1 to 0.")
 
 
-def _space_levels(schedule: Schedule, steps: int, sigma_min: float, rho: float | None = None) -> Array:
+def _space_levels(schedule: Schedule, steps: int, sigma_min: float, rho: float | None) -> Array:
     times, largest = _compute_levels(schedule, steps, sigma_min, rho)
     if not 0 < sigma_min < largest:
         raise ValueError(f"sigma_min = {sigma_min:g}; expected above 0 and below the first noise level, {largest:g}.")
@@ -253,10 +255,9 @@ class ReverseProcess:
         sampler: takes each step.
         grid: times (N+1,) from 1 down to 0.
         dim: d, the number of columns of the points.
-        block: number of rows per block; None chooses a fast size. It does not change the points.
 
     Raises:
-        ValueError: another grid, or a block without rows.
+        ValueError: another grid.
         UsageError: a denoiser that lacks something the sampler needs.
 
     Example:
@@ -272,11 +273,8 @@ class ReverseProcess:
     sampler: Sampler
     grid: Array
     dim: int
-    block: int | None = None
 
     def __post_init__(self) -> None:
-        if self.block is not None and self.block < 1:
-            raise ValueError(f"block = {self.block} rows; expected at least 1.")
         check_grid(self.grid)
         self.sampler.check(self.denoiser)
 
@@ -325,7 +323,7 @@ def sample(
     """
     _check_rows(process, n, given, start, record)
     dim, grid = process.dim, process.grid
-    block = process.block or (FEW if n <= BLOCK else BLOCK)
+    block = FEW if n <= BLOCK else BLOCK
     # Slot r of the chain is for the r-th recorded place; an extra slot takes the points that are not recorded.
     places = sorted(set(record))
     slots = np.full(len(grid), len(places), dtype=np.int32)
@@ -338,12 +336,11 @@ def sample(
         padded = np.minimum(np.arange(first, first + block), n - 1)
         known = jax.tree.map(partial(np.take, indices=padded, axis=0), given)
         with float64(double):  # the setting is local to each thread
-            keys = _make_keys(key, np.int32(skip + first), block)
-            if start is None:
-                x = _draw_prior(process.denoiser.schedule, keys, dim)
-            else:
-                x = jnp.asarray(np.asarray(start)[padded], float)
-            x, kept = _draw_block(process.denoiser, process.sampler, grid, x, known, keys, slots, len(places))
+            own = None if start is None else jnp.asarray(np.asarray(start)[padded], float)
+            numbers = np.arange(skip + first, skip + first + block, dtype=np.int32)
+            x, kept = _draw_block(
+                process.denoiser, process.sampler, grid, dim, own, known, key, numbers, slots, len(places)
+            )
             points[rows] = np.asarray(x)[: rows.stop - first]
             chain[:, rows] = np.asarray(kept)[: len(places), : rows.stop - first]
         return rows.stop
@@ -399,27 +396,22 @@ def _find_fault(process: ReverseProcess) -> str | None:
 
 
 @eqx.filter_jit
-def _make_keys(key: Array, first: ArrayLike, block: int) -> Array:
-    return jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(block))
-
-
-@eqx.filter_jit
-def _draw_prior(schedule: Schedule, keys: Array, dim: int) -> Array:
-    return schedule.prior_std * jax.vmap(lambda key: jax.random.normal(key, (dim,)))(keys)
-
-
-@eqx.filter_jit
 def _draw_block(
     denoiser: Denoiser,
     sampler: Sampler,
     grid: Array,
-    x: Array,
+    dim: int,
+    start: Array | None,
     given: Given | None,
-    keys: Array,
+    key: Array,
+    numbers: ArrayLike,
     slots: ArrayLike,
     records: int,
 ) -> tuple[Array, Array]:
-    slots = jnp.asarray(slots)
+    """Draw the rows `numbers` (n,), from `start` or from the prior; also return the chain, (records + 1, n, dim)."""
+    slots, keys = jnp.asarray(slots), jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.asarray(numbers))
+    prior = lambda key: denoiser.schedule.prior_std * jax.random.normal(key, (dim,))
+    x = jax.vmap(prior)(keys) if start is None else start
 
     @partial(jax.vmap, in_axes=(0, 0, None, None, 0, 0))
     def step(known: Given | None, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
@@ -432,7 +424,7 @@ def _draw_block(
         return (x_s, state, chain.at[slot].set(x_s)), None
 
     chain = jnp.zeros((records + 1, *x.shape)).at[slots[0]].set(x)
-    numbers = jnp.arange(1, len(grid))
     state = jax.vmap(sampler.init, (0, None))(x, grid)
-    (x, _, chain), _ = jax.lax.scan(move, (x, state, chain), (grid[:-1], grid[1:], numbers, slots[1:]))
+    steps = grid[:-1], grid[1:], jnp.arange(1, len(grid)), slots[1:]
+    (x, _, chain), _ = jax.lax.scan(move, (x, state, chain), steps)
     return x, chain

@@ -147,7 +147,7 @@ class LinearVP(Schedule):
         ValueError: rates that are not finite numbers above 0, or whose alpha_1 is 0 in float32.
 
     Example:
-        >>> from motes.points import LinearVP
+        >>> from motes.points.schedules import LinearVP
         >>> schedule = LinearVP()
         >>> print(schedule.alpha(jnp.array([0.0, 0.5, 1.0])).round(4))
         [1. 0.2812 0.0066]
@@ -201,7 +201,7 @@ class CosineVP(Schedule):
         ValueError: alpha_1 out of its range.
 
     Example:
-        >>> from motes.points import CosineVP
+        >>> from motes.points.schedules import CosineVP
         >>> schedule = CosineVP()
         >>> print((schedule.alpha(0.3) ** 2 + schedule.sigma(0.3) ** 2).round(4), schedule.alpha(1.0).round(4))
         1.0 0.01
@@ -352,7 +352,7 @@ class QuadBetas(BetasBetween):
     """Betas whose square roots are equally spaced from sqrt(`start`) to sqrt(`end`).
 
     Example:
-        >>> from motes.points import QuadBetas
+        >>> from motes.points.schedules import QuadBetas
         >>> QuadBetas(steps=4, start=0.1, end=0.4).betas.round(3).tolist()
         [0.1, 0.178, 0.278, 0.4]
     """
@@ -367,7 +367,7 @@ class SigmoidBetas(BetasBetween):
     """Betas on a logistic curve over [-6, 6], from near `start` to near `end`; neither is reached exactly.
 
     Example:
-        >>> from motes.points import SigmoidBetas
+        >>> from motes.points.schedules import SigmoidBetas
         >>> SigmoidBetas(steps=4, start=0.1, end=0.4).betas.round(3).tolist()
         [0.101, 0.136, 0.364, 0.399]
     """
@@ -384,7 +384,7 @@ class CosineBetas(Betas):
     See Nichol & Dhariwal 2021, eq. 17.
 
     Example:
-        >>> from motes.points import CosineBetas
+        >>> from motes.points.schedules import CosineBetas
         >>> CosineBetas(steps=4).betas.round(3).tolist()
         [0.153, 0.417, 0.708, 0.999]
     """

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.data import Standardiser, shapes
 from motes.data.arrays import plain
-from motes.data.shapes import Atoms, Distribution
+from motes.data.shapes import Distribution
 from motes.errors import UsageError
 from motes.points.exact import BoxesOracle, EmpiricalOracle, Exact, LabelledOracle, Oracle
 from motes.points.schedules import Schedule, VarianceExploding
@@ -61,7 +61,7 @@ class Truth:
             [-0.7, -48.6]
         """
         x = _check_points(x)
-        return np.where(self._outside(x), -np.inf, self._exact(x, self.distribution).log_prob)
+        return np.where(self._outside(x), -np.inf, self._exact(x).log_prob)
 
     def score(self, x: ArrayLike) -> Array:
         """Return the score grad log p(x), (n, 2), for points x (n, 2); NaN if the density is 0.
@@ -71,7 +71,7 @@ class Truth:
             [5.0, -5.0]
         """
         x = _check_points(x)
-        return np.where(self._outside(x)[:, None], np.nan, self._exact(x, self.distribution).score)
+        return np.where(self._outside(x)[:, None], np.nan, self._exact(x).score)
 
     def entropy(self) -> Entropy:
         """Compute the entropy -E log p(x) on a grid, or by Monte Carlo if the noise is too small for a grid.
@@ -82,13 +82,14 @@ class Truth:
         """
         distribution = self.distribution
         if distribution.spread == 0:  # disjoint boxes
-            area = np.prod(distribution.highs - distribution.lows, axis=1)  # type: ignore[union-attr]
+            area = np.prod(distribution.highs - distribution.lows, axis=1)
             return Entropy(float(-np.sum(distribution.weights * np.log(distribution.weights / area))), 0.0)
-        x, y = self._grid()
+        step, margin = GRID_STEP * distribution.spread, MARGIN * distribution.spread
+        ends = zip(distribution.lows.min(axis=0) - margin, distribution.highs.max(axis=0) + margin, strict=True)
+        x, y = (np.arange(start, end, step) for start, end in ends)
         if len(x) * len(y) * self.atoms > MOST_PAIRS:
             log_p = self.log_density(self.sample(DRAWS, seed=0))
             return Entropy(float(-log_p.mean()), float(3 * log_p.std() / np.sqrt(DRAWS)))
-        step = GRID_STEP * distribution.spread
         log_p = self.log_density(np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1).reshape(-1, 2))
         summand = (-np.exp(log_p) * log_p).reshape(len(x), len(y))
         value = summand.sum() * step**2
@@ -99,20 +100,7 @@ class Truth:
     @property
     def atoms(self) -> int:
         """Cost of the exact denoiser for one point, in atoms."""
-        return len(self.distribution.weights) * (1 if isinstance(self.distribution, Atoms) else BOX_COST)
-
-    def _grid(self) -> tuple[Array, Array]:
-        distribution = self.distribution
-        low, high = (
-            (distribution.nodes, distribution.nodes)
-            if isinstance(distribution, Atoms)
-            else (distribution.lows, distribution.highs)
-        )
-        ends = zip(
-            low.min(axis=0) - MARGIN * distribution.spread, high.max(axis=0) + MARGIN * distribution.spread, strict=True
-        )
-        x, y = (np.arange(start, end, GRID_STEP * distribution.spread) for start, end in ends)
-        return x, y
+        return len(self.distribution.weights) * (1 if self.distribution.atoms else BOX_COST)
 
     def sample(self, n: int, *, seed: int = 0) -> Array:
         """Draw `n` independent points (n, 2), independent of `motes.make_shape` with the same seed.
@@ -135,10 +123,9 @@ class Truth:
             raise UsageError(f"n = {n} points requested; at least 1 is needed.")
         rng, distribution = np.random.default_rng([seed, 1]), self.distribution
         which = rng.choice(len(distribution.weights), size=n, p=distribution.weights)
-        if isinstance(distribution, Atoms):
-            clean = distribution.nodes[which]
-        else:
-            clean = distribution.lows[which] + (distribution.highs - distribution.lows)[which] * rng.random((n, 2))
+        clean = distribution.lows[which]
+        if not distribution.atoms:
+            clean = clean + (distribution.highs - distribution.lows)[which] * rng.random((n, 2))
         return clean + distribution.spread * rng.standard_normal((n, 2)), np.asarray(distribution.labels, int)[which]
 
     def oracle(self, schedule: Schedule, standardiser: Standardiser | None = None) -> Oracle:
@@ -150,7 +137,18 @@ class Truth:
             >>> print(oracle(jnp.array([2.5, 0.0]), 0.7).round(1))  # E[x_0 | x_t]: back to the nearest mode
             [1.9 0. ]
         """
-        return _make_oracle(self.distribution, schedule, standardiser or Standardiser.identity(2))
+        standardiser, distribution = standardiser or Standardiser.identity(2), self.distribution
+        if standardiser.support is not None:
+            raise UsageError(
+                "got units with bounds; the exact denoiser of a shape does not support them. Leave out data.bounds."
+            )
+        if not standardiser.varies.all():
+            raise UsageError("got units with a constant column; expected two columns that vary, like those of a shape.")
+        spread = distribution.spread / standardiser.scale
+        lows, highs = standardiser.forward(distribution.lows), standardiser.forward(distribution.highs)
+        if distribution.atoms:
+            return EmpiricalOracle(lows, schedule, distribution.weights, spread)
+        return BoxesOracle(lows, highs, distribution.weights, schedule, spread)
 
     def labelled_oracle(self, schedule: Schedule, standardiser: Standardiser | None = None) -> LabelledOracle:
         """Return the exact denoiser of `oracle`, which can also be conditioned on a class.
@@ -161,8 +159,9 @@ class Truth:
         Example:
             >>> from motes.points import VarianceExploding
             >>> oracle = motes.truth("moons").labelled_oracle(VarianceExploding(sigma_max=10.0))
-            >>> print(oracle.posterior(jnp.array([0.0, 1.0]), 0.0).round(2))  # p(class | x)
-            [1. 0.]
+            >>> upper = oracle.given(motes.points.Given(label=jnp.array(0)))
+            >>> print(upper(jnp.array([0.5, 0.25]), 0.6).round(1)[1] > 0.25)  # towards the upper moon
+            True
         """
         parts = [self.of_class(label).oracle(schedule, standardiser) for label in self._classes()]
         return LabelledOracle(parts, np.ones(len(parts)))  # the classes are equally likely
@@ -180,7 +179,10 @@ class Truth:
         """
         if label not in self._classes():
             raise UsageError(f"'{self.name}' has no class {label}; its classes are {list(self._classes())}.")
-        return Truth(self.name, _select_class(self.distribution, label))
+        whole, mine = self.distribution, self.distribution.labels == label
+        weights = whole.weights[mine] / whole.weights[mine].sum()
+        one = Distribution(whole.lows[mine], whole.highs[mine], weights, whole.spread, whole.labels[mine])
+        return Truth(self.name, one)
 
     @property
     def modes(self) -> Array | None:
@@ -188,7 +190,7 @@ class Truth:
         distribution = self.distribution
         if len(np.unique(distribution.labels)) < len(distribution.labels):
             return None
-        return distribution.nodes if isinstance(distribution, Atoms) else (distribution.lows + distribution.highs) / 2
+        return (distribution.lows + distribution.highs) / 2
 
     def labels(self, x: ArrayLike) -> NDArray[np.int64]:
         """Return the most likely class of each point, (n,), for points x (n, 2).
@@ -210,21 +212,18 @@ class Truth:
             raise UsageError(f"'{self.name}' has no natural classes.")
         return np.unique(self.distribution.labels)
 
-    def _exact(self, x: Array, distribution: Distribution) -> Exact:
+    def _exact(self, x: Array) -> Exact:
         # At t = 0, alpha_t = 1 and sigma_t = 0, so x_t is the data.
         with float64():
-            exact = _make_oracle(distribution, VarianceExploding(), Standardiser.identity(2)).rows(x, 0.0)
+            exact = self.oracle(VarianceExploding()).rows(x, 0.0)
             return Exact(*(np.asarray(part) for part in exact))  # type: ignore[arg-type]
 
     def _outside(self, x: Array) -> NDArray[np.bool_]:
         distribution = self.distribution
-        if distribution.spread > 0 or isinstance(distribution, Atoms):
+        if distribution.spread > 0:
             return np.zeros(len(x), dtype=bool)
-        inside: NDArray[np.bool_] = np.asarray(
-            (distribution.lows <= x[:, None]) & (x[:, None] <= distribution.highs)
-        )  # (n, m, 2)
-        outside: NDArray[np.bool_] = ~np.any(np.all(inside, axis=2), axis=1)
-        return outside
+        inside = (distribution.lows <= x[:, None]) & (x[:, None] <= distribution.highs)  # (n, m, 2)
+        return np.asarray(~np.any(np.all(inside, axis=2), axis=1))
 
 
 def truth(name: str, *, noise: float | None = None) -> Truth:
@@ -243,31 +242,6 @@ def truth(name: str, *, noise: float | None = None) -> Truth:
         -1.0
     """
     return Truth(name, shapes.distribution(name, noise))
-
-
-def _make_oracle(distribution: Distribution, schedule: Schedule, standardiser: Standardiser) -> Oracle:
-    if standardiser.support is not None:
-        raise UsageError(
-            "got units with bounds; the exact denoiser of a shape does not support them. Leave out data.bounds."
-        )
-    if not standardiser.varies.all():
-        raise UsageError("got units with a constant column; expected two columns that vary, like those of a shape.")
-    spread = distribution.spread / standardiser.scale
-    if isinstance(distribution, Atoms):
-        return EmpiricalOracle(standardiser.forward(distribution.nodes), schedule, distribution.weights, spread)
-    lows, highs = standardiser.forward(distribution.lows), standardiser.forward(distribution.highs)
-    return BoxesOracle(lows, highs, distribution.weights, schedule, spread)
-
-
-def _select_class(distribution: Distribution, label: int) -> Distribution:
-    """Return the distribution of one class."""
-    mine = distribution.labels == label
-    weights = distribution.weights[mine] / distribution.weights[mine].sum()
-    if isinstance(distribution, Atoms):
-        return Atoms(distribution.nodes[mine], weights, distribution.spread, distribution.labels[mine])
-    return type(distribution)(
-        distribution.lows[mine], distribution.highs[mine], weights, distribution.spread, distribution.labels[mine]
-    )
 
 
 def _check_points(x: ArrayLike) -> Array:

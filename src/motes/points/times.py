@@ -3,12 +3,12 @@
     t = place(u),    u ~ U(0, 1)
 
 A distribution of t is defined by its quantile function `place`, which may depend on the schedule. The u of a batch are
-drawn independently, in antithetic pairs, stratified, or by importance sampling (more often where the loss is large).
+drawn independently, in antithetic pairs, or stratified.
 """
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -39,29 +39,19 @@ def stratified(key: Array, n: int, levels: int | None = None) -> Array:
     return u if levels is None else (jnp.minimum(jnp.floor(u * levels), levels - 1) + 0.5) / levels
 
 
-Draw = Literal["uniform", "antithetic", "stratified", "importance"]
+Draw = Literal["uniform", "antithetic", "stratified"]
 # (key, n, levels) -> u (n,); with `levels`, each u is the middle of one of that many equal cells.
 DRAWS: dict[Draw, Callable[[Array, int, int | None], Array]] = {
     "uniform": uniform,
     "antithetic": antithetic,
     "stratified": stratified,
-    "importance": stratified,  # until the losses are known
 }
-
-
-class Drawn(NamedTuple):
-    """The times of a batch, the weight of each row's loss (None: 1), and the cells that `learn` needs."""
-
-    t: Array  # (n,)
-    weight: Array | None = None  # (n,)
-    cell: Array | None = None  # (n,)
 
 
 class Times(eqx.Module):
     """Base class of distributions of t: `times(schedule, key, n)` draws t (n,).
 
-    A subclass defines `place` and a field `draw`. Training draws with `batch`, which remembers losses from step to step
-    if `draw` is "importance".
+    A subclass defines `place` and a field `draw`.
 
     Raises:
         ValueError: an unknown `draw`, or a field declared by `motes.ranges.number` is out of its range.
@@ -88,7 +78,8 @@ class Times(eqx.Module):
         """Return the quantile t of each u in [0, 1]: if u is uniform, t has the distribution.
 
         Example:
-            >>> from motes.points import UniformTimes, VarianceExploding
+            >>> from motes.points.times import UniformTimes
+            >>> from motes.points import VarianceExploding
             >>> print(UniformTimes(least=0.2).place(VarianceExploding(), jnp.array([0.0, 0.5, 1.0])))
             [0.2 0.6 1. ]
         """
@@ -97,7 +88,8 @@ class Times(eqx.Module):
         """Return the number of values of t; None for a continuous distribution.
 
         Example:
-            >>> from motes.points import LinearBetas, StepTimes, UniformTimes, VarianceExploding
+            >>> from motes.points import LinearBetas, StepTimes, VarianceExploding
+            >>> from motes.points.times import UniformTimes
             >>> StepTimes().levels(LinearBetas(100).schedule()), UniformTimes().levels(VarianceExploding())
             (100, None)
         """
@@ -105,46 +97,6 @@ class Times(eqx.Module):
 
     def __call__(self, schedule: Schedule, key: Array, n: int) -> Array:
         return self.place(schedule, DRAWS[self.draw](key, n, self.levels(schedule)))
-
-    def init(self) -> Any:
-        """Return the memory before the first batch; None without importance sampling.
-
-        Example:
-            >>> from motes.points import LogNormalTimes
-            >>> LogNormalTimes().init() is None, LogNormalTimes(draw="importance").init() is None
-            (True, False)
-        """
-        return nothing_seen() if self.draw == "importance" else None
-
-    def batch(self, schedule: Schedule, key: Array, n: int, memory: Any) -> Drawn:
-        """Draw `n` times with weights, such that the mean of weight f(t) is an unbiased estimate of E f(t).
-
-        Example:
-            >>> from motes.points import UniformTimes, VarianceExploding
-            >>> times = UniformTimes()
-            >>> drawn = times.batch(VarianceExploding(), jax.random.key(0), 8, times.init())
-            >>> drawn.t.shape, drawn.weight
-            ((8,), None)
-        """
-        if self.draw != "importance":
-            return Drawn(self(schedule, key, n))
-        strata_key, turn_key = jax.random.split(key)
-        # Shifted cyclically at random, so that any subset of a batch covers the whole range.
-        v = (stratified(strata_key, n) + jax.random.uniform(turn_key)) % 1
-        u, weight, cell = preferred(v, memory)
-        return Drawn(self.place(schedule, u), weight, cell)
-
-    def learn(self, memory: Any, drawn: Drawn, losses: Array, counts: Array) -> Any:
-        """Return the memory after a batch with unweighted `losses` (n,), for the rows where `counts` (n,) is true.
-
-        Example:
-            >>> from motes.points import UniformTimes, VarianceExploding
-            >>> times = UniformTimes()
-            >>> drawn = times.batch(VarianceExploding(), jax.random.key(0), 8, times.init())
-            >>> times.learn(None, drawn, jnp.ones(8), jnp.ones(8, bool)) is None  # where no time is preferred
-            True
-        """
-        return memory if drawn.cell is None else seen_with(memory, drawn.cell, losses, counts)
 
 
 class StepTimes(Times):
@@ -188,7 +140,8 @@ class UniformTimes(Times):
     """Uniform times, t ~ U(least, 1). t = 0 is excluded: there is nothing to learn, and weights may be infinite.
 
     Example:
-        >>> from motes.points import UniformTimes, VarianceExploding
+        >>> from motes.points.times import UniformTimes
+        >>> from motes.points import VarianceExploding
         >>> print(UniformTimes()(VarianceExploding(), jax.random.key(0), 1000).mean().round(2))
         0.5
     """
@@ -229,59 +182,3 @@ def _require_steps(schedule: Schedule) -> DiscreteVP:
 def _normal_quantile(u: Array) -> Array:
     """Return the quantile of N(0, 1) at u, kept finite."""
     return ndtri(jnp.clip(u, 1e-6, 1 - 1e-6))
-
-
-# --- Importance sampling of times with large losses (Nichol & Dhariwal 2021, section 3.3) ---------------------------
-#
-#     E f(u) = E_p [f(u) / p(u)],    p(u) ~ sqrt(E[L^2 | u]),    u in (0, 1)
-#
-# Of all densities of u, this p has the smallest variance. Here p is constant on each of `CELLS` equal cells of u, so
-# that it works for any distribution of t. It is mixed with a uniform density, so that no weight 1 / p is large and all
-# cells are visited.
-
-
-CELLS = 64
-ENOUGH = 10  # losses needed in every cell before p stops being uniform
-RECENT = 500  # number of recent losses of a cell in its mean, since losses fall during training
-UNIFORM = 0.1  # share of the uniform density in p: no weight is above 10
-
-
-class LossMemory(NamedTuple):
-    """Statistics of the losses in each cell."""
-
-    squares: Array  # mean squared loss (CELLS,)
-    number: Array  # number of losses (CELLS,)
-
-
-def nothing_seen() -> LossMemory:
-    """Return the memory before the first batch."""
-    return LossMemory(jnp.zeros(CELLS), jnp.zeros(CELLS))
-
-
-def preferred(v: Array, seen: LossMemory) -> tuple[Array, Array, Array]:
-    """Map uniform `v` (n,) in [0, 1) to draws u (n,) from p, with 1 / p(u) (n,) and the cell of each (n,)."""
-    p = chances(seen)
-    ends = jnp.cumsum(p)
-    cell = jnp.clip(jnp.searchsorted(ends, v, side="right"), 0, CELLS - 1)
-    within = jnp.clip((v - (ends[cell] - p[cell])) / p[cell], 0, 1)
-    return (cell + within) / CELLS, 1 / (CELLS * p[cell]), cell
-
-
-def seen_with(seen: LossMemory, cell: Array, losses: Array, counts: Array) -> LossMemory:
-    """Add the losses (n,) of draws from the cells (n,) to `seen`, where `counts` (n,) is true."""
-    squares = jnp.where(counts, losses**2, 0)
-    into = jnp.zeros((2, CELLS)).at[:, cell].add(jnp.stack([squares, counts.astype(squares.dtype)]))
-    total, fresh = into
-    number = seen.number + fresh
-    # A plain mean while there are few losses, then an exponential moving average.
-    share = fresh / jnp.maximum(jnp.minimum(number, RECENT), jnp.maximum(fresh, 1))
-    return LossMemory(seen.squares + share * (total / jnp.maximum(fresh, 1) - seen.squares), number)
-
-
-def chances(seen: LossMemory) -> Array:
-    """Return the probability of each cell, (CELLS,): uniform until every cell has enough losses."""
-    root = jnp.sqrt(seen.squares)
-    total = root.sum()
-    known = (seen.number.min() >= ENOUGH) & (total > 0)
-    preferred = root / jnp.where(known, total, 1)
-    return jnp.where(known, (1 - UNIFORM) * preferred + UNIFORM / CELLS, 1 / CELLS)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -30,7 +30,7 @@ from motes.ranges import Checked, number
 from motes.training.averages import shapes_of, weights_of, with_weights
 from motes.training.batches import Batches, systematic
 from motes.training.checkpoints import Checkpointer, FitSession
-from motes.training.loop import Trained, TrainingTask, Validation, Weights
+from motes.training.loop import Trained, TrainingTask, Validation
 from motes.training.loop import train as carry_out
 from motes.training.optimisers import falling, scale_by_soap, times_the_first, with_inputs
 from motes.training.programs import each_member, training_program
@@ -93,7 +93,8 @@ class Training(Checked):
         """Return whether the target is the mean of x_0 over the batch: by default, if the loss is a squared error.
 
         Example:
-            >>> from motes.points import EDM, Hybrid, Training
+            >>> from motes.points import EDM, Training
+            >>> from motes.points.variance import Hybrid
             >>> Training().stable_target(EDM()), Training().stable_target(Hybrid())
             (True, False)
         """
@@ -175,19 +176,17 @@ class OnDevice(NamedTuple):
     @classmethod
     def of(cls, rows: Rows, dropout: float) -> OnDevice:
         """Put rows on the device, padded so that similar numbers of rows share a program."""
-        n = len(rows.x)
-        step = max(LEAST, 1 << n.bit_length() >> 4)  # pads by at most an eighth
-        more = -n % step
+        n, number = len(rows.x), jnp.result_type(float)
+        more = -n % max(LEAST, 1 << n.bit_length() >> 4)  # pads by at most an eighth
 
-        def put(part: NDArray[Any]) -> jax.Array:
-            return jax.device_put(np.pad(part, ((0, more), *[(0, 0)] * (part.ndim - 1))))
+        def put(part: NDArray[Any] | None, kind: Any = number, more: int = more) -> Any:
+            if part is None:
+                return None
+            # Converted by NumPy: for any other conversion, JAX would compile a small program.
+            return jax.device_put(np.pad(np.asarray(part, kind), ((0, more), *[(0, 0)] * (part.ndim - 1))))
 
-        # Converted by NumPy: for any other conversion, JAX would compile a small program.
-        numbers = lambda part: put(np.asarray(part, jnp.result_type(float)))
-        context = None if rows.context is None else numbers(rows.context)
-        masks = None if rows.masks is None else jax.device_put(np.asarray(rows.masks, jnp.result_type(float)))
-        labels = None if rows.labels is None else put(rows.labels)
-        return cls(numbers(rows.x), labels, context, masks, np.asarray(dropout, jnp.result_type(float)))
+        masks = put(rows.masks, more=0)
+        return cls(put(rows.x), put(rows.labels, None), put(rows.context), masks, np.asarray(dropout, number))
 
     def losses(
         self,
@@ -209,36 +208,32 @@ class OnDevice(NamedTuple):
         (`stable_target`); the loss is then the mean of the losses of all x_0 that x_t may come from.
         """
 
-        def row(denoiser: Denoiser, known: Given | None, *row: jax.Array) -> jax.Array:
-            one = denoiser if known is None else denoiser.given(known)
-            return jnp.stack(list(loss(one, *row).values())).sum()
-
-        def target_losses(x0: jax.Array, eps: jax.Array) -> jax.Array:
-            rows = known, x0, t, eps
-            units = droppable(denoiser)
-            if thin is None or not units:
-                return jax.vmap(partial(row, denoiser))(*rows)
-            bits = jax.random.bits(thin, (-(-len(t) // SHARED), units), jnp.uint8)  # a quarter of the cost of floats
-            row_bits = jnp.repeat(bits, SHARED, axis=0)[: len(t)]
-            return jax.vmap(lambda bits, *one: row(thinned(denoiser, bits), *one))(row_bits, *rows)
-
         known, schedule = self._known(index, chances), denoiser.schedule
-        if among is None:
-            return target_losses(self.x[index], eps)
+        bits = None
+        if thin is not None and (units := droppable(denoiser)):
+            shared = jax.random.bits(thin, (-(-len(t) // SHARED), units), jnp.uint8)  # a quarter of the cost of floats
+            bits = jnp.repeat(shared, SHARED, axis=0)[: len(t)]
 
-        def compute_target(
-            index: jax.Array, known: Given | None, t: jax.Array, eps: jax.Array, among: jax.Array
-        ) -> Target:
+        def total(denoiser: Denoiser, *row: jax.Array) -> jax.Array:
+            return jnp.stack(list(loss(denoiser, *row).values())).sum()
+
+        @jax.vmap
+        def row_loss(bits: Any, known: Given | None, *row: jax.Array) -> jax.Array:
+            one = denoiser if bits is None else thinned(denoiser, bits)
+            return total(one if known is None else one.given(known), *row)
+
+        @jax.vmap
+        def spread_loss(x0: jax.Array, t: jax.Array, eps: jax.Array, deviation: jax.Array) -> jax.Array:
+            missed = eps - schedule.alpha(t) / schedule.sigma(t) * deviation
+            return total(Constant(schedule, x0), x0 + deviation, t, missed)
+
+        def target(index: jax.Array, known: Given | None, t: jax.Array, eps: jax.Array, among: jax.Array) -> Target:
             return stable_target(schedule, self.x[index], t, eps, self._matches(index, known, among))
 
-        target: Target = in_groups(compute_target, (index, known, t, eps), among)
-
-        def spread_loss(x0: jax.Array, eps: jax.Array, deviation: jax.Array, t: jax.Array) -> jax.Array:
-            missed = eps - schedule.alpha(t) / schedule.sigma(t) * deviation
-            return row(Constant(schedule, x0), None, x0 + deviation, t, missed)
-
-        losses = target_losses(target.x0, target.eps)
-        return losses + jax.vmap(spread_loss)(target.x0, target.eps, target.deviation, t)
+        if among is None:
+            return row_loss(bits, known, self.x[index], t, eps)
+        x0, eps, deviation = in_groups(target, (index, known, t, eps), among)
+        return row_loss(bits, known, x0, t, eps) + spread_loss(x0, t, eps, deviation)
 
     def _known(self, index: jax.Array, chances: jax.Array) -> Given | None:
         """Return the classes and context of the rows `index` (b,), or None; see `losses` for `chances`."""
@@ -270,82 +265,59 @@ class OnDevice(NamedTuple):
 # weights of the network. Their difference is far more precise than either loss.
 
 
-LOOK_ROWS = 2048  # rows times draws of a validation
-BLOCK = 512
+LOOK_ROWS = 2048  # minimum of rows times draws of a validation
 MANY, ENOUGH, MOST = 500, 0.05, 2_000  # held-out rows: this share of many rows, within these bounds
 APART = 1  # added to the key, so that these draws differ from the draws of training
 
 
 def with_validation(rows: Rows, share: float, key: jax.Array) -> Rows:
-    """Hold a share of the rows out of training by weights of 0, so that the compiled program stays the same."""
-    held = validation_rows(np.asarray(rows.x), share, key)
-    weights = np.ones(len(rows.x)) if rows.weights is None else rows.weights.copy()
+    """Hold a share of the rows out of training by weights of 0, so that the compiled program stays the same.
+
+    Equal points stay together, and at least one of two distinct points is learned.
+    """
+    rng, n = np.random.default_rng(np.asarray(jax.random.key_data(key))), len(rows.x)
+    m = int(np.clip(round(share * n), 1, np.clip(round(ENOUGH * n), MANY, MOST)))
+    _, value = np.unique(rows.x, axis=0, return_inverse=True)
+    place = rng.permutation(value.max() + 1)[value.reshape(-1)]  # distinct points in random order
+    held = np.flatnonzero(place <= min(np.sort(place)[m - 1], max(place.max() - 1, 0)))
+    weights = np.ones(n) if rows.weights is None else rows.weights.copy()
     weights[held] = 0
     return replace(rows, weights=weights, held=rows[held])
-
-
-def validation_rows(x: NDArray[Any], share: float, key: jax.Array) -> NDArray[np.int64]:
-    """Return the sorted indices of rows of `x` (n, d) to hold out; equal rows stay together."""
-    rng, n = np.random.default_rng(np.asarray(jax.random.key_data(key))), len(x)
-    most = np.clip(round(ENOUGH * n), MANY, MOST)
-    m = int(np.clip(round(share * n), 1, most))
-    _, value, copies = np.unique(x, axis=0, return_inverse=True, return_counts=True)
-    value, order = value.reshape(-1), rng.permutation(n)
-    _, first = np.unique(value[order], return_index=True)
-    values = value[order][np.sort(first)]  # in random order
-    before = np.cumsum(copies[values]) - copies[values]
-    chosen = values[: min(int((before < m).sum()), max(len(values) - 1, 1))]
-    return np.flatnonzero(np.isin(value, chosen))
-
-
-class _Draws(NamedTuple):
-    row: jax.Array  # index of the row, (blocks, BLOCK)
-    u: jax.Array  # uniform number that determines the time
-    eps: jax.Array  # (blocks, BLOCK, d)
-    chances: jax.Array  # for hiding labels, (blocks, BLOCK)
 
 
 def _make_validation(held: Rows, objective: PointObjective, options: Training) -> Validation:
     """Return the validation on held-out rows, each with fixed times and noise."""
     m = len(held.x)
     draws = -(-LOOK_ROWS // m)
+    count = -(-m * draws // LEAST) * LEAST  # so that similar numbers of rows share a program
+    padded = lambda part: np.pad(np.tile(part, draws), (0, count - m * draws))
     weights = np.ones(m) if held.weights is None else np.asarray(held.weights, np.float64)
-    blocks = -(-m * draws // BLOCK)
-    count = blocks * BLOCK
-    pad = count - m * draws
-    index = np.pad(np.tile(np.arange(m, dtype=np.int32), draws), (0, pad))
-    shares = np.pad(np.tile(weights / (weights.sum() * draws), draws), (0, pad))
     # By NumPy: these draws are made once, and compiling a program for them would take far longer.
     rng = np.random.default_rng([*objective.members[0], APART])
     # Stratified over the range of times, in an order independent of the rows.
     u = (rng.permutation(count) + rng.random(count)) / count
-    eps, chances = rng.standard_normal((count, held.x.shape[1])), rng.random(count)
-    in_blocks = lambda part: jax.device_put(part.reshape(blocks, BLOCK, *part.shape[1:]))
-    numbers = (in_blocks(part.astype(jnp.result_type(float))) for part in (u, eps, chances))
-    held_objective, drawn = (
-        objective._replace(rows=OnDevice.of(held, options.label_dropout)),
-        _Draws(in_blocks(index), *numbers),
+    numbers = (u, rng.standard_normal((count, held.x.shape[1])), rng.random(count))
+    drawn = jax.device_put(
+        (padded(np.arange(m, dtype=np.int32)), *(part.astype(jnp.result_type(float)) for part in numbers))
     )
+    held_objective = objective._replace(rows=OnDevice.of(held, options.label_dropout))
 
     def losses(weights: Any) -> NDArray[np.float64]:
-        return np.asarray(_validation_losses(held_objective, drawn, weights), np.float64).reshape(-1, count)
+        return np.asarray(_validation_losses(held_objective, drawn, weights), np.float64)
 
-    members = len(objective.members)
-    return Validation(losses, np.tile(shares, (members, 1)), options.check_every, options.patience)
+    shares = np.tile(padded(weights / (weights.sum() * draws)), (len(objective.members), 1))
+    return Validation(losses, shares, options.check_every, options.patience)
 
 
 @training_program
-def _validation_losses(objective: PointObjective, draws: _Draws, weights: ArrayLike) -> jax.Array:
-    """Return the loss of each draw for each member, (M, blocks, BLOCK)."""
+def _validation_losses(objective: PointObjective, draws: tuple[jax.Array, ...], weights: ArrayLike) -> jax.Array:
+    """Return the loss of each draw, (row, u of its time, noise, chance of its label), for each member, (M, count)."""
+    index, u, eps, chances = draws
 
     def member(weights: jax.Array) -> jax.Array:
         model = with_weights(objective.denoiser, weights)
-
-        def block(some: _Draws) -> jax.Array:
-            t = objective.times.place(model.schedule, some.u)
-            return objective.rows.losses(model, objective.row_loss, some.row, t, some.eps, some.chances)
-
-        return jax.lax.map(block, draws)
+        t = objective.times.place(model.schedule, u)
+        return objective.rows.losses(model, objective.row_loss, index, t, eps, chances)
 
     return each_member(member)(weights)
 
@@ -363,21 +335,17 @@ class PointObjective(NamedTuple):
     members: NDArray[np.uint32]  # the data of a random key for each
     stable: bool  # whether the target is the mean of x_0 over the batch
 
-    def loss(
-        self, weights: jax.Array, member: jax.Array, rows: jax.Array, draws: None, state: Weights
-    ) -> tuple[jax.Array, Any]:
-        """Return the mean loss of the rows other than -1, and the new memory of the times."""
+    def loss(self, weights: jax.Array, member: jax.Array, rows: jax.Array, draws: None, step: jax.Array) -> jax.Array:
+        """Return the mean loss of the rows other than -1."""
         model, index, counts = with_weights(self.denoiser, weights), jnp.maximum(rows, 0), rows >= 0
         key = jax.random.wrap_key_data(member)
-        time_key, noise_key, label_key, thin_key = jax.random.split(jax.random.fold_in(key, state.step), 4)
-        drawn = self.times.batch(self.denoiser.schedule, time_key, len(index), state.memory)
+        time_key, noise_key, label_key, thin_key = jax.random.split(jax.random.fold_in(key, step), 4)
+        t = self.times(self.denoiser.schedule, time_key, len(index))
         eps = jax.random.normal(noise_key, (len(index), self.rows.x.shape[1]))  # (batch, d)
         chances = jax.random.uniform(label_key, (len(index),))  # for hiding labels
         among = counts if self.stable else None
-        per_row = self.rows.losses(model, self.row_loss, index, drawn.t, eps, chances, thin=thin_key, among=among)
-        memory = self.times.learn(state.memory, drawn, per_row, counts)
-        weighted = per_row if drawn.weight is None else drawn.weight * per_row
-        return jnp.mean(weighted, where=counts), memory
+        per_row = self.rows.losses(model, self.row_loss, index, t, eps, chances, thin=thin_key, among=among)
+        return jnp.mean(per_row, where=counts)
 
 
 def point_task(
@@ -401,9 +369,8 @@ def point_task(
             "Rows(x, held=...), or set validation to 0."
         )
     alone = each_alone(denoiser)
-    keys = np.asarray(jax.random.key_data(key))[None]
-    if len(alone) > 1:
-        keys = np.asarray(jax.random.key_data(jax.random.split(key, len(alone))))
+    own = key if len(alone) == 1 else jax.random.split(key, len(alone))
+    keys = np.asarray(jax.random.key_data(own)).reshape(len(alone), -1)
     on_device = OnDevice.of(rows, options.label_dropout)
     objective = PointObjective(alone[0], loss, times, on_device, keys, options.stable_target(loss))
     return TrainingTask(
@@ -418,7 +385,6 @@ def point_task(
         times_the_first,
         "a smaller learning rate, a smaller clip_norm, standardised data",
         validation=None if rows.held is None else _make_validation(rows.held, objective, options),
-        memory=times.init(),
         snapshots=options.snapshot_steps(),
     )
 

@@ -75,12 +75,6 @@ class LearnedVariance(VarianceDenoiser):
         return self.kind(network=lambda x, time: self.network(x, time)[: x.size], schedule=self.schedule)
 
 
-def check_variance(variance: str) -> None:
-    """Raise ValueError unless `variance` is the name of a variance."""
-    if variance not in get_args(Variance):
-        raise ValueError(f"variance = {variance!r}; expected 'beta', 'posterior' or 'learned'.")
-
-
 def check_knows_variance(denoiser: Denoiser) -> None:
     """Raise UsageError unless `denoiser` estimates the variance of a reverse step."""
     if not isinstance(denoiser, VarianceDenoiser):
@@ -156,7 +150,8 @@ def variational_bound(
         raise TypeError(
             f"the bound is a sum over steps; expected a DiscreteVP schedule, got {type(schedule).__name__}."
         )
-    check_variance(variance)
+    if variance not in get_args(Variance):
+        raise ValueError(f"variance = {variance!r}; expected one of {', '.join(get_args(Variance))}.")
     if variance == "learned":
         check_knows_variance(denoiser)
     points = jnp.asarray(x0, dtype=float)

@@ -26,7 +26,7 @@ from motes.tables.recipe import TableOptions
 from motes.training import Trained
 from motes.training.averages import ravelled, with_weights
 from motes.training.batches import Batches, systematic
-from motes.training.loop import TrainingTask, Validation, Weights
+from motes.training.loop import TrainingTask, Validation
 from motes.training.optimisers import falling, with_inputs
 from motes.training.programs import each_member, training_program
 
@@ -220,14 +220,12 @@ class TableObjective(NamedTuple):
     rows: EncodedRows
     members: Base  # mixtures of all members, with a leading axis
 
-    def loss(
-        self, weights: jax.Array, member: Base, rows: jax.Array, draws: Draws, state: Weights
-    ) -> tuple[jax.Array, None]:
+    def loss(self, weights: jax.Array, member: Base, rows: jax.Array, draws: Draws, step: jax.Array) -> jax.Array:
         """Return the loss of the module's equation."""
         index = rows.reshape(len(draws.orders), -1)  # (groups, n)
         batch = jax.tree.map(lambda part: part[index], self.rows)
         model = MaskedModel(with_weights(self.network, weights), member)
-        return masked_loss(model, self.layout, batch, *draws), None
+        return masked_loss(model, self.layout, batch, *draws)
 
 
 def table_task(

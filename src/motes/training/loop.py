@@ -45,7 +45,6 @@ class Weights(NamedTuple):
     average: jax.Array  # (M, p)
     powers: jax.Array  # (M, lengths, p), averages with power-function profiles
     optimiser: optax.OptState
-    memory: Any  # memory of the objective
     step: jax.Array  # (M,)
 
 
@@ -56,17 +55,15 @@ class Objective(Protocol):
     def members(self) -> Any:
         """Arrays that differ between members, with a leading axis; None: none."""
 
-    def loss(
-        self, weights: jax.Array, member: Any, rows: jax.Array, draws: Any, state: Weights
-    ) -> tuple[jax.Array, Any]:
-        """Return the mean loss () of a batch of one member, and the new memory.
+    def loss(self, weights: jax.Array, member: Any, rows: jax.Array, draws: Any, step: jax.Array) -> jax.Array:
+        """Return the mean loss () of a batch of one member.
 
         Args:
             weights: (p,).
             member: its part of `members`.
             rows: indices of the rows, (size,).
             draws: the draws of `TrainingTask.draw` for this step and member.
-            state: the state before the step: `memory`, and the number `step`, which is folded into a key.
+            step: number of steps taken before, which is folded into a key.
         """
 
 
@@ -185,7 +182,6 @@ class TrainingTask(Generic[N]):
         limit: the minimum loss of the first steps -> the limit above which losses count as divergence.
         remedies: the usual remedies for divergence.
         validation: decides when to stop and which weights to keep; None: keep the last ones.
-        memory: initial memory of the objective.
         ema_warmup: the decay at step k is at most 1 - `ema_warmup` / (10 + k).
         snapshots: the steps after which the weights are kept.
         draw: step -> random draws for each member, with a leading axis; programs compile faster if NumPy draws them.
@@ -204,7 +200,6 @@ class TrainingTask(Generic[N]):
     limit: Callable[[float], float]
     remedies: str
     validation: Validation | None = None
-    memory: Any = None
     ema_warmup: float = 0.0
     snapshots: Sequence[int] = ()
     draw: Callable[[int], Any] = lambda step: None
@@ -446,8 +441,8 @@ def _initial_weights(task: TrainingTask[Any]) -> Weights:
     weights, members = jax.device_put(task.weights), len(task.weights)
     powers = np.zeros((members, len(LENGTHS) if task.averages else 0, weights.shape[1]), weights.dtype)
     for_each = lambda part: np.repeat(np.asarray(part)[None], members, axis=0)  # NumPy compiles nothing
-    optimiser, memory = jax.tree.map(for_each, (task.optimiser.init(task.weights[0]), task.memory))
-    begin: Any = (weights, weights, powers, optimiser, memory, np.zeros(members, int))
+    optimiser = jax.tree.map(for_each, task.optimiser.init(task.weights[0]))
+    begin: Any = (weights, weights, powers, optimiser, np.zeros(members, int))
     return Weights(*jax.device_put(begin))
 
 
@@ -470,14 +465,14 @@ def _advance(
 
     def member(state: Weights, own: Any, batch: Any) -> tuple[Weights, jax.Array]:
         rows, draws = batch
-        loss = lambda weights: objective.loss(weights, own, rows, draws, state)
-        (value, memory), slope = jax.value_and_grad(loss, has_aux=True)(state.last)
+        loss = lambda weights: objective.loss(weights, own, rows, draws, state.step)
+        value, slope = jax.value_and_grad(loss)(state.last)
         change, optimiser_state = optimiser.update(slope, state.optimiser, state.last)
         last = optax.apply_updates(state.last, change)
         move = jnp.maximum(moves, warmup / (10 + state.step))
         average = (1 - move) * state.average + move * last
         powers = state.powers + rates(lengths, state.step + 1)[:, None] * (last - state.powers)
-        return Weights(last, average, powers, optimiser_state, memory, state.step + 1), value
+        return Weights(last, average, powers, optimiser_state, state.step + 1), value
 
     def step(i: jax.Array, carry: tuple[Weights, jax.Array]) -> tuple[Weights, jax.Array]:
         state, losses = carry

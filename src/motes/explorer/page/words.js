@@ -10,9 +10,9 @@ export function number(value, digits = 3) {
 
 const SAMPLERS = {
   ancestral: "DDPM (ancestral)", ddim: "DDIM", euler: "Euler", heun: "Heun", gradient_estimation: "Gradient estimation",
-  adaptive: "Adaptive Runge–Kutta", dpmpp_2s: "DPM-Solver++ 2S", dpmpp_2m: "DPM-Solver++ 2M",
+  adaptive: "Adaptive Runge–Kutta", dpmpp_2m: "DPM-Solver++ 2M",
   dpmpp_3m: "DPM-Solver++ 3M", dpmpp_2m_sde: "DPM-Solver++ 2M SDE", euler_maruyama: "Euler–Maruyama",
-  stochastic_heun: "Stochastic Heun", churn: "EDM with churn", predictor_corrector: "Predictor–corrector",
+  churn: "EDM with churn",
   langevin: "Annealed Langevin",
 };
 
