@@ -1,8 +1,8 @@
 """Metrics, tests and verdicts; evaluations and diagnoses of models."""
 
 from motes.evaluation.averages import compare_ema_lengths
-from motes.evaluation.causes import ErrorSplit
 from motes.evaluation.diagnosis import Diagnosis, diagnose_model
+from motes.evaluation.error_split import ErrorSplit
 from motes.evaluation.findings import Finding
 from motes.evaluation.losses import ExcessLoss, excess_loss, noise_levels
 from motes.evaluation.metrics import (

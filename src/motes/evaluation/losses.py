@@ -52,7 +52,7 @@ class ExcessLoss(Encoded):
         ((5,), True)
     """
 
-    json_names = ("noise", "loss", "least", "excess", "error")
+    json_names = ("t", "noise", "loss", "least", "excess", "error", "nats", "nats_error")
 
     t: Array
     noise: Array

@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from motes.data import Frame
 from motes.errors import UsageError, unknown
-from motes.evaluation.causes import excess_over_exact
+from motes.evaluation.diagnosis import excess_over_exact
 from motes.evaluation.losses import Estimate, expected_loss
 from motes.evaluation.points import Fit, PointDetails, evaluate_points
 from motes.evaluation.records import Evaluation
 from motes.evaluation.sources import PointSource, Source, compared_with, table_source
 from motes.evaluation.table_results import TableDetails
-from motes.evaluation.tables import evaluate_tables, with_unlikely
+from motes.evaluation.tables import evaluate_tables
 from motes.points import PointModel, PointRecipe
 from motes.points.fitting import standardiser_of
 from motes.points.networks import StepGated
@@ -144,8 +144,6 @@ def compare_table(
         )
         log_prob = model.score_samples(unseen), model.score_samples(seen)
     found = evaluate_tables(samples, held_out, training, model.schema, target=target, log_prob=log_prob, seed=seed)
-    if log_prob is not None:
-        found = with_unlikely(found, unseen, log_prob[0])
     return replace(found, source=origin.name, notes=(*origin.notes, *found.notes), about=about(model))
 
 

@@ -332,6 +332,9 @@ def judged(
     return Verdict(graded(size, of) if differs else "good", text if differs else same, p_value, detectable, seen)
 
 
+Judged = tuple[Any, Verdict, float | None, float | None]  # an adjusted result, its verdict, value and reference value
+
+
 def too_few(got: int, fewest: int, what: str = "held-out rows") -> Verdict:
     """Return the verdict that there are too few rows for a test."""
     return Verdict("unknown", f"could not be determined: got {got:,} {what}; at least {fewest:,} are needed")

@@ -227,7 +227,7 @@ class Date(Measured):
         self.check_type(series, ("date", "label"), "dates", name)
         if series.type == "date":
             return series.known
-        return _parse_dates(series, np.flatnonzero(~series.missing), self.column, name)
+        return parse_dates(series, np.flatnonzero(~series.missing), self.column, name)
 
     def encode(self, values: Values) -> list[Entries]:
         days, times = values // DAY, values % DAY
@@ -412,10 +412,10 @@ def _read_dates(sample: Sample) -> tuple[Integers, Array]:
             f"{sample.name}, row {sample.rows[0] + 1}, column '{sample.column}': got {shown(series, 0)}; "
             'expected dates. Set its kind to "integer" or "real".'
         )
-    return distinct(_parse_dates(series, sample.rows, sample.column, sample.name), sample.weights)
+    return distinct(parse_dates(series, sample.rows, sample.column, sample.name), sample.weights)
 
 
-def _parse_dates(series: Series, rows: NDArray[np.integer], column: str, name: str) -> Integers:
+def parse_dates(series: Series, rows: NDArray[np.integer], column: str, name: str) -> Integers:
     """Parse the observed text entries of a series as dates; `rows` are their row numbers."""
     codes, made = series.known, np.zeros(len(series.labels), np.int64)
     for code in np.unique(codes).tolist():
