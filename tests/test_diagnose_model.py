@@ -62,11 +62,8 @@ def test_nothing_is_wrong_with_the_default_recipe(shape, request):
 
 @pytest.mark.long
 @pytest.mark.parametrize("shape", ["moons", "rings"])
-def test_of_ddpm_only_what_is_truly_there(shape):
-    found = diagnose_model(trained(shape, "ddpm"), n=N)
-    # Three rings as thin as those ask more of the network than it has learned: that is really there, as the loss says.
-    assert names(found) == [name for name in ("undertrained",) if found.excess.nats > 0.25]
-    assert (found.excess.nats > 0.25) == (shape == "rings")
+def test_nothing_is_wrong_with_ddpm(shape):
+    assert names(diagnose_model(trained(shape, "ddpm"), n=N)) == []
 
 
 @pytest.mark.long
