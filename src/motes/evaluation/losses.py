@@ -19,6 +19,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
+from motes.encoding import Encoded
 from motes.errors import UsageError
 from motes.points import Denoiser, DiscreteVP, EmpiricalOracle, Oracle, Schedule, Times, q_sample
 from motes.points.exact import ROWS
@@ -31,7 +32,7 @@ LEVELS = 25
 
 
 @dataclass(frozen=True)
-class ExcessLoss:
+class ExcessLoss(Encoded):
     """Squared errors of the predicted noise, summed over columns, at each of m noise levels.
 
     Attributes:
@@ -51,6 +52,8 @@ class ExcessLoss:
         ((5,), True)
     """
 
+    json_names = ("noise", "loss", "least", "excess", "error")
+
     t: Array
     noise: Array
     loss: Array
@@ -61,15 +64,6 @@ class ExcessLoss:
 
     def __repr__(self) -> str:
         return f"ExcessLoss({len(self.t)} noise levels, {self.nats:.3g} nats)"
-
-    def to_dict(self) -> dict[str, list[float]]:
-        """Return a dict for JSON: the curves by noise level.
-
-        Example:
-            >>> sorted(model.diagnose("moons", n=64).excess.to_dict())
-            ['error', 'excess', 'least', 'loss', 'noise']
-        """
-        return {name: getattr(self, name).tolist() for name in ("noise", "loss", "least", "excess", "error")}
 
     @property
     def nats(self) -> float:

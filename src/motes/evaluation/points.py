@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri
 
 from motes.data.readings import default_columns
+from motes.encoding import Encoded
 from motes.evaluation.losses import ExcessLoss
 from motes.evaluation.marginals import Histogram, bars_of, quantiles_of
 from motes.evaluation.metrics import Measure, metrics_for, negative_log_likelihood, paired
@@ -25,11 +26,11 @@ from motes.evaluation.results import (
     Metric,
     Row,
     Scale,
+    Sides,
     Verdict,
     Worse,
     Z,
     graded,
-    optional,
     p_of,
     standard_error,
     weighted_holm,
@@ -327,7 +328,7 @@ def verdict(measure: Measure, row: Row, tested: Tested, columns: int) -> Verdict
 
 
 @dataclass(frozen=True)
-class PointColumn:
+class PointColumn(Encoded):
     """One column of points.
 
     Attributes:
@@ -337,17 +338,14 @@ class PointColumn:
     """
 
     name: str
-    quantiles: tuple[tuple[float, ...], tuple[float, ...]]
+    quantiles: Sides
     bars: Histogram
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return a dict for JSON."""
-        ours, theirs = self.quantiles
-        return {"name": self.name, "quantiles": {"synthetic": list(ours), "real": list(theirs)}}
+    json_names = ("name", "quantiles")
 
 
 @dataclass(frozen=True)
-class PointDetails:
+class PointDetails(Encoded):
     """Data for the charts of points.
 
     Attributes:
@@ -361,14 +359,8 @@ class PointDetails:
     real: Array | None
     excess: ExcessLoss | None
 
-    @property
-    def kind(self) -> Literal["points"]:
-        """Kind of the model."""
-        return "points"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a dict for JSON."""
-        return {"columns": [column.to_dict() for column in self.columns], "excess": optional(self.excess)}
+    json_names = ("columns", "excess")
+    kind = "points"
 
     def blocks(self, entries: Sequence[Entry]) -> list[str]:
         """Return the numbers as blocks of text, with a line for each entry of the record."""
@@ -475,4 +467,4 @@ def _make_entries(pair: Pair, real: Pair, fit: Fit, brief: bool) -> tuple[Entry,
 
 
 def _summarise_column(name: str, synthetic: Array, real: Array) -> PointColumn:
-    return PointColumn(name, (quantiles_of(synthetic), quantiles_of(real)), bars_of(synthetic, real, ()))
+    return PointColumn(name, Sides(quantiles_of(synthetic), quantiles_of(real)), bars_of(synthetic, real, ()))

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from motes.encoding import Encoded, encode
 from motes.errors import DataError, UsageError, check_count, check_seed
 from motes.evaluation.models import about
 from motes.evaluation.records import Entry, Evaluation, entries_text
@@ -97,7 +98,7 @@ FEWEST = 50  # simulations
 
 
 @dataclass(frozen=True, eq=False)
-class Calibration:
+class Calibration(Encoded):
     """The result of `calibration`: ranks of the true parameters among posterior draws, and their tests.
 
     Attributes:
@@ -119,6 +120,9 @@ class Calibration:
         >>> found.ranks.shape, len(found.coverage(0.9))
         ((200, 3), 3)
     """
+
+    json_names = ("columns", "draws", "p_value", "findings")
+    kind = "posteriors"
 
     columns: tuple[str, ...]
     ranks: NDArray[np.int64]
@@ -199,11 +203,6 @@ class Calibration:
         """Coverages at 50, 80, 90 and 95 %; see `coverage`."""
         return {level: self.coverage(level) for level in LEVELS}
 
-    @property
-    def kind(self) -> Literal["posteriors"]:
-        """Kind of the model."""
-        return "posteriors"
-
     def blocks(self, entries: Sequence[Entry]) -> list[str]:
         """Return the numbers of an evaluation as blocks of text, with a line for each entry of the record.
 
@@ -259,25 +258,9 @@ class Calibration:
         return "\n".join([*lines, "", *(self.findings or [fine])])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a dict for JSON.
-        Example:
-            >>> from motes.evaluation import Calibration
-            >>> sorted(Calibration(("rate",), np.zeros((9, 2), int), 9, (), np.ones(2)).to_dict())
-            ['columns', 'coverage', 'draws', 'findings', 'p_value', 'p_values', 'simulations', 'widths']
-        """
-        return {
-            "columns": self.columns,
-            "simulations": len(self.ranks),
-            "draws": self.draws,
-            "p_value": self.p_value,
-            "p_values": dict(zip(self.names, self.p_values.tolist(), strict=True)),
-            "widths": {name: width.to_dict() for name, width in self.width_of.items()},
-            "coverage": {
-                f"{level:g}": {name: one.to_dict() for name, one in found.items()}
-                for level, found in self.coverages.items()
-            },
-            "findings": self.findings,
-        }
+        p_values = dict(zip(self.names, self.p_values, strict=True))
+        more = {"simulations": len(self.ranks), "p_values": p_values, "widths": self.width_of}
+        return super().to_dict() | encode(more | {"coverage": self.coverages})
 
 
 def calibration(model: PosteriorModel, theta: Any, x: Any, *, draws: int = 99, seed: int = 0) -> Calibration:
@@ -429,7 +412,7 @@ LEVEL = 0.01  # significance level for each observation
 
 
 @dataclass(frozen=True, eq=False)
-class LocalCalibration:
+class LocalCalibration(Encoded):
     """The result of `local_calibration`: tests of the posteriors of single observations.
 
     Attributes:
@@ -437,6 +420,8 @@ class LocalCalibration:
         statistics: T (m,), in units of its mean over the exchanges: 1 is chance.
         simulations: number of simulations that the classifier was fitted on.
     """
+
+    json_names = ("p_values", "statistics", "simulations", "findings")
 
     p_values: Array
     statistics: Array
@@ -463,15 +448,6 @@ class LocalCalibration:
         ]
         fine = f"no miscalibration detected in {self.simulations:,} simulations"
         return "\n".join([*lines, "", *(self.findings or [fine])])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a dict for JSON."""
-        return {
-            "p_values": self.p_values.tolist(),
-            "statistics": self.statistics.tolist(),
-            "simulations": self.simulations,
-            "findings": self.findings,
-        }
 
 
 def local_calibration(

@@ -6,10 +6,11 @@ import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
+from motes.encoding import Encoded
 from motes.evaluation.results import (
     NO_DIFFERENCE,
     SEVERITIES,
@@ -77,7 +78,7 @@ SECTIONS = {  # in the order of every rendering
 
 
 @dataclass(frozen=True)
-class Entry:
+class Entry(Encoded):
     """One comparison of synthetic with real rows.
 
     Attributes:
@@ -91,6 +92,8 @@ class Entry:
             for a one-sided test; None if another quantity is tested. `value` is outside it exactly if a difference is
             detected.
     """
+
+    json_names = ("section", "name", "measure", "value", "reference_value", "chance", "sentence")
 
     section: str
     name: str
@@ -123,20 +126,10 @@ class Entry:
         return cls(section, name, measure, verdict, value, reference, chance)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a dict for JSON."""
-        return {
-            "section": self.section,
-            "name": self.name,
-            "measure": self.measure,
-            "value": self.value,
-            "reference_value": self.reference_value,
-            "chance": self.chance and [end if np.isfinite(end) else None for end in self.chance],
-            "p_value": self.verdict.p_value,
-            "detectable": self.verdict.detectable,
-            "severity": self.verdict.severity,
-            "verdict": self.verdict.text,
-            "sentence": self.sentence,
-        }
+        one = self.verdict
+        return super().to_dict() | {
+            "p_value": one.p_value, "detectable": one.detectable, "severity": one.severity, "verdict": one.text
+        }  # fmt: skip
 
 
 def _match_verdict(chance: tuple[float, float], value: float, differs: bool) -> tuple[float, float]:
@@ -228,8 +221,8 @@ class Details(Protocol):
     """Arrays for the charts and tables of a report: `PointDetails`, `TableDetails` or `Calibration`."""
 
     @property
-    def kind(self) -> Literal["points", "table", "posteriors"]:
-        """Kind of the model."""
+    def kind(self) -> str:
+        """Kind of the model: "points", "table" or "posteriors"."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return numbers for JSON, without rows of the data."""
@@ -247,7 +240,7 @@ def today() -> str:
 
 
 @dataclass(frozen=True, repr=False)
-class Evaluation(Generic[DetailsT]):
+class Evaluation(Encoded, Generic[DetailsT]):
     """The record of an evaluation of synthetic rows; `print` shows it, `to_dict` gives its JSON.
 
     Attributes:
@@ -269,6 +262,11 @@ class Evaluation(Generic[DetailsT]):
         >>> found.severity
         'good'
     """
+
+    json_names = (
+        "title", "kind", "source", "evaluated_against", "date", "version", "seed", "rows", "headline", "severity",
+        "p_value", "sections", "entries", "details", "notes",
+    )  # fmt: skip
 
     source: str
     evaluated_against: str
@@ -315,6 +313,20 @@ class Evaluation(Generic[DetailsT]):
         return verdicts_of(self.entries)
 
     @property
+    def kind(self) -> str:
+        """Kind of the model: "points", "table" or "posteriors"."""
+        return self.details.kind
+
+    @property
+    def sections(self) -> dict[str, dict[str, Any]]:
+        """The verdict on each section as texts and numbers, with its title."""
+        return {
+            key: {"title": SECTIONS[key].title, "severity": one.severity, "p_value": one.p_value,
+                  "sentence": one.sentence}
+            for key, one in self.verdicts.items()
+        }  # fmt: skip
+
+    @property
     def severity(self) -> Severity:
         """The largest severity of all sections."""
         return worst(one.severity for one in self.verdicts.values())
@@ -347,35 +359,3 @@ class Evaluation(Generic[DetailsT]):
         if self.notes:
             blocks.append("\n".join(f"Note: {note}" for note in self.notes))
         return "\n\n".join(blocks)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a dict for JSON: numbers, texts and lists, without rows of the data.
-
-        Example:
-            >>> from motes.evaluation import evaluate_points
-            >>> found = evaluate_points(*(motes.make_shape("moons", 100, seed=seed) for seed in range(3)))
-            >>> found.to_dict()["rows"]
-            {'synthetic': 100, 'real': 100}
-        """
-        sections = {
-            key: {"title": SECTIONS[key].title, "severity": one.severity, "p_value": one.p_value,
-                  "sentence": one.sentence}
-            for key, one in self.verdicts.items()
-        }  # fmt: skip
-        return {
-            "title": self.title,
-            "kind": self.details.kind,
-            "source": self.source,
-            "evaluated_against": self.evaluated_against,
-            "date": self.date,
-            "version": self.version,
-            "seed": self.seed,
-            "rows": dict(self.rows),
-            "headline": self.headline,
-            "severity": self.severity,
-            "p_value": self.p_value,
-            "sections": sections,
-            "entries": [entry.to_dict() for entry in self.entries],
-            "details": self.details.to_dict(),
-            "notes": list(self.notes),
-        }

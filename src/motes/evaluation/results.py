@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
+
+from motes.encoding import Encoded
 
 Array = NDArray[np.float64]
 Worse = Literal["high", "low", "both"]  # which values indicate a difference
@@ -22,7 +24,7 @@ Z = 1.959963984540054  # a standard normal lies within +-Z with probability 0.95
 
 
 @dataclass(frozen=True, eq=False)
-class Metric(float):
+class Metric(float, Encoded):
     """A float with a name and an interval; it adds, compares, formats and converts to JSON as `value`.
 
     Attributes:
@@ -37,6 +39,8 @@ class Metric(float):
         ('sliced_w2', True, None)
     """
 
+    json_names = ("value", "low", "high", "p_value")
+
     name: str
     value: float
     low: float
@@ -47,22 +51,8 @@ class Metric(float):
         return super().__new__(cls, value)
 
     def __getnewargs__(self) -> tuple[str, float, float, float, float | None]:  # type: ignore[override]
-        return (
-            self.name,
-            self.value,
-            self.low,
-            self.high,
-            self.p_value,
-        )  # arguments that copy and pickle pass to __new__
-
-    def to_dict(self) -> dict[str, float | None]:
-        """Return a dict for JSON: the number, its interval and the p-value.
-
-        Example:
-            >>> motes.sliced_w2([[0.0, 0.0], [2.0, 2.0]], [[0.0, 0.0], [2.0, 2.0]]).to_dict()
-            {'value': 0.0, 'low': 0.0, 'high': 0.0, 'p_value': None}
-        """
-        return {"value": self.value, "low": self.low, "high": self.high, "p_value": self.p_value}
+        # arguments that copy and pickle pass to __new__
+        return self.name, self.value, self.low, self.high, self.p_value
 
     def __str__(self) -> str:
         test = "" if self.p_value is None else f", p = {self.p_value:.3g}"
@@ -98,6 +88,13 @@ class Written(Protocol):
 def optional(one: Written | None) -> dict[str, Any] | None:
     """Return a result as a dict for JSON; None stays None."""
     return None if one is None else dict(one.to_dict())
+
+
+class Sides(NamedTuple):
+    """A quantity of the synthetic and of the real rows."""
+
+    synthetic: Any
+    real: Any
 
 
 @dataclass(frozen=True)
