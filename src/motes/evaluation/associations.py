@@ -16,7 +16,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.evaluation.results import Array, Metric
+from motes.evaluation.results import Array, Family, Metric
 
 GROUPS = 20  # groups of rows in the jackknife for the intervals
 T_95 = 2.024394164  # a Student's t of 2 * 19 degrees of freedom lies within +-T_95 with probability 0.95
@@ -248,7 +248,7 @@ class Interactions:
         p_values: p-values in the family of all pairs and their mean, (pairs,).
         p_value: p-value of the family, the smallest of the pairs' and of the mean's.
         centre, spread: mean and standard deviation of the cube root of Q under the null hypothesis, (pairs,).
-        largest: maximum over pairs of the standardised cube root under the null hypothesis, sorted, (PERMUTATIONS,).
+        family: family of the standardised cube roots of all pairs, and of their mean.
         unit: sqrt(Q) of an association of 1, (pairs,).
     """
 
@@ -257,7 +257,7 @@ class Interactions:
     p_value: float
     centre: Array
     spread: Array
-    largest: Array
+    family: Family
     unit: Array
 
     def detectable(self, level: float, sigmas: float) -> Array:
@@ -267,8 +267,7 @@ class Interactions:
             level: probability of a false alarm in the family.
             sigmas: standard normal quantile of the power of the test.
         """
-        place = min(int(np.ceil((1 - level) * (len(self.largest) + 1))), len(self.largest)) - 1
-        edge = self.centre + (float(self.largest[place]) + sigmas) * self.spread
+        edge = self.centre + (self.family.critical(level) + sigmas) * self.spread
         return np.asarray(np.sqrt(np.maximum(edge**3 - self.centre**3, 0.0)) / self.unit)
 
 
@@ -304,12 +303,12 @@ def compare_interactions(layout: FeatureLayout, a: Array, b: Array, rng: np.rand
     far = np.divide(roots - centre, spread, out=np.zeros_like(roots), where=spread > 0)
     mean = far.mean(axis=1) if far.shape[1] else np.zeros(len(far))
     together = (mean - mean.mean()) / (mean.std() or 1.0)  # the mean of all pairs also belongs to the family
-    largest = np.maximum(far.max(axis=1, initial=-np.inf), together)
-    p_values = np.array([np.mean(largest >= value - 1e-12) for value in far[0]])
-    p_value = min(float(p_values.min(initial=1.0)), float(np.mean(largest >= together[0] - 1e-12)))
+    scores = np.column_stack([far, together])
+    family = Family.of(scores[1:])
+    p_values = family.p_values(scores[0])
     unit = _unit(layout)[upper]
     distance = np.sqrt(np.maximum(found[0] - centre**3, 0.0)) / unit
-    return Interactions(distance, p_values, p_value, centre, spread, np.sort(largest[1:]), unit)
+    return Interactions(distance, p_values[:-1], float(p_values.min()), centre, spread, family, unit)
 
 
 def _scale(layout: FeatureLayout, sums: Array) -> Array:

@@ -21,7 +21,18 @@ from scipy.special import ndtri
 from motes.data import Frame
 from motes.data.arrays import TYPE_WORDS, Mask, Series, moment_of, plain
 from motes.errors import DataError
-from motes.evaluation.results import ALPHA, POWER, Adjustment, Array, Family, Metric, Z, corrected, family_of
+from motes.evaluation.results import (
+    ALPHA,
+    POWER,
+    Adjustment,
+    Array,
+    ContrastFamily,
+    Metric,
+    Z,
+    corrected,
+    family_of,
+    wilson,
+)
 from motes.rasters import histogram_bins
 from motes.tables import Schema
 from motes.tables.kinds import KINDS
@@ -135,7 +146,8 @@ def share_difference(a: ArrayLike, n: ArrayLike, b: ArrayLike, m: ArrayLike) -> 
         >>> [round(float(x), 4) for x in share_difference(56, 70, 48, 80)]  # Newcombe's own example
         [0.2, 0.0524, 0.3339]
     """
-    (p, p_low, p_high), (q, q_low, q_high) = _wilson(a, n), _wilson(b, m)
+    p, q = np.divide(a, n), np.divide(b, m)
+    (p_low, p_high), (q_low, q_high) = wilson(p, n), wilson(q, m)
     gap = p - q
     low = gap - np.sqrt((p - p_low) ** 2 + (q_high - q) ** 2)
     return gap, low, gap + np.sqrt((p_high - p) ** 2 + (q - q_low) ** 2)
@@ -165,15 +177,6 @@ def _entropy(observed: Array, expected: Array) -> Array:
     from scipy.special import xlogy
 
     return np.asarray(xlogy(observed, np.where(observed > 0, observed, 1.0) / np.where(expected > 0, expected, 1.0)))
-
-
-def _wilson(a: ArrayLike, n: ArrayLike) -> tuple[Array, Array, Array]:
-    """Return a share and its Wilson interval."""
-    a, n = np.asarray(a, np.float64), np.asarray(n, np.float64)
-    p = a / n
-    centre = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    half = Z / (1 + Z**2 / n) * np.sqrt(p * (1 - p) / n + (Z / (2 * n)) ** 2)
-    return p, np.minimum(centre - half, p), np.maximum(centre + half, p)
 
 
 def _check_finite(x: ArrayLike) -> NDArray[np.float64]:
@@ -473,7 +476,7 @@ class Shares:
     """All contrasts of two tables, and their family."""
 
     contrasts: tuple[Contrast, ...]
-    family: Family
+    family: ContrastFamily
 
     @property
     def p_value(self) -> float:
