@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
@@ -217,18 +217,23 @@ def entries_text(entries: Sequence[Entry]) -> str:
 # HTML page are renderings of the record. Only this module writes the headline.
 
 
-class Details(Protocol):
-    """Arrays for the charts and tables of a report: `PointDetails`, `TableDetails` or `Calibration`."""
+class Details(Encoded):
+    """Base class of arrays for the charts and tables of a report: `PointDetails`, `TableDetails` or `Calibration`.
 
-    @property
-    def kind(self) -> str:
-        """Kind of the model: "points", "table" or "posteriors"."""
+    Their JSON form contains no rows of the data.
+    """
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return numbers for JSON, without rows of the data."""
+    kind: ClassVar[str]  # of the model
 
     def blocks(self, entries: Sequence[Entry]) -> list[str]:
-        """Return the numbers as blocks of text, given the `entries` of the record."""
+        """Return the numbers as blocks of text, given the `entries` of the record: a line for each entry.
+
+        Example:
+            >>> from motes.evaluation import Calibration
+            >>> Calibration(("rate",), np.zeros((9, 2), int), 9, (), np.ones(2)).blocks([])[0].split()[0]
+            'metric'
+        """
+        return [entries_text(entries)]
 
 
 DetailsT = TypeVar("DetailsT", bound=Details, covariant=True)

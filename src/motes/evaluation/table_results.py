@@ -10,7 +10,7 @@ The p-values of verdicts are adjusted for this. Detected differences are graded 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,7 +20,7 @@ from motes.errors import UsageError
 from motes.evaluation.associations import Associations, Interactions
 from motes.evaluation.marginals import Contrast, Histogram
 from motes.evaluation.privacy import ClosestRecords, Copies, Utility
-from motes.evaluation.records import Entry, sections_text
+from motes.evaluation.records import Details, Entry, sections_text
 from motes.evaluation.results import (
     ALPHA,
     NO_DIFFERENCE,
@@ -420,7 +420,7 @@ class Examples:
 
 
 @dataclass(frozen=True)
-class TableDetails:
+class TableDetails(Details):
     """All results of a table's evaluation, for charts and tables; None if one could not be determined.
 
     Attributes:
@@ -443,10 +443,7 @@ class TableDetails:
     copies: Copies
     examples: Examples
 
-    @property
-    def kind(self) -> Literal["table"]:
-        """The kind of the model."""
-        return "table"
+    kind = "table"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the results as a dict for JSON, without any row of the tables."""
