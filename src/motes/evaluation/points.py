@@ -12,29 +12,13 @@ from scipy.special import ndtri
 
 from motes.data.readings import default_columns
 from motes.encoding import Encoded
+from motes.evaluation import results
 from motes.evaluation.losses import ExcessLoss
 from motes.evaluation.marginals import Histogram, bars_of, quantiles_of
 from motes.evaluation.metrics import Measure, PointMetric, metrics_for, negative_log_likelihood, paired
 from motes.evaluation.pairs import Modes, Pair
 from motes.evaluation.records import Details, Entry, Evaluation
-from motes.evaluation.results import (
-    ALPHA,
-    NO_DIFFERENCE,
-    POWER,
-    Adjustment,
-    Array,
-    Family,
-    Metric,
-    Row,
-    Sides,
-    Verdict,
-    Z,
-    graded,
-    p_of,
-    standard_error,
-    weighted_holm,
-    welch,
-)
+from motes.evaluation.results import ALPHA, POWER, Adjustment, Array, Family, Metric, Row, Sides, Verdict, p_of
 
 # --- Permutation tests of all metrics of points, as families --------------------------------------------------------
 #
@@ -125,7 +109,7 @@ def compute_tests(
             families[name] = Family.of(scores[1:])
             own |= zip(metrics, families[name].p_values(scores[0]).tolist(), strict=True)
             p_values[name] = min(own[one] for one in metrics)
-    adjust = weighted_holm(p_values, WEIGHTS)
+    adjust = results.weighted_holm(p_values, WEIGHTS)
     found = {
         one: singles[one.name].tested(row.metric, adjust[one.name]) for one, row in rows.items() if one.name in singles
     }
@@ -200,9 +184,9 @@ def of_likelihoods(ours: Array, best: Array, *, paired: bool) -> Single:
     """
     gap = float(best.mean() - ours.mean())
     if paired:
-        return Single.above(gap, standard_error(best - ours), SOLVED, len(ours) - 1)
-    errors = standard_error(ours), standard_error(best)
-    return Single(welch(gap, errors, (len(ours), len(best)))[1], float(np.hypot(*errors)), 0.0, gap)
+        return Single.above(gap, results.standard_error(best - ours), SOLVED, len(ours) - 1)
+    errors = results.standard_error(ours), results.standard_error(best)
+    return Single(results.welch(gap, errors, (len(ours), len(best)))[1], float(np.hypot(*errors)), 0.0, gap)
 
 
 # --- Verdicts on metrics --------------------------------------------------------------------------------------------
@@ -252,13 +236,13 @@ def verdict(measure: Measure, row: Row, tested: Tested, columns: int) -> Verdict
     value, reference, p_value = row.metric, row.reference, tested.p_value
     if p_value >= ALPHA:
         if tested.detectable is None or not measure.seen:
-            return Verdict("good", NO_DIFFERENCE, p_value)
+            return Verdict("good", results.NO_DIFFERENCE, p_value)
         far = measure.scale == "root" and value - reference > 2 * tested.detectable
         seen = measure.seen.format(f"{tested.detectable:.{measure.digits}g}")
-        return Verdict("good", NO_DIFFERENCE + FEW * far, p_value, tested.detectable, seen)
+        return Verdict("good", results.NO_DIFFERENCE + FEW * far, p_value, tested.detectable, seen)
     if tested.low and measure.below:
         return Verdict("moderate", measure.below, p_value, tested.detectable)
-    severity = graded(measure.size(value, reference, columns), (measure.small, measure.large))
+    severity = results.graded(measure.size(value, reference, columns), (measure.small, measure.large))
     return Verdict(severity, measure.in_words(value, reference), p_value, tested.detectable)
 
 
@@ -386,7 +370,7 @@ def _make_entries(pair: Pair, real: Pair, fit: Fit, brief: bool) -> tuple[Entry,
         rows[OF_THE_MODEL["negative_log_likelihood"]] = both
         singles["negative_log_likelihood"] = of_likelihoods(ours, best, paired=fit.paired)
     if (excess := fit.excess) is not None:
-        half = Z * excess.nats_error
+        half = results.Z * excess.nats_error
         value = Metric("excess_loss", excess.nats, excess.nats - half, excess.nats + half)
         rows[OF_THE_MODEL["excess_loss"]] = Row(value, Metric("excess_loss", 0.0, 0.0, 0.0))
         singles["excess_loss"] = Single.above(excess.nats, excess.nats_error, UNLEARNED)

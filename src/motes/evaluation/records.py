@@ -11,19 +11,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 import numpy as np
 
 from motes.encoding import Encoded
-from motes.evaluation.results import (
-    NO_DIFFERENCE,
-    SEVERITIES,
-    Severity,
-    Verdict,
-    aligned,
-    between,
-    capital,
-    listed,
-    number,
-    p_value,
-    worst,
-)
+from motes.evaluation import results
+from motes.evaluation.results import NO_DIFFERENCE, Severity, Verdict, aligned, capital, listed, p_value, worst
 
 NAMED = 3  # most entries named in one sentence
 
@@ -174,7 +163,7 @@ def _combine_verdicts(entries: Sequence[Entry]) -> Verdict:
 
 def _sort_key(entry: Entry) -> tuple[int, float]:
     """Return a sort key that puts the most severe entries first."""
-    return -SEVERITIES.index(entry.verdict.severity), entry.verdict.p_value or 0.0
+    return -results.SEVERITIES.index(entry.verdict.severity), entry.verdict.p_value or 0.0
 
 
 def differing_part(key: str, entries: Sequence[Entry]) -> str:
@@ -203,7 +192,7 @@ def entries_text(entries: Sequence[Entry]) -> str:
     """Format a line for each entry, and a second table of what each measures."""
     head = ("metric", "value", "reference value", "by chance", "p", "verdict")
     lines = [
-        (one.name, number(one.value), number(one.reference_value), between(one.chance),
+        (one.name, results.number(one.value), results.number(one.reference_value), results.between(one.chance),
          p_value(one.verdict.p_value), one.verdict.with_power)
         for one in entries
     ]  # fmt: skip
