@@ -111,7 +111,7 @@ def diagnose_model(
         DataError: data that cannot be used.
 
     Example:
-        >>> from motes.evaluation import diagnose_model
+        >>> from motes.evaluation.diagnosis import diagnose_model
         >>> diagnose_model(model, "moons", n=64).split.rows
         64
     """

@@ -8,33 +8,17 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 
 from motes.data.readings import default_columns
 from motes.encoding import Encoded
+from motes.evaluation import results
 from motes.evaluation.losses import ExcessLoss
 from motes.evaluation.marginals import Histogram, bars_of, quantiles_of
 from motes.evaluation.metrics import Measure, PointMetric, metrics_for, negative_log_likelihood, paired
 from motes.evaluation.pairs import Modes, Pair
-from motes.evaluation.records import Entry, Evaluation, entries_text
-from motes.evaluation.results import (
-    ALPHA,
-    NO_DIFFERENCE,
-    POWER,
-    Adjustment,
-    Array,
-    Family,
-    Metric,
-    Row,
-    Sides,
-    Verdict,
-    Z,
-    graded,
-    p_of,
-    standard_error,
-    weighted_holm,
-    welch,
-)
+from motes.evaluation.records import Details, Entry, Evaluation
+from motes.evaluation.results import ALPHA, POWER, Adjustment, Array, Family, Metric, Row, Sides, Verdict, p_of
 
 # --- Permutation tests of all metrics of points, as families --------------------------------------------------------
 #
@@ -85,6 +69,14 @@ class Single(NamedTuple):
     origin: float
     found: float
 
+    @classmethod
+    def above(cls, found: float, error: float, origin: float, degrees: float = np.inf) -> Single:
+        """Return Student's test whether a value with this standard error is above `origin`."""
+        from scipy.stats import t
+
+        p_value = t.sf((found - origin) / error, degrees) if error else found <= origin
+        return cls(float(p_value), error, origin, found)
+
     def tested(self, value: float, adjust: Adjustment) -> Tested:
         """Return the test of a metric with this value, adjusted for all tests of the evaluation."""
         detectable = self.origin + adjust.detectable * self.error if self.error else None
@@ -117,7 +109,7 @@ def compute_tests(
             families[name] = Family.of(scores[1:])
             own |= zip(metrics, families[name].p_values(scores[0]).tolist(), strict=True)
             p_values[name] = min(own[one] for one in metrics)
-    adjust = weighted_holm(p_values, WEIGHTS)
+    adjust = results.weighted_holm(p_values, WEIGHTS)
     found = {
         one: singles[one.name].tested(row.metric, adjust[one.name]) for one, row in rows.items() if one.name in singles
     }
@@ -131,6 +123,10 @@ def compute_tests(
 
 def _test_permuted(one: Measure, values: Array, edge: float, p_value: float, reference: float) -> Tested:
     """Return the test of a metric by its permuted values (1 + p,), for the critical value `edge` of their scores."""
+    from scipy.stats import skew
+
+    if _is_constant(values):
+        return Tested(p_value, None, chance=(-np.inf, reference))
     far = _orient(one, values)
     mean, spread, asked = float(values.mean()), float(values.std()), _value_of(far, edge)
     low, power = bool(values[0] < mean), float(ndtri(POWER))
@@ -139,19 +135,14 @@ def _test_permuted(one: Measure, values: Array, edge: float, p_value: float, ref
         ends = {"high": (-np.inf, asked - mean), "low": (-asked - mean, np.inf), "both": (-asked, asked)}[one.worse]
         chance = reference + ends[0], reference + ends[1]
     else:
-        variables = max(8 / max(_skewness(values) ** 2, 1e-9), 1.0)
+        variables = max(8 / max(skew(values) ** 2, 1e-9), 1.0)
         noise = power**2 * spread / np.sqrt(2 * variables)
         distance = np.sqrt(max(asked**3 - mean, 0.0) + noise) + np.sqrt(noise)
         rooted = one.scale == "root"
         detectable = distance if rooted else distance**2
         above = asked**3 - mean
         chance = -np.inf, float(np.sqrt(max(reference**2 + above, 0.0))) if rooted else reference + above
-    return Tested(p_value, None if _is_constant(values) else float(detectable), low, chance)
-
-
-def _skewness(values: Array) -> float:
-    away = (values - values.mean()) / values.std()
-    return float(np.mean(away**3))
+    return Tested(p_value, float(detectable), low, chance)
 
 
 def _orient(one: Measure, values: Array) -> Array:
@@ -185,34 +176,17 @@ def _scores(values: Array) -> Array:
     return np.asarray(scores)
 
 
-def of_trees(accuracy: Metric, rows: int) -> Single:
-    """Return the test of a classifier's accuracy on this number of rows."""
-    return Single(p_of(accuracy), float(0.5 / np.sqrt(rows)), 0.5, float(accuracy))
-
-
 def of_likelihoods(ours: Array, best: Array, *, paired: bool) -> Single:
     """Return the test of log p by the model, (m,), against a reference, (k,).
 
     If `paired`, `best` is log p of the same rows by the exact distribution, and a loss below `SOLVED` is attributed to
     the solver; otherwise it is log p of other rows.
     """
-    from scipy.stats import t
-
-    if not paired:
-        errors, gap = (standard_error(ours), standard_error(best)), float(best.mean() - ours.mean())
-        return Single(welch(gap, errors, (len(ours), len(best)))[1], float(np.hypot(*errors)), 0.0, gap)
-    lost = best - ours - SOLVED
-    error = standard_error(lost)
-    if error == 0:
-        return Single(float(lost.mean() <= 0), 0.0, SOLVED, float(lost.mean()) + SOLVED)
-    return Single(float(t.sf(lost.mean() / error, len(lost) - 1)), error, SOLVED, float(lost.mean()) + SOLVED)
-
-
-def of_excess(nats: float, error: float, most: float) -> Single:
-    """Return the test whether an excess loss with this standard error is above `most`."""
-    if error == 0:
-        return Single(float(nats <= most), 0.0, most, nats)
-    return Single(float(ndtr(-(nats - most) / error)), error, most, nats)
+    gap = float(best.mean() - ours.mean())
+    if paired:
+        return Single.above(gap, results.standard_error(best - ours), SOLVED, len(ours) - 1)
+    errors = results.standard_error(ours), results.standard_error(best)
+    return Single(results.welch(gap, errors, (len(ours), len(best)))[1], float(np.hypot(*errors)), 0.0, gap)
 
 
 # --- Verdicts on metrics --------------------------------------------------------------------------------------------
@@ -262,13 +236,13 @@ def verdict(measure: Measure, row: Row, tested: Tested, columns: int) -> Verdict
     value, reference, p_value = row.metric, row.reference, tested.p_value
     if p_value >= ALPHA:
         if tested.detectable is None or not measure.seen:
-            return Verdict("good", NO_DIFFERENCE, p_value)
+            return Verdict("good", results.NO_DIFFERENCE, p_value)
         far = measure.scale == "root" and value - reference > 2 * tested.detectable
         seen = measure.seen.format(f"{tested.detectable:.{measure.digits}g}")
-        return Verdict("good", NO_DIFFERENCE + FEW * far, p_value, tested.detectable, seen)
+        return Verdict("good", results.NO_DIFFERENCE + FEW * far, p_value, tested.detectable, seen)
     if tested.low and measure.below:
         return Verdict("moderate", measure.below, p_value, tested.detectable)
-    severity = graded(measure.size(value, reference, columns), (measure.small, measure.large))
+    severity = results.graded(measure.size(value, reference, columns), (measure.small, measure.large))
     return Verdict(severity, measure.in_words(value, reference), p_value, tested.detectable)
 
 
@@ -296,7 +270,7 @@ class PointColumn(Encoded):
 
 
 @dataclass(frozen=True)
-class PointDetails(Encoded):
+class PointDetails(Details):
     """Data for the charts of points.
 
     Attributes:
@@ -312,10 +286,6 @@ class PointDetails(Encoded):
 
     json_names = ("columns", "excess")
     kind = "points"
-
-    def blocks(self, entries: Sequence[Entry]) -> list[str]:
-        """Return the numbers as blocks of text, with a line for each entry of the record."""
-        return [entries_text(entries)]
 
 
 class Fit(NamedTuple):
@@ -392,17 +362,18 @@ def _make_entries(pair: Pair, real: Pair, fit: Fit, brief: bool) -> tuple[Entry,
     with threadpool_limits(1):  # the threads of these small matrices wait for each other
         rows: dict[Measure, Row] = {one: Row(one.measured(pair), one.measured(real)) for one in chosen}
         permuted = {one: one.exchanged(pair) for one in chosen if not one.alone}
-    singles = {one.name: of_trees(rows[one].metric, min(len(pair.a), len(pair.b))) for one in chosen if one.alone}
+    error = float(0.5 / np.sqrt(min(len(pair.a), len(pair.b))))  # of an accuracy
+    singles = {one.name: Single(p_of(rows[one].metric), error, 0.5, rows[one].metric) for one in chosen if one.alone}
     if fit.log_prob is not None:
         ours, best = (np.asarray(log_prob, np.float64) for log_prob in fit.log_prob)
         both = Row(negative_log_likelihood(ours), negative_log_likelihood(best))
         rows[OF_THE_MODEL["negative_log_likelihood"]] = both
         singles["negative_log_likelihood"] = of_likelihoods(ours, best, paired=fit.paired)
     if (excess := fit.excess) is not None:
-        half = Z * excess.nats_error
+        half = results.Z * excess.nats_error
         value = Metric("excess_loss", excess.nats, excess.nats - half, excess.nats + half)
         rows[OF_THE_MODEL["excess_loss"]] = Row(value, Metric("excess_loss", 0.0, 0.0, 0.0))
-        singles["excess_loss"] = of_excess(excess.nats, excess.nats_error, UNLEARNED)
+        singles["excess_loss"] = Single.above(excess.nats, excess.nats_error, UNLEARNED)
     tested = compute_tests(rows, permuted, singles, brief)
     entries = []
     for measure, row in rows.items():

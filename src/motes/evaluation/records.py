@@ -6,24 +6,13 @@ import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
 from motes.encoding import Encoded
-from motes.evaluation.results import (
-    NO_DIFFERENCE,
-    SEVERITIES,
-    Severity,
-    Verdict,
-    aligned,
-    between,
-    capital,
-    listed,
-    number,
-    p_value,
-    worst,
-)
+from motes.evaluation import results
+from motes.evaluation.results import NO_DIFFERENCE, Severity, Verdict, aligned, capital, listed, p_value, worst
 
 NAMED = 3  # most entries named in one sentence
 
@@ -174,7 +163,7 @@ def _combine_verdicts(entries: Sequence[Entry]) -> Verdict:
 
 def _sort_key(entry: Entry) -> tuple[int, float]:
     """Return a sort key that puts the most severe entries first."""
-    return -SEVERITIES.index(entry.verdict.severity), entry.verdict.p_value or 0.0
+    return -results.SEVERITIES.index(entry.verdict.severity), entry.verdict.p_value or 0.0
 
 
 def differing_part(key: str, entries: Sequence[Entry]) -> str:
@@ -203,7 +192,7 @@ def entries_text(entries: Sequence[Entry]) -> str:
     """Format a line for each entry, and a second table of what each measures."""
     head = ("metric", "value", "reference value", "by chance", "p", "verdict")
     lines = [
-        (one.name, number(one.value), number(one.reference_value), between(one.chance),
+        (one.name, results.number(one.value), results.number(one.reference_value), results.between(one.chance),
          p_value(one.verdict.p_value), one.verdict.with_power)
         for one in entries
     ]  # fmt: skip
@@ -217,18 +206,23 @@ def entries_text(entries: Sequence[Entry]) -> str:
 # HTML page are renderings of the record. Only this module writes the headline.
 
 
-class Details(Protocol):
-    """Arrays for the charts and tables of a report: `PointDetails`, `TableDetails` or `Calibration`."""
+class Details(Encoded):
+    """Base class of arrays for the charts and tables of a report: `PointDetails`, `TableDetails` or `Calibration`.
 
-    @property
-    def kind(self) -> str:
-        """Kind of the model: "points", "table" or "posteriors"."""
+    Their JSON form contains no rows of the data.
+    """
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return numbers for JSON, without rows of the data."""
+    kind: ClassVar[str]  # of the model
 
     def blocks(self, entries: Sequence[Entry]) -> list[str]:
-        """Return the numbers as blocks of text, given the `entries` of the record."""
+        """Return the numbers as blocks of text, given the `entries` of the record: a line for each entry.
+
+        Example:
+            >>> from motes.evaluation import Calibration
+            >>> Calibration(("rate",), np.zeros((9, 2), int), 9, (), np.ones(2)).blocks([])[0].split()[0]
+            'metric'
+        """
+        return [entries_text(entries)]
 
 
 DetailsT = TypeVar("DetailsT", bound=Details, covariant=True)

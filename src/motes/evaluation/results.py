@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -76,18 +76,6 @@ def corrected(metric: Metric, sigmas: float, neutral: float, differs: bool) -> M
     elif metric.value < neutral:
         high = min(high, float(np.nextafter(neutral, -np.inf)))
     return replace(metric, low=float(low), high=float(high))
-
-
-class Written(Protocol):
-    """A result with a JSON form."""
-
-    def to_dict(self) -> Mapping[str, Any]:
-        """Return a dict for JSON."""
-
-
-def optional(one: Written | None) -> dict[str, Any] | None:
-    """Return a result as a dict for JSON; None stays None."""
-    return None if one is None else dict(one.to_dict())
 
 
 class Sides(NamedTuple):

@@ -20,7 +20,7 @@ from motes.encoding import Encoded
 from motes.errors import UsageError, check_process
 from motes.evaluation.findings import Finding, headline, named, rounded
 from motes.evaluation.results import standard_error
-from motes.evaluation.sources import table_source
+from motes.evaluation.sources import source_of
 from motes.tables import Encoded as EncodedRows
 from motes.tables.model import TableModel
 from motes.tables.parts import IMPOSSIBLE
@@ -109,7 +109,7 @@ def table_diagnosis(model: TableModel, source: Any, *, seed: int = 0) -> TableDi
         DataError: rows that cannot be used.
     """
     check_process()
-    origin = table_source(model, source)
+    origin = source_of(model, source)
     if origin.held_out is None:
         raise UsageError(
             f"got only the training rows ({origin.name}); expected rows that the model has not seen. Give other rows, "

@@ -21,7 +21,7 @@ from motes.evaluation import results
 from motes.evaluation.associations import AssociationResult
 from motes.evaluation.marginals import Contrast, Histogram
 from motes.evaluation.privacy import ClosestRecords, Copies, Utility
-from motes.evaluation.records import Entry, sections_text
+from motes.evaluation.records import Details, Entry, sections_text
 from motes.evaluation.results import ALPHA, NO_DIFFERENCE, Adjustment, Judged, Metric, Sides, Verdict, Z
 
 HEAD = ("column", "kind", "distance", "reference value", "synthetic - real (interval)", "p", "missing", "verdict")
@@ -246,7 +246,7 @@ class Examples:
 
 
 @dataclass(frozen=True)
-class TableDetails(Encoded):
+class TableDetails(Details):
     """All results of a table's evaluation, for charts and tables; None if one could not be determined.
 
     Attributes:
