@@ -77,7 +77,8 @@ def main() -> None:
     model = motes.fit(learn, "table", changes=arguments.changes, verbose=False)
     print(f"fit of {len(learn):,} x {learn.shape[1]}: {time.perf_counter() - begin:.1f} s", flush=True)
     found = evaluate_tables(model.sample(10_000, seed=7), as_frame(fresh), as_frame(learn), model.schema, seed=3)
-    print(f"C2ST {found.details.classifier.accuracy}, of real rows {found.details.classifier.reference}", flush=True)
+    told = found.details.classifier
+    print(f"C2ST {told.accuracy}, of real rows {told.reference_value}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         model.save(path)

@@ -8,7 +8,7 @@ from tests.reference import Z
 
 import motes
 from motes.errors import DataError, UsageError
-from motes.evaluation.posteriors import Calibration, calibration_of, local_calibration_of
+from motes.evaluation.posteriors import Calibration, calibration_of
 from motes.plots.curves import rank_curves
 
 NAMES = ("a", "b")
@@ -173,55 +173,6 @@ def test_ranks_count_the_draws_below_and_share_ties():
     assert len(counts) == 3 and np.abs(counts - 300).max() < Z * np.sqrt(300)
 
 
-# --- at one observation ----------------------------------------------------------------------------------------------
-
-
-def local(rng, m, at, *, draws=9, wrong=lambda x: (0.0, 1.0)):
-    """As `exact`, with draws that are shifted and scaled as `wrong` says for each x (m, 2)."""
-    theta = rng.normal(size=(m, 2))
-    x = theta + rng.normal(size=(m, 2))
-
-    def posterior(x, count):
-        shift, scale = wrong(x[:, None])
-        return x[:, None] / 2 + np.sqrt(0.5) * (shift + scale * rng.normal(size=(len(x), count, 2)))
-
-    return local_calibration_of((theta, posterior(x, draws), x), (posterior(at, 500), at), rng)
-
-
-AT = np.array([[1.2, 0.0], [-1.2, 0.0]])
-
-
-@pytest.mark.long
-def test_under_exact_posteriors_the_local_test_has_its_size():
-    rng, repeats = np.random.default_rng(1), 400
-    p = np.array([local(rng, 80, AT).p_values for _ in range(repeats)])  # (repeats, 2)
-    for level in (0.05, 0.2, 0.5):
-        assert (np.abs((p <= level).mean(axis=0) - level) < Z * np.sqrt(level * (1 - level) / repeats)).all(), level
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        lambda x: (0.5 * np.tanh(2 * x[..., :1]), 1.0),  # shifted the one way and the other, so that ranks cancel
-        lambda x: (0.0, 1 + 0.4 * np.tanh(2 * x[..., :1])),  # too wide here, too narrow there
-    ],
-)
-def test_errors_that_cancel_over_all_observations_are_found_at_one(wrong):
-    found = local(np.random.default_rng(2), 1500, AT, wrong=wrong)
-    assert (found.p_values < 0.01).all() and (found.statistics > 2).all(), found
-    assert "the posterior of observation 2 is wrong" in str(found)
-    assert found.to_dict()["findings"] == found.findings and len(found.findings) == 2
-
-
-def test_an_error_elsewhere_is_not_one_here():
-    only_left = lambda x: (1.5 * (x[..., :1] < -0.5), 1.0)
-    right, left = local(np.random.default_rng(3), 1500, AT, wrong=only_left).p_values
-    assert left < 0.01 and right > left
-    fine = local(np.random.default_rng(4), 1500, AT)
-    assert (fine.p_values > 0.01).all() and fine.findings == [] and "no miscalibration detected in 1,500" in str(fine)
-
-
 @pytest.fixture(scope="module")
 def posterior():
     rng = np.random.default_rng(0)
@@ -241,25 +192,6 @@ def test_a_model_is_asked_for_draws_of_each_row(posterior):
     again = motes.calibration(posterior, frame, pd.DataFrame(x, columns=["given0", "given1"]), draws=19, seed=3)
     np.testing.assert_array_equal(again.ranks, found.ranks)
     assert (found.p_value, repr(found)) == (again.p_value, repr(again))
-
-
-@pytest.mark.slow
-def test_a_model_is_asked_at_observations(posterior):
-    rng = np.random.default_rng(5)
-    theta = rng.normal(size=(60, 2))
-    x = theta + rng.normal(size=(60, 2))
-    local_calibration = motes.evaluation.local_calibration
-    found = local_calibration(posterior, theta, x, given=x[:3], draws=4, seed=3)
-    assert found.p_values.shape == (3,) and found.simulations == 60
-    again = local_calibration(
-        posterior, theta, pd.DataFrame(x, columns=["given0", "given1"]), given=x[:3], draws=4, seed=3
-    )
-    np.testing.assert_array_equal(again.p_values, found.p_values)
-    assert repr(found) == repr(again)
-    with pytest.raises(UsageError, match="draws = 1; expected at least 2"):
-        local_calibration(posterior, theta, x, given=x[0], draws=1)
-    with pytest.raises(UsageError, match="got no observation"):
-        local_calibration(posterior, theta, x, given=None)
 
 
 @pytest.mark.slow

@@ -97,7 +97,6 @@ def test_its_metrics_history_and_samples_can_be_read(run_folder):
     assert history[-1]["step"] == 40
     assert all(np.isfinite(row["loss"]) for row in history)
     # Of a shape the least possible loss is known, and the history shows what is above it.
-    assert metrics["least_loss_is"] == "irreducible"
     assert all(row["excess"] == pytest.approx(row["loss"] - metrics["least_loss"], abs=1e-3) for row in history)
     quick = ["sliced_w2", "c2st", "precision", "recall", "density", "coverage"]
     assert [entry["name"] for entry in metrics["entries"]] == quick
@@ -491,7 +490,7 @@ def test_evaluate_prints_a_table_and_the_same_as_json(run_folder, motes_command)
     assert code == 0, err
     plain = json.loads(motes_command("evaluate", run_folder[0], "-n", 500, "--json")[1])
     assert plain["evaluated_against"] == "a fresh draw"
-    assert len(plain["entries"]) == 14  # moons have modes, and an irreducible loss
+    assert len(plain["entries"]) == 13  # moons have modes, and an irreducible loss
     for entry in plain["entries"]:
         line = next(line for line in table.splitlines() if line.startswith(entry["name"] + " "))
         assert f"{entry['value']:.4g}" in line and entry["verdict"] in line
@@ -536,9 +535,7 @@ def test_diagnose_prints_findings_and_draws(run_folder, motes_command, small_fig
 def test_diagnose_of_three_columns_has_no_figure_of_scores(motes_command, tmp_path):
     np.save(tmp_path / "three.npy", np.random.default_rng(0).normal(size=(400, 3)))
     assert motes_command("train", "three.npy", "--recipe", "default", "--out", "run", "-q", *QUICK)[0] == 0
-    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert metrics["least_loss_is"] == "a bound for memorising"
-    assert "above_bound" in (tmp_path / "run" / "history.jsonl").read_text()
+    assert "least_loss" not in (tmp_path / "run" / "metrics.json").read_text()
     code, text, err = motes_command("diagnose", "run", "--out", "look")
     assert code == 0, err
     assert "evaluated against held-out rows of three.npy" in text

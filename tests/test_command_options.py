@@ -134,4 +134,4 @@ def test_an_evaluation_and_a_diagnosis_are_those_of_python(ask, model, saved):
     assert [entry["value"] for entry in found["entries"]] == [entry["value"] for entry in expected["entries"]]
     found = json.loads(ask("diagnose", "table", "rows.csv", "--seed", 3, "--json"))
     expected = json.loads(json.dumps(model("table").diagnose(rows, seed=3).to_dict()))
-    assert found["columns"] == expected["columns"]
+    assert found["model"] == expected["model"] and found["columns"] == expected["columns"]

@@ -117,8 +117,6 @@ def test_calibration_and_pictures_of_posteriors_are_of_the_others(posteriors):
     assert found.columns == ("a", "b")
     np.testing.assert_array_equal(found.ranks, expected.ranks)
     assert model.evaluate(WITH, given=SEEN).details.columns == ("a", "b")
-    local = motes.evaluation.local_calibration(model, WITH, SEEN, given=SEEN[0], draws=5)
-    assert local.p_values == motes.evaluation.local_calibration(other, WITHOUT, SEEN, given=SEEN[0], draws=5).p_values
     assert len(model.plot(given=SEEN[0], truth=X[0:1, [0, 0, 1]][0], n=50).axes) == len(other.plot(given=SEEN[0]).axes)
     with pytest.raises(DataError, match="theta, row 4, column 'c': got 1"):
         motes.calibration(model, WITH.assign(c=[0.3] * 3 + [1.0] + [0.3] * 116), SEEN, draws=9)

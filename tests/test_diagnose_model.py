@@ -1,5 +1,6 @@
 """Each planted fault of a trained model is found, and nothing is found where nothing is."""
 
+import json
 from dataclasses import replace
 
 import jax
@@ -10,8 +11,8 @@ import motes
 from fits import fit_points
 from motes.data.points import fingerprint_of, frame_of
 from motes.data.tables import Standardiser
-from motes.evaluation.causes import ErrorPart, ErrorSplit, undertrained, visits
-from motes.evaluation.diagnosis import _by_part, _memorising, _modes, diagnose_model
+from motes.evaluation.diagnosis import _by_part, _memorising, _modes, diagnose_model, undertrained, visits
+from motes.evaluation.error_split import ErrorPart, ErrorSplit
 from motes.evaluation.findings import Finding
 from motes.evaluation.losses import ExcessLoss, noise_levels
 from motes.evaluation.sources import compared_with, read_points
@@ -55,15 +56,15 @@ def test_nothing_is_wrong_with_the_default_recipe(shape, request):
     assert found.notes == []
     assert found.evaluated_against == "a fresh draw"
     assert "No problems detected" in str(found)
+    plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert plain["findings"] == [] and list(plain["split"]["parts"]) == list(PARTS)
+    assert len(plain["excess"]["noise"]) == len(plain["excess"]["excess"]) == 25
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("shape", ["moons", "rings"])
-def test_of_ddpm_only_what_is_truly_there(shape):
-    found = diagnose_model(trained(shape, "ddpm"), n=N)
-    # Three rings as thin as those ask more of the network than it has learned: that is really there, as the loss says.
-    assert names(found) == [name for name in ("undertrained",) if found.excess.nats > 0.25]
-    assert (found.excess.nats > 0.25) == (shape == "rings")
+def test_nothing_is_wrong_with_ddpm(shape):
+    assert names(diagnose_model(trained(shape, "ddpm"), n=N)) == []
 
 
 @pytest.mark.long
@@ -80,49 +81,6 @@ def test_the_tutorials_prior_and_its_share_of_the_error():
     assert set(names(found)) <= {"prior_mismatch", "ema_too_short", "misplaced_mass", "undertrained"}
 
 
-FAULTS = {
-    "betas doubled": ("ddpm", {"schedule.start": 4e-5, "schedule.end": 0.3}, {"wasted_steps"}),
-    "ten steps": ("default", {"training.steps": 10}, {"too_few_steps"}),
-    "average too long": ("default", {"training.ema": 0.99999}, {"ema_too_long"}),
-    "two sampling steps": ("default", {"grid.steps": 2}, {"coarse_grid"}),
-}
-
-
-@pytest.mark.slow
-@pytest.mark.long(but=["ten steps"])
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_planted_fault_is_found(fault):
-    recipe, changes, expected = FAULTS[fault]
-    found = diagnose_model(trained("moons", recipe, changes), n=N).findings
-    assert {finding.name for finding in found if "See " not in finding.meaning} == expected
-    # What follows from another finding says so, and has no fix of its own.
-    assert all("See " + next(iter(expected)) in f.meaning and not f.fix for f in found if f.name not in expected)
-
-
-@pytest.mark.slow
-def test_data_times_a_thousand(tmp_path):
-    path = str(tmp_path / "big.npy")
-    np.save(path, 1000 * motes.make_shape("moons", 4000, seed=0))
-    found = diagnose_model(trained(path, changes={"data.standardise": False, "training.steps": 500}), n=512)
-    assert names(found)[0] == "unscaled_columns" and "prior_mismatch" in names(found)
-    (undertrained,) = (finding for finding in found.findings if finding.name == "undertrained")
-    assert "See unscaled_columns" in undertrained.meaning
-
-
-@pytest.fixture
-def few(tmp_path):
-    path = str(tmp_path / "few.npy")
-    np.save(path, motes.make_shape("moons", 200, seed=0))
-    return path
-
-
-@pytest.mark.long
-def test_two_hundred_points_learned_by_heart(few):
-    found = diagnose_model(trained(few, changes={"training.steps": 4000, "network.width": 128}), n=N)
-    assert {"memorising", "overtrained"} <= set(names(found))
-    assert found.evaluated_against == "held-out rows"
-
-
 @pytest.mark.slow
 def test_who_knows_the_rows_by_heart_is_found(moons):
     recipe = motes.load_recipe(moons.recipe, {"data.rows": 1000})
@@ -133,27 +91,6 @@ def test_who_knows_the_rows_by_heart_is_found(moons):
     found = {finding.name: finding for finding in diagnose_model(model, n=512).findings}
     assert found["memorising"].value > 0.95
     assert "overtrained" in found
-
-
-@pytest.mark.long
-def test_nothing_is_wrong_with_who_knows_the_distribution(moons):
-    distribution = motes.truth("moons").oracle(moons.denoiser.schedule, moons.standardiser)
-    assert names(diagnose_model(moons.with_denoiser(distribution), n=N)) == []
-
-
-@pytest.mark.slow
-def test_mass_in_the_wrong_mode():
-    # An exact denoiser of eight Gaussians whose weights are wrong.
-    model = trained("eight_gaussians", changes={"training.steps": 1})
-    truth = motes.truth("eight_gaussians")
-    weights = np.array([0.2, *[0.8 / 7] * 7])
-    spread = truth.distribution.spread / model.standardiser.scale
-    wrong = EmpiricalOracle(
-        model.standardiser.forward(truth.distribution.lows), model.denoiser.schedule, weights=weights, spread=spread
-    )
-    found = {finding.name: finding for finding in diagnose_model(model.with_denoiser(wrong), n=N).findings}
-    assert found["misplaced_mass"].value == pytest.approx(0.2 - 1 / 8, abs=0.03)
-    assert "mode 0 has" in found["misplaced_mass"].meaning
 
 
 @pytest.mark.slow
@@ -298,11 +235,3 @@ def test_memorising_is_looked_for_among_the_samples_that_are_finite(small_model)
     (again,) = _memorising(small_model, origin, np.vstack([copies, [[np.nan, 0.0], [1.0, np.inf]]]), real)
     assert again == found and found.name == "memorising"
     assert not list(_memorising(small_model, origin, np.full((3, 2), np.nan), real))
-
-
-@pytest.mark.slow
-def test_what_is_found_goes_into_json(diagnosed):
-    plain = diagnosed.to_dict()
-    assert plain["findings"] == []
-    assert list(plain["split"]["parts"]) == ["prior", "learning", "discretisation"]
-    assert len(plain["excess"]["noise"]) == len(plain["excess"]["excess"]) == 25

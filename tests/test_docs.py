@@ -20,7 +20,7 @@ import pytest
 import motes
 import motes.evaluation.models
 from motes import cli
-from motes.evaluation.losses import EXACT, Estimate
+from motes.evaluation.losses import Estimate
 from motes.explorer.tables import typed
 from motes.recipes.loading import SECTIONS, kinds_of
 from motes.training.recipe import keys_of
@@ -76,7 +76,7 @@ def quick(quick_tables, monkeypatch):
     of_few("motes.evaluation.diagnosis", "diagnose_model", 100)
     monkeypatch.setattr("motes.evaluation.models._log_prob", lambda *given: None)
     monkeypatch.setattr("motes.evaluation.models.excess_over_exact", lambda *given: None)
-    monkeypatch.setattr("motes.cli.run.least_loss", lambda *given, **options: Estimate(1.0, 0.0, EXACT))
+    monkeypatch.setattr("motes.cli.run.least_loss", lambda *given, **options: Estimate(1.0, 0.0))
     for module in ("run", "figures"):
         monkeypatch.setattr(f"motes.cli.{module}.draw_run", lambda *given, **options: [])
     monkeypatch.setattr("motes.cli.figures.diagnosis_figures", lambda *given, **options: [])

@@ -9,7 +9,7 @@ from scipy.stats import multivariate_normal
 from tests.reference import SCHEDULES, Z
 
 from motes.errors import UsageError
-from motes.evaluation.causes import _mixture
+from motes.evaluation.diagnosis import fit_mixture
 from motes.evaluation.losses import excess_loss, noise_levels
 from motes.points.denoisers import Denoiser
 from motes.points.exact import GaussianOracle
@@ -118,11 +118,11 @@ def test_a_file_is_compared_with_as_many_gaussians_as_unseen_rows_bear_out():
         (modes + 0.2 * X, 0.2**2 + 0.05**2, places, "a mixture of 4 Gaussians"),
     ):
         seen, unseen = rows[:3000], rows[3000:]
-        found, oracle = _mixture(seen, unseen, VE)
+        found, oracle = fit_mixture(seen, unseen, VE)
         true = logsumexp([multivariate_normal(place, variance).logpdf(unseen) for place in around], axis=0)
         # Up to 23 parameters by 3,000 rows: 0.004 nats are expected. A mode that is missed costs ten times 0.02.
         assert found == name
         assert abs(np.mean(true - np.log(len(around)) - np.asarray(oracle.rows(unseen, 0.0).log_prob))) < 0.02
-    assert _mixture(rows[:150], unseen, VE)[0] == "a Gaussian"  # too few rows for four
+    assert fit_mixture(rows[:150], unseen, VE)[0] == "a Gaussian"  # too few rows for four
     equal = np.repeat(places, 40, axis=0)  # a Gaussian on each place would have a density without end
-    assert np.asarray(_mixture(equal, equal, VE)[1].rows(equal, 0.0).log_prob).max() < 4
+    assert np.asarray(fit_mixture(equal, equal, VE)[1].rows(equal, 0.0).log_prob).max() < 4

@@ -45,67 +45,23 @@ def tested(full_run, tmp_path):
     return tmp_path, write
 
 
-def test_sources_that_were_tested_are_released_and_a_later_commit_elsewhere_changes_nothing(full_run, tested):
-    root, _ = tested
+def test_only_sources_that_were_tested_are_released(full_run, tested):
+    root, write = tested
     assert full_run.why_not(root) is None
     (root / "README.md").write_text("words\n")
     commit(root)
-    assert full_run.why_not(root) is None
-
-
-def test_sources_that_were_not_tested_are_not_released(full_run, tested):
-    root, write = tested
+    assert full_run.why_not(root) is None  # a later commit elsewhere changes nothing
     (root / "src" / "a.py").write_text("a = 2\n")
     assert "not committed" in full_run.why_not(root)
     commit(root)
     assert "'oldest' was of other sources, on 2026-01-01" in full_run.why_not(root)
     assert set(full_run.missing(root)) == set(full_run.RUNS)
-    write()
-    assert full_run.why_not(root) is None
-    (root / "pyproject.toml").write_text("[project]\nname = 'other'\n")  # the versions that it asks for
-    commit(root)
-    assert "other sources" in full_run.why_not(root)
-
-
-def test_a_run_that_failed_or_was_not_made_is_named_and_the_others_are_kept(full_run, tested):
-    root, write = tested
     write(oldest={"passed": False}, newest=None)
     assert full_run.missing(root) == {"newest": "was not run", "oldest": "failed"}
     assert "'newest' was not run, 'oldest' failed" in full_run.why_not(root)
     (root / full_run.RESULT).unlink()
     assert list(full_run.missing(root)) == list(full_run.RUNS)
     assert "make test-all" in full_run.why_not(root)
-
-
-def test_each_run_is_written_as_it_ends_and_what_passed_is_not_run_again(full_run, tested, monkeypatch):
-    root, write = tested
-    write(**{"simulations": {"passed": False}, "3.13": None})
-    ran = []
-
-    def run(name, uv, again):
-        assert again == []
-        ran.append((name, uv, list(full_run.results(root))))
-        return {"passed": True}
-
-    monkeypatch.setattr(full_run, "ROOT", root)
-    monkeypatch.setattr(full_run, "run", run)
-    assert full_run.main(["a uv"]) == 0
-    assert ran == [
-        ("simulations", "a uv", ["newest", "simulations", "faults", "oldest"]),
-        ("3.13", "a uv", ["newest", "simulations", "faults", "oldest"]),
-    ]
-    assert full_run.why_not(root) is None and full_run.main(["--check"]) == 0
-    assert full_run.main(["a uv"]) == 0 and len(ran) == 2
-    assert full_run.main(["a uv", "oldest"]) == 0 and ran[2][0] == "oldest"
-    write(**{"3.13": {"passed": False}})  # of which this run says nothing
-    assert full_run.main(["a uv", "oldest"]) == 0
-
-
-def test_each_long_test_is_in_one_of_two_runs(full_run):
-    simulations, faults = full_run.RUNS["simulations"], full_run.RUNS["faults"]
-    assert simulations.tests == faults.tests == "long"
-    assert simulations.words == (f"--ignore={full_run.FAULTS}",) and faults.words == (full_run.FAULTS,)
-    assert (Path(__file__).parents[1] / full_run.FAULTS).is_file()
 
 
 def test_of_a_run_that_failed_those_tests_are_run_again_and_named(full_run, tested, monkeypatch):

@@ -7,17 +7,16 @@ import itertools
 
 import numpy as np
 import pytest
-from scipy.stats import binom, norm
+from scipy.stats import binom
 from threadpoolctl import threadpool_limits
 
 import motes
-from motes.evaluation import Modes, c2st, energy_distance, evaluate_points, mmd_squared, mode_coverage, sliced_w2, w2
+from motes.evaluation import Modes, evaluate_points, mode_coverage
 from motes.evaluation import pairs as permutations
 from motes.evaluation.metrics import METRICS, metrics_for
 from motes.evaluation.pairs import Pair, Permutations
-from motes.evaluation.points import Exchanged, PointFamily, Single, _scores, _value_of, of_excess, of_likelihoods
-from motes.evaluation.points import tests_of as all_tests
-from motes.evaluation.results import ALPHA, NO_DIFFERENCE
+from motes.evaluation.points import OF_THE_MODEL, Single, compute_tests, of_likelihoods
+from motes.evaluation.results import ALPHA, NO_DIFFERENCE, Family, Metric, Row
 
 EIGHT = Modes.at(motes.truth("eight_gaussians").modes)
 
@@ -52,25 +51,6 @@ def test_every_exchange_keeps_the_sizes_and_what_was_drawn_comes_first(n, m):
         assert len(set(shuffled.first[:, shuffled.fold == fold].sum(axis=1))) == 1
 
 
-def test_many_rows_are_in_parts_that_keep_their_sizes(monkeypatch):
-    monkeypatch.setattr(permutations, "PART_ROWS", 250)
-    shuffled = Permutations.of(905, 703, np.random.default_rng(0))
-    for part in range(4):
-        rows = shuffled.rows[:, shuffled.part == part]
-        assert len(set(rows.sum(axis=1))) == len(set((~rows).sum(axis=1))) == 1
-        # 175 blocks of 4 rows in 5 folds of 4 parts, so 8 or 9 in each; and a quarter of the 205 and 3 rows left over.
-        assert 5 * 8 * 4 + 51 <= rows[0].sum() <= 5 * 9 * 4 + 52 and 5 * 8 * 4 <= (~rows[0]).sum() <= 5 * 9 * 4 + 1
-    assert shuffled.part.max() == 3
-
-
-@pytest.mark.parametrize(("n", "m"), [(10, 10), (60, 60), (201, 201), (950, 450), (2, 3)])
-def test_a_row_of_each_block_is_enough_for_an_exact_distance(n, m):
-    shuffled = Permutations.of(n, m, np.random.default_rng(0))
-    rows = shuffled.one_each
-    half = len(rows) // 2
-    assert (rows[:half] < n).all() and (rows[half:] >= n).all() and len(set(shuffled.block[rows])) == len(rows)
-
-
 @pytest.mark.parametrize(("n", "m"), [(60, 60), (80, 50)])
 def test_permuted_values_are_those_of_the_metrics_of_exchanged_rows(n, m):
     a, b = drawn(1, n), 1.3 * drawn(2, m)
@@ -93,65 +73,53 @@ def test_permuted_values_are_those_of_the_metrics_of_exchanged_rows(n, m):
     assert permuted["c2st"][0] == pytest.approx(metrics["c2st"], abs=1e-12)
     assert np.sqrt(permuted["energy_distance"][0]) == pytest.approx(metrics["energy_distance"], abs=1e-9)
     assert np.sqrt(permuted["sliced_w2"][0]) == pytest.approx(metrics["sliced_w2"], rel=0.02)  # fewer directions
-    assert np.sqrt(permuted["w2"][0]) == pytest.approx(
-        metrics["w2"] * np.sqrt(pair.one_each.scale / pair.scale), rel=1e-9
-    )
 
 
 # --- the family -----------------------------------------------------------------------------------------------------
 
 
-def test_a_family_of_one_is_an_ordinary_permutation_test():
-    values = np.array([3.0, 1.0, 5.0, 2.0, 0.0])
-    for worse, count in (("high", 2), ("low", 4), ("both", 4)):
-        assert PointFamily.of({"one": Exchanged(values, worse)}).p_of("one") == count / 5
+def judge(permuted, singles=()):
+    """The tests of metrics by name, from their permuted values and from tests of their own."""
+    known = METRICS | OF_THE_MODEL
+    row = Row(Metric("some", 0.5, 0.4, 0.6), Metric("some", 0.5, 0.4, 0.6))
+    rows = {known[name]: row for name in (*permuted, *singles)}
+    found = compute_tests(rows, {METRICS[name]: one for name, one in permuted.items()}, dict(singles), brief=False)
+    return {one.name: test for one, test in found.items()}
 
 
-def test_metrics_that_say_the_same_cost_nothing_and_others_cost_at_most_bonferroni():
-    values = np.random.default_rng(0).standard_normal((20, 1000))
-    values[:, 0] = 1.0
-    values[0, 0] = 2.8
-    alone = PointFamily.of({"0": Exchanged(values[0], "high")}).p_of("0")
-    again = PointFamily.of({str(k): Exchanged(values[0] * (k + 1), "high") for k in range(5)}).p_of("0")
-    many = PointFamily.of({str(k): Exchanged(one, "high") for k, one in enumerate(values)}).p_of("0")
-    assert again == alone < many <= 20 * alone
+def test_scores_that_say_the_same_cost_nothing_and_others_cost_at_most_bonferroni():
+    scores = np.random.default_rng(0).standard_normal((1000, 20))
+    scores[0] = [2.8] + [1.0] * 19
+    p_of = lambda scores: Family.of(scores[1:]).p_values(scores[0])[0]
+    alone = p_of(scores[:, :1])
+    assert alone == np.mean(scores[:, 0] >= 2.8) and p_of(scores[:, [0] * 5]) == alone < p_of(scores) <= 20 * alone
+
+
+@pytest.mark.parametrize("level", [0.001, 0.04, 0.05, 0.0501, 0.3])
+def test_a_family_is_significant_above_its_critical_score(level):
+    family = Family.of(np.random.default_rng(1).standard_normal((199, 3)))
+    at, above = family.p_values(family.critical(level) + np.array([0.0, 1e-6]))
+    assert above == pytest.approx(at - 1 / 200) and at >= level and (above < level or level <= 1 / 200)
 
 
 def test_a_metric_with_heavy_tails_does_not_drown_another():
     rng = np.random.default_rng(1)
-    calm, wild = rng.standard_normal(200), rng.standard_cauchy(200) ** 2
-    calm[0] = 9.0
-    assert (
-        PointFamily.of({"calm": Exchanged(calm, "high"), "wild": Exchanged(wild, "high", scale="root")}).p_of("calm")
-        <= 0.01
-    )
+    calm, wild = rng.standard_normal(200) ** 2, rng.standard_cauchy(200) ** 2
+    calm[0] = 80.0
+    assert judge({"energy_distance": calm, "mmd_squared": wild})["energy_distance"].p_value <= 0.01
 
 
 def test_equal_values_say_nothing():
-    same = np.full(200, 0.3)
-    found = PointFamily.of({"same": Exchanged(same + 1e-17 * np.arange(200), "high")})
-    assert found.p_of("same") == 1
-    assert all_tests(found, {})["same"].detectable is None
-
-
-def test_a_score_is_reached_from_its_value_on():
-    others = np.random.default_rng(6).exponential(size=199)
-    for score in (*norm.ppf((np.array([60, 150, 198, 199]) + 0.5) / 200), 3.0, 4.5):
-        for side in (-1e-3, 1e-3):
-            far = np.append(0.0, others)
-            for _ in range(40):  # its own size counts in the spread of all
-                far[0] = _value_of(far, score) + side
-            assert (_scores(far)[0] >= score) == (side > 0), score
+    found = judge({"mmd_squared": np.full(200, 0.3) + 1e-17 * np.arange(200)})["mmd_squared"]
+    assert found.p_value == 1 and found.detectable is None
 
 
 def test_single_tests_join_the_family_by_holm():
-    values = np.random.default_rng(2).standard_normal(200)
+    values = np.random.default_rng(2).standard_normal(200) ** 2
     values[0] = 0.0
-    family = PointFamily.of({"one": Exchanged(values, "high")})
-    found = all_tests(
-        family, {"c2st_boosting": Single(0.001, 0.01, 0.5, 0.53), "excess_loss": Single(0.4, 0.02, 0.2, 0.205)}
-    )
-    assert found["c2st_boosting"].p_value == pytest.approx(0.001 * (0.8 + 0.1 + 0.05) / 0.1)
+    singles = {"c2st_boosting": Single(0.001, 0.01, 0.5, 0.53), "excess_loss": Single(0.4, 0.02, 0.2, 0.205)}
+    found = judge({"mmd_squared": values}, singles)
+    assert found["c2st_boosting"].p_value == pytest.approx(0.001 * (0.3 + 0.1 + 0.05) / 0.1)
     assert found["excess_loss"].p_value > 0.4
     assert 0.5 < found["c2st_boosting"].detectable < 0.55 and found["excess_loss"].detectable > 0.2
 
@@ -166,9 +134,9 @@ def test_likelihoods_of_the_same_rows_are_compared_row_by_row():
 
 
 def test_an_excess_is_found_when_it_is_surely_above_what_is_small():
-    assert of_excess(0.19, 0.01, 0.2).p_value > 0.5
-    assert of_excess(0.3, 0.01, 0.2).p_value < 1e-6
-    assert of_excess(0.0, 0.0, 0.2).p_value == 1 and of_excess(0.3, 0.0, 0.2).p_value == 0
+    assert Single.above(0.19, 0.01, 0.2).p_value > 0.5
+    assert Single.above(0.3, 0.01, 0.2).p_value < 1e-6
+    assert Single.above(0.0, 0.0, 0.2).p_value == 1 and Single.above(0.3, 0.0, 0.2).p_value == 0
 
 
 # --- what is found --------------------------------------------------------------------------------------------------
@@ -296,12 +264,3 @@ def test_p_values_of_all_metrics_are_those_of_the_same_exchanges():
     # Metrics that look at the same thing go together over exchanges: energy distance and MMD, precision and density.
     for one, other in itertools.pairwise(("energy_distance", "mmd_squared")):
         assert np.corrcoef(permuted[one], permuted[other])[0, 1] > 0.5
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("metric", [sliced_w2, w2, energy_distance, mmd_squared, c2st])
-def test_metrics_alone_do_not_depend_on_the_family(metric):
-    a, b = drawn(15), drawn(16)
-    before = repr(metric(a, b))
-    evaluate_points(a, b, drawn(17))
-    assert repr(metric(a, b)) == before

@@ -10,12 +10,8 @@ import motes
 from fits import fit_points, fit_table
 from motes import fitting
 from motes.cli import answers as samples
-from motes.cli import figures as point_figures
 from motes.cli import folders as checkpoints
-from motes.cli import run as runs
-from motes.cli.options import Drawing
 from motes.errors import UsageError
-from motes.evaluation.losses import BOUND, EXACT, Estimate
 from motes.points.fitting import PointData
 from motes.points.guidance import Sampling
 from motes.progress import Reporter
@@ -29,7 +25,6 @@ TINIEST = {
     "grid.steps": 4, "data.rows": 60,
 }  # fmt: skip
 QUIET = Reporter(quiet=True)
-LIGHT = Drawing(style="light")
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +49,6 @@ def table():
 
 
 # --- a run ---------------------------------------------------------------------------------------------------------
-
-
-def test_history_says_how_far_losses_are_above_the_least(model):
-    for label, key in ((EXACT, "excess"), (BOUND, "above_bound")):
-        lines = runs.history(model, Estimate(0.25, 0.01, label))
-        assert lines[-1]["step"] == 5
-        np.testing.assert_allclose(lines[-1][key], lines[-1]["loss"] - 0.25, atol=1e-3)
 
 
 def test_a_name_with_a_space_is_quoted_where_a_run_says_how_it_runs_again(tmp_path):
@@ -132,25 +120,6 @@ def test_classes_are_drawn_as_frequent_as_they_were(labelled):
     assert again.columns["label"].cells() == drawn.tolist() != other.columns["label"].cells()
     one, _ = samples.drawn(labelled, 5, QUIET, label=0)
     assert one.columns["label"].cells() == [0] * 5
-
-
-# --- figures -------------------------------------------------------------------------------------------------------
-
-
-def test_clouds_of_a_view_are_blends_of_points_and_noise(model):
-    view = point_figures.ModelView(model, [0, 2, 4])
-    x = motes.make_shape("moons", 500, seed=4)
-    noisy, _, clean = view.forward(x, seed=1)
-    np.testing.assert_allclose(clean, x, atol=1e-9)
-    assert not np.allclose(noisy, view.forward(x, seed=2)[0])
-    z = model.standardiser.forward(noisy)
-    assert abs(z.std() - 1) < 0.1 and abs(np.corrcoef(z[:, 0], x[:, 0])[0, 1]) < 0.3
-
-
-def test_the_estimator_warns_of_row_numbers():
-    rows = np.array([[k, k % 3] for k in range(60)], float)
-    with untrained(), pytest.warns(UserWarning, match="nearly every row has its own value: 'x'"):
-        motes.DiffusionModel(max_steps=1, changes=TINY).fit(rows)
 
 
 # --- files ---------------------------------------------------------------------------------------------------------

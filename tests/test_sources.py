@@ -98,12 +98,17 @@ def model(file):
     return fit_points(table, changes={"training.steps": 1}, seed=5, session=FitSession(source=str(file)))
 
 
-def test_its_own_file_is_known_by_another_name_and_with_columns_in_another_order(model, file):
+def test_its_own_rows_are_known_by_any_name_in_any_order_of_columns_and_in_memory(model, file, tmp_path):
+    first, whole = read_points(str(file), RECIPE, 5), motes.data.read_table(file).x
     moved = file.with_name("moved.csv")
-    motes.data.write_frame(moved, motes.data.as_frame(motes.data.read_table(file).x[:, [2, 0, 1]], ["c", "a", "b"]))
-    source = source_of(model, str(moved))
-    assert source.known
-    assert np.array_equal(source.held_out.x, read_points(str(file), RECIPE, 5).held_out.x)
+    motes.data.write_frame(moved, motes.data.as_frame(whole[:, [2, 0, 1]], ["c", "a", "b"]))
+    for again in (source_of(model), source_of(model, str(moved))):
+        assert again.known
+        assert np.array_equal(again.held_out.x, first.held_out.x)
+        assert np.array_equal(again.training.x, first.training.x)
+    assert source_of(model, first.training).known and not source_of(model, whole).known
+    model.save(tmp_path / "m.safetensors")
+    assert source_of(load(tmp_path / "m.safetensors")).known
 
 
 def test_another_file_is_compared_with_all_its_rows(model, file):
@@ -115,11 +120,6 @@ def test_another_file_is_compared_with_all_its_rows(model, file):
     assert source.evaluated_against == f"rows of {other}"
     reference, other_draw = source.real(1000)
     assert len(rows(reference) | rows(other_draw)) == 200
-
-
-def test_a_model_remembers_its_rows_on_disk(model, file, tmp_path):
-    model.save(tmp_path / "m.safetensors")
-    assert source_of(load(tmp_path / "m.safetensors")).known
 
 
 def test_rows_that_are_appended_or_moved_leave_the_others_where_they_are(model, file):
@@ -136,11 +136,6 @@ def test_rows_that_are_appended_or_moved_leave_the_others_where_they_are(model, 
     assert "has changed since the training" in changed.notes[0]
     assert rows(first.held_out.x) <= rows(changed.held_out.x)
     assert not rows(changed.held_out.x) & rows(first.training.x)
-
-
-def test_an_array_is_known_again(model, file):
-    assert source_of(model, read_points(str(file), RECIPE, 5).training).known
-    assert not source_of(model, motes.data.read_table(file).x).known
 
 
 def test_a_file_that_has_gone_or_has_other_columns_is_told(model, file):

@@ -22,35 +22,20 @@ def trained(request):
 
 
 @pytest.mark.long
-def test_few_samples_are_strays(trained):
-    model, exact = trained
-    edge = np.quantile(exact.log_density(exact.sample(100_000, seed=1)), 1e-3)
-    assert (exact.log_density(model.sample(DRAWS, seed=2)) < edge).mean() < STRAYS
-
-
-@pytest.mark.long
-def test_no_sample_is_far_from_all_points(trained):
-    # Noise levels that are hardly trained leave single samples many standard deviations away.
+def test_few_samples_are_strays_and_the_likelihood_is_near_the_entropy(trained):
     model, exact = trained
     real, x = exact.sample(100_000, seed=1), model.sample(2 * DRAWS, seed=2)
+    edge = np.quantile(exact.log_density(real), 1e-3)
+    assert (exact.log_density(x) < edge).mean() < STRAYS
+    # Noise levels that are hardly trained leave single samples many standard deviations away.
     away = lambda points: np.abs((points - real.mean(axis=0)) / real.std(axis=0)).max()
     assert away(x) < away(real) + 0.5
-
-
-@pytest.mark.long
-def test_the_likelihood_is_near_the_entropy(trained):
-    model, exact = trained
-    x = exact.sample(SCORED, seed=3)
-    ratio = model.score_samples(x) - exact.log_density(x)  # log q / p
-    assert (np.exp(ratio) - 1 - ratio).mean() < NATS
-
-
-@pytest.mark.long
-def test_the_sampler_adds_few_strays_of_its_own(trained):
-    model, exact = trained
-    edge = np.quantile(exact.log_density(exact.sample(100_000, seed=1)), 1e-3)
+    # The sampler adds few strays of its own.
     perfect = model.with_denoiser(exact.oracle(model.denoiser.schedule, model.standardiser))
     assert (exact.log_density(perfect.sample(DRAWS, seed=2)) < edge).mean() < 1e-3 + 0.2 * STRAYS
+    fresh = exact.sample(SCORED, seed=3)
+    ratio = model.score_samples(fresh) - exact.log_density(fresh)  # log q / p
+    assert (np.exp(ratio) - 1 - ratio).mean() < NATS
 
 
 @pytest.mark.slow

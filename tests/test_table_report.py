@@ -112,7 +112,7 @@ def test_every_fault_is_found(bad):
     assert columns["income"].missing_verdict.differs and "20,000 in " in columns["income"].verdict.text
     found = {frozenset(pair.columns) for pair in bad.details.associations.largest if pair.p_value < 0.05}
     assert frozenset(["age", "income"]) in found
-    assert "count" in dict(bad.details.classifier.importance[:3])
+    assert "count" in [*bad.details.classifier.importance][:3]
     assert bad.details.utility.relative.high < 1
     assert bad.details.likelihood.difference == pytest.approx(2, abs=0.3)  # 6 standard errors are 0.42 nats
     assert bad.details.copies.synthetic == (40, N)
@@ -121,46 +121,9 @@ def test_every_fault_is_found(bad):
     assert "the model is overfitted" in bad.headline and "5% is expected" in bad.headline
 
 
-def penguins(n, seed, shares=(0.442, 0.36, 0.198)):
-    """Species in exact shares and three measures that come from them, as of 344 penguins."""
-    rng = np.random.default_rng([344, seed])
-    counts = np.rint(np.array(shares) * n).astype(int)
-    species = np.repeat([0, 1, 2], counts)
-    bill = np.array([38.8, 47.5, 48.8])[species] + 3 * rng.normal(size=len(species))
-    flipper = np.array([190, 217, 196])[species] + 6.5 * rng.normal(size=len(species))
-    island = np.where(species == 1, 0, np.where(species == 2, 1, rng.integers(0, 3, len(species))))
-    frame = pd.DataFrame(
-        {
-            "species": np.array(["Adelie", "Gentoo", "Chinstrap"])[species],
-            "island": np.array(["Biscoe", "Dream", "Torgersen"])[island],
-            "bill": bill.round(1),
-            "flipper": flipper.round(),
-            "sex": rng.choice(["female", "male"], len(species)),
-        }
-    )
-    return frame.iloc[rng.permutation(len(frame))].reset_index(drop=True)
-
-
 def split(frame, held_out):
     """Held-out and training rows."""
     return as_frame(frame.iloc[:held_out]), as_frame(frame.iloc[held_out:])
-
-
-@pytest.mark.slow
-def test_penguins_with_a_share_of_14_instead_of_20_per_cent_are_different(fast):
-    held_out, training = split(penguins(344, 1), 34)
-    schema = Schema.fit(training)
-    off = as_frame(penguins(20_000, 2, (0.475, 0.385, 0.14)))
-    found = evaluate_tables(off, held_out, training, schema)
-    species = found.details.columns[0]
-    assert species.verdict.differs and species.verdict.p_value < 0.05
-    assert species.verdict.text == "'Chinstrap' in 14.0% of the rows (real 19.8%)"
-    assert species.contrast.difference == pytest.approx(-0.058, abs=0.001) and species.contrast.high < 0
-    assert "1 of 5 columns (species)" in found.headline
-    # With the 34 held-out rows as the only reference nothing of this could be seen.
-    assert species.contrast.error < 0.02 < 0.06 < np.sqrt(0.2 * 0.8 / 34)
-    fair = evaluate_tables(as_frame(penguins(20_000, 3)), held_out, training, schema)
-    assert fair.severity == "good" and fair.details.columns[0].verdict.detectable == pytest.approx(0.1, abs=0.02)
 
 
 def small(n, seed):
@@ -300,7 +263,7 @@ def test_what_does_not_fit_is_refused(parts):
         evaluate_tables(as_frame(wrong), held_out, training, schema)
     endless = rows(N, 1)
     endless.loc[3, "age"] = np.inf
-    with pytest.raises(DataError, match="column 'age' of the held-out rows, row 4: got inf"):
+    with pytest.raises(DataError, match="the held-out rows, row 4, column 'age': got inf"):
         evaluate_tables(held_out, as_frame(endless), training, schema)
 
 
@@ -336,17 +299,12 @@ def test_in_json_and_in_a_terminal(good, bad):
         assert plain["sections"].keys() == found.verdicts.keys() and plain["kind"] == "table"
         details = plain["details"]
         assert details["columns"][0]["contrast"]["difference"] == found.details.columns[0].contrast.difference
-        assert details["privacy"]["dcr_share"]["value"] == found.details.records.share
+        assert details["records"]["share"]["value"] == found.details.records.share
         by_name = {(entry["section"], entry["name"]): entry for entry in plain["entries"]}
         assert len(by_name) == len(plain["entries"]) == len(found.entries)
-        count = by_name["columns", "count"]
-        assert count["value"] == found.details.columns[2].distance
-        assert count["reference_value"] == found.details.columns[2].reference_value
-        verdict = found.details.columns[2].verdict
-        assert (count["severity"], count["verdict"], count["p_value"]) == (
-            verdict.severity, verdict.text, verdict.p_value
-        )  # fmt: skip
-        assert count["sentence"].startswith("count: ") and verdict.text[1:] in count["sentence"]
+        count, column = by_name["columns", "count"], found.details.columns[2]
+        assert (count["value"], count["reference_value"]) == (column.distance, column.reference_value)
+        assert (count["severity"], count["verdict"]) == (column.verdict.severity, column.verdict.text)
         assert by_name["dcr", "dcr_share"]["reference_value"] == 0.05
         text = str(found)
         assert found.headline in text
@@ -461,16 +419,3 @@ def test_a_page_in_the_wrong_place_is_refused(good, tmp_path):
         write_page(good, tmp_path / "report.pdf")
     with pytest.raises(UsageError, match="cannot write"):
         write_page(good, tmp_path / "nowhere" / "report.html")
-
-
-@pytest.mark.slow
-def test_a_real_number_that_comes_often_is_compared_like_any_other(fast):
-    def part(seed):
-        rng = np.random.default_rng([1618, seed])
-        x = np.where(rng.random(N) < 0.4, np.pi, rng.normal(size=N))
-        return as_frame(pd.DataFrame({"x": x, "y": x + rng.normal(size=N)}))
-
-    training, held_out, synthetic = part(1), part(2), part(3)
-    found = evaluate_tables(synthetic, held_out, training, Schema.fit(training), target="y")
-    assert found.p_value > 1e-4  # three draws of one distribution
-    assert found.details.copies.synthetic == (0, N)

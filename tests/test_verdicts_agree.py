@@ -116,21 +116,6 @@ def intervals_agree(found):
     assert f"({share.low:.1%} to {share.high:.1%})" in verdicts["dcr"].text  # one interval, not two
 
 
-def test_shares_of_an_error_are_shown_where_they_are_shares():
-    from motes.evaluation import ErrorSplit
-    from motes.evaluation.causes import ErrorPart
-
-    apart = ErrorSplit(
-        100, 0.01, 0.002, {"learning": ErrorPart(0.0081, 0.001), "discretisation": ErrorPart(-0.00001, 0.001)}
-    )
-    assert "20%" in str(apart) and "81%" in str(apart)
-    # D14: two real draws 233 %, discretisation -132 %.
-    noise = ErrorSplit(
-        100, 0.003, 0.007, {"learning": ErrorPart(0.0, 0.001), "discretisation": ErrorPart(-0.004, 0.003)}
-    )
-    assert "%" not in str(noise) and "Noise makes a part negative" in str(noise)
-
-
 def test_the_first_column_of_a_table_is_not_said_to_be_unpredictable():
     from motes.evaluation import TableDiagnosis
 

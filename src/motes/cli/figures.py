@@ -25,7 +25,7 @@ from motes.evaluation import Calibration, Diagnosis, Evaluation, TableDiagnosis
 from motes.evaluation.associations import associations
 from motes.evaluation.marginals import view_of
 from motes.evaluation.points import PointDetails
-from motes.evaluation.sources import Source, point_source, table_source
+from motes.evaluation.sources import Source, source_of
 from motes.evaluation.table_results import TableDetails
 from motes.plots.chains import Film, ModelView, shoot
 from motes.plots.curves import column_gains, error_split, excess_curve, rank_curves
@@ -219,7 +219,7 @@ def draw_evaluation(
     if isinstance(found.details, PointDetails):
         return list(comparisons(found.details, album))
     if isinstance(found.details, TableDetails):
-        return list(table_figures(model, table_source(model, source), album, seed=seed))
+        return list(table_figures(model, source_of(model, source), album, seed=seed))
     return []
 
 
@@ -246,7 +246,7 @@ def keep_diagnosis(
     if isinstance(found, Calibration):
         ranks = dict(zip(found.names, found.ranks.T, strict=True))
         return [numbers, album.save(rank_curves(ranks, found.draws, style=album.look), "ranks")]
-    return [numbers, *diagnosis_figures(model, found, point_source(model, source).truth, album, t=t)]
+    return [numbers, *diagnosis_figures(model, found, source_of(model, source).truth, album, t=t)]
 
 
 # --- The figures of a model of points ---------------------------------------------------------------------------------
@@ -283,19 +283,12 @@ def loss_figure(history: Sequence[Mapping[str, float]], album: Album) -> Iterato
     lines = [line for line in history if "loss" in line]
     if not lines:
         return
-    best, label = None, ""
-    for name, key in folders.ABOVE.items():
-        if key in lines[0]:
-            best, label = (
-                float(np.median([line["loss"] - line[key] for line in lines if key in line])),
-                folders.LEAST[name],
-            )
+    gaps = [line["loss"] - line["excess"] for line in lines if "excess" in line]
     looks = [(line["step"], line["held_out"]) for line in history if "held_out" in line]
     axes = plots.loss_curve(
         [line["step"] for line in lines],
         [line["loss"] for line in lines],
-        best=best,
-        best_label=label,
+        best=float(np.median(gaps)) if gaps else None,
         held_out=np.array(looks).T if looks else None,
         window=max(len(lines) // SMOOTHED, 1),
         style=album.look,

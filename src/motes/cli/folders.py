@@ -15,7 +15,6 @@ from typing import Any
 
 from motes.cli.options import FORMATS, Options
 from motes.errors import DataError, ModelFileError, MotesError, Terminated, TrainingError, UsageError
-from motes.evaluation.losses import BOUND, EXACT
 from motes.points import Denoiser, PointModel
 from motes.progress import Reporter
 from motes.replacing import replacing, unfinished
@@ -28,8 +27,6 @@ MODEL = "model.safetensors"
 HISTORY = "history.jsonl"
 METRICS = "metrics.json"  # written after all files but the figures: if it exists, the run is complete
 ARTEFACTS = (MODEL, AVERAGES, "recipe.toml", "samples.csv", HISTORY, METRICS, "report.html")
-LEAST = {EXACT: "irreducible loss", BOUND: "bound for memorising"}  # name of the theoretical minimum of the loss
-ABOVE = {EXACT: "excess", BOUND: "above_bound"}  # key of the gap to it in a line of the history
 FIGURES = ("data", "samples", "comparison", "forward", "reverse", "loss", "snapshots")
 TABLE_FIGURES = ("marginals", "pairs", "loss")
 PICTURES = (

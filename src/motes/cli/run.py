@@ -14,14 +14,13 @@ from typing import Any
 
 from motes.cli.answers import SAMPLES, HeldOutScore, drawn, held_out_score
 from motes.cli.figures import draw_run
-from motes.cli.folders import ABOVE, HISTORY, LEAST, METRICS, MODEL, RunTraining, keeping_checkpoints, write
+from motes.cli.folders import HISTORY, METRICS, MODEL, RunTraining, keeping_checkpoints, write
 from motes.cli.options import Options
 from motes.data import write_frame
 from motes.errors import TrainingError
 from motes.evaluation import Evaluation
 from motes.evaluation.losses import Estimate
 from motes.evaluation.models import compare_points, compare_table, least_loss
-from motes.evaluation.sources import PointSource
 from motes.fitting import PreparedRows, prepare_rows, train_model
 from motes.plots import write_page
 from motes.points import PointRecipe
@@ -95,7 +94,6 @@ def train_run(
         if ready.schema is not None:
             found = compare_table(model, ready.origin, samples, seed=options.seed)
         else:
-            assert isinstance(ready.origin, PointSource)  # as its recipe says
             found = compare_points(model, ready.origin, samples, seed=options.seed, brief=True)
         about = _describe_training(model, ready, named, least)
         write(out / METRICS, json.dumps(about | found.to_dict(), indent=2) + "\n")
@@ -109,14 +107,13 @@ def train_run(
 def _estimate_least_loss(ready: PreparedRows, seed: int, reporter: Reporter) -> Estimate | None:
     """Return the theoretical minimum of the loss of points; None if it is unknown."""
     origin, recipe = ready.origin, ready.recipe
-    if not isinstance(origin, PointSource) or origin.training.given is not None:
-        return None
-    if not isinstance(recipe, PointRecipe) or recipe.conditions.learned:
+    if not isinstance(recipe, PointRecipe) or recipe.conditions.learned or origin.training.given is not None:
         return None
     found = least_loss(origin, recipe, seed=seed)
-    reporter.say(
-        f"{LEAST[found.label]} {found.mean:.4f} ± {found.error:.1g}; the gap between the loss and it is in brackets"
-    )
+    if found is not None:
+        reporter.say(
+            f"irreducible loss {found.mean:.4f} ± {found.error:.1g}; the gap between the loss and it is in brackets"
+        )
     return found
 
 
@@ -134,7 +131,7 @@ def history(model: Model, least: Estimate | None = None) -> list[dict[str, float
     for step, loss in zip(*running_loss(training.losses), strict=True):
         line = {"step": int(step), "loss": float(f"{loss:.6g}")}
         if least is not None:
-            line[ABOVE[least.label]] = float(f"{loss - least.mean:.4g}")
+            line["excess"] = float(f"{loss - least.mean:.4g}")
         lines.append(line)
     return lines + [{"step": int(step), "held_out": float(f"{loss:.6g}")} for step, loss in training.looks.tolist()]
 
@@ -152,5 +149,5 @@ def _describe_training(model: Model, ready: PreparedRows, recipe: str, least: Es
         "loss": float(training.losses[-500:].mean()),
     }
     if least is not None:
-        made |= {"least_loss": least.mean, "least_loss_error": least.error, "least_loss_is": least.label}
+        made |= {"least_loss": least.mean, "least_loss_error": least.error}
     return made

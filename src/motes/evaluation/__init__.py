@@ -1,27 +1,24 @@
 """Metrics, tests and verdicts; evaluations and diagnoses of models."""
 
 from motes.evaluation.averages import compare_ema_lengths
-from motes.evaluation.causes import ErrorSplit
-from motes.evaluation.diagnosis import Diagnosis, diagnose_model
+from motes.evaluation.diagnosis import Diagnosis
+from motes.evaluation.error_split import ErrorSplit
 from motes.evaluation.findings import Finding
-from motes.evaluation.losses import ExcessLoss, excess_loss, noise_levels
+from motes.evaluation.losses import ExcessLoss
 from motes.evaluation.metrics import (
     PointMetric,
-    Prdc,
     c2st,
     c2st_boosting,
     compare,
     energy_distance,
     mmd_squared,
     mode_coverage,
-    negative_log_likelihood,
     prdc,
     sliced_w2,
-    w2,
 )
 from motes.evaluation.pairs import Modes
 from motes.evaluation.points import evaluate_points
-from motes.evaluation.posteriors import Calibration, calibration, local_calibration
+from motes.evaluation.posteriors import Calibration, calibration
 from motes.evaluation.records import Evaluation
 from motes.evaluation.results import Metric
 from motes.evaluation.table_diagnosis import TableDiagnosis
@@ -37,24 +34,17 @@ __all__ = [
     "Metric",
     "Modes",
     "PointMetric",
-    "Prdc",
     "TableDiagnosis",
     "c2st",
     "c2st_boosting",
     "calibration",
     "compare",
     "compare_ema_lengths",
-    "diagnose_model",
     "energy_distance",
     "evaluate_points",
     "evaluate_tables",
-    "excess_loss",
-    "local_calibration",
     "mmd_squared",
     "mode_coverage",
-    "negative_log_likelihood",
-    "noise_levels",
     "prdc",
     "sliced_w2",
-    "w2",
 ]

@@ -10,34 +10,19 @@ A pair uses the rows in which both entries are observed. All associations are fu
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
-from motes.evaluation.results import Array, Metric
+from motes.encoding import Encoded
+from motes.evaluation.results import ALPHA, POWER, Adjustment, Array, Family, Judged, aligned, judged, number, p_value
 
-GROUPS = 20  # groups of rows in the jackknife for the intervals
-T_95 = 2.024394164  # a Student's t of 2 * 19 degrees of freedom lies within +-T_95 with probability 0.95
-
-Upper = tuple[NDArray[np.intp], NDArray[np.intp]]
-
-
-@dataclass(frozen=True)
-class Associations:
-    """Associations of two sets of rows.
-
-    Attributes:
-        a, b: (d, d), 1 on the diagonal; NaN if a column does not vary.
-        mean: mean of |a - b| over the pairs, with its 95 % interval.
-        mean_by_chance: its approximate value for two samples of one distribution, assuming Gaussian errors.
-    """
-
-    a: Array
-    b: Array
-    mean: Metric
-    mean_by_chance: float
+GROUPS = 20  # groups of rows in the jackknife for the reference value
+NAMED = 5  # most pairs in the text
+HEAD = ("pair", "synthetic", "real", "difference beyond chance", "p")
 
 
 @dataclass(frozen=True)
@@ -113,11 +98,11 @@ class FeatureLayout:
 
 
 def ranked(x: Array, discrete: NDArray[np.bool_]) -> Array:
-    """Replace numbers (n, d) by their ranks among the observed ones, between -1/2 and 1/2; codes are unchanged.
+    """Replace numbers (n, d) by their ranks among the observed ones, standardised; codes are unchanged.
 
     Example:
         >>> ranked(np.array([[5.0], [7.0], [np.nan]]), np.array([False])).ravel()
-        array([-0.25,  0.25,   nan])
+        array([-1.,  1., nan])
     """
     from scipy.stats import rankdata
 
@@ -125,7 +110,8 @@ def ranked(x: Array, discrete: NDArray[np.bool_]) -> Array:
     for j in np.flatnonzero(~discrete):
         here = ~np.isnan(x[:, j])
         if here.any():
-            ranks[here, j] = (rankdata(x[here, j]) - 0.5) / here.sum() - 0.5
+            rank = rankdata(x[here, j])
+            ranks[here, j] = (rank - rank.mean()) / (rank.std() or 1.0)
     return ranks
 
 
@@ -140,39 +126,36 @@ def associations(x: Array, discrete: NDArray[np.bool_], levels: Sequence[int]) -
     return layout.associations(design.T @ design)
 
 
-def compare_associations(layout: FeatureLayout, a: Array, b: Array, rng: np.random.Generator) -> Associations:
-    """Compute the associations of two sets of rows, and their mean difference.
+def _both_associations(
+    layout: FeatureLayout, a: Array, b: Array, rng: np.random.Generator
+) -> tuple[Array, Array, float]:
+    """Return the associations of two sets of rows, (d, d) each, and the mean |difference| that chance alone causes.
+
+    The latter assumes Gaussian errors, whose standard deviations come from a jackknife over groups of rows.
 
     Args:
         layout: layout of the columns.
         a, b: designs of n and m rows, with ranks among all n + m rows.
-        rng: generator for the groups of rows, for the intervals.
+        rng: generator for the groups of rows.
     """
-    upper = np.triu_indices(len(layout.discrete), 1)
-    groups = [block_sums(rows, rng.permutation(len(rows)), GROUPS) for rows in (a, b)]
-    whole = [sums.sum(axis=0) for sums in groups]
-    of_a, of_b = (layout.associations(sums) for sums in whole)
-    gap = np.nan_to_num(of_a - of_b)[upper]
-    changes = [
-        sign * np.stack([np.nan_to_num(layout.associations(total - group) - of)[upper] for group in sums])
-        for sums, total, of, sign in zip(groups, whole, (of_a, of_b), (1.0, -1.0), strict=True)
-    ]  # change of each pair without each group, (groups, pairs)
-    deviation = np.sqrt(sum(_jackknife(change) for change in changes))
-    by_chance = float(np.sqrt(2 / np.pi) * deviation.mean()) if len(gap) else 0.0
-    value = float(np.abs(gap).mean()) if len(gap) else 0.0
-    half = T_95 * float(np.sqrt(sum(_jackknife(np.abs(gap + change).mean(axis=1)) for change in changes)))
-    mean = Metric("association_difference", value, max(value - half, 0.0), value + half)
-    return Associations(of_a, of_b, mean, by_chance)
+    found, variance = [], np.zeros(1)
+    for design in (a, b):
+        groups = _block_sums(design, rng.permutation(len(design)), GROUPS)
+        total = groups.sum(axis=0)
+        found.append(layout.associations(total))
+        changes = [np.nan_to_num(_pairs(layout.associations(total - group) - found[-1])) for group in groups]
+        variance = variance + (len(groups) - 1) * np.var(changes, axis=0)
+    return found[0], found[1], float(np.sqrt(2 / np.pi) * np.sqrt(variance).mean())
 
 
-def block_sums(design: Array, rows: NDArray[np.intp], count: int) -> Array:
+def _pairs(matrix: Array) -> Array:
+    """Return the entries above the diagonal, row by row, (pairs,)."""
+    return np.asarray(matrix[np.triu_indices(len(matrix), 1)])
+
+
+def _block_sums(design: Array, rows: NDArray[np.intp], count: int) -> Array:
     """Sum products of the design with itself over each of `count` blocks of rows, or over each row, (g, w, w)."""
     return np.stack([design[block].T @ design[block] for block in np.array_split(rows, min(count, len(rows)))])
-
-
-def _jackknife(changes: Array) -> Array:
-    """Return the jackknife variance over the first axis."""
-    return np.asarray((len(changes) - 1) * np.var(changes, axis=0))
 
 
 def _correlation(products: Array, totals: Array, squares: Array, n: Array) -> Array:
@@ -240,97 +223,164 @@ TOGETHER = 16  # permutations summed at once
 
 
 @dataclass(frozen=True)
-class Interactions:
-    """The differences of all pairs, in the order of the upper triangle, row by row.
+class PairResult(Encoded):
+    """The comparison of a pair of columns.
 
     Attributes:
+        columns: names of the columns.
+        synthetic, real: association of the columns.
+        distance: difference of the dependence, in units of an association, minus its value by chance. It can be above 0
+            for equal associations, if different values occur together.
+        p_value: p-value, adjusted for all tests of the table.
+    """
+
+    columns: tuple[str, str]
+    synthetic: float
+    real: float
+    distance: float
+    p_value: float
+
+    @property
+    def line(self) -> tuple[str, ...]:
+        """Its cells below `HEAD`."""
+        gap = f"{self.distance:.3f}"
+        return " ~ ".join(self.columns), number(self.synthetic), number(self.real), gap, p_value(self.p_value)
+
+
+@dataclass(frozen=True)
+class AssociationResult(Encoded):
+    """The comparison of all pairs of columns, in the order of the upper triangle, row by row.
+
+    Attributes:
+        names: names of the columns; the missingness of a column is an additional column.
+        synthetic, real: associations (d, d), 1 on the diagonal; NaN if a column does not vary.
+        mean_difference: mean of their absolute difference over the pairs.
+        reference_value: its approximate value for two samples of one distribution.
         distance: sqrt(Q) in units of an association, minus its value by chance, (pairs,).
         p_values: p-values in the family of all pairs and their mean, (pairs,).
         p_value: p-value of the family, the smallest of the pairs' and of the mean's.
         centre, spread: mean and standard deviation of the cube root of Q under the null hypothesis, (pairs,).
-        largest: maximum over pairs of the standardised cube root under the null hypothesis, sorted, (PERMUTATIONS,).
+        family: family of the standardised cube roots of all pairs, and of their mean.
         unit: sqrt(Q) of an association of 1, (pairs,).
+        largest: the most significant pairs, set by `judged`.
     """
 
+    names: tuple[str, ...]
+    synthetic: Array
+    real: Array
+    mean_difference: float
+    reference_value: float
     distance: Array
     p_values: Array
     p_value: float
     centre: Array
     spread: Array
-    largest: Array
+    family: Family
     unit: Array
+    largest: tuple[PairResult, ...] = ()
 
-    def detectable(self, level: float, sigmas: float) -> Array:
-        """Return the difference of associations, (pairs,), that a test at this level of the family detects.
+    json_names = ("names", "synthetic", "real", "mean_difference", "reference_value", "largest")
 
-        Args:
-            level: probability of a false alarm in the family.
-            sigmas: standard normal quantile of the power of the test.
-        """
-        place = min(int(np.ceil((1 - level) * (len(self.largest) + 1))), len(self.largest)) - 1
-        edge = self.centre + (float(self.largest[place]) + sigmas) * self.spread
+    def detectable(self, level: float) -> Array:
+        """Return the difference of associations, (pairs,), that a test at this level of the family mostly detects."""
+        edge = self.centre + (self.family.critical(level) + ndtri(POWER)) * self.spread
         return np.asarray(np.sqrt(np.maximum(edge**3 - self.centre**3, 0.0)) / self.unit)
 
+    def judged(self, adjust: Adjustment) -> Judged:
+        """Return the result with its most significant pairs; see `Judged`."""
+        places, p_values = np.transpose(np.triu_indices(len(self.names), 1)), [adjust(p) for p in self.p_values]
+        largest = []
+        for pair in np.lexsort((-self.distance, self.p_values))[:NAMED]:
+            i, j = places[pair]
+            both = float(self.synthetic[i, j]), float(self.real[i, j])
+            names = self.names[i], self.names[j]
+            largest.append(PairResult(names, *both, float(self.distance[pair]), p_values[pair]))
+        worst, count = largest[0], sum(p < ALPHA for p in p_values)
+        if count:
+            size = max(pair.distance for pair in largest if pair.p_value < ALPHA)
+            how = "" if abs(worst.synthetic - worst.real) > worst.distance / 3 else "different values occur together; "
+            text = (
+                f"{count} of {len(p_values)} pairs differ, most clearly {worst.columns[0]} and "
+                f"{worst.columns[1]}: {how}association {worst.synthetic:.2f} (real {worst.real:.2f})"
+            )
+        else:
+            size = float(self.distance.mean())
+            text = f"all pairs together differ, by {size:.2g} on average"
+        sizes = self.detectable(ALPHA / adjust.factor)
+        varying = sizes[sizes > 0]  # a pair with a constant column has no association
+        detectable = float(np.median(varying)) if varying.size else 0.0
+        seen = f"a difference of {detectable:.2g} in an association (median over pairs)" if detectable > 0 else ""
+        verdict = judged(adjust(self.p_value), size, "association", text, detectable=detectable, seen=seen)
+        return replace(self, largest=tuple(largest)), verdict, self.mean_difference, self.reference_value
 
-def compare_interactions(layout: FeatureLayout, a: Array, b: Array, rng: np.random.Generator) -> Interactions:
-    """Test every pair of columns.
+    @property
+    def text(self) -> str:
+        """The mean difference and the most significant pairs, as text."""
+        mean, by_chance = number(self.mean_difference), number(self.reference_value)
+        lines = aligned(HEAD, [pair.line for pair in self.largest])
+        return f"Associations: mean difference {mean} (reference value {by_chance})\n{lines}"
+
+
+def compare_associations(
+    names: tuple[str, ...], layout: FeatureLayout, a: Array, b: Array, rng: np.random.Generator
+) -> AssociationResult:
+    """Compare every pair of columns between two sets of rows.
 
     The p-values come from permutations of all rows: the p-value of a pair is the share of permutations in which some
     pair is as extreme (Westfall & Young 1993). For speed, rows are permuted in blocks, about 400 in each of three
     random partitions.
 
     Args:
-        layout: layout of the columns.
-        a, b: designs of n and m rows, with ranks among all n + m rows.
-        rng: generator for the permutations.
+        names, layout: names and layout of the columns, at least two.
+        a, b: numbers and codes (n, d) and (m, d), NaN if missing.
+        rng: generator for the permutations, and for the groups of rows behind the reference value.
     """
-    upper = np.triu_indices(len(layout.discrete), 1)
-    sums = a.T @ a, b.T @ b
+    both = layout.design(ranked(np.concatenate([a, b]), layout.discrete))
+    ours, theirs, reference_value = _both_associations(layout, both[: len(a)], both[len(a) :], rng)
+    sums = both[: len(a)].T @ both[: len(a)], both[len(a) :].T @ both[len(a) :]
     scale = _scale(layout, sums[0] + sums[1])
-    found = [_distances(layout, *sums, scale, upper)]
-    design = np.concatenate([a, b])[:, : layout.width]  # without squares
+    found = [_distances(layout, *sums, scale)]
+    both = both[:, : layout.width]  # without squares
     shares = np.diff(np.linspace(0, PERMUTATIONS, PARTITIONS + 1).astype(int))
     for count in shares.tolist():
-        blocks, few = _blocks(design, min(len(a), len(b)), rng)
+        blocks, few = _blocks(both, min(len(a), len(b)), rng)
         flat, total = blocks.reshape(len(blocks), -1), blocks.sum(axis=0)
         for start in range(0, count, TOGETHER):
             chosen = np.zeros((min(TOGETHER, count - start), len(blocks)))
             for row in chosen:
                 row[rng.permutation(len(blocks))[:few]] = 1.0
             drawn = (chosen @ flat).reshape(-1, *total.shape)
-            found += [_distances(layout, mine, total - mine, scale, upper) for mine in drawn]
+            found += [_distances(layout, mine, total - mine, scale) for mine in drawn]
     roots = np.cbrt(np.stack(found))  # (1 + permutations, pairs); the observed split comes first
     centre, spread = roots.mean(axis=0), roots.std(axis=0)
     far = np.divide(roots - centre, spread, out=np.zeros_like(roots), where=spread > 0)
-    mean = far.mean(axis=1) if far.shape[1] else np.zeros(len(far))
+    mean = far.mean(axis=1)
     together = (mean - mean.mean()) / (mean.std() or 1.0)  # the mean of all pairs also belongs to the family
-    largest = np.maximum(far.max(axis=1, initial=-np.inf), together)
-    p_values = np.array([np.mean(largest >= value - 1e-12) for value in far[0]])
-    p_value = min(float(p_values.min(initial=1.0)), float(np.mean(largest >= together[0] - 1e-12)))
-    unit = _unit(layout)[upper]
-    distance = np.sqrt(np.maximum(found[0] - centre**3, 0.0)) / unit
-    return Interactions(distance, p_values, p_value, centre, spread, np.sort(largest[1:]), unit)
+    scores = np.column_stack([far, together])
+    family = Family.of(scores[1:])
+    p_values = family.p_values(scores[0])
+    unit = _pairs(_unit(layout))
+    return AssociationResult(
+        names, ours, theirs, float(np.nan_to_num(np.abs(_pairs(ours - theirs))).mean()), reference_value,
+        np.sqrt(np.maximum(found[0] - centre**3, 0.0)) / unit, p_values[:-1], float(p_values.min()),
+        centre, spread, family, unit,
+    )  # fmt: skip
 
 
 def _scale(layout: FeatureLayout, sums: Array) -> Array:
-    """Return 1 / s of each feature over all rows, (f,); 0 if it does not vary."""
-    column, known = layout.column, layout.known[layout.column]
-    f = len(column)
+    """Return 1 / s of each feature over all rows, (f,); 0 for a label that no row or every row has."""
+    known = layout.known[layout.column]
     n = np.maximum(sums[known, known], 1.0)
-    totals = sums[np.arange(f), known]
-    variance = totals / n  # p_k of labels
-    numbers = np.flatnonzero(~layout.discrete[column])
-    squares = sums[layout.width + np.arange(len(numbers)), known[numbers]]
-    variance[numbers] = squares / n[numbers] - variance[numbers] ** 2
-    varies = (variance > 1e-12) & (totals < n * (1 - 1e-12))
-    return np.divide(1.0, np.sqrt(np.maximum(variance, 0.0)), out=np.zeros(f), where=varies)
+    share = np.where(layout.discrete[layout.column], sums[np.arange(len(known)), known] / n, 0.5)  # p_k
+    varies = (share > 0) & (share < 1)
+    share[~layout.discrete[layout.column]] = 1.0  # ranks are standardised
+    return np.divide(1.0, np.sqrt(share), out=np.zeros(len(known)), where=varies)
 
 
-def _distances(layout: FeatureLayout, a: Array, b: Array, scale: Array, upper: Upper) -> Array:
+def _distances(layout: FeatureLayout, a: Array, b: Array, scale: Array) -> Array:
     """Compute Q of each pair from the sums of both sets."""
     gap = (_covariances(layout, a) - _covariances(layout, b)) * scale * scale[:, None]
-    of_columns = np.add.reduceat(np.add.reduceat(gap**2, layout.starts), layout.starts, axis=1)
-    return np.asarray(of_columns[upper])
+    return _pairs(np.add.reduceat(np.add.reduceat(gap**2, layout.starts), layout.starts, axis=1))
 
 
 def _covariances(layout: FeatureLayout, sums: Array) -> Array:
@@ -353,4 +403,4 @@ def _blocks(design: Array, few: int, rng: np.random.Generator) -> tuple[Array, i
     count = max(int(most * few / len(design)), 1)
     size = few // count
     total = len(design) // size
-    return block_sums(design, rng.permutation(len(design))[: total * size], total), count
+    return _block_sums(design, rng.permutation(len(design))[: total * size], total), count

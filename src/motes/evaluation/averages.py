@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import singledispatch
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from motes.data import Table
 from motes.errors import UsageError
 from motes.evaluation.losses import excess_loss, expected_loss, noise_levels
-from motes.evaluation.sources import point_source, table_source
+from motes.evaluation.sources import source_of
 from motes.points import PointModel
 from motes.progress import OnProgress, Progress, silent
 from motes.seeds import seed_key
@@ -91,59 +91,48 @@ def compare_ema_lengths(
     if stored is not None:
         lengths = tuple(length for length in lengths if stored.can_make(length))
     tried = (None, *lengths)
-    found, measure, against = _compute_losses(model, source, tried, seed, on_progress)
+    score, measure, against = (_table_score if isinstance(model, TableModel) else _point_score)(model, source, seed)
+    found: list[tuple[float, float]] = []
+    for length in tried:
+        found.append(score(model if length is None else model.averaged_over(length)))
+        on_progress(Progress(len(found), len(tried)))
     losses, errors = zip(*found, strict=True)
     return EmaLengths(against, measure, tried, losses, errors)
 
 
-Found = tuple[list[tuple[float, float]], str, str]  # losses with standard errors; their measure; the rows, in words
+Score = Callable[[Any], tuple[float, float]]  # model -> its loss and standard error
 
 
-@singledispatch
-def _compute_losses(
-    model: Model, source: Any, tried: tuple[float | None, ...], seed: int, on_progress: OnProgress
-) -> Found:
-    raise UsageError(f"got a {type(model).__name__}; expected a model of points or of a table.")
-
-
-@_compute_losses.register
-def _compute_point_losses(
-    model: PointModel, source: Any, tried: tuple[float | None, ...], seed: int, on_progress: OnProgress
-) -> Found:
-    origin = point_source(model, source)
+def _point_score(model: PointModel, source: Any, seed: int) -> tuple[Score, str, str]:
+    """Return the score of a model of points, its measure, and the rows, in words."""
+    origin = source_of(model, source)
     rows = model.standardiser.forward(origin.real(ROWS)[0])
     schedule, key = model.denoiser.schedule, seed_key(seed, "lengths")
-    exact = origin.truth.oracle(schedule, model.standardiser) if origin.truth else None
     t, _ = noise_levels(schedule, model.lowest_noise)
-    found: list[tuple[float, float]] = []
-    for length in tried:
-        denoiser = model.denoiser if length is None else model.averaged_over(length).denoiser
-        if exact is not None:
-            excess = excess_loss(denoiser, exact, rows, t, key=key)
-            found.append((excess.nats, excess.nats_error))
-        else:
-            loss = expected_loss(denoiser, model.recipe.loss, rows, model.recipe.times, key=key)
-            found.append((loss.mean, loss.error))
-        on_progress(Progress(len(found), len(tried)))
-    measure = "excess loss in nats per row" if exact is not None else "loss"
-    return found, measure, f"{origin.evaluated_against} of {origin.name}"
+
+    def excess(one: PointModel) -> tuple[float, float]:
+        found = excess_loss(one.denoiser, origin.truth.oracle(schedule, model.standardiser), rows, t, key=key)
+        return found.nats, found.nats_error
+
+    def loss(one: PointModel) -> tuple[float, float]:
+        return expected_loss(one.denoiser, model.recipe.loss, rows, model.recipe.times, key=key)
+
+    against = f"{origin.evaluated_against} of {origin.name}"
+    return (excess, "excess loss in nats per row", against) if origin.truth else (loss, "loss", against)
 
 
-@_compute_losses.register
-def _compute_table_losses(
-    model: TableModel, source: Any, tried: tuple[float | None, ...], seed: int, on_progress: OnProgress
-) -> Found:
+def _table_score(model: TableModel, source: Any, seed: int) -> tuple[Score, str, str]:
+    """Return the score of a model of a table, its measure, and the rows, in words."""
     model.check_averages()  # before the rows are read and scored
-    origin = table_source(model, source)
+    origin = source_of(model, source)
     if origin.held_out is None:
         raise UsageError(
             f"'{origin.name}' has no rows that the model has not seen. Pass a file with unseen rows as SOURCE."
         )
     rows = origin.held_out.take(np.random.default_rng([seed, 8128]).permutation(len(origin.held_out))[:ROWS])
-    found: list[tuple[float, float]] = []
-    for length in tried:
-        one = model if length is None else model.averaged_over(length)
+
+    def score(one: TableModel) -> tuple[float, float]:
         nats = -one.score_samples(rows, laplace=True)
-        found.append((float(nats.mean()), float(nats.std() / np.sqrt(len(nats)))))
-        on_progress(Progress(len(found), len(tried)))
-    return found, "-log p in nats per row", f"{len(rows):,} held-out rows of {origin.name}"
+        return float(nats.mean()), float(nats.std() / np.sqrt(len(nats)))
+
+    return score, "-log p in nats per row", f"{len(rows):,} held-out rows of {origin.name}"

@@ -1,40 +1,57 @@
-"""Diagnosis of a trained model: problems, fixes, and the sources of the error of its samples."""
+"""Diagnosis of a trained model of points: problems, fixes, and the sources of the error of its samples.
+
+A check is a function that yields findings, each with its evidence and a fix; it yields nothing if there is no problem.
+"""
 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.data import Table
-from motes.evaluation import causes
-from motes.evaluation.findings import Finding, find_problems, headline, named
-from motes.evaluation.losses import ExcessLoss
+from motes.encoding import Encoded
+from motes.evaluation import error_split
+from motes.evaluation.error_split import PRIOR, SURE, ErrorSplit
+from motes.evaluation.findings import Finding, changed, ema_fitting, find_problems, headline, named
+from motes.evaluation.losses import ExcessLoss, excess_loss, noise_levels
 from motes.evaluation.metrics import mode_coverage
+from motes.evaluation.points import UNLEARNED
 from motes.evaluation.sources import PointSource, compared_with
-from motes.points import PointModel
+from motes.points import (
+    GaussianOracle,
+    LogNormalTimes,
+    MixtureOracle,
+    PointModel,
+    PointRecipe,
+    Schedule,
+    Training,
+    Truth,
+)
+from motes.points.networks import Residual
 from motes.progress import OnProgress, silent
+from motes.seeds import seed_key
 
 Array = NDArray[np.float64]
 
-CLOSER = 0.6  # largest accepted share of pairs in which the sample is closer to the training rows than a held-out row
-MISPLACED = 0.02  # largest accepted share of samples in the wrong mode
-FEW = 200  # with fewer held-out rows, distances between training rows are used as well
+EXACT = "the exact denoiser"
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(Encoded):
     """The result of `motes diagnose` for a model of points.
 
     Attributes:
         source, evaluated_against: name and description of the rows used.
         findings: the problems; empty if none were detected.
         excess: the network's loss on held-out rows, minus the loss of `reference`.
-        reference: "the exact denoiser", or the better of two simple models of the data.
+        reference: "the exact denoiser", or the best of some mixtures of Gaussians.
         split: the sources of the error of the samples.
         notes: what could not be checked, and why.
 
@@ -49,7 +66,7 @@ class Diagnosis:
     findings: list[Finding]
     excess: ExcessLoss
     reference: str
-    split: causes.ErrorSplit
+    split: ErrorSplit
     notes: list[str]
 
     def __repr__(self) -> str:
@@ -65,36 +82,18 @@ class Diagnosis:
         nats, error = self.excess.nats, f"(± {self.excess.nats_error:.1g})"
         if nats < 0:
             return f"The network's loss is {-nats:.2g} {error} nats per row below the loss of {self.reference}."
-        sign = "at most " if self.reference == causes.EXACT else ""
+        sign = "at most " if self.reference == EXACT else ""
         return (
             f"The network's loss above {self.reference} costs {sign}{nats:.2g} {error} nats per row, mostly at noise "
             f"level {self.excess.worst:.2g}."
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the diagnosis as a dict for JSON.
-
-        Example:
-            >>> sorted(model.diagnose("moons", n=64).to_dict())
-            ['evaluated_against', 'excess', 'findings', 'notes', 'source', 'split']
-        """
-        curve = {name: getattr(self.excess, name).tolist() for name in ("t", "noise", "loss", "least", "excess")}
-        return {
-            "source": self.source,
-            "evaluated_against": self.evaluated_against,
-            "findings": [finding.to_dict() for finding in self.findings],
-            "split": self.split.to_dict(),
-            "excess": {"reference": self.reference, "nats": self.excess.nats, "nats_error": self.excess.nats_error}
-            | curve,
-            "notes": self.notes,
-        }
 
 
 def diagnose_model(
     model: PointModel,
     source: str | ArrayLike | Table | None = None,
     *,
-    n: int = causes.ROWS,
+    n: int = error_split.ROWS,
     seed: int = 0,
     on_progress: OnProgress = silent,
 ) -> Diagnosis:
@@ -112,29 +111,30 @@ def diagnose_model(
         DataError: data that cannot be used.
 
     Example:
-        >>> from motes.evaluation import diagnose_model
+        >>> from motes.evaluation.diagnosis import diagnose_model
         >>> diagnose_model(model, "moons", n=64).split.rows
         64
     """
     origin, real, _ = compared_with(model, source, n)
     counted = lambda before: lambda now: on_progress(now.after(before, 5 * n))
     samples = model.draw(n, seed=seed, on_progress=counted(0))
-    setting = causes.Setting.of(model, origin, n, seed)
-    split = causes.split_error(setting, counted(n))
-    excess, compared = causes.excess_of(model, origin, real, seed)
-    notes, unseen = [], origin.held_out is not None or origin.truth is not None
-    findings = list(
-        _complete_prior_mismatch(find_problems(origin.training, model.recipe), model, origin, real, split, seed)
-    )
-    findings += causes.coarse_grid(setting, split)
+    setting = error_split.Setting.of(model, origin, n, seed)
+    split = error_split.split_error(setting, counted(n))
+    excess, compared = excess_of(model, origin, real, seed)
+    notes, gap = list[str](), 0.0
+    findings = [_complete(finding, split) for finding in find_problems(origin.training, model.recipe)]
+    findings += error_split.coarse_grid(setting, split)
+    unseen = origin.held_out is not None or origin.truth is not None
     if origin.known and unseen:
-        findings += _memorising(model, origin, samples, real)
-        findings += causes.learning(model, origin, real, excess, findings, seed)
+        gap, p_value = _memory_gap(model, origin, real, excess.t, seed)
+        findings += [*_memorising(model, origin, samples, real), *_overtrained(model, origin, gap, p_value)]
     else:
         why = "the training rows are not available" if unseen else "no rows were held out"
         notes.append(f"Overtraining and memorisation were not checked: {why}.")
-        findings += causes.undertrained(model, excess, 0.0, findings)
-    findings = _by_part(_drop_consequences(findings), split)
+    findings += undertrained(model, excess, max(gap, 0.0), findings)
+    if any(finding.name == "too_few_steps" for finding in findings):  # which is why the average is too long
+        findings = [finding for finding in findings if finding.name != "ema_too_long"]
+    findings = _by_part(findings, split)
     findings += _modes(model, origin, samples, findings, split, seed)
     return Diagnosis(origin.name, origin.evaluated_against, findings, excess, compared, split, notes)
 
@@ -142,73 +142,47 @@ def diagnose_model(
 # --- the order of the findings ----------------------------------------------------------------------------------------
 
 OF_THE_ROWS = ("degenerate_column", "dependent_columns", "duplicate_rows")
-OF_THE_DATA = ("unscaled_columns", *OF_THE_ROWS)
-OF_THE_STEPS = ("wasted_steps", "coarse_grid")
+PARTS = {  # the part of the error that a finding adds to; learning, unless it is listed; "" for all parts
+    **dict.fromkeys(("unscaled_columns", *OF_THE_ROWS), ""),
+    "prior_mismatch": PRIOR,
+    "wasted_steps": error_split.DISCRETISATION,
+    "coarse_grid": error_split.DISCRETISATION,
+}
 
 
-def _part_of(finding: Finding) -> str:
-    """Return the part of the error that a finding adds to; "" for findings about the data, which add to all."""
-    if finding.name in OF_THE_DATA:
-        return ""
-    if finding.name == "prior_mismatch":
-        return causes.PRIOR
-    return causes.DISCRETISATION if finding.name in OF_THE_STEPS else causes.LEARNING
-
-
-def _by_part(findings: list[Finding], split: causes.ErrorSplit) -> list[Finding]:
+def _by_part(findings: list[Finding], split: ErrorSplit) -> list[Finding]:
     """Sort findings: those about the data first, then by the size of the part of the error that they add to."""
-    # At noise levels that the network has not learned, steps can be erratic, which says nothing about the grid.
-    unknown_levels = any(finding.name == "wrong_times" for finding in findings)
-
-    def size(finding: Finding) -> float:
-        if not (name := _part_of(finding)):
-            return math.inf
-        if unknown_levels and name == causes.DISCRETISATION:
-            return -1.0
-        part = split.parts.get(name)
-        return part.value if part is not None and not split.doubts and part.surely_above(0.0) else 0.0
-
-    return sorted(findings, key=size, reverse=True)
+    sizes = {"": math.inf, **split.significant}
+    if any(finding.name == "wrong_times" for finding in findings):
+        # At noise levels that the network has not learned, steps can be erratic, which says nothing about the grid.
+        sizes[error_split.DISCRETISATION] = -1.0
+    return sorted(findings, key=lambda finding: -sizes.get(PARTS.get(finding.name, error_split.LEARNING), 0.0))
 
 
-def _drop_consequences(findings: list[Finding]) -> list[Finding]:
-    """Drop `ema_too_long` if the cause is that there are too few steps."""
-    few = any(finding.name == "too_few_steps" for finding in findings)
-    return [finding for finding in findings if not (few and finding.name == "ema_too_long")]
+def _complete(finding: Finding, split: ErrorSplit) -> Finding:
+    """Add to `prior_mismatch` its effect on the samples."""
+    if finding.name != "prior_mismatch":
+        return finding
+    part = split.parts[PRIOR]
+    message = (
+        f"It alone causes a sliced W2 of {math.sqrt(part.value):.2g} (between two real samples: "
+        f"{math.sqrt(split.reference_value):.2g})."
+        if part.surely_above(0.0)
+        else f"Its effect on {split.rows:,} samples is not significant."
+    )
+    return replace(finding, meaning=f"{finding.meaning} {message}")
 
 
-def _complete_prior_mismatch(
-    findings: list[Finding], model: PointModel, origin: PointSource, real: Array, split: causes.ErrorSplit, seed: int
-) -> Iterator[Finding]:
-    """Add to `prior_mismatch` its effect on the samples and, if the distribution is known, the exact KL."""
-    for finding in findings:
-        if finding.name != "prior_mismatch":
-            yield finding
-            continue
-        value = finding.value if origin.truth is None else _exact_prior_kl(model, origin, real, seed)
-        part = split.parts[causes.PRIOR]
-        message = (
-            f"It alone causes a sliced W2 of {math.sqrt(part.value):.2g} (between two real samples: "
-            f"{math.sqrt(split.reference_value):.2g})."
-            if part.surely_above(0.0)
-            else f"Its effect on {split.rows:,} samples is not significant."
-        )
-        yield replace(finding, value=value, meaning=f"{finding.meaning} {message}")
-
-
-def _exact_prior_kl(model: PointModel, origin: PointSource, real: Array, seed: int) -> float:
-    """Compute the KL in nats from q(x_1) to the prior: the mean of log q - log p over real points with noise."""
-    assert origin.truth is not None  # required for an exact KL
-    schedule, z = model.denoiser.schedule, model.standardiser.forward(real[: causes.EXCESS_ROWS])
-    eps = np.random.default_rng([seed, 577215]).standard_normal(z.shape)
-    x = float(schedule.alpha(1.0)) * z + float(schedule.sigma(1.0)) * eps
-    log_q = np.asarray(origin.truth.oracle(schedule, model.standardiser).rows(x, 1.0).log_prob, np.float64)
-    prior = float(schedule.prior_std)
-    log_p = -0.5 * ((x / prior) ** 2 + np.log(2 * np.pi * prior**2)).sum(axis=1)
-    return float(np.mean(log_q - log_p))
+def _see(found: list[Finding], *names: str) -> str:
+    """Return a sentence that refers to the first finding that is one of `names`; "" if there is none."""
+    return next((f" See {finding.name}." for finding in found if finding.name in names), "")
 
 
 # --- the samples ------------------------------------------------------------------------------------------------------
+
+CLOSER = 0.6  # largest accepted share of pairs in which the sample is closer to the training rows than a held-out row
+MISPLACED = 0.02  # largest accepted share of samples in the wrong mode
+FEW_ROWS = 200  # with fewer held-out rows, distances between training rows are used as well
 
 
 def _memorising(model: PointModel, origin: PointSource, samples: Array, unseen: Array) -> Iterator[Finding]:
@@ -220,29 +194,30 @@ def _memorising(model: PointModel, origin: PointSource, samples: Array, unseen: 
     rows = model.standardiser.forward(origin.training.x)
     near = NearestNeighbors(n_neighbors=2).fit(rows)
     ours, real = (near.kneighbors(model.standardiser.forward(x))[0][:, 0] for x in (samples, unseen))
-    if len(real) < FEW:
+    if len(real) < FEW_ROWS:
         real = np.append(real, near.kneighbors(rows)[0][:, 1])
-    # For each sample, the share of held-out rows that are further from the training rows, and vice versa.
-    order_ours, order_real = np.sort(ours), np.sort(real)
-    further = 1 - (np.searchsorted(order_real, ours, "left") + np.searchsorted(order_real, ours, "right")) / 2 / len(
-        real
-    )
-    nearer = (np.searchsorted(order_ours, real, "left") + np.searchsorted(order_ours, real, "right")) / 2 / len(ours)
+    further, nearer = 1 - _places(ours, real), _places(real, ours)
     value = float(further.mean())
     error = math.hypot(further.std() / math.sqrt(len(ours)), nearer.std() / math.sqrt(len(real)))
-    if value - causes.SURE * error > CLOSER:
+    if value - SURE * error > CLOSER:
         copies = float(np.mean(ours < 1e-3 * np.median(real)))
         yield Finding(
             "memorising",
             value,
             f"In {value:.0%} of cases, a sample is closer to a training row than a held-out row is (50% expected), and "
             f"{copies:.0%} of the samples are copies of training rows.",
-            causes.less(model),
+            _less(model),
         )
 
 
+def _places(x: Array, among: Array) -> Array:
+    """Return the share of `among` (m,) below each number x (n,), (n,); equal numbers count as half."""
+    among = np.sort(among)
+    return (np.searchsorted(among, x, "left") + np.searchsorted(among, x, "right")) / 2 / len(among)
+
+
 def _modes(
-    model: PointModel, origin: PointSource, samples: Array, found: list[Finding], split: causes.ErrorSplit, seed: int
+    model: PointModel, origin: PointSource, samples: Array, found: list[Finding], split: ErrorSplit, seed: int
 ) -> Iterator[Finding]:
     """Find samples in the wrong modes; the first of the other findings, if any, is named as the cause."""
     modes = origin.modes
@@ -253,22 +228,220 @@ def _modes(
         return
     off = [share - true for share, true in zip(coverage.shares, modes.shares, strict=True)]
     worst = int(np.argmax(np.abs(off)))
-    cause = next((finding.name for finding in found if finding.name not in OF_THE_ROWS), "")
+    blamed = [finding.name for finding in found if finding.name not in OF_THE_ROWS]
+    cause = _see(found, *blamed[:1])
+    largest = next(iter(split.significant), "")
     yield Finding(
         "misplaced_mass",
         float(coverage.distance),
         f"{coverage.distance:.1%} of the samples are in the wrong mode; mode {worst} has {coverage.shares[worst]:.1%} "
-        f"instead of {modes.shares[worst]:.1%}.{causes.see(cause) or _name_largest(split)}",
-        {} if cause or _largest_part(split) != causes.LEARNING else causes.more(model),
+        f"instead of {modes.shares[worst]:.1%}."
+        + (cause or (f" Most of the error comes from {largest}." if largest else "")),
+        {} if cause or largest != error_split.LEARNING else _more(model),
     )
 
 
-def _largest_part(split: causes.ErrorSplit) -> str:
-    """Return the largest significant part of the error; "" if there is none."""
-    sure = {} if split.doubts else {name: part.value for name, part in split.parts.items() if part.surely_above(0.0)}
-    return max(sure, key=lambda name: sure[name], default="")
+# --- the network: its excess loss, overfitting, and poor training ----------------------------------------------------
+
+EXCESS_ROWS = 2048
+ALPHA = 1e-3  # level of the rank test
+OVERLEARNED = 0.3  # largest accepted difference between held-out and training rows, in nats per row
+NARROWEST = 0.05  # smallest width of one of several Gaussians, in standard deviations of the data
+REFERENCE_ROWS = 10_000
+GAUSSIANS = (1, 4, 16)
+EACH = 20  # fewest rows per Gaussian and column
 
 
-def _name_largest(split: causes.ErrorSplit) -> str:
-    name = _largest_part(split)
-    return f" Most of the error comes from {name}." if name else ""
+def excess_over_exact(model: PointModel, truth: Truth, unseen: Array, seed: int) -> ExcessLoss:
+    """Compute the network's loss on held-out rows minus the loss of the exact denoiser."""
+    schedule, z = model.denoiser.schedule, model.standardiser.forward(unseen)
+    t, _ = noise_levels(schedule, model.lowest_noise)
+    return excess_loss(model.denoiser, truth.oracle(schedule, model.standardiser), z, t, key=seed_key(seed, "excess"))
+
+
+def excess_of(model: PointModel, origin: PointSource, unseen: Array, seed: int) -> tuple[ExcessLoss, str]:
+    """Compute the excess loss on held-out rows, and the name of the reference: the exact denoiser or a mixture."""
+    unseen = unseen[:EXCESS_ROWS]
+    if origin.truth is not None:
+        return excess_over_exact(model, origin.truth, unseen, seed), EXACT
+    schedule, (rows, z) = model.denoiser.schedule, map(model.standardiser.forward, (origin.training.x, unseen))
+    t, _ = noise_levels(schedule, model.lowest_noise)
+    name, reference = fit_mixture(rows, z, schedule)
+    return excess_loss(model.denoiser, reference, z, t, key=seed_key(seed, "excess"), exact=False), name
+
+
+def fit_mixture(rows: Array, unseen: Array, schedule: Schedule) -> tuple[str, MixtureOracle]:
+    """Fit the number of Gaussians to `rows` that makes held-out rows most likely; return a name as well."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    rows = rows[:REFERENCE_ROWS]
+    counts = [count for count in GAUSSIANS if count == 1 or count * EACH * rows.shape[1] <= len(rows)]
+    # A smallest variance prevents one of several Gaussians from memorising equal entries.
+    least = {count: 1e-6 if count == 1 else NARROWEST**2 for count in counts}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a reference may be suboptimal
+        fits = [GaussianMixture(count, reg_covar=least[count], random_state=0).fit(rows) for count in counts]
+    best = max(fits, key=lambda fit: float(fit.score(unseen)))
+    name = "a Gaussian" if best.n_components == 1 else f"a mixture of {best.n_components} Gaussians"
+    return name, MixtureOracle(best.weights_, best.means_, best.covariances_, schedule)
+
+
+def _memory_gap(model: PointModel, origin: PointSource, real: Array, t: Array, seed: int) -> tuple[float, float]:
+    """Return the loss on held-out rows minus the loss on training rows, in nats, and the p-value of a rank test.
+
+    A rank test, because a few outliers may cost the network more than all other rows together.
+    """
+    from scipy.stats import mannwhitneyu
+
+    schedule, (rows, unseen) = model.denoiser.schedule, map(model.standardiser.forward, (origin.training.x, real))
+    # A common reference removes part of the noise from both losses.
+    reference = (
+        GaussianOracle(rows.mean(axis=0), np.cov(rows.T, bias=True), schedule)
+        if origin.truth is None
+        else origin.truth.oracle(schedule, model.standardiser)
+    )
+    repeats = max(EXCESS_ROWS // len(rows), 1)  # with few rows, each is evaluated with several noises
+    new, seen = (
+        excess_loss(
+            model.denoiser, reference, x[:EXCESS_ROWS], t, key=seed_key(seed, name), exact=False, repeats=repeats
+        )
+        for x, name in ((unseen, "unseen"), (rows, "seen"))
+    )
+    p_value = mannwhitneyu(new.nats_of_row, seen.nats_of_row, alternative="greater").pvalue
+    return new.nats - seen.nats, float(p_value)
+
+
+def _overtrained(model: PointModel, origin: PointSource, gap: float, p_value: float) -> Iterator[Finding]:
+    if gap > OVERLEARNED and p_value < ALPHA:
+        yield Finding(
+            "overtrained",
+            gap,
+            f"The loss on training rows is {gap:.2g} nats per row lower than on held-out rows: the network memorises "
+            f"these {len(origin.training.x):,} rows instead of learning their distribution.",
+            _less(model),
+        )
+
+
+def undertrained(model: PointModel, excess: ExcessLoss, gap: float, found: list[Finding]) -> Iterator[Finding]:
+    """Find a poorly trained network, named after the likeliest cause; the fix corrects all causes."""
+    # A few outliers can dominate the mean, but not the median.
+    lower = max(excess.nats - SURE * excess.nats_error, float(np.median(excess.nats_of_row)))
+    if lower - gap <= UNLEARNED:
+        return
+    checks = (*_rare_times(model, excess), *_rare_labels(model), *_training(model), *_network_size(model))
+    causes = [one for one in checks if changed(model.recipe, one.changes) is not None]
+    few = any(one.name == "too_few_steps" for one in causes)
+    see = _see(found, "unscaled_columns") or ("" if few else _see(found, "ema_too_long", "ema_too_short"))
+    changes = {key: value for one in causes for key, value in one.changes.items()}
+    why = f": {', and '.join(one.meaning for one in causes)}" if causes else ""
+    yield Finding(
+        causes[0].name if causes and not see else "undertrained",
+        excess.nats,
+        f"The network's error costs up to {excess.nats:.2g} nats per row, mostly at noise level "
+        f"{excess.worst:.2g}{why}.{see}",
+        {} if see else changes or _more(model),
+    )
+
+
+def _more(model: PointModel) -> dict[str, Any]:
+    """Return changes for longer training of a larger network."""
+    return {"training.steps": 2 * model.recipe.training.steps} | _wider(model, 2)
+
+
+def _less(model: PointModel) -> dict[str, Any]:
+    """Return changes for an eighth of the training with half the network."""
+    part = model.recipe.training
+    steps = max(part.steps // 8, 1)
+    return {"training.steps": steps} | ema_fitting(part.ema, steps) | _wider(model, 0.5)
+
+
+def _wider(model: PointModel, factor: float) -> dict[str, Any]:
+    """Return the change of the width by a factor; {} if the network has no width."""
+    width = getattr(model.recipe.network, "width", None)
+    return {} if width is None else {"network.width": max(int(factor * width), 8)}
+
+
+# --- causes of poor training that the recipe shows; the meaning of a finding is the end of a sentence ----------------
+
+OFTEN = 3.0  # a noise level is too rare if better training times cover it this many times as often
+MOST = 0.5  # smallest share of the excess loss at such levels
+DROPPED = 0.02  # smallest share of rows with a dropped label
+FEW = 1000  # steps
+TRAVEL = 4.0  # smallest sum of all learning rates: about the distance that Adam can move a weight
+FAST = 0.03  # the highest learning rate
+SMALL = 4.0  # a network is too small if its width times depth is this many times below the default's
+PLACES = 4096
+
+
+def visits(recipe: PointRecipe, noise: Array) -> Array:
+    """Return how often training covers each noise level (m,), relative to uniform coverage of the range."""
+    schedule = recipe.make_schedule()
+    t = np.asarray(recipe.times.place(schedule, jnp.asarray((np.arange(PLACES) + 0.5) / PLACES)))
+    seen = -np.asarray(schedule.log_snr(t), np.float64) / 2
+    edges = _bin_edges(np.log(noise))
+    counts, _ = np.histogram(seen, edges)
+    return counts / PLACES / np.diff(edges) * (edges[-1] - edges[0])
+
+
+def _bin_edges(levels: Array) -> Array:
+    """Return bin edges around m increasing numbers, (m + 1,)."""
+    middle = (levels[1:] + levels[:-1]) / 2
+    return np.concatenate([[2 * levels[0] - middle[0]], middle, [2 * levels[-1] - middle[-1]]])
+
+
+def _rare_times(model: PointModel, excess: ExcessLoss) -> Iterator[Finding]:
+    recipe = model.recipe
+    log_noise = np.log(excess.noise)
+    nats = np.maximum(excess.excess, 0) * np.diff(_bin_edges(log_noise))
+    if recipe.steps is not None:
+        changes: dict[str, Any] = {"times.kind": "steps"}
+    else:  # the middle of the range, and a spread that reaches its ends
+        changes = {} if isinstance(recipe.times, LogNormalTimes) else {"times.kind": "log_normal"}
+        changes |= {
+            "times.mean": round(float(log_noise[0] + log_noise[-1]) / 2, 2),
+            "times.std": round(float(log_noise[-1] - log_noise[0]) / 5.2, 2),
+        }
+    better = changed(recipe, changes)
+    if better is None:
+        return
+    rare = visits(better, excess.noise) > OFTEN * visits(recipe, excess.noise)
+    if nats[rare].sum() > MOST * nats.sum():
+        low, high = excess.noise[rare].min(), excess.noise[rare].max()
+        yield Finding("wrong_times", 0.0, f"training rarely covers noise levels from {low:.2g} to {high:.2g}", changes)
+
+
+def _rare_labels(model: PointModel) -> Iterator[Finding]:
+    part = model.recipe.training
+    if model.classes is not None and part.label_dropout < DROPPED:
+        yield Finding(
+            "label_rarely_dropped",
+            part.label_dropout,
+            f"it is used without labels, but training dropped labels with probability {part.label_dropout:.2g} only",
+            {"training.label_dropout": Training.label_dropout},
+        )
+
+
+def _training(model: PointModel) -> Iterator[Finding]:
+    part = model.recipe.training
+    rate, steps = part.learning_rate, part.steps
+    if steps < FEW:
+        changes = {"training.steps": Training.steps} | ema_fitting(part.ema, Training.steps)
+        yield Finding("too_few_steps", steps, f"{steps:,} training steps are too few", changes)
+    travel = rate * max(steps, FEW) * (0.5 if part.decay == "cosine" else 1)
+    better = {"training.learning_rate": Training.learning_rate}
+    if travel < TRAVEL:
+        meaning = f"the learning rate of {rate:g} is too low for {steps:,} steps"
+        yield Finding("learning_rate_too_low", rate, meaning, better)
+    elif rate > FAST:
+        yield Finding("learning_rate_too_high", rate, f"the learning rate of {rate:g} is too high", better)
+
+
+def _network_size(model: PointModel) -> Iterator[Finding]:
+    own: dict[str, int] = {key: getattr(model.recipe.network, key, 0) for key in ("width", "depth")}
+    usual: dict[str, int] = {key: getattr(Residual(), key) for key in own}
+    size = math.prod(own.values())
+    if 0 < SMALL * size <= math.prod(usual.values()):
+        meaning = f"a network of width {own['width']} and depth {own['depth']} is too small"
+        better = {f"network.{key}": usual[key] for key in own if own[key] < usual[key]}
+        yield Finding("network_too_small", size, meaning, better)

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data import Standardiser, Support, Table
+from motes.encoding import Encoded
 from motes.errors import MotesError
-from motes.points import PointRecipe, RectifiedFlow, Schedule, VarianceExploding
+from motes.points import PointRecipe, RectifiedFlow, VarianceExploding
 from motes.points.schedules import BetasBetween, LinearVP
 
 
 @dataclass(frozen=True)
-class Finding:
+class Finding(Encoded):
     """A problem of the data, the recipe or the model.
 
     Attributes:
@@ -37,6 +38,8 @@ class Finding:
     meaning: str
     changes: Mapping[str, Any] = field(default_factory=dict)
 
+    json_names = ("name", "value", "meaning", "fix")
+
     @property
     def fix(self) -> str:
         """The changes as options of `motes train`; "" if there are none."""
@@ -48,16 +51,6 @@ class Finding:
     def __str__(self) -> str:
         fix = f" Fix it with {self.fix}" if self.fix else ""
         return f"{self.name} = {self.value:.3g}. {self.meaning}{fix}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the finding as a dict for JSON.
-
-        Example:
-            >>> finding = motes.diagnose(motes.make_shape("moons", 1000), "tutorial")[0]
-            >>> sorted(finding.to_dict())
-            ['fix', 'meaning', 'name', 'value']
-        """
-        return {"name": self.name, "value": self.value, "meaning": self.meaning, "fix": self.fix}
 
 
 def headline(findings: Sequence[Finding]) -> str:
@@ -93,7 +86,6 @@ def named(findings: Sequence[Finding]) -> str:
 Array = NDArray[np.float64]
 
 ATOMS = 1000  # rows that represent all rows; also the number of draws
-BLOCK = 250  # draws compared with all atoms at once
 PRIOR_NATS = 0.02  # a smaller mismatch is not detectable in 10,000 samples
 SIGMAS = (10.0, 20.0, 40.0, 80.0, 160.0, 320.0)  # candidates for schedule.sigma_max
 
@@ -108,45 +100,23 @@ def prior_kl(x: Array, recipe: PointRecipe) -> float:
 
     At most 1,000 of the rows are used. Repeated calls return the same value.
     """
-    schedule, rng = recipe.make_schedule(), np.random.default_rng(0)
-    z = as_learned(x, recipe)
-    z = z[np.sort(rng.permutation(len(z))[:ATOMS])]
-    return _gaussian_kl(z, schedule) + _non_gaussian_kl(z, schedule, rng)
-
-
-def _moments(z: Array, schedule: Schedule) -> tuple[Array, Array]:
-    """Return mean and covariance of q(x_1)."""
-    alpha, sigma = float(schedule.alpha(1.0)), float(schedule.sigma(1.0))
-    return alpha * z.mean(axis=0), alpha**2 * np.cov(z.T, bias=True) + sigma**2 * np.eye(z.shape[1])
-
-
-def _gaussian_kl(z: Array, schedule: Schedule) -> float:
-    prior, (mean, covariance) = float(schedule.prior_std), _moments(z, schedule)
-    ratio = covariance / prior**2
-    _, log_det = np.linalg.slogdet(ratio)
-    return float(0.5 * (np.trace(ratio) + (mean @ mean) / prior**2 - z.shape[1] - log_det))
-
-
-def _non_gaussian_kl(z: Array, schedule: Schedule, rng: np.random.Generator) -> float:
-    """Return the mean of log q - log g over draws from q, at least 0."""
-    alpha, sigma = float(schedule.alpha(1.0)), float(schedule.sigma(1.0))
-    mean, covariance = _moments(z, schedule)
-    draws = alpha * z[rng.integers(len(z), size=ATOMS)] + sigma * rng.standard_normal((ATOMS, z.shape[1]))
-    log_q = np.concatenate([_log_mixture(part, alpha * z, sigma) for part in np.split(draws, ATOMS // BLOCK)])
-    away = draws - mean
-    squares = np.einsum("ij,ij->i", away, np.linalg.solve(covariance, away.T).T)
-    log_g = -0.5 * (squares + np.linalg.slogdet(covariance)[1] + z.shape[1] * np.log(2 * np.pi))
-    return max(float(np.mean(log_q - log_g)), 0.0)
-
-
-def _log_mixture(x: Array, centres: Array, sigma: float) -> Array:
-    """Return the log of the mean of N(x; centre, sigma^2 I) over centres, (m,)."""
     from scipy.spatial.distance import cdist
     from scipy.special import logsumexp
 
-    exponents = -0.5 * (cdist(x, centres) / sigma) ** 2
-    d = x.shape[1]
-    return np.asarray(logsumexp(exponents, axis=1)) - np.log(len(centres)) - d * np.log(sigma * np.sqrt(2 * np.pi))
+    schedule, rng = recipe.make_schedule(), np.random.default_rng(0)
+    alpha, sigma, prior = float(schedule.alpha(1.0)), float(schedule.sigma(1.0)), float(schedule.prior_std)
+    z = as_learned(x, recipe)
+    z = alpha * z[np.sort(rng.permutation(len(z))[:ATOMS])]
+    n, d = z.shape
+    mean, covariance = z.mean(axis=0), np.cov(z.T, bias=True) + sigma**2 * np.eye(d)
+    log_det = np.linalg.slogdet(covariance)[1]
+    gaussian = 0.5 * ((np.trace(covariance) + mean @ mean) / prior**2 - d - log_det) + d * np.log(prior)
+    draws = z[rng.integers(n, size=ATOMS)] + sigma * rng.standard_normal((ATOMS, d))
+    away = draws - mean
+    squares = np.einsum("ij,ij->i", away, np.linalg.solve(covariance, away.T).T)
+    log_g = -0.5 * (squares + log_det)  # without the constant of both
+    log_q = logsumexp(-0.5 * (cdist(draws, z) / sigma) ** 2, axis=1) - np.log(n) - d * np.log(sigma)
+    return float(gaussian) + max(float(np.mean(log_q - log_g)), 0.0)
 
 
 def prior_fix(x: Array, recipe: PointRecipe) -> dict[str, Any]:
@@ -177,11 +147,9 @@ def as_options(changes: Mapping[str, Any]) -> str:
 
 
 def _format_value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list):
-        return json.dumps(value, ensure_ascii=False)
-    return value if isinstance(value, str) else f"{value:.6g}"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _candidates(recipe: PointRecipe) -> list[dict[str, Any]]:
@@ -294,19 +262,12 @@ def _wasted_share(recipe: PointRecipe, power: float) -> float:
 
 
 def _shorter_range(table: Table, recipe: PointRecipe, power: float) -> dict[str, Any]:
-    """Return the largest last beta with at most half the accepted share of wasted steps, or the betas of `ddpm`."""
-    part, steps = recipe.schedule, recipe.steps
-    assert steps is not None
-    if isinstance(part, BetasBetween):
-        ends = part.end * 0.8 ** np.arange(1, 40)
-        changes: list[dict[str, Any]] = [{"schedule.end": float(f"{end:.2g}")} for end in ends if end > part.start]
-    else:
-        changes = [{"schedule.kind": "quad"} | quad_betas(steps)]
-    for change in changes:
-        changed = recipe.changed(change)
-        if _wasted_share(changed, power) <= WASTED / 2:
-            return change if prior_kl(table.x, changed) < PRIOR_NATS else {}
-    return {}
+    """Return the betas of `ddpm`, if they end in noise and waste at most half the accepted share of steps."""
+    assert recipe.steps is not None
+    changes = {"schedule.kind": "quad"} | quad_betas(recipe.steps)
+    other = recipe.changed(changes)
+    ends = _wasted_share(other, power) <= WASTED / 2 and prior_kl(table.x, other) < PRIOR_NATS
+    return changes if ends else {}
 
 
 def _unscaled_columns(table: Table, recipe: PointRecipe) -> Iterator[Finding]:

@@ -19,8 +19,9 @@ import numpy as np
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
+from motes.encoding import Encoded
 from motes.errors import UsageError
-from motes.points import Denoiser, DiscreteVP, EmpiricalOracle, Oracle, Schedule, Times, q_sample
+from motes.points import Denoiser, DiscreteVP, Oracle, Schedule, Times, q_sample
 from motes.points.exact import ROWS
 from motes.points.losses import Loss
 from motes.training.programs import blocks, training_program
@@ -31,7 +32,7 @@ LEVELS = 25
 
 
 @dataclass(frozen=True)
-class ExcessLoss:
+class ExcessLoss(Encoded):
     """Squared errors of the predicted noise, summed over columns, at each of m noise levels.
 
     Attributes:
@@ -42,7 +43,7 @@ class ExcessLoss:
 
     Example:
         >>> from motes.points import GaussianOracle, VarianceExploding
-        >>> from motes.evaluation import excess_loss, noise_levels
+        >>> from motes.evaluation.losses import excess_loss, noise_levels
         >>> schedule = VarianceExploding(sigma_max=10.0)
         >>> exact, wrong = (GaussianOracle([0.0], [[variance]], schedule) for variance in (1.0, 4.0))
         >>> x0 = np.random.default_rng(0).standard_normal((100, 1))
@@ -50,6 +51,8 @@ class ExcessLoss:
         >>> found.excess.shape, found.nats > 0
         ((5,), True)
     """
+
+    json_names = ("t", "noise", "loss", "least", "excess", "error", "nats", "nats_error")
 
     t: Array
     noise: Array
@@ -61,15 +64,6 @@ class ExcessLoss:
 
     def __repr__(self) -> str:
         return f"ExcessLoss({len(self.t)} noise levels, {self.nats:.3g} nats)"
-
-    def to_dict(self) -> dict[str, list[float]]:
-        """Return a dict for JSON: the curves by noise level.
-
-        Example:
-            >>> sorted(model.diagnose("moons", n=64).excess.to_dict())
-            ['error', 'excess', 'least', 'loss', 'noise']
-        """
-        return {name: getattr(self, name).tolist() for name in ("noise", "loss", "least", "excess", "error")}
 
     @property
     def nats(self) -> float:
@@ -94,7 +88,7 @@ def noise_levels(schedule: Schedule, lowest: float, count: int = LEVELS) -> tupl
 
     Example:
         >>> from motes.points import VarianceExploding
-        >>> from motes.evaluation import noise_levels
+        >>> from motes.evaluation.losses import noise_levels
         >>> t, noise = noise_levels(VarianceExploding(sigma_max=10.0), lowest=0.1, count=3)
         >>> noise.round(2).tolist()
         [0.1, 1.0, 10.0]
@@ -135,7 +129,7 @@ def excess_loss(
 
     Example:
         >>> from motes.points import GaussianOracle, VarianceExploding
-        >>> from motes.evaluation import excess_loss, noise_levels
+        >>> from motes.evaluation.losses import excess_loss, noise_levels
         >>> schedule = VarianceExploding(sigma_max=10.0)
         >>> exact = GaussianOracle([0.0], [[1.0]], schedule)
         >>> x0 = np.random.default_rng(0).standard_normal((100, 1))
@@ -199,54 +193,23 @@ def _compute_errors(
 # Given x_t, this variance is the mean squared error of the exact denoiser, so the mean is taken over x_t alone. That
 # needs about a twentieth of the draws in the plane; with many columns, pairs of x_0 and eps are drawn instead.
 #
-# The excess of a network's loss at the same t is what it has not learned. If the distribution is unknown, an
-# `EmpiricalOracle` of the training rows gives a lower bound instead, which only a network that memorised the rows could
-# reach.
+# The excess of a network's loss over it is what the network has not learned.
 
-
-EXACT = "irreducible"
-BOUND = "a bound for memorising"
-LEARNED = "learned"
 
 FEW_COLUMNS = 8  # for more columns, a divergence costs more than it saves
 
 
 class Estimate(NamedTuple):
-    """A mean loss, its standard error, and the type of its denoiser: `EXACT`, `BOUND` or `LEARNED`."""
+    """A mean loss and its standard error."""
 
     mean: float
     error: float
-    label: str
 
 
-@dataclass(frozen=True)
-class LossCurve:
-    """The mean loss (m,) and its standard error (m,) at each time `t` (m,), on the same rows and noise.
-
-    Example:
-        >>> from motes.points import GaussianOracle, VarianceExploding
-        >>> from motes.evaluation.losses import irreducible_loss
-        >>> from motes.points.losses import X0
-        >>> oracle = GaussianOracle([0.0], [[1.0]], VarianceExploding(sigma_max=1.0))
-        >>> x0 = np.random.default_rng(0).standard_normal((1000, 1))
-        >>> curve = irreducible_loss(oracle, X0(), x0, [0.5, 1.0], key=jax.random.key(0))
-        >>> curve.mean.shape, curve.label
-        ((2,), 'irreducible')
-    """
-
-    t: Array
-    mean: Array
-    error: Array
-    label: str
-
-    def __repr__(self) -> str:
-        return f"LossCurve({len(self.t)} times, {self.label})"
-
-
-def irreducible_loss(
-    denoiser: Denoiser, loss: Loss, x0: ArrayLike, t: ArrayLike, *, key: jax.Array, draws: int = 10_000
-) -> LossCurve:
-    """Return the loss of a denoiser at each time; for an exact denoiser, the theoretical minimum.
+def expected_loss(
+    denoiser: Denoiser, loss: Loss, x0: ArrayLike, times: Times, *, key: jax.Array, draws: int = 50_000
+) -> Estimate:
+    """Return the mean loss over the times of the training; for an exact denoiser, the minimum of the training curve.
 
     The result has JAX's precision: float32 rounding hides noise below 1e-6 of the data, for exact and learned denoisers
     alike.
@@ -257,45 +220,26 @@ def irreducible_loss(
         loss: the loss; all its terms are summed. For an exact denoiser it must be a weighted squared error of x_0, such
             as `EDM`, or a sum of such errors for each column, such as `Hybrid`.
         x0: rows of the data, standardised (n, d).
-        t: times (m,) in (0, 1].
-        key: key of the rows and the noise.
-        draws: pairs of a row and a noise at each time; the counts of the rows differ by at most one.
+        times: distribution of the times.
+        key: key of the times, the rows and the noise.
+        draws: pairs of a row and a noise; the counts of the rows differ by at most one.
 
     Raises:
-        UsageError: times out of range, or shapes other than these.
+        UsageError: rows of another shape.
 
     Example:
-        >>> from motes.points import GaussianOracle, VarianceExploding
-        >>> from motes.evaluation.losses import irreducible_loss
+        >>> from motes.points import GaussianOracle, UniformTimes, VarianceExploding
+        >>> from motes.evaluation.losses import expected_loss
         >>> from motes.points.losses import X0
         >>> oracle = GaussianOracle([0.0], [[1.0]], VarianceExploding(sigma_max=1.0))
         >>> x0 = np.random.default_rng(0).standard_normal((1000, 1))
-        >>> curve = irreducible_loss(oracle, X0(), x0, [1.0], key=jax.random.key(0))
-        >>> curve.mean.round(1).tolist()  # Var[x_0 | x_t] at t = 1
-        [0.5]
+        >>> 0 < expected_loss(oracle, X0(), x0, UniformTimes(), key=jax.random.key(0), draws=1000).mean < 0.5
+        True
     """
-    times = np.atleast_1d(np.asarray(t, dtype=np.float64))
-    if times.ndim != 1 or not ((times > 0) & (times <= 1)).all():
-        raise UsageError(f"t = {t}; expected times above 0, up to 1.")
-    values = np.stack([_compute_losses(denoiser, loss, x0, jnp.full(draws, time), key) for time in times])  # (m, draws)
-    return LossCurve(times, values.mean(axis=1), values.std(axis=1) / np.sqrt(draws), _label(denoiser))
-
-
-def expected_loss(
-    denoiser: Denoiser, loss: Loss, x0: ArrayLike, times: Times, *, key: jax.Array, draws: int = 50_000
-) -> Estimate:
-    """Return `irreducible_loss` averaged over the times of the training: the minimum of the training curve."""
     key_times, key_losses = jax.random.split(key)
     values = _compute_losses(denoiser, loss, x0, times(denoiser.schedule, key_times, draws), key_losses)
     # With stratified times, the standard error is an upper bound.
-    return Estimate(float(values.mean()), float(values.std() / np.sqrt(draws)), _label(denoiser))
-
-
-def _label(denoiser: Denoiser) -> str:
-    if not isinstance(denoiser, Oracle):
-        return LEARNED
-    memorised = isinstance(denoiser, EmpiricalOracle) and not denoiser.spread.any()
-    return BOUND if memorised else EXACT
+    return Estimate(float(values.mean()), float(values.std() / np.sqrt(draws)))
 
 
 def _compute_losses(denoiser: Denoiser, loss: Loss, x0: ArrayLike, t: jax.Array, key: jax.Array) -> Array:

@@ -7,8 +7,7 @@ A metric is a function of two sets of points. Its test computes it again for eve
 from __future__ import annotations
 
 import abc
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.errors import UsageError
-from motes.evaluation.pairs import BLOCKS, FOLDS, Modes, Pair, Permutations, p_value_of
+from motes.evaluation.pairs import BLOCKS, FOLDS, Modes, Pair, p_value_of
 from motes.evaluation.results import Array, Metric, Row, Scale, Worse, Z, mean_of, root, share
 
 RESAMPLES = 50
@@ -127,7 +126,7 @@ class PointMetric(Measure, abc.ABC):
         Example:
             >>> from motes.evaluation.metrics import METRICS
             >>> from motes.evaluation.pairs import Pair
-            >>> METRICS["w2"].measured(Pair.of([[0.0], [2.0]], [[1.0], [3.0]])).value
+            >>> METRICS["sliced_w2"].measured(Pair.of([[0.0], [2.0]], [[1.0], [3.0]])).value
             1.0
         """
         rng, (a, b) = pair.rng(STREAM), pair.scaled
@@ -185,18 +184,43 @@ class _FastMetric(PointMetric):
         return float(self.measured(Pair.of(a, b)))
 
 
-# --- Wasserstein distances ------------------------------------------------------------------------------------------
+class _OneOfSeveral(_FastMetric):
+    """Base class of metrics that are computed together: `compute` and `permute` return the values of all `names`."""
+
+    names: ClassVar[tuple[str, ...]]
+    compute: ClassVar[Callable[[Pair], Sequence[Metric]]]
+    permute: ClassVar[Callable[[Pair], Array]]
+
+    def measured(self, pair: Pair) -> Metric:
+        return pair.once(self.compute)[self.names.index(self.name)]
+
+    def exchanged(self, pair: Pair) -> Array:
+        values: Array = pair.once(self.permute)[self.names.index(self.name)]
+        return values
+
+
+class _MeasuredByPermutation(_FastMetric):
+    """Base class of metrics whose value is computed together with all permutations."""
+
+    compute: ClassVar[Callable[[Pair], tuple[Metric, Array]]]
+
+    def measured(self, pair: Pair) -> Metric:
+        return pair.once(self.compute)[0]
+
+    def exchanged(self, pair: Pair) -> Array:
+        return pair.once(self.compute)[1]
+
+
+# --- The sliced Wasserstein distance --------------------------------------------------------------------------------
 #
-# W2^2(a, b) = min over matchings of the mean of |a_i - b_j|^2
-# SW2^2(a, b) = mean over directions u of W2^2(a u, b u)
+# SW2^2(a, b) = mean over directions u of W2^2(a u, b u),    W2^2(p, q) = integral of (F_p^-1 - F_q^-1)^2
 #
-# Both are divided by the reference's standard deviation. Their intervals follow from the dual problem: to first order
-# W2^2 varies with its sample like the mean of a potential over the rows (del Barrio & Loubes 2019). That holds for
+# It is divided by the reference's standard deviation. Its interval follows from the dual problem: to first order W2^2
+# varies with its sample like the mean of a potential over the rows (del Barrio & Loubes 2019). That holds for
 # distributions that differ; near 0 the value is mostly the distance between any two samples, as the reference value
 # shows.
 
 
-EXACT_ROWS = 2000  # limit of an exact matching: 32 MB and a few seconds
 DIRECTIONS = 200
 TESTED = 12  # the permutations use every 12th direction
 
@@ -230,7 +254,11 @@ def _sliced_w2(pair: Pair, directions: int = DIRECTIONS) -> Metric:
         squares[k], f_u, g_u = _transport_1d(a @ u, b @ u)
         f += f_u
         g += g_u
-    return _divide_by_scale("sliced_w2", float(squares.mean()), f / len(squares), g / len(squares), b, scale)
+    f, g, ratio = f / len(squares), g / len(squares), float(squares.mean()) / scale
+    # The scale is random too: it varies like the mean over rows of b of the squared distance from their centre.
+    g = g - ratio * ((b - b.mean(axis=0)) ** 2).mean(axis=1)
+    half = Z * float(np.sqrt(f.var() / len(f) + g.var() / len(g))) / scale
+    return root("sliced_w2", ratio, ratio - half, ratio + half)
 
 
 def sliced_w2_value(a: ArrayLike, b: ArrayLike, *, directions: int = DIRECTIONS) -> float:
@@ -247,19 +275,16 @@ def sliced_w2_value(a: ArrayLike, b: ArrayLike, *, directions: int = DIRECTIONS)
     return float(np.sqrt(np.mean((p - q) ** 2) / pair.scale))
 
 
-class _Distance(_FastMetric):
+@metric("sliced_w2")
+class _SlicedW2(_FastMetric):
+    about = "sliced 2-Wasserstein distance, in standard deviations of the data"
     section = "distances"
+    quick = True
     scale = "root"
     seen = "a difference of {} standard deviations"
 
     def in_words(self, value: float, reference: float) -> str:
         return f"{value / reference:.2g} times as far as a real draw" if reference > 0 else "farther than a real draw"
-
-
-@metric("sliced_w2")
-class _SlicedW2(_Distance):
-    about = "sliced 2-Wasserstein distance, in standard deviations of the data"
-    quick = True
 
     def measured(self, pair: Pair) -> Metric:
         return _sliced_w2(pair)
@@ -318,85 +343,6 @@ def _match_ranks(n: int, m: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Ar
     return (middle * n).astype(np.intp), (middle * m).astype(np.intp), width
 
 
-def w2(a: ArrayLike, b: ArrayLike) -> Metric:
-    """Return the exact 2-Wasserstein distance divided by the standard deviation of `b`, for small sets.
-
-    Args:
-        a, b: points (n, d) and (m, d); the least common multiple of n and m is at most 2000. The scale comes from `b`,
-            as in `sliced_w2`.
-
-    Raises:
-        ValueError: as for `sliced_w2`, or sets too large for an exact matching.
-
-    Example:
-        >>> from motes.evaluation import w2
-        >>> w2([[0.0], [2.0]], [[1.0], [3.0]]).value  # moved by 1, which is the standard deviation
-        1.0
-    """
-    return _w2(Pair.of(a, b))
-
-
-def _w2(pair: Pair) -> Metric:
-    from scipy.optimize import linear_sum_assignment
-    from scipy.spatial.distance import cdist
-
-    a, b, scale = pair.a, pair.b, pair.scale
-    n, m = len(a), len(b)
-    rows = math.lcm(n, m)
-    if rows > EXACT_ROWS:
-        copies = "" if n == m else f" (each row copied until both sets have {rows})"
-        raise ValueError(
-            f"{n} and {m} points are too many to match exactly{copies}; the limit is {EXACT_ROWS}. "
-            "Use fewer rows, the same number from each set, or sliced_w2."
-        )
-    # For sets of different sizes, copy the rows until both sizes are equal.
-    cost = cdist(np.repeat(a, rows // n, axis=0), np.repeat(b, rows // m, axis=0), "sqeuclidean")
-    match: NDArray[np.intp] = linear_sum_assignment(cost)[1]
-    matched: Array = cost[np.arange(rows), match]
-    # u_i + v_j <= cost_ij, with equality for matched pairs: shortest paths (Bellman-Ford).
-    lengths, u = cost[:, match] - matched, np.zeros(rows)
-    for _ in range(rows):
-        shorter = np.minimum(u, (u + lengths).min(axis=1))
-        done = np.allclose(shorter, u, rtol=0, atol=1e-12 * max(cost.max(), 1e-300))
-        u = shorter
-        if done:
-            break
-    v = np.empty(rows)
-    v[match] = matched - u
-    f, g = u.reshape(n, -1).mean(axis=1), v.reshape(m, -1).mean(axis=1)
-    return _divide_by_scale("w2", float(matched.mean()), f, g, b, scale)
-
-
-@metric("w2")
-class _W2(_Distance):
-    about = "2-Wasserstein distance of at most 200 rows, in standard deviations of the data"
-
-    def measured(self, pair: Pair) -> Metric:
-        return _w2(pair.one_each)
-
-    def exchanged(self, pair: Pair) -> Array:
-        """Return the squared distances of all permutations, from one row of each block."""
-        from scipy.optimize import linear_sum_assignment
-        from scipy.spatial.distance import cdist
-
-        rows = pair.permutations.one_each
-        x, first = np.concatenate([pair.a, pair.b])[rows], pair.permutations.rows[:, rows]
-        cost = cdist(x, x, "sqeuclidean")
-        squares = []
-        for mine in first:
-            between = cost[np.ix_(mine, ~mine)]
-            squares.append(between[linear_sum_assignment(between)].mean())
-        return np.array(squares) / pair.scale
-
-
-def _divide_by_scale(name: str, square: float, f: Array, g: Array, b: Array, scale: float) -> Metric:
-    # The scale is random too: it varies like the mean over rows of b of the squared distance from their centre.
-    ratio = square / scale
-    g = g - ratio * ((b - b.mean(axis=0)) ** 2).mean(axis=1)
-    half = Z * float(np.sqrt(f.var() / len(f) + g.var() / len(g))) / scale
-    return root(name, ratio, ratio - half, ratio + half)
-
-
 # --- Energy distance and maximum mean discrepancy -------------------------------------------------------------------
 #
 # D^2 = E k(a, a') + E k(b, b') - 2 E k(a, b)
@@ -409,6 +355,7 @@ def _divide_by_scale(name: str, square: float, f: Array, g: Array, b: Array, sca
 Blocks = NDArray[np.intp]
 Kernel = Callable[[Array], Array]  # squared distances -> k, both of any shape
 
+KERNEL_ROWS = 10_000  # all pairs of these are compared
 MEDIAN_ROWS = 1000
 UNIT_ROWS = 500
 WIDTHS = 5  # number of Gaussian kernels; their widths are 1/4, 1/2, 1, 2, 4 times the median
@@ -419,7 +366,7 @@ def energy_distance(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
 
     Args:
         a, b: points (n, d) and (m, d), at least 2 of each; columns are divided by their standard deviation in `b`.
-        seed: seed of the permutations for the p-value, and of the split of more than 10,000 rows into parts.
+        seed: seed of the permutations for the p-value, and of the choice of 10,000 rows of a larger set.
 
     Returns:
         The value includes each row's distance 0 to itself, as in SciPy, and so is above 0 for two real draws.
@@ -434,7 +381,7 @@ def energy_distance(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
         >>> energy_distance(a + 1.0, b) > energy_distance(a, b)
         True
     """
-    return _compute_kernel_metrics(Pair.of(a, b, seed), mmd=False)[0][0]
+    return _energy(Pair.of(a, b, seed))[0]
 
 
 def mmd_squared(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
@@ -453,56 +400,38 @@ def mmd_squared(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
         >>> mmd_squared(a + 1.0, b) > mmd_squared(a, b)
         True
     """
-    return _compute_kernel_metrics(Pair.of(a, b, seed), energy=False)[0][0]
+    return _mmd(Pair.of(a, b, seed))[0]
 
 
-class _KernelMetric(_FastMetric):
-    words = "farther apart than by chance"
+def _energy(pair: Pair) -> tuple[Metric, Array]:
+    """Return the energy distance, and the biased squares of all permutations (1 + p,)."""
+    s = _compare_kernels(pair, energy=True)
+    return root("energy_distance", s.biased, s.square - s.half, s.biased + s.half, s.p_value), s.permuted
 
-    def measured(self, pair: Pair) -> Metric:
-        return pair.once(_compute_kernel_metrics)[self.place][0]
 
-    def exchanged(self, pair: Pair) -> Array:
-        return pair.once(_compute_kernel_metrics)[self.place][1]
-
-    place: ClassVar[int]
+def _mmd(pair: Pair) -> tuple[Metric, Array]:
+    """Return the squared MMD, and the biased squares of all permutations (1 + p,)."""
+    s = _compare_kernels(pair, energy=False)
+    return Metric("mmd_squared", s.square, s.square - s.half, s.square + s.half, s.p_value), s.permuted
 
 
 @metric("energy_distance")
-class _EnergyDistance(_KernelMetric):
-    place = 0
+class _EnergyDistance(_MeasuredByPermutation):
+    compute = staticmethod(_energy)
     about = "energy distance of standardised columns"
     scale = "root"
+    words = "farther apart than by chance"
     seen = "an energy distance of {}"
 
 
 @metric("mmd_squared")
-class _MmdSquared(_KernelMetric):
-    place = 1
+class _MmdSquared(_MeasuredByPermutation):
+    compute = staticmethod(_mmd)
     about = "squared maximum mean discrepancy of Gaussian kernels"
     scale = "square"
     small, large = 0.005, 0.05
+    words = "farther apart than by chance"
     seen = "a squared MMD of {}"
-
-
-def _compute_kernel_metrics(pair: Pair, *, energy: bool = True, mmd: bool = True) -> list[tuple[Metric, Array]]:
-    """Return energy distance, MMD or both in one pass, each with the biased squares of all permutations (1 + p,)."""
-    n, m = len(pair.a), len(pair.b)
-    if min(n, m) < 2:
-        raise ValueError(f"sets of {n} and {m} rows; expected at least 2 of each, to compare rows within a set.")
-    kernels = ([_minus_distance] if energy else []) + ([gaussians(_median(pair))] if mmd else [])
-    results = []
-    for kernel, s in zip(kernels, _statistics(pair, kernels), strict=True):
-        half = Z * s.deviation
-        p_value = p_value_of(s.permuted, 1e-12 * (abs(s.within_a) + abs(s.within_b)))
-        if kernel is _minus_distance:
-            # Including each row's distance 0 to itself makes the means within a set smaller by factors 1/n and 1/m.
-            biased = s.square - s.within_a / n - s.within_b / m
-            metric = root("energy_distance", biased, s.square - half, biased + half, p_value)
-        else:
-            metric = Metric("mmd_squared", s.square, s.square - half, s.square + half, p_value)
-        results.append((metric, s.permuted))
-    return results
 
 
 def gaussians(median: float) -> Kernel:
@@ -535,41 +464,34 @@ def _median(pair: Pair) -> float:
     return float(np.median(distances)) or float(distances.mean()) or 1.0  # many equal rows; all equal
 
 
-@dataclass(frozen=True)
-class _Statistic:
-    square: float  # unbiased
-    within_a: float  # mean k between different rows
-    within_b: float
-    deviation: float  # standard deviation of `square`
+class _KernelStatistic(NamedTuple):
+    square: float  # without the distance 0 of each row to itself: unbiased
+    biased: float  # with it
+    half: float  # half of the interval of `square`
     permuted: Array  # (1 + p,), biased
+    p_value: float
 
 
-def _statistics(pair: Pair, kernels: list[Kernel]) -> list[_Statistic]:
-    """Return D^2 for each kernel; for many rows, the mean over parts of at most 10,000 rows (Zaremba et al. 2013)."""
-    shuffled, (a, b) = pair.permutations, pair.scaled
-    n, m = len(a), len(b)
-    order = np.lexsort((shuffled.block, shuffled.part))  # sorted by part, then by block
-    sums, orders = [], []
-    for rows in np.split(order, np.flatnonzero(np.diff(shuffled.part[order])) + 1):
-        mine, theirs = rows[rows < n], rows[rows >= n]
-        blocks = shuffled.block[mine], shuffled.block[theirs]
-        sums.append(_means(a[mine], b[theirs - n], blocks, shuffled.first.astype(np.float64), kernels))
-        orders.append(theirs - n)
-    b = b[np.concatenate(orders)]
-    results = []
-    for k in range(len(kernels)):
-        aa, ab, bb, ba = (np.concatenate([part[k][i] for part in sums]) for i in range(4))
-        within_a, within_b, between = (
-            float(np.mean([part[k][i].mean() for part in sums])) for i in (0, 2, 1)
-        )  # fmt: skip
-        # To first order D^2 varies like twice the mean over rows of these (Hoeffding). Near 0, the second order
-        # matters, and their noise overstates the variance by a factor up to 2, so the interval is conservative.
-        of_b = bb - ba + (_influence_on_units(pair, b) / 2 if kernels[k] is _minus_distance else 0)
-        variance = 4 * (aa - ab).var(ddof=1) / n + 4 * of_b.var(ddof=1) / m
-        square = within_a + within_b - 2 * between
-        permuted = np.mean([part[k][4] for part in sums], axis=0)
-        results.append(_Statistic(square, within_a, within_b, float(np.sqrt(variance)), permuted))
-    return results
+def _compare_kernels(pair: Pair, *, energy: bool) -> _KernelStatistic:
+    """Return D^2 for a kernel, of at most 10,000 permuted rows and as many others of each set."""
+    block, fold, (a, b) = pair.permutations.block, pair.permutations.fold, pair.scaled
+    first, order = pair.permutations.first.astype(np.float64), np.lexsort((pair.rng(13).random(len(block)), block))
+    place = np.arange(len(order)) - np.searchsorted(block[order], block[order])  # of each row in its block
+    order = order[place < np.where(fold[block[order]] < 0, KERNEL_ROWS, KERNEL_ROWS // BLOCKS)]
+    mine, theirs = order[order < len(a)], order[order >= len(a)]
+    a, b, (n, m) = a[mine], b[theirs - len(a)], (len(mine), len(theirs))
+    if min(n, m) < 2:
+        raise ValueError(f"sets of {n} and {m} rows; expected at least 2 of each, to compare rows within a set.")
+    kernel = _minus_distance if energy else gaussians(_median(pair))
+    aa, ab, bb, ba, permuted = _means(a, b, (block[mine], block[theirs]), first, kernel)
+    within_a, within_b, between = float(aa.mean()), float(bb.mean()), float(ab.mean())
+    # To first order D^2 varies like twice the mean over rows of these (Hoeffding). Near 0, the second order matters,
+    # and their noise overstates the variance by a factor up to 2, so the interval is conservative.
+    of_b = bb - ba + (_influence_on_units(pair, b) / 2 if energy else 0)
+    half = Z * float(np.sqrt(4 * (aa - ab).var(ddof=1) / n + 4 * of_b.var(ddof=1) / m))
+    p_value = p_value_of(permuted, 1e-12 * (abs(within_a) + abs(within_b)))
+    square = within_a + within_b - 2 * between
+    return _KernelStatistic(square, square - within_a / n - within_b / m, half, permuted, p_value)
 
 
 def _influence_on_units(pair: Pair, b: Array) -> Array:
@@ -592,9 +514,9 @@ def _influence_on_units(pair: Pair, b: Array) -> Array:
 
 
 def _means(
-    a: Array, b: Array, blocks: tuple[Blocks, Blocks], first: Array, kernels: list[Kernel]
-) -> list[tuple[Array, Array, Array, Array, Array]]:
-    """Return mean kernel values and permuted statistics for each kernel.
+    a: Array, b: Array, blocks: tuple[Blocks, Blocks], first: Array, kernel: Kernel
+) -> tuple[Array, Array, Array, Array, Array]:
+    """Return mean kernel values and permuted statistics.
 
     For rows of a: the mean k to the other rows of a, and to all of b. For rows of b: to the other rows of b, and to
     all of a. Last, D^2 of all permutations (1 + p,), each row compared with itself too.
@@ -603,33 +525,28 @@ def _means(
         a, b: rows, sorted by block.
         blocks: the block of each row.
         first: (1 + p, blocks), 1 for a block of the first set.
-        kernels: functions of squared distances.
+        kernel: function of squared distances.
     """
     n, m, count = len(a), len(b), first.shape[1]
-    sums = [(np.zeros(n), np.zeros(n), np.zeros(m), np.zeros(m)) for _ in kernels]
-    between = [
-        np.zeros((count, count)) for _ in kernels
-    ]  # sums over pairs of blocks; the other half follows by symmetry
+    aa, ab, bb, ba = np.zeros(n), np.zeros(n), np.zeros(m), np.zeros(m)
+    between = np.zeros((count, count))  # sums over pairs of blocks; the other half follows by symmetry
     for (x, of_x), (y, of_y), own, other in (
-        ((a, blocks[0]), (a, blocks[0]), 0, 0), ((b, blocks[1]), (b, blocks[1]), 2, 2),
-        ((a, blocks[0]), (b, blocks[1]), 1, 3),
-    ):  # fmt: skip
+        ((a, blocks[0]), (a, blocks[0]), aa, aa),
+        ((b, blocks[1]), (b, blocks[1]), bb, bb),
+        ((a, blocks[0]), (b, blocks[1]), ab, ba),
+    ):
         for rows, columns, squares in _iterate_squares(x, y, half=x is y):
+            k, share = kernel(squares), 1.0
+            if x is y and rows == columns:
+                np.fill_diagonal(k, 0)
+                share = 0.5
+            else:
+                other[columns] += k.sum(axis=0)
+            own[rows] += k.sum(axis=1)
             (rise, top), (run, left) = _find_starts(of_x[rows]), _find_starts(of_y[columns])
-            for kernel, total, pairs in zip(kernels, sums, between, strict=True):
-                k, share = kernel(squares), 1.0
-                if x is y and rows == columns:
-                    np.fill_diagonal(k, 0)
-                    share = 0.5
-                else:
-                    total[other][columns] += k.sum(axis=0)
-                total[own][rows] += k.sum(axis=1)
-                pairs[np.ix_(top, left)] += share * np.add.reduceat(np.add.reduceat(k, run, axis=1), rise, axis=0)
+            between[np.ix_(top, left)] += share * np.add.reduceat(np.add.reduceat(k, run, axis=1), rise, axis=0)
     sizes = np.bincount(np.concatenate(blocks), minlength=count)
-    return [
-        (aa / (n - 1), ab / m, bb / (m - 1), ba / n, _permute_blocks(pairs, kernel, sizes, first))
-        for kernel, (aa, ab, bb, ba), pairs in zip(kernels, sums, between, strict=True)
-    ]
+    return aa / (n - 1), ab / m, bb / (m - 1), ba / n, _permute_blocks(between, kernel, sizes, first)
 
 
 def _find_starts(blocks: Blocks) -> tuple[Blocks, Blocks]:
@@ -665,6 +582,7 @@ def _iterate_squares(x: Array, y: Array, half: bool) -> Iterator[tuple[slice, sl
 
 
 Indices = NDArray[np.intp]
+VOTERS = 50  # neighbours that vote, at most
 SHUFFLES = 5  # shuffles of a column for its permutation importance
 SHUFFLED_ROWS = 4000
 
@@ -683,50 +601,43 @@ class Discrimination:
     importance: Array
 
 
-def c2st(a: ArrayLike, b: ArrayLike, *, neighbours: int = 50, folds: int = FOLDS, seed: int = 0) -> Metric:
+def c2st(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
     """Return the cross-validated accuracy of a nearest-neighbour classifier of `a` and `b`, and test equality.
 
     Args:
         a, b: points (n, d) and (m, d); columns are divided by their standard deviation in `b`.
-        neighbours: number of neighbours that vote, at most a tenth of the points.
-        folds: folds of the cross-validation, from 2 to 50.
         seed: seed of the folds, of the choice of rows if n and m differ, and of the permutations for the p-value.
 
     Returns:
-        Balanced accuracy, a tie counting one half: 0.5 for indistinguishable sets, 1 for clearly different ones. Folds
-        share training rows, so the interval is wider than for independent predictions, by the same factor as the
-        spread of the permuted accuracies.
+        Balanced accuracy in five folds, a tie counting one half: 0.5 for indistinguishable sets, 1 for clearly
+        different ones. 50 neighbours vote, at most a tenth of the points. Folds share training rows, so the interval is
+        wider than for independent predictions, by the same factor as the spread of the permuted accuracies.
 
     Raises:
-        ValueError: arrays that are not (n, d) and (m, d) with finite entries, fewer than 2 rows for each fold, or
-            another option out of range.
+        ValueError: arrays that are not (n, d) and (m, d) with finite entries, or fewer than 10 rows of each.
 
     Example:
         >>> a, b = motes.make_shape("moons", 200), motes.make_shape("moons", 200, seed=1)
         >>> motes.c2st(a, b).p_value > 0.05, motes.c2st(a + 1.0, b).p_value < 0.05
         (True, True)
     """
-    return _c2st(Pair.of(a, b, seed), neighbours, folds)[0]
+    return _c2st(Pair.of(a, b, seed))[0]
 
 
-def _c2st(pair: Pair, neighbours: int = 50, folds: int = FOLDS) -> tuple[Metric, Array]:
+def _c2st(pair: Pair) -> tuple[Metric, Array]:
     """Return the accuracy, and the accuracies of all permutations (1 + p,), the observed one first."""
     from scipy.spatial import cKDTree
 
-    if neighbours < 1:
-        raise ValueError(f"neighbours = {neighbours}; expected at least 1.")
-    _check_folds(min(len(pair.a), len(pair.b)), folds)
+    _check_folds(min(len(pair.a), len(pair.b)), FOLDS)
     shuffled = pair.permutations
-    if folds != FOLDS:
-        shuffled = Permutations.of(len(pair.a), len(pair.b), pair.rng(5), folds)
     # In random order, so that which of several rows at one place is the nearest has nothing to do with its set.
     used = pair.rng(11).permutation(np.flatnonzero(shuffled.fold[shuffled.block] >= 0))
     x, block = np.concatenate(pair.scaled)[used], shuffled.block[used]
     fold, labels = shuffled.fold[block], shuffled.first[:, block].T.astype(np.int8)  # (rows, 1 + permutations)
-    neighbours = min(neighbours, max(len(x) // 10, 1))
+    neighbours = min(VOTERS, max(len(x) // 10, 1))
     # Neighbours do not depend on labels, so one search serves all permutations.
     right = np.zeros(labels.shape[1])  # a tie counts one half
-    for f in range(folds):
+    for f in range(FOLDS):
         train, test = np.flatnonzero(fold != f), np.flatnonzero(fold == f)
         nearest = cKDTree(x[train]).query(x[test], neighbours, workers=-1)[1].reshape(len(test), neighbours)
         known, votes = labels[train], np.zeros((len(test), labels.shape[1]), dtype=np.int32)
@@ -763,8 +674,14 @@ def c2st_boosting(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
     return METRICS["c2st_boosting"].measured(Pair.of(a, b, seed))
 
 
-class _Accuracy(_FastMetric):
-    small, large = 0.05, 0.2  # beyond one half
+@metric("c2st")
+class _C2st(_MeasuredByPermutation):
+    compute = staticmethod(_c2st)
+    about = "accuracy of a nearest-neighbour classifier (C2ST); 0.5 is guessing"
+    quick = True
+    worse = "both"
+    below = "closer to the real rows than a real draw is: copies?"
+    origin = 0.5
     seen, digits = "an accuracy of {}", 3
 
     def in_words(self, value: float, reference: float) -> str:
@@ -774,26 +691,12 @@ class _Accuracy(_FastMetric):
         return value - 0.5
 
 
-@metric("c2st")
-class _C2st(_Accuracy):
-    about = "accuracy of a nearest-neighbour classifier (C2ST); 0.5 is guessing"
-    quick = True
-    worse = "both"
-    below = "closer to the real rows than a real draw is: copies?"
-    origin = 0.5
-
-    def measured(self, pair: Pair) -> Metric:
-        return pair.once(_c2st)[0]
-
-    def exchanged(self, pair: Pair) -> Array:
-        return pair.once(_c2st)[1]
-
-
 @metric("c2st_boosting")
-class _C2stBoosting(_Accuracy):
+class _C2stBoosting(_C2st):
     """The accuracy of boosted trees, with its own test: permutations would need a new fit each."""
 
     about = "accuracy of boosted trees (C2ST); 0.5 is guessing"
+    quick = False
     alone = True
 
     def measured(self, pair: Pair) -> Metric:
@@ -815,12 +718,12 @@ def c2st_of_columns(
     """
     from threadpoolctl import threadpool_limits
 
-    x, y, fold = _split_folds((a, b), 2, rng)
-    train, truth, importance = fold == 0, y[fold == 1], np.zeros(x.shape[1])
+    x, y, train = _split_halves((a, b), rng)
+    truth, importance = y[~train], np.zeros(x.shape[1])
     known = np.flatnonzero(~np.isnan(x[train]).all(axis=0))  # trees reject a column without observed entries
     if not len(known):
         return Discrimination(_test_accuracy(np.full(len(truth), 0.5), truth), importance)
-    test = x[fold == 1][:, known]
+    test = x[~train][:, known]
     with threadpool_limits(1, "openmp"):
         trees = _make_trees(discrete[known]).fit(x[train][:, known], y[train])
         accuracy = _test_accuracy(trees.predict_proba(test)[:, 1], truth)
@@ -862,21 +765,15 @@ def _margin(second: Array) -> Array:
     return np.where(np.abs(second - 0.5) < 1e-9, 0.0, second - 0.5)
 
 
-def _split_folds(sets: tuple[Array, Array], folds: int, rng: np.random.Generator) -> tuple[Array, Indices, Indices]:
-    """Return shuffled rows, equally many from each set, with the set (0 or 1) and the balanced fold of each."""
+def _split_halves(sets: tuple[Array, Array], rng: np.random.Generator) -> tuple[Array, Indices, NDArray[np.bool_]]:
+    """Return shuffled rows, equally many from each set, the set (0 or 1) of each, and whether it is for training."""
     n = min(map(len, sets))
-    _check_folds(n, folds)
-    x = np.concatenate([rng.permutation(points)[:n] for points in sets])
-    y, fold = np.repeat([0, 1], n), np.tile(np.arange(n) % folds, 2)
-    # Shuffled, so that which of several rows at one place is the nearest has nothing to do with its set.
-    order = rng.permutation(2 * n)
-    return x[order], y[order], fold[order]
+    _check_folds(n, 2)
+    x, order = np.concatenate([rng.permutation(points)[:n] for points in sets]), rng.permutation(2 * n)
+    return x[order], np.repeat([0, 1], n)[order], (np.tile(np.arange(n), 2) % 2 == 0)[order]
 
 
 def _check_folds(n: int, folds: int) -> None:
-    most = BLOCKS // 4
-    if not 2 <= folds <= most:
-        raise ValueError(f"folds = {folds}; expected from 2 to {most}.")
     if n < 2 * folds:
         raise ValueError(f"{n} rows are too few for {folds} folds; expected at least {2 * folds} of each.")
 
@@ -894,14 +791,15 @@ def _check_folds(n: int, folds: int) -> None:
 # are divided by the reference's standard deviation first.
 
 
-Counts = NDArray[np.int64]
+BALLS = 1000  # queried in one call
+NEIGHBOURS = 5
 
 
 class Prdc(NamedTuple):
     """Precision, recall, density and coverage. Density is about 1 for two real draws and can be larger.
 
     Example:
-        >>> from motes.evaluation import Prdc
+        >>> from motes.evaluation.metrics import Prdc
         >>> Prdc._fields
         ('precision', 'recall', 'density', 'coverage')
     """
@@ -942,27 +840,45 @@ def prdc(a: ArrayLike, b: ArrayLike, *, neighbours: int = 5) -> Prdc:
     return _prdc(Pair.of(a, b), neighbours)
 
 
-NEIGHBOURS = 5
-
-
 def _prdc(pair: Pair, neighbours: int = NEIGHBOURS) -> Prdc:
-    from scipy.spatial import cKDTree
-
     a, b = pair.scaled
     n, m, k = len(a), len(b), neighbours
     if k < 1 or min(n, m) <= k:
         raise ValueError(f"{k} neighbours among sets of {n} and {m} rows; expected at least 1 and more rows than that.")
-    tree_a, tree_b = cKDTree(a), cKDTree(b)
-    real = _Balls(b, tree_b, tree_a, k)
-    synthetic = _Balls(a, tree_a, tree_b, k)
-    density = real.around.mean() / k
-    half = Z * np.sqrt((real.around / k).var() / n + (real.inside * (m / (k * n))).var() / m)
+    real, synthetic = _find_rows_in_balls(b, a, k), _find_rows_in_balls(a, b, k)
+    around, inside = real.sum(axis=0), real.sum(axis=1)
+    density = around.mean() / k
+    half = Z * np.sqrt((around / k).var() / n + (inside * (m / (k * n))).var() / m)
     return Prdc(
-        _share("precision", real.around > 0, real.alone_around),
-        _share("recall", synthetic.around > 0, synthetic.alone_around),
+        _share_covered("precision", real),
+        _share_covered("recall", synthetic),
         Metric("density", float(density), float(max(density - half, 0)), float(density + half)),
-        _share("coverage", real.inside > 0, real.alone_inside),
+        _share_covered("coverage", real.T),
     )
+
+
+def _find_rows_in_balls(centres: Array, points: Array, k: int) -> Any:
+    """Return a sparse matrix (balls, points): 1 for each point in the ball of a centre, 0 otherwise."""
+    from scipy.sparse import csr_array
+    from scipy.spatial import cKDTree
+
+    # The k-th neighbour itself is in the ball, whichever way its distance is rounded.
+    radii = cKDTree(centres).query(centres, k + 1, workers=-1)[0][:, -1] * (1 + 1e-12)
+    tree, found = cKDTree(points), list[NDArray[np.int32]]()
+    for i in range(0, len(centres), BALLS):
+        balls = tree.query_ball_point(centres[i : i + BALLS], radii[i : i + BALLS], workers=-1)
+        found += [np.array(ball, np.int32) for ball in balls]
+    flat, ends = np.concatenate(found), np.cumsum([len(ball) for ball in found])
+    return csr_array((np.ones(len(flat), np.int32), flat, np.append(0, ends)), shape=(len(centres), len(points)))
+
+
+def _share_covered(name: str, hits: Any) -> Metric:
+    """Return the share of columns with an entry in a sparse matrix of 0 and 1."""
+    covered = hits.sum(axis=0)
+    value, n = float(np.mean(covered > 0)), len(covered)
+    # Each column is random, and so is each row, without which `alone` columns would not be covered.
+    alone = hits @ (covered == 1)
+    return share(name, value, value * (1 - value) / n + float((alone / n).var()) * len(alone), n)
 
 
 def _permute_prdc(pair: Pair) -> Array:
@@ -985,15 +901,11 @@ def _permute_prdc(pair: Pair) -> Array:
     return np.array(found).T
 
 
-def _share(name: str, hit: NDArray[np.bool_], alone: Counts) -> Metric:
-    # Each row counted is random, and so is each row of the other set, without which `alone` rows would not be hit.
-    value, n = float(hit.mean()), len(hit)
-    return share(name, value, value * (1 - value) / n + float((alone / n).var()) * len(alone), n)
-
-
-class _Neighbours(_FastMetric):
+class _Neighbours(_OneOfSeveral):
     """Base class of the four; `words` takes the share of rows that lie outside the other set."""
 
+    names = Prdc._fields
+    compute, permute = staticmethod(_prdc), staticmethod(_permute_prdc)
     section = "coverage"
     quick = True
     small, large = 0.02, 0.1
@@ -1001,14 +913,6 @@ class _Neighbours(_FastMetric):
 
     def in_words(self, value: float, reference: float) -> str:
         return self.words.format(1 - value, 1 - reference)
-
-    def measured(self, pair: Pair) -> Metric:
-        found: Metric = getattr(pair.once(_prdc), self.name)
-        return found
-
-    def exchanged(self, pair: Pair) -> Array:
-        values: Array = pair.once(_permute_prdc)[Prdc._fields.index(self.name)]
-        return values
 
 
 @metric("precision")
@@ -1041,36 +945,6 @@ class _Density(_Neighbours):
 class _Coverage(_Neighbours):
     about = "share of the real points with a sample nearby"
     words = "{0:.1%} of the data has no sample nearby (real draw: {1:.1%})"
-
-
-BALLS = 1000  # queried in one call
-
-
-class _Balls:
-    """Counts of points in balls, by point and by ball.
-
-    `around`: balls around each point; `alone_around`: for each ball, the points that lie in no other ball.
-    `inside`: points in each ball; `alone_inside`: for each point, the balls that contain no other point.
-    """
-
-    def __init__(self, centres: Array, tree: object, points: object, k: int):
-        n = points.n  # type: ignore[attr-defined]
-        # The k-th neighbour itself is in the ball, whichever way its distance is rounded.
-        radii = tree.query(centres, k + 1, workers=-1)[0][:, -1] * (1 + 1e-12)  # type: ignore[attr-defined]
-        self.around, self.inside = np.zeros(n, np.int64), np.zeros(len(centres), np.int64)
-        owner, self.alone_inside = np.zeros(n, np.int64), np.zeros(n, np.int64)
-        for i in range(0, len(centres), BALLS):
-            found = points.query_ball_point(  # type: ignore[attr-defined]
-                centres[i : i + BALLS], radii[i : i + BALLS], workers=-1
-            )
-            lengths = np.array([len(those) for those in found])
-            flat = np.concatenate([np.asarray(those, dtype=np.int64) for those in found])
-            balls = np.repeat(np.arange(i, i + len(found)), lengths)
-            self.inside[i : i + BALLS] = lengths
-            self.around += np.bincount(flat, minlength=n)
-            np.add.at(owner, flat, balls)  # for a point in one ball alone: that ball
-            self.alone_inside += np.bincount(flat[np.repeat(lengths == 1, lengths)], minlength=n)
-        self.alone_around = np.bincount(owner[self.around == 1], minlength=len(centres))
 
 
 # --- Coverage of known modes, given by centres or by labelled points ------------------------------------------------
@@ -1144,38 +1018,6 @@ def mode_coverage(a: ArrayLike, modes: Modes, *, seed: int = 0) -> ModeCoverage:
     )
 
 
-class _ModeMetric(_FastMetric):
-    """Base class of metrics of modes. A permutation keeps half of a difference, so the power of the test is unknown."""
-
-    section = "modes"
-    of_modes = True
-    seen = ""
-
-    def measured(self, pair: Pair) -> Metric:
-        return pair.once(_measure_modes)[METRIC_OF_MODES.index(self.name)]
-
-    def exchanged(self, pair: Pair) -> Array:
-        values: Array = pair.once(_permute_modes)[METRIC_OF_MODES.index(self.name)]
-        return values
-
-
-METRIC_OF_MODES = ("mode_distance", "modes_missed")
-
-
-@metric("mode_distance")
-class _ModeDistance(_ModeMetric):
-    about = "share of the samples in the wrong mode"
-    words = "{0:.1%} of the samples is in the wrong mode (real draw: {1:.1%})"
-    small, large = 0.02, 0.1
-
-
-@metric("modes_missed")
-class _ModesMissed(_ModeMetric):
-    about = "modes without a sample"
-    words = "modes without a sample: {0:.0f}"
-    small = large = 0.0  # each is a large difference
-
-
 def _measure_modes(pair: Pair) -> tuple[Metric, Metric]:
     assert pair.modes is not None  # checked by `metrics_for`
     found = mode_coverage(pair.a, pair.modes, seed=pair.seed)
@@ -1190,6 +1032,30 @@ def _permute_modes(pair: Pair) -> Array:
     np.add.at(counts, (shuffled.block, _nearest(np.concatenate([pair.a, pair.b]), modes)), 1)
     found = shuffled.first @ counts / len(pair.a)
     return np.stack([_total_variation(found - modes.shares), np.sum(found < MISSED_BELOW * modes.shares, axis=1)])
+
+
+class _ModeMetric(_OneOfSeveral):
+    """Base class of metrics of modes. A permutation keeps half of a difference, so the power of the test is unknown."""
+
+    names = ("mode_distance", "modes_missed")
+    compute, permute = staticmethod(_measure_modes), staticmethod(_permute_modes)
+    section = "modes"
+    of_modes = True
+    seen = ""
+
+
+@metric("mode_distance")
+class _ModeDistance(_ModeMetric):
+    about = "share of the samples in the wrong mode"
+    words = "{0:.1%} of the samples is in the wrong mode (real draw: {1:.1%})"
+    small, large = 0.02, 0.1
+
+
+@metric("modes_missed")
+class _ModesMissed(_ModeMetric):
+    about = "modes without a sample"
+    words = "modes without a sample: {0:.0f}"
+    small = large = 0.0  # each is a large difference
 
 
 def _nearest(x: Array, modes: Modes) -> NDArray[np.int64]:
@@ -1229,9 +1095,8 @@ def compare(
         seed: seed of the metrics' own randomness, independent of samples drawn with the same seed.
 
     Returns:
-        Rows in the order sliced_w2, w2, energy_distance, mmd_squared, c2st, c2st_boosting, precision, recall, density,
-        coverage, then every metric that you registered. `w2` uses at most 200 random rows of each set; all others use
-        every row.
+        Rows in the order sliced_w2, energy_distance, mmd_squared, c2st, c2st_boosting, precision, recall, density,
+        coverage, then every metric that you registered.
 
     Raises:
         ValueError: arrays of other shapes, entries that are not finite, real draws of other sizes, fewer than 10 rows,
@@ -1241,11 +1106,11 @@ def compare(
         >>> made, real, *others = (motes.make_shape("moons", 100, seed=seed) for seed in range(4))
         >>> rows = motes.compare(made, real, *others)
         >>> [row.metric.name for row in rows[:3]]
-        ['sliced_w2', 'w2', 'energy_distance']
+        ['sliced_w2', 'energy_distance', 'mmd_squared']
     """
-    pair, real = paired(a, b, real_a, real_b, seed, modes)
     from threadpoolctl import threadpool_limits
 
+    pair, real = paired(a, b, real_a, real_b, seed, modes)
     with threadpool_limits(1):  # the threads of these small matrices wait for each other: 7 s, not 20, on busy cores
         return [Row(one.measured(pair), one.measured(real)) for one in metrics_for(pair, brief)]
 
@@ -1278,7 +1143,7 @@ def negative_log_likelihood(log_prob: ArrayLike) -> Metric:
         ValueError: another shape, or entries that are not finite.
 
     Example:
-        >>> from motes.evaluation import negative_log_likelihood
+        >>> from motes.evaluation.metrics import negative_log_likelihood
         >>> negative_log_likelihood([-1.0, -2.0, -3.0]).value
         2.0
     """

@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from motes.data import Frame
 from motes.errors import UsageError, unknown
-from motes.evaluation.causes import excess_over_exact
+from motes.evaluation.diagnosis import excess_over_exact
 from motes.evaluation.losses import Estimate, expected_loss
 from motes.evaluation.points import Fit, PointDetails, evaluate_points
 from motes.evaluation.records import Evaluation
-from motes.evaluation.sources import PointSource, Source, compared_with, table_source
+from motes.evaluation.sources import PointSource, Source, compared_with, source_of
 from motes.evaluation.table_results import TableDetails
-from motes.evaluation.tables import evaluate_tables, with_unlikely
+from motes.evaluation.tables import evaluate_tables
 from motes.points import PointModel, PointRecipe
 from motes.points.fitting import standardiser_of
 from motes.points.networks import StepGated
@@ -28,7 +28,6 @@ Array = NDArray[np.float64]
 SCORED = 2000  # most rows for the likelihood
 EXCESS_ROWS = 1024  # most rows for the excess loss
 LIKELIHOOD_ROWS = 4096  # most rows of a table for the likelihood
-CLASSES = 10  # most classes for the irreducible loss; if there are more, it uses a random choice
 LEAST_LOSS_PAIRS = 4e7  # pairs of draws and atoms: less than half a second
 
 
@@ -79,7 +78,7 @@ def evaluate_table_model(
         DataError: rows that cannot be used, or with other columns than the model's.
     """
     _check_target(model, target)
-    origin = table_source(model, source)
+    origin = source_of(model, source)
     for rows in (origin.training, origin.held_out):
         if rows is not None:  # reject columns of another type before the work
             model.schema.encode(rows, name=f"'{origin.name}'", unseen="mark")
@@ -144,8 +143,6 @@ def compare_table(
         )
         log_prob = model.score_samples(unseen), model.score_samples(seen)
     found = evaluate_tables(samples, held_out, training, model.schema, target=target, log_prob=log_prob, seed=seed)
-    if log_prob is not None:
-        found = with_unlikely(found, unseen, log_prob[0])
     return replace(found, source=origin.name, notes=(*origin.notes, *found.notes), about=about(model))
 
 
@@ -172,42 +169,26 @@ def _log_prob(model: PointModel, origin: PointSource, reference: Array, other: A
     return (ours, best) if np.isfinite(ours).all() and np.isfinite(best).all() else None
 
 
-def least_loss(origin: PointSource, recipe: PointRecipe, *, seed: int = 0) -> Estimate:
-    """Return the theoretical minimum of the training loss of a recipe on a source: the loss of the exact denoiser.
+def least_loss(origin: PointSource, recipe: PointRecipe, *, seed: int = 0) -> Estimate | None:
+    """Return the theoretical minimum of the training loss of a recipe on a shape: the loss of the exact denoiser.
 
-    If the distribution is unknown, it is the loss of a denoiser that memorised the rows; the label of the result says
-    so. With labels, each class has its own exact denoiser, except for rows whose label is dropped.
+    None if the distribution is unknown. With labels, each class has its own exact denoiser, except for rows whose label
+    is dropped.
     """
-    rng, labels = np.random.default_rng([seed, 112358]), origin.training.labels
-    parts = [(1.0, _least_class_loss(origin, recipe, None, seed))]
-    if labels is not None:
+    truth, rows = origin.truth, origin.training
+    if truth is None:
+        return None
+    parts = [(1.0, truth, rows.x)]
+    if rows.labels is not None:
         dropout = recipe.training.label_dropout
-        chosen = np.unique(labels)
-        if len(chosen) > CLASSES:  # equal shares are correct on average
-            chosen = rng.choice(labels, CLASSES)
-            shares = np.full(CLASSES, 1 / CLASSES)
-        else:
-            shares = np.array([np.mean(labels == label) for label in chosen])
-        parts = [(dropout, parts[0][1])]
-        parts += [
-            ((1 - dropout) * share, _least_class_loss(origin, recipe, label, seed))
-            for label, share in zip(chosen, shares, strict=True)
-        ]
-    mean = sum(weight * part.mean for weight, part in parts)
-    error = sum((weight * part.error) ** 2 for weight, part in parts) ** 0.5
-    return Estimate(mean, error, parts[0][1].label)
-
-
-def _least_class_loss(origin: PointSource, recipe: PointRecipe, label: str | np.integer | None, seed: int) -> Estimate:
-    """Return the irreducible loss of one class, or of all rows together."""
-    standardiser = standardiser_of(origin.training, recipe)
-    atoms = origin.truth.atoms if origin.truth else len(origin.training.x)
-    mine = slice(None) if label is None else origin.training.labels == label
-    return expected_loss(
-        origin.oracle(recipe.make_schedule(), standardiser, label),
-        recipe.loss,
-        standardiser.forward(origin.training.x[mine]),
-        recipe.times,
-        key=seed_key(seed, "least loss"),
-        draws=int(np.clip(LEAST_LOSS_PAIRS // atoms, 4096, 25_000)),
-    )
+        of_classes = [(rows.labels == label, truth.of_class(int(label))) for label in np.unique(rows.labels)]
+        parts = [(dropout, truth, rows.x)]
+        parts += [((1 - dropout) * float(mine.mean()), one, rows.x[mine]) for mine, one in of_classes]
+    standardiser, schedule = standardiser_of(rows, recipe), recipe.make_schedule()
+    draws, key = int(np.clip(LEAST_LOSS_PAIRS // truth.atoms, 4096, 25_000)), seed_key(seed, "least loss")
+    mean, square = 0.0, 0.0
+    for weight, one, x in parts:
+        exact, z = one.oracle(schedule, standardiser), standardiser.forward(x)
+        found = expected_loss(exact, recipe.loss, z, recipe.times, key=key, draws=draws)
+        mean, square = mean + weight * found.mean, square + (weight * found.error) ** 2
+    return Estimate(mean, square**0.5)

@@ -24,7 +24,6 @@ PERMUTATIONS = 199
 BLOCKS = 200  # most blocks of each set
 FOLDS = 5
 T = TypeVar("T")
-PART_ROWS = 10_000  # most rows of a set within which all pairs are compared
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,44 +35,33 @@ class Permutations:
             they contain the remaining rows of `a` and of `b` and are never permuted.
         fold: the fold of each block, (blocks,); blocks are permuted within a fold, which has equally many of both sets.
             -1 for the last two.
-        part: the part of each row, (n + m,). Large sets are split into parts of about `PART_ROWS` rows each, and blocks
-            are permuted within a part.
         first: whether a block belongs to the first set, (1 + PERMUTATIONS, blocks).
     """
 
     block: NDArray[np.intp]
     fold: NDArray[np.intp]
-    part: NDArray[np.intp]
     first: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, n: int, m: int, rng: np.random.Generator, folds: int = FOLDS) -> Permutations:
+    def of(cls, n: int, m: int, rng: np.random.Generator) -> Permutations:
         """Draw permutations for sets of n and m rows."""
         size = -(-min(n, m) // BLOCKS)
         count = min(n, m) // size
-        folds = max(min(folds, count // 2), 1)
-        parts = max(min(-(-max(n, m) // PART_ROWS), count // (2 * folds)), 1)
-        stratum = np.arange(count) % (folds * parts)
-        block, part = np.empty(n + m, np.intp), np.empty(n + m, np.intp)
+        folds = max(min(FOLDS, count // 2), 1)
+        block = np.empty(n + m, np.intp)
         for rows, start, rest in ((rng.permutation(n), 0, 2 * count), (n + rng.permutation(m), count, 2 * count + 1)):
             moved, others = np.split(rows, [count * size])
-            block[moved], part[moved] = start + np.repeat(np.arange(count), size), np.repeat(stratum // folds, size)
-            block[others], part[others] = rest, np.arange(len(others)) % parts
-        both = np.append(np.tile(stratum, 2), [-1, -1])
+            block[moved], block[others] = start + np.repeat(np.arange(count), size), rest
+        fold = np.append(np.tile(np.arange(count) % folds, 2), [-1, -1])
         first = np.tile(np.append(np.repeat([True, False], count), [True, False]), (1 + PERMUTATIONS, 1))
-        for blocks in (both == one for one in range(folds * parts)):
-            first[1:, blocks] = rng.permuted(first[1:, blocks], axis=1)
-        return cls(block, np.where(both < 0, -1, both % folds), part, first)
+        for one in range(folds):
+            first[1:, fold == one] = rng.permuted(first[1:, fold == one], axis=1)
+        return cls(block, fold, first)
 
     @cached_property
     def rows(self) -> NDArray[np.bool_]:
         """Whether each row belongs to the first set, (1 + PERMUTATIONS, n + m)."""
         return self.first[:, self.block]
-
-    @property
-    def one_each(self) -> NDArray[np.intp]:
-        """One row of each permuted block, (2 g,), the rows of `a` first."""
-        return np.unique(self.block, return_index=True)[1][: np.count_nonzero(self.fold >= 0)]
 
 
 def p_value_of(values: NDArray[np.float64], slack: float = 0.0) -> float:
@@ -246,12 +234,6 @@ class Pair:
     def permutations(self) -> Permutations:
         """Permutations of rows between the two sets, the same for all metrics."""
         return Permutations.of(len(self.a), len(self.b), self.rng(5))
-
-    @property
-    def one_each(self) -> Pair:
-        """A pair with one row of each permuted block, at most 200 of each set."""
-        a, b = np.split(self.permutations.one_each, 2)
-        return Pair(self.a[a], self.b[b - len(self.a)], self.seed)
 
 
 def checked(name: str, points: ArrayLike) -> Array:

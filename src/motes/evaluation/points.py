@@ -4,50 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 
 from motes.data.readings import default_columns
+from motes.encoding import Encoded
+from motes.evaluation import results
 from motes.evaluation.losses import ExcessLoss
 from motes.evaluation.marginals import Histogram, bars_of, quantiles_of
-from motes.evaluation.metrics import Measure, metrics_for, negative_log_likelihood, paired
+from motes.evaluation.metrics import Measure, PointMetric, metrics_for, negative_log_likelihood, paired
 from motes.evaluation.pairs import Modes, Pair
-from motes.evaluation.records import Entry, Evaluation, entries_text
-from motes.evaluation.results import (
-    ALPHA,
-    NO_DIFFERENCE,
-    POWER,
-    Adjustment,
-    Array,
-    Metric,
-    Row,
-    Scale,
-    Verdict,
-    Worse,
-    Z,
-    graded,
-    optional,
-    p_of,
-    standard_error,
-    weighted_holm,
-    welch,
-)
+from motes.evaluation.records import Details, Entry, Evaluation
+from motes.evaluation.results import ALPHA, POWER, Adjustment, Array, Family, Metric, Row, Sides, Verdict, p_of
 
-# --- Permutation tests of all metrics of points, as one family ------------------------------------------------------
+# --- Permutation tests of all metrics of points, as families --------------------------------------------------------
 #
 #     T_k  metric k of two sets of rows, computed for every permutation of rows between them (`Permutations`)
 #     z_k  normal score of the rank of T_k among the permutations; the largest adds its distance from the second, in
 #          standard deviations
-#     p_k  share of permutations in which the largest z of all metrics is at least z_k (Westfall & Young 1993, ch. 2)
+#     p_k  share of permutations in which the largest z of all metrics is at least z_k (`Family`)
 #
 # If samples are real draws, every permutation is as likely as the observed split. So some p_k is below 0.05 in at most
 # 5 of 100 evaluations, whatever the distribution and however heavy its tails. The test uses no interval, no Gaussian
-# assumption and no bound over metrics; strongly correlated metrics cost almost nothing. Boosted trees, which would need
-# a new fit for each permutation, and measures of the model have their own tests; Holm's method joins them to the
-# family.
+# assumption and no bound over metrics; strongly correlated metrics cost almost nothing. The metrics of a quick
+# evaluation are a family of their own, so that it detects nothing that the full one would not. Boosted trees, which
+# would need a new fit for each permutation, and measures of the model have their own tests. Holm's method joins
+# families and tests.
 #
 # Ranks keep a metric with heavy tails from dominating the others, and detect extremes even if few rows cause them. A
 # test detects a difference `detectable` in about 80 of 100 cases: it shifts T by the distance from its mean to the edge
@@ -55,24 +40,8 @@ from motes.evaluation.results import (
 # skewness (8 / m)^(1/2); under a difference, its root has the noise of one of them, (var T / 2 m)^(1/4).
 
 
-WEIGHTS = {"exchanges": 0.8, "c2st_boosting": 0.1, "negative_log_likelihood": 0.05, "excess_loss": 0.05}
+WEIGHTS = {"quick": 0.5, "others": 0.3, "c2st_boosting": 0.1, "negative_log_likelihood": 0.05, "excess_loss": 0.05}
 SOLVED = 0.001  # nats: upper bound of the solver's error in log p
-
-
-class Exchanged(NamedTuple):
-    """A metric of all permutations.
-
-    Attributes:
-        values: (1 + p,), the observed one first; for a distance, its square.
-        worse: which values indicate a difference.
-        scale: "root" if the values are squares of the metric, "square" if the metric is a square itself.
-        origin: the value if there is no difference; `detectable` counts from it.
-    """
-
-    values: Array
-    worse: Worse
-    scale: Scale = "plain"
-    origin: float = 0.0
 
 
 class Tested(NamedTuple):
@@ -83,114 +52,102 @@ class Tested(NamedTuple):
         detectable: the value of a distance or an accuracy, or the difference of a share, that the test detects in 80 of
             100 cases; None if unknown.
         low: whether the value is below the range of chance.
-        chance: ends of the range without a detected difference, relative to `around`: the observed value, its reference
-            value, or the square of the reference value.
+        chance: ends of the range of values for which no difference is detected.
     """
 
     p_value: float
     detectable: float | None
     low: bool = False
     chance: tuple[float, float] = (-np.inf, np.inf)
-    around: Literal["value", "reference", "square"] = "value"
-
-    def range(self, value: float, reference: float) -> tuple[float, float]:
-        """Return the ends of the range of values for which no difference is detected."""
-        low, high = self.chance
-        if self.around == "square":
-            return low, float(np.sqrt(max(reference**2 + high, 0.0)))
-        centre = value if self.around == "value" else reference
-        return centre + low, centre + high
 
 
 class Single(NamedTuple):
-    """A test outside the family: its p-value, the value `found`, its standard `error`, and `origin`, no difference."""
+    """A test without permutations: its p-value, the value `found`, its standard `error`, `origin` for no difference."""
 
     p_value: float
     error: float
     origin: float
     found: float
 
-
-@dataclass(frozen=True)
-class PointFamily:
-    """The permutations of all metrics.
-
-    Attributes:
-        exchanged: the permuted values of each metric.
-        z: (1 + p,) for each metric, one for each permutation, the observed one first.
-        largest: (1 + p,), the largest z of each permutation.
-        left_out: number of metrics of the family that were not computed, so that a quick evaluation detects nothing
-            that the full one would not. Each is assumed to be as extreme at most as often as a computed one.
-    """
-
-    exchanged: Mapping[str, Exchanged]
-    z: Mapping[str, Array]
-    largest: Array
-    left_out: int = 0
-
     @classmethod
-    def of(cls, exchanged: Mapping[str, Exchanged], left_out: int = 0) -> PointFamily:
-        """Build the family of at least one metric."""
-        z = {name: _scores(_orient(one)) for name, one in exchanged.items()}
-        return cls(exchanged, z, np.stack(list(z.values())).max(0), left_out)
+    def above(cls, found: float, error: float, origin: float, degrees: float = np.inf) -> Single:
+        """Return Student's test whether a value with this standard error is above `origin`."""
+        from scipy.stats import t
 
-    @property
-    def p_value(self) -> float:
-        """The smallest p-value of all metrics."""
-        return min(self.p_of(name) for name in self.z)
+        p_value = t.sf((found - origin) / error, degrees) if error else found <= origin
+        return cls(float(p_value), error, origin, found)
 
-    def p_of(self, name: str) -> float:
-        """Return the p-value of one metric, adjusted for the others."""
-        return min(float(self._p_values(name, self.z[name][:1])[0]), 1.0)
-
-    def _p_values(self, name: str, z: Array) -> Array:
-        """Return a bound on P(some metric is as extreme) for each z (k,) of one metric; the observed split counts."""
-        far_out = lambda values: (len(values) - np.searchsorted(np.sort(values[1:]), z - 1e-9)) / len(values)
-        return np.asarray(far_out(self.largest) + self.left_out * (far_out(self.z[name]) if self.left_out else 0))
-
-    def tested(self, name: str, adjust: Adjustment) -> Tested:
-        """Return the test of one metric, adjusted for all tests of the evaluation."""
-        one = self.exchanged[name]
-        places = np.sort(np.append(self.largest[1:], self.z[name][1:]))
-        edge = float(places[np.flatnonzero(self._p_values(name, places) * adjust.factor >= ALPHA)[-1]])
-        low = bool(one.values[0] < one.values.mean())
-        around: Literal["reference", "square"] = "square" if one.scale == "root" else "reference"
-        return Tested(adjust(self.p_of(name)), _compute_detectable(one, edge), low, _compute_chance(one, edge), around)
+    def tested(self, value: float, adjust: Adjustment) -> Tested:
+        """Return the test of a metric with this value, adjusted for all tests of the evaluation."""
+        detectable = self.origin + adjust.detectable * self.error if self.error else None
+        edge = self.origin + adjust.sigmas * self.error
+        return Tested(adjust(self.p_value), detectable, chance=(-np.inf, value + edge - self.found))
 
 
-def _compute_detectable(one: Exchanged, edge: float) -> float | None:
-    """Return the difference that a test with critical value `edge` of z detects in 80 of 100 cases."""
-    if _is_constant(one.values):
-        return None
-    far = _orient(one)
-    asked = _value_of(far, edge)
+def compute_tests(
+    rows: Mapping[Measure, Row],
+    permuted: Mapping[PointMetric, Array],
+    singles: Mapping[str, Single],
+    brief: bool,
+) -> dict[Measure, Tested]:
+    """Return all tests of an evaluation, with a false alarm in at most 5 of 100 evaluations.
+
+    Args:
+        rows: each metric and its reference value.
+        permuted: metric -> values of all permutations (1 + p,), the observed one first; squares unless `scale` is
+            "plain".
+        singles: name -> test of each other metric.
+        brief: whether tests that were not computed count nevertheless.
+    """
+    groups = {"quick": [one for one in permuted if one.quick], "others": [one for one in permuted if not one.quick]}
+    p_values = (dict.fromkeys(WEIGHTS, 1.0) if brief else {}) | {name: one.p_value for name, one in singles.items()}
+    families: dict[str, Family] = {}
+    own: dict[Measure, float] = {}
+    for name, metrics in groups.items():
+        if metrics:
+            scores = np.stack([_scores(_orient(one, permuted[one])) for one in metrics], axis=1)  # (1 + p, metrics)
+            families[name] = Family.of(scores[1:])
+            own |= zip(metrics, families[name].p_values(scores[0]).tolist(), strict=True)
+            p_values[name] = min(own[one] for one in metrics)
+    adjust = results.weighted_holm(p_values, WEIGHTS)
+    found = {
+        one: singles[one.name].tested(row.metric, adjust[one.name]) for one, row in rows.items() if one.name in singles
+    }
+    for name, family in families.items():
+        edge = family.critical(ALPHA / adjust[name].factor)
+        for one in groups[name]:
+            p_value, reference = adjust[name](own[one]), float(rows[one].reference)
+            found[one] = _test_permuted(one, permuted[one], edge, p_value, reference)
+    return found
+
+
+def _test_permuted(one: Measure, values: Array, edge: float, p_value: float, reference: float) -> Tested:
+    """Return the test of a metric by its permuted values (1 + p,), for the critical value `edge` of their scores."""
+    from scipy.stats import skew
+
+    if _is_constant(values):
+        return Tested(p_value, None, chance=(-np.inf, reference))
+    far = _orient(one, values)
+    mean, spread, asked = float(values.mean()), float(values.std()), _value_of(far, edge)
+    low, power = bool(values[0] < mean), float(ndtri(POWER))
     if one.scale == "plain":
-        middle = 0.0 if one.worse == "both" else far.mean()
-        return float(one.origin + asked - middle + ndtri(POWER) * one.values.std())
-    variables = max(8 / max(_skewness(one.values) ** 2, 1e-9), 1.0)
-    noise = ndtri(POWER) ** 2 * one.values.std() / np.sqrt(2 * variables)
-    distance = np.sqrt(max(asked**3 - one.values.mean(), 0.0) + noise) + np.sqrt(noise)
-    return float(distance if one.scale == "root" else distance**2)
+        detectable = one.origin + asked - (0.0 if one.worse == "both" else far.mean()) + power * spread
+        ends = {"high": (-np.inf, asked - mean), "low": (-asked - mean, np.inf), "both": (-asked, asked)}[one.worse]
+        chance = reference + ends[0], reference + ends[1]
+    else:
+        variables = max(8 / max(skew(values) ** 2, 1e-9), 1.0)
+        noise = power**2 * spread / np.sqrt(2 * variables)
+        distance = np.sqrt(max(asked**3 - mean, 0.0) + noise) + np.sqrt(noise)
+        rooted = one.scale == "root"
+        detectable = distance if rooted else distance**2
+        above = asked**3 - mean
+        chance = -np.inf, float(np.sqrt(max(reference**2 + above, 0.0))) if rooted else reference + above
+    return Tested(p_value, float(detectable), low, chance)
 
 
-def _compute_chance(one: Exchanged, edge: float) -> tuple[float, float]:
-    """Return the ends of the values with a z of at most `edge`, relative to the mean of the permutations."""
-    centre, asked = float(one.values.mean()), _value_of(_orient(one), edge)
-    if one.scale != "plain":
-        return -np.inf, asked**3 - centre
-    if one.worse == "both":
-        return -asked, asked
-    return (-np.inf, asked - centre) if one.worse == "high" else (-asked - centre, np.inf)
-
-
-def _skewness(values: Array) -> float:
-    away = (values - values.mean()) / values.std()
-    return float(np.mean(away**3))
-
-
-def _orient(one: Exchanged) -> Array:
+def _orient(one: Measure, values: Array) -> Array:
     """Return values oriented so that large ones indicate a difference; cube roots for squares."""
-    values = one.values if one.scale == "plain" else np.cbrt(one.values)
+    values = values if one.scale == "plain" else np.cbrt(values)
     return {"high": values, "low": -values, "both": np.abs(values - values.mean())}[one.worse]
 
 
@@ -219,48 +176,17 @@ def _scores(values: Array) -> Array:
     return np.asarray(scores)
 
 
-def tests_of(family: PointFamily, singles: Mapping[str, Single]) -> dict[str, Tested]:
-    """Return all tests of an evaluation by metric, with a false alarm in at most 5 of 100 evaluations."""
-    p_values = {"exchanges": family.p_value} | {name: one.p_value for name, one in singles.items()}
-    adjust = weighted_holm(
-        p_values | (dict.fromkeys(WEIGHTS.keys() - p_values, 1.0) if family.left_out else {}), WEIGHTS
-    )
-    found = {name: family.tested(name, adjust["exchanges"]) for name in family.z}
-    for name, one in singles.items():
-        detectable = one.origin + adjust[name].detectable * one.error if one.error else None
-        chance = -np.inf, one.origin + adjust[name].sigmas * one.error - one.found
-        found[name] = Tested(adjust[name](one.p_value), detectable, chance=chance)
-    return found
-
-
-def of_trees(accuracy: Metric, rows: int) -> Single:
-    """Return the test of a classifier's accuracy on this number of rows."""
-    return Single(p_of(accuracy), float(0.5 / np.sqrt(rows)), 0.5, float(accuracy))
-
-
 def of_likelihoods(ours: Array, best: Array, *, paired: bool) -> Single:
     """Return the test of log p by the model, (m,), against a reference, (k,).
 
     If `paired`, `best` is log p of the same rows by the exact distribution, and a loss below `SOLVED` is attributed to
     the solver; otherwise it is log p of other rows.
     """
-    from scipy.stats import t
-
-    if not paired:
-        errors, gap = (standard_error(ours), standard_error(best)), float(best.mean() - ours.mean())
-        return Single(welch(gap, errors, (len(ours), len(best)))[1], float(np.hypot(*errors)), 0.0, gap)
-    lost = best - ours - SOLVED
-    error = standard_error(lost)
-    if error == 0:
-        return Single(float(lost.mean() <= 0), 0.0, SOLVED, float(lost.mean()) + SOLVED)
-    return Single(float(t.sf(lost.mean() / error, len(lost) - 1)), error, SOLVED, float(lost.mean()) + SOLVED)
-
-
-def of_excess(nats: float, error: float, most: float) -> Single:
-    """Return the test whether an excess loss with this standard error is above `most`."""
-    if error == 0:
-        return Single(float(nats <= most), 0.0, most, nats)
-    return Single(float(ndtr(-(nats - most) / error)), error, most, nats)
+    gap = float(best.mean() - ours.mean())
+    if paired:
+        return Single.above(gap, results.standard_error(best - ours), SOLVED, len(ours) - 1)
+    errors = results.standard_error(ours), results.standard_error(best)
+    return Single(results.welch(gap, errors, (len(ours), len(best)))[1], float(np.hypot(*errors)), 0.0, gap)
 
 
 # --- Verdicts on metrics --------------------------------------------------------------------------------------------
@@ -310,13 +236,13 @@ def verdict(measure: Measure, row: Row, tested: Tested, columns: int) -> Verdict
     value, reference, p_value = row.metric, row.reference, tested.p_value
     if p_value >= ALPHA:
         if tested.detectable is None or not measure.seen:
-            return Verdict("good", NO_DIFFERENCE, p_value)
+            return Verdict("good", results.NO_DIFFERENCE, p_value)
         far = measure.scale == "root" and value - reference > 2 * tested.detectable
         seen = measure.seen.format(f"{tested.detectable:.{measure.digits}g}")
-        return Verdict("good", NO_DIFFERENCE + FEW * far, p_value, tested.detectable, seen)
+        return Verdict("good", results.NO_DIFFERENCE + FEW * far, p_value, tested.detectable, seen)
     if tested.low and measure.below:
         return Verdict("moderate", measure.below, p_value, tested.detectable)
-    severity = graded(measure.size(value, reference, columns), (measure.small, measure.large))
+    severity = results.graded(measure.size(value, reference, columns), (measure.small, measure.large))
     return Verdict(severity, measure.in_words(value, reference), p_value, tested.detectable)
 
 
@@ -327,7 +253,7 @@ def verdict(measure: Measure, row: Row, tested: Tested, columns: int) -> Verdict
 
 
 @dataclass(frozen=True)
-class PointColumn:
+class PointColumn(Encoded):
     """One column of points.
 
     Attributes:
@@ -337,17 +263,14 @@ class PointColumn:
     """
 
     name: str
-    quantiles: tuple[tuple[float, ...], tuple[float, ...]]
+    quantiles: Sides
     bars: Histogram
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return a dict for JSON."""
-        ours, theirs = self.quantiles
-        return {"name": self.name, "quantiles": {"synthetic": list(ours), "real": list(theirs)}}
+    json_names = ("name", "quantiles")
 
 
 @dataclass(frozen=True)
-class PointDetails:
+class PointDetails(Details):
     """Data for the charts of points.
 
     Attributes:
@@ -361,18 +284,8 @@ class PointDetails:
     real: Array | None
     excess: ExcessLoss | None
 
-    @property
-    def kind(self) -> Literal["points"]:
-        """Kind of the model."""
-        return "points"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a dict for JSON."""
-        return {"columns": [column.to_dict() for column in self.columns], "excess": optional(self.excess)}
-
-    def blocks(self, entries: Sequence[Entry]) -> list[str]:
-        """Return the numbers as blocks of text, with a line for each entry of the record."""
-        return [entries_text(entries)]
+    json_names = ("columns", "excess")
+    kind = "points"
 
 
 class Fit(NamedTuple):
@@ -448,31 +361,27 @@ def _make_entries(pair: Pair, real: Pair, fit: Fit, brief: bool) -> tuple[Entry,
     chosen = metrics_for(pair, brief)
     with threadpool_limits(1):  # the threads of these small matrices wait for each other
         rows: dict[Measure, Row] = {one: Row(one.measured(pair), one.measured(real)) for one in chosen}
-        exchanged = {
-            one.name: Exchanged(one.exchanged(pair), one.worse, one.scale, one.origin)
-            for one in chosen
-            if not one.alone
-        }
-    singles = {one.name: of_trees(rows[one].metric, min(len(pair.a), len(pair.b))) for one in chosen if one.alone}
+        permuted = {one: one.exchanged(pair) for one in chosen if not one.alone}
+    error = float(0.5 / np.sqrt(min(len(pair.a), len(pair.b))))  # of an accuracy
+    singles = {one.name: Single(p_of(rows[one].metric), error, 0.5, rows[one].metric) for one in chosen if one.alone}
     if fit.log_prob is not None:
         ours, best = (np.asarray(log_prob, np.float64) for log_prob in fit.log_prob)
         both = Row(negative_log_likelihood(ours), negative_log_likelihood(best))
         rows[OF_THE_MODEL["negative_log_likelihood"]] = both
         singles["negative_log_likelihood"] = of_likelihoods(ours, best, paired=fit.paired)
     if (excess := fit.excess) is not None:
-        half = Z * excess.nats_error
+        half = results.Z * excess.nats_error
         value = Metric("excess_loss", excess.nats, excess.nats - half, excess.nats + half)
         rows[OF_THE_MODEL["excess_loss"]] = Row(value, Metric("excess_loss", 0.0, 0.0, 0.0))
-        singles["excess_loss"] = of_excess(excess.nats, excess.nats_error, UNLEARNED)
-    left_out = sum(not one.alone for one in metrics_for(pair)) - len(exchanged)
-    tested = tests_of(PointFamily.of(exchanged, left_out), singles)
+        singles["excess_loss"] = Single.above(excess.nats, excess.nats_error, UNLEARNED)
+    tested = compute_tests(rows, permuted, singles, brief)
     entries = []
     for measure, row in rows.items():
-        test, (value, reference) = tested[measure.name], (row.metric, row.reference)
-        judgement, chance = verdict(measure, row, test, pair.a.shape[1]), test.range(value, reference)
-        entries.append(Entry.of(measure.section, measure.name, measure.about, judgement, value, reference, chance))
+        judgement = verdict(measure, row, tested[measure], pair.a.shape[1])
+        names, values = (measure.section, measure.name, measure.about), (row.metric, row.reference)
+        entries.append(Entry.of(*names, judgement, *values, tested[measure].chance))
     return tuple(entries)
 
 
 def _summarise_column(name: str, synthetic: Array, real: Array) -> PointColumn:
-    return PointColumn(name, (quantiles_of(synthetic), quantiles_of(real)), bars_of(synthetic, real, ()))
+    return PointColumn(name, Sides(quantiles_of(synthetic), quantiles_of(real)), bars_of(synthetic, real, ()))

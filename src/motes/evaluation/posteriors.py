@@ -1,4 +1,4 @@
-"""Evaluation of posteriors: held-out scores, ranks and local calibration.
+"""Evaluation of posteriors: held-out scores, and calibration by ranks.
 
 The width of a column is 1 / the standard deviation of the normal scores of its ranks; 1 is correct. A second test of
 each column is that its ranks are uniform. These tests, and the same two for the joint posterior, are one family
@@ -7,19 +7,30 @@ each column is that its ranks are uniform. These tests, and the same two for the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from motes.encoding import encode
 from motes.errors import DataError, UsageError, check_count, check_seed
 from motes.evaluation.models import about
-from motes.evaluation.records import Entry, Evaluation, entries_text
-from motes.evaluation.results import POWER, Metric, Verdict, judged, p_of, p_value, share, standard_error
+from motes.evaluation.records import Details, Entry, Evaluation
+from motes.evaluation.results import (
+    POWER,
+    Metric,
+    Verdict,
+    aligned,
+    judged,
+    p_of,
+    p_value,
+    share,
+    standard_error,
+    with_interval,
+)
 from motes.evaluation.sources import simulations_of_source
 from motes.points import PosteriorModel
 
@@ -31,10 +42,6 @@ Array = NDArray[np.float64]
 
 JOINT = "all columns"
 FALSE_ALARMS = 0.025  # P(false alarm | correct posteriors): 200 repeats show more than 5 % once in 80 times
-MEASURES = {
-    "width": "width of the posterior, from normal scores of ranks; 1 is correct",
-    "ranks": "uniformity of the ranks of true values among posterior draws",
-}
 MODERATE = (0.0, 1.0)  # thresholds that grade every difference as moderate
 
 
@@ -46,19 +53,12 @@ def evaluation_of_posteriors(found: Calibration, log_prob: Array, *, seed: int) 
         log_prob: log p of the true rows, each given its observation, (m,), in nats.
         seed: seed of the draws.
     """
-    entries = []
-    for name, verdict in found.verdicts.items():
-        what, _, column = name.partition(" of ")
-        width = found.width_of.get(column) if what == "width" else None
-        chance = None if width is None else (width / width.high, width / width.low)
-        reference = None if width is None else 1.0
-        entries.append(Entry.of("calibration", name, MEASURES[what], verdict, width, reference, chance))
     mean, half = float(-log_prob.mean()), 1.96 * standard_error(log_prob)
     about = "mean of -log p of rows given their observations, in nats per row; lower is better"
     judgement = Verdict("good", f"± {half:.2g} (95 %); no reference value")
-    entries.append(Entry.of("fit", "negative_log_likelihood", about, judgement, mean, None))
+    entries = *found.tests, Entry.of("fit", "negative_log_likelihood", about, judgement, mean, None)
     rows = {"synthetic": len(log_prob) * found.draws, "real": len(log_prob)}
-    return Evaluation("", "rows with observations", rows, tuple(entries), found, (), seed)
+    return Evaluation("", "rows with observations", rows, entries, found, (), seed)
 
 
 def detectable_width(simulations: int, tests: int) -> float:
@@ -97,7 +97,7 @@ FEWEST = 50  # simulations
 
 
 @dataclass(frozen=True, eq=False)
-class Calibration:
+class Calibration(Details):
     """The result of `calibration`: ranks of the true parameters among posterior draws, and their tests.
 
     Attributes:
@@ -119,6 +119,9 @@ class Calibration:
         >>> found.ranks.shape, len(found.coverage(0.9))
         ((200, 3), 3)
     """
+
+    json_names = ("columns", "draws", "p_value", "findings")
+    kind = "posteriors"
 
     columns: tuple[str, ...]
     ranks: NDArray[np.int64]
@@ -147,26 +150,30 @@ class Calibration:
         return dict(zip(self.names, self.widths, strict=False))
 
     @property
-    def verdicts(self) -> dict[str, Verdict]:
-        """Verdicts on widths, such as "width of rate", and on ranks, such as "ranks of rate" (Bonferroni)."""
-        tests, found = len(self.widths) + len(self.p_values), {}
+    def tests(self) -> list[Entry]:
+        """Tests of widths, such as "width of rate", and of ranks, such as "ranks of rate" (Bonferroni)."""
+        tests, found = len(self.widths) + len(self.p_values), []
         for name, p in zip(self.names, self.p_values.tolist(), strict=True):
             joint = name == JOINT
             if (width := self.width_of.get(name)) is not None:
                 detectable = detectable_width(len(self.ranks) * (len(self.columns) if joint else 1), tests)
-                deviation, how = abs(1 - width), "narrow (over-confident)" if width < 1 else "wide (under-confident)"
-                found[f"width of {name}"] = judged(
-                    min(1.0, tests * p_of(width)),
-                    deviation,
-                    "width",
-                    f"{deviation:.0%} too {how}",
-                    detectable=detectable,
-                    seen=f"a width that is {detectable:.0%} off",
-                    alpha=FALSE_ALARMS,
-                )
+                off, how = abs(1 - width), "narrow (over-confident)" if width < 1 else "wide (under-confident)"
+                text, seen = f"{off:.0%} too {how}", f"a width that is {detectable:.0%} off"
+                adjusted = min(1.0, tests * p_of(width))
+                verdict = judged(adjusted, off, "width", text, detectable=detectable, seen=seen, alpha=FALSE_ALARMS)
+                about = "width of the posterior, from normal scores of ranks; 1 is correct"
+                chance = width / width.high, width / width.low
+                found.append(Entry.of("calibration", f"width of {name}", about, verdict, width, 1.0, chance))
             text = "miscalibrated" if joint else "shifted or of the wrong shape"
-            found[f"ranks of {name}"] = judged(min(1.0, tests * p), 0, MODERATE, text, alpha=FALSE_ALARMS)
+            verdict = judged(min(1.0, tests * p), 0, MODERATE, text, alpha=FALSE_ALARMS)
+            about = "uniformity of the ranks of true values among posterior draws"
+            found.append(Entry.of("calibration", f"ranks of {name}", about, verdict, None, None))
         return found
+
+    @property
+    def verdicts(self) -> dict[str, Verdict]:
+        """Verdicts of the tests by name."""
+        return {one.name: one.verdict for one in self.tests}
 
     def coverage(self, level: float) -> dict[str, Metric]:
         """Return the coverage of intervals of this level: central ones of each column, and joint ones by distance.
@@ -200,21 +207,6 @@ class Calibration:
         return {level: self.coverage(level) for level in LEVELS}
 
     @property
-    def kind(self) -> Literal["posteriors"]:
-        """Kind of the model."""
-        return "posteriors"
-
-    def blocks(self, entries: Sequence[Entry]) -> list[str]:
-        """Return the numbers of an evaluation as blocks of text, with a line for each entry of the record.
-
-        Example:
-            >>> from motes.evaluation import Calibration
-            >>> Calibration(("rate",), np.zeros((9, 2), int), 9, (), np.ones(2)).blocks([])[0].split()[0]
-            'metric'
-        """
-        return [entries_text(entries)]
-
-    @property
     def findings(self) -> list[str]:
         """A sentence with a fix for each column whose posteriors are miscalibrated, and for the joint posterior."""
         found, sentences = self.verdicts, []
@@ -242,42 +234,22 @@ class Calibration:
         return f"Calibration({len(self.ranks):,} simulations, {self.draws} draws each, p = {self.p_value:.2g})"
 
     def __str__(self) -> str:
-        cover = self.coverages
-        head = f"{'':<16}{'width':>22}{'p':>9}{'p of ranks':>12}"
-        lines = [head + "".join(f"{f'{level:.0%} holds':>12}" for level in LEVELS)]
-        found = self.verdicts
+        cover, found = self.coverages, self.verdicts
+        lines = []
         for name, width in zip_longest(self.names, self.widths):
-            own = "" if width is None else f"{width:.3f} ({width.low:.3f} to {width.high:.3f})"
-            p = "" if width is None else p_value(found[f"width of {name}"].p_value)
-            lines.append(
-                f"{name[:15]:<16}{own:>22}{p:>9}{p_value(found[f'ranks of {name}'].p_value):>12}"
-                + "".join(f"{float(cover[level][name]):>12.1%}" for level in LEVELS)
-            )
+            own = ("", "") if width is None else (with_interval(width), p_value(found[f"width of {name}"].p_value))
+            shares = [f"{float(one[name]):.1%}" for one in cover.values()]
+            lines.append((name, *own, p_value(found[f"ranks of {name}"].p_value), *shares))
+        head = ("", "width", "p", "p of ranks", *(f"{level:.0%} holds" for level in LEVELS))
         m, rate = len(self.ranks), f"{FALSE_ALARMS:.1%} of correct posteriors"
         fine = f"no miscalibration detected in {m:,} simulations (p = {self.p_value:.2g}; false alarms: {rate}). "
         fine += f"The tests could detect widths that are {detectable_width(m, len(found)):.0%} or more off."
-        return "\n".join([*lines, "", *(self.findings or [fine])])
+        return "\n".join([aligned(head, lines), "", *(self.findings or [fine])])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a dict for JSON.
-        Example:
-            >>> from motes.evaluation import Calibration
-            >>> sorted(Calibration(("rate",), np.zeros((9, 2), int), 9, (), np.ones(2)).to_dict())
-            ['columns', 'coverage', 'draws', 'findings', 'p_value', 'p_values', 'simulations', 'widths']
-        """
-        return {
-            "columns": self.columns,
-            "simulations": len(self.ranks),
-            "draws": self.draws,
-            "p_value": self.p_value,
-            "p_values": dict(zip(self.names, self.p_values.tolist(), strict=True)),
-            "widths": {name: width.to_dict() for name, width in self.width_of.items()},
-            "coverage": {
-                f"{level:g}": {name: one.to_dict() for name, one in found.items()}
-                for level, found in self.coverages.items()
-            },
-            "findings": self.findings,
-        }
+        p_values = dict(zip(self.names, self.p_values, strict=True))
+        more = {"simulations": len(self.ranks), "p_values": p_values, "widths": self.width_of}
+        return super().to_dict() | encode(more | {"coverage": self.coverages})
 
 
 def calibration(model: PosteriorModel, theta: Any, x: Any, *, draws: int = 99, seed: int = 0) -> Calibration:
@@ -302,22 +274,22 @@ def calibration(model: PosteriorModel, theta: Any, x: Any, *, draws: int = 99, s
         >>> motes.calibration(posterior, theta, x, draws=19).columns
         ('x', 'y')
     """
-    rows, observed = simulations_of(model, theta, x, "calibration")
+    rows, observed = simulations_of(model, theta, x)
     draws, seed = check_count(draws, "draws"), check_seed(seed)
     drawn = model.draw(draws, observed, seed=seed)
     x, varies, names = model.context.mapped(observed), model.standardiser.varies, tuple(model.varying(rows))
     return calibration_of(names, rows[:, varies], drawn[..., varies], x, np.random.default_rng([seed, 173205]))
 
 
-def simulations_of(model: PosteriorModel, theta: Any, x: Any, call: str) -> tuple[Array, Array]:
+def simulations_of(model: PosteriorModel, theta: Any, x: Any) -> tuple[Array, Array]:
     """Return parameters (m, d) and their simulations (m, c).
 
     Raises:
-        UsageError: a model without conditions, or too few rows; the message names the function `call`.
+        UsageError: a model without conditions, or too few rows.
         DataError: rows that cannot be used.
     """
     if not isinstance(model, PosteriorModel):
-        raise UsageError(f"{call}: this model has no conditions. Train one that has: motes.fit(theta, given=x).")
+        raise UsageError("calibration: this model has no conditions. Train one that has: motes.fit(theta, given=x).")
     rows = model.matrix(theta, "theta")
     observed, _ = model.context.rows(x)
     expected = len(observed), len(model.columns)
@@ -344,7 +316,6 @@ def calibration_of(
         rng: generator that breaks ties, makes ranks continuous, and draws the points of the first rows.
     """
     from scipy import stats
-    from scipy.special import ndtri
 
     scale = np.where(theta.std(axis=0) > 0, theta.std(axis=0), 1.0)
     away = lambda values, point: np.linalg.norm((values - point) / scale, axis=-1)
@@ -404,171 +375,6 @@ def _suggest_fix(width: Metric | None) -> str:
     if width is not None and width.low > 1:
         return "for more steps, training.steps, or with a wider network, network.width"
     return "for more steps, training.steps, or on more simulations"
-
-
-# --- Local calibration: a two-sample test for one observation (l-C2ST, Linhart et al. 2023) -------------------------
-#
-#     f(theta, x)    classifier of the true theta_i of simulation i and draws of the model given x_i
-#     T(x_o)         the mean of f(theta, x_o)^2 over draws theta of the model given x_o
-#
-# Simulation-based calibration averages over all observations, so errors of two observations may cancel. A classifier
-# fitted on all simulations can be evaluated at one observation. If the model is the posterior, the true theta_i and the
-# draws given x_i are exchangeable, whatever x_i is. So T is recomputed with a random draw replacing the true theta_i in
-# each simulation, and the share of these values that are at least as large is an exact p-value.
-#
-# f is the least-squares classifier, with a ridge, on products of features of x and of theta, the latter standardised by
-# the draws given x_i. It is linear in the exchanged members, so all exchanges together cost one solve.
-
-
-EXCHANGES = 999
-AT = 1000  # draws given the observation
-WAVES, OF_X = 24, 10  # numbers of random features of theta and of x
-RIDGE = 1e-2  # as a fraction of the mean square of a feature
-FAR = 4.0  # standard deviations at which features are clipped
-LEVEL = 0.01  # significance level for each observation
-
-
-@dataclass(frozen=True, eq=False)
-class LocalCalibration:
-    """The result of `local_calibration`: tests of the posteriors of single observations.
-
-    Attributes:
-        p_values: p-values of the hypothesis that the model is the posterior of each observation, (m,).
-        statistics: T (m,), in units of its mean over the exchanges: 1 is chance.
-        simulations: number of simulations that the classifier was fitted on.
-    """
-
-    p_values: Array
-    statistics: Array
-    simulations: int
-
-    @property
-    def findings(self) -> list[str]:
-        """A sentence for each observation whose posterior is rejected at level 0.01."""
-        return [
-            f"the posterior of observation {i + 1} is wrong (p = {p:.2g}): a classifier distinguishes draws from true "
-            f"parameters {t:.2g} times as well as chance. Train on more simulations near it, or for more steps."
-            for i, (p, t) in enumerate(zip(self.p_values, self.statistics, strict=True))
-            if p < LEVEL
-        ]
-
-    def __repr__(self) -> str:
-        return f"LocalCalibration({len(self.p_values)} observations, smallest p = {self.p_values.min():.2g})"
-
-    def __str__(self) -> str:
-        lines = [f"{'observation':<14}{'statistic':>10}{'p':>8}"]
-        lines += [
-            f"{i + 1:<14}{t:>10.2f}{p:>8.2g}"
-            for i, (t, p) in enumerate(zip(self.statistics, self.p_values, strict=True))
-        ]
-        fine = f"no miscalibration detected in {self.simulations:,} simulations"
-        return "\n".join([*lines, "", *(self.findings or [fine])])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a dict for JSON."""
-        return {
-            "p_values": self.p_values.tolist(),
-            "statistics": self.statistics.tolist(),
-            "simulations": self.simulations,
-            "findings": self.findings,
-        }
-
-
-def local_calibration(
-    model: PosteriorModel, theta: Any, x: Any, *, given: Any, draws: int = 19, seed: int = 0
-) -> LocalCalibration:
-    """Test the posteriors of single observations, on simulations that the model was not trained on.
-
-    Args:
-        model: trained by `motes.fit(theta, given=x)`.
-        theta: parameters drawn from the prior, (k, d), or any kind of table.
-        x: their simulations, (k, c) or a table; at least 50 rows, and some thousand to detect small errors.
-        given: one observation (c,), or m observations (m, c), or a table.
-        draws: posterior draws for each simulation, at least 2.
-        seed: seed of all random numbers.
-
-    Raises:
-        UsageError: a model without conditions, or too few rows or draws.
-        DataError: rows that cannot be used.
-
-    Example:
-        >>> rng = np.random.default_rng(0)
-        >>> theta = rng.normal(size=(200, 2))
-        >>> x = theta + rng.normal(size=(200, 2))
-        >>> posterior = motes.fit(theta, given=x, changes={"training.steps": 2}, verbose=False)
-        >>> motes.evaluation.local_calibration(posterior, theta, x, given=[0.0, 0.5], draws=9).simulations
-        200
-    """
-    rows, observed = simulations_of(model, theta, x, "local_calibration")
-    context = model.context
-    draws, seed = check_count(draws, "draws"), check_seed(seed)
-    if draws < 2:
-        raise UsageError(f"draws = {draws}; expected at least 2.")
-    at, _ = context.rows(given)
-    varies = model.standardiser.varies
-    drawn = model.draw(draws, observed, seed=seed)[..., varies]
-    there = model.draw(AT, at, seed=seed)[..., varies]
-    rng = np.random.default_rng([seed, 244949])
-    return local_calibration_of((rows[:, varies], drawn, context.forward(observed)), (there, context.forward(at)), rng)
-
-
-def local_calibration_of(
-    simulated: tuple[Array, Array, Array], at: tuple[Array, Array], rng: np.random.Generator
-) -> LocalCalibration:
-    """Compute the local calibration from simulations and from draws given observations.
-
-    Args:
-        simulated: true parameters (k, d), draws given each simulation (k, L, d), and the simulations (k, c).
-        at: draws given each observation (m, A, d), and the observations (m, c).
-        rng: generator of the features and the exchanges.
-    """
-    theta, drawn, x = simulated
-    groups = np.concatenate([theta[:, None], drawn], axis=1)  # (k, L + 1, d), exchangeable in each row
-    features = _Features(theta.shape[1], x, rng)
-    phi = features(groups, x)  # (k, L + 1, F)
-    phi -= phi.mean(axis=1, keepdims=True)
-    k, members, size = phi.shape
-    flat = phi.reshape(-1, size)
-    gram = flat.T @ flat / len(flat)
-    gram[np.diag_indices(size)] += RIDGE * np.trace(gram) / size
-    # The member of each group that counts as the true one; in the first row, it is the true one.
-    picked = np.concatenate([np.zeros((1, k), np.int64), rng.integers(0, members, (EXCHANGES, k))])
-    sums = np.stack([phi[np.arange(k), row].sum(axis=0) for row in picked])  # (1 + E, F)
-    weights = np.linalg.solve(gram, sums.T)  # (F, 1 + E)
-    found = []
-    for draws, one in zip(at[0], at[1], strict=True):
-        here = features(draws[None], one[None])[0]
-        found.append((((here - here.mean(axis=0)) @ weights) ** 2).mean(axis=0))
-    values = np.array(found)  # (m, 1 + E)
-    # Values equal up to rounding count as equal, so that a correct model is not rejected.
-    p_values = (values >= values[:, :1] * (1 - 1e-9)).mean(axis=1)
-    return LocalCalibration(p_values, values[:, 0] / values[:, 1:].mean(axis=1), k)
-
-
-class _Features:
-    """Products of features of x and of theta, the latter standardised within its group."""
-
-    def __init__(self, d: int, x: Array, rng: np.random.Generator):
-        self.waves, self.shifts = rng.normal(size=(d, WAVES)) * rng.uniform(0.5, 2, WAVES), _draw_phases(rng, WAVES)
-        self.mean, self.scale = x.mean(axis=0), np.where(x.std(axis=0) > 0, x.std(axis=0), 1.0)
-        self.x_waves, self.x_shifts = rng.normal(size=(x.shape[1], OF_X)) / np.sqrt(x.shape[1]), _draw_phases(rng, OF_X)
-        self.pairs = np.triu_indices(d)
-
-    def __call__(self, groups: Array, x: Array) -> Array:
-        """Return the features (k, n, F) of groups (k, n, d), each given a row of x (k, c)."""
-        deviation = groups.std(axis=1, keepdims=True)
-        r = (groups - groups.mean(axis=1, keepdims=True)) / np.where(deviation > 0, deviation, 1.0)
-        r = np.clip(r, -FAR, FAR)
-        first, second = self.pairs
-        of_theta = [r, r[..., first] * r[..., second], np.sqrt(2) * np.cos(r @ self.waves + self.shifts)]
-        waves = np.cos((x - self.mean) / self.scale @ self.x_waves + self.x_shifts)
-        of_x = np.concatenate([np.ones((len(x), 1)), np.sqrt(2) * waves], axis=1)
-        both = np.concatenate(of_theta, axis=2)[..., None] * of_x[:, None, None, :]
-        return both.reshape(*groups.shape[:2], -1)
-
-
-def _draw_phases(rng: np.random.Generator, count: int) -> Array:
-    return rng.uniform(0, 2 * np.pi, count)
 
 
 # --- Evaluation and diagnosis of posterior models: calibration and log p --------------------------------------------

@@ -6,23 +6,13 @@ import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
-from motes.evaluation.results import (
-    NO_DIFFERENCE,
-    SEVERITIES,
-    Severity,
-    Verdict,
-    aligned,
-    between,
-    capital,
-    listed,
-    number,
-    p_value,
-    worst,
-)
+from motes.encoding import Encoded
+from motes.evaluation import results
+from motes.evaluation.results import NO_DIFFERENCE, Severity, Verdict, aligned, capital, listed, p_value, worst
 
 NAMED = 3  # most entries named in one sentence
 
@@ -77,7 +67,7 @@ SECTIONS = {  # in the order of every rendering
 
 
 @dataclass(frozen=True)
-class Entry:
+class Entry(Encoded):
     """One comparison of synthetic with real rows.
 
     Attributes:
@@ -91,6 +81,8 @@ class Entry:
             for a one-sided test; None if another quantity is tested. `value` is outside it exactly if a difference is
             detected.
     """
+
+    json_names = ("section", "name", "measure", "value", "reference_value", "chance", "sentence")
 
     section: str
     name: str
@@ -123,20 +115,10 @@ class Entry:
         return cls(section, name, measure, verdict, value, reference, chance)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a dict for JSON."""
-        return {
-            "section": self.section,
-            "name": self.name,
-            "measure": self.measure,
-            "value": self.value,
-            "reference_value": self.reference_value,
-            "chance": self.chance and [end if np.isfinite(end) else None for end in self.chance],
-            "p_value": self.verdict.p_value,
-            "detectable": self.verdict.detectable,
-            "severity": self.verdict.severity,
-            "verdict": self.verdict.text,
-            "sentence": self.sentence,
-        }
+        one = self.verdict
+        return super().to_dict() | {
+            "p_value": one.p_value, "detectable": one.detectable, "severity": one.severity, "verdict": one.text
+        }  # fmt: skip
 
 
 def _match_verdict(chance: tuple[float, float], value: float, differs: bool) -> tuple[float, float]:
@@ -181,7 +163,7 @@ def _combine_verdicts(entries: Sequence[Entry]) -> Verdict:
 
 def _sort_key(entry: Entry) -> tuple[int, float]:
     """Return a sort key that puts the most severe entries first."""
-    return -SEVERITIES.index(entry.verdict.severity), entry.verdict.p_value or 0.0
+    return -results.SEVERITIES.index(entry.verdict.severity), entry.verdict.p_value or 0.0
 
 
 def differing_part(key: str, entries: Sequence[Entry]) -> str:
@@ -210,7 +192,7 @@ def entries_text(entries: Sequence[Entry]) -> str:
     """Format a line for each entry, and a second table of what each measures."""
     head = ("metric", "value", "reference value", "by chance", "p", "verdict")
     lines = [
-        (one.name, number(one.value), number(one.reference_value), between(one.chance),
+        (one.name, results.number(one.value), results.number(one.reference_value), results.between(one.chance),
          p_value(one.verdict.p_value), one.verdict.with_power)
         for one in entries
     ]  # fmt: skip
@@ -224,18 +206,23 @@ def entries_text(entries: Sequence[Entry]) -> str:
 # HTML page are renderings of the record. Only this module writes the headline.
 
 
-class Details(Protocol):
-    """Arrays for the charts and tables of a report: `PointDetails`, `TableDetails` or `Calibration`."""
+class Details(Encoded):
+    """Base class of arrays for the charts and tables of a report: `PointDetails`, `TableDetails` or `Calibration`.
 
-    @property
-    def kind(self) -> Literal["points", "table", "posteriors"]:
-        """Kind of the model."""
+    Their JSON form contains no rows of the data.
+    """
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return numbers for JSON, without rows of the data."""
+    kind: ClassVar[str]  # of the model
 
     def blocks(self, entries: Sequence[Entry]) -> list[str]:
-        """Return the numbers as blocks of text, given the `entries` of the record."""
+        """Return the numbers as blocks of text, given the `entries` of the record: a line for each entry.
+
+        Example:
+            >>> from motes.evaluation import Calibration
+            >>> Calibration(("rate",), np.zeros((9, 2), int), 9, (), np.ones(2)).blocks([])[0].split()[0]
+            'metric'
+        """
+        return [entries_text(entries)]
 
 
 DetailsT = TypeVar("DetailsT", bound=Details, covariant=True)
@@ -247,7 +234,7 @@ def today() -> str:
 
 
 @dataclass(frozen=True, repr=False)
-class Evaluation(Generic[DetailsT]):
+class Evaluation(Encoded, Generic[DetailsT]):
     """The record of an evaluation of synthetic rows; `print` shows it, `to_dict` gives its JSON.
 
     Attributes:
@@ -269,6 +256,11 @@ class Evaluation(Generic[DetailsT]):
         >>> found.severity
         'good'
     """
+
+    json_names = (
+        "title", "kind", "source", "evaluated_against", "date", "version", "seed", "rows", "headline", "severity",
+        "p_value", "sections", "entries", "details", "notes",
+    )  # fmt: skip
 
     source: str
     evaluated_against: str
@@ -315,6 +307,20 @@ class Evaluation(Generic[DetailsT]):
         return verdicts_of(self.entries)
 
     @property
+    def kind(self) -> str:
+        """Kind of the model: "points", "table" or "posteriors"."""
+        return self.details.kind
+
+    @property
+    def sections(self) -> dict[str, dict[str, Any]]:
+        """The verdict on each section as texts and numbers, with its title."""
+        return {
+            key: {"title": SECTIONS[key].title, "severity": one.severity, "p_value": one.p_value,
+                  "sentence": one.sentence}
+            for key, one in self.verdicts.items()
+        }  # fmt: skip
+
+    @property
     def severity(self) -> Severity:
         """The largest severity of all sections."""
         return worst(one.severity for one in self.verdicts.values())
@@ -347,35 +353,3 @@ class Evaluation(Generic[DetailsT]):
         if self.notes:
             blocks.append("\n".join(f"Note: {note}" for note in self.notes))
         return "\n\n".join(blocks)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a dict for JSON: numbers, texts and lists, without rows of the data.
-
-        Example:
-            >>> from motes.evaluation import evaluate_points
-            >>> found = evaluate_points(*(motes.make_shape("moons", 100, seed=seed) for seed in range(3)))
-            >>> found.to_dict()["rows"]
-            {'synthetic': 100, 'real': 100}
-        """
-        sections = {
-            key: {"title": SECTIONS[key].title, "severity": one.severity, "p_value": one.p_value,
-                  "sentence": one.sentence}
-            for key, one in self.verdicts.items()
-        }  # fmt: skip
-        return {
-            "title": self.title,
-            "kind": self.details.kind,
-            "source": self.source,
-            "evaluated_against": self.evaluated_against,
-            "date": self.date,
-            "version": self.version,
-            "seed": self.seed,
-            "rows": dict(self.rows),
-            "headline": self.headline,
-            "severity": self.severity,
-            "p_value": self.p_value,
-            "sections": sections,
-            "entries": [entry.to_dict() for entry in self.entries],
-            "details": self.details.to_dict(),
-            "notes": list(self.notes),
-        }

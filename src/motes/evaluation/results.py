@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
+
+from motes.encoding import Encoded
 
 Array = NDArray[np.float64]
 Worse = Literal["high", "low", "both"]  # which values indicate a difference
@@ -22,7 +24,7 @@ Z = 1.959963984540054  # a standard normal lies within +-Z with probability 0.95
 
 
 @dataclass(frozen=True, eq=False)
-class Metric(float):
+class Metric(float, Encoded):
     """A float with a name and an interval; it adds, compares, formats and converts to JSON as `value`.
 
     Attributes:
@@ -37,6 +39,8 @@ class Metric(float):
         ('sliced_w2', True, None)
     """
 
+    json_names = ("value", "low", "high", "p_value")
+
     name: str
     value: float
     low: float
@@ -47,22 +51,8 @@ class Metric(float):
         return super().__new__(cls, value)
 
     def __getnewargs__(self) -> tuple[str, float, float, float, float | None]:  # type: ignore[override]
-        return (
-            self.name,
-            self.value,
-            self.low,
-            self.high,
-            self.p_value,
-        )  # arguments that copy and pickle pass to __new__
-
-    def to_dict(self) -> dict[str, float | None]:
-        """Return a dict for JSON: the number, its interval and the p-value.
-
-        Example:
-            >>> motes.sliced_w2([[0.0, 0.0], [2.0, 2.0]], [[0.0, 0.0], [2.0, 2.0]]).to_dict()
-            {'value': 0.0, 'low': 0.0, 'high': 0.0, 'p_value': None}
-        """
-        return {"value": self.value, "low": self.low, "high": self.high, "p_value": self.p_value}
+        # arguments that copy and pickle pass to __new__
+        return self.name, self.value, self.low, self.high, self.p_value
 
     def __str__(self) -> str:
         test = "" if self.p_value is None else f", p = {self.p_value:.3g}"
@@ -88,16 +78,11 @@ def corrected(metric: Metric, sigmas: float, neutral: float, differs: bool) -> M
     return replace(metric, low=float(low), high=float(high))
 
 
-class Written(Protocol):
-    """A result with a JSON form."""
+class Sides(NamedTuple):
+    """A quantity of the synthetic and of the real rows."""
 
-    def to_dict(self) -> Mapping[str, Any]:
-        """Return a dict for JSON."""
-
-
-def optional(one: Written | None) -> dict[str, Any] | None:
-    """Return a result as a dict for JSON; None stays None."""
-    return None if one is None else dict(one.to_dict())
+    synthetic: Any
+    real: Any
 
 
 @dataclass(frozen=True)
@@ -150,10 +135,16 @@ def share(name: str, value: float, variance: float, n: int, p_value: float | Non
     """
     spread = value * (1 - value)
     rows = spread / variance if spread > 0 and variance > 0 else n
-    centre = (value + Z**2 / (2 * rows)) / (1 + Z**2 / rows)
-    half = Z / (1 + Z**2 / rows) * np.sqrt(spread / rows + (Z / (2 * rows)) ** 2)
-    low, high = max(min(centre - half, value), 0.0), min(max(centre + half, value), 1.0)
+    low, high = wilson(value, rows)
     return Metric(name, float(value), float(low), float(high), p_value)
+
+
+def wilson(share: ArrayLike, n: ArrayLike) -> tuple[Array, Array]:
+    """Return Wilson's 95 % interval of shares of n independent rows."""
+    p, n = np.asarray(share, np.float64), np.asarray(n, np.float64)
+    centre = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z / (1 + Z**2 / n) * np.sqrt(p * (1 - p) / n + (Z / (2 * n)) ** 2)
+    return np.clip(centre - half, 0.0, p), np.clip(centre + half, p, 1.0)
 
 
 def root(name: str, square: float, low: float, high: float, p_value: float | None = None) -> Metric:
@@ -329,6 +320,9 @@ def judged(
     return Verdict(graded(size, of) if differs else "good", text if differs else same, p_value, detectable, seen)
 
 
+Judged = tuple[Any, Verdict, float | None, float | None]  # an adjusted result, its verdict, value and reference value
+
+
 def too_few(got: int, fewest: int, what: str = "held-out rows") -> Verdict:
     """Return the verdict that there are too few rows for a test."""
     return Verdict("unknown", f"could not be determined: got {got:,} {what}; at least {fewest:,} are needed")
@@ -394,37 +388,64 @@ def weighted_holm(p_values: Mapping[str, float], weights: Mapping[str, float]) -
 
 @dataclass(frozen=True)
 class Family:
-    """A family of tests of contrasts, each standard normal without a difference; see `family_of`.
+    """A family of tests, each with a score that is large if there is a difference.
+
+    p(z) = the share of draws in which the largest score of all tests is at least z
+
+    The observed scores count as one of the draws, so the test is exact if all draws are equally likely.
 
     Attributes:
-        test: (c,), the test of each contrast; a test uses the largest |z| of its contrasts.
-        effective: (c,), the effective number of independent contrasts in that test.
-        weights: (c,), the weight of that test.
-        least: (DRAWS,), sorted: the smallest weighted p-value of each draw without differences.
+        largest: the largest score of each draw without differences, increasing, (draws,).
     """
 
-    test: NDArray[np.intp]
+    largest: Array
+
+    @classmethod
+    def of(cls, scores: Array) -> Family:
+        """Build the family from the scores of all tests in each draw without differences, (draws, tests)."""
+        return cls(np.sort(scores.max(axis=1)))
+
+    def p_values(self, scores: Array) -> Array:
+        """Return the probability that chance alone gives some test of the family a score as large, (k,)."""
+        as_large = len(self.largest) - np.searchsorted(self.largest, scores - 1e-9)
+        return np.asarray((1 + as_large) / (1 + len(self.largest)))
+
+    def critical(self, level: float) -> float:
+        """Return the score above which p-values are below `level`."""
+        draws = len(self.largest)
+        as_large = int(np.ceil(level * (1 + draws) - 1e-9)) - 1
+        return float(self.largest[draws - min(max(as_large, 1), draws)])
+
+
+@dataclass(frozen=True)
+class ContrastFamily:
+    """A family of tests of contrasts, each standard normal without a difference; see `family_of`.
+
+    The score of a test is -log(p / w), with p the p-value of the largest |z| of its contrasts and w its weight.
+
+    Attributes:
+        family: the scores without differences.
+        effective: (c,), the effective number of independent contrasts in the test of each contrast.
+        weights: (c,), the weight of that test.
+    """
+
+    family: Family
     effective: Array
     weights: Array
-    least: Array
 
     def p_values(self, z: Array) -> Array:
         """Return the probability that some contrast of the family is as extreme as each contrast z (c,)."""
-        count = np.searchsorted(self.least, self._weighted(z) * (1 + 1e-9), side="right")
-        return np.asarray((1 + count) / (1 + len(self.least)))
+        return self.family.p_values(_scores_of(np.abs(z), self.effective, self.weights))
 
     def critical(self, level: float) -> Array:
         """Return the critical |z| (c,) of each contrast at the `level` of the family."""
-        place = int(np.floor(level * (1 + len(self.least)))) - 1  # number of draws allowed to be as extreme
-        weighted = self.least[place] if place >= 0 else self.least[0] * level * (1 + len(self.least))
-        p = np.minimum(weighted * self.weights, 1.0)
-        return np.asarray(-ndtri(-np.expm1(np.log1p(-np.minimum(p, 1 - 1e-12)) / self.effective) / 2))
-
-    def _weighted(self, z: Array) -> Array:
-        return _p_of(np.abs(z), self.effective) / self.weights
+        p = np.minimum(np.exp(-self.family.critical(level)) * self.weights, 1 - 1e-12)
+        return np.asarray(-ndtri(-np.expm1(np.log1p(-p) / self.effective) / 2))
 
 
-def family_of(features: Array, test: Sequence[int], weights: Sequence[float], rng: np.random.Generator) -> Family:
+def family_of(
+    features: Array, test: Sequence[int], weights: Sequence[float], rng: np.random.Generator
+) -> ContrastFamily:
     """Build the family of contrasts that are differences of means.
 
     Args:
@@ -450,11 +471,12 @@ def family_of(features: Array, test: Sequence[int], weights: Sequence[float], rn
     # m such that m independent contrasts have the same 95 % quantile: 0.95 = P(|Z| < z)^m.
     edge = np.quantile(largest, 0.95, axis=0)
     effective = np.where(single, 1.0, np.maximum(np.log(0.95) / np.log1p(-2 * ndtr(-edge)), 1.0))
-    least = np.sort((_p_of(largest, effective) / weight[order][starts]).min(axis=1))
+    family = Family.of(_scores_of(largest, effective, weight[order][starts]))
     back = np.searchsorted(which[order][starts], which)
-    return Family(which, effective[back], weight, least)
+    return ContrastFamily(family, effective[back], weight)
 
 
-def _p_of(z: Array, effective: Array) -> Array:
-    """Return P(the largest of `effective` independent |Z| >= z)."""
-    return np.asarray(-np.expm1(effective * np.log1p(-np.minimum(2 * ndtr(-z), 1 - 1e-15))))
+def _scores_of(z: Array, effective: Array, weights: Array) -> Array:
+    """Return -log(P(the largest of `effective` independent |Z| >= z) / weight)."""
+    p = -np.expm1(effective * np.log1p(-np.minimum(2 * ndtr(-z), 1 - 1e-15)))
+    return np.asarray(np.log(weights) - np.log(np.maximum(p, np.finfo(np.float64).tiny)))

@@ -4,11 +4,12 @@ A shape can be drawn again at any time. The rows of a file or a data set are lim
 their content (`motes.data.points`), and every evaluation uses these.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import singledispatch
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +18,6 @@ from motes.data import (
     DATASETS,
     SHAPES,
     Frame,
-    Standardiser,
     Table,
     make_labelled_shape,
     make_shape,
@@ -31,7 +31,7 @@ from motes.data.points import as_table, content_keys, fingerprint_of, frame_of, 
 from motes.data.readings import default_columns
 from motes.errors import DataError, RecipeError, UsageError, check_count, unknown
 from motes.evaluation.pairs import Modes
-from motes.points import EmpiricalOracle, Oracle, PointModel, PointRecipe, PosteriorModel, Schedule, Truth, truth
+from motes.points import PointModel, PointRecipe, PosteriorModel, Truth, truth
 from motes.tables.kinds import DROP
 from motes.tables.kinds.base import Sample
 from motes.tables.kinds.columns import Column, check_finite, check_overrides, column_of
@@ -59,6 +59,7 @@ class Source(Generic[Rows]):
         seed: seed of the draw or the split.
         notes: remarks for the evaluation, one sentence each.
         known: False if `training` differs from the rows that the evaluated model was trained on.
+        noise: noise of a shape; None for its default.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Source(Generic[Rows]):
     seed: int
     notes: tuple[str, ...] = ()
     known: bool = True
+    noise: float | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -82,16 +84,7 @@ class Source(Generic[Rows]):
             return f"rows of {self.name}"
         return "the training rows" if self.held_out is None else "held-out rows"
 
-
-@dataclass(frozen=True)
-class PointSource(Source[Table]):
-    """Training points, and held-out points to compare samples with.
-
-    Attributes:
-        noise: noise of a shape; None for its default.
-    """
-
-    noise: float | None = None
+    # --- points ---
 
     @property
     def truth(self) -> Truth | None:
@@ -111,18 +104,7 @@ class PointSource(Source[Table]):
         word = np.random.SeedSequence([self.seed, 141421]).generate_state(1)[0]
         return Modes.labelled(*make_labelled_shape(self.name, LABELLED, seed=int(word), noise=self.noise))
 
-    def oracle(self, schedule: Schedule, standardiser: Standardiser, label: str | np.integer | None = None) -> Oracle:
-        """Return the exact denoiser; if the distribution is unknown, the one that has memorised the training rows.
-
-        With a `label`, return the denoiser of this class.
-        """
-        truth, x = self.truth, self.training.x
-        if label is not None:
-            assert self.training.labels is not None  # required for a label
-            x, truth = x[self.training.labels == label], truth and truth.of_class(int(label))
-        return truth.oracle(schedule, standardiser) if truth else EmpiricalOracle(standardiser.forward(x), schedule)
-
-    def real(self, n: int) -> tuple[Array, Array]:
+    def real(self: PointSource, n: int) -> tuple[Array, Array]:
         """Return two real sets of equal size, at most `n` rows each: the reference, and one for the reference values.
 
         The reference is a fresh draw or the held-out rows; the other set is another draw or training rows.
@@ -144,6 +126,9 @@ class PointSource(Source[Table]):
         return reference[:n], other[:n]
 
 
+PointSource: TypeAlias = Source[Table]
+
+
 def reference_seeds(seed: int) -> list[int]:
     """Return the seeds of the two real sets, for a source with this seed."""
     words: list[int] = np.random.SeedSequence([seed, 271828]).generate_state(2).tolist()
@@ -162,8 +147,8 @@ def read_points(name: str, recipe: Recipe, seed: int) -> PointSource:
         for key in ("bounds", "given"):
             if getattr(recipe.data, key):
                 raise UsageError(f"data.{key} is for columns of a file; '{name}' is a shape. Leave data.{key} out.")
-        return PointSource(name, _draw_shape(name, recipe, seed), None, seed, noise=recipe.data.noise)
-    return PointSource(**vars(divided(name, points_of_file(name, recipe), recipe, seed)))
+        return Source(name, _draw_shape(name, recipe, seed), None, seed, noise=recipe.data.noise)
+    return divided(name, points_of_file(name, recipe), recipe, seed)
 
 
 def points_of_file(name: str, recipe: Recipe) -> Table:
@@ -253,7 +238,6 @@ def _frame(rows: Table | Frame) -> Frame:
 MEMORY = "the data"
 
 
-@singledispatch
 def source_of(model: Model, given: Any = None) -> Source[Any]:
     """Return the rows that a model is evaluated against: its own data, or the given shape, file or rows.
 
@@ -264,49 +248,30 @@ def source_of(model: Model, given: Any = None) -> Source[Any]:
             posteriors, which is compared with simulations.
         DataError: rows that cannot be used, or with other columns than the model's.
     """
-    raise UsageError(
-        f"this is a model of {model.about}, with a distribution for each observation; expected a model of points "
-        "without observations. Use sample(n, given=...) and score_samples(theta, given=...)."
-    )
-
-
-@source_of.register
-def point_source(model: PointModel, given: Any = None) -> PointSource:
-    """Return the source for a model of points; see `source_of`."""
+    if isinstance(model, PosteriorModel):
+        raise UsageError(
+            f"this is a model of {model.about}, with a distribution for each observation; expected a model of points "
+            "without observations. Use sample(n, given=...) and score_samples(theta, given=...)."
+        )
     if given is not None and not isinstance(given, str | Path):
-        return PointSource(**vars(_in_memory(model, _select_columns(model, given, MEMORY))))
+        whole: Source[Any] = Source(MEMORY, _select_columns(model, given, MEMORY), None, model.seed)
+        return whole if whole.fingerprint == model.fingerprint else _split_halves(whole)
     name, recipe = _name_and_recipe(model, given)
-    if name in SHAPES:
+    own = lambda rows: rows if rows is None else _select_columns(model, rows, f"'{name}'")
+    if isinstance(recipe, PointRecipe) and name in SHAPES:
         drawn = read_points(name, recipe, model.seed)
-        drawn = replace(drawn, training=_select_columns(model, drawn.training, f"'{name}'"))
+        drawn = replace(drawn, training=own(drawn.training))
         return replace(drawn, known=drawn.fingerprint == model.fingerprint)
-    rows = points_of_file(name, recipe)
-    whole, found = (
-        _select_columns(model, rows, f"'{name}'"),
-        _split_for_model(model, name, rows, recipe, _select_columns),
-    )
-    if found.fingerprint != model.fingerprint:
-        changed = name == model.source and held_out_mask(rows, recipe, model.seed, 0).sum() >= LEAST
-        found = _mark_changed(found) if changed else _split_halves(model, name, whole)
-    return PointSource(**vars(found))
-
-
-@source_of.register
-def table_source(model: TableModel, given: Any = None) -> Source[Frame]:
-    """Return the source for a model of a table; see `source_of`."""
-    if given is not None and not isinstance(given, str | Path):
-        return _add_note(_in_memory(model, model.schema.contents(given, name=MEMORY)))
-    name, recipe = _name_and_recipe(model, given)
-    rows = read_rows(name, recipe)
-    contents = lambda model, rows, name: model.schema.contents(rows, name=name)
-    whole, found = contents(model, rows, f"'{name}'"), _split_for_model(model, name, rows, recipe, contents)
+    rows: Any = points_of_file(name, recipe) if isinstance(recipe, PointRecipe) else read_rows(name, recipe)
+    whole, parts = Source(name, own(rows), None, model.seed), divided(name, rows, recipe, model.seed)
+    found = replace(parts, training=own(parts.training), held_out=own(parts.held_out))
     if found.fingerprint == model.fingerprint:
         return found
-    if name == model.source:
+    if name == model.source and held_out_mask(rows, recipe, model.seed, 0).sum() >= LEAST:
         return _mark_changed(found)
-    return (
-        _add_other_rows(model, found, whole) if is_here(model.source) else _add_note(_split_halves(model, name, whole))
-    )
+    if isinstance(model, TableModel) and name != model.source and is_here(model.source):
+        return _add_other_rows(model, found, whole.training)
+    return _split_halves(whole)
 
 
 def _name_and_recipe(model: Model, given: str | Path | None) -> tuple[str, Recipe]:
@@ -328,25 +293,12 @@ def _source_name(model: Model, given: str | Path | None) -> str:
     return name
 
 
-def _select_columns(model: PointModel, rows: Any, name: str) -> Table:
-    """Return points with the columns of a model, in the model's order."""
+def _select_columns(model: Any, rows: Any, name: str) -> Any:
+    """Return rows with the columns of a model, in its order: a `Frame` for a model of a table, otherwise a `Table`."""
+    if isinstance(model, TableModel):
+        return model.schema.contents(rows, name=name)
     table = as_table(rows)
     return Table(table.x[:, order_of(model.columns, table.columns, name)], model.columns)
-
-
-def _in_memory(model: Model, rows: Rows) -> Source[Rows]:
-    """Return the source for rows in memory: the training rows, or rows to compare with."""
-    whole = Source(MEMORY, rows, None, model.seed)
-    return whole if whole.fingerprint == model.fingerprint else _split_halves(model, MEMORY, rows)
-
-
-def _split_for_model(
-    model: Any, name: str, rows: Rows, recipe: Recipe, like: Callable[[Any, Rows, str], Rows]
-) -> Source[Rows]:
-    """Split the rows of a file as for the training, in the columns of the model."""
-    parts = divided(name, rows, recipe, model.seed)
-    held_out = None if parts.held_out is None else like(model, parts.held_out, f"'{name}'")
-    return replace(parts, training=like(model, parts.training, f"'{name}'"), held_out=held_out)
 
 
 def _mark_changed(found: Source[Rows]) -> Source[Rows]:
@@ -371,22 +323,12 @@ def _add_other_rows(model: TableModel, found: Source[Frame], rows: Frame) -> Sou
     return replace(found, training=training, held_out=rows, notes=(f"{note}.",) if equal else ())
 
 
-def _split_halves(model: Model, name: str, rows: Rows) -> Source[Rows]:
+def _split_halves(whole: Source[Rows]) -> Source[Rows]:
     """Split all rows in halves; one half replaces the training rows, which are not available."""
-    order = np.random.default_rng([model.seed, 314159]).permutation(len(rows))
-    one, other = (rows.take(np.sort(half)) for half in (order[::2], order[1::2]))
-    return Source(name, one, other, model.seed, known=False)
-
-
-def _add_note(found: Source[Frame]) -> Source[Frame]:
-    """Add a note about what halves of a table cannot show."""
-    if found.known:
-        return found
-    note = (
-        "the training rows are not available, so half of the given rows replaces them: distances and copies do not "
-        "show memorisation."
-    )
-    return replace(found, notes=(note,))
+    order = np.random.default_rng([whole.seed, 314159]).permutation(len(whole.training))
+    one, other = (whole.training.take(np.sort(half)) for half in (order[::2], order[1::2]))
+    note = "the training rows are not available, so half of the given rows replaces them and memorisation is not seen."
+    return replace(whole, training=one, held_out=other, notes=(note,), known=False)
 
 
 def compared_with(model: PointModel, given: str | ArrayLike | Table | None, n: int) -> tuple[PointSource, Array, Array]:
@@ -396,7 +338,7 @@ def compared_with(model: PointModel, given: str | ArrayLike | Table | None, n: i
         UsageError: data that is not available, has other columns than the model, or fewer than 10 rows.
         DataError: data that cannot be used.
     """
-    n, origin = check_count(n, "samples"), point_source(model, given)
+    n, origin = check_count(n, "samples"), source_of(model, given)
     reference, other = origin.real(n)
     if len(reference) < LEAST:
         raise UsageError(f"got {len(reference)} rows of {origin.name} to compare with; expected at least {LEAST}.")
@@ -428,8 +370,7 @@ def rows_to_score(name: str, model: PointModel | PosteriorModel, n: int) -> Tabl
         DataError: a file that cannot be used.
     """
     if name in SHAPES:
-        origin: Any = source_of(model, name)
-        table = Table(origin.real(n)[0], default_columns(2))
+        table = Table(source_of(model, name).real(n)[0], default_columns(2))
     else:
         data = replace(model.recipe.data, given=model.context.columns if model.context else ())
         recipe = replace(model.recipe, data=data, text=model.recipe.text.fitting(name))

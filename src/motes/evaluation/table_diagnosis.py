@@ -1,4 +1,10 @@
-"""Diagnosis of a model of a table: bins, orders, overfitting, and their fixes."""
+"""Diagnosis of a model of a table: overfitting, impossible rows, and their fixes.
+
+    gain_j = mean over held-out rows of  log p(x_j | the columns before it) - log p(x_j alone)
+
+The sum of the gains is the advantage over independent columns. The same gains of the base mixture alone, without the
+network, show what a simple model would achieve. A check is a function that yields findings, each with a fix.
+"""
 
 from __future__ import annotations
 
@@ -10,89 +16,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data import Frame
+from motes.encoding import Encoded
 from motes.errors import UsageError, check_process
 from motes.evaluation.findings import Finding, headline, named, rounded
-from motes.evaluation.sources import table_source
-from motes.tables import Encoded
+from motes.evaluation.results import standard_error
+from motes.evaluation.sources import source_of
+from motes.tables import Encoded as EncodedRows
 from motes.tables.model import TableModel
 from motes.tables.parts import IMPOSSIBLE
-from motes.tables.recipe import TableOptions
 
 Array = NDArray[np.float64]
-
-EACH = 10  # fewest training rows per bin of the histogram
-LOST = 0.1  # largest accepted advantage of the histogram, in nats per row
-REAL = 0.9  # smallest share of distinct values among numbers with a density
-
-
-def few_bins(unseen: Frame, training: Frame, columns: tuple[str, ...], log_prob: Array, bins: int) -> Iterator[Finding]:
-    """Find columns whose held-out values a histogram with the default number of bins explains better than the model.
-
-    Nothing is checked if the recipe has at least as many bins.
-
-    Args:
-        unseen: n held-out rows.
-        training: the training rows.
-        columns: names of the c learned columns.
-        log_prob: the model's log p of each column given the columns before it, (n, c).
-        bins: `table.bins` of the recipe.
-    """
-    if bins >= TableOptions.bins:
-        return
-    lost = {
-        column: found
-        for k, column in enumerate(columns)
-        if (found := _histogram_advantage(unseen, training, column, log_prob[:, k])) is not None
-    }
-    if not lost or max(lost.values()) < LOST:
-        return
-    worst = max(lost, key=lambda column: lost[column])
-    yield Finding(
-        "few_bins",
-        lost[worst],
-        f"{bins} bins are too coarse for '{worst}': for held-out values, a histogram of up to {TableOptions.bins} bins "
-        f"has a log-likelihood that is higher by {lost[worst]:.2g} nats per row.",
-        {"table.bins": TableOptions.bins},
-    )
-
-
-def _histogram_advantage(unseen: Frame, training: Frame, column: str, log_prob: Array) -> float | None:
-    """Return the significant advantage of a histogram in nats per row; None without a density or with too few rows."""
-    seen, new = training.columns[column], unseen.columns[column]
-    count = min(TableOptions.bins, len(seen.known) // EACH)
-    if seen.type != "real" or count < 2 or len(np.unique(seen.known)) < REAL * len(seen.known):
-        return None
-    edges = np.unique(np.quantile(seen.known, np.linspace(0, 1, count + 1)))
-    masses = np.histogram(seen.known, edges)[0] / len(seen.known)
-    inside = ~new.missing & (new.values > edges[0]) & (new.values < edges[-1]) & np.isfinite(log_prob)
-    if inside.sum() < EACH:
-        return None
-    at = np.searchsorted(edges, new.values[inside], "right") - 1
-    more = np.log(masses[at] / np.diff(edges)[at]) - log_prob[inside]
-    return float(more.mean() - SURE * more.std() / np.sqrt(len(more)))
-
-
-# --- The gain of each column, and the findings ----------------------------------------------------------------------
-#
-#     gain_j = mean over held-out rows of  log p(x_j | the columns before it) - log p(x_j alone)
-#
-# The sum of the gains is the advantage over independent columns. The same gains of the base mixture alone, without the
-# network, show what a simple model would achieve.
-
 
 ROWS = 2000  # most training rows and most held-out rows that are used
 FEWEST = 10  # held-out rows
 ORDERS = 4
 SURE = 3.0  # standard errors by which a finding must exceed its threshold
-HARMFUL = 0.02  # largest accepted loss of a column through the other columns, in nats per row
-OVERLEARNED = 0.5  # largest accepted difference between training and held-out rows, in nats per row
-DISAGREED = 0.1  # largest accepted spread of log p over orders, in nats per column
-ENOUGH = 10.0  # weight decay of a fix; recipes have 0 to 1
-SMALL = 1e-3  # largest accepted share of impossible held-out rows
 
 
 @dataclass(frozen=True)
-class TableDiagnosis:
+class TableDiagnosis(Encoded):
     """The result of `motes diagnose` for a model of a table.
 
     Log-likelihoods are means over held-out rows, in nats, in the data's units.
@@ -158,29 +100,6 @@ class TableDiagnosis:
             yield f"  model, training rows{self.training:10.3f}"
         yield f"  spread over orders  {self.spread:10.3f}"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the diagnosis as a dict for JSON.
-
-        Example:
-            >>> fresh = {"age": [31, 47, 25, 62] * 5, "smoker": ["no", "yes", "no", "no"] * 5}
-            >>> sorted(table.diagnose(fresh).to_dict())[:3]
-            ['columns', 'evaluated_against', 'findings']
-        """
-        columns = {
-            name: {"alone": float(a), "mixture": float(b), "model": float(c), "error": float(e)}
-            for name, a, b, c, e in zip(self.columns, self.alone, self.mixture, self.model, self.errors, strict=True)
-        }
-        return {
-            "evaluated_against": self.evaluated_against,
-            "rows": self.rows,
-            "findings": [finding.to_dict() for finding in self.findings],
-            "held_out": self.held_out,
-            "training": self.training,
-            "spread_over_orders": self.spread,
-            "first": self.first,
-            "columns": columns,
-        }
-
 
 def table_diagnosis(model: TableModel, source: Any, *, seed: int = 0) -> TableDiagnosis:
     """Diagnose a model of a table with the rows held out of its training, another file, or rows in memory.
@@ -190,7 +109,7 @@ def table_diagnosis(model: TableModel, source: Any, *, seed: int = 0) -> TableDi
         DataError: rows that cannot be used.
     """
     check_process()
-    origin = table_source(model, source)
+    origin = source_of(model, source)
     if origin.held_out is None:
         raise UsageError(
             f"got only the training rows ({origin.name}); expected rows that the model has not seen. Give other rows, "
@@ -220,35 +139,33 @@ def diagnose_table(
     rng = np.random.default_rng([seed, 693147])
     if len(unseen) < FEWEST:
         raise UsageError(f"got {len(unseen)} held-out rows; expected at least {FEWEST}. Give a file with more rows.")
-    unseen = _subsample(unseen, rng)
+    unseen, seen = _subsample(unseen, rng), None if training is None else _subsample(training, rng)
     encoded = model.schema.encode(model.schema.frame(unseen), unseen="mark")
-    impossible = (encoded.codes == IMPOSSIBLE).any(axis=1) | encoded.other
-    orders = model.orders
-    columns, first = model.schema.learned, model.schema.parts[int(orders.order[0])].column
-    (own, base), alone = _column_log_probs(model, encoded), _sum_by_column(model, orders.log_prob_alone(encoded))
-    gain = own - alone
-    errors = gain.std(axis=0) / np.sqrt(len(gain))
-    rows = model.likelihood(unseen, orders=ORDERS, seed=seed)
     held_out = model.score_samples(unseen)
     possible = np.isfinite(held_out)
-    trained_on = None if training is None else _subsample(training, rng)
-    seen = None if trained_on is None else model.score_samples(trained_on)
-    seen = None if seen is None else seen[np.isfinite(seen)]
-    held_out = held_out[possible]
-    if not len(held_out):
+    if not possible.any():
         raise UsageError(
             f"all {len(unseen)} held-out rows are impossible under this model; expected rows of its table."
         )
+    seen_log_prob = None if seen is None else model.score_samples(seen)
+    own, base, alone = _log_prob_by_column(model, encoded)
+    errors = (own - alone).std(axis=0) / np.sqrt(len(own))
+    spread = model.likelihood(unseen, orders=ORDERS, seed=seed).spread
+    first = model.schema.parts[int(model.orders.order[0])].column
     found = TableDiagnosis(
-        evaluated_against, len(unseen), tuple(columns), first, alone.mean(0), base.mean(0), own.mean(0), errors,
-        float(held_out.mean()), None if seen is None else float(seen.mean()), float(rows.spread[possible].mean()), (),
+        evaluated_against, len(unseen), model.schema.learned, first, alone.mean(0), base.mean(0), own.mean(0), errors,
+        float(held_out[possible].mean()),
+        None if seen_log_prob is None else float(seen_log_prob[np.isfinite(seen_log_prob)].mean()),
+        float(spread[possible].mean()), (),
     )  # fmt: skip
-    added = (own - base).sum(axis=1)
-    findings = [*_worse_than_alone(found, model), *_worse_than_mixture(added, model), *_orders_disagree(found, model)]
-    findings += _impossible_rows(encoded, impossible, model)
-    if training is not None and trained_on is not None:
-        coarse = few_bins(unseen, training, tuple(columns), own, model.recipe.table.bins)
-        findings = [*coarse, *_overlearned(_network_gain(model, trained_on), added, model), *findings]
+    added, findings = (own - base).sum(axis=1), list[Finding]()
+    if seen is not None:
+        seen_own, seen_base, _ = _log_prob_by_column(
+            model, model.schema.encode(model.schema.frame(seen), unseen="mark")
+        )
+        findings += _overlearned((seen_own - seen_base).sum(axis=1), added, model)
+    findings += _worse_than_alone(found, model)
+    findings += [*_worse_than_mixture(added, model), *_impossible_rows(encoded, model)]
     return replace(found, findings=tuple(findings))
 
 
@@ -256,29 +173,26 @@ def _subsample(rows: Frame, rng: np.random.Generator) -> Frame:
     return rows if len(rows) <= ROWS else rows.take(np.sort(rng.permutation(len(rows))[:ROWS]))
 
 
-def _standard_error(x: Array) -> float:
-    return float(x.std() / np.sqrt(len(x)))
-
-
-def _column_log_probs(model: TableModel, encoded: Encoded) -> tuple[Array, Array]:
-    """Return log p of each column given the columns before it, (n, c), under the model and under the mixture alone."""
-    orders = model.orders
-    return (
-        _sum_by_column(model, orders.own.log_prob_parts(encoded)),
-        _sum_by_column(model, orders.of_the_base.log_prob_parts(encoded)),
+def _log_prob_by_column(model: TableModel, encoded: EncodedRows) -> tuple[Array, Array, Array]:
+    """Return log p of each column, (n, c): given the columns before it under the model and the mixture, and alone."""
+    orders, slices = model.orders, [model.schema.parts_of(column) for column in model.schema.learned]
+    own, base, alone = (
+        np.stack([parts[:, some].sum(axis=1) for some in slices], axis=1)
+        for parts in (
+            orders.own.log_prob_parts(encoded),
+            orders.of_the_base.log_prob_parts(encoded),
+            orders.log_prob_alone(encoded),
+        )
     )
+    return own, base, alone
 
 
-def _network_gain(model: TableModel, rows: Frame) -> Array:
-    """Return what the network adds to the mixture's log p of rows, (n,)."""
-    own, base = _column_log_probs(model, model.schema.encode(model.schema.frame(rows), unseen="mark"))
-    return (own - base).sum(axis=1)
+# --- The checks -----------------------------------------------------------------------------------------------------
 
-
-def _sum_by_column(model: TableModel, parts: Array) -> Array:
-    """Sum values of parts (n, p) over the parts of each column, (n, c)."""
-    columns = model.schema.learned
-    return np.stack([parts[:, model.schema.parts_of(column)].sum(axis=1) for column in columns], axis=1)
+HARMFUL = 0.02  # largest accepted loss of a column through the other columns, in nats per row
+OVERLEARNED = 0.5  # largest accepted difference between training and held-out rows, in nats per row
+ENOUGH = 10.0  # weight decay of a fix; recipes have 0 to 1
+SMALL = 1e-3  # largest accepted share of impossible held-out rows
 
 
 def _worse_than_alone(found: TableDiagnosis, model: TableModel) -> Iterator[Finding]:
@@ -298,10 +212,8 @@ def _overlearned(to_seen: Array, to_unseen: Array, model: TableModel) -> Iterato
     With few rows, any model makes its training rows more likely than others, and more regularisation would cost
     held-out rows as well. It is a problem only if the network gains nothing on held-out rows.
     """
-    gap, error = (
-        float(to_seen.mean() - to_unseen.mean()),
-        float(np.hypot(_standard_error(to_seen), _standard_error(to_unseen))),
-    )
+    gap = float(to_seen.mean() - to_unseen.mean())
+    error = np.hypot(standard_error(to_seen), standard_error(to_unseen))
     if gap - OVERLEARNED > SURE * error and to_unseen.mean() < 0:
         yield Finding(
             "overlearned",
@@ -314,7 +226,7 @@ def _overlearned(to_seen: Array, to_unseen: Array, model: TableModel) -> Iterato
 
 def _worse_than_mixture(to_unseen: Array, model: TableModel) -> Iterator[Finding]:
     loss = -float(to_unseen.mean())
-    if loss - HARMFUL * len(model.schema.learned) > SURE * _standard_error(to_unseen):
+    if loss - HARMFUL * len(model.schema.learned) > SURE * standard_error(to_unseen):
         yield Finding(
             "worse_than_mixture",
             loss,
@@ -323,21 +235,8 @@ def _worse_than_mixture(to_unseen: Array, model: TableModel) -> Iterator[Finding
         )
 
 
-def _orders_disagree(found: TableDiagnosis, model: TableModel) -> Iterator[Finding]:
-    """Find disagreeing orders. With few rows they always disagree, so the recipe must also show the cause."""
-    if found.spread > DISAGREED * len(found.columns) and model.recipe.table.fixed > TableOptions.fixed:
-        yield Finding(
-            "orders_disagree",
-            found.spread,
-            f"The log-likelihood of a row varies with the order of the columns, by {found.spread:.2g} nats (standard "
-            f"deviation): {model.recipe.table.fixed:.0%} of the training used one order. Without "
-            "--importance-resample, answers to conditions have an error of this size.",
-            {"table.fixed": TableOptions.fixed},
-        )
-
-
-def _impossible_rows(encoded: Encoded, impossible: NDArray[np.bool_], model: TableModel) -> Iterator[Finding]:
-    share = float(impossible.mean())
+def _impossible_rows(encoded: EncodedRows, model: TableModel) -> Iterator[Finding]:
+    share = float(((encoded.codes == IMPOSSIBLE).any(axis=1) | encoded.other).mean())
     if share > SMALL:
         counts = (encoded.codes == IMPOSSIBLE).sum(axis=0)
         where = f", most of them in '{model.schema.parts[int(counts.argmax())].column}'" if counts.any() else ""

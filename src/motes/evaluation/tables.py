@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,36 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 from motes.data import Frame
 from motes.data.arrays import Mask
 from motes.errors import UsageError, check_seed, unknown
-from motes.evaluation import associations, marginals, privacy, table_results
+from motes.evaluation import associations, marginals, privacy, results, table_results
 from motes.evaluation.metrics import c2st_of_columns
 from motes.evaluation.pairs import OWN_STREAM
 from motes.evaluation.records import SECTIONS, Entry, Evaluation
-from motes.evaluation.results import (
-    ALPHA,
-    NO_DIFFERENCE,
-    Adjustment,
-    Array,
-    Metric,
-    Verdict,
-    judged,
-    shown,
-    too_few,
-    weighted_holm,
-)
+from motes.evaluation.results import NO_DIFFERENCE, Adjustment, Array, Sides, Verdict
 from motes.tables import Schema
 
 SHIFTED, STRETCHED = 0.1, 1.1  # from this shift of the mean, or ratio of standard deviations, a verdict mentions it
-
-Moments = tuple[tuple[float, float], tuple[float, float]]
-VALUES: tuple[marginals.Of, ...] = ("label", "number")
-
-
-def _judge(shares: marginals.Shares, one: marginals.Contrast, of: Sequence[marginals.Of], size: float, text: str,
-            of_what: str, adjust: Adjustment) -> Verdict:  # fmt: skip
-    """Return the verdict on a column, from its most significant contrast."""
-    detectable = shares.detectable(one.column, of, ALPHA / adjust.factor)
-    seen = "" if detectable is None else f"a difference of {detectable:.2g} in {of_what}"
-    return judged(adjust(one.p_value), size, "share", text, detectable=detectable, seen=seen)
 
 
 def _describe_share(contrast: marginals.Contrast, kind: str) -> str:
@@ -52,12 +29,12 @@ def _describe_share(contrast: marginals.Contrast, kind: str) -> str:
             return f"{text} is never drawn (real {theirs:.1%})"
         return f"{text} in {ours:.1%} of the rows (real {theirs:.1%})"
     if text.startswith("at most") and ours + theirs > 1:  # state shares in the upper tail from above
-        ours, theirs, text = 1 - ours, 1 - theirs, f"above {shown(kind, contrast.value)}"
+        ours, theirs, text = 1 - ours, 1 - theirs, f"above {results.shown(kind, contrast.value)}"
     digits = 1 if min(ours, theirs) >= 0.01 else 2
     return f"{text} in {ours:.{digits}%} of the rows (real {theirs:.{digits}%})"
 
 
-def _describe_moments(moments: Moments) -> str:
+def _describe_moments(moments: Sides) -> str:
     (mean, deviation), (real_mean, real_deviation) = moments
     if real_deviation <= 0:
         return ""
@@ -117,10 +94,7 @@ class Comparison:
 
     def shares(self) -> marginals.Shares:
         """Compare every column as shares of rows."""
-        kinds = [column.kind for column in self.view.columns]
-        return marginals.compare_shares(
-            self.view, self.synthetic, self.real, self.hidden.tolist(), lambda j, x: shown(kinds[j], x), self.rng(1)
-        )
+        return marginals.compare_shares(self.view, self.synthetic, self.real, self.hidden, self.rng(1))
 
     def columns(self, shares: marginals.Shares, adjust: Adjustment) -> tuple[table_results.ColumnResult, ...]:
         """Compare each column: distances, the most significant share, moments, quantiles and a histogram."""
@@ -132,70 +106,57 @@ class Comparison:
     ) -> table_results.ColumnResult:
         column, labels, discrete = self.view.columns[j], self.view.labels[j], bool(self.view.discrete[j])
         ours, theirs = (x[~np.isnan(x)] for x in (self.synthetic[:, j], self.real[:, j]))
-        missing = 1 - len(ours) / len(self.synthetic), 1 - len(theirs) / len(self.real)
-        distance, reference_value, w1, moments, quantiles, bars = None, None, None, None, None, None
-        beyond = 0.0
+        missing = Sides(1 - len(ours) / len(self.synthetic), 1 - len(theirs) / len(self.real))
+        distance, reference_value, moments, quantiles, bars = None, None, None, None, None
         if len(ours) and len(theirs):
-            distance, reference_value = _distance(ours, theirs, len(labels), discrete, rng)
-            beyond = distance - reference_value
-            if not discrete:
-                w1 = marginals.wasserstein_1(ours, theirs)
-                moments = marginals.moments_of(ours), marginals.moments_of(theirs)
-                quantiles = marginals.quantiles_of(ours), marginals.quantiles_of(theirs)
+            distance, reference_value = marginals.distance(ours, theirs, rng, ordered=not discrete)
             bars = marginals.bars_of(ours, theirs, labels)
-        contrast, gaps = shares.of(j, VALUES), shares.of(j, ("missing",))
+            if not discrete:
+                moments, quantiles = (
+                    Sides(measure(ours), measure(theirs)) for measure in (marginals.moments_of, marginals.quantiles_of)
+                )
+        contrast, gaps = shares.of(j), shares.of(j, missing=True)
         verdict, missing_verdict = Verdict("good", NO_DIFFERENCE), None
         if bool(len(ours)) != bool(len(theirs)):
             verdict = Verdict("large", f"all {'synthetic' if len(theirs) else 'real'} entries are missing")
         elif contrast is not None:
             text = _describe_share(contrast, column.kind)
             text += "" if moments is None or column.kind == "date" else _describe_moments(moments)
-            size = max(abs(contrast.difference), beyond)
-            verdict = _judge(shares, contrast, VALUES, size, text, "a share of rows", adjust)
+            size = max(abs(contrast.difference), (distance or 0.0) - (reference_value or 0.0))
+            verdict = shares.verdict(contrast, size, text, "a share of rows", adjust)
         if gaps is not None:
-            text, where = (
-                f"missing in {gaps.synthetic:.1%} of the rows (real {gaps.real:.1%})",
-                "the share of missing entries",
-            )
-            missing_verdict = _judge(shares, gaps, ("missing",), abs(gaps.difference), text, where, adjust)
+            text = f"missing in {gaps.synthetic:.1%} of the rows (real {gaps.real:.1%})"
+            of_what = "the share of missing entries"
+            missing_verdict = shares.verdict(gaps, abs(gaps.difference), text, of_what, adjust)
         elif self.hidden[j]:
-            text = f"not modelled, because table.missing is ignore (real {missing[1]:.1%})"
+            text = f"not modelled, because table.missing is ignore (real {missing.real:.1%})"
             missing_verdict = Verdict("unknown", text)
         return table_results.ColumnResult(
-            column.name, column.kind, discrete, distance, reference_value, w1, moments, quantiles, contrast, missing,
+            column.name, column.kind, discrete, distance, reference_value, moments, quantiles, contrast, missing,
             gaps, verdict, missing_verdict, bars,
         )  # fmt: skip
 
-    def pairs(self) -> table_results.AssociationResult | None:
-        """Compute associations, and test each pair; None for a single column."""
+    def pairs(self) -> associations.AssociationResult | None:
+        """Compare the associations of all pairs of columns; None for a single column."""
         if len(self.view.names) < 2:
             return None
         x, levels = self._merge_labels(LABELS_OF_PAIRS, "associations")
-        gaps = np.any([np.isnan(rows).any(axis=0) for rows in x.values()], axis=0)
+        sets = {"synthetic": x["synthetic"], "real": np.concatenate([x["training"], x["held_out"]])}
+        gaps = np.any([np.isnan(rows).any(axis=0) for rows in sets.values()], axis=0)
         # Missingness is an additional column with two labels.
         patterns = np.flatnonzero(gaps & ~self.hidden)
-        x = {name: np.concatenate([rows, np.isnan(rows[:, patterns])], axis=1) for name, rows in x.items()}
-        discrete = np.append(self.view.discrete, np.ones(len(patterns), bool))
         names = (*self.view.names, *(f"{self.view.names[j]} missing" for j in patterns))
+        discrete = np.append(self.view.discrete, np.ones(len(patterns), bool))
         layout = associations.FeatureLayout(
             discrete, (*levels, *(2 for _ in patterns)), np.append(gaps, np.zeros(len(patterns), bool))
         )
         most = int(np.clip(PRODUCTS / layout.width**2, 1000, PAIR_ROWS))
-        sets = []
-        for use, name in enumerate(("synthetic", "real"), start=2):
-            rows = x[name] if name in x else np.concatenate([x["training"], x["held_out"]])
+        for use, (name, rows) in enumerate(sets.items(), start=2):
             if len(rows) > most:
                 self.notes.append(f"associations of {name} rows use {most:,} random rows of {len(rows):,}.")
-            sets.append(self._draw_rows(rows, most, use))
-        design = layout.design(associations.ranked(np.concatenate(sets), discrete))
-        both = design[: len(sets[0])], design[len(sets[0]) :]
-        tests = associations.compare_interactions(layout, *both, self.rng(20))
-        found = associations.compare_associations(layout, *both, self.rng(4))
-        return table_results.AssociationResult(names, found, tests)
-
-    def copies(self) -> privacy.Copies:
-        """Count exact copies of training rows."""
-        return privacy.count_copies(self.synthetic, self.held_out, self.training)
+            some = self._draw_rows(rows, most, use)
+            sets[name] = np.hstack([some, np.isnan(some[:, patterns])])
+        return associations.compare_associations(names, layout, sets["synthetic"], sets["real"], self.rng(4))
 
     # --- with held-out rows ---
 
@@ -203,7 +164,7 @@ class Comparison:
         """Train boosted trees to distinguish synthetic rows and, as a reference, training rows from held-out rows."""
         n = min(len(self.held_out), len(self.synthetic), len(self.training), ROWS)
         if n < FEWEST:
-            return too_few(len(self.held_out), FEWEST)
+            return results.too_few(len(self.held_out), FEWEST)
         x, _ = self._merge_labels(LABELS_OF_TREES, "the classifier")
         synthetic, held_out, training = (self._draw_rows(rows, n, 5 + use) for use, rows in enumerate(x.values()))
         if n < len(self.held_out):
@@ -213,7 +174,7 @@ class Comparison:
         found = c2st_of_columns(synthetic, held_out, self.view.discrete, self.rng(9), shuffles=shuffles)
         reference = c2st_of_columns(training, held_out, self.view.discrete, self.rng(10), shuffles=0)
         order = np.argsort(-found.importance, kind="stable")
-        importance = tuple((self.view.names[j], float(found.importance[j])) for j in order)
+        importance = {self.view.names[j]: float(found.importance[j]) for j in order}
         return table_results.ClassifierResult(found.accuracy, reference.accuracy, importance, n)
 
     def utility(self, target: str) -> privacy.Utility | Verdict:
@@ -224,24 +185,20 @@ class Comparison:
         """
         j, discrete = self.view.names.index(target), self.view.discrete
         x, _ = self._merge_labels(LABELS_OF_TREES, "learning the target")
-        rows = {name: self.rng(11 + use).permutation(len(cells)) for use, (name, cells) in enumerate(x.items())}
-        y, classes = self._target(target, {name: self.view.x[name][rows[name], j] for name in x}, bool(discrete[j]))
+        y, classes = self._target(target, {name: rows[:, j] for name, rows in self.view.x.items()}, bool(discrete[j]))
         others = np.arange(len(self.view.names)) != j
 
-        def task(name: str, most: int) -> privacy.Task:
-            known = np.flatnonzero(~np.isnan(y[name]))[:most]
-            return privacy.Task(x[name][rows[name][known]][:, others], y[name][known])
+        def task(name: str, use: int, most: int) -> privacy.Task:
+            rows = self.rng(use).permutation(np.flatnonzero(~np.isnan(y[name])))[:most]
+            return privacy.Task(x[name][rows][:, others], y[name][rows])
 
-        synthetic, real = task("synthetic", TASK_ROWS), task("training", TASK_ROWS)
-        test = task("held_out", TASK_ROWS // 2)
+        synthetic, real = task("synthetic", 11, TASK_ROWS), task("training", 13, TASK_ROWS)
+        test = task("held_out", 12, TASK_ROWS // 2)
         if len(test.y) < FEWEST:
-            return too_few(len(test.y), FEWEST, f"held-out rows with a value of '{target}'")
-        try:
-            return privacy.utility(
-                synthetic, real, test, discrete[others], target=target, classes=classes, rng=self.rng(14)
-            )
-        except ValueError as error:
-            return Verdict("unknown", f"could not be determined: {error}")
+            return results.too_few(len(test.y), FEWEST, f"held-out rows with a value of '{target}'")
+        return privacy.utility(
+            synthetic, real, test, discrete[others], target=target, classes=classes, rng=self.rng(14)
+        )
 
     def _target(self, target: str, x: dict[str, Array], discrete: bool) -> tuple[dict[str, Array], int | None]:
         """Return codes from 0 and their number, or normal scores of numbers and None; NaN for rows to leave out."""
@@ -251,17 +208,15 @@ class Comparison:
                 f"target '{target}' has a single value in the training rows; expected a column that varies."
             )
         if not discrete and len(seen) > 2:
-            scores = marginals.NormalScores.of(x["training"])
-            return {name: scores(values) for name, values in x.items()}, None
+            return {name: marginals.normal_scores(values, x["training"]) for name, values in x.items()}, None
         if len(seen) > CLASSES:
             self.notes.append(
                 f"only the {CLASSES} most frequent of {len(seen)} labels of target '{target}' are learned."
             )
-        classes = np.sort(seen[np.argsort(-counts, kind="stable")[:CLASSES]])
-        codes = {}
+        classes, codes = seen[np.argsort(-counts, kind="stable")[:CLASSES]], {}
         for name, values in x.items():
-            code = np.clip(np.searchsorted(classes, values), 0, len(classes) - 1)
-            codes[name] = np.where(classes[code] == values, code.astype(np.float64), np.nan)
+            match = values[:, None] == classes
+            codes[name] = np.where(match.any(axis=1), match.argmax(axis=1), np.nan)
         return codes, len(classes)
 
     def records(self, copies: privacy.Copies) -> privacy.ClosestRecords | Verdict:
@@ -270,22 +225,14 @@ class Comparison:
         synthetic = self._draw_rows(self._add_gaps(self.synthetic, 15)[~copies.copied], most, 16)
         held_out = self._draw_rows(self.held_out[~copies.known], most, 17)
         if len(held_out) < FEWEST:
-            return too_few(len(held_out), FEWEST)
+            return results.too_few(len(held_out), FEWEST)
         if not len(synthetic):
             return Verdict("unknown", "could not be determined: all synthetic rows are copies of training rows")
         if max(len(self.synthetic), len(self.held_out)) > most:
             self.notes.append(
                 f"distances to all {len(self.training):,} training rows are computed for {most:,} rows of each set."
             )
-        scores = [marginals.NormalScores.of(column) for column in self.training[:, ~self.view.discrete].T]
-        return privacy.closest_records(*(self._points(rows, scores) for rows in (synthetic, held_out, self.training)))
-
-    def _points(self, x: Array, scores: list[marginals.NormalScores]) -> privacy.Points:
-        numbers, codes = x[:, ~self.view.discrete], x[:, self.view.discrete]
-        z = [score(column) for score, column in zip(scores, numbers.T, strict=True)]
-        return privacy.Points(
-            np.stack(z, axis=1) if z else numbers, np.where(np.isnan(codes), -1, codes).astype(np.int64)
-        )
+        return privacy.closest_records(synthetic, held_out, self.training, self.view.discrete)
 
     # --- rows ---
 
@@ -306,20 +253,6 @@ class Comparison:
         if over:
             self.notes.append(f"for {use}, the rarest labels of {', '.join(over)} are merged, so that {most} remain.")
         return self.view.merged(most)
-
-
-def _distance(
-    ours: Array, theirs: Array, labels: int, discrete: bool, rng: np.random.Generator
-) -> tuple[Metric, float]:
-    """Return the total variation of labels or Kolmogorov-Smirnov distance of numbers, and its mean for two samples."""
-    n, m = len(ours), len(theirs)
-    if discrete:
-        counts = [marginals.counted(x, labels) for x in (ours, theirs)]
-        return marginals.total_variation(*counts), marginals.distance_by_chance(
-            counts[0] + counts[1], n, m, rng, ordered=False
-        )
-    both = np.unique(np.concatenate([ours, theirs]), return_counts=True)[1]
-    return marginals.kolmogorov_smirnov(ours, theirs), marginals.distance_by_chance(both, n, m, rng, ordered=True)
 
 
 # --- Evaluation -----------------------------------------------------------------------------------------------------
@@ -399,7 +332,8 @@ def evaluate_tables(
     like = None if log_prob is None else table_results.likelihoods(*log_prob, len(schema.learned))
     compare = Comparison(marginals.view_of(schema, frames), seed)
     with threadpool_limits(1):  # the threads of small matrices wait for each other
-        shares, copies = compare.shares(), compare.copies()
+        shares = compare.shares()
+        copies = privacy.count_copies(compare.synthetic, compare.held_out, compare.training)
         found: dict[str, Any] = {
             "copies": copies,
             "associations": compare.pairs(),
@@ -410,20 +344,19 @@ def evaluate_tables(
         }
     found = {key: one for key, one in found.items() if one is not None}
     p_values = {"columns": shares.p_value} | {key: one.p_value for key, one in found.items() if one.p_value is not None}
-    adjust = weighted_holm(p_values, WEIGHTS)
+    adjust = results.weighted_holm(p_values, WEIGHTS)
     columns = compare.columns(shares.corrected(adjust["columns"]), adjust["columns"])
     measures = MEASURES | {
         "utility": (target or "", f"{getattr(found.get('utility'), 'score', 'score')} after training"),
     }
     entries, parts = list(_column_entries(columns)), dict[str, Any]()
     for key in (key for key in SECTIONS if key in found):
-        one, values = found[key], (None, None)
+        one = found[key]
         if isinstance(one, Verdict):
-            said = one
+            entries.append(Entry.of(key, *measures[key], one, None, None))
         else:
-            parts[key], said = one.judged(adjust.get(key))
-            values = parts[key].values
-        entries.append(Entry.of(key, *measures[key], said, *values))
+            parts[key], said, *values = one.judged(adjust.get(key))
+            entries.append(Entry.of(key, *measures[key], said, *values))
     details = table_results.TableDetails(
         columns, parts.get("associations"), parts.get("classifier"), parts.get("utility"), parts.get("likelihood"),
         parts.get("dcr"), copies, _examples(schema, frames, compare.rng(19)),
@@ -482,17 +415,6 @@ def _examples(schema: Schema, frames: Mapping[str, Frame], rng: np.random.Genera
         frame = schema.contents(frames[name])
         texts.append(_texts(frame.take(np.sort(rng.permutation(len(frame))[:EXAMPLES]))))
     return table_results.Examples(tuple(column.name for column in schema.compared), texts[0], texts[1])
-
-
-def with_unlikely(
-    found: Evaluation[table_results.TableDetails], held_out: Frame, log_prob: ArrayLike
-) -> Evaluation[table_results.TableDetails]:
-    """Add the held-out rows with the lowest `log_prob` (m,) to the examples of the record."""
-    values = np.asarray(log_prob, np.float64)
-    lowest = np.argsort(values, kind="stable")[:EXAMPLES]
-    rows, numbers = _texts(held_out.take(lowest)), tuple(values[lowest].tolist())
-    examples = replace(found.details.examples, unlikely=rows, log_prob=numbers)
-    return replace(found, details=replace(found.details, examples=examples))
 
 
 def _texts(rows: Frame) -> tuple[tuple[str, ...], ...]:

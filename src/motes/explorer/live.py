@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from motes.data.points import Classes, fingerprint_of, frame_of
 from motes.errors import MotesError, UsageError
 from motes.evaluation.losses import expected_loss
-from motes.evaluation.sources import PointSource
+from motes.evaluation.sources import PointSource, Source
 from motes.explorer.origins import Sketch
 from motes.explorer.subjects import Subject
 from motes.points import Denoiser, PointModel, PointRecipe, Rows
@@ -75,7 +75,7 @@ class Live:
         units = standardiser_of(table, recipe)
         classes = None if table.labels is None else Classes.of(table.labels)
         denoiser = recipe.make_denoiser(table.x.shape[1], seed_key(seed, "weights"), len(classes) if classes else 0)
-        source = origin.name if isinstance(origin, PointSource) else ""
+        source = origin.name if isinstance(origin, Source) else ""
         provenance = Provenance(source, fingerprint_of(frame_of(replace(table, labels=None))), seed)
         self.origin, self.recipe, self.number = origin, recipe, next(_numbers)
         self._described = partial(PointModel, denoiser, units, table.columns, classes=classes, provenance=provenance)

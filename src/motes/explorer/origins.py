@@ -18,7 +18,7 @@ from motes.data.arrays import Series
 from motes.data.readings import default_columns
 from motes.data.shapes import Distribution
 from motes.errors import DataError, UsageError
-from motes.evaluation.sources import PointSource, reference_seeds
+from motes.evaluation.sources import PointSource, Source, reference_seeds
 from motes.explorer.guard import Limits
 from motes.points import Truth
 from motes.text_options import TextOptions
@@ -117,7 +117,7 @@ class OneClass:
         """Return up to `n` real points (m, 2): a fresh draw if the distribution is known, otherwise training rows."""
         if self.truth is not None:
             return self.truth.sample(n, seed=seed)
-        if self.name in SHAPES and isinstance(self.whole, PointSource):
+        if self.name in SHAPES and isinstance(self.whole, Source):
             count = SHAPES[self.name].classes or 1
             x, labels = make_labelled_shape(self.name, 2 * count * n, seed=seed, noise=self.whole.noise)
             return x[labels == int(self.label)][:n]

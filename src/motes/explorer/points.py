@@ -21,7 +21,7 @@ from scipy.spatial import cKDTree
 from motes.data import SHAPES
 from motes.errors import UsageError
 from motes.evaluation.metrics import sliced_w2_value
-from motes.evaluation.sources import PointSource
+from motes.evaluation.sources import Source
 from motes.explorer.messages import Answer
 from motes.explorer.subjects import PLACES, Subject, require_origin
 from motes.points import Denoiser, Oracle, Sampling, log_likelihood, sample
@@ -128,7 +128,7 @@ def memorisation(subject: Subject, drawn: Array, log_prob: Callable[[Array], Arr
         UsageError: if there are no other real rows.
     """
     origin = require_origin(subject)
-    if isinstance(origin, PointSource) and origin.name not in SHAPES and origin.held_out is None:
+    if isinstance(origin, Source) and origin.name not in SHAPES and origin.held_out is None:
         raise UsageError(f"no rows of '{subject.name}' were held out to compare its training rows with.")
     training = origin.training.x
     rows = training[np.random.default_rng(0).permutation(len(training))[:ROWS]]

@@ -18,7 +18,8 @@ import numpy as np
 from motes.data import SHAPES, Table
 from motes.data.points import as_table
 from motes.errors import UsageError
-from motes.evaluation import Finding, diagnose_model
+from motes.evaluation import Finding
+from motes.evaluation.diagnosis import diagnose_model
 from motes.evaluation.findings import PRIOR_NATS, constant_columns, prior_kl
 from motes.evaluation.sources import PointSource, divided, read_points
 from motes.explorer.guard import Limits
@@ -190,7 +191,7 @@ class Trainings:
             table = as_table(file.x[:, places], [file.columns[k] for k in places], name="the file")
             if kept := constant_columns(table):
                 raise UsageError(f"{kept[0].meaning} Expected two columns that vary. Choose another.")
-            return PointSource(**vars(divided("your file", table, recipe, seed)))
+            return divided("your file", table, recipe, seed)
         if "sketch" in request.options:
             noise = recipe.data.noise
             if noise is None or noise < LEAST_NOISE:

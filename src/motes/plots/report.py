@@ -68,7 +68,6 @@ EXPLAINED = {
     "or `motes evaluate --report FILE.html --show-rows`.",
     "real_examples": "Ten rows of each kind, drawn at random. The real ones are training rows: do not share this "
     "report if they must stay private.",
-    "unlikely": "The held-out rows with the lowest log-likelihood under the model, in nats.",
 }
 METHODS = {
     "points": "Each metric is computed for the samples and for another real draw of the same size, which gives the "
@@ -100,7 +99,7 @@ METHODS = {
     "boosted trees on unseen rows, with a hypergeometric p-value.",
     "coverage": "Precision and recall of Kynkäänniemi et al. 2019, density and coverage of Naeem et al. 2020.",
     "columns": "Signed roots of likelihood ratios for shares; Newcombe's intervals. Distances: Kolmogorov-Smirnov for "
-    "numbers, total variation for labels; W1 is the Wasserstein distance in standard deviations.",
+    "numbers, total variation for labels.",
     "missing": "As for columns, with the shares of missing entries.",
     "associations": "Two numbers: Spearman's rank correlation, with ranks among all rows. Two labels: bias-corrected "
     "Cramér's V. A number and a label: bias-corrected correlation ratio of the ranks. Tests by 399 permutations of "
@@ -137,7 +136,7 @@ def write_page(found: Evaluation[Details], path: str | Path, *, show_rows: bool 
     Args:
         found: the evaluation.
         path: file name ending in .html; an existing file is replaced.
-        show_rows: for a table, show ten training rows and the ten least likely held-out rows.
+        show_rows: for a table, show ten training rows.
 
     Returns:
         The path.

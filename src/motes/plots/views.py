@@ -8,11 +8,12 @@ from markupsafe import Markup
 
 from motes.data.readings import default_columns
 from motes.evaluation import Metric
+from motes.evaluation.associations import AssociationResult
 from motes.evaluation.points import PointDetails
 from motes.evaluation.privacy import ClosestRecords, Copies, Utility
 from motes.evaluation.records import Entry
 from motes.evaluation.results import Array, Verdict, between, number, shown
-from motes.evaluation.table_results import AssociationResult, ClassifierResult, ColumnResult, Likelihoods
+from motes.evaluation.table_results import ClassifierResult, ColumnResult, Likelihoods
 from motes.plots import svg
 from motes.plots.svg import Mark
 from motes.rasters import density_difference, limits_of
@@ -123,7 +124,7 @@ def maps(pairs: AssociationResult) -> tuple[Markup, Markup, Markup, str]:
 
     If there are too many columns for a picture, the columns that differ most are shown.
     """
-    ours, theirs = pairs.found.a, pairs.found.b
+    ours, theirs = pairs.synthetic, pairs.real
     gaps = np.nan_to_num(np.abs(ours - theirs))
     chosen, left_out = np.arange(len(pairs.names)), ""
     if len(chosen) > svg.MOST_ROWS:
@@ -146,7 +147,7 @@ Marks = tuple[Markup, str]  # values with intervals on one axis, and the sentenc
 def accuracy(result: ClassifierResult, verdict: Verdict) -> Marks:
     """Draw the classifier's accuracy next to its reference value."""
     said = f"{result.text.splitlines()[0]}."  # the columns have their own picture
-    return _compare(said, result.accuracy, result.reference, verdict.severity, centre=0.5, least=0.45)
+    return _compare(said, result.accuracy, result.reference_value, verdict.severity, centre=0.5, least=0.45)
 
 
 def _compare(said: str, ours: Metric, theirs: Metric, colour: str, *, centre: float, least: float) -> Marks:
@@ -158,7 +159,7 @@ def _compare(said: str, ours: Metric, theirs: Metric, colour: str, *, centre: fl
 
 def importance(result: ClassifierResult, verdict: Verdict) -> Markup | None:
     """Draw the permutation importance of the most discriminative columns; None if no difference was found."""
-    important = [(name, value) for name, value in result.importance[:IMPORTANT_SHOWN] if value > 0]
+    important = [(name, value) for name, value in [*result.importance.items()][:IMPORTANT_SHOWN] if value > 0]
     if not important or not verdict.differs:
         return None
     said = "; ".join(f"{name} {100 * value:.1f}" for name, value in important)
@@ -187,7 +188,7 @@ def distances(records: ClosestRecords) -> tuple[Markup, list[tuple[str, str, str
     both = np.concatenate([records.synthetic, records.held_out])
     edges = np.linspace(0, max(float(both.max()), 1e-12), BINS + 1)
     shares = [np.histogram(x, edges)[0] / len(x) for x in (records.held_out, records.synthetic)]
-    found = records.quantiles()
+    found = records.quantiles
     said = "; ".join(f"{name} {theirs:.3g} and {ours:.3g}" for name, (ours, theirs) in found.items())
     picture = svg.histogram(
         shares[0], shares[1], edges, f"Distances to the closest training row, held-out and synthetic: {said}."

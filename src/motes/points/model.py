@@ -881,7 +881,7 @@ class PointModel(GaussianModel):
             >>> model.diagnose("moons", n=64).split.rows
             64
         """
-        from motes.evaluation import diagnose_model
+        from motes.evaluation.diagnosis import diagnose_model
 
         return diagnose_model(self, self._source(data), n=n, seed=seed, on_progress=on_progress)
 

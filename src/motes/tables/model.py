@@ -523,8 +523,7 @@ class TableModel(Model):
     def report(self, path: str | Path, data: Any = None, *, show_rows: bool = False, **options: Any) -> Path:
         """Write the evaluation as one HTML page and return its path; `options` are passed to `evaluate`.
 
-        The page shows no real rows unless `show_rows` is True; then it shows ten training rows and the ten least likely
-        held-out rows.
+        The page shows no real rows unless `show_rows` is True; then it shows ten training rows.
 
         Raises:
             UsageError: as in `evaluate`; or if the name does not end in .html, or the folder does not exist or is not

@@ -170,7 +170,7 @@ class Date(Kind):
                 'expected dates. Set its kind to "integer" or "real".'
             )
         parsed = (
-            series.values if series.type == "date" else _parse_dates(series, sample.rows, sample.column, sample.name)
+            series.values if series.type == "date" else parse_dates(series, sample.rows, sample.column, sample.name)
         )
         x, counts = distinct(parsed, sample.weights)
         days, rows = distinct(x // DAY, counts)
@@ -211,7 +211,7 @@ class Date(Kind):
         self.check_type(series, ("date", "label"), "dates", name)
         if series.type == "date":
             return series.known
-        return _parse_dates(series, np.flatnonzero(~series.missing), self.column, name)
+        return parse_dates(series, np.flatnonzero(~series.missing), self.column, name)
 
     def encode(self, values: Values) -> list[Entries]:
         numbers = (*split_days(self.split, values // DAY), values % DAY)
@@ -368,7 +368,7 @@ class SomeDates(Restriction):
         return join_days(self.kind.split, coarse, marks)[0] * DAY
 
 
-def _parse_dates(series: Series, rows: NDArray[np.integer], column: str, name: str) -> Integers:
+def parse_dates(series: Series, rows: NDArray[np.integer], column: str, name: str) -> Integers:
     """Parse the observed text entries of a series as dates; `rows` are their row numbers."""
     codes, made = series.known, np.zeros(len(series.labels), np.int64)
     for code in np.unique(codes).tolist():
