@@ -108,17 +108,18 @@ def _point_score(model: PointModel, source: Any, seed: int) -> tuple[Score, str,
     origin = source_of(model, source)
     rows = model.standardiser.forward(origin.real(ROWS)[0])
     schedule, key = model.denoiser.schedule, seed_key(seed, "lengths")
+    exact: Any = origin.truth and origin.truth.oracle(schedule, model.standardiser)
     t, _ = noise_levels(schedule, model.lowest_noise)
 
     def excess(one: PointModel) -> tuple[float, float]:
-        found = excess_loss(one.denoiser, origin.truth.oracle(schedule, model.standardiser), rows, t, key=key)
+        found = excess_loss(one.denoiser, exact, rows, t, key=key)
         return found.nats, found.nats_error
 
     def loss(one: PointModel) -> tuple[float, float]:
         return expected_loss(one.denoiser, model.recipe.loss, rows, model.recipe.times, key=key)
 
     against = f"{origin.evaluated_against} of {origin.name}"
-    return (excess, "excess loss in nats per row", against) if origin.truth else (loss, "loss", against)
+    return (excess, "excess loss in nats per row", against) if exact is not None else (loss, "loss", against)
 
 
 def _table_score(model: TableModel, source: Any, seed: int) -> tuple[Score, str, str]:
