@@ -12,8 +12,8 @@ import motes
 from motes import plots
 from motes.cli.figures import Album, diagnosis_figures
 from motes.cli.options import Drawing
-from motes.plots.chains import ModelView, evenly, film_grid
-from motes.plots.curves import rank_curves
+from motes.evaluation.sources import source_of
+from motes.plots import ModelView, evenly, film_grid
 
 OUT = Path(__file__).parents[1] / "docs" / "images"
 
@@ -134,7 +134,7 @@ def diagnosis(shape: str, recipe: str, names: tuple[str, ...]) -> None:
     print(found)
     with TemporaryDirectory() as folder:
         album = Album(Path(folder), Drawing(), shape)
-        for path in diagnosis_figures(model, found, motes.truth(shape), album, t=None):
+        for path in diagnosis_figures(model, found, source_of(model, shape), album, t=None):
             if path.stem in names:
                 (OUT / path.name).write_bytes(path.read_bytes())
 

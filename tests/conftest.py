@@ -44,7 +44,6 @@ from tests.trained import learned_posterior  # noqa: F401, a fixture
 import motes
 from fits import fit_points
 from motes import cli
-from motes.cli import imports
 from motes.evaluation.metrics import METRICS
 from motes.points.model import PointModel
 from motes.tables.kinds import KINDS
@@ -149,7 +148,6 @@ def own_kinds(monkeypatch):
 
     monkeypatch.setattr(PointRecipe, "KINDS", copy.deepcopy(PointRecipe.KINDS))
     columns, metrics, commands = dict(KINDS), dict(METRICS), {*cli.app}
-    monkeypatch.setattr(imports, "_COMMANDS", {})
     yield
     for name in {*cli.app} - commands:
         del cli.app[name]
@@ -227,7 +225,7 @@ def chromium():
 def answers(small_model):
     """What the explorer answers of the small model; a module may have its own."""
     from motes.explorer.answers import Answers
-    from motes.explorer.guard import Limits
+    from motes.explorer.messages import Limits
     from motes.explorer.subjects import Shelf, Subject
 
     return Answers(Shelf(Subject("small", small_model)), Limits())
@@ -238,7 +236,7 @@ def client(answers):
     """The explorer, served."""
     from explorers import serving
 
-    with serving(answers.shelf, answers) as client:
+    with serving(answers) as client:
         yield client
 
 

@@ -55,9 +55,9 @@ class Client:
 
 
 @contextmanager
-def serving(shelf, answers, host="127.0.0.1"):
+def serving(answers, host="127.0.0.1"):
     """A server in a thread, as `serve` has it; it takes itself for one that listens at `host`."""
-    app = application(shelf, token=TOKEN, host=host, limits=answers.limits, answers=answers)
+    app = application(answers, token=TOKEN, host=host)
     server = uvicorn.Server(server_config(app, answers.limits))
     listening = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

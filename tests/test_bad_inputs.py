@@ -11,7 +11,7 @@ import motes
 from motes.cli.folders import checkpoints_in, history_in, seed_of
 from motes.errors import DataError, RecipeError, UsageError
 from motes.explorer.answers import Answers
-from motes.explorer.guard import Limits
+from motes.explorer.messages import Limits
 from motes.explorer.subjects import Shelf, Subject
 from motes.training.checkpoints import write_checkpoint
 

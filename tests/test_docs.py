@@ -69,8 +69,8 @@ def quick(quick_tables, monkeypatch):
 
     monkeypatch.setattr("motes.points.fitting.choose_options", short)
     monkeypatch.setattr("motes.cli.answers.SAMPLES", 200)
-    to_score = importlib.import_module("motes.cli.answers").rows_to_score
-    monkeypatch.setattr("motes.cli.answers.rows_to_score", lambda *given: to_score(*given).take(np.arange(50)))
+    to_score = importlib.import_module("motes.evaluation.sources").rows_to_score
+    monkeypatch.setattr("motes.evaluation.sources.rows_to_score", lambda *given: to_score(*given).take(np.arange(50)))
     of_few("motes.evaluation.models", "evaluate_point_model", 200)
     of_few("motes.evaluation.models", "evaluate_table_model", 200)
     of_few("motes.evaluation.diagnosis", "diagnose_model", 100)
@@ -80,7 +80,7 @@ def quick(quick_tables, monkeypatch):
     for module in ("run", "figures"):
         monkeypatch.setattr(f"motes.cli.{module}.draw_run", lambda *given, **options: [])
     monkeypatch.setattr("motes.cli.figures.diagnosis_figures", lambda *given, **options: [])
-    monkeypatch.setattr("motes.explorer.serve", lambda shelf, *, on_start, **options: on_start("http://here"))
+    monkeypatch.setattr("motes.explorer.server.serve", lambda shelf, *, on_start, **options: on_start("http://here"))
     monkeypatch.setattr(cli.exploring, "_open_browser", lambda *given: None)
     monkeypatch.setattr(cli.exploring, "_leave", lambda code: None)
     real_tables = motes.evaluation.models.evaluate_tables

@@ -10,12 +10,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from copy import copy
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from urllib.parse import quote
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -27,18 +25,15 @@ from explorers import TOKEN, parts, serving, wait_for
 from fits import fit_points
 from motes.cli import listing as exploring
 from motes.data import read_frame
-from motes.data.shapes import Distribution
 from motes.errors import DataError, MotesError, UsageError
 from motes.explorer.answers import KINDS, Answers
-from motes.explorer.guard import Limits, is_loopback
-from motes.explorer.messages import Answer, Request
+from motes.explorer.guard import is_loopback
+from motes.explorer.messages import Answer, Limits, Request
 from motes.explorer.server import serve
 from motes.explorer.subjects import Shelf, Subject, open_subject, shipped
 from motes.explorer.training import Trainings
-from motes.points import GaussianOracle
 from motes.points.exact import Later
 from motes.points.likelihood import flow_path, log_likelihood, on_grid
-from motes.points.networks import LogScales
 from motes.progress import Progress
 
 FILES = Path(motes.explorer.__file__).parent
@@ -66,8 +61,8 @@ def answers(shelf):
 
 
 @pytest.fixture(scope="module")
-def client(shelf, answers):
-    with serving(shelf, answers) as client:
+def client(answers):
+    with serving(answers) as client:
         yield client
 
 
@@ -95,8 +90,9 @@ def test_the_page_is_given_to_who_has_its_address(client):
     "query", ["", "?token=", "?token=wrong", f"?token={TOKEN}x", f"?token={TOKEN}&token=x", "?Token=x"]
 )
 def test_without_the_token_there_is_no_page_and_no_socket(client, query):
-    status, headers, body = client.get(f"/{query}")
-    assert status == 403 and b"motes explore" in body and TOKEN.encode() not in body
+    for name in ("", "index.html"):
+        status, headers, body = client.get(f"/{name}{query}")
+        assert status == 403 and b"motes explore" in body and TOKEN.encode() not in body
     assert headers["content-security-policy"].startswith("default-src 'none'")
     assert client.upgrade(query, {"origin": client.here}) == 403
     assert client.upgrade(headers={"origin": client.here}) == 101
@@ -104,7 +100,7 @@ def test_without_the_token_there_is_no_page_and_no_socket(client, query):
 
 def test_two_starts_have_two_tokens(monkeypatch, shelf):
     seen = []
-    monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: self._on_start())
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: None)
     for _ in range(2):
         serve(shelf, on_start=seen.append)
     tokens = [address.partition("token=")[2] for address in seen]
@@ -119,11 +115,8 @@ def test_at_least_twenty_foreign_hosts_are_refused(client):
         assert client.upgrade(headers={"host": host, "origin": f"http://{host}"}) in (400, 403, 421), host
     for host in HERE_TOO:
         assert client.get(f"/?token={TOKEN}", {"host": host})[0] == 200, host
-
-
-def test_one_host_header_is_expected(client):
-    assert client.get(f"/?token={TOKEN}", {"host": ["localhost", "localhost"]})[0] == 400
-    assert client.get(f"/?token={TOKEN}", {"host": []})[0] == 400
+    for several in (["localhost", "localhost"], []):
+        assert client.get(f"/?token={TOKEN}", {"host": several})[0] == 400
 
 
 @pytest.mark.parametrize(
@@ -134,15 +127,9 @@ def test_one_host_header_is_expected(client):
         ("::", {"[2001:db8::1]:8000": 200, "evil.example:8000": 421}),
     ],
 )
-def test_a_server_for_others_is_known_by_its_address_and_by_no_name(shelf, answers, host, statuses):
-    with serving(shelf, answers, host) as client:
+def test_a_server_for_others_is_known_by_its_address_and_by_no_name(answers, host, statuses):
+    with serving(answers, host) as client:
         assert {name: client.get(f"/?token={TOKEN}", {"host": name})[0] for name in statuses} == statuses
-
-
-def test_hosts_that_only_this_machine_reaches_are_known():
-    assert [is_loopback(host) for host in ("localhost", "127.0.0.1", "::1", "0.0.0.0", "192.0.2.7", "my-machine")] == [
-        True, True, True, False, False, False,
-    ]  # fmt: skip
 
 
 ORIGINS = [
@@ -197,8 +184,9 @@ def test_two_hundred_paths_that_lead_elsewhere_lead_nowhere(client):
 def test_a_name_of_a_model_is_never_a_path(answers, name):
     with pytest.raises(UsageError, match="expected one of"):
         answers.ask(what="open", model=name)
-    with pytest.raises(UsageError, match="unknown model"):
-        answers.shelf.subject(name)
+    for find in (answers.shelf.subject, answers.shelf.table):
+        with pytest.raises(UsageError, match="unknown model"):
+            find(name)
 
 
 def test_a_long_address_is_refused(client):
@@ -282,7 +270,7 @@ def test_samplers_of_one_seed_start_from_the_same_noise(answers):
 
 def test_real_points_are_mixed_with_noise_as_the_process_says(answers, small_model):
     found = answers.ask(what="cloud", model="small", n=400, seed=4).arrays
-    assert np.array_equal(found["points"], motes.make_shape("moons", 400, seed=4))
+    assert np.array_equal(found["points"], motes.truth("moons").sample(400, seed=4))
     subject = answers.shelf.subject("small")
     t, alpha, sigma = (part[300] for part in subject.clock)
     z = small_model.standardiser.forward(found["points"])
@@ -346,17 +334,6 @@ def test_the_density_of_another_moment_needs_no_other_program(answers):
     assert on_grid._cached._cache_size() == count
 
 
-@pytest.mark.slow
-def test_the_process_from_a_time_on_is_the_same_process(small_model):
-    later, whole = Later.of(small_model.denoiser, 0.4), small_model.denoiser.schedule
-    s = jnp.linspace(0.05, 1, 8)
-    t = later.schedule.time(s)
-    spread = later.schedule.alpha(s) ** 2 * later.schedule.tau**2 + (later.schedule.sigma(s) * later.schedule.tau) ** 2
-    assert spread == pytest.approx(np.asarray(whole.alpha(t) ** 2 + whole.sigma(t) ** 2), rel=1e-4)  # unit variance
-    assert later.schedule.t_of_log_snr(later.schedule.log_snr(s)) == pytest.approx(np.asarray(s), abs=1e-3)
-    assert later.schedule.alpha(0.0) == 1 and later.schedule.sigma(0.0) == 0
-
-
 @pytest.mark.parametrize("what", ["score", "density"])
 def test_layers_are_of_the_learned_and_of_the_exact_one(answers, what):
     sides = {
@@ -367,22 +344,6 @@ def test_layers_are_of_the_learned_and_of_the_exact_one(answers, what):
     for side in ("learned", "exact"):
         assert sides["both"][side] == pytest.approx(sides[side][side], abs=1e-6)
     assert np.abs(sides["both"]["learned"] - sides["both"]["exact"]).max() > 0.01
-
-
-def test_an_arrow_is_the_noise_that_is_to_be_taken_away(answers, small_model):
-    subject = answers.shelf.subject("small")
-    found = answers.ask(what="score", model="small", of="learned", place=700, cells=4)
-    at, t = found.arrays["at"], found.header["t"]
-    u = np.array([[at[0][1], at[1][2]]])  # the second column of the third row from the bottom
-    eps = small_model.denoiser.eps(jnp.asarray(subject.standardised(u, t)[0]), t)
-    expected = -np.asarray(eps) * small_model.standardiser.scale
-    assert found.arrays["learned"][2 * 4 + 1] == pytest.approx(expected, rel=1e-3, abs=1e-4)
-
-
-def test_a_probe_says_what_is_known_at_one_point(answers, small_model):
-    found = answers.ask(what="probe", model="small", place=0, at=[0.1, 0.3]).header
-    assert found["t"] == answers.shelf.subject("small").earliest
-    assert set(found["learned"]) == set(found["exact"]) == {"x0", "score", "log_p"}
 
 
 def test_the_clock_runs_from_data_to_noise(answers):
@@ -398,7 +359,7 @@ def test_nothing_is_compared_where_the_rows_are_not_here(small_model):
     lost = Subject("lost", elsewhere(small_model, "rows-that-were.csv"))
     answers = Answers(Shelf(lost), LIMITS)
     assert answers.ask(what="open", model="lost").header["about"]["data"] is False
-    for what in ("cloud", "distance", "memory"):
+    for what in ("cloud", "distance"):
         with pytest.raises(UsageError, match="are not available"):
             answers.ask(what=what, model="lost", n=20, seed=0, sampler="euler", steps=4)
     with pytest.raises(UsageError, match="is unknown"):
@@ -416,8 +377,8 @@ def talk(page, **options):
 def test_a_page_asks_and_is_answered(client):
     with client.socket() as page:
         header, _ = talk(page, what="hello")
-        assert header["models"][0] == "small" and header["limits"] == LIMITS.to_json() and header["number"] == 1
-        assert {one["name"] for one in header["samplers"]} == set(motes.points.samplers.SAMPLERS)
+        assert header["models"][0] == "small" and header["limits"] == asdict(LIMITS) and header["number"] == 1
+        assert {one["name"] for one in header["samplers"]} == set(motes.points.SAMPLERS)
         header, arrays = talk(page, what="chain", model="small", n=10, seed=0, sampler="euler", steps=4)
         assert arrays["points"].shape == (5, 10, 2) and arrays["points"].dtype == np.float32
         assert (
@@ -454,24 +415,6 @@ def test_one_page_too_many_is_told_so(client):
     wait_for(is_free)  # the server learns of it a moment later
 
 
-@pytest.mark.slow
-def test_a_hundred_pages_hold_up_no_training(client):
-    """Those beyond the limit are closed at once, and take no memory."""
-    with client.socket() as page, ExitStack() as others:
-        page.send(json.dumps(RUN))
-        news_of(page, step=0)
-        refused = 0
-        for _ in range(99):
-            other = others.enter_context(client.socket())
-            try:
-                talk(other, what="hello")
-            except ConnectionClosed as closed:
-                refused += closed.rcvd.code == FULL
-        assert refused == 99 - (LIMITS.sockets - 1)
-        page.send(json.dumps({"what": "train", "do": "play", "number": 6}))
-        news_of(page, step=60, plays=False)
-
-
 class Slow(Answers):
     """Answers that last until they are let go, and that count."""
 
@@ -491,7 +434,7 @@ class Slow(Answers):
 
 def test_a_newer_question_takes_the_place_of_one_that_waits(shelf):
     slow = Slow(shelf)
-    with serving(shelf, slow) as client, client.socket() as page:
+    with serving(slow) as client, client.socket() as page:
         for number in range(50):
             page.send(json.dumps({"what": "hello", "number": number}))
         wait_for(lambda: 49 in slow.begun)
@@ -503,7 +446,7 @@ def test_a_newer_question_takes_the_place_of_one_that_waits(shelf):
 def test_questions_of_other_slots_wait_for_their_turn(shelf):
     slow = Slow(shelf)
     slow.go.set()
-    with serving(shelf, slow) as client, client.socket() as page:
+    with serving(slow) as client, client.socket() as page:
         for panel in range(3):
             page.send(json.dumps({"what": "chain", "panel": panel, "number": panel}))
         assert [parts(page.recv(timeout=30))[0]["number"] for _ in range(3)] == [0, 1, 2]
@@ -511,7 +454,7 @@ def test_questions_of_other_slots_wait_for_their_turn(shelf):
 
 def test_closing_the_page_ends_its_work(shelf):
     slow = Slow(shelf)
-    with serving(shelf, slow) as client:
+    with serving(slow) as client:
         with client.socket() as page:
             page.send(json.dumps({"what": "hello", "number": 7}))
             wait_for(lambda: slow.begun == [7])
@@ -582,7 +525,8 @@ def test_the_command_opens_what_is_asked_for(motes_command, monkeypatch):
     def served(shelf, *, host, port, on_start):
         on_start(f"http://{host}:{port}/?token=x {shelf.names[0]}")
 
-    monkeypatch.setattr("motes.explorer.serve", served)
+    assert [is_loopback(one) for one in ("localhost", "127.0.0.1", "::1", "192.0.2.7", "my-machine")] == [1, 1, 1, 0, 0]
+    monkeypatch.setattr("motes.explorer.server.serve", served)
     assert motes_command("explore", "moons")[:2] == (0, "http://127.0.0.1:0/?token=x moons\n") and len(seen) == 1
     code, out, err = motes_command("explore", "--host", "0.0.0.0", "--port", "81", "--no-browser")
     assert code == 0 and out == "http://0.0.0.0:81/?token=x swiss_roll\n" and "warning: --host 0.0.0.0" in err
@@ -675,10 +619,9 @@ RUN = dict(what="train", do="start", number=5, seed=3, recipe="default", changes
 DRAWING = [[float(np.cos(angle)), float(np.sin(angle))] for angle in np.linspace(0, 5, 60)]
 
 
-def started(changes=(), **asked):
-    told = threading.Event()
+def started(changes=(), trainings=None, **asked):
     request = Request.of(json.dumps(RUN | {"changes": CHANGES | dict(changes)} | asked), ["train"])
-    return Trainings(Limits()).start(request, told.set)
+    return (trainings or Trainings(Limits())).start(request, lambda: None)
 
 
 def test_a_training_on_the_page_is_that_of_fit():
@@ -763,7 +706,8 @@ def test_colours_of_a_drawing_are_classes():
 
 WRONG_RUNS = [
     {"training.steps": 0}, {"training.steps": 20_001}, {"network.width": 129}, {"network.depth": 0},
-    {"data.rows": 100_001}, {"training.batch": 1e9}, {"training.batch": 1.5},
+    {"data.rows": 100_001}, {"training.batch": 1e9}, {"training.batch": 1.5}, {"training.learning_rate": 0},
+    {"training.learning_rate": "1"}, {"data.noise": -1},
 ]  # fmt: skip
 WRONG_ROWS = [
     {"shape": "../moons"}, {"shape": None}, {"sketch": [[1, 2, 3]]}, {"sketch": DRAWING},
@@ -773,13 +717,7 @@ WRONG_ROWS = [
 
 
 @pytest.mark.parametrize("wrong", WRONG_RUNS)
-def test_a_training_has_limits(wrong):
-    with pytest.raises(UsageError, match="expected"):
-        started(wrong)
-
-
-@pytest.mark.parametrize("wrong", [{"training.learning_rate": 0}, {"training.learning_rate": "1"}, {"data.noise": -1}])
-def test_a_training_has_a_recipe_that_can_be_followed(wrong):
+def test_a_training_has_limits_and_a_recipe_that_can_be_followed(wrong):
     with pytest.raises(MotesError, match="expected"):
         started(wrong)
 
@@ -834,62 +772,19 @@ def test_closing_the_page_ends_its_training(client):
     wait_for(lambda: not any(one.name.startswith("explorer-training") for one in threading.enumerate()), 30)
 
 
-def test_trainings_are_few():
-    trainings = Trainings(Limits(trainings=2))
-    for page in ("a", "b", "a"):
-        trainings.take_seat(page)
-    with pytest.raises(UsageError, match="the maximum"):
-        trainings.take_seat("c")
-    trainings.leave_seat("a")
-    trainings.take_seat("c")
-
-
-# --- the page without a server ---------------------------------------------------------------------------------------
-
-
-def test_the_page_alone_is_small_and_whole(answers):
-    html = answers.ask(what="export", model="moons", form="page", seed=0).header["text"]
-    assert len(html.encode()) < 1_000_000 and "{{" not in html
-    assert not any(
-        word in html.replace("http://www.w3.org/", "") for word in ("http://", "https://", "src=", "import ")
-    )
-    assert html.count("</script>") == 2
-
-
-def page_alone(name, model):
-    shelf = Shelf(Subject(name, model))
-    return Answers(shelf, LIMITS).ask(what="export", model=name, form="page", seed=0).header["text"]
-
-
-def test_names_cannot_break_out_of_the_page_alone(small_model):
-    html = page_alone("</script><script>alert(1)</script>{{ model }}", small_model)
-    assert html.count("<script") == 2 and html.count("</script>") == 2
-    assert "alert(1)" in html  # it is there, as text
-
-
-def test_another_network_has_no_page_alone(small_model):
-    other = small_model.with_denoiser(GaussianOracle(np.zeros(2), np.eye(2), small_model.denoiser.schedule))
-    with pytest.raises(UsageError, match="'other' differs"):
-        page_alone("other", other)
-
-
-def test_a_network_with_scales_has_no_page_alone(small_model):
-    scales = LogScales(1, 2, key=jax.random.key(0))
-    other = eqx.tree_at(lambda one: one.network.scales, small_model.denoiser, scales, is_leaf=lambda part: part is None)
-    with pytest.raises(UsageError, match="without scales"):
-        page_alone("other", small_model.with_denoiser(other))
-
-
 @pytest.mark.slow
 def test_the_python_that_the_page_says_gives_the_same_model():
     known = eval(Shelf().subject("moons").python, {"motes": motes})
     assert np.array_equal(known.sample(20), Shelf().subject("moons").model.sample(20))
-    with closing(started({"data.noise": 0.2})) as live:
-        live.play(0)
-        wait_for(lambda: 60 in live.snapshots and not live.plays, 60)
-        end = live.subject(60, averaged=True)
-        same = eval(end.python, {"motes": motes})
-        assert np.array_equal(same.sample(20), end.model.sample(20))
+
+
+def test_trainings_are_few():
+    trainings = Trainings(Limits(trainings=2))
+    with closing(started(trainings=trainings)) as first, closing(started(trainings=trainings)):
+        with pytest.raises(UsageError, match="the maximum"):
+            started(trainings=trainings)
+        first.close()
+        started(trainings=trainings).close()
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -935,17 +830,6 @@ def test_a_file_that_cannot_be_used_is_told_so(text):
         Trainings(Limits()).upload(text.encode())
 
 
-def test_bytes_that_are_no_text_are_told_so(client):
-    assert post(client, b"\xff\xfe\x00\x01")[0] == 422
-    pickled = b"cos\nsystem\n(S'echo hello'\ntR."
-    assert post(client, pickled)[0] == 422
-
-
-def test_names_of_columns_are_words():
-    _, found = Trainings(Limits()).upload(b'<script>,"=cmd()",<b>\n1,2,3\n4,5,6\n')
-    assert found.columns == ("<script>", "=cmd()", "<b>") and found.x.tolist() == [[1, 2, 3], [4, 5, 6]]
-
-
 def test_a_file_in_memory_is_read_as_one_on_a_disk(tmp_path):
     """Its decimal commas, its names, its codes, which are no numbers, and its dates, which are none either."""
     text = "a;b;code;day\n1,5;2,5;0123;2020-01-02\n3,25;4;0045;2020-01-03\n5;6,5;0001;2020-01-04\n"
@@ -960,20 +844,19 @@ def test_a_file_in_memory_is_read_as_one_on_a_disk(tmp_path):
 
 
 def test_what_is_read_otherwise_than_it_is_written_is_said_to_the_page_and_not_in_the_terminal(client, recwarn):
-    text = "# by hand, in 2026\na;b;<i>day</i>\n1,5;2,5;2020-01-02\n3,25;4;2020-01-03\n5;6,5;2020-01-04\n"
+    text = "# by hand, in 2026\na;<script>;<i>day</i>\n1,5;2,5;2020-01-02\n3,25;4;2020-01-03\n5;6,5;2020-01-04\n"
     status, found = post(client, text.encode())
-    assert status == 200 and found["columns"] == ["a", "b"] and not recwarn.list
+    assert status == 200 and found["columns"] == ["a", "<script>"] and not recwarn.list
     assert "'the file', column 'a': read as numbers with the decimal sign ','." in found["notes"]
     assert found["notes"][-1] == "Omitted columns, which do not contain only numbers: <i>day</i>."
-    assert post(client, POINTS_CSV.encode())[1]["notes"] == [
-        "Omitted columns, which do not contain only numbers: name."
-    ]
     assert post(client, b"1,2\n3,4\n")[1]["notes"] == []
 
 
 def test_a_file_that_is_too_large_is_not_read(shelf):
     answers = Answers(shelf, Limits(upload=1_000))
-    with serving(shelf, answers) as client:
+    with serving(answers) as client:
+        for bad in (b"\xff\xfe\x00\x01", b"cos\nsystem\n(S'echo hello'\ntR."):  # no text, and a pickle
+            assert post(client, bad)[0] == 422
         assert post(client, b"1,2\n" * 200)[0] == 200
         status, found = post(client, b"1,2\n" * 100_000)
         assert status == 413 and "1,000 bytes" in found["error"]
@@ -983,40 +866,10 @@ def test_few_files_are_kept():
     trainings = Trainings(Limits())
     words = [trainings.upload(POINTS_CSV.encode())[0] for _ in range(9)]
 
-    def start(word):
-        asked = RUN | {"shape": None, "upload": word, "first": 0, "second": 1}
-        trainings.start(Request.of(json.dumps(asked), ["train"]), lambda: None).close()
-
-    start(words[1])
+    asked = {"trainings": trainings, "shape": None, "first": 0, "second": 1}
+    started(upload=words[1], **asked).close()
     with pytest.raises(UsageError, match="no longer in memory"):
-        start(words[0])
-
-
-# --- learned by heart ------------------------------------------------------------------------------------------------
-
-
-def exactly(truth, model):
-    """A model that has learned exactly this distribution, and what is said of its memory."""
-    exact = model.with_denoiser(truth.oracle(model.denoiser.schedule, model.standardiser))
-    return exact, Answers(Shelf(Subject("exact", exact)), LIMITS).ask(what="memory", model="exact", seed=0).header
-
-
-def test_what_is_learned_by_heart_is_found(answers, small_model):
-    """A density with a peak on each training row, against one that is the truth."""
-    rows, units = answers.shelf.subject("small").origin.training.x, small_model.standardiser
-    peaks = Distribution(rows, rows, np.full(len(rows), 1 / len(rows)), 0.01, np.full(len(rows), -1))
-    model, found = exactly(motes.points.Truth("peaks", peaks), small_model)
-    assert found["sure"] and found["gap"] > 0.3
-    away = np.linalg.norm(units.forward(model.sample(300, seed=0))[:, None] - units.forward(rows), axis=2).min(axis=1)
-    assert found["nearest"]["drawn"] == pytest.approx(np.median(away), abs=1e-4)
-    _, fair = exactly(motes.truth("moons"), small_model)
-    assert not fair["sure"] and 0 < fair["nearest"]["fresh"] < 0.1
-
-
-def test_a_page_is_told_whether_it_is_learned_by_heart(answers):
-    found = answers.ask(what="memory", model="small", seed=0).header
-    assert found["rows"] == len(answers.shelf.subject("small").origin.training)
-    assert found["gap"] == pytest.approx(found["training"] - found["fresh"])
+        started(upload=words[0], **asked)
 
 
 # --- other models ----------------------------------------------------------------------------------------------------

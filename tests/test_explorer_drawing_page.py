@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from browsers import IN_CHROMIUM, SHORT, choose, easel, picture, until
+from browsers import IN_CHROMIUM, easel, picture
 
 pytestmark = IN_CHROMIUM
 STILL = "#model=small&n=500&show=data&at=0"  # nothing above the easel grows while it is drawn on
@@ -72,13 +72,3 @@ def test_the_keyboard_draws_too(visit):
         assert np.ptp(drawn, axis=0) == pytest.approx([0.2, 0.4], abs=0.05)
         page.keyboard.press("ArrowLeft")
         assert len(points(page)[0]) == len(drawn)  # the pen is lifted
-
-
-@pytest.mark.long  # it trains
-def test_a_drawing_of_two_classes_trains_a_model_of_two_classes(visit):
-    with visit(STILL, reduced_motion="reduce") as page:
-        two_classes(page)
-        choose(page, SHORT)
-        page.locator("#train").click()
-        until(page, "explorer.state.model === 'training' && explorer.trainer.news.step === 500", 90)
-        assert page.evaluate("explorer.about.exact") and page.evaluate("explorer.about.classes") == ["0", "1"]

@@ -7,7 +7,7 @@ import pytest
 
 from motes.errors import UsageError
 from motes.explorer.answers import Answers
-from motes.explorer.guard import Limits
+from motes.explorer.messages import Limits
 from motes.explorer.subjects import Shelf, Subject
 from motes.points.likelihood import flow_path
 
@@ -49,27 +49,6 @@ def test_the_velocity_is_how_what_is_drawn_moves(answers, subject):
     moved = np.stack([np.asarray(flow_path(subject.oracle, jnp.asarray(row, float), jnp.asarray(t)))[1] for row in z])
     speed = (subject.shown(moved[None], t[1:])[0] - u) / (angle[0] - angle[1])
     assert found["exact"][rows] == pytest.approx(speed, rel=0.03, abs=0.01)
-
-
-def test_the_grid_is_straight_in_noise_and_follows_the_flow(answers, subject):
-    found = answers.ask(what="grid", model="small", of="both")
-    clock, dots = found.arrays["clock"], found.header["dots"]
-    last = len(subject.clock[0]) - 1
-    assert clock[0] == last and clock[-1] == 0 and (np.diff(clock) < 0).all()
-    units, times = subject.model.standardiser, np.interp(clock, np.arange(last + 1), subject.clock[0])
-    start = units.forward(found.arrays["learned"][0])
-    count = len(start)
-    assert np.abs(start).max() == pytest.approx(2.5)  # standard deviations, in lines across and lines that rise
-    assert start[:dots, 1].std() < 1e-5 > start[-dots:, 0].std() and np.ptp(start[:dots, 0]) == pytest.approx(5)
-    for side, denoiser in (("learned", subject.denoiser), ("exact", subject.oracle)):
-        points = found.arrays[side]
-        assert points.shape == (len(clock), count, 2)
-        assert points[0] == pytest.approx(units.inverse(start), abs=1e-5)
-        for k in (0, 700, count - 1):
-            first = jnp.asarray(subject.standardised(units.inverse(start[[k]]), 1.0)[0], jnp.float32)
-            way = np.asarray(flow_path(denoiser, first, jnp.asarray(times)), float)
-            assert points[:, k] == pytest.approx(subject.shown(way[:, None], times)[:, 0], abs=1e-3)
-    assert answers.ask(what="grid", model="small", of="learned").arrays.keys() == {"clock", "learned"}
 
 
 def test_another_quantity_is_refused(answers):

@@ -18,7 +18,7 @@ import motes
 from explorers import TOKEN, serving
 from motes.errors import MotesError, UsageError
 from motes.explorer.answers import Answers
-from motes.explorer.guard import Limits
+from motes.explorer.messages import Limits
 from motes.explorer.subjects import Shelf, Subject
 from motes.ranges import Checked, number
 from motes.recipes.loading import kinds_of
@@ -109,7 +109,7 @@ def test_a_number_of_a_kind_of_ones_own_without_bounds_cannot_be_set():
 def test_a_page_is_answered_while_others_compute(small_model):
     answers = Answers(Shelf(Subject("small", small_model)), Limits(points=2_000_000, steps=256, sockets=5))
     heavy = dict(what="chain", model="small", n=2_000_000, steps=256, sampler="heun", number=1)
-    with serving(answers.shelf, answers) as client, ExitStack() as opened:
+    with serving(answers) as client, ExitStack() as opened:
         pages = [opened.enter_context(client.socket()) for _ in range(4)]
         for seed, page in enumerate(pages):
             page.send(json.dumps(heavy | {"seed": seed}))
@@ -125,7 +125,7 @@ def test_a_request_that_does_not_arrive_is_given_up(small_model):
     answers = Answers(Shelf(Subject("small", small_model)), Limits(seconds=0.3))
     head = "GET / HTTP/1.1\r\nHost: localhost\r\n"
     body = f"POST /data?token={TOKEN} HTTP/1.1\r\nHost: localhost:%d\r\nOrigin: http://localhost:%d\r\n"
-    with serving(answers.shelf, answers) as client:
+    with serving(answers) as client:
         for sent, first in [
             ("", b""),
             ("GET / HT", b""),

@@ -5,9 +5,9 @@ from urllib.parse import quote
 
 import pytest
 
-from browsers import IN_CHROMIUM, QUICK, SEEN, picture, until
+from browsers import IN_CHROMIUM, QUICK, SEEN, until
 from motes.explorer.answers import Answers
-from motes.explorer.guard import Limits
+from motes.explorer.messages import Limits
 from motes.explorer.subjects import Shelf, Subject
 
 pytestmark = IN_CHROMIUM
@@ -95,43 +95,3 @@ def test_pictures_and_clock_stay_in_sight_of_what_trains_them_and_cover_nothing(
         for box in (button, *frames, *boxes(page, ".transport")):
             assert box["y"] >= 0 and box["y"] + box["height"] <= height
         assert not any(overlap(button, box) for box in frames)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
-def test_the_tour_leaves_no_particle_behind_and_shows_what_it_is_about(visit, width, height):
-    with visit(QUICK, width=width, height=height, reduced_motion="reduce") as page:
-        page.locator(".frame").first.click()
-        until(page, "Boolean(explorer.particle)", 60)
-        page.locator("#tour").click()
-        until(page, "!explorer.particle")
-        for about in (None, None, None, "#layers", None, None, "#sides", "#train-title"):
-            page.wait_for_timeout(700)
-            if about:
-                (words,), (target,) = boxes(page, "#stop"), boxes(page, about)
-                assert 0 <= target["y"] < height and not overlap(words, target | {"height": 20})
-                assert words["y"] + words["height"] <= height
-            page.locator("#tour-next").click()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("by_card", [True, False])
-def test_a_crowd_of_points_keeps_its_colour_in_the_dark(visit, by_card):
-    """A thousand points on one spot: the light of all of them, added up, would be white."""
-    with visit(QUICK, color_scheme="dark") as page:
-        page.evaluate(
-            """async (byCard) => {
-              const { Painter } = await import("/paint.js"), canvas = document.createElement("canvas");
-              canvas.id = "crowd";
-              Object.assign(canvas.style, { width: "40px", height: "40px", display: "block", background: "black" });
-              document.querySelector("main").prepend(canvas);
-              const painter = new Painter(canvas, byCard);
-              painter.load(new Float32Array(4000), 1000);
-              painter.draw({ first: 0, second: 0, mix: [1, 0], shift: [0, 0], box: [[-1, 1], [-1, 1]],
-                             colour: explorer.colours.learned, glow: true, seen: true });
-            }""",
-            by_card,
-        )
-        brightest = picture(page, "#crowd").reshape(-1, 3)
-        red, green, blue = brightest[brightest.sum(axis=1).argmax()]
-        assert red > 200 and blue < 0.5 * red and green < 0.85 * red

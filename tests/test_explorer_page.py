@@ -1,15 +1,13 @@
 """The page of the explorer in a real browser: what is on its canvas and in its state equals the library."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import motes
 from browsers import IN_CHROMIUM, QUICK, easel, go, lit, picture, state, until
-from explorers import TOKEN, serving, wait_for
+from explorers import TOKEN, serving
 from motes.explorer.answers import Answers
-from motes.explorer.guard import Limits
+from motes.explorer.messages import Limits
 from motes.explorer.subjects import Shelf, Subject
 from motes.points.model import PointModel
 
@@ -24,10 +22,7 @@ def shelf(small_model):
         ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>'],
         small_model.recipe,
     )
-    shelf = Shelf(Subject("small", small_model))
-    shelf._subjects["<b>own</b>"] = Subject("<b>own</b>", named)
-    shelf.names.insert(1, "<b>own</b>")
-    return shelf
+    return Shelf(Subject("small", small_model), Subject("<b>own</b>", named))
 
 
 @pytest.fixture(scope="module")
@@ -46,39 +41,6 @@ def test_it_opens_on_a_moving_picture_with_three_sentences(visit):
         until(page, f"Math.abs(explorer.state.place - {place}) > 30")
         assert (picture(page, ".panel:nth-child(2) .frame") != shown).any()
         assert not page.evaluate("explorer.panels.some((panel) => panel.painter.gl)")  # here no card draws
-
-
-@pytest.mark.slow
-def test_both_ways_to_draw_points_show_the_same(visit):
-    with visit("#model=small&n=2000&show=data&at=300") as page:
-        page.evaluate(BOTH_WAYS)
-        by_card, by_hand = (picture(page, f"#{name}").sum(axis=2) for name in ("by-card", "by-hand"))
-        ground = int(np.median(by_card))
-        blocks = [
-            (np.abs(one - ground)[:400, :400].reshape(20, 20, 20, 20).mean(axis=(1, 3))) for one in (by_card, by_hand)
-        ]
-        assert blocks[0].max() > 40 and np.corrcoef(*(one.ravel() for one in blocks))[0, 1] > 0.97
-
-
-BOTH_WAYS = """(async () => {
-  const { Painter } = await import("/paint.js"), panel = explorer.panels[0];
-  for (const [name, byCard] of [["by-card", true], ["by-hand", false]]) {
-    const canvas = document.createElement("canvas");
-    canvas.id = name;
-    Object.assign(canvas.style, { width: "400px", height: "400px", display: "block", background: "black" });
-    document.querySelector("main").prepend(canvas);
-    const painter = new Painter(canvas, byCard);
-    painter.load(panel.painter.data, panel.painter.count);
-    painter.draw({ ...panel.mixture(300), glow: true });
-  }
-})()"""
-
-
-@pytest.mark.slow
-def test_reduced_motion_opens_at_rest(visit):
-    with visit("", reduced_motion="reduce") as page:
-        page.wait_for_timeout(300)
-        assert not page.evaluate("explorer.direction") and state(page)["place"] == 1024
 
 
 @pytest.mark.slow
@@ -317,51 +279,6 @@ DROP = """(text) => {
 
 
 @pytest.mark.slow
-def test_whether_it_is_learned_by_heart_and_what_it_may_be_asked_for_is_said(visit, answers):
-    with visit("#model=small&n=500&show=data&at=0") as page:
-        page.locator("#memory").click()
-        until(page, "document.getElementById('memory-note').textContent.includes('Mean log p')", 90)
-        found = answers.ask(what="memory", model="small", seed=0).header
-        said = page.locator("#memory-note").inner_text()
-        assert f"{found['training']:.3g} nats on training points".replace("-", "−") in said and "for samples" in said
-        limits = page.locator("#limits").inner_text()
-        assert all(f"{getattr(Limits(), name):,}" in limits for name in STATED) and "4 MB" in limits
-
-
-STATED = [
-    "points", "steps", "cells", "futures", "sockets", "trainings", "training_steps", "rows", "batch", "width", "depth",
-    "columns",
-]  # fmt: skip
-
-
-@pytest.mark.slow
-def test_type_is_large_for_an_audience(visit):
-    with visit() as page:
-        small = page.locator("h1").bounding_box()["height"]
-        page.locator("#large").click()
-        assert page.locator("h1").bounding_box()["height"] > 1.2 * small
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        page.locator("body").press("m")
-        assert page.locator("h1").bounding_box()["height"] == small
-
-
-@pytest.mark.slow
-def test_the_tour_has_eight_stops(visit):
-    with visit("#model=small&n=500&show=data,euler.4", reduced_motion="reduce") as page:
-        page.locator("#tour").click()
-        titles = []
-        for number in range(1, 9):
-            until(page, f"document.getElementById('stop-number').textContent === '{number} of 8'")
-            titles.append(page.locator("#stop-title").inner_text())
-            until(page, "explorer.panels.every((one) => one.loaded)")
-            page.locator("#tour-next").click()
-        assert len(set(titles)) == 8 and titles[-1] == "Your turn"
-        assert not page.locator("#stop").is_visible()
-        page.locator("#undo").click()
-        until(page, "explorer.state.side === 'both'")  # the stop before
-
-
-@pytest.mark.slow
 def test_the_address_holds_the_state(visit, client):
     with visit("#model=moons&n=1000&seed=7&at=300&show=data,heun.8,euler.2&layers=points,arrows&side=exact") as page:
         until(page, "location.hash.includes('seed=7')")
@@ -391,16 +308,6 @@ def test_what_an_address_says_wrongly_is_as_at_first(visit, wrong):
         assert [one["sampler"] for one in state(page)["panels"]] == ["data", "dpmpp_3m"]
 
 
-@pytest.mark.slow
-def test_another_model_is_a_click_away(visit):
-    with visit() as page:
-        page.locator("#models button[value=moons]").click()
-        until(page, "explorer.about.name === 'moons' && explorer.panels.every((one) => one.loaded)")
-        assert "half circles" in page.locator("#about").inner_text()
-        page.locator("#models button[value=moons]").press("ArrowLeft")
-        until(page, "explorer.about.name !== 'moons'")
-
-
 def test_a_column_called_script_is_inert(visit):
     with visit("#model=%3Cb%3Eown%3C/b%3E&n=500") as page:
         until(page, "explorer.about.name === '<b>own</b>'")
@@ -420,88 +327,11 @@ def test_what_goes_wrong_is_said_where_it_is(visit):
         assert "expected a whole number from 1 to 20,000" in page.locator(".message").first.inner_text()
 
 
-def test_the_end_of_the_server_is_told(shelf, answers, chromium):
-    with serving(shelf, answers) as client:
+def test_the_end_of_the_server_is_told(answers, chromium):
+    with serving(answers) as client:
         page = chromium.new_page()
         page.goto(f"{client.here}/?token={TOKEN}{QUICK}")
         until(page, "Boolean(explorer.panels?.length)")
     until(page, "!document.getElementById('trouble').hidden")
     assert "motes explore" in page.locator("#trouble").inner_text()
     page.close()
-
-
-@pytest.mark.slow
-def test_a_closed_page_is_forgotten(visit, client):
-    with visit():
-        pass
-    with visit() as page:
-        assert page.evaluate("explorer.link.socket.readyState") == 1
-
-
-@pytest.mark.slow
-def test_the_page_without_a_server_computes_what_the_library_does(visit, chromium, small_model, tmp_path):
-    with visit("#model=moons&n=500&show=data,euler.4") as page:
-        with page.expect_download() as saved:
-            page.locator("#save-page").click()
-        path = tmp_path / saved.value.suggested_filename
-        saved.value.save_as(path)
-        assert path.name == "motes-moons.html" and path.stat().st_size < 1_000_000
-        with page.expect_download() as saved:
-            page.locator("#save-csv").click()
-        rows = np.loadtxt(saved.value.path(), delimiter=",", skiprows=1)
-        assert 'subject("moons")' in page.locator("#python").inner_text()
-        assert '"sampler": "euler", "steps": 4' in page.locator("#python").inner_text()
-    model = Shelf().subject("moons").model
-    assert rows == pytest.approx(model.sample(500, sampling={"sampler": "euler", "steps": 4}), abs=1e-5)
-    context = chromium.new_context(offline=True)
-    page, wrong = context.new_page(), []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("request", lambda request: request.url.startswith("file:") or wrong.append(request.url))
-    page.goto(path.as_uri())
-    until(page, "Boolean(window.alone)")
-    noise = np.random.default_rng(0).standard_normal((200, 2)) * float(model.denoiser.schedule.prior_std)
-    denoised = page.evaluate(
-        "([y, r]) => r.map((one) => [...alone.network.denoise(Float64Array.from(y), one)])",
-        [noise.ravel().tolist(), LEVELS],
-    )
-    for r, found in zip(LEVELS, denoised, strict=True):
-        t = model.denoiser.schedule.t_of_log_snr(-2 * np.log(r))
-        exact = jax.vmap(model.denoiser, (0, None))(jnp.asarray(noise, jnp.float32), t)
-        assert np.reshape(found, (-1, 2)) == pytest.approx(np.asarray(exact), abs=1e-4)
-    ends = page.evaluate(
-        """(y) => {
-          const { chain, levels, network, most, least } = alone;
-          return [...chain(network, Float64Array.from(y), levels(32, most, least), true).at(-1)];
-        }""",
-        noise.ravel().tolist(),
-    )
-    process = model.reverse_process({"sampler": "heun", "steps": 32}, None)
-    expected, _ = motes.points.sample(process, len(noise), key=jax.random.key(0), start=noise)
-    away = np.abs(np.reshape(ends, (-1, 2)) - expected).max(axis=1)
-    assert np.quantile(away, 0.95) < 1e-3  # where the flow divides, the last digit decides
-    assert np.median(away) < 1e-4
-    assert page.locator("#took").inner_text().startswith("31 evaluations of 1,000 points in")
-    assert wrong == []
-    context.close()
-
-
-LEVELS = [0.01, 0.1, 0.5, 2.0, 10.0]
-
-
-@pytest.mark.slow
-def test_who_does_not_see_it_is_told_the_state(visit):
-    with visit("#model=small&n=500&show=data,euler.4&at=500") as page:
-        until(page, "Boolean(explorer.panels[1].distance)")
-        go(page, 400)
-        until(page, "document.getElementById('summary').textContent.includes('Euler in 4 steps')")
-        said = page.locator("#summary").inner_text()
-        assert "time 0." in said and "distance to real points" in said
-
-
-@pytest.mark.long
-def test_ten_thousand_points_move(visit):
-    with visit("#model=small&n=10000&show=data,euler.4", width=1000, height=700) as page:
-        page.locator("#to-data").click()
-        first = page.evaluate("explorer.frames")
-        wait_for(lambda: page.evaluate("explorer.frames") > first + 10, 20)  # how fast: benchmarks, not tests, say
-        assert page.evaluate("explorer.panels[0].painter.count") == 10_000

@@ -6,15 +6,13 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import motes
 from browsers import IN_CHROMIUM, SHORT, choose, lit, picture, state, until
 from motes.evaluation.findings import prior_kl
 from motes.explorer.answers import Answers
-from motes.explorer.guard import Limits
+from motes.explorer.messages import Limits
 from motes.explorer.subjects import Shelf, Subject
-from motes.points.knots import KnotSchedule
 
 pytestmark = [IN_CHROMIUM]
 PLANNED = "Boolean(explorer.planner.plan)"
@@ -22,10 +20,7 @@ PLANNED = "Boolean(explorer.planner.plan)"
 
 @pytest.fixture(scope="module")
 def shelf(small_model, labelled_model):
-    shelf = Shelf(Subject("small", small_model))
-    shelf._subjects["labelled"] = Subject("labelled", labelled_model)
-    shelf.names.insert(1, "labelled")
-    return shelf
+    return Shelf(Subject("small", small_model), Subject("labelled", labelled_model))
 
 
 @pytest.fixture(scope="module")
@@ -122,20 +117,6 @@ def test_a_recipe_of_steps_is_dragged_into_one_without(visit):
 
 
 @pytest.mark.slow
-def test_knots_give_way_to_the_one_that_is_moved(visit):
-    with visit() as page:
-        found = page.evaluate("""async () => {
-          const { moved } = await import("/schedule.js");
-          const knots = { alphas: [1, 1, 1], sigmas: [0.1, 0.2, 0.3] };
-          return [moved(knots, "alphas", 1, 0.4), moved(knots, "alphas", 1, -3), moved(knots, "sigmas", 0, 0.5),
-                  moved(knots, "sigmas", 2, 0), moved(knots, "sigmas", 0, 9999)];
-        }""")
-        assert found[0]["alphas"] == [1, 0.4, 0.4] and found[1]["alphas"] == [1, 0.001, 0.001]
-        for one in found:
-            KnotSchedule(tuple(one["alphas"]), tuple(one["sigmas"]))  # which refuses what is none
-
-
-@pytest.mark.slow
 def test_a_fix_is_applied_and_trained_with(visit):
     with visit() as page:
         planned(page, "true")
@@ -160,17 +141,6 @@ def test_a_fix_is_applied_and_trained_with(visit):
 
 
 @pytest.mark.slow
-def test_diagnose_says_what_the_model_was_compared_with_and_what_was_found(visit, answers):
-    with visit() as page:
-        page.locator("#diagnose").scroll_into_view_if_needed()
-        page.locator("#diagnose").click()
-        until(page, "document.getElementById('diagnose-note').textContent.startsWith('Evaluated small against')", 120)
-        found = answers.ask(what="diagnose", model="small").header["findings"]
-        assert "reference value" in page.locator("#diagnose-note").inner_text()
-        assert page.locator("#found li").count() == max(len(found), 1)
-
-
-@pytest.mark.slow
 def test_a_recipe_is_chosen_and_kept_in_the_address(visit):
     with visit("#model=small&n=500&show=data,euler.4&learn=circles&recipe=ddpm&set=training.steps%3D500"
                "&set=network.width%3D16&set=nothing&set=../x%3D1&set=loss.kind%3D%22min_snr%22") as page:  # fmt: skip
@@ -191,25 +161,6 @@ def test_a_recipe_is_chosen_and_kept_in_the_address(visit):
         page.locator("#shape").select_option("moons")
         planned(page, "explorer.planner.plan.recipe.training.learning_rate === 0.1")
         assert page.locator("#noise").input_value() == "0.1"
-
-
-@pytest.mark.long  # a whole training beside others
-def test_a_learning_rate_is_changed_while_it_trains(visit):
-    with visit() as page:
-        planned(page, "true")
-        choose(page, SHORT)
-        page.locator("#pace").select_option("50")
-        page.locator("#train").click()
-        until(page, "explorer.trainer.news?.step > 10", 90)
-        page.locator("#rate").select_option("0.001")
-        until(page, "explorer.trainer.news.changes.length === 1", 60)
-        at = page.evaluate("explorer.trainer.news.changes[0]")
-        page.locator("body").press("n")  # other points are shown, and the training goes on
-        until(page, f"explorer.trainer.news.step > {at} && explorer.trainer.news.plays", 60)
-        assert f"changed at step {at}" in page.locator("#course-name").inner_text()
-        page.locator("#width").select_option("8")
-        until(page, "!explorer.trainer.news.plays")
-        assert page.locator("#train").inner_text() == "Train"
 
 
 # --- classes and a known coordinate ----------------------------------------------------------------------------------
@@ -311,19 +262,3 @@ def test_files_are_taken_away(visit, tmp_path, monkeypatch):
     assert max(path.count("h0") for path in paths) == 300  # the points
     assert len(paths) >= 4 and "NaN" not in svg  # arrows, the line, the exact curve
     assert re.search(r"<title>motes: labelled, time 0\.\d+", svg)
-
-
-@pytest.mark.slow
-def test_the_python_of_a_model_that_comes_with_motes_runs(visit):
-    with visit("#model=pinwheel&n=300&seed=3&show=heun.4&at=0&class=2.3&known=1.0.25") as page:
-        drawn = page.evaluate("[...explorer.panels[0].painter.data.slice(-600)]")
-        found = {}
-        exec(page.locator("#python").inner_text(), found)
-    assert found["points"] == pytest.approx(np.reshape(drawn, (-1, 2)), rel=1e-5, abs=1e-5)  # of float32
-    assert (found["on_the_line"][:, 1] == 0.25).all()
-
-
-@pytest.mark.slow
-def test_a_film_is_taken_away(visit):
-    with visit() as page, Image.open(saved(page, "save-film").path()) as film:
-        assert film.format == "GIF" and film.n_frames > 100

@@ -9,7 +9,7 @@ import pytest
 from browsers import IN_CHROMIUM, QUICK, opened, picture, until
 from explorers import serving
 from motes.explorer.answers import Answers
-from motes.explorer.guard import Limits
+from motes.explorer.messages import Limits
 from motes.explorer.subjects import Shelf
 
 pytestmark = IN_CHROMIUM
@@ -98,22 +98,6 @@ def test_cells_are_fixed_with_the_keyboard_alone(visit):
 
 
 @pytest.mark.slow
-def test_a_cell_is_set_to_missing_and_is_known_then(visit, answers):
-    with visit() as page:
-        seen(page)
-        page.get_by_label("sex", exact=True).select_option("missing")
-        answered(page, ["sex"])
-        assert row(page) == {"sex": None}
-        mass = dict(zip((one.column for one in answers.shelf.table("penguins").bars), range(8), strict=True))[
-            "body_mass_g"
-        ]
-        expected = answers.shelf.table("penguins").conditionals({"sex": None})[mass]
-        assert p_of(page, "body_mass_g") == pytest.approx(expected, abs=1e-5) and expected[-1] > 0.05
-        said = page.locator(f"#cells .cell:nth-child({mass + 1}) .small").inner_text()
-        assert said.startswith("middle half from ") and "missing in " in said
-
-
-@pytest.mark.slow
 def test_what_a_cell_cannot_be_is_said(visit):
     with visit() as page:
         seen(page)
@@ -122,17 +106,6 @@ def test_what_a_cell_cannot_be_is_said(visit):
         until(page, "document.getElementById('table-note').textContent.includes('expected')")
         page.locator("#mask-all").click()
         until(page, "document.getElementById('table-note').textContent === ''")
-
-
-@pytest.mark.slow
-def test_all_of_them_follow_in_a_random_order(visit, answers):
-    with visit(f"{QUICK}&seed=3") as page:
-        seen(page)
-        page.locator("#table-order").select_option("any")
-        page.locator("#unmask-all").click()
-        until(page, "Object.keys(explorer.table.row).length === 8 && !explorer.table.runs", 60)
-        order = answers.shelf.table("penguins").about()["order"]
-        assert list(row(page)) != order and sorted(row(page)) == sorted(order)
 
 
 @pytest.mark.slow
@@ -154,7 +127,7 @@ def test_the_address_holds_the_row(visit):
 def test_a_table_of_your_own_is_at_the_top_and_its_dates_are_picked(chromium, dated):
     """A date is chosen in a calendar or by a click on a bar; one that cannot be is told so and fixes nothing."""
     own = Answers(Shelf(dated), Limits())
-    with serving(own.shelf, own) as client, opened(chromium, client, QUICK.replace("small", "moons")) as page:
+    with serving(own) as client, opened(chromium, client, QUICK.replace("small", "moons")) as page:
         until(page, READY, 60)
         top, below = (page.locator(one).bounding_box()["y"] for one in ("#table", "#picture"))
         assert top < below

@@ -10,7 +10,7 @@ import motes
 from motes.data.datasets import read_dataset
 from motes.errors import DataError, UsageError
 from motes.explorer.answers import Answers
-from motes.explorer.guard import Limits
+from motes.explorer.messages import Limits
 from motes.explorer.subjects import Shelf, open_subject, shipped_tables
 from motes.explorer.tables import TableSubject
 

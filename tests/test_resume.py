@@ -384,13 +384,10 @@ def same_results(a, b):
 def test_how_a_run_is_carried_out_is_checked_in_python_and_on_the_command_line(motes_command):
     with pytest.raises(UsageError, match="got resume and overwrite; expected one of them"):
         Options(resume=True, overwrite=True)
-    for value in (-1.0, float("nan")):
-        with pytest.raises(UsageError, match=r"checkpoint_every = .*expected a number of seconds"):
-            Options(checkpoint_every=value)
     code, _, err = motes_command("train", "moons", "--resume", "--overwrite")
     assert code == 2 and "expected one of them" in err
     code, _, err = motes_command("train", "moons", "--checkpoint-every=-1")
-    assert code == 2 and "expected a number of seconds" in err
+    assert code == 2 and "--checkpoint-every. Must be >= 0" in err
 
 
 @pytest.mark.slow

@@ -1,9 +1,6 @@
 """The command line on tables of any columns: what it answers, what it refuses, and that no file is lost."""
 
 import json
-import re
-import signal
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +14,7 @@ from motes.data.files import read_frame
 from motes.evaluation.sources import source_of
 from motes.loading import load
 from motes.progress import Reporter
-from motes.tables.model import TableModel, evidence_of
+from motes.tables.model import evidence_of
 
 pytestmark = pytest.mark.brief
 
@@ -150,28 +147,15 @@ def test_what_is_hardly_ever_so_is_warned_of_by_name(model):
     assert message({"city": "Graz"}, [-1.0, -np.inf]).log_prob == pytest.approx(-1 - np.log(2))
 
 
-def test_every_misuse_of_given_ends_with_2(run, motes_command):
+def test_misuse_of_options_ends_with_2(run, motes_command):
     for word in ("city=Gratz", "age=40.5", "income=inf", "age=40.2..40.8", "age=", "h=900"):
         code, message, err = motes_command("sample", run, "-n", 3, "--given", word)
         assert (code, message) == (2, "") and err.startswith(f"motes: --given {word}: ")
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("--sampler", "heun"),
-        ("--steps", 5),
-        ("--grid", "karras"),
-        ("--label", "Graz"),
-        ("--guidance", 2),
-    ],
-)
-def test_options_of_points_are_refused(words, run, motes_command):
-    code, message, err = motes_command("sample", run, *words)
-    assert (code, message) == (2, "") and f"got {words[0]} for a model of tables" in err
-    if words[0] == "--label":
-        code, _, err = motes_command("score", run, run / "people.csv", "--out", "s.csv", *words)
-        assert code == 2 and "got --label for a model of tables" in err
+    for words in ("--sampler", "heun"), ("--steps", 5), ("--grid", "karras"), ("--label", "Graz"), ("--guidance", 2):
+        code, message, err = motes_command("sample", run, *words)
+        assert (code, message) == (2, "") and f"got {words[0]} for a model of tables" in err
+    code, _, err = motes_command("score", run, run / "people.csv", "--out", "s.csv", "--label", "Graz")
+    assert code == 2 and "got --label for a model of tables" in err
 
 
 # --- scoring --------------------------------------------------------------------------------------------------------
@@ -197,18 +181,6 @@ def test_impossible_entries_are_counted_and_lose_no_table(people, run, model, mo
 
 
 # --- predicting ------------------------------------------------------------------------------------------------------
-
-
-def test_predictions_of_a_label_are_those_of_python(people, run, model, motes_command, monkeypatch):
-    people.drop(columns="city").to_parquet("some.parquet", row_group_size=20)
-    monkeypatch.setattr("motes.data.files.BLOCK", 12)
-    code, message, err = motes_command("predict", run, "some.parquet", "--column", "city", "--out", "city.csv")
-    assert code == 0 and "'city' predicted in 39 rows in city.csv" in message and "predicting: 39/39 rows" in err
-    found, (p, labels) = pd.read_csv("city.csv"), model.predict_proba(people, "city")
-    assert [*found] == ["label", "p(Graz)", "p(Linz)", "p(Wien)"]
-    np.testing.assert_allclose(found.iloc[:, 1:].to_numpy(), p, rtol=1e-5)
-    np.testing.assert_allclose(found.iloc[:, 1:].sum(axis=1), 1.0, rtol=1e-6)
-    assert found.label.tolist() == [labels[k] for k in p.argmax(axis=1)]
 
 
 @pytest.mark.slow
@@ -303,12 +275,6 @@ def test_a_parquet_file_is_read_block_by_block_and_never_whole(people, run, mote
     assert code == 1 and "'none.parquet' has no rows" in err
 
 
-def test_several_draws_of_a_table_with_a_column_draw_are_refused(people, run, model, motes_command, monkeypatch):
-    monkeypatch.setattr(TableModel, "columns", ("draw", "city"))
-    code, _, err = motes_command("impute", run, run / "people.csv", "--out", "x.csv", "--draws", 2)
-    assert code == 2 and "a column 'draw'" in err
-
-
 # --- a whole run ----------------------------------------------------------------------------------------------------
 
 
@@ -335,12 +301,6 @@ def test_a_small_table_with_a_class_leaves_a_whole_run(people, trained):
     assert len(losses) == 60 and np.isfinite(losses).all() and any("held_out" in line for line in history)
     page = (out / "report.html").read_text()
     assert metrics["version"] in page and "people.csv" in page and "calibrate" in page
-
-
-@pytest.mark.slow
-def test_evaluate_writes_a_report(run, motes_command, tmp_path):
-    code, message, err = motes_command("evaluate", run, "--target", "city", "-n", 200, "--report", "r.html", "-q")
-    assert (code, err) == (0, "") and "200 synthetic rows" in message and (tmp_path / "r.html").is_file()
 
 
 @pytest.mark.slow
@@ -378,30 +338,6 @@ def test_options_of_points_are_refused_before_the_work(run, motes_command, tmp_p
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.slow
-def test_ctrl_c_keeps_what_was_learned(run, motes_command, tmp_path):
-    class Interrupted(Reporter):
-        @contextmanager
-        def counting(self, label, unit, **options):
-            yield lambda now: signal.raise_signal(signal.SIGINT) if now.done else None
-
-    long = TINY | {"table.steps": 100_000}
-    reporter, before = Interrupted(quiet=True), signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        made, found = train_run(str(run / "people.csv"), tmp_path / "here", "table", long, Options(), reporter)
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert found is None and made.training.interrupted
-    assert {path.name for path in (tmp_path / "here").iterdir()} - {"checkpoints"} == {
-        "model.safetensors",
-        "recipe.toml",
-        "history.jsonl",
-    }
-    steps = (tmp_path / "here" / "history.jsonl").read_text().count('"loss"')
-    assert 0 < steps == len(made.training.losses) < 100_000
-    assert len(load(tmp_path / "here").sample(3)) == 3
-
-
 def test_an_interrupt_before_the_first_step_stands_in_nobodys_way(run, motes_command, monkeypatch, tmp_path):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
@@ -414,30 +350,6 @@ def test_an_interrupt_before_the_first_step_stands_in_nobodys_way(run, motes_com
         code, _, _ = motes_command("train", run / "people.csv", "--out", "here")
         assert code == expected
     assert not list((tmp_path / "here").iterdir())
-    monkeypatch.setattr("motes.cli.answers.impute_file", interrupted)
-    code, _, err = motes_command("impute", run, run / "people.csv", "--out", "whole.csv")
-    assert code == 130 and "motes plot" not in err
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("changes", "worse", "message"),
-    [
-        ({"table.learning_rate": 100, "table.clip_norm": 1e9}, 3.0, r"the loss was nan at step \d+ of 60"),
-        # No loss of a table stays finite for long while it grows; so here a limit that every loss is above.
-        ({}, -100.0, r"at step 1 of 60 and stayed above .* up to step 60"),
-    ],
-)
-def test_a_diverging_table_names_the_step_and_leaves_the_last_good_model(
-    run, motes_command, monkeypatch, tmp_path, changes, worse, message
-):
-    monkeypatch.setattr("motes.tables.training.WORSE", worse)
-    words = [f"--set={key}={str(value).lower()}" for key, value in (TINY | changes).items()]
-    code, _, err = motes_command("train", run / "people.csv", "--out", "here", *words, "--no-figures")
-    assert code == 1 and re.search(message, " ".join(err.split()))
-    assert "table.learning_rate" in err and "model.safetensors" in err
-    kept = load(tmp_path / "here")
-    assert len(kept.sample(3)) == 3 and np.isfinite(kept.score_samples(read_frame(run / "people.csv"))).any()
 
 
 # --- which rows evaluate ---------------------------------------------------------------------------------------------
@@ -486,17 +398,3 @@ def test_no_training_row_is_ever_called_held_out(people, run, model, tmp_path):
     part = source_of(model, str(tmp_path / "part.csv"))
     assert keys(part.held_out) == held_out & keys(read_frame(tmp_path / "part.csv"))
     assert keys(part.training) == training and "only the" in part.notes[0]
-
-
-@pytest.mark.slow
-def test_a_model_whose_file_is_gone_is_compared_with_another(people, model, tmp_path, monkeypatch):
-    monkeypatch.setattr(model, "source", str(tmp_path / "gone.csv"))
-    with pytest.raises(motes.errors.UsageError, match=r"is not here\. Give it as SOURCE"):
-        source_of(model)
-    people.assign(h=1.5).to_csv(tmp_path / "other.csv", index=False)
-    other = source_of(model, str(tmp_path / "other.csv"))
-    assert not other.known and {len(other.training), len(other.held_out)} == {19, 20}
-    assert "the training rows are not available" in other.notes[0]
-    monkeypatch.setattr(model, "source", "")
-    with pytest.raises(motes.errors.UsageError, match=r"rows in memory"):
-        source_of(model)

@@ -12,7 +12,8 @@ from tests.conftest import SMALL
 
 from motes import cli
 from motes.data.files import read_frame
-from motes.fitting import choose_recipe
+from motes.evaluation.sources import read_rows
+from motes.fitting import suited
 from motes.loading import load
 from motes.text_options import TextOptions
 from tables import untrained
@@ -112,6 +113,12 @@ def test_commands_read_as_the_run_did_unless_an_option_says_otherwise(words, her
 
 
 @pytest.mark.slow
+def test_the_recipe_of_a_run_reads_its_source_again(here, run):
+    again = read_rows("t.csv", motes.load_recipe(str(run / "recipe.toml")))
+    assert set(again.columns["größe"].cells()) > {None} and again.columns["tag"].type == "date"
+
+
+@pytest.mark.slow
 def test_what_the_training_found_out_reads_rows_that_alone_have_two_readings(motes_command, tmp_path, monkeypatch):
     monkeypatch.setattr("motes.cli.run.SAMPLES", 40)
     rows = "".join(f'{k % 28 + 1:02d}.03.2020,"$1,{k + 100}.50",{k % 5}\n' for k in range(ROWS))
@@ -126,24 +133,6 @@ def test_what_the_training_found_out_reads_rows_that_alone_have_two_readings(mot
     assert code == 0
     first, second = (read_frame(path).columns["log_prob"].values for path in ("s.csv", "s2.csv"))
     assert not np.array_equal(first, second)
-
-
-@pytest.mark.long
-def test_a_run_on_points_remembers_too(motes_command, tmp_path):
-    rng = np.random.default_rng(0)
-    lines = [f"{a:.3f};{b:.3f}".replace(".", ",") for a, b in rng.normal(size=(200, 2))]
-    (tmp_path / "p.csv").write_text("a;b\n" + "\n".join(lines) + "\n")
-    code, _, err = motes_command("train", "p.csv", "--out", "run", "--no-figures", "-q", *QUICK)
-    assert code == 1 and "use --sep ';'" in err
-    code, _, err = motes_command(
-        "train", "p.csv", "--out", "run", "--no-figures", "-q", *QUICK, "--sep", ";", "--decimal", ","
-    )
-    assert code == 0, err
-    for words in (["evaluate", "run", "-n", "60"], ["score", "run", "p.csv", "--out", "s.csv"], ["plot", "run"]):
-        code, _, err = motes_command(*words, "-q")
-        assert code == 0, (words, err)
-        code, _, err = motes_command(*words, "-q", "--overwrite" if words[0] == "score" else "--seed=0", "--sep", "|")
-        assert code == 1 and "use --sep ';'" in err, words
 
 
 @pytest.mark.parametrize("words", [["train", "moons"], ["columns", "t.npy"], ["train", "t.npy", "--recipe", "default"]])
@@ -225,36 +214,6 @@ def test_a_number_of_rows_may_be_written_with_an_exponent(n, rows, run, motes_co
         assert code == 0 and len(out.splitlines()) == rows + 1
     else:
         assert (code, out) == (2, "") and f"got {n}; expected a whole number" in err
-
-
-def test_too_few_points_of_a_shape_are_refused_with_what_is_needed(motes_command, tmp_path):
-    code, out, err = motes_command("train", "moons", "--set", "data.rows=3", *QUICK)
-    assert (code, out) == (2, "") and "data.rows = 3; expected a number at least 20" in err
-    assert not (tmp_path / "runs").exists()
-
-
-@pytest.mark.slow
-def test_the_column_of_classes_is_in_the_samples(motes_command, tmp_path):
-    rng = np.random.default_rng(0)
-    species = ["a" if one else "b" for one in rng.random(400) < 0.75]
-    rows = [f"{x:.3f},{y:.3f},{one}" for (x, y), one in zip(rng.normal(size=(400, 2)), species, strict=True)]
-    (tmp_path / "p.csv").write_text("x,y,species\n" + "\n".join(rows) + "\n")
-    words = ["train", "p.csv", "--recipe", "default", "--set", "data.label=species", "--no-figures", "-q", *QUICK]
-    code, _, err = motes_command(*words, "--out", "run")
-    assert code == 0, err
-    samples = read_frame("run/samples.csv")
-    assert samples.names == ("x", "y", "species")
-    share = np.mean(np.array(samples.columns["species"].cells()) == "a")
-    assert abs(share - load("run").classes.weights[0]) < 0.02  # 4 standard errors
-    assert motes_command("sample", "run", "-n", "50", "--out", "s.csv", "-q")[0] == 0
-    assert set(read_frame("s.csv").columns["species"].cells()) == {"a", "b"}
-    assert motes_command("sample", "run", "-n", "5", "--label", "b", "--out", "b.csv", "-q")[0] == 0
-    assert read_frame("b.csv").columns["species"].cells() == ["b"] * 5
-    assert motes_command("score", "run", "s.csv", "--out", "l.csv", "-q")[0] == 0
-    model = load("run")  # each row is one of its class
-    labels = np.array(read_frame("s.csv").columns["species"].cells())
-    x = np.stack([read_frame("s.csv").columns[name].values for name in "xy"], axis=1)
-    np.testing.assert_array_equal(model.sample(50, label=labels), x)
 
 
 def test_two_columns_of_whole_numbers_are_a_table(motes_command, tmp_path):

@@ -3,34 +3,31 @@
 import os
 import sys
 import warnings
-from typing import TextIO, cast
 
 from cyclopts import CycloptsError
 from rich.console import Console
 
 from motes.cli import asking, listing, training
-from motes.cli import listing as exploring
-from motes.cli.common import StandardOutput, app, misuse, note
-from motes.cli.imports import fault_of_imports, without_imports
+from motes.cli.common import app, misuse, note
+from motes.cli.imports import describe_fault, without_imports
 from motes.errors import MotesError
 
-__all__ = ["app", "asking", "exploring", "listing", "main", "training"]
+__all__ = ["app", "asking", "listing", "main", "training"]
+
+STDOUT = "standard output"
 
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 failed or output lost, 2 wrong usage, 130 Ctrl-C, 143 SIGTERM."""
-    words = sys.argv[1:]
+    if sys.stdout is None:  # Python would print nothing, without an error
+        note(f"motes: cannot use '{STDOUT}': it is closed.")
+        sys.exit(1)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a terminal without braille shows question marks
-    sys.stdout = cast(TextIO, StandardOutput(sys.stdout))
     warnings.showwarning = lambda message, *where: note(f"warning: {message}")
-    debug = "--debug" in words
-    words = [word for word in words if word != "--debug"]
+    words = [word for word in sys.argv[1:] if word != "--debug"]
     try:
-        code = _run(words, debug)
-    except BrokenPipeError:
-        code = 1
-    try:
+        code = _run(words, debug="--debug" in sys.argv)
         sys.stdout.flush()
     except OSError:
         # The reader of the output has gone, such as `head`, or the disk is full, which `_run` has reported. Nothing
@@ -64,8 +61,8 @@ def _describe_error(error: BaseException, words: list[str]) -> tuple[int, str]:
         case MotesError():
             return error.exit_code, str(error)
         case OSError():
-            where = f" '{error.filename}'" if error.filename else ""
-            return 1, f"cannot use{where}: {error.strerror or error}."
+            # An error of any file names it; printing does not.
+            return 1, f"cannot use '{error.filename or STDOUT}': {error.strerror or error}."
         case KeyboardInterrupt():
             text = "interrupted. Finished files are kept."
             if "train" in words[:1]:
@@ -73,5 +70,6 @@ def _describe_error(error: BaseException, words: list[str]) -> tuple[int, str]:
             return 130, text
         case MemoryError():
             return 1, "out of memory. Use fewer rows or a smaller network."
-    ours = f"{type(error).__name__}: {error}\nThis is a bug; `--debug` shows where."
-    return 1, fault_of_imports(error) or ours
+    if fault := describe_fault(error):
+        return 1, f"{fault}\nThe error is in this file, not in motes."
+    return 1, f"{type(error).__name__}: {error}\nThis is a bug; `--debug` shows where."

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from motes.cli import options
 from motes.cli.common import app, check_rows_out, load_model, note, print_result, refuse_others, start_jax, whole
@@ -19,12 +20,8 @@ from motes.progress import Reporter
 from motes.text_options import TextOptions
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from motes.data.files import Write
-    from motes.points.likelihood import Likelihood
-    from motes.tables.model import Evidence, RowLikelihood
+    from motes.tables.model import Evidence
 
 
 @app.command
@@ -51,20 +48,28 @@ def sample(
         placeholders: Tables only: fill columns that are set aside, such as ids and names, with placeholders.
     """
     start_jax()
-    from motes.cli.answers import types_of, write_samples
+    from motes.cli.answers import draw_given, drawn, types_of, write_table
     from motes.cli.condition_words import conditions, observations
 
-    check_rows_out(out, overwrite)
-    trained = load_model(model)
-    for_tables = {"--importance-resample": importance_resample, "--placeholders": placeholders}
-    refuse_others(trained, points=points.given, tables=for_tables)
+    trained, iid = load_model(model), points.iid
+    refuse_others(trained, points=points.given, tables={"--exact": exact, "--placeholders": placeholders})
     check_rows_out(out, overwrite, types_of(trained))
-    known = conditions(given, trained) if points.iid is None else observations(given, points.iid, trained)
-    with _open_writer(out) as write:
-        found = write_samples(
-            trained, n, write, Reporter(quiet), given=known, seed=seed, importance_resample=importance_resample,
-            placeholders=placeholders, iid=points.iid is not None, label=points.label, sampling=points.how(),
-        )  # fmt: skip
+    known = conditions(given, trained) if iid is None else observations(given, iid, trained)
+    if trained.kind == "posterior":
+        for warning in trained.doubts(known, iid=iid is not None):
+            note(f"warning: {warning}")
+    extra: dict[str, Any] = {"seed": seed, "label": points.label, "how": points.how()}
+    found = None
+    with _open_writer(out) as write, Reporter(quiet).counting("sampling", "rows") as count:
+        if trained.kind == "table":
+            found = write_table(
+                trained, n, write, count, given=known, seed=seed, exact=exact, placeholders=placeholders
+            )
+        elif trained.kind == "points" and not known:
+            write(drawn(trained, n, count, **extra)[0])
+        else:
+            rows, found = draw_given(trained, n, known, iid=iid is not None, on_progress=count, **extra)
+            write(rows)
     if found is not None:
         _say_evidence(found, given, n)
     if out is not None:
@@ -113,7 +118,6 @@ def impute(
     start_jax()
     from motes.cli.answers import impute_file, types_of
 
-    check_rows_out(out, overwrite)
     trained = load_model(model, text, file)
     check_rows_out(out, overwrite, types_of(trained))
     rows, entries = impute_file(trained, str(file), out, draws=draws, seed=seed, reporter=Reporter(quiet))
@@ -144,21 +148,27 @@ def predict(
         draws: For numbers and dates: draws per row (default: 256).
     """
     start_jax()
-    from motes.cli.answers import predict_file
-    from motes.tables.predictions import DRAWS, QUANTILES
+    from motes.data import Blocks
+    from motes.tables.predictions import DRAWS, QUANTILES, rows_without
 
     check_rows_out(out, overwrite)
-    trained = load_model(model, text, file)
+    trained, source, name, ignored = load_model(model, text, file), str(file), f"'{file}'", 0
     if trained.kind != "table":
         raise UsageError(
             f"got '{model}', a model of {trained.about}; expected a model of a table, for `motes predict`."
         )
-    count, ignored = predict_file(
-        trained, str(file), column, _open_writer(out), quantiles=quantile or QUANTILES,
-        draws=DRAWS if draws is None else draws, seed=seed, reporter=Reporter(quiet),
-    )  # fmt: skip
+    whole_rows = Blocks.of_file(source, trained.recipe.text.fitting(source))
+    rows = whole_rows.each(lambda frame: rows_without(trained.schema, frame, column, name))
+    with _open_writer(out) as write, Reporter(quiet).counting("predicting", "rows") as count:
+        parts = trained.predictions(
+            rows, column, quantiles=quantile or QUANTILES, draws=DRAWS if draws is None else draws, seed=seed,
+            on_progress=count, name=name,
+        )  # fmt: skip
+        for part in parts:
+            write(part)
+            ignored += part.ignored
     if out is not None:
-        print(f"'{column}' predicted in {count:,} rows in {out}")
+        print(f"'{column}' predicted in {rows.rows:,} rows in {out}")
     if ignored:
         note(f"warning: {ignored:,} impossible entries, such as unseen labels, were treated as not observed.")
     return 0
@@ -186,56 +196,42 @@ def score(
         laplace: Tables only: give impossible entries, such as unseen labels, a small probability instead of 0.
     """
     start_jax()
-    from motes.cli.answers import score_file
+    import numpy as np
+
+    from motes.cli.answers import SAMPLES, read_rows
+    from motes.data import as_frame, write_frame
+    from motes.evaluation.sources import rows_to_score
 
     check_rows_out(out, overwrite)
     trained = load_model(model, text, source)
-    for_tables = {"--orders": orders != 1, "--laplace": laplace}
-    refuse_others(trained, points={"--label": label is not None}, tables=for_tables)
+    rows: Any
     of_table = trained.kind == "table"
-    extra = {"orders": orders, "laplace": laplace} if of_table else {"label": label}
-    found: Any = score_file(trained, source, Reporter(quiet), **extra)
+    refuse_others(trained, points={"--label": label is not None}, tables={"--orders": orders != 1, "--smooth": smooth})
     if of_table:
-        _say_table_scores(found, out, orders, laplace, trained.schema.rows)
+        rows = read_rows(trained, source)
+        extra: dict[str, Any] = {"orders": orders, "smooth": smooth, "name": f"'{source}'"}
     else:
-        _say_point_scores(found, out)
-    return 0
-
-
-def _say_point_scores(found: "Likelihood", out: Path) -> None:
-    from motes.data import as_frame, write_frame
-
-    write_frame(out, as_frame({"log_prob": found.log_prob}))
-    print(f"{_describe_mean(found.log_prob)}, {len(found.log_prob):,} rows in {out}")
-    if lost := int((~(found.error <= 0.01)).sum()):
+        points = rows_to_score(source, trained, SAMPLES)
+        rows, extra = points.x, {"label": label}
+        if points.given is not None:
+            extra["given"] = points.given.x
+    with Reporter(quiet).counting("scoring", "rows") as count:
+        found = trained.likelihood(rows, on_progress=count, **extra)
+    spread = {"spread": found.spread} if orders > 1 else {}
+    write_frame(out, as_frame({"log_prob": found.log_prob} | spread))
+    log_prob = found.log_prob[np.isfinite(found.log_prob)]
+    n, possible = len(found.log_prob), len(log_prob)
+    error = f" ± {log_prob.std(ddof=1) / possible**0.5:.4f}" if possible > 1 else ""
+    mean = f"mean log-likelihood {log_prob.mean():.4f}{error} nats per row" if possible else "no row is possible"
+    of = f" over the {possible:,} possible rows" if 0 < possible < n else ""
+    print(f"{mean}{of}; {n:,} rows in {out}")
+    if of_table and (entries := int(found.impossible.sum())):
+        count_rows, mass = int((found.impossible > 0).sum()), f"each has the mass 1 / {trained.schema.rows + 1:,}"
+        what = mass if smooth else "log p = -inf; --smooth gives each a small mass"
+        note(f"warning: {entries:,} impossible entries in {count_rows:,} rows, such as unseen labels: {what}.")
+    if not of_table and (lost := int((~(found.error <= 0.01)).sum())):
         note(f"warning: {lost:,} rows are too far from the data to be exact to 0.01 nats.")
-
-
-def _say_table_scores(found: "RowLikelihood", out: Path, orders: int, laplace: bool, rows: int) -> None:
-    import numpy as np
-
-    from motes.data import as_frame, write_frame
-
-    several = orders > 1
-    write_frame(out, as_frame({"log_prob": found.log_prob} | ({"spread": found.spread} if several else {})))
-    possible = np.isfinite(found.log_prob)
-    if possible.any():
-        spread = f", spread over {orders} orders {found.spread[possible].mean():.4f}" if several else ""
-        of = "" if possible.all() else f" over the {possible.sum():,} possible rows"
-        print(f"{_describe_mean(found.log_prob[possible])}{of}{spread}; {len(possible):,} rows in {out}")
-    else:
-        print(f"no row has a likelihood above 0; {len(possible):,} rows in {out}")
-    if entries := int(found.impossible.sum()):
-        count, mass = int((found.impossible > 0).sum()), f"each has the mass 1 / {rows + 1:,}"
-        what = mass if laplace else "log p = -inf; --laplace gives each a small mass"
-        note(f"warning: {entries:,} impossible entries in {count:,} rows, such as unseen labels: {what}.")
-
-
-def _describe_mean(log_prob: "NDArray[np.float64]") -> str:
-    """Describe the mean, with its standard error if there are several rows."""
-    n = len(log_prob)
-    error = f" ± {log_prob.std(ddof=1) / n**0.5:.4f}" if n > 1 else ""
-    return f"mean log-likelihood {log_prob.mean():.4f}{error} nats per row"
+    return 0
 
 
 # --- evaluation, diagnosis and figures --------------------------------------------------------------------------------
@@ -251,9 +247,6 @@ def evaluate(
     target: str | None = None,
     report: Path | None = None,
     show_rows: bool = False,
-    out: Path | None = None,
-    overwrite: bool = False,
-    drawing: options.Drawn = options.Drawing(),
     seed: options.Seed = 0,
     text: options.Text = TextOptions(),
     json: options.Json = False,
@@ -264,39 +257,25 @@ def evaluate(
     Args:
         n: Maximum number of samples, and of real points.
         target: Tables only: a column to predict from the others, after training on synthetic and on real rows.
-        report: An .html file for the full report.
+        report: An .html file for the full report, with figures.
         show_rows: Tables only: show real rows in the report.
-        out: Folder for figures (default: no figures).
-        overwrite: Replace the figures of an earlier evaluation in the folder.
     """
     start_jax()
-    from motes.cli.figures import draw_evaluation
-    from motes.cli.folders import EVALUATION, refuse_files
     from motes.plots import write_page
     from motes.plots.report import check_page
 
     if show_rows and report is None:
         raise UsageError("--show-rows needs a report: --report FILE.html.")
-    reporter = Reporter(quiet)
     trained = load_model(model, text, source)
     if report is not None:
         check_page(report)
-    if out is not None and not overwrite:
-        refuse_files(out, EVALUATION)
     refuse_others(trained, points={}, tables={"--target": target, "--show-rows": show_rows})
-    found = trained.evaluate(
-        source, n=n, seed=seed, verbose=not quiet, **({} if target is None else {"target": target})
-    )
+    extra = {} if target is None else {"target": target}
+    found = trained.evaluate(source, n=n, seed=seed, verbose=not quiet, **extra)
     if report is not None:
         write_page(found, report, show_rows=show_rows)
-        reporter.say(f"report in {report}")
+        Reporter(quiet).say(f"report in {report}")
     print_result(found, json)
-    if out is not None:
-        paths = draw_evaluation(found, trained, source, out, drawing=drawing, seed=seed)
-        for path in paths:
-            reporter.say(str(path))
-        if not paths:
-            note("no figures: only points with two columns and tables have them. --report shows the columns.")
     return 0
 
 
@@ -309,7 +288,7 @@ def diagnose(
     n: Annotated[int | None, Parameter(alias="-n", converter=whole)] = None,
     out: Path | None = None,
     overwrite: bool = False,
-    t: float | None = None,
+    t: Annotated[float | None, Parameter(validator=Number(gt=0, lte=1))] = None,
     drawing: options.Drawn = options.Drawing(),
     seed: options.Seed = 0,
     text: options.Text = TextOptions(),
@@ -324,14 +303,12 @@ def diagnose(
         n: Points only: maximum number of samples, and of real points (default: 8192).
         out: Folder for figures and numbers (default: none are written).
         overwrite: Replace an earlier diagnosis in the folder.
-        t: Points only: the time of the score figure (default: the worst one).
+        t: Points only: the time of the score figure, above 0 (data) and up to 1 (noise); default: the worst one.
     """
     start_jax()
     from motes.cli.figures import keep_diagnosis
     from motes.cli.folders import DIAGNOSIS, refuse_files
 
-    if t is not None and not 0 < t <= 1:
-        raise UsageError(f"got --t {t:g}; expected a time above 0 (data), up to 1 (noise).")
     if t is not None and out is None:
         raise UsageError("--t is the time of a figure, which needs --out FOLDER.")
     if out is not None and not overwrite:
@@ -379,7 +356,7 @@ def plot(
     """
     start_jax()
     from motes.cli.condition_words import conditions
-    from motes.cli.figures import draw_posterior, draw_run
+    from motes.cli.figures import draw_run
     from motes.cli.folders import PICTURES, refuse_files
     from motes.evaluation.sources import source_of
 
@@ -388,20 +365,18 @@ def plot(
     folder = out or home
     if folder.resolve() != home.resolve() and not overwrite:
         refuse_files(folder, PICTURES)
-    extra: dict[str, Any] = {"drawing": drawing, "seed": seed, "home": home}
-    if trained.kind == "posterior":
-        if source is not None:
-            raise UsageError(
-                f"got the data '{source}'; expected --given alone: the figure shows draws given one observation."
-            )
-        paths = draw_posterior(trained, conditions(given, trained), folder, Reporter(quiet), **extra)
-    elif given:
+    refuse_others(trained, points={"--video": video}, tables={})
+    posterior = trained.kind == "posterior"
+    if posterior and (source is not None or video):
+        what = f"the data '{source}'" if source is not None else "--video"
+        raise UsageError(f"got {what}; expected --given alone: the figure shows draws given one observation.")
+    if given and not posterior:
         raise UsageError(
             f"got --given {given[0]}; expected a model of points that was trained with --given-columns. Draw rows "
             "under conditions with `motes sample`."
         )
-    else:
-        paths = draw_run(trained, source_of(trained, source), folder, Reporter(quiet), **extra)
+    rows = conditions(given, trained) if posterior else source_of(trained, source)
+    paths = draw_run(trained, rows, folder, Reporter(quiet), drawing=drawing, seed=seed, home=home, video=video)
     for path in paths:
         print(path)
     return 0

@@ -1,30 +1,21 @@
 """Parts shared by all commands: the application, output, usage errors and signals."""
 
-import errno
 import json
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from cyclopts import (
-    App,
-    CycloptsError,
-    MissingArgumentError,
-    Parameter,
-    UnknownCommandError,
-    UnknownOptionError,
-    UnusedCliTokensError,
-)
+from cyclopts import App, CycloptsError, Parameter, UnknownOptionError
 
-from motes.errors import Terminated, UsageError, unknown
+from motes.errors import Terminated, UsageError
 from motes.text_options import TextOptions
 
 app = App(
@@ -44,16 +35,10 @@ app = App(
 def whole(type_: object, tokens: Any) -> int:
     """Parse a whole number, such as 1000000 or 1e6, but not 1.5."""
     text = tokens[0].value
-    try:
-        return int(text)
-    except ValueError:
-        pass
-    try:
+    with suppress(InvalidOperation):
         number = Decimal(text)  # exact also for 1e23
         if number == number.to_integral_value() and number.adjusted() < DIGITS:
             return int(number)
-    except InvalidOperation:
-        pass
     raise ValueError(f"got {text}; expected a whole number.")
 
 
@@ -137,80 +122,18 @@ def print_result(result: Any, as_json: bool) -> None:
     print(json.dumps(result.to_dict(), indent=2) if as_json else result)
 
 
-# --- Standard output: no line is lost without an error --------------------------------------------------------------
-
-
-NAME = "standard output"
-
-
-class StandardOutput:
-    """Standard output with errors that name it.
-
-    Args:
-        stream: stream to write to; None if the shell has closed it.
-    """
-
-    def __init__(self, stream: TextIO | None):
-        self.closed_by_shell = stream is None
-        # Keep its file descriptor occupied; otherwise the next file that is opened would get it.
-        self.stream = open(os.devnull, "w") if stream is None else stream  # noqa: SIM115
-
-    def write(self, text: str) -> int:
-        """Write, or raise an OSError that names standard output."""
-        if self.closed_by_shell:
-            raise OSError(errno.EBADF, "it is closed", NAME)
-        with _name_errors():
-            return self.stream.write(text)
-
-    def flush(self) -> None:
-        """Flush, or raise an OSError that names standard output."""
-        with _name_errors():
-            self.stream.flush()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
-
-
-@contextmanager
-def _name_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        error.filename = NAME
-        raise
-
-
-# --- Errors of the parser in the form of all errors: what was given, what was expected, what to do ------------------
-
-
 def misuse(error: CycloptsError) -> str:
-    """Return the message for an error of the parser."""
-    commands = " ".join(("motes", *(error.command_chain or ())))
-    help_ = f"See `{commands} --help`."
-    match error:
-        case UnknownCommandError(unused_tokens=[got, *_]):
-            names = [name for name in app if not name.startswith("-")]
-            return f"{unknown('command', got, names)} {help_}"
-        case MissingArgumentError(argument=argument) if argument is not None:
-            given = error.keyword or next((token.keyword for token in argument.tokens if token.keyword), None)
-            helped = app[commands.split()[-1]].assemble_argument_collection(parse_docstring=True)
-            about = next(one.parameter.help or "" for one in helped if one.name == argument.name).rstrip(".")
-            name = given or argument.name
-            if given:
-                return f"got {name} without a value; expected one. {about}. {help_}"
-            return f"got no {name}; expected {about[:1].lower()}{about[1:]}. {help_}"
-        case UnknownOptionError():
-            got = error.token.keyword or error.token.value
-            if got == "-":
-                return f"got '-'; expected a file: standard input is not read. Save the data as a .csv first. {help_}"
-            names = sorted({name for one in error.argument_collection for name in one.names if name.startswith("--")})
-            if "--recipe" in names and (settings := _settings(got)):
-                say = " or ".join(f"--set {setting}=..." for setting in settings)
-                return f"unknown option '{got}': it is a value of the recipe. Use {say}. {help_}"
-            return f"{unknown('option', got, names)} {help_}"
-        case UnusedCliTokensError(unused_tokens=[got, *_]):
-            return f"got '{got}', one word too many; expected only options after the last file or name. {help_}"
-    return f"{str(error).removeprefix('Invalid value for ')} {help_}"
+    """Return the message for an error of the parser, with the command that shows the options."""
+    text = str(error).removeprefix("Invalid value for ")
+    if isinstance(error, UnknownOptionError):
+        got = error.token.keyword or error.token.value
+        takes_recipe = any("--recipe" in one.names for one in error.argument_collection)
+        if got == "-":
+            text = "got '-'; expected a file: standard input is not read. Save the data as a .csv first."
+        elif takes_recipe and (settings := _settings(got)):
+            say = " or ".join(f"--set {setting}=..." for setting in settings)
+            text = f"unknown option '{got}': it is a value of the recipe. Use {say}."
+    return f"{text} See `{' '.join(('motes', *(error.command_chain or ())))} --help`."
 
 
 def _settings(option: str) -> list[str]:
@@ -224,39 +147,15 @@ def _settings(option: str) -> list[str]:
     return [f"{section}.{key}" for section in sorted(found, key=lambda one: one not in ("training", "table"))]
 
 
-# --- Ctrl-C and SIGTERM in commands that have something to save -----------------------------------------------------
-
-
-SHOW_CURSOR = "\x1b[?25h"
-LONGEST = 4.5  # seconds from SIGTERM to the end: SIGKILL often follows soon
-
-
-@contextmanager
-def ending_whole() -> Iterator[None]:
-    """Make SIGTERM raise `Terminated`, within a few seconds, and a second Ctrl-C end the process at once.
-
-    During training, the first signal waits until the steps under way are done (`learning.resuming.interruptible`).
-    Python runs its own handlers between two of its instructions, which may be many seconds apart while a program is
-    compiled. So a thread reads the signals from a pipe. The files on disk are complete at any moment.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals only ever reach the main thread
-        return
-    read, write = os.pipe()
-    os.set_blocking(write, False)
-    former = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-    threading.Thread(target=_watch, args=(read,), daemon=True).start()
-    try:
-        with terminated_by_sigterm():
-            yield
-    finally:
-        signal.set_wakeup_fd(former)
-        os.close(write)  # which ends the thread
+# --- Ctrl-C and SIGTERM ---------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def terminated_by_sigterm() -> Iterator[None]:
-    """Make SIGTERM raise `Terminated`, for commands that then end soon on their own, such as a server."""
+    """Make SIGTERM raise `Terminated`, so that the command ends as after Ctrl-C.
+
+    During training, a signal waits until the steps under way are done (`motes.training.checkpoints.interruptible`).
+    """
     before = signal.getsignal(signal.SIGTERM)
     if before is not signal.SIG_DFL or threading.current_thread() is not threading.main_thread():
         yield  # if a handler is set or the signal is ignored, leave it so
@@ -290,25 +189,3 @@ def loading() -> Iterator[None]:
 
 def _raise_terminated(number: int, frame: object) -> None:
     raise Terminated("ended by SIGTERM.")
-
-
-def _watch(read: int) -> None:
-    """Read signal numbers from a pipe until it is closed."""
-    interrupts = 0
-    while numbers := os.read(read, 64):
-        interrupts += numbers.count(signal.SIGINT)
-        if interrupts > 1:
-            _leave(130)
-        if signal.SIGTERM in numbers:
-            late = threading.Timer(LONGEST, _leave, (143,))
-            late.daemon = True
-            late.start()
-    os.close(read)
-
-
-def _leave(code: int) -> None:
-    """End the process even if its main thread is busy."""
-    if sys.stderr.isatty():
-        sys.stderr.write(SHOW_CURSOR)  # a progress bar has hidden it
-        sys.stderr.flush()
-    os._exit(code)

@@ -5,7 +5,7 @@
 A text that equals a label is that label, even if it contains dots or commas.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -76,11 +76,13 @@ def point_conditions(words: Sequence[str], columns: Sequence[str], *, observed: 
         if negated or not text or "," in text:
             raise UsageError(f"--given {word}: expected COLUMN=NUMBER or COLUMN=LOW..HIGH for a model of points.")
         try:
-            made[name] = _parse_number_or_interval(text, name)
+            found = _parse_values(text, name, _parse_number)
         except UsageError as error:
             raise UsageError(f"--given {word}: {error}") from None
-        if observed and isinstance(made[name], tuple):
+        interval = isinstance(found, Between)
+        if observed and interval:
             raise UsageError(f"--given {name}: got an interval; expected the observed number, such as {name}=0.5.")
+        made[name] = (found.low, found.high) if interval else found
     return made
 
 
@@ -126,10 +128,10 @@ def _split_words(words: Sequence[str], columns: Sequence[str]) -> Iterator[tuple
 
 def _parse_condition(text: str, schema: Schema, name: str) -> Any:
     if not text:
-        return _check_missing(schema, name)
+        return Missing()
     labels = _find_labels(schema, name)
     if labels is None:
-        return _parse_numbers_or_dates(text, schema, name)
+        return _parse_values(text, name, _parse_text if schema.types[name] == "date" else _parse_number)
     if text in labels:
         return labels[text]
     for low, high in _split_at_dots(text):
@@ -138,14 +140,6 @@ def _parse_condition(text: str, schema: Schema, name: str) -> Any:
     if "," in text:
         return Among(tuple(_parse_label(part, labels) for part in _split_labels(text, labels)))
     return _parse_label(text, labels)
-
-
-def _check_missing(schema: Schema, name: str) -> Missing:
-    column = next(column for column in schema.columns if column.name == name)
-    if not column.coded and name not in schema.kept:
-        why = "Train without table.missing=ignore to learn them." if column.missing else "The training data had none."
-        raise UsageError(f"missing entries of column '{name}' were not learned, so you cannot request them. {why}")
-    return Missing()
 
 
 def _find_labels(schema: Schema, name: str) -> Labels | None:
@@ -182,25 +176,19 @@ def _split_at_dots(text: str) -> list[tuple[str, str]]:
     return [(text[:place], text[place + 2 :]) for place in places]
 
 
-def _parse_numbers_or_dates(text: str, schema: Schema, name: str) -> Any:
-    if schema.types[name] != "date":
-        if "," in text and ".." not in text:
-            return Among(tuple(_parse_number(part, name) for part in text.split(",")))
-        found = _parse_number_or_interval(text, name)
-        return Between(*found) if isinstance(found, tuple) else found
-    low, dots, high = text.partition("..")
-    if dots:
-        return Between(low or None, high or None)
-    return Among(tuple(text.split(","))) if "," in text else text
-
-
-def _parse_number_or_interval(text: str, name: str) -> Any:
+def _parse_values(text: str, name: str, parse: Callable[[str, str], Any]) -> Any:
+    """Parse a value, several values or an interval; `parse` parses one value for a column."""
     low, dots, high = text.partition("..")
     if not dots:
-        return _parse_number(text, name)
+        values = tuple(parse(part, name) for part in text.split(","))
+        return values[0] if len(values) == 1 else Among(values)
     if not low and not high:
         raise UsageError(f"expected at least one end, as in {name}=10.., {name}=..10 or {name}=10..20.")
-    return _parse_number(low, name) if low else None, _parse_number(high, name) if high else None
+    return Between(parse(low, name) if low else None, parse(high, name) if high else None)
+
+
+def _parse_text(text: str, name: str) -> str:
+    return text
 
 
 def _parse_number(text: str, name: str) -> int | float:

@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
-from itertools import count
 from pathlib import Path
 from typing import Any
 
-from motes.cli.options import FORMATS, Options
+from motes.cli.options import Options
 from motes.errors import DataError, ModelFileError, MotesError, Terminated, TrainingError, UsageError
 from motes.points import Denoiser, PointModel
 from motes.progress import Reporter
@@ -28,30 +27,12 @@ HISTORY = "history.jsonl"
 METRICS = "metrics.json"  # written after all files but the figures: if it exists, the run is complete
 ARTEFACTS = (MODEL, AVERAGES, "recipe.toml", "samples.csv", HISTORY, METRICS, "report.html")
 FIGURES = ("data", "samples", "comparison", "forward", "reverse", "loss", "snapshots")
-TABLE_FIGURES = ("marginals", "pairs", "loss")
-PICTURES = (
-    "diffusion.gif",
-    *(f"figures/{name}.{end}" for name in dict.fromkeys((*FIGURES, *TABLE_FIGURES)) for end in FORMATS),
-)
-EVALUATION = tuple(f"{name}.{end}" for name in ("comparison", "marginals", "pairs") for end in FORMATS)
-DIAGNOSED = ("excess", "error_split", "scores", "densities", "column_gains", "ranks")
+PICTURES = ("diffusion.*", *(f"figures/{name}.*" for name in (*FIGURES, "marginals", "pairs")))
 DIAGNOSIS = (
-    "diagnosis.json",
-    *(f"{name}.{end}" for name in DIAGNOSED for end in FORMATS),
-)
+    "diagnosis.json", "excess.*", "error_split.*", "scores.*", "densities.*", "column_gains.*", "ranks.*",
+)  # fmt: skip
 RESULTS = (METRICS, "samples.csv", "report.html", *PICTURES)  # derived from a model
 LOCK = ".lock"
-
-
-def make_folder(out: Path) -> None:
-    """Create the folder of results.
-
-    Raises:
-        UsageError: if `out` is a file.
-    """
-    if out.is_file():
-        raise UsageError(f"'{out}' is a file; expected the name of a folder.")
-    out.mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
@@ -67,40 +48,24 @@ def locked(out: Path, warn: Callable[[str], None]) -> Iterator[None]:
         yield
         return
     path = out / LOCK
-    while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    with open(path, "a+", encoding="ascii") as file:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.read(handle, 20).decode() or "(unknown)"
-            os.close(handle)
+            file.seek(0)
             raise UsageError(
-                f"'{out}' is in use: process {holder} is training there. Wait until it ends, or choose another --out."
+                f"'{out}' is in use: process {file.read() or '(unknown)'} is training there. Wait until it ends, or "
+                "choose another --out."
             ) from None
         except OSError as error:
             warn(f"'{out}' cannot be locked ({error.strerror}): make sure that no other process trains there.")
-            break
-        if _is_same_file(handle, path):
-            break
-        os.close(handle)  # the process that had the lock has removed the file meanwhile
-    try:
-        os.ftruncate(handle, 0)
-        os.write(handle, str(os.getpid()).encode())
-        yield
-    finally:
         try:
+            file.truncate(0)
+            print(os.getpid(), end="", file=file, flush=True)
+            yield
+        finally:
             with suppress(OSError):  # a leftover file is harmless
                 path.unlink(missing_ok=True)
-        finally:
-            os.close(handle)
-
-
-def _is_same_file(handle: int, path: Path) -> bool:
-    """Return whether an open file is the file at a path."""
-    try:
-        return os.path.samestat(os.fstat(handle), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def write(path: Path, text: str) -> None:
@@ -110,15 +75,15 @@ def write(path: Path, text: str) -> None:
 
 
 def remove_unfinished(out: Path, names: Sequence[str]) -> None:
-    """Remove temporary copies of these files that a killed process has left behind."""
+    """Remove temporary copies of these files, or patterns, that a killed process has left behind."""
     for name in names:
         for path in unfinished(out / name):
             path.unlink()
 
 
 def present(out: Path, names: Sequence[str]) -> list[Path]:
-    """Return the paths of the files that exist."""
-    return [out / name for name in names if (out / name).exists()]
+    """Return the paths of the files that exist; a name may be a pattern."""
+    return [path for name in names for path in sorted(out.glob(name))]
 
 
 def refuse_files(out: Path, names: Sequence[str]) -> None:
@@ -186,11 +151,6 @@ class RunTraining:
     fingerprint: str
 
     @property
-    def steps(self) -> int | None:
-        """Number of steps in the recipe; None if it is chosen from the data."""
-        return self.recipe.training_steps
-
-    @property
     def about(self) -> dict[str, str]:
         """The metadata of a checkpoint."""
         recipe = json.dumps(self.recipe.to_dict())
@@ -215,17 +175,15 @@ class Checkpoints:
     ):
         self.state, self.about = state, about
         self._out, self._every, self._warn = out, every, warn
-        self._last = self._asked = time.perf_counter()
-        self._wait = every
+        self._next = time.perf_counter() + every
 
     def due(self) -> bool:
         """Return whether it is time for another checkpoint."""
-        self._asked = time.perf_counter()
-        return self._asked - self._last >= self._wait
+        return time.perf_counter() >= self._next
 
     def save(self, step: int, state: State) -> None:
         """Write the state after `step` steps atomically, and remove all checkpoints but the last two."""
-        folder = self._out / CHECKPOINTS
+        folder, begin = self._out / CHECKPOINTS, time.perf_counter()
         try:
             folder.mkdir(exist_ok=True)
             texts = {**self.about, "numbers": json.dumps(state.numbers)}
@@ -235,8 +193,8 @@ class Checkpoints:
             files = checkpoints_in(self._out)
             still = f"the last one is from step {step_of(files[0]):,}" if files else "there is none yet"
             self._warn(f"no checkpoint of step {step:,}: {error.strerror or error}; {still}. The training continues.")
-        self._last = time.perf_counter()
-        self._wait = max(self._every, (self._last - self._asked) / COST)
+        end = time.perf_counter()
+        self._next = end + max(self._every, (end - begin) / COST)
 
     def finish(self) -> None:
         """Keep only the last checkpoint of a complete run, from which it can continue with more steps."""
@@ -279,9 +237,7 @@ def keeping_checkpoints(
         UsageError: if another process uses the folder, if it contains another run, or, with `resume`, if it contains
             no checkpoint or one of another training.
     """
-    if options.resume:
-        _read_newest(out)  # before the folder is created
-    make_folder(out)
+    out.mkdir(parents=True, exist_ok=True)
     with locked(out, reporter.warn):
         remove_unfinished(out, (*ARTEFACTS, *PICTURES, f"{CHECKPOINTS}/*{SUFFIX}"))
         state, about = None, training.about
@@ -311,12 +267,12 @@ def prepare(out: Path, overwrite: bool) -> None:
         UsageError: if the folder contains a run and `overwrite` is False.
     """
     there, files = present(out, ARTEFACTS + PICTURES), checkpoints_in(out)
-    if files and not overwrite and not (out / METRICS).exists():
-        raise UsageError(
-            f"'{out}' contains a run that was interrupted after {step_of(files[0]):,} steps. Continue it with "
-            "--resume, replace it with --overwrite, or choose another --out."
-        )
     if (there or files) and not overwrite:
+        if files and not (out / METRICS).exists():
+            raise UsageError(
+                f"'{out}' contains a run that was interrupted after {step_of(files[0]):,} steps. Continue it with "
+                "--resume, replace it with --overwrite, or choose another --out."
+            )
         name = (there or files)[0].relative_to(out)
         raise UsageError(
             f"'{out}' contains another run ({name}). Choose another --out, or replace it with --overwrite."
@@ -343,8 +299,9 @@ def snapshots_in(out: Path, model: PointModel) -> list[tuple[int, Denoiser]]:
             state, texts = _read(path)
         except ModelFileError:
             continue
-        recipe, rows = json.loads(texts["recipe"]), (int(texts["seed"]), texts["fingerprint"])
-        if not _agrees(recipe, model.recipe.to_dict()) or rows != (model.seed, model.fingerprint):
+        recipe, rows = flat(json.loads(texts["recipe"])), (int(texts["seed"]), texts["fingerprint"])
+        # The recipe of the model also has the values that were chosen from the data.
+        if not recipe.items() <= flat(model.recipe.to_dict()).items() or rows != (model.seed, model.fingerprint):
             return []
         best = state.arrays.get("best/step")
         end = state.numbers["course/step"] if best is None else int(best.max())  # step of the final weights
@@ -358,19 +315,11 @@ def snapshots_in(out: Path, model: PointModel) -> list[tuple[int, Denoiser]]:
     return []
 
 
-def _agrees(some: dict[str, Any], whole: dict[str, Any]) -> bool:
-    """Return whether a complete recipe, with the values chosen from the data, agrees with all values of another."""
-    parts = ((part, whole.get(key)) for key, part in some.items())
-    return all(_agrees(a, b) if isinstance(a, dict) and isinstance(b, dict) else a == b for a, b in parts)
-
-
 def _clear_checkpoints(out: Path) -> None:
-    folder = out / CHECKPOINTS
-    if folder.is_dir():
-        for path in checkpoints_in(out):
-            path.unlink()
-        if not any(folder.iterdir()):
-            folder.rmdir()
+    for path in checkpoints_in(out):
+        path.unlink()
+    with suppress(OSError):  # it does not exist, or contains other files
+        (out / CHECKPOINTS).rmdir()
 
 
 def _read(path: Path) -> tuple[State, dict[str, str]]:
@@ -392,29 +341,26 @@ def _read(path: Path) -> tuple[State, dict[str, str]]:
     return State(arrays, numbers), texts
 
 
-def _read_newest(
-    out: Path, warn: Callable[[str], None] = lambda message: None
-) -> tuple[State, dict[str, str], list[Path]]:
-    """Return the newest intact state in the folder of a run, its metadata, and the damaged files that are newer.
+def _read_newest(out: Path, warn: Callable[[str], None] = lambda message: None) -> tuple[State, dict[str, str]]:
+    """Return the newest intact state in the folder of a run, and its metadata.
 
     Raises:
         UsageError: if there is none.
     """
-    damaged: list[Path] = []
-    for path in checkpoints_in(out):
+    files = checkpoints_in(out)
+    for path in files:
         try:
             state, texts = _read(path)
         except ModelFileError as error:
-            damaged.append(path)
-            warn(f"{error} Using the checkpoint before it, and keeping this file as '{_damaged_name(path).name}'.")
+            warn(f"{error} Using the checkpoint before it.")
             continue
         if texts["motes"] != version("motes"):
             raise UsageError(
                 f"the run in '{out}' was trained by motes {texts['motes']}; this is motes {version('motes')}, which "
                 "cannot continue it. Train anew: --overwrite, or another --out."
             )
-        return state, texts, damaged
-    if damaged:
+        return state, texts
+    if files:
         raise UsageError(f"all checkpoints in '{out}' are damaged. Train anew: --overwrite, or another --out.")
     raise UsageError(
         f"there is no checkpoint in '{out}' to resume from: no run, or one that ended before its first. Omit "
@@ -427,32 +373,25 @@ def _resume(out: Path, training: RunTraining, reporter: Reporter) -> tuple[State
 
     Results of the model so far are removed, since the model will change.
     """
-    state, texts, damaged = _read_newest(out, reporter.warn)
+    state, texts = _read_newest(out, reporter.warn)
     _check_same(out, training, texts)
     done, complete = state.numbers["course/step"], (out / METRICS).exists()
-    section = training.recipe.TRAINING
+    section, steps = training.recipe.TRAINING, training.recipe.training_steps
     before = json.loads(texts["recipe"]).get(section, {}).get("steps")
-    if complete and training.steps == before:
+    if complete and steps == before:
         raise UsageError(
             f"the run in '{out}' is complete after {done:,} steps; nothing is left to do. For more steps: --resume "
             f"--set {section}.steps={2 * state.numbers['course/steps']}."
         )
-    if training.steps is not None and (training.steps < done or (complete and training.steps == done)):
-        raise UsageError(
-            f"got {section}.steps = {training.steps:,}; the run in '{out}' has already done {done:,}. Give more."
-        )
-    for path in damaged:
-        path.rename(_damaged_name(path))
+    if steps is not None and (steps < done or (complete and steps == done)):
+        raise UsageError(f"got {section}.steps = {steps:,}; the run in '{out}' has already done {done:,}. Give more.")
+    for path in checkpoints_in(out):
+        if step_of(path) > done:  # it is damaged, and no longer read as a checkpoint
+            path.rename(path.with_suffix(".damaged"))
     for path in present(out, RESULTS):
         path.unlink()
     reporter.say(f"resuming after {done:,} steps")
     return state, texts["named"]
-
-
-def _damaged_name(path: Path) -> Path:
-    """Return an unused name under which a damaged checkpoint is kept, but not read as a checkpoint."""
-    names = (path.with_suffix(f".damaged{number or ''}") for number in count())
-    return next(name for name in names if not name.exists())
 
 
 def flat(recipe: dict[str, Any]) -> dict[str, Any]:

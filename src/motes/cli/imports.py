@@ -8,14 +8,11 @@ import traceback
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from cyclopts import CommandCollisionError
-
-from motes.cli.common import app, start_jax
+from motes.cli.common import start_jax
 from motes.errors import UsageError
 
 OPTION = "--import"
 _FILES: dict[str, Path] = {}  # resolved path, as in a traceback -> path on the command line
-_COMMANDS: dict[str, set[str]] = {}  # resolved path -> the commands that the file registered
 
 
 def without_imports(words: list[str]) -> list[str]:
@@ -47,11 +44,7 @@ def run_file(path: Path) -> None:
     if path.suffix != ".py" or not path.is_file():
         raise UsageError(f"got {OPTION} {path}; expected an existing Python file, such as my_parts.py.")
     start_jax()
-    place = str(path.resolve())
-    _FILES[place] = path
-    for command in _COMMANDS.pop(place, ()):  # from an earlier version of the file, as in a notebook
-        del app[command]
-    before = {*app}
+    _FILES[str(path.resolve())] = path
     name = f"motes_import_{path.stem}"
     spec = spec_from_file_location(name, path.resolve())
     assert spec is not None and spec.loader is not None  # it ends in .py
@@ -59,29 +52,16 @@ def run_file(path: Path) -> None:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise UsageError(f"{OPTION} {_locate(path, error)}: {_describe(error)}") from error
-    _COMMANDS[place] = {*app} - before
+        raise UsageError(f"{OPTION} {describe_fault(error) or f'{path}: {error}'}") from error
 
 
-def _locate(path: Path, error: Exception) -> str:
-    """Return the file and the line of the error in it."""
-    here = [one.lineno for one in traceback.extract_tb(error.__traceback__) if one.filename == str(path.resolve())]
-    line = error.lineno if isinstance(error, SyntaxError) else next(reversed(here), None)
-    return f"{path}" if line is None else f"{path}, line {line}"
-
-
-def fault_of_imports(error: BaseException) -> str | None:
-    """Return message and line of an error raised in a file of --import; None if it was raised elsewhere."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if frame.filename in _FILES:
-            where = f"{_FILES[frame.filename]}, line {frame.lineno}"
-            return f"{where}: {_describe(error)}\nThe error is in this file, not in motes."
+def describe_fault(error: BaseException) -> str | None:
+    """Return place and message of an error raised in a file of --import; None if it was raised elsewhere."""
+    places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError):  # raised before the file runs
+        places.append((error.filename or "", error.lineno))
+    for file, line in reversed(places):
+        if file in _FILES:
+            what = error if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
+            return f"{_FILES[file]}, line {line}: {what}"
     return None
-
-
-def _describe(error: BaseException) -> str:
-    if isinstance(error, UsageError):
-        return str(error)
-    if isinstance(error, CommandCollisionError):
-        return f"{error} motes has a command of this name; choose another."
-    return f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"

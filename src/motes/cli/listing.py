@@ -4,61 +4,34 @@ import os
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from motes.cli.common import app, loading, note, start_jax, terminated_by_sigterm
-from motes.cli.options import FORMATS, Count, Quiet, Seed, Whole
+from motes.cli.options import Count, Quiet, Seed
 from motes.errors import Terminated, UsageError, unknown
-from motes.progress import Reporter
 
 
 @app.command
-def shapes(
-    name: str | None = None,
-    /,
-    *,
-    out: Path | None = None,
-    n: Count = 4000,
-    noise: float | None = None,
-    style: Literal["dark", "light"] = "dark",
-    seed: Seed = 0,
-) -> int:
+def shapes(name: str | None = None, /, *, n: Count = 4000, noise: float | None = None, seed: Seed = 0) -> int:
     """List the toy shapes, each with a picture.
 
     Args:
         name: Show only this shape.
-        out: Write the pictures to a .png, .svg or .pdf file instead.
         n: Points in each picture.
         noise: Standard deviation of the blur (default: the shape's own).
-        style: Colours of the pictures.
     """
-    from motes.data import SHAPES, make_labelled_shape, make_shape
+    from motes.data import SHAPES, make_shape
     from motes.rasters import braille
 
     if name is not None and name not in SHAPES:
         raise UsageError(unknown("shape", name, SHAPES))
-    chosen = [SHAPES[name]] if name else list(SHAPES.values())
-    if out is not None:
-        from motes.plots import sheet
-        from motes.replacing import replacing
-
-        if out.suffix.lower().removeprefix(".") not in FORMATS:
-            raise UsageError(f"'{out}' ends in '{out.suffix}'; expected a name that ends in .png, .svg or .pdf.")
-        clouds: dict[str, Any] = {
-            shape.name: (make_labelled_shape if shape.classes else make_shape)(shape.name, n, seed=seed, noise=noise)
-            for shape in chosen
-        }
-        with replacing(out) as temporary:
-            sheet(clouds, style=style).savefig(temporary)
-        print(f"{len(chosen)} shapes in {out}")
-        return 0
-    pictures = [braille(make_shape(shape.name, n, seed=seed, noise=noise)) for shape in chosen]
-    for shape, picture in zip(chosen, pictures, strict=True):
+    for shape in [SHAPES[name]] if name else SHAPES.values():
         classes = f"{shape.classes} classes" if shape.classes else "no classes"
         print(f"{shape.name}: {shape.about} (noise {shape.noise:g}, {classes})")
-        print(picture + "\n")
+        print(braille(make_shape(shape.name, n, seed=seed, noise=noise)) + "\n")
     return 0
 
 
@@ -130,7 +103,7 @@ def explore(
     /,
     *,
     host: str = "127.0.0.1",
-    port: Whole = 0,
+    port: Annotated[int, Parameter(validator=Number(gte=0, lte=65_535))] = 0,
     browser: Annotated[bool, Parameter(negative="--no-browser")] = True,
     quiet: Quiet = False,
 ) -> int:
@@ -149,7 +122,10 @@ def explore(
     start_jax()
     try:
         with loading():
-            from motes.explorer import Shelf, is_loopback, open_subject, serve
+            from motes.explorer.guard import is_loopback
+            from motes.explorer.server import serve
+            from motes.explorer.subjects import Shelf, open_subject
+            from motes.fitting import fit
     except ModuleNotFoundError as error:
         if error.name not in SERVER:
             raise
@@ -164,14 +140,12 @@ def explore(
         if browser:
             _open_browser(address, folder)
 
-    if not 0 <= port <= 65_535:
-        raise UsageError(f"got --port {port}; expected 0 (a free one) to 65535.")
     if not is_loopback(host):
         note(
             f"warning: --host {host} lets other machines connect. Anyone who knows the whole address, with its token, "
             "can use this machine to compute; the connection is not encrypted."
         )
-    shelf = Shelf(open_subject(model, lambda shape: _train_shape(shape, quiet)))
+    shelf = Shelf(open_subject(model, lambda shape: fit(shape, verbose=not quiet)))
     code = 0
     # `_leave` ends the process at once, so the folder must be removed first.
     try:
@@ -183,14 +157,6 @@ def explore(
         code = error.exit_code
     _leave(code)
     return code
-
-
-def _train_shape(shape: str, quiet: bool) -> Any:
-    """Train a model on a shape without a saved one, with the default recipe."""
-    from motes.fitting import prepare_rows, train_model
-    from motes.recipes import load_recipe
-
-    return train_model(prepare_rows(shape, load_recipe("default"), 0), 0, Reporter(quiet))
 
 
 def _open_browser(address: str, folder: str) -> None:

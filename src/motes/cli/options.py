@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from motes.cli.common import whole
 from motes.errors import UsageError
@@ -48,11 +49,6 @@ def text_changes(text: TextOptions) -> Iterator[str]:
             yield f"text.{name}={json.dumps(value)}"  # JSON values are valid TOML
 
 
-FORMATS = ("png", "svg", "pdf")
-DPI = (20, 1200)
-INCHES = (2.0, 40.0)
-
-
 @dataclass(frozen=True)
 class Drawing:
     """Style and file format of figures.
@@ -64,22 +60,13 @@ class Drawing:
         format: File format of the figures.
         dpi: Dots per inch of the figures; in SVG and PDF this affects only the points.
         size: Width of each figure in inches; the height follows.
-
-    Raises:
-        UsageError: if the resolution or the width is out of range.
     """
 
     style: Literal["dark", "light"] = "dark"
     axes: Annotated[bool | None, Parameter(negative="--no-axes")] = None
     format: Literal["png", "svg", "pdf"] = "png"
-    dpi: int = 120
-    size: float | None = None
-
-    def __post_init__(self) -> None:
-        if not DPI[0] <= self.dpi <= DPI[1]:
-            raise UsageError(f"got --dpi {self.dpi}; expected {DPI[0]} to {DPI[1]} dots per inch.")
-        if self.size is not None and not INCHES[0] <= self.size <= INCHES[1]:
-            raise UsageError(f"got --size {self.size:g}; expected a width of {INCHES[0]:g} to {INCHES[1]:g} inches.")
+    dpi: Annotated[int, Parameter(validator=Number(gte=20, lte=1200))] = 120
+    size: Annotated[float | None, Parameter(validator=Number(gte=2, lte=40))] = None
 
 
 Drawn = Annotated[Drawing, Parameter(name="*")]
@@ -99,23 +86,19 @@ class Options:
         drawing: style of the figures.
 
     Raises:
-        UsageError: if both `resume` and `overwrite` are set, or for a negative time.
+        UsageError: if both `resume` and `overwrite` are set.
     """
 
     seed: Annotated[int, Parameter(parse=False)] = 0
     overwrite: bool = False
     resume: bool = False
-    checkpoint_every: float = 30.0
+    checkpoint_every: Annotated[float, Parameter(validator=Number(gte=0))] = 30.0
     figures: Annotated[bool, Parameter(negative="--no-figures")] = True
     drawing: Drawn = Drawing()
 
     def __post_init__(self) -> None:
         if self.resume and self.overwrite:
             raise UsageError("got resume and overwrite; expected one of them: continue the run, or replace it.")
-        if not self.checkpoint_every >= 0:
-            raise UsageError(
-                f"got checkpoint_every = {self.checkpoint_every:g}; expected a number of seconds, at least 0."
-            )
 
 
 @Parameter(name="*")

@@ -78,27 +78,25 @@ def train_run(
             return model, None
         best = "" if learned.best is None else f"; the weights after {learned.best:,.0f} were the best"
         reporter.say(f"trained {learned.steps:,} steps in {learned.seconds:.1f} s{best}")
-        named = checkpoints.about["named"]
+        found: Evaluation[Any] | HeldOutScore
         if model.kind == "posterior":
-            score = held_out_score(model, ready.origin)
-            write(
-                out / METRICS,
-                json.dumps(_describe_training(model, ready, named, least) | score.to_dict(), indent=2) + "\n",
-            )
-            checkpoints.finish()
-            return model, score
-        rows, samples = drawn(model, SAMPLES, reporter, seed=options.seed)
-        write_frame(out / "samples.csv", rows)
-        reporter.say("comparing with held-out rows")
-        found: Evaluation[Any]
-        if ready.schema is not None:
-            found = compare_table(model, ready.origin, samples, seed=options.seed)
+            found = held_out_score(model, ready.origin)
+            results = found._asdict()
         else:
-            found = compare_points(model, ready.origin, samples, seed=options.seed, brief=True)
-        about = _describe_training(model, ready, named, least)
-        write(out / METRICS, json.dumps(about | found.to_dict(), indent=2) + "\n")
+            with reporter.counting("sampling", "rows") as count:
+                rows, samples = drawn(model, SAMPLES, count, seed=options.seed)
+            write_frame(out / "samples.csv", rows)
+            reporter.say("comparing with held-out rows")
+            if model.kind == "table":
+                found = compare_table(model, ready.origin, samples, seed=options.seed)
+            else:
+                assert isinstance(ready.origin, PointSource)  # as its recipe says
+                found = compare_points(model, ready.origin, samples, seed=options.seed, brief=True)
+            results = found.to_dict()
+        about = _describe_training(model, ready, checkpoints.about["named"], least)
+        write(out / METRICS, json.dumps(about | results, indent=2) + "\n")
         checkpoints.finish()
-        if options.figures:
+        if options.figures and isinstance(found, Evaluation):
             write_page(found, out / "report.html")
             draw_run(model, ready.origin, out, reporter, drawing=options.drawing, seed=options.seed)
     return model, found

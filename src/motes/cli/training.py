@@ -2,12 +2,13 @@
 
 import json
 from dataclasses import replace
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from motes.cli.common import app, ending_whole, load_model, loading, note, start_jax, whole
+from motes.cli.common import app, load_model, loading, note, start_jax, terminated_by_sigterm, whole
 from motes.cli.options import TABLE, Json, Options, Quiet, Reference, Run, Seed, Text, text_changes
 from motes.errors import UsageError
 from motes.progress import Reporter
@@ -69,7 +70,7 @@ def train(
     else:
         chosen = recipe or ("posterior" if given_columns else choose_recipe(source, changes))
     options = replace(run, seed=seed or 0)
-    with ending_whole():
+    with terminated_by_sigterm():
         return _report(out, *train_run(source, out, chosen, changes, options, Reporter(quiet)))
 
 
@@ -157,8 +158,8 @@ def ema(
         check_name(out)
     trained = load_model(model, text, source)
     if length is None:
-        with Reporter(quiet).counting("comparing", "lengths") as count:
-            found = compare_ema_lengths(trained, source, seed=seed, on_progress=count)
+        with Reporter(quiet).counting("comparing", "lengths") as on_progress:
+            found = compare_ema_lengths(trained, source, seed=seed, on_progress=on_progress)
         print(found)
         length = found.best
     if out is not None:
@@ -169,8 +170,5 @@ def ema(
 
 def _find_free_folder(folder: Path) -> Path:
     """Return the folder, or the first of folder-2, folder-3, ... that does not exist yet."""
-    number, free = 1, folder
-    while free.exists():
-        number += 1
-        free = folder.with_name(f"{folder.name}-{number}")
-    return free
+    others = (folder.with_name(f"{folder.name}-{number}") for number in count(2))
+    return next(path for path in chain([folder], others) if not path.exists())

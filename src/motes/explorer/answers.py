@@ -5,9 +5,13 @@ coordinates of `Subject.shown`.
 """
 
 import json
+from base64 import b64encode
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Any
 
@@ -19,10 +23,8 @@ from numpy.typing import NDArray
 from motes.data.points import MOST
 from motes.errors import UsageError
 from motes.explorer import points
-from motes.explorer.export import FORMS, export
-from motes.explorer.guard import Limits
 from motes.explorer.live import TRAINING
-from motes.explorer.messages import Answer, Request
+from motes.explorer.messages import Answer, Limits, Request
 from motes.explorer.subjects import PLACES, Shelf, Subject, require_origin, samplers, shapes
 from motes.explorer.tables import TableSubject, known_cells
 from motes.explorer.training import diagnose_subject
@@ -37,11 +39,12 @@ Array = NDArray[np.float64]
 
 LEGS = 48  # steps of a path from its point to the data, and again to noise
 WEIGHTS = ("last", "averaged")
+FORMS = ("recipe", "model")
 SIDES = ("learned", "exact", "both")
 # Kinds of requests; each is answered by the method of the same name.
 KINDS = (
-    "hello", "open", "cloud", "chain", "distance", "score", "density", "grid", "probe", "paths", "export", "memory",
-    "table", "row", "reveal", "diagnose", "given",
+    "hello", "open", "cloud", "chain", "distance", "score", "density", "probe", "paths", "export", "table",
+    "row", "reveal", "diagnose", "given",
 )  # fmt: skip
 
 
@@ -54,7 +57,7 @@ class Answers:
 
     Example:
         >>> from motes.explorer.answers import Answers
-        >>> from motes.explorer.guard import Limits
+        >>> from motes.explorer.messages import Limits
         >>> from motes.explorer.subjects import Shelf
         >>> answers = Answers(Shelf(), Limits())
         >>> answers.ask(what="cloud", model="moons", n=5, seed=0).arrays["points"].shape
@@ -75,8 +78,7 @@ class Answers:
 
         Example:
             >>> from motes.explorer.answers import Answers
-            >>> from motes.explorer.guard import Limits
-            >>> from motes.explorer.messages import Request
+            >>> from motes.explorer.messages import Limits, Request
             >>> from motes.explorer.subjects import Shelf
             >>> request = Request("table", 1, "", {"table": "penguins"})
             >>> Answers(Shelf(), Limits()).answer(request).header["about"]["name"]
@@ -93,7 +95,7 @@ class Answers:
 
         Example:
             >>> from motes.explorer.answers import Answers
-            >>> from motes.explorer.guard import Limits
+            >>> from motes.explorer.messages import Limits
             >>> from motes.explorer.subjects import Shelf
             >>> Answers(Shelf(), Limits()).ask(what="hello").header["tables"]
             ['penguins']
@@ -103,7 +105,7 @@ class Answers:
     # --- kinds ---
 
     def _hello(self, request: Request) -> Answer:
-        shelf, known = self.shelf, {"samplers": samplers(), "shapes": shapes(), "limits": self.limits.to_json()}
+        shelf, known = self.shelf, {"samplers": samplers(), "shapes": shapes(), "limits": asdict(self.limits)}
         return Answer({"models": shelf.names, "tables": shelf.tables, "opens": shelf.opens, **known})
 
     def _open(self, request: Request) -> Answer:
@@ -114,9 +116,8 @@ class Answers:
     def _cloud(self, request: Request) -> Answer:
         """Return real points and their noise, from which the page computes x_t."""
         subject, n, seed = self._subject(request), self._count(request), self._seed(request)
-        require_origin(subject)
         x = subject.data(n, seed)
-        noise = subject.noise(len(x), seed) * subject.model.standardiser.scale
+        noise = np.random.default_rng([seed, 1]).standard_normal(x.shape) * subject.model.standardiser.scale
         return Answer({}, {"points": x[:, :2], "noise": noise[:, :2]})
 
     def _chain(self, request: Request) -> Answer:
@@ -145,25 +146,21 @@ class Answers:
 
     def _score(self, request: Request) -> Answer:
         """Return the arrows of each side, (cells^2, 2), with comparable lengths from data to noise; see `vectors`."""
-        subject, of = self._subject(request), request.word("of", SIDES)
+        subject, sides = self._sides(request)
         quantity = request.word("quantity", points.QUANTITIES) if "quantity" in request.options else "score"
         t = max(self._time(request, subject), subject.earliest)
         at, u = self._cells(request, subject)
-        _check_layers(subject, of)
         z = subject.standardised(u, t)
-        found = {
-            name: points.vectors(subject, quantity, *points.scores(one, z, t), t)
-            for name, one in _select_sides(subject, of)
-        }
+        found = {name: points.vectors(subject, quantity, *points.scores(one, z, t), t) for name, one in sides.items()}
         return Answer({"t": t}, {"at": at, **found})
 
     def _density(self, request: Request) -> Answer:
         """Return log p of the points as drawn, (cells, cells) for each side, row by row from the bottom."""
-        subject, of = self._subject(request), request.word("of", SIDES)
+        subject, sides = self._sides(request)
+        if subject.guidance != 1 and "learned" in sides:
+            raise UsageError("guided points have no known density. Set the guidance weight to 1, or choose exact.")
         t = self._time(request, subject)
         at, u = self._cells(request, subject)
-        _check_layers(subject, of)
-        _check_density(subject, of)
         square = (len(at[0]), len(at[0]))
 
         def compute(denoiser: Denoiser) -> Answer:
@@ -172,42 +169,26 @@ class Answers:
 
         found = {
             name: self._cache.get(("density", subject.key, name, t, len(u)), partial(compute, one)).arrays["log_p"]
-            for name, one in _select_sides(subject, of)
+            for name, one in sides.items()
         }
         return Answer({"t": t}, {"at": at, **found})
-
-    def _grid(self, request: Request) -> Answer:
-        """Return a grid that the flow carries from noise to data, (stops, 2 lines dots, 2) for each side."""
-        subject, of = self._subject(request), request.word("of", SIDES)
-        _check_layers(subject, of)
-
-        def compute(denoiser: Denoiser) -> Answer:
-            clock, grid = points.carried_grid(subject, denoiser, request.on_progress)
-            return Answer({}, {"clock": clock, "points": grid})
-
-        found = {
-            name: self._cache.get(("grid", subject.key, name), partial(compute, one)).arrays
-            for name, one in _select_sides(subject, of)
-        }
-        clock = next(iter(found.values()))["clock"]
-        return Answer({"dots": points.DOTS}, {"clock": clock, **{name: one["points"] for name, one in found.items()}})
 
     def _probe(self, request: Request) -> Answer:
         """Return E[x_0 | x_t], the score and log p at one point."""
         subject = self._subject(request)
-        t = self._time(request, subject)
+        t = max(self._time(request, subject), subject.earliest)
         u = np.array([request.point("at")])
-        _check_layers(subject, "learned")
-        later = max(t, subject.earliest)
-        found: dict[str, Any] = {"t": later, "at": u[0].tolist()}
-        sides = _select_sides(subject, "both" if subject.oracle is not None else "learned")
-        units, zoom = subject.model.standardiser, float(subject.zoom(later))
-        for side, denoiser in sides:
-            x0, score = points.scores(denoiser, subject.standardised(u, later), later)
-            found[side] = {"x0": units.inverse(x0)[0].tolist(), "score": (score * zoom / units.scale)[0].tolist()}
+        found: dict[str, Any] = {"t": t, "at": u[0].tolist()}
+        units, zoom = subject.model.standardiser, float(subject.zoom(t))
+        for side, denoiser in _sides_of(subject, "learned" if subject.oracle is None else "both").items():
+            x0, score = points.scores(denoiser, subject.standardised(u, t), t)
             guided = side == "learned" and subject.guidance != 1  # guided points have no known density
-            log_p = np.nan if guided else points.log_density(subject, denoiser, u, later, request.on_progress)[0]
-            found[side]["log_p"] = float(log_p)
+            log_p = np.nan if guided else points.log_density(subject, denoiser, u, t, request.on_progress)[0]
+            found[side] = {
+                "x0": units.inverse(x0)[0].tolist(),
+                "score": (score * zoom / units.scale)[0].tolist(),
+                "log_p": float(log_p),
+            }
         return Answer(found)
 
     def _paths(self, request: Request) -> Answer:
@@ -216,44 +197,40 @@ class Answers:
         The path has shape (2 LEGS + 1, 2) for each side, from data to noise; `futures` has shape (many, LEGS + 1, 2),
         from the point to the data. The header has the training point nearest to the path's end at the data.
         """
-        subject, of = self._subject(request), request.word("of", SIDES)
+        subject, sides = self._sides(request)
         many = request.whole("many", 0, self.limits.futures, 0)
-        _check_layers(subject, of)
         earliest = float(subject.places(np.array(subject.earliest)))
         place = min(max(request.whole("place", 0, PLACES), earliest + 1), PLACES)
         legs = [np.linspace(place, end, LEGS + 1) for end in (0, PLACES)]
         times = [np.interp(leg, np.arange(PLACES + 1), subject.clock[0]) for leg in legs]
         start = jnp.asarray(subject.standardised(np.array([request.point("at")]), times[0][0])[0], float)
         found: dict[str, Array] = {"clock": np.concatenate([legs[0][::-1], legs[1][1:]])}
-        for name, denoiser in _select_sides(subject, of):
+        for name, denoiser in sides.items():
             ways = [flow_path(denoiser, start, jnp.asarray(each, float)) for each in times]
             down, up = (_to_picture(subject, way, each) for way, each in zip(ways, times, strict=True))
             found[name] = np.concatenate([down[::-1], up[1:]])
         if many:
-            denoiser = _select_sides(subject, "exact" if of == "exact" else "learned")[0][1]
             keys = jax.random.split(seed_key(self._seed(request), "paths"), self.limits.futures)
-            drawn = sampled_paths(denoiser, EulerMaruyama(), start, jnp.asarray(times[0], float), keys)
+            first = next(iter(sides.values()))  # the learned one, if it is shown
+            drawn = sampled_paths(first, EulerMaruyama(), start, jnp.asarray(times[0], float), keys)
             found["futures"] = np.stack([_to_picture(subject, way, times[0]) for way in drawn[:many]])
-        end = next(found[name] for name in ("learned", "exact") if name in found)[0]
+        end = found[next(iter(sides))][0]
         return Answer({"place": place, "nearest": points.nearest_row(subject, end)}, found)
 
-    def _memory(self, request: Request) -> Answer:
-        """Return whether training points are memorised."""
-        subject, about = self._find_model(request), self._find_model(request).about()
-        steps, seed = len(subject.model.grid) - 1, self._seed(request)
-        chain = points.draw(subject, str(about["sampler"]), steps, points.ROWS, seed, request.on_progress)
-        units = subject.model.standardiser
-
-        def log_prob(x: Array) -> Array:
-            return points.log_density(subject, subject.denoiser, x, 0.0, request.on_progress)
-
-        return Answer(points.memorisation(subject, units.inverse(chain.points[-1]), log_prob))
-
     def _export(self, request: Request) -> Answer:
-        """Return a file to download."""
-        form = request.word("form", FORMS)
-        subject = self._subject(request) if form == "page" else self._find_model(request)
-        return Answer(export(subject, form, self._seed(request), request.on_progress))
+        """Return a file to download: the recipe as text, or the model's bytes as base64."""
+        form, model = request.word("form", FORMS), self._find_model(request).model
+        if form == "recipe":
+            return Answer({"text": model.recipe.to_toml()})
+        try:
+            with TemporaryDirectory(prefix="motes-explorer-") as folder:
+                model.save(Path(folder) / "model.safetensors")
+                return Answer({"base64": b64encode(Path(folder, "model.safetensors").read_bytes()).decode()})
+        except OSError as error:
+            raise UsageError(
+                f"no temporary file can be written ({error.strerror or error}). Make room, or start `motes explore` "
+                "with TMPDIR set to a folder that has some."
+            ) from None
 
     def _diagnose(self, request: Request) -> Answer:
         """Return the problems of a trained model."""
@@ -274,8 +251,8 @@ class Answers:
         given = known_cells(request.options.get("row"), len(subject.bars))
         heights = np.concatenate(subject.conditionals(given))
         request.on_progress(Progress(0))
-        each = subject.log_probs(given)
-        return Answer({"log_p": subject.log_prob(given, each) if given else None, "cells": each}, {"p": heights})
+        total, each = subject.log_probs(given)
+        return Answer({"log_p": total if given else None, "cells": each}, {"p": heights})
 
     def _reveal(self, request: Request) -> Answer:
         """Return a draw of all masked cells, in the model's order."""
@@ -301,6 +278,11 @@ class Answers:
             return self.shelf.subject(request.word("model", self.shelf.names))
         averaged = request.word("weights", WEIGHTS) == "averaged"
         return live.subject(request.whole("snapshot", 0, self.limits.training_steps), averaged)
+
+    def _sides(self, request: Request) -> tuple[Subject, dict[str, Denoiser]]:
+        """Return the model, and the denoisers of the layer that is requested."""
+        subject = self._subject(request)
+        return subject, _sides_of(subject, request.word("of", SIDES))
 
     def _count(self, request: Request) -> int:
         return request.whole("n", 1, self.limits.points)
@@ -331,47 +313,46 @@ def _to_picture(subject: Subject, way: jax.Array, times: Array) -> Array:
     return subject.shown(np.asarray(way, float)[:, None], times)[:, 0]
 
 
-def _check_layers(subject: Subject, of: str) -> None:
+def _sides_of(subject: Subject, of: str) -> dict[str, Denoiser]:
+    """Return the denoisers for a layer by name: the learned one, the exact one, or both.
+
+    Raises:
+        UsageError: if the model has no layers, or the exact distribution is unknown.
+    """
     if not subject.has_layers:
         raise UsageError(f"'{subject.name}' has {subject.model.dim} columns; layers need a model with two.")
-    if of != "learned" and subject.oracle is None:
-        raise UsageError(
-            f"the exact distribution of '{subject.name}' is unknown; only shapes have one. Choose learned."
-        )
-
-
-def _check_density(subject: Subject, of: str) -> None:
-    if subject.guidance != 1 and of != "exact":
-        raise UsageError("guided points have no known density. Set the guidance weight to 1, or choose exact.")
-
-
-def _select_sides(subject: Subject, of: str) -> list[tuple[str, Denoiser]]:
-    """Return names and denoisers for a layer."""
-    both: list[tuple[str, Denoiser | None]] = [("learned", subject.denoiser), ("exact", subject.oracle)]
-    return [(side, one) for side, one in both if one is not None and of in (side, "both")]
+    sides: dict[str, Denoiser] = {} if of == "exact" else {"learned": subject.denoiser}
+    if of != "learned":
+        if subject.oracle is None:
+            raise UsageError(
+                f"the exact distribution of '{subject.name}' is unknown; only shapes have one. Choose learned."
+            )
+        sides["exact"] = subject.oracle
+    return sides
 
 
 class _Cache:
     """Cache of answers with a maximum size in bytes; the least recently used are removed first."""
 
     def __init__(self, most: int):
-        self._most, self._held = most, 0
-        self._answers: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
-        self._lock = Lock()
+        self._most, self._lock = most, Lock()
+        self._answers: OrderedDict[Any, Any] = OrderedDict()
 
     def get(self, key: Any, compute: Callable[[], Any]) -> Any:
         """Return the answer for a key; compute it if it is not in the cache."""
         with self._lock:
             if key in self._answers:
                 self._answers.move_to_end(key)
-                return self._answers[key][0]
+                return self._answers[key]
         made = compute()
-        arrays = made.arrays.values() if isinstance(made, Answer) else made
-        size = sum(part.nbytes for part in arrays if isinstance(part, np.ndarray))
         with self._lock:
-            if key not in self._answers:
-                self._answers[key] = made, size
-                self._held += size
-            while self._held > self._most and len(self._answers) > 1:
-                self._held -= self._answers.popitem(last=False)[1][1]
+            self._answers.setdefault(key, made)
+            while len(self._answers) > 1 and sum(map(_size, self._answers.values())) > self._most:
+                self._answers.popitem(last=False)
         return made
+
+
+def _size(answer: Any) -> int:
+    """Return the bytes of the arrays of an answer."""
+    arrays = answer.arrays.values() if isinstance(answer, Answer) else answer
+    return sum(part.nbytes for part in arrays if isinstance(part, np.ndarray))

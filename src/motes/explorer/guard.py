@@ -1,4 +1,4 @@
-"""Access control of the server, and limits of the work of a page.
+"""Access control of the server.
 
 A page of another site may send requests to a server on this machine. Three checks refuse them. The Host header must be
 a name of this machine, so that DNS rebinding fails. The Origin of any request other than GET and HEAD must be this
@@ -8,95 +8,19 @@ page. And the address must contain a token that is new at each start.
 import ipaddress
 import secrets
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
 from urllib.parse import parse_qs, urlsplit
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-
-@dataclass(frozen=True)
-class Limits:
-    """Maximum values of requests; a larger request is answered with an error and nothing is computed.
-
-    Attributes:
-        points: points of a cloud.
-        steps: steps of a sampler.
-        cells: cells along one side of a grid.
-        futures: random paths of one point.
-        guidance: weight of guidance.
-        sockets: open pages.
-        trainings: simultaneous trainings.
-        training_steps: steps of one training.
-        rows: training rows.
-        batch: batch size of a training.
-        schedule_steps: steps of a discrete schedule.
-        width: width of a network.
-        depth: depth of a network.
-        layers: layers of all networks of a model together.
-        number: any other whole number of a recipe.
-        nodes: points of a drawing.
-        upload: bytes of a file.
-        columns: columns of a file.
-        message: bytes of one request.
-        kept: bytes of cached answers.
-        address: bytes of an address.
-        seconds: time in which a request must arrive.
-
-    Example:
-        >>> from motes.explorer.guard import Limits
-        >>> Limits(points=5_000).points
-        5000
-    """
-
-    points: int = 20_000
-    steps: int = 256
-    cells: int = 64
-    futures: int = 32
-    guidance: float = 20.0
-    sockets: int = 16
-    trainings: int = 4
-    training_steps: int = 20_000
-    rows: int = 100_000
-    batch: int = 2_048
-    schedule_steps: int = 1_000
-    width: int = 128
-    depth: int = 8
-    layers: int = 32
-    number: int = 64
-    nodes: int = 1_500
-    upload: int = 4_000_000
-    columns: int = 20
-    message: int = 65_536
-    kept: int = 120_000_000
-    address: int = 4_096
-    seconds: float = 10.0
-
-    def to_json(self) -> dict[str, float]:
-        """Return the limits by name.
-
-        Example:
-            >>> from motes.explorer.guard import Limits
-            >>> Limits().to_json()["sockets"]
-            16
-        """
-        return asdict(self)
-
+from motes.explorer.messages import Limits
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
-POLICY = "; ".join(
-    [
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' blob:",
-        "connect-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-    ]
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 HEADERS = {
@@ -133,10 +57,8 @@ class Guard:
             await self.app(scope, receive, send)
             return
         refusal = self.refusal(scope)
-        if refusal is None:
-            await self.app(scope, receive, _with_headers(send))
-        else:
-            await _refuse(scope, receive, send, *refusal)
+        answer: ASGIApp = self.app if refusal is None else PlainTextResponse(refusal[1], refusal[0])
+        await answer(scope, receive, _with_headers(send))
 
     def refusal(self, scope: Scope) -> tuple[int, str] | None:
         """Return status and message if a request is refused; None if it is accepted."""
@@ -172,7 +94,7 @@ def accepted(header: str, host: str) -> bool:
         _ = parts.port  # raises if it is invalid
     except ValueError:
         return False
-    if parts.username is not None or parts.path or parts.query or parts.fragment or "@" in header:
+    if parts.netloc != header or "@" in header:  # more than a name and a port
         return False
     if name in LOOPBACK or name == host.lower():
         return bool(name)
@@ -205,23 +127,8 @@ def _is_number(name: str) -> bool:
 
 def _with_headers(send: Send) -> Send:
     async def sending(message: Message) -> None:
-        if message["type"] in ("http.response.start", "websocket.http.response.start"):
-            own = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
-            message["headers"] = [*message.get("headers", []), *own]
+        if message["type"].endswith("response.start"):  # of a page, or of a refused socket
+            MutableHeaders(scope=message).update(HEADERS)
         await send(message)
 
     return sending
-
-
-async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, text: str) -> None:
-    response = PlainTextResponse(text, status, headers=HEADERS)
-    if scope["type"] == "http":
-        await response(scope, receive, send)
-    elif "websocket.http.response" in scope.get("extensions", {}):
-        await receive()  # the request to connect
-        start = {"type": "websocket.http.response.start", "status": status, "headers": response.raw_headers}
-        await send(start)
-        await send({"type": "websocket.http.response.body", "body": response.body})
-    else:
-        await receive()
-        await send({"type": "websocket.close", "code": 1008})  # the server then answers with 403

@@ -1,7 +1,6 @@
 """Interactive training: play, pause, single steps, and snapshots of earlier moments.
 
-The training gives the same bits as `motes.fit`: the same batches, times and noise at any pace. You can change its
-[training] section on the way; it then continues from its complete state, including the optimiser's.
+The training gives the same bits as `motes.fit`: the same batches, times and noise at any pace.
 """
 
 import itertools
@@ -9,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,16 +16,15 @@ from numpy.typing import NDArray
 from motes.data.points import Classes, fingerprint_of, frame_of
 from motes.errors import MotesError, UsageError
 from motes.evaluation.losses import expected_loss
-from motes.evaluation.sources import PointSource, Source
-from motes.explorer.origins import Sketch
+from motes.explorer.messages import Request
+from motes.explorer.origins import Origin
 from motes.explorer.subjects import Subject
-from motes.points import Denoiser, PointModel, PointRecipe, Rows
+from motes.points import PointModel, PointRecipe, Rows
 from motes.points.fitting import choose_options, standardiser_of
 from motes.points.training import point_task
 from motes.seeds import seed_key
 from motes.training import Provenance
 from motes.training.averages import with_weights
-from motes.training.checkpoints import State
 from motes.training.loop import TrainingState
 
 TRAINING = "training"  # name of the model in training on the page
@@ -35,6 +32,8 @@ LOOK = 0.4  # seconds between two snapshots
 STRIDE = 0.2  # seconds of training at a time
 SNAPSHOTS = 48  # maximum number of snapshots; then every other one is dropped
 FLOOR_DRAWS = 20_000
+DO = ("play", "pause", "step")
+FASTEST = 10_000  # maximum steps per second
 
 _numbers = itertools.count()
 
@@ -56,14 +55,11 @@ class Live:
         on_news: called in that thread whenever the state has changed.
         python: returns the Python call that trains the same model, for "last" or "averaged" weights; "" if there is
             none.
-
-    Attributes:
-        changes: the steps after which the [training] section was changed.
     """
 
     def __init__(
         self,
-        origin: PointSource | Sketch,
+        origin: Origin,
         recipe: PointRecipe,
         seed: int,
         on_news: Callable[[], None],
@@ -71,22 +67,26 @@ class Live:
         python: Callable[[str], str] = lambda weights: "",
     ):
         table = origin.training
-        recipe = choose_options(recipe, len(table.x))
-        units = standardiser_of(table, recipe)
+        self.origin, self.recipe, self.number = origin, choose_options(recipe, len(table.x)), next(_numbers)
+        units = standardiser_of(table, self.recipe)
         classes = None if table.labels is None else Classes.of(table.labels)
-        denoiser = recipe.make_denoiser(table.x.shape[1], seed_key(seed, "weights"), len(classes) if classes else 0)
-        source = origin.name if isinstance(origin, Source) else ""
+        key = seed_key(seed, "weights")
+        denoiser = self.recipe.make_denoiser(table.x.shape[1], key, len(classes) if classes else 0)
+        source = "" if origin.source is None else origin.name
         provenance = Provenance(source, fingerprint_of(frame_of(replace(table, labels=None))), seed)
-        self.origin, self.recipe, self.number = origin, recipe, next(_numbers)
-        self._described = partial(PointModel, denoiser, units, table.columns, classes=classes, provenance=provenance)
-        self._model = self._described(recipe=recipe)
-        numbers = None if classes is None else classes.numbers(table.labels, len(table))
-        self._rows = Rows(units.forward(table.x), numbers)
-        self._state = self._start_state(recipe, None)
-        self._python, self.changes = python, list[int]()
+        self._model = PointModel(denoiser, units, table.columns, self.recipe, classes=classes, provenance=provenance)
+        task = point_task(
+            denoiser,
+            Rows(units.forward(table.x), None if classes is None else classes.numbers(table.labels, len(table))),
+            key=seed_key(seed, "training"),
+            loss=self.recipe.loss,
+            times=self.recipe.times,
+            options=self.recipe.training,
+        )
+        self._state = TrainingState(task)
+        self._python = python
         self._on_news, self._changed = on_news, threading.Condition()
-        self._wanted, self._pace, self._closed = 0, 0, False
-        self._next: PointRecipe | None = None
+        self._wanted, self._pace, self.closed = 0, 0, False
         self.snapshots: dict[int, Moment] = {}
         self.floor: float | None = None
         self.error: str | None = None
@@ -95,48 +95,48 @@ class Live:
 
     # --- control ---
 
+    def control(self, request: Request) -> None:
+        """Play, pause or step, as a page requests.
+
+        Raises:
+            UsageError: for an unknown command.
+        """
+        do = request.word("do", DO)
+        if do == "play":
+            self.play(request.whole("pace", 0, FASTEST, 0))
+        elif do == "step":
+            self.step(request.whole("count", 1, 1_000, 1))
+        else:
+            self.pause()
+
     def play(self, pace: int) -> None:
         """Train to the end, at most `pace` steps per second; 0: at full speed."""
-        self._request(wanted=self.recipe.training.steps, pace=pace)
+        self._request(self.recipe.training.steps, pace)
 
     def pause(self) -> None:
         """Pause after the steps under way."""
-        self._request(wanted=0)
+        self._request(0)
 
     def step(self, count: int) -> None:
         """Train for some steps."""
-        self._request(wanted=count, pace=0)
+        self._request(count)
 
-    def change(self, recipe: PointRecipe) -> None:
-        """Continue with another [training] section, such as another learning rate or more steps.
-
-        Raises:
-            UsageError: if the recipe differs in another section, or its number of steps is already reached.
-        """
-        recipe = choose_options(recipe, len(self.origin.training.x))
-        same = replace(recipe, training=self.recipe.training, sampler=self.recipe.sampler, grid=self.recipe.grid)
-        if same != self.recipe:
-            raise UsageError(
-                "got a recipe that differs outside of [training]; expected the same one. Start a new training."
-            )
-        if recipe.training.steps <= self.done:
-            raise UsageError(
-                f"got training.steps = {recipe.training.steps:,}; expected more than the {self.done:,} steps done."
-            )
+    def _request(self, wanted: int, pace: int = 0) -> None:
         with self._changed:
-            self._next = recipe
+            self._wanted, self._pace = wanted, pace
             self._changed.notify()
+        self._on_news()
 
     def close(self) -> None:
         """End the thread after the steps under way."""
         with self._changed:
-            self._closed = True
+            self.closed = True
             self._changed.notify()
 
     @property
     def plays(self) -> bool:
         """Whether the training is running."""
-        return self._wanted > 0 and self._state.goes_on and not self._closed
+        return self._wanted > 0 and self._state.goes_on and not self.closed
 
     @property
     def done(self) -> int:
@@ -156,7 +156,6 @@ class Live:
             "snapshots": sorted(self.snapshots),
             "floor": self.floor,
             "error": self.error,
-            "changes": self.changes,
             "since": since,
         }
         return about, after
@@ -173,18 +172,12 @@ class Live:
         denoiser = with_weights(self._model.denoiser, found.average if averaged else found.last)
         family = f"{TRAINING} {self.number}"
         model = self._model.with_denoiser(denoiser)
-        whole = step == self.recipe.training.steps and not self.changes
-        python = self._python("averaged" if averaged else "last") if whole else ""
+        ended = step == self.recipe.training.steps
+        python = self._python("averaged" if averaged else "last") if ended else ""
         key = f"{family} {step} {averaged}"
         return Subject(TRAINING, model, origin=self.origin, key=key, family=family, python=python)
 
     # --- the thread ---
-
-    def _request(self, *, wanted: int, pace: int = 0) -> None:
-        with self._changed:
-            self._wanted, self._pace = wanted, pace
-            self._changed.notify()
-        self._on_news()
 
     def _run(self) -> None:
         try:
@@ -199,24 +192,20 @@ class Live:
         self._on_news()
 
     def _train(self) -> None:
-        stride, looked, fresh = 8, 0.0, True
+        stride, looked, compiled = 8, 0.0, False
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self.plays or self._closed or self._next is not None)
-                if self._closed:
+                self._changed.wait_for(lambda: self.plays or self.closed)
+                if self.closed:
                     return
-                pace, wanted, following, self._next = self._pace, self._wanted, self._next, None
-            if following is not None:
-                self._follow(following)
-                fresh = True
-                continue
+                pace, wanted = self._pace, self._wanted
             begin = time.perf_counter()
             most = max(round(pace * STRIDE), 1) if pace else stride
             count = self._state.advance(min(most, wanted))
             lasted = time.perf_counter() - begin
-            if not pace and not fresh:  # the first call includes compilation
+            if compiled and not pace:  # the first call includes compilation
                 stride = max(int(count * STRIDE / lasted), 1)
-            fresh = False
+            compiled = True
             with self._changed:
                 self._wanted = max(self._wanted - count, 0)
             if time.perf_counter() - looked > LOOK or not self.plays:
@@ -227,29 +216,7 @@ class Live:
                 self.floor = self._irreducible_loss()
             if pace:
                 with self._changed:  # a pause interrupts the wait
-                    self._changed.wait_for(lambda: self._closed or not self._wanted, max(count / pace - lasted, 0))
-
-    def _follow(self, recipe: PointRecipe) -> None:
-        """Continue with another recipe."""
-        self._take_snapshot()
-        self._state = self._start_state(recipe, self._state.complete())
-        self.recipe, self._model = recipe, self._described(recipe=recipe)
-        self.changes = [*self.changes, self.done]
-        if self._wanted:
-            self._wanted = recipe.training.steps
-        self._on_news()
-
-    def _start_state(self, recipe: PointRecipe, state: State | None) -> TrainingState[Denoiser]:
-        """Return the training with a recipe, from the start or from a state."""
-        task = point_task(
-            self._model.denoiser,
-            self._rows,
-            key=seed_key(self._model.seed, "training"),
-            loss=recipe.loss,
-            times=recipe.times,
-            options=recipe.training,
-        )
-        return TrainingState(task, state)
+                    self._changed.wait_for(lambda: self.closed or not self._wanted, max(count / pace - lasted, 0))
 
     def _irreducible_loss(self) -> float:
         """Return the loss of the exact denoiser, which no network can beat."""

@@ -1,4 +1,4 @@
-"""Messages over the socket: JSON to the server, and binary frames of float32 to the page.
+"""Messages over the socket, JSON to the server and binary frames of float32 to the page, and limits of their work.
 
 A frame consists of the length of its header (uint32, little-endian), the header (JSON in UTF-8, padded with spaces to a
 multiple of 4 bytes), and the arrays named in the header, one after another (float32, little-endian).
@@ -24,6 +24,64 @@ if TYPE_CHECKING:
 
 
 PANELS = 4  # panels of a page, each with its own slot for each kind of request
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Maximum values of requests; a larger request is answered with an error and nothing is computed.
+
+    Attributes:
+        points: points of a cloud.
+        steps: steps of a sampler.
+        cells: cells along one side of a grid.
+        futures: random paths of one point.
+        guidance: weight of guidance.
+        sockets: open pages.
+        trainings: simultaneous trainings.
+        training_steps: steps of one training.
+        rows: training rows.
+        batch: batch size of a training.
+        schedule_steps: steps of a discrete schedule.
+        width: width of a network.
+        depth: depth of a network.
+        layers: layers of all networks of a model together.
+        number: any other whole number of a recipe.
+        nodes: points of a drawing.
+        upload: bytes of a file.
+        columns: columns of a file.
+        message: bytes of one request.
+        kept: bytes of cached answers.
+        address: bytes of an address.
+        seconds: time in which a request must arrive.
+
+    Example:
+        >>> from motes.explorer.messages import Limits
+        >>> Limits(points=5_000).points
+        5000
+    """
+
+    points: int = 20_000
+    steps: int = 256
+    cells: int = 64
+    futures: int = 32
+    guidance: float = 20.0
+    sockets: int = 16
+    trainings: int = 4
+    training_steps: int = 20_000
+    rows: int = 100_000
+    batch: int = 2_048
+    schedule_steps: int = 1_000
+    width: int = 128
+    depth: int = 8
+    layers: int = 32
+    number: int = 64
+    nodes: int = 1_500
+    upload: int = 4_000_000
+    columns: int = 20
+    message: int = 65_536
+    kept: int = 120_000_000
+    address: int = 4_096
+    seconds: float = 10.0
 
 
 class Answer(NamedTuple):
@@ -122,10 +180,9 @@ class Request:
             >>> Request("cloud", 1, "", {"n": 5}).whole("n", 1, 10)
             5
         """
-        got = self.options.get(name, default)
-        if isinstance(got, bool) or not isinstance(got, int) or not low <= got <= high:
-            raise UsageError(f"got {name} = {_short(got)}; expected a whole number from {low:,} to {high:,}.")
-        return got
+        got: Any = self.options.get(name, default)
+        _expect(name, got, _is_number(got, int) and low <= got <= high, f"a whole number from {low:,} to {high:,}")
+        return int(got)
 
     def real(self, name: str, low: float, high: float) -> float:
         """Return an option as a number.
@@ -138,9 +195,8 @@ class Request:
             >>> Request("open", 1, "", {"guidance": 2}).real("guidance", 0, 10)
             2.0
         """
-        got = self.options.get(name)
-        if isinstance(got, bool) or not isinstance(got, int | float) or not low <= got <= high:
-            raise UsageError(f"got {name} = {_short(got)}; expected a number from {low:g} to {high:g}.")
+        got: Any = self.options.get(name)
+        _expect(name, got, _is_number(got) and low <= got <= high, f"a number from {low:g} to {high:g}")
         return float(got)
 
     def point(self, name: str) -> tuple[float, float]:
@@ -154,9 +210,8 @@ class Request:
             >>> Request("probe", 1, "", {"at": [1, 2]}).point("at")
             (1.0, 2.0)
         """
-        got = self.options.get(name)
-        if not (isinstance(got, list) and len(got) == 2 and all(_is_finite(one) for one in got)):
-            raise UsageError(f"got {name} = {_short(got)}; expected two numbers.")
+        got: Any = self.options.get(name)
+        _expect(name, got, _is_point(got), "two numbers")
         return float(got[0]), float(got[1])
 
     def points(self, name: str, most: int) -> list[tuple[float, float]]:
@@ -170,11 +225,10 @@ class Request:
             >>> Request("train", 1, "", {"sketch": [[1, 2], [3, 4]]}).points("sketch", most=10)
             [(1.0, 2.0), (3.0, 4.0)]
         """
-        got = self.options.get(name)
-        pairs: list[Any] = got if isinstance(got, list) and len(got) <= most else [None]
-        if not all(isinstance(one, list) and len(one) == 2 and all(map(_is_finite, one)) for one in pairs):
-            raise UsageError(f"got {name} = {_short(got)}; expected up to {most:,} pairs of numbers.")
-        return [(float(x), float(y)) for x, y in pairs]
+        got: Any = self.options.get(name)
+        fits = isinstance(got, list) and len(got) <= most and all(map(_is_point, got))
+        _expect(name, got, fits, f"up to {most:,} pairs of numbers")
+        return [(float(x), float(y)) for x, y in got]
 
     def choices(self, name: str, count: int, most: int) -> list[int]:
         """Return an option as `count` whole numbers from 0 to `most` - 1.
@@ -187,12 +241,10 @@ class Request:
             >>> Request("train", 1, "", {"colours": [0, 3]}).choices("colours", count=2, most=4)
             [0, 3]
         """
-        got = self.options.get(name)
+        got: Any = self.options.get(name)
         numbers: list[Any] = got if isinstance(got, list) and len(got) == count else [None]
-        if not all(isinstance(one, int) and not isinstance(one, bool) and 0 <= one < most for one in numbers):
-            raise UsageError(
-                f"got {name} = {_short(got)}; expected {count:,} whole numbers from 0 to {most - 1}, one per point."
-            )
+        fits = all(_is_number(one, int) and 0 <= one < most for one in numbers)
+        _expect(name, got, fits, f"{count:,} whole numbers from 0 to {most - 1}, one per point")
         return numbers
 
     def word(self, name: str, choices: Collection[str]) -> str:
@@ -206,19 +258,25 @@ class Request:
             >>> Request("score", 1, "", {"of": "both"}).word("of", ["learned", "both"])
             'both'
         """
-        got = self.options.get(name)
-        if not isinstance(got, str) or got not in choices:
-            raise UsageError(f"got {name} = {_short(got)}; expected one of {', '.join(choices)}.")
-        return got
+        got: Any = self.options.get(name)
+        _expect(name, got, isinstance(got, str) and got in choices, f"one of {', '.join(choices)}")
+        return str(got)
 
 
-def _is_finite(one: object) -> bool:
-    return isinstance(one, int | float) and not isinstance(one, bool) and abs(one) < 1e9
+def _expect(name: str, got: Any, fits: bool, expected: str) -> None:
+    """Raise a UsageError unless the value of an option fits."""
+    if not fits:
+        text = repr(got)
+        short = text if len(text) <= 40 else f"{text[:37]}..."
+        raise UsageError(f"got {name} = {short}; expected {expected}.")
 
 
-def _short(got: object) -> str:
-    text = repr(got)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+def _is_number(got: Any, kind: Any = int | float) -> bool:
+    return isinstance(got, kind) and not isinstance(got, bool)
+
+
+def _is_point(got: Any) -> bool:
+    return isinstance(got, list) and len(got) == 2 and all(_is_number(one) and abs(one) < 1e9 for one in got)
 
 
 def _refuse_constant(text: str) -> float:

@@ -1,4 +1,4 @@
-"""Data of the explorer: drawings, uploaded files, and single classes of a data set.
+"""Data of the explorer: shapes, files, drawings, and single classes of these.
 
 An uploaded file is read only as text with columns of numbers. Nothing is written to disk, and the name of the file is
 not used.
@@ -7,19 +7,20 @@ not used.
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motes.data import SHAPES, Table, make_labelled_shape
+from motes.data import Table
 from motes.data.arrays import Series
 from motes.data.readings import default_columns
 from motes.data.shapes import Distribution
 from motes.errors import DataError, UsageError
-from motes.evaluation.sources import PointSource, Source, reference_seeds
-from motes.explorer.guard import Limits
+from motes.evaluation.sources import PointSource, reference_seeds
+from motes.explorer.messages import Limits
 from motes.points import Truth
 from motes.text_options import TextOptions
 
@@ -33,23 +34,33 @@ LARGEST = 1e12  # largest number in a column
 
 
 @dataclass(frozen=True)
-class Sketch:
-    """A drawing, as rows for training and comparison.
+class Origin:
+    """Rows of a training, and more real points to compare samples with.
 
     Attributes:
-        truth: the exact distribution: equally likely points along the strokes of each colour, blurred.
+        name: name of the data.
         training: training rows.
-        seed: seed of these rows.
+        truth: the exact distribution; None if it is unknown.
+        seed: seed of the rows.
+        source: the shape or file that all rows come from; None for a drawing, or for one class.
     """
 
-    truth: Truth
+    name: str
     training: Table
+    truth: Truth | None
     seed: int
-    name = DRAWING
+    source: PointSource | None = None
 
     @classmethod
-    def of(cls, points: ArrayLike, noise: float, rows: int, seed: int, colours: ArrayLike | None = None) -> Sketch:
-        """Create a drawing from points (m, 2) along strokes with `colours` (m,), whole numbers; None: one colour.
+    def of(cls, source: PointSource) -> Origin:
+        """Return the origin for a shape or a file."""
+        return cls(source.name, source.training, source.truth, source.seed, source)
+
+    @classmethod
+    def drawing(
+        cls, points: ArrayLike, noise: float, rows: int, seed: int, colours: Sequence[int] | None = None
+    ) -> Origin:
+        """Return rows of a drawing: points (m, 2) along strokes, blurred, with `colours` (m,); None: one colour.
 
         Several colours are equally likely classes.
 
@@ -67,71 +78,29 @@ class Sketch:
         own = labels if classes else np.full(len(nodes), -1)
         truth = Truth(DRAWING, Distribution(nodes, nodes, weights, noise, own))
         x, drawn = truth.labelled_sample(rows, seed=seed)
-        return cls(truth, Table(x, default_columns(2), drawn if classes else None), seed)
+        return cls(DRAWING, Table(x, default_columns(2), drawn if classes else None), truth, seed)
+
+    def of_class(self, label: str | int) -> Origin:
+        """Return the rows of one class; all rows if they have no labels."""
+        labels = self.training.labels
+        if labels is None:
+            return self
+        training = self.training.take(np.flatnonzero(labels.astype(str) == str(label)))
+        return replace(self, training=training, truth=self.truth and self.truth.of_class(int(label)), source=None)
 
     def draw(self, n: int, seed: int) -> Array:
-        """Draw `n` fresh points (n, 2)."""
-        return self.truth.sample(n, seed=seed)
-
-    def real(self, n: int) -> tuple[Array, Array]:
-        """Draw two fresh sets of `n` points, each with its own seed."""
-        first, second = reference_seeds(self.seed)
-        return self.draw(n, first), self.draw(n, second)
-
-
-@dataclass(frozen=True)
-class OneClass:
-    """The rows of one class of the training data.
-
-    Attributes:
-        whole: rows of all classes, with their labels.
-        label: label of the class.
-    """
-
-    whole: PointSource | Sketch
-    label: str | int
-
-    @property
-    def name(self) -> str:
-        """Name of the data, with all classes together."""
-        return self.whole.name
-
-    @property
-    def seed(self) -> int:
-        """Seed of the data, with all classes together."""
-        return self.whole.seed
-
-    @property
-    def truth(self) -> Truth | None:
-        """The exact distribution of the class, or None if it is unknown."""
-        return self.whole.truth and self.whole.truth.of_class(int(self.label))
-
-    @property
-    def training(self) -> Table:
-        """The rows of the class."""
-        table = self.whole.training
-        assert table.labels is not None  # there are classes
-        return table.take(np.flatnonzero(table.labels.astype(str) == str(self.label)))
-
-    def draw(self, n: int, seed: int) -> Array:
-        """Return up to `n` real points (m, 2): a fresh draw if the distribution is known, otherwise training rows."""
+        """Return up to `n` real points (m, d): fresh ones if the distribution is known, otherwise training rows."""
         if self.truth is not None:
             return self.truth.sample(n, seed=seed)
-        if self.name in SHAPES and isinstance(self.whole, Source):
-            count = SHAPES[self.name].classes or 1
-            x, labels = make_labelled_shape(self.name, 2 * count * n, seed=seed, noise=self.whole.noise)
-            return x[labels == int(self.label)][:n]
-        return some_rows(self.training.x, n, seed)
+        rows = self.training.x
+        return rows[np.random.default_rng([seed, 7]).permutation(len(rows))[:n]]
 
     def real(self, n: int) -> tuple[Array, Array]:
-        """Draw two sets of `n` points, each with its own seed."""
+        """Return two sets of up to `n` real points: to compare with, and for the reference value."""
+        if self.source is not None:
+            return self.source.real(n)
         first, second = reference_seeds(self.seed)
         return self.draw(n, first), self.draw(n, second)
-
-
-def some_rows(rows: Array, n: int, seed: int) -> Array:
-    """Return up to `n` of the rows (m, d), in random order."""
-    return rows[np.random.default_rng([seed, 7]).permutation(len(rows))[:n]]
 
 
 class Upload(NamedTuple):

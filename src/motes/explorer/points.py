@@ -7,8 +7,6 @@ from data to noise, and so has eps_hat, the score times the noise level. log p i
 chain is drawn by a sampler of the library and stored in float32.
 """
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -16,17 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
-from motes.data import SHAPES
 from motes.errors import UsageError
 from motes.evaluation.metrics import sliced_w2_value
-from motes.evaluation.sources import Source
 from motes.explorer.messages import Answer
-from motes.explorer.subjects import PLACES, Subject, require_origin
+from motes.explorer.subjects import Subject
 from motes.points import Denoiser, Oracle, Sampling, log_likelihood, sample
 from motes.points.exact import Later
-from motes.points.likelihood import flow_path
 from motes.progress import OnProgress, Progress
 from motes.seeds import seed_key
 from motes.training.programs import blocks
@@ -37,8 +31,6 @@ CHAIN_STOPS = 65  # maximum number of stored steps of a chain
 COMPARED = 2_000  # points in a distance
 LOOKS = 17  # times at which the distance is computed
 DIRECTIONS = 64
-ROWS = 300  # maximum rows of each kind
-CONFIDENCE = 2.5  # standard errors from which a difference counts
 
 
 class Chain(NamedTuple):
@@ -66,7 +58,8 @@ def draw(subject: Subject, sampler: str, steps: int, n: int, seed: int, on_progr
     model = subject.model
     own = steps == len(model.grid) - 1  # the recipe's own times, which may be an explicit list
     guidance = None if subject.guidance == 1 else subject.guidance
-    known, how = subject.known(n), Sampling(sampler=sampler, steps=None if own else steps, guidance=guidance)
+    known = model.given(subject.label_name, n)
+    how = Sampling(sampler=sampler, steps=None if own else steps, guidance=guidance)
     process = model.reverse_process(how, known)
     last = len(process.grid) - 1
     stops = np.unique(np.linspace(0, last, min(CHAIN_STOPS, last + 1)).round().astype(int))
@@ -116,42 +109,6 @@ def distances(subject: Subject, chain: Chain, real: RealPoints, on_progress: OnP
     )
 
 
-def memorisation(subject: Subject, drawn: Array, log_prob: Callable[[Array], Array]) -> dict[str, Any]:
-    """Return whether training points are memorised, by log-likelihoods and distances to the nearest training point.
-
-    Args:
-        subject: a model with its training rows.
-        drawn: samples (n, d), in the data's units.
-        log_prob: log-likelihood of rows (n, d), in nats.
-
-    Raises:
-        UsageError: if there are no other real rows.
-    """
-    origin = require_origin(subject)
-    if isinstance(origin, Source) and origin.name not in SHAPES and origin.held_out is None:
-        raise UsageError(f"no rows of '{subject.name}' were held out to compare its training rows with.")
-    training = origin.training.x
-    rows = training[np.random.default_rng(0).permutation(len(training))[:ROWS]]
-    fresh = origin.real(ROWS)[0]
-    own, others = log_prob(rows), log_prob(fresh)
-    error = float(np.hypot(*(part.std(ddof=1) / np.sqrt(len(part)) for part in (own, others))))
-    gap = float(own.mean() - others.mean())
-    tree = cKDTree(subject.model.standardiser.forward(training))
-    near = {
-        name: float(np.median(tree.query(subject.model.standardiser.forward(points))[0]))
-        for name, points in (("drawn", drawn[:ROWS]), ("fresh", fresh))
-    }
-    return {
-        "rows": len(training),
-        "training": float(own.mean()),
-        "fresh": float(others.mean()),
-        "gap": gap,
-        "standard_error": error,
-        "nearest": near,
-        "sure": gap > CONFIDENCE * error,
-    }
-
-
 def nearest_row(subject: Subject, point: Array) -> dict[str, Any]:
     """Return the training point nearest to `point` (2,), in the data's units; {} without the training rows.
 
@@ -171,10 +128,6 @@ LEVEL = 0.02  # noise level, in standard deviations, below which a likelihood ke
 TOLERANCE = 0.01  # tolerance of a likelihood, in nats
 LATEST = 1 - 1e-3  # from this time on, x_t is treated as the prior
 QUANTITIES = ("score", "velocity")
-REACH = 2.5  # half the width of the grid, in standard deviations of the noise
-LINES = 11  # lines in each direction
-DOTS = 61  # dots on a line
-STOPS = 33  # stored places of the clock
 POINTS = 600  # samples on the line
 ALONG = 240  # points of the line at which the exact density is computed
 
@@ -217,31 +170,6 @@ def vectors(subject: Subject, quantity: str, x0: Array, score: Array, t: float) 
     if quantity == "velocity":
         towards = (alpha * towards + sigma * x0) / zoom
     return towards * subject.model.standardiser.scale
-
-
-def grid_at_noise() -> Array:
-    """Return the points of all lines, (2 LINES DOTS, 2), in standard deviations: horizontal, then vertical lines."""
-    ends = REACH * np.linspace(-1, 1, LINES), REACH * np.linspace(-1, 1, DOTS)
-    offset, along = (part.ravel() for part in np.meshgrid(*ends, indexing="ij"))
-    return np.concatenate([np.stack([along, offset], axis=1), np.stack([offset, along], axis=1)])
-
-
-def carried_grid(subject: Subject, denoiser: Denoiser, on_progress: OnProgress) -> tuple[Array, Array]:
-    """Return falling places of the clock (STOPS,), and the grid carried there by the flow, (STOPS, n, 2)."""
-    places = np.linspace(PLACES, 0, STOPS)
-    times = np.interp(places, np.arange(PLACES + 1), subject.clock[0])
-    start = subject.standardised(subject.model.standardiser.inverse(grid_at_noise()), float(times[0]))
-    made = []
-    for block in blocks(start, BLOCK):
-        made.append(_carry(denoiser, block, jnp.asarray(times)))
-        on_progress(Progress(0))
-    z = np.concatenate([np.asarray(part, float) for part in made])[: len(start)]
-    return places, subject.shown(z.swapaxes(0, 1), times)
-
-
-@eqx.filter_jit
-def _carry(denoiser: Denoiser, x: jax.Array, times: jax.Array) -> jax.Array:
-    return jax.vmap(partial(flow_path, denoiser, times=times))(x)
 
 
 def sample_on_line(subject: Subject, axis: int, value: float, seed: int, on_progress: OnProgress) -> Answer:

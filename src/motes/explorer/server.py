@@ -11,42 +11,40 @@ import asyncio
 import logging
 import secrets
 import socket
-import threading
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request as HttpRequest
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from motes.errors import MotesError, UsageError
 from motes.explorer.answers import KINDS, Answers
-from motes.explorer.guard import Guard, Limits, is_everywhere
+from motes.explorer.guard import Guard, is_everywhere
 from motes.explorer.live import Live
-from motes.explorer.messages import Answer, Request
-from motes.explorer.subjects import PLACES, Shelf
+from motes.explorer.messages import Answer, Limits, Request
+from motes.explorer.subjects import Shelf
 from motes.explorer.training import Trainings
 
 SLOTS = 32  # maximum waiting requests of one page
 TRAIN, PLAN, NEWS = "train", "plan", "news"
 SLOWEST = 20.0  # seconds for which a page may leave an answer unread
 INDEX = "index.html"
-READERS = 2  # files that are read at a time
+READERS = 2  # threads for uploaded files, in addition to one per page
 FULL = 4001  # close code if too many pages are open
-GRACE = 1  # seconds for open pages to end
 CONNECTIONS = 128
 FIRST_POINTS = 5_000  # points of the first picture
-FIRST_CELLS = 36  # cells of its densities
 
 log = logging.getLogger("motes.explorer")
 
@@ -83,10 +81,9 @@ class Visit:
         finally:
             self._gone = True
             self._waiting.clear()
-            self._close()
             answering.cancel()
             await asyncio.gather(answering, return_exceptions=True)
-            self._close()  # a training started meanwhile
+            self._close()
 
     async def _listen(self) -> None:
         while True:
@@ -111,35 +108,35 @@ class Visit:
         while True:
             await self._asked.wait()
             if self._has_news:
-                await self._deliver(self._news())
+                await self._send(self._news())
             elif self._waiting:
                 _, request = self._waiting.popitem(last=False)
-                request = replace(request, live=self._live)
-                try:
-                    found = await self._loop.run_in_executor(self.threads, self._compute, request)
-                except Abandoned:
-                    continue
-                await self._deliver(found)
+                with suppress(Abandoned):
+                    await self._send(await self._loop.run_in_executor(self.threads, self._compute, request))
             else:
                 self._asked.clear()
 
-    async def _deliver(self, answer: Answer) -> None:
+    async def _send(self, answer: Answer) -> None:
         try:
-            await asyncio.wait_for(self._send(answer), SLOWEST)
+            await asyncio.wait_for(self.socket.send_bytes(answer.to_bytes()), SLOWEST)
         except TimeoutError:
             await self.socket.close(1008)
 
     def _compute(self, request: Request) -> Answer:
         """Answer a request, in a thread."""
-        self._stop_if_abandoned(request)
+
+        def stop_if_abandoned(now: object = None) -> None:
+            if self._gone or request.slot in self._waiting:
+                raise Abandoned
+
+        stop_if_abandoned()
         try:
             if request.what == TRAIN:
                 found = self._train(request)
             elif request.what == PLAN:
                 found = self.trainings.preview(request)
             else:
-                stop = lambda now: self._stop_if_abandoned(request)
-                found = self.answers.answer(replace(request, on_progress=stop))
+                found = self.answers.answer(replace(request, live=self._live, on_progress=stop_if_abandoned))
         except MotesError as error:
             found = Answer({"error": str(error)})
         except Abandoned:
@@ -149,38 +146,25 @@ class Visit:
             found = Answer({"error": "This is a bug; the terminal shows details."})
         return Answer({"number": request.number, "what": request.what, **found.header}, found.arrays)
 
-    def _stop_if_abandoned(self, request: Request) -> None:
-        if self._gone or request.slot in self._waiting:
-            raise Abandoned
-
-    async def _send(self, answer: Answer) -> None:
-        await self.socket.send_bytes(answer.to_bytes())
-
     # --- training ---
 
     def _train(self, request: Request) -> Answer:
         """Start or control the training, in a thread."""
-        do = request.options.get("do")
-        if do == "start":
-            self.trainings.take_seat(self)
-            if self._live is not None:
-                self._live.close()
+        if request.options.get("do") == "start":
+            self._close()
             self._live, self._told = self.trainings.start(request, self._on_news), 0
             if self._gone:  # meanwhile
                 self._close()
         elif self._live is None:
             raise UsageError("there is no training to control. Start one first.")
-        elif do == "close":
-            self._close()
         else:
-            self.trainings.control(self._live, request)
-        return Answer({} if self._live is None else {"run": self._live.number})
+            self._live.control(request)
+        return Answer({"run": self._live and self._live.number})
 
     def _close(self) -> None:
         if self._live is not None:
             self._live.close()
             self._live = None
-        self.trainings.leave_seat(self)
 
     def _on_news(self) -> None:
         """Wake the event loop, called in the training's thread."""
@@ -211,36 +195,35 @@ TYPES = {
 }
 
 
-def application(
-    shelf: Shelf, *, token: str, host: str = "127.0.0.1", limits: Limits = Limits(), answers: Answers | None = None
-) -> Starlette:
+def application(answers: Answers, *, token: str, host: str = "127.0.0.1") -> Starlette:
     """Build the explorer as an ASGI application for your own server; `serve` starts one.
 
     Args:
-        shelf: the models to choose from.
+        answers: computes the answers to the pages.
         token: token that the address must contain.
         host: host at which the server listens.
-        limits: limits of the requests of a page.
-        answers: answers computed before; None: none.
 
     Example:
-        >>> from motes.explorer.subjects import Shelf
+        >>> from motes.explorer.answers import Answers
+        >>> from motes.explorer.messages import Limits
         >>> from motes.explorer.server import application
-        >>> app = application(Shelf(), token="secret")
+        >>> from motes.explorer.subjects import Shelf
+        >>> app = application(Answers(Shelf(), Limits()), token="secret")
         >>> [route.path for route in app.routes][-1]
         '/socket'
     """
+    limits = answers.limits
     folder = resources.files("motes") / "explorer" / "page"
     files = {file.name: file.read_bytes() for file in folder.iterdir() if Path(file.name).suffix in TYPES}
-    answers = answers or Answers(shelf, limits)
     # One thread per page, which has one request at a time, so that pages do not wait for each other.
-    threads = ThreadPoolExecutor(limits.sockets, thread_name_prefix="explorer")
-    readers = ThreadPoolExecutor(READERS, thread_name_prefix="explorer-files")
+    threads = ThreadPoolExecutor(limits.sockets + READERS, thread_name_prefix="explorer")
     visits: set[Visit] = set()
     trainings = Trainings(limits)
 
     async def page(request: HttpRequest) -> Response:
-        name = request.url.path.removeprefix("/") or INDEX
+        name = request.path_params.get("name", INDEX)
+        if name not in files:
+            raise HTTPException(404)
         return Response(files[name], media_type=TYPES[Path(name).suffix])
 
     async def socket(websocket: WebSocket) -> None:
@@ -262,32 +245,28 @@ def application(
                 async for part in request.stream():
                     data += part
                     if len(data) > limits.upload:
-                        message = f"The file is larger than {limits.upload:,} bytes, the maximum."
-                        return JSONResponse({"error": message}, 413, headers={"connection": "close"})
+                        return refusal(413, f"The file is larger than {limits.upload:,} bytes, the maximum.")
         except TimeoutError:
-            message = f"The file did not arrive within {limits.seconds:g} seconds."
-            return JSONResponse({"error": message}, 408, headers={"connection": "close"})
+            return refusal(408, f"The file did not arrive within {limits.seconds:g} seconds.")
         loop = asyncio.get_running_loop()
         try:
-            word, file = await loop.run_in_executor(readers, trainings.upload, bytes(data))
+            word, file = await loop.run_in_executor(threads, trainings.upload, bytes(data))
         except MotesError as error:
             return JSONResponse({"error": str(error)}, 422)
         return JSONResponse({"upload": word, "columns": file.columns, "rows": len(file.x), "notes": file.notes})
 
-    async def nothing(request: HttpRequest, error: Exception) -> Response:
-        return PlainTextResponse("There is nothing at this address.\n", 404)
+    def refusal(status: int, message: str) -> Response:
+        return JSONResponse({"error": message}, status, headers={"connection": "close"})
 
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        yield
-        for pool in (threads, readers):
-            pool.shutdown(wait=False, cancel_futures=True)
-
-    names = ["", *(name for name in files if name != INDEX)]
-    guard = Middleware(Guard, host=host, token=token, limits=limits, open_to_all=[f"/{name}" for name in names if name])
-    pages = [Route(f"/{name}", page, methods=["GET"]) for name in names]
-    routes = [*pages, Route("/data", upload, methods=["POST"]), WebSocketRoute("/socket", socket)]
-    return Starlette(routes=routes, middleware=[guard], lifespan=lifespan, exception_handlers={404: nothing})
+    parts = {f"/{name}" for name in files if name != INDEX}  # the same in every installation
+    guard = Middleware(Guard, host=host, token=token, limits=limits, open_to_all=parts)
+    routes = [
+        Route("/", page, methods=["GET"]),
+        Route("/data", upload, methods=["POST"]),
+        Route("/{name}", page, methods=["GET"]),
+        WebSocketRoute("/socket", socket),
+    ]
+    return Starlette(routes=routes, middleware=[guard])
 
 
 def serve(
@@ -295,7 +274,6 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 0,
-    limits: Limits = Limits(),
     on_start: Callable[[str], None] = print,
 ) -> None:
     """Serve the explorer until Ctrl-C or SIGTERM.
@@ -304,8 +282,7 @@ def serve(
         shelf: the models to choose from.
         host: address to listen at. Unless it is a loopback address, other machines can reach the server.
         port: port to listen at; 0 chooses a free one.
-        limits: limits of the requests of a page.
-        on_start: called with the address, once the first picture is computed and the server listens.
+        on_start: called with the address, once the first picture is computed and the server accepts connections.
 
     Raises:
         UsageError: if the server cannot listen at this address.
@@ -318,46 +295,38 @@ def serve(
             ...
         motes.errors.UsageError: cannot listen at 192.0.2.1, port 0: ...
     """
-    listening = _listen(host, port)
+    try:
+        family, dual = (socket.AF_INET6, socket.has_dualstack_ipv6()) if ":" in host else (socket.AF_INET, False)
+        listening = socket.create_server((host, port), family=family, dualstack_ipv6=dual)
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"cannot listen at {host}, port {port}: {why}. Choose another --host or --port.") from None
     with listening:
-        answers = Answers(shelf, limits)
-        token = secrets.token_urlsafe(24)
-        app = application(shelf, token=token, host=host, limits=limits, answers=answers)
+        answers, token = Answers(shelf, Limits()), secrets.token_urlsafe(24)
         _compute_first_picture(answers)
+        server = uvicorn.Server(server_config(application(answers, token=token, host=host), answers.limits))
         name = "localhost" if host == "127.0.0.1" or is_everywhere(host) else f"[{host}]" if ":" in host else host
-        address = f"http://{name}:{listening.getsockname()[1]}/?token={token}"
-
-        def started() -> None:
-            on_start(address)
-            threading.Thread(target=_compute_layers, args=(answers,), daemon=True, name="explorer-first").start()
-
-        _Server(server_config(app, limits), started).run(sockets=[listening])
+        # The socket already accepts connections; they wait a moment until the server runs.
+        on_start(f"http://{name}:{listening.getsockname()[1]}/?token={token}")
+        server.run(sockets=[listening])
 
 
 def server_config(app: Starlette, limits: Limits) -> uvicorn.Config:
-    """Configure uvicorn to serve the application within limits; `serve` does so.
-
-    Example:
-        >>> from motes.explorer.guard import Limits
-        >>> from motes.explorer.subjects import Shelf
-        >>> from motes.explorer.server import application, server_config
-        >>> server_config(application(Shelf(), token="secret"), Limits()).ws_max_size
-        65536
-    """
+    """Configure uvicorn to serve the application within limits; `serve` does so."""
     return uvicorn.Config(
         app,
         http=_timeout_protocol(limits.seconds),
         log_config=None,
         access_log=False,
         server_header=False,
-        lifespan="on",
+        lifespan="off",
         ws="websockets-sansio",
         ws_max_size=limits.message,
         ws_max_queue=8,
         ws_per_message_deflate=False,
         limit_concurrency=CONNECTIONS,
         timeout_keep_alive=5,
-        timeout_graceful_shutdown=GRACE,
+        timeout_graceful_shutdown=1,
     )
 
 
@@ -395,50 +364,11 @@ def _timeout_protocol(seconds: float) -> type[H11Protocol]:
     return TimeoutProtocol
 
 
-class _Server(uvicorn.Server):
-    """A server that calls `on_start` once it listens."""
-
-    def __init__(self, config: uvicorn.Config, on_start: Callable[[], None]):
-        super().__init__(config)
-        self._on_start = on_start
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        if not self.should_exit:
-            self._on_start()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-    except (OSError, OverflowError) as error:
-        listening.close()
-        why = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"cannot listen at {host}, port {port}: {why}. Choose another --host or --port.") from None
-    return listening
-
-
 def _compute_first_picture(answers: Answers) -> None:
     """Compute the first answers of a page, so that they are ready when it is opened."""
     if answers.shelf.opens == "table":
-        table = answers.shelf.tables[0]
-        column = answers.ask(what="table", table=table).header["about"]["columns"][0]
-        value = column["values"][0]
-        for row in ({}, {} if value is None else {column["name"]: value}):
-            answers.ask(what="row", table=table, row=row)
+        answers.ask(what="row", table=answers.shelf.tables[0], row={})
         return
     model = answers.shelf.names[0]
     about = answers.ask(what="open", model=model).header["about"]
     answers.ask(what="chain", model=model, n=FIRST_POINTS, seed=0, sampler=about["sampler"], steps=about["steps"])
-
-
-def _compute_layers(answers: Answers) -> None:
-    """Compute a layer of each kind, so that their programs are compiled before they are needed."""
-    model = answers.shelf.names[0]
-    if answers.shelf.subject(model).has_layers:
-        for what in ("score", "density"):
-            sides = "both" if answers.shelf.subject(model).oracle is not None else "learned"
-            answers.ask(what=what, model=model, of=sides, place=PLACES // 2, cells=FIRST_CELLS)

@@ -14,18 +14,18 @@ from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, cast
 
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data import DATASETS, SHAPES, make_shape
+from motes.data import DATASETS, SHAPES
 from motes.data.datasets import is_here
 from motes.data.readings import default_columns
 from motes.errors import MotesError, UsageError, unknown
-from motes.evaluation.sources import PointSource, read_points
-from motes.explorer.origins import OneClass, Sketch, some_rows
+from motes.evaluation.sources import read_points
+from motes.explorer.origins import Origin
 from motes.explorer.tables import TableSubject
 from motes.loading import load
 from motes.points import Denoiser, Given, Oracle, PointModel
@@ -34,7 +34,6 @@ from motes.recipes.loading import kinds_of
 from motes.tables.model import TableModel
 
 Array = NDArray[np.float64]
-T = TypeVar("T", "Subject", TableSubject)
 
 PLACES = 1024  # places of the clock, in addition to 0
 BEND = 1.6  # exponent by which the clock runs slower near the data, where the shape is
@@ -90,7 +89,7 @@ class Subject:
 
     name: str
     model: PointModel
-    origin: PointSource | Sketch | OneClass | None = None
+    origin: Origin | None = None
     key: str = ""
     family: str = ""
     python: str = ""
@@ -108,7 +107,7 @@ class Subject:
         source = self.model.source
         if self.origin is None and (source in SHAPES or is_here(source)):
             with suppress(MotesError):
-                self.origin = read_points(source, self.model.recipe, self.model.seed)
+                self.origin = Origin.of(read_points(source, self.model.recipe, self.model.seed))
 
     def of_class(self, label: int, guidance: float) -> Subject:
         """Return the same model, showing one of its classes.
@@ -129,9 +128,7 @@ class Subject:
             raise UsageError(
                 f"got class {label}, but '{self.name}' has {known}; expected one of these, or all together."
             )
-        origin = self.origin
-        if origin is not None and not isinstance(origin, OneClass) and origin.training.labels is not None:
-            origin = OneClass(origin, classes.names[label])
+        origin = self.origin and self.origin.of_class(classes.names[label])
         key, family = f"{self.key} {label} {guidance:g}", f"{self.family} {label}"
         return replace(self, origin=origin, key=key, family=family, label=label, guidance=guidance)
 
@@ -139,16 +136,6 @@ class Subject:
     def label_name(self) -> str | int | None:
         """Name of the class that is shown; None: all of them."""
         return None if self.label is None or self.model.classes is None else self.model.classes.names[self.label]
-
-    def known(self, n: int) -> Given | None:
-        """Return the condition for `n` points; None: no condition.
-
-        Example:
-            >>> from motes.explorer.subjects import Shelf
-            >>> Shelf().subject("moons").known(3) is None
-            True
-        """
-        return self.model.given(self.label_name, n)
 
     @cached_property
     def denoiser(self) -> Denoiser:
@@ -179,23 +166,7 @@ class Subject:
             >>> moons.data(5, seed=0).shape
             (5, 2)
         """
-        origin = require_origin(self)
-        if isinstance(origin, Sketch | OneClass):
-            return origin.draw(n, seed)
-        if origin.name in SHAPES:
-            return make_shape(origin.name, n, seed=seed, noise=origin.noise)
-        return some_rows(origin.training.x, n, seed)
-
-    def noise(self, n: int, seed: int) -> Array:
-        """Draw the noise that is added to `data`, (n, d), in standardised units.
-
-        Example:
-            >>> from motes.explorer.subjects import Shelf
-            >>> moons = Shelf().subject("moons")
-            >>> moons.noise(5, seed=0).shape
-            (5, 2)
-        """
-        return np.random.default_rng([seed, 1]).standard_normal((n, self.model.dim))
+        return require_origin(self).draw(n, seed)
 
     # --- the clock and the scale ---
 
@@ -338,10 +309,10 @@ def shapes() -> list[dict[str, object]]:
 
 
 class Shelf:
-    """The models to choose from on the page: those that ship with motes, and optionally your own.
+    """The models to choose from on the page: your own, and those that ship with motes under other names.
 
     Args:
-        own: your model of points or of a table, shown first.
+        own: models of points or of tables, shown first.
 
     Attributes:
         names: names of the models of points.
@@ -354,16 +325,17 @@ class Shelf:
         'mine'
     """
 
-    def __init__(self, own: Subject | TableSubject | None = None):
+    def __init__(self, *own: Subject | TableSubject):
         self._lock = Lock()
-        self._subjects: dict[str, Subject] = {own.name: own} if isinstance(own, Subject) else {}
-        self._tables: dict[str, TableSubject] = {own.name: own} if isinstance(own, TableSubject) else {}
-        self.names = [*self._subjects, *(name for name in shipped() if name not in self._subjects)]
-        self.tables = [*self._tables, *(name for name in shipped_tables() if name not in self._tables)]
-        self.opens = "table" if isinstance(own, TableSubject) else "points"
+        self._loaded: dict[str, Subject | TableSubject] = {one.name: one for one in own}
+        self.names = [one.name for one in own if isinstance(one, Subject)]
+        self.names += [name for name in shipped() if name not in self._loaded]
+        self.tables = [one.name for one in own if isinstance(one, TableSubject)]
+        self.tables += [name for name in shipped_tables() if name not in self._loaded]
+        self.opens = "table" if own and isinstance(own[0], TableSubject) else "points"
 
     def subject(self, name: str) -> Subject:
-        """Return the subject with a name; load it if necessary.
+        """Return the model of points with a name; load it if necessary.
 
         Raises:
             UsageError: if there is no such name. A name is never read as a path.
@@ -373,11 +345,10 @@ class Shelf:
             >>> Shelf().subject("moons").model.source
             'moons'
         """
-        python = f'motes.explorer.subjects.Shelf().subject("{name}").model'
-        return self._find("model", name, self.names, self._subjects, lambda model: Subject(name, model, python=python))
+        return cast(Subject, self._find(name, self.names))
 
     def table(self, name: str) -> TableSubject:
-        """Return the table with a name; load it if necessary.
+        """Return the model of a table with a name; load it if necessary.
 
         Raises:
             UsageError: if there is no such name. A name is never read as a path.
@@ -387,22 +358,24 @@ class Shelf:
             >>> Shelf().table("penguins").model.source
             'penguins'
         """
-        python = f'motes.explorer.subjects.Shelf().table("{name}").model'
-        return self._find(
-            "table", name, self.tables, self._tables, lambda model: TableSubject(name, model, python=python)
-        )
+        return cast(TableSubject, self._find(name, self.tables))
 
-    def _find(self, what: str, name: str, names: list[str], loaded: dict[str, T], show: Callable[[Any], T]) -> T:
+    def _find(self, name: str, names: list[str]) -> Subject | TableSubject:
         if name not in names:
-            raise UsageError(unknown(what, name[:80], names))
+            raise UsageError(unknown("model", name[:80], names))
         with self._lock:
-            if name not in loaded:
+            if name not in self._loaded:
+                kind: Any = Subject if name in SHAPES else TableSubject
+                method = "subject" if name in SHAPES else "table"
                 with resources.as_file(OURS / f"{name}.safetensors") as path:
-                    loaded[name] = show(load(path))
-            return loaded[name]
+                    model: Any = load(path)
+                self._loaded[name] = kind(
+                    name, model, python=f'motes.explorer.subjects.Shelf().{method}("{name}").model'
+                )
+            return self._loaded[name]
 
 
-def require_origin(subject: Subject) -> PointSource | Sketch | OneClass:
+def require_origin(subject: Subject) -> Origin:
     """Return the training data of a model.
 
     Raises:
@@ -413,7 +386,7 @@ def require_origin(subject: Subject) -> PointSource | Sketch | OneClass:
     return subject.origin
 
 
-def open_subject(source: str, train: Callable[[str], PointModel]) -> Subject | TableSubject:
+def open_subject(source: str, train: Callable[[str], Any]) -> Subject | TableSubject:
     """Open the model named on the command line: a shape, a table, or a model's file or folder.
 
     Args:
@@ -435,35 +408,25 @@ def open_subject(source: str, train: Callable[[str], PointModel]) -> Subject | T
         return Shelf().table(source)
     if source in SHAPES:
         return Subject(source, train(source), python=f'motes.fit("{source}")')
-    _check_source(source)
-    model, path = load(source), Path(source)
-    name = path.parent.name if path.name == "model.safetensors" else path.stem
+    path = Path(source)
+    if path.name == source and not path.suffix and not path.exists():  # neither a file nor a path to one
+        if source in DATASETS:
+            raise UsageError(
+                f"got '{source}', a data set without a model; expected a model. Train one: motes train {source}, then "
+                f"motes explore runs/{source}."
+            )
+        message = unknown("shape or data set", source, [*SHAPES, *DATASETS])
+        raise UsageError(f"{message} Or give a run's folder, or its model.safetensors.")
+    model = load(source)
+    name = (path.parent.name if path.name == "model.safetensors" else path.stem) or model.source or "your model"
     python = f"motes.load({json.dumps(source)})"
     match model:
         case TableModel():
-            return TableSubject(name or model.source or "your table", model, python=python)
+            return TableSubject(name, model, python=python)
         case PointModel() if model.standardiser.support is None:
-            return Subject(name or model.source or "your model", model, python=python)
+            return Subject(name, model, python=python)
         case PointModel():
             kind = "points within bounds"
         case _:
             kind = "points given observations"
     raise UsageError(f"'{source}' is a model of {kind}, which the explorer cannot show. Give another model.")
-
-
-def _check_source(source: str) -> None:
-    """Refuse a bare name that is not a file: an unknown name, or a data set without a trained model.
-
-    Raises:
-        UsageError: with the nearest name, or the commands that train a model.
-    """
-    path = Path(source)
-    if path.exists() or path.suffix or path.name != source:
-        return
-    if source in DATASETS:
-        raise UsageError(
-            f"got '{source}', a data set without a model; expected a model. Train one: motes train {source}, then "
-            f"motes explore runs/{source}."
-        )
-    message = unknown("shape or data set", source, [*SHAPES, *DATASETS])
-    raise UsageError(f"{message} Or give a run's folder, or its model.safetensors.")

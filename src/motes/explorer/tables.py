@@ -112,19 +112,19 @@ def _group_pieces(line: Binning | None, pieces: Pieces, cuts: Array, count: int)
 def _describe_bars(kind: Kind, pieces: Pieces, of_piece: NDArray[np.int64]) -> tuple[list[str], list[Any]]:
     """Return the text and a value of each bar of numbers or dates."""
     texts, values, line = [], [], kind.lines[0]
+    single = line is not None and not line.smooth  # one value per piece, and no others
     for bar in range(int(of_piece[-1]) + 1):
         mine = np.flatnonzero(of_piece == bar)
-        first, last, middle = int(mine[0]), int(mine[-1]), int(mine[len(mine) // 2])
-        ends, value = (
-            [pieces.low[first], pieces.high[last]],
-            _decode_value(kind, pieces.codes[middle], pieces.y[middle]),
-        )
-        few = line is not None and not line.smooth  # one value per piece, and no others
-        width = EDGE * (ends[1] - ends[0]) if np.isfinite(ends).all() else 0.0
-        low = _decode_value(kind, pieces.codes[first], ends[0] + width) if few or np.isfinite(ends[0]) else None
-        high = _decode_value(kind, pieces.codes[last], ends[1] - width, end=-1) if few or np.isfinite(ends[1]) else None
-        texts.append(_describe_range(low, high, value))
-        values.append(value)
+        first, middle, last = mine[[0, len(mine) // 2, -1]]
+        start, end = pieces.low[first], pieces.high[last]
+        width = EDGE * (end - start) if np.isfinite([start, end]).all() else 0.0
+        low = high = None  # open ends
+        if single or np.isfinite(start):
+            low = _decode_value(kind, pieces.codes[first], start + width)
+        if single or np.isfinite(end):
+            high = _decode_value(kind, pieces.codes[last], end - width, end=-1)
+        values.append(_decode_value(kind, pieces.codes[middle], pieces.y[middle]))
+        texts.append(_describe_range(low, high, values[-1]))
     return texts, values
 
 
@@ -140,22 +140,15 @@ def _decode_value(kind: Kind, code: Any, y: float, end: int = 0) -> Any:
 
 
 def _describe_range(low: Any, high: Any, value: Any) -> str:
-    if low is None and high is None:
-        return _format_value(value)
-    if low is None:
-        return f"up to {_format_value(high)}"
-    if high is None:
-        return f"from {_format_value(low)}"
-    return (
-        _format_value(value)
-        if _format_value(low) == _format_value(high)
-        else f"{_format_value(low)} to {_format_value(high)}"
-    )
+    low, high, value = map(_format_value, (low, high, value))
+    if low == high:
+        return str(value)
+    return f"up to {high}" if not low else f"from {low}" if not high else f"{low} to {high}"
 
 
 def _format_value(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
+        return "" if value is None else str(value)
     if abs(value) >= 1e4:
         return f"{value:,.0f}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)  # 2007 is a year as well
@@ -300,33 +293,25 @@ class TableSubject:
                 made.append(one.heights(masses[j]))
         return made
 
-    def log_probs(self, given: Mapping[str, Any]) -> dict[str, float]:
-        """Return log p of each known cell given the known cells before it in the model's order, in nats.
+    def log_probs(self, given: Mapping[str, Any]) -> tuple[float, dict[str, float]]:
+        """Return log p of all known cells, and of each given the known cells before it in the model's order, in nats.
 
-        Their sum is log p of all of them, except for the contribution of rules between columns.
-
-        Example:
-            >>> from motes.explorer.tables import TableSubject
-            >>> found = TableSubject("people", table).log_probs({"age": 31, "smoker": "no"})
-            >>> sorted(found)
-            ['age', 'smoker']
-        """
-        schema, orders = self.model.schema, self.model.orders
-        each = orders.own.log_prob_parts(self._encode_known(given)[1])[0]
-        return {column: float(each[schema.parts_of(column)].sum()) for column in given}
-
-    def log_prob(self, given: Mapping[str, Any], each: Mapping[str, float]) -> float:
-        """Return log p of the known cells, given `each`, the output of `log_probs`.
+        The total is their sum and the contribution of rules between columns.
 
         Example:
             >>> from motes.explorer.tables import TableSubject
-            >>> subject, known = TableSubject("people", table), {"age": 31}
-            >>> expected = table.score_samples({"age": [31], "smoker": [None]})
-            >>> bool(np.isclose(subject.log_prob(known, subject.log_probs(known)), expected[0]))
-            True
+            >>> total, each = TableSubject("people", table).log_probs({"age": 31, "smoker": "no"})
+            >>> bool(np.isclose(total, table.score_samples({"age": [31], "smoker": ["no"]})[0])), sorted(each)
+            (True, ['age', 'smoker'])
         """
+        schema, orders, constraint = self.model.schema, self.model.orders, self.model.constraint
         frame, encoded = self._encode_known(given)
-        return sum(each.values()) + float(self.model.orders.log_rule_factor(frame, encoded)[0])
+        parts = orders.log_prob_parts(orders.own, encoded)[0]
+        each = {column: float(parts[schema.parts_of(column)].sum()) for column in given}
+        total = sum(each.values())
+        if constraint.columns:
+            total += float(constraint.log_factor(observed_sides(schema, constraint.columns, frame, encoded))[0])
+        return total, each
 
     def _encode_known(self, given: Mapping[str, Any]) -> tuple[Frame, Encoded]:
         """Return one row with all other cells masked; a missing entry with its own token would count as known."""

@@ -15,17 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from motes.data import SHAPES, Table
-from motes.data.points import as_table
+from motes.data import SHAPES
+from motes.data.tables import as_table
 from motes.errors import UsageError
 from motes.evaluation import Finding
 from motes.evaluation.diagnosis import diagnose_model
 from motes.evaluation.findings import PRIOR_NATS, constant_columns, prior_kl
 from motes.evaluation.sources import PointSource, divided, read_points
-from motes.explorer.guard import Limits
 from motes.explorer.live import Live
-from motes.explorer.messages import Answer, Request
-from motes.explorer.origins import Sketch, Upload, read_upload
+from motes.explorer.messages import Answer, Limits, Request
+from motes.explorer.origins import Origin, Upload, read_upload
 from motes.explorer.subjects import Subject, require_origin
 from motes.fitting import diagnose
 from motes.points import DiscreteVP, PointRecipe
@@ -41,24 +40,21 @@ KNOTS = 8  # knots of the curves that a page drags
 TIMES = 129  # times at which curves are shown
 SECTIONS = ("schedule", "network", "denoiser", "loss", "times", "training", "sampler", "grid", "data")
 DATA = ("rows", "noise", "standardise", "label")
-FIXED = {"averages": 0}  # fixed keys of [training]: only snapshots are stored
+AVERAGES = "training.averages"  # always 0: only snapshots are stored
 PREVIEW_ROWS, DIAGNOSIS_ROWS = 2_000, 2_000
 KEPT_FILES = 8  # maximum number of files; then the oldest is dropped
-DO = ("start", "play", "pause", "step", "change", "close")
 LEAST_NOISE = 1e-3  # minimum noise of a drawing, in its own units
 COLOURS = 4  # maximum colours of a drawing
-FASTEST = 10_000  # maximum steps per second
 
 
 class Trainings:
-    """The trainings of all pages: their seats, their files and their start.
+    """The trainings of all pages, and their files.
 
     Args:
         limits: limits of a training, and of the number of trainings.
 
     Example:
-        >>> from motes.explorer.guard import Limits
-        >>> from motes.explorer.messages import Request
+        >>> from motes.explorer.messages import Limits, Request
         >>> from motes.explorer.training import Trainings
         >>> asked = Request("train", 1, "", {"recipe": "default", "seed": 0, "shape": "moons"})
         >>> live = Trainings(Limits()).start(asked, on_news=lambda: None)
@@ -69,36 +65,9 @@ class Trainings:
 
     def __init__(self, limits: Limits):
         self.limits = limits
-        self._seated: set[object] = set()
+        self._running: list[Live] = []
         self._files: OrderedDict[str, Upload] = OrderedDict()
         self._lock = Lock()
-
-    def take_seat(self, visitor: object) -> None:
-        """Reserve a seat for a training; a visitor has at most one seat.
-
-        Raises:
-            UsageError: if all seats are taken.
-
-        Example:
-            >>> from motes.explorer.guard import Limits
-            >>> from motes.explorer.training import Trainings
-            >>> Trainings(Limits(trainings=1)).take_seat("a visitor")
-        """
-        with self._lock:
-            if visitor not in self._seated and len(self._seated) >= self.limits.trainings:
-                raise UsageError(f"{self.limits.trainings} trainings are running, the maximum. Close another page.")
-            self._seated.add(visitor)
-
-    def leave_seat(self, visitor: object) -> None:
-        """Free the seat of a visitor.
-
-        Example:
-            >>> from motes.explorer.guard import Limits
-            >>> from motes.explorer.training import Trainings
-            >>> Trainings(Limits()).leave_seat("a visitor")
-        """
-        with self._lock:
-            self._seated.discard(visitor)
 
     def upload(self, data: bytes) -> tuple[str, Upload]:
         """Keep a file of numbers; return the key by which a page requests it, and its columns.
@@ -107,7 +76,7 @@ class Trainings:
             DataError: if the file has another form or is too large.
 
         Example:
-            >>> from motes.explorer.guard import Limits
+            >>> from motes.explorer.messages import Limits
             >>> from motes.explorer.training import Trainings
             >>> word, file = Trainings(Limits()).upload(b"a,b\\n1,2\\n3,4\\n")
             >>> file.columns
@@ -124,11 +93,10 @@ class Trainings:
         """Start the training that a request describes; it waits before its first step.
 
         Raises:
-            MotesError: if it cannot be trained.
+            MotesError: if it cannot be trained, or if too many trainings are running.
 
         Example:
-            >>> from motes.explorer.guard import Limits
-            >>> from motes.explorer.messages import Request
+            >>> from motes.explorer.messages import Limits, Request
             >>> from motes.explorer.training import Trainings
             >>> asked = Request("train", 1, "", {"recipe": "ddpm", "seed": 0, "shape": "rings"})
             >>> live = Trainings(Limits()).start(asked, on_news=lambda: None)
@@ -138,7 +106,14 @@ class Trainings:
         """
         recipe, seed = _parse_recipe(request, self.limits), _seed(request)
         origin = self._origin(request, recipe, seed)
-        return Live(origin, recipe, seed, on_news, python=partial(_python, request, origin, recipe, seed))
+        live = Live(origin, recipe, seed, on_news, python=partial(_python, request, origin, recipe, seed))
+        with self._lock:
+            self._running = [one for one in self._running if not one.closed]
+            if len(self._running) >= self.limits.trainings:
+                live.close()
+                raise UsageError(f"{self.limits.trainings} trainings are running, the maximum. Close another page.")
+            self._running.append(live)
+        return live
 
     def preview(self, request: Request) -> Answer:
         """Compute a preview of a training: its recipe, its curves and the expected problems.
@@ -147,42 +122,35 @@ class Trainings:
             MotesError: if it cannot be trained.
 
         Example:
-            >>> from motes.explorer.guard import Limits
-            >>> from motes.explorer.messages import Request
+            >>> from motes.explorer.messages import Limits, Request
             >>> from motes.explorer.training import Trainings
             >>> asked = Request("plan", 1, "", {"recipe": "default", "seed": 0, "shape": "moons"})
             >>> sorted(Trainings(Limits()).preview(asked).arrays)
             ['alpha', 'betas', 'log_snr', 'sigma', 't']
         """
         recipe = _parse_recipe(request, self.limits)
-        return _preview(recipe, self._origin(request, recipe, _seed(request)).training, self.limits)
+        table = self._origin(request, recipe, _seed(request)).training
+        schedule = recipe.make_schedule()
+        t = np.linspace(0, 1, TIMES)
+        curves = {name: np.asarray(getattr(schedule, name)(t), float) for name in ("alpha", "sigma", "log_snr")}
+        few = table.take(np.arange(min(PREVIEW_ROWS, len(table))))
+        betas = schedule.betas if isinstance(schedule, DiscreteVP) else np.zeros(0)
+        return Answer(
+            {
+                "recipe": recipe.to_dict(),
+                "toml": recipe.to_toml(),
+                "kinds": {section: list(kinds_of(section)) for section in ("schedule", "loss", "denoiser")},
+                "knots": _knots(recipe),
+                "steps": recipe.steps,
+                "left": float(schedule.alpha(1.0)) ** 2,
+                "prior": prior_kl(few.x, recipe),
+                "allowed": PRIOR_NATS,
+                "findings": [_describe_finding(finding, recipe, self.limits) for finding in diagnose(few, recipe)],
+            },
+            {"t": t, "betas": betas, **curves},
+        )
 
-    def control(self, live: Live, request: Request) -> None:
-        """Play, pause, step or change a training.
-
-        Raises:
-            MotesError: for an unknown command, or a recipe with which this training cannot continue.
-
-        Example:
-            >>> from motes.explorer.guard import Limits
-            >>> from motes.explorer.messages import Request
-            >>> from motes.explorer.training import Trainings
-            >>> asked, trainings = {"recipe": "default", "seed": 0, "shape": "moons"}, Trainings(Limits())
-            >>> live = trainings.start(Request("train", 1, "", asked), on_news=lambda: None)
-            >>> trainings.control(live, Request("train", 2, "", {"do": "pause"}))
-            >>> live.close()
-        """
-        do = request.word("do", DO)
-        if do == "play":
-            live.play(request.whole("pace", 0, FASTEST, 0))
-        elif do == "pause":
-            live.pause()
-        elif do == "step":
-            live.step(request.whole("count", 1, 1_000, 1))
-        elif do == "change":
-            live.change(_parse_recipe(request, self.limits))
-
-    def _origin(self, request: Request, recipe: PointRecipe, seed: int) -> PointSource | Sketch:
+    def _origin(self, request: Request, recipe: PointRecipe, seed: int) -> Origin:
         if "upload" in request.options:
             file = self._file(request.options["upload"])
             places = [request.whole(name, 0, len(file.columns) - 1) for name in ("first", "second")]
@@ -191,14 +159,14 @@ class Trainings:
             table = as_table(file.x[:, places], [file.columns[k] for k in places], name="the file")
             if kept := constant_columns(table):
                 raise UsageError(f"{kept[0].meaning} Expected two columns that vary. Choose another.")
-            return divided("your file", table, recipe, seed)
+            return Origin.of(PointSource(**vars(divided("your file", table, recipe, seed))))
         if "sketch" in request.options:
             noise = recipe.data.noise
             if noise is None or noise < LEAST_NOISE:
                 raise UsageError(f"got data.noise = {noise} for a drawing; expected a number from {LEAST_NOISE:g}.")
             points = request.points("sketch", self.limits.nodes)
             colours = request.choices("colours", len(points), COLOURS) if "colours" in request.options else None
-            return Sketch.of(points, noise, recipe.data.rows, seed, colours)
+            return Origin.drawing(points, noise, recipe.data.rows, seed, colours)
         return _shape(request.word("shape", SHAPES), recipe, seed)
 
     def _file(self, word: object) -> Upload:
@@ -215,12 +183,12 @@ def _seed(request: Request) -> int:
 
 
 @lru_cache(maxsize=4)
-def _shape(name: str, recipe: PointRecipe, seed: int) -> PointSource:
+def _shape(name: str, recipe: PointRecipe, seed: int) -> Origin:
     """Read the rows of a shape, cached while curves are dragged."""
-    return read_points(name, recipe, seed)
+    return Origin.of(read_points(name, recipe, seed))
 
 
-def _python(request: Request, origin: PointSource | Sketch, recipe: PointRecipe, seed: int, weights: str) -> str:
+def _python(request: Request, origin: Origin, recipe: PointRecipe, seed: int, weights: str) -> str:
     """Return the Python call that trains the same model with these weights; "" if Python has no access to the rows."""
     if origin.name not in SHAPES:
         return ""
@@ -242,8 +210,7 @@ def _parse_recipe(request: Request, limits: Limits) -> PointRecipe:
     """
     name = request.word("recipe", RECIPES)
     changes = _check_changes(request.options.get("changes", {}))
-    fixed = {f"training.{key}": value for key, value in FIXED.items()}
-    recipe = load_recipe(name, changes | fixed)
+    recipe = load_recipe(name, changes | {AVERAGES: 0})
     assert isinstance(recipe, PointRecipe)  # true for all `RECIPES`
     _check_size(recipe, limits, changes)
     return recipe
@@ -257,27 +224,18 @@ def _check_changes(got: object) -> dict[str, Any]:
     """
     if not isinstance(got, Mapping) or len(got) > CHANGES:
         raise UsageError(f"got changes = {type(got).__name__}; expected up to {CHANGES} keys of a recipe with values.")
-    found = {}
     for key, value in got.items():
         section, _, name = str(key).partition(".")
-        if section not in SECTIONS or (section == "data" and name not in DATA):
+        if section not in SECTIONS or (section == "data" and name not in DATA) or key == AVERAGES:
             raise UsageError(
                 f"got the key '{str(key)[:LONGEST]}'; expected one of {', '.join(SECTIONS)}, such as grid.steps."
             )
-        if section == "training" and name in FIXED:
-            raise UsageError(f"got the key '{key}'; expected another one: the page keeps it at {FIXED[name]}.")
-        _check_value(key, value)
-        found[key] = value
-    return found
-
-
-def _check_value(key: str, value: object) -> None:
-    values = value if isinstance(value, list) else [value]
-    plain = len(values) <= MOST_KNOTS and all(_is_plain(one) for one in values)
-    if not plain:
-        raise UsageError(
-            f"got {key} = {repr(value)[:LONGEST]}; expected a text, a number up to {LARGEST:g}, or a short list."
-        )
+        values = value if isinstance(value, list) else [value]
+        if len(values) > MOST_KNOTS or not all(map(_is_plain, values)):
+            raise UsageError(
+                f"got {key} = {repr(value)[:LONGEST]}; expected a text, a number up to {LARGEST:g}, or a short list."
+            )
+    return dict(got)
 
 
 def _is_plain(value: object) -> bool:
@@ -295,32 +253,7 @@ def _check_size(recipe: PointRecipe, limits: Limits, changed: Collection[str]) -
     Raises:
         UsageError: if a limit is exceeded.
     """
-    for section in SECTIONS:
-        part = getattr(recipe, section)
-        for key, annotation in keys_of(type(part)).items():
-            name, value = f"{section}.{key}", getattr(part, key)
-            kinds = {int, float} & {*members_of(annotation)}
-            if name in changed and kinds and not _is_bounded(part, key):
-                raise UsageError(f"got {name}, a number without bounds; expected a key with bounds. Omit it.")
-            most = _most(section, key, limits)
-            if int not in kinds or value is None or value <= most:
-                continue
-            if name in changed:
-                raise UsageError(f"got {name} = {value:,}; expected a whole number of at most {most:,} on the page.")
-            if section != "grid":  # the page shows the recipe's own grid at first, of any size
-                raise UsageError(
-                    f"got {name} = {value:,} of the recipe; expected at most {most:,} on the page. Change it."
-                )
-    layers = getattr(recipe.network, "depth", 1) * getattr(recipe.network, "members", 1)
-    if layers > limits.layers:
-        raise UsageError(
-            f"got network.depth times network.members = {layers:,}; expected at most {limits.layers:,} on the page."
-        )
-
-
-def _most(section: str, key: str, limits: Limits) -> int:
-    """Return the maximum of a whole number on the page."""
-    named = {
+    most_of = {
         "network.width": limits.width,
         "network.depth": limits.depth,
         "training.batch": limits.batch,
@@ -329,43 +262,31 @@ def _most(section: str, key: str, limits: Limits) -> int:
         "schedule.steps": limits.schedule_steps,
         "grid.steps": limits.steps,
     }
-    # The other keys of [training] are numbers of steps.
-    return named.get(f"{section}.{key}", limits.training_steps if section == "training" else limits.number)
+    for section in SECTIONS:
+        part = getattr(recipe, section)
+        ranges = {field.name: field.metadata.get("range") for field in fields(part)}
+        otherwise = limits.training_steps if section == "training" else limits.number  # numbers of steps, or any other
+        for key, annotation in keys_of(type(part)).items():
+            name, value, kinds = f"{section}.{key}", getattr(part, key), {int, float} & {*members_of(annotation)}
+            if name in changed and kinds and not _is_finite(ranges[key]):
+                raise UsageError(f"got {name}, a number without bounds; expected a key with bounds. Omit it.")
+            most = most_of.get(name, otherwise)
+            # The page shows the recipe's own grid at first, of any size.
+            if int in kinds and value is not None and value > most and (name in changed or section != "grid"):
+                whose = "" if name in changed else " of the recipe"
+                raise UsageError(f"got {name} = {value:,}{whose}; expected at most {most:,} on the page. Change it.")
+    layers = getattr(recipe.network, "depth", 1) * getattr(recipe.network, "members", 1)
+    if layers > limits.layers:
+        raise UsageError(
+            f"got network.depth times network.members = {layers:,}; expected at most {limits.layers:,} on the page."
+        )
 
 
-def _is_bounded(part: Any, key: str) -> bool:
-    allowed = next(field.metadata.get("range") for field in fields(part) if field.name == key)
+def _is_finite(allowed: Any) -> bool:
     return allowed is not None and math.isfinite(allowed.low) and math.isfinite(allowed.high)
 
 
 # --- before and after the training -------------------------------------------------------------------------------
-
-
-def _preview(recipe: PointRecipe, table: Table, limits: Limits) -> Answer:
-    """Return the values, curves and expected problems of a recipe for some rows.
-
-    Raises:
-        MotesError: if the recipe cannot be used for these rows.
-    """
-    schedule = recipe.make_schedule()
-    t = np.linspace(0, 1, TIMES)
-    curves = {name: np.asarray(getattr(schedule, name)(t), float) for name in ("alpha", "sigma", "log_snr")}
-    few = table.take(np.arange(min(PREVIEW_ROWS, len(table))))
-    betas = schedule.betas if isinstance(schedule, DiscreteVP) else np.zeros(0)
-    return Answer(
-        {
-            "recipe": recipe.to_dict(),
-            "toml": recipe.to_toml(),
-            "kinds": {section: list(kinds_of(section)) for section in ("schedule", "loss", "denoiser")},
-            "knots": _knots(recipe),
-            "steps": recipe.steps,
-            "left": float(schedule.alpha(1.0)) ** 2,
-            "prior": prior_kl(few.x, recipe),
-            "allowed": PRIOR_NATS,
-            "findings": [_describe_finding(finding, recipe, limits) for finding in diagnose(few, recipe)],
-        },
-        {"t": t, "betas": betas, **curves},
-    )
 
 
 def _knots(recipe: PointRecipe) -> dict[str, list[float]]:
@@ -388,13 +309,8 @@ def _describe_finding(finding: Finding, recipe: PointRecipe, limits: Limits) -> 
         beyond = ""
     except UsageError as error:
         beyond = str(error)
-    return {
-        "name": finding.name,
-        "meaning": finding.meaning,
-        "fix": finding.fix,
-        "changes": finding.changes,
-        "beyond": beyond,
-    }
+    shown = "name", "meaning", "fix", "changes"
+    return {name: getattr(finding, name) for name in shown} | {"beyond": beyond}
 
 
 def diagnose_subject(subject: Subject, limits: Limits, on_progress: OnProgress) -> dict[str, Any]:

@@ -1,7 +1,5 @@
-// Streamlines of vectors, a grid transported by the flow, and the difference of learned and exact densities.
+// Streamlines of vectors, and the difference of learned and exact densities.
 
-import { css } from "/paint.js";
-import { onCanvas } from "/layers.js";
 
 const SIDE = 240; // pixels of the image of streamlines, which is scaled to the picture
 const REACH = 16; // pixels of a streamline in each direction
@@ -76,30 +74,6 @@ function specks() {
     kept[k] = word / 2 ** 32;
   }
   return kept;
-}
-
-/** Draw the grid at a place of the clock, interpolated between the computed places. */
-export function warped(context, answer, place, sides, colours, box, width, height, ratio) {
-  const { clock, header: { dots } } = answer;
-  let k = 0;
-  while (k + 2 < clock.length && clock[k + 1] > place) k++;
-  const share = Math.min(Math.max((clock[k] - place) / (clock[k] - clock[k + 1]), 0), 1);
-  context.lineWidth = 1.1 * ratio;
-  context.lineJoin = "round";
-  for (const side of sides) {
-    const points = answer[side];
-    if (!points) continue;
-    const count = points.shape[1], [from, to] = [2 * count * k, 2 * count * (k + 1)];
-    context.strokeStyle = css(colours[side], 0.72);
-    context.beginPath();
-    for (let i = 0; i < count; i++) {
-      const at = [0, 1].map((j) => points[from + 2 * i + j] + share * (points[to + 2 * i + j] - points[from + 2 * i + j]));
-      const [x, y] = onCanvas(at, box, width, height);
-      if (i % dots) context.lineTo(x, y);
-      else context.moveTo(x, y);
-    }
-    context.stroke();
-  }
 }
 
 /** Draw where the learned density is too high, in its colour, and where the exact one is higher, in the exact colour. */

@@ -21,7 +21,6 @@ const FIELDS = { // layer -> what it asks for, and under which name it is known
   density: { what: "density", known: "density", cells: 36 },
   lines: { what: "density", known: "density", cells: 36 },
   field: { what: "score", known: "field", cells: 48, slot: 1 },
-  grid: { what: "grid", known: "grid" },
   difference: { what: "density", known: "difference", cells: 36, slot: 1, of: "both" },
 };
 const ABOUT_LAYERS = {
@@ -30,7 +29,6 @@ const ABOUT_LAYERS = {
   arrows: ["Arrows", "the score or the velocity at some points"],
   lines: ["Contours", "equal density: 0.5, 1.5, 3, 5 and 8 nats below its peak"],
   field: ["Streamlines", "the score or the velocity everywhere"],
-  grid: ["Warped grid", "straight lines in noise, transported by the flow"],
   difference: ["Difference", "where the learned density is too high or too low"],
 };
 const QUANTITY_WORDS = { score: "score: the direction of higher density", velocity: "velocity: how points move towards data" };
@@ -130,16 +128,16 @@ class Explorer {
 
   // --- choices ---
 
-  /** Change the state so that it can be undone; `during`: the change is for a running training. */
-  async change(how, { during = false } = {}) {
+  /** Change the state so that it can be undone. */
+  async change(how) {
     const before = structuredClone(this.state);
     how(this.state);
     if (written(before) === written(this.state)) return;
     this.past.keep(before);
-    await this.apply(before, during);
+    await this.apply(before);
   }
 
-  async apply(before, during = false) {
+  async apply(before) {
     if (before.model !== this.state.model) {
       await this.open(this.state.model);
       if (!(this.state.label in this.about.classes)) Object.assign(this.state, { label: null, guidance: 1 });
@@ -149,7 +147,7 @@ class Explorer {
       if (!this.about.data) this.state.panels = this.state.panels.filter((one) => one.sampler !== "data");
       if (!this.state.panels.length) this.state.panels = fresh(this.about).panels;
     }
-    this.show(before, during);
+    this.show(before);
   }
 
   /** Hide what needs the exact distribution if it is unknown. */
@@ -252,7 +250,7 @@ class Explorer {
   }
 
   /** Update the page to the state; with `before`, request only what has changed. */
-  show(before, during = false) {
+  show(before) {
     const { state, about } = this;
     const same = before && ["model", "n", "seed", "label", "guidance"].every((key) => before[key] === state[key]);
     if (before && (before.label !== state.label || before.guidance !== state.guidance)) {
@@ -287,7 +285,7 @@ class Explorer {
     this.taker.tell();
     this.table.show();
     this.trainer.bring();
-    this.planner.show(before, during);
+    this.planner.show(before);
     this.conditions.show(before);
     if (before && ["side", "seed", "label", "guidance"].some((key) => before[key] !== state[key])) this.dropAgain();
     this.redraw();
@@ -425,7 +423,7 @@ class Explorer {
     const { state } = this, found = {};
     const at = this.direction ? Math.round(place / LOOKS) * LOOKS : place;
     for (const [layer, one] of Object.entries(FIELDS)) {
-      if (state.layers.includes(layer)) found[one.known] ??= this.#field(one, one.what === "grid" ? 0 : at);
+      if (state.layers.includes(layer)) found[one.known] ??= this.#field(one, at);
     }
     return found;
   }

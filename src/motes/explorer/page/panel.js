@@ -1,6 +1,6 @@
 // One picture: a cloud that moves with the clock, its layers, and its captions.
 
-import { difference, streaks, warped } from "/field.js";
+import { difference, streaks } from "/field.js";
 import { arrows, between, curve, density, lines, path, probe } from "/layers.js";
 import { Painter, fitted } from "/paint.js";
 import { PLACES, STEPS } from "/state.js";
@@ -174,7 +174,6 @@ export class Panel {
     if (field.density && state.layers.includes("density")) density(context, field.density, sides, colours, width, height);
     if (field.density && state.layers.includes("lines")) lines(context, field.density, sides, colours, width, height, ratio);
     if (field.score) arrows(context, field.score, sides, colours, about.box, about.scale, width, height, ratio);
-    if (field.grid) warped(context, field.grid, place, sides, colours, about.box, width, height, ratio);
     if (explorer.particle) path(context, explorer.particle, place, sides, colours, about.box, width, height, ratio);
     explorer.conditions.draw(context, about.box, width, height, ratio);
     if (explorer.pointed) probe(context, explorer.pointed, explorer.probed, colours, explorer.ink, about.box, width, height, ratio);

@@ -20,7 +20,6 @@ const FIELDS = {
   rows: "data.rows", width: "network.width", depth: "network.depth", batch: "training.batch", rate: "training.learning_rate",
   until: "training.steps", ema: "training.ema", decay: "training.decay", "loss-kind": "loss.kind",
 };
-const DURING = ["training.batch", "training.learning_rate", "training.steps", "training.ema", "training.decay"];
 const WITH_STEPS = ["linear", "quad", "sigmoid", "cosine"]; // kinds of schedule
 const ANY_TIME = ["times.kind", "network.kind", "grid.steps"];
 const WAIT = 120; // milliseconds without changes before a preview is requested
@@ -70,8 +69,7 @@ export class Planner {
 
   /** Change keys of the recipe; null removes a change, and a new kind removes the other keys of its section. */
   set(more) {
-    const during = this.#trainer.begun && Object.keys(more).every((key) => DURING.includes(key));
-    return this.explorer.change((state) => { state.changes = merged(state.changes, more); }, { during });
+    return this.explorer.change((state) => { state.changes = merged(state.changes, more); });
   }
 
   #knots({ alphas, sigmas }) {
@@ -103,13 +101,12 @@ export class Planner {
   }
 
   /** Update the page to the state; `before` is the previous state. */
-  show(before, during) {
+  show(before) {
     const { recipe, changes, learn, seed } = this.explorer.state, was = this.shown;
     this.shown = { what: JSON.stringify([recipe, changes, learn]), seed };
     id("recipe").value = recipe;
     const other = was?.what !== this.shown.what;
-    if (other && during) this.#trainer.follow();
-    else if (other && before) this.#trainer.fresh();
+    if (other && before) this.#trainer.fresh();
     if (other || was.seed !== seed) this.#ask(WAIT); // a new seed changes the rows of the preview, not the running training
   }
 

@@ -1,7 +1,7 @@
 // The state of the page, its form in the address, and undo.
 
 export const PLACES = 1024;
-export const LAYERS = ["points", "density", "arrows", "lines", "field", "grid", "difference"];
+export const LAYERS = ["points", "density", "arrows", "lines", "field", "difference"];
 export const QUANTITIES = ["score", "velocity"];
 export const SIDES = ["learned", "exact", "both"];
 export const COUNTS = [500, 1000, 2000, 5000, 10000, 20000];

@@ -1,20 +1,18 @@
-// Downloads: a page without a server, recipe, model, animation, points, a picture, and the equivalent Python.
+// Downloads: recipe, model, points, a picture, and the equivalent Python.
 
 import { SvgContext } from "/svg.js";
 
 const FILES = [
-  // button, form, type, ending, note while waiting
-  ["save-page", "page", "text/html", "html", ""],
-  ["save-recipe", "recipe", "application/toml", "toml", ""],
-  ["save-model", "model", "application/octet-stream", "safetensors", ""],
-  ["save-film", "film", "image/gif", "gif", "Drawing 200 frames, which takes a while …"],
+  // button, form, type, ending
+  ["save-recipe", "recipe", "application/toml", "toml"],
+  ["save-model", "model", "application/octet-stream", "safetensors"],
 ];
 const id = (name) => document.getElementById(name);
 
 export class Taker {
   constructor(explorer) {
     this.explorer = explorer;
-    for (const [button, form, type, ending, note] of FILES) id(button).addEventListener("click", () => this.#file(form, type, ending, note));
+    for (const [button, form, type, ending] of FILES) id(button).addEventListener("click", () => this.#file(form, type, ending));
     id("save-csv").addEventListener("click", () => this.#csv());
     id("save-png").addEventListener("click", () => this.#png());
     id("save-svg").addEventListener("click", () => this.#svg());
@@ -46,8 +44,7 @@ export class Taker {
   }
 
   /** Save a file that the server creates. */
-  async #file(form, type, ending, note) {
-    this.#note(note);
+  async #file(form, type, ending) {
     try {
       const { header } = await this.explorer.link.ask("export", { ...this.explorer.named, form, seed: this.explorer.state.seed });
       const bytes = header.base64 && Uint8Array.from(atob(header.base64), (letter) => letter.charCodeAt(0));

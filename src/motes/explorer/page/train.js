@@ -45,7 +45,6 @@ export class Trainer {
       this.explorer.renew();
       this.explorer.hurry();
     });
-    id("memory").addEventListener("click", () => this.compare());
     id("open-file").addEventListener("click", () => id("file").click());
     id("file").addEventListener("change", () => this.upload(id("file").files[0]));
     for (const name of ["first", "second"]) id(name).addEventListener("change", () => this.#other());
@@ -167,39 +166,11 @@ export class Trainer {
     }
   }
 
-  /** Continue with the changed recipe; if that is impossible, the next press starts a new training. */
-  async follow() {
-    const { recipe, changes } = this.explorer.planner.asked;
-    this.#note("");
-    try {
-      await this.explorer.link.ask("train", { do: "change", recipe, changes });
-    } catch (error) {
-      if (!error) return;
-      this.fresh();
-      this.#note(`${error.message} Press Train to start a new training.`);
-    }
-  }
-
   async #do(options) {
     try {
       await this.explorer.link.ask("train", options);
     } catch (error) {
       if (error) this.#note(error.message);
-    }
-  }
-
-  /** Show whether the current model has memorised its training points. */
-  async compare() {
-    const note = id("memory-note");
-    note.textContent = "Computing likelihoods of 300 points of each kind …";
-    try {
-      const { header } = await this.explorer.link.ask("memory", { ...this.explorer.named, seed: this.explorer.state.seed });
-      const { rows, training, fresh, gap, standard_error: error, nearest, sure } = header;
-      note.textContent = `${sure ? "Yes, at least in part." : "No sign of it."} Mean log p is ${number(training)} nats on training points `
-        + `and ${number(fresh)} on others: a difference of ${number(gap, 2)} ± ${number(error, 2)}. The median distance to the nearest of the ${count(rows)} `
-        + `training points is ${number(nearest.drawn, 2)} standard deviations for samples and ${number(nearest.fresh, 2)} for other real points.`;
-    } catch (wrong) {
-      if (wrong) note.textContent = wrong.message;
     }
   }
 
@@ -251,8 +222,7 @@ export class Trainer {
     id("moment").setAttribute("aria-valuetext", `step ${count(this.shown)}`);
     const recent = this.losses.slice(-200), mean = recent.reduce((a, b) => a + b, 0) / recent.length;
     const floor = news.floor ? `, irreducible ${number(news.floor)}` : "";
-    const changed = news.changes.length ? `, changed at step ${news.changes.map(count).join(", ")}` : "";
-    id("course-name").textContent = `step ${count(news.step)} of ${count(news.steps)}${changed}; the pictures show step ${count(this.shown)}`;
+    id("course-name").textContent = `step ${count(news.step)} of ${count(news.steps)}; the pictures show step ${count(this.shown)}`;
     id("course-value").textContent = recent.length ? `loss ${number(mean)}${floor}` : "";
     const now = performance.now();
     if (plays && now < (this.drawn ?? 0) + EVERY) return;
