@@ -13,7 +13,8 @@ from motes import plots
 from motes.cli.figures import Album, diagnosis_figures
 from motes.cli.options import Drawing
 from motes.evaluation.sources import source_of
-from motes.plots import ModelView, evenly, film_grid
+from motes.plots.chains import ModelView, evenly, film_grid
+from motes.plots.curves import rank_curves
 
 OUT = Path(__file__).parents[1] / "docs" / "images"
 

@@ -420,8 +420,8 @@ def test_diagnose_prints_findings_and_draws(run_folder, motes_command, small_fig
     assert code == 2 and "diagnosis.json" in err and "--overwrite" in err
 
 
-@pytest.mark.slow(but=["motes.cli.run.prepared"])
-@pytest.mark.parametrize("phase", ["motes.cli.run.prepared", "motes.cli.run.drawn", "motes.cli.run.draw_run"])
+@pytest.mark.slow(but=["motes.cli.run.prepare_rows"])
+@pytest.mark.parametrize("phase", ["motes.cli.run.prepare_rows", "motes.cli.run.drawn", "motes.cli.run.draw_run"])
 def test_ctrl_c_outside_the_training_says_what_is_kept(phase, motes_command, few_samples, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt

@@ -378,7 +378,7 @@ def test_a_page_asks_and_is_answered(client):
     with client.socket() as page:
         header, _ = talk(page, what="hello")
         assert header["models"][0] == "small" and header["limits"] == asdict(LIMITS) and header["number"] == 1
-        assert {one["name"] for one in header["samplers"]} == set(motes.points.SAMPLERS)
+        assert {one["name"] for one in header["samplers"]} == set(motes.points.samplers.SAMPLERS)
         header, arrays = talk(page, what="chain", model="small", n=10, seed=0, sampler="euler", steps=4)
         assert arrays["points"].shape == (5, 10, 2) and arrays["points"].dtype == np.float32
         assert (

@@ -10,9 +10,9 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgba
 from matplotlib.quiver import Quiver
+from motes.evaluation.causes import ErrorPart, ErrorSplit
 
 from motes import plots
-from motes.evaluation.causes import ErrorPart, ErrorSplit
 from motes.plots.curves import error_split, excess_curve
 from motes.plots.fields import density_row, score_fields, time_heading
 
@@ -106,7 +106,7 @@ def bars(ax):
 @pytest.mark.parametrize("discretisation", [0.0015, -0.0015])
 def test_each_bar_starts_where_the_one_above_it_ended_and_the_last_ends_at_the_total(discretisation):
     parts = PARTS | {"discretisation": discretisation}
-    ax = error_split(parts, REAL, {}, shares=False)
+    ax = error_split(parts, REAL, {})
     (real, *inner, total), end = bars(ax), REAL
     assert real == (0, REAL)
     for (left, width), value in zip(inner, parts.values(), strict=True):
@@ -119,22 +119,18 @@ def test_each_bar_starts_where_the_one_above_it_ended_and_the_last_ends_at_the_t
     assert hollow == [pytest.approx(value) for value in parts.values() if value < 0]
 
 
-@pytest.mark.parametrize(("discretisation", "fits"), [(0.0015, True), (-0.0015, False)])
-def test_the_figure_shows_shares_where_the_text_does(discretisation, fits):
-    parts = PARTS | {"discretisation": discretisation}
+def test_the_figure_and_the_text_show_the_same_numbers_and_no_shares():
+    parts = PARTS | {"discretisation": -0.0015}
     total = REAL + sum(parts.values())
     split = ErrorSplit(500, total, REAL, {name: ErrorPart(value, 1e-4) for name, value in parts.items()})
-    assert split.adds_up == fits == ("%" in str(split))
-    ax = error_split(parts, REAL, {}, shares=split.adds_up)
-    read = [text.get_text().replace("−", "-").partition(" · ") for text in ax.texts]
-    assert [float(value) for value, _, _ in read] == pytest.approx([REAL, *parts.values(), total])
-    shares = [f"{100 * value / total:.0f} %" if fits else "" for value in (REAL, *parts.values(), total)]
-    assert [share for _, _, share in read] == shares
+    read = [text.get_text().replace("−", "-") for text in error_split(parts, REAL, {}).texts]
+    assert [float(value) for value in read] == pytest.approx([REAL, *parts.values(), total])
+    assert "%" not in str(split)
 
 
 def test_whiskers_end_each_bar_with_its_95_percent_interval():
     error = {"learning": 0.0004, "discretisation": 0.0002}
-    ax = error_split(PARTS, REAL, error, shares=True)
+    ax = error_split(PARTS, REAL, error)
     rows = ["two real draws", *PARTS, "total"]
     ends = dict(zip(rows, [left + width for left, width in bars(ax)], strict=True))
     drawn = [segment for lines in ax.collections for segment in lines.get_segments()]
@@ -147,7 +143,7 @@ def test_whiskers_end_each_bar_with_its_95_percent_interval():
 @pytest.mark.parametrize("prior", [0.5, -0.4])
 def test_every_bar_and_its_text_are_on_the_page(prior):
     parts = {"the prior is not the distribution of x_1": prior, "learning": 0.02}
-    ax = error_split(parts, 0.01, {"learning": 0.004}, shares=prior > 0)
+    ax = error_split(parts, 0.01, {"learning": 0.004})
     assert everything_is_inside(ax.figure)
     boxes = [text.get_window_extent() for text in ax.texts]
     assert not any(a.overlaps(b) for a, b in pairwise(boxes))

@@ -13,7 +13,7 @@ from tests.conftest import SMALL
 from motes import cli
 from motes.data.files import read_frame
 from motes.evaluation.sources import read_rows
-from motes.fitting import suited
+from motes.fitting import choose_recipe
 from motes.loading import load
 from motes.text_options import TextOptions
 from tables import untrained

@@ -13,6 +13,7 @@ from motes.errors import DataError, UsageError
 from motes.evaluation.sources import Source
 from motes.points import PosteriorModel, Sampling
 from motes.progress import OnProgress, Progress, Reporter
+from motes.tables.draws import fill_blocks
 from motes.tables.model import Evidence, TableModel, evidence_of
 
 SAMPLES = 10_000  # number of samples in a run
@@ -21,7 +22,7 @@ NUMBERED = "draw"  # column with the number of the draw, if there are several
 
 
 def drawn(
-    model: Any, n: int, on_progress: OnProgress, *, seed: int = 0, label: Any = None, how: Sampling | None = None
+    model: Any, n: int, on_progress: OnProgress, *, seed: int = 0, label: Any = None, sampling: Sampling | None = None
 ) -> tuple[Frame, Any]:
     """Return samples as a frame, for points with the column of their class, and as drawn by the model: points (n, d).
 
@@ -36,7 +37,7 @@ def drawn(
         if label is None:
             chosen = np.random.default_rng([seed, 662607]).choice(names, n, p=classes.weights)
         label = chosen
-    points = model.draw(n, seed=seed, on_progress=on_progress, label=label, how=how)
+    points = model.draw(n, seed=seed, on_progress=on_progress, label=label, sampling=sampling)
     frame = as_frame(points, model.columns)
     if classes is not None:
         series = of_values(names[classes.numbers(label, n)], LABEL, "the samples")
@@ -63,12 +64,12 @@ def write_table(
     *,
     given: Mapping[str, Any],
     seed: int,
-    exact: bool,
+    importance_resample: bool,
     placeholders: bool,
 ) -> Evidence | None:
     """Draw rows of a table and write them block by block; return the evidence of the conditions, if there are any."""
     effective, log_evidence, done = 0.0, [], 0
-    for rows in model.blocks(n, given=given, seed=seed, exact=exact):
+    for rows in model.blocks(n, given=given, seed=seed, importance_resample=importance_resample):
         write(model.schema.with_placeholders(rows, done + 1) if placeholders else rows)
         effective += rows.effective
         log_evidence.append(rows.log_evidence)
@@ -80,10 +81,10 @@ def write_table(
 def draw_given(model: Any, n: int, given: Any, *, iid: bool, **options: Any) -> tuple[Frame, Evidence | None]:
     """Draw points under conditions; with `iid`, given several independent observations of one row."""
     if model.kind == "posterior":
-        points = (model.draw_iid if iid else model.draw)(n, given, **options)
-        return as_frame(points, model.columns), None
-    points, effective = model.draw_given(n, given, **options)
-    return as_frame(points, model.columns), Evidence(None, (), effective, tuple(model.unlikely_conditions(given)))
+        return as_frame(model.draw(n, given, iid=iid, **options), model.columns), None
+    found = model.draw_points(n, given=given, **options)
+    evidence = Evidence(None, (), found.effective, tuple(model.reliability_warnings(given)))
+    return as_frame(found.points, model.columns), evidence
 
 
 def read_rows(model: TableModel, source: str) -> Blocks:
@@ -120,8 +121,12 @@ def impute_file(model: Any, source: str, out: Path, *, draws: int, seed: int, re
         holes = [np.isnan(rows).T]
     partial = sum(int(part.any(axis=0).sum()) for part in holes)
     with writing(out) as write, reporter.counting("filling in", "rows", total=partial * draws) as count:
-        fill = model.fillings if of_table else model.impute_draws
-        for number, parts in enumerate(fill(rows, draws=draws, seed=seed, on_progress=count, name=name), 1):
+        filled: Iterable[Any]
+        if of_table:
+            filled = fill_blocks(model.orders, rows, draws, seed, count, name)
+        else:
+            filled = model.impute(rows, draws=draws, seed=seed, on_progress=count)
+        for number, parts in enumerate(filled, 1):
             tables: Iterable[Frame] = (
                 (part.select(names) for part in parts) if of_table else [as_frame(parts, model.columns)]
             )

@@ -52,18 +52,26 @@ def sample(
     from motes.cli.condition_words import conditions, observations
 
     trained, iid = load_model(model), points.iid
-    refuse_others(trained, points=points.given, tables={"--exact": exact, "--placeholders": placeholders})
+    for_tables = {"--importance-resample": importance_resample, "--placeholders": placeholders}
+    refuse_others(trained, points=points.given, tables=for_tables)
     check_rows_out(out, overwrite, types_of(trained))
-    known = conditions(given, trained) if iid is None else observations(given, iid, trained)
+    known: Any = conditions(given, trained) if iid is None else observations(given, iid, trained)
     if trained.kind == "posterior":
-        for warning in trained.doubts(known, iid=iid is not None):
+        for warning in trained.reliability_warnings(known, iid=iid is not None):
             note(f"warning: {warning}")
-    extra: dict[str, Any] = {"seed": seed, "label": points.label, "how": points.how()}
+    extra: dict[str, Any] = {"seed": seed, "label": points.label, "sampling": points.how()}
     found = None
     with _open_writer(out) as write, Reporter(quiet).counting("sampling", "rows") as count:
         if trained.kind == "table":
             found = write_table(
-                trained, n, write, count, given=known, seed=seed, exact=exact, placeholders=placeholders
+                trained,
+                n,
+                write,
+                count,
+                given=known,
+                seed=seed,
+                importance_resample=importance_resample,
+                placeholders=placeholders,
             )
         elif trained.kind == "points" and not known:
             write(drawn(trained, n, count, **extra)[0])
@@ -206,10 +214,12 @@ def score(
     trained = load_model(model, text, source)
     rows: Any
     of_table = trained.kind == "table"
-    refuse_others(trained, points={"--label": label is not None}, tables={"--orders": orders != 1, "--smooth": smooth})
+    refuse_others(
+        trained, points={"--label": label is not None}, tables={"--orders": orders != 1, "--laplace": laplace}
+    )
     if of_table:
         rows = read_rows(trained, source)
-        extra: dict[str, Any] = {"orders": orders, "smooth": smooth, "name": f"'{source}'"}
+        extra: dict[str, Any] = {"orders": orders, "laplace": laplace, "name": f"'{source}'"}
     else:
         points = rows_to_score(source, trained, SAMPLES)
         rows, extra = points.x, {"label": label}
@@ -227,7 +237,7 @@ def score(
     print(f"{mean}{of}; {n:,} rows in {out}")
     if of_table and (entries := int(found.impossible.sum())):
         count_rows, mass = int((found.impossible > 0).sum()), f"each has the mass 1 / {trained.schema.rows + 1:,}"
-        what = mass if smooth else "log p = -inf; --smooth gives each a small mass"
+        what = mass if laplace else "log p = -inf; --laplace gives each a small mass"
         note(f"warning: {entries:,} impossible entries in {count_rows:,} rows, such as unseen labels: {what}.")
     if not of_table and (lost := int((~(found.error <= 0.01)).sum())):
         note(f"warning: {lost:,} rows are too far from the data to be exact to 0.01 nats.")
@@ -365,18 +375,18 @@ def plot(
     folder = out or home
     if folder.resolve() != home.resolve() and not overwrite:
         refuse_files(folder, PICTURES)
-    refuse_others(trained, points={"--video": video}, tables={})
     posterior = trained.kind == "posterior"
-    if posterior and (source is not None or video):
-        what = f"the data '{source}'" if source is not None else "--video"
-        raise UsageError(f"got {what}; expected --given alone: the figure shows draws given one observation.")
+    if posterior and source is not None:
+        raise UsageError(
+            f"got the data '{source}'; expected --given alone: the figure shows draws given one observation."
+        )
     if given and not posterior:
         raise UsageError(
             f"got --given {given[0]}; expected a model of points that was trained with --given-columns. Draw rows "
             "under conditions with `motes sample`."
         )
     rows = conditions(given, trained) if posterior else source_of(trained, source)
-    paths = draw_run(trained, rows, folder, Reporter(quiet), drawing=drawing, seed=seed, home=home, video=video)
+    paths = draw_run(trained, rows, folder, Reporter(quiet), drawing=drawing, seed=seed, home=home)
     for path in paths:
         print(path)
     return 0

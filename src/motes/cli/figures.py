@@ -2,7 +2,6 @@
 
 import json
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,12 +19,13 @@ from motes.data import Frame
 from motes.evaluation import Calibration, Diagnosis, TableDiagnosis
 from motes.evaluation.associations import associations
 from motes.evaluation.marginals import view_of
-from motes.evaluation.sources import PointSource, Source, point_source
+from motes.evaluation.sources import PointSource, Source, source_of
 from motes.explorer.origins import Origin
 from motes.explorer.points import log_density, scores
 from motes.explorer.subjects import Subject
-from motes.plots import ModelView
-from motes.plots.chains import Film, shoot
+from motes.plots.chains import Film, ModelView, shoot
+from motes.plots.curves import column_gains, error_split, excess_curve, rank_curves
+from motes.plots.fields import density_row, score_fields, time_heading
 from motes.points import Denoiser, PointModel, PosteriorModel
 from motes.points.fitting import CHOSEN
 from motes.points.networks import StepGated
@@ -132,7 +132,6 @@ def draw_run(
         drawing: style and format of the figures.
         seed: seed of the samples in the figures.
         home: the folder of the run, with its history and checkpoints (default: `out`).
-        video: write an .mp4 instead of a .gif.
 
     Raises:
         UsageError: for a posterior, if there is no observation, or if it has other columns.
@@ -141,14 +140,14 @@ def draw_run(
     album = Album(out / "figures", drawing, origin_words(model, seed))
     loss = loss_figure(folders.history_in(home), album)
     if isinstance(rows, Mapping):
-        for warning in model.doubts(rows):
+        for warning in model.reliability_warnings(rows):
             reporter.warn(warning)
         drawn = model.draw(DRAWS, rows, seed=seed)
         paths = [posterior_figure(model, rows, drawn, album, seed=seed), *loss]
     elif model.kind == "points":
         film, shots = shoot(model, rows.training.x, seed=seed), folders.snapshots_in(home, model)
         paths = [*stills(film, rows.training.x, album, seed=seed), *snapshots(film, shots, album, seed=seed), *loss]
-        paths.append(out / ("diffusion.mp4" if video else "diffusion.gif"))
+        paths.append(out / "diffusion.gif")
         with reporter.counting("animation", "frames") as count:
             animate(film, paths[-1], style=album.look, on_progress=count)
     else:
@@ -186,12 +185,12 @@ def keep_diagnosis(
     if isinstance(found, TableDiagnosis):
         names = [f"{name} (first)" if name == found.first else name for name in found.columns]
         title, simple = f"{found.rows:,} {found.evaluated_against}", found.mixture - found.alone
-        figure = plots.column_gains(names, found.gain, found.errors, simple, title=title, style=album.look)
+        figure = column_gains(names, found.gain, found.errors, simple, title=title, style=album.look)
         return [numbers, album.save(figure, "column_gains")]
     if isinstance(found, Calibration):
         ranks = dict(zip(found.names, found.ranks.T, strict=True))
-        return [numbers, album.save(plots.rank_curves(ranks, found.draws, style=album.look), "ranks")]
-    return [numbers, *diagnosis_figures(model, found, point_source(model, source), album, t=t)]
+        return [numbers, album.save(rank_curves(ranks, found.draws, style=album.look), "ranks")]
+    return [numbers, *diagnosis_figures(model, found, source_of(model, source), album, t=t)]
 
 
 # --- The figures of a model of points ---------------------------------------------------------------------------------
@@ -343,7 +342,7 @@ def diagnosis_figures(
     split = found.split
     parts = {name: part.value for name, part in split.parts.items()}
     error = {name: part.error for name, part in split.parts.items()}
-    axes = error_split(parts, split.reference_value, error, shares=split.adds_up, style=album.look)
+    axes = error_split(parts, split.reference_value, error, style=album.look)
     yield album.save(axes, "error_split")
     if origin.truth is None:
         return
@@ -376,8 +375,8 @@ def _plot_scores(subject: Subject, t: float, style: plots.Style) -> Figure:
         for denoiser in (subject.denoiser, subject.oracle)
     )
     noise = float(schedule.sigma(t) / schedule.alpha(t))
-    heading = plots.time_heading(t, steps=subject.model.recipe.steps, noise=noise)
-    return plots.score_fields(grid, learned, exact, log_p=_exact_log_p(subject, u, t), heading=heading, style=style)
+    heading = time_heading(t, steps=subject.model.recipe.steps, noise=noise)
+    return score_fields(grid, learned, exact, log_p=_exact_log_p(subject, u, t), heading=heading, style=style)
 
 
 def _plot_densities(subject: Subject, style: plots.Style) -> Figure:
@@ -392,4 +391,4 @@ def _plot_densities(subject: Subject, style: plots.Style) -> Figure:
         found = subject.model.likelihood(u[near.ravel()])
         learned[near] = np.where(found.error < SURE, found.log_prob, -np.inf)
         maps, titles = [learned, *maps], ["model", *titles]
-    return plots.density_row(grid, maps, titles, floor=FLOOR, style=style)
+    return density_row(grid, maps, titles, floor=FLOOR, style=style)

@@ -90,7 +90,6 @@ def train_run(
             if model.kind == "table":
                 found = compare_table(model, ready.origin, samples, seed=options.seed)
             else:
-                assert isinstance(ready.origin, PointSource)  # as its recipe says
                 found = compare_points(model, ready.origin, samples, seed=options.seed, brief=True)
             results = found.to_dict()
         about = _describe_training(model, ready, checkpoints.about["named"], least)

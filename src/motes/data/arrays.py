@@ -258,6 +258,7 @@ def _convert_objects(values: NDArray[Any], column: str, name: str) -> Series:
         rows.setdefault(_type_of(values[row]), row)
     if not rows:
         return Series("real", np.full(len(values), np.nan), gone)
+    type_: Any
     type_, first = next(iter(rows.items()))
     for other, row in rows.items():
         if other is None or (other != type_ and {other, type_} != {"real", "whole"}):

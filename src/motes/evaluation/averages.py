@@ -91,7 +91,8 @@ def compare_ema_lengths(
     if stored is not None:
         lengths = tuple(length for length in lengths if stored.can_make(length))
     tried = (None, *lengths)
-    score, measure, against = (_table_score if isinstance(model, TableModel) else _point_score)(model, source, seed)
+    scoring: Any = _table_score if model.kind == "table" else _point_score
+    score, measure, against = scoring(model, source, seed)
     found: list[tuple[float, float]] = []
     for length in tried:
         found.append(score(model if length is None else model.averaged_over(length)))

@@ -27,13 +27,13 @@ from motes.evaluation.sources import PointSource, compared_with
 from motes.points import (
     GaussianOracle,
     LogNormalTimes,
-    MixtureOracle,
     PointModel,
     PointRecipe,
     Schedule,
     Training,
     Truth,
 )
+from motes.points.exact import MixtureOracle
 from motes.points.networks import Residual
 from motes.progress import OnProgress, silent
 from motes.seeds import seed_key

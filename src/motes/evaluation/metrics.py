@@ -7,7 +7,7 @@ A metric is a function of two sets of points. Its test computes it again for eve
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -188,11 +188,12 @@ class _OneOfSeveral(_FastMetric):
     """Base class of metrics that are computed together: `compute` and `permute` return the values of all `names`."""
 
     names: ClassVar[tuple[str, ...]]
-    compute: ClassVar[Callable[[Pair], Sequence[Metric]]]
-    permute: ClassVar[Callable[[Pair], Array]]
+    compute: ClassVar[Any]  # pair -> the metrics
+    permute: ClassVar[Any]  # pair -> their values of all permutations
 
     def measured(self, pair: Pair) -> Metric:
-        return pair.once(self.compute)[self.names.index(self.name)]
+        found: Metric = pair.once(self.compute)[self.names.index(self.name)]
+        return found
 
     def exchanged(self, pair: Pair) -> Array:
         values: Array = pair.once(self.permute)[self.names.index(self.name)]
@@ -202,13 +203,15 @@ class _OneOfSeveral(_FastMetric):
 class _MeasuredByPermutation(_FastMetric):
     """Base class of metrics whose value is computed together with all permutations."""
 
-    compute: ClassVar[Callable[[Pair], tuple[Metric, Array]]]
+    compute: ClassVar[Any]  # pair -> the metric, and its values of all permutations
 
     def measured(self, pair: Pair) -> Metric:
-        return pair.once(self.compute)[0]
+        found: Metric = pair.once(self.compute)[0]
+        return found
 
     def exchanged(self, pair: Pair) -> Array:
-        return pair.once(self.compute)[1]
+        values: Array = pair.once(self.compute)[1]
+        return values
 
 
 # --- The sliced Wasserstein distance --------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ their content (`motes.data.points`), and every evaluation uses these.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -257,7 +257,7 @@ def source_of(model: Model, given: Any = None) -> Source[Any]:
         whole: Source[Any] = Source(MEMORY, _select_columns(model, given, MEMORY), None, model.seed)
         return whole if whole.fingerprint == model.fingerprint else _split_halves(whole)
     name, recipe = _name_and_recipe(model, given)
-    own = lambda rows: rows if rows is None else _select_columns(model, rows, f"'{name}'")
+    own: Callable[[Any], Any] = lambda rows: rows if rows is None else _select_columns(model, rows, f"'{name}'")
     if isinstance(recipe, PointRecipe) and name in SHAPES:
         drawn = read_points(name, recipe, model.seed)
         drawn = replace(drawn, training=own(drawn.training))

@@ -304,14 +304,11 @@ class TableSubject:
             >>> bool(np.isclose(total, table.score_samples({"age": [31], "smoker": ["no"]})[0])), sorted(each)
             (True, ['age', 'smoker'])
         """
-        schema, orders, constraint = self.model.schema, self.model.orders, self.model.constraint
+        schema, orders = self.model.schema, self.model.orders
         frame, encoded = self._encode_known(given)
-        parts = orders.log_prob_parts(orders.own, encoded)[0]
+        parts = orders.own.log_prob_parts(encoded)[0]
         each = {column: float(parts[schema.parts_of(column)].sum()) for column in given}
-        total = sum(each.values())
-        if constraint.columns:
-            total += float(constraint.log_factor(observed_sides(schema, constraint.columns, frame, encoded))[0])
-        return total, each
+        return sum(each.values()) + float(orders.log_rule_factor(frame, encoded)[0]), each
 
     def _encode_known(self, given: Mapping[str, Any]) -> tuple[Frame, Encoded]:
         """Return one row with all other cells masked; a missing entry with its own token would count as known."""

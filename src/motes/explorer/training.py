@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from motes.data import SHAPES
-from motes.data.tables import as_table
+from motes.data.points import as_table
 from motes.errors import UsageError
 from motes.evaluation import Finding
 from motes.evaluation.diagnosis import diagnose_model

@@ -226,7 +226,6 @@ def error_split(
     reference_value: float,
     error: Mapping[str, float],
     *,
-    shares: bool,
     style: str | canvas.Style = "dark",
 ) -> Axes:
     """Draw a waterfall chart of a distance: two real draws, the contribution of each part, and the total.
@@ -238,7 +237,6 @@ def error_split(
         parts: squared sliced W2 of each cause, in variances of the data, in drawing order.
         reference_value: the squared sliced W2 between two samples of the data.
         error: standard errors by the name of a part; whiskers show the 95 % interval.
-        shares: also label bars with their share of the total, which is meaningless if a part is negative.
         style: 'dark', 'light' or a `Style`.
     """
     look = canvas.as_style(style)
@@ -258,8 +256,9 @@ def error_split(
         if name in error:
             ax.errorbar(ends[row], row, xerr=INTERVAL * error[name], zorder=4, **whisker)
             tips[row] = max(tips[row], ends[row] + INTERVAL * error[name])
-        text = _format_signed(value, ".3g") + (f" · {100 * value / values[-1]:.0f} %" if shares else "")
-        written = ax.annotate(text, (tips[row], row), xytext=(7, 0), textcoords="offset points", va="center")
+        written = ax.annotate(
+            _format_signed(value, ".3g"), (tips[row], row), xytext=(7, 0), textcoords="offset points", va="center"
+        )
         canvas.dress_text(written, look.foreground, canvas.BODY)
     # Connect the end of each bar with the start of the next.
     rows = np.arange(len(parts) + 1)

@@ -333,7 +333,7 @@ def _run_in_blocks(
         padded = np.pad(some, (0, block - len(some)), mode="edge")
         with float64():  # the setting is local to each thread
             x, known = jnp.asarray(rows[padded]), jax.tree.map(lambda part: np.asarray(part)[padded], given)
-            found = [on_grid(flow, x, known, np.asarray(steps)) for steps in grids]
+            found = [on_grid(flow, x, known, jnp.asarray(steps)) for steps in grids]
             return [_FlowResult(*(np.asarray(part)[: len(some)] for part in carried)) for carried in found]
 
     blocks = np.split(which, range(block, len(which), block))
