@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tests.conftest import SMALL
 
+import motes
 from motes import cli
 from motes.data.files import read_frame
 from motes.evaluation.sources import read_rows
