@@ -51,7 +51,7 @@ def header(dtype, shape):
 BAD = {
     "train moons --steps 100": (2, "Use --set training.steps=... or --set table.steps=... or --set grid.steps=..."),
     "train moons --width 100": (2, "--set table.width=... or --set network.width=..."),
-    "train moons --sede 1": (2, "Did you mean '--seed'?"),
+    "train moons --sede 1": (2, "Did you mean --seed?"),
     "train tab.csv --set training.steps=50": (2, "Use table.steps instead"),
     "train tab.csv --set network.width=50": (2, "Use table.width instead"),
     "train tab.csv --set loss.kind=edm": (2, "Choose a recipe for points"),

@@ -14,6 +14,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from urllib.parse import quote
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -32,8 +34,9 @@ from motes.explorer.messages import Answer, Limits, Request
 from motes.explorer.server import serve
 from motes.explorer.subjects import Shelf, Subject, open_subject, shipped
 from motes.explorer.training import Trainings
-from motes.points.exact import Later
+from motes.points.exact import GaussianOracle, Later
 from motes.points.likelihood import flow_path, log_likelihood, on_grid
+from motes.points.networks import LogScales
 from motes.progress import Progress
 
 FILES = Path(motes.explorer.__file__).parent
@@ -770,6 +773,34 @@ def test_closing_the_page_ends_its_training(client):
         news_of(page, plays=True)
         assert any(one.name.startswith("explorer-training") for one in threading.enumerate())
     wait_for(lambda: not any(one.name.startswith("explorer-training") for one in threading.enumerate()), 30)
+
+
+# --- the page without a server ---------------------------------------------------------------------------------------
+
+
+def page_alone(name, model):
+    shelf = Shelf(Subject(name, model))
+    return Answers(shelf, LIMITS).ask(what="export", model=name, form="page", seed=0).header["text"]
+
+
+def test_the_page_alone_is_small_and_whole_and_no_name_breaks_out_of_it(answers, small_model):
+    html = answers.ask(what="export", model="moons", form="page", seed=0).header["text"]
+    assert len(html.encode()) < 300_000 and "{{" not in html and html.count("</script>") == 2
+    assert not any(word in html for word in ("http://", "https://", "src=", "import "))
+    html = page_alone("</script><script>alert(1)</script>{{ model }}", small_model)
+    assert html.count("<script") == 2 and html.count("</script>") == 2
+    assert "alert(1)" in html  # it is there, as text
+
+
+def test_another_network_has_no_page_alone(small_model):
+    oracle = GaussianOracle(np.zeros(2), np.eye(2), small_model.denoiser.schedule)
+    scales = LogScales(1, 2, key=jax.random.key(0))
+    scaled = eqx.tree_at(
+        lambda one: one.network.scales, small_model.denoiser, scales, is_leaf=lambda part: part is None
+    )
+    for other in (oracle, scaled):
+        with pytest.raises(UsageError, match="'other' differs"):
+            page_alone("other", small_model.with_denoiser(other))
 
 
 @pytest.mark.slow

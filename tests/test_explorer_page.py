@@ -1,5 +1,7 @@
 """The page of the explorer in a real browser: what is on its canvas and in its state equals the library."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -335,3 +337,53 @@ def test_the_end_of_the_server_is_told(answers, chromium):
     until(page, "!document.getElementById('trouble').hidden")
     assert "motes explore" in page.locator("#trouble").inner_text()
     page.close()
+
+
+@pytest.mark.slow
+def test_the_page_without_a_server_computes_what_the_library_does(visit, chromium, small_model, tmp_path):
+    with visit("#model=moons&n=500&show=data,euler.4") as page:
+        with page.expect_download() as saved:
+            page.locator("#save-page").click()
+        path = tmp_path / saved.value.suggested_filename
+        saved.value.save_as(path)
+        assert path.name == "motes-moons.html" and path.stat().st_size < 300_000
+        with page.expect_download() as saved:
+            page.locator("#save-csv").click()
+        rows = np.loadtxt(saved.value.path(), delimiter=",", skiprows=1)
+        assert 'subject("moons")' in page.locator("#python").inner_text()
+        assert '"sampler": "euler", "steps": 4' in page.locator("#python").inner_text()
+    model = Shelf().subject("moons").model
+    assert rows == pytest.approx(model.sample(500, sampling={"sampler": "euler", "steps": 4}), abs=1e-5)
+    context = chromium.new_context(offline=True)
+    page, wrong = context.new_page(), []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda request: request.url.startswith("file:") or wrong.append(request.url))
+    page.goto(path.as_uri())
+    until(page, "Boolean(window.alone)")
+    noise = np.random.default_rng(0).standard_normal((200, 2)) * float(model.denoiser.schedule.prior_std)
+    denoised = page.evaluate(
+        "([y, r]) => r.map((one) => [...alone.network.denoise(Float64Array.from(y), one)])",
+        [noise.ravel().tolist(), LEVELS],
+    )
+    for r, found in zip(LEVELS, denoised, strict=True):
+        t = model.denoiser.schedule.t_of_log_snr(-2 * np.log(r))
+        exact = jax.vmap(model.denoiser, (0, None))(jnp.asarray(noise, jnp.float32), t)
+        assert np.reshape(found, (-1, 2)) == pytest.approx(np.asarray(exact), abs=1e-4)
+    ends = page.evaluate(
+        """(y) => {
+          const { chain, levels, network, most, least } = alone;
+          return [...chain(network, Float64Array.from(y), levels(32, most, least), true).at(-1)];
+        }""",
+        noise.ravel().tolist(),
+    )
+    process = model.reverse_process({"sampler": "heun", "steps": 32}, None)
+    expected, _ = motes.points.sample(process, len(noise), key=jax.random.key(0), start=noise)
+    away = np.abs(np.reshape(ends, (-1, 2)) - expected).max(axis=1)
+    assert np.quantile(away, 0.95) < 1e-3  # where the flow divides, the last digit decides
+    assert np.median(away) < 1e-4
+    assert page.locator("#took").inner_text().startswith("31 evaluations of 1,000 points in")
+    assert wrong == []
+    context.close()
+
+
+LEVELS = [0.01, 0.1, 0.5, 2.0, 10.0]

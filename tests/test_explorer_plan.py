@@ -227,6 +227,13 @@ def test_a_recipe_and_a_model_are_those_that_are_shown(answers, small_model, tmp
     assert np.array_equal(same.sample(20, seed=1), small_model.sample(20, seed=1))
 
 
+def test_a_page_alone_shows_a_class(answers, labelled_model):
+    html = answers.ask(what="export", model="labelled", form="page", seed=0, label=1, guidance=1.0).header["text"]
+    assert html.count("</script>") == 2
+    with pytest.raises(UsageError, match="'labelled' differs"):
+        answers.ask(what="export", model="labelled", form="page", seed=0, label=1, guidance=2.0)
+
+
 def test_a_form_that_there_is_not_is_refused(answers):
     with pytest.raises(UsageError, match=r"^got form = '../x'; expected"):
         answers.ask(what="export", model="small", form="../x", seed=0)

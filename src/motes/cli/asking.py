@@ -157,7 +157,7 @@ def predict(
     """
     start_jax()
     from motes.data import Blocks
-    from motes.tables.predictions import DRAWS, QUANTILES, rows_without
+    from motes.tables.predictions import DRAWS, QUANTILES, predict_blocks, rows_without
 
     check_rows_out(out, overwrite)
     trained, source, name, ignored = load_model(model, text, file), str(file), f"'{file}'", 0
@@ -168,11 +168,8 @@ def predict(
     whole_rows = Blocks.of_file(source, trained.recipe.text.fitting(source))
     rows = whole_rows.each(lambda frame: rows_without(trained.schema, frame, column, name))
     with _open_writer(out) as write, Reporter(quiet).counting("predicting", "rows") as count:
-        parts = trained.predictions(
-            rows, column, quantiles=quantile or QUANTILES, draws=DRAWS if draws is None else draws, seed=seed,
-            on_progress=count, name=name,
-        )  # fmt: skip
-        for part in parts:
+        levels, draws = quantile or QUANTILES, DRAWS if draws is None else draws
+        for part in predict_blocks(trained.orders, rows, column, levels, draws, seed, count, name):
             write(part)
             ignored += part.ignored
     if out is not None:

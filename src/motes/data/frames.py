@@ -495,7 +495,7 @@ def kept(tensors: Mapping[str, NDArray[Any]], about: Mapping[str, str]) -> Templ
 def _describe_pandas(name: Any, dtype: Any) -> list[Any]:
     """Return [name, dtype, categories, whether ordered] of a column, for `_parse_pandas`."""
     categories = dtype.categories.tolist() if str(dtype) == "category" else None
-    text = "object" if dtype is None else str(dtype)  # its own name, unless that is incomplete
+    text = None if dtype is None else str(dtype)  # its own name, unless that is incomplete
     if hasattr(dtype, "pyarrow_dtype"):
         import pyarrow
 
@@ -506,9 +506,11 @@ def _describe_pandas(name: Any, dtype: Any) -> list[Any]:
     return [name if isinstance(name, int) else str(name), text, categories, bool(getattr(dtype, "ordered", False))]
 
 
-def _parse_pandas(name: Any, dtype: str, categories: list[Any] | None, ordered: bool) -> tuple[Any, Any]:
+def _parse_pandas(name: Any, dtype: str | None, categories: list[Any] | None, ordered: bool) -> tuple[Any, Any]:
     import pandas
 
+    if dtype is None:
+        return name, None
     if categories is not None:
         return name, pandas.CategoricalDtype(categories, ordered)
     if not str(dtype).startswith(ARROW):

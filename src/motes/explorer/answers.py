@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from motes.data.points import MOST
 from motes.errors import UsageError
 from motes.explorer import points
+from motes.explorer.export import page_alone
 from motes.explorer.live import TRAINING
 from motes.explorer.messages import Answer, Limits, Request
 from motes.explorer.subjects import PLACES, Shelf, Subject, require_origin, samplers, shapes
@@ -39,7 +40,7 @@ Array = NDArray[np.float64]
 
 LEGS = 48  # steps of a path from its point to the data, and again to noise
 WEIGHTS = ("last", "averaged")
-FORMS = ("recipe", "model")
+FORMS = ("page", "recipe", "model")
 SIDES = ("learned", "exact", "both")
 # Kinds of requests; each is answered by the method of the same name.
 KINDS = (
@@ -218,8 +219,10 @@ class Answers:
         return Answer({"place": place, "nearest": points.nearest_row(subject, end)}, found)
 
     def _export(self, request: Request) -> Answer:
-        """Return a file to download: the recipe as text, or the model's bytes as base64."""
+        """Return a file to download: as text, or the bytes of a model as base64."""
         form, model = request.word("form", FORMS), self._find_model(request).model
+        if form == "page":
+            return Answer({"text": page_alone(self._subject(request))})
         if form == "recipe":
             return Answer({"text": model.recipe.to_toml()})
         try:

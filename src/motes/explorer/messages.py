@@ -11,17 +11,13 @@ import struct
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from motes.errors import UsageError
 from motes.progress import OnProgress, silent
-
-if TYPE_CHECKING:
-    from motes.explorer.live import Live
-
 
 PANELS = 4  # panels of a page, each with its own slot for each kind of request
 
@@ -130,7 +126,7 @@ class Request:
         number: number of the request, repeated in its answer.
         slot: a new request replaces a waiting one in the same slot.
         options: all options of the request.
-        live: the training of the page that asks, if there is one.
+        live: the `motes.explorer.live.Live` training of the page that asks, if there is one.
         on_progress: called regularly while the request is answered; raise an exception in it to stop the work.
 
     Example:
@@ -143,7 +139,7 @@ class Request:
     number: int
     slot: str
     options: Mapping[str, Any]
-    live: Live | None = None
+    live: Any = None
     on_progress: OnProgress = silent
 
     @classmethod

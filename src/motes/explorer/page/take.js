@@ -1,9 +1,10 @@
-// Downloads: recipe, model, points, a picture, and the equivalent Python.
+// Downloads: a page without a server, recipe, model, points, a picture, and the equivalent Python.
 
 import { SvgContext } from "/svg.js";
 
 const FILES = [
   // button, form, type, ending
+  ["save-page", "page", "text/html", "html"],
   ["save-recipe", "recipe", "application/toml", "toml"],
   ["save-model", "model", "application/octet-stream", "safetensors"],
 ];
