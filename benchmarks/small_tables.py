@@ -3,8 +3,9 @@
     python benchmarks/small_tables.py OTHER/.venv/bin/python [--out small_tables.json] [--draw 100000]
 
 Each table is trained by `motes train TABLE --no-figures` with an empty cache of compiled programs (cold) and again with
-what that left there (warm), by the other checkout and by this one in turn. Of 150 rows of 30 columns, rows are also
-drawn from the saved model. CPU seconds are those of all threads, and hardly depend on what else the machine does.
+what that left there (warm), by the other checkout and by this one in turn, until samples.csv is there; the verdict
+comes later. Of 150 rows of 30 columns, rows are also drawn from the saved model. CPU seconds are of all threads, and
+hardly depend on what else the machine does.
 """
 
 import argparse
@@ -14,12 +15,12 @@ import platform
 import subprocess
 import sys
 import tempfile
-import time
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from toys import seconds_to_samples
 
 DRAW = """
 import sys, resource, motes
@@ -46,17 +47,6 @@ def table(rows: int, columns: int) -> pd.DataFrame:
         else:
             made[f"c{j}"] = np.round(z[:, j] * 10 + np.sin(z[:, 0]), 3)
     return pd.DataFrame(made)
-
-
-def spent(words: list[str], environment: dict[str, str]) -> dict[str, float]:
-    """CPU and wall seconds of a process."""
-    began = time.perf_counter()
-    with subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(words)} ended with {process.returncode}")
-    return {"cpu": round(usage.ru_utime + usage.ru_stime, 2), "wall": round(time.perf_counter() - began, 2)}
 
 
 def main() -> None:
@@ -86,9 +76,21 @@ def main() -> None:
             for cache in ("cold", "warm"):
                 own[cache] = {}
                 for name, python in pythons.items():
-                    words = [python, "-m", "motes", "train", data, "--no-figures", "--overwrite", "-q"]
-                    words += ["--out", str(here / f"run-{source}-{name}")]
-                    own[cache] |= {f"{name} {key}": value for key, value in spent(words, environments[name]).items()}
+                    out = here / f"run-{source}-{name}"
+                    words = [
+                        python,
+                        "-m",
+                        "motes",
+                        "train",
+                        data,
+                        "--no-figures",
+                        "--overwrite",
+                        "-q",
+                        "--out",
+                        str(out),
+                    ]
+                    cpu, wall = seconds_to_samples(words, out, environments[name])
+                    own[cache] |= {f"{name} cpu": cpu, f"{name} wall": wall}
                 print(source, cache, own[cache], flush=True)
         if "150x30" in args.tables:
             own = found["150x30"]["draw"] = {}

@@ -53,20 +53,20 @@ def quality(shape: str, model: motes.Model) -> dict[str, float]:
     return {name: float(f"{value:.3g}") for name, value in found.items()}
 
 
-def seconds_to_samples(words: list[str], out: Path, environment: dict[str, str]) -> float:
-    """CPU seconds of a training until its samples are written."""
+def seconds_to_samples(words: list[str], out: Path, environment: dict[str, str]) -> tuple[float, float]:
+    """CPU and wall seconds of a training until its samples are written."""
     tick = os.sysconf("SC_CLK_TCK")
-    samples, seconds = out / "samples.csv", 0.0
+    samples, seconds, wall, began = out / "samples.csv", 0.0, 0.0, time.perf_counter()
     samples.unlink(missing_ok=True)
     with subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         while process.poll() is None:
             if not samples.exists():
                 times = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-                seconds = (int(times[11]) + int(times[12])) / tick
+                seconds, wall = (int(times[11]) + int(times[12])) / tick, time.perf_counter() - began
             time.sleep(0.02)
     if process.returncode or not samples.exists():
         raise SystemExit(f"{' '.join(words)} ended with {process.returncode}")
-    return round(seconds, 2)
+    return round(seconds, 2), round(wall, 2)
 
 
 def main() -> None:
@@ -90,7 +90,7 @@ def main() -> None:
         def train(name: str, shape: str, seed: int) -> float:
             out = here / f"run-{name}"
             words = [pythons[name], "-m", "motes", "train", shape, "--no-figures", "--quiet", "--overwrite"]
-            return seconds_to_samples([*words, "--seed", str(seed), "--out", str(out)], out, environments[name])
+            return seconds_to_samples([*words, "--seed", str(seed), "--out", str(out)], out, environments[name])[0]
 
         for name in pythons:
             train(name, args.shapes[0], 0)  # compiles
