@@ -92,7 +92,7 @@ def test_a_shape_knows_the_law_of_each_of_its_classes():
     np.testing.assert_allclose((one + other) / 2, np.exp(truth.log_density(x)), rtol=1e-9)
     oracle = truth.labelled_oracle(SCHEDULE)
     np.testing.assert_allclose(
-        oracle.given(of(1)).denoise(x, 0.6), truth.of_class(1).oracle(SCHEDULE).denoise(x, 0.6), atol=1e-5
+        oracle.given(of(1)).rows(x, 0.6).x0, truth.of_class(1).oracle(SCHEDULE).rows(x, 0.6).x0, atol=1e-5
     )
     with pytest.raises(UsageError, match="no natural classes"):
         motes.truth("swiss_roll").labelled_oracle(SCHEDULE)

@@ -53,7 +53,7 @@ POINTS = SMALL | {"training.averages": 8}
 OF_POINTS = {
     "plain": ({}, {}),
     "weights": ({}, {"weights": np.random.default_rng(0).random(300)}),
-    "validation": ({"training.validation": 0.3, "training.check_every": 10, "training.patience": 2}, {}),
+    "validation": ({"training.validation": 0.3, "training.check_every": 10, "training.patience": 9}, {}),
     "a partial batch": ({"training.last_batch": "partial"}, {}),
     "labels": ({}, {"labels": np.arange(300) % 3}),
 }

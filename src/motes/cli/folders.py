@@ -237,6 +237,8 @@ def keeping_checkpoints(
         UsageError: if another process uses the folder, if it contains another run, or, with `resume`, if it contains
             no checkpoint or one of another training.
     """
+    if options.resume:
+        _read_newest(out)  # before the folder is created
     out.mkdir(parents=True, exist_ok=True)
     with locked(out, reporter.warn):
         remove_unfinished(out, (*ARTEFACTS, *PICTURES, f"{CHECKPOINTS}/*{SUFFIX}"))
