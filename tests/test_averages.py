@@ -15,7 +15,7 @@ from tests.reference import Point, TrainingBy, half_distance
 import motes
 from fits import fit_points
 from motes.errors import ModelFileError, UsageError
-from motes.evaluation.averages import compare_ema_lengths
+from motes.evaluation.models import compare_ema_lengths
 from motes.loading import load
 from motes.points.schedules import VarianceExploding
 from motes.points.times import UniformTimes
@@ -183,7 +183,7 @@ def test_lengths_are_compared_on_unseen_points(saved):
 
 @pytest.mark.slow
 def test_the_command_tries_lengths_and_writes_the_best(saved, motes_command, monkeypatch):
-    monkeypatch.setattr("motes.evaluation.averages.ROWS", 1024)
+    monkeypatch.setattr("motes.evaluation.models.EMA_ROWS", 1024)
     code, out, _ = motes_command("ema", saved, "--out", "best.safetensors", "-q")
     assert code == 0
     lines = out.splitlines()

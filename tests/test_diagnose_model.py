@@ -11,8 +11,16 @@ import motes
 from fits import fit_points
 from motes.data.points import fingerprint_of, frame_of
 from motes.data.tables import Standardiser
-from motes.evaluation.diagnosis import _by_part, _memorising, _modes, diagnose_model, undertrained, visits
-from motes.evaluation.error_split import ErrorPart, ErrorSplit
+from motes.evaluation.diagnosis import (
+    ErrorPart,
+    ErrorSplit,
+    _by_part,
+    _memorising,
+    _modes,
+    diagnose_model,
+    undertrained,
+    visits,
+)
 from motes.evaluation.findings import Finding
 from motes.evaluation.losses import ExcessLoss, noise_levels
 from motes.evaluation.sources import compared_with, read_points

@@ -12,8 +12,7 @@ from motes.evaluation import points as point_tests
 from motes.evaluation.metrics import METRICS
 from motes.evaluation.models import least_loss
 from motes.evaluation.points import OF_THE_MODEL, verdict
-from motes.evaluation.records import Entry, Evaluation
-from motes.evaluation.results import NO_DIFFERENCE, Metric, Row, Verdict
+from motes.evaluation.results import NO_DIFFERENCE, Entry, Evaluation, Metric, Row, Verdict
 from motes.evaluation.sources import read_points
 from motes.points.model import PointModel
 from motes.training.model import Provenance
@@ -100,7 +99,7 @@ CHANCE, FOUND, BELOW = (
         (row("sliced_w2", 0.5, 0.02), CHANCE, "good", "so few rows that it could be chance"),
         (row("sliced_w2", 0.06, 0.02), FOUND, "small", "3 times as far"),
         (row("sliced_w2", 0.36, 0.02), FOUND, "large", "18 times as far"),
-        (row("precision", 0.90, 0.99), FOUND, "moderate", "10.0% of the samples lies outside the data"),
+        (row("precision", 0.90, 0.99), FOUND, "moderate", "10.0% of the samples lie outside the data"),
         (row("precision", 1.0, 0.9), CHANCE, "good", NO_DIFFERENCE),
         (row("density", 1.5, 1.0), FOUND, "large", "bunched up"),
         (row("density", 0.7, 1.0), FOUND, "moderate", "too thin"),

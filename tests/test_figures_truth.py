@@ -10,11 +10,10 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgba
 from matplotlib.quiver import Quiver
-from motes.evaluation.causes import ErrorPart, ErrorSplit
+from motes.evaluation.diagnosis import ErrorPart, ErrorSplit
 
 from motes import plots
-from motes.plots.curves import error_split, excess_curve
-from motes.plots.fields import density_row, score_fields, time_heading
+from motes.plots.curves import density_row, error_split, excess_curve, score_fields, time_heading
 
 RNG = np.random.default_rng(0)
 STYLES = ["dark", "light"]

@@ -13,8 +13,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from motes import plots
-from motes.plots.curves import column_gains, error_split, excess_curve
-from motes.plots.fields import density_row, score_fields
+from motes.plots.curves import column_gains, density_row, error_split, excess_curve, score_fields
 
 DRAWN_BY, VERSION = (3, 11), tuple(map(int, matplotlib.__version__.split(".")[:2]))
 FOLDER = Path(__file__).parent / "images"
@@ -49,9 +48,7 @@ FIGURES = {
         STEPS, 1 + 3 / STEPS**0.5 + 0.1 * np.sin(STEPS * 2.0), best=1.0, window=20, style=style
     ),
     "excess_curve": lambda style: excess_curve(NOISE, LEAST, LEAST, 0.02 * LEAST**2, 0.002 * LEAST, style=style),
-    "error_split": lambda style: error_split(
-        {"prior": 0.05, "learning": 0.03}, 0.02, {"prior": 0.005}, shares=True, style=style
-    ),
+    "error_split": lambda style: error_split({"prior": 0.05, "learning": 0.03}, 0.02, {"prior": 0.005}, style=style),
     "marginals": lambda style: plots.marginals(SYNTHETIC, REAL, style=style),
     "pairs": lambda style: plots.pairs(SYNTHETIC, REAL, style=style),
     "column_gains": lambda style: column_gains(

@@ -11,7 +11,7 @@ import motes
 from fits import fit_points
 from motes.data.tables import Standardiser
 from motes.evaluation import sliced_w2
-from motes.evaluation.error_split import Setting, Steps, coarse_grid, split_error, squared_distances, steps_fix
+from motes.evaluation.diagnosis import Setting, Steps, coarse_grid, split_error, squared_distances, steps_fix
 from motes.evaluation.sources import read_points, source_of
 from motes.points import GaussianOracle
 from motes.points.model import PointModel
@@ -126,7 +126,7 @@ def test_fine_steps_do_not_depend_on_the_recipes_own():
 
 
 def test_steps_whose_halves_change_the_distance_are_a_doubt(monkeypatch):
-    monkeypatch.setattr("motes.evaluation.error_split.FINE", (2, 4))
+    monkeypatch.setattr("motes.evaluation.diagnosis.FINE", (2, 4))
     model = exact_model("eight_gaussians", changes={"grid.steps": 2})
     found = split_of(model, source_of(model), N)
     assert any(

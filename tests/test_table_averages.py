@@ -8,7 +8,7 @@ from tests.tables import TINY, untrained
 import motes
 from fits import fit_table
 from motes.errors import ModelFileError
-from motes.evaluation.averages import compare_ema_lengths
+from motes.evaluation.models import compare_ema_lengths
 from motes.loading import load
 
 pytestmark = pytest.mark.brief

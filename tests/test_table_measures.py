@@ -26,7 +26,7 @@ from motes.evaluation.privacy import (
     weighted_auc,
 )
 from motes.evaluation.results import Verdict
-from motes.evaluation.table_results import likelihoods
+from motes.evaluation.tables import likelihoods
 
 N = 300
 

@@ -14,8 +14,7 @@ from motes.data.tables import Table
 from motes.errors import UsageError
 from motes.evaluation.findings import prior_kl
 from motes.evaluation.losses import ExcessLoss, excess_loss
-from motes.evaluation.records import Entry
-from motes.evaluation.results import Metric, Verdict, between
+from motes.evaluation.results import Entry, Metric, Verdict, between
 from motes.plots import svg as charts
 from motes.plots.canvas import as_style
 from motes.plots.film import draw_caption

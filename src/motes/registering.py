@@ -7,7 +7,7 @@ from motes.errors import UsageError, unknown
 from motes.evaluation import PointMetric
 from motes.evaluation.metrics import METRICS, metric
 from motes.evaluation.points import OF_THE_MODEL
-from motes.evaluation.records import SECTIONS
+from motes.evaluation.results import SECTIONS
 from motes.points import PointRecipe
 from motes.tables.kinds import DROP, Kind
 from motes.tables.kinds.columns import BUILT_IN, IDENTIFIER, add_kind

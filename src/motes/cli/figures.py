@@ -24,8 +24,15 @@ from motes.explorer.origins import Origin
 from motes.explorer.points import log_density, scores
 from motes.explorer.subjects import Subject
 from motes.plots.chains import Film, ModelView, shoot
-from motes.plots.curves import column_gains, error_split, excess_curve, rank_curves
-from motes.plots.fields import density_row, score_fields, time_heading
+from motes.plots.curves import (
+    column_gains,
+    density_row,
+    error_split,
+    excess_curve,
+    rank_curves,
+    score_fields,
+    time_heading,
+)
 from motes.points import Denoiser, PointModel, PosteriorModel
 from motes.points.fitting import CHOSEN
 from motes.points.networks import StepGated

@@ -1,8 +1,6 @@
 """Metrics, tests and verdicts; evaluations and diagnoses of models."""
 
-from motes.evaluation.averages import compare_ema_lengths
-from motes.evaluation.diagnosis import Diagnosis
-from motes.evaluation.error_split import ErrorSplit
+from motes.evaluation.diagnosis import Diagnosis, ErrorSplit
 from motes.evaluation.findings import Finding
 from motes.evaluation.losses import ExcessLoss
 from motes.evaluation.metrics import (
@@ -16,11 +14,11 @@ from motes.evaluation.metrics import (
     prdc,
     sliced_w2,
 )
+from motes.evaluation.models import compare_ema_lengths
 from motes.evaluation.pairs import Modes
 from motes.evaluation.points import evaluate_points
 from motes.evaluation.posteriors import Calibration, calibration
-from motes.evaluation.records import Evaluation
-from motes.evaluation.results import Metric
+from motes.evaluation.results import Evaluation, Metric
 from motes.evaluation.table_diagnosis import TableDiagnosis
 from motes.evaluation.tables import evaluate_tables
 

@@ -921,7 +921,7 @@ class _Neighbours(_OneOfSeveral):
 @metric("precision")
 class _Precision(_Neighbours):
     about = "share of the samples inside the data"
-    words = "{0:.1%} of the samples lies outside the data (real draw: {1:.1%})"
+    words = "{0:.1%} of the samples lie outside the data (real draw: {1:.1%})"
 
 
 @metric("recall")
@@ -1050,7 +1050,7 @@ class _ModeMetric(_OneOfSeveral):
 @metric("mode_distance")
 class _ModeDistance(_ModeMetric):
     about = "share of the samples in the wrong mode"
-    words = "{0:.1%} of the samples is in the wrong mode (real draw: {1:.1%})"
+    words = "{0:.1%} of the samples are in the wrong mode (real draw: {1:.1%})"
     small, large = 0.02, 0.1
 
 

@@ -17,8 +17,7 @@ from motes.evaluation.losses import ExcessLoss
 from motes.evaluation.marginals import Histogram, bars_of, quantiles_of
 from motes.evaluation.metrics import Measure, PointMetric, metrics_for, negative_log_likelihood, paired
 from motes.evaluation.pairs import Modes, Pair
-from motes.evaluation.records import Details, Entry, Evaluation
-from motes.evaluation.results import ALPHA, POWER, Adjustment, Array, Family, Metric, Row, Sides, Verdict, p_of
+from motes.evaluation.results import ALPHA, Adjustment, Array, Entry, Evaluation, Metric, Row, Sides, Verdict
 
 # --- Permutation tests of all metrics of points, as families --------------------------------------------------------
 #
@@ -85,10 +84,7 @@ class Single(NamedTuple):
 
 
 def compute_tests(
-    rows: Mapping[Measure, Row],
-    permuted: Mapping[PointMetric, Array],
-    singles: Mapping[str, Single],
-    brief: bool,
+    rows: Mapping[Measure, Row], permuted: Mapping[PointMetric, Array], singles: Mapping[str, Single], brief: bool
 ) -> dict[Measure, Tested]:
     """Return all tests of an evaluation, with a false alarm in at most 5 of 100 evaluations.
 
@@ -101,12 +97,12 @@ def compute_tests(
     """
     groups = {"quick": [one for one in permuted if one.quick], "others": [one for one in permuted if not one.quick]}
     p_values = (dict.fromkeys(WEIGHTS, 1.0) if brief else {}) | {name: one.p_value for name, one in singles.items()}
-    families: dict[str, Family] = {}
+    families: dict[str, results.Family] = {}
     own: dict[Measure, float] = {}
     for name, metrics in groups.items():
         if metrics:
             scores = np.stack([_scores(_orient(one, permuted[one])) for one in metrics], axis=1)  # (1 + p, metrics)
-            families[name] = Family.of(scores[1:])
+            families[name] = results.Family.of(scores[1:])
             own |= zip(metrics, families[name].p_values(scores[0]).tolist(), strict=True)
             p_values[name] = min(own[one] for one in metrics)
     adjust = results.weighted_holm(p_values, WEIGHTS)
@@ -129,7 +125,7 @@ def _test_permuted(one: Measure, values: Array, edge: float, p_value: float, ref
         return Tested(p_value, None, chance=(-np.inf, reference))
     far = _orient(one, values)
     mean, spread, asked = float(values.mean()), float(values.std()), _value_of(far, edge)
-    low, power = bool(values[0] < mean), float(ndtri(POWER))
+    low, power = bool(values[0] < mean), float(ndtri(results.POWER))
     if one.scale == "plain":
         detectable = one.origin + asked - (0.0 if one.worse == "both" else far.mean()) + power * spread
         ends = {"high": (-np.inf, asked - mean), "low": (-asked - mean, np.inf), "both": (-asked, asked)}[one.worse]
@@ -267,10 +263,11 @@ class PointColumn(Encoded):
     bars: Histogram
 
     json_names = ("name", "quantiles")
+    kind = "real"  # its kind if it were a column of a table
 
 
 @dataclass(frozen=True)
-class PointDetails(Details):
+class PointDetails(results.Details):
     """Data for the charts of points.
 
     Attributes:
@@ -363,7 +360,8 @@ def _make_entries(pair: Pair, real: Pair, fit: Fit, brief: bool) -> tuple[Entry,
         rows: dict[Measure, Row] = {one: Row(one.measured(pair), one.measured(real)) for one in chosen}
         permuted = {one: one.exchanged(pair) for one in chosen if not one.alone}
     error = float(0.5 / np.sqrt(min(len(pair.a), len(pair.b))))  # of an accuracy
-    singles = {one.name: Single(p_of(rows[one].metric), error, 0.5, rows[one].metric) for one in chosen if one.alone}
+    alone = {one.name: rows[one].metric for one in chosen if one.alone}
+    singles = {name: Single(results.p_of(found), error, 0.5, found) for name, found in alone.items()}
     if fit.log_prob is not None:
         ours, best = (np.asarray(log_prob, np.float64) for log_prob in fit.log_prob)
         both = Row(negative_log_likelihood(ours), negative_log_likelihood(best))

@@ -17,20 +17,9 @@ from scipy.special import ndtri
 
 from motes.encoding import encode
 from motes.errors import DataError, UsageError, check_count, check_seed
+from motes.evaluation import results
 from motes.evaluation.models import about
-from motes.evaluation.records import Details, Entry, Evaluation
-from motes.evaluation.results import (
-    POWER,
-    Metric,
-    Verdict,
-    aligned,
-    judged,
-    p_of,
-    p_value,
-    share,
-    standard_error,
-    with_interval,
-)
+from motes.evaluation.results import Entry, Evaluation, Metric, Verdict
 from motes.evaluation.sources import simulations_of_source
 from motes.points import PosteriorModel
 
@@ -53,7 +42,7 @@ def evaluation_of_posteriors(found: Calibration, log_prob: Array, *, seed: int) 
         log_prob: log p of the true rows, each given its observation, (m,), in nats.
         seed: seed of the draws.
     """
-    mean, half = float(-log_prob.mean()), 1.96 * standard_error(log_prob)
+    mean, half = float(-log_prob.mean()), 1.96 * results.standard_error(log_prob)
     about = "mean of -log p of rows given their observations, in nats per row; lower is better"
     judgement = Verdict("good", f"± {half:.2g} (95 %); no reference value")
     entries = *found.tests, Entry.of("fit", "negative_log_likelihood", about, judgement, mean, None)
@@ -63,7 +52,7 @@ def evaluation_of_posteriors(found: Calibration, log_prob: Array, *, seed: int) 
 
 def detectable_width(simulations: int, tests: int) -> float:
     """Return the deviation of a width from 1 that one of this number of tests detects in 80 of 100 cases."""
-    return float((ndtri(POWER) - ndtri(FALSE_ALARMS / tests / 2)) / np.sqrt(2 * simulations))
+    return float((ndtri(results.POWER) - ndtri(FALSE_ALARMS / tests / 2)) / np.sqrt(2 * simulations))
 
 
 # --- Calibration of posteriors, by simulations with known parameters ------------------------------------------------
@@ -97,7 +86,7 @@ FEWEST = 50  # simulations
 
 
 @dataclass(frozen=True, eq=False)
-class Calibration(Details):
+class Calibration(results.Details):
     """The result of `calibration`: ranks of the true parameters among posterior draws, and their tests.
 
     Attributes:
@@ -159,13 +148,15 @@ class Calibration(Details):
                 detectable = detectable_width(len(self.ranks) * (len(self.columns) if joint else 1), tests)
                 off, how = abs(1 - width), "narrow (over-confident)" if width < 1 else "wide (under-confident)"
                 text, seen = f"{off:.0%} too {how}", f"a width that is {detectable:.0%} off"
-                adjusted = min(1.0, tests * p_of(width))
-                verdict = judged(adjusted, off, "width", text, detectable=detectable, seen=seen, alpha=FALSE_ALARMS)
+                adjusted = min(1.0, tests * results.p_of(width))
+                verdict = results.judged(
+                    adjusted, off, "width", text, detectable=detectable, seen=seen, alpha=FALSE_ALARMS
+                )
                 about = "width of the posterior, from normal scores of ranks; 1 is correct"
                 chance = width / width.high, width / width.low
                 found.append(Entry.of("calibration", f"width of {name}", about, verdict, width, 1.0, chance))
             text = "miscalibrated" if joint else "shifted or of the wrong shape"
-            verdict = judged(min(1.0, tests * p), 0, MODERATE, text, alpha=FALSE_ALARMS)
+            verdict = results.judged(min(1.0, tests * p), 0, MODERATE, text, alpha=FALSE_ALARMS)
             about = "uniformity of the ranks of true values among posterior draws"
             found.append(Entry.of("calibration", f"ranks of {name}", about, verdict, None, None))
         return found
@@ -197,7 +188,7 @@ class Calibration(Details):
         part = np.clip(np.minimum(last, high) - np.maximum(first, low), 0, None) * (self.draws + 1)
         n = len(part)
         return {
-            name: share("coverage", float(column.mean()), float(column.var() / n), n)
+            name: results.share("coverage", float(column.mean()), float(column.var() / n), n)
             for name, column in zip(self.names, part.T, strict=True)
         }
 
@@ -237,14 +228,15 @@ class Calibration(Details):
         cover, found = self.coverages, self.verdicts
         lines = []
         for name, width in zip_longest(self.names, self.widths):
-            own = ("", "") if width is None else (with_interval(width), p_value(found[f"width of {name}"].p_value))
-            shares = [f"{float(one[name]):.1%}" for one in cover.values()]
-            lines.append((name, *own, p_value(found[f"ranks of {name}"].p_value), *shares))
+            own = "" if width is None else results.with_interval(width)
+            p_values = ["" if width is None else results.p_value(found[f"width of {name}"].p_value)]
+            p_values.append(results.p_value(found[f"ranks of {name}"].p_value))
+            lines.append((name, own, *p_values, *(f"{float(one[name]):.1%}" for one in cover.values())))
         head = ("", "width", "p", "p of ranks", *(f"{level:.0%} holds" for level in LEVELS))
         m, rate = len(self.ranks), f"{FALSE_ALARMS:.1%} of correct posteriors"
         fine = f"no miscalibration detected in {m:,} simulations (p = {self.p_value:.2g}; false alarms: {rate}). "
         fine += f"The tests could detect widths that are {detectable_width(m, len(found)):.0%} or more off."
-        return "\n".join([aligned(head, lines), "", *(self.findings or [fine])])
+        return "\n".join([results.aligned(head, lines), "", *(self.findings or [fine])])
 
     def to_dict(self) -> dict[str, Any]:
         p_values = dict(zip(self.names, self.p_values, strict=True))

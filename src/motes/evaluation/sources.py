@@ -14,16 +14,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motes.data import (
-    DATASETS,
-    SHAPES,
-    Frame,
-    Table,
-    make_labelled_shape,
-    make_shape,
-    read_frame,
-    read_table,
-)
+from motes.data import DATASETS, SHAPES, Frame, Table, make_labelled_shape, make_shape, read_frame, read_table
 from motes.data.arrays import Mask
 from motes.data.datasets import is_here
 from motes.data.files import refuse_address

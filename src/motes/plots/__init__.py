@@ -3,7 +3,7 @@
 Plotting functions take arrays, not models, so you can use them with any model. They don't change matplotlib's global
 state or import pyplot: each works without a display and in a thread, and leaves no open figure. The returned axes or
 figure displays itself in a notebook. `write_page` writes the report of an evaluation as one HTML page without
-JavaScript or external files. The figures of a diagnosis are in `motes.plots.curves` and `motes.plots.fields`.
+JavaScript or external files. The figures of a diagnosis are in `motes.plots.curves`.
 
 `STYLES` maps the names "light" and "dark" to a `Style`.
 """

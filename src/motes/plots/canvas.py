@@ -22,18 +22,7 @@ from matplotlib.text import Text
 
 # The same in every style, so that a class keeps its colour. The colours were found by a search: each is visible on
 # white and on near-black, and any two differ by at least 19 in CIELAB, also with any kind of colour blindness.
-CLASSES = (
-    "#2f7fd0",
-    "#e07f1f",
-    "#8a2ff5",
-    "#10664a",
-    "#22bfdd",
-    "#f09aa0",
-    "#b0608f",
-    "#5a6600",
-    "#a0108f",
-    "#bf9f60",
-)
+CLASSES = ("#2f7fd0", "#e07f1f", "#8a2ff5", "#10664a", "#22bfdd", "#f09aa0", "#b0608f", "#5a6600", "#a0108f", "#bf9f60")
 
 
 @dataclass(frozen=True)
@@ -74,8 +63,10 @@ class Style:
         return self.classes[1]
 
 
-def _ramp(name: str, *stops: tuple[float, str]) -> Colormap:
-    return LinearSegmentedColormap.from_list(f"motes-{name}", stops, N=256)
+def _ramp(name: str, *colours: str) -> Colormap:
+    """Return a colour map from empty to dense, from six colours."""
+    stops = zip((0.0, 0.18, 0.42, 0.66, 0.85, 1.0), colours, strict=True)
+    return LinearSegmentedColormap.from_list(f"motes-{name}", list(stops), N=256)
 
 
 STYLES: dict[str, Style] = {
@@ -87,15 +78,7 @@ STYLES: dict[str, Style] = {
         muted="#8f8272",
         glow=1.0,
         axes=False,
-        density=_ramp(
-            "dust",
-            (0.0, "#0b0908"),
-            (0.18, "#2a1509"),
-            (0.42, "#8a430f"),
-            (0.66, "#f09a37"),
-            (0.85, "#ffdc9c"),
-            (1.0, "#fffaf0"),
-        ),
+        density=_ramp("dust", "#0b0908", "#2a1509", "#8a430f", "#f09a37", "#ffdc9c", "#fffaf0"),
     ),
     "light": Style(
         name="light",
@@ -105,15 +88,7 @@ STYLES: dict[str, Style] = {
         muted="#747c88",
         glow=0.0,
         axes=True,
-        density=_ramp(
-            "ink",
-            (0.0, "#ffffff"),
-            (0.18, "#dbe5f1"),
-            (0.42, "#8fb0d6"),
-            (0.66, "#44719f"),
-            (0.85, "#1f3d6b"),
-            (1.0, "#0a1730"),
-        ),
+        density=_ramp("ink", "#ffffff", "#dbe5f1", "#8fb0d6", "#44719f", "#1f3d6b", "#0a1730"),
     ),
 }
 

@@ -272,12 +272,7 @@ def _draw_glow(ax: Axes, x: rasters.Points, box: rasters.Limits, look: canvas.St
     (x_low, x_high), (y_low, y_high) = box
     # aspect='auto': imshow would otherwise change the aspect of axes that were passed in.
     ax.imshow(
-        image,
-        extent=(x_low, x_high, y_low, y_high),
-        origin="upper",
-        interpolation="bilinear",
-        aspect="auto",
-        zorder=1,
+        image, extent=(x_low, x_high, y_low, y_high), origin="upper", interpolation="bilinear", aspect="auto", zorder=1
     )
 
 

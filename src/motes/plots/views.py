@@ -1,6 +1,6 @@
 """The content of a report in the form that its templates use: rows of tables, pictures and captions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,11 +9,10 @@ from markupsafe import Markup
 from motes.data.readings import default_columns
 from motes.evaluation import Metric
 from motes.evaluation.associations import AssociationResult
-from motes.evaluation.points import PointDetails
+from motes.evaluation.points import PointColumn, PointDetails
 from motes.evaluation.privacy import ClosestRecords, Copies, Utility
-from motes.evaluation.records import Entry
-from motes.evaluation.results import Array, Verdict, between, number, shown
-from motes.evaluation.table_results import ClassifierResult, ColumnResult, Likelihoods
+from motes.evaluation.results import Array, Entry, Verdict, between, number, shown
+from motes.evaluation.tables import ClassifierResult, ColumnResult, Likelihoods
 from motes.plots import svg
 from motes.plots.svg import Mark
 from motes.rasters import density_difference, limits_of
@@ -107,16 +106,19 @@ def _moments(column: ColumnResult) -> str:
     return "; ".join(reversed(texts))
 
 
-def quantiles(name: str, kind: str, found: tuple[tuple[float, ...], tuple[float, ...]]) -> list[Quantiles]:
-    """Return a line for real and one for synthetic rows: column, kind of rows, and quantiles.
+def quantiles(columns: Sequence[ColumnResult | PointColumn]) -> list[Quantiles]:
+    """Return a line for real and one for synthetic rows of each column: its name, the kind of rows, and quantiles.
 
     Each quantile comes with whether it is beyond the range of the real rows.
     """
-    ours, theirs = found
-    return [
-        (name, "real", [(shown(kind, value), False) for value in theirs]),
-        (name, "synthetic", [(shown(kind, q), q < theirs[0] or q > theirs[-1]) for q in ours]),
-    ]
+    lines = list[Quantiles]()
+    for column in columns:
+        if column.quantiles is not None:
+            (ours, theirs), kind = column.quantiles, column.kind
+            lines.append((column.name, "real", [(shown(kind, q), False) for q in theirs]))
+            beyond = [(shown(kind, q), q < theirs[0] or q > theirs[-1]) for q in ours]
+            lines.append((column.name, "synthetic", beyond))
+    return lines
 
 
 def maps(pairs: AssociationResult) -> tuple[Markup, Markup, Markup, str]:

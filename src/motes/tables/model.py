@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from motes.evaluation import Evaluation, TableDiagnosis
-    from motes.evaluation.table_results import TableDetails
+    from motes.evaluation.tables import TableDetails
 
 
 Array = NDArray[np.float64]
