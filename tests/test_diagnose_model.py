@@ -194,10 +194,7 @@ def test_two_causes_are_undone_together_and_follow_from_what_was_found_before():
     assert finding.name == "too_few_steps"
     usual = motes.load_recipe()
     assert finding.fix == f"--set training.steps={usual.training.steps} --set network.width={usual.network.width}"
-    model, long = (
-        untaught({"training.ema": 0.99999}),
-        Finding("ema_too_long", 25.0, "Long.", {"training.ema": 0.998}),
-    )
+    model, long = (untaught({"training.ema": 0.99999}), Finding("ema_too_long", 25.0, "Long.", {"training.ema": 0.998}))
     (finding,) = undertrained(model, found_excess(model, np.full(500, 1.0)), 0.0, [long])
     assert finding.name == "undertrained" and "See ema_too_long" in finding.meaning and not finding.fix
 

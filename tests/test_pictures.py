@@ -65,19 +65,14 @@ def test_a_sampler_of_few_steps_has_panels_at_its_own(x):
     assert np.array_equal(film_grid(made, x), made.grid)
 
 
-@pytest.mark.parametrize("steps", [1, 32, 90])
+@pytest.mark.parametrize("steps", [1, 32, 90, 150])
 def test_the_film_has_all_its_frames_and_those_of_the_sampler_and_the_panels_among_them(x, steps):
     made = model("default", x, grid_steps=steps)
     grid = film_grid(made, x)
-    assert len(grid) == 101
+    assert len(grid) == 101 or steps > 100
     assert (np.diff(grid) < 0).all()
     assert np.isin(made.grid, grid).all()
     assert np.isin(np.float32(Distances.of(made, x).panels(10)), grid).all()
-
-
-def test_a_sampler_of_many_steps_keeps_them(x):
-    made = model("default", x, grid_steps=150)
-    assert np.isin(made.grid, film_grid(made, x)).all()
 
 
 def test_the_film_moves_evenly(x):

@@ -15,11 +15,7 @@ from motes.cli.options import Drawing
 from motes.data.frames import as_frame
 from motes.errors import UsageError
 from motes.evaluation.sources import source_of
-from motes.evaluation.table_diagnosis import (
-    _overlearned,
-    _worse_than_mixture,
-    diagnose_table,
-)
+from motes.evaluation.table_diagnosis import _overlearned, _worse_than_mixture, diagnose_table
 from motes.progress import Reporter
 from motes.tables.layout import layout_of
 from motes.tables.network import MaskedNetwork

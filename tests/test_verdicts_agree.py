@@ -98,10 +98,7 @@ def test_a_range_an_interval_and_a_verdict_agree(name):
 def intervals_agree(found):
     details, verdicts = found.details, found.verdicts
     for column in details.columns:
-        for contrast, verdict in (
-            (column.contrast, column.verdict),
-            (column.missing_contrast, column.missing_verdict),
-        ):
+        for contrast, verdict in ((column.contrast, column.verdict), (column.missing_contrast, column.missing_verdict)):
             if contrast is not None:
                 assert verdict.differs == (not contrast.low <= 0 <= contrast.high), column.name
                 assert contrast.low <= contrast.difference <= contrast.high
