@@ -14,11 +14,11 @@ import numpy as np
 from hypothesis import settings
 
 from motes.points.denoisers import Denoiser
-from motes.points.knots import KnotSchedule
 from motes.points.schedules import (
     CosineBetas,
     CosineVP,
     DiscreteVP,
+    KnotSchedule,
     LinearBetas,
     LinearVP,
     RectifiedFlow,

@@ -12,9 +12,9 @@ from tests.reference import Z
 import motes
 from motes.data.tables import Standardiser, Support
 from motes.errors import DataError, RecipeError, UsageError
-from motes.points.conditional import AnyConditional, Conditions
-from motes.points.denoisers import Given, X0Predictor
+from motes.points.denoisers import AnyConditional, Given, X0Predictor
 from motes.points.model import PointModel
+from motes.points.recipe import Conditions
 from motes.points.schedules import CosineVP, VarianceExploding
 from motes.points.training import OnDevice, Rows
 from motes.recipes import load_recipe

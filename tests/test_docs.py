@@ -22,7 +22,7 @@ import motes.evaluation.models
 from motes import cli
 from motes.evaluation.losses import Estimate
 from motes.explorer.tables import typed
-from motes.recipes.loading import SECTIONS, kinds_of
+from motes.recipes import SECTIONS, kinds_of
 from motes.training.recipe import keys_of
 from tables import TINY, untrained
 

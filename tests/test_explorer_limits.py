@@ -21,7 +21,7 @@ from motes.explorer.answers import Answers
 from motes.explorer.messages import Limits
 from motes.explorer.subjects import Shelf, Subject
 from motes.ranges import Checked, number
-from motes.recipes.loading import kinds_of
+from motes.recipes import kinds_of
 from motes.training.recipe import keys_of, members_of
 from test_explorer_plan import SMALL, look
 

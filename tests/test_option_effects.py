@@ -25,8 +25,7 @@ from motes.points.fitting import PointData, standardiser_of
 from motes.points.networks import each_alone
 from motes.points.sampling import KarrasGrid, ReverseProcess, sample
 from motes.points.schedules import VarianceExploding
-from motes.recipes import load_recipe, parse
-from motes.recipes.loading import SECTIONS, kinds_of
+from motes.recipes import SECTIONS, kinds_of, load_recipe, parse
 from motes.tables import training as table_training
 from motes.training.averages import weights_of
 from motes.training.recipe import keys_of

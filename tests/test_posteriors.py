@@ -21,8 +21,7 @@ from motes.data.curves import Asinh, Power, Straight
 from motes.data.points import as_table
 from motes.data.tables import SMOOTH, Standardiser, Support, log_density, quantile
 from motes.errors import DataError, RecipeError, UsageError
-from motes.points.conditional import Conditional
-from motes.points.denoisers import Denoiser, Given, NoisePredictor
+from motes.points.denoisers import Conditional, Denoiser, Given, NoisePredictor
 from motes.points.exact import GaussianOracle
 from motes.points.fitting import (
     FEW,

@@ -13,8 +13,7 @@ from motes.points import PointRecipe
 from motes.points.losses import Simple
 from motes.points.samplers import SAMPLERS
 from motes.recipe_files import recipe_names, recipe_text
-from motes.recipes import load_recipe, parse
-from motes.recipes.loading import SECTIONS, kinds_of
+from motes.recipes import SECTIONS, kinds_of, load_recipe, parse
 
 each_recipe = pytest.mark.parametrize("name", recipe_names())
 

@@ -27,8 +27,7 @@ from motes.points.recipe import Prediction
 from motes.points.schedules import Betas
 from motes.points.times import Draw, Times
 from motes.ranges import Checked, number
-from motes.recipes import load_recipe, parse
-from motes.recipes.loading import SECTIONS, kinds_of
+from motes.recipes import SECTIONS, kinds_of, load_recipe, parse
 from motes.tables.kinds import KINDS
 from motes.training import recipe as registry
 from tables import untrained

@@ -19,12 +19,12 @@ from tests.reference import (
     property_test,
 )
 
-from motes.points.knots import KnotSchedule
 from motes.points.sampling import KarrasGrid, UniformGrid
 from motes.points.schedules import (
     CosineBetas,
     CosineVP,
     DiscreteVP,
+    KnotSchedule,
     LinearBetas,
     LinearVP,
     QuadBetas,

@@ -14,10 +14,10 @@ from motes.errors import DataError, RecipeError, UsageError
 from motes.points import training
 from motes.points.fitting import PointData
 from motes.points.losses import EDM
+from motes.points.sampling import seed_key
 from motes.points.times import LogNormalTimes
 from motes.points.training import Rows, Training, train, with_validation
 from motes.recipes import load_recipe
-from motes.seeds import seed_key
 from motes.training.averages import weights_of
 from motes.training.checkpoints import FitSession
 from test_training import X, train_point

@@ -15,8 +15,7 @@ from motes.data.frames import as_frame
 from motes.data.points import held_out_of
 from motes.errors import TrainingError
 from motes.evaluation.sources import read_points
-from motes.points.conditional import Conditional
-from motes.points.denoisers import Given, NoisePredictor
+from motes.points.denoisers import Conditional, Given, NoisePredictor
 from motes.points.fitting import PointData
 from motes.points.guidance import Guidance
 from motes.points.networks import ResidualMLP, StepGated, thinned

@@ -21,7 +21,7 @@ from .points.guidance import Guidance, Sampling
 from .points.model import PointModel
 from .points.posterior_model import PosteriorModel
 from .points.shape_truth import truth
-from .recipes.loading import load_recipe
+from .recipes import load_recipe
 from .registering import register
 from .tables.model import TableModel
 from .training.model import Model

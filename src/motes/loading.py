@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from motes.data import SHAPES, Frame, as_frame
 from motes.data.frames import kept
 from motes.errors import NoModelError, UsageError
-from motes.points.checks import point_model_of_parts
+from motes.points import PointModel, PosteriorModel
 from motes.tables.model import TableModel
 from motes.training import Model
 from motes.training.checkpoints import SUFFIX, read_checkpoint, reading
@@ -53,11 +53,8 @@ def of_parts(tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: P
     Raises:
         ModelFileError: if the file is damaged.
     """
-    model: Model
-    if "schema" in about:
-        model = TableModel.of_parts(tensors, about, path)
-    else:
-        model = point_model_of_parts(tensors, about, path)
+    kind = TableModel if "schema" in about else PosteriorModel if "context" in about else PointModel
+    model: Model = kind.of_parts(tensors, about, path)
     with reading(path), np.errstate(all="ignore"):
         # The template of an estimator with classes lacks the column of classes that the model's rows have.
         template = None if "estimator.target" in tensors else kept(tensors, about)

@@ -72,7 +72,7 @@ def recipes(name: str | None = None, /) -> int:
 @app.command
 def samplers() -> int:
     """List the samplers with their order, cost per step and when to use each."""
-    from motes.recipes.loading import kinds_of
+    from motes.recipes import kinds_of
 
     print(f"{'sampler':<19} {'order':>5} {'evaluations':>11} {'noise':>5}  when to pick it")
     for name, sampler in kinds_of("sampler").items():

@@ -29,8 +29,8 @@ from motes.evaluation.sources import PointSource, compared_with
 from motes.points import Denoiser, PointModel, PointRecipe, Sampler, Truth
 from motes.points.exact import MixtureOracle
 from motes.points.networks import Residual, StepGated
+from motes.points.sampling import seed_key
 from motes.progress import OnProgress, silent
-from motes.seeds import seed_key
 
 Array = NDArray[np.float64]
 

@@ -18,8 +18,8 @@ from motes.evaluation.tables import TableDetails, evaluate_tables
 from motes.points import PointModel, PointRecipe
 from motes.points.fitting import standardiser_of
 from motes.points.networks import StepGated
+from motes.points.sampling import seed_key
 from motes.progress import OnProgress, Progress, Reporter, silent
-from motes.seeds import seed_key
 from motes.tables.model import TableModel
 from motes.training import Model
 

@@ -32,9 +32,9 @@ from motes.explorer.training import diagnose_subject
 from motes.points import Denoiser
 from motes.points.likelihood import flow_path, sampled_paths
 from motes.points.samplers import EulerMaruyama
+from motes.points.sampling import seed_key
 from motes.progress import Progress
-from motes.recipes.loading import kinds_of
-from motes.seeds import seed_key
+from motes.recipes import kinds_of
 
 Array = NDArray[np.float64]
 

@@ -21,8 +21,8 @@ from motes.explorer.origins import Origin
 from motes.explorer.subjects import Subject
 from motes.points import PointModel, PointRecipe, Rows
 from motes.points.fitting import choose_options, standardiser_of
+from motes.points.sampling import seed_key
 from motes.points.training import point_task
-from motes.seeds import seed_key
 from motes.training import Provenance
 from motes.training.averages import with_weights
 from motes.training.loop import TrainingState

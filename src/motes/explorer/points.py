@@ -21,8 +21,8 @@ from motes.explorer.messages import Answer
 from motes.explorer.subjects import Subject
 from motes.points import Denoiser, Oracle, Sampling, log_likelihood, sample
 from motes.points.exact import Later
+from motes.points.sampling import seed_key
 from motes.progress import OnProgress, Progress
-from motes.seeds import seed_key
 from motes.training.programs import blocks
 
 Array = NDArray[np.float64]

@@ -30,7 +30,7 @@ from motes.explorer.tables import TableSubject
 from motes.loading import load
 from motes.points import Denoiser, Given, Oracle, PointModel
 from motes.points.guidance import Guided
-from motes.recipes.loading import kinds_of
+from motes.recipes import kinds_of
 from motes.tables.model import TableModel
 
 Array = NDArray[np.float64]

@@ -28,10 +28,9 @@ from motes.explorer.origins import Origin, Upload, read_upload
 from motes.explorer.subjects import Subject, require_origin
 from motes.fitting import diagnose
 from motes.points import DiscreteVP, PointRecipe
-from motes.points.knots import MOST_KNOTS, KnotSchedule
+from motes.points.schedules import MOST_KNOTS, KnotSchedule
 from motes.progress import OnProgress
-from motes.recipes import load_recipe
-from motes.recipes.loading import kinds_of
+from motes.recipes import kinds_of, load_recipe
 from motes.training.recipe import keys_of, members_of
 
 RECIPES = ("default", "ddpm", "tutorial")

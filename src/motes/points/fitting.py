@@ -19,8 +19,8 @@ from motes.points.networks import Residual, StepGated
 from motes.points.posterior import Context, Prior, Regression, context_table
 from motes.points.posterior_model import PosteriorModel
 from motes.points.recipe import PointRecipe
+from motes.points.sampling import seed_key
 from motes.points.training import Rows, point_task, with_validation
-from motes.seeds import seed_key
 from motes.training import Provenance, Trained
 from motes.training.checkpoints import FitSession
 from motes.training.loop import TrainingTask, fit_model

@@ -22,13 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from motes.data import Standardiser, Table, as_frame
+from motes.data import Standardiser, Support, Table, as_frame
 from motes.data.arrays import plain
-from motes.data.frames import Template
-from motes.data.points import Classes, as_table, matrix_of
+from motes.data.frames import KEY, Template
+from motes.data.points import MOST, Classes, as_table, matrix_of
+from motes.data.records import check_types
 from motes.errors import DataError, UsageError, check_count, check_process, check_seed, unknown
-from motes.points.conditional import AnyConditional
-from motes.points.denoisers import Denoiser, Given
+from motes.points.denoisers import AnyConditional, Denoiser, Given
 from motes.points.guidance import Guidance, Guided, Sampling
 from motes.points.likelihood import TOLERANCE, Likelihood, log_likelihood
 from motes.points.networks import StepGatedMLP
@@ -36,14 +36,13 @@ from motes.points.particles import conditional_rows, sample_inside
 from motes.points.posterior import Context, NoveltyDetector
 from motes.points.recipe import PointRecipe
 from motes.points.samplers import Ancestral
-from motes.points.sampling import ReverseProcess, sample
+from motes.points.sampling import ReverseProcess, sample, seed_key
 from motes.points.variance import Bound, Variance, variational_bound
 from motes.progress import OnProgress, Progress, Reporter, silent
-from motes.seeds import seed_key
 from motes.training import Model, Provenance, Trained
 from motes.training.averages import weights_of, with_weights
-from motes.training.checkpoints import arrays_of
-from motes.training.model import ROWS, texts_of, with_index
+from motes.training.checkpoints import arrays_of, filled, reading
+from motes.training.model import ROWS, read_provenance, require, texts_of, with_index
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,6 +56,7 @@ Array = NDArray[np.float64]
 SamplingLike = Sampling | Mapping[str, Any] | None
 
 FAR = 5.0  # standard deviations from the mean beyond which a condition is far
+LARGEST = 1e300  # largest mean or scale in a file, so that values several scales away are still finite
 OWN = 2000  # number of the model's own samples with which conditions are compared
 
 
@@ -432,6 +432,40 @@ class GaussianModel(Model):
             about["context"], arrays = self.context.to_state()
             tensors |= {f"context.{name}": array for name, array in arrays.items()}
         return tensors, about | texts_of(self)
+
+    @classmethod
+    def of_parts(cls, tensors: Mapping[str, NDArray[Any]], about: Mapping[str, str], path: Path) -> Self:
+        """Restore a model from `parts`, with any additions of `save`, from the file `path`.
+
+        Raises:
+            ModelFileError: something is missing, malformed or does not match the rest.
+
+        Example:
+            >>> from pathlib import Path
+            >>> type(model).of_parts(*model.parts(), Path("moons.safetensors")).columns
+            ('x', 'y')
+        """
+        tensors = {name: array for name, array in tensors.items() if name != KEY}
+        with reading(path):
+            provenance, length = read_provenance(about)
+            recipe = PointRecipe.parse(json.loads(about["recipe"]), "its recipe")
+            columns = _read_columns(about["columns"])
+            standardiser = _read_units(tensors, columns)
+            dim, classes, context = int(standardiser.varies.sum()), _read_classes(about), None
+            if "context" in about:
+                names = [name for name in tensors if name.startswith("context.")]
+                arrays = {name.removeprefix("context."): tensors.pop(name) for name in names}
+                context = Context.from_state(about["context"], arrays)
+                context.check(columns, dim)
+            # A network has at most as many layers as the file has arrays; checked before JAX traces them.
+            layers = getattr(recipe.network, "depth", 0) * getattr(recipe.network, "members", 1)
+            require(
+                layers <= len(tensors), f"its recipe requires {layers:,} layers, but it has {len(tensors):,} arrays"
+            )
+            denoiser = filled(skeleton_of(recipe, dim, classes, context), tensors, path)
+        model = cls(denoiser, standardiser, columns, recipe, classes=classes, context=context, provenance=provenance)
+        model.folder, model.length = path.parent, length
+        return model
 
 
 @final
@@ -951,3 +985,57 @@ def skeleton_of(recipe: PointRecipe, dim: int, classes: Classes | None, context:
     """Build the denoiser of a recipe with shapes instead of arrays."""
     counts = (len(classes) if classes else 0, context.inputs if context else 0)
     return eqx.filter_eval_shape(recipe.make_denoiser, dim, jax.random.key(0), *counts)
+
+
+# --- The contents of a model file -----------------------------------------------------------------------------------
+
+
+def _read_columns(text: str) -> tuple[str, ...]:
+    """Parse the column names of points.
+
+    Raises:
+        ValueError: invalid names.
+    """
+    names = json.loads(text)
+    fine = isinstance(names, list) and len(names) > 0 and all(isinstance(name, str) for name in names)
+    require(fine and len({*names}) == len(names), "its columns have no names, or the same name twice")
+    return tuple(names)
+
+
+def _read_units(tensors: dict[str, NDArray[Any]], columns: Sequence[str]) -> Standardiser:
+    """Build the standardiser of the data's units; its arrays are removed from `tensors`.
+
+    Raises:
+        KeyError, ValueError: missing or invalid arrays, or another number of columns.
+    """
+
+    def take(name: str) -> NDArray[np.float64]:
+        array = tensors.pop(name)
+        shape = (len(columns),)
+        if array.shape != shape or array.dtype != np.float64 or np.isnan(array).any():
+            raise ValueError(f"'{name}' is {array.dtype} {array.shape}; expected {shape} numbers of float64")
+        return array
+
+    support = Support(take("support.low"), take("support.high")) if "support.low" in tensors else None
+    require(support is None or bool((support.low < support.high).all()), "its bounds do not rise")
+    mean, scale = take("standardiser.mean"), take("standardiser.scale")
+    finite = (np.abs(mean) < LARGEST).all() and (scale < LARGEST).all() and (scale >= 0).all() and (scale > 0).any()
+    require(bool(finite), "'standardiser.scale' is below 0, or 0 everywhere, or its numbers are not finite")
+    return Standardiser(mean, scale, support)
+
+
+def _read_classes(about: Mapping[str, str]) -> Classes | None:
+    """Parse the classes of the rows; None if there are none.
+
+    Raises:
+        ValueError: they are malformed.
+    """
+    labels = json.loads(about["classes"])
+    if not labels:
+        return None
+    classes = Classes.from_dict(labels)
+    check_types(classes)
+    names = {str(name) for name in classes.names}
+    require(len(names) == len(classes.names) == len(classes.counts) and 2 <= len(names) <= MOST, "its classes")
+    require(min(classes.counts) >= 0 and sum(classes.counts) > 0, "how many rows its classes had")
+    return classes

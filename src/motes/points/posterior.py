@@ -26,6 +26,7 @@ from motes.data.points import as_table, matrix_of
 from motes.data.records import from_json, to_json
 from motes.data.tables import shares
 from motes.errors import DataError, UsageError, unknown
+from motes.training.model import is_covariance, require
 
 Array = NDArray[np.float64]
 
@@ -540,6 +541,36 @@ class Context:
         if not isinstance(found, Context):
             raise ValueError("its conditions are damaged, or of an earlier version of motes. Train it again.")
         return found
+
+    def check(self, columns: Sequence[str], d: int) -> None:
+        """Check that a context from a file fits points with these columns, d of which vary.
+
+        Raises:
+            ValueError: it does not; the message names the first fault.
+        """
+        names = self.columns
+        require(0 < len(self) == len({*names}) and not {*names} & {*columns}, "the columns that it is given")
+        alike = len(self.curves) == len(self.has_missing) == len(self)
+        require(alike, "what it knows of the columns that it is given")
+        prior = self.prior
+        covariance = np.array(prior.covariance)
+        require(len(prior.mean) == len(prior.intervals) == d and covariance.shape == (d, d), "the prior of its points")
+        require(all(ends is None or ends[0] < ends[1] for ends in prior.intervals), "the intervals of its prior")
+        require(is_covariance(covariance), "the covariance of its prior")
+        require(all(0 <= edge < d and prior.intervals[edge] is not None for edge in self.edges), "its edges")
+        known = len(self) + sum(self.has_missing)
+        if (regression := self.regression) is not None:
+            shapes = [part.shape for part in (regression.slope, regression.offset, regression.residual_scale)]
+            require(shapes == [(known, d), (d,), (d, d)], "the shapes of its regression")
+            finite = all(np.isfinite(part).all() for part in vars(regression).values())
+            require(finite and is_covariance(regression.residual_scale), "the numbers of its regression")
+        if (novelty := self.novelty) is not None:
+            ends = novelty.ends.shape == novelty.tails.shape == (len(self), 2)
+            axes = novelty.mean.shape == (known,) and novelty.axes.shape in ((known,), (known, known))
+            centres = novelty.centres.ndim == 2 and novelty.centres.shape[1] == known and len(novelty.centres) > 0
+            require(ends and axes and centres and novelty.rows > 0, "the shapes of its novelty detector")
+            arrays = (novelty.ends, novelty.tails, novelty.mean, novelty.axes, novelty.centres)
+            require(all(bool(np.isfinite(part).all()) for part in arrays), "the numbers of its novelty detector")
 
     @property
     def _example(self) -> str:

@@ -22,9 +22,8 @@ from motes.points.guidance import Composed, NoisyPrior, Sampling, added_precisio
 from motes.points.likelihood import TOLERANCE, Likelihood
 from motes.points.model import Draws, GaussianModel, SamplingLike
 from motes.points.posterior import Context, Prior
-from motes.points.sampling import sample
+from motes.points.sampling import sample, seed_key
 from motes.progress import OnProgress, Reporter, silent
-from motes.seeds import seed_key
 from motes.training.model import ROWS
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal, Protocol
 
 import jax
+import numpy as np
+from numpy.typing import NDArray
 
 from motes.errors import RecipeError, UsageError
 from motes.points import denoisers, losses, schedules
-from motes.points.conditional import AnyConditional, Conditional, Conditions
-from motes.points.denoisers import Denoiser, Learned, Network, Preconditioned
+from motes.points.denoisers import AnyConditional, Conditional, Denoiser, Learned, Network, Preconditioned
 from motes.points.guidance import Sampling
-from motes.points.knots import KnotSchedule
 from motes.points.losses import EDM, ELBO, Loss
 from motes.points.networks import Residual, StepGated
 from motes.points.samplers import SAMPLERS, Ancestral, DPMSolver3M
@@ -24,7 +24,7 @@ from motes.points.schedules import Betas, DiscreteVP, Schedule, VarianceExplodin
 from motes.points.times import LogitNormalTimes, LogNormalTimes, StepTimes, Times, UniformTimes
 from motes.points.training import Training
 from motes.points.variance import Hybrid, LearnedVariance
-from motes.ranges import Checked
+from motes.ranges import Checked, number
 from motes.training import Recipe
 from motes.training.programs import brief_program
 from motes.training.recipe import Kinds, subclass_of, with_method
@@ -102,6 +102,49 @@ class PredictEDM(Prediction):
     wraps = Preconditioned
 
 
+@dataclass(frozen=True)
+class Conditions(Checked):
+    """Frequencies of the columns that training conditions on. Only ratios count; all 0 disables conditioning.
+
+    Example:
+        >>> from motes.points.recipe import Conditions
+        >>> half = Conditions(joint=1.0, posterior=1.0)
+        >>> half.masks(np.array([False, True]), np.random.default_rng(0)).mean(axis=0).round(1).tolist()
+        [0.0, 0.5]
+    """
+
+    PATTERNS: ClassVar[int] = 4096  # number of masks; each row of a batch uses one
+
+    joint: float = number(0.0, 0, 1e6)  # conditions on no column
+    posterior: float = number(0.0, 0, 1e6)  # conditions on the columns of `given`
+    likelihood: float = number(0.0, 0, 1e6)  # conditions on all other columns
+    random: float = number(0.0, 0, 1e6)  # conditions on random columns, with a random probability for all columns
+
+    @property
+    def learned(self) -> bool:
+        """Whether conditional distributions are learned."""
+        return any(self._shares)
+
+    @property
+    def _shares(self) -> tuple[float, ...]:
+        return self.joint, self.posterior, self.likelihood, self.random
+
+    def masks(self, observed: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
+        """Draw masks (PATTERNS, d) in random order; `observed` (d,) are the columns of `given`.
+
+        Example:
+            >>> from motes.points.recipe import Conditions
+            >>> Conditions(random=1.0).masks(np.array([False, True, True]), np.random.default_rng(0)).shape
+            (4096, 3)
+        """
+        m, d = self.PATTERNS, len(observed)
+        share = np.array(self._shares) / sum(self._shares)
+        kind = rng.permutation(np.searchsorted(np.cumsum(share), (np.arange(m) + 0.5) / m))
+        at_random = rng.random((m, d)) < rng.random((m, 1))
+        fixed = np.stack([np.zeros(d, bool), observed, ~observed])
+        return np.where((kind < 3)[:, None], fixed[np.minimum(kind, 2)], at_random)
+
+
 class Architecture(Protocol):
     """The network section of a recipe: a frozen dataclass whose method builds a network."""
 
@@ -132,7 +175,7 @@ SCHEDULES: dict[str, type] = {
     "continuous_linear": schedules.LinearVP,
     "continuous_cosine": schedules.CosineVP,
     "rectified_flow": schedules.RectifiedFlow,
-    "knots": KnotSchedule,
+    "knots": schedules.KnotSchedule,
 }
 NETWORKS: dict[str, type] = {"step_gated": StepGated, "residual": Residual}
 DENOISERS: dict[str, type] = {

@@ -17,7 +17,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from motes.errors import MotesError, UsageError
+from motes.errors import MotesError, UsageError, check_process, check_seed
 from motes.points.denoisers import Denoiser, Given
 from motes.points.schedules import DiscreteVP, Schedule
 from motes.progress import OnProgress, Progress, silent
@@ -280,6 +280,13 @@ class ReverseProcess:
 
     def __repr__(self) -> str:
         return f"ReverseProcess({self.denoiser!r}, {self.sampler!r}, {len(self.grid) - 1} steps)"
+
+
+def seed_key(seed: int, purpose: str) -> jax.Array:
+    """Return the random key of a seed for one purpose; keys for different purposes are independent."""
+    check_process()
+    words = np.random.SeedSequence([check_seed(seed), *purpose.encode()]).generate_state(1)
+    return jax.random.key(int(words[0]))
 
 
 # Types in quotes: `from __future__ import annotations` does not support Equinox's abstract variables, and
