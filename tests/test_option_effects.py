@@ -102,7 +102,7 @@ VALUES = {
     "training.averages": 3,
     "training.snapshots": 0,
     "sampler.ancestral.variance": "posterior",
-    "sampler.ancestral.noiseless_last": False,
+    "sampler.ancestral.denoise_last": False,
     "sampler.ddim.eta": 0.5,
     "sampler.gradient_estimation.gamma": 2.0,
     "sampler.adaptive.rtol": 0.1,
@@ -112,8 +112,6 @@ VALUES = {
     "sampler.churn.from_level": 1.0,
     "sampler.churn.to_level": 1.0,
     "sampler.churn.noise": 2.0,
-    "sampler.predictor_corrector.corrections": 3,
-    "sampler.predictor_corrector.snr": 0.3,
     "sampler.langevin.corrections": 3,
     "sampler.langevin.snr": 0.1,
     "grid.uniform.steps": ("default", STEPS, 5),
@@ -186,7 +184,7 @@ def schedule(recipe, _):
 
 
 def times(recipe, _):
-    return recipe.times.batch(recipe.make_schedule(), KEY, 10, recipe.times.init())
+    return recipe.times(recipe.make_schedule(), KEY, 10)
 
 
 def points(recipe, _):
