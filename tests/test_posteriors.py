@@ -30,7 +30,6 @@ from motes.points.fitting import (
     OCTAVES,
     SCALES,
     PointData,
-    _choose_scales,
     _prepare_rows,
     choose_options,
 )
@@ -738,7 +737,8 @@ def test_a_network_learns_scales_of_what_tells_widths_unless_something_is_said_o
         recipe = load_recipe("posterior", changes)
         data = replace(as_table(theta, ["a", "b"]), given=context_table(x, 400, ["a", "b"]))
         points = _prepare_rows(data, None, start, recipe, 1)
-        return _choose_scales(recipe, points, start).network.scales
+        widths = lambda: points.context.predicts_widths(points.rows.x, points.rows.context)
+        return choose_options(recipe, 400, start, given=True, predicts_widths=widths).network.scales
 
     assert scales(wide) == SCALES > 0 and scales(alike) == 0
     assert scales(np.column_stack([alike[:, 0], wide[:, 1]])) == SCALES  # one column is enough
@@ -751,8 +751,6 @@ def test_a_network_learns_scales_of_what_tells_widths_unless_something_is_said_o
     start = fit_points(PointData(wide, given=x), "posterior", changes=changes)
     assert start.denoiser.denoiser.network.scales.shares.shape == (SCALES, 2 * SCALES)
     assert scales(alike, start=start) == SCALES
-    gated = load_recipe("tutorial")
-    assert _choose_scales(gated, None, None) is gated
 
 
 def test_rows_that_are_near_tell_widths_whatever_their_order():
