@@ -14,10 +14,8 @@ from scipy import stats
 
 from motes.data.curves import Straight
 from motes.data.tables import Standardiser
-from motes.points.denoisers import Denoiser
+from motes.points import Denoiser, PosteriorModel, Schedule, VarianceExploding
 from motes.points.posterior import Context, NoveltyDetector, Prior
-from motes.points.posterior_model import PosteriorModel
-from motes.points.schedules import Schedule, VarianceExploding
 from motes.recipes import load_recipe
 
 PRIOR = np.array([[1.0, 0.3], [0.3, 0.5]])

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from hypothesis import settings
 
-from motes.points.denoisers import Denoiser
+from motes.points import Denoiser, Training
 from motes.points.schedules import (
     CosineBetas,
     CosineVP,
@@ -26,7 +26,6 @@ from motes.points.schedules import (
     SigmoidBetas,
     VarianceExploding,
 )
-from motes.points.training import Training
 
 # Property tests: always the same examples, and no limit on the first one, which compiles.
 property_test = settings(derandomize=True, deadline=None, max_examples=30)

@@ -17,9 +17,8 @@ from fits import fit_points
 from motes.errors import ModelFileError, UsageError
 from motes.evaluation.models import compare_ema_lengths
 from motes.loading import load
-from motes.points.schedules import VarianceExploding
+from motes.points import VarianceExploding, train
 from motes.points.times import UniformTimes
-from motes.points.training import train
 from motes.progress import silent
 from motes.training import averages
 from motes.training.averages import EVEN, LENGTHS, gamma_of, inner_product, rates

@@ -8,8 +8,7 @@ import pytest
 from scipy import stats
 from tests.reference import SCHEDULES, ExactGaussian, Z, ancestral_moments, normal_logpdf, tutorial_tables
 
-from motes.points.schedules import DiscreteVP
-from motes.points.variance import variational_bound
+from motes.points import DiscreteVP, variational_bound
 
 MEAN, STD = 0.5, 0.7  # the data is N(MEAN, STD^2 I), and the denoiser knows it
 BETAS = np.array([0.05, 0.2, 0.4, 0.6])

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from tests.reference import CONTINUOUS, ExactGaussian, float64
 
-from motes.points import sample
+from motes.points import log_likelihood, sample
 from motes.points.exact import BoxesOracle, EmpiricalOracle, GaussianOracle
-from motes.points.likelihood import log_likelihood
 from motes.points.samplers import SAMPLERS
 from motes.points.sampling import LogSNRGrid, ReverseProcess
 

@@ -11,9 +11,7 @@ from tests.reference import SCHEDULES, Z
 from motes.errors import UsageError
 from motes.evaluation.diagnosis import fit_mixture
 from motes.evaluation.losses import excess_loss, noise_levels
-from motes.points.denoisers import Denoiser
-from motes.points.exact import GaussianOracle
-from motes.points.schedules import DiscreteVP, Schedule, VarianceExploding
+from motes.points import Denoiser, DiscreteVP, GaussianOracle, Schedule, VarianceExploding
 
 KEY = jax.random.key(0)
 VE = VarianceExploding(10.0, 7.0)

@@ -11,13 +11,9 @@ from tests.reference import SCHEDULES, Z
 import motes
 from motes.data.tables import Standardiser
 from motes.evaluation.losses import expected_loss
-from motes.points.denoisers import Denoiser
+from motes.points import EDM, Denoiser, LogNormalTimes, Schedule, Simple, StepTimes, truth
 from motes.points.exact import GaussianOracle, MixtureOracle, Oracle
-from motes.points.losses import EDM, Simple
 from motes.points.recipe import LOSSES
-from motes.points.schedules import Schedule
-from motes.points.shape_truth import truth
-from motes.points.times import LogNormalTimes, StepTimes
 
 WEIGHTED = [kind for kind in LOSSES if kind != "hybrid"]  # a squared error, with a weight that is a function of t
 KEY = jax.random.key(0)

@@ -229,12 +229,12 @@ LEARNED = {"denoiser.variance": "learned", "loss.kind": "hybrid"}
 @pytest.mark.parametrize(
     ("recipe", "changes", "says"),
     [
-        ("ddpm", {"denoiser.variance": "learned"}, "loss.kind = 'simple' has none. Set loss.kind = 'hybrid'"),
+        ("ddpm", {"denoiser.variance": "learned"}, "needs loss.kind = 'hybrid'.* Got loss.kind = 'simple'"),
         ("ddpm", {"loss.kind": "hybrid"}, "Set denoiser.variance = 'learned', or another loss"),
-        ("default", LEARNED, "schedule.kind = 'exploding' and times.kind = 'log_normal'. Set schedule.kind to linear"),
-        ("ddpm", LEARNED | {"times.kind": "uniform"}, "Set schedule.kind .* and times.kind = 'steps'"),
-        ("ddpm", LEARNED | {"denoiser.kind": "edm"}, "Set denoiser.kind = 'eps', 'x0', 'v' or 'velocity'"),
-        ("ddpm", LEARNED | {"data.label": "class"}, "cannot be used with labels"),
+        ("default", LEARNED, "Got .* schedule.kind = 'exploding', times.kind = 'log_normal'"),
+        ("ddpm", LEARNED | {"times.kind": "uniform", "network.kind": "residual"}, "Got .*times.kind = 'uniform'"),
+        ("ddpm", LEARNED | {"denoiser.kind": "edm", "network.kind": "residual"}, "Got .*denoiser.kind = 'edm'"),
+        ("ddpm", LEARNED | {"data.label": "class"}, "no data.label"),
         ("ddpm", {"sampler.variance": "learned"}, "needs a network that learns it: set denoiser.variance"),
     ],
 )

@@ -9,11 +9,8 @@ from tests.reference import SCHEDULES, ExactGaussian, ExactMixture, Z, float64, 
 import motes
 from fits import fit_points
 from motes.data.tables import Standardiser
+from motes.points import PointModel, VarianceExploding, log_likelihood, variational_bound
 from motes.points.exact import GaussianOracle, MixtureOracle
-from motes.points.likelihood import log_likelihood
-from motes.points.model import PointModel
-from motes.points.schedules import VarianceExploding
-from motes.points.variance import variational_bound
 
 pytestmark = pytest.mark.optimised  # what single precision costs is that of the programs of a user
 

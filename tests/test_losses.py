@@ -7,11 +7,10 @@ import pytest
 from scipy import stats
 from tests.reference import CONTINUOUS, SCHEDULES, ExactGaussian, ExactMixture, Silent, Z, float64
 
-from motes.points.denoisers import NoisePredictor, Preconditioned
+from motes.points import NoisePredictor, Preconditioned, variational_bound
 from motes.points.losses import EDM, ELBO, X0, MinSNR, Simple, TruncatedSNR
 from motes.points.schedules import DiscreteVP, LinearVP
 from motes.points.times import DRAWS, LogitNormalTimes, LogNormalTimes, StepTimes, UniformTimes, stratified
-from motes.points.variance import variational_bound
 
 ALL = SCHEDULES | CONTINUOUS
 each = pytest.mark.parametrize("schedule", ALL.values(), ids=ALL)

@@ -18,13 +18,10 @@ from tests.tables import TINY, untrained
 import motes
 from fits import fit_points, fit_table
 from motes.data.files import read_frame
-from motes.errors import RecipeError
 from motes.fitting import prepare_rows
-from motes.points.exact import GaussianOracle
+from motes.points import GaussianOracle, KarrasGrid, ReverseProcess, VarianceExploding, sample
 from motes.points.fitting import PointData, standardiser_of
 from motes.points.networks import each_alone
-from motes.points.sampling import KarrasGrid, ReverseProcess, sample
-from motes.points.schedules import VarianceExploding
 from motes.recipes import SECTIONS, kinds_of, load_recipe, parse
 from motes.tables import training as table_training
 from motes.training.averages import weights_of
@@ -283,11 +280,6 @@ def test_a_text_option_is_needed_to_read_the_file(tmp_path):
         except motes.errors.DataError:
             continue
         assert {name: series.cells() for name, series in other.items()} != columns, left_out
-
-
-def test_a_learned_variance_is_refused_for_edm():
-    with pytest.raises(RecipeError, match=r"denoiser.variance = 'learned' .*denoiser.kind = 'edm'"):
-        load_recipe("ddpm", LEARNED | {"denoiser.kind": "edm", "network.kind": "residual"})
 
 
 # --- exact answers about parts of the network that no other test asks for -------------------------------------------

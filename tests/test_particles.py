@@ -11,10 +11,8 @@ from scipy import stats
 from tests.reference import Z
 
 from motes.errors import UsageError
-from motes.points.denoisers import Denoiser, Given
+from motes.points import Denoiser, Given, KarrasGrid, UniformGrid, conditional_rows, conditional_sample
 from motes.points.exact import GaussianOracle, LabelledOracle, MixtureOracle
-from motes.points.particles import conditional_rows, conditional_sample
-from motes.points.sampling import KarrasGrid, UniformGrid
 from motes.points.schedules import CosineBetas, Schedule, VarianceExploding
 
 pytestmark = pytest.mark.optimised

@@ -16,9 +16,7 @@ from tests.conftest import SMALL
 import motes
 from fits import fit_points
 from motes.loading import load
-from motes.points import DDIM, DPMSolver3M, Heun
-from motes.points.guidance import Sampling
-from motes.points.model import PointModel
+from motes.points import DDIM, DPMSolver3M, Heun, PointModel, Sampling
 from motes.points.samplers import Adaptive
 
 

@@ -21,8 +21,8 @@ from motes.data.curves import Asinh, Power, Straight
 from motes.data.points import as_table
 from motes.data.tables import SMOOTH, Standardiser, Support, log_density, quantile
 from motes.errors import DataError, RecipeError, UsageError
+from motes.points import GaussianOracle, PointModel, Schedule, VarianceExploding
 from motes.points.denoisers import Conditional, Denoiser, Given, NoisePredictor
-from motes.points.exact import GaussianOracle
 from motes.points.fitting import (
     FEW,
     FEW_DROPOUT,
@@ -34,9 +34,7 @@ from motes.points.fitting import (
     choose_options,
 )
 from motes.points.guidance import Guided
-from motes.points.model import PointModel
 from motes.points.posterior import Context, Prior, context_table, widths_are_predictable
-from motes.points.schedules import Schedule, VarianceExploding
 from motes.points.training import OnDevice, Rows
 from motes.recipes import load_recipe
 

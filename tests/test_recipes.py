@@ -9,8 +9,7 @@ import pytest
 from tests.reference import CONTINUOUS
 
 from motes.errors import RecipeError, UsageError
-from motes.points import PointRecipe
-from motes.points.losses import Simple
+from motes.points import PointRecipe, Simple
 from motes.points.samplers import SAMPLERS
 from motes.recipe_files import recipe_names, recipe_text
 from motes.recipes import SECTIONS, kinds_of, load_recipe, parse

@@ -17,15 +17,9 @@ import motes
 from fits import fit_points
 from motes import cli
 from motes.explorer.tables import TableSubject
-from motes.points import Heun, PointRecipe
+from motes.points import EDM, Betas, Draw, Heun, PointRecipe, Prediction, ResidualMLP, Times, q_sample
 from motes.points.denoisers import X0Predictor
 from motes.points.fitting import PointData
-from motes.points.losses import EDM
-from motes.points.networks import ResidualMLP
-from motes.points.process import q_sample
-from motes.points.recipe import Prediction
-from motes.points.schedules import Betas
-from motes.points.times import Draw, Times
 from motes.ranges import Checked, number
 from motes.recipes import SECTIONS, kinds_of, load_recipe, parse
 from motes.tables.kinds import KINDS

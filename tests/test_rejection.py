@@ -6,12 +6,10 @@ import pytest
 from scipy import stats
 from tests.reference import Z
 
-from motes.points import DPMSolver3M
-from motes.points.denoisers import Given
+from motes.points import DPMSolver3M, Given, VarianceExploding
 from motes.points.exact import GaussianOracle, LabelledOracle
 from motes.points.particles import ATTEMPTS, rows_inside
 from motes.points.sampling import BLOCK, KarrasGrid, ReverseProcess, sample
-from motes.points.schedules import VarianceExploding
 
 VE = VarianceExploding(80.0, 7.0)
 MEAN, COVARIANCE = np.zeros(2), np.array([[1.0, 0.6], [0.6, 1.0]])

@@ -19,8 +19,7 @@ from tests.reference import (
 )
 
 import motes
-from motes.points import DDIM, Ancestral, DPMSolver3M, Heun, ReverseProcess, sample
-from motes.points.denoisers import Denoiser
+from motes.points import DDIM, Ancestral, Denoiser, DPMSolver3M, Heun, ReverseProcess, Schedule, sample
 from motes.points.samplers import (
     SAMPLERS,
     Adaptive,
@@ -33,7 +32,6 @@ from motes.points.samplers import (
     GradientEstimation,
 )
 from motes.points.sampling import KarrasGrid, LogSNRGrid, QuadraticGrid, UniformGrid
-from motes.points.schedules import Schedule
 
 VP = SCHEDULES["linear"]
 VE = SCHEDULES["exploding"]

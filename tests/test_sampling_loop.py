@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 from tests.reference import SCHEDULES, ExactGaussian, Z, assert_moments, float64
 
-from motes.points import Ancestral, Heun, Sampler, sample
-from motes.points.sampling import ReverseProcess, UniformGrid
-from motes.points.schedules import DiscreteVP, RectifiedFlow
+from motes.points import Ancestral, DiscreteVP, Heun, RectifiedFlow, ReverseProcess, Sampler, UniformGrid, sample
 
 VP = SCHEDULES["linear"]
 VE = SCHEDULES["exploding"]

@@ -14,11 +14,9 @@ from motes.data import Standardiser, Support
 from motes.data.curves import Straight
 from motes.data.tables import SMOOTH, log_density, quantile, shares
 from motes.errors import UsageError
-from motes.points.denoisers import Denoiser, Given
-from motes.points.exact import GaussianOracle
+from motes.points import Denoiser, GaussianOracle, Given, PosteriorModel
 from motes.points.guidance import Composed, NoisyPrior, added_precisions
 from motes.points.posterior import Context, Prior
-from motes.points.posterior_model import PosteriorModel
 from motes.points.schedules import CosineVP, Schedule, VarianceExploding
 from motes.recipes import load_recipe
 

@@ -11,11 +11,9 @@ from tests.reference import Z
 import motes
 from fits import fit_points
 from motes.errors import DataError, RecipeError, UsageError
-from motes.points import training
+from motes.points import EDM, LogNormalTimes, training
 from motes.points.fitting import PointData
-from motes.points.losses import EDM
 from motes.points.sampling import seed_key
-from motes.points.times import LogNormalTimes
 from motes.points.training import Rows, Training, train, with_validation
 from motes.recipes import load_recipe
 from motes.training.averages import weights_of

@@ -16,11 +16,8 @@ from tests.reference import Point, TrainingBy, half_distance
 
 import motes
 from fits import fit_points
-from motes.points import training
+from motes.points import LogNormalTimes, Rows, Training, VarianceExploding, train, training
 from motes.points.sampling import seed_key
-from motes.points.schedules import VarianceExploding
-from motes.points.times import LogNormalTimes
-from motes.points.training import Rows, Training, train
 from motes.progress import silent
 from motes.recipes import load_recipe
 from motes.training import optimisers

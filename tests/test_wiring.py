@@ -15,13 +15,11 @@ from motes.data.frames import as_frame
 from motes.data.points import held_out_of
 from motes.errors import TrainingError
 from motes.evaluation.sources import read_points
+from motes.points import Guidance, LogNormalTimes, VarianceExploding
 from motes.points.denoisers import Conditional, Given, NoisePredictor
 from motes.points.fitting import PointData
-from motes.points.guidance import Guidance
 from motes.points.networks import ResidualMLP, StepGated, thinned
 from motes.points.recipe import LOSSES
-from motes.points.schedules import VarianceExploding
-from motes.points.times import LogNormalTimes
 from motes.points.training import OnDevice, Rows, train
 from motes.recipes import load_recipe
 from motes.training.checkpoints import FitSession

@@ -19,16 +19,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, DensityMixin, OneToOneFeatureMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, validation
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_consistent_length,
-    check_is_fitted,
-    column_or_1d,
-    validate_data,
-)
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from motes.data import Frame, as_frame
 from motes.data.arrays import Label, Series, check_even, is_missing, plain
@@ -217,7 +211,9 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             >>> motes.DiffusionModel(max_steps=2, random_state=0).fit(ages, smokers).classes_.tolist()
             ['no', 'yes']
         """
-        return self._fit(X, y, sample_weight, FitSession(start=self._previous_model if self.warm_start else None))
+        return self._fit(
+            X, y, sample_weight, FitSession(start=getattr(self, "model_", None) if self.warm_start else None)
+        )
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Continue the training on these rows. The first call determines the columns and classes; see `fit`.
@@ -234,7 +230,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             >>> longer.partial_fit(ages, smokers).partial_fit(ages, smokers).n_iter_
             4
         """
-        return self._fit(X, y, sample_weight, FitSession(start=self._previous_model, more=True))
+        return self._fit(X, y, sample_weight, FitSession(start=getattr(self, "model_", None), more=True))
 
     def _fit(self, X: Any, y: Any, sample_weight: ArrayLike | None, session: FitSession) -> Self:
         start = session.start_as(TableModel)
@@ -243,7 +239,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         labels = None if y is None else _check_labels(y, n)
         weights = None
         if sample_weight is not None:
-            weights = _check_sample_weight(plain(sample_weight), np.empty((n, 1)), dtype=np.float64)
+            weights = validation._check_sample_weight(plain(sample_weight), np.empty((n, 1)), dtype=np.float64)
         if start is None:
             frame, target = as_frame(X), None
             if labels is not None:
@@ -287,11 +283,6 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         return self
 
     # --- columns and rows of the model ---
-
-    @property
-    def _previous_model(self) -> TableModel | None:
-        """The model of the previous fit; None before the first."""
-        return self.model_ if hasattr(self, "model_") else None
 
     @property
     def _columns(self) -> tuple[str, ...]:
@@ -635,8 +626,8 @@ def _check_labels(y: Any, n: int) -> NDArray[Any]:
     Raises:
         DataError: if a class is missing or classes cannot be sorted; the message names the row or the types.
     """
-    labels: NDArray[Any] = column_or_1d(plain(y, "y"), warn=True)
-    check_consistent_length(labels, np.empty(n))
+    labels: NDArray[Any] = validation.column_or_1d(plain(y, "y"), warn=True)
+    validation.check_consistent_length(labels, np.empty(n))
     for i, label in enumerate(labels.tolist()):
         if is_missing(label):
             raise DataError(f"the label of row {i + 1} is {label!r}; expected a class. Remove rows without a class.")

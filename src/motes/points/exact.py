@@ -296,6 +296,7 @@ class LabelledOracle(Oracle):
     schedule: Schedule
     _oracles: tuple[Oracle, ...]
     _log_weights: NDArray[np.float64]
+    _label: jax.Array | None  # the class that x_0 is given; -1 or None: unknown
 
     def __init__(self, oracles: Sequence[Oracle], weights: ArrayLike):
         weights = np.asarray(weights, dtype=np.float64)
@@ -304,30 +305,23 @@ class LabelledOracle(Oracle):
         if any(oracle.schedule != oracles[0].schedule for oracle in oracles):
             raise ValueError("the classes have different schedules; expected one schedule.")
         self.schedule, self._oracles = oracles[0].schedule, tuple(oracles)
-        self._log_weights = np.log(weights / weights.sum())
+        self._log_weights, self._label = np.log(weights / weights.sum()), None
 
     def exact(self, x_t: jax.Array, t: jax.Array) -> Exact:
+        if self._label is None:
+            return self._exact_of_all(x_t, t)
+        # Lambdas, since a bound method would be hashed together with the arrays of its oracle.
+        one_class = [lambda x_t, t, oracle=oracle: oracle.exact(x_t, t) for oracle in self._oracles]
+        answers = [lambda x_t, t: self._exact_of_all(x_t, t), *one_class]
+        return jax.lax.switch(self._label + 1, answers, x_t, t)
+
+    def _exact_of_all(self, x_t: jax.Array, t: jax.Array) -> Exact:
         each = [oracle.exact(x_t, t) for oracle in self._oracles]
         x0, score, log_prob = (jnp.stack(part) for part in zip(*each, strict=True))
         return mixed(log_prob + jnp.asarray(self._log_weights, x_t.dtype), x0, score)
 
-    def given(self, known: Given) -> _OneClass:
-        label = jnp.array(-1) if known.label is None else known.label
-        return _OneClass(whole=self, label=label, schedule=self.schedule)
-
-
-class _OneClass(Oracle):
-    """The exact denoiser of the class `label` of `whole`, or of all classes if it is -1."""
-
-    whole: LabelledOracle
-    label: jax.Array
-    schedule: Schedule
-
-    def exact(self, x_t: jax.Array, t: jax.Array) -> Exact:
-        each: list[Oracle] = [self.whole, *self.whole._oracles]
-        # Lambdas, since a bound method would be hashed together with the arrays of its oracle.
-        answers = [lambda x_t, t, oracle=oracle: oracle.exact(x_t, t) for oracle in each]
-        return jax.lax.switch(self.label + 1, answers, x_t, t)
+    def given(self, known: Given) -> LabelledOracle:
+        return eqx.tree_at(lambda one: one._label, self, known.label, is_leaf=lambda leaf: leaf is None)
 
 
 # --- The truncated standard Gaussian --------------------------------------------------------------------------------

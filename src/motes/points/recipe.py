@@ -432,26 +432,13 @@ class PointRecipe(Recipe):
                 "loss.kind = 'hybrid' trains the variance of a reverse step, and denoiser.variance = 'fixed' has "
                 "none. Set denoiser.variance = 'learned', or another loss."
             )
-        if learned and not hybrid:
+        fits = hybrid and self.steps and isinstance(self.times, StepTimes) and not self.data.label
+        if learned and (not fits or issubclass(self.denoiser.wraps, Preconditioned)):
             raise RecipeError(
-                "denoiser.variance = 'learned' is trained by the variational bound, and loss.kind = "
-                f"'{self.kind('loss')}' has none. Set loss.kind = 'hybrid', or denoiser.variance = 'fixed'."
-            )
-        if learned and not (self.steps and isinstance(self.times, StepTimes)):
-            raise RecipeError(
-                "denoiser.variance = 'learned' is trained on discrete steps, and here are schedule.kind = "
-                f"'{self.kind('schedule')}' and times.kind = '{self.kind('times')}'. Set schedule.kind to linear, "
-                "quad, sigmoid or cosine, and times.kind = 'steps'."
-            )
-        if learned and issubclass(self.denoiser.wraps, Preconditioned):
-            raise RecipeError(
-                "denoiser.variance = 'learned' needs a network whose inputs are x_t and t, and denoiser.kind = 'edm' "
-                "scales them. Set denoiser.kind = 'eps', 'x0', 'v' or 'velocity'."
-            )
-        if learned and self.data.label:
-            raise RecipeError(
-                "denoiser.variance = 'learned' cannot be used with labels. Set denoiser.variance = 'fixed', or leave "
-                "out data.label."
+                "denoiser.variance = 'learned' needs loss.kind = 'hybrid'; schedule.kind 'linear', 'quad', 'sigmoid' "
+                "or 'cosine' with times.kind = 'steps'; denoiser.kind 'eps', 'x0', 'v' or 'velocity'; no data.label. "
+                f"Got loss.kind = '{self.kind('loss')}', schedule.kind = '{self.kind('schedule')}', times.kind = "
+                f"'{self.kind('times')}', denoiser.kind = '{self.kind('denoiser')}'."
             )
         if isinstance(self.sampler, Ancestral) and self.sampler.variance == "learned" and not learned:
             raise RecipeError(
