@@ -213,11 +213,6 @@ def test_the_bound_lies_below_the_likelihood_on_average():
     assert abs(-log_prob.mean() - entropy) < 0.05
 
 
-def test_one_row_and_a_constant_column_can_be_scored(small_model):
-    assert small_model.score_samples([[0.5, 0.2]]).shape == (1,)
-    assert small_model.score_samples([[0.5, 0.2], [0.6, 0.2]]).shape == (2,)
-
-
 # --- misuse ---------------------------------------------------------------------------------------------------------
 
 BAD = {

@@ -1,10 +1,11 @@
 """Losses with known expectations, and the distribution of the times."""
 
+import dataclasses
+
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 from tests.reference import CONTINUOUS, SCHEDULES, ExactGaussian, ExactMixture, Silent, Z, float64
 
 from motes.points import NoisePredictor, Preconditioned, variational_bound
@@ -200,64 +201,32 @@ def test_draws_lie_strictly_within_0_and_1(draw, levels):
         assert np.allclose((u * levels) % 1, 0.5, atol=1e-5)
 
 
-@pytest.mark.slow
-@each
-def test_log_noise_is_normal_with_the_mean_and_the_deviation_asked_for(schedule):
-    # The tutorial's noise runs from 0.003 to 0.53 of the signal only.
-    mean, std = (-2.0, 0.25) if schedule is SCHEDULES["tutorial"] else (-0.7, 0.5)
-    n, draws = 4096, ("uniform", "antithetic", "stratified")
-
-    @jax.jit
-    def log_noise():
-        times = jnp.stack([LogNormalTimes(mean, std, draw)(schedule, jax.random.key(1), n) for draw in draws])
-        return -schedule.log_snr(times) / 2
-
-    for draw, levels in zip(draws, np.asarray(log_noise()), strict=True):
-        if draw == "antithetic":
-            levels = levels[: n // 2]  # the other half mirrors it, so that it is no independent evidence
-        # Each a false alarm in 10^6 at most; stratified draws come nearer than independent ones.
-        assert abs(levels.mean() - mean) < Z * std / np.sqrt(len(levels))
-        assert abs(levels.std() - std) < Z * std / np.sqrt(2 * len(levels))
-        assert stats.kstest(levels, stats.norm(mean, std).cdf).pvalue > 1e-6
-
-
-@pytest.mark.slow
-def test_antithetic_log_noise_mirrors_about_its_mean():
-    times, schedule = LogNormalTimes(-1.2, 1.2, "antithetic"), SCHEDULES["exploding"]
-    log_noise = -np.asarray(schedule.log_snr(times(schedule, jax.random.key(1), 64))) / 2
-    assert np.allclose(log_noise[:31] + log_noise[33:], -2.4, atol=1e-3)
-
-
 def test_steps_are_drawn_from_a_schedule_that_has_them():
     with pytest.raises(TypeError, match="the schedule VarianceExploding; expected a DiscreteVP"):
         StepTimes()(SCHEDULES["exploding"], jax.random.key(0), 5)
 
 
-def test_an_unknown_way_to_draw_is_refused():
-    with pytest.raises(ValueError, match="draw = 'antitetic'; expected one of uniform, antithetic, stratified"):
-        UniformTimes(draw="antitetic")
+LOG_NOISE = lambda t: -np.asarray(SCHEDULE.log_snr(t)) / 2
 
 
-def assert_distribution(times, distribution, draw, change=lambda t: t):
-    """`change` of a batch of times has the distribution it should: each a false alarm in 10^6 at most."""
-    n = 4096
+@each_draw
+@pytest.mark.parametrize(
+    ("times", "change", "distribution"),
+    [
+        (UniformTimes(1e-3), np.asarray, stats.uniform(1e-3, 1 - 1e-3)),
+        (UniformTimes(0.3), np.asarray, stats.uniform(0.3, 0.7)),
+        (LogitNormalTimes(0.0, 1.0), special.logit, stats.norm(0.0, 1.0)),
+        (LogitNormalTimes(-1.0, 0.6), special.logit, stats.norm(-1.0, 0.6)),
+        (LogNormalTimes(-0.7, 0.5), LOG_NOISE, stats.norm(-0.7, 0.5)),
+    ],
+)
+def test_times_have_their_distribution(times, change, distribution, draw):
+    """A false alarm in 10^6 at most; stratified draws come nearer than independent ones."""
+    n, times = 4096, dataclasses.replace(times, draw=draw)
     t = np.asarray(jax.jit(lambda key: times(SCHEDULE, key, n))(jax.random.key(2)), float)
-    assert t.shape == (n,)
-    assert ((t > 0) & (t < 1)).all()
+    assert t.shape == (n,) and ((t > 0) & (t < 1)).all()
     if draw == "antithetic":
         t = t[: n // 2]  # the other half mirrors it, so that it is no independent evidence
     x = change(t)
     assert abs(x.mean() - distribution.mean()) < Z * distribution.std() / np.sqrt(len(x))
     assert stats.kstest(x, distribution.cdf).pvalue > 1e-6
-
-
-@each_draw
-@pytest.mark.parametrize("least", [1e-3, 0.3])
-def test_uniform_times_are_uniform_from_the_least_to_1(draw, least):
-    assert_distribution(UniformTimes(least, draw), stats.uniform(least, 1 - least), draw)
-
-
-@each_draw
-@pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (-1.0, 0.6)])
-def test_the_logit_of_logit_normal_times_is_normal(draw, mean, std):
-    assert_distribution(LogitNormalTimes(mean, std, draw), stats.norm(mean, std), draw, lambda t: np.log(t / (1 - t)))

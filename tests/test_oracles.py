@@ -38,17 +38,6 @@ def oracles(schedule) -> dict[str, Oracle]:
     }
 
 
-BOXES_MEAN = np.array([1, 2]) / 3 @ (LOWS + HIGHS) / 2
-MEAN = {
-    "gaussian": MEANS[0],
-    "mixture": np.array([0.3, 0.7]) @ MEANS,
-    "blurred": np.average(POINTS, axis=0, weights=np.arange(1, 41)),
-    "empirical": POINTS.mean(axis=0),
-    "boxes": BOXES_MEAN,
-    "sharp boxes": BOXES_MEAN,
-}
-
-
 @eqx.filter_jit
 def at(oracle, x, t):
     """Everything an oracle says at x (n, d), and the gradient of its log-probability: one program for all t."""
@@ -304,13 +293,6 @@ def test_at_time_0_atoms_and_boxes_give_their_nearest_point():
     inside = np.clip(x[:, None], LOWS, HIGHS)  # (n, m, 2)
     which = np.argmin(((x[:, None] - inside) ** 2).sum(axis=2), axis=1)
     np.testing.assert_allclose(oracles(VP)["sharp boxes"].rows(x, 0.0).x0, inside[np.arange(30), which], atol=1e-5)
-
-
-@pytest.mark.slow
-def test_at_time_1_of_a_wide_schedule_the_mean_is_left():
-    for name in ["gaussian", "empirical", "boxes"]:
-        far = oracles(VarianceExploding(1e3))[name].rows(np.zeros((1, 2)), 1.0).x0
-        np.testing.assert_allclose(far[0], MEAN[name], atol=1e-5)
 
 
 # --- size ----------------------------------------------------------------------------------------------------------

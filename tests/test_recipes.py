@@ -113,17 +113,6 @@ FITTING["loss", "x0"] = load_recipe("default", ["times.kind=uniform"])
 FITTING["loss", "elbo"] = load_recipe("default", ["times.kind=uniform", "schedule.kind=continuous_cosine"])
 
 
-# What another section has to say for a kind to be allowed.
-NEEDS = {
-    ("network", "step_gated"): load_recipe("tutorial").to_dict(),
-    ("times", "steps"): {"schedule": {"kind": "linear"}},
-    ("loss", "elbo"): {"times": {"kind": "uniform"}, "schedule": {"kind": "linear"}},
-    ("loss", "hybrid"): FITTING["loss", "hybrid"].to_dict(),
-    ("grid", "uniform"): {"schedule": {"kind": "linear"}},
-}
-NEEDS = {pair: {k: v for k, v in whole.items() if k != pair[0]} for pair, whole in NEEDS.items()}
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("section", "kind"), [pair for pair in KINDS if pair[0] in ("schedule", "network", "denoiser", "loss", "times")]
@@ -184,10 +173,6 @@ def test_the_kind_is_changed_first_whatever_the_order():
     for order in (changes, changes[::-1]):
         with pytest.raises(RecipeError, match=r"unknown key 'start' in \[schedule\] of kind 'cosine'"):
             load_recipe("ddpm", order)
-
-
-def test_the_last_of_two_changes_wins():
-    assert load_recipe("default", ["training.steps=5", "training.steps=6"]).training.steps == 6
 
 
 def test_none_leaves_an_optional_value_out():
@@ -261,12 +246,6 @@ def test_times_of_your_own_fall_from_1_to_0(times):
         load_recipe("default", {"grid.kind": "given", "grid.times": times})
 
 
-@pytest.mark.parametrize("times", [0.5, "all", ["1", 0.5, 0], [True, 0.0]])
-def test_times_of_your_own_are_a_list_of_numbers(times):
-    with pytest.raises(RecipeError, match=r"grid.times = .*; expected a (list, such as|finite number)"):
-        load_recipe("default", {"grid.kind": "given", "grid.times": times})
-
-
 @pytest.mark.parametrize("edge", [("training.ema", 0), ("training.ema", 1), ("data.noise", 0), ("data.rows", 20)])
 def test_the_ends_of_a_closed_range_are_allowed(edge):
     assert flat(load_recipe("default", dict([edge])))[edge[0]] == edge[1]
@@ -310,17 +289,6 @@ def test_a_network_of_steps_takes_every_sampler_that_stays_on_them():
     for kind in (kind for kind, sampler in SAMPLERS.items() if not sampler.off_grid):
         assert load_recipe("tutorial", [f"sampler.kind={kind}", "grid.steps=10"]).make_grid().shape == (11,)
     assert load_recipe("tutorial", {"grid.kind": "given", "grid.times": [1.0, 0.37, 0.02, 0.0]}).steps == 100
-
-
-@pytest.mark.parametrize(("section", "kind"), KINDS)
-def test_each_part_of_a_recipe_has_the_defaults_of_its_class(section, kind):
-    made = getattr(parse({section: {"kind": kind}} | NEEDS.get((section, kind), {})), section)
-    assert made == kinds_of(section)[kind]()
-
-
-def test_levels_that_make_no_sense_are_explained():
-    with pytest.raises(RecipeError, match=r"sampler\.from_level = 2, to_level = 1; expected from_level <= to_level"):
-        load_recipe("default", {"sampler.kind": "churn", "sampler.from_level": 2.0, "sampler.to_level": 1.0})
 
 
 def test_betas_that_leave_no_signal_are_explained():

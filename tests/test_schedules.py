@@ -78,12 +78,6 @@ def test_cosine_betas_make_alpha_bar_a_squared_cosine(steps):
     assert CosineBetas(steps).betas[-1] == 0.999
 
 
-def test_the_tutorial_keeps_88_percent_of_the_amplitude():
-    alphas_bar = DiscreteVP(make_beta_schedule("sigmoid", 100, 1e-5, 5e-3)).alphas_bar
-    assert round(alphas_bar[-1], 3) == 0.778
-    assert round(alphas_bar[-1] ** 0.5, 2) == 0.88
-
-
 def test_first_steps_of_tiny_betas_keep_their_digits():
     schedule = DiscreteVP([1e-17, 1e-17])
     assert np.allclose(schedule.sigma(jnp.array([0.5, 1.0])) ** 2, [1e-17, 2e-17], rtol=1e-6)
@@ -270,12 +264,9 @@ def test_curves_through_points_are_smooth_and_monotone():
 BROKEN = [
     ((0.5,), (0.5,), "1 alphas .*both, 2 to 64"),
     ((0.9, 0.5), (0.5, 0.6, 0.7), "2 alphas and 3 sigmas"),
-    ((0.9, np.nan), (0.5, 0.6), "alphas = .*never rise"),
     ((0.5, 0.6), (0.5, 0.6), "alphas = .*that never rise"),
-    ((1.1, 0.6), (0.5, 0.6), "alphas = .*that never rise"),
     ((0.5, 0.0), (0.5, 0.6), "alphas = .*from 1 down to 0.001"),
     ((0.5, 0.4), (0.5, 0.5), "sigmas = .*rising numbers"),
-    ((0.5, 0.4), (0.0, 0.5), "sigmas = .*above 0"),
     ((0.5, 0.4), (0.5, 5e3), "sigmas = .*up to 1000"),
 ]
 
@@ -286,24 +277,9 @@ def test_points_that_are_no_schedule_are_refused(alphas, sigmas, says):
         KnotSchedule(alphas, sigmas)
 
 
-OUT_OF_RANGE = [
-    (lambda: LinearBetas(0), "steps = 0; expected a number at least 1"),
-    (lambda: QuadBetas(start=0.0), "start = 0; expected a number above 0 and at most 0.999999"),
-    (lambda: SigmoidBetas(end=1.5), "end = 1.5; expected a number above 0 and at most 0.999999"),
-    (lambda: CosineBetas(offset=-1.0), "offset = -1; expected a number at least 0"),
-    (lambda: VarianceExploding(0.0), "sigma_max = 0; expected a number above 0"),
-    (lambda: VarianceExploding(rho=np.nan), "rho = nan; expected a finite number"),
-    (lambda: LinearVP(0.1, -1.0), "beta_max = -1; expected a number above 0"),
-    (lambda: LinearVP(1.0, 400.0), r"beta_max = 400 leave alpha_1 = exp\(-100\) .* 0 in float32"),
-    (lambda: CosineVP(0.0), "alpha_1 = 0; expected a number at least 1e-30 and at most 0.999999"),
-    (lambda: RectifiedFlow(1.0), "alpha_1 = 1; expected a number at least 1e-30 and at most 0.999999"),
-]
-
-
-@pytest.mark.parametrize(("make", "says"), OUT_OF_RANGE)
-def test_options_out_of_range_are_refused(make, says):
-    with pytest.raises(ValueError, match=says):
-        make()
+def test_a_schedule_that_leaves_no_signal_is_refused():
+    with pytest.raises(ValueError, match=r"beta_max = 400 leave alpha_1 = exp\(-100\) .* 0 in float32"):
+        LinearVP(1.0, 400.0)
 
 
 # --- grids ---------------------------------------------------------------------------------------------------------
