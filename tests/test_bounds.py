@@ -5,7 +5,6 @@ import math
 import jax
 import numpy as np
 import pytest
-from scipy import stats
 from tests.reference import SCHEDULES, ExactGaussian, Z, ancestral_moments, normal_logpdf, tutorial_tables
 
 from motes.points import DiscreteVP, variational_bound
@@ -86,19 +85,6 @@ def test_nats_are_the_sum_of_the_terms_and_bits_are_per_column():
     total = bound.prior + bound.kl.sum(axis=1) + bound.reconstruction
     assert np.allclose(bound.nats, total)
     assert np.allclose(bound.bits_per_dim, total / 2 / math.log(2))
-
-
-@pytest.mark.slow
-def test_more_draws_leave_the_mean_and_quarter_the_variance():
-    denoiser = ExactGaussian(DiscreteVP(BETAS), MEAN, STD)
-    points = np.tile(POINT, (4000, 1))
-    one, four = (variational_bound(denoiser, points, key=jax.random.key(3), draws=draws).nats for draws in (1, 4))
-    error = np.sqrt((one.var() + four.var()) / len(points))
-    assert abs(one.mean(dtype=float) - four.mean(dtype=float)) < Z * error  # a false alarm in 10^6
-    # The relative error of a sample variance is sqrt((kurtosis - 1) / n).
-    relative = np.sqrt(sum(stats.kurtosis(part, fisher=False) - 1 for part in (one, four)) / len(points))
-    assert abs(one.var() / four.var() / 4 - 1) < Z * relative
-    assert Z * relative < 0.5
 
 
 def test_a_schedule_without_steps_has_no_bound():

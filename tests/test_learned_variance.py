@@ -12,7 +12,6 @@ from tests.reference import ExactGaussian, Silent, TrainingBy, Z, assert_moments
 import motes
 from fits import fit_points
 from motes.errors import RecipeError, UsageError
-from motes.evaluation.losses import expected_loss
 from motes.loading import load
 from motes.points import Ancestral
 from motes.points.denoisers import NoisePredictor, VelocityPredictor, VPredictor, X0Predictor
@@ -163,29 +162,6 @@ def test_exact_means_and_variances_give_exact_points_in_any_number_of_steps():
     process = ReverseProcess(oracle, Ancestral("learned", denoise_last=False), UniformGrid(3)(SCHEDULE), 2)
     points, _ = sample(process, n, key=jax.random.key(4), start=start)
     assert_moments(points, MEAN, variances)
-
-
-@pytest.mark.slow
-def test_the_least_hybrid_loss_is_its_closed_form():
-    variances = np.array([0.25, 0.04])
-    oracle = GaussianOracle(np.zeros(2), np.diag(variances), SCHEDULE)
-    bar = TABLE["alphas_bar"][:, None]
-    simple = (bar * variances / (bar * variances + 1 - bar)).mean()
-    best = np.stack([optimal_variance(k, variances) for k in K])
-    bound = 0.5 * np.log(best[1:] / TABLE["posterior_variance"][1:, None])
-    bound = np.concatenate([0.5 * (1 + np.log(2 * np.pi * best[:1])), bound]).mean(axis=1).sum()
-    x0 = np.random.default_rng(0).standard_normal((4800, 2)) * np.sqrt(variances)
-    for weight in (0.001, 1.0):
-        found = expected_loss(oracle, Hybrid(weight), x0, EveryStep(), key=jax.random.key(0), draws=4800)
-        # Given x_t nothing is left to chance, and every step comes equally often.
-        assert np.isclose(found.mean, simple + weight * bound, rtol=1e-3)
-
-
-class EveryStep(StepTimes):
-    """One step after another."""
-
-    def __call__(self, schedule, key, n):
-        return schedule.t_of_step(jnp.arange(n) % schedule.steps)
 
 
 @pytest.mark.slow

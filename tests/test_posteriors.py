@@ -164,19 +164,6 @@ def test_one_unlike_row_among_many_is_found_and_many_alike_are_no_alarm():
     assert context.novel(np.array([[np.nan, 0.5]])[:, ::-1] * np.array([1.0, np.nan])) == []  # missing is not beyond
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("simulate", [box, line, curve, heavy])
-@pytest.mark.parametrize("n", [200, 2000])
-def test_what_is_like_the_training_is_called_unlike_it_in_one_of_a_hundred_cases(simulate, n):
-    repeats, fresh = 25, 100
-    rates = []
-    for repeat in range(repeats):
-        rng = np.random.default_rng([repeat, n])
-        context, rows = context_of(simulate(n, rng)), simulate(fresh, rng)
-        rates.append(np.mean([bool(context.novel(row[None])) for row in rows]))
-    assert np.mean(rates) < 0.01 + 3 * np.std(rates) / np.sqrt(repeats)
-
-
 @pytest.mark.parametrize(
     ("theta", "bounds", "says"),
     [

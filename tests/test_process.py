@@ -13,7 +13,6 @@ from tests.reference import (
     float64,
     normal_logpdf,
     property_test,
-    tutorial_tables,
 )
 
 from motes.points import process
@@ -107,19 +106,3 @@ def test_the_posterior_at_time_0_is_x_0_itself(schedule):
         mean, variance = process.q_posterior(schedule, jnp.array([3.0]), jnp.array([0.7]), 0.4, 0.0)
     assert np.allclose(mean, 0.7, rtol=1e-12)
     assert float(variance) == 0
-
-
-@pytest.mark.slow
-@each_discrete
-def test_the_posterior_tables_are_the_posterior(schedule):
-    with float64():
-        k = jnp.arange(schedule.steps)
-        posterior = lambda x_t, x0: jax.jit(
-            jax.vmap(lambda k: process.q_posterior(schedule, x_t, x0, schedule.t_of_step(k), k / schedule.steps))
-        )(k)
-        one, zero = jnp.ones(()), jnp.zeros(())
-        of_x0, of_x_t, variance = posterior(zero, one).mean, posterior(one, zero).mean, posterior(one, one).variance
-    table = tutorial_tables(schedule.betas)  # whose 1 - cumprod loses digits
-    assert np.allclose(of_x0, table["posterior_mean_coef_1"], rtol=1e-8)
-    assert np.allclose(of_x_t, table["posterior_mean_coef_2"], rtol=1e-8)
-    assert np.allclose(variance, table["posterior_variance"], rtol=1e-8)

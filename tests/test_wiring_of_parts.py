@@ -1,9 +1,6 @@
 """Formulas and wiring of the lower rooms."""
 
-from itertools import pairwise
-
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -18,15 +15,12 @@ from motes.evaluation.results import Entry, Metric, Verdict, between
 from motes.plots import svg as charts
 from motes.plots.canvas import as_style
 from motes.plots.film import draw_caption
-from motes.points.denoisers import Denoiser, Given
-from motes.points.exact import GaussianOracle, LabelledOracle
-from motes.points.guidance import Guided
+from motes.points.exact import GaussianOracle
 from motes.points.likelihood import log_likelihood
 from motes.points.particles import sample_inside
-from motes.points.process import q_posterior
-from motes.points.samplers import DDIM, DPMSolver2M, DPMSolver3M, EulerMaruyama, Heun, Past, langevin
+from motes.points.samplers import Heun
 from motes.points.sampling import KarrasGrid, ReverseProcess
-from motes.points.schedules import RectifiedFlow, Schedule, VarianceExploding
+from motes.points.schedules import VarianceExploding
 from motes.rasters import counts
 from motes.recipes import load_recipe
 from motes.tables.kinds.lines import Grid
@@ -35,85 +29,7 @@ from motes.text_options import TextOptions
 
 LEVELS = VarianceExploding(10.0)
 NORMAL = GaussianOracle([0.0], [[1.0]], LEVELS)
-X_T, T, S = jnp.array([2.0]), jnp.array(0.6), jnp.array(0.5)
-R_T, R_S = (float(LEVELS.sigma(t)) for t in (T, S))
 KEY = jax.random.key(0)
-
-
-class Path(Denoiser):
-    """x0_hat is a polynomial in lambda = -log r, whatever the point is."""
-
-    schedule: Schedule
-    coefficients: tuple[float, ...] = (1.0, 0.5, 0.25)
-
-    def __call__(self, x_t, t):
-        return jnp.full_like(x_t, self.at(-jnp.log(self.schedule.sigma(t))))
-
-    def at(self, h):
-        return sum(c * h**k for k, c in enumerate(self.coefficients))
-
-
-# --- samplers ------------------------------------------------------------------------------------------------------
-
-
-def test_ddim_with_all_its_noise_is_the_posterior():
-    rate = RectifiedFlow()
-    denoiser = GaussianOracle([0.5], [[0.5]], rate)
-    drawn = jax.vmap(lambda key: DDIM(1.0).step(denoiser, X_T, T, S, None, key)[0][0])(jax.random.split(KEY, 4000))
-    exact = q_posterior(rate, X_T, denoiser(X_T, T), T, S)
-    assert abs(drawn.mean() - exact.mean[0]) < 5 * float(exact.variance / 4000) ** 0.5
-    assert abs(drawn.std() / exact.variance**0.5 - 1) < 0.06
-
-
-def test_the_noise_of_euler_maruyama_has_its_variance():
-    step = lambda key: EulerMaruyama().step(NORMAL, X_T, T, S, None, key)[0][0]
-    assert abs(jax.vmap(step)(jax.random.split(KEY, 4000)).std() / np.sqrt(R_T**2 - R_S**2) - 1) < 0.06
-
-
-def end_of(sampler, steps):
-    """Where a sampler brings the point 8 from the level 10 to 0.1, of a normal."""
-    grid = KarrasGrid(steps=steps + 1, sigma_min=0.1)(LEVELS)[:-1]
-    x, state = jnp.array([8.0]), sampler.init(jnp.array([8.0]), grid)
-    step = jax.jit(lambda x, t, s, state: sampler.step(NORMAL, x, t, s, state, KEY))
-    for t, s in pairwise(grid):
-        x, state = step(x, t, s, state)
-    return float(x[0])
-
-
-@pytest.mark.parametrize("sampler", [Heun(), DPMSolver2M()], ids=["heun", "2m"])
-def test_heun_and_2m_are_of_second_order(sampler):
-    exact = 8.0 * np.sqrt((1 + 0.01) / (1 + 100))
-    coarse, fine = (abs(end_of(sampler, n) - exact) for n in (10, 20))
-    assert 2.6 < coarse / fine < 6.5
-
-
-def test_dpmpp_3m_integrates_a_parabola():
-    path, lam = Path(LEVELS), -np.log(R_T)
-    h, before, first = np.log(R_T / R_S), 0.3, 0.4
-    # What the two steps before have seen, at these distances in lambda.
-    one = Past(jnp.array([path.at(lam - before)]), jnp.array(before))
-    two = Past(jnp.array([path.at(lam - before - first)]), jnp.array(first))
-    found, _ = DPMSolver3M().step(path, X_T, T, S, (one, two), KEY)
-    u = np.linspace(0, h, 20_001)
-    integral = np.trapezoid(np.exp(-(h - u)) * path.at(lam + u), u)
-    np.testing.assert_allclose(found[0], np.exp(-h) * 2.0 + integral, rtol=1e-4)
-
-
-def test_langevin_steps_leave_a_normal_as_it_is():
-    # At the level r the distribution is N(0, 1 + r^2); points that start elsewhere come there.
-    walk = jax.vmap(lambda key: langevin(NORMAL, jnp.array([20.0]), jnp.array(0.9), 40, 0.3, key)[0])
-    drawn = np.asarray(walk(jax.random.split(KEY, 500)))
-    deviation = np.sqrt(1 + 100 * 0.9**14)
-    assert abs(drawn.mean()) < 6 * deviation / np.sqrt(500) and abs(drawn.std() / deviation - 1) < 0.2
-
-
-def test_a_weak_denoiser_is_told_the_class_where_it_knows_classes():
-    left, right = (GaussianOracle([mean], [[1.0]], LEVELS) for mean in (-1.0, 1.0))
-    both, known = LabelledOracle([left, right], [0.5, 0.5]), Given(jnp.array(1))
-    for knows, weak in ((True, right), (False, both)):
-        guided = Guided(both, both, 3.0, weak_knows=knows).given(known)
-        expected = weak(X_T, T) + 3.0 * (right(X_T, T) - weak(X_T, T))
-        np.testing.assert_allclose(guided(X_T, T), expected, rtol=1e-5)
 
 
 def process():
