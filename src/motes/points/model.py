@@ -60,7 +60,7 @@ LARGEST = 1e300  # largest mean or scale in a file, so that values several scale
 OWN = 2000  # number of the model's own samples with which conditions are compared
 
 
-class Draws(NamedTuple):
+class PointDraws(NamedTuple):
     """Points that a model drew, in the data's units.
 
     Attributes:
@@ -299,7 +299,7 @@ class GaussianModel(Model):
         sampling: SamplingLike = None,
         record: Sequence[int] = (),
         on_progress: OnProgress = silent,
-    ) -> Draws:
+    ) -> PointDraws:
         """Draw the points of `sample` as arrays, whatever the training rows were.
 
         `record` lists the steps of the reverse process whose noisy points are also returned: indices into `grid`; 0 is
@@ -529,7 +529,7 @@ class PointModel(GaussianModel):
         sampling: SamplingLike = None,
         record: Sequence[int] = (),
         on_progress: OnProgress = silent,
-    ) -> Draws:
+    ) -> PointDraws:
         # Under conditions, points come from rejection or sequential Monte Carlo, whichever is cheaper. The conditions
         # are a box in standardised units, low <= z <= high with z = (x - mean) / scale; a known number is an interval
         # of width 0.
@@ -541,7 +541,7 @@ class PointModel(GaussianModel):
             known = self.given(label, n)
             process = self.reverse_process(sampling, known)
             z, noisy = sample(process, n, key=key, given=known, record=record, on_progress=on_progress)
-            return Draws(units.inverse(z), units.inverse(noisy), float(n))
+            return PointDraws(units.inverse(z), units.inverse(noisy), float(n))
         if record:
             raise UsageError(
                 "chain: got a condition, under which points have no chain of their own. Leave out `given`."
@@ -550,7 +550,7 @@ class PointModel(GaussianModel):
         none = np.empty((0, n, len(self.columns)))
         if self.recipe.conditions.learned and ((low == high) | (np.isinf(low) & np.isinf(high))).all():
             rows = np.broadcast_to(np.where(low == high, low, np.nan), (n, len(self.columns)))
-            return Draws(
+            return PointDraws(
                 self._fill_missing(rows, seed=seed, sampling=sampling, on_progress=on_progress), none, float(n)
             )
         known = self.given(label, n)
@@ -564,7 +564,7 @@ class PointModel(GaussianModel):
             on_progress=on_progress,
         )
         # Rounding may put a point just beyond an end; a known number is returned bit for bit.
-        return Draws(np.clip(units.inverse(z), low, high), none, effective)
+        return PointDraws(np.clip(units.inverse(z), low, high), none, effective)
 
     def _parse_conditions(self, given: Mapping[str, Any] | None) -> tuple[Array, Array] | None:
         """Return the box of conditions, see `box_of`; None without conditions.

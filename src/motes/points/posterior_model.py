@@ -20,7 +20,7 @@ from motes.errors import UsageError, check_count, check_process, check_seed
 from motes.points.denoisers import Given
 from motes.points.guidance import Composed, NoisyPrior, Sampling, added_precisions
 from motes.points.likelihood import TOLERANCE, Likelihood
-from motes.points.model import Draws, GaussianModel, SamplingLike
+from motes.points.model import GaussianModel, PointDraws, SamplingLike
 from motes.points.posterior import Context, Prior
 from motes.points.sampling import sample, seed_key
 from motes.progress import OnProgress, Reporter, silent
@@ -135,7 +135,7 @@ class PosteriorModel(GaussianModel):
         sampling: SamplingLike = None,
         record: Sequence[int] = (),
         on_progress: OnProgress = silent,
-    ) -> Draws:
+    ) -> PointDraws:
         check_process()
         n, seed, sampling = check_count(n, "points"), check_seed(seed), Sampling.of(sampling)
         key = seed_key(seed, "sample")
@@ -147,7 +147,7 @@ class PosteriorModel(GaussianModel):
             process = replace(self.reverse_process(sampling, None), denoiser=denoiser)
             drawn = sample(process, n, key=key, record=record, on_progress=on_progress)
             points, noisy = (self.standardiser.inverse(np.asarray(u, np.float64) @ root + zero) for u in drawn)
-            return Draws(points, noisy, float(n))
+            return PointDraws(points, noisy, float(n))
         total = n * len(rows)
         labels = label if np.ndim(label) == 0 else np.tile(np.asarray(label), len(rows))
         known = self.given(labels, total, np.repeat(rows, n, axis=0))
@@ -158,7 +158,7 @@ class PosteriorModel(GaussianModel):
             self.standardiser.inverse(self.context.add_prediction(np.asarray(u, np.float64), _context_numbers(known)))
             for u in drawn
         )
-        return Draws(points.reshape(shape), noisy.reshape(len(record), *shape), float(n))
+        return PointDraws(points.reshape(shape), noisy.reshape(len(record), *shape), float(n))
 
     def _compose(self, rows: Array, label: Any, seed: int) -> tuple[Composed, Array, Array]:
         """Return the denoiser of u given all observations `rows` (m, c), with z = zero + u root, zero (d,) and root."""

@@ -41,8 +41,10 @@ def load_recipe(recipe: str | Path | Recipe = "default", changes: Changes = ()) 
     for key, value in pairs:
         section = key.partition(".")[0]
         next((half for half in HALVES if section in half.SECTIONS), Recipe).change(values, key, value, where)
+    half, other = _halves(values)
     for key, _ in pairs:
-        _check_half(values, key, where)
+        if key.partition(".")[0] in {*other.SECTIONS} - {*half.SECTIONS}:
+            raise _misplaced(half, key, where)
     return parse(values, where)
 
 
@@ -63,7 +65,9 @@ def parse(values: Mapping[str, Any], where: str = "the recipe") -> PointRecipe |
         if name not in (*SECTIONS, "columns", "about"):
             raise RecipeError(f"{where}: " + unknown("section", name, (*SECTIONS, "columns")))
         if name in other.SECTIONS and name not in half.SECTIONS:
-            _check_unused(half, other, name, section_values(name, own.pop(name), where), where)
+            part = other.parse_section(name, section_values(name, own.pop(name), where), where)
+            if part != other.default(name):  # its options would be ignored
+                raise _misplaced(half, name, where)
     return half.parse(own, where)
 
 
@@ -74,29 +78,17 @@ def _halves(values: Any) -> tuple[type[PointRecipe | TableRecipe], type[PointRec
     return (tables, points) if isinstance(data, Mapping) and data.get("encode") is True else (points, tables)
 
 
-def _check_unused(half: type[Recipe], other: type[Recipe], section: str, values: Mapping[str, Any], where: str) -> None:
-    """Refuse a section of the other recipe class with options that differ from its defaults: they would be ignored."""
-    if other.parse_section(section, values, where) == other.default(section):
-        return
-    encode, theirs = ("true", "points") if half is TableRecipe else ("false", "a table")
-    own = "[data], [text], [table] and [columns], such as table.steps" if half is TableRecipe else "the other sections"
-    raise RecipeError(
-        f"got a section [{section}], which is for {theirs}, with data.encode = {encode}; expected {own}. "
-        f"Leave [{section}] out, or choose another recipe."
+def _misplaced(half: type[Recipe], key: str, where: str) -> RecipeError:
+    """Return the error for a section, or an option of one, that belongs to the other recipe class than `half`."""
+    words = ("a table", "true", "points", "default") if half is TableRecipe else ("points", "false", "a table", "table")
+    kind, encode, theirs, recipe = words
+    name = key.partition(".")[2]
+    cure = (
+        f"Use {half.TRAINING}.{name} instead" if name in keys_of(type(half.default(half.TRAINING))) else "Leave it out"
     )
-
-
-def _check_half(values: Mapping[str, Any], key: str, where: str) -> None:
-    """Refuse a change of a section that belongs to the other recipe class."""
-    half, other = _halves(values)
-    section, _, name = key.partition(".")
-    if section in half.SECTIONS or section not in other.SECTIONS:
-        return
-    kind, theirs, recipe = ("a table", "points", "default") if half is TableRecipe else ("points", "a table", "table")
-    known = keys_of(type(half.default(half.TRAINING)))
-    cure = f"Use {half.TRAINING}.{name} instead, or choose" if name in known else "Choose"
-    raise RecipeError(
-        f"{where} is for {kind}; got {key}, which is for {theirs}. {cure} a recipe for {theirs}, such as '{recipe}'."
+    return RecipeError(
+        f"{where} is for {kind}, with data.encode = {encode}; got {key}, which is for {theirs}. {cure}, or choose a "
+        f"recipe for {theirs}, such as '{recipe}'."
     )
 
 

@@ -24,7 +24,7 @@ from motes.tables.layout import Layout
 from motes.tables.network import CLOSE, SHARED, EncodedRows, MaskedModel, MaskedNetwork, on_axes, ordered
 from motes.tables.recipe import TableOptions
 from motes.training import Trained
-from motes.training.averages import ravelled, with_weights
+from motes.training.averages import weights_of, with_weights
 from motes.training.batches import Batches, systematic
 from motes.training.loop import TrainingTask, Validation
 from motes.training.optimisers import falling, with_inputs
@@ -324,7 +324,7 @@ def _apply_best_share(
     averages = trained.averages
     if averages is not None:
         ones = jax.tree.map(lambda part: np.ones(part.shape, part.dtype), trained.averaged)
-        averages = replace(averages, weights=averages.weights * ravelled(moved_by(ones, share)))
+        averages = replace(averages, weights=averages.weights * weights_of(moved_by(ones, share)))
     return replace(trained, averaged=moved_by(trained.averaged, share), averages=averages)
 
 

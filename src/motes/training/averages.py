@@ -123,10 +123,10 @@ class Averages:
 D = TypeVar("D", bound=eqx.Module)
 
 
-@eqx.filter_jit
-def weights_of(denoiser: eqx.Module) -> jax.Array:
-    """Return the weights as a vector (p,)."""
-    return ravel_pytree(eqx.filter(denoiser, eqx.is_inexact_array))[0]
+def weights_of(networks: Any) -> NDArray[np.float32]:
+    """Return the weights (p,) of a network, or of several with a leading axis, as a vector."""
+    weights = eqx.filter(networks, eqx.is_inexact_array)
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(weights)])  # NumPy compiles nothing
 
 
 def shapes_of(denoiser: eqx.Module) -> tuple[tuple[int, ...], ...]:
@@ -139,9 +139,3 @@ def with_weights(denoiser: D, flat: JaxArrayLike) -> D:
     """Return `denoiser` with the weights of the vector `flat` (p,)."""
     weights, rest = eqx.partition(denoiser, eqx.is_inexact_array)
     return eqx.combine(ravel_pytree(weights)[1](jnp.asarray(flat)), rest)
-
-
-def ravelled(networks: Any) -> NDArray[np.float32]:
-    """Return the weights (p,) of a network, or of several with a leading axis, in the order of `weights_of`."""
-    weights = eqx.filter(networks, eqx.is_inexact_array)
-    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(weights)])  # NumPy compiles nothing

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from motes.errors import TrainingError, UsageError
 from motes.progress import Progress
-from motes.training.averages import LENGTHS, Averages, rates, ravelled
+from motes.training.averages import LENGTHS, Averages, rates, weights_of
 from motes.training.batches import Batches
 from motes.training.checkpoints import BATCHES, WATCH, FitSession, State, interruptible, named, tree_state
 from motes.training.optimisers import DivergenceMonitor
@@ -386,7 +386,9 @@ class TrainingState(Generic[N]):
 
         def vectors(powers: Any) -> NDArray[np.float32]:  # in the order of `weights_of`, (lengths, p of all members)
             each = [powers[:, k] for k in range(powers.shape[1])]
-            return np.stack(each)[:, 0] if len(powers) == 1 else np.stack([ravelled(task.network(one)) for one in each])
+            return (
+                np.stack(each)[:, 0] if len(powers) == 1 else np.stack([weights_of(task.network(one)) for one in each])
+            )
 
         trained = Trained(
             task.network(best.average),
