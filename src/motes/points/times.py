@@ -20,28 +20,24 @@ from motes.points.schedules import DiscreteVP, Schedule
 from motes.ranges import check_fields, number
 
 
-def uniform(key: Array, n: int, levels: int | None = None) -> Array:
+def uniform(key: Array, n: int) -> Array:
     """Draw u independently."""
-    if levels is None:
-        return jax.random.uniform(key, (n,))
-    return (jax.random.randint(key, (n,), 0, levels) + 0.5) / levels
+    return jax.random.uniform(key, (n,))
 
 
-def antithetic(key: Array, n: int, levels: int | None = None) -> Array:
+def antithetic(key: Array, n: int) -> Array:
     """Draw n // 2 + 1 numbers followed by their mirror images 1 - u, cut to n: step k is paired with step T - 1 - k."""
-    half = uniform(key, n // 2 + 1, levels)
+    half = uniform(key, n // 2 + 1)
     return jnp.concatenate([half, 1 - half])[:n]
 
 
-def stratified(key: Array, n: int, levels: int | None = None) -> Array:
+def stratified(key: Array, n: int) -> Array:
     """Draw one u in each of n equal parts of (0, 1): every batch covers the whole range (Kingma et al. 2021)."""
-    u = (jnp.arange(n) + jax.random.uniform(key, (n,))) / n
-    return u if levels is None else (jnp.minimum(jnp.floor(u * levels), levels - 1) + 0.5) / levels
+    return (jnp.arange(n) + uniform(key, n)) / n
 
 
 Draw = Literal["uniform", "antithetic", "stratified"]
-# (key, n, levels) -> u (n,); with `levels`, each u is the middle of one of that many equal cells.
-DRAWS: dict[Draw, Callable[[Array, int, int | None], Array]] = {
+DRAWS: dict[Draw, Callable[[Array, int], Array]] = {
     "uniform": uniform,
     "antithetic": antithetic,
     "stratified": stratified,
@@ -84,19 +80,8 @@ class Times(eqx.Module):
             [0.2 0.6 1. ]
         """
 
-    def levels(self, schedule: Schedule) -> int | None:
-        """Return the number of values of t; None for a continuous distribution.
-
-        Example:
-            >>> from motes.points import LinearBetas, StepTimes, VarianceExploding
-            >>> from motes.points.times import UniformTimes
-            >>> StepTimes().levels(LinearBetas(100).schedule()), UniformTimes().levels(VarianceExploding())
-            (100, None)
-        """
-        return None
-
     def __call__(self, schedule: Schedule, key: Array, n: int) -> Array:
-        return self.place(schedule, DRAWS[self.draw](key, n, self.levels(schedule)))
+        return self.place(schedule, DRAWS[self.draw](key, n))
 
 
 class StepTimes(Times):
@@ -110,12 +95,12 @@ class StepTimes(Times):
 
     draw: Draw = eqx.field(static=True, default="stratified")
 
-    def levels(self, schedule: Schedule) -> int | None:
-        return _require_steps(schedule).steps
-
     def place(self, schedule: Schedule, u: Array) -> Array:
-        discrete = _require_steps(schedule)
-        return discrete.t_of_step(jnp.minimum(jnp.floor(u * discrete.steps), discrete.steps - 1))
+        if not isinstance(schedule, DiscreteVP):
+            raise TypeError(
+                f"StepTimes got the schedule {type(schedule).__name__}; expected a DiscreteVP, which has steps."
+            )
+        return schedule.t_of_step(jnp.minimum(jnp.floor(u * schedule.steps), schedule.steps - 1))
 
 
 class LogNormalTimes(Times):
@@ -169,14 +154,6 @@ class LogitNormalTimes(Times):
 
     def place(self, schedule: Schedule, u: Array) -> Array:
         return jax.nn.sigmoid(self.mean + self.std * _normal_quantile(u))
-
-
-def _require_steps(schedule: Schedule) -> DiscreteVP:
-    if not isinstance(schedule, DiscreteVP):
-        raise TypeError(
-            f"StepTimes got the schedule {type(schedule).__name__}; expected a DiscreteVP, which has steps."
-        )
-    return schedule
 
 
 def _normal_quantile(u: Array) -> Array:
