@@ -20,7 +20,6 @@ from motes.loading import load
 from motes.points import VarianceExploding, train
 from motes.points.times import UniformTimes
 from motes.progress import silent
-from motes.training import averages
 from motes.training.averages import EVEN, LENGTHS, gamma_of, inner_product, rates
 
 # --- profiles ------------------------------------------------------------------------------------------------------
@@ -206,10 +205,3 @@ def test_wrong_words_of_the_command_are_explained(saved, motes_command, words, s
     code, _, err = motes_command("ema", saved, *words)
     assert code == 2
     assert says in err
-
-
-def test_steps_fewer_than_stores_are_stored_one_by_one():
-    stored = wander(steps=5).averages
-    assert stored.steps.tolist() == np.repeat(np.arange(1, 6), 2).tolist()
-    assert np.isfinite(stored.over(0.1)).all()
-    assert averages.Averages(stored.steps[:2], stored.lengths[:2], stored.weights[:2]).over(0.1).shape == (3,)

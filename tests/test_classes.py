@@ -14,7 +14,7 @@ from fits import fit_points
 from motes.data.points import Classes
 from motes.errors import DataError, RecipeError, UsageError
 from motes.loading import load
-from motes.points import Heun, sample
+from motes.points import sample
 from motes.points.denoisers import Given
 from motes.points.exact import GaussianOracle, LabelledOracle, MixtureOracle
 from motes.points.fitting import PointData
@@ -114,31 +114,6 @@ def test_guidance_is_the_line_through_both_scores_inside_its_interval_and_nothin
     np.testing.assert_allclose(alpha * guided(x, t), x + sigma**2 * guided.score(x, t), rtol=1e-4, atol=1e-5)
     for outside in (0.45, 0.75):
         np.testing.assert_allclose(guided(x, outside), whole.given(of(1))(x, outside), atol=1e-6)
-
-
-@pytest.mark.parametrize(("weight", "label"), [(0.0, -1), (1.0, 2)])
-def test_a_weight_of_0_is_no_class_and_of_1_no_guidance(weight, label):
-    x = jnp.array([0.4, 0.1])
-    guided = Guided(three(), three(), weight).given(of(2))
-    np.testing.assert_allclose(guided(x, 0.5), three().given(of(label))(x, 0.5), rtol=1e-5)
-
-
-@pytest.mark.slow
-def test_more_weight_moves_points_away_from_the_other_classes():
-    # Two Gaussians of one width: the guided score leads beyond the mean of the class, away from the other.
-    parts = [GaussianOracle([m, 0.0], 0.25 * np.eye(2), SCHEDULE) for m in (-0.5, 0.5)]
-    whole, grid = LabelledOracle(parts, [1, 1]), KarrasGrid(32, 0.01)(SCHEDULE)
-    means = [
-        sample(
-            ReverseProcess(Guided(whole, whole, weight), Heun(), grid, 2),
-            2000,
-            key=jax.random.key(0),
-            given=Given(np.ones(2000, int)),
-        )[0][:, 0].mean()
-        for weight in (1.0, 2.0, 4.0)
-    ]
-    assert abs(means[0] - 0.5) < Z * 0.5 / np.sqrt(2000)
-    assert means[0] + 0.1 < means[1] < means[2] - 0.1
 
 
 # --- learned ---------------------------------------------------------------------------------------------------------

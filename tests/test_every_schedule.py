@@ -1,14 +1,11 @@
 """Oracles, samplers and likelihoods under schedules without steps: they know a schedule by its few methods alone."""
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from tests.reference import CONTINUOUS, ExactGaussian, float64
 
-from motes.points import log_likelihood, sample
-from motes.points.exact import BoxesOracle, EmpiricalOracle, GaussianOracle
+from motes.points import sample
 from motes.points.samplers import SAMPLERS
 from motes.points.sampling import LogSNRGrid, ReverseProcess
 
@@ -17,31 +14,10 @@ MEAN, STD = 0.3, 0.5
 POINTS = np.random.default_rng(0).normal(size=(64, 2))
 
 
-@eqx.filter_jit
-def readings(oracle, x, t):
-    return [jax.vmap(read, (0, None))(x, t) for read in (oracle.eps, oracle.v, oracle.velocity)]
-
-
 def level(schedule):
     """r at t = 1."""
     with float64():
         return float(schedule.sigma(1.0)) / float(schedule.alpha(1.0))
-
-
-@pytest.mark.slow
-@each
-def test_oracles_are_finite_from_0_to_1_in_single_precision(schedule):
-    oracles = (
-        GaussianOracle([MEAN, MEAN], STD**2 * np.eye(2), schedule),
-        EmpiricalOracle(POINTS, schedule),
-        BoxesOracle([[0.0, 0.0]], [[1.0, 2.0]], None, schedule),
-    )
-    for oracle in oracles:
-        for t in jnp.array([0.0, 1e-6, 1e-3, 0.5, 1.0]):
-            x0, score, log_prob = oracle.rows(POINTS, t)
-            assert np.isfinite(x0).all() and np.isfinite(score).all() and np.isfinite(log_prob).all()
-            if t > 0:
-                assert all(np.isfinite(reading).all() for reading in readings(oracle, jnp.asarray(POINTS, float), t))
 
 
 @pytest.mark.slow(but=["dpmpp_2m-rectified_flow"])
@@ -71,14 +47,3 @@ def test_ancestral_sampling_has_the_moments_of_the_data(name):
     # Five standard errors, a false alarm in 10^5; and 2% for 200 steps, whose variance is beta.
     assert (np.abs(found.mean(axis=0)) < 5 * STD / np.sqrt(n) + 2e-3).all()
     assert (np.abs(found.std(axis=0) / STD - 1) < 5 / np.sqrt(2 * n) + 0.02).all()
-
-
-@pytest.mark.slow
-@each
-def test_the_likelihood_of_a_gaussian_is_exact(schedule):
-    found = log_likelihood(ExactGaussian(schedule, MEAN, STD), POINTS, tolerance=1e-5)
-    r = level(schedule)
-    widening = np.sqrt(STD**2 + r**2) / STD
-    y = MEAN + widening * (POINTS - MEAN)
-    expected = np.sum(-0.5 * (y**2 / (1 + r**2) + np.log(2 * np.pi * (1 + r**2))) + np.log(widening), axis=1)
-    assert np.allclose(found.log_prob, expected, atol=2e-5)

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
-from tests.reference import SCHEDULES, ExactGaussian, ExactMixture, Z, float64, mixture_flow
+from tests.reference import CONTINUOUS, SCHEDULES, ExactGaussian, ExactMixture, Z, float64, mixture_flow
 
 import motes
 from fits import fit_points
@@ -49,10 +49,9 @@ def gaussian_through(schedule, x, mean, std):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SCHEDULES)
-def test_a_gaussian_is_exact_under_every_schedule(name):
+@pytest.mark.parametrize("schedule", (SCHEDULES | CONTINUOUS).values(), ids=SCHEDULES | CONTINUOUS)
+def test_a_gaussian_is_exact_under_every_schedule(schedule):
     # Schedules that do not end in noise too: this is the distribution of the flow from the prior, not that of the data.
-    schedule = SCHEDULES[name]
     found = log_likelihood(ExactGaussian(schedule, 0.3, 0.5), POINTS, tolerance=1e-5)
     np.testing.assert_allclose(found.log_prob, gaussian_through(schedule, POINTS, 0.3, 0.5), atol=1e-5)
 

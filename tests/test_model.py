@@ -1,7 +1,6 @@
 """`motes.fit`, `motes.load` and `motes.Model`: one model of points or of a table, in the kind of rows it was given."""
 
 import datetime
-import html
 
 import numpy as np
 import pandas as pd
@@ -102,14 +101,6 @@ def test_points_come_back_in_the_kind_they_were_given_in(dtype):
     assert (swapped != model.score_samples(frame.rename(columns={"east": "north", "north": "east"})[:5])).any()
     with pytest.raises(DataError, match="column 'east': got text; expected numbers"):
         model.score_samples(pd.DataFrame({"east": ["a"], "north": [1.0]}))
-
-
-@pytest.mark.slow
-def test_a_column_that_is_dropped_does_not_come_back(tmp_path, quick_tables):
-    model = few(pd.DataFrame(PEOPLE), columns={"age": "drop"})
-    assert list(model.sample(3)) == ["height", "city"]
-    model.save(tmp_path / "m.safetensors")
-    assert list(motes.load(tmp_path / "m.safetensors").sample(3)) == ["height", "city"]
 
 
 @pytest.mark.slow
@@ -312,22 +303,6 @@ def test_a_table_in_memory_is_evaluated_against_rows(people, tmp_path):
     assert any("the training rows are not available" in note for note in other.notes)
     path = people.report(tmp_path / "report.html", rows, n=200)
     assert "<html" in path.read_text()
-
-
-@pytest.mark.slow
-def test_points_are_evaluated_and_diagnosed(moons):
-    x = motes.make_shape("moons", 300, seed=1)
-    found = moons.evaluate(x, n=200)
-    assert found.rows["synthetic"] == found.rows["real"] <= 200
-    assert {finding.name for finding in moons.diagnose(x, n=200).findings}
-
-
-@pytest.mark.slow
-def test_the_report_of_points_is_one_page(moons, tmp_path):
-    path = moons.report(str(tmp_path / "points.html"), motes.make_shape("moons", 300, seed=1), n=200)
-    text = html.unescape(path.read_text())
-    found = moons.evaluate(motes.make_shape("moons", 300, seed=1), n=200)
-    assert found.headline in text and all(entry.name in text for entry in found.entries)
 
 
 def test_pictures(people, moons):

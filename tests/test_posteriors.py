@@ -264,7 +264,7 @@ def test_heavy_tails_are_mapped_as_in_tables_and_moderate_ones_are_not():
 
 
 @pytest.mark.slow
-def test_classes_and_observations_go_together(tmp_path):
+def test_classes_and_observations_go_together():
     theta, x = simulated(300, 5)
     labels = np.where(theta[:, 0] > 0, "high", "low")
     model = motes.fit(theta, given=x, labels=labels, changes=SMALL, verbose=False)
@@ -278,9 +278,6 @@ def test_classes_and_observations_go_together(tmp_path):
     guided = model.sample(50, given=X[0], label="high", sampling={"guidance": 1.0})
     np.testing.assert_allclose(guided, high, atol=1e-4)
     assert not np.allclose(model.sample(50, given=X[0], label="high", sampling={"guidance": 3.0}), high)
-    model.save(tmp_path / "model.safetensors")
-    again = motes.load(tmp_path / "model.safetensors")
-    np.testing.assert_array_equal(again.sample(50, given=X[0], label="high"), high)
 
 
 class Told(Denoiser):
@@ -666,12 +663,11 @@ def narrow_simulations(n, seed):
     return theta, theta + np.array([0.1, 1.0, 0.05]) * rng.normal(size=theta.shape)
 
 
-def test_a_network_is_conditioned_on_the_ends_of_a_narrow_posteriors_interval(tmp_path):
+def test_a_network_is_conditioned_on_the_ends_of_a_narrow_posteriors_interval():
     theta, x = narrow_simulations(2000, 0)
     changes = {"training.steps": 2, "network.width": 16, "network.depth": 1, "network.members": 1}
     bounds = {"a": (2, 6), "b": (-1, 1)}
-    found = motes.fit(theta, given=x, columns=["a", "b", "c"], bounds=bounds, changes=changes, verbose=False)
-    inner = found
+    inner = motes.fit(theta, given=x, columns=["a", "b", "c"], bounds=bounds, changes=changes, verbose=False)
     assert inner.context.edges == (0,)  # b is seen in too much noise, and c has no ends
     context = inner.context.forward(np.array([[2.3, 0.0, 0.0], [4.0, 0.0, 0.0]]))
     assert context.shape == (2, 5) and inner.context.inputs == 5
@@ -683,9 +679,6 @@ def test_a_network_is_conditioned_on_the_ends_of_a_narrow_posteriors_interval(tm
     for row, end in enumerate(predicted):
         ends = (np.array([2.0, 6.0]) - end) / width
         np.testing.assert_allclose(context[row, 3:], ends / np.sqrt(1 + ends**2), atol=5e-3)
-    found.save(tmp_path / "m.safetensors")
-    again = motes.load(tmp_path / "m.safetensors")
-    np.testing.assert_array_equal(again.sample(3, given=x[0]), found.sample(3, given=x[0]))
 
 
 def test_the_dropout_suits_the_rows_unless_something_is_said_of_it():
