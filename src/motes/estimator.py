@@ -5,8 +5,6 @@
 `ClassColumn` is this column: rows (n, d) and classes (n,) become columns (n, d + 1), the last with the labels.
 """
 
-from __future__ import annotations
-
 import json
 import warnings
 from collections.abc import Collection, Mapping
@@ -57,7 +55,7 @@ class ClassColumn:
     classes: Classes
 
     @classmethod
-    def of(cls, labels: Classes, taken: Collection[str]) -> ClassColumn:
+    def of(cls, labels: Classes, taken: Collection[str]) -> Self:
         """Build the column from labels (n,); `taken` contains the names of the other columns."""
         column = "y"
         while column in taken:
@@ -110,7 +108,7 @@ class ClassColumn:
             raise UsageError(f"these classes cannot be saved: {error}. Use texts or numbers as labels.") from None
 
     @classmethod
-    def unpacked(cls, raw: NDArray[np.uint8]) -> ClassColumn:
+    def unpacked(cls, raw: NDArray[np.uint8]) -> Self:
         """Read the result of `packed`.
 
         Raises:
@@ -133,7 +131,7 @@ class ClassColumn:
 Array = NDArray[np.float64]
 
 
-def _has_classes(model: DiffusionModel) -> bool:
+def _has_classes(model: "DiffusionModel") -> bool:
     if getattr(model, "model_", None) is not None and model._target is None:
         raise AttributeError("this model was fitted without labels; use fit(X, y).")
     return True
@@ -560,7 +558,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         write_checkpoint(complete_name(path), tensors, about)
 
     @classmethod
-    def load(cls, path: str | Path) -> DiffusionModel:
+    def load(cls, path: str | Path) -> Self:
         """Load a model of a table, saved by an estimator, by `motes.Model` or on the command line.
 
         Loading runs no code from the file. `recipe` is the complete recipe of the training. A model that was trained

@@ -10,8 +10,6 @@ of 1 is `strong` itself. With any other weight the samples have no known density
 and less diverse than the class.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -110,7 +108,7 @@ class Guided(Denoiser):
         # As arrays, so that another weight does not compile another program.
         self.weight, self.low, self.high = jnp.array(weight), jnp.array(low), jnp.array(high)
 
-    def given(self, known: Given) -> Guided:
+    def given(self, known: Given) -> "Guided":
         strong = self.strong.given(known)
         # Without autoguidance, only the class is withheld from the weak denoiser.
         less = known if self.weak_knows else known._replace(label=None)
@@ -282,7 +280,7 @@ class Sampling:
             Guidance(self.guidance)  # checks the weight
 
     @classmethod
-    def of(cls, sampling: Sampling | Mapping[str, Any] | None) -> Sampling:
+    def of(cls, sampling: "Sampling | Mapping[str, Any] | None") -> "Sampling":
         """Convert `sampling` to a `Sampling`: itself, or a mapping such as {"steps": 50}; None changes nothing.
 
         Raises:

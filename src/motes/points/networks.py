@@ -1,7 +1,5 @@
 """Networks: (x (d,), time ()) -> (d,), some with a third input or more outputs, independent of diffusion."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import partial
@@ -36,7 +34,7 @@ class StepGated(Checked):
     width: int = number(128, 1, 16_384)
     depth: int = number(3, 1, 256)
 
-    def network(self, dim_in: int, dim_out: int, *, context: int, steps: int | None, key: Array) -> StepGatedMLP:
+    def network(self, dim_in: int, dim_out: int, *, context: int, steps: int | None, key: Array) -> "StepGatedMLP":
         """Build an untrained network for points of `dim_in` columns and `steps` steps, without a third input."""
         if steps is None or context:
             raise ValueError(
@@ -107,7 +105,7 @@ class Residual(Checked):
 
     def network(
         self, dim_in: int, dim_out: int, *, context: int, steps: int | None, key: Array
-    ) -> ResidualMLP | Ensemble:
+    ) -> "ResidualMLP | Ensemble":
         """Build an untrained network for points of `dim_in` columns, conditioned on `context` numbers."""
         options: dict[str, Any] = {"dropout": self.dropout or 0.0, "octaves": self.octaves or 0, "outputs": dim_out}
         scales = (self.scales or 0) if context else 0
@@ -139,7 +137,7 @@ class ResidualMLP(eqx.Module):
     into: eqx.nn.Linear
     hidden: tuple[eqx.nn.Linear, ...]
     out: eqx.nn.Linear
-    scales: LogScales | None
+    scales: "LogScales | None"
     bits: Array | None
     context: int = eqx.field(static=True)
     dropout: float = eqx.field(static=True)

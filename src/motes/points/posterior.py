@@ -8,8 +8,6 @@ A Gaussian prior is Gaussian in these units, and so is a log-normal prior with a
 bounds is uniform, with smooth edges (`motes.data.tables`).
 """
 
-from __future__ import annotations
-
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -61,7 +59,7 @@ class Prior:
         columns: Sequence[str],
         weights: Array | None = None,
         intervals: Sequence[Interval | None] | None = None,
-    ) -> Prior:
+    ) -> "Prior":
         """Fit the prior to rows z (n, d) with sample `weights` (n,); None weights them equally.
 
         `intervals` are the bounds of the columns that have both (`Standardiser.intervals`).
@@ -149,7 +147,7 @@ class Regression:
     @classmethod
     def fit(
         cls, z: Array, context: Array, weights: Array | None = None, alone: NDArray[np.bool_] | None = None
-    ) -> tuple[Regression, Array]:
+    ) -> tuple["Regression", Array]:
         """Fit the regression of rows z (n, d) on contexts (n, c) with sample `weights` (n,); return it with u (n, d).
 
         Columns that are `alone` (d,) are not mixed with others.
@@ -262,7 +260,7 @@ class NoveltyDetector:
     tail: float
 
     @classmethod
-    def fit(cls, x: Array, observed: NDArray[np.bool_]) -> NoveltyDetector:
+    def fit(cls, x: Array, observed: NDArray[np.bool_]) -> "NoveltyDetector":
         """Fit the detector to rows x (n, p), whose first c numbers are columns, `observed` (n, c) or not."""
         ends, tails = [], []
         for column, here in zip(x.T, observed.T, strict=False):
@@ -416,7 +414,7 @@ class Context:
         return len(self) + sum(self.has_missing) + 2 * len(self.edges)
 
     @classmethod
-    def fit(cls, table: Table, prior: Prior, weights: Array | None = None, *, standardise: bool = True) -> Context:
+    def fit(cls, table: Table, prior: Prior, weights: Array | None = None, *, standardise: bool = True) -> "Context":
         """Fit the transforms of the columns of `table`, with sample `weights` (n,)."""
         missing = np.isnan(table.x)
         has_missing = tuple(bool(column.any()) for column in missing.T)
@@ -427,7 +425,7 @@ class Context:
         found = cls(table.columns, curves, prior, has_missing)
         return replace(found, novelty=NoveltyDetector.fit(found.mapped(table.x), ~missing))
 
-    def with_regression(self, regression: Regression) -> Context:
+    def with_regression(self, regression: Regression) -> "Context":
         """Return a copy with a regression of the points on these columns, and with the edge columns it implies."""
         deviation = np.sqrt(np.diag(np.array(self.prior.covariance)))
         narrow = self.prior.uniform & (np.diag(regression.residual_scale) < NARROW * deviation)
@@ -529,7 +527,7 @@ class Context:
         return json.dumps(to_json(self, arrays)), arrays
 
     @classmethod
-    def from_state(cls, text: str, arrays: Mapping[str, Array]) -> Context:
+    def from_state(cls, text: str, arrays: Mapping[str, Array]) -> "Context":
         """Rebuild from the result of `to_state`.
 
         Raises:
