@@ -14,8 +14,7 @@ from numpy.typing import ArrayLike
 from motes.errors import UsageError
 from motes.explorer.subjects import Subject
 from motes.points import Given, Preconditioned, ResidualMLP
-from motes.points.conditional import Conditional
-from motes.points.denoisers import InContext
+from motes.points.denoisers import Conditional, InContext
 
 POINTS = 2_000  # maximum number of real points
 STYLE, PAGE = "page/style.css", "alone/alone.html"
