@@ -238,25 +238,22 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         weights = None
         if sample_weight is not None:
             weights = validation._check_sample_weight(plain(sample_weight), np.empty((n, 1)), dtype=np.float64)
-        if start is None:
-            frame, target = as_frame(X), None
-            if labels is not None:
-                target = ClassColumn.of(labels, {*frame.names, *(self.columns or {})})
-                frame = target.beside(frame, target.codes(labels, n))
+        frame = as_frame(X, self._columns if start is not None and isinstance(X, np.ndarray) else None)
+        if start is not None:
+            target = self._target if labels is None else self._class_column(labels)
         else:
-            target = self._target
-            frame = self._frame_with_classes(
-                X, None if labels is None else self._class_column(labels).codes(labels, n, refuse=True)
-            )
+            target = None if labels is None else ClassColumn.of(labels, {*frame.names, *(self.columns or {})})
+        if target is not None:
+            codes = np.full(n, -1) if labels is None else target.codes(labels, n, refuse=True)
+            frame = target.beside(frame, codes)
         changes = dict(self.changes or {})
         if self.max_steps is not None:
             changes["table.steps"] = check_count(self.max_steps, "steps")
         seed = start.seed if start is not None and self.random_state is None else _as_seed(self.random_state)
         # A training state includes all earlier losses; without one, the new losses are appended to them.
         apart = start is not None and (start.training is None or start.training.state is None)
-        columns = dict(self.columns or {})
-        if target is not None:  # always learned, even if its labels look like ids
-            columns[target.column] = "categorical"
+        # The classes are always learned, even if they look like ids.
+        columns = {**(self.columns or {}), **({} if target is None else {target.column: "categorical"})}
         recipe = load_recipe(self.recipe, changes)
         if not isinstance(recipe, TableRecipe):
             raise RecipeError(
