@@ -490,11 +490,7 @@ class EmpiricalOracle(Oracle):
     _log_weights: Array
 
     def __init__(
-        self,
-        points: ArrayLike,
-        schedule: Schedule,
-        weights: ArrayLike | None = None,
-        spread: ArrayLike | None = None,
+        self, points: ArrayLike, schedule: Schedule, weights: ArrayLike | None = None, spread: ArrayLike | None = None
     ):
         atoms = np.asarray(points, dtype=np.float64)
         if atoms.ndim != 2 or not atoms.size or not np.isfinite(atoms).all():

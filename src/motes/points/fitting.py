@@ -68,11 +68,7 @@ class PointData:
 
 
 def fit_points(
-    data: ArrayLike | Table | PointData,
-    recipe: PointRecipe,
-    *,
-    seed: int = 0,
-    session: FitSession = FitSession(),
+    data: ArrayLike | Table | PointData, recipe: PointRecipe, *, seed: int = 0, session: FitSession = FitSession()
 ) -> PointModel | PosteriorModel:
     """Train a model of points on the rows of `data`.
 

@@ -313,13 +313,7 @@ def _integrate_rows(
 
 
 def _run_in_blocks(
-    flow: Flow,
-    rows: Array,
-    given: Given | None,
-    which: NDArray[np.int64],
-    grids: Sequence[int],
-    *,
-    compiled: bool,
+    flow: Flow, rows: Array, given: Given | None, which: NDArray[np.int64], grids: Sequence[int], *, compiled: bool
 ) -> Iterator[tuple[NDArray[np.int64], list[_FlowResult]]]:
     """Yield blocks of `which` rows, and the results of `on_grid` for each number of steps.
 

@@ -350,12 +350,7 @@ class GaussianModel(Model):
         return np.stack(tables) if tables and isinstance(tables[0], np.ndarray) else tables
 
     def _run_flow(
-        self,
-        z: Array,
-        given: Given | None,
-        *,
-        denoiser: Denoiser | None = None,
-        **options: Any,
+        self, z: Array, given: Given | None, *, denoiser: Denoiser | None = None, **options: Any
     ) -> Likelihood:
         """Compute log p of rows z (n, d) in the units of the network, with another denoiser if given.
 

@@ -257,13 +257,7 @@ def populations(
 
 @eqx.filter_jit
 def _run_block(
-    denoiser: Denoiser,
-    box: Box,
-    given: Given | None,
-    first: ArrayLike,
-    key: jax.Array,
-    grid: jax.Array,
-    particles: int,
+    denoiser: Denoiser, box: Box, given: Given | None, first: ArrayLike, key: jax.Array, grid: jax.Array, particles: int
 ) -> Population:
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(len(box.low)))
     return jax.vmap(partial(_run_population, denoiser, grid, particles))(box, given, keys)

@@ -159,13 +159,7 @@ def variational_bound(
 
 
 def step_term(
-    schedule: Schedule,
-    x_t: Array,
-    x0: Array,
-    x0_hat: Array,
-    log_variance: Array,
-    t: Array,
-    s: Array,
+    schedule: Schedule, x_t: Array, x0: Array, x0_hat: Array, log_variance: Array, t: Array, s: Array
 ) -> Array:
     """Return the term of the bound for the step from x_t to x_s, for each column (d,) in nats.
 

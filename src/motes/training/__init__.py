@@ -5,10 +5,4 @@ from motes.training.model import Model, Provenance
 from motes.training.programs import cache_programs
 from motes.training.recipe import Recipe
 
-__all__ = [
-    "Model",
-    "Provenance",
-    "Recipe",
-    "Trained",
-    "cache_programs",
-]
+__all__ = ["Model", "Provenance", "Recipe", "Trained", "cache_programs"]
