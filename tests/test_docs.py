@@ -81,8 +81,8 @@ def quick(quick_tables, monkeypatch):
         monkeypatch.setattr(f"motes.cli.{module}.draw_run", lambda *given, **options: [])
     monkeypatch.setattr("motes.cli.figures.diagnosis_figures", lambda *given, **options: [])
     monkeypatch.setattr("motes.explorer.server.serve", lambda shelf, *, on_start, **options: on_start("http://here"))
-    monkeypatch.setattr(cli.exploring, "_open_browser", lambda *given: None)
-    monkeypatch.setattr(cli.exploring, "_leave", lambda code: None)
+    monkeypatch.setattr(cli.listing, "_open_browser", lambda *given: None)
+    monkeypatch.setattr(cli.listing, "_leave", lambda code: None)
     real_tables = motes.evaluation.models.evaluate_tables
     kept = []
 
