@@ -446,46 +446,33 @@ class PointRecipe(Recipe):
 
     def _check_conditions(self) -> None:
         """Check that [conditions] is compatible with the other sections."""
-        if not self.conditions.learned:
-            return
-        if isinstance(self.network, StepGated):
+        learned, label = self.denoiser.variance == "learned", self.data.label
+        if self.conditions.learned and (isinstance(self.network, StepGated) or learned or label is not None):
             raise RecipeError(
-                "[conditions] gives the network observed columns, and network.kind = 'step_gated' takes none. Set "
-                "network.kind = 'residual'."
-            )
-        if self.denoiser.variance == "learned":
-            raise RecipeError("[conditions] needs denoiser.variance = 'fixed'. Set it.")
-        if self.data.label is not None:
-            raise RecipeError(
-                f"[conditions] cannot be used with classes, and data.label = '{self.data.label}'. Leave data.label out."
+                "[conditions] gives the network observed columns. It needs another network than 'step_gated', such as "
+                "'residual'; denoiser.variance = 'fixed'; and no data.label, since it cannot be used with classes. Got "
+                f"network.kind = '{self.kind('network')}', denoiser.variance = '{self.denoiser.variance}'"
+                + (f", data.label = '{label}'." if label else ".")
             )
 
     def _check_steps_alone(self, steps: int) -> None:
         """Check the sections that a network which knows only the schedule's own steps needs."""
-        if issubclass(self.denoiser.wraps, Preconditioned):
-            raise RecipeError(
-                "network.kind = 'step_gated' takes the number of a step, and denoiser.kind = 'edm' passes it a noise "
-                "level. Set denoiser.kind = 'eps', 'x0', 'v' or 'velocity'; or network.kind = 'residual', which takes "
-                "any time."
-            )
-        if self.sampler.off_grid:
-            off_grid = [kind for kind, cls in self.KINDS["sampler"].classes.items() if getattr(cls, "off_grid", False)]
-            raise RecipeError(
-                f"network.kind = 'step_gated' knows only the schedule's own steps, and sampler.kind = "
-                f"'{self.kind('sampler')}' evaluates it at times between them. Use any sampler except "
-                f"{', '.join(off_grid)}; or set network.kind = 'residual', which takes any time."
-            )
         times: tuple[float, ...] = (0.5 / steps,)  # not a step
         if isinstance(self.grid, UniformGrid):
             count = self.grid.steps or steps
             times = tuple(k / count for k in range(count + 1))
         elif isinstance(self.grid, GivenGrid):
             times = self.grid.times
-        if not on_steps(times, steps) or not isinstance(self.times, StepTimes):
+        on_grid = on_steps(times, steps) and isinstance(self.times, StepTimes) and not self.sampler.off_grid
+        if not on_grid or issubclass(self.denoiser.wraps, Preconditioned):
+            off_grid = [kind for kind, cls in self.KINDS["sampler"].classes.items() if getattr(cls, "off_grid", False)]
             raise RecipeError(
-                "network.kind = 'step_gated' knows only the schedule's own steps: it needs times.kind = 'steps' and "
+                "network.kind = 'step_gated' knows only the schedule's own steps. It needs times.kind = 'steps'; "
                 f"grid.kind = 'uniform' with grid.steps left out or a divisor of {steps}, or 'given' with times that "
-                f"are multiples of 1/{steps}. Or set network.kind = 'residual', which takes any time."
+                f"are multiples of 1/{steps}; any sampler except {', '.join(off_grid)}; and denoiser.kind 'eps', 'x0', "
+                f"'v' or 'velocity'. Got times.kind = '{self.kind('times')}', grid.kind = '{self.kind('grid')}', "
+                f"sampler.kind = '{self.kind('sampler')}', denoiser.kind = '{self.kind('denoiser')}'. Or set "
+                "network.kind = 'residual', which takes any time."
             )
 
 
