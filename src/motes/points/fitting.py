@@ -14,7 +14,7 @@ from motes.data.arrays import check_weights, plain
 from motes.data.points import Classes, as_table, content_keys, fingerprint_of, frame_of
 from motes.errors import DataError, RecipeError, UsageError, check_process, check_seed, unknown
 from motes.points.denoisers import Denoiser
-from motes.points.model import GaussianModel, PointModel
+from motes.points.model import GaussianModel, PointModel, skeleton_of
 from motes.points.networks import Residual, StepGated
 from motes.points.posterior import Context, Prior, Regression, context_table
 from motes.points.posterior_model import PosteriorModel
@@ -339,10 +339,10 @@ def _prepare_context(
 def _initial_denoiser(start: GaussianModel | None, recipe: PointRecipe, points: _PreparedPoints, seed: int) -> Denoiser:
     """Return the initial denoiser, from `start` or new."""
     dim, classes, context = points.rows.x.shape[1], points.classes, points.context
-    counts = [len(classes) if classes else 0, context.inputs if context else 0]
     if start is None:
+        counts = len(classes) if classes else 0, context.inputs if context else 0
         return recipe.make_denoiser(dim, seed_key(seed, "weights"), *counts)
-    wanted = eqx.filter_eval_shape(recipe.make_denoiser, dim, jax.random.key(0), *counts)
+    wanted = skeleton_of(recipe, dim, classes, context)
     shape = lambda leaf: (leaf.shape, leaf.dtype) if hasattr(leaf, "shape") else leaf
     if not eqx.tree_equal(jax.tree.map(shape, start.denoiser), jax.tree.map(shape, wanted)):
         raise UsageError(

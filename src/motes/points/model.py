@@ -248,15 +248,13 @@ class GaussianModel(Model):
         if guidance is None:
             return self.denoiser
         options = guidance if isinstance(guidance, Guidance) else Guidance(guidance)
-        weak: GaussianModel | None = options.weak
-        if weak is None:
-            if given is None or given.label is None:
-                why = "got no label. Pass a label" if self.classes else "this model has no classes. Train with labels"
-                raise UsageError(
-                    f"guidance {options.weight:g} needs the label of a class, and {why}, or guide with a weaker copy "
-                    "of the model: Guidance(weight, weak=model), --weak MODEL."
-                )
-            return Guided(self.denoiser, self.denoiser, options.weight, low=options.low, high=options.high)
+        weak: GaussianModel = self if options.weak is None else options.weak
+        if options.weak is None and (given is None or given.label is None):
+            why = "got no label. Pass a label" if self.classes else "this model has no classes. Train with labels"
+            raise UsageError(
+                f"guidance {options.weight:g} needs the label of a class, and {why}, or guide with a weaker copy "
+                "of the model: Guidance(weight, weak=model), --weak MODEL."
+            )
         if not isinstance(weak, GaussianModel):
             raise UsageError(f"guidance: got weak = {weak!r}; expected a model of points, weaker than this one.")
         if weak._inputs != self._inputs:
@@ -264,10 +262,9 @@ class GaussianModel(Model):
                 "the weak model does not match this one: expected the same data, columns, classes and schedule, but "
                 "fewer training steps, a smaller network, or more averaging."
             )
-        conditioned = given is not None
-        return Guided(
-            self.denoiser, weak.denoiser, options.weight, low=options.low, high=options.high, weak_knows=conditioned
-        )
+        knows = options.weak is not None and given is not None
+        ends = {"low": options.low, "high": options.high}
+        return Guided(self.denoiser, weak.denoiser, options.weight, **ends, weak_knows=knows)
 
     @property
     def _inputs(self) -> tuple[Any, ...]:
