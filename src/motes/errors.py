@@ -9,16 +9,9 @@ import os
 from collections.abc import Iterable
 
 __all__ = [  # noqa: RUF022 - in the order of the file
-    "MotesError",
-    "UsageError",
-    "RecipeError",
-    "UnknownKindError",
-    "DataError",
-    "TrainingError",
-    "Terminated",
-    "ModelFileError",
-    "NoModelError",
-]
+    "MotesError", "UsageError", "RecipeError", "UnknownKindError", "DataError", "TrainingError", "Terminated",
+    "ModelFileError", "NoModelError",
+]  # fmt: skip
 
 
 class MotesError(Exception):

@@ -12,19 +12,6 @@ from motes.data.tables import Standardiser, Support, Table
 from motes.text_options import TextOptions
 
 __all__ = [
-    "DATASETS",
-    "SHAPES",
-    "Blocks",
-    "Frame",
-    "Standardiser",
-    "Support",
-    "Table",
-    "TextOptions",
-    "as_frame",
-    "dataset",
-    "make_labelled_shape",
-    "make_shape",
-    "read_frame",
-    "read_table",
-    "write_frame",
-]
+    "DATASETS", "SHAPES", "Blocks", "Frame", "Standardiser", "Support", "Table", "TextOptions", "as_frame",
+    "dataset", "make_labelled_shape", "make_shape", "read_frame", "read_table", "write_frame",
+]  # fmt: skip

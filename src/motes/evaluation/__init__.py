@@ -23,26 +23,7 @@ from motes.evaluation.table_diagnosis import TableDiagnosis
 from motes.evaluation.tables import evaluate_tables
 
 __all__ = [
-    "Calibration",
-    "Diagnosis",
-    "ErrorSplit",
-    "Evaluation",
-    "ExcessLoss",
-    "Finding",
-    "Metric",
-    "Modes",
-    "PointMetric",
-    "TableDiagnosis",
-    "c2st",
-    "c2st_boosting",
-    "calibration",
-    "compare",
-    "compare_ema_lengths",
-    "energy_distance",
-    "evaluate_points",
-    "evaluate_tables",
-    "mmd_squared",
-    "mode_coverage",
-    "prdc",
-    "sliced_w2",
-]
+    "Calibration", "Diagnosis", "ErrorSplit", "Evaluation", "ExcessLoss", "Finding", "Metric", "Modes",
+    "PointMetric", "TableDiagnosis", "c2st", "c2st_boosting", "calibration", "compare", "compare_ema_lengths",
+    "energy_distance", "evaluate_points", "evaluate_tables", "mmd_squared", "mode_coverage", "prdc", "sliced_w2",
+]  # fmt: skip

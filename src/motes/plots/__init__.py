@@ -17,22 +17,6 @@ from motes.plots.tables import marginals, pairs
 from motes.rasters import View, limits_of
 
 __all__ = [
-    "STYLES",
-    "Style",
-    "View",
-    "comparison",
-    "footnote",
-    "frames",
-    "grid",
-    "limits_of",
-    "loss_curve",
-    "marginals",
-    "pairs",
-    "resize",
-    "row",
-    "save_gif",
-    "scatter",
-    "schedule_curves",
-    "sheet",
-    "write_page",
-]
+    "STYLES", "Style", "View", "comparison", "footnote", "frames", "grid", "limits_of", "loss_curve", "marginals",
+    "pairs", "resize", "row", "save_gif", "scatter", "schedule_curves", "sheet", "write_page",
+]  # fmt: skip

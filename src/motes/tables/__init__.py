@@ -14,14 +14,4 @@ from motes.tables import kinds
 from motes.tables.parts import Among, Between, Encoded, Missing, Not, NotMissing, Part
 from motes.tables.schema import Schema
 
-__all__ = [
-    "Among",
-    "Between",
-    "Encoded",
-    "Missing",
-    "Not",
-    "NotMissing",
-    "Part",
-    "Schema",
-    "kinds",
-]
+__all__ = ["Among", "Between", "Encoded", "Missing", "Not", "NotMissing", "Part", "Schema", "kinds"]

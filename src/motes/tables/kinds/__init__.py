@@ -6,8 +6,4 @@
 from motes.tables.kinds.base import Kind
 from motes.tables.kinds.columns import DROP, KINDS
 
-__all__ = [
-    "DROP",
-    "KINDS",
-    "Kind",
-]
+__all__ = ["DROP", "KINDS", "Kind"]
