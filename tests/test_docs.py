@@ -101,7 +101,10 @@ def trained():
 
 def follow(commands, trained):
     """Type command lines, one after another."""
+    own = {*cli.app}
     for line in commands:
+        for command in {*cli.app} - own:  # those of --import, which is of one process only
+            del cli.app[command]
         words, _, out = line.partition(" > ")
         program, *words = shlex.split(words, comments=True)
         assert program == "motes", line
@@ -204,7 +207,9 @@ def test_the_lines_of_the_readme_learn_what_they_say(quick_tables, monkeypatch, 
 @pytest.mark.slow
 def test_the_lines_on_classes_run(quick, monkeypatch):
     whole = motes.data.make_labelled_shape
-    monkeypatch.setattr(motes, "make_labelled_shape", lambda name, n: whole(name, n // 50))  # each row is integrated
+    monkeypatch.setattr(
+        motes.data, "make_labelled_shape", lambda name, n: whole(name, n // 50)
+    )  # each row is integrated
     exec(compile(blocks(ROOT / "docs" / "classes.md"), "classes.md", "exec"), {})
 
 
