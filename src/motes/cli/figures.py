@@ -329,16 +329,6 @@ def diagnosis_figures(
     """Write the figures excess and error_split, and for a shape with a known distribution scores and densities.
 
     `origin` has the rows of the diagnosis. `t` is the time of the scores; None: the time of the largest excess.
-
-    Example:
-        >>> from pathlib import Path
-        >>> from motes.cli.figures import Album, diagnosis_figures
-        >>> from motes.cli.options import Drawing
-        >>> from motes.evaluation.sources import source_of
-        >>> x = motes.make_shape("moons", 64)
-        >>> found, album = model.diagnose(x, n=64), Album(Path("."), Drawing("light"), "moons")
-        >>> [path.name for path in diagnosis_figures(model, found, source_of(model, x), album, t=None)]
-        ['excess.png', 'error_split.png']
     """
     excess, dim = found.excess, model.dim
     curves = (part / dim for part in (excess.loss, excess.least, excess.excess, excess.error))
