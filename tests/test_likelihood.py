@@ -110,18 +110,6 @@ def test_the_stated_error_covers_the_true_one():
 
 
 @pytest.mark.slow
-def test_the_grid_of_a_trained_model_agrees_with_a_finer_one(trained):
-    x = motes.make_shape("moons", 60, seed=5)
-    reference = trained.likelihood(x, tolerance=1e-8)
-    assert (reference.error < 1e-6).all()
-    for tolerance in (1e-3, 1e-5):
-        found = trained.likelihood(x, tolerance=tolerance)
-        true = np.abs(found.log_prob - reference.log_prob)
-        assert (true <= found.error + 1e-6).mean() > 0.9
-        assert (true <= 10 * tolerance).all()
-
-
-@pytest.mark.slow
 def test_a_network_in_single_precision_costs_far_less_than_the_tolerance(trained, monkeypatch):
     # Both on the same two grids: it is the tolerance that decides about the precision.
     monkeypatch.setattr("motes.points.likelihood.HALVINGS", 1)

@@ -144,15 +144,6 @@ def test_of_a_mixture_every_subset_has_its_conditional_law_within_5_per_cent_and
 
 
 @pytest.mark.slow
-def test_intervals_of_the_draws_cover_the_truth_as_often_as_they_say(drawn):
-    ranks = (drawn.rows < drawn.x[:, None, :]).sum(axis=1)[~drawn.known]  # uniform on 0 ... 128 for exact draws
-    inside = (ranks >= 6) & (ranks <= PARTICLES - 6)
-    expected = (PARTICLES - 11) / (PARTICLES + 1)
-    assert abs(expected - 0.9) < 0.01
-    assert abs(inside.mean() - expected) < 0.02  # 2 per cent: 2.6 standard errors if the cells of a row tell the same
-
-
-@pytest.mark.slow
 def test_known_cells_come_back_bit_for_bit(drawn):
     shown = np.broadcast_to(drawn.x[:, None], drawn.rows.shape)
     mask = np.broadcast_to(drawn.known[:, None], drawn.rows.shape)

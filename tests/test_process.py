@@ -6,14 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.reference import (
-    CONTINUOUS,
-    DISCRETE,
-    SCHEDULES,
-    float64,
-    normal_logpdf,
-    property_test,
-)
+from tests.reference import CONTINUOUS, DISCRETE, SCHEDULES, float64, normal_logpdf, property_test
 
 from motes.points import process
 

@@ -141,11 +141,7 @@ def test_a_recipe_of_a_table_has_the_sections_of_tables_alone():
     [
         ("table", "training.steps=5", "got training.steps, which is for points. Use table.steps instead"),
         ("table", "network.width=5", "got network.width, which is for points. Use table.width instead"),
-        (
-            "table",
-            "sampler.kind=heun",
-            "got sampler.kind, which is for points. Leave it out, or choose",
-        ),
+        ("table", "sampler.kind=heun", "got sampler.kind, which is for points. Leave it out, or choose"),
         ("default", "table.steps=5", "got table.steps, which is for a table. Use training.steps instead"),
         ("ddpm", "data.encode=true", "is for a table, with data.encode = true; got schedule, which is for points"),
         ("table", "data.label=species", "got data.label = 'species' for a table; expected no data.label"),
@@ -299,10 +295,7 @@ def test_betas_that_leave_no_signal_are_explained():
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        (
-            {"schedule": CONTINUOUS["functions"]},
-            r"Functions for \[schedule\].*Register",
-        ),
+        ({"schedule": CONTINUOUS["functions"]}, r"Functions for \[schedule\].*Register"),
         ({"loss": Simple}, "got a type|got a _ModuleMeta"),
     ],
 )

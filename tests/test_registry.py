@@ -283,10 +283,7 @@ class NoPlace(Gap):
         (decorated("sampler", "mine", OrderIsAKey), "got a field `order` in OrderIsAKey; expected a ClassVar"),
         (decorated("column", "mine", Halving), "expected a subclass of motes.tables.kinds.Kind"),
         (decorated("column", "integer", KINDS["real"]), "column.kind = 'integer', which is a part of motes"),
-        (
-            decorated("column", "mine", HalfAKind),
-            r"got HalfAKind for \[column\], which lacks becomes, decode, encode",
-        ),
+        (decorated("column", "mine", HalfAKind), r"got HalfAKind for \[column\], which lacks becomes, decode, encode"),
         (decorated("metric", "c2st", Gap), "metric.kind = 'c2st', which is a part of motes"),
         (decorated("metric", "mine", Halving), "expected a subclass of motes.evaluation.PointMetric"),
         (decorated("metric", "mine", NoValue), r"got NoValue for \[metric\], which lacks __call__"),

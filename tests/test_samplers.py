@@ -8,16 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
-from tests.reference import (
-    SCHEDULES,
-    ExactGaussian,
-    ExactMixture,
-    ancestral_moments,
-    float64,
-    mixture_flow,
-)
+from tests.reference import CONTINUOUS, SCHEDULES, ExactGaussian, ExactMixture, ancestral_moments, float64, mixture_flow
 
-from motes.points import DDIM, Ancestral, Denoiser, DPMSolver3M, Heun, Schedule
+from motes.points import DDIM, Ancestral, Denoiser, DPMSolver3M, Heun, ReverseProcess, Schedule, sample
 from motes.points.samplers import (
     SAMPLERS,
     Adaptive,
@@ -142,6 +135,20 @@ def test_a_linear_flow_is_solved_exactly_in_any_number_of_steps(sampler):
         chain = walk(sampler, denoiser, grid, start)
         r = np.asarray(VE.sigma(grid))
     np.testing.assert_allclose(chain[:, 0], c + (start - c) * r[:, None] / r[0], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.slow(but=["dpmpp_2m-rectified_flow"])
+@pytest.mark.parametrize("schedule", CONTINUOUS.values(), ids=CONTINUOUS)
+@pytest.mark.parametrize("name", ["heun", "dpmpp_2m", "ddim", pytest.param("adaptive", marks=pytest.mark.long)])
+def test_the_flow_of_a_gaussian_is_followed_under_schedules_without_steps(schedule, name):
+    # In y = x / alpha the flow keeps (y - mean) / sqrt(std^2 + r^2).
+    mean, std, alpha = 0.3, 0.5, float(schedule.alpha(1.0))
+    start = np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32) * float(schedule.prior_std)
+    expected = mean + (start / alpha - mean) * std / np.hypot(std, float(schedule.sigma(1.0)) / alpha)
+    grid = LogSNRGrid(200 if name != "ddim" else 1000, 1e-3)(schedule)
+    process = ReverseProcess(ExactGaussian(schedule, mean, std), SAMPLERS[name](), grid, 2)
+    # Second order in steps of 0.05 in the log-SNR, first order in those of 0.01.
+    assert np.allclose(sample(process, 64, key=KEY, start=start)[0], expected, atol=5e-3)
 
 
 # --- the diffusion: the distribution at every t, without Monte Carlo noise -------------------------------------------

@@ -147,16 +147,6 @@ def test_progress_tells_the_held_out_loss():
     assert told[-1].held_out == trained.looks[-1, 1]
 
 
-@pytest.mark.slow
-def test_labels_are_held_out_too():
-    x, labels = motes.data.make_labelled_shape("moons", 90, seed=7)
-    changes = SMALL | {"training.check_every": 30, "training.validation": 0.2}
-    model = fit_points(PointData(x, labels=labels, weights=np.ones(90)), changes=changes)
-    np.testing.assert_array_equal(model.training.looks[:, 0], [0, 30, 60])
-    assert np.isfinite(model.training.looks).all()
-    assert np.isfinite(model.sample(5, label=1)).all()
-
-
 def test_validation_evaluates_averaged_weights():
     with pytest.raises(RecipeError, match="evaluates the averaged weights"):
         load_recipe("default", {"training.validation": 0.1, "training.weights": "last"})
