@@ -22,10 +22,7 @@ from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from motes.data import Frame, as_frame
-from motes.data.arrays import Label, Series, check_even, is_missing, plain
-from motes.data.frames import Template, joined, keep, kept, unique_names
-from motes.data.natives import collected, in_library, is_frame, names_of
+from motes.data import Frame, arrays, as_frame, frames, natives
 from motes.errors import DataError, ModelFileError, RecipeError, UsageError, check_count, check_seed
 from motes.fitting import warn_if_interrupted
 from motes.loading import model_path, of_parts
@@ -63,13 +60,13 @@ class ClassColumn:
         return cls(column, np.unique(labels))
 
     @property
-    def names(self) -> tuple[Label, ...]:
+    def names(self) -> tuple[arrays.Label, ...]:
         """The classes as labels of the column: whole numbers, booleans and texts unchanged, anything else as text."""
         classes = self.classes
         if classes.dtype.kind == "f" and (np.rint(classes) == classes).all():
             return tuple(classes.astype(np.int64).tolist())
-        plain = (classes.astype(str) if classes.dtype.kind == "M" else classes).tolist()
-        return tuple(plain if all(isinstance(one, str | int) for one in plain) else map(str, plain))
+        labels = (classes.astype(str) if classes.dtype.kind == "M" else classes).tolist()
+        return tuple(labels if all(isinstance(one, str | int) for one in labels) else map(str, labels))
 
     def codes(self, y: Any, n: int, *, refuse: bool = False) -> Codes:
         """Return the index of each row's class, (n,), or -1 for an unknown class; `y` has n classes or one for all.
@@ -83,16 +80,16 @@ class ClassColumn:
         if self.classes.dtype.kind == "M":
             given = given.astype(self.classes.dtype)
         place = {one: code for code, one in enumerate(self.classes.tolist())}
-        plain = given.reshape(-1).tolist()
-        codes = np.array([place.get(one, -1) for one in plain], np.int64)
+        labels = given.reshape(-1).tolist()
+        codes = np.array([place.get(one, -1) for one in labels], np.int64)
         if refuse and (codes < 0).any():
-            wrong, known = plain[int((codes < 0).argmax())], ", ".join(map(str, place))
+            wrong, known = labels[int((codes < 0).argmax())], ", ".join(map(str, place))
             raise UsageError(f"class {wrong!r} was not in the first fit. Its classes: {known}.")
         return np.broadcast_to(codes, n) if given.shape == () else codes
 
     def beside(self, frame: Frame, codes: Codes) -> Frame:
         """Add this column to a frame: the classes with these indices (n,), missing where an index is below 0."""
-        series = Series("label", np.maximum(codes, 0), codes < 0, self.names)
+        series = arrays.Series("label", np.maximum(codes, 0), codes < 0, self.names)
         return Frame({**frame.columns, self.column: series})
 
     def packed(self) -> NDArray[np.uint8]:
@@ -101,9 +98,9 @@ class ClassColumn:
         Raises:
             UsageError: if JSON cannot represent the classes.
         """
-        plain = (self.classes.astype(str) if self.classes.dtype.kind == "M" else self.classes).tolist()
+        labels = (self.classes.astype(str) if self.classes.dtype.kind == "M" else self.classes).tolist()
         try:
-            return np.frombuffer(json.dumps([self.column, self.classes.dtype.str, plain]).encode(), np.uint8)
+            return np.frombuffer(json.dumps([self.column, self.classes.dtype.str, labels]).encode(), np.uint8)
         except TypeError as error:
             raise UsageError(f"these classes cannot be saved: {error}. Use texts or numbers as labels.") from None
 
@@ -114,11 +111,11 @@ class ClassColumn:
         Raises:
             TypeError, ValueError: if `raw` is invalid.
         """
-        column, dtype, plain = json.loads(raw.tobytes())
-        found, kind = np.array(plain), np.dtype(dtype)
+        column, dtype, labels = json.loads(raw.tobytes())
+        found, kind = np.array(labels), np.dtype(dtype)
         if found.ndim != 1 or len(np.unique(found)) != len(found) or kind.itemsize > max(found.itemsize, 16):
             raise ValueError(f"its classes have type {kind} and shape {found.shape}; expected distinct classes (c,)")
-        return cls(column, np.array(plain, kind))
+        return cls(column, np.array(labels, kind))
 
 
 # --- The estimator --------------------------------------------------------------------------------------------------
@@ -237,7 +234,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         labels = None if y is None else _check_labels(y, n)
         weights = None
         if sample_weight is not None:
-            weights = validation._check_sample_weight(plain(sample_weight), np.empty((n, 1)), dtype=np.float64)
+            weights = validation._check_sample_weight(arrays.plain(sample_weight), np.empty((n, 1)), dtype=np.float64)
         frame = as_frame(X, self._columns if start is not None and isinstance(X, np.ndarray) else None)
         if start is not None:
             target = self._target if labels is None else self._class_column(labels)
@@ -272,7 +269,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         elif hasattr(self, "classes_"):
             del self.classes_
         if start is None:  # a later table may have fewer categories
-            self.template_ = Template.of(X).without(self._dropped).without_values(model.schema.identifiers)
+            self.template_ = frames.Template.of(X).without(self._dropped).without_values(model.schema.identifiers)
             for message in model.schema.warnings:
                 warnings.warn(message, UserWarning, stacklevel=3)
         return self
@@ -382,7 +379,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
                 count = int((codes == code).sum())
                 parts.append(draw(count, given=condition, seed=mine))
             places = np.argsort(np.argsort(codes, kind="stable"), kind="stable")
-        frame = joined(parts, n).take(places)
+        frame = frames.joined(parts, n).take(places)
         if placeholders:
             frame = self.model_.schema.with_placeholders(frame)
         rows = frame.select(self._modelled_columns).like(self.template_)
@@ -417,7 +414,9 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         schema, count = self.model_.schema, len(target.classes)
         if target.column in schema.kept:
             return np.zeros(count)
-        frame = target.beside(Frame(dict.fromkeys(self._modelled_columns, Series.unknown(count))), np.arange(count))
+        frame = target.beside(
+            Frame(dict.fromkeys(self._modelled_columns, arrays.Series.unknown(count))), np.arange(count)
+        )
         encoded = schema.only(schema.encode(frame, unseen="mark"), [target.column])
         possible = (encoded.codes[:, schema.parts_of(target.column)] != IMPOSSIBLE).all(axis=1)
         return np.where(possible, self.model_.orders.own.log_prob(encoded), -np.inf)
@@ -466,7 +465,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             whole = ~np.any([series.missing for series in frame.columns.values()], axis=0)
             frame = self._target.beside(frame, np.where(whole, 0, -1))
         tables = self.model_.impute(frame, draws=1 if draws is None else draws, seed=seed)
-        template = Template.of(X).without(self._dropped)
+        template = frames.Template.of(X).without(self._dropped)
         made = [with_index(table.select(self._modelled_columns).like(template), X) for table in tables]
         return made[0] if draws is None else made
 
@@ -478,7 +477,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             (2, 1)
         """
         made = self.impute(X, random_state=0 if self.random_state is None else self.random_state)
-        return in_library(made, _get_output_config("transform", self)["dense"])
+        return natives.in_library(made, _get_output_config("transform", self)["dense"])
 
     @available_if(_has_classes)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> Array:
@@ -548,7 +547,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             raise UsageError(
                 f"a parameter cannot be saved: {error}. Set random_state to a whole number or None."
             ) from None
-        keep(self.template_, tensors, about)
+        frames.keep(self.template_, tensors, about)
         tensors["estimator.history"] = self.history_
         if self._target is not None:
             tensors["estimator.target"] = self._target.packed()
@@ -577,7 +576,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         with reading(path):
             made = cls(model.recipe, **json.loads(about.get("estimator", "{}")))
             # A model from the command line has no template: its rows came from a file.
-            made.template_ = kept(tensors, about) or Template("frame")
+            made.template_ = frames.kept(tensors, about) or frames.Template("frame")
             made.history_, made._target = tensors.get("estimator.history", np.zeros(0, np.float32)), None
             if "estimator.target" in tensors:
                 made._target = ClassColumn.unpacked(tensors["estimator.target"])
@@ -594,14 +593,14 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
 
     def _validate(self, X: Any, *, reset: bool = False) -> Any:
         """Check X as scikit-learn does, and return it in its own type; `as_frame` does the remaining checks."""
-        X = plain(X, "X")
-        if is_frame(X):
-            X = collected(X, "X")
-            unique_names(names_of(X), "X")
+        X = arrays.plain(X, "X")
+        if natives.is_frame(X):
+            X = natives.collected(X, "X")
+            frames.unique_names(natives.names_of(X), "X")
             validate_data(self, X, reset=reset, skip_check_array=True)
             return X
         if isinstance(X, list | tuple):
-            check_even(X, "X")
+            arrays.check_even(X, "X")
             if np.asarray(X, dtype=object).ndim == 2 and np.asarray(X).dtype.kind in "US":
                 X = np.asarray(X, dtype=object)  # keeps the number in [1, "a"] a number
         return validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False, ensure_min_samples=2 * reset)
@@ -621,10 +620,10 @@ def _check_labels(y: Any, n: int) -> NDArray[Any]:
     Raises:
         DataError: if a class is missing or classes cannot be sorted; the message names the row or the types.
     """
-    labels: NDArray[Any] = validation.column_or_1d(plain(y, "y"), warn=True)
+    labels: NDArray[Any] = validation.column_or_1d(arrays.plain(y, "y"), warn=True)
     validation.check_consistent_length(labels, np.empty(n))
     for i, label in enumerate(labels.tolist()):
-        if is_missing(label):
+        if arrays.is_missing(label):
             raise DataError(f"the label of row {i + 1} is {label!r}; expected a class. Remove rows without a class.")
     try:
         np.unique(labels)

@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from motes.data import DATASETS, SHAPES, Frame, Table, as_frame, read_frame
-from motes.data.arrays import TYPE_WORDS, Series, check_weights, plain
-from motes.data.files import refuse_address, suffix_of, width_of
+from motes.data import DATASETS, SHAPES, Frame, Table, arrays, as_frame, files, read_frame
 from motes.data.frames import Template
 from motes.data.points import as_table, points_of
 from motes.data.tables import bounds_texts
@@ -46,18 +44,18 @@ def choose_recipe(source: str, changes: Changes = ()) -> str:
     """
     if source in DATASETS:
         return "table"
-    refuse_address(source)
+    files.refuse_address(source)
     path = Path(source)
     if source in SHAPES or path.is_dir() or not path.suffix:
         return "default"  # an unknown name raises its error later
     text = load_recipe("table", {key: value for key, value in pairs_of(changes) if key.startswith("text.")}).text
-    suffix_of(path)
-    if width_of(path, text) != 2:  # reads only the first line of a text file
+    files.suffix_of(path)
+    if files.width_of(path, text) != 2:  # reads only the first line of a text file
         return "table"
     return "default" if are_points(read_frame(path, text).columns) else "table"
 
 
-def are_points(columns: Mapping[str, Series]) -> bool:
+def are_points(columns: Mapping[str, arrays.Series]) -> bool:
     """Return whether columns are treated as points of the plane: two varying real columns without missing entries.
 
     Columns of whole numbers are treated as a table, because samples of points are never whole; so are constant columns.
@@ -285,7 +283,7 @@ def fit(
         made = train_model(prepare_rows(name, chosen, seed), seed, reporter, start=start, on_progress=on_progress)
         warn_if_interrupted(made)
         return made
-    template, data = data, plain(data)
+    template, data = data, arrays.plain(data)
     is_array = isinstance(data, np.ndarray | list | tuple)
     names = columns if is_array and not isinstance(columns, Mapping) else None
     frame = as_frame(data, names)
@@ -327,7 +325,7 @@ def _warn_of_points(points: PointData, recipe: PointRecipe, reporter: Reporter) 
     observed = table.given if points.given is None else context_table(points.given, len(table), table.columns)
     table = replace(table, given=observed)
     if points.weights is not None:
-        table = table.take(np.flatnonzero(check_weights(points.weights, len(table))))
+        table = table.take(np.flatnonzero(arrays.check_weights(points.weights, len(table))))
     if recipe.conditions.learned or observed is None:
         found = [one for part in (table, table.given) if part is not None for one in constant_columns(part)]
     else:
@@ -370,7 +368,9 @@ def _choose_recipe(frame: Frame, given: Any, bounds: Any, reporter: Reporter) ->
     why = f"{len(frame.columns)} columns"
     for name, one in frame.columns.items():
         if one.type != "real" or one.missing.any():
-            why += f"; '{name}' {f'holds {TYPE_WORDS[one.type]}' if one.type != 'real' else 'has missing entries'}"
+            why += (
+                f"; '{name}' {f'holds {arrays.TYPE_WORDS[one.type]}' if one.type != 'real' else 'has missing entries'}"
+            )
             break
     reporter.say(f"recipe 'table': {why}")
     return "table"

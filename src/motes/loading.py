@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data import SHAPES, Frame, as_frame
-from motes.data.frames import kept
+from motes.data import SHAPES, Frame, as_frame, frames
 from motes.errors import NoModelError, UsageError
 from motes.points import PointModel, PosteriorModel
 from motes.tables.model import TableModel
@@ -57,7 +56,7 @@ def of_parts(tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: P
     model: Model = kind.of_parts(tensors, about, path)
     with reading(path), np.errstate(all="ignore"):
         # The template of an estimator with classes lacks the column of classes that the model's rows have.
-        template = None if "estimator.target" in tensors else kept(tensors, about)
+        template = None if "estimator.target" in tensors else frames.kept(tensors, about)
         if template is not None or model.source not in SHAPES:
             model.template = Frame({}) if template is None else template
         _check_template(model)
