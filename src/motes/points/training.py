@@ -25,13 +25,7 @@ from motes.points.networks import droppable, each_alone, thinned
 from motes.points.times import Times
 from motes.progress import OnProgress, silent
 from motes.ranges import Checked, number
-from motes.training.averages import shapes_of, weights_of, with_weights
-from motes.training.batches import Batches, systematic
-from motes.training.checkpoints import Checkpointer, FitSession
-from motes.training.loop import Trained, TrainingTask, Validation
-from motes.training.loop import train as carry_out
-from motes.training.optimisers import falling, scale_by_soap, times_the_first, with_inputs
-from motes.training.programs import each_member, training_program
+from motes.training import averages, batches, checkpoints, loop, optimisers, programs
 
 SNAPSHOT_RATIO = 2  # ratio of the steps of consecutive snapshots
 
@@ -85,7 +79,7 @@ class Training(Checked):
         """
         falls = self.steps - self.warmup if self.decay == "cosine" else np.inf
         make = _optimiser(tuple(shapes) if self.optimiser == "soap" else None)
-        return with_inputs(make, self.learning_rate, self.warmup, max(falls, 1), self.clip_norm)
+        return optimisers.with_inputs(make, self.learning_rate, self.warmup, max(falls, 1), self.clip_norm)
 
     def stable_target(self, loss: Loss) -> bool:
         """Return whether the target is the mean of x_0 over the batch: by default, if the loss is a squared error.
@@ -114,7 +108,8 @@ class Training(Checked):
 @cache  # programs are compared by this function
 def _optimiser(shapes: tuple[tuple[int, ...], ...] | None) -> Callable[..., optax.GradientTransformation]:
     """Return SOAP for arrays of these shapes, or Adam for None."""
-    return lambda *numbers: falling(*numbers, optax.scale_by_adam() if shapes is None else scale_by_soap(shapes))
+    scale = optax.scale_by_adam() if shapes is None else optimisers.scale_by_soap(shapes)
+    return lambda *numbers: optimisers.falling(*numbers, scale)
 
 
 # --- Training rows and their losses ---------------------------------------------------------------------------------
@@ -283,7 +278,7 @@ def with_validation(rows: Rows, share: float, key: jax.Array) -> Rows:
     return replace(rows, weights=weights, held=rows[held])
 
 
-def _make_validation(held: Rows, objective: "PointObjective", options: Training) -> Validation:
+def _make_validation(held: Rows, objective: "PointObjective", options: Training) -> loop.Validation:
     """Return the validation on held-out rows, each with fixed times and noise."""
     m = len(held.x)
     draws = -(-LOOK_ROWS // m)
@@ -304,20 +299,20 @@ def _make_validation(held: Rows, objective: "PointObjective", options: Training)
         return np.asarray(_validation_losses(held_objective, drawn, weights), np.float64)
 
     shares = np.tile(padded(weights / (weights.sum() * draws)), (len(objective.members), 1))
-    return Validation(losses, shares, options.check_every, options.patience)
+    return loop.Validation(losses, shares, options.check_every, options.patience)
 
 
-@training_program
+@programs.training_program
 def _validation_losses(objective: "PointObjective", draws: tuple[jax.Array, ...], weights: ArrayLike) -> jax.Array:
     """Return the loss of each draw, (row, u of its time, noise, chance of its label), for each member, (M, count)."""
     index, u, eps, chances = draws
 
     def member(weights: jax.Array) -> jax.Array:
-        model = with_weights(objective.denoiser, weights)
+        model = averages.with_weights(objective.denoiser, weights)
         t = objective.times.place(model.schedule, u)
         return objective.rows.losses(model, objective.row_loss, index, t, eps, chances)
 
-    return each_member(member)(weights)
+    return programs.each_member(member)(weights)
 
 
 # --- The task for the training loop ---------------------------------------------------------------------------------
@@ -335,7 +330,7 @@ class PointObjective(NamedTuple):
 
     def loss(self, weights: jax.Array, member: jax.Array, rows: jax.Array, draws: None, step: jax.Array) -> jax.Array:
         """Return the mean loss of the rows other than -1."""
-        model, index, counts = with_weights(self.denoiser, weights), jnp.maximum(rows, 0), rows >= 0
+        model, index, counts = averages.with_weights(self.denoiser, weights), jnp.maximum(rows, 0), rows >= 0
         key = jax.random.wrap_key_data(member)
         time_key, noise_key, label_key, thin_key = jax.random.split(jax.random.fold_in(key, step), 4)
         t = self.times(self.denoiser.schedule, time_key, len(index))
@@ -354,7 +349,7 @@ def point_task(
     loss: Loss,
     times: Times,
     options: Training = Training(),
-) -> TrainingTask[Denoiser]:
+) -> loop.TrainingTask[Denoiser]:
     """Return the task that `train` passes to the training loop for these arguments.
 
     Raises:
@@ -371,35 +366,35 @@ def point_task(
     keys = np.asarray(jax.random.key_data(own)).reshape(len(alone), -1)
     on_device = OnDevice.of(rows, options.label_dropout)
     objective = PointObjective(alone[0], loss, times, on_device, keys, options.stable_target(loss))
-    return TrainingTask(
+    return loop.TrainingTask(
         objective,
-        np.stack([weights_of(one) for one in alone]),
-        lambda weights: with_weights(denoiser, np.ravel(weights)),  # members of an ensemble are concatenated
-        options.make_optimiser(shapes_of(alone[0])),
+        np.stack([averages.weights_of(one) for one in alone]),
+        lambda weights: averages.with_weights(denoiser, np.ravel(weights)),  # members of an ensemble are concatenated
+        options.make_optimiser(averages.shapes_of(alone[0])),
         [_make_batches(np.random.default_rng(numbers), rows, options) for numbers in keys],
         options.steps,
         options.ema,
         options.averages,
-        times_the_first,
+        optimisers.times_the_first,
         "a smaller learning rate, a smaller clip_norm, standardised data",
         validation=None if rows.held is None else _make_validation(rows.held, objective, options),
         snapshots=options.snapshot_steps(),
     )
 
 
-def _make_batches(rng: np.random.Generator, data: Rows, options: Training) -> Batches:
+def _make_batches(rng: np.random.Generator, data: Rows, options: Training) -> batches.Batches:
     """Return batches of row indices, epoch by epoch; -1 marks the empty positions of a partial batch."""
     n, batch, weights = len(data.x), options.batch, data.weights
 
     def epoch(rng: np.random.Generator) -> NDArray[np.integer]:
-        rows = rng.permutation(n) if weights is None else systematic(rng, weights)
+        rows = rng.permutation(n) if weights is None else batches.systematic(rng, weights)
         if options.last_batch == "partial":
             rows = np.pad(rows, (0, -len(rows) % batch), constant_values=-1)
             # Positions in a batch are strata of the times, so the empty ones must not all be at the end.
             rows[-batch:] = rng.permutation(rows[-batch:])
         return rows
 
-    return Batches(rng, epoch, batch)
+    return batches.Batches(rng, epoch, batch)
 
 
 def train(
@@ -410,9 +405,9 @@ def train(
     loss: Loss,
     times: Times,
     options: Training = Training(),
-    keeper: Checkpointer | None = None,
+    keeper: checkpoints.Checkpointer | None = None,
     on_progress: OnProgress = silent,
-) -> Trained[Denoiser]:
+) -> loop.Trained[Denoiser]:
     """Train `denoiser` on rows.
 
     Args:
@@ -451,4 +446,4 @@ def train(
         (2,)
     """
     task = point_task(denoiser, data, key=key, loss=loss, times=times, options=options)
-    return carry_out(task, FitSession(keeper, on_progress))
+    return loop.train(task, checkpoints.FitSession(keeper, on_progress))
