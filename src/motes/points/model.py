@@ -618,8 +618,7 @@ class PointModel(GaussianModel):
             return []
         detector = NoveltyDetector.fit(own, np.ones(own.shape, bool))
         names = [name for name, known in zip(self.columns, there, strict=True) if known]
-        ends = lambda j: units.inverse(np.repeat(detector.ends[j][:, None], len(names), axis=1))[:, j]
-        row = low[None, there]
+        row, ends = low[None, there], units.inverse(detector.ends.T).T
         return detector.describe(units.forward(row), row, names, ends, lambda _: "the condition", f"{OWN:,} draws")
 
     def given(self, label: Any, n: int) -> Given | None:

@@ -289,13 +289,7 @@ class NoveltyDetector:
         return np.asarray(_measure_distances(x, self.mean, self.axes, self.centres) / max(limit, ROUNDED))
 
     def describe(
-        self,
-        x: Array,
-        rows: Array,
-        names: Sequence[str],
-        ends: Callable[[int], Array],
-        who: Callable[[int], str],
-        source: str,
+        self, x: Array, rows: Array, names: Sequence[str], ends: Array, who: Callable[[int], str], source: str
     ) -> list[str]:
         """Return a sentence for each column of `rows` outside the training range, and one for all columns jointly.
 
@@ -303,14 +297,14 @@ class NoveltyDetector:
             x: rows in the units of the detector, (m, p).
             rows: the same rows in the data's units, (m, c), NaN if not observed.
             names: names of the c columns.
-            ends: returns the smallest and the largest value of a column, in the data's units.
+            ends: the smallest and the largest value of each column, in the data's units, (c, 2).
             who: returns the name of a row for messages.
             source: name of the rows compared with.
         """
         beyond = self.beyond(x, ~np.isnan(rows))
         sentences = []
         for j in np.flatnonzero(beyond.any(axis=0)).tolist():
-            (low, high), first = ends(j).tolist(), int(beyond[:, j].argmax())
+            (low, high), first = ends[j].tolist(), int(beyond[:, j].argmax())
             sentences.append(
                 f"{who(first)} has '{names[j]}' = {rows[first, j]:.4g}, outside the range of {source}, {low:.4g} to "
                 f"{high:.4g}. {GUESS}"
@@ -517,8 +511,8 @@ class Context:
         """
         if self.novelty is None:
             return []
-        ends = lambda j: self.curves[j].inverse(self.novelty.ends[j])
-        who = lambda row: _name_observation(row, len(rows))
+        ends = np.array([one.inverse(two) for one, two in zip(self.curves, self.novelty.ends, strict=True)])
+        who = lambda row: "the observation" if len(rows) == 1 else f"row {row + 1} of the observations"
         return self.novelty.describe(self.mapped(rows), rows, self.columns, ends, who, "the training data")
 
     def to_state(self) -> tuple[str, dict[str, Array]]:
@@ -622,10 +616,6 @@ def context_table(given: Any, n: int, points: Sequence[str]) -> Table:
     if both:
         raise DataError(f"the points and {NAME} both have a column '{both[0]}'; expected different names. Rename one.")
     return table
-
-
-def _name_observation(row: int, rows: int) -> str:
-    return "the observation" if rows == 1 else f"row {row + 1} of the observations"
 
 
 def _make_names(rows: ArrayLike) -> list[str]:
