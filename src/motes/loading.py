@@ -52,7 +52,8 @@ def of_parts(tensors: dict[str, NDArray[Any]], about: Mapping[str, str], path: P
     Raises:
         ModelFileError: if the file is damaged.
     """
-    kind = TableModel if "schema" in about else PosteriorModel if "context" in about else PointModel
+    is_conditioned = about.get("context", "null") != "null"
+    kind = TableModel if "schema" in about else PosteriorModel if is_conditioned else PointModel
     model: Model = kind.of_parts(tensors, about, path)
     with reading(path), np.errstate(all="ignore"):
         # The template of an estimator with classes lacks the column of classes that the model's rows have.

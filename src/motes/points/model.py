@@ -444,7 +444,7 @@ class GaussianModel(Model):
             columns = _read_columns(about["columns"])
             standardiser = _read_units(tensors, columns)
             dim, classes, context = int(standardiser.varies.sum()), _read_classes(about), None
-            if "context" in about:
+            if cls.kind == "posterior":
                 names = [name for name in tensors if name.startswith("context.")]
                 arrays = {name.removeprefix("context."): tensors.pop(name) for name in names}
                 context = Context.from_state(about["context"], arrays)
