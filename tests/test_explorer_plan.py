@@ -144,7 +144,7 @@ def test_a_class_is_what_the_library_draws_of_it(answers, labelled_model):
     for label, guidance in [(0, 1.0), (1, 1.0), (1, 3.0)]:
         found = answers.ask(**question, label=label, guidance=guidance).arrays["points"][-1]
         own = how if guidance == 1 else how | {"guidance": guidance}
-        assert found == pytest.approx(labelled_model.sample(200, seed=5, label=label, how=own), abs=1e-6)
+        assert found == pytest.approx(labelled_model.sample(200, seed=5, label=label, sampling=own), abs=1e-6)
     assert answers.ask(what="open", model="labelled").header["about"]["classes"] == ["0", "1"]
     assert answers.ask(what="open", model="small").header["about"]["classes"] == []
 

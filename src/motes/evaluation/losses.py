@@ -228,9 +228,10 @@ def expected_loss(
         UsageError: rows of another shape.
 
     Example:
-        >>> from motes.points import GaussianOracle, UniformTimes, VarianceExploding
+        >>> from motes.points import GaussianOracle, VarianceExploding
         >>> from motes.evaluation.losses import expected_loss
         >>> from motes.points.losses import X0
+        >>> from motes.points.times import UniformTimes
         >>> oracle = GaussianOracle([0.0], [[1.0]], VarianceExploding(sigma_max=1.0))
         >>> x0 = np.random.default_rng(0).standard_normal((1000, 1))
         >>> 0 < expected_loss(oracle, X0(), x0, UniformTimes(), key=jax.random.key(0), draws=1000).mean < 0.5
