@@ -178,7 +178,7 @@ def test_a_date_is_typed_within_its_ends_and_a_click_on_a_bar_gives_one_that_can
 
 
 def test_a_warm_answer_takes_one_compiled_program(subject):
-    from motes.tables import orders as _conditionals
+    from motes.tables import predictions as _conditionals
 
     for row in ({}, ROW, {"sex": "male"}):
         subject.conditionals(row)

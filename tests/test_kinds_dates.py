@@ -8,7 +8,7 @@ from tests.table_reference import log_prob, random_entries
 
 from motes.errors import DataError
 from motes.tables import Schema
-from motes.tables.kinds.dates import LEVEL, join_days, split_days
+from motes.tables.kinds.numbers import LEVEL, join_days, split_days
 
 RNG = np.random.default_rng(11)
 N = 3000

@@ -2,7 +2,7 @@
 
     p(x_j | visible) for every masked column j,    log p(visible)
 
-Everything is computed by the library: the conditionals of `motes.tables.orders`, the chain rule of
+Everything is computed by the library: the conditionals of `motes.tables.predictions`, the chain rule of
 `TableModel.score_samples`, and rows that `TableModel.draw` draws given the known cells. The distribution of a column is
 drawn as bars: each is a label, or an interval of numbers or of a date's first token. The last bar may stand for missing
 entries.
@@ -28,8 +28,8 @@ from motes.tables import Encoded, Missing
 from motes.tables.kinds import Kind
 from motes.tables.kinds.lines import Binning
 from motes.tables.model import TableModel
-from motes.tables.orders import Conditionals, Pieces, pieces_of
 from motes.tables.parts import one_value
+from motes.tables.predictions import Conditionals, Pieces, pieces_of
 
 Array = NDArray[np.float64]
 

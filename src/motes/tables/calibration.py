@@ -23,11 +23,10 @@ from numpy.typing import NDArray
 from motes.tables.layout import BINS, NEVER, Derived, Layout, shares_of
 from motes.tables.masking import Place, Spot, TokenPrediction
 from motes.tables.network import masses
-from motes.tables.orders import AnyOrderModel
 from motes.tables.parts import Array, Codes
 from motes.tables.relations import Rule
 from motes.tables.rules import AnyRule, Constraint, cases_of, columns_of, drawn_sides
-from motes.tables.unmasking import ROWS, MaskedDenoiser, draw_block
+from motes.tables.unmasking import ROWS, AnyOrderModel, MaskedDenoiser, draw_block
 from motes.training.programs import brief_program, each_member, put, training_program
 
 CHANGES = 0.2, 5.0  # range of changes of a share by rejection for which calibration compensates

@@ -15,7 +15,6 @@ from motes.data.readings import default_columns
 from motes.errors import DataError, UsageError, check_count, check_seed, unknown
 from motes.progress import OnProgress, Progress
 from motes.tables.network import EncodedRows
-from motes.tables.orders import AnyOrderModel
 from motes.tables.parts import (
     HERE,
     Among,
@@ -30,7 +29,7 @@ from motes.tables.parts import (
 )
 from motes.tables.rules import Side, Sides, drawn_sides, observed_sides
 from motes.tables.schema import Schema
-from motes.tables.unmasking import FEW_ROWS, ROWS, Block, MaskedDenoiser, draw_block
+from motes.tables.unmasking import FEW_ROWS, ROWS, AnyOrderModel, Block, MaskedDenoiser, draw_block
 from motes.training.batches import systematic
 from motes.training.programs import cores
 

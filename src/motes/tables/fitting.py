@@ -15,12 +15,12 @@ from motes.tables.calibration import adjusted
 from motes.tables.layout import layout_of
 from motes.tables.model import TableModel
 from motes.tables.network import EncodedRows, MaskedModel, MaskedNetwork, Reader, knows_labels
-from motes.tables.orders import AnyOrderModel
 from motes.tables.parts import Encoded
 from motes.tables.recipe import TableRecipe
 from motes.tables.rules import AnyRule, broken_by, columns_of, observed_sides
 from motes.tables.schema import Schema, counting
 from motes.tables.training import FEW, Plan, TableRows, first_members, options_of, order_of, table_task
+from motes.tables.unmasking import AnyOrderModel
 from motes.training import Provenance, Trained
 from motes.training.checkpoints import FitSession
 from motes.training.loop import TrainingTask, fit_model

@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 
 from motes.tables.kinds import Kind
 from motes.tables.kinds.lines import tail_shares
-from motes.tables.missing import PATTERNS, MissingPatterns
 from motes.tables.parts import IMPOSSIBLE, Encoded, Part
-from motes.tables.relations import BROKEN, Dependency, Relation
+from motes.tables.relations import BROKEN, PATTERNS, Dependency, MissingPatterns, Relation
 from motes.tables.schema import Schema
 
 Array = NDArray[np.float64]
@@ -72,7 +71,7 @@ class Links(NamedTuple):
 
 
 class Patterns(NamedTuple):
-    """The patterns of missing parts, a mixture of C components; see `motes.tables.missing`.
+    """The patterns of missing parts, a mixture of C components; see `motes.tables.relations`.
 
     Attributes:
         codes: the token of missing entries of each part, (p,); -1 if there is none.

@@ -1,4 +1,4 @@
-"""Relations between columns: sums, products, inequalities, and labels that follow from other columns.
+"""Relations between columns: sums, products, inequalities, labels that follow, and entries missing together.
 
     w_1 x_1 + ... + w_m x_m = constant    in a share of the rows, and in more rows than by chance
     x_1 = c x_2^a x_3^b                   approximately: within a few per cent, in most rows
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from motes.data import Frame
 from motes.data.arrays import DAY
 from motes.tables.kinds.base import Kind
-from motes.tables.parts import Array, Codes
+from motes.tables.parts import Array, Codes, Mask
 
 LOOKED = 2000  # rows that are searched for relations; candidates are checked on all rows
 SHARE = 0.02  # minimum share of the rows in which a relation holds,
@@ -616,3 +616,53 @@ def _describe_dependency(a: Kind, b: Kind, codes: Codes, everywhere: bool) -> st
     cases = [f"{b.own_labels[codes[k]]} where {a.column} is {a.own_labels[k]}" for k in here[:TARGETS]]
     more = f", and so on for {len(here) - TARGETS:,} more" if len(here) > TARGETS else ""
     return f"{b.column} is {', '.join(cases)}{more}"
+
+
+# --- The patterns of entries that are missing together: a mixture of independent columns ----------------------------
+#
+#     P(m) = sum over components c of w_c  product over columns j of r_cj^m_j (1 - r_cj)^(1 - m_j)
+#
+# A pattern that several training rows share is a component of its own, with rates r of 0 and 1. One more component
+# covers all other patterns: its columns are missing independently of each other. Half a row is reserved for unseen
+# patterns. So each column is missing as often as in the training rows, however rarely.
+
+
+PATTERNS = 31  # maximum number of patterns with a component of their own
+PATTERN_ROWS = 2  # minimum number of rows that share such a pattern
+HALF_ROW = 0.5  # rows reserved for unseen patterns
+
+
+@dataclass(frozen=True, eq=False)
+class MissingPatterns:
+    """The mixture of missing patterns.
+
+    Attributes:
+        weights: w, (C,); they sum to 1.
+        rates: r, (C, q), for all columns that vary; 0 if the column's missing entries have no token.
+    """
+
+    weights: Array
+    rates: Array
+
+    @classmethod
+    def none(cls, columns: int) -> "MissingPatterns":
+        """Return the patterns of columns without missing entries."""
+        return cls(np.ones(1), np.zeros((1, columns)))
+
+    @classmethod
+    def fit(cls, missing: Mask, weights: Array) -> "MissingPatterns":
+        """Fit the patterns of rows with `missing` entries (n, q) and sample weights (n,)."""
+        if not missing.any():
+            return cls.none(missing.shape[1])
+        packed, which = np.unique(np.packbits(missing, axis=1), axis=0, return_inverse=True)
+        patterns = np.unpackbits(packed, axis=1, count=missing.shape[1]).astype(np.float64)
+        rows = np.bincount(which.ravel(), weights, len(patterns))
+        most = np.argsort(-rows, kind="stable")[:PATTERNS]
+        own = most[rows[most] >= PATTERN_ROWS]
+        others = rows.copy()
+        others[own] = 0.0
+        rest = others.sum() + HALF_ROW
+        overall = rows @ patterns / rows.sum()
+        rates = np.vstack([patterns[own], (others @ patterns + HALF_ROW * overall) / rest])
+        shares = np.append(rows[own], rest)
+        return cls(shares / shares.sum(), rates)

@@ -38,7 +38,6 @@ from motes.tables.kinds.columns import (
     differs,
 )
 from motes.tables.kinds.lines import Binning, Few, Grid
-from motes.tables.missing import MissingPatterns
 from motes.tables.parts import (
     IMPOSSIBLE,
     AnyValue,
@@ -59,6 +58,7 @@ from motes.tables.relations import (
     BROKEN,
     Dependency,
     Inequality,
+    MissingPatterns,
     Relation,
     Rule,
     dependencies_in,
@@ -746,7 +746,7 @@ class Schema:
 
     @classmethod
     def from_state(cls, arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> Schema:
-        """Restore a schema from `to_state`; `motes.tables.checks.check_schema` checks that it is valid.
+        """Restore a schema from `to_state`; `motes.tables.model.check_schema` checks that it is valid.
 
         Raises:
             ArithmeticError, LookupError, TypeError, ValueError: if the state is not a schema.

@@ -9,7 +9,7 @@ block of rows has its own random numbers, so that a seed gives the same rows, ho
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr, ndtri_exp
 
+from motes.data import Frame
 from motes.errors import ModelFileError
-from motes.tables.layout import FAR, Derived, Layout, bits_of
+from motes.tables.layout import FAR, Derived, Layout, bits_of, layout_of
 from motes.tables.masking import (
     Choice,
     ObservedCodes,
@@ -36,8 +37,16 @@ from motes.tables.masking import (
     reveal,
     score_part,
 )
-from motes.tables.network import EncodedRows, MaskedModel, Near, Reader
+from motes.tables.network import (
+    EncodedRows,
+    MaskedModel,
+    Near,
+    Reader,
+    base_alone,
+    knows_labels,
+)
 from motes.tables.parts import Array, Encoded, Mask, Restriction
+from motes.tables.rules import Constraint, observed_sides
 from motes.tables.schema import Schema
 from motes.training.programs import put
 
@@ -421,6 +430,82 @@ def cut_normal(mean: Array, sd: Array, low: Array, high: Array, u: Array) -> Arr
 def pad_rows(part: Any, n: int) -> Any:
     """Pad an array to n rows by repeating its first row."""
     return part if len(part) == n else np.concatenate([part, np.repeat(part[:1], n - len(part), axis=0)])
+
+
+# --- A trained model in any order of its parts -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class AnyOrderModel:
+    """A trained model of a table's tokens, which generates and scores the parts in any order.
+
+    Attributes:
+        schema: encodes the table as tokens.
+        models: the members, with a leading axis.
+        order: the model's fixed order, place -> part, (p,).
+        bias: biases of the tokens of each group in that order, (M, G, K).
+        constraint: the rules that rows obey; they are not part of the orders.
+    """
+
+    schema: Schema
+    models: MaskedModel
+    order: NDArray[np.integer]
+    bias: tuple[Any, ...] = ()
+    constraint: Constraint = field(default_factory=Constraint)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The parts as arrays."""
+        labels = knows_labels(self.schema.parts, self.models.base.means)
+        return layout_of(self.schema, labels=labels)
+
+    @cached_property
+    def reader(self) -> Reader:
+        """The reader, which turns encoded entries into network inputs."""
+        return Reader.of(self.schema)
+
+    @cached_property
+    def own(self) -> MaskedDenoiser:
+        """The model's distribution: the members in the fixed order, with biases."""
+        return self.plain.with_bias(self.bias)
+
+    @cached_property
+    def plain(self) -> MaskedDenoiser:
+        """The members in the fixed order, without biases, which are only valid for rows drawn without conditions."""
+        return self._in(self.order)
+
+    @cached_property
+    def of_the_base(self) -> MaskedDenoiser:
+        """The base mixture alone, in the fixed order: labels by their shares, numbers by the mixture."""
+        return MaskedDenoiser.of(base_alone(self.models), self.layout, self.reader, self.order)
+
+    def first(self, columns: Sequence[str]) -> MaskedDenoiser:
+        """Return the denoiser with the parts of these columns first, the others in the fixed order, without biases."""
+        place = {column: k for k, column in enumerate(columns)}
+        rank = [place.get(self.schema.parts[j].column, len(place)) for j in self.order]
+        return self._in(self.order[np.argsort(rank, kind="stable")])
+
+    def random(self, seed: int, k: int) -> MaskedDenoiser:
+        """Return the denoiser in the k-th random order of the columns; the parts of a column stay together."""
+        columns = self.schema.learned
+        return self.first([columns[i] for i in np.random.default_rng([seed, 662607, k]).permutation(len(columns))])
+
+    def _in(self, order: NDArray[np.integer]) -> MaskedDenoiser:
+        return MaskedDenoiser.of(self.models, self.layout, self.reader, order)
+
+    def log_prob_alone(self, encoded: Encoded) -> Array:
+        """Compute log p of each observed, possible entry if only its own column is known, (n, p); 0 for the others."""
+        made: Array = np.zeros(encoded.codes.shape)
+        for column in self.schema.learned:
+            made += self.of_the_base.log_prob_parts(self.schema.only(encoded, [column]))
+        return made
+
+    def log_rule_factor(self, frame: Frame, encoded: Encoded) -> Array:
+        """Compute what the rules add to log p of rows, (n,); `encoded` are the observed entries of `frame`."""
+        columns = self.constraint.columns
+        if not columns:
+            return np.zeros(len(encoded))
+        return self.constraint.log_factor(observed_sides(self.schema, columns, frame, encoded))
 
 
 # --- Blocks of rows, with or without conditions ---------------------------------------------------------------------

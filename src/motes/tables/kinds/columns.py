@@ -16,7 +16,7 @@ import numpy as np
 
 from motes.data.arrays import Mask, Series, Type
 from motes.errors import DataError, UsageError, unknown
-from motes.tables.kinds import dates, labels, numbers
+from motes.tables.kinds import labels, numbers
 from motes.tables.kinds.base import Kind, Sample, entry_at
 from motes.tables.kinds.lines import ENOUGH, common_step, is_whole
 from motes.tables.parts import Array, Values
@@ -148,7 +148,7 @@ def _looks_random(values: Array) -> bool:
 # --- All kinds ------------------------------------------------------------------------------------------------------
 
 
-KINDS: dict[str, type[Kind]] = {kind.name: kind for family in (labels, numbers, dates) for kind in family.KINDS}
+KINDS: dict[str, type[Kind]] = {kind.name: kind for family in (labels, numbers) for kind in family.KINDS}
 BUILT_IN = frozenset(KINDS)
 IDENTIFIER = "identifier"  # the kind of columns that are set aside
 DROP = "drop"  # leaves a column out of the table
