@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 
-class Encoded:
+class JsonRecord:
     """Base class of dataclasses with a JSON form.
 
     Attributes:
@@ -36,7 +36,7 @@ def encode(value: Any) -> Any:
         >>> encode({0.5: np.array([1.0, np.nan])})
         {'0.5': [1.0, None]}
     """
-    if isinstance(value, Encoded):
+    if isinstance(value, JsonRecord):
         return value.to_dict()
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         value = value._asdict()

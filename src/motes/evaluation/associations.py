@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from motes.encoding import Encoded
+from motes.encoding import JsonRecord
 from motes.evaluation.results import ALPHA, POWER, Adjustment, Array, Family, Judged, aligned, judged, number, p_value
 
 GROUPS = 20  # groups of rows in the jackknife for the reference value
@@ -223,7 +223,7 @@ TOGETHER = 16  # permutations summed at once
 
 
 @dataclass(frozen=True)
-class PairResult(Encoded):
+class PairResult(JsonRecord):
     """The comparison of a pair of columns.
 
     Attributes:
@@ -248,7 +248,7 @@ class PairResult(Encoded):
 
 
 @dataclass(frozen=True)
-class AssociationResult(Encoded):
+class AssociationResult(JsonRecord):
     """The comparison of all pairs of columns, in the order of the upper triangle, row by row.
 
     Attributes:

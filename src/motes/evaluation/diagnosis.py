@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes import points
 from motes.data import Table
-from motes.encoding import Encoded
+from motes.encoding import JsonRecord
 from motes.errors import MotesError
 from motes.evaluation.findings import Finding, changed, ema_fitting, find_problems, headline, named
 from motes.evaluation.losses import ExcessLoss, excess_loss, noise_levels
@@ -191,7 +191,7 @@ PRIOR, LEARNING, DISCRETISATION = "prior", "learning", "discretisation"
 
 
 @dataclass(frozen=True)
-class ErrorPart(Encoded):
+class ErrorPart(JsonRecord):
     """One part of the squared sliced W2, with its standard error. Noise can make it negative."""
 
     value: float
@@ -203,7 +203,7 @@ class ErrorPart(Encoded):
 
 
 @dataclass(frozen=True)
-class ErrorSplit(Encoded):
+class ErrorSplit(JsonRecord):
     """Sources of the squared sliced W2 distance, in units of the data's variance.
 
     Attributes:
@@ -363,7 +363,7 @@ EXACT = "the exact denoiser"
 
 
 @dataclass(frozen=True)
-class Diagnosis(Encoded):
+class Diagnosis(JsonRecord):
     """The result of `motes diagnose` for a model of points.
 
     Attributes:

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data import Standardiser, Support, Table
-from motes.encoding import Encoded
+from motes.encoding import JsonRecord
 from motes.errors import MotesError
 from motes.points import PointRecipe, RectifiedFlow, VarianceExploding
 from motes.points.schedules import BetasBetween, LinearVP
 
 
 @dataclass(frozen=True)
-class Finding(Encoded):
+class Finding(JsonRecord):
     """A problem of the data, the recipe or the model.
 
     Attributes:

@@ -19,7 +19,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from motes.encoding import Encoded
+from motes.encoding import JsonRecord
 from motes.errors import UsageError
 from motes.points import Denoiser, DiscreteVP, Oracle, Schedule, Times, q_sample
 from motes.points.exact import ROWS
@@ -32,7 +32,7 @@ LEVELS = 25
 
 
 @dataclass(frozen=True)
-class ExcessLoss(Encoded):
+class ExcessLoss(JsonRecord):
     """Squared errors of the predicted noise, summed over columns, at each of m noise levels.
 
     Attributes:

@@ -19,7 +19,7 @@ from scipy.special import ndtri, rel_entr
 
 from motes.data import Frame
 from motes.data.arrays import TYPE_WORDS, Mask, Series
-from motes.encoding import Encoded
+from motes.encoding import JsonRecord
 from motes.errors import DataError
 from motes.evaluation import results
 from motes.evaluation.results import ALPHA, POWER, Adjustment, Array, ContrastFamily, Metric, Verdict
@@ -27,7 +27,7 @@ from motes.rasters import histogram_bins
 from motes.tables import Schema
 from motes.tables.kinds import KINDS
 from motes.tables.kinds.columns import Column, check_finite
-from motes.tables.kinds.numbers import parse_dates
+from motes.tables.kinds.dates import parse_dates
 
 CHANCES = 200  # simulated differences between two samples
 STEPS = 400  # points at which a simulated distribution function is evaluated
@@ -299,7 +299,7 @@ SAMPLE = 2000  # rows for the correlations between the contrasts
 
 
 @dataclass(frozen=True)
-class Contrast(Encoded):
+class Contrast(JsonRecord):
     """A share of rows, compared between synthetic and real rows.
 
     Attributes:

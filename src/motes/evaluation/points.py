@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
 from motes.data.readings import default_columns
-from motes.encoding import Encoded
+from motes.encoding import JsonRecord
 from motes.evaluation import results
 from motes.evaluation.losses import ExcessLoss
 from motes.evaluation.marginals import Histogram, bars_of, quantiles_of
@@ -249,7 +249,7 @@ def verdict(measure: Measure, row: Row, tested: Tested, columns: int) -> Verdict
 
 
 @dataclass(frozen=True)
-class PointColumn(Encoded):
+class PointColumn(JsonRecord):
     """One column of points.
 
     Attributes:

@@ -16,7 +16,7 @@ from scipy.special import ndtr
 
 from motes.data.arrays import Mask
 from motes.data.points import mixed
-from motes.encoding import Encoded
+from motes.encoding import JsonRecord
 from motes.evaluation import results
 from motes.evaluation.marginals import normal_scores, share_difference
 from motes.evaluation.results import ALPHA, NO_DIFFERENCE, Adjustment, Array, Judged, Metric, Sides, Verdict, Z
@@ -28,7 +28,7 @@ QUANTILES = {"5 % quantile": 0.05, "median": 0.5}
 
 
 @dataclass(frozen=True)
-class ClosestRecords(Encoded):
+class ClosestRecords(JsonRecord):
     """Distances of synthetic and held-out rows to the closest training row.
 
     Attributes:
@@ -150,7 +150,7 @@ class Count(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Copies(Encoded):
+class Copies(JsonRecord):
     """Rows that equal a training row in every entry.
 
     Attributes:
@@ -266,7 +266,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Utility(Encoded):
+class Utility(JsonRecord):
     """How well the target is predicted from the other columns, after training on synthetic and on real rows.
 
     Attributes:

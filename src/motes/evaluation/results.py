@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
-from motes.encoding import Encoded
+from motes.encoding import JsonRecord
 
 Array = NDArray[np.float64]
 Worse = Literal["high", "low", "both"]  # which values indicate a difference
@@ -26,7 +26,7 @@ Z = 1.959963984540054  # a standard normal lies within +-Z with probability 0.95
 
 
 @dataclass(frozen=True, eq=False)
-class Metric(float, Encoded):
+class Metric(float, JsonRecord):
     """A float with a name and an interval; it adds, compares, formats and converts to JSON as `value`.
 
     Attributes:
@@ -538,7 +538,7 @@ SECTIONS = {  # in the order of every rendering
 
 
 @dataclass(frozen=True)
-class Entry(Encoded):
+class Entry(JsonRecord):
     """One comparison of synthetic with real rows.
 
     Attributes:
@@ -677,7 +677,7 @@ def entries_text(entries: Sequence[Entry]) -> str:
 # HTML page are renderings of the record. Only this module writes the headline.
 
 
-class Details(Encoded):
+class Details(JsonRecord):
     """Base class of arrays for the charts and tables of a report: `PointDetails`, `TableDetails` or `Calibration`.
 
     Their JSON form contains no rows of the data.
@@ -705,7 +705,7 @@ def today() -> str:
 
 
 @dataclass(frozen=True, repr=False)
-class Evaluation(Encoded, Generic[DetailsT]):
+class Evaluation(JsonRecord, Generic[DetailsT]):
     """The record of an evaluation of synthetic rows; `print` shows it, `to_dict` gives its JSON.
 
     Attributes:

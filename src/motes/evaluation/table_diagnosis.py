@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data import Frame
-from motes.encoding import Encoded
+from motes.encoding import JsonRecord
 from motes.errors import UsageError, check_process
 from motes.evaluation.findings import Finding, headline, named, rounded
 from motes.evaluation.results import standard_error
 from motes.evaluation.sources import source_of
-from motes.tables import Encoded as EncodedRows
+from motes.tables import Encoded
 from motes.tables.model import TableModel
 from motes.tables.parts import IMPOSSIBLE
 
@@ -34,7 +34,7 @@ SURE = 3.0  # standard errors by which a finding must exceed its threshold
 
 
 @dataclass(frozen=True)
-class TableDiagnosis(Encoded):
+class TableDiagnosis(JsonRecord):
     """The result of `motes diagnose` for a model of a table.
 
     Log-likelihoods are means over held-out rows, in nats, in the data's units.
@@ -173,7 +173,7 @@ def _subsample(rows: Frame, rng: np.random.Generator) -> Frame:
     return rows if len(rows) <= ROWS else rows.take(np.sort(rng.permutation(len(rows))[:ROWS]))
 
 
-def _log_prob_by_column(model: TableModel, encoded: EncodedRows) -> tuple[Array, Array, Array]:
+def _log_prob_by_column(model: TableModel, encoded: Encoded) -> tuple[Array, Array, Array]:
     """Return log p of each column, (n, c): given the columns before it under the model and the mixture, and alone."""
     orders, slices = model.orders, [model.schema.parts_of(column) for column in model.schema.learned]
     own, base, alone = (
@@ -235,7 +235,7 @@ def _worse_than_mixture(to_unseen: Array, model: TableModel) -> Iterator[Finding
         )
 
 
-def _impossible_rows(encoded: EncodedRows, model: TableModel) -> Iterator[Finding]:
+def _impossible_rows(encoded: Encoded, model: TableModel) -> Iterator[Finding]:
     share = float(((encoded.codes == IMPOSSIBLE).any(axis=1) | encoded.other).mean())
     if share > SMALL:
         counts = (encoded.codes == IMPOSSIBLE).sum(axis=0)

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.data import Frame
 from motes.data.arrays import Mask
-from motes.encoding import Encoded
+from motes.encoding import JsonRecord
 from motes.errors import UsageError, check_seed, unknown
 from motes.evaluation import associations, marginals, privacy, results
 from motes.evaluation.metrics import c2st_of_columns
@@ -33,7 +33,7 @@ NAMED_COLUMNS = 5  # most columns that the text of a classifier names
 
 
 @dataclass(frozen=True)
-class ColumnResult(Encoded):
+class ColumnResult(JsonRecord):
     """The comparison of one column.
 
     Attributes:
@@ -84,7 +84,7 @@ class ColumnResult(Encoded):
 
 
 @dataclass(frozen=True)
-class ClassifierResult(Encoded):
+class ClassifierResult(JsonRecord):
     """Two-sample test by a classifier (C2ST).
 
     Attributes:
@@ -146,7 +146,7 @@ class Counts(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Likelihoods(Encoded):
+class Likelihoods(JsonRecord):
     """Log-likelihoods of held-out and of training rows.
 
     Attributes:

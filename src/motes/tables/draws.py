@@ -27,7 +27,7 @@ from motes.tables.parts import (
     NotMissing,
     one_value,
 )
-from motes.tables.rules import Side, Sides, drawn_sides, observed_sides
+from motes.tables.rules import RuleSides, Side, drawn_sides, observed_sides
 from motes.tables.schema import Schema
 from motes.tables.unmasking import FEW_ROWS, ROWS, AnyOrderModel, Block, MaskedDenoiser, draw_block
 from motes.training.batches import systematic
@@ -284,7 +284,7 @@ def _log_possible(unmasker: MaskedDenoiser, block: Block, parts: Mask) -> Array:
     return total
 
 
-def _reject(orders: AnyOrderModel, block: Block, known: Sides, seed: int, number: int) -> tuple[Block, float]:
+def _reject(orders: AnyOrderModel, block: Block, known: RuleSides, seed: int, number: int) -> tuple[Block, float]:
     """Return the rows of a block that rejection accepts, and the log of the mean of m(x) / p(x) over all its rows.
 
     Args:
@@ -380,7 +380,7 @@ def _fill_table(
 
 
 def _fill_rows(
-    orders: AnyOrderModel, known: EncodedRows | None, sides: Sides, made: Block, rows: Integers, seed: int
+    orders: AnyOrderModel, known: EncodedRows | None, sides: RuleSides, made: Block, rows: Integers, seed: int
 ) -> None:
     """Draw the missing entries of `rows` of `made` given their `known` entries, or given nothing if None."""
     schema, left, number, tries = orders.schema, rows, int(rows[0]), 0
@@ -406,7 +406,7 @@ def _fill_rows(
 
 
 def _accept_candidates(
-    orders: AnyOrderModel, sides: Sides, rows: Integers, block: Block, seed: int, number: int
+    orders: AnyOrderModel, sides: RuleSides, rows: Integers, block: Block, seed: int, number: int
 ) -> Mask:
     """Return which candidates (n,) for `rows` (n,) rejection accepts."""
     constraint = orders.constraint

@@ -49,7 +49,7 @@ class Side(NamedTuple):
         return Side(self.values[rows], self.known[rows])
 
 
-Sides = Mapping[str, Side]
+RuleSides = Mapping[str, Side]
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,11 +131,11 @@ class Constraint:
         weights = np.exp(self._log_f(self.factors, self.patterns, which))
         return float(np.log(self.counts @ weights / self.counts.sum()))
 
-    def log_factor(self, sides: Sides) -> Array:
+    def log_factor(self, sides: RuleSides) -> Array:
         """Compute log m(x) - log p(x) of rows, (n,)."""
         return np.logaddexp(np.log1p(-self.loose) + self._log_rule_factor(sides), np.log(self.loose))
 
-    def _log_rule_factor(self, sides: Sides) -> Array:
+    def _log_rule_factor(self, sides: RuleSides) -> Array:
         """Compute log(f(x) / Z) of rows, (n,)."""
         cases = cases_of(self.rules, sides)
         known = np.stack([np.all([sides[column].known for column in rule.columns], axis=0) for rule in self.rules], 1)
@@ -146,7 +146,7 @@ class Constraint:
             made[here] = self._log_f(self.factors, cases[here], which) - self.log_share(which)
         return made
 
-    def accepted(self, sides: Sides, hopeless: bool | Mask, seed: int, number: int) -> Mask:
+    def accepted(self, sides: RuleSides, hopeless: bool | Mask, seed: int, number: int) -> Mask:
         """Return which candidates from p rejection accepts, so that they are draws from p f / Z, (n,).
 
         Args:
@@ -159,11 +159,11 @@ class Constraint:
         u = np.random.default_rng([seed, 602214, number]).random(len(log_weights))
         return np.logical_or(u < np.exp(log_weights - most), hopeless)
 
-    def broken(self, sides: Sides) -> Mask:
+    def broken(self, sides: RuleSides) -> Mask:
         """Return the rows (n,) whose known entries break a rule without exceptions."""
         return np.logical_or.reduce(broken_by(self.rules, sides) & self.strict, axis=1)
 
-    def reweighted(self, draws: NDArray[Any], sides: Sides, column: str) -> NDArray[Any]:
+    def reweighted(self, draws: NDArray[Any], sides: RuleSides, column: str) -> NDArray[Any]:
         """Turn draws of one column given the others from p into draws from p f / Z.
 
         Each row's draws are resampled by their weights f; in most rows all weights are equal.
@@ -182,7 +182,7 @@ class Constraint:
             made[row] = draws[row, order[np.minimum(chosen, r - 1)]]
         return made
 
-    def weights(self, values: NDArray[Any], sides: Sides, column: str) -> Array:
+    def weights(self, values: NDArray[Any], sides: RuleSides, column: str) -> Array:
         """Compute f for each of some values of one column in each row, (n, r); arguments as in `reweighted`.
 
         f is 1 in a row in which each of the values breaks a rule without exceptions.
@@ -217,13 +217,13 @@ def columns_of(rules: Sequence[Rule]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(column for rule in rules for column in rule.columns))
 
 
-def cases_of(rules: Sequence[Rule], sides: Sides) -> NDArray[np.integer]:
+def cases_of(rules: Sequence[Rule], sides: RuleSides) -> NDArray[np.integer]:
     """Return the case of each row under each rule, (n, k)."""
     values = {column: side.values for column, side in sides.items()}
     return np.stack([rule.cases(values) for rule in rules], axis=1)
 
 
-def broken_by(rules: Sequence[Rule], sides: Sides) -> Mask:
+def broken_by(rules: Sequence[Rule], sides: RuleSides) -> Mask:
     """Return which rows break which rule, (n, k); a missing entry or an absent column breaks none."""
     nothing = np.full(len(next(iter(sides.values())).values), np.nan)
     absent = {column: Side(nothing, nothing > 0) for column in columns_of(rules) if column not in sides}

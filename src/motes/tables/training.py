@@ -110,7 +110,7 @@ def _adamw(rate: Any, warm: Any, falls: Any, decays: Any, clip_norm: Any) -> opt
     return falling(rate, warm, falls, clip_norm, *scale)
 
 
-class Draws(NamedTuple):
+class BatchDraws(NamedTuple):
     """Random draws of a chunk of steps, or of one step.
 
     Attributes:
@@ -126,7 +126,7 @@ class Draws(NamedTuple):
     @classmethod
     def of(
         cls, plan: Plan, network: MaskedNetwork, options: ChosenOptions, shape: tuple[int, ...], seed: int, begin: int
-    ) -> "Draws":
+    ) -> "BatchDraws":
         """Draw for the chunk that begins with step `begin`; `shape` is (CHUNK, members, groups, n)."""
         rng, (_, _, groups, n), p = np.random.default_rng([seed, 271828, begin]), shape, len(plan.units)
         orders = random_orders(plan.units, rng, shape[:-1])
@@ -220,7 +220,7 @@ class TableObjective(NamedTuple):
     rows: EncodedRows
     members: Base  # mixtures of all members, with a leading axis
 
-    def loss(self, weights: jax.Array, member: Base, rows: jax.Array, draws: Draws, step: jax.Array) -> jax.Array:
+    def loss(self, weights: jax.Array, member: Base, rows: jax.Array, draws: BatchDraws, step: jax.Array) -> jax.Array:
         """Return the loss of the module's equation."""
         index = rows.reshape(len(draws.orders), -1)  # (groups, n)
         batch = jax.tree.map(lambda part: part[index], self.rows)
@@ -251,7 +251,7 @@ def table_task(
     one = jax.tree.map(lambda part: np.asarray(part)[0], networks)  # NumPy compiles nothing
     objective = TableObjective(layout.on_device, one, jax.device_put(_pad(data.rows)), models.base)
     shape = CHUNK, len(split.learn), GROUPS, options.batch // GROUPS
-    chunk = lru_cache(maxsize=1)(lambda begin: Draws.of(plan, networks, options, shape, seed, begin))
+    chunk = lru_cache(maxsize=1)(lambda begin: BatchDraws.of(plan, networks, options, shape, seed, begin))
     losses, validation = _make_validation(objective, data, split.hold, plan, options, seed)
 
     def finish(trained: Trained[MaskedNetwork]) -> Trained[MaskedNetwork]:

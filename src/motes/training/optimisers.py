@@ -75,7 +75,7 @@ MEMORY = 0.95  # decay of all running means
 EVERY = 10  # steps between two updates of the bases
 
 
-class Sides(NamedTuple):
+class FactorPair(NamedTuple):
     """A square matrix for each side of a weight matrix (a, b): L and R, or Q_L and Q_R."""
 
     left: jax.Array  # (a, a)
@@ -85,8 +85,8 @@ class Sides(NamedTuple):
 class SoapState(NamedTuple):
     """The state of SOAP for a vector of weights: moments and bases of each matrix, and Adam's state in these bases."""
 
-    moments: tuple[Sides, ...]
-    bases: tuple[Sides, ...]
+    moments: tuple[FactorPair, ...]
+    bases: tuple[FactorPair, ...]
     adam: Any
 
 
@@ -102,20 +102,20 @@ def scale_by_soap(shapes: Sequence[tuple[int, ...]]) -> optax.GradientTransforma
     def matrices(vector: jax.Array) -> list[jax.Array]:
         return [vector[place].reshape(shape) for place, shape in places]
 
-    def each(change: Callable[..., jax.Array], vector: jax.Array, bases: tuple[Sides, ...]) -> jax.Array:
+    def each(change: Callable[..., jax.Array], vector: jax.Array, bases: tuple[FactorPair, ...]) -> jax.Array:
         for (place, _), matrix, basis in zip(places, matrices(vector), bases, strict=True):
             vector = vector.at[place].set(change(matrix, *basis).ravel())
         return vector
 
     def init(weights: jax.Array) -> SoapState:
         eye = lambda count: jnp.eye(count, dtype=weights.dtype)
-        bases = tuple(Sides(eye(a), eye(b)) for _, (a, b) in places)
+        bases = tuple(FactorPair(eye(a), eye(b)) for _, (a, b) in places)
         return SoapState(jax.tree.map(jnp.zeros_like, bases), bases, adam.init(weights))
 
     def update(slope: jax.Array, state: SoapState, weights: Any = None) -> tuple[jax.Array, SoapState]:
         averaged = lambda mean, new: MEMORY * mean + (1 - MEMORY) * new
         moments = tuple(
-            Sides(averaged(one.left, g @ g.T), averaged(one.right, g.T @ g))
+            FactorPair(averaged(one.left, g @ g.T), averaged(one.right, g.T @ g))
             for one, g in zip(state.moments, matrices(slope), strict=True)
         )
 
