@@ -11,7 +11,7 @@ from tests.table_reference import log_prob, random_entries
 from motes.data.curves import Asinh, Power, Straight, fit_curve
 from motes.errors import DataError, UsageError
 from motes.tables import Schema
-from motes.tables.kinds.lines import decimals_of
+from motes.tables.kinds.binnings import decimals_of
 
 RNG = np.random.default_rng(5)
 N = 3000

@@ -23,7 +23,7 @@ from motes.points.sampling import KarrasGrid, ReverseProcess
 from motes.points.schedules import VarianceExploding
 from motes.rasters import counts
 from motes.recipes import load_recipe
-from motes.tables.kinds.lines import Grid
+from motes.tables.kinds.binnings import Grid
 from motes.tables.schema import Schema
 from motes.text_options import TextOptions
 

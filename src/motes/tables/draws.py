@@ -14,19 +14,9 @@ from motes.data.arrays import Series
 from motes.data.readings import default_columns
 from motes.errors import DataError, UsageError, check_count, check_seed, unknown
 from motes.progress import OnProgress, Progress
+from motes.tables import Among, Between, Missing, Not, NotMissing
 from motes.tables.network import EncodedRows
-from motes.tables.parts import (
-    HERE,
-    Among,
-    Array,
-    Between,
-    Condition,
-    Mask,
-    Missing,
-    Not,
-    NotMissing,
-    one_value,
-)
+from motes.tables.parts import HERE, Array, Condition, Mask, one_value
 from motes.tables.rules import RuleSides, Side, drawn_sides, observed_sides
 from motes.tables.schema import Schema
 from motes.tables.unmasking import FEW_ROWS, ROWS, AnyOrderModel, Block, MaskedDenoiser, draw_block

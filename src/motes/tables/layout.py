@@ -19,7 +19,7 @@ from jax.tree_util import register_dataclass
 from numpy.typing import NDArray
 
 from motes.tables.kinds import Kind
-from motes.tables.kinds.lines import tail_shares
+from motes.tables.kinds.binnings import tail_shares
 from motes.tables.parts import IMPOSSIBLE, Encoded, Part
 from motes.tables.relations import BROKEN, PATTERNS, Dependency, MissingPatterns, Relation
 from motes.tables.schema import Schema

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.tables.base import Base, Gaussians, OrderedBase, components_given, in_order
-from motes.tables.kinds.lines import Binning
+from motes.tables.kinds.binnings import Binning
 from motes.tables.layout import (
     DECAY,
     FAR,

@@ -14,13 +14,14 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, permutations
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from motes.data import Frame
 from motes.data.arrays import DAY
+from motes.data.points import content_keys
 from motes.tables.kinds.base import Kind
 from motes.tables.parts import Array, Codes, Mask
 
@@ -198,7 +199,7 @@ def rows_of(share: float) -> str:
     return f"in {min(max(share, 0.01), 0.99):.0%} of the rows" if share <= 1 - BROKEN else "in nearly all rows"
 
 
-def relations_in(frame: Frame, kinds: Sequence[Kind]) -> tuple[Relation, ...]:
+def _relations_of_numbers(frame: Frame, kinds: Sequence[Kind]) -> tuple[Relation, ...]:
     """Find the relations between the numbers of a table, the most frequent first.
 
     Args:
@@ -392,7 +393,7 @@ def _check_relation(
 # --- inequalities ----------------------------------------------------------------------------------------------------
 
 
-def inequalities_in(frame: Frame, kinds: Sequence[Kind], sums: Iterable[set[str]] = ()) -> tuple[Inequality, ...]:
+def _inequalities(frame: Frame, kinds: Sequence[Kind], sums: Iterable[set[str]] = ()) -> tuple[Inequality, ...]:
     """Find the pairs of columns in which one is never, or hardly ever, greater than the other, and not by chance.
 
     An inequality needs many rows close to equality and hardly any beyond it: with c_1 and c_2 rows in the first two
@@ -540,7 +541,7 @@ class Dependency:
 Rule = Relation | Inequality | Dependency
 
 
-def dependencies_in(frame: Frame, kinds: Sequence[Kind]) -> tuple[Dependency, ...]:
+def _dependencies_of_labels(frame: Frame, kinds: Sequence[Kind]) -> tuple[Dependency, ...]:
     """Find the dependencies between the columns of labels, those with the most rows first.
 
     Args:
@@ -616,6 +617,25 @@ def _describe_dependency(a: Kind, b: Kind, codes: Codes, everywhere: bool) -> st
     cases = [f"{b.own_labels[codes[k]]} where {a.column} is {a.own_labels[k]}" for k in here[:TARGETS]]
     more = f", and so on for {len(here) - TARGETS:,} more" if len(here) > TARGETS else ""
     return f"{b.column} is {', '.join(cases)}{more}"
+
+
+# --- All relations between the columns of a table --------------------------------------------------------------------
+
+
+def find_relations(frame: Frame, kinds: Sequence[Kind]) -> dict[str, Any]:
+    """Find the `relations`, `dependencies` and `rules` of a `Schema`.
+
+    Args:
+        frame: n training rows.
+        kinds: kinds of its columns.
+    """
+    frame = frame.take(np.argsort(content_keys(frame), kind="stable"))  # so that the same rows are searched first
+    relations, dependencies = _relations_of_numbers(frame, kinds), _dependencies_of_labels(frame, kinds)
+    every: list[Relation | Dependency] = [*relations, *dependencies]
+    nearly = [one for one in every if one.shares[0] <= BROKEN]
+    sums = [{*one.columns} for one in nearly if isinstance(one, Relation)]
+    rules = (*_inequalities(frame, kinds, sums), *nearly)
+    return {"relations": relations, "dependencies": dependencies, "rules": rules}
 
 
 # --- The patterns of entries that are missing together: a mixture of independent columns ----------------------------

@@ -7,8 +7,7 @@ and token K for a missing entry.
 from __future__ import annotations
 
 import dataclasses
-import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -19,13 +18,11 @@ from numpy.typing import ArrayLike, NDArray
 from motes.data import Frame, as_frame
 from motes.data.arrays import Series, Type, check_weights, plain
 from motes.data.curves import Asinh, Power, Straight
-from motes.data.points import content_keys
 from motes.data.records import Arrays, from_json, to_json
 from motes.errors import DataError, UsageError, unknown
 from motes.tables.kinds.base import Kind, Sample, shown
+from motes.tables.kinds.binnings import Binning, Few, Grid
 from motes.tables.kinds.columns import (
-    DROP,
-    IDENTIFIER,
     KINDS,
     MISSING,
     Column,
@@ -36,8 +33,8 @@ from motes.tables.kinds.columns import (
     column_messages,
     column_of,
     differs,
+    nothing_to_learn,
 )
-from motes.tables.kinds.lines import Binning, Few, Grid
 from motes.tables.parts import (
     IMPOSSIBLE,
     AnyValue,
@@ -54,17 +51,7 @@ from motes.tables.parts import (
     Restriction,
     WithMissing,
 )
-from motes.tables.relations import (
-    BROKEN,
-    Dependency,
-    Inequality,
-    MissingPatterns,
-    Relation,
-    Rule,
-    dependencies_in,
-    inequalities_in,
-    relations_in,
-)
+from motes.tables.relations import Dependency, Inequality, MissingPatterns, Relation, Rule, find_relations
 
 # --- Sample weights -------------------------------------------------------------------------------------------------
 
@@ -113,22 +100,6 @@ def _check_tokens(part: Part, codes: Codes, y: Array) -> None:
         raise DataError(f"row {row + 1}, '{part.name}': got code {codes[row]}; expected 0 to {most - 1}.")
     if part.smooth and np.isnan(y).any():
         raise DataError(f"row {int(np.isnan(y).argmax()) + 1}, '{part.name}': got y = nan; expected a number.")
-
-
-def _nothing_to_learn_error(columns: Sequence[Column], name: str) -> DataError:
-    """Return the error for a table in which no column varies, or only columns that are set aside."""
-    aside = [column for column in columns if column.kind == IDENTIFIER and not column.constant]
-    if not aside:
-        return DataError(
-            f"no column of {name} varies, so there is nothing to learn. Pass rows in which a column has several values."
-        )
-    first = aside[0]
-    return DataError(
-        f"nearly every row of {name} has its own value in {', '.join(repr(column.name) for column in aside)}, and no "
-        "other column varies, so there is nothing to learn. Add columns, or set the kind of one, such as "
-        f'columns.{first.name} = "{first.alternative or "categorical"}".'
-        + "".join(f" Column '{first.name}': {message}." for message in first.warnings)
-    )
 
 
 # --- The classes in a schema, named in model files ------------------------------------------------------------------
@@ -251,11 +222,7 @@ class Schema:
         identifiers: dict[str, Identifier] = {}
         gone: list[Mask] = []  # for each kind, which entries have the token for missing entries
         for column, series in frame.columns.items():
-            check_known(
-                series,
-                f" Or drop the column: columns={{{column!r}: {DROP!r}}} in Python, "
-                f"--set {shlex.quote(f'columns.{column}={DROP}')} in the shell.",
-            )
+            check_known(series, column)
             check_finite(series, column, name)
             here = np.flatnonzero(~series.missing)
             sample = Sample(column, series.take(here), rows[here], heavy[here], int(bins), name)
@@ -276,7 +243,7 @@ class Schema:
                 kinds.append(kind)
                 gone.append(series.missing & found.coded)
         if not kinds:
-            raise _nothing_to_learn_error(columns, name)
+            raise nothing_to_learn(columns, name)
         made = cls(
             tuple(columns),
             tuple(kinds),
@@ -287,15 +254,7 @@ class Schema:
             input_columns if len(given) < len(input_columns) else (),
             identifiers=identifiers,
         )
-        if not relations:
-            return made
-        frame = frame.take(np.argsort(content_keys(frame), kind="stable"))  # so that the same rows are searched first
-        related, follow = relations_in(frame, kinds), dependencies_in(frame, kinds)
-        every: list[Relation | Dependency] = [*related, *follow]
-        nearly = [one for one in every if one.shares[0] <= BROKEN]
-        sums = [{*one.columns} for one in nearly if isinstance(one, Relation)]
-        rules = (*inequalities_in(frame, kinds, sums), *nearly)
-        return replace(made, relations=related, dependencies=follow, rules=rules)
+        return replace(made, **find_relations(frame, kinds)) if relations else made
 
     # --- columns and parts ---
 

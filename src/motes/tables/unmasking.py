@@ -21,30 +21,10 @@ from scipy.special import log_ndtr, ndtri_exp
 
 from motes.data import Frame
 from motes.errors import ModelFileError
+from motes.tables import masking
 from motes.tables.layout import FAR, Derived, Layout, bits_of, layout_of
-from motes.tables.masking import (
-    Choice,
-    ObservedCodes,
-    Place,
-    PreparedModel,
-    Spot,
-    TokenPrediction,
-    choose,
-    factorise_bases,
-    mask_rows,
-    predict_part,
-    prepare,
-    reveal,
-    score_part,
-)
-from motes.tables.network import (
-    EncodedRows,
-    MaskedModel,
-    Near,
-    Reader,
-    base_alone,
-    knows_labels,
-)
+from motes.tables.masking import Choice, ObservedCodes, Place, PreparedModel, Spot, TokenPrediction
+from motes.tables.network import EncodedRows, MaskedModel, Near, Reader, base_alone, knows_labels
 from motes.tables.parts import Array, Encoded, Mask, Restriction
 from motes.tables.rules import Constraint, observed_sides
 from motes.tables.schema import Schema
@@ -130,7 +110,10 @@ class MaskedDenoiser:
     @classmethod
     def of(cls, models: MaskedModel, layout: Layout, reader: Reader, order: Integers) -> "MaskedDenoiser":
         """Prepare members for an order."""
-        prepared, everything = prepare(models, layout.on_device, put(order, np.int32)), _everything(layout, reader)
+        prepared, everything = (
+            masking.prepare(models, layout.on_device, put(order, np.int32)),
+            _everything(layout, reader),
+        )
         return cls(layout, reader, prepared, np.asarray(order), spots_of(layout, order), everything)
 
     def of_rows(self, observed: Mask) -> "MaskedDenoiser":
@@ -141,7 +124,7 @@ class MaskedDenoiser:
         turns = _axes_in_turn(self.layout, self.order)
         seen = observed[:, self.layout.axes[turns]]
         orders = turns[np.argsort(~seen, axis=1, kind="stable")]
-        base = factorise_bases(self.prepared.model, jax.device_put(orders))
+        base = masking.factorise_bases(self.prepared.model, jax.device_put(orders))
         ranks = np.pad(np.argsort(orders, axis=1), ((0, 0), (0, 1)), constant_values=len(turns))
         return replace(self, prepared=self.prepared._replace(base=base), ranks=ranks)
 
@@ -176,14 +159,14 @@ class MaskedDenoiser:
     def start(self, n: int) -> MaskedRows:
         """Return n fully masked rows."""
         shape = n, self.layout.parts
-        seen = mask_rows(self.layout.on_device, self.prepared, n)
+        seen = masking.mask_rows(self.layout.on_device, self.prepared, n)
         return MaskedRows(seen, np.zeros(shape, np.int32), np.zeros(shape), np.zeros(shape, bool))
 
     def show(self, rows: MaskedRows, k: int, codes: Any, y: Any, u: Any, here: Any) -> None:
         """Reveal the part in place k of the order in the rows `here`; arguments as in `EncodedRows`, (n,) each."""
         rows.put(int(self.order[k]), codes, y, here)
         entry: Any = map(np.asarray, (codes, y, u, here), (np.int32, np.float32, np.float32, bool))
-        rows.seen = reveal(self.layout.on_device, self.prepared, rows.seen, self._locate(k)[0], *entry)
+        rows.seen = masking.reveal(self.layout.on_device, self.prepared, rows.seen, self._locate(k)[0], *entry)
 
     def show_observed(self, rows: MaskedRows, known: EncodedRows) -> None:
         """Reveal the observed entries of encoded rows (n, p)."""
@@ -288,7 +271,7 @@ class MaskedDenoiser:
             allowed = np.broadcast_to(within.shares, (n, within.shares.shape[-1]))[np.arange(n), one.codes] > 0
             fits[:, r] = one.possible & allowed & (one.y >= within.low) & (one.y <= within.high)
         bins = self.layout.on_device.bins
-        return choose(bins, line, views, back, within.on_device, near.could, fits, uniform, shift)
+        return masking.choose(bins, line, views, back, within.on_device, near.could, fits, uniform, shift)
 
     def shares_of_members(self, n: int, rng: np.random.Generator) -> NDArray[np.int32]:
         """Assign n rows to the members at random, (M, n / M); some rows occur twice if M does not divide n."""
@@ -323,7 +306,7 @@ class MaskedDenoiser:
 
     def _predict(self, rows: MaskedRows, k: int, near: Near, members: Integers | None) -> TokenPrediction:
         place, spot = self._locate(k)
-        return predict_part(self.layout.on_device, self.prepared, rows.seen, place, spot, near, members)
+        return masking.predict_part(self.layout.on_device, self.prepared, rows.seen, place, spot, near, members)
 
     # --- scoring ---
 
@@ -367,7 +350,9 @@ class MaskedDenoiser:
             which = np.arange(start, start + size) % n
             views = self._predict(rows, k, near, np.tile(which, (self.members, 1)).astype(np.int32))
             some = EncodedRows(*(part[which] for part in entry))
-            made[start : start + size] = score_part(self.layout.on_device.bins, place.line, views, some)[: n - start]
+            made[start : start + size] = masking.score_part(self.layout.on_device.bins, place.line, views, some)[
+                : n - start
+            ]
         return made
 
     # --- biases ---

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from motes.data.arrays import TYPE_WORDS, Label, Series
 from motes.errors import DataError, UsageError
-from motes.tables.kinds.lines import Binning, Numbers, complement, distinct
+from motes.tables.kinds.binnings import Binning, Numbers, complement, distinct
 from motes.tables.parts import (
     HERE,
     IMPOSSIBLE,

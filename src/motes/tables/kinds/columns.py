@@ -18,7 +18,7 @@ from motes.data.arrays import Mask, Series, Type
 from motes.errors import DataError, UsageError, unknown
 from motes.tables.kinds import labels, numbers
 from motes.tables.kinds.base import Kind, Sample, entry_at
-from motes.tables.kinds.lines import ENOUGH, common_step, is_whole
+from motes.tables.kinds.binnings import ENOUGH, common_step, is_whole
 from motes.tables.parts import Array, Values
 
 DISTINCT = 0.9  # minimum share of distinct entries
@@ -262,6 +262,22 @@ def column_messages(columns: Iterable[Column], *, shell: bool) -> list[str]:
     return made
 
 
+def nothing_to_learn(columns: Sequence[Column], name: str) -> DataError:
+    """Return the error for a table in which no column varies, or only columns that are set aside."""
+    aside = [column for column in columns if column.kind == IDENTIFIER and not column.constant]
+    if not aside:
+        return DataError(
+            f"no column of {name} varies, so there is nothing to learn. Pass rows in which a column has several values."
+        )
+    first = aside[0]
+    return DataError(
+        f"nearly every row of {name} has its own value in {', '.join(repr(column.name) for column in aside)}, and no "
+        "other column varies, so there is nothing to learn. Add columns, or set the kind of one, such as "
+        f'columns.{first.name} = "{first.alternative or "categorical"}".'
+        + "".join(f" Column '{first.name}': {message}." for message in first.warnings)
+    )
+
+
 def _infer_kind(sample: Sample) -> tuple[str, str]:
     """Return the inferred kind and the reason for it."""
     for name, kind in KINDS.items():
@@ -281,14 +297,16 @@ def _constant_kind(known: Series) -> str:
 # --- checks of entries ----------------------------------------------------------------------------------------------
 
 
-def check_known(series: Series, remedy: str = "") -> None:
-    """Check that the entries have a known type.
+def check_known(series: Series, column: str = "") -> None:
+    """Check that the entries have a known type; for a training `column`, the message says how to drop it.
 
     Raises:
-        DataError: if they do not; the message names the column and ends with `remedy`.
+        DataError: if they do not; the message names the column.
     """
     if series.type == "other":
-        raise DataError(f"{series.labels[0]}{remedy}")
+        in_shell = shlex.quote(f"columns.{column}={DROP}")
+        remedy = f" Or drop the column: columns={{{column!r}: {DROP!r}}} in Python, --set {in_shell} in the shell."
+        raise DataError(f"{series.labels[0]}{remedy if column else ''}")
 
 
 def check_finite(series: Series, column: str, name: str) -> None:

@@ -15,7 +15,7 @@ from motes.data.arrays import Label, Series, Type
 from motes.data.readings import doubt
 from motes.errors import DataError, UsageError
 from motes.tables.kinds.base import Kind, Sample
-from motes.tables.kinds.lines import Binning, Few, Grid, Numbers, fit_few, in_ranges
+from motes.tables.kinds.binnings import Binning, Few, Grid, Numbers, fit_few, in_ranges
 from motes.tables.parts import HERE, IMPOSSIBLE, Array, Codes, Entries, Mask, Part, Restriction, SetOfValues, Values
 
 MANY = 256  # labels, above which the rare ones share a token

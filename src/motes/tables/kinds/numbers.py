@@ -16,28 +16,9 @@ from numpy.typing import NDArray
 
 from motes.data.arrays import DAY, Series, Type, is_finer, moment_of
 from motes.errors import DataError
+from motes.tables.kinds import binnings
 from motes.tables.kinds.base import Kind, Sample, number, shown
-from motes.tables.kinds.lines import (
-    DECIMALS,
-    ENOUGH,
-    FAR,
-    WHOLE,
-    Binning,
-    Few,
-    Grid,
-    Integers,
-    Numbers,
-    common_step,
-    decimals_of,
-    distinct,
-    fit_binning,
-    fit_few,
-    fit_whole,
-    in_ranges,
-    is_each_whole,
-    is_whole,
-    overlap,
-)
+from motes.tables.kinds.binnings import ENOUGH, FAR, Binning, Few, Grid, Integers, Numbers, in_ranges, overlap
 from motes.tables.parts import HERE, IMPOSSIBLE, Array, Codes, Entries, Mask, Part, Restriction, SetOfValues, Values
 
 
@@ -69,7 +50,7 @@ class Number(Kind):
             raise _entry_error(sample, int(np.argmax(out)), f"a number of {' and '.join(words)}{cls.widen()}")
         grid = cls.find_grid(sample, options)
         x, counts = sample.seen
-        line = fit_binning(x.astype(cls.dtype), counts, sample.bins, grid, low=low, high=high)
+        line = binnings.fit_binning(x.astype(cls.dtype), counts, sample.bins, grid, low=low, high=high)
         return cls(sample.column, line, "real" if cls.dtype is np.float64 else series.type)
 
     @classmethod
@@ -200,21 +181,21 @@ class Integer(Number):
 
     @classmethod
     def infer(cls, sample: Sample) -> str | None:
-        if sample.series.type not in ("real", "whole") or not is_whole(sample.series.values):
+        if sample.series.type not in ("real", "whole") or not binnings.is_whole(sample.series.values):
             return None
         seen, _ = sample.seen
-        step = common_step(seen) if len(sample) >= ENOUGH else 1
+        step = binnings.common_step(seen) if len(sample) >= ENOUGH else 1
         steps = f" in steps of {step}" if step > 1 else ""
         return f"{len(seen):,} distinct whole numbers from {int(seen[0])} to {int(seen[-1])}{steps}"
 
     @classmethod
     def find_grid(cls, sample: Sample, options: Mapping[str, Any]) -> Grid:
-        fits = is_each_whole(sample.series.values)
+        fits = binnings.is_each_whole(sample.series.values)
         if not fits.all():
             raise _entry_error(sample, int(np.argmin(fits)), 'a whole number; set its kind to "real"')
         x = sample.seen[0].astype(np.int64)
         ends = np.array([options[end] for end in ("low", "high") if end in options], np.int64)
-        step = options.get("step") or (common_step(np.union1d(x, ends)) if len(sample) >= ENOUGH else 1)
+        step = options.get("step") or (binnings.common_step(np.union1d(x, ends)) if len(sample) >= ENOUGH else 1)
         grid = Grid.of(x, 0, step)
         fits = grid.has(sample.series.values)
         if not fits.all():
@@ -223,7 +204,7 @@ class Integer(Number):
 
     def expected(self, value: Any) -> str:
         x, grid = float(value), self.line.grid
-        if np.isfinite(x) and (x != round(x) or abs(x) > WHOLE):
+        if np.isfinite(x) and (x != round(x) or abs(x) > binnings.WHOLE):
             return "a whole number"
         if grid.step and np.isfinite(x) and (int(value) - grid.origin) % grid.step:
             return (
@@ -247,7 +228,7 @@ class Real(Number):
     @classmethod
     def option(cls, column: str, key: str, value: Any) -> float:
         if key == "decimals":
-            return number(column, key, value, whole=True, low=1, high=DECIMALS)
+            return number(column, key, value, whole=True, low=1, high=binnings.DECIMALS)
         return number(column, key, value)
 
     @classmethod
@@ -255,7 +236,7 @@ class Real(Number):
         if sample.series.type != "real":
             return None
         x = sample.series.values
-        decimals = decimals_of(x)
+        decimals = binnings.decimals_of(x)
         places = f", {decimals} decimal{'s' if decimals > 1 else ''}" if decimals else ""
         zeros = float((x == 0).mean())
         where = f", 0 in {zeros:.0%}" if zeros >= 0.05 else ""
@@ -265,7 +246,7 @@ class Real(Number):
     def find_grid(cls, sample: Sample, options: Mapping[str, Any]) -> Grid:
         places = options.get("decimals")
         if places is None and sample.series.type == "real":
-            places = decimals_of(sample.series.values)
+            places = binnings.decimals_of(sample.series.values)
         if places is None:
             return Grid()
         return Grid.of(sample.seen[0].astype(np.float64), places, None if len(sample) >= ENOUGH else 1)
@@ -442,13 +423,14 @@ class Date(Kind):
         parsed = (
             series.values if series.type == "date" else parse_dates(series, sample.rows, sample.column, sample.name)
         )
-        x, counts = distinct(parsed, sample.weights)
-        days, rows = distinct(x // DAY, counts)
+        x, counts = binnings.distinct(parsed, sample.weights)
+        days, rows = binnings.distinct(x // DAY, counts)
         split = choose_split(days, rows)
         coarse, marks = split_days(split, days)
         return cls(
-            sample.column, split, fit_whole(coarse, rows, sample.bins), fit_few(*distinct(marks, rows), Grid()),
-            fit_whole(x % DAY, counts, sample.bins), int(x[0]), int(x[-1]), series.days,
+            sample.column, split, binnings.fit_whole(coarse, rows, sample.bins),
+            binnings.fit_few(*binnings.distinct(marks, rows), Grid()),
+            binnings.fit_whole(x % DAY, counts, sample.bins), int(x[0]), int(x[-1]), series.days,
         )  # fmt: skip
 
     # --- encoding and decoding ---
