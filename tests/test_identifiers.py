@@ -179,20 +179,6 @@ def test_what_is_asked_of_such_a_column_is_refused_with_the_reason(model, people
         ask(model, people)
 
 
-def test_an_estimator_learns_its_classes_and_passes_ids_through(people):
-    ids = people[["id", "age"]].to_numpy()
-    labels = [f"class {k}" for k in range(200)]
-    changes = TINY | {"table.steps": 2}
-    with pytest.warns(UserWarning, match="own value") as said:
-        one = motes.DiffusionModel(changes=changes, random_state=0).fit(ids, labels)
-    assert "nearly every row has its own value: 'x'." in str(said[0].message)
-    assert len(one.classes_) == 200 and one.predict_proba(ids[:2]).shape == (2, 200)
-    assert np.isnan(one.sample(5)[:, 0]).all() and one.sample(5, placeholders=True)[:, 0].tolist() == [
-        *range(1001, 1006)
-    ]
-    assert one.transform(ids)[:, 0].tolist() == ids[:, 0].tolist()
-
-
 def test_a_report_shows_no_real_row_unless_asked(model, people, tmp_path):
     marked = people.assign(age=people.age * 1000 + 7)
     learned = motes.fit(marked, columns={"age": "real"}, changes=TINY | {"table.steps": 2}, verbose=False)

@@ -178,7 +178,7 @@ def test_what_is_given_becomes_a_row_and_conditions(table, schema):
     }  # fmt: skip
     known = {name: series.cells()[0] for name, series in made.row.columns.items() if not series.missing[0]}
     assert known["age"] == 40 and known["member"] is True and set(known) == {"age", "when", "member"}
-    encoded = schema.encode(made.rows(3))
+    encoded = schema.encode(made.row.take(np.zeros(3, int)))
     assert (
         len(encoded) == 3 and encoded.observed.sum(axis=1).tolist() == [6] * 3
     )  # two, the three parts of a date, and that `stars` is missing

@@ -3,8 +3,6 @@
 import datetime
 import itertools
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -13,9 +11,8 @@ import polars.testing
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn import datasets
 from tests.reference import property_test
-from tests.table_reference import log_prob, random_entries
+from tests.table_reference import random_entries
 
 import motes
 from motes.data.frames import as_frame
@@ -124,17 +121,9 @@ def test_the_reason_names_the_evidence(why):
     assert pd.Series([Schema.fit(pd.DataFrame({"a": WHY[why]})).columns[0].why]).str.match(why).all()
 
 
-@pytest.mark.parametrize(
-    ("values", "says"),
-    [
-        ([3, 3, 3], "constant: kept aside"),
-        ([None, None, None], "all missing: kept aside"),
-        ([0.1 + 0.2, 0.3, 0.3], "constant: kept aside"),  # but for rounding
-    ],
-)
-def test_what_may_be_wrong_is_said(values, says):
-    schema = Schema.fit(pd.DataFrame({"a": values, "b": range(len(values))}))
-    assert len(schema.columns[0].warnings) == 1 and schema.columns[0].warnings[0].startswith(says)
+def test_a_column_that_varies_by_rounding_alone_is_constant():
+    schema = Schema.fit(pd.DataFrame({"a": [0.1 + 0.2, 0.3, 0.3], "b": range(3)}))
+    assert schema.columns[0].warnings == ("constant: kept aside and returned unchanged",)
 
 
 # --- there and back -------------------------------------------------------------------------------------------------
@@ -168,22 +157,6 @@ def test_so_do_those_of_other_libraries(frame, kind):
             assert back.columns[name].cells() == series.cells(), name
     if kind == "polars":
         polars.testing.assert_frame_equal(back.like(table), table)
-
-
-@pytest.mark.slow(but=["diabetes"])
-@pytest.mark.parametrize("load", ["wine", "breast_cancer", "digits", "diabetes"])
-def test_real_tables_come_back_and_their_masses_are_their_shares(load):
-    table = getattr(datasets, f"load_{load}")(as_frame=True).frame
-    schema = Schema.fit(table)
-    encoded = schema.encode(table)
-    back = schema.decode(encoded.codes, encoded.y, encoded.y, encoded.observed).like(table)
-    pd.testing.assert_frame_equal(back, table, rtol=1e-12)
-    constant = (table.nunique() == 1).to_numpy()
-    assert [column.constant for column in schema.columns] == constant.tolist()
-    for j, part in enumerate(schema.parts):
-        shares = np.bincount(encoded.codes[:, j], minlength=part.count) / len(table)
-        assert np.abs(shares - part.masses).sum() <= 1.001 / len(table)
-    assert np.isfinite(log_prob(schema, table)).all()
 
 
 @pytest.mark.slow
@@ -512,13 +485,6 @@ def test_a_schema_goes_through_json_and_arrays_to_the_bit(frame, schema):
         np.testing.assert_array_equal(again.parts[j].masses, part.masses)
 
 
-def test_a_state_that_was_meddled_with_is_an_error(schema):
-    arrays, about = schema.to_state()
-    for key, value in (("kinds", [{"type": "os"}]), ("kinds", [{"type": "Real", "where": 1}]), ("more", 3)):
-        with pytest.raises((KeyError, TypeError, ValueError)):
-            Schema.from_state(arrays, {**about, key: value})
-
-
 EXAMPLES = {  # a column of each kind, and its options
     "ordered": (np.random.default_rng(1).choice(["S", "M", "L"], 200), {"order": ["S", "M", "L"]}),
     "categorical": (np.random.default_rng(2).choice(list("abc"), 200), {}),
@@ -545,9 +511,3 @@ def test_a_column_of_every_kind_goes_in_and_comes_out(kind):
         assert option in KINDS[kind].options
     with pytest.raises(UsageError, match=f"kind '{kind}' has no option 'colour'"):
         Schema.fit(frame, {"a": {"kind": kind, "colour": 3}})
-
-
-def test_the_room_loads_little():
-    heavy = ("jax", "pandas", "polars", "pyarrow", "scipy.stats", "sklearn")
-    code = f"import sys, motes.data; print([name for name in {heavy} if name in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -4,12 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import integrate, stats
+from scipy import stats
 from scipy.special import logsumexp
 
 from motes.tables.base import (
     Base,
-    Gaussians,
     MixtureShape,
     base_of_pairs,
     choose_shape,
@@ -19,7 +18,7 @@ from motes.tables.base import (
     in_order,
     log_mass_of,
 )
-from motes.tables.network import CLOSE, CLOSE_WEIGHT, Near, log_mass, log_mixture, log_value, moved
+from motes.tables.network import log_mass, log_value
 
 CELLS = [(0.0, 0.1), (-3.0, -2.0), (2.0, 5.0), (-1e4, 0.3), (1.5, 1e4), (-1e4, 1e4), (7.0, 7.5), (0.4, 0.40001)]
 
@@ -51,15 +50,6 @@ def test_the_slope_of_a_mass_is_a_number_wherever_the_normal_lies():
         assert all(np.isfinite(slope) for slope in slopes)
 
 
-@pytest.fixture(scope="module")
-def base():
-    """Five rows of three numbers, of two components."""
-    return components_given(
-        in_order(Base(jnp.log(jnp.array([0.2, 0.8])), jnp.zeros((2, 3)), jnp.stack([jnp.eye(3)] * 2)), jnp.arange(3)),
-        jnp.zeros((5, 3)), jnp.zeros((5, 3), bool),
-    )  # fmt: skip
-
-
 def test_a_base_of_pairs_has_the_correlation_of_the_rows_that_have_both():
     rng = np.random.default_rng(2)
     y = rng.multivariate_normal([0.3, -0.2, 0.0], [[1.0, 0.7, 0.0], [0.7, 1.0, -0.4], [0.0, -0.4, 1.0]], 4000)
@@ -82,32 +72,6 @@ def test_a_base_of_pairs_without_pairs_is_a_standard_normal(columns):
     base = base_of_pairs(np.zeros((5, columns)), np.zeros((5, columns), bool), np.ones(5))
     np.testing.assert_allclose(base.covariances, np.eye(columns)[None])
     np.testing.assert_allclose(base.means, np.zeros((1, columns)))
-
-
-@pytest.mark.slow
-def test_outputs_of_zero_leave_the_base_as_it_is(base):
-    gate, normals = moved(base, jnp.zeros((5, 3, 1 + 3 * 2)), Near(jnp.zeros((5, 3, 0)), jnp.zeros((5, 3, 0), bool)))
-    np.testing.assert_allclose(gate, np.log(0.5), rtol=1e-6)
-    np.testing.assert_allclose(normals.log_weights[..., :2], base.log_weights, atol=2e-5)  # the wide one has the rest
-    np.testing.assert_allclose(normals.means[..., :2], base.means)
-    np.testing.assert_allclose(normals.sds[..., :2], base.sds)
-    np.testing.assert_allclose(jnp.exp(normals.log_weights).sum(-1), 1.0, rtol=1e-6)
-
-
-@pytest.mark.slow
-def test_normals_begin_at_what_relations_give_and_have_no_weight_where_they_give_nothing(base):
-    y = jnp.broadcast_to(jnp.array([0.7, -1.2]), (5, 3, 2))
-    could = jnp.zeros((5, 3, 2), bool).at[:, 1, 0].set(True).at[:, 2].set(True)
-    outputs = jnp.zeros((5, 3, 1 + 3 * (2 + 1 + 2 * len(CLOSE))))  # one normal is the network's own
-    _, normals = moved(base, outputs, Near(y, could))
-    close = slice(3, 3 + 2 * len(CLOSE))
-    np.testing.assert_allclose(normals.means[0, :, close], np.tile([0.7] * len(CLOSE) + [-1.2] * len(CLOSE), (3, 1)))
-    np.testing.assert_allclose(normals.sds[0, :, close], np.tile(CLOSE * 2, (3, 1)), rtol=1e-6)
-    weights = np.exp(np.asarray(normals.log_weights))
-    assert (weights[:, 0, close] == 0).all()
-    assert (weights[:, 1, close] > 0).tolist() == [[True] * len(CLOSE) + [False] * len(CLOSE)] * 5
-    np.testing.assert_allclose(weights[:, 2, close] / weights[:, 2, :1], np.exp(CLOSE_WEIGHT) / 0.2, rtol=1e-4)
-    np.testing.assert_allclose(weights.sum(-1), 1.0, rtol=1e-6)
 
 
 def test_a_value_that_is_a_code_of_its_own_has_no_part_in_the_normals():
@@ -270,15 +234,6 @@ def test_a_base_does_not_end_in_a_bad_optimum():
     for seed in range(4):
         base = fit_base(y[:40_000], np.ones(40_000), 6, MixtureShape(3, 0.0, 1e-4), seed)
         assert log_density(fresh, base) > log_density(fresh, best) - 0.02
-
-
-@pytest.mark.slow
-def test_the_density_of_a_fitted_base_integrates_to_one():
-    y = np.random.default_rng(0).standard_normal((500, 1)) * 0.3 + 1
-    base = fit_base(y, np.ones(len(y)), 1, MixtureShape(2, 0.3, 1e-2), 0)
-    normals = Gaussians(base.log_weights, base.means[:, 0], jnp.sqrt(base.covariances[:, 0, 0]))
-    density = lambda x: float(jnp.exp(log_mixture(normals, *(jnp.float32(v) for v in (x, x, 0.0)))))
-    assert integrate.quad(density, -2, 4, limit=200)[0] == pytest.approx(1.0, abs=1e-4)
 
 
 @pytest.mark.slow

@@ -107,15 +107,6 @@ def test_a_set_an_interval_and_a_negation_hold_and_have_their_probability(model,
 
 
 @pytest.mark.slow
-def test_rows_are_the_same_however_many_are_drawn(model):
-    few, some, many = (model.sample(n, seed=4) for n in (100, 9000, 20_000))
-    for column in few.names:
-        np.testing.assert_array_equal(cells(few, column), cells(many, column)[:100])
-        np.testing.assert_array_equal(cells(some, column), cells(many, column)[:9000])
-    assert (cells(model.sample(100, seed=5), "x") != cells(model.sample(100, seed=6), "x")).any()
-
-
-@pytest.mark.slow
 def test_more_orders_have_a_spread_and_one_has_none(model, data):
     one, three = (model.likelihood(data.head(50), orders=orders) for orders in (1, 3))
     assert np.isnan(one.spread).all()

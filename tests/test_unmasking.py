@@ -15,7 +15,7 @@ from motes.tables.layout import layout_of
 from motes.tables.masking import picked, spread_evenly
 from motes.tables.network import EncodedRows, MaskedModel, MaskedNetwork, Reader, on_axes, ordered
 from motes.tables.schema import Schema
-from motes.tables.training import decayed, masked_loss, random_orders
+from motes.tables.training import masked_loss, random_orders
 from motes.tables.unmasking import MaskedDenoiser, cut_normal, draw_block
 
 ORDER = np.array([3, 0, 2, 1])
@@ -275,13 +275,6 @@ def test_biases_give_drawn_rows_the_shares_that_are_wanted(made):
         wanted = np.bincount(bins.of_code[line][: len(shares[j])], shares[j], minlength=32)[:32]
         off = np.abs(share(block)[:32] - wanted).sum()
         assert off < 0.1 < np.abs(share(plain)[:32] - wanted).sum()
-
-
-def test_weights_decay_and_biases_do_not(made):
-    mask = decayed(made.members[0].network)
-    still = {"bias", "out_bias", "line_bias", "link_bias", "embed", "out_free"}
-    for name in ("hidden", "waves", "slopes", "into", "back", "out_waves", "lines", "links", *still):
-        assert all(leaf == (name not in still) for leaf in jax.tree.leaves(getattr(mask, name))), name
 
 
 def test_rows_drawn_again_have_the_weights_shares():
