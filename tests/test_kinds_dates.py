@@ -159,22 +159,6 @@ def test_dates_of_polars_and_text_come_back():
     np.testing.assert_array_equal(schema.encode(text).codes, Schema.fit(table).encode(table).codes)
 
 
-def test_a_missing_date_has_a_code_in_its_first_part_alone():
-    values = pd.Series(dates(RNG.choice(WORKDAYS, N)) + QUARTERS)
-    values[::5] = None
-    frame = pd.DataFrame({"x": values})
-    schema = Schema.fit(frame, missing="learn")
-    assert [part.missing for part in schema.parts] == [True, False, False]
-    assert np.isclose(schema.parts[0].masses[-1], 0.2)
-    encoded = schema.encode(frame)
-    gone = frame["x"].isna().to_numpy()
-    assert encoded.observed[:, 0].all() and (encoded.codes[gone, 0] == schema.parts[0].count - 1).all()
-    np.testing.assert_array_equal(encoded.observed[:, 1:], np.repeat(~gone[:, None], 2, axis=1))
-    pd.testing.assert_frame_equal(
-        schema.decode(encoded.codes, encoded.y, encoded.y, encoded.observed).like(frame), frame
-    )
-
-
 @pytest.mark.parametrize(
     ("name", "new", "says"),
     [

@@ -271,19 +271,6 @@ def test_a_curve_is_straight_unless_another_is_clearly_better(values, curve):
     assert type(schema.kinds[0].line.curve) is curve
 
 
-def test_a_logarithm_begins_at_0_or_at_the_least_number():
-    counts = np.exp(1.5 * NORMAL + 4).round()
-    for values, below in ((counts, 0), (counts + 1e5, 1e5)):
-        x, rows = np.unique(values, return_counts=True)
-        curve = fit_curve(x, rows.astype(float), half=0.5, zero=0.0)
-        assert isinstance(curve, Power) and curve.exponent == 0 and curve.centre == pytest.approx(below, abs=1)
-        assert curve.unit >= 0.25  # half of a half of a cell, below which there is nothing to tell
-    _, schema = fitted(10 * counts.astype(int) + 5)
-    assert schema.kinds[0].line.curve.centre == -0.5  # of places from 5 on, ten apart, that is 0
-    x, rows = np.unique(1e5 - counts, return_counts=True)
-    assert fit_curve(x, rows.astype(float), half=0.5).exponent == 2
-
-
 def test_numbers_of_64_bits_have_places():
     """D3: near 2^60 came zeros and NumPy's own warnings."""
     x = RNG.integers(-(2**62), 2**62, N)

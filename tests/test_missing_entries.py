@@ -138,22 +138,6 @@ def test_probabilities_of_values_and_of_missing_entries_add_up():
     assert np.exp(found.score_samples(every)).sum() == pytest.approx(1, abs=1e-4)
 
 
-def test_the_mixture_of_numbers_is_fitted_to_the_values_alone():
-    """What is known of the numbers before any training does not depend on how missing entries are taken."""
-    rng = np.random.default_rng(3)
-    frame = pd.DataFrame(rng.multivariate_normal([0, 5, 9], [[1, 0.8, 0], [0.8, 1, 0.3], [0, 0.3, 1]], 300))
-    frame = frame.where(rng.random(frame.shape) > 0.2)
-    for share in (1.0, 0.3):  # then no row is whole
-        some = frame.where(rng.random(frame.shape) < share)
-        with untrained():
-            found = [
-                motes.fit(some, changes=TINY | {"table.missing": missing}, verbose=False).models.base
-                for missing in ("learn", "ignore")
-            ]
-        for one, other in zip(*([base.log_weights, base.means, base.covariances] for base in found), strict=True):
-            np.testing.assert_array_equal(one, other)
-
-
 def test_ignored_missing_entries_are_not_drawn_and_the_verdict_says_so(ignoring, data):
     assert ignoring.sample(300).notna().all().all()
     found = ignoring.evaluate(data, n=500)

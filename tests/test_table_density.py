@@ -36,13 +36,6 @@ def test_the_mass_of_a_cell_is_that_of_scipy(low, high, mean, sd):
 
 
 @pytest.mark.slow
-def test_a_cell_without_width_has_the_density():
-    x = np.linspace(-3, 3, 7)
-    found = log_mass(jnp.asarray(x), jnp.asarray(x), jnp.float32(0.5), jnp.float32(0.7), jnp.zeros(7))
-    np.testing.assert_allclose(found, stats.norm(0.5, 0.7).logpdf(x), atol=1e-5)
-
-
-@pytest.mark.slow
 def test_the_slope_of_a_mass_is_a_number_wherever_the_normal_lies():
     low, high = (jnp.array([cell[side] for cell in CELLS]) for side in (0, 1))
     for mean, sd in ((0.0, 1.0), (9e3, 1e-4), (-50.0, 0.01)):
@@ -207,15 +200,6 @@ def test_gates_begin_with_the_labels_known():
     assert gates_of(y, 1, even)[0] < 0.05
     y[:, 1] = rng.permutation(y[:, 1])
     assert gates_of(y, 1, even)[0] > 0.2
-
-
-@pytest.mark.slow
-def test_left_out_rows_choose_one_component_for_one_normal_and_two_for_two():
-    rng = np.random.default_rng(0)
-    one = rng.standard_normal((200, 2))
-    two = np.where(rng.random((200, 1)) < 0.5, 4.0, -4.0) + one
-    assert chosen(one, 2).components == 1
-    assert chosen(two, 2).components == 2
 
 
 @pytest.mark.slow

@@ -54,37 +54,10 @@ STUDENTS = np.array(
 
 
 # Cars of R's mpg: how many of each model.
-CARS = {
-    "audi": {"a4": 7, "a4 quattro": 8, "a6 quattro": 3},
-    "chevrolet": {"c1500 suburban 2wd": 5, "corvette": 5, "k1500 tahoe 4wd": 4, "malibu": 5},
-    "dodge": {"caravan 2wd": 11, "dakota pickup 4wd": 9, "durango 4wd": 7, "ram 1500 pickup 4wd": 10},
-    "ford": {"expedition 2wd": 3, "explorer 4wd": 6, "f150 pickup 4wd": 7, "mustang": 9},
-    "honda": {"civic": 9},
-    "hyundai": {"sonata": 7, "tiburon": 7},
-    "jeep": {"grand cherokee 4wd": 8},
-    "land rover": {"range rover": 4},
-    "lincoln": {"navigator 2wd": 3},
-    "mercury": {"mountaineer 4wd": 4},
-    "nissan": {"altima": 6, "maxima": 3, "pathfinder 4wd": 4},
-    "pontiac": {"grand prix": 5},
-    "subaru": {"forester awd": 6, "impreza awd": 8},
-    "toyota": {"4runner 4wd": 6, "camry": 7, "camry solara": 7, "corolla": 5, "land cruiser wagon 4wd": 2,
-               "toyota tacoma 4wd": 7},
-    "volkswagen": {"gti": 5, "jetta": 9, "new beetle": 6, "passat": 7},
-}  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def students():
     cells = pd.DataFrame(itertools.product(("Male", "Female"), HAIR, EYES), columns=["sex", "hair", "eyes"])
     return cells, fit_table(repeated(cells, STUDENTS), changes={"table.width": 48}, seed=1)
-
-
-@pytest.fixture(scope="module")
-def cars():
-    cells = pd.DataFrame([(maker, name) for maker, names in CARS.items() for name in names], columns=["maker", "model"])
-    counts = 12 * np.array([count for names in CARS.values() for count in names.values()])
-    return cells, counts, fit_table(repeated(cells, counts), changes=SHORT | {"table.steps": 1500}, seed=1)
 
 
 @pytest.mark.long
@@ -129,27 +102,6 @@ def test_drawn_students_have_the_shares_of_the_real_ones(students):
     assert (np.abs(found - p) < np.sqrt(p / 592) + 4.5 * np.sqrt(p / DRAWN)).all()
 
 
-@pytest.mark.long
-def test_a_model_of_a_car_has_its_maker(cars):
-    cells, counts, model = cars
-    assert (counts.sum(), len(cells), cells.maker.nunique()) == (12 * 234, 38, 15)
-    found, p = shares_of(drawn(model, cells, 5000), cells), counts / counts.sum()
-    # The old model: 70 per cent of the pairs were impossible. Stated: 1, with 3 standard errors of 5,000 rows (1e-3).
-    assert 1 - found.sum() < 0.01 + 3 * np.sqrt(0.01 / 5000)
-    # 4.5 standard errors in 38 cells: 3e-4 of seeds; learning may cost a tenth of a share.
-    assert (np.abs(found - p) < 4.5 * np.sqrt(p * (1 / counts.sum() + 1 / 5000)) + 0.1 * p).all()
-
-
-@pytest.mark.long
-@pytest.mark.parametrize(("name", "maker"), [("civic", "honda"), ("a4", "audi"), ("land cruiser wagon 4wd", "toyota")])
-def test_a_known_model_of_a_car_has_its_maker(cars, name, maker):
-    cells, _, model = cars
-    rows = drawn(model, cells, 1000, given={"model": name})
-    assert (rows.model == name).all()
-    # Stated: 1 per cent, as of all cars, with 3 standard errors of 1,000 rows (1e-3).
-    assert (rows.maker != maker).mean() < 0.01 + 3 * np.sqrt(0.01 / 1000)
-
-
 # --- numbers ----------------------------------------------------------------------------------------------------------
 
 
@@ -186,47 +138,6 @@ def test_nobody_without_a_card_spends(accounts):
     # The old model: 2.3 per cent of the rows. Stated: 0.5, with 3 standard errors.
     assert ((rows.card == "no") & (rows.spent > 0)).mean() < 0.005 + 3 * np.sqrt(0.005 / DRAWN)
     assert (rows.card == "no").mean() == pytest.approx((frame.card == "no").mean(), abs=4 * np.sqrt(0.16 / DRAWN))
-
-
-@pytest.fixture(scope="module")
-def bills():
-    rng = np.random.default_rng(0)
-    a, b = rng.poisson(40, 3000), rng.integers(0, 60, 3000)
-    start = np.datetime64("2021-01-01") + rng.integers(0, 700, 3000) * np.timedelta64(1, "D")
-    end = start + rng.integers(0, 30, 3000) * np.timedelta64(1, "D")
-    frame = pd.DataFrame({"a": a, "b": b, "c": a + b, "start": start, "end": end})
-    return frame, fit_table(frame, changes=SHORT, seed=1)
-
-
-@pytest.mark.long
-def test_a_sum_of_whole_numbers_is_one(bills):
-    frame, model = bills
-    rows = drawn(model, frame, 5000)
-    assert (rows.a + rows.b == rows.c).mean() >= 0.95  # the old model: 0.56
-    assert rows.dtypes.equals(frame.dtypes)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize(("given", "free", "exact"), [({"a": 45, "c": 70}, "b", 25), ({"b": 10, "c": 50}, "a", 40)])
-def test_two_of_a_sum_give_the_third(bills, given, free, exact):
-    frame, model = bills
-    rows = drawn(model, frame, 500, given=given)
-    # A relation that all 3,000 rows keep may fail in one of 1,000 (the rule of three): 5 of 500 come in 2e-4 of seeds.
-    assert (rows[free] == exact).mean() > 0.99
-
-
-@pytest.mark.long
-def test_nothing_ends_before_it_starts(bills):
-    frame, model = bills
-    assert "start <= end in all rows" in model.schema.related
-    rows = drawn(model, frame, 5000)
-    # One row of 3,001 is drawn without the inequality and breaks it where the network does, in under a tenth: 0.17
-    # rows are expected, and 4 come in 3e-5 of seeds. The old model: 275.
-    assert (rows.start > rows.end).sum() < 4
-    assert rows.start.min() >= frame.start.min() and rows.end.max() <= frame.end.max()
-
-
-# --- penguins ---------------------------------------------------------------------------------------------------------
 
 
 # --- extremes: training has no bearing on them ------------------------------------------------------------------------
