@@ -27,7 +27,7 @@ from motes.rasters import histogram_bins
 from motes.tables import Schema
 from motes.tables.kinds import KINDS
 from motes.tables.kinds.columns import Column, check_finite
-from motes.tables.kinds.dates import parse_dates
+from motes.tables.kinds.numbers import parse_dates
 
 CHANCES = 200  # simulated differences between two samples
 STEPS = 400  # points at which a simulated distribution function is evaluated
