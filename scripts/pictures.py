@@ -13,7 +13,7 @@ from motes import plots
 from motes.cli.figures import Album, diagnosis_figures
 from motes.cli.options import Drawing
 from motes.evaluation.sources import source_of
-from motes.plots.chains import ModelView, evenly, film_grid
+from motes.plots.chains import Distances, ModelView, evenly
 from motes.plots.curves import rank_curves
 
 OUT = Path(__file__).parents[1] / "docs" / "images"
@@ -33,7 +33,7 @@ def main() -> None:
 def film() -> None:
     x = motes.make_shape("swiss_roll", 10_000)
     model = motes.fit(x)
-    grid = film_grid(model, x)
+    grid = Distances.of(model, x).film(model.grid)
     view = ModelView(model, evenly(len(grid), 40), grid)
     forward, reverse = view.forward(x, seed=1), view.reverse(len(x), seed=1)
     box = plots.limits_of(forward[-1], forward[0])

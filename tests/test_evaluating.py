@@ -6,14 +6,11 @@ import numpy as np
 import pytest
 
 import motes
-from fits import fit_points
 from motes.data.tables import Standardiser
 from motes.evaluation import points as point_tests
 from motes.evaluation.metrics import METRICS
-from motes.evaluation.models import least_loss
 from motes.evaluation.points import OF_THE_MODEL, verdict
 from motes.evaluation.results import NO_DIFFERENCE, Entry, Evaluation, Metric, Row, Verdict
-from motes.evaluation.sources import read_points
 from motes.points.model import PointModel
 from motes.training.model import Provenance
 
@@ -172,15 +169,6 @@ def test_too_few_rows_are_an_error(perfect):
         perfect.evaluate(np.random.default_rng(0).normal(size=(18, 2)))
     with pytest.raises(motes.errors.UsageError, match="3 columns; the model has 2: x, y"):
         perfect.evaluate(np.random.default_rng(0).normal(size=(100, 3)))
-
-
-@pytest.mark.long
-def test_training_comes_close_to_the_least_loss():
-    recipe = motes.load_recipe("default", {"data.rows": 2000})
-    source = read_points("moons", recipe, 0)
-    exact = least_loss(source, recipe)
-    ours = fit_points(source.training, recipe, seed=0).training.losses[-1500:].mean()
-    assert exact.mean - 5 * exact.error < ours < 1.1 * exact.mean
 
 
 # ---- recipe `default`, trained: few samples are strays, and log p is near the entropy

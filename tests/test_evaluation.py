@@ -14,7 +14,6 @@ import pytest
 from scipy import stats
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
-from threadpoolctl import threadpool_limits
 
 import motes
 from motes.evaluation import (
@@ -38,19 +37,13 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its docstrings hold escapes that Python warns of when it first compiles them
     import ot
 
+
 TESTS = {"energy": energy_distance, "mmd": mmd_squared, "knn": c2st, "boosting": c2st_boosting}
 OVERLAPS = {
     name: lambda a, b, k=k: prdc(a, b)[k] for k, name in enumerate(("precision", "recall", "density", "coverage"))
 }
 SCALED = TESTS | OVERLAPS  # columns are divided by their standard deviation
 ALL = {"sliced_w2": sliced_w2} | SCALED
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small matrices gain nothing from a second thread, and lose much where tests run side by side."""
-    with threadpool_limits(1):
-        yield
 
 
 def normal(n, dim=2, seed=0, shift=0.0):

@@ -250,18 +250,6 @@ def test_row_titles_count_the_steps_of_a_discrete_schedule():
     assert [(int(k), int(of)) for k, of in read] == [(k, T) for k in range(T + 1)]
 
 
-@pytest.mark.slow
-def test_every_panel_of_a_row_and_of_a_grid_has_the_same_box():
-    for columns in (None, ("a", "b")):
-        view = View(columns=columns)
-        row = plots.row(FORWARD, TIMES, view=view)
-        table = plots.grid({"step 1": FORWARD[:3], "step 2": FORWARD[3:6]}, TIMES[2::-1], view=view)
-        assert len(set(boxes(row))) == 1
-        assert len(set(boxes(table))) == 1
-        assert len(table.axes) == 6
-    assert set(boxes(plots.row(FORWARD, TIMES, view=View((-2, 3))))) == {(-2, 3, -2, 3)}
-
-
 def test_grid_says_its_times_above_and_its_training_steps_beside():
     titles = ["step 400 (epoch 5)", "step 4000 (epoch 50)"]
     figure = plots.grid(dict(zip(titles, (FORWARD[:3], FORWARD[3:6]), strict=True)), TIMES[2::-1], view=View(steps=T))
@@ -390,13 +378,6 @@ def test_the_axes_never_move():
     rows = _picture_height(200)
     expected = [np.floor(rows / 2 + 0.4 * rows / 2), np.floor(100 + 0.7 * rows / 2)]
     assert np.abs(np.argwhere(common > 0.9 * common.max()) - expected).max() <= 2
-
-
-def test_a_stray_point_does_not_change_the_box_of_a_film():
-    stray = FORWARD[-1].copy()
-    stray[0] = 1e30
-    shown = list(plots.frames([FORWARD[0], stray], [0, 1], [stray], [1], size=200, hold=0))
-    assert (brightness(shown[1]) > 0).mean() > 0.05
 
 
 def test_gif_reads_back_with_its_frames_durations_and_loop(tmp_path):
@@ -779,21 +760,6 @@ def test_a_thin_structure_has_its_arrows_on_it():
 )
 def test_the_title_states_the_time_as_it_was_given(given, title):
     assert time_heading(**given) == title
-
-
-@pytest.mark.parametrize("n", [5, 21, 100, 201])
-def test_the_number_of_arrows_is_legible_on_any_grid(n):
-    x = np.linspace(0, 1, n)
-    field = np.ones((n, n, 2))
-    drawn = arrows(panels(score_fields((x, x), field, field, np.zeros((n, n))))[0])
-    assert len(drawn.X) == n**2 if n < 21 else 17**2 <= len(drawn.X) <= 27**2
-    assert drawn.X.min() - 0 == pytest.approx(1 - drawn.X.max(), abs=1.01 / (n - 1))  # as far from both ends
-
-
-def test_equal_fields_have_no_difference():
-    figure = score_fields((X, Y), EXACT, EXACT, LOG_P)
-    assert not arrows(panels(figure)[2]).U.any()
-    figure.draw_without_rendering()
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from tests.conftest import SMALL
 import motes
 from motes.cli.figures import origin_words
 from motes.data.tables import Standardiser
-from motes.plots.chains import Distances, ModelView, film_grid
+from motes.plots.chains import Distances, ModelView
 from motes.points.model import PointModel
 from motes.recipes import load_recipe
 
@@ -62,13 +62,13 @@ def test_a_sampler_of_few_steps_has_panels_at_its_own(x):
     made = model("ddpm", x, grid_steps=5)
     times = Distances.of(made, x).panels(10)
     assert np.isin(np.float32(times), made.grid).all()
-    assert np.array_equal(film_grid(made, x), made.grid)
+    assert np.array_equal(Distances.of(made, x).film(made.grid), made.grid)
 
 
 @pytest.mark.parametrize("steps", [1, 32, 90, 150])
 def test_the_film_has_all_its_frames_and_those_of_the_sampler_and_the_panels_among_them(x, steps):
     made = model("default", x, grid_steps=steps)
-    grid = film_grid(made, x)
+    grid = Distances.of(made, x).film(made.grid)
     assert len(grid) == 101 or steps > 100
     assert (np.diff(grid) < 0).all()
     assert np.isin(made.grid, grid).all()
@@ -78,7 +78,7 @@ def test_the_film_has_all_its_frames_and_those_of_the_sampler_and_the_panels_amo
 def test_the_film_moves_evenly(x):
     """From frame to frame no more than three times as far as on average, in the mean over points."""
     made = model("default", x)
-    grid = film_grid(made, x)
+    grid = Distances.of(made, x).film(made.grid)
     clouds = ModelView(made, range(len(grid)), grid).forward(x[:500], seed=0)
     moved = np.sqrt((np.diff(clouds, axis=0) ** 2).sum(axis=2).mean(axis=1))
     assert moved.max() < 3 * moved.mean()
@@ -87,7 +87,7 @@ def test_the_film_moves_evenly(x):
 @pytest.mark.parametrize("recipe", ["tutorial", "ddpm"])
 def test_a_schedule_of_steps_is_shown_at_its_own(x, recipe):
     made = model(recipe)
-    assert np.array_equal(film_grid(made, x), made.grid)
+    assert np.array_equal(Distances.of(made, x).film(made.grid), made.grid)
 
 
 def test_small_print_counts_the_changes_that_a_user_made_and_no_option_chosen_for_the_data(small_model):

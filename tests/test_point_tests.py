@@ -6,7 +6,6 @@ Simulations have a fixed seed and state how often a right test would fail them.
 import numpy as np
 import pytest
 from scipy.stats import binom
-from threadpoolctl import threadpool_limits
 
 import motes
 from motes.evaluation import Modes, evaluate_points, mode_coverage
@@ -17,13 +16,6 @@ from motes.evaluation.points import OF_THE_MODEL, Single, compute_tests, of_like
 from motes.evaluation.results import ALPHA, NO_DIFFERENCE, Family, Metric, Row
 
 EIGHT = Modes.at(motes.truth("eight_gaussians").modes)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small matrices gain nothing from a second thread, and lose much where tests run side by side."""
-    with threadpool_limits(1):
-        yield
 
 
 def exchanged(pair):

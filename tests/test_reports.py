@@ -213,12 +213,6 @@ def test_the_same_seed_gives_the_same_and_another_one_another_choice(good, parts
     training, held_out, schema = parts
     again, other = (evaluate_tables(as_frame(rows(2 * N, 3)), held_out, training, schema, seed=seed) for seed in (0, 1))
     assert again.details.classifier.accuracy == good.details.classifier.accuracy != other.details.classifier.accuracy
-    contrasts = [[column.contrast for column in one.details.columns] for one in (again, good)]
-    for one, same in zip(*contrasts, strict=True):  # there are fewer tests, so that intervals are shorter
-        if one is None or same is None:
-            assert one is same
-        else:
-            assert (one.text, one.difference, one.p_value) == (same.text, same.difference, same.p_value)
     assert again.details.examples == good.details.examples != other.details.examples
 
 

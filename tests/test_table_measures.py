@@ -8,7 +8,6 @@ import pytest
 from scipy import stats
 from scipy.spatial.distance import cdist
 from sklearn.metrics import r2_score, roc_auc_score
-from threadpoolctl import threadpool_limits
 
 from motes.errors import UsageError
 from motes.evaluation import associations as interactions
@@ -29,12 +28,6 @@ from motes.evaluation.results import Verdict
 from motes.evaluation.tables import likelihoods
 
 N = 300
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    with threadpool_limits(1):
-        yield
 
 
 def rng_of(seed):

@@ -337,16 +337,12 @@ def evaluate_points(
     ours, theirs = np.asarray(samples, np.float64), np.asarray(reference, np.float64)
     entries = _make_entries(*paired(ours, theirs, other, theirs, seed, modes), fit, brief)
     width = ours.shape[1]
-    plane = width == 2
-    details = PointDetails(
-        tuple(
-            _summarise_column(name, a, b)
-            for name, a, b in zip(columns or default_columns(width), ours.T, theirs.T, strict=True)
-        ),
-        ours if plane else None,
-        theirs if plane else None,
-        fit.excess,
+    named = tuple(
+        PointColumn(name, Sides(quantiles_of(a), quantiles_of(b)), bars_of(a, b, ()))
+        for name, a, b in zip(columns or default_columns(width), ours.T, theirs.T, strict=True)
     )
+    synthetic, real = (ours, theirs) if width == 2 else (None, None)
+    details = PointDetails(named, synthetic, real, fit.excess)
     sizes = {"synthetic": len(ours), "real": len(theirs)}
     return Evaluation("", "real points", sizes, entries, details, (), seed, brief)
 
@@ -379,7 +375,3 @@ def _make_entries(pair: Pair, real: Pair, fit: Fit, brief: bool) -> tuple[Entry,
         names, values = (measure.section, measure.name, measure.about), (row.metric, row.reference)
         entries.append(Entry.of(*names, judgement, *values, tested[measure].chance))
     return tuple(entries)
-
-
-def _summarise_column(name: str, synthetic: Array, real: Array) -> PointColumn:
-    return PointColumn(name, Sides(quantiles_of(synthetic), quantiles_of(real)), bars_of(synthetic, real, ()))

@@ -247,7 +247,8 @@ def source_of(model: Model, given: Any = None) -> Source[Any]:
     if given is not None and not isinstance(given, str | Path):
         whole: Source[Any] = Source(MEMORY, _select_columns(model, given, MEMORY), None, model.seed)
         return whole if whole.fingerprint == model.fingerprint else _split_halves(whole)
-    name, recipe = _name_and_recipe(model, given)
+    name = _source_name(model, given)
+    recipe = _recipe_for(model, name, noise=model.recipe.data.noise if name == model.source else None)
     own: Callable[[Any], Any] = lambda rows: rows if rows is None else _select_columns(model, rows, f"'{name}'")
     if isinstance(recipe, PointRecipe) and name in SHAPES:
         drawn = read_points(name, recipe, model.seed)
@@ -259,17 +260,19 @@ def source_of(model: Model, given: Any = None) -> Source[Any]:
     if found.fingerprint == model.fingerprint:
         return found
     if name == model.source and held_out_mask(rows, recipe, model.seed, 0).sum() >= LEAST:
-        return _mark_changed(found)
+        note = (
+            f"'{name}' has changed since the training. Its held-out rows are new or were held out then, but the "
+            "training rows contain some that the model was not trained on."
+        )
+        return replace(found, notes=(note,), known=False)
     if isinstance(model, TableModel) and name != model.source and is_here(model.source):
         return _add_other_rows(model, found, whole.training)
     return _split_halves(whole)
 
 
-def _name_and_recipe(model: Model, given: str | Path | None) -> tuple[str, Recipe]:
-    """Return the name of a source, and the recipe for reading it."""
-    name = _source_name(model, given)
-    data = replace(model.recipe.data, noise=model.recipe.data.noise if name == model.source else None)
-    return name, replace(model.recipe, data=data, text=model.recipe.text.fitting(name))
+def _recipe_for(model: Model, name: str, **data: Any) -> Any:
+    """Return the recipe for reading a source: the model's, with changes of [data], and [text] as the file needs it."""
+    return replace(model.recipe, data=replace(model.recipe.data, **data), text=model.recipe.text.fitting(name))
 
 
 def _source_name(model: Model, given: str | Path | None) -> str:
@@ -292,17 +295,9 @@ def _select_columns(model: Any, rows: Any, name: str) -> Any:
     return Table(table.x[:, order_of(model.columns, table.columns, name)], model.columns)
 
 
-def _mark_changed(found: Source[Rows]) -> Source[Rows]:
-    note = (
-        f"'{found.name}' has changed since the training. Its held-out rows are new or were held out then, but the "
-        "training rows contain some that the model was not trained on."
-    )
-    return replace(found, notes=(note,), known=False)
-
-
 def _add_other_rows(model: TableModel, found: Source[Frame], rows: Frame) -> Source[Frame]:
     """Use all rows of another file as held-out rows, together with the training rows."""
-    there = read_rows(model.source, replace(model.recipe, text=model.recipe.text.fitting(model.source)))
+    there = read_rows(model.source, _recipe_for(model, model.source))
     home = divided(model.source, there, model.recipe, model.seed)
     training = model.schema.contents(home.training, name=f"'{model.source}'")
     equal = int(np.isin(content_keys(rows), content_keys(training)).sum())
@@ -348,8 +343,7 @@ def simulations_of_source(model: PosteriorModel, given: str | None) -> tuple[Tab
     name = _source_name(model, given)
     if name != model.source:
         return rows_to_score(name, model, 0), name, "all rows"
-    data = replace(model.recipe.data, given=model.context.columns)
-    origin = read_points(name, replace(model.recipe, data=data, text=model.recipe.text.fitting(name)), model.seed)
+    origin = read_points(name, _recipe_for(model, name, given=model.context.columns), model.seed)
     return origin.training if origin.held_out is None else origin.held_out, name, origin.evaluated_against
 
 
@@ -363,9 +357,8 @@ def rows_to_score(name: str, model: PointModel | PosteriorModel, n: int) -> Tabl
     if name in SHAPES:
         table = Table(source_of(model, name).real(n)[0], default_columns(2))
     else:
-        data = replace(model.recipe.data, given=model.context.columns if model.context else ())
-        recipe = replace(model.recipe, data=data, text=model.recipe.text.fitting(name))
-        table = table_of(name, recipe, to_learn=False)
+        given = model.context.columns if model.context else ()
+        table = table_of(name, _recipe_for(model, name, given=given), to_learn=False)
     return replace(table, x=table.x[:, order_of(model.columns, table.columns, f"'{name}'")], columns=model.columns)
 
 

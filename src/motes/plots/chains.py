@@ -145,20 +145,6 @@ def shoot(model: PointModel, x: Array, *, n: int = 10_000, seed: int = 0) -> Fil
     return Film(view, forward, reverse, limits, [places.index(place) for place in at])
 
 
-def film_grid(model: PointModel, x: Array) -> NDArray[np.float32]:
-    """Return the times of the model's sampler and of the panels, and further times in between for a smooth animation.
-
-    For a sampler with the steps of a discrete schedule, the times are these steps.
-
-    Example:
-        >>> from motes.plots.chains import film_grid
-        >>> grid = film_grid(model, motes.make_shape("moons", 100))
-        >>> float(grid[0]), float(grid[-1]), len(grid)
-        (1.0, 0.0, 101)
-    """
-    return Distances.of(model, x).film(model.grid)
-
-
 @dataclass(frozen=True)
 class Distances:
     """Distances between the clouds as shown and the data.
@@ -202,7 +188,10 @@ class Distances:
         return sorted(chosen, reverse=True)
 
     def film(self, grid: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the times of an animation for a sampler's `grid`; see `film_grid`."""
+        """Return the times of a sampler and of the panels, and further times in between for a smooth animation.
+
+        For a sampler with the steps of a discrete schedule, the times are these steps.
+        """
         if self.steps is not None:
             return grid
         return self.between(np.union1d(grid, np.array(self.panels(PANELS), np.float32))[::-1], FRAMES)
