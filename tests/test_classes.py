@@ -219,10 +219,7 @@ MISUSE = {
     "guidance to no class": (lambda m, w: m.sample(5, sampling={"guidance": 2.0}), "got no label"),
     "an interval backwards": (lambda m, w: motes.Guidance(2.0, low=0.7, high=0.2), "expected 0 <= low < high <= 1"),
     "a weight below 0": (lambda m, w: motes.Guidance(-1.0), "at least 0"),
-    "a weight that is no number": (
-        lambda m, w: m.sample(5, sampling={"guidance": "2"}),
-        "weight = '2'; expected a finite",
-    ),
+    "a weight that is no number": (lambda m, w: m.sample(5, sampling={"guidance": "2"}), "weight = '2'; expected"),
     "a weak model of other data": (
         lambda m, w: m.sample(5, label=0, sampling={"guidance": motes.Guidance(2.0, weak=w)}),
         "does not match this one",

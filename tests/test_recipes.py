@@ -202,19 +202,10 @@ NAMES = ", ".join(SECTIONS)
     [
         ("trainning.steps=5", f"unknown section 'trainning'. Did you mean 'training'? Choose from: {NAMES}"),
         ("training.step=5", "unknown key 'step' in [training]. Did you mean 'steps'? Choose from: steps, batch,"),
-        (
-            "schedule.offset=5",
-            "unknown key 'offset' in [schedule] of kind 'exploding'. Choose from: kind, sigma_max, rho",
-        ),
-        (
-            "data.kind=moons",
-            "unknown key 'kind' in [data]. Choose from: rows, noise, held_out, encode, standardise, label",
-        ),
+        ("schedule.offset=5", "unknown key 'offset' in [schedule] of kind 'exploding'. Choose from: kind,"),
+        ("data.kind=moons", "unknown key 'kind' in [data]. Choose from: rows, noise, held_out"),
         ("schedule.kind=cosin", "unknown schedule.kind 'cosin'. Did you mean 'cosine'? Choose from: linear, quad,"),
-        (
-            "training.decay=cosin",
-            "unknown training.decay 'cosin'. Did you mean 'cosine'? Choose from: constant, cosine",
-        ),
+        ("training.decay=cosin", "unknown training.decay 'cosin'. Did you mean 'cosine'"),
         ("training.steps=many", "training.steps = 'many'; expected a whole number"),
         ("training.steps=1.5", "training.steps = 1.5; expected a whole number"),
         ("training.steps=true", "training.steps = True; expected a whole number"),
@@ -255,11 +246,7 @@ def test_the_ends_of_a_closed_range_are_allowed(edge):
     ("recipe", "changes", "says"),
     [
         ("tutorial", ["schedule.kind=exploding"], "network.kind = 'step_gated' needs a schedule with steps"),
-        (
-            "tutorial",
-            ["schedule.kind=rectified_flow"],
-            "schedule.kind = 'rectified_flow' has none. Set schedule.kind to",
-        ),
+        ("tutorial", ["schedule.kind=rectified_flow"], "schedule.kind = 'rectified_flow' has none"),
         ("default", ["times.kind=steps"], "times.kind = 'steps' needs a schedule with steps"),
         ("default", ["loss.kind=elbo", "times.kind=uniform"], "is not finite near t = 0"),
         ("default", ["loss.kind=elbo"], "times.kind = 'log_normal' is not uniform. Set times.kind = 'uniform'"),

@@ -183,10 +183,7 @@ def test_a_model_of_parts_of_your_own_is_trained_saved_and_read(tmp_path):
     [
         ("loss.power=0", "recipe 'default': loss.power = 0; expected a number above 0"),
         ("loss.of=v", "unknown loss.of 'v'. Choose from: x0, eps"),
-        (
-            "loss.pover=2",
-            "unknown key 'pover' in [loss] of kind 'mine'. Did you mean 'power'? Choose from: kind, power",
-        ),
+        ("loss.pover=2", "unknown key 'pover' in [loss] of kind 'mine'. Did you mean 'power'?"),
         ("times.draw=uniformly", "unknown times.draw 'uniformly'. Did you mean 'uniform'"),
     ],
 )
@@ -271,10 +268,7 @@ class NoPlace(Gap):
         (decorated("grid", "karras", Halving), "got grid.kind = 'karras', which is a part of motes"),
         (decorated("grid", "mine", Open), r"got Open for \[grid\]; expected a class with @dataclass\(frozen=True\)"),
         (decorated("grid", "mine", lambda schedule: None), r"expected a method __call__\(schedule"),
-        (
-            decorated("schedule", "mine", Halving),
-            r"got Halving for \[schedule\]; expected a subclass of motes.points.Schedule",
-        ),
+        (decorated("schedule", "mine", Halving), r"got Halving for \[schedule\]; expected a subclass"),
         (decorated("network", "mine", ResidualMLP), r"expected a method network\(dim_in"),
         (decorated("loss", "mine", NetOptions), r"expected a method __call__\(denoiser"),
         (decorated("denoiser", "mine", Halving), "expected a subclass of .*Prediction"),
@@ -287,10 +281,7 @@ class NoPlace(Gap):
         (decorated("metric", "c2st", Gap), "metric.kind = 'c2st', which is a part of motes"),
         (decorated("metric", "mine", Halving), "expected a subclass of motes.evaluation.PointMetric"),
         (decorated("metric", "mine", NoValue), r"got NoValue for \[metric\], which lacks __call__"),
-        (
-            decorated("metric", "mine", NoPlace),
-            "got NoPlace with section = 'test' and about = 'nothing'; expected one of",
-        ),
+        (decorated("metric", "mine", NoPlace), "got NoPlace with section = 'test' and about = 'nothing'"),
         (decorated("grid", "mine", NoDefault), r"fields all have defaults, so that NoDefault\(\) works"),
         (decorated("grid", "mine", Kind), "got a field `kind` in Kind; expected another name"),
         (decorated("grid", "mine", Unhashable), "expected fields that can be hashed"),
