@@ -10,8 +10,8 @@ from PIL import Image
 
 import motes
 from motes import plots
+from motes.cli.common import Drawing
 from motes.cli.figures import Album, diagnosis_figures
-from motes.cli.options import Drawing
 from motes.evaluation.sources import source_of
 from motes.plots.chains import Distances, ModelView, evenly
 from motes.plots.curves import rank_curves

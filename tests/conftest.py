@@ -246,3 +246,15 @@ def visit(chromium, client):
     from browsers import opened
 
     return partial(opened, chromium, client)
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Writes a file, text or bytes, and returns its path."""
+
+    def write(content, name="table.csv"):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write

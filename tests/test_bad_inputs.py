@@ -30,6 +30,8 @@ def here(tmp_path, monkeypatch):
     Path("header.csv").write_text("x,y\n")
     Path("twice.csv").write_text("x,x\n1,2\n")
     Path("empty.csv").write_text("")
+    Path("same.csv").write_text("a,b\n" + "1,2\n" * 20)
+    Path("few.csv").write_text("a,b\n1,2\n3,4\n")
     Path("huge.npy").write_bytes(header("'<f8'", "(1000000000000, 2)") + POINTS.tobytes())
     Path("negative.npy").write_bytes(header("'<f8'", "(-1, 2)") + POINTS.tobytes())
     Path("overflow.npy").write_bytes(header("'<f8'", f"({10**30}, 2)") + POINTS.tobytes())
@@ -51,10 +53,27 @@ def header(dtype, shape):
 BAD = {
     "train moons --steps 100": (2, "Use --set training.steps=... or --set table.steps=... or --set grid.steps=..."),
     "train moons --width 100": (2, "--set table.width=... or --set network.width=..."),
-    "train moons --sede 1": (2, "Did you mean --seed?"),
+    "train moons --sede 1": (2, "Unknown option: --sede. Did you mean --seed?"),
+    "train moons --seed -1": (2, "seed"),
+    "train moons --seed 1.5": (2, "--seed: got 1.5; expected a whole number."),
+    "train moons --style drak": (2, "drak"),
+    "train moons --set training.stepz=3": (2, "Did you mean 'steps'"),
+    "train moons --recipe ddmp": (2, "Did you mean 'ddpm'"),
+    "train moons --recipe table": (2, "'moons', which is a shape"),
+    "train nope": (2, "unknown shape or data set 'nope'. Choose from: swiss_roll, "),
+    "train same.csv --recipe default": (1, "all columns are constant: a, b"),
+    "train few.csv --recipe default": (1, "at least 20"),
+    "trian": (2, 'Unknown command "trian". Did you mean "train"?'),
+    "shapes mons": (2, "Did you mean 'moons'"),
+    "score a b.csv": (2, 'Command "score" parameter --out requires an argument. See `motes score --help`.'),
+    "sample a b": (2, "Unused Tokens: ['b']"),
+    "sample a --guidance-interval 0 1.5": (2, "--weak and --guidance-interval need guidance"),
+    "plot a --dpi 5": (2, 'Invalid value "5" for --dpi. Must be >= 20.'),
+    "diagnose a --t 0.5": (2, "--out FOLDER"),
     "train tab.csv --set training.steps=50": (2, "Use table.steps instead"),
     "train tab.csv --set network.width=50": (2, "Use table.width instead"),
     "train tab.csv --set loss.kind=edm": (2, "Choose a recipe for points"),
+    "train tab.csv --set data.label=b": (2, "got data.label = 'b' for a table; expected no data.label"),
     "train pts.csv --set table.steps=50": (2, "Use training.steps instead"),
     "train moons --set training.steps=many": (2, "expected a whole number"),
     "train https://example.org/data.csv": (2, "address https://example.org/data.csv; expected a file on this machine"),
@@ -73,6 +92,7 @@ BAD = {
     "train tab.csv --given-columns b": (1, "Convert it to numbers"),
     "train tab.csv --recipe default": (1, "Use recipe 'table', or make it the label"),
     "train pts.csv --resume": (2, "no checkpoint in 'runs/pts'"),
+    "columns pengins": (2, "unknown data set 'pengins'. Did you mean 'penguins'? Choose from: penguins, iris"),
     "columns quote.csv": (1, "row 2 of"),
     "columns ragged.csv": (1, "line 3 of"),
     "columns header.csv": (1, "has no rows"),
@@ -88,9 +108,6 @@ BAD = {
     "columns pts.csv --encoding klingon": (2, "one that Python knows"),
     "sample model.safetensors": (1, "damaged or not a model"),
     "sample nowhere": (2, "no model file"),
-    "sample taken": (2, "no model file"),
-    "evaluate model.safetensors": (1, "damaged or not a model"),
-    "plot model.safetensors": (1, "damaged or not a model"),
     "score model.safetensors pts.csv --out s.csv": (1, "damaged or not a model"),
     "score model.safetensors pts.csv --out no/s.csv": (2, "there is no folder 'no'"),
     "score model.safetensors pts.csv --out s.xls": (2, "expected a name that ends in"),

@@ -231,30 +231,6 @@ def test_a_training_is_watched_paused_and_gone_back_in(visit):
 
 
 @pytest.mark.slow
-def test_a_shape_is_drawn_and_erased_by_hand(visit):
-    with visit("#model=small&n=500&show=data&at=0") as page:
-        at = easel(page)
-        start, corner, end = at(0.2, 0.2), at(0.8, 0.2), at(0.8, 0.8)
-        page.mouse.move(*start)
-        page.mouse.down()
-        page.mouse.move(*corner, steps=10)
-        page.mouse.move(*end, steps=10)
-        page.mouse.up()
-        points = np.array(page.evaluate("explorer.trainer.pad.points"))
-        assert 80 < len(points) < 200 and np.ptp(points, axis=0) == pytest.approx([2.4, 2.4], abs=0.1)
-        apart = np.linalg.norm(np.diff(points, axis=0), axis=1)
-        assert apart.max() < 0.08
-        page.locator("#eraser").click()
-        page.mouse.move(*at(0.8, 0.5))
-        page.mouse.down()
-        page.mouse.up()
-        assert len(page.evaluate("explorer.trainer.pad.points")) < len(points)
-        page.locator("#blank").click()
-        page.locator("#train").click()
-        until(page, "document.getElementById('train-note').textContent.includes('expected at least 8')")
-
-
-@pytest.mark.slow
 def test_a_file_is_dropped_and_trained_on(visit):
     with visit() as page:
         text = "<b>a</b>,c,label\n" + "".join(f"{k % 7},{k % 5},z{k}\n" for k in range(80))
@@ -387,3 +363,114 @@ def test_the_page_without_a_server_computes_what_the_library_does(visit, chromiu
 
 
 LEVELS = [0.01, 0.1, 0.5, 2.0, 10.0]
+
+
+# --- streaks and the difference --------------------------------------------------------------------------------------
+
+EMPTY = "#model=small&n=500&show=data&at=430&layers="
+
+
+def layer(page, known):
+    until(page, f"explorer.last?.['{known}'] && !explorer.stale", 60)
+    page.wait_for_timeout(150)
+    return picture(page, ".frame")[4:-4, 4:-4]
+
+
+@pytest.mark.slow
+def test_streaks_cover_the_picture_and_turn_with_what_they_show(visit):
+    with visit(EMPTY) as page:
+        assert lit(page) < 20
+        ground = picture(page, ".frame")[6, 6]  # a streak may cover any place later
+        page.locator("body").press("5")
+        score = layer(page, "field learned")
+        assert state(page)["layers"] == ["field"] and (np.abs(score - ground).sum(axis=2) > 60).mean() > 0.2
+        page.locator("#quantity").select_option("velocity")
+        until(page, "explorer.last['field learned'].quantity === 'velocity' && !explorer.stale")
+        page.wait_for_timeout(150)
+        velocity = picture(page, ".frame")[4:-4, 4:-4]
+        assert np.abs(score - velocity).mean() > 3
+        until(page, "location.hash.includes('vectors=velocity')")
+        page.locator("#sides button[value=exact]").click()
+        exact = layer(page, "field exact")
+        assert (exact[..., 2] - exact[..., 0]).max() > 40 and (exact[..., 0] - exact[..., 2]).max() < 40
+
+
+@pytest.mark.slow
+def test_the_difference_has_both_colours(visit):
+    with visit(EMPTY) as page:
+        page.locator("body").press("6")
+        seen = layer(page, "difference both")
+        assert (seen[..., 2] - seen[..., 0]).max() > 25 and (seen[..., 0] - seen[..., 2]).max() > 25
+        page.locator("#models button[value=moons]").click()
+        until(page, "explorer.about.name === 'moons'")
+        assert state(page)["layers"] == ["difference"]
+
+
+# --- drawing ---------------------------------------------------------------------------------------------------------
+
+STILL = "#model=small&n=500&show=data&at=0"  # nothing above the easel grows while it is drawn on
+
+
+def drag(page, *places):
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=6)
+    page.mouse.up()
+
+
+def two_classes(page):
+    """Draw two lines, each of a class; returns where a share of the easel is."""
+    at = easel(page)
+    drag(page, at(0.2, 0.3), at(0.8, 0.3))
+    page.get_by_label("Class 2, amber squares").click()
+    drag(page, at(0.2, 0.7), at(0.8, 0.7))
+    return at
+
+
+def points(page):
+    return np.array(page.evaluate("explorer.trainer.pad.points")), page.evaluate("explorer.trainer.pad.colours")
+
+
+@pytest.mark.slow
+def test_a_line_is_straight_whatever_way_the_pointer_took(visit):
+    with visit(STILL, reduced_motion="reduce") as page:
+        at = easel(page)
+        page.locator("#line").click()
+        drag(page, at(0.25, 0.25), at(0.9, 0.9), at(0.75, 0.25))
+        drawn, colours = points(page)
+        assert len(drawn) == len(colours) > 40 and np.ptp(drawn[:, 1]) < 0.02
+        assert np.ptp(drawn[:, 0]) == pytest.approx(2.0, abs=0.06)
+        assert page.locator("#line").get_attribute("aria-pressed") == "true"
+
+
+@pytest.mark.slow
+def test_colours_are_classes_and_are_erased_with_their_points(visit):
+    with visit(STILL, reduced_motion="reduce") as page:
+        at = two_classes(page)
+        drawn, colours = points(page)
+        assert set(colours) == {0, 1}
+        assert (np.array(colours) == (drawn[:, 1] < 0)).all()
+        seen = picture(page, "#sketch")
+        upper, lower = seen[: len(seen) // 2], seen[len(seen) // 2 :]
+        assert (upper[..., 2] - upper[..., 0]).max() > 60 and (lower[..., 0] - lower[..., 2]).max() > 60
+        page.locator("#eraser").click()
+        drag(page, at(0.2, 0.3), at(0.8, 0.3))
+        drawn, colours = points(page)
+        assert set(colours) == {1} and len(drawn) == len(colours)
+        assert page.evaluate("Object.keys(explorer.trainer.pad.asked).sort().join()") == "colours,sketch"
+
+
+@pytest.mark.slow
+def test_the_keyboard_draws_too(visit):
+    with visit(STILL, reduced_motion="reduce") as page:
+        easel(page)
+        page.locator("#sketch").focus()
+        page.keyboard.press("Space")
+        for key in ("ArrowRight", "ArrowRight", "Shift+ArrowUp"):
+            page.keyboard.press(key)
+        page.keyboard.press("Space")
+        drawn, _ = points(page)
+        assert np.ptp(drawn, axis=0) == pytest.approx([0.2, 0.4], abs=0.05)
+        page.keyboard.press("ArrowLeft")
+        assert len(points(page)[0]) == len(drawn)  # the pen is lifted

@@ -98,17 +98,6 @@ def test_cells_are_fixed_with_the_keyboard_alone(visit):
 
 
 @pytest.mark.slow
-def test_what_a_cell_cannot_be_is_said(visit):
-    with visit() as page:
-        seen(page)
-        page.get_by_label("body mass g", exact=True).fill("9e30")
-        page.get_by_label("body mass g", exact=True).press("Enter")
-        until(page, "document.getElementById('table-note').textContent.includes('expected')")
-        page.locator("#mask-all").click()
-        until(page, "document.getElementById('table-note').textContent === ''")
-
-
-@pytest.mark.slow
 def test_the_address_holds_the_row(visit):
     fixed = {"species": "Adelie", "year": 2008}
     with visit(f"{QUICK}&table=penguins&row={quote(json.dumps(fixed))}") as page:

@@ -77,13 +77,6 @@ def test_bars_are_those_of_predictions(answers, subject):
     assert mass[:-1] @ values / mass[:-1].sum() == pytest.approx(drawn["mean"][0], rel=0.02)
 
 
-def test_one_fixed_cell_changes_the_others(answers, subject):
-    at = [one.column for one in subject.bars].index("island")
-    gentoo, adelie = (subject.conditionals({"species": one})[at] for one in ("Gentoo", "Adelie"))
-    islands = subject.bars[at].texts
-    assert gentoo[islands.index("Biscoe")] > 0.8 > adelie[islands.index("Biscoe")]
-
-
 def test_what_is_unmasked_is_a_row_of_the_library(answers, subject):
     drawn = answers.ask(what="reveal", table="penguins", row=ROW, seed=3).header["drawn"]
     whole = subject.model.draw(1, given=ROW, seed=3)

@@ -56,14 +56,6 @@ def test_a_name_with_a_space_is_quoted_where_a_run_says_how_it_runs_again(tmp_pa
     assert "motes train 'my file.csv' --recipe recipe.toml --seed 3\n" in (tmp_path / "recipe.toml").read_text()
 
 
-def test_a_folder_with_a_run_is_refused_and_replaced_where_that_is_asked_for(tmp_path):
-    (tmp_path / "model.safetensors").write_text("")
-    with pytest.raises(UsageError, match="contains another run"):
-        checkpoints.prepare(tmp_path, overwrite=False)
-    checkpoints.prepare(tmp_path, overwrite=True)
-    assert not list(tmp_path.iterdir())
-
-
 def test_only_steps_may_change_where_a_run_goes_on(tmp_path):
     recipe = load_recipe("default", TINIEST)
     texts = checkpoints.RunTraining("moons", "default", recipe, 3, "rows").about

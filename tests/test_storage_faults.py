@@ -12,8 +12,8 @@ from tests.tables import TINY
 
 import motes
 from motes import cli
+from motes.cli.common import Options
 from motes.cli.folders import checkpoints_in
-from motes.cli.options import Options
 from motes.cli.run import train_run
 from motes.data import read_frame
 from motes.errors import MotesError, UsageError

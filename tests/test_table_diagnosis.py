@@ -10,8 +10,8 @@ import pytest
 
 import motes
 from fits import fit_table
+from motes.cli.common import Drawing
 from motes.cli.figures import draw_run, keep_diagnosis, linked_columns
-from motes.cli.options import Drawing
 from motes.data.frames import as_frame
 from motes.errors import UsageError
 from motes.evaluation.sources import source_of

@@ -24,16 +24,6 @@ from motes.text_options import TextOptions
 NONE = TextOptions()
 
 
-@pytest.fixture
-def file(tmp_path):
-    def write(content, name="t.csv"):
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return path
-
-    return write
-
-
 def silently(path, text=NONE):
     """The columns of a file of which nothing has to be said."""
     with warnings.catch_warnings():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from motes.cli import options
+from motes.cli import common as options
 from motes.cli.common import app, check_rows_out, load_model, note, print_result, refuse_others, start_jax, whole
 from motes.errors import UsageError
 from motes.progress import Reporter

@@ -14,15 +14,14 @@ from numpy.typing import NDArray
 
 from motes import plots
 from motes.cli import folders
-from motes.cli.options import Drawing
+from motes.cli.common import Drawing
 from motes.data import Frame
 from motes.evaluation import Calibration, Diagnosis, TableDiagnosis
 from motes.evaluation.associations import associations
 from motes.evaluation.marginals import view_of
 from motes.evaluation.sources import PointSource, Source, source_of
-from motes.explorer.origins import Origin
 from motes.explorer.points import log_density, scores
-from motes.explorer.subjects import Subject
+from motes.explorer.subjects import Origin, Subject
 from motes.plots.chains import Film, ModelView, shoot
 from motes.plots.curves import (
     column_gains,

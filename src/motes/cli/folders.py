@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from motes.cli.options import Options
+from motes.cli.common import Options
 from motes.errors import DataError, ModelFileError, MotesError, Terminated, TrainingError, UsageError
 from motes.points import Denoiser, PointModel
 from motes.progress import Reporter
@@ -72,13 +72,6 @@ def write(path: Path, text: str) -> None:
     """Write a text file atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-def remove_unfinished(out: Path, names: Sequence[str]) -> None:
-    """Remove temporary copies of these files, or patterns, that a killed process has left behind."""
-    for name in names:
-        for path in unfinished(out / name):
-            path.unlink()
 
 
 def present(out: Path, names: Sequence[str]) -> list[Path]:
@@ -241,7 +234,9 @@ def keeping_checkpoints(
         _read_newest(out)  # before the folder is created
     out.mkdir(parents=True, exist_ok=True)
     with locked(out, reporter.warn):
-        remove_unfinished(out, (*ARTEFACTS, *PICTURES, f"{CHECKPOINTS}/*{SUFFIX}"))
+        for name in (*ARTEFACTS, *PICTURES, f"{CHECKPOINTS}/*{SUFFIX}"):
+            for path in unfinished(out / name):  # left behind by a process that was killed
+                path.unlink()
         state, about = None, training.about
         if options.resume:
             state, named = _resume(out, training, reporter)
@@ -268,18 +263,15 @@ def prepare(out: Path, overwrite: bool) -> None:
     Raises:
         UsageError: if the folder contains a run and `overwrite` is False.
     """
-    there, files = present(out, ARTEFACTS + PICTURES), checkpoints_in(out)
-    if (there or files) and not overwrite:
+    names, files = ARTEFACTS + PICTURES, checkpoints_in(out)
+    if not overwrite:
         if files and not (out / METRICS).exists():
             raise UsageError(
                 f"'{out}' contains a run that was interrupted after {step_of(files[0]):,} steps. Continue it with "
                 "--resume, replace it with --overwrite, or choose another --out."
             )
-        name = (there or files)[0].relative_to(out)
-        raise UsageError(
-            f"'{out}' contains another run ({name}). Choose another --out, or replace it with --overwrite."
-        )
-    for path in there:
+        refuse_files(out, (*names, *(str(path.relative_to(out)) for path in files)))
+    for path in present(out, names):
         path.unlink()
     _clear_checkpoints(out)
 

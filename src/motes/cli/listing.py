@@ -9,8 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from motes.cli.common import app, loading, note, start_jax, terminated_by_sigterm
-from motes.cli.options import Count, Quiet, Seed
+from motes.cli.common import Count, Quiet, Seed, app, loading, note, start_jax, terminated_by_sigterm
 from motes.errors import Terminated, UsageError, unknown
 
 
@@ -122,8 +121,7 @@ def explore(
     start_jax()
     try:
         with loading():
-            from motes.explorer.guard import is_loopback
-            from motes.explorer.server import serve
+            from motes.explorer.server import is_loopback, serve
             from motes.explorer.subjects import Shelf, open_subject
             from motes.fitting import fit
     except ModuleNotFoundError as error:

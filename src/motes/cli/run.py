@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from motes.cli.answers import SAMPLES, HeldOutScore, drawn, held_out_score
+from motes.cli.common import Options
 from motes.cli.figures import draw_run
 from motes.cli.folders import HISTORY, METRICS, MODEL, RunTraining, keeping_checkpoints, write
-from motes.cli.options import Options
 from motes.data import write_frame
 from motes.errors import TrainingError
 from motes.evaluation import Evaluation
@@ -51,7 +51,7 @@ def train_run(
     Example:
         >>> from pathlib import Path
         >>> from motes.progress import Reporter
-        >>> from motes.cli.options import Options
+        >>> from motes.cli.common import Options
         >>> from motes.cli.run import train_run
         >>> motes.data.write_frame("points.csv", motes.data.as_frame(motes.make_shape("moons", 200)))
         >>> options, quiet = Options(figures=False), Reporter(quiet=True)

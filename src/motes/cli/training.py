@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from motes.cli import common as options
 from motes.cli.common import app, load_model, loading, note, start_jax, terminated_by_sigterm, whole
-from motes.cli.options import TABLE, Json, Options, Quiet, Reference, Run, Seed, Text, text_changes
 from motes.errors import UsageError
 from motes.progress import Reporter
 from motes.text_options import TextOptions
@@ -25,7 +25,8 @@ def train(
     source: Annotated[
         str,
         Parameter(
-            help=f"A shape (see `motes shapes`), or a {TABLE}. A name takes precedence over a file of that name."
+            help=f"A shape (see `motes shapes`), or a {options.TABLE}. A name takes precedence over a file of that "
+            "name."
         ),
     ],
     /,
@@ -35,9 +36,9 @@ def train(
     given_columns: str | None = None,
     changes: Annotated[list[str], Parameter(name="--set")] = [],  # noqa: B006 - never changed
     seed: Annotated[int | None, Parameter(converter=whole)] = None,
-    run: Annotated[Options, Parameter(name="*")] = Options(),
-    text: Text = TextOptions(),
-    quiet: Quiet = False,
+    run: Annotated[options.Options, Parameter(name="*")] = options.Options(),
+    text: options.Text = TextOptions(),
+    quiet: options.Quiet = False,
 ) -> int:
     """Train a model on points or a table; write it into a folder with samples, metrics and figures.
 
@@ -56,7 +57,7 @@ def train(
         from motes.cli.run import train_run
         from motes.fitting import choose_recipe
 
-    changes = [*changes, *text_changes(text)]
+    changes = [*changes, *options.text_changes(text)]
     if given_columns is not None:
         names = [name.strip() for name in given_columns.split(",")]
         if not all(names):
@@ -69,9 +70,9 @@ def train(
         seed, chosen = before if seed is None else seed, recipe or str(out / "recipe.toml")
     else:
         chosen = recipe or ("posterior" if given_columns else choose_recipe(source, changes))
-    options = replace(run, seed=seed or 0)
+    settings = replace(run, seed=seed or 0)
     with terminated_by_sigterm():
-        return _report(out, *train_run(source, out, chosen, changes, options, Reporter(quiet)))
+        return _report(out, *train_run(source, out, chosen, changes, settings, Reporter(quiet)))
 
 
 def _report(out: Path, model: "Model", found: "Evaluation[Any] | HeldOutScore | None") -> int:
@@ -92,12 +93,12 @@ def _report(out: Path, model: "Model", found: "Evaluation[Any] | HeldOutScore | 
 
 @app.command
 def columns(
-    file: Annotated[Path, Parameter(help=f"A {TABLE}.")],
+    file: Annotated[Path, Parameter(help=f"A {options.TABLE}.")],
     /,
     *,
     changes: Annotated[list[str], Parameter(name="--set")] = [],  # noqa: B006 - never changed
-    text: Text = TextOptions(),
-    as_json: Annotated[Json, Parameter(name="--json")] = False,
+    text: options.Text = TextOptions(),
+    as_json: Annotated[options.Json, Parameter(name="--json")] = False,
 ) -> int:
     """Show the kind chosen for each column of a table, and why.
 
@@ -132,15 +133,15 @@ def columns(
 
 @app.command
 def ema(
-    model: Run,
-    source: Reference = None,
+    model: options.Run,
+    source: options.Reference = None,
     /,
     *,
     out: Path | None = None,
     length: float | None = None,
-    seed: Seed = 0,
-    text: Text = TextOptions(),
-    quiet: Quiet = False,
+    seed: options.Seed = 0,
+    text: options.Text = TextOptions(),
+    quiet: options.Quiet = False,
 ) -> int:
     """Average a model's weights over another part of its training, or find the best length.
 

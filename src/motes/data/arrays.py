@@ -346,10 +346,8 @@ def moment_of(text: str) -> np.datetime64:
     try:
         made = datetime.datetime.fromisoformat(text)
     except ValueError:
-        made = None
-    if made is None or made.tzinfo is None:
         return np.datetime64(text)
-    return np.datetime64(made.astimezone(datetime.UTC).replace(tzinfo=None))
+    return np.datetime64(text if made.tzinfo is None else _to_utc(made))
 
 
 def _to_utc(value: Any) -> Any:

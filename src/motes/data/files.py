@@ -227,7 +227,7 @@ def writing(path: str | Path) -> Iterator[Write]:
             file = files.enter_context(temporary.open("w", newline="", encoding="utf-8"))
             append = text_to(file, SEPARATORS[suffix])
         elif suffix == ".parquet":
-            append = files.enter_context(_write_parquet(temporary))
+            append = _parquet_to(temporary, files)
 
         def write(frame: Frame) -> None:
             check_writable(path, {name: series.type for name, series in frame.columns.items()})
@@ -253,25 +253,19 @@ def text_to(file: Any, separator: str = ",") -> Write:
     return write
 
 
-@contextmanager
-def _write_parquet(path: Path) -> Iterator[Write]:
-    """Return a context with a function that writes each block as a row group."""
+def _parquet_to(path: Path, files: ExitStack) -> Write:
+    """Return a function that writes each block as a row group, into a file that `files` closes."""
     from pyarrow import parquet
 
-    file: Any = None
+    opened: list[Any] = []
 
     def write(frame: Frame) -> None:
-        nonlocal file
         table = frame.to_arrow()
-        if file is None:
-            file = parquet.ParquetWriter(path, table.schema)
-        file.write_table(table)
+        if not opened:
+            opened.append(files.enter_context(parquet.ParquetWriter(path, table.schema)))
+        opened[0].write_table(table)
 
-    try:
-        yield write
-    finally:
-        if file is not None:
-            file.close()
+    return write
 
 
 # --- Rows block by block, as often as requested, so that a file need not fit in memory ------------------------------

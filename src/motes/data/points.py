@@ -255,7 +255,8 @@ class Classes:
                 f"the labels have {len(names)} class{'es' * (len(names) != 1)} in {len(array)} rows; expected 2 to "
                 f"{MOST:,}. A label names a group of rows."
             )
-        return cls(tuple(_as_name(name) for name in names), tuple(counts.tolist()))
+        plain = names.astype(np.int64) if names.dtype.kind == "b" else names
+        return cls(tuple(plain.tolist()), tuple(counts.tolist()))
 
     @property
     def weights(self) -> NDArray[np.float64]:
@@ -294,10 +295,6 @@ class Classes:
     def from_dict(cls, values: dict[str, Any]) -> Classes:
         """Read the result of `to_dict`."""
         return cls(tuple(values["names"]), tuple(values["counts"]))
-
-
-def _as_name(name: Any) -> Name:
-    return str(name) if isinstance(name, str) else int(name)
 
 
 # --- Row hashing and the held-out split -----------------------------------------------------------------------------

@@ -226,17 +226,6 @@ class Support:
         return total
 
     @property
-    def both(self) -> NDArray[np.bool_]:
-        """A mask (d,) of the columns with both bounds.
-
-        Example:
-            >>> from motes.data import Support
-            >>> Support(np.array([0.0, 0.0]), np.array([1.0, np.inf])).both.tolist()
-            [True, False]
-        """
-        return self._bound_masks[0]
-
-    @property
     def _bound_masks(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
         """Masks (d,) of columns with both bounds, with only a lower bound, and with only an upper bound."""
         low, high = np.isfinite(self.low), np.isfinite(self.high)
@@ -440,7 +429,7 @@ class Standardiser:
             ((-2.0, 2.0), None)
         """
         some = self.of(self.varies)
-        both = [False] * len(some.mean) if some.support is None else some.support.both
+        both = [False] * len(some.mean) if some.support is None else some.support._bound_masks[0]
         ends = zip(-some.mean / some.scale, (1 - some.mean) / some.scale, both, strict=True)
         return tuple((float(low), float(high)) if bounded else None for low, high, bounded in ends)
 

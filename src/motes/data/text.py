@@ -359,18 +359,9 @@ class TextColumn:
         return chosen([way for way in ways if isinstance(way, Dates)] if self.types else ways, self.text.options)
 
     @property
-    def is_real(self) -> bool:
-        """Whether the entries are real numbers in Arrow's format."""
-        return self.way is None and self._type == "double"
-
-    @property
-    def is_date(self) -> bool:
-        """Whether the entries are dates in any format."""
-        return isinstance(self.way, Dates) or self._type.startswith(("date", "time"))
-
-    @property
-    def _type(self) -> str:
-        return str(self.types[0]) if self.types else ""
+    def type(self) -> str:
+        """The name of the type: of the format, or Arrow's; "" for labels."""
+        return self.way.type if self.way is not None else str(self.types[0]) if self.types else ""
 
     def read(self, entries: Any, made: Any = None) -> Series:
         """Convert entries to the type of the column; `made` is the result of `look` for these entries."""
@@ -465,7 +456,7 @@ def _warn_conversions(text: Text, found: Mapping[str, TextColumn]) -> None:
         elif not column.types and way is None and chosen(column.ways or (), replace(options, decimal=None)) is not None:
             other = "," if options.decimal == "." else "."
             text.say(f"{where} no numbers with the decimal sign '{options.decimal}'. Use --decimal {other}")
-    if options.date_format and not any(column.is_date for column in found.values()):
+    if options.date_format and not any(column.type.startswith(("date", "time")) for column in found.values()):
         forms = " or ".join(options.date_format)
         text.say(f"'{text.path}': no column matches the date format {forms}.")
 
@@ -475,6 +466,6 @@ def _detected_options(options: TextOptions, found: Mapping[str, TextColumn]) -> 
     ways = [column.way for column in found.values()]
     forms = [*options.date_format, *(form for way in ways if isinstance(way, Dates) for form in way.forms)]
     signs = {way.decimal for way in ways if isinstance(way, NumberFormat) and way.decimal}
-    certain = len(signs) == 1 and (signs == {"."} or not any(column.is_real for column in found.values()))
+    certain = len(signs) == 1 and (signs == {"."} or not any(column.type == "double" for column in found.values()))
     decimal = options.decimal or (signs.pop() if certain else None)
     return replace(options, decimal=decimal, date_format=tuple(dict.fromkeys(forms)))

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,7 @@ from motes.data.points import Classes, fingerprint_of, frame_of
 from motes.errors import MotesError, UsageError
 from motes.evaluation.losses import expected_loss
 from motes.explorer.messages import Request
-from motes.explorer.origins import Origin
-from motes.explorer.subjects import Subject
+from motes.explorer.subjects import Origin, Subject
 from motes.points import PointModel, PointRecipe, Rows
 from motes.points.fitting import choose_options, standardiser_of
 from motes.points.sampling import seed_key
@@ -36,13 +35,6 @@ DO = ("play", "pause", "step")
 FASTEST = 10_000  # maximum steps per second
 
 _numbers = itertools.count()
-
-
-class Moment(NamedTuple):
-    """Last and averaged weights at some step, (p,) each."""
-
-    last: NDArray[np.float32]
-    average: NDArray[np.float32]
 
 
 class Live:
@@ -87,7 +79,7 @@ class Live:
         self._python = python
         self._on_news, self._changed = on_news, threading.Condition()
         self._wanted, self._pace, self.closed = 0, 0, False
-        self.snapshots: dict[int, Moment] = {}
+        self.snapshots: dict[int, NDArray[np.float32]] = {}  # step -> the last and the averaged weights, (2, p)
         self.floor: float | None = None
         self.error: str | None = None
         self._thread = threading.Thread(target=self._run, daemon=True, name=f"explorer-training-{self.number}")
@@ -169,7 +161,7 @@ class Live:
         found = self.snapshots.get(step)
         if found is None:
             raise UsageError(f"got snapshot = {step}; expected one of {', '.join(map(str, sorted(self.snapshots)))}.")
-        denoiser = with_weights(self._model.denoiser, found.average if averaged else found.last)
+        denoiser = with_weights(self._model.denoiser, found[int(averaged)])
         family = f"{TRAINING} {self.number}"
         model = self._model.with_denoiser(denoiser)
         ended = step == self.recipe.training.steps
@@ -229,7 +221,7 @@ class Live:
 
     def _take_snapshot(self) -> None:
         now = self._state.weights
-        kept = {**self.snapshots, self.done: Moment(np.ravel(now.last), np.ravel(now.average))}
+        kept = {**self.snapshots, self.done: np.stack([np.ravel(now.last), np.ravel(now.average)])}
         if len(kept) > SNAPSHOTS:
             steps = sorted(kept)
             kept = {step: kept[step] for step in [*steps[:-1:2], steps[-1]]}

@@ -1,4 +1,4 @@
-"""The server: the files of the page, the socket that answers it, and startup and shutdown.
+"""The server: access control, the files of the page, the socket that answers it, and startup and shutdown.
 
 The files are read once, at startup; a request is looked up among them by its whole path. So no path from outside is
 ever opened.
@@ -8,30 +8,33 @@ or reads slowly, needs no memory, and a few threads answer all pages. When a pag
 """
 
 import asyncio
+import ipaddress
 import logging
 import secrets
 import socket
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request as HttpRequest
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from motes.errors import MotesError, UsageError
 from motes.explorer.answers import KINDS, Answers
-from motes.explorer.guard import Guard, is_everywhere
 from motes.explorer.live import Live
 from motes.explorer.messages import Answer, Limits, Request
 from motes.explorer.subjects import Shelf
@@ -47,6 +50,133 @@ CONNECTIONS = 128
 FIRST_POINTS = 5_000  # points of the first picture
 
 log = logging.getLogger("motes.explorer")
+
+
+# --- access control ---------------------------------------------------------------------------------------------------
+#
+# A page of another site may send requests to a server on this machine. Three checks refuse them. The Host header must
+# be a name of this machine, so that DNS rebinding fails. The Origin of any request other than GET and HEAD must be
+# this page. And the address must contain a token that is new at each start.
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",  # the token is in the address
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+
+NO_TOKEN = (
+    "This address lacks the token of the running server. Open the address that `motes explore` printed; each start has "
+    "a new one.\n"
+)
+
+
+class Guard:
+    """Middleware that passes on the requests of this page and refuses all others before they are read.
+
+    Args:
+        app: the application.
+        host: host at which the server listens.
+        token: token of this start.
+        limits: limit of the length of an address.
+        open_to_all: paths that need no token: files that are the same in every installation.
+    """
+
+    def __init__(self, app: ASGIApp, *, host: str, token: str, limits: Limits, open_to_all: Collection[str]):
+        self.app, self.host, self.token, self.limits, self.open_to_all = app, host, token, limits, open_to_all
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        refusal = self.refusal(scope)
+        answer: ASGIApp = self.app if refusal is None else PlainTextResponse(refusal[1], refusal[0])
+        await answer(scope, receive, _with_headers(send))
+
+    def refusal(self, scope: Scope) -> tuple[int, str] | None:
+        """Return status and message if a request is refused; None if it is accepted."""
+        headers = Headers(scope=scope)
+        hosts, origins = headers.getlist("host"), headers.getlist("origin")
+        if len(hosts) != 1:
+            return 400, "Expected one Host header.\n"
+        if not accepted(hosts[0], self.host):
+            return 421, "The Host header names no address of this server. Open it as http://localhost:PORT.\n"
+        if len(scope.get("raw_path", b"")) + len(scope["query_string"]) > self.limits.address:
+            return 414, f"The address is longer than {self.limits.address:,} bytes.\n"
+        reads = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
+        if not reads and origins != [f"http://{hosts[0]}"]:
+            return 403, "The Origin header does not match this page.\n"
+        if scope["path"] not in self.open_to_all and not self._knows_token(scope["query_string"]):
+            return 403, NO_TOKEN
+        return None
+
+    def _knows_token(self, query: bytes) -> bool:
+        found = parse_qs(query.decode("latin-1")).get("token", [])
+        return len(found) == 1 and secrets.compare_digest(found[0].encode(), self.token.encode())
+
+
+def accepted(header: str, host: str) -> bool:
+    """Return whether a Host header names a server that listens at `host`.
+
+    The port may differ, as with a tunnel. A server that listens everywhere (0.0.0.0, ::) accepts only numeric
+    addresses, since a foreign name could be pointed at any of them.
+    """
+    try:
+        parts = urlsplit(f"//{header}")
+        name = (parts.hostname or "").lower()
+        _ = parts.port  # raises if it is invalid
+    except ValueError:
+        return False
+    if parts.netloc != header or "@" in header:  # more than a name and a port
+        return False
+    if name in LOOPBACK or name == host.lower():
+        return bool(name)
+    return is_everywhere(host) and _is_number(name)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach a server that listens at `host`.
+
+    Example:
+        >>> from motes.explorer.server import is_loopback
+        >>> is_loopback("127.0.0.1"), is_loopback("0.0.0.0")
+        (True, False)
+    """
+    return host == "localhost" or (_is_number(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def is_everywhere(host: str) -> bool:
+    """Return whether `host` stands for all addresses of this machine."""
+    return _is_number(host) and ipaddress.ip_address(host).is_unspecified
+
+
+def _is_number(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"].endswith("response.start"):  # of a page, or of a refused socket
+            MutableHeaders(scope=message).update(HEADERS)
+        await send(message)
+
+    return sending
+
+
+# --- the connection to a page -------------------------------------------------------------------------------------
 
 
 class Abandoned(Exception):
@@ -69,7 +199,7 @@ class Visit:
         self._waiting: OrderedDict[str, Request] = OrderedDict()
         self._asked, self._gone = asyncio.Event(), False
         self._live: Live | None = None
-        self._has_news, self._told = False, 0
+        self._told = 0
 
     async def run(self) -> None:
         """Serve the page until it is closed."""
@@ -107,14 +237,15 @@ class Visit:
     async def _answer(self) -> None:
         while True:
             await self._asked.wait()
-            if self._has_news:
-                await self._send(self._news())
-            elif self._waiting:
-                _, request = self._waiting.popitem(last=False)
-                with suppress(Abandoned):
-                    await self._send(await self._loop.run_in_executor(self.threads, self._compute, request))
-            else:
+            if not self._waiting:
                 self._asked.clear()
+                continue
+            slot, request = self._waiting.popitem(last=False)
+            if slot == NEWS:
+                await self._send(self._news())
+                continue
+            with suppress(Abandoned):
+                await self._send(await self._loop.run_in_executor(self.threads, self._compute, request))
 
     async def _send(self, answer: Answer) -> None:
         try:
@@ -170,7 +301,8 @@ class Visit:
         """Wake the event loop, called in the training's thread."""
 
         def tell() -> None:
-            self._has_news = True
+            self._waiting[NEWS] = Request(NEWS, 0, NEWS, {})
+            self._waiting.move_to_end(NEWS, last=False)
             self._asked.set()
 
         if not self._gone:
@@ -179,7 +311,6 @@ class Visit:
 
     def _news(self) -> Answer:
         """Return the state of the training, and the losses since the last message."""
-        self._has_news = False
         if self._live is None:
             return Answer({"number": 0, "what": NEWS, "step": 0, "run": None})
         about, losses = self._live.news(self._told)
@@ -187,12 +318,7 @@ class Visit:
         return Answer({"number": 0, "what": NEWS, **about}, {"losses": losses})
 
 
-TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".svg": "image/svg+xml",
-}
+TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
 def application(answers: Answers, *, token: str, host: str = "127.0.0.1") -> Starlette:
@@ -269,13 +395,7 @@ def application(answers: Answers, *, token: str, host: str = "127.0.0.1") -> Sta
     return Starlette(routes=routes, middleware=[guard])
 
 
-def serve(
-    shelf: Shelf,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    on_start: Callable[[str], None] = print,
-) -> None:
+def serve(shelf: Shelf, *, host: str = "127.0.0.1", port: int = 0, on_start: Callable[[str], None] = print) -> None:
     """Serve the explorer until Ctrl-C or SIGTERM.
 
     Args:

@@ -1,4 +1,4 @@
-"""The models that the page shows, with their training data and, if known, the exact distribution.
+"""The models that the page shows, with their training data (shapes, files, drawings) and the exact distribution.
 
 Points are shown as u = x_t / sqrt(alpha_t^2 + sigma_t^2), computed in standardised units and converted back to the
 data's units: one scale from data to noise, as in the figures.
@@ -7,7 +7,7 @@ data's units: one scale from data to noise, as in the figures.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,17 +18,17 @@ from typing import Any, cast
 
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from motes.data import DATASETS, SHAPES
+from motes.data import DATASETS, SHAPES, Table
 from motes.data.datasets import is_here
 from motes.data.readings import default_columns
+from motes.data.shapes import Distribution
 from motes.errors import MotesError, UsageError, unknown
-from motes.evaluation.sources import read_points
-from motes.explorer.origins import Origin
+from motes.evaluation.sources import PointSource, read_points, reference_seeds
 from motes.explorer.tables import TableSubject
 from motes.loading import load
-from motes.points import Denoiser, Given, Oracle, PointModel
+from motes.points import Denoiser, Given, Oracle, PointModel, Truth
 from motes.points.guidance import Guided
 from motes.recipes import kinds_of
 from motes.tables.model import TableModel
@@ -39,6 +39,8 @@ PLACES = 1024  # places of the clock, in addition to 0
 BEND = 1.6  # exponent by which the clock runs slower near the data, where the shape is
 REACH = 3.2  # minimum half-width of the view, in standard deviations
 OURS = resources.files("motes") / "explorer" / "models"
+DRAWING = "your drawing"
+FEWEST_POINTS = 8  # minimum points of a drawing
 
 
 def shipped() -> list[str]:
@@ -61,6 +63,76 @@ def shipped_tables() -> list[str]:
         ['penguins']
     """
     return sorted(name for name in DATASETS if (OURS / f"{name}.safetensors").is_file())
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Rows of a training, and more real points to compare samples with.
+
+    Attributes:
+        name: name of the data.
+        training: training rows.
+        truth: the exact distribution; None if it is unknown.
+        seed: seed of the rows.
+        source: the shape or file that all rows come from; None for a drawing, or for one class.
+    """
+
+    name: str
+    training: Table
+    truth: Truth | None
+    seed: int
+    source: PointSource | None = None
+
+    @classmethod
+    def of(cls, source: PointSource) -> Origin:
+        """Return the origin for a shape or a file."""
+        return cls(source.name, source.training, source.truth, source.seed, source)
+
+    @classmethod
+    def drawing(
+        cls, points: ArrayLike, noise: float, rows: int, seed: int, colours: Sequence[int] | None = None
+    ) -> Origin:
+        """Return rows of a drawing: points (m, 2) along strokes, blurred, with `colours` (m,); None: one colour.
+
+        Several colours are equally likely classes.
+
+        Raises:
+            UsageError: if there are too few points, or all lie on a line along an axis.
+        """
+        nodes = np.asarray(points, float)
+        if len(nodes) < FEWEST_POINTS or (np.ptp(nodes, axis=0) < 1e-3).any():
+            raise UsageError(
+                f"got a drawing of {len(nodes)} points; expected at least {FEWEST_POINTS} that span the plane."
+            )
+        names, labels = np.unique(np.zeros(len(nodes), int) if colours is None else colours, return_inverse=True)
+        weights = 1 / (len(names) * np.bincount(labels)[labels])
+        classes = len(names) > 1
+        own = labels if classes else np.full(len(nodes), -1)
+        truth = Truth(DRAWING, Distribution(nodes, nodes, weights, noise, own))
+        x, drawn = truth.labelled_sample(rows, seed=seed)
+        return cls(DRAWING, Table(x, default_columns(2), drawn if classes else None), truth, seed)
+
+    def of_class(self, label: str | int) -> Origin:
+        """Return the rows of one class; all rows if they have no labels."""
+        labels = self.training.labels
+        if labels is None:
+            return self
+        training = self.training.take(np.flatnonzero(labels.astype(str) == str(label)))
+        return replace(self, training=training, truth=self.truth and self.truth.of_class(int(label)), source=None)
+
+    def draw(self, n: int, seed: int) -> Array:
+        """Return up to `n` real points (m, d): fresh ones if the distribution is known, otherwise training rows."""
+        if self.truth is not None:
+            return self.truth.sample(n, seed=seed)
+        rows = self.training.x
+        return rows[np.random.default_rng([seed, 7]).permutation(len(rows))[:n]]
+
+    def real(self, n: int) -> tuple[Array, Array]:
+        """Return two sets of up to `n` real points: to compare with, and for the reference value."""
+        if self.source is not None:
+            return self.source.real(n)
+        first, second = reference_seeds(self.seed)
+        return self.draw(n, first), self.draw(n, second)
 
 
 @dataclass(eq=False)

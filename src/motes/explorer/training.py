@@ -4,6 +4,7 @@ A page names a recipe of motes and changes of its keys. Findings and fixes come 
 such changes too.
 """
 
+import io
 import math
 import secrets
 from collections import OrderedDict
@@ -11,26 +12,28 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
 from functools import lru_cache, partial
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from motes.data import SHAPES
+from motes.data.arrays import Series
 from motes.data.points import as_table
-from motes.errors import UsageError
+from motes.errors import DataError, UsageError
 from motes.evaluation import Finding
 from motes.evaluation.diagnosis import diagnose_model
 from motes.evaluation.findings import PRIOR_NATS, constant_columns, prior_kl
 from motes.evaluation.sources import PointSource, divided, read_points
 from motes.explorer.live import Live
 from motes.explorer.messages import Answer, Limits, Request
-from motes.explorer.origins import Origin, Upload, read_upload
-from motes.explorer.subjects import Subject, require_origin
+from motes.explorer.subjects import Origin, Subject, require_origin
 from motes.fitting import diagnose
 from motes.points import DiscreteVP, PointRecipe
 from motes.points.schedules import MOST_KNOTS, KnotSchedule
 from motes.progress import OnProgress
 from motes.recipes import kinds_of, load_recipe
+from motes.text_options import TextOptions
 from motes.training.recipe import keys_of, members_of
 
 RECIPES = ("default", "ddpm", "tutorial")
@@ -44,6 +47,18 @@ PREVIEW_ROWS, DIAGNOSIS_ROWS = 2_000, 2_000
 KEPT_FILES = 8  # maximum number of files; then the oldest is dropped
 LEAST_NOISE = 1e-3  # minimum noise of a drawing, in its own units
 COLOURS = 4  # maximum colours of a drawing
+FILE = "the file"
+FEWEST_ROWS = 2  # of a file
+LARGEST_NUMBER = 1e12  # in a column of a file
+
+
+class Upload(NamedTuple):
+    """The columns of numbers in a file: their names, and the rows (n, d)."""
+
+    columns: tuple[str, ...]
+    x: NDArray[np.float64]
+    notes: tuple[str, ...] = ()
+    """Remarks on conversions and on omitted columns."""
 
 
 class Trainings:
@@ -155,7 +170,7 @@ class Trainings:
             places = [request.whole(name, 0, len(file.columns) - 1) for name in ("first", "second")]
             if places[0] == places[1]:
                 raise UsageError("got one column twice; expected two columns. Choose another.")
-            table = as_table(file.x[:, places], [file.columns[k] for k in places], name="the file")
+            table = as_table(file.x[:, places], [file.columns[k] for k in places], name=FILE)
             if kept := constant_columns(table):
                 raise UsageError(f"{kept[0].meaning} Expected two columns that vary. Choose another.")
             return Origin.of(PointSource(**vars(divided("your file", table, recipe, seed))))
@@ -175,6 +190,46 @@ class Trainings:
                     f"got a file that is no longer in memory; expected one of the last {KEPT_FILES}. Upload it again."
                 )
             return self._files[word]
+
+
+# --- files: only text with columns of numbers; nothing is written to disk, and the name of a file is not used ---------
+
+
+def read_upload(data: bytes, limits: Limits) -> Upload:
+    """Read the columns of a text file that contain only numbers, as `motes train` does.
+
+    Raises:
+        DataError: if the file has another form or is too large.
+    """
+    from motes.data.text import Text, TextInMemory, read_text  # pyarrow loads with the first file
+
+    file, text, notes = TextInMemory(FILE, data), TextOptions(sep=_separator(data)), list[str]()
+    if (width := len(Text(file, text, notes.append).names)) > limits.columns:
+        raise DataError(f"{FILE} has {width} columns; expected at most {limits.columns}.")
+    frame = read_text(file, text, notes.append)
+    if not FEWEST_ROWS <= len(frame) <= limits.rows:
+        raise DataError(f"{FILE} has {len(frame):,} rows; expected {FEWEST_ROWS} to {limits.rows:,}.")
+    columns = {name: series.values for name, series in frame.columns.items() if _holds_numbers(series)}
+    if len(columns) < 2:
+        raise DataError(f"{len(columns)} columns of {FILE} contain only numbers; expected at least two.")
+    if others := [name for name in frame.columns if name not in columns]:
+        notes.append(f"Omitted columns, which do not contain only numbers: {', '.join(others)}.")
+    return Upload(tuple(columns), np.array(list(columns.values()), float).T, tuple(dict.fromkeys(notes)))
+
+
+def _separator(data: bytes) -> str:
+    """Find the separator in the first line that is not a comment. A comma next to another one may be decimal."""
+    first = next((line for line in io.BytesIO(data) if not line.lstrip().startswith(b"#")), b"")
+    return next((mark for mark in ("\t", ";", ",") if mark.encode() in first), ",")
+
+
+def _holds_numbers(series: Series) -> bool:
+    if series.type not in ("real", "whole") or series.missing.any():
+        return False
+    return bool((np.isfinite(series.values) & (np.abs(series.values) < LARGEST_NUMBER)).all())
+
+
+# --- requests -----------------------------------------------------------------------------------------------------
 
 
 def _seed(request: Request) -> int:
@@ -293,11 +348,8 @@ def _knots(recipe: PointRecipe) -> dict[str, list[float]]:
     schedule = recipe.make_schedule()
     if isinstance(schedule, KnotSchedule):
         return {"alphas": list(schedule.alphas), "sigmas": list(schedule.sigmas)}
-    t = np.arange(1, KNOTS + 1) / KNOTS
-    return {
-        name: np.asarray(curve(t), float).tolist()
-        for name, curve in (("alphas", schedule.alpha), ("sigmas", schedule.sigma))
-    }
+    t, curves = np.arange(1, KNOTS + 1) / KNOTS, {"alphas": schedule.alpha, "sigmas": schedule.sigma}
+    return {name: np.asarray(curve(t), float).tolist() for name, curve in curves.items()}
 
 
 def _describe_finding(finding: Finding, recipe: PointRecipe, limits: Limits) -> dict[str, Any]:
