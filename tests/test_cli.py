@@ -20,7 +20,7 @@ import pytest
 import motes
 from motes import progress
 from motes.cli.common import loading
-from motes.cli.folders import FIGURES
+from motes.cli.folders import ARTEFACTS, FIGURES
 from motes.points.samplers import SAMPLERS
 
 MOTES = [sys.executable, "-c", "from motes.cli import main; main()"]
@@ -65,17 +65,7 @@ def small_figures(monkeypatch):
 def test_a_run_leaves_everything_that_is_promised(run_folder):
     out, done = run_folder
     files = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
-    promised = {
-        "model.safetensors",
-        "averages.safetensors",
-        "recipe.toml",
-        "metrics.json",
-        "history.jsonl",
-        "samples.csv",
-        "report.html",
-        "diffusion.gif",
-        "checkpoints/000000000040.safetensors",
-    }
+    promised = {*ARTEFACTS, "diffusion.gif", "checkpoints/000000000040.safetensors"}
     assert files == promised | {f"figures/{name}.png" for name in FIGURES}
     assert str(out.relative_to(out.parents[1])) in done.stdout
     assert "sliced_w2" in done.stdout

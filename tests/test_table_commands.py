@@ -19,14 +19,8 @@ from motes.tables.model import evidence_of
 pytestmark = pytest.mark.brief
 
 ROWS = 39  # of which a few are held out
-TINY = {
-    "table.steps": 60,
-    "table.width": 32,
-    "table.depth": 1,
-    "table.bins": 16,
-    "table.components": 1,
-    "table.calibrate": False,
-}
+TINY = {"table.steps": 60, "table.width": 32, "table.depth": 1, "table.bins": 16, "table.components": 1}
+TINY["table.calibrate"] = False
 
 
 @pytest.fixture(scope="module")

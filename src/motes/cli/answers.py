@@ -57,24 +57,20 @@ def types_of(model: Any) -> Mapping[str, Any]:
 
 
 def write_table(
-    model: TableModel,
-    n: int,
-    write: Write,
-    on_progress: OnProgress,
-    *,
-    given: Mapping[str, Any],
-    seed: int,
-    importance_resample: bool,
-    placeholders: bool,
+    model: TableModel, n: int, write: Write, on_progress: OnProgress, *, placeholders: bool, **options: Any
 ) -> Evidence | None:
-    """Draw rows of a table and write them block by block; return the evidence of the conditions, if there are any."""
+    """Draw rows of a table and write them block by block; return the evidence of the conditions, if there are any.
+
+    `options` are those of `TableModel.blocks`; with `placeholders`, columns that are set aside are filled.
+    """
     effective, log_evidence, done = 0.0, [], 0
-    for rows in model.blocks(n, given=given, seed=seed, importance_resample=importance_resample):
+    for rows in model.blocks(n, **options):
         write(model.schema.with_placeholders(rows, done + 1) if placeholders else rows)
         effective += rows.effective
         log_evidence.append(rows.log_evidence)
         done += len(rows)
         on_progress(Progress(done, n))
+    given = options["given"]
     return evidence_of(model, given, log_evidence, effective) if given else None
 
 

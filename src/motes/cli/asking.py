@@ -52,8 +52,9 @@ def sample(
     from motes.cli.condition_words import conditions, observations
 
     trained, iid = load_model(model), points.iid
-    for_tables = {"--importance-resample": importance_resample, "--placeholders": placeholders}
-    refuse_others(trained, points=points.given, tables=for_tables)
+    for_tables = {"importance_resample": importance_resample, "placeholders": placeholders}
+    named = {f"--{name.replace('_', '-')}": value for name, value in for_tables.items()}
+    refuse_others(trained, points=points.given, tables=named)
     check_rows_out(out, overwrite, types_of(trained))
     known: Any = conditions(given, trained) if iid is None else observations(given, iid, trained)
     if trained.kind == "posterior":
@@ -63,16 +64,7 @@ def sample(
     found = None
     with _open_writer(out) as write, Reporter(quiet).counting("sampling", "rows") as count:
         if trained.kind == "table":
-            found = write_table(
-                trained,
-                n,
-                write,
-                count,
-                given=known,
-                seed=seed,
-                importance_resample=importance_resample,
-                placeholders=placeholders,
-            )
+            found = write_table(trained, n, write, count, given=known, seed=seed, **for_tables)
         elif trained.kind == "points" and not known:
             write(drawn(trained, n, count, **extra)[0])
         else:

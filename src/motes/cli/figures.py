@@ -22,16 +22,8 @@ from motes.evaluation.marginals import view_of
 from motes.evaluation.sources import PointSource, Source, source_of
 from motes.explorer.points import log_density, scores
 from motes.explorer.subjects import Origin, Subject
+from motes.plots import curves
 from motes.plots.chains import Film, ModelView, shoot
-from motes.plots.curves import (
-    column_gains,
-    density_row,
-    error_split,
-    excess_curve,
-    rank_curves,
-    score_fields,
-    time_heading,
-)
 from motes.points import Denoiser, PointModel, PosteriorModel
 from motes.points.fitting import CHOSEN
 from motes.points.networks import StepGated
@@ -191,11 +183,11 @@ def keep_diagnosis(
     if isinstance(found, TableDiagnosis):
         names = [f"{name} (first)" if name == found.first else name for name in found.columns]
         title, simple = f"{found.rows:,} {found.evaluated_against}", found.mixture - found.alone
-        figure = column_gains(names, found.gain, found.errors, simple, title=title, style=album.look)
+        figure = curves.column_gains(names, found.gain, found.errors, simple, title=title, style=album.look)
         return [numbers, album.save(figure, "column_gains")]
     if isinstance(found, Calibration):
         ranks = dict(zip(found.names, found.ranks.T, strict=True))
-        return [numbers, album.save(rank_curves(ranks, found.draws, style=album.look), "ranks")]
+        return [numbers, album.save(curves.rank_curves(ranks, found.draws, style=album.look), "ranks")]
     return [numbers, *diagnosis_figures(model, found, source_of(model, source), album, t=t)]
 
 
@@ -225,14 +217,10 @@ def loss_figure(history: Sequence[Mapping[str, float]], album: Album) -> Iterato
         return
     gaps = [line["loss"] - line["excess"] for line in lines if "excess" in line]
     looks = [(line["step"], line["held_out"]) for line in history if "held_out" in line]
-    axes = plots.loss_curve(
-        [line["step"] for line in lines],
-        [line["loss"] for line in lines],
-        best=float(np.median(gaps)) if gaps else None,
-        held_out=np.array(looks).T if looks else None,
-        window=max(len(lines) // SMOOTHED, 1),
-        style=album.look,
-    )
+    steps, losses = ([line[name] for line in lines] for name in ("step", "loss"))
+    best, held_out = float(np.median(gaps)) if gaps else None, np.array(looks).T if looks else None
+    window = max(len(lines) // SMOOTHED, 1)
+    axes = plots.loss_curve(steps, losses, best=best, held_out=held_out, window=window, style=album.look)
     yield album.save(axes, "loss")
 
 
@@ -252,20 +240,14 @@ def _count_points(x: Array) -> str:
 
 def animate(film: Film, path: Path, *, style: plots.Style, on_progress: OnProgress = silent) -> None:
     """Write the forward and then the reverse process as a GIF."""
+    view = film.view
+    chains = film.forward[::-1], view.times[::-1], film.reverse, view.times
 
     def counted_frames() -> Iterator[NDArray[np.uint8]]:
-        frames = plots.frames(
-            film.forward[::-1],
-            film.view.times[::-1],
-            film.reverse,
-            film.view.times,
-            view=film.view.drawn(film.limits),
-            hold=HOLD,
-            style=style,
-        )
+        frames = plots.frames(*chains, view=view.drawn(film.limits), hold=HOLD, style=style)
         for number, frame in enumerate(frames, 1):
             yield frame
-            on_progress(Progress(number, 2 * (len(film.view.places) + HOLD)))
+            on_progress(Progress(number, 2 * (len(view.places) + HOLD)))
 
     plots.save_gif(counted_frames(), path)
 
@@ -330,15 +312,15 @@ def diagnosis_figures(
     `origin` has the rows of the diagnosis. `t` is the time of the scores; None: the time of the largest excess.
     """
     excess, dim = found.excess, model.dim
-    curves = (part / dim for part in (excess.loss, excess.least, excess.excess, excess.error))
-    axes = excess_curve(excess.noise, *curves, label=found.reference, style=album.look)
+    losses = (part / dim for part in (excess.loss, excess.least, excess.excess, excess.error))
+    axes = curves.excess_curve(excess.noise, *losses, label=found.reference, style=album.look)
     unit = "standard deviations of the data" if model.recipe.data.standardise else "units of the data"
     axes.set_xlabel(f"{axes.get_xlabel()} ({unit})")
     yield album.save(axes, "excess")
     split = found.split
     parts = {name: part.value for name, part in split.parts.items()}
     error = {name: part.error for name, part in split.parts.items()}
-    axes = error_split(parts, split.reference_value, error, style=album.look)
+    axes = curves.error_split(parts, split.reference_value, error, style=album.look)
     yield album.save(axes, "error_split")
     if origin.truth is None:
         return
@@ -371,8 +353,8 @@ def _plot_scores(subject: Subject, t: float, style: plots.Style) -> Figure:
         for denoiser in (subject.denoiser, subject.oracle)
     )
     noise = float(schedule.sigma(t) / schedule.alpha(t))
-    heading = time_heading(t, steps=subject.model.recipe.steps, noise=noise)
-    return score_fields(grid, learned, exact, log_p=_exact_log_p(subject, u, t), heading=heading, style=style)
+    heading = curves.time_heading(t, steps=subject.model.recipe.steps, noise=noise)
+    return curves.score_fields(grid, learned, exact, log_p=_exact_log_p(subject, u, t), heading=heading, style=style)
 
 
 def _plot_densities(subject: Subject, style: plots.Style) -> Figure:
@@ -387,4 +369,4 @@ def _plot_densities(subject: Subject, style: plots.Style) -> Figure:
         found = subject.model.likelihood(u[near.ravel()])
         learned[near] = np.where(found.error < SURE, found.log_prob, -np.inf)
         maps, titles = [learned, *maps], ["model", *titles]
-    return density_row(grid, maps, titles, floor=FLOOR, style=style)
+    return curves.density_row(grid, maps, titles, floor=FLOOR, style=style)

@@ -302,10 +302,8 @@ def snapshots_in(out: Path, model: PointModel) -> list[tuple[int, Denoiser]]:
         which = 0 if model.recipe.training.weights == "averaged" else 1
         shots = state.part("course").part("snapshots").arrays
         before = [step for step in sorted(map(int, shots)) if step < end]
-        return [
-            *((step, with_weights(model.denoiser, shots[str(step)].reshape(2, -1)[which])) for step in before),
-            (end, model.denoiser),
-        ]
+        weights = {step: shots[str(step)].reshape(2, -1)[which] for step in before}
+        return [*((step, with_weights(model.denoiser, one)) for step, one in weights.items()), (end, model.denoiser)]
     return []
 
 
@@ -392,9 +390,8 @@ def flat(recipe: dict[str, Any]) -> dict[str, Any]:
     """Flatten a recipe into a dict of section.key -> value."""
     made: dict[str, Any] = {}
     for section, values in recipe.items():
-        made |= (
-            {f"{section}.{key}": one for key, one in values.items()} if isinstance(values, dict) else {section: values}
-        )
+        whole = not isinstance(values, dict)
+        made |= {section: values} if whole else {f"{section}.{key}": one for key, one in values.items()}
     return made
 
 

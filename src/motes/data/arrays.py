@@ -41,6 +41,11 @@ def plain(data: Any, name: str = "the data") -> Any:
     return _fill_masked(data) if isinstance(data, np.ma.MaskedArray) else np.asarray(data)
 
 
+def warn(text: str) -> None:
+    """Warn about a conversion or a problem of data. Python shows the same warning once."""
+    warnings.warn(text, UserWarning, stacklevel=1)
+
+
 def check_weights(weights: Any, n: int, name: str = "the data") -> NDArray[np.float64]:
     """Check sample weights and return them as numbers, (n,).
 
@@ -243,11 +248,9 @@ def unsuitable(column: str, name: str, *kinds: Any) -> DataError:
 def warn_of_finer(finer: Mask, column: str, name: str) -> None:
     """Warn about dates (n,) that are truncated to microseconds, if there are any."""
     if finer.any():
-        warnings.warn(
+        warn(
             f"{name}, row {int(finer.argmax()) + 1}, column '{column}': dates with nanoseconds are truncated to "
-            f"microseconds ({int(finer.sum()):,} in all).",
-            UserWarning,
-            stacklevel=2,
+            f"microseconds ({int(finer.sum()):,} in all)."
         )
 
 
@@ -271,11 +274,9 @@ def _convert_objects(values: NDArray[Any], column: str, name: str) -> Series:
     type_ = "real" if "real" in rows else type_
     here = values[~gone].tolist()
     if type_ == "real" and any(isinstance(value, decimal.Decimal) for value in here):
-        warnings.warn(
+        warn(
             f"{name}, column '{column}': decimals are read as float64, and synthetic rows contain floats. Arrow and "
-            "polars tables keep their decimal types.",
-            UserWarning,
-            stacklevel=2,
+            "polars tables keep their decimal types."
         )
     if type_ == "label":
         return coded([str(value) for value in here], gone)
@@ -312,11 +313,9 @@ def _check_zones(values: NDArray[Any], gone: Mask, column: str, name: str) -> No
             f"a time without, {values[other]}; expected one or the other. Give all times a time zone."
         )
     if has.any():
-        warnings.warn(
+        warn(
             f"{name}, column '{column}': times with a time zone are read in UTC, and synthetic rows contain UTC times "
-            "without a time zone. Columns of pandas, polars and Arrow whose type has a time zone keep that type.",
-            UserWarning,
-            stacklevel=2,
+            "without a time zone. Columns of pandas, polars and Arrow whose type has a time zone keep that type."
         )
 
 

@@ -290,17 +290,17 @@ def _rings(rng: np.random.Generator, labels: Labels) -> Array:
 # --- the distributions, in the same order -------------------------------------------------------------------------
 
 
-def _swiss_roll_distribution(noise: float) -> Distribution:
+def _blur_swiss_roll(noise: float) -> Distribution:
     return blurred_curves([Curve(lambda t: _polar_to_xy(t, t), 1.5 * np.pi, 4.5 * np.pi)], noise, [-1])
 
 
-def _s_curve_distribution(noise: float) -> Distribution:
+def _blur_s_curve(noise: float) -> Distribution:
     upper = Curve(lambda t: _stack_xy(np.sin(t), np.cos(t) - 1), 0, 1.5 * np.pi)
     lower = Curve(lambda t: _stack_xy(np.sin(t), 1 - np.cos(t)), -1.5 * np.pi, 0)
     return blurred_curves([upper, lower], noise, [-1, -1])
 
 
-def _moons_distribution(noise: float) -> Distribution:
+def _blur_moons(noise: float) -> Distribution:
     outer = Curve(lambda a: _polar_to_xy(1.0, a), 0, np.pi)
     inner = Curve(lambda a: np.array([1.0, 0.5]) - _polar_to_xy(1.0, a), 0, np.pi)
     return blurred_curves([outer, inner], noise)
@@ -310,65 +310,54 @@ def _circle(radius: float) -> Curve:
     return Curve(lambda a: _polar_to_xy(radius, a), 0, 2 * np.pi)
 
 
-def _circles_distribution(noise: float) -> Distribution:
+def _blur_circles(noise: float) -> Distribution:
     return blurred_curves([_circle(1.0), _circle(0.5)], noise)
 
 
-def _checkerboard_distribution(noise: float) -> Distribution:
+def _blur_checkerboard(noise: float) -> Distribution:
     lows = np.array(CHECKERBOARD_SQUARES, dtype=float) - 2.0
     count = len(lows)
     return Distribution(lows, lows + 1, np.full(count, 1 / count), noise, np.arange(count))
 
 
-def _eight_gaussians_distribution(noise: float) -> Distribution:
+def _blur_eight_gaussians(noise: float) -> Distribution:
     if noise == 0:
         raise UsageError("eight points without noise have no density. Use noise > 0.")
     return blurred_points(_polar_to_xy(2.0, np.arange(8) * (2 * np.pi / 8)), noise)
 
 
-def _pinwheel_distribution(noise: float) -> Distribution:
+def _blur_pinwheel(noise: float) -> Distribution:
     def arm(label: int) -> Curve:
         turn = label * (2 * np.pi / PINWHEEL_ARMS)
+        density = lambda r: np.exp(-(((r - 1.0) / 0.3) ** 2) / 2)
         # The radius is beyond 7 standard deviations with probability 3e-12.
-        return Curve(
-            lambda r: _polar_to_xy(r, turn + 0.25 * np.exp(r)),
-            1.0 - 7 * 0.3,
-            1.0 + 7 * 0.3,
-            lambda r: np.exp(-(((r - 1.0) / 0.3) ** 2) / 2),
-        )
+        return Curve(lambda r: _polar_to_xy(r, turn + 0.25 * np.exp(r)), 1.0 - 7 * 0.3, 1.0 + 7 * 0.3, density)
 
     return blurred_curves([arm(label) for label in range(PINWHEEL_ARMS)], noise)
 
 
-def _two_spirals_distribution(noise: float) -> Distribution:
+def _blur_two_spirals(noise: float) -> Distribution:
     def arm(label: int) -> Curve:
         return Curve(lambda turn: _polar_to_xy(turn / 3, turn + np.pi * label), 0, 3 * np.pi, lambda turn: turn)
 
     return blurred_curves([arm(0), arm(1)], noise)
 
 
-def _rings_distribution(noise: float) -> Distribution:
+def _blur_rings(noise: float) -> Distribution:
     return blurred_curves([_circle(radius) for radius in RING_RADII], noise)
 
 
 SHAPES: dict[str, Shape] = {
     shape.name: shape
     for shape in [
-        Shape("swiss_roll", "a rolled-up strip", 0.1, None, _sklearn("swiss_roll"), _swiss_roll_distribution, 10.0),
-        Shape("s_curve", "an S, seen from its side", 0.1, None, _sklearn("s_curve"), _s_curve_distribution, 10.0),
-        Shape("moons", "two interleaving half circles", 0.1, 2, _sklearn("moons"), _moons_distribution),
-        Shape("circles", "a circle in a circle", 0.05, 2, _sklearn("circles", factor=0.5), _circles_distribution),
-        Shape("checkerboard", "half of a 4 x 4 board", 0.0, 8, _drawn(8, _checkerboard), _checkerboard_distribution),
-        Shape(
-            "eight_gaussians",
-            "eight blobs in a ring",
-            0.2,
-            8,
-            _drawn(8, _eight_gaussians),
-            _eight_gaussians_distribution,
-        ),
-        Shape("pinwheel", "five bent arms", 0.05, 5, _drawn(5, _pinwheel), _pinwheel_distribution),
-        Shape("two_spirals", "two spiral arms", 0.1, 2, _drawn(2, _two_spirals), _two_spirals_distribution),
-        Shape("rings", "four rings, one in another", 0.08, 4, _drawn(4, _rings), _rings_distribution),
+        Shape("swiss_roll", "a rolled-up strip", 0.1, None, _sklearn("swiss_roll"), _blur_swiss_roll, 10.0),
+        Shape("s_curve", "an S, seen from its side", 0.1, None, _sklearn("s_curve"), _blur_s_curve, 10.0),
+        Shape("moons", "two interleaving half circles", 0.1, 2, _sklearn("moons"), _blur_moons),
+        Shape("circles", "a circle in a circle", 0.05, 2, _sklearn("circles", factor=0.5), _blur_circles),
+        Shape("checkerboard", "half of a 4 x 4 board", 0.0, 8, _drawn(8, _checkerboard), _blur_checkerboard),
+        Shape("eight_gaussians", "eight blobs in a ring", 0.2, 8, _drawn(8, _eight_gaussians), _blur_eight_gaussians),
+        Shape("pinwheel", "five bent arms", 0.05, 5, _drawn(5, _pinwheel), _blur_pinwheel),
+        Shape("two_spirals", "two spiral arms", 0.1, 2, _drawn(2, _two_spirals), _blur_two_spirals),
+        Shape("rings", "four rings, one in another", 0.08, 4, _drawn(4, _rings), _blur_rings),
     ]
 }

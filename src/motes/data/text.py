@@ -7,7 +7,6 @@ the formats of `motes.data.readings`. Otherwise, its entries are labels.
 import codecs
 import csv
 import io
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -20,7 +19,7 @@ import pyarrow as pa
 from pyarrow import compute
 from pyarrow import csv as arrow_csv
 
-from motes.data.arrays import Series, unsuitable
+from motes.data.arrays import Series, unsuitable, warn
 from motes.data.frames import Frame, unique_names
 from motes.data.natives import of_arrow
 from motes.data.readings import Dates, NumberFormat, Way, chosen, default_columns, is_code, is_number, ways_of
@@ -40,11 +39,6 @@ TYPES = [  # the Arrow types of text, the simplest first
     pa.float64(),
 ]  # fmt: skip
 Say = Callable[[str], None]
-
-
-def warn(text: str) -> None:
-    """Warn about a conversion or problem of a file. Python shows the same warning once."""
-    warnings.warn(text, UserWarning, stacklevel=1)
 
 
 class TextInMemory(NamedTuple):

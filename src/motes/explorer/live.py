@@ -50,13 +50,7 @@ class Live:
     """
 
     def __init__(
-        self,
-        origin: Origin,
-        recipe: PointRecipe,
-        seed: int,
-        on_news: Callable[[], None],
-        *,
-        python: Callable[[str], str] = lambda weights: "",
+        self, origin: Origin, recipe: PointRecipe, seed: int, on_news: Callable[[], None], python: Callable[[str], str]
     ):
         table = origin.training
         self.origin, self.recipe, self.number = origin, choose_options(recipe, len(table.x)), next(_numbers)
