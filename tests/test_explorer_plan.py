@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from motes.recipes.loading import kinds_of
 
 import motes
 from explorers import TOKEN, serving, wait_for

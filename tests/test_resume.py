@@ -22,7 +22,7 @@ from motes.cli.answers import SAMPLES
 from motes.cli.common import Options
 from motes.cli.folders import Checkpoints, RunTraining, checkpoints_in, keeping_checkpoints, locked, seed_of
 from motes.cli.run import train_run
-from motes.errors import ModelFileError, Terminated, TrainingError, UsageError
+from motes.errors import ModelFileError, TrainingError, UsageError
 from motes.evaluation.models import LEAST_LOSS_PAIRS
 from motes.points.fitting import PointData
 from motes.progress import Reporter
@@ -177,34 +177,6 @@ def test_a_handler_of_sigterm_is_called_once_the_steps_are_done():
             assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # it still ends a process that has no handler
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-@pytest.mark.slow(but=["points"])
-@pytest.mark.parametrize("kind", ["points", "table"])
-def test_sigterm_keeps_the_state_before_its_handler_ends_the_training(kind, tmp_path):
-    def handler(number, frame):
-        raise Terminated("ended by SIGTERM.")
-
-    def press(now):
-        if now.done >= 20 and not keeper.saved:
-            signal.raise_signal(signal.SIGTERM)
-
-    class Late(Memory):
-        def due(self):
-            return False
-
-    keeper, before = Late(tmp_path), signal.signal(signal.SIGTERM, handler)
-    fit, rows, changes = {
-        "points": (fit_points, motes.make_shape("moons", 300), POINTS | {"training.steps": 10**8}),
-        "table": (fit_table, table(120), TINY | {"table.steps": 10**8}),
-    }[kind]
-    try:
-        with pytest.raises(Terminated):
-            fit(rows, changes=changes, session=FitSession(keeper, press))
-        assert signal.getsignal(signal.SIGTERM) is handler
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert len(keeper.saved) == 1 and keeper.kept.numbers["course/step"] == keeper.saved[0] >= 20
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

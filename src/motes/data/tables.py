@@ -187,8 +187,8 @@ class Support:
         both, below, above = self._bound_masks
         low, high = self.low[both], self.high[both]
         y[..., both] = quantile((y[..., both] - low) / (high - low), (high - y[..., both]) / (high - low))
-        y[..., below] = np.log(self._clip_to_positive(y[..., below] - self.low[below]))
-        y[..., above] = -np.log(self._clip_to_positive(self.high[above] - y[..., above]))
+        y[..., below] = np.log(np.maximum(y[..., below] - self.low[below], TINY))
+        y[..., above] = -np.log(np.maximum(self.high[above] - y[..., above], TINY))
         return y
 
     def inverse(self, y: Array) -> Array:
@@ -231,12 +231,8 @@ class Support:
         low, high = np.isfinite(self.low), np.isfinite(self.high)
         return low & high, low & ~high, high & ~low
 
-    @staticmethod
-    def _clip_to_positive(distance: Array) -> Array:
-        return np.maximum(distance, np.finfo(np.float64).tiny)
 
-
-MOST = float(np.finfo(np.float64).max)
+MOST, TINY = float(np.finfo(np.float64).max), float(np.finfo(np.float64).tiny)
 
 
 def bounds_texts(bounds: Mapping[str, Any]) -> tuple[str, ...]:

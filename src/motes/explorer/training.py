@@ -7,7 +7,6 @@ such changes too.
 import io
 import math
 import secrets
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
 from functools import lru_cache, partial
@@ -80,7 +79,7 @@ class Trainings:
     def __init__(self, limits: Limits):
         self.limits = limits
         self._running: list[Live] = []
-        self._files: OrderedDict[str, Upload] = OrderedDict()
+        self._files: dict[str, Upload] = {}
         self._lock = Lock()
 
     def upload(self, data: bytes) -> tuple[str, Upload]:
@@ -100,7 +99,7 @@ class Trainings:
         with self._lock:
             self._files[word] = file
             while len(self._files) > KEPT_FILES:
-                self._files.popitem(last=False)
+                del self._files[next(iter(self._files))]
         return word, file
 
     def start(self, request: Request, on_news: Callable[[], None]) -> Live:
