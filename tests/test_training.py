@@ -289,16 +289,6 @@ def test_purposes_of_a_seed_do_not_share_randomness():
 
 
 @pytest.mark.slow
-def test_training_learns_eight_gaussians_better_than_one_gaussian():
-    # A relation rather than a figure: after a short training the samples are nearer to the data than a Gaussian of the
-    # data's mean and covariance is, by a wide margin.
-    x, fresh = motes.make_shape("eight_gaussians", 4000, seed=0), motes.make_shape("eight_gaussians", 2000, seed=1)
-    model = fit_points(x, changes={"training.steps": 600, "grid.steps": 20})
-    gauss = np.random.default_rng(2).multivariate_normal(x.mean(axis=0), np.cov(x.T), 2000)
-    assert motes.sliced_w2(model.sample(2000, seed=3), fresh) < 0.5 * motes.sliced_w2(gauss, fresh)
-
-
-@pytest.mark.slow
 def test_two_processes_agree_to_the_bit(small_model):
     code = (
         "import motes; from motes.points.fitting import fit_points;"
