@@ -29,7 +29,6 @@ from motes.points.denoisers import Denoiser, Given
 from motes.points.samplers import level
 from motes.points.sampling import ReverseProcess, check_grid, sample
 from motes.progress import OnProgress, Progress, silent
-from motes.training.batches import systematic
 from motes.training.programs import float64, on_all_cores
 
 LOG_2PI = cut_normal.LOG_2PI
@@ -464,7 +463,7 @@ def conditional_sample(
         )
     worth = np.exp(evidence - evidence.max())  # populations are weighted by their estimates of the evidence
     weights = np.exp(found.log_weights, dtype=np.float64) * worth[:, None] / worth.sum()
-    chosen = systematic(np.random.default_rng(np.asarray(jax.random.key_data(key))), weights.ravel(), n)
+    chosen = _choose(np.random.default_rng(np.asarray(jax.random.key_data(key))), weights.ravel(), n)
     shares = np.bincount(chosen, minlength=weights.size).reshape(weights.shape) / n
     shared = sum(_mean_variances(*part) for part in zip(shares, found.ancestors, found.decided, strict=True))
     drawn = np.asarray(found.rows).reshape(-1, len(low))[chosen]
@@ -531,7 +530,7 @@ def conditional_rows(
             if not np.isfinite(evidence):
                 raise UsageError(f"none of {particles} particles survived for row {i}: check its known coordinates.")
             weights = np.exp(log_weights, dtype=np.float64)
-            chosen = systematic(np.random.default_rng([*words, i]), weights, draws)
+            chosen = _choose(np.random.default_rng([*words, i]), weights, draws)
             drawn[i] = _restore_known(rows[chosen], low[i], high[i])
             ess[i] = 1 / np.max(_mean_variances(weights, ancestors, decided))
         first += len(found.rows)
@@ -556,6 +555,16 @@ def _restore_known(rows: Array, low: Array, high: Array) -> Array:
     """Convert `rows` to the precision of the bounds, with known coordinates bit for bit."""
     rows = np.clip(rows.astype(low.dtype), low, high)
     return np.where(low == high, low, rows)
+
+
+def _choose(rng: np.random.Generator, weights: Array, n: int) -> NDArray[np.int64]:
+    """Draw the indices (n,) of particles by systematic resampling (Kitagawa 1996), in random order.
+
+    Particles with a common ancestor are neighbours, so that each family gets its share, rounded up or down.
+    """
+    heights = np.cumsum(weights)
+    places = (np.arange(n) + rng.random()) / n
+    return rng.permutation(np.searchsorted(heights / heights[-1], places).clip(max=len(weights) - 1))
 
 
 def _mean_variances(shares: Array, ancestors: Array, decided: Array) -> Array:
