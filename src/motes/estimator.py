@@ -5,6 +5,8 @@
 `ClassColumn` is this column: rows (n, d) and classes (n,) become columns (n, d + 1), the last with the labels.
 """
 
+from __future__ import annotations
+
 import json
 import warnings
 from collections.abc import Collection, Mapping
@@ -128,7 +130,7 @@ class ClassColumn:
 Array = NDArray[np.float64]
 
 
-def _has_classes(model: "DiffusionModel") -> bool:
+def _has_classes(model: DiffusionModel) -> bool:
     if getattr(model, "model_", None) is not None and model._target is None:
         raise AttributeError("this model was fitted without labels; use fit(X, y).")
     return True

@@ -1,5 +1,7 @@
 """`motes.fit` and `motes.diagnose`: choose a recipe, read the rows, train the model."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

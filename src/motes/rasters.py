@@ -3,6 +3,8 @@
 Matplotlib is not imported, so that pictures in the terminal do not wait for it.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass

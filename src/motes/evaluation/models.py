@@ -1,5 +1,7 @@
 """Evaluation of models: their samples against unseen real rows, their loss, and EMA lengths of their weights."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any

@@ -11,6 +11,8 @@ There a standard deviation below `FLOOR` is replaced by `FLOOR`: the denoiser re
 and `log_prob` and `score` describe data blurred by `FLOOR`, large but finite.
 """
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -318,7 +320,7 @@ class LabelledOracle(Oracle):
         x0, score, log_prob = (jnp.stack(part) for part in zip(*each, strict=True))
         return mixed(log_prob + jnp.asarray(self._log_weights, x_t.dtype), x0, score)
 
-    def given(self, known: Given) -> "LabelledOracle":
+    def given(self, known: Given) -> LabelledOracle:
         return eqx.tree_at(lambda one: one._label, self, known.label, is_leaf=lambda leaf: leaf is None)
 
 
@@ -670,7 +672,7 @@ class Later(Denoiser):
     denoiser: Denoiser
 
     @classmethod
-    def of(cls, denoiser: Denoiser, t0: ArrayLike) -> "Later":
+    def of(cls, denoiser: Denoiser, t0: ArrayLike) -> Later:
         """Build the denoiser of the process that starts at time `t0` in [0, 1)."""
         return cls(LaterSchedule(denoiser.schedule, jnp.asarray(t0, float)), denoiser)
 

@@ -13,6 +13,8 @@ N(0, I), the limit of the samples of Heun's method for many steps and a small la
 has another distribution, which the variational bound describes.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -280,7 +282,7 @@ class _FlowResult(NamedTuple):
     z: Array
     integral: Array
 
-    def away(self, other: "_FlowResult") -> Array:
+    def away(self, other: _FlowResult) -> Array:
         """Return an upper estimate of the difference in log p from `other`, (n,), without cancellation."""
         moved = np.linalg.norm(self.z - other.z, axis=1) * np.linalg.norm(self.z, axis=1)
         return np.asarray(moved + np.abs(self.integral - other.integral))

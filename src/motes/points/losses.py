@@ -10,6 +10,8 @@ signature is a loss: `loss(denoiser, x0 (d,), t (), eps (d,)) -> {"name": ()}`. 
 the mean of x_0 over the rows of a batch is then an equivalent target (`stable_target`).
 """
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple

@@ -10,6 +10,8 @@ coordinates before it (the Geweke-Hajivassiliou-Keane sampler: Geweke 1991); the
 importance weight that corrects for this.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterator
 from functools import partial

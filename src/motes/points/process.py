@@ -6,6 +6,8 @@ Every function acts on one point (d,), or on any array that broadcasts against i
 s = k/T and t = (k+1)/T give the one-step formulas of Ho et al. 2020; any s < t of any schedule also works.
 """
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import jax.numpy as jnp

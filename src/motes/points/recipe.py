@@ -1,5 +1,7 @@
 """Recipes for points: schedule, network, loss, optimiser and sampler."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass

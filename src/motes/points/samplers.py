@@ -8,6 +8,8 @@
 is one step of the loop in `points/sampling.py`.
 """
 
+from __future__ import annotations
+
 from typing import ClassVar, NamedTuple
 
 import equinox as eqx

@@ -6,6 +6,8 @@ A schedule defines alpha_t and sigma_t at any t: as a formula in t, by a table o
 points.
 """
 
+from __future__ import annotations
+
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -309,7 +311,7 @@ class Betas(Checked, ABC):
     def betas(self) -> Table:
         """The variances beta_k, float64 (T,)."""
 
-    def schedule(self) -> "DiscreteVP":
+    def schedule(self) -> DiscreteVP:
         """Return the schedule with these betas.
 
         Raises:

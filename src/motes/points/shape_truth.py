@@ -5,6 +5,8 @@
 Everything is in the units of `motes.make_shape` and in float64. Densities of curves are sums over quadrature nodes.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -164,7 +166,7 @@ class Truth:
         parts = [self.of_class(label).oracle(schedule, standardiser) for label in self._classes()]
         return LabelledOracle(parts, np.ones(len(parts)))  # the classes are equally likely
 
-    def of_class(self, label: int) -> "Truth":
+    def of_class(self, label: int) -> Truth:
         """Return the distribution of one class, by its number.
 
         Raises:

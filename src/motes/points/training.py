@@ -6,6 +6,8 @@
 `train` carries it out.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -147,11 +149,11 @@ class Rows:
     x: NDArray[np.floating]
     labels: NDArray[np.integer] | None = None
     weights: NDArray[np.floating] | None = None
-    held: "Rows | None" = None
+    held: Rows | None = None
     context: NDArray[np.floating] | None = None
     masks: NDArray[np.bool_] | None = None
 
-    def __getitem__(self, some: NDArray[np.int64]) -> "Rows":
+    def __getitem__(self, some: NDArray[np.int64]) -> Rows:
         """Return the rows with these indices."""
         take = lambda part: None if part is None else part[some]
         return Rows(self.x[some], take(self.labels), take(self.weights), context=take(self.context), masks=self.masks)
@@ -167,7 +169,7 @@ class OnDevice(NamedTuple):
     dropout: NDArray[np.floating]  # (), an input of the programs
 
     @classmethod
-    def of(cls, rows: Rows, dropout: float) -> "OnDevice":
+    def of(cls, rows: Rows, dropout: float) -> OnDevice:
         """Put rows on the device, padded so that similar numbers of rows share a program."""
         n, number = len(rows.x), jnp.result_type(float)
         more = -n % max(LEAST, 1 << n.bit_length() >> 4)  # pads by at most an eighth
@@ -278,7 +280,7 @@ def with_validation(rows: Rows, share: float, key: jax.Array) -> Rows:
     return replace(rows, weights=weights, held=rows[held])
 
 
-def _make_validation(held: Rows, objective: "PointObjective", options: Training) -> loop.Validation:
+def _make_validation(held: Rows, objective: PointObjective, options: Training) -> loop.Validation:
     """Return the validation on held-out rows, each with fixed times and noise."""
     m = len(held.x)
     draws = -(-LOOK_ROWS // m)
@@ -303,7 +305,7 @@ def _make_validation(held: Rows, objective: "PointObjective", options: Training)
 
 
 @programs.training_program
-def _validation_losses(objective: "PointObjective", draws: tuple[jax.Array, ...], weights: ArrayLike) -> jax.Array:
+def _validation_losses(objective: PointObjective, draws: tuple[jax.Array, ...], weights: ArrayLike) -> jax.Array:
     """Return the loss of each draw, (row, u of its time, noise, chance of its label), for each member, (M, count)."""
     index, u, eps, chances = draws
 

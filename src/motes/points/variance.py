@@ -8,6 +8,8 @@ of the last reverse step, not the 8-bit decoder of images. The bound, estimated 
 step variances (Nichol & Dhariwal 2021).
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from typing import Literal, NamedTuple, get_args

@@ -1,5 +1,7 @@
 """The interface of trained models, their provenance, and how training continues from a model."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from abc import ABC, abstractmethod
