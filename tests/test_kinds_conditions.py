@@ -131,10 +131,7 @@ def test_the_probability_of_an_interval_is_the_sum_over_its_codes_and_places(tab
     alone = Schema.fit(table[[column, "one"]])
     restriction, part = alone.restrict(column, condition), alone.parts[0]
     low, high = restriction.interval(0, np.zeros((1, 0)), np.zeros((1, 0)))
-    bottom, top = (
-        np.clip(part.edges, *part.draw_range),
-        np.clip(np.clip(part.edges, *part.draw_range), low, high),
-    )
+    bottom, top = (np.clip(part.edges, *part.draw_range), np.clip(np.clip(part.edges, *part.draw_range), low, high))
     with np.errstate(invalid="ignore"):
         share = np.where(np.diff(bottom) > 0, np.diff(top) / np.diff(bottom), 1.0)
     p = (part.masses * restriction.allowed(0, np.zeros((1, 0)), np.zeros((1, 0))) * share).sum()

@@ -454,13 +454,7 @@ class TableModel(Model):
     # --- evaluation ---
 
     def evaluate(
-        self,
-        data: Any = None,
-        *,
-        n: int = ROWS,
-        target: str | None = None,
-        seed: int = 0,
-        verbose: bool = False,
+        self, data: Any = None, *, n: int = ROWS, target: str | None = None, seed: int = 0, verbose: bool = False
     ) -> Evaluation[TableDetails]:
         """Compare synthetic rows with real rows: the held-out rows of the training, or other rows.
 
@@ -600,9 +594,7 @@ class TableModel(Model):
             worth = schema.rows if len(tensors["network.hidden"]) == 1 else 0  # several members: a small table
             labels = knows_labels(schema.parts, tensors["base.means"])
             skeleton = skeleton_of(
-                layout_of(schema, labels=labels),
-                tensors,
-                options_of(recipe.table, worth, len(schema.parts)).dropout,
+                layout_of(schema, labels=labels), tensors, options_of(recipe.table, worth, len(schema.parts)).dropout
             )
             models = filled(skeleton, tensors, path)
             orders = AnyOrderModel(schema, models, np.asarray(order), tuple(bias), constraint)

@@ -229,13 +229,7 @@ class TableObjective(NamedTuple):
 
 
 def table_task(
-    models: MaskedModel,
-    layout: Layout,
-    plan: Plan,
-    data: TableRows,
-    split: Split,
-    options: ChosenOptions,
-    seed: int,
+    models: MaskedModel, layout: Layout, plan: Plan, data: TableRows, split: Split, options: ChosenOptions, seed: int
 ) -> TrainingTask[MaskedNetwork]:
     """Return the task for the training loop.
 
@@ -348,12 +342,7 @@ def _make_batches(learn: NDArray[np.float64], size: int, seed: int) -> list[Batc
 
 
 def _make_validation(
-    objective: TableObjective,
-    data: TableRows,
-    hold: NDArray[np.float64],
-    plan: Plan,
-    options: ChosenOptions,
-    seed: int,
+    objective: TableObjective, data: TableRows, hold: NDArray[np.float64], plan: Plan, options: ChosenOptions, seed: int
 ) -> tuple[Callable[[Any], NDArray[np.float64]], Validation | None]:
     """Return the losses of held-out rows, in the fixed order and in random ones, and a validation with them.
 
