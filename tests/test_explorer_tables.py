@@ -168,14 +168,3 @@ def test_a_date_is_typed_within_its_ends_and_a_click_on_a_bar_gives_one_that_can
     assert all(np.datetime64(one).astype("M8[D]").item().weekday() == 0 for one in day["values"][1:-1])
     first, _, last = day["texts"][2].partition(" to ")
     assert (np.datetime64(first).item().weekday(), np.datetime64(last).item().weekday()) == (0, 4)
-
-
-def test_a_warm_answer_takes_one_compiled_program(subject):
-    from motes.tables import predictions as _conditionals
-
-    for row in ({}, ROW, {"sex": "male"}):
-        subject.conditionals(row)
-    count = _conditionals._log_probs._cache_size()
-    for row in ({"island": "Dream"}, {"year": 2008, "sex": "female"}):
-        subject.conditionals(row)
-    assert _conditionals._log_probs._cache_size() == count

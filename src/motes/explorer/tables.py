@@ -29,7 +29,7 @@ from motes.tables.kinds import Kind
 from motes.tables.kinds.binnings import Binning
 from motes.tables.model import TableModel
 from motes.tables.parts import one_value
-from motes.tables.predictions import Conditionals, Pieces, pieces_of
+from motes.tables.predictions import Pieces, conditional_masses, pieces_of
 
 Array = NDArray[np.float64]
 
@@ -197,7 +197,7 @@ class TableSubject:
     # --- columns and bars ---
 
     @cached_property
-    def _pieces_and_bars(self) -> tuple[Conditionals, tuple[Bars, ...]]:
+    def _pieces_and_bars(self) -> tuple[list[Pieces], tuple[Bars, ...]]:
         schema, scales = self.model.schema, self.model.orders.reader.scales
         pieces: list[Pieces] = []
         bars: list[Bars] = []
@@ -208,7 +208,7 @@ class TableSubject:
                 pieces.append(pieces_of(schema.parts[j], scales[j], cuts))
                 if j == at.start:
                     bars.append(bars_of(kind, pieces[-1], cuts, missing=schema.parts[j].missing))
-        return Conditionals(self.model.orders, pieces), tuple(bars)
+        return pieces, tuple(bars)
 
     @property
     def bars(self) -> tuple[Bars, ...]:
@@ -277,17 +277,15 @@ class TableSubject:
             >>> float(ages.max()), float(smokers.sum().round(5))
             (1.0, 1.0)
         """
-        found, bars = self._pieces_and_bars
+        pieces, bars = self._pieces_and_bars
         frame, encoded = self._encode_known(given)
-        schema, masses, made = self.model.schema, found.masses(frame, encoded), []
+        schema, masses, made = self.model.schema, conditional_masses(self.model.orders, pieces, frame, encoded), []
         for one in bars:
             j = schema.parts_of(one.column).start
             if one.column in given and given[one.column] is None:
                 made.append(np.eye(len(one.texts))[-1])  # the bar of missing entries is the last one
             elif encoded.observed[0, j]:
-                pieces = found.pieces[j]
-                own = pieces.codes == encoded.codes[0, j]
-                own &= (pieces.low <= encoded.y[0, j]) & ((encoded.y[0, j] < pieces.high) | (pieces.low == pieces.high))
+                own = pieces[j].contain(encoded.codes[0, j], encoded.y[0, j])
                 made.append(np.eye(len(one.texts))[one.of_piece[int(own.argmax())]])
             else:
                 made.append(one.heights(masses[j]))

@@ -7,6 +7,7 @@ token, its mid-rank in the training rows, at which the smooth basis is evaluated
     basis_r(u) = cos(pi r u) / sqrt(1 + (r / DECAY)^2),    r = 1, ..., WAVES
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -30,14 +31,12 @@ WAVES = 24
 DECAY = 1.5  # 4 memorises: held-out rows of Magic are 0.17 nats less likely
 SIZES = (8, 40, 160, 1024)  # parts with up to this many tokens share an array; larger ones share the last
 SMALL = 512  # size of an array of all parts, up to which they share it, for fewer programs
-GRID = 24  # number of tokens from which a grid of single values has a density as well,
 HALVED = 6  # halvings of the outermost bins: with 4, Default's bills had 1.3 times too many rows beyond .999
 BINS = 32  # maximum number of bins of a line, on which calibration tilts its density
 RANKS = tail_shares(BINS, HALVED)  # their ends
 UNHEARD = 1e-6  # replaces a missing rate of 0 in a pattern, and 1 minus it a rate of 1
 FAR = 1e3  # stands for infinity, in standard deviations: an infinite end has no gradient
 NEVER = -1e30  # stands for the log-probability of 0, with a gradient of 0
-HEAVY = 0.1  # unless one of them has more than this share of the rows
 LEVELS = 8  # maximum number of tokens of a part without a density whose tokens are axes of the base,
 AXES = 24  # and maximum number of these axes: parts with the fewest tokens come first
 
@@ -215,7 +214,7 @@ def layout_of(schema: Schema, *, labels: bool) -> Layout:
         places = np.array([j for j, one in enumerate(kinds) if one == kind])
         padded = max(sizes[j] for j in places)
         groups.append(_build_group([parts[int(j)] for j in places], places, padded))
-    lines = np.array([j for j, part in enumerate(parts) if has_density(part)], np.int32)
+    lines = np.array([j for j, part in enumerate(parts) if part.has_density], np.int32)
     bins, levels = _build_bins([parts[j] for j in lines], max(sizes)), _build_levels(parts, len(lines), known=labels)
     place = {int(j): i for i, j in enumerate(links.parts)}
     line_links = np.array([place.get(int(j), len(place)) for j in lines], np.int32)
@@ -235,7 +234,7 @@ def layout_of(schema: Schema, *, labels: bool) -> Layout:
         free=np.concatenate([group.free.ravel() for group in loose] or [np.zeros(1, np.float32)]),
         offsets=_offsets(loose, len(parts)),
         line_links=line_links,
-        valued=np.array([size - (part.missing and has_density(part)) for size, part in zip(sizes, parts, strict=True)]),
+        valued=np.array([size - (part.missing and part.has_density) for size, part in zip(sizes, parts, strict=True)]),
         near=int((links.log_odds[linked] > NEVER).sum(axis=1).max(initial=0)),
     )
 
@@ -277,7 +276,7 @@ def _build_patterns(parts: Sequence[Part], missing: MissingPatterns) -> Patterns
 def _build_levels(parts: Sequence[Part], lines: int, *, known: bool) -> Levels:
     axis = np.full((len(parts), LEVELS - 1), -1, np.int32)
     found: list[tuple[int, int, float]] = []
-    few = [j for j, part in enumerate(parts) if part.count <= LEVELS and not has_density(part)]
+    few = [j for j, part in enumerate(parts) if part.count <= LEVELS and not part.has_density]
     for j in sorted(few, key=lambda j: parts[j].count) if known and lines else ():
         count = parts[j].count - 1
         if len(found) + count <= AXES:
@@ -292,7 +291,7 @@ def _build_bins(parts: Sequence[Part], codes: int) -> Bins:
     edges = np.full((len(parts), BINS + 1), FAR, np.float32)
     for i, part in enumerate(parts):
         assert part.edges is not None
-        ends = rank_edges(part)
+        ends = part.ranks
         # A token belongs to the bin that contains the middle of its ranks; bins without a token are left out.
         _, place = np.unique(np.searchsorted(RANKS, (ends[1:] + ends[:-1]) / 2), return_inverse=True)
         first = np.flatnonzero(np.diff(place, prepend=-1))
@@ -309,33 +308,25 @@ def _free_tokens(part: Part) -> NDArray[np.float32]:
     return free
 
 
-def has_density(part: Part) -> bool:
-    """Return whether a part has Gaussians besides its tokens: if it has bins, or a large grid without a heavy value."""
-    values = part.masses[: part.count - part.missing]
-    few = part.edges is not None and len(values) >= GRID and bool(values.max() <= HEAVY * values.sum())
-    return part.smooth or few
-
-
-def rank_edges(part: Part) -> Array:
-    """Return the share of the training rows below each edge of a part on a line, (L+1,)."""
-    assert part.edges is not None
-    masses = part.masses[: len(part.edges) - 1]
-    return np.append(0.0, np.cumsum(masses)) / masses.sum()
+def waves_of(u: Any) -> Any:
+    """Evaluate the smooth basis at ranks u (...), (..., WAVES), in NumPy or JAX."""
+    waves = np.arange(1, WAVES + 1)
+    xp: Any = np if isinstance(u, np.ndarray) else jnp
+    return xp.cos(math.pi * u[..., None] * waves) / np.sqrt(1 + (waves / DECAY) ** 2)
 
 
 def _build_group(parts: Sequence[Part], places: NDArray[np.intp], padded: int) -> Group:
     log_masses = np.full((len(parts), padded), -np.inf, np.float32)
     basis = np.zeros((len(parts), padded, WAVES), np.float32)
     free = np.zeros((len(parts), padded), np.float32)
-    waves = np.arange(1, WAVES + 1)
     for i, part in enumerate(parts):
         log_masses[i, : len(part.masses)] = np.log(part.masses)
         free[i, : part.count] = _free_tokens(part)
         if part.edges is None:
             continue
-        ends = rank_edges(part)
+        ends = part.ranks
         middle = (ends[1:] + ends[:-1]) / 2
-        basis[i, : len(middle)] = np.cos(np.pi * middle[:, None] * waves) / np.sqrt(1 + (waves / DECAY) ** 2)
+        basis[i, : len(middle)] = waves_of(middle)
     return Group(places.astype(np.int32), log_masses, basis, free, bool(free.any()))
 
 

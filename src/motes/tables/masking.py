@@ -12,26 +12,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from motes.tables import network
 from motes.tables.base import Gaussians, OrderedBase, in_order
-from motes.tables.layout import BINS, NEVER, Bins, Layout, bits_of, log_linked, softened
-from motes.tables.network import (
-    REACH,
-    TINY,
-    EncodedRows,
-    Heads,
-    MaskedModel,
-    Near,
-    at_missing,
-    log_mixture,
-    log_present,
-    log_value,
-    masses,
-    missing_log_odds,
-    moved,
-    normed,
-    ordered,
-    waves_of,
-)
+from motes.tables.layout import BINS, NEVER, Bins, Layout, bits_of, log_linked, softened, waves_of
+from motes.tables.network import REACH, TINY, EncodedRows, Heads, MaskedModel, Near
 from motes.training.programs import drawing_program, each_member
 
 
@@ -139,7 +123,7 @@ def prepare(models: MaskedModel, layout: Layout, order: jax.Array) -> PreparedMo
 
     def one(model: MaskedModel) -> PreparedModel:
         tilt = jnp.zeros((len(layout.lines), BINS))
-        return PreparedModel(model, model.network.heads(layout), ordered(model.base, order, layout), tilt)
+        return PreparedModel(model, model.network.heads(layout), network.ordered(model.base, order, layout), tilt)
 
     return each_member(one)(models)
 
@@ -195,11 +179,11 @@ def reveal(
     masses = jnp.append(jnp.asarray(layout.levels.masses), 0.0)[jnp.asarray(layout.levels.axis)[j] - len(layout.lines)]
 
     def one(prepared: PreparedModel, seen: ObservedCodes) -> ObservedCodes:
-        network = prepared.model.network
-        found = free * network.embed[slot]
-        found = found + jnp.clip(y, -REACH, REACH)[:, None] * network.slopes[j]
-        found = found + waves @ network.waves[j]
-        total = seen.total + jnp.where(here[:, None], found - network.hidden[j], 0.0)
+        weights = prepared.model.network
+        found = free * weights.embed[slot]
+        found = found + jnp.clip(y, -REACH, REACH)[:, None] * weights.slopes[j]
+        found = found + waves @ weights.waves[j]
+        total = seen.total + jnp.where(here[:, None], found - weights.hidden[j], 0.0)
         seen = seen._replace(total=total, missing=seen.missing + jnp.where(here[:, None], of_pattern, 0.0))
         if not seen.axes.shape[1]:
             return seen
@@ -261,19 +245,19 @@ def predict_part(
 def _predict(
     layout: Layout, prepared: PreparedModel, seen: ObservedCodes, place: Place, spot: Spot, near: Near
 ) -> TokenPrediction:
-    network, heads, base = prepared.model.network, prepared.heads, prepared.base
+    weights, heads, base = prepared.model.network, prepared.heads, prepared.base
     h = seen.total
-    for into, bias, back in zip(network.into, network.bias, network.back, strict=True):
-        h = h + jax.nn.gelu(normed(h) @ into + bias) @ back
-    state = normed(h)
+    for into, bias, back in zip(weights.into, weights.bias, weights.back, strict=True):
+        h = h + jax.nn.gelu(network.normed(h) @ into + bias) @ back
+    state = network.normed(h)
     group = layout.groups[spot.group]
     logits = state @ heads.codes[spot.group][place.member].T
     if not group.loose:
         logits = logits @ jnp.asarray(group.basis)[place.member].T
     logits = logits + heads.code_bias[spot.group][place.member]
     code = jnp.asarray(layout.patterns.codes)[place.part]
-    odds = missing_log_odds(layout, seen.missing)[:, place.part]
-    log_codes = jax.nn.log_softmax(logits + at_missing(code, odds, logits.shape[-1]), axis=-1)
+    odds = network.missing_log_odds(layout, seen.missing)[:, place.part]
+    log_codes = jax.nn.log_softmax(logits + network.at_missing(code, odds, logits.shape[-1]), axis=-1)
     links = None
     if spot.linked:
         rho = state @ heads.links[place.link].T + heads.link_bias[place.link]
@@ -285,10 +269,10 @@ def _predict(
     hidden = _inner(jnp.broadcast_to(~seen.axes[:, None] * 1.0, seen.whitened.shape), jnp.square(row))
     means = mean + _inner(seen.whitened, row)
     components = Gaussians(jax.nn.log_softmax(seen.log_weights, -1), means, jnp.sqrt(hidden))
-    gate, normals = moved(components, outputs, Near(*(part[..., : layout.near] for part in near)))
+    gate, normals = network.moved(components, outputs, Near(*(part[..., : layout.near] for part in near)))
     tilt = jnp.pad(prepared.tilt[place.line], (0, 1))
     edges = jnp.asarray(layout.bins.edges)[place.line]
-    total = masses(normals, edges).sum(-1) @ jnp.exp(tilt[:-1])
+    total = network.masses(normals, edges).sum(-1) @ jnp.exp(tilt[:-1])
     density = Density(normals, jnp.broadcast_to(tilt, (len(h), len(tilt))), jnp.log(total))
     return TokenPrediction(*_move_missing(log_codes, gate, code), density, links)
 
@@ -299,7 +283,7 @@ def _move_missing(log_codes: jax.Array, gate: jax.Array, code: jax.Array) -> tup
     log_missing = jnp.where(missing, log_codes, NEVER).max(-1)
     total = jnp.logaddexp(gate[:, 0], gate[:, 1] + log_missing)
     shares = log_codes + jnp.where(missing, 0.0, gate[:, :1]) - total[:, None]
-    return shares, jnp.stack([total, gate[:, 1] + log_present(log_missing)], -1)
+    return shares, jnp.stack([total, gate[:, 1] + network.log_present(log_missing)], -1)
 
 
 @drawing_program()
@@ -319,8 +303,8 @@ def score_part(bins: Bins, line: jax.Array, views: TokenPrediction, entry: Encod
             own = jnp.asarray(bins.of_code)[line][entry.codes]
             low, high, cell = (jnp.where(entry.alone, 0.0, end) for end in (entry.low, entry.high, entry.cell))
             moved_by = jnp.take_along_axis(view.density.tilt, own[:, None], -1)[:, 0] - view.density.log_total
-            log_normal = log_mixture(view.density.normals, low, high, cell) + moved_by
-            made = log_value(view.gate, made, entry.inner, log_normal, entry.alone)
+            log_normal = network.log_mixture(view.density.normals, low, high, cell) + moved_by
+            made = network.log_value(view.gate, made, entry.inner, log_normal, entry.alone)
         if view.links is None:
             return made
         most = view.links.shape[-1]
@@ -452,7 +436,7 @@ def _bin_shares(
     first, last = (jnp.broadcast_to(end, (n,))[:, None] for end in (low, high))
     ends = jnp.clip(edges, first, last)  # (n, T+1)
     by = jnp.exp(gate[..., 1:] + density.tilt[..., :-1] - density.log_total[..., None])[..., None]
-    normal_parts = by * masses(density.normals, ends)  # (M, n, T, C)
+    normal_parts = by * network.masses(density.normals, ends)  # (M, n, T, C)
     code_shares = jnp.exp(log_codes + gate[..., :1]) @ jax.nn.one_hot(of_code, BINS + 1)
     return Binned(of_code, ends, code_shares, normal_parts)
 

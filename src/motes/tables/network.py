@@ -21,20 +21,7 @@ from numpy.typing import NDArray
 
 from motes.tables.base import Base, Gaussians, OrderedBase, components_given, in_order
 from motes.tables.kinds.binnings import Binning
-from motes.tables.layout import (
-    DECAY,
-    FAR,
-    NEVER,
-    WAVES,
-    Group,
-    Layout,
-    Linker,
-    bits_of,
-    has_density,
-    log_linked,
-    rank_edges,
-    softened,
-)
+from motes.tables.layout import FAR, NEVER, WAVES, Group, Layout, Linker, bits_of, log_linked, softened, waves_of
 from motes.tables.parts import IMPOSSIBLE, Array, Encoded, Part, Repeats
 from motes.tables.schema import Schema
 from motes.training.programs import put
@@ -192,12 +179,6 @@ def code_logits(group: Group, codes: jax.Array, bias: jax.Array, state: jax.Arra
     if group.loose:
         return jnp.einsum("nh,gkh->ngk", state, codes) + bias
     return jnp.einsum("ngr,gkr->ngk", jnp.einsum("nh,grh->ngr", state, codes), jnp.asarray(group.basis)) + bias
-
-
-def waves_of(u: jax.Array) -> jax.Array:
-    """Evaluate the smooth basis at ranks u (...), (..., WAVES)."""
-    waves = jnp.arange(1, WAVES + 1)
-    return jnp.cos(math.pi * u[..., None] * waves) / jnp.sqrt(1 + (waves / DECAY) ** 2)
 
 
 def normed(h: jax.Array) -> jax.Array:
@@ -455,7 +436,7 @@ def base_alone(models: MaskedModel) -> MaskedModel:
 
 def knows_labels(parts: Sequence[Part], means: Any) -> bool:
     """Return whether a base with these means (..., A) has axes besides those of the parts with a density."""
-    return bool(means.shape[-1] > sum(map(has_density, parts)))
+    return bool(means.shape[-1] > sum(part.has_density for part in parts))
 
 
 def skeleton_of(layout: Layout, tensors: Mapping[str, Any], dropout: float) -> MaskedModel:
@@ -516,7 +497,7 @@ class Scale:
         none = Repeats(np.zeros(len(ends) - 1), np.zeros(0), np.zeros(0))
         repeats = part.repeats or none
         upto = np.append(0.0, np.cumsum(repeats.within))
-        return cls(ends, rank_edges(part), np.diff(ends) <= 0, first, last, repeats, upto)
+        return cls(ends, part.ranks, np.diff(ends) <= 0, first, last, repeats, upto)
 
     def rank(self, codes: NDArray[np.integer], y: Array) -> Array:
         """Compute the share of the training rows below y (n,)."""

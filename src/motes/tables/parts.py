@@ -25,6 +25,8 @@ Mask = NDArray[np.bool_]
 Values = NDArray[Any]  # entries of a column, as its kind takes them
 
 IMPOSSIBLE = -1  # the token of an observed entry that the part cannot hold, such as an unseen label
+GRID = 24  # number of tokens from which a grid of single values has a density as well,
+HEAVY = 0.1  # unless one of them has more than this share of the rows
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,20 @@ class Part:
     def count(self) -> int:
         """K."""
         return len(self.masses)
+
+    @property
+    def has_density(self) -> bool:
+        """Whether it has Gaussians besides its tokens: if it is smooth, or a large grid without a heavy value."""
+        values = self.masses[: self.count - self.missing]
+        few = self.edges is not None and len(values) >= GRID and bool(values.max() <= HEAVY * values.sum())
+        return self.smooth or few
+
+    @property
+    def ranks(self) -> Array:
+        """The share of the training rows below each edge of a part on a line, (L+1,)."""
+        assert self.edges is not None
+        masses = self.masses[: len(self.edges) - 1]
+        return np.append(0.0, np.cumsum(masses)) / masses.sum()
 
 
 @dataclass(frozen=True)

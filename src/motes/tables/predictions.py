@@ -13,23 +13,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from motes.data import Blocks, Frame, as_frame
 from motes.data.arrays import Series, plain
 from motes.errors import DataError, UsageError, check_count, check_seed
 from motes.progress import OnProgress, Progress
 from motes.tables.kinds.base import Kind
-from motes.tables.layout import Layout, shares_of
-from motes.tables.network import PLACES, EncodedRows, MaskedModel, Scale, ordered
+from motes.tables.layout import Derived, shares_of
+from motes.tables.masking import TokenPrediction
+from motes.tables.network import EncodedRows, Scale
 from motes.tables.parts import IMPOSSIBLE, Array, Codes, Encoded, Mask, NotMissing, Part
 from motes.tables.relations import Relation
 from motes.tables.rules import observed_sides
 from motes.tables.schema import Schema
 from motes.tables.unmasking import FEW_ROWS, ROWS, AnyOrderModel, MaskedDenoiser, pad_rows
-from motes.training.programs import each_member
 
 QUANTILES = (0.05, 0.5, 0.95)
 DRAWS = 256  # draws per row
@@ -198,12 +198,11 @@ def _summary_columns(kind: Kind, values: NDArray[Any], quantiles: Sequence[float
     return made
 
 
-# --- The distributions of all masked columns of one row at once, each given the visible entries ---------------------
+# --- The distributions of all masked columns of one row, each given the visible entries -----------------------------
 #
 #     p(low < x_j < high | visible) = g_j a(token) share(low, high) + (1 - g_j) sum_c w_c (Phi_c(high) - Phi_c(low))
 #
-# Each part is divided into pieces: its tokens, cut at the edges of a chart. A row of the compiled program contains the
-# k-th piece of every part, so that one pass of the network gives all of them. The masses of a part sum to 1.
+# Each part is divided into pieces: its tokens, cut at the edges of a chart. The masses of a part sum to 1.
 
 
 @dataclass(frozen=True)
@@ -220,6 +219,10 @@ class Pieces:
     low: Array
     high: Array
     y: Array
+
+    def contain(self, code: int, y: float) -> Mask:
+        """Return which pieces contain the place y of a token; one does."""
+        return (self.codes == code) & (self.low <= y) & ((y < self.high) | (self.low == self.high))
 
 
 def pieces_of(part: Part, scale: Scale | None, cuts: Array) -> Pieces:
@@ -246,96 +249,71 @@ def pieces_of(part: Part, scale: Scale | None, cuts: Array) -> Pieces:
     return Pieces(np.array(codes, np.int32), first, last, y)
 
 
-class Conditionals:
-    """The conditional distributions of one table; their program is compiled once.
+def conditional_masses(orders: AnyOrderModel, pieces: Sequence[Pieces], frame: Frame, encoded: Encoded) -> list[Array]:
+    """Compute p of each piece (m,) of each of the p parts, given one row's observed entries; 1 for visible parts.
 
     Args:
         orders: the model.
-        pieces: the pieces of each of the p parts.
+        pieces: the pieces of the parts.
+        frame: the row, with the columns of the schema.
+        encoded: the same row, encoded; unobserved entries are masked.
     """
+    known, made = orders.reader.read(encoded), _rule_factors(orders, pieces, frame, encoded)
+    visible = np.asarray(known.observed)[0]
+    unmasker = orders.first(list(dict.fromkeys(orders.schema.parts[j].column for j in np.flatnonzero(visible))))
+    rows = unmasker.start(1)
+    unmasker.show_observed(rows, known)
+    rows.y = np.where(visible, encoded.y, 0.0)  # double precision: relations hold between exact numbers
+    for k, j in enumerate(map(int, unmasker.order)):
+        if not visible[j]:
+            derived, view = unmasker.derived(rows, j), unmasker.predict(rows, k)
+            made[j] *= _piece_masses(
+                orders, j, pieces[j], jax.tree.map(lambda part: np.asarray(part)[:, 0], view), derived
+            )
+        made[j] = made[j] / made[j].sum()
+    return made
 
-    def __init__(self, orders: AnyOrderModel, pieces: Sequence[Pieces]):
-        self.orders, self.pieces = orders, tuple(pieces)
-        p, most = len(self.pieces), max(len(one.codes) for one in self.pieces)
-        self._real = np.zeros((most, p), bool)
-        self._fields: dict[str, NDArray[Any]] = {name: np.zeros((most, p), np.float32) for name in PLACES}
-        self._fields |= {"codes": np.zeros((most, p), np.int32), "alone": np.ones((most, p), bool)}
-        reader = orders.reader
-        for j, one in enumerate(self.pieces):
-            m = len(one.codes)
-            self._real[:m, j] = True
-            self._fields["codes"][:m, j] = one.codes
-            if reader.scales[j] is not None:
-                for name, values in reader.entry(j, one.codes, one.y, one.low, one.high).items():
-                    self._fields[name][:m, j] = values
 
-    def masses(self, frame: Frame, encoded: Encoded) -> list[Array]:
-        """Compute p of each piece (m,) of each part given one row's observed entries; meaningless for visible parts.
+def _piece_masses(
+    orders: AnyOrderModel, j: int, pieces: Pieces, view: TokenPrediction, derived: Sequence[Derived]
+) -> Array:
+    """Compute p of the pieces of part j, (m,), the mean over the members, from the prediction of each, (M, ...)."""
+    p = np.exp(view.log_codes[:, pieces.codes].astype(np.float64))  # (M, m)
+    if orders.reader.scales[j] is not None:
+        entry = orders.reader.entry(j, pieces.codes, pieces.y, pieces.low, pieces.high)
+        p *= np.exp(entry["inner"])
+        if view.density is not None:
+            log_weights, means, sds = (part[:, None].astype(np.float64) for part in view.density.normals)
+            upto = [ndtr((entry[end][:, None] - means) / sds) for end in ("low", "high")]  # (M, m, C)
+            mass = np.where(entry["alone"], 0.0, (np.exp(log_weights) * (upto[1] - upto[0])).sum(-1))
+            gate = np.exp(view.gate)
+            p = gate[:, :1] * p + gate[:, 1:] * mass
+    if derived:
+        shares, rest = shares_of(view.links, [one.take(np.zeros(len(p), int)) for one in derived])
+        p *= rest[:, None]
+        for r, one in enumerate(derived):
+            p += shares[:, r, None] * pieces.contain(one.codes[0], one.y[0])
+    return p.mean(0)
 
-        Args:
-            frame: the row, with the columns of the schema.
-            encoded: the same row, encoded; unobserved entries are masked.
-        """
-        orders, row = self.orders, self.orders.reader.read(encoded)
-        visible = np.asarray(row.observed)[0]
-        order = orders.order[np.argsort(~visible[orders.order], kind="stable")]
-        rows, layout = self._rows(row, encoded, visible), orders.layout.on_device
-        log_p = np.asarray(_log_probs(orders.models, layout, rows, visible, order))
-        made = np.exp(np.where(self._real, log_p, -np.inf).astype(np.float64))
-        made *= self._rule_factors(frame, encoded)
-        return [column[: len(one.codes)] / column.sum() for column, one in zip(made.T, self.pieces, strict=True)]
 
-    def _rows(self, row: EncodedRows, encoded: Encoded, visible: Mask) -> EncodedRows:
-        """Return rows with the k-th piece of each masked part, and the visible entries, (K, p)."""
-        most = len(self._real)
-        fields: dict[str, Any] = {
-            name: np.where(visible, np.asarray(getattr(row, name)), own) for name, own in self._fields.items()
-        }
-        # The value that a relation gives, from the visible columns, lies in one of the pieces.
-        holds, could, given = (np.repeat(np.asarray(part), most, axis=0) for part in (row.holds, row.could, row.given))
-        for j in self.orders.reader.linker.of_part:
-            if visible[j]:
-                continue
-            one = self.pieces[j]
-            for r, found in enumerate(self.orders.reader.linker.derived(j, encoded.codes, encoded.y, visible[None])):
-                within = (one.codes == found.codes[0]) & (one.low <= found.y[0])
-                within &= (found.y[0] < one.high) | (one.low == one.high)
-                holds[: len(within), j] |= (within & found.possible[0]).astype(np.int32) << r
-                could[:, j] |= found.possible.astype(np.int32) << r
-                given[:, j, r] = found.places
-        fields |= {"holds": holds, "could": could, "given": given, "observed": np.broadcast_to(visible, holds.shape)}
-        return EncodedRows(**fields)
+def _rule_factors(orders: AnyOrderModel, pieces: Sequence[Pieces], frame: Frame, encoded: Encoded) -> list[Array]:
+    """Compute the rule factor f of the pieces of each part, (m,), at the middle of each piece.
 
-    def _rule_factors(self, frame: Frame, encoded: Encoded) -> Array:
-        """Compute the rule factor f of the pieces (K, p), at the middle of each piece.
-
-        Relations are left out: the pieces contain them already, and their value is hardly ever the middle of a piece.
-        """
-        orders, made = self.orders, np.ones(self._real.shape)
-        schema, rules = orders.schema, orders.constraint.rules
-        constraint = orders.constraint.without(np.array([isinstance(rule, Relation) for rule in rules], bool))
-        if not constraint.columns:
-            return made
-        sides = observed_sides(schema, constraint.columns, frame, encoded)
-        for column in constraint.columns:
-            at = schema.parts_of(column)
-            if encoded.observed[0, at.start] or at.stop - at.start > 1:
-                continue
-            one, kind = self.pieces[at.start], schema.kind_of(column)
-            here = one.codes < schema.parts[at.start].count - schema.parts[at.start].missing
-            codes, y = np.where(here, one.codes, 0)[:, None], one.y[:, None]
-            values = np.where(here, kind.decode(codes, y, np.zeros(y.shape)).astype(np.float64), np.nan)
-            made[: len(values), at.start] = constraint.weights(values[None], sides, column)[0]
+    Relations are left out: the pieces contain them already, and their value is hardly ever the middle of a piece.
+    """
+    made = [np.ones(len(one.codes)) for one in pieces]
+    schema, rules = orders.schema, orders.constraint.rules
+    constraint = orders.constraint.without(np.array([isinstance(rule, Relation) for rule in rules], bool))
+    if not constraint.columns:
         return made
-
-
-@jax.jit
-def _log_probs(models: MaskedModel, layout: Layout, rows: EncodedRows, visible: Any, order: Any) -> jax.Array:
-    """Compute log p of each entry (K, p) given the visible parts (p,); p is the mean over the members."""
-
-    def one(model: MaskedModel) -> jax.Array:
-        seen = jnp.broadcast_to(visible, rows.codes.shape)
-        return model.log_probs(layout, model.network.heads(layout), ordered(model.base, order, layout), rows, seen)
-
-    found = each_member(one)(models)
-    return jax.nn.logsumexp(found, 0) - jnp.log(len(found))
+    sides = observed_sides(schema, constraint.columns, frame, encoded)
+    for column in constraint.columns:
+        at = schema.parts_of(column)
+        if encoded.observed[0, at.start] or at.stop - at.start > 1:
+            continue
+        one, kind = pieces[at.start], schema.kind_of(column)
+        here = one.codes < schema.parts[at.start].count - schema.parts[at.start].missing
+        codes, y = np.where(here, one.codes, 0)[:, None], one.y[:, None]
+        values = np.where(here, kind.decode(codes, y, np.zeros(y.shape)).astype(np.float64), np.nan)
+        made[at.start] = constraint.weights(values[None], sides, column)[0]
+    return made
