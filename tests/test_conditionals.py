@@ -64,14 +64,6 @@ def bars_of(subject, column, domain):
     return np.array([int(heights(subject, column, {column: value}).argmax()) for value in domain])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("known", KNOWN)
-def test_each_distribution_sums_to_one(subject, known):
-    for bars, found in zip(subject.bars, subject.conditionals(known), strict=True):
-        assert found.shape == (len(bars.texts),) == (len(bars.values),) and (found >= 0).all()
-        assert found.sum() == pytest.approx(1, abs=1e-6), bars.column
-
-
 @pytest.mark.parametrize("known", KNOWN)
 def test_labels_have_the_probabilities_that_predictions_say(subject, known):
     known = {name: value for name, value in known.items() if name != "size"} | {"gone": 2}

@@ -99,28 +99,6 @@ def test_every_kind_is_inferred_and_says_why(frame, schema):
     assert schema.types == types
 
 
-WHY = {
-    "numbers from -3.* to 3.*": np.random.default_rng(0).standard_normal(1000),
-    "numbers from .*, 0 in 4.%": np.where(np.arange(100) % 7 < 3, 0.0, np.arange(100) ** 0.5),
-    "numbers from .*, 2 decimals": np.random.default_rng(0).standard_normal(1000).round(2),
-    "between 0 and 1, from": np.random.default_rng(0).random(1000),
-    "74 distinct whole numbers from 17 to 90$": np.random.default_rng(0).integers(17, 91, 1000),
-    "74 distinct whole numbers from 17 to 90 *$": np.random.default_rng(0).integers(17, 91, 1000).astype(float),
-    "49 distinct whole numbers from 100 to 4900 in steps of 100": np.random.default_rng(0).integers(1, 50, 1000) * 100,
-    "3 distinct whole numbers from 10 to 50$": [10, 30, 50],  # of three rows a step says nothing
-    "true in 67% of the rows": [True, False, True],
-    "3 labels$": list("abca"),
-    "3 labels, in order": pd.Categorical(list("abca"), ordered=True),
-    "dates from 2020-01-01 to 2021-05-17$": pd.to_datetime(["2020-01-01", "2021-05-17"]),
-    "dates from 2020-01-01T12:00:00 to": pd.to_datetime(["2020-01-01T12:00", "2021-05-17T00:00"]),
-}
-
-
-@pytest.mark.parametrize("why", WHY)
-def test_the_reason_names_the_evidence(why):
-    assert pd.Series([Schema.fit(pd.DataFrame({"a": WHY[why]})).columns[0].why]).str.match(why).all()
-
-
 def test_a_column_that_varies_by_rounding_alone_is_constant():
     schema = Schema.fit(pd.DataFrame({"a": [0.1 + 0.2, 0.3, 0.3], "b": range(3)}))
     assert schema.columns[0].warnings == ("constant: kept aside and returned unchanged",)
