@@ -110,7 +110,7 @@ def impute_file(model: Any, source: str, out: Path, *, draws: int, seed: int, re
     rows: Any  # blocks of a table, or points (n, d)
     if of_table:
         rows, schema = read_rows(model, source), model.schema
-        names = schema.here(next(Blocks.of_file(source, text).read()))
+        names = [one for one in next(Blocks.of_file(source, text).read()).names if one in schema.names]
         holes = [np.stack([part.columns[one].missing for one in schema.learned]) for part in rows.read()]
     else:
         rows = model.matrix(read_frame(source, text), name)

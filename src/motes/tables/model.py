@@ -384,7 +384,7 @@ class TableModel(Model):
         check_process()
         count, kind = 1 if draws is None else check_count(draws, "draws"), Template.of(data)
         given = self.schema.named(data)
-        rows, names = Blocks.of_frame(self.schema.frame(given)), self.schema.here(given)
+        rows, names = Blocks.of_frame(self.schema.frame(given)), [name for name in given.names if name in self.columns]
         kind = kind.without([j for j, name in enumerate(given.names) if name not in names])
         tables = fill_blocks(self.orders, rows, count, seed, on_progress, "the data")
         made = [with_index(joined(parts, rows.rows).select(names).like(kind), data) for parts in tables]

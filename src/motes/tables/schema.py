@@ -394,17 +394,6 @@ class Schema:
         order = next((names for names in orders if np.shape(data)[1:] == (len(names),)), self.names)
         return as_frame(data, order, name=name)
 
-    def here(self, frame: Frame) -> list[str]:
-        """Return the columns of a frame that the model has, in the order of the frame.
-
-        Example:
-            >>> from motes.data import as_frame
-            >>> from motes.tables import Schema
-            >>> Schema.fit(people, {"age": "drop"}).here(as_frame({"smoker": ["no"], "age": [25]}))
-            ['smoker']
-        """
-        return [name for name in frame.names if name in self.names]
-
     def frame(self, data: Any, *, name: str = "the data") -> Frame:
         """Return rows with the columns of the training data, in that order; an array must already be in that order.
 
