@@ -7,8 +7,6 @@ eps, v, the score or the velocity. Exact denoisers (`points/exact.py`) can repla
 wrapped in a denoiser that defines what it predicts: x_0, eps, v, the velocity or a preconditioned mixture.
 """
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import NamedTuple
@@ -123,7 +121,7 @@ class Denoiser(eqx.Module):
         alpha_rate, sigma_rate = self.schedule.rates(t)
         return alpha_rate * x0 + sigma_rate * eps
 
-    def given(self, known: Given) -> Denoiser:
+    def given(self, known: Given) -> "Denoiser":
         """Return the denoiser conditioned on `known`, E[x_0 | x_t, label, context].
 
         Raises:
@@ -189,7 +187,7 @@ class Learned(Denoiser):
     def __call__(self, x_t: Array, t: Array) -> Array:
         return self.x0_and_eps(x_t, t)[0]
 
-    def in_context(self, context: Array) -> Learned:
+    def in_context(self, context: Array) -> "Learned":
         """Return the denoiser with `context` (c,) as the third input of its network.
 
         Example:

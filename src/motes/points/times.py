@@ -6,8 +6,6 @@ A distribution of t is defined by its quantile function `place`, which may depen
 drawn independently, in antithetic pairs, or stratified.
 """
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Literal
