@@ -117,7 +117,7 @@ def test_neighbours_of_a_grid_are_a_step_apart():
 
 def test_an_entry_has_the_numbers_of_its_metrics():
     value, reference = Metric("c2st", 0.8, 0.7, 0.9), Metric("c2st", 0.5, 0.4, 0.6)
-    made = Entry.of("tests", "c2st", "accuracy", Verdict("large", "some"), value, reference, (-np.inf, 0.6)).to_dict()
+    made = Entry("tests", "c2st", "accuracy", Verdict("large", "some"), value, reference, (-np.inf, 0.6)).to_dict()
     assert (made["value"], made["reference_value"], made["chance"]) == (0.8, 0.5, [None, 0.6])
 
 

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.data import Frame, Table
-from motes.errors import UsageError, unknown
+from motes.errors import UsageError
 from motes.evaluation.diagnosis import excess_over_exact
 from motes.evaluation.losses import Estimate, excess_loss, expected_loss, noise_levels
 from motes.evaluation.points import Fit, PointDetails, evaluate_points
 from motes.evaluation.results import Evaluation
 from motes.evaluation.sources import PointSource, Source, compared_with, source_of
-from motes.evaluation.tables import TableDetails, evaluate_tables
+from motes.evaluation.tables import TableDetails, check_target, evaluate_tables
 from motes.points import PointModel, PointRecipe
 from motes.points.fitting import standardiser_of
 from motes.points.networks import StepGated
@@ -79,7 +79,7 @@ def evaluate_table_model(
         UsageError: rows that are not available, too few rows, or a target that was not learned.
         DataError: rows that cannot be used, or with other columns than the model's.
     """
-    _check_target(model, target)
+    check_target(model.schema, target)
     origin = source_of(model, source)
     for rows in (origin.training, origin.held_out):
         if rows is not None:  # reject columns of another type before the work
@@ -127,8 +127,8 @@ def compare_points(
         notes = (
             "only the quick metrics were computed. `motes evaluate` or Model.evaluate computes all and may find more.",
         )
-    found = replace(found, evaluated_against=origin.evaluated_against)
-    return replace(found, source=origin.name, notes=(*origin.notes, *notes), about=about(model))
+    notes, against = (*origin.notes, *notes), origin.evaluated_against
+    return replace(found, source=origin.name, evaluated_against=against, notes=notes, about=about(model))
 
 
 def compare_table(
@@ -146,15 +146,6 @@ def compare_table(
         log_prob = model.score_samples(unseen), model.score_samples(seen)
     found = evaluate_tables(samples, held_out, training, model.schema, target=target, log_prob=log_prob, seed=seed)
     return replace(found, source=origin.name, notes=(*origin.notes, *found.notes), about=about(model))
-
-
-def _check_target(model: TableModel, target: str | None) -> None:
-    if target is not None and target not in model.columns:
-        raise UsageError("target: " + unknown("column", target, model.columns))
-    if target is not None:
-        model.schema.check_not_aside(target)
-    if target is not None and target not in model.schema.learned:
-        raise UsageError(f"target: column '{target}' had one value in the training; there is nothing to learn.")
 
 
 def _log_prob(model: PointModel, origin: PointSource, reference: Array, other: Array) -> tuple[Array, Array] | None:

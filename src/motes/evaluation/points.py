@@ -373,5 +373,5 @@ def _make_entries(pair: Pair, real: Pair, fit: Fit, brief: bool) -> tuple[Entry,
     for measure, row in rows.items():
         judgement = verdict(measure, row, tested[measure], pair.a.shape[1])
         names, values = (measure.section, measure.name, measure.about), (row.metric, row.reference)
-        entries.append(Entry.of(*names, judgement, *values, tested[measure].chance))
+        entries.append(Entry(*names, judgement, *values, tested[measure].chance))
     return tuple(entries)

@@ -45,7 +45,7 @@ def evaluation_of_posteriors(found: Calibration, log_prob: Array, *, seed: int) 
     mean, half = float(-log_prob.mean()), 1.96 * results.standard_error(log_prob)
     about = "mean of -log p of rows given their observations, in nats per row; lower is better"
     judgement = Verdict("good", f"± {half:.2g} (95 %); no reference value")
-    entries = *found.tests, Entry.of("fit", "negative_log_likelihood", about, judgement, mean, None)
+    entries = *found.tests, Entry("fit", "negative_log_likelihood", about, judgement, mean)
     rows = {"synthetic": len(log_prob) * found.draws, "real": len(log_prob)}
     return Evaluation("", "rows with observations", rows, entries, found, (), seed)
 
@@ -154,11 +154,11 @@ class Calibration(results.Details):
                 )
                 about = "width of the posterior, from normal scores of ranks; 1 is correct"
                 chance = width / width.high, width / width.low
-                found.append(Entry.of("calibration", f"width of {name}", about, verdict, width, 1.0, chance))
+                found.append(Entry("calibration", f"width of {name}", about, verdict, width, 1.0, chance))
             text = "miscalibrated" if joint else "shifted or of the wrong shape"
             verdict = results.judged(min(1.0, tests * p), 0, MODERATE, text, alpha=FALSE_ALARMS)
             about = "uniformity of the ranks of true values among posterior draws"
-            found.append(Entry.of("calibration", f"ranks of {name}", about, verdict, None, None))
+            found.append(Entry("calibration", f"ranks of {name}", about, verdict))
         return found
 
     @property

@@ -497,14 +497,13 @@ class Section:
     Attributes:
         title: title of the section.
         about: a phrase that says what is compared.
-        part: name of the differing part in the headline, with {count} and {names} of the entries.
-        similarity: False if a difference concerns memorisation or fit; it then gets its own sentence in the headline.
+        part: name of the differing part in the headline, with {count} and {names} of the entries. "" if a difference
+            concerns memorisation or fit, and not similarity; it then gets its own sentence in the headline.
     """
 
     title: str
     about: str
     part: str = ""
-    similarity: bool = True
 
 
 SECTIONS = {  # in the order of every rendering
@@ -519,13 +518,9 @@ SECTIONS = {  # in the order of every rendering
     "utility": Section(
         "Utility", "prediction of the target after training on synthetic rows", "the prediction of '{names}'"
     ),
-    "likelihood": Section("Likelihood", "log p of training rows minus log p of held-out rows", similarity=False),
-    "dcr": Section(
-        "Distance to closest record",
-        "are synthetic rows nearer to training rows than held-out rows are?",
-        similarity=False,
-    ),
-    "copies": Section("Copies", "synthetic rows that equal a training row", similarity=False),
+    "likelihood": Section("Likelihood", "log p of training rows minus log p of held-out rows"),
+    "dcr": Section("Distance to closest record", "are synthetic rows nearer to training rows than held-out rows are?"),
+    "copies": Section("Copies", "synthetic rows that equal a training row"),
     "calibration": Section(
         "Calibration", "are posteriors as wide as they should be?", "{count} tests of calibration ({names})"
     ),
@@ -533,7 +528,7 @@ SECTIONS = {  # in the order of every rendering
     "tests": Section("Two-sample tests", "do both sets have one distribution?", "{count} two-sample tests ({names})"),
     "coverage": Section("Coverage", "does each set cover the other?", "{count} measures of coverage ({names})"),
     "modes": Section("Modes", "does each mode have its share of the samples?", "the modes ({names})"),
-    "fit": Section("Likelihood and loss", "fit of the model to real points", similarity=False),
+    "fit": Section("Likelihood and loss", "fit of the model to real points"),
 }
 
 
@@ -549,8 +544,8 @@ class Entry(JsonRecord):
         value: None if there are too few rows.
         reference_value: the same metric between two real draws; None if unknown.
         chance: range of values for which the test, adjusted for all entries, detects no difference; one end is infinite
-            for a one-sided test; None if another quantity is tested. `value` is outside it exactly if a difference is
-            detected.
+            for a one-sided test; None if another quantity is tested. An approximate range is corrected, so that `value`
+            is outside it exactly if a difference is detected.
     """
 
     json_names = ("section", "name", "measure", "value", "reference_value", "chance", "sentence")
@@ -568,22 +563,12 @@ class Entry(JsonRecord):
         """The name and the verdict as a complete sentence."""
         return f"{self.name}: {self.verdict.sentence}"
 
-    @classmethod
-    def of(
-        cls,
-        section: str,
-        name: str,
-        measure: str,
-        verdict: Verdict,
-        value: float | None,
-        reference: float | None,
-        chance: tuple[float, float] | None = None,
-    ) -> Entry:
-        """Create an entry from metrics; an approximate `chance` is corrected to agree with the verdict."""
-        if chance is not None and value is not None:
-            chance = _match_verdict(chance, float(value), verdict.differs)
-        value, reference = (None if one is None else float(one) for one in (value, reference))
-        return cls(section, name, measure, verdict, value, reference, chance)
+    def __post_init__(self) -> None:
+        for name in ("value", "reference_value"):
+            if (one := getattr(self, name)) is not None:
+                object.__setattr__(self, name, float(one))  # a metric becomes a plain number
+        if self.chance is not None and self.value is not None:
+            object.__setattr__(self, "chance", _match_verdict(self.chance, self.value, self.verdict.differs))
 
     def to_dict(self) -> dict[str, Any]:
         one = self.verdict
@@ -805,7 +790,7 @@ class Evaluation(JsonRecord, Generic[DetailsT]):
     def headline(self) -> str:
         """A sentence or two that name the differing parts."""
         found = {key: one for key, one in self.verdicts.items() if one.differs}
-        similar = [key for key in found if SECTIONS[key].similarity]
+        similar = [key for key in found if SECTIONS[key].part]
         if similar:
             how = {"small": " a little", "large": " strongly"}.get(worst(found[key].severity for key in similar), "")
             parts = listed([differing_part(key, self.of(key)) for key in similar])
@@ -813,7 +798,7 @@ class Evaluation(JsonRecord, Generic[DetailsT]):
         else:
             by = f" by {listed([entry.name for entry in self.entries])}" if self.brief else ""
             sentence = f"No difference between synthetic and real rows was found{by}."
-        apart = [entry for key in found if not SECTIONS[key].similarity for entry in self.of(key)]
+        apart = [entry for key in found if not SECTIONS[key].part for entry in self.of(key)]
         return " ".join([sentence, *(f"{capital(entry.verdict.text)}." for entry in apart if entry.verdict.differs)])
 
     def __repr__(self) -> str:

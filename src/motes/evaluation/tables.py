@@ -453,11 +453,7 @@ class Comparison:
         return ClassifierResult(found.accuracy, reference.accuracy, importance, n)
 
     def utility(self, target: str) -> privacy.Utility | Verdict:
-        """Measure how well a target is learned from synthetic and from training rows.
-
-        Raises:
-            UsageError: a target with a single value.
-        """
+        """Measure how well a target is learned from synthetic and from training rows."""
         j, discrete = self.view.names.index(target), self.view.discrete
         x, _ = self._merge_labels(LABELS_OF_TREES, "learning the target")
         y, classes = self._target(target, {name: rows[:, j] for name, rows in self.view.x.items()}, bool(discrete[j]))
@@ -478,10 +474,6 @@ class Comparison:
     def _target(self, target: str, x: dict[str, Array], discrete: bool) -> tuple[dict[str, Array], int | None]:
         """Return codes from 0 and their number, or normal scores of numbers and None; NaN for rows to leave out."""
         seen, counts = np.unique(x["training"][~np.isnan(x["training"])], return_counts=True)
-        if len(seen) < 2:
-            raise UsageError(
-                f"target '{target}' has a single value in the training rows; expected a column that varies."
-            )
         if not discrete and len(seen) > 2:
             return {name: marginals.normal_scores(values, x["training"]) for name, values in x.items()}, None
         if len(seen) > CLASSES:
@@ -603,7 +595,10 @@ def evaluate_tables(
     if held_out is None:
         held_out = schema.frame(training).take(slice(0))
     frames = {"synthetic": samples, "held_out": held_out, "training": training}
-    _check(samples, training, schema, target)
+    check_target(schema, target)
+    for name, rows, fewest in (("synthetic", samples, FEWEST), ("training", training, FEWEST_TRAINING)):
+        if len(rows) < fewest:
+            raise UsageError(f"got {len(rows)} {name} rows; expected at least {fewest}.")
     like = None if log_prob is None else likelihoods(*log_prob, len(schema.learned))
     compare = Comparison(marginals.view_of(schema, frames), seed)
     with threadpool_limits(1):  # the threads of small matrices wait for each other
@@ -628,10 +623,10 @@ def evaluate_tables(
     for key in (key for key in results.SECTIONS if key in found):
         one = found[key]
         if isinstance(one, Verdict):
-            entries.append(Entry.of(key, *measures[key], one, None, None))
+            entries.append(Entry(key, *measures[key], one))
         else:
             parts[key], said, *values = one.judged(adjust.get(key))
-            entries.append(Entry.of(key, *measures[key], said, *values))
+            entries.append(Entry(key, *measures[key], said, *values))
     details = TableDetails(
         columns, parts.get("associations"), parts.get("classifier"), parts.get("utility"), parts.get("likelihood"),
         parts.get("dcr"), copies, _examples(schema, frames, compare.rng(19)),
@@ -647,17 +642,22 @@ def _set_aside(schema: Schema) -> Iterator[str]:
         yield f"set aside, because nearly every row has its own value, and so neither learned nor compared: {names}."
 
 
-def _check(samples: Frame, training: Frame, schema: Schema, target: str | None) -> None:
+def check_target(schema: Schema, target: str | None) -> None:
+    """Check that a target is a column that varies, and that there are others to predict it from.
+
+    Raises:
+        UsageError: if it is not.
+    """
+    if target is None:
+        return
     names = [column.name for column in schema.compared]
-    if target is not None:
-        schema.check_not_aside(target)
-    if target is not None and target not in names:
-        raise UsageError(unknown("column", target, names))
-    if target is not None and len(names) == 1:
+    schema.check_not_aside(target)
+    if target not in names:
+        raise UsageError("target: " + unknown("column", target, names))
+    if target not in schema.learned:
+        raise UsageError(f"target '{target}' has a single value in the training rows; expected a column that varies.")
+    if len(names) == 1:
         raise UsageError(f"target '{target}' is the only column; expected other columns to predict it from.")
-    for name, rows, fewest in (("synthetic", samples, FEWEST), ("training", training, FEWEST_TRAINING)):
-        if len(rows) < fewest:
-            raise UsageError(f"got {len(rows)} {name} rows; expected at least {fewest}.")
 
 
 # --- the record -----------------------------------------------------------------------------------------------------
@@ -674,10 +674,10 @@ MEASURES = {  # name and measure of the entry of each section
 def _column_entries(columns: Sequence[ColumnResult]) -> Iterator[Entry]:
     for column in columns:
         measure = "total variation distance" if column.discrete else "Kolmogorov-Smirnov distance"
-        yield Entry.of("columns", column.name, measure, column.verdict, column.distance, column.reference_value)
+        yield Entry("columns", column.name, measure, column.verdict, column.distance, column.reference_value)
     for column in columns:
         if column.missing_verdict is not None:
-            yield Entry.of("missing", column.name, "share of missing entries", column.missing_verdict, *column.missing)
+            yield Entry("missing", column.name, "share of missing entries", column.missing_verdict, *column.missing)
 
 
 def _examples(schema: Schema, frames: Mapping[str, Frame], rng: np.random.Generator) -> Examples:
