@@ -242,12 +242,11 @@ def footnote(figure: Figure, text: str, style: str | Style = "dark") -> None:
     before = engine.get()["rect"]
     low = share + (1 - share) * before[1]
     engine.set(rect=(0.0, low, 1.0, 1.0 - low))
-    for label in figure.texts:
-        if label.get_text() and label.get_text() == figure.get_supxlabel():
-            # The layout would put it at the very bottom.
-            figure.supxlabel(label.get_text(), y=low, size=label.get_fontsize(), color=label.get_color())
     for one in figure.texts:
-        if one.get_text() != figure.get_supxlabel():
+        if one.get_text() and one.get_text() == figure.get_supxlabel():
+            # The layout would put it at the very bottom.
+            figure.supxlabel(one.get_text(), y=low, size=one.get_fontsize(), color=one.get_color())
+        else:
             one.set_y(share + (1 - share) * one.get_position()[1])
     written = figure.text(1 - _EDGE / wide, 0.5 * _EDGE / new, text, ha="right", va="bottom")
     dress_text(written, look.muted, _SMALL)

@@ -14,7 +14,6 @@ from motes.evaluation.privacy import ClosestRecords, Copies, Utility
 from motes.evaluation.results import Array, Entry, Verdict, between, number, shown
 from motes.evaluation.tables import ClassifierResult, ColumnResult, Likelihoods
 from motes.plots import svg
-from motes.plots.svg import Mark
 from motes.rasters import density_difference, limits_of
 
 
@@ -62,7 +61,7 @@ def lines(columns: tuple[ColumnResult, ...]) -> Iterator[Line]:
         _, _, distance, reference, between, _, missing, _ = column.line
         picture = Markup("")
         if (one := column.contrast) is not None:
-            mark = Mark("", one.difference, one.low, one.high, column.verdict.severity)
+            mark = svg.Mark("", one.difference, one.low, one.high, column.verdict.severity)
             picture = svg.inline([mark], -reach, reach, f"{one.text}: {between}", centre=0.0)
         differing = [one for one in (column.verdict, column.missing_verdict) if one is not None and one.differs]
         far = "-" if column.distance is None else f"{distance} ({reference})"
@@ -214,8 +213,8 @@ def copies(found: Copies) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def _mark(label: str, metric: Metric, colour: str) -> Mark:
-    return Mark(label, metric.value, metric.low, metric.high, colour)
+def _mark(label: str, metric: Metric, colour: str) -> svg.Mark:
+    return svg.Mark(label, metric.value, metric.low, metric.high, colour)
 
 
 # --- points -----------------------------------------------------------------------------------------------------------
@@ -234,7 +233,7 @@ def beside(entry: Entry) -> Markup:
     low, high = entry.chance
     low = low if np.isfinite(low) else min(value, reference)
     high = high if np.isfinite(high) else max(value, reference)
-    both = [Mark("", value, value, value, entry.verdict.severity), Mark("", reference, low, high, "real")]
+    both = [svg.Mark("", value, value, value, entry.verdict.severity), svg.Mark("", reference, low, high, "real")]
     return svg.inline(both, min(low, value, reference), max(high, value, reference), said)
 
 
