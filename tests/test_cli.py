@@ -12,7 +12,6 @@ import time
 import tomllib
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -129,19 +128,6 @@ def test_a_warning_breaks_between_words_in_a_terminal_and_nowhere_else(capsys, m
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) > 5 and max(map(len, lines)) <= 40
     assert " ".join(line.strip() for line in lines) == f"warning: {text}".strip()
-
-
-def test_the_time_that_is_left_says_nothing_of_compiling(capsys, monkeypatch):
-    clock = iter([0.0, 100.0, 101.0, 102.0])  # a program is compiled for 100 seconds, then each part takes one
-    monkeypatch.setattr(progress, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
-    with progress.Reporter().counting("training", "steps") as count:
-        for done in (1, 2, 3):
-            count(progress.Progress(done, 3))
-    assert capsys.readouterr().err.splitlines() == [
-        "training: 1/3 steps",
-        "training: 2/3 steps, 1 s left",
-        "training: 3/3 steps",
-    ]
 
 
 @pytest.mark.slow

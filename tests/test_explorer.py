@@ -889,16 +889,6 @@ def test_a_file_that_is_too_large_is_not_read(shelf):
         assert status == 413 and "1,000 bytes" in found["error"]
 
 
-def test_few_files_are_kept():
-    trainings = Trainings(Limits())
-    words = [trainings.upload(POINTS_CSV.encode())[0] for _ in range(9)]
-
-    asked = {"trainings": trainings, "shape": None, "first": 0, "second": 1}
-    started(upload=words[1], **asked).close()
-    with pytest.raises(UsageError, match="no longer in memory"):
-        started(upload=words[0], **asked)
-
-
 # --- other models ----------------------------------------------------------------------------------------------------
 
 

@@ -36,6 +36,8 @@ from motes.tables.model import TableModel
 from motes.training import Model, Recipe
 
 Array = NDArray[np.float64]
+Rows = Source[Any] | Mapping[str, Any]  # real rows, or for a posterior one observation
+Found = Diagnosis | TableDiagnosis | Calibration
 
 DRAWS = 5000  # from a posterior
 NAMED = 4  # entries of an observation in the title of a figure
@@ -111,14 +113,7 @@ def recipe_words(recipe: Recipe) -> str:
 
 
 def draw_run(
-    model: Any,
-    rows: Source[Any] | Mapping[str, Any],
-    out: Path,
-    reporter: Reporter,
-    *,
-    drawing: Drawing,
-    seed: int,
-    home: Path | None = None,
+    model: Any, rows: Rows, out: Path, reporter: Reporter, *, drawing: Drawing, seed: int, home: Path | None = None
 ) -> list[Path]:
     """Write every figure of a model into `out`/figures, and for points the animation into `out`; return the paths.
 
@@ -163,14 +158,7 @@ def posterior_figure(model: PosteriorModel, given: Mapping[str, Any], drawn: Arr
 
 
 def keep_diagnosis(
-    found: Diagnosis | TableDiagnosis | Calibration,
-    model: Any,
-    source: str | None,
-    out: Path,
-    *,
-    t: float | None,
-    drawing: Drawing,
-    seed: int,
+    found: Found, model: Any, source: str | None, out: Path, *, t: float | None, drawing: Drawing, seed: int
 ) -> list[Path]:
     """Write the figures and numbers of a diagnosis into the folder `out`; return their paths.
 

@@ -29,14 +29,11 @@ from motes.recipes import load_recipe
 from motes.training import Model, Recipe
 from motes.training.batches import running_loss
 
+Changes = Sequence[str] | Mapping[str, Any]
+
 
 def train_run(
-    source: str,
-    out: Path,
-    recipe: str | Path | Recipe,
-    changes: Sequence[str] | Mapping[str, Any],
-    options: Options,
-    reporter: Reporter,
+    source: str, out: Path, recipe: str | Path | Recipe, changes: Changes, options: Options, reporter: Reporter
 ) -> tuple[Model, Evaluation[Any] | HeldOutScore | None]:
     """Train on `source`, write all results into the folder `out`, and return the model and its evaluation.
 

@@ -311,13 +311,9 @@ class Table:
             >>> points.take(np.array([1])).x.tolist()
             [[3.0, 4.0]]
         """
-        labels, given = self.labels, self.given
-        return replace(
-            self,
-            x=self.x[rows],
-            labels=None if labels is None else labels[rows],
-            given=None if given is None else given.take(rows),
-        )
+        labels = None if self.labels is None else self.labels[rows]
+        given = None if self.given is None else self.given.take(rows)
+        return replace(self, x=self.x[rows], labels=labels, given=given)
 
     def __len__(self) -> int:
         return len(self.x)

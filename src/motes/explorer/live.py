@@ -61,15 +61,9 @@ class Live:
         source = "" if origin.source is None else origin.name
         provenance = Provenance(source, fingerprint_of(frame_of(replace(table, labels=None))), seed)
         self._model = PointModel(denoiser, units, table.columns, self.recipe, classes=classes, provenance=provenance)
-        task = point_task(
-            denoiser,
-            Rows(units.forward(table.x), None if classes is None else classes.numbers(table.labels, len(table))),
-            key=seed_key(seed, "training"),
-            loss=self.recipe.loss,
-            times=self.recipe.times,
-            options=self.recipe.training,
-        )
-        self._state = TrainingState(task)
+        rows = Rows(units.forward(table.x), None if classes is None else classes.numbers(table.labels, len(table)))
+        parts: dict[str, Any] = {"loss": self.recipe.loss, "times": self.recipe.times, "options": self.recipe.training}
+        self._state = TrainingState(point_task(denoiser, rows, key=seed_key(seed, "training"), **parts))
         self._python = python
         self._on_news, self._changed = on_news, threading.Condition()
         self._wanted, self._pace, self.closed = 0, 0, False
