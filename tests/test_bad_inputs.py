@@ -72,7 +72,7 @@ BAD = {
     "diagnose a --t 0.5": (2, "--out FOLDER"),
     "train tab.csv --set training.steps=50": (2, "Use table.steps instead"),
     "train tab.csv --set network.width=50": (2, "Use table.width instead"),
-    "train tab.csv --set loss.kind=edm": (2, "Choose a recipe for points"),
+    "train tab.csv --set loss.kind=edm": (2, "choose a recipe for points"),
     "train tab.csv --set data.label=b": (2, "got data.label = 'b' for a table; expected no data.label"),
     "train pts.csv --set table.steps=50": (2, "Use training.steps instead"),
     "train moons --set training.steps=many": (2, "expected a whole number"),

@@ -548,8 +548,7 @@ def test_a_name_that_is_unknown_has_a_nearest_one(motes_command):
 
 
 def test_without_a_server_installed_the_command_says_what_to_install(motes_command, monkeypatch):
-    for name in ("motes.explorer", "motes.explorer.server"):
-        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "motes.explorer.server")
     monkeypatch.setitem(sys.modules, "uvicorn", None)  # as if it were not there
     code, out, err = motes_command("explore", "moons", "--no-browser")
     assert (
