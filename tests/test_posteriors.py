@@ -596,14 +596,14 @@ def test_a_file_of_simulations_is_learned_sampled_and_scored(motes_command, simu
     assert [Path(line).name for line in out.splitlines()] == ["pairs.png", "loss.png"]
     assert all((tmp_path / line).is_file() for line in out.splitlines())
     for words, says in [
-        (["sample", "run"], "points given b, a, c; got no observation"),
+        (["sample", "run"], "conditioned on b, a, c; got no observation"),
         (["sample", "run", "--given", "a=1"], "no 'b'; expected all of b, a, c"),
         (["sample", "run", "--given", "u=1"], "unknown column 'u'"),
         (["sample", "run", "--given", "a=1", "--iid", "seen.csv"], "got --given a=1 and --iid seen.csv"),
         (["sample", "run", "--iid", "p.csv"], "given has no 'b'; expected all of b, a, c"),
         (["sample", "run", "--given", "a=0..1"], "--given a: got an interval; expected the observed number"),
         (["evaluate", "run"], "simulations; expected at least 50"),
-        (["plot", "run"], "points given b, a, c; got no observation"),
+        (["plot", "run"], "conditioned on b, a, c; got no observation"),
         (["plot", "run", "s.csv", "--given", "a=1"], "got the data 's.csv'; expected --given alone"),
         (["impute", "run", "s.csv", "--out", "i.csv"], "impute: this is a model of points given observations"),
         (["score", "run", "moons", "--out", "q.csv"], "this is a model of points given observations"),

@@ -479,7 +479,7 @@ class Context:
         if given is None or (isinstance(given, Mapping) and not given):
             raise UsageError(
                 f"this model is conditioned on {', '.join(self.columns)}; got no observation. Pass one: "
-                f"given={self._example}."
+                f"given={self._example}, on the command line --given {self.columns[0]}=0.5."
             )
         from motes.data.natives import is_frame
 
