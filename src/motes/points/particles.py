@@ -214,6 +214,7 @@ class Population(NamedTuple):
         log_evidence: log of an unbiased estimate of the density of the condition, (); -inf if no particle is left.
         ancestors: index of the ancestor of each row at each time, (steps, p).
         decided: share of the variance of each coordinate that lies between the particles of each time, (steps, d).
+        place: a uniform number on (0, 1) for resampling, ().
     """
 
     rows: jax.Array | Array
@@ -221,6 +222,7 @@ class Population(NamedTuple):
     log_evidence: jax.Array | Array
     ancestors: jax.Array | Array
     decided: jax.Array | Array
+    place: jax.Array | Array
 
 
 def populations(
@@ -258,7 +260,13 @@ def populations(
 
 @eqx.filter_jit
 def _run_block(
-    denoiser: Denoiser, box: Box, given: Given | None, first: ArrayLike, key: jax.Array, grid: jax.Array, particles: int
+    denoiser: Denoiser,
+    box: Box,
+    given: Given | None,
+    first: ArrayLike,
+    key: jax.Array,
+    grid: jax.Array,
+    particles: int,
 ) -> Population:
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(len(box.low)))
     return jax.vmap(partial(_run_population, denoiser, grid, particles))(box, given, keys)
@@ -271,7 +279,7 @@ def _run_population(
     order = jnp.argsort(~box.cut)  # intervals first, so that no coordinate drawn before makes them improbable
     box, back = Box(box.low[order], box.high[order], box.cuts), jnp.argsort(order)
     steps, dim = len(grid) - 1, len(order)
-    # Draw all random numbers at once: each further call would take a second to compile. The first row is for the start.
+    # Draw all random numbers at once: each further call would take a second to compile. The first row is for both ends.
     noise = jax.random.uniform(key, (steps + 1, 1 + 3 * particles * dim), minval=jnp.finfo(box.low.dtype).tiny)
     places, noise = noise[:, 0], noise[:, 1:].reshape(steps + 1, 3, particles, dim)
 
@@ -285,7 +293,8 @@ def _run_population(
         chosen = jnp.where(few, _resample(log_weights, place), jnp.arange(particles))
         (y, sees), ancestors = jax.tree.map(lambda part: part[chosen], (y, sees)), ancestors[:, chosen]
         log_weights = jnp.where(few, -jnp.log(particles), log_weights)
-        y, factor = jax.vmap(partial(_step, denoiser, box, t, s))(y, sees, ndtri(row), ndtri(step), uniform)
+        random = Noise(ndtri(row), ndtri(step), uniform)
+        y, factor = jax.vmap(partial(_step, denoiser, box, t, s))(y, sees, random)
         return (y, log_weights + factor, log_evidence + total, ancestors.at[number].set(chosen)), decided
 
     y = denoiser.schedule.prior_std / denoiser.schedule.alpha(1.0) * ndtri(noise[0, 0])
@@ -294,7 +303,21 @@ def _run_population(
     times = grid[:-1], grid[1:], jnp.arange(steps), places[1:], noise[1:]
     (rows, log_weights, log_evidence, ancestors), decided = jax.lax.scan(move, carry, times)
     log_weights, total = _normalise(log_weights)
-    return Population(rows[:, back], log_weights, log_evidence + total, ancestors, decided[:, back])
+    return Population(rows[:, back], log_weights, log_evidence + total, ancestors, decided[:, back], places[0])
+
+
+class Noise(NamedTuple):
+    """The random numbers of a step of one particle.
+
+    Attributes:
+        row: Gaussian noise (d,), for x_0.
+        step: Gaussian noise (d,), for y at s.
+        uniform: uniform noise (d,), for the intervals of x_0.
+    """
+
+    row: jax.Array
+    step: jax.Array
+    uniform: jax.Array
 
 
 class ParticleView(NamedTuple):
@@ -335,20 +358,17 @@ def _step(
     s: jax.Array,
     y: jax.Array,
     sees: ParticleView,
-    normal: jax.Array,
-    step: jax.Array,
-    uniform: jax.Array,
+    noise: Noise,
 ) -> tuple[jax.Array, jax.Array]:
     """Draw y (d,) at s < t, and return the log of the factor of its weight before the evaluation at s, ().
 
-    `normal` and `step` are Gaussian noise (d,) for x_0 and for y; `uniform` (d,) is for the intervals of x_0. At s = 0,
-    y has no noise and is a row.
+    At s = 0, y has no noise and is a row.
     """
-    x0, ends = draw(sees.conditioned, box, normal, uniform)
+    x0, ends = draw(sees.conditioned, box, noise.row, noise.uniform)
     r_t, r_s = level(denoiser.schedule, t), level(denoiser.schedule, s)
     kept = (r_s / r_t) ** 2
     variance = r_s**2 / (1 - kept)
-    seen = x0 + jnp.sqrt(variance) * step  # the information about x_0 in y at s
+    seen = x0 + jnp.sqrt(variance) * noise.step  # the information about x_0 in y at s
     gaussian, _ = observe(sees.gaussian, seen, jnp.ones(x0.shape, bool), variance)
     conditioned, log_known = observe(gaussian, box.low, box.known)
     # The expected probability of the box at s. For one interval it is the probability given y there. For several it is
@@ -455,6 +475,7 @@ def conditional_sample(
     count = -(-n // particles) if particles > 0 else 1
     rows = lambda part: np.broadcast_to(part, (count, *np.shape(part)))
     conditioned = jax.tree.map(rows, given)
+    key, place_key = jax.random.split(key)
     parts = list(populations(denoiser, rows(low), rows(high), conditioned, key, grid, particles, on_progress))
     found = Population(*(np.concatenate(part) for part in zip(*parts, strict=True)))
     evidence = np.asarray(found.log_evidence, np.float64)
@@ -465,7 +486,7 @@ def conditional_sample(
         )
     worth = np.exp(evidence - evidence.max())  # populations are weighted by their estimates of the evidence
     weights = np.exp(found.log_weights, dtype=np.float64) * worth[:, None] / worth.sum()
-    chosen = _choose(np.random.default_rng(np.asarray(jax.random.key_data(key))), weights.ravel(), n)
+    chosen = _choose(weights.ravel(), n, float(jax.random.uniform(place_key)))
     shares = np.bincount(chosen, minlength=weights.size).reshape(weights.shape) / n
     shared = sum(_mean_variances(*part) for part in zip(shares, found.ancestors, found.decided, strict=True))
     drawn = np.asarray(found.rows).reshape(-1, len(low))[chosen]
@@ -526,14 +547,12 @@ def conditional_rows(
         raise UsageError(f"draws = {draws}; expected at most the number of particles per row, {particles}.")
     low, high = _check_box(np.where(known, values, -np.inf), np.where(known, values, np.inf))
     drawn, ess, first = np.empty((len(low), draws, low.shape[1]), low.dtype), np.empty(len(low)), 0
-    words = np.asarray(jax.random.key_data(key)).tolist()
     for found in populations(denoiser, low, high, None, key, grid, particles, silent):
-        for i, (rows, log_weights, evidence, ancestors, decided) in enumerate(zip(*found, strict=True), first):
+        for i, (rows, log_weights, evidence, ancestors, decided, place) in enumerate(zip(*found, strict=True), first):
             if not np.isfinite(evidence):
                 raise UsageError(f"none of {particles} particles survived for row {i}: check its known coordinates.")
             weights = np.exp(log_weights, dtype=np.float64)
-            chosen = _choose(np.random.default_rng([*words, i]), weights, draws)
-            drawn[i] = _restore_known(rows[chosen], low[i], high[i])
+            drawn[i] = _restore_known(rows[_choose(weights, draws, place)], low[i], high[i])
             ess[i] = 1 / np.max(_mean_variances(weights, ancestors, decided))
         first += len(found.rows)
         on_progress(Progress(first, len(low)))
@@ -559,14 +578,10 @@ def _restore_known(rows: Array, low: Array, high: Array) -> Array:
     return np.where(low == high, low, rows)
 
 
-def _choose(rng: np.random.Generator, weights: Array, n: int) -> NDArray[np.int64]:
-    """Draw the indices (n,) of particles by systematic resampling (Kitagawa 1996), in random order.
-
-    Particles with a common ancestor are neighbours, so that each family gets its share, rounded up or down.
-    """
+def _choose(weights: Array, n: int, place: float) -> NDArray[np.int64]:
+    """Return the indices (n,) of particles drawn by weight with systematic resampling, sorted (Kitagawa 1996)."""
     heights = np.cumsum(weights)
-    places = (np.arange(n) + rng.random()) / n
-    return rng.permutation(np.searchsorted(heights / heights[-1], places).clip(max=len(weights) - 1))
+    return np.searchsorted(heights / heights[-1], (np.arange(n) + place) / n).clip(max=len(weights) - 1)
 
 
 def _mean_variances(shares: Array, ancestors: Array, decided: Array) -> Array:
@@ -672,7 +687,9 @@ def sample_inside(
         found = conditional_sample(
             process.denoiser, bounds, n, key=key, grid=process.grid, given=one, on_progress=counted
         )
-        drawn, effective = found.rows, min(found.ess, float(n))
+        # Shuffled, since copies of one particle are adjacent.
+        order = np.random.default_rng(np.asarray(jax.random.key_data(key))).permutation(n)
+        drawn, effective = found.rows[order], min(found.ess, float(n))
     low, high = bounds
     # Single precision may have put a row just outside the bounds.
     return np.clip(drawn.astype(np.float64), np.nextafter(low, high), np.nextafter(high, low)), effective
