@@ -14,7 +14,7 @@ from scipy.special import logsumexp
 from tests.reference import CENTRES, LOG_WEIGHTS, SCHEDULES, WIDTHS, ExactGaussian, ExactMixture, float64
 
 from motes.points.exact import BoxesOracle, EmpiricalOracle, Exact, GaussianOracle, MixtureOracle, Oracle
-from motes.points.schedules import RectifiedFlow, VarianceExploding
+from motes.points.schedules import VarianceExploding
 
 VP, VE = SCHEDULES["linear"], SCHEDULES["exploding"]
 both = pytest.mark.parametrize("schedule", [VP, VE], ids=["discrete", "exploding"])
@@ -255,8 +255,8 @@ def test_the_variance_keeps_its_digits_in_float32_where_there_is_little_noise(sc
 @each
 @pytest.mark.parametrize(
     ("schedule", "double"),
-    [(VP, True), (VarianceExploding(80.0), False), (RectifiedFlow(), False)],
-    ids=["float64", "float32", "flow"],
+    [(VP, True), (VarianceExploding(80.0), False)],
+    ids=["float64", "float32"],
 )
 def test_everything_is_finite_everywhere(name, schedule, double):
     x = np.array([[0, 0], [0.2, 0.1], [1e3, 0], [-1e3, 1e3], [0, 1e-20], POINTS[3]], dtype=np.float32)
