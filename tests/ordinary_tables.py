@@ -111,7 +111,7 @@ TABLES = {
         "size": pd.Categorical(gaps(rng, rng.choice(["S", "M", "L"], n), 0.1), ["S", "M", "L"], ordered=True),
         "colour": pd.Categorical(rng.choice(["red", "blue"], n)), "price": rng.choice([9.9, 19.9], n),
     },
-    "codes": lambda rng, n: {"zip": [f"0{k}" for k in rng.integers(1000, 1020, n)],
+    "codes": lambda rng, n: {"zip": [f"0{k}" for k in rng.integers(1000, 1005, n)],
         "icd": rng.choice(["A01.1", "B20"], n)},
 }  # fmt: skip
 
