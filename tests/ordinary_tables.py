@@ -112,7 +112,7 @@ TABLES = {
         "colour": pd.Categorical(rng.choice(["red", "blue"], n)), "price": rng.choice([9.9, 19.9], n),
     },
     "codes": lambda rng, n: {"zip": [f"0{k}" for k in rng.integers(1000, 1005, n)],
-        "icd": rng.choice(["A01.1", "B20"], n)},
+        "icd": rng.choice(["A01.1", "B20", "C18.0", "E11.9", "I10", "J45", "K35.8", "M54.5"], n)},
 }  # fmt: skip
 
 REFUSED = {
