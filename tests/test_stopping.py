@@ -18,6 +18,7 @@ from motes.points.training import Rows, Training, train, with_validation
 from motes.recipes import load_recipe
 from motes.training.averages import weights_of
 from motes.training.checkpoints import FitSession
+from motes.training.loop import Validation, Weights
 from test_training import X, train_point
 
 # --- sample weights --------------------------------------------------------------------------------------------------
@@ -193,3 +194,12 @@ def test_a_weight_is_so_many_copies_of_a_row_to_the_bit():
     np.testing.assert_array_equal(drawn(np.arange(60), weights), drawn(copies))
     np.testing.assert_array_equal(drawn(np.arange(60), np.full(60, 0.3)), drawn(np.arange(60)))
     assert not np.array_equal(drawn(copies), drawn(np.arange(60)))
+
+
+def test_weights_with_the_same_losses_are_not_worse():
+    found = Validation(lambda average: np.ones((1, 4)), np.full((1, 4), 0.25), every=10, patience=6, longer=1.4)
+    for step in range(0, 60, 10):
+        found.look(Weights(None, None, None, None, np.array([step])))
+        assert not found.is_over(step)
+    found.look(Weights(None, None, None, None, np.array([60])))
+    assert found.is_over(60)

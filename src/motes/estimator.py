@@ -345,7 +345,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         Args:
             n_samples: the number of rows.
             given: conditions: column -> a value; a set of possible values; an interval (low, high), both ends included,
-                one of which may be None; None for missing; or a condition such as `motes.tables.Not(value)`. Columns
+                None for an open end; None for missing; or a condition such as `motes.tables.Not(value)`. Columns
                 are named; columns of an array also have the indices 0, 1, ...
             y: the class: one for all rows, or one for each (n_samples,).
             importance_resample: resample rows under conditions with importance weights, so that they follow the model's

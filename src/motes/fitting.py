@@ -234,7 +234,7 @@ def fit(
             is then p(row | given): a posterior, if the rows are parameters and `given` the data simulated from them.
             Pass an observation to `sample` and `score_samples`. Missing entries are learned. In a table, conditions are
             columns.
-        bounds: for points: column -> (low, high), one of which may be None, such as the bounds of a prior; the same as
+        bounds: for points: column -> (low, high), with None for an open end, such as the bounds of a prior; the same as
             the recipe key `data.bounds`. Samples stay within the bounds, and log p is minus infinity outside.
         weights: sample weights (n,), at least 0. A weight of 2 gives the same model, to the bit, as the row twice, and
             0 the same as without the row. If weights average less than 1, only their ratios count. Default: 1.

@@ -61,7 +61,7 @@ def write_table(
 ) -> Evidence | None:
     """Draw rows of a table and write them block by block; return the evidence of the conditions, if there are any.
 
-    `options` are those of `TableModel.blocks`; with `placeholders`, columns that are set aside are filled.
+    `options` are passed to `TableModel.blocks`; `placeholders` fills columns that are set aside.
     """
     effective, log_evidence, done = 0.0, [], 0
     for rows in model.blocks(n, **options):

@@ -393,7 +393,7 @@ class Template:
         return replace(self, columns=tuple(pair for j, pair in enumerate(self.columns) if j not in gone))
 
     def without_values(self, names: Iterable[str]) -> Template:
-        """Return the template with plain text for those of these columns whose dtype lists all values."""
+        """Return the template with plain text for each of these columns whose dtype lists all values."""
         some = {*names}
         is_listed = lambda name, dtype: str(name) in some and str(dtype).lower().startswith(LISTED)
         columns = [(name, None if is_listed(name, dtype) else dtype) for name, dtype in self.columns]

@@ -236,7 +236,7 @@ MOST, TINY = float(np.finfo(np.float64).max), float(np.finfo(np.float64).tiny)
 
 
 def bounds_texts(bounds: Mapping[str, Any]) -> tuple[str, ...]:
-    """Convert bounds, column -> (low, high), one of which may be None, to a recipe's `data.bounds`.
+    """Convert bounds, column -> (low, high), where None is an open end, to a recipe's `data.bounds`.
 
     Raises:
         UsageError: for anything else.

@@ -300,7 +300,7 @@ class GaussianModel(Model):
         """Draw the points of `sample` as arrays, whatever the training rows were.
 
         `record` lists the steps of the reverse process whose noisy points are also returned: indices into `grid`; 0 is
-        the start. The other arguments are those of `sample`.
+        the start. The other arguments are as in `sample`.
 
         Example:
             >>> drawn = model.draw_points(3, record=[0, 8], sampling={"sampler": "heun", "steps": 8})
@@ -311,7 +311,7 @@ class GaussianModel(Model):
     def draw(self, n: int, given: Any = None, **options: Any) -> Array:
         """Draw the points of `sample` as an array, (n, d), whatever the training rows were.
 
-        For m observations of a posterior, the array is (m, n, d). `options` are those of `sample`.
+        For m observations of a posterior, the array is (m, n, d). Takes the options of `sample`.
 
         Example:
             >>> model.draw(3, seed=1, sampling={"sampler": "heun", "steps": 8}).shape
@@ -324,7 +324,7 @@ class GaussianModel(Model):
 
         `record` lists indices into `grid`; 0 is the start. The second result is a table for each recorded step, or one
         array (len(record), n, d) if tables are arrays. All are in the data's units, so noise looks as wide as the data.
-        `options` are those of `sample`.
+        Takes the options of `sample`.
 
         Raises:
             UsageError: several observations, or a condition of a `PointModel`.

@@ -121,7 +121,7 @@ class Validation:
         else:
             by, shares = self.mean(rows - self._least), self.shares / len(rows)
             error = np.sqrt((np.square(shares * (rows - self._least - by))).sum())
-            self._worse = float(by / error) if error > 0 else np.inf
+            self._worse = float(by / error) if error > 0 else (np.inf if by > 0 else 0.0)
         as_good = self._longer is not None and self._least_step > 0 and self._worse <= 1
         if self.best is None or self._least_step == step or as_good:
             self.best, self._best_step, self._waited = now, step, 0.0
