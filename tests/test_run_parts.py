@@ -121,7 +121,7 @@ def test_several_draws_are_numbered(model, tmp_path):
     from motes.cli.answers import impute_file
 
     (tmp_path / "t.csv").write_text("x,y\n0.5,\n,0.25\n")
-    rows, entries = impute_file(
+    rows, entries, _ = impute_file(
         model, str(tmp_path / "t.csv"), tmp_path / "o.csv", draws=2, seed=0, reporter=QUIET
     )  # fmt: skip
     lines = (tmp_path / "o.csv").read_text().splitlines()

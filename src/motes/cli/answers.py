@@ -13,7 +13,7 @@ from motes.errors import DataError, UsageError
 from motes.evaluation.sources import Source
 from motes.points import PosteriorModel, Sampling
 from motes.progress import OnProgress, Progress, Reporter
-from motes.tables.draws import fill_blocks
+from motes.tables.draws import FilledRows, fill_blocks
 from motes.tables.model import Evidence, TableModel, evidence_of
 
 SAMPLES = 10_000  # number of samples in a run
@@ -89,8 +89,12 @@ def read_rows(model: TableModel, source: str) -> Blocks:
     return file.each(lambda frame: model.schema.frame(frame, name=f"'{source}'"))
 
 
-def impute_file(model: Any, source: str, out: Path, *, draws: int, seed: int, reporter: Reporter) -> tuple[int, int]:
-    """Write the rows of a file to `out` with missing entries filled in; return the numbers of rows and of entries.
+def impute_file(
+    model: Any, source: str, out: Path, *, draws: int, seed: int, reporter: Reporter
+) -> tuple[int, int, int]:
+    """Write the rows of a file to `out` with missing entries filled in.
+
+    Return the numbers of rows, of entries filled in, and of impossible entries, which stay as they are.
 
     Several draws are written as whole tables, one below the other, with a column `draw` that counts from 1.
 
@@ -115,7 +119,7 @@ def impute_file(model: Any, source: str, out: Path, *, draws: int, seed: int, re
     else:
         rows = model.matrix(read_frame(source, text), name)
         holes = [np.isnan(rows).T]
-    partial = sum(int(part.any(axis=0).sum()) for part in holes)
+    partial, ignored = sum(int(part.any(axis=0).sum()) for part in holes), 0
     with writing(out) as write, reporter.counting("filling in", "rows", total=partial * draws) as count:
         filled: Iterable[Any]
         if of_table:
@@ -123,12 +127,11 @@ def impute_file(model: Any, source: str, out: Path, *, draws: int, seed: int, re
         else:
             filled = model.impute(rows, draws=draws, seed=seed, on_progress=count)
         for number, parts in enumerate(filled, 1):
-            tables: Iterable[Frame] = (
-                (part.select(names) for part in parts) if of_table else [as_frame(parts, model.columns)]
-            )
-            for frame in tables:
+            for part in parts if of_table else [as_frame(parts, model.columns)]:
+                frame = part.select(names) if isinstance(part, FilledRows) else part
                 write(frame if draws == 1 else _add_number(frame, number))
-    return draws * sum(part.shape[1] for part in holes), sum(int(part.sum()) for part in holes)
+                ignored += part.ignored if isinstance(part, FilledRows) and number == 1 else 0
+    return draws * sum(part.shape[1] for part in holes), sum(int(part.sum()) for part in holes), ignored
 
 
 def _add_number(frame: Frame, number: int) -> Frame:

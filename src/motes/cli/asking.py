@@ -120,9 +120,15 @@ def impute(
 
     trained = load_model(model, text, file)
     check_rows_out(out, overwrite, types_of(trained))
-    rows, entries = impute_file(trained, str(file), out, draws=draws, seed=seed, reporter=Reporter(quiet))
+    rows, entries, ignored = impute_file(trained, str(file), out, draws=draws, seed=seed, reporter=Reporter(quiet))
     print(f"{entries:,} entries filled in, {rows:,} rows in {out}")
+    _note_ignored(ignored)
     return 0
+
+
+def _note_ignored(entries: int) -> None:
+    if entries:
+        note(f"warning: {entries:,} impossible entries, such as unseen labels, were treated as not observed.")
 
 
 @app.command
@@ -166,8 +172,7 @@ def predict(
             ignored += part.ignored
     if out is not None:
         print(f"'{column}' predicted in {rows.rows:,} rows in {out}")
-    if ignored:
-        note(f"warning: {ignored:,} impossible entries, such as unseen labels, were treated as not observed.")
+    _note_ignored(ignored)
     return 0
 
 

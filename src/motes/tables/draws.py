@@ -16,7 +16,7 @@ from motes.errors import DataError, UsageError, check_count, check_seed, unknown
 from motes.progress import OnProgress, Progress
 from motes.tables import Among, Between, Missing, Not, NotMissing
 from motes.tables.network import EncodedRows
-from motes.tables.parts import HERE, Array, Condition, Mask, one_value
+from motes.tables.parts import HERE, IMPOSSIBLE, Array, Condition, Mask, one_value
 from motes.tables.rules import RuleSides, Side, drawn_sides, observed_sides
 from motes.tables.schema import Schema
 from motes.tables.unmasking import FEW_ROWS, ROWS, AnyOrderModel, Block, MaskedDenoiser, draw_block
@@ -315,9 +315,21 @@ Integers = NDArray[np.integer]
 TRIES = 1000  # draws of a row, after which the last one is used even if it breaks a rule
 
 
+@dataclass(frozen=True, repr=False)
+class FilledRows(Frame):
+    """Rows with their missing entries filled in.
+
+    Attributes:
+        ignored: number of impossible entries, such as unseen labels; they stay, and the other entries of their row are
+            drawn as if they were unknown.
+    """
+
+    ignored: int = 0
+
+
 def fill_blocks(
     orders: AnyOrderModel, rows: Blocks, draws: int, seed: int, on_progress: OnProgress, name: str
-) -> Iterator[Iterator[Frame]]:
+) -> Iterator[Iterator[FilledRows]]:
     """Fill in the missing entries of all rows, `draws` times; yield each table block by block.
 
     Args:
@@ -329,7 +341,7 @@ def fill_blocks(
         name: name of the rows in messages.
 
     Raises:
-        DataError: if a column cannot hold an entry; the message names row and column.
+        DataError: if a column has another type; the message names row and column.
     """
     draws, seed = check_count(draws, "draws"), check_seed(seed)
     done = 0
@@ -345,16 +357,14 @@ def fill_blocks(
 
 def _fill_table(
     orders: AnyOrderModel, rows: Blocks, seed: int, filled: Callable[[int], None], name: str
-) -> Iterator[Frame]:
+) -> Iterator[FilledRows]:
     schema = orders.schema
     for number, part in enumerate(rows.read()):
-        try:
-            encoded = schema.encode(part, name=name)
-        except DataError:
-            schema.encode(rows.whole(), name=name)  # raises with the row's number among all rows
-            raise
+        encoded = schema.encode(part, name=name, unseen="mark")
         u = np.random.default_rng([seed, number]).random(encoded.codes.shape)
-        encoded = replace(encoded, observed=schema.valued(encoded))  # fill in missing entries with or without a token
+        impossible = encoded.codes == IMPOSSIBLE
+        # Missing entries are filled in with or without a token of their own.
+        encoded = replace(encoded, observed=schema.valued(encoded) & ~impossible)
         made = Block(encoded.codes.copy(), encoded.y.copy(), u, np.zeros(len(u)))
         holes = np.flatnonzero(~encoded.observed.all(axis=1))
         word = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
@@ -366,7 +376,8 @@ def _fill_table(
                 rows_here = some[start : start + most]
                 _fill_rows(orders, known, sides, made, rows_here, word)
                 filled(len(rows_here))
-        yield schema.put(schema.decode(made.codes, made.y, made.u), part)
+        whole = schema.put(schema.decode(made.codes, made.y, made.u), part)
+        yield FilledRows(whole.columns, int(impossible.sum() + encoded.other.sum()))
 
 
 def _fill_rows(

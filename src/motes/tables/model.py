@@ -366,13 +366,14 @@ class TableModel(Model):
         """Fill in missing entries with draws given the observed entries of their row, which stay the same to the bit.
 
         Args:
-            data: rows (n, d) with missing entries, in any kind of table; the result has the same form.
+            data: rows (n, d) with missing entries, in any kind of table; the result has the same form. An impossible
+                entry, such as an unseen label, stays; the other entries of its row are drawn as if it were unknown.
             draws: number of tables, returned as a list; their spread is the uncertainty. None returns one table.
             seed: random seed.
             on_progress: called with the number of rows filled in so far, over all draws.
 
         Raises:
-            DataError: if a column cannot hold an entry; the message names the row and the column.
+            DataError: if a column has another type; the message names the row and the column.
 
         Example:
             >>> table.impute({"age": [31, 47], "smoker": ["no", None]})["age"].tolist()

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.data import Frame, as_frame
-from motes.data.arrays import Series, Type, check_weights, plain
+from motes.data.arrays import Series, Type, check_weights, of_values, plain
 from motes.data.curves import Asinh, Power, Straight
 from motes.data.records import Arrays, from_json, to_json
 from motes.errors import DataError, UsageError, unknown
@@ -555,10 +555,10 @@ class Schema:
         return Frame({name: made[name] for name in self.names})
 
     def put(self, made: Frame, given: Any) -> Frame:
-        """Return the decoded rows `made` with the observed entries of `given`, to the bit.
+        """Return the decoded rows `made` with the observed entries of `given`, to the bit, even impossible ones.
 
         Raises:
-            DataError: as in `encode`.
+            DataError: as in `encode` with "mark".
 
         Example:
             >>> from motes.data import as_frame
@@ -569,11 +569,17 @@ class Schema:
         """
         name = "the data"
         frame = self.frame(given, name=name)
-        self.encode(frame, name=name)  # checks the entries
-        columns = dict(made.columns)
+        encoded, columns = self.encode(frame, name=name, unseen="mark"), dict(made.columns)
+        strange = [
+            kind.column for kind in self.kinds if (encoded.codes[:, self._slices[kind.column]] == IMPOSSIBLE).any()
+        ]
+        for column in [*strange, *(self.kept if encoded.other.any() else ())]:  # their kind cannot hold them
+            pairs = zip(frame.columns[column].cells(), made.columns[column].cells(), strict=True)
+            cells = [drawn if entry is None else entry for entry, drawn in pairs]
+            columns[column] = of_values(np.array(cells, object), column, name)
         for kind in self.kinds:
             series, drawn = frame.columns[kind.column], made.columns[kind.column]
-            if (here := ~series.missing).any():
+            if kind.column not in strange and (here := ~series.missing).any():
                 known, values = kind.read(series, name), np.array(drawn.values)
                 values[here] = kind.series(known, np.zeros(len(known), bool)).values
                 columns[kind.column] = replace(drawn, values=values, missing=drawn.missing & series.missing)
