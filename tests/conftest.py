@@ -1,11 +1,13 @@
 """What several tests share: a small model that trains in a second, and the command line in this process."""
 
 import copy
+import dataclasses
 import gc
 import importlib
 import os
 import platform
 import shutil
+import signal
 import sys
 from functools import partial
 from importlib.metadata import version
@@ -46,8 +48,10 @@ from fits import fit_points
 from motes import cli
 from motes.evaluation.metrics import METRICS
 from motes.points.model import PointModel
+from motes.recipes import kinds_of
 from motes.tables.kinds import KINDS
 from motes.training.checkpoints import FitSession
+from motes.training.recipe import keys_of, members_of
 
 CACHE = ("JAX_COMPILATION_CACHE", "JAX_PERSISTENT_CACHE")
 
@@ -68,6 +72,17 @@ def benchmark(name):
     if folder not in sys.path:
         sys.path.append(folder)
     return importlib.import_module(name)
+
+
+def numbers_of(section):
+    """(kind, key, types, range) of every number that a section of a recipe may have."""
+    classes = kinds_of(section) or {
+        "": type(getattr(motes.load_recipe("table" if section == "table" else "default"), section))
+    }
+    for kind, cls in classes.items():
+        for field in dataclasses.fields(cls):
+            if types := {int, float} & set(members_of(keys_of(cls).get(field.name))):
+                yield kind, field.name, types, field.metadata.get("range")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -185,6 +200,14 @@ def dated():
     with untrained():
         model = motes.fit({"day": np.array(days, "M8[D]"), "at": np.array(hours, "M8[s]")}, changes=TINY, verbose=False)
     return TableSubject("dated", model)
+
+
+@pytest.fixture
+def keyboard():
+    """Ctrl-C as in a terminal; test runners may have made their workers deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

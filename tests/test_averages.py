@@ -114,13 +114,10 @@ def test_a_length_out_of_range_is_an_error(length):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("keyboard")
 def test_an_interrupted_run_still_has_averages():
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # test runners may be deaf to it
-    try:
-        stop = lambda progress: os.kill(os.getpid(), signal.SIGINT) if progress.done >= 100 else None
-        result = wander(steps=10**6, on_progress=stop)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    stop = lambda progress: os.kill(os.getpid(), signal.SIGINT) if progress.done >= 100 else None
+    result = wander(steps=10**6, on_progress=stop)
     assert result.interrupted
     assert result.averages.steps.tolist() == [result.steps] * 2  # long before the first store
     with pytest.raises(UsageError, match="cannot be computed from the 2 stored averages"):

@@ -293,20 +293,8 @@ def test_a_column_of_labels_is_learned_sampled_and_scored(motes_command, quick_r
         (["sample", "run", "--weak", "run"], "set its weight"),
         (["sample", "run", "--out", "s.npy", "-n", "1000000000"], "column 'level' holds text"),
         (["train", "t.csv", "--out", "b", "--recipe=default", "--set=data.label=levle"], "Did you mean 'level'?"),
+        (["train", "swiss_roll", "--out", "b", "--set=data.label=class"], "classes"),
     ]:
         code, _, err = motes_command(*words)
         assert code == 2
         assert says in " ".join(err.split())
-
-
-@pytest.mark.slow
-def test_a_shape_with_classes_is_trained_on_them(motes_command, quick_run):
-    code, _, err = motes_command(
-        "train", "moons", "--out", "run", "--no-figures", "--set=data.label=class", "--set=data.rows=300", *QUICK
-    )
-    assert code == 0, err
-    assert load("run").classes.names == (0, 1)
-    assert motes_command("sample", "run", "-n", "2", "--label", "1", "--quiet")[0] == 0
-    code, _, err = motes_command("train", "swiss_roll", "--out", "b", "--set=data.label=class")
-    assert code == 2
-    assert "no natural classes" in err or "no classes" in err

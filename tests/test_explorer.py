@@ -62,12 +62,6 @@ def answers(shelf):
     return Answers(shelf, LIMITS)
 
 
-@pytest.fixture(scope="module")
-def client(answers):
-    with serving(answers) as client:
-        yield client
-
-
 # --- who may ask -----------------------------------------------------------------------------------------------------
 
 

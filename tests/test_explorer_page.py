@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import motes
-from browsers import IN_CHROMIUM, QUICK, easel, go, lit, picture, state, until
+from browsers import IN_CHROMIUM, QUICK, SHORT, choose, easel, go, lit, picture, state, until
 from explorers import TOKEN, serving
 from motes.explorer.answers import Answers
 from motes.explorer.messages import Limits
@@ -196,16 +196,10 @@ def test_a_particle_flows_from_under_the_pointer(visit):
         assert lit(page) < 20
 
 
-QUICK_RUN = {"until": "500", "width": "16", "depth": "1", "batch": "32", "rows": "1000"}
-
-
 @pytest.mark.long  # beside a busy worker its first steps came later than 90 seconds, once in three runs
 def test_a_training_is_watched_paused_and_gone_back_in(visit):
     with visit("#model=small&n=500&show=data,euler.4&at=0") as page:
-        for name, value in QUICK_RUN.items():
-            page.locator(f"#{name}").select_option(value)
-        page.locator("#shape").select_option("circles")
-        page.locator("#pace").select_option("50")
+        choose(page, SHORT | {"shape": "circles", "pace": "50"})
         page.locator("#train").click()
         until(page, "explorer.state.model === 'training' && explorer.trainer.news.step > 10", 90)
         assert page.locator("#models [aria-checked=true]").inner_text() == "your training"

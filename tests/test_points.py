@@ -49,12 +49,6 @@ def test_a_column_alone_is_learned_sampled_and_scored():
     assert 0.4 < (samples > 0).mean() < 0.6
 
 
-@pytest.mark.parametrize("name", ["model.pkl", "model.v2"])
-def test_a_name_that_says_it_is_another_kind_of_file_is_refused(name, small_model, tmp_path):
-    with pytest.raises(motes.errors.UsageError, match=r"expected a name that ends in \.safetensors"):
-        small_model.save(tmp_path / name)
-
-
 def test_samples_are_in_the_units_of_the_data():
     # The same data in other units gives the same samples in those units: standardising takes the units out.
     x = motes.make_shape("moons", 400, seed=3)

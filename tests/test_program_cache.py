@@ -39,6 +39,7 @@ def test_the_next_process_finds_the_programs_of_this_one(user_environment, tmp_p
 def test_a_folder_that_cannot_be_written_to_does_no_harm(user_environment, tmp_path):
     (tmp_path / "file").write_text("in the way")
     run(user_environment, tmp_path / "file" / "kept")
+    run(user_environment | {"XDG_CACHE_HOME": str(tmp_path / "file")})  # the cache of the command line
     assert (tmp_path / "file").read_text() == "in the way"
 
 

@@ -54,16 +54,6 @@ def labels(data):
 
 
 @pytest.mark.slow
-def test_shares_of_labels_are_those_of_the_data(model, data):
-    # 20,000 rows: the standard error of independent ones is at most 0.0035.
-    rows = model.sample(20_000, seed=3)
-    for column in ("color", "size", "pair"):
-        real = data[column].value_counts(normalize=True)
-        drawn = pd.Series(cells(rows, column)).value_counts(normalize=True)
-        assert (real - drawn).abs().max() < 0.01
-
-
-@pytest.mark.slow
 def test_log_p_is_near_the_truth_on_average(model, data, truth):
     # The entropy of the three labels; x given them has a density that is known as well.
     whole = truth / truth.sum()

@@ -244,14 +244,6 @@ def test_a_diverging_run_names_the_step_and_leaves_the_last_good_model(motes_com
     assert np.isfinite(motes.load(tmp_path / "here").sample(20)).all()
 
 
-@pytest.fixture
-def keyboard():
-    """Ctrl-C as in a terminal; test runners may have made their workers deaf to it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("keyboard")
 def test_ctrl_c_stops_after_the_steps_under_way_and_keeps_them():
     before = signal.getsignal(signal.SIGINT)

@@ -6,7 +6,7 @@ import pytest
 
 import motes
 from motes.data.frames import as_frame, joined
-from motes.data.points import Classes, fingerprint_of
+from motes.data.points import fingerprint_of
 from motes.data.tables import Table
 from motes.errors import UsageError
 from motes.evaluation.findings import prior_kl
@@ -25,7 +25,6 @@ from motes.rasters import counts
 from motes.recipes import load_recipe
 from motes.tables.kinds.binnings import Grid
 from motes.tables.schema import Schema
-from motes.text_options import TextOptions
 
 LEVELS = VarianceExploding(10.0)
 NORMAL = GaussianOracle([0.0], [[1.0]], LEVELS)
@@ -73,16 +72,6 @@ def test_columns_are_selected_in_the_order_that_is_asked_for():
 def test_blocks_of_labels_are_joined_by_their_names():
     one, other = as_frame({"a": ["u", "v"]}), as_frame({"a": ["w", "u", "w"]})
     assert joined([one, other], 5).columns["a"].cells() == ["u", "v", "w", "u", "w"]
-
-
-def test_options_of_text_are_none_of_parquet():
-    asked = TextOptions(sep=";")
-    assert asked.fitting("a.csv") == asked and asked.fitting("a.parquet") == TextOptions()
-
-
-def test_classes_of_rows_are_those_of_the_training():
-    classes = Classes.of(["a", "b", "c", "c"])
-    assert classes.numbers(["c", "a", "c"], 3).tolist() == [2, 0, 2]
 
 
 def test_constant_columns_come_back_where_they_were():
