@@ -245,13 +245,13 @@ def chromium():
 
 
 @pytest.fixture(scope="module")
-def answers(small_model):
-    """What the explorer answers of the small model; a module may have its own."""
+def answers(small_model, labelled_model):
+    """What the explorer answers of the small models; a module may have its own."""
     from motes.explorer.answers import Answers
     from motes.explorer.messages import Limits
     from motes.explorer.subjects import Shelf, Subject
 
-    return Answers(Shelf(Subject("small", small_model)), Limits())
+    return Answers(Shelf(Subject("small", small_model), Subject("labelled", labelled_model)), Limits())
 
 
 @pytest.fixture(scope="module")

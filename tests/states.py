@@ -4,6 +4,7 @@ import json
 
 import jax
 import numpy as np
+import pandas as pd
 
 from motes.training.checkpoints import State, read_checkpoint, write_checkpoint
 
@@ -32,6 +33,14 @@ class Memory:
     def kept(self):
         arrays, texts = read_checkpoint(self.path)
         return State(arrays, json.loads(texts["numbers"]))
+
+
+def learnable(n, seed=0):
+    """n rows whose last column follows from the first, which a network can learn and its base cannot."""
+    rng = np.random.default_rng(seed)
+    a = rng.choice(["x", "y", "z"], n)
+    d = np.where(rng.random(n) < 0.9, a, "w")
+    return pd.DataFrame({"a": a, "b": rng.standard_normal(n).round(2), "d": d})
 
 
 def bits(*trees):

@@ -13,6 +13,7 @@ import tomllib
 from functools import partial
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -416,3 +417,47 @@ def test_ctrl_c_waits_until_modules_are_loaded():
     assert signal.getsignal(signal.SIGINT) is before
     with loading():
         pass
+
+
+# --- compiled programs that stay from one process to the next ---------------------------------------------------------
+
+
+PROGRAM = """
+import sys, jax, motes
+print(motes.training.cache_programs(*sys.argv[1:]))
+print(float(jax.jit(lambda x: 3 * x)(14.0)))
+"""
+
+
+def cache_in(environment, *words):
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *map(str, words)], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    folder, answer = done.stdout.split()
+    assert float(answer) == 42
+    return Path(folder)
+
+
+def test_the_next_process_finds_the_programs_of_this_one(user_environment, tmp_path):
+    folder = tmp_path / "kept"
+    assert cache_in(user_environment, folder) == folder
+    kept = {path.name for path in folder.iterdir() if not path.name.endswith("-atime")}
+    assert kept
+    cache_in(user_environment, folder)
+    assert {path.name for path in folder.iterdir() if not path.name.endswith("-atime")} == kept
+
+
+@pytest.mark.slow
+def test_a_folder_that_cannot_be_written_to_does_no_harm(user_environment, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    cache_in(user_environment, tmp_path / "file" / "kept")
+    cache_in(user_environment | {"XDG_CACHE_HOME": str(tmp_path / "file")})  # the cache of the command line
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_a_cache_of_your_own_stays(tmp_path):
+    before = jax.config.values["jax_compilation_cache_dir"]
+    assert before is not None  # that of the tests
+    assert motes.training.cache_programs(tmp_path) == Path(before)
+    assert jax.config.values["jax_compilation_cache_dir"] == before

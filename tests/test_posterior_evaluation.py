@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from tests.conftest import SMALL
 from tests.linear_simulator import exact_model, simulated
 
 import motes
@@ -94,13 +95,7 @@ def test_misuse_is_told(exact):
 def test_a_run_is_evaluated_and_diagnosed(motes_command, tmp_path):
     theta, x = simulated(800, 5)
     pd.DataFrame(np.hstack([theta, x]), columns=[*"uvabc"]).to_csv("s.csv", index=False)
-    quick = [
-        "--set=network.members=1",
-        "--set=training.steps=40",
-        "--set=training.batch=64",
-        "--set=grid.steps=5",
-        "--set=data.held_out=0.2",
-    ]
+    quick = [f"--set={name}={value}" for name, value in (SMALL | {"data.held_out": 0.2}).items()]
     assert motes_command("train", "s.csv", "--out", "run", "--given-columns", "a,b,c", *quick)[0] == 0
     code, out, err = motes_command("evaluate", "run", "--report", "r.html", "--json")
     assert code == 0, err

@@ -18,6 +18,7 @@ import motes
 from motes.data.frames import as_frame
 from motes.errors import DataError, UsageError
 from motes.tables import Schema
+from motes.tables.kinds import KINDS
 
 N = 600
 FIELDS = ("codes", "observed", "y", "low", "high", "log_unit", "other")
@@ -80,7 +81,7 @@ def same(one, two):
 
 
 def test_every_kind_is_inferred_and_says_why(frame, schema):
-    assert {column.name: column.kind for column in schema.columns} == FOUND
+    assert {column.name: column.kind for column in schema.columns} == FOUND and {*FOUND.values()} == {*KINDS}
     assert schema.names == tuple(FOUND) and schema.learned == tuple(FOUND)[:-2] and schema.dropped == ()
     assert set(schema.kept) == {"fixed", "nothing"} and schema.rows == N
     assert [part.column for part in schema.parts] == [*tuple(FOUND)[:-3], "second", "second"]

@@ -159,28 +159,27 @@ def test_an_impossible_entry_counts_as_not_observed(model, data):
     np.testing.assert_array_equal(values(found, "mean"), values(gone, "mean"))
 
 
-def test_what_does_not_fit_is_refused_by_name(model, data):
-    with pytest.raises(UsageError, match=r"unknown column 'counts'. Did you mean 'count'\? Choose from: size, x, y"):
-        predict_frame(model, data, "counts")
-    with pytest.raises(UsageError, match="column 'same' is 7 in all training rows; expected a column that"):
-        predict_frame(model, data, "same")
-    with pytest.raises(UsageError, match=r"column 'count' is integer; expected labels\. Use `predict`"):
-        model.predict_proba(data, "count")
-    for shares in ((0.0,), (0.5, 1.0), (np.nan,), ("a",), 0.5):
-        with pytest.raises(UsageError, match="expected numbers between 0 and 1"):
-            predict_frame(model, data, "x", quantiles=shares)
-    with pytest.raises(UsageError, match="0 draws"):
-        predict_frame(model, data, "x", draws=0)
-    with pytest.raises(UsageError, match="seed = -1"):
-        predict_frame(model, data, "x", seed=-1)
-    with pytest.raises(DataError, match="no rows"):
-        predict_frame(model, data.head(0), "x")
-    with pytest.raises(DataError, match="has no column 'y'"):
-        predict_frame(model, data.drop(columns="y"), "x")
-    with pytest.raises(DataError, match="has a column 'z'"):
-        predict_frame(model, data.assign(z=1), "x")
-    with pytest.raises(DataError, match="row 1, column 'x': got 'a'"):
-        predict_frame(model, data.head(3).assign(x="a"), "y")
+REFUSED = [
+    (lambda m, d: predict_frame(m, d, "counts"), r"unknown column 'counts'. Did you mean 'count'\? Choose from: size"),
+    (lambda m, d: predict_frame(m, d, "same"), "column 'same' is 7 in all training rows; expected a column that"),
+    (lambda m, d: m.predict_proba(d, "count"), r"column 'count' is integer; expected labels\. Use `predict`"),
+    *(
+        (lambda m, d, wrong=wrong: predict_frame(m, d, "x", quantiles=wrong), "expected numbers between 0 and 1")
+        for wrong in ((0.0,), (0.5, 1.0), (np.nan,), ("a",), 0.5)
+    ),
+    (lambda m, d: predict_frame(m, d, "x", draws=0), "0 draws"),
+    (lambda m, d: predict_frame(m, d, "x", seed=-1), "seed = -1"),
+    (lambda m, d: predict_frame(m, d.head(0), "x"), "no rows"),
+    (lambda m, d: predict_frame(m, d.drop(columns="y"), "x"), "has no column 'y'"),
+    (lambda m, d: predict_frame(m, d.assign(z=1), "x"), "has a column 'z'"),
+    (lambda m, d: predict_frame(m, d.head(3).assign(x="a"), "y"), "row 1, column 'x': got 'a'"),
+]
+
+
+@pytest.mark.parametrize(("ask", "says"), REFUSED, ids=range(len(REFUSED)))
+def test_what_does_not_fit_is_refused_by_name(model, data, ask, says):
+    with pytest.raises((UsageError, DataError), match=says):
+        ask(model, data)
 
 
 @pytest.mark.slow

@@ -4,9 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
-from tests.reference import Point, TrainingBy
 from tests.tables import TINY, untrained
 
 import motes
@@ -20,9 +18,10 @@ from motes.points.denoisers import Conditional, Given, NoisePredictor
 from motes.points.fitting import PointData
 from motes.points.networks import ResidualMLP, StepGated, thinned
 from motes.points.recipe import LOSSES
-from motes.points.training import OnDevice, Rows, train
+from motes.points.training import OnDevice, Rows
 from motes.recipes import load_recipe
 from motes.training.checkpoints import FitSession
+from test_training import train_point
 
 LEVELS = VarianceExploding(10.0)
 TINIEST = {
@@ -49,24 +48,16 @@ def by_time(denoiser, x0, t, eps):
 ANY_TIME = LogNormalTimes(draw="uniform")
 
 
-def train_point(steps, *, loss=by_time, times=ANY_TIME, rows=None, keeper=None, **options):
-    return train(
-        Point(jnp.zeros(2), LEVELS),
-        Rows(np.ones((4, 2))) if rows is None else rows,
-        key=jax.random.key(0),
-        loss=loss,
-        times=times,
-        options=TrainingBy(steps=steps, rule=optax.sgd(0.1), batch=4, ema=0.5, **options),
-        keeper=keeper,
-    )
+def train_ones(steps, *, loss=by_time, **options):
+    return train_point(np.ones((4, 2)), steps, loss=loss, times=ANY_TIME, ema=0.5, **options)
 
 
 def test_every_step_has_times_and_noise_of_its_own():
-    assert len(np.unique(train_point(6).losses)) == 6
+    assert len(np.unique(train_ones(6).losses)) == 6
 
 
 def test_after_one_step_every_average_is_its_weights():
-    one = train_point(1, loss=lambda d, x, t, e: {"a": jnp.sum((d.where - x) ** 2)}, averages=1)
+    one = train_ones(1, loss=lambda d, x, t, e: {"a": jnp.sum((d.where - x) ** 2)}, averages=1)
     np.testing.assert_allclose(one.averages.weights, [one.last.where] * 2, rtol=1e-6)
 
 
@@ -75,7 +66,7 @@ def test_held_out_rows_count_by_their_weights():
     far = lambda denoiser, x0, t, eps: {"far": jnp.sum((denoiser.where - x0) ** 2)}
     for weights, expected in (([1.0, 1.0], 5.0), ([3.0, 1.0], 3.0)):
         held = Rows(np.array([[1.0, 0.0], [0.0, 3.0]]), weights=np.array(weights))
-        found = train_point(1, loss=far, rows=Rows(np.ones((4, 2)), held=held), validation=0.5)
+        found = train_ones(1, loss=far, held=held, validation=0.5)
         np.testing.assert_allclose(found.looks[0, 1], expected, rtol=1e-5)
 
 
