@@ -222,17 +222,34 @@ def user_environment(environment):
     return {name: value for name, value in environment.items() if not name.startswith(CACHE)}
 
 
+class Command:
+    """The command line in this process: `command("shapes", ...)` returns its exit code, stdout and stderr."""
+
+    def __init__(self, capsys):
+        self.capsys = capsys
+
+    def __call__(self, *words: str | Path) -> tuple[int, str, str]:
+        code = cli._run([str(word) for word in words], debug=False)
+        return code, *self.capsys.readouterr()
+
+    def out(self, *words):
+        """What a command prints that succeeds."""
+        code, out, err = self(*words)
+        assert code == 0, err
+        return out
+
+    def error(self, *words, code=2):
+        """What a command says that ends with this code and prints nothing."""
+        found, out, err = self(*words)
+        assert (found, out) == (code, "") and "Traceback" not in err, err
+        return err
+
+
 @pytest.fixture
 def motes_command(capsys, monkeypatch, tmp_path):
-    """`motes_command("shapes", ...)` runs it in an empty folder and returns its exit code, stdout and stderr."""
+    """A `Command`, in an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def command(*words: str | Path) -> tuple[int, str, str]:
-        code = cli._run([str(word) for word in words], debug=False)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return command
+    return Command(capsys)
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,27 @@ import jax
 import numpy as np
 import pandas as pd
 
+from motes.progress import Reporter
 from motes.training.checkpoints import State, read_checkpoint, write_checkpoint
 
 
 class Ended(Exception):
     """As if the process had been killed."""
+
+
+class Told(Reporter):
+    """Keeps what is said, and warnings by themselves."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.lines, self.warnings = [], []
+
+    def say(self, text):
+        self.lines.append(text)
+
+    def warn(self, text):
+        self.lines.append(f"warning: {text}")
+        self.warnings.append(text)
 
 
 class Memory:

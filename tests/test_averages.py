@@ -179,8 +179,7 @@ def test_lengths_are_compared_on_unseen_points(saved):
 @pytest.mark.slow
 def test_the_command_tries_lengths_and_writes_the_best(saved, motes_command, monkeypatch):
     monkeypatch.setattr("motes.evaluation.models.EMA_ROWS", 1024)
-    code, out, _ = motes_command("ema", saved, "--out", "best.safetensors", "-q")
-    assert code == 0
+    out = motes_command.out("ema", saved, "--out", "best.safetensors", "-q")
     lines = out.splitlines()
     assert lines[0].split()[:3] == ["length", "excess", "loss"]
     assert lines[1].split()[0] == "present"
@@ -199,6 +198,4 @@ def test_the_command_tries_lengths_and_writes_the_best(saved, motes_command, mon
     ],
 )
 def test_wrong_words_of_the_command_are_explained(saved, motes_command, words, says):
-    code, _, err = motes_command("ema", saved, *words)
-    assert code == 2
-    assert says in err
+    assert says in motes_command.error("ema", saved, *words)

@@ -157,8 +157,7 @@ def test_a_terminal_gets_a_bar_and_programs_are_kept_for_the_next_command(run_fo
 def test_a_run_is_never_overwritten_unasked(run_folder, motes_command, few_samples, tmp_path):
     out, _ = run_folder
     before = (out / "model.safetensors").read_bytes()
-    code, _, err = motes_command("train", "moons", "--out", out, *QUICK)
-    assert code == 2
+    err = motes_command.error("train", "moons", "--out", out, *QUICK)
     assert "--overwrite" in err and "model.safetensors" in err
     assert (out / "model.safetensors").read_bytes() == before
     mine = tmp_path / "mine"
@@ -175,8 +174,7 @@ def test_a_run_is_never_overwritten_unasked(run_folder, motes_command, few_sampl
 @pytest.mark.slow
 def test_without_out_each_run_finds_a_folder_of_its_own(motes_command, few_samples, tmp_path):
     for name in ("moons", "moons-2"):
-        code, out, _ = motes_command("train", "moons", "--no-figures", "-q", *QUICK)
-        assert code == 0
+        out = motes_command.out("train", "moons", "--no-figures", "-q", *QUICK)
         assert f"runs/{name}\n" in out
         assert (tmp_path / "runs" / name / "model.safetensors").exists()
 
@@ -184,13 +182,12 @@ def test_without_out_each_run_finds_a_folder_of_its_own(motes_command, few_sampl
 @pytest.mark.slow
 def test_sample_writes_files_and_standard_output(run_folder, motes_command, tmp_path):
     model = run_folder[0] / "model.safetensors"
-    code, out, _ = motes_command("sample", model, "-n", 7, "--out", "s.csv", "--seed", 5)
-    assert code == 0
+    out = motes_command.out("sample", model, "-n", 7, "--out", "s.csv", "--seed", 5)
     rows = motes.data.read_table(tmp_path / "s.csv").x
     assert np.array_equal(rows, motes.load(model).sample(7, seed=5))
     assert motes_command("sample", model, "-n", 7, "--out", "s.npy", "--seed", 5)[0] == 0
     assert np.array_equal(np.load(tmp_path / "s.npy"), rows)
-    code, out, _ = motes_command("sample", run_folder[0], "-n", 7, "--seed", 5)  # the folder stands for its model
+    out = motes_command.out("sample", run_folder[0], "-n", 7, "--seed", 5)  # the folder stands for its model
     assert out == (tmp_path / "s.csv").read_text()
     assert motes_command("sample", model, "-n", 7, "--seed", 6)[1] != out
 
@@ -220,8 +217,7 @@ def test_score_writes_a_log_likelihood_per_row(run_folder, motes_command, tmp_pa
 def test_score_draws_a_shape_afresh_and_tells_what_it_cannot_know(run_folder, motes_command, monkeypatch, tmp_path):
     monkeypatch.setattr("motes.cli.answers.SAMPLES", 50)
     monkeypatch.setattr("motes.points.likelihood.HALVINGS", 2)
-    code, out, _ = motes_command("score", run_folder[0], "moons", "--out", "s.csv")
-    assert code == 0
+    out = motes_command.out("score", run_folder[0], "moons", "--out", "s.csv")
     assert "50 rows in s.csv" in out
     (tmp_path / "far.csv").write_text("0,0\n1e200,1\n")
     code, _, err = motes_command("score", run_folder[0], "far.csv", "--out", "s.csv", "--overwrite", "-q")
@@ -233,8 +229,7 @@ def test_score_draws_a_shape_afresh_and_tells_what_it_cannot_know(run_folder, mo
 @pytest.mark.usefixtures("small_figures")
 def test_plot_writes_the_format_the_resolution_and_the_width_that_are_asked_for(run_folder, motes_command, tmp_path):
     options = ("--out", "pictures", "--format", "pdf", "--size", "4", "--axes", "--style", "light", "-q")
-    code, out, err = motes_command("plot", run_folder[0] / "model.safetensors", *options)
-    assert code == 0, err
+    out = motes_command.out("plot", run_folder[0] / "model.safetensors", *options)
     made = {Path(line).name for line in out.splitlines()}
     assert made == {f"{name}.pdf" for name in FIGURES} | {"diffusion.gif"}  # the loss and the snapshots are of the run
     page = (tmp_path / "pictures" / "figures" / "data.pdf").read_bytes()
@@ -245,8 +240,7 @@ def test_plot_writes_the_format_the_resolution_and_the_width_that_are_asked_for(
 
 @pytest.mark.slow
 def test_shapes_lists_each_with_a_picture(motes_command):
-    code, out, _ = motes_command("shapes", "-n", 500)
-    assert code == 0
+    out = motes_command.out("shapes", "-n", 500)
     blocks = out.strip().split("\n\n")
     assert [block.split(":")[0] for block in blocks] == list(motes.data.SHAPES)
     for block in blocks:
@@ -254,17 +248,14 @@ def test_shapes_lists_each_with_a_picture(motes_command):
 
 
 def test_recipes_are_listed_and_printed(motes_command):
-    code, out, _ = motes_command("recipes")
-    assert code == 0
+    out = motes_command.out("recipes")
     for name in ("default", "posterior", "any", "table", "ddpm", "tutorial"):
         assert name in out
-        code, text, _ = motes_command("recipes", name)
-        assert motes.recipes.parse(tomllib.loads(text)) == motes.load_recipe(name)
+        assert motes.recipes.parse(tomllib.loads(motes_command.out("recipes", name))) == motes.load_recipe(name)
 
 
 def test_samplers_are_listed_with_order_price_and_advice(motes_command):
-    code, out, _ = motes_command("samplers")
-    assert code == 0
+    out = motes_command.out("samplers")
     rows = {line.split()[0]: line for line in out.splitlines() if line}
     for name, kind in SAMPLERS.items():
         assert rows[name].split()[1] == str(kind.order)
@@ -333,8 +324,7 @@ def test_evaluate_prints_a_table_and_the_same_as_json(run_folder, motes_command)
 
 @pytest.mark.slow
 def test_diagnose_prints_findings_and_draws(run_folder, motes_command, small_figures, tmp_path):
-    code, text, err = motes_command("diagnose", run_folder[0], "--out", "look", "-n", 500, "--t", 0.5)
-    assert code == 0, err
+    text = motes_command.out("diagnose", run_folder[0], "--out", "look", "-n", 500, "--t", 0.5)
     names = {"diagnosis.json", "excess.png", "error_split.png", "scores.png", "densities.png"}
     assert {path.name for path in (tmp_path / "look").iterdir()} == names
     plain = json.loads(motes_command("diagnose", run_folder[0], "-n", 500, "--json", "-q")[1])
@@ -362,15 +352,13 @@ def test_ctrl_c_outside_the_training_says_what_is_kept(phase, motes_command, few
 
 def test_a_folder_that_cannot_be_written_is_told_before_training(motes_command, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    code, out, err = motes_command("train", "moons", "--out", "file/run", *QUICK)
-    assert (code, out) == (1, "")
+    err = motes_command.error("train", "moons", "--out", "file/run", *QUICK, code=1)
     assert "file/run" in err and "training" not in err
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o555)
     if os.access(locked, os.W_OK):  # root may write anywhere but in the kernel's own folders
         locked = Path("/sys/kernel")
-    code, out, err = motes_command("train", "moons", "--out", locked / "run", *QUICK)
-    assert (code, out) == (1, "")
+    err = motes_command.error("train", "moons", "--out", locked / "run", *QUICK, code=1)
     assert str(locked) in err and "training" not in err
 
 

@@ -83,23 +83,15 @@ MISUSES = {
     "age": "expected COLUMN=VALUE, COLUMN=ONE,ANOTHER",
     "=3": "unknown column ''",
     "ago=3": "Did you mean 'age'",
-    "ago!=3": "Did you mean 'age'",
     "age=old": "got 'old'; expected a number for column 'age'",
     "age=..": "expected at least one end, as in age=10..",
-    "age=40.5": "got 40.5; expected",
-    "age=40.2..40.8": "got 40.2 to 40.8; expected an interval that contains a value",
     "age=": "column 'age': missing entries were not learned",
     "city=Gratz": "unknown label 'Gratz'. Did you mean 'Graz'?",
     "city=Graz,Wein": "unknown label 'Wein'. Did you mean 'Wien'?",
     "city=Graz..Wien": "without an order",
     "member=maybe": "unknown label 'maybe'. Choose from: False, True",
-    "price=-5": "got -5; expected",
-    "real=1e9": "got 1000000000.0; expected",
     "real=inf": "got inf; expected a finite number. Omit an open end",
-    "real=3..2": "expected low <= high",
-    "one=8": "expected 7.5, as in all training rows",
     "one=7..8": "is the same in all rows",
-    "day=soon": "soon",
 }
 
 

@@ -575,16 +575,13 @@ def test_a_file_of_simulations_is_learned_sampled_and_scored(motes_command, simu
     assert model.columns == ("u", "v") and model.context.columns == ("b", "a", "c")
     # As in memory, of a frame with the columns named in the recipe.
     theta, x = simulations
-    code, out, err = motes_command("sample", "run", "-n", "4", "--given", "a=0.5", "--given", "c=-1", "--given", "b=2")
-    assert code == 0, err
+    out = motes_command.out("sample", "run", "-n", "4", "--given", "a=0.5", "--given", "c=-1", "--given", "b=2")
     found = np.loadtxt(out.splitlines(), delimiter=",", skiprows=1)
     np.testing.assert_allclose(found, model.sample(4, given={"a": 0.5, "b": 2.0, "c": -1.0}).to_numpy())
-    code, out, err = motes_command("score", "run", "s.csv", "--out", "p.csv")
-    assert code == 0, err
+    motes_command.out("score", "run", "s.csv", "--out", "p.csv")
     # Several observations of one row, in a file that may have other columns too.
     pd.DataFrame(x[:3], columns=["a", "b", "c"]).assign(time=[1, 2, 3]).to_csv("seen.csv", index=False)
-    code, out, err = motes_command("sample", "run", "-n", "4", "--iid", "seen.csv")
-    assert code == 0, err
+    out = motes_command.out("sample", "run", "-n", "4", "--iid", "seen.csv")
     found = np.loadtxt(out.splitlines(), delimiter=",", skiprows=1)
     np.testing.assert_allclose(found, model.sample(4, given=x[:3, [1, 0, 2]], iid=True).to_numpy(), atol=1e-5)
     expected = model.score_samples(theta, given=x[:, [1, 0, 2]])

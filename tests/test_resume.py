@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.conftest import SMALL
-from tests.states import Ended, Memory, bits, learnable
+from tests.states import Ended, Memory, Told, bits, learnable
 from tests.tables import TINY, kept_network
 
 import motes
@@ -26,7 +26,6 @@ from motes.cli.run import train_run
 from motes.errors import ModelFileError, TrainingError, UsageError
 from motes.evaluation.models import LEAST_LOSS_PAIRS
 from motes.points.fitting import PointData
-from motes.progress import Reporter
 from motes.recipes import load_recipe
 from motes.training.averages import weights_of
 from motes.training.batches import Batches
@@ -176,17 +175,6 @@ def test_a_handler_of_sigterm_is_called_once_the_steps_are_done():
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-class Told(Reporter):
-    """Keeps warnings."""
-
-    def __init__(self):
-        super().__init__(quiet=True)
-        self.warnings = []
-
-    def warn(self, text):
-        self.warnings.append(text)
-
-
 def state_of(step):
     return State({"a": np.full(3, step)}, {"course/step": step, "course/steps": 100})
 
@@ -295,7 +283,7 @@ RUN = {name: value for name, value in SMALL.items() if name != "training.steps"}
 def run(out, steps=60, reporter=None, samples=200, **options):
     options = {"figures": False, "seed": 1} | options
     recipe = out / "recipe.toml" if options.get("resume") else "default"
-    changes, reporter = RUN | {"training.steps": steps}, reporter or Told()
+    changes, reporter = RUN | {"training.steps": steps}, reporter or Told(quiet=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("motes.cli.run.SAMPLES", samples)
         return train_run("moons", out, recipe, changes, Options(**options), reporter)
@@ -350,10 +338,8 @@ def same_results(a, b):
 def test_how_a_run_is_carried_out_is_checked_in_python_and_on_the_command_line(motes_command):
     with pytest.raises(UsageError, match="got resume and overwrite; expected one of them"):
         Options(resume=True, overwrite=True)
-    code, _, err = motes_command("train", "moons", "--resume", "--overwrite")
-    assert code == 2 and "expected one of them" in err
-    code, _, err = motes_command("train", "moons", "--checkpoint-every=-1")
-    assert code == 2 and "--checkpoint-every. Must be >= 0" in err
+    assert "expected one of them" in motes_command.error("train", "moons", "--resume", "--overwrite")
+    assert "--checkpoint-every. Must be >= 0" in motes_command.error("train", "moons", "--checkpoint-every=-1")
 
 
 @pytest.mark.slow
@@ -375,7 +361,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(whole, cut):
     (cut / "checkpoints" / ".000000000040.safetensors.0123abcd.safetensors").write_bytes(
         b"left by a process that was killed"
     )
-    reporter = Told()
+    reporter = Told(quiet=True)
     run(cut, resume=True, reporter=reporter)
     assert sum("damaged" in message and "before it" in message for message in reporter.warnings) == 1
     same_results(whole, cut)
@@ -408,9 +394,9 @@ def test_a_complete_run_goes_on_with_more_steps_alone(whole, cut):
 @pytest.mark.slow
 def test_what_is_gone_on_with_is_the_same_training(cut, tmp_path):
     with pytest.raises(UsageError, match=r"rows of 'circles' are not the training rows"):
-        train_run("circles", cut, cut / "recipe.toml", {}, Options(resume=True, seed=1), Told())
+        train_run("circles", cut, cut / "recipe.toml", {}, Options(resume=True, seed=1), Told(quiet=True))
     with pytest.raises(UsageError, match="there is no checkpoint in"):
-        train_run("moons", tmp_path / "nowhere", "default", RUN, Options(resume=True), Told())
+        train_run("moons", tmp_path / "nowhere", "default", RUN, Options(resume=True), Told(quiet=True))
     assert not (tmp_path / "nowhere").exists()
     run(cut, overwrite=True)
     assert [int(path.stem) for path in checkpoints_in(cut)] == [60]
@@ -420,7 +406,7 @@ def test_a_training_that_breaks_down_leaves_no_checkpoint(tmp_path):
     training = RunTraining("moons", "default", load_recipe("default", RUN), 0, "")
 
     def broken():
-        with keeping_checkpoints(tmp_path / "run", training, Options(), Told()) as keeper:
+        with keeping_checkpoints(tmp_path / "run", training, Options(), Told(quiet=True)) as keeper:
             keeper.save(8, state_of(8))
             raise TrainingError("the loss was not finite")
 
