@@ -15,6 +15,7 @@ import pytest
 from scipy import stats
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
 from tests.tables import TINY, untrained
 
 import motes
@@ -486,3 +487,16 @@ def test_a_column_of_no_kind_is_in_nobodys_way_once_it_is_dropped():
     assert np.isfinite(model.score_samples(table)).all()
     with pytest.raises(DataError, match=r"'a' of .* is of type timedelta64"):
         model.score_samples(table.assign(a=table["lasted"]))
+
+
+# --- every check of scikit-learn, with trainings of a few steps -------------------------------------------------------
+
+
+CHECKED = DiffusionModel(max_steps=5, changes=TINY, random_state=0)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:column .*:UserWarning")  # their tables are odd
+@parametrize_with_checks([CHECKED])
+def test_it_passes_every_check_of_scikit_learn(estimator, check):
+    check(estimator)

@@ -134,19 +134,8 @@ def opened(path, name="points"):
 
 PLAIN = [None, True, -1, 0, 1, 2, 7, 0.5, -0.5, 1e308, 10**9, 10**30, 10**400, "", "x", "age", [], {}, [[]], [1, 2]]
 NOT_FINITE = [float("nan"), float("inf"), -float("inf")]
-RAW = [
-    "",
-    "null",
-    "[" * DEEP,
-    '{"a":' * DEEP,
-    "NaN",
-    "[1e999]",
-    "7",
-    '"x"',
-    "a = " + "[" * DEEP,
-    "[a]\nb = 1e400",
-    "\x00",
-]
+RAW = ["", "null", "NaN", "[1e999]", "7", '"x"', "[a]\nb = 1e400", "\x00"]
+RAW += ["[" * DEEP, '{"a":' * DEEP, "a = " + "[" * DEEP]
 
 
 @st.composite
@@ -501,10 +490,6 @@ def test_a_network_of_steps_is_drawn_from_at_its_own_steps_alone():
     for how in ({"sampler": "churn"}, {"sampler": Adaptive()}, {"steps": 4}, {"grid": [1.0, 0.35, 0.0]}):
         with pytest.raises(motes.MotesError, match=r"'step_gated',? knows only the schedule's own steps"):
             model.sample(5, sampling=how)
-
-
-def test_more_rows_begin_with_the_rows_of_fewer(small_model):
-    assert np.array_equal(small_model.sample(2500, seed=4)[:7], small_model.sample(7, seed=4))
 
 
 @settings(max_examples=60, deadline=None)
