@@ -41,7 +41,7 @@ if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
         flags.append("--xla_cpu_use_fusion_emitters=false")
     os.environ["XLA_FLAGS"] = " ".join(flags).strip()
 
-from tests.trained import learned_posterior  # noqa: F401, a fixture
+from tests.trained import exact, learned_posterior  # noqa: F401, fixtures
 
 import motes
 from fits import fit_points

@@ -16,19 +16,10 @@ from motes.data.tables import Standardiser
 from motes.errors import UsageError
 from motes.evaluation.diagnosis import fit_mixture
 from motes.evaluation.losses import excess_loss, expected_loss, noise_levels
-from motes.points import (
-    EDM,
-    Denoiser,
-    DiscreteVP,
-    LogNormalTimes,
-    Schedule,
-    Simple,
-    StepTimes,
-    VarianceExploding,
-    truth,
-)
+from motes.points import EDM, Denoiser, LogNormalTimes, Schedule, Simple, StepTimes, truth
 from motes.points.exact import GaussianOracle, MixtureOracle, Oracle
 from motes.points.recipe import LOSSES
+from motes.points.schedules import DiscreteVP, VarianceExploding
 
 WEIGHTED = [kind for kind in LOSSES if kind != "hybrid"]  # a squared error, with a weight that is a function of t
 KEY = jax.random.key(0)

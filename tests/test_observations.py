@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 from tests.conftest import SMALL
-from tests.linear_simulator import GAIN, NOISE, POSTERIOR, PRIOR, A, exact_model, log_posterior, simulated
+from tests.linear_simulator import GAIN, NOISE, POSTERIOR, PRIOR, A, log_posterior, simulated
 
 import motes
 from motes.data import Standardiser, Support
@@ -62,11 +62,6 @@ def test_the_composed_denoiser_is_that_of_the_exact_posterior(schedule, m):
     for t in (0.05, 0.3, 0.7, 1.0):
         x_t = jnp.asarray(THETA + 0.3) * schedule.alpha(t) + schedule.sigma(t) * jnp.array([0.5, -1.0])
         np.testing.assert_allclose(composed(x_t, jnp.array(t)), exact(x_t, jnp.array(t)), atol=2e-3)
-
-
-@pytest.fixture(scope="module")
-def exact():
-    return exact_model()
 
 
 def test_draws_given_all_observations_are_those_of_the_exact_posterior(exact):

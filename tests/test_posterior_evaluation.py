@@ -6,18 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from tests.conftest import SMALL
-from tests.linear_simulator import exact_model, simulated
+from tests.linear_simulator import simulated
 
 import motes
 from motes.errors import UsageError
 from motes.evaluation import Calibration, Metric
 from motes.evaluation.posteriors import diagnose_posteriors, evaluate_posteriors, evaluation_of_posteriors
 from motes.plots.report import page
-
-
-@pytest.fixture(scope="module")
-def exact():
-    return exact_model()
 
 
 @pytest.fixture(scope="module")

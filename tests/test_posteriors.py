@@ -12,7 +12,7 @@ import pytest
 from matplotlib.text import Text
 from scipy import special, stats
 from tests.conftest import SMALL
-from tests.linear_simulator import FAR, GAIN, POSTERIOR, PRIOR, exact_model, log_posterior, simulated
+from tests.linear_simulator import FAR, GAIN, POSTERIOR, PRIOR, log_posterior, simulated
 from tests.reference import Z
 
 import motes
@@ -28,12 +28,6 @@ from motes.points.guidance import Guided
 from motes.points.posterior import Context, Prior, context_table, widths_are_predictable
 from motes.points.training import OnDevice, Rows
 from motes.recipes import load_recipe
-
-
-@pytest.fixture(scope="module")
-def exact():
-    return exact_model()
-
 
 X = np.array([[0.5, -1.0, 0.2], [-1.5, 0.4, 1.0], [2.0, 1.0, -0.5]])
 
@@ -548,9 +542,8 @@ def test_bounds_are_said_once_and_for_what_has_none():
 
 # --- files and the command line --------------------------------------------------------------------------------------
 
-QUICK = ["training.steps=40", "training.batch=64", "training.ema=0.8", "grid.steps=5", "network.members=1"]
-QUICK += ["training.validation=0"]  # or no step may be better than none, and no averages are there
-QUICK = [f"--set={change}" for change in QUICK]
+# Without validation: or no step may be better than none, and no averages are there.
+QUICK = [f"--set={name}={value}" for name, value in (SMALL | {"training.validation": 0}).items()]
 
 
 @pytest.fixture
