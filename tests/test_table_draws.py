@@ -133,7 +133,7 @@ def data():
 
 
 @pytest.fixture(scope="module")
-def model_of_kinds(data):
+def mixed_model(data):
     with untrained():
         return of_random_weights(fit_table(data, changes=TINY, columns={"gone": {"missing": "learn"}}, seed=1))
 
@@ -160,17 +160,15 @@ def exact(model, data, column, domain, known):
 @pytest.mark.slow(but=["gone-known2"])
 @pytest.mark.parametrize("known", [("size", "x", "y", "gone"), ("size", "y", "gone"), ("gone",)])
 @pytest.mark.parametrize("column", ["count", "amount", "when", "gone"])
-def test_numbers_and_dates_are_those_of_every_value_scored(model_of_kinds, data, column, known):
+def test_numbers_and_dates_are_those_of_every_value_scored(mixed_model, data, column, known):
     """With all others, with a number that is missing, and with next to nothing; the missing ones stay hidden."""
     domain, known = np.sort(data[column].dropna().unique()), [name for name in known if name != column]
     some = data.head(40)
     if column == "gone":  # a missing entry of another column with such a code is something known
         known = [name for name in known if name != "gone"]
-    p = exact(model_of_kinds, some, column, domain, known)
+    p = exact(mixed_model, some, column, domain, known)
     hidden = [name for name in data if name not in (*known, "same")]
-    found = predict_frame(
-        model_of_kinds, some.assign(**dict.fromkeys(hidden)), column, draws=512, quantiles=(0.25, 0.75)
-    )
+    found = predict_frame(mixed_model, some.assign(**dict.fromkeys(hidden)), column, draws=512, quantiles=(0.25, 0.75))
     x = domain.astype("M8[us]").astype(np.int64) / 86_400e6 if column == "when" else domain.astype(float)
     mean = p @ x
     sd = np.sqrt(p @ x**2 - mean**2)
@@ -186,21 +184,21 @@ def test_numbers_and_dates_are_those_of_every_value_scored(model_of_kinds, data,
 
 
 @pytest.mark.slow
-def test_labels_are_those_of_every_value_scored(model_of_kinds, data):
+def test_labels_are_those_of_every_value_scored(mixed_model, data):
     known = ["x", "count", "amount", "when", "gone"]
-    p = exact(model_of_kinds, data.head(40), "size", np.array(["L", "M", "S"]), known)
-    found = predict_frame(model_of_kinds, data.head(40).assign(y=None), "size")
+    p = exact(mixed_model, data.head(40), "size", np.array(["L", "M", "S"]), known)
+    found = predict_frame(mixed_model, data.head(40).assign(y=None), "size")
     np.testing.assert_allclose(np.stack([values(found, f"p({s})") for s in "LMS"], axis=1), p, atol=1e-4)
 
 
 @pytest.mark.slow
-def test_the_column_itself_is_not_looked_at(model_of_kinds, data):
+def test_the_column_itself_is_not_looked_at(mixed_model, data):
     for column in ("size", "count", "x"):
-        usual = predict_frame(model_of_kinds, data.head(20), column)
+        usual = predict_frame(mixed_model, data.head(20), column)
         for other in (data.head(20).drop(columns=column), data.head(20).assign(**{column: "never seen"})):
-            found = predict_frame(model_of_kinds, other, column)
+            found = predict_frame(mixed_model, other, column)
             assert all((values(found, name) == values(usual, name)).all() for name in usual.names)
-    assert (model_of_kinds.predict_proba(data.head(20).drop(columns="size"), "size")[0] > 0).all()
+    assert (mixed_model.predict_proba(data.head(20).drop(columns="size"), "size")[0] > 0).all()
 
 
 @pytest.mark.slow
@@ -220,8 +218,8 @@ def test_an_interval_covers_a_known_conditional():
 
 
 @pytest.mark.slow
-def test_what_is_said_has_the_types_of_the_column(model_of_kinds, data):
-    counts, dates = (predict_frame(model_of_kinds, data.head(9), column) for column in ("count", "when"))
+def test_what_is_said_has_the_types_of_the_column(mixed_model, data):
+    counts, dates = (predict_frame(mixed_model, data.head(9), column) for column in ("count", "when"))
     assert counts.names == dates.names == ("mean", "sd", "q0.05", "q0.5", "q0.95")
     assert [counts.columns[name].type for name in counts.names] == ["real", "real", "whole", "whole", "whole"]
     assert [dates.columns[name].type for name in dates.names] == ["date", "real", "date", "date", "date"]
@@ -231,28 +229,24 @@ def test_what_is_said_has_the_types_of_the_column(model_of_kinds, data):
 
 
 @pytest.mark.slow
-def test_every_option_does_what_it_says(model_of_kinds, data):
+def test_every_option_does_what_it_says(mixed_model, data):
     some, done = data.head(60), []
-    usual = predict_frame(model_of_kinds, some, "x", on_progress=lambda now: done.append(now.done))
+    usual = predict_frame(mixed_model, some, "x", on_progress=lambda now: done.append(now.done))
     assert done[-1] == 60 and done == sorted(done)
-    same, other, few = (
-        predict_frame(model_of_kinds, some, "x", **options) for options in ({}, {"seed": 1}, {"draws": 1})
-    )
+    same, other, few = (predict_frame(mixed_model, some, "x", **options) for options in ({}, {"seed": 1}, {"draws": 1}))
     assert (values(usual, "mean") == values(same, "mean")).all()
     assert (values(usual, "mean") != values(other, "mean")).any()
     assert (values(few, "sd") == 0).all() and (values(few, "q0.05") == values(few, "q0.95")).all()
-    assert predict_frame(model_of_kinds, some, "x", quantiles=()).names == ("mean", "sd")
-    low, high = (
-        values(predict_frame(model_of_kinds, some, "x", quantiles=(0.1, 0.9)), name) for name in ("q0.1", "q0.9")
-    )
+    assert predict_frame(mixed_model, some, "x", quantiles=()).names == ("mean", "sd")
+    low, high = (values(predict_frame(mixed_model, some, "x", quantiles=(0.1, 0.9)), name) for name in ("q0.1", "q0.9"))
     assert (low > values(usual, "q0.05")).mean() > 0.95 and (low < high).all()
 
 
-def test_an_impossible_entry_counts_as_not_observed(model_of_kinds, data):
+def test_an_impossible_entry_counts_as_not_observed(mixed_model, data):
     some = data.head(30)
     strange = some.assign(size=some["size"].where(some.index != 3, "XXL"), same=some.same.where(some.index != 5, 8))
-    found = predict_frame(model_of_kinds, strange, "x")
-    gone = predict_frame(model_of_kinds, some.assign(size=some["size"].where(some.index != 3)), "x")
+    found = predict_frame(mixed_model, strange, "x")
+    gone = predict_frame(mixed_model, some.assign(size=some["size"].where(some.index != 3)), "x")
     assert (found.ignored, gone.ignored) == (2, 0)
     np.testing.assert_array_equal(values(found, "mean"), values(gone, "mean"))
 
@@ -275,9 +269,9 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("ask", "says"), REFUSED, ids=range(len(REFUSED)))
-def test_what_does_not_fit_is_refused_by_name(model_of_kinds, data, ask, says):
+def test_what_does_not_fit_is_refused_by_name(mixed_model, data, ask, says):
     with pytest.raises((UsageError, DataError), match=says):
-        ask(model_of_kinds, data)
+        ask(mixed_model, data)
 
 
 @pytest.mark.slow
