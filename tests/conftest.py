@@ -1,11 +1,13 @@
 """What several tests share: a small model that trains in a second, and the command line in this process."""
 
 import copy
+import dataclasses
 import gc
 import importlib
 import os
 import platform
 import shutil
+import signal
 import sys
 from functools import partial
 from importlib.metadata import version
@@ -39,15 +41,17 @@ if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
         flags.append("--xla_cpu_use_fusion_emitters=false")
     os.environ["XLA_FLAGS"] = " ".join(flags).strip()
 
-from tests.trained import learned_posterior  # noqa: F401, a fixture
+from tests.trained import exact, learned_posterior  # noqa: F401, fixtures
 
 import motes
 from fits import fit_points
 from motes import cli
 from motes.evaluation.metrics import METRICS
 from motes.points.model import PointModel
+from motes.recipes import kinds_of
 from motes.tables.kinds import KINDS
 from motes.training.checkpoints import FitSession
+from motes.training.recipe import keys_of, members_of
 
 CACHE = ("JAX_COMPILATION_CACHE", "JAX_PERSISTENT_CACHE")
 
@@ -68,6 +72,17 @@ def benchmark(name):
     if folder not in sys.path:
         sys.path.append(folder)
     return importlib.import_module(name)
+
+
+def numbers_of(section):
+    """(kind, key, types, range) of every number that a section of a recipe may have."""
+    classes = kinds_of(section) or {
+        "": type(getattr(motes.load_recipe("table" if section == "table" else "default"), section))
+    }
+    for kind, cls in classes.items():
+        for field in dataclasses.fields(cls):
+            if types := {int, float} & set(members_of(keys_of(cls).get(field.name))):
+                yield kind, field.name, types, field.metadata.get("range")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -187,6 +202,14 @@ def dated():
     return TableSubject("dated", model)
 
 
+@pytest.fixture
+def keyboard():
+    """Ctrl-C as in a terminal; test runners may have made their workers deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="session")
 def environment():
     """Of a `motes` in a process of its own, which has the programs of the tests."""
@@ -199,17 +222,34 @@ def user_environment(environment):
     return {name: value for name, value in environment.items() if not name.startswith(CACHE)}
 
 
+class Command:
+    """The command line in this process: `command("shapes", ...)` returns its exit code, stdout and stderr."""
+
+    def __init__(self, capsys):
+        self.capsys = capsys
+
+    def __call__(self, *words: str | Path) -> tuple[int, str, str]:
+        code = cli._run([str(word) for word in words], debug=False)
+        return code, *self.capsys.readouterr()
+
+    def out(self, *words):
+        """What a command prints that succeeds."""
+        code, out, err = self(*words)
+        assert code == 0, err
+        return out
+
+    def error(self, *words, code=2):
+        """What a command says that ends with this code and prints nothing."""
+        found, out, err = self(*words)
+        assert (found, out) == (code, "") and "Traceback" not in err, err
+        return err
+
+
 @pytest.fixture
 def motes_command(capsys, monkeypatch, tmp_path):
-    """`motes_command("shapes", ...)` runs it in an empty folder and returns its exit code, stdout and stderr."""
+    """A `Command`, in an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def command(*words: str | Path) -> tuple[int, str, str]:
-        code = cli._run([str(word) for word in words], debug=False)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return command
+    return Command(capsys)
 
 
 @pytest.fixture(scope="module")
@@ -222,13 +262,13 @@ def chromium():
 
 
 @pytest.fixture(scope="module")
-def answers(small_model):
-    """What the explorer answers of the small model; a module may have its own."""
+def answers(small_model, labelled_model):
+    """What the explorer answers of the small models; a module may have its own."""
     from motes.explorer.answers import Answers
     from motes.explorer.messages import Limits
     from motes.explorer.subjects import Shelf, Subject
 
-    return Answers(Shelf(Subject("small", small_model)), Limits())
+    return Answers(Shelf(Subject("small", small_model), Subject("labelled", labelled_model)), Limits())
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,13 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
+def check_page(text):
+    """Its numbers are numbers, it needs nothing else, and it can be heard."""
+    check_numbers(text)
+    check_alone(text)
+    check_heard(text)
+
+
 def check_numbers(text):
     for tag, attributes in Page(text).tags:
         if tag in ("rect", "line", "circle", "path", "text"):

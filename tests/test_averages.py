@@ -11,9 +11,11 @@ import pytest
 from scipy import integrate
 from tests.conftest import SMALL
 from tests.reference import Point, TrainingBy, half_distance
+from tests.states import learnable
+from tests.tables import TINY, untrained
 
 import motes
-from fits import fit_points
+from fits import fit_points, fit_table
 from motes.errors import ModelFileError, UsageError
 from motes.evaluation.models import compare_ema_lengths
 from motes.loading import load
@@ -114,13 +116,10 @@ def test_a_length_out_of_range_is_an_error(length):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("keyboard")
 def test_an_interrupted_run_still_has_averages():
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # test runners may be deaf to it
-    try:
-        stop = lambda progress: os.kill(os.getpid(), signal.SIGINT) if progress.done >= 100 else None
-        result = wander(steps=10**6, on_progress=stop)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    stop = lambda progress: os.kill(os.getpid(), signal.SIGINT) if progress.done >= 100 else None
+    result = wander(steps=10**6, on_progress=stop)
     assert result.interrupted
     assert result.averages.steps.tolist() == [result.steps] * 2  # long before the first store
     with pytest.raises(UsageError, match="cannot be computed from the 2 stored averages"):
@@ -132,58 +131,96 @@ def test_an_interrupted_run_still_has_averages():
 # --- models, files, the command ------------------------------------------------------------------------------------
 
 
-def test_a_model_takes_another_length_and_is_saved_with_it(small_model, tmp_path):
-    longer = small_model.averaged_over(0.2)
-    assert not np.array_equal(longer.sample(20), small_model.sample(20))
-    longer.save(tmp_path / "longer.safetensors")
-    again = load(tmp_path / "longer.safetensors")
-    assert again.length == 0.2
-    assert np.array_equal(again.sample(20), longer.sample(20))
-    with pytest.raises(UsageError, match="this model has no averages"):
-        again.averaged_over(0.1)
+OF_TABLES = TINY | {"table.steps": 60, "table.learning_rate": 0.05, "table.patience": 1000}
 
 
 @pytest.fixture(scope="module")
 def saved(small_model, tmp_path_factory):
     """A run's folder as far as averages are concerned."""
-    folder = tmp_path_factory.mktemp("run")
-    small_model.save(folder / "model.safetensors")
-    small_model.save_averages(folder)
+    return kept_in(tmp_path_factory.mktemp("run"), small_model)
+
+
+def kept_in(folder, model):
+    model.save(folder / "model.safetensors")
+    model.save_averages(folder)
     return folder
 
 
-def test_averages_are_found_beside_a_loaded_model(saved, small_model):
-    ours, theirs = load(saved).averaged_over(0.07), small_model.averaged_over(0.07)
-    assert np.array_equal(ours.sample(20), theirs.sample(20))
+@pytest.fixture(scope="module")
+def run(request, small_model, saved, tmp_path_factory):
+    """A folder as of a run, its model, another model of its kind, and rows."""
+    if request.param == "points":
+        other = fit_points(motes.make_shape("moons", 400, seed=3), changes=SMALL, seed=2)
+        return saved, small_model, other, motes.make_shape("moons", 300, seed=8)
+    folder = tmp_path_factory.mktemp("run")
+    learnable(400).to_csv(folder / "t.csv", index=False)
+    changes = OF_TABLES | {"table.averages": 16}
+    model = motes.fit(str(folder / "t.csv"), "table", changes=changes, verbose=False)
+    with untrained():
+        other = fit_table(learnable(120), changes=OF_TABLES, seed=1)
+    return kept_in(folder, model), model, other, learnable(300)
 
 
-def test_averages_of_another_model_are_refused(saved, small_model, tmp_path):
-    other = fit_points(motes.make_shape("moons", 400, seed=3), changes=SMALL, seed=2)
+each_kind = pytest.mark.parametrize("run", ["points", "table"], indirect=True)
+
+
+@pytest.mark.slow(but=["points"])
+@each_kind
+def test_averages_are_found_beside_a_loaded_model_and_are_saved_with_their_length(run, tmp_path):
+    folder, model, other, rows = run
+    score = lambda one: one.score_samples(rows[:20])
+    ours, theirs = load(folder).averaged_over(0.07), model.averaged_over(0.07)
+    np.testing.assert_array_equal(score(ours), score(theirs))
+    assert not np.array_equal(score(ours), score(model)) and (ours.length, model.length) == (0.07, None)
+    ours.save(tmp_path / "model.safetensors")
+    again = load(tmp_path)
+    assert again.length == 0.07 and again.averages is None
+    np.testing.assert_array_equal(score(again), score(ours))
+    with pytest.raises(UsageError, match="has no averages"):
+        again.averaged_over(0.1)
+    model.save_averages(tmp_path)
     other.save(tmp_path / "model.safetensors")
-    small_model.save_averages(tmp_path)
     with pytest.raises(ModelFileError, match="belongs to another model"):
         load(tmp_path).averaged_over(0.1)
 
 
 @pytest.mark.slow
-def test_lengths_are_compared_on_unseen_points(saved):
-    model = load(saved)
+@each_kind
+def test_lengths_are_compared_on_unseen_rows(run):
+    folder, _, _, rows = run
+    model = load(folder)
     model.averages.weights[:-2] += 0.5  # early weights that are worth nothing: only a short average forgets them
     found = compare_ema_lengths(model, lengths=(0.05, 0.25))
-    assert found.lengths == (None, 0.05, 0.25)
-    assert found.measure == "excess loss in nats per row"
-    assert found.best == 0.05
+    assert found.lengths == (None, 0.05, 0.25) and found.best == 0.05
     assert found.losses[2] - found.losses[1] > 5 * found.errors[2]
-    rows = compare_ema_lengths(model, motes.make_shape("moons", 300, seed=8), lengths=(0.05, 0.25))
-    assert rows.measure == "loss"
-    assert (np.isfinite(rows.losses) & (np.array(rows.errors) > 0)).all()
+    others = compare_ema_lengths(model, rows, lengths=(0.05, 0.25))
+    assert (np.isfinite(others.losses) & (np.array(others.errors) > 0)).all()
+    if model.kind == "points":
+        assert (found.measure, others.measure) == ("excess loss in nats per row", "loss")
+    else:
+        assert found.measure == "-log p in nats per row" and "held-out rows of" in found.evaluated_against
+        assert "150 held-out rows of the data" in others.evaluated_against
+
+
+@pytest.mark.long
+def test_another_length_has_biases_and_inequalities_of_its_own():
+    rows = learnable(200)[["a"]].assign(low=np.arange(200) % 40, high=np.arange(200) % 40 + np.arange(200) % 7)
+    changes = OF_TABLES | {"table.averages": 4, "table.steps": 20, "table.calibrate": True}
+    model = motes.fit(rows, changes=changes, verbose=False)
+    other = model.averaged_over(0.1)
+    drawn = other.sample(1000)
+    assert (drawn.low <= drawn.high).all() and other.constraint.rules
+    biases = [np.concatenate([np.ravel(one) for one in each.orders.bias]) for each in (model, other)]
+    assert np.abs(biases[0] - biases[1]).max() > 1e-6
+    # Calibration gives each label its share of the training rows.
+    counts = drawn.a.value_counts(normalize=True)[list("xyz")], rows.a.value_counts(normalize=True)[list("xyz")]
+    assert np.abs(counts[0].to_numpy() - counts[1].to_numpy()).max() < 0.06
 
 
 @pytest.mark.slow
 def test_the_command_tries_lengths_and_writes_the_best(saved, motes_command, monkeypatch):
     monkeypatch.setattr("motes.evaluation.models.EMA_ROWS", 1024)
-    code, out, _ = motes_command("ema", saved, "--out", "best.safetensors", "-q")
-    assert code == 0
+    out = motes_command.out("ema", saved, "--out", "best.safetensors", "-q")
     lines = out.splitlines()
     assert lines[0].split()[:3] == ["length", "excess", "loss"]
     assert lines[1].split()[0] == "present"
@@ -202,6 +239,4 @@ def test_the_command_tries_lengths_and_writes_the_best(saved, motes_command, mon
     ],
 )
 def test_wrong_words_of_the_command_are_explained(saved, motes_command, words, says):
-    code, _, err = motes_command("ema", saved, *words)
-    assert code == 2
-    assert says in err
+    assert says in motes_command.error("ema", saved, *words)

@@ -43,9 +43,7 @@ def ask(saved, motes_command):
 
     def asked(command, name, *words):
         words = [saved / word if word in ("holes.csv", "rows.csv") else word for word in words]
-        code, out, err = motes_command(command, saved / f"{name}.safetensors", *words, "--quiet")
-        assert code == 0, err
-        return out
+        return motes_command.out(command, saved / f"{name}.safetensors", *words, "--quiet")
 
     return asked
 
@@ -107,8 +105,7 @@ def test_scores_of_rows_are_those_of_python(ask, model, saved, words, options):
 def test_scores_of_points_given_a_class_are_those_of_python(model, saved, motes_command):
     x = motes.make_shape("moons", 4, seed=5)
     motes.data.write_frame("xy.csv", motes.data.as_frame(x, ["x", "y"]))
-    code, _, err = motes_command("score", saved / "points.safetensors", "xy.csv", "--label", 1, "--out", "scores.npy")
-    assert code == 0, err
+    motes_command.out("score", saved / "points.safetensors", "xy.csv", "--label", 1, "--out", "scores.npy")
     np.testing.assert_allclose(np.load("scores.npy")[:, 0], model("points").score_samples(x, label=1), rtol=1e-5)
 
 

@@ -89,8 +89,7 @@ def test_a_name_wins_over_whatever_is_called_so_in_the_folder(motes_command, tmp
     (tmp_path / "wine").mkdir()
     (tmp_path / "penguins.csv").write_text("a,b\n1,2\n3,5\n")
     for name, rows in (("iris", "150 rows"), ("wine", "178 rows"), ("penguins.csv", "2 rows")):
-        code, message, _ = motes_command("columns", name)
-        assert code == 0 and rows in message
+        assert rows in motes_command.out("columns", name)
     assert read_points("iris", motes.load_recipe("default", {"data.label": "species"}), 0).training.labels is not None
     code, message, _ = motes_command("train", "--help")
     assert code == 0 and "A name takes precedence over a file of that name." in " ".join(
@@ -121,21 +120,18 @@ def test_a_run_remembers_the_name(run, motes_command):
     assert "motes train penguins --recipe recipe.toml" in (run / "recipe.toml").read_text()
     origin = source_of(model)
     assert origin.known and len(origin.training) + len(origin.held_out) == 344
-    code, message, _ = motes_command("evaluate", run, "-n", 200, "-q")
-    assert code == 0 and f"{len(origin.held_out)} held-out rows and" in message
+    assert f"{len(origin.held_out)} held-out rows and" in motes_command.out("evaluate", run, "-n", 200, "-q")
 
 
 @pytest.mark.slow
 def test_every_command_that_takes_rows_takes_a_name(run, motes_command):
-    code, message, err = motes_command("score", run, "penguins", "--out", "s.csv", "-q")
-    assert code == 0 and "344 rows in s.csv" in message, err
+    assert "344 rows in s.csv" in motes_command.out("score", run, "penguins", "--out", "s.csv", "-q")
     code, message, err = motes_command("impute", run, "penguins", "--out", "whole.csv", "-q")
     assert code == 0 and "19 entries filled in, 344 rows in whole.csv" in message, err
     whole = pd.read_csv("whole.csv")
     assert whole.notna().all(axis=None)
     assert whole.flipper_length_mm.dtype.kind == "i"  # 181, as in the table, and not 181.0
-    code, message, err = motes_command("predict", run, "penguins", "--column", "species", "-q")
-    assert code == 0 and len(message.splitlines()) == 345, err
+    assert len(motes_command.out("predict", run, "penguins", "--column", "species", "-q").splitlines()) == 345
     assert Blocks.of_file("iris").rows == len(read_frame("iris")) == 150
 
 

@@ -15,6 +15,7 @@ import pytest
 from scipy import stats
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
 from tests.tables import TINY, untrained
 
 import motes
@@ -397,49 +398,56 @@ def test_seeds(letters, of_letters):
         model.set_params(random_state=0)
 
 
+NUMBERS = np.random.default_rng(0).normal(size=(200, 2))
+CLASSES = np.arange(200) % 2 == 0
+WRONG_FITS = [
+    (lambda: tiny().fit(np.where(np.arange(400).reshape(200, 2) == 5, np.inf, NUMBERS)), "row 3, column 'y'"),
+    (lambda: tiny(max_steps=0).fit(NUMBERS), "steps"),
+    (lambda: DiffusionModel("default").fit(NUMBERS), "this recipe is for points"),
+    (lambda: tiny(columns={"y_": "ordered"}).fit(NUMBERS, CLASSES), "unknown column 'y_'"),  # that of the labels
+    (lambda: tiny().fit([[1, 2], [1, 2, 3]]), "row 2 has 3 entries, and row 1 has 2"),
+    (lambda: tiny().fit(NUMBERS, np.where(np.arange(200) < 1, np.nan, 1.0)), "label of row 1 is nan"),
+    (lambda: tiny().fit(NUMBERS, np.array([1, "a"] * 100, object)), "types int and str, which cannot be sorted"),
+]
+
+
+@pytest.mark.parametrize(("fit", "says"), WRONG_FITS, ids=range(len(WRONG_FITS)))
+def test_a_fit_that_cannot_be_is_refused(fit, says):
+    with pytest.raises(MotesError, match=says):
+        fit()
+
+
+WRONG_QUESTIONS = [
+    (lambda m, X: m.score_samples(X[:0]), DataError, "no rows"),
+    (lambda m, X: m.transform(X[:3].assign(a=["u", "?", None])), DataError, r"row 2, column 'a': got '\?'"),
+    (lambda m, X: m.sample(3, given=X[:1]), UsageError, "expected a mapping"),
+    (lambda m, X: m.sample(3, y=["no", "yes"]), UsageError, r"y has shape \(2,\); expected one class, or \(3,\)"),
+    (lambda m, X: m.sample(3, y="maybe"), UsageError, r"'maybe' was not in the first fit\. Its classes: no, yes"),
+    (lambda m, X: m.partial_fit(X, np.repeat(["no", "c"], 30)), UsageError, r"'c' was not .*\. Its classes: no, yes"),
+    (lambda m, X: m.score_samples(X[["a"]]), ValueError, "feature names"),
+]
+
+
 @pytest.mark.slow
-def test_what_is_wrong_is_said(people, letters, of_letters, tmp_path):
-    x = np.random.default_rng(0).normal(size=(200, 2))
-    with pytest.raises(DataError, match="row 3, column 'y'"):
-        tiny().fit(np.where(np.arange(400).reshape(200, 2) == 5, np.inf, x))
-    with pytest.raises(UsageError, match="steps"):
-        tiny(max_steps=0).fit(x)
-    with pytest.raises(MotesError, match="this recipe is for points"):
-        DiffusionModel("default").fit(x)
-    with pytest.raises(MotesError, match="unknown column 'y'"):  # which is no option of the column of labels
-        tiny(columns={"y": "ordered"}).fit(people, people.city)
-    with pytest.raises(DataError, match="row 2 has 3 entries, and row 1 has 2"):
-        tiny().fit([[1, 2], [1, 2, 3]])
-    with pytest.raises(DataError, match="label of row 1 is nan"):
-        tiny().fit(x, np.where(np.arange(200) < 1, np.nan, 1.0))
-    with pytest.raises(DataError, match="types int and str, which cannot be sorted"):
-        tiny().fit(x, np.array([1, "a"] * 100, object))
-    (X, y), model = letters, of_letters
-    with pytest.raises(DataError, match="no rows"):
-        model.score_samples(X[:0])
-    assert model.transform(X[:0]).shape == (0, 2)
-    with pytest.raises(DataError, match=r"row 2, column 'a': got '\?'"):
-        model.transform(X[:3].assign(a=["u", "?", None]))
-    with pytest.raises(UsageError, match="expected a mapping"):
-        model.sample(3, given=X[:1])
-    with pytest.raises(UsageError, match=r"y has shape \(2,\); expected one class, or \(3,\)"):
-        model.sample(3, y=["no", "yes"])
-    with pytest.raises(UsageError, match=r"class 'maybe' was not in the first fit\. Its classes: no, yes"):
-        model.sample(3, y="maybe")
-    with pytest.raises(UsageError, match=r"class 'c' was not in the first fit\. Its classes: no, yes"):
-        model.partial_fit(X, np.repeat(["no", "c"], 30))
-    with pytest.raises(ValueError, match="feature names"):
-        model.score_samples(X[["a"]])
-    plain = fitted(X[["b"]], random_state=np.random.RandomState(0))
-    some = X[["b"]]
+@pytest.mark.parametrize(("ask", "error", "says"), WRONG_QUESTIONS, ids=range(len(WRONG_QUESTIONS)))
+def test_a_question_that_cannot_be_is_refused(letters, of_letters, ask, error, says):
+    with pytest.raises(error, match=says):
+        ask(of_letters, letters[0])
+
+
+@pytest.mark.slow
+def test_a_model_without_labels_and_a_file_of_points_say_so(letters, of_letters, tmp_path):
+    (X, y), some = letters, letters[0][["b"]]
+    assert of_letters.transform(X[:0]).shape == (0, 2)
+    plain = fitted(some, random_state=np.random.RandomState(0))
     for ask in (plain.sample, lambda y: plain.score_samples(some, y), lambda y: plain.partial_fit(some, y)):
         with pytest.raises(UsageError, match=r"fitted without labels. Fit it with labels: fit\(X, y\)"):
             ask(y=y)
     with pytest.raises(AttributeError, match="predict"):
-        plain.predict(X[["b"]])
+        plain.predict(some)
     with pytest.raises(MotesError, match="cannot be saved"):
         plain.save(tmp_path / "m.safetensors")
-    fit_points(x, changes={"training.steps": 1}).save(tmp_path / "points.safetensors")
+    fit_points(NUMBERS, changes={"training.steps": 1}).save(tmp_path / "points.safetensors")
     with pytest.raises(ModelFileError, match="is a model of points; expected a model of a table"):
         DiffusionModel.load(tmp_path / "points.safetensors")
 
@@ -479,3 +487,16 @@ def test_a_column_of_no_kind_is_in_nobodys_way_once_it_is_dropped():
     assert np.isfinite(model.score_samples(table)).all()
     with pytest.raises(DataError, match=r"'a' of .* is of type timedelta64"):
         model.score_samples(table.assign(a=table["lasted"]))
+
+
+# --- every check of scikit-learn, with trainings of a few steps -------------------------------------------------------
+
+
+CHECKED = DiffusionModel(max_steps=5, changes=TINY, random_state=0)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:column .*:UserWarning")  # their tables are odd
+@parametrize_with_checks([CHECKED])
+def test_it_passes_every_check_of_scikit_learn(estimator, check):
+    check(estimator)

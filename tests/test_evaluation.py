@@ -16,21 +16,9 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 import motes
-from motes.evaluation import (
-    Metric,
-    Modes,
-    c2st,
-    c2st_boosting,
-    compare,
-    energy_distance,
-    metrics,
-    mmd_squared,
-    mode_coverage,
-    prdc,
-    sliced_w2,
-)
+from motes.evaluation import Metric, Modes, c2st, c2st_boosting, compare, energy_distance, metrics, mode_coverage
 from motes.evaluation import pairs as permutations
-from motes.evaluation.metrics import negative_log_likelihood
+from motes.evaluation.metrics import mmd_squared, negative_log_likelihood, prdc, sliced_w2
 from motes.evaluation.pairs import Pair
 
 with warnings.catch_warnings():

@@ -63,9 +63,8 @@ def answers(shelf):
 
 
 @pytest.fixture(scope="module")
-def client(answers):
-    with serving(answers) as client:
-        yield client
+def subject(answers):
+    return answers.shelf.subject("small")
 
 
 # --- who may ask -----------------------------------------------------------------------------------------------------
@@ -258,10 +257,9 @@ def test_samplers_of_one_seed_start_from_the_same_noise(answers):
     assert np.array_equal(first[0], second[0]) and not np.array_equal(first[-1], second[-1])
 
 
-def test_real_points_are_mixed_with_noise_as_the_process_says(answers, small_model):
+def test_real_points_are_mixed_with_noise_as_the_process_says(answers, subject, small_model):
     found = answers.ask(what="cloud", model="small", n=400, seed=4).arrays
     assert np.array_equal(found["points"], motes.truth("moons").sample(400, seed=4))
-    subject = answers.shelf.subject("small")
     t, alpha, sigma = (part[300] for part in subject.clock)
     z = small_model.standardiser.forward(found["points"])
     eps = found["noise"] / small_model.standardiser.scale
@@ -271,10 +269,9 @@ def test_real_points_are_mixed_with_noise_as_the_process_says(answers, small_mod
     assert page == pytest.approx(subject.shown(mixed[None], np.array([t]))[0], abs=1e-5)
 
 
-def test_the_distance_is_that_of_the_library(answers, small_model):
+def test_the_distance_is_that_of_the_library(answers, subject, small_model):
     how = {"sampler": "euler", "steps": 4}
     found = answers.ask(what="distance", model="small", n=200, seed=1, **how)
-    subject = answers.shelf.subject("small")
     real, _ = subject.origin.real(2_000)
     units = small_model.standardiser
     expected = motes.sliced_w2(
@@ -285,8 +282,8 @@ def test_the_distance_is_that_of_the_library(answers, small_model):
 
 
 @pytest.mark.slow
-def test_scores_and_densities_are_those_of_the_library(answers, small_model):
-    subject, denoiser, units = answers.shelf.subject("small"), small_model.denoiser, small_model.standardiser
+def test_scores_and_densities_are_those_of_the_library(answers, subject, small_model):
+    denoiser, units = small_model.denoiser, small_model.standardiser
     for at in ([0.1, 0.2], [1.0, -0.4], [-0.8, 0.9]):
         found = answers.ask(what="probe", model="small", place=600, at=at).header
         z = jnp.asarray(subject.standardised(np.array([at]), found["t"])[0])
@@ -304,9 +301,8 @@ def test_scores_and_densities_are_those_of_the_library(answers, small_model):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", [300, 600, 900])
-def test_the_likelihood_at_a_later_time_is_exact_for_an_exact_denoiser(answers, place):
+def test_the_likelihood_at_a_later_time_is_exact_for_an_exact_denoiser(answers, subject, place):
     """The flow of the oracle from t on against its own log q_t."""
-    subject = answers.shelf.subject("small")
     u = np.array([[0.1, 0.2], [1.0, -0.4], [-0.5, 0.8]])
     found = [answers.ask(what="probe", model="small", place=place, at=at).header for at in u.tolist()]
     units, t = subject.model.standardiser, found[0]["t"]
@@ -325,8 +321,7 @@ def test_the_density_of_another_moment_needs_no_other_program(answers):
 
 
 @pytest.mark.parametrize("quantity", ["score", "velocity"])
-def test_vectors_are_those_of_the_denoiser(answers, quantity):
-    subject = answers.shelf.subject("small")
+def test_vectors_are_those_of_the_denoiser(answers, subject, quantity):
     found = answers.ask(what="score", model="small", of="both", place=500, cells=6, quantity=quantity)
     t = found.header["t"]
     x, y = (part.ravel() for part in np.meshgrid(*found.arrays["at"]))
@@ -340,8 +335,7 @@ def test_vectors_are_those_of_the_denoiser(answers, quantity):
         assert found.arrays[side] == pytest.approx(expected * scale, abs=1e-4)
 
 
-def test_the_velocity_is_how_what_is_drawn_moves(answers):
-    subject = answers.shelf.subject("small")
+def test_the_velocity_is_how_what_is_drawn_moves(answers, subject):
     t, alpha, sigma = (part[[500, 499]] for part in subject.clock)
     angle = np.arctan2(sigma, alpha)
     found = answers.ask(what="score", model="small", of="exact", place=500, cells=6, quantity="velocity").arrays
@@ -353,12 +347,11 @@ def test_the_velocity_is_how_what_is_drawn_moves(answers):
     assert found["exact"][rows] == pytest.approx(speed, rel=0.03, abs=0.01)
 
 
-def test_the_clock_runs_from_data_to_noise(answers):
+def test_the_clock_runs_from_data_to_noise(answers, subject):
     about = answers.ask(what="open", model="small")
     t, alpha, sigma = (about.arrays[name] for name in ("t", "alpha", "sigma"))
     assert t[0] == 0 and t[-1] == 1 and (np.diff(t) > 0).all() and len(t) == PLACES + 1
     assert (np.diff(sigma / alpha) > 0).all()
-    subject = answers.shelf.subject("small")
     assert subject.places(t) == pytest.approx(np.arange(PLACES + 1), abs=0.01)
 
 
@@ -492,6 +485,7 @@ def test_what_is_kept_is_bounded(shelf):
 @pytest.mark.slow
 def test_the_models_that_ship_are_small_and_good():
     assert {"moons", "swiss_roll"} <= set(shipped())
+    assert (FILES / "models" / "penguins.safetensors").stat().st_size <= 300_000
     for name in shipped():
         path = FILES / "models" / f"{name}.safetensors"
         assert path.stat().st_size < 150_000

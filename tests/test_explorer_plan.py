@@ -1,6 +1,5 @@
 """The explorer's server: recipes that a page asks for, classes, a known coordinate, and what is taken away."""
 
-import dataclasses
 import json
 import os
 import signal
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from tests.conftest import numbers_of
 
 import motes
 from explorers import TOKEN, serving, wait_for
@@ -27,8 +27,6 @@ from motes.explorer.messages import Limits, Request
 from motes.explorer.subjects import Shelf, Subject
 from motes.explorer.training import Trainings
 from motes.ranges import Checked, number
-from motes.recipes import kinds_of
-from motes.training.recipe import keys_of, members_of
 
 pytestmark = pytest.mark.usefixtures("own_kinds")
 LIMITS = Limits(points=500, steps=16, cells=8)
@@ -179,16 +177,6 @@ def test_guided_points_have_no_density(answers):
     assert np.isnan(probe["learned"]["log_p"]) and np.isfinite(probe["exact"]["log_p"])
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [{"label": 2}, {"label": -1}, {"label": "1"}, {"guidance": -1}, {"guidance": 21}, {"guidance": None}],
-)
-def test_a_class_that_there_is_not_is_refused(answers, wrong):
-    fine = dict(what="chain", model="labelled", n=20, seed=0, sampler="euler", steps=2, label=1, guidance=2.0)
-    with pytest.raises(UsageError, match=r"^got .*; expected"):
-        answers.ask(**fine | wrong)
-
-
 @pytest.mark.slow(but=["1-y"])
 @pytest.mark.parametrize(("axis", "column"), [(0, "x"), (1, "y")])
 def test_points_on_a_line_are_those_of_the_library(answers, labelled_model, axis, column):
@@ -203,10 +191,25 @@ def test_points_on_a_line_are_those_of_the_library(answers, labelled_model, axis
     assert density == pytest.approx(joint / np.trapezoid(joint, along), rel=1e-3, abs=1e-4)
 
 
-def test_a_line_beyond_the_picture_is_refused(answers):
-    for wrong in ({"axis": 2}, {"value": 1e3}, {"value": "0"}):
-        with pytest.raises(UsageError, match=r"^got .*; expected"):
-            answers.ask(**dict(what="given", model="small", axis=0, value=0.3, seed=4) | wrong)
+QUESTIONS = {
+    "chain": dict(model="labelled", n=20, seed=0, sampler="euler", steps=2, label=1, guidance=2.0),
+    "given": dict(model="small", axis=0, value=0.3, seed=4),
+    "export": dict(model="small", seed=0),
+}
+
+
+@pytest.mark.parametrize(
+    ("what", "wrong"),
+    [
+        *(("chain", {"label": label}) for label in (2, -1, "1")),
+        *(("chain", {"guidance": guidance}) for guidance in (-1, 21, None)),
+        *(("given", wrong) for wrong in ({"axis": 2}, {"value": 1e3}, {"value": "0"})),
+        ("export", {"form": "../x"}),
+    ],
+)
+def test_a_class_a_line_and_a_form_that_there_are_not_are_refused(answers, what, wrong):
+    with pytest.raises(UsageError, match=r"^got .*; expected"):
+        answers.ask(what=what, **QUESTIONS[what] | wrong)
 
 
 # --- what is taken away ----------------------------------------------------------------------------------------------
@@ -228,11 +231,6 @@ def test_a_page_alone_shows_a_class(answers, labelled_model):
         answers.ask(what="export", model="labelled", form="page", seed=0, label=1, guidance=2.0)
 
 
-def test_a_form_that_there_is_not_is_refused(answers):
-    with pytest.raises(UsageError, match=r"^got form = '../x'; expected"):
-        answers.ask(what="export", model="small", form="../x", seed=0)
-
-
 @pytest.mark.long  # dozens of samples of the same model
 def test_the_diagnosis_of_a_model_is_that_of_the_library(answers, small_model):
     found = answers.ask(what="diagnose", model="small").header
@@ -249,17 +247,8 @@ def test_the_diagnosis_of_a_model_is_that_of_the_library(answers, small_model):
 SECTIONS = ("schedule", "network", "denoiser", "loss", "times", "training", "sampler", "grid", "data")
 
 
-def numbers():
-    """(section, kind, key, types, range) of every number that a page may set."""
-    for section in SECTIONS:
-        classes = kinds_of(section)
-        for kind, cls in classes.items():
-            for field in dataclasses.fields(cls):
-                if kinds := {int, float} & set(members_of(keys_of(cls).get(field.name))):
-                    yield section, kind, field.name, kinds, field.metadata.get("range")
-
-
-NUMBERS = [pytest.param(*one, id=".".join(filter(None, one[:3]))) for one in numbers()]
+EVERY = [(section, *one) for section in SECTIONS for one in numbers_of(section)]
+NUMBERS = [pytest.param(*one, id=".".join(filter(None, one[:3]))) for one in EVERY]
 
 
 def changes_of(section, kind, key, value):

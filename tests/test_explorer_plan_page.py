@@ -1,31 +1,19 @@
-"""The page of the explorer in a real browser: the recipe and its schedule, classes, a known coordinate, files."""
+"""The page of the explorer in a real browser: recipe and schedule, classes, a known coordinate, files, and looks."""
 
+import json
 import re
 import tomllib
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 import motes
-from browsers import IN_CHROMIUM, SHORT, choose, lit, picture, state, until
+from browsers import IN_CHROMIUM, QUICK, SEEN, SHORT, choose, lit, picture, state, until
 from motes.evaluation.findings import prior_kl
-from motes.explorer.answers import Answers
-from motes.explorer.messages import Limits
-from motes.explorer.subjects import Shelf, Subject
 
-pytestmark = [IN_CHROMIUM]
-PLANNED = "Boolean(explorer.planner.plan)"
-
-
-@pytest.fixture(scope="module")
-def shelf(small_model, labelled_model):
-    return Shelf(Subject("small", small_model), Subject("labelled", labelled_model))
-
-
-@pytest.fixture(scope="module")
-def answers(shelf):
-    return Answers(shelf, Limits())
+pytestmark = IN_CHROMIUM
 
 
 def changes(page):
@@ -167,7 +155,7 @@ def test_a_recipe_is_chosen_and_kept_in_the_address(visit):
 
 
 @pytest.mark.slow
-def test_a_class_is_chosen_and_guided(visit, shelf):
+def test_a_class_is_chosen_and_guided(visit, labelled_model):
     with visit("#model=labelled&n=300&show=data,euler.4&at=0") as page:
         page.locator("#classes button[value='1']").click()
         until(page, "explorer.state.label === 1 && explorer.panels.every((one) => one.distance !== null || one.isData)")
@@ -177,7 +165,7 @@ def test_a_class_is_chosen_and_guided(visit, shelf):
             page.keyboard.press("ArrowRight")
         until(page, "explorer.state.guidance === 2")
         how = {"sampler": "euler", "steps": 4, "guidance": 2.0}
-        expected = shelf.subject("labelled").model.sample(300, label=1, sampling=how)
+        expected = labelled_model.sample(300, label=1, sampling=how)
         until(page, f"Math.abs(explorer.panels[1].painter.data.at(-1) - {expected[-1, 1]}) < 1e-4")
         last = page.evaluate("[...explorer.panels[1].painter.data.slice(-2 * 300)]")
         assert np.reshape(last, (-1, 2)) == pytest.approx(expected, abs=1e-5)
@@ -195,7 +183,7 @@ def test_a_class_is_chosen_and_guided(visit, shelf):
 
 
 @pytest.mark.slow
-def test_a_known_coordinate_is_a_line_that_is_dragged(visit, shelf):
+def test_a_known_coordinate_is_a_line_that_is_dragged(visit, small_model):
     with visit("#model=small&n=300&show=data&at=500&layers=") as page:
         until(page, "!explorer.stale")
         assert lit(page) < 20
@@ -216,7 +204,7 @@ def test_a_known_coordinate_is_a_line_that_is_dragged(visit, shelf):
         value = state(page)["known"]["value"]
         until(page, f"explorer.conditions.answer.value === {value}")
         points = np.reshape(page.evaluate("[...explorer.conditions.answer.points]"), (-1, 2))
-        expected = shelf.subject("small").model.sample(600, given={"x": value})
+        expected = small_model.sample(600, given={"x": value})
         assert points == pytest.approx(expected, abs=1e-5)
         assert "independent ones" in page.locator("#known-note").inner_text()
         page.locator("#known").focus()
@@ -262,3 +250,87 @@ def test_files_are_taken_away(visit, tmp_path, monkeypatch):
     assert max(path.count("h0") for path in paths) == 300  # the points
     assert len(paths) >= 4 and "NaN" not in svg  # arrows, the line, the exact curve
     assert re.search(r"<title>motes: labelled, time 0\.\d+", svg)
+
+
+# --- how it looks -----------------------------------------------------------------------------------------------------
+
+
+SCREENS = {1440: 900, 1024: 768, 390: 844}
+FULL = (  # everything that can be on the page at once
+    "#model=labelled&n=1000&at=300&layers=points,arrows,lines&side=exact&class=1.2&known=0.0.5&recipe=tutorial"
+    f"&set=training.steps%3D2000&row={quote(json.dumps({'species': 'Gentoo'}))}"
+)
+
+
+def serious(page):
+    """What axe-core finds that keeps somebody out."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    return [
+        (one["id"], [node["html"][:120] for node in one["nodes"]])
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
+def seen_at(page, width, name):
+    """The page in a window of this width, and a picture of all of it."""
+    page.set_viewport_size({"width": width, "height": SCREENS[width]})
+    page.wait_for_timeout(200)
+    if str(SEEN) != ".":
+        page.screenshot(path=SEEN / f"{name}-{width}.png", full_page=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_it_fits_every_screen_and_axe_finds_nothing_serious(visit, theme):
+    with visit(FULL, color_scheme=theme) as page:
+        page.locator("#table").scroll_into_view_if_needed()
+        until(page, "Boolean(explorer.table.answer) && Boolean(explorer.conditions.answer)", 60)
+        until(page, "document.querySelectorAll('#findings li').length > 1")
+        until(page, "Boolean(explorer.last?.['density exact'] && explorer.last['score exact'])")
+        assert page.evaluate("document.documentElement.dataset.theme") == theme
+        for width in SCREENS:
+            seen_at(page, width, f"page-{theme}")
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+        small = page.evaluate(
+            "[...document.querySelectorAll('button, select')].filter((one) => one.offsetParent && "
+            "one.getBoundingClientRect().height < 36).map((one) => one.id || one.textContent)"
+        )
+        assert small == []  # on a phone: for a finger
+        page.locator("#shape").select_option("your drawing")
+        assert serious(page) == []
+        page.locator("#tour").click()
+        until(page, "!document.getElementById('stop').hidden")
+        seen_at(page, 1440, f"tour-{theme}")
+        assert serious(page) == []
+        page.locator("#keys").click()
+        assert serious(page) == []
+
+
+def boxes(page, *selectors):
+    """Where elements are on the screen: the bounding box of each match, in pixels."""
+    return [box for one in selectors for box in (each.bounding_box() for each in page.locator(one).all()) if box]
+
+
+def overlap(one, other):
+    return (
+        min(one["x"] + one["width"], other["x"] + other["width"]) - max(one["x"], other["x"]) > 1
+        and min(one["y"] + one["height"], other["y"] + other["height"]) - max(one["y"], other["y"]) > 1
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
+def test_pictures_and_clock_stay_in_sight_of_what_trains_them_and_cover_nothing(visit, width, height):
+    with visit(QUICK, width=width, height=height, reduced_motion="reduce") as page:
+        (clock,) = boxes(page, ".transport")
+        assert not [box for box in boxes(page, "figcaption", ".frame", ".panel .reading") if overlap(clock, box)]
+        page.evaluate("document.getElementById('train').scrollIntoView({ block: 'center', behavior: 'instant' })")
+        page.wait_for_timeout(100)
+        (button,), frames = boxes(page, "#train"), boxes(page, ".frame")
+        assert len(frames) == 2 and len({box["y"] for box in frames}) == 1  # the data beside the model
+        for box in (button, *frames, *boxes(page, ".transport")):
+            assert box["y"] >= 0 and box["y"] + box["height"] <= height
+        assert not any(overlap(button, box) for box in frames)

@@ -1,7 +1,6 @@
 """A table in the explorer: its numbers are the library's, and a row from a page is checked like any other data."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -42,11 +41,6 @@ def test_the_page_is_told_what_tables_there_are(answers):
     species = about["columns"][0]
     assert species["labels"] == species["values"] == species["texts"] == ["Adelie", "Chinstrap", "Gentoo"]
     json.dumps(about)
-
-
-def test_the_model_is_small():
-    path = Path(motes.explorer.__file__).parent / "models" / "penguins.safetensors"
-    assert path.stat().st_size <= 300_000
 
 
 def test_log_p_of_a_row_is_the_chain_rule_over_its_bars(answers, subject):

@@ -1,6 +1,10 @@
-"""Files of any columns: what is read is what is there, and what cannot be read says which line and which column."""
+"""Files of the world: each is read right, or the option that reads it is named, with its line. No guess is silent."""
 
 import datetime
+import itertools
+import json
+import re
+import shlex
 import subprocess
 import sys
 import time
@@ -12,12 +16,338 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from motes.data.files import SUFFIXES, Blocks, read_frame, write_frame, writing
+import motes
+from motes.data.files import SUFFIXES, Blocks, read_frame, width_of, write_frame, writing
 from motes.data.frames import as_frame
+from motes.data.points import read_table
+from motes.data.readings import Dates, NumberFormat, chosen, doubt, ways_of
 from motes.data.text import text_in_parts
 from motes.errors import DataError, UsageError
 from motes.tables.schema import Schema
 from motes.text_options import TextOptions
+
+NONE = TextOptions()
+
+
+def silently(path, text=NONE):
+    """The columns of a file of which nothing has to be said."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return read_frame(path, text).columns
+
+
+def message(path, text=NONE):
+    """The columns of a file, and what is said of them."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        columns = read_frame(path, text).columns
+    return columns, [str(one.message) for one in caught]
+
+
+def column(*cells):
+    return "a,b\n" + "".join(f'"{cell}",x{i}\n' for i, cell in enumerate(cells))
+
+
+# --- numbers and dates -----------------------------------------------------------------------------------------------
+
+
+D = datetime.date
+
+
+@pytest.mark.parametrize(
+    ("cells", "values", "words"),
+    [
+        (["12 %", "7%", ""], [12, 7, None], "numbers without '%'"),
+        (["$1,234.00", "-$5.50", "($7.00)"], [1234.0, -5.5, -7.0], "numbers without '$' with the decimal sign '.'"),
+        (["1.234,56 €", "0,5 €", "7 €"], [1234.56, 0.5, 7.0], "numbers without '€' with the decimal sign ','"),
+        (["EUR 3", "EUR 1'000"], [3, 1000], "numbers without 'EUR'"),
+        (["1 234,5", "2\u00a0000 000,25"], [1234.5, 2000000.25], "numbers with the decimal sign ','"),
+        (["1,234,567", "2"], [1234567.0, 2.0], "numbers with the decimal sign '.'"),
+        (["\u22121,5", "2,5"], [-1.5, 2.5], "numbers with the decimal sign ','"),
+        (["17.05.2020", "01.06.2020"], [D(2020, 5, 17), D(2020, 6, 1)], "dates, %d.%m.%Y"),
+        (["05/17/2020", "06/01/2020"], [D(2020, 5, 17), D(2020, 6, 1)], "dates, %m/%d/%Y"),
+        (["17/5/2020", ""], [D(2020, 5, 17), None], "dates, %d/%m/%Y"),
+        (["2020/05/17", "2020/06/01"], [D(2020, 5, 17), D(2020, 6, 1)], "dates, %Y/%m/%d"),
+        (["17 Jan 2020", "1 Dec 2019"], [D(2020, 1, 17), D(2019, 12, 1)], "dates, %d %b %Y"),
+        (["05/17/2020 3:30 PM"], [datetime.datetime(2020, 5, 17, 15, 30)], "dates, %m/%d/%Y %I:%M %p"),
+    ],
+)
+def test_entries_that_have_one_reading_are_read_and_that_is_said(file, cells, values, words):
+    columns, notes = message(file(column(*cells)))
+    assert columns["a"].cells() == values
+    assert len(notes) == 1 and notes[0].endswith(f"column 'a': read as {words}.")
+
+
+@pytest.mark.parametrize(
+    ("cells", "option", "values"),
+    [
+        (["05/06/2020", "01/02/2020"], {"date_format": "%d/%m/%Y"}, [D(2020, 6, 5), D(2020, 2, 1)]),
+        (["05/06/2020", "01/02/2020"], {"date_format": "%m/%d/%Y"}, [D(2020, 5, 6), D(2020, 1, 2)]),
+        (["17/05/20", "18/06/21"], {"date_format": "%d/%m/%y"}, [D(2020, 5, 17), D(2021, 6, 18)]),
+        (["1,234", "5,678"], {"decimal": "."}, [1234.0, 5678.0]),
+        (["1,234", "5,678"], {"decimal": ","}, [1.234, 5.678]),
+        (["$1,234", "$5,678"], {"decimal": "."}, [1234.0, 5678.0]),
+        (["1", "?", "3"], {"na": "?"}, [1, None, 3]),
+        (["1", "-", "unknown", "2"], {"na": ("-", "unknown")}, [1, None, None, 2]),
+    ],
+)
+def test_what_has_two_readings_is_labels_with_a_warning_whose_option_reads_it(file, cells, option, values):
+    path = file(column(*cells))
+    columns = silently(path)
+    assert columns["a"].cells() == cells
+    (name, value), *_ = option.items()
+    warned = Schema.fit(read_frame(path), relations=False).columns[0].warnings
+    flags = [value] if isinstance(value, str) else value
+    assert len(warned) == 1
+    assert all(re.search(rf"--{name.replace('_', '-')}='?{re.escape(flag)}", warned[0]) for flag in flags)
+    columns, _ = message(path, TextOptions(**option))
+    assert columns["a"].cells() == values
+
+
+@pytest.mark.parametrize("digits", ["01234", "00", "0x25", "-0X1f", str(2**63), "123456789012345678901"])
+@pytest.mark.parametrize("last", [0, 4000])
+def test_digits_that_are_a_name_remain_labels_wherever_they_are(file, monkeypatch, digits, last):
+    monkeypatch.setattr("motes.data.text.PART", 400)
+    rows = ["80331", "90210", *["1020"] * last, digits]
+    path = file("zip,n\n" + "".join(f"{row},{i}\n" for i, row in enumerate(rows)))
+    columns, notes = message(path)
+    assert columns["zip"].cells() == rows and columns["n"].type == "whole"
+    assert any("column 'zip': read as labels" in note for note in notes)
+    if last:
+        with warnings.catch_warnings(record=True):
+            warnings.simplefilter("always")
+            parts = [part.columns["zip"].cells() for part in text_in_parts(path, NONE)[1]()]
+        assert [*itertools.chain(*parts)] == rows
+
+
+def test_a_whole_number_below_2_to_63_is_one_to_the_last_digit(file):
+    numbers = [2**63 - 1025 - 7 * k for k in range(60)]
+    path = file("a,b\n" + "".join(f"{number},{k % 7}\n" for k, number in enumerate(numbers)))
+    assert silently(path)["a"].cells() == numbers
+
+
+def test_whole_numbers_are_dates_where_the_format_says_so(file):
+    path = file("day,n\n20200517,1\n20200601,2\n")
+    assert silently(path)["day"].cells() == [20200517, 20200601]
+    columns = silently(path, TextOptions(date_format="%Y%m%d"))
+    assert columns["day"].cells() == [D(2020, 5, 17), D(2020, 6, 1)] and columns["n"].cells() == [1, 2]
+
+
+def test_an_option_that_fits_nothing_is_said(file):
+    _, notes = message(file(column("3,5", "12,25")), TextOptions(decimal="."))
+    assert len(notes) == 1 and "--decimal ," in notes[0]
+    _, notes = message(file(column("a", "b")), TextOptions(date_format="%d/%m/%Y"))
+    assert len(notes) == 1 and "no column matches the date format %d/%m/%Y" in notes[0]
+
+
+def test_texts_that_are_neither_are_left_alone():
+    for text in ("5 kg", "1.2.3", "", "-", "x1", "007", "12:30", "3-4", "a,b", "$", "%", "1/2"):
+        assert chosen(ways_of([text], NONE), NONE) is None, text
+    assert doubt(["red", "green"]) is None
+    assert doubt(["01234", "80331"]) is None
+    assert ways_of(["31/12/2020", "12/31/2020"], NONE) == frozenset()
+    assert chosen(ways_of(["12 %", "$5"], NONE), NONE) is None
+    assert chosen(ways_of(["12 %", "13 %"], NONE), NONE) == NumberFormat("", "%")
+    assert chosen(ways_of(["29.02.2021"], NONE), NONE) is None  # which does not exist
+    assert chosen(ways_of(["31.12.2020"], NONE), NONE) == Dates(("%d.%m.%Y",))
+
+
+# --- lines -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("sep", "shown"), [(";", ";"), ("\t", "\\t"), ("|", "|")])
+def test_another_separator_is_refused_with_the_option_that_reads_it(file, sep, shown):
+    path = file("a,b\n1.5,x\n2.5,y\n".replace(",", sep))
+    with pytest.raises(DataError, match=re.escape(f"use --sep '{shown}'")):
+        read_frame(path)
+    text = TextOptions(sep=shown)  # a shell does not make a tab of \t
+    assert silently(path, text)["b"].cells() == ["x", "y"]
+    assert width_of(path, text) == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1", "utf-16-le"])
+@pytest.mark.parametrize("size", [8, 2**22])
+def test_other_encodings_are_refused_with_the_option_and_read_with_it(file, monkeypatch, encoding, size):
+    monkeypatch.setattr("motes.data.text.PART", size)
+    path = file("größe,ort\n1.5,Köln\n2.5,Graz\n".encode(encoding))
+    with pytest.raises(DataError, match=r"expected (text in )?UTF-8.*--encoding"):
+        read_frame(path)
+    text = TextOptions(encoding=encoding)
+    assert silently(path, text)["ort"].cells() == ["Köln", "Graz"]
+    parts = [part.columns["größe"].cells() for part in Blocks.of_file(path, text).read()]
+    assert [*itertools.chain(*parts)] == [1.5, 2.5]
+    with pytest.raises(DataError, match="not text in ascii"):
+        read_frame(path, TextOptions(encoding="ascii"))
+
+
+def test_what_is_no_text_is_named_and_its_bytes_are_not_printed(file):
+    with pytest.raises(DataError, match=r"which is a zip archive, such as \.xlsx.*Export it as \.csv"):
+        read_frame(file(b"PK\x03\x04" + bytes(range(256))))
+    with pytest.raises(DataError, match="contains a null byte at position 3") as error:
+        read_frame(file(b"ab\0" + bytes(range(128, 256)) * 9))
+    assert len(str(error.value)) < 300
+
+
+def test_comments_before_the_columns_are_left_out_and_said(file):
+    columns, notes = message(file("# by us\n#\na,b\n1,x\n2,y\n"))
+    assert columns["a"].cells() == [1, 2]
+    assert len(notes) == 1 and "2 lines of comments" in notes[0]
+    assert [*silently(file("#a,b\n1,x\n2,y\n"))] == ["#a", "b"]  # as many as the columns: their names
+    with pytest.raises(DataError, match=r"line 4 of .* has 1 cell; expected 2"):
+        read_frame(file("a,b\n1,x\n2,y\n# the end\n"))
+
+
+def test_a_column_without_a_name_gets_one(file):
+    columns, notes = message(file(",,a\n0,5,x\n1,6,y\n"))
+    assert [*columns] == ["column 1", "column 2", "a"]
+    assert len(notes) == 1 and "column 1 has no name and is called 'column 1'" in notes[0]
+
+
+# --- the options ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ({"sep": "ab"}, "got sep = 'ab'; expected one character"),
+        ({"sep": "a"}, "expected one character other than a letter"),
+        ({"decimal": ";"}, "got decimal = ';'; expected '.' or ','"),
+        ({"date_format": "%d"}, "got date_format = '%d'; expected a date format with a year"),
+        ({"encoding": "utf-99"}, "got encoding = 'utf-99'; expected one that Python knows"),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused(option, says):
+    with pytest.raises(UsageError, match=re.escape(says)):
+        TextOptions(**option)
+    name = next(iter(option))
+    value = json.dumps([option[name]] if name == "date_format" else option[name])
+    with pytest.raises(UsageError, match=re.escape(says)):
+        motes.load_recipe("table", [f"text.{name}={value}"])
+
+
+def test_given_options_go_before_remembered_ones():
+    remembered = TextOptions(sep=";", decimal=",", na=("?",))
+    assert TextOptions(sep=",").over(remembered) == TextOptions(sep=",", decimal=",", na=("?",))
+    assert NONE.over(remembered) == remembered
+    assert remembered.fitting("t.parquet") == NONE and remembered.fitting("t.tsv") == remembered
+
+
+def test_points_are_read_by_the_same_options(file):
+    path = file("a;b\n1,5;1.234,5\n2,5;2\n")
+    with pytest.warns(UserWarning, match="read as numbers with the decimal sign"):
+        table = read_table(path, text=TextOptions(sep=";"))
+    assert table.x.tolist() == [[1.5, 1234.5], [2.5, 2.0]]
+    with pytest.raises(DataError, match=r"row 1, column 'a': got '1,234'; expected numbers.*--decimal"):
+        read_table(file("a;b\n1,234;1\n5,678;2\n"), text=TextOptions(sep=";"))
+    decided = read_table(path, text=TextOptions(sep=";", decimal=","))
+    assert decided.x.tolist() == [[1.234, 1.0], [5.678, 2.0]]
+    with pytest.raises(DataError, match="row 1, column 'a': got a missing entry"):
+        read_table(file("a,b\n9,1\n8,2\n"), text=TextOptions(na="9"))
+    assert read_table(file("a,b\n1.5,1\n8,2\n".encode("utf-16")), text=TextOptions(encoding="utf-16")).x[0, 0] == 1.5
+
+
+@pytest.mark.slow
+def test_parts_are_read_as_the_whole_is_and_memory_stays_flat(file):
+    rows = 150_000
+    path = file(
+        "a;b;c;d\n" + "".join(f"{i % 977},25;{i % 28 + 1:02d}.05.2020;{i % 100} %;{i % 7}\n" for i in range(rows))
+    )
+    text = TextOptions(sep=";", na="3")
+    with pytest.warns(UserWarning, match="read as"):
+        whole = read_frame(path, text)
+    assert [one.type for one in whole.columns.values()] == ["real", "date", "whole", "whole"]
+    assert whole.columns["d"].missing.sum() == sum(i % 7 == 3 for i in range(rows))
+    with pytest.warns(UserWarning, match="read as"):
+        blocks = Blocks.of_file(path, text)
+    tracemalloc.start()
+    start = 0
+    for part in blocks.read():
+        for name, one in part.columns.items():
+            np.testing.assert_array_equal(one.values, whole.columns[name].values[start : start + len(part)])
+        start += len(part)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert start == rows and blocks.rows == rows
+    assert peak < 40 * 2**20  # a few parts, however many rows there are
+
+
+def test_an_odd_quote_costs_no_more_than_a_few_looks_at_the_rest(file, monkeypatch):
+    # Of a text with an odd quote no end of a line is certain any more: the rest was looked at again with every part.
+    monkeypatch.setattr("motes.data.text.PART", 2**10)
+    monkeypatch.setattr("motes.data.text.LONGEST", 2**12)
+    lines, seconds = [f"pipe {k},{k}" for k in range(20_000)], []
+    for line in ("pipe 50,50", '5" pipe,50'):
+        lines[50] = line
+        blocks = Blocks.of_file(file("name,x\n" + "\n".join(lines) + "\n"))
+        start = time.process_time()
+        assert sum(map(len, blocks.read())) == len(lines)
+        seconds.append(time.process_time() - start)
+    assert seconds[1] < seconds[0]  # parsed at once, and not in 300 parts
+
+
+# --- dates in several formats ----------------------------------------------------------------------------------------
+
+FORMATS = ("%Y-%m-%d", "%d.%m.%Y", "%b %d, %Y")
+
+
+def mixed(n=60):
+    """Days, 70 % of them in ISO's format, and their texts in three formats."""
+    days = [datetime.date(2020, 1, 1) + datetime.timedelta(days=37 * i) for i in range(n)]
+    return days, [day.strftime(FORMATS[[0, 0, 0, 0, 0, 0, 0, 1, 1, 2][i % 10]]) for i, day in enumerate(days)]
+
+
+def test_dates_in_several_stated_formats_are_dates(file):
+    days, cells = mixed()
+    columns, notes = message(file(column(*cells, "")), TextOptions(date_format=FORMATS))
+    assert columns["a"].type == "date"
+    assert columns["a"].cells() == [*days, None]
+    assert notes == []
+
+
+def test_without_the_formats_the_warning_names_each_with_an_option_that_reads_the_file(file):
+    days, cells = mixed()
+    path = file(column(*3 * cells, "unknown", "?"))
+    assert silently(path)["a"].type == "label"
+    (warned,) = Schema.fit(read_frame(path), relations=False).columns[0].warnings
+    assert warned.startswith("dates such as ") and "except for 2 of its labels" in warned
+    found = [shlex.split(one)[0] for one in re.findall(r"--date-format=('.*?'|\S+)", warned)]
+    assert set(found) == {*FORMATS}
+    gone = re.findall(r"--na=(\S+)", warned)
+    assert set(gone) == {"'?'", "unknown"}
+    options = TextOptions(date_format=found, na=("unknown", "?"))
+    assert message(path, options)[0]["a"].cells() == [*3 * days, None, None]
+
+
+def test_of_two_stated_formats_that_fit_an_entry_the_first_counts(file):
+    options = TextOptions(date_format=("%Y-%m-%d", "%d/%m/%Y", "%m/%d/%Y"))
+    columns, _ = message(file(column("2020-05-17", "05/06/2020", "17/05/2020")), options)
+    assert columns["a"].cells() == [D(2020, 5, 17), D(2020, 6, 5), D(2020, 5, 17)]
+
+
+@pytest.mark.parametrize("size", [64, 400, 100_000])
+def test_mixed_dates_are_the_same_part_by_part(file, monkeypatch, size):
+    monkeypatch.setattr("motes.data.text.PART", size)
+    days, cells = mixed()
+    blocks = Blocks.of_file(file(column(*cells)), TextOptions(date_format=FORMATS))
+    assert [day for part in blocks.read() for day in part.columns["a"].cells()] == days
+
+
+@pytest.mark.parametrize(
+    ("labels", "option"),
+    [
+        (["01/02/2021", "03/04/2021"], "text.date_format': ['%d/%m/%Y', '%m/%d/%Y']"),
+        (["31/12/2020", "2021-05-01"], "text.date_format': ['%"),
+        (["1,234", "2,345"], "text.decimal': ','"),
+        (["1.5", "2.5", "3.5", "?"], "text.na': ['?']"),
+    ],
+)
+def test_advice_is_for_the_command_line_and_for_python(labels, option):
+    why = doubt(labels)
+    assert " --" in why and option in why and "convert the column of a data frame" in why
+
+
+# --- files of any columns ---------------------------------------------------------------------------------------------
+
 
 MIXED = (
     "n,word,day,time,flag,none\n"

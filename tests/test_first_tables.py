@@ -132,8 +132,6 @@ REFUSED_FILES = {
     "a title": (["Report 2024", "", "x,y", "1,2"], ["line 3", "'Report 2024'; if it is a title, remove all lines"]),
     "beyond floats": (["x", "1.5", "3e310", "2.5"], ["row 2, column 'x'", "at most 1.8e308"]),
     "one row": (["x,l", "1,u"], ["no column of 't.csv' varies"]),
-    "one name twice": (["x,x", "1,2"], ["two columns named 'x'"]),
-    "Latin 1": ([b"gr\xf6\xdfe;x", b"1;2"], [r"b'gr\xf6\xdfe;x'", "--encoding latin-1"]),
 }
 
 
@@ -141,8 +139,7 @@ REFUSED_FILES = {
 def test_an_odd_file_is_refused_with_what_to_do(name, motes_command):
     lines, says = REFUSED_FILES[name]
     Path("t.csv").write_bytes(b"\n".join(line if isinstance(line, bytes) else line.encode() for line in lines))
-    code, out, err = motes_command("columns", "t.csv")
-    assert (code, out) == (1, "") and "Traceback" not in err
+    err = motes_command.error("columns", "t.csv", code=1)
     assert all(text in err for text in says), err
     assert len(err.splitlines()) == 1
 
@@ -263,8 +260,7 @@ def commands(frame, motes_command):
         ("diagnose", "run", "t.csv"),
     ]
     if len(frame) < 20:
-        code, _, err = motes_command(*asked[0])
-        assert code == 1 and f"'t.csv' has {len(frame)} rows; expected at least 20" in err
+        assert f"'t.csv' has {len(frame)} rows; expected at least 20" in motes_command.error(*asked[0], code=1)
         return
     for words in asked:
         code, _, err = motes_command(*words, "--quiet")

@@ -13,8 +13,6 @@ from tests.tables import TINY, untrained
 import motes
 from motes.data.frames import as_frame
 from motes.errors import DataError, UsageError
-from motes.points.samplers import SAMPLERS
-from motes.training.averages import weights_of
 
 pytestmark = pytest.mark.brief
 
@@ -180,18 +178,9 @@ def test_a_training_goes_on(moons, people):
         motes.fit(motes.make_shape("moons", 100), changes=POINTS, start=people, verbose=False)
     with pytest.raises(UsageError, match="start is a model of points; expected one of a table"):
         few(PEOPLE, start=moons)
-    still = POINTS | {"training.learning_rate": 1e-12, "training.warmup": 0}
-    on = motes.fit(motes.make_shape("moons", 300, seed=1), changes=still, start=moons, verbose=False)
-    np.testing.assert_allclose(*(weights_of(model.training.last) for model in (on, moons)), atol=1e-6)
     part = pd.DataFrame(PEOPLE)[:30]
     with untrained():
         assert few(part).schema.rows == 30 and few(part, start=people).schema.rows == 60
-    frozen = motes.fit(
-        pd.DataFrame(PEOPLE), changes=TABLE | {"table.learning_rate": 1e-12}, start=people, verbose=False
-    )
-    before, after = (model.training.state.arrays["state/last"] for model in (people, frozen))
-    np.testing.assert_allclose(after, before, atol=1e-6)
-    assert len(frozen.training.losses) == 4  # the two of the start are of the same training
 
 
 @pytest.mark.parametrize(
@@ -222,21 +211,6 @@ def test_names_and_kinds_of_columns(people, quick_tables):
 
 
 # --- the same questions -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_samplers_and_conditions_of_points(moons):
-    how = {"sampler": "heun", "steps": 3, "grid": "karras"}
-    np.testing.assert_array_equal(moons.sample(9, sampling=how), moons.sample(9, sampling=how))
-    assert (moons.sample(9, sampling=how) != moons.sample(9)).any()
-    same = motes.Sampling(SAMPLERS["heun"](), steps=3, grid="karras")
-    np.testing.assert_array_equal(moons.sample(9, sampling=same), moons.sample(9, sampling=how))
-    assert (moons.sample(9, given={"x": 0.25})[:, 0] == 0.25).all()
-    holes = np.array([[0.5, np.nan], [1.0, 0.25]])
-    filled = moons.impute(holes, seed=1)
-    assert filled[0, 0] == 0.5 and np.isfinite(filled).all() and (filled[1] == holes[1]).all()
-    one, two = moons.impute(holes, draws=2, seed=1)
-    assert one[0, 1] != two[0, 1]
 
 
 @pytest.mark.slow

@@ -5,18 +5,14 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from tests.linear_simulator import exact_model, simulated
+from tests.conftest import SMALL
+from tests.linear_simulator import simulated
 
 import motes
 from motes.errors import UsageError
 from motes.evaluation import Calibration, Metric
 from motes.evaluation.posteriors import diagnose_posteriors, evaluate_posteriors, evaluation_of_posteriors
 from motes.plots.report import page
-
-
-@pytest.fixture(scope="module")
-def exact():
-    return exact_model()
 
 
 @pytest.fixture(scope="module")
@@ -94,16 +90,9 @@ def test_misuse_is_told(exact):
 def test_a_run_is_evaluated_and_diagnosed(motes_command, tmp_path):
     theta, x = simulated(800, 5)
     pd.DataFrame(np.hstack([theta, x]), columns=[*"uvabc"]).to_csv("s.csv", index=False)
-    quick = [
-        "--set=network.members=1",
-        "--set=training.steps=40",
-        "--set=training.batch=64",
-        "--set=grid.steps=5",
-        "--set=data.held_out=0.2",
-    ]
+    quick = [f"--set={name}={value}" for name, value in (SMALL | {"data.held_out": 0.2}).items()]
     assert motes_command("train", "s.csv", "--out", "run", "--given-columns", "a,b,c", *quick)[0] == 0
-    code, out, err = motes_command("evaluate", "run", "--report", "r.html", "--json")
-    assert code == 0, err
+    out = motes_command.out("evaluate", "run", "--report", "r.html", "--json")
     found = json.loads(out)
     model = motes.load("run")
     held_out = found["rows"]["real"]
@@ -111,8 +100,7 @@ def test_a_run_is_evaluated_and_diagnosed(motes_command, tmp_path):
     assert 100 < held_out < 220 and found["kind"] == "posteriors" and (tmp_path / "r.html").is_file()
     same = evaluate_posteriors(model)
     assert same.to_dict()["entries"] == found["entries"]
-    code, out, err = motes_command("diagnose", "run", "s.csv", "--out", "d", "--json")
-    assert code == 0, err
+    out = motes_command.out("diagnose", "run", "s.csv", "--out", "d", "--json")
     assert json.loads(out)["findings"] == diagnose_posteriors(model, "s.csv").findings
     assert sorted(path.name for path in (tmp_path / "d").iterdir()) == ["diagnosis.json", "ranks.png"]
     other = pd.read_csv("s.csv")[:60]

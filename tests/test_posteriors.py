@@ -12,7 +12,7 @@ import pytest
 from matplotlib.text import Text
 from scipy import special, stats
 from tests.conftest import SMALL
-from tests.linear_simulator import FAR, GAIN, POSTERIOR, PRIOR, exact_model, log_posterior, simulated
+from tests.linear_simulator import FAR, GAIN, POSTERIOR, PRIOR, log_posterior, simulated
 from tests.reference import Z
 
 import motes
@@ -28,12 +28,6 @@ from motes.points.guidance import Guided
 from motes.points.posterior import Context, Prior, context_table, widths_are_predictable
 from motes.points.training import OnDevice, Rows
 from motes.recipes import load_recipe
-
-
-@pytest.fixture(scope="module")
-def exact():
-    return exact_model()
-
 
 X = np.array([[0.5, -1.0, 0.2], [-1.5, 0.4, 1.0], [2.0, 1.0, -0.5]])
 
@@ -548,9 +542,8 @@ def test_bounds_are_said_once_and_for_what_has_none():
 
 # --- files and the command line --------------------------------------------------------------------------------------
 
-QUICK = ["training.steps=40", "training.batch=64", "training.ema=0.8", "grid.steps=5", "network.members=1"]
-QUICK += ["training.validation=0"]  # or no step may be better than none, and no averages are there
-QUICK = [f"--set={change}" for change in QUICK]
+# Without validation: or no step may be better than none, and no averages are there.
+QUICK = [f"--set={name}={value}" for name, value in (SMALL | {"training.validation": 0}).items()]
 
 
 @pytest.fixture
@@ -575,16 +568,13 @@ def test_a_file_of_simulations_is_learned_sampled_and_scored(motes_command, simu
     assert model.columns == ("u", "v") and model.context.columns == ("b", "a", "c")
     # As in memory, of a frame with the columns named in the recipe.
     theta, x = simulations
-    code, out, err = motes_command("sample", "run", "-n", "4", "--given", "a=0.5", "--given", "c=-1", "--given", "b=2")
-    assert code == 0, err
+    out = motes_command.out("sample", "run", "-n", "4", "--given", "a=0.5", "--given", "c=-1", "--given", "b=2")
     found = np.loadtxt(out.splitlines(), delimiter=",", skiprows=1)
     np.testing.assert_allclose(found, model.sample(4, given={"a": 0.5, "b": 2.0, "c": -1.0}).to_numpy())
-    code, out, err = motes_command("score", "run", "s.csv", "--out", "p.csv")
-    assert code == 0, err
+    motes_command.out("score", "run", "s.csv", "--out", "p.csv")
     # Several observations of one row, in a file that may have other columns too.
     pd.DataFrame(x[:3], columns=["a", "b", "c"]).assign(time=[1, 2, 3]).to_csv("seen.csv", index=False)
-    code, out, err = motes_command("sample", "run", "-n", "4", "--iid", "seen.csv")
-    assert code == 0, err
+    out = motes_command.out("sample", "run", "-n", "4", "--iid", "seen.csv")
     found = np.loadtxt(out.splitlines(), delimiter=",", skiprows=1)
     np.testing.assert_allclose(found, model.sample(4, given=x[:3, [1, 0, 2]], iid=True).to_numpy(), atol=1e-5)
     expected = model.score_samples(theta, given=x[:, [1, 0, 2]])

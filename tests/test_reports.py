@@ -20,7 +20,7 @@ from motes.plots import write_page
 from motes.plots.report import _environment, page
 from motes.plots.svg import element, heat_map, histogram, tick_text, ticks
 from motes.tables.schema import Schema
-from pages import Page, check_alone, check_heard, check_numbers
+from pages import Page, check_numbers, check_page
 
 N = 400
 EVIL = "<script>alert(\"1\")</script> & 'co'"
@@ -351,9 +351,7 @@ def test_the_page_shows_quantiles_and_ten_rows_of_each_if_asked(written):
 
 
 def test_the_page_needs_nothing_else_can_be_heard_and_its_numbers_are_numbers(written):
-    check_alone(written[1])
-    check_heard(written[1])
-    check_numbers(written[1])
+    check_page(written[1])
 
 
 def test_a_histogram_reaches_the_worst_row_of_both_tables():
@@ -424,9 +422,7 @@ def of_points(request, tmp_path_factory):
 
 @pytest.mark.slow(but=["1"])
 def test_the_page_on_points_needs_nothing_else_and_can_be_heard(of_points):
-    check_alone(of_points[1])
-    check_heard(of_points[1])
-    check_numbers(of_points[1])
+    check_page(of_points[1])
 
 
 def test_the_page_says_what_the_record_says(of_points):

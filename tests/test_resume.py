@@ -1,7 +1,8 @@
-"""A run that survives: a training that is ended anywhere and gone on with ends in the same bits."""
+"""A training that is ended anywhere and gone on with, as a run or as a fit, ends in the same bits."""
 
 import json
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -10,14 +11,14 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from tests.conftest import SMALL
-from tests.states import Ended, Memory, bits
-from tests.tables import TINY
+from tests.states import Ended, Memory, Told, bits, learnable
+from tests.tables import TINY, kept_network
 
 import motes
 from fits import fit_points, fit_table
+from motes import DiffusionModel
 from motes.cli.answers import SAMPLES
 from motes.cli.common import Options
 from motes.cli.folders import Checkpoints, RunTraining, checkpoints_in, keeping_checkpoints, locked, seed_of
@@ -25,7 +26,6 @@ from motes.cli.run import train_run
 from motes.errors import ModelFileError, TrainingError, UsageError
 from motes.evaluation.models import LEAST_LOSS_PAIRS
 from motes.points.fitting import PointData
-from motes.progress import Reporter
 from motes.recipes import load_recipe
 from motes.training.averages import weights_of
 from motes.training.batches import Batches
@@ -85,13 +85,6 @@ def _at(value, path):
     return value
 
 
-def table(n):
-    rng = np.random.default_rng(0)
-    a = rng.choice(["x", "y", "z"], n)
-    d = np.where(rng.random(n) < 0.9, a, "w")  # which the network can learn, and its base cannot
-    return pd.DataFrame({"a": a, "b": rng.standard_normal(n).round(2), "d": d})
-
-
 OF_TABLES = {
     "members": (120, {"table.averages": 7}, {}),
     "one network": (2400, {"table.batch": 128}, {}),
@@ -105,7 +98,7 @@ OF_TABLES = {
 def test_tables_are_learned_to_the_same_bits(name, tmp_path, monkeypatch):
     n, changes, options = OF_TABLES[name]
     changes = TINY | {"table.steps": 60, "table.learning_rate": 0.05} | changes
-    fit = lambda keeper: fit_table(table(n), changes=changes, seed=1, session=FitSession(keeper), **options)
+    fit = lambda keeper: fit_table(learnable(n), changes=changes, seed=1, session=FitSession(keeper), **options)
     whole = fit(None)
     assert whole.training.best > 0 or name == "an early stop"
     monkeypatch.setattr("motes.training.loop.PATIENCE", 1e-9)  # a step a call, after the first ones
@@ -180,17 +173,6 @@ def test_a_handler_of_sigterm_is_called_once_the_steps_are_done():
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
-
-
-class Told(Reporter):
-    """Keeps warnings."""
-
-    def __init__(self):
-        super().__init__(quiet=True)
-        self.warnings = []
-
-    def warn(self, text):
-        self.warnings.append(text)
 
 
 def state_of(step):
@@ -301,7 +283,7 @@ RUN = {name: value for name, value in SMALL.items() if name != "training.steps"}
 def run(out, steps=60, reporter=None, samples=200, **options):
     options = {"figures": False, "seed": 1} | options
     recipe = out / "recipe.toml" if options.get("resume") else "default"
-    changes, reporter = RUN | {"training.steps": steps}, reporter or Told()
+    changes, reporter = RUN | {"training.steps": steps}, reporter or Told(quiet=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("motes.cli.run.SAMPLES", samples)
         return train_run("moons", out, recipe, changes, Options(**options), reporter)
@@ -356,10 +338,8 @@ def same_results(a, b):
 def test_how_a_run_is_carried_out_is_checked_in_python_and_on_the_command_line(motes_command):
     with pytest.raises(UsageError, match="got resume and overwrite; expected one of them"):
         Options(resume=True, overwrite=True)
-    code, _, err = motes_command("train", "moons", "--resume", "--overwrite")
-    assert code == 2 and "expected one of them" in err
-    code, _, err = motes_command("train", "moons", "--checkpoint-every=-1")
-    assert code == 2 and "--checkpoint-every. Must be >= 0" in err
+    assert "expected one of them" in motes_command.error("train", "moons", "--resume", "--overwrite")
+    assert "--checkpoint-every. Must be >= 0" in motes_command.error("train", "moons", "--checkpoint-every=-1")
 
 
 @pytest.mark.slow
@@ -381,7 +361,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(whole, cut):
     (cut / "checkpoints" / ".000000000040.safetensors.0123abcd.safetensors").write_bytes(
         b"left by a process that was killed"
     )
-    reporter = Told()
+    reporter = Told(quiet=True)
     run(cut, resume=True, reporter=reporter)
     assert sum("damaged" in message and "before it" in message for message in reporter.warnings) == 1
     same_results(whole, cut)
@@ -414,9 +394,9 @@ def test_a_complete_run_goes_on_with_more_steps_alone(whole, cut):
 @pytest.mark.slow
 def test_what_is_gone_on_with_is_the_same_training(cut, tmp_path):
     with pytest.raises(UsageError, match=r"rows of 'circles' are not the training rows"):
-        train_run("circles", cut, cut / "recipe.toml", {}, Options(resume=True, seed=1), Told())
+        train_run("circles", cut, cut / "recipe.toml", {}, Options(resume=True, seed=1), Told(quiet=True))
     with pytest.raises(UsageError, match="there is no checkpoint in"):
-        train_run("moons", tmp_path / "nowhere", "default", RUN, Options(resume=True), Told())
+        train_run("moons", tmp_path / "nowhere", "default", RUN, Options(resume=True), Told(quiet=True))
     assert not (tmp_path / "nowhere").exists()
     run(cut, overwrite=True)
     assert [int(path.stem) for path in checkpoints_in(cut)] == [60]
@@ -426,7 +406,7 @@ def test_a_training_that_breaks_down_leaves_no_checkpoint(tmp_path):
     training = RunTraining("moons", "default", load_recipe("default", RUN), 0, "")
 
     def broken():
-        with keeping_checkpoints(tmp_path / "run", training, Options(), Told()) as keeper:
+        with keeping_checkpoints(tmp_path / "run", training, Options(), Told(quiet=True)) as keeper:
             keeper.save(8, state_of(8))
             raise TrainingError("the loss was not finite")
 
@@ -472,7 +452,7 @@ def long(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.long(but=["SIGTERM"])
+@pytest.mark.long(but=["SIGTERM", "SIGINT"])
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGINT"])
 def test_a_process_that_is_ended_at_a_random_moment_goes_on(name, long, started, tmp_path):
     out, number = tmp_path / "run", signal.Signals[name]
@@ -488,6 +468,9 @@ def test_a_process_that_is_ended_at_a_random_moment_goes_on(name, long, started,
     if number != signal.SIGKILL:
         assert time.perf_counter() - sent < 5 and "--resume" in err
     assert (out / "model.safetensors").exists() == (number == signal.SIGINT)
+    if number == signal.SIGINT:
+        last = json.loads((out / "history.jsonl").read_text().splitlines()[-1])["step"]
+        assert f"Interrupted after {last:,} of 30,000" in err and motes.load(out).sample(5).shape == (5, 2)
     assert checkpoints_in(out) and not (out / "metrics.json").exists()
     process = started(tmp_path, "--resume")
     message, err = process.communicate(timeout=120)
@@ -508,76 +491,233 @@ def test_a_second_ctrl_c_ends_at_once_and_a_second_process_is_refused(started, t
     assert process.returncode == 130 and "Traceback" not in err
 
 
-# --- Ctrl-C during a training in Python: a real SIGINT to a process of its own ---------------------------------------
+# --- Ctrl-C during a training in Python -------------------------------------------------------------------------------
 
-
-CODE = """
-import os, signal, sys, warnings
-import numpy as np
-import motes
-
-first, kind = int(sys.argv[1]), sys.argv[2]
 
 def press(now):
-    if now.done >= first:
+    if now.done:
         os.kill(os.getpid(), signal.SIGINT)
 
-rng = np.random.default_rng(0)
-rows = {
-    "points": motes.make_shape("moons", 200),
-    "a shape": "moons",
-    "a table": {"a": rng.choice(["x", "y"], 60), "b": rng.choice(["u", "v"], 60)},
-}[kind]
-of_points = {"training.steps": 10**8, "network.width": 8, "network.depth": 1, "training.batch": 16}
-changes = {"table.steps": 10**8, "table.patience": 10**6} if kind == "a table" else of_points
-with warnings.catch_warnings(record=True) as found:
-    warnings.simplefilter("always")
-    try:
+
+ENDLESS = {
+    "points": (motes.make_shape("moons", 200), SMALL | {"training.steps": 10**8}),
+    "a shape": ("moons", SMALL | {"training.steps": 10**8}),
+    "a table": (
+        {"a": ["x", "y", "y"] * 20, "b": ["u", "u", "v", "u"] * 15},
+        TINY | {"table.steps": 10**8, "table.patience": 10**6},
+    ),
+}
+
+
+@pytest.mark.slow(but=["points"])
+@pytest.mark.usefixtures("keyboard")
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_ctrl_c_keeps_what_was_learned_and_warns_where_fit_was_called(kind):
+    rows, changes = ENDLESS[kind]
+    with pytest.warns(UserWarning, match=r"^interrupted after \d+ steps of training; the model is what was") as found:
         model = motes.fit(rows, changes=changes, verbose=False, on_progress=press)
-    except KeyboardInterrupt:
-        print("ended with nothing")
-        raise SystemExit(0)
-for one in found:
-    if "interrupted" in str(one.message):
-        print(one.category.__name__, one.filename, one.message)
-drawn = model.sample(3)
-rows = len(drawn["a"] if kind == "a table" else drawn)
-print(model.training.interrupted, len(model.training.losses) >= first, rows)
-"""
-
-
-def ended(kind, first, environment):
-    """What a process prints whose training is interrupted once `first` steps are done."""
-    # The tests may run in the background, where a shell has Ctrl-C ignored.
-    deaf_no_more = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
-    done = subprocess.run(
-        [sys.executable, "-c", CODE, str(first), kind],
-        env=environment, capture_output=True, text=True, timeout=120, preexec_fn=deaf_no_more,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
-
-
-def test_a_signal_while_points_are_learned_is_a_warning():
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # test runners may be deaf to it
-    try:
-        press = lambda now: os.kill(os.getpid(), signal.SIGINT) if now.done else None
-        with pytest.warns(UserWarning, match=r"^interrupted after \d+ steps of training; the model is what") as found:
-            model = motes.fit(motes.make_shape("moons", 200), changes=SMALL, verbose=False, on_progress=press)
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert found[0].filename == __file__ and model.training.interrupted and model.sample(3).shape == (3, 2)
+    assert found[0].filename == __file__ and model.training.interrupted and len(model.training.losses) >= 1
+    drawn = model.sample(3)
+    assert len(drawn["a"] if kind == "a table" else drawn) == 3
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["points", "a shape", "a table"])
-def test_ctrl_c_keeps_what_was_learned_and_warns_where_fit_was_called(kind, environment):
-    warning, model = ended(kind, 1, environment)
-    assert warning.startswith("UserWarning <string> interrupted after ")
-    assert warning.endswith(" steps of training; the model is what was learned so far.")
-    assert model == "True True 3"
+@pytest.mark.usefixtures("keyboard")
+def test_ctrl_c_before_the_first_step_is_a_keyboard_interrupt():
+    rows, changes = ENDLESS["a table"]
+    with pytest.raises(KeyboardInterrupt):
+        motes.fit(rows, changes=changes, verbose=False, on_progress=lambda now: os.kill(os.getpid(), signal.SIGINT))
+
+
+# --- a fit that goes on from a model is one training with the fit before it -------------------------------------------
+
+
+FLAT = SMALL | {"training.decay": "constant", "training.warmup": 10, "training.averages": 8}
+FEW = TINY | {"table.learning_rate": 0.02, "table.ema": 0.9}
+STILL = {"table.learning_rate": 1e-12}
+X = motes.make_shape("moons", 300, seed=3)
+
+
+def points(steps, changes=FLAT, x=X, **options):
+    return motes.fit(x, changes=changes | {"training.steps": steps}, verbose=False, **options)
+
+
+def both(trained):
+    """The last weights and their average."""
+    return weights_of(trained.last), weights_of(trained.averaged)
+
+
+ROWS = learnable(120)
+
+
+def estimator(steps, **options):
+    return DiffusionModel(max_steps=steps, **{"changes": FEW, "random_state": 1} | options)
+
+
+# --- points -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def twenty():
+    return points(20, seed=1)
 
 
 @pytest.mark.slow
-def test_ctrl_c_before_the_first_step_is_a_keyboard_interrupt(environment):
-    assert ended("a table", 0, environment) == ["ended with nothing"]
+def test_points_in_two_fits_are_those_of_one(twenty):
+    whole, again = points(40, seed=1).training, points(40, start=twenty).training  # with the seed of the start
+    assert bits(both(whole)) == bits(both(again))
+    np.testing.assert_array_equal(whole.losses, again.losses)
+    np.testing.assert_array_equal(whole.losses[:20], twenty.training.losses)
+    # Averages of any length are of the whole training; their stores fall on other steps.
+    assert again.averages.steps.max() == 40
+    np.testing.assert_array_equal(whole.averages.over(0.1), again.averages.over(0.1))
+
+
+@pytest.mark.slow
+def test_validation_rows_go_on_too():
+    changes = FLAT | {"training.validation": 0.3, "training.check_every": 10}
+    whole, first = points(40, changes, seed=2), points(20, changes, seed=2)
+    again = points(40, changes, start=first)
+    assert bits(both(whole.training)) == bits(both(again.training))
+    np.testing.assert_array_equal(whole.training.looks, again.training.looks)
+
+
+@pytest.mark.slow
+def test_points_with_a_falling_rate_go_on_as_a_run_does(tmp_path):
+    changes = SMALL | {"training.steps": 20, "training.warmup": 5}
+    keeper = Memory(tmp_path)
+    first = fit_points(X, changes=changes, seed=1, session=FitSession(keeper))
+    more = changes | {"training.steps": 40}
+    resumed = fit_points(X, changes=more, seed=1, session=FitSession(Memory(tmp_path, keeper.kept)))
+    again = fit_points(X, changes=more, seed=1, session=FitSession(start=first))
+    assert bits(both(resumed.training)) == bits(both(again.training))
+    np.testing.assert_array_equal(resumed.training.averages.weights, again.training.averages.weights)
+
+
+def test_other_points_keep_the_optimiser_and_the_averages(twenty):
+    still = FLAT | {"training.learning_rate": 1e-12}
+    on = points(5, still, motes.make_shape("moons", 200, seed=4), start=twenty)
+    (last, average), (last_on, average_on) = both(twenty.training), both(on.training)
+    np.testing.assert_allclose(last_on, last, atol=1e-6)
+    np.testing.assert_allclose(average_on, last + 0.8**5 * (average - last), atol=1e-6)
+    assert on.training.steps == 25 and on.training.averages.steps.max() == 25
+    np.testing.assert_array_equal(on.training.losses[:20], twenty.training.losses)
+    before, after = (one.training.state.arrays for one in (twenty, on))
+    name = "state/optimiser[1].moments[0].left"  # SOAP's mean of G G^T, which no gradient makes smaller by more
+    kept, grown = before[name][0].trace(), after[name][0].trace()
+    assert grown >= 0.95**5 * kept * (1 - 1e-5) and kept > 0
+    counts = [after[name] for name in after if name.startswith("state/optimiser") and name.endswith(".count")]
+    assert [count.tolist() for count in counts] == [[25], [25]]
+
+
+def test_the_best_weights_for_other_points_may_be_those_before():
+    changes = FLAT | {"training.validation": 0.3, "training.check_every": 10}
+    first = points(20, changes, seed=2)
+    with pytest.raises(TrainingError, match="the training diverged") as caught:
+        points(20, changes | {"training.learning_rate": 10.0, "training.ema": 0.0}, start=first)
+    kept = caught.value.result.training
+    assert kept.best in (first.training.best, 20)
+    assert kept.looks[:2, 0].tolist() == [first.training.best, 20]
+
+
+@pytest.mark.slow
+def test_other_losses_begin_from_the_weights_alone(twenty):
+    for changes in ({"training.averages": 0}, {"times.kind": "uniform"}, {"training.optimiser": "adam"}):
+        on = points(3, FLAT | {"training.learning_rate": 1e-12} | changes, start=twenty)
+        assert on.training.steps == 3
+        np.testing.assert_allclose(weights_of(on.training.last), weights_of(twenty.denoiser), atol=1e-6)
+    exact = twenty.with_denoiser(points(5, seed=3).denoiser)  # whose weights are not those of the training
+    np.testing.assert_allclose(
+        weights_of(points(3, FLAT | {"training.learning_rate": 1e-12}, start=exact).training.last),
+        weights_of(exact.denoiser),
+        atol=1e-6,
+    )
+
+
+def test_a_complete_training_of_points_is_refused(twenty):
+    for steps in (20, 15):
+        message = rf"got training.steps = {steps}, .* complete after 20. Set more steps, such as training.steps = 40"
+        with pytest.raises(UsageError, match=message):
+            points(steps, start=twenty)
+
+
+def test_a_loaded_model_of_points_has_its_weights_alone(twenty, tmp_path):
+    twenty.save(tmp_path / "m.safetensors")
+    loaded = motes.load(tmp_path / "m.safetensors")
+    on = points(3, FLAT | {"training.learning_rate": 1e-12}, start=loaded)
+    assert on.training.steps == 3 and on.seed == 1
+    np.testing.assert_allclose(weights_of(on.denoiser), weights_of(twenty.denoiser), atol=1e-6)
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def first():
+    return estimator(20).fit(ROWS)
+
+
+@pytest.mark.slow
+def test_tables_go_on_as_a_run_does(tmp_path):
+    """The learning rate of a table falls over all steps, so that two fits are not one; but they are a run resumed."""
+    changes = FEW | {"table.steps": 20}
+    keeper = Memory(tmp_path)
+    fit_table(ROWS, changes=changes, seed=1, session=FitSession(keeper))
+    session = FitSession(Memory(tmp_path, keeper.kept))
+    resumed = fit_table(ROWS, changes=changes | {"table.steps": 40}, seed=1, session=session)
+    model = estimator(20, warm_start=True).fit(ROWS)
+    model.set_params(max_steps=40).fit(ROWS)
+    again = model.model_
+    assert bits(again.models) == bits(resumed.models) and bits(again.orders.bias) == bits(resumed.orders.bias)
+    np.testing.assert_array_equal(model.history_, resumed.training.losses)
+    np.testing.assert_array_equal(again.training.looks, resumed.training.looks)
+    assert model.n_iter_ == 40
+    with pytest.raises(
+        UsageError, match=r"table.steps = 40, .* complete after 40. Set more steps, such as table.steps = 80"
+    ):
+        model.fit(ROWS)
+
+
+def test_more_rows_keep_the_optimiser_and_the_averages(first):
+    start = first.model_.training.state
+    more = DiffusionModel(max_steps=20, changes=FEW, random_state=1).fit(ROWS)
+    more.set_params(max_steps=5, changes=FEW | STILL).partial_fit(learnable(90, 7))
+    assert more.n_iter_ == 25 and len(more.history_) == 25
+    np.testing.assert_array_equal(more.history_[:20], first.history_)
+    state = more.model_.training.state
+    before, after = start.arrays, state.arrays
+    decay = np.prod([min(0.9, (1 + step) / (10 + step)) for step in range(20, 25)])
+    last, average = (before[f"state/{which}"] for which in ("last", "average"))
+    np.testing.assert_allclose(after["state/last"], last, atol=1e-6)
+    np.testing.assert_allclose(after["state/average"], last + decay * (average - last), atol=1e-6)
+    (name,) = (name for name in before if name.startswith("state/") and name.endswith(".nu"))
+    assert (after[name] >= 0.99**5 * before[name] * (1 - 1e-5)).all() and before[name].max() > 0
+    counts = [one for name, one in after.items() if name.startswith("state/optimiser") and name.endswith(".count")]
+    assert counts and all((count == 25).all() for count in counts)
+    more.set_params(max_steps=5).partial_fit(learnable(90, 7))  # the same rows again: still steps more
+    assert more.n_iter_ == 30
+
+
+@pytest.mark.slow
+def test_files_pickles_and_clones_have_no_state(first, tmp_path):
+    from sklearn.base import clone
+
+    assert not hasattr(clone(first), "model_")
+    first.save(tmp_path / "m.safetensors")
+    again = DiffusionModel.load(tmp_path / "m.safetensors")
+    copy = pickle.loads(pickle.dumps(first))
+    for one in (again, copy):
+        assert one.model_.training is None
+        one.set_params(max_steps=3, changes=FEW | STILL).partial_fit(ROWS)
+        assert one.n_iter_ == 23 and one.model_.training.state.numbers["course/step"] == 3
+        np.testing.assert_array_equal(one.history_[:20], first.history_)
+        weights = first.model_.models.network.embed
+        np.testing.assert_allclose(kept_network(one.model_).embed, weights, atol=1e-6)
+
+
+@pytest.mark.slow(only=["change2"])
+@pytest.mark.parametrize("change", [{"table.width": 9}, {"table.bins": 5}, {"table.relations": False}])
+def test_another_network_is_refused(first, change):
+    (key,) = change
+    with pytest.raises(UsageError, match=rf"got {key} = .* and a start with .*; expected the same network"):
+        motes.fit(ROWS, changes=FEW | change, start=first.model_, verbose=False)

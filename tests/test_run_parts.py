@@ -114,21 +114,6 @@ def test_classes_are_drawn_as_frequent_as_they_were(labelled):
     assert one.columns["label"].cells() == [0] * 5
 
 
-# --- files ---------------------------------------------------------------------------------------------------------
-
-
-def test_several_draws_are_numbered(model, tmp_path):
-    from motes.cli.answers import impute_file
-
-    (tmp_path / "t.csv").write_text("x,y\n0.5,\n,0.25\n")
-    rows, entries, _ = impute_file(
-        model, str(tmp_path / "t.csv"), tmp_path / "o.csv", draws=2, seed=0, reporter=QUIET
-    )  # fmt: skip
-    lines = (tmp_path / "o.csv").read_text().splitlines()
-    assert (rows, entries, lines[0]) == (4, 2, "draw,x,y")
-    assert [line.partition(",")[0] for line in lines[1:]] == ["1", "1", "2", "2"]
-
-
 def test_progress_says_how_far_the_loss_is_above_the_least(capsys):
     from motes.progress import Progress, watching
 

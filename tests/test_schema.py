@@ -81,7 +81,7 @@ def same(one, two):
 
 
 def test_every_kind_is_inferred_and_says_why(frame, schema):
-    assert {column.name: column.kind for column in schema.columns} == FOUND
+    assert {column.name: column.kind for column in schema.columns} == FOUND and {*FOUND.values()} == {*KINDS}
     assert schema.names == tuple(FOUND) and schema.learned == tuple(FOUND)[:-2] and schema.dropped == ()
     assert set(schema.kept) == {"fixed", "nothing"} and schema.rows == N
     assert [part.column for part in schema.parts] == [*tuple(FOUND)[:-3], "second", "second"]
@@ -181,10 +181,12 @@ def test_types_come_back_however_many_rows_are_made(draws):
             "bytes": rng.normal(128, 60, N).clip(0, 255).astype(np.uint8),
             "half": (rng.standard_t(2, N) * 1000).clip(-65000, 65000).astype(np.float16),
             "single": rng.normal(size=N).astype(np.float32),
+            "huge": np.r_[1e308, rng.normal(size=N - 1)],
             "nullable": pd.array(rng.integers(0, 100, N), dtype="Int8"),
             "ns": pd.to_datetime(rng.integers(-6 * 10**15, 6 * 10**15, N), unit="us").astype("datetime64[ns]"),
         }
     )
+    frame.loc[:1, "ns"] = pd.to_datetime(["1703-01-02", "2252-12-30"])
     schema = Schema.fit(frame)
     encoded = schema.encode(frame)
     back = schema.decode(encoded.codes, encoded.y, encoded.y).like(frame)
@@ -341,11 +343,8 @@ GOOD = pd.DataFrame(
 @pytest.mark.parametrize(
     ("column", "values", "says"),
     [
-        ("size", ["S", "XL", None, "M"], "row 2, column 'size': got 'XL'; expected one of the 3 .*: L, M, S"),
         ("size", [1, 2, 3, 4], "row 1, column 'size': got 1; expected one of the 3 training labels"),
         ("price", ["x", "y", None, None], "row 1, column 'price': got 'x'; expected numbers, and this column is text"),
-        ("age", [17, None, 35.5, 41], "row 3, column 'age': got 35.5; expected a whole number"),
-        ("day", pd.to_datetime(["2020-01-01T00:00", None, None, "2020-01-01T12:00"]), "row 4, column 'day': got"),
         ("day", [1, 2, 3, 4], "row 1, column 'day': got 1; expected dates, and this column is whole numbers"),
         ("day", ["soon"] * 4, "row 1, column 'day': got 'soon'; expected a date such as"),
         ("fixed", ["a", None, "b", "a"], "row 3, column 'fixed': got 'b'; expected 'a', as in all training rows"),
@@ -461,31 +460,3 @@ def test_a_schema_goes_through_json_and_arrays_to_the_bit(frame, schema):
     for j, part in enumerate(schema.parts):
         assert again.parts[j].draw_range == part.draw_range and again.parts[j].name == part.name
         np.testing.assert_array_equal(again.parts[j].masses, part.masses)
-
-
-EXAMPLES = {  # a column of each kind, and its options
-    "ordered": (np.random.default_rng(1).choice(["S", "M", "L"], 200), {"order": ["S", "M", "L"]}),
-    "categorical": (np.random.default_rng(2).choice(list("abc"), 200), {}),
-    "integer": (np.random.default_rng(3).integers(0, 40, 200), {"low": 0, "high": 60}),
-    "bounded": (np.random.default_rng(4).beta(2, 3, 200), {"low": 0, "high": 2}),
-    "real": (np.random.default_rng(5).normal(size=200).round(3), {"decimals": 3}),
-    "date": (np.datetime64("2020-01-01") + np.random.default_rng(7).integers(0, 900, 200).astype("m8[D]"), {}),
-}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_column_of_every_kind_goes_in_and_comes_out(kind):
-    values, options = EXAMPLES[kind]
-    frame = pd.DataFrame({"a": values})
-    schema = Schema.fit(frame, {"a": {"kind": kind, **options}})
-    assert schema.columns[0].kind == kind and schema.described()[0]["kind"] == kind
-    assert all(part.masses.sum() == pytest.approx(1) for part in schema.parts)
-    encoded = schema.encode(frame)
-    for one in (schema, Schema.from_state(*schema.to_state())):
-        back = one.decode(encoded.codes, encoded.y, encoded.y).columns["a"].cells()
-        for came, went in zip(back, schema.frame(frame).columns["a"].cells(), strict=True):
-            assert came == (pytest.approx(went, rel=1e-9) if isinstance(went, float) else went)
-    for option in options.keys() & {"low", "high", "order", "decimals"}:
-        assert option in KINDS[kind].options
-    with pytest.raises(UsageError, match=f"kind '{kind}' has no option 'colour'"):
-        Schema.fit(frame, {"a": {"kind": kind, "colour": 3}})

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from tests.states import Told
 
 import motes
 from motes.cli.common import Options
@@ -13,7 +14,6 @@ from motes.cli.run import train_run
 from motes.data.files import read_frame
 from motes.evaluation.sources import source_of
 from motes.loading import load
-from motes.progress import Reporter
 from motes.tables.model import evidence_of
 
 pytestmark = pytest.mark.brief
@@ -39,27 +39,13 @@ def people():
     return frame
 
 
-class Recorder(Reporter):
-    """Keeps what was said."""
-
-    def __init__(self):
-        super().__init__()
-        self.lines = []
-
-    def say(self, text):
-        self.lines.append(text)
-
-    def warn(self, text):
-        self.lines.append(f"warning: {text}")
-
-
 @pytest.fixture(scope="module")
 def trained(people, tmp_path_factory):
     """What a whole run said and found; its folder has the file beside the results."""
     folder = tmp_path_factory.mktemp("people")
     path = folder / "people.csv"
     people.to_csv(path, index=False)
-    reporter = Recorder()
+    reporter = Told()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("motes.cli.run.SAMPLES", 200)
         _, found = train_run(str(path), folder / "run", "table", TINY, Options(), reporter)
@@ -88,8 +74,7 @@ def test_rows_have_the_numbers_of_the_file(people, run, motes_command, tmp_path)
     people.assign(h=people.h.where(people.index != 8, np.inf)).to_csv("inf.csv", index=False)
     people.assign(age=people.age.where(people.index != 8, 20.5)).to_csv("half.csv", index=False)
     people.assign(age=people.age.astype(str).where(people.index != 8, "old")).to_csv("word.csv", index=False)
-    code, _, err = motes_command("train", "inf.csv")
-    assert code == 1 and "'inf.csv', row 9, column 'h': got inf" in err
+    assert "'inf.csv', row 9, column 'h': got inf" in motes_command.error("train", "inf.csv", code=1)
     code, _, err = motes_command("train", "half.csv", "--set", "columns.age=integer")
     assert code == 1 and "'half.csv', row 9, column 'age': got 20.5" in err
     assert not (tmp_path / "runs").exists()
@@ -132,11 +117,11 @@ def test_what_is_hardly_ever_so_is_warned_of_by_name(model):
 
 def test_misuse_of_options_ends_with_2(run, motes_command):
     for word in ("city=Gratz", "h=900"):
-        code, message, err = motes_command("sample", run, "-n", 3, "--given", word)
-        assert (code, message) == (2, "") and err.startswith(f"motes: --given {word}: ")
+        err = motes_command.error("sample", run, "-n", 3, "--given", word)
+        assert err.startswith(f"motes: --given {word}: ")
     for words in ("--sampler", "heun"), ("--steps", 5), ("--grid", "karras"), ("--label", "Graz"), ("--guidance", 2):
-        code, message, err = motes_command("sample", run, *words)
-        assert (code, message) == (2, "") and f"got {words[0]} for a model of tables" in err
+        err = motes_command.error("sample", run, *words)
+        assert f"got {words[0]} for a model of tables" in err
     code, _, err = motes_command("score", run, run / "people.csv", "--out", "s.csv", "--label", "Graz")
     assert code == 2 and "got --label for a model of tables" in err
 
@@ -207,8 +192,8 @@ def test_no_file_is_replaced_unasked_and_places_are_checked_before_the_work(comm
         "nowhere/new.csv": "there is no folder 'nowhere'",
         "folder.csv": "'folder.csv' is a folder",
     }.items():
-        code, made, err = motes_command(*words, "--out", out)
-        assert (code, made) == (2, "") and message in err and len(err.splitlines()) == 1
+        err = motes_command.error(*words, "--out", out)
+        assert message in err and len(err.splitlines()) == 1
     assert (tmp_path / "there.csv").read_text() == "mine" and (run / "people.csv").read_bytes() == before
 
 
@@ -237,8 +222,7 @@ def test_a_parquet_file_is_read_block_by_block_and_never_whole(people, run, mote
         monkeypatch.setattr("motes.data.files.BLOCK", block)
         if block == 12:
             monkeypatch.setattr("motes.data.files.read_frame", never)
-        code, _, err = motes_command("score", run, "people.parquet", "--out", "log_prob.csv", "--overwrite")
-        assert code == 0, err
+        motes_command.out("score", run, "people.parquet", "--out", "log_prob.csv", "--overwrite")
         scores.append(pd.read_csv("log_prob.csv").log_prob)
     np.testing.assert_allclose(*scores, rtol=1e-5)
     code, message, err = motes_command("impute", run, "people.parquet", "--out", "twice.parquet", "--draws", 2)
@@ -255,8 +239,7 @@ def test_a_parquet_file_is_read_block_by_block_and_never_whole(people, run, mote
     code, _, err = motes_command("impute", run, "other.parquet", "--out", "x.csv")
     assert code == 0 and "warning: 1 impossible entries" in err
     assert pd.read_csv("x.csv").city[33] == "Bonn"  # it stays, and the rest of its row is drawn without it
-    code, _, err = motes_command("score", run, "none.parquet", "--out", "y.csv")
-    assert code == 1 and "'none.parquet' has no rows" in err
+    assert "'none.parquet' has no rows" in motes_command.error("score", run, "none.parquet", "--out", "y.csv", code=1)
 
 
 # --- a whole run ----------------------------------------------------------------------------------------------------
@@ -289,29 +272,23 @@ def test_a_small_table_with_a_class_leaves_a_whole_run(people, trained):
 
 @pytest.mark.slow
 def test_plot_makes_the_pictures_of_a_table(run, motes_command, tmp_path):
-    code, out, err = motes_command("plot", run, "--out", "pictures", "--style", "light")
-    assert code == 0, err
+    out = motes_command.out("plot", run, "--out", "pictures", "--style", "light")
     assert [Path(line).name for line in out.splitlines()] == ["marginals.png", "pairs.png", "loss.png"]
     assert all((tmp_path / line).stat().st_size > 1000 for line in out.splitlines())
-    code, _, err = motes_command("plot", run, "--out", "pictures")
-    assert code == 2 and "already contains figures/" in err
+    assert "already contains figures/" in motes_command.error("plot", run, "--out", "pictures")
 
 
 @pytest.mark.slow
 def test_diagnose_says_what_a_model_knows_of_each_column(people, run, motes_command, tmp_path):
-    code, _, err = motes_command("diagnose", run, "--out", "look", "-q")
-    assert code == 2 and "held-out rows; expected at least 10" in err
+    assert "held-out rows; expected at least 10" in motes_command.error("diagnose", run, "--out", "look", "-q")
     people.assign(age=people.age.to_numpy()[::-1], number=people.number + ROWS).to_csv("others.csv", index=False)
-    code, out, err = motes_command("diagnose", run, "others.csv", "--out", "look", "-q")
-    assert code == 0, err
+    out = motes_command.out("diagnose", run, "others.csv", "--out", "look", "-q")
     assert "columns alone" in out and "Gain of each column from the columns before it" in out
     assert {path.name for path in (tmp_path / "look").iterdir()} == {"diagnosis.json", "column_gains.png"}
     code, out, _ = motes_command("diagnose", run, "others.csv", "--json", "-q")
     assert code == 0 and json.loads(out) == json.loads((tmp_path / "look" / "diagnosis.json").read_text())
-    code, _, err = motes_command("diagnose", run, "others.csv", "--out", "look", "-q")
-    assert code == 2 and "contains diagnosis.json" in err
-    code, _, err = motes_command("diagnose", run, "-n", 20)
-    assert code == 2 and "-n is for models of points" in err
+    assert "contains diagnosis.json" in motes_command.error("diagnose", run, "others.csv", "--out", "look", "-q")
+    assert "-n is for models of points" in motes_command.error("diagnose", run, "-n", 20)
 
 
 def test_an_interrupt_before_the_first_step_stands_in_nobodys_way(run, motes_command, monkeypatch, tmp_path):
@@ -399,8 +376,7 @@ def test_motes_columns_shows_what_each_is_and_why(motes_command, tmp_path):
 def test_motes_columns_takes_overrides_and_prints_json(motes_command, tmp_path):
     (tmp_path / "t.csv").write_text(FILE)
     order = 'columns.size={kind="ordered", order=["S", "M", "L"]}'
-    code, out, _ = motes_command("columns", "t.csv", "--set", "columns.age=real", "--set", order, "--json")
-    assert code == 0
+    out = motes_command.out("columns", "t.csv", "--set", "columns.age=real", "--set", order, "--json")
     message = json.loads(out)
     assert (message["rows"], message["learned"]) == (3, 3)
     assert [column["kind"] for column in message["columns"]] == ["real", "ordered", "date", "integer"]

@@ -442,8 +442,6 @@ def test_columns_are_shown_with_what_holds_between_them(tmp_path, monkeypatch, m
     frame = pd.DataFrame({"net": net, "tax": tax, "total": net + tax})
     frame.to_csv(tmp_path / "bills.csv", index=False)
     monkeypatch.chdir(tmp_path)
-    code, message, _ = motes_command("columns", "bills.csv")
-    assert code == 0
-    assert "Found: total = net + tax in all rows." in message
-    code, message, _ = motes_command("columns", "bills.csv", "--json")
-    assert "total = net + tax in all rows" in json.loads(message)["relations"]
+    assert "Found: total = net + tax in all rows." in motes_command.out("columns", "bills.csv")
+    found = json.loads(motes_command.out("columns", "bills.csv", "--json"))
+    assert "total = net + tax in all rows" in found["relations"]

@@ -62,6 +62,8 @@ def test_synthetic_rows_break_a_rule_as_often_as_the_training_rows_did(ruled):
     drawn = model.sample(20_000, seed=3).like(frame)
     if not soft:
         assert not broken(drawn).any()
+        first = frame.columns[-1]  # nor where one of them is given, though it decides what the others can be
+        assert not broken(model.sample(2000, given={first: frame[first][0]}, seed=7).like(frame)).any()
     else:
         assert 0.5 < broken(drawn).mean() / broken(frame).mean() < 2
 
@@ -106,18 +108,6 @@ def test_probabilities_of_labels_keep_the_rules_as_log_p_does(ruled):
 
 
 # --- trained ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_a_sum_of_two_columns_never_breaks():
-    rng = np.random.default_rng(3)
-    a, b = rng.poisson(40, 2000), rng.integers(0, 60, 2000)
-    model = motes.fit({"a": a, "b": b, "c": a + b}, "table", changes={"table.steps": 300}, seed=0, verbose=False)
-    drawn = model.sample(100_000, seed=7)
-    assert (drawn["a"] + drawn["b"] == drawn["c"]).all()
-    # Nor where one of them is given, though it decides what the others can be.
-    drawn = model.sample(2000, given={"c": 40}, seed=7)
-    assert (drawn["a"] + drawn["b"] == 40).all()
 
 
 @pytest.mark.slow

@@ -9,20 +9,8 @@ from tests.reference import TrainingBy, Z
 
 import motes
 from motes.errors import RecipeError
-from motes.points import (
-    EDM,
-    Denoiser,
-    EmpiricalOracle,
-    GaussianOracle,
-    Given,
-    LogNormalTimes,
-    Rows,
-    Schedule,
-    Simple,
-    VarianceExploding,
-    train,
-)
-from motes.points.exact import LabelledOracle
+from motes.points import EDM, Denoiser, Given, LogNormalTimes, Rows, Schedule, Simple, VarianceExploding, train
+from motes.points.exact import EmpiricalOracle, GaussianOracle, LabelledOracle
 from motes.points.schedules import CosineVP
 from motes.points.times import UniformTimes
 from motes.recipes import load_recipe

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.linear_simulator import simulated
+from tests.linear_simulator import exact_model, simulated
 
 import motes
 
@@ -22,6 +22,12 @@ def kept(factory: pytest.TempPathFactory, name: str, make: Callable[[], motes.Mo
         if not path.exists():
             make().save(path)
     return motes.load(path)
+
+
+@pytest.fixture(scope="session")
+def exact():
+    """A posterior of the linear Gaussian simulator whose denoiser is exact."""
+    return exact_model()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Several independent observations of one point: exact on Gaussians, with the prior counted once."""
+"""Posteriors given several or incomplete observations, and the linear prediction that a network corrects."""
 
 import jax
 import jax.numpy as jnp
@@ -7,16 +7,16 @@ import pandas as pd
 import pytest
 from scipy import stats
 from tests.conftest import SMALL
-from tests.linear_simulator import GAIN, NOISE, POSTERIOR, PRIOR, A, exact_model
+from tests.linear_simulator import GAIN, NOISE, POSTERIOR, PRIOR, A, log_posterior, simulated
 
 import motes
 from motes.data import Standardiser, Support
 from motes.data.curves import Straight
 from motes.data.tables import SMOOTH, log_density, quantile, shares
-from motes.errors import UsageError
+from motes.errors import DataError, UsageError
 from motes.points import Denoiser, GaussianOracle, Given, PosteriorModel
 from motes.points.guidance import Composed, NoisyPrior, added_precisions
-from motes.points.posterior import Context, Prior
+from motes.points.posterior import Context, Prior, Regression
 from motes.points.schedules import CosineVP, Schedule, VarianceExploding
 from motes.recipes import load_recipe
 
@@ -62,11 +62,6 @@ def test_the_composed_denoiser_is_that_of_the_exact_posterior(schedule, m):
     for t in (0.05, 0.3, 0.7, 1.0):
         x_t = jnp.asarray(THETA + 0.3) * schedule.alpha(t) + schedule.sigma(t) * jnp.array([0.5, -1.0])
         np.testing.assert_allclose(composed(x_t, jnp.array(t)), exact(x_t, jnp.array(t)), atol=2e-3)
-
-
-@pytest.fixture(scope="module")
-def exact():
-    return exact_model()
 
 
 def test_draws_given_all_observations_are_those_of_the_exact_posterior(exact):
@@ -246,3 +241,196 @@ def test_misuse_is_told(exact):
     ]:
         with pytest.raises(UsageError, match=says):
             call()
+
+
+# --- missing entries --------------------------------------------------------------------------------------------------
+
+
+GAPS = (True, False, True)  # which entries may be missing
+
+
+def with_gaps(x, seed, share=0.4):
+    out = np.random.default_rng(seed).random(x.shape) < share
+    return np.where(out & GAPS, np.nan, x)
+
+
+def log_posterior_with_gaps(theta, x):
+    """Of each row given the entries of x that are not missing."""
+    found = []
+    for one, seen in zip(theta, x, strict=True):
+        there = ~np.isnan(seen)
+        a, noise = A[there], NOISE[np.ix_(there, there)]
+        gain = PRIOR @ a.T @ np.linalg.inv(a @ PRIOR @ a.T + noise)
+        found.append(stats.multivariate_normal(gain @ seen[there], PRIOR - gain @ a @ PRIOR).logpdf(one))
+    return np.array(found)
+
+
+@pytest.fixture(scope="module")
+def learned_with_gaps():
+    theta, x = simulated(4000, 21)
+    changes = {"training.steps": 1500, "schedule.sigma_max": 40.0, "network.members": 1}
+    return motes.fit(theta, given=with_gaps(x, 22), changes=changes, seed=2, verbose=False)
+
+
+@pytest.mark.slow
+def test_the_posterior_is_the_one_given_what_was_observed(learned_with_gaps):
+    assert learned_with_gaps.context.has_missing == GAPS and learned_with_gaps.context.inputs == 5
+    theta, x = simulated(600, 23)
+    seen = with_gaps(x, 24)
+    exact, found = log_posterior_with_gaps(theta, seen), learned_with_gaps.score_samples(theta, given=seen)
+    excess = exact - found
+    assert -4 * excess.std() / 24 < excess.mean() < 0.08
+    # What would have been there adds to what is known, so that a model that had it would be nearer by more than that.
+    gone = np.isnan(seen).any(axis=1)
+    assert (log_posterior_with_gaps(theta, x) - exact)[gone].mean() > 0.1
+    for pattern in ([True, False, True], [False, False, True]):
+        rows = (np.isnan(seen) == pattern).all(axis=1)
+        assert rows.sum() > 50 and excess[rows].mean() < 0.15, pattern
+
+
+@pytest.mark.slow
+def test_what_is_missing_is_none_or_nan(learned_with_gaps):
+    one = learned_with_gaps.sample(4, given=[np.nan, 0.5, -1.0])
+    frame = pd.DataFrame({"given0": [np.nan], "given1": [0.5], "given2": [-1.0]})
+    for given in ([None, 0.5, -1.0], {"given0": None, "given1": 0.5, "given2": -1.0}, frame.iloc[0]):
+        np.testing.assert_array_equal(learned_with_gaps.sample(4, given=given), one)
+    np.testing.assert_allclose(learned_with_gaps.sample(4, given=frame)[0], one, atol=1e-6)
+    assert not np.allclose(learned_with_gaps.sample(4, given=[0.0, 0.5, -1.0]), one)  # 0 is a number
+    with pytest.raises(DataError, match="column 'given1': got nan; expected a finite number, as in all"):
+        learned_with_gaps.sample(4, given=[0.0, np.nan, 0.0])
+
+
+def test_gaps_travel_and_units_are_those_of_what_is_there(tmp_path):
+    theta, x = simulated(300, 5)
+    gaps = with_gaps(x, 6)
+    model = motes.fit(theta, given=gaps, changes=SMALL, verbose=False)
+    model.save(tmp_path / "model.safetensors")
+    again = motes.load(tmp_path / "model.safetensors")
+    assert again.context == model.context
+    np.testing.assert_array_equal(again.sample(5, given=gaps), model.sample(5, given=gaps))
+    context = model.context.forward(gaps)
+    assert context.shape == (300, 5)
+    np.testing.assert_array_equal(context[:, 3:], np.isnan(gaps)[:, [0, 2]])
+    for column, out in zip(context[:, :3].T, np.isnan(gaps).T, strict=True):
+        assert (column[out] == 0).all()
+        np.testing.assert_allclose([column[~out].mean(), column[~out].std()], [0, 1], atol=1e-9)
+
+
+@pytest.mark.slow
+def test_a_file_has_empty_cells(motes_command):
+    theta, x = simulated(300, 5)
+    names = ["u", "v", "a", "b", "c"]
+    pd.DataFrame(np.hstack([theta, with_gaps(x, 6)]), columns=names).to_csv("s.csv", index=False)
+    quick = ["--set=network.members=1", "--set=training.steps=20", "--set=training.batch=64", "--set=grid.steps=5"]
+    motes_command.out("train", "s.csv", "--out", "run", "--given-columns", "a,b,c", *quick)
+    out = motes_command.out("sample", "run", "-n", "4", "--given", "a=", "--given", "c=-1", "--given", "b=2")
+    found = np.loadtxt(out.splitlines(), delimiter=",", skiprows=1)
+    np.testing.assert_allclose(found, motes.load("run").sample(4, given={"a": None, "b": 2.0, "c": -1.0}).to_numpy())
+    code, _, err = motes_command("sample", "run", "--given", "a=1", "--given", "c=-1", "--given", "b=")
+    assert code != 0 and "column 'b': got nan; expected a finite number, as in all training rows" in err
+    motes_command.out("score", "run", "s.csv", "--out", "p.csv")
+
+
+# --- the linear prediction that a network corrects --------------------------------------------------------------------
+
+
+def test_the_regression_of_a_linear_simulator_is_its_posterior():
+    theta, x = simulated(40_000, 1)
+    found, left = Regression.fit(theta, x)
+    np.testing.assert_allclose(found.slope.T, GAIN, atol=0.02)
+    np.testing.assert_allclose(found.residual_scale @ found.residual_scale, POSTERIOR, atol=0.01)
+    np.testing.assert_allclose(np.cov(left.T), np.eye(2), atol=1e-3)
+    np.testing.assert_allclose(found.inverse(found.forward(theta, x), x), theta, atol=1e-12)
+    np.testing.assert_allclose(found.log_det, -0.5 * np.log(np.linalg.det(POSTERIOR)), atol=0.02)
+    many = np.stack([theta, 2 * theta])
+    np.testing.assert_allclose(found.forward(many, x)[1], found.forward(2 * theta, x), atol=1e-12)
+
+
+def test_columns_that_are_alone_keep_to_their_axes():
+    theta, x = simulated(2000, 3)
+    theta = np.column_stack([theta, theta[:, 0] - 0.2 * theta[:, 1] + 0.3 * np.random.default_rng(1).normal(size=2000)])
+    alone = np.array([False, True, False])
+    found, left = Regression.fit(theta, x, alone=alone)
+    mixed, _ = Regression.fit(theta, x)
+    errors = left @ found.residual_scale
+    covariance = errors.T @ errors / 2000
+    np.testing.assert_array_equal(found.residual_scale[1, [0, 2]], 0)
+    np.testing.assert_array_equal(found.residual_scale[[0, 2], 1], 0)
+    expected = np.where(np.outer(~alone, ~alone) | np.eye(3, dtype=bool), covariance, 0)
+    np.testing.assert_allclose(found.residual_scale @ found.residual_scale, expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(found.slope, mixed.slope)
+    assert abs(mixed.residual_scale[0, 1]) > 0.03
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_what_is_left_of_a_row_is_its_error_where_it_is_predicted_from_the_others(weighted):
+    theta, x = simulated(12, 2)
+    weights = np.where(np.arange(12) % 3, 1.0, 2.0) if weighted else None
+    found, left = Regression.fit(theta, x, weights)
+    errors = left @ found.residual_scale
+    count = np.ones(12) if weights is None else weights * 12 / weights.sum()
+    a = np.column_stack([x - count @ x / 12, np.ones(12)])
+
+    def exact(ridge, i):
+        keep = np.arange(12) != i
+        square = (a[keep].T * count[keep]) @ a[keep] + np.diag([ridge] * 3 + [0.0])
+        return theta[i] - a[i] @ np.linalg.solve(square, (a[keep].T * count[keep]) @ theta[keep])
+
+    of = {ridge: np.stack([exact(ridge, i) for i in range(12)]) for ridge in 10.0 ** np.arange(9)}
+    best = min(of, key=lambda ridge: (count @ of[ridge] ** 2).sum())
+    np.testing.assert_allclose(errors, of[best], atol=1e-9)
+
+
+def test_points_that_do_not_depend_on_what_is_given_are_left_as_they_are():
+    rng = np.random.default_rng(0)
+    z, context = rng.normal(size=(60, 2)), rng.normal(size=(60, 50))
+    found, left = Regression.fit(z, context)
+    assert np.abs(found.slope).max() < 0.02  # 50 columns of noise would predict these 60 rows nearly exactly
+    assert np.abs(np.cov(left.T) - np.eye(2)).max() < 0.05
+
+
+def test_points_that_are_given_exactly_have_a_width():
+    x = np.random.default_rng(0).normal(size=(5000, 2))
+    found, left = Regression.fit(x, x)
+    np.testing.assert_allclose(np.linalg.eigvalsh(found.residual_scale), 1e-3, rtol=0.05)
+    assert np.isfinite(left).all()
+
+
+@pytest.fixture(scope="module")
+def untrained_model():
+    """The first weights answer 0, which is N(0, I) of what is left."""
+    theta, x = simulated(20_000, 3)
+    hardly = {"training.steps": 1, "training.learning_rate": 1e-9, "grid.steps": 64, "schedule.sigma_max": 40.0}
+    return motes.fit(theta, given=x, changes=SMALL | hardly, verbose=False)
+
+
+def test_what_is_linear_and_normal_is_exact_before_any_training(untrained_model, tmp_path):
+    model, (at, seen) = untrained_model, simulated(50, 4)
+    np.testing.assert_allclose(model.score_samples(at, given=seen), log_posterior(at, seen), atol=0.1)
+    drawn, last = model.chain(4000, [64], given=seen[0])
+    np.testing.assert_array_equal(last[0], drawn)
+    np.testing.assert_allclose(drawn.mean(axis=0), GAIN @ seen[0], atol=0.05)
+    np.testing.assert_allclose(np.cov(drawn.T), POSTERIOR, atol=0.02)
+    many = model.sample(500, given=seen[:3])
+    np.testing.assert_allclose(many.mean(axis=1), seen[:3] @ GAIN.T, atol=0.1)
+    model.save(tmp_path / "model.safetensors")
+    again = motes.load(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(again.sample(50, given=seen[0]), model.sample(50, given=seen[0]))
+
+
+@pytest.mark.slow
+def test_several_observations_are_composed_in_one_unit(untrained_model):
+    x = observations(6)
+    drawn = untrained_model.draw(4000, x, iid=True, seed=1)
+    mean, covariance = together(x)
+    deviation = np.sqrt(np.diag(covariance))
+    # Covariances of the single posteriors are known from 1,000 draws each.
+    assert (np.abs(drawn.mean(axis=0) - mean) < 0.2 * deviation).all()
+    white = np.linalg.solve(np.linalg.cholesky(covariance), (drawn - mean).T)
+    assert np.abs(np.cov(white) - np.eye(2)).max() < 0.15
+
+
+def test_units_of_their_own_are_left_alone_without_standardising():
+    theta, x = simulated(100, 5)
+    model = motes.fit(theta, given=x, changes=SMALL | {"data.standardise": False}, verbose=False)
+    assert model.context.regression is None
