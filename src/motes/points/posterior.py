@@ -442,6 +442,11 @@ class Context:
         """Map residuals back to points: the inverse of `subtract_prediction`."""
         return u if self.regression is None else self.regression.inverse(u, context)
 
+    @property
+    def log_det(self) -> float:
+        """log |du / dz| of `subtract_prediction`."""
+        return 0.0 if self.regression is None else self.regression.log_det
+
     def forward(self, rows: Array) -> Array:
         """Map rows in data units (n, c) to the network's inputs (n, inputs)."""
         return self.with_ends(self.mapped(rows))
