@@ -278,8 +278,7 @@ class GaussianModel(Model):
                 "fewer training steps, a smaller network, or more averaging."
             )
         knows = options.weak is not None and given is not None
-        ends = {"low": options.low, "high": options.high}
-        return Guided(self.denoiser, weak.denoiser, options.weight, **ends, weak_knows=knows)
+        return Guided(self.denoiser, weak.denoiser, options, weak_knows=knows)
 
     @property
     def _inputs(self) -> tuple[Any, ...]:
@@ -822,7 +821,7 @@ class PointModel(GaussianModel):
         """Fill in the NaN entries of rows (n, d) given the others: by the network if it learned all conditionals."""
         known, units = ~np.isnan(rows), self.standardiser
         if self.recipe.conditions.learned:
-            z, _ = self._run_sampler(len(rows), self.observed(rows), options)
+            z: NDArray[np.floating] = self._run_sampler(len(rows), self.observed(rows), options)[0]
         else:
             there, key, grid = known[:, units.varies], seed_key(options.seed, "impute"), self.recipe.make_grid()
             z = units.forward(np.where(known, rows, 0.0))

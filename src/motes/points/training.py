@@ -344,20 +344,13 @@ class PointObjective(NamedTuple):
 
 
 def point_task(
-    denoiser: Denoiser,
-    data: NDArray[np.floating] | Rows,
-    *,
-    key: jax.Array,
-    loss: Loss,
-    times: Times,
-    options: Training = Training(),
+    denoiser: Denoiser, rows: Rows, *, key: jax.Array, loss: Loss, times: Times, options: Training
 ) -> loop.TrainingTask[Denoiser]:
     """Return the task that `train` passes to the training loop for these arguments.
 
     Raises:
         UsageError: `options.validation` above 0 without held-out rows.
     """
-    rows = data if isinstance(data, Rows) else Rows(data)
     if options.validation and rows.held is None:
         raise UsageError(
             f"options.validation = {options.validation:g}, but there are no held-out rows. Pass them as "
@@ -447,5 +440,6 @@ def train(
         >>> trained.losses.shape
         (2,)
     """
-    task = point_task(denoiser, data, key=key, loss=loss, times=times, options=options)
+    rows = data if isinstance(data, Rows) else Rows(data)
+    task = point_task(denoiser, rows, key=key, loss=loss, times=times, options=options)
     return loop.train(task, checkpoints.FitSession(keeper, on_progress))
