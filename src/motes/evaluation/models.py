@@ -105,29 +105,15 @@ def compare_points(
 ) -> Evaluation[PointDetails]:
     """Compare samples (n, d) of a model with real points; with `brief`, by the quick metrics only."""
     reference, other = origin.real(len(samples))
-    truth = origin.truth
-    found = evaluate_points(
-        samples[: len(reference)],
-        reference,
-        other,
-        columns=model.columns,
-        modes=origin.modes,
-        fit=Fit()
-        if brief
-        else Fit(
-            _log_prob(model, origin, reference, other),
-            None if truth is None else excess_over_exact(model, truth, reference[:EXCESS_ROWS], seed),
-            paired=truth is not None,
-        ),
-        brief=brief,
-        seed=seed,
-    )
-    notes = () if truth is not None else (f"the theoretical minimum of the loss on {origin.name} is unknown.",)
-    if brief:
-        notes = (
-            "only the quick metrics were computed. `motes evaluate` or Model.evaluate computes all and may find more.",
-        )
-    notes, against = (*origin.notes, *notes), origin.evaluated_against
+    truth, fit = origin.truth, Fit()
+    note = "only the quick metrics were computed. `motes evaluate` or Model.evaluate computes all and may find more."
+    if not brief:
+        excess = None if truth is None else excess_over_exact(model, truth, reference[:EXCESS_ROWS], seed)
+        fit = Fit(_log_prob(model, origin, reference, other), excess, paired=truth is not None)
+        note = "" if truth is not None else f"the theoretical minimum of the loss on {origin.name} is unknown."
+    samples, columns, modes = samples[: len(reference)], model.columns, origin.modes
+    found = evaluate_points(samples, reference, other, columns=columns, modes=modes, fit=fit, brief=brief, seed=seed)
+    notes, against = tuple(filter(None, (*origin.notes, note))), origin.evaluated_against
     return replace(found, source=origin.name, evaluated_against=against, notes=notes, about=about(model))
 
 

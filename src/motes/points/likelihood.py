@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from motes.errors import UsageError
 from motes.points.denoisers import Denoiser, Given, Learned
 from motes.points.networks import StepGatedMLP
-from motes.points.samplers import heun
+from motes.points.samplers import Heun
 from motes.points.sampling import Sampler
 from motes.points.schedules import DiscreteVP
 from motes.points.variance import LearnedVariance
@@ -351,15 +351,7 @@ def flow_path(denoiser: Denoiser, x: jax.Array, times: jax.Array) -> jax.Array:
 
     The times fall, towards data and down to 0, or rise from above 0, towards noise.
     """
-    schedule = denoiser.schedule
-
-    def move(y: jax.Array, step: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        t, s = step
-        y = heun(denoiser, y, t, s)
-        return y, schedule.alpha(s) * y
-
-    _, path = jax.lax.scan(move, x / schedule.alpha(times[0]), (times[:-1], times[1:]))
-    return jnp.concatenate([x[None], path])
+    return sampled_paths(denoiser, Heun(), x, times, jax.random.split(jax.random.key(0), 1))[0]
 
 
 @eqx.filter_jit
