@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.data import Frame, Table
 from motes.errors import UsageError
-from motes.evaluation.diagnosis import excess_over_exact
-from motes.evaluation.losses import Estimate, excess_loss, expected_loss, noise_levels
+from motes.evaluation.diagnosis import excess_over, excess_over_exact
+from motes.evaluation.losses import Estimate, expected_loss
 from motes.evaluation.points import Fit, PointDetails, evaluate_points
 from motes.evaluation.results import Evaluation
 from motes.evaluation.sources import PointSource, Source, compared_with, source_of
@@ -263,13 +263,13 @@ Score = Callable[[Any], tuple[float, float]]  # model -> its loss and standard e
 def _point_score(model: PointModel, source: Any, seed: int) -> tuple[Score, str, str]:
     """Return the score of a model of points, its measure, and the rows, in words."""
     origin = source_of(model, source)
-    rows = model.standardiser.forward(origin.real(EMA_ROWS)[0])
+    real, _ = origin.real(EMA_ROWS)
+    rows = model.standardiser.forward(real)
     schedule, key = model.denoiser.schedule, seed_key(seed, "lengths")
     exact: Any = origin.truth and origin.truth.oracle(schedule, model.standardiser)
-    t, _ = noise_levels(schedule, model.lowest_noise)
 
     def excess(one: PointModel) -> tuple[float, float]:
-        found = excess_loss(one.denoiser, exact, rows, t, key=key)
+        found = excess_over(one, exact, real, "lengths", seed)
         return found.nats, found.nats_error
 
     def loss(one: PointModel) -> tuple[float, float]:
