@@ -304,13 +304,11 @@ def coarse_grid(setting: Setting, split: ErrorSplit) -> Iterator[Finding]:
     steps, distance = len(setting.model.grid) - 1, math.sqrt(part.value)
     last = getattr(recipe.grid, "sigma_min", 0.0)
     far = f", the last one from a noise level of {last:g}," if last > 2 * NEAR else ""
-    yield Finding(
-        "coarse_grid",
-        distance,
+    meaning = (
         f"{steps} steps{far} are too coarse: finer steps remove a sliced W2 of {distance:.2g} (between two real "
-        f"samples: {math.sqrt(split.reference_value):.2g}).",
-        steps_fix(setting),
+        f"samples: {math.sqrt(split.reference_value):.2g})."
     )
+    yield Finding("coarse_grid", distance, meaning, steps_fix(setting))
 
 
 def steps_fix(setting: Setting) -> dict[str, Any]:
@@ -513,13 +511,11 @@ def _memorising(model: PointModel, origin: PointSource, samples: Array, unseen: 
     error = math.hypot(further.std() / math.sqrt(len(ours)), nearer.std() / math.sqrt(len(real)))
     if value - SURE * error > CLOSER:
         copies = float(np.mean(ours < 1e-3 * np.median(real)))
-        yield Finding(
-            "memorising",
-            value,
+        meaning = (
             f"In {value:.0%} of cases, a sample is closer to a training row than a held-out row is (50% expected), and "
-            f"{copies:.0%} of the samples are copies of training rows.",
-            _less(model),
+            f"{copies:.0%} of the samples are copies of training rows."
         )
+        yield Finding("memorising", value, meaning, _less(model))
 
 
 def _places(x: Array, among: Array) -> Array:
@@ -543,14 +539,13 @@ def _modes(
     blamed = [finding.name for finding in found if finding.name not in OF_THE_ROWS]
     cause = _see(found, *blamed[:1])
     largest = next(iter(split.significant), "")
-    yield Finding(
-        "misplaced_mass",
-        float(coverage.distance),
+    meaning = (
         f"{coverage.distance:.1%} of the samples are in the wrong mode; mode {worst} has {coverage.shares[worst]:.1%} "
         f"instead of {modes.shares[worst]:.1%}."
-        + (cause or (f" Most of the error comes from {largest}." if largest else "")),
-        {} if cause or largest != LEARNING else _more(model),
+        + (cause or (f" Most of the error comes from {largest}." if largest else ""))
     )
+    fix = {} if cause or largest != LEARNING else _more(model)
+    yield Finding("misplaced_mass", float(coverage.distance), meaning, fix)
 
 
 # --- the network: its excess loss, overfitting, and poor training ---------------------------------------------------
@@ -633,13 +628,11 @@ def _memory_gap(model: PointModel, origin: PointSource, unseen: Array, seed: int
 
 def _overtrained(model: PointModel, origin: PointSource, gap: float, p_value: float) -> Iterator[Finding]:
     if gap > OVERLEARNED and p_value < ALPHA:
-        yield Finding(
-            "overtrained",
-            gap,
+        meaning = (
             f"The loss on training rows is {gap:.2g} nats per row lower than on held-out rows: the network memorises "
-            f"these {len(origin.training.x):,} rows instead of learning their distribution.",
-            _less(model),
+            f"these {len(origin.training.x):,} rows instead of learning their distribution."
         )
+        yield Finding("overtrained", gap, meaning, _less(model))
 
 
 def undertrained(model: PointModel, excess: ExcessLoss, gap: float, found: list[Finding]) -> Iterator[Finding]:
@@ -654,13 +647,12 @@ def undertrained(model: PointModel, excess: ExcessLoss, gap: float, found: list[
     see = _see(found, "unscaled_columns") or ("" if few else _see(found, "ema_too_long", "ema_too_short"))
     changes = {key: value for one in causes for key, value in one.changes.items()}
     why = f": {', and '.join(one.meaning for one in causes)}" if causes else ""
-    yield Finding(
-        causes[0].name if causes and not see else "undertrained",
-        excess.nats,
+    meaning = (
         f"The network's error costs up to {excess.nats:.2g} nats per row, mostly at noise level "
-        f"{excess.worst:.2g}{why}.{see}",
-        {} if see else changes or _more(model),
+        f"{excess.worst:.2g}{why}.{see}"
     )
+    name = causes[0].name if causes and not see else "undertrained"
+    yield Finding(name, excess.nats, meaning, {} if see else changes or _more(model))
 
 
 def _more(model: PointModel) -> dict[str, Any]:
@@ -731,14 +723,10 @@ def _rare_times(model: PointModel, excess: ExcessLoss) -> Iterator[Finding]:
 
 
 def _rare_labels(model: PointModel) -> Iterator[Finding]:
-    part = model.recipe.training
-    if model.classes is not None and part.label_dropout < DROPPED:
-        yield Finding(
-            "label_rarely_dropped",
-            part.label_dropout,
-            f"it is used without labels, but training dropped labels with probability {part.label_dropout:.2g} only",
-            {"training.label_dropout": points.Training.label_dropout},
-        )
+    share, usual = model.recipe.training.label_dropout, points.Training.label_dropout
+    if model.classes is not None and share < DROPPED:
+        meaning = f"it is used without labels, but training dropped labels with probability {share:.2g} only"
+        yield Finding("label_rarely_dropped", share, meaning, {"training.label_dropout": usual})
 
 
 def _training(model: PointModel) -> Iterator[Finding]:

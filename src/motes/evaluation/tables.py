@@ -111,15 +111,10 @@ class ClassifierResult(JsonRecord):
         names = [name for name, importance in [*self.importance.items()][:3] if importance > least]
         by = f", most of all by {', '.join(names)}" if names else ""
         detectable = min(0.5 + adjust.detectable * 0.5 / np.sqrt(self.rows), 1.0)
-        said = results.judged(
-            adjust(self.p_value),
-            self.accuracy - 0.5,
-            "accuracy",
-            f"{right}, where guessing is right in 50{by}",
-            same=f"{NO_DIFFERENCE} ({right}; guessing is right in 50)",
-            detectable=detectable,
-            seen=f"an accuracy of {detectable:.2f}",
-        )
+        text = f"{right}, where guessing is right in 50{by}"
+        same = f"{NO_DIFFERENCE} ({right}; guessing is right in 50)"
+        p_value, size, seen = adjust(self.p_value), self.accuracy - 0.5, f"an accuracy of {detectable:.2f}"
+        said = results.judged(p_value, size, "accuracy", text, same=same, detectable=detectable, seen=seen)
         accuracy = results.corrected(self.accuracy, adjust.sigmas, 0.5, said.differs)
         return replace(self, accuracy=accuracy), said, accuracy, self.reference_value
 

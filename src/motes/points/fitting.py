@@ -105,16 +105,10 @@ def fit_points(
 
     def model_of(trained: Trained[Denoiser]) -> PointModel | PosteriorModel:
         kind = PointModel if context is None else PosteriorModel
-        return kind(
-            trained.averaged if training.weights == "averaged" else trained.last,
-            points.units,
-            whole.columns,
-            chosen,
-            classes=points.classes,
-            context=context,
-            provenance=Provenance(session.source, fingerprint_of(frame_of(replace(whole, labels=None))), seed),
-            training=trained,
-        )
+        used = trained.averaged if training.weights == "averaged" else trained.last
+        provenance = Provenance(session.source, fingerprint_of(frame_of(replace(whole, labels=None))), seed)
+        options: dict[str, Any] = {"classes": points.classes, "context": context, "training": trained}
+        return kind(used, points.units, whole.columns, chosen, provenance=provenance, **options)
 
     def task(steps: int) -> TrainingTask[Denoiser]:
         options, key = replace(training, steps=steps), seed_key(seed, "training")
