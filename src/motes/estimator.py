@@ -208,9 +208,8 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             >>> motes.DiffusionModel(max_steps=2, random_state=0).fit(ages, smokers).classes_.tolist()
             ['no', 'yes']
         """
-        return self._fit(
-            X, y, sample_weight, FitSession(start=getattr(self, "model_", None) if self.warm_start else None)
-        )
+        start = getattr(self, "model_", None) if self.warm_start else None
+        return self._fit(X, y, sample_weight, FitSession(start=start))
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Continue the training on these rows. The first call determines the columns and classes; see `fit`.

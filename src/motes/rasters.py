@@ -217,10 +217,8 @@ def fill(limits: Limits, width: float, height: float) -> Limits:
     (x_low, x_high), (y_low, y_high) = limits
     unit = max((x_high - x_low) / width, (y_high - y_low) / height)
     x_mid, y_mid = (x_low + x_high) / 2, (y_low + y_high) / 2
-    return (
-        (x_mid - unit * width / 2, x_mid + unit * width / 2),
-        (y_mid - unit * height / 2, y_mid + unit * height / 2),
-    )
+    across, down = unit * width / 2, unit * height / 2
+    return (x_mid - across, x_mid + across), (y_mid - down, y_mid + down)
 
 
 def bell(sigma: float) -> NDArray[np.float64]:

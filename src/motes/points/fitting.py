@@ -124,9 +124,7 @@ def _continuable_training(start: GaussianModel | None, recipe: PointRecipe) -> T
         return None
     trained, before = start.training, start.recipe
     own = any(start.denoiser is one for one in (trained.averaged, trained.last))
-    decides = lambda recipe: (
-        recipe.loss, recipe.times, recipe.training.optimiser, bool(recipe.training.averages),
-    )  # fmt: skip
+    decides = lambda recipe: (recipe.loss, recipe.times, recipe.training.optimiser, bool(recipe.training.averages))
     return trained if own and decides(before) == decides(recipe) else None
 
 

@@ -182,10 +182,6 @@ class GaussianModel(Model):
         return int(weights_of(self.denoiser).size)
 
     @property
-    def _averaged(self) -> int:
-        return self.parameters
-
-    @property
     def grid(self) -> NDArray[np.float32]:
         """Times at which its sampler stops, from 1 down to 0, (N+1,)."""
         return np.asarray(self.recipe.make_grid())
