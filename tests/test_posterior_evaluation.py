@@ -10,7 +10,7 @@ from tests.linear_simulator import exact_model, simulated
 import motes
 from motes.errors import UsageError
 from motes.evaluation import Calibration, Metric
-from motes.evaluation.posteriors import diagnose_posteriors, evaluate_posteriors, evaluation_of_posteriors
+from motes.evaluation.posteriors import evaluate_posteriors, evaluation_of_posteriors
 from motes.plots.report import page
 
 
@@ -113,7 +113,7 @@ def test_a_run_is_evaluated_and_diagnosed(motes_command, tmp_path):
     assert same.to_dict()["entries"] == found["entries"]
     code, out, err = motes_command("diagnose", "run", "s.csv", "--out", "d", "--json")
     assert code == 0, err
-    assert json.loads(out)["findings"] == diagnose_posteriors(model, "s.csv").findings
+    assert json.loads(out)["findings"] == model.diagnose("s.csv").findings
     assert sorted(path.name for path in (tmp_path / "d").iterdir()) == ["diagnosis.json", "ranks.png"]
     other = pd.read_csv("s.csv")[:60]
     other.to_csv("other.csv", index=False)

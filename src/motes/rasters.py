@@ -140,9 +140,8 @@ def limits_of(*clouds: ArrayLike, robust: float = 0.02, equal: bool = True) -> L
         raise ValueError("limits_of got no points; expected at least one cloud of shape (n, 2).")
     if not 0 <= robust < 0.5:
         raise ValueError(f"robust is {robust}; expected a share of at least 0 and below 0.5.")
-    reach = np.array(
-        [_fenced_range(as_points(x, f"cloud {i}"), robust) for i, x in enumerate(clouds)]
-    )  # (clouds, 2, 2)
+    # (clouds, 2, 2)
+    reach = np.array([_fenced_range(as_points(x, f"cloud {i}"), robust) for i, x in enumerate(clouds)])
     low, high = reach[:, 0].min(axis=0), reach[:, 1].max(axis=0)
     side = high - low
     # A constant column or a single point still needs limits that differ.

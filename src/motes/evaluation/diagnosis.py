@@ -15,10 +15,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from motes import points
-from motes.data import Table
 from motes.encoding import JsonRecord
 from motes.errors import MotesError
 from motes.evaluation.findings import Finding, changed, ema_fitting, find_problems, headline, named
@@ -400,12 +399,7 @@ class Diagnosis(JsonRecord):
 
 
 def diagnose_model(
-    model: PointModel,
-    source: str | ArrayLike | Table | None = None,
-    *,
-    n: int = ROWS,
-    seed: int = 0,
-    on_progress: OnProgress = silent,
+    model: PointModel, source: Any = None, *, n: int = ROWS, seed: int = 0, on_progress: OnProgress = silent
 ) -> Diagnosis:
     """Find the problems of a trained model and the sources of the error of its samples.
 

@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.data.tables import SMOOTH
 from motes.errors import UsageError, unknown
-from motes.points.denoisers import Denoiser, Given
+from motes.points.denoisers import Denoiser, Given, JointDenoiser
 from motes.points.exact import moments
 from motes.points.sampling import Sampler
 from motes.points.schedules import Schedule
@@ -65,7 +65,7 @@ class Guidance:
             )
 
 
-class Guided(Denoiser):
+class Guided(JointDenoiser):
     """A guided denoiser: weak + weight (strong - weak) for low <= t <= high, otherwise `strong`.
 
     The limits on t follow Kynkaanniemi et al. 2024.
@@ -105,9 +105,6 @@ class Guided(Denoiser):
         less = known if self.weak_knows else known._replace(label=None)
         weak = self.weak.given(less) if jax.tree.leaves(less) else self.weak
         return eqx.tree_at(lambda guided: (guided.strong, guided.weak), self, (strong, weak))
-
-    def __call__(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
-        return self.x0_and_eps(x_t, t)[0]
 
     def x0_and_eps(self, x_t: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
         weight = jnp.where((self.low <= t) & (t <= self.high), self.weight, 1.0)

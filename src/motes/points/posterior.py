@@ -29,6 +29,7 @@ from motes.training.model import is_covariance, require
 Array = NDArray[np.float64]
 
 Interval = tuple[float, float]
+Intervals = Sequence[Interval | None]  # one for each column
 
 AWAY = 0.03  # Kolmogorov distance from which a column has another distribution
 SURE = 1.95  # this distance times the square root of the rows, exceeded by chance in 1 of 1,000 cases
@@ -54,11 +55,7 @@ class Prior:
 
     @classmethod
     def fit(
-        cls,
-        z: Array,
-        columns: Sequence[str],
-        weights: Array | None = None,
-        intervals: Sequence[Interval | None] | None = None,
+        cls, z: Array, columns: Sequence[str], weights: Array | None = None, intervals: Intervals | None = None
     ) -> "Prior":
         """Fit the prior to rows z (n, d) with sample `weights` (n,); None weights them equally.
 

@@ -263,9 +263,10 @@ class PosteriorModel(GaussianModel):
             >>> posterior.diagnose(theta, given=theta.sum(axis=1)[:, None]).columns
             ('x', 'y')
         """
-        from motes.evaluation.posteriors import diagnose_posteriors
+        from motes.evaluation.posteriors import calibration, rows_of
 
-        return diagnose_posteriors(self, self._source(data), given, n=n, seed=seed)
+        theta, x, _, _ = rows_of(self, self._source(data), given, n)
+        return calibration(self, theta, x, seed=seed)
 
     def plot(
         self, *, given: Any = None, truth: Any = None, n: int = 2000, seed: int = 0, style: str = "light"
