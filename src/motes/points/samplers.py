@@ -10,7 +10,7 @@ is one step of the loop in `points/sampling.py`.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -257,10 +257,10 @@ class Adaptive(Sampler):
             r = jnp.maximum(-jnp.asarray(minus_r), LEAST)
             return -eps_at(denoiser, y, time_of_level(schedule, r))
 
+        term, y = diffrax.ODETerm(flow), x_t / schedule.alpha(t)
         steps = diffrax.PIDController(rtol=self.rtol, atol=self.atol)
-        ends: Any = {"t0": -r_t, "t1": -r_s, "dt0": None, "y0": x_t / schedule.alpha(t)}
-        solution = diffrax.diffeqsolve(diffrax.ODETerm(flow), diffrax.Tsit5(), **ends, stepsize_controller=steps)
-        return schedule.alpha(s) * solution.ys[-1], state
+        found = diffrax.diffeqsolve(term, diffrax.Tsit5(), t0=-r_t, t1=-r_s, dt0=None, y0=y, stepsize_controller=steps)
+        return schedule.alpha(s) * found.ys[-1], state
 
 
 # --- DPM-Solver++: solves the linear part of the flow exactly and interpolates x0_hat (Lu et al. 2022b) -------------
