@@ -611,9 +611,8 @@ def evaluate_tables(
     p_values = {"columns": shares.p_value} | {key: one.p_value for key, one in found.items() if one.p_value is not None}
     adjust = results.weighted_holm(p_values, WEIGHTS)
     columns = compare.columns(shares.corrected(adjust["columns"]), adjust["columns"])
-    measures = MEASURES | {
-        "utility": (target or "", f"{getattr(found.get('utility'), 'score', 'score')} after training")
-    }
+    score = getattr(found.get("utility"), "score", "score")
+    measures = MEASURES | {"utility": (target or "", f"{score} after training")}
     entries, parts = list(_column_entries(columns)), dict[str, Any]()
     for key in (key for key in results.SECTIONS if key in found):
         one = found[key]

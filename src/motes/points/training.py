@@ -291,10 +291,9 @@ def _make_validation(held: Rows, objective: PointObjective, options: Training) -
     rng = np.random.default_rng([*objective.members[0], APART])
     # Stratified over the range of times, in an order independent of the rows.
     u = (rng.permutation(count) + rng.random(count)) / count
-    numbers = (u, rng.standard_normal((count, held.x.shape[1])), rng.random(count))
-    drawn = jax.device_put(
-        (padded(np.arange(m, dtype=np.int32)), *(part.astype(jnp.result_type(float)) for part in numbers))
-    )
+    numbers = [u, rng.standard_normal((count, held.x.shape[1])), rng.random(count)]
+    numbers = [part.astype(jnp.result_type(float)) for part in numbers]
+    drawn = jax.device_put((padded(np.arange(m, dtype=np.int32)), *numbers))
     held_objective = objective._replace(rows=OnDevice.of(held, options.label_dropout))
 
     def losses(weights: Any) -> NDArray[np.float64]:
