@@ -57,13 +57,7 @@ def evaluate_point_model(
 
 
 def evaluate_table_model(
-    model: TableModel,
-    source: Any = None,
-    *,
-    n: int = 10_000,
-    target: str | None = None,
-    seed: int = 0,
-    reporter: Reporter,
+    model: TableModel, source: Any, *, n: int = 10_000, target: str | None = None, seed: int = 0, reporter: Reporter
 ) -> Evaluation[TableDetails]:
     """Sample the model and compare with real rows: held-out or other rows of a file.
 

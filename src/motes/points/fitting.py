@@ -288,18 +288,13 @@ def _merge_rows(whole: Table, weights: ArrayLike | None) -> tuple[Table, Array |
 
 
 def _prepare_context(
-    points: Table,
-    z: Array,
-    units: Standardiser,
-    weights: Array | None,
-    start: GaussianModel | None,
-    recipe: PointRecipe,
+    rows: Table, z: Array, units: Standardiser, weights: Array | None, start: GaussianModel | None, recipe: PointRecipe
 ) -> tuple[Context | None, Array | None, Array]:
     """Return the context of the rows, from `start` or fitted, the numbers of each row (n, c), and the targets.
 
     `z` (n, v) are the points in `units`; the targets are z, or its residuals of a linear regression on the context.
     """
-    table, before = points.given, None if start is None else start.context
+    table, before = rows.given, None if start is None else start.context
     if table is None:
         return None, None, z
     _check_conditionable(recipe, "`given`", "it")
@@ -309,7 +304,7 @@ def _prepare_context(
             "Pass these."
         )
     standardise = recipe.data.standardise
-    columns = [name for name, varies in zip(points.columns, units.varies, strict=True) if varies]
+    columns = [name for name, varies in zip(rows.columns, units.varies, strict=True) if varies]
     prior = Prior.fit(z, columns, weights, units.intervals)
     context = before or Context.fit(table, prior, weights, standardise=standardise)
     numbers = context.mapped(table.x)
