@@ -29,7 +29,6 @@ from numpy.typing import NDArray
 
 from motes.errors import UsageError
 from motes.points.denoisers import Denoiser, Given, Learned
-from motes.points.networks import StepGatedMLP
 from motes.points.samplers import Heun
 from motes.points.sampling import Sampler
 from motes.points.schedules import DiscreteVP
@@ -215,7 +214,7 @@ def log_likelihood(
         on_progress: called with the number of rows done so far, after each block.
 
     Raises:
-        UsageError: another shape, an argument out of range, or a network that is only defined at a schedule's steps.
+        UsageError: another shape, or an argument out of range.
 
     Example:
         >>> from motes.points import GaussianOracle, VarianceExploding, log_likelihood
@@ -230,12 +229,6 @@ def log_likelihood(
         raise UsageError(f"`given` has another number of rows than the points; expected {len(rows)}.")
     if not 0 < tolerance < math.inf:
         raise UsageError(f"tolerance = {tolerance}; expected a number of nats above 0.")
-    if isinstance(getattr(denoiser, "network", None), StepGatedMLP):
-        raise UsageError(
-            "got a network of kind 'step_gated', which is only defined at the schedule's steps; expected one that "
-            "is defined at all times, since otherwise the flow jumps and has no density. Train with network.kind = "
-            "'residual', or use the variational bound, model.bound in Python."
-        )
     with float64():
         denoiser = _to_double(denoiser, single=tolerance >= TOLERANCE)
         noise = math.exp(-float(denoiser.schedule.log_snr(1.0)) / 2)

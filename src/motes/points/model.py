@@ -32,6 +32,7 @@ from motes.errors import DataError, UsageError, check_count, check_process, chec
 from motes.points.denoisers import AnyConditional, Denoiser, Given
 from motes.points.guidance import Guidance, Guided, Sampling
 from motes.points.likelihood import TOLERANCE, Likelihood, log_likelihood
+from motes.points.networks import StepGatedMLP
 from motes.points.particles import conditional_rows, sample_inside
 from motes.points.posterior import Context, NoveltyDetector
 from motes.points.recipe import PointRecipe
@@ -663,6 +664,12 @@ class PointModel(GaussianModel):
             )
         rows = self._rows(data)
         options: dict[str, Any] = {"tolerance": tolerance, "on_progress": on_progress}
+        if isinstance(getattr(self.denoiser, "network", None), StepGatedMLP):
+            raise UsageError(
+                "got a network of kind 'step_gated', which is only defined at the schedule's steps; expected one that "
+                "is defined at all times, since otherwise the flow jumps and has no density. Train with network.kind = "
+                "'residual', or use the variational bound, model.bound in Python."
+            )
         if names:
             self._check_given(names)
             return self._likelihood_given(rows, np.isin(self.columns, names), **options)
