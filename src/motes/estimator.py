@@ -415,9 +415,8 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         schema, count = self.model_.schema, len(target.classes)
         if target.column in schema.kept:
             return np.zeros(count)
-        frame = target.beside(
-            Frame(dict.fromkeys(self._modelled_columns, arrays.Series.unknown(count))), np.arange(count)
-        )
+        unknown = Frame(dict.fromkeys(self._modelled_columns, arrays.Series.unknown(count)))
+        frame = target.beside(unknown, np.arange(count))
         encoded = schema.only(schema.encode(frame, unseen="mark"), [target.column])
         possible = (encoded.codes[:, schema.parts_of(target.column)] != IMPOSSIBLE).all(axis=1)
         return np.where(possible, self.model_.orders.own.log_prob(encoded), -np.inf)

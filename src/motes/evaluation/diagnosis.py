@@ -606,11 +606,8 @@ def _memory_gap(model: PointModel, origin: PointSource, unseen: Array, seed: int
 
     schedule, rows = model.denoiser.schedule, model.standardiser.forward(origin.training.x)
     # A common reference removes part of the noise from both losses.
-    reference = (
-        points.GaussianOracle(rows.mean(axis=0), np.cov(rows.T, bias=True), schedule)
-        if origin.truth is None
-        else origin.truth.oracle(schedule, model.standardiser)
-    )
+    gaussian = points.GaussianOracle(rows.mean(axis=0), np.cov(rows.T, bias=True), schedule)
+    reference = gaussian if origin.truth is None else origin.truth.oracle(schedule, model.standardiser)
     repeats = max(EXCESS_ROWS // len(rows), 1)  # with few rows, each is evaluated with several noises
     new, seen = (
         excess_over(model, reference, x[:EXCESS_ROWS], name, seed, exact=False, repeats=repeats)

@@ -119,13 +119,15 @@ def compare_table(
     held_out = None if origin.held_out is None else model.schema.frame(origin.held_out)
     log_prob = None
     if held_out is not None and origin.known:
-        unseen, seen = (
-            rows.take(np.random.default_rng([seed, 8128]).permutation(len(rows))[:LIKELIHOOD_ROWS])
-            for rows in (held_out, training)
-        )
+        unseen, seen = (_random_rows(rows, LIKELIHOOD_ROWS, seed) for rows in (held_out, training))
         log_prob = model.score_samples(unseen), model.score_samples(seen)
     found = evaluate_tables(samples, held_out, training, model.schema, target=target, log_prob=log_prob, seed=seed)
     return replace(found, source=origin.name, notes=(*origin.notes, *found.notes), about=about(model))
+
+
+def _random_rows(rows: Frame, most: int, seed: int) -> Frame:
+    """Return at most `most` of the rows, in random order."""
+    return rows.take(np.random.default_rng([seed, 8128]).permutation(len(rows))[:most])
 
 
 def _log_prob(model: PointModel, origin: PointSource, reference: Array, other: Array) -> tuple[Array, Array] | None:
@@ -281,7 +283,7 @@ def _table_score(model: TableModel, source: Any, seed: int) -> tuple[Score, str,
         raise UsageError(
             f"'{origin.name}' has no rows that the model has not seen. Pass a file with unseen rows as SOURCE."
         )
-    rows = origin.held_out.take(np.random.default_rng([seed, 8128]).permutation(len(origin.held_out))[:EMA_ROWS])
+    rows = _random_rows(origin.held_out, EMA_ROWS, seed)
 
     def score(one: TableModel) -> tuple[float, float]:
         nats = -one.score_samples(rows, laplace=True)

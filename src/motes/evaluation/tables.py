@@ -121,11 +121,8 @@ class ClassifierResult(JsonRecord):
     @property
     def text(self) -> str:
         """The accuracy and the most discriminative columns, as text."""
-        names = [
-            f"{name} {importance:+.3f}"
-            for name, importance in [*self.importance.items()][:NAMED_COLUMNS]
-            if importance > 0
-        ]
+        first = [*self.importance.items()][:NAMED_COLUMNS]
+        names = [f"{name} {importance:+.3f}" for name, importance in first if importance > 0]
         return (
             f"Classifier: accuracy {results.with_interval(self.accuracy)}; "
             f"training against held-out rows {results.with_interval(self.reference_value)}"
@@ -382,9 +379,8 @@ class Comparison:
             distance, reference_value = marginals.distance(ours, theirs, rng, ordered=not discrete)
             bars = marginals.bars_of(ours, theirs, labels)
             if not discrete:
-                moments, quantiles = (
-                    Sides(measure(ours), measure(theirs)) for measure in (marginals.moments_of, marginals.quantiles_of)
-                )
+                moments = Sides(marginals.moments_of(ours), marginals.moments_of(theirs))
+                quantiles = Sides(marginals.quantiles_of(ours), marginals.quantiles_of(theirs))
         contrast, gaps = shares.of(j), shares.of(j, missing=True)
         verdict, missing_verdict = Verdict("good", NO_DIFFERENCE), None
         if bool(len(ours)) != bool(len(theirs)):

@@ -522,10 +522,8 @@ class PointModel(GaussianModel):
             return PointDraws(self._fill_missing(rows, options), none, float(n))
         known, key = self.given(options.label, n), seed_key(options.seed, "sample")
         process, bounds = self.reverse_process(options.sampling, known), (units.forward(low), units.forward(high))
-        only = Sampling.of(options.sampling).sampler is not None
-        z, effective = sample_inside(
-            process, bounds, n, key=key, given=known, only=only, on_progress=options.on_progress
-        )
+        only, tell = Sampling.of(options.sampling).sampler is not None, options.on_progress
+        z, effective = sample_inside(process, bounds, n, key=key, given=known, only=only, on_progress=tell)
         # Rounding may put a point just beyond an end; a known number is returned bit for bit.
         return PointDraws(np.clip(units.inverse(z), low, high), none, effective)
 

@@ -480,9 +480,8 @@ def conditional_sample(
     shares = np.bincount(chosen, minlength=weights.size).reshape(weights.shape) / n
     shared = sum(_mean_variances(*part) for part in zip(shares, found.ancestors, found.decided, strict=True))
     drawn = np.asarray(found.rows).reshape(-1, len(low))[chosen]
-    return Conditioned(
-        _restore_known(drawn, low, high), float(1 / np.max(shared)), float(evidence.max() + np.log(worth.mean()))
-    )
+    log_evidence = float(evidence.max() + np.log(worth.mean()))
+    return Conditioned(_restore_known(drawn, low, high), float(1 / np.max(shared)), log_evidence)
 
 
 def conditional_rows(

@@ -177,9 +177,8 @@ class Regression:
 
     def forward(self, z: Array, context: Array) -> Array:
         """Map z (..., n, d) to u (..., n, d), given the context (n, c)."""
-        return np.asarray(
-            np.linalg.solve(self.residual_scale, np.swapaxes(z - self.mean(context), -1, -2)).swapaxes(-1, -2)
-        )
+        away = np.swapaxes(z - self.mean(context), -1, -2)
+        return np.asarray(np.linalg.solve(self.residual_scale, away).swapaxes(-1, -2))
 
     def inverse(self, u: Array, context: Array) -> Array:
         """Map u (..., n, d) to z (..., n, d), given the context (n, c)."""
@@ -266,9 +265,8 @@ class NoveltyDetector:
             tails.append((_fit_tail(-known), _fit_tail(known)))
         some = x[np.unique(np.linspace(0, len(x) - 1, NOVELTY_ROWS).astype(int))]
         fold = np.arange(len(some)) % FOLDS
-        apart = np.concatenate(
-            [_measure_distances(some[fold == k], *_fit_centres(some[fold != k])) for k in range(FOLDS)]
-        )
+        parts = [_measure_distances(some[fold == k], *_fit_centres(some[fold != k])) for k in range(FOLDS)]
+        apart = np.concatenate(parts)
         level, tail = FALSE_ALARMS / 2 * (len(apart) + 1), _fit_tail(apart)
         place = len(apart) - int(level)  # leaves the expected number of rows beyond the limit
         limit = np.sort(apart)[min(place, len(apart) - 1)] + (tail * np.log(1 / level) if level < 1 else 0.0)

@@ -95,9 +95,8 @@ class PosteriorModel(GaussianModel):
         """
         for message in self.reliability_warnings(given, iid=iid):
             warnings.warn(message, UserWarning, stacklevel=2)
-        return self._tables(
-            self.draw(n, given, iid=iid, label=label, seed=seed, sampling=sampling, on_progress=on_progress)
-        )
+        options = {"label": label, "seed": seed, "sampling": sampling, "on_progress": on_progress}
+        return self._tables(self.draw(n, given, iid=iid, **options))
 
     def reliability_warnings(self, given: Any, *, iid: bool = False) -> list[str]:
         """Return the reasons why posteriors given these observations may be unreliable, one sentence each.
