@@ -18,7 +18,7 @@ from motes.points import sample
 from motes.points.denoisers import Given
 from motes.points.exact import GaussianOracle, LabelledOracle, MixtureOracle
 from motes.points.fitting import PointData
-from motes.points.guidance import Guided
+from motes.points.guidance import Guidance, Guided
 from motes.points.likelihood import log_likelihood
 from motes.points.samplers import DPMSolver2M
 from motes.points.sampling import KarrasGrid, ReverseProcess
@@ -107,7 +107,7 @@ def test_guidance_is_the_line_through_both_scores_inside_its_interval_and_nothin
     schedule, t, x = VarianceExploding(10.0, 7.0), 0.6, jnp.array([0.4, 0.1])
     whole = three(schedule)
     class_score, score = whole.given(of(1)).score(x, t), whole.score(x, t)
-    guided = Guided(whole, whole, 2.5, low=0.5, high=0.7).given(of(1))
+    guided = Guided(whole, whole, Guidance(2.5, 0.5, 0.7)).given(of(1))
     np.testing.assert_allclose(guided.score(x, t), score + 2.5 * (class_score - score), rtol=1e-4)
     # Tweedie's formula holds for what comes out, too.
     alpha, sigma = schedule.alpha(t), schedule.sigma(t)

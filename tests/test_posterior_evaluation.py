@@ -11,7 +11,7 @@ from tests.linear_simulator import simulated
 import motes
 from motes.errors import UsageError
 from motes.evaluation import Calibration, Metric
-from motes.evaluation.posteriors import diagnose_posteriors, evaluate_posteriors, evaluation_of_posteriors
+from motes.evaluation.posteriors import evaluate_posteriors, evaluation_of_posteriors
 from motes.plots.report import page
 
 
@@ -101,7 +101,7 @@ def test_a_run_is_evaluated_and_diagnosed(motes_command, tmp_path):
     same = evaluate_posteriors(model)
     assert same.to_dict()["entries"] == found["entries"]
     out = motes_command.out("diagnose", "run", "s.csv", "--out", "d", "--json")
-    assert json.loads(out)["findings"] == diagnose_posteriors(model, "s.csv").findings
+    assert json.loads(out)["findings"] == model.diagnose("s.csv").findings
     assert sorted(path.name for path in (tmp_path / "d").iterdir()) == ["diagnosis.json", "ranks.png"]
     other = pd.read_csv("s.csv")[:60]
     other.to_csv("other.csv", index=False)

@@ -663,7 +663,7 @@ def test_many_points_are_seen_in_octaves_unless_something_is_said_of_them():
 
     assert octaves(MANY) == OCTAVES > 0 and octaves(MANY - 1) == 0
     assert octaves(MANY, changes={"network.octaves": 0}) == 0 and octaves(100, changes={"network.octaves": 3}) == 3
-    assert octaves(MANY, "posterior", given=True) == 0 and octaves(MANY, "any", changes={"data.given": ["x"]}) == 0
+    assert octaves(MANY, "posterior", widths=bool) == 0 and octaves(MANY, "any", changes={"data.given": ["x"]}) == 0
     assert motes.load_recipe("default").data.rows >= MANY  # of a shape
 
 
@@ -678,7 +678,7 @@ def test_a_network_learns_scales_of_what_tells_widths_unless_something_is_said_o
         data = replace(as_table(theta, ["a", "b"]), given=context_table(x, 400, ["a", "b"]))
         points = _prepare_rows(data, None, start, recipe, 1)
         widths = lambda: points.context.predicts_widths(points.rows.x, points.rows.context)
-        return choose_options(recipe, 400, start, given=True, predicts_widths=widths).network.scales
+        return choose_options(recipe, 400, start, widths).network.scales
 
     assert scales(wide) == SCALES > 0 and scales(alike) == 0
     assert scales(np.column_stack([alike[:, 0], wide[:, 1]])) == SCALES  # one column is enough

@@ -11,7 +11,7 @@ import motes
 from fits import fit_points
 from motes.data.tables import Standardiser
 from motes.evaluation import sliced_w2
-from motes.evaluation.diagnosis import Setting, Steps, coarse_grid, split_error, squared_distances, steps_fix
+from motes.evaluation.diagnosis import Setting, coarse_grid, split_error, squared_distances, steps_fix
 from motes.evaluation.sources import read_points, source_of
 from motes.points import GaussianOracle
 from motes.points.model import PointModel
@@ -190,9 +190,9 @@ def test_a_fix_of_the_steps_is_one_that_the_recipe_takes_and_that_helps(steps):
     model = exact_model("eight_gaussians", recipe, changes)
     setting = Setting.of(model, source_of(model), 1024, 0)
     assert steps_fix(setting) == expected
-    fixed = Steps.of(motes.load_recipe(model.recipe, expected))
-    (fine, _), own = setting.fine, Steps.of(model.recipe)
+    better = motes.load_recipe(model.recipe, expected)
+    own, fixed = (setting.process(recipe.sampler, recipe.make_grid()) for recipe in (model.recipe, better))
     before, after, least = squared_distances(
-        [setting.sampled(setting.exact, setting.starts[1], one) for one in (own, fixed, fine)], setting.reference
+        [setting.sampled(one, setting.starts[1]) for one in (own, fixed, setting.fine[0])], setting.reference
     )[0]
     assert after - least < 0.5 * (before - least)

@@ -208,9 +208,8 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             >>> motes.DiffusionModel(max_steps=2, random_state=0).fit(ages, smokers).classes_.tolist()
             ['no', 'yes']
         """
-        return self._fit(
-            X, y, sample_weight, FitSession(start=getattr(self, "model_", None) if self.warm_start else None)
-        )
+        start = getattr(self, "model_", None) if self.warm_start else None
+        return self._fit(X, y, sample_weight, FitSession(start=start))
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Continue the training on these rows. The first call determines the columns and classes; see `fit`.
@@ -416,9 +415,8 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         schema, count = self.model_.schema, len(target.classes)
         if target.column in schema.kept:
             return np.zeros(count)
-        frame = target.beside(
-            Frame(dict.fromkeys(self._modelled_columns, arrays.Series.unknown(count))), np.arange(count)
-        )
+        unknown = Frame(dict.fromkeys(self._modelled_columns, arrays.Series.unknown(count)))
+        frame = target.beside(unknown, np.arange(count))
         encoded = schema.only(schema.encode(frame, unseen="mark"), [target.column])
         possible = (encoded.codes[:, schema.parts_of(target.column)] != IMPOSSIBLE).all(axis=1)
         return np.where(possible, self.model_.orders.own.log_prob(encoded), -np.inf)

@@ -370,9 +370,8 @@ def _choose_recipe(frame: Frame, given: Any, bounds: Any, reporter: Reporter) ->
     why = f"{len(frame.columns)} columns"
     for name, one in frame.columns.items():
         if one.type != "real" or one.missing.any():
-            why += (
-                f"; '{name}' {f'holds {arrays.TYPE_WORDS[one.type]}' if one.type != 'real' else 'has missing entries'}"
-            )
+            what = f"holds {arrays.TYPE_WORDS[one.type]}" if one.type != "real" else "has missing entries"
+            why += f"; '{name}' {what}"
             break
     reporter.say(f"recipe 'table': {why}")
     return "table"

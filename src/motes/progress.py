@@ -90,13 +90,8 @@ class Reporter:
         if self.quiet:
             yield silent
         elif self.console.is_terminal:
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn(unit + " {task.fields[note]}"),
-                TimeRemainingColumn(compact=True),
-            )
+            count, said = MofNCompleteColumn(), TextColumn(unit + " {task.fields[note]}")
+            columns = TextColumn("{task.description}"), BarColumn(), count, said, TimeRemainingColumn(compact=True)
             with Bar(*columns, console=self.console, transient=True) as bar:
                 task = bar.add_task(label, total=total, note="")
                 yield lambda now: bar.update(task, completed=now.done, total=total or now.total, note=note(now))

@@ -140,9 +140,8 @@ def limits_of(*clouds: ArrayLike, robust: float = 0.02, equal: bool = True) -> L
         raise ValueError("limits_of got no points; expected at least one cloud of shape (n, 2).")
     if not 0 <= robust < 0.5:
         raise ValueError(f"robust is {robust}; expected a share of at least 0 and below 0.5.")
-    reach = np.array(
-        [_fenced_range(as_points(x, f"cloud {i}"), robust) for i, x in enumerate(clouds)]
-    )  # (clouds, 2, 2)
+    # (clouds, 2, 2)
+    reach = np.array([_fenced_range(as_points(x, f"cloud {i}"), robust) for i, x in enumerate(clouds)])
     low, high = reach[:, 0].min(axis=0), reach[:, 1].max(axis=0)
     side = high - low
     # A constant column or a single point still needs limits that differ.
@@ -217,10 +216,8 @@ def fill(limits: Limits, width: float, height: float) -> Limits:
     (x_low, x_high), (y_low, y_high) = limits
     unit = max((x_high - x_low) / width, (y_high - y_low) / height)
     x_mid, y_mid = (x_low + x_high) / 2, (y_low + y_high) / 2
-    return (
-        (x_mid - unit * width / 2, x_mid + unit * width / 2),
-        (y_mid - unit * height / 2, y_mid + unit * height / 2),
-    )
+    across, down = unit * width / 2, unit * height / 2
+    return (x_mid - across, x_mid + across), (y_mid - down, y_mid + down)
 
 
 def bell(sigma: float) -> NDArray[np.float64]:

@@ -27,10 +27,8 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
         if durable:
             _flush(path.parent)
     except OSError as error:
-        if error.filename in (
-            None,
-            str(temporary),
-        ):  # a full disk gives no name, and users do not know the temporary one
+        # A full disk gives no name, and users do not know the temporary one.
+        if error.filename in (None, str(temporary)):
             error.filename = str(path)
             del error.filename2  # set by a rename
         raise

@@ -184,18 +184,16 @@ def _correlation_ratio(n: Array, totals: Array, squares: Array, starts: NDArray[
 def _cramers_v(n: Array, starts: NDArray[np.intp]) -> Array:
     """Compute Cramér's V (q, q) from the counts of rows with each pair of labels, (labels, labels)."""
     lengths = np.diff(np.append(starts, len(n)))
-    totals = np.add.reduceat(
-        n, starts, axis=1
-    )  # (labels, q): rows of a label with an observed entry in the other column
+    # (labels, q): rows of a label with an observed entry in the other column
+    totals = np.add.reduceat(n, starts, axis=1)
     expected = np.repeat(totals, lengths, axis=1)
     expected = expected * expected.T
     with np.errstate(divide="ignore", invalid="ignore"):
         shares = np.where(expected > 0, n**2 / expected, 0.0)
         phi_squared = np.add.reduceat(np.add.reduceat(shares, starts), starts, axis=1) - 1
         rows = np.add.reduceat(totals, starts)
-        present = np.add.reduceat(
-            (totals > 0).astype(np.float64), starts
-        )  # (q, q): labels of i among rows with an observed j
+        # (q, q): labels of i among rows with an observed j
+        present = np.add.reduceat((totals > 0).astype(np.float64), starts)
         phi_squared = phi_squared - (present - 1) * (present.T - 1) / (rows - 1)
         corrected = present - (present - 1) ** 2 / (rows - 1)
         least = np.minimum(corrected, corrected.T) - 1

@@ -10,15 +10,14 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from motes import points
-from motes.data import Table
 from motes.encoding import JsonRecord
 from motes.errors import MotesError
 from motes.evaluation.findings import Finding, changed, ema_fitting, find_problems, headline, named
@@ -26,7 +25,7 @@ from motes.evaluation.losses import ExcessLoss, excess_loss, noise_levels
 from motes.evaluation.metrics import directions_in, mode_coverage
 from motes.evaluation.points import UNLEARNED
 from motes.evaluation.sources import PointSource, compared_with
-from motes.points import Denoiser, PointModel, PointRecipe, Sampler, Truth
+from motes.points import Denoiser, Oracle, PointModel, PointRecipe, ReverseProcess, Sampler, Truth
 from motes.points.exact import MixtureOracle
 from motes.points.networks import Residual, StepGated
 from motes.points.sampling import seed_key
@@ -60,18 +59,6 @@ CHECKED = 2048  # rows that are also sampled with halved steps
 UNCHANGED = 0.1  # largest accepted change by halved steps, relative to the reference value
 DIRECTIONS = 64
 GROUPS = 8  # groups of the jackknife
-
-
-class Steps(NamedTuple):
-    """A sampler and its grid of times (N+1,)."""
-
-    sampler: Sampler
-    grid: jax.Array
-
-    @classmethod
-    def of(cls, recipe: PointRecipe) -> Steps:
-        """Return the sampler and the grid of a recipe."""
-        return cls(recipe.sampler, recipe.make_grid())
 
 
 @dataclass(frozen=True)
@@ -117,15 +104,19 @@ class Setting:
         """Whether grids are compared with a stochastic sampler, which draws different noise for different steps."""
         return self.exact is None and self.model.recipe.sampler.stochastic
 
-    def sampled(self, denoiser: Denoiser, start: Array, steps: Steps, on_progress: OnProgress = silent) -> Array:
-        """Sample with a denoiser from `start` with these steps, (n, d) in the data's units."""
-        process = points.ReverseProcess(denoiser, steps.sampler, steps.grid, self.model.dim)
+    def process(self, sampler: Sampler, grid: jax.Array) -> ReverseProcess:
+        """Build the reverse process with the denoiser for comparing grids."""
+        assert self.denoiser is not None  # otherwise no grids are compared
+        return ReverseProcess(self.denoiser, sampler, grid, self.model.dim)
+
+    def sampled(self, process: ReverseProcess, start: Array, on_progress: OnProgress = silent) -> Array:
+        """Sample from `start`, (n, d) in the data's units."""
         key = seed_key(self.seed, "split")
         x, _ = points.sample(process, len(start), key=key, start=start, on_progress=on_progress)
         return self.model.standardiser.inverse(x)
 
     @cached_property
-    def fine(self) -> tuple[Steps | None, tuple[str, ...]]:
+    def fine(self) -> tuple[ReverseProcess | None, tuple[str, ...]]:
         """Steps so fine that halving them changes nothing, and a doubt if there are none.
 
         None if the distribution is unknown and the network is defined only at its own steps.
@@ -134,9 +125,9 @@ class Setting:
             return None, ()
         few = Setting.of(self.model, self.origin, CHECKED, self.seed)
         allowed = UNCHANGED * squared_distances([few.other], few.reference)[0][0]
-        change, sets = np.inf, [few.sampled(self.denoiser, few.starts[1], _fine_steps(self, FINE[0]))]
+        change, sets = np.inf, [few.sampled(_fine_steps(self, FINE[0]), few.starts[1])]
         for steps in FINE[1:]:
-            sets = [sets[-1], few.sampled(self.denoiser, few.starts[1], _fine_steps(self, steps))]
+            sets = [sets[-1], few.sampled(_fine_steps(self, steps), few.starts[1])]
             (before, now), (error,) = squared_distances(sets, few.reference)
             change = abs(now - before)
             if change <= (max(allowed, SURE * error) if self.random else allowed):
@@ -146,7 +137,7 @@ class Setting:
         )
 
 
-def _fine_steps(setting: Setting, steps: int) -> Steps:
+def _fine_steps(setting: Setting, steps: int) -> ReverseProcess:
     """Return this number of steps, equal in a power of the noise level, from t = 1 down to almost no noise.
 
     With the exact denoiser all samplers agree, and a deterministic one has the least noise. A network has a different
@@ -159,7 +150,8 @@ def _fine_steps(setting: Setting, steps: int) -> Steps:
     lowest = min(LOWEST * unit, model.lowest_noise, highest / 10)
     if setting.exact is None and recipe.steps is not None:  # the network has learned nothing below its first step
         lowest = min(float(np.exp(-np.asarray(schedule.log_snr(1 / recipe.steps)) / 2)), highest / 10)
-    return Steps(recipe.sampler if setting.random else points.DPMSolver3M(), points.KarrasGrid(steps, lowest)(schedule))
+    sampler = recipe.sampler if setting.random else points.DPMSolver3M()
+    return setting.process(sampler, points.KarrasGrid(steps, lowest)(schedule))
 
 
 def squared_distances(sets: list[Array], reference: Array) -> tuple[Array, Array]:
@@ -257,13 +249,12 @@ def split_error(setting: Setting, on_progress: OnProgress = silent) -> ErrorSpli
         on_progress: called with the number of rows sampled so far, out of at most 4 sets.
     """
     model, n, (prior, noised) = setting.model, len(setting.reference), setting.starts
-    own, (fine, doubts) = Steps.of(model.recipe), setting.fine
-    plan: dict[str, tuple[Denoiser, Array, Steps]]  # by the source corrected last
-    plan = {"": (model.denoiser, prior, own), PRIOR: (model.denoiser, noised, own)}
-    if setting.exact is not None and fine is not None:
-        plan |= {LEARNING: (setting.exact, noised, own), DISCRETISATION: (setting.exact, noised, fine)}
-    elif fine is not None:
-        plan |= {DISCRETISATION: (model.denoiser, noised, fine)}
+    own, (fine, doubts) = model.reverse_process(None, None), setting.fine
+    plan = {"": (own, prior), PRIOR: (own, noised)}  # by the source corrected last
+    if setting.exact is not None:
+        plan[LEARNING] = setting.process(own.sampler, own.grid), noised
+    if fine is not None:
+        plan[DISCRETISATION] = fine, noised
     counted = lambda number: lambda now: on_progress(now.after(number * n, len(plan) * n))
     sets = [setting.sampled(*how, counted(number)) for number, how in enumerate(plan.values())]
     names = [*plan][1:]
@@ -312,32 +303,31 @@ def coarse_grid(setting: Setting, split: ErrorSplit) -> Iterator[Finding]:
     steps, distance = len(setting.model.grid) - 1, math.sqrt(part.value)
     last = getattr(recipe.grid, "sigma_min", 0.0)
     far = f", the last one from a noise level of {last:g}," if last > 2 * NEAR else ""
-    yield Finding(
-        "coarse_grid",
-        distance,
+    meaning = (
         f"{steps} steps{far} are too coarse: finer steps remove a sliced W2 of {distance:.2g} (between two real "
-        f"samples: {math.sqrt(split.reference_value):.2g}).",
-        steps_fix(setting),
+        f"samples: {math.sqrt(split.reference_value):.2g})."
     )
+    yield Finding("coarse_grid", distance, meaning, steps_fix(setting))
 
 
 def steps_fix(setting: Setting) -> dict[str, Any]:
     """Return the first changes that remove nearly all of the discretisation error, otherwise the best ones; {} if none
     halve it."""
     few, (fine, _) = Setting.of(setting.model, setting.origin, CHECKED, setting.seed), setting.fine
-    assert fine is not None and few.denoiser is not None  # otherwise the split has no such part
+    assert fine is not None  # otherwise the split has no such part
     recipe = setting.model.recipe
-    square = lambda steps: squared_distances([few.sampled(few.denoiser, few.starts[1], steps)], few.reference)[0][0]
+    square = lambda process: squared_distances([few.sampled(process, few.starts[1])], few.reference)[0][0]
     least = square(fine)
-    own = square(Steps.of(recipe)) - least
+    own = square(few.process(recipe.sampler, recipe.make_grid())) - least
     best: dict[str, Any] = {}
     left = HALVED if own > 0 else 0.0
     for changes in _candidates(recipe):
         try:
-            steps = Steps.of(recipe.changed(changes))
+            other = recipe.changed(changes)
+            process = few.process(other.sampler, other.make_grid())
         except MotesError:  # invalid for this recipe
             continue
-        share = (square(steps) - least) / max(own, 1e-300)
+        share = (square(process) - least) / max(own, 1e-300)
         if share < left:
             best, left = changes, share
         if left < MOSTLY:
@@ -409,12 +399,7 @@ class Diagnosis(JsonRecord):
 
 
 def diagnose_model(
-    model: PointModel,
-    source: str | ArrayLike | Table | None = None,
-    *,
-    n: int = ROWS,
-    seed: int = 0,
-    on_progress: OnProgress = silent,
+    model: PointModel, source: Any = None, *, n: int = ROWS, seed: int = 0, on_progress: OnProgress = silent
 ) -> Diagnosis:
     """Find the problems of a trained model and the sources of the error of its samples.
 
@@ -445,7 +430,7 @@ def diagnose_model(
     findings += coarse_grid(setting, split)
     unseen = origin.held_out is not None or origin.truth is not None
     if origin.known and unseen:
-        gap, p_value = _memory_gap(model, origin, real, excess.t, seed)
+        gap, p_value = _memory_gap(model, origin, real, seed)
         findings += [*_memorising(model, origin, samples, real), *_overtrained(model, origin, gap, p_value)]
     else:
         why = "the training rows are not available" if unseen else "no rows were held out"
@@ -520,13 +505,11 @@ def _memorising(model: PointModel, origin: PointSource, samples: Array, unseen: 
     error = math.hypot(further.std() / math.sqrt(len(ours)), nearer.std() / math.sqrt(len(real)))
     if value - SURE * error > CLOSER:
         copies = float(np.mean(ours < 1e-3 * np.median(real)))
-        yield Finding(
-            "memorising",
-            value,
+        meaning = (
             f"In {value:.0%} of cases, a sample is closer to a training row than a held-out row is (50% expected), and "
-            f"{copies:.0%} of the samples are copies of training rows.",
-            _less(model),
+            f"{copies:.0%} of the samples are copies of training rows."
         )
+        yield Finding("memorising", value, meaning, _less(model))
 
 
 def _places(x: Array, among: Array) -> Array:
@@ -550,14 +533,13 @@ def _modes(
     blamed = [finding.name for finding in found if finding.name not in OF_THE_ROWS]
     cause = _see(found, *blamed[:1])
     largest = next(iter(split.significant), "")
-    yield Finding(
-        "misplaced_mass",
-        float(coverage.distance),
+    meaning = (
         f"{coverage.distance:.1%} of the samples are in the wrong mode; mode {worst} has {coverage.shares[worst]:.1%} "
         f"instead of {modes.shares[worst]:.1%}."
-        + (cause or (f" Most of the error comes from {largest}." if largest else "")),
-        {} if cause or largest != LEARNING else _more(model),
+        + (cause or (f" Most of the error comes from {largest}." if largest else ""))
     )
+    fix = {} if cause or largest != LEARNING else _more(model)
+    yield Finding("misplaced_mass", float(coverage.distance), meaning, fix)
 
 
 # --- the network: its excess loss, overfitting, and poor training ---------------------------------------------------
@@ -573,9 +555,19 @@ EACH = 20  # fewest rows per Gaussian and column
 
 def excess_over_exact(model: PointModel, truth: Truth, unseen: Array, seed: int) -> ExcessLoss:
     """Compute the network's loss on held-out rows minus the loss of the exact denoiser."""
-    schedule, z = model.denoiser.schedule, model.standardiser.forward(unseen)
-    t, _ = noise_levels(schedule, model.lowest_noise)
-    return excess_loss(model.denoiser, truth.oracle(schedule, model.standardiser), z, t, key=seed_key(seed, "excess"))
+    return excess_over(model, truth.oracle(model.denoiser.schedule, model.standardiser), unseen, "excess", seed)
+
+
+def excess_over(
+    model: PointModel, reference: Oracle, rows: Array, purpose: str, seed: int, *, exact: bool = True, repeats: int = 1
+) -> ExcessLoss:
+    """Compute the network's loss on `rows` minus the loss of another denoiser, over the model's noise levels.
+
+    `purpose` selects the noise; the other arguments are those of `excess_loss`.
+    """
+    z, (t, _) = model.standardiser.forward(rows), noise_levels(model.denoiser.schedule, model.lowest_noise)
+    key = seed_key(seed, purpose)
+    return excess_loss(model.denoiser, reference, z, t, key=key, exact=exact, repeats=repeats)
 
 
 def excess_of(model: PointModel, origin: PointSource, unseen: Array, seed: int) -> tuple[ExcessLoss, str]:
@@ -583,10 +575,9 @@ def excess_of(model: PointModel, origin: PointSource, unseen: Array, seed: int) 
     unseen = unseen[:EXCESS_ROWS]
     if origin.truth is not None:
         return excess_over_exact(model, origin.truth, unseen, seed), EXACT
-    schedule, (rows, z) = model.denoiser.schedule, map(model.standardiser.forward, (origin.training.x, unseen))
-    t, _ = noise_levels(schedule, model.lowest_noise)
-    name, reference = fit_mixture(rows, z, schedule)
-    return excess_loss(model.denoiser, reference, z, t, key=seed_key(seed, "excess"), exact=False), name
+    rows, z = map(model.standardiser.forward, (origin.training.x, unseen))
+    name, reference = fit_mixture(rows, z, model.denoiser.schedule)
+    return excess_over(model, reference, unseen, "excess", seed, exact=False), name
 
 
 def fit_mixture(rows: Array, unseen: Array, schedule: points.Schedule) -> tuple[str, MixtureOracle]:
@@ -606,26 +597,21 @@ def fit_mixture(rows: Array, unseen: Array, schedule: points.Schedule) -> tuple[
     return name, MixtureOracle(best.weights_, best.means_, best.covariances_, schedule)
 
 
-def _memory_gap(model: PointModel, origin: PointSource, real: Array, t: Array, seed: int) -> tuple[float, float]:
+def _memory_gap(model: PointModel, origin: PointSource, unseen: Array, seed: int) -> tuple[float, float]:
     """Return the loss on held-out rows minus the loss on training rows, in nats, and the p-value of a rank test.
 
     A rank test, because a few outliers may cost the network more than all other rows together.
     """
     from scipy.stats import mannwhitneyu
 
-    schedule, (rows, unseen) = model.denoiser.schedule, map(model.standardiser.forward, (origin.training.x, real))
+    schedule, rows = model.denoiser.schedule, model.standardiser.forward(origin.training.x)
     # A common reference removes part of the noise from both losses.
-    reference = (
-        points.GaussianOracle(rows.mean(axis=0), np.cov(rows.T, bias=True), schedule)
-        if origin.truth is None
-        else origin.truth.oracle(schedule, model.standardiser)
-    )
+    gaussian = points.GaussianOracle(rows.mean(axis=0), np.cov(rows.T, bias=True), schedule)
+    reference = gaussian if origin.truth is None else origin.truth.oracle(schedule, model.standardiser)
     repeats = max(EXCESS_ROWS // len(rows), 1)  # with few rows, each is evaluated with several noises
     new, seen = (
-        excess_loss(
-            model.denoiser, reference, x[:EXCESS_ROWS], t, key=seed_key(seed, name), exact=False, repeats=repeats
-        )
-        for x, name in ((unseen, "unseen"), (rows, "seen"))
+        excess_over(model, reference, x[:EXCESS_ROWS], name, seed, exact=False, repeats=repeats)
+        for x, name in ((unseen, "unseen"), (origin.training.x, "seen"))
     )
     p_value = mannwhitneyu(new.nats_of_row, seen.nats_of_row, alternative="greater").pvalue
     return new.nats - seen.nats, float(p_value)
@@ -633,13 +619,11 @@ def _memory_gap(model: PointModel, origin: PointSource, real: Array, t: Array, s
 
 def _overtrained(model: PointModel, origin: PointSource, gap: float, p_value: float) -> Iterator[Finding]:
     if gap > OVERLEARNED and p_value < ALPHA:
-        yield Finding(
-            "overtrained",
-            gap,
+        meaning = (
             f"The loss on training rows is {gap:.2g} nats per row lower than on held-out rows: the network memorises "
-            f"these {len(origin.training.x):,} rows instead of learning their distribution.",
-            _less(model),
+            f"these {len(origin.training.x):,} rows instead of learning their distribution."
         )
+        yield Finding("overtrained", gap, meaning, _less(model))
 
 
 def undertrained(model: PointModel, excess: ExcessLoss, gap: float, found: list[Finding]) -> Iterator[Finding]:
@@ -654,13 +638,12 @@ def undertrained(model: PointModel, excess: ExcessLoss, gap: float, found: list[
     see = _see(found, "unscaled_columns") or ("" if few else _see(found, "ema_too_long", "ema_too_short"))
     changes = {key: value for one in causes for key, value in one.changes.items()}
     why = f": {', and '.join(one.meaning for one in causes)}" if causes else ""
-    yield Finding(
-        causes[0].name if causes and not see else "undertrained",
-        excess.nats,
+    meaning = (
         f"The network's error costs up to {excess.nats:.2g} nats per row, mostly at noise level "
-        f"{excess.worst:.2g}{why}.{see}",
-        {} if see else changes or _more(model),
+        f"{excess.worst:.2g}{why}.{see}"
     )
+    name = causes[0].name if causes and not see else "undertrained"
+    yield Finding(name, excess.nats, meaning, {} if see else changes or _more(model))
 
 
 def _more(model: PointModel) -> dict[str, Any]:
@@ -731,14 +714,10 @@ def _rare_times(model: PointModel, excess: ExcessLoss) -> Iterator[Finding]:
 
 
 def _rare_labels(model: PointModel) -> Iterator[Finding]:
-    part = model.recipe.training
-    if model.classes is not None and part.label_dropout < DROPPED:
-        yield Finding(
-            "label_rarely_dropped",
-            part.label_dropout,
-            f"it is used without labels, but training dropped labels with probability {part.label_dropout:.2g} only",
-            {"training.label_dropout": points.Training.label_dropout},
-        )
+    share, usual = model.recipe.training.label_dropout, points.Training.label_dropout
+    if model.classes is not None and share < DROPPED:
+        meaning = f"it is used without labels, but training dropped labels with probability {share:.2g} only"
+        yield Finding("label_rarely_dropped", share, meaning, {"training.label_dropout": usual})
 
 
 def _training(model: PointModel) -> Iterator[Finding]:

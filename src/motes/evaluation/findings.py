@@ -230,13 +230,11 @@ def _prior_mismatch(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
     value = prior_kl(table.x, recipe)
     if value > PRIOR_NATS:
         left = float(recipe.make_schedule().alpha(1.0)) ** 2
-        yield Finding(
-            "prior_mismatch",
-            value,
+        meaning = (
             f"Sampling starts from another distribution than the forward process ends in: {left:.0%} of the signal's "
-            f"power remains at t = 1, and the KL between the two is {value:.2g} nats.",
-            prior_fix(table.x, recipe),
+            f"power remains at t = 1, and the KL between the two is {value:.2g} nats."
         )
+        yield Finding("prior_mismatch", value, meaning, prior_fix(table.x, recipe))
 
 
 def _noise_range(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
@@ -245,13 +243,11 @@ def _noise_range(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
     power = float(np.mean(as_learned(table.x, recipe).var(axis=0)))
     wasted = _wasted_share(recipe, power)
     if wasted > WASTED:
-        yield Finding(
-            "wasted_steps",
-            wasted,
+        meaning = (
             f"{wasted:.0%} of the steps have a signal-to-noise ratio below {PURE_NOISE:g}, so the others are coarser "
-            "than necessary.",
-            _shorter_range(table, recipe, power),
+            "than necessary."
         )
+        yield Finding("wasted_steps", wasted, meaning, _shorter_range(table, recipe, power))
 
 
 def _wasted_share(recipe: PointRecipe, power: float) -> float:
@@ -276,13 +272,11 @@ def _unscaled_columns(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
     spread = table.x.std(axis=0)
     worst = int(np.argmax(np.abs(np.log(spread))))
     if not SCALES[0] < spread[worst] < SCALES[1]:
-        yield Finding(
-            "unscaled_columns",
-            float(spread[worst]),
+        meaning = (
             f"Column '{table.columns[worst]}' has standard deviation {spread[worst]:.3g}; the noise schedule "
-            "and the network assume about 1.",
-            {"data.standardise": True},
+            "and the network assume about 1."
         )
+        yield Finding("unscaled_columns", float(spread[worst]), meaning, {"data.standardise": True})
 
 
 def _degenerate_columns(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
@@ -292,42 +286,34 @@ def _degenerate_columns(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
     few = int(np.argmin([level if level < LEVELS or one else np.inf for level, one in zip(levels, whole, strict=True)]))
     if levels[few] < min(LEVELS, n) or (whole[few] and levels[few] < n / 2):
         only = "whole numbers only" if whole[few] else f"only {levels[few]} distinct values"
-        yield Finding(
-            "degenerate_column",
-            levels[few],
-            f"Column '{table.columns[few]}' has {only}; samples will fall between them.",
-        )
+        meaning = f"Column '{table.columns[few]}' has {only}; samples will fall between them."
+        yield Finding("degenerate_column", levels[few], meaning)
     z = Standardiser.fit(table.x).forward(table.x)
     together = np.abs(np.triu(z.T @ z / len(z), 1))
     a, b = np.unravel_index(np.argmax(together), together.shape)
     if together[a, b] > 1 - 1e-6:
-        yield Finding(
-            "dependent_columns",
-            float(together[a, b]),
+        meaning = (
             f"Columns '{table.columns[a]}' and '{table.columns[b]}' are perfectly correlated, so the data lies on a "
-            "plane and has no density.",
+            "plane and has no density."
         )
+        yield Finding("dependent_columns", float(together[a, b]), meaning)
 
 
 def _duplicate_rows(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
     rows = table.x if table.given is None else np.hstack([table.x, table.given.x])
     share = 1 - len(np.unique(rows, axis=0)) / len(rows)
     if share > DUPLICATES:
-        yield Finding(
-            "duplicate_rows",
-            share,
-            f"{share:.0%} of the rows are copies of other rows, and a model will learn to repeat them.",
-        )
+        meaning = f"{share:.0%} of the rows are copies of other rows, and a model will learn to repeat them."
+        yield Finding("duplicate_rows", share, meaning)
 
 
 def _few_simulations(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
     if table.given is not None and len(table.x) < SIMULATIONS:
-        yield Finding(
-            "few_simulations",
-            len(table.x),
+        meaning = (
             f"{len(table.x)} simulations are too few to learn a posterior; expected at least {SIMULATIONS}, preferably "
-            "1,000 or more.",
+            "1,000 or more."
         )
+        yield Finding("few_simulations", len(table.x), meaning)
 
 
 def _bounds_left_out(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
@@ -347,13 +333,11 @@ def _bounds_left_out(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
     ends = {name: end for name, (distance, end) in found.items() if distance < threshold}
     if ends:
         listed = ", ".join(f"'{name}' ({end})" for name, end in ends.items())
-        yield Finding(
-            "bounds_left_out",
-            len(ends),
+        meaning = (
             f"Columns that look uniform between two ends: {listed}. Without bounds, many samples will lie beyond them. "
-            f"Give the bounds of the prior, in Python with fit(..., bounds={{'{next(iter(ends))}': (LOW, HIGH)}}).",
-            {"data.bounds": [f"{name}=LOW..HIGH" for name in ends]},
+            f"Give the bounds of the prior, in Python with fit(..., bounds={{'{next(iter(ends))}': (LOW, HIGH)}})."
         )
+        yield Finding("bounds_left_out", len(ends), meaning, {"data.bounds": [f"{name}=LOW..HIGH" for name in ends]})
 
 
 def _average_of_weights(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
@@ -361,22 +345,19 @@ def _average_of_weights(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
     length = 1 / max(1 - part.ema, 1e-12)
     share = length / steps
     if part.weights == "averaged" and share > MEMORY[1] and steps >= FEWEST_STEPS:
-        yield Finding(
-            "ema_too_long",
-            share,
+        meaning = (
             f"The average of the weights spans {length:,.0f} of {steps:,} steps, so it still contains the untrained "
-            "weights of the first steps.",
-            ema_fitting(part.ema, steps),
+            "weights of the first steps."
         )
+        yield Finding("ema_too_long", share, meaning, ema_fitting(part.ema, steps))
     if part.decay == "constant" and (part.weights == "last" or share < MEMORY[0]):
-        averaged = {"training.weights": "averaged"} if part.weights == "last" else {}
-        yield Finding(
-            "ema_too_short",
-            0.0 if part.weights == "last" else share,
+        averaged, share = ({"training.weights": "averaged"}, 0.0) if part.weights == "last" else ({}, share)
+        changes = averaged | ema_fitting(part.ema, steps) | {"training.decay": "cosine"}
+        meaning = (
             "The learning rate never falls and hardly any steps are averaged, so the samples contain the jitter of "
-            "the last steps.",
-            averaged | ema_fitting(part.ema, steps) | {"training.decay": "cosine"},
+            "the last steps."
         )
+        yield Finding("ema_too_short", share, meaning, changes)
 
 
 def ema_fitting(ema: float, steps: int) -> dict[str, Any]:

@@ -153,15 +153,8 @@ def excess_loss(
     loss, least, apart = all_draws.reshape(3, len(times), repeats, len(rows)).mean(axis=2)  # (m, n) each
     above = apart if exact else loss - least
     noise = np.exp(-np.asarray(denoiser.schedule.log_snr(times), np.float64) / 2)
-    return ExcessLoss(
-        times,
-        noise,
-        loss.mean(axis=1),
-        least.mean(axis=1),
-        above.mean(axis=1),
-        above.std(axis=1) / np.sqrt(len(rows)),
-        np.trapezoid(above, np.log(noise), axis=0),
-    )
+    nats, error = np.trapezoid(above, np.log(noise), axis=0), above.std(axis=1) / np.sqrt(len(rows))
+    return ExcessLoss(times, noise, loss.mean(axis=1), least.mean(axis=1), above.mean(axis=1), error, nats)
 
 
 @eqx.filter_jit

@@ -362,13 +362,10 @@ class Shares:
 
     def detectable(self, one: Contrast, level: float) -> float:
         """Return the difference that tests at this level of the family detect in 80 % of cases, for common values."""
-        z = self.family.critical(level) + ndtri(POWER)
-        mine = [
-            z[i] * other.error
-            for i, other in enumerate(self.contrasts)
-            if (other.column, other.of) == (one.column, one.of)
-        ]
-        return float(min(max(mine), 1.0))
+        mine = np.array([(other.column, other.of) == (one.column, one.of) for other in self.contrasts])
+        edges = self.family.critical(level)[mine] + ndtri(POWER)
+        errors = np.array([other.error for other in self.contrasts])[mine]
+        return float(min((edges * errors).max(), 1.0))
 
 
 def compare_shares(

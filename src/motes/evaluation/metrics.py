@@ -850,14 +850,11 @@ def _prdc(pair: Pair, neighbours: int = NEIGHBOURS) -> Prdc:
         raise ValueError(f"{k} neighbours among sets of {n} and {m} rows; expected at least 1 and more rows than that.")
     real, synthetic = _find_rows_in_balls(b, a, k), _find_rows_in_balls(a, b, k)
     around, inside = real.sum(axis=0), real.sum(axis=1)
-    density = around.mean() / k
-    half = Z * np.sqrt((around / k).var() / n + (inside * (m / (k * n))).var() / m)
-    return Prdc(
-        _share_covered("precision", real),
-        _share_covered("recall", synthetic),
-        Metric("density", float(density), float(max(density - half, 0)), float(density + half)),
-        _share_covered("coverage", real.T),
-    )
+    value = float(around.mean() / k)
+    half = Z * float(np.sqrt((around / k).var() / n + (inside * (m / (k * n))).var() / m))
+    density = Metric("density", value, max(value - half, 0.0), value + half)
+    precision, recall = _share_covered("precision", real), _share_covered("recall", synthetic)
+    return Prdc(precision, recall, density, _share_covered("coverage", real.T))
 
 
 def _find_rows_in_balls(centres: Array, points: Array, k: int) -> Any:
@@ -1008,17 +1005,14 @@ def mode_coverage(a: ArrayLike, modes: Modes, *, seed: int = 0) -> ModeCoverage:
     error = rng.multinomial(n, found, size=2000) / n - found
     if modes.counted is not None:
         error -= rng.multinomial(modes.counted, true, size=2000) / modes.counted - true
-    distance, noise = _total_variation(found - true), float(np.quantile(_total_variation(error), 0.95))
+    distance, noise = float(_total_variation(found - true)), float(np.quantile(_total_variation(error), 0.95))
     least = MISSED_BELOW * true
     missed, surely, maybe = (
         float(sum(value < bound for value, bound in zip(values, least, strict=True)))
         for values in (found, [s.high for s in shares], [s.low for s in shares])
     )
-    return ModeCoverage(
-        shares,
-        Metric("mode_distance", float(distance), max(float(distance) - noise, 0.0), min(float(distance) + noise, 1.0)),
-        Metric("modes_missed", missed, surely, maybe),
-    )
+    off = Metric("mode_distance", distance, max(distance - noise, 0.0), min(distance + noise, 1.0))
+    return ModeCoverage(shares, off, Metric("modes_missed", missed, surely, maybe))
 
 
 def _measure_modes(pair: Pair) -> tuple[Metric, Metric]:

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.data import Frame, Table
 from motes.errors import UsageError
-from motes.evaluation.diagnosis import excess_over_exact
-from motes.evaluation.losses import Estimate, excess_loss, expected_loss, noise_levels
+from motes.evaluation.diagnosis import excess_over, excess_over_exact
+from motes.evaluation.losses import Estimate, expected_loss
 from motes.evaluation.points import Fit, PointDetails, evaluate_points
 from motes.evaluation.results import Evaluation
 from motes.evaluation.sources import PointSource, Source, compared_with, source_of
@@ -57,13 +57,7 @@ def evaluate_point_model(
 
 
 def evaluate_table_model(
-    model: TableModel,
-    source: Any = None,
-    *,
-    n: int = 10_000,
-    target: str | None = None,
-    seed: int = 0,
-    reporter: Reporter,
+    model: TableModel, source: Any, *, n: int = 10_000, target: str | None = None, seed: int = 0, reporter: Reporter
 ) -> Evaluation[TableDetails]:
     """Sample the model and compare with real rows: held-out or other rows of a file.
 
@@ -105,29 +99,15 @@ def compare_points(
 ) -> Evaluation[PointDetails]:
     """Compare samples (n, d) of a model with real points; with `brief`, by the quick metrics only."""
     reference, other = origin.real(len(samples))
-    truth = origin.truth
-    found = evaluate_points(
-        samples[: len(reference)],
-        reference,
-        other,
-        columns=model.columns,
-        modes=origin.modes,
-        fit=Fit()
-        if brief
-        else Fit(
-            _log_prob(model, origin, reference, other),
-            None if truth is None else excess_over_exact(model, truth, reference[:EXCESS_ROWS], seed),
-            paired=truth is not None,
-        ),
-        brief=brief,
-        seed=seed,
-    )
-    notes = () if truth is not None else (f"the theoretical minimum of the loss on {origin.name} is unknown.",)
-    if brief:
-        notes = (
-            "only the quick metrics were computed. `motes evaluate` or Model.evaluate computes all and may find more.",
-        )
-    notes, against = (*origin.notes, *notes), origin.evaluated_against
+    truth, fit = origin.truth, Fit()
+    note = "only the quick metrics were computed. `motes evaluate` or Model.evaluate computes all and may find more."
+    if not brief:
+        excess = None if truth is None else excess_over_exact(model, truth, reference[:EXCESS_ROWS], seed)
+        fit = Fit(_log_prob(model, origin, reference, other), excess, paired=truth is not None)
+        note = "" if truth is not None else f"the theoretical minimum of the loss on {origin.name} is unknown."
+    samples, columns, modes = samples[: len(reference)], model.columns, origin.modes
+    found = evaluate_points(samples, reference, other, columns=columns, modes=modes, fit=fit, brief=brief, seed=seed)
+    notes, against = tuple(filter(None, (*origin.notes, note))), origin.evaluated_against
     return replace(found, source=origin.name, evaluated_against=against, notes=notes, about=about(model))
 
 
@@ -139,13 +119,15 @@ def compare_table(
     held_out = None if origin.held_out is None else model.schema.frame(origin.held_out)
     log_prob = None
     if held_out is not None and origin.known:
-        unseen, seen = (
-            rows.take(np.random.default_rng([seed, 8128]).permutation(len(rows))[:LIKELIHOOD_ROWS])
-            for rows in (held_out, training)
-        )
+        unseen, seen = (_random_rows(rows, LIKELIHOOD_ROWS, seed) for rows in (held_out, training))
         log_prob = model.score_samples(unseen), model.score_samples(seen)
     found = evaluate_tables(samples, held_out, training, model.schema, target=target, log_prob=log_prob, seed=seed)
     return replace(found, source=origin.name, notes=(*origin.notes, *found.notes), about=about(model))
+
+
+def _random_rows(rows: Frame, most: int, seed: int) -> Frame:
+    """Return at most `most` of the rows, in random order."""
+    return rows.take(np.random.default_rng([seed, 8128]).permutation(len(rows))[:most])
 
 
 def _log_prob(model: PointModel, origin: PointSource, reference: Array, other: Array) -> tuple[Array, Array] | None:
@@ -277,13 +259,13 @@ Score = Callable[[Any], tuple[float, float]]  # model -> its loss and standard e
 def _point_score(model: PointModel, source: Any, seed: int) -> tuple[Score, str, str]:
     """Return the score of a model of points, its measure, and the rows, in words."""
     origin = source_of(model, source)
-    rows = model.standardiser.forward(origin.real(EMA_ROWS)[0])
+    real, _ = origin.real(EMA_ROWS)
+    rows = model.standardiser.forward(real)
     schedule, key = model.denoiser.schedule, seed_key(seed, "lengths")
     exact: Any = origin.truth and origin.truth.oracle(schedule, model.standardiser)
-    t, _ = noise_levels(schedule, model.lowest_noise)
 
     def excess(one: PointModel) -> tuple[float, float]:
-        found = excess_loss(one.denoiser, exact, rows, t, key=key)
+        found = excess_over(one, exact, real, "lengths", seed)
         return found.nats, found.nats_error
 
     def loss(one: PointModel) -> tuple[float, float]:
@@ -301,7 +283,7 @@ def _table_score(model: TableModel, source: Any, seed: int) -> tuple[Score, str,
         raise UsageError(
             f"'{origin.name}' has no rows that the model has not seen. Pass a file with unseen rows as SOURCE."
         )
-    rows = origin.held_out.take(np.random.default_rng([seed, 8128]).permutation(len(origin.held_out))[:EMA_ROWS])
+    rows = _random_rows(origin.held_out, EMA_ROWS, seed)
 
     def score(one: TableModel) -> tuple[float, float]:
         nats = -one.score_samples(rows, laplace=True)

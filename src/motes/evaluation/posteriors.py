@@ -398,10 +398,10 @@ def rows_of(model: PosteriorModel, data: Any, given: Any, n: int) -> tuple[Any, 
     return data, given, "rows in memory", "rows with observations"
 
 
-def diagnose_posteriors(
+def evaluate_posteriors(
     model: PosteriorModel, data: Any = None, given: Any = None, *, n: int = ROWS, seed: int = 0
-) -> Calibration:
-    """Test whether the posteriors are calibrated, with fixes; see `calibration`.
+) -> Evaluation[Calibration]:
+    """Return the calibration and log p of the rows as a record.
 
     Args:
         model: trained model.
@@ -414,14 +414,6 @@ def diagnose_posteriors(
         UsageError: rows that are not available, or fewer than 50.
         DataError: rows that cannot be used.
     """
-    theta, x, _, _ = rows_of(model, data, given, n)
-    return calibration(model, theta, x, seed=seed)
-
-
-def evaluate_posteriors(
-    model: PosteriorModel, data: Any = None, given: Any = None, *, n: int = ROWS, seed: int = 0
-) -> Evaluation[Calibration]:
-    """Return the calibration and log p of the rows as a record; for the arguments see `diagnose_posteriors`."""
     theta, x, name, against = rows_of(model, data, given, n)
     found = calibration(model, theta, x, seed=seed)
     log_prob = model.score_samples(np.asarray(theta, np.float64), given=x)

@@ -587,11 +587,9 @@ def _match_verdict(chance: tuple[float, float], value: float, differs: bool) -> 
         return min(low, value), max(high, value)
     if not low <= value <= high:
         return chance
-    return (
-        (low, float(np.nextafter(value, low)))
-        if high - value <= value - low
-        else (float(np.nextafter(value, high)), high)
-    )
+    if high - value <= value - low:
+        return low, float(np.nextafter(value, low))
+    return float(np.nextafter(value, high)), high
 
 
 def verdicts_of(entries: Sequence[Entry]) -> dict[str, Verdict]:

@@ -176,13 +176,10 @@ def _subsample(rows: Frame, rng: np.random.Generator) -> Frame:
 def _log_prob_by_column(model: TableModel, encoded: Encoded) -> tuple[Array, Array, Array]:
     """Return log p of each column, (n, c): given the columns before it under the model and the mixture, and alone."""
     orders, slices = model.orders, [model.schema.parts_of(column) for column in model.schema.learned]
+    of_model, of_base = orders.own.log_prob_parts(encoded), orders.of_the_base.log_prob_parts(encoded)
     own, base, alone = (
         np.stack([parts[:, some].sum(axis=1) for some in slices], axis=1)
-        for parts in (
-            orders.own.log_prob_parts(encoded),
-            orders.of_the_base.log_prob_parts(encoded),
-            orders.log_prob_alone(encoded),
-        )
+        for parts in (of_model, of_base, orders.log_prob_alone(encoded))
     )
     return own, base, alone
 
@@ -197,13 +194,11 @@ SMALL = 1e-3  # largest accepted share of impossible held-out rows
 
 def _worse_than_alone(found: TableDiagnosis, model: TableModel) -> Iterator[Finding]:
     for k in np.flatnonzero(found.gain + HARMFUL < -SURE * found.errors):
-        yield Finding(
-            "worse_than_alone",
-            float(found.gain[k]),
+        meaning = (
             f"Given the columns before it, '{found.columns[k]}' is less likely than under its own distribution: the "
-            "network has memorised its training rows. The number is the gain in nats per row.",
-            {"table.weight_decay": _larger_decay(model)},
+            "network has memorised its training rows. The number is the gain in nats per row."
         )
+        yield Finding("worse_than_alone", float(found.gain[k]), meaning, {"table.weight_decay": _larger_decay(model)})
 
 
 def _overlearned(to_seen: Array, to_unseen: Array, model: TableModel) -> Iterator[Finding]:
@@ -215,24 +210,20 @@ def _overlearned(to_seen: Array, to_unseen: Array, model: TableModel) -> Iterato
     gap = float(to_seen.mean() - to_unseen.mean())
     error = np.hypot(standard_error(to_seen), standard_error(to_unseen))
     if gap - OVERLEARNED > SURE * error and to_unseen.mean() < 0:
-        yield Finding(
-            "overlearned",
-            gap,
+        meaning = (
             f"The network increases the log-likelihood of training rows by {gap:.2g} nats per row more than for "
-            "held-out rows, which are no more likely than under the mixture alone. More rows also help.",
-            {"table.weight_decay": _larger_decay(model)},
+            "held-out rows, which are no more likely than under the mixture alone. More rows also help."
         )
+        yield Finding("overlearned", gap, meaning, {"table.weight_decay": _larger_decay(model)})
 
 
 def _worse_than_mixture(to_unseen: Array, model: TableModel) -> Iterator[Finding]:
     loss = -float(to_unseen.mean())
     if loss - HARMFUL * len(model.schema.learned) > SURE * standard_error(to_unseen):
-        yield Finding(
-            "worse_than_mixture",
-            loss,
-            f"Held-out rows are more likely under the mixture alone than with the network, by {loss:.2g} nats per row.",
-            {"table.weight_decay": _larger_decay(model)},
+        meaning = (
+            f"Held-out rows are more likely under the mixture alone than with the network, by {loss:.2g} nats per row."
         )
+        yield Finding("worse_than_mixture", loss, meaning, {"table.weight_decay": _larger_decay(model)})
 
 
 def _impossible_rows(encoded: Encoded, model: TableModel) -> Iterator[Finding]:
@@ -240,12 +231,11 @@ def _impossible_rows(encoded: Encoded, model: TableModel) -> Iterator[Finding]:
     if share > SMALL:
         counts = (encoded.codes == IMPOSSIBLE).sum(axis=0)
         where = f", most of them in '{model.schema.parts[int(counts.argmax())].column}'" if counts.any() else ""
-        yield Finding(
-            "impossible_rows",
-            share,
+        meaning = (
             f"{share:.1%} of the held-out rows contain values that are impossible under the model{where}. Use more "
-            "rows, or a wider range, such as --set 'columns.NAME={kind=\"real\", low=0, high=100}'.",
+            "rows, or a wider range, such as --set 'columns.NAME={kind=\"real\", low=0, high=100}'."
         )
+        yield Finding("impossible_rows", share, meaning)
 
 
 def _larger_decay(model: TableModel) -> float:

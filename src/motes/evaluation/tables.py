@@ -111,26 +111,18 @@ class ClassifierResult(JsonRecord):
         names = [name for name, importance in [*self.importance.items()][:3] if importance > least]
         by = f", most of all by {', '.join(names)}" if names else ""
         detectable = min(0.5 + adjust.detectable * 0.5 / np.sqrt(self.rows), 1.0)
-        said = results.judged(
-            adjust(self.p_value),
-            self.accuracy - 0.5,
-            "accuracy",
-            f"{right}, where guessing is right in 50{by}",
-            same=f"{NO_DIFFERENCE} ({right}; guessing is right in 50)",
-            detectable=detectable,
-            seen=f"an accuracy of {detectable:.2f}",
-        )
+        text = f"{right}, where guessing is right in 50{by}"
+        same = f"{NO_DIFFERENCE} ({right}; guessing is right in 50)"
+        p_value, size, seen = adjust(self.p_value), self.accuracy - 0.5, f"an accuracy of {detectable:.2f}"
+        said = results.judged(p_value, size, "accuracy", text, same=same, detectable=detectable, seen=seen)
         accuracy = results.corrected(self.accuracy, adjust.sigmas, 0.5, said.differs)
         return replace(self, accuracy=accuracy), said, accuracy, self.reference_value
 
     @property
     def text(self) -> str:
         """The accuracy and the most discriminative columns, as text."""
-        names = [
-            f"{name} {importance:+.3f}"
-            for name, importance in [*self.importance.items()][:NAMED_COLUMNS]
-            if importance > 0
-        ]
+        first = [*self.importance.items()][:NAMED_COLUMNS]
+        names = [f"{name} {importance:+.3f}" for name, importance in first if importance > 0]
         return (
             f"Classifier: accuracy {results.with_interval(self.accuracy)}; "
             f"training against held-out rows {results.with_interval(self.reference_value)}"
@@ -387,9 +379,8 @@ class Comparison:
             distance, reference_value = marginals.distance(ours, theirs, rng, ordered=not discrete)
             bars = marginals.bars_of(ours, theirs, labels)
             if not discrete:
-                moments, quantiles = (
-                    Sides(measure(ours), measure(theirs)) for measure in (marginals.moments_of, marginals.quantiles_of)
-                )
+                moments = Sides(marginals.moments_of(ours), marginals.moments_of(theirs))
+                quantiles = Sides(marginals.quantiles_of(ours), marginals.quantiles_of(theirs))
         contrast, gaps = shares.of(j), shares.of(j, missing=True)
         verdict, missing_verdict = Verdict("good", NO_DIFFERENCE), None
         if bool(len(ours)) != bool(len(theirs)):
@@ -616,9 +607,8 @@ def evaluate_tables(
     p_values = {"columns": shares.p_value} | {key: one.p_value for key, one in found.items() if one.p_value is not None}
     adjust = results.weighted_holm(p_values, WEIGHTS)
     columns = compare.columns(shares.corrected(adjust["columns"]), adjust["columns"])
-    measures = MEASURES | {
-        "utility": (target or "", f"{getattr(found.get('utility'), 'score', 'score')} after training")
-    }
+    score = getattr(found.get("utility"), "score", "score")
+    measures = MEASURES | {"utility": (target or "", f"{score} after training")}
     entries, parts = list(_column_entries(columns)), dict[str, Any]()
     for key in (key for key in results.SECTIONS if key in found):
         one = found[key]

@@ -140,6 +140,13 @@ class Denoiser(eqx.Module):
         raise TypeError(f"{type(self).__name__} cannot be conditioned on anything.")
 
 
+class JointDenoiser(Denoiser):
+    """Base class of denoisers that compute x_0 and eps together, in `x0_and_eps`."""
+
+    def __call__(self, x_t: Array, t: Array) -> Array:
+        return self.x0_and_eps(x_t, t)[0]
+
+
 class VarianceDenoiser(Denoiser):
     """A denoiser that also estimates the variance of a reverse step.
 
@@ -175,7 +182,7 @@ class VarianceDenoiser(Denoiser):
 Network = Callable[..., Array]
 
 
-class Learned(Denoiser):
+class Learned(JointDenoiser):
     """Base class of denoisers that use a network; a subclass defines `__call__` or `x0_and_eps`."""
 
     network: Network
@@ -183,9 +190,6 @@ class Learned(Denoiser):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.network!r}, {self.schedule!r})"
-
-    def __call__(self, x_t: Array, t: Array) -> Array:
-        return self.x0_and_eps(x_t, t)[0]
 
     def in_context(self, context: Array) -> "Learned":
         """Return the denoiser with `context` (c,) as the third input of its network.
@@ -317,7 +321,7 @@ class InContext(eqx.Module):
 # transformer).
 
 
-class Conditional(Denoiser):
+class Conditional(JointDenoiser):
     """A denoiser E[x_0 | x_t, label, context]: the one-hot class and the context are its network's third input.
 
     With zeros instead of the class it denoises all classes together, which it learns from rows whose label is withheld
@@ -350,14 +354,11 @@ class Conditional(Denoiser):
         one_hot = jax.nn.one_hot(label, self.classes, dtype=jnp.result_type(float))
         return self.denoiser.in_context(jnp.concatenate([one_hot, numbers.astype(one_hot.dtype)]))
 
-    def __call__(self, x_t: Array, t: Array) -> Array:
-        return self.x0_and_eps(x_t, t)[0]
-
     def x0_and_eps(self, x_t: Array, t: Array) -> tuple[Array, Array]:
         return self.given(Given()).x0_and_eps(x_t, t)
 
 
-class AnyConditional(Denoiser):
+class AnyConditional(JointDenoiser):
     """A denoiser given any columns, E[x_0 | x_t, x_0 where m = 1].
 
     The context of `given` (2 d,) is the point, whose values are used where m = 1, followed by the mask m; without it
@@ -408,9 +409,6 @@ class AnyConditional(Denoiser):
         shown = jnp.where(mask > 0, values, 0.0)
         inner = self.denoiser.in_context(jnp.concatenate([shown, mask]))
         return Observed(denoiser=inner, values=shown, mask=mask > 0, apart=self.apart, schedule=self.schedule)
-
-    def __call__(self, x_t: Array, t: Array) -> Array:
-        return self.x0_and_eps(x_t, t)[0]
 
     def x0_and_eps(self, x_t: Array, t: Array) -> tuple[Array, Array]:
         return self.given(Given(context=jnp.zeros(2 * self.dim))).x0_and_eps(x_t, t)

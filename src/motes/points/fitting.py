@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -94,8 +95,8 @@ def fit_points(
     whole, chosen = _collect_rows(data, chosen)
     points = _prepare_rows(whole, data.weights, start, chosen, seed)
     rows, context = points.rows, points.context
-    widths = lambda: context is not None and context.predicts_widths(rows.x, rows.context)
-    chosen = choose_options(chosen, len(rows.x), start, given=context is not None, predicts_widths=widths)
+    widths = None if context is None else partial(context.predicts_widths, rows.x, rows.context)
+    chosen = choose_options(chosen, len(rows.x), start, widths)
     training = chosen.training
     run = run_of(chosen, seed, rows.x, rows.labels, rows.weights, rows.context, rows.masks)
     denoiser = _initial_denoiser(start, chosen, points, seed)
@@ -104,16 +105,10 @@ def fit_points(
 
     def model_of(trained: Trained[Denoiser]) -> PointModel | PosteriorModel:
         kind = PointModel if context is None else PosteriorModel
-        return kind(
-            trained.averaged if training.weights == "averaged" else trained.last,
-            points.units,
-            whole.columns,
-            chosen,
-            classes=points.classes,
-            context=context,
-            provenance=Provenance(session.source, fingerprint_of(frame_of(replace(whole, labels=None))), seed),
-            training=trained,
-        )
+        used = trained.averaged if training.weights == "averaged" else trained.last
+        provenance = Provenance(session.source, fingerprint_of(frame_of(replace(whole, labels=None))), seed)
+        options: dict[str, Any] = {"classes": points.classes, "context": context, "training": trained}
+        return kind(used, points.units, whole.columns, chosen, provenance=provenance, **options)
 
     def task(steps: int) -> TrainingTask[Denoiser]:
         options, key = replace(training, steps=steps), seed_key(seed, "training")
@@ -129,9 +124,7 @@ def _continuable_training(start: GaussianModel | None, recipe: PointRecipe) -> T
         return None
     trained, before = start.training, start.recipe
     own = any(start.denoiser is one for one in (trained.averaged, trained.last))
-    decides = lambda recipe: (
-        recipe.loss, recipe.times, recipe.training.optimiser, bool(recipe.training.averages),
-    )  # fmt: skip
+    decides = lambda recipe: (recipe.loss, recipe.times, recipe.training.optimiser, bool(recipe.training.averages))
     return trained if own and decides(before) == decides(recipe) else None
 
 
@@ -155,30 +148,25 @@ def _collect_rows(data: PointData, recipe: PointRecipe) -> tuple[Table, PointRec
 
 
 def choose_options(
-    recipe: PointRecipe,
-    rows: int,
-    start: GaussianModel | None = None,
-    *,
-    given: bool = False,
-    predicts_widths: Callable[[], bool] = lambda: False,
+    recipe: PointRecipe, rows: int, start: GaussianModel | None = None, widths: Callable[[], bool] | None = None
 ) -> PointRecipe:
     """Return the recipe with the options that it leaves to the data filled in: `CHOSEN`.
 
     A `start` determines them. For few rows the target is x_0 itself: a mean over the batch has little noise, so that a
     network memorises the rows in fewer steps. With dropout, the error on 1,000 rows of moons is 0.030 nats with x_0 and
     0.044 with means; on 300 rows, 0.20 and 0.30. If widths of posteriors cannot be predicted from the observation,
-    learned scales would only be memorised.
+    learned scales would only be memorised; `widths` says whether they can be, and is None without observations.
     """
     target = recipe.training.target or (start.recipe.training.target if start else "row" if rows < FEW else None)
     recipe = replace(recipe, training=replace(recipe.training, target=target))
     network, before = recipe.network, None if start is None else start.recipe.network
     if not isinstance(network, Residual):
         return recipe
-    many = rows >= MANY and not (given or recipe.conditions.learned)
+    many = rows >= MANY and widths is None and not recipe.conditions.learned
     suits: dict[str, Callable[[], float]] = {
         "octaves": lambda: OCTAVES if many else 0,
         "dropout": lambda: FEW_DROPOUT if rows < FEW else 0.0,
-        "scales": lambda: SCALES if predicts_widths() else 0,
+        "scales": lambda: SCALES if widths is not None and widths() else 0,
     }
     omitted = [option for option in suits if getattr(network, option) is None]
     kept = isinstance(before, Residual)
@@ -300,18 +288,13 @@ def _merge_rows(whole: Table, weights: ArrayLike | None) -> tuple[Table, Array |
 
 
 def _prepare_context(
-    points: Table,
-    z: Array,
-    units: Standardiser,
-    weights: Array | None,
-    start: GaussianModel | None,
-    recipe: PointRecipe,
+    rows: Table, z: Array, units: Standardiser, weights: Array | None, start: GaussianModel | None, recipe: PointRecipe
 ) -> tuple[Context | None, Array | None, Array]:
     """Return the context of the rows, from `start` or fitted, the numbers of each row (n, c), and the targets.
 
     `z` (n, v) are the points in `units`; the targets are z, or its residuals of a linear regression on the context.
     """
-    table, before = points.given, None if start is None else start.context
+    table, before = rows.given, None if start is None else start.context
     if table is None:
         return None, None, z
     _check_conditionable(recipe, "`given`", "it")
@@ -321,7 +304,7 @@ def _prepare_context(
             "Pass these."
         )
     standardise = recipe.data.standardise
-    columns = [name for name, varies in zip(points.columns, units.varies, strict=True) if varies]
+    columns = [name for name, varies in zip(rows.columns, units.varies, strict=True) if varies]
     prior = Prior.fit(z, columns, weights, units.intervals)
     context = before or Context.fit(table, prior, weights, standardise=standardise)
     numbers = context.mapped(table.x)

@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.data.tables import SMOOTH
 from motes.errors import UsageError, unknown
-from motes.points.denoisers import Denoiser, Given
+from motes.points.denoisers import Denoiser, Given, JointDenoiser
 from motes.points.exact import moments
 from motes.points.sampling import Sampler
 from motes.points.schedules import Schedule
@@ -65,7 +65,7 @@ class Guidance:
             )
 
 
-class Guided(Denoiser):
+class Guided(JointDenoiser):
     """A guided denoiser: weak + weight (strong - weak) for low <= t <= high, otherwise `strong`.
 
     The limits on t follow Kynkaanniemi et al. 2024.
@@ -73,8 +73,7 @@ class Guided(Denoiser):
     Args:
         strong: the denoiser that is guided.
         weak: the denoiser to guide away from.
-        weight: strength of the guidance; 0 is `weak`, 1 is `strong`.
-        low, high: the interval of t.
+        guidance: the weight, 0 for `weak` and 1 for `strong`, or the weight with an interval of t.
         weak_knows: whether `weak` is also conditioned on the class, as in autoguidance.
 
     Example:
@@ -94,19 +93,11 @@ class Guided(Denoiser):
     weak_knows: bool = eqx.field(static=True)
     schedule: Schedule
 
-    def __init__(
-        self,
-        strong: Denoiser,
-        weak: Denoiser,
-        weight: float,
-        *,
-        low: float = 0.0,
-        high: float = 1.0,
-        weak_knows: bool = False,
-    ):
+    def __init__(self, strong: Denoiser, weak: Denoiser, guidance: float | Guidance, *, weak_knows: bool = False):
+        options = guidance if isinstance(guidance, Guidance) else Guidance(guidance)
         self.strong, self.weak, self.weak_knows, self.schedule = strong, weak, weak_knows, strong.schedule
         # As arrays, so that another weight does not compile another program.
-        self.weight, self.low, self.high = jnp.array(weight), jnp.array(low), jnp.array(high)
+        self.weight, self.low, self.high = map(jnp.array, (options.weight, options.low, options.high))
 
     def given(self, known: Given) -> "Guided":
         strong = self.strong.given(known)
@@ -114,9 +105,6 @@ class Guided(Denoiser):
         less = known if self.weak_knows else known._replace(label=None)
         weak = self.weak.given(less) if jax.tree.leaves(less) else self.weak
         return eqx.tree_at(lambda guided: (guided.strong, guided.weak), self, (strong, weak))
-
-    def __call__(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
-        return self.x0_and_eps(x_t, t)[0]
 
     def x0_and_eps(self, x_t: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
         weight = jnp.where((self.low <= t) & (t <= self.high), self.weight, 1.0)

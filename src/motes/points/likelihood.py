@@ -27,8 +27,9 @@ import numpy as np
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
+from motes.errors import UsageError
 from motes.points.denoisers import Denoiser, Given, Learned
-from motes.points.samplers import heun
+from motes.points.samplers import Heun
 from motes.points.sampling import Sampler
 from motes.points.schedules import DiscreteVP
 from motes.points.variance import LearnedVariance
@@ -213,7 +214,7 @@ def log_likelihood(
         on_progress: called with the number of rows done so far, after each block.
 
     Raises:
-        ValueError: another shape, or an argument out of range.
+        UsageError: another shape, or an argument out of range.
 
     Example:
         >>> from motes.points import GaussianOracle, VarianceExploding, log_likelihood
@@ -223,17 +224,17 @@ def log_likelihood(
     """
     rows = np.asarray(x, dtype=np.float64)
     if rows.ndim != 2 or not rows.size or not np.isfinite(rows).all():
-        raise ValueError(f"points have shape {rows.shape}; expected (n, d) with n >= 1 and d >= 1, all finite.")
+        raise UsageError(f"points have shape {rows.shape}; expected (n, d) with n >= 1 and d >= 1, all finite.")
     if any(len(known) != len(rows) for known in jax.tree.leaves(given)):
-        raise ValueError(f"`given` has another number of rows than the points; expected {len(rows)}.")
+        raise UsageError(f"`given` has another number of rows than the points; expected {len(rows)}.")
     if not 0 < tolerance < math.inf:
-        raise ValueError(f"tolerance = {tolerance}; expected a number of nats above 0.")
+        raise UsageError(f"tolerance = {tolerance}; expected a number of nats above 0.")
     with float64():
         denoiser = _to_double(denoiser, single=tolerance >= TOLERANCE)
         noise = math.exp(-float(denoiser.schedule.log_snr(1.0)) / 2)
         end = jnp.asarray(v_of(noise))
     if not 0 < r_min < noise:
-        raise ValueError(f"r_min = {r_min:g}; expected above 0 and below the noise at t = 1, {noise:g}.")
+        raise UsageError(f"r_min = {r_min:g}; expected above 0 and below the noise at t = 1, {noise:g}.")
     flow = Flow(denoiser, r_min, end)
     with np.errstate(over="ignore", invalid="ignore"):  # the error of such rows is infinite
         log_prob, error = _integrate_rows(flow, rows, given, tolerance, on_progress)
@@ -343,15 +344,7 @@ def flow_path(denoiser: Denoiser, x: jax.Array, times: jax.Array) -> jax.Array:
 
     The times fall, towards data and down to 0, or rise from above 0, towards noise.
     """
-    schedule = denoiser.schedule
-
-    def move(y: jax.Array, step: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        t, s = step
-        y = heun(denoiser, y, t, s)
-        return y, schedule.alpha(s) * y
-
-    _, path = jax.lax.scan(move, x / schedule.alpha(times[0]), (times[:-1], times[1:]))
-    return jnp.concatenate([x[None], path])
+    return sampled_paths(denoiser, Heun(), x, times, jax.random.split(jax.random.key(0), 1))[0]
 
 
 @eqx.filter_jit

@@ -12,6 +12,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from copy import copy
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, final
@@ -72,6 +73,21 @@ class PointDraws(NamedTuple):
     points: Array
     noisy: Array
     effective: float
+
+
+@dataclass(frozen=True)
+class DrawOptions:
+    """The options of `sample` for one call, checked, and the steps to record."""
+
+    label: Any = None
+    seed: int = 0
+    sampling: SamplingLike = None
+    record: Sequence[int] = ()
+    on_progress: OnProgress = silent
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", check_seed(self.seed))
+        object.__setattr__(self, "sampling", Sampling.of(self.sampling))
 
 
 class GaussianModel(Model):
@@ -167,10 +183,6 @@ class GaussianModel(Model):
         return int(weights_of(self.denoiser).size)
 
     @property
-    def _averaged(self) -> int:
-        return self.parameters
-
-    @property
     def grid(self) -> NDArray[np.float32]:
         """Times at which its sampler stops, from 1 down to 0, (N+1,)."""
         return np.asarray(self.recipe.make_grid())
@@ -263,8 +275,7 @@ class GaussianModel(Model):
                 "fewer training steps, a smaller network, or more averaging."
             )
         knows = options.weak is not None and given is not None
-        ends = {"low": options.low, "high": options.high}
-        return Guided(self.denoiser, weak.denoiser, options.weight, **ends, weak_knows=knows)
+        return Guided(self.denoiser, weak.denoiser, options, weak_knows=knows)
 
     @property
     def _inputs(self) -> tuple[Any, ...]:
@@ -285,28 +296,28 @@ class GaussianModel(Model):
 
     # --- samples ---
 
-    @abstractmethod
-    def draw_points(
-        self,
-        n: int,
-        *,
-        given: Any = None,
-        label: Any = None,
-        seed: int = 0,
-        sampling: SamplingLike = None,
-        record: Sequence[int] = (),
-        on_progress: OnProgress = silent,
-    ) -> PointDraws:
+    def draw_points(self, n: int, *, given: Any = None, **options: Any) -> PointDraws:
         """Draw the points of `sample` as arrays, whatever the training rows were.
 
-        `record` lists the steps of the reverse process whose noisy points are also returned: indices into `grid`; 0 is
-        the start. The other arguments are as in `sample`.
+        Takes the options of `sample`, and `record`: the steps of the reverse process whose noisy points are also
+        returned, as indices into `grid`; 0 is the start.
 
         Example:
             >>> drawn = model.draw_points(3, record=[0, 8], sampling={"sampler": "heun", "steps": 8})
             >>> drawn.noisy.shape, bool((drawn.noisy[1] == drawn.points).all()), drawn.effective
             ((2, 3, 2), True, 3.0)
         """
+        check_process()
+        return self._draw(check_count(n, "points"), given, DrawOptions(**options))
+
+    @abstractmethod
+    def _draw(self, n: int, given: Any, options: DrawOptions) -> PointDraws:
+        """Draw n points, for each observation."""
+
+    def _run_sampler(self, n: int, known: Given | None, options: DrawOptions) -> tuple[NDArray[np.float32], ...]:
+        """Draw n points in the units of the network, (n, d), and the noisy points of the recorded steps."""
+        process, key = self.reverse_process(options.sampling, known), seed_key(options.seed, "sample")
+        return sample(process, n, key=key, given=known, record=options.record, on_progress=options.on_progress)
 
     def draw(self, n: int, given: Any = None, **options: Any) -> Array:
         """Draw the points of `sample` as an array, (n, d), whatever the training rows were.
@@ -345,25 +356,6 @@ class GaussianModel(Model):
             return self._native(points)
         tables = [self._native(one) for one in points]
         return np.stack(tables) if tables and isinstance(tables[0], np.ndarray) else tables
-
-    def _run_flow(
-        self, z: Array, given: Given | None, *, denoiser: Denoiser | None = None, **options: Any
-    ) -> Likelihood:
-        """Compute log p of rows z (n, d) in the units of the network, with another denoiser if given.
-
-        Raises:
-            UsageError: a network that is only defined at the schedule's steps, or an argument out of range.
-        """
-        if isinstance(getattr(self.denoiser, "network", None), StepGatedMLP):
-            raise UsageError(
-                "got a network of kind 'step_gated', which is only defined at the schedule's steps; expected one that "
-                "is defined at all times, since otherwise the flow jumps and has no density. Train with network.kind = "
-                "'residual', or use the variational bound, model.bound in Python."
-            )
-        try:
-            return log_likelihood(denoiser or self.denoiser, z, given=given, **options)
-        except ValueError as error:
-            raise UsageError(str(error)) from None
 
     # --- rows in ---
 
@@ -511,30 +503,15 @@ class PointModel(GaussianModel):
             warnings.warn(message, UserWarning, stacklevel=2)
         return self._native(self.draw(n, given, label=label, seed=seed, sampling=sampling, on_progress=on_progress))
 
-    def draw_points(
-        self,
-        n: int,
-        *,
-        given: Mapping[str, Any] | None = None,
-        label: Any = None,
-        seed: int = 0,
-        sampling: SamplingLike = None,
-        record: Sequence[int] = (),
-        on_progress: OnProgress = silent,
-    ) -> PointDraws:
+    def _draw(self, n: int, given: Mapping[str, Any] | None, options: DrawOptions) -> PointDraws:
         # Under conditions, points come from rejection or sequential Monte Carlo, whichever is cheaper. The conditions
         # are a box in standardised units, low <= z <= high with z = (x - mean) / scale; a known number is an interval
         # of width 0.
-        check_process()
-        n, seed, sampling = check_count(n, "points"), check_seed(seed), Sampling.of(sampling)
-        key, units = seed_key(seed, "sample"), self.standardiser
-        box = self._parse_conditions(given)
+        box, units = self._parse_conditions(given), self.standardiser
         if box is None:
-            known = self.given(label, n)
-            process = self.reverse_process(sampling, known)
-            z, noisy = sample(process, n, key=key, given=known, record=record, on_progress=on_progress)
+            z, noisy = self._run_sampler(n, self.given(options.label, n), options)
             return PointDraws(units.inverse(z), units.inverse(noisy), float(n))
-        if record:
+        if options.record:
             raise UsageError(
                 "chain: got a condition, under which points have no chain of their own. Leave out `given`."
             )
@@ -542,19 +519,11 @@ class PointModel(GaussianModel):
         none = np.empty((0, n, len(self.columns)))
         if self.recipe.conditions.learned and ((low == high) | (np.isinf(low) & np.isinf(high))).all():
             rows = np.broadcast_to(np.where(low == high, low, np.nan), (n, len(self.columns)))
-            return PointDraws(
-                self._fill_missing(rows, seed=seed, sampling=sampling, on_progress=on_progress), none, float(n)
-            )
-        known = self.given(label, n)
-        z, effective = sample_inside(
-            self.reverse_process(sampling, known),
-            (units.forward(low), units.forward(high)),
-            n,
-            key=key,
-            given=known,
-            only=sampling.sampler is not None,
-            on_progress=on_progress,
-        )
+            return PointDraws(self._fill_missing(rows, options), none, float(n))
+        known, key = self.given(options.label, n), seed_key(options.seed, "sample")
+        process, bounds = self.reverse_process(options.sampling, known), (units.forward(low), units.forward(high))
+        only, tell = Sampling.of(options.sampling).sampler is not None, options.on_progress
+        z, effective = sample_inside(process, bounds, n, key=key, given=known, only=only, on_progress=tell)
         # Rounding may put a point just beyond an end; a known number is returned bit for bit.
         return PointDraws(np.clip(units.inverse(z), low, high), none, effective)
 
@@ -604,7 +573,7 @@ class PointModel(GaussianModel):
     @cached_property
     def _own_samples(self) -> Array:
         """Samples of the joint distribution (n, d), in standardised units, with which conditions are compared."""
-        return self.standardiser.forward(self._fill_missing(np.full((OWN, len(self.columns)), np.nan)))
+        return self.standardiser.forward(self._fill_missing(np.full((OWN, len(self.columns)), np.nan), DrawOptions()))
 
     def _describe_novelty(self, low: Array, high: Array) -> list[str]:
         """Return a sentence for each way in which the known numbers of a box differ from the model's own samples."""
@@ -693,10 +662,17 @@ class PointModel(GaussianModel):
             )
         rows = self._rows(data)
         options: dict[str, Any] = {"tolerance": tolerance, "on_progress": on_progress}
+        if isinstance(getattr(self.denoiser, "network", None), StepGatedMLP):
+            raise UsageError(
+                "got a network of kind 'step_gated', which is only defined at the schedule's steps; expected one that "
+                "is defined at all times, since otherwise the flow jumps and has no density. Train with network.kind = "
+                "'residual', or use the variational bound, model.bound in Python."
+            )
         if names:
             self._check_given(names)
             return self._likelihood_given(rows, np.isin(self.columns, names), **options)
-        found = self._run_flow(self.standardiser.forward(rows), self.given(label, len(rows)), **options)
+        z, known = self.standardiser.forward(rows), self.given(label, len(rows))
+        found = log_likelihood(self.denoiser, z, given=known, **options)
         return found._replace(log_prob=found.log_prob + self.standardiser.log_det(rows))
 
     def _check_given(self, names: tuple[Any, ...]) -> None:
@@ -713,7 +689,7 @@ class PointModel(GaussianModel):
         # Observed columns are treated as independent N(0, 1) columns at 0, so their log-density can be subtracted.
         assert isinstance(self.denoiser, AnyConditional)  # as its recipe says
         apart, observed = AnyConditional(self.denoiser.denoiser, self.dim, apart=True), there[self.standardiser.varies]
-        found = self._run_flow(np.where(observed, 0.0, z), known, denoiser=apart, **options)
+        found = log_likelihood(apart, np.where(observed, 0.0, z), given=known, **options)
         normal = -0.5 * math.log(2 * math.pi) * observed.sum()
         return found._replace(log_prob=found.log_prob - normal + self.standardiser.of(~there).log_det(rows[:, ~there]))
 
@@ -749,10 +725,7 @@ class PointModel(GaussianModel):
         if variance is None:
             own: Variance = "learned" if self.recipe.denoiser.variance == "learned" else "beta"
             variance = part.variance if isinstance(part, Ancestral) else own
-        try:
-            bound = variational_bound(self.denoiser, z, key=seed_key(seed, "bound"), variance=variance, draws=draws)
-        except ValueError as error:
-            raise UsageError(str(error)) from None
+        bound = variational_bound(self.denoiser, z, key=seed_key(seed, "bound"), variance=variance, draws=draws)
         # Only the decoder is a density of x_0, so the change of units belongs to its term.
         log_det = self.standardiser.log_det(rows).astype(bound.reconstruction.dtype)
         return bound._replace(reconstruction=bound.reconstruction - log_det)
@@ -829,7 +802,7 @@ class PointModel(GaussianModel):
             tell = lambda now, before=number * rows: on_progress(now.after(before, count * rows))
             filled = x.copy()
             if rows:
-                filled[holes] = self._fill_missing(x[holes], seed=int(word), on_progress=tell)
+                filled[holes] = self._fill_missing(x[holes], DrawOptions(seed=int(word), on_progress=tell))
             tables.append(with_index(as_frame(filled, self.columns).like(kind), data))
         return tables[0] if draws is None else tables
 
@@ -845,20 +818,15 @@ class PointModel(GaussianModel):
         self.check_constants(x, "the data")
         return np.where(np.isnan(x) & ~self.standardiser.varies, self.standardiser.mean, x)
 
-    def _fill_missing(
-        self, rows: Array, *, seed: int = 0, sampling: SamplingLike = None, on_progress: OnProgress = silent
-    ) -> Array:
+    def _fill_missing(self, rows: Array, options: DrawOptions) -> Array:
         """Fill in the NaN entries of rows (n, d) given the others: by the network if it learned all conditionals."""
         known, units = ~np.isnan(rows), self.standardiser
         if self.recipe.conditions.learned:
-            process, key = self.reverse_process(sampling, None), seed_key(seed, "sample")
-            z: NDArray[np.floating] = sample(
-                process, len(rows), key=key, given=self.observed(rows), on_progress=on_progress
-            )[0]
+            z: NDArray[np.floating] = self._run_sampler(len(rows), self.observed(rows), options)[0]
         else:
-            there, key, grid = known[:, units.varies], seed_key(seed, "impute"), self.recipe.make_grid()
+            there, key, grid = known[:, units.varies], seed_key(options.seed, "impute"), self.recipe.make_grid()
             z = units.forward(np.where(known, rows, 0.0))
-            drawn, _ = conditional_rows(self.denoiser, z, there, key=key, grid=grid, on_progress=on_progress)
+            drawn, _ = conditional_rows(self.denoiser, z, there, key=key, grid=grid, on_progress=options.on_progress)
             z = drawn[:, 0]
         return np.where(known, rows, units.inverse(z))
 

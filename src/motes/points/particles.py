@@ -30,6 +30,7 @@ from motes.points import exact as cut_normal
 from motes.points.denoisers import Denoiser, Given
 from motes.points.samplers import level
 from motes.points.sampling import ReverseProcess, check_grid, sample
+from motes.points.schedules import Schedule
 from motes.progress import OnProgress, Progress, silent
 from motes.training.programs import float64, on_all_cores
 
@@ -225,21 +226,24 @@ class Population(NamedTuple):
     place: jax.Array | Array
 
 
+class ParticleFilter(eqx.Module):
+    """What moves populations from noise to data: a denoiser on a grid of times, for `particles` in each population."""
+
+    denoiser: Denoiser
+    grid: jax.Array
+    particles: int = eqx.field(static=True)
+
+    def __check_init__(self) -> None:
+        check_grid(self.grid)
+        if self.particles < 2:
+            raise UsageError(f"particles = {self.particles}; expected at least 2.")
+
+
 def populations(
-    denoiser: Denoiser,
-    low: Array,
-    high: Array,
-    given: Given | None,
-    key: jax.Array,
-    grid: jax.Array,
-    particles: int,
-    on_progress: OnProgress,
+    move: ParticleFilter, low: Array, high: Array, given: Given | None, key: jax.Array, on_progress: OnProgress
 ) -> Iterator[Population]:
     """Yield populations, one for each row of the bounds (m, d), block by block."""
-    check_grid(grid)
-    if particles < 2:
-        raise UsageError(f"particles = {particles}; expected at least 2.")
-    m, d = low.shape
+    (m, d), particles = low.shape, move.particles
     block = max(min(BLOCK // particles, NUMBERS // (particles * d * d)), 1)
     cuts = bool(((low != high) & (np.isfinite(low) | np.isfinite(high))).any())
     double = jnp.result_type(float) == jnp.float64
@@ -249,7 +253,7 @@ def populations(
         known = jax.tree.map(partial(np.take, indices=padded, axis=0), given)
         with float64(double):  # the setting is local to each thread
             box = Box(jnp.asarray(low[padded], float), jnp.asarray(high[padded], float), cuts)
-            found = _run_block(denoiser, box, known, np.int32(first), key, grid, particles)
+            found = _run_block(move, box, known, np.int32(first), key)
             return Population(*(np.asarray(part)[: m - first] for part in found))
 
     starts = range(0, m, block)
@@ -259,23 +263,14 @@ def populations(
 
 
 @eqx.filter_jit
-def _run_block(
-    denoiser: Denoiser,
-    box: Box,
-    given: Given | None,
-    first: ArrayLike,
-    key: jax.Array,
-    grid: jax.Array,
-    particles: int,
-) -> Population:
+def _run_block(move: ParticleFilter, box: Box, given: Given | None, first: ArrayLike, key: jax.Array) -> Population:
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(len(box.low)))
-    return jax.vmap(partial(_run_population, denoiser, grid, particles))(box, given, keys)
+    return jax.vmap(partial(_run_population, move))(box, given, keys)
 
 
-def _run_population(
-    denoiser: Denoiser, grid: jax.Array, particles: int, box: Box, given: Given | None, key: jax.Array
-) -> Population:
-    denoiser = denoiser if given is None else denoiser.given(given)
+def _run_population(setting: ParticleFilter, box: Box, given: Given | None, key: jax.Array) -> Population:
+    grid, particles = setting.grid, setting.particles
+    denoiser = setting.denoiser if given is None else setting.denoiser.given(given)
     order = jnp.argsort(~box.cut)  # intervals first, so that no coordinate drawn before makes them improbable
     box, back = Box(box.low[order], box.high[order], box.cuts), jnp.argsort(order)
     steps, dim = len(grid) - 1, len(order)
@@ -294,7 +289,7 @@ def _run_population(
         (y, sees), ancestors = jax.tree.map(lambda part: part[chosen], (y, sees)), ancestors[:, chosen]
         log_weights = jnp.where(few, -jnp.log(particles), log_weights)
         random = Noise(ndtri(row), ndtri(step), uniform)
-        y, factor = jax.vmap(partial(_step, denoiser, box, t, s))(y, sees, random)
+        y, factor = jax.vmap(partial(_step, denoiser.schedule, box, t, s))(y, sees, random)
         return (y, log_weights + factor, log_evidence + total, ancestors.at[number].set(chosen)), decided
 
     y = denoiser.schedule.prior_std / denoiser.schedule.alpha(1.0) * ndtri(noise[0, 0])
@@ -352,20 +347,14 @@ def _approximate(denoiser: Denoiser, order: jax.Array, box: Box, y: jax.Array, t
 
 
 def _step(
-    denoiser: Denoiser,
-    box: Box,
-    t: jax.Array,
-    s: jax.Array,
-    y: jax.Array,
-    sees: ParticleView,
-    noise: Noise,
+    schedule: Schedule, box: Box, t: jax.Array, s: jax.Array, y: jax.Array, sees: ParticleView, noise: Noise
 ) -> tuple[jax.Array, jax.Array]:
     """Draw y (d,) at s < t, and return the log of the factor of its weight before the evaluation at s, ().
 
     At s = 0, y has no noise and is a row.
     """
     x0, ends = draw(sees.conditioned, box, noise.row, noise.uniform)
-    r_t, r_s = level(denoiser.schedule, t), level(denoiser.schedule, s)
+    r_t, r_s = level(schedule, t), level(schedule, s)
     kept = (r_s / r_t) ** 2
     variance = r_s**2 / (1 - kept)
     seen = x0 + jnp.sqrt(variance) * noise.step  # the information about x_0 in y at s
@@ -476,7 +465,8 @@ def conditional_sample(
     rows = lambda part: np.broadcast_to(part, (count, *np.shape(part)))
     conditioned = jax.tree.map(rows, given)
     key, place_key = jax.random.split(key)
-    parts = list(populations(denoiser, rows(low), rows(high), conditioned, key, grid, particles, on_progress))
+    move = ParticleFilter(denoiser, grid, particles)
+    parts = list(populations(move, rows(low), rows(high), conditioned, key, on_progress))
     found = Population(*(np.concatenate(part) for part in zip(*parts, strict=True)))
     evidence = np.asarray(found.log_evidence, np.float64)
     if not np.isfinite(evidence).any():
@@ -490,9 +480,8 @@ def conditional_sample(
     shares = np.bincount(chosen, minlength=weights.size).reshape(weights.shape) / n
     shared = sum(_mean_variances(*part) for part in zip(shares, found.ancestors, found.decided, strict=True))
     drawn = np.asarray(found.rows).reshape(-1, len(low))[chosen]
-    return Conditioned(
-        _restore_known(drawn, low, high), float(1 / np.max(shared)), float(evidence.max() + np.log(worth.mean()))
-    )
+    log_evidence = float(evidence.max() + np.log(worth.mean()))
+    return Conditioned(_restore_known(drawn, low, high), float(1 / np.max(shared)), log_evidence)
 
 
 def conditional_rows(
@@ -547,7 +536,7 @@ def conditional_rows(
         raise UsageError(f"draws = {draws}; expected at most the number of particles per row, {particles}.")
     low, high = _check_box(np.where(known, values, -np.inf), np.where(known, values, np.inf))
     drawn, ess, first = np.empty((len(low), draws, low.shape[1]), low.dtype), np.empty(len(low)), 0
-    for found in populations(denoiser, low, high, None, key, grid, particles, silent):
+    for found in populations(ParticleFilter(denoiser, grid, particles), low, high, None, key, silent):
         for i, (rows, log_weights, evidence, ancestors, decided, place) in enumerate(zip(*found, strict=True), first):
             if not np.isfinite(evidence):
                 raise UsageError(f"none of {particles} particles survived for row {i}: check its known coordinates.")

@@ -29,6 +29,7 @@ from motes.training.model import is_covariance, require
 Array = NDArray[np.float64]
 
 Interval = tuple[float, float]
+Intervals = Sequence[Interval | None]  # one for each column
 
 AWAY = 0.03  # Kolmogorov distance from which a column has another distribution
 SURE = 1.95  # this distance times the square root of the rows, exceeded by chance in 1 of 1,000 cases
@@ -54,11 +55,7 @@ class Prior:
 
     @classmethod
     def fit(
-        cls,
-        z: Array,
-        columns: Sequence[str],
-        weights: Array | None = None,
-        intervals: Sequence[Interval | None] | None = None,
+        cls, z: Array, columns: Sequence[str], weights: Array | None = None, intervals: Intervals | None = None
     ) -> "Prior":
         """Fit the prior to rows z (n, d) with sample `weights` (n,); None weights them equally.
 
@@ -180,9 +177,8 @@ class Regression:
 
     def forward(self, z: Array, context: Array) -> Array:
         """Map z (..., n, d) to u (..., n, d), given the context (n, c)."""
-        return np.asarray(
-            np.linalg.solve(self.residual_scale, np.swapaxes(z - self.mean(context), -1, -2)).swapaxes(-1, -2)
-        )
+        away = np.swapaxes(z - self.mean(context), -1, -2)
+        return np.asarray(np.linalg.solve(self.residual_scale, away).swapaxes(-1, -2))
 
     def inverse(self, u: Array, context: Array) -> Array:
         """Map u (..., n, d) to z (..., n, d), given the context (n, c)."""
@@ -269,9 +265,8 @@ class NoveltyDetector:
             tails.append((_fit_tail(-known), _fit_tail(known)))
         some = x[np.unique(np.linspace(0, len(x) - 1, NOVELTY_ROWS).astype(int))]
         fold = np.arange(len(some)) % FOLDS
-        apart = np.concatenate(
-            [_measure_distances(some[fold == k], *_fit_centres(some[fold != k])) for k in range(FOLDS)]
-        )
+        parts = [_measure_distances(some[fold == k], *_fit_centres(some[fold != k])) for k in range(FOLDS)]
+        apart = np.concatenate(parts)
         level, tail = FALSE_ALARMS / 2 * (len(apart) + 1), _fit_tail(apart)
         place = len(apart) - int(level)  # leaves the expected number of rows beyond the limit
         limit = np.sort(apart)[min(place, len(apart) - 1)] + (tail * np.log(1 / level) if level < 1 else 0.0)
@@ -441,6 +436,11 @@ class Context:
     def add_prediction(self, u: Array, context: Array) -> Array:
         """Map residuals back to points: the inverse of `subtract_prediction`."""
         return u if self.regression is None else self.regression.inverse(u, context)
+
+    @property
+    def log_det(self) -> float:
+        """log |du / dz| of `subtract_prediction`."""
+        return 0.0 if self.regression is None else self.regression.log_det
 
     def forward(self, rows: Array) -> Array:
         """Map rows in data units (n, c) to the network's inputs (n, inputs)."""

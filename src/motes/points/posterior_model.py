@@ -6,8 +6,6 @@ Posteriors given several independent observations of one point are composed from
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -16,13 +14,12 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.errors import UsageError, check_count, check_process, check_seed
+from motes.errors import UsageError, check_count, check_process
 from motes.points.denoisers import Given
 from motes.points.guidance import Composed, NoisyPrior, Sampling, added_precisions
-from motes.points.likelihood import TOLERANCE, Likelihood
-from motes.points.model import GaussianModel, PointDraws, SamplingLike
+from motes.points.likelihood import TOLERANCE, Likelihood, log_likelihood
+from motes.points.model import DrawOptions, GaussianModel, PointDraws, SamplingLike
 from motes.points.posterior import Context, Prior
-from motes.points.sampling import sample, seed_key
 from motes.progress import OnProgress, Reporter, silent
 from motes.training.model import ROWS
 
@@ -98,9 +95,8 @@ class PosteriorModel(GaussianModel):
         """
         for message in self.reliability_warnings(given, iid=iid):
             warnings.warn(message, UserWarning, stacklevel=2)
-        return self._tables(
-            self.draw(n, given, iid=iid, label=label, seed=seed, sampling=sampling, on_progress=on_progress)
-        )
+        options = {"label": label, "seed": seed, "sampling": sampling, "on_progress": on_progress}
+        return self._tables(self.draw(n, given, iid=iid, **options))
 
     def reliability_warnings(self, given: Any, *, iid: bool = False) -> list[str]:
         """Return the reasons why posteriors given these observations may be unreliable, one sentence each.
@@ -124,41 +120,28 @@ class PosteriorModel(GaussianModel):
             )
         return messages
 
-    def draw_points(
-        self,
-        n: int,
-        *,
-        given: Any = None,
-        iid: bool = False,
-        label: Any = None,
-        seed: int = 0,
-        sampling: SamplingLike = None,
-        record: Sequence[int] = (),
-        on_progress: OnProgress = silent,
-    ) -> PointDraws:
+    def draw_points(self, n: int, *, given: Any = None, iid: bool = False, **options: Any) -> PointDraws:
+        if not iid:
+            return super().draw_points(n, given=given, **options)
         check_process()
-        n, seed, sampling = check_count(n, "points"), check_seed(seed), Sampling.of(sampling)
-        key = seed_key(seed, "sample")
+        n, chosen = check_count(n, "points"), DrawOptions(**options)
+        if Sampling.of(chosen.sampling).guidance is not None:
+            raise UsageError("guidance cannot be combined with several observations. Leave it out.")
+        denoiser, zero, root = self._compose(self.context.rows(given)[0], chosen.label, chosen.seed)
+        drawn = self.with_denoiser(denoiser)._run_sampler(n, None, chosen)
+        points, noisy = (self.standardiser.inverse(np.asarray(u, np.float64) @ root + zero) for u in drawn)
+        return PointDraws(points, noisy, float(n))
+
+    def _draw(self, n: int, given: Any, options: DrawOptions) -> PointDraws:
         rows, one = self.context.rows(given)
-        if iid:
-            if sampling.guidance is not None:
-                raise UsageError("guidance cannot be combined with several observations. Leave it out.")
-            denoiser, zero, root = self._compose(rows, label, seed)
-            process = replace(self.reverse_process(sampling, None), denoiser=denoiser)
-            drawn = sample(process, n, key=key, record=record, on_progress=on_progress)
-            points, noisy = (self.standardiser.inverse(np.asarray(u, np.float64) @ root + zero) for u in drawn)
-            return PointDraws(points, noisy, float(n))
-        total = n * len(rows)
-        labels = label if np.ndim(label) == 0 else np.tile(np.asarray(label), len(rows))
-        known = self.given(labels, total, np.repeat(rows, n, axis=0))
-        process = self.reverse_process(sampling, known)
-        drawn = sample(process, total, key=key, given=known, record=record, on_progress=on_progress)
+        labels = options.label if np.ndim(options.label) == 0 else np.tile(np.asarray(options.label), len(rows))
+        known = self.given(labels, n * len(rows), np.repeat(rows, n, axis=0))
         shape = (n, len(self.columns)) if one else (len(rows), n, len(self.columns))
         points, noisy = (
             self.standardiser.inverse(self.context.add_prediction(np.asarray(u, np.float64), _context_numbers(known)))
-            for u in drawn
+            for u in self._run_sampler(n * len(rows), known, options)
         )
-        return PointDraws(points.reshape(shape), noisy.reshape(len(record), *shape), float(n))
+        return PointDraws(points.reshape(shape), noisy.reshape(len(options.record), *shape), float(n))
 
     def _compose(self, rows: Array, label: Any, seed: int) -> tuple[Composed, Array, Array]:
         """Return the denoiser of u given all observations `rows` (m, c), with z = zero + u root, zero (d,) and root."""
@@ -232,14 +215,9 @@ class PosteriorModel(GaussianModel):
         check_process()
         rows = self._rows(data)
         known = self.given(label, len(rows), given)
-        z, log_det = self.standardiser.forward(rows), self.standardiser.log_det(rows)
-        if self.context.regression is not None:
-            z, log_det = (
-                self.context.subtract_prediction(z, _context_numbers(known)),
-                log_det + self.context.regression.log_det,
-            )
-        found = self._run_flow(z, known, tolerance=tolerance, on_progress=on_progress)
-        return found._replace(log_prob=found.log_prob + log_det)
+        z = self.context.subtract_prediction(self.standardiser.forward(rows), _context_numbers(known))
+        found = log_likelihood(self.denoiser, z, given=known, tolerance=tolerance, on_progress=on_progress)
+        return found._replace(log_prob=found.log_prob + self.standardiser.log_det(rows) + self.context.log_det)
 
     # --- evaluation ---
 
@@ -284,9 +262,10 @@ class PosteriorModel(GaussianModel):
             >>> posterior.diagnose(theta, given=theta.sum(axis=1)[:, None]).columns
             ('x', 'y')
         """
-        from motes.evaluation.posteriors import diagnose_posteriors
+        from motes.evaluation.posteriors import calibration, rows_of
 
-        return diagnose_posteriors(self, self._source(data), given, n=n, seed=seed)
+        theta, x, _, _ = rows_of(self, self._source(data), given, n)
+        return calibration(self, theta, x, seed=seed)
 
     def plot(
         self, *, given: Any = None, truth: Any = None, n: int = 2000, seed: int = 0, style: str = "light"

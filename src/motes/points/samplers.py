@@ -257,16 +257,10 @@ class Adaptive(Sampler):
             r = jnp.maximum(-jnp.asarray(minus_r), LEAST)
             return -eps_at(denoiser, y, time_of_level(schedule, r))
 
-        solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(flow),
-            diffrax.Tsit5(),
-            t0=-r_t,
-            t1=-r_s,
-            dt0=None,
-            y0=x_t / schedule.alpha(t),
-            stepsize_controller=diffrax.PIDController(rtol=self.rtol, atol=self.atol),
-        )
-        return schedule.alpha(s) * solution.ys[-1], state
+        term, y = diffrax.ODETerm(flow), x_t / schedule.alpha(t)
+        steps = diffrax.PIDController(rtol=self.rtol, atol=self.atol)
+        found = diffrax.diffeqsolve(term, diffrax.Tsit5(), t0=-r_t, t1=-r_s, dt0=None, y0=y, stepsize_controller=steps)
+        return schedule.alpha(s) * found.ys[-1], state
 
 
 # --- DPM-Solver++: solves the linear part of the flow exactly and interpolates x0_hat (Lu et al. 2022b) -------------

@@ -246,8 +246,7 @@ class Sampler(eqx.Module):
         """
 
 
-@dataclass(frozen=True, eq=False)
-class ReverseProcess:
+class ReverseProcess(eqx.Module):
     """The reverse process from noise to points: a denoiser, a sampler and a grid of times.
 
     Attributes:
@@ -272,9 +271,9 @@ class ReverseProcess:
     denoiser: Denoiser
     sampler: Sampler
     grid: Array
-    dim: int
+    dim: int = eqx.field(static=True)
 
-    def __post_init__(self) -> None:
+    def __check_init__(self) -> None:
         check_grid(self.grid)
         self.sampler.check(self.denoiser)
 
@@ -345,9 +344,7 @@ def sample(
         with float64(double):  # the setting is local to each thread
             own = None if start is None else jnp.asarray(np.asarray(start)[padded], float)
             numbers = np.arange(skip + first, skip + first + block, dtype=np.int32)
-            x, kept = _draw_block(
-                process.denoiser, process.sampler, grid, dim, own, known, key, numbers, slots, len(places)
-            )
+            x, kept = _draw_block(process, own, known, key, numbers, slots, len(places))
             points[rows] = np.asarray(x)[: rows.stop - first]
             chain[:, rows] = np.asarray(kept)[: len(places), : rows.stop - first]
         return rows.stop
@@ -404,20 +401,12 @@ def _find_fault(process: ReverseProcess) -> str | None:
 
 @eqx.filter_jit
 def _draw_block(
-    denoiser: Denoiser,
-    sampler: Sampler,
-    grid: Array,
-    dim: int,
-    start: Array | None,
-    given: Given | None,
-    key: Array,
-    numbers: ArrayLike,
-    slots: ArrayLike,
-    records: int,
+    process: ReverseProcess, start: Array | None, given: Given | None, key: Array, numbers: Any, slots: Any, count: int
 ) -> tuple[Array, Array]:
-    """Draw the rows `numbers` (n,), from `start` or from the prior; also return the chain, (records + 1, n, dim)."""
+    """Draw the rows `numbers` (n,), from `start` or from the prior; also return the chain, (count + 1, n, dim)."""
+    denoiser, sampler, grid = process.denoiser, process.sampler, process.grid
     slots, keys = jnp.asarray(slots), jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.asarray(numbers))
-    prior = lambda key: denoiser.schedule.prior_std * jax.random.normal(key, (dim,))
+    prior = lambda key: denoiser.schedule.prior_std * jax.random.normal(key, (process.dim,))
     x = jax.vmap(prior)(keys) if start is None else start
 
     @partial(jax.vmap, in_axes=(0, 0, None, None, 0, 0))
@@ -430,7 +419,7 @@ def _draw_block(
         x_s, state = step(given, x_t, t, s, state, jax.vmap(jax.random.fold_in, (0, None))(keys, number))
         return (x_s, state, chain.at[slot].set(x_s)), None
 
-    chain = jnp.zeros((records + 1, *x.shape)).at[slots[0]].set(x)
+    chain = jnp.zeros((count + 1, *x.shape)).at[slots[0]].set(x)
     state = jax.vmap(sampler.init, (0, None))(x, grid)
     steps = grid[:-1], grid[1:], jnp.arange(1, len(grid)), slots[1:]
     (x, _, chain), _ = jax.lax.scan(move, (x, state, chain), steps)

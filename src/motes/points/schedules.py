@@ -184,9 +184,8 @@ class LinearVP(Schedule):
         # without cancellation.
         integrated_beta = jnp.minimum(jax.nn.softplus(-jnp.asarray(log_snr, float)), self._integrated_beta)
         root = jnp.sqrt(self.beta_min**2 + 2 * (self.beta_max - self.beta_min) * integrated_beta)
-        return jnp.where(
-            integrated_beta < self._integrated_beta, jnp.minimum(2 * integrated_beta / (self.beta_min + root), 1.0), 1.0
-        )
+        t = jnp.minimum(2 * integrated_beta / (self.beta_min + root), 1.0)
+        return jnp.where(integrated_beta < self._integrated_beta, t, 1.0)
 
 
 class CosineVP(Schedule):
@@ -556,11 +555,8 @@ def _interpolate(values: tuple[float, ...], t: ArrayLike) -> Array:
     place = jnp.asarray(t, float) * knots
     k = jnp.clip(place.astype(int), 0, knots - 1)
     s, rest = place - k, k + 1 - place  # s + rest = 1; as two differences each keeps its digits near 0
-    return (
-        (1 + 2 * s) * rest**2 * y[k]
-        + (1 + 2 * rest) * s**2 * y[k + 1]
-        + s * rest * (rest * slopes[k] - s * slopes[k + 1])
-    )
+    blend = (1 + 2 * s) * rest**2 * y[k] + (1 + 2 * rest) * s**2 * y[k + 1]
+    return blend + s * rest * (rest * slopes[k] - s * slopes[k + 1])
 
 
 @cache

@@ -291,10 +291,9 @@ def _make_validation(held: Rows, objective: PointObjective, options: Training) -
     rng = np.random.default_rng([*objective.members[0], APART])
     # Stratified over the range of times, in an order independent of the rows.
     u = (rng.permutation(count) + rng.random(count)) / count
-    numbers = (u, rng.standard_normal((count, held.x.shape[1])), rng.random(count))
-    drawn = jax.device_put(
-        (padded(np.arange(m, dtype=np.int32)), *(part.astype(jnp.result_type(float)) for part in numbers))
-    )
+    numbers = [u, rng.standard_normal((count, held.x.shape[1])), rng.random(count)]
+    numbers = [part.astype(jnp.result_type(float)) for part in numbers]
+    drawn = jax.device_put((padded(np.arange(m, dtype=np.int32)), *numbers))
     held_objective = objective._replace(rows=OnDevice.of(held, options.label_dropout))
 
     def losses(weights: Any) -> NDArray[np.float64]:
@@ -344,20 +343,13 @@ class PointObjective(NamedTuple):
 
 
 def point_task(
-    denoiser: Denoiser,
-    data: NDArray[np.floating] | Rows,
-    *,
-    key: jax.Array,
-    loss: Loss,
-    times: Times,
-    options: Training = Training(),
+    denoiser: Denoiser, rows: Rows, *, key: jax.Array, loss: Loss, times: Times, options: Training
 ) -> loop.TrainingTask[Denoiser]:
     """Return the task that `train` passes to the training loop for these arguments.
 
     Raises:
         UsageError: `options.validation` above 0 without held-out rows.
     """
-    rows = data if isinstance(data, Rows) else Rows(data)
     if options.validation and rows.held is None:
         raise UsageError(
             f"options.validation = {options.validation:g}, but there are no held-out rows. Pass them as "
@@ -447,5 +439,6 @@ def train(
         >>> trained.losses.shape
         (2,)
     """
-    task = point_task(denoiser, data, key=key, loss=loss, times=times, options=options)
+    rows = data if isinstance(data, Rows) else Rows(data)
+    task = point_task(denoiser, rows, key=key, loss=loss, times=times, options=options)
     return loop.train(task, checkpoints.FitSession(keeper, on_progress))

@@ -134,8 +134,7 @@ def variational_bound(
 
     Raises:
         TypeError: a schedule without steps.
-        UsageError: variance "learned" with a denoiser that has not learned one.
-        ValueError: another variance.
+        UsageError: variance "learned" with a denoiser that has not learned one, or an unknown variance.
 
     Example:
         >>> from motes.points import GaussianOracle, LinearBetas, variational_bound
@@ -151,7 +150,7 @@ def variational_bound(
             f"the bound is a sum over steps; expected a DiscreteVP schedule, got {type(schedule).__name__}."
         )
     if variance not in get_args(Variance):
-        raise ValueError(f"variance = {variance!r}; expected one of {', '.join(get_args(Variance))}.")
+        raise UsageError(f"variance = {variance!r}; expected one of {', '.join(get_args(Variance))}.")
     if variance == "learned":
         check_knows_variance(denoiser)
     points = jnp.asarray(x0, dtype=float)

@@ -385,25 +385,17 @@ class TrainingState(Generic[N]):
         stored = {step: powers for step, powers in self._stored.items() if step < end} | {end: np.asarray(ends.powers)}
 
         def vectors(powers: Any) -> NDArray[np.float32]:  # in the order of `weights_of`, (lengths, p of all members)
-            each = [powers[:, k] for k in range(powers.shape[1])]
-            return (
-                np.stack(each)[:, 0] if len(powers) == 1 else np.stack([weights_of(task.network(one)) for one in each])
-            )
+            if len(powers) == 1:
+                return powers[0]
+            return np.stack([weights_of(task.network(powers[:, k])) for k in range(powers.shape[1])])
 
-        trained = Trained(
-            task.network(best.average),
-            task.network(best.last),
-            self.losses,
-            self.seconds,
-            interrupted,
-            np.array(validation.looks) if validation else np.zeros((0, 2)),
-            float(np.asarray(best.step).mean()) if validation else None,
-            [Snapshot(step, *map(task.network, both)) for step, both in shots.items()],
-            Averages.of(LENGTHS, {step: vectors(one) for step, one in stored.items()})
-            if task.averages and end
-            else None,
-            self.complete(),
-        )
+        trained = Trained(task.network(best.average), task.network(best.last), self.losses, self.seconds, interrupted)
+        if validation:
+            trained.looks, trained.best = np.array(validation.looks), float(np.asarray(best.step).mean())
+        trained.snapshots = [Snapshot(step, *map(task.network, both)) for step, both in shots.items()]
+        if task.averages and end:
+            trained.averages = Averages.of(LENGTHS, {step: vectors(one) for step, one in stored.items()})
+        trained.state = self.complete()
         return task.finish(trained)
 
     def complete(self) -> State:

@@ -319,9 +319,9 @@ class Model(ABC):
             checkpoints.write_checkpoint(folder / AVERAGES, vars(self.averages), {"run": self._run})
 
     @property
-    @abstractmethod
     def _averaged(self) -> int:
         """The number of weights in each average."""
+        return self.parameters
 
     @property
     def _run(self) -> str:

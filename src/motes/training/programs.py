@@ -43,9 +43,8 @@ def _compile(function: F, level: Callable[[], int], **options: Any) -> F:
     @wraps(function)
     def run(*arguments: Any) -> Any:
         inside = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arguments))
-        return (
-            function(*arguments) if inside else program(level())(*arguments)
-        )  # programs have no options inside others
+        # Programs have no options inside others.
+        return function(*arguments) if inside else program(level())(*arguments)
 
     return cast(F, run)
 
