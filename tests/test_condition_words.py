@@ -6,7 +6,7 @@ import pytest
 
 from motes.cli.condition_words import point_conditions, table_conditions
 from motes.errors import UsageError
-from motes.tables.parts import Among, Between, Missing, Not, NotMissing
+from motes.tables.parts import Among, Between, Missing, Not
 from motes.tables.schema import Schema
 
 ROWS = 400
@@ -63,7 +63,7 @@ def schema():
         ("day=2024-05-01..2024-06-01", Between("2024-05-01", "2024-06-01")),
         ("a=b!=2", 2),
         ("rent=", Missing()),
-        ("rent!=", NotMissing()),
+        ("rent!=", Not(Missing())),
         ("one=7.5", 7.5),
     ],
 )
@@ -113,7 +113,7 @@ def test_what_cannot_be_is_a_misuse_that_says_which_word(schema, word):
 
 def test_not_missing_needs_no_code():
     plain = Schema.fit({"a": [1.5, None, 2.5, 3.5, 4.0], "b": ["x", "y", "x", "y", "x"]}, missing="ignore")
-    assert table_conditions(["a!="], plain) == {"a": NotMissing()}
+    assert table_conditions(["a!="], plain) == {"a": Not(Missing())}
 
 
 def test_words_on_points():

@@ -133,17 +133,11 @@ def bias_of(
     """
     shares, rest = put(shares), put(rest)
     if not spot.line:
-        return _label_bias(views.log_codes, rest, shares), None
+        return _label_biases(views.log_codes, rest, shares, shares), None
     line, codes = int(place.line), shares.shape[1]
     of_code = layout.bins.of_code[line][:codes]
     of_code = np.pad(of_code, (0, codes - len(of_code)), constant_values=BINS)
     return _line_biases(views, of_code, layout.bins.edges[line], shares, rest)
-
-
-@brief_program
-def _label_bias(log_codes: jax.Array, rest: jax.Array, shares: jax.Array) -> jax.Array:
-    one = lambda log_codes, rest, shares: _code_bias(log_codes, rest, shares, shares)
-    return each_member(one)(log_codes, rest, shares)
 
 
 @training_program
@@ -193,6 +187,9 @@ def _code_bias(log_codes: jax.Array, gate: jax.Array, target: jax.Array, shares:
         return _step_bias(bias, target, mean, shares)
 
     return jax.lax.fori_loop(0, ROUNDS, closer, jnp.zeros_like(shares))
+
+
+_label_biases = brief_program(each_member(_code_bias))
 
 
 def _step_bias(bias: jax.Array, target: jax.Array, mean: jax.Array, shares: jax.Array) -> jax.Array:

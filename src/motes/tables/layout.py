@@ -21,11 +21,9 @@ from numpy.typing import NDArray
 
 from motes.tables.kinds import Kind
 from motes.tables.kinds.binnings import tail_shares
-from motes.tables.parts import IMPOSSIBLE, Encoded, Part
+from motes.tables.parts import IMPOSSIBLE, Array, Encoded, Part
 from motes.tables.relations import BROKEN, PATTERNS, Dependency, MissingPatterns, Relation
 from motes.tables.schema import Schema
-
-Array = NDArray[np.float64]
 
 WAVES = 24
 DECAY = 1.5  # 4 memorises: held-out rows of Magic are 0.17 nats less likely

@@ -154,20 +154,13 @@ def mask_rows(layout: Layout, prepared: PreparedModel, n: int) -> ObservedCodes:
 
 @drawing_program()
 def reveal(
-    layout: Layout,
-    prepared: PreparedModel,
-    seen: ObservedCodes,
-    place: Place,
-    codes: jax.Array,
-    y: jax.Array,
-    u: jax.Array,
-    here: jax.Array,
+    layout: Layout, prepared: PreparedModel, seen: ObservedCodes, place: Place, entry: tuple[jax.Array, ...]
 ) -> ObservedCodes:
-    """Reveal entries of the part at `place` in the rows `here`, (n,) each; one program serves for every part.
+    """Reveal entries of the part at `place`; one program serves for every part.
 
-    `codes`, `y` and `u` are as in `network.EncodedRows`.
+    `entry` consists of `codes`, `y` and `u`, as in `network.EncodedRows`, and of the rows to reveal, (n,) each.
     """
-    j = place.part
+    (codes, y, u, here), j = entry, place.part
     on_line, loose = (layout.lines == j).any(), (layout.loose == j).any()
     waves = jnp.asarray(layout.on_line)[j] * waves_of(u)  # once for all members: cosines are expensive
     slot = jnp.where(loose & here, jnp.asarray(layout.offsets)[j] + codes, 0)
@@ -367,15 +360,7 @@ class Binned(NamedTuple):
 
 @drawing_program()
 def choose(
-    bins: Bins,
-    line: jax.Array,
-    views: TokenPrediction,
-    back: Any,
-    allowed: tuple[jax.Array, jax.Array, jax.Array],
-    could: Any,
-    fits: Any,
-    uniform: Any,
-    shift: Any,
+    bins: Bins, line: jax.Array, views: TokenPrediction, back: Any, allowed: Any, could: Any, fits: Any, noise: Any
 ) -> Choice:
     """Draw one part of each of n rows.
 
@@ -386,13 +371,13 @@ def choose(
         back: index of each row among these rows of all members, (n,).
         allowed: log of the allowed share of each token, (K,) or (n, K), and both ends of the allowed interval.
         could, fits: which relations give a value, and which give an allowed value, (n, R).
-        uniform: uniform numbers, (3, n). NumPy draws them: JAX would compile a program for each kind of number.
-        shift: 32 random bits, ().
+        noise: uniform numbers, (3, n), and 32 random bits, (). NumPy draws them: JAX would compile a program for each
+            kind of number.
     """
     if back is not None:
         views = jax.tree.map(lambda part: part.reshape(1, -1, *part.shape[2:])[:, back], views)
     members, n = views.gate.shape[:2]
-    log_shares, low, high = allowed
+    (log_shares, low, high), (uniform, shift) = allowed, noise
     log_codes = views.log_codes + log_shares  # (M, n, K)
     binned = None
     shares = jnp.exp(log_codes)

@@ -31,7 +31,7 @@ from motes.tables.draws import DrawnRows, RowConditions, conditions_of, draw_blo
 from motes.tables.kinds.columns import ROOM
 from motes.tables.layout import layout_of
 from motes.tables.network import MaskedModel, MaskedNetwork, knows_labels, skeleton_of
-from motes.tables.parts import IMPOSSIBLE, Encoded, Part
+from motes.tables.parts import IMPOSSIBLE, Array, Encoded, Part
 from motes.tables.predictions import DRAWS, QUANTILES, Predicted, label_probabilities, predict_blocks, rows_without
 from motes.tables.recipe import TableRecipe
 from motes.tables.relations import PATTERNS, Inequality, Relation
@@ -49,10 +49,6 @@ if TYPE_CHECKING:
 
     from motes.evaluation import Evaluation, TableDiagnosis
     from motes.evaluation.tables import TableDetails
-
-
-Array = NDArray[np.float64]
-Integers = NDArray[np.integer]
 
 
 FORMAT = "4"  # version of the model file's table section
@@ -580,9 +576,8 @@ class TableModel(Model):
         tensors = {name: array for name, array in tensors.items() if name != KEY and not name.startswith("estimator.")}
         with reading(path):
             provenance, length = read_provenance(about)
-            arrays = {
-                name.removeprefix("schema."): tensors.pop(name) for name in [*tensors] if name.startswith("schema.")
-            }
+            of_schema = [name for name in tensors if name.startswith("schema.")]
+            arrays = {name.removeprefix("schema."): tensors.pop(name) for name in of_schema}
             schema = Schema.from_state(arrays, json.loads(about["schema"]))
             rows_of_codes = check_schema(schema)
             recipe, order = TableRecipe.parse(tomllib.loads(about["recipe"])), tensors.pop("order")
@@ -593,10 +588,8 @@ class TableModel(Model):
                 constraint = Constraint.of(schema.rules, *cases, schema.rows)
             worth = schema.rows if len(tensors["network.hidden"]) == 1 else 0  # several members: a small table
             labels = knows_labels(schema.parts, tensors["base.means"])
-            skeleton = skeleton_of(
-                layout_of(schema, labels=labels), tensors, options_of(recipe.table, worth, len(schema.parts)).dropout
-            )
-            models = filled(skeleton, tensors, path)
+            dropout = options_of(recipe.table, worth, len(schema.parts)).dropout
+            models = filled(skeleton_of(layout_of(schema, labels=labels), tensors, dropout), tensors, path)
             orders = AnyOrderModel(schema, models, np.asarray(order), tuple(bias), constraint)
             check_table(orders, rows_of_codes)
         made = cls(orders, recipe, provenance=provenance)

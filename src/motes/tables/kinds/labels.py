@@ -14,9 +14,9 @@ import numpy as np
 from motes.data.arrays import Label, Series, Type
 from motes.data.readings import doubt
 from motes.errors import DataError, UsageError
-from motes.tables.kinds.base import Kind, Sample
+from motes.tables.kinds.base import HERE, Kind, Sample
 from motes.tables.kinds.binnings import Binning, Few, Grid, Numbers, fit_few, in_ranges
-from motes.tables.parts import HERE, IMPOSSIBLE, Array, Codes, Entries, Mask, Part, Restriction, SetOfValues, Values
+from motes.tables.parts import IMPOSSIBLE, Array, Codes, Entries, Mask, Part, Restriction, SetOfValues, Values
 
 MANY = 256  # labels, above which the rare ones share a token
 RARE = 2  # maximum number of rows of a rare label
