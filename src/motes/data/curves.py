@@ -174,10 +174,8 @@ def _fit(x: Array, counts: Array, half: float, zero: float, tails: float) -> Tra
     best_value = _likelihood(best, points, half) + GAIN + 0.5 * np.log(rows) / rows
     best_value = best_value if np.isfinite(best_value) else -np.inf
     scales = _unit_range(unit, max(half / 2, 1e-3 * unit))
-    from_below, from_above = (
-        _unit_range(unit, max(half / 2, min(1e-3 * unit, _nearest_distance(np.abs(points - end)))))
-        for end in (below, high)
-    )
+    least = lambda end: max(half / 2, min(1e-3 * unit, _nearest_distance(np.abs(points - end))))
+    from_below, from_above = (_unit_range(unit, least(end)) for end in (below, high))
     families: list[tuple[Callable[[float], Transform], tuple[float, float]]] = [
         (lambda a: Power(centre, unit, exponent=float(np.clip(a, 0, 2))), (0.0, 2.0)),
         (lambda s: Power(below, float(np.exp(s)), exponent=0.0), from_below),

@@ -154,10 +154,8 @@ class Frame:
             >>> type(as_frame({"age": [31, 47]}).as_kind_of(pd.DataFrame({"other": [1]}))).__name__
             'DataFrame'
         """
-        template = Template.of(data)
-        if template.library in ("frame", "numpy"):
-            return self
-        return replace(template, columns=tuple((name, None) for name in self.names)).rows(self)
+        library = Template.of(data).library
+        return self if library in ("frame", "numpy") else self._to_library(library)
 
     def without(self, names: Sequence[str]) -> Frame:
         """Return the same rows with all entries of these columns missing.

@@ -249,10 +249,8 @@ def bounds_texts(bounds: Mapping[str, Any]) -> tuple[str, ...]:
     if not isinstance(bounds, Mapping):
         raise UsageError(f"bounds: got {type(bounds).__name__}; expected a dict, such as {{'rate': (0, 1)}}.")
     try:
-        return tuple(
-            f"{name}={'..'.join('' if end is None else repr(float(end)) for end in (low, high))}"
-            for name, (low, high) in bounds.items()
-        )
+        text_of = lambda end: "" if end is None else repr(float(end))
+        return tuple(f"{name}={text_of(low)}..{text_of(high)}" for name, (low, high) in bounds.items())
     except (TypeError, ValueError):
         raise UsageError(
             f"bounds: got {dict(bounds)}; expected (low, high) of each column, such as (0, None)."

@@ -170,10 +170,9 @@ def _choose_shape_few(y: Array, weights: Array, lines: int, hold: Array, most: i
             for shape in grid:
                 grid[shape] += heavy @ _log_density(y[fold], lines, *_regularise(raw, shape))
         shape = max(grid, key=lambda shape: grid[shape])
-        fell = 0 if grid[shape] > found else fell + 1
         if grid[shape] > found:
-            best, found = shape, grid[shape]
-        if fell == 2:
+            best, found, fell = shape, grid[shape], 0
+        elif (fell := fell + 1) == 2:
             break
     return best
 

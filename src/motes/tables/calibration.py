@@ -112,11 +112,10 @@ def _shares_left(view: TokenPrediction, derived: Sequence[Derived], shares: Arra
     if not derived:
         return np.tile(shares, (members, 1)), np.ones((members, m))
     pi, rest = shares_of(view.links, derived)
-    given = [
-        sum(np.bincount(one.codes[i], pi[i, :, r], len(shares)) / m for r, one in enumerate(derived))
-        for i in range(members)
-    ]
-    return np.maximum(shares - np.array(given), FLOOR * shares), rest
+    given = np.zeros((members, len(shares)))
+    for r, one in enumerate(derived):
+        np.add.at(given, (np.arange(members)[:, None], one.codes), pi[..., r] / m)
+    return np.maximum(shares - given, FLOOR * shares), rest
 
 
 def bias_of(

@@ -275,21 +275,19 @@ class TableModel(Model):
             ('age', 'smoker')
         """
         check_process()
-        effective, evidence, total = 0.0, [], 0
+        found = list[tuple[int, float, float]]()  # of each block: rows, effective sample size, evidence
 
         def counted() -> Iterator[Frame]:
-            nonlocal effective, total
             for rows in self.blocks(n, given=given, seed=seed, importance_resample=importance_resample):
-                effective += rows.effective
-                evidence.append(rows.log_evidence)
-                total += len(rows)
-                on_progress(Progress(total, n))
+                found.append((len(rows), rows.effective, rows.log_evidence))
+                on_progress(Progress(sum(count for count, _, _ in found), n))
                 yield rows
 
         made = joined(counted(), check_count(n, "rows"))
         if placeholders:
             made = self.schema.with_placeholders(made)
-        return DrawnRows(made.columns, effective, _log_mean(np.array(evidence)))
+        _, effective, evidence = zip(*found, strict=True)
+        return DrawnRows(made.columns, sum(effective), _log_mean(np.array(evidence)))
 
     def blocks(
         self, n: int, *, given: Mapping[str, Any] | None = None, seed: int = 0, importance_resample: bool = False

@@ -487,8 +487,7 @@ class Scale:
         first, last = bool(np.isfinite(ends[0])), bool(np.isfinite(ends[-1]))
         if drawn is not None:
             ends[0], ends[-1] = (ends[0] if first else drawn[0]), (ends[-1] if last else drawn[1])
-        none = Repeats(np.zeros(len(ends) - 1), np.zeros(0), np.zeros(0))
-        repeats = part.repeats or none
+        repeats = part.repeats or Repeats(np.zeros(len(ends) - 1), np.zeros(0), np.zeros(0))
         upto = np.append(0.0, np.cumsum(repeats.within))
         return cls(ends, part.ranks, np.diff(ends) <= 0, first, last, repeats, upto)
 
