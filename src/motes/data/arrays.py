@@ -130,13 +130,9 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 TYPE_WORDS: dict[Type, str] = {
-    "real": "numbers",
-    "whole": "whole numbers",
-    "truth": "true or false",
-    "label": "text",
-    "date": "dates",
+    "real": "numbers", "whole": "whole numbers", "truth": "true or false", "label": "text", "date": "dates",
     "other": "something else",
-}
+}  # fmt: skip
 CURES = {  # advice for columns of unsupported types
     "duration": "Convert it to numbers, such as seconds", "timedelta": "Convert it to numbers, such as seconds",
     "time": "Convert it to numbers, such as minutes", "period": "Convert it to dates by .dt.to_timestamp()",

@@ -147,6 +147,7 @@ def standardised(curve: Transform, x: Array, counts: Array) -> Transform:
     return replace(curve, mean=mean, scale=deviation if deviation > 0 else 1.0)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def fit_curve(x: Array, counts: Array, *, half: float = 0.0, zero: float = 0.0, tails: float = 0.0) -> Transform:
     """Fit the curve with the largest likelihood under a Gaussian; the identity unless another is clearly better.
 
@@ -157,11 +158,6 @@ def fit_curve(x: Array, counts: Array, *, half: float = 0.0, zero: float = 0.0, 
         zero: the lower bound of non-negative numbers.
         tails: nats per row that asinh, which compresses both tails, must gain in addition to the gain of any curve.
     """
-    with np.errstate(over="ignore", invalid="ignore"):
-        return _fit(x, counts, half, zero, tails)
-
-
-def _fit(x: Array, counts: Array, half: float, zero: float, tails: float) -> Transform:
     rows = counts.sum()
     if half <= 4 * np.spacing(np.abs(x).max()):
         half = 0.0  # the intervals are too narrow for floats

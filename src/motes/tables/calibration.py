@@ -25,7 +25,7 @@ from motes.tables.masking import Place, Spot, TokenPrediction
 from motes.tables.network import masses
 from motes.tables.parts import Array, Codes
 from motes.tables.relations import Rule
-from motes.tables.rules import AnyRule, Constraint, cases_of, columns_of, drawn_sides
+from motes.tables.rules import Constraint, cases_of, columns_of, drawn_sides
 from motes.tables.unmasking import ROWS, AnyOrderModel, MaskedDenoiser, draw_block
 from motes.training.programs import brief_program, each_member, put, training_program
 
@@ -210,7 +210,7 @@ LEAST_OBEYING = 0.05  # minimum share of rows that obey all rules: each requeste
 
 
 def estimated(
-    unmasker: MaskedDenoiser, rules: tuple[AnyRule, ...], seed: int
+    unmasker: MaskedDenoiser, rules: tuple[Rule, ...], seed: int
 ) -> tuple[Constraint, list[NDArray[np.float64]]]:
     """Estimate the constraint of rules, and by which factor it changes the frequency of each token, from drawn rows.
 

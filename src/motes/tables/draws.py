@@ -20,7 +20,7 @@ from motes.tables.network import EncodedRows
 from motes.tables.parts import Array, Condition, Mask
 from motes.tables.rules import RuleSides, Side, drawn_sides, observed_sides
 from motes.tables.schema import Schema
-from motes.tables.unmasking import FEW_ROWS, ROWS, AnyOrderModel, Block, MaskedDenoiser, draw_block
+from motes.tables.unmasking import FEW_ROWS, ROWS, AnyOrderModel, Block, Integers, MaskedDenoiser, draw_block
 from motes.training.batches import systematic
 from motes.training.programs import cores
 
@@ -310,7 +310,6 @@ def resampled(block: Block, n: int, seed: int, number: int) -> tuple[NDArray[np.
 # entry follow the model's fixed order. Rows that break a rule between columns are drawn again.
 
 
-Integers = NDArray[np.integer]
 TRIES = 1000  # draws of a row, after which the last one is used even if it breaks a rule
 
 

@@ -277,7 +277,9 @@ class Schema:
             >>> Schema.fit(people).parts_of("smoker")
             slice(1, 2, None)
         """
-        return self._slices[self.kind_of(column).column]
+        if column not in self._slices:
+            raise UsageError(f"column '{column}' is not learned. Choose from: {', '.join(self.learned)}.")
+        return self._slices[column]
 
     def kind_of(self, column: str) -> Kind:
         """Return the fitted kind of a column.
@@ -620,7 +622,7 @@ class Schema:
             >>> left.allowed(0, np.zeros((1, 0), np.int32), np.zeros((1, 0))).tolist()
             [False, True]
         """
-        first, kind = self.parts[self.parts_of(column).start], self.kind_of(column)
+        kind, first = self.kind_of(column), self.parts[self.parts_of(column).start]
         if isinstance(condition, Missing) and not first.missing:
             raise UsageError(
                 f"column '{column}': missing entries were not learned, so you cannot request one. The training rows "

@@ -235,9 +235,15 @@ def table_task(
     losses, validation = _make_validation(objective, data, split.hold, plan, options, seed)
 
     def finish(trained: Trained[MaskedNetwork]) -> Trained[MaskedNetwork]:
+        """Choose the share of the network's shift of the Gaussians that is best on validation rows."""
         if validation is None or len(split.learn) == 1:
             return trained
-        return _apply_best_share(trained, lambda some: validation.mean(losses(vectors_of(some))))
+        share = best_share(trained.averaged, lambda some: validation.mean(losses(vectors_of(some))))
+        averages = trained.averages
+        if averages is not None:
+            ones = jax.tree.map(lambda part: np.ones(part.shape, part.dtype), trained.averaged)
+            averages = replace(averages, weights=averages.weights * weights_of(moved_by(ones, share)))
+        return replace(trained, averaged=moved_by(trained.averaged, share), averages=averages)
 
     return TrainingTask(
         objective,
@@ -294,18 +300,6 @@ def moved_by(networks: MaskedNetwork, share: float) -> MaskedNetwork:
     lines, bias = np.asarray(networks.lines), np.asarray(networks.line_bias)  # NumPy compiles nothing
     moves = lines * np.asarray(share, lines.dtype), bias * np.where(gates, 1.0, share).astype(bias.dtype)
     return eqx.tree_at(lambda networks: (networks.lines, networks.line_bias), networks, moves)
-
-
-def _apply_best_share(
-    trained: Trained[MaskedNetwork], nats: Callable[[MaskedNetwork], float]
-) -> Trained[MaskedNetwork]:
-    """Return the training with the share of the network's shift of the Gaussians that is best on validation rows."""
-    share = best_share(trained.averaged, nats)
-    averages = trained.averages
-    if averages is not None:
-        ones = jax.tree.map(lambda part: np.ones(part.shape, part.dtype), trained.averaged)
-        averages = replace(averages, weights=averages.weights * weights_of(moved_by(ones, share)))
-    return replace(trained, averaged=moved_by(trained.averaged, share), averages=averages)
 
 
 def best_share(networks: MaskedNetwork, nats: Callable[[MaskedNetwork], float]) -> float:

@@ -416,6 +416,24 @@ class Kind(abc.ABC):
         return x
 
 
+class OnLine:
+    """A base class of kinds with one part, whose values lie on a line; `line` is its binning."""
+
+    column: str
+    line: Any
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        return (self.line.part(self.column, self.column),)
+
+    @property
+    def lines(self) -> tuple[Binning | None, ...]:
+        return (self.line,)
+
+    def encode(self, values: Values) -> list[Entries]:
+        return [self.line.encode(values)]
+
+
 def one_value(name: str, value: Any) -> Series:
     """Return a value as a column of length 1.
 

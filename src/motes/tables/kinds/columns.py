@@ -214,10 +214,7 @@ def column_of(sample: Sample, gone: int, given: Mapping[str, Any], missing: str)
             why = f"{entry_at(known, 0)} in all {len(known):,} rows that have a value"
             warning = "constant: kept aside and returned unchanged"
         return Column(sample.column, kind, why, True, gone, (warning,)), {}
-    if "kind" in given:
-        kind, why = given["kind"], "set by you"
-    else:
-        kind, why = _infer_kind(sample)
+    kind, why = (given["kind"], "set by you") if "kind" in given else _infer_kind(sample)
     if kind == IDENTIFIER:
         return Column(sample.column, kind, why, False, gone), {}
     warnings = KINDS[kind].warnings(sample, options)

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from motes.data.arrays import DAY, Series, Type, is_finer, moment_of
 from motes.errors import DataError
 from motes.tables.kinds import binnings
-from motes.tables.kinds.base import HERE, Kind, Sample, entry_error, number, shown
+from motes.tables.kinds.base import HERE, Kind, OnLine, Sample, entry_error, number, shown
 from motes.tables.kinds.binnings import ENOUGH, FAR, Binning, Few, Grid, Integers, Numbers, in_ranges, overlap
 from motes.tables.parts import IMPOSSIBLE, Array, Codes, Entries, Mask, Part, Restriction, SetOfValues, Values
 
 
 @dataclass(frozen=True, repr=False)
-class Number(Kind):
+class Number(OnLine, Kind):
     """Numbers in one binning.
 
     Attributes:
@@ -69,20 +69,9 @@ class Number(Kind):
     def nearest(self, x: Array) -> Values:
         return self.line.grid.numbers(self.line.grid.places_of(x))
 
-    @property
-    def parts(self) -> tuple[Part, ...]:
-        return (self.line.part(self.column, self.column),)
-
-    @property
-    def lines(self) -> tuple[Binning | None, ...]:
-        return (self.line,)
-
     def read(self, series: Series, name: str) -> Values:
         self.check_type(series, ("real", "whole", "truth"), "numbers", name)
         return series.known.astype(np.int64) if series.type == "truth" else series.known
-
-    def encode(self, values: Values) -> list[Entries]:
-        return [self.line.encode(values)]
 
     @classmethod
     def widen(cls) -> str:
@@ -124,14 +113,14 @@ class Number(Kind):
         return SomeNumbers(self.line, ranges)
 
     def point(self, x: Values, value: Any) -> float:
-        place, expected = self.line.grid.places_of(x)[0], ""
+        place = self.line.grid.places_of(x)[0]
         if not np.isclose(float(self.nearest(x)[0]), float(x[0]), rtol=1e-9, atol=0):
             expected = f"a number with {self.line.grid.places} decimals, or an interval: (low, high)"
         elif not self.line.has_mass(place):
             expected = "an interval, (low, high): a single real number has no probability"
-        if expected:
-            raise entry_error(HERE, self.column, value, expected)
-        return place.item()
+        else:
+            return place.item()
+        raise entry_error(HERE, self.column, value, expected)
 
     def between(self, low: Any, high: Any) -> Numbers:
         places = self.line.grid.between(low, high)
