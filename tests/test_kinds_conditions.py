@@ -12,7 +12,7 @@ from motes.cli.condition_words import point_conditions, table_conditions
 from motes.errors import DataError, UsageError
 from motes.tables import Schema
 from motes.tables.draws import conditions_of
-from motes.tables.parts import Among, Between, Missing, Not, NotMissing
+from motes.tables.parts import Among, Between, Missing, Not
 
 N = 2000
 
@@ -69,7 +69,7 @@ CASES = {
     "cents": ("cents", Between(12.3, 45.67), lambda c: c.between(12.3, 45.67), True),
     "not stars": ("stars", Not(4), lambda c: c.notna() & (c != 4), True),
     "missing": ("stars", Missing(), lambda c: c.isna(), True),
-    "not missing": ("stars", NotMissing(), lambda c: c.notna(), True),
+    "not missing": ("stars", Not(Missing()), lambda c: c.notna(), True),
     "city": ("city", Among(("Graz", "Wien")), lambda c: c != "Linz", True),
     "size": ("size", Between("M", None), lambda c: c != "S", True),
     "member": ("member", Not(True), lambda c: ~c, True),
@@ -290,7 +290,7 @@ def of_words():
         ("day=2024-05-01..2024-06-01", Between("2024-05-01", "2024-06-01")),
         ("a=b!=2", 2),
         ("rent=", Missing()),
-        ("rent!=", NotMissing()),
+        ("rent!=", Not(Missing())),
         ("one=7.5", 7.5),
     ],
 )
@@ -332,7 +332,7 @@ def test_what_cannot_be_is_a_misuse_that_says_which_word(of_words, word):
 
 def test_not_missing_needs_no_code():
     plain = Schema.fit({"a": [1.5, None, 2.5, 3.5, 4.0], "b": ["x", "y", "x", "y", "x"]}, missing="ignore")
-    assert table_conditions(["a!="], plain) == {"a": NotMissing()}
+    assert table_conditions(["a!="], plain) == {"a": Not(Missing())}
 
 
 def test_words_on_points():

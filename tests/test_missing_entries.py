@@ -10,7 +10,7 @@ import pytest
 import motes
 from motes.data import as_frame
 from motes.evaluation import evaluate_tables
-from motes.tables import Missing, NotMissing, Schema
+from motes.tables import Missing, Not, Schema
 from tables import TINY, untrained
 
 N = 400
@@ -111,7 +111,7 @@ def test_rare_missing_entries_of_the_default_recipe(name):
 
 def test_missing_and_not_missing_are_conditions(model):
     assert model.sample(200, given={"score": None}).score.isna().all()
-    assert model.sample(200, given={"score": NotMissing()}).score.notna().all()
+    assert model.sample(200, given={"score": Not(Missing())}).score.notna().all()
     assert model.sample(200, given={"k": Missing(), "l": "a"}).k.isna().all()
     # Of all rows 33 % are of "a", of those without a score 86 %.
     assert (model.sample(1000, given={"score": None}).l == "a").mean() > 0.45

@@ -13,7 +13,7 @@ from fits import fit_table
 from motes.errors import UsageError
 from motes.loading import load
 from motes.tables.model import TableModel, evidence_of
-from motes.tables.parts import NotMissing
+from motes.tables.parts import Missing, Not
 from motes.tables.relations import Inequality
 from motes.tables.rules import Constraint
 from motes.tables.schema import Schema
@@ -203,7 +203,7 @@ def test_rows_are_the_same_however_many_are_drawn(pair):
         ({"a": 4}, lambda rows: rows.a == 4),
         ({"b": 2}, lambda rows: rows.b == 2),
         ({"a": {4, 5}, "b": (None, 5)}, lambda rows: (rows.a >= 4) & (rows.b <= 5)),
-        ({"a": NotMissing()}, lambda rows: rows.a >= 0),
+        ({"a": Not(Missing())}, lambda rows: rows.a >= 0),
     ],
     ids=["value", "other value", "set and interval", "no condition"],
 )

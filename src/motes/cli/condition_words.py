@@ -14,7 +14,7 @@ import numpy as np
 
 from motes.data import Frame, read_frame
 from motes.errors import MotesError, UsageError, unknown
-from motes.tables import Among, Between, Missing, Not, NotMissing, Schema
+from motes.tables import Among, Between, Missing, Not, Schema
 from motes.tables.draws import conditions_of
 
 LISTED = 20  # labels that a message lists, at most
@@ -51,7 +51,7 @@ def table_conditions(words: Sequence[str], schema: Schema) -> dict[str, Any]:
         schema.check_not_aside(name)
         try:
             if negated:
-                made[name] = Not(_parse_condition(text, schema, name)) if text else NotMissing()
+                made[name] = Not(_parse_condition(text, schema, name) if text else Missing())
             else:
                 made[name] = _parse_condition(text, schema, name)
             conditions_of(schema, {name: made[name]})

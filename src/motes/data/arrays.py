@@ -126,16 +126,13 @@ def _describe_length(length: int | None) -> str:
 
 Type = Literal["real", "whole", "truth", "label", "date", "other"]
 Label = str | int | float | bool
+Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 TYPE_WORDS: dict[Type, str] = {
-    "real": "numbers",
-    "whole": "whole numbers",
-    "truth": "true or false",
-    "label": "text",
-    "date": "dates",
+    "real": "numbers", "whole": "whole numbers", "truth": "true or false", "label": "text", "date": "dates",
     "other": "something else",
-}
+}  # fmt: skip
 CURES = {  # advice for columns of unsupported types
     "duration": "Convert it to numbers, such as seconds", "timedelta": "Convert it to numbers, such as seconds",
     "time": "Convert it to numbers, such as minutes", "period": "Convert it to dates by .dt.to_timestamp()",
@@ -178,6 +175,29 @@ class Series:
     def known(self) -> NDArray[Any]:
         """The values that are not missing."""
         return self.values if not self.missing.any() else self.values[~self.missing]
+
+    def check_known(self, remedy: str = "") -> None:
+        """Check that the column has a known type; the error also contains the `remedy`.
+
+        Raises:
+            DataError: if it does not; the message names the column.
+        """
+        if self.type == "other":
+            raise DataError(f"{self.labels[0]}{remedy}")
+
+    def check_finite(self, column: str, name: str) -> None:
+        """Check that no entry is infinite.
+
+        Raises:
+            DataError: if one is; the message names row and column.
+        """
+        endless = np.isinf(self.values) & ~self.missing
+        if endless.any():
+            row, count = int(endless.argmax()), int(endless.sum())
+            more = f" ({count:,} such entries in this column)" if count > 1 else ""
+            cure = "Leave the entry empty if it is missing, or remove the row"
+            expected = f"a finite number of at most 1.8e308. {cure}"
+            raise entry_error(name, column, f"{self.values[row]}{more}", expected, row)
 
     def take(self, rows: NDArray[np.integer] | slice) -> Series:
         """Return some of the cells."""
@@ -234,6 +254,12 @@ def of_values(values: NDArray[Any], column: str, name: str) -> Series:
     if kind in "UO":
         return _convert_objects(values.astype(object), column, name)
     raise unsuitable(column, name, values.dtype)
+
+
+def entry_error(name: str, column: str, got: Any, expected: str, row: int | None = None) -> DataError:
+    """Return the error for an invalid entry of the data called `name`, in this `row`, counted from 0."""
+    where = name if row is None else f"{name}, row {row + 1}"
+    return DataError(f"{where}, column '{column}': got {got}; expected {expected}.")
 
 
 def unsuitable(column: str, name: str, *kinds: Any) -> DataError:

@@ -96,12 +96,16 @@ class Power(Transform):
     exponent: float = 1.0
 
     def g(self, u: Array) -> Array:
-        side, far = u >= 0, np.log1p(np.abs(u))
-        return np.where(side, _box_cox(far, self.exponent), -_box_cox(far, 2 - self.exponent))
+        from scipy.special import boxcox1p
+
+        far = np.abs(u)
+        return np.where(u >= 0, boxcox1p(far, self.exponent), -boxcox1p(far, 2 - self.exponent))
 
     def inverse_g(self, v: Array) -> Array:
-        side, far = v >= 0, np.abs(v)
-        return np.where(side, _inverse_box_cox(far, self.exponent), -_inverse_box_cox(far, 2 - self.exponent))
+        from scipy.special import inv_boxcox1p
+
+        far = np.abs(v)
+        return np.where(v >= 0, inv_boxcox1p(far, self.exponent), -inv_boxcox1p(far, 2 - self.exponent))
 
     def log_slope_g(self, u: Array) -> Array:
         return np.where(u >= 0, self.exponent - 1, 1 - self.exponent) * np.log1p(np.abs(u))
@@ -131,16 +135,6 @@ class Asinh(Transform):
 CURVES: dict[str, type] = {curve.__name__: curve for curve in (Straight, Power, Asinh)}
 
 
-def _box_cox(log: Array, exponent: float) -> Array:
-    """Return ((1 + u)^a - 1) / a from log(1 + u)."""
-    return log if exponent == 0 else np.expm1(exponent * log) / exponent
-
-
-def _inverse_box_cox(v: Array, exponent: float) -> Array:
-    """Return u from v = ((1 + u)^a - 1) / a."""
-    return np.expm1(v) if exponent == 0 else np.expm1(np.log1p(exponent * v) / exponent)
-
-
 # --- fitting --------------------------------------------------------------------------------------------------------
 
 
@@ -153,6 +147,7 @@ def standardised(curve: Transform, x: Array, counts: Array) -> Transform:
     return replace(curve, mean=mean, scale=deviation if deviation > 0 else 1.0)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def fit_curve(x: Array, counts: Array, *, half: float = 0.0, zero: float = 0.0, tails: float = 0.0) -> Transform:
     """Fit the curve with the largest likelihood under a Gaussian; the identity unless another is clearly better.
 
@@ -163,11 +158,6 @@ def fit_curve(x: Array, counts: Array, *, half: float = 0.0, zero: float = 0.0, 
         zero: the lower bound of non-negative numbers.
         tails: nats per row that asinh, which compresses both tails, must gain in addition to the gain of any curve.
     """
-    with np.errstate(over="ignore", invalid="ignore"):
-        return _fit(x, counts, half, zero, tails)
-
-
-def _fit(x: Array, counts: Array, half: float, zero: float, tails: float) -> Transform:
     rows = counts.sum()
     if half <= 4 * np.spacing(np.abs(x).max()):
         half = 0.0  # the intervals are too narrow for floats
@@ -180,10 +170,8 @@ def _fit(x: Array, counts: Array, half: float, zero: float, tails: float) -> Tra
     best_value = _likelihood(best, points, half) + GAIN + 0.5 * np.log(rows) / rows
     best_value = best_value if np.isfinite(best_value) else -np.inf
     scales = _unit_range(unit, max(half / 2, 1e-3 * unit))
-    from_below, from_above = (
-        _unit_range(unit, max(half / 2, min(1e-3 * unit, _nearest_distance(np.abs(points - end)))))
-        for end in (below, high)
-    )
+    least = lambda end: max(half / 2, min(1e-3 * unit, _nearest_distance(np.abs(points - end))))
+    from_below, from_above = (_unit_range(unit, least(end)) for end in (below, high))
     families: list[tuple[Callable[[float], Transform], tuple[float, float]]] = [
         (lambda a: Power(centre, unit, exponent=float(np.clip(a, 0, 2))), (0.0, 2.0)),
         (lambda s: Power(below, float(np.exp(s)), exponent=0.0), from_below),

@@ -160,13 +160,8 @@ DATASETS: dict[str, Dataset] = {
     one.name: one
     for one in [
         Dataset(
-            "penguins",
-            "a penguin of one of three islands; entries are missing",
-            "species",
-            344,
-            8,
-            "motes (palmerpenguins, CC0)",
-            _load_penguins,
+            "penguins", "a penguin of one of three islands; entries are missing", "species", 344, 8,
+            "motes (palmerpenguins, CC0)", _load_penguins,
         ),
         _sklearn_dataset("iris", "a flower", "species", 150, 5),
         _sklearn_dataset("wine", "the chemistry of a wine", "cultivar", 178, 14),
@@ -174,4 +169,4 @@ DATASETS: dict[str, Dataset] = {
         _sklearn_dataset("diabetes", "a patient; the disease a year later", "progression", 442, 11, scaled=False),
         _sklearn_dataset("digits", "the pixels of a handwritten digit", "digit", 1797, 65, *DIGITS),
     ]
-}
+}  # fmt: skip

@@ -154,10 +154,8 @@ class Frame:
             >>> type(as_frame({"age": [31, 47]}).as_kind_of(pd.DataFrame({"other": [1]}))).__name__
             'DataFrame'
         """
-        template = Template.of(data)
-        if template.library in ("frame", "numpy"):
-            return self
-        return replace(template, columns=tuple((name, None) for name in self.names)).rows(self)
+        library = Template.of(data).library
+        return self if library in ("frame", "numpy") else self._to_library(library)
 
     def without(self, names: Sequence[str]) -> Frame:
         """Return the same rows with all entries of these columns missing.
@@ -326,25 +324,16 @@ def unique_names(names: Sequence[str], name: str) -> tuple[str, ...]:
 
 
 def _convert_array(data: Any, columns: Sequence[str] | None, name: str) -> Frame:
+    """Convert an array (rows, columns); the default names of its columns are x, y or x0, x1, ..."""
     matrix = rows_of(data, name)
-    names = unique_names(_names_for(matrix, columns, name), name)
-    return Frame({key: of_values(matrix[:, j], key, name) for j, key in enumerate(names)})
-
-
-def _names_for(matrix: NDArray, columns: Sequence[str] | None, name: str) -> tuple[str, ...]:
-    """Return the names of the columns of an array (rows, columns); default: x, y or x0, x1, ...
-
-    Raises:
-        DataError: if the number of names or the shape of the array is wrong; for a vector, the message says how to
-            reshape it.
-    """
     if matrix.ndim != 2:
         cure = " Give one column of numbers as data.reshape(-1, 1)." if matrix.ndim == 1 else ""
         raise DataError(f"{name} has shape {matrix.shape}; expected (rows, columns).{cure}")
     names = default_columns(matrix.shape[1]) if columns is None else tuple(map(str, columns))
     if len(names) != matrix.shape[1]:
         raise DataError(f"{name} has {matrix.shape[1]} columns but {len(names)} names: {', '.join(names)}.")
-    return names
+    names = unique_names(names, name)
+    return Frame({key: of_values(matrix[:, j], key, name) for j, key in enumerate(names)})
 
 
 # --- Templates: the type, names and dtypes of a table, to which rows are converted back -----------------------------
@@ -412,7 +401,7 @@ class Template:
         names, dtypes = zip(*self.columns, strict=True)
         if self.library == "dict":
             known = dict(self.columns)
-            return {name: _entries_like(series, known.get(name)) for name, series in frame.columns.items()}
+            return {name: _cast_if_lossless(one.entries(), known.get(name)) for name, one in frame.columns.items()}
         if (texts := tuple(map(str, names))) != frame.names:
             raise DataError(f"the columns are {', '.join(frame.names)}; the template has {', '.join(texts)}.")
         from motes.data.natives import to_native
@@ -554,16 +543,10 @@ def _to_matrix(frame: Frame, dtype: np.dtype[Any]) -> NDArray[Any]:
     return _cast_if_lossless(matrix, dtype)
 
 
-def _entries_like(series: Series, dtype: np.dtype[Any] | None) -> NDArray[Any]:
-    """Return the entries of a column, in `dtype` if they are numbers that it can hold."""
-    entries = series.entries()
+def _cast_if_lossless(entries: NDArray[Any], dtype: np.dtype[Any] | None) -> NDArray[Any]:
+    """Convert numbers to a numeric dtype; return anything else unchanged, and what it would truncate or overflow."""
     if dtype is None or dtype.kind not in "fiub" or entries.dtype.kind not in "fiub":
         return entries
-    return _cast_if_lossless(entries, dtype)
-
-
-def _cast_if_lossless(entries: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Convert numbers to a numeric dtype; return them unchanged if that would truncate or overflow."""
     if dtype.kind == "f":
         return entries.astype(dtype)
     with np.errstate(invalid="ignore"):

@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 from motes.data.arrays import Label, Series, of_values, unsuitable, warn_of_finer
 from motes.errors import DataError, UsageError
 
-EXPECTED = (
-    "an array, rows as lists, a dict of columns, a pandas, polars or Arrow table, or another that narwhals supports"
-)
+EXPECTED = "an array, lists, a dict of columns, a pandas, polars or Arrow table, or another that narwhals supports"
 IN_MICROSECONDS = {"s": 10**6, "ms": 10**3, "us": 1}
 
 
@@ -187,8 +185,7 @@ def to_native(columns: Sequence[Series], library: str, names: Sequence[Any], dty
 
 def _to_basic_arrow(series: Series, zone: str | None = None) -> Any:
     """Convert a column to the basic Arrow type."""
-    if series.type == "other":
-        raise DataError(series.labels[0])
+    series.check_known()
     if series.type == "label":
         return pa.array(_label_texts(series), pa.string())
     if series.type != "date":

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motes.data.arrays import TYPE_WORDS, Mask, Series, of_values
+from motes.data.arrays import TYPE_WORDS, Mask, Series, entry_error, of_values
 from motes.data.files import read_frame
 from motes.data.frames import Frame, as_frame
 from motes.data.readings import default_columns, doubt, is_code, is_number, ways_of
@@ -151,10 +151,8 @@ def _check_range(entries: Array, column: str, name: str, *, to_learn: bool) -> N
 
 def _check_observed(series: Series, column: str, name: str, expected: str) -> None:
     if series.missing.any():
-        row, more = int(series.missing.argmax()) + 1, int(series.missing.sum())
-        raise DataError(
-            f"{name}, row {row:,}, column '{column}': got a missing entry ({more:,} in all); expected {expected}."
-        )
+        got = f"a missing entry ({int(series.missing.sum()):,} in all)"
+        raise entry_error(name, column, got, expected, int(series.missing.argmax()))
 
 
 def _check_numbers(series: Series, column: str, name: str, *, to_learn: bool, missing: bool) -> None:
@@ -210,7 +208,7 @@ def matrix_of(columns: tuple[str, ...], frame: Frame, name: str) -> Array:
     for column, j in zip(columns, order_of(columns, frame.names, name), strict=True):
         series = frame.columns[frame.names[j]]
         if series.type not in ("real", "whole") and not series.missing.all():
-            raise DataError(f"{name}, column '{column}': got {TYPE_WORDS[series.type]}; expected numbers.")
+            raise entry_error(name, column, TYPE_WORDS[series.type], "numbers")
         made.append(np.where(series.missing, np.nan, series.values.astype(np.float64)))
     return np.stack(made, axis=1)
 

@@ -14,12 +14,11 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from motes.text_options import DECIMALS, TextOptions
+from motes.text_options import TextOptions
 
 CODES = {
     "AUD", "BRL", "CAD", "CHF", "CNY", "CZK", "DKK", "EUR", "GBP", "HUF", "INR", "JPY", "KRW", "MXN", "NOK", "NZD",
@@ -31,11 +30,17 @@ EXAMPLES = 3  # entries to show in advice
 AS_LABELS = "and so treated as labels"
 SPACES = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2019": "'", "\u2212": "-"})
 AMOUNT = re.compile(r"([^\d.,+\-]*)([+-]?)([^\d.,+\-]*)(\d[\d.,' ]*|[.,]\d+)([^\d]*)")
-DATE = re.compile(r"(\d{1,4})([./-])(\d{1,2})\2(\d{1,4})(.*)")
+DATE = re.compile(r"(\d{1,4})([./-])(\d{1,2})\2(\d{1,4})")
 NAMED = re.compile(r"(?:\d{1,2}|\d{4}|[A-Z][a-z]{2,8})[ .,-].{3,}")
 WORD = re.compile(r"[+-]?\d[\d.,']* ?([^\W\d_]{1,5})")
 PHONE = re.compile(r"\+[1-9]\d{7,}")
 HEX = re.compile(r"[+-]?0[xX][0-9a-fA-F]+")
+WHOLE = r"(?:0|[1-9]\d*|[1-9]\d{0,2}(?P<sign>[%s' ])\d{3}(?:(?P=sign)\d{3})*)"
+NUMBERS = {  # decimal sign -> the pattern of numbers with it and one consistent thousands separator
+    "": re.compile(WHOLE % ""),
+    ".": re.compile(WHOLE % "," + r"?(?:\.\d*)?"),
+    ",": re.compile(WHOLE % "." + r"?(?:,\d*)?"),
+}
 CLOCK = re.compile(r"(,? |T)(\d{1,2}):\d\d(:\d\d)?(\.\d{1,6})?( ?[AaPp][Mm])?( ?(?:Z|[+-]\d\d:?\d\d)| UTC| GMT)?")
 
 
@@ -248,14 +253,6 @@ def _possible_formats(text: str, options: TextOptions) -> frozenset[Way]:
     return frozenset(way for way in found if way.value(text) is not None)
 
 
-@cache
-def _number_pattern(decimal: str) -> re.Pattern[str]:
-    """Return the pattern of numbers with this decimal sign and one consistent thousands separator."""
-    signs = {".": "[,' ]", ",": "[.' ]", "": "[' ]"}[decimal]
-    whole = rf"(?:0|[1-9]\d*|[1-9]\d{{0,2}}(?P<sign>{signs})\d{{3}}(?:(?P=sign)\d{{3}})*)"
-    return re.compile(rf"{whole}?(?:{re.escape(decimal)}\d*)?" if decimal else whole)
-
-
 def _parse_amount(text: str) -> tuple[str, dict[str, float]] | None:
     """Parse a number: return its unit, and its value for each possible decimal sign; None if it is not a number."""
     text = text.translate(SPACES).strip()
@@ -270,8 +267,8 @@ def _parse_amount(text: str) -> tuple[str, dict[str, float]] | None:
     if len(units) > 1 or (units and not _is_unit(units[0])) or (negative and sign):
         return None
     values = {}
-    for decimal in ("", *DECIMALS):
-        if _number_pattern(decimal).fullmatch(digits):
+    for decimal, pattern in NUMBERS.items():
+        if pattern.fullmatch(digits):
             plain = "".join("." if sign == decimal else sign for sign in digits if sign in (decimal, *DIGITS))
             if is_code(plain):
                 return None
@@ -285,10 +282,12 @@ def _is_unit(text: str) -> bool:
 
 def _possible_date_formats(text: str) -> list[str]:
     """Return the date formats that a text might have."""
-    if match := DATE.fullmatch(text):
-        first, sep, _, last, rest = match.groups()
-        if (clock := _time_format(rest)) is None:
-            return []
+    at = re.search(r"(,? |T)\d{1,2}:", text)
+    day, clock = (text, "") if at is None else (text[: at.start()], _time_format(text[at.start() :]))
+    if clock is None:
+        return []
+    if match := DATE.fullmatch(day):
+        first, sep, _, last = match.groups()
         if len(first) == 4:
             orders = ["%Y{0}%m{0}%d"]
         elif len(last) == 4:
@@ -296,21 +295,15 @@ def _possible_date_formats(text: str) -> list[str]:
         else:
             orders = ["%d{0}%m{0}%y", "%m{0}%d{0}%y", "%y{0}%m{0}%d"]
         return [order.format(sep) + clock for order in orders]
-    if not NAMED.fullmatch(text):
-        return []
-    made = []
-    for month in ("%B", "%b"):
+    made: list[str] = []
+    for month in ("%B", "%b") if NAMED.fullmatch(day) else ():
         made += [f"%d {month} %Y", f"%d. {month} %Y", f"%d-{month}-%Y", f"%d-{month}-%y", f"{month} %d, %Y"]
         made += [f"{month} %d %Y", f"%Y-{month}-%d", f"%Y {month} %d"]
-    at = re.search(r"(,? |T)\d{1,2}:", text)
-    clock = "" if at is None else _time_format(text[at.start() :])
-    return [] if clock is None else [form + clock for form in made]
+    return [form + clock for form in made]
 
 
 def _time_format(text: str) -> str | None:
     """Return the format of a time of day, including the separator before it; None if it is not a time of day."""
-    if not text:
-        return ""
     if (match := CLOCK.fullmatch(text)) is None:
         return None
     before, _, seconds, part, half, zone = match.groups()

@@ -85,10 +85,8 @@ def blurred_curves(curves: Sequence[Curve], spread: float, labels: Sequence[int]
         raise UsageError(
             f"noise = {spread:g} is too small for a quadrature with {MOST:,} nodes. Use noise > {least:.1g}."
         )
-    nodes, weights = zip(
-        *(_quadrature(curve, *table, count) for curve, table, count in zip(curves, tables, counts, strict=True)),
-        strict=True,
-    )
+    parts = [_quadrature(curve, *table, count) for curve, table, count in zip(curves, tables, counts, strict=True)]
+    nodes, weights = zip(*parts, strict=True)
     whose = np.arange(len(curves)) if labels is None else np.asarray(labels)
     points, whose = np.concatenate(nodes), np.repeat(whose, [len(part) for part in nodes])
     return Distribution(points, points, np.concatenate(weights) / len(curves), spread, whose)

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motes.errors import DataError, UsageError, unknown
+from motes.data.arrays import entry_error
+from motes.errors import UsageError, unknown
 
 Array = NDArray[np.float64]
 
@@ -170,10 +171,9 @@ class Support:
         out = np.argwhere((x < self.low) | (x > self.high))
         if len(out):
             i, j = out[0]
-            raise DataError(
-                f"{name}, row {i + 1}, column '{columns[j]}': got {x[i, j]:g}; expected {self.low[j]:g} to "
-                f"{self.high[j]:g}, as its bounds say. Remove such rows ({len(out):,} entries), or widen the bounds."
-            )
+            cure = f"Remove such rows ({len(out):,} entries), or widen the bounds"
+            expected = f"{self.low[j]:g} to {self.high[j]:g}, as its bounds say. {cure}"
+            raise entry_error(name, columns[j], f"{x[i, j]:g}", expected, i)
 
     def forward(self, x: Array) -> Array:
         """Map x (n, d) to y (n, d). A number beyond its bounds counts as the nearer bound.
@@ -249,10 +249,8 @@ def bounds_texts(bounds: Mapping[str, Any]) -> tuple[str, ...]:
     if not isinstance(bounds, Mapping):
         raise UsageError(f"bounds: got {type(bounds).__name__}; expected a dict, such as {{'rate': (0, 1)}}.")
     try:
-        return tuple(
-            f"{name}={'..'.join('' if end is None else repr(float(end)) for end in (low, high))}"
-            for name, (low, high) in bounds.items()
-        )
+        text_of = lambda end: "" if end is None else repr(float(end))
+        return tuple(f"{name}={text_of(low)}..{text_of(high)}" for name, (low, high) in bounds.items())
     except (TypeError, ValueError):
         raise UsageError(
             f"bounds: got {dict(bounds)}; expected (low, high) of each column, such as (0, None)."

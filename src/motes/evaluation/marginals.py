@@ -26,7 +26,7 @@ from motes.evaluation.results import ALPHA, POWER, Adjustment, Array, ContrastFa
 from motes.rasters import histogram_bins
 from motes.tables import Schema
 from motes.tables.kinds import KINDS
-from motes.tables.kinds.columns import Column, check_finite
+from motes.tables.kinds.columns import Column
 from motes.tables.kinds.numbers import parse_dates
 
 CHANCES = 200  # simulated differences between two samples
@@ -228,7 +228,7 @@ def _numbers(column: Column, series: Series, name: str) -> Array:
             f"column '{column.name}' of {name} holds {TYPE_WORDS[series.type]}; "
             f"expected {'dates' if dates else 'numbers'}. Convert the column first."
         )
-    check_finite(series, column.name, name)
+    series.check_finite(column.name, name)
     return series.known.astype(np.float64)
 
 

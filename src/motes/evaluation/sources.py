@@ -25,7 +25,7 @@ from motes.evaluation.pairs import Modes
 from motes.points import PointModel, PointRecipe, PosteriorModel, Truth, truth
 from motes.tables.kinds import DROP
 from motes.tables.kinds.base import Sample
-from motes.tables.kinds.columns import Column, check_finite, check_overrides, column_of
+from motes.tables.kinds.columns import Column, check_overrides, column_of
 from motes.tables.model import TableModel
 from motes.tables.recipe import TableRecipe
 from motes.training import Model, Recipe
@@ -163,7 +163,7 @@ def read_rows(name: str, recipe: Recipe) -> Frame:
         )
     frame = read_frame(name, recipe.text)
     for column, series in frame.columns.items():
-        check_finite(series, column, f"'{name}'")
+        series.check_finite(column, f"'{name}'")
     _check_enough(frame, name)
     return frame
 

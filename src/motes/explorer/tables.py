@@ -26,9 +26,9 @@ from motes.data.arrays import Series
 from motes.errors import UsageError, unknown
 from motes.tables import Encoded, Missing
 from motes.tables.kinds import Kind
+from motes.tables.kinds.base import one_value
 from motes.tables.kinds.binnings import Binning
 from motes.tables.model import TableModel
-from motes.tables.parts import one_value
 from motes.tables.predictions import Pieces, conditional_masses, pieces_of
 
 Array = NDArray[np.float64]

@@ -11,7 +11,7 @@ The imports here read tables without JAX, so that `motes columns` is quick.
 """
 
 from motes.tables import kinds
-from motes.tables.parts import Among, Between, Encoded, Missing, Not, NotMissing, Part
+from motes.tables.parts import Among, Between, Encoded, Missing, Not, Part
 from motes.tables.schema import Schema
 
-__all__ = ["Among", "Between", "Encoded", "Missing", "Not", "NotMissing", "Part", "Schema", "kinds"]
+__all__ = ["Among", "Between", "Encoded", "Missing", "Not", "Part", "Schema", "kinds"]

@@ -151,8 +151,6 @@ def choose_shape(y: Array, weights: Array, lines: int, hold: Array, most: int, s
         most: maximum number of components.
         seed: random seed of the fits.
     """
-    if not y.shape[1]:
-        return MixtureShape(1, 0.0, LEAST)
     with threadpool_limits(1):  # for small matrices, threads only wait for each other
         if len(y) > FEW:
             return MixtureShape(_choose_count_many(y, weights, lines, most, seed), 0.0, LEAST)
@@ -165,18 +163,16 @@ def _choose_shape_few(y: Array, weights: Array, lines: int, hold: Array, most: i
     rng = np.random.default_rng([seed, 662607])
     folds = [(drawn(rng, weights - out), np.flatnonzero(out), out[out > 0]) for out in hold]
     for count in (count for count in COUNTS if count <= most and count * 10 <= len(y)):
-        grid = {
-            MixtureShape(count, share, ridge): 0.0 for share in (SHARES if count > 1 else (0.0,)) for ridge in RIDGES
-        }
+        shares = SHARES if count > 1 else (0.0,)
+        grid = {MixtureShape(count, share, ridge): 0.0 for share in shares for ridge in RIDGES}
         for learn, fold, heavy in folds:
             raw = _fit_mixture(y[learn], lines, count, seed)
             for shape in grid:
                 grid[shape] += heavy @ _log_density(y[fold], lines, *_regularise(raw, shape))
         shape = max(grid, key=lambda shape: grid[shape])
-        fell = 0 if grid[shape] > found else fell + 1
         if grid[shape] > found:
-            best, found = shape, grid[shape]
-        if fell == 2:
+            best, found, fell = shape, grid[shape], 0
+        elif (fell := fell + 1) == 2:
             break
     return best
 
@@ -203,8 +199,6 @@ def drawn(rng: np.random.Generator, weights: Array, most: int = MOST) -> NDArray
 def fit_base(y: Array, weights: Array, lines: int, shape: MixtureShape, seed: int) -> Base:
     """Fit the mixture with this shape to y (n, A), with sample weights (n,)."""
     y = y[drawn(np.random.default_rng(seed), weights)]
-    if not y.shape[1]:
-        return Base(*(put(np.zeros((shape.components,) + (0,) * k)) for k in (0, 1, 2)))
     with threadpool_limits(1):
         weights_, means, covariances = _regularise(_fit_mixture(y, lines, shape.components, seed), shape)
     return Base(put(np.log(weights_)), put(means), put(covariances))
@@ -239,14 +233,11 @@ def _fit_mixture(y: Array, lines: int, components: int, seed: int) -> tuple[Arra
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the base need not be optimal
-        found = GaussianMixture(
-            components,
-            reg_covar=LEAST,
-            max_iter=40,
-            n_init=STARTS if components > 1 else 1,
-            init_params="k-means++",
-            random_state=seed,
-        ).fit(y[:, :lines])
+        starts = STARTS if components > 1 else 1
+        mixture = GaussianMixture(
+            components, reg_covar=LEAST, max_iter=40, n_init=starts, init_params="k-means++", random_state=seed
+        )
+        found = mixture.fit(y[:, :lines])
     if y.shape[1] == lines:
         return found.weights_, found.means_, found.covariances_
     share = found.predict_proba(y[:, :lines])  # (n, C)
@@ -297,9 +288,8 @@ def first_gates(base: Base, y: Array, low: Array, high: Array, log_even: Array, 
         weights: sample weights, (n,).
     """
     lines = low.shape[1]
-    log_normal = np.concatenate(
-        [_log_in_turn(base, y, low, high, order) for order in (np.arange(lines), np.arange(lines)[::-1])]
-    )
+    orders = np.arange(lines), np.arange(lines)[::-1]
+    log_normal = np.concatenate([_log_in_turn(base, y, low, high, order) for order in orders])
     log_even, weights = np.concatenate([log_even, log_even]), np.concatenate([weights, weights])
     gates = np.full(lines, 0.5)
     for _ in range(50):  # expectation and maximisation
@@ -337,9 +327,6 @@ def log_mass_of(low: Array, high: Array, mean: Array, sd: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         mass = log_ndtr(b) + np.log(-np.expm1(np.minimum(log_ndtr(a) - log_ndtr(b), 0.0)))
         narrow = (high - low) / sd < 1e-3
-        point = (
-            -0.5 * ((a + b) / 2) ** 2
-            - 0.5 * np.log(2 * np.pi)
-            + np.where(high > low, np.log((high - low) / sd), -np.log(sd))
-        )
+        width = np.where(high > low, high - low, 1.0)  # of a cell; the density is the mass for a width of 1
+        point = -0.5 * ((a + b) / 2) ** 2 - 0.5 * np.log(2 * np.pi) + np.log(width / sd)
     return np.where(narrow, point, mass)

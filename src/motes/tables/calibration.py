@@ -25,7 +25,7 @@ from motes.tables.masking import Place, Spot, TokenPrediction
 from motes.tables.network import masses
 from motes.tables.parts import Array, Codes
 from motes.tables.relations import Rule
-from motes.tables.rules import AnyRule, Constraint, cases_of, columns_of, drawn_sides
+from motes.tables.rules import Constraint, cases_of, columns_of, drawn_sides
 from motes.tables.unmasking import ROWS, AnyOrderModel, MaskedDenoiser, draw_block
 from motes.training.programs import brief_program, each_member, put, training_program
 
@@ -112,11 +112,10 @@ def _shares_left(view: TokenPrediction, derived: Sequence[Derived], shares: Arra
     if not derived:
         return np.tile(shares, (members, 1)), np.ones((members, m))
     pi, rest = shares_of(view.links, derived)
-    given = [
-        sum(np.bincount(one.codes[i], pi[i, :, r], len(shares)) / m for r, one in enumerate(derived))
-        for i in range(members)
-    ]
-    return np.maximum(shares - np.array(given), FLOOR * shares), rest
+    given = np.zeros((members, len(shares)))
+    for r, one in enumerate(derived):
+        np.add.at(given, (np.arange(members)[:, None], one.codes), pi[..., r] / m)
+    return np.maximum(shares - given, FLOOR * shares), rest
 
 
 def bias_of(
@@ -133,17 +132,11 @@ def bias_of(
     """
     shares, rest = put(shares), put(rest)
     if not spot.line:
-        return _label_bias(views.log_codes, rest, shares), None
+        return _label_biases(views.log_codes, rest, shares, shares), None
     line, codes = int(place.line), shares.shape[1]
     of_code = layout.bins.of_code[line][:codes]
     of_code = np.pad(of_code, (0, codes - len(of_code)), constant_values=BINS)
     return _line_biases(views, of_code, layout.bins.edges[line], shares, rest)
-
-
-@brief_program
-def _label_bias(log_codes: jax.Array, rest: jax.Array, shares: jax.Array) -> jax.Array:
-    one = lambda log_codes, rest, shares: _code_bias(log_codes, rest, shares, shares)
-    return each_member(one)(log_codes, rest, shares)
 
 
 @training_program
@@ -195,6 +188,9 @@ def _code_bias(log_codes: jax.Array, gate: jax.Array, target: jax.Array, shares:
     return jax.lax.fori_loop(0, ROUNDS, closer, jnp.zeros_like(shares))
 
 
+_label_biases = brief_program(each_member(_code_bias))
+
+
 def _step_bias(bias: jax.Array, target: jax.Array, mean: jax.Array, shares: jax.Array) -> jax.Array:
     """Move a bias (K,) one step towards the bias for which the mean (K,) equals the target (K,)."""
     step = jnp.log(jnp.maximum(target, LEAST_SHARE)) - jnp.log(jnp.maximum(mean, LEAST_SHARE))
@@ -214,7 +210,7 @@ LEAST_OBEYING = 0.05  # minimum share of rows that obey all rules: each requeste
 
 
 def estimated(
-    unmasker: MaskedDenoiser, rules: tuple[AnyRule, ...], seed: int
+    unmasker: MaskedDenoiser, rules: tuple[Rule, ...], seed: int
 ) -> tuple[Constraint, list[NDArray[np.float64]]]:
     """Estimate the constraint of rules, and by which factor it changes the frequency of each token, from drawn rows.
 

@@ -14,12 +14,13 @@ from motes.data.arrays import Series
 from motes.data.readings import default_columns
 from motes.errors import DataError, UsageError, check_count, check_seed, unknown
 from motes.progress import OnProgress, Progress
-from motes.tables import Among, Between, Missing, Not, NotMissing
+from motes.tables import Among, Between, Missing, Not
+from motes.tables.kinds.base import HERE, entry_error, one_value
 from motes.tables.network import EncodedRows
-from motes.tables.parts import HERE, IMPOSSIBLE, Array, Condition, Mask, one_value
+from motes.tables.parts import IMPOSSIBLE, Array, Condition, Mask
 from motes.tables.rules import RuleSides, Side, drawn_sides, observed_sides
 from motes.tables.schema import Schema
-from motes.tables.unmasking import FEW_ROWS, ROWS, AnyOrderModel, Block, MaskedDenoiser, draw_block
+from motes.tables.unmasking import FEW_ROWS, ROWS, AnyOrderModel, Block, Integers, MaskedDenoiser, draw_block
 from motes.training.batches import systematic
 from motes.training.programs import cores
 
@@ -53,13 +54,6 @@ def conditions_of(schema: Schema, given: Mapping[Any, Any]) -> RowConditions:
         UsageError: if a column does not exist, a condition has no meaning for its column, or an interval is invalid.
         DataError: if a column cannot hold a value, such as an unseen label, or no training value meets a condition.
     """
-    try:
-        return _check_conditions(schema, given)
-    except DataError as error:
-        raise DataError(str(error).replace(f"{HERE}, row 1, ", f"{HERE}, ", 1)) from None
-
-
-def _check_conditions(schema: Schema, given: Mapping[Any, Any]) -> RowConditions:
     values: dict[str, Series] = {}
     others: dict[str, Condition] = {}
     if not isinstance(given, Mapping):
@@ -75,7 +69,7 @@ def _check_conditions(schema: Schema, given: Mapping[Any, Any]) -> RowConditions
             if name in schema.learned:
                 kind = schema.kind_of(name)
                 if message := kind.beyond(kind.read(values[name], HERE)):  # possible, but never drawn
-                    raise DataError(f"{HERE}, column '{name}': got {values[name].cells()[0]}; expected {message}.")
+                    raise entry_error(HERE, name, values[name].cells()[0], message)
         elif name in schema.kept:
             _check_kept(schema, name, condition)
         else:
@@ -123,7 +117,7 @@ def _check_kept(schema: Schema, name: str, condition: Condition) -> None:
             "has no meaning. Leave the column out of the condition."
         )
     if not _meets_condition(one, condition):
-        raise DataError(f"{HERE}, column '{name}': got {condition}; expected {one}, as in all training rows.")
+        raise entry_error(HERE, name, condition, f"{one}, as in all training rows")
 
 
 def _meets_condition(one: Any, condition: Any) -> bool:
@@ -132,8 +126,6 @@ def _meets_condition(one: Any, condition: Any) -> bool:
             return one in values
         case Missing():
             return one is None
-        case NotMissing():
-            return one is not None
         case Not(inner):
             return one is not None and not _meets_condition(one, inner)
     return bool(one == condition)
@@ -284,12 +276,19 @@ def _reject(orders: AnyOrderModel, block: Block, known: RuleSides, seed: int, nu
         seed, number: seed and block number of the random numbers.
     """
     n, constraint = len(block.codes), orders.constraint
-    drawn = drawn_sides(orders.schema, constraint.columns, block.codes, block.y, block.u)
-    sides = {**drawn, **{column: side.at(np.zeros(n, np.intp)) for column, side in known.items()}}
+    sides = _merge_sides(orders, block, {column: side.at(np.zeros(n, np.intp)) for column, side in known.items()})
     hopeless = bool(constraint.broken(known).any()) if known else False
     here = constraint.accepted(sides, hopeless, seed, number)
     log_mean = float(np.logaddexp.reduce(constraint.log_factor(sides)) - np.log(n))
     return Block(block.codes[here], block.y[here], block.u[here], block.log_weights[here]), log_mean
+
+
+def _merge_sides(orders: AnyOrderModel, block: Block, known: RuleSides) -> RuleSides:
+    """Return the columns of the rules in the rows of a block, with the `known` entries of the same rows."""
+    made = drawn_sides(orders.schema, orders.constraint.columns, block.codes, block.y, block.u)
+    for column, side in known.items():
+        made[column] = Side(np.where(side.known, side.values, made[column].values), made[column].known)
+    return made
 
 
 def resampled(block: Block, n: int, seed: int, number: int) -> tuple[NDArray[np.int64], float, float]:
@@ -311,7 +310,6 @@ def resampled(block: Block, n: int, seed: int, number: int) -> tuple[NDArray[np.
 # entry follow the model's fixed order. Rows that break a rule between columns are drawn again.
 
 
-Integers = NDArray[np.integer]
 TRIES = 1000  # draws of a row, after which the last one is used even if it breaks a rule
 
 
@@ -385,36 +383,24 @@ def _fill_rows(
 ) -> None:
     """Draw the missing entries of `rows` of `made` given their `known` entries, or given nothing if None."""
     schema, left, number, tries = orders.schema, rows, int(rows[0]), 0
-    present = {part.column: schema.restrict(part.column, NotMissing()) for part in schema.parts if part.missing}
+    present = {part.column: schema.restrict(part.column, Not(Missing())) for part in schema.parts if part.missing}
     while len(left):
         # If few rows are left, draw several candidates for each, and use the first accepted one.
         size = FEW_ROWS if len(left) <= FEW_ROWS else orders.own.most_rows
         which = np.resize(np.arange(len(left)), size)
-        mine = None if known is None else EncodedRows(*(part[left[which]] for part in known))
-        unmasker = orders.own if mine is None else orders.plain.of_rows(np.asarray(mine.observed))
+        seen = None if known is None else EncodedRows(*(part[left[which]] for part in known))
+        unmasker = orders.own if seen is None else orders.plain.of_rows(np.asarray(seen.observed))
         word = int(np.random.SeedSequence([seed, tries]).generate_state(1)[0]) if tries else seed
-        block = draw_block(unmasker, size, word, number, mine, present)
+        block = draw_block(unmasker, size, word, number, seen, present)
         tries += size // len(left)
         good = np.ones(size, bool)
         if orders.constraint.rules:
-            good = _accept_candidates(orders, sides, left[which], block, word, number)
+            mine = {column: side.at(left[which]) for column, side in sides.items()}
+            broken = orders.constraint.broken(mine)
+            good = orders.constraint.accepted(_merge_sides(orders, block, mine), broken, word, number)
         if tries >= TRIES:
             good[: len(left)] |= ~np.isin(np.arange(len(left)), which[good])
         filled, at = np.unique(which[good], return_index=True)
         some, chosen = left[filled], np.flatnonzero(good)[at]
         made.codes[some], made.y[some], made.u[some] = block.codes[chosen], block.y[chosen], block.u[chosen]
         left = np.delete(left, filled)
-
-
-def _accept_candidates(
-    orders: AnyOrderModel, sides: RuleSides, rows: Integers, block: Block, seed: int, number: int
-) -> Mask:
-    """Return which candidates (n,) for `rows` (n,) rejection accepts."""
-    constraint = orders.constraint
-    mine = {column: side.at(rows) for column, side in sides.items()}
-    drawn = drawn_sides(orders.schema, constraint.columns, block.codes, block.y, block.u)
-    whole = {
-        column: Side(np.where(mine[column].known, mine[column].values, side.values), side.known)
-        for column, side in drawn.items()
-    }
-    return constraint.accepted(whole, constraint.broken(mine), seed, number)

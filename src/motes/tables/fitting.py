@@ -17,7 +17,8 @@ from motes.tables.model import TableModel
 from motes.tables.network import EncodedRows, MaskedModel, MaskedNetwork, Reader, knows_labels
 from motes.tables.parts import Encoded
 from motes.tables.recipe import TableRecipe
-from motes.tables.rules import AnyRule, broken_by, columns_of, observed_sides
+from motes.tables.relations import Rule
+from motes.tables.rules import broken_by, columns_of, observed_sides
 from motes.tables.schema import Schema, counting
 from motes.tables.training import FEW, Plan, TableRows, first_members, options_of, order_of, table_task
 from motes.tables.unmasking import AnyOrderModel
@@ -114,7 +115,7 @@ def _continuable_training(start: TableModel | None, recipe: TableRecipe) -> Trai
 
 def _encode(
     frame: Frame, schema: Schema, weights: NDArray[np.float64] | None, name: str
-) -> tuple[TableRows, NDArray[np.uint64], tuple[AnyRule, ...], str]:
+) -> tuple[TableRows, NDArray[np.uint64], tuple[Rule, ...], str]:
     """Encode the rows with a weight above 0.
 
     Returns:
@@ -164,7 +165,7 @@ def _plan(schema: Schema) -> Plan:
     return Plan(order_of(entropies, units, follows), units.astype(np.int32))
 
 
-def _obeyed_rules(schema: Schema, frame: Frame, encoded: Encoded) -> tuple[AnyRule, ...]:
+def _obeyed_rules(schema: Schema, frame: Frame, encoded: Encoded) -> tuple[Rule, ...]:
     """Return the rules that rows break at most twice as often as the rows of the schema, which may be earlier ones."""
     if not schema.rules:
         return ()

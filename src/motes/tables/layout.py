@@ -21,11 +21,9 @@ from numpy.typing import NDArray
 
 from motes.tables.kinds import Kind
 from motes.tables.kinds.binnings import tail_shares
-from motes.tables.parts import IMPOSSIBLE, Encoded, Part
-from motes.tables.relations import BROKEN, PATTERNS, Dependency, MissingPatterns, Relation
+from motes.tables.parts import IMPOSSIBLE, Array, Encoded, Part
+from motes.tables.relations import BROKEN, EQUAL, PATTERNS, Dependency, MissingPatterns, Relation
 from motes.tables.schema import Schema
-
-Array = NDArray[np.float64]
 
 WAVES = 24
 DECAY = 1.5  # 4 memorises: held-out rows of Magic are 0.17 nats less likely
@@ -211,9 +209,8 @@ def layout_of(schema: Schema, *, labels: bool) -> Layout:
     kinds = _assign_groups(sizes, [bool(_free_tokens(part).any()) for part in parts])
     groups = []
     for kind in sorted(set(kinds)):
-        places = np.array([j for j, one in enumerate(kinds) if one == kind])
-        padded = max(sizes[j] for j in places)
-        groups.append(_build_group([parts[int(j)] for j in places], places, padded))
+        places = [j for j, one in enumerate(kinds) if one == kind]
+        groups.append(_build_group([parts[j] for j in places], places))
     lines = np.array([j for j, part in enumerate(parts) if part.has_density], np.int32)
     bins, levels = _build_bins([parts[j] for j in lines], max(sizes)), _build_levels(parts, len(lines), known=labels)
     place = {int(j): i for i, j in enumerate(links.parts)}
@@ -315,19 +312,17 @@ def waves_of(u: Any) -> Any:
     return xp.cos(math.pi * u[..., None] * waves) / np.sqrt(1 + (waves / DECAY) ** 2)
 
 
-def _build_group(parts: Sequence[Part], places: NDArray[np.intp], padded: int) -> Group:
-    log_masses = np.full((len(parts), padded), -np.inf, np.float32)
-    basis = np.zeros((len(parts), padded, WAVES), np.float32)
-    free = np.zeros((len(parts), padded), np.float32)
+def _build_group(parts: Sequence[Part], places: Sequence[int]) -> Group:
+    shape = len(parts), max(part.count for part in parts)
+    log_masses, free = np.full(shape, -np.inf, np.float32), np.zeros(shape, np.float32)
+    basis = np.zeros((*shape, WAVES), np.float32)
     for i, part in enumerate(parts):
         log_masses[i, : len(part.masses)] = np.log(part.masses)
         free[i, : part.count] = _free_tokens(part)
-        if part.edges is None:
-            continue
-        ends = part.ranks
-        middle = (ends[1:] + ends[:-1]) / 2
-        basis[i, : len(middle)] = waves_of(middle)
-    return Group(places.astype(np.int32), log_masses, basis, free, bool(free.any()))
+        if part.edges is not None:
+            middle = (part.ranks[1:] + part.ranks[:-1]) / 2
+            basis[i, : len(middle)] = waves_of(middle)
+    return Group(np.array(places, np.int32), log_masses, basis, free, bool(free.any()))
 
 
 # --- Exact relations between numbers and dependencies of labels, as a part of a row's probability -------------------
@@ -346,7 +341,6 @@ Integers = NDArray[np.int32]
 
 SURE = 1e-6  # minimum initial share that a relation leaves to other values
 SOFT = 4.0  # multiple of the training rows' odds against a rule with exceptions: q may produce its value, too
-EQUAL = 1e-3  # steps up to which two numbers count as equal
 
 
 class Derived(NamedTuple):

@@ -154,20 +154,13 @@ def mask_rows(layout: Layout, prepared: PreparedModel, n: int) -> ObservedCodes:
 
 @drawing_program()
 def reveal(
-    layout: Layout,
-    prepared: PreparedModel,
-    seen: ObservedCodes,
-    place: Place,
-    codes: jax.Array,
-    y: jax.Array,
-    u: jax.Array,
-    here: jax.Array,
+    layout: Layout, prepared: PreparedModel, seen: ObservedCodes, place: Place, entry: tuple[jax.Array, ...]
 ) -> ObservedCodes:
-    """Reveal entries of the part at `place` in the rows `here`, (n,) each; one program serves for every part.
+    """Reveal entries of the part at `place`; one program serves for every part.
 
-    `codes`, `y` and `u` are as in `network.EncodedRows`.
+    `entry` consists of `codes`, `y` and `u`, as in `network.EncodedRows`, and of the rows to reveal, (n,) each.
     """
-    j = place.part
+    (codes, y, u, here), j = entry, place.part
     on_line, loose = (layout.lines == j).any(), (layout.loose == j).any()
     waves = jnp.asarray(layout.on_line)[j] * waves_of(u)  # once for all members: cosines are expensive
     slot = jnp.where(loose & here, jnp.asarray(layout.offsets)[j] + codes, 0)
@@ -349,33 +342,9 @@ class Choice(NamedTuple):
     log_within: jax.Array
 
 
-class Binned(NamedTuple):
-    """A density by bins: the share of each expert in each bin, for each member and row.
-
-    Attributes:
-        of_code: the bin of each token, (K,); BINS if it has none.
-        ends: the edges of the bins within the allowed interval, (n, T+1).
-        code_shares: shares of the tokens, (M, n, T+1).
-        normal_parts: shares of each Gaussian, (M, n, T, C).
-    """
-
-    of_code: jax.Array
-    ends: jax.Array
-    code_shares: jax.Array
-    normal_parts: jax.Array
-
-
 @drawing_program()
 def choose(
-    bins: Bins,
-    line: jax.Array,
-    views: TokenPrediction,
-    back: Any,
-    allowed: tuple[jax.Array, jax.Array, jax.Array],
-    could: Any,
-    fits: Any,
-    uniform: Any,
-    shift: Any,
+    bins: Bins, line: jax.Array, views: TokenPrediction, back: Any, allowed: Any, could: Any, fits: Any, noise: Any
 ) -> Choice:
     """Draw one part of each of n rows.
 
@@ -386,19 +355,18 @@ def choose(
         back: index of each row among these rows of all members, (n,).
         allowed: log of the allowed share of each token, (K,) or (n, K), and both ends of the allowed interval.
         could, fits: which relations give a value, and which give an allowed value, (n, R).
-        uniform: uniform numbers, (3, n). NumPy draws them: JAX would compile a program for each kind of number.
-        shift: 32 random bits, ().
+        noise: uniform numbers, (3, n), and 32 random bits, (). NumPy draws them: JAX would compile a program for each
+            kind of number.
     """
     if back is not None:
         views = jax.tree.map(lambda part: part.reshape(1, -1, *part.shape[2:])[:, back], views)
     members, n = views.gate.shape[:2]
-    log_shares, low, high = allowed
+    (log_shares, low, high), (uniform, shift) = allowed, noise
     log_codes = views.log_codes + log_shares  # (M, n, K)
-    binned = None
     shares = jnp.exp(log_codes)
     if views.density is not None:
-        binned = _bin_shares(bins, line, views.density, views.gate, log_codes, low, high)
-        shares = binned.code_shares + jnp.pad(binned.normal_parts.sum(-1), ((0, 0), (0, 0), (0, 1)))
+        of_code, ends, code_shares, normal_parts = _bin_shares(bins, line, views, log_codes, low, high)
+        shares = code_shares + jnp.pad(normal_parts.sum(-1), ((0, 0), (0, 0), (0, 1)))
     log_within = jnp.log(shares.sum(-1))  # of each member
     if views.links is not None:
         rho = jnp.concatenate([log_within[..., None], jnp.where(fits, views.links, -jnp.inf)], -1)
@@ -414,47 +382,59 @@ def choose(
     expected = (shares @ jnp.arange(shares.shape[-1])) / shares.sum(-1)
     expected = expected + EVEN * uniform[2]
     chosen, rest = picked(shares, spread_evenly(expected, shift))
-    if views.density is None or binned is None:
+    if views.density is None:
         none = jnp.zeros(n)
         return Choice(link, chosen, none > 0, none, none, none, none, rest, log_within)
     of_member = lambda part: _select_member(part, member)
-    binned = binned._replace(code_shares=of_member(binned.code_shares), normal_parts=of_member(binned.normal_parts))
-    normal, codes, component, rest = _choose_in_bin(binned, of_member(log_codes), shares, chosen, rest)
+    share = _select_entry(of_member(code_shares), chosen) / jnp.maximum(_select_entry(shares, chosen), TINY)
+    tokens = jnp.where(of_code == chosen[:, None], jnp.exp(of_member(log_codes)), 0.0)
+    normal, codes, component, rest = _choose_in_bin(share, tokens, of_member(normal_parts), chosen, rest)
     _, means, sds = views.density.normals
     means, sds = (_select_entry(of_member(part), component) for part in (means, sds))
-    low, high = (_select_entry(binned.ends, jnp.minimum(chosen, BINS - 1) + end) for end in (0, 1))
+    low, high = (_select_entry(ends, jnp.minimum(chosen, BINS - 1) + end) for end in (0, 1))
     return Choice(link, codes, normal, means, sds, low, high, rest, log_within)
 
 
 def _bin_shares(
-    bins: Bins, line: jax.Array, density: Density, gate: jax.Array, log_codes: jax.Array, low: Any, high: Any
-) -> Binned:
-    """Compute the shares of the bins of a part within the allowed interval."""
+    bins: Bins, line: jax.Array, views: TokenPrediction, log_codes: jax.Array, low: Any, high: Any
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Compute the share of each expert in each bin of a part, within the allowed interval.
+
+    Returns:
+        The bin of each token, (K,), BINS if it has none; the edges of the bins within the interval, (n, T+1); the
+        shares of the tokens, (M, n, T+1), and of each Gaussian, (M, n, T, C).
+    """
+    density = views.density
+    assert density is not None
     edges, of_code = jnp.asarray(bins.edges)[line], jnp.asarray(bins.of_code)[line]
     n, count = log_codes.shape[1:]
     of_code = jnp.pad(of_code, (0, max(0, count - len(of_code))), constant_values=BINS)[:count]
     first, last = (jnp.broadcast_to(end, (n,))[:, None] for end in (low, high))
     ends = jnp.clip(edges, first, last)  # (n, T+1)
-    by = jnp.exp(gate[..., 1:] + density.tilt[..., :-1] - density.log_total[..., None])[..., None]
+    by = jnp.exp(views.gate[..., 1:] + density.tilt[..., :-1] - density.log_total[..., None])[..., None]
     normal_parts = by * network.masses(density.normals, ends)  # (M, n, T, C)
-    code_shares = jnp.exp(log_codes + gate[..., :1]) @ jax.nn.one_hot(of_code, BINS + 1)
-    return Binned(of_code, ends, code_shares, normal_parts)
+    code_shares = jnp.exp(log_codes + views.gate[..., :1]) @ jax.nn.one_hot(of_code, BINS + 1)
+    return of_code, ends, code_shares, normal_parts
 
 
 def _choose_in_bin(
-    binned: Binned, log_codes: jax.Array, shares: jax.Array, chosen: jax.Array, rest: jax.Array
+    share: jax.Array, tokens: jax.Array, normal_parts: jax.Array, chosen: jax.Array, rest: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """Choose between tokens and Gaussians within the chosen bins; return the choice, both indices, and the remainder.
 
-    All arrays are for one member, without the axis of the members, and (n,).
+    Args:
+        share: the share of the tokens in the chosen bin, (n,).
+        tokens: the shares of the bin's tokens, (n, K), 0 for others.
+        normal_parts: shares of each Gaussian in each bin, (n, T, C).
+        chosen: the chosen bins, (n,).
+        rest: the remainder of the uniform number, (n,).
     """
-    share = _select_entry(binned.code_shares, chosen) / jnp.maximum(_select_entry(shares, chosen), TINY)
     normal = rest >= share
     rest = jnp.where(normal, (rest - share) / jnp.maximum(1 - share, TINY), rest / jnp.maximum(share, TINY))
     rest = jnp.clip(rest, 0.0, ONE)
-    codes, rest_of_code = picked(jnp.where(binned.of_code == chosen[:, None], jnp.exp(log_codes), 0.0), rest)
+    codes, rest_of_code = picked(tokens, rest)
     inside = jnp.minimum(chosen, BINS - 1)
-    parts = jnp.take_along_axis(binned.normal_parts, inside[:, None, None], 1)[:, 0]  # (n, C)
+    parts = jnp.take_along_axis(normal_parts, inside[:, None, None], 1)[:, 0]  # (n, C)
     component, rest_of_normal = picked(parts, rest)
     return normal, codes, component, jnp.where(normal, rest_of_normal, rest_of_code)
 

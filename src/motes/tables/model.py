@@ -31,7 +31,7 @@ from motes.tables.draws import DrawnRows, RowConditions, conditions_of, draw_blo
 from motes.tables.kinds.columns import ROOM
 from motes.tables.layout import layout_of
 from motes.tables.network import MaskedModel, MaskedNetwork, knows_labels, skeleton_of
-from motes.tables.parts import IMPOSSIBLE, Encoded, Part
+from motes.tables.parts import IMPOSSIBLE, Array, Encoded, Part
 from motes.tables.predictions import DRAWS, QUANTILES, Predicted, label_probabilities, predict_blocks, rows_without
 from motes.tables.recipe import TableRecipe
 from motes.tables.relations import PATTERNS, Inequality, Relation
@@ -49,10 +49,6 @@ if TYPE_CHECKING:
 
     from motes.evaluation import Evaluation, TableDiagnosis
     from motes.evaluation.tables import TableDetails
-
-
-Array = NDArray[np.float64]
-Integers = NDArray[np.integer]
 
 
 FORMAT = "4"  # version of the model file's table section
@@ -279,21 +275,19 @@ class TableModel(Model):
             ('age', 'smoker')
         """
         check_process()
-        effective, evidence, total = 0.0, [], 0
+        found = list[tuple[int, float, float]]()  # of each block: rows, effective sample size, evidence
 
         def counted() -> Iterator[Frame]:
-            nonlocal effective, total
             for rows in self.blocks(n, given=given, seed=seed, importance_resample=importance_resample):
-                effective += rows.effective
-                evidence.append(rows.log_evidence)
-                total += len(rows)
-                on_progress(Progress(total, n))
+                found.append((len(rows), rows.effective, rows.log_evidence))
+                on_progress(Progress(sum(count for count, _, _ in found), n))
                 yield rows
 
         made = joined(counted(), check_count(n, "rows"))
         if placeholders:
             made = self.schema.with_placeholders(made)
-        return DrawnRows(made.columns, effective, _log_mean(np.array(evidence)))
+        _, effective, evidence = zip(*found, strict=True)
+        return DrawnRows(made.columns, sum(effective), _log_mean(np.array(evidence)))
 
     def blocks(
         self, n: int, *, given: Mapping[str, Any] | None = None, seed: int = 0, importance_resample: bool = False
@@ -581,9 +575,8 @@ class TableModel(Model):
         tensors = {name: array for name, array in tensors.items() if name != KEY and not name.startswith("estimator.")}
         with reading(path):
             provenance, length = read_provenance(about)
-            arrays = {
-                name.removeprefix("schema."): tensors.pop(name) for name in [*tensors] if name.startswith("schema.")
-            }
+            of_schema = [name for name in tensors if name.startswith("schema.")]
+            arrays = {name.removeprefix("schema."): tensors.pop(name) for name in of_schema}
             schema = Schema.from_state(arrays, json.loads(about["schema"]))
             rows_of_codes = check_schema(schema)
             recipe, order = TableRecipe.parse(tomllib.loads(about["recipe"])), tensors.pop("order")
@@ -594,10 +587,8 @@ class TableModel(Model):
                 constraint = Constraint.of(schema.rules, *cases, schema.rows)
             worth = schema.rows if len(tensors["network.hidden"]) == 1 else 0  # several members: a small table
             labels = knows_labels(schema.parts, tensors["base.means"])
-            skeleton = skeleton_of(
-                layout_of(schema, labels=labels), tensors, options_of(recipe.table, worth, len(schema.parts)).dropout
-            )
-            models = filled(skeleton, tensors, path)
+            dropout = options_of(recipe.table, worth, len(schema.parts)).dropout
+            models = filled(skeleton_of(layout_of(schema, labels=labels), tensors, dropout), tensors, path)
             orders = AnyOrderModel(schema, models, np.asarray(order), tuple(bias), constraint)
             check_table(orders, rows_of_codes)
         made = cls(orders, recipe, provenance=provenance)

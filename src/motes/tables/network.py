@@ -127,9 +127,8 @@ class MaskedNetwork(eqx.Module):
         self.bias = tuple(zeros((inner,)) for _ in range(depth))
         self.back = tuple(draw((inner, width), 0.5 / math.sqrt(inner)) for _ in range(depth))
         self.out_waves = tuple(zeros((len(g.parts), WAVES, width)) for g in layout.groups)
-        self.out_free = tuple(
-            zeros((len(g.parts), g.log_masses.shape[1] if g.loose else 0, width)) for g in layout.groups
-        )
+        free = [g.log_masses.shape[1] if g.loose else 0 for g in layout.groups]
+        self.out_free = tuple(zeros((len(g.parts), k, width)) for g, k in zip(layout.groups, free, strict=True))
         self.out_bias = tuple(zeros(g.log_masses.shape) for g in layout.groups)
         self.lines = zeros((lines, line_outputs, width))
         self.line_bias = zeros((lines, line_outputs))
@@ -327,13 +326,7 @@ class MaskedModel(eqx.Module):
     base: Base
 
     def log_probs(
-        self,
-        layout: Layout,
-        heads: Heads,
-        base: OrderedBase,
-        rows: EncodedRows,
-        visible: jax.Array,
-        bits: jax.Array | None = None,
+        self, layout: Layout, heads: Heads, base: OrderedBase, rows: EncodedRows, visible: jax.Array, bits: Any = None
     ) -> jax.Array:
         """Compute log p of each entry given the visible entries, (n, p): masses on a lattice, otherwise densities in y.
 
@@ -494,8 +487,7 @@ class Scale:
         first, last = bool(np.isfinite(ends[0])), bool(np.isfinite(ends[-1]))
         if drawn is not None:
             ends[0], ends[-1] = (ends[0] if first else drawn[0]), (ends[-1] if last else drawn[1])
-        none = Repeats(np.zeros(len(ends) - 1), np.zeros(0), np.zeros(0))
-        repeats = part.repeats or none
+        repeats = part.repeats or Repeats(np.zeros(len(ends) - 1), np.zeros(0), np.zeros(0))
         upto = np.append(0.0, np.cumsum(repeats.within))
         return cls(ends, part.ranks, np.diff(ends) <= 0, first, last, repeats, upto)
 
@@ -511,10 +503,8 @@ class Scale:
         a, b = self.ends[codes], self.ends[codes + 1]
         cell, width = high > low, b - a
         with np.errstate(divide="ignore", invalid="ignore"):
-            share = np.where(
-                cell, (np.minimum(high, b) - np.maximum(low, a)) / width, ((low >= a) & (low <= b)) / width
-            )
-            share = np.clip(share, 0.0, np.where(cell, 1.0, np.inf))
+            inside = np.where(cell, np.minimum(high, b) - np.maximum(low, a), (low >= a) & (low <= b))
+            share = np.clip(inside / width, 0.0, np.where(cell, 1.0, np.inf))
             if len(self.repeats.y):
                 again = self.repeats.again[codes]
                 share = again * (self._below(high) - self._below(low)) + (1 - again) * share

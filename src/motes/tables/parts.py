@@ -8,16 +8,13 @@ part. A date has several, the coarsest first.
 
 from __future__ import annotations
 
-import abc
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data.arrays import Series, of_values
-from motes.errors import UsageError
+from motes.errors import DataError
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int32]
@@ -69,6 +66,20 @@ class Part:
     def count(self) -> int:
         """K."""
         return len(self.masses)
+
+    def check(self, codes: Codes, y: Array) -> None:
+        """Check that tokens (n,) exist, and that places (n,) are numbers.
+
+        Raises:
+            DataError: if they are not; the message names the row.
+        """
+        most = self.count - self.missing
+        strange = (codes < 0) | (codes >= most)
+        if strange.any():
+            row = int(strange.argmax())
+            raise DataError(f"row {row + 1}, '{self.name}': got code {codes[row]}; expected 0 to {most - 1}.")
+        if self.smooth and np.isnan(y).any():
+            raise DataError(f"row {int(np.isnan(y).argmax()) + 1}, '{self.name}': got y = nan; expected a number.")
 
     @property
     def has_density(self) -> bool:
@@ -162,9 +173,6 @@ class Encoded:
 # interval of y.
 
 
-HERE = "given"  # name of the conditions in messages
-
-
 @dataclass(frozen=True)
 class Among:
     """One of several values.
@@ -215,25 +223,10 @@ class Missing:
 
 
 @dataclass(frozen=True)
-class NotMissing:
-    """The entry has a value.
-
-    Example:
-        >>> from motes.tables import NotMissing
-        >>> rows = table.sample(5, given={"age": NotMissing()})
-        >>> len(rows["age"])
-        5
-    """
-
-    def __str__(self) -> str:
-        return "not missing"
-
-
-@dataclass(frozen=True)
 class Not:
     """The entry has a value, which does not meet another condition, or does not equal this value.
 
-    So p(A) + p(Not(A)) + p(missing) = 1, and `Not(Missing())` is `NotMissing()`.
+    So p(A) + p(Not(A)) + p(missing) = 1, and `Not(Missing())` means any value.
 
     Example:
         >>> from motes.tables import Between, Not
@@ -248,16 +241,19 @@ class Not:
         return f"not {self.condition}"
 
 
-Condition = Among | Between | Not | Missing | NotMissing
+Condition = Among | Between | Not | Missing
 SetOfValues = Among | Between | Not  # conditions that a column kind accepts
 
 
-class Restriction(abc.ABC):
-    """The restriction of the q parts of one column to a condition."""
+class Restriction:
+    """The restriction of the q parts of one column to a condition; this class restricts nothing."""
 
-    @abc.abstractmethod
-    def allowed(self, part: int, codes: Codes, y: Array) -> Mask:
-        """Return the allowed tokens of a part, (K,) or (n, K), given tokens and places of earlier parts, (n, part)."""
+    def allowed(self, part: int, codes: Codes, y: Array) -> Mask | None:
+        """Return the allowed tokens of a part, (K,) or (n, K), given tokens and places of earlier parts, (n, part).
+
+        None allows all tokens.
+        """
+        return None
 
     def interval(self, part: int, codes: Codes, y: Array) -> tuple[Any, Any]:
         """Return the ends of y within the allowed tokens, two numbers or two arrays (n,); infinite for an open end.
@@ -266,9 +262,9 @@ class Restriction(abc.ABC):
         """
         return -np.inf, np.inf
 
-    @abc.abstractmethod
     def holds(self, codes: Codes, y: Array) -> Mask:
         """Return whether entries with these tokens and places (n, q) meet the condition, (n,)."""
+        return np.ones(len(codes), bool)
 
     def shares(self) -> Array | None:
         """Return the allowed share of each token, (K,), if a token stands for several labels; None for all of each."""
@@ -277,19 +273,6 @@ class Restriction(abc.ABC):
     def narrowed(self, codes: Codes, u: Array) -> Array:
         """Map uniform numbers (n,) so that `decode` chooses only allowed labels for the tokens (n,)."""
         return u
-
-
-@dataclass(frozen=True)
-class AnyValue(Restriction):
-    """No restriction of the values; `counts` are the numbers of tokens of the parts."""
-
-    counts: tuple[int, ...]
-
-    def allowed(self, part: int, codes: Codes, y: Array) -> Mask:
-        return np.ones(self.counts[part], bool)
-
-    def holds(self, codes: Codes, y: Array) -> Mask:
-        return np.ones(len(codes), bool)
 
 
 @dataclass(frozen=True)
@@ -306,9 +289,11 @@ class WithMissing(Restriction):
     count: int
     missing: bool = False
 
-    def allowed(self, part: int, codes: Codes, y: Array) -> Mask:
+    def allowed(self, part: int, codes: Codes, y: Array) -> Mask | None:
         values = self.inner.allowed(part, self._values(codes), y)
-        return np.append(values & (not self.missing), self.missing) if part == 0 else values
+        if part:
+            return values
+        return np.append(np.full(self.count, not self.missing) if values is None else values, self.missing)
 
     def interval(self, part: int, codes: Codes, y: Array) -> tuple[Any, Any]:
         return self.inner.interval(part, self._values(codes), y)
@@ -329,23 +314,3 @@ class WithMissing(Restriction):
 
     def narrowed(self, codes: Codes, u: Array) -> Array:
         return self.inner.narrowed(codes, u)
-
-
-def one_value(name: str, value: Any) -> Series:
-    """Return a value as a column of length 1.
-
-    Raises:
-        UsageError: if there are several values, the value is missing, or it is infinite.
-    """
-    several = isinstance(value, Iterable | slice) or hasattr(value, "left")  # such as a pandas Interval
-    if several and not isinstance(value, str | bytes):
-        raise UsageError(
-            f"column '{name}' = {value!r}; expected a value, an interval as a tuple: (low, high), "
-            "or several values as a set: {one, another}."
-        )
-    series = of_values(np.array([value], dtype=object), name, HERE)
-    if series.missing[0]:
-        raise UsageError(f"column '{name}' = {value!r}; expected a value. None stands for a missing entry.")
-    if series.type == "real" and np.isinf(series.values[0]):
-        raise UsageError(f"column '{name}' = {value!r}; expected a finite number. An open end is None: (10, None).")
-    return series

@@ -25,7 +25,7 @@ from motes.tables.kinds.base import Kind
 from motes.tables.layout import Derived, shares_of
 from motes.tables.masking import TokenPrediction
 from motes.tables.network import EncodedRows, Scale
-from motes.tables.parts import IMPOSSIBLE, Array, Codes, Encoded, Mask, NotMissing, Part
+from motes.tables.parts import IMPOSSIBLE, Array, Codes, Encoded, Mask, Missing, Not, Part
 from motes.tables.relations import Relation
 from motes.tables.rules import observed_sides
 from motes.tables.schema import Schema
@@ -165,7 +165,7 @@ def _draw_values(
     unmasker.show_observed(rows, known)
     rows.y = np.where(rows.visible, encoded.y[padded], 0.0)  # double precision: relations hold between exact numbers
     first = list(in_order.order).index(at.start)
-    present = schema.restrict(column, NotMissing()) if schema.parts[at.start].missing else None
+    present = schema.restrict(column, Not(Missing())) if schema.parts[at.start].missing else None
     count = n * draws
     size = FEW_ROWS if count < ROWS else unmasker.most_rows  # a few small blocks are faster than one padded block
     for begin in range(0, count, size):
@@ -230,23 +230,18 @@ def pieces_of(part: Part, scale: Scale | None, cuts: Array) -> Pieces:
     if scale is None:
         nothing = np.zeros(part.count)
         return Pieces(np.arange(part.count, dtype=np.int32), nothing, nothing, nothing)
-    codes: list[int] = []
-    low: list[float] = []
-    high: list[float] = []
-    for code, (a, b) in enumerate(zip(scale.ends[:-1], scale.ends[1:], strict=True)):
-        inside = cuts[(cuts > a) & (cuts < b)] if part.smooth else cuts[:0]
-        ends = [a, *inside.tolist(), b]
-        codes += [code] * (len(ends) - 1)
-        low += ends[:-1]
-        high += ends[1:]
-    first, last = np.array(low), np.array(high)
+    inside = [(cuts > a) & (cuts < b) & part.smooth for a, b in zip(scale.ends[:-1], scale.ends[1:], strict=True)]
+    cut = [(a, *cuts[here]) for a, here in zip(scale.ends[:-1], inside, strict=True)]
+    codes = np.repeat(np.arange(len(cut), dtype=np.int32), [len(ends) for ends in cut])
+    ends = np.append(np.concatenate(cut), scale.ends[-1])
+    first, last = ends[:-1].copy(), ends[1:].copy()
     y = (first + last) / 2
     wide = np.flatnonzero(last > first)
     if len(wide):  # values beyond the training rows belong to the outer pieces
         first[wide[0]], last[wide[-1]] = -np.inf, np.inf
     if part.missing:
-        codes, (first, last, y) = [*codes, part.count - 1], (np.append(one, 0.0) for one in (first, last, y))
-    return Pieces(np.array(codes, np.int32), first, last, y)
+        codes, (first, last, y) = np.append(codes, part.count - 1), (np.append(one, 0.0) for one in (first, last, y))
+    return Pieces(codes.astype(np.int32), first, last, y)
 
 
 def conditional_masses(orders: AnyOrderModel, pieces: Sequence[Pieces], frame: Frame, encoded: Encoded) -> list[Array]:
@@ -266,10 +261,8 @@ def conditional_masses(orders: AnyOrderModel, pieces: Sequence[Pieces], frame: F
     rows.y = np.where(visible, encoded.y, 0.0)  # double precision: relations hold between exact numbers
     for k, j in enumerate(map(int, unmasker.order)):
         if not visible[j]:
-            derived, view = unmasker.derived(rows, j), unmasker.predict(rows, k)
-            made[j] *= _piece_masses(
-                orders, j, pieces[j], jax.tree.map(lambda part: np.asarray(part)[:, 0], view), derived
-            )
+            view = jax.tree.map(lambda part: np.asarray(part)[:, 0], unmasker.predict(rows, k))
+            made[j] *= _piece_masses(orders, j, pieces[j], view, unmasker.derived(rows, j))
         made[j] = made[j] / made[j].sum()
     return made
 

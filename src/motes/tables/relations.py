@@ -50,6 +50,7 @@ ENDLESS = 1e20  # microseconds: more than any difference of two dates
 LIMIT = 2.0**52  # up to here, sums in float64 are exact
 LARGEST_LOG = 700.0  # logarithm of the largest product in float64
 
+Columns = Mapping[str, Array]  # column -> its numbers, (n,)
 R = TypeVar("R", "Relation", "Dependency")
 
 # A `Rule` is a statement that holds in all or nearly all rows. It has `columns`, the `shares` of the training rows in
@@ -87,15 +88,15 @@ class Relation:
         """The shares of the training rows that break it, and that obey it."""
         return (round(1 - self.share, 12), self.share)
 
-    def cases(self, values: Mapping[str, Array]) -> NDArray[np.integer]:
+    def cases(self, values: Columns) -> NDArray[np.integer]:
         """Return 0 for rows that break it, otherwise 1, (n,)."""
         return np.where(self._is_violated(self.columns[0], values, self.step), 0, 1)
 
-    def _is_violated(self, target: str, values: Mapping[str, Array], step: float) -> NDArray[np.bool_]:
+    def _is_violated(self, target: str, values: Columns, step: float) -> NDArray[np.bool_]:
         """Return where the column `target`, with this step, is not the value from the others, (n,)."""
         return np.abs(self.value(target, values) - values[target]) > step * (0.5 + EQUAL)
 
-    def value(self, target: str, values: Mapping[str, Array]) -> Array:
+    def value(self, target: str, values: Columns) -> Array:
         """Compute the column `target` (n,) from the `values` of the others, (n,) each."""
         rest, own = np.full(len(next(iter(values.values()))), self.constant), 1.0
         for column, weight in zip(self.columns, self.weights, strict=True):
@@ -119,10 +120,9 @@ class Relation:
         own, rest = self.weights[0], zip(self.columns[1:], self.weights[1:], strict=True)
         terms = [(-weight / own, column) for column, weight in rest]
         terms.sort(key=lambda term: term[0] < 0)  # positive terms first
-        addends = [_term(weight, column, first=not k) for k, (weight, column) in enumerate(terms)]
-        if self.constant:
-            addends.append(_term(self.constant / own, "", first=False))
-        return f"{self.columns[0]} = {' '.join(addends)} {rows_of(self.share)}"
+        terms += [(self.constant / own, "")] if self.constant else []
+        addends = " ".join(_term(weight, column) for weight, column in terms).removeprefix("+ ")
+        return f"{self.columns[0]} = {addends} {rows_of(self.share)}"
 
     @property
     def _product(self) -> str:
@@ -139,13 +139,10 @@ def _logs(x: Array) -> Array:
     return np.log(np.where(x > 0, x, np.nan))
 
 
-def _term(weight: float, column: str, *, first: bool) -> str:
+def _term(weight: float, column: str) -> str:
     """Format a term of a sum with its sign; a constant has no column."""
     size = "" if column and abs(weight) == 1 else f"{abs(weight):g}"
-    term = " ".join(filter(None, (size, column)))
-    if first:
-        return f"-{term}" if weight < 0 else term
-    return f"{'-' if weight < 0 else '+'} {term}"
+    return " ".join(filter(None, ("-" if weight < 0 else "+", size, column)))
 
 
 @dataclass(frozen=True)
@@ -178,7 +175,7 @@ class Inequality:
         """The shares of the training rows that break it, and that obey it, by the bins of the gap."""
         return (1 - self.share, *(self.within or (self.share,)))
 
-    def cases(self, values: Mapping[str, Array]) -> NDArray[np.integer]:
+    def cases(self, values: Columns) -> NDArray[np.integer]:
         """Return 0 if broken, -1 if an entry is missing, otherwise 1 or the bin of the gap, counted from 1, (n,)."""
         gap = values[self.high] - values[self.low]
         # 0 below the first end, and above the last one.
@@ -243,7 +240,7 @@ def _is_rare(x: Array) -> NDArray[np.bool_]:
     return (counts <= max(RARE * len(x), 1.0))[place] & ~np.isnan(x)
 
 
-def _find_candidates(x: Mapping[str, Array], steps: Mapping[str, float]) -> Iterator[Relation]:
+def _find_candidates(x: Columns, steps: Mapping[str, float]) -> Iterator[Relation]:
     """Yield relations that hold in some of the rows x (n,) of each column, and more often than near misses occur."""
     for a, b in combinations(x, 2):
         if _stands_out((x[a] - x[b])[:, None] / steps[a])[0]:
@@ -266,7 +263,7 @@ def _find_candidates(x: Mapping[str, Array], steps: Mapping[str, float]) -> Iter
             yield Relation(columns, (1.0, *(-weights[:-1])), float(weights[-1]), 0.0, steps[columns[0]])
 
 
-def _find_products(x: Mapping[str, Array], steps: Mapping[str, float]) -> Iterator[Relation]:
+def _find_products(x: Columns, steps: Mapping[str, float]) -> Iterator[Relation]:
     """Yield relations of columns x of positive numbers, (n,) each, that are nearly products of powers of two others."""
     names, (unit, most) = [*x][:WIDEST], POWERS
     if len(names) < 3:
@@ -293,7 +290,7 @@ def _stands_out(off: Array) -> NDArray[np.bool_]:
     return np.asarray((met >= SHARE / 2 * len(off)) & (met >= TIMES * near))
 
 
-def _fit_product(relation: Relation, columns: Mapping[str, Array], steps: Mapping[str, float]) -> Relation | None:
+def _fit_product(relation: Relation, columns: Columns, steps: Mapping[str, float]) -> Relation | None:
     """Return the product with its constant, share and deviation over all rows; None if the deviation is too large."""
     first = relation.columns[0]
     off = _logs(columns[first]) - _logs(relation.value(first, columns))
@@ -366,11 +363,7 @@ def _best_rows(groups: Sequence[Array], rests: Sequence[Array], close: float) ->
 
 
 def _check_relation(
-    relation: Relation,
-    columns: Mapping[str, Array],
-    steps: Mapping[str, float],
-    rare: Mapping[str, NDArray[np.bool_]],
-    rows: NDArray[np.intp],
+    relation: Relation, columns: Columns, steps: Mapping[str, float], rare: Mapping[str, Mask], rows: NDArray[np.intp]
 ) -> Relation | None:
     """Return the relation with its share of all rows if it holds in more rows than by chance; otherwise None."""
     target, others, mixed = relation.columns[0], relation.columns[1:], np.roll(rows, len(rows) // 2)
@@ -521,7 +514,7 @@ class Dependency:
         """The shares of all training rows that break it, and that obey it."""
         return (self.broken / self.total, 1 - self.broken / self.total)
 
-    def cases(self, values: Mapping[str, Array]) -> NDArray[np.integer]:
+    def cases(self, values: Columns) -> NDArray[np.integer]:
         """Return 0 if broken, otherwise 1, (n,), from the indices of the labels; NaN for missing ones."""
         given, column = (np.nan_to_num(values[name], nan=-1).astype(np.int64) for name in self.columns)
         follows = np.append(self.codes, -1)[np.where(given < len(self.codes), given, -1)]

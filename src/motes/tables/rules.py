@@ -21,16 +21,13 @@ from numpy.typing import NDArray
 
 from motes.data import Frame
 from motes.tables.parts import IMPOSSIBLE, Array, Codes, Encoded, Mask
-from motes.tables.relations import Dependency, Inequality, Relation, Rule
+from motes.tables.relations import Rule
 from motes.tables.schema import Schema
 
 HALF = 0.5  # added to the number of breaches observed and expected, since small numbers are noisy
 STRAIGHT = 0.98  # share of accepted rows, from which the shares of tokens count as unchanged
 ROUNDS = 20  # rounds of iterative proportional fitting
 MOST = 2.5  # maximum factor by which the cases of all rules together become more frequent than without rules
-
-
-AnyRule = Inequality | Relation | Dependency
 
 
 class Side(NamedTuple):
@@ -63,14 +60,14 @@ class Constraint:
         loose: e, the weight of the term without rules.
     """
 
-    rules: tuple[AnyRule, ...] = ()
+    rules: tuple[Rule, ...] = ()
     patterns: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 0), np.int32))
     counts: NDArray[np.integer] = field(default_factory=lambda: np.zeros(0, np.int64))
     loose: float = 0.0
 
     @classmethod
     def of(
-        cls, rules: tuple[AnyRule, ...], patterns: NDArray[np.integer], counts: NDArray[np.integer], rows: int
+        cls, rules: tuple[Rule, ...], patterns: NDArray[np.integer], counts: NDArray[np.integer], rows: int
     ) -> "Constraint":
         """Return the constraint given the cases of drawn rows and the number of training `rows`."""
         return cls(rules, patterns.astype(np.int32), counts, 1 / (rows + 1)) if rules else cls()

@@ -7,7 +7,8 @@ and token K for a missing entry.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+import shlex
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -16,41 +17,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.data import Frame, as_frame
-from motes.data.arrays import Series, Type, check_weights, of_values, plain
+from motes.data.arrays import Array, Mask, Series, Type, check_weights, of_values, plain
 from motes.data.curves import Asinh, Power, Straight
 from motes.data.records import Arrays, from_json, to_json
 from motes.errors import DataError, UsageError, unknown
-from motes.tables.kinds.base import Kind, Sample, shown
+from motes.tables.kinds import DROP
+from motes.tables.kinds.base import Kind, Sample, entry_error, shown
 from motes.tables.kinds.binnings import Binning, Few, Grid
-from motes.tables.kinds.columns import (
-    KINDS,
-    MISSING,
-    Column,
-    Identifier,
-    check_finite,
-    check_known,
-    check_overrides,
-    column_messages,
-    column_of,
-    differs,
-    nothing_to_learn,
-)
-from motes.tables.parts import (
-    IMPOSSIBLE,
-    AnyValue,
-    Array,
-    Codes,
-    Condition,
-    Encoded,
-    Mask,
-    Missing,
-    Not,
-    NotMissing,
-    Part,
-    Repeats,
-    Restriction,
-    WithMissing,
-)
+from motes.tables.kinds.columns import KINDS, MISSING, Column, Identifier, check_overrides, column_messages, column_of
+from motes.tables.parts import IMPOSSIBLE, Condition, Encoded, Missing, Not, Part, Repeats, Restriction, WithMissing
 from motes.tables.relations import Dependency, Inequality, MissingPatterns, Relation, Rule, find_relations
 
 # --- Sample weights -------------------------------------------------------------------------------------------------
@@ -85,21 +60,6 @@ def weighted(frame: Frame, weights: ArrayLike | None, name: str) -> tuple[NDArra
 def counting(weights: Array) -> Array:
     """Return weights (n,) as numbers of rows: if they average less than 1, only their ratios count."""
     return weights * max(1.0, float((weights > 0).sum() / weights.sum()))
-
-
-def _check_tokens(part: Part, codes: Codes, y: Array) -> None:
-    """Check that tokens (n,) of a part exist, and that places (n,) are numbers.
-
-    Raises:
-        DataError: if they are not; the message names the row.
-    """
-    most = part.count - part.missing
-    strange = (codes < 0) | (codes >= most)
-    if strange.any():
-        row = int(strange.argmax())
-        raise DataError(f"row {row + 1}, '{part.name}': got code {codes[row]}; expected 0 to {most - 1}.")
-    if part.smooth and np.isnan(y).any():
-        raise DataError(f"row {int(np.isnan(y).argmax()) + 1}, '{part.name}': got y = nan; expected a number.")
 
 
 # --- The classes in a schema, named in model files ------------------------------------------------------------------
@@ -222,8 +182,10 @@ class Schema:
         identifiers: dict[str, Identifier] = {}
         gone: list[Mask] = []  # for each kind, which entries have the token for missing entries
         for column, series in frame.columns.items():
-            check_known(series, column)
-            check_finite(series, column, name)
+            option = shlex.quote(f"columns.{column}={DROP}")
+            remedy = f" Or drop the column: columns={{{column!r}: {DROP!r}}} in Python, --set {option} in the shell."
+            series.check_known(remedy)
+            series.check_finite(column, name)
             here = np.flatnonzero(~series.missing)
             sample = Sample(column, series.take(here), rows[here], heavy[here], int(bins), name)
             found, options = column_of(sample, len(series) - len(here), given[column], missing)
@@ -243,7 +205,7 @@ class Schema:
                 kinds.append(kind)
                 gone.append(series.missing & found.coded)
         if not kinds:
-            raise nothing_to_learn(columns, name)
+            raise _nothing_to_learn(columns, name)
         made = cls(
             tuple(columns),
             tuple(kinds),
@@ -422,7 +384,7 @@ class Schema:
             )
         chosen = frame.select(self.names)
         for series in chosen.columns.values():
-            check_known(series)
+            series.check_known()
         return chosen
 
     # --- encoding and decoding ---
@@ -464,8 +426,7 @@ class Schema:
             strange = np.logical_or.reduce([part.codes == IMPOSSIBLE for part in entries])
             if unseen == "refuse" and strange.any():
                 row = int(here[strange.argmax()])
-                got, expected = shown(series, row), kind.expected(series.values[row])
-                raise DataError(f"{name}, row {row + 1}, column '{kind.column}': got {got}; expected {expected}.")
+                raise entry_error(name, kind.column, shown(series, row), kind.expected(series.values[row]), row)
             for j, part in zip(range(at.start, at.stop), entries, strict=True):
                 codes[here, j], observed[here, j] = part.codes, True
                 for field in FIELDS:
@@ -501,14 +462,11 @@ class Schema:
         other = np.zeros(len(frame), bool)
         for column, one in self.kept.items():
             series = frame.columns[column]
-            here = differs(series, one)
+            here = _differs(series, one)
             if here.any() and refuse:
                 row = int(here.argmax())
                 was = "missing" if one.missing[0] else shown(one, 0)
-                raise DataError(
-                    f"{name}, row {row + 1}, column '{column}': got {shown(series, row)}; "
-                    f"expected {was}, as in all training rows."
-                )
+                raise entry_error(name, column, shown(series, row), f"{was}, as in all training rows", row)
             other |= here
         return other
 
@@ -547,7 +505,7 @@ class Schema:
                 gone = gone | (codes[:, at.start] == self.parts[at.start].count - 1)
             mine, places = np.where(gone[:, None], 0, codes[:, at]), np.where(gone[:, None], 0.0, y[:, at])
             for part, code, place in zip(self.parts[at], mine.T, places.T, strict=True):
-                _check_tokens(part, code, place)
+                part.check(code, place)
             made[kind.column] = kind.series(kind.decode(mine, places, u[:, at]), gone)
         for name, one in self.kept.items():
             made[name] = one.take(np.zeros(len(codes), np.int64))
@@ -630,7 +588,7 @@ class Schema:
 
     # --- possible values ---
 
-    def allowed(self, part: int, codes: Codes, y: Array) -> Mask | None:
+    def allowed(self, part: int, codes: NDArray[np.int32], y: Array) -> Mask | None:
         """Return which tokens of a part are possible.
 
         Args:
@@ -656,8 +614,8 @@ class Schema:
 
         Args:
             column: a column that varies.
-            condition: `Among`, `Between`, `Not`, `Missing` or `NotMissing`. A known value needs no restriction: it is
-                encoded and stays visible.
+            condition: `Among`, `Between`, `Not` or `Missing`. A known value needs no restriction: it is encoded and
+                stays visible.
 
         Raises:
             UsageError: if the column is not learned, the condition has no meaning for it, such as an interval of
@@ -670,19 +628,18 @@ class Schema:
             >>> left.allowed(0, np.zeros((1, 0), np.int32), np.zeros((1, 0))).tolist()
             [False, True]
         """
-        self.check_not_aside(column)
-        first, kind = self.parts[self.parts_of(column).start], self._kinds[column]
-        counts = tuple(part.count for part in kind.parts)
-        if isinstance(condition, Not) and isinstance(condition.condition, Missing | NotMissing):
-            condition = NotMissing() if isinstance(condition.condition, Missing) else Missing()
-        missing = isinstance(condition, Missing)
-        if missing and not first.missing:
+        kind, first = self.kind_of(column), self.parts[self.parts_of(column).start]
+        if isinstance(condition, Missing) and not first.missing:
             raise UsageError(
                 f"column '{column}': missing entries were not learned, so you cannot request one. The training rows "
                 'had none, or table.missing was "ignore". Leave the column out of the condition.'
             )
-        inner = AnyValue(counts) if isinstance(condition, Missing | NotMissing) else kind.restrict(condition)
-        return WithMissing(inner, counts[0], missing) if first.missing else inner
+        match condition:
+            case Missing() | Not(Missing()):
+                inner = Restriction()
+            case _:
+                inner = kind.restrict(condition)
+        return WithMissing(inner, first.count - 1, isinstance(condition, Missing)) if first.missing else inner
 
     # --- on disk ---
 
@@ -713,3 +670,34 @@ class Schema:
         # Kinds can be registered at any time.
         classes = {part.__name__: part for part in (*PARTS, *KINDS.values())}
         return cls(**{field: from_json(value, arrays, classes) for field, value in dict(about).items()})
+
+
+def _nothing_to_learn(columns: Sequence[Column], name: str) -> DataError:
+    """Return the error for a table in which no column varies, or only columns that are set aside."""
+    aside = [column for column in columns if not (column.learned or column.constant)]
+    if not aside:
+        return DataError(
+            f"no column of {name} varies, so there is nothing to learn. Pass rows in which a column has several values."
+        )
+    first = aside[0]
+    return DataError(
+        f"nearly every row of {name} has its own value in {', '.join(repr(column.name) for column in aside)}, and no "
+        "other column varies, so there is nothing to learn. Add columns, or set the kind of one, such as "
+        f'columns.{first.name} = "{first.alternative or "categorical"}".'
+        + "".join(f" Column '{first.name}': {message}." for message in first.warnings)
+    )
+
+
+def _differs(series: Series, one: Series) -> Mask:
+    """Return where entries differ from the value `one` of a constant column, except by rounding, (n,)."""
+    was = one.cells()[0]
+    if was is None:
+        return ~series.missing
+    if series.type == "label":
+        other = np.array([label != was for label in series.labels] or [False])[series.values]
+    elif one.type == "label" or (series.type == "date") != (one.type == "date"):
+        other = np.ones(len(series), bool)
+    else:
+        value = one.values[0].astype(np.float64)
+        other = np.abs(series.values - value) > 1e-9 * np.abs(value)
+    return other & ~series.missing

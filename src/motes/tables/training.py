@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from motes.tables.base import Base, base_of_pairs, choose_shape, first_gates, fit_base
@@ -175,9 +174,8 @@ def masked_loss(
     def group(rows: EncodedRows, order: jax.Array, prefix: jax.Array, bits: jax.Array | None) -> jax.Array:
         place = jnp.argsort(order)
         before = place < prefix[:, None]
-        log_probs = model.log_probs(
-            layout, heads, ordered(model.base, order, layout), rows, before & rows.observed, bits
-        )
+        base, visible = ordered(model.base, order, layout), before & rows.observed
+        log_probs = model.log_probs(layout, heads, base, rows, visible, bits)
         weights = (~before & rows.observed) * (p / (p - prefix))[:, None]
         return -jnp.where(weights > 0, log_probs * weights, 0.0).sum(1).mean()
 
@@ -198,18 +196,6 @@ WORSE = 3.0  # nats per token: training has diverged if losses stay this far abo
 LONGER = 1.4  # training stops at this multiple of the best step, if later weights are significantly worse
 SHARES = (1.0, 0.5, 0.25, 0.0)  # candidate shares of the network's shift of the Gaussians, if rows are few,
 WATCHED = (1.0, 0.25)  # and those of them for which weights are evaluated during training
-
-
-class _HeldOut(NamedTuple):
-    """The validation rows of all members.
-
-    Attributes:
-        rows: (members, n, p).
-        prefix: number of visible tokens in each of r evaluations, (members, n, r).
-    """
-
-    rows: EncodedRows
-    prefix: Any
 
 
 class TableObjective(NamedTuple):
@@ -249,9 +235,15 @@ def table_task(
     losses, validation = _make_validation(objective, data, split.hold, plan, options, seed)
 
     def finish(trained: Trained[MaskedNetwork]) -> Trained[MaskedNetwork]:
+        """Choose the share of the network's shift of the Gaussians that is best on validation rows."""
         if validation is None or len(split.learn) == 1:
             return trained
-        return _apply_best_share(trained, lambda some: validation.mean(losses(vectors_of(some))))
+        share = best_share(trained.averaged, lambda some: validation.mean(losses(vectors_of(some))))
+        averages = trained.averages
+        if averages is not None:
+            ones = jax.tree.map(lambda part: np.ones(part.shape, part.dtype), trained.averaged)
+            averages = replace(averages, weights=averages.weights * weights_of(moved_by(ones, share)))
+        return replace(trained, averaged=moved_by(trained.averaged, share), averages=averages)
 
     return TrainingTask(
         objective,
@@ -310,18 +302,6 @@ def moved_by(networks: MaskedNetwork, share: float) -> MaskedNetwork:
     return eqx.tree_at(lambda networks: (networks.lines, networks.line_bias), networks, moves)
 
 
-def _apply_best_share(
-    trained: Trained[MaskedNetwork], nats: Callable[[MaskedNetwork], float]
-) -> Trained[MaskedNetwork]:
-    """Return the training with the share of the network's shift of the Gaussians that is best on validation rows."""
-    share = best_share(trained.averaged, nats)
-    averages = trained.averages
-    if averages is not None:
-        ones = jax.tree.map(lambda part: np.ones(part.shape, part.dtype), trained.averaged)
-        averages = replace(averages, weights=averages.weights * weights_of(moved_by(ones, share)))
-    return replace(trained, averaged=moved_by(trained.averaged, share), averages=averages)
-
-
 def best_share(networks: MaskedNetwork, nats: Callable[[MaskedNetwork], float]) -> float:
     """Return the share of the networks' shift of the Gaussians with the best validation likelihood, one of `SHARES`.
 
@@ -353,19 +333,19 @@ def _make_validation(
         return lambda weights: np.zeros((0, 0)), None
     layout, network, _, bases = objective
     count, most = min(PREFIXES, layout.parts), int((hold > 0).sum(axis=1).max())
-    index = np.argsort(hold == 0, axis=1, kind="stable")[
-        :, :most
-    ]  # one program for all members; some rows may have weight 0
+    # One program for all members; some rows may have weight 0.
+    index = np.argsort(hold == 0, axis=1, kind="stable")[:, :most]
     start = np.random.default_rng([seed, 141421]).random((*index.shape, 1))
     prefix = np.floor(layout.parts * (np.arange(count) + start) / count).astype(np.int32)
     # NumPy selects the rows: JAX would compile a program for each array.
     rows = jax.tree.map(lambda part: np.asarray(part)[index], data.rows)
-    held = jax.device_put(_HeldOut(rows, np.minimum(prefix, layout.parts - 1)))
+    held, prefixes = jax.device_put((rows, np.minimum(prefix, layout.parts - 1)))
     shares = np.take_along_axis(hold, index, axis=1)
     others = random_orders(plan.units, np.random.default_rng(OTHERS), (OTHERS,))
 
     def losses(weights: Any) -> NDArray[np.float64]:
-        found = lambda order: -np.asarray(_log_probs(layout, network, bases, held, order, weights), np.float64)
+        score = lambda order: _log_probs(layout, network, bases, held, prefixes, order, weights)
+        found = lambda order: -np.asarray(score(order), np.float64)
         mean = options.fixed * found(plan.order) if options.fixed else np.zeros((1, 1))
         if options.fixed < 1:
             mean = mean + (1 - options.fixed) * np.mean([found(order) for order in others], axis=0)
@@ -381,9 +361,8 @@ def _make_validation(
         return min(each, key=lambda rows: (shares * rows).sum())
 
     first = every = options.check_every
-    if (
-        options.often
-    ):  # a validation takes about half as long as the steps before it, which cost three times as much per row
+    if options.often:
+        # A validation takes about half as long as the steps before it, which cost three times as much per row.
         dear = hold.astype(bool).sum() * count * (1 + OTHERS) * len(watched) / (1.5 * options.batch * len(hold))
         first = min(int(np.ceil(dear)), every)
     return losses, Validation(best_losses, shares, every, options.patience, LONGER, first)
@@ -391,22 +370,25 @@ def _make_validation(
 
 @training_program
 def _log_probs(
-    layout: Layout, network: MaskedNetwork, bases: Base, held: _HeldOut, order: jax.Array, weights: ArrayLike
+    layout: Layout, network: MaskedNetwork, bases: Base, rows: EncodedRows, prefixes: Any, order: Any, weights: Any
 ) -> jax.Array:
-    """Return log p (members, n) of the validation rows, estimated from the tokens after their prefixes."""
+    """Return log p (members, n) of the validation rows, estimated from the tokens after their `prefixes`.
 
-    def member(weights: jax.Array, base: Base, held: _HeldOut) -> jax.Array:
+    `rows` are (members, n, p), and `prefixes` are the numbers of visible tokens in r evaluations, (members, n, r).
+    """
+
+    def member(weights: jax.Array, base: Base, rows: EncodedRows, prefixes: jax.Array) -> jax.Array:
         model, place = MaskedModel(with_weights(network, weights), base), jnp.argsort(order)
         heads, prepared = model.network.heads(layout), ordered(base, order, layout)
 
         def one(prefix: jax.Array) -> jax.Array:
-            visible = (place < prefix[:, None]) & held.rows.observed
-            found = model.log_probs(layout, heads, prepared, held.rows, visible)
-            return jnp.where((place == prefix[:, None]) & held.rows.observed, found, 0.0).sum(1)
+            visible = (place < prefix[:, None]) & rows.observed
+            found = model.log_probs(layout, heads, prepared, rows, visible)
+            return jnp.where((place == prefix[:, None]) & rows.observed, found, 0.0).sum(1)
 
-        return jax.lax.map(one, held.prefix.T).mean(0) * layout.parts
+        return jax.lax.map(one, prefixes.T).mean(0) * layout.parts
 
-    return each_member(member)(weights, bases, held)
+    return each_member(member)(weights, bases, rows, prefixes)
 
 
 # --- Members: splits, orders, initial networks and options ----------------------------------------------------------
@@ -496,20 +478,19 @@ def first_members(
     outputs = 1 + 3 * (bases[0].means.shape[0] + options.own + layout.near * len(CLOSE))
     make = lambda key: MaskedNetwork(layout, options.width, options.depth, outputs, options.dropout, key=key)
     keys = [jax.random.fold_in(jax.random.key(seed), member) for member in range(len(split.learn))]
-    networks = _initialise_gates(
-        stacked(map(make, keys)), bases, layout, data, split.hold if len(split.hold) else split.learn
-    )
+    networks, looked = stacked(map(make, keys)), split.hold if len(split.hold) else split.learn
+    networks = _initialise_gates(networks, bases, layout, data, looked)
     return MaskedModel(networks, stacked(bases)), split
 
 
 def _fit_mixtures(data: TableRows, layout: Layout, most: int, split: Split, seed: int) -> list[Base]:
-    """Fit the Gaussian mixture of each member, with at most `most` components."""
+    """Fit the Gaussian mixture of each member, with at most `most` components; it may have no axes."""
     rows = data.rows
     y, lines = _project(rows, layout), len(layout.lines)
     observed = layout.known(np.asarray(rows.codes), np.asarray(rows.observed))[:, layout.axes]
     whole = np.all(observed[:, :lines], axis=1)
     count = int(data.pieces[whole].sum())
-    if count < WHOLE:
+    if count < WHOLE or not len(layout.axes):
         return [base_of_pairs(y, observed, learn) for learn in split.learn]
     shape = choose_shape(y[whole], data.weights[whole], lines, split.hold[:, whole], most, seed)
     shape = shape._replace(components=max(1, min(shape.components, count // WHOLE)))
@@ -562,22 +543,15 @@ def options_of(table: TableOptions, n: int, parts: int) -> ChosenOptions:
     """
     small = n < SMALL
     batch = table.batch or int(np.clip(n // 2, 32, 256) if n < FEW else np.clip(ENTRIES / parts, *BATCH))
+    steps = EPOCHS * n / batch if small else min(EPOCHS * n / batch, STEPS[1] * SLIM / parts)
     suits = {
         "width": 128 if small else 192,
         "depth": 1 if small else 2,
         "dropout": 0.25 if small else 0.1,
-        "steps": _choose_steps(EPOCHS * n / batch, parts, small=small),
+        "steps": int(np.clip(steps, *(BRIEF if small else STEPS))),
         "weight_decay": 1.0 if small else 0.1,
         "check_every": 25 if small else 100,
     }
     given = {key: value for key, value in vars(table).items() if value is not None}
     often = table.check_every is None
     return ChosenOptions(**suits | given | {"batch": max(batch // GROUPS, 1) * GROUPS, "often": often})
-
-
-def _choose_steps(wanted: float, parts: int, *, small: bool) -> int:
-    """Return the number of training steps, within bounds."""
-    if small:
-        return int(np.clip(wanted, *BRIEF))
-    least, most = STEPS
-    return int(np.clip(min(wanted, most * SLIM / parts), least, most))

@@ -110,11 +110,8 @@ class MaskedDenoiser:
     @classmethod
     def of(cls, models: MaskedModel, layout: Layout, reader: Reader, order: Integers) -> "MaskedDenoiser":
         """Prepare members for an order."""
-        prepared, everything = (
-            masking.prepare(models, layout.on_device, put(order, np.int32)),
-            _everything(layout, reader),
-        )
-        return cls(layout, reader, prepared, np.asarray(order), spots_of(layout, order), everything)
+        prepared = masking.prepare(models, layout.on_device, put(order, np.int32))
+        return cls(layout, reader, prepared, np.asarray(order), spots_of(layout, order), _everything(layout, reader))
 
     def of_rows(self, observed: Mask) -> "MaskedDenoiser":
         """Return the model for n rows, each with an order in which its observed numbers, of (n, p), come first.
@@ -165,8 +162,8 @@ class MaskedDenoiser:
     def show(self, rows: MaskedRows, k: int, codes: Any, y: Any, u: Any, here: Any) -> None:
         """Reveal the part in place k of the order in the rows `here`; arguments as in `EncodedRows`, (n,) each."""
         rows.put(int(self.order[k]), codes, y, here)
-        entry: Any = map(np.asarray, (codes, y, u, here), (np.int32, np.float32, np.float32, bool))
-        rows.seen = masking.reveal(self.layout.on_device, self.prepared, rows.seen, self._locate(k)[0], *entry)
+        entry: Any = tuple(map(np.asarray, (codes, y, u, here), (np.int32, np.float32, np.float32, bool)))
+        rows.seen = masking.reveal(self.layout.on_device, self.prepared, rows.seen, self._locate(k)[0], entry)
 
     def show_observed(self, rows: MaskedRows, known: EncodedRows) -> None:
         """Reveal the observed entries of encoded rows (n, p)."""
@@ -190,7 +187,8 @@ class MaskedDenoiser:
             return within
         shares, low, high = np.ones(size) if possible is None else possible.astype(float), within.low, within.high
         if restriction is not None:
-            shares = shares * restriction.allowed(i, codes, y)
+            if (some := restriction.allowed(i, codes, y)) is not None:
+                shares = shares * some
             if i == 0 and (share := restriction.shares()) is not None:
                 shares = shares * share
             first, last = restriction.interval(i, codes, y)
@@ -246,18 +244,11 @@ class MaskedDenoiser:
 
     def log_within(self, rows: MaskedRows, k: int, within: Within) -> Array:
         """Compute log p of the allowed values, (n,), for the part in place k of the order."""
-        derived = self.derived(rows, int(self.order[k]))
-        return np.asarray(self._choose(rows, k, within, np.random.default_rng(0), derived).log_within, np.float64)
+        rng, derived = np.random.default_rng(0), self.derived(rows, int(self.order[k]))
+        return np.asarray(self._choose(rows, k, within, rng, derived, split=False).log_within, np.float64)
 
     def _choose(
-        self,
-        rows: MaskedRows,
-        k: int,
-        within: Within,
-        rng: np.random.Generator,
-        derived: Sequence[Derived],
-        *,
-        split: bool = False,
+        self, rows: MaskedRows, k: int, within: Within, rng: np.random.Generator, derived: list[Derived], *, split: bool
     ) -> Choice:
         n, members, back = len(rows.codes), None, None
         if split:
@@ -265,13 +256,13 @@ class MaskedDenoiser:
             back = np.argsort(members.ravel()[:n])
         near, line = self._near(derived), self.spots[k][0].line
         views = self._predict(rows, k, near, members)
-        uniform, shift = rng.random((3, n), np.float32), np.asarray(rng.integers(2**32, dtype=np.uint32))
-        fits: Any = np.zeros(near.could.shape, bool) if derived else near.could
+        noise = rng.random((3, n), np.float32), np.asarray(rng.integers(2**32, dtype=np.uint32))
+        fits = np.zeros(near.could.shape, bool)
         for r, one in enumerate(derived):
             allowed = np.broadcast_to(within.shares, (n, within.shares.shape[-1]))[np.arange(n), one.codes] > 0
             fits[:, r] = one.possible & allowed & (one.y >= within.low) & (one.y <= within.high)
         bins = self.layout.on_device.bins
-        return masking.choose(bins, line, views, back, within.on_device, near.could, fits, uniform, shift)
+        return masking.choose(bins, line, views, back, within.on_device, near.could, fits, noise)
 
     def shares_of_members(self, n: int, rng: np.random.Generator) -> NDArray[np.int32]:
         """Assign n rows to the members at random, (M, n / M); some rows occur twice if M does not divide n."""
@@ -285,16 +276,9 @@ class MaskedDenoiser:
         ranks = self.ranks[:, self.layout.axes_of(int(self.order[k]))].T
         return place._replace(ranks=put(ranks, np.int32)), spot
 
-    @cached_property
-    def _nothing_near(self) -> Near:
-        shape = 1, self.layout.links.log_odds.shape[1]
-        return Near(*jax.device_put((np.zeros(shape, np.float32), np.zeros(shape, bool))))
-
     def _near(self, derived: Sequence[Derived]) -> Near:
         """Return the values from relations as arguments of programs, (n, R); (1, R) if there are none."""
-        if not derived:
-            return self._nothing_near
-        shape = len(derived[0].codes), self.layout.links.log_odds.shape[1]
+        shape = len(derived[0].codes) if derived else 1, self.layout.links.log_odds.shape[1]
         y, could = np.zeros(shape, np.float32), np.zeros(shape, bool)
         for r, one in enumerate(derived):
             y[:, r], could[:, r] = one.places, one.possible
@@ -350,9 +334,8 @@ class MaskedDenoiser:
             which = np.arange(start, start + size) % n
             views = self._predict(rows, k, near, np.tile(which, (self.members, 1)).astype(np.int32))
             some = EncodedRows(*(part[which] for part in entry))
-            made[start : start + size] = masking.score_part(self.layout.on_device.bins, place.line, views, some)[
-                : n - start
-            ]
+            found = masking.score_part(self.layout.on_device.bins, place.line, views, some)
+            made[start : start + size] = found[: n - start]
         return made
 
     # --- biases ---

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Self
@@ -15,25 +15,13 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data.arrays import TYPE_WORDS, Label, Series
+from motes.data import arrays
+from motes.data.arrays import TYPE_WORDS, Array, Label, Mask, Series, of_values
 from motes.errors import DataError, UsageError
 from motes.tables.kinds.binnings import Binning, Numbers, complement, distinct
-from motes.tables.parts import (
-    HERE,
-    IMPOSSIBLE,
-    Among,
-    Array,
-    Between,
-    Codes,
-    Entries,
-    Mask,
-    Not,
-    Part,
-    Restriction,
-    SetOfValues,
-    Values,
-    one_value,
-)
+from motes.tables.parts import IMPOSSIBLE, Among, Between, Codes, Entries, Not, Part, Restriction, SetOfValues, Values
+
+HERE = "given"  # name of the conditions in messages
 
 
 @dataclass(frozen=True)
@@ -407,10 +395,8 @@ class Kind(abc.ABC):
         """
         if series.type not in types:
             row = int(np.argmin(series.missing))
-            raise DataError(
-                f"{name}, row {row + 1}, column '{self.column}': got {shown(series, row)}; "
-                f"expected {expected}, and this column is {TYPE_WORDS[series.type]}. Convert the column first."
-            )
+            expected += f", and this column is {TYPE_WORDS[series.type]}. Convert the column first"
+            raise entry_error(name, self.column, shown(series, row), expected, row)
 
     def one(self, value: Any) -> Values:
         """Return one value of a condition in the form of `read`, (1,).
@@ -426,8 +412,46 @@ class Kind(abc.ABC):
         series = one_value(self.column, value)
         x = self.read(series, HERE)
         if any(entries.codes[0] == IMPOSSIBLE for entries in self.encode(x)):
-            raise DataError(f"{HERE}, column '{self.column}': got {shown(series, 0)}; expected {self.expected(x[0])}.")
+            raise entry_error(HERE, self.column, shown(series, 0), self.expected(x[0]))
         return x
+
+
+class OnLine:
+    """A base class of kinds with one part, whose values lie on a line; `line` is its binning."""
+
+    column: str
+    line: Any
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        return (self.line.part(self.column, self.column),)
+
+    @property
+    def lines(self) -> tuple[Binning | None, ...]:
+        return (self.line,)
+
+    def encode(self, values: Values) -> list[Entries]:
+        return [self.line.encode(values)]
+
+
+def one_value(name: str, value: Any) -> Series:
+    """Return a value as a column of length 1.
+
+    Raises:
+        UsageError: if there are several values, the value is missing, or it is infinite.
+    """
+    several = isinstance(value, Iterable | slice) or hasattr(value, "left")  # such as a pandas Interval
+    if several and not isinstance(value, str | bytes):
+        raise UsageError(
+            f"column '{name}' = {value!r}; expected a value, an interval as a tuple: (low, high), "
+            "or several values as a set: {one, another}."
+        )
+    series = of_values(np.array([value], dtype=object), name, HERE)
+    if series.missing[0]:
+        raise UsageError(f"column '{name}' = {value!r}; expected a value. None stands for a missing entry.")
+    if series.type == "real" and np.isinf(series.values[0]):
+        raise UsageError(f"column '{name}' = {value!r}; expected a finite number. An open end is None: (10, None).")
+    return series
 
 
 def number(column: str, key: str, value: Any, *, whole: bool = False, low: int | None = None, high: int = 0) -> float:
@@ -444,6 +468,11 @@ def number(column: str, key: str, value: Any, *, whole: bool = False, low: int |
             f"column '{column}': {key} = {value!r}; expected a {'whole' if whole else 'finite'} number{ends}."
         )
     return int(value) if whole else float(value)
+
+
+def entry_error(name: str, column: str, got: Any, expected: str, row: int | None = None) -> DataError:
+    """Return the error for an invalid entry of a column; conditions, which are called `HERE`, have no rows."""
+    return arrays.entry_error(name, column, got, expected, None if name == HERE else row)
 
 
 def shown(series: Series, row: int) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from motes.data.arrays import Mask, Series, Type
+from motes.data.arrays import Series, Type
 from motes.errors import DataError, UsageError, unknown
 from motes.tables.kinds import labels, numbers
 from motes.tables.kinds.base import Kind, Sample, entry_at
@@ -22,9 +22,7 @@ from motes.tables.kinds.binnings import ENOUGH, common_step, is_whole
 from motes.tables.parts import Array, Values
 
 DISTINCT = 0.9  # minimum share of distinct entries
-NAMES = frozenset(
-    ["id", "ids", "key", "uuid", "guid", "nr", "no", "number", "idx", "index"]
-)  # last words in the names of id columns
+NAMES = {"id", "ids", "key", "uuid", "guid", "nr", "no", "number", "idx", "index"}  # last words of names of id columns
 YEARS = 1500, 2200  # whole numbers between these may be years: a time series has each year once
 NEAR = 5  # whole numbers at most this far apart are neighbours
 PAIRS = 12.0  # minimum number of equal pairs that chance would produce, when there are hardly any
@@ -106,12 +104,8 @@ def identifier_reason(sample: Sample) -> str | None:
         return f"{len(values):,} different texts in {len(sample):,} rows"
     if series.type not in ("whole", "real") or not is_whole(values):
         return None
-    numbers = values.astype(np.float64)
-    if (
-        _looks_like_id_name(sample.column)
-        or _looks_assigned(numbers, len(sample) - len(values))
-        or _looks_random(numbers)
-    ):
+    numbers, repeated = values.astype(np.float64), len(sample) - len(values)
+    if _looks_like_id_name(sample.column) or _looks_assigned(numbers, repeated) or _looks_random(numbers):
         return f"{len(values):,} different whole numbers in {len(sample):,} rows"
     return None
 
@@ -220,10 +214,7 @@ def column_of(sample: Sample, gone: int, given: Mapping[str, Any], missing: str)
             why = f"{entry_at(known, 0)} in all {len(known):,} rows that have a value"
             warning = "constant: kept aside and returned unchanged"
         return Column(sample.column, kind, why, True, gone, (warning,)), {}
-    if "kind" in given:
-        kind, why = given["kind"], "set by you"
-    else:
-        kind, why = _infer_kind(sample)
+    kind, why = (given["kind"], "set by you") if "kind" in given else _infer_kind(sample)
     if kind == IDENTIFIER:
         return Column(sample.column, kind, why, False, gone), {}
     warnings = KINDS[kind].warnings(sample, options)
@@ -262,22 +253,6 @@ def column_messages(columns: Iterable[Column], *, shell: bool) -> list[str]:
     return made
 
 
-def nothing_to_learn(columns: Sequence[Column], name: str) -> DataError:
-    """Return the error for a table in which no column varies, or only columns that are set aside."""
-    aside = [column for column in columns if column.kind == IDENTIFIER and not column.constant]
-    if not aside:
-        return DataError(
-            f"no column of {name} varies, so there is nothing to learn. Pass rows in which a column has several values."
-        )
-    first = aside[0]
-    return DataError(
-        f"nearly every row of {name} has its own value in {', '.join(repr(column.name) for column in aside)}, and no "
-        "other column varies, so there is nothing to learn. Add columns, or set the kind of one, such as "
-        f'columns.{first.name} = "{first.alternative or "categorical"}".'
-        + "".join(f" Column '{first.name}': {message}." for message in first.warnings)
-    )
-
-
 def _infer_kind(sample: Sample) -> tuple[str, str]:
     """Return the inferred kind and the reason for it."""
     for name, kind in KINDS.items():
@@ -294,38 +269,6 @@ def _constant_kind(known: Series) -> str:
     return kinds[known.type]
 
 
-# --- checks of entries ----------------------------------------------------------------------------------------------
-
-
-def check_known(series: Series, column: str = "") -> None:
-    """Check that the entries have a known type; for a training `column`, the message says how to drop it.
-
-    Raises:
-        DataError: if they do not; the message names the column.
-    """
-    if series.type == "other":
-        in_shell = shlex.quote(f"columns.{column}={DROP}")
-        remedy = f" Or drop the column: columns={{{column!r}: {DROP!r}}} in Python, --set {in_shell} in the shell."
-        raise DataError(f"{series.labels[0]}{remedy if column else ''}")
-
-
-def check_finite(series: Series, column: str, name: str) -> None:
-    """Check that no entry is infinite.
-
-    Raises:
-        DataError: if one is; the message names row and column.
-    """
-    if series.type != "real":
-        return
-    endless = np.flatnonzero(np.isinf(series.values) & ~series.missing)
-    if len(endless):
-        more = f" ({len(endless):,} such entries in this column)" if len(endless) > 1 else ""
-        raise DataError(
-            f"{name}, row {endless[0] + 1}, column '{column}': got {series.values[endless[0]]}{more}; "
-            "expected a finite number of at most 1.8e308. Leave the entry empty if it is missing, or remove the row."
-        )
-
-
 def is_constant(known: Values) -> bool:
     """Return whether a column is constant; a spread below the rounding error of its largest value does not count."""
     if not len(known):
@@ -335,21 +278,6 @@ def is_constant(known: Values) -> bool:
     largest = np.abs(known).max()
     # In units of the largest value, so that squares do not overflow.
     return bool(largest == 0 or (known / largest).std() <= 1e-14)
-
-
-def differs(series: Series, one: Series) -> Mask:
-    """Return where entries differ from the value `one` of a constant column, except by rounding, (n,)."""
-    was = one.cells()[0]
-    if was is None:
-        return ~series.missing
-    if series.type == "label":
-        other = np.array([label != was for label in series.labels] or [False])[series.values]
-    elif one.type == "label" or (series.type == "date") != (one.type == "date"):
-        other = np.ones(len(series), bool)
-    else:
-        value = one.values[0].astype(np.float64)
-        other = np.abs(series.values - value) > 1e-9 * np.abs(value)
-    return other & ~series.missing
 
 
 # --- overrides ------------------------------------------------------------------------------------------------------

@@ -14,9 +14,9 @@ import numpy as np
 from motes.data.arrays import Label, Series, Type
 from motes.data.readings import doubt
 from motes.errors import DataError, UsageError
-from motes.tables.kinds.base import Kind, Sample
-from motes.tables.kinds.binnings import Binning, Few, Grid, Numbers, fit_few, in_ranges
-from motes.tables.parts import HERE, IMPOSSIBLE, Array, Codes, Entries, Mask, Part, Restriction, SetOfValues, Values
+from motes.tables.kinds.base import HERE, Kind, OnLine, Sample
+from motes.tables.kinds.binnings import Few, Grid, Numbers, fit_few, in_ranges
+from motes.tables.parts import IMPOSSIBLE, Array, Codes, Entries, Mask, Part, Restriction, SetOfValues, Values
 
 MANY = 256  # labels, above which the rare ones share a token
 RARE = 2  # maximum number of rows of a rare label
@@ -148,7 +148,7 @@ class Categorical(Kind):
 
 
 @dataclass(frozen=True, repr=False)
-class Ordered(Categorical):
+class Ordered(OnLine, Categorical):
     """Labels in an order: token k is the cell of the whole number k."""
 
     name = "ordered"
@@ -191,17 +191,6 @@ class Ordered(Categorical):
     def line(self) -> Few:
         """The binning of the labels' places, 0 to l - 1."""
         return fit_few(np.arange(len(self.labels)), self.counts, Grid(step=1))
-
-    @property
-    def parts(self) -> tuple[Part, ...]:
-        return (self.line.part(self.column, self.column),)
-
-    @property
-    def lines(self) -> tuple[Binning | None, ...]:
-        return (self.line,)
-
-    def encode(self, values: Values) -> list[Entries]:
-        return [self.line.encode(values)]
 
     def between(self, low: Any, high: Any) -> Numbers:
         return np.array([[0 if low is None else low, len(self.labels) - 1 if high is None else high]])

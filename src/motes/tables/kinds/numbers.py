@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from motes.data.arrays import DAY, Series, Type, is_finer, moment_of
 from motes.errors import DataError
 from motes.tables.kinds import binnings
-from motes.tables.kinds.base import Kind, Sample, number, shown
+from motes.tables.kinds.base import HERE, Kind, OnLine, Sample, entry_error, number, shown
 from motes.tables.kinds.binnings import ENOUGH, FAR, Binning, Few, Grid, Integers, Numbers, in_ranges, overlap
-from motes.tables.parts import HERE, IMPOSSIBLE, Array, Codes, Entries, Mask, Part, Restriction, SetOfValues, Values
+from motes.tables.parts import IMPOSSIBLE, Array, Codes, Entries, Mask, Part, Restriction, SetOfValues, Values
 
 
 @dataclass(frozen=True, repr=False)
-class Number(Kind):
+class Number(OnLine, Kind):
     """Numbers in one binning.
 
     Attributes:
@@ -69,20 +69,9 @@ class Number(Kind):
     def nearest(self, x: Array) -> Values:
         return self.line.grid.numbers(self.line.grid.places_of(x))
 
-    @property
-    def parts(self) -> tuple[Part, ...]:
-        return (self.line.part(self.column, self.column),)
-
-    @property
-    def lines(self) -> tuple[Binning | None, ...]:
-        return (self.line,)
-
     def read(self, series: Series, name: str) -> Values:
         self.check_type(series, ("real", "whole", "truth"), "numbers", name)
         return series.known.astype(np.int64) if series.type == "truth" else series.known
-
-    def encode(self, values: Values) -> list[Entries]:
-        return [self.line.encode(values)]
 
     @classmethod
     def widen(cls) -> str:
@@ -119,27 +108,25 @@ class Number(Kind):
     def restrict(self, condition: SetOfValues) -> Restriction:
         ranges = self.ranges(condition)
         if not self.line.within(ranges).any():
-            raise DataError(
-                f"{HERE}, column '{self.column}': got {condition}; expected a condition that some training value "
-                f"meets: they are {self._range}{self.widen()}."
-            )
+            expected = f"a condition that some training value meets: they are {self._range}{self.widen()}"
+            raise entry_error(HERE, self.column, condition, expected)
         return SomeNumbers(self.line, ranges)
 
     def point(self, x: Values, value: Any) -> float:
-        here, place = f"{HERE}, column '{self.column}': got {value}; expected", self.line.grid.places_of(x)[0]
+        place = self.line.grid.places_of(x)[0]
         if not np.isclose(float(self.nearest(x)[0]), float(x[0]), rtol=1e-9, atol=0):
-            raise DataError(f"{here} a number with {self.line.grid.places} decimals, or an interval: (low, high).")
-        if not self.line.has_mass(place):
-            raise DataError(f"{here} an interval, (low, high): a single real number has no probability.")
-        return place.item()
+            expected = f"a number with {self.line.grid.places} decimals, or an interval: (low, high)"
+        elif not self.line.has_mass(place):
+            expected = "an interval, (low, high): a single real number has no probability"
+        else:
+            return place.item()
+        raise entry_error(HERE, self.column, value, expected)
 
     def between(self, low: Any, high: Any) -> Numbers:
         places = self.line.grid.between(low, high)
         if places[0] > places[1]:
-            raise DataError(
-                f"{HERE}, column '{self.column}': got {low} to {high}; expected an interval that contains a value: "
-                f"the values of this column are {self.step:g} apart."
-            )
+            expected = f"an interval that contains a value: the values of this column are {self.step:g} apart"
+            raise entry_error(HERE, self.column, f"{low} to {high}", expected)
         return places[None]
 
     @property
@@ -269,10 +256,7 @@ class Bounded(Real):
 
 def _entry_error(sample: Sample, place: int, expected: str) -> DataError:
     """Return the error for the entry at `place` among the observed entries."""
-    row = int(sample.rows[place]) + 1
-    return DataError(
-        f"{sample.name}, row {row}, column '{sample.column}': got {shown(sample.series, place)}; expected {expected}."
-    )
+    return entry_error(sample.name, sample.column, shown(sample.series, place), expected, int(sample.rows[place]))
 
 
 # --- Days as a month and a day of the month, or as a week and a weekday, whichever shows a pattern --------------------
@@ -416,14 +400,10 @@ class Date(Kind):
     def fit(cls, sample: Sample, options: Mapping[str, Any]) -> Self:
         series = sample.series
         if series.type not in ("date", "label"):
-            raise DataError(
-                f"{sample.name}, row {sample.rows[0] + 1}, column '{sample.column}': got {shown(series, 0)}; "
-                'expected dates. Set its kind to "integer" or "real".'
-            )
-        parsed = (
-            series.values if series.type == "date" else parse_dates(series, sample.rows, sample.column, sample.name)
-        )
-        x, counts = binnings.distinct(parsed, sample.weights)
+            raise _entry_error(sample, 0, 'dates. Set its kind to "integer" or "real"')
+        dates = series.type == "date"
+        moments = series.values if dates else parse_dates(series, sample.rows, sample.column, sample.name)
+        x, counts = binnings.distinct(moments, sample.weights)
         days, rows = binnings.distinct(x // DAY, counts)
         split = choose_split(days, rows)
         coarse, marks = split_days(split, days)
@@ -555,10 +535,8 @@ class Date(Kind):
         inside = np.clip(ranges, self.first, self.last)
         inside = inside[overlap(ranges[:, 0], ranges[:, 1], np.array([[self.first, self.last]]))]
         if not len(inside):
-            raise DataError(
-                f"{HERE}, column '{self.column}': got {condition}; expected a condition that some training date meets: "
-                f"they are {self._range}."
-            )
+            expected = f"a condition that some training date meets: they are {self._range}"
+            raise entry_error(HERE, self.column, condition, expected)
         return SomeDates(self, inside)
 
     def between(self, low: Any, high: Any) -> Numbers:
@@ -634,8 +612,7 @@ def parse_dates(series: Series, rows: NDArray[np.integer], column: str, name: st
             expected = "a date with a precision of at most one microsecond"
         except ValueError:
             pass
-        row = int(rows[np.argmax(codes == code)]) + 1
-        raise DataError(f"{name}, row {row}, column '{column}': got '{label}'; expected {expected}.")
+        raise entry_error(name, column, f"'{label}'", expected, int(rows[np.argmax(codes == code)]))
     return made[codes]
 
 
