@@ -195,12 +195,11 @@ def _draw_table(
             at = i * across + j
             ax = canvas.new_axes(figure, lines, across, 1 + at)
             draw_points(ax, cloud, None, box, look, inches)
-            canvas.dress(ax, look, size=size)
-            frame_points(ax, box, columns, look)
+            time = f"{_SYMBOL[process]}{gap}t = {rasters.time_text(t, view.steps)}" if i == 0 else None
+            _draw_panel(ax, time, box, columns, look, size=size)
             below = at + across < len(rows) * len(times)
             ax.tick_params(labelleft=at % across == 0, labelbottom=not below)
-            if i == 0:
-                ax.set_title(f"{_SYMBOL[process]}{gap}t = {rasters.time_text(t, view.steps)}", pad=5)
+            ax.set(xlabel="", ylabel="")  # the figure has them
             if j == 0 and title:
                 ax.set_ylabel(_break_title(title), rotation=0, ha="right", va="center", labelpad=8)
     if columns is not None:
@@ -236,17 +235,8 @@ def draw_points(
         order = np.random.default_rng(0).permutation(n)
         for name, colour in palette.items():
             _draw_glow(ax, x[classes == name], box, look, to_rgb(colour))
-    ax.scatter(
-        x[order, 0],
-        x[order, 1],
-        s=area,
-        c=colours[order],
-        alpha=alpha,
-        marker="o",
-        linewidths=0,
-        rasterized=True,
-        zorder=2,
-    )
+    across, up = x[order].T
+    ax.scatter(across, up, s=area, c=colours[order], alpha=alpha, linewidths=0, rasterized=True, zorder=2, marker="o")
 
 
 def _local_density(x: rasters.Points, box: rasters.Limits) -> NDArray[np.float64]:
@@ -274,16 +264,6 @@ def _draw_glow(ax: Axes, x: rasters.Points, box: rasters.Limits, look: canvas.St
     ax.imshow(
         image, extent=(x_low, x_high, y_low, y_high), origin="upper", interpolation="bilinear", aspect="auto", zorder=1
     )
-
-
-def frame_points(ax: Axes, box: rasters.Limits, columns: Columns | None, look: canvas.Style) -> None:
-    ax.set(xlim=box[0], ylim=box[1])
-    if columns is None:
-        canvas.plane(ax, look)
-        return
-    ax.set_aspect("auto")
-    ax.set_box_aspect(1)
-    ax.locator_params(nbins=4)
 
 
 def _as_labels(labels: ArrayLike, n: int) -> NDArray[np.str_]:
@@ -382,11 +362,16 @@ def _draw_panel(
     first: bool = True,
     size: float = 11,
 ) -> None:
+    """Style a panel, its axes and its title; only the `first` of a row has vertical tick labels and a name there."""
     canvas.dress(ax, look, size=size)
-    frame_points(ax, box, columns, look)
-    if not first:
-        ax.tick_params(labelleft=False)
-    if columns is not None:
+    ax.set(xlim=box[0], ylim=box[1])
+    if columns is None:
+        canvas.plane(ax, look, first=first)
+    else:
+        ax.set_aspect("auto")
+        ax.set_box_aspect(1)
+        ax.locator_params(nbins=4)
+        ax.tick_params(labelleft=first)
         ax.set(xlabel=columns[0], ylabel=columns[1] if first else "")
     if title is not None:
         ax.set_title(title, pad=6)
