@@ -165,6 +165,20 @@ class Request:
         place = made.whole("panel", 0, PANELS - 1, 0)
         return cls(options["what"], made.whole("number", 0, 2**31), f"{options['what']} {place}", options)
 
+    @property
+    def seed(self) -> int:
+        """The seed in the options.
+
+        Raises:
+            UsageError: if it is not a whole number or out of range.
+
+        Example:
+            >>> from motes.explorer.messages import Request
+            >>> Request("cloud", 1, "", {"seed": 5}).seed
+            5
+        """
+        return self.whole("seed", 0, 2**32 - 1)
+
     def whole(self, name: str, low: int, high: int, default: int | None = None) -> int:
         """Return an option as a whole number.
 
