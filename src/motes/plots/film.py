@@ -38,7 +38,7 @@ def caption_height(size: int) -> int:
     return size - 4 * round(0.85 * size / 4)
 
 
-def draw_caption(size: int, look: Style, process: rasters.Process, t: float, text: str, note: str = "") -> Frame:
+def draw_caption(size: int, look: Style, process: str, t: float, text: str, note: str = "") -> Frame:
     """Draw the caption of a frame at time `t`, written as `text`, with a footnote; shape (height, size, 3)."""
     image = Image.new("RGB", (_FINER * size, _FINER * caption_height(size)), look.background)
     draw, fine = ImageDraw.Draw(image), _FINER * size
@@ -193,9 +193,8 @@ def frames(
     # Square pixels: extend the box to fill the frame instead of stretching the cloud. Columns of a table have no common
     # unit, so they may be stretched.
     shown = box if columns else rasters.fill(box, size, size - foot)
-    scenes: list[tuple[rasters.Points, rasters.Process, float]] = []
-    scenes += [(x, "forward", t) for x, t in zip(out, out_times.tolist(), strict=True)]
-    scenes += [(x, "reverse", t) for x, t in zip(back, back_times.tolist(), strict=True)]
+    ways = ("forward", out, out_times), ("reverse", back, back_times)
+    scenes = [(x, name, t) for name, clouds, times in ways for x, t in zip(clouds, times.tolist(), strict=True)]
     texts = [rasters.time_text(t, view.steps) for _, _, t in scenes]
 
     def drawn() -> Iterator[Frame]:

@@ -90,7 +90,7 @@ def row(
         3
     """
     points, at = rasters.as_clouds(clouds, times, "clouds")
-    return _draw_table({"": points}, at, rasters.as_process(process), view, canvas.as_style(style))
+    return _draw_table({"": points}, at, process, view, canvas.as_style(style))
 
 
 def grid(
@@ -121,7 +121,7 @@ def grid(
     checked = {title: rasters.as_clouds(clouds, times, f"rows[{title!r}]") for title, clouds in rows.items()}
     _, at = next(iter(checked.values()))
     points = {title: clouds for title, (clouds, _) in checked.items()}
-    return _draw_table(points, at, rasters.as_process(process), view, canvas.as_style(style))
+    return _draw_table(points, at, process, view, canvas.as_style(style))
 
 
 def sheet(
@@ -177,6 +177,8 @@ def _draw_table(
 
     A single row with many times is broken into two lines, so that its panels are not too small.
     """
+    if process not in _SYMBOL:
+        raise ValueError(f"process is {process!r}; expected one of {', '.join(map(repr, _SYMBOL))}.")
     single = len(rows) == 1
     lines = 2 if single and len(times) > 6 else len(rows)
     across, columns = (math.ceil(len(times) / lines) if single else len(times)), view.columns
