@@ -150,7 +150,7 @@ class Answers:
         subject, sides = self._sides(request)
         quantity = request.word("quantity", points.QUANTITIES) if "quantity" in request.options else "score"
         t = max(self._time(request, subject), subject.earliest)
-        at, u = self._cells(request, subject)
+        at, u = subject.cells(request.whole("cells", 2, self.limits.cells))
         z = subject.standardised(u, t)
         found = {name: points.vectors(subject, quantity, *points.scores(one, z, t), t) for name, one in sides.items()}
         return Answer({"t": t}, {"at": at, **found})
@@ -161,7 +161,7 @@ class Answers:
         if subject.guidance != 1 and "learned" in sides:
             raise UsageError("guided points have no known density. Set the guidance weight to 1, or choose exact.")
         t = self._time(request, subject)
-        at, u = self._cells(request, subject)
+        at, u = subject.cells(request.whole("cells", 2, self.limits.cells))
         cells, found = len(at[0]), {}
         for name, one in sides.items():
             compute = partial(points.log_density, subject, one, u, t, request.on_progress)
@@ -288,12 +288,6 @@ class Answers:
     def _time(self, request: Request, subject: Subject) -> float:
         """Return the time at a place of the clock."""
         return float(subject.clock[0][request.whole("place", 0, PLACES)])
-
-    def _cells(self, request: Request, subject: Subject) -> tuple[Array, Array]:
-        """Return the centres of cells on both sides (2, cells), and all points (cells^2, 2), from the bottom row up."""
-        cells = request.whole("cells", 2, self.limits.cells)
-        sides = np.array([low + (np.arange(cells) + 0.5) / cells * (high - low) for low, high in subject.box])
-        return sides, np.stack(np.meshgrid(*sides), axis=-1).reshape(-1, 2)
 
     def _chain_of(self, request: Request) -> points.Chain:
         subject, n, seed = self._subject(request), self._count(request), request.seed

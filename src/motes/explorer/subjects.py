@@ -323,6 +323,18 @@ class Subject:
             scale = np.full(2, scale.max())
         return [[float(m - reach * s), float(m + reach * s)] for m, s in zip(mean, scale, strict=True)]
 
+    def cells(self, count: int) -> tuple[Array, Array]:
+        """Return the centres of cells on both sides of the box (2, count), and all points (count^2, 2), row by row.
+
+        Example:
+            >>> from motes.explorer.subjects import Shelf
+            >>> sides, points = Shelf().subject("moons").cells(4)
+            >>> sides.shape, points.shape
+            ((2, 4), (16, 2))
+        """
+        sides = np.array([low + (np.arange(count) + 0.5) / count * (high - low) for low, high in self.box])
+        return sides, np.stack(np.meshgrid(*sides), axis=-1).reshape(-1, 2)
+
     # --- in words ---
 
     def about(self) -> dict[str, object]:

@@ -311,10 +311,11 @@ def _check_size(recipe: PointRecipe, limits: Limits, changed: Collection[str]) -
     for section in SECTIONS:
         part = getattr(recipe, section)
         ranges = {field.name: field.metadata.get("range") for field in fields(part)}
+        bounded = {name for name, one in ranges.items() if one and math.isfinite(one.low) and math.isfinite(one.high)}
         otherwise = limits.training_steps if section == "training" else limits.number  # numbers of steps, or any other
         for key, annotation in keys_of(type(part)).items():
             name, value, kinds = f"{section}.{key}", getattr(part, key), {int, float} & {*members_of(annotation)}
-            if name in changed and kinds and not _is_finite(ranges[key]):
+            if name in changed and kinds and key not in bounded:
                 raise UsageError(f"got {name}, a number without bounds; expected a key with bounds. Omit it.")
             most = most_of.get(name, otherwise)
             # The page shows the recipe's own grid at first, of any size.
@@ -326,10 +327,6 @@ def _check_size(recipe: PointRecipe, limits: Limits, changed: Collection[str]) -
         raise UsageError(
             f"got network.depth times network.members = {layers:,}; expected at most {limits.layers:,} on the page."
         )
-
-
-def _is_finite(allowed: Any) -> bool:
-    return allowed is not None and math.isfinite(allowed.low) and math.isfinite(allowed.high)
 
 
 # --- before and after the training -------------------------------------------------------------------------------

@@ -227,17 +227,13 @@ class _Renderer:
 
     def draw(self, cloud: rasters.Points) -> Frame:
         """Render one cloud, shape (height, width, 3)."""
-        light = self._specks(cloud)
-        light *= _GAIN
-        np.log1p(light, out=light)
-        light *= 1 / np.log1p(_GAIN * self.exposure)
-        np.minimum(light, 1, out=light)
+        brightest = float(np.log1p(_GAIN * self.exposure))
+        light = np.minimum(np.log1p(_GAIN * self._specks(cloud)) / brightest, 1)
         if self.glow:
             haze = self._haze(cloud)
             haze = np.minimum(1, haze / self.crowd) ** np.float32(0.75) * np.float32(self.glow)
             light += haze * (1 - light)  # two lights on top of each other, at most white
-        light *= 255
-        return self.palette[light.astype(np.uint8)]
+        return self.palette[(255 * light).astype(np.uint8)]
 
     def _specks(self, cloud: rasters.Points) -> NDArray[np.float32]:
         hits = rasters.counts(cloud, self.view, self.width, self.height).astype(np.float32)

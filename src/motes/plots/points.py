@@ -203,7 +203,8 @@ def _draw_table(
             ax.tick_params(labelleft=at % across == 0, labelbottom=not below)
             ax.set(xlabel="", ylabel="")  # the figure has them
             if j == 0 and title:
-                ax.set_ylabel(_break_title(title), rotation=0, ha="right", va="center", labelpad=8)
+                name = title.replace(" (", "\n(") if len(title) > 12 else title  # broken to save width
+                ax.set_ylabel(name, rotation=0, ha="right", va="center", labelpad=8)
     if columns is not None:
         for text in (figure.supxlabel(columns[0]), figure.supylabel(columns[1])):
             canvas.dress_text(text, look.foreground, size)
@@ -292,11 +293,6 @@ def _draw_legend(ax: Axes, classes: NDArray[np.str_], look: canvas.Style) -> Non
         for name, colour in palette.items()
     ]
     canvas.add_legend(ax, look, handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), handletextpad=0.2)
-
-
-def _break_title(title: str) -> str:
-    """Break a long row title at its bracket to save width."""
-    return title.replace(" (", "\n(") if len(title) > 12 else title
 
 
 # --- real and synthetic points ----------------------------------------------------------------------------------------
