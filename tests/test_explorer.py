@@ -26,7 +26,7 @@ import motes
 from explorers import TOKEN, parts, serving, wait_for
 from fits import fit_points
 from motes.cli import listing as exploring
-from motes.data import read_frame
+from motes.data import SHAPES, read_frame
 from motes.errors import DataError, MotesError, UsageError
 from motes.explorer.answers import KINDS, Answers
 from motes.explorer.messages import Answer, Limits, Request
@@ -484,9 +484,9 @@ def test_what_is_kept_is_bounded(shelf):
 
 @pytest.mark.slow
 def test_the_models_that_ship_are_small_and_good():
-    assert {"moons", "swiss_roll"} <= set(shipped())
+    assert {"moons", "swiss_roll"} <= set(shipped(SHAPES))
     assert (FILES / "models" / "penguins.safetensors").stat().st_size <= 300_000
-    for name in shipped():
+    for name in shipped(SHAPES):
         path = FILES / "models" / f"{name}.safetensors"
         assert path.stat().st_size < 150_000
         subject = Shelf().subject(name)
@@ -619,11 +619,11 @@ def started(changes=(), trainings=None, **asked):
 def test_a_training_on_the_page_is_that_of_fit():
     """However it is paced: the same losses and the same weights to the bit."""
     with closing(started()) as live:
-        live.step(1)
+        live.advance(1)
         wait_for(lambda: live.done == 1 and not live.plays)
-        live.step(7)
+        live.advance(7)
         wait_for(lambda: live.done == 8 and not live.plays)
-        live.play(0)
+        live.advance(live.recipe.training.steps)
         wait_for(lambda: live.done == 60 and 60 in live.snapshots and not live.plays, 60)
         about, losses = live.news(0)
         assert about["step"] == about["steps"] == 60 and not about["error"] and about["snapshots"][:2] == [0, 1]
@@ -639,14 +639,14 @@ def test_a_training_on_the_page_is_that_of_fit():
 @pytest.mark.slow
 def test_a_training_is_paused_and_goes_on():
     with closing(started(WHOLE)) as live:
-        live.play(100)
+        live.advance(live.recipe.training.steps, pace=100)
         wait_for(lambda: live.done > 20, 60)
-        live.pause()
+        live.advance(0)
         time.sleep(0.3)
         still = live.done
         time.sleep(0.3)
         assert live.done == still and not live.plays
-        live.play(0)
+        live.advance(live.recipe.training.steps)
         wait_for(lambda: live.done > still)
     live._thread.join(10)
     assert not live._thread.is_alive() and live.done < 20_000
@@ -657,7 +657,7 @@ def test_snapshots_are_few_and_evenly_spread():
     with closing(started(WHOLE)) as live:
         for _ in range(100):
             done = live.done
-            live.step(2)
+            live.advance(2)
             wait_for(lambda done=done: live.done == done + 2 and live.done in live.snapshots, 60)
         steps = sorted(live.snapshots)
         assert len(steps) <= 48 and steps[0] == 0 and steps[-1] == live.done == 200

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 import motes
+from motes.data import DATASETS
 from motes.data.datasets import read_dataset
 from motes.errors import DataError, UsageError
 from motes.explorer.answers import Answers
 from motes.explorer.messages import Limits
-from motes.explorer.subjects import Shelf, open_subject, shipped_tables
+from motes.explorer.subjects import Shelf, open_subject, shipped
 from motes.explorer.tables import TableSubject
 
 ROW = {"species": "Gentoo", "flipper_length_mm": 215}
@@ -32,7 +33,7 @@ def subject(answers):
 
 def test_the_page_is_told_what_tables_there_are(answers):
     hello = answers.ask(what="hello").header
-    assert hello["tables"] == shipped_tables() == ["penguins"] and hello["opens"] == "points"
+    assert hello["tables"] == shipped(DATASETS) == ["penguins"] and hello["opens"] == "points"
     about = answers.ask(what="table", table="penguins").header["about"]
     frame = read_dataset("penguins")
     assert [one["name"] for one in about["columns"]] == list(frame.names) and sorted(about["order"]) == sorted(

@@ -8,14 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Points = NDArray[np.float64]
 Curve = NDArray[np.float64]
-Process = Literal["forward", "reverse"]
 Limits = tuple[tuple[float, float], tuple[float, float]]
 """((x_low, x_high), (y_low, y_high)), in the data's units."""
 
@@ -109,13 +107,6 @@ def as_curves(named: dict[str, ArrayLike]) -> list[Curve]:
                 f"To see the curve up to there, pass the first {bad[0]} values."
             )
     return list(curves.values())
-
-
-def as_process(process: str) -> Process:
-    """Return the name of the process, or raise a ValueError that lists the names."""
-    if process not in get_args(Process):
-        raise ValueError(f"process is {process!r}; expected one of {', '.join(map(repr, get_args(Process)))}.")
-    return cast(Process, process)
 
 
 def limits_of(*clouds: ArrayLike, robust: float = 0.02, equal: bool = True) -> Limits:

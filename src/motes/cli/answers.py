@@ -129,15 +129,10 @@ def impute_file(
         for number, parts in enumerate(filled, 1):
             for part in parts if of_table else [as_frame(parts, model.columns)]:
                 frame = part.select(names) if isinstance(part, FilledRows) else part
-                write(frame if draws == 1 else _add_number(frame, number))
+                numbers = Series("whole", np.full(len(frame), number), np.zeros(len(frame), bool))
+                write(frame if draws == 1 else Frame({NUMBERED: numbers, **frame.columns}))
                 ignored += part.ignored if isinstance(part, FilledRows) and number == 1 else 0
     return draws * sum(part.shape[1] for part in holes), sum(int(part.sum()) for part in holes), ignored
-
-
-def _add_number(frame: Frame, number: int) -> Frame:
-    """Add a column with the number of the draw."""
-    n = len(frame)
-    return Frame({NUMBERED: Series("whole", np.full(n, number), np.zeros(n, bool)), **frame.columns})
 
 
 # --- Held-out log-likelihood of a posterior model ---------------------------------------------------------------------

@@ -321,32 +321,26 @@ def diagnosis_figures(
     yield album.save(_plot_densities(subject, album.look), "densities")
 
 
-def _grid(subject: Subject) -> tuple[tuple[Array, Array], Array]:
-    """Return the centres of cells along x and along y, and all points (GRID^2, 2)."""
-    x, y = (low + (high - low) * (np.arange(GRID) + 0.5) / GRID for low, high in subject.box)
-    return (x, y), np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1).reshape(-1, 2)
-
-
 def _exact_log_p(subject: Subject, u: Array, t: float) -> Array:
     assert subject.oracle is not None  # only shapes with a known distribution have these figures
-    return log_density(subject, subject.oracle, u, t, silent).reshape(GRID, GRID)
+    return log_density(subject, subject.oracle, u, t, silent).reshape(GRID, GRID).T
 
 
 def _plot_scores(subject: Subject, t: float, style: plots.Style) -> Figure:
     assert subject.oracle is not None
-    grid, u = _grid(subject)
+    (x, y), u = subject.cells(GRID)
     schedule, units = subject.denoiser.schedule, subject.zoom(t) / subject.model.standardiser.scale
     learned, exact = (
-        (scores(denoiser, subject.standardised(u, t), t)[1] * units).reshape(GRID, GRID, 2)
+        (scores(denoiser, subject.standardised(u, t), t)[1] * units).reshape(GRID, GRID, 2).swapaxes(0, 1)
         for denoiser in (subject.denoiser, subject.oracle)
     )
     noise = float(schedule.sigma(t) / schedule.alpha(t))
     heading = curves.time_heading(t, steps=subject.model.recipe.steps, noise=noise)
-    return curves.score_fields(grid, learned, exact, log_p=_exact_log_p(subject, u, t), heading=heading, style=style)
+    return curves.score_fields((x, y), learned, exact, _exact_log_p(subject, u, t), heading=heading, style=style)
 
 
 def _plot_densities(subject: Subject, style: plots.Style) -> Figure:
-    grid, u = _grid(subject)
+    (x, y), u = subject.cells(GRID)
     schedule = subject.denoiser.schedule
     times = [0.0 if r == 0 else float(schedule.t_of_log_snr(-2 * np.log(r))) for r in NOISES]
     maps = [_exact_log_p(subject, u, t) for t in times]
@@ -354,7 +348,7 @@ def _plot_densities(subject: Subject, style: plots.Style) -> Figure:
     if not isinstance(subject.model.recipe.network, StepGated):  # which has no density
         learned = np.full((GRID, GRID), -np.inf)
         near = maps[1] > maps[1].max() - DEEP  # far from the data, no solver is accurate, and nothing would be shown
-        found = subject.model.likelihood(u[near.ravel()])
+        found = subject.model.likelihood(u.reshape(GRID, GRID, 2).swapaxes(0, 1)[near])
         learned[near] = np.where(found.error < SURE, found.log_prob, -np.inf)
         maps, titles = [learned, *maps], ["model", *titles]
-    return curves.density_row(grid, maps, titles, floor=FLOOR, style=style)
+    return curves.density_row((x, y), maps, titles, floor=FLOOR, style=style)

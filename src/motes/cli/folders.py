@@ -181,7 +181,7 @@ class Checkpoints:
             folder.mkdir(exist_ok=True)
             texts = {**self.about, "numbers": json.dumps(state.numbers)}
             write_checkpoint(folder / f"{step:012d}{SUFFIX}", state.arrays, texts)
-            self._keep(LAST)
+            keep_checkpoints(self._out, LAST)
         except OSError as error:
             files = checkpoints_in(self._out)
             still = f"the last one is from step {step_of(files[0]):,}" if files else "there is none yet"
@@ -191,17 +191,19 @@ class Checkpoints:
 
     def finish(self) -> None:
         """Keep only the last checkpoint of a complete run, from which it can continue with more steps."""
-        self._keep(1)
-
-    def _keep(self, count: int) -> None:
-        for path in checkpoints_in(self._out)[count:]:
-            path.unlink()
+        keep_checkpoints(self._out, 1)
 
 
 def checkpoints_in(out: Path) -> list[Path]:
     """Return the checkpoints in the folder of a run, the newest first."""
     found = (path for path in (out / CHECKPOINTS).glob(f"*{SUFFIX}") if re.fullmatch("[0-9]{12,18}", path.stem))
     return sorted(found, key=step_of, reverse=True)
+
+
+def keep_checkpoints(out: Path, count: int) -> None:
+    """Remove all checkpoints in the folder of a run but the newest `count`."""
+    for path in checkpoints_in(out)[count:]:
+        path.unlink()
 
 
 def step_of(path: Path) -> int:
@@ -308,8 +310,7 @@ def snapshots_in(out: Path, model: PointModel) -> list[tuple[int, Denoiser]]:
 
 
 def _clear_checkpoints(out: Path) -> None:
-    for path in checkpoints_in(out):
-        path.unlink()
+    keep_checkpoints(out, 0)
     with suppress(OSError):  # it does not exist, or contains other files
         (out / CHECKPOINTS).rmdir()
 

@@ -116,7 +116,7 @@ class Answers:
 
     def _cloud(self, request: Request) -> Answer:
         """Return real points and their noise, from which the page computes x_t."""
-        subject, n, seed = self._subject(request), self._count(request), self._seed(request)
+        subject, n, seed = self._subject(request), self._count(request), request.seed
         x = subject.data(n, seed)
         noise = np.random.default_rng([seed, 1]).standard_normal(x.shape) * subject.model.standardiser.scale
         return Answer({}, {"points": x[:, :2], "noise": noise[:, :2]})
@@ -136,7 +136,7 @@ class Answers:
         subject, chain = self._subject(request), self._chain_of(request)
         require_origin(subject)
         n, times = chain.points.shape[1], chain.times
-        key = ("distance", subject.key, chain.sampler, chain.steps, n, self._seed(request))
+        key = ("distance", subject.key, chain.sampler, chain.steps, n, request.seed)
         rows = ("real", subject.family, times.tobytes(), n)
 
         def compute() -> Answer:
@@ -150,7 +150,7 @@ class Answers:
         subject, sides = self._sides(request)
         quantity = request.word("quantity", points.QUANTITIES) if "quantity" in request.options else "score"
         t = max(self._time(request, subject), subject.earliest)
-        at, u = self._cells(request, subject)
+        at, u = subject.cells(request.whole("cells", 2, self.limits.cells))
         z = subject.standardised(u, t)
         found = {name: points.vectors(subject, quantity, *points.scores(one, z, t), t) for name, one in sides.items()}
         return Answer({"t": t}, {"at": at, **found})
@@ -161,17 +161,12 @@ class Answers:
         if subject.guidance != 1 and "learned" in sides:
             raise UsageError("guided points have no known density. Set the guidance weight to 1, or choose exact.")
         t = self._time(request, subject)
-        at, u = self._cells(request, subject)
-        square = (len(at[0]), len(at[0]))
-
-        def compute(denoiser: Denoiser) -> Answer:
-            log_p = points.log_density(subject, denoiser, u, t, request.on_progress)
-            return Answer({}, {"log_p": log_p.reshape(square)})
-
-        found = {
-            name: self._cache.get(("density", subject.key, name, t, len(u)), partial(compute, one)).arrays["log_p"]
-            for name, one in sides.items()
-        }
+        at, u = subject.cells(request.whole("cells", 2, self.limits.cells))
+        cells, found = len(at[0]), {}
+        for name, one in sides.items():
+            compute = partial(points.log_density, subject, one, u, t, request.on_progress)
+            log_p = self._cache.get(("density", subject.key, name, t, cells), compute)
+            found[name] = log_p.reshape(cells, cells)
         return Answer({"t": t}, {"at": at, **found})
 
     def _probe(self, request: Request) -> Answer:
@@ -211,7 +206,7 @@ class Answers:
             down, up = (_to_picture(subject, way, each) for way, each in zip(ways, times, strict=True))
             found[name] = np.concatenate([down[::-1], up[1:]])
         if many:
-            keys = jax.random.split(seed_key(self._seed(request), "paths"), self.limits.futures)
+            keys = jax.random.split(seed_key(request.seed, "paths"), self.limits.futures)
             first = next(iter(sides.values()))  # the learned one, if it is shown
             drawn = sampled_paths(first, EulerMaruyama(), start, jnp.asarray(times[0], float), keys)
             found["futures"] = np.stack([_to_picture(subject, way, times[0]) for way in drawn[:many]])
@@ -243,7 +238,7 @@ class Answers:
         """Return points given one coordinate."""
         subject, axis = self._subject(request), request.whole("axis", 0, 1)
         value = request.real("value", *subject.box[axis])
-        return points.sample_on_line(subject, axis, value, self._seed(request), request.on_progress)
+        return points.sample_on_line(subject, axis, value, request.seed, request.on_progress)
 
     def _table(self, request: Request) -> Answer:
         return Answer({"about": self._table_subject(request).about()})
@@ -260,7 +255,7 @@ class Answers:
     def _reveal(self, request: Request) -> Answer:
         """Return a draw of all masked cells, in the model's order."""
         subject = self._table_subject(request)
-        drawn = subject.reveal(known_cells(request.options.get("row"), len(subject.bars)), self._seed(request))
+        drawn = subject.reveal(known_cells(request.options.get("row"), len(subject.bars)), request.seed)
         return Answer({"drawn": list(drawn.items())})
 
     # --- options of a request ---
@@ -290,21 +285,12 @@ class Answers:
     def _count(self, request: Request) -> int:
         return request.whole("n", 1, self.limits.points)
 
-    def _seed(self, request: Request) -> int:
-        return request.whole("seed", 0, 2**32 - 1)
-
     def _time(self, request: Request, subject: Subject) -> float:
         """Return the time at a place of the clock."""
         return float(subject.clock[0][request.whole("place", 0, PLACES)])
 
-    def _cells(self, request: Request, subject: Subject) -> tuple[Array, Array]:
-        """Return the centres of cells on both sides (2, cells), and all points (cells^2, 2), from the bottom row up."""
-        cells = request.whole("cells", 2, self.limits.cells)
-        sides = np.array([low + (np.arange(cells) + 0.5) / cells * (high - low) for low, high in subject.box])
-        return sides, np.stack(np.meshgrid(*sides), axis=-1).reshape(-1, 2)
-
     def _chain_of(self, request: Request) -> points.Chain:
-        subject, n, seed = self._subject(request), self._count(request), self._seed(request)
+        subject, n, seed = self._subject(request), self._count(request), request.seed
         sampler = request.word("sampler", kinds_of("sampler"))
         steps = request.whole("steps", 1, self.limits.steps)
         key = ("chain", subject.key, sampler, steps, n, seed)
@@ -356,6 +342,7 @@ class _Cache:
 
 
 def _size(answer: Any) -> int:
-    """Return the bytes of the arrays of an answer."""
-    arrays = answer.arrays.values() if isinstance(answer, Answer) else answer
+    """Return the bytes of an array, of the arrays of an answer, or of those in a tuple."""
+    parts = [answer] if isinstance(answer, np.ndarray) else answer
+    arrays = parts.arrays.values() if isinstance(parts, Answer) else parts
     return sum(part.nbytes for part in arrays if isinstance(part, np.ndarray))

@@ -83,27 +83,14 @@ class Live:
         """
         do = request.word("do", DO)
         if do == "play":
-            self.play(request.whole("pace", 0, FASTEST, 0))
-        elif do == "step":
-            self.step(request.whole("count", 1, 1_000, 1))
+            self.advance(self.recipe.training.steps, request.whole("pace", 0, FASTEST, 0))
         else:
-            self.pause()
+            self.advance(request.whole("count", 1, 1_000, 1) if do == "step" else 0)
 
-    def play(self, pace: int) -> None:
-        """Train to the end, at most `pace` steps per second; 0: at full speed."""
-        self._request(self.recipe.training.steps, pace)
-
-    def pause(self) -> None:
-        """Pause after the steps under way."""
-        self._request(0)
-
-    def step(self, count: int) -> None:
-        """Train for some steps."""
-        self._request(count)
-
-    def _request(self, wanted: int, pace: int = 0) -> None:
+    def advance(self, count: int, pace: int = 0) -> None:
+        """Train for `count` more steps, at most `pace` per second (0: at full speed); 0 steps: pause."""
         with self._changed:
-            self._wanted, self._pace = wanted, pace
+            self._wanted, self._pace = count, pace
             self._changed.notify()
         self._on_news()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -165,6 +165,20 @@ class Request:
         place = made.whole("panel", 0, PANELS - 1, 0)
         return cls(options["what"], made.whole("number", 0, 2**31), f"{options['what']} {place}", options)
 
+    @property
+    def seed(self) -> int:
+        """The seed in the options.
+
+        Raises:
+            UsageError: if it is not a whole number or out of range.
+
+        Example:
+            >>> from motes.explorer.messages import Request
+            >>> Request("cloud", 1, "", {"seed": 5}).seed
+            5
+        """
+        return self.whole("seed", 0, 2**32 - 1)
+
     def whole(self, name: str, low: int, high: int, default: int | None = None) -> int:
         """Return an option as a whole number.
 
@@ -176,9 +190,8 @@ class Request:
             >>> Request("cloud", 1, "", {"n": 5}).whole("n", 1, 10)
             5
         """
-        got: Any = self.options.get(name, default)
-        _expect(name, got, _is_number(got, int) and low <= got <= high, f"a whole number from {low:,} to {high:,}")
-        return int(got)
+        fits = lambda got: _is_number(got, int) and low <= got <= high
+        return int(self._option(name, fits, f"a whole number from {low:,} to {high:,}", default))
 
     def real(self, name: str, low: float, high: float) -> float:
         """Return an option as a number.
@@ -191,9 +204,8 @@ class Request:
             >>> Request("open", 1, "", {"guidance": 2}).real("guidance", 0, 10)
             2.0
         """
-        got: Any = self.options.get(name)
-        _expect(name, got, _is_number(got) and low <= got <= high, f"a number from {low:g} to {high:g}")
-        return float(got)
+        fits = lambda got: _is_number(got) and low <= got <= high
+        return float(self._option(name, fits, f"a number from {low:g} to {high:g}"))
 
     def point(self, name: str) -> tuple[float, float]:
         """Return an option as a point of the plane.
@@ -206,9 +218,8 @@ class Request:
             >>> Request("probe", 1, "", {"at": [1, 2]}).point("at")
             (1.0, 2.0)
         """
-        got: Any = self.options.get(name)
-        _expect(name, got, _is_point(got), "two numbers")
-        return float(got[0]), float(got[1])
+        x, y = self._option(name, _is_point, "two numbers")
+        return float(x), float(y)
 
     def points(self, name: str, most: int) -> list[tuple[float, float]]:
         """Return an option as points of the plane.
@@ -221,10 +232,8 @@ class Request:
             >>> Request("train", 1, "", {"sketch": [[1, 2], [3, 4]]}).points("sketch", most=10)
             [(1.0, 2.0), (3.0, 4.0)]
         """
-        got: Any = self.options.get(name)
-        fits = isinstance(got, list) and len(got) <= most and all(map(_is_point, got))
-        _expect(name, got, fits, f"up to {most:,} pairs of numbers")
-        return [(float(x), float(y)) for x, y in got]
+        fits = lambda got: isinstance(got, list) and len(got) <= most and all(map(_is_point, got))
+        return [(float(x), float(y)) for x, y in self._option(name, fits, f"up to {most:,} pairs of numbers")]
 
     def choices(self, name: str, count: int, most: int) -> list[int]:
         """Return an option as `count` whole numbers from 0 to `most` - 1.
@@ -237,11 +246,9 @@ class Request:
             >>> Request("train", 1, "", {"colours": [0, 3]}).choices("colours", count=2, most=4)
             [0, 3]
         """
-        got: Any = self.options.get(name)
-        numbers: list[Any] = got if isinstance(got, list) and len(got) == count else [None]
-        fits = all(_is_number(one, int) and 0 <= one < most for one in numbers)
-        _expect(name, got, fits, f"{count:,} whole numbers from 0 to {most - 1}, one per point")
-        return numbers
+        each = lambda got: all(_is_number(one, int) and 0 <= one < most for one in got)
+        fits = lambda got: isinstance(got, list) and len(got) == count and each(got)
+        return list(self._option(name, fits, f"{count:,} whole numbers from 0 to {most - 1}, one per point"))
 
     def word(self, name: str, choices: Collection[str]) -> str:
         """Return an option that is one of the `choices`.
@@ -254,17 +261,17 @@ class Request:
             >>> Request("score", 1, "", {"of": "both"}).word("of", ["learned", "both"])
             'both'
         """
-        got: Any = self.options.get(name)
-        _expect(name, got, isinstance(got, str) and got in choices, f"one of {', '.join(choices)}")
-        return str(got)
+        fits = lambda got: isinstance(got, str) and got in choices
+        return str(self._option(name, fits, f"one of {', '.join(choices)}"))
 
-
-def _expect(name: str, got: Any, fits: bool, expected: str) -> None:
-    """Raise a UsageError unless the value of an option fits."""
-    if not fits:
-        text = repr(got)
-        short = text if len(text) <= 40 else f"{text[:37]}..."
-        raise UsageError(f"got {name} = {short}; expected {expected}.")
+    def _option(self, name: str, fits: Callable[[Any], bool], expected: str, default: Any = None) -> Any:
+        """Return the value of an option; raise a UsageError unless it fits."""
+        got = self.options.get(name, default)
+        if not fits(got):
+            text = repr(got)
+            short = text if len(text) <= 40 else f"{text[:37]}..."
+            raise UsageError(f"got {name} = {short}; expected {expected}.")
+        return got
 
 
 def _is_number(got: Any, kind: Any = int | float) -> bool:

@@ -7,7 +7,7 @@ data's units: one scale from data to noise, as in the figures.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -31,7 +31,6 @@ from motes.loading import load
 from motes.points import Denoiser, Given, Oracle, PointModel, Truth
 from motes.points.guidance import Guided
 from motes.recipes import kinds_of
-from motes.tables.model import TableModel
 
 Array = NDArray[np.float64]
 
@@ -43,26 +42,15 @@ DRAWING = "your drawing"
 FEWEST_POINTS = 8  # minimum points of a drawing
 
 
-def shipped() -> list[str]:
-    """Return the names of shapes with a trained model that ships with motes.
+def shipped(names: Iterable[str]) -> list[str]:
+    """Return the names, of shapes or of data sets, that have a trained model that ships with motes.
 
     Example:
         >>> from motes.explorer.subjects import shipped
-        >>> "moons" in shipped()
-        True
+        >>> "moons" in shipped(motes.data.SHAPES), shipped(motes.data.DATASETS)
+        (True, ['penguins'])
     """
-    return [name for name in SHAPES if (OURS / f"{name}.safetensors").is_file()]
-
-
-def shipped_tables() -> list[str]:
-    """Return the names of tables with a trained model that ships with motes.
-
-    Example:
-        >>> from motes.explorer.subjects import shipped_tables
-        >>> shipped_tables()
-        ['penguins']
-    """
-    return sorted(name for name in DATASETS if (OURS / f"{name}.safetensors").is_file())
+    return [name for name in names if (OURS / f"{name}.safetensors").is_file()]
 
 
 @dataclass(frozen=True)
@@ -335,6 +323,18 @@ class Subject:
             scale = np.full(2, scale.max())
         return [[float(m - reach * s), float(m + reach * s)] for m, s in zip(mean, scale, strict=True)]
 
+    def cells(self, count: int) -> tuple[Array, Array]:
+        """Return the centres of cells on both sides of the box (2, count), and all points (count^2, 2), row by row.
+
+        Example:
+            >>> from motes.explorer.subjects import Shelf
+            >>> sides, points = Shelf().subject("moons").cells(4)
+            >>> sides.shape, points.shape
+            ((2, 4), (16, 2))
+        """
+        sides = np.array([low + (np.arange(count) + 0.5) / count * (high - low) for low, high in self.box])
+        return sides, np.stack(np.meshgrid(*sides), axis=-1).reshape(-1, 2)
+
     # --- in words ---
 
     def about(self) -> dict[str, object]:
@@ -401,9 +401,9 @@ class Shelf:
         self._lock = Lock()
         self._loaded: dict[str, Subject | TableSubject] = {one.name: one for one in own}
         self.names = [one.name for one in own if isinstance(one, Subject)]
-        self.names += [name for name in shipped() if name not in self._loaded]
+        self.names += [name for name in shipped(SHAPES) if name not in self._loaded]
         self.tables = [one.name for one in own if isinstance(one, TableSubject)]
-        self.tables += [name for name in shipped_tables() if name not in self._loaded]
+        self.tables += [name for name in shipped(DATASETS) if name not in self._loaded]
         self.opens = "table" if own and isinstance(own[0], TableSubject) else "points"
 
     def subject(self, name: str) -> Subject:
@@ -439,11 +439,9 @@ class Shelf:
             if name not in self._loaded:
                 kind: Any = Subject if name in SHAPES else TableSubject
                 method = "subject" if name in SHAPES else "table"
+                python = f'motes.explorer.subjects.Shelf().{method}("{name}").model'
                 with resources.as_file(OURS / f"{name}.safetensors") as path:
-                    model: Any = load(path)
-                self._loaded[name] = kind(
-                    name, model, python=f'motes.explorer.subjects.Shelf().{method}("{name}").model'
-                )
+                    self._loaded[name] = kind(name, load(path), python=python)
             return self._loaded[name]
 
 
@@ -474,9 +472,9 @@ def open_subject(source: str, train: Callable[[str], Any]) -> Subject | TableSub
         >>> open_subject("moons", train=motes.fit).model.source
         'moons'
     """
-    if source in shipped():
+    if source in shipped(SHAPES):
         return Shelf().subject(source)
-    if source in shipped_tables():
+    if source in shipped(DATASETS):
         return Shelf().table(source)
     if source in SHAPES:
         return Subject(source, train(source), python=f'motes.fit("{source}")')
@@ -489,16 +487,12 @@ def open_subject(source: str, train: Callable[[str], Any]) -> Subject | TableSub
             )
         message = unknown("shape or data set", source, [*SHAPES, *DATASETS])
         raise UsageError(f"{message} Or give a run's folder, or its model.safetensors.")
-    model = load(source)
+    model: Any = load(source)
     name = (path.parent.name if path.name == "model.safetensors" else path.stem) or model.source or "your model"
     python = f"motes.load({json.dumps(source)})"
-    match model:
-        case TableModel():
-            return TableSubject(name, model, python=python)
-        case PointModel() if model.standardiser.support is None:
-            return Subject(name, model, python=python)
-        case PointModel():
-            kind = "points within bounds"
-        case _:
-            kind = "points given observations"
+    if model.kind == "table":
+        return TableSubject(name, model, python=python)
+    if model.kind == "points" and model.standardiser.support is None:
+        return Subject(name, model, python=python)
+    kind = "points within bounds" if model.kind == "points" else "points given observations"
     raise UsageError(f"'{source}' is a model of {kind}, which the explorer cannot show. Give another model.")

@@ -117,7 +117,7 @@ class Trainings:
             'rings'
             >>> live.close()
         """
-        recipe, seed = _parse_recipe(request, self.limits), _seed(request)
+        recipe, seed = _parse_recipe(request, self.limits), request.seed
         origin = self._origin(request, recipe, seed)
         live = Live(origin, recipe, seed, on_news, python=partial(_python, request, origin, recipe, seed))
         with self._lock:
@@ -142,7 +142,7 @@ class Trainings:
             ['alpha', 'betas', 'log_snr', 'sigma', 't']
         """
         recipe = _parse_recipe(request, self.limits)
-        table = self._origin(request, recipe, _seed(request)).training
+        table = self._origin(request, recipe, request.seed).training
         schedule = recipe.make_schedule()
         t = np.linspace(0, 1, TIMES)
         curves = {name: np.asarray(getattr(schedule, name)(t), float) for name in ("alpha", "sigma", "log_snr")}
@@ -165,7 +165,12 @@ class Trainings:
 
     def _origin(self, request: Request, recipe: PointRecipe, seed: int) -> Origin:
         if "upload" in request.options:
-            file = self._file(request.options["upload"])
+            with self._lock:
+                file = self._files.get(str(request.options["upload"]))
+            if file is None:
+                raise UsageError(
+                    f"got a file that is no longer in memory; expected one of the last {KEPT_FILES}. Upload it again."
+                )
             places = [request.whole(name, 0, len(file.columns) - 1) for name in ("first", "second")]
             if places[0] == places[1]:
                 raise UsageError("got one column twice; expected two columns. Choose another.")
@@ -181,14 +186,6 @@ class Trainings:
             colours = request.choices("colours", len(points), COLOURS) if "colours" in request.options else None
             return Origin.drawing(points, noise, recipe.data.rows, seed, colours)
         return _shape(request.word("shape", SHAPES), recipe, seed)
-
-    def _file(self, word: object) -> Upload:
-        with self._lock:
-            if not isinstance(word, str) or word not in self._files:
-                raise UsageError(
-                    f"got a file that is no longer in memory; expected one of the last {KEPT_FILES}. Upload it again."
-                )
-            return self._files[word]
 
 
 # --- files: only text with columns of numbers; nothing is written to disk, and the name of a file is not used ---------
@@ -229,10 +226,6 @@ def _holds_numbers(series: Series) -> bool:
 
 
 # --- requests -----------------------------------------------------------------------------------------------------
-
-
-def _seed(request: Request) -> int:
-    return request.whole("seed", 0, 2**32 - 1)
 
 
 @lru_cache(maxsize=4)
@@ -318,10 +311,11 @@ def _check_size(recipe: PointRecipe, limits: Limits, changed: Collection[str]) -
     for section in SECTIONS:
         part = getattr(recipe, section)
         ranges = {field.name: field.metadata.get("range") for field in fields(part)}
+        bounded = {name for name, one in ranges.items() if one and math.isfinite(one.low) and math.isfinite(one.high)}
         otherwise = limits.training_steps if section == "training" else limits.number  # numbers of steps, or any other
         for key, annotation in keys_of(type(part)).items():
             name, value, kinds = f"{section}.{key}", getattr(part, key), {int, float} & {*members_of(annotation)}
-            if name in changed and kinds and not _is_finite(ranges[key]):
+            if name in changed and kinds and key not in bounded:
                 raise UsageError(f"got {name}, a number without bounds; expected a key with bounds. Omit it.")
             most = most_of.get(name, otherwise)
             # The page shows the recipe's own grid at first, of any size.
@@ -333,10 +327,6 @@ def _check_size(recipe: PointRecipe, limits: Limits, changed: Collection[str]) -
         raise UsageError(
             f"got network.depth times network.members = {layers:,}; expected at most {limits.layers:,} on the page."
         )
-
-
-def _is_finite(allowed: Any) -> bool:
-    return allowed is not None and math.isfinite(allowed.low) and math.isfinite(allowed.high)
 
 
 # --- before and after the training -------------------------------------------------------------------------------

@@ -124,12 +124,11 @@ class NotebookFigure(Figure):
 class NotebookAxes(Axes):
     """Axes that display their figure in a notebook."""
 
-    def _repr_png_(self) -> bytes | None:
-        figure = self.figure
-        return _png(figure) if isinstance(figure, Figure) else None
+    def _repr_png_(self) -> bytes:
+        return _png(self.figure)
 
 
-def _png(figure: Figure) -> bytes:
+def _png(figure: Any) -> bytes:
     buffer = BytesIO()
     with _FORMULAS:
         figure.savefig(buffer, format="png")

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.plots import canvas
 from motes.plots.svg import short
-from motes.rasters import INTERVAL, Curve, Limits, as_curves, time_text
+from motes.rasters import INTERVAL, Curve, as_curves, time_text
 
 DASHES = (0, (5, 3))
 # Position of the legend: above the axes.
@@ -461,8 +461,9 @@ def score_fields(
     depth = log_p - log_p.max()
     likely, weight = depth >= -_LIKELY, np.exp(depth)
     rms = float(np.sqrt(np.average((exact**2).sum(axis=-1), weights=weight)))
-    box = _cells(grid[0]), _cells(grid[1])
-    places = _choose_places(grid, likely, box)
+    spacing = max(high - low for low, high in map(_cells, grid)) / _ARROWS
+    places = _choose_places(grid, likely, spacing)
+    at = grid[0][places[0]], grid[1][places[1]]
     longest = max(float(np.linalg.norm(field[likely], axis=-1).max()) for field in (learned, exact))
     fields = {"learned score": learned, "exact score": exact, "difference": learned - exact}
     figure, axes = _make_panels(grid, [*fields], look, canvas.BODY)
@@ -472,7 +473,7 @@ def score_fields(
     for ax, field, values in zip(axes, fields.values(), (under, under, share), strict=True):
         top = 1.0 if values is under else max(float(share.max()), 1e-12)  # for equal fields, an empty map
         heat = _draw_heat_map(ax, grid, values, top, look)
-        _draw_arrows(ax, grid, field, places, longest, box, look)
+        _draw_arrows(ax, at, field[places], _LONGEST * spacing / np.sqrt(longest), look)
     canvas.colour_bar(axes[-1], heat, "|difference| / rms of |exact|", look)
     small = f"arrows: length ∝ √|score|, one scale for all panels; the largest |score| is {longest:.3g}"
     canvas.dress_text(figure.supxlabel(small), look.muted, canvas.BODY - 2)
@@ -506,51 +507,30 @@ def _format_equation(value: float) -> str:
     return f"{'=' if abs(float(text) - value) <= 1e-7 * abs(value) else '≈'} {text}"
 
 
-def _choose_places(grid: Grid, likely: NDArray[np.bool_], box: Limits) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _choose_places(grid: Grid, likely: NDArray[np.bool_], spacing: float) -> tuple[NDArray[np.int64], ...]:
     """Return grid indices along x and y at which to draw arrows.
 
-    There is one arrow per cell, at the likely point that is closest to the cell's centre.
+    There is one arrow per cell, about `spacing` wide, at the likely point that is closest to the cell's centre.
     """
-    spacing = _spacing(box)
-    gaps = [np.abs(axis[:, None] - axis[_thin(axis, spacing)]) for axis in grid]
-    a, b = (gap.argmin(axis=1) for gap in gaps)  # the cell of each coordinate
-    i, j = np.nonzero(likely)
-    away = gaps[0].min(axis=1)[i] ** 2 + gaps[1].min(axis=1)[j] ** 2
-    order = np.argsort(away, kind="stable")
-    _, nearest = np.unique(a[i[order]] * gaps[1].shape[1] + b[j[order]], return_index=True)
-    return i[order][nearest], j[order][nearest]
+    steps = np.array([max(1, round(spacing / float(axis[1] - axis[0]))) for axis in grid])
+    first = (likely.shape % steps + steps - 1) // 2  # centre of the first cell
+    index = np.argwhere(likely)
+    place = (index - first) / steps
+    cell = np.ceil(place - 0.5)
+    order = np.argsort(((place - cell) ** 2).sum(axis=1), kind="stable")
+    _, nearest = np.unique(cell[order], axis=0, return_index=True)
+    return tuple(index[order][nearest].T)
 
 
-def _spacing(box: Limits) -> float:
-    """Return the distance between arrows."""
-    return max(high - low for low, high in box) / _ARROWS
-
-
-def _draw_arrows(
-    ax: Axes,
-    grid: Grid,
-    field: Field,
-    places: tuple[NDArray[np.int64], NDArray[np.int64]],
-    longest: float,
-    box: Limits,
-    look: canvas.Style,
-) -> None:
-    """Draw arrows of lengths proportional to the root of |score|; `longest` is the same in every panel."""
-    few = field[places]
-    size = np.linalg.norm(few, axis=-1, keepdims=True)
-    shown = few * (_LONGEST * _spacing(box) / np.sqrt(longest)) / np.sqrt(np.where(size > 0, size, 1.0))
+def _draw_arrows(ax: Axes, at: Grid, field: Field, scale: float, look: canvas.Style) -> None:
+    """Draw vectors (k, 2) at points as arrows whose lengths are `scale` times the root of |vector|."""
+    size = np.linalg.norm(field, axis=-1, keepdims=True)
+    shown = scale * field / np.sqrt(np.where(size > 0, size, 1.0))
     ax.quiver(
-        grid[0][places[0]], grid[1][places[1]], shown[:, 0], shown[:, 1],
+        *at, shown[:, 0], shown[:, 1],
         angles="xy", scale_units="xy", scale=1, pivot="mid", units="inches", width=0.015, headwidth=3.4, headlength=3.6,
         headaxislength=3.2, minlength=0.5, color=look.foreground, zorder=4,
     )  # fmt: skip
-
-
-def _thin(axis: Curve, spacing: float) -> NDArray[np.int64]:
-    """Return the centres of the arrows' cells: every k-th coordinate, about `spacing` apart, centred on the axis."""
-    step = max(1, round(spacing / float(np.diff(axis).mean())))
-    count = max(1, len(axis) // step)
-    return (len(axis) - 1 - (count - 1) * step) // 2 + step * np.arange(count)
 
 
 def _draw_heat_map(ax: Axes, grid: Grid, values: Field, top: float, look: canvas.Style) -> QuadMesh:

@@ -38,7 +38,7 @@ def caption_height(size: int) -> int:
     return size - 4 * round(0.85 * size / 4)
 
 
-def draw_caption(size: int, look: Style, process: rasters.Process, t: float, text: str, note: str = "") -> Frame:
+def draw_caption(size: int, look: Style, process: str, t: float, text: str, note: str = "") -> Frame:
     """Draw the caption of a frame at time `t`, written as `text`, with a footnote; shape (height, size, 3)."""
     image = Image.new("RGB", (_FINER * size, _FINER * caption_height(size)), look.background)
     draw, fine = ImageDraw.Draw(image), _FINER * size
@@ -193,9 +193,8 @@ def frames(
     # Square pixels: extend the box to fill the frame instead of stretching the cloud. Columns of a table have no common
     # unit, so they may be stretched.
     shown = box if columns else rasters.fill(box, size, size - foot)
-    scenes: list[tuple[rasters.Points, rasters.Process, float]] = []
-    scenes += [(x, "forward", t) for x, t in zip(out, out_times.tolist(), strict=True)]
-    scenes += [(x, "reverse", t) for x, t in zip(back, back_times.tolist(), strict=True)]
+    ways = ("forward", out, out_times), ("reverse", back, back_times)
+    scenes = [(x, name, t) for name, clouds, times in ways for x, t in zip(clouds, times.tolist(), strict=True)]
     texts = [rasters.time_text(t, view.steps) for _, _, t in scenes]
 
     def drawn() -> Iterator[Frame]:
@@ -228,17 +227,13 @@ class _Renderer:
 
     def draw(self, cloud: rasters.Points) -> Frame:
         """Render one cloud, shape (height, width, 3)."""
-        light = self._specks(cloud)
-        light *= _GAIN
-        np.log1p(light, out=light)
-        light *= 1 / np.log1p(_GAIN * self.exposure)
-        np.minimum(light, 1, out=light)
+        brightest = float(np.log1p(_GAIN * self.exposure))
+        light = np.minimum(np.log1p(_GAIN * self._specks(cloud)) / brightest, 1)
         if self.glow:
             haze = self._haze(cloud)
             haze = np.minimum(1, haze / self.crowd) ** np.float32(0.75) * np.float32(self.glow)
             light += haze * (1 - light)  # two lights on top of each other, at most white
-        light *= 255
-        return self.palette[light.astype(np.uint8)]
+        return self.palette[(255 * light).astype(np.uint8)]
 
     def _specks(self, cloud: rasters.Points) -> NDArray[np.float32]:
         hits = rasters.counts(cloud, self.view, self.width, self.height).astype(np.float32)

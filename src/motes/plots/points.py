@@ -90,7 +90,7 @@ def row(
         3
     """
     points, at = rasters.as_clouds(clouds, times, "clouds")
-    return _draw_table({"": points}, at, rasters.as_process(process), view, canvas.as_style(style))
+    return _draw_table({"": points}, at, process, view, canvas.as_style(style))
 
 
 def grid(
@@ -121,7 +121,7 @@ def grid(
     checked = {title: rasters.as_clouds(clouds, times, f"rows[{title!r}]") for title, clouds in rows.items()}
     _, at = next(iter(checked.values()))
     points = {title: clouds for title, (clouds, _) in checked.items()}
-    return _draw_table(points, at, rasters.as_process(process), view, canvas.as_style(style))
+    return _draw_table(points, at, process, view, canvas.as_style(style))
 
 
 def sheet(
@@ -177,6 +177,8 @@ def _draw_table(
 
     A single row with many times is broken into two lines, so that its panels are not too small.
     """
+    if process not in _SYMBOL:
+        raise ValueError(f"process is {process!r}; expected one of {', '.join(map(repr, _SYMBOL))}.")
     single = len(rows) == 1
     lines = 2 if single and len(times) > 6 else len(rows)
     across, columns = (math.ceil(len(times) / lines) if single else len(times)), view.columns
@@ -195,14 +197,14 @@ def _draw_table(
             at = i * across + j
             ax = canvas.new_axes(figure, lines, across, 1 + at)
             draw_points(ax, cloud, None, box, look, inches)
-            canvas.dress(ax, look, size=size)
-            frame_points(ax, box, columns, look)
+            time = f"{_SYMBOL[process]}{gap}t = {rasters.time_text(t, view.steps)}" if i == 0 else None
+            _draw_panel(ax, time, box, columns, look, size=size)
             below = at + across < len(rows) * len(times)
             ax.tick_params(labelleft=at % across == 0, labelbottom=not below)
-            if i == 0:
-                ax.set_title(f"{_SYMBOL[process]}{gap}t = {rasters.time_text(t, view.steps)}", pad=5)
+            ax.set(xlabel="", ylabel="")  # the figure has them
             if j == 0 and title:
-                ax.set_ylabel(_break_title(title), rotation=0, ha="right", va="center", labelpad=8)
+                name = title.replace(" (", "\n(") if len(title) > 12 else title  # broken to save width
+                ax.set_ylabel(name, rotation=0, ha="right", va="center", labelpad=8)
     if columns is not None:
         for text in (figure.supxlabel(columns[0]), figure.supylabel(columns[1])):
             canvas.dress_text(text, look.foreground, size)
@@ -236,17 +238,8 @@ def draw_points(
         order = np.random.default_rng(0).permutation(n)
         for name, colour in palette.items():
             _draw_glow(ax, x[classes == name], box, look, to_rgb(colour))
-    ax.scatter(
-        x[order, 0],
-        x[order, 1],
-        s=area,
-        c=colours[order],
-        alpha=alpha,
-        marker="o",
-        linewidths=0,
-        rasterized=True,
-        zorder=2,
-    )
+    across, up = x[order].T
+    ax.scatter(across, up, s=area, c=colours[order], alpha=alpha, linewidths=0, rasterized=True, zorder=2, marker="o")
 
 
 def _local_density(x: rasters.Points, box: rasters.Limits) -> NDArray[np.float64]:
@@ -276,16 +269,6 @@ def _draw_glow(ax: Axes, x: rasters.Points, box: rasters.Limits, look: canvas.St
     )
 
 
-def frame_points(ax: Axes, box: rasters.Limits, columns: Columns | None, look: canvas.Style) -> None:
-    ax.set(xlim=box[0], ylim=box[1])
-    if columns is None:
-        canvas.plane(ax, look)
-        return
-    ax.set_aspect("auto")
-    ax.set_box_aspect(1)
-    ax.locator_params(nbins=4)
-
-
 def _as_labels(labels: ArrayLike, n: int) -> NDArray[np.str_]:
     names = np.asarray(labels)
     if names.shape != (n,):
@@ -310,11 +293,6 @@ def _draw_legend(ax: Axes, classes: NDArray[np.str_], look: canvas.Style) -> Non
         for name, colour in palette.items()
     ]
     canvas.add_legend(ax, look, handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), handletextpad=0.2)
-
-
-def _break_title(title: str) -> str:
-    """Break a long row title at its bracket to save width."""
-    return title.replace(" (", "\n(") if len(title) > 12 else title
 
 
 # --- real and synthetic points ----------------------------------------------------------------------------------------
@@ -382,11 +360,16 @@ def _draw_panel(
     first: bool = True,
     size: float = 11,
 ) -> None:
+    """Style a panel, its axes and its title; only the `first` of a row has vertical tick labels and a name there."""
     canvas.dress(ax, look, size=size)
-    frame_points(ax, box, columns, look)
-    if not first:
-        ax.tick_params(labelleft=False)
-    if columns is not None:
+    ax.set(xlim=box[0], ylim=box[1])
+    if columns is None:
+        canvas.plane(ax, look, first=first)
+    else:
+        ax.set_aspect("auto")
+        ax.set_box_aspect(1)
+        ax.locator_params(nbins=4)
+        ax.tick_params(labelleft=first)
         ax.set(xlabel=columns[0], ylabel=columns[1] if first else "")
     if title is not None:
         ax.set_title(title, pad=6)

@@ -7,7 +7,7 @@ For a table with 40 columns (88 pictures, 550 kB with the text), matplotlib woul
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from markupsafe import Markup, escape
@@ -52,9 +52,9 @@ def shape(name: str, classes: str, *children: str, **places: float | str) -> Mar
     return element(name, *children, attributes={"class": classes} | texts)
 
 
-def written(said: str, x: float, y: float, anchor: str) -> Markup:
-    """Build a text at a position; `anchor` is "start", "middle" or "end"."""
-    return element("text", said, attributes={"x": f"{x:.1f}", "y": f"{y:.1f}", "text-anchor": anchor})
+def written(said: str, x: float, y: float, anchor: str, **more: str) -> Markup:
+    """Build a text at a position, with `more` attributes; `anchor` is "start", "middle" or "end"."""
+    return element("text", said, attributes={"x": f"{x:.1f}", "y": f"{y:.1f}", "text-anchor": anchor, **more})
 
 
 # --- texts ----------------------------------------------------------------------------------------------------------
@@ -247,18 +247,13 @@ def heat_map(values: Array, names: Sequence[str], said: str, *, differences: boo
                 continue
             box = {"x": left + j * side, "y": y, "width": side - 1, "height": side - 1}
             tip = element("title", f"{name}, {names[j]}: {value:.3f}", attributes={})
-            shade = _shade(value) if differences else min(abs(value), 1)
+            shade = SHADES[np.searchsorted(STEPS, abs(value), side="right")] if differences else min(abs(value), 1)
             colour = f"field {'plus' if value >= 0 else 'minus'}"
             parts.append(shape("rect", colour, tip, **{"fill-opacity": f"{shade:.3f}"}, **box))
             if differences and side >= 28:
-                dark = " on-dark" if shade > 0.6 else ""
-                size = " roomy" if side >= 32 else ""
-                place: dict[str, Any] = {
-                    "x": box["x"] + side / 2 - 0.5,
-                    "y": y + side / 2 + 3.5,
-                    "text-anchor": "middle",
-                }
-                parts.append(shape("text", f"number{size}{dark}", _format_hundredths(value), **place))
+                look = f"number{' roomy' * (side >= 32)}{' on-dark' * (shade > 0.6)}"
+                across, up = box["x"] + side / 2 - 0.5, y + side / 2 + 3.5
+                parts.append(written(_format_hundredths(value), across, up, "middle", **{"class": look}))
     whole = left + d * side + 4 if differences else width
     return picture(whole, top + d * side + 4, said, parts, shrinks=not differences)
 
@@ -279,10 +274,6 @@ def _scale(
     for i, value in enumerate([*(-step for step in reversed(steps)), *steps], start=1):
         parts.append(written(f"{value:g}".replace("-", "−"), i * side, 28.0, "middle"))
     return picture((2 * len(steps) + 1) * side, 34, said, parts, shrinks=shrinks)
-
-
-def _shade(value: float) -> float:
-    return SHADES[int(np.searchsorted(STEPS, abs(value), side="right"))]
 
 
 def _format_hundredths(value: float) -> str:
@@ -356,14 +347,10 @@ def density_scale() -> Markup:
 
 def _plane(drawn: Sequence[Markup], low: Array, spans: Array, said: str) -> Markup:
     """Draw parts on a square, in a frame with ticks on both axes."""
-    left, top, side = LEFT, TOP, SIDE
-    parts = [*drawn, shape("rect", "frame", x=left, y=top, width=side, height=side)]
-    parts += [
-        written(tick_text(value, spans[0]), left + (value - low[0]) / spans[0] * side, top + side + 15, "middle")
-        for value in ticks(low[0], low[0] + spans[0])
-    ]
-    parts += [
-        written(tick_text(value, spans[1]), left - 6, top + side - (value - low[1]) / spans[1] * side + 4, "end")
-        for value in ticks(low[1], low[1] + spans[1])
-    ]
-    return picture(left + side + 10, top + side + 22, said, parts)
+    parts, bottom = [*drawn, shape("rect", "frame", x=LEFT, y=TOP, width=SIDE, height=SIDE)], TOP + SIDE
+    for k in (0, 1):
+        for value in ticks(low[k], low[k] + spans[k]):
+            text, at = tick_text(value, spans[k]), (value - low[k]) / spans[k] * SIDE
+            place = (LEFT + at, bottom + 15, "middle") if k == 0 else (LEFT - 6, bottom - at + 4, "end")
+            parts.append(written(text, *place))
+    return picture(LEFT + SIDE + 10, bottom + 22, said, parts)

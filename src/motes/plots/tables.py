@@ -61,14 +61,14 @@ def marginals(
         >>> len(figure.axes)
         1
     """
-    look = as_style(style)
-    names = list(columns)[:COLUMNS]
+    look, names = as_style(style), list(columns)[:COLUMNS]
+    tables = [rows for rows in (reference, columns) if rows is not None]
     across = min(ACROSS, len(names))
     down = -(-len(names) // across)
     figure = new_figure(3.0 * across, 2.3 * down + 0.5, look)
     for place, name in enumerate(names, 1):
-        ax = new_axes(figure, down, across, place)
-        _draw_distribution(ax, columns[name], None if reference is None else reference[name], look)
+        ax, sets = new_axes(figure, down, across, place), [rows[name] for rows in tables]
+        _draw_distribution(ax, sets, _Scale(*sets), look)
         dress(ax, look, size=9)
         dress_text(ax.set_title(short(name, 28), loc="left", pad=4), look.foreground, 9.5)
     _draw_heading(figure, title, COLUMNS, len(columns), look)
@@ -84,15 +84,20 @@ def _draw_heading(figure: Figure, title: str | None, shown: int, columns: int, l
         dress_text(figure.suptitle(text, x=0.01, ha="left"), look.foreground, 11)
 
 
-def _draw_distribution(ax: Axes, ours: NDArray[Any], theirs: NDArray[Any] | None, look: Style) -> None:
-    """Draw real entries of a column as areas and synthetic ones as lines, or as areas if there are no real ones."""
-    sets = [known_entries(entries) for entries in ([ours] if theirs is None else [ours, theirs])]
-    (_draw_bars if is_label(sets[0]) else _draw_histogram)(ax, sets, look)
+def _draw_distribution(ax: Axes, sets: Sequence[NDArray[Any]], scale: _Scale, look: Style) -> None:
+    """Draw real entries of a column as areas and synthetic ones as lines, or as areas if there are no real ones.
 
-
-def known_entries(entries: NDArray[Any]) -> NDArray[Any]:
-    """Return the entries that are not missing."""
-    return entries[is_known(entries)]
+    `sets` has the real entries, if there are any, and the synthetic ones.
+    """
+    area = {"fill": True, "alpha": FILL}
+    styles: list[dict[str, Any]] = [{"color": look.synthetic, **area}]
+    if len(sets) > 1:
+        styles = [{"color": look.real, **area}, {"fill": False, "edgecolor": look.synthetic, "linewidth": 1.4}]
+    known = [entries[is_known(entries)] for entries in sets]
+    if scale.labels is not None:
+        _draw_bars(ax, known, scale.labels, scale.others, styles, look)
+    elif any(map(len, known)):
+        _draw_histogram(ax, [scale.numbers(entries) for entries in known], scale.dates, styles)
 
 
 def is_known(entries: NDArray[Any]) -> NDArray[np.bool_]:
@@ -102,30 +107,14 @@ def is_known(entries: NDArray[Any]) -> NDArray[np.bool_]:
     return np.array([entry is not None and entry == entry for entry in entries.tolist()], bool)
 
 
-def is_label(entries: NDArray[Any]) -> bool:
-    """Return whether known entries are labels rather than numbers or dates."""
-    first = entries[0] if len(entries) else ""
-    return isinstance(first, str | bool | np.bool_)
-
-
-def _draw_histogram(ax: Axes, sets: list[NDArray[Any]], look: Style) -> None:
-    dates = len(sets[0]) and not isinstance(sets[0][0], int | float | np.number)
-    sets = [seconds_of(x) if dates else x.astype(np.float64) for x in sets]
-    every = np.concatenate(sets)
-    if not len(every):
-        return
+def _draw_histogram(ax: Axes, sets: list[Numbers], dates: bool, styles: list[dict[str, Any]]) -> None:
     edges, places = histogram_bins(*sets)
     even = is_even(edges, places)
     places = edges if even else places
     shares = [np.histogram(x, edges)[0] / max(len(x), 1) for x in sets]
     top = max(float(share.max()) for share in shares)
-    ours, *theirs = (np.where(share > 0, np.maximum(share, LEAST * top), 0.0) for share in shares)
-    for real in theirs:
-        ax.stairs(real, places, fill=True, color=look.real, alpha=FILL)
-    if theirs:
-        ax.stairs(ours, places, color=look.synthetic, linewidth=1.4)
-    else:
-        ax.stairs(ours, places, fill=True, color=look.synthetic, alpha=FILL)
+    for share, style in zip(shares, styles, strict=True):
+        ax.stairs(np.where(share > 0, np.maximum(share, LEAST * top), 0.0), places, **style)
     ax.set_ylim(0, 1.05 * top)
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
@@ -133,7 +122,8 @@ def _draw_histogram(ax: Axes, sets: list[NDArray[Any]], look: Style) -> None:
         ends = np.array([edges[0], (edges[0] + edges[-1]) / 2, edges[-1]])
         ax.set_xticks(np.interp(ends, edges, places), _format_days(ends), fontsize=7)
     elif even:
-        ax.xaxis.set_major_locator(MaxNLocator(4, integer=bool((every == np.round(every)).all())))
+        whole = all((x == np.round(x)).all() for x in sets)
+        ax.xaxis.set_major_locator(MaxNLocator(4, integer=whole))
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _format_tick(value)))
     else:
         ax.set_xticks(*zip(*ticks_of_long_range(edges, places, TICK_LETTERS), strict=True))
@@ -149,30 +139,20 @@ def _format_tick(value: float) -> str:
     return text.replace("-", "\u2212", 1) if text.startswith("-") else text
 
 
-def seconds_of(x: NDArray[Any]) -> Numbers:
-    """Convert dates to seconds since 1970."""
-    return np.array([np.datetime64(value, "us") for value in x.tolist()], "M8[us]").astype(np.int64) / 1e6
-
-
-def _draw_bars(ax: Axes, sets: list[NDArray[Any]], look: Style) -> None:
+def _draw_bars(
+    ax: Axes, sets: list[NDArray[Any]], labels: list[str], others: int, styles: list[dict[str, Any]], look: Style
+) -> None:
     """Draw the shares of the most frequent labels, the largest at the top."""
-    sets = [x.astype(str) for x in sets]
-    kinds, counts = np.unique(np.concatenate(sets), return_counts=True)
-    few, more = kinds[np.argsort(-counts, kind="stable")][:LABELS].tolist(), len(kinds) - LABELS
-    ours, *theirs = ([float((x == kind).mean()) for kind in few] for x in sets)
-    if more > 0:  # a bar would dwarf the labels that are shown
-        covered = f"{sum(ours):.0%}" + "".join(f" synthetic, {sum(real):.0%} real" for real in theirs)
-        note = f"{LABELS} of {LABELS + more:,} labels:\n{covered}"
+    places = np.arange(len(labels))
+    shares = [[float((x.astype(str) == label).mean()) for label in labels] for x in sets]
+    if others:  # a bar would dwarf the labels that are shown
+        covered = f"{sum(shares[-1]):.0%}" + "".join(f" synthetic, {sum(real):.0%} real" for real in shares[:-1])
+        note = f"{LABELS} of {LABELS + others:,} labels:\n{covered}"
         text = ax.annotate(note, (0.98, 0.04), xycoords="axes fraction", ha="right", va="bottom")
         dress_text(text, look.muted, 7.5)
-    places = np.arange(len(few))
-    for real in theirs:
-        ax.barh(places, real, height=0.72, color=look.real, alpha=FILL)
-    if theirs:
-        ax.barh(places, ours, height=0.72, fill=False, edgecolor=look.synthetic, linewidth=1.4)
-    else:
-        ax.barh(places, ours, height=0.72, color=look.synthetic, alpha=FILL)
-    ax.set_yticks(places, [short(kind, LONG) for kind in few])
+    for share, style in zip(shares, styles, strict=True):
+        ax.barh(places, share, height=0.72, **style)
+    ax.set_yticks(places, [short(label, LONG) for label in labels])
     ax.invert_yaxis()
     ax.locator_params(axis="x", nbins=4)
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
@@ -232,11 +212,9 @@ def pairs(
         3
     """
     look, names, shares = as_style(style), list(columns)[:PAIR_COLUMNS], as_shares(contours)
-    marks = {} if truth is None else dict(truth)
+    tables, marks = [rows for rows in (reference, columns) if rows is not None], truth or {}
     size, rng = len(names), np.random.default_rng([seed, 577215])
-    scales = {
-        name: _Scale(columns[name], None if reference is None else reference[name], marks.get(name)) for name in names
-    }
+    scales = {name: _Scale(*(rows[name] for rows in tables), mark=marks.get(name)) for name in names}
     figure = new_figure(2.1 * size + 0.6, 1.9 * size + 0.6, look)
     for i, row in enumerate(names):
         for j, column in enumerate(names):
@@ -245,7 +223,7 @@ def pairs(
                 continue
             ax = new_axes(figure, size, size, i * size + j + 1)
             if i == j:
-                _draw_distribution(ax, columns[row], None if reference is None else reference[row], look)
+                _draw_distribution(ax, [rows[row] for rows in tables], scales[row], look)
                 dress_text(ax.set_title(short(row, 22), loc="left", pad=3), look.foreground, 9)
                 if row in marks:
                     ax.axvline(marks[row], color=look.accent, linewidth=1.4)
@@ -312,21 +290,29 @@ def _kernel_width(values: Numbers) -> float:
 
 
 class _Scale:
-    """Conversion of a column's entries to positions on an axis."""
+    """The axis of a column: its most frequent labels, or numbers, with dates as seconds since 1970.
 
-    def __init__(self, entries: NDArray[Any], real: NDArray[Any] | None, mark: float | None = None):
-        every = known_entries(entries if real is None else np.concatenate([entries, real]))
+    Attributes:
+        labels: up to 8 labels, the most frequent first; None for numbers and dates.
+        others: number of other labels, which share a place after them.
+        dates: whether the entries are dates.
+        limits: the ends of the axis.
+    """
+
+    def __init__(self, *sets: NDArray[Any], mark: float | None = None):
+        every = np.concatenate([entries[is_known(entries)] for entries in sets])
+        first = every[0] if len(every) else ""
         self.labels: list[str] | None = None
-        if is_label(every):
+        self.others, self.dates = 0, not isinstance(first, int | float | np.number)
+        if isinstance(first, str | bool | np.bool_):
             kinds, counts = np.unique(every.astype(str), return_counts=True)
             ranked = kinds[np.argsort(-counts, kind="stable")].tolist()
-            self.labels = ranked[:LABELS] + ([f"{len(ranked) - LABELS} others"] if len(ranked) > LABELS else [])
-            self.limits = (-0.5, len(self.labels) - 0.5)
+            self.labels, self.others = ranked[:LABELS], max(len(ranked) - LABELS, 0)
+            self.limits = (-0.5, len(self.labels) - 0.5 + bool(self.others))
             return
-        self.dates = len(every) > 0 and not isinstance(every[0], int | float | np.number)
-        numbers = seconds_of(every) if self.dates else every.astype(np.float64)
-        low, high = (numbers.min(), numbers.max()) if len(numbers) else (0.0, 1.0)
-        inner = np.quantile(numbers, INSIDE) if len(numbers) else np.zeros(2)
+        numbers = self.numbers(every)
+        low, high = numbers.min(), numbers.max()
+        inner = np.quantile(numbers, INSIDE)
         if np.ptp(inner) > 0 and high - low > STRETCH * np.ptp(inner):
             low, high = inner
         if mark is not None:
@@ -334,21 +320,21 @@ class _Scale:
         room = 0.04 * (high - low) or 0.5
         self.limits = (float(low - room), float(high + room))
 
-    @property
-    def numbers(self) -> bool:
-        """Whether the entries are numbers, not labels or dates."""
-        return self.labels is None and not self.dates
+    def numbers(self, entries: NDArray[Any]) -> Numbers:
+        """Return known entries as numbers."""
+        if not self.dates:
+            return entries.astype(np.float64)
+        return np.array([np.datetime64(value, "us") for value in entries.tolist()], "M8[us]").astype(np.int64) / 1e6
 
     def places(self, entries: NDArray[Any], rng: np.random.Generator) -> Numbers:
         """Return the positions of entries, (n,), NaN for missing ones."""
         known = is_known(entries)
         made = np.full(len(entries), np.nan)
-        there = entries[known]
         if self.labels is None:
-            made[known] = seconds_of(there) if self.dates else there.astype(np.float64)
+            made[known] = self.numbers(entries[known])
             return made
         place = {label: k for k, label in enumerate(self.labels)}
-        codes = np.array([place.get(str(entry), len(self.labels) - 1) for entry in there], float)
+        codes = np.array([place.get(str(entry), LABELS) for entry in entries[known]], float)
         made[known] = codes + rng.uniform(-JITTER, JITTER, len(codes))
         return made
 
@@ -368,7 +354,7 @@ def _draw_points(ax: Axes, across: Side, up: Side, colour: str, rng: np.random.G
 
 def _draw_contours(ax: Axes, across: Side, up: Side, shares: Sequence[float], look: Style) -> None:
     """Draw contours around the smallest regions with these shares of the rows, if both columns are numbers."""
-    if not shares or not (across[0].numbers and up[0].numbers):
+    if not shares or any(scale.labels is not None or scale.dates for scale, _ in (across, up)):
         return
     known = is_known(across[1]) & is_known(up[1])
     x, y = (entries[known].astype(np.float64) for _, entries in (across, up))
@@ -387,7 +373,7 @@ def _draw_ticks(ax: Axes, across: _Scale, up: _Scale, *, bottom: bool, left: boo
         if not shown:
             axis.set_ticks([])
         elif scale.labels is not None:
-            words = [short(label, 11) for label in scale.labels]
+            words = [short(label, 11) for label in scale.labels] + [f"{scale.others} others"] * bool(scale.others)
             axis.set_ticks(range(len(words)), words)
         elif scale.dates:
             ends = np.array(scale.limits)
