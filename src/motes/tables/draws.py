@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from motes.data import Blocks, Frame
 from motes.data.arrays import Series
 from motes.data.readings import default_columns
-from motes.errors import DataError, UsageError, check_count, check_seed, unknown
+from motes.errors import UsageError, check_count, check_seed, unknown
 from motes.progress import OnProgress, Progress
 from motes.tables import Among, Between, Missing, Not
 from motes.tables.kinds.base import HERE, entry_error, one_value
