@@ -7,7 +7,6 @@ from motes.errors import UsageError, unknown
 from motes.evaluation import PointMetric
 from motes.evaluation.metrics import METRICS, metric
 from motes.evaluation.points import OF_THE_MODEL
-from motes.evaluation.results import SECTIONS
 from motes.points import PointRecipe
 from motes.tables.kinds import DROP, Kind
 from motes.tables.kinds.columns import BUILT_IN, IDENTIFIER, add_kind
@@ -16,6 +15,7 @@ from motes.training.recipe import check_class
 
 C = TypeVar("C", bound=type)
 
+OF_POINTS = ("distances", "tests", "coverage", "modes")  # sections of an evaluation of points
 # Built-in names in the sections that are not sections of a recipe.
 TAKEN = {"column": {*BUILT_IN, IDENTIFIER, DROP}, "metric": {*METRICS, *OF_THE_MODEL}}
 
@@ -31,10 +31,10 @@ def _add_column(kind: str, cls: type[Kind]) -> None:
 def _add_metric(kind: str, cls: type[PointMetric]) -> None:
     check_class("metric", cls, lambda cls: issubclass(cls, PointMetric), "a subclass of motes.evaluation.PointMetric")
     about = getattr(cls, "about", None)
-    if cls.section not in SECTIONS or not isinstance(about, str):
+    if cls.section not in OF_POINTS or not isinstance(about, str):
         raise UsageError(
             f"got {cls.__name__} with section = {cls.section!r} and about = {about!r}; expected one of "
-            f"{', '.join(SECTIONS)}, and a phrase that says what it measures."
+            f"{', '.join(OF_POINTS)}, and a phrase that says what it measures."
         )
     metric(kind)(cls)
 

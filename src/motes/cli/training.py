@@ -119,7 +119,8 @@ def columns(
         found = {"rows": schema.rows, "learned": learned, "columns": described, "relations": schema.related}
         print(json.dumps(found, indent=2))
         return 0
-    lines = [(" ".join(c["name"].split()), c["kind"], c["becomes"], f"{c['missing']:.0%}", c["why"]) for c in described]
+    share = lambda missing: "<1%" if 0 < missing < 0.01 else f"{missing:.0%}"
+    lines = [(" ".join(c["name"].split()), c["kind"], c["becomes"], share(c["missing"]), c["why"]) for c in described]
     print(aligned(("column", "kind", "becomes", "missing", "why"), lines))
     print(f"\n{schema.rows:,} rows; {learned} of {len(described)} columns are learned.")
     if schema.dropped:

@@ -49,7 +49,8 @@ def distance(a: Array, b: Array, rng: np.random.Generator, *, ordered: bool) -> 
         shares = np.add.reduceat(shares, cuts)
     free = np.sqrt(shares * (1 / len(a) + 1 / len(b))) * rng.standard_normal((CHANCES, len(shares)))
     by_chance = free - shares * free.sum(axis=1, keepdims=True)
-    return float(_distances(p - q, ordered)), float(_distances(by_chance, ordered).mean())
+    # Gaussians may have a distance above 1 where most labels occur once.
+    return float(_distances(p - q, ordered)), float(np.minimum(_distances(by_chance, ordered), 1.0).mean())
 
 
 def _distances(gaps: Array, ordered: bool) -> Array:
@@ -185,7 +186,9 @@ def view_of(schema: Schema, frames: Mapping[str, Frame]) -> SharedColumns:
     called = {name: f"the {name.replace('_', '-')} rows" for name in frames}
     frames = {name: schema.frame(frame, name=called[name]) for name, frame in frames.items()}
     columns = schema.compared
-    discrete = np.array([KINDS[column.kind].discrete for column in columns])
+    # Values without an order, such as those of a custom kind with several parts, are compared like labels.
+    kinds = [KINDS[column.kind] for column in columns]
+    discrete = np.array([kind.discrete or kind.measure is None for kind in kinds])
     x = {name: np.full((len(frame), len(columns)), np.nan, order="F") for name, frame in frames.items()}
     labels: list[tuple[str, ...]] = []
     for j, column in enumerate(columns):

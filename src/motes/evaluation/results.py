@@ -736,12 +736,12 @@ class Evaluation(JsonRecord, Generic[DetailsT]):
     @property
     def compared(self) -> str:
         """A sentence that says which rows are compared."""
-        of = f" of {self.source}" if self.source else ""
         (_, count), *real = self.rows.items()
         which = self.evaluated_against
         if len(real) > 1:
             which = listed([f"{rows:,} {name.replace('_', '-')} rows" for name, rows in real if rows])
         total = sum(rows for _, rows in real)
+        of = "" if not self.source or which.endswith(self.source) else f" of {self.source}"
         return f"{count:,} synthetic rows are compared with {total:,} real rows: {which}{of}."
 
     def of(self, section: str) -> list[Entry]:

@@ -177,6 +177,10 @@ class ELBO(Weighted):
 # Given the batch and x_t, row j was the noised one with probability w_ij. So the mean over the rows has the same
 # expected gradient as x_0 itself, with less noise (Rao-Blackwell; Xu et al. 2023, "Stable target field for reduced
 # variance score estimation in diffusion models").
+#
+# With x_t_i = alpha x_i + sigma eps_i, the exponent is, up to a term that is the same for all j,
+#
+#     -(alpha / sigma)^2 |x_i - x_j|^2 / 2 - (alpha / sigma) eps_i . (x_i - x_j)
 
 
 GROUP = 512  # rows of a batch that are averaged together
@@ -214,6 +218,7 @@ def stable_target(schedule: Schedule, x0: Array, t: Array, eps: Array, alike: Ar
 
     zero = jnp.zeros(alike.shape, x0.dtype)
     # Column by column: a sum over the last axis of (b, b, d) takes four times as long.
+    # `square` is |x_i - x_j|^2 and `along` is eps_i . (x_i - x_j).
     (square, along), _ = jax.lax.scan(add, (zero, zero), (x0.T, eps.T), unroll=min(len(x0.T), 8))
     logits = -(alpha / sigma) * (alpha / sigma * square / 2 + along)
     weights = jax.nn.softmax(jnp.where(alike, logits, -jnp.inf), axis=1)

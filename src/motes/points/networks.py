@@ -138,7 +138,7 @@ class ResidualMLP(eqx.Module):
     hidden: tuple[eqx.nn.Linear, ...]
     out: eqx.nn.Linear
     scales: "LogScales | None"
-    bits: Array | None
+    bits: Array | None  # None in a trained network; `thinned` sets them for one row of a training step
     context: int = eqx.field(static=True)
     dropout: float = eqx.field(static=True)
     octaves: int = eqx.field(static=True)

@@ -403,7 +403,11 @@ def _find_fault(process: ReverseProcess) -> str | None:
 def _draw_block(
     process: ReverseProcess, start: Array | None, given: Given | None, key: Array, numbers: Any, slots: Any, count: int
 ) -> tuple[Array, Array]:
-    """Draw the rows `numbers` (n,), from `start` or from the prior; also return the chain, (count + 1, n, dim)."""
+    """Draw the rows with these `numbers` (n,), from `start` or from the prior; also return the chain.
+
+    The chain has shape (count + 1, n, dim). The points at place k of the grid go to its slot `slots[k]`; the last slot,
+    `count`, takes those that are not recorded.
+    """
     denoiser, sampler, grid = process.denoiser, process.sampler, process.grid
     slots, keys = jnp.asarray(slots), jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.asarray(numbers))
     prior = lambda key: denoiser.schedule.prior_std * jax.random.normal(key, (process.dim,))
@@ -415,8 +419,8 @@ def _draw_block(
 
     def move(carry: Any, at: Any) -> Any:
         x_t, state, chain = carry
-        t, s, number, slot = at
-        x_s, state = step(given, x_t, t, s, state, jax.vmap(jax.random.fold_in, (0, None))(keys, number))
+        t, s, place, slot = at
+        x_s, state = step(given, x_t, t, s, state, jax.vmap(jax.random.fold_in, (0, None))(keys, place))
         return (x_s, state, chain.at[slot].set(x_s)), None
 
     chain = jnp.zeros((count + 1, *x.shape)).at[slots[0]].set(x)

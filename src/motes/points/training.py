@@ -217,6 +217,9 @@ class OnDevice(NamedTuple):
             one = denoiser if bits is None else thinned(denoiser, bits)
             return total(one if known is None else one.given(known), *row)
 
+        # E|x0_hat - x_0|^2 = |x0_hat - mean|^2 + E|mean - x_0|^2. `row_loss` has the first term, which has a gradient;
+        # the second is the loss of a denoiser that returns the mean, at an x_0 that is one standard deviation away in
+        # each column, with the noise that leads from there to the same x_t.
         @jax.vmap
         def spread_loss(x0: jax.Array, t: jax.Array, eps: jax.Array, deviation: jax.Array) -> jax.Array:
             missed = eps - schedule.alpha(t) / schedule.sigma(t) * deviation

@@ -293,7 +293,8 @@ class WithMissing(Restriction):
         values = self.inner.allowed(part, self._values(codes), y)
         if part:
             return values
-        return np.append(np.full(self.count, not self.missing) if values is None else values, self.missing)
+        values = np.full(self.count, not self.missing) if values is None else values
+        return np.concatenate([values, np.full((*values.shape[:-1], 1), self.missing)], axis=-1)
 
     def interval(self, part: int, codes: Codes, y: Array) -> tuple[Any, Any]:
         return self.inner.interval(part, self._values(codes), y)

@@ -65,7 +65,7 @@ def label_probabilities(orders: AnyOrderModel, data: Any, column: str) -> tuple[
     """Compute the probabilities of labels; see `TableModel.predict_proba`."""
     frame, kind = rows_without(orders.schema, data, column, "the data"), orders.schema.kind_of(column)
     if not kind.discrete:
-        raise UsageError(f"column '{column}' is {kind.name}; expected labels. Use `predict`, which accepts any kind.")
+        raise UsageError(f"column '{column}' is {kind.name}; expected labels. Use `predict`.")
     return _probabilities(orders, frame, orders.schema.encode(frame, unseen="mark"), kind), kind.label_cells()
 
 
@@ -82,6 +82,11 @@ def predict_blocks(
     """Yield predictions for the rows of `rows_without`, block by block; see `TableModel.predict`."""
     quantiles, draws, seed = _check_quantiles(quantiles), check_count(draws, "draws"), check_seed(seed)
     schema, kind, number, done = orders.schema, orders.schema.kind_of(column), 0, 0
+    if not kind.discrete and kind.measure is None:
+        raise UsageError(
+            f"column '{column}' of kind '{kind.name}' has neither a probability of each label nor an order, so there is "
+            "no mean and no quantile. Draw values given the other columns instead: sample(given=...) or impute."
+        )
     size = ROWS if kind.discrete else FEW_ROWS
     for block in rows.read():
         for start in range(0, len(block), size):

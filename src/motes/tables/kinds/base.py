@@ -81,7 +81,8 @@ class Kind(abc.ABC):
     discrete: ClassVar[bool] = False
     """Whether the entries are labels, which are compared by their shares; then it has one part, see `outcomes`."""
     measure: ClassVar[Literal["number", "date"] | None] = None
-    """What the values measure; columns of the same measure can be compared. None if they have no order."""
+    """What the values measure; columns of the same measure can be compared. None if they have no order: evaluations
+    then compare the shares of single values, and `predict` refuses the column unless it is `discrete`."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.column!r}, {self.becomes})"
