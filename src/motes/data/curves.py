@@ -96,16 +96,12 @@ class Power(Transform):
     exponent: float = 1.0
 
     def g(self, u: Array) -> Array:
-        from scipy.special import boxcox1p
-
-        far = np.abs(u)
-        return np.where(u >= 0, boxcox1p(far, self.exponent), -boxcox1p(far, 2 - self.exponent))
+        side, far = u >= 0, np.log1p(np.abs(u))
+        return np.where(side, _box_cox(far, self.exponent), -_box_cox(far, 2 - self.exponent))
 
     def inverse_g(self, v: Array) -> Array:
-        from scipy.special import inv_boxcox1p
-
-        far = np.abs(v)
-        return np.where(v >= 0, inv_boxcox1p(far, self.exponent), -inv_boxcox1p(far, 2 - self.exponent))
+        side, far = v >= 0, np.abs(v)
+        return np.where(side, _inverse_box_cox(far, self.exponent), -_inverse_box_cox(far, 2 - self.exponent))
 
     def log_slope_g(self, u: Array) -> Array:
         return np.where(u >= 0, self.exponent - 1, 1 - self.exponent) * np.log1p(np.abs(u))
@@ -133,6 +129,16 @@ class Asinh(Transform):
 
 
 CURVES: dict[str, type] = {curve.__name__: curve for curve in (Straight, Power, Asinh)}
+
+
+def _box_cox(log: Array, exponent: float) -> Array:
+    """Return ((1 + u)^a - 1) / a from log(1 + u)."""
+    return log if exponent == 0 else np.expm1(exponent * log) / exponent
+
+
+def _inverse_box_cox(v: Array, exponent: float) -> Array:
+    """Return u from v = ((1 + u)^a - 1) / a."""
+    return np.expm1(v) if exponent == 0 else np.expm1(np.log1p(exponent * v) / exponent)
 
 
 # --- fitting --------------------------------------------------------------------------------------------------------

@@ -72,6 +72,10 @@ class Part:
 
         Raises:
             DataError: if they are not; the message names the row.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> Schema.fit(people).parts[0].check(np.array([0, 3]), np.zeros(2))
         """
         most = self.count - self.missing
         strange = (codes < 0) | (codes >= most)
