@@ -165,9 +165,7 @@ def held_out_score(model: PosteriorModel, origin: Source[Table]) -> HeldOutScore
     rows = origin.training if origin.held_out is None else origin.held_out
     rows = rows.take(np.arange(min(len(rows), SCORED)))
     if rows.given is None:
-        raise DataError(
-            f"{origin.name}: expected observed columns for {', '.join(model.columns)}. Name them: data.given."
-        )
+        raise DataError(f"{origin.name}: expected observed columns for {', '.join(model.columns)}. Set data.given.")
     log_prob = model.score_samples(rows.x, given=rows.given.x, label=rows.labels)
     error = float(log_prob.std() / np.sqrt(len(log_prob)))
     return HeldOutScore(len(log_prob), origin.evaluated_against, float(log_prob.mean()), error)

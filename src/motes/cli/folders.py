@@ -400,9 +400,7 @@ def _check_same(out: Path, training: RunTraining, texts: Mapping[str, str]) -> N
     """Refuse to resume another training; only the number of steps may differ."""
     anew = "Train anew: --overwrite, or another --out."
     if training.seed != int(texts["seed"]):
-        raise UsageError(
-            f"got --seed {training.seed}; the run in '{out}' has seed {texts['seed']}. Use that one. {anew}"
-        )
+        raise UsageError(f"got --seed {training.seed}; the run in '{out}' has seed {texts['seed']}. Use that. {anew}")
     ours, theirs = flat(training.recipe.to_dict()), flat(json.loads(texts["recipe"]))
     for key in sorted(ours.keys() | theirs.keys()):
         got, kept = (json.dumps(values[key]) if key in values else "nothing" for values in (ours, theirs))

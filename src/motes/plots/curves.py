@@ -30,7 +30,6 @@ def loss_curve(
     loss: ArrayLike,
     *,
     best: float | None = None,
-    best_label: str = "irreducible loss",
     held_out: ArrayLike | None = None,
     window: int | None = None,
     ax: Axes | None = None,
@@ -45,7 +44,6 @@ def loss_curve(
         steps: training steps, shape (n,), rising.
         loss: the loss at each step, shape (n,), in any unit.
         best: the theoretical minimum of the loss.
-        best_label: name of the minimum.
         held_out: steps, and the loss on validation rows at these steps, (2, k).
         window: number of values in the running mean, ending at each step; by default n/250, at least 1.
         ax: axes to draw on; they are returned. By default, a new figure is created.
@@ -72,7 +70,7 @@ def loss_curve(
     levels = [mean[shown]]
     ax.plot(at[shown], mean[shown], color=look.foreground, linewidth=1.8, zorder=3, label="training rows")
     if best is not None:
-        named, level = f"{best_label} {best:.3g}", np.array([best, best])
+        named, level = f"irreducible loss {best:.3g}", np.array([best, best])
         ax.plot(at[[0, -1]], level, color=look.accent, linewidth=1.4, linestyle=DASHES, zorder=2, label=named)
         levels.append(level)
     if held_out is not None:
@@ -253,9 +251,8 @@ def error_split(
         if name in error:
             ax.errorbar(ends[row], row, xerr=INTERVAL * error[name], zorder=4, **whisker)
             tips[row] = max(tips[row], ends[row] + INTERVAL * error[name])
-        written = ax.annotate(
-            _format_signed(value, ".3g"), (tips[row], row), xytext=(7, 0), textcoords="offset points", va="center"
-        )
+        text, place = _format_signed(value, ".3g"), (tips[row], row)
+        written = ax.annotate(text, place, xytext=(7, 0), textcoords="offset points", va="center")
         canvas.dress_text(written, look.foreground, canvas.BODY)
     # Connect the end of each bar with the start of the next.
     rows = np.arange(len(parts) + 1)
@@ -425,9 +422,7 @@ def _make_panels(grid: Grid, titles: Sequence[str], look: canvas.Style, size: fl
 def _draw_map(ax: Axes, grid: Grid, values: Field, colours: Colormap, ends: tuple[float, float]) -> QuadMesh:
     """Draw a map of values (nx, ny), interpolated between the points of the grid."""
     low, high = ends
-    return ax.pcolormesh(
-        *grid, values.T, cmap=colours, vmin=low, vmax=high, shading="gouraud", rasterized=True, zorder=1
-    )
+    return ax.pcolormesh(*grid, values.T, cmap=colours, vmin=low, vmax=high, shading="gouraud", rasterized=True)
 
 
 # --- score fields ---------------------------------------------------------------------------------------------------

@@ -258,9 +258,7 @@ def as_shares(contours: Sequence[float]) -> list[float]:
     """
     shares = sorted(float(share) for share in contours)
     if len(shares) > len(LINES) or not all(0 < share < 1 for share in shares):
-        raise ValueError(
-            f"contours are {tuple(contours)}; expected at most {len(LINES)} shares of the mass, between 0 and 1."
-        )
+        raise ValueError(f"contours are {tuple(contours)}; expected at most {len(LINES)} shares of the mass in (0, 1).")
     return shares
 
 
