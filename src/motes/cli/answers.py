@@ -113,7 +113,7 @@ def impute_file(model: Any, source: str, out: Path, *, draws: int, seed: int, re
         names = [one for one in next(Blocks.of_file(source, text).read()).names if one in schema.names]
         holes = [np.stack([part.columns[one].missing for one in schema.learned]) for part in rows.read()]
     else:
-        rows = model.matrix(read_frame(source, text), name)
+        rows, names = model.matrix(read_frame(source, text), name), list(model.columns)
         holes = [np.isnan(rows).T]
     partial = sum(int(part.any(axis=0).sum()) for part in holes)
     with writing(out) as write, reporter.counting("filling in", "rows", total=partial * draws) as count:
@@ -123,10 +123,8 @@ def impute_file(model: Any, source: str, out: Path, *, draws: int, seed: int, re
         else:
             filled = model.impute(rows, draws=draws, seed=seed, on_progress=count)
         for number, parts in enumerate(filled, 1):
-            tables: Iterable[Frame] = (
-                (part.select(names) for part in parts) if of_table else [as_frame(parts, model.columns)]
-            )
-            for frame in tables:
+            for part in parts if of_table else [as_frame(parts, names)]:
+                frame = part.select(names)
                 numbers = Series("whole", np.full(len(frame), number), np.zeros(len(frame), bool))
                 write(frame if draws == 1 else Frame({NUMBERED: numbers, **frame.columns}))
     return draws * sum(part.shape[1] for part in holes), sum(int(part.sum()) for part in holes)

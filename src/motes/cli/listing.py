@@ -63,8 +63,7 @@ def recipes(name: str | None = None, /) -> int:
         return 0
     for known in recipe_names():
         print(f"{known:<10} {recipe_about(known)}")
-    use = "motes train SOURCE --recipe NAME --set section.key=value uses and changes it."
-    print(f"\nmotes recipes NAME prints one; {use}")
+    print("\nmotes recipes NAME prints one; motes train SOURCE --recipe NAME --set section.key=value changes it.")
     return 0
 
 

@@ -271,9 +271,7 @@ def _check_changes(got: object) -> dict[str, Any]:
     for key, value in got.items():
         section, _, name = str(key).partition(".")
         if section not in SECTIONS or (section == "data" and name not in DATA) or key == AVERAGES:
-            raise UsageError(
-                f"got the key '{str(key)[:LONGEST]}'; expected one of {', '.join(SECTIONS)}, such as grid.steps."
-            )
+            raise UsageError(f"got key '{str(key)[:LONGEST]}'; expected one of {', '.join(SECTIONS)}, like grid.steps.")
         values = value if isinstance(value, list) else [value]
         if len(values) > MOST_KNOTS or not all(map(_is_plain, values)):
             raise UsageError(

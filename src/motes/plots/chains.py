@@ -182,7 +182,8 @@ class Distances:
         off = NEAR * self.values[0] / (count - 1)
         chosen = {1.0, 0.0}
         for value in every[1:-1].tolist():
-            low, middle, high = (float(self._time(v)) for v in (value - off, value, value + off))
+            near = np.array([value - off, value, value + off])
+            low, middle, high = np.interp(near, self.values[::-1], self.times[::-1]).tolist()
             chosen.add(self._roundest(low, middle, high))
         return sorted(chosen, reverse=True)
 
@@ -206,9 +207,6 @@ class Distances:
         wanted = np.concatenate([a + (b - a) * np.arange(k) / k for a, b, k in between])
         more = np.interp(wanted[::-1], motion[::-1], self.times[::-1])[::-1]
         return np.union1d(more[~np.isin(wanted, known)].astype(np.float32), times)[::-1]
-
-    def _time(self, value: float) -> float:
-        return float(np.interp(value, self.values[::-1], self.times[::-1]))
 
     def _roundest(self, low: float, middle: float, high: float) -> float:
         """Return the roundest time k/T from `low` to `high`, one of the sampler's own steps; T = 1000 without steps."""

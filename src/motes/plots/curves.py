@@ -116,15 +116,9 @@ def schedule_curves(
         log_snr = 2 * (np.log(signal) - np.log(noise))
     log_snr[~np.isfinite(log_snr)] = np.nan  # undefined at the ends, without noise or without signal
     right = ax.twinx()
-    curves = (
-        (ax, signal, r"$\alpha_t$", look.foreground, "-"),
-        (ax, noise, r"$\sigma_t$", look.accent, "-"),
-        (right, log_snr, "log-SNR", look.muted, DASHES),
-    )
-    lines = [
-        axes.plot(at, values, label=name, color=colour, linewidth=2.0 if dashes == "-" else 1.5, linestyle=dashes)[0]
-        for axes, values, name, colour, dashes in curves
-    ]
+    lines = ax.plot(at, signal, label=r"$\alpha_t$", color=look.foreground, linewidth=2.0, linestyle="-")
+    lines += ax.plot(at, noise, label=r"$\sigma_t$", color=look.accent, linewidth=2.0, linestyle="-")
+    lines += right.plot(at, log_snr, label="log-SNR", color=look.muted, linewidth=1.5, linestyle=DASHES)
     canvas.dress(ax, look, size=canvas.BODY)
     canvas.dress(right, look, size=canvas.BODY)
     right.patch.set_visible(False)  # otherwise it would hide the axes below it
@@ -335,7 +329,7 @@ COLUMNS = 24  # maximum number of columns
 
 def column_gains(
     names: Sequence[str], gain: Curve, error: Curve, mixture: Curve, *, title: str, style: str | canvas.Style = "light"
-) -> Figure:
+) -> Axes:
     """Draw the gain in log-likelihood of each column over the column's own distribution, in nats per row, as bars.
 
     Args:
@@ -348,8 +342,7 @@ def column_gains(
     """
     look = canvas.as_style(style)
     order = np.argsort(-gain, kind="stable")[:COLUMNS]
-    figure = canvas.new_figure(6.4, 0.27 * len(order) + 1.3, look)
-    ax = canvas.new_axes(figure, 1, 1, 1)
+    ax = canvas.single_axes(look, height=0.27 * len(order) + 1.3)
     places = np.arange(len(order))
     ax.barh(places, gain[order], height=0.7, color=look.accent, alpha=0.75)
     ax.errorbar(gain[order], places, xerr=2 * error[order], fmt="none", ecolor=look.foreground, elinewidth=0.9)
@@ -365,8 +358,8 @@ def column_gains(
     bar = Line2D([], [], color=look.accent, linewidth=6, alpha=0.75)
     tick = Line2D([], [], color=look.muted, marker="|", markersize=11, linestyle="", markeredgewidth=2.2)
     words = ["model (± 2 standard errors)", "mixture alone"]
-    canvas.add_legend(figure, look, size=9, handles=[bar, tick], labels=words, loc="outside upper right", ncols=2)
-    return figure
+    canvas.add_legend(ax.figure, look, size=9, handles=[bar, tick], labels=words, loc="outside upper right", ncols=2)
+    return ax
 
 
 # --- log-densities and score fields in the plane --------------------------------------------------------------------
