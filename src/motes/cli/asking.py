@@ -363,7 +363,7 @@ def plot(
         refuse_files(folder, PICTURES)
     posterior = trained.kind == "posterior"
     if posterior and source is not None:
-        raise UsageError(f"got the data '{source}'; expected --given alone: it shows draws given one observation.")
+        raise UsageError(f"got the data '{source}'; expected --given alone: draws are shown given one observation.")
     if given and not posterior:
         raise UsageError(
             f"got --given {given[0]}; expected a model of points that was trained with --given-columns. Draw rows "
