@@ -79,9 +79,7 @@ def as_clouds(clouds: Iterable[ArrayLike], times: ArrayLike, name: str) -> tuple
     if not points:
         raise ValueError(f"{name} is empty; expected at least one cloud of shape (n, 2).")
     if at.shape != (len(points),):
-        raise ValueError(
-            f"{name} holds {len(points)} clouds and its times have shape {at.shape}; expected one time for each cloud."
-        )
+        raise ValueError(f"{name} has {len(points)} clouds, and times of shape {at.shape}; expected one time for each.")
     if not ((at >= 0) & (at <= 1)).all():
         raise ValueError(
             f"the times of {name} run from {at.min():g} to {at.max():g}; expected 0 (data) to 1 (noise). "
@@ -162,9 +160,7 @@ def as_limits(limits: Limits | tuple[float, float]) -> Limits:
     if box.shape == (2,):
         box = np.stack([box, box])
     if box.shape != (2, 2) or not np.isfinite(box).all() or not (box[:, 0] < box[:, 1]).all():
-        raise ValueError(
-            f"limits are {limits!r}; expected (low, high) for both axes, or ((x_low, x_high), (y_low, y_high))."
-        )
+        raise ValueError(f"limits are {limits!r}; expected (low, high), or ((x_low, x_high), (y_low, y_high)).")
     (x_low, x_high), (y_low, y_high) = box.tolist()
     return (x_low, x_high), (y_low, y_high)
 

@@ -117,7 +117,7 @@ def impute_file(
         names = [one for one in next(Blocks.of_file(source, text).read()).names if one in schema.names]
         holes = [np.stack([part.columns[one].missing for one in schema.learned]) for part in rows.read()]
     else:
-        rows = model.matrix(read_frame(source, text), name)
+        rows, names = model.matrix(read_frame(source, text), name), list(model.columns)
         holes = [np.isnan(rows).T]
     partial, ignored = sum(int(part.any(axis=0).sum()) for part in holes), 0
     with writing(out) as write, reporter.counting("filling in", "rows", total=partial * draws) as count:
@@ -127,8 +127,8 @@ def impute_file(
         else:
             filled = model.impute(rows, draws=draws, seed=seed, on_progress=count)
         for number, parts in enumerate(filled, 1):
-            for part in parts if of_table else [as_frame(parts, model.columns)]:
-                frame = part.select(names) if isinstance(part, FilledRows) else part
+            for part in parts if of_table else [as_frame(parts, names)]:
+                frame = part.select(names)
                 numbers = Series("whole", np.full(len(frame), number), np.zeros(len(frame), bool))
                 write(frame if draws == 1 else Frame({NUMBERED: numbers, **frame.columns}))
                 ignored += part.ignored if isinstance(part, FilledRows) and number == 1 else 0
@@ -168,9 +168,7 @@ def held_out_score(model: PosteriorModel, origin: Source[Table]) -> HeldOutScore
     rows = origin.training if origin.held_out is None else origin.held_out
     rows = rows.take(np.arange(min(len(rows), SCORED)))
     if rows.given is None:
-        raise DataError(
-            f"{origin.name}: expected observed columns for {', '.join(model.columns)}. Name them: data.given."
-        )
+        raise DataError(f"{origin.name}: expected observed columns for {', '.join(model.columns)}. Set data.given.")
     log_prob = model.score_samples(rows.x, given=rows.given.x, label=rows.labels)
     error = float(log_prob.std() / np.sqrt(len(log_prob)))
     return HeldOutScore(len(log_prob), origin.evaluated_against, float(log_prob.mean()), error)

@@ -160,9 +160,7 @@ def predict(
     check_rows_out(out, overwrite)
     trained, source, name, ignored = load_model(model, text, file), str(file), f"'{file}'", 0
     if trained.kind != "table":
-        raise UsageError(
-            f"got '{model}', a model of {trained.about}; expected a model of a table, for `motes predict`."
-        )
+        raise UsageError(f"'{model}' is a model of {trained.about}; expected a model of a table, for `motes predict`.")
     whole_rows = Blocks.of_file(source, trained.recipe.text.fitting(source))
     rows = whole_rows.each(lambda frame: rows_without(trained.schema, frame, column, name))
     with _open_writer(out) as write, Reporter(quiet).counting("predicting", "rows") as count:
@@ -208,9 +206,8 @@ def score(
     trained = load_model(model, text, source)
     rows: Any
     of_table = trained.kind == "table"
-    refuse_others(
-        trained, points={"--label": label is not None}, tables={"--orders": orders != 1, "--laplace": laplace}
-    )
+    for_tables = {"--orders": orders != 1, "--laplace": laplace}
+    refuse_others(trained, points={"--label": label is not None}, tables=for_tables)
     if of_table:
         rows = read_rows(trained, source)
         extra: dict[str, Any] = {"orders": orders, "laplace": laplace, "name": f"'{source}'"}
@@ -371,9 +368,7 @@ def plot(
         refuse_files(folder, PICTURES)
     posterior = trained.kind == "posterior"
     if posterior and source is not None:
-        raise UsageError(
-            f"got the data '{source}'; expected --given alone: the figure shows draws given one observation."
-        )
+        raise UsageError(f"got the data '{source}'; expected --given alone: draws are shown given one observation.")
     if given and not posterior:
         raise UsageError(
             f"got --given {given[0]}; expected a model of points that was trained with --given-columns. Draw rows "

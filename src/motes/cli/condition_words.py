@@ -95,13 +95,9 @@ def observations(words: Sequence[str], path: Path, model: Any) -> Frame:
         DataError: if the file cannot be used.
     """
     if words:
-        raise UsageError(
-            f"got --given {words[0]} and --iid {path}; expected one of them. Put all observations into the file."
-        )
+        raise UsageError(f"got --given {words[0]} and --iid {path}; expected one of them. Put all into the file.")
     if model.kind != "posterior":
-        raise UsageError(
-            f"--iid {path}: this model has no observed columns. Train one with --given-columns, which names them."
-        )
+        raise UsageError(f"--iid {path}: this model has no observed columns. Train one with --given-columns.")
     frame = read_frame(path, model.recipe.text.fitting(str(path)))
     return frame.select([name for name in frame.names if name in model.context.columns])
 

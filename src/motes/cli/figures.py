@@ -171,8 +171,8 @@ def keep_diagnosis(
     if isinstance(found, TableDiagnosis):
         names = [f"{name} (first)" if name == found.first else name for name in found.columns]
         title, simple = f"{found.rows:,} {found.evaluated_against}", found.mixture - found.alone
-        figure = curves.column_gains(names, found.gain, found.errors, simple, title=title, style=album.look)
-        return [numbers, album.save(figure, "column_gains")]
+        axes = curves.column_gains(names, found.gain, found.errors, simple, title=title, style=album.look)
+        return [numbers, album.save(axes, "column_gains")]
     if isinstance(found, Calibration):
         ranks = dict(zip(found.names, found.ranks.T, strict=True))
         return [numbers, album.save(curves.rank_curves(ranks, found.draws, style=album.look), "ranks")]

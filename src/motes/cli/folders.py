@@ -87,8 +87,7 @@ def refuse_files(out: Path, names: Sequence[str]) -> None:
     """
     if there := present(out, names):
         raise UsageError(
-            f"'{out}' already contains {there[0].relative_to(out)}. Choose another --out, or replace it with "
-            "--overwrite."
+            f"'{out}' already contains {there[0].relative_to(out)}. Choose another --out, or give --overwrite."
         )
 
 
@@ -400,19 +399,15 @@ def _check_same(out: Path, training: RunTraining, texts: Mapping[str, str]) -> N
     """Refuse to resume another training; only the number of steps may differ."""
     anew = "Train anew: --overwrite, or another --out."
     if training.seed != int(texts["seed"]):
-        raise UsageError(
-            f"got --seed {training.seed}; the run in '{out}' has seed {texts['seed']}. Use that one. {anew}"
-        )
+        raise UsageError(f"got --seed {training.seed}; the run in '{out}' has seed {texts['seed']}. Use that. {anew}")
     ours, theirs = flat(training.recipe.to_dict()), flat(json.loads(texts["recipe"]))
     for key in sorted(ours.keys() | theirs.keys()):
         got, kept = (json.dumps(values[key]) if key in values else "nothing" for values in (ours, theirs))
         if got != kept and key not in ("about", "training.steps", "table.steps"):
             raise UsageError(
-                f"got {key} = {got}; the run in '{out}' has {kept}. Only the number of steps may change with --resume. "
-                f"{anew}"
+                f"got {key} = {got}; the run in '{out}' has {kept}. Only the number of steps may change. {anew}"
             )
     if training.fingerprint != texts["fingerprint"]:
         raise UsageError(
-            f"the rows of '{training.source}' are not the training rows of the run in '{out}'. Give the same data. "
-            f"{anew}"
+            f"the rows of '{training.source}' are not the training rows of the run in '{out}'. Give these. {anew}"
         )

@@ -42,10 +42,10 @@ def datasets() -> int:
     print(f"{'data set':<14} {'rows':>5} {'columns':>7}  {'to predict':<12} {'comes with':<28} each row is")
     for one in DATASETS.values():
         print(f"{one.name:<14} {one.rows:>5,} {one.columns:>7}  {one.target:<12} {one.source:<28} {one.about}")
+    print("\n`motes columns NAME` shows the columns, and `motes train NAME` learns them. You can give a name instead")
     print(
-        "\n`motes columns NAME` shows the columns, and `motes train NAME` learns them. You can give a name instead of a"
+        'of a file of rows; it takes precedence over a file of that name. motes.dataset("NAME") returns a pandas frame.'
     )
-    print('file of rows; it takes precedence over a file of that name. motes.dataset("NAME") returns a pandas frame.')
     return 0
 
 
@@ -63,8 +63,7 @@ def recipes(name: str | None = None, /) -> int:
         return 0
     for known in recipe_names():
         print(f"{known:<10} {recipe_about(known)}")
-    use = "motes train SOURCE --recipe NAME --set section.key=value uses and changes it."
-    print(f"\nmotes recipes NAME prints one; {use}")
+    print("\nmotes recipes NAME prints one; motes train SOURCE --recipe NAME --set section.key=value changes it.")
     return 0
 
 
@@ -83,10 +82,8 @@ def samplers() -> int:
         about = (grid.__doc__ or "").partition("\n")[0]
         about = "" if about.startswith(f"{grid.__name__}(") else about  # the default docstring of a dataclass
         print(f"grid {name:<15} {about}".rstrip())
-    print(
-        "\nmotes sample MODEL --sampler NAME --steps N --grid NAME uses them. Options, and times of your own, are set"
-    )
-    print("in a recipe: --set sampler.kind=ddim --set sampler.eta=0.5.")
+    print("\nmotes sample MODEL --sampler NAME --steps N --grid NAME uses them. Options, and times of your own, are")
+    print("set in a recipe: --set sampler.kind=ddim --set sampler.eta=0.5.")
     return 0
 
 
@@ -127,9 +124,7 @@ def explore(
     except ModuleNotFoundError as error:
         if error.name not in SERVER:
             raise
-        raise UsageError(
-            f"the explorer needs {error.name}, which is not installed: pip install {' '.join(SERVER)}."
-        ) from None
+        raise UsageError(f"the explorer needs {error.name}: pip install {' '.join(SERVER)}.") from None
 
     def ready(address: str) -> None:
         print(address, flush=True)

@@ -105,9 +105,7 @@ def _estimate_least_loss(ready: PreparedRows, seed: int, reporter: Reporter) -> 
         return None
     found = least_loss(origin, recipe, seed=seed)
     if found is not None:
-        reporter.say(
-            f"irreducible loss {found.mean:.4f} ± {found.error:.1g}; the gap between the loss and it is in brackets"
-        )
+        reporter.say(f"irreducible loss {found.mean:.4f} ± {found.error:.1g}; the gap to it is in brackets")
     return found
 
 

@@ -313,9 +313,7 @@ def _sides_of(subject: Subject, of: str) -> dict[str, Denoiser]:
     sides: dict[str, Denoiser] = {} if of == "exact" else {"learned": subject.denoiser}
     if of != "learned":
         if subject.oracle is None:
-            raise UsageError(
-                f"the exact distribution of '{subject.name}' is unknown; only shapes have one. Choose learned."
-            )
+            raise UsageError(f"'{subject.name}' has no exact distribution; only shapes have one. Choose learned.")
         sides["exact"] = subject.oracle
     return sides
 

@@ -104,9 +104,8 @@ def distances(subject: Subject, chain: Chain, real: RealPoints, on_progress: OnP
         found.append(sliced_w2_value(drawn, blurred, directions=DIRECTIONS))
         on_progress(Progress(0))
     clock = subject.places(chain.times[real.looks])
-    return Answer(
-        {"compared": real.blurred.shape[1]}, {"clock": clock, "distance": np.array(found), "reference": real.reference}
-    )
+    arrays = {"clock": clock, "distance": np.array(found), "reference": real.reference}
+    return Answer({"compared": real.blurred.shape[1]}, arrays)
 
 
 def nearest_row(subject: Subject, point: Array) -> dict[str, Any]:

@@ -89,9 +89,7 @@ class Origin:
         """
         nodes = np.asarray(points, float)
         if len(nodes) < FEWEST_POINTS or (np.ptp(nodes, axis=0) < 1e-3).any():
-            raise UsageError(
-                f"got a drawing of {len(nodes)} points; expected at least {FEWEST_POINTS} that span the plane."
-            )
+            raise UsageError(f"got {len(nodes)} drawn points; expected at least {FEWEST_POINTS} that span the plane.")
         names, labels = np.unique(np.zeros(len(nodes), int) if colours is None else colours, return_inverse=True)
         weights = 1 / (len(names) * np.bincount(labels)[labels])
         classes = len(names) > 1
@@ -185,9 +183,7 @@ class Subject:
         classes = self.model.classes
         if classes is None or not 0 <= label < len(classes):
             known = "no classes" if classes is None else f"the classes 0 to {len(classes) - 1}"
-            raise UsageError(
-                f"got class {label}, but '{self.name}' has {known}; expected one of these, or all together."
-            )
+            raise UsageError(f"got class {label}, but '{self.name}' has {known}; expected one of them, or all.")
         origin = self.origin and self.origin.of_class(classes.names[label])
         key, family = f"{self.key} {label} {guidance:g}", f"{self.family} {label}"
         return replace(self, origin=origin, key=key, family=family, label=label, guidance=guidance)

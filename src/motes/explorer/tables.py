@@ -47,14 +47,12 @@ class Bars:
 
     Attributes:
         column: name of the column.
-        kind: name of its kind.
         of_piece: index of the bar of each piece of the column's first token, (m,).
         texts: description of each bar.
         values: a value in each bar, to which a click sets the cell; None if there is none.
     """
 
     column: str
-    kind: str
     of_piece: NDArray[np.int64]
     texts: tuple[str, ...]
     values: tuple[Any, ...]
@@ -79,7 +77,6 @@ def cuts_of(line: Binning | None, masses: Array, scale: Any) -> Array:
 
 def bars_of(kind: Kind, pieces: Pieces, cuts: Array, *, missing: bool) -> Bars:
     """Combine the pieces of a column's first token into bars."""
-    word = kind.name
     last = len(pieces.codes) - missing
     if kind.discrete:
         labels = kind.label_cells()
@@ -93,7 +90,7 @@ def bars_of(kind: Kind, pieces: Pieces, cuts: Array, *, missing: bool) -> Bars:
         texts, values = _describe_bars(kind, pieces, of_piece)
     if missing:
         texts, values, of_piece = [*texts, "missing"], [*values, None], np.append(of_piece, len(texts))
-    return Bars(kind.column, word, of_piece.astype(np.int64), tuple(texts), tuple(values))
+    return Bars(kind.column, of_piece.astype(np.int64), tuple(texts), tuple(values))
 
 
 def _group_pieces(line: Binning | None, pieces: Pieces, cuts: Array, count: int) -> NDArray[np.int64]:
@@ -227,7 +224,7 @@ class TableSubject:
         schema = self.model.schema
         columns = []
         for kind, one in zip(schema.kinds, self.bars, strict=True):
-            said = {"name": one.column, "kind": one.kind, "texts": list(one.texts), "values": list(one.values)}
+            said = {"name": one.column, "kind": kind.name, "texts": list(one.texts), "values": list(one.values)}
             columns.append(said | {"missing": schema.parts[schema.parts_of(one.column).start].missing} | typed(kind))
         order = [schema.parts[j].column for j in self.model.orders.order]
         return {

@@ -168,9 +168,7 @@ class Trainings:
             with self._lock:
                 file = self._files.get(str(request.options["upload"]))
             if file is None:
-                raise UsageError(
-                    f"got a file that is no longer in memory; expected one of the last {KEPT_FILES}. Upload it again."
-                )
+                raise UsageError(f"the file is no longer in memory, which keeps {KEPT_FILES}. Upload it again.")
             places = [request.whole(name, 0, len(file.columns) - 1) for name in ("first", "second")]
             if places[0] == places[1]:
                 raise UsageError("got one column twice; expected two columns. Choose another.")
@@ -273,9 +271,7 @@ def _check_changes(got: object) -> dict[str, Any]:
     for key, value in got.items():
         section, _, name = str(key).partition(".")
         if section not in SECTIONS or (section == "data" and name not in DATA) or key == AVERAGES:
-            raise UsageError(
-                f"got the key '{str(key)[:LONGEST]}'; expected one of {', '.join(SECTIONS)}, such as grid.steps."
-            )
+            raise UsageError(f"got key '{str(key)[:LONGEST]}'; expected one of {', '.join(SECTIONS)}, like grid.steps.")
         values = value if isinstance(value, list) else [value]
         if len(values) > MOST_KNOTS or not all(map(_is_plain, values)):
             raise UsageError(
@@ -324,9 +320,7 @@ def _check_size(recipe: PointRecipe, limits: Limits, changed: Collection[str]) -
                 raise UsageError(f"got {name} = {value:,}{whose}; expected at most {most:,} on the page. Change it.")
     layers = getattr(recipe.network, "depth", 1) * getattr(recipe.network, "members", 1)
     if layers > limits.layers:
-        raise UsageError(
-            f"got network.depth times network.members = {layers:,}; expected at most {limits.layers:,} on the page."
-        )
+        raise UsageError(f"got network.depth times network.members = {layers:,}; expected at most {limits.layers:,}.")
 
 
 # --- before and after the training -------------------------------------------------------------------------------

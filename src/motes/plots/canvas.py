@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PathCollection
 from matplotlib.colors import Colormap, LinearSegmentedColormap
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend import Legend
 from matplotlib.text import Text
@@ -190,7 +190,7 @@ def plane(ax: Axes, look: Style, *, first: bool = True) -> None:
         spine.set_visible(False)
 
 
-def add_legend(on: Axes | Figure, look: Style, *, size: float = BODY - 1, **options: Any) -> Legend:
+def add_legend(on: Axes | FigureBase, look: Style, *, size: float = BODY - 1, **options: Any) -> Legend:
     """Add a legend without a frame, in the colours of a style; `options` are passed to matplotlib's `legend`."""
     legend: Legend = on.legend(frameon=False, **options)
     for text in legend.get_texts():

@@ -69,9 +69,8 @@ class ModelView:
         on_steps = steps is not None and np.allclose(self.times * steps, (self.times * steps).round(), atol=1e-4)
         self.steps = steps if on_steps else None
         schedule = model.recipe.make_schedule()
-        self._alpha, self._sigma = (
-            np.asarray(f(self.times), float)[:, None, None] for f in (schedule.alpha, schedule.sigma)
-        )
+        scales = schedule.alpha(self.times), schedule.sigma(self.times)
+        self._alpha, self._sigma = (np.asarray(scale, float)[:, None, None] for scale in scales)
         self.zoom = np.sqrt(self._alpha**2 + self._sigma**2)
         self.angles = np.arctan2(self._sigma, self._alpha).ravel()
         self.note = "" if np.allclose(self.zoom, 1, atol=1e-4) else "shown: xₜ / √(αₜ² + σₜ²)"
@@ -183,7 +182,8 @@ class Distances:
         off = NEAR * self.values[0] / (count - 1)
         chosen = {1.0, 0.0}
         for value in every[1:-1].tolist():
-            low, middle, high = (float(self._time(v)) for v in (value - off, value, value + off))
+            near = np.array([value - off, value, value + off])
+            low, middle, high = np.interp(near, self.values[::-1], self.times[::-1]).tolist()
             chosen.add(self._roundest(low, middle, high))
         return sorted(chosen, reverse=True)
 
@@ -203,14 +203,10 @@ class Distances:
         gaps, parts = -np.diff(known), np.ones(len(times) - 1, int)
         for _ in range(count - len(times)):
             parts[np.argmax(gaps / parts)] += 1
-        wanted = np.concatenate(
-            [a + (b - a) * np.arange(k) / k for a, b, k in zip(known, known[1:], parts, strict=False)]
-        )
+        between = zip(known, known[1:], parts, strict=False)
+        wanted = np.concatenate([a + (b - a) * np.arange(k) / k for a, b, k in between])
         more = np.interp(wanted[::-1], motion[::-1], self.times[::-1])[::-1]
         return np.union1d(more[~np.isin(wanted, known)].astype(np.float32), times)[::-1]
-
-    def _time(self, value: float) -> float:
-        return float(np.interp(value, self.values[::-1], self.times[::-1]))
 
     def _roundest(self, low: float, middle: float, high: float) -> float:
         """Return the roundest time k/T from `low` to `high`, one of the sampler's own steps; T = 1000 without steps."""

@@ -30,7 +30,6 @@ def loss_curve(
     loss: ArrayLike,
     *,
     best: float | None = None,
-    best_label: str = "irreducible loss",
     held_out: ArrayLike | None = None,
     window: int | None = None,
     ax: Axes | None = None,
@@ -45,7 +44,6 @@ def loss_curve(
         steps: training steps, shape (n,), rising.
         loss: the loss at each step, shape (n,), in any unit.
         best: the theoretical minimum of the loss.
-        best_label: name of the minimum.
         held_out: steps, and the loss on validation rows at these steps, (2, k).
         window: number of values in the running mean, ending at each step; by default n/250, at least 1.
         ax: axes to draw on; they are returned. By default, a new figure is created.
@@ -72,7 +70,7 @@ def loss_curve(
     levels = [mean[shown]]
     ax.plot(at[shown], mean[shown], color=look.foreground, linewidth=1.8, zorder=3, label="training rows")
     if best is not None:
-        named, level = f"{best_label} {best:.3g}", np.array([best, best])
+        named, level = f"irreducible loss {best:.3g}", np.array([best, best])
         ax.plot(at[[0, -1]], level, color=look.accent, linewidth=1.4, linestyle=DASHES, zorder=2, label=named)
         levels.append(level)
     if held_out is not None:
@@ -118,15 +116,9 @@ def schedule_curves(
         log_snr = 2 * (np.log(signal) - np.log(noise))
     log_snr[~np.isfinite(log_snr)] = np.nan  # undefined at the ends, without noise or without signal
     right = ax.twinx()
-    curves = (
-        (ax, signal, r"$\alpha_t$", look.foreground, "-"),
-        (ax, noise, r"$\sigma_t$", look.accent, "-"),
-        (right, log_snr, "log-SNR", look.muted, DASHES),
-    )
-    lines = [
-        axes.plot(at, values, label=name, color=colour, linewidth=2.0 if dashes == "-" else 1.5, linestyle=dashes)[0]
-        for axes, values, name, colour, dashes in curves
-    ]
+    lines = ax.plot(at, signal, label=r"$\alpha_t$", color=look.foreground, linewidth=2.0, linestyle="-")
+    lines += ax.plot(at, noise, label=r"$\sigma_t$", color=look.accent, linewidth=2.0, linestyle="-")
+    lines += right.plot(at, log_snr, label="log-SNR", color=look.muted, linewidth=1.5, linestyle=DASHES)
     canvas.dress(ax, look, size=canvas.BODY)
     canvas.dress(right, look, size=canvas.BODY)
     right.patch.set_visible(False)  # otherwise it would hide the axes below it
@@ -253,9 +245,8 @@ def error_split(
         if name in error:
             ax.errorbar(ends[row], row, xerr=INTERVAL * error[name], zorder=4, **whisker)
             tips[row] = max(tips[row], ends[row] + INTERVAL * error[name])
-        written = ax.annotate(
-            _format_signed(value, ".3g"), (tips[row], row), xytext=(7, 0), textcoords="offset points", va="center"
-        )
+        text, place = _format_signed(value, ".3g"), (tips[row], row)
+        written = ax.annotate(text, place, xytext=(7, 0), textcoords="offset points", va="center")
         canvas.dress_text(written, look.foreground, canvas.BODY)
     # Connect the end of each bar with the start of the next.
     rows = np.arange(len(parts) + 1)
@@ -338,7 +329,7 @@ COLUMNS = 24  # maximum number of columns
 
 def column_gains(
     names: Sequence[str], gain: Curve, error: Curve, mixture: Curve, *, title: str, style: str | canvas.Style = "light"
-) -> Figure:
+) -> Axes:
     """Draw the gain in log-likelihood of each column over the column's own distribution, in nats per row, as bars.
 
     Args:
@@ -351,8 +342,7 @@ def column_gains(
     """
     look = canvas.as_style(style)
     order = np.argsort(-gain, kind="stable")[:COLUMNS]
-    figure = canvas.new_figure(6.4, 0.27 * len(order) + 1.3, look)
-    ax = canvas.new_axes(figure, 1, 1, 1)
+    ax = canvas.single_axes(look, height=0.27 * len(order) + 1.3)
     places = np.arange(len(order))
     ax.barh(places, gain[order], height=0.7, color=look.accent, alpha=0.75)
     ax.errorbar(gain[order], places, xerr=2 * error[order], fmt="none", ecolor=look.foreground, elinewidth=0.9)
@@ -368,8 +358,8 @@ def column_gains(
     bar = Line2D([], [], color=look.accent, linewidth=6, alpha=0.75)
     tick = Line2D([], [], color=look.muted, marker="|", markersize=11, linestyle="", markeredgewidth=2.2)
     words = ["model (± 2 standard errors)", "mixture alone"]
-    canvas.add_legend(figure, look, size=9, handles=[bar, tick], labels=words, loc="outside upper right", ncols=2)
-    return figure
+    canvas.add_legend(ax.figure, look, size=9, handles=[bar, tick], labels=words, loc="outside upper right", ncols=2)
+    return ax
 
 
 # --- log-densities and score fields in the plane --------------------------------------------------------------------
@@ -425,9 +415,7 @@ def _make_panels(grid: Grid, titles: Sequence[str], look: canvas.Style, size: fl
 def _draw_map(ax: Axes, grid: Grid, values: Field, colours: Colormap, ends: tuple[float, float]) -> QuadMesh:
     """Draw a map of values (nx, ny), interpolated between the points of the grid."""
     low, high = ends
-    return ax.pcolormesh(
-        *grid, values.T, cmap=colours, vmin=low, vmax=high, shading="gouraud", rasterized=True, zorder=1
-    )
+    return ax.pcolormesh(*grid, values.T, cmap=colours, vmin=low, vmax=high, shading="gouraud", rasterized=True)
 
 
 # --- score fields ---------------------------------------------------------------------------------------------------

@@ -262,11 +262,9 @@ def _draw_glow(ax: Axes, x: rasters.Points, box: rasters.Limits, look: canvas.St
     # Fade out: a glow that stopped at the edge would show the panel as a box.
     fade = np.minimum(1.0, (_CELLS / 2 - abs(np.arange(_CELLS) - (_CELLS - 1) / 2)) / 8)
     image[..., 3] = 0.4 * look.glow * (light / max(float(light.max()), 1e-12)) ** 0.7 * np.outer(fade, fade)
-    (x_low, x_high), (y_low, y_high) = box
+    extent = (*box[0], *box[1])
     # aspect='auto': imshow would otherwise change the aspect of axes that were passed in.
-    ax.imshow(
-        image, extent=(x_low, x_high, y_low, y_high), origin="upper", interpolation="bilinear", aspect="auto", zorder=1
-    )
+    ax.imshow(image, extent=extent, origin="upper", interpolation="bilinear", aspect="auto", zorder=1)
 
 
 def _as_labels(labels: ArrayLike, n: int) -> NDArray[np.str_]:

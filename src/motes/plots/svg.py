@@ -133,10 +133,8 @@ def histogram(
         shape("line", "axis", x1=0, x2=WIDTH, y1=base, y2=base),
     ]
     if dates:
-        thirds = ((0.0, "start"), (0.5, "middle"), (1.0, "end"))
-        parts += [
-            written(_format_date(low + at * (high - low)), at * WIDTH, base + 15, anchor) for at, anchor in thirds
-        ]
+        for at, anchor in ((0.0, "start"), (0.5, "middle"), (1.0, "end")):
+            parts.append(written(_format_date(low + at * (high - low)), at * WIDTH, base + 15, anchor))
     else:
         for at, text in _place_ticks(edges, places):
             parts.append(shape("line", "axis", x1=at, x2=at, y1=base, y2=base + 4))

@@ -144,7 +144,7 @@ def _draw_bars(
 ) -> None:
     """Draw the shares of the most frequent labels, the largest at the top."""
     places = np.arange(len(labels))
-    shares = [[float((x.astype(str) == label).mean()) for label in labels] for x in sets]
+    shares = [[float((x == label).mean()) for label in labels] for x in (entries.astype(str) for entries in sets)]
     if others:  # a bar would dwarf the labels that are shown
         covered = f"{sum(shares[-1]):.0%}" + "".join(f" synthetic, {sum(real):.0%} real" for real in shares[:-1])
         note = f"{LABELS} of {LABELS + others:,} labels:\n{covered}"
@@ -258,9 +258,7 @@ def as_shares(contours: Sequence[float]) -> list[float]:
     """
     shares = sorted(float(share) for share in contours)
     if len(shares) > len(LINES) or not all(0 < share < 1 for share in shares):
-        raise ValueError(
-            f"contours are {tuple(contours)}; expected at most {len(LINES)} shares of the mass, between 0 and 1."
-        )
+        raise ValueError(f"contours are {tuple(contours)}; expected at most {len(LINES)} shares of the mass in (0, 1).")
     return shares
 
 
@@ -303,7 +301,7 @@ class _Scale:
         every = np.concatenate([entries[is_known(entries)] for entries in sets])
         first = every[0] if len(every) else ""
         self.labels: list[str] | None = None
-        self.others, self.dates = 0, not isinstance(first, int | float | np.number)
+        self.others, self.dates = 0, not isinstance(first, str | int | float | np.number | np.bool_)
         if isinstance(first, str | bool | np.bool_):
             kinds, counts = np.unique(every.astype(str), return_counts=True)
             ranked = kinds[np.argsort(-counts, kind="stable")].tolist()

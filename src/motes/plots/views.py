@@ -77,9 +77,8 @@ def cards(columns: tuple[ColumnResult, ...]) -> Iterator[Card]:
         if bars.edges is not None:
             ends = [shown(column.kind, float(bars.edges[i])) for i in (0, -1)]
             said = f"Histograms of {column.name} from {ends[0]} to {ends[1]}. {moments}."
-            picture = svg.histogram(
-                bars.real, bars.synthetic, bars.edges, said, places=bars.places, dates=column.kind == "date"
-            )
+            dates = column.kind == "date"
+            picture = svg.histogram(bars.real, bars.synthetic, bars.edges, said, places=bars.places, dates=dates)
         else:
             shares = "; ".join(
                 f"{label} {theirs:.1%} and {ours:.1%}"
@@ -191,9 +190,8 @@ def distances(records: ClosestRecords) -> tuple[Markup, list[tuple[str, str, str
     shares = [np.histogram(x, edges)[0] / len(x) for x in (records.held_out, records.synthetic)]
     found = records.quantiles
     said = "; ".join(f"{name} {theirs:.3g} and {ours:.3g}" for name, (ours, theirs) in found.items())
-    picture = svg.histogram(
-        shares[0], shares[1], edges, f"Distances to the closest training row, held-out and synthetic: {said}."
-    )
+    about = f"Distances to the closest training row, held-out and synthetic: {said}."
+    picture = svg.histogram(shares[0], shares[1], edges, about)
     share = records.share
     rows = [(f"distance, {name}", number(ours), number(theirs)) for name, (ours, theirs) in found.items()]
     between = f"{share.value:.1%} ({share.low:.1%} to {share.high:.1%})"
@@ -227,9 +225,7 @@ def beside(entry: Entry) -> Markup:
     """Draw the value of an entry above its reference value and the range of chance."""
     value, reference = entry.value, entry.reference_value
     assert value is not None and reference is not None and entry.chance is not None  # always set for points
-    said = (
-        f"{entry.name}: {number(value)}, between two real draws {number(reference)}, by chance {between(entry.chance)}."
-    )
+    said = f"{entry.name}: {number(value)}, two real draws {number(reference)}, by chance {between(entry.chance)}."
     low, high = entry.chance
     low = low if np.isfinite(low) else min(value, reference)
     high = high if np.isfinite(high) else max(value, reference)
@@ -266,7 +262,6 @@ def marginals(found: PointDetails) -> Iterator[Card]:
         assert bars.edges is not None  # of numbers
         ours, theirs = column.quantiles
         said = f"real median {number(theirs[2])}; synthetic median {number(ours[2])}"
-        picture = svg.histogram(
-            bars.real, bars.synthetic, bars.edges, f"Histograms of {column.name}: {said}.", places=bars.places
-        )
+        about = f"Histograms of {column.name}: {said}."
+        picture = svg.histogram(bars.real, bars.synthetic, bars.edges, about, places=bars.places)
         yield Card(column.name, None, said, picture)
