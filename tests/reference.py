@@ -209,13 +209,6 @@ class ExactMixture(Denoiser):
         return jax.nn.softmax(log_p) @ means
 
 
-def mixture_points(n, seed):
-    """Draws of the mixture, (n, 2)."""
-    rng = np.random.default_rng(seed)
-    which = rng.choice(2, size=n, p=np.exp(LOG_WEIGHTS))
-    return CENTRES[which] + WIDTHS[which, None] * rng.standard_normal((n, 2))
-
-
 def mixture_flow(y, sigma):
     """dy/dsigma of the probability flow for alpha = 1: -sigma times the score of the mixture blurred by sigma."""
     total = WIDTHS**2 + sigma**2

@@ -138,7 +138,7 @@ VE = VarianceExploding(10.0, 7.0)
 X = np.random.default_rng(0).standard_normal((4000, 2))
 
 
-def wide_or_narrow(variance, schedule=VE):
+def of_variance(variance, schedule=VE):
     return GaussianOracle(np.zeros(2), variance * np.eye(2), schedule)
 
 
@@ -158,7 +158,7 @@ class Off(Denoiser):
 
 @pytest.mark.parametrize("exact", [True, False])
 def test_a_constant_error_costs_its_square_times_the_range_of_log_noise(exact):
-    oracle = wide_or_narrow(1.0)
+    oracle = of_variance(1.0)
     t, noise = noise_levels(VE, 0.01, 8)
     found = excess_loss(Off(oracle, VE, 0.1), oracle, X, t, key=KEY, exact=exact)
     cost = 2 * 0.1**2 * np.log(noise[-1] / noise[0])
@@ -173,7 +173,7 @@ def test_the_cost_of_a_wrong_variance_is_its_integral_and_bounds_the_divergence(
     # Data N(0, I), a denoiser for N(0, v I): eps_hat - eps* = r y (1/(r^2 + v) - 1/(r^2 + 1)), y ~ N(0, r^2 + 1).
     v = 2.0
     t, noise = noise_levels(VE, 1e-3, 120)
-    found = excess_loss(wide_or_narrow(v), wide_or_narrow(1.0), X, t, key=KEY)
+    found = excess_loss(of_variance(v), of_variance(1.0), X, t, key=KEY)
     at = lambda r: 2 * r**2 * (1 / (r**2 + v) - 1 / (r**2 + 1)) ** 2 * (r**2 + 1)
     exact = quad(lambda u: at(np.exp(u)), np.log(noise[0]), np.log(noise[-1]))[0]
     assert abs(found.nats - exact) < Z * found.nats_error + 1e-4  # 120 trapezia are good to 1e-4
@@ -183,9 +183,9 @@ def test_the_cost_of_a_wrong_variance_is_its_integral_and_bounds_the_divergence(
 
 @pytest.mark.slow
 def test_the_stated_error_is_that_of_independent_rows():
-    oracle, few = wide_or_narrow(1.0), X[:100]
+    oracle, few = of_variance(1.0), X[:100]
     t, _ = noise_levels(VE, 0.1, 5)
-    off = wide_or_narrow(3.0)
+    off = of_variance(3.0)
     once, often = (excess_loss(off, oracle, few, t, key=KEY, repeats=repeats) for repeats in (1, 40))
     # 40 noises for each row take away the noise of the noise, and no more: the rows are still 100.
     assert 0 < often.nats_error < once.nats_error
@@ -214,9 +214,9 @@ def test_blocks_hold_all_rows(rows):
     t, _ = noise_levels(VE, 0.1, 3)
     if rows < 2:
         with pytest.raises(UsageError, match="n >= 2"):
-            excess_loss(wide_or_narrow(2.0), wide_or_narrow(1.0), x, t, key=KEY)
+            excess_loss(of_variance(2.0), of_variance(1.0), x, t, key=KEY)
         return
-    found = excess_loss(wide_or_narrow(2.0), wide_or_narrow(1.0), x, t, key=KEY)
+    found = excess_loss(of_variance(2.0), of_variance(1.0), x, t, key=KEY)
     assert len(found.nats_of_row) == rows
     assert len(np.unique(found.nats_of_row)) == rows  # no row has the noise of another
 
@@ -225,7 +225,7 @@ def test_blocks_hold_all_rows(rows):
 @pytest.mark.parametrize("t", [[0.5], [0.0, 0.5], [0.5, 0.4], [0.5, 1.1]])
 def test_times_out_of_range_are_an_error(t):
     with pytest.raises(UsageError, match="increasing times"):
-        excess_loss(wide_or_narrow(1.0), wide_or_narrow(1.0), X, t, key=KEY)
+        excess_loss(of_variance(1.0), of_variance(1.0), X, t, key=KEY)
 
 
 def test_a_file_is_compared_with_as_many_gaussians_as_unseen_rows_bear_out():

@@ -52,7 +52,7 @@ def span(first, last):
     return lambda column: column.between(pd.Timestamp(first), pd.Timestamp(last))
 
 
-NOON, AFTERNOON, MORNING = "2020-05-06T12:00", "2020-05-06T15:00", "2021-11-10T10:30"
+NOON, MORNING = "2020-05-06T12:00", "2021-11-10T10:30"
 
 # name -> column, condition, what it says of a pandas column, whether one interval of y is all of it
 CASES = {

@@ -24,7 +24,6 @@ TINIEST = {
     "network.width": 6, "network.depth": 1, "training.steps": 5, "training.batch": 4, "training.averages": 0,
     "grid.steps": 4, "data.rows": 60,
 }  # fmt: skip
-QUIET = Reporter(quiet=True)
 
 
 @pytest.fixture(scope="module")

@@ -386,7 +386,7 @@ ANCESTRAL = Ancestral(denoise_last=False)
 DENOISER = ExactGaussian(DiscreteVP([0.1, 0.2, 0.3, 0.4, 0.5]), 0.5, 0.7)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def blocks_of_eight(monkeypatch):
     monkeypatch.setattr("motes.points.sampling.FEW", 8)
 
