@@ -84,8 +84,8 @@ def predict_blocks(
     schema, kind, number, done = orders.schema, orders.schema.kind_of(column), 0, 0
     if not kind.discrete and kind.measure is None:
         raise UsageError(
-            f"column '{column}' of kind '{kind.name}' has neither a probability of each label nor an order, so there is "
-            "no mean and no quantile. Draw values given the other columns instead: sample(given=...) or impute."
+            f"column '{column}' of kind '{kind.name}' has neither a probability of each label nor an order, so "
+            "there is no mean and no quantile. Draw values given the other columns instead: sample(given=...) or impute."
         )
     size = ROWS if kind.discrete else FEW_ROWS
     for block in rows.read():
