@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from scipy.special import logsumexp
 
-from motes.tables.base import (
+from motes.tables.mixture import (
     Base,
     MixtureShape,
     base_of_pairs,

@@ -24,10 +24,10 @@ from motes.points.training import with_validation
 from motes.progress import silent
 from motes.recipes import load_recipe
 from motes.training import optimisers
-from motes.training.averages import weights_of
+from motes.training.averages import Weights, weights_of
 from motes.training.checkpoints import FitSession
-from motes.training.loop import Validation, Weights
 from motes.training.optimisers import DivergenceMonitor, scale_by_soap, times_the_first
+from motes.training.validation import Validation
 
 LOG_NORMAL = LogNormalTimes(-1.2, 1.2)
 

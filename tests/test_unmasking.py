@@ -8,15 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from motes.tables.base import MixtureShape, fit_base
 from motes.tables.calibration import bias_of, calibrated
 from motes.tables.draws import resampled
 from motes.tables.layout import layout_of
-from motes.tables.masking import picked, spread_evenly
+from motes.tables.mixture import MixtureShape, fit_base
 from motes.tables.network import EncodedRows, MaskedModel, MaskedNetwork, Reader, on_axes, ordered
 from motes.tables.schema import Schema
 from motes.tables.training import masked_loss, random_orders
 from motes.tables.unmasking import MaskedDenoiser, cut_normal, draw_block
+from motes.tables.unmasking_steps import picked, spread_evenly
 
 ORDER = np.array([3, 0, 2, 1])
 

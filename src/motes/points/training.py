@@ -28,6 +28,7 @@ from motes.points.times import Times
 from motes.progress import OnProgress, silent
 from motes.ranges import Checked, number
 from motes.training import averages, batches, checkpoints, loop, optimisers, programs
+from motes.training.validation import Validation
 
 SNAPSHOT_RATIO = 2  # ratio of the steps of consecutive snapshots
 
@@ -283,7 +284,7 @@ def with_validation(rows: Rows, share: float, key: jax.Array) -> Rows:
     return replace(rows, weights=weights, held=rows[held])
 
 
-def _make_validation(held: Rows, objective: PointObjective, options: Training) -> loop.Validation:
+def _make_validation(held: Rows, objective: PointObjective, options: Training) -> Validation:
     """Return the validation on held-out rows, each with fixed times and noise."""
     m = len(held.x)
     draws = -(-LOOK_ROWS // m)
@@ -303,7 +304,7 @@ def _make_validation(held: Rows, objective: PointObjective, options: Training) -
         return np.asarray(_validation_losses(held_objective, drawn, weights), np.float64)
 
     shares = np.tile(padded(weights / (weights.sum() * draws)), (len(objective.members), 1))
-    return loop.Validation(losses, shares, options.check_every, options.patience)
+    return Validation(losses, shares, options.check_every, options.patience)
 
 
 @programs.training_program

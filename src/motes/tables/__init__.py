@@ -1,11 +1,11 @@
 """Masked diffusion of tables: from the columns to the trained model.
 
 A column kind (`kinds`) encodes entries as tokens of parts (`parts`), and a `Schema` does so for all columns, together
-with the relations between them (`relations`). A network and a Gaussian mixture (`network`, `base`) predict the masked
-parts of a row from its visible parts, with all parts in a few arrays (`layout`); `training` fits them. Rows are drawn
-by unmasking their parts in an order (`masking`, `unmasking`), under conditions and rules (`draws`, `rules`). The same
-steps give log p and conditional distributions (`unmasking`, `predictions`), and rows by which biases and rules are
-estimated after training (`calibration`). `motes.TableModel` is the public class.
+with the relations between them (`relations`). A network and a Gaussian mixture (`network`, `mixture`) predict the
+masked parts of a row from its visible parts, with all parts in a few arrays (`layout`); `training` fits them. Rows are
+drawn by unmasking their parts in an order (`unmasking_steps`, `unmasking`), under conditions and rules (`draws`,
+`rules`). The same steps give log p and conditional distributions (`unmasking`, `predictions`), and rows by which biases
+and rules are estimated after training (`calibration`). `motes.TableModel` is the public class.
 
 The imports here read tables without JAX, so that `motes columns` is quick.
 """

@@ -21,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.tables.layout import BINS, NEVER, Derived, Layout, shares_of
-from motes.tables.masking import Place, Spot, TokenPrediction
 from motes.tables.network import masses
 from motes.tables.parts import Array, Codes
 from motes.tables.relations import Rule
 from motes.tables.rules import Constraint, cases_of, columns_of, drawn_sides
 from motes.tables.unmasking import ROWS, AnyOrderModel, MaskedDenoiser, draw_block
+from motes.tables.unmasking_steps import Place, Spot, TokenPrediction
 from motes.training.programs import brief_program, each_member, put, training_program
 
 CHANGES = 0.2, 5.0  # range of changes of a share by rejection for which calibration compensates

@@ -19,9 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.tables.base import Base, Gaussians, OrderedBase, components_given, in_order
 from motes.tables.kinds.binnings import Binning
 from motes.tables.layout import FAR, NEVER, WAVES, Group, Layout, Linker, bits_of, log_linked, softened, waves_of
+from motes.tables.mixture import Base, Gaussians, OrderedBase, components_given, in_order
 from motes.tables.parts import IMPOSSIBLE, Array, Encoded, Part, Repeats
 from motes.tables.schema import Schema
 from motes.training.programs import put

@@ -23,13 +23,13 @@ from motes.errors import DataError, UsageError, check_count, check_seed
 from motes.progress import OnProgress, Progress
 from motes.tables.kinds.base import Kind
 from motes.tables.layout import Derived, shares_of
-from motes.tables.masking import TokenPrediction
 from motes.tables.network import EncodedRows, Scale
 from motes.tables.parts import IMPOSSIBLE, Array, Codes, Encoded, Mask, Missing, Not, Part
 from motes.tables.relations import Relation
 from motes.tables.rules import observed_sides
 from motes.tables.schema import Schema
 from motes.tables.unmasking import FEW_ROWS, ROWS, AnyOrderModel, MaskedDenoiser, pad_rows
+from motes.tables.unmasking_steps import TokenPrediction
 
 QUANTILES = (0.05, 0.5, 0.95)
 DRAWS = 256  # draws per row
@@ -85,7 +85,7 @@ def predict_blocks(
     if not kind.discrete and kind.measure is None:
         raise UsageError(
             f"column '{column}' of kind '{kind.name}' has neither a probability of each label nor an order, so "
-            "there is no mean and no quantile. Draw values given the other columns instead: sample(given=...) or impute."
+            "there is no mean and no quantile. Draw values given the other columns: sample(given=...) or impute."
         )
     size = ROWS if kind.discrete else FEW_ROWS
     for block in rows.read():

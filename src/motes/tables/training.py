@@ -18,16 +18,17 @@ import numpy as np
 import optax
 from numpy.typing import NDArray
 
-from motes.tables.base import Base, base_of_pairs, choose_shape, first_gates, fit_base
 from motes.tables.layout import Layout
+from motes.tables.mixture import Base, base_of_pairs, choose_shape, first_gates, fit_base
 from motes.tables.network import CLOSE, SHARED, EncodedRows, MaskedModel, MaskedNetwork, on_axes, ordered
 from motes.tables.recipe import TableOptions
 from motes.training import Trained
 from motes.training.averages import weights_of, with_weights
 from motes.training.batches import Batches, systematic
-from motes.training.loop import TrainingTask, Validation
+from motes.training.loop import TrainingTask
 from motes.training.optimisers import falling, with_inputs
 from motes.training.programs import each_member, training_program
+from motes.training.validation import Validation
 
 GROUPS = 8  # groups of rows in a step, each with its own order
 

@@ -21,13 +21,13 @@ from scipy.special import log_ndtr, ndtri_exp
 
 from motes.data import Frame
 from motes.errors import ModelFileError
-from motes.tables import masking
+from motes.tables import unmasking_steps as steps
 from motes.tables.layout import FAR, Derived, Layout, bits_of, layout_of
-from motes.tables.masking import Choice, ObservedCodes, Place, PreparedModel, Spot, TokenPrediction
 from motes.tables.network import EncodedRows, MaskedModel, Near, Reader, base_alone, knows_labels
 from motes.tables.parts import Array, Encoded, Mask, Restriction
 from motes.tables.rules import Constraint, observed_sides
 from motes.tables.schema import Schema
+from motes.tables.unmasking_steps import Choice, ObservedCodes, Place, PreparedModel, Spot, TokenPrediction
 from motes.training.programs import put
 
 Integers = NDArray[np.integer]
@@ -110,7 +110,7 @@ class MaskedDenoiser:
     @classmethod
     def of(cls, models: MaskedModel, layout: Layout, reader: Reader, order: Integers) -> "MaskedDenoiser":
         """Prepare members for an order."""
-        prepared = masking.prepare(models, layout.on_device, put(order, np.int32))
+        prepared = steps.prepare(models, layout.on_device, put(order, np.int32))
         return cls(layout, reader, prepared, np.asarray(order), spots_of(layout, order), _everything(layout, reader))
 
     def of_rows(self, observed: Mask) -> "MaskedDenoiser":
@@ -121,7 +121,7 @@ class MaskedDenoiser:
         turns = _axes_in_turn(self.layout, self.order)
         seen = observed[:, self.layout.axes[turns]]
         orders = turns[np.argsort(~seen, axis=1, kind="stable")]
-        base = masking.factorise_bases(self.prepared.model, jax.device_put(orders))
+        base = steps.factorise_bases(self.prepared.model, jax.device_put(orders))
         ranks = np.pad(np.argsort(orders, axis=1), ((0, 0), (0, 1)), constant_values=len(turns))
         return replace(self, prepared=self.prepared._replace(base=base), ranks=ranks)
 
@@ -156,14 +156,14 @@ class MaskedDenoiser:
     def start(self, n: int) -> MaskedRows:
         """Return n fully masked rows."""
         shape = n, self.layout.parts
-        seen = masking.mask_rows(self.layout.on_device, self.prepared, n)
+        seen = steps.mask_rows(self.layout.on_device, self.prepared, n)
         return MaskedRows(seen, np.zeros(shape, np.int32), np.zeros(shape), np.zeros(shape, bool))
 
     def show(self, rows: MaskedRows, k: int, codes: Any, y: Any, u: Any, here: Any) -> None:
         """Reveal the part in place k of the order in the rows `here`; arguments as in `EncodedRows`, (n,) each."""
         rows.put(int(self.order[k]), codes, y, here)
         entry: Any = tuple(map(np.asarray, (codes, y, u, here), (np.int32, np.float32, np.float32, bool)))
-        rows.seen = masking.reveal(self.layout.on_device, self.prepared, rows.seen, self._locate(k)[0], entry)
+        rows.seen = steps.reveal(self.layout.on_device, self.prepared, rows.seen, self._locate(k)[0], entry)
 
     def show_observed(self, rows: MaskedRows, known: EncodedRows) -> None:
         """Reveal the observed entries of encoded rows (n, p)."""
@@ -262,7 +262,7 @@ class MaskedDenoiser:
             allowed = np.broadcast_to(within.shares, (n, within.shares.shape[-1]))[np.arange(n), one.codes] > 0
             fits[:, r] = one.possible & allowed & (one.y >= within.low) & (one.y <= within.high)
         bins = self.layout.on_device.bins
-        return masking.choose(bins, line, views, back, within.on_device, near.could, fits, noise)
+        return steps.choose(bins, line, views, back, within.on_device, near.could, fits, noise)
 
     def shares_of_members(self, n: int, rng: np.random.Generator) -> NDArray[np.int32]:
         """Assign n rows to the members at random, (M, n / M); some rows occur twice if M does not divide n."""
@@ -290,7 +290,7 @@ class MaskedDenoiser:
 
     def _predict(self, rows: MaskedRows, k: int, near: Near, members: Integers | None) -> TokenPrediction:
         place, spot = self._locate(k)
-        return masking.predict_part(self.layout.on_device, self.prepared, rows.seen, place, spot, near, members)
+        return steps.predict_part(self.layout.on_device, self.prepared, rows.seen, place, spot, near, members)
 
     # --- scoring ---
 
@@ -334,7 +334,7 @@ class MaskedDenoiser:
             which = np.arange(start, start + size) % n
             views = self._predict(rows, k, near, np.tile(which, (self.members, 1)).astype(np.int32))
             some = EncodedRows(*(part[which] for part in entry))
-            found = masking.score_part(self.layout.on_device.bins, place.line, views, some)
+            found = steps.score_part(self.layout.on_device.bins, place.line, views, some)
             made[start : start + size] = found[: n - start]
         return made
 

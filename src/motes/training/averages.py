@@ -10,12 +10,13 @@ combinations of the snapshots, whose coefficients fit its profile by least squar
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike as JaxArrayLike
 from numpy.typing import ArrayLike, NDArray
@@ -28,6 +29,16 @@ LENGTHS = (0.05, 0.10)  # maintained during training
 SHORTEST, LONGEST = 0.02, 0.25  # 32 snapshots fit a profile in this range to 4%, and to 0.3% from 0.04 to 0.15
 MISFIT = 0.1  # maximum misfit, as a share of the profile's norm
 EVEN = 1 / math.sqrt(12)  # sigma_rel of gamma = 0, the plain mean
+
+
+class Weights(NamedTuple):
+    """Everything that a training step changes, with a leading axis of M members."""
+
+    last: jax.Array  # (M, p)
+    average: jax.Array  # (M, p)
+    powers: jax.Array  # (M, lengths, p), averages with power-function profiles
+    optimiser: optax.OptState
+    step: jax.Array  # (M,)
 
 
 def gamma_of(sigma_rel: float) -> float:

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from motes.tables import network
-from motes.tables.base import Gaussians, OrderedBase, in_order
 from motes.tables.layout import BINS, NEVER, Bins, Layout, bits_of, log_linked, softened, waves_of
+from motes.tables.mixture import Gaussians, OrderedBase, in_order
 from motes.tables.network import REACH, TINY, EncodedRows, Heads, MaskedModel, Near
 from motes.training.programs import drawing_program, each_member
 
