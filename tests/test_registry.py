@@ -17,13 +17,17 @@ from tests.conftest import numbers_of
 import motes
 from fits import fit_points
 from motes import cli
+from motes.data.arrays import Series
 from motes.explorer.tables import TableSubject
 from motes.points import EDM, Betas, Draw, Heun, PointRecipe, Prediction, ResidualMLP, Times, q_sample
 from motes.points.denoisers import X0Predictor
 from motes.points.fitting import PointData
 from motes.ranges import Checked, number
 from motes.recipes import SECTIONS, load_recipe, parse
+from motes.tables import Among, Not, Part
 from motes.tables.kinds import KINDS
+from motes.tables.kinds.binnings import in_ranges
+from motes.tables.parts import Entries, Restriction
 from tables import untrained
 
 pytestmark = pytest.mark.usefixtures("own_kinds")
@@ -388,6 +392,68 @@ def test_a_kind_of_your_own_is_never_asked_for_a_column_of_which_nothing_is_know
         assert len(table.sample(3, given=given)["low"]) == 3
     subject = TableSubject("rows", table)
     assert len(subject.conditionals({"b": "no"})) == 3 and np.isfinite(subject.log_probs({"b": "no"})[0])
+
+
+@dataclass(frozen=True, repr=False)
+class Code(motes.tables.kinds.Kind):
+    """Texts from "k0" to "k15" in two parts of four tokens, without an order."""
+
+    becomes: ClassVar[str] = "two parts"
+
+    @classmethod
+    def fit(cls, sample, options):
+        return cls(sample.column)
+
+    @property
+    def parts(self):
+        return tuple(Part(f"{self.column}, part {k}", self.column, np.full(4, 0.25)) for k in range(2))
+
+    def read(self, series, name):
+        return np.array([int(label[1:]) for label in series.labels])[series.known]
+
+    def expected(self, value):
+        return "k0 to k15"
+
+    def encode(self, values):
+        return [Entries.of_codes(values // 4), Entries.of_codes(values % 4)]
+
+    def decode(self, codes, y, u):
+        return codes @ [4, 1]
+
+    def series(self, values, missing):
+        return Series("label", values, missing, tuple(f"k{k}" for k in range(16)))
+
+    def restrict(self, condition):
+        return SomeCodes(in_ranges(np.arange(16), self.ranges(condition)).reshape(4, 4))
+
+
+@dataclass(frozen=True)
+class SomeCodes(Restriction):
+    """`allowed` of the first part has a row for each entry, (n, K), as its contract permits."""
+
+    which: np.ndarray  # (4, 4)
+
+    def allowed(self, part, codes, y):
+        return np.tile(self.which.any(axis=1), (len(codes), 1)) if part == 0 else self.which[codes[:, 0]]
+
+    def holds(self, codes, y):
+        return self.which[codes[:, 0], codes[:, 1]]
+
+
+def test_a_kind_without_an_order_is_drawn_under_conditions_and_evaluated_but_not_predicted():
+    """It has several parts and missing entries; `motes train` evaluates each model, so it failed at its end."""
+    motes.register("column", "code")(Code)
+    codes = [None if k % 9 == 0 else f"k{k % 5}" for k in range(200)]
+    rows = {"code": codes, "b": ["no", "yes"] * 100}
+    with untrained():
+        table = motes.fit(rows, columns={"code": "code"}, changes=TINY, seed=0, verbose=False)
+    for condition, allowed in ((Among(("k2", "k9")), {"k2", "k9"}), (Not("k3"), {f"k{k}" for k in range(16)} - {"k3"})):
+        assert set(table.sample(50, given={"code": condition})["code"]) <= allowed
+    found = table.evaluate(rows, n=100)
+    (one,) = (entry for entry in found.of("columns") if entry.name == "code")
+    assert 0 <= one.value <= 1 and 0 <= one.reference_value <= 1
+    with pytest.raises(motes.errors.UsageError, match="has neither a probability of each label nor an order"):
+        table.predict({"b": ["no"]}, "code")
 
 
 def test_a_metric_of_your_own_is_taken_tested_and_reported():
