@@ -254,16 +254,23 @@ def text_to(file: Any, separator: str = ",") -> Write:
 
 
 def _parquet_to(path: Path, files: ExitStack) -> Write:
-    """Return a function that writes each block as a row group, into a file that `files` closes."""
-    from pyarrow import parquet
+    """Return a function that appends rows to a file that `files` closes, in row groups of at least BLOCK rows."""
+    from pyarrow import concat_tables, parquet
 
-    opened: list[Any] = []
+    opened, waiting = list[Any](), list[Any]()
+
+    def flush() -> None:
+        if waiting:
+            opened[0].write_table(concat_tables(waiting))
+            waiting.clear()
 
     def write(frame: Frame) -> None:
-        table = frame.to_arrow()
+        waiting.append(frame.to_arrow())
         if not opened:
-            opened.append(files.enter_context(parquet.ParquetWriter(path, table.schema)))
-        opened[0].write_table(table)
+            opened.append(files.enter_context(parquet.ParquetWriter(path, waiting[0].schema)))
+            files.callback(flush)
+        if sum(map(len, waiting)) >= BLOCK:
+            flush()
 
     return write
 
