@@ -1,59 +1,23 @@
 """Apply a model to files: draw samples, fill in missing entries, and score the held-out rows of a run."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from motes.data import Blocks, Frame, Table, as_frame, read_frame
-from motes.data.arrays import Series, of_values
+from motes.data.arrays import Series
 from motes.data.files import Write, writing
 from motes.errors import DataError, UsageError
 from motes.evaluation.sources import Source
-from motes.points import PosteriorModel, Sampling
+from motes.points import PosteriorModel
 from motes.progress import OnProgress, Progress, Reporter
 from motes.tables.draws import FilledRows, fill_blocks
 from motes.tables.model import Evidence, TableModel, evidence_of
 
 SAMPLES = 10_000  # number of samples in a run
-LABEL = "label"  # column of the classes of points if their labels were passed in memory
 NUMBERED = "draw"  # column with the number of the draw, if there are several
-
-
-def drawn(
-    model: Any, n: int, on_progress: OnProgress, *, seed: int = 0, label: Any = None, sampling: Sampling | None = None
-) -> tuple[Frame, Any]:
-    """Return samples as a frame, for points with the column of their class, and as drawn by the model: points (n, d).
-
-    If no class of points is requested, it is drawn for each row, with the frequencies of the training.
-    """
-    if model.kind == "table":
-        rows = model.draw(n, seed=seed, on_progress=on_progress)
-        return rows, rows
-    classes = model.classes
-    if classes is not None:
-        names, chosen = np.array(classes.names), np.full(n, label)
-        if label is None:
-            chosen = np.random.default_rng([seed, 662607]).choice(names, n, p=classes.weights)
-        label = chosen
-    points = model.draw(n, seed=seed, on_progress=on_progress, label=label, sampling=sampling)
-    frame = as_frame(points, model.columns)
-    if classes is not None:
-        series = of_values(names[classes.numbers(label, n)], LABEL, "the samples")
-        frame = Frame({**frame.columns, model.recipe.data.label or LABEL: series})
-    return frame, points
-
-
-def types_of(model: Any) -> Mapping[str, Any]:
-    """Return column -> type of the samples, for columns other than real numbers."""
-    if model.kind == "table":
-        types: Mapping[str, Any] = model.schema.types
-        return types
-    if model.classes is None:
-        return {}
-    labels = of_values(np.array(model.classes.names), LABEL, "the classes")
-    return {model.recipe.data.label or LABEL: labels.type}
 
 
 def write_table(
@@ -72,15 +36,6 @@ def write_table(
         on_progress(Progress(done, n))
     given = options["given"]
     return evidence_of(model, given, log_evidence, effective) if given else None
-
-
-def draw_given(model: Any, n: int, given: Any, *, iid: bool, **options: Any) -> tuple[Frame, Evidence | None]:
-    """Draw points under conditions; with `iid`, given several independent observations of one row."""
-    if model.kind == "posterior":
-        return as_frame(model.draw(n, given, iid=iid, **options), model.columns), None
-    found = model.draw_points(n, given=given, **options)
-    evidence = Evidence(None, (), found.effective, tuple(model.reliability_warnings(given)))
-    return as_frame(found.points, model.columns), evidence
 
 
 def read_rows(model: TableModel, source: str) -> Blocks:

@@ -48,8 +48,9 @@ def sample(
         placeholders: Tables only: fill columns that are set aside, such as ids and names, with placeholders.
     """
     start_jax()
-    from motes.cli.answers import draw_given, drawn, types_of, write_table
+    from motes.cli.answers import write_table
     from motes.cli.condition_words import conditions, observations
+    from motes.drawing import draw_frame, draw_given, types_of
 
     trained, iid = load_model(model), points.iid
     for_tables = {"importance_resample": importance_resample, "placeholders": placeholders}
@@ -66,7 +67,7 @@ def sample(
         if trained.kind == "table":
             found = write_table(trained, n, write, count, given=known, seed=seed, **for_tables)
         elif trained.kind == "points" and not known:
-            write(drawn(trained, n, count, **extra)[0])
+            write(draw_frame(trained, n, count, **extra)[0])
         else:
             rows, found = draw_given(trained, n, known, iid=iid is not None, on_progress=count, **extra)
             write(rows)
@@ -116,7 +117,8 @@ def impute(
         draws: Number of completed tables, numbered in a column 'draw' if more than one.
     """
     start_jax()
-    from motes.cli.answers import impute_file, types_of
+    from motes.cli.answers import impute_file
+    from motes.drawing import types_of
 
     trained = load_model(model, text, file)
     check_rows_out(out, overwrite, types_of(trained))

@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from motes.cli.answers import SAMPLES, HeldOutScore, drawn, held_out_score
+from motes.cli.answers import SAMPLES, HeldOutScore, held_out_score
 from motes.cli.common import Options
 from motes.cli.figures import draw_run
 from motes.cli.folders import HISTORY, METRICS, MODEL, RunTraining, keeping_checkpoints, write
 from motes.data import write_frame
+from motes.drawing import draw_frame
 from motes.errors import TrainingError
 from motes.evaluation import Evaluation
 from motes.evaluation.losses import Estimate
@@ -81,7 +82,7 @@ def train_run(
             results = found._asdict()
         else:
             with reporter.counting("sampling", "rows") as count:
-                rows, samples = drawn(model, SAMPLES, count, seed=options.seed)
+                rows, samples = draw_frame(model, SAMPLES, count, seed=options.seed)
             write_frame(out / "samples.csv", rows)
             reporter.say("comparing with held-out rows")
             if model.kind == "table":
