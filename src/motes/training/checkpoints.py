@@ -204,10 +204,18 @@ def write_checkpoint(path: Path, tensors: Mapping[str, NDArray], about: Mapping[
 
     check_name(path)
     tensors = {name: np.asarray(one, order="C") for name, one in tensors.items()}  # safetensors takes no views
-    texts = {"format": FORMAT, "motes": version("motes"), **about}
-    texts["sha256"] = _digest(tensors, texts)
+    texts = {**_versioned(about), "sha256": checksum(tensors, about)}
     with replacing(path, durable=True) as temporary:
         temporary.write_bytes(save(tensors, metadata=texts))
+
+
+def checksum(tensors: Mapping[str, NDArray], about: Mapping[str, str]) -> str:
+    """Return the checksum that `write_checkpoint` stores with these contents."""
+    return _digest(tensors, _versioned(about))
+
+
+def _versioned(about: Mapping[str, str]) -> dict[str, str]:
+    return {"format": FORMAT, "motes": version("motes"), **about}
 
 
 def check_name(path: Path) -> None:

@@ -357,9 +357,18 @@ class Model(ABC):
             >>> motes.load("moons.safetensors")
             PointModel(2 columns, 10,082 parameters)
         """
+        checkpoints.write_checkpoint(checkpoints.complete_name(path), *self._contents())
+
+    @property
+    def checksum(self) -> str:
+        """The SHA-256 checksum of the contents of its file, which identifies the model and the version of motes."""
+        return checkpoints.checksum(*self._contents())
+
+    def _contents(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+        """Return the arrays and texts of its file."""
         tensors, about = self.parts()
         keep(self.template, tensors, about)
-        checkpoints.write_checkpoint(checkpoints.complete_name(path), tensors, about)
+        return tensors, about
 
     # --- rows in and out ---
 
