@@ -1,4 +1,5 @@
 from . import (
+    cluster,
     data,
     errors,
     evaluation,
@@ -39,6 +40,7 @@ __all__ = [
     "TableModel",
     "c2st",
     "calibration",
+    "cluster",
     "compare",
     "data",
     "dataset",

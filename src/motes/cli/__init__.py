@@ -7,12 +7,12 @@ import warnings
 from cyclopts import CycloptsError
 from rich.console import Console
 
-from motes.cli import asking, listing, training
+from motes.cli import asking, listing, sharding, training
 from motes.cli.common import app, misuse, note
 from motes.cli.importing import describe_fault, without_imports
 from motes.errors import MotesError
 
-__all__ = ["app", "asking", "listing", "main", "training"]
+__all__ = ["app", "asking", "listing", "main", "sharding", "training"]
 
 STDOUT = "standard output"
 
@@ -64,7 +64,7 @@ def _describe_error(error: BaseException, words: list[str]) -> tuple[int, str]:
             # An error of any file names it; printing does not.
             return 1, f"cannot use '{error.filename or STDOUT}': {error.strerror or error}."
         case KeyboardInterrupt():
-            text = "interrupted. Finished files are kept."
+            text = f"interrupted. {error}" if str(error) else "interrupted. Finished files are kept."
             if "train" in words[:1]:
                 text += " `motes plot` draws the figures, `motes evaluate --report` writes a report."
             return 130, text

@@ -15,6 +15,7 @@ from cyclopts.validators import Number
 
 from motes.cli import common as options
 from motes.cli.common import app, check_rows_out, load_model, note, print_result, refuse_others, start_jax, whole
+from motes.cli.sharding import ShardOptions, write_shards
 from motes.errors import UsageError
 from motes.progress import Reporter
 from motes.text_options import TextOptions
@@ -36,6 +37,7 @@ def sample(
     importance_resample: bool = False,
     placeholders: bool = False,
     points: options.PointOptions = options.PointOptions(),
+    sharding: ShardOptions = ShardOptions(),
     seed: options.Seed = 0,
     quiet: options.Quiet = False,
 ) -> int:
@@ -56,11 +58,18 @@ def sample(
     for_tables = {"importance_resample": importance_resample, "placeholders": placeholders}
     named = {f"--{name.replace('_', '-')}": value for name, value in for_tables.items()}
     refuse_others(trained, points=points.given, tables=named)
-    check_rows_out(out, overwrite, types_of(trained))
+    if sharding.shards is None:
+        check_rows_out(out, overwrite, types_of(trained))
+    elif overwrite:
+        raise UsageError("got --overwrite with --shards, which continue what is in the folder. Delete it first.")
     known: Any = conditions(given, trained) if iid is None else observations(given, iid, trained)
     if trained.kind == "posterior":
         for warning in trained.reliability_warnings(known, iid=iid is not None):
             note(f"warning: {warning}")
+    if sharding.shards is not None:
+        how = points.how() if any(points.given.values()) else None
+        drawing = {"label": points.label, "sampling": how, "iid": iid is not None, **for_tables}
+        return write_shards(trained, n, out, sharding, quiet, seed=seed, given=known or None, **drawing)
     extra: dict[str, Any] = {"seed": seed, "label": points.label, "sampling": points.how()}
     found = None
     with _open_writer(out) as write, Reporter(quiet).counting("sampling", "rows") as count:

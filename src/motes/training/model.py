@@ -6,6 +6,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -189,6 +190,22 @@ class Model(ABC):
             >>> model.sample(3).shape, len(table.sample(3)["age"])
             ((3, 2), 3)
         """
+
+    def sample_shards(
+        self, n: int, *, shards: int, out: str | Path, executor: Executor | None = None, seed: int = 0, **options: Any
+    ) -> list[Path]:
+        """Write `n` synthetic rows as Parquet files into a folder, which need not fit into memory; return their paths.
+
+        The same call continues after any interruption, and the files have the same bytes with any executor. See
+        docs/cluster.md; `options` are those of `sample` and of `motes.cluster.sample_shards`.
+
+        Example:
+            >>> [path.name for path in table.sample_shards(10, shards=2, out="people")]
+            ['shard-00000.parquet', 'shard-00001.parquet']
+        """
+        from motes.cluster import sample_shards
+
+        return sample_shards(self, n, shards=shards, out=out, executor=executor, seed=seed, **options)
 
     @abstractmethod
     def likelihood(self, data: Any, *, on_progress: OnProgress = silent) -> Any:
