@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from motes.data import Frame
+from motes.data import Frame, as_frame
 from motes.data.files import writing
 from motes.data.frames import joined
 from motes.drawing import draw_frame, draw_given
@@ -119,7 +119,7 @@ class Sampler:
         # Hashes of k would be equal for some pair of 10,000 shards in 1 % of cases; these numbers all differ.
         first = int(np.random.SeedSequence([self.seed, 141592]).generate_state(1)[0])
         model = _load(str(self.model_path), self.checksum)
-        return _draw(model, rows, (first + k) % 2**32, self.given, **self.options)
+        return _draw(model, rows, (first + k) % 2**32, self.given, self.options)
 
 
 @lru_cache(maxsize=1)
@@ -130,19 +130,18 @@ def _load(path: str, checksum: str) -> Model:
     return model
 
 
-def _draw(
-    model: Any, rows: range, seed: int, given: Any, *, placeholders: bool = False, **options: Any
-) -> Iterator[Frame]:
+def _draw(model: Any, rows: range, seed: int, given: Any, options: Mapping[str, Any]) -> Iterator[Frame]:
     """Yield rows as frames; `rows` are their numbers, which placeholders contain."""
+    chosen, n = {"seed": seed, **options}, len(rows)
     if model.kind == "table":
-        start = rows.start + 1
-        for frame in model.blocks(len(rows), given=given, seed=seed, **options):
+        placeholders, start = chosen.pop("placeholders", False), rows.start + 1
+        for frame in model.blocks(n, given=given, **chosen):
             yield model.schema.with_placeholders(frame, start) if placeholders else frame
             start += len(frame)
     elif model.kind == "points" and not given:
-        yield draw_frame(model, len(rows), silent, seed=seed, **options)[0]
+        yield draw_frame(model, n, silent, **chosen)[0]
     else:
-        yield draw_given(model, len(rows), given, **{"iid": False, "seed": seed, **options})[0]
+        yield draw_given(model, n, given, **{"iid": False, **chosen})[0]
 
 
 # --- The folder of shards -------------------------------------------------------------------------------------------
@@ -211,6 +210,8 @@ def _as_json(value: Any) -> Any:
         return [type(value).__name__, {each.name: getattr(value, each.name) for each in fields(value)}]
     if isinstance(value, Model):
         return value.checksum
+    if hasattr(value, "columns"):
+        return as_frame(value)
     return value.tolist() if hasattr(value, "tolist") else repr(value)
 
 
@@ -247,8 +248,11 @@ def _check_folder(folder: Path, call: dict[str, Any], columns: Callable[[], Sequ
         call = call | {"columns": columns()}
         folder.mkdir(parents=True, exist_ok=True)
         _write_json(folder / MANIFEST, call)
-    there, here = read_manifest(folder), json.loads(json.dumps(call, default=_as_json))
-    if different := [f"{key} {there.get(key)} there, {here[key]} here" for key in here if there.get(key) != here[key]]:
+    texts = lambda found: {key: json.dumps(found.get(key), default=_as_json, sort_keys=True) for key in call}
+    there, here = texts(read_manifest(folder)), texts(call)  # as texts, in which NaN is equal to NaN
+    if different := [
+        f"{key} {there[key][:60]} there, {here[key][:60]} here" for key in call if there[key] != here[key]
+    ]:
         raise UsageError(f"'{folder}' contains shards of another call: {'; '.join(different)}. Choose another folder.")
 
 
@@ -296,7 +300,7 @@ def sample_shards(
     shard_rows(n, shards, shard or 0)
     folder, call = Path(out), {"seed": check_seed(seed), "given": given, "options": options}
     about = {"format": FORMAT, "motes": version("motes"), "model": model.checksum, "rows": n, "shards": shards, **call}
-    _check_folder(folder, about, lambda: next(_draw(model, range(1), seed, given, **options)).names)
+    _check_folder(folder, about, lambda: next(_draw(model, range(1), seed, given, options)).names)
     if not (folder / MODEL).is_file():
         model.save(folder / MODEL)
     sampler = Sampler((folder / MODEL).absolute(), n=n, shards=shards, **call)

@@ -31,7 +31,7 @@ def sample(
     /,
     *,
     n: options.Count = 1000,
-    out: options.RowsFile = None,
+    out: options.RowsOut = None,
     overwrite: options.Replace = False,
     given: options.Given = [],  # noqa: B006 - never changed
     importance_resample: bool = False,

@@ -69,6 +69,9 @@ Reference = Annotated[
     Parameter(help=f"Real rows to compare with (default: the training data): a {TABLE}. For points also a shape."),
 ]
 RowsFile = Annotated[Path | None, Parameter(help=f"A {FILES} (default: standard output, as CSV).")]
+RowsOut = Annotated[
+    Path | None, Parameter(help=f"A {FILES}, or with --shards a folder (default: standard output, as CSV).")
+]
 Replace = Annotated[bool, Parameter(help="Replace an existing file.")]
 Given = Annotated[
     list[str],
