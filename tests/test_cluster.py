@@ -22,6 +22,7 @@ PEOPLE = {
     "smoker": ["no", "yes", "no", None] * 10,
     "who": [f"Ann {k}" for k in range(40)],
 }
+FORTY = {"n": 4000, "shards": 40}
 
 
 @pytest.fixture(scope="module")
@@ -71,18 +72,18 @@ def test_order_and_threads_do_not_change_a_byte(table, folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_worker_loses_nothing(table, folder, tmp_path):
+def test_a_killed_worker_loses_nothing(table, tmp_path):
     def kill(now):
         for child in multiprocessing.active_children():
             os.kill(child.pid, signal.SIGKILL)
 
-    call = {"n": 8000, "shards": 4, "out": tmp_path / "killed"}
-    with processes(1) as executor, pytest.raises(MotesError, match=r"process .* of 4 shards are complete\. Repeat"):
-        table.sample_shards(**call, executor=executor, on_progress=kill)
-    assert 0 < len(contents(tmp_path / "killed")) < 8
+    with processes(1) as executor, pytest.raises(MotesError, match=r"process .* of 40 shards are complete\. Repeat"):
+        table.sample_shards(**FORTY, out=tmp_path / "killed", executor=executor, on_progress=kill)
+    assert 0 < len(contents(tmp_path / "killed")) < 80
     with processes(2) as executor:
-        table.sample_shards(**call, executor=executor)
-    assert contents(tmp_path / "killed") == contents(folder) and not check_shards(tmp_path / "killed")
+        table.sample_shards(**FORTY, out=tmp_path / "killed", executor=executor)
+    table.sample_shards(**FORTY, out=tmp_path / "here")
+    assert contents(tmp_path / "killed") == contents(tmp_path / "here") and not check_shards(tmp_path / "killed")
     assert not list((tmp_path / "killed").glob(".*"))
 
 
@@ -166,13 +167,13 @@ def test_a_shard_is_tried_three_times(table, tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("keyboard")
-def test_ctrl_c_finishes_the_running_shard(table, folder, tmp_path):
-    seen = []
-    press = lambda now: (seen.append(now.done), signal.raise_signal(signal.SIGINT))
-    with pytest.raises(KeyboardInterrupt, match=r"[23] of 4 shards are complete\. Repeat"):
-        table.sample_shards(8000, shards=4, out=tmp_path / "c", on_progress=lambda now: now.done == 2 and press(now))
-    table.sample_shards(8000, shards=4, out=tmp_path / "c", on_progress=lambda now: seen.append(now.done))
-    assert seen[0] == 2 and seen[-1] == 4 and contents(tmp_path / "c") == contents(folder)
+def test_ctrl_c_finishes_the_running_shard(table, tmp_path):
+    press = lambda now: now.done == 2 and signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt, match=r"\d+ of 40 shards are complete\. Repeat"):
+        table.sample_shards(**FORTY, out=tmp_path, on_progress=press)
+    done, seen = len(list(tmp_path.glob("*.parquet"))), []
+    table.sample_shards(**FORTY, out=tmp_path, on_progress=lambda now: seen.append(now.done))
+    assert 2 <= done < 40 and seen == list(range(done + 1, 41)) and not check_shards(tmp_path)
 
 
 @pytest.mark.parametrize("words", [("--shard", 0), pytest.param(("--workers", 2), marks=pytest.mark.slow)])
