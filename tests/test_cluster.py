@@ -8,7 +8,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
-import pyarrow.parquet
+import pandas as pd
 import pytest
 from scipy.stats import chi2_contingency, ks_2samp
 
@@ -43,7 +43,7 @@ def contents(folder):
 
 
 def rows_in(folder):
-    return pyarrow.parquet.read_table(sorted(folder.glob("*.parquet"))).to_pandas()
+    return pd.read_parquet(folder)
 
 
 def processes(count):
@@ -61,7 +61,7 @@ def test_each_row_is_in_one_shard():
 
 
 def test_order_and_threads_do_not_change_a_byte(table, folder, tmp_path):
-    sampler = pickle.loads(pickle.dumps(Sampler(folder / "model.safetensors", n=8000, shards=4)))
+    sampler = pickle.loads(pickle.dumps(Sampler(folder / "_motes/model.safetensors", n=8000, shards=4)))
     (tmp_path / "reverse").mkdir()
     for k in (3, 1, 2, 0):
         write_shard(sampler, tmp_path / "reverse", k)
@@ -146,7 +146,7 @@ def test_another_call_is_refused(table, folder, small_model, tmp_path):
 
 def test_a_worker_with_another_model_refuses(table, small_model, tmp_path):
     table.save(tmp_path / "model")
-    sampler = Sampler(tmp_path / "model.safetensors", n=10, shards=2)
+    sampler = Sampler(tmp_path / "_motes/model.safetensors", n=10, shards=2)
     small_model.save(tmp_path / "model")
     with pytest.raises(ModelFileError, match="another model"):
         sampler(0)

@@ -5,12 +5,12 @@
 So a shard has the same bytes whichever process writes it, in whatever order, and you can repeat a call after any
 interruption: complete shards are kept, and the missing ones are written.
 
-    FOLDER/manifest.json          the checksum of the model, the seed, rows, shards, columns, conditions and options
-    FOLDER/model.safetensors      the model
-    FOLDER/shard-00000.parquet    the rows of shard 0
-    FOLDER/shard-00000.json       the size and SHA-256 checksum of this file
+    FOLDER/shard-00000.parquet          the rows of shard 0
+    FOLDER/_motes/shard-00000.json      the size and SHA-256 checksum of this file
+    FOLDER/_motes/manifest.json         the checksum of the model, the seed, rows, shards, columns and conditions
+    FOLDER/_motes/model.safetensors     the model
 
-Each file is written under a temporary name and then renamed. Processes that write the same shard at the same time write
+Readers of Parquet folders skip names that begin with an underscore. Each file is written under a temporary name and then renamed. Processes that write the same shard at the same time write
 the same bytes, so neither can damage the other's work.
 """
 
@@ -39,7 +39,8 @@ from motes.training import Model
 
 __all__ = ["Sampler", "check_shards", "sample_shards", "shard_rows", "write_shard"]
 
-FORMAT, MANIFEST, MODEL, SHARD = 1, "manifest.json", "model.safetensors", "shard-{:05}.parquet"
+FORMAT, SHARD = 1, "shard-{:05}.parquet"
+ABOUT, MANIFEST, MODEL = "_motes", "_motes/manifest.json", "_motes/model.safetensors"
 ATTEMPTS = 3
 CONTINUE = "Repeat the same call or command to write the other shards."
 
@@ -164,12 +165,13 @@ def write_shard(sampler: Sampler, folder: str | Path, k: int) -> Path:
         'shard-00002.parquet'
     """
     path, attempt = Path(folder) / SHARD.format(k), 0
+    _record(path).parent.mkdir(exist_ok=True)
     while _find_problem(path):
         try:
             with writing(path) as write:
                 for frame in sampler.frames(k):
                     write(frame)
-            _write_json(path.with_suffix(".json"), {"bytes": path.stat().st_size, "sha256": _sha256(path)})
+            _write_json(_record(path), {"bytes": path.stat().st_size, "sha256": _sha256(path)})
         except MotesError:
             raise  # an error of motes is the same each time
         except Exception as error:
@@ -182,7 +184,7 @@ def write_shard(sampler: Sampler, folder: str | Path, k: int) -> Path:
 def _find_problem(path: Path, *, thorough: bool = False) -> str:
     """Return what is wrong with a shard, "" if it is complete; its checksum is only verified if `thorough`."""
     try:
-        record = json.loads(path.with_suffix(".json").read_text())
+        record = json.loads(_record(path).read_text())
         if path.stat().st_size != record["bytes"]:
             return "incomplete"
         return "corrupt" if thorough and _sha256(path) != record["sha256"] else ""
@@ -190,6 +192,11 @@ def _find_problem(path: Path, *, thorough: bool = False) -> str:
         return "incomplete" if path.is_file() else "missing"
     except (ValueError, LookupError, TypeError):
         return "its record is damaged"
+
+
+def _record(path: Path) -> Path:
+    """Return the path of the record of a shard."""
+    return path.parent / ABOUT / f"{path.stem}.json"
 
 
 def _sha256(path: Path) -> str:
@@ -241,12 +248,12 @@ def _check_folder(folder: Path, call: dict[str, Any], columns: Callable[[], Sequ
     """
     if folder.is_file():
         raise UsageError(f"'{folder}' is a file; expected a folder for the shards.")
-    others = sorted(path.name for path in folder.glob("[!.]*"))  # listed first: other processes may start now, too
+    others = sorted(path.name for path in folder.glob("[!._]*"))  # listed first: other processes may start now, too
     if not (folder / MANIFEST).is_file():
         if others:
             raise UsageError(f"'{folder}' contains other files, such as {others[0]}; expected a new or empty folder.")
         call = call | {"columns": columns()}
-        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ABOUT).mkdir(parents=True, exist_ok=True)
         _write_json(folder / MANIFEST, call)
     texts = lambda found: {key: json.dumps(found.get(key), default=_as_json, sort_keys=True) for key in call}
     there, here = texts(read_manifest(folder)), texts(call)  # as texts, in which NaN is equal to NaN
