@@ -8,8 +8,9 @@ A mutant is one change at one place, by an operator of Cosmic Ray: another compa
 sample with a fixed seed. It first runs each test file alone (quick tests only) to learn which lines the file executes.
 (JAX traces a function once per process, so a run of all files together would credit only the first.) Then it tests each
 mutant with the files that execute its lines, the quickest first, until a test fails. A mutant that none of them notices
-survives. Each result is appended to the output file, so you can interrupt the script and continue. At the end it prints
-the survivors and the score with its 95 % interval (Wilson).
+survives. Each result is appended to the output file, and the lines of each test file to a second one beside it, so you
+can interrupt the script and continue: what was tested so far is a random sample, too. At the end it prints the
+survivors and the score with its 95 % interval (Wilson).
 """
 
 import argparse
@@ -114,12 +115,21 @@ def main() -> None:
         known = [json.loads(line) for line in given.out.read_text().splitlines()] if given.out.exists() else []
         done = {tuple(one["mutant"]) for one in known if one["commit"] == commit}
 
+        notes = given.out.with_suffix(".lines.jsonl")
+        traces = [json.loads(line) for line in notes.read_text().splitlines()] if notes.exists() else []
+        earlier = {name: found for name, of, *found in traces if of == commit}
+
         def trace(test: Path) -> tuple[str, dict[str, list[int]], float]:
+            if (name := str(test)) in earlier:
+                return name, *earlier[name]
             place = free.get()
             try:
-                return str(test), *lines_of(place, place / test)
+                lines, seconds = lines_of(place, place / test)
             finally:
                 free.put(place)
+            with notes.open("a") as file:
+                file.write(json.dumps((name, commit, lines, seconds)) + "\n")
+            return name, lines, seconds
 
         def judge(mutant: tuple[str, str, int, int, int]) -> None:
             module, operator, number, first, last = mutant
