@@ -39,7 +39,7 @@ def folder(table, tmp_path):
 
 
 def contents(folder):
-    return {path.name: path.read_bytes() for path in sorted(folder.glob("shard-*"))}
+    return {path.name: path.read_bytes() for path in sorted(folder.rglob("shard-*"))}
 
 
 def rows_in(folder):
@@ -146,7 +146,7 @@ def test_another_call_is_refused(table, folder, small_model, tmp_path):
 
 def test_a_worker_with_another_model_refuses(table, small_model, tmp_path):
     table.save(tmp_path / "model")
-    sampler = Sampler(tmp_path / "_motes/model.safetensors", n=10, shards=2)
+    sampler = Sampler(tmp_path / "model.safetensors", n=10, shards=2)
     small_model.save(tmp_path / "model")
     with pytest.raises(ModelFileError, match="another model"):
         sampler(0)
@@ -179,7 +179,7 @@ def test_ctrl_c_finishes_the_running_shard(table, tmp_path):
 @pytest.mark.parametrize("words", [("--shard", 0), pytest.param(("--workers", 2), marks=pytest.mark.slow)])
 def test_the_command_writes_the_same_bytes(words, table, folder, motes_command, tmp_path):
     out = ("-n", "8e3", "--shards", 4, "--out", tmp_path / "cli", "-q")
-    motes_command.out("sample", folder, *out, *words)
+    motes_command.out("sample", folder / "_motes", *out, *words)
     found, expected = contents(tmp_path / "cli"), contents(folder)
     assert found == {name: expected[name] for name in ([*expected][:2] if "--shard" in words else expected)}
 
@@ -193,4 +193,4 @@ def test_wrong_options_are_refused(folder, motes_command):
         ("--shards 9 --out f", "9 shards for 8 rows"),
         ("--shards 2 --out f --overwrite", "--overwrite with --shards"),
     ):
-        assert says in motes_command.error("sample", folder, "-n", 8, *words.split())
+        assert says in motes_command.error("sample", folder / "_motes", "-n", 8, *words.split())
