@@ -10,9 +10,9 @@ interruption: complete shards are kept, and the missing ones are written.
     FOLDER/_motes/manifest.json         the checksum of the model, the seed, rows, shards, columns and conditions
     FOLDER/_motes/model.safetensors     the model
 
-Readers of Parquet folders skip names that begin with an underscore. Each file is written under a temporary name and then
-renamed. Processes that write the same shard at the same time write the same bytes, so neither can damage the other's
-work.
+Readers of Parquet folders skip names that begin with an underscore. Each file is written under a temporary name and
+then renamed. Processes that write the same shard at the same time write the same bytes, so neither can damage the
+other's work.
 """
 
 import hashlib
