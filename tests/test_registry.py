@@ -518,6 +518,15 @@ def test_points_that_are_lost_are_said(small_model):
         small_model.sample(4, sampling=motes.Sampling(Wrong(fault="no number"), steps=4), seed=0)
 
 
+@pytest.mark.filterwarnings("ignore:.*points are not finite")
+def test_an_evaluation_of_points_that_are_lost_is_refused_in_words(small_model):
+    motes.register("sampler", "wrong")(Wrong)
+    broken = copy.copy(small_model)
+    broken.recipe = small_model.recipe.changed({"sampler.kind": "wrong", "sampler.fault": "no number"})
+    with pytest.raises(motes.errors.DataError, match="20 of 20 samples of the model are not finite"):
+        broken.evaluate(motes.make_shape("moons", 60), n=20)
+
+
 # --- ranges --------------------------------------------------------------------------------------------------------
 
 

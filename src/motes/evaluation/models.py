@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.data import Frame, Table
-from motes.errors import UsageError
+from motes.errors import DataError, UsageError
 from motes.evaluation.diagnosis import excess_over, excess_over_exact
 from motes.evaluation.losses import Estimate, expected_loss
 from motes.evaluation.points import Fit, PointDetails, evaluate_points
@@ -97,7 +97,16 @@ def about(model: Model) -> dict[str, Any]:
 def compare_points(
     model: PointModel, origin: PointSource, samples: Array, *, seed: int = 0, brief: bool = False
 ) -> Evaluation[PointDetails]:
-    """Compare samples (n, d) of a model with real points; with `brief`, by the quick metrics only."""
+    """Compare samples (n, d) of a model with real points; with `brief`, by the quick metrics only.
+
+    Raises:
+        DataError: if a sample is not finite.
+    """
+    if lost := int((~np.isfinite(samples)).any(axis=1).sum()):
+        raise DataError(
+            f"{lost:,} of {len(samples):,} samples of the model are not finite; expected finite numbers to compare "
+            "with real points. Use more steps or another sampler, such as --set sampler.kind=heun, or train again."
+        )
     reference, other = origin.real(len(samples))
     truth, fit = origin.truth, Fit()
     note = "only the quick metrics were computed. `motes evaluate` or Model.evaluate computes all and may find more."
