@@ -9,8 +9,8 @@ from tests.tables import TINY, untrained
 import motes
 from fits import fit_points, fit_table
 from motes import fitting
-from motes.cli import answers as samples
 from motes.cli import folders as checkpoints
+from motes.drawing import draw_frame
 from motes.errors import UsageError
 from motes.points.fitting import PointData
 from motes.points.guidance import Sampling
@@ -103,13 +103,13 @@ def test_what_a_draw_changes_of_a_recipe():
 
 
 def test_classes_are_drawn_as_frequent_as_they_were(labelled):
-    frame, points = samples.drawn(labelled, 400, silent, seed=3)
+    frame, points = draw_frame(labelled, 400, silent, seed=3)
     drawn = np.array(frame.columns["label"].cells())
     assert points.shape == (400, 2) and abs((drawn == 1).mean() - 0.9) < 0.06
-    again, _ = samples.drawn(labelled, 400, silent, seed=3)
-    other, _ = samples.drawn(labelled, 400, silent, seed=4)
+    again, _ = draw_frame(labelled, 400, silent, seed=3)
+    other, _ = draw_frame(labelled, 400, silent, seed=4)
     assert again.columns["label"].cells() == drawn.tolist() != other.columns["label"].cells()
-    one, _ = samples.drawn(labelled, 5, silent, label=0)
+    one, _ = draw_frame(labelled, 5, silent, label=0)
     assert one.columns["label"].cells() == [0] * 5
 
 
