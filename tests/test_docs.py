@@ -226,7 +226,7 @@ def test_the_figures_of_the_page_on_likelihoods():
     assert abs(printed[1] - of_bound[0]) < 4 * 5 * of_bound[1]
     model, truth, fresh, log_p = (names[name] for name in ("model", "truth", "fresh", "log_p"))
     exact = model.with_denoiser(truth.oracle(model.denoiser.schedule, model.standardiser))
-    above = re.search(r"still ([.\d]+)\s+nats above it with 100 steps", text)
+    above = re.search(r"\| bound, nats above the entropy \(± 0\.02\) \| ([.\d]+) \|", text)  # with 100 steps
     assert abs((log_p + exact.bound(fresh, draws=4).nats).mean() - float(above[1])) < 0.06  # five standard errors
     assert abs((log_p - exact.likelihood(fresh).log_prob).mean()) < 2e-4  # to four digits
 

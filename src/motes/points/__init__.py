@@ -18,7 +18,7 @@ from motes.points.model import PointModel
 from motes.points.networks import ResidualMLP, StepGatedMLP
 from motes.points.particles import conditional_rows, conditional_sample
 from motes.points.posterior_model import PosteriorModel
-from motes.points.process import q_sample
+from motes.points.process import q_posterior, q_sample, q_transition
 from motes.points.recipe import PointRecipe, Prediction
 from motes.points.samplers import DDIM, Ancestral, DPMSolver3M, Heun
 from motes.points.sampling import KarrasGrid, ReverseProcess, Sampler, UniformGrid, sample
@@ -34,5 +34,6 @@ __all__ = [
     "Oracle", "PointModel", "PointRecipe", "PosteriorModel", "Preconditioned", "Prediction", "RectifiedFlow",
     "ResidualMLP", "ReverseProcess", "Rows", "Sampler", "Sampling", "Schedule", "Simple", "StepGatedMLP",
     "StepTimes", "Times", "Training", "Truth", "UniformGrid", "VarianceExploding", "conditional_rows",
-    "conditional_sample", "log_likelihood", "q_sample", "sample", "train", "truth", "variational_bound",
+    "conditional_sample", "log_likelihood", "q_posterior", "q_sample", "q_transition", "sample", "train", "truth",
+    "variational_bound",
 ]  # fmt: skip

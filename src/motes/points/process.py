@@ -50,13 +50,26 @@ def q_transition(schedule: Schedule, x_s: Array, s: ArrayLike, t: ArrayLike) -> 
 
     For one step of a discrete schedule it has mean sqrt(1 - beta) x_s and variance beta (eq. 2). From s = 0 it is
     q(x_t | x_0), with mean alpha_t x_0 and variance sigma_t^2 (eq. 4).
+
+    Example:
+        >>> from motes.points import DiscreteVP, q_transition
+        >>> mean, variance = q_transition(DiscreteVP([0.1, 0.36]), jnp.array([1.0, -1.0]), 0.5, 1.0)
+        >>> print(mean.round(4), variance.round(4))  # sqrt(1 - 0.36) x_s, and 0.36
+        [ 0.8 -0.8] 0.36
     """
     factor = schedule.alpha(t) / schedule.alpha(s)
     return Gaussian(factor * x_s, _added_share(schedule, s, t) * schedule.sigma(t) ** 2)
 
 
 def q_posterior(schedule: Schedule, x_t: Array, x0: Array, t: ArrayLike, s: ArrayLike) -> Gaussian:
-    """Return q(x_s | x_t, x_0) for s < t (eq. 7; for any s and t: Kingma et al. 2021, appendix A.2); x_0 at s = 0."""
+    """Return q(x_s | x_t, x_0) for s < t (eq. 7; for any s and t: Kingma et al. 2021, appendix A.2); x_0 at s = 0.
+
+    Example:
+        >>> from motes.points import DiscreteVP, q_posterior
+        >>> x0, x_t = jnp.array([1.0, -1.0]), jnp.array([0.5, 0.5])
+        >>> print(q_posterior(DiscreteVP([0.1, 0.36]), x_t, x0, 1.0, 0.0).mean)
+        [ 1. -1.]
+    """
     # Only ratios of sigmas: near the data, their squares can be too small for float32.
     factor, kept = schedule.alpha(t) / schedule.alpha(s), (schedule.sigma(s) / schedule.sigma(t)) ** 2
     share = _added_share(schedule, s, t)
