@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
@@ -384,7 +385,7 @@ def energy_distance(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
         >>> energy_distance(a + 1.0, b) > energy_distance(a, b)
         True
     """
-    return _energy(Pair.of(a, b, seed))[0]
+    return METRICS["energy_distance"].measured(Pair.of(a, b, seed))
 
 
 def mmd_squared(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
@@ -403,38 +404,7 @@ def mmd_squared(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
         >>> mmd_squared(a + 1.0, b) > mmd_squared(a, b)
         True
     """
-    return _mmd(Pair.of(a, b, seed))[0]
-
-
-def _energy(pair: Pair) -> tuple[Metric, Array]:
-    """Return the energy distance, and the biased squares of all permutations (1 + p,)."""
-    s = _compare_kernels(pair, energy=True)
-    return root("energy_distance", s.biased, s.square - s.half, s.biased + s.half, s.p_value), s.permuted
-
-
-def _mmd(pair: Pair) -> tuple[Metric, Array]:
-    """Return the squared MMD, and the biased squares of all permutations (1 + p,)."""
-    s = _compare_kernels(pair, energy=False)
-    return Metric("mmd_squared", s.square, s.square - s.half, s.square + s.half, s.p_value), s.permuted
-
-
-@metric("energy_distance")
-class _EnergyDistance(_MeasuredByPermutation):
-    compute = staticmethod(_energy)
-    about = "energy distance of standardised columns"
-    scale = "root"
-    words = "farther apart than by chance"
-    seen = "an energy distance of {}"
-
-
-@metric("mmd_squared")
-class _MmdSquared(_MeasuredByPermutation):
-    compute = staticmethod(_mmd)
-    about = "squared maximum mean discrepancy of Gaussian kernels"
-    scale = "square"
-    small, large = 0.005, 0.05
-    words = "farther apart than by chance"
-    seen = "a squared MMD of {}"
+    return METRICS["mmd_squared"].measured(Pair.of(a, b, seed))
 
 
 def gaussians(median: float) -> Kernel:
@@ -467,16 +437,11 @@ def _median(pair: Pair) -> float:
     return float(np.median(distances)) or float(distances.mean()) or 1.0  # many equal rows; all equal
 
 
-class _KernelStatistic(NamedTuple):
-    square: float  # without the distance 0 of each row to itself: unbiased
-    biased: float  # with it
-    half: float  # half of the interval of `square`
-    permuted: Array  # (1 + p,), biased
-    p_value: float
+def _compare_kernels(pair: Pair, *, energy: bool) -> tuple[Metric, Array]:
+    """Return the energy distance or MMD, and the biased D^2 of all permutations (1 + p,).
 
-
-def _compare_kernels(pair: Pair, *, energy: bool) -> _KernelStatistic:
-    """Return D^2 for a kernel, of at most 10,000 permuted rows and as many others of each set."""
+    It uses at most 10,000 permuted rows and as many others of each set.
+    """
     block, fold, (a, b) = pair.permutations.block, pair.permutations.fold, pair.scaled
     first, order = pair.permutations.first.astype(np.float64), np.lexsort((pair.rng(13).random(len(block)), block))
     place = np.arange(len(order)) - np.searchsorted(block[order], block[order])  # of each row in its block
@@ -493,8 +458,11 @@ def _compare_kernels(pair: Pair, *, energy: bool) -> _KernelStatistic:
     of_b = bb - ba + (_influence_on_units(pair, b) / 2 if energy else 0)
     half = Z * float(np.sqrt(4 * (aa - ab).var(ddof=1) / n + 4 * of_b.var(ddof=1) / m))
     p_value = p_value_of(permuted, 1e-12 * (abs(within_a) + abs(within_b)))
-    square = within_a + within_b - 2 * between
-    return _KernelStatistic(square, square - within_a / n - within_b / m, half, permuted, p_value)
+    square = within_a + within_b - 2 * between  # unbiased: without the distance 0 of each row to itself
+    if not energy:
+        return Metric("mmd_squared", square, square - half, square + half, p_value), permuted
+    biased = square - within_a / n - within_b / m
+    return root("energy_distance", biased, square - half, biased + half, p_value), permuted
 
 
 def _influence_on_units(pair: Pair, b: Array) -> Array:
@@ -577,6 +545,25 @@ def _iterate_squares(x: Array, y: Array, half: bool) -> Iterator[tuple[slice, sl
         for j in range(i if half else 0, len(y), size):
             rows, columns = slice(i, min(i + size, len(x))), slice(j, min(j + size, len(y)))
             yield rows, columns, cdist(x[rows], y[columns], "sqeuclidean")
+
+
+@metric("energy_distance")
+class _EnergyDistance(_MeasuredByPermutation):
+    compute = partial(_compare_kernels, energy=True)
+    about = "energy distance of standardised columns"
+    scale = "root"
+    words = "farther apart than by chance"
+    seen = "an energy distance of {}"
+
+
+@metric("mmd_squared")
+class _MmdSquared(_MeasuredByPermutation):
+    compute = partial(_compare_kernels, energy=False)
+    about = "squared maximum mean discrepancy of Gaussian kernels"
+    scale = "square"
+    small, large = 0.005, 0.05
+    words = "farther apart than by chance"
+    seen = "a squared MMD of {}"
 
 
 # --- Can a classifier tell the sets apart? (Lopez-Paz & Oquab 2017) -------------------------------------------------

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from motes.data import Frame, Table
 from motes.errors import DataError, UsageError
 from motes.evaluation.diagnosis import excess_over, excess_over_exact
 from motes.evaluation.losses import Estimate, expected_loss
 from motes.evaluation.points import Fit, PointDetails, evaluate_points
-from motes.evaluation.results import Evaluation
+from motes.evaluation.results import Array, Evaluation
 from motes.evaluation.sources import PointSource, Source, compared_with, source_of
 from motes.evaluation.tables import TableDetails, check_target, evaluate_tables
 from motes.points import PointModel, PointRecipe
@@ -24,8 +24,6 @@ from motes.points.sampling import seed_key
 from motes.progress import OnProgress, Progress, Reporter, silent
 from motes.tables.model import TableModel
 from motes.training import Model
-
-Array = NDArray[np.float64]
 
 SCORED = 2000  # most rows for the likelihood
 EXCESS_ROWS = 1024  # most rows for the excess loss

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from motes.data import DATASETS, SHAPES, Frame, Table, make_labelled_shape, make_shape, read_frame, read_table
-from motes.data.arrays import Mask
+from motes.data.arrays import Array, Mask
 from motes.data.datasets import is_here
 from motes.data.files import refuse_address
 from motes.data.points import as_table, content_keys, fingerprint_of, frame_of, held_out_of, order_of
@@ -30,7 +30,6 @@ from motes.tables.model import TableModel
 from motes.tables.recipe import TableRecipe
 from motes.training import Model, Recipe
 
-Array = NDArray[np.float64]
 Rows = TypeVar("Rows", Table, Frame)
 
 FEWEST = 20  # fewest rows of a file

@@ -293,13 +293,12 @@ SHIFTED, STRETCHED = 0.1, 1.1  # from this shift of the mean, or ratio of standa
 
 def _describe_share(contrast: marginals.Contrast, kind: str) -> str:
     ours, theirs, text = contrast.synthetic, contrast.real, contrast.text
-    if contrast.of == "label":
-        if ours == 0:
-            return f"{text} is never drawn (real {theirs:.1%})"
-        return f"{text} in {ours:.1%} of the rows (real {theirs:.1%})"
+    label = contrast.of == "label"
+    if label and ours == 0:
+        return f"{text} is never drawn (real {theirs:.1%})"
     if text.startswith("at most") and ours + theirs > 1:  # state shares in the upper tail from above
         ours, theirs, text = 1 - ours, 1 - theirs, f"above {results.shown(kind, contrast.value)}"
-    digits = 1 if min(ours, theirs) >= 0.01 else 2
+    digits = 1 if label or min(ours, theirs) >= 0.01 else 2
     return f"{text} in {ours:.{digits}%} of the rows (real {theirs:.{digits}%})"
 
 

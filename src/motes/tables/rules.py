@@ -130,18 +130,14 @@ class Constraint:
 
     def log_factor(self, sides: RuleSides) -> Array:
         """Compute log m(x) - log p(x) of rows, (n,)."""
-        return np.logaddexp(np.log1p(-self.loose) + self._log_rule_factor(sides), np.log(self.loose))
-
-    def _log_rule_factor(self, sides: RuleSides) -> Array:
-        """Compute log(f(x) / Z) of rows, (n,)."""
         cases = cases_of(self.rules, sides)
         known = np.stack([np.all([sides[column].known for column in rule.columns], axis=0) for rule in self.rules], 1)
         distinct, place = np.unique(known, axis=0, return_inverse=True)
-        made = np.zeros(len(cases))
+        log_kept = np.zeros(len(cases))  # log(f(x) / Z)
         for number, which in enumerate(distinct):
             here = place.ravel() == number
-            made[here] = self._log_f(self.factors, cases[here], which) - self.log_share(which)
-        return made
+            log_kept[here] = self._log_f(self.factors, cases[here], which) - self.log_share(which)
+        return np.logaddexp(np.log1p(-self.loose) + log_kept, np.log(self.loose))
 
     def accepted(self, sides: RuleSides, hopeless: bool | Mask, seed: int, number: int) -> Mask:
         """Return which candidates from p rejection accepts, so that they are draws from p f / Z, (n,).
