@@ -197,8 +197,7 @@ class _OneOfSeveral(_FastMetric):
         return found
 
     def exchanged(self, pair: Pair) -> Array:
-        values: Array = pair.once(self.permute)[self.names.index(self.name)]
-        return values
+        return np.asarray(pair.once(self.permute)[self.names.index(self.name)])
 
 
 class _MeasuredByPermutation(_FastMetric):
@@ -211,8 +210,7 @@ class _MeasuredByPermutation(_FastMetric):
         return found
 
     def exchanged(self, pair: Pair) -> Array:
-        values: Array = pair.once(self.compute)[1]
-        return values
+        return np.asarray(pair.once(self.compute)[1])
 
 
 # --- The sliced Wasserstein distance --------------------------------------------------------------------------------
@@ -577,20 +575,6 @@ SHUFFLES = 5  # shuffles of a column for its permutation importance
 SHUFFLED_ROWS = 4000
 
 
-@dataclass(frozen=True)
-class Discrimination:
-    """The accuracy of boosted trees that distinguish two sets, and the importance of each column.
-
-    Attributes:
-        accuracy: as returned by `c2st_boosting`.
-        importance: permutation importance of each column, (d,): how much the accuracy falls if the column is shuffled
-            in the held-out rows. It is low for two columns with the same information.
-    """
-
-    accuracy: Metric
-    importance: Array
-
-
 def c2st(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
     """Return the cross-validated accuracy of a nearest-neighbour classifier of `a` and `b`, and test equality.
 
@@ -691,12 +675,12 @@ class _C2stBoosting(_C2st):
 
     def measured(self, pair: Pair) -> Metric:
         numbers = np.zeros(pair.a.shape[1], bool)
-        return c2st_of_columns(*pair.scaled, numbers, pair.rng(9), shuffles=0).accuracy
+        return c2st_of_columns(*pair.scaled, numbers, pair.rng(9), shuffles=0)[0]
 
 
 def c2st_of_columns(
     a: Array, b: Array, discrete: NDArray[np.bool_], rng: np.random.Generator, *, shuffles: int = SHUFFLES
-) -> Discrimination:
+) -> tuple[Metric, Array]:
     """Return `c2st_boosting` and permutation importances for columns of numbers or codes, with missing entries.
 
     Args:
@@ -705,6 +689,11 @@ def c2st_of_columns(
         discrete: whether each column is discrete, (d,).
         rng: generator of the halves, of the choice of rows if n and m differ, and of the shuffles.
         shuffles: shuffles of each column, in at most 4000 held-out rows; with 0 the importance is 0.
+
+    Returns:
+        The accuracy, as returned by `c2st_boosting`; and the permutation importance of each column, (d,): how much the
+        accuracy falls if the column is shuffled in the held-out rows. It is low for two columns with the same
+        information.
     """
     from threadpoolctl import threadpool_limits
 
@@ -712,7 +701,7 @@ def c2st_of_columns(
     truth, importance = y[~train], np.zeros(x.shape[1])
     known = np.flatnonzero(~np.isnan(x[train]).all(axis=0))  # trees reject a column without observed entries
     if not len(known):
-        return Discrimination(_test_accuracy(np.full(len(truth), 0.5), truth), importance)
+        return _test_accuracy(np.full(len(truth), 0.5), truth), importance
     test = x[~train][:, known]
     with threadpool_limits(1, "openmp"):
         trees = _make_trees(discrete[known]).fit(x[train][:, known], y[train])
@@ -725,7 +714,7 @@ def c2st_of_columns(
                 test[:, k] = rng.permutation(column)
                 importance[j] += (before - _score_accuracy(trees.predict_proba(test)[:, 1], truth)) / shuffles
             test[:, k] = column
-    return Discrimination(accuracy, importance)
+    return accuracy, importance
 
 
 def _make_trees(discrete: NDArray[np.bool_] | None) -> Any:

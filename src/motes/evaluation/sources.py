@@ -121,8 +121,7 @@ PointSource: TypeAlias = Source[Table]
 
 def reference_seeds(seed: int) -> list[int]:
     """Return the seeds of the two real sets, for a source with this seed."""
-    words: list[int] = np.random.SeedSequence([seed, 271828]).generate_state(2).tolist()
-    return words
+    return [int(word) for word in np.random.SeedSequence([seed, 271828]).generate_state(2)]
 
 
 def read_points(name: str, recipe: Recipe, seed: int) -> PointSource:

@@ -436,11 +436,10 @@ class Comparison:
             self.notes.append(f"the classifier uses {n:,} of the {len(self.held_out):,} held-out rows.")
         synthetic = self._add_gaps(synthetic, 8)
         shuffles = int(np.clip(SHUFFLES // len(self.view.names), 1, 5))
-        found = c2st_of_columns(synthetic, held_out, self.view.discrete, self.rng(9), shuffles=shuffles)
-        reference = c2st_of_columns(training, held_out, self.view.discrete, self.rng(10), shuffles=0)
-        order = np.argsort(-found.importance, kind="stable")
-        importance = {self.view.names[j]: float(found.importance[j]) for j in order}
-        return ClassifierResult(found.accuracy, reference.accuracy, importance, n)
+        accuracy, falls = c2st_of_columns(synthetic, held_out, self.view.discrete, self.rng(9), shuffles=shuffles)
+        reference, _ = c2st_of_columns(training, held_out, self.view.discrete, self.rng(10), shuffles=0)
+        importance = {self.view.names[j]: float(falls[j]) for j in np.argsort(-falls, kind="stable")}
+        return ClassifierResult(accuracy, reference, importance, n)
 
     def utility(self, target: str) -> privacy.Utility | Verdict:
         """Measure how well a target is learned from synthetic and from training rows."""
@@ -674,13 +673,10 @@ def _examples(schema: Schema, frames: Mapping[str, Frame], rng: np.random.Genera
     texts = []
     for name in ("synthetic", "training"):
         frame = schema.contents(frames[name])
-        texts.append(_texts(frame.take(np.sort(rng.permutation(len(frame))[:EXAMPLES]))))
+        some = frame.take(np.sort(rng.permutation(len(frame))[:EXAMPLES]))
+        rows = zip(*(series.cells() for series in some.columns.values()), strict=True)
+        texts.append(tuple(tuple(map(_text, row)) for row in rows))
     return Examples(tuple(column.name for column in schema.compared), texts[0], texts[1])
-
-
-def _texts(rows: Frame) -> tuple[tuple[str, ...], ...]:
-    columns = [series.cells() for series in rows.columns.values()]
-    return tuple(tuple(map(_text, row)) for row in zip(*columns, strict=True))
 
 
 def _text(entry: Any) -> str:

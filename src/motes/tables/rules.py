@@ -82,11 +82,6 @@ class Constraint:
         """All rules in words, such as "start <= end in all rows, low <= high in nearly all rows"."""
         return ", ".join(rule.words for rule in self.rules)
 
-    @property
-    def strict(self) -> Mask:
-        """Which rules (k,) have no exceptions in the training rows."""
-        return np.array([rule.shares[0] == 0 for rule in self.rules], bool)
-
     def without(self, which: Mask) -> "Constraint":
         """Return the constraint without some rules (k,)."""
         left = tuple(rule for rule, out in zip(self.rules, which, strict=True) if not out)
@@ -154,7 +149,8 @@ class Constraint:
 
     def broken(self, sides: RuleSides) -> Mask:
         """Return the rows (n,) whose known entries break a rule without exceptions."""
-        return np.logical_or.reduce(broken_by(self.rules, sides) & self.strict, axis=1)
+        strict = [rule.shares[0] == 0 for rule in self.rules]  # without exceptions in the training rows
+        return np.logical_or.reduce(broken_by(self.rules, sides) & np.array(strict, bool), axis=1)
 
     def reweighted(self, draws: NDArray[Any], sides: RuleSides, column: str) -> NDArray[Any]:
         """Turn draws of one column given the others from p into draws from p f / Z.
