@@ -199,17 +199,15 @@ def find_problems(table: Table, recipe: PointRecipe) -> list[Finding]:
 
 def constant_columns(table: Table) -> list[Finding]:
     """Return a finding for each constant column, which the model keeps aside."""
-    units = Standardiser.fit(table.x)
-    return [
-        Finding(
-            "constant_column",
-            value,
-            f"Column '{name}' is constant ({value:g}) and kept aside: all samples have this value, and other "
-            "values are impossible.",
+    units, found = Standardiser.fit(table.x), []
+    for j in np.flatnonzero(~units.varies):
+        value = float(units.mean[j])
+        meaning = (
+            f"Column '{table.columns[j]}' is constant ({value:g}) and kept aside: all samples have this value, and "
+            "other values are impossible."
         )
-        for name, value, varies in zip(table.columns, units.mean.tolist(), units.varies, strict=True)
-        if not varies
-    ]
+        found.append(Finding("constant_column", value, meaning))
+    return found
 
 
 # --- the checks; each yields nothing if there is no problem ----------------------------------------------------------

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.errors import UsageError
 from motes.evaluation.pairs import BLOCKS, FOLDS, Modes, Pair, p_value_of
-from motes.evaluation.results import Array, Metric, Row, Scale, Worse, Z, mean_of, root, share
+from motes.evaluation.results import Array, Metric, Row, Scale, Worse, Z, around, mean_of, root, share
 
 RESAMPLES = 50
 STREAM = 100  # the stream of `Pair.rng` for resamples; the built-in metrics use lower numbers
@@ -133,8 +133,8 @@ class PointMetric(Measure, abc.ABC):
         rng, (a, b) = pair.rng(STREAM), pair.scaled
         resamples = [(rng.integers(len(a), size=len(a)), rng.integers(len(b), size=len(b))) for _ in range(RESAMPLES)]
         value = self._value(a, b)
-        half = Z * float(np.std([self._value(a[i], b[j]) for i, j in resamples], ddof=1))
-        return Metric(self.name, value, value - half, value + half)
+        spread = float(np.std([self._value(a[i], b[j]) for i, j in resamples], ddof=1))
+        return around(self.name, value, Z * spread)
 
     def exchanged(self, pair: Pair) -> Array:
         """Return the values of all permutations (1 + p,), the observed one first; squares unless `scale` is "plain".

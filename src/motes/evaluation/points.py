@@ -364,8 +364,7 @@ def _make_entries(pair: Pair, real: Pair, fit: Fit, brief: bool) -> Iterator[Ent
         rows[OF_THE_MODEL["negative_log_likelihood"]] = both
         singles["negative_log_likelihood"] = of_likelihoods(ours, best, paired=fit.paired)
     if (excess := fit.excess) is not None:
-        half = results.Z * excess.nats_error
-        value = Metric("excess_loss", excess.nats, excess.nats - half, excess.nats + half)
+        value = results.around("excess_loss", excess.nats, results.Z * excess.nats_error)
         rows[OF_THE_MODEL["excess_loss"]] = Row(value, Metric("excess_loss", 0.0, 0.0, 0.0))
         singles["excess_loss"] = Single.above(excess.nats, excess.nats_error, UNLEARNED)
     tested = compute_tests(rows, permuted, singles, brief)

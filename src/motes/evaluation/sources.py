@@ -329,6 +329,11 @@ def compared_with(model: PointModel, given: str | ArrayLike | Table | None, n: i
     return origin, reference, other
 
 
+def random_rows(rows: Frame, most: int, seed: int) -> Frame:
+    """Return at most `most` of the rows, in random order."""
+    return rows.take(np.random.default_rng([seed, 8128]).permutation(len(rows))[:most])
+
+
 def simulations_of_source(model: PosteriorModel, given: str | None) -> tuple[Table, str, str]:
     """Return simulations with their observations, the name of their file, and a description.
 

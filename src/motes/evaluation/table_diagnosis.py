@@ -19,7 +19,7 @@ from motes.encoding import JsonRecord
 from motes.errors import UsageError, check_process
 from motes.evaluation.findings import SURE, Finding, headline, named, rounded
 from motes.evaluation.results import Array, standard_error
-from motes.evaluation.sources import source_of
+from motes.evaluation.sources import random_rows, source_of
 from motes.tables import Encoded
 from motes.tables.model import TableModel
 from motes.tables.parts import IMPOSSIBLE
@@ -132,10 +132,9 @@ def diagnose_table(
         UsageError: fewer than 10 held-out rows.
         DataError: rows with other columns.
     """
-    rng = np.random.default_rng([seed, 693147])
     if len(unseen) < FEWEST:
         raise UsageError(f"got {len(unseen)} held-out rows; expected at least {FEWEST}. Give a file with more rows.")
-    unseen, seen = _subsample(unseen, rng), None if training is None else _subsample(training, rng)
+    unseen, seen = random_rows(unseen, ROWS, seed), None if training is None else random_rows(training, ROWS, seed)
     encoded = model.schema.encode(unseen, unseen="mark")
     held_out = model.score_samples(unseen)
     possible = np.isfinite(held_out)
@@ -161,10 +160,6 @@ def diagnose_table(
     findings += _worse_than_alone(found, model)
     findings += [*_worse_than_mixture(added, model), *_impossible_rows(encoded, model)]
     return replace(found, findings=tuple(findings))
-
-
-def _subsample(rows: Frame, rng: np.random.Generator) -> Frame:
-    return rows if len(rows) <= ROWS else rows.take(np.sort(rng.permutation(len(rows))[:ROWS]))
 
 
 def _log_prob_by_column(model: TableModel, encoded: Encoded) -> tuple[Array, Array, Array]:

@@ -225,9 +225,8 @@ def likelihoods(held_out: ArrayLike, training: ArrayLike, columns: int = 1) -> L
     if min(rows) < 2:
         return Likelihoods(None, None, None, impossible, rows, (1.0, p_impossible), columns)
     unseen, seen = (results.mean_of("log_likelihood", values) for values in finite)
-    gap, p_value = results.welch(
-        float(seen - unseen), (results.standard_error(finite[0]), results.standard_error(finite[1])), rows
-    )
+    errors = results.standard_error(finite[0]), results.standard_error(finite[1])
+    gap, p_value = results.welch(float(seen - unseen), errors, rows)
     return Likelihoods(unseen, seen, gap, impossible, rows, (p_value, p_impossible), columns)
 
 
