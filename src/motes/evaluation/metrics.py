@@ -695,6 +695,7 @@ def c2st_of_columns(
         accuracy falls if the column is shuffled in the held-out rows. It is low for two columns with the same
         information.
     """
+    from sklearn.ensemble import HistGradientBoostingClassifier
     from threadpoolctl import threadpool_limits
 
     x, y, train = _split_halves((a, b), rng)
@@ -704,7 +705,10 @@ def c2st_of_columns(
         return _test_accuracy(np.full(len(truth), 0.5), truth), importance
     test = x[~train][:, known]
     with threadpool_limits(1, "openmp"):
-        trees = _make_trees(discrete[known]).fit(x[train][:, known], y[train])
+        trees: Any = HistGradientBoostingClassifier(
+            max_iter=50, max_leaf_nodes=15, early_stopping=False, random_state=0, categorical_features=discrete[known]
+        )
+        trees.fit(x[train][:, known], y[train])
         accuracy = _test_accuracy(trees.predict_proba(test)[:, 1], truth)
         test, truth = test[:SHUFFLED_ROWS], truth[:SHUFFLED_ROWS]
         before = _score_accuracy(trees.predict_proba(test)[:, 1], truth)
@@ -715,14 +719,6 @@ def c2st_of_columns(
                 importance[j] += (before - _score_accuracy(trees.predict_proba(test)[:, 1], truth)) / shuffles
             test[:, k] = column
     return accuracy, importance
-
-
-def _make_trees(discrete: NDArray[np.bool_] | None) -> Any:
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
-    return HistGradientBoostingClassifier(
-        max_iter=50, max_leaf_nodes=15, early_stopping=False, random_state=0, categorical_features=discrete
-    )
 
 
 def _score_accuracy(second: Array, truth: Indices) -> float:
