@@ -178,8 +178,8 @@ def test_the_discriminative_column_is_named(missing):
     a, b = mixed(seed=3), mixed(seed=4)
     other = rng.random(N) < 0.5
     a[:, 3] = np.where(other, np.nan if missing else (a[:, 3] + 1) % 3, a[:, 3])
-    found = c2st_of_columns(a, b, DISCRETE, rng)
-    assert found.accuracy.p_value < 0.01 and found.importance.argmax() == 3
+    accuracy, importance = c2st_of_columns(a, b, DISCRETE, rng)
+    assert accuracy.p_value < 0.01 and importance.argmax() == 3
 
 
 # --- utility --------------------------------------------------------------------------------------------------------

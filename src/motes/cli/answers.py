@@ -13,7 +13,7 @@ from motes.errors import DataError, UsageError
 from motes.evaluation.sources import Source
 from motes.points import PosteriorModel
 from motes.progress import OnProgress, Progress, Reporter
-from motes.tables.draws import FilledRows, fill_blocks
+from motes.tables.draws import AnsweredRows, fill_blocks
 from motes.tables.model import Evidence, TableModel, evidence_of
 
 SAMPLES = 10_000  # number of samples in a run
@@ -86,7 +86,7 @@ def impute_file(
                 frame = part.select(names)
                 numbers = Series("whole", np.full(len(frame), number), np.zeros(len(frame), bool))
                 write(frame if draws == 1 else Frame({NUMBERED: numbers, **frame.columns}))
-                ignored += part.ignored if isinstance(part, FilledRows) and number == 1 else 0
+                ignored += part.ignored if isinstance(part, AnsweredRows) and number == 1 else 0
     return draws * sum(part.shape[1] for part in holes), sum(int(part.sum()) for part in holes), ignored
 
 

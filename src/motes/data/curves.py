@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from motes.data.arrays import Array
 
 POINTS = 2000  # quantiles to which a curve is fitted
 GAIN = 0.05  # nats per row that a curve must gain over the identity, in addition to the penalty of its parameter

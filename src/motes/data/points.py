@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motes.data.arrays import TYPE_WORDS, Mask, Series, entry_error, of_values
+from motes.data.arrays import TYPE_WORDS, Array, Mask, Series, entry_error, of_values
 from motes.data.files import read_frame
 from motes.data.frames import Frame, as_frame
 from motes.data.readings import default_columns, doubt, is_code, is_number, ways_of
-from motes.data.tables import Array, Table
+from motes.data.tables import Table
 from motes.errors import DataError, UsageError, check_seed, unknown
 from motes.text_options import TextOptions
 

@@ -134,15 +134,13 @@ def ways_of(texts: Iterable[str], options: TextOptions) -> frozenset[Way]:
         >>> ways_of(["31/12/2020", "01/02/2021"], TextOptions())
         frozenset({Dates(forms=('%d/%m/%Y',))})
     """
-    left: frozenset[Way] | None = None
-    for text in texts:
-        if left is None:
-            left = _possible_formats(text, options)
-        else:
-            left = frozenset(way for way in left if way.value(text) is not None)
+    others = iter(texts)
+    left = _possible_formats(next(others, ""), options)
+    for text in others:
         if not left:
             break
-    return left or frozenset()
+        left = frozenset(way for way in left if way.value(text) is not None)
+    return left
 
 
 def chosen(ways: Iterable[Way], options: TextOptions) -> Way | None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,10 +65,10 @@ class Curve:
     density: Callable[[Array], Array] | None = None
 
 
-def blurred_points(points: Array, spread: float) -> Distribution:
-    """Return the distribution of equally likely points (m, 2), each a class of its own."""
-    count = len(points)
-    return Distribution(points, points, np.full(count, 1 / count), spread, np.arange(count))
+def blurred_boxes(lows: Array, highs: Array, spread: float) -> Distribution:
+    """Return the distribution of equally likely boxes or points (m, 2), each a class of its own."""
+    count = len(lows)
+    return Distribution(lows, highs, np.full(count, 1 / count), spread, np.arange(count))
 
 
 def blurred_curves(curves: Sequence[Curve], spread: float, labels: Sequence[int] | None = None) -> Distribution:
@@ -285,64 +286,50 @@ def _rings(rng: np.random.Generator, labels: Labels) -> Array:
     return _polar_to_xy(np.array(RING_RADII)[labels], 2 * np.pi * rng.random(len(labels)))
 
 
-# --- the distributions, in the same order -------------------------------------------------------------------------
+# --- the distributions -----------------------------------------------------------------------------------------
 
 
-def _blur_swiss_roll(noise: float) -> Distribution:
-    return blurred_curves([Curve(lambda t: _polar_to_xy(t, t), 1.5 * np.pi, 4.5 * np.pi)], noise, [-1])
-
-
-def _blur_s_curve(noise: float) -> Distribution:
-    upper = Curve(lambda t: _stack_xy(np.sin(t), np.cos(t) - 1), 0, 1.5 * np.pi)
-    lower = Curve(lambda t: _stack_xy(np.sin(t), 1 - np.cos(t)), -1.5 * np.pi, 0)
-    return blurred_curves([upper, lower], noise, [-1, -1])
-
-
-def _blur_moons(noise: float) -> Distribution:
-    outer = Curve(lambda a: _polar_to_xy(1.0, a), 0, np.pi)
-    inner = Curve(lambda a: np.array([1.0, 0.5]) - _polar_to_xy(1.0, a), 0, np.pi)
-    return blurred_curves([outer, inner], noise)
+SPIRAL = Curve(lambda t: _polar_to_xy(t, t), 1.5 * np.pi, 4.5 * np.pi)
+UPPER_S = Curve(lambda t: _stack_xy(np.sin(t), np.cos(t) - 1), 0, 1.5 * np.pi)
+LOWER_S = Curve(lambda t: _stack_xy(np.sin(t), 1 - np.cos(t)), -1.5 * np.pi, 0)
+OUTER_MOON = Curve(lambda a: _polar_to_xy(1.0, a), 0, np.pi)
+INNER_MOON = Curve(lambda a: np.array([1.0, 0.5]) - _polar_to_xy(1.0, a), 0, np.pi)
 
 
 def _circle(radius: float) -> Curve:
     return Curve(lambda a: _polar_to_xy(radius, a), 0, 2 * np.pi)
 
 
-def _blur_circles(noise: float) -> Distribution:
-    return blurred_curves([_circle(1.0), _circle(0.5)], noise)
+def _pinwheel_arm(label: int) -> Curve:
+    turn = label * (2 * np.pi / PINWHEEL_ARMS)
+    density = lambda r: np.exp(-(((r - 1.0) / 0.3) ** 2) / 2)
+    # The radius is beyond 7 standard deviations with probability 3e-12.
+    return Curve(lambda r: _polar_to_xy(r, turn + 0.25 * np.exp(r)), 1.0 - 7 * 0.3, 1.0 + 7 * 0.3, density)
+
+
+def _spiral_arm(label: int) -> Curve:
+    return Curve(lambda turn: _polar_to_xy(turn / 3, turn + np.pi * label), 0, 3 * np.pi, lambda turn: turn)
+
+
+_blur_swiss_roll = partial(blurred_curves, [SPIRAL], labels=[-1])
+_blur_s_curve = partial(blurred_curves, [UPPER_S, LOWER_S], labels=[-1, -1])
+_blur_moons = partial(blurred_curves, [OUTER_MOON, INNER_MOON])
+_blur_circles = partial(blurred_curves, [_circle(1.0), _circle(0.5)])
+_blur_pinwheel = partial(blurred_curves, [_pinwheel_arm(label) for label in range(PINWHEEL_ARMS)])
+_blur_two_spirals = partial(blurred_curves, [_spiral_arm(0), _spiral_arm(1)])
+_blur_rings = partial(blurred_curves, [_circle(radius) for radius in RING_RADII])
 
 
 def _blur_checkerboard(noise: float) -> Distribution:
     lows = np.array(CHECKERBOARD_SQUARES, dtype=float) - 2.0
-    count = len(lows)
-    return Distribution(lows, lows + 1, np.full(count, 1 / count), noise, np.arange(count))
+    return blurred_boxes(lows, lows + 1, noise)
 
 
 def _blur_eight_gaussians(noise: float) -> Distribution:
     if noise == 0:
         raise UsageError("eight points without noise have no density. Use noise > 0.")
-    return blurred_points(_polar_to_xy(2.0, np.arange(8) * (2 * np.pi / 8)), noise)
-
-
-def _blur_pinwheel(noise: float) -> Distribution:
-    def arm(label: int) -> Curve:
-        turn = label * (2 * np.pi / PINWHEEL_ARMS)
-        density = lambda r: np.exp(-(((r - 1.0) / 0.3) ** 2) / 2)
-        # The radius is beyond 7 standard deviations with probability 3e-12.
-        return Curve(lambda r: _polar_to_xy(r, turn + 0.25 * np.exp(r)), 1.0 - 7 * 0.3, 1.0 + 7 * 0.3, density)
-
-    return blurred_curves([arm(label) for label in range(PINWHEEL_ARMS)], noise)
-
-
-def _blur_two_spirals(noise: float) -> Distribution:
-    def arm(label: int) -> Curve:
-        return Curve(lambda turn: _polar_to_xy(turn / 3, turn + np.pi * label), 0, 3 * np.pi, lambda turn: turn)
-
-    return blurred_curves([arm(0), arm(1)], noise)
-
-
-def _blur_rings(noise: float) -> Distribution:
-    return blurred_curves([_circle(radius) for radius in RING_RADII], noise)
+    centres = _polar_to_xy(2.0, np.arange(8) * (2 * np.pi / 8))
+    return blurred_boxes(centres, centres, noise)
 
 
 SHAPES: dict[str, Shape] = {

@@ -19,10 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motes.data.arrays import entry_error
+from motes.data.arrays import Array, entry_error
 from motes.errors import UsageError, unknown
-
-Array = NDArray[np.float64]
 
 SMOOTH = 0.05  # s
 LEAST = 2.0**-53  # numbers at an end of (0, 1) count as this far inside
@@ -222,8 +220,7 @@ class Support:
         found = np.zeros(x.shape)
         found[..., both] = -log_density(y[..., both]) - np.log((self.high - self.low)[both])
         found[..., below], found[..., above] = -y[..., below], y[..., above]
-        total: Array = found.sum(axis=-1)
-        return total
+        return np.asarray(found.sum(axis=-1))
 
     @property
     def _bound_masks(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:

@@ -15,12 +15,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
 
 from motes import points
+from motes.data.arrays import Array, Mask
 from motes.encoding import JsonRecord
 from motes.errors import MotesError
-from motes.evaluation.findings import Finding, changed, ema_fitting, find_problems, headline, named
+from motes.evaluation.findings import SURE, Finding, changed, ema_fitting, find_problems, headline, named
 from motes.evaluation.losses import ExcessLoss, excess_loss, noise_levels
 from motes.evaluation.metrics import directions_in, mode_coverage
 from motes.evaluation.points import UNLEARNED
@@ -30,11 +30,6 @@ from motes.points.exact import MixtureOracle
 from motes.points.networks import Residual, StepGated
 from motes.points.sampling import seed_key
 from motes.progress import OnProgress, silent
-
-Array = NDArray[np.float64]
-
-SURE = 3.0  # standard errors by which a finding must exceed its threshold
-
 
 # --- The error of the samples, split into its sources: the prior, the network and the steps -------------------------
 #
@@ -165,7 +160,7 @@ def squared_distances(sets: list[Array], reference: Array) -> tuple[Array, Array
     unit = float(reference.var(axis=0).mean())
     group = np.arange(len(reference)) % GROUPS
 
-    def squares(keep: NDArray[np.bool_]) -> Array:
+    def squares(keep: Mask) -> Array:
         there = np.sort(real[:, keep])
         return np.array([np.mean((np.sort(line[:, keep]) - there) ** 2) for line in lines]) / unit
 

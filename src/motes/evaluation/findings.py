@@ -8,13 +8,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from motes.data import Standardiser, Support, Table
 from motes.encoding import JsonRecord
 from motes.errors import MotesError
+from motes.evaluation.results import Array
 from motes.points import PointRecipe, RectifiedFlow, VarianceExploding
 from motes.points.schedules import BetasBetween, LinearVP
+
+SURE = 3.0  # standard errors by which a finding must exceed its threshold
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,6 @@ def named(findings: Sequence[Finding]) -> str:
 # g is the Gaussian with the mean and covariance of q(x_1). The first part is a formula. The second one, which does not
 # depend on the covariance alone, is a mean over draws: q(x_1) is a mixture of one Gaussian around each row.
 
-
-Array = NDArray[np.float64]
 
 ATOMS = 1000  # rows that represent all rows; also the number of draws
 PRIOR_NATS = 0.02  # a smaller mismatch is not detectable in 10,000 samples
@@ -199,17 +199,15 @@ def find_problems(table: Table, recipe: PointRecipe) -> list[Finding]:
 
 def constant_columns(table: Table) -> list[Finding]:
     """Return a finding for each constant column, which the model keeps aside."""
-    units = Standardiser.fit(table.x)
-    return [
-        Finding(
-            "constant_column",
-            value,
-            f"Column '{name}' is constant ({value:g}) and kept aside: all samples have this value, and other "
-            "values are impossible.",
+    units, found = Standardiser.fit(table.x), []
+    for j in np.flatnonzero(~units.varies):
+        value = float(units.mean[j])
+        meaning = (
+            f"Column '{table.columns[j]}' is constant ({value:g}) and kept aside: all samples have this value, and "
+            "other values are impossible."
         )
-        for name, value, varies in zip(table.columns, units.mean.tolist(), units.varies, strict=True)
-        if not varies
-    ]
+        found.append(Finding("constant_column", value, meaning))
+    return found
 
 
 # --- the checks; each yields nothing if there is no problem ----------------------------------------------------------
@@ -238,32 +236,26 @@ def _prior_mismatch(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
 
 
 def _noise_range(table: Table, recipe: PointRecipe) -> Iterator[Finding]:
-    if recipe.steps is None:
+    if (steps := recipe.steps) is None:
         return
     power = float(np.mean(as_learned(table.x, recipe).var(axis=0)))
-    wasted = _wasted_share(recipe, power)
+    wasted = _wasted_share(recipe, steps, power)
     if wasted > WASTED:
         meaning = (
             f"{wasted:.0%} of the steps have a signal-to-noise ratio below {PURE_NOISE:g}, so the others are coarser "
             "than necessary."
         )
-        yield Finding("wasted_steps", wasted, meaning, _shorter_range(table, recipe, power))
+        # The fix: the betas of `ddpm`, if they end in noise and waste at most half the accepted share of steps.
+        changes = {"schedule.kind": "quad"} | quad_betas(steps)
+        other = recipe.changed(changes)
+        ends = _wasted_share(other, steps, power) <= WASTED / 2 and prior_kl(table.x, other) < PRIOR_NATS
+        yield Finding("wasted_steps", wasted, meaning, changes if ends else {})
 
 
-def _wasted_share(recipe: PointRecipe, power: float) -> float:
+def _wasted_share(recipe: PointRecipe, steps: int, power: float) -> float:
     """Return the share of a recipe's steps that are pure noise, for columns with this mean power."""
-    assert recipe.steps is not None
-    log_snr = np.asarray(recipe.make_schedule().log_snr(np.arange(1, recipe.steps + 1) / recipe.steps))
+    log_snr = np.asarray(recipe.make_schedule().log_snr(np.arange(1, steps + 1) / steps))
     return float(np.mean(log_snr + math.log(power) < math.log(PURE_NOISE)))
-
-
-def _shorter_range(table: Table, recipe: PointRecipe, power: float) -> dict[str, Any]:
-    """Return the betas of `ddpm`, if they end in noise and waste at most half the accepted share of steps."""
-    assert recipe.steps is not None
-    changes = {"schedule.kind": "quad"} | quad_betas(recipe.steps)
-    other = recipe.changed(changes)
-    ends = _wasted_share(other, power) <= WASTED / 2 and prior_kl(table.x, other) < PRIOR_NATS
-    return changes if ends else {}
 
 
 def _unscaled_columns(table: Table, recipe: PointRecipe) -> Iterator[Finding]:

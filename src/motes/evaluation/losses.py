@@ -17,16 +17,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from numpy.typing import NDArray
 
 from motes.encoding import JsonRecord
 from motes.errors import UsageError
+from motes.evaluation.results import Array
 from motes.points import Denoiser, DiscreteVP, Oracle, Schedule, Times, q_sample
 from motes.points.exact import ROWS
 from motes.points.losses import Loss
 from motes.training.programs import blocks, training_program
-
-Array = NDArray[np.float64]
 
 LEVELS = 25
 
@@ -230,25 +228,20 @@ def expected_loss(
         >>> 0 < expected_loss(oracle, X0(), x0, UniformTimes(), key=jax.random.key(0), draws=1000).mean < 0.5
         True
     """
-    key_times, key_losses = jax.random.split(key)
-    values = _compute_losses(denoiser, loss, x0, times(denoiser.schedule, key_times, draws), key_losses)
-    # With stratified times, the standard error is an upper bound.
-    return Estimate(float(values.mean()), float(values.std() / np.sqrt(draws)))
-
-
-def _compute_losses(denoiser: Denoiser, loss: Loss, x0: ArrayLike, t: jax.Array, key: jax.Array) -> Array:
-    """Return one loss for each time (m,), each on its own row and noise."""
     x = np.asarray(x0)
     if x.ndim != 2 or not len(x):
         raise UsageError(f"x0 has shape {x.shape}; expected (n, d) with n >= 1.")
-    key_rows, key_eps = jax.random.split(key)
+    key_times, key_losses = jax.random.split(key)
+    key_rows, key_eps = jax.random.split(key_losses)
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key_rows)))  # NumPy needs no compilation
-    rows = x[np.resize(rng.permutation(len(x)), len(t))]
+    rows, t = x[np.resize(rng.permutation(len(x)), draws)], times(denoiser.schedule, key_times, draws)
     parts = [
-        _compute_block(denoiser, loss, block, times, key_eps, jnp.asarray(i * ROWS))
-        for i, (block, times) in enumerate(zip(blocks(rows, ROWS), blocks(t, ROWS), strict=True))
+        _compute_block(denoiser, loss, block, some, key_eps, jnp.asarray(i * ROWS))
+        for i, (block, some) in enumerate(zip(blocks(rows, ROWS), blocks(t, ROWS), strict=True))
     ]
-    return np.concatenate(parts)[: len(t)].astype(np.float64)
+    values = np.concatenate(parts)[:draws].astype(np.float64)  # each of its own row, time and noise
+    # With stratified times, the standard error is an upper bound.
+    return Estimate(float(values.mean()), float(values.std() / np.sqrt(draws)))
 
 
 @training_program

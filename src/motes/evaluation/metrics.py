@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from motes.errors import UsageError
 from motes.evaluation.pairs import BLOCKS, FOLDS, Modes, Pair, p_value_of
-from motes.evaluation.results import Array, Metric, Row, Scale, Worse, Z, mean_of, root, share
+from motes.evaluation.results import Array, Metric, Row, Scale, Worse, Z, around, mean_of, root, share
 
 RESAMPLES = 50
 STREAM = 100  # the stream of `Pair.rng` for resamples; the built-in metrics use lower numbers
@@ -132,8 +133,8 @@ class PointMetric(Measure, abc.ABC):
         rng, (a, b) = pair.rng(STREAM), pair.scaled
         resamples = [(rng.integers(len(a), size=len(a)), rng.integers(len(b), size=len(b))) for _ in range(RESAMPLES)]
         value = self._value(a, b)
-        half = Z * float(np.std([self._value(a[i], b[j]) for i, j in resamples], ddof=1))
-        return Metric(self.name, value, value - half, value + half)
+        spread = float(np.std([self._value(a[i], b[j]) for i, j in resamples], ddof=1))
+        return around(self.name, value, Z * spread)
 
     def exchanged(self, pair: Pair) -> Array:
         """Return the values of all permutations (1 + p,), the observed one first; squares unless `scale` is "plain".
@@ -196,8 +197,7 @@ class _OneOfSeveral(_FastMetric):
         return found
 
     def exchanged(self, pair: Pair) -> Array:
-        values: Array = pair.once(self.permute)[self.names.index(self.name)]
-        return values
+        return np.asarray(pair.once(self.permute)[self.names.index(self.name)])
 
 
 class _MeasuredByPermutation(_FastMetric):
@@ -210,8 +210,7 @@ class _MeasuredByPermutation(_FastMetric):
         return found
 
     def exchanged(self, pair: Pair) -> Array:
-        values: Array = pair.once(self.compute)[1]
-        return values
+        return np.asarray(pair.once(self.compute)[1])
 
 
 # --- The sliced Wasserstein distance --------------------------------------------------------------------------------
@@ -384,7 +383,7 @@ def energy_distance(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
         >>> energy_distance(a + 1.0, b) > energy_distance(a, b)
         True
     """
-    return _energy(Pair.of(a, b, seed))[0]
+    return METRICS["energy_distance"].measured(Pair.of(a, b, seed))
 
 
 def mmd_squared(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
@@ -403,38 +402,7 @@ def mmd_squared(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
         >>> mmd_squared(a + 1.0, b) > mmd_squared(a, b)
         True
     """
-    return _mmd(Pair.of(a, b, seed))[0]
-
-
-def _energy(pair: Pair) -> tuple[Metric, Array]:
-    """Return the energy distance, and the biased squares of all permutations (1 + p,)."""
-    s = _compare_kernels(pair, energy=True)
-    return root("energy_distance", s.biased, s.square - s.half, s.biased + s.half, s.p_value), s.permuted
-
-
-def _mmd(pair: Pair) -> tuple[Metric, Array]:
-    """Return the squared MMD, and the biased squares of all permutations (1 + p,)."""
-    s = _compare_kernels(pair, energy=False)
-    return Metric("mmd_squared", s.square, s.square - s.half, s.square + s.half, s.p_value), s.permuted
-
-
-@metric("energy_distance")
-class _EnergyDistance(_MeasuredByPermutation):
-    compute = staticmethod(_energy)
-    about = "energy distance of standardised columns"
-    scale = "root"
-    words = "farther apart than by chance"
-    seen = "an energy distance of {}"
-
-
-@metric("mmd_squared")
-class _MmdSquared(_MeasuredByPermutation):
-    compute = staticmethod(_mmd)
-    about = "squared maximum mean discrepancy of Gaussian kernels"
-    scale = "square"
-    small, large = 0.005, 0.05
-    words = "farther apart than by chance"
-    seen = "a squared MMD of {}"
+    return METRICS["mmd_squared"].measured(Pair.of(a, b, seed))
 
 
 def gaussians(median: float) -> Kernel:
@@ -467,16 +435,11 @@ def _median(pair: Pair) -> float:
     return float(np.median(distances)) or float(distances.mean()) or 1.0  # many equal rows; all equal
 
 
-class _KernelStatistic(NamedTuple):
-    square: float  # without the distance 0 of each row to itself: unbiased
-    biased: float  # with it
-    half: float  # half of the interval of `square`
-    permuted: Array  # (1 + p,), biased
-    p_value: float
+def _compare_kernels(pair: Pair, *, energy: bool) -> tuple[Metric, Array]:
+    """Return the energy distance or MMD, and the biased D^2 of all permutations (1 + p,).
 
-
-def _compare_kernels(pair: Pair, *, energy: bool) -> _KernelStatistic:
-    """Return D^2 for a kernel, of at most 10,000 permuted rows and as many others of each set."""
+    It uses at most 10,000 permuted rows and as many others of each set.
+    """
     block, fold, (a, b) = pair.permutations.block, pair.permutations.fold, pair.scaled
     first, order = pair.permutations.first.astype(np.float64), np.lexsort((pair.rng(13).random(len(block)), block))
     place = np.arange(len(order)) - np.searchsorted(block[order], block[order])  # of each row in its block
@@ -493,8 +456,11 @@ def _compare_kernels(pair: Pair, *, energy: bool) -> _KernelStatistic:
     of_b = bb - ba + (_influence_on_units(pair, b) / 2 if energy else 0)
     half = Z * float(np.sqrt(4 * (aa - ab).var(ddof=1) / n + 4 * of_b.var(ddof=1) / m))
     p_value = p_value_of(permuted, 1e-12 * (abs(within_a) + abs(within_b)))
-    square = within_a + within_b - 2 * between
-    return _KernelStatistic(square, square - within_a / n - within_b / m, half, permuted, p_value)
+    square = within_a + within_b - 2 * between  # unbiased: without the distance 0 of each row to itself
+    if not energy:
+        return Metric("mmd_squared", square, square - half, square + half, p_value), permuted
+    biased = square - within_a / n - within_b / m
+    return root("energy_distance", biased, square - half, biased + half, p_value), permuted
 
 
 def _influence_on_units(pair: Pair, b: Array) -> Array:
@@ -579,6 +545,25 @@ def _iterate_squares(x: Array, y: Array, half: bool) -> Iterator[tuple[slice, sl
             yield rows, columns, cdist(x[rows], y[columns], "sqeuclidean")
 
 
+@metric("energy_distance")
+class _EnergyDistance(_MeasuredByPermutation):
+    compute = partial(_compare_kernels, energy=True)
+    about = "energy distance of standardised columns"
+    scale = "root"
+    words = "farther apart than by chance"
+    seen = "an energy distance of {}"
+
+
+@metric("mmd_squared")
+class _MmdSquared(_MeasuredByPermutation):
+    compute = partial(_compare_kernels, energy=False)
+    about = "squared maximum mean discrepancy of Gaussian kernels"
+    scale = "square"
+    small, large = 0.005, 0.05
+    words = "farther apart than by chance"
+    seen = "a squared MMD of {}"
+
+
 # --- Can a classifier tell the sets apart? (Lopez-Paz & Oquab 2017) -------------------------------------------------
 #
 # C2ST = the share of held-out rows that a classifier assigns to the correct set: 1/2 if the distributions are equal.
@@ -588,20 +573,6 @@ Indices = NDArray[np.intp]
 VOTERS = 50  # neighbours that vote, at most
 SHUFFLES = 5  # shuffles of a column for its permutation importance
 SHUFFLED_ROWS = 4000
-
-
-@dataclass(frozen=True)
-class Discrimination:
-    """The accuracy of boosted trees that distinguish two sets, and the importance of each column.
-
-    Attributes:
-        accuracy: as returned by `c2st_boosting`.
-        importance: permutation importance of each column, (d,): how much the accuracy falls if the column is shuffled
-            in the held-out rows. It is low for two columns with the same information.
-    """
-
-    accuracy: Metric
-    importance: Array
 
 
 def c2st(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Metric:
@@ -704,12 +675,12 @@ class _C2stBoosting(_C2st):
 
     def measured(self, pair: Pair) -> Metric:
         numbers = np.zeros(pair.a.shape[1], bool)
-        return c2st_of_columns(*pair.scaled, numbers, pair.rng(9), shuffles=0).accuracy
+        return c2st_of_columns(*pair.scaled, numbers, pair.rng(9), shuffles=0)[0]
 
 
 def c2st_of_columns(
     a: Array, b: Array, discrete: NDArray[np.bool_], rng: np.random.Generator, *, shuffles: int = SHUFFLES
-) -> Discrimination:
+) -> tuple[Metric, Array]:
     """Return `c2st_boosting` and permutation importances for columns of numbers or codes, with missing entries.
 
     Args:
@@ -718,17 +689,26 @@ def c2st_of_columns(
         discrete: whether each column is discrete, (d,).
         rng: generator of the halves, of the choice of rows if n and m differ, and of the shuffles.
         shuffles: shuffles of each column, in at most 4000 held-out rows; with 0 the importance is 0.
+
+    Returns:
+        The accuracy, as returned by `c2st_boosting`; and the permutation importance of each column, (d,): how much the
+        accuracy falls if the column is shuffled in the held-out rows. It is low for two columns with the same
+        information.
     """
+    from sklearn.ensemble import HistGradientBoostingClassifier
     from threadpoolctl import threadpool_limits
 
     x, y, train = _split_halves((a, b), rng)
     truth, importance = y[~train], np.zeros(x.shape[1])
     known = np.flatnonzero(~np.isnan(x[train]).all(axis=0))  # trees reject a column without observed entries
     if not len(known):
-        return Discrimination(_test_accuracy(np.full(len(truth), 0.5), truth), importance)
+        return _test_accuracy(np.full(len(truth), 0.5), truth), importance
     test = x[~train][:, known]
     with threadpool_limits(1, "openmp"):
-        trees = _make_trees(discrete[known]).fit(x[train][:, known], y[train])
+        trees: Any = HistGradientBoostingClassifier(
+            max_iter=50, max_leaf_nodes=15, early_stopping=False, random_state=0, categorical_features=discrete[known]
+        )
+        trees.fit(x[train][:, known], y[train])
         accuracy = _test_accuracy(trees.predict_proba(test)[:, 1], truth)
         test, truth = test[:SHUFFLED_ROWS], truth[:SHUFFLED_ROWS]
         before = _score_accuracy(trees.predict_proba(test)[:, 1], truth)
@@ -738,15 +718,7 @@ def c2st_of_columns(
                 test[:, k] = rng.permutation(column)
                 importance[j] += (before - _score_accuracy(trees.predict_proba(test)[:, 1], truth)) / shuffles
             test[:, k] = column
-    return Discrimination(accuracy, importance)
-
-
-def _make_trees(discrete: NDArray[np.bool_] | None) -> Any:
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
-    return HistGradientBoostingClassifier(
-        max_iter=50, max_leaf_nodes=15, early_stopping=False, random_state=0, categorical_features=discrete
-    )
+    return accuracy, importance
 
 
 def _score_accuracy(second: Array, truth: Indices) -> float:

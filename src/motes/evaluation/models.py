@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from motes.data import Frame, Table
 from motes.errors import DataError, UsageError
 from motes.evaluation.diagnosis import excess_over, excess_over_exact
 from motes.evaluation.losses import Estimate, expected_loss
 from motes.evaluation.points import Fit, PointDetails, evaluate_points
-from motes.evaluation.results import Evaluation
-from motes.evaluation.sources import PointSource, Source, compared_with, source_of
+from motes.evaluation.results import Array, Evaluation
+from motes.evaluation.sources import PointSource, Source, compared_with, random_rows, source_of
 from motes.evaluation.tables import TableDetails, check_target, evaluate_tables
 from motes.points import PointModel, PointRecipe
 from motes.points.fitting import standardiser_of
@@ -24,8 +24,6 @@ from motes.points.sampling import seed_key
 from motes.progress import OnProgress, Progress, Reporter, silent
 from motes.tables.model import TableModel
 from motes.training import Model
-
-Array = NDArray[np.float64]
 
 SCORED = 2000  # most rows for the likelihood
 EXCESS_ROWS = 1024  # most rows for the excess loss
@@ -128,15 +126,10 @@ def compare_table(
     held_out = None if origin.held_out is None else model.schema.frame(origin.held_out)
     log_prob = None
     if held_out is not None and origin.known:
-        unseen, seen = (_random_rows(rows, LIKELIHOOD_ROWS, seed) for rows in (held_out, training))
+        unseen, seen = (random_rows(rows, LIKELIHOOD_ROWS, seed) for rows in (held_out, training))
         log_prob = model.score_samples(unseen), model.score_samples(seen)
     found = evaluate_tables(samples, held_out, training, model.schema, target=target, log_prob=log_prob, seed=seed)
     return replace(found, source=origin.name, notes=(*origin.notes, *found.notes), about=about(model))
-
-
-def _random_rows(rows: Frame, most: int, seed: int) -> Frame:
-    """Return at most `most` of the rows, in random order."""
-    return rows.take(np.random.default_rng([seed, 8128]).permutation(len(rows))[:most])
 
 
 def _log_prob(model: PointModel, origin: PointSource, reference: Array, other: Array) -> tuple[Array, Array] | None:
@@ -162,11 +155,10 @@ def least_loss(origin: PointSource, recipe: PointRecipe, *, seed: int = 0) -> Es
     truth, rows = origin.truth, origin.training
     if truth is None:
         return None
-    parts = [(1.0, truth, rows.x)]
+    dropout = 1.0 if rows.labels is None else recipe.training.label_dropout
+    parts = [(dropout, truth, rows.x)]
     if rows.labels is not None:
-        dropout = recipe.training.label_dropout
         of_classes = [(rows.labels == label, truth.of_class(int(label))) for label in np.unique(rows.labels)]
-        parts = [(dropout, truth, rows.x)]
         parts += [((1 - dropout) * float(mine.mean()), one, rows.x[mine]) for mine, one in of_classes]
     standardiser, schedule = standardiser_of(rows, recipe), recipe.make_schedule()
     draws, key = int(np.clip(LEAST_LOSS_PAIRS // truth.atoms, 4096, 25_000)), seed_key(seed, "least loss")
@@ -292,7 +284,7 @@ def _table_score(model: TableModel, source: Any, seed: int) -> tuple[Score, str,
         raise UsageError(
             f"'{origin.name}' has no rows that the model has not seen. Pass a file with unseen rows as SOURCE."
         )
-    rows = _random_rows(origin.held_out, EMA_ROWS, seed)
+    rows = random_rows(origin.held_out, EMA_ROWS, seed)
 
     def score(one: TableModel) -> tuple[float, float]:
         nats = -one.score_samples(rows, laplace=True)

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,7 +23,6 @@ from motes.evaluation.results import Array
 PERMUTATIONS = 199
 BLOCKS = 200  # most blocks of each set
 FOLDS = 5
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,12 +181,11 @@ class Pair:
         """
         return np.random.default_rng([OWN_STREAM, use, self.seed, self._fingerprint])
 
-    def once(self, function: Callable[[Pair], T]) -> T:
+    def once(self, function: Callable[[Pair], Any]) -> Any:
         """Return `function(self)`, computed at the first call, so that several metrics share one computation."""
         if function not in self._cache:
             self._cache[function] = function(self)
-        found: T = self._cache[function]
-        return found
+        return self._cache[function]
 
     @cached_property
     def _cache(self) -> dict[Callable[[Pair], Any], Any]:

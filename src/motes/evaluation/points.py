@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -335,7 +335,7 @@ def evaluate_points(
         'No difference between synthetic and real rows was found.'
     """
     ours, theirs = np.asarray(samples, np.float64), np.asarray(reference, np.float64)
-    entries = _make_entries(*paired(ours, theirs, other, theirs, seed, modes), fit, brief)
+    entries = tuple(_make_entries(*paired(ours, theirs, other, theirs, seed, modes), fit, brief))
     width = ours.shape[1]
     named = tuple(
         PointColumn(name, Sides(quantiles_of(a), quantiles_of(b)), bars_of(a, b, ()))
@@ -347,7 +347,7 @@ def evaluate_points(
     return Evaluation("", "real points", sizes, entries, details, (), seed, brief)
 
 
-def _make_entries(pair: Pair, real: Pair, fit: Fit, brief: bool) -> tuple[Entry, ...]:
+def _make_entries(pair: Pair, real: Pair, fit: Fit, brief: bool) -> Iterator[Entry]:
     """Return every metric with its reference value and its verdict."""
     from threadpoolctl import threadpool_limits
 
@@ -364,14 +364,11 @@ def _make_entries(pair: Pair, real: Pair, fit: Fit, brief: bool) -> tuple[Entry,
         rows[OF_THE_MODEL["negative_log_likelihood"]] = both
         singles["negative_log_likelihood"] = of_likelihoods(ours, best, paired=fit.paired)
     if (excess := fit.excess) is not None:
-        half = results.Z * excess.nats_error
-        value = Metric("excess_loss", excess.nats, excess.nats - half, excess.nats + half)
+        value = results.around("excess_loss", excess.nats, results.Z * excess.nats_error)
         rows[OF_THE_MODEL["excess_loss"]] = Row(value, Metric("excess_loss", 0.0, 0.0, 0.0))
         singles["excess_loss"] = Single.above(excess.nats, excess.nats_error, UNLEARNED)
     tested = compute_tests(rows, permuted, singles, brief)
-    entries = []
     for measure, row in rows.items():
         judgement = verdict(measure, row, tested[measure], pair.a.shape[1])
         names, values = (measure.section, measure.name, measure.about), (row.metric, row.reference)
-        entries.append(Entry(*names, judgement, *values, tested[measure].chance))
-    return tuple(entries)
+        yield Entry(*names, judgement, *values, tested[measure].chance)

@@ -19,15 +19,13 @@ from motes.encoding import encode
 from motes.errors import DataError, UsageError, check_count, check_seed
 from motes.evaluation import results
 from motes.evaluation.models import about
-from motes.evaluation.results import Entry, Evaluation, Metric, Verdict
+from motes.evaluation.results import Array, Entry, Evaluation, Metric, Verdict
 from motes.evaluation.sources import simulations_of_source
 from motes.points import PosteriorModel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-
-Array = NDArray[np.float64]
 
 JOINT = "all columns"
 FALSE_ALARMS = 0.025  # P(false alarm | correct posteriors): 200 repeats show more than 5 % once in 80 times

@@ -365,7 +365,7 @@ def utility(
     gap, error = float(ours[0] - theirs[0]), float((ours - theirs)[1:].std())
     p_value = float(ndtr(gap / error)) if error > 0 else float(gap >= 0)
     difference = Metric("utility_difference", gap, gap - Z * error, gap + Z * error, p_value)
-    with_synthetic, with_real = (_with_interval(name, scores) for scores in found)
+    with_synthetic, with_real = (results.around(name, float(one[0]), Z * float(one[1:].std())) for one in found)
     relative = _relative(ours - chance, theirs - chance)
     return Utility(target, name, with_synthetic, with_real, relative, difference, (n, len(test.y)))
 
@@ -416,11 +416,6 @@ def score_guesses(guess: Array, y: Array, weights: Array, classes: int | None) -
         return weighted_auc(guess[:, 1], y == 1, weights)
     each = np.stack([weighted_auc(guess[:, k], y == k, weights) for k in present])
     return np.asarray(np.nanmean(each, axis=0))
-
-
-def _with_interval(name: str, values: Array) -> Metric:
-    half = Z * float(values[1:].std())
-    return Metric(name, float(values[0]), float(values[0]) - half, float(values[0]) + half)
 
 
 def _relative(ours: Array, theirs: Array) -> Metric | None:

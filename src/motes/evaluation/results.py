@@ -101,12 +101,16 @@ def p_of(metric: Metric) -> float:
     return metric.p_value
 
 
+def around(name: str, value: float, half: float) -> Metric:
+    """Return a metric whose interval reaches from `value - half` to `value + half`."""
+    return Metric(name, value, value - half, value + half)
+
+
 def mean_of(name: str, values: Array) -> Metric:
     """Return the mean of numbers (n,), at least 2, with Student's t interval."""
     from scipy.stats import t
 
-    mean, half = float(values.mean()), float(t.isf(0.025, len(values) - 1)) * standard_error(values)
-    return Metric(name, mean, mean - half, mean + half)
+    return around(name, float(values.mean()), float(t.isf(0.025, len(values) - 1)) * standard_error(values))
 
 
 def standard_error(values: Array) -> float:
@@ -123,8 +127,7 @@ def welch(gap: float, errors: tuple[float, float], rows: tuple[int, int]) -> tup
     if error == 0:
         return Metric("difference", gap, gap, gap), float(gap <= 0)
     degrees = sum(squares) ** 2 / sum(square**2 / (n - 1) for square, n in zip(squares, rows, strict=True))
-    half = float(t.isf(0.025, degrees)) * error
-    return Metric("difference", gap, gap - half, gap + half), float(t.sf(gap / error, degrees))
+    return around("difference", gap, float(t.isf(0.025, degrees)) * error), float(t.sf(gap / error, degrees))
 
 
 def share(name: str, value: float, variance: float, n: int, p_value: float | None = None) -> Metric:

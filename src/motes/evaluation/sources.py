@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from motes.data import DATASETS, SHAPES, Frame, Table, make_labelled_shape, make_shape, read_frame, read_table
-from motes.data.arrays import Mask
+from motes.data.arrays import Array, Mask
 from motes.data.datasets import is_here
 from motes.data.files import refuse_address
 from motes.data.points import as_table, content_keys, fingerprint_of, frame_of, held_out_of, order_of
@@ -30,7 +30,6 @@ from motes.tables.model import TableModel
 from motes.tables.recipe import TableRecipe
 from motes.training import Model, Recipe
 
-Array = NDArray[np.float64]
 Rows = TypeVar("Rows", Table, Frame)
 
 FEWEST = 20  # fewest rows of a file
@@ -122,8 +121,7 @@ PointSource: TypeAlias = Source[Table]
 
 def reference_seeds(seed: int) -> list[int]:
     """Return the seeds of the two real sets, for a source with this seed."""
-    words: list[int] = np.random.SeedSequence([seed, 271828]).generate_state(2).tolist()
-    return words
+    return [int(word) for word in np.random.SeedSequence([seed, 271828]).generate_state(2)]
 
 
 def read_points(name: str, recipe: Recipe, seed: int) -> PointSource:
@@ -329,6 +327,11 @@ def compared_with(model: PointModel, given: str | ArrayLike | Table | None, n: i
     if len(reference) < LEAST:
         raise UsageError(f"got {len(reference)} rows of {origin.name} to compare with; expected at least {LEAST}.")
     return origin, reference, other
+
+
+def random_rows(rows: Frame, most: int, seed: int) -> Frame:
+    """Return at most `most` of the rows, in random order."""
+    return rows.take(np.random.default_rng([seed, 8128]).permutation(len(rows))[:most])
 
 
 def simulations_of_source(model: PosteriorModel, given: str | None) -> tuple[Table, str, str]:

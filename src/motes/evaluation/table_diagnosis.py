@@ -13,24 +13,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from motes.data import Frame
 from motes.encoding import JsonRecord
 from motes.errors import UsageError, check_process
-from motes.evaluation.findings import Finding, headline, named, rounded
-from motes.evaluation.results import standard_error
-from motes.evaluation.sources import source_of
+from motes.evaluation.findings import SURE, Finding, headline, named, rounded
+from motes.evaluation.results import Array, standard_error
+from motes.evaluation.sources import random_rows, source_of
 from motes.tables import Encoded
 from motes.tables.model import TableModel
 from motes.tables.parts import IMPOSSIBLE
 
-Array = NDArray[np.float64]
-
 ROWS = 2000  # most training rows and most held-out rows that are used
 FEWEST = 10  # held-out rows
 ORDERS = 4
-SURE = 3.0  # standard errors by which a finding must exceed its threshold
 
 
 @dataclass(frozen=True)
@@ -136,11 +132,10 @@ def diagnose_table(
         UsageError: fewer than 10 held-out rows.
         DataError: rows with other columns.
     """
-    rng = np.random.default_rng([seed, 693147])
     if len(unseen) < FEWEST:
         raise UsageError(f"got {len(unseen)} held-out rows; expected at least {FEWEST}. Give a file with more rows.")
-    unseen, seen = _subsample(unseen, rng), None if training is None else _subsample(training, rng)
-    encoded = model.schema.encode(model.schema.frame(unseen), unseen="mark")
+    unseen, seen = random_rows(unseen, ROWS, seed), None if training is None else random_rows(training, ROWS, seed)
+    encoded = model.schema.encode(unseen, unseen="mark")
     held_out = model.score_samples(unseen)
     possible = np.isfinite(held_out)
     if not possible.any():
@@ -160,17 +155,11 @@ def diagnose_table(
     )  # fmt: skip
     added, findings = (own - base).sum(axis=1), list[Finding]()
     if seen is not None:
-        seen_own, seen_base, _ = _log_prob_by_column(
-            model, model.schema.encode(model.schema.frame(seen), unseen="mark")
-        )
+        seen_own, seen_base, _ = _log_prob_by_column(model, model.schema.encode(seen, unseen="mark"))
         findings += _overlearned((seen_own - seen_base).sum(axis=1), added, model)
     findings += _worse_than_alone(found, model)
     findings += [*_worse_than_mixture(added, model), *_impossible_rows(encoded, model)]
     return replace(found, findings=tuple(findings))
-
-
-def _subsample(rows: Frame, rng: np.random.Generator) -> Frame:
-    return rows if len(rows) <= ROWS else rows.take(np.sort(rng.permutation(len(rows))[:ROWS]))
 
 
 def _log_prob_by_column(model: TableModel, encoded: Encoded) -> tuple[Array, Array, Array]:

@@ -225,9 +225,8 @@ def likelihoods(held_out: ArrayLike, training: ArrayLike, columns: int = 1) -> L
     if min(rows) < 2:
         return Likelihoods(None, None, None, impossible, rows, (1.0, p_impossible), columns)
     unseen, seen = (results.mean_of("log_likelihood", values) for values in finite)
-    gap, p_value = results.welch(
-        float(seen - unseen), (results.standard_error(finite[0]), results.standard_error(finite[1])), rows
-    )
+    errors = results.standard_error(finite[0]), results.standard_error(finite[1])
+    gap, p_value = results.welch(float(seen - unseen), errors, rows)
     return Likelihoods(unseen, seen, gap, impossible, rows, (p_value, p_impossible), columns)
 
 
@@ -293,13 +292,12 @@ SHIFTED, STRETCHED = 0.1, 1.1  # from this shift of the mean, or ratio of standa
 
 def _describe_share(contrast: marginals.Contrast, kind: str) -> str:
     ours, theirs, text = contrast.synthetic, contrast.real, contrast.text
-    if contrast.of == "label":
-        if ours == 0:
-            return f"{text} is never drawn (real {theirs:.1%})"
-        return f"{text} in {ours:.1%} of the rows (real {theirs:.1%})"
+    label = contrast.of == "label"
+    if label and ours == 0:
+        return f"{text} is never drawn (real {theirs:.1%})"
     if text.startswith("at most") and ours + theirs > 1:  # state shares in the upper tail from above
         ours, theirs, text = 1 - ours, 1 - theirs, f"above {results.shown(kind, contrast.value)}"
-    digits = 1 if min(ours, theirs) >= 0.01 else 2
+    digits = 1 if label or min(ours, theirs) >= 0.01 else 2
     return f"{text} in {ours:.{digits}%} of the rows (real {theirs:.{digits}%})"
 
 
@@ -437,11 +435,10 @@ class Comparison:
             self.notes.append(f"the classifier uses {n:,} of the {len(self.held_out):,} held-out rows.")
         synthetic = self._add_gaps(synthetic, 8)
         shuffles = int(np.clip(SHUFFLES // len(self.view.names), 1, 5))
-        found = c2st_of_columns(synthetic, held_out, self.view.discrete, self.rng(9), shuffles=shuffles)
-        reference = c2st_of_columns(training, held_out, self.view.discrete, self.rng(10), shuffles=0)
-        order = np.argsort(-found.importance, kind="stable")
-        importance = {self.view.names[j]: float(found.importance[j]) for j in order}
-        return ClassifierResult(found.accuracy, reference.accuracy, importance, n)
+        accuracy, falls = c2st_of_columns(synthetic, held_out, self.view.discrete, self.rng(9), shuffles=shuffles)
+        reference, _ = c2st_of_columns(training, held_out, self.view.discrete, self.rng(10), shuffles=0)
+        importance = {self.view.names[j]: float(falls[j]) for j in np.argsort(-falls, kind="stable")}
+        return ClassifierResult(accuracy, reference, importance, n)
 
     def utility(self, target: str) -> privacy.Utility | Verdict:
         """Measure how well a target is learned from synthetic and from training rows."""
@@ -675,13 +672,10 @@ def _examples(schema: Schema, frames: Mapping[str, Frame], rng: np.random.Genera
     texts = []
     for name in ("synthetic", "training"):
         frame = schema.contents(frames[name])
-        texts.append(_texts(frame.take(np.sort(rng.permutation(len(frame))[:EXAMPLES]))))
+        some = frame.take(np.sort(rng.permutation(len(frame))[:EXAMPLES]))
+        rows = zip(*(series.cells() for series in some.columns.values()), strict=True)
+        texts.append(tuple(tuple(map(_text, row)) for row in rows))
     return Examples(tuple(column.name for column in schema.compared), texts[0], texts[1])
-
-
-def _texts(rows: Frame) -> tuple[tuple[str, ...], ...]:
-    columns = [series.cells() for series in rows.columns.values()]
-    return tuple(tuple(map(_text, row)) for row in zip(*columns, strict=True))
 
 
 def _text(entry: Any) -> str:

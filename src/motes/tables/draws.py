@@ -314,12 +314,12 @@ TRIES = 1000  # draws of a row, after which the last one is used even if it brea
 
 
 @dataclass(frozen=True, repr=False)
-class FilledRows(Frame):
-    """Rows with their missing entries filled in.
+class AnsweredRows(Frame):
+    """Rows with their missing entries filled in, or the predictions for each row.
 
     Attributes:
-        ignored: number of impossible entries, such as unseen labels; they stay, and the other entries of their row are
-            drawn as if they were unknown.
+        ignored: number of impossible entries, such as unseen labels, which count as unknown; in rows that are filled in
+            they stay.
     """
 
     ignored: int = 0
@@ -327,7 +327,7 @@ class FilledRows(Frame):
 
 def fill_blocks(
     orders: AnyOrderModel, rows: Blocks, draws: int, seed: int, on_progress: OnProgress, name: str
-) -> Iterator[Iterator[FilledRows]]:
+) -> Iterator[Iterator[AnsweredRows]]:
     """Fill in the missing entries of all rows, `draws` times; yield each table block by block.
 
     Args:
@@ -355,7 +355,7 @@ def fill_blocks(
 
 def _fill_table(
     orders: AnyOrderModel, rows: Blocks, seed: int, filled: Callable[[int], None], name: str
-) -> Iterator[FilledRows]:
+) -> Iterator[AnsweredRows]:
     schema = orders.schema
     for number, part in enumerate(rows.read()):
         encoded = schema.encode(part, name=name, unseen="mark")
@@ -375,7 +375,7 @@ def _fill_table(
                 _fill_rows(orders, known, sides, made, rows_here, word)
                 filled(len(rows_here))
         whole = schema.put(schema.decode(made.codes, made.y, made.u), part)
-        yield FilledRows(whole.columns, int(impossible.sum() + encoded.other.sum()))
+        yield AnsweredRows(whole.columns, int(impossible.sum() + encoded.other.sum()))
 
 
 def _fill_rows(

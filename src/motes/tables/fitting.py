@@ -59,10 +59,10 @@ def fit_table(
         TrainingError: the training diverged; `result` is the model with the last good weights.
     """
     check_process()
-    chosen, seed, start = recipe, check_seed(seed), session.start_as(TableModel)
+    seed, start = check_seed(seed), session.start_as(TableModel)
     frame = as_frame(data, name=session.name)
     row_weights = None if weights is None else check_weights(weights, len(frame), session.name)
-    chosen = replace(chosen, columns={**chosen.columns, **(columns or {})})
+    chosen = replace(recipe, columns={**recipe.columns, **(columns or {})})
     if start is not None:
         _check_start(start, chosen)
         schema = start.schema

@@ -176,10 +176,7 @@ class Layout:
 
     def axes_of(self, j: int) -> NDArray[np.int32]:
         """Return the axes of part j, (LEVELS - 1,), padded with A."""
-        if j in self.lines:
-            own = np.append(self.line_place[j], np.full(LEVELS - 2, -1))
-        else:
-            own = self.levels.axis[j]
+        own = np.append(self.line_place[j], np.full(LEVELS - 2, -1)) if j in self.lines else self.levels.axis[j]
         return np.where(own < 0, len(self.axes), own).astype(np.int32)
 
     @cached_property
@@ -207,10 +204,7 @@ def layout_of(schema: Schema, *, labels: bool) -> Layout:
     parts, links = schema.parts, Linker.of(schema).links
     sizes = [part.count for part in parts]
     kinds = _assign_groups(sizes, [bool(_free_tokens(part).any()) for part in parts])
-    groups = []
-    for kind in sorted(set(kinds)):
-        places = [j for j, one in enumerate(kinds) if one == kind]
-        groups.append(_build_group([parts[j] for j in places], places))
+    groups = [_build_group(parts, [j for j, one in enumerate(kinds) if one == kind]) for kind in sorted(set(kinds))]
     lines = np.array([j for j, part in enumerate(parts) if part.has_density], np.int32)
     bins, levels = _build_bins([parts[j] for j in lines], max(sizes)), _build_levels(parts, len(lines), known=labels)
     place = {int(j): i for i, j in enumerate(links.parts)}
@@ -313,6 +307,7 @@ def waves_of(u: Any) -> Any:
 
 
 def _build_group(parts: Sequence[Part], places: Sequence[int]) -> Group:
+    parts = [parts[j] for j in places]
     shape = len(parts), max(part.count for part in parts)
     log_masses, free = np.full(shape, -np.inf, np.float32), np.zeros(shape, np.float32)
     basis = np.zeros((*shape, WAVES), np.float32)

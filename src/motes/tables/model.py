@@ -27,12 +27,12 @@ from motes.data.records import check_types
 from motes.errors import DataError, ModelFileError, check_count, check_process
 from motes.progress import OnProgress, Progress, Reporter, silent
 from motes.tables.calibration import adjusted
-from motes.tables.draws import DrawnRows, RowConditions, conditions_of, draw_blocks, fill_blocks
+from motes.tables.draws import AnsweredRows, DrawnRows, RowConditions, conditions_of, draw_blocks, fill_blocks
 from motes.tables.kinds.columns import ROOM
 from motes.tables.layout import layout_of
 from motes.tables.network import MaskedModel, MaskedNetwork, knows_labels, skeleton_of
 from motes.tables.parts import IMPOSSIBLE, Array, Encoded, Part
-from motes.tables.predictions import DRAWS, QUANTILES, Predicted, label_probabilities, predict_blocks, rows_without
+from motes.tables.predictions import DRAWS, QUANTILES, label_probabilities, predict_blocks, rows_without
 from motes.tables.recipe import TableRecipe
 from motes.tables.relations import PATTERNS, Inequality, Relation
 from motes.tables.rules import Constraint, broken_by, observed_sides
@@ -426,7 +426,7 @@ class TableModel(Model):
         check_process()
         rows = Blocks.of_frame(rows_without(self.schema, data, column, "the data"))
         parts = [*predict_blocks(self.orders, rows, column, quantiles, draws, seed, on_progress, "the data")]
-        found = Predicted(joined(parts, rows.rows).columns, sum(part.ignored for part in parts))
+        found = AnsweredRows(joined(parts, rows.rows).columns, sum(part.ignored for part in parts))
         return with_index(found.as_kind_of(data), data)
 
     def predict_proba(self, data: Any, column: str) -> tuple[Array, list[Any]]:

@@ -21,6 +21,7 @@ from motes.data import Blocks, Frame, as_frame
 from motes.data.arrays import Series, plain
 from motes.errors import DataError, UsageError, check_count, check_seed
 from motes.progress import OnProgress, Progress
+from motes.tables.draws import AnsweredRows
 from motes.tables.kinds.base import Kind
 from motes.tables.layout import Derived, shares_of
 from motes.tables.network import EncodedRows, Scale
@@ -33,17 +34,6 @@ from motes.tables.unmasking_steps import TokenPrediction
 
 QUANTILES = (0.05, 0.5, 0.95)
 DRAWS = 256  # draws per row
-
-
-@dataclass(frozen=True, repr=False)
-class Predicted(Frame):
-    """The predictions for each row.
-
-    Attributes:
-        ignored: number of impossible entries, such as unseen labels, which count as unknown.
-    """
-
-    ignored: int = 0
 
 
 def rows_without(schema: Schema, data: Any, column: str, name: str) -> Frame:
@@ -78,7 +68,7 @@ def predict_blocks(
     seed: int,
     on_progress: OnProgress,
     name: str,
-) -> Iterator[Predicted]:
+) -> Iterator[AnsweredRows]:
     """Yield predictions for the rows of `rows_without`, block by block; see `TableModel.predict`."""
     quantiles, draws, seed = _check_quantiles(quantiles), check_count(draws, "draws"), check_seed(seed)
     schema, kind, number, done = orders.schema, orders.schema.kind_of(column), 0, 0
@@ -103,7 +93,7 @@ def predict_blocks(
                 columns = _summary_columns(kind, values, quantiles)
             number, done = number + 1, done + len(part)
             on_progress(Progress(done, rows.rows))
-            yield Predicted(columns, int((encoded.codes == IMPOSSIBLE).sum() + encoded.other.sum()))
+            yield AnsweredRows(columns, int((encoded.codes == IMPOSSIBLE).sum() + encoded.other.sum()))
     if not number:
         raise DataError(f"{name} has no rows; expected at least 1.")
 

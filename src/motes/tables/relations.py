@@ -357,8 +357,7 @@ def _best_rows(groups: Sequence[Array], rests: Sequence[Array], close: float) ->
     """Return the rows (m, d) with the smallest of the residuals `rests` (g,), if most are near 0; otherwise None."""
     for group, rest in zip(groups, rests, strict=True):
         if np.median(rest) < close:
-            found: Array = group[int(rest.argmin())]
-            return found
+            return np.asarray(group[int(rest.argmin())])
     return None
 
 

@@ -82,11 +82,6 @@ class Constraint:
         """All rules in words, such as "start <= end in all rows, low <= high in nearly all rows"."""
         return ", ".join(rule.words for rule in self.rules)
 
-    @property
-    def strict(self) -> Mask:
-        """Which rules (k,) have no exceptions in the training rows."""
-        return np.array([rule.shares[0] == 0 for rule in self.rules], bool)
-
     def without(self, which: Mask) -> "Constraint":
         """Return the constraint without some rules (k,)."""
         left = tuple(rule for rule, out in zip(self.rules, which, strict=True) if not out)
@@ -130,18 +125,14 @@ class Constraint:
 
     def log_factor(self, sides: RuleSides) -> Array:
         """Compute log m(x) - log p(x) of rows, (n,)."""
-        return np.logaddexp(np.log1p(-self.loose) + self._log_rule_factor(sides), np.log(self.loose))
-
-    def _log_rule_factor(self, sides: RuleSides) -> Array:
-        """Compute log(f(x) / Z) of rows, (n,)."""
         cases = cases_of(self.rules, sides)
         known = np.stack([np.all([sides[column].known for column in rule.columns], axis=0) for rule in self.rules], 1)
         distinct, place = np.unique(known, axis=0, return_inverse=True)
-        made = np.zeros(len(cases))
+        log_kept = np.zeros(len(cases))  # log(f(x) / Z)
         for number, which in enumerate(distinct):
             here = place.ravel() == number
-            made[here] = self._log_f(self.factors, cases[here], which) - self.log_share(which)
-        return made
+            log_kept[here] = self._log_f(self.factors, cases[here], which) - self.log_share(which)
+        return np.logaddexp(np.log1p(-self.loose) + log_kept, np.log(self.loose))
 
     def accepted(self, sides: RuleSides, hopeless: bool | Mask, seed: int, number: int) -> Mask:
         """Return which candidates from p rejection accepts, so that they are draws from p f / Z, (n,).
@@ -158,7 +149,8 @@ class Constraint:
 
     def broken(self, sides: RuleSides) -> Mask:
         """Return the rows (n,) whose known entries break a rule without exceptions."""
-        return np.logical_or.reduce(broken_by(self.rules, sides) & self.strict, axis=1)
+        strict = [rule.shares[0] == 0 for rule in self.rules]  # without exceptions in the training rows
+        return np.logical_or.reduce(broken_by(self.rules, sides) & np.array(strict, bool), axis=1)
 
     def reweighted(self, draws: NDArray[Any], sides: RuleSides, column: str) -> NDArray[Any]:
         """Turn draws of one column given the others from p into draws from p f / Z.

@@ -525,20 +525,18 @@ class Schema:
             >>> Schema.fit(people).put(drawn, {"age": [62, None], "smoker": [None, None]})["age"].tolist()
             [62, 47]
         """
-        name = "the data"
-        frame = self.frame(given, name=name)
-        encoded, columns = self.encode(frame, name=name, unseen="mark"), dict(made.columns)
-        strange = [
-            kind.column for kind in self.kinds if (encoded.codes[:, self._slices[kind.column]] == IMPOSSIBLE).any()
-        ]
+        frame, columns = self.frame(given), dict(made.columns)
+        encoded = self.encode(frame, unseen="mark")
+        impossible = encoded.codes == IMPOSSIBLE
+        strange = [kind.column for kind in self.kinds if impossible[:, self._slices[kind.column]].any()]
         for column in [*strange, *(self.kept if encoded.other.any() else ())]:  # their kind cannot hold them
             pairs = zip(frame.columns[column].cells(), made.columns[column].cells(), strict=True)
             cells = [drawn if entry is None else entry for entry, drawn in pairs]
-            columns[column] = of_values(np.array(cells, object), column, name)
+            columns[column] = of_values(np.array(cells, object), column, "the data")
         for kind in self.kinds:
             series, drawn = frame.columns[kind.column], made.columns[kind.column]
             if kind.column not in strange and (here := ~series.missing).any():
-                known, values = kind.read(series, name), np.array(drawn.values)
+                known, values = kind.read(series, "the data"), np.array(drawn.values)
                 values[here] = kind.series(known, np.zeros(len(known), bool)).values
                 columns[kind.column] = replace(drawn, values=values, missing=drawn.missing & series.missing)
         return Frame(columns | {column: frame.columns[column] for column in self.identifiers})

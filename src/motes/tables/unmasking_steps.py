@@ -470,6 +470,5 @@ def picked(weights: jax.Array, u: jax.Array) -> tuple[jax.Array, jax.Array]:
     upto = jnp.cumsum(weights, -1)
     mark = u * ONE * upto[:, -1]
     chosen = jnp.minimum((upto <= mark[:, None]).sum(-1), weights.shape[-1] - 1).astype(jnp.int32)
-    take = lambda part: jnp.take_along_axis(part, chosen[:, None], -1)[:, 0]
-    own = take(weights)
-    return chosen, jnp.clip((mark - take(upto) + own) / jnp.maximum(own, 1e-30), 0.0, ONE)
+    own = _select_entry(weights, chosen)
+    return chosen, jnp.clip((mark - _select_entry(upto, chosen) + own) / jnp.maximum(own, 1e-30), 0.0, ONE)
