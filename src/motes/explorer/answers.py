@@ -341,6 +341,4 @@ class _Cache:
 
 def _size(answer: Any) -> int:
     """Return the bytes of an array, of the arrays of an answer, or of those in a tuple."""
-    parts = [answer] if isinstance(answer, np.ndarray) else answer
-    arrays = parts.arrays.values() if isinstance(parts, Answer) else parts
-    return sum(part.nbytes for part in arrays if isinstance(part, np.ndarray))
+    return sum(part.nbytes for part in jax.tree.leaves(answer) if isinstance(part, np.ndarray))

@@ -179,8 +179,8 @@ def _with_headers(send: Send) -> Send:
 # --- the connection to a page -------------------------------------------------------------------------------------
 
 
-class Abandoned(Exception):
-    """The page no longer needs this answer."""
+class Abandoned(BaseException):
+    """The page no longer needs this answer. Not an `Exception`, so that it is not reported as a bug."""
 
 
 class Visit:
@@ -270,8 +270,6 @@ class Visit:
                 found = self.answers.answer(replace(request, live=self._live, on_progress=stop_if_abandoned))
         except MotesError as error:
             found = Answer({"error": str(error)})
-        except Abandoned:
-            raise
         except Exception:
             log.exception("a request could not be answered")
             found = Answer({"error": "This is a bug; the terminal shows details."})

@@ -241,7 +241,7 @@ class Subject:
             (0.0, 0.0, 1.0)
         """
         schedule = self.denoiser.schedule
-        angle = self._most * (np.arange(1, PLACES) / PLACES) ** BEND
+        angle = self._angle(1.0) * (np.arange(1, PLACES) / PLACES) ** BEND
         t = np.asarray(schedule.t_of_log_snr(-2 * np.log(np.tan(angle))), float)
         t = np.concatenate([[0.0], np.clip(t, 0, 1), [1.0]])
         return t, np.asarray(schedule.alpha(t), float), np.asarray(schedule.sigma(t), float)
@@ -256,15 +256,12 @@ class Subject:
             >>> moons.places(t[[0, 10]]).round().tolist()
             [0.0, 10.0]
         """
-        schedule = self.denoiser.schedule
-        angle = np.arctan2(np.asarray(schedule.sigma(t), float), np.asarray(schedule.alpha(t), float))
-        return PLACES * np.clip(angle / self._most, 0, 1) ** (1 / BEND)
+        return PLACES * np.clip(self._angle(t) / self._angle(1.0), 0, 1) ** (1 / BEND)
 
-    @property
-    def _most(self) -> float:
-        """The angle at t = 1."""
+    def _angle(self, t: Array | float) -> Array:
+        """Return the angle arctan(sigma_t / alpha_t)."""
         schedule = self.denoiser.schedule
-        return float(np.arctan2(schedule.sigma(1.0), schedule.alpha(1.0)))
+        return np.arctan2(np.asarray(schedule.sigma(t), float), np.asarray(schedule.alpha(t), float))
 
     def zoom(self, t: Array | float) -> Array:
         """Return sqrt(alpha_t^2 + sigma_t^2), the divisor of x_t.

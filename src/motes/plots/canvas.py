@@ -161,10 +161,8 @@ def dress(ax: Axes, look: Style, *, size: float = 10.0) -> None:
     ax.tick_params(which="both", colors=look.muted, labelcolor=look.muted, labelsize=size - 1.5, width=0.7)
     ax.tick_params(which="major", length=3)
     ax.tick_params(which="minor", length=1.5)
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(False)
-    for side in ("bottom", "left"):
-        ax.spines[side].set(color=look.muted, linewidth=0.7)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["bottom", "left"]].set(color=look.muted, linewidth=0.7)
     for text in (ax.xaxis.label, ax.yaxis.label, ax.title):
         dress_text(text, look.foreground, size)
 
@@ -186,8 +184,7 @@ def plane(ax: Axes, look: Style, *, first: bool = True) -> None:
         ax.tick_params(labelleft=first)
         return
     ax.set(xticks=[], yticks=[])
-    for spine in ax.spines.values():
-        spine.set_visible(False)
+    ax.spines[:].set_visible(False)
 
 
 def add_legend(on: Axes | FigureBase, look: Style, *, size: float = BODY - 1, **options: Any) -> Legend:
@@ -209,8 +206,7 @@ def colour_bar(ax: Axes, shown: ScalarMappable, label: str, look: Style) -> Axes
     bar = ax.figure.colorbar(shown, cax=bar_axes)
     bar.outline.set_visible(False)
     dress(bar_axes, look, size=BODY - 1)
-    for spine in bar_axes.spines.values():
-        spine.set_visible(False)
+    bar_axes.spines[:].set_visible(False)
     bar.set_label(label, color=look.foreground, labelpad=6)
     return bar_axes
 

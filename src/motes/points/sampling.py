@@ -21,7 +21,7 @@ from motes.errors import MotesError, UsageError, check_process, check_seed
 from motes.points.denoisers import Denoiser, Given
 from motes.points.schedules import DiscreteVP, Schedule
 from motes.progress import OnProgress, Progress, silent
-from motes.ranges import Checked, check_fields, number
+from motes.ranges import Checked, CheckedModule, number
 from motes.training.programs import float64, on_all_cores
 
 # Given a schedule, returns times (N+1,) that fall from 1 to 0. Raises ValueError if its options do not fit it.
@@ -169,7 +169,7 @@ State = Any
 FEW, BLOCK = 512, 2048  # block sizes; with FEW, 300,000 rows take 1.4 times as long, but ten rows a quarter
 
 
-class Sampler(eqx.Module):
+class Sampler(CheckedModule):
     """Base class of samplers: one step from x_t to x_s.
 
     Raises:
@@ -180,8 +180,6 @@ class Sampler(eqx.Module):
         >>> from motes.points import Sampler
         >>> class Jump(Sampler):
         ...     order: ClassVar[int] = 1
-        ...     evaluations: ClassVar[int] = 1
-        ...     stochastic: ClassVar[bool] = False
         ...     def step(self, denoiser, x_t, t, s, state, key):
         ...         x0_hat, eps_hat = denoiser.x0_and_eps(x_t, t)
         ...         return denoiser.schedule.alpha(s) * x0_hat + denoiser.schedule.sigma(s) * eps_hat, state
@@ -197,18 +195,15 @@ class Sampler(eqx.Module):
     when: ClassVar[str] = ""
     """When to choose it, in one line."""
 
-    def __check_init__(self) -> None:
-        check_fields(self)
-
     @property
-    @abstractmethod
     def evaluations(self) -> int | None:
         """Denoiser evaluations per step; the last step, to s = 0, has one and ends in x0_hat. None: adaptive."""
+        return 1
 
     @property
-    @abstractmethod
     def stochastic(self) -> bool:
         """Whether the steps add random noise."""
+        return False
 
     def check(self, denoiser: Denoiser) -> None:
         """Check that `denoiser` provides what the sampler needs; raise UsageError otherwise.
