@@ -372,9 +372,8 @@ def application(answers: Answers, *, token: str, host: str = "127.0.0.1") -> Sta
                         return refusal(413, f"The file is larger than {limits.upload:,} bytes, the maximum.")
         except TimeoutError:
             return refusal(408, f"The file did not arrive within {limits.seconds:g} seconds.")
-        loop = asyncio.get_running_loop()
         try:
-            word, file = await loop.run_in_executor(threads, trainings.upload, bytes(data))
+            word, file = await asyncio.get_running_loop().run_in_executor(threads, trainings.upload, bytes(data))
         except MotesError as error:
             return JSONResponse({"error": str(error)}, 422)
         return JSONResponse({"upload": word, "columns": file.columns, "rows": len(file.x), "notes": file.notes})

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from motes.data import DATASETS, SHAPES, Table
 from motes.data.datasets import is_here
@@ -26,13 +26,11 @@ from motes.data.readings import default_columns
 from motes.data.shapes import Distribution
 from motes.errors import MotesError, UsageError, unknown
 from motes.evaluation.sources import PointSource, read_points, reference_seeds
-from motes.explorer.tables import TableSubject
+from motes.explorer.tables import Array, TableSubject
 from motes.loading import load
 from motes.points import Denoiser, Given, Oracle, PointModel, Truth
 from motes.points.guidance import Guided
 from motes.recipes import kinds_of
-
-Array = NDArray[np.float64]
 
 PLACES = 1024  # places of the clock, in addition to 0
 BEND = 1.6  # exponent by which the clock runs slower near the data, where the shape is

@@ -57,10 +57,6 @@ class Bars:
     texts: tuple[str, ...]
     values: tuple[Any, ...]
 
-    def heights(self, masses: Array) -> Array:
-        """Return p of each bar, given p of each piece (m,)."""
-        return np.bincount(self.of_piece, masses, len(self.texts)).astype(np.float64)
-
 
 def cuts_of(line: Binning | None, masses: Array, scale: Any) -> Array:
     """Return the boundaries of a column's bars, in y: equally spaced except the outer ones, never within a value."""
@@ -285,7 +281,7 @@ class TableSubject:
                 own = pieces[j].contain(encoded.codes[0, j], encoded.y[0, j])
                 made.append(np.eye(len(one.texts))[one.of_piece[int(own.argmax())]])
             else:
-                made.append(one.heights(masses[j]))
+                made.append(np.bincount(one.of_piece, masses[j], len(one.texts)))
         return made
 
     def log_probs(self, given: Mapping[str, Any]) -> tuple[float, dict[str, float]]:

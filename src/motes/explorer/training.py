@@ -52,12 +52,15 @@ LARGEST_NUMBER = 1e12  # in a column of a file
 
 
 class Upload(NamedTuple):
-    """The columns of numbers in a file: their names, and the rows (n, d)."""
+    """The columns of numbers in a file: their names, and the rows (n, d).
+
+    Attributes:
+        notes: remarks on conversions and on omitted columns.
+    """
 
     columns: tuple[str, ...]
     x: NDArray[np.float64]
     notes: tuple[str, ...] = ()
-    """Remarks on conversions and on omitted columns."""
 
 
 class Trainings:

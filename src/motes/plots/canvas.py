@@ -144,8 +144,7 @@ def new_figure(width: float, height: float, look: Style) -> Figure:
 
 def new_axes(figure: Figure, rows: int, columns: int, at: int) -> Axes:
     """Add axes number `at`, from 1, in a table of `rows` by `columns`."""
-    axes: Axes = figure.add_subplot(rows, columns, at, axes_class=NotebookAxes)
-    return axes
+    return figure.add_subplot(rows, columns, at, axes_class=NotebookAxes)
 
 
 def single_axes(look: Style, width: float = 6.4, height: float = 3.8, *, ax: Axes | None = None) -> Axes:

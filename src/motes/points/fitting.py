@@ -17,7 +17,7 @@ from motes.errors import DataError, RecipeError, UsageError, check_process, chec
 from motes.points.denoisers import Denoiser
 from motes.points.model import GaussianModel, PointModel, skeleton_of
 from motes.points.networks import Residual, StepGated
-from motes.points.posterior import Context, Prior, Regression, context_table
+from motes.points.posterior import Array, Context, Prior, Regression, context_table
 from motes.points.posterior_model import PosteriorModel
 from motes.points.recipe import PointRecipe
 from motes.points.sampling import seed_key
@@ -26,8 +26,6 @@ from motes.training import Provenance, Trained
 from motes.training.checkpoints import FitSession
 from motes.training.loop import TrainingTask, fit_model
 from motes.training.model import run_of
-
-Array = NDArray[np.float64]
 
 FEW = 3000  # rows below which dropout is used, since a network memorises few rows
 FEW_DROPOUT = 0.1  # rate of this dropout

@@ -34,7 +34,7 @@ from motes.points.guidance import Guidance, Guided, Sampling
 from motes.points.likelihood import TOLERANCE, Likelihood, log_likelihood
 from motes.points.networks import StepGatedMLP
 from motes.points.particles import conditional_rows, sample_inside
-from motes.points.posterior import Context, NoveltyDetector
+from motes.points.posterior import Array, Context, NoveltyDetector
 from motes.points.recipe import PointRecipe
 from motes.points.samplers import Ancestral
 from motes.points.sampling import ReverseProcess, sample, seed_key
@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     from motes.evaluation.points import PointDetails
 
 
-Array = NDArray[np.float64]
 SamplingLike = Sampling | Mapping[str, Any] | None
 
 FAR = 5.0  # standard deviations from the mean beyond which a condition is far

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any, final
 import equinox as eqx
 import jax
 import numpy as np
-from numpy.typing import NDArray
 
 from motes.errors import UsageError, check_count, check_process
 from motes.points.denoisers import Given
 from motes.points.guidance import Composed, NoisyPrior, Sampling, added_precisions
 from motes.points.likelihood import TOLERANCE, Likelihood, log_likelihood
 from motes.points.model import DrawOptions, GaussianModel, PointDraws, SamplingLike
-from motes.points.posterior import Context, Prior
+from motes.points.posterior import Array, Context, Prior
 from motes.progress import OnProgress, Reporter, silent
 from motes.training.model import ROWS
 
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 
     from motes.evaluation import Calibration, Evaluation
 
-
-Array = NDArray[np.float64]
 
 DRAWS = 1000  # draws from each posterior, to estimate its covariance
 CONTOURS = (0.5, 0.9)  # shares of the draws inside the contours

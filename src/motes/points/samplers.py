@@ -465,9 +465,6 @@ class EDMStochastic(Sampler):
 # Steps of finite length converge to a distribution that is too wide, by about (snr r)^2 in its variance.
 
 
-LENGTHS = 0, 0.99  # range of snr
-
-
 def langevin(denoiser: Denoiser, y: Array, t: Array, steps: int, snr: float, key: Array) -> Array:
     """Take `steps` Langevin steps from y (d,) at the level of time t > 0, each of length 2 (snr r)^2."""
     r = level(denoiser.schedule, t)
@@ -498,7 +495,7 @@ class AnnealedLangevin(Sampler):
     stochastic: ClassVar[bool] = True
     when: ClassVar[str] = "sampling by the score alone; hundreds of levels"
     corrections: int = number(5, 1, 10_000)
-    snr: float = number(0.3, *LENGTHS, open_low=True)
+    snr: float = number(0.3, 0, 0.99, open_low=True)
 
     @property
     def evaluations(self) -> int:

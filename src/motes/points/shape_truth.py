@@ -17,11 +17,9 @@ from motes.data import Standardiser, shapes
 from motes.data.arrays import plain
 from motes.data.shapes import Distribution
 from motes.errors import UsageError
-from motes.points.exact import BoxesOracle, EmpiricalOracle, Exact, LabelledOracle, Oracle
+from motes.points.exact import Array, BoxesOracle, EmpiricalOracle, Exact, LabelledOracle, Oracle
 from motes.points.schedules import Schedule, VarianceExploding
 from motes.training.programs import float64
-
-Array = NDArray[np.float64]
 
 GRID_STEP = 0.7  # step of the entropy's grid, in units of the noise
 MARGIN = 8.0  # margin of that grid around the clean distribution, in units of the noise
