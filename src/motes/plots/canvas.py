@@ -29,6 +29,15 @@ CLASSES = ("#2f7fd0", "#e07f1f", "#8a2ff5", "#10664a", "#22bfdd", "#f09aa0", "#b
 class Style:
     """The colours of a figure; you can pass your own instead of the name of a style.
 
+    Attributes:
+        foreground: text and the main curve.
+        accent: highlights: the time, a reference line, the second curve.
+        muted: frames, ticks and context.
+        glow: strength of the glow around dense points, 0 to 1.
+        density: colour map from empty (the background) to dense.
+        axes: whether plots of points have a frame and ticks.
+        classes: one colour per class.
+
     Example:
         >>> from motes.plots import STYLES
         >>> STYLES["dark"].name, STYLES["dark"].background
@@ -38,19 +47,12 @@ class Style:
     name: str
     background: str
     foreground: str
-    """Text and the main curve."""
     accent: str
-    """Highlights: the time, a reference line, the second curve."""
     muted: str
-    """Frames, ticks and context."""
     glow: float
-    """Strength of the glow around dense points, 0 to 1."""
     density: Colormap
-    """Colour map from empty (the background) to dense."""
     axes: bool
-    """Whether plots of points have a frame and ticks."""
     classes: tuple[str, ...] = CLASSES
-    """One colour per class."""
 
     @property
     def real(self) -> str:
@@ -114,25 +116,22 @@ _WIDTHS = (2.0, 40.0)  # minimum and maximum width of a figure, in inches
 _MATH = "cm"  # Computer Modern, set on each text, so that the user's settings stay
 
 
-class NotebookFigure(Figure):
+class _InNotebook:
+    """Displays its figure in a notebook; the figure of a figure is itself."""
+
+    def _repr_png_(self: Any) -> bytes:
+        buffer = BytesIO()
+        with _FORMULAS:
+            self.figure.savefig(buffer, format="png")
+        return buffer.getvalue()
+
+
+class NotebookFigure(_InNotebook, Figure):
     """A figure that displays itself in a notebook without pyplot."""
 
-    def _repr_png_(self) -> bytes:
-        return _png(self)
 
-
-class NotebookAxes(Axes):
+class NotebookAxes(_InNotebook, Axes):
     """Axes that display their figure in a notebook."""
-
-    def _repr_png_(self) -> bytes:
-        return _png(self.figure)
-
-
-def _png(figure: Any) -> bytes:
-    buffer = BytesIO()
-    with _FORMULAS:
-        figure.savefig(buffer, format="png")
-    return buffer.getvalue()
 
 
 def new_figure(width: float, height: float, look: Style) -> Figure:

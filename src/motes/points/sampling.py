@@ -197,12 +197,12 @@ class Sampler(CheckedModule):
 
     @property
     def evaluations(self) -> int | None:
-        """Denoiser evaluations per step; the last step, to s = 0, has one and ends in x0_hat. None: adaptive."""
+        """Denoiser evaluations per step, 1 by default; the last, to s = 0, has one, ends in x0_hat. None: adaptive."""
         return 1
 
     @property
     def stochastic(self) -> bool:
-        """Whether the steps add random noise."""
+        """Whether the steps add random noise; by default not."""
         return False
 
     def check(self, denoiser: Denoiser) -> None:
