@@ -205,9 +205,8 @@ class Visit:
         """Serve the page until it is closed."""
         answering = asyncio.create_task(self._answer())
         try:
-            await self._listen()
-        except WebSocketDisconnect:
-            pass
+            with suppress(WebSocketDisconnect):
+                await self._listen()
         finally:
             self._gone = True
             self._waiting.clear()

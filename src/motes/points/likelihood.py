@@ -36,8 +36,8 @@ from motes.points.variance import LearnedVariance
 from motes.progress import OnProgress, Progress, silent
 from motes.training.programs import float64, on_all_cores
 
+# (z (d,), v ()) -> dz/dv (d,).
 Field = Callable[[jax.Array, jax.Array], jax.Array]
-"""(z (d,), v ()) -> dz/dv (d,)."""
 Number = int | float | jax.Array
 
 # u = CENTRE + BEND sinh(v): steps are short near r = 0.3, where flows bend most, and long towards both ends.

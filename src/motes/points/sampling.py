@@ -17,7 +17,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from motes.errors import MotesError, UsageError, check_process, check_seed
+from motes.errors import MotesError, UsageError, check_count, check_process, check_seed
 from motes.points.denoisers import Denoiser, Given
 from motes.points.schedules import DiscreteVP, Schedule
 from motes.progress import OnProgress, Progress, silent
@@ -172,6 +172,13 @@ FEW, BLOCK = 512, 2048  # block sizes; with FEW, 300,000 rows take 1.4 times as 
 class Sampler(CheckedModule):
     """Base class of samplers: one step from x_t to x_s.
 
+    Attributes:
+        order: order of convergence, which a test measures: of each point for a deterministic sampler, otherwise of the
+            distribution of the points (the weak order).
+        off_grid: whether it calls the denoiser at times outside the grid, which a network of discrete steps does not
+            support.
+        when: when to choose it, in one line.
+
     Raises:
         ValueError: a field that `motes.ranges.number` declares is out of its range.
 
@@ -188,17 +195,13 @@ class Sampler(CheckedModule):
     """
 
     order: eqx.AbstractClassVar[int]
-    """Order of convergence, which a test measures: of each point for a deterministic sampler, otherwise of the
-    distribution of the points (the weak order)."""
     off_grid: ClassVar[bool] = False
-    """Whether it calls the denoiser at times outside the grid, which a network of discrete steps does not support."""
     when: ClassVar[str] = ""
-    """When to choose it, in one line."""
 
     @property
     def evaluations(self) -> int | None:
-        """Denoiser evaluations per step, 1 by default; the last, to s = 0, has one, ends in x0_hat. None: adaptive."""
-        return 1
+        """Denoiser evaluations per step; the last step, to s = 0, has one and ends in x0_hat. None: adaptive."""
+        return 1  # of most samplers
 
     @property
     def stochastic(self) -> bool:
@@ -216,7 +219,6 @@ class Sampler(CheckedModule):
                 ...
             motes.errors.UsageError: variance = 'learned' is the denoiser's own, and NoisePredictor ...
         """
-        return
 
     def init(self, x_t: Array, grid: Array) -> State:
         """Return the initial state that is passed from step to step; None by default. `grid` holds all times.
@@ -361,8 +363,7 @@ def sample(
 def _check_rows(
     process: ReverseProcess, n: int, given: Given | None, start: ArrayLike | None, record: Sequence[int]
 ) -> None:
-    if n < 1:
-        raise ValueError(f"n = {n} points requested; at least 1 is needed.")
+    check_count(n, "points")
     last = len(process.grid) - 1
     for place in record:
         if not 0 <= place <= last:

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from motes.data import Standardiser, shapes
 from motes.data.arrays import plain
 from motes.data.shapes import Distribution
-from motes.errors import UsageError
+from motes.errors import UsageError, check_count
 from motes.points.exact import Array, BoxesOracle, EmpiricalOracle, Exact, LabelledOracle, Oracle
 from motes.points.schedules import Schedule, VarianceExploding
 from motes.training.programs import float64
@@ -117,8 +117,7 @@ class Truth:
             >>> points.shape, labels.shape
             ((3, 2), (3,))
         """
-        if n < 1:
-            raise UsageError(f"n = {n} points requested; at least 1 is needed.")
+        check_count(n, "points")
         rng, distribution = np.random.default_rng([seed, 1]), self.distribution
         which = rng.choice(len(distribution.weights), size=n, p=distribution.weights)
         clean = distribution.lows[which]
