@@ -299,8 +299,7 @@ class Subject:
     @cached_property
     def earliest(self) -> float:
         """The earliest time at which the network is evaluated; the score is not shown closer to the data."""
-        lowest = self.model.lowest_noise
-        return float(self.denoiser.schedule.t_of_log_snr(-2 * np.log(lowest)))
+        return float(self.denoiser.schedule.t_of_log_snr(-2 * np.log(self.model.lowest_noise)))
 
     @cached_property
     def box(self) -> list[list[float]]:

@@ -359,12 +359,11 @@ def diagnose_subject(subject: Subject, limits: Limits, on_progress: OnProgress) 
     origin = require_origin(subject)
     source = origin.name if origin.name in SHAPES else origin.training
     found = diagnose_model(subject.model, source, n=DIAGNOSIS_ROWS, on_progress=on_progress)
-    parts = {name: part.value for name, part in found.split.parts.items()}
     return {
         "findings": [_describe_finding(finding, subject.model.recipe, limits) for finding in found.findings],
         "against": found.evaluated_against,
         "total": found.split.total,
         "real": found.split.reference_value,
-        "parts": parts,
+        "parts": {name: part.value for name, part in found.split.parts.items()},
         "notes": [*found.notes, *found.split.doubts],
     }

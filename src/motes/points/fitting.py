@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.data import Standardiser, Support, Table
-from motes.data.arrays import check_weights, plain
+from motes.data.arrays import Array, check_weights, plain
 from motes.data.points import Classes, as_table, content_keys, fingerprint_of, frame_of
 from motes.errors import DataError, RecipeError, UsageError, check_process, check_seed, unknown
 from motes.points.denoisers import Denoiser
 from motes.points.model import GaussianModel, PointModel, skeleton_of
 from motes.points.networks import Residual, StepGated
-from motes.points.posterior import Array, Context, Prior, Regression, context_table
+from motes.points.posterior import Context, Prior, Regression, context_table
 from motes.points.posterior_model import PosteriorModel
 from motes.points.recipe import PointRecipe
 from motes.points.sampling import seed_key

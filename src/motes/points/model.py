@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from motes.data import Standardiser, Support, Table, as_frame
-from motes.data.arrays import plain
+from motes.data.arrays import Array, plain
 from motes.data.frames import KEY, Template
 from motes.data.points import MOST, Classes, as_table, matrix_of
 from motes.data.records import check_types
@@ -34,7 +34,7 @@ from motes.points.guidance import Guidance, Guided, Sampling
 from motes.points.likelihood import TOLERANCE, Likelihood, log_likelihood
 from motes.points.networks import StepGatedMLP
 from motes.points.particles import conditional_rows, sample_inside
-from motes.points.posterior import Array, Context, NoveltyDetector
+from motes.points.posterior import Context, NoveltyDetector
 from motes.points.recipe import PointRecipe
 from motes.points.samplers import Ancestral
 from motes.points.sampling import ReverseProcess, sample, seed_key

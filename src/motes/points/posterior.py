@@ -18,15 +18,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.data import Frame, Table, as_frame
-from motes.data.arrays import plain, rows_of
+from motes.data.arrays import Array, plain, rows_of
 from motes.data.curves import CURVES, Straight, Transform, fit_curve, standardised
 from motes.data.points import as_table, matrix_of
 from motes.data.records import from_json, to_json
 from motes.data.tables import shares
 from motes.errors import DataError, UsageError, unknown
 from motes.training.model import is_covariance, require
-
-Array = NDArray[np.float64]
 
 Interval = tuple[float, float]
 Intervals = Sequence[Interval | None]  # one for each column

@@ -13,12 +13,13 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from motes.data.arrays import Array
 from motes.errors import UsageError, check_count, check_process
 from motes.points.denoisers import Given
 from motes.points.guidance import Composed, NoisyPrior, Sampling, added_precisions
 from motes.points.likelihood import TOLERANCE, Likelihood, log_likelihood
 from motes.points.model import DrawOptions, GaussianModel, PointDraws, SamplingLike
-from motes.points.posterior import Array, Context, Prior
+from motes.points.posterior import Context, Prior
 from motes.progress import OnProgress, Reporter, silent
 from motes.training.model import ROWS
 

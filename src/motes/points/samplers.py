@@ -503,10 +503,8 @@ class AnnealedLangevin(Sampler):
 
     def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
         schedule = denoiser.schedule
-        y = x_t / schedule.alpha(t)
-        y = jax.lax.cond(
-            s > 0, lambda: langevin(denoiser, y, s, self.corrections, self.snr, key), lambda: denoiser(x_t, t)
-        )
+        walk = lambda: langevin(denoiser, x_t / schedule.alpha(t), s, self.corrections, self.snr, key)
+        y = jax.lax.cond(s > 0, walk, lambda: denoiser(x_t, t))
         return schedule.alpha(s) * y, state
 
 

@@ -148,8 +148,7 @@ def variational_bound(
     if variance == "learned":
         check_knows_variance(denoiser)
     points = jnp.asarray(x0, dtype=float)
-    terms = _compute_terms(denoiser, points, key, variance, draws)
-    prior, steps = (np.asarray(term) for term in terms)
+    prior, steps = map(np.asarray, _compute_terms(denoiser, points, key, variance, draws))
     return Bound(prior, steps[1:].T, steps[0], points.shape[1])
 
 
