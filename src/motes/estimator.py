@@ -127,9 +127,6 @@ class ClassColumn:
 # model.score_samples(table)
 
 
-Array = NDArray[np.float64]
-
-
 def _has_classes(model: DiffusionModel) -> bool:
     if getattr(model, "model_", None) is not None and model._target is None:
         raise AttributeError("this model was fitted without labels; use fit(X, y).")
@@ -386,7 +383,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         rows = frame.select(self._modelled_columns).like(self.template_)
         return (rows, sum(part.effective for part in parts)) if return_effective else rows
 
-    def score_samples(self, X: Any, y: Any = None, *, orders: int = 1, laplace: bool = False) -> Array:
+    def score_samples(self, X: Any, y: Any = None, *, orders: int = 1, laplace: bool = False) -> arrays.Array:
         """Return the log-likelihood of each row, (n,), in nats and in the data's units.
 
         Args:
@@ -410,7 +407,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         joint = self.model_.score_samples(self._frame_with_classes(X, codes), orders=orders, laplace=laplace)
         return np.where(codes >= 0, joint - self._log_prior(target)[codes], joint if laplace else -np.inf)
 
-    def _log_prior(self, target: ClassColumn) -> Array:
+    def _log_prior(self, target: ClassColumn) -> arrays.Array:
         """Return the model's log p(y) of each class, (c,)."""
         schema, count = self.model_.schema, len(target.classes)
         if target.column in schema.kept:
@@ -480,7 +477,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
         return natives.in_library(made, _get_output_config("transform", self)["dense"])
 
     @available_if(_has_classes)  # type: ignore[untyped-decorator]
-    def predict_proba(self, X: Any) -> Array:
+    def predict_proba(self, X: Any) -> arrays.Array:
         """Return p(y | row) of each row, (n, classes), in the order of `classes_`.
 
         An impossible entry, such as an unseen label, counts as missing. To predict another column, use
@@ -508,8 +505,7 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             >>> estimator.predict([[31.0], [47.0]]).shape
             (2,)
         """
-        chosen = self.predict_proba(X).argmax(axis=1)
-        return self.classes_[chosen]
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
         """Return the column names of `transform`: the columns of X that are not dropped.

@@ -41,8 +41,8 @@ class Progress(NamedTuple):
         return self._replace(done=before + self.done, total=total)
 
 
+# The type of `on_progress`: a function that is called now and then. An exception in it ends the computation.
 OnProgress = Callable[[Progress], None]
-"""The type of `on_progress`: a function that is called now and then. An exception in it ends the computation."""
 
 
 def silent(now: Progress) -> None:

@@ -91,3 +91,20 @@ class Checked:
 
     def __post_init__(self) -> None:
         check_fields(self)
+
+
+class CheckedModule(eqx.Module):
+    """Base class of Equinox modules whose fields `check_fields` checks when an object is made.
+
+    Example:
+        >>> from motes.ranges import CheckedModule, number
+        >>> class Robust(CheckedModule):
+        ...     delta: float = number(1.0, 0, open_low=True)
+        >>> Robust(delta=-1.0)
+        Traceback (most recent call last):
+            ...
+        ValueError: delta = -1; expected a number above 0.
+    """
+
+    def __check_init__(self) -> None:
+        check_fields(self)

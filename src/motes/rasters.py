@@ -14,11 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 
 Points = NDArray[np.float64]
 Curve = NDArray[np.float64]
+# ((x_low, x_high), (y_low, y_high)), in the data's units.
 Limits = tuple[tuple[float, float], tuple[float, float]]
-"""((x_low, x_high), (y_low, y_high)), in the data's units."""
-
+# `Limits`, or (low, high) for both axes.
 Box = Limits | tuple[float, float]
-"""`Limits`, or (low, high) for both axes."""
 
 INTERVAL = 1.96  # standard errors on each side of a 95 % interval
 

@@ -77,13 +77,12 @@ def register(section: str, kind: str) -> Callable[[C], C]:
         raise UsageError(f"got {section}.kind = '{kind}', which is a part of motes; expected a name of your own.")
 
     def register_class(cls: C) -> C:
-        match section:
-            case "column":
-                _add_column(kind, cls)
-            case "metric":
-                _add_metric(kind, cls)
-            case _:
-                PointRecipe.KINDS[section].add(kind, cls)
+        if section == "column":
+            _add_column(kind, cls)
+        elif section == "metric":
+            _add_metric(kind, cls)
+        else:
+            PointRecipe.KINDS[section].add(kind, cls)
         return cls
 
     return register_class

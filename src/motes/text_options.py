@@ -37,9 +37,8 @@ class TextOptions:
 
     def __post_init__(self) -> None:
         for name in ("na", "date_format"):
-            if isinstance(value := getattr(self, name), str):  # otherwise each letter would be an option
-                object.__setattr__(self, name, (value,))
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            value = getattr(self, name)  # in a text, each letter would be an option
+            object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
         if self.sep == "\\t":  # shells do not convert it to a tab
             object.__setattr__(self, "sep", "\t")
         if self.sep is not None and (len(self.sep) != 1 or self.sep.isalnum() or self.sep in '"\r\n'):

@@ -50,10 +50,8 @@ def table_conditions(words: Sequence[str], schema: Schema) -> dict[str, Any]:
     for word, name, negated, text in _split_words(words, schema.names):
         schema.check_not_aside(name)
         try:
-            if negated:
-                made[name] = Not(_parse_condition(text, schema, name) if text else Missing())
-            else:
-                made[name] = _parse_condition(text, schema, name)
+            condition = _parse_condition(text, schema, name)
+            made[name] = Not(condition) if negated else condition
             conditions_of(schema, {name: made[name]})
         except MotesError as error:
             raise UsageError(f"--given {word}: {str(error).removeprefix('given, ')}") from None

@@ -22,6 +22,7 @@ from motes.evaluation.marginals import view_of
 from motes.evaluation.sources import PointSource, Source, source_of
 from motes.explorer.points import log_density, scores
 from motes.explorer.subjects import Origin, Subject
+from motes.explorer.tables import Array
 from motes.plots import curves
 from motes.plots.chains import Film, ModelView, shoot
 from motes.points import Denoiser, PointModel, PosteriorModel
@@ -35,7 +36,6 @@ from motes.replacing import replacing
 from motes.tables.model import TableModel
 from motes.training import Model, Recipe
 
-Array = NDArray[np.float64]
 Rows = Source[Any] | Mapping[str, Any]  # real rows, or for a posterior one observation
 Found = Diagnosis | TableDiagnosis | Calibration
 

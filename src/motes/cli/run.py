@@ -8,7 +8,6 @@ training, so that it can be resumed after any interruption.
 """
 
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +28,7 @@ from motes.progress import Reporter
 from motes.recipes import load_recipe
 from motes.training import Model, Recipe
 from motes.training.batches import running_loss
-
-Changes = Sequence[str] | Mapping[str, Any]
+from motes.training.recipe import Changes
 
 
 def train_run(

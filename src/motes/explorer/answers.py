@@ -18,7 +18,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
 
 from motes.data.points import MOST
 from motes.errors import UsageError
@@ -27,7 +26,7 @@ from motes.explorer.export import page_alone
 from motes.explorer.live import TRAINING
 from motes.explorer.messages import Answer, Limits, Request
 from motes.explorer.subjects import PLACES, Shelf, Subject, require_origin, samplers, shapes
-from motes.explorer.tables import TableSubject, known_cells
+from motes.explorer.tables import Array, TableSubject, known_cells
 from motes.explorer.training import diagnose_subject
 from motes.points import Denoiser
 from motes.points.likelihood import flow_path, sampled_paths
@@ -35,8 +34,6 @@ from motes.points.samplers import EulerMaruyama
 from motes.points.sampling import seed_key
 from motes.progress import Progress
 from motes.recipes import kinds_of
-
-Array = NDArray[np.float64]
 
 LEGS = 48  # steps of a path from its point to the data, and again to noise
 WEIGHTS = ("last", "averaged")
@@ -341,6 +338,4 @@ class _Cache:
 
 def _size(answer: Any) -> int:
     """Return the bytes of an array, of the arrays of an answer, or of those in a tuple."""
-    parts = [answer] if isinstance(answer, np.ndarray) else answer
-    arrays = parts.arrays.values() if isinstance(parts, Answer) else parts
-    return sum(part.nbytes for part in arrays if isinstance(part, np.ndarray))
+    return sum(part.nbytes for part in jax.tree.leaves(answer) if isinstance(part, np.ndarray))

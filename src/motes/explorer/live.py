@@ -151,10 +151,8 @@ class Live:
             self._take_snapshot()
             self._on_news()
             self._train()
-        except MotesError as error:
-            self.error = str(error)
         except Exception as error:
-            self.error = f"{type(error).__name__}: {error}"
+            self.error = str(error) if isinstance(error, MotesError) else f"{type(error).__name__}: {error}"
         self._wanted = 0
         self._on_news()
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from motes.encoding import encode
 from motes.errors import UsageError
 from motes.progress import OnProgress, silent
 
@@ -102,19 +103,9 @@ class Answer(NamedTuple):
         """
         whole = {name: np.asarray(array, dtype="<f4", order="C") for name, array in self.arrays.items()}
         shapes = [{"name": name, "shape": array.shape} for name, array in whole.items()]
-        text = json.dumps(_finite({**self.header, "arrays": shapes}), ensure_ascii=False, allow_nan=False).encode()
+        text = json.dumps(encode({**self.header, "arrays": shapes}), ensure_ascii=False, allow_nan=False).encode()
         text += b" " * (-len(text) % 4)
         return b"".join([struct.pack("<I", len(text)), text, *(array.tobytes() for array in whole.values())])
-
-
-def _finite(part: Any) -> Any:
-    if isinstance(part, Mapping):
-        return {str(key): _finite(one) for key, one in part.items()}
-    if isinstance(part, list | tuple):
-        return [_finite(one) for one in part]
-    if isinstance(part, float | np.floating):
-        return float(part) if np.isfinite(part) else None
-    return int(part) if isinstance(part, np.integer) else part
 
 
 @dataclass(frozen=True)

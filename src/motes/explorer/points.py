@@ -19,13 +19,12 @@ from motes.errors import UsageError
 from motes.evaluation.metrics import sliced_w2_value
 from motes.explorer.messages import Answer
 from motes.explorer.subjects import Subject
+from motes.explorer.tables import Array
 from motes.points import Denoiser, Oracle, Sampling, log_likelihood, sample
 from motes.points.exact import Later
 from motes.points.sampling import seed_key
 from motes.progress import OnProgress, Progress
 from motes.training.programs import blocks
-
-Array = NDArray[np.float64]
 
 CHAIN_STOPS = 65  # maximum number of stored steps of a chain
 COMPARED = 2_000  # points in a distance
@@ -34,16 +33,19 @@ DIRECTIONS = 64
 
 
 class Chain(NamedTuple):
-    """Points on their way from noise to data."""
+    """Points on their way from noise to data.
+
+    Attributes:
+        stops: numbers of steps done, (k,).
+        times: times after these steps, falling, (k,).
+        points: x_t in standardised units, (k, n, d).
+    """
 
     sampler: str
     steps: int
     stops: NDArray[np.int64]
-    """Numbers of steps done, (k,)."""
     times: Array
-    """Times after these steps, falling, (k,)."""
     points: NDArray[np.float32]
-    """x_t in standardised units, (k, n, d)."""
 
 
 def draw(subject: Subject, sampler: str, steps: int, n: int, seed: int, on_progress: OnProgress) -> Chain:
@@ -69,14 +71,17 @@ def draw(subject: Subject, sampler: str, steps: int, n: int, seed: int, on_progr
 
 
 class RealPoints(NamedTuple):
-    """Real points with noise, shared by all models of the same rows and all snapshots of a training."""
+    """Real points with noise, shared by all models of the same rows and all snapshots of a training.
+
+    Attributes:
+        looks: stops of a chain at which it is compared, (k,).
+        blurred: points as drawn, in standardised units, (k, n, d).
+        reference: distances between two such sets, (k,).
+    """
 
     looks: NDArray[np.int64]
-    """Stops of a chain at which it is compared, (k,)."""
     blurred: Array
-    """Points as drawn, in standardised units, (k, n, d)."""
     reference: Array
-    """Distances between two such sets, (k,)."""
 
 
 def real_points(subject: Subject, times: Array, n: int, on_progress: OnProgress) -> RealPoints:

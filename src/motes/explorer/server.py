@@ -179,8 +179,8 @@ def _with_headers(send: Send) -> Send:
 # --- the connection to a page -------------------------------------------------------------------------------------
 
 
-class Abandoned(Exception):
-    """The page no longer needs this answer."""
+class Abandoned(BaseException):
+    """The page no longer needs this answer. Not an `Exception`, so that it is not reported as a bug."""
 
 
 class Visit:
@@ -205,9 +205,8 @@ class Visit:
         """Serve the page until it is closed."""
         answering = asyncio.create_task(self._answer())
         try:
-            await self._listen()
-        except WebSocketDisconnect:
-            pass
+            with suppress(WebSocketDisconnect):
+                await self._listen()
         finally:
             self._gone = True
             self._waiting.clear()
@@ -270,8 +269,6 @@ class Visit:
                 found = self.answers.answer(replace(request, live=self._live, on_progress=stop_if_abandoned))
         except MotesError as error:
             found = Answer({"error": str(error)})
-        except Abandoned:
-            raise
         except Exception:
             log.exception("a request could not be answered")
             found = Answer({"error": "This is a bug; the terminal shows details."})
@@ -374,9 +371,8 @@ def application(answers: Answers, *, token: str, host: str = "127.0.0.1") -> Sta
                         return refusal(413, f"The file is larger than {limits.upload:,} bytes, the maximum.")
         except TimeoutError:
             return refusal(408, f"The file did not arrive within {limits.seconds:g} seconds.")
-        loop = asyncio.get_running_loop()
         try:
-            word, file = await loop.run_in_executor(threads, trainings.upload, bytes(data))
+            word, file = await asyncio.get_running_loop().run_in_executor(threads, trainings.upload, bytes(data))
         except MotesError as error:
             return JSONResponse({"error": str(error)}, 422)
         return JSONResponse({"upload": word, "columns": file.columns, "rows": len(file.x), "notes": file.notes})

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from motes.data import DATASETS, SHAPES, Table
 from motes.data.datasets import is_here
@@ -26,13 +26,11 @@ from motes.data.readings import default_columns
 from motes.data.shapes import Distribution
 from motes.errors import MotesError, UsageError, unknown
 from motes.evaluation.sources import PointSource, read_points, reference_seeds
-from motes.explorer.tables import TableSubject
+from motes.explorer.tables import Array, TableSubject
 from motes.loading import load
 from motes.points import Denoiser, Given, Oracle, PointModel, Truth
 from motes.points.guidance import Guided
 from motes.recipes import kinds_of
-
-Array = NDArray[np.float64]
 
 PLACES = 1024  # places of the clock, in addition to 0
 BEND = 1.6  # exponent by which the clock runs slower near the data, where the shape is
@@ -241,7 +239,7 @@ class Subject:
             (0.0, 0.0, 1.0)
         """
         schedule = self.denoiser.schedule
-        angle = self._most * (np.arange(1, PLACES) / PLACES) ** BEND
+        angle = self._angle(1.0) * (np.arange(1, PLACES) / PLACES) ** BEND
         t = np.asarray(schedule.t_of_log_snr(-2 * np.log(np.tan(angle))), float)
         t = np.concatenate([[0.0], np.clip(t, 0, 1), [1.0]])
         return t, np.asarray(schedule.alpha(t), float), np.asarray(schedule.sigma(t), float)
@@ -256,15 +254,12 @@ class Subject:
             >>> moons.places(t[[0, 10]]).round().tolist()
             [0.0, 10.0]
         """
-        schedule = self.denoiser.schedule
-        angle = np.arctan2(np.asarray(schedule.sigma(t), float), np.asarray(schedule.alpha(t), float))
-        return PLACES * np.clip(angle / self._most, 0, 1) ** (1 / BEND)
+        return PLACES * np.clip(self._angle(t) / self._angle(1.0), 0, 1) ** (1 / BEND)
 
-    @property
-    def _most(self) -> float:
-        """The angle at t = 1."""
+    def _angle(self, t: Array | float) -> Array:
+        """Return the angle arctan(sigma_t / alpha_t)."""
         schedule = self.denoiser.schedule
-        return float(np.arctan2(schedule.sigma(1.0), schedule.alpha(1.0)))
+        return np.arctan2(np.asarray(schedule.sigma(t), float), np.asarray(schedule.alpha(t), float))
 
     def zoom(self, t: Array | float) -> Array:
         """Return sqrt(alpha_t^2 + sigma_t^2), the divisor of x_t.
@@ -304,8 +299,7 @@ class Subject:
     @cached_property
     def earliest(self) -> float:
         """The earliest time at which the network is evaluated; the score is not shown closer to the data."""
-        lowest = self.model.lowest_noise
-        return float(self.denoiser.schedule.t_of_log_snr(-2 * np.log(lowest)))
+        return float(self.denoiser.schedule.t_of_log_snr(-2 * np.log(self.model.lowest_noise)))
 
     @cached_property
     def box(self) -> list[list[float]]:

@@ -57,10 +57,6 @@ class Bars:
     texts: tuple[str, ...]
     values: tuple[Any, ...]
 
-    def heights(self, masses: Array) -> Array:
-        """Return p of each bar, given p of each piece (m,)."""
-        return np.bincount(self.of_piece, masses, len(self.texts)).astype(np.float64)
-
 
 def cuts_of(line: Binning | None, masses: Array, scale: Any) -> Array:
     """Return the boundaries of a column's bars, in y: equally spaced except the outer ones, never within a value."""
@@ -226,7 +222,6 @@ class TableSubject:
         for kind, one in zip(schema.kinds, self.bars, strict=True):
             said = {"name": one.column, "kind": kind.name, "texts": list(one.texts), "values": list(one.values)}
             columns.append(said | {"missing": schema.parts[schema.parts_of(one.column).start].missing} | typed(kind))
-        order = [schema.parts[j].column for j in self.model.orders.order]
         return {
             "name": self.name,
             "source": self.model.source,
@@ -234,7 +229,7 @@ class TableSubject:
             "parameters": self.model.parameters,
             "columns": columns,
             "constant": {name: plain(one.cells()[0]) for name, one in schema.kept.items()},
-            "order": list(dict.fromkeys(order)),
+            "order": list(dict.fromkeys(schema.parts[j].column for j in self.model.orders.order)),
             "python": self.python,
         }
 
@@ -260,8 +255,7 @@ class TableSubject:
             if given[column] is None:
                 schema.restrict(column, Missing())  # raises an error if missing entries were not learned
         cell = lambda name: Series.unknown(1) if given.get(name) is None else one_value(name, given[name])
-        made = {name: cell(name) for name in schema.names}
-        frame = schema.frame(Frame(made), name=ROW)
+        frame = schema.frame(Frame({name: cell(name) for name in schema.names}), name=ROW)
         schema.encode(frame, name=ROW)  # raises an error for impossible values
         return frame
 
@@ -285,7 +279,7 @@ class TableSubject:
                 own = pieces[j].contain(encoded.codes[0, j], encoded.y[0, j])
                 made.append(np.eye(len(one.texts))[one.of_piece[int(own.argmax())]])
             else:
-                made.append(one.heights(masses[j]))
+                made.append(np.bincount(one.of_piece, masses[j], len(one.texts)))
         return made
 
     def log_probs(self, given: Mapping[str, Any]) -> tuple[float, dict[str, float]]:

@@ -52,12 +52,15 @@ LARGEST_NUMBER = 1e12  # in a column of a file
 
 
 class Upload(NamedTuple):
-    """The columns of numbers in a file: their names, and the rows (n, d)."""
+    """The columns of numbers in a file: their names, and the rows (n, d).
+
+    Attributes:
+        notes: remarks on conversions and on omitted columns.
+    """
 
     columns: tuple[str, ...]
     x: NDArray[np.float64]
     notes: tuple[str, ...] = ()
-    """Remarks on conversions and on omitted columns."""
 
 
 class Trainings:
@@ -356,12 +359,11 @@ def diagnose_subject(subject: Subject, limits: Limits, on_progress: OnProgress) 
     origin = require_origin(subject)
     source = origin.name if origin.name in SHAPES else origin.training
     found = diagnose_model(subject.model, source, n=DIAGNOSIS_ROWS, on_progress=on_progress)
-    parts = {name: part.value for name, part in found.split.parts.items()}
     return {
         "findings": [_describe_finding(finding, subject.model.recipe, limits) for finding in found.findings],
         "against": found.evaluated_against,
         "total": found.split.total,
         "real": found.split.reference_value,
-        "parts": parts,
+        "parts": {name: part.value for name, part in found.split.parts.items()},
         "notes": [*found.notes, *found.split.doubts],
     }

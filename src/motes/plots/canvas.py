@@ -29,6 +29,15 @@ CLASSES = ("#2f7fd0", "#e07f1f", "#8a2ff5", "#10664a", "#22bfdd", "#f09aa0", "#b
 class Style:
     """The colours of a figure; you can pass your own instead of the name of a style.
 
+    Attributes:
+        foreground: text and the main curve.
+        accent: highlights: the time, a reference line, the second curve.
+        muted: frames, ticks and context.
+        glow: strength of the glow around dense points, 0 to 1.
+        density: colour map from empty (the background) to dense.
+        axes: whether plots of points have a frame and ticks.
+        classes: one colour per class.
+
     Example:
         >>> from motes.plots import STYLES
         >>> STYLES["dark"].name, STYLES["dark"].background
@@ -38,19 +47,12 @@ class Style:
     name: str
     background: str
     foreground: str
-    """Text and the main curve."""
     accent: str
-    """Highlights: the time, a reference line, the second curve."""
     muted: str
-    """Frames, ticks and context."""
     glow: float
-    """Strength of the glow around dense points, 0 to 1."""
     density: Colormap
-    """Colour map from empty (the background) to dense."""
     axes: bool
-    """Whether plots of points have a frame and ticks."""
     classes: tuple[str, ...] = CLASSES
-    """One colour per class."""
 
     @property
     def real(self) -> str:
@@ -114,25 +116,22 @@ _WIDTHS = (2.0, 40.0)  # minimum and maximum width of a figure, in inches
 _MATH = "cm"  # Computer Modern, set on each text, so that the user's settings stay
 
 
-class NotebookFigure(Figure):
+class _InNotebook:
+    """Displays its figure in a notebook; the figure of a figure is itself."""
+
+    def _repr_png_(self: Any) -> bytes:
+        buffer = BytesIO()
+        with _FORMULAS:
+            self.figure.savefig(buffer, format="png")
+        return buffer.getvalue()
+
+
+class NotebookFigure(_InNotebook, Figure):
     """A figure that displays itself in a notebook without pyplot."""
 
-    def _repr_png_(self) -> bytes:
-        return _png(self)
 
-
-class NotebookAxes(Axes):
+class NotebookAxes(_InNotebook, Axes):
     """Axes that display their figure in a notebook."""
-
-    def _repr_png_(self) -> bytes:
-        return _png(self.figure)
-
-
-def _png(figure: Any) -> bytes:
-    buffer = BytesIO()
-    with _FORMULAS:
-        figure.savefig(buffer, format="png")
-    return buffer.getvalue()
 
 
 def new_figure(width: float, height: float, look: Style) -> Figure:
@@ -144,8 +143,7 @@ def new_figure(width: float, height: float, look: Style) -> Figure:
 
 def new_axes(figure: Figure, rows: int, columns: int, at: int) -> Axes:
     """Add axes number `at`, from 1, in a table of `rows` by `columns`."""
-    axes: Axes = figure.add_subplot(rows, columns, at, axes_class=NotebookAxes)
-    return axes
+    return figure.add_subplot(rows, columns, at, axes_class=NotebookAxes)
 
 
 def single_axes(look: Style, width: float = 6.4, height: float = 3.8, *, ax: Axes | None = None) -> Axes:
@@ -161,10 +159,8 @@ def dress(ax: Axes, look: Style, *, size: float = 10.0) -> None:
     ax.tick_params(which="both", colors=look.muted, labelcolor=look.muted, labelsize=size - 1.5, width=0.7)
     ax.tick_params(which="major", length=3)
     ax.tick_params(which="minor", length=1.5)
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(False)
-    for side in ("bottom", "left"):
-        ax.spines[side].set(color=look.muted, linewidth=0.7)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["bottom", "left"]].set(color=look.muted, linewidth=0.7)
     for text in (ax.xaxis.label, ax.yaxis.label, ax.title):
         dress_text(text, look.foreground, size)
 
@@ -186,8 +182,7 @@ def plane(ax: Axes, look: Style, *, first: bool = True) -> None:
         ax.tick_params(labelleft=first)
         return
     ax.set(xticks=[], yticks=[])
-    for spine in ax.spines.values():
-        spine.set_visible(False)
+    ax.spines[:].set_visible(False)
 
 
 def add_legend(on: Axes | FigureBase, look: Style, *, size: float = BODY - 1, **options: Any) -> Legend:
@@ -209,8 +204,7 @@ def colour_bar(ax: Axes, shown: ScalarMappable, label: str, look: Style) -> Axes
     bar = ax.figure.colorbar(shown, cax=bar_axes)
     bar.outline.set_visible(False)
     dress(bar_axes, look, size=BODY - 1)
-    for spine in bar_axes.spines.values():
-        spine.set_visible(False)
+    bar_axes.spines[:].set_visible(False)
     bar.set_label(label, color=look.foreground, labelpad=6)
     return bar_axes
 

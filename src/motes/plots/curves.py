@@ -414,8 +414,7 @@ def _make_panels(grid: Grid, titles: Sequence[str], look: canvas.Style, size: fl
 
 def _draw_map(ax: Axes, grid: Grid, values: Field, colours: Colormap, ends: tuple[float, float]) -> QuadMesh:
     """Draw a map of values (nx, ny), interpolated between the points of the grid."""
-    low, high = ends
-    return ax.pcolormesh(*grid, values.T, cmap=colours, vmin=low, vmax=high, shading="gouraud", rasterized=True)
+    return ax.pcolormesh(*grid, values.T, cmap=colours, vmin=ends[0], vmax=ends[1], shading="gouraud", rasterized=True)
 
 
 # --- score fields ---------------------------------------------------------------------------------------------------

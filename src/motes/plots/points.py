@@ -262,9 +262,8 @@ def _draw_glow(ax: Axes, x: rasters.Points, box: rasters.Limits, look: canvas.St
     # Fade out: a glow that stopped at the edge would show the panel as a box.
     fade = np.minimum(1.0, (_CELLS / 2 - abs(np.arange(_CELLS) - (_CELLS - 1) / 2)) / 8)
     image[..., 3] = 0.4 * look.glow * (light / max(float(light.max()), 1e-12)) ** 0.7 * np.outer(fade, fade)
-    extent = (*box[0], *box[1])
     # aspect='auto': imshow would otherwise change the aspect of axes that were passed in.
-    ax.imshow(image, extent=extent, origin="upper", interpolation="bilinear", aspect="auto", zorder=1)
+    ax.imshow(image, extent=(*box[0], *box[1]), origin="upper", interpolation="bilinear", aspect="auto", zorder=1)
 
 
 def _as_labels(labels: ArrayLike, n: int) -> NDArray[np.str_]:
@@ -341,8 +340,7 @@ def comparison(
     ends = [look.real, look.background, look.synthetic]
     colours = LinearSegmentedColormap.from_list("motes-difference", ends, N=255)
     scale: dict[str, Any] = {"cmap": colours, "vmin": -top, "vmax": top}
-    extent = (*box[0], *box[1])
-    drawn = axes[2].imshow(share, extent=extent, interpolation="bilinear", aspect="auto", zorder=1, **scale)
+    drawn = axes[2].imshow(share, extent=(*box[0], *box[1]), interpolation="bilinear", aspect="auto", zorder=1, **scale)
     _draw_panel(axes[2], "synthetic - real density", box, columns, look, first=False)
     canvas.colour_bar(axes[2], drawn, f"share of the peak density\n(± {chance:.2g} expected by chance)", look)
     return figure

@@ -22,6 +22,10 @@ from motes.points.schedules import Schedule
 class Given(NamedTuple):
     """The conditioning of one row, in addition to x_t; None for what does not apply.
 
+    Attributes:
+        label: its class, 0, 1, ..., (); -1 if unknown.
+        context: numbers to condition on, such as an observation, (c,), in the units that the denoiser was trained in.
+
     Example:
         >>> from motes.points import Given
         >>> Given(label=jnp.array(2)).label.item()
@@ -29,9 +33,7 @@ class Given(NamedTuple):
     """
 
     label: Array | None = None
-    """Its class, 0, 1, ..., (); -1 if unknown."""
     context: Array | None = None
-    """Numbers to condition on, such as an observation, (c,), in the units that the denoiser was trained in."""
 
 
 class Denoiser(eqx.Module):

@@ -38,14 +38,17 @@ LOG_2PI = float(np.log(2 * np.pi))
 
 
 class Exact(NamedTuple):
-    """The exact denoiser, score and log-density at (x_t, t)."""
+    """The exact denoiser, score and log-density at (x_t, t).
+
+    Attributes:
+        x0: E[x_0 | x_t], (d,).
+        score: grad log q_t(x_t), (d,).
+        log_prob: log q_t(x_t) in nats, ().
+    """
 
     x0: jax.Array
-    """E[x_0 | x_t], (d,)."""
     score: jax.Array
-    """grad log q_t(x_t), (d,)."""
     log_prob: jax.Array
-    """log q_t(x_t) in nats, ()."""
 
 
 class Oracle(VarianceDenoiser):

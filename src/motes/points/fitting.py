@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.data import Standardiser, Support, Table
-from motes.data.arrays import check_weights, plain
+from motes.data.arrays import Array, check_weights, plain
 from motes.data.points import Classes, as_table, content_keys, fingerprint_of, frame_of
 from motes.errors import DataError, RecipeError, UsageError, check_process, check_seed, unknown
 from motes.points.denoisers import Denoiser
@@ -26,8 +26,6 @@ from motes.training import Provenance, Trained
 from motes.training.checkpoints import FitSession
 from motes.training.loop import TrainingTask, fit_model
 from motes.training.model import run_of
-
-Array = NDArray[np.float64]
 
 FEW = 3000  # rows below which dropout is used, since a network memorises few rows
 FEW_DROPOUT = 0.1  # rate of this dropout

@@ -19,12 +19,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from motes.data.tables import SMOOTH
 from motes.errors import UsageError, unknown
 from motes.points.denoisers import Denoiser, Given, JointDenoiser
-from motes.points.exact import moments
+from motes.points.exact import Array, moments
 from motes.points.sampling import Sampler
 from motes.points.schedules import Schedule
 
@@ -129,8 +129,6 @@ class Guided(JointDenoiser):
 # L_i is the precision that observation i adds. The composition is exact for Gaussian posteriors under a Gaussian prior.
 # Each denoiser may have its own origin.
 
-
-Array = NDArray[np.float64]
 
 AT_ONCE = 16  # observations per batch of the network
 

@@ -36,8 +36,8 @@ from motes.points.variance import LearnedVariance
 from motes.progress import OnProgress, Progress, silent
 from motes.training.programs import float64, on_all_cores
 
+# (z (d,), v ()) -> dz/dv (d,).
 Field = Callable[[jax.Array, jax.Array], jax.Array]
-"""(z (d,), v ()) -> dz/dv (d,)."""
 Number = int | float | jax.Array
 
 # u = CENTRE + BEND sinh(v): steps are short near r = 0.3, where flows bend most, and long towards both ends.
@@ -64,17 +64,14 @@ class Flow(NamedTuple):
     compiled program.
 
     Attributes:
-        end: v at r_max; see `v_of`.
+        begin: v at r_min; see `v_of`.
+        end: v at r_max.
     """
 
     denoiser: Denoiser
     r_min: float
+    begin: float
     end: jax.Array
-
-    @property
-    def begin(self) -> float:
-        """The grid coordinate v at r_min."""
-        return v_of(self.r_min)
 
 
 def _field(denoiser: Denoiser, z: jax.Array, v: jax.Array) -> jax.Array:
@@ -235,7 +232,7 @@ def log_likelihood(
         end = jnp.asarray(v_of(noise))
     if not 0 < r_min < noise:
         raise UsageError(f"r_min = {r_min:g}; expected above 0 and below the noise at t = 1, {noise:g}.")
-    flow = Flow(denoiser, r_min, end)
+    flow = Flow(denoiser, r_min, v_of(r_min), end)
     with np.errstate(over="ignore", invalid="ignore"):  # the error of such rows is infinite
         log_prob, error = _integrate_rows(flow, rows, given, tolerance, on_progress)
     finite = np.isfinite(log_prob)

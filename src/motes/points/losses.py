@@ -24,7 +24,7 @@ from jax import Array
 from motes.points.denoisers import Denoiser
 from motes.points.process import q_sample
 from motes.points.schedules import Schedule
-from motes.ranges import check_fields, number
+from motes.ranges import CheckedModule, number
 
 Loss = Callable[[Denoiser, Array, Array, Array], dict[str, Array]]
 
@@ -50,7 +50,7 @@ class Simple(eqx.Module):
 # --- squared errors of x_0 with a weight --------------------------------------------------------------------------
 
 
-class Weighted(eqx.Module):
+class Weighted(CheckedModule):
     """Base class of weighted squared errors of x_0, averaged over columns; a subclass defines `weight`.
 
     Example:
@@ -64,9 +64,6 @@ class Weighted(eqx.Module):
     """
 
     squared: ClassVar[bool] = True
-
-    def __check_init__(self) -> None:
-        check_fields(self)
 
     @abstractmethod
     def weight(self, schedule: Schedule, t: Array) -> Array:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from motes.data import Standardiser, Support, Table, as_frame
-from motes.data.arrays import plain
+from motes.data.arrays import Array, plain
 from motes.data.frames import KEY, Template
 from motes.data.points import MOST, Classes, as_table, matrix_of
 from motes.data.records import check_types
@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     from motes.evaluation.points import PointDetails
 
 
-Array = NDArray[np.float64]
 SamplingLike = Sampling | Mapping[str, Any] | None
 
 FAR = 5.0  # standard deviations from the mean beyond which a condition is far

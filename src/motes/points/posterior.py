@@ -18,15 +18,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.data import Frame, Table, as_frame
-from motes.data.arrays import plain, rows_of
+from motes.data.arrays import Array, plain, rows_of
 from motes.data.curves import CURVES, Straight, Transform, fit_curve, standardised
 from motes.data.points import as_table, matrix_of
 from motes.data.records import from_json, to_json
 from motes.data.tables import shares
 from motes.errors import DataError, UsageError, unknown
 from motes.training.model import is_covariance, require
-
-Array = NDArray[np.float64]
 
 Interval = tuple[float, float]
 Intervals = Sequence[Interval | None]  # one for each column
@@ -273,8 +271,10 @@ class NoveltyDetector:
         return cls(len(x), np.array(ends), np.array(tails), *_fit_centres(some), float(limit), tail)
 
     def beyond(self, x: Array, observed: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return which columns of rows x (m, p) are outside the training range, (m, c)."""
-        low, high = self._widen_ends(len(x)).T
+        """Return which columns of rows x (m, p) are outside the training range, wider if m rows are tested, (m, c)."""
+        level = FALSE_ALARMS / 2 / (2 * len(self.ends)) / len(x) * (self.rows + 1)
+        away = self.tails * max(-np.log(level), 0.0) + ROUNDED * np.abs(self.ends)
+        low, high = (self.ends + away * [-1, 1]).T
         columns = x[:, : len(self.ends)]
         return np.asarray(observed & ((columns < low) | (columns > high)))
 
@@ -311,12 +311,6 @@ class NoveltyDetector:
                 f"{distances.max():.2g} times the limit that 99.5 % of them stay within. {GUESS}"
             )
         return sentences
-
-    def _widen_ends(self, m: int) -> Array:
-        """Return the limits beyond which a value is novel if m rows are tested, (c, 2)."""
-        level = FALSE_ALARMS / 2 / (2 * len(self.ends)) / m * (self.rows + 1)
-        away = self.tails * max(-np.log(level), 0.0) + ROUNDED * np.abs(self.ends)
-        return np.asarray(self.ends + away * [-1, 1])
 
 
 def _fit_tail(values: Array) -> float:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, final
 import equinox as eqx
 import jax
 import numpy as np
-from numpy.typing import NDArray
 
+from motes.data.arrays import Array
 from motes.errors import UsageError, check_count, check_process
 from motes.points.denoisers import Given
 from motes.points.guidance import Composed, NoisyPrior, Sampling, added_precisions
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from motes.evaluation import Calibration, Evaluation
 
-
-Array = NDArray[np.float64]
 
 DRAWS = 1000  # draws from each posterior, to estimate its covariance
 CONTOURS = (0.5, 0.9)  # shares of the draws inside the contours

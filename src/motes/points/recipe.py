@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -123,11 +123,7 @@ class Conditions(Checked):
     @property
     def learned(self) -> bool:
         """Whether conditional distributions are learned."""
-        return any(self._shares)
-
-    @property
-    def _shares(self) -> tuple[float, ...]:
-        return self.joint, self.posterior, self.likelihood, self.random
+        return any(astuple(self))
 
     def masks(self, observed: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
         """Draw masks (PATTERNS, d) in random order; `observed` (d,) are the columns of `given`.
@@ -138,7 +134,7 @@ class Conditions(Checked):
             (4096, 3)
         """
         m, d = self.PATTERNS, len(observed)
-        share = np.array(self._shares) / sum(self._shares)
+        share = np.array(astuple(self)) / sum(astuple(self))
         kind = rng.permutation(np.searchsorted(np.cumsum(share), (np.arange(m) + 0.5) / m))
         at_random = rng.random((m, d)) < rng.random((m, 1))
         fixed = np.stack([np.zeros(d, bool), observed, ~observed])

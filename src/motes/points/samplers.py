@@ -75,7 +75,6 @@ class Ancestral(Sampler):
     """
 
     order: ClassVar[int] = 1
-    evaluations: ClassVar[int] = 1
     stochastic: ClassVar[bool] = True
     when: ClassVar[str] = "to reproduce DDPM; needs many steps"
     variance: Variance = eqx.field(static=True, default="beta")
@@ -110,7 +109,6 @@ class DDIM(Sampler):
     """
 
     order: ClassVar[int] = 1
-    evaluations: ClassVar[int] = 1
     when: ClassVar[str] = "to reproduce DDIM; eta sets the noise, 0 (none) to 1 (ancestral sampling)"
     eta: float = number(0.0, 0, 1)
 
@@ -149,8 +147,6 @@ class Euler(Sampler):
     """
 
     order: ClassVar[int] = 1
-    evaluations: ClassVar[int] = 1
-    stochastic: ClassVar[bool] = False
     when: ClassVar[str] = "first-order baseline; the same step as ddim"
 
     def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
@@ -170,13 +166,11 @@ class Heun(Sampler):
 
     order: ClassVar[int] = 2
     evaluations: ClassVar[int] = 2
-    stochastic: ClassVar[bool] = False
     when: ClassVar[str] = "robust and single-step; 64 evaluations or more"
 
     def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
         schedule = denoiser.schedule
-        y = heun(denoiser, x_t / schedule.alpha(t), t, s)
-        return schedule.alpha(s) * y, state
+        return schedule.alpha(s) * heun(denoiser, x_t / schedule.alpha(t), t, s), state
 
 
 def heun(denoiser: Denoiser, y: Array, t: Array, s: Array) -> Array:
@@ -203,8 +197,6 @@ class GradientEstimation(Sampler):
     """
 
     order: ClassVar[int] = 1
-    evaluations: ClassVar[int] = 1
-    stochastic: ClassVar[bool] = False
     when: ClassVar[str] = "8 to 64 evaluations; an alternative to dpmpp_3m"
     gamma: float = number(1.5, -100, 100)
 
@@ -240,7 +232,6 @@ class Adaptive(Sampler):
 
     order: ClassVar[int] = 5
     evaluations: ClassVar[None] = None
-    stochastic: ClassVar[bool] = False
     off_grid: ClassVar[bool] = True
     when: ClassVar[str] = "to set an error tolerance instead of a number of steps; as a reference"
     rtol: float = number(1e-4, 0, 1, open_low=True)
@@ -306,8 +297,6 @@ class DPMSolver2M(Sampler):
     """
 
     order: ClassVar[int] = 2
-    evaluations: ClassVar[int] = 1
-    stochastic: ClassVar[bool] = False
     when: ClassVar[str] = "8 to 64 evaluations, on any grid"
 
     def init(self, x_t: Array, grid: Array) -> State:
@@ -320,7 +309,7 @@ class DPMSolver2M(Sampler):
         return schedule.alpha(s) * y, Past(x0, h)
 
 
-class DPMSolver2MSDE(Sampler):
+class DPMSolver2MSDE(DPMSolver2M):
     """SDE-DPM-Solver++(2M), section 5: 2M for the reverse diffusion instead of the flow.
 
     dy = (1 + eta) (x0_hat - y) dlambda + sqrt(2 eta) r dW, W over lambda, has the distribution of the forward process
@@ -336,16 +325,12 @@ class DPMSolver2MSDE(Sampler):
     """
 
     order: ClassVar[int] = 2
-    evaluations: ClassVar[int] = 1
     when: ClassVar[str] = "fresh noise in each step forgets early errors; 64 evaluations or more"
     eta: float = number(1.0, 0, 1)
 
     @property
     def stochastic(self) -> bool:
         return self.eta > 0
-
-    def init(self, x_t: Array, grid: Array) -> State:
-        return _no_past(x_t)
 
     def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
         schedule, x0 = denoiser.schedule, denoiser(x_t, t)
@@ -371,8 +356,6 @@ class DPMSolver3M(Sampler):
     """
 
     order: ClassVar[int] = 3
-    evaluations: ClassVar[int] = 1
-    stochastic: ClassVar[bool] = False
     when: ClassVar[str] = "best accuracy for 16 to 64 evaluations, on a grid dense near the data"
 
     def init(self, x_t: Array, grid: Array) -> State:
@@ -410,7 +393,6 @@ class EulerMaruyama(Sampler):
     """
 
     order: ClassVar[int] = 1
-    evaluations: ClassVar[int] = 1
     stochastic: ClassVar[bool] = True
     when: ClassVar[str] = "the simplest solver of the reverse diffusion; hundreds of steps"
 
@@ -483,9 +465,6 @@ class EDMStochastic(Sampler):
 # Steps of finite length converge to a distribution that is too wide, by about (snr r)^2 in its variance.
 
 
-LENGTHS = 0, 0.99  # range of snr
-
-
 def langevin(denoiser: Denoiser, y: Array, t: Array, steps: int, snr: float, key: Array) -> Array:
     """Take `steps` Langevin steps from y (d,) at the level of time t > 0, each of length 2 (snr r)^2."""
     r = level(denoiser.schedule, t)
@@ -516,7 +495,7 @@ class AnnealedLangevin(Sampler):
     stochastic: ClassVar[bool] = True
     when: ClassVar[str] = "sampling by the score alone; hundreds of levels"
     corrections: int = number(5, 1, 10_000)
-    snr: float = number(0.3, *LENGTHS, open_low=True)
+    snr: float = number(0.3, 0, 0.99, open_low=True)
 
     @property
     def evaluations(self) -> int:
@@ -524,10 +503,8 @@ class AnnealedLangevin(Sampler):
 
     def step(self, denoiser: Denoiser, x_t: Array, t: Array, s: Array, state: State, key: Array) -> tuple[Array, State]:
         schedule = denoiser.schedule
-        y = x_t / schedule.alpha(t)
-        y = jax.lax.cond(
-            s > 0, lambda: langevin(denoiser, y, s, self.corrections, self.snr, key), lambda: denoiser(x_t, t)
-        )
+        walk = lambda: langevin(denoiser, x_t / schedule.alpha(t), s, self.corrections, self.snr, key)
+        y = jax.lax.cond(s > 0, walk, lambda: denoiser(x_t, t))
         return schedule.alpha(s) * y, state
 
 

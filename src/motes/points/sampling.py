@@ -17,11 +17,11 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from motes.errors import MotesError, UsageError, check_process, check_seed
+from motes.errors import MotesError, UsageError, check_count, check_process, check_seed
 from motes.points.denoisers import Denoiser, Given
 from motes.points.schedules import DiscreteVP, Schedule
 from motes.progress import OnProgress, Progress, silent
-from motes.ranges import Checked, check_fields, number
+from motes.ranges import Checked, CheckedModule, number
 from motes.training.programs import float64, on_all_cores
 
 # Given a schedule, returns times (N+1,) that fall from 1 to 0. Raises ValueError if its options do not fit it.
@@ -169,8 +169,15 @@ State = Any
 FEW, BLOCK = 512, 2048  # block sizes; with FEW, 300,000 rows take 1.4 times as long, but ten rows a quarter
 
 
-class Sampler(eqx.Module):
+class Sampler(CheckedModule):
     """Base class of samplers: one step from x_t to x_s.
+
+    Attributes:
+        order: order of convergence, which a test measures: of each point for a deterministic sampler, otherwise of the
+            distribution of the points (the weak order).
+        off_grid: whether it calls the denoiser at times outside the grid, which a network of discrete steps does not
+            support.
+        when: when to choose it, in one line.
 
     Raises:
         ValueError: a field that `motes.ranges.number` declares is out of its range.
@@ -180,8 +187,6 @@ class Sampler(eqx.Module):
         >>> from motes.points import Sampler
         >>> class Jump(Sampler):
         ...     order: ClassVar[int] = 1
-        ...     evaluations: ClassVar[int] = 1
-        ...     stochastic: ClassVar[bool] = False
         ...     def step(self, denoiser, x_t, t, s, state, key):
         ...         x0_hat, eps_hat = denoiser.x0_and_eps(x_t, t)
         ...         return denoiser.schedule.alpha(s) * x0_hat + denoiser.schedule.sigma(s) * eps_hat, state
@@ -190,25 +195,18 @@ class Sampler(eqx.Module):
     """
 
     order: eqx.AbstractClassVar[int]
-    """Order of convergence, which a test measures: of each point for a deterministic sampler, otherwise of the
-    distribution of the points (the weak order)."""
     off_grid: ClassVar[bool] = False
-    """Whether it calls the denoiser at times outside the grid, which a network of discrete steps does not support."""
     when: ClassVar[str] = ""
-    """When to choose it, in one line."""
-
-    def __check_init__(self) -> None:
-        check_fields(self)
 
     @property
-    @abstractmethod
     def evaluations(self) -> int | None:
         """Denoiser evaluations per step; the last step, to s = 0, has one and ends in x0_hat. None: adaptive."""
+        return 1  # of most samplers
 
     @property
-    @abstractmethod
     def stochastic(self) -> bool:
-        """Whether the steps add random noise."""
+        """Whether the steps add random noise; by default not."""
+        return False
 
     def check(self, denoiser: Denoiser) -> None:
         """Check that `denoiser` provides what the sampler needs; raise UsageError otherwise.
@@ -221,7 +219,6 @@ class Sampler(eqx.Module):
                 ...
             motes.errors.UsageError: variance = 'learned' is the denoiser's own, and NoisePredictor ...
         """
-        return
 
     def init(self, x_t: Array, grid: Array) -> State:
         """Return the initial state that is passed from step to step; None by default. `grid` holds all times.
@@ -366,8 +363,7 @@ def sample(
 def _check_rows(
     process: ReverseProcess, n: int, given: Given | None, start: ArrayLike | None, record: Sequence[int]
 ) -> None:
-    if n < 1:
-        raise ValueError(f"n = {n} points requested; at least 1 is needed.")
+    check_count(n, "points")
     last = len(process.grid) - 1
     for place in record:
         if not 0 <= place <= last:

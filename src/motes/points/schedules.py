@@ -21,14 +21,14 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from motes.ranges import Checked, check_fields, number
+from motes.ranges import Checked, CheckedModule, number
 
 Table = NDArray[np.float64]
 
 HALVINGS = 32  # bisection steps; they find t to 2e-10
 
 
-class Schedule(eqx.Module):
+class Schedule(CheckedModule):
     """Base class of noise schedules; a subclass defines `alpha`, which starts at 1, and `sigma`, which starts at 0.
 
     Raises:
@@ -44,9 +44,6 @@ class Schedule(eqx.Module):
         >>> print(Straight().alpha(0.5), Straight().t_of_log_snr(Straight().log_snr(0.5)))
         0.505 0.5
     """
-
-    def __check_init__(self) -> None:
-        check_fields(self)
 
     @abstractmethod
     def alpha(self, t: ArrayLike) -> Array:
@@ -332,7 +329,6 @@ class BetasBetween(Betas, ABC):
     end: float = number(0.1, 0, 0.999999, open_low=True)
 
 
-@dataclass(frozen=True)
 class LinearBetas(BetasBetween):
     """Betas equally spaced from `start` to `end`.
 
@@ -347,7 +343,6 @@ class LinearBetas(BetasBetween):
         return np.linspace(self.start, self.end, self.steps)
 
 
-@dataclass(frozen=True)
 class QuadBetas(BetasBetween):
     """Betas whose square roots are equally spaced from sqrt(`start`) to sqrt(`end`).
 
@@ -362,7 +357,6 @@ class QuadBetas(BetasBetween):
         return np.linspace(self.start**0.5, self.end**0.5, self.steps) ** 2
 
 
-@dataclass(frozen=True)
 class SigmoidBetas(BetasBetween):
     """Betas on a logistic curve over [-6, 6], from near `start` to near `end`; neither is reached exactly.
 

@@ -16,12 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 from motes.data import Standardiser, shapes
 from motes.data.arrays import plain
 from motes.data.shapes import Distribution
-from motes.errors import UsageError
-from motes.points.exact import BoxesOracle, EmpiricalOracle, Exact, LabelledOracle, Oracle
+from motes.errors import UsageError, check_count
+from motes.points.exact import Array, BoxesOracle, EmpiricalOracle, Exact, LabelledOracle, Oracle
 from motes.points.schedules import Schedule, VarianceExploding
 from motes.training.programs import float64
-
-Array = NDArray[np.float64]
 
 GRID_STEP = 0.7  # step of the entropy's grid, in units of the noise
 MARGIN = 8.0  # margin of that grid around the clean distribution, in units of the noise
@@ -119,8 +117,7 @@ class Truth:
             >>> points.shape, labels.shape
             ((3, 2), (3,))
         """
-        if n < 1:
-            raise UsageError(f"n = {n} points requested; at least 1 is needed.")
+        check_count(n, "points")
         rng, distribution = np.random.default_rng([seed, 1]), self.distribution
         which = rng.choice(len(distribution.weights), size=n, p=distribution.weights)
         clean = distribution.lows[which]

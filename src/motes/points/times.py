@@ -17,7 +17,7 @@ from jax import Array
 from jax.scipy.special import ndtri
 
 from motes.points.schedules import DiscreteVP, Schedule
-from motes.ranges import check_fields, number
+from motes.ranges import CheckedModule, number
 
 
 def uniform(key: Array, n: int) -> Array:
@@ -44,7 +44,7 @@ DRAWS: dict[Draw, Callable[[Array, int], Array]] = {
 }
 
 
-class Times(eqx.Module):
+class Times(CheckedModule):
     """Base class of distributions of t: `times(schedule, key, n)` draws t (n,).
 
     A subclass defines `place` and a field `draw`.
@@ -65,9 +65,6 @@ class Times(eqx.Module):
     """
 
     draw: eqx.AbstractVar[Draw]
-
-    def __check_init__(self) -> None:
-        check_fields(self)
 
     @abstractmethod
     def place(self, schedule: Schedule, u: Array) -> Array:

@@ -22,10 +22,10 @@ from jax import Array
 from numpy.typing import ArrayLike, NDArray
 
 from motes.errors import UsageError
-from motes.points.denoisers import Denoiser, Network, NoisePredictor, VarianceDenoiser
+from motes.points.denoisers import Denoiser, JointDenoiser, Network, NoisePredictor, VarianceDenoiser
 from motes.points.process import q_posterior, q_sample, q_transition
 from motes.points.schedules import DiscreteVP, Schedule
-from motes.ranges import check_fields, number
+from motes.ranges import CheckedModule, number
 
 Variance = Literal["beta", "posterior", "learned"]
 SHARES = {"beta": 1.0, "posterior": 0.0}  # of log beta in the log of the variance
@@ -43,7 +43,7 @@ def log_variance_between(schedule: Schedule, share: Array | float, t: Array | fl
     return share * jnp.log(beta) + (1 - share) * jnp.log(jnp.where(last & (before <= t), beta, least))
 
 
-class LearnedVariance(VarianceDenoiser):
+class LearnedVariance(JointDenoiser, VarianceDenoiser):
     """A denoiser whose network returns 2 d numbers: the prediction of `kind`, and v, which sets the step variance.
 
     The log of the variance is interpolated with share (v + 1) / 2 between the posterior's variance (v = -1) and beta
@@ -60,19 +60,13 @@ class LearnedVariance(VarianceDenoiser):
     schedule: Schedule
     kind: Callable[..., Denoiser] = eqx.field(static=True, default=NoisePredictor)
 
-    def __call__(self, x_t: Array, t: Array) -> Array:
-        return self._mean(x_t, t)
-
     def x0_and_eps(self, x_t: Array, t: Array) -> tuple[Array, Array]:
-        return self._mean.x0_and_eps(x_t, t)
+        mean = self.kind(network=lambda x, time: self.network(x, time)[: x.size], schedule=self.schedule)
+        return mean.x0_and_eps(x_t, t)
 
     def log_variance(self, x_t: Array, t: Array, s: Array) -> Array:
         v = self.network(x_t, t)[x_t.size :]
         return log_variance_between(self.schedule, (v + 1) / 2, t, s)
-
-    @property
-    def _mean(self) -> Denoiser:
-        return self.kind(network=lambda x, time: self.network(x, time)[: x.size], schedule=self.schedule)
 
 
 def check_knows_variance(denoiser: Denoiser) -> None:
@@ -154,8 +148,7 @@ def variational_bound(
     if variance == "learned":
         check_knows_variance(denoiser)
     points = jnp.asarray(x0, dtype=float)
-    terms = _compute_terms(denoiser, points, key, variance, draws)
-    prior, steps = (np.asarray(term) for term in terms)
+    prior, steps = map(np.asarray, _compute_terms(denoiser, points, key, variance, draws))
     return Bound(prior, steps[1:].T, steps[0], points.shape[1])
 
 
@@ -204,7 +197,7 @@ def _compute_terms(denoiser: Denoiser, x0: Array, key: Array, variance: Variance
 # --- The loss of a denoiser with learned step variances ---------------------------------------------------------------
 
 
-class Hybrid(eqx.Module):
+class Hybrid(CheckedModule):
     """The loss L_simple + weight L_vlb, for learned step variances (Nichol & Dhariwal 2021, eq. 16).
 
     L_vlb is the variational bound without its prior term, T times one step's term, in nats per column. It only trains
@@ -217,9 +210,6 @@ class Hybrid(eqx.Module):
     """
 
     weight: float = number(0.001, 0, 1e9, open_low=True)
-
-    def __check_init__(self) -> None:
-        check_fields(self)
 
     def __call__(self, denoiser: Denoiser, x0: Array, t: Array, eps: Array) -> dict[str, Array]:
         schedule = denoiser.schedule
