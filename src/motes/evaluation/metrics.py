@@ -547,7 +547,7 @@ def _iterate_squares(x: Array, y: Array, half: bool) -> Iterator[tuple[slice, sl
 
 @metric("energy_distance")
 class _EnergyDistance(_MeasuredByPermutation):
-    compute = partial(_compare_kernels, energy=True)
+    compute = staticmethod(partial(_compare_kernels, energy=True))
     about = "energy distance of standardised columns"
     scale = "root"
     words = "farther apart than by chance"
@@ -556,7 +556,7 @@ class _EnergyDistance(_MeasuredByPermutation):
 
 @metric("mmd_squared")
 class _MmdSquared(_MeasuredByPermutation):
-    compute = partial(_compare_kernels, energy=False)
+    compute = staticmethod(partial(_compare_kernels, energy=False))
     about = "squared maximum mean discrepancy of Gaussian kernels"
     scale = "square"
     small, large = 0.005, 0.05
