@@ -337,7 +337,7 @@ def test_diagnose_prints_findings_and_draws(run_folder, motes_command, small_fig
 
 
 @pytest.mark.slow(but=["motes.cli.run.prepare_rows"])
-@pytest.mark.parametrize("phase", ["motes.cli.run.prepare_rows", "motes.cli.run.drawn", "motes.cli.run.draw_run"])
+@pytest.mark.parametrize("phase", ["motes.cli.run.prepare_rows", "motes.cli.run.draw_frame", "motes.cli.run.draw_run"])
 def test_ctrl_c_outside_the_training_says_what_is_kept(phase, motes_command, few_samples, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt

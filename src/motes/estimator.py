@@ -505,7 +505,8 @@ class DiffusionModel(TransformerMixin, OneToOneFeatureMixin, DensityMixin, BaseE
             >>> estimator.predict([[31.0], [47.0]]).shape
             (2,)
         """
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        chosen = self.predict_proba(X).argmax(axis=1)  # first: it checks that the estimator is fitted
+        return self.classes_[chosen]
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
         """Return the column names of `transform`: the columns of X that are not dropped.
