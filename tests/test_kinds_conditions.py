@@ -189,6 +189,7 @@ def test_what_is_given_becomes_a_row_and_conditions(table, schema):
 WRONG = {
     "an unknown column": ({"agee": 4}, UsageError, "Did you mean 'age'"),
     "a label unseen": ({"city": "Bonn"}, DataError, "got 'Bonn'; expected one of the 3 training labels"),
+    "a number of no type": ({"city": 1j}, DataError, "given, column 'city': 1j of type complex"),
     "a half among whole numbers": ({"age": 40.5}, DataError, "expected a whole number"),
     "text among numbers": ({"real": "x"}, DataError, "expected numbers"),
     "below what can be": ({"price": -1}, DataError, "got -1; expected a number from 0 to"),

@@ -31,7 +31,7 @@ import numpy as np
 from motes.data import Frame, as_frame
 from motes.data.files import writing
 from motes.data.frames import joined
-from motes.drawing import draw_frame, draw_given
+from motes.drawing import draw_given
 from motes.errors import DataError, ModelFileError, MotesError, UsageError, check_count, check_seed
 from motes.loading import load
 from motes.progress import OnProgress, Progress, silent
@@ -140,10 +140,8 @@ def _draw(model: Any, rows: range, seed: int, given: Any, options: Mapping[str, 
         for frame in model.blocks(n, given=given, **chosen):
             yield model.schema.with_placeholders(frame, start) if placeholders else frame
             start += len(frame)
-    elif model.kind == "points" and not given:
-        yield draw_frame(model, n, silent, **chosen)[0]
     else:
-        yield draw_given(model, n, given, **{"iid": False, **chosen})[0]
+        yield draw_given(model, n, given, **{"iid": False, "on_progress": silent, **chosen})[0]
 
 
 # --- The folder of shards -------------------------------------------------------------------------------------------

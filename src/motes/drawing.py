@@ -50,7 +50,9 @@ def types_of(model: Any) -> Mapping[str, Any]:
 
 
 def draw_given(model: Any, n: int, given: Any, *, iid: bool, **options: Any) -> tuple[Frame, Evidence | None]:
-    """Draw points under conditions; with `iid`, given several independent observations of one row."""
+    """Draw points, also under conditions; with `iid`, given several independent observations of one row."""
+    if model.kind == "points" and not given:
+        return draw_frame(model, n, **options)[0], None
     if model.kind == "posterior":
         return as_frame(model.draw(n, given, iid=iid, **options), model.columns), None
     found = model.draw_points(n, given=given, **options)

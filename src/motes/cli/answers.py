@@ -84,8 +84,10 @@ def impute_file(
         for number, parts in enumerate(filled, 1):
             for part in parts if of_table else [as_frame(parts, names)]:
                 frame = part.select(names)
-                numbers = Series("whole", np.full(len(frame), number), np.zeros(len(frame), bool))
-                write(frame if draws == 1 else Frame({NUMBERED: numbers, **frame.columns}))
+                if draws > 1:
+                    numbers = Series("whole", np.full(len(frame), number), np.zeros(len(frame), bool))
+                    frame = Frame({NUMBERED: numbers, **frame.columns})
+                write(frame)
                 ignored += part.ignored if isinstance(part, AnsweredRows) and number == 1 else 0
     return draws * sum(part.shape[1] for part in holes), sum(int(part.sum()) for part in holes), ignored
 

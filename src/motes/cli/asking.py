@@ -52,7 +52,7 @@ def sample(
     start_jax()
     from motes.cli.answers import write_table
     from motes.cli.condition_words import conditions, observations
-    from motes.drawing import draw_frame, draw_given, types_of
+    from motes.drawing import draw_given, types_of
 
     trained, iid = load_model(model), points.iid
     for_tables = {"importance_resample": importance_resample, "placeholders": placeholders}
@@ -75,8 +75,6 @@ def sample(
     with _open_writer(out) as write, Reporter(quiet).counting("sampling", "rows") as count:
         if trained.kind == "table":
             found = write_table(trained, n, write, count, given=known, seed=seed, **for_tables)
-        elif trained.kind == "points" and not known:
-            write(draw_frame(trained, n, count, **extra)[0])
         else:
             rows, found = draw_given(trained, n, known, iid=iid is not None, on_progress=count, **extra)
             write(rows)

@@ -140,6 +140,7 @@ CURES = {  # advice for columns of unsupported types
     "array": "Give each part a column", "struct": "Give each part a column", "binary": "Convert it to text",
     "complex": "Give the real and the imaginary part a column each",
 }  # fmt: skip
+HERE = "given"  # name of the conditions in messages
 EPOCH = datetime.datetime(1970, 1, 1)
 DAY = 86_400_000_000  # microseconds
 
@@ -241,7 +242,7 @@ def of_values(values: NDArray[Any], column: str, name: str) -> Series:
     if kind in "iu":
         if kind == "u" and len(values) and values.max() > np.iinfo(np.int64).max:
             row = int(values.argmax())
-            raise DataError(f"{name}, row {row + 1}, column '{column}': {values[row]} is too large for a whole number.")
+            raise DataError(f"{_place(name, column, row)}: {values[row]} is too large for a whole number.")
         return Series("whole", values.astype(np.int64), nothing)
     if kind == "f":
         return Series("real", values.astype(np.float64, copy=False), np.isnan(values))
@@ -258,8 +259,13 @@ def of_values(values: NDArray[Any], column: str, name: str) -> Series:
 
 def entry_error(name: str, column: str, got: Any, expected: str, row: int | None = None) -> DataError:
     """Return the error for an invalid entry of the data called `name`, in this `row`, counted from 0."""
-    where = name if row is None else f"{name}, row {row + 1}"
-    return DataError(f"{where}, column '{column}': got {got}; expected {expected}.")
+    return DataError(f"{_place(name, column, row)}: got {got}; expected {expected}.")
+
+
+def _place(name: str, column: str, row: int | None) -> str:
+    """Return the place of an entry in messages; conditions, which are called `HERE`, have no rows."""
+    where = name if row is None or name == HERE else f"{name}, row {row + 1}"
+    return f"{where}, column '{column}'"
 
 
 def unsuitable(column: str, name: str, *kinds: Any) -> DataError:
@@ -275,7 +281,7 @@ def warn_of_finer(finer: Mask, column: str, name: str) -> None:
     """Warn about dates (n,) that are truncated to microseconds, if there are any."""
     if finer.any():
         warn(
-            f"{name}, row {int(finer.argmax()) + 1}, column '{column}': dates with nanoseconds are truncated to "
+            f"{_place(name, column, int(finer.argmax()))}: dates with nanoseconds are truncated to "
             f"microseconds ({int(finer.sum()):,} in all)."
         )
 
@@ -294,7 +300,7 @@ def _convert_objects(values: NDArray[Any], column: str, name: str) -> Series:
             among = f" among {TYPE_WORDS[type_]} (row {first + 1} holds {values[first]!r})" if type_ else ""
             got = f"{values[row]!r} of type {type(values[row]).__name__}"
             raise DataError(
-                f"{name}, row {row + 1}, column '{column}': {got}{among}. Expected one type in a column: "
+                f"{_place(name, column, row)}: {got}{among}. Expected one type in a column: "
                 "numbers, true or false, text or dates."
             )
     type_ = "real" if "real" in rows else type_

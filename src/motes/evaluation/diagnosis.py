@@ -558,7 +558,7 @@ def excess_over(
 ) -> ExcessLoss:
     """Compute the network's loss on `rows` minus the loss of another denoiser, over the model's noise levels.
 
-    `purpose` selects the noise; the other arguments are those of `excess_loss`.
+    `purpose` selects the noise; the other arguments are as in `excess_loss`.
     """
     z, (t, _) = model.standardiser.forward(rows), noise_levels(model.denoiser.schedule, model.lowest_noise)
     key = seed_key(seed, purpose)

@@ -186,7 +186,7 @@ def view_of(schema: Schema, frames: Mapping[str, Frame]) -> SharedColumns:
     called = {name: f"the {name.replace('_', '-')} rows" for name in frames}
     frames = {name: schema.frame(frame, name=called[name]) for name, frame in frames.items()}
     columns = schema.compared
-    # Values without an order, such as those of a custom kind with several parts, are compared like labels.
+    # Values without an order, such as a custom kind's with several parts, are compared like labels.
     kinds = [KINDS[column.kind] for column in columns]
     discrete = np.array([kind.discrete or kind.measure is None for kind in kinds])
     x = {name: np.full((len(frame), len(columns)), np.nan, order="F") for name, frame in frames.items()}

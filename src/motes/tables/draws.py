@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data import Blocks, Frame
-from motes.data.arrays import Series
+from motes.data.arrays import HERE, Series, entry_error
 from motes.data.readings import default_columns
 from motes.errors import UsageError, check_count, check_seed, unknown
 from motes.progress import OnProgress, Progress
 from motes.tables import Among, Between, Missing, Not
-from motes.tables.kinds.base import HERE, entry_error, one_value
+from motes.tables.kinds.base import one_value
 from motes.tables.network import EncodedRows
 from motes.tables.parts import IMPOSSIBLE, Array, Condition, Mask
 from motes.tables.rules import RuleSides, Side, drawn_sides, observed_sides

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.data import Frame, as_frame
-from motes.data.arrays import Array, Mask, Series, Type, check_weights, of_values, plain
+from motes.data.arrays import Array, Mask, Series, Type, check_weights, entry_error, of_values, plain
 from motes.data.curves import Asinh, Power, Straight
 from motes.data.records import Arrays, from_json, to_json
 from motes.errors import DataError, UsageError, unknown
 from motes.tables.kinds import DROP
-from motes.tables.kinds.base import Kind, Sample, entry_error, shown
+from motes.tables.kinds.base import Kind, Sample, shown
 from motes.tables.kinds.binnings import Binning, Few, Grid
 from motes.tables.kinds.columns import KINDS, MISSING, Column, Identifier, check_overrides, column_messages, column_of
 from motes.tables.parts import IMPOSSIBLE, Condition, Encoded, Missing, Not, Part, Repeats, Restriction, WithMissing

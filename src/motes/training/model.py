@@ -197,7 +197,7 @@ class Model(ABC):
         """Write `n` synthetic rows as Parquet files into a folder, which need not fit into memory; return their paths.
 
         The same call continues after any interruption, and the files have the same bytes with any executor. See
-        docs/cluster.md; `options` are those of `sample` and of `motes.cluster.sample_shards`.
+        docs/cluster.md; `options` are passed to `motes.cluster.sample_shards`.
 
         Example:
             >>> [path.name for path in table.sample_shards(10, shards=2, out="people")]

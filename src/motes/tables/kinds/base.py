@@ -15,13 +15,10 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data import arrays
-from motes.data.arrays import TYPE_WORDS, Array, Label, Mask, Series, of_values
-from motes.errors import DataError, UsageError
+from motes.data.arrays import HERE, TYPE_WORDS, Array, Label, Mask, Series, entry_error, of_values
+from motes.errors import UsageError
 from motes.tables.kinds.binnings import Binning, Numbers, complement, distinct
 from motes.tables.parts import IMPOSSIBLE, Among, Between, Codes, Entries, Not, Part, Restriction, SetOfValues, Values
-
-HERE = "given"  # name of the conditions in messages
 
 
 @dataclass(frozen=True)
@@ -469,11 +466,6 @@ def number(column: str, key: str, value: Any, *, whole: bool = False, low: int |
             f"column '{column}': {key} = {value!r}; expected a {'whole' if whole else 'finite'} number{ends}."
         )
     return int(value) if whole else float(value)
-
-
-def entry_error(name: str, column: str, got: Any, expected: str, row: int | None = None) -> DataError:
-    """Return the error for an invalid entry of a column; conditions, which are called `HERE`, have no rows."""
-    return arrays.entry_error(name, column, got, expected, None if name == HERE else row)
 
 
 def shown(series: Series, row: int) -> str:

@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from motes.data.arrays import Label, Series, Type
+from motes.data.arrays import HERE, Label, Series, Type
 from motes.data.readings import doubt
 from motes.errors import DataError, UsageError
-from motes.tables.kinds.base import HERE, Kind, OnLine, Sample
+from motes.tables.kinds.base import Kind, OnLine, Sample
 from motes.tables.kinds.binnings import Few, Grid, Numbers, fit_few, in_ranges
 from motes.tables.parts import IMPOSSIBLE, Array, Codes, Entries, Mask, Part, Restriction, SetOfValues, Values
 

@@ -14,10 +14,10 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from motes.data.arrays import DAY, Series, Type, is_finer, moment_of
+from motes.data.arrays import DAY, HERE, Series, Type, entry_error, is_finer, moment_of
 from motes.errors import DataError
 from motes.tables.kinds import binnings
-from motes.tables.kinds.base import HERE, Kind, OnLine, Sample, entry_error, number, shown
+from motes.tables.kinds.base import Kind, OnLine, Sample, number, shown
 from motes.tables.kinds.binnings import ENOUGH, FAR, Binning, Few, Grid, Integers, Numbers, in_ranges, overlap
 from motes.tables.parts import IMPOSSIBLE, Array, Codes, Entries, Mask, Part, Restriction, SetOfValues, Values
 
