@@ -103,12 +103,15 @@ def main() -> None:
     options.add_argument("--workers", type=int, default=2)
     options.add_argument("--out", type=Path, default=Path("mutants.jsonl"))
     given = options.parse_args()
+    Path(".cache").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         free: SimpleQueue[Path] = SimpleQueue()
         for worker in range(given.workers):
             checkout = Path(folder) / str(worker)
             subprocess.run(["git", "clone", "-q", ".", str(checkout)], check=True)
             subprocess.run(["git", "-C", str(checkout), "checkout", "-q", given.commit], check=True)
+            # One cache of compiled programs for all: a mutant compiles what it changes alone.
+            (checkout / ".cache").symlink_to(Path(".cache").resolve())
             free.put(checkout)
         commit = subprocess.check_output(["git", "-C", str(checkout), "rev-parse", "HEAD"], text=True).strip()
         drawn = random.Random(given.seed).sample(mutants_of(checkout), given.n)
