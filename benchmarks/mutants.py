@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -114,7 +115,12 @@ def main() -> None:
             (checkout / ".cache").symlink_to(Path(".cache").resolve())
             free.put(checkout)
         commit = subprocess.check_output(["git", "-C", str(checkout), "rev-parse", "HEAD"], text=True).strip()
-        drawn = random.Random(given.seed).sample(mutants_of(checkout), given.n)
+        # An operator may refuse a place that another one of its family changes, such as `is` for `==`.
+        changes = lambda module, operator, number, *_: mutate_code(
+            (checkout / module).read_text(encoding="utf-8"), get_operator(operator)(), number
+        )
+        some = random.Random(given.seed).sample(mutants_of(checkout), given.n + given.n // 5)
+        drawn = list(islice((mutant for mutant in some if changes(*mutant) is not None), given.n))
         known = [json.loads(line) for line in given.out.read_text().splitlines()] if given.out.exists() else []
         done = {tuple(one["mutant"]) for one in known if one["commit"] == commit}
 
