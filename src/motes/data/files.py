@@ -431,7 +431,7 @@ class Blocks:
             if different := sorted({*first.names} ^ {*names}):
                 one, other = (path, paths[0]) if different[0] in names else (paths[0], path)
                 raise DataError(
-                    f"'{one}' has no column '{different[0]}', and '{other}' has; expected the same columns in all files."
+                    f"'{one}' has no column '{different[0]}', and '{other}' has; expected the same in all files."
                 )
             for name, series in first.columns.items():
                 if not series.missing.all():
