@@ -14,13 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.data.arrays import Array, entry_error
 from motes.errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    from motes.data.stored import ManyRows
 
 SMOOTH = 0.05  # s
 LEAST = 2.0**-53  # numbers at an end of (0, 1) count as this far inside
@@ -280,7 +283,8 @@ def _parse_end(text: str, open_end: float, whole: str) -> float:
 class Table:
     """Rows of numbers, `x` of shape (n, d) in float64, with the names of the d columns.
 
-    `labels` (n,) are the classes of the rows, and `given` contains their conditions, a table of n rows.
+    `labels` (n,) are the classes of the rows, and `given` contains their conditions, a table of n rows. If the rows are
+    a sample of rows that do not fit into memory, `many` is all of these.
 
     Example:
         >>> from motes.data import Table
@@ -293,6 +297,7 @@ class Table:
     columns: tuple[str, ...]
     labels: NDArray[np.str_] | NDArray[np.int64] | None = None
     given: Table | None = None
+    many: ManyRows | None = None
 
     def __repr__(self) -> str:
         return f"Table({len(self.x):,} rows of {len(self.columns)} columns)"
