@@ -233,8 +233,8 @@ def fit(
         data: a NumPy, JAX or PyTorch array (n, d), a list of rows, a dict of columns, a structured array, or a pandas,
             polars or Arrow table. Masked entries are missing. You can also pass the name of a shape, a data set, a
             file or a folder, a pattern such as "rows/*.parquet", or a list of files; then a part of the rows is held
-            out for `Model.evaluate`. Files with more than 10 million entries are not read into memory; see
-            docs/cluster.md.
+            out for `Model.evaluate`. Files with more entries than the recipe's `data.in_memory` are not read into
+            memory; see docs/cluster.md.
         recipe: a name (see `motes recipes`), a `.toml` file or a `Recipe`. By default, it is chosen from the data:
             "posterior" if you pass `given`; "default" if you pass `bounds`, or for points (two columns of real numbers
             without missing entries); and "table" for anything else.
@@ -258,9 +258,8 @@ def fit(
         source: the name of data in memory, for the model file and messages.
         verbose: whether to show the recipe and the progress. By default, shown in terminals and notebooks.
         on_progress: called a few times per second with a `Progress`: `done`, `total`, `loss`, `held_out`, `seconds`.
-        scratch: a folder for the rows of files with more than 10 million entries, in a form of a few bytes per entry. A
-            second call with the same files, recipe and seed uses them again, or completes them. Default: a temporary
-            folder.
+        scratch: a folder for rows that are not read into memory, with a few bytes per entry. A second call with the
+            same files, recipe and seed uses them again, or completes them. Default: a temporary folder.
 
     Returns:
         The model, with its losses in `model.training`. Ctrl-C ends the training with a `UserWarning`, and the model

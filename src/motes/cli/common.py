@@ -126,8 +126,8 @@ class Options:
         checkpoint_every: Minimum seconds of training between two checkpoints.
         figures: Draw the figures and the animation.
         drawing: style of the figures.
-        scratch: Folder for the rows of a source with more than 10 million entries, kept for later runs with the same
-            rows (default: in the run's folder, until the run is complete).
+        scratch: Folder for rows that are not read into memory (see data.in_memory), kept for later runs (default: in
+            the run's folder, until the run is complete).
 
     Raises:
         UsageError: if both `resume` and `overwrite` are set.

@@ -33,7 +33,6 @@ from motes.progress import Progress, Reporter
 from motes.replacing import replacing
 from motes.text_options import TextOptions
 
-MOST = 10_000_000  # rows times columns that are read into memory
 SAMPLE = 200_000  # rows of the sample of a larger source
 LABELS = 1000  # labels of a column that the sample contains in any case
 KEY = np.array([577215], np.uint64)  # of the choice of the sample
@@ -71,13 +70,15 @@ def shuffled(places: NDArray[np.integer], n: int, keys: Words) -> NDArray[np.int
 
 def read_sample(
     source: str | Path | Sequence[str | Path],
+    most: int,
     text: TextOptions = TextOptions(),
     reporter: Reporter | None = None,
 ) -> Frame:
-    """Read all rows of a source, or a sample if rows times columns are more than `MOST`; see the module.
+    """Read all rows of a source, or a sample if rows times columns are more than `most`; see the module.
 
     Args:
         source: a data set, a file, a folder, a pattern or a list of files; see `motes.data.files.files_of`.
+        most: maximum number of entries in memory.
         text: the format of text files.
         reporter: shows the progress, and that only a sample is read; None: nothing.
 
@@ -89,18 +90,18 @@ def read_sample(
 
     Example:
         >>> from motes.data.stored import read_sample
-        >>> len(read_sample("penguins")), read_sample("penguins").many
+        >>> len(rows := read_sample("penguins", 10_000)), rows.many
         (344, None)
     """
     blocks = Blocks.of_files(source, text)
     first = next(blocks.read())
-    if blocks.rows * len(first.names) <= MOST:
+    if blocks.rows * len(first.names) <= most:
         return blocks.whole()
     reporter = reporter or Reporter(quiet=True)
     name, stamps = describe(source), tuple(_stamp(path) for path in files_of(source))
     reporter.say(
-        f"'{name}' has {blocks.rows:,} rows of {len(first.names)} columns, more than {MOST:,} entries: training reads "
-        f"them from disk, and all else uses a sample of {SAMPLE:,} rows"
+        f"'{name}' has {blocks.rows:,} rows of {len(first.names)} columns, more than data.in_memory = {most:,} entries: "
+        f"training reads rows from disk, and all else uses a sample of {min(SAMPLE, blocks.rows):,} rows"
     )
     made = ManyRows(name, blocks, stamps, reporter, Frame({})).with_sample()
     return replace(made.frame, many=made, text=text if first.text == TextOptions() else first.text)

@@ -150,7 +150,7 @@ def points_of_file(source: Files, recipe: Recipe, reporter: Reporter | None = No
     """Read the points of a file or data set, sorted by content, so that the file's order does not affect training."""
     name = describe(source)
     _check_file(source)
-    frame = read_sample(source, recipe.text, reporter)
+    frame = read_sample(source, recipe.data.in_memory, recipe.text, reporter)
     table = named_points(frame, name, recipe, to_learn=True)
     _check_enough(table, name)
     if frame.many is not None:
@@ -172,7 +172,7 @@ def read_rows(source: Files, recipe: Recipe, reporter: Reporter | None = None) -
         raise RecipeError(
             f"got a recipe of tables for '{name}', which is a shape; expected a recipe of points: default."
         )
-    frame = read_sample(source, recipe.text, reporter)
+    frame = read_sample(source, recipe.data.in_memory, recipe.text, reporter)
     for column, series in frame.columns.items():
         series.check_finite(column, f"'{name}'")
     _check_enough(frame, name)

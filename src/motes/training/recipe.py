@@ -158,6 +158,7 @@ class Data(Checked):
 
     rows: int = number(100_000, 20, 10**8)  # points drawn from a shape; a file is used completely
     noise: float | None = number(None, 0, 1e6)  # noise added to a shape; None: the shape's own
+    in_memory: int = number(10_000_000, 1, 10**12)  # rows times columns of files, above which rows are read from disk
     held_out: float = number(0.1, 0, 0.9)  # share of a file's rows held out of training, for evaluation
     encode: bool = False  # a table with columns of any kind, instead of points
     standardise: bool = True  # scale columns to mean 0 and standard deviation 1
