@@ -100,8 +100,8 @@ def read_sample(
     reporter = reporter or Reporter(quiet=True)
     name, stamps = describe(source), tuple(_stamp(path) for path in files_of(source))
     reporter.say(
-        f"'{name}' has {blocks.rows:,} rows of {len(first.names)} columns, more than data.in_memory = {most:,} entries: "
-        f"training reads rows from disk, and all else uses a sample of {min(SAMPLE, blocks.rows):,} rows"
+        f"'{name}' has {blocks.rows:,} rows of {len(first.names)} columns, more than data.in_memory = {most:,} "
+        f"entries. Training reads them from disk; all else uses a sample of {min(SAMPLE, blocks.rows):,} rows"
     )
     made = ManyRows(name, blocks, stamps, reporter, Frame({})).with_sample()
     return replace(made.frame, many=made, text=text if first.text == TextOptions() else first.text)
