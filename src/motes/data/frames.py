@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,6 @@ from motes.data.readings import default_columns
 from motes.data.tables import Table
 from motes.errors import DataError, UsageError
 from motes.text_options import TextOptions
-
-if TYPE_CHECKING:
-    from motes.data.stored import ManyRows
 
 ROWS = 10
 COLUMNS = 12
@@ -59,7 +56,7 @@ class Frame:
     Attributes:
         columns: the columns, by name.
         text: for rows read from a text file: its text options, as far as the reader detected them.
-        many: if the rows are a sample of rows that do not fit into memory, all of these.
+        many: for a sample of rows that do not fit into memory: all of these, a `motes.data.stored.ManyRows`.
 
     Example:
         >>> from motes.data import as_frame
@@ -75,7 +72,7 @@ class Frame:
 
     columns: Mapping[str, Series]
     text: TextOptions = field(default=TextOptions(), kw_only=True)
-    many: ManyRows | None = field(default=None, kw_only=True)
+    many: Any = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()))) if self.columns else 0

@@ -15,6 +15,7 @@ import json
 import mmap
 import os
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -289,7 +290,10 @@ class ManyRows:
                 file.flush()
                 flush(file, read, rows)
             written = {"read": read, "rows": rows}
-        return StoredRows(path, dtype, columns, written["rows"], temporary)
+        stored = StoredRows(path, dtype, columns, written["rows"])
+        if temporary is not None:
+            weakref.finalize(stored, temporary.cleanup)
+        return stored
 
 
 def _with_own_labels(series: Series) -> Series:
@@ -356,14 +360,12 @@ class StoredRows:
         path, dtype: the file, and the type of a record.
         columns: the form of each column.
         rows: number of rows.
-        temporary: the folder that is deleted with this object, if there is one.
     """
 
     path: Path
     dtype: np.dtype[Any]
     columns: Mapping[str, Column]
     rows: int
-    temporary: Any = None
 
     def __len__(self) -> int:
         return self.rows

@@ -14,16 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.data.arrays import Array, entry_error
 from motes.errors import UsageError, unknown
-
-if TYPE_CHECKING:
-    from motes.data.stored import ManyRows
 
 SMOOTH = 0.05  # s
 LEAST = 2.0**-53  # numbers at an end of (0, 1) count as this far inside
@@ -284,7 +281,7 @@ class Table:
     """Rows of numbers, `x` of shape (n, d) in float64, with the names of the d columns.
 
     `labels` (n,) are the classes of the rows, and `given` contains their conditions, a table of n rows. If the rows are
-    a sample of rows that do not fit into memory, `many` is all of these.
+    a sample of rows that do not fit into memory, `many` is the `motes.data.stored.ManyRows` of all of these.
 
     Example:
         >>> from motes.data import Table
@@ -297,7 +294,7 @@ class Table:
     columns: tuple[str, ...]
     labels: NDArray[np.str_] | NDArray[np.int64] | None = None
     given: Table | None = None
-    many: ManyRows | None = None
+    many: Any = None
 
     def __repr__(self) -> str:
         return f"Table({len(self.x):,} rows of {len(self.columns)} columns)"
