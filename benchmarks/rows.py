@@ -1,6 +1,6 @@
 """Is memory flat, and training as fast, if a table of ten mixed columns is read from disk?
 
-    python benchmarks/rows.py FOLDER [--most 2e7] [--steps 300] [--out results/rows.json] [--figure docs/images/rows.png]
+    python benchmarks/rows.py FOLDER [--most 2e7] [--steps 300] [--out rows.json] [--figure docs/images/rows.png]
 
 For 10^4 rows, ten times as many, and so on up to `--most`, the table is written to FOLDER as Parquet files of at most a
 million rows, and removed afterwards (2 x 10^7 rows: 0.9 GB, and as much again for the file that training reads). A new

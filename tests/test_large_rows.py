@@ -108,6 +108,7 @@ def test_any_rows_come_back_to_the_bit_from_a_few_bytes_per_entry(tmp_path):
     assert stored.path.stat().st_size == 500 * (1 + 8 + 4 + 1 + 1 + 8 + 8)
 
 
+@pytest.mark.slow
 def test_a_sample_has_the_extremes_and_the_rare_labels_of_all_rows(tmp_path):
     n = 250_000
     x, label = np.random.default_rng(0).normal(size=n), np.full(n, "usual", object)
@@ -161,6 +162,7 @@ def moons(folder, files=2, n=4000):
     return in_files(folder, as_frame({"x": x[:, 0], "y": x[:, 1], "side": side}), files)
 
 
+@pytest.mark.slow
 def test_small_files_are_learned_like_one_file(tmp_path):
     frame = people(300).select(["x", "y"])
     write_frame(tmp_path / "one.parquet", frame)
@@ -200,6 +202,7 @@ def test_a_table_on_disk_is_learned_like_one_in_memory(tmp_path):
     assert "a sample of 30,000 of the 30,000 rows" in str(disk.evaluate())
 
 
+@pytest.mark.slow
 def test_rows_of_the_validation_are_not_written(tmp_path):
     folder = in_files(tmp_path / "rows", people(3000), 2)
     changes = DISK | {
@@ -214,6 +217,7 @@ def test_rows_of_the_validation_are_not_written(tmp_path):
     assert 2740 < json.loads(note.read_text())["rows"] < 2760  # 250 rows decide when to stop
 
 
+@pytest.mark.slow
 def test_the_same_rows_on_disk_give_the_same_bits(tmp_path):
     folder = moons(tmp_path / "rows")
     changes = DISK | BRIEF | {"data.label": "side"}

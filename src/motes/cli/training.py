@@ -94,7 +94,7 @@ def _report(out: Path, model: "Model", found: "Evaluation[Any] | HeldOutScore | 
 
 @app.command
 def columns(
-    file: Annotated[Path, Parameter(help=f"A {options.TABLE}.")],
+    file: Annotated[Path, Parameter(help=f"A {options.TABLE}; or a folder or a pattern of files.")],
     /,
     *,
     changes: Annotated[list[str], Parameter(name="--set")] = [],  # noqa: B006 - never changed
@@ -106,15 +106,17 @@ def columns(
     Args:
         changes: Set the kind of a column, such as columns.age=integer. Repeatable.
     """
-    from motes.data import read_frame
+    from motes.data.stored import read_sample
     from motes.evaluation.results import aligned
     from motes.evaluation.sources import overrides_of
     from motes.recipe_files import split_change
     from motes.tables import Schema
     from motes.tables.kinds.columns import column_messages
+    from motes.training.recipe import Data
 
     overrides = overrides_of([split_change(change) for change in changes])
-    schema = Schema.fit(read_frame(file, text), overrides, name=f"'{file}'")
+    rows = read_sample(file, Data().in_memory, text, Reporter())
+    schema = Schema.fit(rows, overrides, name=f"'{file}'")
     described, learned = schema.described(), len(schema.learned)
     if as_json:
         found = {"rows": schema.rows, "learned": learned, "columns": described, "relations": schema.related}
@@ -124,6 +126,8 @@ def columns(
     lines = [(" ".join(c["name"].split()), c["kind"], c["becomes"], share(c["missing"]), c["why"]) for c in described]
     print(aligned(("column", "kind", "becomes", "missing", "why"), lines))
     print(f"\n{schema.rows:,} rows; {learned} of {len(described)} columns are learned.")
+    if rows.many is not None:
+        print(f"Note: {rows.many.note}")
     if schema.dropped:
         print(f"Dropped, as requested: {', '.join(schema.dropped)}.")
     for message in schema.related:

@@ -442,7 +442,8 @@ class Blocks:
         def read() -> Iterator[Frame]:
             for path in paths:  # opened again, so that small files need not stay in memory
                 for block in cls.of_file(path, text).read():
-                    yield Frame({name: _converted(name, block.columns[name], path, *found[name]) for name in names})
+                    made = {name: _converted(name, block.columns[name], path, *found[name]) for name in names}
+                    yield Frame(made, text=block.text)
 
         return cls(rows, read, lambda: joined(read(), rows))
 

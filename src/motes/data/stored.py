@@ -16,7 +16,8 @@ import mmap
 import os
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -99,13 +100,13 @@ def read_sample(
     if blocks.rows * len(first.names) <= most:
         return blocks.whole()
     reporter = reporter or Reporter(quiet=True)
-    name, stamps = describe(source), tuple(_stamp(path) for path in files_of(source))
+    name, stamps = describe(source), tuple(_stamp(path) for path in files_of(source) if path.is_file())
     reporter.say(
         f"'{name}' has {blocks.rows:,} rows of {len(first.names)} columns, more than data.in_memory = {most:,} "
         f"entries. Training reads them from disk; all else uses a sample of {min(SAMPLE, blocks.rows):,} rows"
     )
     made = ManyRows(name, blocks, stamps, reporter, Frame({})).with_sample()
-    return replace(made.frame, many=made, text=text if first.text == TextOptions() else first.text)
+    return replace(made.frame, many=made, text=first.text)
 
 
 def describe(source: str | Path | Sequence[str | Path]) -> str:
@@ -205,7 +206,7 @@ class ManyRows:
         both = keep if before is None else lambda rows: before(rows) & keep(rows)
         return replace(self, keep=both, about=(*self.about, about))
 
-    def _read(self, label: str) -> Iterator[tuple[int, Frame]]:
+    def _read(self, label: str) -> Generator[tuple[int, Frame]]:
         """Yield the number of the first row of each block, and its rows.
 
         Raises:
@@ -233,14 +234,15 @@ class ManyRows:
         extents: dict[str, Extent] = {}
         chosen = np.sort(shuffled(np.arange(min(SAMPLE, self.blocks.rows)), self.blocks.rows, KEY))
         parts: list[Frame] = []
-        for begin, block in self._read("reading a sample"):
-            ends = np.searchsorted(chosen, [begin, begin + len(block)])
-            some = [chosen[slice(*ends)] - begin]
-            for name, series in block.columns.items():
-                series.check_finite(name, f"'{self.name}', rows {begin + 1:,} to {begin + len(block):,}")
-                some.append(np.fromiter(extents.setdefault(name, Extent()).look(series), np.int64))
-            part = block.take(np.unique(np.concatenate(some)))
-            parts.append(Frame({name: _with_own_labels(series) for name, series in part.columns.items()}))
+        with closing(self._read("reading a sample")) as blocks:
+            for begin, block in blocks:
+                ends = np.searchsorted(chosen, [begin, begin + len(block)])
+                some = [chosen[slice(*ends)] - begin]
+                for name, series in block.columns.items():
+                    series.check_finite(name, f"'{self.name}', rows {begin + 1:,} to {begin + len(block):,}")
+                    some.append(np.fromiter(extents.setdefault(name, Extent()).look(series), np.int64))
+                part = block.take(np.unique(np.concatenate(some)))
+                parts.append(Frame({name: _with_own_labels(series) for name, series in part.columns.items()}))
         return replace(self, frame=joined(parts, sum(map(len, parts))), extents=extents)
 
     def store(self, names: Sequence[str], folder: Path | None = None) -> StoredRows:
@@ -254,7 +256,7 @@ class ManyRows:
             DataError: if a file changes meanwhile.
             OSError: if the disk is full.
         """
-        columns = {name: Column.of(self.frame.columns[name], self.extents[name]) for name in names}
+        columns = {name: StoredColumn.of(self.frame.columns[name], self.extents[name]) for name in names}
         dtype = np.dtype([(str(j), one.dtype) for j, one in enumerate(columns.values())])
         labels = [list(map(str, one.series.labels)) for one in columns.values()]
         identity = json.dumps([self.stamps, fingerprint_of(self.frame), *columns, dtype.descr, labels, self.about])
@@ -266,16 +268,17 @@ class ManyRows:
         written = json.loads(note.read_text()) if note.is_file() and path.is_file() else {"read": 0, "rows": 0}
 
         def flush(file: Any, read: int, rows: int) -> None:
+            file.flush()
             os.fsync(file.fileno())
             with replacing(note, durable=True) as new:
                 new.write_text(json.dumps({"read": read, "rows": rows}))
 
         if written["read"] < self.blocks.rows:
             rows, read = written["rows"], written["read"]
-            with path.open("r+b" if read else "wb") as file:
+            with path.open("r+b" if read else "wb") as file, closing(self._read("writing rows")) as blocks:
                 file.truncate(rows * dtype.itemsize)
                 file.seek(rows * dtype.itemsize)
-                for k, (begin, block) in enumerate(self._read("writing rows")):
+                for k, (begin, block) in enumerate(blocks):
                     if begin < written["read"]:
                         continue
                     kept = block if self.keep is None else block.take(np.flatnonzero(self.keep(self.convert(block))))
@@ -285,9 +288,7 @@ class ManyRows:
                     file.write(records.tobytes())
                     rows, read = rows + len(kept), begin + len(block)
                     if k % FLUSHED == 0 and read < self.blocks.rows:
-                        file.flush()
                         flush(file, read, rows)
-                file.flush()
                 flush(file, read, rows)
             written = {"read": read, "rows": rows}
         stored = StoredRows(path, dtype, columns, written["rows"])
@@ -298,14 +299,15 @@ class ManyRows:
 
 def _with_own_labels(series: Series) -> Series:
     """Return a column of labels without the labels that no entry has, so that samples of many blocks stay small."""
-    if series.type != "label":
+    if series.type != "label" or series.ordered:
         return series
     codes, place = np.unique(series.values, return_inverse=True)
-    return replace(series, values=place.reshape(-1), labels=tuple(series.labels[code] for code in codes.tolist()))
+    labels = tuple(series.labels[code] for code in codes.tolist() if code < len(series.labels))
+    return replace(series, values=place.reshape(-1), labels=labels)
 
 
 @dataclass(frozen=True)
-class Column:
+class StoredColumn:
     """The form of one column in the file.
 
     Attributes:
@@ -317,7 +319,7 @@ class Column:
     dtype: np.dtype[Any]
 
     @classmethod
-    def of(cls, series: Series, extent: Extent) -> Column:
+    def of(cls, series: Series, extent: Extent) -> StoredColumn:
         """Choose the smallest type that holds all entries without loss."""
         empty = series.take(slice(0))
         if series.type == "real":
@@ -364,7 +366,7 @@ class StoredRows:
 
     path: Path
     dtype: np.dtype[Any]
-    columns: Mapping[str, Column]
+    columns: Mapping[str, StoredColumn]
     rows: int
 
     def __len__(self) -> int:

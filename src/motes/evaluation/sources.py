@@ -186,14 +186,15 @@ def divided(name: str, rows: Rows, recipe: Recipe, seed: int) -> Source[Rows]:
     remain.
     """
     out = held_out_mask(rows, recipe, seed, LEAST if isinstance(rows, Table) else 0)
+    notes = () if rows.many is None else (rows.many.note,)
     if not out.any() or (~out).sum() < LEAST or (isinstance(rows, Table) and len(rows) < SPARE * LEAST):
-        return Source(name, rows, None, seed)
+        return Source(name, rows, None, seed, notes)
     training, held_out = rows.take(np.flatnonzero(~out)), rows.take(np.flatnonzero(out))
-    if rows.many is None:
-        return Source(name, training, held_out, seed)
-    is_training = lambda some: ~held_out_mask(some, recipe, seed, 0)
-    many = rows.many.only(is_training, f"{recipe.data.held_out} {seed} {dict(recipe.columns)}")
-    return Source(name, replace(training, many=many), held_out, seed, (rows.many.note,))
+    if rows.many is not None:
+        is_training = lambda some: ~held_out_mask(some, recipe, seed, 0)
+        about = f"{recipe.data.held_out} {seed} {dict(recipe.columns)}"
+        training = replace(training, many=rows.many.only(is_training, about))
+    return Source(name, training, held_out, seed, notes)
 
 
 def held_out_mask(rows: Table | Frame, recipe: Recipe, seed: int, least: int) -> Mask:
