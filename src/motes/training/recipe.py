@@ -158,13 +158,13 @@ class Data(Checked):
 
     rows: int = number(100_000, 20, 10**8)  # points drawn from a shape; a file is used completely
     noise: float | None = number(None, 0, 1e6)  # noise added to a shape; None: the shape's own
-    in_memory: int = number(10_000_000, 1, 10**12)  # rows times columns of files, above which rows are read from disk
     held_out: float = number(0.1, 0, 0.9)  # share of a file's rows held out of training, for evaluation
     encode: bool = False  # a table with columns of any kind, instead of points
     standardise: bool = True  # scale columns to mean 0 and standard deviation 1
     label: str | None = None  # the column with the class of each row, "class" for a shape
     given: tuple[str, ...] = ()  # columns of numbers that points are conditioned on, such as ["x1", "x2"]
     bounds: tuple[str, ...] = ()  # of columns, such as ["rate=0..1", "size=0.."]; samples stay within them
+    in_memory: int = number(10_000_000, 1, 10**12)  # rows times columns of files, above which rows are read from disk
 
 
 @dataclass(frozen=True)
