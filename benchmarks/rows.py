@@ -16,6 +16,7 @@ import platform
 import re
 import shutil
 import time
+from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -50,13 +51,13 @@ def made(n: int, seed: int) -> pd.DataFrame:
     )
 
 
-def measured(folder: Path, disk: bool, steps: int, results: Any) -> None:
-    """Fit the files of a folder, and put what it cost into `results`."""
+def measured(folder: Path, disk: bool, steps: int) -> dict[str, float]:
+    """Fit the files of a folder, and return what it cost."""
     import motes
 
     begin, ticks = time.perf_counter(), []
 
-    def tick(now: motes.progress.Progress) -> None:
+    def tick(now: Any) -> None:
         ticks.append((now.done, time.perf_counter() - begin))
 
     changes = {"data.in_memory": 1 if disk else 10**12, "table.steps": steps, "table.check_every": steps}
@@ -66,7 +67,7 @@ def measured(folder: Path, disk: bool, steps: int, results: Any) -> None:
     peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert peak is not None
     speed = (ticks[-1][0] - half[0]) / (ticks[-1][1] - half[1])
-    results.put({"peak, MiB": int(peak[1]) / 2**10, "before the first step, s": ticks[0][1], "steps per second": speed})
+    return {"peak, MiB": int(peak[1]) / 2**10, "before the first step, s": ticks[0][1], "steps per second": speed}
 
 
 def cost(folder: Path, n: int, disk: bool, steps: int) -> dict[str, float]:
@@ -75,12 +76,8 @@ def cost(folder: Path, n: int, disk: bool, steps: int) -> dict[str, float]:
     try:
         for begin in range(0, n, FILE):
             made(min(FILE, n - begin), begin).to_parquet(folder / f"part-{begin:09d}.parquet")
-        spawn = multiprocessing.get_context("spawn")
-        results = spawn.Queue()
-        process = spawn.Process(target=measured, args=(folder, disk, steps, results))
-        process.start()
-        found = results.get()
-        process.join()
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
+            found = executor.submit(measured, folder, disk, steps).result()
     finally:
         shutil.rmtree(folder)
     return {name: round(value, 2) for name, value in found.items()}

@@ -267,34 +267,48 @@ class ManyRows:
         note = path.with_suffix(".json")
         written = json.loads(note.read_text()) if note.is_file() and path.is_file() else {"read": 0, "rows": 0}
 
-        def flush(file: Any, read: int, rows: int) -> None:
-            file.flush()
-            os.fsync(file.fileno())
-            with replacing(note, durable=True) as new:
-                new.write_text(json.dumps({"read": read, "rows": rows}))
-
         if written["read"] < self.blocks.rows:
-            rows, read = written["rows"], written["read"]
-            with path.open("r+b" if read else "wb") as file, closing(self._read("writing rows")) as blocks:
-                file.truncate(rows * dtype.itemsize)
-                file.seek(rows * dtype.itemsize)
-                for k, (begin, block) in enumerate(blocks):
-                    if begin < written["read"]:
-                        continue
-                    kept = block if self.keep is None else block.take(np.flatnonzero(self.keep(self.convert(block))))
-                    records = np.empty(len(kept), dtype)
-                    for j, (name, column) in enumerate(columns.items()):
-                        records[str(j)] = column.encode(kept.columns[name])
-                    file.write(records.tobytes())
-                    rows, read = rows + len(kept), begin + len(block)
-                    if k % FLUSHED == 0 and read < self.blocks.rows:
-                        flush(file, read, rows)
-                flush(file, read, rows)
-            written = {"read": read, "rows": rows}
+            try:
+                written = self._write(path, columns, dtype, **written)
+            except OSError as error:
+                error.filename = error.filename or str(path)  # a full disk gives no name
+                raise
         stored = StoredRows(path, dtype, columns, written["rows"])
         if temporary is not None:
             weakref.finalize(stored, temporary.cleanup)
         return stored
+
+    def _write(
+        self, path: Path, columns: Mapping[str, StoredColumn], dtype: np.dtype[Any], read: int, rows: int
+    ) -> dict[str, int]:
+        """Write the records after the first `rows`, which come from the first `read` rows of the files.
+
+        At intervals, and at the end, both numbers are written to a file; they are also returned.
+        """
+        done, note = read, path.with_suffix(".json")
+
+        def flush() -> dict[str, int]:
+            file.flush()
+            os.fsync(file.fileno())
+            with replacing(note, durable=True) as new:
+                new.write_text(json.dumps(written := {"read": read, "rows": rows}))
+            return written
+
+        with path.open("r+b" if read else "wb") as file, closing(self._read("writing rows")) as blocks:
+            file.truncate(rows * dtype.itemsize)
+            file.seek(rows * dtype.itemsize)
+            for k, (begin, block) in enumerate(blocks):
+                if begin < done:
+                    continue
+                kept = block if self.keep is None else block.take(np.flatnonzero(self.keep(self.convert(block))))
+                records = np.empty(len(kept), dtype)
+                for j, (name, column) in enumerate(columns.items()):
+                    records[str(j)] = column.encode(kept.columns[name])
+                file.write(records.tobytes())
+                read, rows = begin + len(block), rows + len(kept)
+                if k % FLUSHED == 0 and read < self.blocks.rows:
+                    flush()
+            return flush()
 
 
 def _with_own_labels(series: Series) -> Series:
