@@ -27,6 +27,7 @@ from motes.training.averages import weights_of, with_weights
 from motes.training.batches import Batches, systematic
 from motes.training.loop import TrainingTask
 from motes.training.optimisers import falling, with_inputs
+from motes.training.processes import Part
 from motes.training.programs import each_member, training_program
 from motes.training.validation import Validation
 
@@ -207,12 +208,14 @@ class TableObjective(NamedTuple):
     rows: EncodedRows
     members: Base  # mixtures of all members, with a leading axis
 
-    def loss(self, weights: jax.Array, member: Base, rows: jax.Array, draws: BatchDraws, step: jax.Array) -> jax.Array:
-        """Return the loss of the module's equation."""
+    def loss(
+        self, weights: jax.Array, member: Base, rows: jax.Array, draws: BatchDraws, step: jax.Array, part: Part
+    ) -> jax.Array:
+        """Return the loss of the module's equation, or the share of this part in it; each part has whole groups."""
         index = rows.reshape(len(draws.orders), -1)  # (groups, n)
         batch = jax.tree.map(lambda part: part[index], self.rows)
         model = MaskedModel(with_weights(self.network, weights), member)
-        return masked_loss(model, self.layout, batch, *draws)
+        return masked_loss(model, self.layout, batch, *draws) / part.devices
 
 
 def table_task(
@@ -253,6 +256,7 @@ def table_task(
         _optimiser(networks, options),
         _make_batches(split.learn, options.batch, seed),
         options.steps,
+        GROUPS,
         options.ema,
         options.averages,
         lambda first: first + WORSE * layout.parts,
