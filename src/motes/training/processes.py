@@ -137,8 +137,8 @@ def together() -> Iterator[None]:
     """
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
-        if jax.process_count() == 1:
+    except (jax.errors.JaxRuntimeError, ValueError) as error:  # either, depending on when JAX notices
+        if jax.process_count() == 1 or (isinstance(error, ValueError) and "Gloo" not in str(error)):
             raise
         why = str(error).splitlines()[0][:160].rstrip(".")
         raise LostProcessError(f"another process of this training ended or cannot be reached: {why}.") from None
