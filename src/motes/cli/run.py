@@ -70,8 +70,8 @@ def train_run(
                 _write_learned(error.result, out, least)
                 error.args = (f"{error} They are in '{out / MODEL}'.",)
             raise
-        leave()
         _write_learned(model, out, least)
+        leave()
         learned = model.training
         if learned.interrupted or not is_first():
             return model, None

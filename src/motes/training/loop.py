@@ -214,6 +214,8 @@ class TrainingState(Generic[N]):
         task, done, devices = self.task, self.done, self._devices
         count = self._next_stop(min(most, task.chunk)) - done
         rows = [devices.own(np.stack([next(one) for one in task.streams])) for _ in range(count)]
+        if not done:
+            devices.warn_if_short(rows[0].size * self.weights.last.shape[1])
         batches = [(task.read(some), devices.own(task.draw(done + k))) for k, some in enumerate(rows)]
         batches += batches[:1] * (task.chunk - count)  # one length, one program
         stacked = devices.split(jax.tree.map(lambda *parts: np.stack(parts), *batches))

@@ -9,6 +9,7 @@ Only the first process writes.
 """
 
 import pickle
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -27,6 +28,7 @@ T = TypeVar("T")
 A = TypeVar("A")
 
 AXIS = "data"
+LEAST_WORK = 20_000_000  # rows times weights in a step; fewer take less time than the communication of a step
 SPLIT = PartitionSpec(None, None, AXIS)  # of arrays (chunk, M, rows or groups of rows, ...)
 
 
@@ -96,6 +98,15 @@ class Devices:
         mine = [k for k, device in enumerate(devices[:count]) if device.process_index == jax.process_index()]
         self._mine = slice(mine[0], mine[-1] + 1)
         self.mesh = Mesh(np.array(devices[:count]), (AXIS,)) if count > 1 else None
+
+    def warn_if_short(self, work: int) -> None:
+        """Warn if the steps of several processes are too short to be shared; `work` is rows times weights in each."""
+        if jax.process_count() > 1 and is_first() and work < LEAST_WORK:
+            warnings.warn(
+                f"each step has only {work:,} rows times weights in each of {jax.process_count()} processes, so their "
+                "communication may take longer than they save. Use a larger batch, or one process.",
+                stacklevel=2,
+            )
 
     def own(self, batch: T) -> T:
         """Return this process's part of arrays (M, size, ...)."""
@@ -180,6 +191,7 @@ def check_same(run: str) -> None:
         )
 
 
+@together()
 def leave() -> None:
     """Leave the other processes, all of which do so at the same time; what follows, each does alone."""
     if jax.process_count() > 1:
