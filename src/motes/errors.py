@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 __all__ = [  # noqa: RUF022 - in the order of the file
     "MotesError", "UsageError", "RecipeError", "UnknownKindError", "DataError", "TrainingError", "Terminated",
-    "ModelFileError", "NoModelError",
+    "ModelFileError", "NoModelError", "LostProcessError",
 ]  # fmt: skip
 
 
@@ -122,6 +122,21 @@ class NoModelError(ModelFileError, UsageError):
     """
 
     exit_code = 2
+
+
+class LostProcessError(MotesError):
+    """Another process of the same training ended, or cannot be reached.
+
+    Its exit code is for `motes train`, which starts such processes and ends with 1.
+
+    Example:
+        >>> raise motes.errors.LostProcessError("another process ended. Continue from the last checkpoint.")
+        Traceback (most recent call last):
+            ...
+        motes.errors.LostProcessError: another process ended. Continue from the last checkpoint.
+    """
+
+    exit_code = 75
 
 
 _process: int | None = None  # the id of the process in which JAX computes

@@ -31,6 +31,7 @@ from motes.tables.kinds.columns import column_messages
 from motes.tables.recipe import TableRecipe
 from motes.training import Model, Recipe
 from motes.training.checkpoints import Checkpointer, FitSession
+from motes.training.processes import is_first
 from motes.training.recipe import Changes, pairs_of
 
 NATS = " nats a row"  # of the loss of a table
@@ -281,6 +282,7 @@ def fit(
     """
     seed = (0 if start is None else start.seed) if seed is None else seed
     reporter = Reporter(quiet=not verbose) if verbose is not None else Reporter.where_seen()
+    reporter.console.quiet = not is_first()
     if isinstance(data, str | Path) or files.is_several(data):
         beside = {"labels": labels, "given": given, "bounds": bounds, "weights": weights}
         what = next((name for name, part in beside.items() if part is not None), None)

@@ -10,6 +10,7 @@ from rich.console import Console
 from motes.cli import asking, listing, sharding, training
 from motes.cli.common import app, misuse, note
 from motes.cli.importing import describe_fault, without_imports
+from motes.cli.processes import end_worker
 from motes.errors import MotesError
 
 __all__ = ["app", "asking", "listing", "main", "sharding", "training"]
@@ -34,6 +35,7 @@ def main() -> None:
         # more can be printed, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
+    end_worker(code)
     sys.exit(code)
 
 

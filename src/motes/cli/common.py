@@ -311,7 +311,7 @@ def terminated_by_sigterm() -> Iterator[None]:
     if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield  # if a handler is set or the signal is ignored, leave it so
         return
-    with _handling(signal.SIGTERM, _raise_terminated):
+    with handling(signal.SIGTERM, _raise_terminated):
         yield
 
 
@@ -323,14 +323,14 @@ def loading() -> Iterator[None]:
         KeyboardInterrupt: at the end, if Ctrl-C was pressed meanwhile.
     """
     pressed: list[int] = []
-    with _handling(signal.SIGINT, lambda number, frame: pressed.append(number)):
+    with handling(signal.SIGINT, lambda number, frame: pressed.append(number)):
         yield
     if pressed:
         raise KeyboardInterrupt
 
 
 @contextmanager
-def _handling(number: int, handler: Callable[[int, Any], object]) -> Iterator[None]:
+def handling(number: int, handler: Callable[[int, Any], object]) -> Iterator[None]:
     """Call `handler` for a signal. Only the main thread can; elsewhere, nothing changes."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from motes.training import Recipe
 from motes.training.averages import with_weights
 from motes.training.checkpoints import SUFFIX, State, read_checkpoint, write_checkpoint
 from motes.training.model import AVERAGES
+from motes.training.processes import from_first, is_first
 
 MODEL = "model.safetensors"
 HISTORY = "history.jsonl"
@@ -226,12 +228,18 @@ def keeping_checkpoints(
 ) -> Iterator[Checkpoints]:
     """Lock the folder `out` and yield the writer of its checkpoints.
 
-    A training that ends before anything was learned leaves no files that would block the next one.
+    A training that ends before anything was learned leaves no files that would block the next one. Of several processes
+    of one training, only the first locks and writes.
 
     Raises:
         UsageError: if another process uses the folder, if it contains another run, or, with `resume`, if it contains
             no checkpoint or one of another training.
     """
+    about = training.about
+    writer = partial(Checkpoints, out, about, every=options.checkpoint_every, warn=reporter.warn)
+    if not is_first():
+        yield writer(from_first(None))
+        return
     if options.resume:
         _read_newest(out)  # before the folder is created
     out.mkdir(parents=True, exist_ok=True)
@@ -239,7 +247,7 @@ def keeping_checkpoints(
         for name in (*ARTEFACTS, *PICTURES, f"{CHECKPOINTS}/*{SUFFIX}"):
             for path in unfinished(out / name):  # left behind by a process that was killed
                 path.unlink()
-        state, about = None, training.about
+        state = None
         if options.resume:
             state, named = _resume(out, training, reporter)
             about["named"] = named
@@ -247,7 +255,7 @@ def keeping_checkpoints(
             prepare(out, options.overwrite)
         write_recipe(out, training)
         try:
-            yield Checkpoints(out, about, state, every=options.checkpoint_every, warn=reporter.warn)
+            yield writer(from_first(state))
         except (KeyboardInterrupt, MotesError) as error:
             if isinstance(error, TrainingError) and not options.resume:
                 _clear_checkpoints(out)  # from each of them it would diverge again

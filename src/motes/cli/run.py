@@ -29,6 +29,7 @@ from motes.progress import Reporter
 from motes.recipes import load_recipe
 from motes.training import Model, Recipe
 from motes.training.batches import running_loss
+from motes.training.processes import is_first, leave
 from motes.training.recipe import Changes
 
 
@@ -38,6 +39,7 @@ def train_run(
     """Train on `source`, write all results into the folder `out`, and return the model and its evaluation.
 
     After Ctrl-C during training, the folder contains the model, recipe and history so far, and the evaluation is None.
+    Of several processes of one training, only the first writes and evaluates.
     For a posterior, the evaluation is a `HeldOutScore`, and there are no samples and figures, which would need an
     observation.
 
@@ -77,8 +79,9 @@ def train_run(
                 error.args = (f"{error} They are in '{out / MODEL}'.",)
             raise
         _write_learned(model, out, least)
+        leave()
         learned = model.training
-        if learned.interrupted:
+        if learned.interrupted or not is_first():
             return model, None
         best = "" if learned.best is None else f"; the weights after {learned.best:,.0f} were the best"
         reporter.say(f"trained {learned.steps:,} steps in {learned.seconds:.1f} s{best}")
@@ -118,6 +121,8 @@ def _estimate_least_loss(ready: PreparedRows, seed: int, reporter: Reporter) -> 
 
 
 def _write_learned(model: Model, out: Path, least: Estimate | None) -> None:
+    if not is_first():
+        return
     model.save(out / MODEL)
     write(out / HISTORY, "".join(json.dumps(line) + "\n" for line in history(model, least)))
     model.save_averages(out)

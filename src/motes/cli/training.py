@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from motes.cli import common as options
 from motes.cli.common import app, load_model, loading, note, start_jax, terminated_by_sigterm, whole
+from motes.cli.processes import ProcessOptions, joined, run_processes
 from motes.errors import UsageError
 from motes.progress import Reporter
 from motes.text_options import TextOptions
@@ -38,6 +39,7 @@ def train(
     changes: Annotated[list[str], Parameter(name="--set")] = [],  # noqa: B006 - never changed
     seed: Annotated[int | None, Parameter(converter=whole)] = None,
     run: Annotated[options.Options, Parameter(name="*")] = options.Options(),
+    several: ProcessOptions = ProcessOptions(),
     text: options.Text = TextOptions(),
     quiet: options.Quiet = False,
 ) -> int:
@@ -52,6 +54,8 @@ def train(
             Repeatable.
         seed: The same seed gives the same result (default: 0, or with --resume the run's seed).
     """
+    if several.are_started_here:
+        return run_processes(several)
     start_jax()
     with loading():
         from motes.cli.folders import seed_of
@@ -72,12 +76,16 @@ def train(
     else:
         chosen = recipe or ("posterior" if given_columns else choose_recipe(source, changes))
     settings = replace(run, seed=seed or 0)
-    with terminated_by_sigterm():
+    with terminated_by_sigterm(), joined(several):
         return _report(out, *train_run(source, out, chosen, changes, settings, Reporter(quiet)))
 
 
 def _report(out: Path, model: "Model", found: "Evaluation[Any] | HeldOutScore | None") -> int:
     """Print the results of a run; return the exit code."""
+    from motes.training.processes import is_first
+
+    if not is_first():
+        return 0
     if found is None:
         assert model.training is not None  # it was trained just now
         total = model.recipe.training_steps

@@ -25,6 +25,7 @@ from motes.points.denoisers import Denoiser
 from motes.points.process import q_sample
 from motes.points.schedules import Schedule
 from motes.ranges import CheckedModule, number
+from motes.training.processes import Part
 
 Loss = Callable[[Denoiser, Array, Array, Array], dict[str, Array]]
 
@@ -226,12 +227,17 @@ def stable_target(schedule: Schedule, x0: Array, t: Array, eps: Array, alike: Ar
     return Target(mean, eps + alpha / sigma * moved, deviation)
 
 
-def in_groups(function: Callable[..., Any], rows: Any, among: Array) -> Any:
+def in_groups(function: Callable[..., Any], rows: Any, among: Array, part: Part = Part()) -> Any:
     """Call `function(*rows, among)` on groups of at most `GROUP` rows, so that its cost is linear in the batch size.
 
-    `rows` and the function's results have a leading batch axis; `among` (b,) is false for rows to ignore.
+    `rows` and the function's results have a leading batch axis; `among` (b,) is false for rows to ignore. If devices
+    share the batch, the results are those of the rows of this `part`.
     """
     count = -(-len(among) // GROUP)
+    if part.devices > 1:
+        if count % part.devices or len(among) % count:  # groups of rows of several devices
+            return part.own(in_groups(function, rows, among))
+        return in_groups(function, *part.own((rows, among)))
     if count == 1:
         return function(*rows, among)
     more = -len(among) % count

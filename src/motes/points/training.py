@@ -28,6 +28,7 @@ from motes.points.times import Times
 from motes.progress import OnProgress, silent
 from motes.ranges import Checked, number
 from motes.training import averages, batches, checkpoints, loop, optimisers, programs
+from motes.training.processes import Part
 from motes.training.validation import Validation
 
 SNAPSHOT_RATIO = 2  # ratio of the steps of consecutive snapshots
@@ -195,20 +196,22 @@ class OnDevice(NamedTuple):
         *,
         thin: jax.Array | None = None,
         among: jax.Array | None = None,
+        part: Part = Part(),
     ) -> jax.Array:
         """Return the loss (b,) of each of the rows `index` (b,) at the times t (b,) with the noise eps (b, d).
 
         A class is hidden if its number of `chances` (b,), in [0, 1), is below `dropout`; these numbers also select the
         masks, if there are any. In training, the key `thin` selects the units for dropout. With `among` (b,), the rows
         of the batch that count, the target is the mean of x_0 over those rows with the same class and context
-        (`stable_target`); the loss is then the mean of the losses of all x_0 that x_t may come from.
+        (`stable_target`); the loss is then the mean of the losses of all x_0 that x_t may come from. All arguments are
+        those of the whole batch; if devices share it, the losses are those of the rows of this `part`.
         """
 
         known, schedule = self._known(index, chances), denoiser.schedule
         bits = None
         if thin is not None and (units := droppable(denoiser)):
             shared = jax.random.bits(thin, (-(-len(t) // SHARED), units), jnp.uint8)  # a quarter of the cost of floats
-            bits = jnp.repeat(shared, SHARED, axis=0)[: len(t)]
+            bits = part.own(jnp.repeat(shared, SHARED, axis=0)[: len(t)])
 
         def total(denoiser: Denoiser, *row: jax.Array) -> jax.Array:
             return jnp.stack(list(loss(denoiser, *row).values())).sum()
@@ -230,8 +233,9 @@ class OnDevice(NamedTuple):
             return stable_target(schedule, self.x[index], t, eps, self._matches(index, known, among))
 
         if among is None:
-            return row_loss(bits, known, self.x[index], t, eps)
-        x0, eps, deviation = in_groups(target, (index, known, t, eps), among)
+            return row_loss(bits, *part.own((known, self.x[index], t, eps)))
+        x0, eps, deviation = in_groups(target, (index, known, t, eps), among, part)
+        known, t = part.own((known, t))
         return row_loss(bits, known, x0, t, eps) + spread_loss(x0, t, eps, deviation)
 
     def _known(self, index: jax.Array, chances: jax.Array) -> Given | None:
@@ -336,9 +340,15 @@ class PointObjective(NamedTuple):
     members: NDArray[np.uint32]  # the data of a random key for each
     stable: bool  # whether the target is the mean of x_0 over the batch
 
-    def loss(self, weights: jax.Array, member: jax.Array, rows: Any, draws: None, step: jax.Array) -> jax.Array:
-        """Return the mean loss of the rows: indices, of which -1 does not count, or the rows themselves."""
-        every = self.rows
+    def loss(
+        self, weights: jax.Array, member: jax.Array, rows: Any, draws: None, step: jax.Array, part: Part
+    ) -> jax.Array:
+        """Return the mean loss of the rows, or the share of this part in it.
+
+        `rows` are indices, of which -1 does not count, or the rows themselves. Times, noise and targets depend on the
+        whole batch, so that they do not depend on the number of devices.
+        """
+        every, rows = self.rows, part.gather(rows)
         if every.x is None:
             every, rows = rows._replace(masks=every.masks, dropout=every.dropout), jnp.arange(len(rows.x))
         model, index, counts = averages.with_weights(self.denoiser, weights), jnp.maximum(rows, 0), rows >= 0
@@ -348,8 +358,8 @@ class PointObjective(NamedTuple):
         eps = jax.random.normal(noise_key, (len(index), every.x.shape[1]))  # (batch, d)
         chances = jax.random.uniform(label_key, (len(index),))  # for hiding labels
         among = counts if self.stable else None
-        per_row = every.losses(model, self.row_loss, index, t, eps, chances, thin=thin_key, among=among)
-        return jnp.mean(per_row, where=counts)
+        per_row = every.losses(model, self.row_loss, index, t, eps, chances, thin=thin_key, among=among, part=part)
+        return jnp.sum(per_row, where=part.own(counts)) / counts.sum()
 
 
 def point_task(
@@ -396,6 +406,7 @@ def point_task(
         options.make_optimiser(averages.shapes_of(alone[0])),
         streams,
         options.steps,
+        options.batch,
         options.ema,
         options.averages,
         optimisers.times_the_first,

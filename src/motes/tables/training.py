@@ -27,6 +27,7 @@ from motes.training.averages import weights_of, with_weights
 from motes.training.batches import Batches, Stream, systematic
 from motes.training.loop import RowsOnDisk, TrainingTask, indices
 from motes.training.optimisers import falling, with_inputs
+from motes.training.processes import Part
 from motes.training.programs import each_member, training_program
 from motes.training.validation import Validation
 
@@ -207,13 +208,18 @@ class TableObjective(NamedTuple):
     rows: EncodedRows | None  # None: each batch brings its rows
     members: Base  # mixtures of all members, with a leading axis
 
-    def loss(self, weights: jax.Array, member: Base, rows: Any, draws: BatchDraws, step: jax.Array) -> jax.Array:
-        """Return the loss of the module's equation; `rows` are indices, or `EncodedRows`."""
+    def loss(
+        self, weights: jax.Array, member: Base, rows: Any, draws: BatchDraws, step: jax.Array, part: Part
+    ) -> jax.Array:
+        """Return the loss of the module's equation, or the share of this part in it; each part has whole groups.
+
+        `rows` are indices, or `EncodedRows`.
+        """
         every, index = (rows, jnp.arange(len(rows.codes))) if self.rows is None else (self.rows, rows)
         index = index.reshape(len(draws.orders), -1)  # (groups, n)
         batch = jax.tree.map(lambda part: part[index], every)
         model = MaskedModel(with_weights(self.network, weights), member)
-        return masked_loss(model, self.layout, batch, *draws)
+        return masked_loss(model, self.layout, batch, *draws) / part.devices
 
 
 def table_task(
@@ -267,6 +273,7 @@ def table_task(
         _optimiser(networks, options),
         streams,
         options.steps,
+        GROUPS,
         options.ema,
         options.averages,
         lambda first: first + WORSE * layout.parts,

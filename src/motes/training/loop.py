@@ -5,7 +5,7 @@
 A `TrainingTask` is an objective with everything that its training needs; `train` runs it, and `TrainingState` has its
 current state. One compiled program, `_advance`, takes many steps before it returns to Python. The weights of a member
 are one flat vector, so that the optimiser and the averages need few operations, whatever the number of layers. Members
-are a leading axis of all arrays; several devices would share the last axis of the rows of a batch.
+are a leading axis of all arrays; several devices share the rows of a batch (`motes.training.processes`).
 """
 
 import time
@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
@@ -26,6 +27,7 @@ from motes.training.averages import LENGTHS, Averages, Weights, rates, weights_o
 from motes.training.batches import ShuffledBatches, Stream
 from motes.training.checkpoints import BATCHES, WATCH, FitSession, State, interruptible, named, tree_state
 from motes.training.optimisers import DivergenceMonitor
+from motes.training.processes import Devices, Part, agree_on, check_same, is_first, on_each, together
 from motes.training.programs import each_member, training_program
 from motes.training.validation import Validation
 
@@ -44,15 +46,16 @@ class Objective(Protocol):
     def members(self) -> Any:
         """Arrays that differ between members, with a leading axis; None: none."""
 
-    def loss(self, weights: jax.Array, member: Any, rows: Any, draws: Any, step: jax.Array) -> jax.Array:
-        """Return the mean loss () of a batch of one member.
+    def loss(self, weights: jax.Array, member: Any, rows: Any, draws: Any, step: jax.Array, part: Part) -> jax.Array:
+        """Return the mean loss () of a batch of one member, or what this device's part of it adds to the mean.
 
         Args:
             weights: (p,).
             member: its part of `members`.
-            rows: what `TrainingTask.read` returned for the rows of the batch: by default their indices, (size,).
-            draws: the draws of `TrainingTask.draw` for this step and member.
+            rows: what `TrainingTask.read` returned for the rows of this device: by default indices, (size / devices,).
+            draws: the draws of `TrainingTask.draw` for this step, member and device.
             step: number of steps taken before, which is folded into a key.
+            part: the part of this device.
         """
 
 
@@ -91,6 +94,7 @@ class TrainingTask(Generic[N]):
         optimiser: optimiser of the weights of one member.
         streams: batches of row indices, one stream per member.
         steps: maximum number of steps.
+        parts: number of equal parts into which a batch can be split; the number of devices divides it.
         ema: decay of the average of the weights.
         averages: number of stored snapshots of the averages, from which averages of any length are computed; 0: none.
         limit: the minimum loss of the first steps -> the limit above which losses count as divergence.
@@ -98,7 +102,8 @@ class TrainingTask(Generic[N]):
         validation: decides when to stop and which weights to keep; None: keep the last ones.
         ema_warmup: the decay at step k is at most 1 - `ema_warmup` / (10 + k).
         snapshots: the steps after which the weights are kept.
-        draw: step -> random draws for each member, with a leading axis; programs compile faster if NumPy draws them.
+        draw: step -> random draws for each member and row or group of rows, (M, size, ...); programs compile faster if
+            NumPy draws them.
         read: row indices (..., size) -> the rows for `Objective.loss`, arrays with the same leading axes; default: the
             indices, for an objective that has all rows.
         finish: changes the result after the training.
@@ -111,6 +116,7 @@ class TrainingTask(Generic[N]):
     optimiser: optax.GradientTransformation
     streams: Sequence[Stream]
     steps: int
+    parts: int
     ema: float
     averages: int
     limit: Callable[[float], float]
@@ -193,7 +199,8 @@ class TrainingState(Generic[N]):
     """
 
     def __init__(self, task: TrainingTask[N], kept: State | None = None):
-        self.task, self._validation = task, task.validation
+        self.task, self._validation, self._devices = task, task.validation, Devices(task.parts)
+        self._objective = self._devices.copied(task.objective)
         self.weights, self.losses = _initial_weights(task), np.zeros(0, np.float32)
         self._snapshots: dict[int, Any] = {}  # step -> averaged and last weights (2, M, p)
         self._stored: dict[int, Any] = {}  # step -> powers (M, lengths, p)
@@ -227,18 +234,21 @@ class TrainingState(Generic[N]):
         Raises:
             TrainingError: the training diverged.
         """
-        task, done = self.task, self.done
+        task, done, devices = self.task, self.done, self._devices
         count = self._next_stop(min(most, task.chunk)) - done
-        rows = task.read(np.stack([np.stack([next(one) for one in task.streams]) for _ in range(count)]))
-        draws = jax.tree.map(lambda *parts: np.stack(parts), *(task.draw(done + k) for k in range(count)))
+        rows = np.stack([devices.own(np.stack([next(one) for one in task.streams])) for _ in range(count)])
+        if not done:
+            devices.warn_if_short(rows[0].size * self.weights.last.shape[1])
+        drawn = [devices.own(task.draw(done + k)) for k in range(count)]
+        draws = jax.tree.map(lambda *parts: np.stack(parts), *drawn)
         # One length, one program.
         padded = lambda part: np.concatenate([part, np.repeat(part[:1], task.chunk - count, axis=0)])
-        batches = jax.tree.map(padded, (rows, draws))
+        batches = devices.split(jax.tree.map(padded, (task.read(rows), draws)))
         decay = np.array([1 - task.ema, task.ema_warmup], jnp.result_type(float))
         lengths = LENGTHS if task.averages else ()
-        after, fresh, finite = _advance(
-            task.objective, task.optimiser, lengths, decay, self.weights, batches, np.int32(count)
-        )
+        state = devices.copied(self.weights)
+        found = _advance(self._objective, task.optimiser, lengths, decay, state, batches, np.int32(count), devices.mesh)
+        after, fresh, finite = devices.here(found)
         losses = np.append(self.losses, np.asarray(fresh)[:count].mean(axis=1, dtype=np.float32))
         self._raise_divergence(self._monitor.fault(losses, finite=bool(finite)))
         self.weights, self.losses = after, losses
@@ -368,18 +378,33 @@ def _advance(
     state: Weights,
     batches: Any,
     count: ArrayLike,
+    mesh: Mesh | None,
 ) -> tuple[Weights, jax.Array, jax.Array]:
     """Take `count` steps of all members; also return their losses (chunk, M), and whether all weights are finite.
 
-    `batches` are the rows (chunk, M, size, ...) and other random draws; `decay` is the share by which averages move
-    in a step, and its warm-up.
+    `batches` are rows (chunk, M, size, ...) and other random draws; `decay` is the share by which averages move in a
+    step, and its warm-up. The devices of the `mesh` share each batch.
     """
+    return on_each(mesh, _take_steps)(batches, objective, optimiser, lengths, decay, state, count)
+
+
+def _take_steps(
+    part: Part,
+    batches: Any,
+    objective: Objective,
+    optimiser: optax.GradientTransformation,
+    lengths: tuple[float, ...],
+    decay: ArrayLike,
+    state: Weights,
+    count: ArrayLike,
+) -> tuple[Weights, jax.Array, jax.Array]:
+    """Do as `_advance` on one device, which has one part of each batch."""
     moves, warmup = jnp.asarray(decay)
 
     def member(state: Weights, own: Any, batch: Any) -> tuple[Weights, jax.Array]:
         rows, draws = batch
-        loss = lambda weights: objective.loss(weights, own, rows, draws, state.step)
-        value, slope = jax.value_and_grad(loss)(state.last)
+        loss = lambda weights: objective.loss(weights, own, rows, draws, state.step, part)
+        value, slope = part.total(*jax.value_and_grad(loss)(state.last))
         change, optimiser_state = optimiser.update(slope, state.optimiser, state.last)
         last = optax.apply_updates(state.last, change)
         move = jnp.maximum(moves, warmup / (10 + state.step))
@@ -393,11 +418,13 @@ def _advance(
         state, loss = each_member(member)(state, objective.members, batch)
         return state, losses.at[i].set(loss)
 
-    state, losses = jax.lax.fori_loop(0, count, step, (state, jnp.zeros(jax.tree.leaves(batches[0])[0].shape[:2])))
+    shape = jax.tree.leaves(batches)[0].shape[:2]
+    state, losses = jax.lax.fori_loop(0, count, step, (state, jnp.zeros(shape)))
     finite = [jnp.isfinite(part).all() for part in (state.last, state.average, state.powers)]
     return state, losses, jnp.stack(finite).all()
 
 
+@together()
 def train(task: TrainingTask[N], session: FitSession = FitSession()) -> Trained[N]:
     """Run a training task.
 
@@ -414,13 +441,13 @@ def train(task: TrainingTask[N], session: FitSession = FitSession()) -> Trained[
         TrainingError: the training diverged; its `result` has the last good weights.
         ModelFileError: the state belongs to another training.
     """
-    training, keeper = TrainingState(task, session.kept), session.keeper
+    training, keeper = TrainingState(task, session.kept), session.keeper if is_first() else None
     saved, stride, compiled = training.done, FIRST, False
     session.on_progress(training.progress())
     with interruptible() as stop:
-        while training.goes_on and not stop:
+        while most := agree_on(stride if training.goes_on and not stop else 0):
             tick = time.perf_counter()
-            count = training.advance(stride)
+            count = training.advance(most)
             if compiled:  # the first call compiles, so its duration is no guide
                 stride = int(np.clip(count * PATIENCE / (time.perf_counter() - tick), 1, task.chunk))
             compiled = True
@@ -428,12 +455,13 @@ def train(task: TrainingTask[N], session: FitSession = FitSession()) -> Trained[
                 keeper.save(training.done, training.complete())
                 saved = training.done
             session.on_progress(training.progress())
-        if stop and not training.done:
+        interrupted = training.goes_on  # by a signal to this process, or to another one
+        if interrupted and not training.done:
             raise KeyboardInterrupt
         training.check_end()
         if keeper is not None and training.done > saved:
             keeper.save(training.done, training.complete())
-    return training.result(interrupted=bool(stop) and training.done < task.steps)
+    return training.result(interrupted)
 
 
 def fit_model(
@@ -462,6 +490,7 @@ def fit_model(
         TrainingError: the training diverged; `result` is the model with the last good weights.
         ModelFileError: the state to continue from belongs to another training.
     """
+    check_same(run)
     if before is not None and before.state is not None:
         state = before.state
         done, total, same = state.numbers["course/step"], state.numbers["course/steps"], state.numbers["run"] == run
