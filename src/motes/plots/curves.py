@@ -362,6 +362,56 @@ def column_gains(
     return ax
 
 
+# --- metrics of models that were trained with several seeds ---------------------------------------------------------
+
+ACROSS = 4  # panels next to each other
+
+
+def seed_panels(
+    settings: Sequence[str],
+    values: Mapping[str, Sequence[Curve]],
+    intervals: Mapping[str, Curve],
+    references: Mapping[str, float],
+    *,
+    style: str | canvas.Style = "light",
+) -> Figure:
+    """Draw a panel for each metric, with a row for each setting: its seeds, and their mean with its interval.
+
+    Args:
+        settings: names of k settings.
+        values: metric -> the values of the seeds of each setting, (seeds,) each.
+        intervals: metric -> mean, lower and upper end of its interval, (k, 3); NaN if there are no values.
+        references: metric -> reference value, drawn as a dashed line; NaN: none.
+        style: 'dark', 'light' or a `Style`.
+    """
+    look, places = canvas.as_style(style), np.arange(len(settings))
+    across = min(ACROSS, len(values))
+    down = -(-len(values) // across)
+    figure = canvas.new_figure(2.6 * across + 1.6, down * (0.32 * len(settings) + 0.8) + 0.4, look)
+    for place, (name, seeds) in enumerate(values.items(), 1):
+        ax = canvas.new_axes(figure, down, across, place)
+        for k, own in enumerate(seeds):
+            ax.scatter(own, np.full(len(own), k), s=14, color=look.muted, alpha=0.6, linewidths=0, zorder=2)
+        mean, low, high = intervals[name].T
+        ax.hlines(places, low, high, color=look.foreground, linewidth=1.6, zorder=3)
+        ax.scatter(mean, places, s=26, marker="D", color=look.foreground, linewidths=0, zorder=4)
+        ax.axvline(references[name], color=look.accent, linewidth=1.4, linestyle=DASHES, zorder=1)
+        ax.set_yticks(places, [short(text, 40) for text in settings])
+        ax.set_ylim(len(settings) - 0.4, -0.6)
+        ax.locator_params(axis="x", nbins=4)
+        canvas.dress(ax, look, size=9)
+        ax.tick_params(axis="y", length=0, labelleft=place % across == 1 or across == 1, labelcolor=look.foreground)
+        canvas.dress_text(ax.set_title(short(name, 28), loc="left", pad=4), look.foreground, 9.5)
+    keys = [
+        Line2D([], [], color=look.muted, marker="o", markersize=4, linestyle=""),
+        Line2D([], [], color=look.foreground, marker="D", markersize=5, linewidth=1.6),
+        Line2D([], [], color=look.accent, linewidth=1.4, linestyle=DASHES),
+    ]
+    words = ["seeds", "mean, 95 % interval", "reference value"]
+    canvas.add_legend(figure, look, size=9, handles=keys, labels=words, loc="outside upper right", ncols=3)
+    return figure
+
+
 # --- log-densities and score fields in the plane --------------------------------------------------------------------
 #
 # Log-densities, in nats, are maps that are bright where points are likely. Scores are arrows: the learned field, the
