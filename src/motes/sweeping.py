@@ -16,7 +16,7 @@ them alone share one program, whichever is trained first.
 
 import hashlib
 import json
-import threading
+import secrets
 import tomllib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ThreadPoolExecutor, as_completed, wait
@@ -59,16 +59,18 @@ class Trial:
         setting: the changed recipe keys and their values.
         seed: seed of the rows, the training and the evaluation.
         folder: folder of the model.
+        stop: if this file appears, the training ends.
     """
 
     source: str
     recipe: PointRecipe | TableRecipe
-    setting: Mapping[str, Any]
+    setting: dict[str, Any]
     seed: int
     folder: Path
+    stop: Path
 
     def __str__(self) -> str:
-        return ", ".join([*(f"{key} = {_text(value)}" for key, value in self.setting.items()), f"seed {self.seed}"])
+        return _words(self.setting | {"seed": self.seed})
 
     def read(self) -> dict[str, Any] | None:
         """Return the record that `train` wrote; None if the model is not complete."""
@@ -77,12 +79,16 @@ class Trial:
         except (OSError, ValueError):
             return None
 
-    def train(self, on_progress: OnProgress = silent) -> None:
+    def _check(self, now: Progress) -> None:
+        if self.stop.exists():
+            raise CancelledError
+
+    def train(self) -> None:
         """Train and evaluate the model, and write it into its folder. A training that diverges is also a result."""
         ready = replace(prepare_rows(self.source, self.recipe, self.seed), warnings=())
         metrics, error, model = list[dict[str, Any]](), "", None
         try:
-            model = train_model(ready, self.seed, Reporter(quiet=True), on_progress=on_progress)
+            model = train_model(ready, self.seed, Reporter(quiet=True), on_progress=self._check)
             if model.training.interrupted:
                 raise KeyboardInterrupt
             metrics = _metrics_of(model.evaluate(seed=self.seed))
@@ -104,9 +110,8 @@ def _metrics_of(found: Evaluation[Any]) -> list[dict[str, Any]]:
     """
     metrics, of_table = [], found.kind == "table"
     for one in found.entries:
-        section = SECTIONS[one.section]
-        words = (section.title.lower(), section.about) if of_table else (one.name, one.measure)
-        metrics.append((*words, one.name, one.value, one.reference_value))
+        metric = SECTIONS[one.section].title.lower() if of_table else one.name
+        metrics.append((metric, one.measure, one.name, one.value, one.reference_value))
     held_out = getattr(getattr(found.details, "likelihood", None), "held_out", None)
     if held_out is not None:
         metrics.append(("held-out log p", "mean log p of held-out rows, in nats", "held_out", float(held_out), None))
@@ -180,14 +185,16 @@ class Sweep:
                 text = f"{mean:.4g} ({low:.4g} to {high:.4g})" if len(both) > 1 else number(mean)
                 reference = number(_interval(both[:, 1])[0])
                 lines.append((name * (k == 0), *setting, text, reference, f"{len(both)}"))
-        about = {one["metric"]: one["about"] for model in self.models for one in model["metrics"]}
+        about = {name: dict[str, None]() for name in self._values}
+        for model in self.models:
+            for one in model["metrics"]:
+                about.setdefault(one["metric"], {})[one["about"]] = None
         failed = [model for model in self.models if model["error"]]
-        words = lambda model: ", ".join([*map(" = ".join, zip(self.keys, self._setting(model), strict=True)),
-                                         f"seed {model['seed']}"])  # fmt: skip
+        words = lambda model: _words({key: model["setting"][key] for key in self.keys} | {"seed": model["seed"]})
         return "\n\n".join([
             aligned(("metric", *self.keys, "mean (95 % interval)", "reference value", "seeds"), lines),
-            aligned(("metric", "what it is"), [*about.items()]),
-            *(f"{words(model)}: {model['error']}" for model in failed),
+            aligned(("metric", "what it is"), [(name, " or ".join(words)) for name, words in about.items()]),
+            *["\n".join(f"{words(model)}: {model['error']}" for model in failed)] * bool(failed),
         ])  # fmt: skip
 
     def plot(self, style: str = "light") -> Any:
@@ -221,6 +228,10 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+def _words(setting: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} = {_text(value)}" for key, value in setting.items())
+
+
 def _column(values: list[Any]) -> list[Any]:
     """Return values as a column: numbers if all are numbers, otherwise texts."""
     return values if all(isinstance(value, int | float) for value in values) else [_text(value) for value in values]
@@ -251,7 +262,7 @@ def _values_of(changes: Sequence[str] | Mapping[str, Any]) -> dict[str, list[Any
             grid.setdefault(key, []).extend(values)
     for key, values in grid.items():
         if not values:
-            raise UsageError(f"got {key} without values; expected one or more, such as {key}=1e-3,3e-3.")
+            raise UsageError(f"got {key} without values; expected one or more, separated by commas.")
     return grid
 
 
@@ -296,8 +307,7 @@ def sweep(
         UsageError, RecipeError, DataError: before any training starts: an unknown key, an invalid value, two equal
             settings, or rows that cannot be used.
         MotesError: if a worker process ended.
-        KeyboardInterrupt: after Ctrl-C; it says how many models are complete. Models in training are lost; those of an
-            executor are finished first.
+        KeyboardInterrupt: after Ctrl-C; it says how many models are complete. Models in training are lost.
 
     Example:
         >>> found = motes.sweep("moons", changes={"training.steps": [2, 3], "data.rows": 200}, seeds=2, out="sweep")
@@ -317,13 +327,14 @@ def sweep(
     for one in recipes:
         warnings += prepare_rows(source, one, 0).warnings  # refuses invalid options and rows before any training
     about = version("motes"), _identify(source)
-    trials = dict[Path, Trial]()
+    trials, stop = dict[Path, Trial](), folder.absolute() / f".stop.{secrets.token_hex(4)}"
     for seed, (one, setting) in product(range(seeds), zip(recipes, settings, strict=True)):
         text = json.dumps([about, one.to_dict(), seed], sort_keys=True, default=str)
         path = folder.absolute() / "models" / hashlib.sha256(text.encode()).hexdigest()[:12]
         if path in trials:
-            raise UsageError(f"got the same recipe twice: {trials[path]}, and {setting}. Leave one of the values out.")
-        trials[path] = Trial(source, one, setting, seed, path)
+            both = _words(trials[path].setting), _words(setting)
+            raise UsageError(f"got two settings of the same recipe: {both[0]}; and {both[1]}. Leave one out.")
+        trials[path] = Trial(source, one, setting, seed, path, stop)
     for warning in dict.fromkeys(warnings):
         Reporter().warn(warning)
     (folder / "models").mkdir(parents=True, exist_ok=True)
@@ -340,27 +351,19 @@ def sweep(
 
 def _train_all(trials: Sequence[Trial], executor: Executor | None, on_progress: OnProgress) -> None:
     """Train all models that are not complete, with the executor, or with one thread per processor."""
-    missing, stopped = [trial for trial in trials if trial.read() is None], threading.Event()
-    futures = dict[Future[None], Trial]()
-
-    def check(now: Progress) -> None:
-        if stopped.is_set():  # ends a training of this process
-            raise CancelledError
-
+    missing, futures = [trial for trial in trials if trial.read() is None], dict[Future[None], Trial]()
     on_progress(Progress(len(trials) - len(missing), len(trials)))
     try:
         with ExitStack() as stack:
             if executor is None:
                 stack.enter_context(threadpool_limits(1))  # each thread computes by itself
-                engine: Executor = stack.enter_context(
-                    ThreadPoolExecutor(cores(), initializer=threadpool_limits, initargs=(1,))
-                )
-            else:
-                engine = executor
+                threads = ThreadPoolExecutor(cores(), initializer=threadpool_limits, initargs=(1,))
+                executor = stack.enter_context(threads)
+            stack.callback(lambda: trials[0].stop.unlink(missing_ok=True))
             stack.callback(lambda: wait([future for future in futures if not future.cancel()]))
-            stack.callback(stopped.set)
+            stack.callback(trials[0].stop.touch)
             for trial in missing:
-                futures[engine.submit(trial.train, *([check] if executor is None else []))] = trial
+                futures[executor.submit(trial.train)] = trial
             for done, future in enumerate(as_completed(futures), len(trials) - len(missing) + 1):
                 if isinstance(failed := future.exception(), MotesError):
                     failed.args = (f"{futures[future]}: {failed} {CONTINUE}",)

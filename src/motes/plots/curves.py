@@ -391,13 +391,13 @@ def seed_panels(
     for place, (name, seeds) in enumerate(values.items(), 1):
         ax = canvas.new_axes(figure, down, across, place)
         for k, own in enumerate(seeds):
-            ax.scatter(own, np.full(len(own), k), s=14, color=look.muted, alpha=0.6, linewidths=0, zorder=2)
+            ax.scatter(own, np.full(len(own), k + 0.25), s=12, color=look.muted, linewidths=0, zorder=2)
         mean, low, high = intervals[name].T
         ax.hlines(places, low, high, color=look.foreground, linewidth=1.6, zorder=3)
         ax.scatter(mean, places, s=26, marker="D", color=look.foreground, linewidths=0, zorder=4)
         ax.axvline(references[name], color=look.accent, linewidth=1.4, linestyle=DASHES, zorder=1)
         ax.set_yticks(places, [short(text, 40) for text in settings])
-        ax.set_ylim(len(settings) - 0.4, -0.6)
+        ax.set_ylim(len(settings) - 0.3, -0.6)
         ax.locator_params(axis="x", nbins=4)
         canvas.dress(ax, look, size=9)
         ax.tick_params(axis="y", length=0, labelleft=place % across == 1 or across == 1, labelcolor=look.foreground)
