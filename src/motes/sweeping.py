@@ -32,7 +32,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from motes.data import DATASETS, SHAPES, Frame, as_frame, write_frame
-from motes.errors import DataError, MotesError, Terminated, TrainingError, UsageError, check_count
+from motes.errors import MotesError, Terminated, UsageError, check_count
 from motes.evaluation import Evaluation
 from motes.evaluation.results import SECTIONS, Array, aligned, mean_of, number
 from motes.fitting import choose_recipe, prepare_rows, train_model
@@ -84,7 +84,7 @@ class Trial:
             raise CancelledError
 
     def train(self) -> None:
-        """Train and evaluate the model, and write it into its folder. A training that diverges is also a result."""
+        """Train and evaluate the model, and write it into its folder. A training that diverges is a result, too."""
         ready = replace(prepare_rows(self.source, self.recipe, self.seed), warnings=())
         metrics, error, model = list[dict[str, Any]](), "", None
         try:
@@ -92,9 +92,10 @@ class Trial:
             if model.training.interrupted:
                 raise KeyboardInterrupt
             metrics = _metrics_of(model.evaluate(seed=self.seed))
-        except (TrainingError, DataError) as failed:
+        except MotesError as failed:  # the training diverged, or the model cannot be evaluated
             model, error = getattr(failed, "result", model), str(failed)
-        assert isinstance(model, Model)  # also of a training that diverged
+            if not isinstance(model, Model):
+                raise
         self.folder.mkdir(parents=True, exist_ok=True)
         model.save(self.folder / MODEL)
         about = {"setting": self.setting, "seed": self.seed, "model": f"models/{self.folder.name}", "error": error}
@@ -191,11 +192,12 @@ class Sweep:
                 about.setdefault(one["metric"], {})[one["about"]] = None
         failed = [model for model in self.models if model["error"]]
         words = lambda model: _words({key: model["setting"][key] for key in self.keys} | {"seed": model["seed"]})
-        return "\n\n".join([
-            aligned(("metric", *self.keys, "mean (95 % interval)", "reference value", "seeds"), lines),
-            aligned(("metric", "what it is"), [(name, " or ".join(words)) for name, words in about.items()]),
-            *["\n".join(f"{words(model)}: {model['error']}" for model in failed)] * bool(failed),
-        ])  # fmt: skip
+        blocks = ["\n".join(f"{words(model)}: {model['error']}" for model in failed)] if failed else []
+        if lines:
+            head = "metric", *self.keys, "mean (95 % interval)", "reference value", "seeds"
+            measures = [(name, " or ".join(words)) for name, words in about.items()]
+            blocks = [aligned(head, lines), aligned(("metric", "what it is"), measures), *blocks]
+        return "\n\n".join(blocks)
 
     def plot(self, style: str = "light") -> Any:
         """Draw each metric of each setting: its seeds, their mean with its interval, and the reference value.
