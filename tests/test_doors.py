@@ -204,7 +204,7 @@ def test_everything_public_has_an_example():
 
 SLOW = re.compile(  # they train, draw many points or diagnose
     r"""motes\.(
-    estimator\.DiffusionModel(\.(partial_)?fit)? | fitting\.fit | plots\.report\.write_page
+    estimator\.DiffusionModel(\.(partial_)?fit)? | fitting\.fit | sweeping\.sweep | plots\.report\.write_page
     | evaluation\.(diagnosis\..* | posteriors\..* | averages\..* | losses\.ExcessLoss | points\.evaluate_points)
     | training\.model\.Model(\.evaluate | \.score_samples)?
     | tables\.model\.TableModel\.(averaged_over | evaluate | report)

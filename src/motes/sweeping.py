@@ -131,12 +131,6 @@ class Sweep:
         keys: the recipe keys with several values.
         models: the record of each model: "setting", "seed", "model" (its folder), "error" (of a training that
             diverged), "seconds" and "metrics".
-
-    Example:
-        >>> changes = {"training.steps": [2, 3], "training.batch": 32, "data.rows": 200}
-        >>> found = motes.sweep("moons", changes=changes, seeds=2, out="sweep")
-        >>> found.keys, len(found.models), found.results.names[:3]
-        (('training.steps',), 4, ('training.steps', 'seed', 'metric'))
     """
 
     folder: Path
@@ -200,13 +194,7 @@ class Sweep:
         return "\n\n".join(blocks)
 
     def plot(self, style: str = "light") -> Any:
-        """Draw each metric of each setting: its seeds, their mean with its interval, and the reference value.
-
-        Example:
-            >>> found = motes.sweep("moons", changes={"training.steps": 2, "data.rows": 200}, seeds=2, out="sweep")
-            >>> len(found.plot().axes)
-            13
-        """
+        """Draw each metric of each setting: its seeds, their mean with its interval, and the reference value."""
         from motes.plots.curves import seed_panels
 
         short = [key.partition(".")[2] for key in self.keys]
@@ -312,9 +300,12 @@ def sweep(
         KeyboardInterrupt: after Ctrl-C; it says how many models are complete. Models in training are lost.
 
     Example:
-        >>> found = motes.sweep("moons", changes={"training.steps": [2, 3], "data.rows": 200}, seeds=2, out="sweep")
+        >>> motes.data.write_frame("points.csv", motes.data.as_frame(motes.make_shape("moons", 200)))
+        >>> found = motes.sweep("points.csv", changes={"training.steps": [2, 3]}, seeds=2, out="sweep")
         >>> found
         Sweep(4 models in 'sweep')
+        >>> str(found).split()[:2], found.results.names[:3]
+        (['metric', 'training.steps'], ('training.steps', 'seed', 'metric'))
     """
     if not isinstance(source, str | Path):
         raise UsageError(
