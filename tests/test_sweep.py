@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import signal
 from itertools import product
 
@@ -127,6 +128,17 @@ def test_an_interrupted_sweep_continues(done, files, tmp_path):
     motes.sweep(files / "points.csv", changes=more, seeds=3, out=tmp_path, on_progress=lambda now: seen.append(now))
     assert [now[:2] for now in seen[-7:]] == [(done, 9) for done in range(3, 10)]
     assert json.loads(record.read_text())["metrics"]
+
+
+def test_a_default_value_is_the_same_model(done, files, tmp_path):
+    shutil.copytree(done.folder, tmp_path / "copy")
+    call = {"changes": POINTS | {"training.learning_rate": 1e-3, "training.warmup": [5, 100]}, "seeds": 1}
+    seen = []
+    found = motes.sweep(
+        files / "points.csv", **call, out=tmp_path / "copy", on_progress=lambda now: seen.append(now.done)
+    )
+    assert seen == [1, 2]  # 100 is the default
+    assert [one["setting"]["training.warmup"] for one in found.models] == [5, 100]
 
 
 def test_other_rows_are_other_models(done, files, tmp_path):

@@ -46,6 +46,7 @@ from motes.training import Model, Recipe
 from motes.training.programs import cores
 
 METRICS, MODEL, RESULTS, FIGURE = "metrics.json", "model.safetensors", "results.parquet", "results.png"
+THREADS = 8  # maximum number of trainings at a time in this process: each takes memory, and all share Python's lock
 CONTINUE = "Repeat the same call or command to train the others."
 
 
@@ -72,12 +73,12 @@ class Trial:
     def __str__(self) -> str:
         return _words(self.setting | {"seed": self.seed})
 
-    def read(self) -> dict[str, Any] | None:
-        """Return the record that `train` wrote; None if the model is not complete."""
+    def read(self) -> dict[str, Any]:
+        """Return the record that `train` wrote; it is empty if the model is not complete."""
         try:
             return dict(json.loads((self.folder / METRICS).read_text()))
         except (OSError, ValueError):
-            return None
+            return {}
 
     def _check(self, now: Progress) -> None:
         if self.stop.exists():
@@ -101,7 +102,7 @@ class Trial:
         about = {"setting": self.setting, "seed": self.seed, "model": f"models/{self.folder.name}", "error": error}
         found = about | {"seconds": model.training.seconds, "metrics": metrics}
         with replacing(self.folder / METRICS, durable=True) as temporary:
-            temporary.write_text(json.dumps(found, indent=2))
+            temporary.write_text(json.dumps(found, indent=2, default=str))
 
 
 def _metrics_of(found: Evaluation[Any]) -> list[dict[str, Any]]:
@@ -112,7 +113,8 @@ def _metrics_of(found: Evaluation[Any]) -> list[dict[str, Any]]:
     metrics, of_table = [], found.kind == "table"
     for one in found.entries:
         metric = SECTIONS[one.section].title.lower() if of_table else one.name
-        metrics.append((metric, one.measure, one.name, one.value, one.reference_value))
+        measure = one.measure + ", mean over columns" * (one.section in ("columns", "missing"))
+        metrics.append((metric, measure, one.name, one.value, one.reference_value))
     held_out = getattr(getattr(found.details, "likelihood", None), "held_out", None)
     if held_out is not None:
         metrics.append(("held-out log p", "mean log p of held-out rows, in nats", "held_out", float(held_out), None))
@@ -180,10 +182,8 @@ class Sweep:
                 text = f"{mean:.4g} ({low:.4g} to {high:.4g})" if len(both) > 1 else number(mean)
                 reference = number(_interval(both[:, 1])[0])
                 lines.append((name * (k == 0), *setting, text, reference, f"{len(both)}"))
-        about = {name: dict[str, None]() for name in self._values}
-        for model in self.models:
-            for one in model["metrics"]:
-                about.setdefault(one["metric"], {})[one["about"]] = None
+        every = [one for model in self.models for one in model["metrics"]]
+        about = {name: dict.fromkeys(one["about"] for one in every if one["metric"] == name) for name in self._values}
         failed = [model for model in self.models if model["error"]]
         words = lambda model: _words({key: model["setting"][key] for key in self.keys} | {"seed": model["seed"]})
         blocks = ["\n".join(f"{words(model)}: {model['error']}" for model in failed)] if failed else []
@@ -215,7 +215,7 @@ def _interval(values: Array) -> tuple[float, float, float]:
 
 def _text(value: Any) -> str:
     """Return a value as a text, as on the command line."""
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _words(setting: Mapping[str, Any]) -> str:
@@ -290,7 +290,7 @@ def sweep(
         seeds: number of seeds: 0, 1, ... The seed also draws the rows of a shape, or the held-out rows of a file.
         out: the folder; it is created if necessary. With an executor, all its workers must be able to write to it.
         executor: any `concurrent.futures.Executor` whose workers do not fork this process. By default, this process
-            trains as many models at a time as it has processors, and these share their compiled programs.
+            trains as many models at a time as it has processors, up to 8, and these share their compiled programs.
         on_progress: called with the number of complete models.
 
     Raises:
@@ -332,9 +332,9 @@ def sweep(
         Reporter().warn(warning)
     (folder / "models").mkdir(parents=True, exist_ok=True)
     _train_all([*trials.values()], executor, on_progress)
-    records = [trial.read() for trial in trials.values()]
     keys = tuple(key for key, values in grid.items() if len(values) > 1)
-    found = Sweep(folder, keys, tuple(record for record in records if record is not None))
+    # Another call may have trained a model, with other changes that make the same recipe.
+    found = Sweep(folder, keys, tuple(trial.read() | {"setting": trial.setting} for trial in trials.values()))
     write_frame(folder / RESULTS, found.results)
     if found._values:
         with replacing(folder / FIGURE) as temporary:
@@ -344,13 +344,13 @@ def sweep(
 
 def _train_all(trials: Sequence[Trial], executor: Executor | None, on_progress: OnProgress) -> None:
     """Train all models that are not complete, with the executor, or with one thread per processor."""
-    missing, futures = [trial for trial in trials if trial.read() is None], dict[Future[None], Trial]()
+    missing, futures = [trial for trial in trials if not trial.read()], dict[Future[None], Trial]()
     on_progress(Progress(len(trials) - len(missing), len(trials)))
     try:
         with ExitStack() as stack:
             if executor is None:
                 stack.enter_context(threadpool_limits(1))  # each thread computes by itself
-                threads = ThreadPoolExecutor(cores(), initializer=threadpool_limits, initargs=(1,))
+                threads = ThreadPoolExecutor(min(cores(), THREADS), initializer=threadpool_limits, initargs=(1,))
                 executor = stack.enter_context(threads)
             stack.callback(lambda: trials[0].stop.unlink(missing_ok=True))
             stack.callback(lambda: wait([future for future in futures if not future.cancel()]))
@@ -363,7 +363,7 @@ def _train_all(trials: Sequence[Trial], executor: Executor | None, on_progress: 
                 future.result()
                 on_progress(Progress(done, len(trials)))
     except (BrokenExecutor, KeyboardInterrupt, Terminated) as error:
-        complete = sum(trial.read() is not None for trial in trials)
+        complete = sum(bool(trial.read()) for trial in trials)
         how = f"{complete:,} of {len(trials):,} models are complete. {CONTINUE}"
         match error:
             case KeyboardInterrupt():
