@@ -197,12 +197,11 @@ class Sweep:
         """Draw each metric of each setting: its seeds, their mean with its interval, and the reference value."""
         from motes.plots.curves import seed_panels
 
-        short = [key.partition(".")[2] for key in self.keys]
-        settings = [", ".join(map(" = ".join, zip(short, texts, strict=True))) for texts in self._settings]
+        settings = [", ".join(setting) for setting in self._settings]
         values = {name: [both[:, 0] for both in parts] for name, parts in self._values.items()}
         intervals = {name: np.array([*map(_interval, parts)]) for name, parts in values.items()}
         references = {name: _interval(np.concatenate(parts)[:, 1])[0] for name, parts in self._values.items()}
-        return seed_panels(settings, values, intervals, references, style=style)
+        return seed_panels(", ".join(self.keys), settings, values, intervals, references, style=style)
 
 
 def _interval(values: Array) -> tuple[float, float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -368,6 +369,7 @@ ACROSS = 4  # panels next to each other
 
 
 def seed_panels(
+    keys: str,
     settings: Sequence[str],
     values: Mapping[str, Sequence[Curve]],
     intervals: Mapping[str, Curve],
@@ -378,7 +380,8 @@ def seed_panels(
     """Draw a panel for each metric, with a row for each setting: its seeds, and their mean with its interval.
 
     Args:
-        settings: names of k settings.
+        keys: names of the options that the settings consist of, as the title.
+        settings: k settings.
         values: metric -> the values of the seeds of each setting, (seeds,) each.
         intervals: metric -> mean, lower and upper end of its interval, (k, 3); NaN if there are no values.
         references: metric -> reference value, drawn as a dashed line; NaN: none.
@@ -387,7 +390,9 @@ def seed_panels(
     look, places = canvas.as_style(style), np.arange(len(settings))
     across = min(ACROSS, len(values))
     down = -(-len(values) // across)
-    figure = canvas.new_figure(2.6 * across + 1.6, down * (0.32 * len(settings) + 0.8) + 0.4, look)
+    wide = max(2.6 * across + 1.6, 5.6)
+    figure = canvas.new_figure(wide, down * (0.32 * len(settings) + 0.8) + 0.7, look)
+    canvas.dress_text(figure.suptitle(fill(keys, int(11 * wide)), x=0.01, ha="left"), look.foreground, 11)
     for place, (name, seeds) in enumerate(values.items(), 1):
         ax = canvas.new_axes(figure, down, across, place)
         for k, own in enumerate(seeds):
@@ -402,13 +407,10 @@ def seed_panels(
         canvas.dress(ax, look, size=9)
         ax.tick_params(axis="y", length=0, labelleft=place % across == 1 or across == 1, labelcolor=look.foreground)
         canvas.dress_text(ax.set_title(short(name, 28), loc="left", pad=4), look.foreground, 9.5)
-    keys = [
-        Line2D([], [], color=look.muted, marker="o", markersize=4, linestyle=""),
-        Line2D([], [], color=look.foreground, marker="D", markersize=5, linewidth=1.6),
-        Line2D([], [], color=look.accent, linewidth=1.4, linestyle=DASHES),
-    ]
-    words = ["seeds", "mean, 95 % interval", "reference value"]
-    canvas.add_legend(figure, look, size=9, handles=keys, labels=words, loc="outside upper right", ncols=3)
+    dot = Line2D([], [], color=look.muted, marker="o", markersize=4, linestyle="", label="seeds")
+    bar = Line2D([], [], color=look.foreground, marker="D", markersize=5, linewidth=1.6, label="mean, 95 % interval")
+    line = Line2D([], [], color=look.accent, linewidth=1.4, linestyle=DASHES, label="reference value")
+    canvas.add_legend(figure, look, size=9, handles=[dot, bar, line], loc="outside lower right", ncols=3)
     return figure
 
 
