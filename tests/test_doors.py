@@ -71,8 +71,8 @@ def test_every_name_of_a_door_loads_and_is_explained(door):
 
 def test_the_top_level_stays_small():
     names = {name for name, thing in named("motes").items() if not isinstance(thing, ModuleType)}
-    assert len(names) <= 21
-    alone = {"fit", "TableModel", "load", "diagnose", "register", "Model", "DiffusionModel", "MotesError"}
+    assert len(names) <= 22
+    alone = {"fit", "sweep", "TableModel", "load", "diagnose", "register", "Model", "DiffusionModel", "MotesError"}
     for name in names - alone:  # each is at the door of a room, too
         assert any(named(door).get(name) is getattr(motes, name) for door in DOORS[1:]), name
 
@@ -204,7 +204,7 @@ def test_everything_public_has_an_example():
 
 SLOW = re.compile(  # they train, draw many points or diagnose
     r"""motes\.(
-    estimator\.DiffusionModel(\.(partial_)?fit)? | fitting\.fit | plots\.report\.write_page
+    estimator\.DiffusionModel(\.(partial_)?fit)? | fitting\.fit | sweeping\.sweep | plots\.report\.write_page
     | evaluation\.(diagnosis\..* | posteriors\..* | averages\..* | losses\.ExcessLoss | points\.evaluate_points)
     | training\.model\.Model(\.evaluate | \.score_samples)?
     | tables\.model\.TableModel\.(averaged_over | evaluate | report)

@@ -24,6 +24,7 @@ from .points.posterior_model import PosteriorModel
 from .points.shape_truth import truth
 from .recipes import load_recipe
 from .registering import register
+from .sweeping import sweep
 from .tables.model import TableModel
 from .training.model import Model
 from .training.recipe import Recipe
@@ -57,6 +58,7 @@ __all__ = [
     "recipes",
     "register",
     "sliced_w2",
+    "sweep",
     "tables",
     "training",
     "truth",

@@ -7,13 +7,13 @@ import warnings
 from cyclopts import CycloptsError
 from rich.console import Console
 
-from motes.cli import asking, listing, sharding, training
+from motes.cli import asking, listing, sharding, sweeping, training
 from motes.cli.common import app, misuse, note
 from motes.cli.importing import describe_fault, without_imports
 from motes.cli.processes import end_worker
 from motes.errors import MotesError
 
-__all__ = ["app", "asking", "listing", "main", "sharding", "training"]
+__all__ = ["app", "asking", "listing", "main", "sharding", "sweeping", "training"]
 
 STDOUT = "standard output"
 

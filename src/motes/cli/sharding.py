@@ -54,16 +54,23 @@ def write_shards(model: Any, n: int, out: Path | None, chosen: ShardOptions, qui
         raise UsageError("got --shards without --out; expected --out FOLDER, for the shards.")
     assert chosen.shards is not None  # otherwise there is nothing to write here
     options = {name: value for name, value in drawing.items() if value is not None and value is not False}
-    pool: AbstractContextManager[Executor | None] = nullcontext()
-    if chosen.workers is not None:
-        spawn = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(chosen.workers, spawn, _start_worker, ([*FILES.values()],))
-    with terminated_by_sigterm(), pool as executor, Reporter(quiet).counting("sampling", "shards") as count:
+    with (
+        terminated_by_sigterm(),
+        process_pool(chosen.workers) as executor,
+        Reporter(quiet).counting("sampling", "shards") as count,
+    ):
         paths = sample_shards(
             model, n, shards=chosen.shards, out=out, shard=chosen.shard, executor=executor, on_progress=count, **options
         )
     print(f"{n:,} rows in {len(paths):,} shards in {out}" if chosen.shard is None else f"shard {paths[0]}")
     return 0
+
+
+def process_pool(workers: int | None) -> AbstractContextManager[Executor | None]:
+    """Return an executor with this many processes, which run the files of --import first; None: no executor."""
+    if workers is None:
+        return nullcontext()
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker, ([*FILES.values()],))
 
 
 def _start_worker(files: Sequence[Path]) -> None:

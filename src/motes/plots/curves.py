@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -360,6 +361,57 @@ def column_gains(
     words = ["model (± 2 standard errors)", "mixture alone"]
     canvas.add_legend(ax.figure, look, size=9, handles=[bar, tick], labels=words, loc="outside upper right", ncols=2)
     return ax
+
+
+# --- metrics of models that were trained with several seeds ---------------------------------------------------------
+
+ACROSS = 4  # panels next to each other
+
+
+def seed_panels(
+    keys: str,
+    settings: Sequence[str],
+    values: Mapping[str, Sequence[Curve]],
+    intervals: Mapping[str, Curve],
+    references: Mapping[str, float],
+    *,
+    style: str | canvas.Style = "light",
+) -> Figure:
+    """Draw a panel for each metric, with a row for each setting: its seeds, and their mean with its interval.
+
+    Args:
+        keys: names of the options that the settings consist of, as the title.
+        settings: k settings.
+        values: metric -> the values of the seeds of each setting, (seeds,) each.
+        intervals: metric -> mean, lower and upper end of its interval, (k, 3); NaN if there are no values.
+        references: metric -> reference value, drawn as a dashed line; NaN: none.
+        style: 'dark', 'light' or a `Style`.
+    """
+    look, places = canvas.as_style(style), np.arange(len(settings))
+    across = min(ACROSS, len(values))
+    down = -(-len(values) // across)
+    wide = max(2.6 * across + 1.6, 5.6)
+    figure = canvas.new_figure(wide, down * (0.32 * len(settings) + 0.8) + 0.7, look)
+    canvas.dress_text(figure.suptitle(fill(keys, int(11 * wide)), x=0.01, ha="left"), look.foreground, 11)
+    for place, (name, seeds) in enumerate(values.items(), 1):
+        ax = canvas.new_axes(figure, down, across, place)
+        for k, own in enumerate(seeds):
+            ax.scatter(own, np.full(len(own), k + 0.25), s=12, color=look.muted, linewidths=0, zorder=2)
+        mean, low, high = intervals[name].T
+        ax.hlines(places, low, high, color=look.foreground, linewidth=1.6, zorder=3)
+        ax.scatter(mean, places, s=26, marker="D", color=look.foreground, linewidths=0, zorder=4)
+        ax.axvline(references[name], color=look.accent, linewidth=1.4, linestyle=DASHES, zorder=1)
+        ax.set_yticks(places, [short(text, 40) for text in settings])
+        ax.set_ylim(len(settings) - 0.3, -0.6)
+        ax.locator_params(axis="x", nbins=4)
+        canvas.dress(ax, look, size=9)
+        ax.tick_params(axis="y", length=0, labelleft=place % across == 1 or across == 1, labelcolor=look.foreground)
+        canvas.dress_text(ax.set_title(short(name, 28), loc="left", pad=4), look.foreground, 9.5)
+    dot = Line2D([], [], color=look.muted, marker="o", markersize=4, linestyle="", label="seeds")
+    bar = Line2D([], [], color=look.foreground, marker="D", markersize=5, linewidth=1.6, label="mean, 95 % interval")
+    line = Line2D([], [], color=look.accent, linewidth=1.4, linestyle=DASHES, label="reference value")
+    canvas.add_legend(figure, look, size=9, handles=[dot, bar, line], loc="outside lower right", ncols=3)
+    return figure
 
 
 # --- log-densities and score fields in the plane --------------------------------------------------------------------
