@@ -133,7 +133,7 @@ def test_another_call_is_refused(table, folder, small_model, tmp_path):
     call = {"model": table, "n": 8000, "shards": 4, "out": folder}
     for changed, says in (
         ({"seed": 1}, "seed 0 there, 1 here"),
-        ({"n": 9000, "shards": 5}, "rows 8000 there, 9000 here; shards 4 there, 5 here"),
+        ({"n": 9000, "shards": 5}, "n 8000 there, 9000 here; shards 4 there, 5 here"),
         ({"given": {"smoker": "no"}}, 'given null there, {"smoker": "no"} here'),
         ({"model": small_model}, "model "),
         ({"out": file}, "is a file"),

@@ -1,68 +1,164 @@
-"""`motes sample --shards`, which writes shards with several processes, and `motes check`, which verifies them."""
+"""Work divided into shards, with several processes or a cluster; `motes check` verifies the shards."""
 
+import logging
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from motes.cli.common import Quiet, app, note, start_jax, terminated_by_sigterm, whole
 from motes.cli.importing import FILES, run_file
-from motes.errors import UsageError, check_count
+from motes.errors import MotesError, UsageError, check_count
 from motes.progress import Reporter
 
+if TYPE_CHECKING:
+    from motes.cluster import Task
+
 Number = Annotated[int | None, Parameter(converter=whole)]
+PATIENCE = 10  # seconds to wait for a scheduler
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class ShardOptions:
-    """Options for writing rows as shards.
+class WorkOptions:
+    """Options for writing shards.
+
+    Attributes:
+        shard: Write only this shard, counted from 0, as a task of a job array does.
+        workers: Write the shards with this many processes (default: this process).
+        cluster: Write the shards with a Dask cluster: the address of its scheduler, such as tcp://HOST:8786, or 'local'
+            for a new cluster of --workers processes here.
+    """
+
+    shard: Number = None
+    workers: Number = None
+    cluster: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.shard is not None and (self.workers is not None or self.cluster is not None):
+            other = "--cluster" if self.workers is None else "--workers"
+            raise UsageError(f"got --shard and {other}; expected one of them: one shard needs no other process.")
+        if self.workers is not None:
+            check_count(self.workers, "workers")
+            if self.cluster not in (None, "local"):
+                raise UsageError(
+                    f"got --workers and --cluster {self.cluster}, whose workers run already. Omit --workers."
+                )
+
+    def refuse(self, without: str) -> None:
+        """Refuse the options for work that is not divided into shards.
+
+        Raises:
+            UsageError: if one was given.
+        """
+        for name in ("shard", "workers", "cluster"):
+            if getattr(self, name) is not None:
+                raise UsageError(f"got --{name} without {without}")
+
+    @contextmanager
+    def executor(self) -> Iterator[Executor | None]:
+        """Yield the executor of the shards; None for this process."""
+        with ExitStack() as stack:
+            if self.cluster is not None:
+                yield _connect(self.cluster, self.workers, stack)
+            elif self.workers is not None:
+                spawn = multiprocessing.get_context("spawn")
+                yield stack.enter_context(ProcessPoolExecutor(self.workers, spawn, _start_worker, ([*FILES.values()],)))
+            else:
+                yield None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ShardOptions(WorkOptions):
+    """Options for drawing rows as shards.
 
     Attributes:
         shards: Write the rows as this many Parquet files into the folder --out; the same command continues.
-        shard: Write only this shard, from 0 to SHARDS - 1, as a task of a job array does.
-        workers: Write the shards with this many processes (default: this process).
     """
 
     shards: Number = None
-    shard: Number = None
-    workers: Number = None
 
     def __post_init__(self) -> None:
-        for name, value in (("--shard", self.shard), ("--workers", self.workers)):
-            if value is not None and self.shards is None:
-                raise UsageError(f"got {name} without --shards; expected also --shards N and --out FOLDER.")
-        if self.shard is not None and self.workers is not None:
-            raise UsageError("got --shard and --workers; expected one of them: one shard needs no other process.")
-        if self.workers is not None:
-            check_count(self.workers, "workers")
+        if self.shards is None:
+            self.refuse("--shards; expected also --shards N and --out FOLDER.")
+        super().__post_init__()
 
 
-def write_shards(model: Any, n: int, out: Path | None, chosen: ShardOptions, quiet: bool, **drawing: Any) -> int:
-    """Write shards into a folder as `motes sample` asks for; `drawing` are the options of the model's `sample`."""
-    from motes.cluster import sample_shards
+def _connect(address: str, workers: int | None, stack: ExitStack) -> Executor:
+    """Return the executor of a Dask cluster, which `stack` leaves.
 
+    Raises:
+        UsageError: if Dask is not installed.
+        MotesError: if there is no scheduler at this address.
+    """
+    try:
+        import distributed
+    except ImportError:
+        raise UsageError(f"--cluster {address} needs Dask. Install it: pip install 'motes[cluster]'.") from None
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # the command reports failures itself
+    files = [path.absolute() for path in FILES.values()]
+
+    class Imports(distributed.WorkerPlugin):
+        def setup(self, worker: Any) -> None:
+            for file in files:
+                run_file(file)
+
+    try:
+        where: Any = address
+        if address == "local":
+            options = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
+            where = stack.enter_context(distributed.LocalCluster(**options))
+        client = stack.enter_context(distributed.Client(where, timeout=PATIENCE, set_as_default=False))
+    except (OSError, ValueError) as error:
+        what = str(error).rstrip(".")
+        raise MotesError(
+            f"got --cluster {address}, where no Dask scheduler answers ({what}). Start one with `dask scheduler`, or "
+            "use --cluster local."
+        ) from None
+    if files:
+        client.register_plugin(Imports())
+    return client.get_executor(pure=False)
+
+
+def write_shards(
+    task: "Task",
+    out: Path | None,
+    work: WorkOptions,
+    *,
+    source: Path | None = None,
+    overwrite: bool,
+    quiet: bool,
+    verb: str = "sampling",
+) -> int:
+    """Write the shards of a task into a folder, as a command asks for, and print how many rows they have.
+
+    Raises:
+        UsageError: without a folder, or with `overwrite`.
+    """
+    from motes import cluster
+
+    what = "--shards" if source is None else f"the folder '{source}'"
     if out is None:
-        raise UsageError("got --shards without --out; expected --out FOLDER, for the shards.")
-    assert chosen.shards is not None  # otherwise there is nothing to write here
-    options = {name: value for name, value in drawing.items() if value is not None and value is not False}
-    pool: AbstractContextManager[Executor | None] = nullcontext()
-    if chosen.workers is not None:
-        spawn = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(chosen.workers, spawn, _start_worker, ([*FILES.values()],))
-    with terminated_by_sigterm(), pool as executor, Reporter(quiet).counting("sampling", "shards") as count:
-        paths = sample_shards(
-            model, n, shards=chosen.shards, out=out, shard=chosen.shard, executor=executor, on_progress=count, **options
-        )
-    print(f"{n:,} rows in {len(paths):,} shards in {out}" if chosen.shard is None else f"shard {paths[0]}")
+        raise UsageError(f"got {what} without --out; expected --out FOLDER, for the shards.")
+    if overwrite:
+        raise UsageError(f"got --overwrite with {what}; shards continue what is in the folder. Delete it first.")
+    with terminated_by_sigterm(), work.executor() as executor, Reporter(quiet).counting(verb, "shards") as count:
+        options: Any = {"out": out, "shard": work.shard, "executor": executor, "on_progress": count}
+        paths = cluster.write_shards(task, source, **options)
+    records = [cluster.read_record(path) for path in paths]
+    rows = sum(record["rows"] for record in records)
+    print(f"{rows:,} rows in {len(paths):,} shards in {out}" if work.shard is None else f"shard {paths[0]}")
+    if ignored := sum(record["ignored"] for record in records):
+        note(f"warning: {ignored:,} impossible entries, such as unseen labels, in the rows that were read.")
     return 0
 
 
@@ -82,22 +178,23 @@ def _end_with(parent: Any) -> None:
 
 @app.command
 def check(
-    folder: Annotated[Path, Parameter(help="A folder of shards, from `motes sample --shards`.")],
+    folder: Annotated[Path, Parameter(help="A folder of shards.")],
     /,
     *,
     quiet: Quiet = False,
 ) -> int:
     """Verify the checksums of a folder of shards. Exit code 1 if a file is missing or corrupt."""
     start_jax()
-    from motes.cluster import check_shards, read_manifest
+    from motes.cluster import check_shards, read_manifest, read_record, shard_names
 
-    about = read_manifest(folder)
+    names = shard_names(read_manifest(folder))
     with Reporter(quiet).counting("checking", "shards") as count:
         problems = check_shards(folder, count)
     for name, problem in problems.items():
         print(f"{name}: {problem}")
     if problems:
-        note(f"motes: {len(problems):,} missing or corrupt files. Delete the corrupt ones and repeat `motes sample`.")
+        note(f"motes: {len(problems):,} missing or corrupt files. Delete the corrupt ones and repeat the command.")
         return 1
-    print(f"{about['rows']:,} rows in {about['shards']:,} shards: no problems detected")
+    rows = sum(read_record(folder / name)["rows"] for name in names)
+    print(f"{rows:,} rows in {len(names):,} shards: no problems detected")
     return 0

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,52 @@ def read_frame(path: str | Path, text: TextOptions = TextOptions()) -> Frame:
         if suffix == ".parquet":
             return _read_parquet(path)
         return _read_array(path)
+
+
+def files_of(source: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
+    """Return the files of a source: a file or a data set by name, a folder, a pattern, or a list of files.
+
+    The files of a folder are those directly in it with a suffix of `SUFFIXES`, sorted by name, except names that begin
+    with "." or "_", such as `_SUCCESS`. A pattern may contain `*`, `?`, `[...]`, and `**` for any folders.
+
+    Raises:
+        UsageError: if there is no file, or if files have different suffixes.
+
+    Example:
+        >>> from motes.data import as_frame, write_frame
+        >>> from motes.data.files import files_of
+        >>> for k in range(2):
+        ...     write_frame(f"part-{k}.csv", as_frame({"age": [31, 47]}))
+        >>> [path.name for path in files_of("part-*.csv")]
+        ['part-0.csv', 'part-1.csv']
+    """
+    if not isinstance(source, str | Path):
+        found, nothing = list(map(Path, source)), "the list of files is empty"
+    else:
+        refuse_address(source)
+        if not is_several(source):
+            return (Path(source),)
+        nothing = f"no file of '{source}' ends in {', '.join(SUFFIXES)}"
+        inside = Path(source).iterdir() if Path(source).is_dir() else map(Path, glob(str(source), recursive=True))
+        found = sorted(
+            path for path in inside if path.name[0] not in "._" and path.suffix.lower() in SUFFIXES and path.is_file()
+        )
+    if not found:
+        raise UsageError(f"{nothing}; expected files of one table, such as rows/*.parquet.")
+    first = suffix_of(found[0])
+    for path in found:
+        if suffix_of(path) != first:
+            raise UsageError(
+                f"got '{found[0]}' and '{path}'; expected files of one type. Use a pattern, such as *{first}."
+            )
+    return tuple(found)
+
+
+def is_several(source: Any) -> bool:
+    """Return whether a source is a folder, a pattern or a list of files, as opposed to a single file or a name."""
+    if isinstance(source, str | Path):
+        return Path(source).is_dir() or (has_magic(str(source)) and not Path(source).exists())
+    return isinstance(source, list | tuple) and bool(source) and all(isinstance(one, str | Path) for one in source)
 
 
 def refuse_address(source: str | Path) -> None:
