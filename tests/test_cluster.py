@@ -161,7 +161,7 @@ def test_a_shard_is_tried_three_times(table, tmp_path, monkeypatch):
         return real(self, k)
 
     monkeypatch.setattr(Sampler, "frames", frames)
-    with pytest.raises(MotesError, match=r"shard 1 failed 3 times: OSError: .*No space left"):
+    with pytest.raises(MotesError, match=r"shard-00001.parquet failed 3 times: OSError: .*No space left"):
         sample_shards(table, 30, shards=3, out=tmp_path)
     assert len(sample_shards(table, 30, shards=3, out=tmp_path)) == 3 and not check_shards(tmp_path) and not left
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from motes.tables.model import Evidence
 
 
-FOLDER = "a folder of files; expected a folder in place of the file."
+FOLDER = "a folder of files; expected a folder, or a pattern such as 'rows/*.parquet', in place of the file."
 
 
 @app.command
@@ -134,12 +134,12 @@ def impute(
     start_jax()
     from motes.cluster import Imputer
     from motes.data import Blocks
-    from motes.data.files import writing
+    from motes.data.files import files_of, is_several, writing
     from motes.drawing import check_imputing, impute_blocks, missing_entries, types_of
 
-    trained, name, ignored = load_model(model, text, file), f"'{file}'", 0
+    trained, name, ignored = load_model(model, text, files_of(file)[0]), f"'{file}'", 0
     check_imputing(trained, draws)
-    if file.is_dir():
+    if is_several(file):
         task = Imputer(model, draws=draws, seed=seed, text=text)
         return write_shards(task, out, work, source=file, overwrite=overwrite, quiet=quiet, verb="filling in")
     work.refuse(FOLDER)
@@ -190,17 +190,19 @@ def predict(
     start_jax()
     from motes.cluster import Predictor
     from motes.data import Blocks
+    from motes.data.files import files_of, is_several
     from motes.tables.predictions import DRAWS, QUANTILES, predict_blocks, rows_without
 
-    trained, name, ignored = load_model(model, text, file), f"'{file}'", 0
+    if not (several := is_several(file)):
+        work.refuse(FOLDER)
+        check_rows_out(out, overwrite)
+    trained, name, ignored = load_model(model, text, files_of(file)[0]), f"'{file}'", 0
     if trained.kind != "table":
         raise UsageError(f"'{model}' is a model of {trained.about}; expected a model of a table, for `motes predict`.")
     levels, draws = quantile or QUANTILES, DRAWS if draws is None else draws
-    if file.is_dir():
+    if several:
         task = Predictor(model, column=column, quantiles=tuple(levels), draws=draws, seed=seed, text=text)
         return write_shards(task, out, work, source=file, overwrite=overwrite, quiet=quiet, verb="predicting")
-    work.refuse(FOLDER)
-    check_rows_out(out, overwrite)
     whole_rows = Blocks.of_file(file, trained.recipe.text.fitting(file))
     rows = whole_rows.each(lambda frame: rows_without(trained.schema, frame, column, name))
     with _open_writer(out) as write, Reporter(quiet).counting("predicting", "rows") as count:
@@ -241,19 +243,20 @@ def score(
     from motes.cli.answers import SAMPLES
     from motes.cluster import Scorer
     from motes.data import SHAPES, Blocks, as_frame
-    from motes.data.files import writing
+    from motes.data.files import files_of, is_several, writing
     from motes.drawing import score_blocks
     from motes.evaluation.sources import rows_to_score
 
-    trained, folder = load_model(model, text, source), Path(source).is_dir()
+    if not (several := is_several(source)):
+        work.refuse(FOLDER)
+        check_rows_out(out, overwrite)
+    trained = load_model(model, text, files_of(source)[0])
     for_tables = {"--orders": orders != 1, "--laplace": laplace}
     refuse_others(trained, points={"--label": label is not None}, tables=for_tables)
     asked: dict[str, Any] = {"orders": orders, "laplace": laplace, "label": label}
-    if folder:
+    if several:
         task = Scorer(model, text=text, **asked)
-        return write_shards(task, out, work, source=Path(source), overwrite=overwrite, quiet=quiet, verb="scoring")
-    work.refuse(FOLDER)
-    check_rows_out(out, overwrite)
+        return write_shards(task, out, work, source=source, overwrite=overwrite, quiet=quiet, verb="scoring")
     if source in SHAPES and trained.kind != "table":
         rows = Blocks.of_frame(as_frame(rows_to_score(source, trained, SAMPLES)))
     else:

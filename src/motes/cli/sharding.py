@@ -1,5 +1,6 @@
 """Work divided into shards, with several processes or a cluster; `motes check` verifies the shards."""
 
+import asyncio
 import logging
 import multiprocessing
 import os
@@ -112,21 +113,28 @@ def _connect(address: str, workers: int | None, stack: ExitStack) -> Executor:
             for file in files:
                 run_file(file)
 
+    if address == "local":
+        options = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
+        address = stack.enter_context(distributed.LocalCluster(**options)).scheduler_address
     try:
-        where: Any = address
-        if address == "local":
-            options = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
-            where = stack.enter_context(distributed.LocalCluster(**options))
-        client = stack.enter_context(distributed.Client(where, timeout=PATIENCE, set_as_default=False))
-    except (OSError, ValueError) as error:
-        what = str(error).rstrip(".")
+        asyncio.run(_greet(address))  # a client that cannot connect prints a traceback when it is deleted
+    except Exception as error:
+        what = str(error).rstrip(".") or type(error).__name__
         raise MotesError(
             f"got --cluster {address}, where no Dask scheduler answers ({what}). Start one with `dask scheduler`, or "
             "use --cluster local."
         ) from None
+    client = stack.enter_context(distributed.Client(address, timeout=PATIENCE, set_as_default=False))
     if files:
         client.register_plugin(Imports())
     return client.get_executor(pure=False)
+
+
+async def _greet(address: str) -> None:
+    """Connect to a scheduler and hang up, which fails if there is none."""
+    from distributed.comm.core import connect
+
+    (await asyncio.wait_for(connect(address, timeout=PATIENCE), PATIENCE + 1)).abort()
 
 
 def write_shards(
@@ -134,7 +142,7 @@ def write_shards(
     out: Path | None,
     work: WorkOptions,
     *,
-    source: Path | None = None,
+    source: str | Path | None = None,
     overwrite: bool,
     quiet: bool,
     verb: str = "sampling",
@@ -146,7 +154,7 @@ def write_shards(
     """
     from motes import cluster
 
-    what = "--shards" if source is None else f"the folder '{source}'"
+    what = "--shards" if source is None else f"several files, '{source}',"
     if out is None:
         raise UsageError(f"got {what} without --out; expected --out FOLDER, for the shards.")
     if overwrite:
