@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from itertools import pairwise
 
@@ -415,3 +416,32 @@ def test_a_scheduler_that_does_not_answer_takes_less_than_30_seconds(folder, env
     assert done.returncode == 1 and time.monotonic() - begin < 30
     assert f"got --cluster {address}, where no Dask scheduler answers" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+# --- One large file ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.long(only=["points-score", "points-impute"])
+@pytest.mark.parametrize("command", ["sample", "score", "impute"])
+@pytest.mark.parametrize("kind", ["points", "table"])
+def test_memory_does_not_grow_with_the_rows(command, kind, table, small_model, motes_command, monkeypatch):
+    monkeypatch.setattr("motes.data.files.BLOCK", 1000)
+    monkeypatch.setattr("motes.drawing.BLOCK", 1000)
+    monkeypatch.setattr("motes.points.likelihood.HALVINGS", 2)  # quick
+    (table if kind == "table" else small_model).save("model")
+    frame = pd.DataFrame({"x": [0.5, None, -0.5], "y": [0.1, 0.2, 0.3]}) if kind == "points" else pd.DataFrame(PEOPLE)
+    frame = frame.dropna() if command == "score" else frame
+
+    def peak(n):
+        some = pd.concat([frame] * (n // len(frame)), ignore_index=True)
+        some.to_parquet("rows.parquet", row_group_size=1000)
+        words = ["-n", n] if command == "sample" else ["rows.parquet"]
+        tracemalloc.start()
+        motes_command.out(command, "model.safetensors", *words, "--out", "out.parquet", "--overwrite", "-q")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    small, large = [peak(n) for n in (4000, 4000, 16_000)][1:]
+    assert large < small + 16 * 12_000  # less than two columns of the other rows
