@@ -401,7 +401,7 @@ def test_a_cluster_that_is_not_there_is_one_line(folder, motes_command, monkeypa
         err = motes_command.error(*call, "127.0.0.1", code=1)
         assert "no Dask scheduler answers (missing port number" in err and len(err.splitlines()) == 1
     monkeypatch.setitem(sys.modules, "distributed", None)
-    assert "pip install 'motes[cluster]'" in motes_command.error(*call, "local")
+    assert "needs Dask: pip install distributed." in motes_command.error(*call, "local")
 
 
 @pytest.mark.long

@@ -111,7 +111,7 @@ class Task(ABC):
     def preview(self, item: Any) -> Frame:
         """Return the first row of a shard, or one like it, which checks the options."""
 
-    def describe(self) -> dict[str, Any]:
+    def _describe(self) -> dict[str, Any]:
         """Return what a manifest contains about the task: its name, the checksum of the model, and the options."""
         options = {each.name: getattr(self, each.name) for each in fields(self) if each.init}
         about = {"task": type(self).__name__, "model": self.checksum}
@@ -242,7 +242,16 @@ class RowTask(Task):
         return rows
 
     def frames(self, path: Any) -> Iterator[Frame]:
-        """Yield the answers to the rows of a file block by block."""
+        """Yield the answers to the rows of a file block by block.
+
+        Example:
+            >>> from motes.cluster import Scorer
+            >>> from motes.data import as_frame, write_frame
+            >>> table.save("people.safetensors")
+            >>> write_frame("today.csv", as_frame(people))
+            >>> [len(block) for block in Scorer("people.safetensors").frames("today.csv")]
+            [40]
+        """
         return self.blocks(self._read(path), f"'{path}'", self._mix_seed(zlib.crc32(Path(path).name.encode())))
 
     def shard_name(self, path: Any) -> str:
@@ -536,7 +545,7 @@ def write_shards(
         >>> [path.name for path in write_shards(Scorer("people.safetensors"), ["today.csv"], out="scores")]
         ['today.csv']
     """
-    folder, about = Path(out), {"format": FORMAT, "motes": version("motes"), **task.describe()}
+    folder, about = Path(out), {"format": FORMAT, "motes": version("motes"), **task._describe()}
     items: Sequence[Any]
     if isinstance(task, Sampler):
         items = range(task.shards)

@@ -104,7 +104,7 @@ def _connect(address: str, workers: int | None, stack: ExitStack) -> Executor:
     try:
         import distributed
     except ImportError:
-        raise UsageError(f"--cluster {address} needs Dask. Install it: pip install 'motes[cluster]'.") from None
+        raise UsageError(f"--cluster {address} needs Dask: pip install distributed.") from None
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # the command reports failures itself
     files = [path.absolute() for path in FILES.values()]
 
