@@ -80,7 +80,7 @@ def shard_rows(n: int, shards: int, k: int) -> range:
 
 
 @dataclass(frozen=True)
-class Task(ABC):
+class ShardTask(ABC):
     """A function of a model and a work item, which yields the rows of one shard."""
 
     model_path: str | Path
@@ -127,7 +127,7 @@ def _load(path: str, checksum: str) -> Model:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sampler(Task):
+class Sampler(ShardTask):
     """Draws the rows of shards: `sampler(k)` returns shard `k` as a `Frame`.
 
     It can be pickled, so any engine can send it to its workers. Each process loads the model once.
@@ -192,7 +192,7 @@ class Sampler(Task):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RowTask(Task):
+class RowTask(ShardTask):
     """A question about rows: a table goes in, and the answers come out as a table of the same library.
 
     `frames(path)` yields the answers to the rows of a file.
@@ -365,7 +365,7 @@ class Predictor(RowTask):
 # --- The folder of shards -------------------------------------------------------------------------------------------
 
 
-def write_shard(task: Task, folder: str | Path, item: Any) -> Path:
+def write_shard(task: ShardTask, folder: str | Path, item: Any) -> Path:
     """Write one shard into a folder unless it is already there and complete, and return the path of its file.
 
     If it fails, it is tried again, up to two times.
@@ -509,7 +509,7 @@ def _check_folder(folder: Path, call: dict[str, Any], preview: Callable[[], Fram
 
 
 def write_shards(
-    task: Task,
+    task: ShardTask,
     source: Any = None,
     *,
     out: str | Path,

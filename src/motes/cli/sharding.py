@@ -21,7 +21,7 @@ from motes.errors import MotesError, UsageError, check_count
 from motes.progress import Reporter
 
 if TYPE_CHECKING:
-    from motes.cluster import Task
+    from motes.cluster import ShardTask
 
 Number = Annotated[int | None, Parameter(converter=whole)]
 PATIENCE = 10  # seconds to wait for a scheduler
@@ -114,8 +114,10 @@ def _connect(address: str, workers: int | None, stack: ExitStack) -> Executor:
                 run_file(file)
 
     if address == "local":
-        options = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
-        address = stack.enter_context(distributed.LocalCluster(**options)).scheduler_address
+        options: Any = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
+        deaf = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"  # Ctrl-C is for the main process
+        started = distributed.LocalCluster(**options, silence_logs=logging.CRITICAL, preload=[deaf])
+        address = stack.enter_context(started).scheduler_address
     try:
         asyncio.run(_greet(address))  # a client that cannot connect prints a traceback when it is deleted
     except Exception as error:
@@ -138,7 +140,7 @@ async def _greet(address: str) -> None:
 
 
 def write_shards(
-    task: "Task",
+    task: "ShardTask",
     out: Path | None,
     work: WorkOptions,
     *,
