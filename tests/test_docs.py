@@ -71,6 +71,8 @@ def quick(quick_tables, monkeypatch):
     monkeypatch.setattr("motes.cli.answers.SAMPLES", 200)
     to_score = importlib.import_module("motes.evaluation.sources").rows_to_score
     monkeypatch.setattr("motes.evaluation.sources.rows_to_score", lambda *given: to_score(*given).take(np.arange(50)))
+    few = lambda *given, **options: motes.data.points.points_of(*given, **options).take(np.arange(50))
+    monkeypatch.setattr("motes.drawing.points_of", few)
     of_few("motes.evaluation.models", "evaluate_point_model", 200)
     of_few("motes.evaluation.models", "evaluate_table_model", 200)
     of_few("motes.evaluation.diagnosis", "diagnose_model", 100)

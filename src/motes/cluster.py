@@ -1,14 +1,15 @@
-"""Draw more rows than fit into memory, with any number of processes: one Parquet file per shard.
+"""Draw, score, fill in or predict more rows than fit into memory, with any number of processes: one file per shard.
 
-    shard k = a function of the model, the seed, the number of rows, the number of shards, and k
+    a shard = a function of the model, the options, and one work item: a number k, or one file of a folder
 
 So a shard has the same bytes whichever process writes it, in whatever order, and you can repeat a call after any
 interruption: complete shards are kept, and the missing ones are written.
 
-    FOLDER/shard-00000.parquet          the rows of shard 0
-    FOLDER/_motes/shard-00000.json      the size and SHA-256 checksum of this file
-    FOLDER/_motes/manifest.json         the checksum of the model, the seed, rows, shards, columns and conditions
-    FOLDER/_motes/model.safetensors     the model
+    FOLDER/shard-00000.parquet               the rows of shard 0; the answers to a file have the name of this file
+    FOLDER/_motes/shard-00000.parquet.json   its number of rows, size and SHA-256 checksum; for answers, also size and
+                                             time of change of the file that was read
+    FOLDER/_motes/manifest.json              the task, the checksum of the model, the options, the names of the files
+    FOLDER/_motes/model.safetensors          the model
 
 Readers of Parquet folders skip names that begin with an underscore. Each file is written under a temporary name and
 then renamed. Processes that write the same shard at the same time write the same bytes, so neither can damage the
@@ -17,28 +18,39 @@ other's work.
 
 import hashlib
 import json
+import shutil
+import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, as_completed, wait
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import ExitStack
-from dataclasses import KW_ONLY, dataclass, field, fields, is_dataclass
+from dataclasses import KW_ONLY, dataclass, field, fields, is_dataclass, replace
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from motes.data import Frame, as_frame
-from motes.data.files import writing
-from motes.data.frames import joined
-from motes.drawing import draw_given
+from motes.data import Blocks, Frame, as_frame
+from motes.data.files import files_of, writing
+from motes.data.frames import Template, joined
+from motes.data.points import fingerprint_of
+from motes.drawing import check_imputing, impute_blocks, sample_blocks, score_blocks
 from motes.errors import DataError, ModelFileError, MotesError, UsageError, check_count, check_seed
-from motes.loading import load
+from motes.loading import load, model_path
 from motes.progress import OnProgress, Progress, silent
 from motes.replacing import replacing, unfinished
+from motes.tables.predictions import DRAWS, QUANTILES, predict_blocks, rows_without
+from motes.text_options import TextOptions
 from motes.training import Model
+from motes.training.model import with_index
 
-__all__ = ["Sampler", "check_shards", "sample_shards", "shard_rows", "write_shard"]
+__all__ = [
+    "Imputer", "Predictor", "Sampler", "Scorer", "check_shards", "sample_shards", "shard_rows", "write_shard",
+    "write_shards",
+]  # fmt: skip
 
 FORMAT, SHARD = 1, "shard-{:05}.parquet"
 ABOUT, MANIFEST, MODEL = "_motes", "_motes/manifest.json", "_motes/model.safetensors"
@@ -64,8 +76,58 @@ def shard_rows(n: int, shards: int, k: int) -> range:
     return range(n * k // shards, n * (k + 1) // shards)
 
 
+# --- What a worker does: callables that can be pickled and load the model once per process --------------------------
+
+
 @dataclass(frozen=True)
-class Sampler:
+class ShardTask(ABC):
+    """A function of a model and a work item, which yields the rows of one shard."""
+
+    model_path: str | Path
+    _: KW_ONLY
+    checksum: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "checksum", load(self.model_path).checksum)
+
+    @property
+    def model(self) -> Any:
+        """The model, loaded once per process."""
+        return _load(str(self.model_path), self.checksum)
+
+    @abstractmethod
+    def frames(self, item: Any) -> Iterator[Frame]:
+        """Yield the rows of the shard of a work item block by block."""
+
+    @abstractmethod
+    def shard_name(self, item: Any) -> str:
+        """Return the name of the file of a work item's shard."""
+
+    @abstractmethod
+    def stamp(self, item: Any) -> list[int] | None:
+        """Return what changes when the file of a work item changes; None if it is no file."""
+
+    @abstractmethod
+    def preview(self, item: Any) -> Frame:
+        """Return the first row of a shard, or one like it, which checks the options."""
+
+    def _describe(self) -> dict[str, Any]:
+        """Return what a manifest contains about the task: its name, the checksum of the model, and the options."""
+        options = {each.name: getattr(self, each.name) for each in fields(self) if each.init}
+        about = {"task": type(self).__name__, "model": self.checksum}
+        return about | {name: value for name, value in options.items() if name != "model_path"}
+
+
+@lru_cache(maxsize=1)
+def _load(path: str, checksum: str) -> Model:
+    model = load(path)
+    if model.checksum != checksum:
+        raise ModelFileError(f"'{path}' is another model, or from another version of motes, than when the work began.")
+    return model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampler(ShardTask):
     """Draws the rows of shards: `sampler(k)` returns shard `k` as a `Frame`.
 
     It can be pickled, so any engine can send it to its workers. Each process loads the model once.
@@ -91,25 +153,22 @@ class Sampler:
         (3, ('age', 'smoker'))
     """
 
-    model_path: str | Path
-    _: KW_ONLY
     n: int
     shards: int
     seed: int = 0
     given: Any = None
     options: Mapping[str, Any] = field(default_factory=dict)
-    checksum: str = field(init=False)
 
     def __post_init__(self) -> None:
         shard_rows(self.n, self.shards, 0)
         check_seed(self.seed)
-        object.__setattr__(self, "checksum", load(self.model_path).checksum)
+        super().__post_init__()
 
     def __call__(self, k: int) -> Frame:
         return joined(self.frames(k), len(shard_rows(self.n, self.shards, k)))
 
     def frames(self, k: int) -> Iterator[Frame]:
-        """Yield the rows of shard `k` block by block; the points of a shard are one block.
+        """Yield the rows of shard `k` block by block.
 
         Example:
             >>> from motes.cluster import Sampler
@@ -119,42 +178,207 @@ class Sampler:
         """
         rows = shard_rows(self.n, self.shards, k)
         # Hashes of k would be equal for some pair of 10,000 shards in 1 % of cases; these numbers all differ.
-        first = int(np.random.SeedSequence([self.seed, 141592]).generate_state(1)[0])
-        model = _load(str(self.model_path), self.checksum)
-        return _draw(model, rows, (first + k) % 2**32, self.given, self.options)
+        seed = (int(np.random.SeedSequence([self.seed, 141592]).generate_state(1)[0]) + k) % 2**32
+        return sample_blocks(self.model, rows, given=self.given, seed=seed, **self.options)
+
+    def shard_name(self, k: int) -> str:
+        return SHARD.format(k)
+
+    def stamp(self, k: int) -> None:
+        return None
+
+    def preview(self, k: int) -> Frame:
+        return next(sample_blocks(self.model, range(1), given=self.given, seed=self.seed, **self.options))
 
 
-@lru_cache(maxsize=1)
-def _load(path: str, checksum: str) -> Model:
-    model = load(path)
-    if model.checksum != checksum:
-        raise ModelFileError(f"'{path}' is another model, or from another version of motes, than when sampling began.")
-    return model
+@dataclass(frozen=True, kw_only=True)
+class RowTask(ShardTask):
+    """A question about rows: a table goes in, and the answers come out as a table of the same library.
+
+    `frames(path)` yields the answers to the rows of a file.
+    """
+
+    text: TextOptions = TextOptions()
+
+    @abstractmethod
+    def blocks(self, rows: Blocks, name: str, seed: int) -> Iterator[Frame]:
+        """Yield the answers to rows called `name` in messages."""
+
+    @property
+    def own_seed(self) -> int:
+        """The random seed of the task."""
+        return check_seed(getattr(self, "seed", 0))
+
+    def __call__(self, data: Any) -> Any:
+        frame = self._named(data)
+        # Without rows, the answer to an example has the columns of the answers.
+        seed, rows = int(fingerprint_of(frame), 16), Blocks.of_frame(frame if len(frame) else self._example())
+        parts = [*self.blocks(rows, "the data", self._mix_seed(seed))]
+        made = joined(parts, sum(map(len, parts))).take(slice(None if len(frame) else 0))
+        native = self._native(made, data)
+        return with_index(native, data) if len(made) == len(frame) else native
+
+    def _named(self, data: Any) -> Frame:
+        return self.model.schema.named(data) if self.model.kind == "table" else as_frame(data)
+
+    def _example(self) -> Frame:
+        columns = dict(as_frame(self.model.example, self.model.columns).columns)
+        if self.model.kind == "posterior":
+            names = self.model.context.columns
+            columns |= as_frame(np.zeros((1, len(names))), names).columns
+        return Frame(columns)
+
+    def _native(self, made: Frame, data: Any) -> Any:
+        return made.as_kind_of(data)
+
+    def _mix_seed(self, word: int) -> int:
+        """Return a random seed of its own for some of the rows."""
+        return int(np.random.SeedSequence([self.own_seed, word]).generate_state(1)[0])
+
+    def _read(self, path: Any) -> Blocks:
+        rows = Blocks.of_file(path, self.text.over(self.model.recipe.text).fitting(path))
+        if not rows.rows:
+            raise DataError(f"'{path}' has no rows; expected at least 1. Remove the file.")
+        return rows
+
+    def frames(self, path: Any) -> Iterator[Frame]:
+        """Yield the answers to the rows of a file block by block.
+
+        Example:
+            >>> from motes.cluster import Scorer
+            >>> from motes.data import as_frame, write_frame
+            >>> table.save("people.safetensors")
+            >>> write_frame("today.csv", as_frame(people))
+            >>> [len(block) for block in Scorer("people.safetensors").frames("today.csv")]
+            [40]
+        """
+        return self.blocks(self._read(path), f"'{path}'", self._mix_seed(zlib.crc32(Path(path).name.encode())))
+
+    def shard_name(self, path: Any) -> str:
+        return Path(path).name
+
+    def stamp(self, path: Any) -> list[int]:
+        try:
+            found = Path(path).stat()
+        except OSError:
+            raise DataError(f"'{path}' cannot be read, although it was there when the work began.") from None
+        return [found.st_size, found.st_mtime_ns]
+
+    def preview(self, path: Any) -> Frame:
+        first = next(self._read(path).read()).take(slice(1))
+        return next(self.blocks(Blocks.of_frame(first), f"'{path}'", self.own_seed))
 
 
-def _draw(model: Any, rows: range, seed: int, given: Any, options: Mapping[str, Any]) -> Iterator[Frame]:
-    """Yield rows as frames; `rows` are their numbers, which placeholders contain."""
-    chosen, n = {"seed": seed, **options}, len(rows)
-    if model.kind == "table":
-        placeholders, start = chosen.pop("placeholders", False), rows.start + 1
-        for frame in model.blocks(n, given=given, **chosen):
-            yield model.schema.with_placeholders(frame, start) if placeholders else frame
-            start += len(frame)
-    else:
-        yield draw_given(model, n, given, **{"iid": False, "on_progress": silent, **chosen})[0]
+@dataclass(frozen=True, kw_only=True)
+class Scorer(RowTask):
+    """Scores rows: a table goes in, and its log-likelihoods come out, in a column `log_prob`, in nats.
+
+    It can be pickled, so any engine can send it to its workers. Each process loads the model once.
+
+    Attributes:
+        model_path: a model file or the folder of a run, which all workers can read.
+        orders, laplace: for tables, as in the model's `likelihood`; several orders add a column `spread`.
+        label: for points, a class that the model was trained with.
+        text: how text files are read, if differently than during training.
+        checksum: checksum of the model; a worker that finds another model at `model_path` raises a `ModelFileError`.
+
+    Example:
+        >>> import pandas as pd
+        >>> from motes.cluster import Scorer
+        >>> table.save("people.safetensors")
+        >>> Scorer("people.safetensors")(pd.DataFrame({"age": [31, 47], "smoker": ["no", "yes"]})).shape
+        (2, 1)
+    """
+
+    orders: int = 1
+    laplace: bool = False
+    label: Any = None
+
+    def blocks(self, rows: Blocks, name: str, seed: int) -> Iterator[Frame]:
+        return score_blocks(self.model, rows, name, orders=self.orders, laplace=self.laplace, label=self.label)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imputer(RowTask):
+    """Fills in missing entries: a table goes in, and the same table comes out without missing entries.
+
+    The draws depend on the seed and on the rows that are passed together, so that equal partitions are filled in
+    equally on any engine.
+
+    Attributes:
+        model_path, text, checksum: as for `Scorer`.
+        draws: number of tables, one below the other; several add a column `draw`.
+        seed: random seed.
+
+    Example:
+        >>> import pandas as pd
+        >>> from motes.cluster import Imputer
+        >>> table.save("people.safetensors")
+        >>> bool(Imputer("people.safetensors")(pd.DataFrame({"age": [31], "smoker": [None]})).notna().all(axis=None))
+        True
+    """
+
+    draws: int = 1
+    seed: int = 0
+
+    def blocks(self, rows: Blocks, name: str, seed: int) -> Iterator[Frame]:
+        check_imputing(self.model, self.draws)
+        return impute_blocks(self.model, rows, name, draws=self.draws, seed=seed)
+
+    def _native(self, made: Frame, data: Any) -> Any:
+        if self.draws > 1:
+            return made.as_kind_of(data)
+        given = self._named(data).names
+        kind = Template.of(data).without(j for j, name in enumerate(given) if name not in made.columns)
+        return made.select([name for name in given if name in made.columns] or made.names).like(kind)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictor(RowTask):
+    """Predicts one column of a table: a table goes in, and class probabilities, or mean and quantiles, come out.
+
+    Attributes:
+        model_path, text, checksum: as for `Scorer`.
+        column: the column to predict from the others; the rows may lack it.
+        quantiles, draws: for numbers and dates, as in `TableModel.predict`.
+        seed: random seed.
+
+    Example:
+        >>> import pandas as pd
+        >>> from motes.cluster import Predictor
+        >>> table.save("people.safetensors")
+        >>> list(Predictor("people.safetensors", column="smoker")(pd.DataFrame({"age": [31, 47]})))
+        ['label', 'p(no)', 'p(yes)']
+    """
+
+    column: str
+    quantiles: Sequence[float] = QUANTILES
+    draws: int = DRAWS
+    seed: int = 0
+
+    def blocks(self, rows: Blocks, name: str, seed: int) -> Iterator[Frame]:
+        model, column = self.model, self.column
+        known = rows.each(lambda frame: rows_without(model.schema, frame, column, name))
+        return predict_blocks(model.orders, known, column, self.quantiles, self.draws, seed, silent, name)
 
 
 # --- The folder of shards -------------------------------------------------------------------------------------------
 
 
-def write_shard(sampler: Sampler, folder: str | Path, k: int) -> Path:
-    """Write shard `k` into a folder unless it is already there and complete, and return the path of its file.
+def write_shard(task: ShardTask, folder: str | Path, item: Any) -> Path:
+    """Write one shard into a folder unless it is already there and complete, and return the path of its file.
 
     If it fails, it is tried again, up to two times.
 
+    Args:
+        task: a `Sampler`, or a `Scorer`, `Imputer` or `Predictor`.
+        folder: the folder.
+        item: the number of the shard for a `Sampler`, otherwise the path of the file to read.
+
     Raises:
-        UsageError, DataError: if there is no such shard, or the conditions do not fit the model.
-        ModelFileError: if the model cannot be loaded, or differs from the sampler's.
+        UsageError, DataError: if there is no such shard, or the conditions or the file do not fit the model; if the
+            file changes while it is read.
+        ModelFileError: if the model cannot be loaded, or differs from the task's.
         MotesError: if it failed three times, for example because the disk is full.
 
     Example:
@@ -163,27 +387,42 @@ def write_shard(sampler: Sampler, folder: str | Path, k: int) -> Path:
         >>> write_shard(Sampler("people.safetensors", n=10, shards=3), ".", 2).name
         'shard-00002.parquet'
     """
-    path, attempt = Path(folder) / SHARD.format(k), 0
-    _record(path).parent.mkdir(exist_ok=True)
-    while _find_problem(path):
+    path, attempt = Path(folder) / task.shard_name(item), 0
+    _record_of(path).parent.mkdir(exist_ok=True)
+    while find_problem(path):
+        stamp, rows, ignored = task.stamp(item), 0, 0
         try:
             with writing(path) as write:
-                for frame in sampler.frames(k):
+                for frame in task.frames(item):
                     write(frame)
-            _write_json(_record(path), {"bytes": path.stat().st_size, "sha256": _sha256(path)})
+                    rows, ignored = rows + len(frame), ignored + getattr(frame, "ignored", 0)
+                if task.stamp(item) != stamp:
+                    raise DataError(f"'{item}' changed while it was read. Repeat the call once it no longer changes.")
+            size, sha256 = path.stat().st_size, _sha256(path)
+            record = {"rows": rows, "ignored": ignored, "bytes": size, "sha256": sha256, "input": stamp}
+            _write_json(_record_of(path), record)
         except MotesError:
             raise  # an error of motes is the same each time
         except Exception as error:
             if (attempt := attempt + 1) == ATTEMPTS:
                 what = f"{type(error).__name__}: {error}".rstrip(".")
-                raise MotesError(f"shard {k} failed {ATTEMPTS} times: {what}. {CONTINUE}") from error
+                raise MotesError(f"{path.name} failed {ATTEMPTS} times: {what}. {CONTINUE}") from error
     return path
 
 
-def _find_problem(path: Path, *, thorough: bool = False) -> str:
+def read_record(path: Path) -> dict[str, Any]:
+    """Read the record of a complete shard: its rows, impossible entries, size, checksum, and the stamp of its input.
+
+    Raises:
+        OSError, ValueError: if there is none, or it is damaged.
+    """
+    return dict(json.loads(_record_of(path).read_text()))
+
+
+def find_problem(path: Path, *, thorough: bool = False) -> str:
     """Return what is wrong with a shard, "" if it is complete; its checksum is only verified if `thorough`."""
     try:
-        record = json.loads(_record(path).read_text())
+        record = read_record(path)
         if path.stat().st_size != record["bytes"]:
             return "incomplete"
         return "corrupt" if thorough and _sha256(path) != record["sha256"] else ""
@@ -193,9 +432,9 @@ def _find_problem(path: Path, *, thorough: bool = False) -> str:
         return "its record is damaged"
 
 
-def _record(path: Path) -> Path:
+def _record_of(path: Path) -> Path:
     """Return the path of the record of a shard."""
-    return path.parent / ABOUT / f"{path.stem}.json"
+    return path.parent / ABOUT / f"{path.name}.json"
 
 
 def _sha256(path: Path) -> str:
@@ -237,10 +476,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise DataError(f"'{path}' is damaged. Write the shards into another folder.") from None
 
 
-def _check_folder(folder: Path, call: dict[str, Any], columns: Callable[[], Sequence[str]]) -> None:
+def _check_folder(folder: Path, call: dict[str, Any], preview: Callable[[], Frame]) -> None:
     """Write the manifest of a new folder, or check that it describes the same call.
 
-    `columns` checks the options, by drawing a row, and returns its columns.
+    `preview` checks the options, and returns a row.
 
     Raises:
         UsageError: if the folder is a file, contains other files, or has another manifest.
@@ -251,15 +490,110 @@ def _check_folder(folder: Path, call: dict[str, Any], columns: Callable[[], Sequ
     if not (folder / MANIFEST).is_file():
         if others:
             raise UsageError(f"'{folder}' contains other files, such as {others[0]}; expected a new or empty folder.")
-        call = call | {"columns": columns()}
+        call = call | {"columns": preview().names}
         (folder / ABOUT).mkdir(parents=True, exist_ok=True)
         _write_json(folder / MANIFEST, call)
+    found = read_manifest(folder)
+    if changed := sorted({*call.get("files", ())} ^ {*(found.get("files") or ())}):
+        here = "new" if changed[0] in call.get("files", ()) else "gone"
+        raise UsageError(
+            f"'{changed[0]}' is {here} since the shards in '{folder}' were begun ({len(changed):,} such files in all). "
+            "Restore the files, or choose another folder for the shards."
+        )
     texts = lambda found: {key: json.dumps(found.get(key), default=_as_json, sort_keys=True) for key in call}
-    there, here = texts(read_manifest(folder)), texts(call)  # as texts, in which NaN is equal to NaN
+    there, ours = texts(found), texts(call)  # as texts, in which NaN is equal to NaN
     if different := [
-        f"{key} {there[key][:60]} there, {here[key][:60]} here" for key in call if there[key] != here[key]
+        f"{key} {there[key][:60]} there, {ours[key][:60]} here" for key in call if there[key] != ours[key]
     ]:
         raise UsageError(f"'{folder}' contains shards of another call: {'; '.join(different)}. Choose another folder.")
+
+
+def write_shards(
+    task: ShardTask,
+    source: Any = None,
+    *,
+    out: str | Path,
+    shard: int | None = None,
+    executor: Executor | None = None,
+    on_progress: OnProgress = silent,
+) -> list[Path]:
+    """Write all shards of a task into a folder, and return the paths of their files.
+
+    Complete shards in the folder are kept. A shard that fails is tried again, up to two times. On Ctrl-C, waiting
+    shards are cancelled and running ones are finished. The same call continues.
+
+    Args:
+        task: a `Sampler`, or a `Scorer`, `Imputer` or `Predictor`, with a model that the executor's workers can read.
+        source: for a `Scorer`, `Imputer` or `Predictor`: the rows, as a folder, a pattern or a list of files. Each file
+            becomes a shard with the same name.
+        out: the folder; it is created if necessary. With an executor, all its workers must be able to write to it.
+        shard: write only this shard, as a task of a job array does; files are numbered from 0 in the order of names.
+        executor: any `concurrent.futures.Executor` whose workers do not fork this process; None: this process.
+        on_progress: called with the number of complete shards.
+
+    Raises:
+        UsageError: for a folder with other contents, options that do not fit the model, or other files than before.
+        DataError: if a file does not fit the model, or has changed since its shard was written.
+        MotesError: if a shard failed three times, or the executor failed.
+        KeyboardInterrupt: after Ctrl-C; it says how many shards are complete.
+
+    Example:
+        >>> from motes.cluster import Scorer, write_shards
+        >>> from motes.data import as_frame, write_frame
+        >>> table.save("people.safetensors")
+        >>> write_frame("today.csv", as_frame(people))
+        >>> [path.name for path in write_shards(Scorer("people.safetensors"), ["today.csv"], out="scores")]
+        ['today.csv']
+    """
+    folder, about = Path(out), {"format": FORMAT, "motes": version("motes"), **task._describe()}
+    items: Sequence[Any]
+    if isinstance(task, Sampler):
+        items = range(task.shards)
+    else:
+        items = [path.absolute() for path in files_of(source)]
+        about["files"] = [path.name for path in items]
+        if len({*about["files"]}) < len(items):
+            raise UsageError("two of these files have the same name; expected a name of its own for each shard.")
+    if shard is not None and not 0 <= shard < len(items):
+        raise UsageError(f"got shard {shard}; expected a number from 0 to {len(items) - 1}.")
+    _check_folder(folder, about, lambda: task.preview(items[0]))
+    if not (folder / MODEL).is_file():
+        with replacing(folder / MODEL) as temporary:
+            shutil.copyfile(model_path(task.model_path), temporary)
+    local = replace(task, model_path=(folder / MODEL).absolute())
+    if local.checksum != task.checksum:
+        raise ModelFileError(f"'{folder / MODEL}' is not the model of the manifest. Delete it and repeat the call.")
+    paths = {item: folder / task.shard_name(item) for item in (items if shard is None else items[shard : shard + 1])}
+    missing = [item for item, path in paths.items() if find_problem(path)]
+    for item in paths.keys() - {*missing}:
+        if read_record(paths[item])["input"] != task.stamp(item):
+            raise DataError(
+                f"'{item}' has changed since '{paths[item]}' was written. Delete this shard to write it again, or "
+                "choose another folder."
+            )
+    futures = list[Future[Path]]()
+    try:
+        with ExitStack() as stack:
+            engine = executor or stack.enter_context(ThreadPoolExecutor(1))  # a thread is not interrupted by Ctrl-C
+            stack.callback(lambda: wait([future for future in futures if not future.cancel()]))
+            for item in missing:
+                futures.append(engine.submit(write_shard, local, folder.absolute(), item))
+            for done, future in enumerate(as_completed(futures), len(paths) - len(missing) + 1):
+                future.result()
+                on_progress(Progress(done, len(paths)))
+    except MotesError:
+        raise
+    except (Exception, KeyboardInterrupt) as error:
+        complete = f"{sum(not find_problem(path) for path in paths.values()):,} of {len(paths):,} shards are complete"
+        if isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt(f"{complete}. {CONTINUE}") from None
+        what = f"{type(error).__name__}: {error}".rstrip(".: ")
+        raise MotesError(f"a worker process failed ({what}). {complete}. {CONTINUE}") from error
+    if shard is None:
+        for path in paths.values():
+            for rest in unfinished(path):  # of processes that were killed
+                rest.unlink(missing_ok=True)
+    return list(paths.values())
 
 
 def sample_shards(
@@ -275,26 +609,20 @@ def sample_shards(
     on_progress: OnProgress = silent,
     **options: Any,
 ) -> list[Path]:
-    """Write `n` synthetic rows into a folder, as shards, and return the paths of their files.
-
-    Complete shards in the folder are kept. A shard that fails is tried again, up to two times. On Ctrl-C, waiting
-    shards are cancelled and running ones are finished. The same call continues.
+    """Write `n` synthetic rows into a folder, as shards, and return the paths of their files; see `write_shards`.
 
     Args:
         model: a model, a model file, or the folder of a run.
         n: number of rows of all shards together.
         shards: number of shards. The best size is a million rows or so per shard.
-        out: the folder; it is created if necessary. With an executor, all its workers must be able to write to it.
-        shard: write only this shard, from 0 to `shards` - 1, as a task of a job array does.
-        executor: any `concurrent.futures.Executor` whose workers do not fork this process; None: this process.
+        out, shard, executor, on_progress: as in `write_shards`.
         seed: random seed.
         given: conditions, as in the model's `sample`.
-        on_progress: called with the number of complete shards.
         options: other options of the model's `sample`.
 
     Raises:
         UsageError: for more shards than rows, a folder with other contents, or conditions that do not fit the model.
-        MotesError: if a shard failed three times, or a worker process ended.
+        MotesError: if a shard failed three times, or the executor failed.
         KeyboardInterrupt: after Ctrl-C; it says how many shards are complete.
 
     Example:
@@ -302,37 +630,13 @@ def sample_shards(
         >>> [path.name for path in sample_shards(table, 10, shards=2, out="people")]
         ['shard-00000.parquet', 'shard-00001.parquet']
     """
-    model = model if isinstance(model, Model) else load(model)
-    shard_rows(n, shards, shard or 0)
-    folder, call = Path(out), {"seed": check_seed(seed), "given": given, "options": options}
-    about = {"format": FORMAT, "motes": version("motes"), "model": model.checksum, "rows": n, "shards": shards, **call}
-    _check_folder(folder, about, lambda: next(_draw(model, range(1), seed, given, options)).names)
-    if not (folder / MODEL).is_file():
-        model.save(folder / MODEL)
-    sampler = Sampler((folder / MODEL).absolute(), n=n, shards=shards, **call)
-    if sampler.checksum != model.checksum:
-        raise ModelFileError(f"'{folder / MODEL}' is not the model of the manifest. Delete it and repeat the call.")
-    paths = {k: folder / SHARD.format(k) for k in (range(shards) if shard is None else [shard])}
-    missing = [k for k, path in paths.items() if _find_problem(path)]
-    futures = list[Future[Path]]()
-    try:
-        with ExitStack() as stack:
-            engine = executor or stack.enter_context(ThreadPoolExecutor(1))  # a thread is not interrupted by Ctrl-C
-            stack.callback(lambda: wait([future for future in futures if not future.cancel()]))
-            for k in missing:
-                futures.append(engine.submit(write_shard, sampler, folder.absolute(), k))
-            for done, future in enumerate(as_completed(futures), len(paths) - len(missing) + 1):
-                future.result()
-                on_progress(Progress(done, len(paths)))
-    except (BrokenExecutor, KeyboardInterrupt) as error:
-        complete = f"{sum(not _find_problem(path) for path in paths.values()):,} of {len(paths):,} shards are complete"
-        if isinstance(error, KeyboardInterrupt):
-            raise KeyboardInterrupt(f"{complete}. {CONTINUE}") from None
-        raise MotesError(f"a worker process ended: {str(error).rstrip('.')}. {complete}. {CONTINUE}") from error
-    if shard is None:
-        for path in unfinished(folder / SHARD.replace("{:05}", "*")):  # of processes that were killed
-            path.unlink(missing_ok=True)
-    return list(paths.values())
+    shard_rows(n, shards, 0)
+    with TemporaryDirectory() as kept:
+        if isinstance(model, Model):
+            model.save(Path(kept) / "model")
+            model = Path(kept) / "model"
+        task = Sampler(model, n=n, shards=shards, seed=seed, given=given, options=options)
+        return write_shards(task, out=out, shard=shard, executor=executor, on_progress=on_progress)
 
 
 def check_shards(folder: str | Path, on_progress: OnProgress = silent) -> dict[str, str]:
@@ -355,7 +659,13 @@ def check_shards(folder: str | Path, on_progress: OnProgress = silent) -> dict[s
         problems[MODEL] = "" if load(folder / MODEL).checksum == manifest["model"] else "not the model of the manifest"
     except ModelFileError:
         problems[MODEL] = "missing or corrupt"
-    for k in range(manifest["shards"]):
-        problems[SHARD.format(k)] = _find_problem(folder / SHARD.format(k), thorough=True)
-        on_progress(Progress(k + 1, manifest["shards"]))
+    names = shard_names(manifest)
+    for done, name in enumerate(names, 1):
+        problems[name] = find_problem(folder / name, thorough=True)
+        on_progress(Progress(done, len(names)))
     return {name: problem for name, problem in problems.items() if problem}
+
+
+def shard_names(manifest: Mapping[str, Any]) -> list[str]:
+    """Return the names of all shards of a manifest."""
+    return manifest.get("files") or [SHARD.format(k) for k in range(manifest["shards"])]

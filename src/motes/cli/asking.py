@@ -15,7 +15,7 @@ from cyclopts.validators import Number
 
 from motes.cli import common as options
 from motes.cli.common import app, check_rows_out, load_model, note, print_result, refuse_others, start_jax, whole
-from motes.cli.sharding import ShardOptions, write_shards
+from motes.cli.sharding import ShardOptions, WorkOptions, write_shards
 from motes.errors import UsageError
 from motes.progress import Reporter
 from motes.text_options import TextOptions
@@ -23,6 +23,9 @@ from motes.text_options import TextOptions
 if TYPE_CHECKING:
     from motes.data.files import Write
     from motes.tables.model import Evidence
+
+
+FOLDER = "a folder of files; expected a folder, or a pattern such as 'rows/*.parquet', in place of the file."
 
 
 @app.command
@@ -50,9 +53,10 @@ def sample(
         placeholders: Tables only: fill columns that are set aside, such as ids and names, with placeholders.
     """
     start_jax()
-    from motes.cli.answers import write_table
     from motes.cli.condition_words import conditions, observations
-    from motes.drawing import draw_given, types_of
+    from motes.cluster import Sampler
+    from motes.drawing import sample_blocks, types_of
+    from motes.tables.model import Evidence, evidence_of
 
     trained, iid = load_model(model), points.iid
     for_tables = {"importance_resample": importance_resample, "placeholders": placeholders}
@@ -60,26 +64,29 @@ def sample(
     refuse_others(trained, points=points.given, tables=named)
     if sharding.shards is None:
         check_rows_out(out, overwrite, types_of(trained))
-    elif overwrite:
-        raise UsageError("got --overwrite with --shards, which continue what is in the folder. Delete it first.")
     known: Any = conditions(given, trained) if iid is None else observations(given, iid, trained)
     if trained.kind == "posterior":
         for warning in trained.reliability_warnings(known, iid=iid is not None):
             note(f"warning: {warning}")
+    chosen: dict[str, Any] = for_tables if trained.kind == "table" else {"label": points.label}
+    if trained.kind == "posterior" and iid is not None:
+        chosen["iid"] = True
+    if any(points.given.values()):
+        chosen["sampling"] = points.how()
     if sharding.shards is not None:
-        how = points.how() if any(points.given.values()) else None
-        drawing = {"label": points.label, "sampling": how, "iid": iid is not None, **for_tables}
-        return write_shards(trained, n, out, sharding, quiet, seed=seed, given=known or None, **drawing)
-    extra: dict[str, Any] = {"seed": seed, "label": points.label, "sampling": points.how()}
-    found = None
+        drawing = {name: value for name, value in chosen.items() if value}
+        task = Sampler(model, n=n, shards=sharding.shards, seed=seed, given=known or None, options=drawing)
+        return write_shards(task, out, sharding, overwrite=overwrite, quiet=quiet)
+    effective, evidences = 0.0, []
     with _open_writer(out) as write, Reporter(quiet).counting("sampling", "rows") as count:
-        if trained.kind == "table":
-            found = write_table(trained, n, write, count, given=known, seed=seed, **for_tables)
-        else:
-            rows, found = draw_given(trained, n, known, iid=iid is not None, on_progress=count, **extra)
+        for rows in sample_blocks(trained, range(n), given=known, seed=seed, on_progress=count, **chosen):
             write(rows)
-    if found is not None:
-        _say_evidence(found, given, n)
+            effective += rows.effective
+            evidences.append(rows.log_evidence)
+    if known and trained.kind == "table":
+        _say_evidence(evidence_of(trained, known, evidences, effective), given, n)
+    elif known and trained.kind == "points":
+        _say_evidence(Evidence(None, (), effective, tuple(trained.reliability_warnings(known))), given, n)
     if out is not None:
         print(f"{n:,} rows in {out}")
     return 0
@@ -115,6 +122,7 @@ def impute(
     overwrite: options.Replace = False,
     draws: options.Whole = 1,
     seed: options.Seed = 0,
+    work: WorkOptions = WorkOptions(),
     text: options.Text = TextOptions(),
     quiet: options.Quiet = False,
 ) -> int:
@@ -124,13 +132,29 @@ def impute(
         draws: Number of completed tables, numbered in a column 'draw' if more than one.
     """
     start_jax()
-    from motes.cli.answers import impute_file
-    from motes.drawing import types_of
+    from motes.cluster import Imputer
+    from motes.data import Blocks
+    from motes.data.files import files_of, is_several, writing
+    from motes.drawing import check_imputing, impute_blocks, missing_entries, types_of
 
-    trained = load_model(model, text, file)
+    trained, name, ignored = load_model(model, text, files_of(file)[0]), f"'{file}'", 0
+    check_imputing(trained, draws)
+    if is_several(file):
+        task = Imputer(model, draws=draws, seed=seed, text=text)
+        return write_shards(task, out, work, source=file, overwrite=overwrite, quiet=quiet, verb="filling in")
+    work.refuse(FOLDER)
     check_rows_out(out, overwrite, types_of(trained))
-    rows, entries, ignored = impute_file(trained, str(file), out, draws=draws, seed=seed, reporter=Reporter(quiet))
-    print(f"{entries:,} entries filled in, {rows:,} rows in {out}")
+    rows = Blocks.of_file(file, trained.recipe.text.fitting(file))
+    entries = incomplete = 0
+    for block in rows.read():
+        missing = missing_entries(trained, block, name)
+        entries, incomplete = entries + int(missing.sum()), incomplete + int(missing.any(axis=1).sum())
+    reporter = Reporter(quiet)
+    with writing(out) as write, reporter.counting("filling in", "rows", total=incomplete * draws) as count:
+        for part in impute_blocks(trained, rows, name, draws=draws, seed=seed, on_progress=count):
+            write(part)
+            ignored += part.ignored
+    print(f"{entries:,} entries filled in, {rows.rows * draws:,} rows in {out}")
     _note_ignored(ignored)
     return 0
 
@@ -152,6 +176,7 @@ def predict(
     quantile: list[float] | None = None,
     draws: Annotated[int | None, Parameter(converter=whole)] = None,
     seed: options.Seed = 0,
+    work: WorkOptions = WorkOptions(),
     text: options.Text = TextOptions(),
     quiet: options.Quiet = False,
 ) -> int:
@@ -163,17 +188,24 @@ def predict(
         draws: For numbers and dates: draws per row (default: 256).
     """
     start_jax()
+    from motes.cluster import Predictor
     from motes.data import Blocks
+    from motes.data.files import files_of, is_several
     from motes.tables.predictions import DRAWS, QUANTILES, predict_blocks, rows_without
 
-    check_rows_out(out, overwrite)
-    trained, source, name, ignored = load_model(model, text, file), str(file), f"'{file}'", 0
+    if not (several := is_several(file)):
+        work.refuse(FOLDER)
+        check_rows_out(out, overwrite)
+    trained, name, ignored = load_model(model, text, files_of(file)[0]), f"'{file}'", 0
     if trained.kind != "table":
         raise UsageError(f"'{model}' is a model of {trained.about}; expected a model of a table, for `motes predict`.")
-    whole_rows = Blocks.of_file(source, trained.recipe.text.fitting(source))
+    levels, draws = quantile or QUANTILES, DRAWS if draws is None else draws
+    if several:
+        task = Predictor(model, column=column, quantiles=tuple(levels), draws=draws, seed=seed, text=text)
+        return write_shards(task, out, work, source=file, overwrite=overwrite, quiet=quiet, verb="predicting")
+    whole_rows = Blocks.of_file(file, trained.recipe.text.fitting(file))
     rows = whole_rows.each(lambda frame: rows_without(trained.schema, frame, column, name))
     with _open_writer(out) as write, Reporter(quiet).counting("predicting", "rows") as count:
-        levels, draws = quantile or QUANTILES, DRAWS if draws is None else draws
         for part in predict_blocks(trained.orders, rows, column, levels, draws, seed, count, name):
             write(part)
             ignored += part.ignored
@@ -194,6 +226,7 @@ def score(
     orders: options.Whole = 1,
     laplace: bool = False,
     label: options.Label = None,
+    work: WorkOptions = WorkOptions(),
     text: options.Text = TextOptions(),
     quiet: options.Quiet = False,
 ) -> int:
@@ -207,40 +240,48 @@ def score(
     start_jax()
     import numpy as np
 
-    from motes.cli.answers import SAMPLES, read_rows
-    from motes.data import as_frame, write_frame
+    from motes.cli.answers import SAMPLES
+    from motes.cluster import Scorer
+    from motes.data import SHAPES, Blocks, as_frame
+    from motes.data.files import files_of, is_several, writing
+    from motes.drawing import score_blocks
     from motes.evaluation.sources import rows_to_score
 
-    check_rows_out(out, overwrite)
-    trained = load_model(model, text, source)
-    rows: Any
-    of_table = trained.kind == "table"
+    if not (several := is_several(source)):
+        work.refuse(FOLDER)
+        check_rows_out(out, overwrite)
+    trained = load_model(model, text, files_of(source)[0])
     for_tables = {"--orders": orders != 1, "--laplace": laplace}
     refuse_others(trained, points={"--label": label is not None}, tables=for_tables)
-    if of_table:
-        rows = read_rows(trained, source)
-        extra: dict[str, Any] = {"orders": orders, "laplace": laplace, "name": f"'{source}'"}
+    asked: dict[str, Any] = {"orders": orders, "laplace": laplace, "label": label}
+    if several:
+        task = Scorer(model, text=text, **asked)
+        return write_shards(task, out, work, source=source, overwrite=overwrite, quiet=quiet, verb="scoring")
+    if source in SHAPES and trained.kind != "table":
+        rows = Blocks.of_frame(as_frame(rows_to_score(source, trained, SAMPLES)))
     else:
-        points = rows_to_score(source, trained, SAMPLES)
-        rows, extra = points.x, {"label": label}
-        if points.given is not None:
-            extra["given"] = points.given.x
-    with Reporter(quiet).counting("scoring", "rows") as count:
-        found = trained.likelihood(rows, on_progress=count, **extra)
-    spread = {"spread": found.spread} if orders > 1 else {}
-    write_frame(out, as_frame({"log_prob": found.log_prob} | spread))
-    log_prob = found.log_prob[np.isfinite(found.log_prob)]
-    n, possible = len(found.log_prob), len(log_prob)
-    error = f" ± {log_prob.std(ddof=1) / possible**0.5:.4f}" if possible > 1 else ""
-    mean = f"mean log-likelihood {log_prob.mean():.4f}{error} nats per row" if possible else "no row is possible"
-    of = f" over the {possible:,} possible rows" if 0 < possible < n else ""
-    print(f"{mean}{of}; {n:,} rows in {out}")
-    if of_table and (entries := int(found.impossible.sum())):
-        count_rows, mass = int((found.impossible > 0).sum()), f"each has the mass 1 / {trained.schema.rows + 1:,}"
+        rows = Blocks.of_file(source, trained.recipe.text.fitting(source))
+    ignored = doubtful = possible = 0
+    mean = squares = 0.0  # of the log-likelihoods of possible rows: their mean, and the sum of squares around it
+    with writing(out) as write, Reporter(quiet).counting("scoring", "rows") as count:
+        for part in score_blocks(trained, rows, f"'{source}'", on_progress=count, **asked):
+            write(part)
+            ignored, doubtful = ignored + part.ignored, doubtful + part.doubtful
+            log_prob = part["log_prob"][np.isfinite(part["log_prob"])]
+            if k := len(log_prob):
+                share, gap = k / (possible + k), log_prob.mean() - mean
+                mean, squares = mean + gap * share, squares + k * log_prob.var() + possible * share * gap**2
+                possible += k
+    error = f" ± {(squares / (possible - 1) / possible) ** 0.5:.4f}" if possible > 1 else ""
+    text_of_mean = f"mean log-likelihood {mean:.4f}{error} nats per row" if possible else "no row is possible"
+    of = f" over the {possible:,} possible rows" if 0 < possible < rows.rows else ""
+    print(f"{text_of_mean}{of}; {rows.rows:,} rows in {out}")
+    if ignored:
+        mass = f"each has the mass 1 / {trained.schema.rows + 1:,}"
         what = mass if laplace else "log p = -inf; --laplace gives each a small mass"
-        note(f"warning: {entries:,} impossible entries in {count_rows:,} rows, such as unseen labels: {what}.")
-    if not of_table and (lost := int((~(found.error <= 0.01)).sum())):
-        note(f"warning: {lost:,} rows are too far from the data to be exact to 0.01 nats.")
+        note(f"warning: {ignored:,} impossible entries in {doubtful:,} rows, such as unseen labels: {what}.")
+    elif doubtful:
+        note(f"warning: {doubtful:,} rows are too far from the data to be exact to 0.01 nats.")
     return 0
 
 

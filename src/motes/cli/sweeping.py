@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
-from cyclopts.validators import Number
 
 from motes.cli import common as options
-from motes.cli.common import app, loading, start_jax, terminated_by_sigterm, whole
-from motes.cli.sharding import process_pool
+from motes.cli.common import app, loading, start_jax, terminated_by_sigterm
+from motes.cli.sharding import EngineOptions
 from motes.progress import Reporter
 from motes.text_options import TextOptions
 
@@ -22,7 +21,7 @@ def sweep(
     seeds: options.Whole = 8,
     recipe: str | None = None,
     out: Path | None = None,
-    workers: Annotated[int | None, Parameter(converter=whole, validator=Number(gte=1))] = None,
+    engine: EngineOptions = EngineOptions(),
     text: options.Text = TextOptions(),
     quiet: options.Quiet = False,
 ) -> int:
@@ -33,7 +32,7 @@ def sweep(
         seeds: Number of seeds: 0, 1, ...
         recipe: A name (see `motes recipes`) or a .toml file (default: chosen from SOURCE).
         out: Folder for the models, results.parquet and results.png (default: runs/SOURCE-sweep).
-        workers: Train with this many processes (default: this process, with a thread per processor).
+        engine: where the models are trained (default: this process, with a thread per processor).
     """
     start_jax()
     with loading():
@@ -43,7 +42,7 @@ def sweep(
     changes = [*changes, *options.text_changes(text)]
     with (
         terminated_by_sigterm(),
-        process_pool(workers) as executor,
+        engine.executor() as executor,
         Reporter(quiet).counting("sweep", "models") as count,
     ):
         found = sweep(source, recipe, changes=changes, seeds=seeds, out=out, executor=executor, on_progress=count)

@@ -330,8 +330,8 @@ def _add_other_rows(model: TableModel, found: Source[Frame], rows: Frame) -> Sou
     if found.held_out is not None and 2 * equal > len(found.training):
         # Probably another version of the table: the model may have been trained on rows that are not held out here.
         note += f", so only the {len(found.held_out):,} rows that were never training rows are held out."
-        return replace(found, training=training, notes=(note,))
-    return replace(found, training=training, held_out=rows, notes=(f"{note}.",) if equal else ())
+        return replace(found, training=training, notes=(*found.notes, note))
+    return replace(found, training=training, held_out=rows, notes=(*found.notes, *[f"{note}."] * (equal > 0)))
 
 
 def _split_halves(whole: Source[Rows]) -> Source[Rows]:
