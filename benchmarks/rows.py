@@ -5,8 +5,8 @@
 For 10^4 rows, ten times as many, and so on up to `--most`, the table is written to FOLDER as Parquet files of at most a
 million rows, and removed afterwards (2 x 10^7 rows: 0.9 GB, and as much again for the file that training reads). A new
 process fits recipe `table` with all rows on disk; one more process fits 100,000 rows in memory. Measured in each: the
-peak of its resident memory (Linux), the seconds until the first step (both passes, the schema and the mixture), and the
-steps per second after the first half of the steps.
+peak of its resident memory (Linux), the seconds before the first step (passes, schema and mixture), and what
+the second half of the steps costs.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def measured(folder: Path, disk: bool, steps: int) -> dict[str, float]:
     begin, ticks = time.perf_counter(), []
 
     def tick(now: Any) -> None:
-        ticks.append((now.done, time.perf_counter() - begin))
+        ticks.append((now.done, time.perf_counter() - begin, time.process_time()))
 
     changes = {"data.in_memory": 1 if disk else 10**12, "table.steps": steps, "table.check_every": steps}
     shape = {"table.width": 192, "table.depth": 2, "table.dropout": 0.1, "table.batch": 512, "table.calibrate": False}
@@ -66,8 +66,13 @@ def measured(folder: Path, disk: bool, steps: int) -> dict[str, float]:
     half = next(one for one in ticks if one[0] >= steps // 2)
     peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert peak is not None
-    speed = (ticks[-1][0] - half[0]) / (ticks[-1][1] - half[1])
-    return {"peak, MiB": int(peak[1]) / 2**10, "before the first step, s": ticks[0][1], "steps per second": speed}
+    steps, seconds, cpu = (last - first for last, first in zip(ticks[-1], half, strict=True))
+    return {
+        "peak, MiB": int(peak[1]) / 2**10,
+        "before the first step, s": ticks[0][1],
+        "steps per second": steps / seconds,
+        "CPU ms per step": 1000 * cpu / steps,
+    }
 
 
 def cost(folder: Path, n: int, disk: bool, steps: int) -> dict[str, float]:
@@ -87,7 +92,7 @@ def draw(sizes: dict[str, dict[str, float]], memory: dict[str, float], path: Pat
     """Draw memory, seconds and speed by the number of rows."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3.2), layout="constrained")
+    figure, axes = plt.subplots(1, len(memory), figsize=(3.4 * len(memory), 3.2), layout="constrained")
     for ax, name in zip(axes, memory, strict=True):
         ax.plot([*map(int, sizes)], [one[name] for one in sizes.values()], "o-", label="rows on disk")
         ax.plot([MEMORY], [memory[name]], "s", label="rows in memory")

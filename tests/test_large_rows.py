@@ -185,7 +185,7 @@ def test_points_on_disk_are_learned_like_points_in_memory(recipe, more, tmp_path
     changes = BRIEF | more | {"training.steps": 300}
     memory, disk = (motes.fit(folder, recipe, changes=changes | some, verbose=False) for some in ({}, DISK))
     ends = [one.training.losses[-100:].mean() for one in (memory, disk)]
-    assert abs(ends[0] - ends[1]) < 0.1 * abs(ends[0]) and disk.training.losses[0] > 1.1 * ends[1]
+    assert abs(ends[0] - ends[1]) < 0.05 * abs(ends[0])
     assert (memory.training.losses != disk.training.losses).any()
     assert not list(Path(tmp_path).glob("*.bin"))
 

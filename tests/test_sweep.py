@@ -2,8 +2,11 @@
 
 import json
 import logging
+import multiprocessing
+import os
 import shutil
 import signal
+from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 
 import jax
@@ -205,7 +208,16 @@ def test_errors_of_one_model_name_it(files, tmp_path):
 
 
 @pytest.mark.slow
-def test_processes_train_the_same_models(done, files, motes_command, tmp_path):
+def test_processes_train_the_same_models_also_after_one_was_killed(done, files, motes_command, tmp_path):
+    def kill(now):
+        for child in multiprocessing.active_children() if now.done else ():
+            os.kill(child.pid, signal.SIGKILL)
+
+    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+    with pool, pytest.raises(MotesError, match=r"process .* [1-3] of 4 models are complete\. Repeat"):
+        motes.sweep(
+            files / "points.csv", changes=POINTS, seeds=2, out=tmp_path / "two", executor=pool, on_progress=kill
+        )
     words = [f"--set={key}={value}" for key, value in FEW.items()]
     rates = "--set", "training.learning_rate=1e-3,1e-2"
     call = ("sweep", files / "points.csv", *words, *rates, "--seeds", 2, "--out", "two", "--workers", 2, "-q")
