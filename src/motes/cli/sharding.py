@@ -33,7 +33,8 @@ class WorkOptions:
     """Options for writing shards.
 
     Attributes:
-        shard: Write only this shard, counted from 0, as a task of a job array does.
+        shard: Write only this shard, or the answers to this one of several files, counted from 0, as a task of a job
+            array does.
         workers: Write the shards with this many processes (default: this process).
         cluster: Write the shards with a Dask cluster: the address of its scheduler, such as tcp://HOST:8786, or 'local'
             for a new cluster of --workers processes here.
