@@ -75,7 +75,7 @@ BAD = {
     "train -": (2, "standard input"),
     "columns -": (2, "standard input"),
     "train moon": (2, "Did you mean 'moons'?"),
-    "train taken": (2, "is a folder"),
+    "train taken": (2, "no file of 'taken' ends in"),
     "train pts.txt": (2, "expected a name that ends in .csv"),
     "train pts.csv --recipe deep.toml": (2, "nested too deeply"),
     "train pts.csv --recipe odd.toml": (2, "expected a section [training]"),

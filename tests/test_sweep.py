@@ -186,7 +186,7 @@ def test_a_diverged_training_is_a_result(files, motes_command):
         ("nowhere.csv", "there is no file 'nowhere.csv'"),
         ("moon", "Did you mean 'moons'?"),
         ("moons --seeds 0", "expected a whole number, at least 1"),
-        ("moons --workers 0", "Must be >= 1"),
+        ("moons --workers 0", "at least 1"),
     ],
 )
 def test_wrong_words_are_refused_before_anything_is_trained(words, says, motes_command, tmp_path):

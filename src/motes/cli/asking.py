@@ -118,7 +118,7 @@ def impute(
     file: options.Data,
     /,
     *,
-    out: Annotated[Path, Parameter(help=f"A {options.FILES} for the completed rows.")],
+    out: Annotated[Path, Parameter(help=f"A {options.FILES} for the completed rows; for several files a folder.")],
     overwrite: options.Replace = False,
     draws: options.Whole = 1,
     seed: options.Seed = 0,
@@ -218,7 +218,9 @@ def predict(
 @app.command
 def score(
     model: options.Run,
-    source: Annotated[str, Parameter(help=f"A {options.TABLE}; for points also a shape, sampled afresh.")],
+    source: Annotated[
+        str, Parameter(help=f"A {options.TABLE}; for points also a shape, sampled afresh. {options.SEVERAL}")
+    ],
     /,
     *,
     out: Path,
@@ -233,7 +235,7 @@ def score(
     """Write the log-likelihood of each row of a file, in nats.
 
     Args:
-        out: A .csv, .tsv, .parquet or .npy file for each row's log-likelihood.
+        out: A .csv, .tsv, .parquet or .npy file for each row's log-likelihood; for several files a folder.
         orders: Tables only: average p over this many orders of the columns; adds a column 'spread'.
         laplace: Tables only: give impossible entries, such as unseen labels, a small probability instead of 0.
     """

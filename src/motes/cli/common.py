@@ -63,12 +63,15 @@ Seed = Annotated[int, Parameter(converter=whole, help="The same seed gives the s
 Quiet = Annotated[bool, Parameter(alias="-q", help="Print only results and errors.")]
 Json = Annotated[bool, Parameter(help="Print JSON.")]
 Run = Annotated[Path, Parameter(help="A run's folder, or its model.safetensors.")]
-Data = Annotated[Path, Parameter(help=f"A {TABLE}, with the model's columns.")]
+SEVERAL = "Or a folder or a pattern such as 'rows/*.parquet': each file becomes a file of the folder --out."
+Data = Annotated[Path, Parameter(help=f"A {TABLE}, with the model's columns. {SEVERAL}")]
 Reference = Annotated[
     str | None,
     Parameter(help=f"Real rows to compare with (default: the training data): a {TABLE}. For points also a shape."),
 ]
-RowsFile = Annotated[Path | None, Parameter(help=f"A {FILES} (default: standard output, as CSV).")]
+RowsFile = Annotated[
+    Path | None, Parameter(help=f"A {FILES} (default: standard output, as CSV); for several files a folder.")
+]
 RowsOut = Annotated[
     Path | None, Parameter(help=f"A {FILES}, or with --shards a folder (default: standard output, as CSV).")
 ]

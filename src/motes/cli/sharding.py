@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -68,7 +68,8 @@ class WorkOptions(EngineOptions):
     """Options for writing shards.
 
     Attributes:
-        shard: Write only this shard, counted from 0, as a task of a job array does.
+        shard: Write only this shard, or the answers to this one of several files, counted from 0, as a task of a job
+            array does.
     """
 
     shard: Number = None
@@ -126,6 +127,7 @@ def _connect(address: str, workers: int | None, stack: ExitStack) -> Executor:
             for file in files:
                 run_file(file)
 
+    stack.enter_context(suppress(TimeoutError))  # of workers that end late, after the work
     if address == "local":
         options: Any = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
         deaf = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"  # Ctrl-C is for the main process

@@ -33,7 +33,7 @@ from motes.points.schedules import MOST_KNOTS, KnotSchedule
 from motes.progress import OnProgress
 from motes.recipes import kinds_of, load_recipe
 from motes.text_options import TextOptions
-from motes.training.recipe import keys_of, members_of
+from motes.training.recipe import Data, keys_of, members_of
 
 RECIPES = ("default", "ddpm", "tutorial")
 CHANGES, LONGEST, LARGEST = 60, 40, 1e6  # limits of changes: their number, letters of a text, size of a number
@@ -304,6 +304,7 @@ def _check_size(recipe: PointRecipe, limits: Limits, changed: Collection[str]) -
         "training.batch": limits.batch,
         "training.snapshots": limits.number,
         "data.rows": limits.rows,
+        "data.in_memory": Data().in_memory,  # a page has few rows
         "schedule.steps": limits.schedule_steps,
         "grid.steps": limits.steps,
     }
