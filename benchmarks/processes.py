@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-TASKS = {  # name -> recipe, changes, steps
-    "default, batch 512": ("default", {"training.batch": 512}, "training.steps", 3000),
-    "default, batch 65,536": ("default", {"training.batch": 65_536}, "training.steps", 40),
-    "table, width 192": ("table", {"table.width": 192, "table.depth": 2, "table.patience": 10**6}, "table.steps", 150),
+TASKS = {  # name -> recipe, its section, changes of the section, steps
+    "default, batch 512": ("default", "training", {"batch": 512}, 3000),
+    "default, batch 65,536": ("default", "training", {"batch": 65_536}, 40),
+    "table, width 192": ("table", "table", {"batch": 512, "width": 192, "depth": 2, "patience": 10**6}, 150),
 }
 SETTINGS = {"1 process, 1 core": [{0}], "1 process, 2 cores": [{0, 1}], "2 processes, 1 core each": [{0}, {1}]}
 
@@ -34,7 +34,7 @@ def train(name: str, steps: float, number: int, count: int, address: str, cores:
         jax.distributed.initialize(address, count, number)
     import motes
 
-    recipe, changes, key, most = TASKS[name]
+    recipe, section, options, most = TASKS[name]
     rng = np.random.default_rng(0)
     if recipe == "table":
         data = {f"x{k}": rng.gamma(1 + k, size=20_000) for k in range(4)}
@@ -42,14 +42,13 @@ def train(name: str, steps: float, number: int, count: int, address: str, cores:
     else:
         data = motes.make_shape("moons", 100_000)
     seen = []
-    changes = {**changes, key: round(most * steps)}
+    changes = {f"{section}.{key}": value for key, value in {**options, "steps": round(most * steps)}.items()}
     see = lambda now: seen.append((now.done, now.seconds))
-    model = motes.fit(data, recipe, changes=changes, verbose=False, on_progress=see)
-    batch = model.recipe.training.batch if recipe == "default" else model.recipe.table.batch
+    motes.fit(data, recipe, changes=changes, verbose=False, on_progress=see)
     half = next(k for k, (done, _) in enumerate(seen) if done >= seen[-1][0] / 2)
     (done, begin), (end, seconds) = seen[min(half, len(seen) - 2)], seen[-1]
     if number == 0:
-        print(json.dumps(batch * (end - done) / (seconds - begin)))
+        print(json.dumps(options["batch"] * (end - done) / (seconds - begin)))
     if count > 1:
         jax.distributed.shutdown()
 
