@@ -196,9 +196,12 @@ class ManyRows:
         return f"ManyRows({self.blocks.rows:,} rows of {self.name})"
 
     @property
-    def note(self) -> str:
-        """A sentence that says that the sample is not all rows."""
-        return f"a sample of {len(self.frame):,} of the {self.blocks.rows:,} rows of '{self.name}' represents all rows."
+    def notes(self) -> tuple[str, ...]:
+        """A sentence that says that the sample is not all rows; none if it is."""
+        few, all_rows = len(self.frame), self.blocks.rows
+        return (f"a sample of {few:,} of the {all_rows:,} rows of '{self.name}' represents all rows.",) * (
+            few < all_rows
+        )
 
     def only(self, keep: Callable[[Any], Mask], about: str) -> ManyRows:
         """Return the rows that `keep` selects among these; `about` identifies it."""
