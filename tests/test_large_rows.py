@@ -256,9 +256,9 @@ def test_a_run_on_disk_that_is_killed_goes_on_to_the_same_bits(environment, tmp_
 
 @pytest.mark.long
 def test_memory_does_not_grow_with_the_rows(environment, tmp_path):
-    """Ten times the rows, 24 MB more on disk as floats, take less than 15 MB more memory."""
+    """Twenty times the rows, 90 MB more as floats, take less than 40 MB more memory."""
     peaks = []
-    for n in (300_000, 3_000_000):
+    for n in (300_000, 6_000_000):
         folder = in_files(
             tmp_path / str(n),
             as_frame({"x": np.random.default_rng(0).normal(size=n), "y": np.ones(n) / 3 + np.arange(n)}),
@@ -272,7 +272,7 @@ def test_memory_does_not_grow_with_the_rows(environment, tmp_path):
             [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
         )
         peaks.append(int(found.stdout) / 1024)
-    assert peaks[1] - peaks[0] < 15, peaks
+    assert peaks[1] - peaks[0] < 40, peaks
 
 
 @pytest.mark.long
