@@ -41,6 +41,7 @@ KEY = np.array([577215], np.uint64)  # of the choice of the sample
 ROUNDS = 4  # of the Feistel network
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 UNSEEN = "\0unseen"  # stands for labels that the sample does not contain
+PIECE = 1024  # rows that are read from the file at once
 FLUSHED = 16  # blocks that are written between two notes of the progress
 INTEGERS = (np.int8, np.int16, np.int32, np.int64)  # the smallest number of each stands for a missing entry
 
@@ -391,13 +392,14 @@ class StoredRows:
 
     def read(self, rows: NDArray[np.integer]) -> Frame:
         """Return the rows with these numbers (m,)."""
-        # Mapped anew each time, so that the pages of the file do not stay in the memory of this process.
+        records, order = np.empty(len(rows), self.dtype), np.argsort(rows)
         with self.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            if hasattr(mapped, "madvise") and hasattr(mmap, "MADV_RANDOM"):
-                mapped.madvise(mmap.MADV_RANDOM)  # otherwise the system reads many rows around each
+            advise = getattr(mapped, "madvise", lambda advice: None)  # not on Windows
+            advise(getattr(mmap, "MADV_RANDOM", 0))  # otherwise the system reads many rows around each
             whole = np.frombuffer(mapped, self.dtype, self.rows)
-            order = np.argsort(rows)
-            records = np.empty(len(rows), self.dtype)
-            records[order] = whole[rows[order]]
+            for begin in range(0, len(rows), PIECE):
+                some = order[begin : begin + PIECE]
+                records[some] = whole[rows[some]]
+                advise(getattr(mmap, "MADV_DONTNEED", 0))  # otherwise the pages stay in the memory of this process
             del whole  # otherwise the map cannot be closed
         return Frame({name: one.decode(records[str(j)]) for j, (name, one) in enumerate(self.columns.items())})
