@@ -17,7 +17,7 @@ import os
 import tempfile
 import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -269,14 +269,14 @@ class ManyRows:
         place.mkdir(parents=True, exist_ok=True)
         path = place / f"rows-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.bin"
         note = path.with_suffix(".json")
-        written = json.loads(note.read_text()) if note.is_file() and path.is_file() else {"read": 0, "rows": 0}
-
-        if written["read"] < self.blocks.rows:
-            try:
-                written = self._write(path, columns, dtype, **written)
-            except OSError as error:
-                error.filename = error.filename or str(path)  # a full disk gives no name
-                raise
+        with _waiting_for(path.with_suffix(".lock")):
+            written = json.loads(note.read_text()) if note.is_file() and path.is_file() else {"read": 0, "rows": 0}
+            if written["read"] < self.blocks.rows:
+                try:
+                    written = self._write(path, columns, dtype, **written)
+                except OSError as error:
+                    error.filename = error.filename or str(path)  # a full disk gives no name
+                    raise
         stored = StoredRows(path, dtype, columns, written["rows"])
         if temporary is not None:
             weakref.finalize(stored, temporary.cleanup)
@@ -313,6 +313,17 @@ class ManyRows:
                 if k % FLUSHED == 0 and read < self.blocks.rows:
                     flush()
             return flush()
+
+
+@contextmanager
+def _waiting_for(path: Path) -> Iterator[None]:
+    """Wait until no other process, such as another one of the same training, has this lock, and hold it."""
+    with path.open("w") as file:
+        with suppress(ImportError):  # only POSIX has it
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _with_own_labels(series: Series) -> Series:
