@@ -134,8 +134,8 @@ def columns(
     lines = [(" ".join(c["name"].split()), c["kind"], c["becomes"], share(c["missing"]), c["why"]) for c in described]
     print(aligned(("column", "kind", "becomes", "missing", "why"), lines))
     print(f"\n{schema.rows:,} rows; {learned} of {len(described)} columns are learned.")
-    if rows.many is not None:
-        print(f"Note: {rows.many.note}")
+    for remark in () if rows.many is None else rows.many.notes:
+        print(f"Note: {remark}")
     if schema.dropped:
         print(f"Dropped, as requested: {', '.join(schema.dropped)}.")
     for message in schema.related:

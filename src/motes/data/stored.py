@@ -17,7 +17,7 @@ import os
 import tempfile
 import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -41,6 +41,7 @@ KEY = np.array([577215], np.uint64)  # of the choice of the sample
 ROUNDS = 4  # of the Feistel network
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 UNSEEN = "\0unseen"  # stands for labels that the sample does not contain
+PIECE = 1024  # rows that are read from the file at once
 FLUSHED = 16  # blocks that are written between two notes of the progress
 INTEGERS = (np.int8, np.int16, np.int32, np.int64)  # the smallest number of each stands for a missing entry
 
@@ -196,9 +197,12 @@ class ManyRows:
         return f"ManyRows({self.blocks.rows:,} rows of {self.name})"
 
     @property
-    def note(self) -> str:
-        """A sentence that says that the sample is not all rows."""
-        return f"a sample of {len(self.frame):,} of the {self.blocks.rows:,} rows of '{self.name}' represents all rows."
+    def notes(self) -> tuple[str, ...]:
+        """A sentence that says that the sample is not all rows; none if it is."""
+        few, all_rows = len(self.frame), self.blocks.rows
+        return (f"a sample of {few:,} of the {all_rows:,} rows of '{self.name}' represents all rows.",) * (
+            few < all_rows
+        )
 
     def only(self, keep: Callable[[Any], Mask], about: str) -> ManyRows:
         """Return the rows that `keep` selects among these; `about` identifies it."""
@@ -265,14 +269,14 @@ class ManyRows:
         place.mkdir(parents=True, exist_ok=True)
         path = place / f"rows-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.bin"
         note = path.with_suffix(".json")
-        written = json.loads(note.read_text()) if note.is_file() and path.is_file() else {"read": 0, "rows": 0}
-
-        if written["read"] < self.blocks.rows:
-            try:
-                written = self._write(path, columns, dtype, **written)
-            except OSError as error:
-                error.filename = error.filename or str(path)  # a full disk gives no name
-                raise
+        with _waiting_for(path.with_suffix(".lock")):
+            written = json.loads(note.read_text()) if note.is_file() and path.is_file() else {"read": 0, "rows": 0}
+            if written["read"] < self.blocks.rows:
+                try:
+                    written = self._write(path, columns, dtype, **written)
+                except OSError as error:
+                    error.filename = error.filename or str(path)  # a full disk gives no name
+                    raise
         stored = StoredRows(path, dtype, columns, written["rows"])
         if temporary is not None:
             weakref.finalize(stored, temporary.cleanup)
@@ -309,6 +313,17 @@ class ManyRows:
                 if k % FLUSHED == 0 and read < self.blocks.rows:
                     flush()
             return flush()
+
+
+@contextmanager
+def _waiting_for(path: Path) -> Iterator[None]:
+    """Wait until no other process, such as another one of the same training, has this lock, and hold it."""
+    with path.open("w") as file:
+        with suppress(ImportError):  # only POSIX has it
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _with_own_labels(series: Series) -> Series:
@@ -388,13 +403,14 @@ class StoredRows:
 
     def read(self, rows: NDArray[np.integer]) -> Frame:
         """Return the rows with these numbers (m,)."""
-        # Mapped anew each time, so that the pages of the file do not stay in the memory of this process.
+        records, order = np.empty(len(rows), self.dtype), np.argsort(rows)
         with self.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            if hasattr(mapped, "madvise") and hasattr(mmap, "MADV_RANDOM"):
-                mapped.madvise(mmap.MADV_RANDOM)  # otherwise the system reads many rows around each
+            advise = getattr(mapped, "madvise", lambda advice: None)  # not on Windows
+            advise(getattr(mmap, "MADV_RANDOM", 0))  # otherwise the system reads many rows around each
             whole = np.frombuffer(mapped, self.dtype, self.rows)
-            order = np.argsort(rows)
-            records = np.empty(len(rows), self.dtype)
-            records[order] = whole[rows[order]]
+            for begin in range(0, len(rows), PIECE):
+                some = order[begin : begin + PIECE]
+                records[some] = whole[rows[some]]
+                advise(getattr(mmap, "MADV_DONTNEED", 0))  # otherwise the pages stay in the memory of this process
             del whole  # otherwise the map cannot be closed
         return Frame({name: one.decode(records[str(j)]) for j, (name, one) in enumerate(self.columns.items())})

@@ -186,7 +186,7 @@ def divided(name: str, rows: Rows, recipe: Recipe, seed: int) -> Source[Rows]:
     remain.
     """
     out = held_out_mask(rows, recipe, seed, LEAST if isinstance(rows, Table) else 0)
-    notes = () if rows.many is None else (rows.many.note,)
+    notes = () if rows.many is None else rows.many.notes
     if not out.any() or (~out).sum() < LEAST or (isinstance(rows, Table) and len(rows) < SPARE * LEAST):
         return Source(name, rows, None, seed, notes)
     training, held_out = rows.take(np.flatnonzero(~out)), rows.take(np.flatnonzero(out))
@@ -279,7 +279,7 @@ def source_of(model: Model, given: Any = None) -> Source[Any]:
         drawn = replace(drawn, training=own(drawn.training))
         return replace(drawn, known=drawn.fingerprint == model.fingerprint)
     rows: Any = points_of_file(name, recipe) if isinstance(recipe, PointRecipe) else read_rows(name, recipe)
-    notes = () if rows.many is None else (rows.many.note,)
+    notes = () if rows.many is None else rows.many.notes
     whole, parts = Source(name, own(rows), None, model.seed, notes), divided(name, rows, recipe, model.seed)
     found = replace(parts, training=own(parts.training), held_out=own(parts.held_out))
     if found.fingerprint == model.fingerprint:
