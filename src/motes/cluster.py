@@ -588,7 +588,7 @@ def write_shards(
         if isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt(f"{complete}. {CONTINUE}") from None
         what = f"{type(error).__name__}: {error}".rstrip(".: ")
-        raise MotesError(f"a worker process failed ({what}). {complete}. {CONTINUE}") from error
+        raise MotesError(f"a worker process or its scheduler failed ({what}). {complete}. {CONTINUE}") from error
     if shard is None:
         for path in paths.values():
             for rest in unfinished(path):  # of processes that were killed
