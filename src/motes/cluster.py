@@ -565,8 +565,9 @@ def write_shards(
         raise ModelFileError(f"'{folder / MODEL}' is not the model of the manifest. Delete it and repeat the call.")
     paths = {item: folder / task.shard_name(item) for item in (items if shard is None else items[shard : shard + 1])}
     missing = [item for item, path in paths.items() if find_problem(path)]
-    for item in paths.keys() - {*missing}:
-        if read_record(paths[item])["input"] != task.stamp(item):
+    complete = paths.keys() - {*missing}
+    for item in paths:
+        if item in complete and read_record(paths[item])["input"] != task.stamp(item):
             raise DataError(
                 f"'{item}' has changed since '{paths[item]}' was written. Delete this shard to write it again, or "
                 "choose another folder."
@@ -584,14 +585,15 @@ def write_shards(
     except MotesError:
         raise
     except (Exception, KeyboardInterrupt) as error:
-        complete = f"{sum(not find_problem(path) for path in paths.values()):,} of {len(paths):,} shards are complete"
+        count = sum(not find_problem(path) for path in paths.values())
+        so_far = f"{count:,} of {len(paths):,} shards are complete"
         if isinstance(error, KeyboardInterrupt):
-            raise KeyboardInterrupt(f"{complete}. {CONTINUE}") from None
+            raise KeyboardInterrupt(f"{so_far}. {CONTINUE}") from None
         what = f"{type(error).__name__}: {error}".rstrip(".: ")
-        raise MotesError(f"a worker process failed ({what}). {complete}. {CONTINUE}") from error
+        raise MotesError(f"a worker process or its scheduler failed ({what}). {so_far}. {CONTINUE}") from error
     if shard is None:
-        for path in paths.values():
-            for rest in unfinished(path):  # of processes that were killed
+        for suffix in {path.suffix for path in paths.values()}:
+            for rest in unfinished(folder / f"*{suffix}"):  # of processes that were killed
                 rest.unlink(missing_ok=True)
     return list(paths.values())
 

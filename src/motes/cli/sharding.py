@@ -119,7 +119,8 @@ def _connect(address: str, workers: int | None, stack: ExitStack) -> Executor:
         import distributed
     except ImportError:
         raise UsageError(f"--cluster {address} needs Dask: pip install distributed.") from None
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # the command reports failures itself
+    for name in ("distributed", "distributed.client"):  # which have levels of their own
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # the command reports failures itself
     files = [path.absolute() for path in FILES.values()]
 
     class Imports(distributed.WorkerPlugin):
