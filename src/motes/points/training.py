@@ -31,6 +31,7 @@ from motes.training import averages, batches, checkpoints, loop, optimisers, pro
 from motes.training.processes import Part
 from motes.training.validation import Validation
 
+CHUNK_ROWS = 1 << 22  # maximum number of row indices per call of the compiled program
 SNAPSHOT_RATIO = 2  # ratio of the steps of consecutive snapshots
 
 
@@ -388,6 +389,7 @@ def point_task(
         "a smaller learning rate, a smaller clip_norm, standardised data",
         validation=None if rows.held is None else _make_validation(rows.held, objective, options),
         snapshots=options.snapshot_steps(),
+        chunk=max(1, min(512, CHUNK_ROWS // options.batch)),
     )
 
 
