@@ -53,6 +53,12 @@ def train(start, tmp_path):
     return train
 
 
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
 def children(process):
     return [int(word) for word in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
@@ -119,6 +125,26 @@ def test_a_killed_process_ends_the_others_and_any_number_goes_on(number, start, 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("how", ["by hand", "srun"])
+def test_processes_started_elsewhere_end_together(how, start, tmp_path):
+    port = free_port()
+    if how == "srun":  # the variables that JAX reads
+        each = {"SLURM_JOB_ID": str(port), "SLURM_STEP_NODELIST": "127.0.0.1", "SLURM_NTASKS": "2"}
+        each |= {"SLURM_STEP_NUM_TASKS": "2", "SLURM_LOCALID": "0"}
+        both = [start(**each, SLURM_PROCID=str(k)) for k in range(2)]
+    else:
+        words = "--coordinator", f"127.0.0.1:{port}", "--processes", "2", "--process"
+        both = [start(*words, str(k)) for k in range(2)]
+    under_way(both[0])
+    os.kill(children(both[1])[0], signal.SIGKILL)
+    begin = time.monotonic()
+    errors = [process.communicate(timeout=LIMIT)[1] for process in both]
+    assert time.monotonic() - begin < LIMIT and [process.returncode for process in both] == [1, 1]
+    assert "motes: another process of this training ended" in errors[0].splitlines()[-1]
+    assert len(errors[1].splitlines()) == 1 and "was ended by signal 9" in errors[1]
+
+
+@pytest.mark.slow
 def test_ctrl_c_in_one_process_stops_all_at_the_same_step(start, train, tmp_path):
     process = start("--processes", "2")
     under_way(process)
@@ -165,9 +191,7 @@ def test_members_of_a_table_are_trained_in_python(count, environment, tmp_path):
     learnable(300).to_csv(tmp_path / "rows.csv", index=False)
 
     def run(count, *words):
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{one.getsockname()[1]}"
+        address = f"127.0.0.1:{free_port()}"
         code = IN_PYTHON.format(changes=TABLE)
         processes = [
             subprocess.Popen([sys.executable, "-c", code, str(k), str(count), address, *words],

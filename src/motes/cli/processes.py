@@ -123,7 +123,7 @@ def _watch(children: Mapping[int | None, subprocess.Popen[bytes]], logs: Mapping
     if lost(k):
         note(f"motes: another process of this training ended or cannot be reached. {CONTINUE}")
     elif failed[k] < 0:
-        note(f"motes: process {k} was ended by signal {-failed[k]}. {CONTINUE}")
+        note(f"motes: {'a process' if k is None else f'process {k}'} was ended by signal {-failed[k]}. {CONTINUE}")
     elif "motes: " in text:
         note(text[text.rindex("motes: ") :].strip())
     return 1 if lost(k) or failed[k] < 0 else failed[k]

@@ -327,7 +327,7 @@ def _validation_losses(objective: PointObjective, draws: tuple[jax.Array, ...], 
 # --- The task for the training loop ---------------------------------------------------------------------------------
 
 
-READ = 2**23  # maximum number of numbers that are read from disk at once
+NUMBERS = 2**22  # maximum size of the rows, or of their indices, in a call of the compiled program
 
 
 class PointObjective(NamedTuple):
@@ -391,13 +391,13 @@ def point_task(
     streams: Sequence[batches.Stream] = [
         _make_batches(np.random.default_rng(numbers), rows, options) for numbers in keys
     ]
-    chunk = loop.CHUNK
+    numbers_per_row = 1
     if disk is not None:
         if options.last_batch == "partial":
             raise UsageError("training.last_batch = 'partial' needs rows in memory. Set training.last_batch = 'fill'.")
         on_device = on_device._replace(x=None, labels=None, context=None)
         streams = [disk.batches(options.batch, numbers.tolist()) for numbers in keys]
-        chunk = int(np.clip(READ // (options.batch * rows.x.shape[1]), 1, chunk))
+        numbers_per_row = rows.x.shape[1]
     objective = PointObjective(alone[0], loss, times, on_device, keys, options.stable_target(loss))
     return loop.TrainingTask(
         objective,
@@ -414,7 +414,7 @@ def point_task(
         validation=None if rows.held is None else _make_validation(rows.held, objective, options),
         snapshots=options.snapshot_steps(),
         read=disk.read if disk else loop.indices,
-        chunk=chunk,
+        chunk=int(np.clip(NUMBERS // (options.batch * numbers_per_row), 1, loop.CHUNK)),
     )
 
 

@@ -178,16 +178,20 @@ def from_first(value: T) -> T:
     return pickle.loads(np.asarray(broadcast_one_to_all(np.resize(data, size))).tobytes())
 
 
+@together()
 def check_same(run: str) -> None:
     """Check that all processes train on the same rows, with the same recipe and seed; `run` is their hash.
 
     Raises:
-        UsageError: this process differs from the first one.
+        UsageError: in all processes, if one of them differs from the first.
     """
-    if from_first(run) != run:
+    if jax.process_count() == 1:
+        return
+    each = process_allgather(np.frombuffer(run.encode(), np.uint8))
+    if others := np.flatnonzero((each != each[0]).any(axis=1)).tolist():
         raise UsageError(
-            f"process {jax.process_index()} got other rows, another recipe or another seed than process 0; expected "
-            "the same call in all processes."
+            f"process {others[0]} got other rows, another recipe or another seed than process 0; expected the same "
+            "call in all processes."
         )
 
 
