@@ -466,11 +466,11 @@ def _split(frames: Iterable[Frame]) -> Iterator[Frame]:
             yield frame.take(slice(start, start + BLOCK))
 
 
-def _read_parquet_blocks(path: Path, size: int = BLOCK) -> Iterator[Frame]:
+def _read_parquet_blocks(path: Path, size: int | None = None) -> Iterator[Frame]:
     from pyarrow import Table
 
     with parquet_file(path) as file:
-        for batch in file.iter_batches(size):
+        for batch in file.iter_batches(size or BLOCK):
             yield as_frame(Table.from_batches([batch]), name=f"'{path}'")
 
 
