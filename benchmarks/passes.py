@@ -6,7 +6,6 @@ taken with each; medians, and the ratio of ours to the other.
     python benchmarks/passes.py
 """
 
-import sys
 import time
 from dataclasses import replace
 
@@ -15,8 +14,8 @@ import jax
 import numpy as np
 
 import motes
+from motes.training import loop
 
-training = sys.modules[motes.points.train.__module__]  # where `train` looks its program up
 TURNS, STEPS = 5, 500
 
 
@@ -26,7 +25,7 @@ def timed(program, recipe, dim, rows):
     denoiser = recipe.make_denoiser(dim, key)
 
     def run(steps):
-        training._advance = program
+        loop._advance = program
         begin = time.perf_counter()
         motes.points.train(
             denoiser,
@@ -43,7 +42,7 @@ def timed(program, recipe, dim, rows):
 
 
 def main() -> None:
-    ours = training._advance
+    ours = loop._advance
     recipe = motes.load_recipe()
     for dim in (2, 10, 60):
         found = {"ours": [], "all passes": []}
