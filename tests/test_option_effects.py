@@ -44,6 +44,7 @@ BETAS = {"steps": 7, "start": 0.02, "end": 0.2}
 VALUES = {
     "data.rows": 31,
     "data.noise": 0.3,
+    "data.in_memory": 20,
     "data.held_out": 0.5,
     "data.encode": True,
     "data.standardise": False,
@@ -172,7 +173,8 @@ def rows(recipe, source):
     units = standardiser_of(table, recipe)
     far = units.inverse(np.full((1, len(table.columns)), 99.0))
     given = None if table.given is None else table.given.x
-    return table.x, table.labels, given, units.forward(table.x), far, 0 if held_out is None else len(held_out)
+    held = 0 if held_out is None else len(held_out)
+    return table.x, table.labels, given, units.forward(table.x), far, held, table.many is not None
 
 
 def schedule(recipe, _):

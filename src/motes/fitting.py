@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from motes.data import DATASETS, SHAPES, Frame, Table, arrays, as_frame, files, read_frame
+from motes.data import DATASETS, SHAPES, Blocks, Frame, Table, arrays, as_frame, files
 from motes.data.frames import Template
 from motes.data.points import as_table, points_of
+from motes.data.stored import describe
 from motes.data.tables import bounds_texts
 from motes.errors import DataError, RecipeError, UsageError
 from motes.evaluation import Finding
 from motes.evaluation.findings import constant_columns, find_problems
-from motes.evaluation.sources import Source, columns_of, divided, read_points, read_rows
+from motes.evaluation.sources import Files, Source, columns_of, divided, read_points, read_rows
 from motes.points import PointRecipe
 from motes.points.fitting import PointData, fit_points, standardiser_of
 from motes.points.posterior import context_table
@@ -35,7 +36,7 @@ from motes.training.recipe import Changes, pairs_of
 NATS = " nats a row"  # of the loss of a table
 
 
-def choose_recipe(source: str, changes: Changes = ()) -> str:
+def choose_recipe(source: Files, changes: Changes = ()) -> str:
     """Choose the recipe for a source: "default" for points of the plane, "table" for anything else.
 
     A shape is points, and so is a file with two columns of real numbers and no missing entry. Changes to the recipe's
@@ -46,15 +47,18 @@ def choose_recipe(source: str, changes: Changes = ()) -> str:
     """
     if source in DATASETS:
         return "table"
-    files.refuse_address(source)
-    path = Path(source)
-    if source in SHAPES or path.is_dir() or not path.suffix:
+    if source in SHAPES:
+        return "default"
+    path = files.files_of(source)[0]
+    if not path.suffix:
         return "default"  # an unknown name raises its error later
     text = load_recipe("table", {key: value for key, value in pairs_of(changes) if key.startswith("text.")}).text
     files.suffix_of(path)
     if files.width_of(path, text) != 2:  # reads only the first line of a text file
         return "table"
-    return "default" if are_points(read_frame(path, text).columns) else "table"
+    whole = Blocks.of_files(source, text)
+    some = next(whole.read()) if files.is_several(source) else whole.whole()
+    return "default" if are_points(some.columns) else "table"
 
 
 def are_points(columns: Mapping[str, arrays.Series]) -> bool:
@@ -92,20 +96,22 @@ class PreparedRows:
         return replace(self.origin, training=self.schema.contents(self.origin.training)).fingerprint
 
 
-def prepare_rows(source: str, recipe: PointRecipe | TableRecipe, seed: int) -> PreparedRows:
-    """Read and check the rows that a recipe trains on.
+def prepare_rows(
+    source: Files, recipe: PointRecipe | TableRecipe, seed: int, reporter: Reporter | None = None
+) -> PreparedRows:
+    """Read and check the rows that a recipe trains on; `reporter` shows the progress if they are many.
 
     Raises:
         UsageError, DataError, RecipeError: if the source does not exist or cannot be used.
     """
     if isinstance(recipe, PointRecipe):
-        points = read_points(source, recipe, seed)
+        points = read_points(source, recipe, seed, reporter)
         standardiser_of(points.training, recipe)  # refuses unusable data before anything is written
         return PreparedRows(recipe, points, tuple(map(str, diagnose(points.training, recipe))))
-    frame = read_rows(source, recipe)
+    frame, name = read_rows(source, recipe, reporter), describe(source)
     recipe = replace(recipe, text=frame.text)
-    origin = divided(source, frame, recipe, seed)
-    warnings = tuple(column_messages(columns_of(frame, recipe, f"'{source}'"), shell=True))
+    origin = divided(name, frame, recipe, seed)
+    warnings = tuple(column_messages(columns_of(frame, recipe, f"'{name}'"), shell=True))
     return PreparedRows(recipe, origin, warnings, _infer_schema(origin, frame, recipe))
 
 
@@ -128,6 +134,7 @@ def train_model(
     keeper: Checkpointer | None = None,
     least: float | None = None,
     on_progress: OnProgress = silent,
+    scratch: Path | None = None,
 ) -> Model:
     """Train a model, showing warnings and progress.
 
@@ -139,6 +146,7 @@ def train_model(
         keeper: saves the complete training state.
         least: the theoretical minimum of the loss; the progress shows the gap to it.
         on_progress: an additional progress callback.
+        scratch: folder for the file of rows that do not fit into memory; None: a temporary folder.
 
     Raises:
         KeyboardInterrupt: on Ctrl-C before the first step.
@@ -149,7 +157,7 @@ def train_model(
     rows, recipe = ready.origin.training, ready.recipe
     model: Model
     with watching(reporter, on_progress, unit="" if ready.schema is None else NATS, least=least) as show:
-        session = FitSession(keeper, show, source=ready.origin.name, start=start)
+        session = FitSession(keeper, show, source=ready.origin.name, start=start, scratch=scratch)
         if isinstance(recipe, PointRecipe):
             model = fit_points(rows, recipe, seed=seed, session=session)
         else:
@@ -217,13 +225,16 @@ def fit(
     source: str = "",
     verbose: bool | None = None,
     on_progress: OnProgress = silent,
+    scratch: str | Path | None = None,
 ) -> Model:
     """Train a model on the rows of `data`.
 
     Args:
         data: a NumPy, JAX or PyTorch array (n, d), a list of rows, a dict of columns, a structured array, or a pandas,
-            polars or Arrow table. Masked entries are missing. You can also pass the name of a shape, a data set or a
-            file; then a part of the rows is held out for `Model.evaluate`.
+            polars or Arrow table. Masked entries are missing. You can also pass the name of a shape, a data set, a
+            file or a folder, a pattern such as "rows/*.parquet", or a list of files; then a part of the rows is held
+            out for `Model.evaluate`. Files with more entries than the recipe's `data.in_memory` are not read into
+            memory; see docs/cluster.md.
         recipe: a name (see `motes recipes`), a `.toml` file or a `Recipe`. By default, it is chosen from the data:
             "posterior" if you pass `given`; "default" if you pass `bounds`, or for points (two columns of real numbers
             without missing entries); and "table" for anything else.
@@ -247,6 +258,8 @@ def fit(
         source: the name of data in memory, for the model file and messages.
         verbose: whether to show the recipe and the progress. By default, shown in terminals and notebooks.
         on_progress: called a few times per second with a `Progress`: `done`, `total`, `loss`, `held_out`, `seconds`.
+        scratch: a folder for rows that are not read into memory, with a few bytes per entry. A second call with the
+            same files, recipe and seed uses them again, or completes them. Default: a temporary folder.
 
     Returns:
         The model, with its losses in `model.training`. Ctrl-C ends the training with a `UserWarning`, and the model
@@ -268,21 +281,23 @@ def fit(
     """
     seed = (0 if start is None else start.seed) if seed is None else seed
     reporter = Reporter(quiet=not verbose) if verbose is not None else Reporter.where_seen()
-    if isinstance(data, str | Path):
+    if isinstance(data, str | Path) or files.is_several(data):
         beside = {"labels": labels, "given": given, "bounds": bounds, "weights": weights}
         what = next((name for name, part in beside.items() if part is not None), None)
         if what is not None:
-            raise UsageError(f"got {what} for '{data}'; {what} needs rows in memory. Read the file first.")
-        name = str(data)
+            raise UsageError(f"got {what} for '{describe(data)}'; {what} needs rows in memory. Read the file first.")
+        name, source = describe(data), str(data) if isinstance(data, Path) else data
         if recipe is None:
-            recipe = choose_recipe(name, changes)
+            recipe = choose_recipe(source, changes)
             reporter.say(f"recipe '{recipe}' for '{name}'")
         chosen = load_recipe(recipe, changes)
         if isinstance(chosen, TableRecipe):
             chosen = replace(chosen, columns={**chosen.columns, **_check_kinds(columns)})
         elif columns is not None:
             raise UsageError(f"columns are for rows in memory, or for a table; '{name}' contains points.")
-        made = train_model(prepare_rows(name, chosen, seed), seed, reporter, start=start, on_progress=on_progress)
+        ready = prepare_rows(source, chosen, seed, reporter)
+        folder = None if scratch is None else Path(scratch)
+        made = train_model(ready, seed, reporter, start=start, on_progress=on_progress, scratch=folder)
         warn_if_interrupted(made)
         return made
     template, data = data, arrays.plain(data)

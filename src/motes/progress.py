@@ -92,9 +92,17 @@ class Reporter:
         elif self.console.is_terminal:
             count, said = MofNCompleteColumn(), TextColumn(unit + " {task.fields[note]}")
             columns = TextColumn("{task.description}"), BarColumn(), count, said, TimeRemainingColumn(compact=True)
-            with Bar(*columns, console=self.console, transient=True) as bar:
-                task = bar.add_task(label, total=total, note="")
-                yield lambda now: bar.update(task, completed=now.done, total=total or now.total, note=note(now))
+            bar = Bar(*columns, console=self.console, transient=True)
+            task = bar.add_task(label, total=total, note="")
+
+            def draw(now: Progress) -> None:
+                bar.start()  # the first time; before that, another computation may draw its bar
+                bar.update(task, completed=now.done, total=total or now.total, note=note(now))
+
+            try:
+                yield draw
+            finally:
+                bar.stop()
         else:
             printed, due, first = 0, SOON, (0, 0.0)
 

@@ -129,6 +129,8 @@ class Options:
         checkpoint_every: Minimum seconds of training between two checkpoints.
         figures: Draw the figures and the animation.
         drawing: style of the figures.
+        scratch: Folder for rows that are not read into memory (see data.in_memory), kept for later runs (default: in
+            the run's folder, until the run is complete).
 
     Raises:
         UsageError: if both `resume` and `overwrite` are set.
@@ -140,6 +142,7 @@ class Options:
     checkpoint_every: Annotated[float, Parameter(validator=Number(gte=0))] = 30.0
     figures: Annotated[bool, Parameter(negative="--no-figures")] = True
     drawing: Drawn = Drawing()
+    scratch: Path | None = None
 
     def __post_init__(self) -> None:
         if self.resume and self.overwrite:

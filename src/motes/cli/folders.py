@@ -33,6 +33,7 @@ DIAGNOSIS = (
 )  # fmt: skip
 RESULTS = (METRICS, "samples.csv", "report.html", *PICTURES)  # derived from a model
 LOCK = ".lock"
+STORED = "stored"  # folder of rows that do not fit into memory, until the run is complete
 
 
 @contextmanager

@@ -1,20 +1,21 @@
 """A training run, from a source to a folder of results.
 
     model.safetensors  averages.safetensors  recipe.toml  samples.csv  history.jsonl  metrics.json  report.html
-    figures/*.png  diffusion.gif  checkpoints/*.safetensors
+    figures/*.png  diffusion.gif  checkpoints/*.safetensors  stored/*.bin
 
 The model is written first, so that a later failure or interruption cannot lose it. Checkpoints are written during
 training, so that it can be resumed after any interruption.
 """
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 from motes.cli.answers import SAMPLES, HeldOutScore, held_out_score
 from motes.cli.common import Options
 from motes.cli.figures import draw_run
-from motes.cli.folders import HISTORY, METRICS, MODEL, RunTraining, keeping_checkpoints, write
+from motes.cli.folders import HISTORY, METRICS, MODEL, STORED, RunTraining, keeping_checkpoints, write
 from motes.data import write_frame
 from motes.drawing import draw_frame
 from motes.errors import TrainingError
@@ -56,13 +57,20 @@ def train_run(
         >>> sorted(path.name for path in Path("run").iterdir() if path.is_file())
         ['averages.safetensors', 'history.jsonl', 'metrics.json', 'model.safetensors', 'recipe.toml', 'samples.csv']
     """
-    ready = prepare_rows(source, load_recipe(recipe, changes), options.seed)
+    ready = prepare_rows(source, load_recipe(recipe, changes), options.seed, reporter)
     training = RunTraining(source, str(recipe), ready.recipe, options.seed, ready.fingerprint)
     with keeping_checkpoints(out, training, options, reporter) as checkpoints:
         least = _estimate_least_loss(ready, options.seed, reporter)
         model: Any  # of any kind
         try:
-            model = train_model(ready, options.seed, reporter, keeper=checkpoints, least=least and least.mean)
+            model = train_model(
+                ready,
+                options.seed,
+                reporter,
+                keeper=checkpoints,
+                least=least and least.mean,
+                scratch=options.scratch or out / STORED,
+            )
         except TrainingError as error:
             if isinstance(error.result, Model):
                 _write_learned(error.result, out, least)
@@ -91,6 +99,7 @@ def train_run(
         about = _describe_training(model, ready, checkpoints.about["named"], least)
         write(out / METRICS, json.dumps(about | results, indent=2) + "\n")
         checkpoints.finish()
+        shutil.rmtree(out / STORED, ignore_errors=True)
         if options.figures and isinstance(found, Evaluation):
             write_page(found, out / "report.html")
             draw_run(model, ready.origin, out, reporter, drawing=options.drawing, seed=options.seed)
@@ -135,6 +144,7 @@ def _describe_training(model: Model, ready: PreparedRows, recipe: str, least: Es
         "recipe": recipe,
         "train_seconds": training.seconds,
         "training_rows": len(ready.origin.training),
+        **({} if (many := ready.origin.training.many) is None else {"rows_on_disk": many.blocks.rows}),
         "steps": training.steps,
         "parameters": model.parameters,
         "loss": float(training.losses[-500:].mean()),

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from glob import has_magic
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,8 +26,8 @@ def train(
     source: Annotated[
         str,
         Parameter(
-            help=f"A shape (see `motes shapes`), or a {options.TABLE}. A name takes precedence over a file of that "
-            "name."
+            help=f"A shape (see `motes shapes`), or a {options.TABLE}; or a folder or a pattern of files, such as "
+            "'rows/*.parquet'. A name takes precedence over a file of that name."
         ),
     ],
     /,
@@ -63,7 +64,7 @@ def train(
         if not all(names):
             raise UsageError(f"--given-columns {given_columns}: expected names separated by commas, such as x1,x2.")
         changes.append(f"data.given={json.dumps(names)}")
-    folder = Path("runs") / Path(source).stem
+    folder = Path("runs") / _name_of(Path(source))
     out = out or (folder if run.resume else _find_free_folder(folder))
     if run.resume:
         before = seed_of(out)
@@ -93,7 +94,7 @@ def _report(out: Path, model: "Model", found: "Evaluation[Any] | HeldOutScore | 
 
 @app.command
 def columns(
-    file: Annotated[Path, Parameter(help=f"A {options.TABLE}.")],
+    file: Annotated[Path, Parameter(help=f"A {options.TABLE}; or a folder or a pattern of files.")],
     /,
     *,
     changes: Annotated[list[str], Parameter(name="--set")] = [],  # noqa: B006 - never changed
@@ -105,15 +106,17 @@ def columns(
     Args:
         changes: Set the kind of a column, such as columns.age=integer. Repeatable.
     """
-    from motes.data import read_frame
+    from motes.data.stored import read_sample
     from motes.evaluation.results import aligned
     from motes.evaluation.sources import overrides_of
     from motes.recipe_files import split_change
     from motes.tables import Schema
     from motes.tables.kinds.columns import column_messages
+    from motes.training.recipe import Data
 
     overrides = overrides_of([split_change(change) for change in changes])
-    schema = Schema.fit(read_frame(file, text), overrides, name=f"'{file}'")
+    rows = read_sample(file, Data().in_memory, text, Reporter())
+    schema = Schema.fit(rows, overrides, name=f"'{file}'")
     described, learned = schema.described(), len(schema.learned)
     if as_json:
         found = {"rows": schema.rows, "learned": learned, "columns": described, "relations": schema.related}
@@ -123,6 +126,8 @@ def columns(
     lines = [(" ".join(c["name"].split()), c["kind"], c["becomes"], share(c["missing"]), c["why"]) for c in described]
     print(aligned(("column", "kind", "becomes", "missing", "why"), lines))
     print(f"\n{schema.rows:,} rows; {learned} of {len(described)} columns are learned.")
+    for remark in () if rows.many is None else rows.many.notes:
+        print(f"Note: {remark}")
     if schema.dropped:
         print(f"Dropped, as requested: {', '.join(schema.dropped)}.")
     for message in schema.related:
@@ -170,7 +175,15 @@ def ema(
     return 0
 
 
+def _name_of(source: Path) -> str:
+    """Return the name of a source without its suffix; of a pattern, the name of its folder."""
+    return next(path for path in (source, *source.parents) if not has_magic(str(path))).resolve().stem
+
+
 def _find_free_folder(folder: Path) -> Path:
-    """Return the folder, or the first of folder-2, folder-3, ... that does not exist yet."""
+    """Return the folder, or the first of folder-2, folder-3, ... that does not exist yet, or only has rows for it."""
+    from motes.cli.folders import STORED
+
     others = (folder.with_name(f"{folder.name}-{number}") for number in count(2))
-    return next(path for path in chain([folder], others) if not path.exists())
+    is_free = lambda path: not path.exists() or (path.is_dir() and {one.name for one in path.iterdir()} == {STORED})
+    return next(path for path in chain([folder], others) if is_free(path))

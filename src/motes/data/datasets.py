@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from glob import glob, has_magic
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,8 +105,11 @@ def named(source: str | Path) -> Frame | None:
 
 
 def is_here(source: str) -> bool:
-    """Return whether a source is a data set or an existing file."""
-    return source in DATASETS or (bool(Path(source).suffix) and Path(source).is_file())
+    """Return whether a source is a data set, an existing file or folder, or a pattern of existing files."""
+    path = Path(source)
+    if source in DATASETS or (path.suffix and path.is_file()):
+        return True
+    return bool(source) and (path.is_dir() or (has_magic(source) and bool(glob(source, recursive=True))))
 
 
 # --- shipped with motes ---------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import csv
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from glob import glob, has_magic
 from pathlib import Path
@@ -326,6 +326,7 @@ def _parquet_to(path: Path, files: ExitStack) -> Write:
 
 
 BLOCK = 65_536  # rows per block
+FIRST = 1000  # rows of a Parquet file that show the types of its columns
 
 
 @dataclass(frozen=True)
@@ -395,6 +396,57 @@ class Blocks:
                 return cls(rows, partial(_read_parquet_blocks, path), whole)
         return cls.of_frame(whole())
 
+    @classmethod
+    def of_files(cls, source: str | Path | Sequence[str | Path], text: TextOptions = TextOptions()) -> Blocks:
+        """Return the blocks of all files of a source, in the order of `files_of`, as rows of one table.
+
+        A column of whole numbers in some files and real numbers in others is real; a column that is entirely missing in
+        a file has the type that it has in the others.
+
+        Raises:
+            UsageError: as in `files_of`.
+            DataError: as in `of_file`, for an empty file, or files with other columns or types; the message names both
+                files.
+
+        Example:
+            >>> from motes.data import Blocks, as_frame, write_frame
+            >>> write_frame("a.csv", as_frame({"x": [1, 2]}))
+            >>> write_frame("b.csv", as_frame({"x": [0.5]}))
+            >>> Blocks.of_files(["a.csv", "b.csv"]).whole()["x"].tolist()
+            [1.0, 2.0, 0.5]
+        """
+        paths = files_of(source)
+        if len(paths) == 1:
+            return cls.of_file(paths[0], text)
+        names: tuple[str, ...] = ()
+        found: dict[str, tuple[Series, Path]] = {}  # column -> an empty series of its type, and a file with this type
+        rows = 0
+        for path in paths:
+            blocks = cls.of_file(path, text)
+            if not blocks.rows:
+                raise DataError(f"'{path}' has no rows; expected rows of one table in each file. Remove the file.")
+            rows += blocks.rows
+            first = next(_read_parquet_blocks(path, FIRST) if path.suffix.lower() == ".parquet" else blocks.read())
+            names = names or first.names
+            if different := sorted({*first.names} ^ {*names}):
+                one, other = (path, paths[0]) if different[0] in names else (paths[0], path)
+                raise DataError(
+                    f"'{one}' has no column '{different[0]}', and '{other}' has; expected the same in all files."
+                )
+            for name, series in first.columns.items():
+                if not series.missing.all():
+                    found[name] = _agreed(name, series, path, found.get(name))
+                elif path == paths[-1]:
+                    found.setdefault(name, (series.take(slice(0)), path))
+
+        def read() -> Iterator[Frame]:
+            for path in paths:  # opened again, so that small files need not stay in memory
+                for block in cls.of_file(path, text).read():
+                    made = {name: _converted(name, block.columns[name], path, *found[name]) for name in names}
+                    yield Frame(made, text=block.text)
+
+        return cls(rows, read, lambda: joined(read(), rows))
+
     def each(self, change: Callable[[Frame], Frame]) -> Blocks:
         """Return the blocks after a `change`, which must keep the order of the rows.
 
@@ -414,9 +466,34 @@ def _split(frames: Iterable[Frame]) -> Iterator[Frame]:
             yield frame.take(slice(start, start + BLOCK))
 
 
-def _read_parquet_blocks(path: Path) -> Iterator[Frame]:
+def _read_parquet_blocks(path: Path, size: int = BLOCK) -> Iterator[Frame]:
     from pyarrow import Table
 
     with parquet_file(path) as file:
-        for batch in file.iter_batches(BLOCK):
+        for batch in file.iter_batches(size):
             yield as_frame(Table.from_batches([batch]), name=f"'{path}'")
+
+
+def _agreed(name: str, series: Series, path: Path, before: tuple[Series, Path] | None) -> tuple[Series, Path]:
+    """Return an empty series of the type of a column in this file and the files before, and a file with this type."""
+    one = series.take(slice(0))
+    if before is None:
+        return one, path
+    known, other = before
+    if one.type == known.type:
+        return replace(known, days=known.days and one.days), other
+    if {one.type, known.type} == {"real", "whole"}:
+        return (one, path) if one.type == "real" else before
+    raise DataError(
+        f"column '{name}' holds {TYPE_WORDS[one.type]} in '{path}' and {TYPE_WORDS[known.type]} in '{other}'; expected "
+        "one type in all files. Convert the column in one of them."
+    )
+
+
+def _converted(name: str, series: Series, path: Path, known: Series, other: Path) -> Series:
+    """Convert a column to the type that it has in all files."""
+    if series.type != known.type and series.missing.all():
+        nothing = np.full(len(series), np.nan if known.type == "real" else 0).astype(known.values.dtype)
+        return replace(known, values=nothing, missing=series.missing)
+    made, _ = _agreed(name, series, path, (known, other))
+    return replace(series, type=made.type, values=series.values.astype(made.values.dtype), days=made.days)

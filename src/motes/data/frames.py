@@ -56,6 +56,7 @@ class Frame:
     Attributes:
         columns: the columns, by name.
         text: for rows read from a text file: its text options, as far as the reader detected them.
+        many: for a sample of rows that do not fit into memory: all of these, a `motes.data.stored.ManyRows`.
 
     Example:
         >>> from motes.data import as_frame
@@ -71,6 +72,7 @@ class Frame:
 
     columns: Mapping[str, Series]
     text: TextOptions = field(default=TextOptions(), kw_only=True)
+    many: Any = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()))) if self.columns else 0
@@ -181,7 +183,7 @@ class Frame:
             >>> as_frame({"age": [31, 47, 25]}).take(slice(1, None))["age"].tolist()
             [47, 25]
         """
-        return Frame({name: series.take(rows) for name, series in self.columns.items()})
+        return Frame({name: series.take(rows) for name, series in self.columns.items()}, text=self.text)
 
     def select(self, names: Sequence[str]) -> Frame:
         """Return these columns, in this order.
@@ -223,12 +225,13 @@ def joined(frames: Iterable[Frame], n: int) -> Frame:
         DataError: if names or types of columns differ.
     """
     made: dict[str, Series] = {}
-    end = 0
+    end, text = 0, TextOptions()
     for frame in frames:
         if len(frame) == n:  # all rows: no copy needed
             return frame
         begin, end = end, end + len(frame)
         if not begin:
+            text = frame.text
             made = {name: one.room(n) for name, one in frame.columns.items()}
         for name, whole in made.items():
             part = frame.columns.get(name)
@@ -240,7 +243,7 @@ def joined(frames: Iterable[Frame], n: int) -> Frame:
                 place = {label: code for code, label in enumerate(whole.labels)}
                 values = np.array([place[label] for label in part.labels] or [0])[values]
             whole.values[begin:end], whole.missing[begin:end] = values, part.missing
-    return Frame(made)
+    return Frame(made, text=text)
 
 
 def as_frame(data: Any, columns: Sequence[str] | None = None, *, name: str = "the data") -> Frame:

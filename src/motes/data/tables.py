@@ -280,7 +280,8 @@ def _parse_end(text: str, open_end: float, whole: str) -> float:
 class Table:
     """Rows of numbers, `x` of shape (n, d) in float64, with the names of the d columns.
 
-    `labels` (n,) are the classes of the rows, and `given` contains their conditions, a table of n rows.
+    `labels` (n,) are the classes of the rows, and `given` contains their conditions, a table of n rows. If the rows are
+    a sample of rows that do not fit into memory, `many` is the `motes.data.stored.ManyRows` of all of these.
 
     Example:
         >>> from motes.data import Table
@@ -293,6 +294,7 @@ class Table:
     columns: tuple[str, ...]
     labels: NDArray[np.str_] | NDArray[np.int64] | None = None
     given: Table | None = None
+    many: Any = None
 
     def __repr__(self) -> str:
         return f"Table({len(self.x):,} rows of {len(self.columns)} columns)"

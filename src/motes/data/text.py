@@ -424,7 +424,8 @@ def text_in_parts(path: Path, options: TextOptions) -> tuple[int, Callable[[], I
 
     def read() -> Iterator[Frame]:
         for table in text.tables():
-            yield Frame({name: column.read(table[name]) for name, column in found.items()})
+            made = {name: column.read(table[name]) for name, column in found.items()}
+            yield Frame(made, text=_detected_options(options, found))
 
     return rows, read
 

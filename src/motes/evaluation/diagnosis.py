@@ -420,7 +420,7 @@ def diagnose_model(
     setting = Setting.of(model, origin, n, seed)
     split = split_error(setting, counted(n))
     excess, compared = excess_of(model, origin, real, seed)
-    notes, gap = list[str](), 0.0
+    notes, gap = [f"Note: {note}" for note in origin.notes], 0.0
     findings = [_complete(finding, split) for finding in find_problems(origin.training, model.recipe)]
     findings += coarse_grid(setting, split)
     unseen = origin.held_out is not None or origin.truth is not None

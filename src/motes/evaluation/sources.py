@@ -6,7 +6,7 @@ their content (`motes.data.points`), and every evaluation uses these.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -14,15 +14,17 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from motes.data import DATASETS, SHAPES, Frame, Table, make_labelled_shape, make_shape, read_frame, read_table
+from motes.data import DATASETS, SHAPES, Frame, Table, make_labelled_shape, make_shape, read_frame
 from motes.data.arrays import Array, Mask
 from motes.data.datasets import is_here
 from motes.data.files import refuse_address
-from motes.data.points import as_table, content_keys, fingerprint_of, frame_of, held_out_of, order_of
+from motes.data.points import as_table, content_keys, fingerprint_of, frame_of, held_out_of, order_of, points_of
 from motes.data.readings import default_columns
+from motes.data.stored import describe, read_sample
 from motes.errors import DataError, RecipeError, UsageError, check_count, unknown
 from motes.evaluation.pairs import Modes
 from motes.points import PointModel, PointRecipe, PosteriorModel, Truth, truth
+from motes.progress import Reporter
 from motes.tables.kinds import DROP
 from motes.tables.kinds.base import Sample
 from motes.tables.kinds.columns import Column, check_overrides, column_of
@@ -31,6 +33,7 @@ from motes.tables.recipe import TableRecipe
 from motes.training import Model, Recipe
 
 Rows = TypeVar("Rows", Table, Frame)
+Files: TypeAlias = str | Path | Sequence[str | Path]
 
 FEWEST = 20  # fewest rows of a file
 LEAST = 10  # fewest training rows, and fewest points to compare with
@@ -50,6 +53,8 @@ class Source(Generic[Rows]):
         notes: remarks for the evaluation, one sentence each.
         known: False if `training` differs from the rows that the evaluated model was trained on.
         noise: noise of a shape; None for its default.
+
+    If the source does not fit into memory, both are from a sample, and `training.many` is all training rows.
     """
 
     name: str
@@ -124,42 +129,50 @@ def reference_seeds(seed: int) -> list[int]:
     return [int(word) for word in np.random.SeedSequence([seed, 271828]).generate_state(2)]
 
 
-def read_points(name: str, recipe: Recipe, seed: int) -> PointSource:
+def read_points(source: Files, recipe: Recipe, seed: int, reporter: Reporter | None = None) -> PointSource:
     """Read points of a shape, drawn according to [data], or of a file or data set, some of them held out.
 
     Raises:
         UsageError: not a shape, a data set or a file.
         DataError: a file or a data set that cannot be used, or fewer than 20 rows.
     """
-    if name in SHAPES:
+    name = describe(source)
+    if source in SHAPES:
         recipe.text.check_for(name)
         for key in ("bounds", "given"):
             if getattr(recipe.data, key):
                 raise UsageError(f"data.{key} is for columns of a file; '{name}' is a shape. Leave data.{key} out.")
         return Source(name, _draw_shape(name, recipe, seed), None, seed, noise=recipe.data.noise)
-    return divided(name, points_of_file(name, recipe), recipe, seed)
+    return divided(name, points_of_file(source, recipe, reporter), recipe, seed)
 
 
-def points_of_file(name: str, recipe: Recipe) -> Table:
+def points_of_file(source: Files, recipe: Recipe, reporter: Reporter | None = None) -> Table:
     """Read the points of a file or data set, sorted by content, so that the file's order does not affect training."""
-    table = table_of(name, recipe, to_learn=True)
+    name = describe(source)
+    _check_file(source)
+    frame = read_sample(source, recipe.data.in_memory, recipe.text, reporter)
+    table = named_points(frame, name, recipe, to_learn=True)
     _check_enough(table, name)
+    if frame.many is not None:
+        convert = lambda rows: named_points(rows, name, recipe, to_learn=False)
+        table = replace(table, many=replace(frame.many, convert=convert))
     return table.take(np.argsort(content_keys(_frame(table)), kind="stable"))
 
 
-def read_rows(name: str, recipe: Recipe) -> Frame:
-    """Read all rows of a file, according to [text], or of a data set; messages use their row numbers.
+def read_rows(source: Files, recipe: Recipe, reporter: Reporter | None = None) -> Frame:
+    """Read the rows of files, according to [text], or of a data set, or a sample of them if they are too many.
 
     Raises:
         UsageError: no such file or data set.
         RecipeError: a shape.
         DataError: a file that cannot be used, an infinite number, or fewer than 20 rows.
     """
-    if name in SHAPES:
+    name = describe(source)
+    if source in SHAPES:
         raise RecipeError(
             f"got a recipe of tables for '{name}', which is a shape; expected a recipe of points: default."
         )
-    frame = read_frame(name, recipe.text)
+    frame = read_sample(source, recipe.data.in_memory, recipe.text, reporter)
     for column, series in frame.columns.items():
         series.check_finite(column, f"'{name}'")
     _check_enough(frame, name)
@@ -173,9 +186,15 @@ def divided(name: str, rows: Rows, recipe: Recipe, seed: int) -> Source[Rows]:
     remain.
     """
     out = held_out_mask(rows, recipe, seed, LEAST if isinstance(rows, Table) else 0)
+    notes = () if rows.many is None else rows.many.notes
     if not out.any() or (~out).sum() < LEAST or (isinstance(rows, Table) and len(rows) < SPARE * LEAST):
-        return Source(name, rows, None, seed)
-    return Source(name, rows.take(np.flatnonzero(~out)), rows.take(np.flatnonzero(out)), seed)
+        return Source(name, rows, None, seed, notes)
+    training, held_out = rows.take(np.flatnonzero(~out)), rows.take(np.flatnonzero(out))
+    if rows.many is not None:
+        is_training = lambda some: ~held_out_mask(some, recipe, seed, 0)
+        about = f"{recipe.data.held_out} {seed} {dict(recipe.columns)}"
+        training = replace(training, many=rows.many.only(is_training, about))
+    return Source(name, training, held_out, seed, notes)
 
 
 def held_out_mask(rows: Table | Frame, recipe: Recipe, seed: int, least: int) -> Mask:
@@ -195,17 +214,24 @@ def _draw_shape(name: str, recipe: Recipe, seed: int) -> Table:
     return Table(x, default_columns(2), labels)
 
 
-def table_of(name: str, recipe: Recipe, *, to_learn: bool) -> Table:
-    """Read the rows of a data set or a file, all numbers except the label column."""
-    refuse_address(name)
-    label, path = recipe.data.label, Path(name)
+def named_points(frame: Frame, name: str, recipe: Recipe, *, to_learn: bool) -> Table:
+    """Convert rows to points, all numbers except the label column."""
     joint = isinstance(recipe, PointRecipe) and recipe.conditions.learned  # all conditional distributions are learned
     given = () if joint else recipe.data.given
+    table = points_of(frame, f"'{name}'", recipe.data.label, given, to_learn=to_learn)
+    if len(table.columns) < 2 and not given:  # the figures of a run draw points in the plane
+        raise DataError(f"'{name}' has 1 column; expected two or more numeric columns. In Python, one is enough.")
+    return table
+
+
+def _check_file(source: Files) -> None:
+    """Refuse a name that is neither a data set nor a file, before it is read."""
+    if not isinstance(source, str | Path):
+        return
+    refuse_address(source)
+    name, path = str(source), Path(source)
     if not path.suffix and path.name == name and not path.exists() and name not in DATASETS:
         raise UsageError(f"{unknown('shape or data set', name, [*SHAPES, *DATASETS])} Or give a file: points.csv.")
-    if path.is_dir():
-        raise UsageError(f"'{name}' is a folder; expected a shape, a data set or a file.")
-    return read_table(name, label=label, given=given, to_learn=to_learn, text=recipe.text)
 
 
 def _check_enough(rows: Table | Frame, name: str) -> None:
@@ -253,7 +279,8 @@ def source_of(model: Model, given: Any = None) -> Source[Any]:
         drawn = replace(drawn, training=own(drawn.training))
         return replace(drawn, known=drawn.fingerprint == model.fingerprint)
     rows: Any = points_of_file(name, recipe) if isinstance(recipe, PointRecipe) else read_rows(name, recipe)
-    whole, parts = Source(name, own(rows), None, model.seed), divided(name, rows, recipe, model.seed)
+    notes = () if rows.many is None else rows.many.notes
+    whole, parts = Source(name, own(rows), None, model.seed, notes), divided(name, rows, recipe, model.seed)
     found = replace(parts, training=own(parts.training), held_out=own(parts.held_out))
     if found.fingerprint == model.fingerprint:
         return found
@@ -262,7 +289,7 @@ def source_of(model: Model, given: Any = None) -> Source[Any]:
             f"'{name}' has changed since the training. Its held-out rows are new or were held out then, but the "
             "training rows contain some that the model was not trained on."
         )
-        return replace(found, notes=(note,), known=False)
+        return replace(found, notes=(*notes, note), known=False)
     if isinstance(model, TableModel) and name != model.source and is_here(model.source):
         return _add_other_rows(model, found, whole.training)
     return _split_halves(whole)
@@ -312,7 +339,7 @@ def _split_halves(whole: Source[Rows]) -> Source[Rows]:
     order = np.random.default_rng([whole.seed, 314159]).permutation(len(whole.training))
     one, other = (whole.training.take(np.sort(half)) for half in (order[::2], order[1::2]))
     note = "the training rows are not available, so half of the given rows replaces them and memorisation is not seen."
-    return replace(whole, training=one, held_out=other, notes=(note,), known=False)
+    return replace(whole, training=one, held_out=other, notes=(*whole.notes, note), known=False)
 
 
 def compared_with(model: PointModel, given: str | ArrayLike | Table | None, n: int) -> tuple[PointSource, Array, Array]:
@@ -361,7 +388,9 @@ def rows_to_score(name: str, model: PointModel | PosteriorModel, n: int) -> Tabl
         table = Table(source_of(model, name).real(n)[0], default_columns(2))
     else:
         given = model.context.columns if model.context else ()
-        table = table_of(name, _recipe_for(model, name, given=given), to_learn=False)
+        recipe = _recipe_for(model, name, given=given)
+        _check_file(name)
+        table = named_points(read_frame(name, recipe.text), name, recipe, to_learn=False)
     return replace(table, x=table.x[:, order_of(model.columns, table.columns, f"'{name}'")], columns=model.columns)
 
 

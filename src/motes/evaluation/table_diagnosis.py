@@ -113,6 +113,7 @@ def table_diagnosis(model: TableModel, source: Any, *, seed: int = 0) -> TableDi
         )
     known = origin.training if origin.known else None
     of = f"held-out rows of {origin.name}" if origin.known else f"rows of {origin.name}"
+    of += "".join(f" ({note.rstrip('.')})" for note in origin.notes)
     return diagnose_table(model, origin.held_out, known, evaluated_against=of, seed=seed)
 
 

@@ -1,5 +1,6 @@
 """Fit a model to points."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -7,12 +8,14 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.data import Standardiser, Support, Table
 from motes.data.arrays import Array, check_weights, plain
 from motes.data.points import Classes, as_table, content_keys, fingerprint_of, frame_of
+from motes.data.stored import ManyRows
 from motes.errors import DataError, RecipeError, UsageError, check_process, check_seed, unknown
 from motes.points.denoisers import Denoiser
 from motes.points.model import GaussianModel, PointModel, skeleton_of
@@ -21,10 +24,10 @@ from motes.points.posterior import Context, Prior, Regression, context_table
 from motes.points.posterior_model import PosteriorModel
 from motes.points.recipe import PointRecipe
 from motes.points.sampling import seed_key
-from motes.points.training import Rows, point_task, with_validation
+from motes.points.training import OnDevice, Rows, point_task, with_validation
 from motes.training import Provenance, Trained
 from motes.training.checkpoints import FitSession
-from motes.training.loop import TrainingTask, fit_model
+from motes.training.loop import RowsOnDisk, TrainingTask, fit_model
 from motes.training.model import run_of
 
 FEW = 3000  # rows below which dropout is used, since a network memorises few rows
@@ -100,6 +103,7 @@ def fit_points(
     denoiser = _initial_denoiser(start, chosen, points, seed)
     if training.validation:
         rows = with_validation(rows, training.validation, seed_key(seed, "validation"))
+    disk = None if whole.many is None else _write_rows(whole.many, points, rows, session)
 
     def model_of(trained: Trained[Denoiser]) -> PointModel | PosteriorModel:
         kind = PointModel if context is None else PosteriorModel
@@ -110,7 +114,7 @@ def fit_points(
 
     def task(steps: int) -> TrainingTask[Denoiser]:
         options, key = replace(training, steps=steps), seed_key(seed, "training")
-        return point_task(denoiser, rows, key=key, loss=chosen.loss, times=chosen.times, options=options)
+        return point_task(denoiser, rows, key=key, loss=chosen.loss, times=chosen.times, options=options, disk=disk)
 
     before = _continuable_training(start, chosen)
     return fit_model(task, model_of, session, run=run, steps=training.steps, key="training.steps", before=before)
@@ -176,11 +180,13 @@ class _PreparedPoints(NamedTuple):
     """Points prepared for training.
 
     Attributes:
-        rows: distinct rows with a weight above 0, in the units of the network.
+        table: distinct rows with a weight above 0.
+        rows: the same rows in the units of the network.
         units: the scaling between these units and the data's.
         classes, context: classes and given values of the rows; None: none.
     """
 
+    table: Table
     rows: Rows
     units: Standardiser
     classes: Classes | None
@@ -202,7 +208,36 @@ def _prepare_rows(
     context, numbers, residuals = _prepare_context(table, z, units, row_weights, start, recipe)
     labels = None if classes is None else classes.numbers(table.labels, len(z))
     masks = _draw_masks(table, units.varies, recipe, seed)
-    return _PreparedPoints(Rows(residuals, labels, row_weights, context=numbers, masks=masks), units, classes, context)
+    rows = Rows(residuals, labels, row_weights, context=numbers, masks=masks)
+    return _PreparedPoints(table, rows, units, classes, context)
+
+
+def _write_rows(many: ManyRows, points: _PreparedPoints, rows: Rows, session: FitSession) -> RowsOnDisk:
+    """Write all rows to disk, except the validation rows among `rows`, and return how they are read and converted."""
+    table, _, units, classes, context = points
+    weights = np.ones(len(table)) if rows.weights is None else rows.weights
+    held, number = content_keys(frame_of(table, LABEL))[weights == 0], jnp.result_type(float)
+
+    def is_learned(some: Table) -> NDArray[np.bool_]:
+        if units.support is not None:
+            units.support.check(some.x, some.columns, session.name)
+        return ~np.isin(content_keys(frame_of(some, LABEL)), held)
+
+    kept = many.only(is_learned, hashlib.sha256(held.tobytes()).hexdigest())
+    stored = kept.store(many.frame.names, session.scratch)
+
+    def read(index: NDArray[np.integer]) -> OnDevice:
+        some: Table = many.convert(stored.read(index.ravel()))
+        z, numbers, labels = units.forward(some.x), None, None
+        if context is not None and some.given is not None:
+            z = context.subtract_prediction(z, context.mapped(some.given.x))
+            numbers = context.forward(some.given.x).astype(number)
+        if classes is not None:
+            labels = classes.numbers(some.labels, len(z))
+        shaped = lambda part: None if part is None else part.reshape(*index.shape, *part.shape[1:])
+        return OnDevice(*map(shaped, (z.astype(number), labels, numbers)))
+
+    return RowsOnDisk(len(stored), read)
 
 
 def _draw_masks(table: Table, varies: NDArray[np.bool_], recipe: PointRecipe, seed: int) -> NDArray[np.bool_] | None:

@@ -163,11 +163,11 @@ class Rows:
 class OnDevice(NamedTuple):
     """Rows on the device, and the probability of hiding a class."""
 
-    x: jax.Array  # (n, d)
+    x: Any  # (n, d); None if each batch brings its rows
     labels: jax.Array | None  # (n,)
     context: jax.Array | None  # (n, c)
-    masks: jax.Array | None  # (m, d)
-    dropout: NDArray[np.floating]  # (), an input of the programs
+    masks: jax.Array | None = None  # (m, d)
+    dropout: Any = None  # (), an input of the programs
 
     @classmethod
     def of(cls, rows: Rows, dropout: float) -> OnDevice:
@@ -323,6 +323,9 @@ def _validation_losses(objective: PointObjective, draws: tuple[jax.Array, ...], 
 # --- The task for the training loop ---------------------------------------------------------------------------------
 
 
+READ = 2**23  # maximum number of numbers that are read from disk at once
+
+
 class PointObjective(NamedTuple):
     """The loss of a denoiser on batches of rows; see `motes.training.loop.Objective`."""
 
@@ -333,23 +336,35 @@ class PointObjective(NamedTuple):
     members: NDArray[np.uint32]  # the data of a random key for each
     stable: bool  # whether the target is the mean of x_0 over the batch
 
-    def loss(self, weights: jax.Array, member: jax.Array, rows: jax.Array, draws: None, step: jax.Array) -> jax.Array:
-        """Return the mean loss of the rows other than -1."""
+    def loss(self, weights: jax.Array, member: jax.Array, rows: Any, draws: None, step: jax.Array) -> jax.Array:
+        """Return the mean loss of the rows: indices, of which -1 does not count, or the rows themselves."""
+        every = self.rows
+        if every.x is None:
+            every, rows = rows._replace(masks=every.masks, dropout=every.dropout), jnp.arange(len(rows.x))
         model, index, counts = averages.with_weights(self.denoiser, weights), jnp.maximum(rows, 0), rows >= 0
         key = jax.random.wrap_key_data(member)
         time_key, noise_key, label_key, thin_key = jax.random.split(jax.random.fold_in(key, step), 4)
         t = self.times(self.denoiser.schedule, time_key, len(index))
-        eps = jax.random.normal(noise_key, (len(index), self.rows.x.shape[1]))  # (batch, d)
+        eps = jax.random.normal(noise_key, (len(index), every.x.shape[1]))  # (batch, d)
         chances = jax.random.uniform(label_key, (len(index),))  # for hiding labels
         among = counts if self.stable else None
-        per_row = self.rows.losses(model, self.row_loss, index, t, eps, chances, thin=thin_key, among=among)
+        per_row = every.losses(model, self.row_loss, index, t, eps, chances, thin=thin_key, among=among)
         return jnp.mean(per_row, where=counts)
 
 
 def point_task(
-    denoiser: Denoiser, rows: Rows, *, key: jax.Array, loss: Loss, times: Times, options: Training
+    denoiser: Denoiser,
+    rows: Rows,
+    *,
+    key: jax.Array,
+    loss: Loss,
+    times: Times,
+    options: Training,
+    disk: loop.RowsOnDisk | None = None,
 ) -> loop.TrainingTask[Denoiser]:
     """Return the task that `train` passes to the training loop for these arguments.
+
+    `disk` has the training rows, if they do not fit into memory; `rows` are then a sample.
 
     Raises:
         UsageError: `options.validation` above 0 without held-out rows.
@@ -363,13 +378,23 @@ def point_task(
     own = key if len(alone) == 1 else jax.random.split(key, len(alone))
     keys = np.asarray(jax.random.key_data(own)).reshape(len(alone), -1)
     on_device = OnDevice.of(rows, options.label_dropout)
+    streams: Sequence[batches.Stream] = [
+        _make_batches(np.random.default_rng(numbers), rows, options) for numbers in keys
+    ]
+    chunk = loop.CHUNK
+    if disk is not None:
+        if options.last_batch == "partial":
+            raise UsageError("training.last_batch = 'partial' needs rows in memory. Set training.last_batch = 'fill'.")
+        on_device = on_device._replace(x=None, labels=None, context=None)
+        streams = [disk.batches(options.batch, numbers.tolist()) for numbers in keys]
+        chunk = int(np.clip(READ // (options.batch * rows.x.shape[1]), 1, chunk))
     objective = PointObjective(alone[0], loss, times, on_device, keys, options.stable_target(loss))
     return loop.TrainingTask(
         objective,
         np.stack([averages.weights_of(one) for one in alone]),
         lambda weights: averages.with_weights(denoiser, np.ravel(weights)),  # members of an ensemble are concatenated
         options.make_optimiser(averages.shapes_of(alone[0])),
-        [_make_batches(np.random.default_rng(numbers), rows, options) for numbers in keys],
+        streams,
         options.steps,
         options.ema,
         options.averages,
@@ -377,6 +402,8 @@ def point_task(
         "a smaller learning rate, a smaller clip_norm, standardised data",
         validation=None if rows.held is None else _make_validation(rows.held, objective, options),
         snapshots=options.snapshot_steps(),
+        read=disk.read if disk else loop.indices,
+        chunk=chunk,
     )
 
 

@@ -1,5 +1,6 @@
 """Fit a model to a table with columns of any kind."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from motes.data import Frame, as_frame
 from motes.data.arrays import check_weights
 from motes.data.points import content_keys, fingerprint_of
+from motes.data.stored import ManyRows
 from motes.errors import UsageError, check_process, check_seed
 from motes.tables.calibration import adjusted
 from motes.tables.layout import layout_of
@@ -24,7 +26,7 @@ from motes.tables.training import FEW, Plan, TableRows, first_members, options_o
 from motes.tables.unmasking import AnyOrderModel
 from motes.training import Provenance, Trained
 from motes.training.checkpoints import FitSession
-from motes.training.loop import TrainingTask, fit_model
+from motes.training.loop import RowsOnDisk, TrainingTask, fit_model
 from motes.training.model import run_of
 
 PIECES = 10_000_000  # maximum sum of the pieces of all rows, see `TableRows`
@@ -75,11 +77,15 @@ def fit_table(
     options = options_of(chosen.table, worth, layout.parts)
     run = run_of(chosen, seed, keys, rows.weights)
     first, split = first_members(rows, layout, options, seed, None if start is None else start.models)
+    disk = None
+    if frame.many is not None:
+        held = (split.hold > 0).any(axis=0) & (rows.pieces == 1)  # of a frequent row, only some copies are held out
+        disk = _write_rows(frame.many, schema, keys[held], session)
     if session.kept is not None:  # the same bits, whatever machine fitted the mixture
         first = MaskedModel(first.network, session.kept.tree("members", first.base))
 
     def task(steps: int) -> TrainingTask[MaskedNetwork]:
-        return table_task(first, layout, plan, rows, split, replace(options, steps=steps), seed)
+        return table_task(first, layout, plan, rows, split, replace(options, steps=steps), seed, disk)
 
     def model_of(trained: Trained[MaskedNetwork]) -> TableModel:
         models, kept = MaskedModel(trained.averaged, first.base), replace(schema, rules=rules)
@@ -138,6 +144,19 @@ def _encode(
     rows = EncodedRows(**fields)
     row_weights = np.bincount(which, counting(weights)).astype(np.float64)
     return TableRows(rows, row_weights, _count_pieces(rows, row_weights), valued), keys, kept, fingerprint_of(own)
+
+
+def _write_rows(many: ManyRows, schema: Schema, held: NDArray[np.uint64], session: FitSession) -> RowsOnDisk:
+    """Write all rows to disk, except those with the keys `held`, and return how they are read and encoded."""
+    is_learned = lambda rows: ~np.isin(content_keys(schema.contents(rows, name=session.name)), held)
+    some = many.only(is_learned, hashlib.sha256(held.tobytes()).hexdigest())
+    stored, reader = some.store([column.name for column in schema.compared], session.scratch), Reader.of(schema)
+
+    def read(index: NDArray[np.integer]) -> EncodedRows:
+        rows = reader.read(schema.encode(stored.read(index.ravel()), unseen="mark"))
+        return EncodedRows(*(part.reshape(*index.shape, *part.shape[1:]) for part in rows))
+
+    return RowsOnDisk(len(stored), read)
 
 
 def schema_of(

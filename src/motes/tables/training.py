@@ -24,8 +24,8 @@ from motes.tables.network import CLOSE, SHARED, EncodedRows, MaskedModel, Masked
 from motes.tables.recipe import TableOptions
 from motes.training import Trained
 from motes.training.averages import weights_of, with_weights
-from motes.training.batches import Batches, systematic
-from motes.training.loop import TrainingTask
+from motes.training.batches import Batches, Stream, systematic
+from motes.training.loop import RowsOnDisk, TrainingTask, indices
 from motes.training.optimisers import falling, with_inputs
 from motes.training.programs import each_member, training_program
 from motes.training.validation import Validation
@@ -204,19 +204,27 @@ class TableObjective(NamedTuple):
 
     layout: Layout
     network: MaskedNetwork  # of one member; its weights are replaced
-    rows: EncodedRows
+    rows: EncodedRows | None  # None: each batch brings its rows
     members: Base  # mixtures of all members, with a leading axis
 
-    def loss(self, weights: jax.Array, member: Base, rows: jax.Array, draws: BatchDraws, step: jax.Array) -> jax.Array:
-        """Return the loss of the module's equation."""
-        index = rows.reshape(len(draws.orders), -1)  # (groups, n)
-        batch = jax.tree.map(lambda part: part[index], self.rows)
+    def loss(self, weights: jax.Array, member: Base, rows: Any, draws: BatchDraws, step: jax.Array) -> jax.Array:
+        """Return the loss of the module's equation; `rows` are indices, or `EncodedRows`."""
+        every, index = (rows, jnp.arange(len(rows.codes))) if self.rows is None else (self.rows, rows)
+        index = index.reshape(len(draws.orders), -1)  # (groups, n)
+        batch = jax.tree.map(lambda part: part[index], every)
         model = MaskedModel(with_weights(self.network, weights), member)
         return masked_loss(model, self.layout, batch, *draws)
 
 
 def table_task(
-    models: MaskedModel, layout: Layout, plan: Plan, data: TableRows, split: Split, options: ChosenOptions, seed: int
+    models: MaskedModel,
+    layout: Layout,
+    plan: Plan,
+    data: TableRows,
+    split: Split,
+    options: ChosenOptions,
+    seed: int,
+    disk: RowsOnDisk | None = None,
 ) -> TrainingTask[MaskedNetwork]:
     """Return the task for the training loop.
 
@@ -227,10 +235,16 @@ def table_task(
         split: the training and validation rows of each member.
         options: options of the training.
         seed: seed of all randomness.
+        disk: the training rows, if they do not fit into memory; `data` is then a sample.
     """
     networks = models.network
     one = jax.tree.map(lambda part: np.asarray(part)[0], networks)  # NumPy compiles nothing
-    objective = TableObjective(layout.on_device, one, jax.device_put(_pad(data.rows)), models.base)
+    rows = None if disk else jax.device_put(_pad(data.rows))
+    objective = TableObjective(layout.on_device, one, rows, models.base)
+    seeds = [[seed, 161803, member] for member in range(len(split.learn))]
+    streams: Sequence[Stream] = [_make_batches(*one, options.batch) for one in zip(split.learn, seeds, strict=True)]
+    if disk is not None:
+        streams = [disk.batches(options.batch, numbers) for numbers in seeds]
     shape = CHUNK, len(split.learn), GROUPS, options.batch // GROUPS
     chunk = lru_cache(maxsize=1)(lambda begin: BatchDraws.of(plan, networks, options, shape, seed, begin))
     losses, validation = _make_validation(objective, data, split.hold, plan, options, seed)
@@ -251,7 +265,7 @@ def table_task(
         vectors_of(networks),
         partial(members_with, networks),
         _optimiser(networks, options),
-        _make_batches(split.learn, options.batch, seed),
+        streams,
         options.steps,
         options.ema,
         options.averages,
@@ -260,6 +274,7 @@ def table_task(
         validation=validation,
         ema_warmup=9.0,
         draw=lambda step: jax.tree.map(lambda part: part[step % CHUNK], chunk(step - step % CHUNK)),
+        read=disk.read if disk else indices,
         finish=finish,
         chunk=CHUNK,
     )
@@ -312,14 +327,10 @@ def best_share(networks: MaskedNetwork, nats: Callable[[MaskedNetwork], float]) 
     return min(SHARES, key=lambda share: nats(moved_by(networks, share)))
 
 
-def _make_batches(learn: NDArray[np.float64], size: int, seed: int) -> list[Batches]:
-    """Return the batches of row indices (size,) of each member; in an epoch, each row occurs as often as its weight."""
-
-    def one(weights: NDArray[np.float64], rng: np.random.Generator) -> Batches:
-        count = min(round(weights.sum()), max(int((weights > 0).sum()), LONGEST))
-        return Batches(rng, lambda rng: systematic(rng, weights, count), size)
-
-    return [one(weights, np.random.default_rng([seed, 161803, member])) for member, weights in enumerate(learn)]
+def _make_batches(weights: NDArray[np.float64], seed: Sequence[int], size: int) -> Batches:
+    """Return batches of row indices (size,) of a member; in an epoch, each row occurs as often as its weight (n,)."""
+    count = min(round(weights.sum()), max(int((weights > 0).sum()), LONGEST))
+    return Batches(np.random.default_rng(seed), lambda rng: systematic(rng, weights, count), size)
 
 
 def _make_validation(

@@ -3,18 +3,34 @@
 An epoch is a random order of all rows, split into batches; the next epoch has another order.
 
 The state of the batches is small: the random state from which the current rows were drawn, the rows left over before
-that, and the number of rows returned since.
+that, and the number of rows returned since. Rows that do not fit into memory are in an order that is computed from the
+place in it, so that the number of batches is the whole state.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from motes.data.stored import shuffled
 from motes.training.checkpoints import State
 
 Integers = NDArray[np.int32]
+
+
+class Stream(Protocol):
+    """An infinite iterator over batches of row indices (size,)."""
+
+    def __next__(self) -> NDArray[np.integer]:
+        """Return the next batch."""
+
+    @property
+    def state(self) -> State:
+        """The state, from which `go_on` gives the same next batches."""
+
+    def go_on(self, state: State) -> None:
+        """Continue from the state of another iterator with the same rows."""
 
 
 class Batches:
@@ -62,6 +78,34 @@ class Batches:
         if given := state.numbers["given"]:
             self._refill(self._left)
             self._given = given
+
+
+class ShuffledBatches:
+    """An infinite iterator over batches of row indices (size,), each epoch in another order of `shuffled`.
+
+    Args:
+        rows: number of rows.
+        size: number of rows in a batch.
+        seed: random seed of the orders, one or more whole numbers.
+    """
+
+    def __init__(self, rows: int, size: int, seed: Sequence[int]):
+        self._rows, self._size, self._done = rows, size, 0
+        self._key = np.random.SeedSequence(seed).generate_state(1, np.uint64)
+
+    def __next__(self) -> NDArray[np.int64]:
+        places = self._done * self._size + np.arange(self._size)
+        self._done += 1
+        return shuffled(places % self._rows, self._rows, self._key ^ (places // self._rows).astype(np.uint64))
+
+    @property
+    def state(self) -> State:
+        """The number of batches so far."""
+        return State({}, {"done": self._done})
+
+    def go_on(self, state: State) -> None:
+        """Continue after the same number of batches."""
+        self._done = state.numbers["done"]
 
 
 def systematic(rng: np.random.Generator, weights: NDArray[np.floating], count: int | None = None) -> NDArray[np.int64]:

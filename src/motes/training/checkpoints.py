@@ -116,6 +116,7 @@ class FitSession:
             and with the complete state of its training. A loaded model has only its weights.
         state: the state to continue from, without a keeper; None: start anew.
         more: add the recipe's steps to the steps of the start, even if all rows are the same.
+        scratch: folder for the file of rows that do not fit into memory; None: a temporary folder.
     """
 
     keeper: Checkpointer | None = None
@@ -124,6 +125,7 @@ class FitSession:
     start: Any = None
     state: State | None = None
     more: bool = False
+    scratch: Path | None = None
 
     @property
     def kept(self) -> State | None:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from motes.errors import TrainingError, UsageError
 from motes.progress import Progress
 from motes.training.averages import LENGTHS, Averages, Weights, rates, weights_of
-from motes.training.batches import Batches
+from motes.training.batches import ShuffledBatches, Stream
 from motes.training.checkpoints import BATCHES, WATCH, FitSession, State, interruptible, named, tree_state
 from motes.training.optimisers import DivergenceMonitor
 from motes.training.programs import each_member, training_program
@@ -32,6 +32,7 @@ from motes.training.validation import Validation
 N = TypeVar("N")
 M = TypeVar("M")
 
+CHUNK = 512  # maximum number of steps in a call of the program
 FIRST = 8  # steps in the first call of the program
 PATIENCE = 0.25  # seconds per call, after which progress is reported and interrupts are handled
 
@@ -43,19 +44,40 @@ class Objective(Protocol):
     def members(self) -> Any:
         """Arrays that differ between members, with a leading axis; None: none."""
 
-    def loss(self, weights: jax.Array, member: Any, rows: jax.Array, draws: Any, step: jax.Array) -> jax.Array:
+    def loss(self, weights: jax.Array, member: Any, rows: Any, draws: Any, step: jax.Array) -> jax.Array:
         """Return the mean loss () of a batch of one member.
 
         Args:
             weights: (p,).
             member: its part of `members`.
-            rows: indices of the rows, (size,).
+            rows: what `TrainingTask.read` returned for the rows of the batch: by default their indices, (size,).
             draws: the draws of `TrainingTask.draw` for this step and member.
             step: number of steps taken before, which is folded into a key.
         """
 
 
 # --- The task, the state and the result of a training ---------------------------------------------------------------
+
+
+def indices(rows: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Return the indices of rows."""
+    return rows
+
+
+class RowsOnDisk(NamedTuple):
+    """Training rows that do not fit into memory.
+
+    Attributes:
+        rows: their number.
+        read: as in `TrainingTask`.
+    """
+
+    rows: int
+    read: Callable[[NDArray[np.integer]], Any]
+
+    def batches(self, size: int, seed: Sequence[int]) -> ShuffledBatches:
+        """Return batches of row indices (size,), in an order of the rows that `seed` chooses."""
+        return ShuffledBatches(self.rows, size, seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +99,8 @@ class TrainingTask(Generic[N]):
         ema_warmup: the decay at step k is at most 1 - `ema_warmup` / (10 + k).
         snapshots: the steps after which the weights are kept.
         draw: step -> random draws for each member, with a leading axis; programs compile faster if NumPy draws them.
+        read: row indices (..., size) -> the rows for `Objective.loss`, arrays with the same leading axes; default: the
+            indices, for an objective that has all rows.
         finish: changes the result after the training.
         chunk: maximum number of steps per call of the compiled program.
     """
@@ -85,7 +109,7 @@ class TrainingTask(Generic[N]):
     weights: Any
     network: Callable[[Any], N]
     optimiser: optax.GradientTransformation
-    streams: Sequence[Batches]
+    streams: Sequence[Stream]
     steps: int
     ema: float
     averages: int
@@ -95,8 +119,9 @@ class TrainingTask(Generic[N]):
     ema_warmup: float = 0.0
     snapshots: Sequence[int] = ()
     draw: Callable[[int], Any] = lambda step: None
+    read: Callable[[NDArray[np.integer]], Any] = indices
     finish: Callable[["Trained[N]"], "Trained[N]"] = lambda trained: trained
-    chunk: int = 512
+    chunk: int = CHUNK
 
 
 class Snapshot(NamedTuple):
@@ -204,13 +229,15 @@ class TrainingState(Generic[N]):
         """
         task, done = self.task, self.done
         count = self._next_stop(min(most, task.chunk)) - done
-        batches = [(np.stack([next(one) for one in task.streams]), task.draw(done + k)) for k in range(count)]
-        batches += batches[:1] * (task.chunk - count)  # one length, one program
-        stacked = jax.tree.map(lambda *parts: np.stack(parts), *batches)
+        rows = task.read(np.stack([np.stack([next(one) for one in task.streams]) for _ in range(count)]))
+        draws = jax.tree.map(lambda *parts: np.stack(parts), *(task.draw(done + k) for k in range(count)))
+        # One length, one program.
+        padded = lambda part: np.concatenate([part, np.repeat(part[:1], task.chunk - count, axis=0)])
+        batches = jax.tree.map(padded, (rows, draws))
         decay = np.array([1 - task.ema, task.ema_warmup], jnp.result_type(float))
         lengths = LENGTHS if task.averages else ()
         after, fresh, finite = _advance(
-            task.objective, task.optimiser, lengths, decay, self.weights, stacked, np.int32(count)
+            task.objective, task.optimiser, lengths, decay, self.weights, batches, np.int32(count)
         )
         losses = np.append(self.losses, np.asarray(fresh)[:count].mean(axis=1, dtype=np.float32))
         self._raise_divergence(self._monitor.fault(losses, finite=bool(finite)))
@@ -344,7 +371,7 @@ def _advance(
 ) -> tuple[Weights, jax.Array, jax.Array]:
     """Take `count` steps of all members; also return their losses (chunk, M), and whether all weights are finite.
 
-    `batches` are indices of rows (chunk, M, size) and other random draws; `decay` is the share by which averages move
+    `batches` are the rows (chunk, M, size, ...) and other random draws; `decay` is the share by which averages move
     in a step, and its warm-up.
     """
     moves, warmup = jnp.asarray(decay)
@@ -366,7 +393,7 @@ def _advance(
         state, loss = each_member(member)(state, objective.members, batch)
         return state, losses.at[i].set(loss)
 
-    state, losses = jax.lax.fori_loop(0, count, step, (state, jnp.zeros(batches[0].shape[:2])))
+    state, losses = jax.lax.fori_loop(0, count, step, (state, jnp.zeros(jax.tree.leaves(batches[0])[0].shape[:2])))
     finite = [jnp.isfinite(part).all() for part in (state.last, state.average, state.powers)]
     return state, losses, jnp.stack(finite).all()
 

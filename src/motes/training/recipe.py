@@ -164,6 +164,7 @@ class Data(Checked):
     label: str | None = None  # the column with the class of each row, "class" for a shape
     given: tuple[str, ...] = ()  # columns of numbers that points are conditioned on, such as ["x1", "x2"]
     bounds: tuple[str, ...] = ()  # of columns, such as ["rate=0..1", "size=0.."]; samples stay within them
+    in_memory: int = number(10_000_000, 1, 10**12)  # rows times columns of files, above which rows are read from disk
 
 
 @dataclass(frozen=True)
