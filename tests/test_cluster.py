@@ -450,3 +450,14 @@ def test_memory_does_not_grow_with_the_rows(command, kind, table, small_model, m
     small, large = [peak(n) for n in (4000, 4000, 4000 + more)][1:]
     gc.set_threshold(*before)
     assert large < small + 20 * more  # bytes: less than three columns of the other rows
+
+
+@pytest.mark.slow
+def test_a_folder_is_evaluated_on_a_sample_that_it_states(rows, motes_command):
+    with untrained():
+        motes.fit(PEOPLE, changes=TINY | {"data.in_memory": 60}, verbose=False).save("small")
+    some = pd.DataFrame(PEOPLE).assign(who=None)
+    for path in rows.iterdir():
+        pd.concat([some] * 2000, ignore_index=True).to_parquet(path)
+    out = motes_command.out("evaluate", "small.safetensors", rows, "-n", 50, "-q")
+    assert re.search(r"a sample of 200,\d+ of the 240,000 rows", out) and "Associations" in out and "Classifier" in out
