@@ -639,3 +639,10 @@ def test_parts_of_a_file_are_held_to_the_same(size, table, monkeypatch):
         Blocks.of_file(table({10: '10.5,3,"n0'}))
     with pytest.warns(UserWarning, match="2 cells span several lines; the longest has 3, in row 400"):
         Blocks.of_file(table({10: '1,2,"a\nb"', 399: '1,2,"a\nb\nc"'}))
+
+
+def test_the_nameless_index_of_a_data_frame_is_not_a_column(tmp_path):
+    path = tmp_path / "some.parquet"
+    some = pa.table({"x": [1.5, 2.5], "__index_level_0__": [1, 2]})  # as pandas writes frame[frame.x > 1]
+    parquet.write_table(some, path)
+    assert read_frame(path).names == next(Blocks.of_file(path).read()).names == ("x",)

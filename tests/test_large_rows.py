@@ -109,12 +109,19 @@ def test_any_rows_come_back_to_the_bit_from_a_few_bytes_per_entry(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_sample_has_the_extremes_and_the_rare_labels_of_all_rows(tmp_path):
+def test_a_sample_has_the_extremes_and_the_rare_labels_of_all_rows(tmp_path, capsys):
     n = 250_000
     x, label = np.random.default_rng(0).normal(size=n), np.full(n, "usual", object)
     x[12_345], x[99], label[200_001], label[7] = 1e6, -1e6, "rare", None
-    sample = read_sample(in_files(tmp_path / "rows", as_frame({"x": x, "label": label})), 100)
-    assert 200_000 <= len(sample) <= 200_050
+    own = [f"row {k}" for k in range(n)]
+    sample = read_sample(in_files(tmp_path / "rows", as_frame({"x": x, "label": label, "own": own})), 100)
+    sample.many.store(["label", "own"], tmp_path)
+    lost = n - len(sample)
+    assert (
+        f"column 'own' has labels that are neither in the sample nor among the first 1,000; their {lost:,}"
+        in " ".join(capsys.readouterr().err.split())
+    )
+    assert 200_000 <= len(sample) <= 201_050
     assert sample["x"].min() == -1e6 and sample["x"].max() == 1e6
     assert {*sample["label"]} == {"usual", "rare", None}
     assert sample.many.notes[0].startswith(f"a sample of {len(sample):,} of the 250,000 rows of ")

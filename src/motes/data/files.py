@@ -41,6 +41,8 @@ def suffix_of(path: str | Path) -> str:
 def read_frame(path: str | Path, text: TextOptions = TextOptions()) -> Frame:
     """Read a file or a data set. Empty cells are missing; in text files also NA, NaN, null and similar.
 
+    The nameless index of a data frame, which pandas writes to a Parquet file, is not a column.
+
     Args:
         path: the path of the file, or the name of a data set.
         text: the format of a text file.
@@ -163,9 +165,14 @@ def width_of(path: Path, text: TextOptions) -> int:
 def _read_parquet(path: Path) -> Frame:
     with parquet_file(path) as file:
         made: dict[str, Series] = {}
-        for name in file.schema_arrow.names:  # one at a time, so that the rows are never in memory twice
+        for name in _column_names(file):  # one at a time, so that the rows are never in memory twice
             made |= as_frame(file.read(columns=[name]), name=f"'{path}'").columns
         return Frame(made)
+
+
+def _column_names(file: Any) -> list[str]:
+    """Return the columns of a Parquet file, without the nameless index that pandas writes beside them."""
+    return [name for name in file.schema_arrow.names if not re.fullmatch(r"__index_level_\d+__", name)]
 
 
 @contextmanager
@@ -470,7 +477,7 @@ def _read_parquet_blocks(path: Path, size: int | None = None) -> Iterator[Frame]
     from pyarrow import Table
 
     with parquet_file(path) as file:
-        for batch in file.iter_batches(size or BLOCK):
+        for batch in file.iter_batches(size or BLOCK, columns=_column_names(file)):
             yield as_frame(Table.from_batches([batch]), name=f"'{path}'")
 
 

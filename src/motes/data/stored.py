@@ -270,32 +270,46 @@ class ManyRows:
         path = place / f"rows-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.bin"
         note = path.with_suffix(".json")
         with _waiting_for(path.with_suffix(".lock")):
-            written = json.loads(note.read_text()) if note.is_file() and path.is_file() else {"read": 0, "rows": 0}
+            written: dict[str, Any] = {"read": 0, "rows": 0, "unseen": {}}
+            if note.is_file() and path.is_file():
+                written = json.loads(note.read_text())
             if written["read"] < self.blocks.rows:
                 try:
                     written = self._write(path, columns, dtype, **written)
                 except OSError as error:
                     error.filename = error.filename or str(path)  # a full disk gives no name
                     raise
+        for name, count in written["unseen"].items():
+            self.reporter.warn(
+                f"column '{name}' has labels that are neither in the sample nor among the first {LABELS:,}; their "
+                f"{count:,} entries count as unknown in training"
+            )
         stored = StoredRows(path, dtype, columns, written["rows"])
         if temporary is not None:
             weakref.finalize(stored, temporary.cleanup)
         return stored
 
     def _write(
-        self, path: Path, columns: Mapping[str, StoredColumn], dtype: np.dtype[Any], read: int, rows: int
-    ) -> dict[str, int]:
+        self,
+        path: Path,
+        columns: Mapping[str, StoredColumn],
+        dtype: np.dtype[Any],
+        read: int,
+        rows: int,
+        unseen: dict[str, int],
+    ) -> dict[str, Any]:
         """Write the records after the first `rows`, which come from the first `read` rows of the files.
 
-        At intervals, and at the end, both numbers are written to a file; they are also returned.
+        At intervals, and at the end, both numbers are written to a file; they are also returned. `unseen` counts the
+        entries of each column whose labels the sample does not contain.
         """
         done, note = read, path.with_suffix(".json")
 
-        def flush() -> dict[str, int]:
+        def flush() -> dict[str, Any]:
             file.flush()
             os.fsync(file.fileno())
             with replacing(note, durable=True) as new:
-                new.write_text(json.dumps(written := {"read": read, "rows": rows}))
+                new.write_text(json.dumps(written := {"read": read, "rows": rows, "unseen": unseen}))
             return written
 
         with path.open("r+b" if read else "wb") as file, closing(self._read("writing rows")) as blocks:
@@ -308,6 +322,9 @@ class ManyRows:
                 records = np.empty(len(kept), dtype)
                 for j, (name, column) in enumerate(columns.items()):
                     records[str(j)] = column.encode(kept.columns[name])
+                    if column.series.type == "label":
+                        lost = int((records[str(j)] == len(column.series.labels) - 1).sum())
+                        unseen = unseen | ({name: unseen.get(name, 0) + lost} if lost else {})
                 file.write(records.tobytes())
                 read, rows = begin + len(block), rows + len(kept)
                 if k % FLUSHED == 0 and read < self.blocks.rows:
