@@ -46,6 +46,7 @@ from tests.trained import exact, learned_posterior  # noqa: F401, fixtures
 import motes
 from fits import fit_points
 from motes import cli
+from motes.cli import importing
 from motes.evaluation.metrics import METRICS
 from motes.points.model import PointModel
 from motes.recipes import kinds_of
@@ -247,8 +248,9 @@ class Command:
 
 @pytest.fixture
 def motes_command(capsys, monkeypatch, tmp_path):
-    """A `Command`, in an empty folder."""
+    """A `Command`, in an empty folder, without the files that an earlier one imported."""
     monkeypatch.chdir(tmp_path)
+    importing.FILES.clear()
     return Command(capsys)
 
 

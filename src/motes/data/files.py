@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from motes.data.arrays import TYPE_WORDS, Series, Type
-from motes.data.datasets import named
+from motes.data.datasets import DATASETS, named
 from motes.data.frames import Frame, as_frame, joined, unique_names
 from motes.data.readings import is_number
 from motes.errors import DataError, UsageError
@@ -118,6 +118,8 @@ def files_of(source: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
 def is_several(source: Any) -> bool:
     """Return whether a source is a folder, a pattern or a list of files, as opposed to a single file or a name."""
     if isinstance(source, str | Path):
+        if str(source) in DATASETS:
+            return False
         return Path(source).is_dir() or (has_magic(str(source)) and not Path(source).exists())
     return isinstance(source, list | tuple) and bool(source) and all(isinstance(one, str | Path) for one in source)
 
