@@ -368,6 +368,12 @@ def test_a_histogram_reaches_the_worst_row_of_both_tables():
     assert (np.diff(bars.edges) > 0).all()
 
 
+def test_few_numbers_have_a_bar_each():
+    bars = bars_of(np.array([3.0, 4.0, 4.0, 7.0]), np.array([5.0, 5.0]), ())
+    assert bars.edges.tolist() == [2.5, 3.5, 4.5, 5.5, 6.5, 7.5]
+    assert bars.synthetic.tolist() == [0.25, 0.5, 0, 0, 0.25] and bars.real.tolist() == [0, 0, 1, 0, 0]
+
+
 def test_a_difference_of_5_per_cent_is_seen_in_the_matrix():
     def shade(value):
         values = np.array([[np.nan, value], [value, np.nan]])
@@ -458,15 +464,18 @@ def test_the_map_of_differences_has_the_colour_of_those_that_are_too_many():
     for colour in ("more-synthetic", "more-real"):
         paths = re.findall(rf'<path class="{colour}" d="([^"]*)"', drawn)
         where[colour] = np.array([float(x) for path in paths for x in re.findall(r"M([\d.]+),", path)])
+        heights = [float(y) for path in paths for y in re.findall(r"M[\d.]+,([\d.]+)h", path)]
+        assert heights and max(heights) < 320  # within the square
     middle = 44 + 150  # of the square
     assert where["more-synthetic"].max() < middle <= where["more-real"].min() + 15
     assert "by chance up to ±" in svg["aria-label"]
 
 
 @pytest.mark.parametrize(
-    ("value", "span", "text"), [(2007, 3, "2007"), (5000, 20_000, "5,000"), (1500, 3000, "1500"), (0.25, 1, "0.2")]
+    ("value", "span", "text"),
+    [(2007, 3, "2007"), (5000, 20_000, "5,000"), (1500, 3000, "1500"), (0.25, 1, "0.2"), (-1e-17, 2, "0")],
 )
-def test_a_year_on_an_axis_has_no_comma(value, span, text):
+def test_a_year_on_an_axis_has_no_comma_and_zero_no_sign(value, span, text):
     assert tick_text(value, span) == text
 
 

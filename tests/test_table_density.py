@@ -149,6 +149,22 @@ def test_gates_begin_where_the_entries_are_likeliest():
     assert gates_of(y, 2, stats.norm.logpdf(y)).max() < 0.1
 
 
+def test_gates_stay_where_codes_and_normals_are_equally_likely():
+    # A number after a label, in a mixture of two normals: its density given the label is that of SciPy.
+    weights, means = np.array([0.6, 0.4]), np.array([[0.0, 0.3], [1.5, -0.4]])
+    covariances = np.array([[[1.0, 0.5], [0.5, 0.7]], [[0.3, -0.1], [-0.1, 0.2]]])
+    y = np.random.default_rng(2).normal(size=(500, 2))
+    both = sum(w * stats.multivariate_normal(m, s).pdf(y) for w, m, s in zip(weights, means, covariances, strict=True))
+    label = sum(
+        w * stats.norm(m[1], np.sqrt(s[1, 1])).pdf(y[:, 1]) for w, m, s in zip(weights, means, covariances, strict=True)
+    )
+    number = y[:, :1]
+    gates = first_gates(
+        Base(np.log(weights), means, covariances), y, number, number, np.log(both / label)[:, None], np.ones(500)
+    )
+    np.testing.assert_allclose(gates, 0.5, atol=1e-9)
+
+
 def labelled(n):
     """Rows of two numbers with means of their own for each of three labels, and of one number that ignores them."""
     rng = np.random.default_rng(5)

@@ -235,8 +235,9 @@ def test_a_cut_normal_is_that_of_scipy(low, high):
     from scipy.stats import truncnorm
 
     u = np.linspace(0.001, 0.999, 101)
-    found = cut_normal(np.zeros(101), np.ones(101), np.full(101, low), np.full(101, high), u)
-    np.testing.assert_allclose(found, truncnorm(low, high).ppf(u), rtol=1e-6, atol=1e-7)
+    for mean, sd in ((0.0, 1.0), (1.5, 2.0)):
+        found = cut_normal(*(np.full(101, one) for one in (mean, sd, mean + sd * low, mean + sd * high)), u)
+        np.testing.assert_allclose((found - mean) / sd, truncnorm(low, high).ppf(u), rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.slow
