@@ -129,7 +129,7 @@ def score_blocks(
 
     Args:
         model: the model.
-        rows: the rows, with the columns of the model; for a posterior also with those of the observations.
+        rows: the rows, with the columns of the model, and for a posterior also the observed columns.
         name: the name of the rows in messages.
         orders, laplace: for tables, as in `TableModel.likelihood`.
         label: for points, as in the `likelihood` of their model.

@@ -235,7 +235,7 @@ def fit(
             polars or Arrow table. Masked entries are missing. You can also pass the name of a shape, a data set, a
             file or a folder, a pattern such as "rows/*.parquet", or a list of files; then a part of the rows is held
             out for `Model.evaluate`. Files with more entries than the recipe's `data.in_memory` are not read into
-            memory; see docs/cluster.md.
+            memory; see docs/large_rows.md.
         recipe: a name (see `motes recipes`), a `.toml` file or a `Recipe`. By default, it is chosen from the data:
             "posterior" if you pass `given`; "default" if you pass `bounds`, or for points (two columns of real numbers
             without missing entries); and "table" for anything else.

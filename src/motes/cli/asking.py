@@ -174,7 +174,7 @@ def predict(
     out: options.RowsFile = None,
     overwrite: options.Replace = False,
     quantile: list[float] | None = None,
-    draws: Annotated[int | None, Parameter(converter=whole)] = None,
+    draws: options.MaybeWhole = None,
     seed: options.Seed = 0,
     work: WorkOptions = WorkOptions(),
     text: options.Text = TextOptions(),

@@ -58,6 +58,7 @@ DIGITS = 20  # at most in a whole number: more than any option needs
 FILES = ".csv, .tsv, .parquet or .npy file"
 TABLE = f"{FILES}, or the name of a data set (see `motes datasets`)"
 Whole = Annotated[int, Parameter(converter=whole)]
+MaybeWhole = Annotated[int | None, Parameter(converter=whole)]
 Count = Annotated[int, Parameter(alias="-n", converter=whole)]
 Seed = Annotated[int, Parameter(converter=whole, help="The same seed gives the same result.")]
 Quiet = Annotated[bool, Parameter(alias="-q", help="Print only results and errors.")]
@@ -168,7 +169,7 @@ class PointOptions:
     label: str | None = None
     iid: Path | None = None
     sampler: str | None = None
-    steps: Annotated[int | None, Parameter(converter=whole)] = None
+    steps: MaybeWhole = None
     grid: str | None = None
     guidance: float | None = None
     guidance_interval: tuple[float, float] = (0.0, 1.0)

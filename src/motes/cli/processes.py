@@ -17,11 +17,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from typing import IO, Annotated
+from typing import IO
 
 from cyclopts import Parameter
 
-from motes.cli.common import handling, note, whole
+from motes.cli.common import MaybeWhole, handling, note
 from motes.errors import LostProcessError, MotesError, UsageError, check_count
 
 WORKER = "MOTES_WORKER"  # environment variable of a child: the file descriptors of the output and of messages
@@ -44,9 +44,9 @@ class ProcessOptions:
         process: The number of this process, from 0 to PROCESSES - 1, with --coordinator.
     """
 
-    processes: Annotated[int | None, Parameter(converter=whole)] = None
+    processes: MaybeWhole = None
     coordinator: str | None = None
-    process: Annotated[int | None, Parameter(converter=whole)] = None
+    process: MaybeWhole = None
 
     def __post_init__(self) -> None:
         if self.processes is not None:

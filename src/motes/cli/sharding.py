@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from motes.cli.common import Quiet, app, note, start_jax, terminated_by_sigterm, whole
+from motes.cli.common import MaybeWhole, Quiet, app, note, start_jax, terminated_by_sigterm
 from motes.cli.importing import FILES, run_file
 from motes.errors import MotesError, UsageError, check_count
 from motes.progress import Reporter
@@ -23,7 +23,6 @@ from motes.progress import Reporter
 if TYPE_CHECKING:
     from motes.cluster import ShardTask
 
-Number = Annotated[int | None, Parameter(converter=whole)]
 PATIENCE = 10  # seconds to wait for a scheduler
 
 
@@ -38,7 +37,7 @@ class EngineOptions:
             cluster of --workers processes here.
     """
 
-    workers: Number = None
+    workers: MaybeWhole = None
     cluster: str | None = None
 
     def __post_init__(self) -> None:
@@ -72,7 +71,7 @@ class WorkOptions(EngineOptions):
             array does.
     """
 
-    shard: Number = None
+    shard: MaybeWhole = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -100,7 +99,7 @@ class ShardOptions(WorkOptions):
         shards: Write the rows as this many Parquet files into the folder --out; the same command continues.
     """
 
-    shards: Number = None
+    shards: MaybeWhole = None
 
     def __post_init__(self) -> None:
         if self.shards is None:

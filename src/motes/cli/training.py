@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from motes.cli import common as options
-from motes.cli.common import app, load_model, loading, note, start_jax, terminated_by_sigterm, whole
+from motes.cli.common import app, load_model, loading, note, start_jax, terminated_by_sigterm
 from motes.cli.processes import ProcessOptions, joined, run_processes
 from motes.errors import UsageError
 from motes.progress import Reporter
@@ -37,7 +37,7 @@ def train(
     recipe: str | None = None,
     given_columns: str | None = None,
     changes: Annotated[list[str], Parameter(name="--set")] = [],  # noqa: B006 - never changed
-    seed: Annotated[int | None, Parameter(converter=whole)] = None,
+    seed: options.MaybeWhole = None,
     run: Annotated[options.Options, Parameter(name="*")] = options.Options(),
     several: ProcessOptions = ProcessOptions(),
     text: options.Text = TextOptions(),

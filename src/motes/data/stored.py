@@ -169,7 +169,7 @@ class Extent:
 
 @dataclass(frozen=True, eq=False)
 class ManyRows:
-    """The rows of files, of which only a sample is in memory.
+    """All rows of some files; only a sample of them is in memory.
 
     Attributes:
         name: their name in messages.
@@ -178,7 +178,7 @@ class ManyRows:
         reporter: shows the progress of the passes.
         frame: the sample.
         extents: column -> what it contains in all rows.
-        convert: converts rows of the files to the rows of which the others speak, such as points.
+        convert: converts rows of the files to the rows that `keep` and the model use, such as points.
         keep: returns which of the converted rows are used; None for all.
         about: texts that identify `keep`.
     """

@@ -231,7 +231,7 @@ def in_groups(function: Callable[..., Any], rows: Any, among: Array, part: Part 
     """Call `function(*rows, among)` on groups of at most `GROUP` rows, so that its cost is linear in the batch size.
 
     `rows` and the function's results have a leading batch axis; `among` (b,) is false for rows to ignore. If devices
-    share the batch, the results are those of the rows of this `part`.
+    share the batch, only the results of the rows in this `part` are returned.
     """
     count = -(-len(among) // GROUP)
     if part.devices > 1:

@@ -204,7 +204,7 @@ class OnDevice(NamedTuple):
         masks, if there are any. In training, the key `thin` selects the units for dropout. With `among` (b,), the rows
         of the batch that count, the target is the mean of x_0 over those rows with the same class and context
         (`stable_target`); the loss is then the mean of the losses of all x_0 that x_t may come from. All arguments are
-        those of the whole batch; if devices share it, the losses are those of the rows of this `part`.
+        those of the whole batch; if devices share it, only the losses of the rows in this `part` are returned.
         """
 
         known, schedule = self._known(index, chances), denoiser.schedule
@@ -345,7 +345,7 @@ class PointObjective(NamedTuple):
     ) -> jax.Array:
         """Return the mean loss of the rows, or the share of this part in it.
 
-        `rows` are indices, of which -1 does not count, or the rows themselves. Times, noise and targets depend on the
+        `rows` are indices, where -1 is no row, or the rows themselves. Times, noise and targets depend on the
         whole batch, so that they do not depend on the number of devices.
         """
         every, rows = self.rows, part.gather(rows)
