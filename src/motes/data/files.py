@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from glob import glob, has_magic
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -113,6 +113,42 @@ def files_of(source: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
                 f"got '{found[0]}' and '{path}'; expected files of one type. Use a pattern, such as *{first}."
             )
     return tuple(found)
+
+
+class RowGroup(NamedTuple):
+    """A row group of a Parquet file.
+
+    Attributes:
+        path: the file.
+        number: number of the row group, from 0.
+    """
+
+    path: Path
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.path}, row group {self.number}"
+
+
+def parts_of(source: str | Path | Sequence[str | Path]) -> tuple[Path | RowGroup, ...]:
+    """Return the absolute paths of the files of a source, or the row groups of a single Parquet file.
+
+    Raises:
+        UsageError, DataError: as in `files_of` and `Blocks.of_file`.
+
+    Example:
+        >>> import pandas as pd
+        >>> from motes.data.files import parts_of
+        >>> pd.DataFrame({"age": range(30)}).to_parquet("people.parquet", row_group_size=10)
+        >>> [part.number for part in parts_of("people.parquet")]
+        [0, 1, 2]
+    """
+    paths = tuple(path.absolute() for path in files_of(source))
+    if len(paths) > 1 or paths[0].suffix.lower() != ".parquet":
+        return paths
+    with parquet_file(paths[0]) as file:
+        count = file.metadata.num_row_groups
+    return tuple(RowGroup(paths[0], k) for k in range(count)) if count > 1 else paths
 
 
 def is_several(source: Any) -> bool:
@@ -406,6 +442,26 @@ class Blocks:
         return cls.of_frame(whole())
 
     @classmethod
+    def of_row_group(cls, group: RowGroup) -> Blocks:
+        """Return the blocks of a row group of a Parquet file.
+
+        Raises:
+            UsageError, DataError: as in `of_file`.
+
+        Example:
+            >>> import pandas as pd
+            >>> from motes.data import Blocks
+            >>> from motes.data.files import parts_of
+            >>> pd.DataFrame({"age": range(25)}).to_parquet("people.parquet", row_group_size=10)
+            >>> [Blocks.of_row_group(group).rows for group in parts_of("people.parquet")]
+            [10, 10, 5]
+        """
+        with parquet_file(group.path) as file:
+            rows = file.metadata.row_group(group.number).num_rows
+        read = partial(_read_parquet_blocks, group.path, None, [group.number])
+        return cls(rows, read, lambda: joined(read(), rows))
+
+    @classmethod
     def of_files(cls, source: str | Path | Sequence[str | Path], text: TextOptions = TextOptions()) -> Blocks:
         """Return the blocks of all files of a source, in the order of `files_of`, as rows of one table.
 
@@ -475,11 +531,11 @@ def _split(frames: Iterable[Frame]) -> Iterator[Frame]:
             yield frame.take(slice(start, start + BLOCK))
 
 
-def _read_parquet_blocks(path: Path, size: int | None = None) -> Iterator[Frame]:
+def _read_parquet_blocks(path: Path, size: int | None = None, groups: list[int] | None = None) -> Iterator[Frame]:
     from pyarrow import Table
 
     with parquet_file(path) as file:
-        for batch in file.iter_batches(size or BLOCK, columns=_column_names(file)):
+        for batch in file.iter_batches(size or BLOCK, groups, columns=_column_names(file)):
             yield as_frame(Table.from_batches([batch]), name=f"'{path}'")
 
 

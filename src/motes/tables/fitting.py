@@ -76,7 +76,8 @@ def fit_table(
     layout = layout_of(schema, labels=labels)
     options = options_of(chosen.table, worth, layout.parts)
     run = run_of(chosen, seed, keys, rows.weights)
-    first, split = first_members(rows, layout, options, seed, None if start is None else start.models)
+    earlier, on_disk = None if start is None else start.models, frame.many is not None
+    first, split = first_members(rows, layout, options, seed, earlier, on_disk=on_disk)
     disk = None
     if frame.many is not None:
         held = (split.hold > 0).any(axis=0) & (rows.pieces == 1)  # of a frequent row, only some copies are held out
