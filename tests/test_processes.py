@@ -110,7 +110,7 @@ def test_processes_share_rows_on_disk(train, tmp_path):
         learnable(300, seed=k).to_parquet(tmp_path / f"rows/part-{k}.parquet")
     options = {"changes": TABLE | {"data.in_memory": 100}, "source": "rows"}
     alone, two = train(out="alone", **options), train("--processes", "2", out="two", **options)
-    same_losses(alone, two)
+    np.testing.assert_allclose(losses(alone), losses(two), rtol=1e-5)  # the history has six digits, and losses above 10
     same_bits(two, train("--processes", "2", out="again", **options))
 
 
