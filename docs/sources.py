@@ -244,7 +244,7 @@ class Links(HTMLParser):
 
 def broken_links(site: Path) -> list[str]:
     """Return a sentence for each link within the site whose file or place does not exist."""
-    pages = {path.resolve(): Links(path) for path in sorted(site.rglob("*.html"))}
+    pages = {path.resolve(): Links(path) for path in sorted(site.rglob("*.html")) if "_static" not in path.parts}
     faults = []
     for path, page in pages.items():
         for link in sorted(page.links):

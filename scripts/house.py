@@ -1,7 +1,7 @@
 """Draw the packages of motes as docs/images/house.svg: python scripts/house.py
 
 A package stands on a floor above everything that it imports, by the layers in pyproject.toml. Its area is its lines of
-code, and so is the area of each file in it.
+code, and so is the area of each file in it; only the smallest are drawn larger, for their names.
 """
 
 import ast
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE, OUT = ROOT / "src" / "motes", ROOT / "docs" / "images" / "house.svg"
 WIDTH, GAP, LOWEST, HEAD, SCALE = 1000, 14, 42, 22, 26  # units of the picture; SCALE: their square per line of code
 GROUND, INK, SOFT = "#0b0908", "#f4ead9", "#b8ab9a"
-COLOURS = {"points": "#63b8ff", "tables": "#ffb454"}  # the two halves; the rest is common ground
+COLOURS = {"points/": "#63b8ff", "tables/": "#ffb454"}  # the two halves; the rest is common ground
 Box = tuple[float, float, float, float]  # x, y, width, height
 
 
@@ -35,14 +35,14 @@ def read_floors() -> list[dict[str, dict[str, int]]]:
     layers = next(one["layers"] for one in contracts if one["type"] == "layers")
     floors = []
     for layer in layers:
-        floor = {}
-        for name in (part.strip().removeprefix("motes.") for part in layer.split("|")):
-            files = sorted((SOURCE / name).rglob("*.py")) or [SOURCE / f"{name}.py"]
-            inside = {}
-            for path in files:
-                part = path.relative_to(SOURCE / name).parts[0] if (SOURCE / name).is_dir() else path.name
-                inside[part.removesuffix(".py")] = inside.get(part.removesuffix(".py"), 0) + count_lines(path)
-            floor[name] = {key: lines for key, lines in inside.items() if lines > 0}
+        names = [part.strip().removeprefix("motes.") for part in layer.split("|")]
+        modules = {name: count_lines(SOURCE / f"{name}.py") for name in names if not (SOURCE / name).is_dir()}
+        floor = {", ".join(sorted(modules)): modules} if modules else {}  # the modules of a floor are one room
+        for name in (name for name in names if name not in modules):
+            files = floor.setdefault(f"{name}/", {})
+            for path in sorted((SOURCE / name).rglob("*.py")):
+                part = path.relative_to(SOURCE / name).parts[0].removesuffix(".py")
+                files[part] = files.get(part, 0) + count_lines(path)
         floors.append(floor)
     return floors
 
@@ -66,22 +66,28 @@ def split(items: list[tuple[str, int]], box: Box) -> list[tuple[str, Box]]:
 def draw_room(name: str, files: dict[str, int], box: Box) -> str:
     x, y, width, height = box
     colour, lines = COLOURS.get(name, "#8f8272"), sum(files.values())
-    is_package = (SOURCE / name).is_dir()
-    said = f"{name}/" if is_package else f"{name}.py"
-    parts = [f"<g><title>{said}: {lines:,} lines of code</title>",
-             f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="5" fill="{colour}22" stroke="{colour}"/>']  # fmt: skip
-    if width > 6.6 * len(said) + 10:
-        parts.append(text(x + 7, y + 15, said, INK, 12, "600"))
-    if width > 6.6 * len(said) + 60:
+    fill = f'fill="{colour}22" stroke="{colour}"'
+    parts = [f"<g><title>{name}: {lines:,} lines of code</title>", rectangle(box, fill, 5)]
+    if width < 6.6 * len(name) + 10:
+        turned = text(0, 0, name, INK, 11, "600", "end")
+        return "\n".join(
+            [*parts, f'<g transform="translate({x + width / 2 + 4:.1f} {y + 8:.1f}) rotate(-90)">{turned}</g></g>']
+        )
+    parts.append(text(x + 7, y + 15, name, INK, 12, "600"))
+    if width > 6.6 * len(name) + 60:
         parts.append(text(x + width - 7, y + 15, f"{lines:,}", SOFT, 10.5, "400", "end"))
-    if is_package and height > HEAD + 26:
+    if name.endswith("/") and height > HEAD + 16:
         inner = (x + 4, y + HEAD, width - 8, height - HEAD - 4)
         for file, (fx, fy, fw, fh) in split(sorted(files.items(), key=lambda one: -one[1]), inner):
-            parts.append(f'<rect x="{fx + 1:.1f}" y="{fy + 1:.1f}" width="{max(fw - 2, 0.5):.1f}" '
-                         f'height="{max(fh - 2, 0.5):.1f}" rx="2" fill="{colour}33"/>')  # fmt: skip
+            parts.append(rectangle((fx + 1, fy + 1, max(fw - 2, 0.5), max(fh - 2, 0.5)), f'fill="{colour}33"', 2))
             if fw > 5.4 * len(file) + 8 and fh > 15 and file != "__init__":
-                parts.append(text(fx + 5, fy + 13, file, INK, 9.5))
+                parts.append(text(fx + 5, fy + 12.5, file, INK, 9.5))
     return "\n".join([*parts, "</g>"])
+
+
+def rectangle(box: Box, paint: str, radius: float) -> str:
+    x, y, width, height = box
+    return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="{radius}" {paint}/>'
 
 
 def text(x: float, y: float, said: str, colour: str, size: float, weight: str = "400", anchor: str = "start") -> str:
@@ -94,12 +100,14 @@ def draw() -> str:
     for floor in floors:
         sizes = {name: sum(files.values()) for name, files in floor.items()}
         free = WIDTH - 2 * GAP - GAP * (len(floor) - 1)
-        height = max(LOWEST, SCALE * sum(sizes.values()) / free)
-        x = (WIDTH - SCALE * sum(sizes.values()) / height - GAP * (len(floor) - 1)) / 2
-        for name, files in sorted(floor.items(), key=lambda one: one[0]):
-            width = SCALE * sizes[name] / height
-            parts.append(draw_room(name, files, (x, y, width, height)))
-            x += width + GAP
+        height, least = max(LOWEST, SCALE * sum(sizes.values()) / free), 0.0
+        if len(floor) == 1 and (least := 6.6 * len(*floor) + 70) > SCALE * sum(sizes.values()) / height:
+            height = max(24.0, SCALE * sum(sizes.values()) / least)
+        widths = {name: max(SCALE * size / height, least) for name, size in sizes.items()}
+        x = (WIDTH - sum(widths.values()) - GAP * (len(floor) - 1)) / 2
+        for name, files in sorted(floor.items()):
+            parts.append(draw_room(name, files, (x, y, widths[name], height)))
+            x += widths[name] + GAP
         y += height + GAP
     total = sum(sum(files.values()) for floor in floors for files in floor.values())
     head = f"{total:,} lines of code; each package stands above what it imports, and its area is its lines"

@@ -181,12 +181,16 @@ def test_what_the_demo_says_to_type_can_be_typed(quick, trained, monkeypatch, tm
         program.chmod(0o755)
     (tmp_path / ".venv" / ".demo").touch()
     done = subprocess.run(["make", "-s", "demo"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    called = (tmp_path / "called").read_text().strip()
+    assert called == "motes demo --overwrite --seed 0" and "activate" in done.stdout
     monkeypatch.chdir(tmp_path)
-    follow([(tmp_path / "called").read_text().strip()], trained)
-    start = "    .venv/bin/motes"
-    follow([f"motes{line.removeprefix(start)}" for line in done.stdout.splitlines() if line.startswith(start)], trained)
+    monkeypatch.setattr(sys, "argv", ["motes"])
+    monkeypatch.setenv("PATH", "")  # `motes` is called as it was
+    told = printed(called)
+    follow([line.strip() for line in told.splitlines() if line.startswith("    motes ")], trained)
     assert Path("runs/penguins/model.safetensors").exists()
-    assert "runs/demo/diffusion.gif" in done.stdout and Path("runs/demo/model.safetensors").exists()
+    assert "runs/demo/diffusion.gif" in told and Path("runs/demo/model.safetensors").exists()
+    assert "runs/demo-2" in printed("motes demo --quiet")  # without --overwrite, nothing is replaced
 
 
 def test_the_lines_of_the_readme_run(quick, monkeypatch, tmp_path):
