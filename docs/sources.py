@@ -51,18 +51,29 @@ CACHE = ROOT / ".cache" / "site" / hash_sources()
 
 
 def read_notebook(text: str) -> Any:
-    """Read a .py file as a notebook, without the cell that installs motes, and with the page of a lab on top."""
+    """Read a .py file as a notebook without the cell that installs motes; a lab gets its page and notebook on top."""
     notebook = jupytext.reads(text, "py:percent")
     notebook.cells = [cell for cell in notebook.cells if "%pip install" not in cell.source]
-    if lab := re.search(r"^# Lab (\d+)", text.replace("# # ", "# "), re.MULTILINE):
-        name = f"lab{int(lab[1]):02}.html"
-        if (DOCS / "course" / "pages" / name).exists():
-            frame = (
-                f'<iframe class="lab" src="pages/{name}" title="The idea of lab {int(lab[1])}, to drag"></iframe>\n\n'
-                f'<p class="alone"><a href="pages/{name}">Open it on a page of its own</a></p>'
-            )
-            notebook.cells[0].source += f"\n\n{frame}"
+    if lab := re.search(r"^# # Lab (\d+)", text, re.MULTILINE):
+        number = int(lab[1])
+        top = f'<p class="alone"><a href="lab{number:02}.ipynb" download>Download this lab as a notebook</a>'
+        if (DOCS / "course" / "pages" / f"lab{number:02}.html").exists():
+            page = f"pages/lab{number:02}.html"
+            top += f' · <a href="{page}">The page below, alone</a></p>\n'
+            top += f'<iframe class="lab" src="{page}" title="The idea of lab {number}, to drag"></iframe>'
+        head, _, rest = notebook.cells[0].source.partition("\n")
+        notebook.cells[0].source = f"{head}\n\n{top}\n\n{rest}"
     return notebook
+
+
+def write_notebooks(out: Path) -> None:
+    """Write each lab as a notebook that installs motes by itself."""
+    for path in sorted((DOCS / "course").glob("lab*.py")):
+        notebook = jupytext.read(path)
+        for cell in notebook.cells:
+            if cell.source.startswith("%pip install"):
+                cell.source = "%pip install -q 'motes[tables]'"
+        jupytext.write(notebook, out / "course" / f"{path.stem}.ipynb")
 
 
 def expand_links(app: Sphinx, docname: str, content: list[str]) -> None:
@@ -186,7 +197,7 @@ def _escape(line: str) -> str:
 
 
 def write_gallery(app: Sphinx) -> None:
-    """Write the gallery: each script with its picture, and its first line as the caption."""
+    """Write the gallery, unless it has a page: each script with its picture, and its docstring as the caption."""
     scripts = [path for path in sorted((DOCS / "gallery").glob("*.py")) if _picture(path)]
     if not scripts or (DOCS / "gallery" / "index.md").exists():
         return
@@ -195,9 +206,9 @@ def write_gallery(app: Sphinx) -> None:
         code = path.read_text(encoding="utf-8")
         head = (re.match(r'(?s)"""(.*?)"""', code) or [None, path.stem])[1].strip()
         name = path.stem.replace("_", " ").capitalize()
-        text += f"\n## {name}\n\n{head}\n\n![{name}]({os.path.relpath(_picture(path), DOCS / 'gallery')})\n"
-        text += f"\n:::{{dropdown}} The script\n```python\n{code}```\n:::\n"
-    write(DOCS / "gallery" / "index.md", text)
+        text += f"\n## {name}\n\n{head}\n\n![{name}]({os.path.relpath(_picture(path), DOCS / 'reference')})\n"
+        text += f"\n<details><summary>The script</summary>\n\n```python\n{code}```\n\n</details>\n"
+    write(DOCS / "reference" / "gallery.md", text)
 
 
 def _picture(script: Path) -> Path | None:
@@ -221,7 +232,8 @@ def copy_pages(app: Sphinx, error: Exception | None) -> None:
         return
     out, pages = Path(app.outdir), DOCS / "course" / "pages"
     if pages.is_dir():
-        shutil.copytree(pages, out / "course" / "pages", dirs_exist_ok=True)
+        shutil.copytree(pages, out / "course" / "pages", ignore=shutil.ignore_patterns("src"), dirs_exist_ok=True)
+    write_notebooks(out)
     (out / ".nojekyll").touch()  # GitHub Pages serves folders that begin with an underscore
     for fault in broken_links(out):
         logger.warning(fault)

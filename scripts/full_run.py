@@ -133,10 +133,11 @@ def run(name: str, uv: str, again: Sequence[str] = ()) -> dict[str, Any]:
     python, report = venv / "bin" / "python", venv / "report.xml"
     subprocess.run([uv, "venv", "-q", "--clear", "--python", one.python, str(venv)], check=True)
     options = ["--python", str(python), "--resolution", one.resolution, "--compile-bytecode"]
-    install = [uv, "pip", "install", "-q", *options]
-    place = try_wheel(uv, install, venv) if one.wheel else ROOT
-    if not one.wheel:
-        subprocess.run([*install, "-e", ".[test]"], cwd=ROOT, check=True)
+    if one.wheel:
+        place = try_wheel(uv, options, venv)
+    else:
+        place = ROOT
+        subprocess.run([uv, "pip", "install", "-q", *options, "-e", ".[test]"], cwd=ROOT, check=True)
     pytest = [str(python), "-m", "pytest", "-n", "2", "--dist", "worksteal", f"--junitxml={report}"]
     started = time.perf_counter()
     # What another Python says of the tools of this one is no concern of the tests.
@@ -160,7 +161,7 @@ def run(name: str, uv: str, again: Sequence[str] = ()) -> dict[str, Any]:
     }
 
 
-def try_wheel(uv: str, install: list[str], venv: Path) -> Path:
+def try_wheel(uv: str, options: list[str], venv: Path) -> Path:
     """Install the wheel without extras and try it; then add what the tests need. Return a folder with tests and docs.
 
     Raises:
@@ -168,7 +169,11 @@ def try_wheel(uv: str, install: list[str], venv: Path) -> Path:
     """
     place = Path(tempfile.mkdtemp(prefix="motes-wheel-"))
     subprocess.run([uv, "build", "-q", "--wheel", "--out-dir", str(place / "dist")], cwd=ROOT, check=True)
-    wheel = next((place / "dist").glob("*.whl"))
+    wheel, versions = next((place / "dist").glob("*.whl")), place / "versions.txt"
+    # To uv, the lowest versions are those of the project itself and not of a wheel's.
+    project = [uv, "pip", "compile", "-q", "--extra", "test", *options[:4], "pyproject.toml", "-o", str(versions)]
+    subprocess.run(project, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    install = [uv, "pip", "install", "-q", *options, "-c", str(versions)]
     subprocess.run([*install, str(wheel)], check=True)
     clean = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
     call = lambda words: subprocess.run(

@@ -330,6 +330,27 @@ def test_the_walk_from_the_shell_to_the_model_names_what_is_there():
                 within = found[0]
 
 
+def test_tables_are_those_of_their_data():
+    spec = importlib.util.spec_from_file_location("tables_of_pages", ROOT / "scripts" / "tables.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    texts = {path: path.read_text(encoding="utf-8") for path in module.PAGES}
+    marked = {name for text in texts.values() for _, name, *_ in module.MARKED.findall(text)}
+    for path, text in texts.items():
+        assert module.written(text) == text, f"{path}: run `make tables`"
+    assert marked >= set(module.TABLES)
+    for path in (ROOT / "benchmarks" / "results").glob("*.json"):
+        about = json.loads(path.read_text(encoding="utf-8"))["about"]
+        assert about["command"].startswith("python benchmarks/"), path.name
+        assert {"commit", "recorded in", "code"} & set(about), path.name
+
+
+def test_the_picture_of_the_house_has_every_package():
+    picture = (ROOT / "docs" / "images" / "house.svg").read_text(encoding="utf-8")
+    packages = {path.parent.name for path in (ROOT / "src" / "motes").glob("*/__init__.py")}
+    assert packages == set(re.findall(r"<title>(\w+)/:", picture)), "run `python scripts/house.py`"
+
+
 # --- figures that the documents print are those of the commands above them, within a stated noise ---------------------
 
 
