@@ -336,8 +336,8 @@ figure
 # ### Exercise 3.3: the least possible loss (research)
 #
 # The data is $-m$ or $m$, each with probability 1/2, without any width. Return the least possible simple loss at a
-# given `alpha_bar`. There is no closed formula; average over the noise numerically. (As a function of the noise level
-# this curve is famous in information theory: its area is the entropy of the data [3].)
+# given `alpha_bar`. There is no closed formula; average over the noise numerically. (The least error of $x_0$ as a
+# function of the SNR is famous in information theory: half the area under it is the entropy of the data [3].)
 
 
 # %%
