@@ -1,6 +1,8 @@
-"""The commands `motes train`, `motes columns` and `motes ema`."""
+"""The commands `motes train`, `motes demo`, `motes columns` and `motes ema`."""
 
 import json
+import shutil
+import sys
 from dataclasses import replace
 from glob import has_magic
 from itertools import chain, count
@@ -78,6 +80,29 @@ def train(
     settings = replace(run, seed=seed or 0)
     with terminated_by_sigterm(), joined(several):
         return _report(out, *train_run(source, out, chosen, changes, settings, Reporter(quiet)))
+
+
+@app.command
+def demo(
+    *, out: Path | None = None, overwrite: bool = False, seed: options.Seed = 0, quiet: options.Quiet = False
+) -> int:
+    """Train a first model, on a swiss roll; then say what to open and what to type next.
+
+    Args:
+        out: Output folder (default: runs/demo).
+        overwrite: Replace the run in the folder.
+    """
+    folder = Path("runs") / "demo"
+    out = out or (folder if overwrite else _find_free_folder(folder))
+    code = train("swiss_roll", out=out, seed=seed, quiet=quiet, run=options.Options(overwrite=overwrite))
+    if code == 0:
+        motes = "motes" if shutil.which("motes") else sys.argv[0]
+        lines = (f"explore {out}", f"sample {out} -n 5", "datasets", "train penguins")
+        lines = (*lines, "sample runs/penguins -n 5 --given species=Gentoo")
+        print(f"\nOpen {out / 'diffusion.gif'} and the pictures in {out / 'figures'}. Then type, in this folder:\n")
+        print("".join(f"    {motes} {line}\n" for line in lines))
+        print("`motes --help` lists all commands.")
+    return code
 
 
 def _report(out: Path, model: "Model", found: "Evaluation[Any] | HeldOutScore | None") -> int:
