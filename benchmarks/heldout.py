@@ -12,6 +12,7 @@ import argparse
 import json
 import platform
 import statistics
+import subprocess
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -52,7 +53,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     versions = {name: version(name) for name in ("jax", "scikit-learn")} | {"python": platform.python_version()}
-    result = {"about": {"command": "python benchmarks/heldout.py", **versions}, "shapes": {}}
+    commit = subprocess.check_output(["git", "rev-parse", "HEAD"], text=True, cwd=Path(__file__).parent).strip()
+    result = {"about": {"command": "python benchmarks/heldout.py", "commit": commit, **versions}, "shapes": {}}
     print(f"{'':<18}{'model':<18}{'excess, nats: median':>22}{'all seeds':>28}{'standard error':>16}{'CPU s':>8}")
     for shape in given.shapes:
         truth, found = motes.truth(shape), {}
