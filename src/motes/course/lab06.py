@@ -45,68 +45,81 @@ def _mixture_inputs(rng):
     calls = []
     for count, d in ((2, 1), (3, 2), (4, 3)):
         a = rng.uniform(0.4, 1.1)
-        weights = rng.dirichlet(np.full(count, 3.0))
+        weights, stds = rng.dirichlet(np.full(count, 3.0)), rng.uniform(0.3, 1.2, size=count)
         means, x_t = rng.normal(size=(count, d)), rng.normal(size=(5, d))
-        calls.append((x_t, np.cos(a), np.sin(a), weights, means, rng.uniform(0.4, 0.8)))
+        calls.append((x_t, np.cos(a), np.sin(a), weights, means, stds))
     return calls
 
 
-def _mixture(x_t, alpha, sigma, weights, means, std, *, width=None, centre=None, share=None, gain=None):
+def _mixture(
+    x_t, alpha, sigma, weights, means, stds, *, width=None, centres=None, largest=False, gain=None, height=0.5
+):
     """Return the exact denoiser, with one part replaced."""
-    variance = alpha**2 * std**2 + sigma**2
-    offset = x_t[:, None] - (alpha if centre is None else centre) * means
-    log_joint = np.log(weights) - np.sum(offset**2, axis=2) / (2 * (width or variance))
-    if share is None:
-        joint = np.exp(log_joint - log_joint.max(axis=1, keepdims=True))
-        joint /= joint.sum(axis=1, keepdims=True)
-    else:
-        joint = share(log_joint)
-    towards = alpha * std**2 / variance if gain is None else gain
-    return np.einsum("nk,nkd->nd", joint, means + towards * (x_t[:, None] - alpha * means))
+    variance = alpha**2 * stds**2 + sigma**2
+    width = variance if width is None else width
+    offset = x_t[:, None] - (alpha * means if centres is None else centres)
+    log_joint = np.log(weights) - np.sum(offset**2, axis=2) / (2 * width) - height * means.shape[1] * np.log(width)
+    share = np.exp(log_joint - log_joint.max(axis=1, keepdims=True))
+    share = share == 1 if largest else share / share.sum(axis=1, keepdims=True)
+    gain = alpha * stds**2 / variance if gain is None else gain
+    return np.einsum("nk,nkd->nd", share, means + gain[:, None] * (x_t[:, None] - alpha * means))
 
 
 @exercise(
     lab=6,
     level="middle",
-    question="E[x_0 | x_t] of a mixture of isotropic Gaussians, all with the standard deviation std.",
+    question="E[x_0 | x_t] of a mixture of isotropic Gaussians, each with its own mean and standard deviation.",
     inputs=_mixture_inputs,
     wrong={
         "the components are weighted at t = 0, with std^2, instead of the variance of x_t": (
-            lambda x_t, alpha, sigma, weights, means, std: _mixture(
-                x_t, alpha, sigma, weights, means, std, width=std**2
+            lambda x_t, alpha, sigma, weights, means, stds: _mixture(
+                x_t, alpha, sigma, weights, means, stds, width=stds**2
             )
         ),
         "a standard deviation where the variance of x_t belongs, in the weights of the components": (
-            lambda x_t, alpha, sigma, weights, means, std: _mixture(
-                x_t, alpha, sigma, weights, means, std, width=np.sqrt(alpha**2 * std**2 + sigma**2)
+            lambda x_t, alpha, sigma, weights, means, stds: _mixture(
+                x_t, alpha, sigma, weights, means, stds, width=np.sqrt(alpha**2 * stds**2 + sigma**2)
+            )
+        ),
+        "the normaliser of the Gaussians is missing: wide components get too much weight": (
+            lambda x_t, alpha, sigma, weights, means, stds: _mixture(x_t, alpha, sigma, weights, means, stds, height=0)
+        ),
+        "the normaliser is that of one column instead of d": (
+            lambda x_t, alpha, sigma, weights, means, stds: _mixture(
+                x_t, alpha, sigma, weights, means, stds, height=0.5 / means.shape[1]
             )
         ),
         "the components stand at their means instead of alpha times their means": (
-            lambda x_t, alpha, sigma, weights, means, std: _mixture(x_t, alpha, sigma, weights, means, std, centre=1.0)
+            lambda x_t, alpha, sigma, weights, means, stds: _mixture(
+                x_t, alpha, sigma, weights, means, stds, centres=means
+            )
         ),
-        "the components count equally: their weights are missing": lambda x_t, alpha, sigma, weights, means, std: (
-            _mixture(x_t, alpha, sigma, np.ones_like(weights), means, std)
+        "the components count equally: their weights are missing": lambda x_t, alpha, sigma, weights, means, stds: (
+            _mixture(x_t, alpha, sigma, np.ones_like(weights), means, stds)
         ),
-        "only the most likely component counts, instead of all": lambda x_t, alpha, sigma, weights, means, std: (
-            _mixture(x_t, alpha, sigma, weights, means, std, share=lambda log: log == log.max(axis=1, keepdims=True))
+        "only the most likely component counts, instead of all": lambda x_t, alpha, sigma, weights, means, stds: (
+            _mixture(x_t, alpha, sigma, weights, means, stds, largest=True)
         ),
-        "each component answers with its mean: the data is taken for points without spread": (
-            lambda x_t, alpha, sigma, weights, means, std: _mixture(x_t, alpha, sigma, weights, means, std, gain=0.0)
+        "each component answers with its mean, as if it were a single point": (
+            lambda x_t, alpha, sigma, weights, means, stds: _mixture(
+                x_t, alpha, sigma, weights, means, stds, gain=np.zeros_like(stds)
+            )
         ),
     },
 )
-def mixture_denoiser(x_t, alpha, sigma, weights, means, std):
+def mixture_denoiser(x_t, alpha, sigma, weights, means, stds):
     """Average the answers of the components, each weighted by its probability given x_t.
 
-    Component k of x_t is N(alpha means_k, (alpha^2 std^2 + sigma^2) I). Given k, x_0 is on average means_k +
-    alpha std^2 / (alpha^2 std^2 + sigma^2) (x_t - alpha means_k).
+    Component k of x_t is N(alpha means_k, (alpha^2 stds_k^2 + sigma^2) I). Given k, x_0 is on average means_k +
+    alpha stds_k^2 / (alpha^2 stds_k^2 + sigma^2) (x_t - alpha means_k). Do not forget the normaliser of each Gaussian.
     """
-    variance = alpha**2 * std**2 + sigma**2
+    variance = alpha**2 * stds**2 + sigma**2  # (k,)
     offset = x_t[:, None] - alpha * means  # (n, k, d)
-    log_joint = np.log(weights) - np.sum(offset**2, axis=2) / (2 * variance)
+    log_q = -np.sum(offset**2, axis=2) / (2 * variance) - means.shape[1] / 2 * np.log(variance)
+    log_joint = np.log(weights) + log_q
     share = np.exp(log_joint - log_joint.max(axis=1, keepdims=True))
     share /= share.sum(axis=1, keepdims=True)  # p(k | x_t), (n, k)
-    return np.einsum("nk,nkd->nd", share, means + alpha * std**2 / variance * offset)
+    return np.einsum("nk,nkd->nd", share, means + (alpha * stds**2 / variance)[:, None] * offset)
 
 
 # --- research: how sure the denoiser is ------------------------------------------------------------------------------
