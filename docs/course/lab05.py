@@ -330,7 +330,9 @@ for variance, line in (("beta", "--"), ("posterior", ":"), ("best", "-")):
     distances = [motes.sliced_w2(points, data) for points in ends]
     ax.loglog(numbers, distances, color=LIGHT.real, linestyle=line, marker="o", label=f'variance="{variance}"')
     print(f"{variance:<10}", *(f"{distance:.3f}" for distance in distances))
-ax.axhline(motes.sliced_w2(other, data), color=LIGHT.muted, linewidth=1, label="two real draws")
+real = [motes.sliced_w2(motes.truth("moons").sample(n, seed=seed), data) for seed in range(10, 20)]
+ax.axhspan(min(real), max(real), color=LIGHT.muted, alpha=0.2, label="ten pairs of real draws")
+print(f"real draws between {min(real):.3f} and {max(real):.3f}")
 ax.set(xlabel="steps", ylabel="sliced W2 from data", xticks=numbers, xticklabels=numbers)
 ax.legend()
 plt.close(fig)
