@@ -222,7 +222,8 @@ print(f"KL from q(x_T) to N(0, I): {prior_gap(data, bars[-1]):.3f} nats")
 # %%
 to_noise = LinearBetas(T, 1e-4, 0.1).schedule()
 rng = np.random.default_rng(3)
-true_end = np.sqrt(bars[-1]) * other + np.sqrt(1 - bars[-1]) * rng.standard_normal((n, 2))
+third = motes.truth("moons").sample(n, seed=4)
+true_end = np.sqrt(bars[-1]) * third + np.sqrt(1 - bars[-1]) * rng.standard_normal((n, 2))
 repaired = reverse_chain(x_T, noise, to_noise.alphas_bar)[-1]
 end = to_noise.alphas_bar[-1]
 print(f"with betas up to 0.1: alpha_bar_T = {end:.4f}, KL {prior_gap(data, end):.5f} nats")
@@ -334,6 +335,7 @@ real = [motes.sliced_w2(motes.truth("moons").sample(n, seed=seed), data) for see
 ax.axhspan(min(real), max(real), color=LIGHT.muted, alpha=0.2, label="ten pairs of real draws")
 print(f"real draws between {min(real):.3f} and {max(real):.3f}")
 ax.set(xlabel="steps", ylabel="sliced W2 from data", xticks=numbers, xticklabels=numbers)
+ax.minorticks_off()
 ax.legend()
 plt.close(fig)
 fig
