@@ -17,9 +17,9 @@
 # **Goal.** Run a diffusion model backwards, from noise to data, with a denoiser that makes no mistakes. Its samples
 # are wrong all the same, and you find out why: four faults, each with the number that shows it.
 #
-# You need: the forward process and its posterior (lab 2).
+# You need [lab 2](lab02.py): the forward process and its posterior.
 
-# In a notebook, this line installs motes from the checkout that contains the notebook.
+# The next line installs motes from the checkout that contains this file. On Colab, upload the checkout first.
 
 # %%
 # %pip install -q -e ../..
@@ -55,8 +55,9 @@ BOX = (-2.8, 3.0)  # both axes of pictures with noise
 #
 # The second term is a narrow Gaussian around $\mathbf{x}_t / a$, with standard deviation $\sqrt\beta / a$. The first
 # term, the log-density of the noisy data, is some unknown curve. *If the step is small*, the Gaussian is so narrow
-# that the curve is nearly straight across it. Let $\mathbf{g} = \nabla\log q(\mathbf{x}_t)$ be its slope, the
-# **score**, and replace the curve by a straight line:
+# that the curve is nearly straight across it. Let $\mathbf{g}$ be its slope there, the **score**, and replace the
+# curve by a straight line. (To the same accuracy, $\mathbf{g}$ may be the slope of $\log q_t$ at $\mathbf{x}_t$, which
+# a network can learn.)
 #
 # $$\log q(\mathbf{x}_{t-1} \mid \mathbf{x}_t)
 # \approx \mathbf{g}\cdot\mathbf{x}_{t-1} - \frac{\|\mathbf{x}_t - a\,\mathbf{x}_{t-1}\|^2}{2\beta} + \text{const}.$$
@@ -69,7 +70,7 @@ BOX = (-2.8, 3.0)  # both axes of pictures with noise
 #
 # So a small reverse step is a Gaussian step too. Its mean is
 # $\frac1a(\mathbf{x}_t + \frac\beta a\mathbf{g}) \approx \frac1a(\mathbf{x}_t + \beta\mathbf{g})$ and its variance is
-# $\beta / a^2 \approx \beta$: both replacements change the step by $\beta^2$ at most. **Undo the shrinking, and move a
+# $\beta / a^2 \approx \beta$: both replacements change the step by about $\beta^2$. **Undo the shrinking, and move a
 # little to where points are more likely; then add as much noise as the forward step did.**
 #
 # DDPM (Ho et al. 2020) takes this step from another direction. Lab 2 gave the posterior of a step for a known
@@ -282,8 +283,8 @@ fig
 # $$\mathrm{Var}[x_{t-1} \mid \mathbf{x}_t] = \tilde\beta + c_0^2\,\mathrm{Var}[x_0 \mid \mathbf{x}_t].$$
 #
 # *If the data is a single point*, nothing is unknown and the best variance is $\tilde\beta$. *If the data is*
-# $\mathcal{N}(0, 1)$, then $\mathrm{Var}[x_0 \mid x_t] = 1 - \bar\alpha_t$ (lab 2's formula for a product of
-# Gaussians), and
+# $\mathcal{N}(0, 1)$, then $x_0$ and $x_t$ both have variance 1, and their covariance is $\sqrt{\bar\alpha_t}$. For
+# two such Gaussians $\mathrm{Var}[x_0 \mid x_t] = 1 - \bar\alpha_t$, and
 #
 # $$\tilde\beta + c_0^2(1-\bar\alpha_t)
 # = \frac{\beta\,(1-\bar\alpha_{t-1}) + \bar\alpha_{t-1}\beta^2}{1-\bar\alpha_t}
@@ -321,7 +322,7 @@ fig
 # take. With few steps it does. The next picture shows the distance by the number of steps. motes has the three choices
 # as `Ancestral("beta")`, `Ancestral("posterior")` and `Ancestral("learned")`: an exact denoiser knows the best
 # variance, and a network can be trained to give it (Nichol & Dhariwal 2021). Bao et al. (2022) compute it from
-# $\hat{\boldsymbol\epsilon}$ alone, in exercise 3.
+# $\hat{\boldsymbol\epsilon}$ alone, in exercise 5.3.
 
 # %%
 numbers = [4, 10, 20, 50]
@@ -360,7 +361,7 @@ for steps in (100, 20, 10):
 # Fill in the functions. `check` tries them on inputs that you have not seen.
 # `from motes.course import hint, solution`, then `hint("reverse_mean")` says how to begin.
 #
-# ### 1. The mean of a step (easy)
+# ### 5.1 The mean of a step (easy)
 #
 # Write $\boldsymbol\mu$ with the predicted noise instead of $\hat{\mathbf{x}}_0$. Step $k$ of the array `betas` is
 # $\beta_{k+1}$ in the papers, which count from 1, so $\bar\alpha$ after step $k$ is the product of `1 - betas[0]`,
@@ -376,7 +377,7 @@ def reverse_mean(x_t, eps_hat, k, betas):
 check("reverse_mean", reverse_mean)
 
 # %% [markdown]
-# ### 2. The whole chain without a single sample (middle)
+# ### 5.2 The whole chain without a single sample (middle)
 #
 # For data $\mathcal{N}(m, s^2)$ in one column the exact denoiser is a straight line,
 # $\hat x_0 = m + g\,(x_t - \sqrt{\bar\alpha_t}\,m)$ with
@@ -395,7 +396,7 @@ def chain_moments(mean, std, betas):
 check("chain_moments", chain_moments)
 
 # %% [markdown]
-# ### 3. The best variance, from the predicted noise (research)
+# ### 5.3 The best variance, from the predicted noise (research)
 #
 # Analytic-DPM (Bao et al. 2022) needs no extra network for the best variance. It only needs the average over the data
 # of $\|\hat{\boldsymbol\epsilon}\|^2 / d$, at each step, with $\hat{\boldsymbol\epsilon}$ from the exact denoiser.
@@ -426,8 +427,8 @@ side_by_side({"as it should be": reverse_chain(x_T, noise, bars_of(20))[-1], "fa
 # %% [markdown]
 # The denoiser is exact, and so is the start. Do not look at its source: measure. For one Gaussian everything about a
 # step is known. The cell below takes 20,000 copies of one $x_t$ through a single step and prints the mean and the
-# standard deviation of $x_s$ next to those of `Ancestral()`. Change $x_t$, $t$ and $s$. Is the mean wrong, or the
-# spread? Is the mean a straight line in $x_t$? Which line?
+# standard deviation of $x_s$, for `Ancestral()` and for the suspect. Change $x_t$, $t$ and $s$. Is the mean wrong, or
+# the spread? Is the mean a straight line in $x_t$? Which line?
 #
 # Your answer is one of the words `"clipping"` (of $\hat{x}_0$), `"last step"` (its noise), `"start"`, `"time"` (the
 # denoiser is asked at the wrong one) and `"variance"`.
@@ -451,7 +452,7 @@ check("fault_05", ...)
 # %% [markdown]
 # ## What you learned
 #
-# - A small reverse step is Gaussian: its mean follows the score, and its variance is that of the forward step.
+# - A small reverse step is Gaussian: its mean follows the score, and it has the variance of the forward step.
 # - A perfect denoiser does not make perfect samples. The start must match $q(\mathbf{x}_T)$, the steps must be small,
 #   the variance must lie between $\tilde\beta$ and $\beta$, and the last step adds no noise.
 # - To find a fault, change one part at a time, use data for which the answer is known, and compare with the distance
@@ -459,8 +460,8 @@ check("fault_05", ...)
 #
 # ## Next
 #
-# Lab 6 opens the black box of this lab: where the exact denoiser comes from, and why noise, clean point, velocity and
-# score are one thing.
+# [Lab 6](lab06.py) opens the black box of this lab: where the exact denoiser comes from, and why noise, clean point,
+# velocity and score are one thing.
 #
 # ## References
 #

@@ -18,9 +18,9 @@
 # data of your choice. Then see what a network should predict, and why it is good that it never reaches the exact
 # answer.
 #
-# You need: the forward process (lab 2) and the loss (lab 3).
+# You need [lab 2](lab02.py), the forward process, and [lab 3](lab03.py), the loss.
 
-# In a notebook, this line installs motes from the checkout that contains the notebook.
+# The next line installs motes from the checkout that contains this file. On Colab, upload the checkout first.
 
 # %%
 # %pip install -q -e ../..
@@ -302,7 +302,7 @@ fig
 #
 # ## Exercises
 #
-# ### 1. From the score to the clean point (easy)
+# ### 6.1 From the score to the clean point (easy)
 #
 # Solve Tweedie's formula for $\hat{\mathbf{x}}_0$.
 
@@ -316,7 +316,7 @@ def x0_from_score(x_t, score, alpha, sigma):
 check("x0_from_score", x0_from_score)
 
 # %% [markdown]
-# ### 2. The exact denoiser of a mixture (middle)
+# ### 6.2 The exact denoiser of a mixture (middle)
 #
 # Real data is not a set of points. Let it be a mixture: with probability $w_k$ it comes from
 # $\mathcal{N}(\mathbf{m}_k, s_k^2\mathbf{I})$. Then $\mathbf{x}_t$ is a mixture too, of
@@ -336,7 +336,7 @@ def mixture_denoiser(x_t, alpha, sigma, weights, means, stds):
 check("mixture_denoiser", mixture_denoiser)
 
 # %% [markdown]
-# ### 3. How sure is the denoiser? (research)
+# ### 6.3 How sure is the denoiser? (research)
 #
 # The denoiser gives the mean of $\mathbf{x}_0$ given $\mathbf{x}_t$. Its *derivative* gives the covariance. Write
 # $\hat{\mathbf{x}}_0 = \int \mathbf{x}_0\,p(\mathbf{x}_0 \mid \mathbf{x}_t)\,d\mathbf{x}_0$ with Bayes' rule and
@@ -363,8 +363,8 @@ check("posterior_covariance", posterior_covariance)
 #
 # ## Next
 #
-# Lab 7 follows the score from noise to data: as a differential equation with and without noise, with samplers whose
-# order you measure.
+# [Lab 7](lab07.py) follows the score from noise to data: as a differential equation with and without noise, with
+# samplers whose order you measure.
 #
 # ## References
 #

@@ -17,9 +17,9 @@
 # **Goal.** Turn noise into data by a differential equation, once without and once with fresh noise, and see why both
 # give the same distribution. Then build samplers, measure their order, and find out which one to use for few steps.
 #
-# You need: the score and Tweedie's formula (lab 6).
+# You need [lab 6](lab06.py): the score and Tweedie's formula.
 
-# In a notebook, this line installs motes from the checkout that contains the notebook.
+# The next line installs motes from the checkout that contains this file. On Colab, upload the checkout first.
 
 # %%
 # %pip install -q -e ../..
@@ -111,8 +111,8 @@ LIGHT = plots.STYLES["light"]
 # $$\mathbf{y} \leftarrow \mathbf{y} + \lambda^2 r\,dr\,\nabla\log p_r + \lambda\sqrt{2r\,dr}\;\mathbf{z}.$$
 #
 # By rule 2 the first part changes the density by
-# $-\nabla\cdot(p_r\lambda^2 r\nabla\log p_r) = -\lambda^2 r\,\Delta p_r$. By rule 1 the second part changes it by
-# $+\lambda^2 r\,\Delta p_r$. Together: not at all. So do both at once on the way back, a step of the flow,
+# $-\nabla\cdot(p_r\lambda^2 r\nabla\log p_r)\,dr = -\lambda^2 r\,\Delta p_r\,dr$. By rule 1 the second part changes it
+# by $+\lambda^2 r\,\Delta p_r\,dr$. Together: not at all. So do both at once on the way back, a step of the flow,
 # $-\hat{\boldsymbol\epsilon}\,dr$, and a Langevin step, with $r\nabla\log p_r = -\hat{\boldsymbol\epsilon}$:
 #
 # $$\mathbf{y}_{r-dr}
@@ -123,7 +123,7 @@ LIGHT = plots.STYLES["light"]
 #
 # ### From scratch
 #
-# Data: three Gaussians. For a mixture $\hat{\boldsymbol\epsilon}$ is known (lab 6, exercise 2): with the mean
+# Data: three Gaussians. For a mixture $\hat{\boldsymbol\epsilon}$ is known (exercise 6.2): with the mean
 # $\bar{\mathbf{m}}$ of the components, each weighted by its probability given $\mathbf{y}$, it is
 # $r\,(\mathbf{y} - \bar{\mathbf{m}}) / (s^2 + r^2)$.
 
@@ -311,12 +311,12 @@ for name, (step, _) in solvers.items():
 # = \mathbf{y} + \big(\tfrac sr - 1\big)(\mathbf{y} - \hat{\mathbf{x}}_0)
 # = \mathbf{y} + (s - r)\,\hat{\boldsymbol\epsilon}.$$
 #
-# If you extrapolate it by a straight line through this and the previous step (exercise 3), you have a second-order
+# If you extrapolate it by a straight line through this and the previous step (exercise 7.3), you have a second-order
 # method that costs one evaluation a step; by a parabola, `DPMSolver3M`.
 #
 # ## Exercises
 #
-# ### 1. DDIM (easy)
+# ### 7.1 DDIM (easy)
 #
 # DDIM without noise is Euler's method for the flow, written in $\mathbf{x}$ instead of $\mathbf{y}$. Take the step
 # $\mathbf{y}_s = \mathbf{y}_t + (r_s - r_t)\,\hat{\boldsymbol\epsilon}$, multiply by $\alpha_s$, and simplify.
@@ -331,7 +331,7 @@ def ddim_step(x_t, x0_hat, alpha_t, sigma_t, alpha_s, sigma_s):
 check("ddim_step", ddim_step)
 
 # %% [markdown]
-# ### 2. Heun's method for any slope (middle)
+# ### 7.2 Heun's method for any slope (middle)
 #
 # You have seen it with the arguments in another order. Write it from memory, and note which level belongs to which
 # point.
@@ -346,7 +346,7 @@ def heun_step(eps_hat, y, r, r_next):
 check("heun_step", heun_step)
 
 # %% [markdown]
-# ### 3. A multistep method (research)
+# ### 7.3 A multistep method (research)
 #
 # Let $\hat{\mathbf{x}}_0$ be a straight line in $\lambda$: through `x0` at the present point, and through `x0_before`
 # at a point `h_before` earlier. Put it into the integral of section 7 and solve it. (DPM-Solver++(2M) approximates the
@@ -419,8 +419,8 @@ check("fault_07", ...)
 #
 # ## Next
 #
-# The flow can be followed in both directions. Lab 8 follows it from data to noise and gets the likelihood of every
-# point.
+# The flow can be followed in both directions. [Lab 8](lab08.py) follows it from data to noise and gets the likelihood
+# of every point.
 #
 # ## References
 #

@@ -12,15 +12,15 @@
 # ---
 
 # %% [markdown]
-# # Lab 8: Likelihoods
+# # Lab 8: Likelihood
 #
 # **Goal.** Compute how likely a diffusion model finds a point: by following the probability flow from data to noise,
 # and counting how much it spreads. Then measure a trained model in nats, and read the same number from its training
 # loss.
 #
-# You need: the probability flow (lab 7) and the variational bound (lab 3).
+# You need [lab 7](lab07.py), the probability flow, and [lab 3](lab03.py), the variational bound.
 
-# In a notebook, this line installs motes from the checkout that contains the notebook.
+# The next line installs motes from the checkout that contains this file. On Colab, upload the checkout first.
 
 # %%
 # %pip install -q -e ../..
@@ -233,8 +233,8 @@ print(f"trained model, 100 steps: bound {above.mean():.3f} +- {above.std() / 20:
 #
 # **Entropy rises by what the loss lacks to $d$.** At a large $R$ it is the entropy of a Gaussian,
 # $h(R) = \frac d2\big(1 + \log 2\pi(1 + R^2)\big)$. Follow it down to $r = 0$, and you have the entropy of the data,
-# from denoising errors alone (Kong et al. 2023; the relation goes back to Guo, Shamai & Verdú 2005). In exercise 3 you
-# do it.
+# from denoising errors alone (Kong et al. 2023; the relation goes back to Guo, Shamai & Verdú 2005). In exercise 8.3
+# you do it.
 #
 # For a network, put its own loss $L_\theta \ge L$ in: the area between the two curves, over $\log r$, is an upper
 # bound of the KL divergence from the data to its reverse diffusion (Song et al. 2021). `motes diagnose` draws it.
@@ -272,7 +272,7 @@ fig
 # %% [markdown]
 # ## Exercises
 #
-# ### 1. Units (easy)
+# ### 8.1 Units (easy)
 
 
 # %%
@@ -284,7 +284,7 @@ def in_data_units(log_p, std):
 check("in_data_units", in_data_units)
 
 # %% [markdown]
-# ### 2. The log-likelihood of a path (middle)
+# ### 8.2 The log-likelihood of a path (middle)
 #
 # Someone has followed the flow for you and hands you the points at the last level, and the divergence of
 # $\hat{\boldsymbol\epsilon}$ at each level of each path. Use the trapezoidal rule. (The levels start so low that the
@@ -300,7 +300,7 @@ def flow_log_prob(y_end, divergences, levels):
 check("flow_log_prob", flow_log_prob)
 
 # %% [markdown]
-# ### 3. The entropy of the data from the loss (research)
+# ### 8.3 The entropy of the data from the loss (research)
 #
 # Turn section 5 into a function, with the trapezoidal rule in $\log r$. Then try it on the moons: `levels` and `least`
 # are there, and the entropy of the standardised moons, `entropy`, is known. The two agree to about 0.02 nats; the rest
@@ -351,7 +351,7 @@ check("fault_08", ...)
 #
 # ## Next
 #
-# Lab 9 steers the flow: guidance, classes and conditions.
+# [Lab 9](lab09.py) steers the flow: guidance, classes and conditions.
 #
 # ## References
 #

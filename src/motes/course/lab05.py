@@ -94,7 +94,7 @@ def _moments(mean, std, betas, **mistake):
     question="The mean and standard deviation of DDPM's samples for data N(mean, std^2), with the exact denoiser.",
     inputs=_moments_inputs,
     wrong={
-        "those of the data, mean and std": lambda mean, std, betas: (mean, std),
+        "the mean and standard deviation of the data": lambda mean, std, betas: (mean, std),
         "the chain starts from q(x_T), which you do not have when you sample, instead of N(0, 1)": (
             lambda mean, std, betas: _moments(mean, std, betas, own_start=True)
         ),
@@ -165,8 +165,8 @@ def _step_variance(k, betas, mean_square, *, power=2, snr=1, spread=lambda mean_
 def best_variance(k, betas, mean_square):
     """Add what is not known of x_0 to the posterior's variance: c_0^2 Var[x_0 | x_t].
 
-    x_0 = (x_t - sigma_t eps) / alpha_t, so given x_t the variance of x_0 is (sigma_t / alpha_t)^2 times that of eps,
-    and the variance of eps given x_t is on average 1 - E[eps_hat^2].
+    x_0 = (x_t - sigma_t eps) / alpha_t, so given x_t the variance of x_0 is (sigma_t / alpha_t)^2 times the
+    variance of eps, which is on average 1 - E[eps_hat^2].
     """
     bar, before = np.prod(1 - betas[: k + 1]), np.prod(1 - betas[:k])
     posterior = betas[k] * (1 - before) / (1 - bar)

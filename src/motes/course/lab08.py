@@ -72,7 +72,7 @@ def _path(y_end, divergences, levels, *, sign=1, std=None, dims=None, heights=No
         "the normaliser of the prior counts one column instead of d": lambda y_end, divergences, levels: _path(
             y_end, divergences, levels, dims=1
         ),
-        "the integral is over log r, but the divergence is that of dy/dr": lambda y_end, divergences, levels: _path(
+        "the integral is over log r, but the divergence belongs to dy/dr": lambda y_end, divergences, levels: _path(
             y_end, divergences, levels, places=np.log(levels)
         ),
         "each interval has the divergence of its lower end: the trapezoidal rule takes the mean of both ends": (
@@ -128,7 +128,7 @@ def _entropy(levels, losses, d, *, sign=-1, places=np.log, share=lambda losses, 
         "the loss is taken for a mean over columns, but it is a sum": lambda levels, losses, d: _entropy(
             levels, losses, d, share=lambda losses, d: d * (1 - losses)
         ),
-        "the entropy at the last level is that of N(0, I)": lambda levels, losses, d: _entropy(
+        "the entropy at the last level is taken from N(0, I)": lambda levels, losses, d: _entropy(
             levels, losses, d, spread=1.0
         ),
         "the integral is over the log-SNR, -2 log r, so it counts twice": lambda levels, losses, d: _entropy(
