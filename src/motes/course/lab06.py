@@ -146,7 +146,7 @@ def _jacobian_inputs(rng):
         "sigma / alpha is not squared": lambda jacobian, alpha, sigma: (
             sigma / alpha * (np.eye(len(jacobian)) - sigma * jacobian)
         ),
-        "the Jacobian is multiplied by sigma squared, as if it were the Jacobian of the score": lambda jacobian, alpha, sigma: (
+        "the Jacobian is multiplied by sigma squared, as if it came from the score": lambda jacobian, alpha, sigma: (
             (sigma / alpha) ** 2 * (np.eye(len(jacobian)) - sigma**2 * jacobian)
         ),
         "the Jacobian of x0_hat: a factor sigma^2 / alpha is missing": lambda jacobian, alpha, sigma: (
