@@ -279,10 +279,10 @@ print(f"{'DPMSolver3M':<20}", "  ".join(f"{value:.3f}" for value in row))
 print(f"{'two real draws':<20} {motes.sliced_w2(exact(2_048, 2), reference):.3f}")
 
 # %% [markdown]
-# With few evaluations an accurate solver of the flow wins; `motes samplers` and the page on samplers have the full
-# table. What then is the noise good for? **It forgets.** Start both wrongly, with half of the spread, as if the
-# schedule ended too early. The flow carries the error to the end, and the reverse diffusion loses most of it, if you
-# give it enough steps.
+# With few evaluations an accurate solver of the flow wins; the page on [samplers](../samplers.md) has the full table.
+# What then is the noise good for? **It forgets.** Start both wrongly, with half of the spread, as if the schedule
+# ended too early. The flow carries the error to the end, and the reverse diffusion loses most of it, if you give it
+# enough steps.
 
 # %%
 grid = np.append(np.linspace(10 ** (1 / 7), 0.02 ** (1 / 7), 256) ** 7, 0.0)
@@ -383,8 +383,8 @@ print(f"declared order {suspect.order}; errors {errors[0]:.1e} and {errors[1]:.1
 # with a slope of your choice, with Heun's method and with the suspect. Try slopes that depend on $r$ alone, on $y$
 # alone, and on nothing.
 #
-# Your answer is one of the words `"last step"`, `"level"` (the second slope is taken at the wrong one), `"noise"`,
-# `"point"` (the second slope is taken at the wrong one) and `"weights"` (of the two slopes).
+# Your answer is one of the words `"last step"`, `"level"` (the second slope belongs to a wrong noise level),
+# `"noise"`, `"point"` (the second slope belongs to a wrong point) and `"weights"` (of the two slopes).
 
 
 # %%
