@@ -222,8 +222,8 @@ def sheet(solutions: bool = False) -> str:
     return "\n".join([*lines, *table, f"| **sum** | **{total}** | |"])
 
 
-def _order(one: Exercise) -> tuple[int, int]:
-    return one.lab, POINTS[one.level]
+def _order(one: Exercise) -> tuple[int, bool, int]:
+    return one.lab, one.name.startswith("fault_"), POINTS[one.level]
 
 
 def _find(name: str) -> Exercise:
@@ -337,7 +337,9 @@ def _line(error: Exception, function: Function) -> str:
     """Return the last line of an answer that ran before an exception."""
     code = getattr(function, "__code__", None)
     lines = [frame for frame in extract_tb(error.__traceback__) if code and frame.filename == code.co_filename]
-    return f", in line {lines[-1].lineno - code.co_firstlineno + 1}: {lines[-1].line}" if lines and code else ""
+    if not lines or code is None or lines[-1].lineno is None:
+        return ""
+    return f", in line {lines[-1].lineno - code.co_firstlineno + 1}: {lines[-1].line}".removesuffix(": ")
 
 
 def _show(value: Any) -> str:
