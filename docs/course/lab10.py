@@ -17,9 +17,10 @@
 # **Goal.** See that flow matching and diffusion are one model, written in two sets of coordinates. Then jump from noise
 # to data in a single step: find the exact one-step map in one dimension, and teach a network such a map in two.
 #
-# You need: the exact denoiser of a mixture (lab 6), and the probability flow with Heun's method (lab 7).
+# You need [lab 6](lab06.py), the exact denoiser of a mixture, and [lab 7](lab07.py), the probability flow and Heun's
+# method.
 
-# In a notebook, this line installs motes from the checkout that contains the notebook.
+# The next line installs motes from the checkout that contains this file. On Colab, upload the checkout first.
 
 # %%
 # %pip install -q -e ../..
@@ -349,9 +350,9 @@ plt.close(fig)
 fig
 
 # %% [markdown]
-# The student jumps in one evaluation, and most of its points are on the moons. The faint bridge between the moons is
-# the cliff of section 3: noise that lies next to the border between both moons, and that a smooth function cannot tear
-# apart.
+# The student jumps in one evaluation, and a classifier hardly tells its points from real ones. Look between the moons:
+# the few points there are the cliff of section 3, noise next to the border between both moons, which a smooth function
+# cannot tear apart.
 #
 # **Reflow** (Liu et al. 2023) uses the same pairs differently: it draws straight lines between each start and *its own*
 # end, and trains a flow on them. On a line this is exact after one round. The map from start to end rises, so the lines

@@ -18,9 +18,9 @@
 # the loss, find out that one network gives log-likelihoods, conditions and missing entries, and then find the fault in
 # a sampler.
 #
-# You need: the chain rule of probabilities, and the variational bound (lab 3).
+# You need the chain rule of probabilities, and [lab 3](lab03.py), the variational bound.
 
-# In a notebook, this line installs motes from the checkout that contains the notebook.
+# The next line installs motes from the checkout that contains this file. On Colab, upload the checkout first.
 
 # %%
 # %pip install -q -e ../..
@@ -176,9 +176,10 @@ fig
 # $-\log p_\theta$ in this order is the sum of $-\log p_\theta(x_j \mid \text{cells before } j)$. In a random order, a
 # certain set of $n - m$ cells comes first with probability $1/\binom nm$, and a certain one of the other $m$ cells
 # comes next with probability $1/m$. These are the weights $1/(m\binom nm)$ of $L$. So $L$ is the mean of
-# $-\log p_\theta$ over all $n!$ orders (Hoogeboom et al. 2022), and it is a bound because the logarithm of a mean is at
-# least the mean of logarithms. If the denoiser is exact, every order gives the same $p(\mathbf{x})$, and **the bound is
-# the exact log-likelihood**. No Gaussian diffusion with finitely many steps can say this.
+# $-\log p_\theta$ over all $n!$ orders (Hoogeboom et al. 2022). By Jensen's inequality, this is at least $-\log$ of the
+# mean of $p_\theta$ over all orders, which is the model's density: $L$ is a bound. If the denoiser is exact, every
+# order gives the same $p(\mathbf{x})$, and **the bound is the exact log-likelihood**. The Gaussian bound of lab 3
+# reaches it only in the limit of many steps.
 #
 # From scratch, with every mask, against the truth; and by Monte Carlo over $t$ with the weight $1/t$:
 
@@ -238,7 +239,7 @@ print(f"entropy of the truth {-np.sum(joint * np.log(joint)):.3f} nats; the mode
 # %% [markdown]
 # A count of the 4,000 rows would be worse by about $11/(2\cdot4000) = 0.0014$ nats on average: 12 probabilities have 11
 # free numbers. The network is as good as counting. But a count needs every combination of labels, and 200 columns have
-# more combinations than there are atoms. The network needs one number per label and what the columns share.
+# more combinations than there are atoms. The network does not: all combinations share its weights.
 #
 # ## 5. Conditions and missing entries
 #
@@ -339,32 +340,34 @@ check("fault_11", verdict)
 # %% [markdown]
 # ## 8. Exercises
 #
-# ### Easy: `unmask`
+# ### Easy: `unmask_by_counting`
 #
-# Return $p(\text{cell } j \mid \text{visible cells})$ as an array with one probability per label, for any table:
-# `joint` has one axis per cell, and `row` contains labels as numbers and $-1$ for masked cells. Try it without looking
-# at section 2.
+# In practice you have rows, not probabilities. The exact denoiser of a table in which all rows are equally likely
+# counts: it looks at the rows that agree with all visible cells. Return $p(\text{cell } j \mid \text{visible cells})$
+# as an array with one share per label. `table` has the shape (rows, cells), `row` has labels as numbers and $-1$ for
+# masked cells, and `labels` is the number of labels of cell $j$. (A network that learned this function perfectly would
+# have memorised the table.)
 
 
 # %%
-def my_unmask(joint, row, j): ...
+def unmask_by_counting(table, row, j, labels): ...
 
 
-check("unmask", my_unmask)
+check("unmask_by_counting", unmask_by_counting)
 
 # %% [markdown]
-# ### Middle: `masked_bound`
+# ### Middle: `mask_weight`
 #
-# For one row of $n$ cells, an array `nats` holds $-\log p_\theta(x_j \mid \text{visible})$ for every mask: `nats[v_0,
-# ..., v_{n-1}, j]`, where $v_k$ is 1 if cell $k$ is visible. (Entries with $v_j = 1$ have no meaning.) Return the bound
-# $L$ in nats.
+# Let a cell be masked at time $t$ with probability $m(t) = 1 - \cos(\pi t/2)$ instead of $t$, so that less is hidden at
+# early times. Which weight replaces $1/t$ in the loss? Return it for a number `t`. (The bound does not change:
+# substitute $m$ for $t$ in the integral. What changes is how often training sees which masks.)
 
 
 # %%
-def masked_bound(nats): ...
+def mask_weight(t): ...
 
 
-check("masked_bound", masked_bound)
+check("mask_weight", mask_weight)
 
 # %% [markdown]
 # ### Research: `same_step_gap`

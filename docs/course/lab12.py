@@ -18,9 +18,10 @@
 # on simulations only. Then test whether its answers can be trusted, and find the fault in a posterior that passes the
 # usual test.
 #
-# You need: the exact denoiser of a Gaussian (lab 6), and the probability flow with Heun's method (lab 7).
+# You need [lab 6](lab06.py), the exact denoiser of a Gaussian, and [lab 7](lab07.py), the probability flow and Heun's
+# method.
 
-# In a notebook, this line installs motes from the checkout that contains the notebook.
+# The next line installs motes from the checkout that contains this file. On Colab, upload the checkout first.
 
 # %%
 # %pip install -q -e ../..
@@ -157,8 +158,7 @@ print("Our denoiser and the exact one of motes agree to the rounding of single p
 # We can draw from it exactly, by solving for $\theta$: draw the noise $\mathbf{n}$, and write
 # $\mathbf{z} = \mathbf{x} - \mathbf{n}$. Then $|\theta_1 + \theta_2| = -\sqrt2\,z_1$ has two solutions if $z_1 < 0$,
 # and $\theta_2 - \theta_1 = \sqrt2\,z_2$. The change of variables is a rotation, which leaves densities as they are,
-# and the prior is constant. So both solutions are equally likely, and so are all noises that lead to a $\theta$ inside
-# the prior.
+# and the prior is constant. So both solutions are equally likely, and a $\theta$ outside the prior is dropped.
 
 
 # %%

@@ -130,58 +130,63 @@ def known_coordinate(x_t, value, alpha, sigma, covariance):
     return np.array([value, mean + gain * (x_t[1] - alpha * mean)])
 
 
-def _widths(rng):
-    return [(weight, *rng.uniform([0.2, 0.9, 2.0], [0.8, 1.6, 9.0])) for weight in (0.0, 1.0, 1.7, 3.0)]
+def _flows(rng):
+    return [(weight, *rng.uniform([0.5, 0.2, 0.9, 2.0], [2.0, 0.8, 1.6, 9.0])) for weight in (0.5, 1.0, 1.7, 3.0)]
 
 
-def _sharpened(weight, s, v, r_max):
-    """This is the width of p(x | y)^w p(x)^(1-w). Guidance does not sample from this density."""
-    return (weight / s**2 + (1 - weight) / v**2) ** -0.5
+def _sharpened(weight, m, s, v, r_max):
+    """This is the mean of p(x | y)^w p(x)^(1-w). Guidance does not sample from this density."""
+    return weight * m / s**2 / (weight / s**2 + (1 - weight) / v**2)
 
 
-def _limit(weight, s, v, r_max):
-    """s^w v^(1-w) is the limit of a large r_max."""
-    return s**weight * v ** (1 - weight)
+def _equal_widths(weight, m, s, v, r_max):
+    """w m is the mean if s = v and r_max is large. Here the widths differ."""
+    return weight * m
 
 
-def _other_class(weight, s, v, r_max):
-    """Weight 1 must give the flow of the class, with s, and weight 0 the flow of all classes, with v."""
-    return guided_width(weight, v, s, r_max)
+def _of_class(weight, m, s, v, r_max):
+    """m is the mean of the class, which is the answer only for weight 1 and a large r_max."""
+    return m
 
 
-def _variance(weight, s, v, r_max):
-    """The flow multiplies x by a constant, and so it multiplies the standard deviation by this constant."""
-    return guided_width(weight, s, v, r_max) ** 2
+def _limit(weight, m, s, v, r_max):
+    """The flow starts at a finite noise level, where its mean is 0."""
+    return guided_mean(weight, m, s, v, np.inf)
 
 
-def _width_from_zero(weight, s, v, r_max):
-    """Weight 1 must give the flow of the class alone."""
-    return guided_width(weight + 1, s, v, r_max)
+def _one_pull(weight, m, s, v, r_max):
+    """The class pulls with the weight w: its part of dx/dr is w r (x - m) / (s^2 + r^2)."""
+    return guided_mean(weight, m, s, v, r_max) / weight
 
 
-def _unit_start(weight, s, v, r_max):
-    """The samples start with the standard deviation r_max."""
-    return guided_width(weight, s, v, r_max) / r_max
+def _other_class(weight, m, s, v, r_max):
+    """The class has the standard deviation s, and all classes together have v."""
+    return guided_mean(weight, m, v, s, r_max)
 
 
 @exercise(
     lab=9,
     level="research",
-    question="The standard deviation of guided samples: start N(0, r_max^2), class N(0, s^2), all classes N(0, v^2).",
-    inputs=_widths,
+    question="The mean of guided samples: start N(0, r_max^2), class N(m, s^2), all classes together N(0, v^2).",
+    inputs=_flows,
+    rtol=1e-3,
     wrong={
-        "the width of the sharpened density": _sharpened,
+        "the mean of the sharpened density": _sharpened,
+        "the two widths are treated as equal": _equal_widths,
+        "the mean of the class": _of_class,
         "r_max is treated as infinite": _limit,
-        "the class and all classes are exchanged": _other_class,
-        "a variance where a standard deviation belongs": _variance,
-        "the weight counts from 0": _width_from_zero,
-        "the start has standard deviation 1": _unit_start,
+        "the weight of the class is missing": _one_pull,
+        "the two widths are exchanged": _other_class,
     },
 )
-def guided_width(weight, s, v, r_max):
-    """Integrate d log x / dr = w r / (s^2 + r^2) + (1 - w) r / (v^2 + r^2) from 0 to r_max.
+def guided_mean(weight, m, s, v, r_max):
+    """The mean follows the flow from x = 0: dx/dr = w r (x - m) / (s^2 + r^2) + (1 - w) r x / (v^2 + r^2).
 
-    The derivative of log(s^2 + r^2) / 2 is r / (s^2 + r^2). The samples at r = 0 are the start times a constant.
+    Solve it with small steps, or with u = r^2 and G = (s^2 + u)^(w/2) (v^2 + u)^((1-w)/2): then x / G has the
+    derivative -w m / (2 (s^2 + u) G) with respect to u.
     """
-    shrink = lambda width: width / np.sqrt(width**2 + r_max**2)  # of the flow of N(0, width^2) alone
-    return r_max * shrink(s) ** weight * shrink(v) ** (1 - weight)
+    from scipy.integrate import quad
+
+    growth = lambda u: (s**2 + u) ** (weight / 2) * (v**2 + u) ** ((1 - weight) / 2)
+    pull, _ = quad(lambda r: 2 * r / ((s**2 + r**2) * growth(r**2)), 0, r_max)
+    return weight * m / 2 * growth(0) * pull

@@ -1,7 +1,6 @@
 """The exercises of lab 11, masked diffusion of a table, and a sampler that is broken on purpose."""
 
-from itertools import product
-from math import comb, log
+from math import log
 
 import numpy as np
 
@@ -13,136 +12,114 @@ def _joint(rng, *shape):
     return p / p.sum()
 
 
-def _rows(rng):
-    joint = _joint(rng, 2, 3, 4)
-    rows = [1, -1, -1], [-1, 2, 3], [0, -1, 1], [-1, -1, 0]
-    return [(joint, np.array(row), j) for row, j in zip(rows, (1, 0, 1, 0), strict=True)]
+def _tables(rng):
+    table = rng.integers(0, [2, 3, 4], size=(300, 3))
+    table[:, 2] = np.where(rng.random(300) < 0.5, table[:, 0] + table[:, 1], table[:, 2])
+    rows = ([1, -1, -1], 1, 3), ([-1, 2, 3], 0, 2), ([0, 1, -1], 2, 4), ([-1, -1, 0], 0, 2)
+    return [(table, np.array(row), j, labels) for row, j, labels in rows]
 
 
-def _combine(joint, row, j, reduce=np.sum):
-    for axis in reversed(range(len(row))):
-        if axis != j:
-            joint = reduce(joint, axis=axis) if row[axis] == -1 else joint.take(row[axis], axis=axis)
-    return joint
+def _counts(table, row, j, labels):
+    """These are numbers of rows. Divide them by their sum."""
+    agree = np.all((row == -1) | (table == row), axis=1)
+    return np.bincount(table[agree, j], minlength=labels)
 
 
-def _not_normalised(joint, row, j):
-    """These are the probabilities of the label together with the visible labels. Divide by their sum."""
-    return _combine(joint, row, j)
+def _of_all_rows(table, row, j, labels):
+    """You divided by the number of all rows. Divide by the number of rows that agree."""
+    return _counts(table, row, j, labels) / len(table)
 
 
-def _marginal(joint, row, j):
-    """The visible labels have no effect on your answer."""
-    return _combine(joint, np.full(len(row), -1), j)
+def _marginal(table, row, j, labels):
+    """The visible cells have no effect on your answer."""
+    return np.bincount(table[:, j], minlength=labels) / len(table)
 
 
-def _last_label(joint, row, j):
-    """In NumPy, index -1 is the last entry. Sum over the axis of a masked cell."""
-    p = joint[tuple(slice(None) if axis == j else label for axis, label in enumerate(row))]
-    return p / p.sum()
+def _any_cell(table, row, j, labels):
+    """A row must agree in all visible cells, not in at least one."""
+    agree = np.any((row != -1) & (table == row), axis=1)
+    return np.bincount(table[agree, j], minlength=labels) / agree.sum()
 
 
-def _best_label(joint, row, j):
-    """You took the largest probability over the labels of the other masked cells. They are unknown: sum over them."""
-    p = _combine(joint, row, j, np.max)
-    return p / p.sum()
-
-
-def _even_labels(joint, row, j):
-    """You averaged p(cell j | all others) over the labels of the other masked cells as if they were equally likely."""
-    p = _combine(joint / joint.sum(axis=j, keepdims=True), row, j)
-    return p / p.sum()
+def _smoothed(table, row, j, labels):
+    """You added 1 to each count. The exact denoiser of these rows has the shares themselves."""
+    counts = _counts(table, row, j, labels) + 1
+    return counts / counts.sum()
 
 
 @exercise(
     lab=11,
     level="easy",
-    question="p(cell j | visible cells) for each label, from the joint probabilities and a row in which -1 is a mask.",
-    inputs=_rows,
+    question="p(cell j | visible cells) of a table of rows, all equally likely; -1 is a mask.",
+    inputs=_tables,
     wrong={
-        "not normalised": _not_normalised,
+        "not normalised": _counts,
+        "shares of all rows instead of those that agree": _of_all_rows,
         "the visible cells are ignored": _marginal,
-        "a mask is read as the last label": _last_label,
-        "the other masked cells have their most probable labels": _best_label,
-        "the other masked cells have all labels with equal probability": _even_labels,
+        "one visible cell is enough": _any_cell,
+        "the counts are smoothed": _smoothed,
     },
 )
-def unmask(joint, row, j):
-    """Keep the axis of cell j, select the label of each visible cell, and sum over the other masked cells.
+def unmask_by_counting(table, row, j, labels):
+    """Select the rows that agree with `row` in all visible cells, and count their labels in cell j.
 
-    `joint` has one axis for each cell. Begin with the last axis, so that the earlier ones keep their numbers.
+    `labels` is the number of labels of cell j; `np.bincount(..., minlength=labels)` also counts those that are absent.
     """
-    for axis in reversed(range(len(row))):
-        if axis != j:
-            joint = joint.sum(axis=axis) if row[axis] == -1 else joint.take(row[axis], axis=axis)
-    return joint / joint.sum()
+    agree = np.all((row == -1) | (table == row), axis=1)
+    counts = np.bincount(table[agree, j], minlength=labels)
+    return counts / counts.sum()
 
 
-def _cross_entropies(rng):
-    return [(rng.uniform(0.1, 3.0, size=(2,) * n + (n,)),) for n in (2, 3, 4)]
+def _uniform_schedule(t):
+    """1/t is the weight for m(t) = t."""
+    return 1 / t
 
 
-def _weighted(nats, weight):
-    """Sum weight(m, n) times the cross-entropies of the m masked cells over all masks."""
-    n, total = nats.shape[-1], 0.0
-    for visible in product((0, 1), repeat=n):
-        masked = [j for j in range(n) if not visible[j]]
-        total += weight(len(masked), n) * nats[visible][masked].sum() if masked else 0.0
-    return total
+def _no_rate(t):
+    """A step from t to s reveals the share (m_t - m_s) / m_t of the masked cells. What is it for a small step?"""
+    return 1 / (1 - np.cos(np.pi * t / 2))
 
 
-def _no_weight(nats):
-    """A mask with m of n masked cells has the weight n / m: each order reveals one of the m cells, not all of them."""
-    return _weighted(nats, lambda m, n: 1 / n / comb(n, m))
+def _not_divided(t):
+    """m'(t) is the rate among all cells. Divide by the share m(t) of those that are masked."""
+    return np.pi / 2 * np.sin(np.pi * t / 2)
 
 
-def _all_masks(nats):
-    """First the number of masked cells is uniform on 1 ... n, then the mask is uniform among those with this number."""
-    return _weighted(nats, lambda m, n: n / m / (2**n - 1))
+def _forward_rate(t):
+    """m' / (1 - m) is the rate at which visible cells are masked, on the way out."""
+    return np.pi / 2 * np.tan(np.pi * t / 2)
 
 
-def _visible_too(nats):
-    """A visible cell has been paid for when it was revealed. Sum over masked cells only."""
-    n = nats.shape[-1]
-    masks = [visible for visible in product((0, 1), repeat=n) if not all(visible)]
-    return sum(nats[one].sum() / (n - sum(one)) / comb(n, sum(one)) for one in masks)
+def _chain_rule(t):
+    """The derivative of cos(pi t / 2) has the factor pi / 2."""
+    return mask_weight(t) / (np.pi / 2)
 
 
-def _per_cell(nats):
-    """log p(row) is a sum over the cells."""
-    return masked_bound(nats) / nats.shape[-1]
-
-
-def _number_visible(nats):
-    """The weight is n over the number of masked cells, not over the number of visible ones."""
-    return _weighted(nats, lambda m, n: 1 / (n - m) / comb(n, m) if m < n else 0.0)
+def _sign(t):
+    """A weight is not negative; check the sign of the derivative of -cos."""
+    return -mask_weight(t)
 
 
 @exercise(
     lab=11,
     level="middle",
-    question="The bound on -log p(row), from nats[v_0, ..., v_{n-1}, j] = -log p(cell j | cells with v = 1).",
-    inputs=_cross_entropies,
+    question="The weight of the cross-entropy at time t, if a cell is masked with probability 1 - cos(pi t / 2).",
+    inputs=lambda rng: [(t,) for t in rng.uniform(0.05, 0.95, size=4)],
     wrong={
-        "the weight n / m is missing": _no_weight,
-        "all masks are equally likely": _all_masks,
-        "visible cells are counted too": _visible_too,
-        "a mean over cells instead of a sum": _per_cell,
-        "the number of visible cells where the number of masked ones belongs": _number_visible,
+        "the weight of another schedule": _uniform_schedule,
+        "the rate of masking is missing": _no_rate,
+        "not divided by the share of masked cells": _not_divided,
+        "the rate of the forward process": _forward_rate,
+        "the chain rule is missing": _chain_rule,
+        "the sign is wrong": _sign,
     },
 )
-def masked_bound(nats):
-    """Average the chain rule over all orders: sum over masks of n / m times the nats of the m masked cells.
+def mask_weight(t):
+    """Repeat sections 2 and 3 with m(t) instead of t: which share of the masked cells does a step reveal?
 
-    The number m of masked cells is uniform on 1 ... n, and all masks with m masked cells are equally likely.
+    Divide this share by t - s, and let s go to t.
     """
-    n, total = nats.shape[-1], 0.0
-    for visible in product((0, 1), repeat=n):
-        masked = [j for j in range(n) if not visible[j]]
-        if masked:
-            share = 1 / n / comb(n, len(masked))
-            total += share * n / len(masked) * nats[visible][masked].sum()
-    return total
+    return np.pi / 2 * np.sin(np.pi * t / 2) / (1 - np.cos(np.pi * t / 2))
 
 
 def _joints(rng):
@@ -212,8 +189,8 @@ class LabelSampler:
         rng, rows = np.random.default_rng(seed), np.full((n, self.joint.ndim), -1)
         for row in rows:
             for j in range(len(row)):
-                p = unmask(self.joint, row, j)
-                row[j] = (given or {}).get(j, rng.choice(len(p), p=p))
+                p = self.joint[tuple(row[:j])].reshape(self.joint.shape[j], -1).sum(axis=1)
+                row[j] = (given or {}).get(j, rng.choice(len(p), p=p / p.sum()))
         return rows
 
 

@@ -1,12 +1,8 @@
 """The exercises of lab 12, posteriors, and a posterior that is broken on purpose."""
 
-from statistics import NormalDist
-
 import numpy as np
 
 from motes.course.exercises import exercise
-
-NORMAL = NormalDist()
 
 
 def _observations(rng):
@@ -130,16 +126,12 @@ def pooled_posterior(means, stds, tau):
 
 
 def _errors(rng):
-    return [(level, *rng.uniform([-1.0, 0.4], [1.0, 1.8])) for level in (0.5, 0.8, 0.95)]
-
-
-def _covered(z, bias, width):
-    return NORMAL.cdf(bias + width * z) - NORMAL.cdf(bias - width * z)
+    return [(level, *rng.uniform([-1.0, 0.4], [1.0, 1.8])) for level in (0.6, 0.8, 0.95)]
 
 
 def _one_sided(level, bias, width):
     """The central interval leaves (1 - level) / 2 out at each end."""
-    return _covered(NORMAL.inv_cdf(level), bias, width)
+    return coverage(2 * level - 1, bias, width)
 
 
 def _inverse_width(level, bias, width):
@@ -180,8 +172,11 @@ def coverage(level, bias, width):
 
     z is the quantile (1 + level) / 2. `statistics.NormalDist` has `cdf` and `inv_cdf`.
     """
-    z = NORMAL.inv_cdf((1 + level) / 2)
-    return NORMAL.cdf(bias + width * z) - NORMAL.cdf(bias - width * z)
+    from statistics import NormalDist
+
+    normal = NormalDist()
+    z = normal.inv_cdf((1 + level) / 2)
+    return normal.cdf(bias + width * z) - normal.cdf(bias - width * z)
 
 
 class Posterior:
