@@ -70,6 +70,15 @@ def test_each_lab_has_exercises_from_easy_to_research():
         (lambda x, scale: (2 * x[:, None], scale), "item 1 of the result: got shape (3, 1); expected (3,)."),
         (lambda x, scale: (2 * x, "a"), "item 2 of the result: got a text; expected a number."),
         (lambda x, scale: (2 * x, scale + 1j), "item 2 of the result: got a complex128; expected a number."),
+        (
+            lambda x, scale: ([[1, 2], [3]], scale),
+            "item 1 of the result: got an array of shape (2,) and type object; "
+            "expected an array of shape (3,) and type number.",
+        ),
+        (
+            lambda x, scale: ({"a": 1}, scale),
+            "item 1 of the result: got a dict; expected an array of shape (3,) and type number.",
+        ),
         (lambda x, scale: (x * np.nan, scale), "item 1 of the result: got nan (3 of 3 numbers)."),
         (
             lambda x, scale: (-2 * x, scale),
@@ -91,6 +100,13 @@ def test_the_message_says_what_is_wrong(double, answer, message, capsys):
     result = check("double", answer)
     assert repr(result) == result.message == f"double: {message}" == capsys.readouterr().out.rstrip("\n")
     assert not result.correct
+
+
+def test_a_wrong_word_is_answered_with_the_words_to_choose_from():
+    words = "average, data, learning rate, network, sampler, schedule"
+    assert check("fault_04", "the mean").message == f"fault_04: got the mean; expected one of: {words}."
+    assert check("fault_04", " Average").correct
+    assert "This is the mistake: the data. The recipe standardises" in check("fault_04", "data").message
 
 
 def test_an_exception_is_told_with_its_line(double):
