@@ -74,6 +74,7 @@ release: venv-test docs
 	@$(BIN)/python scripts/full_run.py --check
 	$(BIN)/python scripts/tables.py --check
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 	$(BIN)/towncrier build --draft --version next >/dev/null
 	$(BIN)/uv build -q
 

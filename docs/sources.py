@@ -53,16 +53,23 @@ CACHE = ROOT / ".cache" / "site" / hash_sources()
 def read_notebook(text: str) -> Any:
     """Read a .py file as a notebook without the cell that installs motes; a lab gets its page and notebook on top."""
     notebook = jupytext.reads(text, "py:percent")
-    notebook.cells = [cell for cell in notebook.cells if "%pip install" not in cell.source]
-    if lab := re.search(r"^# # Lab (\d+)", text, re.MULTILINE):
+    kept = []
+    for cell in notebook.cells:
+        if "%pip install" in cell.source:
+            words, _, last = kept[-1].source.rpartition("\n\n")
+            kept[-1].source = words if "install" in last else kept[-1].source  # the sentence about this cell
+        elif cell.source:
+            kept.append(cell)
+    notebook.cells = kept
+    if lab := re.match(r"# Lab (\d+)", kept[0].source):
         number = int(lab[1])
         top = f'<p class="alone"><a href="lab{number:02}.ipynb" download>Download this lab as a notebook</a>'
         if (DOCS / "course" / "pages" / f"lab{number:02}.html").exists():
             page = f"pages/lab{number:02}.html"
             top += f' · <a href="{page}">The page below, alone</a></p>\n'
             top += f'<iframe class="lab" src="{page}" title="The idea of lab {number}, to drag"></iframe>'
-        head, _, rest = notebook.cells[0].source.partition("\n")
-        notebook.cells[0].source = f"{head}\n\n{top}\n\n{rest}"
+        head, _, rest = kept[0].source.partition("\n")
+        kept[0].source = f"{head}\n\n{top}\n\n{rest}"
     return notebook
 
 
@@ -86,7 +93,8 @@ def expand_links(app: Sphinx, docname: str, content: list[str]) -> None:
         if page == DOCS / name:
             origin = ROOT / outside
             app.env.note_dependency(str(origin))
-            content[0] = origin.read_text(encoding="utf-8")
+            head = content[0][1:].partition("]")[0]
+            content[0] = re.sub(r"^# .*", f"# {head}", origin.read_text(encoding="utf-8"), count=1)
     pages = {ROOT / outside: DOCS / name for outside, name in OUTSIDE.items()}
 
     def link(found: re.Match[str]) -> str:
@@ -139,7 +147,9 @@ def write_reference(app: Sphinx) -> None:
                 own.append(place)
                 directive = "autoclass" if group == "Classes" else "autofunction"
                 pages[place] = f"{title(name)}.. {directive}:: {place}\n"
-        body = f"{title(door)}.. automodule:: {door}\n   :no-members:\n   :no-index:\n\n"
+        lines = (inspect.getdoc(module) or "").splitlines()
+        mend_docstring(app, "module", door, module, None, lines)
+        body = "\n".join([f"{title(door)}.. py:module:: {door}\n", *lines, "", ""])
         for head, entries in rows.items():
             body += title(head, "-") + "\n".join(entries) + "\n" if entries else ""
         body += ".. toctree::\n   :hidden:\n\n" + "".join(f"   {place}\n" for place in own)
