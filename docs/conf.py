@@ -53,8 +53,7 @@ napoleon_use_ivar = True
 napoleon_use_rtype = False
 default_role = "code"
 add_module_names = False
-# A name that two packages have, such as Sampler; parts of the course that are not written yet.
-suppress_warnings = ["ref.python", "toc.empty_glob"]
+suppress_warnings = ["ref.python"]  # a name that two packages have, such as Sampler
 
 # The look.
 html_theme = "pydata_sphinx_theme"

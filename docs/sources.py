@@ -88,6 +88,9 @@ def expand_links(app: Sphinx, docname: str, content: list[str]) -> None:
     page = Path(app.env.doc2path(docname))
     if page.suffix != ".md" or DOCS not in page.parents:
         return
+    galleries = [name for name in ("gallery/index", "reference/gallery") if (DOCS / f"{name}.md").exists()]
+    if docname == "learn" and galleries:  # Sphinx warns of a pattern that nothing matches
+        content[0] = content[0].replace("\nexplorer\n", f"\nexplorer\n{galleries[0]}\n")
     origin = page
     for outside, name in OUTSIDE.items():
         if page == DOCS / name:
@@ -173,6 +176,13 @@ def skip_foreign(app: Sphinx, what: str, name: str, thing: Any, skip: bool, opti
     inner = getattr(thing, "fget", None) or getattr(thing, "func", None) or getattr(thing, "__func__", thing)
     module = getattr(inspect.unwrap(getattr(inner, "method", inner)), "__module__", "motes")
     return True if module and not module.startswith("motes") else None
+
+
+def mend_signature(*given: Any) -> tuple[str | None, str | None]:
+    """Write the name of a type alias, which Sphinx wraps within unions."""
+    signature, result = given[-2:]
+    mend = lambda text: text and re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", text)
+    return mend(signature), mend(result)
 
 
 def mend_docstring(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
@@ -310,6 +320,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("source-read", expand_links)
     app.connect("html-page-context", describe_page)
     app.connect("autodoc-skip-member", skip_foreign)
+    app.connect("autodoc-process-signature", mend_signature)
     app.connect("autodoc-process-docstring", mend_docstring, priority=400)
     app.connect("build-finished", copy_pages)
     return {"version": VERSION, "parallel_read_safe": True, "parallel_write_safe": True}
