@@ -30,7 +30,7 @@ READERS = [
     ROOT / "CHANGELOG.md",
     *sorted((ROOT / "docs").glob("*.md")),
     ROOT / "docs" / "tutorial.py",
-    *sorted((ROOT / "docs" / "course").glob("*")),
+    *sorted((ROOT / "docs" / "course").glob("*.*")),
     *sorted((ROOT / "scripts").glob("*.py")),
     *sorted((ROOT / "benchmarks").glob("*.py")),
 ]

@@ -37,7 +37,7 @@ from motes.points import q_sample
 from motes.points.exact import MixtureOracle
 from motes.points.schedules import CosineVP
 
-STYLE = plots.STYLES["dark"]  # blue: exact or real; amber: learned or computed by you
+LIGHT = plots.STYLES["light"]  # blue: exact or real; amber: learned or computed by you
 
 # %% [markdown]
 # ## 1. A data set is a sample from a distribution
@@ -50,7 +50,7 @@ STYLE = plots.STYLES["dark"]  # blue: exact or real; amber: learned or computed 
 # shapes of the tutorial that this course starts from.
 
 # %%
-plots.sheet({name: motes.make_shape(name, 3_000) for name in ("swiss_roll", "s_curve", "moons")})
+plots.sheet({name: motes.make_shape(name, 3_000) for name in ("swiss_roll", "s_curve", "moons")}, style=LIGHT)
 
 # %% [markdown]
 # ## 2. From scratch: standardise, then add noise
@@ -146,7 +146,7 @@ for alpha_bar, t in zip(alpha_bars, times, strict=True):
     clouds.append(ours)
 
 view = plots.View((-3.2, 3.2))
-figure = plots.row(clouds, times, view=view)
+figure = plots.row(clouds, times, view=view, style=LIGHT)
 for ax, r, alpha_bar in zip(figure.axes, log_snrs, alpha_bars, strict=True):
     ax.set_title(f"log-SNR {r:.0f}\n$\\bar\\alpha$ = {alpha_bar:.4f}")
 figure
@@ -216,16 +216,16 @@ for t, alpha_bar in zip(times, alpha_bars, strict=True):
 # exact. The amber histogram counts noisy points, as a check that the formula is right.
 
 # %%
-ax = single_axes(STYLE, 7.5, 4.2)
+ax = single_axes(LIGHT, 7.5, 4.2)
 ones = np.where(rng.random(40_000) < 0.5, -m, m) + tau * rng.standard_normal(40_000)
 for shift, alpha_bar in enumerate((0.95, 0.6, 0.3, 0.05)):
     noisy = mix(ones, rng.standard_normal(ones.size), np.sqrt(alpha_bar), np.sqrt(1 - alpha_bar))
     bars, edges = np.histogram(noisy, bins=80, range=(-4, 4), density=True)
     base = -0.5 * shift
-    ax.stairs(base + bars, edges, baseline=base, fill=True, alpha=0.5, color=STYLE.synthetic)
-    ax.plot(grid, base + density(grid, alpha_bar), color=STYLE.real, linewidth=2)
-    ax.text(-3.9, base + 0.06, rf"$\bar\alpha$ = {alpha_bar:g}", color=STYLE.foreground)
-dress(ax, STYLE)
+    ax.stairs(base + bars, edges, baseline=base, fill=True, alpha=0.5, color=LIGHT.synthetic)
+    ax.plot(grid, base + density(grid, alpha_bar), color=LIGHT.real, linewidth=2)
+    ax.text(-3.9, base + 0.06, rf"$\bar\alpha$ = {alpha_bar:g}", color=LIGHT.foreground)
+dress(ax, LIGHT)
 ax.set(xlabel="$x_t$", yticks=[], title="two modes become one")
 ax
 

@@ -35,7 +35,7 @@ from motes.plots.canvas import add_legend, dress, new_axes, new_figure, single_a
 from motes.points import DiscreteVP, LinearBetas, q_posterior, q_sample, q_transition
 from motes.points.schedules import CosineBetas, SigmoidBetas
 
-STYLE = plots.STYLES["dark"]  # blue: exact; amber: simulated
+LIGHT = plots.STYLES["light"]  # blue: exact; amber: simulated
 
 # %% [markdown]
 # ## 1. Noise in small steps
@@ -64,11 +64,11 @@ for beta in betas:
 # paths[t] has x_t of all walkers
 
 # %%
-ax = single_axes(STYLE, 7.5, 3.8)
-ax.plot(np.stack(paths)[:, :60], color=STYLE.synthetic, linewidth=0.6, alpha=0.6)
-ax.plot([path.mean() for path in paths], color=STYLE.foreground, linewidth=2)
-dress(ax, STYLE)
-ax.set(xlabel="step $t$", ylabel="$x_t$", title="60 of the walkers, and the mean of all")
+ax = single_axes(LIGHT, 7.5, 3.8)
+ax.plot(np.stack(paths)[:, :60], color=LIGHT.synthetic, linewidth=0.6, alpha=0.6)
+ax.plot([path.mean() for path in paths], color=LIGHT.foreground, linewidth=2)
+dress(ax, LIGHT)
+ax.set(xlabel="step $t$", ylabel="$x_t$", title="60 of the walkers, and the mean of all", xticks=range(0, T + 1, 5))
 ax
 
 # %% [markdown]
@@ -149,14 +149,14 @@ choices = {
     "linear, up to 0.1": LinearBetas(100, 1e-4, 0.1).betas,
     "cosine": CosineBetas(100).betas,
 }
-ax = single_axes(STYLE)
-for (name, made), colour in zip(choices.items(), (STYLE.synthetic, STYLE.real, STYLE.foreground), strict=True):
+ax = single_axes(LIGHT)
+for (name, made), colour in zip(choices.items(), (LIGHT.synthetic, LIGHT.real, LIGHT.foreground), strict=True):
     kept = np.cumprod(1 - np.asarray(made))
     ax.plot(np.arange(1, 101), kept, color=colour, label=name, linewidth=2)
     print(f"{name:<36} alpha-bar_T = {kept[-1]:.4f}")
-dress(ax, STYLE)
+dress(ax, LIGHT)
 ax.set(xlabel="step $t$", ylabel=r"$\bar\alpha_t$, share of the data")
-add_legend(ax, STYLE)
+add_legend(ax, LIGHT)
 ax
 
 # %% [markdown]
@@ -239,14 +239,14 @@ def gaussian(x, mean, variance):
     return np.exp(-((x - mean) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
 
 
-ax = single_axes(STYLE)
+ax = single_axes(LIGHT)
 label = "walkers that are near $x_{10}$ = 0.4 one step later"
-ax.hist(before, bins=60, density=True, color=STYLE.synthetic, alpha=0.6, label=label)
-ax.plot(grid, gaussian(grid, mu, variance), color=STYLE.real, linewidth=2.5, label="posterior, exact")
-ax.plot(grid, gaussian(grid, np.sqrt(bar[9]) * x_0, 1 - bar[9]), "--", color=STYLE.muted, label="$x_t$ unknown")
-dress(ax, STYLE)
-ax.set(xlabel="$x_9$", yticks=[], ylim=(0, 1.9))
-add_legend(ax, STYLE)
+ax.hist(before, bins=60, density=True, color=LIGHT.synthetic, alpha=0.6, label=label)
+ax.plot(grid, gaussian(grid, mu, variance), color=LIGHT.real, linewidth=2.5, label="posterior, exact")
+ax.plot(grid, gaussian(grid, np.sqrt(bar[9]) * x_0, 1 - bar[9]), "--", color=LIGHT.muted, label="$x_t$ unknown")
+dress(ax, LIGHT)
+ax.set(xlabel="$x_9$", yticks=[], ylim=(0, 1.7))
+add_legend(ax, LIGHT)
 ax
 
 # %% [markdown]
@@ -290,7 +290,7 @@ check("skip_posterior", skip_posterior)
 # $\bar\alpha_t = 0.3$, we go back to $\bar\alpha_s = 0.95$ in one large step, then only to 0.6, then only to 0.33.
 
 # %%
-figure = new_figure(10.5, 3.2, STYLE)
+figure = new_figure(10.5, 3.2, LIGHT)
 alpha_bar_t = 0.3
 grid = np.linspace(-1.8, 1.8, 400)
 for place, alpha_bar_s in enumerate((0.95, 0.6, 0.33), 1):
@@ -300,12 +300,12 @@ for place, alpha_bar_s in enumerate((0.95, 0.6, 0.33), 1):
     variance = beta * (1 - alpha_bar_s) / (1 - alpha_bar_t)
     exact = (gaussian(grid, mean, variance) + gaussian(grid, -mean, variance)) / 2
     ax = new_axes(figure, 1, 3, place)
-    ax.plot(grid, exact, color=STYLE.real, linewidth=2.5, label="exact $q(x_s|x_t)$")
+    ax.plot(grid, exact, color=LIGHT.real, linewidth=2.5, label="exact $q(x_s|x_t)$")
     fitted = gaussian(grid, 0, variance + mean**2)  # a Gaussian with the same mean and variance
-    ax.plot(grid, fitted, color=STYLE.synthetic, linewidth=2, linestyle="--", label="Gaussian")
-    dress(ax, STYLE)
+    ax.plot(grid, fitted, color=LIGHT.synthetic, linewidth=2, linestyle="--", label="Gaussian")
+    dress(ax, LIGHT)
     ax.set(xlabel="$x_s$", yticks=[], ylim=(0, None), title=rf"step with $\beta$ = {beta:.2f}")
-add_legend(figure.axes[0], STYLE, loc="upper center")
+add_legend(figure.axes[0], LIGHT, loc="upper center")
 figure.axes[0].set_ylim(0, 1.6 * figure.axes[0].get_ylim()[1])
 figure
 

@@ -38,7 +38,7 @@ from motes.points import DiscreteVP, Simple, variational_bound
 from motes.points.exact import MixtureOracle
 from motes.points.variance import step_term
 
-STYLE = plots.STYLES["dark"]  # blue: the best possible; amber: a crude guess
+LIGHT = plots.STYLES["light"]  # blue: the best possible; amber: a crude guess
 
 # %% [markdown]
 # ## 1. What should be small?
@@ -302,14 +302,14 @@ losses = jax.vmap(Simple(), (None, 0, None, 0))(
 np.testing.assert_allclose(simple_loss(denoise, x0, bar[50], eps)[:100], losses["eps"], atol=1e-4)
 
 weights = betas[1:] / (2 * (1 - betas[1:]) * (1 - bar[2:]))
-figure = new_figure(10.5, 3.8, STYLE)
+figure = new_figure(10.5, 3.8, LIGHT)
 for place, (title, weight) in enumerate({"the simple loss": 1.0, "as the bound weighs it": weights}.items(), 1):
     ax = new_axes(figure, 1, 2, place)
-    ax.plot(steps, weight * simple["perfect"], color=STYLE.real, linewidth=2, label="perfect denoiser")
-    ax.plot(steps, weight * simple["crude"], color=STYLE.synthetic, linewidth=2, label="crude denoiser")
-    dress(ax, STYLE)
+    ax.plot(steps, weight * simple["perfect"], color=LIGHT.real, linewidth=2, label="perfect denoiser")
+    ax.plot(steps, weight * simple["crude"], color=LIGHT.synthetic, linewidth=2, label="crude denoiser")
+    dress(ax, LIGHT)
     ax.set(xlabel="step $t$", title=title, ylim=(0, None))
-add_legend(figure.axes[0], STYLE)
+add_legend(figure.axes[0], LIGHT)
 figure
 
 # %% [markdown]

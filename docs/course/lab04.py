@@ -36,6 +36,8 @@ from motes.course import check, fault
 from motes.points import NoisePredictor, Simple, StepGatedMLP
 from motes.points.schedules import SigmoidBetas
 
+LIGHT = plots.STYLES["light"]
+
 x = motes.make_shape("moons", 10_000, seed=0)  # the training rows
 fresh = motes.make_shape("moons", 4_000, seed=1)  # never trained on
 
@@ -175,11 +177,11 @@ test, at = jnp.asarray(fresh, jnp.float32), (jnp.arange(len(fresh)) % T + 1) / T
 noise = jax.random.normal(jax.random.key(3), test.shape)
 exact = motes.truth("moons").oracle(schedule)
 best = float(jax.jit(jax.vmap(Simple(), (None, 0, 0, 0)))(exact, test, at, noise)["eps"].mean())
-plots.loss_curve(np.arange(1, STEPS + 1), losses, best=best, window=100)
+plots.loss_curve(np.arange(1, STEPS + 1), losses, best=best, window=100, style=LIGHT)
 
 # %% [markdown]
-# The curve falls for a few hundred steps, and then hardly at all. Is the training done? Single batches jitter by more
-# than what is left to learn. It gets worse if you look at few rows. The original prints one number every 100 epochs:
+# The curve falls for a few hundred steps, and then hardly at all. Is the training done? Single batches jitter by nearly
+# as much as what is left to learn. It gets worse if you look at few rows. The original prints one number every 100 epochs:
 # the loss of an epoch's last batch, which has only 16 rows. (10,000 rows are 78 batches of 128, and 16 rows remain.)
 
 
@@ -217,10 +219,10 @@ print(model, model.training)
 # %%
 places = np.linspace(0, T, 8).round().astype(int)
 samples, chain = model.chain(4_000, places.tolist(), seed=0)
-plots.row(chain, np.asarray(model.grid)[places], process="reverse", view=plots.View((-2.8, 3.0), steps=T))
+plots.row(chain, np.asarray(model.grid)[places], process="reverse", view=plots.View((-2.8, 3.0), steps=T), style=LIGHT)
 
 # %%
-plots.comparison(fresh, samples)
+plots.comparison(fresh, samples, style=LIGHT)
 
 # %% [markdown]
 # Two moons can be seen, but blurred, and with too many points on the left. Measure it: `sliced_w2` is a distance, in
@@ -295,11 +297,11 @@ if check("antithetic_ratio", antithetic_ratio).correct:
 recipe = fault(4)
 faulty = motes.fit(x, recipe, seed=0, verbose=False)
 curve = faulty.training.losses
-plots.loss_curve(np.arange(1, len(curve) + 1), curve, window=50)
+plots.loss_curve(np.arange(1, len(curve) + 1), curve, window=50, style=LIGHT)
 
 # %%
 bad = faulty.sample(4_000, seed=0)
-plots.comparison(fresh, bad)
+plots.comparison(fresh, bad, style=LIGHT)
 
 # %% [markdown]
 # Look for it like this:
@@ -314,7 +316,7 @@ plots.comparison(fresh, bad)
 # Then answer with one of: data, schedule, network, learning rate, average, sampler.
 
 # %%
-check("fault_04", None)
+check("fault_04", ...)
 
 # %% [markdown]
 # ## What you learned
@@ -328,4 +330,4 @@ check("fault_04", None)
 #
 # ## Next
 #
-# Lab 5 walks the reverse chain step by step, and finds out why its samples are wrong.
+# [Lab 5](lab05.py) walks the reverse chain step by step, and finds out why its samples are wrong.

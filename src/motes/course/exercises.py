@@ -52,9 +52,9 @@ class Exercise:
         return len(got) == len(expected) and all(map(self._equal, got, expected))
 
     def _equal(self, got: np.ndarray, expected: np.ndarray) -> bool:
-        if got.shape != expected.shape or _sort(got) != _sort(expected):
+        if got.shape != expected.shape or _kind(got) != _kind(expected):
             return False
-        if _sort(got) == "text":
+        if _kind(got) == "text":
             return bool(np.all(np.char.lower(np.char.strip(got)) == np.char.lower(expected)))
         return np.allclose(got, expected, self.rtol, self.atol, equal_nan=True)
 
@@ -222,14 +222,14 @@ def sheet(solutions: bool = False) -> str:
     return "\n".join([*lines, *table, f"| **sum** | **{total}** | |"])
 
 
-def _order(one: Exercise) -> tuple[int, int]:
-    return one.lab, POINTS[one.level]
+def _order(one: Exercise) -> tuple[int, bool, int]:
+    return one.lab, one.name.startswith("fault_"), POINTS[one.level]
 
 
 def _find(name: str) -> Exercise:
-    if name not in EXERCISES:
+    if str(name) not in EXERCISES:
         raise UsageError(unknown("exercise", str(name), EXERCISES))
-    return EXERCISES[name]
+    return EXERCISES[str(name)]
 
 
 def _source(one: Exercise) -> str:
@@ -240,10 +240,16 @@ def _source(one: Exercise) -> str:
 
 
 def _value(result: Any) -> Value:
-    return tuple(map(np.asarray, result if isinstance(result, tuple) else (result,)))
+    def array(item: Any) -> np.ndarray:
+        try:
+            return np.asarray(item)
+        except ValueError:  # lists of different lengths
+            return np.asarray(item, dtype=object)
+
+    return tuple(map(array, result if isinstance(result, tuple) else (result,)))
 
 
-def _sort(array: np.ndarray) -> str:
+def _kind(array: np.ndarray) -> str:
     """Return "number" (also for booleans) or "text", or the dtype of anything else."""
     return {"b": "number", "i": "number", "u": "number", "f": "number", "U": "text"}.get(
         array.dtype.kind, str(array.dtype)
@@ -287,9 +293,9 @@ def _problem(one: Exercise, answer: Any) -> str:
     for result, target in zip(got, expected, strict=True):
         if wrong_form := _form_problem(result, target):
             return wrong_form
-    if _sort(expected[0][0]) == "text":
+    if _kind(expected[0][0]) == "text":
         words = {str(value[0]) for function in (one.solution, *one.wrong.values()) for value in one.results(function)}
-        return f"got {_show(got[0])}; expected one of: {', '.join(sorted(words))}."
+        return f"got {got[0][0]}; expected one of: {', '.join(sorted(words))}."
     if not parameters:
         return f"not correct: {_distance(got[0], expected[0])}. `hint({one.name!r})` says how to begin."
     first = right.index(False)
@@ -306,11 +312,11 @@ def _form_problem(got: Value, expected: Value) -> str:
         return f"got {_form(got)}; expected {_form(expected)}."
     for place, (ours, target) in enumerate(zip(got, expected, strict=True), 1):
         where = f"item {place} of the result: " if len(expected) > 1 else ""
-        if _sort(ours) != _sort(target):
+        if _kind(ours) != _kind(target):
             return f"{where}got {_form((ours,))}; expected {_form((target,))}."
         if ours.shape != target.shape:
             return f"{where}got shape {ours.shape}; expected {target.shape}."
-        if _sort(ours) == "number" and np.isfinite(target).all() and not np.isfinite(ours).all():
+        if _kind(ours) == "number" and np.isfinite(target).all() and not np.isfinite(ours).all():
             return f"{where}got {ours[~np.isfinite(ours)][0]} ({np.sum(~np.isfinite(ours))} of {ours.size} numbers)."
     return ""
 
@@ -319,7 +325,9 @@ def _form(value: Value) -> str:
     if len(value) > 1:
         return f"a tuple of {len(value)}"
     array = value[0]
-    return f"an array of shape {array.shape} and type {_sort(array)}" if array.ndim else f"a {_sort(array)}"
+    if array.ndim:
+        return f"an array of shape {array.shape} and type {_kind(array)}"
+    return f"a {type(array.item()).__name__ if _kind(array) == 'object' else _kind(array)}"
 
 
 def _distance(got: Value, expected: Value) -> str:
@@ -337,11 +345,16 @@ def _line(error: Exception, function: Function) -> str:
     """Return the last line of an answer that ran before an exception."""
     code = getattr(function, "__code__", None)
     lines = [frame for frame in extract_tb(error.__traceback__) if code and frame.filename == code.co_filename]
-    return f", in line {lines[-1].lineno - code.co_firstlineno + 1}: {lines[-1].line}" if lines and code else ""
+    if not lines or code is None or lines[-1].lineno is None:
+        return ""
+    return f", in line {lines[-1].lineno - code.co_firstlineno + 1}: {lines[-1].line}".removesuffix(": ")
 
 
 def _show(value: Any) -> str:
-    text = f"{value:.6g}" if isinstance(value, float | np.floating) else str(value)
-    if len(text) <= 60 and "\n" not in text:
+    if hasattr(value, "shape"):
+        text = " ".join(np.array2string(np.asarray(value), precision=3, max_line_width=1000).split())
+    else:
+        text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    if len(text) <= 80 and "\n" not in text:
         return text
     return f"<array of shape {np.shape(value)}>" if hasattr(value, "shape") else f"<{type(value).__name__}>"

@@ -110,8 +110,10 @@ def posterior_mean(x_t, x_0, t, betas):
     Precisions add, and the mean is the sum of precision times mean, divided by the total precision. With
     bar = np.append(1, np.cumprod(1 - betas)), alpha-bar_t is bar[t] and beta_t is betas[t - 1].
     """
-    bar = np.append(1, np.cumprod(1 - betas))
-    return _mean(x_t, x_0, bar[t], bar[t - 1], betas[t - 1])
+    bar, beta = np.append(1, np.cumprod(1 - betas)), betas[t - 1]
+    x_0_weight = np.sqrt(bar[t - 1]) * beta / (1 - bar[t])
+    x_t_weight = np.sqrt(1 - beta) * (1 - bar[t - 1]) / (1 - bar[t])
+    return x_0_weight * x_0 + x_t_weight * x_t
 
 
 def _pairs_of_times(rng):
@@ -174,4 +176,6 @@ def skip_posterior(x_t, x_0, alpha_s, sigma_s, alpha_t, sigma_t):
     as for one step.
     """
     factor = alpha_t / alpha_s
-    return _skip(x_t, x_0, alpha_s, sigma_s, factor, sigma_t**2 - (factor * sigma_s) ** 2, sigma_t)
+    added = sigma_t**2 - (factor * sigma_s) ** 2
+    mean = alpha_s * added / sigma_t**2 * x_0 + factor * sigma_s**2 / sigma_t**2 * x_t
+    return mean, added * sigma_s**2 / sigma_t**2
