@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SEED ?= 0
 TABLES ?=
 
-.PHONY: help demo test check format notebook test-all test-lowest test-peers mutants release bench clean
+.PHONY: help demo test check format notebook pages gallery test-all test-lowest test-peers mutants release bench clean
 
 help:
 	@echo "make demo      install, train on a swiss roll, and say what to open and what to type next"
@@ -15,6 +15,8 @@ help:
 	@echo "make check     lint, types and import directions alone"
 	@echo "make format    let ruff rewrite the code"
 	@echo "make notebook  docs/tutorial.ipynb from docs/tutorial.py, and JupyterLab to open it with"
+	@echo "make pages     the pages of the labs in docs/course/pages, from their sources"
+	@echo "make gallery   the pictures of docs/gallery, from their scripts"
 	@echo "make test-lowest  the suite with the oldest supported dependencies alone"
 	@echo "make release   the wheel and the sdist, of sources that passed make test-all"
 	@echo "make test-peers  the samplers against those of diffusers (in .venv-bench)"
@@ -60,6 +62,12 @@ notebook:
 	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .notebook "-e .[notebook]" "motes.cli.run,jupytext,ipykernel,jupyterlab"
 	@$(BIN)/jupytext --quiet --to notebook --output docs/tutorial.ipynb docs/tutorial.py
 	@echo "Open it with: $(BIN)/jupyter lab docs/tutorial.ipynb"
+
+pages: venv-test
+	@$(BIN)/python scripts/lab_pages.py
+
+gallery: venv-test
+	@$(BIN)/python scripts/gallery.py
 
 test-all: check
 	$(BIN)/python scripts/full_run.py $(BIN)/uv

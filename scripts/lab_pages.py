@@ -1,6 +1,6 @@
 """Make the pages of the course that run before anything is installed: python scripts/lab_pages.py [FOLDER]
 
-Each is one HTML file without a server, from docs/course/pages/src: base.html, base.css, base.js and labNN.html, labNN.js,
+Each is one HTML file without a server, from docs/course/pages/src (base.html, base.css, base.js, labNN.html, labNN.js),
 with modules of the explorer, and data: exact distributions, points, and networks. `--train` makes networks that do not
 ship with motes anew, and writes them to src/labNN.json.
 """
@@ -95,9 +95,9 @@ def learned_moons() -> dict[str, Any]:
 
 
 def training() -> dict[str, Any]:
-    """Return the networks of a training after 2, 4, 8, ..., 4,096 steps, its losses and their theoretical minimum."""
+    """Return the networks of a training, each after about twice as many steps, its losses and their minimum."""
     changes = {"network.width": 24, "network.depth": 3, "training.steps": 4096, "training.snapshots": 12}
-    model = motes.fit(MOONS, changes=changes)
+    model = motes.fit(MOONS, changes=changes, verbose=False)
     trained, recipe = model.training, model.recipe
     oracle = motes.truth(MOONS).oracle(model.denoiser.schedule, model.standardiser)
     rows = model.standardiser.forward(motes.make_shape(MOONS, 20_000, seed=3))
@@ -122,7 +122,7 @@ def table() -> dict[str, Any]:
     labels = {name: sorted(set(values)) for name, values in columns.items()}
     labels["weight"] = ["light", "middle", "heavy"]
     changes = {"table.width": 16, "table.depth": 2, "table.relations": False, "table.steps": 1500}
-    model = motes.fit(pd.DataFrame(columns), "table", changes=changes)
+    model = motes.fit(pd.DataFrame(columns), "table", changes=changes, verbose=False)
     states = list(product(*([None, *values] for values in labels.values())))  # every row, known or not
     frame = pd.DataFrame(states, columns=list(labels), dtype=object)
     learned = {}
@@ -144,21 +144,22 @@ def posterior() -> dict[str, Any]:
     rng = np.random.default_rng(0)
     theta = rng.uniform(-1, 1, (20_000, 2))
     changes = {"network.members": 1, "network.width": 40, "network.depth": 4, "network.scales": 0}
-    model = motes.fit(theta, "posterior", given=beacons(theta, rng), changes=changes)
+    model = motes.fit(theta, "posterior", given=beacons(theta, rng), changes=changes, verbose=False)
 
-    def at(x: ArrayLike) -> tuple[Array, list[dict[str, str]], Array]:
-        """Return the context given x, the layers with it, and the place of u = 0, e_1, e_2."""
+    def at(x: ArrayLike) -> tuple[list[dict[str, str]], Array]:
+        """Return the layers given x, and the places of u = 0, e_1, e_2."""
         known = model.given(None, 3, [x])
         u = model.context.add_prediction(np.eye(3, 2, -1), np.asarray(known.context))
         one = jax.tree.map(lambda part: part[0], known)
-        return np.asarray(one.context), export.layers_of(model.denoiser.given(one)), model.standardiser.inverse(u)
+        return export.layers_of(model.denoiser.given(one)), model.standardiser.inverse(u)
 
-    contexts, layers, places = zip(*map(at, [(1.0, 1.0), (2.0, 1.0), (1.0, 2.0)]), strict=True)
+    layers, places = zip(*map(at, [(1.0, 1.0), (2.0, 1.0), (1.0, 2.0)]), strict=True)
     bias = [np.frombuffer(b64decode(one[0]["bias"]), "<f4") for one in layers]
     base, maps = places[0][0], [places[0][k] - places[0][0] for k in (1, 2)]
     # Everything is affine in x and u: from x = (1, 1), per unit of each distance.
-    assert np.allclose(at((0.4, 1.7))[2][0], base - 0.6 * (places[1][0] - base) + 0.7 * (places[2][0] - base), atol=1e-5)
-    print(contexts)
+    assert np.allclose(
+        at((0.4, 1.7))[1][0], base - 0.6 * (places[1][0] - base) + 0.7 * (places[2][0] - base), atol=1e-5
+    )
     return {
         "layers": layers[0],
         "bias": [encode(one - bias[0]) for one in bias[1:]],

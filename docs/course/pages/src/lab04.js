@@ -1,4 +1,4 @@
-// Samples of one network after 2, 4, 8, ..., 4,096 steps of its training.
+// Samples of one network after 2 steps of its training and up to 4,096, each about twice as many.
 
 const COUNT = 300, MOST = 10, LEAST = 0.02, STEPS = 14, LEVEL = 0.4, CELLS = 15;
 const plane = new Plane("plane", [[-2.8, 2.8], [-2.8, 2.8]]);

@@ -22,7 +22,7 @@ function given(known, particles) {
   // One noisy path of the known coordinate, from data to noise: r grows by independent noise.
   const steps = normal(all.length, seed + 5), path = Array(all.length).fill(known);
   for (let k = all.length - 2; k >= 0; k--) path[k] = path[k + 1] + Math.sqrt(all[k] ** 2 - all[k + 1] ** 2) * steps[k];
-  const uniform = normal(all.length, seed + 9).map((z) => Math.abs(z) % 1);
+  const uniform = all.map((_, k) => Math.atan2(...normal(2, 41 * seed + k)) / (2 * Math.PI) + 0.5);
   for (let k = 0; k + 1 < all.length; k++) {
     y.forEach((_, i) => { if (i % 2 === 0) y[i] = path[k]; });
     const [r, s] = [all[k], all[k + 1]], x0 = every.denoise(y, r), kept = (s / r) ** 2, sd = s * Math.sqrt(1 - kept), z = normal(2 * COUNT, 31 * seed + k);
@@ -77,7 +77,6 @@ function conditioned() {
 page(() => {
   const known = id("mode").value === "known";
   id("of-class").hidden = known;
-  id("of-known").hidden = line.button.hidden = false;
   id("of-known").hidden = line.button.hidden = !known;
   plane.clear();
   return known ? conditioned() : guided();

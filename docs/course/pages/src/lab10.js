@@ -39,14 +39,14 @@ page(() => {
   plane.shade(exact.exact(plane.cells(CELLS), 0).log.map(Math.exp), CELLS, "exact", 0.3);
   for (let i = 0; i < 2 * SHOWN; i += 2) plane.line(found.flatMap((one) => [one[i], one[i + 1]]), side, { width: 1, alpha: 0.4 });
   plane.dots(now, side, { size: 2.3, alpha: 0.9 });
-  let long = 0;
+  let long = 0, straight = 0;
   for (let i = 0; i < 2 * COUNT; i += 2) {
-    const legs = found.slice(1).reduce((sum, one, j) => sum + Math.hypot(one[i] - found[j][i], one[i + 1] - found[j][i + 1]), 0);
-    long += legs / Math.hypot(found[last][i] - found[0][i], found[last][i + 1] - found[0][i + 1]) / COUNT;
+    long += found.slice(1).reduce((sum, one, j) => sum + Math.hypot(one[i] - found[j][i], one[i + 1] - found[j][i + 1]), 0);
+    straight += Math.hypot(found[last][i] - found[0][i], found[last][i + 1] - found[0][i + 1]);
   }
   const away = distance(found[last], real), words = { pairs: "random pairs", flow: `the flow, ${n} ${n === 1 ? "step" : "steps"}`, reflow: "reflowed pairs, 1 step" }[mode];
   id("named").textContent = words;
-  id("length").textContent = long.toFixed(3);
+  id("length").textContent = (long / straight).toFixed(2);
   id("away").textContent = away.toFixed(2);
   id("reference").textContent = distance(other, real).toFixed(2);
   window.lab = { mode, n, away, end: found[last], noise: found[0], velocity };

@@ -39,7 +39,7 @@ press("next", () => {
   if (id("order").value === "backward") order.reverse();
   const column = order.find((j) => !known.has(j));
   if (column === undefined) return;
-  let left = Math.abs(normal(1, 31 + drawn++)[0]) * 997 % 1; // as good as uniform
+  let left = Math.atan2(...normal(2, 31 + drawn++)) / (2 * Math.PI) + 0.5; // uniform
   const code = learned(column, known).findIndex((share) => (left -= share) < 0);
   known.set(column, code < 0 ? sizes[column] - 1 : code);
 });

@@ -5,13 +5,13 @@ const plane = new Plane("plane", [[-1, 1], [-1, 1]]), network = new Network(data
 const bias = Float32Array.from(network.layers[0].bias), turns = data.bias.map(floats);
 let seed = 0;
 const handles = beacons.map((beacon, k) => plane.handle(k ? "right" : "left", [0, 0], {
-  left: !k,
+  left: true,
   onto: (to) => {
     id(`d${k}`).value = Math.hypot(to[0] - beacon[0], to[1] - beacon[1]);
     return to;
   },
 }));
-const angles = [0.9, 2.1];
+const angles = [1.9, 1.0];
 
 /** Return samples of the network given both distances. */
 function sample(d) {
