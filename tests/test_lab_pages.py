@@ -1,4 +1,4 @@
-"""The pages of the labs in a real browser: small, whole, quick, for the keyboard; and their numbers are the library's."""
+"""The labs' pages in a real browser: small, whole, quick, for the keyboard; and their numbers are the library's."""
 
 import importlib.util
 from contextlib import contextmanager
