@@ -1,8 +1,8 @@
 """What the site shows apart from the pages of this folder, as a Sphinx extension of conf.py.
 
-The reference is written from the docstrings of public names, the list of commands from their help, the gallery from its
-scripts. Notebooks are read from .py files. Formulas become MathML, so that no page needs JavaScript or another host.
-Every link to another page of the built site is checked.
+The reference is written from the docstrings of public names, and the list of commands from their help. Notebooks are
+read from .py files. Formulas become MathML, so that no page needs JavaScript or another host. Every link to another
+page of the built site is checked.
 """
 
 import hashlib
@@ -74,13 +74,19 @@ def read_notebook(text: str) -> Any:
 
 
 def write_notebooks(out: Path) -> None:
-    """Write each lab as a notebook that installs motes by itself."""
+    """Write each lab as a notebook, which installs motes from the repository."""
     for path in sorted((DOCS / "course").glob("lab*.py")):
         notebook = jupytext.read(path)
         for cell in notebook.cells:
-            if cell.source.startswith("%pip install"):
-                cell.source = "%pip install -q 'motes[tables]'"
+            if REPOSITORY and cell.source.startswith("%pip install"):
+                cell.source = f"%pip install -q git+{REPOSITORY} pandas"
         jupytext.write(notebook, out / "course" / f"{path.stem}.ipynb")
+
+
+def show_script(found: re.Match[str]) -> str:
+    """Show a script of the gallery below its picture."""
+    code = (DOCS / found[1]).read_text(encoding="utf-8")
+    return f"<details><summary>The script</summary>\n\n```python\n{code}```\n\n</details>"
 
 
 def expand_links(app: Sphinx, docname: str, content: list[str]) -> None:
@@ -88,9 +94,9 @@ def expand_links(app: Sphinx, docname: str, content: list[str]) -> None:
     page = Path(app.env.doc2path(docname))
     if page.suffix != ".md" or DOCS not in page.parents:
         return
-    galleries = [name for name in ("gallery/index", "reference/gallery") if (DOCS / f"{name}.md").exists()]
-    if docname == "learn" and galleries:  # Sphinx warns of a pattern that nothing matches
-        content[0] = content[0].replace("\nexplorer\n", f"\nexplorer\n{galleries[0]}\n")
+    if docname == "learn" and (DOCS / "gallery" / "index.md").exists():
+        content[0] = content[0].replace("\nexplorer\n", "\nexplorer\ngallery/index\n")
+    content[0] = re.sub(r"^Script: `docs/(gallery/\w+\.py)`$", show_script, content[0], flags=re.MULTILINE)
     origin = page
     for outside, name in OUTSIDE.items():
         if page == DOCS / name:
@@ -213,28 +219,7 @@ def _escape(line: str) -> str:
     return "`".join(parts)
 
 
-# --- the gallery and the pages of the labs --------------------------------------------------------------------------
-
-
-def write_gallery(app: Sphinx) -> None:
-    """Write the gallery, unless it has a page: each script with its picture, and its docstring as the caption."""
-    scripts = [path for path in sorted((DOCS / "gallery").glob("*.py")) if _picture(path)]
-    if not scripts or (DOCS / "gallery" / "index.md").exists():
-        return
-    text = "# Gallery\n\nEach picture comes from the script below it.\n"
-    for path in scripts:
-        code = path.read_text(encoding="utf-8")
-        head = (re.match(r'(?s)"""(.*?)"""', code) or [None, path.stem])[1].strip()
-        name = path.stem.replace("_", " ").capitalize()
-        text += f"\n## {name}\n\n{head}\n\n![{name}]({os.path.relpath(_picture(path), DOCS / 'reference')})\n"
-        text += f"\n<details><summary>The script</summary>\n\n```python\n{code}```\n\n</details>\n"
-    write(DOCS / "reference" / "gallery.md", text)
-
-
-def _picture(script: Path) -> Path | None:
-    folders = (script.parent, script.parent / "images", DOCS / "images", DOCS / "images" / "gallery")
-    names = [folder / f"{script.stem}{suffix}" for folder in folders for suffix in (".png", ".gif", ".svg")]
-    return next((path for path in names if path.exists()), None)
+# --- the pages of the labs, and links ---------------------------------------------------------------------------------
 
 
 def describe_page(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
@@ -316,7 +301,6 @@ def visit_math_block(self: Any, node: Any) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
     app.connect("builder-inited", write_reference)
-    app.connect("builder-inited", write_gallery)
     app.connect("source-read", expand_links)
     app.connect("html-page-context", describe_page)
     app.connect("autodoc-skip-member", skip_foreign)
