@@ -226,9 +226,12 @@ def describe_page(app: Sphinx, pagename: str, templatename: str, context: dict[s
     """Describe a page by its first paragraph, for search engines and cards; mend the links of the pages of source."""
     texts = [node.astext() for node in doctree.findall(nodes.paragraph)] if doctree is not None else []
     context["about"] = " ".join(next((text for text in texts if len(text) > 30), "Diffusion models.").split())[:200]
-    if pagename.startswith("_modules"):
-        # Sphinx guesses the place of a name from its module; the page has no other name.
-        context["body"] = re.sub(r'(class="viewcode-back" href="[^"#]*)#[^"]*', r"\1", context.get("body", ""))
+    body = context.get("body", "")
+    # Sphinx guesses the place of a name from its module, and the page has no other name.
+    body = re.sub(r'(class="viewcode-back" href="[^"#]*)#[^"]*', r"\1", body)
+    # A picture that links to a larger one is to be opened, not downloaded.
+    body = re.sub(r'class="reference download internal" download="" (href="[^"]*"><span[^>]*><img)', r"\1", body)
+    context["body"] = body
 
 
 def copy_pages(app: Sphinx, error: Exception | None) -> None:
