@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SEED ?= 0
 TABLES ?=
 
-.PHONY: help demo test check format notebook docs tables test-all test-lowest test-peers mutants release bench clean
+.PHONY: help demo test check format notebook docs tables pages gallery test-all test-lowest test-peers mutants release bench clean
 
 help:
 	@echo "make demo      install, train on a swiss roll, and say what to open and what to type next"
@@ -17,6 +17,8 @@ help:
 	@echo "make notebook  docs/tutorial.ipynb from docs/tutorial.py, and JupyterLab to open it with"
 	@echo "make docs      the site, in build/site: warnings and broken links are errors; notebooks that were run are kept"
 	@echo "make tables    the tables of README.md and the docs, from benchmarks/results/*.json"
+	@echo "make pages     the pages of the labs in docs/course/pages, from their sources"
+	@echo "make gallery   the pictures of docs/gallery, from their scripts"
 	@echo "make test-lowest  the suite with the oldest supported dependencies alone"
 	@echo "make release   the wheel and the sdist, of sources that passed make test-all, after the site, the changelog and"
 	@echo "               the workflows are checked"
@@ -64,6 +66,12 @@ docs:
 tables: venv-test
 	$(BIN)/python scripts/tables.py
 
+pages: venv-test
+	@$(BIN)/python scripts/lab_pages.py
+
+gallery: venv-test
+	@$(BIN)/python scripts/gallery.py
+
 test-all: check docs
 	$(BIN)/python scripts/full_run.py $(BIN)/uv
 
@@ -74,6 +82,7 @@ release: venv-test docs
 	@$(BIN)/python scripts/full_run.py --check
 	$(BIN)/python scripts/tables.py --check
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 	$(BIN)/towncrier build --draft --version next >/dev/null
 	$(BIN)/uv build -q
 

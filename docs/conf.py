@@ -45,6 +45,7 @@ autodoc_default_options = {
     "member-order": "bysource",
 }
 autodoc_typehints_format = "short"
+autodoc_type_aliases = {name: name for name in ("ArrayLike", "Changes", "OnProgress", "SamplingLike")}
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 80
@@ -52,8 +53,7 @@ napoleon_use_ivar = True
 napoleon_use_rtype = False
 default_role = "code"
 add_module_names = False
-# A name that two packages have, such as Sampler; parts of the course that are not written yet.
-suppress_warnings = ["ref.python", "toc.empty_glob"]
+suppress_warnings = ["ref.python"]  # a name that two packages have, such as Sampler
 
 # The look.
 html_theme = "pydata_sphinx_theme"
@@ -73,14 +73,14 @@ html_theme_options = {
     "navigation_depth": 2,
     "collapse_navigation": True,
     "show_prev_next": True,
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
     "footer_start": ["copyright"],
     "footer_end": [],
     "back_to_top_button": False,
-    "pygments_light_style": "a11y-high-contrast-light",
-    "pygments_dark_style": "a11y-high-contrast-dark",
+    "pygments_light_style": "github-light",
+    "pygments_dark_style": "github-dark",
     "icon_links": [{"name": "Source", "url": sources.REPOSITORY, "icon": "fa-brands fa-github"}]
     if sources.REPOSITORY
     else [],
 }
-html_sidebars = {"index": []}
+html_sidebars = {"**": ["sidebar-nav-bs"], "index": []}

@@ -1,8 +1,8 @@
 """What the site shows apart from the pages of this folder, as a Sphinx extension of conf.py.
 
-The reference is written from the docstrings of public names, the list of commands from their help, the gallery from its
-scripts. Notebooks are read from .py files. Formulas become MathML, so that no page needs JavaScript or another host.
-Every link to another page of the built site is checked.
+The reference is written from the docstrings of public names, and the list of commands from their help. Notebooks are
+read from .py files. Formulas become MathML, so that no page needs JavaScript or another host. Every link to another
+page of the built site is checked.
 """
 
 import hashlib
@@ -53,27 +53,40 @@ CACHE = ROOT / ".cache" / "site" / hash_sources()
 def read_notebook(text: str) -> Any:
     """Read a .py file as a notebook without the cell that installs motes; a lab gets its page and notebook on top."""
     notebook = jupytext.reads(text, "py:percent")
-    notebook.cells = [cell for cell in notebook.cells if "%pip install" not in cell.source]
-    if lab := re.search(r"^# # Lab (\d+)", text, re.MULTILINE):
+    kept = []
+    for cell in notebook.cells:
+        if "%pip install" in cell.source:
+            words, _, last = kept[-1].source.rpartition("\n\n")
+            kept[-1].source = words if "install" in last else kept[-1].source  # the sentence about this cell
+        elif cell.source:
+            kept.append(cell)
+    notebook.cells = kept
+    if lab := re.match(r"# Lab (\d+)", kept[0].source):
         number = int(lab[1])
         top = f'<p class="alone"><a href="lab{number:02}.ipynb" download>Download this lab as a notebook</a>'
         if (DOCS / "course" / "pages" / f"lab{number:02}.html").exists():
             page = f"pages/lab{number:02}.html"
             top += f' · <a href="{page}">The page below, alone</a></p>\n'
             top += f'<iframe class="lab" src="{page}" title="The idea of lab {number}, to drag"></iframe>'
-        head, _, rest = notebook.cells[0].source.partition("\n")
-        notebook.cells[0].source = f"{head}\n\n{top}\n\n{rest}"
+        head, _, rest = kept[0].source.partition("\n")
+        kept[0].source = f"{head}\n\n{top}\n\n{rest}"
     return notebook
 
 
 def write_notebooks(out: Path) -> None:
-    """Write each lab as a notebook that installs motes by itself."""
+    """Write each lab as a notebook, which installs motes from the repository."""
     for path in sorted((DOCS / "course").glob("lab*.py")):
         notebook = jupytext.read(path)
         for cell in notebook.cells:
-            if cell.source.startswith("%pip install"):
-                cell.source = "%pip install -q 'motes[tables]'"
+            if REPOSITORY and cell.source.startswith("%pip install"):
+                cell.source = f"%pip install -q git+{REPOSITORY} pandas"
         jupytext.write(notebook, out / "course" / f"{path.stem}.ipynb")
+
+
+def show_script(found: re.Match[str]) -> str:
+    """Show a script of the gallery below its picture."""
+    code = (DOCS / found[1]).read_text(encoding="utf-8")
+    return f"<details><summary>The script</summary>\n\n```python\n{code}```\n\n</details>"
 
 
 def expand_links(app: Sphinx, docname: str, content: list[str]) -> None:
@@ -81,12 +94,16 @@ def expand_links(app: Sphinx, docname: str, content: list[str]) -> None:
     page = Path(app.env.doc2path(docname))
     if page.suffix != ".md" or DOCS not in page.parents:
         return
+    if docname == "learn" and (DOCS / "gallery" / "index.md").exists():
+        content[0] = content[0].replace("\nexplorer\n", "\nexplorer\ngallery/index\n")
+    content[0] = re.sub(r"^Script: `docs/(gallery/\w+\.py)`$", show_script, content[0], flags=re.MULTILINE)
     origin = page
     for outside, name in OUTSIDE.items():
         if page == DOCS / name:
             origin = ROOT / outside
             app.env.note_dependency(str(origin))
-            content[0] = origin.read_text(encoding="utf-8")
+            head = content[0][1:].partition("]")[0]
+            content[0] = re.sub(r"^# .*", f"# {head}", origin.read_text(encoding="utf-8"), count=1)
     pages = {ROOT / outside: DOCS / name for outside, name in OUTSIDE.items()}
 
     def link(found: re.Match[str]) -> str:
@@ -139,7 +156,9 @@ def write_reference(app: Sphinx) -> None:
                 own.append(place)
                 directive = "autoclass" if group == "Classes" else "autofunction"
                 pages[place] = f"{title(name)}.. {directive}:: {place}\n"
-        body = f"{title(door)}.. automodule:: {door}\n   :no-members:\n   :no-index:\n\n"
+        lines = (inspect.getdoc(module) or "").splitlines()
+        mend_docstring(app, "module", door, module, None, lines)
+        body = "\n".join([f"{title(door)}.. py:module:: {door}\n", *lines, "", ""])
         for head, entries in rows.items():
             body += title(head, "-") + "\n".join(entries) + "\n" if entries else ""
         body += ".. toctree::\n   :hidden:\n\n" + "".join(f"   {place}\n" for place in own)
@@ -163,6 +182,13 @@ def skip_foreign(app: Sphinx, what: str, name: str, thing: Any, skip: bool, opti
     inner = getattr(thing, "fget", None) or getattr(thing, "func", None) or getattr(thing, "__func__", thing)
     module = getattr(inspect.unwrap(getattr(inner, "method", inner)), "__module__", "motes")
     return True if module and not module.startswith("motes") else None
+
+
+def mend_signature(*given: Any) -> tuple[str | None, str | None]:
+    """Write the name of a type alias, which Sphinx wraps within unions."""
+    signature, result = given[-2:]
+    mend = lambda text: text and re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", text)
+    return mend(signature), mend(result)
 
 
 def mend_docstring(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
@@ -193,37 +219,19 @@ def _escape(line: str) -> str:
     return "`".join(parts)
 
 
-# --- the gallery and the pages of the labs --------------------------------------------------------------------------
-
-
-def write_gallery(app: Sphinx) -> None:
-    """Write the gallery, unless it has a page: each script with its picture, and its docstring as the caption."""
-    scripts = [path for path in sorted((DOCS / "gallery").glob("*.py")) if _picture(path)]
-    if not scripts or (DOCS / "gallery" / "index.md").exists():
-        return
-    text = "# Gallery\n\nEach picture comes from the script below it.\n"
-    for path in scripts:
-        code = path.read_text(encoding="utf-8")
-        head = (re.match(r'(?s)"""(.*?)"""', code) or [None, path.stem])[1].strip()
-        name = path.stem.replace("_", " ").capitalize()
-        text += f"\n## {name}\n\n{head}\n\n![{name}]({os.path.relpath(_picture(path), DOCS / 'reference')})\n"
-        text += f"\n<details><summary>The script</summary>\n\n```python\n{code}```\n\n</details>\n"
-    write(DOCS / "reference" / "gallery.md", text)
-
-
-def _picture(script: Path) -> Path | None:
-    folders = (script.parent, script.parent / "images", DOCS / "images", DOCS / "images" / "gallery")
-    names = [folder / f"{script.stem}{suffix}" for folder in folders for suffix in (".png", ".gif", ".svg")]
-    return next((path for path in names if path.exists()), None)
+# --- the pages of the labs, and links ---------------------------------------------------------------------------------
 
 
 def describe_page(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
     """Describe a page by its first paragraph, for search engines and cards; mend the links of the pages of source."""
     texts = [node.astext() for node in doctree.findall(nodes.paragraph)] if doctree is not None else []
     context["about"] = " ".join(next((text for text in texts if len(text) > 30), "Diffusion models.").split())[:200]
-    if pagename.startswith("_modules"):
-        # Sphinx guesses the place of a name from its module; the page has no other name.
-        context["body"] = re.sub(r'(class="viewcode-back" href="[^"#]*)#[^"]*', r"\1", context.get("body", ""))
+    body = context.get("body", "")
+    # Sphinx guesses the place of a name from its module, and the page has no other name.
+    body = re.sub(r'(class="viewcode-back" href="[^"#]*)#[^"]*', r"\1", body)
+    # A picture that links to a larger one is to be opened, not downloaded.
+    body = re.sub(r'class="reference download internal" download="" (href="[^"]*"><span[^>]*><img)', r"\1", body)
+    context["body"] = body
 
 
 def copy_pages(app: Sphinx, error: Exception | None) -> None:
@@ -296,10 +304,10 @@ def visit_math_block(self: Any, node: Any) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
     app.connect("builder-inited", write_reference)
-    app.connect("builder-inited", write_gallery)
     app.connect("source-read", expand_links)
     app.connect("html-page-context", describe_page)
     app.connect("autodoc-skip-member", skip_foreign)
+    app.connect("autodoc-process-signature", mend_signature)
     app.connect("autodoc-process-docstring", mend_docstring, priority=400)
     app.connect("build-finished", copy_pages)
     return {"version": VERSION, "parallel_read_safe": True, "parallel_write_safe": True}

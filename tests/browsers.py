@@ -33,10 +33,8 @@ def started():
 
 
 @contextmanager
-def opened(
-    chromium, client, state=QUICK, *, width=1280, height=1000, color_scheme="light", reduced_motion="no-preference"
-):
-    """An open page. Whatever it complains of, or asks of another machine, fails.
+def watched(chromium, here, *, width=1280, height=1000, color_scheme="light", reduced_motion="no-preference"):
+    """A page for addresses that start with `here`. Whatever it complains of, or asks of another machine, fails.
 
     It takes the place of the page before it: a window of its own would cost as much again as most tests do.
     """
@@ -44,7 +42,7 @@ def opened(
     listeners = {
         "console": lambda message: message.type in ("error", "warning") and wrong.append(message.text),
         "pageerror": lambda error: wrong.append(str(error)),
-        "request": lambda request: request.url.startswith(f"{client.here}/") or wrong.append(request.url),
+        "request": lambda request: request.url.startswith(here) or wrong.append(request.url),
     }
     for event, listener in listeners.items():
         page.on(event, listener)
@@ -52,9 +50,6 @@ def opened(
     page.emulate_media(color_scheme=color_scheme, reduced_motion=reduced_motion)
     page.mouse.move(0, 0)
     try:
-        page.goto(f"{client.here}/?token={TOKEN}{state}")
-        until(page, "Boolean(explorer.panels?.length && explorer.panels.every((one) => one.loaded))")
-        until(page, "Boolean(explorer.table.cards.length)")
         yield page
     finally:
         for event, listener in listeners.items():
@@ -63,6 +58,28 @@ def opened(
     # The browser itself notes each answer that refuses something, such as a file.
     expected = ("GPU stall", "GL Driver", "status of 422")
     assert [one for one in wrong if not any(words in one for words in expected)] == []
+
+
+@contextmanager
+def opened(chromium, client, state=QUICK, **options):
+    """An open page of the explorer, `watched` with these options."""
+    with watched(chromium, f"{client.here}/", **options) as page:
+        page.goto(f"{client.here}/?token={TOKEN}{state}")
+        until(page, "Boolean(explorer.panels?.length && explorer.panels.every((one) => one.loaded))")
+        until(page, "Boolean(explorer.table.cards.length)")
+        yield page
+
+
+def serious(page):
+    """What axe-core finds that keeps somebody out."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    return [
+        (one["id"], [node["html"][:120] for node in one["nodes"]])
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
 
 
 def until(page, expression, seconds=30):

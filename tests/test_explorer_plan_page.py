@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import motes
-from browsers import IN_CHROMIUM, QUICK, SEEN, SHORT, choose, lit, picture, state, until
+from browsers import IN_CHROMIUM, QUICK, SEEN, SHORT, choose, lit, picture, serious, state, until
 from motes.evaluation.findings import prior_kl
 
 pytestmark = IN_CHROMIUM
@@ -260,18 +260,6 @@ FULL = (  # everything that can be on the page at once
     "#model=labelled&n=1000&at=300&layers=points,arrows,lines&side=exact&class=1.2&known=0.0.5&recipe=tutorial"
     f"&set=training.steps%3D2000&row={quote(json.dumps({'species': 'Gentoo'}))}"
 )
-
-
-def serious(page):
-    """What axe-core finds that keeps somebody out."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = Axe().run(page).response["violations"]
-    return [
-        (one["id"], [node["html"][:120] for node in one["nodes"]])
-        for one in found
-        if one["impact"] in ("serious", "critical")
-    ]
 
 
 def seen_at(page, width, name):

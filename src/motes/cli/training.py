@@ -97,8 +97,8 @@ def demo(
     code = train("swiss_roll", out=out, seed=seed, quiet=quiet, run=options.Options(overwrite=overwrite))
     if code == 0:
         motes = "motes" if shutil.which("motes") else sys.argv[0]
-        lines = (f"explore {out}", f"sample {out} -n 5", "datasets", "train penguins")
-        lines = (*lines, "sample runs/penguins -n 5 --given species=Gentoo")
+        lines = [f"explore {out}", f"sample {out} -n 5", "datasets", "train penguins"]
+        lines.append("sample runs/penguins -n 5 --given species=Gentoo")
         print(f"\nOpen {out / 'diffusion.gif'} and the pictures in {out / 'figures'}. Then type, in this folder:\n")
         print("".join(f"    {motes} {line}\n" for line in lines))
         print("`motes --help` lists all commands.")

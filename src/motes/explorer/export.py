@@ -29,7 +29,7 @@ def page_alone(subject: Subject) -> str:
     """
     denoiser = subject.denoiser  # for a model with classes, of all classes together
     denoiser = denoiser.given(Given()) if isinstance(denoiser, Conditional) else denoiser
-    layers = _layers(denoiser) if subject.has_layers and subject.model.context is None else None
+    layers = layers_of(denoiser) if subject.has_layers and subject.model.context is None else None
     if layers is None:
         raise UsageError(
             "the page without a server supports only the network 'residual' without scales, with the denoiser 'edm', "
@@ -57,7 +57,7 @@ def page_alone(subject: Subject) -> str:
     return re.sub(r"\{\{ (\w+) \}\}", lambda found: str(words[found[1]]), texts[PAGE])
 
 
-def _layers(denoiser: Any) -> list[dict[str, str]] | None:
+def layers_of(denoiser: Any) -> list[dict[str, str]] | None:
     """Return the layers of the network, a constant context in the first bias; None if the page does not support it."""
     network: Any = denoiser.network if isinstance(denoiser, Preconditioned) else None
     context = None
