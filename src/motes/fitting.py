@@ -29,6 +29,7 @@ from motes.tables import Schema
 from motes.tables.fitting import fit_table, schema_of
 from motes.tables.kinds.columns import column_messages
 from motes.tables.recipe import TableRecipe
+from motes.text_options import suffix_of
 from motes.training import Model, Recipe
 from motes.training.checkpoints import Checkpointer, FitSession
 from motes.training.processes import is_first
@@ -51,10 +52,10 @@ def choose_recipe(source: Files, changes: Changes = ()) -> str:
     if source in SHAPES:
         return "default"
     path = files.files_of(source)[0]
-    if not path.suffix:
+    if not suffix_of(path):
         return "default"  # an unknown name raises its error later
     text = load_recipe("table", {key: value for key, value in pairs_of(changes) if key.startswith("text.")}).text
-    files.suffix_of(path)
+    files.readable_suffix(path)
     if files.width_of(path, text) != 2:  # reads only the first line of a text file
         return "table"
     whole = Blocks.of_files(source, text)

@@ -14,7 +14,7 @@ from motes.cli.common import app, load_model, loading, note, start_jax, terminat
 from motes.cli.processes import ProcessOptions, joined, run_processes
 from motes.errors import UsageError
 from motes.progress import Reporter
-from motes.text_options import TextOptions
+from motes.text_options import STDIN, TextOptions, suffix_of
 
 if TYPE_CHECKING:
     from motes.cli.answers import HeldOutScore
@@ -55,6 +55,8 @@ def train(
         seed: The same seed gives the same result (default: 0, or with --resume the run's seed).
     """
     if several.are_started_here:
+        if source == STDIN:
+            raise UsageError("several processes cannot read standard input. Save the rows in a file first.")
         return run_processes(several)
     start_jax()
     with loading():
@@ -68,7 +70,7 @@ def train(
         if not all(names):
             raise UsageError(f"--given-columns {given_columns}: expected names separated by commas, such as x1,x2.")
         changes.append(f"data.given={json.dumps(names)}")
-    folder = Path("runs") / _name_of(Path(source))
+    folder = Path("runs") / name_of(Path(source))
     out = out or (folder if run.resume else _find_free_folder(folder))
     if run.resume:
         before = seed_of(out)
@@ -183,9 +185,12 @@ def ema(
     return 0
 
 
-def _name_of(source: Path) -> str:
+def name_of(source: Path) -> str:
     """Return the name of a source without its suffix; of a pattern, the name of its folder."""
-    return next(path for path in (source, *source.parents) if not has_magic(str(path))).resolve().stem
+    if str(source) == STDIN:
+        return "stdin"
+    path = next(path for path in (source, *source.parents) if not has_magic(str(path))).resolve()
+    return path.name[: len(path.name) - len(suffix_of(path))]
 
 
 def _find_free_folder(folder: Path) -> Path:
