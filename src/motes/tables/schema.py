@@ -579,9 +579,11 @@ class Schema:
             >>> schema.check_not_aside("age")
         """
         if column in self.identifiers:
+            about = next(one.personal for one in self.columns if one.name == column)
+            why = f"it looks like {about}" if about else "nearly every training row has its own value there"
             raise UsageError(
-                f"column '{column}' is set aside, because nearly every training row has its own value there, and the "
-                f"model did not learn it. Choose from: {', '.join(self.learned)}; or set its kind and train again."
+                f"column '{column}' is set aside, because {why}, and the model did not learn it. Choose from: "
+                f"{', '.join(self.learned)}; or set its kind and train again."
             )
 
     # --- possible values ---
@@ -677,10 +679,10 @@ def _nothing_to_learn(columns: Sequence[Column], name: str) -> DataError:
         return DataError(
             f"no column of {name} varies, so there is nothing to learn. Pass rows in which a column has several values."
         )
-    first = aside[0]
+    first, personal = aside[0], ", or personal data," * any(column.personal for column in aside)
     return DataError(
-        f"nearly every row of {name} has its own value in {', '.join(repr(column.name) for column in aside)}, and no "
-        "other column varies, so there is nothing to learn. Add columns, or set the kind of one, such as "
+        f"nearly every row of {name} has its own value{personal} in {', '.join(repr(one.name) for one in aside)}, and "
+        "no other column varies, so there is nothing to learn. Add columns, or set the kind of one, such as "
         f'columns.{first.name} = "{first.alternative or "categorical"}".'
         + "".join(f" Column '{first.name}': {message}." for message in first.warnings)
     )
