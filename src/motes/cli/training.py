@@ -1,6 +1,7 @@
 """The commands `motes train`, `motes columns` and `motes ema`."""
 
 import json
+import shlex
 from dataclasses import replace
 from glob import has_magic
 from itertools import chain, count
@@ -120,16 +121,18 @@ def columns(
     from motes.evaluation.results import aligned
     from motes.evaluation.sources import overrides_of
     from motes.recipe_files import split_change
-    from motes.tables import Schema
+    from motes.tables import Schema, find_rules
     from motes.tables.kinds.columns import column_messages
+    from motes.tables.relations import rows_of
     from motes.training.recipe import Data
 
     overrides = overrides_of([split_change(change) for change in changes])
     rows = read_sample(file, Data().in_memory, text, Reporter())
     schema = Schema.fit(rows, overrides, name=f"'{file}'")
-    described, learned = schema.described(), len(schema.learned)
+    described, learned, rules = schema.described(), len(schema.learned), find_rules(rows, schema)
     if as_json:
         found = {"rows": schema.rows, "learned": learned, "columns": described, "relations": schema.related}
+        found["rules"] = [{"rule": str(one.rule), "share": one.share} for one in rules]
         print(json.dumps(found, indent=2))
         return 0
     share = lambda missing: "<1%" if 0 < missing < 0.01 else f"{missing:.0%}"
@@ -142,6 +145,11 @@ def columns(
         print(f"Dropped, as requested: {', '.join(schema.dropped)}.")
     for message in schema.related:
         print(f"Found: {message}.")
+    if rules:
+        print("\nRules that hold; give the ones that synthetic rows must never break to `motes train`:")
+        words = [f"--rule {shlex.quote(str(one.rule))}" for one in rules]
+        for option, one in zip(words, rules, strict=True):
+            print(f"  {option:<{max(map(len, words))}}  # {rows_of(one.share)}")
     for warning in column_messages(schema.columns, shell=True):
         note(f"warning: {warning}")
     return 0
