@@ -86,8 +86,8 @@ FOUND = {
         "year == year(start)": 1, "`month due` == month(end)": 1, "days == end - start": 1, "start <= end <= paid": 1,
     },
     labels: {
-        "`age group` == '18-29' -> age < 30": 1, "`age group` == '30-49' -> 30 <= age < 50": 1,
-        "`age group` == '50+' -> age >= 50": 1, "retired == 0 -> age < 65": 1, "retired == 1 -> age >= 65": 1,
+        '`age group` == "18-29" -> age < 30': 1, '`age group` == "30-49" -> 30 <= age < 50': 1,
+        '`age group` == "50+" -> age >= 50': 1, "retired == 0 -> age < 65": 1, "retired == 1 -> age >= 65": 1,
         "one_hot(red, green, `it's blue`)": 1,
     },
 }  # fmt: skip

@@ -1,6 +1,6 @@
 """Rules that the rows obey, found without asking, as lines in the grammar of `user_rules`.
 
-    total == round(fee * seats, 2)    band == '30-49' -> 30 <= age < 50    one_hot(red, green, blue)    start <= end
+    total == round(fee * seats, 2)    band == "30-49" -> 30 <= age < 50    one_hot(red, green, blue)    start <= end
 
 Candidates are found in a few rows. A candidate is offered if it holds in nearly all rows, and if, with the entries of
 any of its columns shuffled, as many rows would obey it less than once in e^20 tables.
@@ -265,7 +265,7 @@ class _Search:
         for kind in self.kinds:
             series = self.some.columns[kind.column]
             codes = np.where(series.missing, -1, series.values).astype(np.int64)
-            texts = {code: repr(label) for code, label in enumerate(series.labels)}
+            texts = {code: _text(str(label)) for code, label in enumerate(series.labels)}
             if series.type == "truth" or kind.column in flags:
                 texts = {int(value): _number(float(value)) for value in np.unique(series.known)}
                 codes = np.where(series.missing, min(texts) - 1, codes)
@@ -372,6 +372,11 @@ def _decimals(step: float | None) -> int | None:
 def _number(value: float) -> str:
     """Format a number as in a rule."""
     return f"{value:.12g}"
+
+
+def _text(label: str) -> str:
+    """Format a text as in a rule, in double quotes, since shells need single ones."""
+    return repr(label) if {*label} & {*'"\\\n\r\t'} else f'"{label}"'
 
 
 def _divergence(p: float, q: float) -> float:
