@@ -32,6 +32,13 @@ def nested_sums(rng):
     return {"net": net, "tax": tax, "gross": (net + tax).round(2), "tip": tip, "paid": (net + tax + tip).round(2)}
 
 
+def rare_fees(rng):
+    base, *fees = cents(rng), *(np.where(rng.random(N) < 0.9, 0, cents(rng)) for _ in range(2))
+    total = (base + fees[0] + fees[1]).round(2)
+    total[:: N // 12] += 1000
+    return {"total": total, "base": base, "fee": fees[0], "tip": fees[1]}
+
+
 def shares(rng):
     a, b = rng.integers(0, 40, (2, N))
     return {"a %": a, "b %": b, "c %": 100 - a - b}
@@ -75,6 +82,7 @@ FOUND = {
     sums: {"total == a + b + c + d + e": 1},
     fine_sums: {"total == round(a + b + c, 2)": 1},
     nested_sums: {"gross == net + tax": 1, "paid == gross + tip": 1},
+    rare_fees: {"total == base + fee + tip": 0.98},
     shares: {"`a %` + `b %` + `c %` == 100": 1},
     products: {
         "total == round(fee * seats * months, 2)": 1, "rate == round(other / seats, 3)": 1,

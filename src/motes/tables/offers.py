@@ -406,11 +406,11 @@ def _fit_sum(y: Array, x: Array) -> tuple[Array | None, float, bool]:
         if near.all() and signs.any():
             rest = y - x @ signs
             constant = round(float(np.median(rest)), DECIMALS)
-            width = np.median(np.abs(rest - constant))
+            width = np.quantile(np.abs(rest - constant), OFFERED)
             if width <= 0.02 * spread:
                 return signs, 0.0 if abs(constant) <= 3 * width + 1e-9 * spread else constant, True
         rows = np.argsort(missed, kind="stable")[: int(KEPT * n)]
-    return None, 0.0, bool(np.median(missed) < 1e-9 * spread)
+    return None, 0.0, bool(np.quantile(missed, OFFERED) < 1e-9 * spread)
 
 
 def _columns_equal_to(value: Array, x: Array, half: Array) -> Iterator[int]:
