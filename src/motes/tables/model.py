@@ -340,8 +340,8 @@ class TableModel(Model):
                 continue
             strange = (encoded.codes == IMPOSSIBLE).sum(axis=1) + encoded.other
             loss = np.log(self.schema.rows + 1.0) if laplace else np.inf
-            each = np.stack([one.log_prob(encoded) for one in unmaskers])
-            each += self.orders.log_rule_factor(part, encoded)
+            parts = [self.orders.log_prob_parts(one, part, encoded) for one in unmaskers]
+            each = np.stack([log_p.sum(axis=1) + factor for log_p, factor in parts])
             found.append(np.where(strange > 0, each - np.where(strange > 0, strange, 1) * loss, each))
             impossible.append(strange)
             done += len(encoded)
@@ -582,9 +582,9 @@ class TableModel(Model):
             recipe, order = TableRecipe.parse(tomllib.loads(about["recipe"])), tensors.pop("order")
             bias = [tensors.pop(f"bias.{g}") for g in range(sum(name.startswith("bias.") for name in tensors))]
             constraint = Constraint()
-            if schema.rules:
+            if rules := (*schema.bound, *schema.rules):
                 cases = tensors.pop("cases.patterns"), tensors.pop("cases.counts")
-                constraint = Constraint.of(schema.rules, *cases, schema.rows)
+                constraint = Constraint.of(rules, *cases, schema.rows)
             worth = schema.rows if len(tensors["network.hidden"]) == 1 else 0  # several members: a small table
             labels = knows_labels(schema.parts, tensors["base.means"])
             dropout = options_of(recipe.table, worth, len(schema.parts)).dropout
@@ -631,7 +631,8 @@ def evidence_of(
 
     def log_probs(rows: Frame) -> Array:
         encoded = schema.only(schema.encode(rows), valued)
-        return model.orders.own.log_prob(encoded) + model.orders.log_rule_factor(rows, encoded)
+        parts, factor = model.orders.log_prob_parts(model.orders.own, rows, encoded)
+        return np.asarray(parts.sum(axis=1) + factor)
 
     known, least = float(log_probs(requested.row)[0]), float(log_probs(model.draw(USUAL)).min())
     warnings += _warn_rare(requested.others, log_prob - known) if requested.others else []
@@ -745,6 +746,7 @@ def check_schema(schema: Schema) -> Encoded:
         most = {"label": 1, "whole": 2**63 - ROOM, "real": 2**53 - ROOM}.get(aside.type, 0)
         require(abs(aside.first) < most, "the placeholders of a column")
     with np.errstate(all="ignore"):
+        schema.check_stated()
         for part in schema.parts:
             _check_part(part)
         _check_relations(schema)

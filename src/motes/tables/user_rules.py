@@ -18,14 +18,16 @@ import keyword
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, reduce
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from motes.data import Frame, as_frame
 from motes.data.arrays import DAY, EPOCH, Array, Label, Mask, Series
 from motes.data.points import content_keys
 from motes.errors import UsageError
+from motes.tables.kinds.base import Kind
 
 LONGEST = 10_000  # maximum number of characters of a rule
 DEEPEST = 250  # maximum depth of nested expressions
@@ -121,9 +123,17 @@ class UserRule:
         rows = as_frame(frame).select(self.columns)
         if self.keys:
             return _repeats(rows)
-        return np.broadcast_to(self._truth(rows.columns).fails, len(rows)).copy()
+        return np.broadcast_to(self.truth(rows.columns).fails, len(rows)).copy()
 
-    def _truth(self, rows: Columns) -> Truth:
+    def truth(self, rows: Columns) -> Truth:
+        """Return the rows for which the rule, which is not a key, certainly holds, and which certainly break it.
+
+        Example:
+            >>> from motes.data import as_frame
+            >>> from motes.tables import parse_rule
+            >>> parse_rule("age >= 30").truth(as_frame({"age": [31, None, 25]}).columns).fails.tolist()
+            [False, False, True]
+        """
         found = [self._claim(claim, rows) for claim in self._claims]
         return found[0] if len(found) == 1 else _either(Truth(*found[0][::-1]), found[1])
 
@@ -256,12 +266,15 @@ class UserRule:
 
     @cached_property
     def targets(self) -> tuple[str, ...]:
-        """The columns for which it can be solved; first those that stand alone on one side of an equation."""
+        """The columns for which it can be solved."""
         every = [name for claim in self._claims for name in _names_in(claim)]
-        sides = [side for pair in self._equations for side in pair]
-        alone = [side.id for side in sides if isinstance(side, ast.Name)]
-        solvable = [name for side in sides for name in _names_in(side, solvable=True)]
-        return tuple(name for name in dict.fromkeys([*alone, *solvable]) if every.count(name) == 1)
+        solvable = [name for pair in self._equations for side in pair for name in _names_in(side, solvable=True)]
+        return tuple(name for name in dict.fromkeys(solvable) if every.count(name) == 1)
+
+    @cached_property
+    def alone(self) -> tuple[str, ...]:
+        """The columns that stand alone on one side of an equation."""
+        return tuple(side.id for pair in self._equations for side in pair if isinstance(side, ast.Name))
 
     def solve(self, target: str, rows: Columns) -> tuple[Array, Array]:
         """Return the interval in which a column must lie given the others, (n,) each; NaN where they do not tell.
@@ -357,6 +370,80 @@ def quoted(name: str) -> str:
         ('age', '`last visit`')
     """
     return name if name.isidentifier() and not keyword.iskeyword(name) else f"`{name.replace('`', '``')}`"
+
+
+@dataclass(frozen=True, eq=False)
+class BoundRule:
+    """A rule of a user on the values of column kinds; it holds in every row, and has the attributes of a found rule.
+
+    Attributes:
+        rule: the rule, without a key.
+        kinds: the kinds of its columns that vary.
+        kept: the only value of its constant columns.
+    """
+
+    rule: UserRule
+    kinds: Mapping[str, Kind]
+    kept: Mapping[str, Series]
+
+    shares: ClassVar[tuple[float, ...]] = (0.0, 1.0)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of its columns that vary."""
+        return tuple(self.kinds)
+
+    @property
+    def words(self) -> str:
+        """Its text."""
+        return self.rule.text
+
+    @cached_property
+    def targets(self) -> tuple[str, ...]:
+        """The columns for which it can be solved."""
+        none = np.zeros(0)
+        rows = self._rows(dict.fromkeys(self.kinds, none))
+        return tuple(one for one in self.rule.targets if one in self.kinds and rows[one].type != "label")
+
+    def cases(self, values: Mapping[str, Array]) -> NDArray[np.integer]:
+        """Return 0 for rows that break it, otherwise 1, (n,), from values of the kinds; NaN for missing ones."""
+        rows = self._rows(values)
+        return np.where(np.broadcast_to(self.rule.truth(rows).fails, len(rows[self.columns[0]])), 0, 1)
+
+    def solve(self, target: str, values: Mapping[str, Array], u: Array) -> tuple[Array, Array]:
+        """Return a value of one of `targets` given the other columns, and its log-probability, (n,) each.
+
+        Args:
+            target: the column.
+            values: values of the kinds, (n,) each; NaN if missing.
+            u: (n,), uniform numbers, which choose among several values if the column was rounded.
+
+        Returns:
+            Numbers or microseconds, NaN where the others do not tell the value; and minus the logarithm of the number
+            of values, or of the length of the interval if the values have no steps.
+        """
+        rows = self._rows({**values, target: np.zeros(len(u))})
+        low, high = self.rule.solve(target, rows)
+        kind, wide = self.kinds[target], high > low
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if kind.step is None:
+                return low + u * (high - low), np.where(wide, -np.log(high - low), 0.0)
+            known = np.isfinite(low)
+            first, last = (kind.nearest(np.where(known, end, 0.0)).astype(np.float64) for end in (low, high))
+            first = np.where(wide & (first < low - EQUAL * kind.step), first + kind.step, first)
+            last = np.where(wide & (last > high + EQUAL * kind.step), last - kind.step, last)
+            count = np.maximum(np.rint((last - first) / kind.step) + 1, 1.0)
+            return np.where(known, first + np.floor(u * count) * kind.step, np.nan), -np.log(count)
+
+    def _rows(self, values: Mapping[str, Array]) -> Columns:
+        made = {}
+        for name, kind in self.kinds.items():
+            x, nothing = values[name], np.zeros((1, len(kind.parts)))
+            dtype = kind.decode(nothing.astype(np.int32), nothing, nothing).dtype
+            gone = np.isnan(x)
+            made[name] = kind.series(np.where(gone, 0, x).astype(dtype), gone)
+        n = len(next(iter(made.values())))
+        return made | {name: one.take(np.zeros(n, np.intp)) for name, one in self.kept.items()}
 
 
 # --- Values ---------------------------------------------------------------------------------------------------------
