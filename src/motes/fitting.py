@@ -120,7 +120,7 @@ def _infer_schema(origin: Source[Frame], frame: Frame, recipe: TableRecipe) -> S
     """Infer the schema of the training rows. Errors name the row of the file."""
     name = f"'{origin.name}'"
     try:
-        return schema_of(origin.training, recipe, name=name)
+        return schema_of(origin.training, recipe, name=name, checked=frame)
     except DataError:
         schema_of(frame, recipe, name=name)
         raise

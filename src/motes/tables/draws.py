@@ -192,8 +192,8 @@ def draw_blocks(
     most = size // CANDIDATES if resample else size  # rows of a block that are used
     unmasker = orders.first(front) if front or resample else orders.own
     encoded = schema.only(schema.encode(requested.row), valued)
-    log_known = float(unmasker.log_prob(encoded)[0]) if valued else 0.0
     sides = observed_sides(schema, [name for name in constraint.columns if name in valued], requested.row, encoded)
+    log_known = float(unmasker.log_prob(encoded, sides)[0]) if valued else 0.0
     for rule in schema.bound if sides else ():
         if broken_by((rule,), sides).any():
             values = ", ".join(f"{name} = {given[name]}" for name in rule.columns if name in given)
@@ -237,7 +237,8 @@ def draw_blocks(
             if failed == FAILED:
                 message = f"hardly any row of {FAILED * size:,}"
                 message += f" met the conditions {dict(given)}" if given else ""
-                words = [constraint.words] * bool(constraint.rules) + [str(rule) for rule in schema.keys]
+                words = [rule.words for rule in constraint.rules if not given or {*rule.columns} & {*conditions}]
+                words += [str(rule) for rule in schema.keys]
                 message += f"{' and' * bool(given)} obeyed {', '.join(words)}" if words else ""
                 expected = (
                     "a condition that the model considers possible. Widen it" if given else "rules that it can meet"
@@ -331,7 +332,7 @@ def _log_possible(unmasker: MaskedDenoiser, block: Block, sides: RuleSides, part
     for k, j in enumerate(map(int, unmasker.order)):
         within = unmasker.allowed(rows, j)
         if j == unmasker.schema.parts_of(unmasker.schema.parts[j].column).start:
-            solved = unmasker.solved(rows, j, sides, block.u) if sides else None
+            solved = unmasker.solved(rows, j, sides, block.u, rows.visible) if sides else None
             fixed = np.zeros(n, bool) if solved is None else solved.here
         if parts[j] and (unmasker.spots[k][1].line or within is not unmasker.everything[j]):
             total += np.where(fixed, 0.0, unmasker.log_within(rows, k, within))

@@ -162,19 +162,25 @@ def _write_rows(many: ManyRows, schema: Schema, held: NDArray[np.uint64], sessio
 
 
 def schema_of(
-    frame: Frame, recipe: TableRecipe, *, weights: NDArray[np.float64] | None = None, name: str = "the data"
+    frame: Frame,
+    recipe: TableRecipe,
+    *,
+    weights: NDArray[np.float64] | None = None,
+    name: str = "the data",
+    checked: Frame | None = None,
 ) -> Schema:
-    """Fit the schema of rows with the options of a recipe.
+    """Fit the schema of rows with the options of a recipe, and check its rules on these rows, or on the rows `checked`.
 
     Raises:
-        DataError: invalid rows.
+        DataError: invalid rows, or a rule that too many rows break.
+        UsageError: a rule that does not fit the columns.
     """
     table = recipe.table
     made = Schema.fit(
         frame, recipe.columns, missing=table.missing, bins=table.bins, weights=weights, relations=table.relations,
         name=name,
     )  # fmt: skip
-    return made.with_rules(recipe.rules.hold, frame, weights=weights, name=name)
+    return made.with_rules(recipe.rules.hold, frame if checked is None else checked, weights=weights, name=name)
 
 
 def _plan(schema: Schema) -> Plan:

@@ -65,6 +65,7 @@ class Evidence(NamedTuple):
         density: columns that contribute a density instead of a probability.
         effective: effective sample size: the number of independent rows with the same information.
         warnings: reasons not to trust the rows, one sentence each.
+        rules: the rules of the user, on which log p is conditioned as well; see docs/rules.md.
 
     Example:
         >>> table.evidence({"smoker": "yes"}, n=64).density
@@ -75,6 +76,7 @@ class Evidence(NamedTuple):
     density: tuple[str, ...]
     effective: float
     warnings: tuple[str, ...]
+    rules: tuple[str, ...] = ()
 
 
 class RowLikelihood(NamedTuple):
@@ -84,6 +86,7 @@ class RowLikelihood(NamedTuple):
         log_prob: (n,), nats per row, in the data's units.
         spread: (n,), the standard deviation over the orders; NaN with one order.
         impossible: (n,), the number of entries that the model considers impossible, such as unseen labels.
+        rules: the rules of the user, on which log p is conditioned; see docs/rules.md.
 
     Example:
         >>> found = table.likelihood({"age": [31, 99], "smoker": ["yes", "no"]})
@@ -94,9 +97,11 @@ class RowLikelihood(NamedTuple):
     log_prob: Array
     spread: Array
     impossible: NDArray[np.int64]
+    rules: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        return f"RowLikelihood({len(self.log_prob):,} rows, mean log p {self.log_prob.mean():.4g})"
+        given = f" given {', '.join(self.rules)}" if self.rules else ""
+        return f"RowLikelihood({len(self.log_prob):,} rows, mean log p{given} {self.log_prob.mean():.4g})"
 
 
 @final
@@ -139,8 +144,13 @@ class TableModel(Model):
 
     @property
     def constraint(self) -> Constraint:
-        """The rules between columns that synthetic rows obey."""
+        """The rules between columns that synthetic rows obey: those of the user, and those found in training rows."""
         return self.orders.constraint
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """The rules of the user, which every synthetic row obeys."""
+        return tuple(map(str, self.schema.stated))
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -352,7 +362,7 @@ class TableModel(Model):
         mean = np.logaddexp.reduce(every, axis=0) - np.log(orders)
         with np.errstate(invalid="ignore"):
             spread = every.std(axis=0) if orders > 1 else np.full(every.shape[1], np.nan)
-        return RowLikelihood(mean, spread, np.concatenate(impossible).astype(np.int64))
+        return RowLikelihood(mean, spread, np.concatenate(impossible).astype(np.int64), self.rules)
 
     # --- filling in ---
 
@@ -627,7 +637,7 @@ def evidence_of(
     valued = requested.valued(schema)
     density, warnings = _density_columns(schema, requested.row), list(_warn_broken(model, requested, valued))
     if not density:
-        return Evidence(log_prob, (), effective, (*warnings, *_warn_rare(given, log_prob)))
+        return Evidence(log_prob, (), effective, (*warnings, *_warn_rare(given, log_prob)), model.rules)
 
     def log_probs(rows: Frame) -> Array:
         encoded = schema.only(schema.encode(rows), valued)
@@ -641,7 +651,7 @@ def evidence_of(
             f"the log-density of {_quote_names(valued)} is {known:.2f} nats; the lowest among {USUAL} synthetic rows "
             f"is {least:.2f}. The training data had hardly any such row, so the result is a guess."
         )
-    return Evidence(log_prob, density, effective, tuple(warnings))
+    return Evidence(log_prob, density, effective, tuple(warnings), model.rules)
 
 
 def _warn_broken(model: TableModel, requested: RowConditions, valued: Sequence[str]) -> Iterator[str]:

@@ -306,6 +306,7 @@ class Solved(NamedTuple):
         values: (n,), values of the column's kind.
         codes, y: (n, q), their tokens and places.
         log_p: (n,), their log-probabilities, given that they are not missing; 0 if there is only one value.
+        certain: (n,), rows in which known entries determine them; such values may lie beyond the observed range.
     """
 
     here: Mask
@@ -313,6 +314,7 @@ class Solved(NamedTuple):
     codes: Codes
     y: Array
     log_p: Array
+    certain: Mask
 
 
 def solved_rules(schema: Schema, column: str) -> list[BoundRule]:
@@ -320,7 +322,9 @@ def solved_rules(schema: Schema, column: str) -> list[BoundRule]:
     return [rule for rule in schema.bound if column in rule.targets]
 
 
-def solve(schema: Schema, column: str, values: Mapping[str, Array], u: Array) -> Solved:
+def solve(
+    schema: Schema, column: str, values: Mapping[str, Array], u: Array, certain: Mapping[str, Mask] | None = None
+) -> Solved:
     """Return the entries of a column that rules determine.
 
     Args:
@@ -328,12 +332,15 @@ def solve(schema: Schema, column: str, values: Mapping[str, Array], u: Array) ->
         column: a column with `solved_rules`.
         values: values (n,) of the other columns of these rules; NaN if they are missing, or not known yet.
         u: uniform numbers (n,), which choose among several values.
+        certain: which values are known entries or follow from them, (n,) each; None if all are.
     """
     kind, n = schema.kind_of(column), len(u)
-    x, log_p = np.full(n, np.nan), np.zeros(n)
+    x, log_p, known = np.full(n, np.nan), np.zeros(n), np.ones(n, bool)
     for rule in solved_rules(schema, column):
         found, log_found = rule.solve(column, values, u)
         here = np.isnan(x) & np.isfinite(found)
+        if certain is not None:
+            known &= ~here | np.logical_and.reduce([certain[name] for name in rule.columns if name != column])
         x, log_p = np.where(here, found, x), np.where(here, log_found, log_p)
     here = np.isfinite(x)
     type_ = schema.types[column]
@@ -341,11 +348,32 @@ def solve(schema: Schema, column: str, values: Mapping[str, Array], u: Array) ->
     filled = np.where(here, x, 0.0) if type_ == "real" else whole.astype(bool) if type_ == "truth" else whole
     read = kind.read(Series(type_, filled, ~here), "the data")
     shape = n, len(kind.parts)
-    made = Solved(here, np.zeros(n, read.dtype), np.zeros(shape, np.int32), np.zeros(shape), log_p)
+    made = Solved(here, np.zeros(n, read.dtype), np.zeros(shape, np.int32), np.zeros(shape), log_p, known)
     made.values[here] = read
     for k, entries in enumerate(kind.encode(read)):
         made.codes[here, k], made.y[here, k] = entries.codes, entries.y
     return made._replace(here=here & (made.codes != IMPOSSIBLE).all(axis=1))
+
+
+def solve_drawn(
+    schema: Schema, column: str, codes: Codes, y: Array, u: Array, visible: Mask, certain: Mask, known: RuleSides
+) -> Solved | None:
+    """Return the entries of a column that rules determine given the visible entries of drawn rows; None without rules.
+
+    Args:
+        schema: the schema.
+        column: a column that varies.
+        codes, y, u: (n, p), arrays for `Schema.decode`.
+        visible, certain: (n, p), the entries that are drawn or known already, and those that are known or follow from
+            known ones.
+        known: known entries, (n,) each, which codes and y may only approximate.
+    """
+    if not (rules := solved_rules(schema, column)):
+        return None
+    sides = drawn_sides(schema, columns_of(rules), codes, y, u, known)
+    first = {name: schema.parts_of(name).start for name in sides}
+    values = {name: np.where(visible[:, first[name]], side.values, np.nan) for name, side in sides.items()}
+    return solve(schema, column, values, u[:, first[column]], {name: certain[:, j] for name, j in first.items()})
 
 
 def choose_targets(rules: Sequence[BoundRule], entropies: Mapping[str, float]) -> dict[str, tuple[str, ...]]:

@@ -25,18 +25,7 @@ from motes.tables import unmasking_steps as steps
 from motes.tables.layout import FAR, Derived, Layout, bits_of, layout_of
 from motes.tables.network import EncodedRows, MaskedModel, Near, Reader, base_alone, knows_labels
 from motes.tables.parts import Array, Encoded, Mask, Restriction
-from motes.tables.rules import (
-    UNKNOWN,
-    Constraint,
-    RuleSides,
-    Side,
-    Solved,
-    columns_of,
-    drawn_sides,
-    observed_sides,
-    solve,
-    solved_rules,
-)
+from motes.tables.rules import UNKNOWN, Constraint, RuleSides, Side, Solved, observed_sides, solve_drawn
 from motes.tables.schema import Schema
 from motes.tables.unmasking_steps import Choice, ObservedCodes, Place, PreparedModel, Spot, TokenPrediction
 from motes.training.programs import put
@@ -259,9 +248,11 @@ class MaskedDenoiser:
         if solved is not None:
             part, i = self.schema.parts[j], j - self.schema.parts_of(self.schema.parts[j].column).start
             mine, place = solved.codes[:, i], solved.y[:, i]
-            shares = np.broadcast_to(within.shares, (len(codes), within.shares.shape[-1]))
+            possible = self.allowed(rows, j)  # also values that do not meet a condition: such rows have no weight
+            shares = np.broadcast_to(possible.shares, (len(codes), possible.shares.shape[-1]))
             here = solved.here & ~((codes == part.count - 1) & part.missing)
-            here &= (shares[np.arange(len(codes)), mine] > 0) & (place >= within.low) & (place <= within.high)
+            here &= shares[np.arange(len(codes)), mine] > 0
+            here &= solved.certain | ((place >= possible.low) & (place <= possible.high))
             codes, y = np.where(here, mine, codes), np.where(here, place, y)
         codes, y, ranks = self.reader.settle(j, codes, y)
         if k + 1 < len(self.order):
@@ -320,7 +311,7 @@ class MaskedDenoiser:
         place, spot = self._locate(k)
         return steps.predict_part(self.layout.on_device, self.prepared, rows.seen, place, spot, near, members)
 
-    def solved(self, rows: MaskedRows, j: int, known: RuleSides, u: Array) -> Solved | None:
+    def solved(self, rows: MaskedRows, j: int, known: RuleSides, u: Array, certain: Mask) -> Solved | None:
         """Return the entries that rules determine given the visible ones, if part j is the first of such a column.
 
         Args:
@@ -328,19 +319,12 @@ class MaskedDenoiser:
             j: the part.
             known: known entries, (n,) each, which the visible ones only approximate.
             u: uniform numbers (n, p).
+            certain: (n, p), the entries that are known, or that follow from known ones by rules.
         """
-        schema, column = self.schema, self.schema.parts[j].column
-        rules = solved_rules(schema, column)
-        if not rules or j != schema.parts_of(column).start:
+        column = self.schema.parts[j].column
+        if j != self.schema.parts_of(column).start:
             return None
-        sides = drawn_sides(schema, columns_of(rules), rows.codes, rows.y, u, known)
-        visible = {name: rows.visible[:, schema.parts_of(name).start] for name in sides}
-        return solve(
-            schema,
-            column,
-            {name: np.where(visible[name], side.values, np.nan) for name, side in sides.items()},
-            u[:, j],
-        )
+        return solve_drawn(self.schema, column, rows.codes, rows.y, u, rows.visible, certain, known)
 
     def log_present(self, rows: MaskedRows, k: int) -> Array:
         """Compute log p of any value but a missing entry, (n,), for the part in place k of the order."""
@@ -374,7 +358,8 @@ class MaskedDenoiser:
             for k, j in enumerate(map(int, self.order)):
                 here, part = block.observed[:, j], self.schema.parts[j]
                 if j == self.schema.parts_of(part.column).start:
-                    found, fixed = self.solved(rows, j, known, u) if sides else None, np.zeros(ROWS, bool)
+                    found = self.solved(rows, j, known, u, rows.visible) if sides else None
+                    fixed = np.zeros(ROWS, bool)
                     if found is not None:
                         fixed = found.here & here & ~((block.codes[:, j] == part.count - 1) & part.missing)
                         log_fixed = found.log_p + self.log_present(rows, k)
@@ -617,6 +602,7 @@ def draw_block(
     u = rng.random(rows.codes.shape)
     if known is not None:
         unmasker.show_observed(rows, known)
+    certain = rows.visible.copy()
     for k, j in enumerate(map(int, unmasker.order)):
         hidden = ~rows.visible[:, j]
         if not hidden.any():
@@ -624,14 +610,17 @@ def draw_block(
         restriction = conditions.get(schema.parts[j].column)
         split = restriction is None and unmasker.ranks is None and not all_members
         if j == schema.parts_of(schema.parts[j].column).start:
-            solved = unmasker.solved(rows, j, sides, u)
+            solved = unmasker.solved(rows, j, sides, u, certain)
+            if solved is not None:
+                certain[:, schema.parts_of(schema.parts[j].column)] |= (solved.here & solved.certain)[:, None]
             if restriction is not None and solved is not None:
                 log_present = unmasker.log_present(rows, k)
         within = unmasker.allowed(rows, j, restriction)
         log_within = unmasker.draw(rows, k, within, rng, split=split, solved=solved)
         if restriction is not None:
-            if solved is not None:  # its value meets the condition or not: see `holds` below
-                log_within = np.where(solved.here, log_present, log_within)
+            if solved is not None:  # a value that does not meet the condition gets no weight below
+                gone = (rows.codes[:, j] == schema.parts[j].count - 1) & schema.parts[j].missing
+                log_within = np.where(solved.here & ~gone, log_present, log_within)
                 log_present = np.zeros(n)
             log_weights[hidden] += log_within[hidden]
             if restriction.shares() is not None:

@@ -34,7 +34,6 @@ DEEPEST = 250  # maximum depth of nested expressions
 DIGITS = 15  # maximum number of decimals in `round`
 EQUAL = 1e-9  # relative difference up to which two numbers that are not both whole count as equal
 DATE_PARTS = {"year": "Y", "month": "M", "day": "D"}
-FUNCTIONS = ("round", *DATE_PARTS, "one_hot", "unique")
 GRAMMAR = "columns, numbers, texts, + - * /, round(x, digits), comparisons, sets, and, or, not, ->, one_hot, unique"
 
 Columns = Mapping[str, Series]
@@ -159,19 +158,20 @@ class UserRule:
             return found if isinstance(op, ast.In) else Truth(*found[::-1])
         a, b = self._alike(self._value(left, rows), self._value(right, rows), left, op)
         known = np.isfinite(a.x) & np.isfinite(b.x)
+        a, b = (one._replace(x=np.where(known, one.x, 0.0)) for one in (a, b))
         equal = _equal(a, b)
         if isinstance(op, ast.Eq | ast.NotEq):  # of two numbers half-way, either is a correct rounding
             for rounded, other in ((left, b), (right, a)):
                 if _called(rounded) == "round":
                     inner, digits = _rounding(rounded)
                     whole, exact = self._value(inner, rows), 10.0**-digits
-                    near = np.abs(other.x - whole.x) <= exact / 2 + EQUAL * (exact + whole.size)
+                    with np.errstate(invalid="ignore"):
+                        near = np.abs(other.x - whole.x) <= exact / 2 + EQUAL * (exact + whole.size)
                     equal = equal | near & _equal(other, other._replace(x=np.round(other.x, digits)))
-        with np.errstate(invalid="ignore"):
-            holds = {
-                ast.Eq: equal, ast.NotEq: ~equal, ast.Lt: (a.x < b.x) & ~equal, ast.LtE: (a.x < b.x) | equal,
-                ast.Gt: (a.x > b.x) & ~equal, ast.GtE: (a.x > b.x) | equal,
-            }[type(op)]  # fmt: skip
+        holds = {
+            ast.Eq: equal, ast.NotEq: ~equal, ast.Lt: (a.x < b.x) & ~equal, ast.LtE: (a.x < b.x) | equal,
+            ast.Gt: (a.x > b.x) & ~equal, ast.GtE: (a.x > b.x) | equal,
+        }[type(op)]  # fmt: skip
         return Truth(known & holds, known & ~holds)
 
     def _alike(self, a: Values, b: Values, node: ast.expr, op: ast.cmpop) -> tuple[Values, Values]:
@@ -497,10 +497,10 @@ def _date_part(x: Array, unit: str) -> Values:
 
 def _equal(a: Values, b: Values) -> Mask:
     """Return where two values are equal, up to rounding errors."""
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore"):  # the size of a missing number is missing
         near = np.abs(a.x - b.x) < (1.0 if a.kind == "date" else EQUAL * np.maximum(a.size, b.size))
-        whole = (a.x == np.rint(a.x)) & (b.x == np.rint(b.x)) & (a.kind != "date")
-        return (a.x == b.x) | (near & ~whole)
+    whole = (a.x == np.rint(a.x)) & (b.x == np.rint(b.x)) & (a.kind != "date")
+    return (a.x == b.x) | (near & ~whole)
 
 
 def _both(a: Truth, b: Truth) -> Truth:
@@ -530,16 +530,12 @@ def _called(node: ast.AST) -> str | None:
 
 def _names_in(node: ast.AST, *, solvable: bool = False) -> list[str]:
     """Return the columns of an expression, each as often as it occurs; or those for which it can be solved."""
-    match node:
-        case ast.Name(name):
-            return [name]
-        case ast.Call(_, args):
-            return (
-                []
-                if solvable and _called(node) != "round"
-                else [n for one in args for n in _names_in(one, solvable=solvable)]
-            )
-    return [name for one in ast.iter_child_nodes(node) for name in _names_in(one, solvable=solvable)]
+    if isinstance(node, ast.Name):
+        return [node.id]
+    if solvable and _called(node) in DATE_PARTS:
+        return []
+    within = node.args if isinstance(node, ast.Call) else ast.iter_child_nodes(node)
+    return [name for one in within for name in _names_in(one, solvable=solvable)]
 
 
 def _pairs(node: ast.Compare) -> Iterator[tuple[ast.expr, ast.cmpop, ast.expr]]:
@@ -594,9 +590,9 @@ class _Reader:
 
     def claims(self) -> tuple[ast.expr, ...]:
         plain, arrow = self._plain()
-        parts = (
-            [plain] if arrow is None else [plain[:arrow], " " * len(plain[: arrow + 2].encode()) + plain[arrow + 2 :]]
-        )
+        parts = [plain]
+        if arrow is not None:
+            parts = [plain[:arrow], " " * len(plain[: arrow + 2].encode()) + plain[arrow + 2 :]]
         made = tuple(self._parsed(part) for part in parts)
         for node in made:
             if _called(node) == "unique" and len(made) == 1:
@@ -650,7 +646,8 @@ class _Reader:
         try:
             tree = ast.parse(part.strip(), mode="eval").body
         except SyntaxError as error:
-            before = start + len(part.strip()[: (error.offset or 1) - 1].encode())
+            read = part.strip()
+            before = start + len((read[: error.offset - 1] if error.offset else read).encode())  # 0: at the end
             place = len(self.text.encode()[:before].decode(errors="ignore"))
             got = f"got {self.text[place]!r}" if place < len(self.text.rstrip()) else "it ends too early"
             raise self._error(got, GRAMMAR, place) from None
