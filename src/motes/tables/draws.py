@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -19,7 +20,7 @@ from motes.tables import Among, Between, Missing, Not
 from motes.tables.kinds.base import one_value
 from motes.tables.network import EncodedRows
 from motes.tables.parts import IMPOSSIBLE, Array, Condition, Mask
-from motes.tables.rules import RuleSides, broken_by, determined, drawn_sides, observed_sides
+from motes.tables.rules import RuleSides, broken_by, columns_of, determined, drawn_sides, observed_sides, planned_order
 from motes.tables.schema import Schema
 from motes.tables.unmasking import FEW_ROWS, ROWS, AnyOrderModel, Block, Integers, MaskedDenoiser, draw_block
 from motes.training.batches import systematic
@@ -332,7 +333,7 @@ def _log_possible(unmasker: MaskedDenoiser, block: Block, sides: RuleSides, part
     for k, j in enumerate(map(int, unmasker.order)):
         within = unmasker.allowed(rows, j)
         if j == unmasker.schema.parts_of(unmasker.schema.parts[j].column).start:
-            solved = unmasker.solved(rows, j, sides, block.u, rows.visible) if sides else None
+            solved = unmasker.solved(rows, j, sides, block.u) if sides else None
             fixed = np.zeros(n, bool) if solved is None else solved.here
         if parts[j] and (unmasker.spots[k][1].line or within is not unmasker.everything[j]):
             total += np.where(fixed, 0.0, unmasker.log_within(rows, k, within))
@@ -445,22 +446,41 @@ def _fill_table(
         for known, some in ((None, holes[~anything]), (read, holes[anything])):
             for start in range(0, len(some), most := orders.own.most_rows):
                 rows_here = some[start : start + most]
-                empty = _fill_rows(orders, part, known, sides, made, rows_here, word, keys)
+                fill = partial(_fill_rows, orders, part, known, sides, made, keys=keys)
+                empty = fill(orders.plain, rows_here, word, most=1 if schema.bound else TRIES)
+                if schema.bound:
+                    again = enumerate(_orders_of(orders, sides, empty), 1)
+                    still = [fill(order, left, (word + k) % 2**32, most=TRIES) for k, (order, left) in again]
+                    empty = np.concatenate([empty[:0], *still])
                 observed[empty] = encoded.observed[empty]
                 filled(len(rows_here))
         if not observed.all():
             empty = np.flatnonzero(~observed.all(axis=1))
             words = ", ".join(f'"{rule}"' for rule in schema.stated)
-            shown = ", ".join(f"{before + row + 1:,}" for row in empty[:SHOWN]) + (
-                ", ..." if len(empty) > SHOWN else ""
-            )
+            rows_shown = ", ".join([f"{before + row + 1:,}" for row in empty[:SHOWN]] + ["..."] * (len(empty) > SHOWN))
             warn(
-                f"{name}: none of {TRIES:,} draws obeyed {words} in {len(empty):,} of the rows (row {shown}); their "
-                "missing entries stay missing. Check their known entries, or the rules."
+                f"{name}: none of {TRIES:,} draws obeyed {words} in {len(empty):,} of the rows (row {rows_shown}); their "
+                "missing entries stay missing. Check their known entries and the rules; if a rule gives a value beyond "
+                "the training range, set low and high of its column."
             )
         before += len(part)
         whole = schema.put(schema.decode(made.codes, made.y, made.u, observed), part)
         yield AnsweredRows(whole.columns, int(impossible.sum() + encoded.other.sum()))
+
+
+def _orders_of(orders: AnyOrderModel, sides: RuleSides, rows: Integers) -> Iterator[tuple[MaskedDenoiser, Integers]]:
+    """Yield an order for rows that broke a rule of a user, in which rules determine columns from the known ones."""
+    columns = columns_of(orders.schema.bound)
+    if not columns or not len(rows):
+        return
+    known = np.stack([~np.isnan(sides[column].values[rows]) for column in columns], axis=1)
+    patterns, which = np.unique(known, axis=0, return_inverse=True)
+    found: dict[bytes, tuple[NDArray[np.integer], list[Integers]]] = {}
+    for number, pattern in enumerate(patterns):
+        order = planned_order(orders.schema, orders.order, [columns[k] for k in np.flatnonzero(pattern)])
+        found.setdefault(order.tobytes(), (order, []))[1].append(rows[which.ravel() == number])
+    for order, some in found.values():
+        yield orders.in_order(order), np.concatenate(some)
 
 
 def _fill_rows(
@@ -469,22 +489,25 @@ def _fill_rows(
     known: EncodedRows | None,
     sides: RuleSides,
     made: Block,
+    in_order: MaskedDenoiser,
     rows: Integers,
     seed: int,
+    *,
     keys: Keys,
+    most: int,
 ) -> Integers:
     """Draw the missing entries of `rows` of `made` given their `known` entries, or given nothing if None.
 
-    Return the rows for which no draw obeyed the rules of the user.
+    Return the rows for which none of about `most` draws obeyed the rules of the user.
     """
     schema, constraint, left, number, tries = orders.schema, orders.constraint, rows, int(rows[0]), 0
     present = {one.column: schema.restrict(one.column, Not(Missing())) for one in schema.parts if one.missing}
-    while len(left) and tries < TRIES:
+    while len(left) and tries < most:
         # If few rows are left, draw several candidates for each, and use the first accepted one.
         size = FEW_ROWS if len(left) <= FEW_ROWS else orders.own.most_rows
         which = np.resize(np.arange(len(left)), size)
         seen = None if known is None else EncodedRows(*(field[left[which]] for field in known))
-        unmasker = orders.own if seen is None else orders.plain.of_rows(np.asarray(seen.observed))
+        unmasker = orders.own if seen is None else in_order.of_rows(np.asarray(seen.observed))
         word = int(np.random.SeedSequence([seed, tries]).generate_state(1)[0]) if tries else seed
         mine = {column: side.at(left[which]) for column, side in sides.items()}
         block = draw_block(unmasker, size, word, number, seen, present, sides=mine)

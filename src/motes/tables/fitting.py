@@ -20,7 +20,7 @@ from motes.tables.network import EncodedRows, MaskedModel, MaskedNetwork, Reader
 from motes.tables.parts import Encoded
 from motes.tables.recipe import TableRecipe
 from motes.tables.relations import Rule
-from motes.tables.rules import broken_by, choose_targets, columns_of, observed_sides
+from motes.tables.rules import broken_by, columns_of, observed_sides, planned_order
 from motes.tables.schema import Schema, counting
 from motes.tables.training import FEW, Plan, TableRows, first_members, options_of, order_of, table_task
 from motes.tables.unmasking import AnyOrderModel
@@ -188,12 +188,9 @@ def _plan(schema: Schema) -> Plan:
     units = np.array([schema.learned.index(part.column) for part in schema.parts])
     entropies = np.array([-(part.masses * np.log(part.masses)).sum() for part in schema.parts])
     follows: dict[int, list[int]] = {}
-    sizes = dict(zip(schema.learned, np.bincount(units, entropies), strict=True))
-    for column, others in choose_targets(schema.bound, sizes).items():
-        follows[schema.learned.index(column)] = [schema.learned.index(other) for other in others]
     for one in schema.dependencies:
         follows.setdefault(schema.learned.index(one.column), []).append(schema.learned.index(one.given))
-    return Plan(order_of(entropies, units, follows), units.astype(np.int32))
+    return Plan(planned_order(schema, order_of(entropies, units, follows)), units.astype(np.int32))
 
 
 def _obeyed_rules(schema: Schema, frame: Frame, encoded: Encoded) -> tuple[Rule, ...]:

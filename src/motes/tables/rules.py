@@ -14,7 +14,7 @@ A rule of a user has no exceptions, whatever the training rows say. If it determ
 it in the order, such as total == fee * seats, p has this value there: the column is solved instead of drawn.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -306,7 +306,6 @@ class Solved(NamedTuple):
         values: (n,), values of the column's kind.
         codes, y: (n, q), their tokens and places.
         log_p: (n,), their log-probabilities, given that they are not missing; 0 if there is only one value.
-        certain: (n,), rows in which known entries determine them; such values may lie beyond the observed range.
     """
 
     here: Mask
@@ -314,7 +313,6 @@ class Solved(NamedTuple):
     codes: Codes
     y: Array
     log_p: Array
-    certain: Mask
 
 
 def solved_rules(schema: Schema, column: str) -> list[BoundRule]:
@@ -322,9 +320,7 @@ def solved_rules(schema: Schema, column: str) -> list[BoundRule]:
     return [rule for rule in schema.bound if column in rule.targets]
 
 
-def solve(
-    schema: Schema, column: str, values: Mapping[str, Array], u: Array, certain: Mapping[str, Mask] | None = None
-) -> Solved:
+def solve(schema: Schema, column: str, values: Mapping[str, Array], u: Array) -> Solved:
     """Return the entries of a column that rules determine.
 
     Args:
@@ -332,15 +328,12 @@ def solve(
         column: a column with `solved_rules`.
         values: values (n,) of the other columns of these rules; NaN if they are missing, or not known yet.
         u: uniform numbers (n,), which choose among several values.
-        certain: which values are known entries or follow from them, (n,) each; None if all are.
     """
     kind, n = schema.kind_of(column), len(u)
-    x, log_p, known = np.full(n, np.nan), np.zeros(n), np.ones(n, bool)
+    x, log_p = np.full(n, np.nan), np.zeros(n)
     for rule in solved_rules(schema, column):
         found, log_found = rule.solve(column, values, u)
         here = np.isnan(x) & np.isfinite(found)
-        if certain is not None:
-            known &= ~here | np.logical_and.reduce([certain[name] for name in rule.columns if name != column])
         x, log_p = np.where(here, found, x), np.where(here, log_found, log_p)
     here = np.isfinite(x)
     type_ = schema.types[column]
@@ -348,7 +341,7 @@ def solve(
     filled = np.where(here, x, 0.0) if type_ == "real" else whole.astype(bool) if type_ == "truth" else whole
     read = kind.read(Series(type_, filled, ~here), "the data")
     shape = n, len(kind.parts)
-    made = Solved(here, np.zeros(n, read.dtype), np.zeros(shape, np.int32), np.zeros(shape), log_p, known)
+    made = Solved(here, np.zeros(n, read.dtype), np.zeros(shape, np.int32), np.zeros(shape), log_p)
     made.values[here] = read
     for k, entries in enumerate(kind.encode(read)):
         made.codes[here, k], made.y[here, k] = entries.codes, entries.y
@@ -356,7 +349,7 @@ def solve(
 
 
 def solve_drawn(
-    schema: Schema, column: str, codes: Codes, y: Array, u: Array, visible: Mask, certain: Mask, known: RuleSides
+    schema: Schema, column: str, codes: Codes, y: Array, u: Array, visible: Mask, known: RuleSides
 ) -> Solved | None:
     """Return the entries of a column that rules determine given the visible entries of drawn rows; None without rules.
 
@@ -364,8 +357,7 @@ def solve_drawn(
         schema: the schema.
         column: a column that varies.
         codes, y, u: (n, p), arrays for `Schema.decode`.
-        visible, certain: (n, p), the entries that are drawn or known already, and those that are known or follow from
-            known ones.
+        visible: (n, p), the entries that are drawn or known already.
         known: known entries, (n,) each, which codes and y may only approximate.
     """
     if not (rules := solved_rules(schema, column)):
@@ -373,27 +365,48 @@ def solve_drawn(
     sides = drawn_sides(schema, columns_of(rules), codes, y, u, known)
     first = {name: schema.parts_of(name).start for name in sides}
     values = {name: np.where(visible[:, first[name]], side.values, np.nan) for name, side in sides.items()}
-    return solve(schema, column, values, u[:, first[column]], {name: certain[:, j] for name, j in first.items()})
+    return solve(schema, column, values, u[:, first[column]])
 
 
-def choose_targets(rules: Sequence[BoundRule], entropies: Mapping[str, float]) -> dict[str, tuple[str, ...]]:
-    """Choose the column that each rule determines, if it can be solved: return it with the other columns of the rule.
+def planned_order(schema: Schema, order: NDArray[np.integer], known: Collection[str] = ()) -> NDArray[np.integer]:
+    """Return an order of the parts (p,) in which each column that rules determine comes after the others of its rule.
 
-    A column that stands alone on one side of an equation is preferred, then the one with the largest entropy; no two
-    rules determine the same column, and no column determines itself through others.
+    Each rule determines one column if it can be solved for one: preferably one that stands alone on one side of an
+    equation, then the one with the largest entropy. No two rules determine the same column, and no column determines
+    itself through others.
+
+    Args:
+        schema: the schema.
+        order: an order of the parts, with the known columns first, or with any place for them.
+        known: columns that need not be determined.
     """
-    made: dict[str, tuple[str, ...]] = {}
+    if not schema.bound:
+        return order
+    entropies = dict.fromkeys(schema.learned, 0.0)
+    for part in schema.parts:
+        entropies[part.column] -= float((part.masses * np.log(part.masses)).sum())
+    before: dict[str, tuple[str, ...]] = {}
 
     def behind(column: str) -> set[str]:
-        return {column}.union(*(behind(other) for other in made.get(column, ())))
+        return {column}.union(*map(behind, before.get(column, ())))
 
-    for rule in rules:
-        for target in sorted(rule.targets, key=lambda one: (one not in rule.rule.alone, -entropies[one])):
+    possible = [(rule, [one for one in rule.targets if one not in known]) for rule in schema.bound]
+    for rule, targets in sorted(possible, key=lambda one: len(one[1])):
+        for target in sorted(targets, key=lambda one: (one not in rule.rule.alone, -entropies[one])):
             others = tuple(column for column in rule.columns if column != target)
-            if target not in made and all(target not in behind(other) for other in others):
-                made[target] = others
+            if target not in before and all(target not in behind(other) for other in others):
+                before[target] = others
                 break
-    return made
+    rank: dict[str, int] = {}
+
+    def put(column: str) -> None:
+        for other in before.get(column, ()):
+            put(other)
+        rank.setdefault(column, len(rank))
+
+    for j in order:
+        put(schema.parts[j].column)
+    return order[np.argsort([rank[schema.parts[j].column] for j in order], kind="stable")]
 
 
 def determined(schema: Schema, order: Sequence[str]) -> set[str]:

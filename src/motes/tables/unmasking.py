@@ -25,7 +25,7 @@ from motes.tables import unmasking_steps as steps
 from motes.tables.layout import FAR, Derived, Layout, bits_of, layout_of
 from motes.tables.network import EncodedRows, MaskedModel, Near, Reader, base_alone, knows_labels
 from motes.tables.parts import Array, Encoded, Mask, Restriction
-from motes.tables.rules import UNKNOWN, Constraint, RuleSides, Side, Solved, observed_sides, solve_drawn
+from motes.tables.rules import UNKNOWN, Constraint, RuleSides, Side, Solved, observed_sides, planned_order, solve_drawn
 from motes.tables.schema import Schema
 from motes.tables.unmasking_steps import Choice, ObservedCodes, Place, PreparedModel, Spot, TokenPrediction
 from motes.training.programs import put
@@ -251,8 +251,7 @@ class MaskedDenoiser:
             possible = self.allowed(rows, j)  # also values that do not meet a condition: such rows have no weight
             shares = np.broadcast_to(possible.shares, (len(codes), possible.shares.shape[-1]))
             here = solved.here & ~((codes == part.count - 1) & part.missing)
-            here &= shares[np.arange(len(codes)), mine] > 0
-            here &= solved.certain | ((place >= possible.low) & (place <= possible.high))
+            here &= (shares[np.arange(len(codes)), mine] > 0) & (place >= possible.low) & (place <= possible.high)
             codes, y = np.where(here, mine, codes), np.where(here, place, y)
         codes, y, ranks = self.reader.settle(j, codes, y)
         if k + 1 < len(self.order):
@@ -311,7 +310,7 @@ class MaskedDenoiser:
         place, spot = self._locate(k)
         return steps.predict_part(self.layout.on_device, self.prepared, rows.seen, place, spot, near, members)
 
-    def solved(self, rows: MaskedRows, j: int, known: RuleSides, u: Array, certain: Mask) -> Solved | None:
+    def solved(self, rows: MaskedRows, j: int, known: RuleSides, u: Array) -> Solved | None:
         """Return the entries that rules determine given the visible ones, if part j is the first of such a column.
 
         Args:
@@ -319,12 +318,11 @@ class MaskedDenoiser:
             j: the part.
             known: known entries, (n,) each, which the visible ones only approximate.
             u: uniform numbers (n, p).
-            certain: (n, p), the entries that are known, or that follow from known ones by rules.
         """
         column = self.schema.parts[j].column
         if j != self.schema.parts_of(column).start:
             return None
-        return solve_drawn(self.schema, column, rows.codes, rows.y, u, rows.visible, certain, known)
+        return solve_drawn(self.schema, column, rows.codes, rows.y, u, rows.visible, known)
 
     def log_present(self, rows: MaskedRows, k: int) -> Array:
         """Compute log p of any value but a missing entry, (n,), for the part in place k of the order."""
@@ -358,7 +356,7 @@ class MaskedDenoiser:
             for k, j in enumerate(map(int, self.order)):
                 here, part = block.observed[:, j], self.schema.parts[j]
                 if j == self.schema.parts_of(part.column).start:
-                    found = self.solved(rows, j, known, u, rows.visible) if sides else None
+                    found = self.solved(rows, j, known, u) if sides else None
                     fixed = np.zeros(ROWS, bool)
                     if found is not None:
                         fixed = found.here & here & ~((block.codes[:, j] == part.count - 1) & part.missing)
@@ -496,7 +494,7 @@ class AnyOrderModel:
     @cached_property
     def plain(self) -> MaskedDenoiser:
         """The members in the fixed order, without biases, which are only valid for rows drawn without conditions."""
-        return self._in(self.order)
+        return self.in_order(self.order)
 
     @cached_property
     def of_the_base(self) -> MaskedDenoiser:
@@ -504,17 +502,21 @@ class AnyOrderModel:
         return MaskedDenoiser.of(base_alone(self.models), self.layout, self.reader, self.order)
 
     def first(self, columns: Sequence[str]) -> MaskedDenoiser:
-        """Return the denoiser with the parts of these columns first, the others in the fixed order, without biases."""
+        """Return the denoiser with the parts of these columns first, without biases.
+
+        The others have the fixed order, except for columns that rules determine from these ones.
+        """
         place = {column: k for k, column in enumerate(columns)}
         rank = [place.get(self.schema.parts[j].column, len(place)) for j in self.order]
-        return self._in(self.order[np.argsort(rank, kind="stable")])
+        return self.in_order(planned_order(self.schema, self.order[np.argsort(rank, kind="stable")], columns))
 
     def random(self, seed: int, k: int) -> MaskedDenoiser:
         """Return the denoiser in the k-th random order of the columns; the parts of a column stay together."""
         columns = self.schema.learned
         return self.first([columns[i] for i in np.random.default_rng([seed, 662607, k]).permutation(len(columns))])
 
-    def _in(self, order: NDArray[np.integer]) -> MaskedDenoiser:
+    def in_order(self, order: NDArray[np.integer]) -> MaskedDenoiser:
+        """Return the denoiser in an order of the parts, (p,), without biases."""
         return MaskedDenoiser.of(self.models, self.layout, self.reader, order)
 
     def log_prob_alone(self, encoded: Encoded) -> Array:
@@ -602,7 +604,6 @@ def draw_block(
     u = rng.random(rows.codes.shape)
     if known is not None:
         unmasker.show_observed(rows, known)
-    certain = rows.visible.copy()
     for k, j in enumerate(map(int, unmasker.order)):
         hidden = ~rows.visible[:, j]
         if not hidden.any():
@@ -610,9 +611,7 @@ def draw_block(
         restriction = conditions.get(schema.parts[j].column)
         split = restriction is None and unmasker.ranks is None and not all_members
         if j == schema.parts_of(schema.parts[j].column).start:
-            solved = unmasker.solved(rows, j, sides, u, certain)
-            if solved is not None:
-                certain[:, schema.parts_of(schema.parts[j].column)] |= (solved.here & solved.certain)[:, None]
+            solved = unmasker.solved(rows, j, sides, u)
             if restriction is not None and solved is not None:
                 log_present = unmasker.log_present(rows, k)
         within = unmasker.allowed(rows, j, restriction)

@@ -57,7 +57,7 @@ class Values(NamedTuple):
     ordered: bool = False
 
 
-class Truth(NamedTuple):
+class ThreeValued(NamedTuple):
     """Which rows a claim is certainly true for, and for which it is certainly false, (n,) or ()."""
 
     holds: Any
@@ -124,7 +124,7 @@ class UserRule:
             return _repeats(rows)
         return np.broadcast_to(self.truth(rows.columns).fails, len(rows)).copy()
 
-    def truth(self, rows: Columns) -> Truth:
+    def truth(self, rows: Columns) -> ThreeValued:
         """Return the rows for which the rule, which is not a key, certainly holds, and which certainly break it.
 
         Example:
@@ -134,15 +134,15 @@ class UserRule:
             [False, False, True]
         """
         found = [self._claim(claim, rows) for claim in self._claims]
-        return found[0] if len(found) == 1 else _either(Truth(*found[0][::-1]), found[1])
+        return found[0] if len(found) == 1 else _either(ThreeValued(*found[0][::-1]), found[1])
 
-    def _claim(self, node: ast.expr, rows: Columns) -> Truth:
+    def _claim(self, node: ast.expr, rows: Columns) -> ThreeValued:
         """Evaluate a claim."""
         match node:
             case ast.BoolOp(op, parts):
                 return reduce(_both if isinstance(op, ast.And) else _either, [self._claim(one, rows) for one in parts])
             case ast.UnaryOp(ast.Not(), inner):
-                return Truth(*self._claim(inner, rows)[::-1])
+                return ThreeValued(*self._claim(inner, rows)[::-1])
             case ast.Compare():
                 return reduce(_both, [self._compare(*pair, rows) for pair in _pairs(node)])
             case ast.Call():
@@ -150,12 +150,12 @@ class UserRule:
             case _:
                 return self._compare(node, ast.Eq(), ast.Constant(1), rows)
 
-    def _compare(self, left: ast.expr, op: ast.cmpop, right: ast.expr, rows: Columns) -> Truth:
+    def _compare(self, left: ast.expr, op: ast.cmpop, right: ast.expr, rows: Columns) -> ThreeValued:
         """Evaluate one comparison."""
         if isinstance(op, ast.In | ast.NotIn):
             assert isinstance(right, ast.Set)
             found = reduce(_either, [self._compare(left, ast.Eq(), one, rows) for one in right.elts])
-            return found if isinstance(op, ast.In) else Truth(*found[::-1])
+            return found if isinstance(op, ast.In) else ThreeValued(*found[::-1])
         a, b = self._alike(self._value(left, rows), self._value(right, rows), left, op)
         known = np.isfinite(a.x) & np.isfinite(b.x)
         a, b = (one._replace(x=np.where(known, one.x, 0.0)) for one in (a, b))
@@ -172,7 +172,7 @@ class UserRule:
             ast.Eq: equal, ast.NotEq: ~equal, ast.Lt: (a.x < b.x) & ~equal, ast.LtE: (a.x < b.x) | equal,
             ast.Gt: (a.x > b.x) & ~equal, ast.GtE: (a.x > b.x) | equal,
         }[type(op)]  # fmt: skip
-        return Truth(known & holds, known & ~holds)
+        return ThreeValued(known & holds, known & ~holds)
 
     def _alike(self, a: Values, b: Values, node: ast.expr, op: ast.cmpop) -> tuple[Values, Values]:
         """Return two values as the same kind, so that they can be compared."""
@@ -503,12 +503,12 @@ def _equal(a: Values, b: Values) -> Mask:
     return (a.x == b.x) | (near & ~whole)
 
 
-def _both(a: Truth, b: Truth) -> Truth:
-    return Truth(a.holds & b.holds, a.fails | b.fails)
+def _both(a: ThreeValued, b: ThreeValued) -> ThreeValued:
+    return ThreeValued(a.holds & b.holds, a.fails | b.fails)
 
 
-def _either(a: Truth, b: Truth) -> Truth:
-    return Truth(a.holds | b.holds, a.fails & b.fails)
+def _either(a: ThreeValued, b: ThreeValued) -> ThreeValued:
+    return ThreeValued(a.holds | b.holds, a.fails & b.fails)
 
 
 def _repeats(rows: Frame) -> Mask:
