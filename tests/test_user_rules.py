@@ -404,3 +404,28 @@ def test_a_trained_model_breaks_no_rule_in_100_000_rows():
     holes = fresh.astype(dict.fromkeys(COLOURS, object))
     holes = holes.mask(np.random.default_rng(1).random(fresh.shape) < 0.2)
     assert_kept(as_frame(model.impute(holes)).to_pandas().astype(dict.fromkeys(COLOURS, bool)))
+
+
+@pytest.mark.slow
+def test_the_command_line_keeps_rules(motes_command, quick_run):
+    rows = bookings(400)
+    rows.loc[[6, 11], "c"] += 1
+    rows.to_csv("bookings.csv", index=False)
+    tiny = [word for key, value in TINY.items() for word in ("--set", f"{key}={json.dumps(value)}")]
+    options = [word for rule in RULES for word in ("--rule", rule)]
+    said = r"2 of 400 rows of 'bookings.csv' break the rule \"a \+ b \+ c == 100\" \(row 7, 12\)"
+    with untrained(), pytest.warns(UserWarning, match=said):
+        code, _, err = motes_command("train", "bookings.csv", "--out", "run", "--no-figures", *tiny, *options)
+    assert code == 0, err
+    assert motes.load_recipe("run/recipe.toml").rules.hold == tuple(RULES)
+    dates = {"parse_dates": ["signup", "last visit"]}
+    assert_kept(pd.read_csv("run/samples.csv", **dates))
+    code, _, err = motes_command("sample", "run", "-n", "50", "--given", "total=60", "--out", "some.csv")
+    assert code == 0, err
+    some = pd.read_csv("some.csv", **dates)
+    assert_kept(some)
+    assert (some.total == 60).all()
+    wrong = [word for one in ("fee=20", "seats=3", "total=61") for word in ("--given", one)]
+    assert "which breaks the rule" in motes_command.error("sample", "run", *wrong)
+    assert "character 3: got '='" in motes_command.error("train", "bookings.csv", "--rule", "a = b")
+    assert "rules.hold" in motes_command.error("train", "moons", "--recipe", "default", "--rule", "x <= y")

@@ -444,28 +444,34 @@ def _fill_table(
         sides = observed_sides(schema, orders.constraint.columns, part, encoded)
         anything = read.observed[holes].any(axis=1)
         for known, some in ((None, holes[~anything]), (read, holes[anything])):
-            for start in range(0, len(some), most := orders.own.most_rows):
-                rows_here = some[start : start + most]
-                fill = partial(_fill_rows, orders, part, known, sides, made, keys=keys)
-                empty = fill(orders.plain, rows_here, word, most=1 if schema.bound else TRIES)
-                if schema.bound:
-                    again = enumerate(_orders_of(orders, sides, empty), 1)
-                    still = [fill(order, left, (word + k) % 2**32, most=TRIES) for k, (order, left) in again]
-                    empty = np.concatenate([empty[:0], *still])
-                observed[empty] = encoded.observed[empty]
+            fill = partial(_fill_rows, orders, part, known, sides, made, keys=keys)
+            left = [some[:0]]
+            for rows_here in _chunks(some, orders.own.most_rows):
+                left.append(fill(orders.plain, rows_here, word, most=1 if schema.bound else TRIES))
                 filled(len(rows_here))
+            if schema.bound:  # all rows that are left are drawn again in their own orders
+                again = _orders_of(orders, sides, np.concatenate(left))
+                few = ((order, each) for order, rows_of in again for each in _chunks(rows_of, orders.own.most_rows))
+                left = [fill(*one, (word + k) % 2**32, most=TRIES) for k, one in enumerate(few, 1)]
+            for rows_here in left:
+                observed[rows_here] = encoded.observed[rows_here]
         if not observed.all():
             empty = np.flatnonzero(~observed.all(axis=1))
             words = ", ".join(f'"{rule}"' for rule in schema.stated)
-            rows_shown = ", ".join([f"{before + row + 1:,}" for row in empty[:SHOWN]] + ["..."] * (len(empty) > SHOWN))
+            places = ", ".join([f"{before + row + 1:,}" for row in empty[:SHOWN]] + ["..."] * (len(empty) > SHOWN))
             warn(
-                f"{name}: none of {TRIES:,} draws obeyed {words} in {len(empty):,} of the rows (row {rows_shown}); their "
+                f"{name}: none of {TRIES:,} draws obeyed {words} in {len(empty):,} of the rows (row {places}); their "
                 "missing entries stay missing. Check their known entries and the rules; if a rule gives a value beyond "
                 "the training range, set low and high of its column."
             )
         before += len(part)
         whole = schema.put(schema.decode(made.codes, made.y, made.u, observed), part)
         yield AnsweredRows(whole.columns, int(impossible.sum() + encoded.other.sum()))
+
+
+def _chunks(rows: Integers, size: int) -> Iterator[Integers]:
+    """Yield at most `size` of the rows at a time."""
+    return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
 def _orders_of(orders: AnyOrderModel, sides: RuleSides, rows: Integers) -> Iterator[tuple[MaskedDenoiser, Integers]]:
