@@ -37,6 +37,7 @@ def train(
     out: Path | None = None,
     recipe: str | None = None,
     given_columns: str | None = None,
+    rules: Annotated[list[str], Parameter(name="--rule")] = [],  # noqa: B006 - never changed
     changes: Annotated[list[str], Parameter(name="--set")] = [],  # noqa: B006 - never changed
     seed: options.MaybeWhole = None,
     run: Annotated[options.Options, Parameter(name="*")] = options.Options(),
@@ -51,6 +52,8 @@ def train(
         recipe: A name (see `motes recipes`) or a .toml file (default: chosen from SOURCE).
         given_columns: Learn points given these columns of a file, such as x1,x2: p(other columns | these). Sets
             data.given.
+        rules: A rule that every row of a table obeys, such as 'end <= start + 30'; see docs/rules.md. Repeatable. Sets
+            rules.hold.
         changes: Change one value of the recipe, such as training.steps=8000, or for a table table.steps=2000.
             Repeatable.
         seed: The same seed gives the same result (default: 0, or with --resume the run's seed).
@@ -71,13 +74,16 @@ def train(
         if not all(names):
             raise UsageError(f"--given-columns {given_columns}: expected names separated by commas, such as x1,x2.")
         changes.append(f"data.given={json.dumps(names)}")
+    if rules:
+        changes.append(f"rules.hold={json.dumps(rules)}")
     folder = Path("runs") / name_of(Path(source))
     out = out or (folder if run.resume else _find_free_folder(folder))
     if run.resume:
         before = seed_of(out)
         seed, chosen = before if seed is None else seed, recipe or str(out / "recipe.toml")
     else:
-        chosen = recipe or ("posterior" if given_columns else choose_recipe(source, changes))
+        usual = "posterior" if given_columns else "table" if rules else choose_recipe(source, changes)
+        chosen = recipe or usual
     settings = replace(run, seed=seed or 0)
     with terminated_by_sigterm(), joined(several):
         return _report(out, *train_run(source, out, chosen, changes, settings, Reporter(quiet)))

@@ -18,21 +18,22 @@ import keyword
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, reduce
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from motes.data import Frame, as_frame
 from motes.data.arrays import DAY, EPOCH, Array, Label, Mask, Series
 from motes.data.points import content_keys
 from motes.errors import UsageError
+from motes.tables.kinds.base import Kind
 
 LONGEST = 10_000  # maximum number of characters of a rule
 DEEPEST = 250  # maximum depth of nested expressions
 DIGITS = 15  # maximum number of decimals in `round`
 EQUAL = 1e-9  # relative difference up to which two numbers that are not both whole count as equal
 DATE_PARTS = {"year": "Y", "month": "M", "day": "D"}
-FUNCTIONS = ("round", *DATE_PARTS, "one_hot", "unique")
 GRAMMAR = "columns, numbers, texts, + - * /, round(x, digits), comparisons, sets, and, or, not, ->, one_hot, unique"
 
 Columns = Mapping[str, Series]
@@ -56,7 +57,7 @@ class Values(NamedTuple):
     ordered: bool = False
 
 
-class Truth(NamedTuple):
+class ThreeValued(NamedTuple):
     """Which rows a claim is certainly true for, and for which it is certainly false, (n,) or ()."""
 
     holds: Any
@@ -121,19 +122,27 @@ class UserRule:
         rows = as_frame(frame).select(self.columns)
         if self.keys:
             return _repeats(rows)
-        return np.broadcast_to(self._truth(rows.columns).fails, len(rows)).copy()
+        return np.broadcast_to(self.truth(rows.columns).fails, len(rows)).copy()
 
-    def _truth(self, rows: Columns) -> Truth:
+    def truth(self, rows: Columns) -> ThreeValued:
+        """Return the rows for which the rule, which is not a key, certainly holds, and which certainly break it.
+
+        Example:
+            >>> from motes.data import as_frame
+            >>> from motes.tables import parse_rule
+            >>> parse_rule("age >= 30").truth(as_frame({"age": [31, None, 25]}).columns).fails.tolist()
+            [False, False, True]
+        """
         found = [self._claim(claim, rows) for claim in self._claims]
-        return found[0] if len(found) == 1 else _either(Truth(*found[0][::-1]), found[1])
+        return found[0] if len(found) == 1 else _either(ThreeValued(*found[0][::-1]), found[1])
 
-    def _claim(self, node: ast.expr, rows: Columns) -> Truth:
+    def _claim(self, node: ast.expr, rows: Columns) -> ThreeValued:
         """Evaluate a claim."""
         match node:
             case ast.BoolOp(op, parts):
                 return reduce(_both if isinstance(op, ast.And) else _either, [self._claim(one, rows) for one in parts])
             case ast.UnaryOp(ast.Not(), inner):
-                return Truth(*self._claim(inner, rows)[::-1])
+                return ThreeValued(*self._claim(inner, rows)[::-1])
             case ast.Compare():
                 return reduce(_both, [self._compare(*pair, rows) for pair in _pairs(node)])
             case ast.Call():
@@ -141,28 +150,29 @@ class UserRule:
             case _:
                 return self._compare(node, ast.Eq(), ast.Constant(1), rows)
 
-    def _compare(self, left: ast.expr, op: ast.cmpop, right: ast.expr, rows: Columns) -> Truth:
+    def _compare(self, left: ast.expr, op: ast.cmpop, right: ast.expr, rows: Columns) -> ThreeValued:
         """Evaluate one comparison."""
         if isinstance(op, ast.In | ast.NotIn):
             assert isinstance(right, ast.Set)
             found = reduce(_either, [self._compare(left, ast.Eq(), one, rows) for one in right.elts])
-            return found if isinstance(op, ast.In) else Truth(*found[::-1])
+            return found if isinstance(op, ast.In) else ThreeValued(*found[::-1])
         a, b = self._alike(self._value(left, rows), self._value(right, rows), left, op)
         known = np.isfinite(a.x) & np.isfinite(b.x)
+        a, b = (one._replace(x=np.where(known, one.x, 0.0)) for one in (a, b))
         equal = _equal(a, b)
         if isinstance(op, ast.Eq | ast.NotEq):  # of two numbers half-way, either is a correct rounding
             for rounded, other in ((left, b), (right, a)):
                 if _called(rounded) == "round":
                     inner, digits = _rounding(rounded)
                     whole, exact = self._value(inner, rows), 10.0**-digits
-                    near = np.abs(other.x - whole.x) <= exact / 2 + EQUAL * (exact + whole.size)
+                    with np.errstate(invalid="ignore"):
+                        near = np.abs(other.x - whole.x) <= exact / 2 + EQUAL * (exact + whole.size)
                     equal = equal | near & _equal(other, other._replace(x=np.round(other.x, digits)))
-        with np.errstate(invalid="ignore"):
-            holds = {
-                ast.Eq: equal, ast.NotEq: ~equal, ast.Lt: (a.x < b.x) & ~equal, ast.LtE: (a.x < b.x) | equal,
-                ast.Gt: (a.x > b.x) & ~equal, ast.GtE: (a.x > b.x) | equal,
-            }[type(op)]  # fmt: skip
-        return Truth(known & holds, known & ~holds)
+        holds = {
+            ast.Eq: equal, ast.NotEq: ~equal, ast.Lt: (a.x < b.x) & ~equal, ast.LtE: (a.x < b.x) | equal,
+            ast.Gt: (a.x > b.x) & ~equal, ast.GtE: (a.x > b.x) | equal,
+        }[type(op)]  # fmt: skip
+        return ThreeValued(known & holds, known & ~holds)
 
     def _alike(self, a: Values, b: Values, node: ast.expr, op: ast.cmpop) -> tuple[Values, Values]:
         """Return two values as the same kind, so that they can be compared."""
@@ -256,12 +266,15 @@ class UserRule:
 
     @cached_property
     def targets(self) -> tuple[str, ...]:
-        """The columns for which it can be solved; first those that stand alone on one side of an equation."""
+        """The columns for which it can be solved."""
         every = [name for claim in self._claims for name in _names_in(claim)]
-        sides = [side for pair in self._equations for side in pair]
-        alone = [side.id for side in sides if isinstance(side, ast.Name)]
-        solvable = [name for side in sides for name in _names_in(side, solvable=True)]
-        return tuple(name for name in dict.fromkeys([*alone, *solvable]) if every.count(name) == 1)
+        solvable = [name for pair in self._equations for side in pair for name in _names_in(side, solvable=True)]
+        return tuple(name for name in dict.fromkeys(solvable) if every.count(name) == 1)
+
+    @cached_property
+    def alone(self) -> tuple[str, ...]:
+        """The columns that stand alone on one side of an equation."""
+        return tuple(side.id for pair in self._equations for side in pair if isinstance(side, ast.Name))
 
     def solve(self, target: str, rows: Columns) -> tuple[Array, Array]:
         """Return the interval in which a column must lie given the others, (n,) each; NaN where they do not tell.
@@ -359,6 +372,80 @@ def quoted(name: str) -> str:
     return name if name.isidentifier() and not keyword.iskeyword(name) else f"`{name.replace('`', '``')}`"
 
 
+@dataclass(frozen=True, eq=False)
+class BoundRule:
+    """A rule of a user on the values of column kinds; it holds in every row, and has the attributes of a found rule.
+
+    Attributes:
+        rule: the rule, without a key.
+        kinds: the kinds of its columns that vary.
+        kept: the only value of its constant columns.
+    """
+
+    rule: UserRule
+    kinds: Mapping[str, Kind]
+    kept: Mapping[str, Series]
+
+    shares: ClassVar[tuple[float, ...]] = (0.0, 1.0)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of its columns that vary."""
+        return tuple(self.kinds)
+
+    @property
+    def words(self) -> str:
+        """Its text."""
+        return self.rule.text
+
+    @cached_property
+    def targets(self) -> tuple[str, ...]:
+        """The columns for which it can be solved."""
+        none = np.zeros(0)
+        rows = self._rows(dict.fromkeys(self.kinds, none))
+        return tuple(one for one in self.rule.targets if one in self.kinds and rows[one].type != "label")
+
+    def cases(self, values: Mapping[str, Array]) -> NDArray[np.integer]:
+        """Return 0 for rows that break it, otherwise 1, (n,), from values of the kinds; NaN for missing ones."""
+        rows = self._rows(values)
+        return np.where(np.broadcast_to(self.rule.truth(rows).fails, len(rows[self.columns[0]])), 0, 1)
+
+    def solve(self, target: str, values: Mapping[str, Array], u: Array) -> tuple[Array, Array]:
+        """Return a value of one of `targets` given the other columns, and its log-probability, (n,) each.
+
+        Args:
+            target: the column.
+            values: values of the kinds, (n,) each; NaN if missing.
+            u: (n,), uniform numbers, which choose among several values if the column was rounded.
+
+        Returns:
+            Numbers or microseconds, NaN where the others do not tell the value; and minus the logarithm of the number
+            of values, or of the length of the interval if the values have no steps.
+        """
+        rows = self._rows({**values, target: np.zeros(len(u))})
+        low, high = self.rule.solve(target, rows)
+        kind, wide = self.kinds[target], high > low
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if kind.step is None:
+                return low + u * (high - low), np.where(wide, -np.log(high - low), 0.0)
+            known = np.isfinite(low)
+            first, last = (kind.nearest(np.where(known, end, 0.0)).astype(np.float64) for end in (low, high))
+            first = np.where(wide & (first < low - EQUAL * kind.step), first + kind.step, first)
+            last = np.where(wide & (last > high + EQUAL * kind.step), last - kind.step, last)
+            count = np.maximum(np.rint((last - first) / kind.step) + 1, 1.0)
+            return np.where(known, first + np.floor(u * count) * kind.step, np.nan), -np.log(count)
+
+    def _rows(self, values: Mapping[str, Array]) -> Columns:
+        made = {}
+        for name, kind in self.kinds.items():
+            x, nothing = values[name], np.zeros((1, len(kind.parts)))
+            dtype = kind.decode(nothing.astype(np.int32), nothing, nothing).dtype
+            gone = np.isnan(x)
+            made[name] = kind.series(np.where(gone, 0, x).astype(dtype), gone)
+        n = len(next(iter(made.values())))
+        return made | {name: one.take(np.zeros(n, np.intp)) for name, one in self.kept.items()}
+
+
 # --- Values ---------------------------------------------------------------------------------------------------------
 
 
@@ -410,18 +497,18 @@ def _date_part(x: Array, unit: str) -> Values:
 
 def _equal(a: Values, b: Values) -> Mask:
     """Return where two values are equal, up to rounding errors."""
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore"):  # the size of a missing number is missing
         near = np.abs(a.x - b.x) < (1.0 if a.kind == "date" else EQUAL * np.maximum(a.size, b.size))
-        whole = (a.x == np.rint(a.x)) & (b.x == np.rint(b.x)) & (a.kind != "date")
-        return (a.x == b.x) | (near & ~whole)
+    whole = (a.x == np.rint(a.x)) & (b.x == np.rint(b.x)) & (a.kind != "date")
+    return (a.x == b.x) | (near & ~whole)
 
 
-def _both(a: Truth, b: Truth) -> Truth:
-    return Truth(a.holds & b.holds, a.fails | b.fails)
+def _both(a: ThreeValued, b: ThreeValued) -> ThreeValued:
+    return ThreeValued(a.holds & b.holds, a.fails | b.fails)
 
 
-def _either(a: Truth, b: Truth) -> Truth:
-    return Truth(a.holds | b.holds, a.fails & b.fails)
+def _either(a: ThreeValued, b: ThreeValued) -> ThreeValued:
+    return ThreeValued(a.holds | b.holds, a.fails & b.fails)
 
 
 def _repeats(rows: Frame) -> Mask:
@@ -443,16 +530,12 @@ def _called(node: ast.AST) -> str | None:
 
 def _names_in(node: ast.AST, *, solvable: bool = False) -> list[str]:
     """Return the columns of an expression, each as often as it occurs; or those for which it can be solved."""
-    match node:
-        case ast.Name(name):
-            return [name]
-        case ast.Call(_, args):
-            return (
-                []
-                if solvable and _called(node) != "round"
-                else [n for one in args for n in _names_in(one, solvable=solvable)]
-            )
-    return [name for one in ast.iter_child_nodes(node) for name in _names_in(one, solvable=solvable)]
+    if isinstance(node, ast.Name):
+        return [node.id]
+    if solvable and _called(node) in DATE_PARTS:
+        return []
+    within = node.args if isinstance(node, ast.Call) else ast.iter_child_nodes(node)
+    return [name for one in within for name in _names_in(one, solvable=solvable)]
 
 
 def _pairs(node: ast.Compare) -> Iterator[tuple[ast.expr, ast.cmpop, ast.expr]]:
@@ -507,9 +590,9 @@ class _Reader:
 
     def claims(self) -> tuple[ast.expr, ...]:
         plain, arrow = self._plain()
-        parts = (
-            [plain] if arrow is None else [plain[:arrow], " " * len(plain[: arrow + 2].encode()) + plain[arrow + 2 :]]
-        )
+        parts = [plain]
+        if arrow is not None:
+            parts = [plain[:arrow], " " * len(plain[: arrow + 2].encode()) + plain[arrow + 2 :]]
         made = tuple(self._parsed(part) for part in parts)
         for node in made:
             if _called(node) == "unique" and len(made) == 1:
@@ -563,7 +646,8 @@ class _Reader:
         try:
             tree = ast.parse(part.strip(), mode="eval").body
         except SyntaxError as error:
-            before = start + len(part.strip()[: (error.offset or 1) - 1].encode())
+            read = part.strip()
+            before = start + len((read[: error.offset - 1] if error.offset else read).encode())  # 0: at the end
             place = len(self.text.encode()[:before].decode(errors="ignore"))
             got = f"got {self.text[place]!r}" if place < len(self.text.rstrip()) else "it ends too early"
             raise self._error(got, GRAMMAR, place) from None
