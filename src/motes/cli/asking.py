@@ -230,7 +230,7 @@ def score(
     """Write the log-likelihood of each row of a file, in nats.
 
     Args:
-        out: A .csv, .tsv, .parquet or .npy file for each row's log-likelihood; for several files a folder.
+        out: A file for each row's log-likelihood, as for other commands; for several files a folder.
         orders: Tables only: average p over this many orders of the columns; adds a column 'spread'.
         laplace: Tables only: give impossible entries, such as unseen labels, a small probability instead of 0.
     """
