@@ -305,7 +305,8 @@ def test_the_probabilities_of_all_rows_that_obey_sum_to_one():
 
 
 def test_rules_are_checked_on_the_training_rows():
-    rows, schema = DICE.assign(name="x", d=DICE.a * 1.5), Schema.fit(DICE.assign(d=DICE.a * 1.5))
+    dice = DICE.assign(d=DICE.a * 1.5)
+    rows, schema = dice.copy(), Schema.fit(dice)
     rows.loc[[4, 9], "c"] += 1
     with pytest.warns(UserWarning, match=r'2 of 240 rows of the data break the rule "c == a \+ b" \(row 5, 10\)'):
         schema.with_rules(["c == a + b"], rows)
@@ -314,12 +315,13 @@ def test_rules_are_checked_on_the_training_rows():
         schema.with_rules(["c == a + b"], rows, weights=np.where(DICE.index.isin([4, 9]), 0, 1))
     for rules, error, says in (
         (["c == a"], DataError, r"rows of the data break the rule .* \(row \d+, .*\.\.\.\); expected at most 12"),
+        (["d == 1.503 * a"], DataError, r"Up to rounding, nearly all rows obey it: write round\(\.\.\., 1\)"),
         (["total == a"], UsageError, "unknown column 'total'"),
         (["a == 'x'"], UsageError, "a number with a text"),
         (["unique(a)"], DataError, "236 of 240 rows"),
     ):
         with pytest.raises(error, match=says):
-            schema.with_rules(rules, DICE)
+            schema.with_rules(rules, dice)
     people = pd.DataFrame({"id": [f"p{k}" for k in range(240)], **DICE})
     aside = Schema.fit(people)
     assert not aside.with_rules(["unique(id)"], people).keys  # placeholders never repeat

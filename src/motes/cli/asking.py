@@ -95,7 +95,8 @@ def _say_evidence(found: "Evidence", given: Sequence[str], n: int) -> None:
     if found.log_prob is not None:
         density = f"a density of {', '.join(found.density)}" if found.density else ""
         message = density or f"probability {min(exp(found.log_prob), 1.0):.4g}"
-        note(f"log p({', '.join(given)}) = {found.log_prob:.4f} nats: {message}. The {worth}")
+        rules = ", given the rules" if found.rules else ""
+        note(f"log p({', '.join(given)}{rules}) = {found.log_prob:.4f} nats: {message}. The {worth}")
     elif found.effective < n:
         note(f"the {worth}")
     for warning in found.warnings:
@@ -272,6 +273,8 @@ def score(
     text_of_mean = f"mean log-likelihood {mean:.4f}{error} nats per row" if possible else "no row is possible"
     of = f" over the {possible:,} possible rows" if 0 < possible < rows.rows else ""
     print(f"{text_of_mean}{of}; {rows.rows:,} rows in {out}")
+    if trained.kind == "table" and trained.rules:
+        note(f"log p is given the rules: {'; '.join(trained.rules)}")
     if ignored:
         mass = f"each has the mass 1 / {trained.schema.rows + 1:,}"
         what = mass if laplace else "log p = -inf; --laplace gives each a small mass"

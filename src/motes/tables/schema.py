@@ -261,7 +261,11 @@ class Schema:
             )
             got = f'{len(broken):,} of {counts.sum():,} rows of {name} break the rule "{rule}" (row {rows})'
             if len(broken) > most:
-                raise DataError(f"{got}; expected at most {most:,}. Correct the rule, or the rows.")
+                digits = rule.digits(frame.columns)
+                hint = (
+                    "" if digits is None else f" Up to rounding, nearly all rows obey it: write round(..., {digits})."
+                )
+                raise DataError(f"{got}; expected at most {most:,}. Correct the rule, or the rows.{hint}")
             warn(f"{got}. They are learned like other rows, but no synthetic row breaks the rule.")
         return made
 

@@ -33,6 +33,7 @@ LONGEST = 10_000  # maximum number of characters of a rule
 DEEPEST = 250  # maximum depth of nested expressions
 DIGITS = 15  # maximum number of decimals in `round`
 EQUAL = 1e-9  # relative difference up to which two numbers that are not both whole count as equal
+HELPED = 0.95  # minimum share of the rows in which a rule holds after rounding
 DATE_PARTS = {"year": "Y", "month": "M", "day": "D"}
 GRAMMAR = "columns, numbers, texts, + - * /, round(x, digits), comparisons, sets, and, or, not, ->, one_hot, unique"
 
@@ -116,7 +117,7 @@ class UserRule:
 
         Example:
             >>> from motes.tables import parse_rule
-            >>> parse_rule("smoker == 'yes' -> age >= 18").breaks(people).any()
+            >>> bool(parse_rule("smoker == 'yes' -> age >= 18").breaks(people).any())
             False
         """
         rows = as_frame(frame).select(self.columns)
@@ -307,6 +308,23 @@ class UserRule:
             known = known & self._claim(self._claims[0], rows).holds
         n = len(rows[target])
         return np.broadcast_to(np.where(known, low, np.nan), n), np.broadcast_to(np.where(known, high, np.nan), n)
+
+    def digits(self, rows: Columns) -> int | None:
+        """Return the number of digits to which a column on one side must be rounded; None if that does not help.
+
+        Example:
+            >>> from motes.data import as_frame
+            >>> from motes.tables import parse_rule
+            >>> parse_rule("tax == 0.2 * net").digits(as_frame({"net": [9.99, 7.01], "tax": [2.0, 1.4]}).columns)
+            2
+        """
+        for column in (one for one in self.alone if one in self.targets and rows[one].type == "real"):
+            off = np.abs(rows[column].values - self.solve(column, rows)[0])
+            off = off[np.isfinite(off)]
+            for digits in (4, 3, 2, 1, 0):
+                if len(off) and (off <= 0.5000001 * 10.0**-digits).mean() > HELPED:
+                    return digits
+        return None
 
     def _invert(self, node: ast.expr, target: str, low: Any, high: Any, rows: Columns) -> tuple[Any, Any]:
         """Return the interval of the column `target` for which an expression lies between low and high."""
