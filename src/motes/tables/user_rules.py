@@ -116,7 +116,7 @@ class UserRule:
 
         Example:
             >>> from motes.tables import parse_rule
-            >>> parse_rule("smoker == 'yes' -> age >= 18").breaks(people).any()
+            >>> bool(parse_rule("smoker == 'yes' -> age >= 18").breaks(people).any())
             False
         """
         rows = as_frame(frame).select(self.columns)
