@@ -123,6 +123,15 @@ def test_an_ugly_file_is_refused_with_the_place(name, tmp_path):
     assert name in str(error.value)
 
 
+def test_times_with_a_zone_are_read_in_utc_with_a_warning(tmp_path):
+    (tmp_path / "t.jsonl").write_text(
+        '{"t": "2024-05-01T12:00:00+02:00"}\n{"t": null}\n{"t": "2024-05-01T12:00:00Z"}\n'
+    )
+    with pytest.warns(UserWarning, match="column 't': times with a time zone are read in UTC"):
+        cells = read_frame(tmp_path / "t.jsonl").columns["t"].cells()
+    assert cells == [datetime(2024, 5, 1, 10), None, datetime(2024, 5, 1, 12)]
+
+
 def test_one_sheet_of_several_is_chosen_by_name_and_remembered(tmp_path):
     book = openpyxl.Workbook()
     for title in ("2023", "2024"):

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from motes.data.arrays import Series, is_missing, of_values
+from motes.data.arrays import Series, is_missing, of_values, warn
 from motes.data.frames import Frame, as_frame, unique_names
 from motes.data.natives import of_arrow
 from motes.data.text import TYPES
@@ -57,9 +57,12 @@ def _dates(texts: Any, column: str, name: str) -> Series | None:
     entries = pa.array([None if is_missing(text) else text for text in texts], pa.string())
     for kind in filter(pa.types.is_temporal, TYPES):
         try:
-            return of_arrow(entries.cast(kind), column, name)
+            dates = entries.cast(kind)
         except pa.ArrowInvalid:
             continue
+        if getattr(kind, "tz", None):
+            warn(f"{name}, column '{column}': times with a time zone are read in UTC and returned in UTC.")
+        return of_arrow(dates, column, name)
     return None
 
 
