@@ -27,6 +27,7 @@ from motes.tables.kinds.binnings import Binning, Few, Grid
 from motes.tables.kinds.columns import KINDS, MISSING, Column, Identifier, check_overrides, column_messages, column_of
 from motes.tables.parts import IMPOSSIBLE, Condition, Encoded, Missing, Not, Part, Repeats, Restriction, WithMissing
 from motes.tables.relations import Dependency, Inequality, MissingPatterns, Relation, Rule, find_relations
+from motes.tables.relative import Relative, find_relatives
 
 # --- Sample weights -------------------------------------------------------------------------------------------------
 
@@ -66,8 +67,8 @@ def counting(weights: Array) -> Array:
 
 
 PARTS: tuple[type, ...] = (
-    Asinh, Binning, Column, Dependency, Few, Grid, Identifier, Inequality, MissingPatterns, Power, Relation, Repeats,
-    Series, Straight,
+    Asinh, Binning, Column, Dependency, Few, Grid, Identifier, Inequality, MissingPatterns, Power, Relation, Relative,
+    Repeats, Series, Straight,
 )  # fmt: skip
 
 
@@ -100,6 +101,7 @@ class Schema:
         dependencies: columns of labels that follow from another column.
         identifiers: columns that are set aside, with the format of their placeholders.
         rules: inequalities, relations and dependencies that hold in all or nearly all rows.
+        relatives: histograms of numbers and dates at places relative to other columns.
 
     Example:
         >>> from motes.tables import Schema
@@ -119,6 +121,7 @@ class Schema:
     dependencies: tuple[Dependency, ...] = ()
     identifiers: Mapping[str, Identifier] = dataclasses.field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
+    relatives: tuple[Relative, ...] = ()
 
     def __repr__(self) -> str:
         shown = [f"{column.name}: {column.kind}" for column in self.columns[:SHOWN]]
@@ -216,7 +219,10 @@ class Schema:
             input_columns if len(given) < len(input_columns) else (),
             identifiers=identifiers,
         )
-        return replace(made, **find_relations(frame, kinds)) if relations else made
+        if not relations:
+            return made
+        found = find_relations(frame, kinds)
+        return replace(made, **found, relatives=find_relatives(frame, kinds, found["relations"]))
 
     # --- columns and parts ---
 

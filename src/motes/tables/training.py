@@ -147,7 +147,8 @@ def decayed(network: MaskedNetwork) -> MaskedNetwork:
     store which labels never occur together.
     """
     kept = lambda network: (
-        network.bias, network.out_bias, network.line_bias, network.link_bias, network.embed, network.out_free,
+        network.bias, network.out_bias, network.line_bias, network.link_bias, network.frame_bias, network.embed,
+        network.out_free,
     )  # fmt: skip
     every = jax.tree.map(lambda _: True, network)
     return eqx.tree_at(kept, every, jax.tree.map(lambda _: False, kept(network)))
