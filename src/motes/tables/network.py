@@ -84,7 +84,8 @@ class Heads(NamedTuple):
         code_bias: their biases, (G, K), including the log-masses of the marginals.
         lines, line_bias: weights and biases of the densities, (L, Q, H) and (L, Q).
         links, link_bias: weights and biases of the relations, (J, R, H) and (J, R).
-        frames, frame_bias: those of the histograms, (J, F, 1 + CELLS, H) and (J, F, 1 + CELLS): a weight, and the cells.
+        frames, frame_bias: those of the histograms, (J, F, 1 + CELLS, H) and (J, F, 1 + CELLS): a log-weight, and the
+            cells' logits.
     """
 
     codes: tuple[jax.Array, ...]
@@ -326,7 +327,7 @@ def frame_masses(frames: Frames, edges: jax.Array, ends: jax.Array) -> jax.Array
 
 
 def log_frames(frames: Frames, place: jax.Array, extent: jax.Array, cell: jax.Array) -> jax.Array:
-    """Compute the log-mass of values under all histograms, (...), from `Linker.spans`, (..., F); density if cell = 0."""
+    """Compute the log-mass of values under all histograms, (...), from `Linker.spans`, (..., F); or the log-density."""
     if not place.shape[-1]:
         return jnp.full(place.shape[:-1], NEVER)
     first = jnp.floor(place)

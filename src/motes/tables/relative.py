@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from motes.data import Frame
 from motes.data.arrays import DAY
+from motes.data.points import content_keys
 from motes.tables.kinds.base import Kind
 from motes.tables.kinds.numbers import Date
 from motes.tables.parts import Array, Mask
@@ -91,10 +92,11 @@ def find_relatives(frame: Frame, kinds: Sequence[Kind], relations: Sequence[Rela
         relations: the exact relations: rows in which one holds are left out.
     """
     made: list[Relative] = []
+    rows = np.argsort(content_keys(frame), kind="stable")  # so that the order of the rows does not matter
+    rows = rows[np.random.default_rng([0, 141421]).permutation(len(frame))[:LOOKED]]
     for measure in ("number", "date"):
         some = [kind for kind in kinds if kind.measure == measure and is_given(kind)][:WIDEST]
         if len(some) > 1:
-            rows = np.random.default_rng([0, 141421]).permutation(len(frame))[:LOOKED]
             looked = frame.take(rows)
             values = {kind.column: _values(looked, kind) for kind in some}
             for kind in some:

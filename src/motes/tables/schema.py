@@ -221,8 +221,8 @@ class Schema:
         )
         if not relations:
             return made
-        found = find_relations(frame, kinds)
-        return replace(made, **found, relatives=find_relatives(frame, kinds, found["relations"]))
+        made = replace(made, **find_relations(frame, kinds))
+        return replace(made, relatives=find_relatives(frame, kinds, made.relations))
 
     # --- columns and parts ---
 

@@ -237,7 +237,7 @@ class MaskedDenoiser:
         j = int(self.order[k])
         derived, coordinates, hidden = self.derived(rows, j), self.coordinates(rows, j), ~rows.visible[:, j]
         found = self._choose(rows, k, within, rng, derived, coordinates, split=split)
-        made = Choice(*map(np.asarray, found))
+        made: Any = jax.tree.map(np.asarray, found)
         link, codes, normal, rest = made.link, made.codes, made.normal, made.rest
         u = (rest + rng.random(len(codes)) * COARSE) % 1.0  # adds digits and stays uniform
         scale, y = self.reader.scales[j], np.zeros(len(codes))
@@ -266,10 +266,10 @@ class MaskedDenoiser:
             self.show(rows, k, codes, y, ranks, hidden)
         else:
             rows.put(j, codes, y, hidden)
-        return made.log_within.astype(np.float64)
+        return np.asarray(made.log_within, np.float64)
 
     def _in_histogram(
-        self, j: int, f: int, rows: Integers, made: Choice, coordinates: Coordinates, within: Within, u: Array
+        self, j: int, f: int, rows: Integers, made: Any, coordinates: Coordinates, within: Within, u: Array
     ) -> Array:
         """Draw places of part j on its line, (m,), from its histogram f in some `rows` (m,), by uniform numbers."""
         linker, references = self.reader.linker, self.layout.references
@@ -283,15 +283,16 @@ class MaskedDenoiser:
         )
         return curve.forward(origin + unit * v)
 
-    def limits(self, j: int, within: Within) -> tuple[Any, Any]:
+    def limits(self, j: int, within: Within) -> tuple[Array, Array]:
         """Return both ends of the allowed values of part j, which has histograms, as places of its grid."""
         line = self.reader.linker.line(j)
-        made = []
-        for end in (within.low, within.high):
+
+        def place(end: Any) -> Array:
             k = line.curve.inverse(np.clip(end, -FAR, FAR))
             k = np.round(2 * k) / 2 if line.grid.step else k
-            made.append(np.where(np.abs(end) < FAR, np.clip(k, -FURTHEST, FURTHEST), np.sign(end) * FURTHEST))
-        return made[0], made[1]
+            return np.where(np.abs(end) < FAR, np.clip(k, -FURTHEST, FURTHEST), np.sign(end) * FURTHEST)
+
+        return place(within.low), place(within.high)
 
     def log_within(self, rows: MaskedRows, k: int, within: Within) -> Array:
         """Compute log p of the allowed values, (n,), for the part in place k of the order."""
@@ -322,12 +323,12 @@ class MaskedDenoiser:
             allowed = np.broadcast_to(within.shares, (n, within.shares.shape[-1]))[np.arange(n), one.codes] > 0
             fits[:, r] = one.possible & allowed & (one.y >= within.low) & (one.y <= within.high)
         bins = self.layout.on_device.bins
-        ends = [np.zeros((1, 0))] * 2
+        ends: tuple[Any, ...] = np.zeros((1, 0)), np.zeros((1, 0))
         if self.spots[k][1].framed:
             origin, unit, _ = coordinates
-            ends = [(np.reshape(end, (-1, 1)) - origin) / unit for end in self.limits(int(self.order[k]), within)]
-        allowed = *within.on_device, *map(put, ends)
-        return steps.choose(bins, line, views, back, allowed, near.could, fits, noise)
+            ends = tuple((end.reshape(-1, 1) - origin) / unit for end in self.limits(int(self.order[k]), within))
+        limits = *within.on_device, *map(put, ends)
+        return steps.choose(bins, line, views, back, limits, near.could, fits, noise)
 
     def shares_of_members(self, n: int, rng: np.random.Generator) -> NDArray[np.int32]:
         """Assign n rows to the members at random, (M, n / M); some rows occur twice if M does not divide n."""

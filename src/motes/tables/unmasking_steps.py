@@ -129,9 +129,9 @@ class Spot(NamedTuple):
 class Coordinates(NamedTuple):
     """r and s of F histograms of a part for n rows, as places of its grid, and whether they are known, (n, F) each."""
 
-    origin: jax.Array
-    unit: jax.Array
-    could: jax.Array
+    origin: Any
+    unit: Any
+    could: Any
 
 
 @drawing_program()
@@ -245,7 +245,8 @@ def predict_part(
 ) -> TokenPrediction:
     """Predict the part at `place` given the visible entries and the values `near` (n, R) from its relations, (M, n).
 
-    `near` also has the coordinates of its histograms. With `rows` (M, m), predict only these rows of each member, (M, m).
+    `near` also has the coordinates of its histograms. With `rows` (M, m), predict only these rows of each member,
+    (M, m).
     """
     if rows is None:
         return each_member(lambda prepared, seen: _predict(layout, prepared, seen, place, spot, near))(prepared, seen)
@@ -293,7 +294,7 @@ def _predict(
     components = Gaussians(jax.nn.log_softmax(seen.log_weights, -1), means, jnp.sqrt(hidden))
     count = spot.framed * layout.references.others.shape[1]
     own = lambda part: jnp.asarray(part)[place.frame] if spot.framed else jnp.zeros(part.shape[1:])
-    origin, unit, could = (part[:, :count] for part in coordinates)
+    origin, unit, could = (jnp.broadcast_to(part[:, :count], (len(h), count)) for part in coordinates)
     cells = jnp.einsum("nh,fbh->nfb", state, own(heads.frames)[:count]) + own(heads.frame_bias)[:count]
     closest = Near(*(part[..., : layout.near] for part in values))
     gate, normals, frames = network.moved(components, outputs, closest, network.framed(cells, could))
@@ -417,7 +418,8 @@ def choose(
             kind of number.
     """
     if back is not None:
-        views = jax.tree.map(lambda part: part.reshape(1, part.shape[0] * part.shape[1], *part.shape[2:])[:, back], views)
+        joined = lambda part: part.reshape(1, part.shape[0] * part.shape[1], *part.shape[2:])
+        views = jax.tree.map(lambda part: joined(part)[:, back], views)
     members, n = views.gate.shape[:2]
     log_shares, (uniform, shift) = allowed[0], noise
     log_codes = views.log_codes + log_shares  # (M, n, K)
