@@ -35,6 +35,7 @@ from motes.tables.layout import (
 )
 from motes.tables.mixture import Base, Gaussians, OrderedBase, components_given, in_order
 from motes.tables.parts import IMPOSSIBLE, Array, Encoded, Part, Repeats
+from motes.tables.relative import CELLS
 from motes.tables.schema import Schema
 from motes.training.programs import put
 
@@ -230,7 +231,8 @@ def thinned(h: jax.Array, dropout: float, bits: jax.Array | None) -> jax.Array:
 # a is the softmax over the part's tokens, spread evenly over each token. The Gaussians are those of the base, moved by
 # the network, and some of the network's own. If relation r gives the value y_r (see `tables/layout.py`), some more
 # Gaussians start at y_r, because a value may be close to the relation's value without being equal. Histograms relative
-# to other columns (see `tables/relative.py`) stand beside the Gaussians, in the same mixture. A missing entry is a
+# to other columns (see `tables/relative.py`) are experts too; where they apply, they belong to the same mixture as the
+# Gaussians, and both other experts have less weight. A missing entry is a
 # token on which both experts agree: it has probability a(missing), whatever the gate, and the Gaussians together have
 # 1 - a(missing). The first and the last cell of a bounded lattice are unbounded. A value on a lattice has the mass of
 # its cell, a real number a density in y, and a value with its own token the probability of the token. All are exact, so
@@ -260,7 +262,7 @@ class Frames(NamedTuple):
     """F histograms relative to other columns for some numbers, in one mixture with their Gaussians.
 
     Attributes:
-        log_weights: (..., F).
+        log_weights: (..., F); before they are in the mixture, relative to the Gaussians together.
         log_cells: log of the share of each cell, (..., F, CELLS); they sum to 1.
     """
 
@@ -281,7 +283,8 @@ def moved(base: Gaussians, outputs: jax.Array, near: Near, frames: Frames) -> tu
     impossible. Also return `frames` with their log-weights in the mixture.
     """
     gate, numbers = outputs[..., 0], outputs[..., 1:]
-    gate = jnp.stack([jax.nn.log_sigmoid(gate), jax.nn.log_sigmoid(-gate)], -1)
+    more = jax.nn.logsumexp(jnp.pad(frames.log_weights, [(0, 0)] * gate.ndim + [(1, 0)]), -1)  # of the Gaussians, 0
+    gate = jax.nn.log_softmax(jnp.stack([gate, more], -1), -1)
     weight, shift, stretch = jnp.split(numbers, 3, axis=-1)
     close = near.y.shape[-1] * len(CLOSE)
     own = weight.shape[-1] - base.means.shape[-1] - close
@@ -296,17 +299,16 @@ def moved(base: Gaussians, outputs: jax.Array, near: Near, frames: Frames) -> tu
     sds = spread * jnp.exp(STRETCH * jnp.tanh(stretch / STRETCH))
     means = pad(base.means, places, each(near.y)) + spread * SHIFT * jnp.tanh(shift / SHIFT)
     last = lambda value: jnp.full((*means.shape[:-1], 1), value)
-    every = jax.nn.log_softmax(jnp.concatenate([log_weights, frames.log_weights], -1), -1) + LOG_REST
-    log_weights, of_frames = jnp.split(every, [means.shape[-1]], axis=-1)
-    log_weights = jnp.concatenate([log_weights, last(LOG_WIDE)], -1)
+    rest = LOG_REST - more[..., None]
+    log_weights = jnp.concatenate([jax.nn.log_softmax(log_weights, -1) + rest, last(LOG_WIDE)], -1)
     means, sds = jnp.concatenate([means, last(0.0)], -1), jnp.concatenate([jnp.maximum(sds, FINEST), last(WIDE)], -1)
-    return gate, Gaussians(log_weights, means, sds), frames._replace(log_weights=of_frames)
+    return gate, Gaussians(log_weights, means, sds), frames._replace(log_weights=frames.log_weights + rest)
 
 
 OWN_WEIGHT = -7.0  # initial log-weight of the network's own Gaussians: -4 costs more than training wins back
 CLOSE = (0.005, 0.05)  # initial standard deviations of the Gaussians at the value from a relation,
 CLOSE_WEIGHT = -3.0  # and their initial log-weights
-FRAME_WEIGHT = -2.0  # initial log-weight of a histogram
+FRAME_WEIGHT = -2.0  # initial log-weight of a histogram, if there are too few rows to estimate it
 
 
 def masses(normals: Gaussians, edges: jax.Array) -> jax.Array:
@@ -326,17 +328,40 @@ def frame_masses(frames: Frames, edges: jax.Array, ends: jax.Array) -> jax.Array
     return jnp.moveaxis(jnp.exp(frames.log_weights)[..., None] * jnp.diff(upto), -1, -2)
 
 
+def covered_cells(place: Any, extent: Any, cell: Any) -> Any:
+    """Return the share of each cell that values cover, (..., F, CELLS), from `Linker.spans`, in NumPy or JAX."""
+    xp: Any = np if isinstance(place, np.ndarray) else jnp  # NumPy compiles nothing
+    first = xp.floor(place)
+    inner = xp.where(cell[..., None] > 0, xp.minimum(extent, first + 1 - place), extent)
+    beyond = np.arange(CELLS) - first[..., None]  # cells after the first
+    covered = xp.clip((extent - inner)[..., None] - beyond + 1, 0.0, 1.0)
+    return xp.where(beyond > 0, covered, xp.where(beyond == 0, inner[..., None], 0.0))
+
+
 def log_frames(frames: Frames, place: jax.Array, extent: jax.Array, cell: jax.Array) -> jax.Array:
     """Compute the log-mass of values under all histograms, (...), from `Linker.spans`, (..., F); or the log-density."""
     if not place.shape[-1]:
         return jnp.full(place.shape[:-1], NEVER)
-    first = jnp.floor(place)
-    inner = jnp.where(cell[..., None] > 0, jnp.minimum(extent, first + 1 - place), extent)
-    beyond = jnp.arange(frames.log_cells.shape[-1]) - first[..., None]  # cells after the first
-    covered = jnp.clip((extent - inner)[..., None] - beyond + 1, 0.0, 1.0)
-    covered = jnp.where(beyond > 0, covered, jnp.where(beyond == 0, inner[..., None], 0.0))
-    mass = (jnp.exp(frames.log_cells) * covered).sum(-1)
+    mass = (jnp.exp(frames.log_cells) * covered_cells(place, extent, cell)).sum(-1)
     return jax.nn.logsumexp(frames.log_weights + jnp.log(jnp.maximum(mass, TINY)), axis=-1)
+
+
+def log_frames_of(layout: Layout, rows: EncodedRows) -> Array:
+    """Compute log p of the lines of rows by each initial histogram, (n, L, F); minus infinity where none applies.
+
+    Rows in which an exact relation gives the value do not count.
+    """
+    parts, _, _, log_masses, _ = layout.references
+    made = np.full((len(rows.codes), len(layout.lines), log_masses.shape[1]), -np.inf)
+    for masses, j in zip(np.exp(log_masses), parts, strict=True):
+        place, extent, cell, could, holds = (
+            np.asarray(part)[:, j] for part in (rows.place, rows.extent, rows.cell, rows.could, rows.holds)
+        )
+        mass = (masses * covered_cells(place, extent, cell)).sum(-1)
+        applies = (could[:, None] >> FRAMED + np.arange(len(masses))) & 1 & (holds[:, None] == 0)
+        with np.errstate(divide="ignore"):
+            made[:, layout.line_place[j]] = np.log(np.where(applies > 0, np.maximum(mass, TINY), 0.0))
+    return made
 
 
 def log_mixture(normals: Gaussians, low: jax.Array, high: jax.Array, cell: jax.Array) -> jax.Array:

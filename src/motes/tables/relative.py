@@ -38,6 +38,7 @@ WORTH = 0.03  # minimum nats per row that a histogram adds to those chosen befor
 MOST = 3  # maximum number of histograms of a column
 
 Columns = Mapping[str, Array]  # column -> its numbers, or days of dates, (n,)
+Place = tuple[tuple[str, ...], tuple[float, ...], str]  # columns and weights of r, and the column of s
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +164,7 @@ def _is_frequent(x: Array) -> Mask:
     return (counts > HEAVY * len(x))[place] & (len(counts) > 2 / HEAVY)
 
 
-def _candidates(kind: Kind, values: Columns, known: Mask) -> Iterator[tuple[tuple[str, ...], tuple[float, ...], str]]:
+def _candidates(kind: Kind, values: Columns, known: Mask) -> Iterator[Place]:
     """Yield the columns and weights of r, and the column of s."""
     others = [column for column in values if column != kind.column]
     if kind.measure == "date":
@@ -174,21 +175,29 @@ def _candidates(kind: Kind, values: Columns, known: Mask) -> Iterator[tuple[tupl
     for pair in combinations(others, 2):
         a, b = (values[column][few] for column in pair)
         for weights in ((1.0, 1.0), (1.0, -1.0), (-1.0, 1.0)):
-            apart[pair, weights] = _apart(x - weights[0] * a - weights[1] * b)
-    usual = {one: _apart(x - values[one][few]) for one in others} | {"": _apart(x)}
+            apart[pair, weights] = _spread(x - weights[0] * a - weights[1] * b, np.abs(x) + np.abs(a) + np.abs(b))
+    usual = {one: _spread(x - values[one][few], np.abs(x) + np.abs(values[one][few])) for one in others}
     # A sum of two columns must be closer than each of them.
-    near = [key for key in apart if apart[key] < min(usual[""], *(usual[one] for one in key[0]))]
-    for pair, weights in sorted(near, key=lambda key: apart[key])[:CLOSEST]:
-        yield from ((pair, weights, unit) for unit in ("", *pair))
-    for one in others:
-        yield (one,), (1.0,), ""
-        yield (), (), one
+    near = [key for key in apart if apart[key] < min(usual[one] for one in key[0])]
+    closest = sorted(near, key=lambda key: apart[key])[:CLOSEST]
+    every: list[Place] = [(pair, both, unit) for pair, both in closest for unit in ("", *pair)]
+    every += [((one,), (1.0,), "") for one in others]
+    every += [((), (), one) for one in others]
+    seen = set()
+    for place in every:
+        columns, _, unit = place
+        rest = unit, *(term for term in zip(columns, place[1], strict=True) if term[0] != unit)
+        if rest not in seen:  # the column of s in r only moves the cells by 1
+            seen.add(rest)
+            yield place
 
 
-def _apart(gap: Array) -> float:
-    """Return the size of the gaps (n,) that a quarter of them is below."""
-    size = np.abs(gap[~np.isnan(gap)])
-    return float(np.partition(size, len(size) // 4)[len(size) // 4]) if len(size) else np.inf
+def _spread(gap: Array, size: Array) -> float:
+    """Return the width of the narrowest interval with a quarter of the gaps (n,), relative to the `size` of terms."""
+    with np.errstate(invalid="ignore"):
+        v = np.sort(gap / size)  # NaN comes last
+    v = v[: int((~np.isnan(v)).sum())]
+    return float((v[len(v) // 4 :] - v[: len(v) - len(v) // 4]).min()) if len(v) else np.inf
 
 
 def _fit_relative(one: Relative, x: Array, width: float, values: Columns, known: Mask) -> tuple[Relative, Array] | None:

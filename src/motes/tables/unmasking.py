@@ -288,9 +288,9 @@ class MaskedDenoiser:
         line = self.reader.linker.line(j)
 
         def place(end: Any) -> Array:
-            k = line.curve.inverse(np.clip(end, -FAR, FAR))
+            k = np.clip(line.curve.inverse(np.clip(end, -FAR, FAR)), -FURTHEST, FURTHEST)
             k = np.round(2 * k) / 2 if line.grid.step else k
-            return np.where(np.abs(end) < FAR, np.clip(k, -FURTHEST, FURTHEST), np.sign(end) * FURTHEST)
+            return np.where(np.abs(end) < FAR, k, np.sign(end) * FURTHEST)
 
         return place(within.low), place(within.high)
 
