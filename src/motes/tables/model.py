@@ -35,6 +35,7 @@ from motes.tables.parts import IMPOSSIBLE, Array, Encoded, Part
 from motes.tables.predictions import DRAWS, QUANTILES, label_probabilities, predict_blocks, rows_without
 from motes.tables.recipe import TableRecipe
 from motes.tables.relations import PATTERNS, Inequality, Relation
+from motes.tables.relative import CELLS, is_given
 from motes.tables.rules import Constraint, broken_by, observed_sides
 from motes.tables.schema import Schema
 from motes.tables.training import options_of
@@ -598,7 +599,11 @@ class TableModel(Model):
             worth = schema.rows if len(tensors["network.hidden"]) == 1 else 0  # several members: a small table
             labels = knows_labels(schema.parts, tensors["base.means"])
             dropout = options_of(recipe.table, worth, len(schema.parts)).dropout
-            models = filled(skeleton_of(layout_of(schema, labels=labels), tensors, dropout), tensors, path)
+            skeleton = skeleton_of(layout_of(schema, labels=labels), tensors, dropout)
+            if not schema.relatives:  # files of earlier versions do not mention histograms
+                for name in ("frames", "frame_bias"):
+                    tensors.setdefault(f"network.{name}", np.zeros(getattr(skeleton.network, name).shape, np.float32))
+            models = filled(skeleton, tensors, path)
             orders = AnyOrderModel(schema, models, np.asarray(order), tuple(bias), constraint)
             check_table(orders, rows_of_codes)
         made = cls(orders, recipe, provenance=provenance)
@@ -803,6 +808,16 @@ def _check_relations(schema: Schema) -> None:
             inside = codes.ndim == 1 and len(codes) <= given and ((codes >= -1) & (codes < column)).all()
             fits = 0 <= rule.broken <= rule.rows <= rule.total > 0
             require(bool(inside) and fits, "the codes of a dependency")
+    for relative in schema.relatives:
+        kind, others = kinds[relative.column], [kinds[column] for column in relative.given]
+        alike = all(is_given(one) and one.measure == kind.measure for one in (kind, *others))
+        require(alike and len(others) > 0 and kind not in others, "a histogram relative to unsuitable columns")
+        require(kind.parts[0].has_density and kind.lines[0] is not None, "a histogram of a column without a density")
+        edges, masses = relative.edges, relative.masses
+        fine = masses.ndim == 1 and edges.shape == (len(masses) + 1,) and 0 < len(masses) <= CELLS
+        fine = fine and bool(np.isfinite(edges).all() and (np.diff(edges) > 0).all() and (masses > 0).all())
+        weights = len(relative.weights) == len(relative.others) and bool(np.isfinite(relative.weights).all())
+        require(fine and abs(masses.sum() - 1) < SUM and weights, "the cells of a histogram")
 
 
 def _check_round_trip(schema: Schema) -> Encoded:

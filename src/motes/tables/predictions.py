@@ -23,13 +23,13 @@ from motes.errors import DataError, UsageError, check_count, check_seed
 from motes.progress import OnProgress, Progress
 from motes.tables.draws import AnsweredRows
 from motes.tables.kinds.base import Kind
-from motes.tables.layout import Derived, shares_of
+from motes.tables.layout import shares_of
 from motes.tables.network import EncodedRows, Scale
 from motes.tables.parts import IMPOSSIBLE, Array, Codes, Encoded, Mask, Missing, Not, Part
 from motes.tables.relations import Relation
 from motes.tables.rules import RuleSides, observed_sides, solve, solved_rules
 from motes.tables.schema import Schema
-from motes.tables.unmasking import FEW_ROWS, ROWS, AnyOrderModel, MaskedDenoiser, pad_rows
+from motes.tables.unmasking import FEW_ROWS, ROWS, AnyOrderModel, MaskedDenoiser, MaskedRows, Within, pad_rows
 from motes.tables.unmasking_steps import TokenPrediction
 from motes.tables.user_rules import BoundRule
 
@@ -268,23 +268,35 @@ def conditional_masses(orders: AnyOrderModel, pieces: Sequence[Pieces], frame: F
     for k, j in enumerate(map(int, unmasker.order)):
         if not visible[j]:
             view = jax.tree.map(lambda part: np.asarray(part)[:, 0], unmasker.predict(rows, k))
-            made[j] *= _piece_masses(orders, j, pieces[j], view, unmasker.derived(rows, j))
+            made[j] *= _piece_masses(unmasker, rows, j, pieces[j], view)
         made[j] = made[j] / made[j].sum()
     return made
 
 
-def _piece_masses(
-    orders: AnyOrderModel, j: int, pieces: Pieces, view: TokenPrediction, derived: Sequence[Derived]
-) -> Array:
+def _piece_masses(unmasker: MaskedDenoiser, rows: MaskedRows, j: int, pieces: Pieces, view: TokenPrediction) -> Array:
     """Compute p of the pieces of part j, (m,), the mean over the members, from the prediction of each, (M, ...)."""
+    reader, derived = unmasker.reader, unmasker.derived(rows, j)
     p = np.exp(view.log_codes[:, pieces.codes].astype(np.float64))  # (M, m)
-    if orders.reader.scales[j] is not None:
-        entry = orders.reader.entry(j, pieces.codes, pieces.y, pieces.low, pieces.high)
+    if reader.scales[j] is not None:
+        entry = reader.entry(j, pieces.codes, pieces.y, pieces.low, pieces.high)
         p *= np.exp(entry["inner"])
         if view.density is not None:
             log_weights, means, sds = (part[:, None].astype(np.float64) for part in view.density.normals)
             upto = [ndtr((entry[end][:, None] - means) / sds) for end in ("low", "high")]  # (M, m, C)
-            mass = np.where(entry["alone"], 0.0, (np.exp(log_weights) * (upto[1] - upto[0])).sum(-1))
+            mass = (np.exp(log_weights) * (upto[1] - upto[0])).sum(-1)
+            origin, unit, _ = unmasker.coordinates(rows, j)
+            limits = (
+                unmasker.limits(j, Within(np.zeros(0), entry["low"], entry["high"]))
+                if j in reader.linker.relatives
+                else ()
+            )
+            for f, relative in enumerate(reader.linker.relatives.get(j, [])):
+                cells = np.exp(view.density.frames.log_cells[:, f, : len(relative.masses)].astype(np.float64))
+                upto_cells = np.pad(np.cumsum(cells, axis=1), ((0, 0), (1, 0)))
+                v = [(end - origin[0, f]) / unit[0, f] for end in limits]
+                of_ends = [np.stack([np.interp(end, relative.edges, one) for one in upto_cells]) for end in v]
+                mass += np.exp(view.density.frames.log_weights[:, f, None]) * (of_ends[1] - of_ends[0])
+            mass = np.where(entry["alone"], 0.0, mass)
             gate = np.exp(view.gate)
             p = gate[:, :1] * p + gate[:, 1:] * mass
     if derived:

@@ -27,6 +27,7 @@ from motes.tables.kinds.binnings import Binning, Few, Grid
 from motes.tables.kinds.columns import KINDS, MISSING, Column, Identifier, check_overrides, column_messages, column_of
 from motes.tables.parts import IMPOSSIBLE, Condition, Encoded, Missing, Not, Part, Repeats, Restriction, WithMissing
 from motes.tables.relations import Dependency, Inequality, MissingPatterns, Relation, Rule, find_relations
+from motes.tables.relative import Relative, find_relatives
 from motes.tables.user_rules import BoundRule, UserRule, parse_rule
 
 # --- Sample weights -------------------------------------------------------------------------------------------------
@@ -67,8 +68,8 @@ def counting(weights: Array) -> Array:
 
 
 PARTS: tuple[type, ...] = (
-    Asinh, Binning, Column, Dependency, Few, Grid, Identifier, Inequality, MissingPatterns, Power, Relation, Repeats,
-    Series, Straight, UserRule,
+    Asinh, Binning, Column, Dependency, Few, Grid, Identifier, Inequality, MissingPatterns, Power, Relation, Relative,
+    Repeats, Series, Straight, UserRule,
 )  # fmt: skip
 
 
@@ -104,6 +105,7 @@ class Schema:
         identifiers: columns that are set aside, with the format of their placeholders.
         rules: inequalities, relations and dependencies that hold in all or nearly all rows.
         stated: the rules of the user, see `with_rules`.
+        relatives: histograms of numbers and dates at places relative to other columns.
 
     Example:
         >>> from motes.tables import Schema
@@ -124,6 +126,7 @@ class Schema:
     identifiers: Mapping[str, Identifier] = dataclasses.field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
     stated: tuple[UserRule, ...] = ()
+    relatives: tuple[Relative, ...] = ()
 
     def __repr__(self) -> str:
         shown = [f"{column.name}: {column.kind}" for column in self.columns[:SHOWN]]
@@ -221,7 +224,10 @@ class Schema:
             input_columns if len(given) < len(input_columns) else (),
             identifiers=identifiers,
         )
-        return replace(made, **find_relations(frame, kinds)) if relations else made
+        if not relations:
+            return made
+        made = replace(made, **find_relations(frame, kinds))
+        return replace(made, relatives=find_relatives(frame, kinds, made.relations))
 
     def with_rules(
         self, rules: Sequence[str], data: Any, *, weights: ArrayLike | None = None, name: str = "the data"

@@ -22,12 +22,21 @@ from scipy.special import log_ndtr, ndtri_exp
 from motes.data import Frame
 from motes.errors import ModelFileError
 from motes.tables import unmasking_steps as steps
-from motes.tables.layout import FAR, Derived, Layout, bits_of, layout_of
+from motes.tables.layout import FAR, FURTHEST, Derived, Layout, bits_of, layout_of
 from motes.tables.network import EncodedRows, MaskedModel, Near, Reader, base_alone, knows_labels
 from motes.tables.parts import Array, Encoded, Mask, Restriction
+from motes.tables.relative import quantiles_within
 from motes.tables.rules import UNKNOWN, Constraint, RuleSides, Side, Solved, observed_sides, planned_order, solve_drawn
 from motes.tables.schema import Schema
-from motes.tables.unmasking_steps import Choice, ObservedCodes, Place, PreparedModel, Spot, TokenPrediction
+from motes.tables.unmasking_steps import (
+    Choice,
+    Coordinates,
+    ObservedCodes,
+    Place,
+    PreparedModel,
+    Spot,
+    TokenPrediction,
+)
 from motes.training.programs import put
 
 Integers = NDArray[np.integer]
@@ -177,6 +186,17 @@ class MaskedDenoiser:
         linker = self.reader.linker
         return [*linker.derived(j, rows.codes, rows.y, rows.visible)] if j in linker.of_part else []
 
+    def coordinates(self, rows: MaskedRows, j: int) -> Coordinates:
+        """Return r and s of the histograms of part j given the visible entries, (n, F); (1, F) if it has none."""
+        count, linker = self.layout.references.others.shape[1], self.reader.linker
+        if j not in linker.relatives:
+            return Coordinates(np.zeros((1, count)), np.ones((1, count)), np.zeros((1, count), bool))
+        found = linker.coordinates(j, rows.codes, rows.y, rows.visible)
+        more = ((0, 0), (0, count - found[0].shape[1]))
+        return Coordinates(
+            *(np.pad(part, more, constant_values=fill) for part, fill in zip(found, (0, 1, 0), strict=True))
+        )
+
     def allowed(self, rows: MaskedRows, j: int, restriction: Restriction | None = None) -> Within:
         """Return the values of part j that may be drawn after its column's earlier parts, under a condition."""
         column, within, size = self.schema.parts[j].column, self.everything[j], self.layout.sizes[j]
@@ -225,17 +245,23 @@ class MaskedDenoiser:
             solved: the entries of its column that rules determine; they replace the draws that are not missing.
         """
         j = int(self.order[k])
-        derived, hidden = self.derived(rows, j), ~rows.visible[:, j]
-        made = self._choose(rows, k, within, rng, derived, split=split)
-        link, codes, normal, means, sds, low, high, rest, log_within = (np.asarray(part) for part in made)
+        derived, coordinates, hidden = self.derived(rows, j), self.coordinates(rows, j), ~rows.visible[:, j]
+        found = self._choose(rows, k, within, rng, derived, coordinates, split=split)
+        made: Any = jax.tree.map(np.asarray, found)
+        link, codes, normal, rest = made.link, made.codes, made.normal, made.rest
         u = (rest + rng.random(len(codes)) * COARSE) % 1.0  # adds digits and stays uniform
         scale, y = self.reader.scales[j], np.zeros(len(codes))
         if scale is not None:
             y = scale.placed(np.minimum(codes, len(scale.points) - 1), u, within.low, within.high)
             if normal.any():
+                which = np.flatnonzero(normal & (made.frame == 0))
+                mean, sd, a, b = (part[which].astype(float) for part in (made.means, made.sds, made.low, made.high))
+                y[which] = cut_normal(mean, sd, a, b, u[which])
+                for f in range(len(self.reader.linker.relatives.get(j, []))):
+                    here = np.flatnonzero(normal & (made.frame == f + 1))
+                    y[here] = self._in_histogram(j, f, here, made, coordinates, within, u[here])
                 which = np.flatnonzero(normal)
-                mean, sd, a, b = (part[which].astype(float) for part in (means, sds, low, high))
-                y[which] = np.clip(cut_normal(mean, sd, a, b, u[which]), scale.ends[0], scale.ends[-1])
+                y[which] = np.clip(y[which], scale.ends[0], scale.ends[-1])
                 codes = np.array(codes)
                 codes[which] = self.reader.code_at(j, y[which])
             if np.isnan(y).any() or codes.min(initial=0) < 0:
@@ -258,29 +284,69 @@ class MaskedDenoiser:
             self.show(rows, k, codes, y, ranks, hidden)
         else:
             rows.put(j, codes, y, hidden)
-        return log_within.astype(np.float64)
+        return np.asarray(made.log_within, np.float64)
+
+    def _in_histogram(
+        self, j: int, f: int, rows: Integers, made: Any, coordinates: Coordinates, within: Within, u: Array
+    ) -> Array:
+        """Draw places of part j on its line, (m,), from its histogram f in some `rows` (m,), by uniform numbers."""
+        linker, references = self.reader.linker, self.layout.references
+        ends, curve = references.ends[[*references.parts].index(j)], linker.line(j).curve
+        origin, unit = (part[rows, f] for part in (coordinates.origin, coordinates.unit))
+        bins = made.bin[rows]
+        limits = (np.broadcast_to(one, len(made.bin))[rows] for one in self.limits(j, within))
+        first, last = np.clip(np.stack([ends[bins], ends[bins + 1]]), *limits)
+        v = quantiles_within(
+            linker.relatives[j][f].edges, made.cells[rows], (first - origin) / unit, (last - origin) / unit, u
+        )
+        return curve.forward(origin + unit * v)
+
+    def limits(self, j: int, within: Within) -> tuple[Array, Array]:
+        """Return both ends of the allowed values of part j, which has histograms, as places of its grid."""
+        line = self.reader.linker.line(j)
+
+        def place(end: Any) -> Array:
+            k = np.clip(line.curve.inverse(np.clip(end, -FAR, FAR)), -FURTHEST, FURTHEST)
+            k = np.round(2 * k) / 2 if line.grid.step else k
+            return np.where(np.abs(end) < FAR, k, np.sign(end) * FURTHEST)
+
+        return place(within.low), place(within.high)
 
     def log_within(self, rows: MaskedRows, k: int, within: Within) -> Array:
         """Compute log p of the allowed values, (n,), for the part in place k of the order."""
         rng, derived = np.random.default_rng(0), self.derived(rows, int(self.order[k]))
-        return np.asarray(self._choose(rows, k, within, rng, derived, split=False).log_within, np.float64)
+        coordinates = self.coordinates(rows, int(self.order[k]))
+        return np.asarray(self._choose(rows, k, within, rng, derived, coordinates, split=False).log_within, np.float64)
 
     def _choose(
-        self, rows: MaskedRows, k: int, within: Within, rng: np.random.Generator, derived: list[Derived], *, split: bool
+        self,
+        rows: MaskedRows,
+        k: int,
+        within: Within,
+        rng: np.random.Generator,
+        derived: list[Derived],
+        coordinates: Coordinates,
+        *,
+        split: bool,
     ) -> Choice:
         n, members, back = len(rows.codes), None, None
         if split:
             members = self.shares_of_members(n, rng)
             back = np.argsort(members.ravel()[:n])
         near, line = self._near(derived), self.spots[k][0].line
-        views = self._predict(rows, k, near, members)
+        views = self._predict(rows, k, near, coordinates, members)
         noise = rng.random((3, n), np.float32), np.asarray(rng.integers(2**32, dtype=np.uint32))
         fits = np.zeros(near.could.shape, bool)
         for r, one in enumerate(derived):
             allowed = np.broadcast_to(within.shares, (n, within.shares.shape[-1]))[np.arange(n), one.codes] > 0
             fits[:, r] = one.possible & allowed & (one.y >= within.low) & (one.y <= within.high)
         bins = self.layout.on_device.bins
-        return steps.choose(bins, line, views, back, within.on_device, near.could, fits, noise)
+        ends: tuple[Any, ...] = np.zeros((1, 0)), np.zeros((1, 0))
+        if self.spots[k][1].framed:
+            origin, unit, _ = coordinates
+            ends = tuple((end.reshape(-1, 1) - origin) / unit for end in self.limits(int(self.order[k]), within))
+        limits = *within.on_device, *map(put, ends)
+        return steps.choose(bins, line, views, back, limits, near.could, fits, noise)
 
     def shares_of_members(self, n: int, rng: np.random.Generator) -> NDArray[np.int32]:
         """Assign n rows to the members at random, (M, n / M); some rows occur twice if M does not divide n."""
@@ -304,11 +370,16 @@ class MaskedDenoiser:
 
     def predict(self, rows: MaskedRows, k: int, members: Integers | None = None) -> TokenPrediction:
         """Predict the part in place k with each member, (M, n, ...), or for the rows `members` (M, m) of each."""
-        return self._predict(rows, k, self._near(self.derived(rows, int(self.order[k]))), members)
+        j = int(self.order[k])
+        return self._predict(rows, k, self._near(self.derived(rows, j)), self.coordinates(rows, j), members)
 
-    def _predict(self, rows: MaskedRows, k: int, near: Near, members: Integers | None) -> TokenPrediction:
+    def _predict(
+        self, rows: MaskedRows, k: int, near: Near, coordinates: Coordinates, members: Integers | None
+    ) -> TokenPrediction:
         place, spot = self._locate(k)
-        return steps.predict_part(self.layout.on_device, self.prepared, rows.seen, place, spot, near, members)
+        origin, unit, could = coordinates
+        given = near, Coordinates(put(origin), put(unit), jax.device_put(could))
+        return steps.predict_part(self.layout.on_device, self.prepared, rows.seen, place, spot, given, members)
 
     def solved(self, rows: MaskedRows, j: int, known: RuleSides, u: Array) -> Solved | None:
         """Return the entries that rules determine given the visible ones, if part j is the first of such a column.
@@ -376,7 +447,7 @@ class MaskedDenoiser:
         With `first`, only for that many rows; the others are padding.
         """
         place, spot = self.spots[k]
-        near = self._near([])
+        near, coordinates = self._near([]), self.coordinates(rows, int(self.order[k]))
         if spot.linked:  # a relation applies once all its other parts are visible
             others = self.layout.links.others[int(place.link)]
             ready = ~others[:, self.order[k:]].any(axis=1)
@@ -386,7 +457,7 @@ class MaskedDenoiser:
         made = np.zeros(n)
         for start in range(0, first or n, size):  # with the sampling program, which evaluates this many rows per member
             which = np.arange(start, start + size) % n
-            views = self._predict(rows, k, near, np.tile(which, (self.members, 1)).astype(np.int32))
+            views = self._predict(rows, k, near, coordinates, np.tile(which, (self.members, 1)).astype(np.int32))
             some = EncodedRows(*(part[which] for part in entry))
             found = steps.score_part(self.layout.on_device.bins, place.line, views, some)
             made[start : start + size] = found[: n - start]
@@ -427,10 +498,11 @@ def spots_of(layout: Layout, order: Integers) -> list[tuple[Place, Spot]]:
     for j in map(int, order):
         group = next(g for g, one in enumerate(layout.groups) if j in one.parts)
         (member,), linked = np.flatnonzero(layout.groups[group].parts == j), np.flatnonzero(layout.links.parts == j)
-        line, axes = layout.line_place[j], layout.axes_of(j)
-        count, link = (axes < len(layout.axes)).sum(), linked[0] if len(linked) else 0
-        place = Place(*(put(one, np.int32) for one in (j, member, max(line, 0), rank[axes], count, link)))
-        made.append((place, Spot(group, bool(line >= 0), bool(len(linked)))))
+        line, axes, framed = layout.line_place[j], layout.axes_of(j), np.flatnonzero(layout.references.parts == j)
+        count = (axes < len(layout.axes)).sum()
+        link, frame = (some[0] if len(some) else 0 for some in (linked, framed))
+        place = Place(*(put(one, np.int32) for one in (j, member, max(line, 0), rank[axes], count, link, frame)))
+        made.append((place, Spot(group, bool(line >= 0), bool(len(linked)), bool(len(framed)))))
     return made
 
 
