@@ -98,7 +98,7 @@ def test_a_page_fits_the_screen_answers_the_keyboard_and_axe_finds_nothing_serio
             assert page.evaluate(f"{small}.length") == 0
             assert page.evaluate("document.querySelectorAll('canvas:not([aria-label])').length") == 0
     with lab(number) as page:
-        controls = "[...document.querySelectorAll('button, input, select')].filter((one) => one.offsetParent)"
+        controls = "[...document.querySelectorAll('a, button, input, select')].filter((one) => one.offsetParent)"
         reached = set()
         for _ in range(page.evaluate(f"{controls}.length")):
             page.keyboard.press("Tab")
