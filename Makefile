@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SEED ?= 0
 TABLES ?=
 
-.PHONY: help demo test check format notebook pages gallery test-all test-lowest test-peers mutants release bench clean
+.PHONY: help demo test check format notebook docs tables pages gallery test-all test-lowest test-peers mutants release bench clean
 
 help:
 	@echo "make demo      install, train on a swiss roll, and say what to open and what to type next"
@@ -15,10 +15,13 @@ help:
 	@echo "make check     lint, types and import directions alone"
 	@echo "make format    let ruff rewrite the code"
 	@echo "make notebook  docs/tutorial.ipynb from docs/tutorial.py, and JupyterLab to open it with"
+	@echo "make docs      the site, in build/site: warnings and broken links are errors; notebooks that were run are kept"
+	@echo "make tables    the tables of README.md and the docs, from benchmarks/results/*.json"
 	@echo "make pages     the pages of the labs in docs/course/pages, from their sources"
 	@echo "make gallery   the pictures of docs/gallery, from their scripts"
 	@echo "make test-lowest  the suite with the oldest supported dependencies alone"
-	@echo "make release   the wheel and the sdist, of sources that passed make test-all"
+	@echo "make release   the wheel and the sdist, of sources that passed make test-all, after the site, the changelog and"
+	@echo "               the workflows are checked"
 	@echo "make test-peers  the samplers against those of diffusers (in .venv-bench)"
 	@echo "make mutants   the share of 300 random mutants of the source that the quick tests notice: hours"
 	@echo "make bench     the benchmarks, against PyTorch (in .venv-bench); with TABLES=FOLDER also the protocol of tables,"
@@ -32,17 +35,8 @@ venv-test:
 	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .test "-e .[test]" "motes.cli.figures,motes.cli.run,sklearn.neighbors,motes.explorer,pytest,xdist"
 
 demo: venv
-	@$(BIN)/motes train swiss_roll --out runs/demo --overwrite --seed $(SEED)
-	@echo
-	@echo "Open runs/demo/diffusion.gif and the pictures in runs/demo/figures. Then type, in this folder:"
-	@echo
-	@echo "    $(BIN)/motes explore runs/demo"
-	@echo "    $(BIN)/motes sample runs/demo -n 5"
-	@echo "    $(BIN)/motes datasets"
-	@echo "    $(BIN)/motes train penguins"
-	@echo "    $(BIN)/motes sample runs/penguins -n 5 --given species=Gentoo"
-	@echo
-	@echo "After '. $(BIN)/activate' it is 'motes' alone, in any folder, as README.md has it."
+	@$(BIN)/motes demo --overwrite --seed $(SEED)
+	@echo "After '. $(BIN)/activate' you can type 'motes' alone, in any folder."
 
 check: venv-test
 	$(BIN)/ruff check .
@@ -63,20 +57,33 @@ notebook:
 	@$(BIN)/jupytext --quiet --to notebook --output docs/tutorial.ipynb docs/tutorial.py
 	@echo "Open it with: $(BIN)/jupyter lab docs/tutorial.ipynb"
 
+SITE := sphinx,myst_nb,pydata_sphinx_theme,latex2mathml,ipykernel,pandas,towncrier,check_jsonschema
+docs:
+	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .site "-e .[release]" "motes.cli.run,$(SITE)"
+	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/site
+	@echo "the site is in build/site: open build/site/index.html"
+
+tables: venv-test
+	$(BIN)/python scripts/tables.py
+
 pages: venv-test
 	@$(BIN)/python scripts/lab_pages.py
 
 gallery: venv-test
 	@$(BIN)/python scripts/gallery.py
 
-test-all: check
+test-all: check docs
 	$(BIN)/python scripts/full_run.py $(BIN)/uv
 
 test-lowest: venv-test
 	$(BIN)/python scripts/full_run.py $(BIN)/uv oldest
 
-release: venv-test
+release: venv-test docs
 	@$(BIN)/python scripts/full_run.py --check
+	$(BIN)/python scripts/tables.py --check
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+	$(BIN)/towncrier build --draft --version next >/dev/null
 	$(BIN)/uv build -q
 
 test-peers:
@@ -101,7 +108,7 @@ bench:
 	$(if $(TABLES),.venv-bench/bin/python benchmarks/tables_protocol.py "$(TABLES)",@echo "without TABLES=FOLDER: no tables_protocol.py")
 
 clean:
-	rm -rf $(VENV) .venv-newest .venv-oldest .venv-3.13 .venv-bench .cache dist runs
+	rm -rf $(VENV) .venv-* .cache build dist runs
 
 mutants:
 	@sh scripts/make_venv.sh "$(PYTHON)" .venv-mutants .mutants "-e .[mutants]" "motes.cli.run,cosmic_ray,coverage,pytest"

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from provenance import about
 
 TASKS = {  # name -> recipe, its section, changes of the section, steps
     "default, batch 512": ("default", "training", {"batch": 512}, 3000),
@@ -74,7 +75,7 @@ def main() -> None:
 
         train(*ast.literal_eval(asked.child))
         return
-    results = {}
+    results = {"about": about("python benchmarks/processes.py", turns=asked.turns)}
     for name in TASKS:
         turns = [
             {how: measure(name, cores, asked.steps) for how, cores in SETTINGS.items()} for _ in range(asked.turns)

@@ -12,17 +12,16 @@ the second half of the steps costs.
 import argparse
 import json
 import multiprocessing
-import platform
 import re
 import shutil
 import time
 from concurrent.futures import ProcessPoolExecutor
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from provenance import about
 
 FILE = 1_000_000  # rows of a file
 MEMORY = 100_000  # rows in memory, for comparison
@@ -116,12 +115,10 @@ if __name__ == "__main__":
     for n in sizes:
         found[str(n)] = cost(given.folder / "table", n, True, given.steps)
         print(f"{n:,} rows on disk: {found[str(n)]}", flush=True)
-    about = {
-        "python": platform.python_version(),
-        "motes": version("motes"),
-        "jax": version("jax"),
-        "steps": given.steps,
+    results = {
+        "about": about("python benchmarks/rows.py FOLDER", steps=given.steps),
+        "in memory, 100,000 rows": memory,
+        "on disk": found,
     }
-    results = {"about": about, "in memory, 100,000 rows": memory, "on disk": found}
     given.out.write_text(json.dumps(results, indent=2) + "\n")
     draw(found, memory, given.figure)

@@ -14,16 +14,15 @@ Adult and Default (5,000 rows of each) are read from FOLDER, as for `tables_prot
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from provenance import about
 from sklearn.datasets import load_breast_cancer
 from small_tables import table
 
@@ -121,13 +120,9 @@ def main() -> None:
             if name == "customers":
                 own["rules of the data"] = rules_of(test)
         print(name, json.dumps(own), flush=True)
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    about = {
-        "command": "python benchmarks/small_table_quality.py --tables FOLDER --before OTHER/.venv/bin/python",
-        "commit": commit, "jax": version("jax"), "jaxlib": version("jaxlib"), "python": platform.python_version(),
-    }  # fmt: skip
+    source = about("python benchmarks/small_table_quality.py --tables FOLDER --before OTHER/.venv/bin/python")
     if args.out:
-        args.out.write_text(json.dumps({"about": about, "nats per row": found}, indent=2) + "\n")
+        args.out.write_text(json.dumps({"about": source, "nats per row": found}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -11,15 +11,14 @@ hardly depend on what else the machine does.
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from provenance import about
 from toys import seconds_to_samples
 
 DRAW = """
@@ -100,14 +99,9 @@ def main() -> None:
                 done = subprocess.run(words, env=environments[name], capture_output=True, text=True, check=True)
                 own[f"{name} cpu"] = round(float(done.stdout), 2)
             print("draw", own, flush=True)
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    about = {
-        "command": "python benchmarks/small_tables.py OTHER/.venv/bin/python",
-        "commit": commit, "jax": version("jax"), "jaxlib": version("jaxlib"),
-        "python": platform.python_version(), "processors": os.cpu_count(), "drawn rows": args.draw,
-    }  # fmt: skip
+    source = about("python benchmarks/small_tables.py OTHER/.venv/bin/python", **{"drawn rows": args.draw})
     if args.out:
-        args.out.write_text(json.dumps({"about": about, "seconds": found}, indent=2) + "\n")
+        args.out.write_text(json.dumps({"about": source, "seconds": found}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -12,19 +12,17 @@ are the same for both. Results are added to those of the file.
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from provenance import about
 
 ROWS, SAMPLES, HELD_OUT = 20_000, 8, 3000
 BEYOND = 0.999, 0.9995
@@ -218,13 +216,9 @@ def main() -> None:
     if args.learn:
         learn(args.tables[0], args.folder, args.steps, args.learn)
         return
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    about = {
-        "command": "python benchmarks/tails.py OTHER/.venv/bin/python", "commit": commit, "jax": version("jax"),
-        "python": platform.python_version(), "processors": os.cpu_count(), "rows of a sample": ROWS,
-    }  # fmt: skip
+    source = about("python benchmarks/tails.py OTHER/.venv/bin/python", **{"rows of a sample": ROWS})
     found = json.loads(args.out.read_text()) if args.out and args.out.exists() else {"ways": ways(), "tables": {}}
-    found["about"] = about
+    found["about"] = source
     for table in args.tables:
         pythons = {"before": args.other, "after": sys.executable}
         found["tables"][table] = pair(table, pythons, args.folder, args.steps)

@@ -16,15 +16,14 @@ CPU seconds are those of all threads until samples.csv is there, read on Linux e
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from provenance import about
 
 import motes
 
@@ -101,14 +100,9 @@ def main() -> None:
                     own[f"{name} cpu"] = train(name, shape, seed)
                 own |= quality(shape, motes.load(here / "run-after" / "model.safetensors"))
                 print(shape, seed, own, flush=True)
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    about = {
-        "command": "python benchmarks/toys.py --other OTHER/.venv/bin/python",
-        "commit": commit, "jax": version("jax"), "jaxlib": version("jaxlib"),
-        "python": platform.python_version(), "processors": os.cpu_count(),
-    }  # fmt: skip
+    source = about("python benchmarks/toys.py --other OTHER/.venv/bin/python")
     if args.out:
-        args.out.write_text(json.dumps({"about": about, "shapes": found}, indent=2) + "\n")
+        args.out.write_text(json.dumps({"about": source, "shapes": found}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -8,12 +8,17 @@ UV is the program uv, which makes the environments. Each run is written to tests
 which was cut short goes on with the next. A run belongs to the sources that were tested, as git names them. Of one that
 failed those tests alone are run again, as long as the sources are the same: it is the tests that were mended, or the
 machine that was too busy. `again` says which they were.
+
+The runs "wheel ..." try the wheel as someone without a checkout does: in an environment without extras, `motes demo`
+runs, and what needs an extra names the command that installs it; then the examples of the documents run.
 """
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
@@ -39,7 +44,17 @@ class Environment:
     resolution: str  # as uv calls it
     tests: str  # an expression of markers
     words: tuple[str, ...] = ()  # more of pytest's
+    wheel: bool = False  # installed from the wheel, and tested in a folder without the sources
 
+
+EXAMPLES = ("tests/test_docs.py", "tests/test_doors.py", "tests/test_golden.py", "-k",
+            "readme_run or commands_of_a_page or examples_of_a_page or example or answers_as_it_did")  # fmt: skip
+# What needs an extra -> the words that name its installation.
+WITHOUT_EXTRAS = {
+    ("motes", "explore", "--quiet"): "pip install starlette uvicorn websockets",
+    ("python", "-c", "import motes; motes.dataset('penguins')"): "pip install pandas",
+    ("motes", "sample", "runs/demo", "--cluster", "local", "--shards", "2", "--out", "rows"): "pip install distributed",
+}
 
 # Slow tests and simulations are run once: of the versions of the dependencies the other tests say enough.
 RUNS = {
@@ -48,6 +63,9 @@ RUNS = {
     "faults": Environment("3.11", "highest", "long", (FAULTS,)),
     "oldest": Environment("3.11", "lowest-direct", QUICK),
     "3.13": Environment("3.13", "highest", QUICK),
+    "wheel": Environment("3.11", "highest", "not long", EXAMPLES, wheel=True),
+    "wheel, oldest": Environment("3.11", "lowest-direct", "not long", EXAMPLES, wheel=True),
+    "wheel, 3.13": Environment("3.13", "highest", "not long", EXAMPLES, wheel=True),
 }
 
 
@@ -111,16 +129,20 @@ def to_run_again(root: Path, name: str) -> list[str]:
 
 def run(name: str, uv: str, again: Sequence[str] = ()) -> dict[str, Any]:
     """One environment and its tests, or these of them `again`: versions, counts and seconds."""
-    one, venv = RUNS[name], ROOT / f".venv-{name}"
+    one, venv = RUNS[name], ROOT / f".venv-{name.replace(', ', '-')}"
     python, report = venv / "bin" / "python", venv / "report.xml"
     subprocess.run([uv, "venv", "-q", "--clear", "--python", one.python, str(venv)], check=True)
     options = ["--python", str(python), "--resolution", one.resolution, "--compile-bytecode"]
-    subprocess.run([uv, "pip", "install", "-q", *options, "-e", ".[test]"], cwd=ROOT, check=True)
+    if one.wheel:
+        place = try_wheel(uv, options, venv)
+    else:
+        place = ROOT
+        subprocess.run([uv, "pip", "install", "-q", *options, "-e", ".[test]"], cwd=ROOT, check=True)
     pytest = [str(python), "-m", "pytest", "-n", "2", "--dist", "worksteal", f"--junitxml={report}"]
     started = time.perf_counter()
     # What another Python says of the tools of this one is no concern of the tests.
     clean = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    code = subprocess.run([*pytest, "-m", one.tests, *(again or one.words)], cwd=ROOT, env=clean).returncode
+    code = subprocess.run([*pytest, "-m", one.tests, *(again or one.words)], cwd=place, env=clean).returncode
     seconds = time.perf_counter() - started
     counts = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0)
     if report.exists():
@@ -137,6 +159,39 @@ def run(name: str, uv: str, again: Sequence[str] = ()) -> dict[str, Any]:
         "seconds": round(seconds),
         "failed": those_that_failed(code, report),
     }
+
+
+def try_wheel(uv: str, options: list[str], venv: Path) -> Path:
+    """Install the wheel without extras and try it; then add what the tests need. Return a folder with tests and docs.
+
+    Raises:
+        RuntimeError: if the demo fails, or an extra that is missing is not named.
+    """
+    place = Path(tempfile.mkdtemp(prefix="motes-wheel-"))
+    subprocess.run([uv, "build", "-q", "--wheel", "--out-dir", str(place / "dist")], cwd=ROOT, check=True)
+    wheel, versions = next((place / "dist").glob("*.whl")), place / "versions.txt"
+    # To uv, the lowest versions are those of the project itself and not of a wheel's.
+    project = [uv, "pip", "compile", "-q", "--extra", "test", *options[:4], "pyproject.toml", "-o", str(versions)]
+    subprocess.run(project, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    install = [uv, "pip", "install", "-q", *options, "-c", str(versions)]
+    subprocess.run([*install, str(wheel)], check=True)
+    clean = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    call = lambda words: subprocess.run(
+        [str(venv / "bin" / words[0]), *words[1:]], cwd=place, env=clean, capture_output=True, text=True
+    )
+    demo = call(["motes", "demo"])
+    if demo.returncode != 0 or not (place / "runs" / "demo" / "diffusion.gif").exists():
+        raise RuntimeError(f"`motes demo` failed: {demo.stderr}")
+    for words, expected in WITHOUT_EXTRAS.items():
+        tried = call(words)
+        if tried.returncode == 0 or expected not in tried.stderr:
+            raise RuntimeError(f"`{' '.join(words)}` said: {tried.stderr}; expected '{expected}'.")
+    subprocess.run([*install, f"{wheel}[test]"], check=True)
+    for name in ("tests", "docs", "benchmarks", "scripts"):
+        shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "pyproject.toml"):
+        shutil.copy(ROOT / name, place)
+    return place
 
 
 def main(words: list[str]) -> int:

@@ -1,5 +1,6 @@
-"""Make the pictures of the README and of docs/*.md, in docs/images: python scripts/pictures.py"""
+"""Make the pictures of the README and of docs/*.md, in docs/images: python scripts/pictures.py [NAME ...]"""
 
+import sys
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,15 +20,35 @@ from motes.plots.curves import rank_curves
 OUT = Path(__file__).parents[1] / "docs" / "images"
 
 
-def main() -> None:
+def main(names: list[str]) -> None:
     OUT.mkdir(parents=True, exist_ok=True)
-    film()
-    guidance()
-    posterior()
-    predicted()
-    pairs()
+    makers = (film, guidance, posterior, predicted, pairs, diagnoses, card)
+    for make in makers:
+        if not names or make.__name__ in names:
+            make()
+
+
+def diagnoses() -> None:
     diagnosis("rings", "ddpm", ("excess", "scores", "densities"))
     diagnosis("moons", "tutorial", ("error_split",))
+
+
+def card() -> None:
+    """The picture that appears where a page of the site is shared: a swiss roll that dissolves, 1200 x 630 pixels."""
+    style, width = plots.STYLES["dark"], 1200
+    x = motes.data.Standardiser.fit(roll := motes.make_shape("swiss_roll", 9000)).forward(roll)
+    figure = plt.figure(figsize=(width / 100, 6.3), dpi=100, facecolor=style.background)
+    ax = figure.add_axes((0, 0, 1, 1))
+    rng = np.random.default_rng(0)
+    for k, noise in enumerate((0.0, 0.006, 0.05, 0.4)):  # the share of noise: sin^2 of the angle
+        cloud = np.sqrt(1 - noise) * x + np.sqrt(noise) * rng.normal(size=x.shape)
+        ax.scatter(252 * k + 215 + 78 * cloud[:, 0], 225 + 78 * cloud[:, 1], s=1.1, lw=0, alpha=0.75,
+                   color=("#63b8ff", "#a3b7c4", "#d1b58c", style.accent)[k])  # fmt: skip
+    ax.set(xlim=(0, width), ylim=(0, 630))
+    ax.axis("off")
+    ax.text(80, 548, "motes", color=style.foreground, size=48, weight="bold", va="center")
+    ax.text(84, 466, "diffusion models for points and tables: watch every step", color="#b8ab9a", size=21, va="center")
+    figure.savefig(OUT / "card.png", facecolor=style.background)
 
 
 def film() -> None:
@@ -141,4 +162,4 @@ def diagnosis(shape: str, recipe: str, names: tuple[str, ...]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -181,12 +181,16 @@ def test_what_the_demo_says_to_type_can_be_typed(quick, trained, monkeypatch, tm
         program.chmod(0o755)
     (tmp_path / ".venv" / ".demo").touch()
     done = subprocess.run(["make", "-s", "demo"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    called = (tmp_path / "called").read_text().strip()
+    assert called == "motes demo --overwrite --seed 0" and "activate" in done.stdout
     monkeypatch.chdir(tmp_path)
-    follow([(tmp_path / "called").read_text().strip()], trained)
-    start = "    .venv/bin/motes"
-    follow([f"motes{line.removeprefix(start)}" for line in done.stdout.splitlines() if line.startswith(start)], trained)
+    monkeypatch.setattr(sys, "argv", ["motes"])
+    monkeypatch.setenv("PATH", "")  # `motes` is called as it was
+    told = printed(called)
+    follow([line.strip() for line in told.splitlines() if line.startswith("    motes ")], trained)
     assert Path("runs/penguins/model.safetensors").exists()
-    assert "runs/demo/diffusion.gif" in done.stdout and Path("runs/demo/model.safetensors").exists()
+    assert "runs/demo/diffusion.gif" in told and Path("runs/demo/model.safetensors").exists()
+    assert "runs/demo-2" in printed("motes demo --quiet")  # without --overwrite, nothing is replaced
 
 
 def test_the_lines_of_the_readme_run(quick, monkeypatch, tmp_path):
@@ -234,15 +238,17 @@ def test_the_figures_of_the_page_on_likelihoods():
 
 
 def test_nothing_is_installed_from_where_it_is_not():
-    # The package is not published: it comes from the checkout.
+    # The package is not published: it comes from the checkout. Notebooks of the site (`sources.py`) are for readers
+    # of the published one.
     sources = [path for folder in ("src", "docs") for path in (ROOT / folder).rglob("*.py")]
+    sources.remove(ROOT / "docs" / "sources.py")
     for path in [*PAGES, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sources]:
         assert not re.search(r"pip install [-\w ]*['\"]?motes", path.read_text(encoding="utf-8")), path
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "page", ["conditions", "extending", "diagnosis", "likelihood", "posteriors", "report", "sweep", "tables"]
+    "page", ["index", "conditions", "extending", "diagnosis", "likelihood", "posteriors", "report", "sweep", "tables"]
 )
 @pytest.mark.filterwarnings("default")  # as in a script
 def test_the_examples_of_a_page_run(page, quick, own_kinds, monkeypatch, tmp_path):
@@ -324,6 +330,27 @@ def test_the_walk_from_the_shell_to_the_model_names_what_is_there():
                 found = [one for one in within.body if getattr(one, "name", None) == part]
                 assert found, f"{file}: {name}"
                 within = found[0]
+
+
+def test_tables_are_those_of_their_data():
+    spec = importlib.util.spec_from_file_location("tables_of_pages", ROOT / "scripts" / "tables.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    texts = {path: path.read_text(encoding="utf-8") for path in module.PAGES}
+    marked = {name for text in texts.values() for _, name, *_ in module.MARKED.findall(text)}
+    for path, text in texts.items():
+        assert module.written(text) == text, f"{path}: run `make tables`"
+    assert marked >= set(module.TABLES)
+    for path in (ROOT / "benchmarks" / "results").glob("*.json"):
+        about = json.loads(path.read_text(encoding="utf-8"))["about"]
+        assert about["command"].startswith("python benchmarks/"), path.name
+        assert {"commit", "recorded in", "code"} & set(about), path.name
+
+
+def test_the_picture_of_the_house_has_every_package():
+    picture = (ROOT / "docs" / "images" / "house.svg").read_text(encoding="utf-8")
+    packages = {path.parent.name for path in (ROOT / "src" / "motes").glob("*/__init__.py")}
+    assert packages == set(re.findall(r"<title>(\w+)/:", picture)), "run `python scripts/house.py`"
 
 
 # --- figures that the documents print are those of the commands above them, within a stated noise ---------------------

@@ -20,7 +20,7 @@ import motes
 ROOT = Path(__file__).parents[1]
 DOORS = (
     "motes",
-    *(f"motes.{room}" for room in ("data", "training", "points", "tables", "evaluation", "recipes", "plots")),
+    *(f"motes.{room}" for room in ("data", "training", "points", "tables", "evaluation", "recipes", "plots", "course")),
     "motes.errors",
     "motes.cluster",
     "motes.tables.kinds",
@@ -30,6 +30,7 @@ READERS = [
     ROOT / "CHANGELOG.md",
     *sorted((ROOT / "docs").glob("*.md")),
     ROOT / "docs" / "tutorial.py",
+    *sorted((ROOT / "docs" / "course").glob("*.*")),
     *sorted((ROOT / "scripts").glob("*.py")),
     *sorted((ROOT / "benchmarks").glob("*.py")),
 ]

@@ -1,5 +1,6 @@
 from . import (
     cluster,
+    course,
     data,
     errors,
     evaluation,
@@ -43,6 +44,7 @@ __all__ = [
     "calibration",
     "cluster",
     "compare",
+    "course",
     "data",
     "dataset",
     "diagnose",

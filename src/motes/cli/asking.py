@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from motes.tables.model import Evidence
 
 
-FOLDER = "a folder of files; expected a folder, or a pattern such as 'rows/*.parquet', in place of the file."
-
-
 @app.command
 def sample(
     model: options.Run,
@@ -134,15 +131,14 @@ def impute(
     start_jax()
     from motes.cluster import Imputer
     from motes.data import Blocks
-    from motes.data.files import files_of, is_several, writing
+    from motes.data.files import files_of, writing
     from motes.drawing import check_imputing, impute_blocks, missing_entries, types_of
 
     trained, name, ignored = load_model(model, text, files_of(file)[0]), f"'{file}'", 0
     check_imputing(trained, draws)
-    if is_several(file):
+    if work.divides(file):
         task = Imputer(model, draws=draws, seed=seed, text=text)
         return write_shards(task, out, work, source=file, overwrite=overwrite, quiet=quiet, verb="filling in")
-    work.refuse(FOLDER)
     check_rows_out(out, overwrite, types_of(trained))
     rows = Blocks.of_file(file, trained.recipe.text.fitting(file))
     entries = incomplete = 0
@@ -190,11 +186,10 @@ def predict(
     start_jax()
     from motes.cluster import Predictor
     from motes.data import Blocks
-    from motes.data.files import files_of, is_several
+    from motes.data.files import files_of
     from motes.tables.predictions import DRAWS, QUANTILES, predict_blocks, rows_without
 
-    if not (several := is_several(file)):
-        work.refuse(FOLDER)
+    if not (several := work.divides(file)):
         check_rows_out(out, overwrite)
     trained, name, ignored = load_model(model, text, files_of(file)[0]), f"'{file}'", 0
     if trained.kind != "table":
@@ -235,7 +230,7 @@ def score(
     """Write the log-likelihood of each row of a file, in nats.
 
     Args:
-        out: A .csv, .tsv, .parquet or .npy file for each row's log-likelihood; for several files a folder.
+        out: A file for each row's log-likelihood, as for other commands; for several files a folder.
         orders: Tables only: average p over this many orders of the columns; adds a column 'spread'.
         laplace: Tables only: give impossible entries, such as unseen labels, a small probability instead of 0.
     """
@@ -245,12 +240,11 @@ def score(
     from motes.cli.answers import SAMPLES
     from motes.cluster import Scorer
     from motes.data import SHAPES, Blocks, as_frame
-    from motes.data.files import files_of, is_several, writing
+    from motes.data.files import files_of, writing
     from motes.drawing import score_blocks
     from motes.evaluation.sources import rows_to_score
 
-    if not (several := is_several(source)):
-        work.refuse(FOLDER)
+    if not (several := work.divides(source)):
         check_rows_out(out, overwrite)
     trained = load_model(model, text, files_of(source)[0])
     for_tables = {"--orders": orders != 1, "--laplace": laplace}

@@ -27,10 +27,11 @@ from motes.tables.layout import Derived, shares_of
 from motes.tables.network import EncodedRows, Scale
 from motes.tables.parts import IMPOSSIBLE, Array, Codes, Encoded, Mask, Missing, Not, Part
 from motes.tables.relations import Relation
-from motes.tables.rules import observed_sides
+from motes.tables.rules import RuleSides, observed_sides, solve, solved_rules
 from motes.tables.schema import Schema
 from motes.tables.unmasking import FEW_ROWS, ROWS, AnyOrderModel, MaskedDenoiser, pad_rows
 from motes.tables.unmasking_steps import TokenPrediction
+from motes.tables.user_rules import BoundRule
 
 QUANTILES = (0.05, 0.5, 0.95)
 DRAWS = 256  # draws per row
@@ -89,7 +90,7 @@ def predict_blocks(
                 values = _draw_values(orders, encoded, column, draws, rng)
                 if column in orders.constraint.columns:
                     sides = observed_sides(schema, orders.constraint.columns, part, encoded)
-                    values = orders.constraint.reweighted(values, sides, column)
+                    values = orders.constraint.reweighted(_solve_values(schema, column, values, sides), sides, column)
                 columns = _summary_columns(kind, values, quantiles)
             number, done = number + 1, done + len(part)
             on_progress(Progress(done, rows.rows))
@@ -171,6 +172,16 @@ def _draw_values(
         y = copies.y[:, at]
         made.append(kind.decode(copies.codes[:, at], y, np.zeros(y.shape)))
     return np.concatenate(made)[:count].reshape(n, draws)
+
+
+def _solve_values(schema: Schema, column: str, values: NDArray[Any], sides: RuleSides) -> NDArray[Any]:
+    """Return draws of a column (n, r), with the values that rules determine given the other columns, (n,) each."""
+    if not solved_rules(schema, column):
+        return values
+    n, r = values.shape
+    copied = {name: np.repeat(side.values, r) for name, side in sides.items()}
+    solved = solve(schema, column, copied, np.tile((np.arange(r) + 0.5) / r, n))
+    return np.where(solved.here, solved.values, values.ravel()).reshape(n, r)
 
 
 # --- summaries --------------------------------------------------------------------------------------------------------
@@ -287,11 +298,13 @@ def _piece_masses(
 def _rule_factors(orders: AnyOrderModel, pieces: Sequence[Pieces], frame: Frame, encoded: Encoded) -> list[Array]:
     """Compute the rule factor f of the pieces of each part, (m,), at the middle of each piece.
 
-    Relations are left out: the pieces contain them already, and their value is hardly ever the middle of a piece.
+    Relations are left out: the pieces contain them already, and their value is hardly ever the middle of a piece. So
+    are rules that determine a column.
     """
     made = [np.ones(len(one.codes)) for one in pieces]
     schema, rules = orders.schema, orders.constraint.rules
-    constraint = orders.constraint.without(np.array([isinstance(rule, Relation) for rule in rules], bool))
+    exact = [isinstance(rule, Relation) or (isinstance(rule, BoundRule) and bool(rule.targets)) for rule in rules]
+    constraint = orders.constraint.without(np.array(exact, bool))
     if not constraint.columns:
         return made
     sides = observed_sides(schema, constraint.columns, frame, encoded)

@@ -436,25 +436,27 @@ def members_of(data: TableRows) -> int:
     return FOLDS if data.worth < FEW and data.pieces.sum() >= 2 * FOLDS else 1
 
 
-def held_out(data: TableRows, members: int, seed: int) -> Split:
+def held_out(data: TableRows, members: int, seed: int, *, on_disk: bool = False) -> Split:
     """Split the rows into training and validation rows for each member.
 
     Args:
         data: the rows.
         members: number of members; each of several learns without one fold of the rows.
         seed: seed of the split.
+        on_disk: whether training reads its rows from disk, where no validation row is: then all members have the same.
     """
     n, total = len(data.weights), int(data.pieces.sum())
     if total < 2 * FOLDS:
         return Split(np.tile(data.weights, (members, 1)), np.zeros((0, n)))
     share = min(max(SHARE, LEAST / total), MOST / total)
-    folds = members if members > 1 else max(round(1 / share), FOLDS)
+    separate = 1 if on_disk else members
+    folds = separate if separate > 1 else max(round(1 / share), FOLDS)
     rng, left, hold = np.random.default_rng([seed, 173205]), data.pieces.copy(), []
-    for fold in range(members):
+    for fold in range(separate):
         drawn = rng.multivariate_hypergeometric(left, (total - fold + folds - 1) // folds, method="count")
         left -= drawn
         hold.append(data.weights * drawn / data.pieces)
-    held = np.stack(hold)
+    held = np.repeat(np.stack(hold), members // separate, axis=0)
     return Split(data.weights - held, np.where(np.cumsum(held > 0, axis=1) <= MOST, held, 0.0))
 
 
@@ -484,15 +486,15 @@ def order_of(
 
 
 def first_members(
-    data: TableRows, layout: Layout, options: ChosenOptions, seed: int, start: MaskedModel | None
+    data: TableRows, layout: Layout, options: ChosenOptions, seed: int, start: MaskedModel | None, *, on_disk: bool
 ) -> tuple[MaskedModel, Split]:
     """Return the initial members, from a start or new, and the split of the rows.
 
     New networks do not change the Gaussian mixtures yet.
     """
     if start is not None:
-        return start, held_out(data, len(start.base.means), seed)
-    split = held_out(data, members_of(data), seed)
+        return start, held_out(data, len(start.base.means), seed, on_disk=on_disk)
+    split = held_out(data, 1 if on_disk else members_of(data), seed, on_disk=on_disk)
     bases = _fit_mixtures(data, layout, options.components, split, seed)
     outputs = 1 + 3 * (bases[0].means.shape[0] + options.own + layout.near * len(CLOSE))
     make = lambda key: MaskedNetwork(layout, options.width, options.depth, outputs, options.dropout, key=key)

@@ -25,7 +25,7 @@ from motes.tables import unmasking_steps as steps
 from motes.tables.layout import FAR, Derived, Layout, bits_of, layout_of
 from motes.tables.network import EncodedRows, MaskedModel, Near, Reader, base_alone, knows_labels
 from motes.tables.parts import Array, Encoded, Mask, Restriction
-from motes.tables.rules import Constraint, observed_sides
+from motes.tables.rules import UNKNOWN, Constraint, RuleSides, Side, Solved, observed_sides, planned_order, solve_drawn
 from motes.tables.schema import Schema
 from motes.tables.unmasking_steps import Choice, ObservedCodes, Place, PreparedModel, Spot, TokenPrediction
 from motes.training.programs import put
@@ -202,7 +202,16 @@ class MaskedDenoiser:
         padded[..., :size] = shares
         return Within(padded, low, high)
 
-    def draw(self, rows: MaskedRows, k: int, within: Within, rng: np.random.Generator, *, split: bool = False) -> Array:
+    def draw(
+        self,
+        rows: MaskedRows,
+        k: int,
+        within: Within,
+        rng: np.random.Generator,
+        *,
+        split: bool = False,
+        solved: Solved | None = None,
+    ) -> Array:
         """Draw the part in place k of the order in the rows where it is masked; return log p of the allowed values.
 
         Args:
@@ -213,6 +222,7 @@ class MaskedDenoiser:
             split: evaluate one member for each row, with equally many rows per member; log p is the member's. If all
                 values are allowed, the distribution is the same as with all members for each row, at a fraction of
                 the cost.
+            solved: the entries of its column that rules determine; they replace the draws that are not missing.
         """
         j = int(self.order[k])
         derived, hidden = self.derived(rows, j), ~rows.visible[:, j]
@@ -235,6 +245,14 @@ class MaskedDenoiser:
                 )
         for r, one in enumerate(derived, 1):
             codes, y = np.where(link == r, one.codes, codes), np.where(link == r, one.y, y)
+        if solved is not None:
+            part, i = self.schema.parts[j], j - self.schema.parts_of(self.schema.parts[j].column).start
+            mine, place = solved.codes[:, i], solved.y[:, i]
+            possible = self.allowed(rows, j)  # also values that do not meet a condition: such rows have no weight
+            shares = np.broadcast_to(possible.shares, (len(codes), possible.shares.shape[-1]))
+            here = solved.here & ~((codes == part.count - 1) & part.missing)
+            here &= (shares[np.arange(len(codes)), mine] > 0) & (place >= possible.low) & (place <= possible.high)
+            codes, y = np.where(here, mine, codes), np.where(here, place, y)
         codes, y, ranks = self.reader.settle(j, codes, y)
         if k + 1 < len(self.order):
             self.show(rows, k, codes, y, ranks, hidden)
@@ -292,26 +310,62 @@ class MaskedDenoiser:
         place, spot = self._locate(k)
         return steps.predict_part(self.layout.on_device, self.prepared, rows.seen, place, spot, near, members)
 
+    def solved(self, rows: MaskedRows, j: int, known: RuleSides, u: Array) -> Solved | None:
+        """Return the entries that rules determine given the visible ones, if part j is the first of such a column.
+
+        Args:
+            rows: n rows.
+            j: the part.
+            known: known entries, (n,) each, which the visible ones only approximate.
+            u: uniform numbers (n, p).
+        """
+        column = self.schema.parts[j].column
+        if j != self.schema.parts_of(column).start:
+            return None
+        return solve_drawn(self.schema, column, rows.codes, rows.y, u, rows.visible, known)
+
+    def log_present(self, rows: MaskedRows, k: int) -> Array:
+        """Compute log p of any value but a missing entry, (n,), for the part in place k of the order."""
+        j = int(self.order[k])
+        within, part = self.everything[j], self.schema.parts[j]
+        if not part.missing:
+            return np.zeros(len(rows.codes))
+        shares = np.where(np.arange(within.shares.shape[-1]) == part.count - 1, 0.0, within.shares)
+        return self.log_within(rows, k, Within(shares, -FAR, FAR))
+
     # --- scoring ---
 
-    def log_prob(self, encoded: Encoded) -> Array:
-        """Compute log p of the observed, possible entries of encoded rows in the data's units, (n,)."""
-        return self.log_prob_parts(encoded).sum(axis=1)
+    def log_prob(self, encoded: Encoded, sides: RuleSides = UNKNOWN) -> Array:
+        """Compute log p of the observed, possible entries of encoded rows in the data's units, (n,).
 
-    def log_prob_parts(self, encoded: Encoded) -> Array:
+        `sides` are the columns of the rules; without them, columns that rules determine have the network's p.
+        """
+        return self.log_prob_parts(encoded, sides).sum(axis=1)
+
+    def log_prob_parts(self, encoded: Encoded, sides: RuleSides = UNKNOWN) -> Array:
         """Compute log p of each such entry given those before it in the order, (n, p); 0 for the others."""
         read = self.reader.read(encoded)
         made = np.where(read.observed, encoded.log_unit, 0.0)
         for start in range(0, len(made), ROWS):
             some = made[start : start + ROWS]
             block = EncodedRows(*(pad_rows(part[start : start + ROWS], ROWS) for part in read))
-            rows = self.start(ROWS)
-            for k, j in enumerate(self.order):
-                here = block.observed[:, j]
+            rows, u = self.start(ROWS), np.full((ROWS, len(self.order)), 0.5)
+            pad = lambda part, start=start: pad_rows(part[start : start + ROWS], ROWS)
+            known = {name: Side(*map(pad, side)) for name, side in sides.items()}
+            fixed, log_fixed = np.zeros(ROWS, bool), np.zeros(ROWS)
+            for k, j in enumerate(map(int, self.order)):
+                here, part = block.observed[:, j], self.schema.parts[j]
+                if j == self.schema.parts_of(part.column).start:
+                    found = self.solved(rows, j, known, u) if sides else None
+                    fixed = np.zeros(ROWS, bool)
+                    if found is not None:
+                        fixed = found.here & here & ~((block.codes[:, j] == part.count - 1) & part.missing)
+                        log_fixed = found.log_p + self.log_present(rows, k)
                 if here.any():
                     entry = EncodedRows(*(part[:, j] for part in block))
-                    log_p = self.log_prob_entry(rows, k, entry, len(some))
-                    some[:, j] += np.where(here, log_p, 0.0)[: len(some)]
+                    log_p = np.where(here, self.log_prob_entry(rows, k, entry, len(some)), 0.0)[: len(some)]
+                    some[:, j] = np.where(fixed[: len(some)], log_fixed[: len(some)], some[:, j] + log_p)
+                    log_fixed = np.zeros(ROWS)  # of the other parts of the column
                     if k + 1 < len(self.order):
                         self.show(rows, k, entry.codes, entry.y, entry.u, here)
         return made
@@ -440,7 +494,7 @@ class AnyOrderModel:
     @cached_property
     def plain(self) -> MaskedDenoiser:
         """The members in the fixed order, without biases, which are only valid for rows drawn without conditions."""
-        return self._in(self.order)
+        return self.in_order(self.order)
 
     @cached_property
     def of_the_base(self) -> MaskedDenoiser:
@@ -448,17 +502,21 @@ class AnyOrderModel:
         return MaskedDenoiser.of(base_alone(self.models), self.layout, self.reader, self.order)
 
     def first(self, columns: Sequence[str]) -> MaskedDenoiser:
-        """Return the denoiser with the parts of these columns first, the others in the fixed order, without biases."""
+        """Return the denoiser with the parts of these columns first, without biases.
+
+        The others have the fixed order, except for columns that rules determine from these ones.
+        """
         place = {column: k for k, column in enumerate(columns)}
         rank = [place.get(self.schema.parts[j].column, len(place)) for j in self.order]
-        return self._in(self.order[np.argsort(rank, kind="stable")])
+        return self.in_order(planned_order(self.schema, self.order[np.argsort(rank, kind="stable")], columns))
 
     def random(self, seed: int, k: int) -> MaskedDenoiser:
         """Return the denoiser in the k-th random order of the columns; the parts of a column stay together."""
         columns = self.schema.learned
         return self.first([columns[i] for i in np.random.default_rng([seed, 662607, k]).permutation(len(columns))])
 
-    def _in(self, order: NDArray[np.integer]) -> MaskedDenoiser:
+    def in_order(self, order: NDArray[np.integer]) -> MaskedDenoiser:
+        """Return the denoiser in an order of the parts, (p,), without biases."""
         return MaskedDenoiser.of(self.models, self.layout, self.reader, order)
 
     def log_prob_alone(self, encoded: Encoded) -> Array:
@@ -468,12 +526,23 @@ class AnyOrderModel:
             made += self.of_the_base.log_prob_parts(self.schema.only(encoded, [column]))
         return made
 
-    def log_rule_factor(self, frame: Frame, encoded: Encoded) -> Array:
-        """Compute what the rules add to log p of rows, (n,); `encoded` are the observed entries of `frame`."""
+    def log_prob_parts(self, unmasker: MaskedDenoiser, frame: Frame, encoded: Encoded) -> tuple[Array, Array]:
+        """Compute log p of each entry of rows in one order, (n, p), and what the rules add to their sum, (n,).
+
+        Args:
+            unmasker: the model in this order.
+            frame: the rows.
+            encoded: their observed entries.
+        """
         columns = self.constraint.columns
         if not columns:
-            return np.zeros(len(encoded))
-        return self.constraint.log_factor(observed_sides(self.schema, columns, frame, encoded))
+            return unmasker.log_prob_parts(encoded), np.zeros(len(encoded))
+        sides = observed_sides(self.schema, columns, frame, encoded)
+        made = unmasker.log_prob_parts(encoded, sides if self.schema.bound else UNKNOWN)
+        broken = np.flatnonzero(self.constraint.broken(sides)[:, 1])
+        if len(broken):  # their determined columns have other values than those of the rules
+            made[broken] = unmasker.log_prob_parts(encoded.take(broken))
+        return made, self.constraint.log_factor(sides)
 
 
 # --- Blocks of rows, with or without conditions ---------------------------------------------------------------------
@@ -500,6 +569,10 @@ class Block(NamedTuple):
     u: Array
     log_weights: Array
 
+    def take(self, rows: Integers | Mask) -> "Block":
+        """Return some of the rows."""
+        return Block(self.codes[rows], self.y[rows], self.u[rows], self.log_weights[rows])
+
 
 def draw_block(
     unmasker: MaskedDenoiser,
@@ -509,6 +582,7 @@ def draw_block(
     known: EncodedRows | None = None,
     conditions: Mapping[str, Restriction] | None = None,
     *,
+    sides: RuleSides = UNKNOWN,
     all_members: bool = False,
 ) -> Block:
     """Draw one block of rows.
@@ -519,13 +593,14 @@ def draw_block(
         seed, number: seed and block number of the random numbers.
         known: (n, p), observed entries, which are visible and not drawn.
         conditions: column -> its restriction.
+        sides: known entries of the columns of rules, (n,) each.
         all_members: evaluate all members for each row and part, so that `log_within` is exact. Otherwise the
             probability outside a part's range, or excluded by its column's earlier parts, is taken as equal for all
             members.
     """
     rng = np.random.Generator(np.random.Philox(key=[seed, number]))
     conditions, schema = conditions or {}, unmasker.schema
-    rows, log_weights = unmasker.start(n), np.zeros(n)
+    rows, log_weights, solved, log_present = unmasker.start(n), np.zeros(n), None, np.zeros(n)
     u = rng.random(rows.codes.shape)
     if known is not None:
         unmasker.show_observed(rows, known)
@@ -535,8 +610,17 @@ def draw_block(
             continue
         restriction = conditions.get(schema.parts[j].column)
         split = restriction is None and unmasker.ranks is None and not all_members
-        log_within = unmasker.draw(rows, k, unmasker.allowed(rows, j, restriction), rng, split=split)
+        if j == schema.parts_of(schema.parts[j].column).start:
+            solved = unmasker.solved(rows, j, sides, u)
+            if restriction is not None and solved is not None:
+                log_present = unmasker.log_present(rows, k)
+        within = unmasker.allowed(rows, j, restriction)
+        log_within = unmasker.draw(rows, k, within, rng, split=split, solved=solved)
         if restriction is not None:
+            if solved is not None:  # a value that does not meet the condition gets no weight below
+                gone = (rows.codes[:, j] == schema.parts[j].count - 1) & schema.parts[j].missing
+                log_within = np.where(solved.here & ~gone, log_present, log_within)
+                log_present = np.zeros(n)
             log_weights[hidden] += log_within[hidden]
             if restriction.shares() is not None:
                 u[hidden, j] = restriction.narrowed(rows.codes[:, j], u[:, j])[hidden]

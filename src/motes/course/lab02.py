@@ -1,0 +1,181 @@
+"""The exercises of lab 2, the forward process and its posterior."""
+
+import numpy as np
+
+from motes.course.exercises import exercise
+
+
+def _schedules(rng):
+    return [(np.sort(rng.uniform(0.01, 0.3, steps)),) for steps in (4, 7, 12)]
+
+
+def _roots(betas):
+    """These are the factors of x0. alpha-bar is their square, a share of the variance."""
+    return np.sqrt(np.cumprod(1 - betas))
+
+
+def _sum(betas):
+    """Each step takes a share of what the steps before have left, so the factors multiply."""
+    return 1 - np.cumsum(betas)
+
+
+def _one_step(betas):
+    """This is alpha of each single step. The bar is the product up to it."""
+    return 1 - betas
+
+
+def _late(betas):
+    """The first entry belongs to x_1, which has taken one step already."""
+    return np.append(1, np.cumprod(1 - betas)[:-1])
+
+
+def _noise_share(betas):
+    """This is the share of the noise, 1 - alpha-bar."""
+    return 1 - np.cumprod(1 - betas)
+
+
+@exercise(
+    lab=2,
+    level="easy",
+    question="alpha_bar after each of T steps, (T,), from their betas (T,).",
+    inputs=_schedules,
+    wrong={
+        "alpha_t instead of alpha-bar_t": _one_step,
+        "a standard deviation instead of a variance": _roots,
+        "a sum instead of a product": _sum,
+        "one step off": _late,
+        "the share of the noise instead of the signal": _noise_share,
+    },
+)
+def alphas_bar(betas):
+    """Step t keeps a share 1 - beta_t of the variance.
+
+    Shares of one step after the other multiply; numpy has a cumulative product.
+    """
+    return np.cumprod(1 - betas)
+
+
+def _steps(rng):
+    betas = np.sort(rng.uniform(0.02, 0.3, 8))
+    return [(rng.normal(size=(3, 2)), rng.normal(size=(3, 2)), t, betas) for t in (2, 4, 8)]
+
+
+def _mean(x_t, x_0, bar, bar_before, beta):
+    return (np.sqrt(bar_before) * beta * x_0 + np.sqrt(1 - beta) * (1 - bar_before) * x_t) / (1 - bar)
+
+
+def _single_alpha(x_t, x_0, t, betas):
+    """How much signal x_t has left depends on all steps up to t."""
+    return _mean(x_t, x_0, 1 - betas[t - 1], 1 - betas[t - 2], betas[t - 1])
+
+
+def _swapped(x_t, x_0, t, betas):
+    """Check with t = 1: there the mean is x_0."""
+    return posterior_mean(x_0, x_t, t, betas)
+
+
+def _next_step(x_t, x_0, t, betas):
+    """betas[0] is beta_1, so beta_t is betas[t - 1]."""
+    bar = np.append(np.cumprod(1 - betas), 0.5 * np.prod(1 - betas))
+    return _mean(x_t, x_0, bar[t], bar[t - 1], np.append(betas, 0.5)[t])
+
+
+def _no_roots(x_t, x_0, t, betas):
+    """alpha-bar is a share of the variance. x_0 was scaled by its square root."""
+    bar = np.append(1, np.cumprod(1 - betas))
+    return (bar[t - 1] * betas[t - 1] * x_0 + (1 - betas[t - 1]) * (1 - bar[t - 1]) * x_t) / (1 - bar[t])
+
+
+def _forward_only(x_t, x_0, t, betas):
+    """This is the mean of q(x_{t-1} | x_0). Knowing x_t as well moves it."""
+    return np.sqrt(np.append(1, np.cumprod(1 - betas))[t - 1]) * x_0
+
+
+@exercise(
+    lab=2,
+    level="middle",
+    question="The mean (n, d) of q(x_{t-1} | x_t, x_0) at step t = 1, ..., T of a schedule with betas (T,).",
+    inputs=_steps,
+    wrong={
+        "alpha_t instead of alpha-bar_t": _single_alpha,
+        "the weights of x_0 and x_t are exchanged": _swapped,
+        "one step off": _next_step,
+        "the square roots are missing": _no_roots,
+        "x_t is ignored": _forward_only,
+    },
+)
+def posterior_mean(x_t, x_0, t, betas):
+    """Multiply two Gaussians in x_{t-1}: q(x_{t-1} | x_0), and q(x_t | x_{t-1}) read as a function of x_{t-1}.
+
+    Precisions add, and the mean is the sum of precision times mean, divided by the total precision. With
+    bar = np.append(1, np.cumprod(1 - betas)), alpha-bar_t is bar[t] and beta_t is betas[t - 1].
+    """
+    bar, beta = np.append(1, np.cumprod(1 - betas)), betas[t - 1]
+    x_0_weight = np.sqrt(bar[t - 1]) * beta / (1 - bar[t])
+    x_t_weight = np.sqrt(1 - beta) * (1 - bar[t - 1]) / (1 - bar[t])
+    return x_0_weight * x_0 + x_t_weight * x_t
+
+
+def _pairs_of_times(rng):
+    return [
+        (rng.normal(size=2), rng.normal(size=2), *times)
+        for times in ((0.9, 0.3, 0.4, 0.8), (1.0, 0.5, 1.0, 3.0), (0.7, 0.3, 0.2, 0.8))  # of three kinds of schedules
+    ]
+
+
+def _skip(x_t, x_0, alpha_s, sigma_s, factor, added, sigma_t):
+    mean = alpha_s * added / sigma_t**2 * x_0 + factor * sigma_s**2 / sigma_t**2 * x_t
+    return mean, added * sigma_s**2 / sigma_t**2
+
+
+def _forward_variance(x_t, x_0, alpha_s, sigma_s, alpha_t, sigma_t):
+    """The variance of the forward step from s to t is larger: it knows nothing of x_0."""
+    mean, _ = skip_posterior(x_t, x_0, alpha_s, sigma_s, alpha_t, sigma_t)
+    return mean, sigma_t**2 - (alpha_t / alpha_s * sigma_s) ** 2
+
+
+def _standard_deviation(x_t, x_0, alpha_s, sigma_s, alpha_t, sigma_t):
+    """The second item is its square."""
+    mean, variance = skip_posterior(x_t, x_0, alpha_s, sigma_s, alpha_t, sigma_t)
+    return mean, np.sqrt(variance)
+
+
+def _preserving(x_t, x_0, alpha_s, sigma_s, alpha_t, sigma_t):
+    """1 - (alpha_t / alpha_s)^2 is the variance of a step only if alpha^2 + sigma^2 = 1."""
+    factor = alpha_t / alpha_s
+    return _skip(x_t, x_0, alpha_s, sigma_s, factor, 1 - factor**2, sigma_t)
+
+
+def _difference(x_t, x_0, alpha_s, sigma_s, alpha_t, sigma_t):
+    """The noise that x_s already has is shrunk on the way to t, by alpha_t / alpha_s."""
+    return _skip(x_t, x_0, alpha_s, sigma_s, alpha_t / alpha_s, sigma_t**2 - sigma_s**2, sigma_t)
+
+
+def _without_noise(x_t, x_0, alpha_s, sigma_s, alpha_t, sigma_t):
+    """This is the step of DDIM, which keeps the noise of x_t. It has the same distribution given x_0 alone."""
+    return alpha_s * x_0 + sigma_s * (x_t - alpha_t * x_0) / sigma_t, np.asarray(0.0)
+
+
+@exercise(
+    lab=2,
+    level="research",
+    question="The mean (d,) and variance of q(x_s | x_t, x_0), as a tuple, for times s < t of any schedule.",
+    inputs=_pairs_of_times,
+    wrong={
+        "the variance of the forward step instead of the posterior": _forward_variance,
+        "a standard deviation instead of a variance": _standard_deviation,
+        "a schedule that preserves the variance is assumed": _preserving,
+        "sigma_t^2 - sigma_s^2 as the variance of the step": _difference,
+        "DDIM instead of the posterior": _without_noise,
+    },
+)
+def skip_posterior(x_t, x_0, alpha_s, sigma_s, alpha_t, sigma_t):
+    """First find the step from s to t: x_t = factor x_s + noise of a variance that makes up sigma_t^2.
+
+    The factor is alpha_t / alpha_s, and factor^2 sigma_s^2 + variance = sigma_t^2. Then multiply two Gaussians in x_s,
+    as for one step.
+    """
+    factor = alpha_t / alpha_s
+    added = sigma_t**2 - (factor * sigma_s) ** 2
+    mean = alpha_s * added / sigma_t**2 * x_0 + factor * sigma_s**2 / sigma_t**2 * x_t
+    return mean, added * sigma_s**2 / sigma_t**2

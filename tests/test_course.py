@@ -1,0 +1,202 @@
+"""The course: every solution passes, every known mistake is recognised by its name, and every lab runs."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import motes
+from motes.course import EXERCISES, check, exercise, fault, hint, sheet, solution
+
+ROOT = Path(__file__).parents[1]
+LABS = sorted((ROOT / "docs" / "course").glob("lab*.py"))
+
+
+@pytest.fixture
+def double(monkeypatch):
+    """An exercise of a teacher, with a tuple as its answer."""
+    monkeypatch.setattr("motes.course.exercises.EXERCISES", dict(EXERCISES))
+    inputs = lambda rng: [(np.arange(3.0) + rng.normal(), 0.5), (np.ones(2), 2.0)]
+    wrong = {"the sign is wrong": lambda x, scale: (-2 * x, scale)}
+
+    @exercise(lab=1, level="easy", question="Twice x, and the scale.", inputs=inputs, wrong=wrong)
+    def double(x, scale):
+        """Add x to itself.
+
+        Then return the scale.
+        """
+        return x + x, scale
+
+    return double
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_the_solution_passes_and_each_mistake_is_told_by_its_own_name(name, capsys):
+    one = EXERCISES[name]
+    no_inputs = one.calls() == [()]
+    assert one.solution.__doc__ and one.question[-1] in ".?" and len(one.wrong) >= 4
+    assert check(name, one.solution() if no_inputs else one.solution).message == f"{name}: correct."
+    for mistake, function in one.wrong.items():
+        result = check(name, function() if no_inputs else function)
+        assert not result.correct and f"This is the mistake: {mistake}. " in result.message
+    solution(name)
+    namespace = {"np": np}
+    exec(capsys.readouterr().out.partition("\ndef ")[2].join(["def ", ""]), namespace)  # what is shown can be copied
+    assert check(name, namespace[name]() if no_inputs else namespace[name]).correct
+
+
+def test_the_course_has_twelve_labs_36_exercises_and_six_faults():
+    assert [path.stem for path in LABS] == [f"lab{lab:02d}" for lab in range(1, 13)]
+    faults = {name for name in EXERCISES if name.startswith("fault_")}
+    assert faults == {f"fault_{lab:02d}" for lab in (4, 5, 7, 8, 11, 12)}
+    levels = [(one.lab, one.level) for name, one in EXERCISES.items() if name not in faults]
+    assert sorted(levels) == [(lab, level) for lab in range(1, 13) for level in ("easy", "middle", "research")]
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (None, "not answered yet."),
+        (..., "not answered yet."),
+        (lambda x, scale: None, "not answered yet."),
+        (lambda x, scale: ..., "not answered yet."),
+        (lambda x, scale: (2 * x, scale) if scale < 1 else None, "not answered yet (your function returns None)."),
+        (1.5, "got 1.5; expected a function of (x, scale)."),
+        (lambda x: x, "your function does not take the 2 arguments x, scale (too many positional arguments)."),
+        (lambda x, scale: 2 * x, "got an array of shape (3,) and type number; expected a tuple of 2."),
+        (lambda x, scale: (2 * x[:, None], scale), "item 1 of the result: got shape (3, 1); expected (3,)."),
+        (lambda x, scale: (2 * x, "a"), "item 2 of the result: got a text; expected a number."),
+        (lambda x, scale: (2 * x, scale + 1j), "item 2 of the result: got a complex128; expected a number."),
+        (
+            lambda x, scale: ([[1, 2], [3]], scale),
+            "item 1 of the result: got an array of shape (2,) and type object; "
+            "expected an array of shape (3,) and type number.",
+        ),
+        (
+            lambda x, scale: ({"a": 1}, scale),
+            "item 1 of the result: got a dict; expected an array of shape (3,) and type number.",
+        ),
+        (lambda x, scale: (x * np.nan, scale), "item 1 of the result: got nan (3 of 3 numbers)."),
+        (
+            lambda x, scale: (-2 * x, scale),
+            "not correct. This is the mistake: the sign is wrong. Hint: Add x to itself.",
+        ),
+        (
+            lambda x, scale: (2 * x, min(scale, 1.0)),
+            "not correct on 1 of 2 hidden inputs. With x=[1. 1.], scale=2: got 1 in item 2 of the result, which is off "
+            "by -1. `hint('double')` says how to begin.",
+        ),
+        (
+            lambda x, scale: (2 * x + [0, 0.3] if len(x) == 2 else 2 * x, scale),
+            "not correct on 1 of 2 hidden inputs. With x=[1. 1.], scale=2: got 2.3 at [1] in item 1 of the result, "
+            "which is off by +0.3. `hint('double')` says how to begin.",
+        ),
+    ],
+)
+def test_the_message_says_what_is_wrong(double, answer, message, capsys):
+    result = check("double", answer)
+    assert repr(result) == result.message == f"double: {message}" == capsys.readouterr().out.rstrip("\n")
+    assert not result.correct
+
+
+def test_a_wrong_word_is_answered_with_the_words_to_choose_from():
+    words = "average, data, learning rate, network, sampler, schedule"
+    assert check("fault_04", "the mean").message == f"fault_04: got the mean; expected one of: {words}."
+    assert check("fault_04", " Average").correct
+    assert "This is the mistake: the data. The recipe standardises" in check("fault_04", "data").message
+
+
+def test_an_exception_is_told_with_its_line(double):
+    def answer(x, scale):
+        y = x + x
+        return y, missing  # noqa: F821
+
+    end = "in line 3: return y, missing  # noqa: F821."
+    assert (
+        check("double", answer).message
+        == f"double: your function raised NameError: name 'missing' is not defined, {end}"
+    )
+
+
+def test_an_answer_may_be_a_jax_array_or_change_its_arguments(double):
+    import jax.numpy as jnp
+
+    def in_place(x, scale):
+        x += x
+        return x, scale
+
+    assert check("double", in_place).correct
+    assert check("double", lambda x, scale: (jnp.asarray(2 * x), scale)).correct
+
+
+def test_unknown_names_are_errors_that_help(double):
+    for call in (hint, solution, lambda name: check(name, 1)):
+        with pytest.raises(motes.errors.UsageError, match=r"unknown exercise 'duoble'\. Did you mean 'double'\?"):
+            call("duoble")
+    with pytest.raises(motes.errors.UsageError, match=r"lab 1 has no fault to find\. Choose from: 4, 5, 7, 8, 11, 12"):
+        fault(1)
+    with pytest.raises(motes.errors.UsageError, match="an exercise 'double' exists in lab 1"):
+        exercise(lab=2, level="easy", question="", wrong={})(double)
+
+
+def test_hints_solutions_and_the_sheet(double, capsys):
+    hint("double")
+    assert capsys.readouterr().out == "Add x to itself.\n\nThen return the scale.\n"
+    solution("double")
+    shown = capsys.readouterr().out
+    assert shown.startswith("def double(x, scale):\n") and shown.endswith("    return x + x, scale\n")
+    assert "**1.2 `double`** (easy, 1 p.): Twice x, and the scale." in sheet()
+    assert "return x + x" not in sheet() and "return x + x" in sheet(solutions=True)
+    assert "- the sign is wrong" in sheet(solutions=True)
+
+
+def test_the_course_is_imported_quickly():
+    code = "import sys, motes.course; print([name for name in ('jax', 'matplotlib', 'sklearn') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("page", ["index", "teaching"])
+def test_the_example_of_a_page_prints_what_the_page_shows(page, monkeypatch, capsys):
+    monkeypatch.setattr("motes.course.exercises.EXERCISES", dict(EXERCISES))
+    text = (ROOT / "docs" / "course" / f"{page}.md").read_text(encoding="utf-8")
+    code, shown = re.search(r"^```python\n(.*?)^```\n\n```\n(.*?)^```", text, re.DOTALL | re.MULTILINE).groups()
+    exec(code, {})
+    assert capsys.readouterr().out == shown
+
+
+@pytest.mark.slow
+def test_a_lab_becomes_slides(tmp_path):
+    program = [sys.executable, ROOT / "scripts" / "lab_slides.py"]
+    subprocess.run([*program, LABS[1], tmp_path / "lab02.html"], check=True, capture_output=True)
+    page = (tmp_path / "lab02.html").read_text(encoding="utf-8")
+    assert page.count("<img") == 4 and page.count("<section>") == 6 and "http" not in page
+    assert "<h1>Does the signal die?</h1>" in page and "<b>posterior_mean</b> (middle)" in page
+    refused = subprocess.run([*program, "nowhere.py"], capture_output=True, text=True)
+    assert refused.returncode == 1 and refused.stderr.startswith("got nowhere.py; expected a lab and the page to write")
+
+
+@pytest.mark.parametrize("path", LABS, ids=lambda path: path.stem)
+def test_a_lab_asks_for_each_of_its_exercises(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "check"]
+    names = {node.args[0].value for node in calls if isinstance(node.args[0], ast.Constant)}
+    assert names == {one.name for one in EXERCISES.values() if one.lab == int(path.stem[-2:])}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("path", LABS, ids=lambda path: path.stem)
+def test_a_lab_runs_from_top_to_bottom(path, tmp_path):
+    usual = {
+        name: value for name, value in os.environ.items() if name not in ("JAX_DISABLE_MOST_OPTIMIZATIONS", "XLA_FLAGS")
+    }
+    done = subprocess.run([sys.executable, path], cwd=tmp_path, env=usual, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    unanswered = [name for name, one in EXERCISES.items() if one.lab == int(path.stem[-2:])]
+    assert unanswered and all(f"{name}: not answered yet." in done.stdout for name in unanswered)
+    assert ": correct." not in done.stdout and "This is the mistake" not in done.stdout
