@@ -46,7 +46,7 @@ LIGHT = plots.STYLES["light"]  # blue is real or exact, amber is learned
 # In lab 7 points follow $d\mathbf{y}/dr = \mathbf{u}(\mathbf{y}, r)$ with $\mathbf{u} = \hat{\boldsymbol\epsilon}$,
 # from data at $r = 0$ to noise at $r = R$, and their density obeys
 # $\partial p_r/\partial r = -\nabla\cdot(p_r\mathbf{u})$. Here
-# $\nabla\cdot\mathbf{u} = \sum_i \partial u_i/\partial y_i$ is the *divergence* of $\mathbf{u}$. How does the
+# $\nabla\cdot\mathbf{u} = \sum_i \partial u_i/\partial y_i$ is the *divergence* of $\mathbf{u}$ (lab 7). How does the
 # log-density change *for someone who travels with a point*? Time passes and the place changes, so by the chain rule
 #
 # $$\frac{d}{dr}\log p_r(\mathbf{y}_r)
