@@ -176,8 +176,8 @@ print("The velocities agree at 300 points and three times, to the rounding of si
 # - The trajectories are **not** straight. Only the paths of single pairs are. A mean of straight lines bends.
 # - One Euler step from $t$ to $s$ ends in
 #   $\mathbf{x}_t - (t-s)\,\mathbb{E}[\boldsymbol\epsilon - \mathbf{x}_0 \mid \mathbf{x}_t]$, which is
-#   $\mathbb{E}[\mathbf{x}_s \mid \mathbf{x}_t]$, the mean over all straight paths through $\mathbf{x}_t$. For $s = 0$ it
-#   is the denoiser. Starting in noise, one step ends in the mean of the data, and all samples are the same.
+#   $\mathbb{E}[\mathbf{x}_s \mid \mathbf{x}_t]$, the mean over all straight paths through $\mathbf{x}_t$. For $s = 0$
+#   it is the denoiser. Starting in noise, one step ends in the mean of the data, and all samples are the same.
 #
 # ## 3. The exact one-step map on a line
 #
