@@ -65,7 +65,11 @@ def test_the_course_has_twelve_labs_36_exercises_and_six_faults():
         (..., "not answered yet."),
         (lambda x, scale: None, "not answered yet."),
         (lambda x, scale: ..., "not answered yet."),
-        (lambda x, scale: (2 * x, scale) if scale < 1 else None, "not answered yet (your function returns None)."),
+        (lambda x, scale: x.sort(), "your function returned None. Does it end with `return` and the result?"),
+        (
+            lambda x, scale: (2 * x, scale) if scale < 1 else None,
+            "your function returned None. Does it end with `return` and the result?",
+        ),
         (1.5, "got 1.5; expected a function of (x, scale)."),
         (lambda x: x, "your function does not take the 2 arguments x, scale (too many positional arguments)."),
         (lambda x, scale: 2 * x, "got an array of shape (3,) and type number; expected a tuple of 2."),
@@ -121,6 +125,32 @@ def test_an_exception_is_told_with_its_line(double):
         check("double", answer).message
         == f"double: your function raised NameError: name 'missing' is not defined, {end}"
     )
+
+
+def test_a_known_mistake_is_told_before_an_exception(double):
+    def answer(x, scale):
+        return -2 * x / np.ones(3), scale  # the second input has two entries
+
+    message = check("double", answer).message
+    assert message.startswith("double: your function raised ValueError: ")
+    assert message.endswith(". Before that: This is the mistake: the sign is wrong. Hint: Add x to itself.")
+
+
+@pytest.mark.parametrize(
+    ("lab", "message"),
+    [("4", "got '4'; expected the number of a lab, one of: 4"), (1, "lab 1 has no fault to find. Choose from: 4")],
+)
+def test_a_lab_without_a_fault_is_refused(lab, message):
+    with pytest.raises(motes.errors.UsageError, match=re.escape(message)):
+        fault(lab)
+
+
+def test_an_untouched_function_with_a_docstring_is_not_answered_yet(double):
+    def answer(x, scale):
+        """Return twice x, and the scale."""
+        ...
+
+    assert check("double", answer).message == "double: not answered yet."
 
 
 def test_an_answer_may_be_a_jax_array_or_change_its_arguments(double):

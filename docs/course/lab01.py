@@ -44,7 +44,8 @@ LIGHT = plots.STYLES["light"]  # blue: exact or real; amber: learned or computed
 #
 # A data set is a table of $n$ rows and $d$ columns. Row $i$ is one *point* $\mathbf{x}_i$, for example the two
 # coordinates of a dot in the plane, or the 13 measurements of a wine. We treat the rows as independent draws from an
-# unknown distribution $q(\mathbf{x})$. A *generative model* draws new rows from (nearly) the same distribution.
+# unknown distribution with the density $q(\mathbf{x})$. A *generative model* draws new rows from (nearly) the same
+# distribution.
 #
 # Toy data in the plane has two advantages: you see everything, and you know the exact distribution. Here are the three
 # shapes of the tutorial that this course starts from.
@@ -91,7 +92,7 @@ for alpha in (1.0, 0.9, 0.5, 0.1):
 # ### Why $\sigma^2 = 1 - \alpha^2$
 #
 # Take one column. Write $x_0$ for the data and $\epsilon$ for the noise. Both have mean 0 and variance 1, and they are
-# independent. Let $x_t = \alpha x_0 + \sigma\epsilon$. Its mean is
+# independent. Let $x_t = \alpha x_0 + \sigma\epsilon$, and write $\mathbb{E}$ for the mean over all draws. Then
 #
 # $$\mathbb{E}[x_t] = \alpha\,\mathbb{E}[x_0] + \sigma\,\mathbb{E}[\epsilon] = 0.$$
 #
@@ -115,7 +116,7 @@ for alpha in (1.0, 0.9, 0.5, 0.1):
 # ## 3. The signal-to-noise ratio
 #
 # How noisy is a point? The ratio of the two variances is the *signal-to-noise ratio* (SNR), and its logarithm is the
-# scale on which noise levels are compared best:
+# scale on which noise levels are best compared: an equal step on it is an equal factor between data and noise.
 #
 # $$\log\mathrm{SNR} = \log\frac{\alpha^2}{\sigma^2} = \log\frac{\bar\alpha}{1-\bar\alpha}.$$
 #
@@ -159,8 +160,10 @@ figure
 # ## 5. What the noise does to a density
 #
 # Adding noise blurs the density of the data. In one dimension this can be followed exactly. Take data that is an equal
-# mixture of two narrow normal distributions, at $-m$ and at $m$, each with standard deviation $\tau$. We need one fact,
-# which all later labs use as well.
+# mixture of two narrow normal distributions, at $-m$ and at $m$, each with standard deviation $\tau$. From here on,
+# $\mathcal{N}(\mu, v)$ is the normal distribution with mean $\mu$ and *variance* $v$, $x \sim \mathcal{N}(\mu, v)$ says
+# that $x$ is drawn from it, and $\mathcal{N}(x;\,\mu, v)$ is its density at $x$. We need one fact, which all later labs
+# use as well.
 #
 # ### The sum of two independent Gaussians is a Gaussian
 #
@@ -206,14 +209,14 @@ def density(grid, alpha_bar):
 
 
 grid = np.linspace(-4, 4, 401)
-oracle = MixtureOracle([0.5, 0.5], [[-m], [m]], [[[tau**2]]] * 2, schedule)
+oracle = MixtureOracle([0.5, 0.5], [[-m], [m]], [[[tau**2]]] * 2, schedule)  # weights, means, covariance matrices
 for t, alpha_bar in zip(times, alpha_bars, strict=True):
     exact = np.exp(oracle.rows(grid[:, None], t).log_prob)
     np.testing.assert_allclose(density(grid, alpha_bar), exact, atol=1e-5)
 
 # %% [markdown]
-# `MixtureOracle` is how `motes` knows the exact density of any noisy mixture; lab 6 uses its score. The blue curves are
-# exact. The amber histogram counts noisy points, as a check that the formula is right.
+# `MixtureOracle` is how `motes` knows the exact density of any noisy mixture of Gaussians. The blue curves are exact.
+# The amber histogram counts noisy points, as a check that the formula is right.
 
 # %%
 ax = single_axes(LIGHT, 7.5, 4.2)
@@ -243,8 +246,8 @@ ax
 # where $a = s$: **two equal modes are separate if their half distance $a$ is larger than their standard deviation
 # $s$.**
 #
-# A diffusion model, which goes back from noise to data, decides at this noise level to which of the two modes a point
-# will belong. Before that, the two are the same to it.
+# A diffusion model goes back from noise to data. Around this noise level, it decides to which of the two modes a point
+# will belong. At higher noise levels the density has one peak only, and most points can still end in either mode.
 #
 # ## Exercises
 #

@@ -48,9 +48,11 @@ LIGHT = plots.STYLES["light"]  # blue: exact; amber: simulated
 # \qquad\text{or}\qquad
 # \mathbf{x}_t = \sqrt{1-\beta_t}\,\mathbf{x}_{t-1} + \sqrt{\beta_t}\,\boldsymbol\epsilon_t .$$
 #
-# The squares of the two factors add up to 1, so a variance of 1 stays 1 (lab 1). Each $\boldsymbol\epsilon_t$ is a new
-# independent draw from $\mathcal{N}(\mathbf{0},\mathbf{I})$. All columns are treated alike and independently, so one
-# column shows everything. Below, 400,000 walkers start at the same $x_0$ and take 20 steps.
+# Read $q(\mathbf{x}_t\mid\mathbf{x}_{t-1})$ as "the density of $\mathbf{x}_t$, given $\mathbf{x}_{t-1}$". $\mathbf{I}$
+# is the identity matrix: each column gets noise of its own, with variance $\beta_t$. The squares of the two factors add
+# up to 1, so a variance of 1 stays 1 (lab 1). Each $\boldsymbol\epsilon_t$ is a new independent draw from
+# $\mathcal{N}(\mathbf{0},\mathbf{I})$. All columns are treated alike, so one column shows everything. Below, 400,000
+# walkers start at the same $x_0$ and take 20 steps.
 
 # %%
 rng = np.random.default_rng(0)
@@ -84,7 +86,7 @@ ax
 # $$a_2(1-a_1) + (1-a_2) = a_2 - a_1a_2 + 1 - a_2 = 1 - a_1a_2 .$$
 #
 # So $x_2 = \sqrt{a_1a_2}\,x_0 + \sqrt{1-a_1a_2}\,\epsilon$ with one $\epsilon\sim\mathcal{N}(0,1)$: the same form as
-# one step, with $a_1a_2$ in the place of $a_1$. The same calculation with $a_1a_2$ and $a_3$ gives $a_1a_2a_3$, and so
+# one step, with $a_1a_2$ instead of $a_1$. The same calculation with $a_1a_2$ and $a_3$ gives $a_1a_2a_3$, and so
 # on. With $\bar\alpha_t = a_1a_2\cdots a_t$,
 #
 # $$q(\mathbf{x}_t\mid\mathbf{x}_0) =
@@ -177,7 +179,7 @@ print(f"{near.sum():,} walkers; x_9 has mean {before.mean():.3f} and variance {b
 # %% [markdown]
 # ### The derivation
 #
-# Bayes' rule turns the step round:
+# Bayes' rule reverses the step. Everything in it is given $x_0$:
 #
 # $$q(x_{t-1}\mid x_t, x_0) = \frac{q(x_t\mid x_{t-1}, x_0)\; q(x_{t-1}\mid x_0)}{q(x_t\mid x_0)} .$$
 #
@@ -215,10 +217,10 @@ print(f"{near.sum():,} walkers; x_9 has mean {before.mean():.3f} and variance {b
 # + \frac{\sqrt{a_t}\,(1-\bar\alpha_{t-1})}{1-\bar\alpha_t}\,x_t .$$
 #
 # This is [1, eqs. 6 and 7]. Two checks without a computer: at $t = 1$, $\bar\alpha_0 = 1$, so the variance is 0 and the
-# mean is $x_0$: one step before the first, the walker was at its beginning. And $\tilde\beta_t < \beta_t$, because
-# knowing $x_0$ can only help.
+# mean is $x_0$: before the first step, the walker was at its beginning. And $\tilde\beta_t < \beta_t$, because
+# $\bar\alpha_{t-1} > \bar\alpha_t$ makes the fraction smaller than 1.
 #
-# Numbers: the formula by precisions, the one by `motes`, and the walkers.
+# Now in numbers: the formula with precisions, `q_posterior` of `motes`, and the walkers.
 
 # %%
 precision = (1 - betas[t - 1]) / betas[t - 1] + 1 / (1 - bar[t - 1])
@@ -280,7 +282,7 @@ check("skip_posterior", skip_posterior)
 # %% [markdown]
 # ## 4. If the beginning is not known
 #
-# When you generate data, $x_0$ is what you want to find out. Then $q(x_{t-1}\mid x_t)$ is a mixture: for each $x_0$
+# When you generate data, $x_0$ is what you are looking for. Then $q(x_{t-1}\mid x_t)$ is a mixture: for each $x_0$
 # that is possible, its posterior, weighted by how likely that $x_0$ is, given $x_t$:
 #
 # $$q(x_{t-1}\mid x_t) = \sum_{x_0} q(x_0\mid x_t)\; q(x_{t-1}\mid x_t, x_0), \qquad
@@ -326,7 +328,7 @@ figure
 # - $T$ small steps are one large step: $\bar\alpha_t$ is the product of all $1-\beta_t$.
 # - Given $x_0$, a step back is a Gaussian. Its precision is a sum, and its mean is a weighted average of $x_0$ and
 #   $x_t$.
-# - Simulation checks a derivation: keep the walkers that fulfil the condition, and count.
+# - Simulation checks a derivation: keep the walkers that meet the condition, and take their mean and variance.
 # - Without $x_0$ a step back is a mixture, and nearly a Gaussian if the step is small. Its mean needs only the denoiser
 #   $\mathbb{E}[x_0\mid x_t]$.
 #

@@ -44,9 +44,9 @@ LIGHT = plots.STYLES["light"]  # blue: the best possible; amber: a crude guess
 # ## 1. What should be small?
 #
 # The reverse process starts from noise, $p(x_T) = \mathcal{N}(0, 1)$, and takes Gaussian steps
-# $p_\theta(x_{t-1}\mid x_t)$ until it is at $x_0$. (We write one column; columns add up.) A good process makes the
-# data likely: $-\log p_\theta(x_0)$ should be small on average. But to compute it, one has to sum over all paths that
-# lead to $x_0$:
+# $p_\theta(x_{t-1}\mid x_t)$ until it is at $x_0$. $\theta$ stands for everything that is learned. (We write one
+# column; with several, the logarithms add up.) A good process makes the data likely: $-\log p_\theta(x_0)$ should be
+# small on average. But to compute it, one has to sum over all paths $x_{1:T} = (x_1, \dots, x_T)$ that lead to $x_0$:
 #
 # $$p_\theta(x_0) = \int p(x_T)\prod_{t=1}^{T} p_\theta(x_{t-1}\mid x_t)\; dx_1\cdots dx_T .$$
 #
@@ -62,12 +62,13 @@ LIGHT = plots.STYLES["light"]  # blue: the best possible; amber: a crude guess
 # $$-\log p_\theta(x_0) \;\le\; L = \mathbb{E}_q\!\left[-\log p(x_T)
 # - \sum_{t=1}^{T}\log\frac{p_\theta(x_{t-1}\mid x_t)}{q(x_t\mid x_{t-1})}\right] .$$
 #
-# $L$ is the *variational bound*. It can be estimated by walking forward.
+# $L$ is the *variational bound*. You can estimate it by walking forward. With natural logarithms, as here, its unit is
+# the *nat*.
 #
 # ## 2. One term per step
 #
 # $L$ compares a step back with a step forward, which point in different directions. For $t\ge 2$, Bayes' rule (lab 2)
-# turns the forward step round:
+# reverses the forward step:
 #
 # $$q(x_t\mid x_{t-1}) = q(x_{t-1}\mid x_t, x_0)\,\frac{q(x_t\mid x_0)}{q(x_{t-1}\mid x_0)} .$$
 #
@@ -87,19 +88,20 @@ LIGHT = plots.STYLES["light"]  # blue: the best possible; amber: a crude guess
 # $$L = \mathbb{E}_q\Big[\log\frac{q(x_T\mid x_0)}{p(x_T)}
 # + \sum_{t=2}^{T}\log\frac{q(x_{t-1}\mid x_t,x_0)}{p_\theta(x_{t-1}\mid x_t)} - \log p_\theta(x_0\mid x_1)\Big] .$$
 #
-# The mean of $\log(q/p)$ over draws from $q$ is the *KL divergence* $D(q\,\|\,p)$. It is at least 0, and 0 only if $q =
-# p$. So [1, eq. 5]
+# The mean of $\log(q/p)$ over draws from $q$ is the *Kullback-Leibler (KL) divergence* $D(q\,\|\,p)$. By Jensen's
+# inequality, $-D = \mathbb{E}_q[\log(p/q)] \le \log\mathbb{E}_q[p/q] = \log 1$, so it is at least 0, and it is 0 only
+# if $q = p$. So [1, eq. 5]
 #
 # $$L = \mathbb{E}_q\Big[\underbrace{D\big(q(x_T\mid x_0)\,\|\,p(x_T)\big)}_{\text{prior}}
 # + \sum_{t=2}^{T}\underbrace{D\big(q(x_{t-1}\mid x_t,x_0)\,\|\,p_\theta(x_{t-1}\mid x_t)\big)}_{\text{one per step}}
 # \;\underbrace{-\log p_\theta(x_0\mid x_1)}_{\text{reconstruction}}\Big] .$$
 #
 # Each term has a meaning. The *prior* term asks: does the forward process end in the noise from which sampling starts?
-# The terms of the *steps* ask: is each step back like the posterior, which knows $x_0$? There is nothing to learn in
-# the first.
+# There is nothing to learn in it. The terms of the *steps* ask: is each step back like the posterior, which knows
+# $x_0$? The *reconstruction* asks: does the last step back find $x_0$?
 #
 # (The original tutorial prints an older form of this bound [2], without the sum over $t$ and with the signs of three
-# entropies turned round. [The tutorial, point by point](tutorial-map.md) has the correct one.)
+# entropies reversed. [The tutorial, point by point](tutorial-map.md) has the correct one.)
 #
 # ### Exercise 3.1: the KL divergence of two Gaussians (easy)
 #
@@ -116,16 +118,25 @@ check("gaussian_kl", gaussian_kl)
 # %% [markdown]
 # ## 3. From scratch: the bound of a perfect denoiser
 #
-# The data is an equal mixture of two narrow Gaussians, at -1 and 1. For it, the denoiser $\mathbb{E}[x_0\mid x_t]$ is
-# known. Given that $x_0$ belongs to the mode at $c = \pm 1$, $x_0$ and $x_t$ are jointly Gaussian, and
+# The data is an equal mixture of two narrow Gaussians with standard deviation $w$, at -1 and 1. For it, the denoiser
+# $\mathbb{E}[x_0\mid x_t]$ is known. Suppose first that you know the mode $c = \pm 1$ of $x_0$. Then two pieces of
+# evidence are combined, as in lab 2: $x_0\sim\mathcal{N}(c, w^2)$, and $x_t\sim\mathcal{N}(\alpha x_0, \sigma^2)$. The
+# exponents add up to $-\frac12\big(\frac{(x_0-c)^2}{w^2} + \frac{(x_t-\alpha x_0)^2}{\sigma^2}\big)$. Collect $P$ and
+# $B$ as there:
 #
-# $$\mathbb{E}[x_0\mid x_t, c] = c + \frac{\alpha w^2}{s^2}(x_t - \alpha c),\qquad s^2 = \alpha^2w^2 + \sigma^2 .$$
+# $$P = \frac{1}{w^2} + \frac{\alpha^2}{\sigma^2} = \frac{s^2}{w^2\sigma^2},\qquad
+# B = \frac{c}{w^2} + \frac{\alpha x_t}{\sigma^2},\qquad s^2 = \alpha^2w^2 + \sigma^2,$$
 #
-# By Bayes' rule the odds of $c = 1$ against $c = -1$ are
-# $e^{-(x_t-\alpha)^2/2s^2} / e^{-(x_t+\alpha)^2/2s^2} = e^{2\alpha x_t/s^2}$, so $\mathbb{E}[c\mid x_t] =
-# \tanh(\alpha x_t/s^2)$. As the first formula is linear in $c$, put in the mean of $c$.
+# $$\mathbb{E}[x_0\mid x_t, c] = \frac BP = \frac{\sigma^2c + \alpha w^2x_t}{s^2}
+# = c + \frac{\alpha w^2}{s^2}(x_t - \alpha c) .$$
 #
-# For the steps back we take the posterior with the denoiser in the place of $x_0$, and the variance $\beta_t$.
+# The last step puts in $\sigma^2 = s^2 - \alpha^2w^2$. Which mode is it? By Bayes' rule the odds of $c = 1$ against
+# $c = -1$ are $o = e^{-(x_t-\alpha)^2/2s^2} / e^{-(x_t+\alpha)^2/2s^2} = e^{2z}$ with $z = \alpha x_t/s^2$. The
+# probabilities are $\frac{o}{o+1}$ and $\frac{1}{o+1}$, so $\mathbb{E}[c\mid x_t] = \frac{o-1}{o+1} =
+# \frac{e^z-e^{-z}}{e^z+e^{-z}} = \tanh z$. As the first formula is linear in $c$, put in the mean of $c$.
+#
+# For the steps back we take the posterior with the denoiser instead of $x_0$, and the variance $\beta_t$. The terms are
+# KL divergences of Gaussians, as in exercise 3.1; `gap` is the distance of the two means.
 
 # %%
 W = 0.25  # standard deviation of each mode
@@ -227,7 +238,8 @@ assert abs(whole.nats.mean() - terms.sum(axis=0).mean()) < 5 * 1.5 * terms.sum(a
 # %% [markdown]
 # ## 4. From the bound to the simple loss
 #
-# In a step, the variances hold nothing to learn. What depends on the denoiser is the distance of the means,
+# The variances of a step are fixed, so there is nothing to learn in them. What depends on the denoiser is the distance
+# of the means,
 #
 # $$\frac{1}{2\sigma_t^2}\,\big(\tilde\mu_t - \mu_\theta\big)^2 ,$$
 #
@@ -269,9 +281,9 @@ check("kl_weight", kl_weight)
 # - \boldsymbol\epsilon_\theta\big(\sqrt{\bar\alpha_t}\,\mathbf{x}_0 + \sqrt{1-\bar\alpha_t}\,\boldsymbol\epsilon,\;
 # t\big)\big\|^2\Big] .$$
 #
-# In words: take a data point, a random step and noise; mix; let the network guess the noise; square the error. To leave
-# out the weights does not change what the best guess is at each step. It changes how hard a network that cannot be
-# perfect tries at each.
+# In words: take a data point, a random step and noise; mix; let the network guess the noise; square the error. Leaving
+# out the weights does not change the best guess at any step. It changes at which steps a network that cannot be perfect
+# tries hardest.
 #
 # Below, the perfect denoiser and a crude one, which takes the data for a single Gaussian with the same variance.
 
@@ -326,7 +338,7 @@ figure
 # has mean 0 by the definition of $m$. So the middle term is 0. The last term is at least 0, and 0 for $g = m$. Hence:
 #
 # - the best guess of the noise is its conditional mean $\mathbb{E}[\epsilon\mid x_t] = (x_t -
-#   \alpha_t\,\mathbb{E}[x_0\mid x_t])/\sigma_t$, which is the denoiser in other words;
+#   \alpha_t\,\mathbb{E}[x_0\mid x_t])/\sigma_t$, which is the denoiser in another form;
 # - the least possible loss is the variance of the noise that is left when $x_t$ is known;
 # - what a network can improve is only the last term. A loss of 0.4 can be perfect, and a loss of 0.1 bad.
 #
@@ -351,13 +363,13 @@ check("least_loss", least_loss)
 #
 # - $-\log p_\theta(x_0)$ cannot be computed, but it has an upper bound that is a sum: a prior term, a KL divergence per
 #   step, and a reconstruction.
-# - All of these are divergences of Gaussians. A step's term is a weight times the squared error of the noise.
+# - The first two are KL divergences of Gaussians. A step's term is a weight times the squared error of the noise.
 # - The simple loss leaves the weight out. Its best guess is $\mathbb{E}[\boldsymbol\epsilon\mid\mathbf{x}_t]$.
 # - The least possible loss is not 0, so a loss means little without it.
 #
 # ## Next
 #
-# [Lab 4](lab04.py) puts a network in the place of the perfect denoiser and trains it, as the original tutorial does.
+# [Lab 4](lab04.py) replaces the perfect denoiser by a network and trains it, as the original tutorial does.
 #
 # ## References
 #

@@ -45,8 +45,9 @@ fresh = motes.make_shape("moons", 4_000, seed=1)  # never trained on
 # ## 1. The plan
 #
 # A network $\boldsymbol\epsilon_\theta(\mathbf{x}_t, t)$ gets a noisy point and its step, and guesses the noise. Its
-# weights $\theta$ are to make the simple loss small (lab 3). The loss is an expectation over data, steps and noise, and
-# so is its gradient:
+# weights $\theta$, its adjustable numbers, should make the simple loss small (lab 3). So compute the gradient of the
+# loss, its derivative with respect to each weight, and move the weights a little against it, again and again. How far
+# they move is the *learning rate*. The loss is an expectation over data, steps and noise, and so is its gradient:
 #
 # $$\nabla_\theta\,\mathbb{E}\big[\ell(\theta;\mathbf{x}_0,t,\boldsymbol\epsilon)\big]
 # = \mathbb{E}\big[\nabla_\theta\,\ell(\theta;\mathbf{x}_0,t,\boldsymbol\epsilon)\big] .$$
@@ -68,17 +69,26 @@ fresh = motes.make_shape("moons", 4_000, seed=1)  # never trained on
 #
 # ### The network
 #
-# A hidden layer with input $\mathbf{h}$ computes $\mathrm{softplus}\big(\mathbf{g}_t\odot(\mathbf{W}\mathbf{h} +
-# \mathbf{b})\big)$, where $\mathbf{g}_t$ is row $t$ of a table of gates with one row per step. Count the parameters. A
-# layer from $m$ to $k$ numbers has $mk + k$ weights and $100k$ gates:
+# A network is a chain of *layers*, here four. The first takes the two coordinates of $\mathbf{x}_t$, and the last
+# returns the two coordinates of the guess. A *hidden* layer, one of the first three, with input $\mathbf{h}$, computes
+#
+# $$\mathrm{softplus}\big(\mathbf{g}_t\odot(\mathbf{W}\mathbf{h} + \mathbf{b})\big),\qquad
+# \mathrm{softplus}(y) = \log(1 + e^y) .$$
+#
+# The matrix $\mathbf{W}$ and the vector $\mathbf{b}$ are learned. $\mathbf{g}_t$, learned as well, is row $t$ of a
+# table of gates with one row per step, and $\odot$ multiplies entry by entry. The softplus, also entry by entry, bends
+# the result: without it, all layers together would be one linear map. The last layer is
+# $\mathbf{W}\mathbf{h} + \mathbf{b}$ alone. Count the parameters. A hidden layer from $m$ to $k$ numbers has $mk + k$
+# weights and $100k$ gates:
 #
 # $$(2\cdot128+128+12{,}800) + 2\,(128\cdot128+128+12{,}800) + (128\cdot2+2) = 13{,}184 + 2\cdot29{,}312 + 258 =
 # 72{,}066.$$
 #
 # ### The optimiser
 #
-# *Adam* keeps two running means for each weight: $m$ of its gradient and $v$ of the gradient's square. They start at 0,
-# and are divided by $1-0.9^i$ and $1-0.999^i$ after $i$ steps to make up for that. The step is $-0.001\,m/(\sqrt v +
+# *Adam* keeps two running means for each weight: $m\leftarrow 0.9\,m + 0.1\,g$ of its gradient $g$, and
+# $v\leftarrow 0.999\,v + 0.001\,g^2$ of the square. They start at 0, and are divided by $1-0.9^i$ and $1-0.999^i$ after
+# $i$ steps to make up for that. The step is $-0.001\,m/(\sqrt v +
 # 10^{-8})$, so each weight moves by about the learning rate, however large its gradient is. *Clipping* scales the whole
 # gradient down if it is longer than 1, so that one unlucky batch cannot throw the network off.
 #
@@ -95,7 +105,16 @@ fresh = motes.make_shape("moons", 4_000, seed=1)  # never trained on
 #
 # ## 2. From scratch
 #
-# Everything above in 40 lines of JAX. `lax.scan` runs the loop as one compiled program.
+# Everything above in 40 lines of JAX. JAX is NumPy (`jnp`) with a few additions:
+#
+# | function | what it does |
+# |---|---|
+# | `jax.value_and_grad(f)` | computes `f` and its gradient with respect to the first argument |
+# | `jax.vmap(f, (None, 0))` | applies `f` to all rows of the second argument; the first is the same for all |
+# | `jax.jit(f)` | compiles `f` |
+# | `jax.lax.scan(step, state, keys)` | runs the loop `state, loss = step(state, key)` as one compiled program |
+# | `jax.tree.map(f, a, b)` | applies `f` to each pair of arrays in two nested lists |
+# | `jax.random.normal(key, shape)` | draws normal noise; the same key always gives the same numbers |
 
 # %%
 T = 100
@@ -180,10 +199,10 @@ best = float(jax.jit(jax.vmap(Simple(), (None, 0, 0, 0)))(exact, test, at, noise
 plots.loss_curve(np.arange(1, STEPS + 1), losses, best=best, window=100, style=LIGHT)
 
 # %% [markdown]
-# The curve falls for a few hundred steps, and then hardly at all. Is the training done? Single batches jitter by nearly
-# as much as what is left to learn. It gets worse if you look at few rows. The original prints one number every 100
-# epochs: the loss of an epoch's last batch, which has only 16 rows. (10,000 rows are 78 batches of 128, and 16 rows
-# remain.)
+# The curve falls for a few hundred steps, and then hardly at all. Is the training done? The loss of single batches
+# jitters by nearly as much as what is left to learn. It gets worse if you look at few rows. The original prints one
+# number every 100 *epochs*, passes through all rows: the loss of an epoch's last batch, which has only 16 rows. (10,000
+# rows are 78 batches of 128, and 16 rows remain.)
 
 
 # %%
@@ -201,21 +220,24 @@ print(f"all 4,000 fresh rows: {rows.mean():.4f} +- {rows.std() / len(rows) ** 0.
 print(f"with the averaged weights: {row_losses(average).mean():.4f}")
 
 # %% [markdown]
-# The numbers that the original prints run from 0.57 to 0.91 without a trend, and ten batches of 16 from *one* model
-# do the same. The mean of all fresh rows has a standard error that is small enough to see the gap to the best.
+# The numbers that the original prints run from 0.57 to 0.91 without a trend. Ten batches of 16 rows differ at least as
+# much, although all have *one* model. The mean of all fresh rows has a standard error that is small enough to see the
+# gap to the best.
 #
-# Use `n` rows, and the standard error is the standard deviation of the rows divided by $\sqrt n$. Always print it.
+# For `n` rows, the standard error is the standard deviation of the rows' losses divided by $\sqrt n$. Always print it.
 #
 # ## 4. The same by `motes`
 #
-# A run can be written down as a *recipe*. `tutorial` is the original number for number; only the steps are fewer.
+# In `motes`, a *recipe* describes a training. The recipe `tutorial` is the original, number for number; we only take
+# fewer steps.
 
 # %%
 model = motes.fit(x, "tutorial", changes={"training.steps": 4_000}, seed=0, verbose=False)
 print(model, model.training)
 
 # %% [markdown]
-# Sampling walks the reverse chain of lab 2, with the network's guess. Here it is, from noise to points.
+# Sampling takes the steps back of lab 2, with the network's guess. Lab 5 is about this *reverse chain*. Here it is,
+# from noise to points.
 
 # %%
 places = np.linspace(0, T, 8).round().astype(int)
@@ -226,7 +248,7 @@ plots.row(chain, np.asarray(model.grid)[places], process="reverse", view=plots.V
 plots.comparison(fresh, samples, style=LIGHT)
 
 # %% [markdown]
-# Two moons can be seen, but blurred, and with too many points on the left. Measure it: `sliced_w2` is a distance, in
+# You see two moons, but blurred, and with too many points on the left. Measure it: `sliced_w2` is a distance, in
 # standard deviations of the data, and `c2st` is how often a classifier tells samples from data (0.5: it cannot). Both
 # need a reference: the same measure between two real draws.
 
@@ -291,8 +313,8 @@ if check("antithetic_ratio", antithetic_ratio).correct:
 # %% [markdown]
 # ## Find the fault
 #
-# `fault(4)` returns a recipe in which one number was changed. It standardises the data, its schedule ends in noise, its
-# network is good, and its loss falls as it should. But look at its samples.
+# `fault(4)` returns a recipe for a short training, in which one number is wrong. It standardises the data, its schedule
+# ends in noise, its network is good, and its loss falls as it should. But look at its samples.
 
 # %%
 recipe = fault(4)
@@ -307,12 +329,13 @@ plots.comparison(fresh, bad, style=LIGHT)
 # %% [markdown]
 # Look for it like this:
 #
-# 1. Read the recipe: `print(recipe)`, or `recipe.to_dict()`.
-# 2. A model keeps two sets of weights: `faulty.training.last` and `faulty.training.averaged`. Sample from both with
-# `faulty.with_denoiser(...)`. Which of them does the recipe use?
-# 3. Do the arithmetic of section 1 for this recipe's decay and number of steps: how much of the average is the
-# untrained network?
-# 4. Compare with `motes.diagnose(x, recipe)`, which checks a recipe before it is trained.
+# 1. Read the recipe: `print(recipe)` names its parts, and `recipe.to_dict()` has all of its numbers.
+# 2. A model keeps two denoisers: `faulty.training.last` has the last weights, and `faulty.training.averaged` their
+#    average. Sample from both, for example `faulty.with_denoiser(faulty.training.last).sample(4_000)`. Which of them
+#    made the samples above?
+# 3. Do the arithmetic of section 1 for this recipe's decay, `training.ema`, and its number of steps: how much of the
+#    average is the untrained network?
+# 4. Compare with `print(*motes.diagnose(x, recipe))`, which checks a recipe before it is trained.
 #
 # Then answer with one of: data, schedule, network, learning rate, average, sampler.
 
@@ -322,12 +345,12 @@ check("fault_04", ...)
 # %% [markdown]
 # ## What you learned
 #
-# - Training is: take a batch, add noise, guess it, square the error, take a step. Forty lines do it.
+# - To train is to repeat: take a batch, add noise, guess it, square the error, take a step. Forty lines do it.
 # - The loss has a floor and a jitter. Compare it with the floor, on rows that were not trained on, with a standard
 #   error.
 # - A good loss does not make good samples. Measure the samples, and compare with the same measure between two real
 #   draws.
-# - An average of weights that is longer than the training still contains the untrained network.
+# - An average of weights that looks back further than the training is long still contains the untrained network.
 #
 # ## Next
 #

@@ -77,7 +77,7 @@ LIGHT = plots.STYLES["light"]  # blue is real or exact, amber is learned
 # $$\mathbf{x}_t = \alpha_t\hat{\mathbf{x}}_0 + \sigma_t\hat{\boldsymbol\epsilon}, \qquad
 # \hat{\mathbf{v}} = \alpha_t\hat{\boldsymbol\epsilon} - \sigma_t\hat{\mathbf{x}}_0.$$
 #
-# So one of them gives the others. If the variance is preserved, $\alpha_t^2 + \sigma_t^2 = 1$, then
+# So each of them gives the others. If the variance is preserved, $\alpha_t^2 + \sigma_t^2 = 1$, then
 # $(\mathbf{x}_t, \mathbf{v})$ is $(\mathbf{x}_0, \boldsymbol\epsilon)$ turned by an angle whose cosine is $\alpha_t$,
 # and you turn back by
 #
@@ -90,13 +90,16 @@ LIGHT = plots.STYLES["light"]  # blue is real or exact, amber is learned
 # $$q_t(\mathbf{x}) = \int p(\mathbf{x}_0)\,\mathcal{N}(\mathbf{x};\ \alpha_t\mathbf{x}_0,\ \sigma_t^2\mathbf{I})\,
 # d\mathbf{x}_0.$$
 #
-# The gradient of a Gaussian is the Gaussian times $-(\mathbf{x} - \alpha_t\mathbf{x}_0) / \sigma_t^2$. So
+# Differentiate under the integral. The gradient of a Gaussian with respect to $\mathbf{x}$ is the Gaussian times
+# $-(\mathbf{x} - \alpha_t\mathbf{x}_0) / \sigma_t^2$. So
 #
 # $$\nabla\log q_t(\mathbf{x}) = \frac{\nabla q_t(\mathbf{x})}{q_t(\mathbf{x})}
 # = \int \frac{p(\mathbf{x}_0)\,\mathcal{N}(\mathbf{x};\ \alpha_t\mathbf{x}_0,\ \sigma_t^2\mathbf{I})}{q_t(\mathbf{x})}
 # \Big({-\frac{\mathbf{x} - \alpha_t\mathbf{x}_0}{\sigma_t^2}}\Big)\,d\mathbf{x}_0.$$
 #
-# By Bayes' rule the fraction is $p(\mathbf{x}_0 \mid \mathbf{x}_t)$, so the integral is a conditional mean:
+# By Bayes' rule, at $\mathbf{x} = \mathbf{x}_t$ the fraction is $p(\mathbf{x}_0 \mid \mathbf{x}_t)$, so the integral is
+# a conditional mean. In the last step, put in
+# $\mathbf{x}_t = \alpha_t\hat{\mathbf{x}}_0 + \sigma_t\hat{\boldsymbol\epsilon}$:
 #
 # $$\nabla\log q_t(\mathbf{x}_t) = -\frac{\mathbf{x}_t - \alpha_t\hat{\mathbf{x}}_0}{\sigma_t^2}
 # = -\frac{\hat{\boldsymbol\epsilon}}{\sigma_t}.$$
@@ -114,8 +117,10 @@ LIGHT = plots.STYLES["light"]  # blue is real or exact, amber is learned
 # {\sum_j \exp\big({-\|\mathbf{x}_t - \alpha_t\mathbf{p}_j\|^2 / (2\sigma_t^2)}\big)}, \qquad
 # \hat{\mathbf{x}}_0 = \sum_i w_i\,\mathbf{p}_i.$$
 #
-# It is a softmax of squared distances, and the denoiser is a weighted mean of the data. If $\sigma_t$ is large, all
-# points count and the answer is near their mean. If it is small, only the nearest point counts.
+# The prior $1/m$ and the factor of the Gaussian are the same for all points and cancel. Weights of this form,
+# exponentials divided by their sum, are called a *softmax*, here of squared distances. The denoiser is a weighted mean
+# of the data. If $\sigma_t$ is large, all points count and the answer is near their mean. If it is small, only the
+# nearest point counts.
 #
 # ### From scratch
 
@@ -157,10 +162,10 @@ np.testing.assert_allclose(score, np.stack(slopes, axis=1), atol=1e-7)
 print("Tweedie's formula and the gradient of log q agree:", np.abs(score - np.stack(slopes, axis=1)).max())
 
 # %% [markdown]
-# Now the same with motes. `EmpiricalOracle` is this denoiser; a *schedule* gives $\alpha_t$ and $\sigma_t$ as
-# functions of $t$. `CosineVP` has $\alpha_t = \cos\theta t$, so the time with $\theta t = 0.5$ has the numbers from
-# above. Every denoiser of motes, exact or learned, has the methods `eps`, `v` and `score`, and acts on one point;
-# `jax.vmap` makes it act on rows.
+# Now the same with motes. `EmpiricalOracle` is this denoiser; a *schedule* gives $\alpha_t$ and $\sigma_t$ as functions
+# of $t$. `CosineVP` has $\alpha_t = \cos\theta t$ with a fixed angle $\theta$ of almost $\pi/2$, so the time with
+# $\theta t = 0.5$ has the numbers from above. Every denoiser of motes, exact or learned, has the methods `eps`, `v` and
+# `score`, and acts on one point; `jax.vmap` makes it act on rows.
 
 # %%
 schedule = CosineVP()
@@ -210,8 +215,8 @@ fig
 # recipe `default` of motes goes one step further: `Preconditioned` adds the right multiple of $\mathbf{x}_t$ to the
 # network's output, so that the network only has to say what $\mathbf{x}_t$ does not show.
 #
-# Measure it. The three networks below are exact, but for a constant error of 0.05. motes wraps a network in the
-# denoiser that knows what it predicts.
+# Measure it. The three networks below are exact, except for a constant error of 0.05. motes wraps each in the denoiser
+# class for what it predicts.
 
 # %%
 wrong = 0.05
@@ -239,8 +244,8 @@ fig
 # $$\|\mathbf{x}_0 - \hat{\mathbf{x}}_0\|^2
 # = \Big(\frac{\sigma_t}{\alpha_t}\Big)^2\,\|\boldsymbol\epsilon - \hat{\boldsymbol\epsilon}\|^2.$$
 #
-# Each name comes with a loss of its own, and all have the same minimum. They only differ in how much an error counts
-# at which noise level.
+# Each name comes with a loss of its own, and all are smallest for the same denoiser. They only differ in how much an
+# error counts at which noise level.
 #
 # ## 6. Why the exact answer is not what you want
 #
@@ -270,9 +275,9 @@ plt.close(fig)
 fig
 
 # %% [markdown]
-# The second denoiser is perfect on paper, and useless: it returns its training rows. Only a network that does *not*
-# reach the minimum of the training loss makes new points. Where do the three differ? Compare their answers at every
-# noise level $r = \sigma_t / \alpha_t$.
+# The denoiser of the 200 rows reaches the least possible training loss, and is useless: it returns its training rows.
+# Only a network that does *not* reach this minimum makes new points. Where do the three differ? Compare their answers
+# at every noise level $r = \sigma_t / \alpha_t$.
 
 # %%
 levels = np.geomspace(0.02, 8, 16)

@@ -60,8 +60,8 @@ LIGHT = plots.STYLES["light"]
 #
 # Papers write it for $\mathbf{x}$ and $t$. It is the same equation: $\mathbf{x} = \alpha\mathbf{y}$ changes because
 # $\alpha$ does, by $\alpha'\mathbf{y}\,dt = \frac{\alpha'}{\alpha}\mathbf{x}\,dt$, and because $\mathbf{y}$ gets noise
-# of variance $dr^2$, which times $\alpha^2$ is
-# $\alpha^2\,d\frac{\sigma^2}{\alpha^2} = d\sigma^2 - 2\sigma^2\frac{\alpha'}{\alpha}dt$. So
+# of variance $d(r^2) = 2r\,dr$, which times $\alpha^2$ is
+# $\alpha^2\,d\big(\frac{\sigma^2}{\alpha^2}\big) = d(\sigma^2) - 2\sigma^2\frac{\alpha'}{\alpha}dt$. So
 #
 # $$d\mathbf{x} = f\,\mathbf{x}\,dt + g\,d\mathbf{W}, \qquad f = \frac{\alpha'}{\alpha}, \qquad
 # g^2 = 2\sigma\sigma' - 2\sigma^2\frac{\alpha'}{\alpha}.$$
@@ -73,7 +73,9 @@ LIGHT = plots.STYLES["light"]
 #
 # ## 2. How the density moves
 #
-# Write $p_r$ for the density of $\mathbf{y}$ at level $r$. Two rules say how a density changes.
+# Write $p_r$ for the density of $\mathbf{y}$ at level $r$. Two rules say how a density changes. They use the
+# *divergence* of a vector field, $\nabla\cdot\mathbf{a} = \sum_i\partial a_i/\partial y_i$, and the *Laplacian* of a
+# function, $\Delta p = \nabla\cdot\nabla p = \sum_i\partial^2p/\partial y_i^2$.
 #
 # **Rule 1: noise spreads.** A point is at $\mathbf{y}$ after the noise if it was at
 # $\mathbf{y} - \sqrt{2r\,dr}\,\mathbf{z}$ before. Expand $p_r$ there to second order and average over $\mathbf{z}$,
@@ -293,7 +295,8 @@ for name, (step, _) in solvers.items():
 # %% [markdown]
 # ## 7. Solve the easy part exactly
 #
-# Modern samplers use one more idea (Lu et al. 2022). Measure levels by $\lambda = -\log r$. Then
+# Modern samplers use one more idea (Lu et al. 2022). Measure levels by $\lambda = -\log r$, which is not the $\lambda$
+# of section 3. Then
 #
 # $$\frac{d\mathbf{y}}{d\lambda} = \frac{d\mathbf{y}}{dr}\,\frac{dr}{d\lambda} = -r\,\hat{\boldsymbol\epsilon}
 # = \hat{\mathbf{x}}_0 - \mathbf{y},$$

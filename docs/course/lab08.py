@@ -45,20 +45,21 @@ LIGHT = plots.STYLES["light"]  # blue is real or exact, amber is learned
 #
 # In lab 7 points follow $d\mathbf{y}/dr = \mathbf{u}(\mathbf{y}, r)$ with $\mathbf{u} = \hat{\boldsymbol\epsilon}$,
 # from data at $r = 0$ to noise at $r = R$, and their density obeys
-# $\partial p_r/\partial r = -\nabla\cdot(p_r\mathbf{u})$. How does the log-density change *for someone who travels
-# with a point*? Time passes and the place changes, so by the chain rule
+# $\partial p_r/\partial r = -\nabla\cdot(p_r\mathbf{u})$. Here
+# $\nabla\cdot\mathbf{u} = \sum_i \partial u_i/\partial y_i$ is the *divergence* of $\mathbf{u}$ (lab 7). How does the
+# log-density change *for someone who travels with a point*? Time passes and the place changes, so by the chain rule
 #
 # $$\frac{d}{dr}\log p_r(\mathbf{y}_r)
 # = \frac{\partial\log p_r}{\partial r} + \mathbf{u}\cdot\nabla\log p_r
 # = -\frac{\nabla\cdot(p_r\mathbf{u})}{p_r} + \mathbf{u}\cdot\nabla\log p_r.$$
 #
 # The product rule gives $\nabla\cdot(p\,\mathbf{u}) = p\,\nabla\cdot\mathbf{u} + \mathbf{u}\cdot\nabla p$. Divide by
-# $p$: the last part is $\mathbf{u}\cdot\nabla\log p$ and cancels. What remains is short:
+# $p$. Because $\nabla p/p = \nabla\log p$, the last part cancels $\mathbf{u}\cdot\nabla\log p$. What remains is short:
 #
 # $$\frac{d}{dr}\log p_r(\mathbf{y}_r) = -\nabla\cdot\mathbf{u}.$$
 #
-# Where the flow spreads (a positive *divergence* $\nabla\cdot\mathbf{u} = \sum_i \partial u_i/\partial y_i$), points
-# thin out and the density falls. Integrate from 0 to $R$ and solve for the beginning:
+# Where the flow spreads (a positive divergence), points thin out and the density falls. Integrate from 0 to $R$ and
+# solve for the beginning:
 #
 # $$\log p_0(\mathbf{x})
 # = \log p_R(\mathbf{y}_R) + \int_0^R \nabla\cdot\hat{\boldsymbol\epsilon}(\mathbf{y}_r, r)\,dr.$$
@@ -72,7 +73,7 @@ LIGHT = plots.STYLES["light"]  # blue is real or exact, amber is learned
 #
 # Data: a mixture of three Gaussians with its exact $\hat{\boldsymbol\epsilon}$ (lab 7). The divergence is a sum of
 # difference quotients. Steps are equal in $\log r$, with $d\mathbf{y}/d\log r = r\,\hat{\boldsymbol\epsilon}$, by the
-# classical Runge-Kutta method: four slopes a step, fourth order.
+# classical Runge-Kutta method, which takes four slopes per step and is of fourth order.
 
 # %%
 weights, means, std = np.array([0.5, 0.3, 0.2]), np.array([[-0.9, -0.3], [1.0, -0.7], [0.75, 1.8]]), 0.3
@@ -133,10 +134,11 @@ print(f"flow and exact density: largest difference {np.abs(mine - exact).max():.
 # $\mathcal{N}(\mathbf{0}, (1 + R^2)\mathbf{I})$ and not quite $p_R$. You would find the same difference in the
 # samples.
 #
-# With $d$ columns the divergence needs $d$ derivatives. For thousands of columns take a random vector $\mathbf{z}$
-# with $\mathbb{E}[\mathbf{z}\mathbf{z}^\top] = \mathbf{I}$ instead: $\mathbf{z}^\top\mathbf{J}\mathbf{z}$ has the mean
-# $\mathrm{tr}\,\mathbf{J} = \nabla\cdot\mathbf{u}$ (Hutchinson's estimator), at the price of noise. motes computes it
-# exactly.
+# With $d$ columns the divergence needs $d$ derivatives. It is the trace of the Jacobian $\mathbf{J}$, the matrix of
+# $\partial u_i/\partial y_j$. For thousands of columns, take a random vector $\mathbf{z}$ with
+# $\mathbb{E}[\mathbf{z}\mathbf{z}^\top] = \mathbf{I}$ instead: $\mathbf{z}^\top\mathbf{J}\mathbf{z}$ has the mean
+# $\mathrm{tr}\,\mathbf{J} = \nabla\cdot\mathbf{u}$ (Hutchinson's estimator), but it is noisy. motes computes the
+# divergence exactly.
 #
 # ## 2. Measure a model in nats
 #
@@ -212,13 +214,14 @@ print(f"trained model, 100 steps: bound {above.mean():.3f} +- {above.std() / 20:
 #
 # ## 5. The loss is a likelihood
 #
-# Training never computes a likelihood, only squared errors. But they know it. Let $h(r)$ be the entropy of
-# $\mathbf{y}$ at level $r$, and $L(r) = \mathbb{E}\|\boldsymbol\epsilon - \hat{\boldsymbol\epsilon}\|^2$ the smallest
-# possible loss there, summed over the $d$ columns.
+# Training never computes a likelihood, only squared errors. But they determine it. Let
+# $h(r) = -\mathbb{E}[\log p_r(\mathbf{y})]$ be the entropy of $\mathbf{y}$ at level $r$, and
+# $L(r) = \mathbb{E}\|\boldsymbol\epsilon - \hat{\boldsymbol\epsilon}\|^2$ the smallest possible loss there, summed over
+# the $d$ columns.
 #
 # *Step 1.* Along the flow $-\log p_r$ rises by $\nabla\cdot\hat{\boldsymbol\epsilon}$, so the entropy, its mean, rises
-# by the mean divergence. Integrate by parts, and use Tweedie's formula
-# $\nabla\log p_r = -\hat{\boldsymbol\epsilon}/r$:
+# by the mean divergence. Integrate by parts ($p_r$ is 0 at infinity), put in $\nabla p_r = p_r\nabla\log p_r$, and use
+# Tweedie's formula $\nabla\log p_r = -\hat{\boldsymbol\epsilon}/r$:
 #
 # $$\frac{dh}{dr} = \int p_r\,\nabla\cdot\hat{\boldsymbol\epsilon}\,d\mathbf{y}
 # = -\int \nabla p_r\cdot\hat{\boldsymbol\epsilon}\,d\mathbf{y}
@@ -227,19 +230,21 @@ print(f"trained model, 100 steps: bound {above.mean():.3f} +- {above.std() / 20:
 #
 # *Step 2.* $\boldsymbol\epsilon = \hat{\boldsymbol\epsilon} + (\boldsymbol\epsilon - \hat{\boldsymbol\epsilon})$, and
 # the two parts are uncorrelated because $\hat{\boldsymbol\epsilon}$ is a conditional mean (lab 6). So their mean
-# squares add: $d = \mathbb{E}\|\hat{\boldsymbol\epsilon}\|^2 + L(r)$.
+# squares add. That of $\boldsymbol\epsilon$ is 1 in each of the $d$ columns:
+# $d = \mathbb{E}\|\hat{\boldsymbol\epsilon}\|^2 + L(r)$.
 #
 # Together, with $dr/r = d\log r$:
 #
 # $$\frac{dh}{d\log r} = d - L(r).$$
 #
-# **Entropy rises by what the loss lacks to $d$.** At a large $R$ it is the entropy of a Gaussian,
+# **The entropy rises by the difference between $d$ and the loss.** At a large $R$ it is the entropy of a Gaussian,
 # $h(R) = \frac d2\big(1 + \log 2\pi(1 + R^2)\big)$. Follow it down to $r = 0$, and you have the entropy of the data,
 # from denoising errors alone (Kong et al. 2023; the relation goes back to Guo, Shamai & Verdú 2005). In exercise 8.3
 # you do it.
 #
-# For a network, put its own loss $L_\theta \ge L$ in: the area between the two curves, over $\log r$, is an upper
-# bound of the KL divergence from the data to its reverse diffusion (Song et al. 2021). `motes diagnose` draws it.
+# For a network, put its own loss $L_\theta \ge L$ in: the area between the two curves, over $\log r$, is an upper bound
+# of the KL divergence from the data to its reverse diffusion (Song et al. 2021). It does not bound the flow, whose KL
+# may be larger. `motes diagnose` draws it.
 
 # %%
 levels = np.geomspace(0.01, 10, 31)
@@ -268,7 +273,8 @@ ax.fill_between(levels, least, 2, color=LIGHT.real, alpha=0.15)
 ax.set(xlabel="noise level $r$", ylabel="loss, summed over columns", title="the blue area is a difference of entropies")
 ax.legend()
 plt.close(fig)
-print(f"area between the curves: at most {area:.3f} nats of KL; the flow's own KL is {gap.mean():.3f}")
+print(f"area between the curves: the KL to the reverse diffusion is at most {area:.3f} nats")
+print(f"the KL to the flow, another model: {gap.mean():.3f} +- {gap.std() / len(gap) ** 0.5:.3f} nats")
 fig
 
 # %% [markdown]
@@ -346,10 +352,10 @@ check("fault_08", ...)
 # %% [markdown]
 # ## What you learned
 #
-# - Along the flow the log-density falls by the divergence; at the end it is a Gaussian's. That gives log p of every
-#   point.
+# - Along the flow the log-density falls by the divergence, and at the end the density is a Gaussian's. That gives log p
+#   of every point.
 # - Negative log-likelihood minus entropy is a KL divergence, in nats, and never negative.
-# - Densities have units; the chain and the flow are two models; and the training loss knows the likelihood.
+# - Densities have units; the chain and the flow are two models; and the training loss determines the likelihood.
 #
 # ## Next
 #

@@ -246,8 +246,8 @@ fig
 #
 # The noise at the start is `sigma_max = 40` here. All classes start from the same
 # $\mathcal{N}(0, \sigma_\text{max}^2\mathbf I)$, although the noisy points of a class with mean $m$ are centred at $m$.
-# Lab 8 and [classes](../classes.md) have the size of this error: about $m s/\sigma_\text{max}$ in the mean of a class
-# with standard deviation $s$.
+# Lab 8 met the same error, and [classes](../classes.md) measures it: about $m s/\sigma_\text{max}$ in the mean of a
+# class with standard deviation $s$.
 
 # %%
 x, y = motes.data.make_labelled_shape("moons", 10_000, seed=0)

@@ -55,7 +55,7 @@ LIGHT = plots.STYLES["light"]  # blue is real or exact, amber is drawn or learne
 # This is a noise schedule like any other, with $\alpha_t = 1-t$ and $\sigma_t = t$. (Many papers let $t = 0$ be noise.
 # Here, as in all labs, $t = 0$ is data.) Each pair $(\mathbf{x}_0, \boldsymbol\epsilon)$ moves with the constant
 # velocity $\boldsymbol\epsilon - \mathbf{x}_0$. Lines of different pairs cross, so a point $\mathbf{x}$ at time $t$ has
-# no velocity of its own, but it has a mean one:
+# no velocity of its own, but it has a mean velocity:
 #
 # $$\mathbf{u}_t(\mathbf{x}) = \mathbb{E}[\boldsymbol\epsilon - \mathbf{x}_0 \mid \mathbf{x}_t = \mathbf{x}].$$
 #
@@ -174,11 +174,10 @@ print("The velocities agree at 300 points and three times, to the rounding of si
 # - *Flow matching against diffusion* is a choice of schedule, of what the network predicts, and of the weight in the
 #   loss.
 # - The trajectories are **not** straight. Only the paths of single pairs are. A mean of straight lines bends.
-# - One Euler step from $t$ to $s$ has the end
+# - One Euler step from $t$ to $s$ ends in
 #   $\mathbf{x}_t - (t-s)\,\mathbb{E}[\boldsymbol\epsilon - \mathbf{x}_0 \mid \mathbf{x}_t]$, which is
-#   $\mathbb{E}[\mathbf{x}_s \mid \mathbf{x}_t]$,
-#   the mean over all straight paths through $\mathbf{x}_t$. For $s = 0$ it is the denoiser. Starting in noise, one step
-#   ends in the mean of the data, and all samples are the same.
+#   $\mathbb{E}[\mathbf{x}_s \mid \mathbf{x}_t]$, the mean over all straight paths through $\mathbf{x}_t$. For $s = 0$
+#   it is the denoiser. Starting in noise, one step ends in the mean of the data, and all samples are the same.
 #
 # ## 3. The exact one-step map on a line
 #

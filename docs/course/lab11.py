@@ -43,12 +43,12 @@ LIGHT = plots.STYLES["light"]  # blue is real or exact, amber is drawn or learne
 # %% [markdown]
 # ## 1. A table whose truth is known
 #
-# Each row is a trip to work: the weather, the means of transport, and whether it ended in time. We choose the
+# Each row is a trip to work: the weather, the means of transport, and whether you arrived on time. We choose the
 # probabilities, so the probability of every possible row is known. `joint[a, b, c]` has it for the labels a, b and c,
 # as numbers from 0.
 
 # %%
-labels = {"weather": ["dry", "rain", "snow"], "transport": ["car", "bus"], "arrival": ["in time", "late"]}
+labels = {"weather": ["dry", "rain", "snow"], "transport": ["car", "bus"], "arrival": ["on time", "late"]}
 weather = np.array([0.6, 0.3, 0.1])
 car = np.array([0.3, 0.6, 0.2])  # p(car | weather)
 late = np.array([[0.1, 0.2], [0.3, 0.25], [0.6, 0.4]])  # p(late | weather, transport)
@@ -60,9 +60,10 @@ print("shape", joint.shape, " sum", joint.sum().round(12), " p(snow, car, late) 
 # %% [markdown]
 # ## 2. Forward: hide cells
 #
-# There is no half-way between "rain" and "snow", so Gaussian noise makes no sense here. Masked diffusion uses another
-# noise (Austin et al. 2021): at time $t$, each cell is *masked*, independently of the others, with probability $t$. At
-# $t = 0$ the row is complete, and at $t = 1$ nothing is left. A masked cell stays masked at later times.
+# There is nothing halfway between "rain" and "snow", so Gaussian noise makes no sense here. Masked diffusion uses
+# another kind of noise (Austin et al. 2021): at time $t$, each cell is *masked*, independently of the others, with
+# probability $t$. At $t = 0$ the row is complete, and at $t = 1$ nothing is left. A masked cell stays masked at later
+# times.
 #
 # ### Back, if the row were known
 #
@@ -80,9 +81,9 @@ print("shape", joint.shape, " sum", joint.sum().round(12), " p(snow, car, late) 
 # ### Back, if it is not known
 #
 # A model replaces the true label by a draw from its prediction $p_\theta(x_j \mid \text{visible cells})$. This
-# prediction is the *denoiser* of masked diffusion. When a cell is revealed does not depend on its label, and the
-# prediction need not know the time: what is visible says all. Here is the exact denoiser of our table, from scratch,
-# and the reverse process.
+# prediction is the *denoiser* of masked diffusion. The time at which a cell is masked does not depend on any label. So
+# the time tells nothing about the hidden labels, and the prediction needs only the visible cells. Here is the exact
+# denoiser of our table, from scratch, and the reverse process.
 
 
 # %%
@@ -155,21 +156,23 @@ fig
 # $$-\log p_\theta(\mathbf{x}) \;\le\; L = \int_0^1 \frac1t\;
 # \mathbb{E}\Big[\sum_{j\text{ masked at }t} -\log p_\theta(x_j \mid \text{cells visible at } t)\Big]\,dt.$$
 #
-# So the loss is the cross-entropy of the masked cells with the weight $1/t$ (Sahoo et al. 2024; Shi et al. 2024).
+# $-\log p_\theta(x_j \mid \dots)$, the loss of a classifier, is called the *cross-entropy*. So the loss is the
+# cross-entropy of the masked cells with the weight $1/t$ (Sahoo et al. 2024; Shi et al. 2024).
 #
-# **The integral can be done.** A certain mask, with $m$ of $n$ cells masked, occurs at time $t$ with probability
+# **The integral has a closed form.** A certain mask, with $m$ of $n$ cells masked, occurs at time $t$ with probability
 # $t^m(1-t)^{n-m}$. Its share in $L$ is
 #
 # $$B = \int_0^1 \frac1t\,t^m(1-t)^{n-m}\,dt = \int_0^1 t^{m-1}(1-t)^{n-m}\,dt .$$
 #
-# Integrate by parts, $n - m$ times. Each time the exponent of $1-t$ comes down as a factor, and the boundary terms
-# vanish:
+# Integrate by parts, $n - m$ times. Each time, the exponent of $1-t$ comes down as a factor, the power of $t$ is
+# integrated, and the boundary terms vanish:
 #
 # $$B = \frac{n-m}{m}\int_0^1 t^{m}(1-t)^{n-m-1}dt = \dots
 # = \frac{(n-m)!}{m\,(m+1)\cdots(n-1)}\int_0^1 t^{n-1}dt = \frac{(n-m)!\,(m-1)!}{n!} = \frac{1}{m\binom nm}.$$
 #
 # There are $\binom nm$ masks with $m$ masked cells. Read the result as a recipe: draw $m$ uniformly from $1, \dots, n$,
-# then one of the $\binom nm$ masks, and weight its cross-entropy by $n/m$. Nothing of $t$ is left. This is the loss
+# then one of the $\binom nm$ masks, and weight its cross-entropy by $n/m$. Indeed
+# $\frac1n\cdot\frac{1}{\binom nm}\cdot\frac nm = \frac{1}{m\binom nm}$. The time $t$ is gone. This is the loss
 # that `motes` minimises for tables.
 #
 # **It is also the chain rule, averaged over all orders.** Reveal the cells in some order. By the chain rule,
@@ -319,7 +322,7 @@ print(f"all cells in one step: {kl:.4f} nats per row; one cell per step: 0")
 # | `overwritten` | it draws complete rows, and then writes the known labels over them |
 # | `late` | it reads a known label only when the turn of its column comes, after earlier columns were drawn |
 #
-# Interrogate it. Below is the first question, rows without a condition. Ask at least two more: what happens given `{0:
+# Question it. Below is the first question, rows without a condition. Ask at least two more: what happens given `{0:
 # 2}` (snow), and given `{2: 1}` (late)? Compare each with the exact probabilities; `joint` and sums of it give them
 # all.
 

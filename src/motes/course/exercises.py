@@ -4,6 +4,7 @@ An answer is correct if it equals the solution on inputs that the reader has not
 the results of known mistakes, such as a wrong sign, so that the message can say which one was made.
 """
 
+import dis
 import inspect
 import zlib
 from collections.abc import Callable, Iterator
@@ -23,6 +24,9 @@ Function = Callable[..., Any]
 Value = tuple[np.ndarray, ...]  # one array, or the items of a tuple
 
 POINTS = {"easy": 1, "middle": 2, "research": 3}
+
+# A function of these instructions alone, such as `def f(x): ...`, has no answer in it.
+EMPTY = {"RESUME", "NOP", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}
 
 
 @dataclass(frozen=True)
@@ -129,8 +133,8 @@ def check(name: str, answer: Any) -> CheckResult:
 
     Args:
         name: name of the exercise.
-        answer: your function, or a number, array or text if the exercise has no inputs. None, `...` or a function that
-            returns one of them is an exercise not answered yet.
+        answer: your function, or a number, array or text if the exercise has no inputs. None, `...` or a function
+            without a body is an exercise not answered yet.
 
     Returns:
         an object with `correct` (bool) and `message` (str).
@@ -192,8 +196,10 @@ def fault(lab: int) -> Any:
         PointRecipe...
     """
     choices = sorted(int(one.name[-2:]) for one in EXERCISES.values() if one.name.startswith("fault_"))
+    if not isinstance(lab, int):
+        raise UsageError(f"got {lab!r}; expected the number of a lab, one of: {', '.join(map(str, choices))}.")
     if lab not in choices:
-        raise UsageError(f"lab {lab!r} has no fault to find. Choose from: {', '.join(map(str, choices))}.")
+        raise UsageError(f"lab {lab} has no fault to find. Choose from: {', '.join(map(str, choices))}.")
     return import_module(f"motes.course.lab{lab:02d}").broken()
 
 
@@ -279,17 +285,19 @@ def _problem(one: Exercise, answer: Any) -> str:
         try:
             result = function(*call)
         except Exception as error:
-            return f"your function raised {type(error).__name__}: {error}{_line(error, function)}."
+            raised = f"your function raised {type(error).__name__}: {error}{_line(error, function)}."
+            mistake = _mistake(one, got) if got else ""
+            return f"{raised} Before that: {mistake}" if mistake else raised
         if result is None or result is ...:
-            return "not answered yet (your function returns None)." if got else "not answered yet."
+            if not got and _is_empty(function):
+                return "not answered yet."
+            return f"your function returned {result}. Does it end with `return` and the result?"
         got.append(_value(result))
     right = list(map(one.equal, got, expected))
     if all(right):
         return ""
-    for name, mistake in one.wrong.items():
-        if all(map(one.equal, got, one.results(mistake))):
-            advice = inspect.getdoc(mistake) or f"Hint: {(inspect.getdoc(one.solution) or '').partition(chr(10))[0]}"
-            return f"not correct. This is the mistake: {name}. {advice}"
+    if mistake := _mistake(one, got):
+        return f"not correct. {mistake}"
     for result, target in zip(got, expected, strict=True):
         if wrong_form := _form_problem(result, target):
             return wrong_form
@@ -306,6 +314,21 @@ def _problem(one: Exercise, answer: Any) -> str:
     )
 
 
+def _mistake(one: Exercise, got: list[Value]) -> str:
+    """Return which known mistake gives the results of the first calls, with advice; empty if none does."""
+    for name, mistake in one.wrong.items():
+        if all(map(one.equal, got, one.results(mistake))):
+            advice = inspect.getdoc(mistake) or f"Hint: {(inspect.getdoc(one.solution) or '').partition(chr(10))[0]}"
+            return f"This is the mistake: {name}. {advice}"
+    return ""
+
+
+def _is_empty(function: Function) -> bool:
+    """Return whether a function is still as the lab has it: `...`, and at most a docstring."""
+    code = getattr(function, "__code__", None)
+    return code is not None and {one.opname for one in dis.get_instructions(code)} <= EMPTY
+
+
 def _form_problem(got: Value, expected: Value) -> str:
     """Return what is wrong with the type or shape of a result, or that it is not finite; empty if nothing is."""
     if len(got) != len(expected):
@@ -315,7 +338,8 @@ def _form_problem(got: Value, expected: Value) -> str:
         if _kind(ours) != _kind(target):
             return f"{where}got {_form((ours,))}; expected {_form((target,))}."
         if ours.shape != target.shape:
-            return f"{where}got shape {ours.shape}; expected {target.shape}."
+            wanted = target.shape if target.ndim else f"a {_kind(target)}"
+            return f"{where}got shape {ours.shape}; expected {wanted}."
         if _kind(ours) == "number" and np.isfinite(target).all() and not np.isfinite(ours).all():
             return f"{where}got {ours[~np.isfinite(ours)][0]} ({np.sum(~np.isfinite(ours))} of {ours.size} numbers)."
     return ""

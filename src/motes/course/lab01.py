@@ -29,6 +29,11 @@ def _complement(x0, eps, alpha_bar):
     return np.sqrt(alpha_bar) * x0 + (1 - np.sqrt(alpha_bar)) * eps
 
 
+def _squared(x0, eps, alpha_bar):
+    """alpha-bar is alpha squared already: x0 is scaled by alpha = sqrt(alpha_bar)."""
+    return alpha_bar * x0 + np.sqrt(1 - alpha_bar**2) * eps
+
+
 def _minus(x0, eps, alpha_bar):
     """The noise is added. Its distribution would be the same, but it would not be this noise."""
     return np.sqrt(alpha_bar) * x0 - np.sqrt(1 - alpha_bar) * eps
@@ -44,6 +49,7 @@ def _minus(x0, eps, alpha_bar):
         "the factors of x0 and eps are exchanged": _exchanged,
         "x0 is not shrunk": _not_shrunk,
         "1 - sqrt(alpha_bar) instead of sqrt(1 - alpha_bar)": _complement,
+        "alpha-bar is taken for alpha": _squared,
         "the sign of the noise is wrong": _minus,
     },
 )

@@ -91,6 +91,11 @@ def _forward_only(x_t, x_0, t, betas):
     return np.sqrt(np.append(1, np.cumprod(1 - betas))[t - 1]) * x_0
 
 
+def _step_undone(x_t, x_0, t, betas):
+    """This undoes the shrinking of one step. Knowing x_0 as well moves the mean towards it."""
+    return x_t / np.sqrt(1 - betas[t - 1])
+
+
 @exercise(
     lab=2,
     level="middle",
@@ -102,6 +107,7 @@ def _forward_only(x_t, x_0, t, betas):
         "one step off": _next_step,
         "the square roots are missing": _no_roots,
         "x_t is ignored": _forward_only,
+        "x_0 is ignored": _step_undone,
     },
 )
 def posterior_mean(x_t, x_0, t, betas):

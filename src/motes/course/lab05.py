@@ -53,8 +53,8 @@ def _mean(x_t, eps_hat, factor, size):
 def reverse_mean(x_t, eps_hat, k, betas):
     """Put x0_hat = (x_t - sigma_t eps_hat) / alpha_t into the posterior's mean, and simplify.
 
-    Of the predicted noise, one step removes the share beta_k / sigma_t. Step k = 0 is the first, so alpha-bar is the
-    product of 1 - beta_0, ..., 1 - beta_k.
+    One step removes the share betas[k] / sigma_t of the predicted noise, with sigma_t^2 = 1 - alpha-bar. Step k = 0 is
+    the first, so alpha-bar is the product of 1 - betas[0], ..., 1 - betas[k].
     """
     sigma_t = np.sqrt(1 - np.prod(1 - betas[: k + 1]))
     return (x_t - betas[k] / sigma_t * eps_hat) / np.sqrt(1 - betas[k])
