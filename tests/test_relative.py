@@ -7,6 +7,7 @@ import pytest
 import motes
 from fits import fit_table
 from motes.tables import Schema
+from motes.tables.predictions import conditional_masses, pieces_of
 from motes.tables.unmasking import draw_block
 from tables import TINY, of_random_weights, untrained
 
@@ -85,6 +86,20 @@ def test_rows_are_drawn_as_they_are_scored_with_and_without_a_condition(model):
         expected = expected / expected.sum()
         found = np.histogram(drawn, cuts)[0] / len(drawn)
         assert (np.abs(found - expected) < 4 * np.sqrt(expected / len(drawn)) + 3e-3).all()
+
+
+@pytest.mark.slow
+def test_the_bars_of_a_column_are_the_sums_of_its_values(model):
+    row = {"bill": [300.0], "paid": [None], "next": [295.0]}
+    schema, reader, at = model.schema, model.orders.reader, model.schema.parts_of("paid").start
+    pieces = [pieces_of(part, scale, np.zeros(0)) for part, scale in zip(schema.parts, reader.scales, strict=True)]
+    bars = conditional_masses(model.orders, pieces, schema.frame(row), schema.encode(row))[at]
+    paid = np.arange(-300.0, 4000)
+    encoded = schema.encode(pd.DataFrame({"bill": 300.0, "paid": paid, "next": 295.0}), unseen="mark")
+    p = np.exp(model.orders.first(["bill", "next"]).log_prob_parts(encoded)[:, at])
+    here = encoded.codes[:, at] >= 0
+    exact = np.bincount(encoded.codes[here, at], p[here], len(bars))
+    np.testing.assert_allclose(bars, exact, atol=2e-3)  # the last token contains values beyond the domain
 
 
 @pytest.mark.slow
