@@ -30,6 +30,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "course" / "pages"
 EXPLORER = ROOT / "src" / "motes" / "explorer"
 MODULES = ("page/words.js", "page/paint.js", "page/layers.js", "alone/model.js")
+LABS = 12
 POINTS = 600  # real points of a page
 MOONS = "moons"
 
@@ -44,12 +45,17 @@ def page(lab: int) -> str:
     words = {
         "title": f"{re.findall('<h1>(.*?)</h1>', body)[0]}: lab {lab} of motes",
         "style": read("base.css").strip(),
-        "lab": lab,
+        "nav": " ".join([*link(lab - 1, "previous"), f"<span>Lab {lab} of {LABS}</span>", *link(lab + 1, "next")]),
         "body": body,
         "data": json.dumps(DATA.get(lab, dict)(), separators=(",", ":")).replace("<", "\\u003c"),
         "script": f"{script}\n{{\n{own}}}",
     }
     return re.sub(r"\{\{ (\w+) \}\}", lambda found: str(words[found[1]]), read("base.html"))
+
+
+def link(lab: int, words: str) -> list[str]:
+    """Return the link to another lab, if there is one."""
+    return [f'<a href="lab{lab:02}.html">{words}</a>'] if 1 <= lab <= LABS else []
 
 
 # --- what is in a page besides the words ------------------------------------------------------------------------------

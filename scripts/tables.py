@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
@@ -47,6 +48,34 @@ def toys(data: dict[str, Any]) -> Rows:
             both("nats error", ".4f"),
             both("after cpu", ".1f"),
         )
+
+
+@table("heldout.json")
+def heldout(data: dict[str, Any]) -> Rows:
+    yield "excess of -log p, nats", *next(iter(data["shapes"].values()))
+    for name, models in data["shapes"].items():
+        yield name.replace("_", " "), *(f"{median(one['excess']):.3f}" for one in models.values())
+
+
+@table("tables_protocol.json")
+def tables_peers(data: dict[str, Any]) -> Rows:
+    header, *rows = data["table"]
+    yield "", "motes", "best published", "motes on unseen rows", "seconds to fit on two cores"
+    for row in rows:
+        one = dict(zip(header, row, strict=True))
+        ours, published = one["XGB"].rstrip(")").split(" (")
+        yield one[""], ours, published, one["XGB unseen"], one["fit, s"]
+
+
+@table("posteriors.json")
+def posteriors_peers(data: dict[str, Any]) -> Rows:
+    header, *rows = data["table"]
+    models, task = header[2:6], ""
+    yield "", *models
+    for row in rows:
+        task = row[0] or task
+        if row[1] == "10,000" and all(row[2:6]):
+            yield task, *(cell.split(" ")[0] for cell in row[2:6])
 
 
 @table("rows.json")

@@ -301,6 +301,28 @@ def test_a_folder_is_answered_file_by_file(command, saved, rows, motes_command, 
         np.testing.assert_allclose(found, kind(saved)(pd.read_parquet(rows / "part-1.parquet"))["log_prob"])
 
 
+@pytest.mark.parametrize("command", TASKS)
+def test_a_parquet_file_is_answered_by_row_groups(command, saved, motes_command, tmp_path):
+    kind, options = TASKS[command]
+    words = [f"--{name}={value}" for name, value in options.items()]
+    whole = pd.concat([pd.DataFrame(PEOPLE)] * 3, ignore_index=True)
+    whole.to_parquet("big.parquet", row_group_size=len(PEOPLE["age"]) + 1)
+    for k in (1, 0, 2):
+        motes_command.out(command, saved, "big.parquet", "--out", "one", "--shard", k, "-q", *words)
+    paths = write_shards(kind(saved, **options), "big.parquet", out=tmp_path / "other")
+    assert [path.name for path in paths] == [f"big-0000{k}.parquet" for k in range(3)]
+    assert contents(tmp_path / "one") == contents(tmp_path / "other")
+    assert "in 3 shards: no problems" in motes_command.out("check", "one", "-q")
+    if command == "score":
+        found = pd.concat(map(pd.read_parquet, paths), ignore_index=True)
+        np.testing.assert_allclose(found["log_prob"], kind(saved)(whole)["log_prob"])
+    whole.to_csv("big.csv")
+    for name in ("big.csv", "penguins"):
+        assert f"--workers and '{name}', which is a single part" in motes_command.error(
+            command, saved, name, "--out", "two", "--workers", 2, *words
+        )
+
+
 def test_a_folder_that_changes_is_refused(saved, rows, tmp_path):
     task, call = Scorer(saved), {"source": rows, "out": tmp_path / "scores"}
     paths = write_shards(task, **call)

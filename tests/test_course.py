@@ -50,10 +50,12 @@ def test_the_solution_passes_and_each_mistake_is_told_by_its_own_name(name, caps
     assert check(name, namespace[name]() if no_inputs else namespace[name]).correct
 
 
-def test_each_lab_has_exercises_from_easy_to_research():
-    for lab in {one.lab for one in EXERCISES.values()}:
-        levels = [one.level for name, one in EXERCISES.items() if one.lab == lab and not name.startswith("fault_")]
-        assert sorted(levels) == ["easy", "middle", "research"], lab
+def test_the_course_has_twelve_labs_36_exercises_and_six_faults():
+    assert [path.stem for path in LABS] == [f"lab{lab:02d}" for lab in range(1, 13)]
+    faults = {name for name in EXERCISES if name.startswith("fault_")}
+    assert faults == {f"fault_{lab:02d}" for lab in (4, 5, 7, 8, 11, 12)}
+    levels = [(one.lab, one.level) for name, one in EXERCISES.items() if name not in faults]
+    assert sorted(levels) == [(lab, level) for lab in range(1, 13) for level in ("easy", "middle", "research")]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +138,7 @@ def test_unknown_names_are_errors_that_help(double):
     for call in (hint, solution, lambda name: check(name, 1)):
         with pytest.raises(motes.errors.UsageError, match=r"unknown exercise 'duoble'\. Did you mean 'double'\?"):
             call("duoble")
-    with pytest.raises(motes.errors.UsageError, match=r"lab 1 has no fault to find\. Choose from: 4"):
+    with pytest.raises(motes.errors.UsageError, match=r"lab 1 has no fault to find\. Choose from: 4, 5, 7, 8, 11, 12"):
         fault(1)
     with pytest.raises(motes.errors.UsageError, match="an exercise 'double' exists in lab 1"):
         exercise(lab=2, level="easy", question="", wrong={})(double)

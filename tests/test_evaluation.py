@@ -161,6 +161,14 @@ def test_prdc_is_that_of_brute_force(n, m, k, dim):
     assert np.allclose(prdc(a, b, neighbours=k), expected, rtol=1e-12)
 
 
+def test_the_interval_of_the_density_is_its_spread():
+    # 60 pairs: the sd of the density has a relative error of 9 %, so that 30 % are passed once in 1,000 seeds.
+    rng = np.random.default_rng(577)
+    found = [prdc(rng.normal(size=(150, 2)), rng.normal(size=(250, 2))).density for _ in range(60)]
+    half = np.mean([(one.high - one.low) / 2 for one in found])
+    assert half == pytest.approx(1.96 * np.std(found, ddof=1), rel=0.3)
+
+
 # --- size: 5 % +- 2 % over 500 nulls -------------------------------------------------------------------------------
 
 

@@ -181,7 +181,7 @@ def test_other_encodings_are_refused_with_the_option_and_read_with_it(file, monk
 
 
 def test_what_is_no_text_is_named_and_its_bytes_are_not_printed(file):
-    with pytest.raises(DataError, match=r"which is a zip archive, such as \.xlsx.*Export it as \.csv"):
+    with pytest.raises(DataError, match=r"which is a zip archive, such as \.xlsx.*export it as \.csv"):
         read_frame(file(b"PK\x03\x04" + bytes(range(256))))
     with pytest.raises(DataError, match="contains a null byte at position 3") as error:
         read_frame(file(b"ab\0" + bytes(range(128, 256)) * 9))

@@ -1,10 +1,13 @@
 """Columns in which nearly every row has its own value: which these are, and that no such value comes back."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import motes
+import ordinary_tables
 from motes.data import as_frame
 from motes.errors import DataError, UsageError
 from motes.tables import Schema
@@ -53,7 +56,8 @@ def test_ids_names_addresses_and_free_text_are_set_aside(column):
     schema = Schema.fit(pd.DataFrame({column: IDENTIFIERS[column], "city": LEARNED["city"]}))
     assert schema.learned == ("city",) and [*schema.identifiers] == [column]
     (message,) = schema.warnings
-    assert "nearly every row has its own value" in message and f"'{column}'" in message
+    why = "they look like personal data" if column == "email" else "nearly every row has its own value"
+    assert why in message and f"'{column}'" in message
 
 
 @pytest.mark.parametrize("column", LEARNED)
@@ -175,7 +179,7 @@ def test_filling_in_leaves_such_a_column_as_it_is(model, people):
     lambda model, rows: model.evaluate(rows, n=50, target="name"),
 ])  # fmt: skip
 def test_what_is_asked_of_such_a_column_is_refused_with_the_reason(model, people, ask):
-    with pytest.raises(UsageError, match="is set aside, because nearly every training row has its own value there"):
+    with pytest.raises(UsageError, match=r"is set aside, because (nearly every training row has|it looks like e-mail)"):
         ask(model, people)
 
 
@@ -190,3 +194,102 @@ def test_a_report_shows_no_real_row_unless_asked(model, people, tmp_path):
     tables = lambda page: page.count('<th scope="row">10</th>')
     assert (tables(plain), tables(asked)) == (1, 2)
     assert len(shown(asked)) > len(shown(plain)) + 4  # a synthetic age may be a real one
+
+
+# --- personal data, which may repeat ----------------------------------------------------------------------------------
+
+
+def luhn(digits):
+    return digits + str(-sum(sum(divmod(int(d) * (2 - k % 2), 10)) for k, d in enumerate(digits[::-1])) % 10)
+
+
+def iban(bank):
+    return f"AT{98 - int(f'{bank}102900') % 97:02d}{bank}"
+
+
+def some(make, n=40):
+    """Entries of customers, each of whom has about ten rows."""
+    known = [make(k) for k in range(n)]
+    return [known[k] for k in RNG.integers(0, n, N)]
+
+
+FIRST, LAST = ["Anna", "Thomas", "Maria", "John", "Eva"], ["Gruber", "O'Brien", "von Berg", "Lee", "Moser-Huber"]
+PERSONAL = {
+    "contact": ("e-mail addresses", some(lambda k: f"u{k}@firm.at"), r"contact-\d{6}@example\.com"),
+    "call": ("phone numbers", some(lambda k: f"+43 660 {1234567 + k}"), r"\+00 000 0\d{6}"),
+    "home phone": ("phone numbers", some(lambda k: f"(0316) {123456 + k}"), r"\(0000\) \d{6}"),
+    "mobile": ("phone numbers", some(lambda k: 6601234567 + k), r"\d{11}"),
+    "paid with": ("card numbers", some(lambda k: luhn(f"411111111{k:06d}")), r"000000000\d{7}"),
+    "account": ("IBANs", some(lambda k: iban(f"19043002{k:08d}")), r"AT\d\d0{10}\d{6}"),
+    "code": ("social security or similar numbers", some(lambda k: f"123-45-{6789 + k}"), r"000-\d\d-\d{4}"),
+    "svnr": ("social security or similar numbers", some(lambda k: f"{1234 + k} 010190"), r"0000 \d{6}"),
+    "client": ("IP addresses", some(lambda k: f"192.168.3.{k}"), r"240\.\d+\.\d+\.\d+"),
+    "lives in": ("street addresses", some(lambda k: f"Hauptstraße {k}"), r"Example Street \d{6}"),
+    "shipping address": ("street addresses", some(lambda k: f"{k} Abbey Lane"), r"Example Street \d{6}"),
+    "rep": ("names of people", some(lambda k: f"{FIRST[k % 5]} {LAST[k // 5 % 5]}"), r"Person \d{6}"),
+    "lastName": ("names of people", some(lambda k: LAST[k % 5]), r"Person \d{6}"),
+    "who": ("first names", [*["Anna", "Maria", "Thomas"] * 100, "Hildegard", *["Eva"] * (N - 301)], r"Person\d{6}"),
+}
+
+
+@pytest.mark.parametrize("column", PERSONAL)
+def test_personal_data_that_repeats_is_set_aside_and_returned_as_placeholders_of_its_pattern(column):
+    about, values, pattern = PERSONAL[column]
+    schema = Schema.fit({column: values, "city": LEARNED["city"]})
+    assert schema.learned == ("city",) and schema.columns[0].personal == about
+    assert f"they look like personal data: '{column}' ({about})" in schema.warnings[0]
+    made = schema.identifiers[column].placeholders(1, 2000).cells()
+    assert all(re.fullmatch(pattern, str(one)) for one in made)
+    assert len({*made}) == 2000 and not {*made} & {*values}
+    warning = f"column '{column}': these look like {about}, so synthetic rows will contain real values."
+    assert warning in Schema.fit({column: values, "city": LEARNED["city"]}, {column: "categorical"}).warnings
+
+
+def test_placeholders_of_cards_and_ibans_have_valid_check_digits():
+    cards, ibans = (
+        Schema.fit({name: PERSONAL[name][1], "city": LEARNED["city"]}).identifiers[name].placeholders(1, 300).cells()
+        for name in ("paid with", "account")
+    )
+    assert all(luhn(card[:-1]) == card for card in cards)
+    assert all(int(f"{one[4:]}1029{one[2:4]}") % 97 == 1 for one in ibans)
+
+
+def test_a_placeholder_that_the_data_contain_is_replaced_by_another_pattern():
+    values = some(lambda k: f"+00 000 0{k:06d}")
+    made = Schema.fit({"phone": values, "city": LEARNED["city"]}).identifiers["phone"].placeholders(1, 100).cells()
+    assert made[0] == "phone-000001"
+
+
+def test_first_names_that_several_rows_share_are_learned_and_said():
+    schema = Schema.fit({"first name": ["Anna", "Thomas", "Xaver", "Eva"] * 100, "city": LEARNED["city"]})
+    assert schema.learned == ("first name", "city")
+    assert "first names, learned because each occurs in at least 5 rows" in schema.warnings[0]
+
+
+ORDINARY = {
+    "version": [f"10.{k % 9}.{k % 4}.{k % 7}" for k in range(N)],
+    "isbn": some(lambda k: f"978-3-16-1484{k:02d}-0"),
+    "sku": some(lambda k: f"{k:04d}-{k * 7 % 1000:03d}"),
+    "order no": some(lambda k: 4111111111110000 + 10 * k),
+    "town": RNG.choice(["Paris", "Florence", "San Jose", "Santa Maria", "Graz", "Linz", "New York", "Rome"], N),
+    "product name": RNG.choice(["Red Chair", "Oak Table", "Jack Lamp", "Floor Lamp"], N),
+    "handle": some(lambda k: f"@user{k}"),
+    "street": RNG.choice(["Pave", "Grvl"], N),
+    "period": RNG.choice(["2020-2021", "2021-2022", "2022-2023"], N),
+    "mobile": RNG.choice(["yes", "no"], N),
+    "name": RNG.choice(["alpha", "beta", "gamma"], N),
+}
+
+
+def test_columns_that_resemble_personal_data_are_learned():
+    schema = Schema.fit({name: list(one) for name, one in ORDINARY.items()}, relations=False)
+    assert not [one.name for one in schema.columns if one.personal]
+
+
+@pytest.mark.slow
+def test_ordinary_columns_are_not_taken_for_personal_data():
+    """No false alarm in 220 columns of tables that people bring."""
+    frames = [*map(ordinary_tables.table, ordinary_tables.TABLES), *map(motes.dataset, motes.data.DATASETS)]
+    columns = [one for frame in frames for one in Schema.fit(frame, relations=False).columns]
+    assert not [one.name for one in columns if one.personal and one.name not in ("email", "phone")]
+    assert len(columns) >= 220

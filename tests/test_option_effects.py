@@ -118,6 +118,7 @@ VALUES = {
     "grid.karras.rho": 3.0,
     "grid.log_snr.sigma_min": 0.02,
     "grid.given.times": (1.0, 0.5, 0.25, 0.0),
+    "rules.hold": ("table", TINY | {"table.relations": False}, ["sum == a + b"]),
     "table.bins": 4,
     "table.missing": "ignore",
     "table.relations": False,
@@ -152,7 +153,7 @@ TEXT = {
 def test_every_option_has_another_value():
     kinds = [(section, kind, cls) for section in SECTIONS for kind, cls in kinds_of(section).items()]
     every = {".".join(filter(None, (section, kind, key))) for section, kind, cls in kinds for key in keys_of(cls)}
-    assert every == {*VALUES, *TEXT, REFUSED}
+    assert every == {*VALUES, *TEXT, REFUSED, "text.sheet", "text.sql"}  # the last two: tests/test_exchange.py
 
 
 # --- what each section decides --------------------------------------------------------------------------------------
@@ -233,8 +234,13 @@ def table(recipe, option):
     return parts, len(model.schema.relations), model.orders.bias, jax.tree.leaves(model.models)
 
 
+def rules(recipe, _):
+    with untrained():
+        return fit_table(PEOPLE, recipe, seed=1).draw(50)["sum"]
+
+
 LOOKS = {
-    "data": rows, "schedule": schedule, "times": times, "sampler": points, "grid": grid, "table": table,
+    "rules": rules, "data": rows, "schedule": schedule, "times": times, "sampler": points, "grid": grid, "table": table,
     **dict.fromkeys(("network", "denoiser", "loss", "conditions", "training"), training),
 }  # fmt: skip
 
@@ -252,7 +258,7 @@ def test_an_option_changes_what_its_section_decides(option, tmp_path):
     base, changes, value = value if isinstance(value, tuple) and len(value) == 3 else (None, {}, value)
     if section == "table":
         base, changes = "table", TINY | {"table.steps": 6, "table.averages": 3} | changes
-    elif section not in ("data", "schedule", "times", "sampler", "grid"):
+    elif section not in ("data", "rules", "schedule", "times", "sampler", "grid"):
         changes = SMALLEST | changes
     if option.count(".") == 2:
         changes = {f"{section}.kind": option.split(".")[1]} | changes

@@ -18,7 +18,7 @@ from motes.evaluation.points import evaluate_points
 from motes.evaluation.tables import evaluate_tables
 from motes.plots import write_page
 from motes.plots.report import _environment, page
-from motes.plots.svg import element, heat_map, histogram, tick_text, ticks
+from motes.plots.svg import cloud, element, heat_map, histogram, tick_text, ticks
 from motes.tables.schema import Schema
 from pages import Page, check_numbers, check_page
 
@@ -511,3 +511,16 @@ def test_a_page_in_the_wrong_place_is_refused_before_the_work(tmp_path, monkeypa
         model.report(tmp_path / "report.pdf")
     with pytest.raises(UsageError, match="there is no folder"):
         model.report(tmp_path / "nowhere" / "report.html")
+
+
+def test_points_stand_at_their_places():
+    low, high = np.array([-1.0, 10.0]), np.array([3.0, 12.0])
+    (path,) = [
+        one
+        for one in Page(cloud(np.array([[-1.0, 10.0], [0.0, 11.5]]), low, high, "real", "")).of("path")
+        if "cloud" in one["class"]
+    ]
+    at = np.array([[float(word) for word in dot.split("h")[0].split(",")] for dot in path["d"].split("M")[1:]])
+    corner, other = at
+    side = (other[0] - corner[0]) * 4  # a quarter of the way to the right, and three quarters up
+    assert side > 100 and corner[1] - other[1] == pytest.approx(0.75 * side, abs=0.2)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
-from scipy.special import logsumexp
+from scipy.special import expit, logsumexp
 
 from motes.tables.mixture import (
     Base,
@@ -133,7 +133,8 @@ def gates_of(y, lines, even):
     """The initial gates of a base of one normal, where codes alone have the log-density `even`."""
     numbers, weights = y[:, :lines], np.ones(len(y))
     base = fit_base(y, weights, lines, MixtureShape(1, 0.0, 1e-6), 0)
-    return first_gates(base, y, numbers, numbers, np.broadcast_to(even, numbers.shape), weights)
+    none = np.zeros((*numbers.shape, 0))
+    return expit(first_gates(base, y, numbers, numbers, np.broadcast_to(even, numbers.shape), none, weights)[0])
 
 
 def test_gates_begin_where_the_entries_are_likeliest():
@@ -159,10 +160,9 @@ def test_gates_stay_where_codes_and_normals_are_equally_likely():
         w * stats.norm(m[1], np.sqrt(s[1, 1])).pdf(y[:, 1]) for w, m, s in zip(weights, means, covariances, strict=True)
     )
     number = y[:, :1]
-    gates = first_gates(
-        Base(np.log(weights), means, covariances), y, number, number, np.log(both / label)[:, None], np.ones(500)
-    )
-    np.testing.assert_allclose(gates, 0.5, atol=1e-9)
+    base, even = Base(np.log(weights), means, covariances), np.log(both / label)[:, None]
+    odds, _ = first_gates(base, y, number, number, even, np.zeros((500, 1, 0)), np.ones(500))
+    np.testing.assert_allclose(odds, 0.0, atol=4e-9)
 
 
 def labelled(n):

@@ -102,11 +102,11 @@ def test_an_npy_file_that_cannot_be_used_says_why(tmp_path, x, says):
     assert "x.npy" in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["points.txt", "points", "points.csv.gz"])
+@pytest.mark.parametrize("name", ["points.txt", "points", "points.txt.gz"])
 def test_another_suffix_is_refused(file, name):
-    with pytest.raises(UsageError, match=r"expected a name that ends in \.csv, \.tsv, \.parquet, \.npy\."):
+    with pytest.raises(UsageError, match=r"expected a name that ends in \.csv, \.tsv, .*\.npy"):
         read_table(file(HEADED, name))
-    with pytest.raises(UsageError, match=r"expected a name that ends in \.csv, \.tsv, \.parquet, \.npy\."):
+    with pytest.raises(UsageError, match=r"expected a name that ends in \.csv, \.tsv, .*\.npy"):
         write_frame(file(HEADED, name), as_frame(X, ["a", "b"]))
 
 

@@ -181,8 +181,9 @@ plots.loss_curve(np.arange(1, STEPS + 1), losses, best=best, window=100, style=L
 
 # %% [markdown]
 # The curve falls for a few hundred steps, and then hardly at all. Is the training done? Single batches jitter by nearly
-# as much as what is left to learn. It gets worse if you look at few rows. The original prints one number every 100 epochs:
-# the loss of an epoch's last batch, which has only 16 rows. (10,000 rows are 78 batches of 128, and 16 rows remain.)
+# as much as what is left to learn. It gets worse if you look at few rows. The original prints one number every 100
+# epochs: the loss of an epoch's last batch, which has only 16 rows. (10,000 rows are 78 batches of 128, and 16 rows
+# remain.)
 
 
 # %%

@@ -323,7 +323,7 @@ print(f"{'exact':<17} mean {rho * c:.3f}, standard deviation {np.sqrt(1 - rho**2
 # and $\hat p(A \mid \mathbf{x}_s, \mathbf{x}_t)$ the same after a step to $\mathbf{x}_s$ whose outcome is known. motes
 # gets both from a Gaussian with the denoiser's mean and covariance.
 #
-# 1. At time $t$, weighted particles shall represent $p(\mathbf{x}_t)\,\hat p(A \mid \mathbf{x}_t)$. At $t = 0$ the
+# 1. At time $t$, weighted particles should represent $p(\mathbf{x}_t)\,\hat p(A \mid \mathbf{x}_t)$. At $t = 0$ the
 #    approximation is exact, $\hat p(A \mid \mathbf{x}_0) = 1$ if $\mathbf{x}_0$ meets the condition and 0 if not, so
 #    the end is right whatever $\hat p$ was.
 # 2. Move each particle with the step that the approximation suggests,

@@ -168,9 +168,8 @@ def draw_noise(n):
 
 
 def simulate_moons(theta):
-    return np.stack([-np.abs(theta.sum(axis=1)), theta[:, 1] - theta[:, 0]], axis=1) / np.sqrt(2) + draw_noise(
-        len(theta)
-    )
+    clean = np.stack([-np.abs(theta.sum(axis=1)), theta[:, 1] - theta[:, 0]], axis=1) / np.sqrt(2)
+    return clean + draw_noise(len(theta))
 
 
 def exact_moons(x, n):

@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from motes.data import Blocks, Frame, as_frame
-from motes.data.files import files_of, writing
+from motes.data.files import RowGroup, parts_of, writing
 from motes.data.frames import Template, joined
 from motes.data.points import fingerprint_of
 from motes.drawing import check_imputing, impute_blocks, sample_blocks, score_blocks
@@ -55,6 +55,7 @@ __all__ = [
 FORMAT, SHARD = 1, "shard-{:05}.parquet"
 ABOUT, MANIFEST, MODEL = "_motes", "_motes/manifest.json", "_motes/model.safetensors"
 ATTEMPTS = 3
+FilePart = str | Path | RowGroup
 CONTINUE = "Repeat the same call or command to write the other shards."
 
 
@@ -195,7 +196,7 @@ class Sampler(ShardTask):
 class RowTask(ShardTask):
     """A question about rows: a table goes in, and the answers come out as a table of the same library.
 
-    `frames(path)` yields the answers to the rows of a file.
+    `frames(part)` yields the answers to the rows of a file, or of a row group of a Parquet file.
     """
 
     text: TextOptions = TextOptions()
@@ -235,14 +236,16 @@ class RowTask(ShardTask):
         """Return a random seed of its own for some of the rows."""
         return int(np.random.SeedSequence([self.own_seed, word]).generate_state(1)[0])
 
-    def _read(self, path: Any) -> Blocks:
-        rows = Blocks.of_file(path, self.text.over(self.model.recipe.text).fitting(path))
+    def _read(self, part: FilePart) -> Blocks:
+        if isinstance(part, RowGroup):
+            return Blocks.of_row_group(part)
+        rows = Blocks.of_file(part, self.text.over(self.model.recipe.text).fitting(part))
         if not rows.rows:
-            raise DataError(f"'{path}' has no rows; expected at least 1. Remove the file.")
+            raise DataError(f"'{part}' has no rows; expected at least 1. Remove the file.")
         return rows
 
-    def frames(self, path: Any) -> Iterator[Frame]:
-        """Yield the answers to the rows of a file block by block.
+    def frames(self, part: FilePart) -> Iterator[Frame]:
+        """Yield the answers to the rows of a file or a row group block by block.
 
         Example:
             >>> from motes.cluster import Scorer
@@ -252,21 +255,25 @@ class RowTask(ShardTask):
             >>> [len(block) for block in Scorer("people.safetensors").frames("today.csv")]
             [40]
         """
-        return self.blocks(self._read(path), f"'{path}'", self._mix_seed(zlib.crc32(Path(path).name.encode())))
+        seed = self._mix_seed(zlib.crc32(self.shard_name(part).encode()))
+        return self.blocks(self._read(part), f"'{part}'", seed)
 
-    def shard_name(self, path: Any) -> str:
-        return Path(path).name
+    def shard_name(self, part: FilePart) -> str:
+        if isinstance(part, RowGroup):
+            return f"{part.path.stem}-{part.number:05d}{part.path.suffix}"
+        return Path(part).name
 
-    def stamp(self, path: Any) -> list[int]:
+    def stamp(self, part: FilePart) -> list[int]:
+        path = part.path if isinstance(part, RowGroup) else Path(part)
         try:
-            found = Path(path).stat()
+            found = path.stat()
         except OSError:
             raise DataError(f"'{path}' cannot be read, although it was there when the work began.") from None
         return [found.st_size, found.st_mtime_ns]
 
-    def preview(self, path: Any) -> Frame:
-        first = next(self._read(path).read()).take(slice(1))
-        return next(self.blocks(Blocks.of_frame(first), f"'{path}'", self.own_seed))
+    def preview(self, part: FilePart) -> Frame:
+        first = next(self._read(part).read()).take(slice(1))
+        return next(self.blocks(Blocks.of_frame(first), f"'{part}'", self.own_seed))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -525,7 +532,7 @@ def write_shards(
     Args:
         task: a `Sampler`, or a `Scorer`, `Imputer` or `Predictor`, with a model that the executor's workers can read.
         source: for a `Scorer`, `Imputer` or `Predictor`: the rows, as a folder, a pattern or a list of files. Each file
-            becomes a shard with the same name.
+            becomes a shard with the same name. Of a single Parquet file, each row group becomes a shard.
         out: the folder; it is created if necessary. With an executor, all its workers must be able to write to it.
         shard: write only this shard, as a task of a job array does; files are numbered from 0 in the order of names.
         executor: any `concurrent.futures.Executor` whose workers do not fork this process; None: this process.
@@ -550,8 +557,8 @@ def write_shards(
     if isinstance(task, Sampler):
         items = range(task.shards)
     else:
-        items = [path.absolute() for path in files_of(source)]
-        about["files"] = [path.name for path in items]
+        items = parts_of(source)
+        about["files"] = [task.shard_name(item) for item in items]
         if len({*about["files"]}) < len(items):
             raise UsageError("two of these files have the same name; expected a name of its own for each shard.")
     if shard is not None and not 0 <= shard < len(items):

@@ -28,7 +28,8 @@ from motes.recipes import load_recipe
 from motes.tables import Schema
 from motes.tables.fitting import fit_table, schema_of
 from motes.tables.kinds.columns import column_messages
-from motes.tables.recipe import TableRecipe
+from motes.tables.recipe import RuleOptions, TableRecipe
+from motes.text_options import suffix_of
 from motes.training import Model, Recipe
 from motes.training.checkpoints import Checkpointer, FitSession
 from motes.training.processes import is_first
@@ -51,10 +52,10 @@ def choose_recipe(source: Files, changes: Changes = ()) -> str:
     if source in SHAPES:
         return "default"
     path = files.files_of(source)[0]
-    if not path.suffix:
+    if not suffix_of(path):
         return "default"  # an unknown name raises its error later
     text = load_recipe("table", {key: value for key, value in pairs_of(changes) if key.startswith("text.")}).text
-    files.suffix_of(path)
+    files.readable_suffix(path)
     if files.width_of(path, text) != 2:  # reads only the first line of a text file
         return "table"
     whole = Blocks.of_files(source, text)
@@ -120,7 +121,7 @@ def _infer_schema(origin: Source[Frame], frame: Frame, recipe: TableRecipe) -> S
     """Infer the schema of the training rows. Errors name the row of the file."""
     name = f"'{origin.name}'"
     try:
-        return schema_of(origin.training, recipe, name=name)
+        return schema_of(origin.training, recipe, name=name, checked=frame)
     except DataError:
         schema_of(frame, recipe, name=name)
         raise
@@ -220,6 +221,7 @@ def fit(
     labels: ArrayLike | None = None,
     given: Any = None,
     bounds: Mapping[str, Any] | None = None,
+    rules: Sequence[str] | None = None,
     weights: ArrayLike | None = None,
     start: Model | None = None,
     seed: int | None = None,
@@ -248,6 +250,8 @@ def fit(
             columns.
         bounds: for points: column -> (low, high), with None for an open end, such as the bounds of a prior; the same as
             the recipe key `data.bounds`. Samples stay within the bounds, and log p is minus infinity outside.
+        rules: for a table: rules between columns that every synthetic row obeys, such as ["end <= start + 30"]; the
+            same as the recipe key `rules.hold`. See docs/rules.md.
         weights: sample weights (n,), at least 0. A weight of 2 gives the same model, to the bit, as the row twice, and
             0 the same as without the row. If weights average less than 1, only their ratios count. Default: 1.
         start: a model with the same columns and network from which to continue: from its complete training state
@@ -267,9 +271,10 @@ def fit(
         keeps what was learned so far. Before the first step, Ctrl-C raises KeyboardInterrupt.
 
     Raises:
-        DataError: if the data cannot be used; the message names the row and the column.
-        UsageError: for an unknown name, an option that does not apply to the data, or a `start` with another kind of
-            model, another network, or a complete training.
+        DataError: if the data cannot be used, or more than 5 % of the rows break a rule; the message names the row and
+            the column, or the rule.
+        UsageError: for an unknown name, an option that does not apply to the data, a rule that cannot be read, or a
+            `start` with another kind of model, another network, or a complete training.
         RecipeError: for an invalid recipe.
         TrainingError: if the training diverges; `result` is the model with the last finite weights.
 
@@ -290,9 +295,9 @@ def fit(
             raise UsageError(f"got {what} for '{describe(data)}'; {what} needs rows in memory. Read the file first.")
         name, source = describe(data), str(data) if isinstance(data, Path) else data
         if recipe is None:
-            recipe = choose_recipe(source, changes)
+            recipe = "table" if rules is not None else choose_recipe(source, changes)
             reporter.say(f"recipe '{recipe}' for '{name}'")
-        chosen = load_recipe(recipe, changes)
+        chosen = _with_rules(load_recipe(recipe, changes), rules)
         if isinstance(chosen, TableRecipe):
             chosen = replace(chosen, columns={**chosen.columns, **_check_kinds(columns)})
         elif columns is not None:
@@ -306,7 +311,9 @@ def fit(
     is_array = isinstance(data, np.ndarray | list | tuple)
     names = columns if is_array and not isinstance(columns, Mapping) else None
     frame = as_frame(data, names)
-    chosen = load_recipe(_choose_recipe(frame, given, bounds, reporter) if recipe is None else recipe, changes)
+    if recipe is None:
+        recipe = "table" if rules is not None else _choose_recipe(frame, given, bounds, reporter)
+    chosen = _with_rules(load_recipe(recipe, changes), rules)
     if bounds is not None:
         chosen = replace(chosen, data=replace(chosen.data, bounds=bounds_texts(bounds)))
     if isinstance(chosen, TableRecipe):
@@ -392,6 +399,17 @@ def _choose_recipe(frame: Frame, given: Any, bounds: Any, reporter: Reporter) ->
             break
     reporter.say(f"recipe 'table': {why}")
     return "table"
+
+
+def _with_rules(recipe: PointRecipe | TableRecipe, rules: Any) -> PointRecipe | TableRecipe:
+    """Return a recipe of a table with these rules; None: its own."""
+    if rules is None:
+        return recipe
+    if not isinstance(recipe, TableRecipe):
+        raise UsageError('got rules for points; expected a table. Pass recipe="table", or leave out the rules.')
+    if isinstance(rules, str) or not isinstance(rules, Sequence):
+        raise UsageError(f"rules = {rules!r}; expected a list of texts, such as ['end <= start + 30'].")
+    return replace(recipe, rules=RuleOptions(tuple(map(str, rules))))
 
 
 def _check_kinds(columns: Any) -> Mapping[str, Any]:

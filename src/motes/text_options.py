@@ -1,18 +1,22 @@
-"""The format of text files with rows and columns, such as their separator."""
+"""How a file is read: the format of a text file, the sheet of a workbook, the query of a database."""
 
 import codecs
+from collections.abc import Container
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 from motes.errors import UsageError
 
-SEPARATORS = {".csv": ",", ".tsv": "\t"}
+STDIN = "standard input"  # the name of the source `-` of the command line
+SEPARATORS = {".csv": ",", ".tsv": "\t", ".csv.gz": ",", ".tsv.gz": "\t", STDIN: ","}
+DATABASES = (".duckdb", ".sqlite", ".sqlite3", ".db")
 DECIMALS = (".", ",")
 
 
 @dataclass(frozen=True)
 class TextOptions:
-    """The format of a text file. Omitted options take common values, or are detected if only one value fits.
+    """How a file is read. Omitted options take common values, or are detected if only one value fits.
 
     Attributes:
         sep: Text files: the separator of entries, one character. Default: "," for .csv, a tab for .tsv.
@@ -20,6 +24,9 @@ class TextOptions:
         na: Text files: an additional entry that means "missing", like empty entries, NA, NaN and null. Repeatable.
         date_format: Text files: the format of dates, such as %d/%m/%Y or %m/%d/%Y. Repeatable.
         encoding: Text files: the encoding, such as utf-16 or latin-1. Default: utf-8.
+        sheet: Excel files: the name of the sheet. Default: the only one with entries.
+        sql: Databases and Parquet files: a query whose result is the table, such as "SELECT * FROM orders". The rows of
+            a Parquet file are the table `rows`. Default: the only table.
 
     Raises:
         UsageError: an invalid value.
@@ -34,6 +41,8 @@ class TextOptions:
     na: tuple[str, ...] = ()
     date_format: tuple[str, ...] = ()
     encoding: str | None = None
+    sheet: str | None = None
+    sql: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("na", "date_format"):
@@ -68,32 +77,37 @@ class TextOptions:
             >>> motes.data.TextOptions().separator("table.csv"), motes.data.TextOptions(sep=";").separator("table.csv")
             (',', ';')
         """
-        return self.sep or SEPARATORS[Path(path).suffix.lower()]
+        return self.sep or SEPARATORS[suffix_of(path)]
 
     def over(self, other: "TextOptions") -> "TextOptions":
         """Return these options; omitted ones are taken from `other`.
 
         Example:
             >>> motes.data.TextOptions(sep=";").over(motes.data.TextOptions(sep="|", decimal=","))
-            TextOptions(sep=';', decimal=',', na=(), date_format=(), encoding=None)
+            TextOptions(sep=';', decimal=',', na=(), date_format=(), encoding=None, sheet=None, sql=None)
         """
-        given = {one.name: getattr(self, one.name) for one in fields(self) if getattr(self, one.name) != one.default}
-        return replace(other, **given)
+        return replace(other, **self._given)
+
+    @property
+    def _given(self) -> dict[str, Any]:
+        """The options that differ from their defaults."""
+        return {one.name: getattr(self, one.name) for one in fields(self) if getattr(self, one.name) != one.default}
 
     def fitting(self, path: str | Path) -> "TextOptions":
-        """Return these options for a text file, and default ones for other files, to which they do not apply.
+        """Return the options that apply to a file, with defaults for the others.
 
         Example:
             >>> motes.data.TextOptions(sep=";").fitting("table.parquet") == motes.data.TextOptions()
             True
         """
-        return self if Path(path).suffix.lower() in SEPARATORS else TextOptions()
+        suffix = suffix_of(path)
+        return TextOptions(**{name: one for name, one in self._given.items() if suffix in _readers(name)[0]})
 
     def check_for(self, path: str | Path) -> None:
-        """Check that options are given only for text files.
+        """Check that all options apply to a file.
 
         Raises:
-            UsageError: options for another file; the message names the first one.
+            UsageError: options for another type of file; the message names the first one.
 
         Example:
             >>> motes.data.TextOptions(sep=";").check_for("table.parquet")
@@ -101,9 +115,26 @@ class TextOptions:
                 ...
             motes.errors.UsageError: got sep = ';' for 'table.parquet'; expected a text file, a .csv ...
         """
-        if self != self.fitting(path):
-            name = next(one.name for one in fields(self) if getattr(self, one.name) != one.default)
+        if self != (fitting := self.fitting(path)):
+            name = next(name for name in self._given if getattr(fitting, name) != getattr(self, name))
             raise UsageError(
-                f"got {name} = {getattr(self, name)!r} for '{path}'; expected a text file, a .csv or .tsv: no other "
+                f"got {name} = {getattr(self, name)!r} for '{path}'; expected {_readers(name)[1]}: no other "
                 f"source has a {name.replace('_', ' ')}. Leave it out."
             )
+
+
+def suffix_of(source: str | Path) -> str:
+    """Return the suffix of a file name in lower case, such as ".csv.gz", or `STDIN` for standard input."""
+    if str(source) == STDIN:
+        return STDIN
+    suffixes = Path(source).suffixes
+    return "".join(suffixes[-2:] if suffixes[-1:] in ([".gz"], [".GZ"]) else suffixes[-1:]).lower()
+
+
+def _readers(option: str) -> tuple[Container[str], str]:
+    """Return the suffixes of the files to which an option applies, and these files in words."""
+    if option == "sheet":
+        return (".xlsx",), "an Excel file, an .xlsx"
+    if option == "sql":
+        return (*DATABASES, ".parquet"), f"a database or a Parquet file, a {', '.join(DATABASES)} or .parquet"
+    return SEPARATORS, "a text file, a .csv or .tsv"

@@ -8,7 +8,7 @@ from cyclopts import CycloptsError
 from rich.console import Console
 
 from motes.cli import asking, listing, sharding, sweeping, training
-from motes.cli.common import app, misuse, note
+from motes.cli.common import app, misuse, note, with_standard_input
 from motes.cli.importing import describe_fault, without_imports
 from motes.cli.processes import end_worker
 from motes.errors import MotesError
@@ -41,7 +41,7 @@ def main() -> None:
 
 def _run(words: list[str], debug: bool) -> int:
     try:
-        words = without_imports(words)
+        words = with_standard_input(without_imports(words))
         result = app(words or ["--help"], exit_on_error=False, print_error=False, console=Console(soft_wrap=False))
         sys.stdout.flush()  # here, so that an error is reported like any other
         return result if isinstance(result, int) else 0

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from motes.tables.model import Evidence
 
 
-FOLDER = "a folder of files; expected a folder, or a pattern such as 'rows/*.parquet', in place of the file."
-
-
 @app.command
 def sample(
     model: options.Run,
@@ -98,7 +95,8 @@ def _say_evidence(found: "Evidence", given: Sequence[str], n: int) -> None:
     if found.log_prob is not None:
         density = f"a density of {', '.join(found.density)}" if found.density else ""
         message = density or f"probability {min(exp(found.log_prob), 1.0):.4g}"
-        note(f"log p({', '.join(given)}) = {found.log_prob:.4f} nats: {message}. The {worth}")
+        rules = ", given the rules" if found.rules else ""
+        note(f"log p({', '.join(given)}{rules}) = {found.log_prob:.4f} nats: {message}. The {worth}")
     elif found.effective < n:
         note(f"the {worth}")
     for warning in found.warnings:
@@ -134,15 +132,14 @@ def impute(
     start_jax()
     from motes.cluster import Imputer
     from motes.data import Blocks
-    from motes.data.files import files_of, is_several, writing
+    from motes.data.files import files_of, writing
     from motes.drawing import check_imputing, impute_blocks, missing_entries, types_of
 
     trained, name, ignored = load_model(model, text, files_of(file)[0]), f"'{file}'", 0
     check_imputing(trained, draws)
-    if is_several(file):
+    if work.divides(file):
         task = Imputer(model, draws=draws, seed=seed, text=text)
         return write_shards(task, out, work, source=file, overwrite=overwrite, quiet=quiet, verb="filling in")
-    work.refuse(FOLDER)
     check_rows_out(out, overwrite, types_of(trained))
     rows = Blocks.of_file(file, trained.recipe.text.fitting(file))
     entries = incomplete = 0
@@ -190,11 +187,10 @@ def predict(
     start_jax()
     from motes.cluster import Predictor
     from motes.data import Blocks
-    from motes.data.files import files_of, is_several
+    from motes.data.files import files_of
     from motes.tables.predictions import DRAWS, QUANTILES, predict_blocks, rows_without
 
-    if not (several := is_several(file)):
-        work.refuse(FOLDER)
+    if not (several := work.divides(file)):
         check_rows_out(out, overwrite)
     trained, name, ignored = load_model(model, text, files_of(file)[0]), f"'{file}'", 0
     if trained.kind != "table":
@@ -235,7 +231,7 @@ def score(
     """Write the log-likelihood of each row of a file, in nats.
 
     Args:
-        out: A .csv, .tsv, .parquet or .npy file for each row's log-likelihood; for several files a folder.
+        out: A file for each row's log-likelihood, as for other commands; for several files a folder.
         orders: Tables only: average p over this many orders of the columns; adds a column 'spread'.
         laplace: Tables only: give impossible entries, such as unseen labels, a small probability instead of 0.
     """
@@ -245,12 +241,11 @@ def score(
     from motes.cli.answers import SAMPLES
     from motes.cluster import Scorer
     from motes.data import SHAPES, Blocks, as_frame
-    from motes.data.files import files_of, is_several, writing
+    from motes.data.files import files_of, writing
     from motes.drawing import score_blocks
     from motes.evaluation.sources import rows_to_score
 
-    if not (several := is_several(source)):
-        work.refuse(FOLDER)
+    if not (several := work.divides(source)):
         check_rows_out(out, overwrite)
     trained = load_model(model, text, files_of(source)[0])
     for_tables = {"--orders": orders != 1, "--laplace": laplace}
@@ -278,6 +273,8 @@ def score(
     text_of_mean = f"mean log-likelihood {mean:.4f}{error} nats per row" if possible else "no row is possible"
     of = f" over the {possible:,} possible rows" if 0 < possible < rows.rows else ""
     print(f"{text_of_mean}{of}; {rows.rows:,} rows in {out}")
+    if trained.kind == "table" and trained.rules:
+        note(f"log p is given the rules: {'; '.join(trained.rules)}")
     if ignored:
         mass = f"each has the mass 1 / {trained.schema.rows + 1:,}"
         what = mass if laplace else "log p = -inf; --laplace gives each a small mass"

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal, InvalidOperation
@@ -20,7 +20,7 @@ from cyclopts import App, CycloptsError, Parameter, UnknownOptionError
 from cyclopts.validators import Number
 
 from motes.errors import Terminated, UsageError
-from motes.text_options import TextOptions
+from motes.text_options import STDIN, TextOptions
 
 if TYPE_CHECKING:
     from motes.points import Sampling
@@ -55,8 +55,11 @@ DIGITS = 20  # at most in a whole number: more than any option needs
 # --- options shared by several commands -----------------------------------------------------------------------------
 
 
-FILES = ".csv, .tsv, .parquet or .npy file"
-TABLE = f"{FILES}, or the name of a data set (see `motes datasets`)"
+FILES = ".csv, .tsv, .jsonl, .parquet or .npy file, or a .csv.gz or .tsv.gz"
+TABLE = (
+    "file (.csv, .tsv, .csv.gz, .tsv.gz, .jsonl, .xlsx, .parquet, .npy, .sqlite or .duckdb), - for CSV from standard "
+    "input, or the name of a data set (see `motes datasets`)"
+)
 Whole = Annotated[int, Parameter(converter=whole)]
 MaybeWhole = Annotated[int | None, Parameter(converter=whole)]
 Count = Annotated[int, Parameter(alias="-n", converter=whole)]
@@ -278,15 +281,23 @@ def print_result(result: Any, as_json: bool) -> None:
     print(json.dumps(result.to_dict(), indent=2) if as_json else result)
 
 
+def with_standard_input(words: Sequence[str]) -> list[str]:
+    """Return the words of a command with the name of standard input for each `-`, which would be parsed as an option.
+
+    After --na and --sep, `-` stands for itself.
+    """
+    before = ["", *words[:-1]]
+    pairs = zip(words, before, strict=False)
+    return [STDIN if word == "-" and last not in ("--na", "--sep") else word for word, last in pairs]
+
+
 def misuse(error: CycloptsError) -> str:
     """Return the message for an error of the parser, with the command that shows the options."""
     text = str(error).removeprefix("Invalid value for ")
     if isinstance(error, UnknownOptionError):
         got = error.token.keyword or error.token.value
         takes_recipe = any("--recipe" in one.names for one in error.argument_collection)
-        if got == "-":
-            text = "got '-'; expected a file: standard input is not read. Save the data as a .csv first."
-        elif takes_recipe and (settings := _settings(got)):
+        if takes_recipe and (settings := _settings(got)):
             say = " or ".join(f"--set {setting}=..." for setting in settings)
             text = f"unknown option '{got}': it is a value of the recipe. Use {say}."
     return f"{text} See `{' '.join(('motes', *(error.command_chain or ())))} --help`."

@@ -18,6 +18,7 @@ from motes.errors import DataError, ModelFileError, MotesError, Terminated, Trai
 from motes.points import Denoiser, PointModel
 from motes.progress import Reporter
 from motes.replacing import replacing, unfinished
+from motes.text_options import STDIN
 from motes.training import Recipe
 from motes.training.averages import with_weights
 from motes.training.checkpoints import SUFFIX, State, read_checkpoint, write_checkpoint
@@ -288,7 +289,8 @@ def prepare(out: Path, overwrite: bool) -> None:
 
 def write_recipe(out: Path, training: RunTraining) -> None:
     """Write the recipe of a run, with the command that repeats it."""
-    again = f"motes train {shlex.quote(training.source)} --recipe recipe.toml --seed {training.seed}"
+    source = "-" if training.source == STDIN else shlex.quote(training.source)
+    again = f"motes train {source} --recipe recipe.toml --seed {training.seed}"
     header = f"# Written by motes {version('motes')}; to repeat this run: {again}\n"
     write(out / "recipe.toml", header + training.recipe.to_toml())
 

@@ -79,15 +79,25 @@ class WorkOptions(EngineOptions):
             other = "--cluster" if self.workers is None else "--workers"
             raise UsageError(f"got --shard and {other}; expected one of them: one shard needs no other process.")
 
-    def refuse(self, without: str) -> None:
-        """Refuse the options for work that is not divided into shards.
+    @property
+    def given(self) -> str:
+        """The first of these options that was given, "" if none was."""
+        return next((f"--{name}" for name in ("shard", "workers", "cluster") if getattr(self, name) is not None), "")
+
+    def divides(self, source: str | Path) -> bool:
+        """Return whether the answers to `source` are shards: of several files, or of the row groups of a Parquet file.
 
         Raises:
-            UsageError: if one was given.
+            UsageError: if the options divide work that consists of one part.
         """
-        for name in ("shard", "workers", "cluster"):
-            if getattr(self, name) is not None:
-                raise UsageError(f"got --{name} without {without}")
+        from motes.data.files import is_several, parts_of
+
+        if not is_several(source) and self.given and len(parts_of(source)) == 1:
+            raise UsageError(
+                f"got {self.given} and '{source}', which is a single part; expected a folder, a pattern such as "
+                "'rows/*.parquet', or a Parquet file of several row groups."
+            )
+        return is_several(source) or bool(self.given)
 
 
 @Parameter(name="*")
@@ -102,8 +112,8 @@ class ShardOptions(WorkOptions):
     shards: MaybeWhole = None
 
     def __post_init__(self) -> None:
-        if self.shards is None:
-            self.refuse("--shards; expected also --shards N and --out FOLDER.")
+        if self.shards is None and self.given:
+            raise UsageError(f"got {self.given} without --shards; expected also --shards N and --out FOLDER.")
         super().__post_init__()
 
 
@@ -171,7 +181,7 @@ def write_shards(
     """
     from motes import cluster
 
-    what = "--shards" if source is None else f"several files, '{source}',"
+    what = "--shards" if source is None else f"'{source}', which is answered in several parts,"
     if out is None:
         raise UsageError(f"got {what} without --out; expected --out FOLDER, for the shards.")
     if overwrite:

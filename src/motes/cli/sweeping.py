@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from motes.cli import common as options
 from motes.cli.common import app, loading, start_jax, terminated_by_sigterm
 from motes.cli.sharding import EngineOptions
+from motes.cli.training import name_of
 from motes.progress import Reporter
 from motes.text_options import TextOptions
 
@@ -38,7 +39,7 @@ def sweep(
     with loading():
         from motes.sweeping import sweep
 
-    out = out or Path("runs") / f"{Path(source).stem}-sweep"
+    out = out or Path("runs") / f"{name_of(Path(source))}-sweep"
     changes = [*changes, *options.text_changes(text)]
     with (
         terminated_by_sigterm(),

@@ -1,6 +1,7 @@
 """The commands `motes train`, `motes demo`, `motes columns` and `motes ema`."""
 
 import json
+import shlex
 import shutil
 import sys
 from dataclasses import replace
@@ -16,7 +17,7 @@ from motes.cli.common import app, load_model, loading, note, start_jax, terminat
 from motes.cli.processes import ProcessOptions, joined, run_processes
 from motes.errors import UsageError
 from motes.progress import Reporter
-from motes.text_options import TextOptions
+from motes.text_options import STDIN, TextOptions, suffix_of
 
 if TYPE_CHECKING:
     from motes.cli.answers import HeldOutScore
@@ -38,6 +39,7 @@ def train(
     out: Path | None = None,
     recipe: str | None = None,
     given_columns: str | None = None,
+    rules: Annotated[list[str], Parameter(name="--rule")] = [],  # noqa: B006 - never changed
     changes: Annotated[list[str], Parameter(name="--set")] = [],  # noqa: B006 - never changed
     seed: options.MaybeWhole = None,
     run: Annotated[options.Options, Parameter(name="*")] = options.Options(),
@@ -52,11 +54,15 @@ def train(
         recipe: A name (see `motes recipes`) or a .toml file (default: chosen from SOURCE).
         given_columns: Learn points given these columns of a file, such as x1,x2: p(other columns | these). Sets
             data.given.
+        rules: A rule that every row of a table obeys, such as 'end <= start + 30'; see docs/rules.md. Repeatable. Sets
+            rules.hold.
         changes: Change one value of the recipe, such as training.steps=8000, or for a table table.steps=2000.
             Repeatable.
         seed: The same seed gives the same result (default: 0, or with --resume the run's seed).
     """
     if several.are_started_here:
+        if source == STDIN:
+            raise UsageError("several processes cannot read standard input. Save the rows in a file first.")
         return run_processes(several)
     start_jax()
     with loading():
@@ -70,13 +76,16 @@ def train(
         if not all(names):
             raise UsageError(f"--given-columns {given_columns}: expected names separated by commas, such as x1,x2.")
         changes.append(f"data.given={json.dumps(names)}")
-    folder = Path("runs") / _name_of(Path(source))
+    if rules:
+        changes.append(f"rules.hold={json.dumps(rules)}")
+    folder = Path("runs") / name_of(Path(source))
     out = out or (folder if run.resume else _find_free_folder(folder))
     if run.resume:
         before = seed_of(out)
         seed, chosen = before if seed is None else seed, recipe or str(out / "recipe.toml")
     else:
-        chosen = recipe or ("posterior" if given_columns else choose_recipe(source, changes))
+        usual = "posterior" if given_columns else "table" if rules else choose_recipe(source, changes)
+        chosen = recipe or usual
     settings = replace(run, seed=seed or 0)
     with terminated_by_sigterm(), joined(several):
         return _report(out, *train_run(source, out, chosen, changes, settings, Reporter(quiet)))
@@ -143,16 +152,18 @@ def columns(
     from motes.evaluation.results import aligned
     from motes.evaluation.sources import overrides_of
     from motes.recipe_files import split_change
-    from motes.tables import Schema
+    from motes.tables import Schema, find_rules
     from motes.tables.kinds.columns import column_messages
+    from motes.tables.relations import rows_of
     from motes.training.recipe import Data
 
     overrides = overrides_of([split_change(change) for change in changes])
     rows = read_sample(file, Data().in_memory, text, Reporter())
     schema = Schema.fit(rows, overrides, name=f"'{file}'")
-    described, learned = schema.described(), len(schema.learned)
+    described, learned, rules = schema.described(), len(schema.learned), find_rules(rows, schema)
     if as_json:
         found = {"rows": schema.rows, "learned": learned, "columns": described, "relations": schema.related}
+        found["rules"] = [{"rule": str(one.rule), "share": one.share} for one in rules]
         print(json.dumps(found, indent=2))
         return 0
     share = lambda missing: "<1%" if 0 < missing < 0.01 else f"{missing:.0%}"
@@ -165,6 +176,11 @@ def columns(
         print(f"Dropped, as requested: {', '.join(schema.dropped)}.")
     for message in schema.related:
         print(f"Found: {message}.")
+    if rules:
+        print("\nRules that hold; give the ones that synthetic rows must never break to `motes train`:")
+        words = [f"--rule {shlex.quote(str(one.rule))}" for one in rules]
+        for option, one in zip(words, rules, strict=True):
+            print(f"  {option:<{max(map(len, words))}}  # {rows_of(one.share)}")
     for warning in column_messages(schema.columns, shell=True):
         note(f"warning: {warning}")
     return 0
@@ -208,9 +224,12 @@ def ema(
     return 0
 
 
-def _name_of(source: Path) -> str:
+def name_of(source: Path) -> str:
     """Return the name of a source without its suffix; of a pattern, the name of its folder."""
-    return next(path for path in (source, *source.parents) if not has_magic(str(path))).resolve().stem
+    if str(source) == STDIN:
+        return "stdin"
+    path = next(path for path in (source, *source.parents) if not has_magic(str(path))).resolve()
+    return path.name[: len(path.name) - len(suffix_of(path))]
 
 
 def _find_free_folder(folder: Path) -> Path:

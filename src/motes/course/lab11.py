@@ -233,11 +233,11 @@ def _sharpened():
     level="middle",
     question="The fault of `fault(11)`: joint, parallel, ignored, overwritten, sharpened or late?",
     wrong={
-        "the joint probabilities": _wrong_joint,
-        "two columns in the same step": _same_step,
-        "ignored conditions": _ignored,
-        "overwritten labels": _overwritten,
-        "sharpened probabilities": _sharpened,
+        "suspecting the joint probabilities": _wrong_joint,
+        "suspecting two columns in the same step": _same_step,
+        "suspecting ignored conditions": _ignored,
+        "suspecting overwritten labels": _overwritten,
+        "suspecting sharpened probabilities": _sharpened,
     },
 )
 def fault_11():

@@ -226,11 +226,11 @@ def _fixed_width():
     level="middle",
     question="The fault of `fault(12)`: narrow, shifted, prior, noise, constant or blind?",
     wrong={
-        "posteriors that are too narrow": _narrow,
-        "shifted posteriors": _shifted,
-        "the prior instead of the posterior": _prior,
-        "another noise than the simulator's": _noise,
-        "a width that does not depend on x": _fixed_width,
+        "suspecting posteriors that are too narrow": _narrow,
+        "suspecting shifted posteriors": _shifted,
+        "suspecting the prior instead of the posterior": _prior,
+        "suspecting another noise than the simulator's": _noise,
+        "suspecting a width that does not depend on x": _fixed_width,
     },
 )
 def fault_12():

@@ -230,8 +230,10 @@ class Series:
         return made
 
 
-def of_values(values: NDArray[Any], column: str, name: str) -> Series:
+def of_values(values: NDArray[Any], column: str, name: str, before: int = 0) -> Series:
     """Convert a NumPy array (n,) to a column. NaN, NaT, None and empty text are missing.
+
+    Messages about objects count the rows from the number `before` the first.
 
     Raises:
         DataError: for an unsupported dtype, or objects of several types; the message names the row.
@@ -253,7 +255,7 @@ def of_values(values: NDArray[Any], column: str, name: str) -> Series:
         days = np.datetime_data(values.dtype)[0] in ("Y", "M", "W", "D")
         return Series("date", np.where(gone, 0, micro), gone, days=days)
     if kind in "UO":
-        return _convert_objects(values.astype(object), column, name)
+        return _convert_objects(values.astype(object), column, name, before)
     raise unsuitable(column, name, values.dtype)
 
 
@@ -286,7 +288,7 @@ def warn_of_finer(finer: Mask, column: str, name: str) -> None:
         )
 
 
-def _convert_objects(values: NDArray[Any], column: str, name: str) -> Series:
+def _convert_objects(values: NDArray[Any], column: str, name: str, before: int) -> Series:
     gone = np.fromiter((is_missing(value) for value in values), bool, len(values))
     rows: dict[Any, int] = {}  # the first row of each type
     for row in np.flatnonzero(~gone).tolist():
@@ -297,10 +299,10 @@ def _convert_objects(values: NDArray[Any], column: str, name: str) -> Series:
     type_, first = next(iter(rows.items()))
     for other, row in rows.items():
         if other is None or (other != type_ and {other, type_} != {"real", "whole"}):
-            among = f" among {TYPE_WORDS[type_]} (row {first + 1} holds {values[first]!r})" if type_ else ""
+            among = f" among {TYPE_WORDS[type_]} (row {before + first + 1} holds {values[first]!r})" if type_ else ""
             got = f"{values[row]!r} of type {type(values[row]).__name__}"
             raise DataError(
-                f"{_place(name, column, row)}: {got}{among}. Expected one type in a column: "
+                f"{_place(name, column, before + row)}: {got}{among}. Expected one type in a column: "
                 "numbers, true or false, text or dates."
             )
     type_ = "real" if "real" in rows else type_

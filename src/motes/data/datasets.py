@@ -22,7 +22,7 @@ from motes.data.arrays import of_values
 from motes.data.frames import Frame
 from motes.data.shapes import SHAPES
 from motes.errors import UsageError, unknown
-from motes.text_options import TextOptions
+from motes.text_options import TextOptions, suffix_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,7 +100,7 @@ def named(source: str | Path) -> Frame | None:
         UsageError: for the name of a shape or an unknown name.
     """
     path = Path(source)
-    a_file = path.suffix or path.name != str(source) or path.exists()
+    a_file = suffix_of(source) or path.name != str(source) or path.exists()
     return None if a_file and str(source) not in DATASETS else read_dataset(str(source))
 
 

@@ -1,16 +1,20 @@
-"""Read and write tables in files: CSV, Parquet and NumPy files, whole or block by block."""
+"""Read and write tables in files, whole or block by block."""
 
 from __future__ import annotations
 
 import csv
+import gzip
+import io
+import json
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from glob import glob, has_magic
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,19 +24,32 @@ from motes.data.frames import Frame, as_frame, joined, unique_names
 from motes.data.readings import is_number
 from motes.errors import DataError, UsageError
 from motes.replacing import replacing
-from motes.text_options import SEPARATORS, TextOptions
+from motes.text_options import DATABASES, SEPARATORS, STDIN, TextOptions, suffix_of
 
-SUFFIXES = (".csv", ".tsv", ".parquet", ".npy")
+SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".jsonl", ".parquet", ".npy")  # of files that motes reads and writes
+READABLE = (*SUFFIXES, ".xlsx", *DATABASES)
 BUFFER = 2**20  # bytes to buffer of a Parquet column
 
 
-def suffix_of(path: str | Path) -> str:
-    """Return the suffix of a file name in lower case.
+def readable_suffix(path: str | Path) -> str:
+    """Return the suffix of a file to read; of standard input, `STDIN`.
 
     Raises:
-        UsageError: if motes does not support the suffix.
+        UsageError: if motes does not read such files.
     """
-    suffix = Path(path).suffix.lower()
+    suffix = suffix_of(path)
+    if suffix not in (*READABLE, STDIN):
+        raise UsageError(f"'{path}' ends in '{suffix}'; expected a name that ends in {', '.join(READABLE)}.")
+    return suffix
+
+
+def writable_suffix(path: str | Path) -> str:
+    """Return the suffix of a file to write.
+
+    Raises:
+        UsageError: if motes does not write such files.
+    """
+    suffix = suffix_of(path)
     if suffix not in SUFFIXES:
         raise UsageError(f"'{path}' ends in '{suffix}'; expected a name that ends in {', '.join(SUFFIXES)}.")
     return suffix
@@ -45,13 +62,13 @@ def read_frame(path: str | Path, text: TextOptions = TextOptions()) -> Frame:
 
     Args:
         path: the path of the file, or the name of a data set.
-        text: the format of a text file.
+        text: how the file is read.
 
     Raises:
-        UsageError: for a file or data set that does not exist, another suffix, or text options for another type of
-            file.
-        DataError: if the file cannot be read: ragged lines, duplicate column names, another encoding, or a column of an
-            unsupported type; the message names the line or the column.
+        UsageError: for a file or data set that does not exist, another suffix, options for another type of file, a
+            missing package, an unknown sheet or table, or a query that fails.
+        DataError: if the file cannot be read: ragged lines, duplicate column names, another encoding, a damaged file,
+            merged cells, or a column of an unsupported type; the message names the line, the cell or the column.
 
     Warns:
         UserWarning: if the entries of a column are converted, such as "12 %" to 12.
@@ -65,21 +82,29 @@ def read_frame(path: str | Path, text: TextOptions = TextOptions()) -> Frame:
     if (frame := named(path)) is not None:
         return frame
     path = Path(path)
-    suffix = suffix_of(path)
+    suffix = readable_suffix(path)
     with reading(path):
         if suffix in SEPARATORS:
-            from motes.data.text import read_text  # here and below: pyarrow loads with the first file
+            from motes.data.text import read_text, text_file  # here and below: pyarrow loads with the first file
 
-            return read_text(path, text)
-        if suffix == ".parquet":
+            return read_text(text_file(path), text)
+        if suffix == ".npy":
+            return _read_array(path)
+        if suffix == ".parquet" and text.sql is None:
             return _read_parquet(path)
-        return _read_array(path)
+        from motes.data import exchange
+
+        if suffix == ".jsonl":
+            return exchange.read_json_lines(path)
+        if suffix == ".xlsx":
+            return replace(exchange.read_workbook(path, text.sheet), text=text)
+        return replace(exchange.read_query(path, text.sql), text=text)
 
 
 def files_of(source: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
     """Return the files of a source: a file or a data set by name, a folder, a pattern, or a list of files.
 
-    The files of a folder are those directly in it with a suffix of `SUFFIXES`, sorted by name, except names that begin
+    The files of a folder are those directly in it with a suffix of `READABLE`, sorted by name, except names that begin
     with "." or "_", such as `_SUCCESS`. A pattern may contain `*`, `?`, `[...]`, and `**` for any folders.
 
     Raises:
@@ -99,20 +124,56 @@ def files_of(source: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
         refuse_address(source)
         if not is_several(source):
             return (Path(source),)
-        nothing = f"no file of '{source}' ends in {', '.join(SUFFIXES)}"
+        nothing = f"no file of '{source}' ends in {', '.join(READABLE)}"
         inside = Path(source).iterdir() if Path(source).is_dir() else map(Path, glob(str(source), recursive=True))
         found = sorted(
-            path for path in inside if path.name[0] not in "._" and path.suffix.lower() in SUFFIXES and path.is_file()
+            path for path in inside if path.name[0] not in "._" and suffix_of(path) in READABLE and path.is_file()
         )
     if not found:
         raise UsageError(f"{nothing}; expected files of one table, such as rows/*.parquet.")
-    first = suffix_of(found[0])
+    first = readable_suffix(found[0])
     for path in found:
-        if suffix_of(path) != first:
+        if readable_suffix(path) != first:
             raise UsageError(
                 f"got '{found[0]}' and '{path}'; expected files of one type. Use a pattern, such as *{first}."
             )
     return tuple(found)
+
+
+class RowGroup(NamedTuple):
+    """A row group of a Parquet file.
+
+    Attributes:
+        path: the file.
+        number: number of the row group, from 0.
+    """
+
+    path: Path
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.path}, row group {self.number}"
+
+
+def parts_of(source: str | Path | Sequence[str | Path]) -> tuple[Path | RowGroup, ...]:
+    """Return the absolute paths of the files of a source, or the row groups of a single Parquet file.
+
+    Raises:
+        UsageError, DataError: as in `files_of` and `Blocks.of_file`.
+
+    Example:
+        >>> import pandas as pd
+        >>> from motes.data.files import parts_of
+        >>> pd.DataFrame({"age": range(30)}).to_parquet("people.parquet", row_group_size=10)
+        >>> [part.number for part in parts_of("people.parquet")]
+        [0, 1, 2]
+    """
+    paths = tuple(path.absolute() for path in files_of(source))
+    if len(paths) > 1 or paths[0].suffix.lower() != ".parquet":
+        return paths
+    with parquet_file(paths[0]) as file:
+        count = file.metadata.num_row_groups
+    return tuple(RowGroup(paths[0], k) for k in range(count)) if count > 1 else paths
 
 
 def is_several(source: Any) -> bool:
@@ -139,12 +200,24 @@ def refuse_address(source: str | Path) -> None:
 def reading(path: Path) -> Iterator[None]:
     """Return a context that turns errors of opening and reading a file into errors of motes."""
     refuse_address(path)
-    if not path.is_file():
+    if suffix_of(path) != STDIN and not path.is_file():
         raise UsageError(f"there is no file '{path}'.")
     try:
         yield
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        what = f"damaged after line {lines:,}" if (lines := _count_lines(path)) else "not a gzip file, or damaged"
+        raise DataError(f"'{path}' is {what} ({str(error).rstrip('.')}). Copy or download it again.") from None
     except OSError as error:
         raise DataError(f"'{path}' cannot be read: {error.strerror or str(error).strip().rstrip('.')}.") from None
+
+
+def _count_lines(path: Path) -> int:
+    """Return the number of lines of a damaged gzip file that can be read."""
+    lines = 0
+    with suppress(EOFError, OSError, zlib.error), gzip.open(path) as file:
+        while piece := file.read1():
+            lines += piece.count(b"\n")
+    return lines
 
 
 def width_of(path: Path, text: TextOptions) -> int:
@@ -153,12 +226,12 @@ def width_of(path: Path, text: TextOptions) -> int:
     Raises:
         UsageError, DataError: as in `read_frame`.
     """
-    if suffix_of(path) not in SEPARATORS:
+    if readable_suffix(path) not in SEPARATORS:
         return len(read_frame(path, text).names)
-    from motes.data.text import Text
+    from motes.data.text import Text, text_file
 
     with reading(path):
-        return len(Text(path, text).names)
+        return len(Text(text_file(path), text).names)
 
 
 # --- Parquet and NumPy ----------------------------------------------------------------------------------------------
@@ -216,7 +289,7 @@ def _read_array(path: Path) -> Frame:
     return as_frame(array, name=name)
 
 
-# --- Write files: a `Frame`, or rows block by block, -> `.csv`, `.tsv`, `.parquet`, `.npy` --------------------------
+# --- Write files: a `Frame`, or rows block by block, -> `SUFFIXES` ----------------------------------------------------
 
 
 Write = Callable[[Frame], None]
@@ -233,7 +306,7 @@ def check_writable(path: str | Path, types: Mapping[str, Type]) -> None:
         UsageError: for an unsupported suffix, a number as column name in a text file, or text or dates in a `.npy`
             file.
     """
-    suffix = suffix_of(path)
+    suffix = writable_suffix(path)
     if suffix in SEPARATORS and (numbers := [name for name in types if is_number(name)]):
         raise UsageError(f"a column named '{numbers[0]}' would be read back as a cell. Use a word as its name.")
     if suffix == ".npy" and (other := [name for name, type_ in types.items() if type_ in ("label", "date")]):
@@ -276,12 +349,15 @@ def writing(path: str | Path) -> Iterator[Write]:
     """
     path = Path(path)
     check_writable(path, {})
-    suffix, parts = suffix_of(path), list[Frame]()
+    suffix, parts = writable_suffix(path), list[Frame]()
     with replacing(path) as temporary, ExitStack() as files:
         append: Write = parts.append  # a NumPy file begins with the number of rows
-        if suffix in SEPARATORS:
-            file = files.enter_context(temporary.open("w", newline="", encoding="utf-8"))
-            append = text_to(file, SEPARATORS[suffix])
+        if suffix in SEPARATORS or suffix == ".jsonl":
+            raw: Any = files.enter_context(temporary.open("wb"))
+            if suffix.endswith(".gz"):  # without name and time, so that the same rows give the same bytes
+                raw = files.enter_context(gzip.GzipFile("", "wb", fileobj=raw, mtime=0))
+            file = files.enter_context(io.TextIOWrapper(raw, encoding="utf-8", newline=""))
+            append = text_to(file, SEPARATORS[suffix]) if suffix in SEPARATORS else partial(_write_json_lines, file)
         elif suffix == ".parquet":
             append = _parquet_to(temporary, files)
 
@@ -307,6 +383,12 @@ def text_to(file: Any, separator: str = ",") -> Write:
         writer.writerows(zip(*(series.cells() for series in frame.columns.values()), strict=True))
 
     return write
+
+
+def _write_json_lines(file: Any, frame: Frame) -> None:
+    for row in zip(*(series.cells() for series in frame.columns.values()), strict=True):
+        line = json.dumps(dict(zip(frame.names, row, strict=True)), ensure_ascii=False, default=str)
+        file.write(f"{line}\n")
 
 
 def _parquet_to(path: Path, files: ExitStack) -> Write:
@@ -389,21 +471,41 @@ class Blocks:
         if (frame := named(path)) is not None:
             return cls.of_frame(frame)
         path = Path(path)
-        suffix, whole = suffix_of(path), partial(read_frame, path, text)
+        suffix, whole = readable_suffix(path), partial(read_frame, path, text)
         if suffix in SEPARATORS:
-            from motes.data.text import text_in_parts
+            from motes.data.text import text_file, text_in_parts
 
             with reading(path):
-                parts = text_in_parts(path, text)
+                parts = text_in_parts(text_file(path), text)
             if parts is not None:
                 rows, read = parts
                 return cls(rows, lambda: _split(read()), whole)
-        elif suffix == ".parquet":
+        elif suffix == ".parquet" and text.sql is None:
             with parquet_file(path) as file:
                 rows = file.metadata.num_rows
             if rows:
                 return cls(rows, partial(_read_parquet_blocks, path), whole)
         return cls.of_frame(whole())
+
+    @classmethod
+    def of_row_group(cls, group: RowGroup) -> Blocks:
+        """Return the blocks of a row group of a Parquet file.
+
+        Raises:
+            UsageError, DataError: as in `of_file`.
+
+        Example:
+            >>> import pandas as pd
+            >>> from motes.data import Blocks
+            >>> from motes.data.files import parts_of
+            >>> pd.DataFrame({"age": range(25)}).to_parquet("people.parquet", row_group_size=10)
+            >>> [Blocks.of_row_group(group).rows for group in parts_of("people.parquet")]
+            [10, 10, 5]
+        """
+        with parquet_file(group.path) as file:
+            rows = file.metadata.row_group(group.number).num_rows
+        read = partial(_read_parquet_blocks, group.path, None, [group.number])
+        return cls(rows, read, lambda: joined(read(), rows))
 
     @classmethod
     def of_files(cls, source: str | Path | Sequence[str | Path], text: TextOptions = TextOptions()) -> Blocks:
@@ -435,7 +537,8 @@ class Blocks:
             if not blocks.rows:
                 raise DataError(f"'{path}' has no rows; expected rows of one table in each file. Remove the file.")
             rows += blocks.rows
-            first = next(_read_parquet_blocks(path, FIRST) if path.suffix.lower() == ".parquet" else blocks.read())
+            is_parquet = suffix_of(path) == ".parquet" and text.sql is None
+            first = next(_read_parquet_blocks(path, FIRST) if is_parquet else blocks.read())
             names = names or first.names
             if different := sorted({*first.names} ^ {*names}):
                 one, other = (path, paths[0]) if different[0] in names else (paths[0], path)
@@ -475,11 +578,11 @@ def _split(frames: Iterable[Frame]) -> Iterator[Frame]:
             yield frame.take(slice(start, start + BLOCK))
 
 
-def _read_parquet_blocks(path: Path, size: int | None = None) -> Iterator[Frame]:
+def _read_parquet_blocks(path: Path, size: int | None = None, groups: list[int] | None = None) -> Iterator[Frame]:
     from pyarrow import Table
 
     with parquet_file(path) as file:
-        for batch in file.iter_batches(size or BLOCK, columns=_column_names(file)):
+        for batch in file.iter_batches(size or BLOCK, groups, columns=_column_names(file)):
             yield as_frame(Table.from_batches([batch]), name=f"'{path}'")
 
 

@@ -6,10 +6,12 @@ the formats of `motes.data.readings`. Otherwise, its entries are labels.
 
 import codecs
 import csv
+import gzip
 import io
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,8 +25,8 @@ from motes.data.arrays import Series, unsuitable, warn
 from motes.data.frames import Frame, unique_names
 from motes.data.natives import of_arrow
 from motes.data.readings import Dates, NumberFormat, Way, chosen, default_columns, is_code, is_number, ways_of
-from motes.errors import DataError
-from motes.text_options import TextOptions
+from motes.errors import DataError, UsageError
+from motes.text_options import STDIN, TextOptions, suffix_of
 
 PART = 2**22  # bytes that are parsed at once
 LONGEST = 2**24  # maximum bytes of one row; beyond it, the rest of the text is parsed in one part
@@ -33,7 +35,8 @@ SHOWN = 20  # bytes to show of a cell that is not text
 END = "\3"  # the cells of a row that is appended to each part: an open quote would include it in a cell
 CODE = r"^(0\d+|[+-]?0[xX][0-9a-fA-F]+|[+-]?\d{19,}|\+\d{8,})$"  # candidates for codes that are not numbers
 CLOCK = r"^\d\d?:\d\d(:\d\d)?$"
-MARKS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16", b"PK\x03\x04": "a zip archive, such as .xlsx"}
+MARKS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16", b"PK\x03\x04": "a zip archive, such as .xlsx",
+    b"\x1f\x8b": "a gzip file"}  # fmt: skip
 TYPES = [  # the Arrow types of text, the simplest first
     pa.int64(), pa.bool_(), pa.date32(), *(pa.timestamp(unit, zone) for zone in (None, "UTC") for unit in ("us", "ns")),
     pa.float64(),
@@ -55,7 +58,40 @@ class TextInMemory(NamedTuple):
         return io.BytesIO(self.content)
 
 
-TextFile = Path | TextInMemory
+class ZippedText(NamedTuple):
+    """A text in a gzip file, that can be opened like a file."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def open(self, mode: str) -> Any:
+        """Open the unpacked bytes for reading."""
+        return gzip.open(self.path, mode)
+
+
+TextFile = Path | TextInMemory | ZippedText
+
+
+def text_file(path: Path) -> TextFile:
+    """Return a text to open: a file, unpacked if its name ends in .gz, or standard input, which is read whole.
+
+    Raises:
+        UsageError: if standard input is a terminal or closed.
+    """
+    if suffix_of(path) == STDIN:
+        return TextInMemory(STDIN, _read_whole(sys.stdin))
+    return ZippedText(path) if suffix_of(path).endswith(".gz") else path
+
+
+@lru_cache(1)  # it can be read once, and the rows are needed again
+def _read_whole(stream: Any) -> bytes:
+    if stream is None or stream.isatty():
+        raise UsageError(
+            "there is no text in standard input; expected rows as CSV. Use '-' as in: cat rows.csv | ... -"
+        )
+    return bytes(stream.buffer.read())
 
 
 class Text:
@@ -247,7 +283,11 @@ def _check_utf8(path: TextFile) -> None:
         start = file.read(LOOKED_AT)
     for mark, what in MARKS.items():
         if start.startswith(mark):
-            cure = "Read it with --encoding utf-16, or save it as UTF-8" if what == "UTF-16" else "Export it as .csv"
+            cures = {
+                "UTF-16": "Read it with --encoding utf-16, or save it as UTF-8",
+                "a gzip file": "Let its name end in .gz",
+            }
+            cure = cures.get(what, "Let its name end in .xlsx, or export it as .csv")
             raise DataError(f"got '{path}', which is {what}; expected text in UTF-8. {cure}.")
     if b"\0" in start:
         raise DataError(
@@ -401,7 +441,7 @@ def read_text(path: TextFile, options: TextOptions, say: Say = warn) -> Frame:
     return Frame(made, text=_detected_options(options, found))
 
 
-def text_in_parts(path: Path, options: TextOptions) -> tuple[int, Callable[[], Iterator[Frame]]] | None:
+def text_in_parts(path: TextFile, options: TextOptions) -> tuple[int, Callable[[], Iterator[Frame]]] | None:
     """Return the number of rows of a large text, and a function that reads them in parts that fit in memory.
 
     The types of the columns are inferred in a first pass. The result is None if the text has to be read whole: it is
@@ -410,8 +450,9 @@ def text_in_parts(path: Path, options: TextOptions) -> tuple[int, Callable[[], I
     Raises:
         DataError: as in `read_text`.
     """
-    if path.stat().st_size <= PART:
-        return None
+    with path.open("rb") as file:
+        if len(file.read(PART + 1)) <= PART:
+            return None
     text, rows = Text(path, options), 0
     found = {name: TextColumn(name, text, in_parts=True) for name in text.names}
     for table in text.tables():

@@ -30,6 +30,7 @@ from motes.tables.kinds.base import Sample
 from motes.tables.kinds.columns import Column, check_overrides, column_of
 from motes.tables.model import TableModel
 from motes.tables.recipe import TableRecipe
+from motes.text_options import suffix_of
 from motes.training import Model, Recipe
 
 Rows = TypeVar("Rows", Table, Frame)
@@ -230,7 +231,7 @@ def _check_file(source: Files) -> None:
         return
     refuse_address(source)
     name, path = str(source), Path(source)
-    if not path.suffix and path.name == name and not path.exists() and name not in DATASETS:
+    if not suffix_of(name) and path.name == name and not path.exists() and name not in DATASETS:
         raise UsageError(f"{unknown('shape or data set', name, [*SHAPES, *DATASETS])} Or give a file: points.csv.")
 
 

@@ -626,7 +626,7 @@ def evaluate_tables(
 def _set_aside(schema: Schema) -> Iterator[str]:
     if schema.identifiers:
         names = ", ".join(f"'{name}'" for name in schema.identifiers)
-        yield f"set aside, because nearly every row has its own value, and so neither learned nor compared: {names}."
+        yield f"set aside as ids, free text or personal data, and so neither learned nor compared: {names}."
 
 
 def check_target(schema: Schema, target: str | None) -> None:

@@ -295,9 +295,9 @@ class TableSubject:
         """
         schema, orders = self.model.schema, self.model.orders
         frame, encoded = self._encode_known(given)
-        parts = orders.own.log_prob_parts(encoded)[0]
-        each = {column: float(parts[schema.parts_of(column)].sum()) for column in given}
-        return sum(each.values()) + float(orders.log_rule_factor(frame, encoded)[0]), each
+        parts, factor = orders.log_prob_parts(orders.own, frame, encoded)
+        each = {column: float(parts[0, schema.parts_of(column)].sum()) for column in given}
+        return sum(each.values()) + float(factor[0]), each
 
     def _encode_known(self, given: Mapping[str, Any]) -> tuple[Frame, Encoded]:
         """Return one row with all other cells masked; a missing entry with its own token would count as known."""

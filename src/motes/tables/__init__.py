@@ -11,7 +11,12 @@ The imports here read tables without JAX, so that `motes columns` is quick.
 """
 
 from motes.tables import kinds
+from motes.tables.offers import FoundRule, find_rules
 from motes.tables.parts import Among, Between, Encoded, Missing, Not, Part
 from motes.tables.schema import Schema
+from motes.tables.user_rules import UserRule, parse_rule, quoted
 
-__all__ = ["Among", "Between", "Encoded", "Missing", "Not", "Part", "Schema", "kinds"]
+__all__ = [
+    "Among", "Between", "Encoded", "FoundRule", "Missing", "Not", "Part", "Schema", "UserRule", "find_rules", "kinds",
+    "parse_rule", "quoted",
+]  # fmt: skip

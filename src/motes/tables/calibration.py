@@ -21,12 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.tables.layout import BINS, NEVER, Derived, Layout, shares_of
-from motes.tables.network import masses
 from motes.tables.parts import Array, Codes
-from motes.tables.relations import Rule
-from motes.tables.rules import Constraint, cases_of, columns_of, drawn_sides
+from motes.tables.rules import LEAST_OBEYING, Constraint, Rule, cases_of, columns_of, drawn_sides
 from motes.tables.unmasking import ROWS, AnyOrderModel, MaskedDenoiser, draw_block
-from motes.tables.unmasking_steps import Place, Spot, TokenPrediction
+from motes.tables.unmasking_steps import Place, Spot, TokenPrediction, density_masses
 from motes.training.programs import brief_program, each_member, put, training_program
 
 CHANGES = 0.2, 5.0  # range of changes of a share by rejection for which calibration compensates
@@ -44,17 +42,19 @@ def adjusted(orders: AnyOrderModel, seed: int, *, calibrate: bool) -> tuple[AnyO
     """
     unmasker, schema = orders.plain, orders.schema
     masses = [part.masses for part in schema.parts]
-    made = replace(orders, schema=replace(schema, rules=()), bias=unmasker.no_bias, constraint=Constraint())
+    stated, one = schema.bound, np.ones(1, np.int64)  # rules of users are kept even if nothing is estimated
+    constraint = Constraint.of(stated, np.ones((1, len(stated)), np.int32), one, schema.rows)
+    made = replace(orders, schema=replace(schema, rules=()), bias=unmasker.no_bias, constraint=constraint)
     try:
         if calibrate:
             made = replace(made, bias=calibrated(unmasker, masses, seed))
-        constraint, changes = estimated(unmasker.with_bias(made.bias), schema.rules, seed)
-        made = replace(made, schema=replace(schema, rules=constraint.rules), constraint=constraint)
+        constraint, changes = estimated(unmasker.with_bias(made.bias), (*stated, *schema.rules), seed)
+        made = replace(made, schema=replace(schema, rules=constraint.found), constraint=constraint)
         if calibrate and constraint.bends:  # rejection changes the marginals: change the targets
             targets = [mass / np.clip(times, *CHANGES) for mass, times in zip(masses, changes, strict=True)]
             bias = calibrated(unmasker, [target / target.sum() for target in targets], seed)
-            constraint, _ = estimated(unmasker.with_bias(bias), made.schema.rules, seed)
-            if constraint.rules == made.schema.rules:
+            constraint, _ = estimated(unmasker.with_bias(bias), made.constraint.rules, seed)
+            if constraint.rules == made.constraint.rules:
                 made = replace(made, bias=bias, constraint=constraint)
         return made, False
     except KeyboardInterrupt:
@@ -153,7 +153,7 @@ def _line_bias(
     codes = gates[:, :1] * jnp.exp(view.log_codes)  # (n, K)
     of_codes, missing = ((codes * here).sum(-1, keepdims=True) for here in (valued, ~valued))
     first = jax.nn.softmax(jnp.where(valued, view.log_codes, NEVER), -1) @ one[:, :-1]  # (n, T), of the values
-    second = masses(view.density.normals, edges).sum(-1)
+    second = density_masses(view.density, edges).sum(-1)
     second, target = second / second.sum(-1, keepdims=True), shares @ one
 
     def of_values(tilt: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -206,7 +206,6 @@ FOR_EACH = 16  # rows for Z per training row, between these two,
 ERROR = 5e-4  # unless the standard error of log Z is below this with fewer,
 BREACHES = 16  # and each soft rule is broken at least this often, or would be at the training rows' rate
 PRIOR = 10.0  # prior rows for the assumption that rules do not change the share of a token
-LEAST_OBEYING = 0.05  # minimum share of rows that obey all rules: each requested row takes 1 / share draws
 
 
 def estimated(
@@ -214,11 +213,12 @@ def estimated(
 ) -> tuple[Constraint, list[NDArray[np.float64]]]:
     """Estimate the constraint of rules, and by which factor it changes the frequency of each token, from drawn rows.
 
-    The rule that is broken most often is dropped, until rejection accepts a share of at least `LEAST_OBEYING`.
+    The found rule that is broken most often is dropped, until rejection accepts a share of at least `LEAST_OBEYING` of
+    the rows that obey the rules of users.
 
     Args:
         unmasker: the network's distribution p.
-        rules: the rules of the training rows.
+        rules: the rules of users, then those of the training rows.
         seed: random seed.
 
     Returns:
@@ -238,8 +238,13 @@ def estimated(
         if _is_enough(np.concatenate(of_cases), rules):
             break
     codes, cases = np.concatenate(blocks), np.concatenate(of_cases)
-    while (cases != 0).all(axis=1).mean() < LEAST_OBEYING:
-        worst = int((cases == 0).mean(axis=0).argmax())
+    stated = len(schema.bound)
+    obeying = (cases[:, :stated] != 0).all(axis=1)
+    if not obeying.any():  # at most about 1 in all of these rows does
+        codes, cases = np.vstack([codes, codes[:1]]), np.vstack([cases, np.ones_like(cases[:1])])
+        obeying = np.append(obeying, True)
+    while (cases[obeying] != 0).all(axis=1).mean() < LEAST_OBEYING:
+        worst = stated + int((cases[obeying, stated:] == 0).mean(axis=0).argmax())
         rules, cases = rules[:worst] + rules[worst + 1 :], np.delete(cases, worst, axis=1)
     constraint = Constraint.of(rules, *np.unique(cases, axis=0, return_counts=True), schema.rows)
     weights = np.exp(constraint.log_weights(cases))

@@ -1,8 +1,9 @@
 """Drawing rows and filling in entries, under conditions."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.data import Blocks, Frame
-from motes.data.arrays import HERE, Series, entry_error
+from motes.data.arrays import HERE, Series, entry_error, warn
+from motes.data.points import content_keys
 from motes.data.readings import default_columns
 from motes.errors import UsageError, check_count, check_seed, unknown
 from motes.progress import OnProgress, Progress
@@ -18,7 +20,7 @@ from motes.tables import Among, Between, Missing, Not
 from motes.tables.kinds.base import one_value
 from motes.tables.network import EncodedRows
 from motes.tables.parts import IMPOSSIBLE, Array, Condition, Mask
-from motes.tables.rules import RuleSides, Side, drawn_sides, observed_sides
+from motes.tables.rules import RuleSides, broken_by, columns_of, determined, drawn_sides, observed_sides, planned_order
 from motes.tables.schema import Schema
 from motes.tables.unmasking import FEW_ROWS, ROWS, AnyOrderModel, Block, Integers, MaskedDenoiser, draw_block
 from motes.training.batches import systematic
@@ -184,23 +186,39 @@ def draw_blocks(
     conditions = [*valued, *restrictions]
     resample = importance_resample and bool(conditions)
     weighed, constraint = resample or bool(restrictions), orders.constraint
+    # A column that rules determine from others stays behind them, and its condition is met by rejection.
+    late = restrictions.keys() & determined(schema, [schema.parts[j].column for j in orders.order])
+    front = [name for name in conditions if name not in late]
     size = MANY if weighed or (valued and constraint.rules) else ROWS
     most = size // CANDIDATES if resample else size  # rows of a block that are used
-    unmasker = orders.first(conditions) if conditions else orders.own
+    unmasker = orders.first(front) if front or resample else orders.own
     encoded = schema.only(schema.encode(requested.row), valued)
-    log_known = float(unmasker.log_prob(encoded)[0]) if valued else 0.0
     sides = observed_sides(schema, [name for name in constraint.columns if name in valued], requested.row, encoded)
+    log_known = float(unmasker.log_prob(encoded, sides)[0]) if valued else 0.0
+    for rule in schema.bound if sides else ():
+        if broken_by((rule,), sides).any():
+            values = ", ".join(f"{name} = {given[name]}" for name in rule.columns if name in given)
+            raise UsageError(
+                f'got the condition {values}, which breaks the rule "{rule.words}". Change one of the values.'
+            )
+    copied = {column: side.at(np.zeros(size, np.intp)) for column, side in sides.items()}
     known = orders.reader.read(encoded)
     free = np.array([part.column not in conditions for part in schema.parts])
 
     def work(number: int) -> DrawnRows:
         copies = jax.tree.map(lambda part: np.repeat(part, size, axis=0), known) if valued else None
-        block = draw_block(unmasker, size, seed, number, copies, restrictions, all_members=resample)
+        block = draw_block(
+            unmasker, size, seed, number, copies, restrictions, sides=copied, all_members=resample
+        )  # fmt: skip
         if resample:
             block = _weight_block(orders, unmasker, block, free, log_known)
         log_factor = 0.0
         if constraint.rules:
-            block, log_factor = _reject(orders, block, sides, seed, number)
+            block, log_factor = _reject(orders, block, sides, copied, seed, number)
+        if late:  # no copies of the rows that meet the condition
+            met, drawn = np.isfinite(block.log_weights), len(block.codes)
+            block = block.take(met)
+            log_factor += np.log(max(len(block.codes), 1) / max(drawn, 1))
         keep = min(len(block.codes), most)
         chosen, effective, evidence = np.arange(keep), float(keep), log_known
         if weighed and keep:
@@ -212,17 +230,69 @@ def draw_blocks(
             rows = schema.put(rows, requested.row.take(np.zeros(len(chosen), np.int64)))
         return DrawnRows(rows.columns, effective, evidence)
 
-    left, number, failed = n, 0, 0
+    left, number, failed, keys = n, 0, 0, Keys(schema)
     while left:
         for rows in _in_turn(work, range(number, number - (-left // most))):
-            number, failed = number + 1, 0 if len(rows) >= FEWEST else failed + 1
+            number, rows = number + 1, keys.new(rows)
+            failed = 0 if len(rows) >= min(FEWEST, left) else failed + 1
             if failed == FAILED:
-                message = f"hardly any row of {FAILED * size:,} met the conditions {dict(given)}"
-                message += f" and obeyed {constraint.words}" if constraint.rules else ""
-                raise UsageError(f"{message}; expected a condition that the model considers possible. Widen it.")
+                message = f"hardly any row of {FAILED * size:,}"
+                message += f" met the conditions {dict(given)}" if given else ""
+                words = [rule.words for rule in constraint.rules if not given or {*rule.columns} & {*conditions}]
+                words += [str(rule) for rule in schema.keys]
+                message += f"{' and' * bool(given)} obeyed {', '.join(words)}" if words else ""
+                expected = (
+                    "a condition that the model considers possible. Widen it" if given else "rules that it can meet"
+                )
+                raise UsageError(f"{message}; expected {expected}.")
             m = min(left, len(rows))
             yield DrawnRows(rows.take(slice(m)).columns, min(rows.effective, float(m)), rows.log_evidence)
             left -= m
+
+
+class Keys:
+    """The values of unique keys in the rows so far.
+
+    Attributes:
+        taken: for each key of the schema, its columns and the hashes of its values.
+    """
+
+    def __init__(self, schema: Schema):
+        self.taken = [(rule.keys, set[int]()) for rule in schema.keys]
+
+    def take(self, rows: Frame, given: Frame | None = None, owners: Sequence[int] | None = None) -> Mask:
+        """Take the keys of rows; return which rows have keys that were not taken yet, (n,).
+
+        Args:
+            rows: n rows; a key with a missing entry counts as not taken.
+            given: the same rows before they were filled in; keys that they have are not checked.
+            owners: (n,), the row for which each is a candidate; only the first one with such keys is returned.
+        """
+        found = []
+        for columns, taken in self.taken:
+            gone = [_has_missing(rows, columns), ~_has_missing(given, columns) if given else np.zeros(len(rows), bool)]
+            found.append((taken, content_keys(rows.select(columns)).tolist(), ~np.logical_or(*gone)))
+        fresh, done = np.zeros(len(rows), bool), set[int]()
+        for row in range(len(rows)):
+            mine = [(taken, hashes[row]) for taken, hashes, counts in found if counts[row]]
+            if (owners is None or owners[row] not in done) and all(one not in taken for taken, one in mine):
+                fresh[row] = True
+                done.add(row if owners is None else owners[row])
+                for taken, one in mine:
+                    taken.add(one)
+        return fresh
+
+    def new(self, rows: "DrawnRows") -> "DrawnRows":
+        """Return the rows that do not repeat a key."""
+        if not self.taken or (fresh := self.take(rows)).all():
+            return rows
+        some, share = rows.take(np.flatnonzero(fresh)), float(fresh.mean())
+        return DrawnRows(some.columns, rows.effective * share, rows.log_evidence)
+
+
+def _has_missing(rows: Frame, columns: Sequence[str]) -> Mask:
+    """Return which rows have a missing entry in some of these columns, (n,)."""
+    return np.asarray(np.logical_or.reduce([rows.columns[name].missing for name in columns]))
 
 
 def _in_turn(work: Callable[[int], DrawnRows], numbers: range) -> Iterator[DrawnRows]:
@@ -244,51 +314,51 @@ def _weight_block(orders: AnyOrderModel, unmasker: MaskedDenoiser, block: Block,
 
     `free` (p,) are the parts without a condition, which are drawn within their ranges, as in rows without conditions.
     """
-    encoded = orders.schema.encode(orders.schema.decode(block.codes, block.y, block.u))
-    theirs = unmasker.log_prob(encoded) - _log_possible(unmasker, block, free)
-    ours = orders.own.log_prob(encoded) - _log_possible(orders.own, block, np.ones_like(free))
+    schema = orders.schema
+    encoded = schema.encode(schema.decode(block.codes, block.y, block.u), unseen="mark")
+    columns = orders.constraint.columns if schema.bound else ()
+    sides = drawn_sides(schema, columns, block.codes, block.y, block.u)
+    theirs = unmasker.log_prob(encoded, sides) - _log_possible(unmasker, block, sides, free)
+    ours = orders.own.log_prob(encoded, sides) - _log_possible(orders.own, block, sides, np.ones_like(free))
     return block._replace(log_weights=block.log_weights + ours - theirs + log_known)
 
 
-def _log_possible(unmasker: MaskedDenoiser, block: Block, parts: Mask) -> Array:
+def _log_possible(unmasker: MaskedDenoiser, block: Block, sides: RuleSides, parts: Mask) -> Array:
     """Compute the log-probability that some parts (p,) lie within what is ever drawn, given those before, summed, (n,).
 
     Numbers are drawn within their range, and only dates that exist, so drawn rows have p divided by this probability.
     """
     n = len(block.codes)
-    total, rows = np.zeros(n), unmasker.start(n)
+    total, rows, fixed = np.zeros(n), unmasker.start(n), np.zeros(n, bool)
     for k, j in enumerate(map(int, unmasker.order)):
         within = unmasker.allowed(rows, j)
+        if j == unmasker.schema.parts_of(unmasker.schema.parts[j].column).start:
+            solved = unmasker.solved(rows, j, sides, block.u) if sides else None
+            fixed = np.zeros(n, bool) if solved is None else solved.here
         if parts[j] and (unmasker.spots[k][1].line or within is not unmasker.everything[j]):
-            total += unmasker.log_within(rows, k, within)
+            total += np.where(fixed, 0.0, unmasker.log_within(rows, k, within))
         codes, y, ranks = unmasker.reader.settle(j, block.codes[:, j], block.y[:, j])
         unmasker.show(rows, k, codes, y, ranks, np.ones(n, bool))
     return total
 
 
-def _reject(orders: AnyOrderModel, block: Block, known: RuleSides, seed: int, number: int) -> tuple[Block, float]:
+def _reject(
+    orders: AnyOrderModel, block: Block, known: RuleSides, copied: RuleSides, seed: int, number: int
+) -> tuple[Block, float]:
     """Return the rows of a block that rejection accepts, and the log of the mean of m(x) / p(x) over all its rows.
 
     Args:
         orders: the model.
         block: candidates from p, with or without conditions.
-        known: columns with a given value, (1,) each.
+        known, copied: columns with a given value, (1,) and (n,) each.
         seed, number: seed and block number of the random numbers.
     """
     n, constraint = len(block.codes), orders.constraint
-    sides = _merge_sides(orders, block, {column: side.at(np.zeros(n, np.intp)) for column, side in known.items()})
-    hopeless = bool(constraint.broken(known).any()) if known else False
+    sides = drawn_sides(orders.schema, constraint.columns, block.codes, block.y, block.u, copied)
+    hopeless = constraint.broken(known) if known else np.zeros((1, 2), bool)
     here = constraint.accepted(sides, hopeless, seed, number)
-    log_mean = float(np.logaddexp.reduce(constraint.log_factor(sides)) - np.log(n))
-    return Block(block.codes[here], block.y[here], block.u[here], block.log_weights[here]), log_mean
-
-
-def _merge_sides(orders: AnyOrderModel, block: Block, known: RuleSides) -> RuleSides:
-    """Return the columns of the rules in the rows of a block, with the `known` entries of the same rows."""
-    made = drawn_sides(orders.schema, orders.constraint.columns, block.codes, block.y, block.u)
-    for column, side in known.items():
-        made[column] = Side(np.where(side.known, side.values, made[column].values), made[column].known)
-    return made
+    log_mean = float(np.logaddexp.reduce(constraint.log_factor(sides, drawn=True)) - np.log(n))
+    return block.take(here), log_mean
 
 
 def resampled(block: Block, n: int, seed: int, number: int) -> tuple[NDArray[np.int64], float, float]:
@@ -310,7 +380,8 @@ def resampled(block: Block, n: int, seed: int, number: int) -> tuple[NDArray[np.
 # entry follow the model's fixed order. Rows that break a rule between columns are drawn again.
 
 
-TRIES = 1000  # draws of a row, after which the last one is used even if it breaks a rule
+TRIES = 1000  # draws of a row, after which the last one is used even if it breaks a found rule
+SHOWN = 5  # maximum number of rows in a message
 
 
 @dataclass(frozen=True, repr=False)
@@ -356,7 +427,9 @@ def fill_blocks(
 def _fill_table(
     orders: AnyOrderModel, rows: Blocks, seed: int, filled: Callable[[int], None], name: str
 ) -> Iterator[AnsweredRows]:
-    schema = orders.schema
+    schema, keys, before = orders.schema, Keys(orders.schema), 0
+    for part in rows.read() if keys.taken else ():
+        keys.take(schema.frame(part, name=name))  # the keys of all rows are taken
     for number, part in enumerate(rows.read()):
         encoded = schema.encode(part, name=name, unseen="mark")
         u = np.random.default_rng([seed, number]).random(encoded.codes.shape)
@@ -364,43 +437,98 @@ def _fill_table(
         # Missing entries are filled in with or without a token of their own.
         encoded = replace(encoded, observed=schema.valued(encoded) & ~impossible)
         made = Block(encoded.codes.copy(), encoded.y.copy(), u, np.zeros(len(u)))
+        observed = np.ones_like(encoded.observed)
         holes = np.flatnonzero(~encoded.observed.all(axis=1))
         word = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
         read = orders.reader.read(encoded)
         sides = observed_sides(schema, orders.constraint.columns, part, encoded)
         anything = read.observed[holes].any(axis=1)
         for known, some in ((None, holes[~anything]), (read, holes[anything])):
-            for start in range(0, len(some), most := orders.own.most_rows):
-                rows_here = some[start : start + most]
-                _fill_rows(orders, known, sides, made, rows_here, word)
+            fill = partial(_fill_rows, orders, part, known, sides, made, keys=keys)
+            left = [some[:0]]
+            for rows_here in _chunks(some, orders.own.most_rows):
+                left.append(fill(orders.plain, rows_here, word, most=1 if schema.bound else TRIES))
                 filled(len(rows_here))
-        whole = schema.put(schema.decode(made.codes, made.y, made.u), part)
+            if schema.bound:  # all rows that are left are drawn again in their own orders
+                again = _orders_of(orders, sides, np.concatenate(left))
+                few = ((order, each) for order, rows_of in again for each in _chunks(rows_of, orders.own.most_rows))
+                left = [fill(*one, (word + k) % 2**32, most=TRIES) for k, one in enumerate(few, 1)]
+            for rows_here in left:
+                observed[rows_here] = encoded.observed[rows_here]
+        if not observed.all():
+            empty = np.flatnonzero(~observed.all(axis=1))
+            words = ", ".join(f'"{rule}"' for rule in schema.stated)
+            places = ", ".join([f"{before + row + 1:,}" for row in empty[:SHOWN]] + ["..."] * (len(empty) > SHOWN))
+            warn(
+                f"{name}: none of {TRIES:,} draws obeyed {words} in {len(empty):,} of the rows (row {places}); their "
+                "missing entries stay missing. Check their known entries and the rules; if a rule gives a value beyond "
+                "the training range, set low and high of its column."
+            )
+        before += len(part)
+        whole = schema.put(schema.decode(made.codes, made.y, made.u, observed), part)
         yield AnsweredRows(whole.columns, int(impossible.sum() + encoded.other.sum()))
 
 
+def _chunks(rows: Integers, size: int) -> Iterator[Integers]:
+    """Yield at most `size` of the rows at a time."""
+    return (rows[start : start + size] for start in range(0, len(rows), size))
+
+
+def _orders_of(orders: AnyOrderModel, sides: RuleSides, rows: Integers) -> Iterator[tuple[MaskedDenoiser, Integers]]:
+    """Yield an order for rows that broke a rule of a user, in which rules determine columns from the known ones."""
+    columns = columns_of(orders.schema.bound)
+    if not columns or not len(rows):
+        return
+    known = np.stack([~np.isnan(sides[column].values[rows]) for column in columns], axis=1)
+    patterns, which = np.unique(known, axis=0, return_inverse=True)
+    found: dict[bytes, tuple[NDArray[np.integer], list[Integers]]] = {}
+    for number, pattern in enumerate(patterns):
+        order = planned_order(orders.schema, orders.order, [columns[k] for k in np.flatnonzero(pattern)])
+        found.setdefault(order.tobytes(), (order, []))[1].append(rows[which.ravel() == number])
+    for order, some in found.values():
+        yield orders.in_order(order), np.concatenate(some)
+
+
 def _fill_rows(
-    orders: AnyOrderModel, known: EncodedRows | None, sides: RuleSides, made: Block, rows: Integers, seed: int
-) -> None:
-    """Draw the missing entries of `rows` of `made` given their `known` entries, or given nothing if None."""
-    schema, left, number, tries = orders.schema, rows, int(rows[0]), 0
-    present = {part.column: schema.restrict(part.column, Not(Missing())) for part in schema.parts if part.missing}
-    while len(left):
+    orders: AnyOrderModel,
+    part: Frame,
+    known: EncodedRows | None,
+    sides: RuleSides,
+    made: Block,
+    in_order: MaskedDenoiser,
+    rows: Integers,
+    seed: int,
+    *,
+    keys: Keys,
+    most: int,
+) -> Integers:
+    """Draw the missing entries of `rows` of `made` given their `known` entries, or given nothing if None.
+
+    Return the rows for which none of about `most` draws obeyed the rules of the user.
+    """
+    schema, constraint, left, number, tries = orders.schema, orders.constraint, rows, int(rows[0]), 0
+    present = {one.column: schema.restrict(one.column, Not(Missing())) for one in schema.parts if one.missing}
+    while len(left) and tries < most:
         # If few rows are left, draw several candidates for each, and use the first accepted one.
         size = FEW_ROWS if len(left) <= FEW_ROWS else orders.own.most_rows
         which = np.resize(np.arange(len(left)), size)
-        seen = None if known is None else EncodedRows(*(part[left[which]] for part in known))
-        unmasker = orders.own if seen is None else orders.plain.of_rows(np.asarray(seen.observed))
+        seen = None if known is None else EncodedRows(*(field[left[which]] for field in known))
+        unmasker = orders.own if seen is None else in_order.of_rows(np.asarray(seen.observed))
         word = int(np.random.SeedSequence([seed, tries]).generate_state(1)[0]) if tries else seed
-        block = draw_block(unmasker, size, word, number, seen, present)
+        mine = {column: side.at(left[which]) for column, side in sides.items()}
+        block = draw_block(unmasker, size, word, number, seen, present, sides=mine)
         tries += size // len(left)
         good = np.ones(size, bool)
-        if orders.constraint.rules:
-            mine = {column: side.at(left[which]) for column, side in sides.items()}
-            broken = orders.constraint.broken(mine)
-            good = orders.constraint.accepted(_merge_sides(orders, block, mine), broken, word, number)
-        if tries >= TRIES:
-            good[: len(left)] |= ~np.isin(np.arange(len(left)), which[good])
+        if constraint.rules:
+            whole = drawn_sides(schema, constraint.columns, block.codes, block.y, block.u, mine)
+            hopeless = constraint.broken(mine)
+            hopeless[:, 0] |= tries >= TRIES
+            good = constraint.accepted(whole, hopeless, word, number)
+        if keys.taken:
+            drawn, given = schema.decode(block.codes[good], block.y[good], block.u[good]), part.take(left[which[good]])
+            good[good] = keys.take(schema.put(drawn, given), given, which[good].tolist())
         filled, at = np.unique(which[good], return_index=True)
         some, chosen = left[filled], np.flatnonzero(good)[at]
         made.codes[some], made.y[some], made.u[some] = block.codes[chosen], block.y[chosen], block.u[chosen]
         left = np.delete(left, filled)
+    return left

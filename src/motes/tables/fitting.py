@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.data import Frame, as_frame
-from motes.data.arrays import check_weights
+from motes.data.arrays import check_weights, warn
 from motes.data.points import content_keys, fingerprint_of
 from motes.data.stored import ManyRows
 from motes.errors import UsageError, check_process, check_seed
@@ -20,7 +20,7 @@ from motes.tables.network import EncodedRows, MaskedModel, MaskedNetwork, Reader
 from motes.tables.parts import Encoded
 from motes.tables.recipe import TableRecipe
 from motes.tables.relations import Rule
-from motes.tables.rules import broken_by, columns_of, observed_sides
+from motes.tables.rules import broken_by, columns_of, observed_sides, planned_order
 from motes.tables.schema import Schema, counting
 from motes.tables.training import FEW, Plan, TableRows, first_members, options_of, order_of, table_task
 from motes.tables.unmasking import AnyOrderModel
@@ -67,7 +67,7 @@ def fit_table(
     chosen = replace(recipe, columns={**recipe.columns, **(columns or {})})
     if start is not None:
         _check_start(start, chosen)
-        schema = start.schema
+        schema = start.schema.with_rules(chosen.rules.hold, frame, weights=row_weights, name=session.name)
     elif schema is None:
         schema = schema_of(frame, chosen, weights=row_weights, name=session.name)
     rows, keys, rules, fingerprint = _encode(frame, schema, row_weights, session.name)
@@ -76,7 +76,8 @@ def fit_table(
     layout = layout_of(schema, labels=labels)
     options = options_of(chosen.table, worth, layout.parts)
     run = run_of(chosen, seed, keys, rows.weights)
-    first, split = first_members(rows, layout, options, seed, None if start is None else start.models)
+    earlier, on_disk = None if start is None else start.models, frame.many is not None
+    first, split = first_members(rows, layout, options, seed, earlier, on_disk=on_disk)
     disk = None
     if frame.many is not None:
         held = (split.hold > 0).any(axis=0) & (rows.pieces == 1)  # of a frequent row, only some copies are held out
@@ -92,6 +93,8 @@ def fit_table(
         orders = AnyOrderModel(kept, models, plan.order)
         orders, interrupted = adjusted(orders, seed, calibrate=chosen.table.calibrate)
         trained.interrupted |= interrupted
+        for message in orders.constraint.warnings:
+            warn(message)
         provenance = Provenance(session.source, fingerprint, seed)
         return TableModel(orders, chosen, provenance=provenance, training=trained)
 
@@ -160,28 +163,35 @@ def _write_rows(many: ManyRows, schema: Schema, held: NDArray[np.uint64], sessio
 
 
 def schema_of(
-    frame: Frame, recipe: TableRecipe, *, weights: NDArray[np.float64] | None = None, name: str = "the data"
+    frame: Frame,
+    recipe: TableRecipe,
+    *,
+    weights: NDArray[np.float64] | None = None,
+    name: str = "the data",
+    checked: Frame | None = None,
 ) -> Schema:
-    """Fit the schema of rows with the options of a recipe.
+    """Fit the schema of rows with the options of a recipe, and check its rules on these rows, or on the rows `checked`.
 
     Raises:
-        DataError: invalid rows.
+        DataError: invalid rows, or a rule that too many rows break.
+        UsageError: a rule that does not fit the columns.
     """
     table = recipe.table
-    return Schema.fit(
+    made = Schema.fit(
         frame, recipe.columns, missing=table.missing, bins=table.bins, weights=weights, relations=table.relations,
         name=name,
     )  # fmt: skip
+    return made.with_rules(recipe.rules.hold, frame if checked is None else checked, weights=weights, name=name)
 
 
 def _plan(schema: Schema) -> Plan:
-    """Return the fixed order of the tokens, in which a column comes after those from which it follows."""
+    """Return the fixed order of the tokens: a column comes after those from which it follows or that determine it."""
     units = np.array([schema.learned.index(part.column) for part in schema.parts])
     entropies = np.array([-(part.masses * np.log(part.masses)).sum() for part in schema.parts])
     follows: dict[int, list[int]] = {}
     for one in schema.dependencies:
         follows.setdefault(schema.learned.index(one.column), []).append(schema.learned.index(one.given))
-    return Plan(order_of(entropies, units, follows), units.astype(np.int32))
+    return Plan(planned_order(schema, order_of(entropies, units, follows)), units.astype(np.int32))
 
 
 def _obeyed_rules(schema: Schema, frame: Frame, encoded: Encoded) -> tuple[Rule, ...]:

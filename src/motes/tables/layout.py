@@ -20,9 +20,10 @@ from jax.tree_util import register_dataclass
 from numpy.typing import NDArray
 
 from motes.tables.kinds import Kind
-from motes.tables.kinds.binnings import tail_shares
+from motes.tables.kinds.binnings import Binning, Few, tail_shares
 from motes.tables.parts import IMPOSSIBLE, Array, Encoded, Part
 from motes.tables.relations import BROKEN, EQUAL, PATTERNS, Dependency, MissingPatterns, Relation
+from motes.tables.relative import CELLS, Relative, days_or_numbers
 from motes.tables.schema import Schema
 
 WAVES = 24
@@ -34,6 +35,8 @@ BINS = 32  # maximum number of bins of a line, on which calibration tilts its de
 RANKS = tail_shares(BINS, HALVED)  # their ends
 UNHEARD = 1e-6  # replaces a missing rate of 0 in a pattern, and 1 minus it a rate of 1
 FAR = 1e3  # stands for infinity, in standard deviations: an infinite end has no gradient
+FURTHEST = 1e12  # stands for an infinite place on a grid
+FRAMED = 16  # the first bit for histograms, after those for relations
 NEVER = -1e30  # stands for the log-probability of 0, with a gradient of 0
 LEVELS = 8  # maximum number of tokens of a part without a density whose tokens are axes of the base,
 AXES = 24  # and maximum number of these axes: parts with the fewest tokens come first
@@ -65,6 +68,26 @@ class Links(NamedTuple):
     others: NDArray[np.bool_]
     log_odds: NDArray[np.float32]
     log_least: NDArray[np.float32]
+
+
+class References(NamedTuple):
+    """Histograms relative to other visible parts, F for each of J parts; see `motes.tables.relative`.
+
+    Places are those of the part's grid, k.
+
+    Attributes:
+        parts: which parts have histograms, (J,).
+        others: the parts that must be visible, (J, F, p).
+        edges: ends of the cells, (J, F, CELLS + 1); padded with the last one.
+        log_masses: log of the cells' shares of the training rows, (J, F, CELLS); `NEVER` for padding.
+        ends: ends of the part's bins as places, (J, T+1), at most `FURTHEST` from 0.
+    """
+
+    parts: NDArray[np.int32]
+    others: NDArray[np.bool_]
+    edges: NDArray[np.float32]
+    log_masses: NDArray[np.float32]
+    ends: NDArray[np.float32]
 
 
 class Patterns(NamedTuple):
@@ -133,6 +156,7 @@ class Layout:
         levels: tokens of other parts that are axes of the base.
         bins: bins of the lines, on which calibration tilts their densities.
         links: the exact relations between parts.
+        references: the histograms relative to other parts.
         patterns: the patterns of missing entries.
         axes: the part of each axis of the base, (A,): the lines, then the levels.
         on_line: (p,), which parts lie on a line.
@@ -140,6 +164,7 @@ class Layout:
         free: (S,), which tokens of the loose groups are free, padding included; at least one entry.
         offsets: (p,), where the tokens of each loose part begin in `free`; 0 for others.
         line_links: (L,), the index of each line among the parts with relations; J for the others.
+        line_references: (L,), the same among the parts with histograms.
         valued: (p,), number of tokens whose values the base knows: for lines all but missing entries.
         near: maximum number of relations of a line, which give places for Gaussians; 0 if no line has any.
     """
@@ -150,6 +175,7 @@ class Layout:
     levels: Levels
     bins: Bins
     links: Links
+    references: References
     patterns: Patterns
     axes: NDArray[np.int32]
     on_line: NDArray[np.bool_]
@@ -157,6 +183,7 @@ class Layout:
     free: NDArray[np.float32]
     offsets: NDArray[np.int32]
     line_links: NDArray[np.int32]
+    line_references: NDArray[np.int32]
     valued: NDArray[np.int32]
     near: int = field(metadata={"static": True})
 
@@ -201,14 +228,17 @@ def layout_of(schema: Schema, *, labels: bool) -> Layout:
     Labels in the base help with few rows. With many rows, the network learns their effect on the numbers better: with
     labels in the base, the pair trends of Magic were off by 1.2 per cent instead of 0.7.
     """
-    parts, links = schema.parts, Linker.of(schema).links
+    parts, linker = schema.parts, Linker.of(schema)
+    links, references = linker.links, linker.references
     sizes = [part.count for part in parts]
     kinds = _assign_groups(sizes, [bool(_free_tokens(part).any()) for part in parts])
     groups = [_build_group(parts, [j for j, one in enumerate(kinds) if one == kind]) for kind in sorted(set(kinds))]
     lines = np.array([j for j, part in enumerate(parts) if part.has_density], np.int32)
     bins, levels = _build_bins([parts[j] for j in lines], max(sizes)), _build_levels(parts, len(lines), known=labels)
-    place = {int(j): i for i, j in enumerate(links.parts)}
-    line_links = np.array([place.get(int(j), len(place)) for j in lines], np.int32)
+    line_links, line_references = (
+        np.array([[*some.parts].index(j) if j in some.parts else len(some.parts) for j in lines], np.int32)
+        for some in (links, references)
+    )
     linked = line_links[line_links < len(links.parts)]
     loose = [group for group in groups if group.loose]
     return Layout(
@@ -218,6 +248,7 @@ def layout_of(schema: Schema, *, labels: bool) -> Layout:
         levels,
         bins,
         links,
+        references,
         _build_patterns(parts, schema.missing_patterns),
         axes=np.concatenate([lines, levels.parts]),
         on_line=np.array([part.edges is not None and len(part.edges) > 1 for part in parts]),
@@ -225,6 +256,7 @@ def layout_of(schema: Schema, *, labels: bool) -> Layout:
         free=np.concatenate([group.free.ravel() for group in loose] or [np.zeros(1, np.float32)]),
         offsets=_offsets(loose, len(parts)),
         line_links=line_links,
+        line_references=line_references,
         valued=np.array([size - (part.missing and part.has_density) for size, part in zip(sizes, parts, strict=True)]),
         near=int((links.log_odds[linked] > NEVER).sum(axis=1).max(initial=0)),
     )
@@ -282,13 +314,23 @@ def _build_bins(parts: Sequence[Part], codes: int) -> Bins:
     edges = np.full((len(parts), BINS + 1), FAR, np.float32)
     for i, part in enumerate(parts):
         assert part.edges is not None
-        ends = part.ranks
-        # A token belongs to the bin that contains the middle of its ranks; bins without a token are left out.
-        _, place = np.unique(np.searchsorted(RANKS, (ends[1:] + ends[:-1]) / 2), return_inverse=True)
-        first = np.flatnonzero(np.diff(place, prepend=-1))
+        place = _bins_of(part)
         of_code[i, : len(place)] = place
-        edges[i, 0], edges[i, 1 : len(first)] = -FAR, part.edges[first[1:]]
+        edges[i] = _ends_of(place, part.edges, FAR)
     return Bins(of_code, edges)
+
+
+def _bins_of(part: Part) -> NDArray[np.intp]:
+    """Return the bin that contains the middle of each token's ranks, (L,); bins without a token are left out."""
+    ends = part.ranks
+    return np.unique(np.searchsorted(RANKS, (ends[1:] + ends[:-1]) / 2), return_inverse=True)[1]
+
+
+def _ends_of(place: NDArray[np.intp], ends: Array, far: float) -> Array:
+    """Return the ends of the bins of tokens (L,), (T+1,), from the ends of the tokens, (L+1,), padded with `far`."""
+    first, made = np.flatnonzero(np.diff(place, prepend=-1)), np.full(BINS + 1, far)
+    made[0], made[1 : len(first)] = -far, ends[first[1:]]
+    return made
 
 
 def _free_tokens(part: Part) -> NDArray[np.float32]:
@@ -376,10 +418,12 @@ class Linker:
     Attributes:
         schema: schema of the table.
         of_part: part -> its relations, or its dependencies.
+        relatives: part -> its histograms relative to other columns.
     """
 
     schema: Schema
     of_part: dict[int, list[Relation | Dependency]]
+    relatives: dict[int, list[Relative]]
 
     @classmethod
     def of(cls, schema: Schema) -> "Linker":
@@ -389,7 +433,10 @@ class Linker:
         for relation in every:
             for column in relation.targets:
                 made.setdefault(schema.parts_of(column).start, []).append(relation)
-        return cls(schema, dict(sorted(made.items())))
+        relatives: dict[int, list[Relative]] = {}
+        for relative in schema.relatives:
+            relatives.setdefault(schema.parts_of(relative.column).start, []).append(relative)
+        return cls(schema, dict(sorted(made.items())), dict(sorted(relatives.items())))
 
     @property
     def links(self) -> Links:
@@ -406,6 +453,83 @@ class Linker:
                 if 0 < relation.shares[0] <= BROKEN and given == relation.share:
                     log_least[i, r] = np.log(SOFT) - log_odds[i, r]
         return Links(np.array([*self.of_part], np.int32), others, log_odds, log_least)
+
+    @property
+    def references(self) -> References:
+        """The histograms relative to other columns as arrays."""
+        shape, p = (len(self.relatives), max(map(len, self.relatives.values()), default=0)), len(self.schema.parts)
+        others, edges = np.zeros((*shape, p), bool), np.zeros((*shape, CELLS + 1), np.float32)
+        log_masses, ends = np.full((*shape, CELLS), NEVER, np.float32), np.zeros((shape[0], BINS + 1), np.float32)
+        for i, (j, relatives) in enumerate(self.relatives.items()):
+            bounds = _ends_of(_bins_of(self.schema.parts[j]), self.line(j).bounds, FURTHEST)
+            ends[i] = np.clip(bounds, -FURTHEST, FURTHEST)
+            for f, one in enumerate(relatives):
+                others[i, f, [self.schema.parts_of(column).start for column in one.given]] = True
+                edges[i, f] = np.pad(one.edges, (0, CELLS + 1 - len(one.edges)), mode="edge")
+                log_masses[i, f, : len(one.masses)] = np.log(one.masses)
+        return References(np.array([*self.relatives], np.int32), others, edges, log_masses, ends)
+
+    def coordinates(
+        self, j: int, codes: NDArray[np.integer], y: Array, visible: NDArray[np.bool_]
+    ) -> tuple[Array, Array, NDArray[np.bool_]]:
+        """Return r and s of the histograms of part j, as places of its grid, and whether they are known, (n, F) each.
+
+        Args:
+            j: a part with histograms.
+            codes, y: (n, p), tokens and places of the rows.
+            visible: (n, p), which entries are visible.
+        """
+        grid, made = self.line(j).grid, []
+        for relative in self.relatives[j]:
+            parts = {column: self.schema.parts_of(column).start for column in relative.given}
+            known = np.logical_and.reduce([self._is_known(i, codes, visible) for i in parts.values()])
+            numbers = {
+                column: days_or_numbers(self._kind(i), self._numbers(i, codes, y, known)) for column, i in parts.items()
+            }
+            origin, unit = relative.coordinates(numbers)
+            if grid.step:
+                origin, unit = (origin - grid.origin / 10**grid.places) / grid.width, unit / grid.width
+            known &= unit > 0
+            made.append((np.where(known, origin, 0.0), np.where(known, unit, 1.0), known))
+        origins, units, every = (np.stack(part, axis=1) for part in zip(*made, strict=True))
+        return origins, units, every
+
+    def spans(
+        self, j: int, codes: NDArray[np.integer], y: Array, observed: NDArray[np.bool_]
+    ) -> tuple[Array, Array, NDArray[np.bool_]]:
+        """Return where values lie in the histograms of part j, and whether these apply, (n, F) each.
+
+        The first array counts cells from the first edge, up to the lower end of the value; the second has the number of
+        cells that the value covers, or its density for a real number.
+        """
+        line = self.line(j)
+        origin, unit, known = self.coordinates(j, codes, y, observed)
+        k: Array = line.curve.inverse(y[:, j])
+        first = last = k
+        if line.grid.step:
+            first, last = np.rint(k) - 0.5, np.rint(k) + 0.5
+        if isinstance(line, Few):
+            code = np.clip(codes[:, j], 0, len(line.at) - 1)
+            first, last = line.bounds[code], line.bounds[code + 1]
+        first = np.where(first <= line.bounds[0], -np.inf, first)
+        last = np.where(last >= line.bounds[-1], np.inf, last)
+        place, extent = np.zeros((2, *origin.shape))
+        for f, one in enumerate(self.relatives[j]):
+            cells = np.arange(len(one.edges))
+            v, w = (np.interp((end - origin[:, f]) / unit[:, f], one.edges, cells) for end in (first, last))
+            place[:, f], extent[:, f] = v, w - v
+            if not line.grid.step:
+                inside = (v > 0) & (v < cells[-1])
+                cell = np.minimum(v.astype(int), len(one.masses) - 1)
+                density = np.exp(-line.curve.log_slope(k)) / (unit[:, f] * np.diff(one.edges)[cell])
+                extent[:, f] = np.where(inside, density, 0.0)
+        return place, extent, known
+
+    def line(self, j: int) -> Binning:
+        """Return the binning of a part with histograms."""
+        line = self._kind(j).lines[0]
+        assert line is not None  # because it has histograms
+        return line
 
     def _others(self, j: int, relation: Relation | Dependency) -> list[int]:
         target = self.schema.parts[j].column
@@ -455,12 +579,8 @@ class Linker:
     def _kind(self, j: int) -> Kind:
         return self.schema.kind_of(self.schema.parts[j].column)
 
-    def read(self, encoded: Encoded, observed: NDArray[np.bool_]) -> tuple[Integers, Integers, NDArray[np.float32]]:
-        """Evaluate the relations in n rows.
-
-        Bit r of entry (i, j) tells whether relation r of part j holds in row i, and whether it applies, (n, p) each.
-        Also return the places (n, p, R) from the relations.
-        """
+    def read(self, encoded: Encoded, observed: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+        """Evaluate the relations and histograms in n rows; return the fields of `EncodedRows` for them."""
         holds, could = (np.zeros(encoded.codes.shape, np.int32) for _ in range(2))
         given = np.zeros((*encoded.codes.shape, max(map(len, self.of_part.values()), default=0)), np.float32)
         for j in self.of_part:
@@ -471,7 +591,12 @@ class Linker:
                 holds[:, j] |= same.astype(np.int32) << r
                 could[:, j] |= found.possible.astype(np.int32) << r
                 given[:, j, r] = found.places
-        return holds, could, given
+        place, extent = np.zeros((2, *holds.shape, max(map(len, self.relatives.values()), default=0)), np.float32)
+        for j, relatives in self.relatives.items():
+            spot = slice(0, len(relatives))
+            place[:, j, spot], extent[:, j, spot], known = self.spans(j, encoded.codes, encoded.y, observed)
+            could[:, j] |= (known << FRAMED + np.arange(len(relatives))).sum(axis=1).astype(np.int32)
+        return {"holds": holds, "could": could, "given": given, "place": place, "extent": extent}
 
 
 def softened(rho: jax.Array, log_least: Any) -> jax.Array:

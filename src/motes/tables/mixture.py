@@ -126,6 +126,7 @@ SHARES = (0.0, 0.1, 0.3, 0.6)
 RIDGES = (1e-4, 1e-3, 1e-2, 3e-2, 0.1, 0.2)
 MOST = 20_000  # maximum number of rows to which a mixture is fitted
 GATES = (0.002, 0.999)  # range of the first experts' initial gates
+LEAST_FRAME = 0.02  # minimum initial share of an applicable histogram
 STARTS = 4  # starts of a fit; the best is kept: one in three ends in a bad optimum, and with k-means all may
 LEAST = 1e-4  # ridge of the mixture for many rows
 LEAST_VARIANCE = 0.05  # minimum eigenvalue of a correlation matrix from pairs
@@ -274,8 +275,12 @@ def _log_joint(y: Array, weights: Array, means: Array, covariances: Array) -> Ar
     return np.asarray(logsumexp(terms, axis=0)) - 0.5 * y.shape[1] * np.log(2 * np.pi)
 
 
-def first_gates(base: Base, y: Array, low: Array, high: Array, log_even: Array, weights: Array) -> Array:
-    """Compute the initial gates g, the weight of the tokens for each number, (L,), that maximise the likelihood.
+def first_gates(
+    base: Base, y: Array, low: Array, high: Array, log_even: Array, log_frames: Array, weights: Array
+) -> tuple[Array, Array]:
+    """Compute the initial log-odds of the tokens, (L,), and log-weights of histograms, (L, F), by maximum likelihood.
+
+    Both are relative to the Gaussians.
 
     The numbers are predicted in the order of the columns and in reverse, after the labels. In one order alone, neither
     expert has an advantage for the first number, and its gate would be wrong in later places.
@@ -285,6 +290,8 @@ def first_gates(base: Base, y: Array, low: Array, high: Array, log_even: Array, 
         y: places on its axes, (n, A).
         low, high: rounding intervals of the numbers, (n, L).
         log_even: log p of the entries by their tokens alone, (n, L).
+        log_frames: log p of the entries by each histogram, (n, L, F); minus infinity if there is none, or it does not
+            apply.
         weights: sample weights, (n,).
     """
     lines = low.shape[1]
@@ -295,7 +302,15 @@ def first_gates(base: Base, y: Array, low: Array, high: Array, log_even: Array, 
     for _ in range(50):  # expectation and maximisation
         first, second = np.log(gates) + log_even, np.log1p(-gates) + log_normal
         gates = np.clip(np.average(np.exp(first - np.logaddexp(first, second)), axis=0, weights=weights), *GATES)
-    return gates
+    both = np.logaddexp(np.log(gates) + log_even, np.log1p(-gates) + log_normal)[..., None]
+    log_frames = np.concatenate([log_frames, log_frames])
+    shares = np.full(log_frames.shape[1:], 0.5)  # of each histogram alone: it depends on the order which ones apply
+    for _ in range(50):
+        first, second = np.log1p(-shares) + both, np.log(shares) + log_frames
+        shares = np.average(np.exp(second - np.logaddexp(first, second)), axis=0, weights=weights)
+        shares = np.clip(shares, LEAST_FRAME, 1 - LEAST_FRAME)
+    odds = np.log(gates) - np.log1p(-gates)
+    return odds, np.log(shares) - np.log1p(-shares) - np.log1p(-gates)[:, None]
 
 
 def _log_in_turn(base: Base, y: Array, low: Array, high: Array, order: NDArray[np.integer]) -> Array:

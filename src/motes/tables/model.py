@@ -35,6 +35,7 @@ from motes.tables.parts import IMPOSSIBLE, Array, Encoded, Part
 from motes.tables.predictions import DRAWS, QUANTILES, label_probabilities, predict_blocks, rows_without
 from motes.tables.recipe import TableRecipe
 from motes.tables.relations import PATTERNS, Inequality, Relation
+from motes.tables.relative import CELLS, is_given
 from motes.tables.rules import Constraint, broken_by, observed_sides
 from motes.tables.schema import Schema
 from motes.tables.training import options_of
@@ -65,6 +66,7 @@ class Evidence(NamedTuple):
         density: columns that contribute a density instead of a probability.
         effective: effective sample size: the number of independent rows with the same information.
         warnings: reasons not to trust the rows, one sentence each.
+        rules: the rules of the user, on which log p is conditioned as well; see docs/rules.md.
 
     Example:
         >>> table.evidence({"smoker": "yes"}, n=64).density
@@ -75,6 +77,7 @@ class Evidence(NamedTuple):
     density: tuple[str, ...]
     effective: float
     warnings: tuple[str, ...]
+    rules: tuple[str, ...] = ()
 
 
 class RowLikelihood(NamedTuple):
@@ -84,6 +87,7 @@ class RowLikelihood(NamedTuple):
         log_prob: (n,), nats per row, in the data's units.
         spread: (n,), the standard deviation over the orders; NaN with one order.
         impossible: (n,), the number of entries that the model considers impossible, such as unseen labels.
+        rules: the rules of the user, on which log p is conditioned; see docs/rules.md.
 
     Example:
         >>> found = table.likelihood({"age": [31, 99], "smoker": ["yes", "no"]})
@@ -94,9 +98,11 @@ class RowLikelihood(NamedTuple):
     log_prob: Array
     spread: Array
     impossible: NDArray[np.int64]
+    rules: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        return f"RowLikelihood({len(self.log_prob):,} rows, mean log p {self.log_prob.mean():.4g})"
+        given = f" given {', '.join(self.rules)}" if self.rules else ""
+        return f"RowLikelihood({len(self.log_prob):,} rows, mean log p{given} {self.log_prob.mean():.4g})"
 
 
 @final
@@ -139,8 +145,13 @@ class TableModel(Model):
 
     @property
     def constraint(self) -> Constraint:
-        """The rules between columns that synthetic rows obey."""
+        """The rules between columns that synthetic rows obey: those of the user, and those found in training rows."""
         return self.orders.constraint
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """The rules of the user, which every synthetic row obeys."""
+        return tuple(map(str, self.schema.stated))
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -340,8 +351,8 @@ class TableModel(Model):
                 continue
             strange = (encoded.codes == IMPOSSIBLE).sum(axis=1) + encoded.other
             loss = np.log(self.schema.rows + 1.0) if laplace else np.inf
-            each = np.stack([one.log_prob(encoded) for one in unmaskers])
-            each += self.orders.log_rule_factor(part, encoded)
+            parts = [self.orders.log_prob_parts(one, part, encoded) for one in unmaskers]
+            each = np.stack([log_p.sum(axis=1) + factor for log_p, factor in parts])
             found.append(np.where(strange > 0, each - np.where(strange > 0, strange, 1) * loss, each))
             impossible.append(strange)
             done += len(encoded)
@@ -352,7 +363,7 @@ class TableModel(Model):
         mean = np.logaddexp.reduce(every, axis=0) - np.log(orders)
         with np.errstate(invalid="ignore"):
             spread = every.std(axis=0) if orders > 1 else np.full(every.shape[1], np.nan)
-        return RowLikelihood(mean, spread, np.concatenate(impossible).astype(np.int64))
+        return RowLikelihood(mean, spread, np.concatenate(impossible).astype(np.int64), self.rules)
 
     # --- filling in ---
 
@@ -582,13 +593,17 @@ class TableModel(Model):
             recipe, order = TableRecipe.parse(tomllib.loads(about["recipe"])), tensors.pop("order")
             bias = [tensors.pop(f"bias.{g}") for g in range(sum(name.startswith("bias.") for name in tensors))]
             constraint = Constraint()
-            if schema.rules:
+            if rules := (*schema.bound, *schema.rules):
                 cases = tensors.pop("cases.patterns"), tensors.pop("cases.counts")
-                constraint = Constraint.of(schema.rules, *cases, schema.rows)
+                constraint = Constraint.of(rules, *cases, schema.rows)
             worth = schema.rows if len(tensors["network.hidden"]) == 1 else 0  # several members: a small table
             labels = knows_labels(schema.parts, tensors["base.means"])
             dropout = options_of(recipe.table, worth, len(schema.parts)).dropout
-            models = filled(skeleton_of(layout_of(schema, labels=labels), tensors, dropout), tensors, path)
+            skeleton = skeleton_of(layout_of(schema, labels=labels), tensors, dropout)
+            if not schema.relatives:  # files of earlier versions do not mention histograms
+                for name in ("frames", "frame_bias"):
+                    tensors.setdefault(f"network.{name}", np.zeros(getattr(skeleton.network, name).shape, np.float32))
+            models = filled(skeleton, tensors, path)
             orders = AnyOrderModel(schema, models, np.asarray(order), tuple(bias), constraint)
             check_table(orders, rows_of_codes)
         made = cls(orders, recipe, provenance=provenance)
@@ -627,11 +642,12 @@ def evidence_of(
     valued = requested.valued(schema)
     density, warnings = _density_columns(schema, requested.row), list(_warn_broken(model, requested, valued))
     if not density:
-        return Evidence(log_prob, (), effective, (*warnings, *_warn_rare(given, log_prob)))
+        return Evidence(log_prob, (), effective, (*warnings, *_warn_rare(given, log_prob)), model.rules)
 
     def log_probs(rows: Frame) -> Array:
         encoded = schema.only(schema.encode(rows), valued)
-        return model.orders.own.log_prob(encoded) + model.orders.log_rule_factor(rows, encoded)
+        parts, factor = model.orders.log_prob_parts(model.orders.own, rows, encoded)
+        return np.asarray(parts.sum(axis=1) + factor)
 
     known, least = float(log_probs(requested.row)[0]), float(log_probs(model.draw(USUAL)).min())
     warnings += _warn_rare(requested.others, log_prob - known) if requested.others else []
@@ -640,7 +656,7 @@ def evidence_of(
             f"the log-density of {_quote_names(valued)} is {known:.2f} nats; the lowest among {USUAL} synthetic rows "
             f"is {least:.2f}. The training data had hardly any such row, so the result is a guess."
         )
-    return Evidence(log_prob, density, effective, tuple(warnings))
+    return Evidence(log_prob, density, effective, tuple(warnings), model.rules)
 
 
 def _warn_broken(model: TableModel, requested: RowConditions, valued: Sequence[str]) -> Iterator[str]:
@@ -745,6 +761,7 @@ def check_schema(schema: Schema) -> Encoded:
         most = {"label": 1, "whole": 2**63 - ROOM, "real": 2**53 - ROOM}.get(aside.type, 0)
         require(abs(aside.first) < most, "the placeholders of a column")
     with np.errstate(all="ignore"):
+        schema.check_stated()
         for part in schema.parts:
             _check_part(part)
         _check_relations(schema)
@@ -791,6 +808,16 @@ def _check_relations(schema: Schema) -> None:
             inside = codes.ndim == 1 and len(codes) <= given and ((codes >= -1) & (codes < column)).all()
             fits = 0 <= rule.broken <= rule.rows <= rule.total > 0
             require(bool(inside) and fits, "the codes of a dependency")
+    for relative in schema.relatives:
+        kind, others = kinds[relative.column], [kinds[column] for column in relative.given]
+        alike = all(is_given(one) and one.measure == kind.measure for one in (kind, *others))
+        require(alike and len(others) > 0 and kind not in others, "a histogram relative to unsuitable columns")
+        require(kind.parts[0].has_density and kind.lines[0] is not None, "a histogram of a column without a density")
+        edges, masses = relative.edges, relative.masses
+        fine = masses.ndim == 1 and edges.shape == (len(masses) + 1,) and 0 < len(masses) <= CELLS
+        fine = fine and bool(np.isfinite(edges).all() and (np.diff(edges) > 0).all() and (masses > 0).all())
+        weights = len(relative.weights) == len(relative.others) and bool(np.isfinite(relative.weights).all())
+        require(fine and abs(masses.sum() - 1) < SUM and weights, "the cells of a histogram")
 
 
 def _check_round_trip(schema: Schema) -> Encoded:

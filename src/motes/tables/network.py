@@ -20,9 +20,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motes.tables.kinds.binnings import Binning
-from motes.tables.layout import FAR, NEVER, WAVES, Group, Layout, Linker, bits_of, log_linked, softened, waves_of
+from motes.tables.layout import (
+    FAR,
+    FRAMED,
+    NEVER,
+    WAVES,
+    Group,
+    Layout,
+    Linker,
+    bits_of,
+    log_linked,
+    softened,
+    waves_of,
+)
 from motes.tables.mixture import Base, Gaussians, OrderedBase, components_given, in_order
 from motes.tables.parts import IMPOSSIBLE, Array, Encoded, Part, Repeats
+from motes.tables.relative import CELLS
 from motes.tables.schema import Schema
 from motes.training.programs import put
 
@@ -31,7 +44,7 @@ REACH = 8.0  # standard deviations to which the network's linear input of visibl
 
 
 class EncodedRows(NamedTuple):
-    """n encoded rows, (n, p) each and `given` (n, p, R), or one part of them, (n,); see `motes.tables.parts.Encoded`.
+    """n encoded rows, (n, p) each, or one part of them, (n,); see `motes.tables.parts.Encoded`.
 
     Attributes:
         codes, y, low, high, observed: as in `Encoded`.
@@ -39,7 +52,9 @@ class EncodedRows(NamedTuple):
         cell: high - low, computed in double precision.
         inner: log share of the value in an even spread over its token, or the log-density in y.
         holds, could: bit r tells whether relation r of the part holds, and whether it applies; see `tables/layout.py`.
-        given: the places from the part's relations; 0 if there is none.
+            Bit FRAMED + f of `could` tells whether histogram f applies.
+        given: the places from the part's relations, (n, p, R); 0 if there is none.
+        place, extent: where the value lies in the part's histograms, (n, p, F); see `Linker.spans`.
         alone: whether the value has a token of its own without width (a label, an atom, missing), outside the density.
     """
 
@@ -53,6 +68,8 @@ class EncodedRows(NamedTuple):
     holds: jax.Array
     could: jax.Array
     given: jax.Array
+    place: jax.Array
+    extent: jax.Array
     alone: jax.Array
     observed: jax.Array
 
@@ -68,6 +85,8 @@ class Heads(NamedTuple):
         code_bias: their biases, (G, K), including the log-masses of the marginals.
         lines, line_bias: weights and biases of the densities, (L, Q, H) and (L, Q).
         links, link_bias: weights and biases of the relations, (J, R, H) and (J, R).
+        frames, frame_bias: those of the histograms, (J, F, 1 + CELLS, H) and (J, F, 1 + CELLS): a log-weight, and the
+            cells' logits.
     """
 
     codes: tuple[jax.Array, ...]
@@ -76,6 +95,8 @@ class Heads(NamedTuple):
     line_bias: jax.Array
     links: jax.Array
     link_bias: jax.Array
+    frames: jax.Array
+    frame_bias: jax.Array
 
 
 class MaskedNetwork(eqx.Module):
@@ -104,6 +125,8 @@ class MaskedNetwork(eqx.Module):
     line_bias: jax.Array  # (L, Q)
     links: jax.Array  # (J, R, H)
     link_bias: jax.Array  # (J, R)
+    frames: jax.Array  # (J, F, 1 + CELLS, H)
+    frame_bias: jax.Array  # (J, F, 1 + CELLS)
     dropout: float = eqx.field(static=True)
 
     def __init__(
@@ -134,6 +157,9 @@ class MaskedNetwork(eqx.Module):
         self.line_bias = zeros((lines, line_outputs))
         self.links = zeros((*layout.links.log_odds.shape, width))
         self.link_bias = zeros(layout.links.log_odds.shape) if key is None else put(layout.links.log_odds)
+        first = np.pad(layout.references.log_masses, ((0, 0), (0, 0), (1, 0)), constant_values=FRAME_WEIGHT)
+        self.frames = zeros((*first.shape, width))
+        self.frame_bias = zeros(first.shape) if key is None else put(first)
         self.dropout = dropout
 
     @property
@@ -170,7 +196,7 @@ class MaskedNetwork(eqx.Module):
             for g, free, waves in zip(layout.groups, self.out_free, self.out_waves, strict=True)
         )
         bias = tuple(jnp.asarray(g.log_masses) + b for g, b in zip(layout.groups, self.out_bias, strict=True))
-        return Heads(codes, bias, self.lines, self.line_bias, self.links, self.link_bias)
+        return Heads(codes, bias, self.lines, self.line_bias, self.links, self.link_bias, self.frames, self.frame_bias)
 
 
 def code_logits(group: Group, codes: jax.Array, bias: jax.Array, state: jax.Array) -> jax.Array:
@@ -204,7 +230,9 @@ def thinned(h: jax.Array, dropout: float, bits: jax.Array | None) -> jax.Array:
 #
 # a is the softmax over the part's tokens, spread evenly over each token. The Gaussians are those of the base, moved by
 # the network, and some of the network's own. If relation r gives the value y_r (see `tables/layout.py`), some more
-# Gaussians start at y_r, because a value may be close to the relation's value without being equal. A missing entry is a
+# Gaussians start at y_r, because a value may be close to the relation's value without being equal. Histograms relative
+# to other columns (see `tables/relative.py`) are experts too; where they apply, they belong to the same mixture as the
+# Gaussians, and both other experts have less weight. A missing entry is a
 # token on which both experts agree: it has probability a(missing), whatever the gate, and the Gaussians together have
 # 1 - a(missing). The first and the last cell of a bounded lattice are unbounded. A value on a lattice has the mass of
 # its cell, a real number a density in y, and a value with its own token the probability of the token. All are exact, so
@@ -230,15 +258,33 @@ class Near(NamedTuple):
     could: jax.Array
 
 
-def moved(base: Gaussians, outputs: jax.Array, near: Near) -> tuple[jax.Array, Gaussians]:
+class Frames(NamedTuple):
+    """F histograms relative to other columns for some numbers, in one mixture with their Gaussians.
+
+    Attributes:
+        log_weights: (..., F); before they are in the mixture, relative to the Gaussians together.
+        log_cells: log of the share of each cell, (..., F, CELLS); they sum to 1.
+    """
+
+    log_weights: jax.Array
+    log_cells: jax.Array
+
+
+def framed(outputs: jax.Array, could: jax.Array) -> Frames:
+    """Compute the histograms from outputs (..., F, 1 + CELLS), and whether they apply, (..., F)."""
+    return Frames(jnp.where(could, outputs[..., 0], NEVER), jax.nn.log_softmax(outputs[..., 1:], -1))
+
+
+def moved(base: Gaussians, outputs: jax.Array, near: Near, frames: Frames) -> tuple[jax.Array, Gaussians, Frames]:
     """Compute log g and log (1 - g), (n, L, 2), and the Gaussians (n, L, N + 1), from outputs (n, L, 1 + 3 N).
 
     N counts the base's components, the network's own Gaussians, and those at the places from relations. The last
     Gaussian is wide, has a tiny weight, and never moves: without it, a number far from all others would be practically
-    impossible.
+    impossible. Also return `frames` with their log-weights in the mixture.
     """
     gate, numbers = outputs[..., 0], outputs[..., 1:]
-    gate = jnp.stack([jax.nn.log_sigmoid(gate), jax.nn.log_sigmoid(-gate)], -1)
+    more = jax.nn.logsumexp(jnp.pad(frames.log_weights, [(0, 0)] * gate.ndim + [(1, 0)]), -1)  # of the Gaussians, 0
+    gate = jax.nn.log_softmax(jnp.stack([gate, more], -1), -1)
     weight, shift, stretch = jnp.split(numbers, 3, axis=-1)
     close = near.y.shape[-1] * len(CLOSE)
     own = weight.shape[-1] - base.means.shape[-1] - close
@@ -253,20 +299,69 @@ def moved(base: Gaussians, outputs: jax.Array, near: Near) -> tuple[jax.Array, G
     sds = spread * jnp.exp(STRETCH * jnp.tanh(stretch / STRETCH))
     means = pad(base.means, places, each(near.y)) + spread * SHIFT * jnp.tanh(shift / SHIFT)
     last = lambda value: jnp.full((*means.shape[:-1], 1), value)
-    log_weights = jnp.concatenate([jax.nn.log_softmax(log_weights, -1) + LOG_REST, last(LOG_WIDE)], -1)
+    rest = LOG_REST - more[..., None]
+    log_weights = jnp.concatenate([jax.nn.log_softmax(log_weights, -1) + rest, last(LOG_WIDE)], -1)
     means, sds = jnp.concatenate([means, last(0.0)], -1), jnp.concatenate([jnp.maximum(sds, FINEST), last(WIDE)], -1)
-    return gate, Gaussians(log_weights, means, sds)
+    return gate, Gaussians(log_weights, means, sds), frames._replace(log_weights=frames.log_weights + rest)
 
 
 OWN_WEIGHT = -7.0  # initial log-weight of the network's own Gaussians: -4 costs more than training wins back
 CLOSE = (0.005, 0.05)  # initial standard deviations of the Gaussians at the value from a relation,
 CLOSE_WEIGHT = -3.0  # and their initial log-weights
+FRAME_WEIGHT = -2.0  # initial log-weight of a histogram, if there are too few rows to estimate it
 
 
 def masses(normals: Gaussians, edges: jax.Array) -> jax.Array:
     """Compute the weighted mass of each Gaussian (..., C) between neighbouring edges (..., T+1), (..., T, C)."""
     z = (edges[..., None] - normals.means[..., None, :]) / (ROOT_TWO * normals.sds[..., None, :])
     return 0.5 * jnp.exp(normals.log_weights)[..., None, :] * jnp.diff(jax.lax.erf(z), axis=-2)
+
+
+def frame_masses(frames: Frames, edges: jax.Array, ends: jax.Array) -> jax.Array:
+    """Compute the weighted mass of each histogram between neighbouring `ends` (..., F, T+1), (..., T, F).
+
+    `edges` (..., F, CELLS + 1) are the ends of the cells, in the same coordinates.
+    """
+    width = jnp.diff(edges)
+    inside = (ends[..., None, :] - edges[..., :-1, None]) / jnp.where(width > 0, width, 1.0)[..., None]
+    upto = jnp.einsum("...b,...bt->...t", jnp.exp(frames.log_cells), jnp.clip(inside, 0.0, 1.0))
+    return jnp.moveaxis(jnp.exp(frames.log_weights)[..., None] * jnp.diff(upto), -1, -2)
+
+
+def covered_cells(place: Any, extent: Any, cell: Any) -> Any:
+    """Return the share of each cell that values cover, (..., F, CELLS), from `Linker.spans`, in NumPy or JAX."""
+    xp: Any = np if isinstance(place, np.ndarray) else jnp  # NumPy compiles nothing
+    first = xp.floor(place)
+    inner = xp.where(cell[..., None] > 0, xp.minimum(extent, first + 1 - place), extent)
+    beyond = np.arange(CELLS) - first[..., None]  # cells after the first
+    covered = xp.clip((extent - inner)[..., None] - beyond + 1, 0.0, 1.0)
+    return xp.where(beyond > 0, covered, xp.where(beyond == 0, inner[..., None], 0.0))
+
+
+def log_frames(frames: Frames, place: jax.Array, extent: jax.Array, cell: jax.Array) -> jax.Array:
+    """Compute the log-mass of values under all histograms, (...), from `Linker.spans`, (..., F); or the log-density."""
+    if not place.shape[-1]:
+        return jnp.full(place.shape[:-1], NEVER)
+    mass = (jnp.exp(frames.log_cells) * covered_cells(place, extent, cell)).sum(-1)
+    return jax.nn.logsumexp(frames.log_weights + jnp.log(jnp.maximum(mass, TINY)), axis=-1)
+
+
+def log_frames_of(layout: Layout, rows: EncodedRows) -> Array:
+    """Compute log p of the lines of rows by each initial histogram, (n, L, F); minus infinity where none applies.
+
+    Rows in which an exact relation gives the value do not count.
+    """
+    parts, _, _, log_masses, _ = layout.references
+    made = np.full((len(rows.codes), len(layout.lines), log_masses.shape[1]), -np.inf)
+    for masses, j in zip(np.exp(log_masses), parts, strict=True):
+        place, extent, cell, could, holds = (
+            np.asarray(part)[:, j] for part in (rows.place, rows.extent, rows.cell, rows.could, rows.holds)
+        )
+        mass = (masses * covered_cells(place, extent, cell)).sum(-1)
+        applies = (could[:, None] >> FRAMED + np.arange(len(masses))) & 1 & (holds[:, None] == 0)
+        with np.errstate(divide="ignore"):
+            made[:, layout.line_place[j]] = np.log(np.where(applies > 0, np.maximum(mass, TINY), 0.0))
+    return made
 
 
 def log_mixture(normals: Gaussians, low: jax.Array, high: jax.Array, cell: jax.Array) -> jax.Array:
@@ -357,14 +452,21 @@ class MaskedModel(eqx.Module):
             given = components_given(base, on_axes(layout, rows.y, rows.codes), known)
             given = Gaussians(*(part[:, : len(lines)] for part in given))
             outputs = jnp.einsum("nh,lqh->nlq", state, heads.lines) + heads.line_bias
-            # A line without relations uses the padding after all lines with relations.
+            # A line without relations, or histograms, uses the padding after all lines with some.
             padded = jnp.pad(could, ((0, 0), (0, 1), (0, 0)))[:, layout.line_links, : layout.near]
-            gate, normals = moved(given, outputs, Near(at(rows.given)[..., : layout.near], padded))
+            cells = jnp.einsum("nh,jfbh->njfb", state, heads.frames) + heads.frame_bias
+            padding = ((0, 0), (0, 1), (0, 0))
+            frames = framed(
+                jnp.pad(cells, (*padding, (0, 0)))[:, layout.line_references],
+                jnp.pad(possible_frames(layout, rows, visible), padding)[:, layout.line_references],
+            )
+            gate, normals, frames = moved(given, outputs, Near(at(rows.given)[..., : layout.near], padded), frames)
             missing = at(rows.codes == jnp.asarray(layout.patterns.codes))
             present = gate[..., 1] + log_present(at(log_missing))
             gate = jnp.stack([jnp.where(missing, 0.0, gate[..., 0]), present], -1)
             low, high, cell = (jnp.where(at(rows.alone), 0.0, at(part)) for part in (rows.low, rows.high, rows.cell))
             log_normal = log_mixture(normals, low, high, cell)
+            log_normal = jnp.logaddexp(log_normal, log_frames(frames, at(rows.place), at(rows.extent), cell))
             made = made.at[:, lines].set(log_value(gate, at(made), at(rows.inner), log_normal, at(rows.alone)))
         if not len(linked := layout.links.parts):
             return made
@@ -379,6 +481,13 @@ def possible(layout: Layout, rows: EncodedRows, visible: jax.Array) -> jax.Array
     parts, others, log_odds, _ = layout.links
     hidden = jnp.einsum("np,jrp->njr", ~visible * 1.0, jnp.asarray(others, jnp.float32))
     return (hidden < 0.5) & bits_of(rows.could[:, parts], log_odds.shape[1])
+
+
+def possible_frames(layout: Layout, rows: EncodedRows, visible: jax.Array) -> jax.Array:
+    """Return which histograms apply, (n, J, F): their other columns are visible, and give a place."""
+    parts, others, *_ = layout.references
+    hidden = jnp.einsum("np,jfp->njf", ~visible * 1.0, jnp.asarray(others, jnp.float32))
+    return (hidden < 0.5) & bits_of(rows.could[:, parts] >> FRAMED, others.shape[1])
 
 
 def seen_missing(layout: Layout, codes: jax.Array, visible: jax.Array) -> jax.Array:
@@ -421,7 +530,8 @@ def base_alone(models: MaskedModel) -> MaskedModel:
     network = models.network
     gate = network.line_bias * (np.arange(network.line_bias.shape[-1]) == 0)
     outputs = lambda network: (
-        network.out_waves, network.out_free, network.out_bias, network.lines, network.links, network.line_bias,
+        network.out_waves, network.out_free, network.out_bias, network.lines, network.links, network.frames,
+        network.line_bias,
     )  # fmt: skip
     nothing = jax.tree.map(lambda part: np.zeros(part.shape, part.dtype), outputs(network)[:-1])
     return MaskedModel(eqx.tree_at(outputs, network, (*nothing, gate)), models.base)
@@ -571,9 +681,8 @@ class Reader:
             for name, values in made.items():
                 values[:, j] = one[name]
             alone[:, j] = one["alone"]
-        holds, could, given = self.linker.read(encoded, observed)
         fields: dict[str, Any] = {"codes": codes, "alone": alone, "observed": observed, **made}
-        fields |= {"holds": holds, "could": could, "given": given}
+        fields |= self.linker.read(encoded, observed)
         return EncodedRows(**fields)
 
     def entry(self, j: int, codes: NDArray[np.integer], y: Array, low: Array, high: Array) -> dict[str, NDArray]:

@@ -8,7 +8,7 @@ part. A date has several, the coarsest first.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -167,6 +167,16 @@ class Encoded:
 
     def __len__(self) -> int:
         return len(self.codes)
+
+    def take(self, rows: NDArray[np.integer]) -> Encoded:
+        """Return some of the rows.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> Schema.fit(people).encode({"age": [31, 47], "smoker": ["yes", "no"]}).take(np.array([1])).codes.shape
+            (1, 2)
+        """
+        return Encoded(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 # --- Conditions on the columns of a table, and the tokens that they allow -------------------------------------------

@@ -23,14 +23,15 @@ from motes.errors import DataError, UsageError, check_count, check_seed
 from motes.progress import OnProgress, Progress
 from motes.tables.draws import AnsweredRows
 from motes.tables.kinds.base import Kind
-from motes.tables.layout import Derived, shares_of
+from motes.tables.layout import shares_of
 from motes.tables.network import EncodedRows, Scale
 from motes.tables.parts import IMPOSSIBLE, Array, Codes, Encoded, Mask, Missing, Not, Part
 from motes.tables.relations import Relation
-from motes.tables.rules import observed_sides
+from motes.tables.rules import RuleSides, observed_sides, solve, solved_rules
 from motes.tables.schema import Schema
-from motes.tables.unmasking import FEW_ROWS, ROWS, AnyOrderModel, MaskedDenoiser, pad_rows
+from motes.tables.unmasking import FEW_ROWS, ROWS, AnyOrderModel, MaskedDenoiser, MaskedRows, Within, pad_rows
 from motes.tables.unmasking_steps import TokenPrediction
+from motes.tables.user_rules import BoundRule
 
 QUANTILES = (0.05, 0.5, 0.95)
 DRAWS = 256  # draws per row
@@ -89,7 +90,7 @@ def predict_blocks(
                 values = _draw_values(orders, encoded, column, draws, rng)
                 if column in orders.constraint.columns:
                     sides = observed_sides(schema, orders.constraint.columns, part, encoded)
-                    values = orders.constraint.reweighted(values, sides, column)
+                    values = orders.constraint.reweighted(_solve_values(schema, column, values, sides), sides, column)
                 columns = _summary_columns(kind, values, quantiles)
             number, done = number + 1, done + len(part)
             on_progress(Progress(done, rows.rows))
@@ -171,6 +172,16 @@ def _draw_values(
         y = copies.y[:, at]
         made.append(kind.decode(copies.codes[:, at], y, np.zeros(y.shape)))
     return np.concatenate(made)[:count].reshape(n, draws)
+
+
+def _solve_values(schema: Schema, column: str, values: NDArray[Any], sides: RuleSides) -> NDArray[Any]:
+    """Return draws of a column (n, r), with the values that rules determine given the other columns, (n,) each."""
+    if not solved_rules(schema, column):
+        return values
+    n, r = values.shape
+    copied = {name: np.repeat(side.values, r) for name, side in sides.items()}
+    solved = solve(schema, column, copied, np.tile((np.arange(r) + 0.5) / r, n))
+    return np.where(solved.here, solved.values, values.ravel()).reshape(n, r)
 
 
 # --- summaries --------------------------------------------------------------------------------------------------------
@@ -257,23 +268,35 @@ def conditional_masses(orders: AnyOrderModel, pieces: Sequence[Pieces], frame: F
     for k, j in enumerate(map(int, unmasker.order)):
         if not visible[j]:
             view = jax.tree.map(lambda part: np.asarray(part)[:, 0], unmasker.predict(rows, k))
-            made[j] *= _piece_masses(orders, j, pieces[j], view, unmasker.derived(rows, j))
+            made[j] *= _piece_masses(unmasker, rows, j, pieces[j], view)
         made[j] = made[j] / made[j].sum()
     return made
 
 
-def _piece_masses(
-    orders: AnyOrderModel, j: int, pieces: Pieces, view: TokenPrediction, derived: Sequence[Derived]
-) -> Array:
+def _piece_masses(unmasker: MaskedDenoiser, rows: MaskedRows, j: int, pieces: Pieces, view: TokenPrediction) -> Array:
     """Compute p of the pieces of part j, (m,), the mean over the members, from the prediction of each, (M, ...)."""
+    reader, derived = unmasker.reader, unmasker.derived(rows, j)
     p = np.exp(view.log_codes[:, pieces.codes].astype(np.float64))  # (M, m)
-    if orders.reader.scales[j] is not None:
-        entry = orders.reader.entry(j, pieces.codes, pieces.y, pieces.low, pieces.high)
+    if reader.scales[j] is not None:
+        entry = reader.entry(j, pieces.codes, pieces.y, pieces.low, pieces.high)
         p *= np.exp(entry["inner"])
         if view.density is not None:
             log_weights, means, sds = (part[:, None].astype(np.float64) for part in view.density.normals)
             upto = [ndtr((entry[end][:, None] - means) / sds) for end in ("low", "high")]  # (M, m, C)
-            mass = np.where(entry["alone"], 0.0, (np.exp(log_weights) * (upto[1] - upto[0])).sum(-1))
+            mass = (np.exp(log_weights) * (upto[1] - upto[0])).sum(-1)
+            origin, unit, _ = unmasker.coordinates(rows, j)
+            limits = (
+                unmasker.limits(j, Within(np.zeros(0), entry["low"], entry["high"]))
+                if j in reader.linker.relatives
+                else ()
+            )
+            for f, relative in enumerate(reader.linker.relatives.get(j, [])):
+                cells = np.exp(view.density.frames.log_cells[:, f, : len(relative.masses)].astype(np.float64))
+                upto_cells = np.pad(np.cumsum(cells, axis=1), ((0, 0), (1, 0)))
+                v = [(end - origin[0, f]) / unit[0, f] for end in limits]
+                of_ends = [np.stack([np.interp(end, relative.edges, one) for one in upto_cells]) for end in v]
+                mass += np.exp(view.density.frames.log_weights[:, f, None]) * (of_ends[1] - of_ends[0])
+            mass = np.where(entry["alone"], 0.0, mass)
             gate = np.exp(view.gate)
             p = gate[:, :1] * p + gate[:, 1:] * mass
     if derived:
@@ -287,11 +310,13 @@ def _piece_masses(
 def _rule_factors(orders: AnyOrderModel, pieces: Sequence[Pieces], frame: Frame, encoded: Encoded) -> list[Array]:
     """Compute the rule factor f of the pieces of each part, (m,), at the middle of each piece.
 
-    Relations are left out: the pieces contain them already, and their value is hardly ever the middle of a piece.
+    Relations are left out: the pieces contain them already, and their value is hardly ever the middle of a piece. So
+    are rules that determine a column.
     """
     made = [np.ones(len(one.codes)) for one in pieces]
     schema, rules = orders.schema, orders.constraint.rules
-    constraint = orders.constraint.without(np.array([isinstance(rule, Relation) for rule in rules], bool))
+    exact = [isinstance(rule, Relation) or (isinstance(rule, BoundRule) and bool(rule.targets)) for rule in rules]
+    constraint = orders.constraint.without(np.array(exact, bool))
     if not constraint.columns:
         return made
     sides = observed_sides(schema, constraint.columns, frame, encoded)

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 from motes.errors import RecipeError
 from motes.ranges import Checked, number
+from motes.tables.user_rules import parse_rule
 from motes.training import Recipe
 from motes.training.recipe import Data
 
@@ -34,6 +35,17 @@ class TableOptions(Checked):
     calibrate: bool = True  # match the training rows' shares of each token in synthetic rows
 
 
+@dataclass(frozen=True)
+class RuleOptions(Checked):
+    """Rules that every synthetic row obeys."""
+
+    hold: tuple[str, ...] = ()  # such as ["end <= start + 30"]; see docs/rules.md
+
+    def __post_init__(self) -> None:
+        for text in self.hold:
+            parse_rule(text)
+
+
 @dataclass(frozen=True, repr=False)
 class TableRecipe(Recipe):
     """A recipe for a table: it trains a `TableModel`.
@@ -48,8 +60,9 @@ class TableRecipe(Recipe):
 
     data: Data = Data(encode=True)
     table: TableOptions = TableOptions()
+    rules: RuleOptions = RuleOptions()
 
-    SECTIONS: ClassVar[tuple[str, ...]] = ("data", "text", "table")
+    SECTIONS: ClassVar[tuple[str, ...]] = ("data", "text", "table", "rules")
     TRAINING: ClassVar[str] = "table"
 
     def __post_init__(self) -> None:

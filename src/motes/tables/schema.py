@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from motes.data import Frame, as_frame
-from motes.data.arrays import Array, Mask, Series, Type, check_weights, entry_error, of_values, plain
+from motes.data.arrays import Array, Mask, Series, Type, check_weights, entry_error, of_values, plain, warn
 from motes.data.curves import Asinh, Power, Straight
 from motes.data.records import Arrays, from_json, to_json
 from motes.errors import DataError, UsageError, unknown
@@ -27,6 +27,8 @@ from motes.tables.kinds.binnings import Binning, Few, Grid
 from motes.tables.kinds.columns import KINDS, MISSING, Column, Identifier, check_overrides, column_messages, column_of
 from motes.tables.parts import IMPOSSIBLE, Condition, Encoded, Missing, Not, Part, Repeats, Restriction, WithMissing
 from motes.tables.relations import Dependency, Inequality, MissingPatterns, Relation, Rule, find_relations
+from motes.tables.relative import Relative, find_relatives
+from motes.tables.user_rules import BoundRule, UserRule, parse_rule
 
 # --- Sample weights -------------------------------------------------------------------------------------------------
 
@@ -66,8 +68,8 @@ def counting(weights: Array) -> Array:
 
 
 PARTS: tuple[type, ...] = (
-    Asinh, Binning, Column, Dependency, Few, Grid, Identifier, Inequality, MissingPatterns, Power, Relation, Repeats,
-    Series, Straight,
+    Asinh, Binning, Column, Dependency, Few, Grid, Identifier, Inequality, MissingPatterns, Power, Relation, Relative,
+    Repeats, Series, Straight, UserRule,
 )  # fmt: skip
 
 
@@ -81,6 +83,8 @@ PARTS: tuple[type, ...] = (
 FIELDS = ("y", "low", "high", "log_unit")
 BINS = 128
 SHOWN = 12  # columns printed by a schema, at most
+BROKEN = 0.05  # maximum share of training rows that break a rule of the user
+SHOWN_ROWS = 5  # maximum number of such rows in a message
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,8 @@ class Schema:
         dependencies: columns of labels that follow from another column.
         identifiers: columns that are set aside, with the format of their placeholders.
         rules: inequalities, relations and dependencies that hold in all or nearly all rows.
+        stated: the rules of the user, see `with_rules`.
+        relatives: histograms of numbers and dates at places relative to other columns.
 
     Example:
         >>> from motes.tables import Schema
@@ -119,6 +125,8 @@ class Schema:
     dependencies: tuple[Dependency, ...] = ()
     identifiers: Mapping[str, Identifier] = dataclasses.field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
+    stated: tuple[UserRule, ...] = ()
+    relatives: tuple[Relative, ...] = ()
 
     def __repr__(self) -> str:
         shown = [f"{column.name}: {column.kind}" for column in self.columns[:SHOWN]]
@@ -216,7 +224,96 @@ class Schema:
             input_columns if len(given) < len(input_columns) else (),
             identifiers=identifiers,
         )
-        return replace(made, **find_relations(frame, kinds)) if relations else made
+        if not relations:
+            return made
+        made = replace(made, **find_relations(frame, kinds))
+        return replace(made, relatives=find_relatives(frame, kinds, made.relations))
+
+    def with_rules(
+        self, rules: Sequence[str], data: Any, *, weights: ArrayLike | None = None, name: str = "the data"
+    ) -> Schema:
+        """Return the schema with rules of the user instead of its own, after checking them on the training rows.
+
+        A `UserWarning` names each rule that up to 5 % of the rows break, and the rows.
+
+        Args:
+            rules: the rules, such as ["end <= start + 30"]; see docs/rules.md.
+            data: the training rows.
+            weights: sample weights (n,); rows with weight 0 do not count.
+            name: name of the data in messages.
+
+        Raises:
+            UsageError: if a rule cannot be read, or does not fit the columns.
+            DataError: if more rows break a rule.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> [str(rule) for rule in Schema.fit(people).with_rules(["age >= 18"], people).stated]
+            ['age >= 18']
+        """
+        made = replace(self, stated=tuple(parse_rule(text) for text in dict.fromkeys(rules)))
+        made.check_stated()
+        if not rules:
+            return made
+        frame = as_frame(data, name=name)
+        counts = np.ones(len(frame), bool) if weights is None else np.asarray(weights) > 0
+        for rule in made.stated:
+            broken = np.flatnonzero(rule.breaks(frame) & counts)
+            if not len(broken):
+                continue
+            most = int(BROKEN * counts.sum())
+            rows = ", ".join(f"{row + 1:,}" for row in broken[:SHOWN_ROWS]) + (
+                ", ..." if len(broken) > SHOWN_ROWS else ""
+            )
+            got = f'{len(broken):,} of {counts.sum():,} rows of {name} break the rule "{rule}" (row {rows})'
+            if len(broken) > most:
+                digits = rule.digits(frame.columns)
+                hint = (
+                    "" if digits is None else f" Up to rounding, nearly all rows obey it: write round(..., {digits})."
+                )
+                raise DataError(f"{got}; expected at most {most:,}. Correct the rule, or the rows.{hint}")
+            warn(f"{got}. They are learned like other rows, but no synthetic row breaks the rule.")
+        return made
+
+    def check_stated(self) -> None:
+        """Check that the rules of the user fit the columns.
+
+        Raises:
+            UsageError: if a rule has a column that does not exist or is set aside, or compares different types.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> Schema.fit(people).check_stated()
+        """
+        for rule in self.stated:
+            for column in rule.columns:
+                if column in self.dropped:
+                    raise UsageError(
+                        f"rule \"{rule}\": column '{column}' is dropped. Leave out the rule, or keep the column."
+                    )
+                if column not in self.names:
+                    raise UsageError(f'rule "{rule}": {unknown("column", column, self.names)}')
+                if not rule.keys:
+                    self.check_not_aside(column)
+        for bound in self.bound:
+            bound.cases(dict.fromkeys(bound.kinds, np.zeros(1)))
+
+    @cached_property
+    def bound(self) -> tuple[BoundRule, ...]:
+        """The rules of the user between columns of which at least one varies, without unique keys."""
+        made = []
+        for rule in self.stated:
+            kinds = {name: self._kinds[name] for name in rule.columns if name in self._kinds}
+            if kinds and not rule.keys:
+                made.append(
+                    BoundRule(rule, kinds, {name: self.kept[name] for name in rule.columns if name in self.kept})
+                )
+        return tuple(made)
+
+    @property
+    def keys(self) -> tuple[UserRule, ...]:
+        """The rules of the user that state a unique key, without those that are set aside."""
+        return tuple(rule for rule in self.stated if rule.keys and not {*rule.keys} & {*self.identifiers})
 
     # --- columns and parts ---
 
@@ -579,9 +676,11 @@ class Schema:
             >>> schema.check_not_aside("age")
         """
         if column in self.identifiers:
+            about = next(one.personal for one in self.columns if one.name == column)
+            why = f"it looks like {about}" if about else "nearly every training row has its own value there"
             raise UsageError(
-                f"column '{column}' is set aside, because nearly every training row has its own value there, and the "
-                f"model did not learn it. Choose from: {', '.join(self.learned)}; or set its kind and train again."
+                f"column '{column}' is set aside, because {why}, and the model did not learn it. Choose from: "
+                f"{', '.join(self.learned)}; or set its kind and train again."
             )
 
     # --- possible values ---
@@ -677,10 +776,10 @@ def _nothing_to_learn(columns: Sequence[Column], name: str) -> DataError:
         return DataError(
             f"no column of {name} varies, so there is nothing to learn. Pass rows in which a column has several values."
         )
-    first = aside[0]
+    first, personal = aside[0], ", or personal data," * any(column.personal for column in aside)
     return DataError(
-        f"nearly every row of {name} has its own value in {', '.join(repr(column.name) for column in aside)}, and no "
-        "other column varies, so there is nothing to learn. Add columns, or set the kind of one, such as "
+        f"nearly every row of {name} has its own value{personal} in {', '.join(repr(one.name) for one in aside)}, and "
+        "no other column varies, so there is nothing to learn. Add columns, or set the kind of one, such as "
         f'columns.{first.name} = "{first.alternative or "categorical"}".'
         + "".join(f" Column '{first.name}': {message}." for message in first.warnings)
     )

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from motes.tables.layout import Layout
 from motes.tables.mixture import Base, base_of_pairs, choose_shape, first_gates, fit_base
-from motes.tables.network import CLOSE, SHARED, EncodedRows, MaskedModel, MaskedNetwork, on_axes, ordered
+from motes.tables.network import CLOSE, SHARED, EncodedRows, MaskedModel, MaskedNetwork, log_frames_of, on_axes, ordered
 from motes.tables.recipe import TableOptions
 from motes.training import Trained
 from motes.training.averages import weights_of, with_weights
@@ -147,7 +147,8 @@ def decayed(network: MaskedNetwork) -> MaskedNetwork:
     store which labels never occur together.
     """
     kept = lambda network: (
-        network.bias, network.out_bias, network.line_bias, network.link_bias, network.embed, network.out_free,
+        network.bias, network.out_bias, network.line_bias, network.link_bias, network.frame_bias, network.embed,
+        network.out_free,
     )  # fmt: skip
     every = jax.tree.map(lambda _: True, network)
     return eqx.tree_at(kept, every, jax.tree.map(lambda _: False, kept(network)))
@@ -436,25 +437,27 @@ def members_of(data: TableRows) -> int:
     return FOLDS if data.worth < FEW and data.pieces.sum() >= 2 * FOLDS else 1
 
 
-def held_out(data: TableRows, members: int, seed: int) -> Split:
+def held_out(data: TableRows, members: int, seed: int, *, on_disk: bool = False) -> Split:
     """Split the rows into training and validation rows for each member.
 
     Args:
         data: the rows.
         members: number of members; each of several learns without one fold of the rows.
         seed: seed of the split.
+        on_disk: whether training reads its rows from disk, where no validation row is: then all members have the same.
     """
     n, total = len(data.weights), int(data.pieces.sum())
     if total < 2 * FOLDS:
         return Split(np.tile(data.weights, (members, 1)), np.zeros((0, n)))
     share = min(max(SHARE, LEAST / total), MOST / total)
-    folds = members if members > 1 else max(round(1 / share), FOLDS)
+    separate = 1 if on_disk else members
+    folds = separate if separate > 1 else max(round(1 / share), FOLDS)
     rng, left, hold = np.random.default_rng([seed, 173205]), data.pieces.copy(), []
-    for fold in range(members):
+    for fold in range(separate):
         drawn = rng.multivariate_hypergeometric(left, (total - fold + folds - 1) // folds, method="count")
         left -= drawn
         hold.append(data.weights * drawn / data.pieces)
-    held = np.stack(hold)
+    held = np.repeat(np.stack(hold), members // separate, axis=0)
     return Split(data.weights - held, np.where(np.cumsum(held > 0, axis=1) <= MOST, held, 0.0))
 
 
@@ -484,15 +487,15 @@ def order_of(
 
 
 def first_members(
-    data: TableRows, layout: Layout, options: ChosenOptions, seed: int, start: MaskedModel | None
+    data: TableRows, layout: Layout, options: ChosenOptions, seed: int, start: MaskedModel | None, *, on_disk: bool
 ) -> tuple[MaskedModel, Split]:
     """Return the initial members, from a start or new, and the split of the rows.
 
     New networks do not change the Gaussian mixtures yet.
     """
     if start is not None:
-        return start, held_out(data, len(start.base.means), seed)
-    split = held_out(data, members_of(data), seed)
+        return start, held_out(data, len(start.base.means), seed, on_disk=on_disk)
+    split = held_out(data, 1 if on_disk else members_of(data), seed, on_disk=on_disk)
     bases = _fit_mixtures(data, layout, options.components, split, seed)
     outputs = 1 + 3 * (bases[0].means.shape[0] + options.own + layout.near * len(CLOSE))
     make = lambda key: MaskedNetwork(layout, options.width, options.depth, outputs, options.dropout, key=key)
@@ -531,26 +534,33 @@ def stacked(members: Iterable[T]) -> T:
 def _initialise_gates(
     networks: MaskedNetwork, bases: list[Base], layout: Layout, data: TableRows, looked: NDArray[np.float64]
 ) -> MaskedNetwork:
-    """Set the initial gates of networks to maximise the likelihood of `looked`, or of all rows if these are few."""
+    """Set the initial weights of experts to maximise the likelihood of `looked`, or of all rows if these are few."""
     lines, rows = layout.lines, data.rows
     if not len(lines):
         return networks
     known = layout.known(np.asarray(rows.codes), np.asarray(rows.observed))
     whole, places = known[:, lines].all(axis=1), _project(rows, layout)
-    biases = []
+    biases, of_frames = [], []
     for base, weights in zip(bases, looked, strict=True):
         weights = weights if data.pieces[whole & (weights > 0)].sum() >= WHOLE else data.weights
         some = np.flatnonzero(whole & (weights > 0))[:MOST]
         low, high, inner = (np.asarray(part[some][:, lines], np.float64) for part in (rows.low, rows.high, rows.inner))
         even = layout.log_masses[lines, rows.codes[some][:, lines]] + inner
         if data.pieces[some].sum() >= WHOLE:
-            gates = first_gates(base, places[some], low, high, even, weights[some])
+            frames = log_frames_of(layout, jax.tree.map(lambda part, some=some: part[some], rows))
+            odds, more = first_gates(base, places[some], low, high, even, frames, weights[some])
         else:
-            gates = np.full(len(lines), BLIND)
-        biases.append(np.log(gates / (1 - gates)))
-    first = np.array(networks.line_bias)
+            odds, more = np.full(len(lines), np.log(BLIND / (1 - BLIND))), np.full((len(lines), 0), 0.0)
+        biases.append(odds)
+        of_frames.append(more)
+    first, cells = np.array(networks.line_bias), np.array(networks.frame_bias)
     first[:, :, 0] = np.stack(biases)
-    return eqx.tree_at(lambda networks: networks.line_bias, networks, jax.device_put(first))
+    own = layout.line_references < cells.shape[1]
+    for member, more in enumerate(of_frames):
+        cells[member, layout.line_references[own], : more.shape[1], 0] = more[own]
+    return eqx.tree_at(
+        lambda networks: (networks.line_bias, networks.frame_bias), networks, jax.device_put((first, cells))
+    )
 
 
 def options_of(table: TableOptions, n: int, parts: int) -> ChosenOptions:

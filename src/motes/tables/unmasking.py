@@ -22,12 +22,21 @@ from scipy.special import log_ndtr, ndtri_exp
 from motes.data import Frame
 from motes.errors import ModelFileError
 from motes.tables import unmasking_steps as steps
-from motes.tables.layout import FAR, Derived, Layout, bits_of, layout_of
+from motes.tables.layout import FAR, FURTHEST, Derived, Layout, bits_of, layout_of
 from motes.tables.network import EncodedRows, MaskedModel, Near, Reader, base_alone, knows_labels
 from motes.tables.parts import Array, Encoded, Mask, Restriction
-from motes.tables.rules import Constraint, observed_sides
+from motes.tables.relative import quantiles_within
+from motes.tables.rules import UNKNOWN, Constraint, RuleSides, Side, Solved, observed_sides, planned_order, solve_drawn
 from motes.tables.schema import Schema
-from motes.tables.unmasking_steps import Choice, ObservedCodes, Place, PreparedModel, Spot, TokenPrediction
+from motes.tables.unmasking_steps import (
+    Choice,
+    Coordinates,
+    ObservedCodes,
+    Place,
+    PreparedModel,
+    Spot,
+    TokenPrediction,
+)
 from motes.training.programs import put
 
 Integers = NDArray[np.integer]
@@ -177,6 +186,17 @@ class MaskedDenoiser:
         linker = self.reader.linker
         return [*linker.derived(j, rows.codes, rows.y, rows.visible)] if j in linker.of_part else []
 
+    def coordinates(self, rows: MaskedRows, j: int) -> Coordinates:
+        """Return r and s of the histograms of part j given the visible entries, (n, F); (1, F) if it has none."""
+        count, linker = self.layout.references.others.shape[1], self.reader.linker
+        if j not in linker.relatives:
+            return Coordinates(np.zeros((1, count)), np.ones((1, count)), np.zeros((1, count), bool))
+        found = linker.coordinates(j, rows.codes, rows.y, rows.visible)
+        more = ((0, 0), (0, count - found[0].shape[1]))
+        return Coordinates(
+            *(np.pad(part, more, constant_values=fill) for part, fill in zip(found, (0, 1, 0), strict=True))
+        )
+
     def allowed(self, rows: MaskedRows, j: int, restriction: Restriction | None = None) -> Within:
         """Return the values of part j that may be drawn after its column's earlier parts, under a condition."""
         column, within, size = self.schema.parts[j].column, self.everything[j], self.layout.sizes[j]
@@ -202,7 +222,16 @@ class MaskedDenoiser:
         padded[..., :size] = shares
         return Within(padded, low, high)
 
-    def draw(self, rows: MaskedRows, k: int, within: Within, rng: np.random.Generator, *, split: bool = False) -> Array:
+    def draw(
+        self,
+        rows: MaskedRows,
+        k: int,
+        within: Within,
+        rng: np.random.Generator,
+        *,
+        split: bool = False,
+        solved: Solved | None = None,
+    ) -> Array:
         """Draw the part in place k of the order in the rows where it is masked; return log p of the allowed values.
 
         Args:
@@ -213,19 +242,26 @@ class MaskedDenoiser:
             split: evaluate one member for each row, with equally many rows per member; log p is the member's. If all
                 values are allowed, the distribution is the same as with all members for each row, at a fraction of
                 the cost.
+            solved: the entries of its column that rules determine; they replace the draws that are not missing.
         """
         j = int(self.order[k])
-        derived, hidden = self.derived(rows, j), ~rows.visible[:, j]
-        made = self._choose(rows, k, within, rng, derived, split=split)
-        link, codes, normal, means, sds, low, high, rest, log_within = (np.asarray(part) for part in made)
+        derived, coordinates, hidden = self.derived(rows, j), self.coordinates(rows, j), ~rows.visible[:, j]
+        found = self._choose(rows, k, within, rng, derived, coordinates, split=split)
+        made: Any = jax.tree.map(np.asarray, found)
+        link, codes, normal, rest = made.link, made.codes, made.normal, made.rest
         u = (rest + rng.random(len(codes)) * COARSE) % 1.0  # adds digits and stays uniform
         scale, y = self.reader.scales[j], np.zeros(len(codes))
         if scale is not None:
             y = scale.placed(np.minimum(codes, len(scale.points) - 1), u, within.low, within.high)
             if normal.any():
+                which = np.flatnonzero(normal & (made.frame == 0))
+                mean, sd, a, b = (part[which].astype(float) for part in (made.means, made.sds, made.low, made.high))
+                y[which] = cut_normal(mean, sd, a, b, u[which])
+                for f in range(len(self.reader.linker.relatives.get(j, []))):
+                    here = np.flatnonzero(normal & (made.frame == f + 1))
+                    y[here] = self._in_histogram(j, f, here, made, coordinates, within, u[here])
                 which = np.flatnonzero(normal)
-                mean, sd, a, b = (part[which].astype(float) for part in (means, sds, low, high))
-                y[which] = np.clip(cut_normal(mean, sd, a, b, u[which]), scale.ends[0], scale.ends[-1])
+                y[which] = np.clip(y[which], scale.ends[0], scale.ends[-1])
                 codes = np.array(codes)
                 codes[which] = self.reader.code_at(j, y[which])
             if np.isnan(y).any() or codes.min(initial=0) < 0:
@@ -235,34 +271,82 @@ class MaskedDenoiser:
                 )
         for r, one in enumerate(derived, 1):
             codes, y = np.where(link == r, one.codes, codes), np.where(link == r, one.y, y)
+        if solved is not None:
+            part, i = self.schema.parts[j], j - self.schema.parts_of(self.schema.parts[j].column).start
+            mine, place = solved.codes[:, i], solved.y[:, i]
+            possible = self.allowed(rows, j)  # also values that do not meet a condition: such rows have no weight
+            shares = np.broadcast_to(possible.shares, (len(codes), possible.shares.shape[-1]))
+            here = solved.here & ~((codes == part.count - 1) & part.missing)
+            here &= (shares[np.arange(len(codes)), mine] > 0) & (place >= possible.low) & (place <= possible.high)
+            codes, y = np.where(here, mine, codes), np.where(here, place, y)
         codes, y, ranks = self.reader.settle(j, codes, y)
         if k + 1 < len(self.order):
             self.show(rows, k, codes, y, ranks, hidden)
         else:
             rows.put(j, codes, y, hidden)
-        return log_within.astype(np.float64)
+        return np.asarray(made.log_within, np.float64)
+
+    def _in_histogram(
+        self, j: int, f: int, rows: Integers, made: Any, coordinates: Coordinates, within: Within, u: Array
+    ) -> Array:
+        """Draw places of part j on its line, (m,), from its histogram f in some `rows` (m,), by uniform numbers."""
+        linker, references = self.reader.linker, self.layout.references
+        ends, curve = references.ends[[*references.parts].index(j)], linker.line(j).curve
+        origin, unit = (part[rows, f] for part in (coordinates.origin, coordinates.unit))
+        bins = made.bin[rows]
+        limits = (np.broadcast_to(one, len(made.bin))[rows] for one in self.limits(j, within))
+        first, last = np.clip(np.stack([ends[bins], ends[bins + 1]]), *limits)
+        v = quantiles_within(
+            linker.relatives[j][f].edges, made.cells[rows], (first - origin) / unit, (last - origin) / unit, u
+        )
+        return curve.forward(origin + unit * v)
+
+    def limits(self, j: int, within: Within) -> tuple[Array, Array]:
+        """Return both ends of the allowed values of part j, which has histograms, as places of its grid."""
+        line = self.reader.linker.line(j)
+
+        def place(end: Any) -> Array:
+            k = np.clip(line.curve.inverse(np.clip(end, -FAR, FAR)), -FURTHEST, FURTHEST)
+            k = np.round(2 * k) / 2 if line.grid.step else k
+            return np.where(np.abs(end) < FAR, k, np.sign(end) * FURTHEST)
+
+        return place(within.low), place(within.high)
 
     def log_within(self, rows: MaskedRows, k: int, within: Within) -> Array:
         """Compute log p of the allowed values, (n,), for the part in place k of the order."""
         rng, derived = np.random.default_rng(0), self.derived(rows, int(self.order[k]))
-        return np.asarray(self._choose(rows, k, within, rng, derived, split=False).log_within, np.float64)
+        coordinates = self.coordinates(rows, int(self.order[k]))
+        return np.asarray(self._choose(rows, k, within, rng, derived, coordinates, split=False).log_within, np.float64)
 
     def _choose(
-        self, rows: MaskedRows, k: int, within: Within, rng: np.random.Generator, derived: list[Derived], *, split: bool
+        self,
+        rows: MaskedRows,
+        k: int,
+        within: Within,
+        rng: np.random.Generator,
+        derived: list[Derived],
+        coordinates: Coordinates,
+        *,
+        split: bool,
     ) -> Choice:
         n, members, back = len(rows.codes), None, None
         if split:
             members = self.shares_of_members(n, rng)
             back = np.argsort(members.ravel()[:n])
         near, line = self._near(derived), self.spots[k][0].line
-        views = self._predict(rows, k, near, members)
+        views = self._predict(rows, k, near, coordinates, members)
         noise = rng.random((3, n), np.float32), np.asarray(rng.integers(2**32, dtype=np.uint32))
         fits = np.zeros(near.could.shape, bool)
         for r, one in enumerate(derived):
             allowed = np.broadcast_to(within.shares, (n, within.shares.shape[-1]))[np.arange(n), one.codes] > 0
             fits[:, r] = one.possible & allowed & (one.y >= within.low) & (one.y <= within.high)
         bins = self.layout.on_device.bins
-        return steps.choose(bins, line, views, back, within.on_device, near.could, fits, noise)
+        ends: tuple[Any, ...] = np.zeros((1, 0)), np.zeros((1, 0))
+        if self.spots[k][1].framed:
+            origin, unit, _ = coordinates
+            ends = tuple((end.reshape(-1, 1) - origin) / unit for end in self.limits(int(self.order[k]), within))
+        limits = *within.on_device, *map(put, ends)
+        return steps.choose(bins, line, views, back, limits, near.could, fits, noise)
 
     def shares_of_members(self, n: int, rng: np.random.Generator) -> NDArray[np.int32]:
         """Assign n rows to the members at random, (M, n / M); some rows occur twice if M does not divide n."""
@@ -286,32 +370,73 @@ class MaskedDenoiser:
 
     def predict(self, rows: MaskedRows, k: int, members: Integers | None = None) -> TokenPrediction:
         """Predict the part in place k with each member, (M, n, ...), or for the rows `members` (M, m) of each."""
-        return self._predict(rows, k, self._near(self.derived(rows, int(self.order[k]))), members)
+        j = int(self.order[k])
+        return self._predict(rows, k, self._near(self.derived(rows, j)), self.coordinates(rows, j), members)
 
-    def _predict(self, rows: MaskedRows, k: int, near: Near, members: Integers | None) -> TokenPrediction:
+    def _predict(
+        self, rows: MaskedRows, k: int, near: Near, coordinates: Coordinates, members: Integers | None
+    ) -> TokenPrediction:
         place, spot = self._locate(k)
-        return steps.predict_part(self.layout.on_device, self.prepared, rows.seen, place, spot, near, members)
+        origin, unit, could = coordinates
+        given = near, Coordinates(put(origin), put(unit), jax.device_put(could))
+        return steps.predict_part(self.layout.on_device, self.prepared, rows.seen, place, spot, given, members)
+
+    def solved(self, rows: MaskedRows, j: int, known: RuleSides, u: Array) -> Solved | None:
+        """Return the entries that rules determine given the visible ones, if part j is the first of such a column.
+
+        Args:
+            rows: n rows.
+            j: the part.
+            known: known entries, (n,) each, which the visible ones only approximate.
+            u: uniform numbers (n, p).
+        """
+        column = self.schema.parts[j].column
+        if j != self.schema.parts_of(column).start:
+            return None
+        return solve_drawn(self.schema, column, rows.codes, rows.y, u, rows.visible, known)
+
+    def log_present(self, rows: MaskedRows, k: int) -> Array:
+        """Compute log p of any value but a missing entry, (n,), for the part in place k of the order."""
+        j = int(self.order[k])
+        within, part = self.everything[j], self.schema.parts[j]
+        if not part.missing:
+            return np.zeros(len(rows.codes))
+        shares = np.where(np.arange(within.shares.shape[-1]) == part.count - 1, 0.0, within.shares)
+        return self.log_within(rows, k, Within(shares, -FAR, FAR))
 
     # --- scoring ---
 
-    def log_prob(self, encoded: Encoded) -> Array:
-        """Compute log p of the observed, possible entries of encoded rows in the data's units, (n,)."""
-        return self.log_prob_parts(encoded).sum(axis=1)
+    def log_prob(self, encoded: Encoded, sides: RuleSides = UNKNOWN) -> Array:
+        """Compute log p of the observed, possible entries of encoded rows in the data's units, (n,).
 
-    def log_prob_parts(self, encoded: Encoded) -> Array:
+        `sides` are the columns of the rules; without them, columns that rules determine have the network's p.
+        """
+        return self.log_prob_parts(encoded, sides).sum(axis=1)
+
+    def log_prob_parts(self, encoded: Encoded, sides: RuleSides = UNKNOWN) -> Array:
         """Compute log p of each such entry given those before it in the order, (n, p); 0 for the others."""
         read = self.reader.read(encoded)
         made = np.where(read.observed, encoded.log_unit, 0.0)
         for start in range(0, len(made), ROWS):
             some = made[start : start + ROWS]
             block = EncodedRows(*(pad_rows(part[start : start + ROWS], ROWS) for part in read))
-            rows = self.start(ROWS)
-            for k, j in enumerate(self.order):
-                here = block.observed[:, j]
+            rows, u = self.start(ROWS), np.full((ROWS, len(self.order)), 0.5)
+            pad = lambda part, start=start: pad_rows(part[start : start + ROWS], ROWS)
+            known = {name: Side(*map(pad, side)) for name, side in sides.items()}
+            fixed, log_fixed = np.zeros(ROWS, bool), np.zeros(ROWS)
+            for k, j in enumerate(map(int, self.order)):
+                here, part = block.observed[:, j], self.schema.parts[j]
+                if j == self.schema.parts_of(part.column).start:
+                    found = self.solved(rows, j, known, u) if sides else None
+                    fixed = np.zeros(ROWS, bool)
+                    if found is not None:
+                        fixed = found.here & here & ~((block.codes[:, j] == part.count - 1) & part.missing)
+                        log_fixed = found.log_p + self.log_present(rows, k)
                 if here.any():
                     entry = EncodedRows(*(part[:, j] for part in block))
-                    log_p = self.log_prob_entry(rows, k, entry, len(some))
-                    some[:, j] += np.where(here, log_p, 0.0)[: len(some)]
+                    log_p = np.where(here, self.log_prob_entry(rows, k, entry, len(some)), 0.0)[: len(some)]
+                    some[:, j] = np.where(fixed[: len(some)], log_fixed[: len(some)], some[:, j] + log_p)
+                    log_fixed = np.zeros(ROWS)  # of the other parts of the column
                     if k + 1 < len(self.order):
                         self.show(rows, k, entry.codes, entry.y, entry.u, here)
         return made
@@ -322,7 +447,7 @@ class MaskedDenoiser:
         With `first`, only for that many rows; the others are padding.
         """
         place, spot = self.spots[k]
-        near = self._near([])
+        near, coordinates = self._near([]), self.coordinates(rows, int(self.order[k]))
         if spot.linked:  # a relation applies once all its other parts are visible
             others = self.layout.links.others[int(place.link)]
             ready = ~others[:, self.order[k:]].any(axis=1)
@@ -332,7 +457,7 @@ class MaskedDenoiser:
         made = np.zeros(n)
         for start in range(0, first or n, size):  # with the sampling program, which evaluates this many rows per member
             which = np.arange(start, start + size) % n
-            views = self._predict(rows, k, near, np.tile(which, (self.members, 1)).astype(np.int32))
+            views = self._predict(rows, k, near, coordinates, np.tile(which, (self.members, 1)).astype(np.int32))
             some = EncodedRows(*(part[which] for part in entry))
             found = steps.score_part(self.layout.on_device.bins, place.line, views, some)
             made[start : start + size] = found[: n - start]
@@ -373,10 +498,11 @@ def spots_of(layout: Layout, order: Integers) -> list[tuple[Place, Spot]]:
     for j in map(int, order):
         group = next(g for g, one in enumerate(layout.groups) if j in one.parts)
         (member,), linked = np.flatnonzero(layout.groups[group].parts == j), np.flatnonzero(layout.links.parts == j)
-        line, axes = layout.line_place[j], layout.axes_of(j)
-        count, link = (axes < len(layout.axes)).sum(), linked[0] if len(linked) else 0
-        place = Place(*(put(one, np.int32) for one in (j, member, max(line, 0), rank[axes], count, link)))
-        made.append((place, Spot(group, bool(line >= 0), bool(len(linked)))))
+        line, axes, framed = layout.line_place[j], layout.axes_of(j), np.flatnonzero(layout.references.parts == j)
+        count = (axes < len(layout.axes)).sum()
+        link, frame = (some[0] if len(some) else 0 for some in (linked, framed))
+        place = Place(*(put(one, np.int32) for one in (j, member, max(line, 0), rank[axes], count, link, frame)))
+        made.append((place, Spot(group, bool(line >= 0), bool(len(linked)), bool(len(framed)))))
     return made
 
 
@@ -440,7 +566,7 @@ class AnyOrderModel:
     @cached_property
     def plain(self) -> MaskedDenoiser:
         """The members in the fixed order, without biases, which are only valid for rows drawn without conditions."""
-        return self._in(self.order)
+        return self.in_order(self.order)
 
     @cached_property
     def of_the_base(self) -> MaskedDenoiser:
@@ -448,17 +574,21 @@ class AnyOrderModel:
         return MaskedDenoiser.of(base_alone(self.models), self.layout, self.reader, self.order)
 
     def first(self, columns: Sequence[str]) -> MaskedDenoiser:
-        """Return the denoiser with the parts of these columns first, the others in the fixed order, without biases."""
+        """Return the denoiser with the parts of these columns first, without biases.
+
+        The others have the fixed order, except for columns that rules determine from these ones.
+        """
         place = {column: k for k, column in enumerate(columns)}
         rank = [place.get(self.schema.parts[j].column, len(place)) for j in self.order]
-        return self._in(self.order[np.argsort(rank, kind="stable")])
+        return self.in_order(planned_order(self.schema, self.order[np.argsort(rank, kind="stable")], columns))
 
     def random(self, seed: int, k: int) -> MaskedDenoiser:
         """Return the denoiser in the k-th random order of the columns; the parts of a column stay together."""
         columns = self.schema.learned
         return self.first([columns[i] for i in np.random.default_rng([seed, 662607, k]).permutation(len(columns))])
 
-    def _in(self, order: NDArray[np.integer]) -> MaskedDenoiser:
+    def in_order(self, order: NDArray[np.integer]) -> MaskedDenoiser:
+        """Return the denoiser in an order of the parts, (p,), without biases."""
         return MaskedDenoiser.of(self.models, self.layout, self.reader, order)
 
     def log_prob_alone(self, encoded: Encoded) -> Array:
@@ -468,12 +598,23 @@ class AnyOrderModel:
             made += self.of_the_base.log_prob_parts(self.schema.only(encoded, [column]))
         return made
 
-    def log_rule_factor(self, frame: Frame, encoded: Encoded) -> Array:
-        """Compute what the rules add to log p of rows, (n,); `encoded` are the observed entries of `frame`."""
+    def log_prob_parts(self, unmasker: MaskedDenoiser, frame: Frame, encoded: Encoded) -> tuple[Array, Array]:
+        """Compute log p of each entry of rows in one order, (n, p), and what the rules add to their sum, (n,).
+
+        Args:
+            unmasker: the model in this order.
+            frame: the rows.
+            encoded: their observed entries.
+        """
         columns = self.constraint.columns
         if not columns:
-            return np.zeros(len(encoded))
-        return self.constraint.log_factor(observed_sides(self.schema, columns, frame, encoded))
+            return unmasker.log_prob_parts(encoded), np.zeros(len(encoded))
+        sides = observed_sides(self.schema, columns, frame, encoded)
+        made = unmasker.log_prob_parts(encoded, sides if self.schema.bound else UNKNOWN)
+        broken = np.flatnonzero(self.constraint.broken(sides)[:, 1])
+        if len(broken):  # their determined columns have other values than those of the rules
+            made[broken] = unmasker.log_prob_parts(encoded.take(broken))
+        return made, self.constraint.log_factor(sides)
 
 
 # --- Blocks of rows, with or without conditions ---------------------------------------------------------------------
@@ -500,6 +641,10 @@ class Block(NamedTuple):
     u: Array
     log_weights: Array
 
+    def take(self, rows: Integers | Mask) -> "Block":
+        """Return some of the rows."""
+        return Block(self.codes[rows], self.y[rows], self.u[rows], self.log_weights[rows])
+
 
 def draw_block(
     unmasker: MaskedDenoiser,
@@ -509,6 +654,7 @@ def draw_block(
     known: EncodedRows | None = None,
     conditions: Mapping[str, Restriction] | None = None,
     *,
+    sides: RuleSides = UNKNOWN,
     all_members: bool = False,
 ) -> Block:
     """Draw one block of rows.
@@ -519,13 +665,14 @@ def draw_block(
         seed, number: seed and block number of the random numbers.
         known: (n, p), observed entries, which are visible and not drawn.
         conditions: column -> its restriction.
+        sides: known entries of the columns of rules, (n,) each.
         all_members: evaluate all members for each row and part, so that `log_within` is exact. Otherwise the
             probability outside a part's range, or excluded by its column's earlier parts, is taken as equal for all
             members.
     """
     rng = np.random.Generator(np.random.Philox(key=[seed, number]))
     conditions, schema = conditions or {}, unmasker.schema
-    rows, log_weights = unmasker.start(n), np.zeros(n)
+    rows, log_weights, solved, log_present = unmasker.start(n), np.zeros(n), None, np.zeros(n)
     u = rng.random(rows.codes.shape)
     if known is not None:
         unmasker.show_observed(rows, known)
@@ -535,8 +682,17 @@ def draw_block(
             continue
         restriction = conditions.get(schema.parts[j].column)
         split = restriction is None and unmasker.ranks is None and not all_members
-        log_within = unmasker.draw(rows, k, unmasker.allowed(rows, j, restriction), rng, split=split)
+        if j == schema.parts_of(schema.parts[j].column).start:
+            solved = unmasker.solved(rows, j, sides, u)
+            if restriction is not None and solved is not None:
+                log_present = unmasker.log_present(rows, k)
+        within = unmasker.allowed(rows, j, restriction)
+        log_within = unmasker.draw(rows, k, within, rng, split=split, solved=solved)
         if restriction is not None:
+            if solved is not None:  # a value that does not meet the condition gets no weight below
+                gone = (rows.codes[:, j] == schema.parts[j].count - 1) & schema.parts[j].missing
+                log_within = np.where(solved.here & ~gone, log_present, log_within)
+                log_present = np.zeros(n)
             log_weights[hidden] += log_within[hidden]
             if restriction.shares() is not None:
                 u[hidden, j] = restriction.narrowed(rows.codes[:, j], u[:, j])[hidden]

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from motes.tables import network
 from motes.tables.layout import BINS, NEVER, Bins, Layout, bits_of, log_linked, softened, waves_of
 from motes.tables.mixture import Gaussians, OrderedBase, in_order
-from motes.tables.network import REACH, TINY, EncodedRows, Heads, MaskedModel, Near
+from motes.tables.network import REACH, TINY, EncodedRows, Frames, Heads, MaskedModel, Near
 from motes.training.programs import drawing_program, each_member
 
 
@@ -58,11 +58,17 @@ class Density(NamedTuple):
 
     Attributes:
         normals: the Gaussians, (n, C).
+        frames: the histograms relative to other columns, F of them.
+        edges: the ends of their cells, (n, F, CELLS + 1).
+        ends: the ends of the bins in the same coordinates, (n, F, T+1).
         tilt: biases b of the bins, (n, T+1); the last is 0, for tokens without a bin.
-        log_total: log of the tilted mass of all Gaussians, (n,).
+        log_total: log of the tilted mass of all Gaussians and histograms, (n,).
     """
 
     normals: Gaussians
+    frames: Frames
+    edges: jax.Array
+    ends: jax.Array
     tilt: jax.Array
     log_total: jax.Array
 
@@ -94,6 +100,7 @@ class Place(NamedTuple):
             row; padded with A. The first one is the place of a line.
         axes: number of its axes.
         link: index among the parts with relations; 0 for the others.
+        frame: index among the parts with histograms; 0 for the others.
     """
 
     part: jax.Array
@@ -102,6 +109,7 @@ class Place(NamedTuple):
     ranks: jax.Array
     axes: jax.Array
     link: jax.Array
+    frame: jax.Array
 
 
 class Spot(NamedTuple):
@@ -109,12 +117,21 @@ class Spot(NamedTuple):
 
     Attributes:
         group: group of the part.
-        line, linked: whether it has a density, and relations.
+        line, linked, framed: whether it has a density, relations, and histograms.
     """
 
     group: int
     line: bool
     linked: bool
+    framed: bool
+
+
+class Coordinates(NamedTuple):
+    """r and s of F histograms of a part for n rows, as places of its grid, and whether they are known, (n, F) each."""
+
+    origin: Any
+    unit: Any
+    could: Any
 
 
 @drawing_program()
@@ -218,15 +235,22 @@ def _inner(whitened: jax.Array, row: jax.Array) -> jax.Array:
 
 @drawing_program(static=(4,))
 def predict_part(
-    layout: Layout, prepared: PreparedModel, seen: ObservedCodes, place: Place, spot: Spot, near: Near, rows: Any
+    layout: Layout,
+    prepared: PreparedModel,
+    seen: ObservedCodes,
+    place: Place,
+    spot: Spot,
+    near: tuple[Near, Coordinates],
+    rows: Any,
 ) -> TokenPrediction:
     """Predict the part at `place` given the visible entries and the values `near` (n, R) from its relations, (M, n).
 
-    With `rows` (M, m), predict only these rows of each member, (M, m).
+    `near` also has the coordinates of its histograms. With `rows` (M, m), predict only these rows of each member,
+    (M, m).
     """
     if rows is None:
         return each_member(lambda prepared, seen: _predict(layout, prepared, seen, place, spot, near))(prepared, seen)
-    near = Near(*(jnp.broadcast_to(part, (seen.total.shape[1], part.shape[1])) for part in near))
+    near = jax.tree.map(lambda part: jnp.broadcast_to(part, (seen.total.shape[1], part.shape[1])), near)
 
     def one(prepared: PreparedModel, seen: ObservedCodes, rows: jax.Array) -> TokenPrediction:
         mine, there = jax.tree.map(lambda part: part[rows], (seen, near))
@@ -236,8 +260,14 @@ def predict_part(
 
 
 def _predict(
-    layout: Layout, prepared: PreparedModel, seen: ObservedCodes, place: Place, spot: Spot, near: Near
+    layout: Layout,
+    prepared: PreparedModel,
+    seen: ObservedCodes,
+    place: Place,
+    spot: Spot,
+    near: tuple[Near, Coordinates],
 ) -> TokenPrediction:
+    values, coordinates = near
     weights, heads, base = prepared.model.network, prepared.heads, prepared.base
     h = seen.total
     for into, bias, back in zip(weights.into, weights.bias, weights.back, strict=True):
@@ -262,12 +292,30 @@ def _predict(
     hidden = _inner(jnp.broadcast_to(~seen.axes[:, None] * 1.0, seen.whitened.shape), jnp.square(row))
     means = mean + _inner(seen.whitened, row)
     components = Gaussians(jax.nn.log_softmax(seen.log_weights, -1), means, jnp.sqrt(hidden))
-    gate, normals = network.moved(components, outputs, Near(*(part[..., : layout.near] for part in near)))
+    count = spot.framed * layout.references.others.shape[1]
+    own = lambda part: jnp.asarray(part)[place.frame] if spot.framed else jnp.zeros(part.shape[1:])
+    origin, unit, could = (jnp.broadcast_to(part[:, :count], (len(h), count)) for part in coordinates)
+    cells = jnp.einsum("nh,fbh->nfb", state, own(heads.frames)[:count]) + own(heads.frame_bias)[:count]
+    closest = Near(*(part[..., : layout.near] for part in values))
+    gate, normals, frames = network.moved(components, outputs, closest, network.framed(cells, could))
     tilt = jnp.pad(prepared.tilt[place.line], (0, 1))
-    edges = jnp.asarray(layout.bins.edges)[place.line]
-    total = network.masses(normals, edges).sum(-1) @ jnp.exp(tilt[:-1])
-    density = Density(normals, jnp.broadcast_to(tilt, (len(h), len(tilt))), jnp.log(total))
+    ends = (own(layout.references.ends) - origin[..., None]) / unit[..., None]
+    edges = own(layout.references.edges)[:count]
+    edges = jnp.broadcast_to(edges, (len(h), *edges.shape))
+    density = Density(normals, frames, edges, ends, jnp.broadcast_to(tilt, (len(h), len(tilt))), jnp.zeros(len(h)))
+    total = density_masses(density, jnp.asarray(layout.bins.edges)[place.line]).sum(-1) @ jnp.exp(tilt[:-1])
+    density = density._replace(log_total=jnp.log(total))
     return TokenPrediction(*_move_missing(log_codes, gate, code), density, links)
+
+
+def density_masses(density: Density, edges: jax.Array, low: Any = None, high: Any = None) -> jax.Array:
+    """Compute the mass of each Gaussian and histogram between neighbouring edges (..., T+1), (n, T, C + F).
+
+    With `low` and `high` (n, F), the histograms' masses are of the part between these.
+    """
+    ends = density.ends if low is None else jnp.clip(density.ends, low[..., None], high[..., None])
+    normals = network.masses(density.normals, edges)
+    return jnp.concatenate([normals, network.frame_masses(density.frames, density.edges, ends)], -1)
 
 
 def _move_missing(log_codes: jax.Array, gate: jax.Array, code: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -296,7 +344,11 @@ def score_part(bins: Bins, line: jax.Array, views: TokenPrediction, entry: Encod
             own = jnp.asarray(bins.of_code)[line][entry.codes]
             low, high, cell = (jnp.where(entry.alone, 0.0, end) for end in (entry.low, entry.high, entry.cell))
             moved_by = jnp.take_along_axis(view.density.tilt, own[:, None], -1)[:, 0] - view.density.log_total
-            log_normal = network.log_mixture(view.density.normals, low, high, cell) + moved_by
+            frames = view.density.frames
+            count = frames.log_weights.shape[-1]
+            of_frames = network.log_frames(frames, entry.place[:, :count], entry.extent[:, :count], cell)
+            log_normal = network.log_mixture(view.density.normals, low, high, cell)
+            log_normal = jnp.logaddexp(log_normal, of_frames) + moved_by
             made = network.log_value(view.gate, made, entry.inner, log_normal, entry.alone)
         if view.links is None:
             return made
@@ -327,6 +379,9 @@ class Choice(NamedTuple):
         codes: otherwise the chosen token.
         normal, means, sds: whether a Gaussian is chosen instead, with its mean and standard deviation,
         low, high: truncated to this interval.
+        frame: the histogram that is chosen instead of a Gaussian, counted from 1; 0 for none.
+        cells: the shares of its cells, (n, CELLS),
+        bin: and the bin to which it is truncated.
         rest: the remainder of the uniform number of the choice, itself uniform.
         log_within: log-probability of the allowed values.
     """
@@ -338,6 +393,9 @@ class Choice(NamedTuple):
     sds: jax.Array
     low: jax.Array
     high: jax.Array
+    frame: jax.Array
+    cells: jax.Array
+    bin: jax.Array
     rest: jax.Array
     log_within: jax.Array
 
@@ -353,19 +411,21 @@ def choose(
         line: index of the part among these.
         views: the members' predictions, (M, n, ...); with `back` each row has one member, and they are (M, m, ...).
         back: index of each row among these rows of all members, (n,).
-        allowed: log of the allowed share of each token, (K,) or (n, K), and both ends of the allowed interval.
+        allowed: log of the allowed share of each token, (K,) or (n, K), both ends of the allowed interval, and both in
+            the coordinates of the part's histograms, (n, F).
         could, fits: which relations give a value, and which give an allowed value, (n, R).
         noise: uniform numbers, (3, n), and 32 random bits, (). NumPy draws them: JAX would compile a program for each
             kind of number.
     """
     if back is not None:
-        views = jax.tree.map(lambda part: part.reshape(1, -1, *part.shape[2:])[:, back], views)
+        joined = lambda part: part.reshape(1, part.shape[0] * part.shape[1], *part.shape[2:])
+        views = jax.tree.map(lambda part: joined(part)[:, back], views)
     members, n = views.gate.shape[:2]
-    (log_shares, low, high), (uniform, shift) = allowed, noise
+    log_shares, (uniform, shift) = allowed[0], noise
     log_codes = views.log_codes + log_shares  # (M, n, K)
     shares = jnp.exp(log_codes)
     if views.density is not None:
-        of_code, ends, code_shares, normal_parts = _bin_shares(bins, line, views, log_codes, low, high)
+        of_code, ends, code_shares, normal_parts = _bin_shares(bins, line, views, log_codes, allowed[1:])
         shares = code_shares + jnp.pad(normal_parts.sum(-1), ((0, 0), (0, 0), (0, 1)))
     log_within = jnp.log(shares.sum(-1))  # of each member
     if views.links is not None:
@@ -384,26 +444,33 @@ def choose(
     chosen, rest = picked(shares, spread_evenly(expected, shift))
     if views.density is None:
         none = jnp.zeros(n)
-        return Choice(link, chosen, none > 0, none, none, none, none, rest, log_within)
+        return Choice(link, chosen, none > 0, none, none, none, none, link, none, link, rest, log_within)
     of_member = lambda part: _select_member(part, member)
     share = _select_entry(of_member(code_shares), chosen) / jnp.maximum(_select_entry(shares, chosen), TINY)
     tokens = jnp.where(of_code == chosen[:, None], jnp.exp(of_member(log_codes)), 0.0)
     normal, codes, component, rest = _choose_in_bin(share, tokens, of_member(normal_parts), chosen, rest)
-    _, means, sds = views.density.normals
-    means, sds = (_select_entry(of_member(part), component) for part in (means, sds))
-    low, high = (_select_entry(ends, jnp.minimum(chosen, BINS - 1) + end) for end in (0, 1))
-    return Choice(link, codes, normal, means, sds, low, high, rest, log_within)
+    density = jax.tree.map(of_member, views.density)
+    _, means, sds = density.normals
+    count, place = means.shape[-1], jnp.minimum(chosen, BINS - 1)
+    frame = jnp.where(normal, jnp.maximum(component - count + 1, 0), 0)
+    means, sds = (_select_entry(part, jnp.minimum(component, count - 1)) for part in (means, sds))
+    low, high = (_select_entry(ends, place + end) for end in (0, 1))
+    cells = jnp.exp(density.frames.log_cells)
+    if cells.shape[1]:
+        cells = jnp.take_along_axis(cells, jnp.maximum(frame - 1, 0)[:, None, None], 1)[:, 0]
+    return Choice(link, codes, normal, means, sds, low, high, frame, cells, place, rest, log_within)
 
 
 def _bin_shares(
-    bins: Bins, line: jax.Array, views: TokenPrediction, log_codes: jax.Array, low: Any, high: Any
+    bins: Bins, line: jax.Array, views: TokenPrediction, log_codes: jax.Array, limits: Any
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Compute the share of each expert in each bin of a part, within the allowed interval.
+    """Compute the share of each expert in each bin of a part, within the allowed interval; `limits` as in `choose`.
 
     Returns:
         The bin of each token, (K,), BINS if it has none; the edges of the bins within the interval, (n, T+1); the
-        shares of the tokens, (M, n, T+1), and of each Gaussian, (M, n, T, C).
+        shares of the tokens, (M, n, T+1), and of each Gaussian and histogram, (M, n, T, C + F).
     """
+    low, high, *of_frames = limits
     density = views.density
     assert density is not None
     edges, of_code = jnp.asarray(bins.edges)[line], jnp.asarray(bins.of_code)[line]
@@ -412,7 +479,7 @@ def _bin_shares(
     first, last = (jnp.broadcast_to(end, (n,))[:, None] for end in (low, high))
     ends = jnp.clip(edges, first, last)  # (n, T+1)
     by = jnp.exp(views.gate[..., 1:] + density.tilt[..., :-1] - density.log_total[..., None])[..., None]
-    normal_parts = by * network.masses(density.normals, ends)  # (M, n, T, C)
+    normal_parts = by * density_masses(density, ends, *of_frames)
     code_shares = jnp.exp(log_codes + views.gate[..., :1]) @ jax.nn.one_hot(of_code, BINS + 1)
     return of_code, ends, code_shares, normal_parts
 
@@ -425,7 +492,7 @@ def _choose_in_bin(
     Args:
         share: the share of the tokens in the chosen bin, (n,).
         tokens: the shares of the bin's tokens, (n, K), 0 for others.
-        normal_parts: shares of each Gaussian in each bin, (n, T, C).
+        normal_parts: shares of each Gaussian and histogram in each bin, (n, T, C + F).
         chosen: the chosen bins, (n,).
         rest: the remainder of the uniform number, (n,).
     """

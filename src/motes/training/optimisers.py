@@ -64,7 +64,8 @@ def falling(
 # SOAP: Adam in an eigenbasis for each weight matrix (Vyas et al. 2024, arXiv 2409.11321, algorithm 3).
 #
 #     L = E[G G^T],    R = E[G^T G]                       for the gradient G of a matrix; E is a running mean
-#     Q_L, Q_R: approximate eigenvectors of L, R          by a step of orthogonal iteration, Q = QR(L Q), at intervals
+#     Q_L, Q_R: approximate eigenvectors of L, R          by a step of orthogonal iteration, Q = QR((L + r I) Q), at
+#                                                         intervals; r is a tenth of the mean eigenvalue of L
 #     step = Q_L Adam(Q_L^T G Q_R) Q_R^T
 #
 # Adam scales each weight separately, which is right if the Hessian is diagonal. In the eigenbases of L and R it nearly
@@ -73,6 +74,7 @@ def falling(
 
 MEMORY = 0.95  # decay of all running means
 EVERY = 10  # steps between two updates of the bases
+RIDGE = 0.1  # r, as a share of the mean eigenvalue
 
 
 class FactorPair(NamedTuple):
@@ -119,8 +121,13 @@ def scale_by_soap(shapes: Sequence[tuple[int, ...]]) -> optax.GradientTransforma
             for one, g in zip(state.moments, matrices(slope), strict=True)
         )
 
+        def next_basis(moment: jax.Array, basis: jax.Array) -> jax.Array:
+            # One step of power iteration with M + r I, which has the eigenvectors of M. Without r, the directions in
+            # which there is no gradient would be made of rounding errors, and differ with the number of devices.
+            return jnp.linalg.qr(moment @ basis + RIDGE * jnp.trace(moment) / len(moment) * basis)[0]
+
         def turned() -> tuple[Any, jax.Array]:
-            bases = jax.tree.map(lambda moment, basis: jnp.linalg.qr(moment @ basis)[0], moments, state.bases)
+            bases = jax.tree.map(next_basis, moments, state.bases)
             return bases, each(_to_basis, each(_from_basis, state.adam.mu, state.bases), bases)
 
         bases, mean = jax.lax.cond(state.adam.count % EVERY == 0, turned, lambda: (state.bases, state.adam.mu))

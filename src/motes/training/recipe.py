@@ -363,7 +363,7 @@ class Recipe:
             part = getattr(self, section)
             values = {"kind": self.kind(section)} if section in self.KINDS else {}
             values |= {key: getattr(part, key) for key in keys_of(type(part)) if getattr(part, key) not in (None, ())}
-            if values or section != "text":
+            if values or section not in ("text", "rules"):
                 whole[section] = values
         if self.columns:
             whole["columns"] = {name: options for name, options in self.columns.items() if options is not None}

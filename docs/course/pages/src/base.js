@@ -272,15 +272,16 @@ class Plane {
 
 /** The exact denoiser of weighted atoms with Gaussian blur, at y = x_t / alpha_t and r = sigma_t / alpha_t. */
 class Atoms {
-  constructor({ at, weights, spread }) {
-    this.at = floats(at);
-    this.weights = floats(weights).map(Math.log);
-    this.spread = spread;
+  /** @param at [x, y, x, y, ...]; @param weights sum to 1; @param spread standard deviations of the blur, across and up. */
+  constructor(at, weights, spread) {
+    Object.assign(this, { at, log: Float64Array.from(weights, Math.log), spread });
   }
+
+  static of({ at, weights, spread }) { return new Atoms(floats(at), floats(weights), spread); }
 
   /** Return E[x_0 | y, r] of points y, [x, y, x, y, ...], and log p_r(y) in nats. */
   exact(points, r) {
-    const { at, weights, spread } = this, n = points.length / 2, m = weights.length;
+    const { at, spread } = this, n = points.length / 2, m = this.log.length;
     const total = spread.map((one) => one * one + r * r), kept = spread.map((one, k) => one * one / total[k]);
     const x0 = new Float64Array(2 * n), log = new Float64Array(n), joint = new Float64Array(m);
     for (let i = 0; i < n; i++) {
@@ -288,7 +289,7 @@ class Atoms {
       let most = -Infinity, mass = 0, meanX = 0, meanY = 0;
       for (let k = 0; k < m; k++) {
         const dx = x - at[2 * k], dy = y - at[2 * k + 1];
-        joint[k] = weights[k] - (dx * dx / total[0] + dy * dy / total[1]) / 2;
+        joint[k] = this.log[k] - (dx * dx / total[0] + dy * dy / total[1]) / 2;
         if (joint[k] > most) most = joint[k];
       }
       for (let k = 0; k < m; k++) {

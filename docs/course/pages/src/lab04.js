@@ -2,7 +2,7 @@
 
 const COUNT = 300, MOST = 10, LEAST = 0.02, STEPS = 14, LEVEL = 0.4, CELLS = 15;
 const plane = new Plane("plane", [[-2.8, 2.8], [-2.8, 2.8]]);
-const exact = new Atoms(data), all = floats(data.points), real = all.slice(0, 2 * COUNT), other = all.slice(2 * COUNT);
+const exact = Atoms.of(data), all = floats(data.points), real = all.slice(0, 2 * COUNT), other = all.slice(2 * COUNT);
 const shots = data.shots.map(({ step, layers }) => ({ step, network: new Network(layers, 1), samples: new Map() }));
 const losses = data.losses.map(([step, loss]) => [Math.log(step), Math.log(loss)]), heights = losses.map(([, loss]) => loss);
 const chart = new Plane("chart", [[0, Math.log(4096)], [Math.log(data.least) - 0.15, Math.max(...heights) + 0.1]], [46, 34]);

@@ -2,7 +2,7 @@
 
 const COUNT = 600, MANY = 60, STEPS = [1, 2, 3, 5, 8, 12, 20, 35, 60, 100], SIGNALS = [0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7];
 const plane = new Plane("plane", [[-2, 3], [-2.25, 2.75]]), bars = new Plane("bars", [[0, 1], [0, 4]]);
-const exact = new Atoms(data), all = floats(data.points), real = all.slice(0, 2 * COUNT), other = all.slice(2 * COUNT);
+const exact = Atoms.of(data), all = floats(data.points), real = all.slice(0, 2 * COUNT), other = all.slice(2 * COUNT);
 const known = new Map();
 let seed = 1;
 

@@ -4,7 +4,7 @@ const SIGNAL = 0.0995, THETA = Math.acos(SIGNAL), CELLS = 56; // CosineVP(alpha_
 const alphaOf = (t) => Math.sin(Math.asin(SIGNAL) + THETA * (1 - t)), sigmaOf = (t) => Math.sin(THETA * t);
 const plane = new Plane("plane", [[-2.8, 2.8], [-2.8, 2.8]]);
 const xt = plane.handle("xₜ", [0.95, 1.25]);
-const sides = { exact: new Atoms(data), learned: new Network(data.network.layers, data.network.sigmaData) };
+const sides = { exact: Atoms.of(data), learned: new Network(data.network.layers, data.network.sigmaData) };
 const NAMES = { x0: "x̂₀", eps: "ε̂", score: "score", v: "v" };
 
 /** Return the four predictions of a denoiser at x_t. */

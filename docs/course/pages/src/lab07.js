@@ -2,7 +2,7 @@
 
 const MOST = 10, LEAST = 0.02, STEPS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64], STARTS = 24, FUTURES = 60, CELLS = 56;
 const plane = new Plane("plane", [[-2.8, 2.8], [-2.8, 2.8]]), chart = new Plane("chart", [[0, Math.log(128)], [Math.log(3e-4), Math.log(2)]], [46, 36]);
-const exact = new Atoms(data), start = plane.handle("noise", [1.5, 1.4]);
+const exact = Atoms.of(data), start = plane.handle("noise", [1.5, 1.4]);
 const scaled = (y, r) => y.map((one) => one / Math.hypot(1, r)); // x_t of a variance-preserving schedule
 let seed = 0;
 

@@ -2,7 +2,7 @@
 
 const LEGS = 60, MOST = 10, LEAST = 0.004, RADIUS = 0.2, CELLS = 56, LOG_2PI = Math.log(2 * Math.PI);
 const plane = new Plane("plane", [[-2.8, 2.8], [-2.8, 2.8]]), chart = new Plane("chart", [[0, LEGS], [-2.4, 3.4]], [46, 34]);
-const sides = { exact: new Atoms(data), learned: new Network(data.network.layers, data.network.sigmaData) };
+const sides = { exact: Atoms.of(data), learned: new Network(data.network.layers, data.network.sigmaData) };
 const stops = levels(LEGS + 1, MOST, LEAST).slice(0, -1).reverse(); // from the data to noise
 const start = plane.handle("x", [1.75, 0.3]);
 const signed = (one) => (one < 0 ? "−" : "") + Math.abs(one).toFixed(2);

@@ -6,8 +6,7 @@ const arm = (label) => Float32Array.from({ length: 2 * ATOMS }, (_, k) => {
   const along = 0.25 + 1.35 * Math.floor(k / 2) / (ATOMS - 1), angle = 2 * Math.PI * label / ARMS + 0.9 + 0.8 * along;
   return along * (k % 2 ? Math.sin(angle) : Math.cos(angle));
 });
-const text = (array) => btoa(String.fromCharCode(...new Uint8Array(Float32Array.from(array).buffer)));
-const mixture = (at) => new Atoms({ at: text(at), weights: text(Array(at.length / 2).fill(2 / at.length)), spread: [SPREAD, SPREAD] });
+const mixture = (at) => new Atoms(at, Array(at.length / 2).fill(2 / at.length), [SPREAD, SPREAD]);
 const arms = Array.from({ length: ARMS }, (_, label) => arm(label)), classes = arms.map(mixture), every = mixture(arms.flatMap((one) => [...one]));
 const line = plane.handle("x", [-0.5, -2.2], { along: "x" });
 const all = levels(STEPS, MOST, LEAST);

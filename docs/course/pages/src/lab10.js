@@ -2,7 +2,7 @@
 
 const COUNT = 300, SHOWN = 60, FINE = 64, EDGE = 1e-3, STEPS = [1, 2, 4, 8, 16, 32, 64], CELLS = 56;
 const plane = new Plane("plane", [[-2.8, 2.8], [-2.8, 2.8]]);
-const exact = new Atoms(data), all = floats(data.points), real = all.slice(0, 2 * COUNT), other = all.slice(2 * COUNT);
+const exact = Atoms.of(data), all = floats(data.points), real = all.slice(0, 2 * COUNT), other = all.slice(2 * COUNT);
 let seed = 2, kept = {};
 
 /** Return the velocity at points x_t. */

@@ -1,7 +1,8 @@
-"""The choice of column kinds, and columns that are set aside: ids, names, e-mail addresses, free text.
+"""The choice of column kinds, and columns that are set aside: ids, free text and personal data.
 
-In the latter, nearly every row has its own value. These carry no information about other rows, and a model that learned
-them would only reproduce real values. Synthetic rows leave these columns empty, or contain placeholders.
+In the first two, nearly every row has its own value, which carries no information about other rows. Personal data may
+repeat. A model that learned such columns would reproduce real values. Synthetic rows leave them empty, or contain
+placeholders.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 
 from motes.data.arrays import Series, Type
 from motes.errors import DataError, UsageError, unknown
-from motes.tables.kinds import labels, numbers
+from motes.tables.kinds import labels, numbers, personal
 from motes.tables.kinds.base import Kind, Sample, entry_at
 from motes.tables.kinds.binnings import ENOUGH, common_step, is_whole
 from motes.tables.parts import Array, Values
@@ -31,7 +32,8 @@ UNIFORM = 100  # minimum number of rows for the test of uniformity
 DIGITS = 5  # minimum number of digits for it
 ROOM = 10**12  # minimum number of placeholders
 SIZE = 0.01  # size of the test of uniformity
-ADDRESS = re.compile(r"[^@\s]+@[^@\s]+")
+SHARED = 5  # minimum number of rows with each first name, if first names are learned
+BEFORE = {personal.NAMES: "Person ", personal.FIRST_NAMES: "Person", personal.ADDRESSES: "Example Street "}
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,14 @@ class Identifier:
         type: type of its series: text ("label") or whole numbers ("whole", or "real" if stored as floats).
         before, after: the text around the number of a placeholder; no training value begins with `before`.
         first: numeric placeholders count up from this number, where no training value lies.
+        pattern: instead of `before` and `after`: the pattern of phone numbers and the like, see `personal`.
     """
 
     type: Type
     before: str = ""
     after: str = ""
     first: int = 0
+    pattern: str = ""
 
     @classmethod
     def of(cls, sample: Sample) -> Identifier:
@@ -59,11 +63,12 @@ class Identifier:
         series, column = sample.series, sample.column
         if series.type == "label":
             texts = [str(label) for label in series.labels]
-            after = "@example.com" if all(map(ADDRESS.fullmatch, texts)) else ""
-            before = f"{column}-"
+            about = personal.looks_personal(column, texts)
+            after = "@example.com" if about == personal.EMAILS else ""
+            before = BEFORE.get(about, f"{column}-")
             while any(text.startswith(before) for text in texts):
                 before += "x-"
-            return cls("label", before, after)
+            return cls("label", before, after, pattern=personal.pattern_of(about, texts))
         if series.type not in ("whole", "real") or not is_whole(series.values):
             raise DataError(
                 f"column '{column}' of {sample.name} is neither text nor whole numbers; expected one of these for kind "
@@ -85,7 +90,9 @@ class Identifier:
         """Return n placeholders, numbered from `start`."""
         numbers, here = np.arange(start, start + n), np.zeros(n, bool)
         if self.type == "label":
-            return Series("label", np.arange(n), here, tuple(f"{self.before}{k:06d}{self.after}" for k in numbers))
+            numbered = (f"{self.before}{k:06d}{self.after}" for k in numbers)
+            filled = (personal.fill_pattern(self.pattern, k) for k in numbers.tolist())
+            return Series("label", np.arange(n), here, tuple(filled if self.pattern else numbered))
         return Series(self.type, (self.first + numbers).astype(self.nothing(0).values.dtype), here)
 
 
@@ -178,6 +185,7 @@ class Column:
         warnings: warnings to show before training.
         coded: whether missing entries have a token of their own.
         alternative: for a column that is set aside, the kind with which it would be learned.
+        personal: the personal data that it looks like, such as "e-mail addresses"; "" for none.
     """
 
     name: str
@@ -188,6 +196,7 @@ class Column:
     warnings: tuple[str, ...] = ()
     coded: bool = False
     alternative: str = ""
+    personal: str = ""
 
     @property
     def learned(self) -> bool:
@@ -218,11 +227,28 @@ def column_of(sample: Sample, gone: int, given: Mapping[str, Any], missing: str)
     if kind == IDENTIFIER:
         return Column(sample.column, kind, why, False, gone), {}
     warnings = KINDS[kind].warnings(sample, options)
-    if reason := identifier_reason(sample) if kind in BY_VALUE else None:
+    about = personal.looks_personal(sample.column, list(map(str, _entries(sample)))) if kind in BY_VALUE else ""
+    if about == personal.FIRST_NAMES and sample.seen[1].min() >= SHARED and "kind" not in given:
+        warnings.append(f"{about}, learned because each occurs in at least {SHARED} rows; synthetic rows contain them")
+        about = ""
+    unique = identifier_reason(sample) if kind in BY_VALUE else None
+    if about or unique:
+        count = unique or f"{len(sample.seen[0]):,} different ones in {len(sample):,} rows"
+        reason = f"{about}: {count}" if about else count
         if "kind" not in given:
-            return Column(sample.column, IDENTIFIER, reason, False, gone, tuple(warnings), False, kind), {}
-        warnings.append("nearly every row has its own value, so synthetic rows will contain real values")
+            shown = () if about else tuple(warnings)  # warnings quote entries
+            return Column(sample.column, IDENTIFIER, reason, False, gone, shown, False, kind, about), {}
+        what = f"these look like {about}" if about else "nearly every row has its own value"
+        warnings.append(f"{what}, so synthetic rows will contain real values")
     return Column(sample.column, kind, why, False, gone, tuple(warnings), coded), options
+
+
+def _entries(sample: Sample) -> Sequence[Any]:
+    """Return the distinct entries of a column."""
+    places, series = sample.seen[0].tolist(), sample.series
+    if series.type == "label":
+        return [series.labels[place] for place in places]
+    return [int(place) for place in places] if series.type in ("whole", "real") else []
 
 
 def column_messages(columns: Iterable[Column], *, shell: bool) -> list[str]:
@@ -238,12 +264,17 @@ def column_messages(columns: Iterable[Column], *, shell: bool) -> list[str]:
     for column in columns:
         for message in column.warnings:
             named.setdefault(message, []).append(f"'{column.name}'")
-    if aside:
-        name, kind, names = aside[0].name, aside[0].alternative, [f"'{one.name}'" for one in aside]
+    unique = [column for column in aside if not column.personal], "nearly every row has its own value"
+    private = [column for column in aside if column.personal], "they look like personal data"
+    for some, why in (unique, private):
+        if not some:
+            continue
+        names = [f"'{one.name}'" + f" ({one.personal})" * bool(one.personal) for one in some]
+        name, kind = some[0].name, some[0].alternative
         learn = f"--set {shlex.quote(f'columns.{name}={kind}')}" if shell else f"columns={{{name!r}: {kind!r}}}"
         number = "`motes sample --placeholders`" if shell else "sample(..., placeholders=True)"
         made.append(
-            f"set aside, because nearly every row has its own value: {', '.join(names)}. "
+            f"set aside, because {why}: {', '.join(names)}. "
             f"Synthetic rows leave these columns empty; {number} fills in placeholders, and {learn} learns '{name}' "
             "after all."
         )

@@ -1,0 +1,301 @@
+"""Numbers at a relative place: histograms of a column in coordinates that other columns give.
+
+    v = (x - r) / s,    r = w_1 x_1 + w_2 x_2, or 0,    s = 1, or |x_k|
+
+Payments are 3 to 4 per cent of a bill, and a bill is the last one less the payment and a little more: such places have
+sharp edges and narrow peaks, which smooth densities of x blur. A histogram is found where its cells hold other shares
+of the rows than they do after x is exchanged between rows with about the same r: where more is known than r roughly.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motes.data import Frame
+from motes.data.arrays import DAY
+from motes.data.points import content_keys
+from motes.tables.kinds.base import Kind
+from motes.tables.kinds.numbers import Date
+from motes.tables.parts import Array, Mask
+from motes.tables.relations import Relation
+
+LOOKED = 4000  # rows that are searched
+FIRST = 500  # rows that are searched first, for the closest sums of two columns
+CLOSEST = 8  # sums of two columns that are looked at for each column
+WIDEST = 32  # maximum number of columns that are searched
+CELLS = 24  # maximum number of cells of a histogram,
+EACH = 30  # and minimum mean number of rows in them
+CUTS = 255  # places at which cells may end
+OUTER = 0.002  # share of the rows that is left out at each end
+HEAVY = 0.02  # minimum share of the rows of a frequent value, which says nothing about a relative place
+BESIDE = 0.02  # distance, as a share of the rows ordered by r, within which x is exchanged
+SHARP = 0.04  # minimum nats per row by which the cells tell rows from those with exchanged x
+CHANCE = 4.0  # and more than that by this multiple of the cells per row
+WORTH = 0.03  # minimum nats per row that a histogram adds to those chosen before it
+MOST = 3  # maximum number of histograms of a column
+
+Columns = Mapping[str, Array]  # column -> its numbers, or days of dates, (n,)
+Place = tuple[tuple[str, ...], tuple[float, ...], str]  # columns and weights of r, and the column of s
+
+
+@dataclass(frozen=True, eq=False)
+class Relative:
+    """The histogram of a column at places relative to other columns; see the equation of the module.
+
+    Attributes:
+        column: the column x.
+        others, weights: the columns of r, and their weights; none for r = 0.
+        unit: the column k of s; "" for s = 1.
+        edges: (B+1,), rising, the ends of the cells of v.
+        masses: (B,), the share of each cell among the training rows between the edges.
+    """
+
+    column: str
+    others: tuple[str, ...]
+    weights: tuple[float, ...]
+    unit: str
+    edges: Array
+    masses: Array
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The columns of r and s."""
+        return tuple(dict.fromkeys([*self.others, *filter(None, [self.unit])]))
+
+    def coordinates(self, values: Columns) -> tuple[Array, Array]:
+        """Compute r and s, (n,) each, from the columns `given`."""
+        shape = next(iter(values.values())).shape
+        origin = np.zeros(shape)
+        for column, weight in zip(self.others, self.weights, strict=True):
+            origin = origin + weight * values[column]
+        return origin, np.abs(values[self.unit]) if self.unit else np.ones(shape)
+
+
+def days_or_numbers(kind: Kind, values: NDArray[np.generic]) -> Array:
+    """Return the values of a column as numbers; dates in days."""
+    return values.astype(np.float64) / (DAY if kind.measure == "date" else 1)
+
+
+def is_given(kind: Kind) -> bool:
+    """Return whether a column can give a place to others: numbers, and dates by the day."""
+    return len(kind.parts) == 1 and (kind.measure == "number" or (isinstance(kind, Date) and kind.split == "day"))
+
+
+def find_relatives(frame: Frame, kinds: Sequence[Kind], relations: Sequence[Relation]) -> tuple[Relative, ...]:
+    """Find the histograms of each column that say more about it than the other columns roughly do.
+
+    Args:
+        frame: n training rows.
+        kinds: kinds of its columns.
+        relations: the exact relations: rows in which one holds are left out.
+    """
+    made: list[Relative] = []
+    rows = np.argsort(content_keys(frame), kind="stable")  # so that the order of the rows does not matter
+    rows = rows[np.random.default_rng([0, 141421]).permutation(len(frame))[:LOOKED]]
+    for measure in ("number", "date"):
+        some = [kind for kind in kinds if kind.measure == measure and is_given(kind)][:WIDEST]
+        if len(some) > 1:
+            looked = frame.take(rows)
+            values = {kind.column: _values(looked, kind) for kind in some}
+            for kind in some:
+                if kind.parts[0].has_density and kind.lines[0] is not None:
+                    made += _find_relatives_of(kind, values, relations)
+    return tuple(made)
+
+
+def _values(frame: Frame, kind: Kind) -> Array:
+    """Return the numbers or days of a column, (n,); NaN if missing."""
+    series = frame.columns[kind.column]
+    made = np.full(len(frame), np.nan)
+    if not series.missing.all():
+        made[~series.missing] = days_or_numbers(kind, kind.read(series, "the data"))
+    return made
+
+
+def _find_relatives_of(kind: Kind, values: Columns, relations: Sequence[Relation]) -> list[Relative]:
+    """Choose the histograms of one column, each for what it adds to those chosen before."""
+    x = values[kind.column]
+    known = ~np.isnan(x) & ~_is_frequent(x)
+    for relation in relations:
+        if kind.column in relation.columns and not relation.within:
+            known &= relation.cases(values) == 0
+    if known.sum() < EACH * 2:
+        return []
+    width = _width(kind)
+    own = _fit_histogram(x[known], np.full(int(known.sum()), width))
+    best = np.full(len(x), -np.inf)
+    best[known] = np.log(np.maximum(_density(own, x[known]), 1e-12))
+    found = []
+    for others, weights, unit in _candidates(kind, values, known):
+        one = Relative(kind.column, others, weights, unit, np.zeros(0), np.zeros(0))
+        made = _fit_relative(one, x, width, values, known)
+        if made is not None:
+            found.append(made)
+    chosen: list[Relative] = []
+    while found and len(chosen) < MOST:
+        gains = [_gain(best[known], log_density[known], len(chosen)) for _, log_density in found]
+        k = int(np.argmax(gains))
+        if gains[k] < WORTH:
+            break
+        relative, log_density = found.pop(k)
+        chosen.append(relative)
+        best = np.logaddexp(np.log1p(-1 / (len(chosen) + 1)) + best, log_density - np.log(len(chosen) + 1))
+    return chosen
+
+
+def _gain(log_p: Array, log_q: Array, count: int) -> float:
+    """Compute the nats per row that an equal share in the mixture adds to `count` + 1 densities."""
+    share = 1 / (count + 2)
+    return float((np.logaddexp(np.log1p(-share) + log_p, np.log(share) + log_q) - log_p).mean())
+
+
+def _width(kind: Kind) -> float:
+    line = kind.lines[0]
+    assert line is not None
+    return line.grid.width
+
+
+def _is_frequent(x: Array) -> Mask:
+    """Return which numbers (n,) are frequent values, although there are many others."""
+    _, place, counts = np.unique(x, return_inverse=True, return_counts=True)
+    return (counts > HEAVY * len(x))[place] & (len(counts) > 2 / HEAVY)
+
+
+def _candidates(kind: Kind, values: Columns, known: Mask) -> Iterator[Place]:
+    """Yield the columns and weights of r, and the column of s."""
+    others = [column for column in values if column != kind.column]
+    if kind.measure == "date":
+        yield from (((one,), (1.0,), "") for one in others)
+        return
+    few = np.flatnonzero(known)[:FIRST]
+    x, apart = values[kind.column][few], {}
+    for pair in combinations(others, 2):
+        a, b = (values[column][few] for column in pair)
+        for weights in ((1.0, 1.0), (1.0, -1.0), (-1.0, 1.0)):
+            apart[pair, weights] = _spread(x - weights[0] * a - weights[1] * b, np.abs(x) + np.abs(a) + np.abs(b))
+    usual = {one: _spread(x - values[one][few], np.abs(x) + np.abs(values[one][few])) for one in others}
+    # A sum of two columns must be closer than each of them.
+    near = [key for key in apart if apart[key] < min(usual[one] for one in key[0])]
+    closest = sorted(near, key=lambda key: apart[key])[:CLOSEST]
+    every: list[Place] = [(pair, both, unit) for pair, both in closest for unit in ("", *pair)]
+    every += [((one,), (1.0,), "") for one in others]
+    every += [((), (), one) for one in others]
+    seen = set()
+    for place in every:
+        columns, _, unit = place
+        rest = unit, *(term for term in zip(columns, place[1], strict=True) if term[0] != unit)
+        if rest not in seen:  # the column of s in r only moves the cells by 1
+            seen.add(rest)
+            yield place
+
+
+def _spread(gap: Array, size: Array) -> float:
+    """Return the width of the narrowest interval with a quarter of the gaps (n,), relative to the `size` of terms."""
+    with np.errstate(invalid="ignore"):
+        v = np.sort(gap / size)  # NaN comes last
+    v = v[: int((~np.isnan(v)).sum())]
+    return float((v[len(v) // 4 :] - v[: len(v) - len(v) // 4]).min()) if len(v) else np.inf
+
+
+def _fit_relative(one: Relative, x: Array, width: float, values: Columns, known: Mask) -> tuple[Relative, Array] | None:
+    """Return the histogram with its cells, and the log-density of x (n,); None if it says no more than r roughly."""
+    origin, unit = one.coordinates(values)
+    here = known & ~np.isnan(origin) & (unit > 0)
+    if here.sum() < EACH * 2:
+        return None
+    origin, unit = np.where(here, origin, 0.0), np.where(here, unit, 1.0)
+    v = (x - origin) / unit
+    edges = _fit_histogram(v[here], (width / unit)[here])[0]
+    rows = np.flatnonzero(here)[np.argsort((origin if one.others else unit)[here], kind="stable")]
+    mixed = rows[_exchanged(len(rows))]
+    counts = np.histogram(v[rows], edges)[0]
+    others = np.histogram((x[mixed] - origin[rows]) / unit[rows], edges)[0]
+    shares, chance = (np.append(part, len(rows) - part.sum()) / len(rows) for part in (counts, others))
+    sharp = float((shares * np.log((shares + 1e-3) / (chance + 1e-3))).sum())
+    if sharp < SHARP + CHANCE * len(shares) / len(rows):
+        return None
+    masses = (counts + 0.5) / (counts + 0.5).sum()
+    log_density = np.full(len(x), np.log(1e-12))
+    density = _density((edges, masses), v[here]) / unit[here]
+    log_density[here] = np.log(np.maximum(density * counts.sum() / len(rows), 1e-12))
+    made = Relative(one.column, one.others, one.weights, one.unit, edges, masses)
+    return made, log_density
+
+
+def _exchanged(n: int) -> NDArray[np.intp]:
+    """Return an exchange of n ordered rows with others nearby, (n,)."""
+    far = max(BESIDE * n, 2.0)
+    noise = np.random.default_rng([0, 173205]).uniform(-far, far, n)
+    order = np.argsort(np.arange(n) + noise, kind="stable")
+    return np.roll(order, 1)
+
+
+def _density(histogram: tuple[Array, Array], v: Array) -> Array:
+    """Compute the density of numbers (n,) under a histogram; 0 outside."""
+    edges, masses = histogram
+    cell = np.searchsorted(edges, v, side="right") - 1
+    inside = (cell >= 0) & (cell < len(masses))
+    return np.where(inside, (masses / np.diff(edges))[np.clip(cell, 0, len(masses) - 1)], 0.0)
+
+
+def _fit_histogram(v: Array, width: Array) -> tuple[Array, Array]:
+    """Fit the cells of a histogram to numbers v (n,), rounded to `width` (n,): one after the other is divided best.
+
+        gain = n_1 log(n_1 / w_1) + n_2 log(n_2 / w_2) - n log(n / w)
+
+    for a cell of n rows and the width w, until no division gains more than log(n) nats.
+    """
+    v = np.sort(v)
+    n, first = len(v), int(OUTER * len(v))
+    seen = np.unique(v[first : n - first])
+    cuts = seen[:-1] / 2 + seen[1:] / 2
+    if len(cuts) > CUTS:
+        place = np.searchsorted(cuts, np.quantile(v, np.arange(1, CUTS + 1) / (CUTS + 1)))
+        cuts = cuts[np.unique(np.minimum(place, len(cuts) - 1))]
+    half = float(np.median(width)) / 2
+    ends = np.array([seen[0] - half, seen[-1] + half]) if half else seen[[0, -1]]
+    cuts = np.unique(np.concatenate([ends, cuts[(cuts > ends[0]) & (cuts < ends[1])]]))
+    upto = np.searchsorted(v, cuts).astype(np.float64)
+    least = max(float(np.median(width)), 1e-12 * float(ends[1] - ends[0] or 1.0)) if half else 0.0
+    chosen = [0, len(cuts) - 1]
+    for _ in range(min(CELLS, max(n // EACH, 1)) - 1):
+        cell = np.clip(np.searchsorted(chosen, np.arange(len(cuts)), side="right") - 1, 0, len(chosen) - 2)
+        low, high = np.array(chosen)[cell], np.array(chosen)[cell + 1]
+        left = _log_sizes(upto - upto[low], cuts - cuts[low], least)
+        right = _log_sizes(upto[high] - upto, cuts[high] - cuts, least)
+        gain = left + right - _log_sizes(upto[high] - upto[low], cuts[high] - cuts[low], least)
+        k = int(gain.argmax())
+        if gain[k] <= np.log(n):
+            break
+        chosen = sorted([*chosen, k])
+    edges = cuts[chosen]
+    counts = np.diff(upto[chosen])
+    masses = (counts + 0.5) / (counts + 0.5).sum()
+    return edges, masses
+
+
+def _log_sizes(rows: Array, widths: Array, least: float) -> Array:
+    """Compute n log(n / w) of cells (m,); minus infinity for cells of no width, or without rows."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = rows * np.log(rows / widths)
+    return np.where((widths > 0.99 * least) & (widths > 0), np.where(rows > 0, found, 0.0), -np.inf)
+
+
+def quantiles_within(edges: Array, cells: Array, first: Array, last: Array, u: Array) -> Array:
+    """Compute quantiles u (n,) of histograms with shares `cells` (n, CELLS), truncated to `first` to `last`, (n,)."""
+    count = np.arange(len(edges))
+    upto = np.pad(np.cumsum(cells[:, : len(edges) - 1], axis=1, dtype=np.float64), ((0, 0), (1, 0)))
+    below = []
+    for end in (first, last):
+        place = np.interp(end, edges, count)
+        cell = np.minimum(place.astype(int), len(edges) - 2)[:, None]
+        a, b = (np.take_along_axis(upto, one, 1)[:, 0] for one in (cell, cell + 1))
+        below.append(a + (place - cell[:, 0]) * (b - a))
+    mark = below[0] + u * (below[1] - below[0])
+    cell = np.minimum((upto[:, 1:] <= mark[:, None]).sum(axis=1), len(edges) - 2)[:, None]
+    a, b = (np.take_along_axis(upto, one, 1)[:, 0] for one in (cell, cell + 1))
+    inside = np.clip((mark - a) / np.maximum(b - a, 1e-300), 0.0, 1.0)
+    return np.clip(np.interp(cell[:, 0] + inside, count, edges), first, last)
