@@ -60,7 +60,7 @@ notebook:
 SITE := sphinx,myst_nb,pydata_sphinx_theme,latex2mathml,ipykernel,pandas,towncrier,check_jsonschema
 docs:
 	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .site "-e .[release]" "motes.cli.run,$(SITE)"
-	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/site
+	@$(BIN)/python -m sphinx -q -W --keep-going -b html -d build/doctrees docs build/site
 	@echo "the site is in build/site: open build/site/index.html"
 
 tables: venv-test

@@ -85,8 +85,8 @@ def write_notebooks(out: Path) -> None:
 
 def show_script(found: re.Match[str]) -> str:
     """Show a script of the gallery below its picture."""
-    code = (DOCS / found[1]).read_text(encoding="utf-8")
-    return f"<details><summary>The script</summary>\n\n```python\n{code}```\n\n</details>"
+    code = (DOCS / "gallery" / found[1]).read_text(encoding="utf-8")
+    return f"<details><summary>{found[1]}</summary>\n\n```python\n{code}```\n\n</details>"
 
 
 def expand_links(app: Sphinx, docname: str, content: list[str]) -> None:
@@ -96,7 +96,8 @@ def expand_links(app: Sphinx, docname: str, content: list[str]) -> None:
         return
     if docname == "learn" and (DOCS / "gallery" / "index.md").exists():
         content[0] = content[0].replace("\nexplorer\n", "\nexplorer\ngallery/index\n")
-    content[0] = re.sub(r"^Script: `docs/(gallery/\w+\.py)`$", show_script, content[0], flags=re.MULTILINE)
+    if docname == "gallery/index":
+        content[0] = re.sub(r"^\[(\w+\.py)\]\(\1\)$", show_script, content[0], flags=re.MULTILINE)
     origin = page
     for outside, name in OUTSIDE.items():
         if page == DOCS / name:
@@ -229,8 +230,6 @@ def describe_page(app: Sphinx, pagename: str, templatename: str, context: dict[s
     body = context.get("body", "")
     # Sphinx guesses the place of a name from its module, and the page has no other name.
     body = re.sub(r'(class="viewcode-back" href="[^"#]*)#[^"]*', r"\1", body)
-    # A picture that links to a larger one is to be opened, not downloaded.
-    body = re.sub(r'class="reference download internal" download="" (href="[^"]*"><span[^>]*><img)', r"\1", body)
     context["body"] = body
 
 
