@@ -156,6 +156,15 @@ def test_a_figure_of_another_width_keeps_its_proportions_and_all_its_texts(name,
     assert min(text.get_fontsize() for text in figure.findobj(mpl.text.Text)) > 2
 
 
+@pytest.mark.parametrize("style", ["dark", "light"])
+def test_all_text_gets_the_font_that_is_set(style):
+    figure = plots.comparison(*(np.random.default_rng(seed).normal(size=(50, 2)) for seed in (0, 1)), style=style)
+    plots.set_font(figure, "serif", 7.5)
+    figure.draw_without_rendering()
+    written = [text for text in figure.findobj(mpl.text.Text) if text.get_text()]
+    assert {(*text.get_fontfamily(), text.get_fontsize()) for text in written} == {("serif", 7.5)}
+
+
 @pytest.mark.slow(but=["scatter"])
 @pytest.mark.parametrize("name", POINT_FIGURES)
 def test_a_footnote_stands_below_all_that_there_is(name):

@@ -61,7 +61,7 @@ def test_what_is_wrong_is_said_with_its_size(width, p, severity, says):
     assert ("1 of 3 tests of calibration (width of a)" in found.headline) == (severity != "good")
     shifted = record("right", 0.9, 1e-6)
     assert shifted.of("calibration")[1].verdict.text == "shifted or of the wrong shape"
-    assert "1 of 3 tests of calibration (ranks of a)" in shifted.headline
+    assert "The posteriors are miscalibrated according to 1 of 3 tests of calibration (ranks of a)" in shifted.headline
 
 
 @pytest.mark.slow

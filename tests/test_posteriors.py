@@ -79,6 +79,10 @@ def test_an_observation_beyond_the_training_or_that_combines_what_no_row_does_is
         UserWarning, match=r"the observation has 'b' = 40, outside the range of the training data, -2.* to 2"
     ):
         exact.sample(2, given=[0.0, 40.0, 0.0])
+    with pytest.warns(UserWarning, match="'a' = 50, outside") as caught:  # one warning, however many columns
+        exact.sample(2, given=[50.0, 40.0, -60.0])
+    (message,) = (str(one.message) for one in caught)
+    assert "; so are values of 'b', 'c' (2 more). The model" in message
     # a goes with b and c by theta; each is possible here, but hardly all of them.
     with pytest.warns(UserWarning, match="no row of the training data combines values like row 2 of the observations"):
         exact.sample(2, given=[[0.0, 0.0, 0.0], [-3.0, -2.0, 2.5]])

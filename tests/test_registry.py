@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -19,9 +20,23 @@ from fits import fit_points
 from motes import cli
 from motes.data.arrays import Series
 from motes.explorer.tables import TableSubject
-from motes.points import EDM, Betas, Draw, Heun, PointRecipe, Prediction, ResidualMLP, Times, q_sample
+from motes.points import (
+    EDM,
+    Betas,
+    Draw,
+    Heun,
+    LogNormalTimes,
+    PointRecipe,
+    Preconditioned,
+    Prediction,
+    ResidualMLP,
+    Schedule,
+    Times,
+    q_sample,
+)
 from motes.points.denoisers import X0Predictor
 from motes.points.fitting import PointData
+from motes.points.sampling import GivenGrid
 from motes.ranges import Checked, number
 from motes.recipes import SECTIONS, load_recipe, parse
 from motes.tables import Among, Not, Part
@@ -269,7 +284,7 @@ class NoPlace(Gap):
         (decorated("grids", "mine", Halving), r"unknown section 'grids'\. Did you mean 'grid'\? Choose from: schedule"),
         (decorated("training", "mine", Halving), "unknown section 'training'"),
         (decorated("grid", "my grid", Halving), "got the kind 'my grid'; expected a name of letters"),
-        (decorated("grid", "karras", Halving), "got grid.kind = 'karras', which is a part of motes"),
+        (decorated("grid", "karras", Halving), "got grid.kind = 'karras', which motes already has"),
         (decorated("grid", "mine", Open), r"got Open for \[grid\]; expected a class with @dataclass\(frozen=True\)"),
         (decorated("grid", "mine", lambda schedule: None), r"expected a method __call__\(schedule"),
         (decorated("schedule", "mine", Halving), r"got Halving for \[schedule\]; expected a subclass"),
@@ -280,9 +295,9 @@ class NoPlace(Gap):
         (decorated("sampler", "mine", NoStep), r"got NoStep for \[sampler\], which lacks step; expected a subclass of"),
         (decorated("sampler", "mine", OrderIsAKey), "got a field `order` in OrderIsAKey; expected a ClassVar"),
         (decorated("column", "mine", Halving), "expected a subclass of motes.tables.kinds.Kind"),
-        (decorated("column", "integer", KINDS["real"]), "column.kind = 'integer', which is a part of motes"),
+        (decorated("column", "integer", KINDS["real"]), "column.kind = 'integer', which motes already has"),
         (decorated("column", "mine", HalfAKind), r"got HalfAKind for \[column\], which lacks becomes, decode, encode"),
-        (decorated("metric", "c2st", Gap), "metric.kind = 'c2st', which is a part of motes"),
+        (decorated("metric", "c2st", Gap), "metric.kind = 'c2st', which motes already has"),
         (decorated("metric", "mine", Halving), "expected a subclass of motes.evaluation.PointMetric"),
         (decorated("metric", "mine", NoValue), r"got NoValue for \[metric\], which lacks __call__"),
         (decorated("metric", "mine", NoPlace), "got NoPlace with section = 'test' and about = 'nothing'"),
@@ -618,7 +633,7 @@ def test_with_the_file_imported_the_model_is_read(trained):
         (["--import", "moons"], "got --import moons; expected an existing Python file"),
         (["--import", "bad.py"], "--import bad.py, line 3: ZeroDivisionError: division by zero"),
         (["--import", "worse.py"], "--import worse.py, line 1: SyntaxError"),
-        (["--import", "taken.py"], "--import taken.py, line 2: got loss.kind = 'edm', which is a part of motes"),
+        (["--import", "taken.py"], "--import taken.py, line 2: got loss.kind = 'edm', which motes already has"),
         (["--import", "clash.py"], "sample"),
     ],
 )
@@ -658,3 +673,78 @@ def test_every_number_of_a_recipe_has_two_ends(section):
         assert allowed is not None and np.isfinite([allowed.low, allowed.high]).all(), (section, kind, key)
         with pytest.raises(motes.errors.RecipeError, match=rf"{key} = 1000.*; expected"):
             parse({"data": {"encode": section == "table"}, section: {key: 10**400} | ({"kind": kind} if kind else {})})
+
+
+class Schedules:
+    """Schedules with one fault each, as they are written by mistake."""
+
+    class EndsAtNoise(Schedule):
+        def alpha(self, t):
+            return 1 - jnp.asarray(t, float)
+
+        def sigma(self, t):
+            return jnp.asarray(t, float)
+
+    class StartsNoisy(EndsAtNoise):
+        def alpha(self, t):
+            return 1 - 0.99 * jnp.asarray(t, float)
+
+        def sigma(self, t):
+            return 0.1 + jnp.asarray(t, float)
+
+    class Backwards(EndsAtNoise):
+        def alpha(self, t):
+            return jnp.asarray(t, float)
+
+    class Turns(EndsAtNoise):
+        def alpha(self, t):
+            return 1 - 0.5 * jnp.asarray(t, float)
+
+        def sigma(self, t):
+            return jnp.sin(3 * jnp.asarray(t, float))
+
+    class OneNumber(StartsNoisy):
+        def alpha(self, t):
+            return jnp.array(1.0)
+
+    class WrongInverse(StartsNoisy):
+        def sigma(self, t):
+            return jnp.asarray(t, float)
+
+        def t_of_log_snr(self, log_snr):
+            return jnp.exp(-log_snr)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "says"),
+    [
+        (Schedules.EndsAtNoise, r"EndsAtNoise: alpha = 0 at t = 1; expected a number above 0"),
+        (Schedules.StartsNoisy, r"StartsNoisy: sigma = 0.1 at t = 0; expected 0"),
+        (Schedules.Backwards, r"Backwards: alpha = 0 at t = 0; expected 1"),
+        (Schedules.Turns, r"Turns: log_snr = .* at t = .* and .* at t = .*; expected it to fall"),
+        (Schedules.OneNumber, r"OneNumber: alpha of times \(65,\) has shape \(\); expected the same shape"),
+        (Schedules.WrongInverse, r"WrongInverse: t_of_log_snr\(.*\) = .*; expected .*, where log_snr has this value"),
+    ],
+)
+def test_a_schedule_with_a_fault_is_refused_before_training(schedule, says):
+    motes.register("schedule", "mine")(schedule)
+    with pytest.raises(motes.errors.RecipeError, match=rf"\[schedule\]: {says}"):
+        load_recipe("default", {"schedule.kind": "mine"})
+    denoiser = Preconditioned(lambda x, time: 0 * x, schedule())
+    with pytest.raises(ValueError, match=says):
+        motes.points.train(denoiser, np.zeros((9, 2)), key=jax.random.key(0), loss=EDM(), times=LogNormalTimes())
+
+
+def test_a_grid_that_stalls_says_where():
+    with pytest.raises(ValueError, match=r"the grid is .*, and t\[1\] = 0.5 is followed by t\[2\] = 0.5\."):
+        GivenGrid((1.0, 0.5, 0.5, 0.0))
+
+
+def test_a_number_without_ends_is_any_finite_number():
+    @dataclass(frozen=True)
+    class Anywhere(Checked):
+        place: float = number(-10.0)
+
+    assert Anywhere().place == -10 and Anywhere(-1e30).place == -1e30
+    with pytest.raises(ValueError, match="place = inf; expected a finite number"):
+        Anywhere(np.inf)

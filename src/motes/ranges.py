@@ -28,16 +28,18 @@ class Range(NamedTuple):
         return bool(above and value <= self.high and -math.inf < value < math.inf)
 
     def __str__(self) -> str:
+        if self.low == -math.inf:
+            return "a finite number" + (f" at most {self.high:,.10g}" if self.high < math.inf else "")
         least = f"a number above {self.low:,.10g}" if self.open_low else f"a number at least {self.low:,.10g}"
         return least + (f" and at most {self.high:,.10g}" if self.high < math.inf else "")
 
 
-def number(default: Any, low: float, high: float = math.inf, *, open_low: bool = False) -> Any:
+def number(default: Any, low: float = -math.inf, high: float = math.inf, *, open_low: bool = False) -> Any:
     """Declare a field of a dataclass or an Equinox module: a number from `low` to `high`, or above `low`.
 
     Args:
         default: default value; if it is None, None is also allowed.
-        low, high: ends of the range, both allowed.
+        low, high: ends of the range, both allowed; default: any finite number.
         open_low: exclude `low` itself.
 
     Example:

@@ -74,7 +74,9 @@ def register(section: str, kind: str) -> Callable[[C], C]:
     if not (isinstance(kind, str) and kind.isidentifier()):
         raise UsageError(f"got the kind {kind!r}; expected a name of letters, digits and underscores, such as 'mine'.")
     if kind in (TAKEN[section] if section in TAKEN else PointRecipe.KINDS[section].built_in):
-        raise UsageError(f"got {section}.kind = '{kind}', which is a part of motes; expected a name of your own.")
+        raise UsageError(
+            f"got {section}.kind = '{kind}', which motes already has; expected another name, such as 'my_{kind}'."
+        )
 
     def register_class(cls: C) -> C:
         if section == "column":

@@ -393,7 +393,7 @@ def rows_of(model: PosteriorModel, data: Any, given: Any, n: int) -> tuple[Any, 
             f"this model is conditioned on {', '.join(model.context.columns)}; got rows without them. Pass both: "
             "evaluate(theta, given=x), diagnose(theta, given=x)."
         )
-    return data, given, "rows in memory", "rows with observations"
+    return data, given, "rows in memory", "rows in memory"
 
 
 def evaluate_posteriors(

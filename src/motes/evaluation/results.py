@@ -734,6 +734,8 @@ class Evaluation(JsonRecord, Generic[DetailsT]):
     @property
     def title(self) -> str:
         """Title of the report."""
+        if self.kind == "posteriors":
+            return f"Calibration of posteriors{f' on {self.source}' if self.source else ''}"
         return f"Synthetic rows compared with {self.source or 'real rows'}"
 
     @property
@@ -745,6 +747,8 @@ class Evaluation(JsonRecord, Generic[DetailsT]):
             which = listed([f"{rows:,} {name.replace('_', '-')} rows" for name, rows in real if rows])
         total = sum(rows for _, rows in real)
         of = "" if not self.source or which.endswith(self.source) else f" of {self.source}"
+        if self.kind == "posteriors" and total:
+            return f"{count // total:,} posterior draws for each of {total:,} simulations: {which}{of}."
         return f"{count:,} synthetic rows are compared with {total:,} real rows: {which}{of}."
 
     def of(self, section: str) -> list[Entry]:
@@ -796,6 +800,10 @@ class Evaluation(JsonRecord, Generic[DetailsT]):
             how = {"small": " a little", "large": " strongly"}.get(worst(found[key].severity for key in similar), "")
             parts = listed([differing_part(key, self.of(key)) for key in similar])
             sentence = f"The synthetic rows differ{how} from the real ones in {parts}."
+            if self.kind == "posteriors":
+                sentence = f"The posteriors are miscalibrated according to {parts}."
+        elif self.kind == "posteriors":
+            sentence = "No miscalibration of the posteriors was detected."
         else:
             by = f" by {listed([entry.name for entry in self.entries])}" if self.brief else ""
             sentence = f"No difference between synthetic and real rows was found{by}."

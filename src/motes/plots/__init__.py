@@ -8,7 +8,7 @@ JavaScript or external files. The figures of a diagnosis are in `motes.plots.cur
 `STYLES` maps the names "light" and "dark" to a `Style`.
 """
 
-from motes.plots.canvas import STYLES, Style, footnote, resize
+from motes.plots.canvas import STYLES, Style, footnote, resize, set_font
 from motes.plots.curves import loss_curve, schedule_curves
 from motes.plots.film import frames, save_gif
 from motes.plots.points import comparison, grid, row, scatter, sheet
@@ -18,5 +18,5 @@ from motes.rasters import View, limits_of
 
 __all__ = [
     "STYLES", "Style", "View", "comparison", "footnote", "frames", "grid", "limits_of", "loss_curve", "marginals",
-    "pairs", "resize", "row", "save_gif", "scatter", "schedule_curves", "sheet", "write_page",
+    "pairs", "resize", "row", "save_gif", "scatter", "schedule_curves", "set_font", "sheet", "write_page",
 ]  # fmt: skip

@@ -275,6 +275,32 @@ def resize(figure: Figure, width: float) -> None:
     figure.set_size_inches(width, ratio * tall)
 
 
+def set_font(figure: Figure, family: str | Sequence[str], size: float | None = None) -> None:
+    """Set the font family of all text in a figure, and optionally one size for all of it.
+
+    Args:
+        figure: a figure of this package, after `resize` and before `footnote`.
+        family: a font family, such as "serif" or "Times New Roman", or several in order of preference.
+        size: font size in points; default: sizes remain as they are.
+
+    Example:
+        >>> from motes.plots import row, set_font
+        >>> figure = row([motes.make_shape("moons", 200)] * 2, [0.0, 0.5])
+        >>> set_font(figure, "serif", 8)
+        >>> figure.axes[0].title.get_fontfamily(), figure.axes[0].title.get_fontsize()
+        (['serif'], 8.0)
+    """
+    for ax in [*figure.axes, *(child for main in figure.axes for child in main.child_axes)]:
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_tick_params(labelfontfamily=family)
+            if size is not None:
+                axis.set_tick_params(labelsize=size)
+    for text in figure.findobj(Text):
+        text.set_fontfamily(family)
+        if size is not None:
+            text.set_fontsize(size)
+
+
 def fit(axes: Sequence[Axes], width: float, *, lines: int = 0) -> None:
     """Set the size of a figure with one row of equal axes to fit the axes and the text around them.
 

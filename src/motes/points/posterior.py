@@ -286,7 +286,7 @@ class NoveltyDetector:
     def describe(
         self, x: Array, rows: Array, names: Sequence[str], ends: Array, who: Callable[[int], str], source: str
     ) -> list[str]:
-        """Return a sentence for each column of `rows` outside the training range, and one for all columns jointly.
+        """Return a sentence about columns of `rows` outside the training range, and one about all columns jointly.
 
         Args:
             x: rows in the units of the detector, (m, p).
@@ -298,11 +298,13 @@ class NoveltyDetector:
         """
         beyond = self.beyond(x, ~np.isnan(rows))
         sentences = []
-        for j in np.flatnonzero(beyond.any(axis=0)).tolist():
+        if len(columns := np.flatnonzero(beyond.any(axis=0))):
+            j, *others = columns.tolist()
             (low, high), first = ends[j].tolist(), int(beyond[:, j].argmax())
+            also = ", ".join(f"'{names[k]}'" for k in others[:3]) + (", ..." if len(others) > 3 else "")
             sentences.append(
                 f"{who(first)} has '{names[j]}' = {rows[first, j]:.4g}, outside the range of {source}, {low:.4g} to "
-                f"{high:.4g}. {GUESS}"
+                f"{high:.4g}" + (f"; so are values of {also} ({len(others)} more)" if others else "") + f". {GUESS}"
             )
         distances = np.where(beyond.any(axis=1), 0.0, self.distances(x))
         if distances.max() > 1:

@@ -20,6 +20,7 @@ from motes.points.losses import EDM, ELBO, Loss
 from motes.points.networks import Residual, StepGated
 from motes.points.samplers import SAMPLERS, Ancestral, DPMSolver3M
 from motes.points.sampling import GivenGrid, Grid, KarrasGrid, LogSNRGrid, QuadraticGrid, Sampler, UniformGrid
+from motes.points.schedule_checks import check_schedule
 from motes.points.schedules import Betas, DiscreteVP, Schedule, VarianceExploding
 from motes.points.times import LogitNormalTimes, LogNormalTimes, StepTimes, Times, UniformTimes
 from motes.points.training import Training
@@ -250,6 +251,8 @@ class PointRecipe(Recipe):
         super().__post_init__()
         if self.data.encode:
             raise RecipeError("got data.encode = true for points; expected false. Choose a recipe for a table.")
+        if type(self.schedule) not in SCHEDULES.values():
+            self.make_schedule()  # checks it
         self._check_steps()
         self._check_elbo()
         self._check_grid()
@@ -284,7 +287,7 @@ class PointRecipe(Recipe):
         """Return the schedule of `[schedule]`.
 
         Raises:
-            RecipeError: betas that do not give a valid schedule.
+            RecipeError: betas or a custom class that do not give a valid schedule.
 
         Example:
             >>> motes.load_recipe("ddpm").make_schedule().steps
@@ -294,10 +297,11 @@ class PointRecipe(Recipe):
 
     @cached_property
     def _schedule(self) -> Schedule:
-        if isinstance(self.schedule, Schedule):
-            return self.schedule
         try:
-            return self.schedule.schedule()
+            schedule = self.schedule if isinstance(self.schedule, Schedule) else self.schedule.schedule()
+            if type(self.schedule) not in SCHEDULES.values():
+                check_schedule(schedule)
+            return schedule
         except ValueError as error:
             raise RecipeError(f"[schedule]: {error}") from None
 

@@ -132,8 +132,19 @@ class GivenGrid:
 def check_grid(times: Sequence[float] | ArrayLike) -> None:
     """Raise ValueError unless `times` (N+1,) fall from 1 to 0, N >= 1."""
     t = np.asarray(times)
-    if t.ndim != 1 or len(t) < 2 or t[0] != 1 or t[-1] != 0 or not (np.diff(t) < 0).all():
-        raise ValueError(f"the grid is {t}; expected times that fall from 1 to 0.")
+    if t.ndim != 1 or len(t) < 2 or t[0] != 1 or t[-1] != 0:
+        raise ValueError(f"the grid is {_ends(t)}; expected times that fall from 1 to 0.")
+    if not (falls := np.diff(t) < 0).all():
+        k = int(np.argmin(falls))
+        raise ValueError(
+            f"the grid is {_ends(t)}; expected times that fall from 1 to 0, and t[{k}] = {t[k]:.6g} is followed by "
+            f"t[{k + 1}] = {t[k + 1]:.6g}."
+        )
+
+
+def _ends(t: NDArray[Any]) -> str:
+    """Describe the times of a grid by the first and last ones."""
+    return np.array2string(t, threshold=8, edgeitems=3)
 
 
 def _space_levels(schedule: Schedule, steps: int, sigma_min: float, rho: float | None) -> Array:

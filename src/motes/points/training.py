@@ -24,6 +24,7 @@ from motes.errors import UsageError
 from motes.points.denoisers import Denoiser, Given
 from motes.points.losses import Constant, Loss, Target, in_groups, stable_target
 from motes.points.networks import droppable, each_alone, thinned
+from motes.points.schedule_checks import check_schedule
 from motes.points.times import Times
 from motes.progress import OnProgress, silent
 from motes.ranges import Checked, number
@@ -464,6 +465,7 @@ def train(
 
     Raises:
         UsageError: `options.validation` above 0 without held-out rows.
+        ValueError: an invalid schedule of the denoiser, such as one whose log-SNR rises.
         TrainingError: the training diverged; its `result` has the last good weights.
         ModelFileError: the keeper's state belongs to another training.
 
@@ -481,6 +483,7 @@ def train(
         >>> trained.losses.shape
         (2,)
     """
+    check_schedule(denoiser.schedule)
     rows = data if isinstance(data, Rows) else Rows(data)
     task = point_task(denoiser, rows, key=key, loss=loss, times=times, options=options)
     return loop.train(task, checkpoints.FitSession(keeper, on_progress))
