@@ -24,6 +24,7 @@ from motes.tables.relations import Relation
 
 LOOKED = 4000  # rows that are searched
 FIRST = 500  # rows that are searched first, for the closest sums of two columns
+CLOSER = 0.9  # maximum width of the narrowest interval around a sum, as a share of the width for one of its columns
 CLOSEST = 8  # sums of two columns that are looked at for each column
 WIDEST = 32  # maximum number of columns that are searched
 CELLS = 24  # maximum number of cells of a histogram,
@@ -116,11 +117,16 @@ def _values(frame: Frame, kind: Kind) -> Array:
 
 
 def _find_relatives_of(kind: Kind, values: Columns, relations: Sequence[Relation]) -> list[Relative]:
-    """Choose the histograms of one column, each for what it adds to those chosen before."""
+    """Choose the histograms of one column, each for what it adds to those chosen before; none for factors of products.
+
+    The Gaussians at the product are closer to the value: with histograms, 0.2 nats per customer were lost.
+    """
     x = values[kind.column]
     known = ~np.isnan(x) & ~_is_frequent(x)
     for relation in relations:
-        if kind.column in relation.columns and not relation.within:
+        if kind.column in relation.columns:
+            if relation.within:
+                return []
             known &= relation.cases(values) == 0
     if known.sum() < EACH * 2:
         return []
@@ -177,9 +183,9 @@ def _candidates(kind: Kind, values: Columns, known: Mask) -> Iterator[Place]:
         for weights in ((1.0, 1.0), (1.0, -1.0), (-1.0, 1.0)):
             apart[pair, weights] = _spread(x - weights[0] * a - weights[1] * b, np.abs(x) + np.abs(a) + np.abs(b))
     usual = {one: _spread(x - values[one][few], np.abs(x) + np.abs(values[one][few])) for one in others}
-    # A sum of two columns must be closer than each of them.
-    near = [key for key in apart if apart[key] < min(usual[one] for one in key[0])]
-    closest = sorted(near, key=lambda key: apart[key])[:CLOSEST]
+    # A sum of two columns must be closer than each of them, and not by chance, as with a column of small numbers.
+    ratios = {key: apart[key] / max(min(usual[one] for one in key[0]), 1e-300) for key in apart}
+    closest = sorted((key for key in ratios if ratios[key] < CLOSER), key=lambda key: ratios[key])[:CLOSEST]
     every: list[Place] = [(pair, both, unit) for pair, both in closest for unit in ("", *pair)]
     every += [((one,), (1.0,), "") for one in others]
     every += [((), (), one) for one in others]
