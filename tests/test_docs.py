@@ -248,7 +248,19 @@ def test_nothing_is_installed_from_where_it_is_not():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "page", ["index", "conditions", "extending", "diagnosis", "likelihood", "posteriors", "report", "sweep", "tables"]
+    "page",
+    [
+        "index",
+        "conditions",
+        "extending",
+        "diagnosis",
+        "likelihood",
+        "pictures",
+        "posteriors",
+        "report",
+        "sweep",
+        "tables",
+    ],
 )
 @pytest.mark.filterwarnings("default")  # as in a script
 def test_the_examples_of_a_page_run(page, quick, own_kinds, monkeypatch, tmp_path):

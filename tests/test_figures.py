@@ -156,6 +156,15 @@ def test_a_figure_of_another_width_keeps_its_proportions_and_all_its_texts(name,
     assert min(text.get_fontsize() for text in figure.findobj(mpl.text.Text)) > 2
 
 
+def test_the_fonts_of_a_figure_do_not_depend_on_rc_params():
+    points = np.random.default_rng(0).normal(size=(50, 2))
+    with mpl.rc_context({"font.family": "serif", "font.size": 20}):
+        figure = plots.comparison(points, points + 0.1, style="light")
+        figure.draw_without_rendering()
+    written = [text for text in figure.findobj(mpl.text.Text) if text.get_text()]
+    assert {text.get_fontfamily()[0] for text in written} == {"DejaVu Sans"}
+
+
 @pytest.mark.parametrize("style", ["dark", "light"])
 def test_all_text_gets_the_font_that_is_set(style):
     figure = plots.comparison(*(np.random.default_rng(seed).normal(size=(50, 2)) for seed in (0, 1)), style=style)

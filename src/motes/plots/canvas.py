@@ -157,6 +157,7 @@ def dress(ax: Axes, look: Style, *, size: float = 10.0) -> None:
     figure.set_facecolor(look.background)
     ax.set_facecolor(look.background)
     ax.tick_params(which="both", colors=look.muted, labelcolor=look.muted, labelsize=size - 1.5, width=0.7)
+    ax.tick_params(which="both", labelfontfamily="DejaVu Sans")
     ax.tick_params(which="major", length=3)
     ax.tick_params(which="minor", length=1.5)
     ax.spines[["top", "right"]].set_visible(False)
