@@ -108,7 +108,7 @@ def test_what_is_hardly_ever_so_is_warned_of_by_name(model):
     assert message({"city": "Graz"}, [-9.0]).warnings == ()
     (warning,) = message({"city": "Graz"}, [-9.3]).warnings
     assert "'city' has probability 9.1e-05, below 1 in 10,000" in warning
-    assert message({"h": 0.1}, [-0.9]) == (-0.9, ("h",), 10.0, ())
+    assert message({"h": 0.1}, [-0.9]) == (-0.9, ("h",), 10.0, (), ())
     (warning,) = message({"h": 0.1, "city": {"Graz", "Linz"}}, [-25.0]).warnings
     assert "the condition on 'city' has probability" in warning and "'h'" not in warning
     # The mean over blocks is of probabilities.

@@ -27,6 +27,7 @@ FIRST = 500  # rows that are searched first, for the closest sums of two columns
 CLOSER = 0.9  # maximum width of the narrowest interval around a sum, as a share of the width for one of its columns
 CLOSEST = 8  # sums of two columns that are looked at for each column
 WIDEST = 32  # maximum number of columns that are searched
+LARGEST = 1e100  # of columns with larger numbers, sums and quotients could overflow
 CELLS = 24  # maximum number of cells of a histogram,
 EACH = 30  # and minimum mean number of rows in them
 CUTS = 255  # places at which cells may end
@@ -101,8 +102,9 @@ def find_relatives(frame: Frame, kinds: Sequence[Kind], relations: Sequence[Rela
         if len(some) > 1:
             looked = frame.take(rows)
             values = {kind.column: _values(looked, kind) for kind in some}
+            values = {column: x for column, x in values.items() if np.nanmax(np.abs(x), initial=0) < LARGEST}
             for kind in some:
-                if kind.parts[0].has_density and kind.lines[0] is not None:
+                if kind.column in values and kind.parts[0].has_density and kind.lines[0] is not None:
                     made += _find_relatives_of(kind, values, relations)
     return tuple(made)
 
