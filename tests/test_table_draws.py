@@ -92,7 +92,7 @@ def test_without_conditions_exact_changes_nothing(model):
 def test_a_number_far_out_is_warned_of_with_its_density(model, monkeypatch, log_prob, far):
     """Far out is less than 1/20 of the lowest density among 256 drawn rows, of the same columns alone."""
 
-    def log_probs(self, encoded, sides):
+    def log_probs(self, encoded, sides=None):
         assert {model.schema.parts[j].column for j in np.flatnonzero(encoded.observed.any(axis=0))} == {"x"}
         return np.array([[log_prob]]) if len(encoded) == 1 else np.linspace(-9.0, -1.0, len(encoded))[:, None]
 
