@@ -9,7 +9,7 @@ import motes
 from motes.data.tables import Standardiser
 from motes.evaluation import points as point_tests
 from motes.evaluation.metrics import METRICS
-from motes.evaluation.points import OF_THE_MODEL, verdict
+from motes.evaluation.points import OF_THE_MODEL, PointDetails, verdict
 from motes.evaluation.results import NO_DIFFERENCE, Entry, Evaluation, Metric, Row, Verdict
 from motes.points.model import PointModel
 from motes.training.model import Provenance
@@ -138,7 +138,8 @@ def test_a_verdict_without_a_difference_says_what_the_test_could_detect(name, de
 
 
 def record(*entries):
-    return Evaluation("moons", "a fresh draw", {"synthetic": 10, "real": 10}, entries, None, (), 0)
+    nothing = PointDetails((), None, None, None)
+    return Evaluation("moons", "a fresh draw", {"synthetic": 10, "real": 10}, entries, nothing, (), 0)
 
 
 def test_the_worst_entry_wins_and_the_headline_names_what_differs():
