@@ -409,3 +409,10 @@ def test_the_posterior_at_time_0_is_x_0_itself(schedule):
         mean, variance = process.q_posterior(schedule, jnp.array([3.0]), jnp.array([0.7]), 0.4, 0.0)
     assert np.allclose(mean, 0.7, rtol=1e-12)
     assert float(variance) == 0
+
+
+def test_numbers_of_numpy_are_numbers():
+    steps, rho = np.array([8, 7])
+    grid = KarrasGrid(steps=steps, rho=rho)
+    assert grid == KarrasGrid(steps=8, rho=7)
+    assert (grid(VarianceExploding(sigma_max=np.float64(10))).shape) == (9,)

@@ -70,6 +70,8 @@ def check_fields(made: Any) -> None:
         if get_origin(kind) is Literal and value not in get_args(kind):
             raise ValueError(f"{field.name} = {value!r}; expected one of {', '.join(map(str, get_args(kind)))}.")
         if allowed is None or (value is None and field.default is None) or value in allowed:
+            if isinstance(value, np.generic):  # NumPy's scalars count as arrays in compiled programs
+                object.__setattr__(made, field.name, value.item())
             continue
         infinite = isinstance(value, float) and not math.isfinite(value)
         text = repr(value).removesuffix(".0")  # as written in a recipe
