@@ -415,4 +415,4 @@ def test_numbers_of_numpy_are_numbers():
     steps, rho = np.array([8, 7])
     grid = KarrasGrid(steps=steps, rho=rho)
     assert grid == KarrasGrid(steps=8, rho=7)
-    assert (grid(VarianceExploding(sigma_max=np.float64(10))).shape) == (9,)
+    assert grid(VarianceExploding(sigma_max=10.0)).shape == (9,)
