@@ -284,7 +284,10 @@ class Schema:
                 if column not in self.names:
                     raise UsageError(f'rule "{rule}": {unknown("column", column, self.names)}')
                 if not rule.keys:
-                    self.check_not_aside(column)
+                    try:
+                        self.check_not_aside(column)
+                    except UsageError as error:
+                        raise UsageError(f'rule "{rule}": {error}') from None
         for bound in self.bound:
             bound.cases(dict.fromkeys(bound.kinds, np.zeros(1)))
 
