@@ -328,6 +328,9 @@ def test_rules_are_checked_on_the_training_rows():
         with pytest.raises(error, match=says):
             schema.with_rules(rules, DICE)
     people = pd.DataFrame({"id": [f"p{k}" for k in range(240)], **DICE})
+    plans = pd.DataFrame({"plan": ["basic", "pro"] * 20})
+    with pytest.raises(UsageError, match=r"unknown column 'pro'.* The text 'pro' needs quotation marks"):
+        Schema.fit(plans).with_rules(["plan == pro"], plans)
     aside = Schema.fit(people)
     assert not aside.with_rules(["unique(id)"], people).keys  # placeholders never repeat
     with pytest.raises(UsageError, match=r"rule .*: column 'id' is set aside"):
