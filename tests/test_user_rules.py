@@ -354,12 +354,15 @@ def test_rules_stand_in_recipes():
 
 
 @pytest.mark.slow
-def test_unique_keys_do_not_repeat():
+def test_unique_keys_do_not_repeat(motes_command):
     rng = np.random.default_rng(0)
     every = rng.permutation(60 * 40)[:1500]
     rows = pd.DataFrame({"room": every // 40, "day": every % 40, "guests": rng.integers(1, 5, 1500)})
     with untrained():
         model = motes.fit(rows, rules=["unique(room, day)"], changes=TINY, verbose=False)
+    model.save("keys.safetensors")
+    code, _, err = motes_command("sample", "keys.safetensors", "-n", "60", "--shards", "2", "--out", "shards")
+    assert code == 0 and "unique(room, day) holds within a shard, but keys can repeat between shards" in err
     drawn = model.sample(1800, seed=1)  # of several blocks, of 2,400 possible keys
     assert not drawn.duplicated(["room", "day"]).any()
     with pytest.raises(
