@@ -86,7 +86,7 @@ def test_a_classifier(old_or_young):
     assert np.mean(model.predict(X) == y) > 0.9
     np.testing.assert_array_equal(model.predict(X), model.classes_[p.argmax(axis=1)])
     assert len(model.history_) == 200
-    # A loss in nats a row is above that of the table's own best guess by what 200 steps have not learned yet.
+    # A loss in nats per row is above that of the table's own best guess by what 200 steps have not learned yet.
     assert -model.score(X) - 1 < model.history_[-10:].mean() < -model.score(X) + 3
 
 

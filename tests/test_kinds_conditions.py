@@ -311,6 +311,7 @@ MISUSES = {
     "age": "expected COLUMN=VALUE, COLUMN=ONE,ANOTHER",
     "=3": "unknown column ''",
     "ago=3": "Did you mean 'age'",
+    "age=40,05": "got '05'; expected a number with a decimal point",
     "age=old": "got 'old'; expected a number for column 'age'",
     "age=..": "expected at least one end, as in age=10..",
     "age=": "column 'age': missing entries were not learned",

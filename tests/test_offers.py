@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import motes
 from motes.data import as_frame, write_frame
 from motes.tables import find_rules, parse_rule
+from tables import TINY, untrained
 
 N = 600
 
@@ -108,6 +110,15 @@ def test_what_holds_is_found_with_its_share_and_nothing_else(make):
     assert found == pytest.approx(FOUND[make], abs=0.003)
     for text, share in found.items():
         assert parse_rule(text).breaks(rows).mean() == pytest.approx(1 - share, abs=0.003)
+
+
+@pytest.mark.slow
+def test_found_rules_can_be_passed_to_fit():
+    rows = pd.DataFrame({"a": np.arange(60) % 7, "b": np.arange(60) % 11})
+    rows["c"] = rows.a + rows.b
+    with untrained():
+        model = motes.fit(rows, rules=find_rules(rows), changes=TINY, verbose=False)
+    assert model.rules == ("c == a + b",)
 
 
 def random_table(seed):

@@ -35,7 +35,7 @@ from motes.training.checkpoints import Checkpointer, FitSession
 from motes.training.processes import is_first
 from motes.training.recipe import Changes, pairs_of
 
-NATS = " nats a row"  # of the loss of a table
+NATS = " nats per row"  # of the loss of a table
 
 
 def choose_recipe(source: Files, changes: Changes = ()) -> str:
@@ -221,7 +221,7 @@ def fit(
     labels: ArrayLike | None = None,
     given: Any = None,
     bounds: Mapping[str, Any] | None = None,
-    rules: Sequence[str] | None = None,
+    rules: Sequence[Any] | None = None,
     weights: ArrayLike | None = None,
     start: Model | None = None,
     seed: int | None = None,
@@ -251,7 +251,7 @@ def fit(
         bounds: for points: column -> (low, high), with None for an open end, such as the bounds of a prior; the same as
             the recipe key `data.bounds`. Samples stay within the bounds, and log p is minus infinity outside.
         rules: for a table: rules between columns that every synthetic row obeys, such as ["end <= start + 30"]; the
-            same as the recipe key `rules.hold`. See docs/rules.md.
+            same as the recipe key `rules.hold`. Texts, or what `motes.tables.find_rules` returns. See docs/rules.md.
         weights: sample weights (n,), at least 0. A weight of 2 gives the same model, to the bit, as the row twice, and
             0 the same as without the row. If weights average less than 1, only their ratios count. Default: 1.
         start: a model with the same columns and network from which to continue: from its complete training state

@@ -71,6 +71,11 @@ def sample(
     if any(points.given.values()):
         chosen["sampling"] = points.how()
     if sharding.shards is not None:
+        if sharding.shards > 1 and trained.kind == "table" and trained.schema.keys:
+            keys = ", ".join(map(str, trained.schema.keys))
+            note(
+                f"warning: {keys} holds within a shard, but keys can repeat between shards. To avoid it, omit --shards."
+            )
         drawing = {name: value for name, value in chosen.items() if value}
         task = Sampler(model, n=n, shards=sharding.shards, seed=seed, given=known or None, options=drawing)
         return write_shards(task, out, sharding, overwrite=overwrite, quiet=quiet)

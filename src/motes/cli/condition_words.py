@@ -186,6 +186,11 @@ def _parse_text(text: str, name: str) -> str:
 
 
 def _parse_number(text: str, name: str) -> int | float:
+    digits = text.lstrip("+-")
+    if digits[:1] == "0" and digits[1:2].isdigit():  # most likely the end of 99,00
+        raise UsageError(
+            f"got '{text}'; expected a number with a decimal point, such as {name}=99.5. A comma separates values."
+        )
     for read in (int, float):
         try:
             number = read(text)

@@ -20,9 +20,19 @@ from motes.tables import Among, Between, Missing, Not
 from motes.tables.kinds.base import one_value
 from motes.tables.network import EncodedRows
 from motes.tables.parts import IMPOSSIBLE, Array, Condition, Mask
-from motes.tables.rules import RuleSides, broken_by, columns_of, determined, drawn_sides, observed_sides, planned_order
+from motes.tables.rules import (
+    Rule,
+    RuleSides,
+    broken_by,
+    columns_of,
+    determined,
+    drawn_sides,
+    observed_sides,
+    planned_order,
+)
 from motes.tables.schema import Schema
 from motes.tables.unmasking import FEW_ROWS, ROWS, AnyOrderModel, Block, Integers, MaskedDenoiser, draw_block
+from motes.tables.user_rules import BoundRule
 from motes.training.batches import systematic
 from motes.training.programs import cores
 
@@ -233,12 +243,18 @@ def draw_blocks(
     left, number, failed, keys = n, 0, 0, Keys(schema)
     while left:
         for rows in _in_turn(work, range(number, number - (-left // most))):
+            obeying = len(rows)
             number, rows = number + 1, keys.new(rows)
             failed = 0 if len(rows) >= min(FEWEST, left) else failed + 1
+            if failed == FAILED and obeying >= FEWEST:
+                raise UsageError(
+                    f"drew {n - left:,} of {n:,} rows; hardly any of {FAILED * size:,} further rows had a new key, as "
+                    f"{', '.join(map(str, schema.keys))} expects. Draw fewer rows, or leave out the rule."
+                )
             if failed == FAILED:
                 message = f"hardly any row of {FAILED * size:,}"
-                message += f" met the conditions {dict(given)}" if given else ""
-                words = [rule.words for rule in constraint.rules if not given or {*rule.columns} & {*conditions}]
+                message += f" met the conditions {_describe(given)}" if given else ""
+                words = _describe_rules([r for r in constraint.rules if not given or {*r.columns} & {*conditions}])
                 words += [str(rule) for rule in schema.keys]
                 message += f"{' and' * bool(given)} obeyed {', '.join(words)}" if words else ""
                 expected = (
@@ -248,6 +264,19 @@ def draw_blocks(
             m = min(left, len(rows))
             yield DrawnRows(rows.take(slice(m)).columns, min(rows.effective, float(m)), rows.log_evidence)
             left -= m
+
+
+def _describe(given: Mapping[str, Any]) -> str:
+    """Describe conditions in words, such as "city = Graz, age at least 30"."""
+    conditions = ((name, value, _read_condition(name, value)) for name, value in given.items())
+    return ", ".join(f"{name} = {value}" if own is None else f"{name} {own}" for name, value, own in conditions)
+
+
+def _describe_rules(rules: Sequence[Rule]) -> list[str]:
+    """Describe rules in words; a rule that was both stated and found is described once."""
+    stated = [rule.words for rule in rules if isinstance(rule, BoundRule)]
+    found = [rule.words for rule in rules if not isinstance(rule, BoundRule)]
+    return stated + [words for words in found if not any(words.startswith(f"{one} in ") for one in stated)]
 
 
 class Keys:

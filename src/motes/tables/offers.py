@@ -20,7 +20,7 @@ from motes.data.arrays import Series
 from motes.data.points import content_keys
 from motes.tables.kinds.base import Kind
 from motes.tables.parts import Array
-from motes.tables.relations import BROKEN, WIDEST, rows_of
+from motes.tables.relations import BROKEN, WIDEST
 from motes.tables.schema import Schema
 from motes.tables.user_rules import UserRule, parse_rule, quoted
 
@@ -41,7 +41,7 @@ KEPT = 0.7  # share of these rows
 
 @dataclass(frozen=True)
 class FoundRule:
-    """A rule that holds in the rows.
+    """A rule that holds in the rows; `str(found)` is its text, and `motes.fit(data, rules=...)` accepts it.
 
     Attributes:
         rule: the rule.
@@ -50,15 +50,16 @@ class FoundRule:
     Example:
         >>> from motes.tables import find_rules
         >>> fee = np.arange(1, 41) % 7 + 1.5
-        >>> print(find_rules({"fee": fee, "seats": np.arange(40) % 11, "total": fee * (np.arange(40) % 11)})[0])
-        total == fee * seats in all rows
+        >>> found = find_rules({"fee": fee, "seats": np.arange(40) % 11, "total": fee * (np.arange(40) % 11)})[0]
+        >>> print(found, found.share)
+        total == fee * seats 1.0
     """
 
     rule: UserRule
     share: float
 
     def __str__(self) -> str:
-        return f"{self.rule} {rows_of(self.share)}"
+        return str(self.rule)
 
 
 def find_rules(data: Any, schema: Schema | None = None) -> list[FoundRule]:

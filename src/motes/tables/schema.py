@@ -292,9 +292,14 @@ class Schema:
                         f"rule \"{rule}\": column '{column}' is dropped. Leave out the rule, or keep the column."
                     )
                 if column not in self.names:
-                    raise UsageError(f'rule "{rule}": {unknown("column", column, self.names)}')
+                    labels = {str(one) for kind in self._kinds.values() for one in getattr(kind, "labels", ())}
+                    hint = f" The text '{column}' needs quotation marks." if column in labels else ""
+                    raise UsageError(f'rule "{rule}": {unknown("column", column, self.names)}{hint}')
                 if not rule.keys:
-                    self.check_not_aside(column)
+                    try:
+                        self.check_not_aside(column)
+                    except UsageError as error:
+                        raise UsageError(f'rule "{rule}": {error}') from None
         for bound in self.bound:
             bound.cases(dict.fromkeys(bound.kinds, np.zeros(1)))
 

@@ -35,7 +35,10 @@ DIGITS = 15  # maximum number of decimals in `round`
 EQUAL = 1e-9  # relative difference up to which two numbers that are not both whole count as equal
 HELPED = 0.95  # minimum share of the rows in which a rule holds after rounding
 DATE_PARTS = {"year": "Y", "month": "M", "day": "D"}
-GRAMMAR = "columns, numbers, texts, + - * /, round(x, digits), comparisons, sets, and, or, not, ->, one_hot, unique"
+GRAMMAR = (
+    "columns (in backticks if a name has spaces or signs, as in `last visit`), numbers, texts in quotation marks, "
+    "+ - * /, round(x, digits), comparisons, sets, and, or, not, ->, one_hot, unique"
+)
 
 Columns = Mapping[str, Series]
 
@@ -147,7 +150,9 @@ class UserRule:
             case ast.Compare():
                 return reduce(_both, [self._compare(*pair, rows) for pair in _pairs(node)])
             case ast.Call():
-                return reduce(_both, [self._claim(one, rows) for one in _one_hot_claims(node)])
+                found = reduce(_both, [self._claim(one, rows) for one in _one_hot_claims(node)])
+                ones = [self._compare(name, ast.Eq(), ast.Constant(1), rows).holds.astype(int) for name in node.args]
+                return found._replace(fails=found.fails | (sum(ones) > 1))  # two ones break it, whatever the others are
             case _:
                 return self._compare(node, ast.Eq(), ast.Constant(1), rows)
 
