@@ -8,6 +8,7 @@ import motes
 from fits import fit_table
 from motes.tables import Schema
 from motes.tables.predictions import conditional_masses, pieces_of
+from motes.tables.relative import Relative, order_for
 from motes.tables.unmasking import draw_block
 from tables import TINY, of_random_weights, untrained
 
@@ -115,3 +116,14 @@ def test_two_dates_keep_their_distance_and_a_loaded_model_has_the_same_density(t
     model.save(tmp_path / "model.safetensors")
     again = motes.load(tmp_path / "model.safetensors")
     np.testing.assert_array_equal(again.score_samples(dates(seed=5)), model.score_samples(dates(seed=5)))
+
+
+def test_columns_come_in_an_order_in_which_the_best_histograms_apply():
+    nothing = np.zeros(0)
+    relative = lambda column, others, gain: Relative(column, others, (1.0,) * len(others), "", nothing, nothing, gain)
+    # A bill given the next one and a payment, or the other way round; a payment given a bill.
+    some = relative("b1", ("b2", "p1"), 2.0), relative("b2", ("b1", "p1"), 1.5), relative("p1", ("b2",), 0.5)
+    every = lambda order: True
+    assert order_for(some, ["p1", "age", "b1", "b2"], every) == ["age", "b2", "p1", "b1"]
+    late = lambda order: order.index("p1") < order.index("b2")  # such as a dependency of labels
+    assert order_for(some, ["p1", "age", "b1", "b2"], late) == ["p1", "age", "b2", "b1"]

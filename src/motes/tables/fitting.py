@@ -20,6 +20,7 @@ from motes.tables.network import EncodedRows, MaskedModel, MaskedNetwork, Reader
 from motes.tables.parts import Encoded
 from motes.tables.recipe import TableRecipe
 from motes.tables.relations import Rule
+from motes.tables.relative import order_for
 from motes.tables.rules import broken_by, columns_of, observed_sides, planned_order
 from motes.tables.schema import Schema, counting
 from motes.tables.training import FEW, Plan, TableRows, first_members, options_of, order_of, table_task
@@ -191,7 +192,20 @@ def _plan(schema: Schema) -> Plan:
     follows: dict[int, list[int]] = {}
     for one in schema.dependencies:
         follows.setdefault(schema.learned.index(one.column), []).append(schema.learned.index(one.given))
-    return Plan(planned_order(schema, order_of(entropies, units, follows)), units.astype(np.int32))
+    order = order_of(entropies, units, follows)
+    if schema.relatives:
+        order = _order_with_relatives(schema, order)
+    return Plan(planned_order(schema, order), units.astype(np.int32))
+
+
+def _order_with_relatives(schema: Schema, order: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return an order of the tokens in which more histograms apply, and dependencies as before."""
+    columns = list(dict.fromkeys(schema.parts[j].column for j in order))
+    pairs = [(one.given, one.column) for one in schema.dependencies]
+    pairs = [pair for pair in pairs if columns.index(pair[0]) < columns.index(pair[1])]
+    allowed = lambda some: all(some.index(before) < some.index(after) for before, after in pairs)
+    place = {column: k for k, column in enumerate(order_for(schema.relatives, columns, allowed))}
+    return order[np.argsort([place[schema.parts[j].column] for j in order], kind="stable")]
 
 
 def _obeyed_rules(schema: Schema, frame: Frame, encoded: Encoded) -> tuple[Rule, ...]:

@@ -7,8 +7,8 @@ sharp edges and narrow peaks, which smooth densities of x blur. A histogram is f
 of the rows than they do after x is exchanged between rows with about the same r: where more is known than r roughly.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -37,7 +37,7 @@ BESIDE = 0.02  # distance, as a share of the rows ordered by r, within which x i
 SHARP = 0.04  # minimum nats per row by which the cells tell rows from those with exchanged x
 CHANCE = 4.0  # and more than that by this multiple of the cells per row
 WORTH = 0.03  # minimum nats per row that a histogram adds to that of x alone
-MOST = 3  # maximum number of histograms of a column
+MOST = 4  # maximum number of histograms of a column
 
 Columns = Mapping[str, Array]  # column -> its numbers, or days of dates, (n,)
 Place = tuple[tuple[str, ...], tuple[float, ...], str]  # columns and weights of r, and the column of s
@@ -53,6 +53,7 @@ class Relative:
         unit: the column k of s; "" for s = 1.
         edges: (B+1,), rising, the ends of the cells of v.
         masses: (B,), the share of each cell among the training rows between the edges.
+        gain: nats per row that it adds to the histogram of x alone.
     """
 
     column: str
@@ -61,6 +62,7 @@ class Relative:
     unit: str
     edges: Array
     masses: Array
+    gain: float = 0.0
 
     @property
     def given(self) -> tuple[str, ...]:
@@ -109,6 +111,40 @@ def find_relatives(frame: Frame, kinds: Sequence[Kind], relations: Sequence[Rela
     return tuple(made)
 
 
+def order_for(
+    relatives: Sequence[Relative], order: Sequence[str], allowed: Callable[[Sequence[str]], bool]
+) -> list[str]:
+    """Return an order of columns in which histograms apply: from `order`, single columns move while the gains grow.
+
+    The gain of an order is the sum, over columns, of the largest gain of a histogram whose columns come before.
+
+    Args:
+        relatives: the histograms.
+        order: the columns.
+        allowed: whether an order is allowed.
+    """
+
+    def total(order: Sequence[str]) -> float:
+        place, gains = {column: k for k, column in enumerate(order)}, dict.fromkeys(order, 0.0)
+        for one in relatives:
+            if all(place[other] < place[one.column] for other in one.given):
+                gains[one.column] = max(gains[one.column], one.gain)
+        return sum(gains.values())
+
+    involved = {column for one in relatives for column in (one.column, *one.given)}
+    made = list(order)
+    while True:
+        moves = [made]
+        for column in filter(involved.__contains__, made):
+            rest = [one for one in made if one != column]
+            places = [k for k in range(len(made)) if k == len(rest) or rest[k] in involved]
+            moves += [[*rest[:k], column, *rest[k:]] for k in places]
+        best = max(filter(allowed, moves), key=total)
+        if total(best) < total(made) + 1e-6:
+            return made
+        made = best
+
+
 def _values(frame: Frame, kind: Kind) -> Array:
     """Return the numbers or days of a column, (n,); NaN if missing."""
     series = frame.columns[kind.column]
@@ -141,13 +177,18 @@ def _find_relatives_of(kind: Kind, values: Columns, relations: Sequence[Relation
         one = Relative(kind.column, others, weights, unit, np.zeros(0), np.zeros(0))
         made = _fit_relative(one, x, width, values, known)
         if made is not None:
-            found.append(made)
-    # Each from other columns: it depends on the order of the columns which of them are visible.
-    chosen: dict[frozenset[str], Relative] = {}
-    for relative, log_density in sorted(found, key=lambda one: -_gain(best[known], one[1][known])):
-        if _gain(best[known], log_density[known]) >= WORTH and len(chosen) < MOST:
-            chosen.setdefault(frozenset(relative.given), relative)
-    return [*chosen.values()]
+            found.append((replace(made[0], gain=_gain(best[known], made[1][known])), made[1]))
+    chosen: list[tuple[Relative, Array]] = []
+    while found and len(chosen) < MOST:
+        gains = []
+        for one, log_density in found:  # compared with those that apply whenever it does
+            smaller = [best, *(log_other for other, log_other in chosen if {*other.given} <= {*one.given})]
+            gains.append(_gain(np.logaddexp.reduce(smaller)[known] - np.log(len(smaller)), log_density[known]))
+        k = int(np.argmax(gains))
+        if gains[k] < WORTH:
+            break
+        chosen.append(found.pop(k))
+    return [relative for relative, _ in chosen]
 
 
 def _gain(log_p: Array, log_q: Array) -> float:
@@ -181,7 +222,7 @@ def _candidates(kind: Kind, values: Columns, known: Mask) -> Iterator[Place]:
             apart[pair, weights] = _spread(x - weights[0] * a - weights[1] * b, np.abs(x) + np.abs(a) + np.abs(b))
     usual = {one: _spread(x - values[one][few], np.abs(x) + np.abs(values[one][few])) for one in others}
     # A sum of two columns must be closer than each of them, and not by chance, as with a column of small numbers.
-    ratios = {key: apart[key] / max(min(usual[one] for one in key[0]), 1e-300) for key in apart}
+    ratios = {key: apart[key] / np.clip(min(usual[one] for one in key[0]), 1e-300, 1.0) for key in apart}
     closest = sorted((key for key in ratios if ratios[key] < CLOSER), key=lambda key: ratios[key])[:CLOSEST]
     every: list[Place] = [(pair, both, unit) for pair, both in closest for unit in ("", *pair)]
     every += [((one,), (1.0,), "") for one in others]
@@ -196,11 +237,15 @@ def _candidates(kind: Kind, values: Columns, known: Mask) -> Iterator[Place]:
 
 
 def _spread(gap: Array, size: Array) -> float:
-    """Return the width of the narrowest interval with a quarter of the gaps (n,), relative to the `size` of terms."""
+    """Return the width of the narrowest interval with a quarter of the gaps (n,), relative to the `size` of terms.
+
+    Only gaps below half the size count: where all terms have the same sign, gaps and sizes are alike.
+    """
     with np.errstate(invalid="ignore"):
         v = np.sort(gap / size)  # NaN comes last
-    v = v[: int((~np.isnan(v)).sum())]
-    return float((v[len(v) // 4 :] - v[: len(v) - len(v) // 4]).min()) if len(v) else np.inf
+    quarter = int((~np.isnan(v)).sum()) // 4
+    v = v[np.abs(v) < 0.5]
+    return float((v[quarter:] - v[: len(v) - quarter]).min()) if len(v) > quarter > 0 else np.inf
 
 
 def _fit_relative(one: Relative, x: Array, width: float, values: Columns, known: Mask) -> tuple[Relative, Array] | None:
