@@ -816,7 +816,9 @@ def _check_relations(schema: Schema) -> None:
         edges, masses = relative.edges, relative.masses
         fine = masses.ndim == 1 and edges.shape == (len(masses) + 1,) and 0 < len(masses) <= CELLS
         fine = fine and bool(np.isfinite(edges).all() and (np.diff(edges) > 0).all() and (masses > 0).all())
-        weights = len(relative.weights) == len(relative.others) and bool(np.isfinite(relative.weights).all())
+        weights = len(relative.weights) == len(relative.others) and bool(
+            np.isfinite([*relative.weights, relative.gain]).all()
+        )
         require(fine and abs(masses.sum() - 1) < SUM and weights, "the cells of a histogram")
 
 

@@ -140,7 +140,7 @@ def order_for(
             places = [k for k in range(len(made)) if k == len(rest) or rest[k] in involved]
             moves += [[*rest[:k], column, *rest[k:]] for k in places]
         best = max(filter(allowed, moves), key=total)
-        if total(best) < total(made) + 1e-6:
+        if not total(best) > total(made) + 1e-6:
             return made
         made = best
 
