@@ -231,7 +231,9 @@ def meets(rows, given):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("given", CONDITIONS, ids=str)
+@pytest.mark.parametrize(
+    "given", CONDITIONS, ids=lambda given: " and ".join(given)
+)  # sets have no order to be named by
 def test_conditions_and_rules_hold_together(guessing, given):
     rows = guessing.sample(300, given=given, seed=3)
     assert meets(rows, given).all()
