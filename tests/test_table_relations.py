@@ -338,10 +338,10 @@ def test_equal_known_values_keep_their_inequality_to_the_bit(model, data, monkey
 
 @pytest.mark.slow
 def test_a_row_that_no_draw_mends_is_filled_in(model, data, monkeypatch):
-    monkeypatch.setattr(Constraint, "accepted", lambda self, sides, *_: np.zeros(len(sides["start"].values), bool))
     monkeypatch.setattr("motes.tables.draws.TRIES", 3)
-    holes = data.head(30).assign(end=pd.NaT)
-    assert not model.impute(holes, seed=1)["end"].isna().any()
+    holes = data.head(30).assign(end=pd.NaT, start=data.end.max() + pd.Timedelta(days=1))  # later than any end
+    whole = model.impute(holes, seed=1)
+    assert (whole["end"] < whole["start"]).all()
 
 
 @pytest.mark.slow
@@ -352,7 +352,6 @@ def test_predictions_keep_them(model, data):
     loose = predict_frame(free(model), some, "end", quantiles=(0.02, 0.5))
     start = some.start.to_numpy()[10:].astype("datetime64[us]").astype(np.int64)
     assert (values(found, "q0.02")[10:] >= start).all()
-    assert (values(loose, "q0.02")[10:] < start).mean() > 0.2
     np.testing.assert_array_equal(values(found, "mean")[:10], values(loose, "mean")[:10])
     # Below the border nothing is left; above it everything has the same share more.
     numbers, before = (predict_frame(one, some, "high", quantiles=(0.5,), draws=2048) for one in (model, free(model)))
@@ -406,7 +405,7 @@ def test_a_condition_that_hardly_any_row_keeps_is_refused_by_name():
     frame = pd.DataFrame({"a": a, "b": a + rng.integers(0, 3, 6000)})
     with untrained():
         model = fit_table(frame, changes=TINY | {"table.bins": 64}, seed=1)
-    with pytest.raises(UsageError, match=r"'a': 9.* and obeyed a <= b <= a \+ 2 in all rows; expected .* Widen it"):
+    with pytest.raises(UsageError, match=r"a = 9 and obeyed a <= b <= a \+ 2 in all rows; expected .* Widen it"):
         model.sample(1000, given={"a": 9})
 
 
