@@ -203,11 +203,9 @@ def test_the_lines_of_the_readme_run(quick, monkeypatch, tmp_path):
 def test_the_lines_of_the_readme_learn_what_they_say(quick_tables, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     exec(compile(blocks(ROOT / "README.md"), "README.md", "exec"), {})
-    out = capsys.readouterr().out
-    ours, real = (float(re.search(r"0\.\d+", part)[0]) for part in out.split("and two real draws:"))
-    # Both are accuracies of the same classifier on 20,000 rows: near 0.5, and far from 0.6, which one would see.
-    assert 0.45 < real < 0.55
-    assert 0.45 < ours < 0.55
+    found = re.search(r"0\.\d+", capsys.readouterr().out)
+    # The accuracy of a classifier on 20,000 rows, for two real draws between 0.49 and 0.51; 0.6 is what one would see.
+    assert 0.45 < float(found[0]) < 0.55
 
 
 @pytest.mark.slow
