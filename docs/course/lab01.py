@@ -242,7 +242,7 @@ ax
 # $$g'(x) = -\frac{x-a}{s^2}\, g(x), \qquad
 # g''(x) = \left(\frac{(x-a)^2}{s^4} - \frac{1}{s^2}\right) g(x).$$
 #
-# At $x = 0$ both components give the same value, so the sign is that of $\dfrac{a^2}{s^4} - \dfrac{1}{s^2}$. It changes
+# At $x = 0$ both components give the same value, so $\dfrac{a^2}{s^4} - \dfrac{1}{s^2}$ decides the sign. It changes
 # where $a = s$: **two equal modes are separate if their half distance $a$ is larger than their standard deviation
 # $s$.**
 #

@@ -143,7 +143,7 @@ np.testing.assert_allclose(jump, np.sqrt(bar[10]) * x_0 + np.sqrt(1 - bar[10]) *
 # ### Does the signal die?
 #
 # The last $\bar\alpha_T$ should be close to 0, because sampling will start from pure noise. Three choices of betas with
-# $T = 100$; the first is that of the original tutorial.
+# $T = 100$; the original tutorial uses the first.
 
 # %%
 choices = {

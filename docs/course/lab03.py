@@ -72,7 +72,7 @@ LIGHT = plots.STYLES["light"]  # blue: the best possible; amber: a crude guess
 #
 # $$q(x_t\mid x_{t-1}) = q(x_{t-1}\mid x_t, x_0)\,\frac{q(x_t\mid x_0)}{q(x_{t-1}\mid x_0)} .$$
 #
-# Put this into the sum for $t = 2,\dots,T$ and leave $t = 1$ as it is:
+# Put this into the sum for $t = 2,\dots,T$, without changing the term of $t = 1$:
 #
 # $$-\sum_{t=1}^{T}\log\frac{p_\theta(x_{t-1}\mid x_t)}{q(x_t\mid x_{t-1})}
 # = -\sum_{t=2}^{T}\log\frac{p_\theta(x_{t-1}\mid x_t)}{q(x_{t-1}\mid x_t,x_0)}

@@ -230,7 +230,7 @@ print(f"trained model, 100 steps: bound {above.mean():.3f} +- {above.std() / 20:
 #
 # *Step 2.* $\boldsymbol\epsilon = \hat{\boldsymbol\epsilon} + (\boldsymbol\epsilon - \hat{\boldsymbol\epsilon})$, and
 # the two parts are uncorrelated because $\hat{\boldsymbol\epsilon}$ is a conditional mean (lab 6). So their mean
-# squares add. That of $\boldsymbol\epsilon$ is 1 in each of the $d$ columns:
+# squares add. The mean square of $\boldsymbol\epsilon$ is 1 in each of the $d$ columns:
 # $d = \mathbb{E}\|\hat{\boldsymbol\epsilon}\|^2 + L(r)$.
 #
 # Together, with $dr/r = d\log r$:

@@ -15,7 +15,7 @@
 # # Lab 9: Guidance and conditions
 #
 # **Goal.** Draw points from one class, exaggerate the class by guidance, and find out which distribution guided samples
-# have. Then draw points of which one coordinate is known, and see why the obvious method gives a wrong answer.
+# have. Then draw points with a known coordinate, and see why the obvious method gives a wrong answer.
 #
 # You need [lab 6](lab06.py), the score and the exact denoiser of a mixture, and [lab 7](lab07.py), the probability
 # flow.

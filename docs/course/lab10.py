@@ -355,7 +355,7 @@ fig
 #
 # **Reflow** (Liu et al. 2023) uses the same pairs differently: it draws straight lines between each start and *its own*
 # end, and trains a flow on them. On a line this is exact after one round. The map from start to end rises, so the lines
-# of two pairs never cross; each point of each line then has a single velocity, that of its pair, and one Euler step is
+# of two pairs never cross; each point of each line then has a single velocity, its pair's, and one Euler step is
 # exact:
 
 # %%
