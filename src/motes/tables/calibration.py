@@ -24,7 +24,7 @@ from motes.tables.layout import BINS, NEVER, Derived, Layout, shares_of
 from motes.tables.parts import Array, Codes
 from motes.tables.rules import LEAST_OBEYING, Constraint, Rule, cases_of, columns_of, drawn_sides
 from motes.tables.unmasking import ROWS, AnyOrderModel, MaskedDenoiser, draw_block
-from motes.tables.unmasking_steps import Place, Spot, TokenPrediction, density_masses
+from motes.tables.unmasking_steps import Place, Spot, TokenPrediction, bin_masses
 from motes.training.programs import brief_program, each_member, put, training_program
 
 CHANGES = 0.2, 5.0  # range of changes of a share by rejection for which calibration compensates
@@ -153,7 +153,7 @@ def _line_bias(
     codes = gates[:, :1] * jnp.exp(view.log_codes)  # (n, K)
     of_codes, missing = ((codes * here).sum(-1, keepdims=True) for here in (valued, ~valued))
     first = jax.nn.softmax(jnp.where(valued, view.log_codes, NEVER), -1) @ one[:, :-1]  # (n, T), of the values
-    second = density_masses(view.density, edges).sum(-1)
+    second = bin_masses(view.density.upto)
     second, target = second / second.sum(-1, keepdims=True), shares @ one
 
     def of_values(tilt: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:

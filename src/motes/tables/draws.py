@@ -326,10 +326,10 @@ def _has_missing(rows: Frame, columns: Sequence[str]) -> Mask:
 
 def _in_turn(work: Callable[[int], DrawnRows], numbers: range) -> Iterator[DrawnRows]:
     """Yield work(k) for each number in order, two at a time: one computes while the other is decoded."""
-    with ThreadPoolExecutor(min(2, cores())) as pool:
-        waiting = [pool.submit(work, number) for number in numbers[:3]]
+    with ThreadPoolExecutor(min(3, cores() + 1)) as pool:
+        waiting = [pool.submit(work, number) for number in numbers[:4]]
         try:
-            for following in (*numbers[3:], *[None] * len(waiting)):
+            for following in (*numbers[4:], *[None] * len(waiting)):
                 yield waiting.pop(0).result()
                 if following is not None:
                     waiting.append(pool.submit(work, following))

@@ -311,21 +311,31 @@ CLOSE_WEIGHT = -3.0  # and their initial log-weights
 FRAME_WEIGHT = -2.0  # initial log-weight of a histogram, if there are too few rows to estimate it
 
 
-def masses(normals: Gaussians, edges: jax.Array) -> jax.Array:
-    """Compute the weighted mass of each Gaussian (..., C) between neighbouring edges (..., T+1), (..., T, C)."""
-    z = (edges[..., None] - normals.means[..., None, :]) / (ROOT_TWO * normals.sds[..., None, :])
-    return 0.5 * jnp.exp(normals.log_weights)[..., None, :] * jnp.diff(jax.lax.erf(z), axis=-2)
+def masses_upto(normals: Gaussians, edges: jax.Array) -> jax.Array:
+    """Compute the weighted mass of each Gaussian below edges, minus a half of its weight, with broadcasting."""
+    z = (edges - normals.means) / (ROOT_TWO * normals.sds)
+    return 0.5 * jnp.exp(normals.log_weights) * jax.lax.erf(z)
 
 
-def frame_masses(frames: Frames, edges: jax.Array, ends: jax.Array) -> jax.Array:
-    """Compute the weighted mass of each histogram between neighbouring `ends` (..., F, T+1), (..., T, F).
+def mass_upto(normals: Gaussians, edges: jax.Array) -> jax.Array:
+    """Compute the mass of all Gaussians (..., C) below edges (..., T), minus a half of their weights, (..., T).
+
+    One Gaussian after the other: one array of all Gaussians at all edges takes three times as long.
+    """
+    each = Gaussians(*(jnp.moveaxis(part, -1, 0)[..., None] for part in normals))
+    start = jnp.zeros(jnp.broadcast_shapes(each.means.shape[1:], edges.shape))
+    return jax.lax.scan(lambda upto, one: (upto + masses_upto(one, edges), None), start, each)[0]
+
+
+def frame_masses_upto(frames: Frames, edges: jax.Array, ends: jax.Array) -> jax.Array:
+    """Compute the weighted mass of each histogram below `ends` (..., F, T), (..., T, F).
 
     `edges` (..., F, CELLS + 1) are the ends of the cells, in the same coordinates.
     """
     width = jnp.diff(edges)
     inside = (ends[..., None, :] - edges[..., :-1, None]) / jnp.where(width > 0, width, 1.0)[..., None]
     upto = jnp.einsum("...b,...bt->...t", jnp.exp(frames.log_cells), jnp.clip(inside, 0.0, 1.0))
-    return jnp.moveaxis(jnp.exp(frames.log_weights)[..., None] * jnp.diff(upto), -1, -2)
+    return jnp.moveaxis(jnp.exp(frames.log_weights)[..., None] * upto, -1, -2)
 
 
 def covered_cells(place: Any, extent: Any, cell: Any) -> Any:

@@ -73,12 +73,12 @@ class MaskedRows:
     """A block of n rows that are unmasked part by part.
 
     Attributes:
-        seen: the visible entries, as the members represent them.
+        seen: the visible entries, as the members represent them; None before the first one is visible.
         codes, y: tokens and places of the visible entries, (n, p); 0 for masked ones.
         visible: which entries are visible, (n, p).
     """
 
-    seen: ObservedCodes
+    seen: ObservedCodes | None
     codes: NDArray[np.int32]
     y: Array
     visible: Mask
@@ -165,14 +165,19 @@ class MaskedDenoiser:
     def start(self, n: int) -> MaskedRows:
         """Return n fully masked rows."""
         shape = n, self.layout.parts
-        seen = steps.mask_rows(self.layout.on_device, self.prepared, n)
-        return MaskedRows(seen, np.zeros(shape, np.int32), np.zeros(shape), np.zeros(shape, bool))
+        return MaskedRows(None, np.zeros(shape, np.int32), np.zeros(shape), np.zeros(shape, bool))
 
     def show(self, rows: MaskedRows, k: int, codes: Any, y: Any, u: Any, here: Any) -> None:
         """Reveal the part in place k of the order in the rows `here`; arguments as in `EncodedRows`, (n,) each."""
         rows.put(int(self.order[k]), codes, y, here)
         entry: Any = tuple(map(np.asarray, (codes, y, u, here), (np.int32, np.float32, np.float32, bool)))
-        rows.seen = steps.reveal(self.layout.on_device, self.prepared, rows.seen, self._locate(k)[0], entry)
+        rows.seen = steps.reveal(self.layout.on_device, self.prepared, self._seen(rows), self._locate(k)[0], entry)
+
+    def _seen(self, rows: MaskedRows, n: int | None = None) -> ObservedCodes:
+        """Return the visible entries of rows, as the members represent them; n rows if none is visible yet."""
+        if rows.seen is not None:
+            return rows.seen
+        return steps.mask_rows(self.layout.on_device, self.prepared, n or len(rows.codes))
 
     def show_observed(self, rows: MaskedRows, known: EncodedRows) -> None:
         """Reveal the observed entries of encoded rows (n, p)."""
@@ -334,7 +339,9 @@ class MaskedDenoiser:
             members = self.shares_of_members(n, rng)
             back = np.argsort(members.ravel()[:n])
         near, line = self._near(derived), self.spots[k][0].line
-        views = self._predict(rows, k, near, coordinates, members)
+        spot = self.spots[k][1]
+        alike = members is None and not (spot.linked or spot.framed)  # without visible entries: one row is enough
+        views = self._predict(self._seen(rows, 1 if alike else n), k, near, coordinates, members)
         noise = rng.random((3, n), np.float32), np.asarray(rng.integers(2**32, dtype=np.uint32))
         fits = np.zeros(near.could.shape, bool)
         for r, one in enumerate(derived):
@@ -342,10 +349,10 @@ class MaskedDenoiser:
             fits[:, r] = one.possible & allowed & (one.y >= within.low) & (one.y <= within.high)
         bins = self.layout.on_device.bins
         ends: tuple[Any, ...] = np.zeros((1, 0)), np.zeros((1, 0))
-        if self.spots[k][1].framed:
+        if spot.framed:
             origin, unit, _ = coordinates
             ends = tuple((end.reshape(-1, 1) - origin) / unit for end in self.limits(int(self.order[k]), within))
-        limits = *within.on_device, *map(put, ends)
+        limits = *within.on_device, *(np.asarray(end, np.float32) for end in ends)
         return steps.choose(bins, line, views, back, limits, near.could, fits, noise)
 
     def shares_of_members(self, n: int, rng: np.random.Generator) -> NDArray[np.int32]:
@@ -366,20 +373,21 @@ class MaskedDenoiser:
         y, could = np.zeros(shape, np.float32), np.zeros(shape, bool)
         for r, one in enumerate(derived):
             y[:, r], could[:, r] = one.places, one.possible
-        return Near(*jax.device_put((y, could)))
+        return Near(y, could)
 
     def predict(self, rows: MaskedRows, k: int, members: Integers | None = None) -> TokenPrediction:
         """Predict the part in place k with each member, (M, n, ...), or for the rows `members` (M, m) of each."""
         j = int(self.order[k])
-        return self._predict(rows, k, self._near(self.derived(rows, j)), self.coordinates(rows, j), members)
+        near = self._near(self.derived(rows, j))
+        return self._predict(self._seen(rows), k, near, self.coordinates(rows, j), members)
 
     def _predict(
-        self, rows: MaskedRows, k: int, near: Near, coordinates: Coordinates, members: Integers | None
+        self, seen: ObservedCodes, k: int, near: Near, coordinates: Coordinates, members: Integers | None
     ) -> TokenPrediction:
         place, spot = self._locate(k)
         origin, unit, could = coordinates
-        given = near, Coordinates(put(origin), put(unit), jax.device_put(could))
-        return steps.predict_part(self.layout.on_device, self.prepared, rows.seen, place, spot, given, members)
+        given = near, Coordinates(np.asarray(origin, np.float32), np.asarray(unit, np.float32), could)
+        return steps.predict_part(self.layout.on_device, self.prepared, seen, place, spot, given, members)
 
     def solved(self, rows: MaskedRows, j: int, known: RuleSides, u: Array) -> Solved | None:
         """Return the entries that rules determine given the visible ones, if part j is the first of such a column.
@@ -457,7 +465,9 @@ class MaskedDenoiser:
         made = np.zeros(n)
         for start in range(0, first or n, size):  # with the sampling program, which evaluates this many rows per member
             which = np.arange(start, start + size) % n
-            views = self._predict(rows, k, near, coordinates, np.tile(which, (self.members, 1)).astype(np.int32))
+            views = self._predict(
+                self._seen(rows), k, near, coordinates, np.tile(which, (self.members, 1)).astype(np.int32)
+            )
             some = EncodedRows(*(part[which] for part in entry))
             found = steps.score_part(self.layout.on_device.bins, place.line, views, some)
             made[start : start + size] = found[: n - start]
@@ -681,7 +691,7 @@ def draw_block(
         if not hidden.any():
             continue
         restriction = conditions.get(schema.parts[j].column)
-        split = restriction is None and unmasker.ranks is None and not all_members
+        split = unmasker.members > 1 and restriction is None and unmasker.ranks is None and not all_members
         if j == schema.parts_of(schema.parts[j].column).start:
             solved = unmasker.solved(rows, j, sides, u)
             if restriction is not None and solved is not None:

@@ -61,6 +61,7 @@ class Density(NamedTuple):
         frames: the histograms relative to other columns, F of them.
         edges: the ends of their cells, (n, F, CELLS + 1).
         ends: the ends of the bins in the same coordinates, (n, F, T+1).
+        upto: mass of all Gaussians and histograms below these ends, (n, T+1), up to a constant.
         tilt: biases b of the bins, (n, T+1); the last is 0, for tokens without a bin.
         log_total: log of the tilted mass of all Gaussians and histograms, (n,).
     """
@@ -69,6 +70,7 @@ class Density(NamedTuple):
     frames: Frames
     edges: jax.Array
     ends: jax.Array
+    upto: jax.Array
     tilt: jax.Array
     log_total: jax.Array
 
@@ -233,7 +235,7 @@ def _inner(whitened: jax.Array, row: jax.Array) -> jax.Array:
 # --- Predicting and scoring one part --------------------------------------------------------------------------------
 
 
-@drawing_program(static=(4,))
+@drawing_program(static=(4,), newer=True)
 def predict_part(
     layout: Layout,
     prepared: PreparedModel,
@@ -302,20 +304,23 @@ def _predict(
     ends = (own(layout.references.ends) - origin[..., None]) / unit[..., None]
     edges = own(layout.references.edges)[:count]
     edges = jnp.broadcast_to(edges, (len(h), *edges.shape))
-    density = Density(normals, frames, edges, ends, jnp.broadcast_to(tilt, (len(h), len(tilt))), jnp.zeros(len(h)))
-    total = density_masses(density, jnp.asarray(layout.bins.edges)[place.line]).sum(-1) @ jnp.exp(tilt[:-1])
-    density = density._replace(log_total=jnp.log(total))
+    upto = _mass_upto(normals, frames, edges, jnp.asarray(layout.bins.edges)[place.line], ends)
+    total = bin_masses(upto) @ jnp.exp(tilt[:-1])
+    density = Density(normals, frames, edges, ends, upto, jnp.broadcast_to(tilt, (len(h), len(tilt))), jnp.log(total))
     return TokenPrediction(*_move_missing(log_codes, gate, code), density, links)
 
 
-def density_masses(density: Density, edges: jax.Array, low: Any = None, high: Any = None) -> jax.Array:
-    """Compute the mass of each Gaussian and histogram between neighbouring edges (..., T+1), (n, T, C + F).
+def _mass_upto(normals: Gaussians, frames: Frames, edges: jax.Array, y: jax.Array, ends: jax.Array) -> jax.Array:
+    """Compute the mass of all Gaussians and histograms below y (..., T), up to a constant, (n, T).
 
-    With `low` and `high` (n, F), the histograms' masses are of the part between these.
+    `ends` (n, F, T) are the same places in the coordinates of the histograms, and `edges` the ends of their cells.
     """
-    ends = density.ends if low is None else jnp.clip(density.ends, low[..., None], high[..., None])
-    normals = network.masses(density.normals, edges)
-    return jnp.concatenate([normals, network.frame_masses(density.frames, density.edges, ends)], -1)
+    return network.mass_upto(normals, y) + network.frame_masses_upto(frames, edges, ends).sum(-1)
+
+
+def bin_masses(upto: jax.Array) -> jax.Array:
+    """Compute the mass of each bin (..., T) from the mass below its ends (..., T+1), which is rounded."""
+    return jnp.maximum(jnp.diff(upto), 0.0)
 
 
 def _move_missing(log_codes: jax.Array, gate: jax.Array, code: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -400,7 +405,7 @@ class Choice(NamedTuple):
     log_within: jax.Array
 
 
-@drawing_program()
+@drawing_program(newer=True)
 def choose(
     bins: Bins, line: jax.Array, views: TokenPrediction, back: Any, allowed: Any, could: Any, fits: Any, noise: Any
 ) -> Choice:
@@ -409,7 +414,8 @@ def choose(
     Args:
         bins: bins of all parts with a density.
         line: index of the part among these.
-        views: the members' predictions, (M, n, ...); with `back` each row has one member, and they are (M, m, ...).
+        views: the members' predictions, (M, n, ...), or (M, 1, ...) if they are the same for all rows; with `back` each
+            row has one member, and they are (M, m, ...).
         back: index of each row among these rows of all members, (n,).
         allowed: log of the allowed share of each token, (K,) or (n, K), both ends of the allowed interval, and both in
             the coordinates of the part's histograms, (n, F).
@@ -420,13 +426,14 @@ def choose(
     if back is not None:
         joined = lambda part: part.reshape(1, part.shape[0] * part.shape[1], *part.shape[2:])
         views = jax.tree.map(lambda part: joined(part)[:, back], views)
-    members, n = views.gate.shape[:2]
     log_shares, (uniform, shift) = allowed[0], noise
+    members, n = len(views.gate), uniform.shape[1]
+    views = jax.tree.map(lambda part: jnp.broadcast_to(part, (members, n, *part.shape[2:])), views)
     log_codes = views.log_codes + log_shares  # (M, n, K)
     shares = jnp.exp(log_codes)
     if views.density is not None:
-        of_code, ends, code_shares, normal_parts = _bin_shares(bins, line, views, log_codes, allowed[1:])
-        shares = code_shares + jnp.pad(normal_parts.sum(-1), ((0, 0), (0, 0), (0, 1)))
+        of_code, ends, code_shares, normal_shares = _bin_shares(bins, line, views, log_codes, allowed[1:])
+        shares = code_shares + jnp.pad(normal_shares, ((0, 0), (0, 0), (0, 1)))
     log_within = jnp.log(shares.sum(-1))  # of each member
     if views.links is not None:
         rho = jnp.concatenate([log_within[..., None], jnp.where(fits, views.links, -jnp.inf)], -1)
@@ -448,13 +455,14 @@ def choose(
     of_member = lambda part: _select_member(part, member)
     share = _select_entry(of_member(code_shares), chosen) / jnp.maximum(_select_entry(shares, chosen), TINY)
     tokens = jnp.where(of_code == chosen[:, None], jnp.exp(of_member(log_codes)), 0.0)
-    normal, codes, component, rest = _choose_in_bin(share, tokens, of_member(normal_parts), chosen, rest)
-    density = jax.tree.map(of_member, views.density)
+    density, place = jax.tree.map(of_member, views.density), jnp.minimum(chosen, BINS - 1)
+    low, high = (_select_entry(ends, place + end) for end in (0, 1))
+    parts = _masses_in_bin(density, place, (low, high), allowed[3:])
+    normal, codes, component, rest = _choose_in_bin(share, tokens, parts, rest)
     _, means, sds = density.normals
-    count, place = means.shape[-1], jnp.minimum(chosen, BINS - 1)
+    count = means.shape[-1]
     frame = jnp.where(normal, jnp.maximum(component - count + 1, 0), 0)
     means, sds = (_select_entry(part, jnp.minimum(component, count - 1)) for part in (means, sds))
-    low, high = (_select_entry(ends, place + end) for end in (0, 1))
     cells = jnp.exp(density.frames.log_cells)
     if cells.shape[1]:
         cells = jnp.take_along_axis(cells, jnp.maximum(frame - 1, 0)[:, None, None], 1)[:, 0]
@@ -468,7 +476,7 @@ def _bin_shares(
 
     Returns:
         The bin of each token, (K,), BINS if it has none; the edges of the bins within the interval, (n, T+1); the
-        shares of the tokens, (M, n, T+1), and of each Gaussian and histogram, (M, n, T, C + F).
+        shares of the tokens, (M, n, T+1), and of the Gaussians and histograms, (M, n, T).
     """
     low, high, *of_frames = limits
     density = views.density
@@ -478,30 +486,47 @@ def _bin_shares(
     of_code = jnp.pad(of_code, (0, max(0, count - len(of_code))), constant_values=BINS)[:count]
     first, last = (jnp.broadcast_to(end, (n,))[:, None] for end in (low, high))
     ends = jnp.clip(edges, first, last)  # (n, T+1)
-    by = jnp.exp(views.gate[..., 1:] + density.tilt[..., :-1] - density.log_total[..., None])[..., None]
-    normal_parts = by * density_masses(density, ends, *of_frames)
+    shape = density.ends.shape[1:-1]  # of the histograms
+    limits = ((y, jnp.broadcast_to(end, shape)[..., None]) for y, end in zip((first, last), of_frames, strict=True))
+    below = (_mass_upto(density.normals, density.frames, density.edges, *limit) for limit in limits)  # (M, n, 1)
+    by = jnp.exp(views.gate[..., 1:] + density.tilt[..., :-1] - density.log_total[..., None])
+    normal_shares = by * bin_masses(jnp.clip(density.upto, *below))
     code_shares = jnp.exp(log_codes + views.gate[..., :1]) @ jax.nn.one_hot(of_code, BINS + 1)
-    return of_code, ends, code_shares, normal_parts
+    return of_code, ends, code_shares, normal_shares
+
+
+def _masses_in_bin(density: Density, place: jax.Array, ends: tuple[jax.Array, jax.Array], limits: Any) -> jax.Array:
+    """Compute the mass of each Gaussian and histogram in one bin of each row, (n, C + F).
+
+    Args:
+        density: the densities, (n, ...).
+        place: the bins, (n,).
+        ends: their ends, within the allowed interval, (n,) each.
+        limits: the allowed interval in the coordinates of the histograms, (n, F) each.
+    """
+    of_frames = jnp.clip(density.ends, limits[0][..., None], limits[1][..., None])
+    edges = [jnp.take_along_axis(of_frames, (place + end)[:, None, None], -1) for end in (0, 1)]
+    upto = jnp.stack([network.masses_upto(density.normals, end[:, None]) for end in ends], 1)
+    of_frames = network.frame_masses_upto(density.frames, density.edges, jnp.concatenate(edges, -1))
+    parts = jnp.concatenate([upto, of_frames], -1)
+    return parts[:, 1] - parts[:, 0]
 
 
 def _choose_in_bin(
-    share: jax.Array, tokens: jax.Array, normal_parts: jax.Array, chosen: jax.Array, rest: jax.Array
+    share: jax.Array, tokens: jax.Array, parts: jax.Array, rest: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """Choose between tokens and Gaussians within the chosen bins; return the choice, both indices, and the remainder.
 
     Args:
         share: the share of the tokens in the chosen bin, (n,).
         tokens: the shares of the bin's tokens, (n, K), 0 for others.
-        normal_parts: shares of each Gaussian and histogram in each bin, (n, T, C + F).
-        chosen: the chosen bins, (n,).
+        parts: the masses of each Gaussian and histogram in the bin, (n, C + F).
         rest: the remainder of the uniform number, (n,).
     """
     normal = rest >= share
     rest = jnp.where(normal, (rest - share) / jnp.maximum(1 - share, TINY), rest / jnp.maximum(share, TINY))
     rest = jnp.clip(rest, 0.0, ONE)
     codes, rest_of_code = picked(tokens, rest)
-    inside = jnp.minimum(chosen, BINS - 1)
-    parts = jnp.take_along_axis(normal_parts, inside[:, None, None], 1)[:, 0]  # (n, C)
     component, rest_of_normal = picked(parts, rest)
     return normal, codes, component, jnp.where(normal, rest_of_normal, rest_of_code)
 
@@ -528,7 +553,9 @@ def spread_evenly(expected: jax.Array, start: Any) -> jax.Array:
     uniform, and together with the rank they fill the unit square more evenly than independent numbers. `start` is 32
     random bits.
     """
-    rank = jnp.argsort(jnp.argsort(expected)).astype(jnp.uint32)
+    rank = (
+        jnp.zeros(len(expected), jnp.uint32).at[jnp.argsort(expected)].set(jnp.arange(len(expected), dtype=jnp.uint32))
+    )
     return ((start + rank * jnp.uint32(GOLDEN)) >> 8).astype(jnp.float32) * 2.0**-24
 
 
