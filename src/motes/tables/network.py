@@ -254,8 +254,8 @@ FINEST = 1e-4  # minimum standard deviation of a Gaussian
 class Near(NamedTuple):
     """The values from R relations for some numbers, (..., R): places y_r, and whether the relation applies."""
 
-    y: jax.Array
-    could: jax.Array
+    y: Any
+    could: Any
 
 
 class Frames(NamedTuple):

@@ -189,6 +189,7 @@ class Schema:
         kept: dict[str, Series] = {}
         identifiers: dict[str, Identifier] = {}
         gone: list[Mask] = []  # for each kind, which entries have the token for missing entries
+        samples: dict[str, Sample] = {}
         for column, series in frame.columns.items():
             option = shlex.quote(f"columns.{column}={DROP}")
             remedy = f" Or drop the column: columns={{{column!r}: {DROP!r}}} in Python, --set {option} in the shell."
@@ -212,6 +213,7 @@ class Schema:
                     )
                 kinds.append(kind)
                 gone.append(series.missing & found.coded)
+                samples[column] = sample
         if not kinds:
             raise _nothing_to_learn(columns, name)
         made = cls(
@@ -224,10 +226,20 @@ class Schema:
             input_columns if len(given) < len(input_columns) else (),
             identifiers=identifiers,
         )
-        if not relations:
-            return made
-        made = replace(made, **find_relations(frame, kinds))
-        return replace(made, relatives=find_relatives(frame, kinds, made.relations))
+        if relations:
+            made = replace(made, **find_relations(frame, kinds))
+            made = replace(made, relatives=find_relatives(frame, kinds, made.relations))
+        used = {column for one in made.relations for column in one.columns}
+        used |= {column for one in made.relatives for column in (one.column, *one.given)}
+        return made._refined(
+            {name: one for name, one in samples.items() if name not in used and "kind" not in given[name]}
+        )
+
+    def _refined(self, samples: Mapping[str, Sample]) -> Schema:
+        """Refine the kinds of columns that no relation uses, from their observed entries."""
+        kinds = {one.column: one.refined(samples[one.column]) for one in self.kinds if one.column in samples}
+        columns = [replace(one, kind=kinds[one.name].name) if one.name in kinds else one for one in self.columns]
+        return replace(self, columns=tuple(columns), kinds=tuple(kinds.get(one.column, one) for one in self.kinds))
 
     def with_rules(
         self, rules: Sequence[str], data: Any, *, weights: ArrayLike | None = None, name: str = "the data"

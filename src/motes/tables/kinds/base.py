@@ -136,6 +136,17 @@ class Kind(abc.ABC):
             ('no', 'yes')
         """
 
+    def refined(self, sample: Sample) -> Kind:
+        """Return the kind for a column that no relation to other columns uses; itself by default.
+
+        Example:
+            >>> from motes.tables import Schema
+            >>> pay = [1000 * k for k in range(1, 90)] + [1000 * k + 500 for k in range(90)] + [1234, 8967]
+            >>> Schema.fit({"pay": pay}).kinds[0].name
+            'fractional'
+        """
+        return self
+
     @property
     @abc.abstractmethod
     def parts(self) -> tuple[Part, ...]:

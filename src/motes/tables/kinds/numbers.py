@@ -19,6 +19,7 @@ from motes.errors import DataError
 from motes.tables.kinds import binnings
 from motes.tables.kinds.base import Kind, OnLine, Sample, number, shown
 from motes.tables.kinds.binnings import ENOUGH, FAR, Binning, Few, Grid, Integers, Numbers, in_ranges, overlap
+from motes.tables.kinds.fractions import Fractional, find_heaps
 from motes.tables.parts import IMPOSSIBLE, Array, Codes, Entries, Mask, Part, Restriction, SetOfValues, Values
 
 
@@ -61,6 +62,11 @@ class Number(OnLine, Kind):
         Raises:
             DataError: if a number does not fit the kind or its options.
         """
+
+    def refined(self, sample: Sample) -> Kind:
+        grid, (x, counts) = self.line.grid, sample.seen
+        power = find_heaps(grid.places_of(x), counts) if grid.step and self.line.smooth else None
+        return self if power is None else Fractional.of(sample, grid, power)
 
     @property
     def step(self) -> float | None:
@@ -620,4 +626,4 @@ def _format_moment(moment: int, days: bool) -> str:
     return str(np.datetime64(int(moment), "us").astype("M8[D]" if days else "M8[s]"))
 
 
-KINDS: tuple[type[Kind], ...] = (Integer, Bounded, Real, Date)
+KINDS: tuple[type[Kind], ...] = (Integer, Bounded, Fractional, Real, Date)
