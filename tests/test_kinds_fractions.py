@@ -151,4 +151,4 @@ def told_apart(real, drawn, column, factors):
 def test_trees_that_see_fractions_cannot_tell_drawn_numbers_apart(name):
     make, column, factors = TABLES[name]
     model = fit_table(make(5), changes={"table.steps": 400}, seed=0)
-    assert told_apart(make(6), model.sample(3000, seed=1), column, factors) > 0.8
+    assert told_apart(make(6), model.sample(3000, seed=1).to_pandas(), column, factors) > 0.8
