@@ -48,6 +48,8 @@ def frame_of(n=N, seed=0):
             "nothing": np.full(n, np.nan),
         }
     )
+    written = np.where(rng.random(n) < 0.3, rng.gamma(3, 9, n), rng.gamma(3, 27, n).round() / 3)
+    frame.insert(list(frame).index("day"), "written", written)
     for column in ("real", "zeros", "share", "word", "size", "second"):
         frame.loc[::5, column] = None
     frame["few"] = frame["few"].astype("Int16")
@@ -58,7 +60,7 @@ def frame_of(n=N, seed=0):
 FOUND = {
     "real": "real", "positive": "real", "zeros": "real", "share": "bounded", "heavy": "real", "few": "integer",
     "many": "integer", "skewed": "integer", "cents": "real", "flag": "categorical", "word": "categorical",
-    "size": "ordered", "day": "date", "second": "date", "fixed": "integer", "nothing": "real",
+    "size": "ordered", "written": "fractional", "day": "date", "second": "date", "fixed": "integer", "nothing": "real",
 }  # fmt: skip
 
 
@@ -84,8 +86,8 @@ def test_every_kind_is_inferred_and_says_why(frame, schema):
     assert {column.name: column.kind for column in schema.columns} == FOUND and {*FOUND.values()} == {*KINDS}
     assert schema.names == tuple(FOUND) and schema.learned == tuple(FOUND)[:-2] and schema.dropped == ()
     assert set(schema.kept) == {"fixed", "nothing"} and schema.rows == N
-    assert [part.column for part in schema.parts] == [*tuple(FOUND)[:-3], "second", "second"]
-    assert schema.parts_of("second") == slice(13, 15) and schema.parts_of("real") == slice(0, 1)
+    assert [part.column for part in schema.parts] == [*tuple(FOUND)[:-5], *["written"] * 2, "day", *["second"] * 2]
+    assert schema.parts_of("second") == slice(15, 17) and schema.parts_of("real") == slice(0, 1)
     with pytest.raises(UsageError, match="column 'fixed' is not learned"):
         schema.parts_of("fixed")
     message = {row["name"]: row for row in schema.described()}
@@ -280,7 +282,7 @@ def test_codes_and_places_that_cannot_be_are_refused(frame, schema):
     nowhere[2, 1] = np.nan
     with pytest.raises(DataError, match="row 3, 'positive': got y = nan"):
         schema.decode(codes, nowhere, u)
-    with pytest.raises(DataError, match=r"y has shape \(5, 2\); expected \(rows, 15\)"):
+    with pytest.raises(DataError, match=r"y has shape \(5, 2\); expected \(rows, 17\)"):
         schema.decode(codes, y[:, :2], u)
     labels = schema.parts_of("word")
     nowhere = np.array(y)

@@ -158,7 +158,7 @@ def amounts():
 
 @pytest.fixture(scope="module")
 def scale(amounts):
-    schema = Schema.fit(pd.DataFrame({"amount": amounts}))
+    schema = Schema.fit(pd.DataFrame({"amount": amounts}), {"amount": "integer"})
     return schema, Scale.of(schema.parts[0])
 
 

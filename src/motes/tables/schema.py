@@ -238,7 +238,10 @@ class Schema:
     def _refined(self, samples: Mapping[str, Sample]) -> Schema:
         """Refine the kinds of columns that no relation uses, from their observed entries."""
         kinds = {one.column: one.refined(samples[one.column]) for one in self.kinds if one.column in samples}
-        columns = [replace(one, kind=kinds[one.name].name) if one.name in kinds else one for one in self.columns]
+        columns = list(self.columns)
+        for i, one in enumerate(columns):
+            if one.name in kinds and kinds[one.name].name != one.kind:
+                columns[i] = replace(one, kind=kinds[one.name].name, why=f"{one.why}, written in several ways")
         return replace(self, columns=tuple(columns), kinds=tuple(kinds.get(one.column, one) for one in self.kinds))
 
     def with_rules(

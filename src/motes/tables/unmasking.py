@@ -340,7 +340,8 @@ class MaskedDenoiser:
             back = np.argsort(members.ravel()[:n])
         near, line = self._near(derived), self.spots[k][0].line
         spot = self.spots[k][1]
-        alike = members is None and not (spot.linked or spot.framed)  # without visible entries: one row is enough
+        # Without visible entries all rows are alike, and one is enough.
+        alike = members is None and self.ranks is None and not (spot.linked or spot.framed)
         views = self._predict(self._seen(rows, 1 if alike else n), k, near, coordinates, members)
         noise = rng.random((3, n), np.float32), np.asarray(rng.integers(2**32, dtype=np.uint32))
         fits = np.zeros(near.could.shape, bool)

@@ -141,7 +141,7 @@ class Kind(abc.ABC):
 
         Example:
             >>> from motes.tables import Schema
-            >>> pay = [1000 * k for k in range(1, 90)] + [1000 * k + 500 for k in range(90)] + [1234, 8967]
+            >>> pay = [1000 * (k % 97) for k in range(300)] + [1000 * (k % 89) + 500 for k in range(300)] + [1234, 8967]
             >>> Schema.fit({"pay": pay}).kinds[0].name
             'fractional'
         """

@@ -25,6 +25,8 @@ from motes.tables.parts import IMPOSSIBLE, Array, Codes, Entries, Mask, Part, Re
 
 OFTEN = 0.05  # minimum share of the rows with a simple fraction, without the most frequent number
 SEVERAL = 10  # minimum number of distinct numbers with a simple fraction
+MANY = 100  # minimum number of rows for fractions on a grid
+BEYOND = 1e100  # larger numbers have no unit
 NEARLY = 0.9  # the unit is the largest with this share of the largest number of such rows
 DENOMINATORS = range(12, 0, -1)
 POWERS = range(-6, 10)  # units are powers of 10
@@ -242,7 +244,9 @@ def find_unit(x: Values, counts: Array) -> int | None:
     """Find the power of 10 of which many numbers (d,), distinct and rising, are simple fractions; None for none."""
     looked = np.unique(np.linspace(0, len(x) - 1, min(len(x), LOOKED)).astype(int))
     x, counts, single = x[looked].astype(np.float64), counts[looked], binnings.is_single(x)
-    shares, fractions = {}, sum(one for one in DENOMINATORS)
+    shares, fractions = {}, sum(DENOMINATORS)
+    if np.abs(x).max() > BEYOND:
+        return None
     for power in POWERS:
         largest = np.abs(x).max() / 10.0**power
         precise = 2 * fractions * _slack(largest, single) < CHANCE
@@ -268,7 +272,7 @@ def find_heaps(places: Integers, counts: Array) -> int | None:
     """
     rest = counts <= FREQUENT * counts.sum()
     k, rows, total = places[rest], counts[rest], counts[rest].sum()
-    if total < max(REST * counts.sum(), SEVERAL):
+    if total < max(REST * counts.sum(), MANY):
         return None
     low, high = k[np.searchsorted(np.cumsum(rows), (0.25 * total, 0.75 * total))]
     gains = {}
