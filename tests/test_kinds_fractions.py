@@ -137,7 +137,8 @@ def told_apart(real, drawn, column, factors):
     both = pd.concat([real, drawn], ignore_index=True)
     for factor in factors:
         both[f"off {factor}"] = (both[column] * factor - (both[column] * factor).round()).abs().round(6)
-    x = both.assign(**{name: both[name].astype("category").cat.codes for name in both if both[name].dtype == object})
+    labels = both.select_dtypes(exclude="number")
+    x = both.assign(**{name: labels[name].astype("category").cat.codes for name in labels})
     y = np.repeat([0, 1], [len(real), len(drawn)])
     folds, trees = (
         StratifiedKFold(3, shuffle=True, random_state=0),
