@@ -35,7 +35,7 @@ from motes.tables.parts import IMPOSSIBLE, Array, Encoded, Part
 from motes.tables.predictions import DRAWS, QUANTILES, label_probabilities, predict_blocks, rows_without
 from motes.tables.recipe import TableRecipe
 from motes.tables.relations import PATTERNS, Inequality, Relation
-from motes.tables.relative import CELLS, is_given, is_group
+from motes.tables.relative import CELLS, LARGEST, is_given, is_group
 from motes.tables.rules import Constraint, broken_by, observed_sides
 from motes.tables.schema import Schema
 from motes.tables.training import options_of
@@ -824,7 +824,7 @@ def _check_relatives(schema: Schema) -> None:
             require(is_group(kinds[group.column]) and not relative.others, "a histogram relative to unsuitable groups")
             require(group.keys.ndim == 1 and len(group.keys) > 0, "the groups of a histogram")
             require(group.keys.shape == group.means.shape == group.weights.shape, "the groups of a histogram")
-            require(bool(np.isfinite([group.keys, group.means, group.weights]).all()), "the means of groups")
+            require(bool((np.abs([group.keys, group.means]) < LARGEST).all()), "the means of groups")
             require(bool((np.diff(group.keys) > 0).all() and (group.weights > 1).all()), "the weights of groups")
         edges, masses = relative.edges, relative.masses
         fine = masses.ndim == 1 and edges.shape == (len(masses) + 1,) and 0 < len(masses) <= CELLS

@@ -168,26 +168,23 @@ def find_relatives(frame: Frame, kinds: Sequence[Kind], relations: Sequence[Rela
         kinds: kinds of its columns.
         relations: the exact relations: rows in which one holds are left out.
     """
-    rows = np.argsort(content_keys(frame), kind="stable")  # so that the order of the rows does not matter
-    rows = rows[np.random.default_rng([0, 141421]).permutation(len(frame))[:LOOKED]]
+    frame = frame.take(np.argsort(content_keys(frame), kind="stable"))  # so that the order of the rows does not matter
+    rows = np.random.default_rng([0, 141421]).permutation(len(frame))[:LOOKED]
     every = {kind.column: _values(frame, kind) for kind in kinds if is_given(kind) or is_group(kind)}
     every = {column: x for column, x in every.items() if np.nanmax(np.abs(x), initial=0) < LARGEST}
-    groups = {
-        kind.column: found
-        for kind in kinds
-        if is_group(kind) and kind.column in every and (found := _find_groups(kind, every[kind.column]))
-    }
+    suitable = lambda fits: [kind for kind in kinds if fits(kind) and kind.column in every][:WIDEST]
+    groups = {kind.column: _find_groups(kind, every[kind.column]) for kind in suitable(is_group)}
     values, made = {column: x[rows] for column, x in every.items()}, []
     for measure in ("number", "date"):
-        some = [kind for kind in kinds if kind.measure == measure and is_given(kind) and kind.column in values][:WIDEST]
+        some = suitable(lambda kind, measure=measure: kind.measure == measure and is_given(kind))
         for kind in some:
             if kind.parts[0].has_density and kind.lines[0] is not None:
-                others = [one.column for one in some if one != kind]
                 means = [
                     GroupMeans.fit(column, *found, every[kind.column])
                     for column, found in groups.items()
-                    if column != kind.column
+                    if found is not None and column != kind.column
                 ]
+                others = [one.column for one in some if one is not kind]
                 made += _find_relatives_of(kind, values, others, [one for one in means if one], relations)
     return tuple(made)
 
