@@ -242,3 +242,16 @@ def test_a_model_file_with_means_of_groups_is_the_same_model_or_refused(grouped,
         TableModel(replace(grouped.orders, schema=schema), grouped.recipe).save(path)
         with pytest.raises(motes.errors.ModelFileError):
             motes.load(path)
+
+
+def test_sums_of_three_columns_are_found():
+    rng = np.random.default_rng(4)
+    opening, sales, costs = np.rint(np.exp(rng.normal([8, 7, 7], 1, (2000, 3)))).T
+    interest = np.rint(opening * rng.uniform(0.01, 0.03, 2000))
+    frame = pd.DataFrame(
+        {"opening": opening, "sales": sales, "costs": costs, "closing": opening + sales - costs + interest}
+    )
+    best = next(one for one in Schema.fit(frame).relatives if one.column == "closing")
+    assert dict(zip(best.others, best.weights, strict=True)) == {"opening": 1, "sales": 1, "costs": -1}
+    assert best.unit == "opening"
+    assert 0.009 < best.edges[0] < best.edges[-1] < 0.031

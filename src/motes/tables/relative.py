@@ -1,6 +1,6 @@
 """Numbers at a relative place: histograms of a column in coordinates that other columns give.
 
-    v = (x - r) / s,    r = w_1 x_1 + w_2 x_2, or 0, or the mean of the row's group,    s = 1, or |x_k|
+    v = (x - r) / s,    r = w_1 x_1 + ..., or the mean of x in the row's group, or 0,    s = 1, or |x_k|
 
 Payments are 3 to 4 per cent of a bill, and a bill is the last one less the payment and a little more: such places have
 sharp edges and narrow peaks, which smooth densities of x blur. Rows of a day share its weather, which the network
@@ -28,6 +28,8 @@ LOOKED = 4000  # rows that are searched
 FIRST = 500  # rows that are searched first, for the closest sums of two columns
 CLOSER = 0.9  # maximum width of the narrowest interval around a sum, as a share of the width for one of its columns
 CLOSEST = 8  # sums of two columns that are looked at for each column
+HALVED = 0.5  # maximum width of that interval around a sum of three columns, as a share of the width for two,
+CLOSEST_3 = 4  # and sums of three columns that are looked at
 WIDEST = 32  # maximum number of columns that are searched
 LARGEST = 1e100  # of columns with larger numbers, sums and quotients could overflow
 CELLS = 24  # maximum number of cells of a histogram,
@@ -45,7 +47,8 @@ MEMBERS = 8  # minimum mean number of rows of a group,
 FEWEST = 5  # and minimum number of rows of a group with a mean
 SHARED = 0.05  # minimum share of the variance that is between groups
 
-Columns = Mapping[str, Array]  # column -> its numbers, or days of dates, (n,)
+Columns = Mapping[str, Array]  # column -> its numbers, days of dates, or indices of labels, (n,)
+Term = tuple[str, float]  # a column and its weight
 
 
 @dataclass(frozen=True, eq=False)
@@ -311,16 +314,30 @@ def _candidates(kind: Kind, values: Columns, others: Sequence[str], known: Mask)
         yield from (Relative(kind.column, (one,), (1.0,)) for one in others)
         return
     few = np.flatnonzero(known)[:FIRST]
-    x, apart = values[kind.column][few], {}
+    x = values[kind.column][few]
+
+    def spread(*terms: Term) -> float:
+        gap, size = x, np.abs(x)
+        for column, weight in terms:
+            gap, size = gap - weight * values[column][few], size + np.abs(values[column][few])
+        return _spread(gap, size)
+
+    usual, ratios = {one: spread((one, 1.0)) for one in others}, {}
     for pair in combinations(others, 2):
-        a, b = (values[column][few] for column in pair)
         for weights in ((1.0, 1.0), (1.0, -1.0), (-1.0, 1.0)):
-            apart[pair, weights] = _spread(x - weights[0] * a - weights[1] * b, np.abs(x) + np.abs(a) + np.abs(b))
-    usual = {one: _spread(x - values[one][few], np.abs(x) + np.abs(values[one][few])) for one in others}
-    # A sum of two columns must be closer than each of them, and not by chance, as with a column of small numbers.
-    ratios = {key: apart[key] / np.clip(min(usual[one] for one in key[0]), 1e-300, 1.0) for key in apart}
-    closest = sorted((key for key in ratios if ratios[key] < CLOSER), key=lambda key: ratios[key])[:CLOSEST]
-    every = [Relative(kind.column, pair, both, unit) for pair, both in closest for unit in ("", *pair)]
+            terms = tuple(zip(pair, weights, strict=True))
+            # A sum must be closer than each of its columns, and not by chance, as with a column of small numbers.
+            ratios[terms] = spread(*terms) / np.clip(min(usual[one] for one in pair), 1e-300, 1.0)
+    closest = sorted((terms for terms in ratios if ratios[terms] < CLOSER), key=lambda terms: ratios[terms])[:CLOSEST]
+    wider: dict[tuple[Term, ...], float] = {}
+    for terms in closest:
+        before = np.clip(spread(*terms), 1e-300, 1.0)
+        for third in ((one, weight) for one in others if one not in dict(terms) for weight in (1.0, -1.0)):
+            more = tuple(sorted((*terms, third)))
+            wider[more] = max(spread(*more) / before, wider.get(more, 0.0))
+    closest += sorted((terms for terms in wider if wider[terms] < HALVED), key=lambda terms: wider[terms])[:CLOSEST_3]
+    sums = [tuple(zip(*terms, strict=True)) for terms in closest]
+    every = [Relative(kind.column, some, weights, unit) for some, weights in sums for unit in ("", *some)]
     every += [Relative(kind.column, (one,), (1.0,)) for one in others]
     every += [Relative(kind.column, unit=one) for one in others]
     seen = set()
