@@ -255,3 +255,35 @@ def test_sums_of_three_columns_are_found():
     assert dict(zip(best.others, best.weights, strict=True)) == {"opening": 1, "sales": 1, "costs": -1}
     assert best.unit == "opening"
     assert 0.009 < best.edges[0] < best.edges[-1] < 0.031
+
+
+@pytest.mark.long
+def test_rows_of_a_day_share_its_weather():
+    """Trees that also see each number minus the mean of its day hardly tell training and synthetic rows apart."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    rows = days(7000)
+    train, rest = rows[:6000], rows[6000:].reset_index(drop=True)
+    model = motes.fit(train, "table", changes={"table.steps": 400}, seed=0, verbose=False)
+    numbers = ["temperature", "humidity", "demand", "age"]
+    means = train.groupby("day")[numbers].mean()
+
+    def features(some):
+        gaps = some[numbers] - means.loc[some["day"]].to_numpy()
+        day, channel = (some["day"] - rows["day"].min()).dt.days, pd.factorize(some["channel"], sort=True)[0]
+        return np.column_stack([some[numbers], gaps, day, channel])
+
+    x, y = np.concatenate([features(train), features(model.sample(6000, seed=1))]), np.repeat([0, 1], 6000)
+    folds = StratifiedKFold(3, shuffle=True, random_state=0)
+    p = cross_val_predict(HistGradientBoostingClassifier(random_state=0), x, y, cv=folds, method="predict_proba")[:, 1]
+    assert 2 - 2 * max(roc_auc_score(y, p), 0.5) > 0.9  # 0.02 without the means
+    made = model.impute(rest.assign(temperature=np.nan))
+    gap = made["temperature"] - means["temperature"].loc[rest["day"]].to_numpy()
+    assert (gap.abs() < 2.1).mean() > 0.95
+    day = rest["day"].iloc[0]
+    mean = means["demand"].loc[day]
+    some = model.sample(500, given={"day": day, "demand": (mean, None)}, seed=2)
+    assert (some["demand"] >= mean).all()
+    assert (some["demand"] < mean + 30).mean() > 0.95

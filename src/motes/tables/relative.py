@@ -28,7 +28,7 @@ LOOKED = 4000  # rows that are searched
 FIRST = 500  # rows that are searched first, for the closest sums of two columns
 CLOSER = 0.9  # maximum width of the narrowest interval around a sum, as a share of the width for one of its columns
 CLOSEST = 8  # sums of two columns that are looked at for each column
-HALVED = 0.5  # maximum width of that interval around a sum of three columns, as a share of the width for two,
+CLOSER_3 = 0.25  # maximum width of that interval around a sum of three columns, as a share of the width for two,
 CLOSEST_3 = 4  # and sums of three columns that are looked at
 WIDEST = 32  # maximum number of columns that are searched
 LARGEST = 1e100  # of columns with larger numbers, sums and quotients could overflow
@@ -335,7 +335,7 @@ def _candidates(kind: Kind, values: Columns, others: Sequence[str], known: Mask)
         for third in ((one, weight) for one in others if one not in dict(terms) for weight in (1.0, -1.0)):
             more = tuple(sorted((*terms, third)))
             wider[more] = max(spread(*more) / before, wider.get(more, 0.0))
-    closest += sorted((terms for terms in wider if wider[terms] < HALVED), key=lambda terms: wider[terms])[:CLOSEST_3]
+    closest += sorted((terms for terms in wider if wider[terms] < CLOSER_3), key=lambda terms: wider[terms])[:CLOSEST_3]
     sums = [tuple(zip(*terms, strict=True)) for terms in closest]
     every = [Relative(kind.column, some, weights, unit) for some, weights in sums for unit in ("", *some)]
     every += [Relative(kind.column, (one,), (1.0,)) for one in others]
