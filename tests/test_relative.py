@@ -71,6 +71,7 @@ def test_columns_that_are_merely_correlated_have_no_histograms():
     assert Schema.fit(frame).relatives == ()
 
 
+@pytest.mark.slow(but=["date"])
 @pytest.mark.parametrize("form", ["date", "moment", "number", "label"])
 def test_histograms_relative_to_the_mean_of_a_group_are_found(form):
     rows = days(1000, 50)
