@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn import datasets
 
 import motes
 from fits import fit_table
@@ -103,6 +104,13 @@ def test_a_group_adds_no_histogram_where_its_value_says_as_much_roughly_or_nothi
     )
     frame = pd.DataFrame({"day": day, "kind": kind, "smooth": smooth, "level": level, "noise": noise})
     assert not [one for one in Schema.fit(frame.round(1)).relatives if one.group]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["wine", "diabetes", "breast_cancer"])
+def test_ordinary_tables_have_no_means_of_groups(name):
+    frame = getattr(datasets, f"load_{name}")(as_frame=True).frame
+    assert not [one for one in Schema.fit(frame).relatives if one.group]
 
 
 def test_a_training_row_does_not_count_in_the_mean_of_its_group_and_small_groups_are_shrunk():
