@@ -141,7 +141,7 @@ def _encode(
     keys, place, which = np.unique(content_keys(own), return_index=True, return_inverse=True)
     kept = _obeyed_rules(schema, frame, encoded)
     valued = schema.valued(encoded)[place]
-    fields = Reader.of(schema).read(encoded)._asdict()
+    fields = Reader.of(schema, training=True).read(encoded)._asdict()
     del encoded  # one field at a time: they take most of the memory of a large table
     for field in fields:
         fields[field] = fields[field][place]

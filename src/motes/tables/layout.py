@@ -419,14 +419,16 @@ class Linker:
         schema: schema of the table.
         of_part: part -> its relations, or its dependencies.
         relatives: part -> its histograms relative to other columns.
+        training: whether rows are training rows, which do not count in the means of their groups.
     """
 
     schema: Schema
     of_part: dict[int, list[Relation | Dependency]]
     relatives: dict[int, list[Relative]]
+    training: bool = False
 
     @classmethod
-    def of(cls, schema: Schema) -> "Linker":
+    def of(cls, schema: Schema, *, training: bool = False) -> "Linker":
         """Collect all relations and dependencies of a schema."""
         made: dict[int, list[Relation | Dependency]] = {}
         every: list[Relation | Dependency] = [*schema.relations, *schema.dependencies]
@@ -436,7 +438,7 @@ class Linker:
         relatives: dict[int, list[Relative]] = {}
         for relative in schema.relatives:
             relatives.setdefault(schema.parts_of(relative.column).start, []).append(relative)
-        return cls(schema, dict(sorted(made.items())), dict(sorted(relatives.items())))
+        return cls(schema, dict(sorted(made.items())), dict(sorted(relatives.items())), training)
 
     @property
     def links(self) -> Links:
@@ -464,7 +466,8 @@ class Linker:
             bounds = _ends_of(_bins_of(self.schema.parts[j]), self.line(j).bounds, FURTHEST)
             ends[i] = np.clip(bounds, -FURTHEST, FURTHEST)
             for f, one in enumerate(relatives):
-                others[i, f, [self.schema.parts_of(column).start for column in one.given]] = True
+                for column in one.given:
+                    others[i, f, self.schema.parts_of(column)] = True
                 edges[i, f] = np.pad(one.edges, (0, CELLS + 1 - len(one.edges)), mode="edge")
                 log_masses[i, f, : len(one.masses)] = np.log(one.masses)
         return References(np.array([*self.relatives], np.int32), others, edges, log_masses, ends)
@@ -479,17 +482,20 @@ class Linker:
             codes, y: (n, p), tokens and places of the rows.
             visible: (n, p), which entries are visible.
         """
-        grid, made = self.line(j).grid, []
+        grid, made, x = self.line(j).grid, [], None
+        if self.training:
+            here = self._is_known(j, codes, visible)
+            x = days_or_numbers(self._kind(j), self._numbers(j, codes, y, here))
         for relative in self.relatives[j]:
             parts = {column: self.schema.parts_of(column).start for column in relative.given}
             known = np.logical_and.reduce([self._is_known(i, codes, visible) for i in parts.values()])
             numbers = {
                 column: days_or_numbers(self._kind(i), self._numbers(i, codes, y, known)) for column, i in parts.items()
             }
-            origin, unit = relative.coordinates(numbers)
+            origin, unit = relative.coordinates(numbers, x)
             if grid.step:
                 origin, unit = (origin - grid.origin / 10**grid.places) / grid.width, unit / grid.width
-            known &= unit > 0
+            known &= (unit > 0) & ~np.isnan(origin)
             made.append((np.where(known, origin, 0.0), np.where(known, unit, 1.0), known))
         origins, units, every = (np.stack(part, axis=1) for part in zip(*made, strict=True))
         return origins, units, every
@@ -567,14 +573,15 @@ class Linker:
             yield Derived(found, entries.y, again, possible)
 
     def _is_known(self, i: int, codes: NDArray[np.integer], visible: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return where part i is visible and not missing, (n,)."""
-        part = self.schema.parts[i]
-        return visible[:, i] & (codes[:, i] >= 0) & (codes[:, i] < part.count - part.missing)
+        """Return where the column of part i is visible and not missing, (n,)."""
+        part, at = self.schema.parts[i], self.schema.parts_of(self.schema.parts[i].column)
+        return (visible[:, at] & (codes[:, at] >= 0)).all(axis=1) & (codes[:, i] < part.count - part.missing)
 
     def _numbers(self, i: int, codes: NDArray[np.integer], y: Array, known: NDArray[np.bool_]) -> Array:
-        """Return the numbers of part i (n,), or the indices of its labels, if known."""
-        inside = np.where(known, codes[:, i], 0)[:, None].astype(np.int32)
-        return self._kind(i).decode(inside, y[:, i : i + 1], y[:, i : i + 1]).astype(np.float64)
+        """Return the numbers of the column of part i (n,), or the indices of its labels, if known."""
+        at = self.schema.parts_of(self.schema.parts[i].column)
+        inside = np.where(known[:, None], codes[:, at], 0).astype(np.int32)
+        return self._kind(i).decode(inside, y[:, at], y[:, at]).astype(np.float64)
 
     def _kind(self, j: int) -> Kind:
         return self.schema.kind_of(self.schema.parts[j].column)

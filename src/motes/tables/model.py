@@ -35,7 +35,7 @@ from motes.tables.parts import IMPOSSIBLE, Array, Encoded, Part
 from motes.tables.predictions import DRAWS, QUANTILES, label_probabilities, predict_blocks, rows_without
 from motes.tables.recipe import TableRecipe
 from motes.tables.relations import PATTERNS, Inequality, Relation
-from motes.tables.relative import CELLS, is_given
+from motes.tables.relative import CELLS, LARGEST, is_given, is_group
 from motes.tables.rules import Constraint, broken_by, observed_sides
 from motes.tables.schema import Schema
 from motes.tables.training import options_of
@@ -765,6 +765,7 @@ def check_schema(schema: Schema) -> Encoded:
         for part in schema.parts:
             _check_part(part)
         _check_relations(schema)
+        _check_relatives(schema)
         return _check_round_trip(schema)
 
 
@@ -808,11 +809,23 @@ def _check_relations(schema: Schema) -> None:
             inside = codes.ndim == 1 and len(codes) <= given and ((codes >= -1) & (codes < column)).all()
             fits = 0 <= rule.broken <= rule.rows <= rule.total > 0
             require(bool(inside) and fits, "the codes of a dependency")
+
+
+def _check_relatives(schema: Schema) -> None:
+    """Check that histograms are relative to learned columns of suitable kinds, and that their cells are valid."""
+    kinds = {kind.column: kind for kind in schema.kinds}
     for relative in schema.relatives:
-        kind, others = kinds[relative.column], [kinds[column] for column in relative.given]
-        alike = all(is_given(one) and one.measure == kind.measure for one in (kind, *others))
-        require(alike and len(others) > 0 and kind not in others, "a histogram relative to unsuitable columns")
+        kind, given, group = kinds[relative.column], [kinds[column] for column in relative.given], relative.group
+        others = [kind, *(one for one in given if group is None or one.column != group.column)]
+        alike = all(is_given(one) and one.measure == kind.measure for one in others)
+        require(alike and len(given) > 0 and kind not in given, "a histogram relative to unsuitable columns")
         require(kind.parts[0].has_density and kind.lines[0] is not None, "a histogram of a column without a density")
+        if group is not None:
+            require(is_group(kinds[group.column]) and not relative.others, "a histogram relative to unsuitable groups")
+            require(group.keys.ndim == 1 and len(group.keys) > 0, "the groups of a histogram")
+            require(group.keys.shape == group.means.shape == group.weights.shape, "the groups of a histogram")
+            require(bool((np.abs([group.keys, group.means]) < LARGEST).all()), "the means of groups")
+            require(bool((np.diff(group.keys) > 0).all() and (group.weights > 1).all()), "the weights of groups")
         edges, masses = relative.edges, relative.masses
         fine = masses.ndim == 1 and edges.shape == (len(masses) + 1,) and 0 < len(masses) <= CELLS
         fine = fine and bool(np.isfinite(edges).all() and (np.diff(edges) > 0).all() and (masses > 0).all())

@@ -672,10 +672,11 @@ class Reader:
     linker: Linker
 
     @classmethod
-    def of(cls, schema: Schema) -> "Reader":
-        """Create the reader for the parts of a schema."""
+    def of(cls, schema: Schema, *, training: bool = False) -> "Reader":
+        """Create the reader for the parts of a schema; `training`: of the rows to which the schema was fitted."""
         scales = tuple(None if part.edges is None else Scale.of(part) for part in schema.parts)
-        return cls(schema, scales, tuple(line for kind in schema.kinds for line in kind.lines), Linker.of(schema))
+        lines = tuple(line for kind in schema.kinds for line in kind.lines)
+        return cls(schema, scales, lines, Linker.of(schema, training=training))
 
     def read(self, encoded: Encoded) -> EncodedRows:
         """Convert n encoded rows; an impossible entry counts as unobserved."""

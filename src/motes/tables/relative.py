@@ -1,14 +1,16 @@
 """Numbers at a relative place: histograms of a column in coordinates that other columns give.
 
-    v = (x - r) / s,    r = w_1 x_1 + w_2 x_2, or 0,    s = 1, or |x_k|
+    v = (x - r) / s,    r = w_1 x_1 + ..., or the mean of x in the row's group, or 0,    s = 1, or |x_k|
 
 Payments are 3 to 4 per cent of a bill, and a bill is the last one less the payment and a little more: such places have
-sharp edges and narrow peaks, which smooth densities of x blur. A histogram is found where its cells hold other shares
-of the rows than they do after x is exchanged between rows with about the same r: where more is known than r roughly.
+sharp edges and narrow peaks, which smooth densities of x blur. Rows of a day share its weather, which the network
+knows only as a smooth function of the date. A histogram is found where its cells hold other shares of the rows than
+they do after x is exchanged between rows with about the same r, or of about the same group: where more is known than r
+roughly.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
@@ -18,7 +20,7 @@ from motes.data import Frame
 from motes.data.arrays import DAY
 from motes.data.points import content_keys
 from motes.tables.kinds.base import Kind
-from motes.tables.kinds.numbers import Date
+from motes.tables.kinds.numbers import Date, Integer
 from motes.tables.parts import Array, Mask
 from motes.tables.relations import Relation
 
@@ -26,6 +28,8 @@ LOOKED = 4000  # rows that are searched
 FIRST = 500  # rows that are searched first, for the closest sums of two columns
 CLOSER = 0.9  # maximum width of the narrowest interval around a sum, as a share of the width for one of its columns
 CLOSEST = 8  # sums of two columns that are looked at for each column
+CLOSER_3 = 0.25  # maximum width of that interval around a sum of three columns, as a share of the width for two,
+CLOSEST_3 = 4  # and sums of three columns that are looked at
 WIDEST = 32  # maximum number of columns that are searched
 LARGEST = 1e100  # of columns with larger numbers, sums and quotients could overflow
 CELLS = 24  # maximum number of cells of a histogram,
@@ -38,9 +42,67 @@ SHARP = 0.04  # minimum nats per row by which the cells tell rows from those wit
 CHANCE = 4.0  # and more than that by this multiple of the cells per row
 WORTH = 0.03  # minimum nats per row that a histogram adds to that of x alone
 MOST = 4  # maximum number of histograms of a column
+GROUPS = (5, 2000)  # minimum and maximum number of groups,
+MEMBERS = 8  # minimum mean number of rows of a group,
+FEWEST = 5  # and minimum number of rows of a group with a mean
+SHARED = 0.05  # minimum share of the variance that is between groups
 
-Columns = Mapping[str, Array]  # column -> its numbers, or days of dates, (n,)
-Place = tuple[tuple[str, ...], tuple[float, ...], str]  # columns and weights of r, and the column of s
+Columns = Mapping[str, Array]  # column -> its numbers, days of dates, or indices of labels, (n,)
+Term = tuple[str, float]  # a column and its weight
+
+
+@dataclass(frozen=True, eq=False)
+class GroupMeans:
+    """The means of a column in groups of training rows, those with the same value of another column or on the same day.
+
+        mean_g = (sum of x in g + k mean) / weight_g,    weight_g = n_g + k
+
+    k is the variance within groups divided by the variance between them, so that the means of small groups are closer
+    to the mean of all rows (Efron & Morris 1975).
+
+    Attributes:
+        column: the column of the groups.
+        keys: (G,), rising: its whole numbers, days, or indices of labels.
+        means, weights: (G,).
+    """
+
+    column: str
+    keys: Array
+    means: Array
+    weights: Array
+
+    @classmethod
+    def fit(cls, column: str, keys: Array, place: NDArray[np.intp], x: Array) -> "GroupMeans | None":
+        """Estimate the means; None if x does not differ between groups.
+
+        Args:
+            column: the column of the groups.
+            keys: (G,), as above.
+            place: (n,), the group of each row; G for none.
+            x: (n,); NaN if missing.
+        """
+        centre = float(np.nanmean(x))
+        known, z = ~np.isnan(x) & (place < len(keys)), np.nan_to_num(x - centre)
+        every = np.stack([np.bincount(place[known], z[known] ** power, len(keys)) for power in range(3)])
+        some = every[0] >= FEWEST
+        count, total, squares = every[:, some]
+        n, groups = count.sum(), len(count)
+        if groups < GROUPS[0] or n <= groups:
+            return None
+        within = float((squares - total**2 / count).sum()) / (n - groups)
+        apart = float((count * (total / count - total.sum() / n) ** 2).sum()) - (groups - 1) * within
+        between = apart / float(n - (count**2).sum() / n)
+        if not between > SHARED * (between + within):
+            return None
+        weights = count + within / between
+        return cls(column, keys[some], centre + (total + within / between * total.sum() / n) / weights, weights)
+
+    def origin(self, groups: Array, x: Array | None) -> Array:
+        """Return the mean of the group of each row, (n,), without the row's own x if given; NaN for unknown groups."""
+        groups = np.floor(groups)  # days
+        at = np.minimum(np.searchsorted(self.keys, groups), len(self.keys) - 1)
+        made = self.means[at] if x is None else self.means[at] - (x - self.means[at]) / (self.weights[at] - 1)
+        return np.where(self.keys[at] == groups, made, np.nan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,27 +116,35 @@ class Relative:
         edges: (B+1,), rising, the ends of the cells of v.
         masses: (B,), the share of each cell among the training rows between the edges.
         gain: nats per row that it adds to the histogram of x alone.
+        group: the means of the groups of rows; None for none.
     """
 
     column: str
-    others: tuple[str, ...]
-    weights: tuple[float, ...]
-    unit: str
-    edges: Array
-    masses: Array
+    others: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
+    unit: str = ""
+    edges: Array = field(default_factory=lambda: np.zeros(0))
+    masses: Array = field(default_factory=lambda: np.zeros(0))
     gain: float = 0.0
+    group: GroupMeans | None = None
 
     @property
     def given(self) -> tuple[str, ...]:
         """The columns of r and s."""
-        return tuple(dict.fromkeys([*self.others, *filter(None, [self.unit])]))
+        group = self.group.column if self.group else ""
+        return tuple(dict.fromkeys(filter(None, [*self.others, self.unit, group])))
 
-    def coordinates(self, values: Columns) -> tuple[Array, Array]:
-        """Compute r and s, (n,) each, from the columns `given`."""
+    def coordinates(self, values: Columns, x: Array | None = None) -> tuple[Array, Array]:
+        """Compute r and s, (n,) each, from the columns `given`; r is NaN for unknown groups.
+
+        With the x of training rows, a row does not count in the mean of its group.
+        """
         shape = next(iter(values.values())).shape
         origin = np.zeros(shape)
         for column, weight in zip(self.others, self.weights, strict=True):
             origin = origin + weight * values[column]
+        if self.group is not None:
+            origin = self.group.origin(values[self.group.column], x)
         return origin, np.abs(values[self.unit]) if self.unit else np.ones(shape)
 
 
@@ -88,6 +158,11 @@ def is_given(kind: Kind) -> bool:
     return len(kind.parts) == 1 and (kind.measure == "number" or (isinstance(kind, Date) and kind.split == "day"))
 
 
+def is_group(kind: Kind) -> bool:
+    """Return whether rows with the same value of a column can be a group: labels, whole numbers, and days of dates."""
+    return bool(kind.own_labels) or isinstance(kind, Integer | Date)
+
+
 def find_relatives(frame: Frame, kinds: Sequence[Kind], relations: Sequence[Relation]) -> tuple[Relative, ...]:
     """Find the histograms of each column that say more about it than the other columns roughly do.
 
@@ -96,18 +171,24 @@ def find_relatives(frame: Frame, kinds: Sequence[Kind], relations: Sequence[Rela
         kinds: kinds of its columns.
         relations: the exact relations: rows in which one holds are left out.
     """
-    made: list[Relative] = []
-    rows = np.argsort(content_keys(frame), kind="stable")  # so that the order of the rows does not matter
-    rows = rows[np.random.default_rng([0, 141421]).permutation(len(frame))[:LOOKED]]
+    frame = frame.take(np.argsort(content_keys(frame), kind="stable"))  # so that the order of the rows does not matter
+    rows = np.random.default_rng([0, 141421]).permutation(len(frame))[:LOOKED]
+    every = {kind.column: _values(frame, kind) for kind in kinds if is_given(kind) or is_group(kind)}
+    every = {column: x for column, x in every.items() if np.nanmax(np.abs(x), initial=0) < LARGEST}
+    suitable = lambda fits: [kind for kind in kinds if fits(kind) and kind.column in every][:WIDEST]
+    groups = {kind.column: _find_groups(kind, every[kind.column]) for kind in suitable(is_group)}
+    values, made = {column: x[rows] for column, x in every.items()}, []
     for measure in ("number", "date"):
-        some = [kind for kind in kinds if kind.measure == measure and is_given(kind)][:WIDEST]
-        if len(some) > 1:
-            looked = frame.take(rows)
-            values = {kind.column: _values(looked, kind) for kind in some}
-            values = {column: x for column, x in values.items() if np.nanmax(np.abs(x), initial=0) < LARGEST}
-            for kind in some:
-                if kind.column in values and kind.parts[0].has_density and kind.lines[0] is not None:
-                    made += _find_relatives_of(kind, values, relations)
+        some = suitable(lambda kind, measure=measure: kind.measure == measure and is_given(kind))
+        for kind in some:
+            if kind.parts[0].has_density and kind.lines[0] is not None:
+                means = [
+                    GroupMeans.fit(column, *found, every[kind.column])
+                    for column, found in groups.items()
+                    if found is not None and column != kind.column
+                ]
+                others = [one.column for one in some if one is not kind]
+                made += _find_relatives_of(kind, values, others, [one for one in means if one], relations)
     return tuple(made)
 
 
@@ -154,7 +235,27 @@ def _values(frame: Frame, kind: Kind) -> Array:
     return made
 
 
-def _find_relatives_of(kind: Kind, values: Columns, relations: Sequence[Relation]) -> list[Relative]:
+def _find_groups(kind: Kind, x: Array) -> tuple[Array, NDArray[np.intp]] | None:
+    """Return the keys of the groups by a column and the group of each row, see `GroupMeans.fit`; None if none fit.
+
+    Rare labels share a token, so they are no groups.
+    """
+    known = ~np.isnan(x) & (x < (len(kind.own_labels) or np.inf))
+    keys, place = np.unique(np.floor(x[known]), return_inverse=True)
+    if not GROUPS[0] <= len(keys) <= min(GROUPS[1], known.sum() / MEMBERS):
+        return None
+    made = np.full(len(x), len(keys))
+    made[known] = place
+    return keys, made
+
+
+def _find_relatives_of(
+    kind: Kind,
+    values: Columns,
+    others: Sequence[str],
+    means: Sequence[GroupMeans],
+    relations: Sequence[Relation],
+) -> list[Relative]:
     """Choose the histograms of one column, each for what it adds to that of x alone; none for factors of products.
 
     The Gaussians at the product are closer to the value: with histograms, 0.2 nats per customer were lost.
@@ -173,8 +274,7 @@ def _find_relatives_of(kind: Kind, values: Columns, relations: Sequence[Relation
     best = np.full(len(x), -np.inf)
     best[known] = np.log(np.maximum(_density(own, x[known]), 1e-12))
     found = []
-    for others, weights, unit in _candidates(kind, values, known):
-        one = Relative(kind.column, others, weights, unit, np.zeros(0), np.zeros(0))
+    for one in [*_candidates(kind, values, others, known), *(Relative(kind.column, group=one) for one in means)]:
         made = _fit_relative(one, x, width, values, known)
         if made is not None:
             found.append((replace(made[0], gain=_gain(best[known], made[1][known])), made[1]))
@@ -208,32 +308,44 @@ def _is_frequent(x: Array) -> Mask:
     return (counts > HEAVY * len(x))[place] & (len(counts) > 2 / HEAVY)
 
 
-def _candidates(kind: Kind, values: Columns, known: Mask) -> Iterator[Place]:
-    """Yield the columns and weights of r, and the column of s."""
-    others = [column for column in values if column != kind.column]
+def _candidates(kind: Kind, values: Columns, others: Sequence[str], known: Mask) -> Iterator[Relative]:
+    """Yield histograms relative to `others`, without cells."""
     if kind.measure == "date":
-        yield from (((one,), (1.0,), "") for one in others)
+        yield from (Relative(kind.column, (one,), (1.0,)) for one in others)
         return
     few = np.flatnonzero(known)[:FIRST]
-    x, apart = values[kind.column][few], {}
+    x = values[kind.column][few]
+
+    def spread(*terms: Term) -> float:
+        gap, size = x, np.abs(x)
+        for column, weight in terms:
+            gap, size = gap - weight * values[column][few], size + np.abs(values[column][few])
+        return _spread(gap, size)
+
+    usual, ratios = {one: spread((one, 1.0)) for one in others}, {}
     for pair in combinations(others, 2):
-        a, b = (values[column][few] for column in pair)
         for weights in ((1.0, 1.0), (1.0, -1.0), (-1.0, 1.0)):
-            apart[pair, weights] = _spread(x - weights[0] * a - weights[1] * b, np.abs(x) + np.abs(a) + np.abs(b))
-    usual = {one: _spread(x - values[one][few], np.abs(x) + np.abs(values[one][few])) for one in others}
-    # A sum of two columns must be closer than each of them, and not by chance, as with a column of small numbers.
-    ratios = {key: apart[key] / np.clip(min(usual[one] for one in key[0]), 1e-300, 1.0) for key in apart}
-    closest = sorted((key for key in ratios if ratios[key] < CLOSER), key=lambda key: ratios[key])[:CLOSEST]
-    every: list[Place] = [(pair, both, unit) for pair, both in closest for unit in ("", *pair)]
-    every += [((one,), (1.0,), "") for one in others]
-    every += [((), (), one) for one in others]
+            terms = tuple(zip(pair, weights, strict=True))
+            # A sum must be closer than each of its columns, and not by chance, as with a column of small numbers.
+            ratios[terms] = spread(*terms) / np.clip(min(usual[one] for one in pair), 1e-300, 1.0)
+    closest = sorted((terms for terms in ratios if ratios[terms] < CLOSER), key=lambda terms: ratios[terms])[:CLOSEST]
+    wider: dict[tuple[Term, ...], float] = {}
+    for terms in closest:
+        before = np.clip(spread(*terms), 1e-300, 1.0)
+        for third in ((one, weight) for one in others if one not in dict(terms) for weight in (1.0, -1.0)):
+            more = tuple(sorted((*terms, third)))
+            wider[more] = max(spread(*more) / before, wider.get(more, 0.0))
+    closest += sorted((terms for terms in wider if wider[terms] < CLOSER_3), key=lambda terms: wider[terms])[:CLOSEST_3]
+    sums = [tuple(zip(*terms, strict=True)) for terms in closest]
+    every = [Relative(kind.column, some, weights, unit) for some, weights in sums for unit in ("", *some)]
+    every += [Relative(kind.column, (one,), (1.0,)) for one in others]
+    every += [Relative(kind.column, unit=one) for one in others]
     seen = set()
-    for place in every:
-        columns, _, unit = place
-        rest = unit, *(term for term in zip(columns, place[1], strict=True) if term[0] != unit)
+    for one in every:
+        rest = one.unit, *(term for term in zip(one.others, one.weights, strict=True) if term[0] != one.unit)
         if rest not in seen:  # the column of s in r only moves the cells by 1
             seen.add(rest)
-            yield place
+            yield one
 
 
 def _spread(gap: Array, size: Array) -> float:
@@ -250,14 +362,15 @@ def _spread(gap: Array, size: Array) -> float:
 
 def _fit_relative(one: Relative, x: Array, width: float, values: Columns, known: Mask) -> tuple[Relative, Array] | None:
     """Return the histogram with its cells, and the log-density of x (n,); None if it says no more than r roughly."""
-    origin, unit = one.coordinates(values)
+    origin, unit = one.coordinates(values, x)
     here = known & ~np.isnan(origin) & (unit > 0)
     if here.sum() < EACH * 2:
         return None
     origin, unit = np.where(here, origin, 0.0), np.where(here, unit, 1.0)
     v = (x - origin) / unit
     edges = _fit_histogram(v[here], (width / unit)[here])[0]
-    rows = np.flatnonzero(here)[np.argsort((origin if one.others else unit)[here], kind="stable")]
+    roughly = values[one.group.column] if one.group else origin if one.others else unit
+    rows = np.flatnonzero(here)[np.argsort(roughly[here], kind="stable")]
     mixed = rows[_exchanged(len(rows))]
     counts = np.histogram(v[rows], edges)[0]
     others = np.histogram((x[mixed] - origin[rows]) / unit[rows], edges)[0]
@@ -269,8 +382,7 @@ def _fit_relative(one: Relative, x: Array, width: float, values: Columns, known:
     log_density = np.full(len(x), np.log(1e-12))
     density = _density((edges, masses), v[here]) / unit[here]
     log_density[here] = np.log(np.maximum(density * counts.sum() / len(rows), 1e-12))
-    made = Relative(one.column, one.others, one.weights, one.unit, edges, masses)
-    return made, log_density
+    return replace(one, edges=edges, masses=masses), log_density
 
 
 def _exchanged(n: int) -> NDArray[np.intp]:

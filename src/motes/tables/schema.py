@@ -27,7 +27,7 @@ from motes.tables.kinds.binnings import Binning, Few, Grid
 from motes.tables.kinds.columns import KINDS, MISSING, Column, Identifier, check_overrides, column_messages, column_of
 from motes.tables.parts import IMPOSSIBLE, Condition, Encoded, Missing, Not, Part, Repeats, Restriction, WithMissing
 from motes.tables.relations import Dependency, Inequality, MissingPatterns, Relation, Rule, find_relations
-from motes.tables.relative import Relative, find_relatives
+from motes.tables.relative import GroupMeans, Relative, find_relatives
 from motes.tables.user_rules import BoundRule, UserRule, parse_rule
 
 # --- Sample weights -------------------------------------------------------------------------------------------------
@@ -68,8 +68,8 @@ def counting(weights: Array) -> Array:
 
 
 PARTS: tuple[type, ...] = (
-    Asinh, Binning, Column, Dependency, Few, Grid, Identifier, Inequality, MissingPatterns, Power, Relation, Relative,
-    Repeats, Series, Straight, UserRule,
+    Asinh, Binning, Column, Dependency, Few, Grid, GroupMeans, Identifier, Inequality, MissingPatterns, Power, Relation,
+    Relative, Repeats, Series, Straight, UserRule,
 )  # fmt: skip
 
 
