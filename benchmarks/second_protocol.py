@@ -25,8 +25,7 @@ most 1. In `corr_mat_diff` and `pca_*`, a single very large value counts for muc
     python benchmarks/second_protocol.py FOLDER [--tables adult magic default] [--seeds 1] [--models MODELS]
         [--out FILE]
 
-FOLDER is that of tables_protocol.py. Models are saved in MODELS and found there again. It needs an environment of its
-own: `pip install -e ".[syntheval]"`.
+FOLDER is that of tables_protocol.py. Models are saved in MODELS and found there again.
 """
 
 import argparse
@@ -38,7 +37,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from provenance import about
-from syntheval import SynthEval
+from syntheval import AnalysisConfig, SynthEval
 from synthpop import Synthesiser
 
 from motes import DiffusionModel
@@ -71,13 +70,12 @@ def candidates(
     yield "independent columns", pd.DataFrame({name: rng.choice(train[name], n) for name in train})
 
 
-def evaluate(protocol: SynthEval, rows: pd.DataFrame, target: str, seed: int) -> dict[str, list[float]]:
-    """Return [value, scaled value] of each figure, and the sums of the scaled values."""
+def evaluate(protocol: SynthEval, rows: pd.DataFrame, target: AnalysisConfig, seed: int) -> dict[str, float]:
+    """Return each figure, and the sums of the scaled figures."""
     np.random.seed(seed)  # noqa: NPY002 - SynthEval takes no other
     found = protocol.evaluate(rows, target, presets_file="full_eval")
-    scores = {one.metric: [one.val, one.n_val] for one in found.itertuples()}
-    sums = found.groupby("dim").n_val.sum()
-    return scores | {f"sum, {words} ({sum(found.dim == key)})": [sums[key]] * 2 for key, words in DIMENSIONS.items()}
+    sums = {f"sum, {words}": found.n_val[found.dim == key].sum() for key, words in DIMENSIONS.items()}
+    return dict(zip(found.metric, found.val, strict=True)) | sums
 
 
 def main() -> None:
@@ -93,29 +91,20 @@ def main() -> None:
     results = {"about": source, "tables": {}}
     for table in given.tables:
         train, test = (pd.read_parquet(given.folder / f"{table}-{part}.parquet") for part in ("train", "test"))
-        runs: dict[str, list[dict[str, list[float]]]] = {}
+        runs: dict[str, list[dict[str, float]]] = {}
         for seed in range(given.seeds):
             shuffled = train.sample(3 * ROWS, random_state=seed)
             real, others = (part.reset_index(drop=True) for part in (shuffled[:ROWS], shuffled[ROWS:]))
             unseen = test.sample(min(ROWS, len(test)), random_state=seed).reset_index(drop=True)
             protocol = SynthEval(real, unseen, verbose=False, enable_plots=False, console="off", show_warnings=False)
+            target = AnalysisConfig(real, TARGETS[table])  # its name alone would write a file
             file = given.models and given.models / f"{table}-{seed}.safetensors"
             for name, rows in candidates(train, others, ROWS, seed, file):
                 print(f"{table}, {name}, seed {seed}", flush=True)
-                runs.setdefault(name, []).append(evaluate(protocol, rows, TARGETS[table], seed))
-        results["tables"][table] = {
-            name: {key: np.median([run[key] for run in repeats], axis=0).round(4).tolist() for key in repeats[0]}
-            for name, repeats in runs.items()
-        }
-        print(
-            pd.DataFrame(
-                {
-                    name: {key: one[0] for key, one in scores.items()}
-                    for name, scores in results["tables"][table].items()
-                }
-            ).to_string(),
-            flush=True,
-        )
+                runs.setdefault(name, []).append(evaluate(protocol, rows, target, seed))
+        figures = pd.DataFrame({name: pd.DataFrame(repeats).median() for name, repeats in runs.items()}).round(4)
+        results["tables"][table] = figures.to_dict()
+        print(figures.to_string(), flush=True)
         given.out.write_text(json.dumps(results, indent=1) + "\n")
 
 
