@@ -87,11 +87,11 @@ release: venv-test docs
 	$(BIN)/uv build -q
 
 test-peers:
-	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.cli.figures,motes.cli.run,torch,diffusers,flow_matching,zuko,statsmodels,plotnine,ForestDiffusion,xgboost,sdmetrics,pytest"
+	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.cli.figures,motes.cli.run,torch,diffusers,flow_matching,zuko,statsmodels,plotnine,ForestDiffusion,xgboost,sdmetrics,syntheval,synthpop,pytest"
 	.venv-bench/bin/python -m pytest -W ignore tests/peers/test_diffusers.py
 
 bench:
-	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.cli.figures,motes.cli.run,torch,diffusers,flow_matching,zuko,statsmodels,plotnine,ForestDiffusion,xgboost,sdmetrics,pytest"
+	@sh scripts/make_venv.sh "$(PYTHON)" .venv-bench .bench "-e .[peers]" "motes.cli.figures,motes.cli.run,torch,diffusers,flow_matching,zuko,statsmodels,plotnine,ForestDiffusion,xgboost,sdmetrics,syntheval,synthpop,pytest"
 	.venv-bench/bin/python benchmarks/tutorial_speed.py
 	.venv-bench/bin/python benchmarks/metrics_speed.py
 	.venv-bench/bin/python benchmarks/default_recipe.py

@@ -67,6 +67,26 @@ def tables_peers(data: dict[str, Any]) -> Rows:
         yield one[""], ours, published, one["XGB unseen"], one["fit, s"]
 
 
+@table("second_protocol.json")
+def second_protocol_sums(data: dict[str, Any]) -> Rows:
+    rows = ("real rows", "more real rows", "motes", "CART", "independent columns")
+    yield "sum of the scaled figures", *rows
+    for name, found in data["tables"].items():
+        for part in ("utility", "privacy"):
+            yield f"{name}, {part}", *(f"{found[key][f'sum, {part}']:.2f}" for key in rows)
+
+
+@table("second_protocol.json")
+def second_protocol(data: dict[str, Any]) -> Rows:
+    yield "", *data["tables"]
+    names = {name: None for found in data["tables"].values() for name in found["motes"] if "sum" not in name}
+    for name in names:
+        cell = lambda found, name=name: "{:z.3f} ({:z.3f}, {:z.3f}; {:z.3f})".format(
+            *(found[key][name] for key in ("motes", "real rows", "more real rows", "CART"))
+        )
+        yield f"`{name}`", *(cell(found) if name in found["motes"] else "" for found in data["tables"].values())
+
+
 @table("posteriors.json")
 def posteriors_peers(data: dict[str, Any]) -> Rows:
     header, *rows = data["table"]
