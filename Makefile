@@ -60,6 +60,7 @@ notebook:
 SITE := sphinx,myst_nb,pydata_sphinx_theme,latex2mathml,ipykernel,pandas,towncrier,check_jsonschema
 docs:
 	@sh scripts/make_venv.sh "$(PYTHON)" $(VENV) .site "-e .[release]" "motes.cli.run,$(SITE)"
+	@mkdir -p build/site/_static # without it, a build that fails leaves a file of this name, and so the next one fails
 	@$(BIN)/python scripts/lab_pages.py build/site/course/pages
 	@$(BIN)/python -m sphinx -q -W --keep-going -b html -d build/doctrees docs build/site
 	@echo "the site is in build/site: open build/site/index.html"
